@@ -1,0 +1,89 @@
+"""Bytes to an upright uint8 RGB array, within limits that are checked before any pixel is decoded."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from imaging.errors import DamagedImage, EmptyImage, ImageError, ImageTooLarge, UnknownImageType
+
+FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
+# our own limit, which is checked right after the header, replaces Pillow's
+Image.MAX_IMAGE_PIXELS = None
+SIXTEEN_BIT = ("I;16", "I;16L", "I;16B", "I;16N")
+
+
+@dataclass(frozen=True)
+class Limits:
+    """megapixels: of 10^6 pixels, the most that an image may announce."""
+
+    megapixels: float = 100.0
+
+
+def decode(data: bytes, limits: Limits) -> npt.NDArray[np.uint8]:
+    """The first frame as uint8 RGB (H, W, 3), upright after its EXIF orientation.
+
+    Transparent pixels lie over white, 16-bit samples are scaled to 8, colour profiles are ignored. Raises
+    `EmptyImage`, `UnknownImageType`, `ImageTooLarge` or `DamagedImage`.
+    """
+    with _open(data, limits) as image:
+        return np.asarray(_to_rgb(ImageOps.exif_transpose(image)))
+
+
+def read_size(data: bytes, limits: Limits) -> tuple[int, int]:
+    """The upright (height, width) that the header announces; raises as `decode` does, bar damage behind the header."""
+    with _open(data, limits) as image:
+        width, height = image.size
+        turned = image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
+    return (width, height) if turned else (height, width)
+
+
+@contextmanager
+def _open(data: bytes, limits: Limits) -> Iterator[Image.Image]:
+    """The opened image; whatever the decoder raises inside becomes an `ImageError`."""
+    if not data:
+        raise EmptyImage("the image is empty (0 bytes); send the bytes of an image file")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+                _check_size(image.size, limits)
+                yield image
+    except ImageError:
+        raise
+    except UnidentifiedImageError as error:
+        raise UnknownImageType(f"these bytes are none of {', '.join(FORMATS)}; send one of those") from error
+    except Exception as error:
+        raise DamagedImage(f"the image is damaged: {error}; is the file complete?") from error
+
+
+def _check_size(size: tuple[int, int], limits: Limits) -> None:
+    megapixels = size[0] * size[1] / 1e6
+    if megapixels > limits.megapixels:
+        stated = f"{size[0]}x{size[1]} pixels ({megapixels:.1f} megapixels)"
+        raise ImageTooLarge(f"the image has {stated}; at most {limits.megapixels:g} megapixels are taken, scale it down")
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode in SIXTEEN_BIT or image.mode == "I":
+        image = _eight_bit(image)
+    if image.mode == "F":
+        image = image.convert("L")
+    if image.has_transparency_data:
+        layer = image.convert("RGBA")
+        white = Image.new("RGBA", layer.size, "white")
+        return Image.alpha_composite(white, layer).convert("RGB")
+    return image.convert("RGB")
+
+
+def _eight_bit(image: Image.Image) -> Image.Image:
+    """16-bit grey samples, which Pillow's own conversion would clip at 255, scaled by 255/65535."""
+    samples = np.asarray(image).astype(np.float32)
+    return Image.fromarray(np.clip(samples * (255 / 65535) + 0.5, 0, 255).astype(np.uint8))

@@ -1,0 +1,69 @@
+"""What a network is made of: the arguments of `model.builder.build`, as a weights file stores them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+VARIANTS = ("fcn32s", "fcn16s", "fcn8s")
+BACKBONES = ("mobilenet_v2", "vgg16", "resnet18")
+HEADS = ("none", "fc", "pooled")
+OUTPUT_STRIDES = (16, 32)
+
+
+class ArchitectureError(ValueError):
+    """The description of a network names something that cannot be built."""
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """Arguments of `build`.
+
+    variant: the finest skip, as in Long, Shelhamer & Darrell 2015 (strides 32, 16 or 8).
+    output_stride: of the backbone's last stage; 16 dilates that stage instead of striding.
+    head: `none`; `fc` (VGG16's fc6 and fc7 as convolutions, or one 1x1 convolution elsewhere);
+        `pooled` (a 1x1 convolution beside the global mean, then a projection: DeepLabv3's head
+        without its dilated branches, Chen et al. 2017, section 3.3).
+    head_width: channels of the head's convolutions.
+    width: multiplier of the backbone's channels (`mobilenet_v2` alone).
+    """
+
+    variant: str
+    backbone: str
+    num_classes: int
+    output_stride: int = 32
+    head: str = "fc"
+    head_width: int = 256
+    width: float = 1.0
+
+    def __post_init__(self) -> None:
+        _one_of("variant", self.variant, VARIANTS)
+        _one_of("backbone", self.backbone, BACKBONES)
+        _one_of("head", self.head, HEADS)
+        _one_of("output_stride", self.output_stride, OUTPUT_STRIDES)
+        if not 1 <= self.num_classes <= 255:
+            raise ArchitectureError(f"num_classes must be 1 to 255 (ids are 8-bit and 255 is void), got {self.num_classes}")
+        if self.head_width < 1:
+            raise ArchitectureError(f"head_width must be at least 1, got {self.head_width}")
+        if self.width <= 0 or (self.width != 1.0 and self.backbone != "mobilenet_v2"):
+            raise ArchitectureError(f"width must be 1.0 on {self.backbone} and positive on mobilenet_v2, got {self.width}")
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Architecture:
+        """The architecture with these arguments; unknown or missing names raise `ArchitectureError`."""
+        known = {field.name for field in fields(cls)}
+        if unknown := sorted(set(values) - known):
+            raise ArchitectureError(f"unknown architecture arguments {unknown}; known are {sorted(known)}")
+        try:
+            return cls(**values)
+        except TypeError as error:
+            raise ArchitectureError(f"incomplete architecture {dict(values)}: {error}") from error
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def _one_of(name: str, value: object, choices: tuple[object, ...]) -> None:
+    if value not in choices:
+        raise ArchitectureError(f"{name} must be one of {', '.join(map(str, choices))}, got {value!r}")

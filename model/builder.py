@@ -1,0 +1,71 @@
+"""Builders of networks: by arguments, and from the files that backbones are published in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+from torchvision.models import MobileNet_V2_Weights, ResNet18_Weights, VGG16_Weights, get_model
+from torchvision.models._api import WeightsEnum
+
+from model.architecture import Architecture
+from model.fcn import FCN
+
+PUBLISHED: dict[str, WeightsEnum] = {
+    "mobilenet_v2": MobileNet_V2_Weights.IMAGENET1K_V2,
+    "resnet18": ResNet18_Weights.IMAGENET1K_V1,
+    "vgg16": VGG16_Weights.IMAGENET1K_V1,
+}
+
+
+def build(variant: str, backbone: str, num_classes: int, **options: Any) -> FCN:
+    """An untrained network in training mode; the arguments are those of `Architecture`.
+
+    Raises `ArchitectureError` for a combination that cannot be built.
+    """
+    return FCN(Architecture(variant=variant, backbone=backbone, num_classes=num_classes, **options))
+
+
+def load_published_backbone(net: FCN) -> None:
+    """Loads torchvision's ImageNet weights (fetched from its hub) into the backbone."""
+    name = net.architecture.backbone
+    load_classifier(net, get_model(name, weights=PUBLISHED[name]).state_dict())
+
+
+def load_classifier(net: FCN, state: Mapping[str, Tensor]) -> None:
+    """Loads a torchvision classifier's state dict into the backbone, and VGG16's fc6 and fc7 into the head.
+
+    Strict: a tensor of the backbone that is missing or of another shape raises `ValueError`.
+    """
+    net.backbone.load_state_dict(_backbone_state(net, state))
+    if net.architecture.backbone == "vgg16" and net.architecture.head == "fc" and net.architecture.head_width == 4096:
+        net.head.load_state_dict(_fully_convolutional(state))
+
+
+def _backbone_state(net: FCN, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The classifier's tensors under the backbone's names; counters of batches may be missing."""
+    stem = {"conv1.": "stem.0.", "bn1.": "stem.1."}
+    wanted = net.backbone.state_dict()
+    found: dict[str, Tensor] = {}
+    for name, tensor in state.items():
+        prefix = next((old for old in stem if name.startswith(old)), "")
+        found[stem.get(prefix, "") + name.removeprefix(prefix)] = tensor
+    counters = {name: tensor for name, tensor in wanted.items() if name.endswith("num_batches_tracked")}
+    missing = sorted(set(wanted) - set(found) - set(counters))
+    if missing:
+        raise ValueError(f"the file lacks {len(missing)} tensors of a {net.architecture.backbone}, {missing[0]} first")
+    for name, tensor in wanted.items():
+        if name in found and found[name].shape != tensor.shape:
+            raise ValueError(f"{name} must have shape {tuple(tensor.shape)}, got {tuple(found[name].shape)}")
+    return {name: found.get(name, tensor) for name, tensor in wanted.items()}
+
+
+def _fully_convolutional(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """VGG16's two fully connected layers as convolutions (Long et al. 2015, section 3.1)."""
+    return {
+        "fc6.weight": state["classifier.0.weight"].view(4096, 512, 7, 7),
+        "fc6.bias": state["classifier.0.bias"],
+        "fc7.weight": state["classifier.3.weight"].view(4096, 4096, 1, 1),
+        "fc7.bias": state["classifier.3.bias"],
+    }

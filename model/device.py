@@ -1,0 +1,50 @@
+"""Choice of device and precision."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+class DeviceError(ValueError):
+    """A device that is not there, or a precision that it cannot do."""
+
+
+def choose_device(name: str) -> torch.device:
+    """The device of `auto`, `cpu`, `cuda`, `cuda:N` or `mps`; raises `DeviceError` where it is not to be had."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise DeviceError(f"device must be auto, cpu, cuda, cuda:N or mps, got {name!r}") from error
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise DeviceError(f"device {name} is not there: torch sees {torch.cuda.device_count()} CUDA devices")
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise DeviceError("device mps is not there: torch finds no Metal device")
+    return device
+
+
+def choose_dtype(name: str, device: torch.device) -> torch.dtype:
+    """The precision of `auto` (bfloat16 where the device has it natively, else float32) or of a name."""
+    if name == "auto":
+        return torch.bfloat16 if _native_bfloat16(device) else torch.float32
+    if name not in DTYPES:
+        raise DeviceError(f"dtype must be auto, {', '.join(DTYPES)}, got {name!r}")
+    return DTYPES[name]
+
+
+def _native_bfloat16(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    return device.type == "cpu" and _cpu_flags() & {"avx512_bf16", "amx_bf16", "bf16"} != set()
+
+
+def _cpu_flags() -> set[str]:
+    """Instruction sets that Linux reports; none elsewhere, where float32 is the safe choice."""
+    path = Path("/proc/cpuinfo")
+    lines = path.read_text().splitlines() if path.exists() else []
+    return {flag for line in lines if line.lower().startswith(("flags", "features")) for flag in line.split()}

@@ -1,0 +1,20 @@
+"""Folds batch normalisation into the convolutions before it: the same function with fewer operations."""
+
+from __future__ import annotations
+
+from torch import nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+
+def fold_batch_norm(net: nn.Module) -> None:
+    """Replaces, in place, each convolution that a batch norm follows in its parent by their product.
+
+    The network must be in evaluation mode.
+    """
+    for parent in net.modules():
+        previous: tuple[str, nn.Module] | None = None
+        for name, child in list(parent.named_children()):
+            if isinstance(child, nn.BatchNorm2d) and previous and isinstance(previous[1], nn.Conv2d):
+                setattr(parent, previous[0], fuse_conv_bn_eval(previous[1], child))
+                setattr(parent, name, nn.Identity())
+            previous = name, child

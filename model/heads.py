@@ -1,0 +1,48 @@
+"""Heads: what stands between the backbone's last map and the score layer."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from model.architecture import Architecture
+
+
+class FullyConvolutionalHead(nn.Sequential):
+    """VGG16's fc6 and fc7 as a 7x7 and a 1x1 convolution with dropout (Long et al. 2015, section 4.1)."""
+
+    def __init__(self, channels: int, width: int, dilation: int) -> None:
+        super().__init__()
+        self.fc6 = nn.Conv2d(channels, width, 7, padding=3 * dilation, dilation=dilation)
+        self.relu6 = nn.ReLU(inplace=True)
+        self.drop6 = nn.Dropout2d(0.5)
+        self.fc7 = nn.Conv2d(width, width, 1)
+        self.relu7 = nn.ReLU(inplace=True)
+        self.drop7 = nn.Dropout2d(0.5)
+
+
+class PooledHead(nn.Module):
+    """A 1x1 convolution beside the map's global mean, projected (DeepLabv3, Chen et al. 2017, section 3.3)."""
+
+    def __init__(self, channels: int, width: int) -> None:
+        super().__init__()
+        self.image_pooling = nn.Conv2d(channels, width, 1)
+        self.aspp0 = nn.Conv2d(channels, width, 1)
+        self.concat_projection = nn.Conv2d(2 * width, width, 1)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        mean = maps.mean((2, 3), keepdim=True)
+        pooled = self.image_pooling(mean).relu().expand(-1, -1, *maps.shape[-2:])
+        return self.concat_projection(torch.cat([pooled, self.aspp0(maps).relu()], 1)).relu()
+
+
+def build_head(architecture: Architecture, channels: int) -> tuple[nn.Module, int]:
+    """The head for a last map of this many channels, and the channels that it gives."""
+    width = architecture.head_width
+    if architecture.head == "none":
+        return nn.Identity(), channels
+    if architecture.head == "pooled":
+        return PooledHead(channels, width), width
+    if architecture.backbone == "vgg16":
+        return FullyConvolutionalHead(channels, width, 32 // architecture.output_stride), width
+    return nn.Sequential(nn.Conv2d(channels, width, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU(inplace=True)), width

@@ -1,0 +1,82 @@
+"""Scores of semantic segmentation from a confusion matrix (Long et al. 2015, section 5)."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import numpy.typing as npt
+
+
+class ConfusionMatrix:
+    """Counts pixels by label (rows) and prediction (columns); labels outside 0..n-1 are not counted.
+
+    Classes that neither labels nor predictions show have no IoU (nan) and count in no mean.
+    """
+
+    def __init__(self, num_classes: int) -> None:
+        self.counts = np.zeros((num_classes, num_classes), np.int64)
+
+    def update(self, labels: npt.NDArray[np.uint8], predictions: npt.NDArray[np.uint8]) -> None:
+        """Adds two class maps of one shape; raises `ValueError` where shapes differ or a predicted id is unknown."""
+        if labels.shape != predictions.shape:
+            raise ValueError(f"labels {labels.shape} and predictions {predictions.shape} must have one shape")
+        n = len(self.counts)
+        valid = labels < n
+        pairs = labels[valid].astype(np.int64) * n + predictions[valid]
+        if predictions[valid].max(initial=0) >= n:
+            raise ValueError(f"predictions must be below {n}, got {predictions[valid].max()}")
+        self.counts += np.bincount(pairs, minlength=n * n).reshape(n, n)
+
+    @property
+    def pixel_accuracy(self) -> float:
+        return float(_ratio(np.diag(self.counts).sum(), self.counts.sum()))
+
+    @property
+    def class_accuracy(self) -> npt.NDArray[np.float64]:
+        return _ratio(np.diag(self.counts), self.counts.sum(1))
+
+    @property
+    def iou(self) -> npt.NDArray[np.float64]:
+        """Intersection over union of each class."""
+        union = self.counts.sum(0) + self.counts.sum(1) - np.diag(self.counts)
+        return _ratio(np.diag(self.counts), union)
+
+    @property
+    def mean_accuracy(self) -> float:
+        return _mean(self.class_accuracy)
+
+    @property
+    def mean_iou(self) -> float:
+        return _mean(self.iou)
+
+    @property
+    def frequency_weighted_iou(self) -> float:
+        frequency = self.counts.sum(1)
+        seen = frequency > 0
+        return float((frequency[seen] * self.iou[seen]).sum() / frequency.sum()) if seen.any() else float("nan")
+
+    def scores(self) -> dict[str, object]:
+        """The scores as a weights file stores them, to six decimals; nan becomes None."""
+        return {
+            "pixel_accuracy": _rounded(self.pixel_accuracy),
+            "mean_accuracy": _rounded(self.mean_accuracy),
+            "mean_iou": _rounded(self.mean_iou),
+            "frequency_weighted_iou": _rounded(self.frequency_weighted_iou),
+            "iou": [_rounded(value) for value in self.iou],
+        }
+
+
+def _ratio(part: npt.ArrayLike, whole: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    part, whole = np.asarray(part, np.float64), np.asarray(whole, np.float64)
+    return np.divide(part, whole, out=np.full(whole.shape, np.nan), where=whole > 0)
+
+
+def _mean(values: npt.NDArray[np.float64]) -> float:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        return float(np.nanmean(values))
+
+
+def _rounded(value: float) -> float | None:
+    return None if np.isnan(value) else round(float(value), 6)

@@ -1,0 +1,47 @@
+"""The network, ready to run: on its device, in its precision, folded and warmed up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import product
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from model.device import choose_device, choose_dtype
+from model.folding import fold_batch_norm
+from model.tiling import Size, tile_sides
+from model.weights_file import Weights
+
+
+class Predictor:
+    """Maps tiles to logits. Not for several threads at once: one owner calls it.
+
+    device, dtype: names as `choose_device` and `choose_dtype` take them; those raise `DeviceError`.
+    """
+
+    def __init__(self, weights: Weights, device: str = "auto", dtype: str = "auto") -> None:
+        self.weights = weights
+        self.manifest = weights.manifest
+        self.device = choose_device(device)
+        self.dtype = choose_dtype(dtype, self.device)
+        net = weights.network()
+        fold_batch_norm(net)
+        self.net = net.to(self.device, self.dtype).to(memory_format=torch.channels_last)
+
+    @torch.inference_mode()
+    def logits(self, tiles: Sequence[npt.NDArray[np.uint8]]) -> Tensor:
+        """Float32 logits (N, classes, height, width) in host memory, of N uint8 tiles (height, width, 3) of one shape."""
+        batch = torch.from_numpy(np.stack(tiles)).to(self.device).permute(0, 3, 1, 2)
+        logits: Tensor = self.net(self.manifest.preprocessing.normalise(batch, self.dtype))
+        return logits.cpu()
+
+    def warm_up(self, tile: Size, batch_sizes: Sequence[int] = (1,), progress: Callable[[int, int], None] | None = None) -> None:
+        """Runs every shape that plans with this tile can have, with these batch sizes."""
+        shapes = list(product(tile_sides(tile[0]), tile_sides(tile[1]), batch_sizes))
+        for done, (height, width, count) in enumerate(shapes, 1):
+            self.logits([np.zeros((height, width, 3), np.uint8)] * count)
+            if progress:
+                progress(done, len(shapes))

@@ -1,0 +1,37 @@
+"""What happens to pixels before a network: the facts that a weights file holds, and their application."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+class PreprocessingError(ValueError):
+    """A preprocessing that this program cannot do."""
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """Networks see `(pixel * scale - mean) / std`, per RGB channel, of images whose longer side is within `side`."""
+
+    mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
+    std: tuple[float, float, float] = (0.5, 0.5, 0.5)
+    scale: float = 1 / 255
+    side: tuple[int, int] = (512, 512)
+    channel_order: str = "RGB"
+
+    def __post_init__(self) -> None:
+        if self.channel_order != "RGB":
+            raise PreprocessingError(f"channel_order must be RGB, got {self.channel_order!r}")
+        if len(self.mean) != 3 or len(self.std) != 3 or min(self.std) <= 0:
+            raise PreprocessingError(f"mean and std need three values, std above 0; got {self.mean} and {self.std}")
+        if not 32 <= self.side[0] <= self.side[1]:
+            raise PreprocessingError(f"the advised range of the longer side must be 32 <= low <= high, got {self.side}")
+
+    def normalise(self, images: Tensor, dtype: torch.dtype) -> Tensor:
+        """Maps uint8 (N, 3, H, W) to normalised images of this dtype, keeping the memory layout."""
+        mean = torch.tensor(self.mean, device=images.device).view(1, 3, 1, 1)
+        std = torch.tensor(self.std, device=images.device).view(1, 3, 1, 1)
+        return (images.float() * (self.scale / std) - mean / std).to(dtype)

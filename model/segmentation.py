@@ -1,0 +1,106 @@
+"""The corridor from an image to its class map: scale, cut, infer, merge, scale back, argmax."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from model.merging import BandMerger
+from model.predictor import Predictor
+from model.scaling import LogitsScaler, Side, resize_image, working_size
+from model.tiling import Blend, Size, TilePlan, plan_tiles
+
+Image = npt.NDArray[np.uint8]
+ClassMap = npt.NDArray[np.uint8]
+Run = Callable[[Iterator[Image]], Iterator[Tensor]]
+"""Maps tiles (height, width, 3) of one shape to their logits (classes, height, width), in order."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """How an image is worked on; the names and ranges are those of the HTTP parameters."""
+
+    tile: Size = (512, 512)
+    overlap: float = 0.25
+    blend: Blend = "mean"
+    side: Side = "auto"
+
+
+@dataclass(frozen=True)
+class Segmentation:
+    """The answer for one image.
+
+    class_map: uint8 (H, W) class ids. confidence: uint8 (H, W), round(255 x the winning class's softmax probability
+    of the averaged logits), or None where it was not asked for. mean_confidence: per class id, the mean of that
+    probability over the class's pixels. plan: the tiles, laid over the image at its working size.
+    """
+
+    class_map: ClassMap
+    confidence: npt.NDArray[np.uint8] | None
+    mean_confidence: tuple[float, ...]
+    plan: TilePlan
+
+
+def plan_image(size: Size, options: Options, advised: tuple[int, int]) -> TilePlan:
+    """The tiles of an image of this (height, width); `advised` is the weights' range of the longer side."""
+    return plan_tiles(working_size(size, options.side, advised), options.tile, options.overlap, options.blend)
+
+
+def segment(image: Image, plan: TilePlan, run: Run, *, num_classes: int, temperature: float | None = None) -> Segmentation:
+    """Segments an RGB image (H, W, 3) by a plan from `plan_image`; `run` is the network.
+
+    With a temperature (1.0 for none), confidence is computed too: softmax of logits / temperature.
+    """
+    scaled = resize_image(image, plan.size)
+    canvas = _Canvas((image.shape[0], image.shape[1]), num_classes, temperature)
+    merger, scaler = BandMerger(plan), LogitsScaler(plan.size, canvas.size)
+    with torch.inference_mode():
+        for logits in run(plan.cut(scaled, region) for region in plan.regions):
+            if band := merger.add(logits):
+                for piece in scaler.push(band):
+                    canvas.write(piece.top, piece.logits)
+    return Segmentation(canvas.class_map, canvas.confidence, canvas.mean_confidence(), plan)
+
+
+def run_in_batches(predictor: Predictor, batch_tiles: int = 8) -> Run:
+    """A `Run` that calls the predictor directly, this many tiles at a time."""
+
+    def run(tiles: Iterator[Image]) -> Iterator[Tensor]:
+        while batch := list(islice(tiles, batch_tiles)):
+            yield from predictor.logits(batch)
+
+    return run
+
+
+class _Canvas:
+    """Collects finished rows: their class ids and, with a temperature, their confidence."""
+
+    def __init__(self, size: Size, num_classes: int, temperature: float | None) -> None:
+        self.size = size
+        self.temperature = temperature
+        self.class_map = np.empty(size, np.uint8)
+        self.confidence = None if temperature is None else np.empty(size, np.uint8)
+        self._sums = np.zeros(num_classes)
+        self._pixels = np.zeros(num_classes)
+
+    def write(self, top: int, logits: Tensor) -> None:
+        rows = slice(top, top + logits.shape[1])
+        if self.confidence is None or self.temperature is None:
+            self.class_map[rows] = logits.argmax(0).to(torch.uint8).numpy()
+            return
+        highest, ids = logits.max(0)
+        probability = 1 / ((logits - highest) / self.temperature).exp_().sum(0)
+        self.class_map[rows] = ids.to(torch.uint8).numpy()
+        self.confidence[rows] = (probability * 255).round_().to(torch.uint8).numpy()
+        flat = ids.flatten().numpy()
+        self._sums += np.bincount(flat, probability.flatten().double().numpy(), minlength=len(self._sums))
+        self._pixels += np.bincount(flat, minlength=len(self._pixels))
+
+    def mean_confidence(self) -> tuple[float, ...]:
+        return tuple((self._sums / np.maximum(self._pixels, 1)).tolist())

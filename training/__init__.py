@@ -1,0 +1,1 @@
+"""Data sets, joint transforms, training, evaluation and plots."""

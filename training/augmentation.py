@@ -1,0 +1,66 @@
+"""Joint augmentation of image and mask: scale, flip, crop, colour; the same for an index and epoch whenever it runs."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+from torchvision import tv_tensors
+from torchvision.transforms import v2
+from torchvision.transforms.v2 import functional as TF
+
+from training.datasets import Split
+from training.recipe import Recipe
+
+
+class AugmentedSplit(Dataset[tuple[Tensor, Tensor]]):
+    """Crops of a split: uint8 images (3, h, w) and int64 masks (h, w).
+
+    Random choices depend on the seed, the epoch (`set_epoch`) and the index alone, so that a resumed training sees
+    the same crops. Frames are kept in memory once decoded.
+    """
+
+    def __init__(self, split: Split, recipe: Recipe) -> None:
+        self.split, self.recipe = split, recipe
+        self.ignore_index = split.labels.ignore_index
+        self._epoch = 0
+        self._cache: dict[int, tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]] = {}
+        self._finish = v2.Compose([
+            v2.RandomCrop(recipe.crop),
+            v2.RandomHorizontalFlip(recipe.flip),
+            v2.ColorJitter(recipe.color, recipe.color, recipe.color),
+        ])
+
+    def set_epoch(self, epoch: int) -> None:
+        self._epoch = epoch
+
+    def __len__(self) -> int:
+        return len(self.split.frames)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        pixels, ids = self._load(index)
+        image = tv_tensors.Image(torch.from_numpy(pixels).permute(2, 0, 1))
+        mask = tv_tensors.Mask(torch.from_numpy(ids)[None])
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed((self.recipe.seed * 1_000_003 + self._epoch) * 1_000_003 + index)
+            image, mask = self._finish(*self._pad(*self._scale(image, mask)))
+        return image.as_subclass(Tensor), mask[0].as_subclass(Tensor).long()
+
+    def _load(self, index: int) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
+        if index not in self._cache:
+            self._cache[index] = self.split.image(index).copy(), self.split.mask(index).copy()
+        return self._cache[index]
+
+    def _scale(self, image: tv_tensors.Image, mask: tv_tensors.Mask) -> tuple[Tensor, Tensor]:
+        low, high = self.recipe.scales
+        factor = low * (high / low) ** float(torch.rand(()))
+        size = [max(1, round(side * factor)) for side in image.shape[-2:]]
+        return TF.resize(image, size, antialias=True), TF.resize(mask, size, TF.InterpolationMode.NEAREST)
+
+    def _pad(self, image: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """At least the crop's size: the image's edge repeated, as tiling does, and void in the mask."""
+        height, width = image.shape[-2:]
+        padding = [0, 0, max(0, self.recipe.crop[1] - width), max(0, self.recipe.crop[0] - height)]
+        return TF.pad(image, padding, padding_mode="edge"), TF.pad(mask, padding, fill=self.ignore_index)

@@ -1,0 +1,92 @@
+"""A recipe: everything that decides what a training does, in one typed object, from a TOML file and flags."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from model.architecture import Architecture
+
+
+class RecipeError(ValueError):
+    """A recipe with an unknown name or an impossible value."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Hyperparameters of a training.
+
+    crop: (height, width); scales: range of the random scale, drawn evenly in its logarithm; color: strength of
+    brightness, contrast and saturation jitter. The learning rate falls as (1 - step/steps) ** power (poly, Liu et
+    al. 2015) after `warmup` steps; the head, scores and upsamplings learn `head_factor` times faster than the
+    backbone. class_weights: `none`, or `median` (median frequency / frequency, Eigen & Fergus 2015) raised to
+    `class_weights_power`. teacher_weight: of the divergence from the teacher (Hinton et al. 2015), whose
+    probabilities are averaged over `teacher_scales` and left-right flips; label_weight: of the cross-entropy.
+    ema: decay of the averaged weights, which are those that are saved (0: none). side: the advised range of the
+    longer side that the file will bear.
+    """
+
+    variant: str = "fcn8s"
+    backbone: str = "mobilenet_v2"
+    output_stride: int = 16
+    head: str = "pooled"
+    head_width: int = 256
+    width: float = 1.0
+    epochs: int = 60
+    batch: int = 8
+    crop: tuple[int, int] = (288, 384)
+    scales: tuple[float, float] = (0.5, 1.75)
+    flip: float = 0.5
+    color: float = 0.2
+    learning_rate: float = 5e-4
+    head_factor: float = 5.0
+    weight_decay: float = 0.01
+    warmup: int = 20
+    power: float = 0.9
+    clip_norm: float = 10.0
+    freeze_batch_norm: bool = False
+    class_weights: str = "none"
+    class_weights_power: float = 0.5
+    teacher_weight: float = 0.0
+    teacher_scales: tuple[float, ...] = (1.0,)
+    label_weight: float = 1.0
+    ema: float = 0.0
+    autocast: str = "bfloat16"
+    side: tuple[int, int] = (512, 512)
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.batch < 1 or self.epochs < 0:
+            raise RecipeError(f"batch must be at least 1 and epochs at least 0, got {self.batch} and {self.epochs}")
+        if not 0 < self.scales[0] <= self.scales[1]:
+            raise RecipeError(f"scales must be 0 < low <= high, got {self.scales}")
+        if self.class_weights not in ("none", "median"):
+            raise RecipeError(f"class_weights must be none or median, got {self.class_weights!r}")
+        if self.autocast not in ("none", "bfloat16"):
+            raise RecipeError(f"autocast must be none or bfloat16, got {self.autocast!r}")
+
+    def architecture(self, num_classes: int) -> Architecture:
+        return Architecture(
+            self.variant, self.backbone, num_classes, self.output_stride, self.head, self.head_width, self.width
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def make_recipe(path: Path | None, changes: Mapping[str, Any]) -> Recipe:
+    """The recipe of a TOML file (the defaults without one) with these changes; raises `RecipeError`."""
+    values: dict[str, Any] = {}
+    if path is not None:
+        try:
+            values = tomllib.loads(path.read_text())
+        except (OSError, tomllib.TOMLDecodeError) as error:
+            raise RecipeError(f"{path} is not a recipe: {error}") from error
+    known = {field.name for field in fields(Recipe)}
+    if unknown := sorted(set(values) - known):
+        raise RecipeError(f"{path}: unknown {unknown}; a recipe has {sorted(known)}")
+    merged = values | dict(changes)
+    return Recipe(**{name: tuple(value) if isinstance(value, list) else value for name, value in merged.items()})

@@ -1,0 +1,58 @@
+"""What a training starts from: published backbones, other networks' tensors, or our own weights files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from safetensors.torch import load_file
+from torch import Tensor
+
+from model.builder import load_classifier, load_published_backbone
+from model.fcn import FCN
+
+
+def load_start(net: FCN, start: str) -> list[str]:
+    """Loads what fits from `none`, `imagenet` (torchvision's hub) or a safetensors or .pth file; gives what stays new.
+
+    Understood are our own files, torchvision classifiers, and networks of `features.*` with `head.*` (DeepLabv3's
+    image pooling, 1x1 branch, projection and logits). Score layers of another number of classes stay new. Raises
+    `ValueError` where the file holds nothing of the backbone.
+    """
+    if start == "none":
+        return sorted(net.state_dict())
+    if start == "imagenet":
+        load_published_backbone(net)
+        return _others(net)
+    state = _read(Path(start))
+    if not any(name.startswith("head.") or name.startswith("backbone.") for name in state):
+        load_classifier(net, state)
+        return _others(net)
+    return _load_fitting(net, {_our_name(name): tensor for name, tensor in state.items()}, start)
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    if path.suffix == ".pth":
+        import torch
+
+        state: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
+        return state
+    return load_file(path)
+
+
+def _our_name(name: str) -> str:
+    if name.startswith("features."):
+        return f"backbone.{name}"
+    return name.replace("head.logits.", "score_fr.")
+
+
+def _load_fitting(net: FCN, state: dict[str, Tensor], start: str) -> list[str]:
+    own = net.state_dict()
+    fitting = {n: t.to(own[n].dtype) for n, t in state.items() if n in own and own[n].shape == t.shape}
+    if not any(name.startswith("backbone.") for name in fitting):
+        raise ValueError(f"{start} holds no tensor of a {net.architecture.backbone} of width {net.architecture.width}")
+    net.load_state_dict(fitting, strict=False)
+    return sorted(name for name in set(own) - set(fitting) if not name.endswith("num_batches_tracked"))
+
+
+def _others(net: FCN) -> list[str]:
+    return sorted(name for name in net.state_dict() if not name.startswith("backbone."))

@@ -1,0 +1,149 @@
+"""`fcn-train`: from a folder of labelled images to a weights file with its model card."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+import tempfile
+from pathlib import Path
+
+import torch
+
+from model.device import choose_device
+from model.fcn import FCN
+from model.labels import LabelSet
+from model.preprocessing import Preprocessing
+from model.segmentation import Options
+from model.weights_file import Manifest, load_weights, save_weights
+from training.card import CardFacts, commit, training_facts, write_card
+from training.class_mapping import ClassMapping, parse_class_mapping
+from training.datasets import Split, get_dataset, read_labels
+from training.demo import write_demo_data
+from training.evaluate import evaluate, table
+from training.recipe import Recipe, make_recipe
+from training.snapshot import snapshot_predictor
+from training.starts import load_start
+from training.teacher import Teacher
+from training.train import Run, train
+
+DEMO_RECIPE = Path(__file__).parent / "recipes" / "demo.toml"
+FLAGS = {
+    "variant": str,
+    "backbone": str,
+    "output_stride": int,
+    "epochs": int,
+    "batch": int,
+    "learning_rate": float,
+    "class_weights": str,
+    "autocast": str,
+    "seed": int,
+}
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command's arguments."""
+    p = argparse.ArgumentParser("fcn-train", description="Trains an FCN and writes its weights file and model card.")
+    p.add_argument("--data", type=Path, help="data set: a VOCdevkit folder, or a CamVid folder (train, trainannot, ...)")
+    p.add_argument("--demo", action="store_true", help="train a tiny network on generated shapes, in under a minute")
+    p.add_argument("--labels", default="voc", help="voc, camvid, or a JSON file of classes (default: voc)")
+    p.add_argument("--class-map", help="train on fewer classes, e.g. 0=0,8=1,12=2,*=0 (source=target, * for the others)")
+    p.add_argument("--score-map", help="score on fewer classes, written likewise over the trained ids")
+    p.add_argument("--train-split", default="train")
+    p.add_argument("--val-split", default="val")
+    p.add_argument("--start", default="none", help="none, imagenet (torchvision's hub), or a safetensors or .pth file")
+    p.add_argument("--teacher", type=Path, help="weights file of a frozen network to stay close to")
+    p.add_argument("--recipe", type=Path, help="TOML file of hyperparameters; flags below override it")
+    p.add_argument("--out", type=Path, default=Path("runs/train"), help="folder of checkpoint, curves and result")
+    p.add_argument("--name", default="fcn", help="name of the weights file (default: fcn)")
+    p.add_argument("--license", default="unstated", help="licence of the weights, for the file and its card")
+    p.add_argument("--data-name", default="", help="the data set's name, for the card")
+    p.add_argument("--note", action="append", default=[], help="a sentence for the card; may be given several times")
+    p.add_argument("--device", default="auto")
+    p.add_argument("--threads", type=int, default=0, help="CPU threads (default: torch's choice)")
+    p.add_argument("--workers", type=int, default=0, help="processes that load data (default: none)")
+    p.add_argument("--evaluate-every", type=int, default=5, help="epochs between scores on val (default: 5)")
+    for name, kind in FLAGS.items():
+        p.add_argument(f"--{name.replace('_', '-')}", type=kind, default=None)
+    return p
+
+
+def main(argv: list[str] | None = None) -> int:
+    arguments = sys.argv[1:] if argv is None else argv
+    args = parser().parse_args(arguments)
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    try:
+        if args.demo:
+            return _demo(args, arguments)
+        if args.data is None:
+            raise ValueError("give --data FOLDER, or --demo")
+        return _train(args, arguments)
+    except (ValueError, OSError) as error:
+        print(f"fcn-train: {error}", file=sys.stderr)
+        return 2
+
+
+def _demo(args: argparse.Namespace, arguments: list[str]) -> int:
+    with tempfile.TemporaryDirectory() as folder:
+        args.data = Path(folder)
+        args.recipe = args.recipe or DEMO_RECIPE
+        args.labels = str(write_demo_data(args.data))
+        args.data_name = "generated shapes"
+        return _train(args, arguments)
+
+
+def _train(args: argparse.Namespace, arguments: list[str]) -> int:
+    recipe = make_recipe(args.recipe, {name: v for name in FLAGS if (v := getattr(args, name)) is not None})
+    labels = read_labels(args.labels)
+    mapping = parse_class_mapping(args.class_map, labels) if args.class_map else None
+    split = get_dataset(args.data, args.train_split, labels, mapping)
+    scored = parse_class_mapping(args.score_map, split.labels) if args.score_map else None
+    validation = get_dataset(args.data, args.val_split, labels, _chain(mapping, scored, labels))
+    started_at = commit()
+    run = _prepare(args, recipe, split)
+    manifest = Manifest(run.net.architecture, split.labels, run.preprocessing, args.license)
+
+    def score(net: FCN) -> float:
+        predictor = snapshot_predictor(net, manifest, args.device)
+        return evaluate(predictor, validation, Options(), scored, quiet=True).mean_iou
+
+    run.evaluate = score
+    net, progress = train(run)
+    predictor = snapshot_predictor(net, manifest, args.device)
+    matrix = evaluate(predictor, validation, Options(), scored)
+    facts = CardFacts(split, validation, recipe, progress, shlex.join(["fcn-train", *arguments]), args.data_name, args.start, args.note, started_at)
+    scores = {f"{args.data_name or args.data.name}, {args.val_split}": matrix.scores() | {"classes": validation.labels.names}}
+    final = Manifest(
+        manifest.architecture, manifest.labels, manifest.preprocessing, args.license, training_facts(facts), scores
+    )
+    path = args.out / f"{args.name}.safetensors"
+    save_weights(path, net, final)
+    write_card(load_weights(path), path.with_suffix(".md"))
+    print(table(matrix, validation.labels.names))
+    print(f"wrote {path} and {path.with_suffix('.md')}")
+    return 0
+
+
+def _prepare(args: argparse.Namespace, recipe: Recipe, split: Split) -> Run:
+    torch.manual_seed(recipe.seed)
+    net = FCN(recipe.architecture(len(split.labels)))
+    new = load_start(net, args.start)
+    print(f"training {sum(p.numel() for p in net.parameters()):,} parameters on {len(split.frames)} frames; new: {len(new)} tensors")
+    device = choose_device(args.device)
+    teacher = None
+    if args.teacher:
+        teacher = Teacher(load_weights(args.teacher).network().to(device), recipe.teacher_scales)
+    elif recipe.teacher_weight:
+        raise ValueError(f"the recipe's teacher_weight is {recipe.teacher_weight}; give --teacher FILE")
+    preprocessing = Preprocessing(side=recipe.side)
+    return Run(net, split, recipe, preprocessing, args.out, device, teacher, None, args.evaluate_every, args.workers)
+
+
+def _chain(first: ClassMapping | None, second: ClassMapping | None, labels: LabelSet) -> ClassMapping | None:
+    """First the mapping for training, then the one for scoring."""
+    if first is None or second is None:
+        return second or first
+    return ClassMapping(second.table[first.table], second.labels)
+
+
