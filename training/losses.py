@@ -17,7 +17,7 @@ def cross_entropy(logits: Tensor, masks: Tensor, ignore_index: int, weights: Ten
 
 
 def distillation(logits: Tensor, teacher: Tensor) -> Tensor:
-    """Mean over pixels of the Kullback-Leibler divergence of the student's softmax from the teacher's log-probabilities."""
+    """Mean over pixels of the Kullback-Leibler divergence of softmax(logits) from the teacher's log-probabilities."""
     student = F.log_softmax(logits.float(), 1)
     return F.kl_div(student, teacher, reduction="none", log_target=True).sum(1).mean()
 

@@ -17,14 +17,34 @@ class Teacher:
         self.scales = scales
 
     @torch.no_grad()
-    def log_probabilities(self, images: Tensor) -> Tensor:
-        """Log of the mean probabilities (N, C, H, W) for normalised images (N, 3, H, W)."""
-        height, width = images.shape[-2:]
-        total = torch.zeros(())
+    def log_probabilities(self, images: Tensor, stride: int) -> Tensor:
+        """Log of the mean probabilities (N, C, ceil(H/stride), ceil(W/stride)) for normalised images (N, 3, H, W).
+
+        They stand for the pixels at multiples of the stride.
+        """
+        total = torch.zeros((), device=images.device)
         for scale in self.scales:
-            scaled = F.interpolate(images, size=(round(height * scale), round(width * scale)), mode="bilinear")
+            height, width = (round(side * scale) for side in images.shape[-2:])
+            scaled = F.interpolate(images, size=(height, width), mode="bilinear")
             for flip in (False, True):
-                logits = self.net(scaled.flip(3) if flip else scaled)
-                logits = F.interpolate(logits, size=(height, width), mode="bilinear")
-                total = total.to(logits) + (logits.flip(3) if flip else logits).softmax(1)
+                scores = self.net.scores(scaled.flip(3) if flip else scaled)
+                total = total + self._at_pixels(scores.float(), images, scale, stride, flip).softmax(1)
         return (total / (2 * len(self.scales))).clamp(min=1e-8).log()
+
+    def _at_pixels(self, scores: Tensor, images: Tensor, scale: float, stride: int, flip: bool) -> Tensor:
+        """Scores of the scaled, perhaps flipped images, read bilinearly where the images' pixels went."""
+        height, width = images.shape[-2:]
+        ys = torch.arange(0, height, stride, device=images.device)
+        xs = torch.arange(0, width, stride, device=images.device)
+        rows = self._cells(ys, scale, scores.shape[-2])
+        columns = self._cells(width - 1 - xs if flip else xs, scale, scores.shape[-1])
+        grid = torch.stack(torch.broadcast_tensors(columns[None, :], rows[:, None]), -1)
+        repeated = grid.expand(len(images), -1, -1, -1)
+        return F.grid_sample(scores, repeated, mode="bilinear", padding_mode="border", align_corners=True)
+
+    def _cells(self, pixels: Tensor, scale: float, cells: int) -> Tensor:
+        """Where pixels lie on the score map, from -1 (its first cell) to 1 (its last)."""
+        final = self.net.upscore_final
+        centre = 0.0 if final.grid == "corner" else (final.stride - 1) / 2
+        position = ((pixels + 0.5) * scale - 0.5 - centre) / final.stride
+        return 2 * position / max(1, cells - 1) - 1
