@@ -6,7 +6,6 @@ from typing import NamedTuple, cast
 
 from torch import Tensor, nn
 from torchvision.models import mobilenet_v2, resnet18, vgg16
-from torchvision.models.resnet import BasicBlock
 
 from model.architecture import Architecture
 from model.upsampling import Grid
@@ -73,7 +72,7 @@ class ResNet18Backbone(Backbone):
         self.stem = nn.Sequential(net.conv1, net.bn1, net.relu, net.maxpool)
         self.layer1, self.layer2, self.layer3, self.layer4 = net.layer1, net.layer2, net.layer3, net.layer4
         if output_stride == 16:
-            first, second = cast(list[BasicBlock], list(self.layer4))
+            first, second = self.layer4
             first.stride = 1
             _dilate(first, 1)
             _dilate(second, 2)

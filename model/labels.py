@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 VOC_NAMES = (
-    "background aeroplane bicycle bird boat bottle bus car cat chair cow diningtable dog horse motorbike person "
-    "pottedplant sheep sofa train tvmonitor"
-).split()
+    *("background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow"),
+    *("diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor"),
+)
 CAMVID_COLORS = {
     "Sky": (128, 128, 128),
     "Building": (128, 0, 0),

@@ -31,6 +31,10 @@ class Predictor:
         fold_batch_norm(net)
         self.net = net.to(self.device, self.dtype).to(memory_format=torch.channels_last)
 
+    @property
+    def dtype_name(self) -> str:
+        return str(self.dtype).removeprefix("torch.")
+
     @torch.inference_mode()
     def logits(self, tiles: Sequence[npt.NDArray[np.uint8]]) -> Tensor:
         """Float32 logits (N, classes, height, width) in host memory, of N uint8 tiles (height, width, 3) of one shape."""
@@ -38,7 +42,9 @@ class Predictor:
         logits: Tensor = self.net(self.manifest.preprocessing.normalise(batch, self.dtype))
         return logits.cpu()
 
-    def warm_up(self, tile: Size, batch_sizes: Sequence[int] = (1,), progress: Callable[[int, int], None] | None = None) -> None:
+    def warm_up(
+        self, tile: Size, batch_sizes: Sequence[int] = (1,), progress: Callable[[int, int], None] | None = None
+    ) -> None:
         """Runs every shape that plans with this tile can have, with these batch sizes."""
         shapes = list(product(tile_sides(tile[0]), tile_sides(tile[1]), batch_sizes))
         for done, (height, width, count) in enumerate(shapes, 1):

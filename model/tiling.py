@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from math import ceil
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -52,6 +52,16 @@ class TilePlan:
         """Every region, row by row."""
         return (Region(top, left, *self.tile) for top in self.tops for left in self.lefts)
 
+    def describe(self) -> dict[str, Any]:
+        """The plan as JSON answers tell it; `side` is the working size."""
+        return {
+            "side": list(self.size),
+            "tile": list(self.tile),
+            "overlap": self.overlap,
+            "blend": self.blend,
+            "tiles": len(self),
+        }
+
     def cut(self, image: npt.NDArray[np.uint8], region: Region) -> npt.NDArray[np.uint8]:
         """The region's pixels (height, width, 3) of the image (H, W, 3), its edge repeated outside."""
         inside = image[region.top : region.top + region.height, region.left : region.left + region.width]
@@ -86,8 +96,8 @@ def check_tile(tile: Size) -> None:
 
 
 def tile_sides(limit: int) -> list[int]:
-    """The sides that a region may have on an axis whose tiles have side `limit`: at most nine, so that batches fill."""
-    step = UNIT * ceil(limit / (8 * UNIT))
+    """The sides that a region may have on an axis whose tiles have side `limit`: at most four, so that batches fill and caches stay small."""
+    step = UNIT * ceil(limit / (4 * UNIT))
     return sorted({*range(step, limit, step), limit})
 
 

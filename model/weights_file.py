@@ -91,6 +91,11 @@ class Weights:
     manifest: Manifest
     tensors: Mapping[str, Tensor]
 
+    @property
+    def identity(self) -> dict[str, str]:
+        """What answers say of the model."""
+        return {"name": self.name, "sha256": self.sha256}
+
     def network(self) -> FCN:
         """The network with these tensors in float32, in evaluation mode; raises `WeightsError` where they don't fit."""
         net = FCN(self.manifest.architecture)
@@ -117,9 +122,9 @@ def find_weights(name: str) -> Path:
 def load_weights(path: Path) -> Weights:
     """Reads and checks a weights file, without unpickling anything; raises `WeightsError`."""
     try:
-        with safe_open(path, framework="pt") as file:  # type: ignore[no-untyped-call]
+        with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}
+            tensors = {name: file.get_tensor(name) for name in list(file.keys())}
     except (SafetensorError, OSError) as error:
         raise WeightsError(f"{path} is not a safetensors file: {error}") from error
     if METADATA_KEY not in metadata:
@@ -137,8 +142,8 @@ def save_weights(path: Path, net: FCN, manifest: Manifest) -> None:
 
 
 def _preprocessing(values: Mapping[str, Any]) -> Preprocessing:
-    tuples = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
-    return Preprocessing(**tuples)
+    arguments: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
+    return Preprocessing(**arguments)
 
 
 def _temperature(document: Mapping[str, Any]) -> float | None:

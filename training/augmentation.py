@@ -27,11 +27,13 @@ class AugmentedSplit(Dataset[tuple[Tensor, Tensor]]):
         self.ignore_index = split.labels.ignore_index
         self._epoch = 0
         self._cache: dict[int, tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]] = {}
-        self._finish = v2.Compose([
-            v2.RandomCrop(recipe.crop),
-            v2.RandomHorizontalFlip(recipe.flip),
-            v2.ColorJitter(recipe.color, recipe.color, recipe.color),
-        ])
+        self._finish = v2.Compose(
+            [
+                v2.RandomCrop(recipe.crop),
+                v2.RandomHorizontalFlip(recipe.flip),
+                v2.ColorJitter(recipe.color, recipe.color, recipe.color),
+            ]
+        )
 
     def set_epoch(self, epoch: int) -> None:
         self._epoch = epoch

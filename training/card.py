@@ -110,7 +110,9 @@ def _scores(name: str, values: Mapping[str, Any]) -> str:
 
 
 def _facts(training: Mapping[str, Any]) -> str:
-    splits = ", ".join(f"{n} {s['frames']} frames (sha256 of the list {s['sha256'][:12]})" for n, s in training.get("splits", {}).items())
+    splits = ", ".join(
+        f"{n} {s['frames']} frames (sha256 of the list {s['sha256'][:12]})" for n, s in training.get("splits", {}).items()
+    )
     rows = {
         "data": training.get("data"),
         "splits": splits,

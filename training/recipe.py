@@ -89,4 +89,5 @@ def make_recipe(path: Path | None, changes: Mapping[str, Any]) -> Recipe:
     if unknown := sorted(set(values) - known):
         raise RecipeError(f"{path}: unknown {unknown}; a recipe has {sorted(known)}")
     merged = values | dict(changes)
-    return Recipe(**{name: tuple(value) if isinstance(value, list) else value for name, value in merged.items()})
+    arguments: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in merged.items()}
+    return Recipe(**arguments)

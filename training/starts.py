@@ -24,7 +24,7 @@ def load_start(net: FCN, start: str) -> list[str]:
         load_published_backbone(net)
         return _others(net)
     state = _read(Path(start))
-    if not any(name.startswith("head.") or name.startswith("backbone.") for name in state):
+    if not any(name.startswith(("head.", "backbone.")) for name in state):
         load_classifier(net, state)
         return _others(net)
     return _load_fitting(net, {_our_name(name): tensor for name, tensor in state.items()}, start)

@@ -38,7 +38,7 @@ class Teacher:
         xs = torch.arange(0, width, stride, device=images.device)
         rows = self._cells(ys, scale, scores.shape[-2])
         columns = self._cells(width - 1 - xs if flip else xs, scale, scores.shape[-1])
-        grid = torch.stack(torch.broadcast_tensors(columns[None, :], rows[:, None]), -1)
+        grid = torch.stack([columns[None, :].expand(len(rows), -1), rows[:, None].expand(-1, len(columns))], -1)
         repeated = grid.expand(len(images), -1, -1, -1)
         return F.grid_sample(scores, repeated, mode="bilinear", padding_mode="border", align_corners=True)
 

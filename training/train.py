@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -81,9 +81,7 @@ class _Trainer:
         self.batches = max(1, len(self.data) // recipe.batch)
         self.optimizer = torch.optim.AdamW(_parameter_groups(self.net, recipe), weight_decay=recipe.weight_decay)
         self.scheduler = torch.optim.lr_scheduler.LambdaLR(self.optimizer, self._schedule)
-        self.average = AveragedModel(
-            self.net, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema), use_buffers=True
-        ) if recipe.ema else None
+        self.average = _average(self.net, recipe.ema) if recipe.ema else None
         self.weights: Tensor | None = None
         if recipe.class_weights == "median":
             self.weights = median_frequency_weights(run.split, recipe.class_weights_power).to(run.device)
@@ -91,7 +89,7 @@ class _Trainer:
     @property
     def result(self) -> FCN:
         """The averaged network where one is kept, else the trained one."""
-        return self.average.module if self.average else self.net
+        return cast(FCN, self.average.module) if self.average else self.net
 
     @property
     def learning_rate(self) -> float:
@@ -183,6 +181,11 @@ class _Trainer:
 
     def _identity(self) -> dict[str, Any]:
         return {"recipe": self.run.recipe.to_dict(), "frames": self.run.split.digest}
+
+
+def _average(net: FCN, decay: float) -> AveragedModel:
+    update = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
+    return AveragedModel(net, multi_avg_fn=update, use_buffers=True)
 
 
 def _parameter_groups(net: FCN, recipe: Recipe) -> list[dict[str, Any]]:

@@ -112,7 +112,17 @@ def _train(args: argparse.Namespace, arguments: list[str]) -> int:
     net, progress = train(run)
     predictor = snapshot_predictor(net, manifest, args.device)
     matrix = evaluate(predictor, validation, Options(), scored)
-    facts = CardFacts(split, validation, recipe, progress, shlex.join(["fcn-train", *arguments]), args.data_name, args.start, args.note, started_at)
+    facts = CardFacts(
+        split,
+        validation,
+        recipe,
+        progress,
+        shlex.join(["fcn-train", *arguments]),
+        args.data_name,
+        args.start,
+        args.note,
+        started_at,
+    )
     scores = {f"{args.data_name or args.data.name}, {args.val_split}": matrix.scores() | {"classes": validation.labels.names}}
     final = Manifest(
         manifest.architecture, manifest.labels, manifest.preprocessing, args.license, training_facts(facts), scores
@@ -129,7 +139,8 @@ def _prepare(args: argparse.Namespace, recipe: Recipe, split: Split) -> Run:
     torch.manual_seed(recipe.seed)
     net = FCN(recipe.architecture(len(split.labels)))
     new = load_start(net, args.start)
-    print(f"training {sum(p.numel() for p in net.parameters()):,} parameters on {len(split.frames)} frames; new: {len(new)} tensors")
+    parameters = sum(p.numel() for p in net.parameters())
+    print(f"training {parameters:,} parameters on {len(split.frames)} frames; {len(new)} tensors are new")
     device = choose_device(args.device)
     teacher = None
     if args.teacher:
@@ -145,5 +156,3 @@ def _chain(first: ClassMapping | None, second: ClassMapping | None, labels: Labe
     if first is None or second is None:
         return second or first
     return ClassMapping(second.table[first.table], second.labels)
-
-

@@ -1,0 +1,1 @@
+"""The HTTP service: settings, routes, the tile engine, telemetry and the web page."""

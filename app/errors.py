@@ -1,0 +1,119 @@
+"""Errors that a client sees: their tree, their status codes, and the mapping from what the other rooms raise."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, ClassVar
+
+from app.engine import Cancelled, DeadlinePassed, EngineStopped, QueueFull, TooManyTiles
+from imaging.answer import ArrayTooLarge
+from imaging.errors import DamagedImage, EmptyImage, ImageTooLarge, UnknownImageType
+
+MEDIA_TYPE = "application/problem+json"
+
+
+class Problem(Exception):
+    """An error answered as RFC 9457 problem details."""
+
+    status: ClassVar[int] = 500
+    title: ClassVar[str] = "Internal error"
+    example: ClassVar[str] = "the service failed; the log has the request's id"
+
+    def __init__(self, detail: str, headers: dict[str, str] | None = None) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.headers = headers or {}
+
+
+class BadRequest(Problem):
+    status, title = 400, "Bad request"
+    example = "no field `file` (or `image`) in the form; fields are: picture"
+
+
+class EmptyBody(Problem):
+    status, title = 400, "Empty body"
+    example = "the image is empty (0 bytes); send the bytes of an image file"
+
+
+class Unauthorized(Problem):
+    status, title = 401, "No or wrong API key"
+    example = "send a valid key as `X-API-Key: KEY` or `Authorization: Bearer KEY`"
+
+
+class NotFound(Problem):
+    status, title = 404, "Not found"
+    example = "nothing at /segments; the routes are listed at /docs"
+
+
+class MethodNotAllowed(Problem):
+    status, title = 405, "Method not allowed"
+    example = "GET is not allowed on /segment; allowed: POST"
+
+
+class NotAcceptable(Problem):
+    status, title = 406, "No acceptable format"
+    example = "Accept: text/csv fits neither image/png nor application/json; give one of those or ?format="
+
+
+class UploadTooSlow(Problem):
+    status, title = 408, "Upload too slow"
+    example = "the body did not arrive within 30 s"
+
+
+class TooLarge(Problem):
+    status, title = 413, "Too large"
+    example = "the image has 20000x20000 pixels (400.0 megapixels); at most 100 megapixels are taken, scale it down"
+
+
+class UnsupportedType(Problem):
+    status, title = 415, "Not an accepted image type"
+    example = "these bytes are none of PNG, JPEG, WEBP, GIF, BMP, TIFF; send one of those"
+
+
+class Unprocessable(Problem):
+    status, title = 422, "Damaged image or bad parameter"
+    example = "query format: Input should be 'png', 'color', 'overlay', 'confidence' or 'json', got 'gif'"
+
+
+class Unavailable(Problem):
+    status, title = 503, "Not available now"
+    example = "1024 tiles are queued and at most 1024 are taken; try again after Retry-After seconds"
+
+
+class TimedOut(Problem):
+    status, title = 504, "Deadline passed"
+    example = "no answer within 60 s; send a smaller image or try when the service is less busy"
+
+
+SEGMENT_PROBLEMS: tuple[type[Problem], ...] = (
+    BadRequest, Unauthorized, NotAcceptable, UploadTooSlow, TooLarge, UnsupportedType, Unprocessable, Unavailable, TimedOut,
+)  # fmt: skip
+FOREIGN: dict[type[Exception], type[Problem]] = {
+    EmptyImage: EmptyBody,
+    UnknownImageType: UnsupportedType,
+    ImageTooLarge: TooLarge,
+    DamagedImage: Unprocessable,
+    ArrayTooLarge: TooLarge,
+    TooManyTiles: TooLarge,
+    QueueFull: Unavailable,
+    EngineStopped: Unavailable,
+    DeadlinePassed: TimedOut,
+    Cancelled: TimedOut,
+}
+
+
+@contextmanager
+def mapped_errors() -> Iterator[None]:
+    """Turns what imaging and the engine raise into problems."""
+    try:
+        yield
+    except tuple(FOREIGN) as error:
+        kind = next(FOREIGN[base] for base in type(error).__mro__ if base in FOREIGN)
+        headers = {"Retry-After": str(getattr(error, "retry_after", 1))} if kind is Unavailable else {}
+        raise kind(str(error), headers) from error
+
+
+def document(kind: type[Problem], detail: str, request_id: str) -> dict[str, Any]:
+    """The problem details of RFC 9457, section 3.1, with the request's id."""
+    return {"type": "about:blank", "title": kind.title, "status": kind.status, "detail": detail, "request_id": request_id}

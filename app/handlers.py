@@ -1,0 +1,68 @@
+"""Turns every error into problem details, from whichever layer it comes."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+from starlette.responses import JSONResponse, Response
+
+from app.errors import MEDIA_TYPE, BadRequest, MethodNotAllowed, NotFound, Problem, Unprocessable, document
+
+log = logging.getLogger("segment")
+
+
+def install_handlers(app: FastAPI) -> None:
+    app.add_exception_handler(Problem, _on_problem)
+    app.add_exception_handler(RequestValidationError, _on_invalid)
+    app.add_exception_handler(HTTPException, _on_http)
+    app.add_exception_handler(ClientDisconnect, _on_disconnect)
+    app.add_exception_handler(Exception, _on_unexpected)
+
+
+def _respond(request: Request, kind: type[Problem], detail: str, headers: dict[str, str]) -> Response:
+    request_id = getattr(request.state, "request_id", "")
+    request.state.log = {"detail": detail}
+    content = document(kind, detail, request_id)
+    # the answer to an unexpected error is sent outside the middleware that adds the id
+    return JSONResponse(content, kind.status, headers | {"X-Request-ID": request_id}, MEDIA_TYPE)
+
+
+async def _on_problem(request: Request, error: Exception) -> Response:
+    assert isinstance(error, Problem)
+    return _respond(request, type(error), error.detail, error.headers)
+
+
+async def _on_invalid(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    details = dict.fromkeys(_describe(entry) for entry in error.errors())
+    return _respond(request, Unprocessable, "; ".join(details), {})
+
+
+def _describe(entry: dict[str, Any]) -> str:
+    place = " ".join(str(part) for part in entry["loc"][:2])
+    return f"{place}: {entry['msg']}, got {entry.get('input')!r}"
+
+
+async def _on_http(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    headers = dict(error.headers or {})
+    if error.status_code == 404:
+        return _respond(request, NotFound, f"nothing at {request.url.path}; the routes are listed at /docs", headers)
+    if error.status_code == 405:
+        allowed = f"{request.method} is not allowed on {request.url.path}; allowed: {headers.get('Allow', 'see /docs')}"
+        return _respond(request, MethodNotAllowed, allowed, headers)
+    return _respond(request, BadRequest, str(error.detail), headers)
+
+
+async def _on_disconnect(request: Request, error: Exception) -> Response:
+    return _respond(request, BadRequest, "the client went away while sending", {})
+
+
+async def _on_unexpected(request: Request, error: Exception) -> Response:
+    log.error("unexpected error", exc_info=error, extra={"fields": {"request_id": getattr(request.state, "request_id", "")}})
+    return _respond(request, Problem, Problem.example, {})

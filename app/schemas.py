@@ -1,0 +1,143 @@
+"""What requests may ask and what JSON answers hold, as OpenAPI shows them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from fastapi import Query
+from pydantic import BaseModel, Field
+
+from imaging.answer import Format, MaskEncoding
+from model.tiling import Blend
+
+
+class SegmentQuery(BaseModel):
+    """Query parameters of `/segment`."""
+
+    format: Format | None = Field(None, description="form of the answer; beats `Accept` (default: png)")
+    mask: MaskEncoding = Field("rle", description="with JSON: how the class map is written; array up to 4 megapixels")
+    blend: Blend | None = Field(None, description="how overlapping logits are averaged (default: the server's)")
+    overlap: float | None = Field(None, ge=0, le=0.5, description="fraction of a tile shared with its neighbour")
+    side: Literal["auto", "native"] | Annotated[int, Field(ge=32, le=16384)] = Field(
+        "auto",
+        description="size to work at: `native`, the longer side in pixels, or `auto` (the range that the weights advise)",
+    )
+    alpha: float = Field(0.5, ge=0, le=1, description="opacity of the colours in an overlay")
+
+
+Segmenting = Annotated[SegmentQuery, Query()]
+
+
+class ModelName(BaseModel):
+    name: str
+    sha256: str
+
+
+class ImageSize(BaseModel):
+    width: int
+    height: int
+
+
+class ClassShare(BaseModel):
+    """One class that is present."""
+
+    id: int
+    name: str
+    color: str = Field(description="#rrggbb")
+    pixels: int
+    fraction: float
+    mean_confidence: float
+    bbox: tuple[int, int, int, int] = Field(description="x, y, width, height")
+
+
+class RleMap(BaseModel):
+    """Class map as COCO's compressed RLE, one string an id; `pycocotools.mask.decode` reads them."""
+
+    encoding: Literal["rle"]
+    size: tuple[int, int] = Field(description="height, width")
+    counts: dict[str, str]
+
+
+class PngMap(BaseModel):
+    """Class map as a palette PNG in base64."""
+
+    encoding: Literal["png"]
+    data: str
+
+
+class ArrayMap(BaseModel):
+    """Class map as rows of ids."""
+
+    encoding: Literal["array"]
+    data: list[list[int]]
+
+
+class Tiling(BaseModel):
+    """How the image was tiled: working size and tile as height, width."""
+
+    side: tuple[int, int]
+    tile: tuple[int, int]
+    overlap: float
+    blend: Blend
+    tiles: int
+
+
+class SegmentAnswer(BaseModel):
+    """JSON answer of `/segment`; classes are listed largest first."""
+
+    model: ModelName
+    image: ImageSize
+    classes: list[ClassShare]
+    class_map: RleMap | PngMap | ArrayMap = Field(discriminator="encoding")
+    tiling: Tiling
+
+
+class LabelEntry(BaseModel):
+    id: int
+    name: str
+    color: str = Field(description="#rrggbb")
+
+
+class ProblemDetails(BaseModel):
+    """An error (RFC 9457)."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    request_id: str
+
+
+class State(BaseModel):
+    """Whether the process works; the reason where it does not."""
+
+    status: Literal["ok", "unavailable"]
+    reason: str | None = None
+
+
+class Health(BaseModel):
+    live: State
+    ready: State
+    device: str | None
+    queued_tiles: int
+    requests_in_flight: int
+    uptime_s: float
+
+
+class Info(BaseModel):
+    """What is served, and how."""
+
+    model: ModelName
+    architecture: dict[str, Any]
+    license: str
+    training: dict[str, Any]
+    scores: dict[str, Any]
+    preprocessing: dict[str, Any]
+    temperature: float | None
+    device: str
+    dtype: str
+    tile: tuple[int, int]
+    overlap: float
+    blend: Blend
+    limits: dict[str, float]
+    versions: dict[str, str]

@@ -1,0 +1,49 @@
+"""uvicorn with a graceful stop: on SIGTERM, requests in flight end before the process does."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from types import FrameType
+
+import uvicorn
+from fastapi import FastAPI
+
+from app.service import Service
+
+log = logging.getLogger("segment")
+
+
+class DrainingServer(uvicorn.Server):
+    """On the first signal refuses new images and waits up to `drain_s` for those in flight; on the second, stops."""
+
+    def __init__(self, config: uvicorn.Config, service: Service) -> None:
+        super().__init__(config)
+        self.service = service
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        if self.service.draining:
+            super().handle_exit(sig, frame)
+            return
+        self.service.draining = True
+        threading.Thread(target=self._drain, name="drain", daemon=True).start()
+
+    def _drain(self) -> None:
+        log.info("draining", extra={"fields": {"requests_in_flight": self.service.in_flight}})
+        end = time.monotonic() + self.service.settings.drain_s
+        while self.service.in_flight and time.monotonic() < end:
+            time.sleep(0.02)
+        self.should_exit = True
+
+
+def serve(app: FastAPI, service: Service) -> int:
+    """Runs until a signal; gives the exit status: 1 where the network could not be loaded, or the port not be had."""
+    settings = service.settings
+    config = uvicorn.Config(
+        app, host=settings.host, port=settings.port, log_config=None, access_log=False, server_header=False,
+        timeout_graceful_shutdown=max(1, round(settings.drain_s)), proxy_headers=True,
+    )  # fmt: skip
+    server = DrainingServer(config, service)
+    server.run()
+    return 1 if service.failure or not server.started else 0

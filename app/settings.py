@@ -1,0 +1,79 @@
+"""Settings: the only reader of the environment."""
+
+from __future__ import annotations
+
+import os
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from model.device import choose_device
+from model.tiling import Size, parse_tile
+from model.weights_file import DEFAULT_WEIGHTS, find_weights
+
+PREFIX = "SEGMENT_"
+Listed = Annotated[tuple[str, ...], NoDecode]
+
+
+class Settings(BaseSettings):
+    """Read once from `SEGMENT_*` variables and a `.env` file; a wrong value raises `ValidationError`."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, env_file=".env", extra="ignore", frozen=True)
+
+    host: str = Field("127.0.0.1", description="address to listen on; 0.0.0.0 for all (the container's default)")
+    port: int = Field(8000, ge=0, le=65535, description="port to listen on")
+    root_path: str = Field("", description="path under which a proxy serves this, e.g. `/segmentation`")
+    weights: str = Field(DEFAULT_WEIGHTS, description="weights: a file, or a name in `weights/`")
+    device: str = Field("auto", description="`auto` (CUDA if there is one), `cpu`, `cuda`, `cuda:N` or `mps`")
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        "auto", description="precision of the network; `auto`: bfloat16 where the device has it natively, else float32"
+    )
+    tile: str = Field("512", description="tile side, or height x width such as `384x480`; multiples of 32")
+    overlap: float = Field(0.25, ge=0, le=0.5, description="fraction of a tile shared with its neighbour")
+    blend: Literal["mean", "hann"] = Field("mean", description="how overlapping logits are averaged")
+    max_batch_tiles: int = Field(8, ge=1, description="most tiles in one batch")
+    batch_wait_ms: float = Field(0, ge=0, description="how long a batch that is not full waits for tiles still to come")
+    max_queued_tiles: int = Field(1024, ge=1, description="most tiles admitted and not yet done; beyond it 503")
+    max_upload_mb: float = Field(64, gt=0, description="largest request body, in 10^6 bytes")
+    max_megapixels: float = Field(100, gt=0, description="largest image, in 10^6 pixels")
+    upload_timeout_s: float = Field(30, gt=0, description="most seconds that a body may take to arrive")
+    request_timeout_s: float = Field(60, gt=0, description="most seconds from body to answer; beyond it 504")
+    drain_s: float = Field(30, ge=0, description="after SIGTERM, most seconds for requests in flight to end")
+    api_keys: Listed = Field((), description="comma-separated keys that `/segment` asks for; empty: none asked")
+    cors_origins: Listed = Field((), description="comma-separated origins whose pages may call; `*` for all")
+    log_format: Literal["json", "text"] = Field("json", description="format of the log lines")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level that is logged")
+    threads: int = Field(0, ge=0, description="CPU threads of the network; 0: one a core")
+
+    @field_validator("api_keys", "cors_origins", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @field_validator("tile")
+    @classmethod
+    def _tile(cls, value: str) -> str:
+        parse_tile(value)
+        return value
+
+    @field_validator("device")
+    @classmethod
+    def _device(cls, value: str) -> str:
+        choose_device(value)
+        return value
+
+    @field_validator("weights")
+    @classmethod
+    def _weights(cls, value: str) -> str:
+        return str(find_weights(value))
+
+    @property
+    def tile_size(self) -> Size:
+        return parse_tile(self.tile)
+
+    @property
+    def cpu_threads(self) -> int:
+        """Threads for the network: as set, else one for each core that this process may use."""
+        available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        return self.threads or available

@@ -1,0 +1,1 @@
+"""The command line: segments files and folders without a server."""

@@ -1,0 +1,151 @@
+"""`fcn-segment`: segments files and folders, giving the bytes that the service would."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, get_args
+
+from tqdm import tqdm
+
+from imaging.answer import FORMATS, Answer, ArrayTooLarge, MaskEncoding, Rendering
+from imaging.decoding import FORMATS as IMAGE_FORMATS
+from imaging.decoding import Limits, decode
+from imaging.errors import ImageError
+from model.device import DTYPES, DeviceError
+from model.predictor import Predictor
+from model.segmentation import Options, plan_image, run_in_batches, segment
+from model.tiling import Blend, TilingError, parse_tile
+from model.weights_file import DEFAULT_WEIGHTS, WeightsError, find_weights, load_weights
+
+ENDINGS = {".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff"}
+STDIO = "-"
+
+
+@dataclass(frozen=True)
+class Work:
+    """One image to segment, and where its answer goes; None is stdin or stdout."""
+
+    source: Path | None
+    target: Path | None
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command's arguments; those of `/segment` bear their HTTP names."""
+    p = argparse.ArgumentParser("fcn-segment", description="Segments images: files, folders (recursively), or - for stdin.")
+    p.add_argument("inputs", nargs="+", metavar="IN", help=f"files ({', '.join(IMAGE_FORMATS)}), folders, or - for stdin")
+    p.add_argument("-o", "--out", required=True, help="file (for one image), folder, or - for stdout")
+    p.add_argument("--format", choices=FORMATS, default="png", help="form of the answer (default: png)")
+    p.add_argument("--mask", choices=get_args(MaskEncoding), default="rle", help="with json: how the class map is written")
+    p.add_argument("--blend", choices=get_args(Blend), default=Options.blend, help="how overlapping logits are averaged")
+    p.add_argument("--overlap", type=float, default=Options.overlap, help="fraction of a tile shared with its neighbour")
+    p.add_argument("--side", type=_side, default="auto", help="auto, native, or the longer side to work at, 32 to 16384")
+    p.add_argument("--alpha", type=float, default=Rendering.alpha, help="opacity of the colours in an overlay")
+    p.add_argument("--tile", type=parse_tile, default=Options.tile, help="tile side or HEIGHTxWIDTH, multiples of 32")
+    p.add_argument("--weights", default=DEFAULT_WEIGHTS, help="weights: a file, or a name in weights/")
+    p.add_argument("--device", default="auto")
+    p.add_argument("--dtype", choices=["auto", *DTYPES], default="auto")
+    p.add_argument("--max-megapixels", type=float, default=Limits.megapixels)
+    return p
+
+
+def _side(text: str) -> Any:
+    if text in ("auto", "native"):
+        return text
+    if text.isdigit() and 32 <= int(text) <= 16384:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"side must be auto, native or 32 to 16384, got {text!r}")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Exit status 0; 1 where an image failed (the others are done); 2 where nothing could start."""
+    args = parser().parse_args(argv)
+    try:
+        works = list(_plan(args))
+        predictor = Predictor(load_weights(find_weights(args.weights)), args.device, args.dtype)
+        segmenter = Segmenter(predictor, args)
+    except (OSError, WeightsError, DeviceError, TilingError) as error:
+        print(f"fcn-segment: {error}", file=sys.stderr)
+        return 2
+    failures = []
+    for work in tqdm(works, unit="image", disable=len(works) < 2 or not sys.stderr.isatty()):
+        try:
+            _write(work.target, segmenter(_read(work.source)))
+        except (ImageError, ArrayTooLarge, TilingError, OSError) as error:
+            failures.append(f"{work.source or 'stdin'}: {error}")
+    for failure in failures:
+        print(f"fcn-segment: {failure}", file=sys.stderr)
+    return 1 if failures else 0
+
+
+class Segmenter:
+    """From an image file's bytes to the answer's, as the service's corridor goes."""
+
+    def __init__(self, predictor: Predictor, args: argparse.Namespace) -> None:
+        self.predictor = predictor
+        self.options = Options(args.tile, args.overlap, args.blend, args.side)
+        self.rendering = Rendering(args.format, args.mask, args.alpha)
+        self.limits = Limits(args.max_megapixels)
+        if not 0 <= args.overlap <= 0.5:
+            raise TilingError(f"overlap must be between 0 and 0.5, got {args.overlap}")
+
+    def __call__(self, data: bytes) -> bytes:
+        manifest = self.predictor.manifest
+        image = decode(data, self.limits)
+        size = image.shape[0], image.shape[1]
+        self.rendering.check(size)
+        plan = plan_image(size, self.options, manifest.preprocessing.side)
+        temperature = (manifest.temperature or 1.0) if self.rendering.needs_confidence else None
+        run = run_in_batches(self.predictor)
+        result = segment(image, plan, run, num_classes=len(manifest.labels), temperature=temperature)
+        return Answer(
+            image, result.class_map, result.confidence, result.mean_confidence, manifest.labels.classes,
+            manifest.labels.palette, self.predictor.weights.identity, plan.describe(),
+        ).encode(self.rendering)  # fmt: skip
+
+
+def _plan(args: argparse.Namespace) -> Iterator[Work]:
+    """What to read and write; folders are mirrored below the output folder."""
+    suffix = ".json" if args.format == "json" else ".png"
+    single = len(args.inputs) == 1 and (args.inputs[0] == STDIO or Path(args.inputs[0]).is_file())
+    if single and (args.out == STDIO or Path(args.out).suffix == suffix):
+        yield Work(_path(args.inputs[0]), _path(args.out))
+        return
+    if args.out == STDIO:
+        raise OSError("-o - takes one image; give a folder for several")
+    out = Path(args.out)
+    for name in args.inputs:
+        if name == STDIO:
+            yield Work(None, out / f"stdin{suffix}")
+        elif (path := Path(name)).is_dir():
+            for file in sorted(p for p in path.rglob("*") if p.suffix.lower() in ENDINGS):
+                yield Work(file, (out / file.relative_to(path)).with_suffix(suffix))
+        elif path.is_file():
+            yield Work(path, out / f"{path.stem}{suffix}")
+        else:
+            raise OSError(f"no file or folder {name!r}")
+
+
+def _path(name: str) -> Path | None:
+    return None if name == STDIO else Path(name)
+
+
+def _read(source: Path | None) -> bytes:
+    return sys.stdin.buffer.read() if source is None else source.read_bytes()
+
+
+def _write(target: Path | None, data: bytes) -> None:
+    if target is None:
+        sys.stdout.buffer.write(data)
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_name(target.name + ".part")
+    partial.write_bytes(data)
+    partial.replace(target)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
