@@ -96,7 +96,7 @@ def check_tile(tile: Size) -> None:
 
 
 def tile_sides(limit: int) -> list[int]:
-    """The sides that a region may have on an axis whose tiles have side `limit`: at most four, so that batches fill and caches stay small."""
+    """Sides that a region may have on an axis with tiles of side `limit`: at most four, so that batches fill."""
     step = UNIT * ceil(limit / (4 * UNIT))
     return sorted({*range(step, limit, step), limit})
 

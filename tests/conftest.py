@@ -1,0 +1,77 @@
+"""Small real objects that the tests share: a narrow FCN saved to a file, and images made on the spot."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+from PIL import Image
+
+from model.builder import build
+from model.fcn import FCN
+from model.labels import numbered_labels
+from model.preprocessing import Preprocessing
+from model.weights_file import Manifest, Weights, load_weights, save_weights
+
+Pixels = npt.NDArray[np.uint8]
+NAMES = ["background", "circle", "square", "triangle"]
+
+
+def randomise(net: FCN, seed: int = 0) -> FCN:
+    """Scores (zero at the start) and batch-norm statistics drawn at random, so that outputs depend on the input."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, tensor in net.state_dict().items():
+            if "score_" in name:
+                tensor.copy_(torch.randn(tensor.shape, generator=generator) * 0.5)
+            elif name.endswith("running_mean"):
+                tensor.copy_(torch.randn(tensor.shape, generator=generator) * 0.1)
+            elif name.endswith("running_var"):
+                tensor.copy_(torch.rand(tensor.shape, generator=generator) * 0.1 + 0.05)
+    return net
+
+
+def narrow_net(**options: object) -> FCN:
+    """An FCN-8s on a MobileNetV2 of a tenth of the width, four classes, in evaluation mode."""
+    torch.manual_seed(0)
+    arguments = {"output_stride": 16, "head": "fc", "head_width": 16, "width": 0.1} | options
+    return randomise(build("fcn8s", "mobilenet_v2", len(NAMES), **arguments)).eval()
+
+
+@pytest.fixture(scope="session")
+def narrow_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The narrow network's weights file; its advised longer side is 64 to 128."""
+    net = narrow_net()
+    manifest = Manifest(net.architecture, numbered_labels(NAMES), Preprocessing(side=(64, 128)), "Apache-2.0")
+    path = tmp_path_factory.mktemp("weights") / "narrow.safetensors"
+    save_weights(path, net, manifest)
+    return path
+
+
+@pytest.fixture(scope="session")
+def narrow(narrow_file: Path) -> Weights:
+    return load_weights(narrow_file)
+
+
+@pytest.fixture
+def photo() -> Callable[..., Pixels]:
+    """Makes a smooth, colourful uint8 RGB image (height, width, 3): the same for the same size and seed."""
+    return make_photo
+
+
+def make_photo(height: int, width: int, seed: int = 0) -> Pixels:
+    rng = np.random.default_rng(seed)
+    coarse = rng.integers(0, 256, (max(2, height // 24), max(2, width // 24), 3), dtype=np.uint8)
+    return np.asarray(Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC))
+
+
+def encoded(pixels: Pixels, format: str = "PNG", **options: object) -> bytes:
+    """The image as a file's bytes."""
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, format, **options)
+    return buffer.getvalue()
