@@ -29,12 +29,15 @@ class DrainingServer(uvicorn.Server):
         self.service.draining = True
         threading.Thread(target=self._drain, name="drain", daemon=True).start()
 
+    def stop(self) -> None:
+        self.should_exit = True
+
     def _drain(self) -> None:
         log.info("draining", extra={"fields": {"requests_in_flight": self.service.in_flight}})
         end = time.monotonic() + self.service.settings.drain_s
         while self.service.in_flight and time.monotonic() < end:
             time.sleep(0.02)
-        self.should_exit = True
+        self.stop()
 
 
 def serve(app: FastAPI, service: Service) -> int:
@@ -45,5 +48,6 @@ def serve(app: FastAPI, service: Service) -> int:
         timeout_graceful_shutdown=max(1, round(settings.drain_s)), proxy_headers=True,
     )  # fmt: skip
     server = DrainingServer(config, service)
+    service.on_failure = server.stop
     server.run()
     return 1 if service.failure or not server.started else 0

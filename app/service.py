@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import logging
-import os
-import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -22,7 +20,7 @@ from imaging.answer import Answer, Rendering
 from imaging.decoding import Limits, decode, read_size
 from model.predictor import Predictor
 from model.segmentation import Options, plan_image, segment
-from model.weights_file import WeightsError, load_weights
+from model.weights_file import load_weights
 
 log = logging.getLogger("segment")
 WORKERS = 16
@@ -59,15 +57,17 @@ class Service:
         self.predictor: Predictor | None = None
         self.engine: Engine | None = None
         self.failure: str | None = None
+        self.on_failure: Callable[[], None] = lambda: None
         self.draining = False
         self.in_flight = 0
         self.metrics = Metrics(lambda: self.queued_tiles, lambda: float(self.not_ready is None))
         self.pool = ThreadPoolExecutor(WORKERS, thread_name_prefix="request")
+        self._loader = threading.Thread(target=self._load, name="loader", daemon=True)
         self._limits = Limits(settings.max_megapixels)
 
     def start(self) -> None:
         """Loads and warms up in the background, so that health checks are answered meanwhile."""
-        threading.Thread(target=self._load, name="loader", daemon=True).start()
+        self._loader.start()
 
     def stop(self) -> None:
         self.draining = True
@@ -82,10 +82,10 @@ class Service:
             weights = load_weights(Path(self.settings.weights))
             predictor = Predictor(weights, self.settings.device, self.settings.dtype)
             predictor.warm_up(self.settings.tile_size)
-        except (WeightsError, RuntimeError) as error:
+        except (ValueError, RuntimeError, OSError) as error:
             self.failure = f"the network could not be loaded: {error}"
             log.critical(self.failure)
-            os.kill(os.getpid(), signal.SIGTERM)
+            self.on_failure()
             return
         self._start_engine(predictor)
         seconds = round(time.perf_counter() - started, 2)
@@ -113,6 +113,8 @@ class Service:
         """Why the process cannot recover by itself, or None."""
         if self.failure:
             return self.failure
+        if self.engine is None and self._loader.ident and not self._loader.is_alive():
+            return "the loading of the network has ended without a network"
         if self.engine and not self.engine.alive and not self.draining:
             return self.engine.failure or "the inference thread has ended"
         return None
