@@ -53,7 +53,7 @@ class MethodNotAllowed(Problem):
 
 class NotAcceptable(Problem):
     status, title = 406, "No acceptable format"
-    example = "Accept: text/csv fits neither image/png nor application/json; give one of those or ?format="
+    example = "Accept: text/csv fits neither image/png nor application/json; give one of those, or ?format="
 
 
 class UploadTooSlow(Problem):

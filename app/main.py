@@ -34,7 +34,7 @@ def create_app(settings: Settings) -> FastAPI:
         service.stop()
 
     app = FastAPI(
-        title=TITLE, summary=SUMMARY, version=routes_state.package_version(), lifespan=lifespan, root_path=settings.root_path,
+        title=TITLE, summary=SUMMARY, version=routes_state.package_version(), lifespan=lifespan,
         docs_url=None, redoc_url=None,
     )  # fmt: skip
     app.state.service = service

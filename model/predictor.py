@@ -38,9 +38,16 @@ class Predictor:
     @torch.inference_mode()
     def logits(self, tiles: Sequence[npt.NDArray[np.uint8]]) -> Tensor:
         """Float32 logits (N, classes, height, width) in host memory, of N uint8 tiles (height, width, 3) of one shape."""
+        if self.device.type == "cpu":
+            # a convolution's rounding depends on the batch's size, and a batch gains a processor nothing:
+            # one by one, a tile's logits do not depend on its neighbours
+            return torch.cat([self._forward([tile]) for tile in tiles])
+        return self._forward(tiles).cpu()
+
+    def _forward(self, tiles: Sequence[npt.NDArray[np.uint8]]) -> Tensor:
         batch = torch.from_numpy(np.stack(tiles)).to(self.device).permute(0, 3, 1, 2)
         logits: Tensor = self.net(self.manifest.preprocessing.normalise(batch, self.dtype))
-        return logits.cpu()
+        return logits
 
     def warm_up(
         self, tile: Size, batch_sizes: Sequence[int] = (1,), progress: Callable[[int, int], None] | None = None

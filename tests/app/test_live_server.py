@@ -1,0 +1,187 @@
+"""`fcn-serve` as a process: readiness, slow and broken clients, many clients, and how it stops."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.conftest import encoded, make_photo
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port
+
+
+@contextmanager
+def fcn_serve(weights: Path, folder: Path, **settings: str) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
+    """The process and its address; it logs into `folder/log`."""
+    port = free_port()
+    given = {"WEIGHTS": str(weights), "PORT": str(port), "DEVICE": "cpu", "DTYPE": "float32", "TILE": "96", "THREADS": "1"}
+    environment = os.environ | {f"SEGMENT_{name}": value for name, value in (given | settings).items()}
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen([sys.executable, "-m", "app.main"], env=environment, stderr=log, stdout=log)
+    try:
+        yield process, f"http://127.0.0.1:{port}"
+    finally:
+        process.kill()
+        process.wait()
+
+
+def wait_until_ready(url: str, process: subprocess.Popen[bytes], seconds: float = 90) -> None:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end and process.poll() is None:
+        try:
+            if httpx.get(f"{url}/health/ready").status_code == 200:
+                return
+        except httpx.TransportError:
+            pass
+        time.sleep(0.05)
+    raise AssertionError("the service did not become ready")
+
+
+@pytest.fixture(scope="module")
+def url(narrow_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    folder = tmp_path_factory.mktemp("serve")
+    with fcn_serve(narrow_file, folder, UPLOAD_TIMEOUT_S="1", ROOT_PATH="/seg") as (process, address):
+        wait_until_ready(address, process)
+        yield address
+    lines = [json.loads(line) for line in (folder / "log").read_text().splitlines()]
+    assert any(line["message"] == "ready" for line in lines)
+
+
+def segment(url: str, data: bytes) -> bytes:
+    response = httpx.post(f"{url}/segment", files={"file": data}, timeout=120)
+    assert response.status_code == 200, response.text
+    return response.content
+
+
+def test_sixteen_clients_at_once_get_the_answers_that_they_get_alone(url: str) -> None:
+    images = [encoded(make_photo(40 + 13 * i, 200 - 9 * i, seed=i)) for i in range(16)]
+    alone = [segment(url, image) for image in images]
+    assert len(set(alone)) == 16
+    with ThreadPoolExecutor(16) as pool:
+        for _ in range(3):
+            together = list(pool.map(lambda image: segment(url, image), images))
+            assert together == alone
+
+
+def test_health_is_answered_while_a_large_image_is_segmented(url: str) -> None:
+    with ThreadPoolExecutor() as pool:
+        large = pool.submit(segment, url, encoded(make_photo(2000, 3000), "JPEG"))
+        slowest = 0.0
+        while not large.done():
+            started = time.monotonic()
+            assert httpx.get(f"{url}/health/live", timeout=30).status_code == 200
+            slowest = max(slowest, time.monotonic() - started)
+        assert large.result()
+    assert slowest < 5
+
+
+def test_an_upload_that_stalls_is_408(url: str) -> None:
+    host, port = url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=30) as connection:
+        connection.sendall(b"POST /segment HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\nabc")
+        answer = b"".join(iter(lambda: connection.recv(65536), b"")).decode()
+    assert answer.startswith("HTTP/1.1 408 ")
+    assert "application/problem+json" in answer
+    assert "within 1 s" in answer
+
+
+def test_a_client_that_goes_away_leaves_nothing_behind(url: str) -> None:
+    body = encoded(make_photo(1500, 2000), "JPEG")
+    host, port = url.removeprefix("http://").split(":")
+    head = f"POST /segment?side=2000 HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+    with socket.create_connection((host, int(port))) as connection:
+        connection.sendall(head + body)
+    with socket.create_connection((host, int(port))) as connection:
+        connection.sendall(head + body[:100])
+    end = time.monotonic() + 60
+    while (health := httpx.get(f"{url}/health").json())["requests_in_flight"] or health["queued_tiles"]:
+        assert time.monotonic() < end, health
+        time.sleep(0.05)
+    assert segment(url, encoded(make_photo(50, 50)))
+
+
+def test_metrics_count_what_was_asked(url: str) -> None:
+    segment(url, encoded(make_photo(50, 50)))
+    text = httpx.get(f"{url}/metrics").text
+    assert 'segment_requests_total{method="POST",route="/segment",status="200"}' in text
+    assert "segment_ready 1.0" in text
+    assert "segment_queued_tiles 0.0" in text
+
+
+def test_on_sigterm_a_request_in_flight_is_answered_and_new_ones_are_refused(narrow_file: Path, tmp_path: Path) -> None:
+    with fcn_serve(narrow_file, tmp_path) as (process, url), ThreadPoolExecutor() as pool:
+        wait_until_ready(url, process)
+        with httpx.Client(base_url=url, timeout=60) as other:
+            large = pool.submit(
+                httpx.post, f"{url}/segment?side=2000", files={"file": encoded(make_photo(1500, 2000))}, timeout=120
+            )
+            while not other.get("/health").json()["queued_tiles"]:
+                time.sleep(0.01)
+            process.send_signal(signal.SIGTERM)
+            while other.get("/health/live").status_code == 200 and other.get("/health/ready").status_code == 200:
+                time.sleep(0.01)
+            refused = other.post("/segment", files={"file": encoded(make_photo(40, 40))})
+        assert refused.status_code == 503
+        assert "draining" in refused.json()["detail"]
+        assert int(refused.headers["retry-after"]) >= 1
+        assert large.result().status_code == 200
+        assert process.wait(30) == 0
+
+
+def test_before_it_is_ready_it_is_live_and_refuses_images(narrow_file: Path, tmp_path: Path) -> None:
+    with fcn_serve(narrow_file, tmp_path, TILE="2048") as (process, url):
+        end = time.monotonic() + 60
+        while time.monotonic() < end:
+            try:
+                response = httpx.post(f"{url}/segment", files={"file": encoded(make_photo(40, 40))})
+                break
+            except httpx.TransportError:
+                time.sleep(0.02)
+        assert response.status_code == 503
+        assert "starting" in response.json()["detail"]
+        assert httpx.get(f"{url}/health/live").status_code == 200
+        assert httpx.get(f"{url}/health").status_code == 503
+        assert process.poll() is None
+
+
+def test_damaged_weights_end_the_process_with_status_1_and_the_reason(tmp_path: Path) -> None:
+    path = tmp_path / "broken.safetensors"
+    path.write_bytes(b"not a weights file")
+    with fcn_serve(path, tmp_path) as (process, _):
+        assert process.wait(60) == 1
+    assert "is not a safetensors file" in (tmp_path / "log").read_text()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("TILE", "500", "tile must be a multiple of 32, got 500"),
+        ("PORT", "http", "SEGMENT_PORT"),
+        ("WEIGHTS", "nothing", "no weights file 'nothing'"),
+        ("DEVICE", "cuda:99", "SEGMENT_DEVICE"),
+        ("OVERLAP", "0.7", "SEGMENT_OVERLAP"),
+    ],
+)
+def test_a_wrong_setting_stops_the_start_with_a_clear_message(name: str, value: str, words: str) -> None:
+    environment = os.environ | {f"SEGMENT_{name}": value}
+    result = subprocess.run([sys.executable, "-m", "app.main"], env=environment, capture_output=True, text=True, timeout=60)
+    assert result.returncode == 2
+    assert words in result.stderr
+    assert "Traceback" not in result.stderr

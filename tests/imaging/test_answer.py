@@ -1,0 +1,140 @@
+"""The answer in all its forms, as the contract's JSON and PNG say."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import array_shapes, arrays
+from PIL import Image
+from pycocotools import mask as coco
+
+from imaging.answer import Answer, ArrayTooLarge, MaskEncoding, Rendering
+from imaging.encoding import color_png, grey_png, mask_png, overlay_png
+from model.labels import numbered_labels
+from tests.conftest import NAMES, make_photo
+
+Pixels = npt.NDArray[np.uint8]
+LABELS = numbered_labels(NAMES)
+TILING = {"side": [8, 9], "tile": [32, 32], "overlap": 0.25, "blend": "mean", "tiles": 1}
+MAPS = arrays(np.uint8, array_shapes(min_dims=2, max_dims=2, max_side=30), elements=st.integers(0, 3))
+CLASS_MAP = np.array([[1, 1, 1, 0], [1, 1, 1, 3], [1, 1, 1, 3]], np.uint8)
+
+
+def answer(class_map: Pixels = CLASS_MAP, *, confidence: bool = True) -> Answer:
+    height, width = class_map.shape
+    return Answer(
+        image=make_photo(height, width),
+        class_map=class_map,
+        confidence=make_photo(height, width, seed=1)[..., 0] if confidence else None,
+        mean_confidence=(0.25, 0.12345678, 0.0, 0.9),
+        labels=LABELS.classes,
+        palette=LABELS.palette,
+        model={"name": "narrow", "sha256": "ab" * 32},
+        tiling=TILING,
+    )
+
+
+def document(class_map: Pixels = CLASS_MAP, mask: MaskEncoding = "rle") -> dict[str, Any]:
+    parsed: dict[str, Any] = json.loads(answer(class_map).encode(Rendering("json", mask)))
+    return parsed
+
+
+def test_json_is_the_contracts_document() -> None:
+    classes = [
+        {"id": 1, "name": "circle", "color": "#800000", "pixels": 9, "fraction": 0.75, "mean_confidence": 0.123457, "bbox": [0, 0, 3, 3]},  # noqa: E501
+        {"id": 3, "name": "triangle", "color": "#808000", "pixels": 2, "fraction": 0.166667, "mean_confidence": 0.9, "bbox": [3, 1, 1, 2]},  # noqa: E501
+        {"id": 0, "name": "background", "color": "#000000", "pixels": 1, "fraction": 0.083333, "mean_confidence": 0.25, "bbox": [3, 0, 1, 1]},  # noqa: E501
+    ]  # fmt: skip
+    parsed = document()
+    counts = parsed["class_map"].pop("counts")
+    assert parsed == {
+        "model": {"name": "narrow", "sha256": "ab" * 32},
+        "image": {"width": 4, "height": 3},
+        "classes": classes,
+        "class_map": {"encoding": "rle", "size": [3, 4]},
+        "tiling": TILING,
+    }
+    assert set(counts) == {"0", "1", "3"}
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(MAPS)
+def test_classes_are_those_present_largest_first_and_their_pixels_add_up(class_map: Pixels) -> None:
+    parsed = document(class_map)
+    pixels = [entry["pixels"] for entry in parsed["classes"]]
+    assert pixels == sorted(pixels, reverse=True)
+    assert sum(pixels) == class_map.size == parsed["image"]["width"] * parsed["image"]["height"]
+    assert {entry["id"] for entry in parsed["classes"]} == set(np.unique(class_map).tolist())
+    assert sum(entry["fraction"] for entry in parsed["classes"]) == pytest.approx(1, abs=1e-5)
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(MAPS)
+def test_every_encoding_of_the_class_map_says_the_same(class_map: Pixels) -> None:
+    rle = document(class_map, "rle")
+    assert set(rle["class_map"]["counts"]) == {str(entry["id"]) for entry in rle["classes"]}
+    merged = np.full(class_map.shape, 255, np.uint8)
+    for name, counts in rle["class_map"]["counts"].items():
+        merged[coco.decode({"size": rle["class_map"]["size"], "counts": counts}) == 1] = int(name)
+    png = document(class_map, "png")["class_map"]
+    drawn = Image.open(io.BytesIO(base64.b64decode(png["data"], validate=True)))
+    array = document(class_map, "array")["class_map"]
+    assert np.array_equal(merged, class_map)
+    assert (png["encoding"], array["encoding"]) == ("png", "array")
+    assert drawn.mode == "P"
+    assert np.array_equal(np.asarray(drawn), class_map)
+    assert np.array_equal(np.array(array["data"]), class_map)
+    assert set(png) == set(array) == {"encoding", "data"}
+
+
+def test_png_formats_are_those_of_the_encoders() -> None:
+    given_answer = answer()
+    expected = {
+        "png": mask_png(CLASS_MAP, LABELS.palette),
+        "color": color_png(CLASS_MAP, LABELS.palette),
+        "overlay": overlay_png(given_answer.image, CLASS_MAP, LABELS.palette, 0.25),
+        "confidence": grey_png(make_photo(3, 4, seed=1)[..., 0]),
+    }
+    for format, data in expected.items():
+        assert given_answer.encode(Rendering(format, alpha=0.25)) == data  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("mask", ["rle", "png", "array"])
+@pytest.mark.parametrize("format", ["png", "color", "overlay", "confidence", "json"])
+def test_equal_answers_give_equal_bytes(format: Any, mask: Any) -> None:
+    rendering = Rendering(format, mask)
+    assert answer(CLASS_MAP.copy()).encode(rendering) == answer(np.asfortranarray(CLASS_MAP)).encode(rendering)
+
+
+def test_media_types_and_what_needs_confidence() -> None:
+    assert [Rendering(f).media_type for f in ("png", "color", "overlay", "confidence")] == ["image/png"] * 4
+    assert Rendering("json").media_type == "application/json"
+    needing = [f for f in ("png", "color", "overlay", "confidence", "json") if Rendering(f).needs_confidence]  # type: ignore[arg-type]
+    assert needing == ["confidence", "json"]
+
+
+def test_confidence_that_was_not_computed_cannot_be_drawn() -> None:
+    with pytest.raises(ValueError, match="confidence was not computed"):
+        answer(confidence=False).encode(Rendering("confidence"))
+
+
+def test_an_array_above_4_megapixels_is_refused_with_a_way_out() -> None:
+    large = answer(np.zeros((2001, 2000), np.uint8))
+    with pytest.raises(ArrayTooLarge, match=r"up to 4 megapixels.*has 4\.0.*mask=rle or mask=png"):
+        large.encode(Rendering("json", "array"))
+    assert large.encode(Rendering("json", "rle"))
+    assert large.encode(Rendering("png", "array"))
+
+
+def test_an_array_of_exactly_4_megapixels_is_given() -> None:
+    Rendering("json", "array").check((2000, 2000))
+    with pytest.raises(ArrayTooLarge):
+        Rendering("json", "array").check((2000, 2001))

@@ -1,0 +1,95 @@
+"""Class maps and confidence as PNG files that others read."""
+
+from __future__ import annotations
+
+import io
+import struct
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import array_shapes, arrays
+from PIL import Image
+
+from imaging.encoding import color_png, grey_png, mask_png, overlay_png
+from model.labels import numbered_labels, voc_labels
+from tests.conftest import NAMES, make_photo
+
+Pixels = npt.NDArray[np.uint8]
+PALETTE = voc_labels().palette
+MAPS = arrays(np.uint8, array_shapes(min_dims=2, max_dims=2, max_side=40), elements=st.integers(0, 20))
+IHDR = struct.Struct(">IIBB")
+
+
+def opened(data: bytes) -> Image.Image:
+    return Image.open(io.BytesIO(data), formats=["PNG"])
+
+
+def stripes(height: int = 12, width: int = 17) -> Pixels:
+    return (np.arange(height * width, dtype=np.uint32) // 9 % 4).astype(np.uint8).reshape(height, width)
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(MAPS)
+def test_a_mask_is_an_8_bit_palette_png_of_class_ids(class_map: Pixels) -> None:
+    data = mask_png(class_map, PALETTE)
+    width, height, depth, color_type = IHDR.unpack(data[16:26])
+    assert (height, width) == class_map.shape
+    assert (depth, color_type) == (8, 3)
+    image = opened(data)
+    assert image.mode == "P"
+    assert np.array_equal(np.asarray(image), class_map)
+
+
+def test_a_mask_holds_all_256_colors_of_its_label_set() -> None:
+    labels = numbered_labels(NAMES)
+    data = mask_png(stripes(), labels.palette)
+    start = data.index(b"PLTE")
+    assert struct.unpack(">I", data[start - 4 : start]) == (3 * 256,)
+    assert data[start + 4 : start + 4 + 768] == bytes(np.asarray(labels.palette, np.uint8))
+
+
+def test_a_mask_of_one_class_keeps_the_depth_and_the_palette() -> None:
+    data = mask_png(np.zeros((1, 1), np.uint8), PALETTE)
+    assert IHDR.unpack(data[16:26]) == (1, 1, 8, 3)
+    assert len(opened(data).getpalette() or []) == 768
+
+
+def test_every_id_survives() -> None:
+    class_map = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    assert np.array_equal(np.asarray(opened(mask_png(class_map, PALETTE))), class_map)
+
+
+def test_a_mask_that_is_a_view_is_written_as_it_looks() -> None:
+    class_map = stripes()
+    assert np.array_equal(np.asarray(opened(mask_png(class_map.T[::-1, ::2], PALETTE))), class_map.T[::-1, ::2])
+
+
+@pytest.mark.parametrize("count", [0, 21, 255, 257])
+def test_a_palette_needs_256_colors(count: int) -> None:
+    with pytest.raises(ValueError, match=f"256 colours.*got {count}"):
+        mask_png(stripes(), [(0, 0, 0)] * count)
+
+
+def test_color_shows_each_pixels_class_color() -> None:
+    image = opened(color_png(stripes(), PALETTE))
+    assert image.mode == "RGB"
+    assert np.array_equal(np.asarray(image), np.asarray(PALETTE, np.uint8)[stripes()])
+
+
+def test_an_overlay_goes_from_the_photo_to_the_colors() -> None:
+    photo, class_map = make_photo(12, 17), stripes()
+    colors = np.asarray(PALETTE, np.uint8)[class_map]
+    shown = {alpha: np.asarray(opened(overlay_png(photo, class_map, PALETTE, alpha))) for alpha in (0.0, 0.25, 1.0)}
+    assert np.array_equal(shown[0.0], photo)
+    assert np.array_equal(shown[1.0], colors)
+    assert np.abs(shown[0.25] - (0.75 * photo + 0.25 * colors)).max() <= 1
+
+
+def test_confidence_is_an_8_bit_grey_png() -> None:
+    values = make_photo(9, 14)[..., 0]
+    data = grey_png(values)
+    assert IHDR.unpack(data[16:26]) == (14, 9, 8, 0)
+    assert np.array_equal(np.asarray(opened(data)), values)

@@ -1,0 +1,55 @@
+"""Networks made fit for comparisons: settled ones, and ones that only average pixels."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+import torch
+from torch import Tensor, nn
+
+Net = TypeVar("Net", bound=nn.Module)
+ACTIVATIONS = (nn.ReLU, nn.ReLU6, nn.Dropout, nn.Dropout2d)
+
+
+def settle(net: Net, seed: int = 0) -> Net:
+    """Draws scores and batch-norm statistics so that outputs depend on the input, and rounding errors stay small."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, tensor in net.state_dict().items():
+            if name.startswith("score_"):
+                tensor.copy_(torch.randn(tensor.shape, generator=generator) * 0.5)
+            elif name.endswith("running_mean"):
+                tensor.copy_(torch.randn(tensor.shape, generator=generator) * 0.1)
+            elif name.endswith("running_var"):
+                tensor.copy_(torch.rand(tensor.shape, generator=generator) * 0.5 + 0.5)
+    return net
+
+
+def averaging(net: Net) -> Net:
+    """The network with the same geometry, but every convolution and pooling a mean, and nothing else in between.
+
+    The pixel on which one of its outputs is centred can be read off a gradient.
+    """
+    for parent in list(net.modules()):
+        for name, child in list(parent.named_children()):
+            if isinstance(child, ACTIVATIONS):
+                setattr(parent, name, nn.Identity())
+            elif isinstance(child, nn.MaxPool2d):
+                setattr(parent, name, nn.AvgPool2d(child.kernel_size, child.stride, child.padding, child.ceil_mode))
+            elif isinstance(child, nn.Conv2d):
+                nn.init.constant_(child.weight, 1 / child.weight[0].numel())
+    return net.double().eval()
+
+
+def strip(length: int, axis: int) -> Tensor:
+    """A black image one pixel wide, this long along axis 2 (rows) or 3 (columns)."""
+    shape = [1, 3, 1, 1]
+    shape[axis] = length
+    return torch.zeros(shape, dtype=torch.float64, requires_grad=True)
+
+
+def centre(output: Tensor, image: Tensor, axis: int) -> float:
+    """The mean position of the pixels that this one output averages, weighted as it weighs them."""
+    (gradient,) = torch.autograd.grad(output, image, retain_graph=True)
+    weights = gradient.sum([i for i in range(4) if i != axis])
+    return float((weights * torch.arange(len(weights))).sum() / weights.sum())

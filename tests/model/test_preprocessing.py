@@ -1,0 +1,61 @@
+"""What happens to pixels before the network."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from model.preprocessing import Preprocessing, PreprocessingError
+
+
+def test_pixels_are_scaled_shifted_and_divided_per_channel() -> None:
+    preprocessing = Preprocessing((0.5, 0.25, 0.0), (0.5, 0.25, 2.0), 1 / 255)
+    pixels = torch.tensor([0, 255, 51], dtype=torch.uint8).view(1, 3, 1, 1)
+    found = preprocessing.normalise(pixels, torch.float32).flatten().tolist()
+    assert found == pytest.approx([-1.0, 3.0, 0.1], abs=1e-6)
+
+
+def test_by_default_pixels_lie_between_minus_one_and_one() -> None:
+    pixels = torch.tensor([0, 255], dtype=torch.uint8).view(1, 1, 1, 2).expand(1, 3, 1, 2)
+    found = Preprocessing().normalise(pixels, torch.float32)
+    torch.testing.assert_close(found[0, :, 0], torch.tensor([[-1.0, 1.0]] * 3))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16], ids=str)
+def test_the_precision_is_the_one_asked_for_and_rounded_once(dtype: torch.dtype) -> None:
+    pixels = torch.arange(256, dtype=torch.uint8).repeat(3, 1).view(1, 3, 1, 256)
+    preprocessing = Preprocessing((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+    found = preprocessing.normalise(pixels, dtype)
+    assert found.dtype == dtype
+    mean, std = (torch.tensor(v, dtype=torch.float64).view(1, 3, 1, 1) for v in (preprocessing.mean, preprocessing.std))
+    expected = (pixels.double() / 255 - mean) / std
+    torch.testing.assert_close(found.double(), expected, atol=1e-6, rtol=torch.finfo(dtype).eps)
+
+
+def test_the_memory_layout_is_kept() -> None:
+    pixels = torch.zeros(2, 5, 7, 3, dtype=torch.uint8).permute(0, 3, 1, 2)
+    found = Preprocessing().normalise(pixels, torch.float32)
+    assert found.is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"channel_order": "BGR"}, "channel_order must be RGB, got 'BGR'"),
+        ({"mean": (0.5, 0.5)}, "mean and std need three values"),
+        ({"std": (0.5, 0.5, 0.5, 0.5)}, "mean and std need three values"),
+        ({"std": (0.5, 0.0, 0.5)}, "std above 0"),
+        ({"std": (0.5, -1.0, 0.5)}, "std above 0"),
+        ({"side": (16, 512)}, r"must be 32 <= low <= high, got \(16, 512\)"),
+        ({"side": (512, 256)}, r"must be 32 <= low <= high, got \(512, 256\)"),
+    ],
+)
+def test_a_preprocessing_that_cannot_be_done_is_refused(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(PreprocessingError, match=message):
+        Preprocessing(**arguments)
+
+
+def test_one_advised_side_alone_is_a_range_too() -> None:
+    assert Preprocessing(side=(32, 32)).side == (32, 32)

@@ -1,0 +1,133 @@
+"""Image and mask stay together under every transform, and each draw is decided by seed, epoch and index."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from model.labels import numbered_labels
+from tests.training.conftest import write_camvid
+from training.augmentation import AugmentedSplit
+from training.datasets import get_dataset
+from training.recipe import Recipe
+
+LABELS = numbered_labels(["a", "b", "c", "d"])
+STILL = {"scales": (1.0, 1.0), "flip": 0.0, "color": 0.0}
+
+
+def augmented(root: Path, **options: Any) -> AugmentedSplit:
+    """Two frames of 48x64 in blocks of 8, whose grey is 60 x class id."""
+    if not root.joinpath("train").exists():
+        blocks = np.random.default_rng(3).integers(0, 4, (2, 6, 8), dtype=np.uint8)
+        write_camvid(root, {str(i): np.kron(ids, np.ones((8, 8), np.uint8)) for i, ids in enumerate(blocks)})
+    recipe = Recipe(**({"crop": (40, 40), "color": 0.0} | options))
+    return AugmentedSplit(get_dataset(root, "train", LABELS), recipe)
+
+
+def draw(data: AugmentedSplit, epoch: int, index: int = 0) -> tuple[Tensor, Tensor]:
+    data.set_epoch(epoch)
+    return data[index]
+
+
+def shown_classes(image: Tensor) -> Tensor:
+    return (image[0].float() / 60).round().long()
+
+
+def test_a_draw_is_a_uint8_image_and_an_int64_mask_of_the_crops_size(tmp_path: Path) -> None:
+    data = augmented(tmp_path, crop=(40, 56))
+    image, mask = data[1]
+    assert (image.dtype, mask.dtype) == (torch.uint8, torch.int64)
+    assert (image.shape, mask.shape) == ((3, 40, 56), (40, 56))
+    assert type(image) is type(mask) is Tensor
+    assert len(data) == 2
+
+
+@pytest.mark.parametrize("flip", [0.0, 1.0])
+def test_crops_and_flips_keep_every_pixel_on_its_label(tmp_path: Path, flip: float) -> None:
+    data = augmented(tmp_path, scales=(1.0, 1.0), flip=flip)
+    for epoch in range(8):
+        image, mask = draw(data, epoch)
+        assert torch.equal(shown_classes(image), mask)
+
+
+def test_flips_mirror_left_and_right(tmp_path: Path) -> None:
+    plain, mirrored = (augmented(tmp_path, crop=(48, 64), **(STILL | {"flip": flip})) for flip in (0.0, 1.0))
+    assert torch.equal(plain[0][0].flip(2), mirrored[0][0])
+    assert torch.equal(plain[0][1].flip(1), mirrored[0][1])
+    assert not torch.equal(plain[0][0], mirrored[0][0])
+
+
+@pytest.mark.parametrize("scale", [0.5, 0.8, 1.25, 2.0])
+def test_scaling_keeps_image_and_mask_together(tmp_path: Path, scale: float) -> None:
+    data = augmented(tmp_path, crop=(24, 24), scales=(scale, scale), flip=0.5)
+    agreement = np.zeros((5, 5))
+    for epoch in range(8):
+        image, mask = draw(data, epoch)
+        for down, right in np.ndindex(5, 5):
+            moved = mask[down : down + 20, right : right + 20]
+            agreement[down, right] += (shown_classes(image)[2:22, 2:22] == moved).float().mean().item() / 8
+    assert np.unravel_index(agreement.argmax(), agreement.shape) == (2, 2)
+    assert agreement[2, 2] > 0.8
+
+
+def test_scales_are_drawn_over_the_whole_range(tmp_path: Path) -> None:
+    data = augmented(tmp_path, crop=(96, 128), scales=(0.5, 2.0))
+    rows = [int((draw(data, epoch)[1] != 255).any(1).sum()) for epoch in range(30)]
+    assert all(24 <= count <= 96 for count in rows)
+    assert min(rows) < 36
+    assert max(rows) > 70
+
+
+def test_what_lies_outside_repeats_the_edge_and_is_void(tmp_path: Path) -> None:
+    image, mask = augmented(tmp_path, crop=(60, 80), **STILL)[0]
+    inside, labels = augmented(tmp_path, crop=(48, 64), **STILL)[0]
+    assert torch.equal(image[:, :48, :64], inside)
+    assert torch.equal(mask[:48, :64], labels)
+    assert (mask[48:] == 255).all()
+    assert (mask[:, 64:] == 255).all()
+    assert torch.equal(image[:, 48:, :64], inside[:, -1:].expand(-1, 12, -1))
+    assert torch.equal(image[:, :48, 64:], inside[:, :, -1:].expand(-1, -1, 16))
+
+
+def test_padding_takes_the_label_sets_own_void(tmp_path: Path) -> None:
+    write_camvid(tmp_path, {"a": np.zeros((8, 8), np.uint8)})
+    split = get_dataset(tmp_path, "train", numbered_labels(["a", "b"], ignore_index=2))
+    _, mask = AugmentedSplit(split, Recipe(crop=(8, 12), scales=(1.0, 1.0)))[0]
+    assert mask.unique().tolist() == [0, 2]
+    assert (mask == 2).sum() == 32
+
+
+def test_color_changes_the_image_alone(tmp_path: Path) -> None:
+    plain, colored = (augmented(tmp_path, **(STILL | {"color": color})) for color in (0.0, 0.5))
+    assert torch.equal(plain[0][1], colored[0][1])
+    assert not torch.equal(plain[0][0], colored[0][0])
+
+
+def test_a_draw_depends_on_seed_epoch_and_index_alone(tmp_path: Path) -> None:
+    first, second = augmented(tmp_path, color=0.3), augmented(tmp_path, color=0.3)
+    forwards = [draw(first, epoch, index) for epoch in (0, 1) for index in (0, 1)]
+    torch.manual_seed(99)
+    backwards = [draw(second, epoch, index) for epoch in (1, 0) for index in (1, 0)][::-1]
+    for (image, mask), (image_again, mask_again) in zip(forwards, backwards, strict=True):
+        assert torch.equal(image, image_again)
+        assert torch.equal(mask, mask_again)
+
+
+def test_epochs_and_seeds_draw_differently(tmp_path: Path) -> None:
+    data, other = augmented(tmp_path), augmented(tmp_path, seed=1)
+    images = [draw(data, 0)[0], draw(data, 1)[0], draw(data, 2)[0], draw(other, 0)[0]]
+    assert all(not torch.equal(a, b) for i, a in enumerate(images) for b in images[:i])
+
+
+def test_a_draw_leaves_the_global_generator_alone(tmp_path: Path) -> None:
+    data = augmented(tmp_path)
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    draw(data, 3)
+    assert torch.equal(torch.rand(3), expected)

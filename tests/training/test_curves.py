@@ -1,0 +1,64 @@
+"""The curves of a training, as CSV and PNG."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+from PIL import Image
+
+from training.curves import COLUMNS, Curves
+
+
+def add(curves: Curves, epoch: int, mean_iou: float | None = None) -> None:
+    curves.add(epoch=epoch, loss=1 / epoch, learning_rate=1e-3, waited=0.5, mean_iou=mean_iou)
+
+
+def rows(folder: Path) -> list[dict[str, str]]:
+    with (folder / "curves.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_each_epoch_adds_a_row_at_once(tmp_path: Path) -> None:
+    curves = Curves(tmp_path, 0)
+    assert rows(tmp_path) == []
+    add(curves, 1)
+    assert len(rows(tmp_path)) == 1
+    add(curves, 2, 0.123456789)
+    assert tuple(rows(tmp_path)[0]) == COLUMNS
+    assert [row["epoch"] for row in rows(tmp_path)] == ["1", "2"]
+    assert [row["mean_iou"] for row in rows(tmp_path)] == ["", "0.123457"]
+    assert rows(tmp_path)[1] == {
+        "epoch": "2",
+        "loss": "0.5",
+        "learning_rate": "0.001",
+        "waited": "0.5",
+        "mean_iou": "0.123457",
+    }
+
+
+def test_a_resumed_training_keeps_its_rows_and_drops_those_after_its_epoch(tmp_path: Path) -> None:
+    curves = Curves(tmp_path, 0)
+    for epoch in range(1, 5):
+        add(curves, epoch)
+    resumed = Curves(tmp_path, 2)
+    assert [row["epoch"] for row in rows(tmp_path)] == ["1", "2"]
+    add(resumed, 3, 0.9)
+    assert [row["epoch"] for row in rows(tmp_path)] == ["1", "2", "3"]
+    assert rows(tmp_path)[2]["mean_iou"] == "0.9"
+
+
+def test_the_plot_is_a_png(tmp_path: Path) -> None:
+    curves = Curves(tmp_path, 0)
+    add(curves, 1)
+    add(curves, 2, 0.5)
+    curves.plot()
+    with Image.open(tmp_path / "curves.png") as image:
+        assert image.format == "PNG"
+        assert image.width > 500
+        assert len(image.convert("RGB").getcolors(1 << 24) or []) > 2
+
+
+def test_a_plot_without_rows_or_scores_is_drawn_all_the_same(tmp_path: Path) -> None:
+    Curves(tmp_path, 0).plot()
+    assert (tmp_path / "curves.png").is_file()

@@ -1,0 +1,74 @@
+"""Losses against their definitions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from model.labels import numbered_labels
+from tests.training.conftest import write_camvid
+from training.datasets import get_dataset
+from training.losses import cross_entropy, distillation, median_frequency_weights
+
+LOGITS = torch.randn(2, 4, 6, 5, generator=torch.Generator().manual_seed(0)) * 3
+MASKS = torch.randint(0, 4, (2, 6, 5), generator=torch.Generator().manual_seed(1))
+
+
+def test_cross_entropy_is_torchs_mean() -> None:
+    assert torch.allclose(cross_entropy(LOGITS, MASKS, 255, None), F.cross_entropy(LOGITS, MASKS))
+
+
+def test_void_pixels_count_neither_in_the_sum_nor_in_the_mean() -> None:
+    masks = MASKS.clone()
+    masks[:, :3] = 255
+    expected = F.cross_entropy(LOGITS[:, :, 3:], MASKS[:, 3:])
+    assert torch.allclose(cross_entropy(LOGITS, masks, 255, None), expected)
+    logits = LOGITS.clone()
+    logits[:, :, :3] = 1000 * torch.randn(2, 4, 3, 5, generator=torch.Generator().manual_seed(2))
+    assert torch.allclose(cross_entropy(logits, masks, 255, None), expected)
+
+
+def test_nothing_labelled_costs_nothing_and_has_no_gradient() -> None:
+    logits = LOGITS.clone().requires_grad_()
+    loss = cross_entropy(logits, torch.full_like(MASKS, 11), 11, None)
+    loss.backward()
+    assert loss.item() == 0
+    assert logits.grad is not None
+    assert not logits.grad.any()
+
+
+def test_class_weights_weigh_each_pixel_and_the_mean_is_over_pixels() -> None:
+    weights = torch.tensor([1.0, 2.0, 0.0, 0.5])
+    per_pixel = F.cross_entropy(LOGITS, MASKS, reduction="none") * weights[MASKS]
+    assert torch.allclose(cross_entropy(LOGITS, MASKS, 255, weights), per_pixel.mean())
+
+
+def test_bfloat16_logits_are_scored_in_float32() -> None:
+    loss = cross_entropy(LOGITS.bfloat16(), MASKS, 255, None)
+    assert loss.dtype == torch.float32
+    assert torch.allclose(loss, F.cross_entropy(LOGITS.bfloat16().float(), MASKS))
+
+
+def test_distillation_of_equals_is_zero_and_of_others_above() -> None:
+    teacher = LOGITS.log_softmax(1)
+    assert distillation(LOGITS + 7, teacher).item() == pytest.approx(0, abs=1e-6)
+    assert distillation(LOGITS.flip(1), teacher).item() > 0.1
+
+
+def test_distillation_is_the_mean_divergence_per_pixel() -> None:
+    student, teacher = LOGITS, LOGITS.roll(1, 1)
+    p, q = teacher.softmax(1), student.softmax(1)
+    assert torch.allclose(distillation(student, teacher.log_softmax(1)), (p * (p / q).log()).sum(1).mean(), atol=1e-5)
+
+
+def test_median_frequency_weights(tmp_path: Path) -> None:
+    ids = np.array([[0] * 8, [0] * 4 + [1] * 4, [2] * 2 + [255] * 6], np.uint8)
+    write_camvid(tmp_path, {"a": ids, "b": ids})
+    split = get_dataset(tmp_path, "train", numbered_labels(["a", "b", "c", "never"]))
+    assert torch.allclose(median_frequency_weights(split, 1.0), torch.tensor([4 / 12, 1, 2, 2]))
+    assert torch.allclose(median_frequency_weights(split, 0.5), torch.tensor([4 / 12, 1, 2, 2]).sqrt())
+    assert torch.equal(median_frequency_weights(split, 0.0), torch.ones(4))

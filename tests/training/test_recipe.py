@@ -1,0 +1,76 @@
+"""Recipes from TOML files and flags."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import training
+from training.recipe import Recipe, RecipeError, make_recipe
+
+SHIPPED = sorted(Path(training.__file__).parent.joinpath("recipes").glob("*.toml"))
+
+
+def test_three_recipes_are_shipped() -> None:
+    assert [path.stem for path in SHIPPED] == ["camvid-fcn8s-mobilenet-v2", "demo", "voc-fcn8s-mobilenet-v2"]
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_a_shipped_recipe_holds_what_its_file_says(path: Path) -> None:
+    recipe = make_recipe(path, {})
+    for name, value in tomllib.loads(path.read_text()).items():
+        assert getattr(recipe, name) == (tuple(value) if isinstance(value, list) else value)
+    assert recipe.architecture(21).num_classes == 21
+
+
+def test_without_a_file_the_defaults_hold() -> None:
+    assert make_recipe(None, {}) == Recipe()
+
+
+def test_changes_beat_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "recipe.toml"
+    path.write_text("epochs = 7\nbatch = 3\ncrop = [64, 96]\n")
+    recipe = make_recipe(path, {"batch": 5})
+    assert (recipe.epochs, recipe.batch, recipe.crop) == (7, 5, (64, 96))
+
+
+def test_an_unknown_key_is_named_with_the_known_ones(tmp_path: Path) -> None:
+    path = tmp_path / "recipe.toml"
+    path.write_text("epochs = 7\nlearningrate = 1\n")
+    with pytest.raises(RecipeError, match=r"recipe\.toml: unknown \['learningrate'\].*learning_rate"):
+        make_recipe(path, {})
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("batch = 0", "batch must be at least 1"),
+        ("epochs = -1", "epochs at least 0"),
+        ("scales = [0.0, 1.0]", "scales must be 0 < low <= high"),
+        ("scales = [2.0, 1.0]", "scales must be 0 < low <= high"),
+        ("class_weights = 'mean'", "class_weights must be none or median"),
+        ("autocast = 'float16'", "autocast must be none or bfloat16"),
+        ("batch = 'eight'", "batch"),
+        ("crop = 64", "crop"),
+        ("crop = [64]", "crop"),
+        ("scales = [1.0]", "scales"),
+        ("epochs = ", "is not a recipe"),
+    ],
+)
+def test_a_wrong_value_is_named(tmp_path: Path, line: str, message: str) -> None:
+    path = tmp_path / "recipe.toml"
+    path.write_text(line)
+    with pytest.raises(RecipeError, match=message):
+        make_recipe(path, {})
+
+
+def test_a_missing_file_is_a_recipe_error(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match=r"nowhere\.toml is not a recipe"):
+        make_recipe(tmp_path / "nowhere.toml", {})
+
+
+def test_its_dictionary_makes_it_again() -> None:
+    recipe = make_recipe(SHIPPED[0], {"seed": 3})
+    assert Recipe(**recipe.to_dict()) == recipe

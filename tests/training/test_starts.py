@@ -1,0 +1,139 @@
+"""What a training may start from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from torchvision.models import mobilenet_v2
+
+from model.architecture import Architecture
+from model.fcn import FCN
+from tests.conftest import narrow_net
+from training.starts import load_start
+
+OURS = Architecture("fcn8s", "mobilenet_v2", 4, 16, "pooled", 16, 0.1)
+
+
+def scrambled(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Every floating-point tensor of the state, drawn anew."""
+    generator = torch.Generator().manual_seed(7)
+    return {n: torch.rand(t.shape, generator=generator) if t.is_floating_point() else t for n, t in state.items()}
+
+
+def kept_names(net: FCN, new: list[str]) -> list[str]:
+    return [name for name in net.state_dict() if name not in new and not name.endswith("num_batches_tracked")]
+
+
+def test_none_starts_anew() -> None:
+    net = FCN(OURS)
+    before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
+    assert load_start(net, "none") == sorted(before)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in net.state_dict().items())
+
+
+def test_our_own_file_is_loaded_whole(narrow_file: Path) -> None:
+    source = narrow_net()
+    net = FCN(source.architecture)
+    assert load_start(net, str(narrow_file)) == []
+    for name, tensor in source.state_dict().items():
+        assert torch.allclose(net.state_dict()[name].float(), tensor.float(), rtol=1e-3, atol=1e-3), name
+        assert net.state_dict()[name].dtype == tensor.dtype
+
+
+def test_scores_of_another_number_of_classes_stay_new(narrow_file: Path) -> None:
+    torch.manual_seed(3)
+    net = FCN(Architecture("fcn8s", "mobilenet_v2", 7, 16, "fc", 16, 0.1))
+    before = net.score_fr.weight.clone()
+    new = load_start(net, str(narrow_file))
+    layers = {name.split(".")[0] for name in new}
+    assert layers == {"score_fr", "score_pool4", "score_pool3", "upscore_pool4"}
+    assert torch.equal(net.score_fr.weight, before)
+
+
+@pytest.mark.parametrize("ending", ["safetensors", "pth"])
+def test_a_torchvision_classifier_fills_the_backbone(tmp_path: Path, ending: str) -> None:
+    state = scrambled(mobilenet_v2(weights=None, width_mult=0.1).state_dict())
+    path = tmp_path / f"classifier.{ending}"
+    save_file(state, path) if ending == "safetensors" else torch.save(state, path)
+    net = FCN(OURS)
+    new = load_start(net, str(path))
+    assert all(not name.startswith("backbone.") for name in new)
+    assert "score_fr.weight" in new
+    assert "head.aspp0.weight" in new
+    kept = kept_names(net, new)
+    assert len(kept) > 200
+    for name in kept:
+        assert torch.equal(net.state_dict()[name], state[name.removeprefix("backbone.")]), name
+
+
+def test_a_classifier_of_another_width_is_refused_naming_a_tensor(tmp_path: Path) -> None:
+    path = tmp_path / "wide.safetensors"
+    save_file(mobilenet_v2(weights=None, width_mult=0.25).state_dict(), path)
+    with pytest.raises(ValueError, match=r"features\.\S+ must have shape"):
+        load_start(FCN(OURS), str(path))
+
+
+def deeplab_state(classes: int, width: int = 16) -> dict[str, Tensor]:
+    """A published DeepLabv3's names: `features.*`, and a head whose score layer is `logits`."""
+    donor = FCN(Architecture("fcn32s", "mobilenet_v2", classes, 16, "pooled", width, 0.1)).state_dict()
+    renamed = {
+        name.replace("backbone.features.", "features.").replace("score_fr.", "head.logits."): tensor
+        for name, tensor in donor.items()
+    }
+    return scrambled(renamed)
+
+
+def test_a_deeplab_fills_backbone_head_and_scores(tmp_path: Path) -> None:
+    state = deeplab_state(4)
+    save_file(state, tmp_path / "deeplab.safetensors")
+    net = FCN(OURS)
+    new = load_start(net, str(tmp_path / "deeplab.safetensors"))
+    assert {name.split(".")[0] for name in new} == {"score_pool4", "score_pool3", "upscore_pool4"}
+    loaded = net.state_dict()
+    assert torch.equal(loaded["score_fr.weight"], state["head.logits.weight"])
+    assert torch.equal(loaded["score_fr.bias"], state["head.logits.bias"])
+    for layer in ("image_pooling", "aspp0", "concat_projection"):
+        assert torch.equal(loaded[f"head.{layer}.weight"], state[f"head.{layer}.weight"])
+    for name in kept_names(net, new):
+        if name.startswith("backbone."):
+            assert torch.equal(loaded[name], state[name.removeprefix("backbone.")])
+
+
+def test_a_deeplab_of_other_classes_leaves_the_scores_new(tmp_path: Path) -> None:
+    save_file(deeplab_state(21), tmp_path / "deeplab.safetensors")
+    new = load_start(FCN(OURS), str(tmp_path / "deeplab.safetensors"))
+    assert {"score_fr.weight", "score_fr.bias"} <= set(new)
+    assert not any(name.startswith(("head.", "backbone.")) for name in new)
+
+
+def test_a_float16_start_is_loaded_as_float32(tmp_path: Path) -> None:
+    state = {n: t.half() if t.is_floating_point() else t for n, t in deeplab_state(4).items()}
+    save_file(state, tmp_path / "half.safetensors")
+    net = FCN(OURS)
+    load_start(net, str(tmp_path / "half.safetensors"))
+    assert {t.dtype for t in net.state_dict().values() if t.is_floating_point()} == {torch.float32}
+    assert torch.equal(net.score_fr.weight, load_file(tmp_path / "half.safetensors")["head.logits.weight"].float())
+
+
+def test_a_file_of_which_nothing_fits_is_refused(tmp_path: Path) -> None:
+    save_file({"head.logits.weight": torch.zeros(4, 16, 1, 1)}, tmp_path / "head.safetensors")
+    with pytest.raises(ValueError, match=r"head\.safetensors holds no tensor of a mobilenet_v2 of width 0\.1"):
+        load_start(FCN(OURS), str(tmp_path / "head.safetensors"))
+
+
+def test_a_file_of_other_names_is_refused(tmp_path: Path) -> None:
+    save_file({"layer.weight": torch.zeros(4)}, tmp_path / "other.safetensors")
+    with pytest.raises(ValueError, match=r"lacks \d+ tensors of a mobilenet_v2"):
+        load_start(FCN(OURS), str(tmp_path / "other.safetensors"))
+
+
+@pytest.mark.parametrize("ending", ["safetensors", "pth"])
+def test_a_damaged_file_raises_a_value_error_that_names_it(tmp_path: Path, ending: str) -> None:
+    path = tmp_path / f"damaged.{ending}"
+    path.write_bytes(b"not weights at all " * 10)
+    with pytest.raises(ValueError, match=rf"damaged\.{ending}"):
+        load_start(FCN(OURS), str(path))

@@ -1,0 +1,188 @@
+"""The training loop: schedule, averaged weights, skipped steps, curves, and going on where it stopped."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from model.architecture import Architecture
+from model.fcn import FCN
+from model.preprocessing import Preprocessing
+from training.checkpoint import load_checkpoint
+from training.datasets import Split
+from training.recipe import Recipe, make_recipe
+from training.teacher import Teacher
+from training.train import Run, train
+
+Make = Callable[..., Run]
+
+
+@pytest.fixture
+def make_run(shapes_split: Split, tiny_recipe: Path, tmp_path: Path) -> Make:
+    """Makes a run on the generated shapes; keyword arguments change its recipe."""
+
+    def make(name: str = "run", teacher: bool = False, **changes: Any) -> Run:
+        recipe = make_recipe(tiny_recipe, {"epochs": 2} | changes)
+        torch.manual_seed(recipe.seed)
+        net = FCN(recipe.architecture(4))
+        frozen = Teacher(FCN(Architecture("fcn8s", "mobilenet_v2", 4, 16, "fc", 16, 0.1)), (1.0,)) if teacher else None
+        return Run(net, shapes_split, recipe, Preprocessing(side=recipe.side), tmp_path / name, torch.device("cpu"), frozen)
+
+    return make
+
+
+def state(net: FCN) -> dict[str, torch.Tensor]:
+    return {name: tensor.clone() for name, tensor in net.state_dict().items()}
+
+
+def differing(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> list[str]:
+    assert set(first) == set(second)
+    return [name for name in first if not torch.equal(first[name], second[name])]
+
+
+class Stop(Exception):
+    """Ends a training in its midst."""
+
+
+def stop(net: FCN) -> float:
+    raise Stop
+
+
+def rows(folder: Path) -> list[dict[str, str]]:
+    with (folder / "curves.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_training_counts_its_steps_and_writes_curves_and_checkpoint(make_run: Make) -> None:
+    run = make_run()
+    before = state(run.net)
+    net, progress = train(run)
+    assert (progress.epoch, progress.step, progress.skipped) == (2, 8, 0)
+    assert progress.seconds > 0
+    assert {path.name for path in run.folder.iterdir()} == {"checkpoint.pt", "curves.csv", "curves.png"}
+    assert "backbone.features.0.0.weight" in differing(before, state(net))
+    assert "score_fr.weight" in differing(before, state(net))
+
+
+def test_equal_runs_give_equal_networks_and_another_seed_another(make_run: Make) -> None:
+    first, second, other = (train(make_run(name, seed=seed))[0] for name, seed in (("a", 0), ("b", 0), ("c", 1)))
+    assert differing(state(first), state(second)) == []
+    assert len(differing(state(first), state(other))) > 100
+
+
+@pytest.mark.parametrize("ema", [0.0, 0.9])
+def test_a_training_that_was_interrupted_ends_as_if_it_had_not_been(make_run: Make, ema: float) -> None:
+    whole, _ = train(make_run("whole", epochs=3, ema=ema))
+    interrupted = replace(make_run("broken", epochs=3, ema=ema), evaluate=stop, evaluate_every=2)
+    with pytest.raises(Stop):
+        train(interrupted)
+    resumed, progress = train(make_run("broken", epochs=3, ema=ema))
+    assert (progress.epoch, progress.step) == (3, 12)
+    assert differing(state(whole), state(resumed)) == []
+
+
+def test_an_interruption_loses_no_row_of_the_curves(make_run: Make) -> None:
+    whole = make_run("whole", epochs=3)
+    train(whole)
+    interrupted = replace(make_run("broken", epochs=3), evaluate=stop, evaluate_every=2)
+    with pytest.raises(Stop):
+        train(interrupted)
+    train(make_run("broken", epochs=3))
+    found, expected = ([(row["epoch"], row["loss"]) for row in rows(run.folder)] for run in (interrupted, whole))
+    assert found == expected
+
+
+def test_a_training_that_is_done_is_not_trained_again(make_run: Make) -> None:
+    first, done = train(make_run())
+    again, progress = train(make_run())
+    assert progress == done
+    assert differing(state(first), state(again)) == []
+
+
+def test_a_folder_of_another_recipe_is_refused(make_run: Make) -> None:
+    train(make_run(epochs=1))
+    with pytest.raises(ValueError, match=r"other \['recipe'\]"):
+        train(make_run(epochs=2))
+
+
+def test_the_result_is_the_average_and_not_the_last_network(make_run: Make) -> None:
+    run = make_run(ema=0.9)
+    averaged, _ = train(run)
+    assert "score_fr.weight" in differing(state(averaged), state(run.net))
+    plain = make_run("plain", ema=0.0)
+    last, _ = train(plain)
+    assert differing(state(last), state(plain.net)) == []
+    assert differing(state(run.net), state(last)) == []
+
+
+def test_the_learning_rate_warms_up_and_falls_to_zero(make_run: Make) -> None:
+    run = make_run(epochs=4, warmup=8, power=1.0)
+    train(run)
+    rates = [float(row["learning_rate"]) for row in rows(run.folder)]
+    base = run.recipe.learning_rate
+    assert rates == pytest.approx([base * 5 / 8 * 12 / 16, base * 8 / 16, base * 4 / 16, 0], rel=1e-4)
+
+
+def test_val_is_scored_as_often_as_asked_and_at_the_end(make_run: Make) -> None:
+    run = replace(make_run(epochs=3), evaluate=lambda net: 0.25, evaluate_every=2)
+    train(run)
+    assert [row["mean_iou"] for row in rows(run.folder)] == ["", "0.25", "0.25"]
+
+
+def test_frozen_batch_norm_keeps_its_statistics(make_run: Make) -> None:
+    run = make_run(freeze_batch_norm=True, ema=0.0)
+    before = state(run.net)
+    net, _ = train(run)
+    changed = differing(before, state(net))
+    assert changed
+    assert not [name for name in changed if "running_" in name]
+
+
+def test_a_teacher_alone_pulls_the_student_towards_it(make_run: Make) -> None:
+    run = make_run(teacher=True, teacher_weight=1.0, label_weight=0.0, epochs=3, power=0.1)
+    train(run)
+    losses = [float(row["loss"]) for row in rows(run.folder)]
+    assert losses[-1] < losses[0]
+
+
+def test_class_weights_change_what_is_learnt(make_run: Make) -> None:
+    plain, weighted = (train(make_run(name, class_weights=name, epochs=1))[0] for name in ("none", "median"))
+    assert "score_fr.weight" in differing(state(plain), state(weighted))
+
+
+@pytest.mark.filterwarnings("ignore:Detected call of .lr_scheduler.step")
+def test_a_step_with_an_infinite_gradient_is_skipped_and_counted(make_run: Make) -> None:
+    run = make_run(epochs=1, ema=0.0, freeze_batch_norm=True)
+    with torch.no_grad():
+        run.net.score_fr.weight.fill_(float("inf"))
+    before = state(run.net)
+    net, progress = train(run)
+    assert progress.skipped == progress.step == 4
+    assert differing(before, state(net)) == []
+
+
+def test_fewer_frames_than_a_batch_are_one_batch(make_run: Make) -> None:
+    _, progress = train(make_run(batch=32, epochs=2))
+    assert progress.step == 2
+
+
+def test_no_epochs_leave_the_network_as_it_was(make_run: Make) -> None:
+    run = make_run(epochs=0, ema=0.0)
+    before = state(run.net)
+    net, progress = train(run)
+    assert progress.step == 0
+    assert differing(before, state(net)) == []
+
+
+def test_the_checkpoint_says_whose_it_is(make_run: Make) -> None:
+    run = make_run(epochs=1)
+    train(run)
+    found = load_checkpoint(run.folder, {"recipe": Recipe(**run.recipe.to_dict()).to_dict(), "frames": run.split.digest})
+    assert found is not None
+    assert set(found[1]) == {"net", "optimizer", "scheduler", "average"}
