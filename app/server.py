@@ -44,7 +44,8 @@ def serve(app: FastAPI, service: Service) -> int:
     """Runs until a signal; gives the exit status: 1 where the network could not be loaded, or the port not be had."""
     settings = service.settings
     config = uvicorn.Config(
-        app, host=settings.host, port=settings.port, log_config=None, access_log=False, server_header=False, root_path=settings.root_path,
+        app, host=settings.host, port=settings.port, log_config=None, access_log=False, server_header=False,
+        root_path=settings.root_path,
         timeout_graceful_shutdown=max(1, round(settings.drain_s)), proxy_headers=True,
     )  # fmt: skip
     server = DrainingServer(config, service)

@@ -27,7 +27,7 @@ from imaging.encoding import mask_png
 from model.predictor import Predictor
 from model.segmentation import Options, plan_image, run_in_batches, segment
 from model.weights_file import load_weights
-from training.card import commit, machine
+from training.machine import commit, machine
 
 ROOT = Path(__file__).parent.parent
 PHOTO = ROOT / "docs" / "photos" / "chelsea.jpg"

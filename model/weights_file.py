@@ -135,9 +135,19 @@ def load_weights(path: Path) -> Weights:
 
 def save_weights(path: Path, net: FCN, manifest: Manifest) -> None:
     """Writes the network's tensors as float16 (integers as they are), atomically."""
-    halves = {n: t.detach().cpu().to(torch.float16 if t.is_floating_point() else t.dtype) for n, t in net.state_dict().items()}
+    save_tensors(path, half_tensors(net), manifest)
+
+
+def half_tensors(net: FCN) -> dict[str, Tensor]:
+    """The network's tensors as a weights file holds them, in host memory."""
+    state = net.state_dict().items()
+    return {n: t.detach().cpu().to(torch.float16 if t.is_floating_point() else t.dtype) for n, t in state}
+
+
+def save_tensors(path: Path, tensors: Mapping[str, Tensor], manifest: Manifest) -> None:
+    """Writes tensors as they are, and the manifest, atomically."""
     partial = path.with_name(path.name + ".part")
-    save_file({n: t.contiguous() for n, t in halves.items()}, partial, {METADATA_KEY: manifest.to_json()})
+    save_file({n: t.contiguous() for n, t in tensors.items()}, partial, {METADATA_KEY: manifest.to_json()})
     partial.replace(path)
 
 

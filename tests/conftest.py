@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import httpx
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -18,6 +24,7 @@ from model.labels import numbered_labels
 from model.preprocessing import Preprocessing
 from model.weights_file import Manifest, Weights, load_weights, save_weights
 
+ROOT = Path(__file__).parent.parent
 Pixels = npt.NDArray[np.uint8]
 NAMES = ["background", "circle", "square", "triangle"]
 
@@ -81,3 +88,41 @@ def encoded(pixels: Pixels, format: str = "PNG", **options: object) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, format, **options)
     return buffer.getvalue()
+
+
+@pytest.fixture(scope="session")
+def live_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of the service that `make serve` starts in this checkout, with its default weights."""
+    port = free_port()
+    environment = os.environ | {"SEGMENT_PORT": str(port), "SEGMENT_LOG_LEVEL": "warning"}
+    log = tmp_path_factory.mktemp("live") / "log"
+    with log.open("wb") as file:
+        process = subprocess.Popen(
+            ["make", "serve"], cwd=ROOT, env=environment, stdout=file, stderr=file, start_new_session=True
+        )
+    url = f"http://127.0.0.1:{port}"
+    try:
+        wait_until_ready(url, process, 300)
+        yield url
+    finally:
+        os.killpg(process.pid, signal.SIGTERM)
+        process.wait(60)
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port
+
+
+def wait_until_ready(url: str, process: subprocess.Popen[bytes], seconds: float) -> None:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end and process.poll() is None:
+        try:
+            if httpx.get(f"{url}/health/ready").status_code == 200:
+                return
+        except httpx.TransportError:
+            pass
+        time.sleep(0.05)
+    raise AssertionError(f"the service at {url} did not become ready; its exit status is {process.poll()}")

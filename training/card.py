@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import platform
-import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,9 +9,11 @@ from typing import Any
 
 import torch
 
-from model.weights_file import Weights
+from model.weights_file import Weights, load_weights
 from training.checkpoint import Progress
 from training.datasets import Split
+from training.machine import machine
+from training.plots import score_chart
 from training.recipe import Recipe
 
 
@@ -53,79 +53,66 @@ def training_facts(facts: CardFacts) -> dict[str, Any]:
     }
 
 
-def machine() -> str:
-    """The processor, the cores in use and the GPU if any."""
-    cpu = platform.processor() or platform.machine()
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        cpu = next((line.split(":")[1].strip() for line in info.read_text().splitlines() if "model name" in line), cpu)
-    gpu = f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""
-    return f"{cpu}, {torch.get_num_threads()} threads{gpu}"
-
-
-def commit() -> str:
-    """The checkout's commit, or `unknown` outside one."""
-    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "--short=12", "HEAD"]
-    try:
-        result = subprocess.run(command, capture_output=True, text=True, check=False)
-    except OSError:
-        return "unknown"
-    return result.stdout.strip() or "unknown"
-
-
-def write_card(weights: Weights, path: Path) -> None:
-    """Writes the card of these weights as Markdown."""
-    path.write_text(card(weights))
+def write_card(path: Path) -> None:
+    """Writes the card and the charts of this weights file beside it."""
+    weights = load_weights(path)
+    path.with_suffix(".png").write_bytes(score_chart(weights, path.with_suffix(".curves.csv")))
+    path.with_suffix(".md").write_text(card(weights))
 
 
 def card(weights: Weights) -> str:
     """The card's text, from the file's facts alone."""
     manifest, training = weights.manifest, weights.manifest.training
-    architecture = manifest.architecture
+    architecture, preprocessing = manifest.architecture, manifest.preprocessing
+    variant = f"FCN-{architecture.variant.removeprefix('fcn')}"
     parts = [
         f"# {weights.name}",
-        f"{architecture.variant.upper().replace('FCN', 'FCN-').replace('S', 's')} on {architecture.backbone}, output stride "
-        f"{architecture.output_stride}, {architecture.num_classes} classes. Licence: {manifest.license}.",
+        f"{variant} on {architecture.backbone}, output stride {architecture.output_stride}, {len(manifest.labels)} classes. "
+        f"Licence: {manifest.license}.",
         *training.get("notes", []),
-        "## Scores\n\nOf the served path, as `fcn-evaluate` measures them.",
-        *[_scores(name, values) for name, values in manifest.scores.items()],
+        "## Scores\n\nOf the served path, as `fcn-evaluate` measures them: the file's tensors, through the service's tiling.",
+        *_score_tables(manifest.scores),
+        f"![Scores by class and training curves]({weights.name}.png)",
         "## Training\n\n" + _facts(training),
         f"Command:\n\n```sh\n{training.get('command', 'unknown')}\n```",
-        "## Classes\n\n" + ", ".join(f"{c.id} {c.name}" for c in manifest.labels.classes),
-        f"Pixels are used as `(pixel * {manifest.preprocessing.scale:.6g} - mean) / std`, mean {manifest.preprocessing.mean}, "
-        f"std {manifest.preprocessing.std}; advised longer side {_range(manifest.preprocessing.side)}.",
+        "## Use",
+        f"Pixels are used as `(pixel * {preprocessing.scale:.6g} - mean) / std` with mean {list(preprocessing.mean)} and std "
+        f"{list(preprocessing.std)}, in RGB; the advised longer side is {_range(preprocessing.side)} pixels.",
+        "Classes: " + ", ".join(f"{entry.id} {entry.name}" for entry in manifest.labels.classes) + ".",
         f"sha256 `{weights.sha256}`",
     ]
     return "\n\n".join(parts) + "\n"
 
 
-def _scores(name: str, values: Mapping[str, Any]) -> str:
-    rows = [f"### {name}", "", "| class | IoU |", "|---|---|"]
-    rows += [f"| {label} | {_number(iou)} |" for label, iou in zip(values["classes"], values["iou"], strict=True)]
-    means = ("mean_iou", "pixel_accuracy", "mean_accuracy", "frequency_weighted_iou")
-    rows += [f"| **{mean.replace('_', ' ').replace('iou', 'IoU')}** | **{_number(values[mean])}** |" for mean in means]
-    if "conditions" in values:
-        rows += ["", values["conditions"]]
+def _score_tables(scores: Mapping[str, Any]) -> list[str]:
+    """A table for each set of classes, a column for each measurement, then the conditions."""
+    groups: dict[tuple[str, ...], list[str]] = {}
+    for name, values in scores.items():
+        groups.setdefault(tuple(values["classes"]), []).append(name)
+    tables = [_score_table({name: scores[name] for name in names}, classes) for classes, names in groups.items()]
+    conditions = [f"- {name}: {values['conditions']}" for name, values in scores.items() if "conditions" in values]
+    return [*tables, "\n".join(conditions)]
+
+
+def _score_table(columns: Mapping[str, Any], classes: Sequence[str]) -> str:
+    rows = ["| IoU | " + " | ".join(columns) + " |", "|---|" + "---|" * len(columns)]
+    for index, label in enumerate(classes):
+        rows.append(f"| {label} | " + " | ".join(_number(values["iou"][index]) for values in columns.values()) + " |")
+    for mean in ("mean_iou", "pixel_accuracy", "mean_accuracy", "frequency_weighted_iou"):
+        cells = " | ".join(f"**{_number(values[mean])}**" for values in columns.values())
+        rows.append(f"| **{mean.replace('_', ' ').replace('iou', 'IoU')}** | {cells} |")
     return "\n".join(rows)
 
 
 def _facts(training: Mapping[str, Any]) -> str:
-    splits = ", ".join(
-        f"{n} {s['frames']} frames (sha256 of the list {s['sha256'][:12]})" for n, s in training.get("splits", {}).items()
-    )
+    splits = [f"{n}: {s['frames']} frames, list {s['sha256'][:16]}" for n, s in training.get("splits", {}).items()]
     rows = {
-        "data": training.get("data"),
-        "splits": splits,
-        "start": training.get("start"),
-        "seed": training.get("seed"),
-        "steps": training.get("steps"),
-        "hours": training.get("hours"),
-        "machine": training.get("machine"),
-        "torch": training.get("torch"),
-        "commit": training.get("commit"),
-        "recipe": ", ".join(f"{name} {value}" for name, value in training.get("recipe", {}).items()),
+        name: training.get(name)
+        for name in ("data", "start", "seed", "steps", "skipped_steps", "hours", "machine", "torch", "commit")
     }
-    return "\n".join(["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows.items())])
+    rows["splits"] = "; ".join(splits)
+    rows["recipe"] = ", ".join(f"{name} {value}" for name, value in training.get("recipe", {}).items())
+    return "\n".join(["| | |", "|---|---|", *(f"| {name.replace('_', ' ')} | {value} |" for name, value in rows.items())])
 
 
 def _number(value: float | None) -> str:

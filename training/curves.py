@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
+from training.plots import curves_chart, read_curves
+
 COLUMNS = ("epoch", "loss", "learning_rate", "waited", "mean_iou")
 
 
@@ -13,7 +15,7 @@ class Curves:
 
     def __init__(self, folder: Path, epoch: int) -> None:
         self.folder = folder
-        self.rows = [row for row in self._read() if int(row["epoch"]) <= epoch]
+        self.rows = [row for row in read_curves(folder / "curves.csv") if int(row["epoch"]) <= epoch]
         self._write()
 
     def add(self, **values: float | None) -> None:
@@ -23,27 +25,7 @@ class Curves:
 
     def plot(self) -> None:
         """Draws loss and val mean IoU over epochs."""
-        from matplotlib.figure import Figure
-
-        figure = Figure(figsize=(7, 3.2), layout="constrained")
-        left, right = figure.subplots(1, 2)
-        epochs = [int(row["epoch"]) for row in self.rows]
-        left.plot(epochs, [float(row["loss"]) for row in self.rows], color="#4269d0")
-        left.set(xlabel="epoch", ylabel="training loss")
-        scored = [(int(row["epoch"]), float(row["mean_iou"])) for row in self.rows if row["mean_iou"]]
-        right.plot(*zip(*scored, strict=True) if scored else ([], []), marker="o", markersize=3, color="#3ca951")
-        right.set(xlabel="epoch", ylabel="val mean IoU")
-        for axes in (left, right):
-            axes.grid(alpha=0.3)
-            axes.spines[["top", "right"]].set_visible(False)
-        figure.savefig(self.folder / "curves.png", dpi=120)
-
-    def _read(self) -> list[dict[str, str]]:
-        path = self.folder / "curves.csv"
-        if not path.exists():
-            return []
-        with path.open(newline="") as file:
-            return list(csv.DictReader(file))
+        (self.folder / "curves.png").write_bytes(curves_chart(self.rows))
 
     def _write(self) -> None:
         partial = self.folder / "curves.csv.part"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from tqdm import tqdm
 
 from imaging.decoding import Limits, decode
@@ -12,6 +13,7 @@ from model.predictor import Predictor
 from model.segmentation import Options, plan_image, run_in_batches, segment
 from training.class_mapping import ClassMapping
 from training.datasets import DataError, Split
+from training.machine import machine
 
 
 def evaluate(
@@ -34,6 +36,14 @@ def evaluate(
         class_map = segment(image, plan, run, num_classes=len(manifest.labels)).class_map
         matrix.update(split.mask(index), mapping(class_map) if mapping else class_map)
     return matrix
+
+
+def conditions(predictor: Predictor, options: Options) -> str:
+    """Under what a score was measured."""
+    side = "-".join(map(str, predictor.manifest.preprocessing.side)) if options.side == "auto" else options.side
+    tile = f"{options.tile[0]}x{options.tile[1]}"
+    where = f"{predictor.device} {predictor.dtype_name}, torch {torch.__version__}, {machine()}"
+    return f"side {options.side} ({side}), tile {tile}, overlap {options.overlap}, blend {options.blend}; {where}"
 
 
 def table(matrix: ConfusionMatrix, names: Sequence[str]) -> str:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -12,11 +12,13 @@ import torch
 from model.predictor import Predictor
 from model.segmentation import Options
 from model.tiling import parse_tile
-from model.weights_file import DEFAULT_WEIGHTS, find_weights, load_weights
-from training.card import machine
+from model.weights_file import DEFAULT_WEIGHTS, Weights, find_weights, load_weights, save_tensors
+from training.card import write_card
 from training.class_mapping import parse_class_mapping
 from training.datasets import get_dataset, read_labels
-from training.evaluate import evaluate, table
+from training.evaluate import conditions, evaluate, table
+
+SKIPS = ("score_pool3.", "score_pool4.")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -27,6 +29,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--labels", default="voc", help="label set of the masks: voc, camvid, or a JSON file (default: voc)")
     p.add_argument("--class-map", help="fewer classes, for labels and predictions alike: 0=0,8=1,*=0")
     p.add_argument("--weights", default=DEFAULT_WEIGHTS)
+    p.add_argument("--without-skips", action="store_true", help="with the skips' scores at zero: what the skips add")
     p.add_argument("--side", default="auto", help="auto, native or a number (default: auto)")
     p.add_argument("--tile", type=parse_tile, default=Options.tile)
     p.add_argument("--overlap", type=float, default=Options.overlap)
@@ -34,7 +37,9 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--device", default="auto")
     p.add_argument("--dtype", default="auto")
     p.add_argument("--threads", type=int, default=0, help="CPU threads (default: torch's choice)")
-    p.add_argument("--json", action="store_true", help="print JSON instead of the table")
+    p.add_argument("--advise", type=int, nargs=2, metavar=("LOW", "HIGH"), help="advised range of the longer side to try")
+    p.add_argument("--record-in", type=Path, help="weights file that is to hold this score; its card is written anew")
+    p.add_argument("--record-as", help="the score's name there, such as `CamVid, val`")
     return p
 
 
@@ -50,33 +55,46 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _evaluate(args: argparse.Namespace) -> int:
+    if (args.record_in is None) != (args.record_as is None):
+        raise ValueError("give --record-in and --record-as together")
     labels = read_labels(args.labels)
     mapping = parse_class_mapping(args.class_map, labels) if args.class_map else None
     split = get_dataset(args.data, args.split, labels, mapping)
-    predictor = Predictor(load_weights(find_weights(args.weights)), args.device, args.dtype)
+    predictor = Predictor(_weights(args), args.device, args.dtype)
     side = args.side if args.side in ("auto", "native") else int(args.side)
     options = Options(args.tile, args.overlap, args.blend, side)
     matrix = evaluate(predictor, split, options, mapping)
-    conditions = {
-        "weights": predictor.weights.name,
-        "sha256": predictor.weights.sha256,
-        "frames": len(split.frames),
-        "list_sha256": split.digest,
-        "side": args.side,
-        "tile": list(args.tile),
-        "overlap": args.overlap,
-        "blend": args.blend,
-        "device": str(predictor.device),
-        "dtype": predictor.dtype_name,
-        "machine": machine(),
-        "torch": torch.__version__,
-    }
-    if args.json:
-        print(json.dumps({"conditions": conditions, "scores": matrix.scores(), "classes": split.labels.names}))
-    else:
-        print(table(matrix, split.labels.names))
-        print(", ".join(f"{name} {value}" for name, value in conditions.items()))
+    where = f"{len(split.frames)} frames (list {split.digest[:16]}), {conditions(predictor, options)}"
+    print(table(matrix, split.labels.names))
+    print(f"{predictor.weights.name} {predictor.weights.sha256[:16]}, {where}")
+    if args.record_in:
+        scores = {args.record_as: matrix.scores() | {"classes": split.labels.names, "conditions": where}}
+        _record(args, scores)
     return 0
+
+
+def _weights(args: argparse.Namespace) -> Weights:
+    """The file, with what the flags change of it."""
+    weights = load_weights(find_weights(args.weights))
+    if args.advise:
+        preprocessing = replace(weights.manifest.preprocessing, side=tuple(args.advise))
+        weights = replace(weights, manifest=replace(weights.manifest, preprocessing=preprocessing))
+    if args.without_skips:
+        tensors = {n: t.zero_() if n.startswith(SKIPS) else t for n, t in weights.tensors.items()}
+        weights = replace(weights, tensors=tensors)
+    return weights
+
+
+def _record(args: argparse.Namespace, scores: dict[str, dict[str, object]]) -> None:
+    """Adds the score, and the advised range where one was tried, to the file's facts; its tensors stay."""
+    path: Path = args.record_in
+    weights = load_weights(path)
+    manifest = replace(weights.manifest, scores=dict(weights.manifest.scores) | scores)
+    if args.advise:
+        manifest = replace(manifest, preprocessing=replace(manifest.preprocessing, side=tuple(args.advise)))
+    save_tensors(path, weights.tensors, manifest)
+    write_card(path)
+    print(f"recorded in {path} and {path.with_suffix('.md')}")
 
 
 if __name__ == "__main__":

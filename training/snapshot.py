@@ -2,19 +2,11 @@
 
 from __future__ import annotations
 
-import torch
-
 from model.fcn import FCN
 from model.predictor import Predictor
-from model.weights_file import Manifest, Weights
-
-
-def snapshot(net: FCN, manifest: Manifest, name: str = "in training") -> Weights:
-    """The network's weights, rounded to float16 as the file rounds them."""
-    state = net.state_dict()
-    halves = {n: t.detach().cpu().to(torch.float16 if t.is_floating_point() else t.dtype) for n, t in state.items()}
-    return Weights(name, "", manifest, halves)
+from model.weights_file import Manifest, Weights, half_tensors
 
 
 def snapshot_predictor(net: FCN, manifest: Manifest, device: str) -> Predictor:
-    return Predictor(snapshot(net, manifest), device)
+    """The network's predictor, its tensors rounded to float16 as the file rounds them."""
+    return Predictor(Weights("in training", "", manifest, half_tensors(net)), device)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import shlex
+import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -16,11 +17,12 @@ from model.labels import LabelSet
 from model.preprocessing import Preprocessing
 from model.segmentation import Options
 from model.weights_file import Manifest, load_weights, save_weights
-from training.card import CardFacts, commit, training_facts, write_card
+from training.card import CardFacts, training_facts, write_card
 from training.class_mapping import ClassMapping, parse_class_mapping
 from training.datasets import Split, get_dataset, read_labels
 from training.demo import write_demo_data
-from training.evaluate import evaluate, table
+from training.evaluate import conditions, evaluate, table
+from training.machine import commit
 from training.recipe import Recipe, make_recipe
 from training.snapshot import snapshot_predictor
 from training.starts import load_start
@@ -123,13 +125,15 @@ def _train(args: argparse.Namespace, arguments: list[str]) -> int:
         args.note,
         started_at,
     )
-    scores = {f"{args.data_name or args.data.name}, {args.val_split}": matrix.scores() | {"classes": validation.labels.names}}
+    name = f"{args.data_name or args.data.name}, {args.val_split}"
+    scores = {name: matrix.scores() | {"classes": validation.labels.names, "conditions": conditions(predictor, Options())}}
     final = Manifest(
         manifest.architecture, manifest.labels, manifest.preprocessing, args.license, training_facts(facts), scores
     )
     path = args.out / f"{args.name}.safetensors"
     save_weights(path, net, final)
-    write_card(load_weights(path), path.with_suffix(".md"))
+    shutil.copyfile(args.out / "curves.csv", path.with_suffix(".curves.csv"))
+    write_card(path)
     print(table(matrix, validation.labels.names))
     print(f"wrote {path} and {path.with_suffix('.md')}")
     return 0

@@ -17,14 +17,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.conftest import encoded, make_photo
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
+from tests.conftest import encoded, free_port, make_photo, wait_until_ready
 
 
 @contextmanager
@@ -42,23 +35,11 @@ def fcn_serve(weights: Path, folder: Path, **settings: str) -> Iterator[tuple[su
         process.wait()
 
 
-def wait_until_ready(url: str, process: subprocess.Popen[bytes], seconds: float = 90) -> None:
-    end = time.monotonic() + seconds
-    while time.monotonic() < end and process.poll() is None:
-        try:
-            if httpx.get(f"{url}/health/ready").status_code == 200:
-                return
-        except httpx.TransportError:
-            pass
-        time.sleep(0.05)
-    raise AssertionError("the service did not become ready")
-
-
 @pytest.fixture(scope="module")
 def url(narrow_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder = tmp_path_factory.mktemp("serve")
     with fcn_serve(narrow_file, folder, UPLOAD_TIMEOUT_S="1", ROOT_PATH="/seg") as (process, address):
-        wait_until_ready(address, process)
+        wait_until_ready(address, process, 90)
         yield address
     lines = [json.loads(line) for line in (folder / "log").read_text().splitlines()]
     assert any(line["message"] == "ready" for line in lines)
@@ -127,7 +108,7 @@ def test_metrics_count_what_was_asked(url: str) -> None:
 
 def test_on_sigterm_a_request_in_flight_is_answered_and_new_ones_are_refused(narrow_file: Path, tmp_path: Path) -> None:
     with fcn_serve(narrow_file, tmp_path) as (process, url), ThreadPoolExecutor() as pool:
-        wait_until_ready(url, process)
+        wait_until_ready(url, process, 90)
         with httpx.Client(base_url=url, timeout=60) as other:
             large = pool.submit(
                 httpx.post, f"{url}/segment?side=2000", files={"file": encoded(make_photo(1500, 2000))}, timeout=120

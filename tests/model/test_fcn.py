@@ -10,8 +10,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from model.architecture import Architecture
 from model.builder import build
 from model.fcn import FCN
+from model.heads import build_head
 from tests.model.nets import averaging, centre, settle, strip
 from tests.model.test_upsampling import interpolated
 
@@ -87,6 +89,15 @@ def test_every_head_leads_to_logits_of_each_image_of_the_batch(head: str) -> Non
         logits = net(images)
         assert (logits.shape, logits.dtype) == ((3, 3, 40, 50), torch.float32)
         torch.testing.assert_close(logits[1:2], net(images[1:2]), atol=1e-5, rtol=1e-4)
+
+
+def test_a_dilated_vgg16_head_is_the_plain_one_on_a_grid_twice_as_fine() -> None:
+    torch.manual_seed(0)
+    plain, dilated = (build_head(Architecture("fcn8s", "vgg16", 2, stride, "fc", 4), 5)[0].eval() for stride in (32, 16))
+    dilated.load_state_dict(plain.state_dict())
+    maps = torch.randn(1, 5, 18, 23)
+    with torch.inference_mode():
+        torch.testing.assert_close(dilated(maps)[..., ::2, ::2], plain(maps[..., ::2, ::2]), atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("variant", VARIANTS)

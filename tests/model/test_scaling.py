@@ -60,9 +60,9 @@ def test_an_image_of_the_right_size_stays_as_it_is() -> None:
 
 def test_shrinking_averages_all_pixels() -> None:
     image = np.zeros((64, 64, 3), np.uint8)
-    image[::2, ::2] = 200
-    image[1::2, 1::2] = 200
-    assert np.abs(resize_image(image, (8, 8)).astype(int) - 100).max() <= 2
+    image[:, ::8] = 240
+    inside = resize_image(image, (8, 8))[:, 1:-1].astype(int)
+    assert np.abs(inside - 30).max() <= 2
 
 
 def test_enlarging_interpolates_between_pixel_centres() -> None:

@@ -137,6 +137,13 @@ def test_mean_shares_evenly_and_hann_leans_to_the_nearer_tile() -> None:
     np.testing.assert_allclose(hann[0][32], np.sin(np.pi * 32.5 / 64) ** 2, atol=1e-6)
 
 
+def test_hann_does_not_taper_towards_the_border_where_tiles_overlap_by_more_than_half() -> None:
+    first, last = plan_tiles((160, 1), (128, 32), 0.0, "hann").row_weights
+    tapered = np.sin(np.pi * 100.5 / 128) ** 2
+    np.testing.assert_allclose(last[100 - 32], 1 / (1 + tapered), atol=1e-6)
+    np.testing.assert_allclose(first, last[::-1], atol=1e-6)
+
+
 def test_tiles_repeat_the_images_edge_beyond_it() -> None:
     image = np.arange(2 * 3 * 3, dtype=np.uint8).reshape(2, 3, 3)
     plan = plan_tiles((2, 3), (32, 32))

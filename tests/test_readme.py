@@ -1,0 +1,115 @@
+"""The README's commands and snippets, run as they stand against a live service."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.conftest import ROOT, free_port, wait_until_ready
+from training.demo import write_demo_data
+
+README = (ROOT / "README.md").read_text()
+ADDRESS = "http://127.0.0.1:8000"
+
+
+def blocks(language: str) -> list[str]:
+    found = re.findall(rf"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+    assert found
+    return found
+
+
+def block_with(word: str, language: str = "sh") -> str:
+    return next(block for block in blocks(language) if word in block)
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """A folder that looks like the checkout and takes what the commands write."""
+    for path in ROOT.iterdir():
+        if path.name not in ("runs", "out", ".git"):
+            (tmp_path / path.name).symlink_to(path)
+    return tmp_path
+
+
+def run(commands: str, folder: Path) -> None:
+    result = subprocess.run(["bash", "-euc", commands], cwd=folder, capture_output=True, text=True, timeout=280)
+    assert result.returncode == 0, result.stderr
+
+
+def test_every_shell_block_is_run_by_a_test_here() -> None:
+    run_here = ("make serve\n", "curl ", "fcn-segment docs/photos -o", "docker compose", "make train-demo", "fcn-train --data")
+    for block in blocks("sh"):
+        assert any(word in block for word in run_here), block
+
+
+def test_the_curl_commands_bring_masks_and_json(checkout: Path, live_url: str) -> None:
+    run(block_with("curl ").replace(ADDRESS, live_url), checkout)
+    size = Image.open(ROOT / "docs/photos/chelsea.jpg").size
+    mask = Image.open(checkout / "mask.png")
+    assert (mask.mode, mask.size) == ("P", size)
+    assert (np.asarray(mask) == 8).mean() > 0.5
+    answer = json.loads((checkout / "mask.json").read_text())
+    assert answer["classes"][0]["name"] == "cat"
+    assert Image.open(checkout / "overlay.png").size == size
+
+
+def test_the_python_client_gets_a_class_map(checkout: Path, live_url: str) -> None:
+    code = block_with("httpx", "python").replace(ADDRESS, live_url) + "\nassert (class_map == 8).mean() > 0.5, class_map"
+    subprocess.run([sys.executable, "-c", code], cwd=checkout, check=True, timeout=120)
+
+
+def test_the_command_line_gives_the_services_bytes(checkout: Path, live_url: str) -> None:
+    run(block_with("fcn-segment docs/photos -o"), checkout)
+    run(block_with("curl ").replace(ADDRESS, live_url), checkout)
+    assert (checkout / "out/chelsea.png").read_bytes() == (checkout / "mask.png").read_bytes()
+    assert {path.name for path in (checkout / "out").iterdir()} == {"astronaut.png", "chelsea.png", "coffee.png"}
+
+
+def test_the_first_training_makes_weights_that_segment(checkout: Path) -> None:
+    run(block_with("make train-demo"), checkout)
+    assert Image.open(checkout / "out/demo.png").size == Image.open(ROOT / "docs/photos/chelsea.jpg").size
+    assert (checkout / "runs/demo/demo.md").read_text().startswith("# demo")
+
+
+def test_own_labels_are_trained_evaluated_and_served(checkout: Path) -> None:
+    write_demo_data(checkout / "DATA", train=8, val=2)
+    (checkout / "DATA/classes.json").write_text((checkout / "DATA/classes.json").read_text().replace('"circle"', '"disc"'))
+    train, evaluate, serve = re.findall(r"(?:[^\\\n]|\\\n)+", block_with("fcn-train --data"))
+    run(f"{train} --epochs 0", checkout)
+    run(evaluate, checkout)
+    port = free_port()
+    environment = os.environ | {"SEGMENT_PORT": str(port)}
+    command = ["bash", "-c", serve.replace("make serve", "exec make serve")]
+    with (checkout / "log").open("wb") as log:
+        process = subprocess.Popen(command, cwd=checkout, env=environment, stderr=log, stdout=log, start_new_session=True)
+    try:
+        wait_until_ready(f"http://127.0.0.1:{port}", process, 120)
+        names = json.loads(subprocess.check_output(["curl", "-s", f"http://127.0.0.1:{port}/classes"]))
+        assert [entry["name"] for entry in names] == ["background", "disc", "square", "triangle"]
+    finally:
+        os.killpg(process.pid, signal.SIGTERM)
+        process.wait(60)
+
+
+def test_the_json_of_classes_is_a_label_set(tmp_path: Path) -> None:
+    from training.datasets import read_labels
+
+    path = tmp_path / "classes.json"
+    path.write_text(block_with('"classes"', "json"))
+    assert read_labels(str(path)).names == ["background", "leaf"]
+
+
+def test_links_and_pictures_of_the_readme_are_there() -> None:
+    targets = re.findall(r"\]\(([^)#:]+)\)", README)
+    assert targets
+    for target in targets:
+        assert (ROOT / target).exists(), target

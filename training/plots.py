@@ -1,0 +1,84 @@
+"""Charts: the curves of a training, and the scores of a weights file by class."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from model.weights_file import Weights
+
+BLUE, GREEN, GREY = "#4269d0", "#3ca951", "#b8bec5"
+
+
+def read_curves(path: Path) -> list[dict[str, str]]:
+    """The rows of a training's CSV; none where there is no file."""
+    if not path.exists():
+        return []
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def curves_chart(rows: Sequence[Mapping[str, str]]) -> bytes:
+    """PNG of the loss and of the val mean IoU over epochs."""
+    figure = Figure(figsize=(7, 3.2), layout="constrained")
+    _curves(rows, *figure.subplots(1, 2))
+    return _png(figure)
+
+
+def score_chart(weights: Weights, curves: Path) -> bytes:
+    """PNG of the IoU of each class, each measurement of the first one's classes beside the others, and of the curves."""
+    rows = read_curves(curves)
+    first: Mapping[str, Any] = next(iter(weights.manifest.scores.values()), {"classes": []})
+    measured = {n: v for n, v in weights.manifest.scores.items() if v["classes"] == first["classes"]}
+    figure = Figure(figsize=(9, max(3.5, 0.34 * len(first["classes"]) + 1.2)), layout="constrained")
+    if rows:
+        grid = figure.add_gridspec(2, 2, width_ratios=[1.6, 1])
+        _bars(measured, first["classes"], figure.add_subplot(grid[:, 0]))
+        _curves(rows, figure.add_subplot(grid[0, 1]), figure.add_subplot(grid[1, 1]))
+    else:
+        _bars(measured, first["classes"], figure.subplots())
+    return _png(figure)
+
+
+def _bars(measured: Mapping[str, Any], classes: Sequence[str], axes: Axes) -> None:
+    height = 0.8 / max(1, len(measured))
+    for index, (name, values) in enumerate(measured.items()):
+        places = [place + index * height for place in range(len(classes))]
+        color = GREEN if index == 0 else (BLUE if index == 1 else GREY)
+        axes.barh(places, [iou or 0 for iou in values["iou"]], height, label=name, color=color)
+    axes.set_yticks([place + 0.4 - height / 2 for place in range(len(classes))], classes)
+    axes.invert_yaxis()
+    axes.set(xlabel="IoU", xlim=(0, 1))
+    if len(measured) > 1:
+        axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1), fontsize="small", frameon=False)
+    _plain(axes)
+
+
+def _curves(rows: Sequence[Mapping[str, str]], left: Axes, right: Axes) -> None:
+    epochs = [int(row["epoch"]) for row in rows]
+    left.plot(epochs, [float(row["loss"]) for row in rows], color=BLUE)
+    left.set(xlabel="epoch", ylabel="training loss")
+    scored = [row for row in rows if row["mean_iou"]]
+    right.plot(
+        [int(row["epoch"]) for row in scored], [float(row["mean_iou"]) for row in scored], "o-", markersize=3, color=GREEN
+    )
+    right.set(xlabel="epoch", ylabel="val mean IoU")
+    _plain(left)
+    _plain(right)
+
+
+def _plain(axes: Axes) -> None:
+    axes.grid(alpha=0.3)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def _png(figure: Figure) -> bytes:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=110)
+    return buffer.getvalue()
