@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from model.device import choose_device
+from model.device import available_cores, choose_device
 from model.tiling import Size, parse_tile
 from model.weights_file import DEFAULT_WEIGHTS, find_weights
 
@@ -75,5 +74,4 @@ class Settings(BaseSettings):
     @property
     def cpu_threads(self) -> int:
         """Threads for the network: as set, else one for each core that this process may use."""
-        available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        return self.threads or available
+        return self.threads or available_cores()

@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
+import torch
 from tqdm import tqdm
 
 from imaging.answer import FORMATS, Answer, ArrayTooLarge, MaskEncoding, Rendering
 from imaging.decoding import FORMATS as IMAGE_FORMATS
 from imaging.decoding import Limits, decode
 from imaging.errors import ImageError
-from model.device import DTYPES, DeviceError
+from model.device import DTYPES, DeviceError, available_cores
 from model.predictor import Predictor
 from model.segmentation import Options, plan_image, run_in_batches, segment
 from model.tiling import Blend, TilingError, parse_tile
@@ -48,6 +49,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--weights", default=DEFAULT_WEIGHTS, help="weights: a file, or a name in weights/")
     p.add_argument("--device", default="auto")
     p.add_argument("--dtype", choices=["auto", *DTYPES], default="auto")
+    p.add_argument("--threads", type=int, default=0, help="CPU threads of the network (default: one a core)")
     p.add_argument("--max-megapixels", type=float, default=Limits.megapixels)
     return p
 
@@ -65,6 +67,7 @@ def main(argv: list[str] | None = None) -> int:
     args = parser().parse_args(argv)
     try:
         works = list(_plan(args))
+        torch.set_num_threads(args.threads or available_cores())
         predictor = Predictor(load_weights(find_weights(args.weights)), args.device, args.dtype)
         segmenter = Segmenter(predictor, args)
     except (OSError, WeightsError, DeviceError, TilingError) as error:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
-
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from typing import TYPE_CHECKING, Any
 
 from model.weights_file import Weights
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 BLUE, GREEN, GREY = "#4269d0", "#3ca951", "#b8bec5"
 
@@ -24,9 +26,15 @@ def read_curves(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+def require_matplotlib() -> None:
+    """Raises `ValueError` where charts cannot be drawn: better before a training than after it."""
+    if find_spec("matplotlib") is None:
+        raise ValueError("charts need matplotlib; install the extra: pip install 'fcn-segment[train]'")
+
+
 def curves_chart(rows: Sequence[Mapping[str, str]]) -> bytes:
     """PNG of the loss and of the val mean IoU over epochs."""
-    figure = Figure(figsize=(7, 3.2), layout="constrained")
+    figure = _figure(7, 3.2)
     _curves(rows, *figure.subplots(1, 2))
     return _png(figure)
 
@@ -36,7 +44,7 @@ def score_chart(weights: Weights, curves: Path) -> bytes:
     rows = read_curves(curves)
     first: Mapping[str, Any] = next(iter(weights.manifest.scores.values()), {"classes": []})
     measured = {n: v for n, v in weights.manifest.scores.items() if v["classes"] == first["classes"]}
-    figure = Figure(figsize=(9, max(3.5, 0.34 * len(first["classes"]) + 1.2)), layout="constrained")
+    figure = _figure(9, max(3.5, 0.34 * len(first["classes"]) + 1.2))
     if rows:
         grid = figure.add_gridspec(2, 2, width_ratios=[1.6, 1])
         _bars(measured, first["classes"], figure.add_subplot(grid[:, 0]))
@@ -44,6 +52,13 @@ def score_chart(weights: Weights, curves: Path) -> bytes:
     else:
         _bars(measured, first["classes"], figure.subplots())
     return _png(figure)
+
+
+def _figure(width: float, height: float) -> Figure:
+    require_matplotlib()
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained")
 
 
 def _bars(measured: Mapping[str, Any], classes: Sequence[str], axes: Axes) -> None:

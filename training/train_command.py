@@ -23,6 +23,7 @@ from training.datasets import Split, get_dataset, read_labels
 from training.demo import write_demo_data
 from training.evaluate import conditions, evaluate, table
 from training.machine import commit
+from training.plots import require_matplotlib
 from training.recipe import Recipe, make_recipe
 from training.snapshot import snapshot_predictor
 from training.starts import load_start
@@ -76,6 +77,7 @@ def main(argv: list[str] | None = None) -> int:
     if args.threads:
         torch.set_num_threads(args.threads)
     try:
+        require_matplotlib()
         if args.demo:
             return _demo(args, arguments)
         if args.data is None:

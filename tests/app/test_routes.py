@@ -289,3 +289,14 @@ def test_a_deadline_that_passes_is_504(serve: Serve) -> None:
     with serve(request_timeout_s=0.001) as client:
         assert_problem(post(client, side=2000), 504, "smaller image")
         assert client.get("/health/live").status_code == 200
+
+
+def test_a_full_queue_is_503_with_a_time_to_come_back(serve: Serve) -> None:
+    with serve(max_queued_tiles=3) as client:
+        engine = client.app.state.service.engine  # type: ignore[attr-defined]
+        ticket = engine.admit(3, engine.clock() + 60)
+        response = post(client)
+        assert_problem(response, 503, "3 tiles are queued and at most 3")
+        assert int(response.headers["retry-after"]) >= 1
+        engine.release(ticket)
+        assert post(client).status_code == 200

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
 from model.architecture import Architecture
 from model.fcn import FCN
@@ -27,10 +28,12 @@ Make = Callable[..., Run]
 def make_run(shapes_split: Split, tiny_recipe: Path, tmp_path: Path) -> Make:
     """Makes a run on the generated shapes; keyword arguments change its recipe."""
 
-    def make(name: str = "run", teacher: bool = False, **changes: Any) -> Run:
+    def make(name: str = "run", teacher: bool = False, dropout: bool = False, **changes: Any) -> Run:
         recipe = make_recipe(tiny_recipe, {"epochs": 2} | changes)
         torch.manual_seed(recipe.seed)
         net = FCN(recipe.architecture(4))
+        if dropout:
+            net.head = nn.Sequential(net.head, nn.Dropout2d(0.5))
         frozen = Teacher(FCN(Architecture("fcn8s", "mobilenet_v2", 4, 16, "fc", 16, 0.1)), (1.0,)) if teacher else None
         return Run(net, shapes_split, recipe, Preprocessing(side=recipe.side), tmp_path / name, torch.device("cpu"), frozen)
 
@@ -76,13 +79,16 @@ def test_equal_runs_give_equal_networks_and_another_seed_another(make_run: Make)
     assert len(differing(state(first), state(other))) > 100
 
 
-@pytest.mark.parametrize("ema", [0.0, 0.9])
-def test_a_training_that_was_interrupted_ends_as_if_it_had_not_been(make_run: Make, ema: float) -> None:
-    whole, _ = train(make_run("whole", epochs=3, ema=ema))
-    interrupted = replace(make_run("broken", epochs=3, ema=ema), evaluate=stop, evaluate_every=2)
+@pytest.mark.parametrize(
+    "changes",
+    [{"ema": 0.0}, {"ema": 0.9}, {"ema": 0.0, "dropout": True}],
+    ids=["plain", "averaged", "with dropout"],
+)
+def test_a_training_that_was_interrupted_ends_as_if_it_had_not_been(make_run: Make, changes: dict[str, Any]) -> None:
+    whole, _ = train(make_run("whole", epochs=3, **changes))
     with pytest.raises(Stop):
-        train(interrupted)
-    resumed, progress = train(make_run("broken", epochs=3, ema=ema))
+        train(replace(make_run("broken", epochs=3, **changes), evaluate=stop, evaluate_every=2))
+    resumed, progress = train(make_run("broken", epochs=3, **changes))
     assert (progress.epoch, progress.step) == (3, 12)
     assert differing(state(whole), state(resumed)) == []
 

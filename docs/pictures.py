@@ -1,0 +1,40 @@
+"""Draws the README's picture: each photo of `docs/photos` beside its segmentation by the default weights."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+from PIL import Image
+
+from cli.main import Segmenter, parser
+from model.predictor import Predictor
+from model.weights_file import DEFAULT_WEIGHTS, find_weights, load_weights
+
+DOCS = Path(__file__).parent
+PHOTOS = ("chelsea", "astronaut", "coffee")
+HEIGHT, GAP = 240, 6
+
+
+def main() -> None:
+    args = parser().parse_args(["-", "-o", "-", "--format", "overlay", "--alpha", "0.65"])
+    segmenter = Segmenter(Predictor(load_weights(find_weights(DEFAULT_WEIGHTS))), args)
+    pieces = []
+    for name in PHOTOS:
+        data = (DOCS / "photos" / f"{name}.jpg").read_bytes()
+        pieces += [_scaled(data), _scaled(segmenter(data))]
+    sheet = Image.new("RGB", (sum(p.width + GAP for p in pieces) - GAP, HEIGHT), "white")
+    left = 0
+    for piece in pieces:
+        sheet.paste(piece, (left, 0))
+        left += piece.width + GAP
+    sheet.save(DOCS / "segmentation.png", optimize=True)
+
+
+def _scaled(data: bytes) -> Image.Image:
+    image = Image.open(io.BytesIO(data)).convert("RGB")
+    return image.resize((round(image.width * HEIGHT / image.height), HEIGHT), Image.Resampling.LANCZOS)
+
+
+if __name__ == "__main__":
+    main()
