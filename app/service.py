@@ -13,7 +13,8 @@ from pathlib import Path
 
 import torch
 
-from app.engine import Engine, EngineStopped, Observer, Ticket
+from app.engine import Engine, Observer, Ticket
+from app.engine_errors import EngineStopped
 from app.settings import Settings
 from app.telemetry import Metrics
 from imaging.answer import Answer, Rendering

@@ -96,8 +96,8 @@ def check_tile(tile: Size) -> None:
 
 
 def tile_sides(limit: int) -> list[int]:
-    """Sides that a region may have on an axis with tiles of side `limit`: at most four, so that batches fill."""
-    step = UNIT * ceil(limit / (4 * UNIT))
+    """Sides that a region may have on an axis with tiles of side `limit`: at most eight, so that batches fill."""
+    step = UNIT * ceil(limit / (8 * UNIT))
     return sorted({*range(step, limit, step), limit})
 
 

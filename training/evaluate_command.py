@@ -40,6 +40,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--advise", type=int, nargs=2, metavar=("LOW", "HIGH"), help="advised range of the longer side to try")
     p.add_argument("--record-in", type=Path, help="weights file that is to hold this score; its card is written anew")
     p.add_argument("--record-as", help="the score's name there, such as `CamVid, val`")
+    p.add_argument("--note", action="append", default=[], help="a sentence to add to that file's card")
     return p
 
 
@@ -86,10 +87,12 @@ def _weights(args: argparse.Namespace) -> Weights:
 
 
 def _record(args: argparse.Namespace, scores: dict[str, dict[str, object]]) -> None:
-    """Adds the score, and the advised range where one was tried, to the file's facts; its tensors stay."""
+    """Adds score, notes, and the advised range where one was tried, to the file's facts; its tensors stay."""
     path: Path = args.record_in
     weights = load_weights(path)
-    manifest = replace(weights.manifest, scores=dict(weights.manifest.scores) | scores)
+    notes = dict.fromkeys([*weights.manifest.training.get("notes", []), *args.note])
+    training = dict(weights.manifest.training) | {"notes": list(notes)}
+    manifest = replace(weights.manifest, scores=dict(weights.manifest.scores) | scores, training=training)
     if args.advise:
         manifest = replace(manifest, preprocessing=replace(manifest.preprocessing, side=tuple(args.advise)))
     save_tensors(path, weights.tensors, manifest)

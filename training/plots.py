@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+MOST = 3
 BLUE, GREEN, GREY = "#4269d0", "#3ca951", "#b8bec5"
 
 
@@ -40,10 +41,11 @@ def curves_chart(rows: Sequence[Mapping[str, str]]) -> bytes:
 
 
 def score_chart(weights: Weights, curves: Path) -> bytes:
-    """PNG of the IoU of each class, each measurement of the first one's classes beside the others, and of the curves."""
+    """PNG of the IoU of each class, the first three measurements of the same classes side by side, and of the curves."""
     rows = read_curves(curves)
     first: Mapping[str, Any] = next(iter(weights.manifest.scores.values()), {"classes": []})
-    measured = {n: v for n, v in weights.manifest.scores.items() if v["classes"] == first["classes"]}
+    same = [(n, v) for n, v in weights.manifest.scores.items() if v["classes"] == first["classes"]]
+    measured = dict(same[:MOST])
     figure = _figure(9, max(3.5, 0.34 * len(first["classes"]) + 1.2))
     if rows:
         grid = figure.add_gridspec(2, 2, width_ratios=[1.6, 1])

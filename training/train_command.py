@@ -7,6 +7,7 @@ import shlex
 import shutil
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -114,31 +115,24 @@ def _train(args: argparse.Namespace, arguments: list[str]) -> int:
 
     run.evaluate = score
     net, progress = train(run)
+    command = shlex.join(["fcn-train", *arguments])
+    facts = CardFacts(split, validation, recipe, progress, command, args.data_name, args.start, args.note, started_at)
+    _finish(args, net, replace(manifest, training=training_facts(facts)), validation, scored)
+    return 0
+
+
+def _finish(args: argparse.Namespace, net: FCN, manifest: Manifest, validation: Split, scored: ClassMapping | None) -> None:
+    """Scores the network, and writes its weights file, curves and card."""
     predictor = snapshot_predictor(net, manifest, args.device)
     matrix = evaluate(predictor, validation, Options(), scored)
-    facts = CardFacts(
-        split,
-        validation,
-        recipe,
-        progress,
-        shlex.join(["fcn-train", *arguments]),
-        args.data_name,
-        args.start,
-        args.note,
-        started_at,
-    )
-    name = f"{args.data_name or args.data.name}, {args.val_split}"
-    scores = {name: matrix.scores() | {"classes": validation.labels.names, "conditions": conditions(predictor, Options())}}
-    final = Manifest(
-        manifest.architecture, manifest.labels, manifest.preprocessing, args.license, training_facts(facts), scores
-    )
+    name = f"{args.data_name or args.data.name}, {validation.name}"
+    score = matrix.scores() | {"classes": validation.labels.names, "conditions": conditions(predictor, Options())}
     path = args.out / f"{args.name}.safetensors"
-    save_weights(path, net, final)
+    save_weights(path, net, replace(manifest, scores={name: score}))
     shutil.copyfile(args.out / "curves.csv", path.with_suffix(".curves.csv"))
     write_card(path)
     print(table(matrix, validation.labels.names))
     print(f"wrote {path} and {path.with_suffix('.md')}")
-    return 0
 
 
 def _prepare(args: argparse.Namespace, recipe: Recipe, split: Split) -> Run:

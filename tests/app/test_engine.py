@@ -13,7 +13,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from app.engine import Cancelled, DeadlinePassed, Engine, EngineStopped, QueueFull, Tile, TooManyTiles
+from app.engine import Engine, Tile
+from app.engine_errors import Cancelled, DeadlinePassed, EngineStopped, QueueFull, TooManyTiles
 
 FAR = 1e6
 

@@ -6,12 +6,13 @@ import io
 import json
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from cli.main import main, parser
@@ -28,12 +29,21 @@ PHOTO = encoded(make_photo(70, 101))
 OTHER = encoded(make_photo(40, 33, seed=1), "JPEG")
 
 
+@pytest.fixture(autouse=True, scope="module")
+def threads() -> Iterator[None]:
+    """Puts back the number of threads, which the command sets for the whole process."""
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture
 def run(narrow_file: Path) -> Segment:
     """Runs the command with the narrow network; gives its exit status."""
 
     def run(*arguments: object) -> int:
-        return main([*map(str, arguments), "--weights", str(narrow_file), "--device", "cpu", "--dtype", "float32"])
+        options = ["--weights", str(narrow_file), "--device", "cpu", "--dtype", "float32", "--threads", "1"]
+        return main([*map(str, arguments), *options])
 
     return run
 
@@ -104,6 +114,13 @@ def test_the_mask_has_the_images_size_at_every_working_side(side: str, run: Segm
         assert np.asarray(mask).max() < 4
 
 
+def test_threads_are_those_asked_for(run: Segment, tmp_path: Path) -> None:
+    written(tmp_path, {"photo.jpg": OTHER})
+    torch.set_num_threads(2)
+    assert run(tmp_path / "photo.jpg", "-o", tmp_path / "mask.png", "--threads", 1) == 0
+    assert torch.get_num_threads() == 1
+
+
 def test_a_folder_is_mirrored_recursively(run: Segment, corridor: Callable[..., bytes], tmp_path: Path) -> None:
     files = {"a.png": PHOTO, "deep/er/b.JPG": OTHER, "deep/c.jpeg": OTHER, "notes.txt": b"text", "deep/data.json": b"{}"}
     written(tmp_path / "in", files)
@@ -127,7 +144,7 @@ def test_a_file_goes_into_a_folder_under_its_own_name(run: Segment, tmp_path: Pa
 
 def test_stdin_goes_to_stdout(narrow_file: Path, corridor: Callable[..., bytes]) -> None:
     command = [sys.executable, "-m", "cli.main", "-", "-o", "-", "--weights", str(narrow_file)]
-    command += ["--device", "cpu", "--dtype", "float32"]
+    command += ["--device", "cpu", "--dtype", "float32", "--threads", "1"]
     done = subprocess.run(command, input=PHOTO, capture_output=True, cwd=ROOT, check=False)
     assert (done.returncode, done.stderr) == (0, b"")
     assert done.stdout == corridor(PHOTO, Rendering())

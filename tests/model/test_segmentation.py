@@ -146,15 +146,23 @@ def test_the_highest_class_id_fits_the_map() -> None:
     assert result.class_map.tolist() == [[254, 254], [254, 254]]
 
 
-@pytest.mark.parametrize("batch_tiles", [1, 3, 100])
-def test_batches_hold_as_many_tiles_as_asked_and_keep_their_order(predictor: Predictor, photo: Photo, batch_tiles: int) -> None:
-    batches: list[int] = []
-    handle = predictor.net.register_forward_pre_hook(lambda _, inputs: batches.append(len(inputs[0])))
-    tiles = [photo(32, 32, seed) for seed in range(7)]
-    found = list(run_in_batches(predictor, batch_tiles)(iter(tiles)))
-    handle.remove()
-    assert batches == {1: [1] * 7, 3: [3, 3, 1], 100: [7]}[batch_tiles]
-    for tile, logits in zip(tiles, found, strict=True):
+@pytest.mark.parametrize(
+    ("batch_tiles", "taken"), [(1, [1, 2, 3, 4, 5, 6, 7]), (3, [3, 3, 3, 6, 6, 6, 7]), (100, [7] * 7)], ids=["1", "3", "100"]
+)
+def test_batches_take_as_many_tiles_as_asked_and_keep_their_order(
+    predictor: Predictor, photo: Photo, batch_tiles: int, taken: list[int]
+) -> None:
+    tiles, drawn = [photo(32, 32, seed) for seed in range(7)], 0
+
+    def counted() -> Iterator[Pixels]:
+        nonlocal drawn
+        for tile in tiles:
+            drawn += 1
+            yield tile
+
+    found = [(logits, drawn) for logits in run_in_batches(predictor, batch_tiles)(counted())]
+    assert [count for _, count in found] == taken
+    for tile, (logits, _) in zip(tiles, found, strict=True):
         torch.testing.assert_close(logits, predictor.logits([tile])[0], atol=1e-4, rtol=0)
 
 

@@ -171,14 +171,13 @@ def test_every_tile_is_a_window_of_the_extended_image(plan: TilePlan) -> None:
     ("limit", "sides"),
     [
         (32, [32]),
-        (64, [32, 64]),
         (96, [32, 64, 96]),
-        (128, [32, 64, 96, 128]),
-        (160, [64, 128, 160]),
-        (512, [128, 256, 384, 512]),
+        (256, [32, 64, 96, 128, 160, 192, 224, 256]),
+        (288, [64, 128, 192, 256, 288]),
+        (512, [64, 128, 192, 256, 320, 384, 448, 512]),
     ],
 )
-def test_an_axis_has_at_most_four_fixed_sides(limit: int, sides: list[int]) -> None:
+def test_an_axis_has_at_most_eight_fixed_sides(limit: int, sides: list[int]) -> None:
     assert tile_sides(limit) == sides
 
 

@@ -18,7 +18,7 @@ from tests.conftest import NAMES, make_photo
 from tests.training.conftest import write_frame
 from training.class_mapping import parse_class_mapping
 from training.datasets import DataError, Split, get_dataset
-from training.evaluate import evaluate, table
+from training.evaluate import conditions, evaluate, table
 
 OPTIONS = Options(tile=(64, 64), overlap=0.25, side=96)
 
@@ -46,12 +46,12 @@ def split(narrow: Weights, photos: Path) -> Split:
     return get_dataset(photos, "val", narrow.manifest.labels)
 
 
-def predictions(predictor: Predictor, split: Split) -> list[npt.NDArray[np.uint8]]:
+def predictions(predictor: Predictor, split: Split, options: Options = OPTIONS) -> list[npt.NDArray[np.uint8]]:
     """The class maps of the corridor, walked here step by step."""
     found = []
     for frame in split.frames:
         image = decode(frame.image.read_bytes(), Limits())
-        plan = plan_image((image.shape[0], image.shape[1]), OPTIONS, predictor.manifest.preprocessing.side)
+        plan = plan_image((image.shape[0], image.shape[1]), options, predictor.manifest.preprocessing.side)
         found.append(segment(image, plan, run_in_batches(predictor), num_classes=len(NAMES)).class_map)
     return found
 
@@ -65,9 +65,10 @@ def counted(split: Split, maps: list[npt.NDArray[np.uint8]], classes: int, merge
     return counts
 
 
-def test_the_matrix_is_the_one_counted_by_hand(predictor: Predictor, split: Split) -> None:
-    matrix = evaluate(predictor, split, OPTIONS, quiet=True)
-    expected = counted(split, predictions(predictor, split), 4, {i: i for i in range(4)})
+@pytest.mark.parametrize("options", [OPTIONS, Options()], ids=["side 96", "the service's defaults"])
+def test_the_matrix_is_the_one_counted_by_hand(predictor: Predictor, split: Split, options: Options) -> None:
+    matrix = evaluate(predictor, split, options, quiet=True)
+    expected = counted(split, predictions(predictor, split, options), 4, {i: i for i in range(4)})
     assert matrix.counts.tolist() == expected
     counts = np.array(expected)
     iou = [counts[i, i] / (counts[i].sum() + counts[:, i].sum() - counts[i, i]) for i in range(4)]
@@ -89,6 +90,12 @@ def test_different_numbers_of_classes_are_refused_naming_both(predictor: Predict
     mapped = get_dataset(photos, "val", labels, parse_class_mapping("1=1,*=0", labels))
     with pytest.raises(DataError, match="predictions have 4 classes, labels 2"):
         evaluate(predictor, mapped, OPTIONS, quiet=True)
+
+
+def test_the_conditions_say_how_it_was_measured(predictor: Predictor) -> None:
+    told = conditions(predictor, Options(tile=(64, 96), overlap=0.5, blend="hann"))
+    assert told.startswith("side auto (64-128), tile 64x96, overlap 0.5, blend hann; cpu float32, torch ")
+    assert conditions(predictor, OPTIONS).startswith("side 96 (96), ")
 
 
 def test_the_table_has_a_row_a_class_and_the_means() -> None:

@@ -1,18 +1,23 @@
-"""`fcn-evaluate`: the same scores as text or JSON, and errors with status 2."""
+"""`fcn-evaluate`: scores on the terminal or recorded in a file, and errors with status 2."""
 
 from __future__ import annotations
 
-import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 
+from model.metrics import ConfusionMatrix
 from model.predictor import Predictor
 from model.segmentation import Options
-from model.weights_file import load_weights
+from model.weights_file import Weights, load_weights
 from training.class_mapping import parse_class_mapping
 from training.datasets import get_dataset, read_labels
-from training.evaluate import evaluate, table
+from training.evaluate import conditions, evaluate, table
 from training.evaluate_command import main
 
 
@@ -22,35 +27,81 @@ def arguments(shapes: Path, narrow_file: Path) -> list[str]:
     return [str(name) for name in names] + ["--tile", "64", "--device", "cpu", "--dtype", "float32"]
 
 
+@pytest.fixture(autouse=True, scope="module")
+def threads() -> Iterator[None]:
+    """Puts back the number of threads, which `--threads` sets for the whole process."""
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+def scored(weights: Weights, shapes: Path, mapping: str | None = None, split: str = "val", **options: Any) -> ConfusionMatrix:
+    """The matrix that the command must find."""
+    labels = read_labels(str(shapes / "classes.json"))
+    mapped = parse_class_mapping(mapping, labels) if mapping else None
+    predictor = Predictor(weights, "cpu", "float32")
+    return evaluate(predictor, get_dataset(shapes, split, labels, mapped), Options((64, 64), **options), mapped, quiet=True)
+
+
 def test_the_table_is_printed_with_its_conditions(
-    arguments: list[str], shapes: Path, narrow_file: Path, capsys: pytest.CaptureFixture[str]
+    arguments: list[str], shapes: Path, narrow: Weights, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(arguments) == 0
+    *rows, where = capsys.readouterr().out.splitlines()
     split = get_dataset(shapes, "val", read_labels(str(shapes / "classes.json")))
-    predictor = Predictor(load_weights(narrow_file), "cpu", "float32")
-    expected = table(evaluate(predictor, split, Options(tile=(64, 64)), quiet=True), split.labels.names)
-    *rows, conditions = capsys.readouterr().out.splitlines()
-    assert "\n".join(rows) == expected
-    for part in ("weights narrow", predictor.weights.sha256, split.digest, "side auto", "tile [64, 64]", "dtype float32"):
-        assert part in conditions
+    assert "\n".join(rows) == table(scored(narrow, shapes), split.labels.names)
+    told = conditions(Predictor(narrow, "cpu", "float32"), Options(tile=(64, 64)))
+    assert where == f"narrow {narrow.sha256[:16]}, 4 frames (list {split.digest[:16]}), {told}"
 
 
-def test_json_holds_scores_classes_and_conditions(
-    arguments: list[str], shapes: Path, narrow_file: Path, capsys: pytest.CaptureFixture[str]
+def test_options_reach_the_corridor(
+    arguments: list[str], shapes: Path, narrow: Weights, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert (
-        main([*arguments, "--json", "--class-map", "0=0,*=1", "--side", "native", "--split", "train", "--blend", "hann"]) == 0
-    )
-    printed = json.loads(capsys.readouterr().out)
-    labels = read_labels(str(shapes / "classes.json"))
-    mapping = parse_class_mapping("0=0,*=1", labels)
-    predictor = Predictor(load_weights(narrow_file), "cpu", "float32")
-    options = Options(tile=(64, 64), blend="hann", side="native")
-    matrix = evaluate(predictor, get_dataset(shapes, "train", labels, mapping), options, mapping, quiet=True)
-    assert printed["scores"] == matrix.scores()
-    assert printed["classes"] == ["background", "circle"]
-    assert printed["conditions"]["frames"] == 16
-    assert (printed["conditions"]["side"], printed["conditions"]["blend"]) == ("native", "hann")
+    extra = ["--class-map", "0=0,*=1", "--side", "native", "--split", "train", "--blend", "hann", "--overlap", "0.5"]
+    assert main([*arguments, *extra]) == 0
+    matrix = scored(narrow, shapes, "0=0,*=1", "train", overlap=0.5, blend="hann", side="native")
+    assert table(matrix, ["background", "circle"]) in capsys.readouterr().out
+
+
+def test_an_advised_range_can_be_tried(
+    arguments: list[str], shapes: Path, narrow: Weights, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*arguments, "--advise", "160", "192"]) == 0
+    preprocessing = replace(narrow.manifest.preprocessing, side=(160, 192))
+    advised = replace(narrow, manifest=replace(narrow.manifest, preprocessing=preprocessing))
+    assert table(scored(advised, shapes), narrow.manifest.labels.names) in (out := capsys.readouterr().out)
+    assert "side auto (160-192)" in out
+
+
+def test_the_skips_can_be_left_out(
+    arguments: list[str], shapes: Path, narrow: Weights, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*arguments, "--without-skips"]) == 0
+    tensors = {n: torch.zeros_like(t) if n.startswith("score_pool") else t for n, t in narrow.tensors.items()}
+    assert table(scored(replace(narrow, tensors=tensors), shapes), narrow.manifest.labels.names) in capsys.readouterr().out
+
+
+def test_a_score_is_recorded_beside_the_others_and_the_tensors_stay(
+    arguments: list[str], shapes: Path, narrow: Weights, tmp_path: Path
+) -> None:
+    file = tmp_path / "mine.safetensors"
+    shutil.copyfile(arguments[5], file)
+    record = ["--record-in", str(file), "--record-as"]
+    assert main([*arguments, *record, "shapes, val"]) == 0
+    assert main([*arguments, *record, "shapes, train", "--split", "train", "--advise", "96", "96"]) == 0
+    weights = load_weights(file)
+    assert list(weights.manifest.scores) == ["shapes, val", "shapes, train"]
+    found = weights.manifest.scores["shapes, val"]
+    assert {name: found[name] for name in ("iou", "mean_iou", "pixel_accuracy")}.items() <= scored(
+        narrow, shapes
+    ).scores().items()
+    assert found["classes"] == narrow.manifest.labels.names
+    assert "tile 64x64" in found["conditions"]
+    assert weights.manifest.preprocessing.side == (96, 96)
+    assert set(weights.tensors) == set(narrow.tensors)
+    assert all(torch.equal(weights.tensors[name], tensor) for name, tensor in narrow.tensors.items())
+    assert "shapes, train" in file.with_suffix(".md").read_text()
+    assert weights.sha256 in file.with_suffix(".md").read_text()
 
 
 @pytest.mark.parametrize(
@@ -66,6 +117,8 @@ def test_json_holds_scores_classes_and_conditions(
         (["--overlap", "0.7"], "overlap must be between 0 and 0.5"),
         (["--device", "abacus"], "device must be auto, cpu"),
         (["--dtype", "int8"], "dtype must be auto"),
+        (["--advise", "512", "256"], "32 <= low <= high"),
+        (["--record-as", "mine"], "--record-in and --record-as together"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )

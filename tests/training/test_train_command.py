@@ -25,7 +25,7 @@ from training.card import card
 from training.class_mapping import parse_class_mapping
 from training.datasets import get_dataset, read_labels
 from training.demo import write_demo_data
-from training.evaluate import evaluate
+from training.evaluate import conditions, evaluate
 from training.train_command import main
 
 ROOT = Path(__file__).parents[2]
@@ -77,7 +77,8 @@ def test_a_training_that_was_killed_ends_in_the_same_weights(tmp_path: Path, cap
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a demo cut to a few epochs."""
     out = tmp_path_factory.mktemp("demo")
-    assert main(["--demo", "--epochs", "4", "--out", str(out), "--name", "shapes", "--device", "cpu", "--note", "A note."]) == 0
+    options = ["--epochs", "4", "--device", "cpu", "--threads", "1", "--name", "shapes", "--note", "A note."]
+    assert main(["--demo", *options, "--out", str(out)]) == 0
     return out
 
 
@@ -95,8 +96,11 @@ def test_the_demos_loss_falls(demo: Path) -> None:
 
 def test_the_demo_leaves_weights_card_and_curves(demo: Path, demo_weights: Weights) -> None:
     names = {path.name for path in demo.iterdir()}
-    assert names == {"checkpoint.pt", "curves.csv", "curves.png", "shapes.safetensors", "shapes.md"}
+    assert names == {"checkpoint.pt", "curves.csv", "curves.png"} | {
+        f"shapes.{ending}" for ending in ("safetensors", "md", "png", "curves.csv")
+    }
     assert (demo / "shapes.md").read_text() == card(demo_weights)
+    assert (demo / "shapes.curves.csv").read_bytes() == (demo / "curves.csv").read_bytes()
 
 
 def test_the_demos_file_tells_its_training(demo: Path, demo_weights: Weights) -> None:
@@ -110,7 +114,7 @@ def test_the_demos_file_tells_its_training(demo: Path, demo_weights: Weights) ->
         48,
         ["A note."],
     )
-    assert training["command"].startswith("fcn-train --demo --epochs 4 --out ")
+    assert training["command"].startswith("fcn-train --demo --epochs 4 --device cpu ")
     assert training["splits"]["train"]["frames"] == 96
     assert list(manifest.scores) == ["generated shapes, val"]
 
@@ -118,8 +122,11 @@ def test_the_demos_file_tells_its_training(demo: Path, demo_weights: Weights) ->
 def test_the_demos_scores_are_those_of_the_served_path(demo_weights: Weights, tmp_path: Path) -> None:
     labels = read_labels(str(write_demo_data(tmp_path)))
     split = get_dataset(tmp_path, "val", labels)
-    matrix = evaluate(Predictor(demo_weights, "cpu"), split, Options(), quiet=True)
-    assert demo_weights.manifest.scores["generated shapes, val"] == matrix.scores() | {"classes": labels.names}
+    predictor = Predictor(demo_weights, "cpu")
+    expected = evaluate(predictor, split, Options(), quiet=True).scores() | {"classes": labels.names}
+    recorded = demo_weights.manifest.scores["generated shapes, val"]
+    assert {name: recorded[name] for name in expected} == expected
+    assert recorded["conditions"] == conditions(predictor, Options())
 
 
 def test_the_command_line_segments_with_the_demos_file(demo: Path, tmp_path: Path) -> None:

@@ -1,0 +1,14 @@
+"""`python -m tests.golden` writes the masks anew, after the default weights have changed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from cli.main import main
+from tests.conftest import ROOT
+
+PHOTOS = ("chelsea", "astronaut")
+
+if __name__ == "__main__":
+    files = [str(ROOT / "docs" / "photos" / f"{name}.jpg") for name in PHOTOS]
+    raise SystemExit(main([*files, "-o", str(Path(__file__).parent), "--device", "cpu", "--dtype", "float32"]))

@@ -1,0 +1,68 @@
+"""Charts are PNG files that show what there is."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from model.weights_file import Weights
+from training.plots import curves_chart, read_curves, score_chart
+
+ROWS = [{"epoch": str(i), "loss": str(1 / i), "mean_iou": "" if i % 2 else "0.5"} for i in range(1, 5)]
+
+
+def opened(data: bytes) -> Image.Image:
+    return Image.open(io.BytesIO(data), formats=["PNG"]).convert("RGB")
+
+
+def shows(image: Image.Image, color: str) -> bool:
+    """Whether the colour `#rrggbb` is drawn somewhere."""
+    wanted = tuple(bytes.fromhex(color[1:]))
+    return wanted in {found for _, found in image.getcolors(1 << 24) or []}
+
+
+def scored(weights: Weights, **scores: dict[str, Any]) -> Weights:
+    return replace(weights, manifest=replace(weights.manifest, scores=scores))
+
+
+def test_curves_show_the_loss_and_the_scores_there_are() -> None:
+    image = opened(curves_chart(ROWS))
+    assert shows(image, "#4269d0")
+    assert shows(image, "#3ca951")
+    assert not shows(opened(curves_chart(ROWS[:1])), "#3ca951")
+
+
+def test_a_chart_without_rows_is_drawn_all_the_same() -> None:
+    assert opened(curves_chart([])).width > 500
+
+
+def test_rows_come_from_the_csv_and_none_from_a_missing_file(tmp_path: Path) -> None:
+    (tmp_path / "curves.csv").write_text("epoch,loss,mean_iou\n1,0.5,\n")
+    assert read_curves(tmp_path / "curves.csv") == [{"epoch": "1", "loss": "0.5", "mean_iou": ""}]
+    assert read_curves(tmp_path / "nowhere.csv") == []
+
+
+def test_scores_are_bars_in_a_color_for_each_measurement_of_the_first_ones_classes(narrow: Weights, tmp_path: Path) -> None:
+    one = {"classes": ["a", "b"], "iou": [0.9, None]}
+    other = {"classes": ["a", "b"], "iou": [0.5, 0.5]}
+    elsewhere = {"classes": ["c"], "iou": [0.5]}
+    csv = tmp_path / "curves.csv"
+    assert shows(opened(score_chart(scored(narrow, one=one), csv)), "#3ca951")
+    assert not shows(opened(score_chart(scored(narrow, one=one, elsewhere=elsewhere), csv)), "#4269d0")
+    assert shows(opened(score_chart(scored(narrow, one=one, other=other), csv)), "#4269d0")
+
+
+def test_curves_stand_beside_the_scores_where_there_are_some(narrow: Weights, tmp_path: Path) -> None:
+    weights = scored(narrow, one={"classes": ["a"], "iou": [0.9]})
+    without = opened(score_chart(weights, tmp_path / "curves.csv"))
+    (tmp_path / "curves.csv").write_text("epoch,loss,mean_iou\n1,0.5,\n2,0.4,0.3\n")
+    assert shows(opened(score_chart(weights, tmp_path / "curves.csv")), "#4269d0")
+    assert not shows(without, "#4269d0")
+
+
+def test_a_file_without_scores_has_a_chart_too(narrow: Weights, tmp_path: Path) -> None:
+    assert opened(score_chart(scored(narrow), tmp_path / "curves.csv")).width > 500
