@@ -9,7 +9,9 @@ import sys
 def main() -> int:
     try:
         benchmarks = importlib.import_module("benchmarks.main")
-    except ModuleNotFoundError:
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != "benchmarks":
+            raise
         print("fcn-bench: there is no benchmarks/ here; run it in a checkout, installed with `make test`", file=sys.stderr)
         return 2
     status: int = benchmarks.main()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
@@ -44,7 +44,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--blend", choices=get_args(Blend), default=Options.blend, help="how overlapping logits are averaged")
     p.add_argument("--overlap", type=float, default=Options.overlap, help="fraction of a tile shared with its neighbour")
     p.add_argument("--side", type=_side, default="auto", help="auto, native, or the longer side to work at, 32 to 16384")
-    p.add_argument("--alpha", type=float, default=Rendering.alpha, help="opacity of the colours in an overlay")
+    p.add_argument("--alpha", type=_alpha, default=Rendering.alpha, help="opacity of the colours in an overlay")
     p.add_argument("--tile", type=parse_tile, default=Options.tile, help="tile side or HEIGHTxWIDTH, multiples of 32")
     p.add_argument("--weights", default=DEFAULT_WEIGHTS, help="weights: a file, or a name in weights/")
     p.add_argument("--device", default="auto")
@@ -57,9 +57,15 @@ def parser() -> argparse.ArgumentParser:
 def _side(text: str) -> Any:
     if text in ("auto", "native"):
         return text
-    if text.isdigit() and 32 <= int(text) <= 16384:
+    if text.isdecimal() and 32 <= int(text) <= 16384:
         return int(text)
     raise argparse.ArgumentTypeError(f"side must be auto, native or 32 to 16384, got {text!r}")
+
+
+def _alpha(text: str) -> float:
+    if 0 <= (alpha := float(text)) <= 1:
+        return alpha
+    raise argparse.ArgumentTypeError(f"alpha must be 0 to 1, got {text!r}")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -67,6 +73,7 @@ def main(argv: list[str] | None = None) -> int:
     args = parser().parse_args(argv)
     try:
         works = list(_plan(args))
+        _check_targets(works)
         torch.set_num_threads(args.threads or available_cores())
         predictor = Predictor(load_weights(find_weights(args.weights)), args.device, args.dtype)
         segmenter = Segmenter(predictor, args)
@@ -130,6 +137,20 @@ def _plan(args: argparse.Namespace) -> Iterator[Work]:
             yield Work(path, out / f"{path.stem}{suffix}")
         else:
             raise OSError(f"no file or folder {name!r}")
+
+
+def _check_targets(works: Sequence[Work]) -> None:
+    """Raises `OSError` where an answer would overwrite another, or an image."""
+    sources = {work.source.resolve() for work in works if work.source}
+    targets: dict[Path, Work] = {}
+    for work in works:
+        if work.target is None:
+            continue
+        target = work.target.resolve()
+        if target in sources:
+            raise OSError(f"{work.target} would overwrite an image; give another -o")
+        if (other := targets.setdefault(target, work)) is not work:
+            raise OSError(f"{other.source or 'stdin'} and {work.source or 'stdin'} would both become {work.target}")
 
 
 def _path(name: str) -> Path | None:

@@ -17,6 +17,7 @@ from imaging.errors import DamagedImage, EmptyImage, ImageError, ImageTooLarge, 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
 # our own limit, which is checked right after the header, replaces Pillow's
 Image.MAX_IMAGE_PIXELS = None
+SIGNATURES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF87a", b"GIF89a", b"II*\0", b"MM\0*")
 SIXTEEN_BIT = ("I;16", "I;16L", "I;16B", "I;16N")
 
 
@@ -41,8 +42,15 @@ def read_size(data: bytes, limits: Limits) -> tuple[int, int]:
     """The upright (height, width) that the header announces; raises as `decode` does, bar damage behind the header."""
     with _open(data, limits) as image:
         width, height = image.size
-        turned = image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
+        turned = _may_be_turned(image, data) and image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
     return (width, height) if turned else (height, width)
+
+
+def _may_be_turned(image: Image.Image, data: bytes) -> bool:
+    """Whether EXIF may swap the announced sides: Pillow's TIFF size is upright already, and it decodes a PNG to find EXIF."""
+    if image.format == "PNG":
+        return any(chunk in data for chunk in (b"eXIf", b"tEXt", b"zTXt", b"iTXt"))
+    return image.format != "TIFF"
 
 
 @contextmanager
@@ -59,6 +67,8 @@ def _open(data: bytes, limits: Limits) -> Iterator[Image.Image]:
     except ImageError:
         raise
     except UnidentifiedImageError as error:
+        if data.startswith(SIGNATURES):
+            raise DamagedImage("the image is damaged: its header cannot be read; is the file complete?") from error
         raise UnknownImageType(f"these bytes are none of {', '.join(FORMATS)}; send one of those") from error
     except Exception as error:
         raise DamagedImage(f"the image is damaged: {error}; is the file complete?") from error
@@ -86,4 +96,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 def _eight_bit(image: Image.Image) -> Image.Image:
     """16-bit grey samples, which Pillow's own conversion would clip at 255, scaled by 255/65535."""
     samples = np.asarray(image).astype(np.float32)
-    return Image.fromarray(np.clip(samples * (255 / 65535) + 0.5, 0, 255).astype(np.uint8))
+    grey = np.clip(samples * (255 / 65535) + 0.5, 0, 255).astype(np.uint8)
+    if (transparent := image.info.get("transparency")) is not None:
+        grey[samples == transparent] = 255
+    return Image.fromarray(grey)

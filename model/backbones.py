@@ -72,10 +72,9 @@ class ResNet18Backbone(Backbone):
         self.stem = nn.Sequential(net.conv1, net.bn1, net.relu, net.maxpool)
         self.layer1, self.layer2, self.layer3, self.layer4 = net.layer1, net.layer2, net.layer3, net.layer4
         if output_stride == 16:
-            first, second = self.layer4
-            first.stride = 1
-            _dilate(first, 1)
-            _dilate(second, 2)
+            # the first convolution still reads the finer grid, as the strided one did
+            _dilate(self.layer4, 2)
+            _dilate(self.layer4[0].conv1, 1)
 
     def forward(self, images: Tensor) -> Features:
         pool3 = self.layer2(self.layer1(self.stem(images)))

@@ -21,12 +21,18 @@ def choose_device(name: str) -> torch.device:
     try:
         device = torch.device(name)
     except RuntimeError as error:
-        raise DeviceError(f"device must be auto, cpu, cuda, cuda:N or mps, got {name!r}") from error
+        raise DeviceError(_choices(name)) from error
+    if device.type not in ("cpu", "cuda", "mps"):
+        raise DeviceError(_choices(name))
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise DeviceError(f"device {name} is not there: torch sees {torch.cuda.device_count()} CUDA devices")
     if device.type == "mps" and not torch.backends.mps.is_available():
         raise DeviceError("device mps is not there: torch finds no Metal device")
     return device
+
+
+def _choices(name: str) -> str:
+    return f"device must be auto, cpu, cuda, cuda:N or mps, got {name!r}"
 
 
 def available_cores() -> int:

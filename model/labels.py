@@ -84,7 +84,9 @@ class LabelSet:
         """The label set of `[{"id", "name", "color": "#rrggbb"}]`; raises `LabelError`."""
         try:
             classes = tuple(LabelClass(int(e["id"]), str(e["name"]), parse_color(e["color"])) for e in entries)
-        except (KeyError, TypeError) as error:
+        except LabelError:
+            raise
+        except (KeyError, TypeError, ValueError) as error:
             raise LabelError(f"each class needs id, name and color: {error}") from error
         return cls(classes, ignore_index)
 

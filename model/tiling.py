@@ -81,7 +81,7 @@ class TilePlan:
 def parse_tile(text: str) -> Size:
     """(height, width) of `512` or `384x480` (height x width); raises `TilingError`."""
     parts = text.lower().split("x")
-    if not all(part.strip().isdigit() for part in parts) or len(parts) > 2:
+    if not all(part.strip().isdecimal() for part in parts) or len(parts) > 2:
         raise TilingError(f"tile must be written 512 or 384x480 (height x width), got {text!r}")
     sides = [int(part) for part in parts]
     tile = sides[0], sides[-1]

@@ -14,10 +14,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from model.architecture import Architecture, ArchitectureError
+from model.architecture import Architecture
 from model.fcn import FCN
-from model.labels import LabelError, LabelSet
-from model.preprocessing import Preprocessing, PreprocessingError
+from model.labels import LabelSet
+from model.preprocessing import Preprocessing
 
 FORMAT_VERSION = 1
 METADATA_KEY = "fcn"
@@ -67,7 +67,7 @@ class Manifest:
         if version != FORMAT_VERSION:
             raise WeightsError(f"format_version must be {FORMAT_VERSION}, got {version!r}")
         try:
-            return cls(
+            manifest = cls(
                 architecture=Architecture.from_dict(document["architecture"]),
                 labels=LabelSet.from_list(document["classes"], document["ignore_index"]),
                 preprocessing=_preprocessing(document["preprocessing"]),
@@ -76,10 +76,16 @@ class Manifest:
                 scores=document["scores"],
                 temperature=_temperature(document),
             )
+        except WeightsError:
+            raise
         except KeyError as error:
             raise WeightsError(f"the header lacks {error}") from error
-        except (ArchitectureError, LabelError, PreprocessingError, TypeError) as error:
+        except (AttributeError, IndexError, TypeError, ValueError) as error:
             raise WeightsError(f"the header is wrong: {error}") from error
+        if len(manifest.labels) != manifest.architecture.num_classes:
+            counts = f"{manifest.architecture.num_classes} classes, its label set {len(manifest.labels)}"
+            raise WeightsError(f"the header is wrong: the network has {counts}; both need one number")
+        return manifest
 
 
 @dataclass(frozen=True)

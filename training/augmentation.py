@@ -59,7 +59,7 @@ class AugmentedSplit(Dataset[tuple[Tensor, Tensor]]):
         low, high = self.recipe.scales
         factor = low * (high / low) ** float(torch.rand(()))
         size = [max(1, round(side * factor)) for side in image.shape[-2:]]
-        return TF.resize(image, size, antialias=True), TF.resize(mask, size, TF.InterpolationMode.NEAREST)
+        return TF.resize(image, size, antialias=True), TF.resize(mask, size, TF.InterpolationMode.NEAREST_EXACT)
 
     def _pad(self, image: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """At least the crop's size: the image's edge repeated, as tiling does, and void in the mask."""

@@ -13,7 +13,7 @@ FILE = "checkpoint.pt"
 
 @dataclass
 class Progress:
-    """Where a training stands: whole epochs done, optimiser steps, seconds spent, and the curves' rows so far."""
+    """Where a training stands: whole epochs done, optimiser steps, those skipped for an infinite gradient, seconds spent."""
 
     epoch: int = 0
     step: int = 0

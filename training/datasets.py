@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from imaging.decoding import Limits, decode, read_size
 from model.labels import LabelSet, camvid_labels, voc_labels
 from training.class_mapping import ClassMapping, identity
 
@@ -51,17 +52,17 @@ class Split:
 
     def image(self, index: int) -> npt.NDArray[np.uint8]:
         """The image as uint8 RGB (H, W, 3)."""
-        return np.asarray(Image.open(self.frames[index].image).convert("RGB"))
+        return decode(self.frames[index].image.read_bytes(), Limits())
 
     def mask(self, index: int) -> npt.NDArray[np.uint8]:
         """The mask as uint8 ids (H, W) after the mapping; raises `DataError` naming the file."""
         frame = self.frames[index]
-        mask = Image.open(frame.mask)
-        if mask.mode not in ("L", "P"):
-            raise DataError(f"{frame.mask}: a mask must be an 8-bit grey or palette image, got mode {mask.mode}")
-        if mask.size != (size := Image.open(frame.image).size):
-            raise DataError(f"{frame.mask}: the mask is {mask.size}, its image {size}; both need one size")
-        ids = np.asarray(mask)
+        with Image.open(frame.mask) as mask:
+            if mask.mode not in ("L", "P"):
+                raise DataError(f"{frame.mask}: a mask must be an 8-bit grey or palette image, got mode {mask.mode}")
+            ids = np.asarray(mask)
+        if ids.shape != (size := read_size(frame.image.read_bytes(), Limits())):
+            raise DataError(f"{frame.mask}: the mask is {ids.shape}, its image {size}; both need one size")
         allowed = {*range(len(self.source_labels)), self.source_labels.ignore_index, 255}
         if unknown := sorted(set(np.unique(ids).tolist()) - allowed):
             raise DataError(f"{frame.mask}: ids {unknown} are neither one of {len(self.source_labels)} classes nor void")
@@ -77,6 +78,8 @@ def read_labels(name: str) -> LabelSet:
         document = json.loads(Path(name).read_text())
     except (OSError, ValueError) as error:
         raise DataError(f"labels must be voc, camvid or a JSON file, got {name!r}: {error}") from error
+    if not isinstance(document, dict) or "classes" not in document:
+        raise DataError(f'{name} needs a list of classes: {{"classes": [...], "ignore_index": 255}}')
     return LabelSet.from_list(document["classes"], document.get("ignore_index", 255))
 
 

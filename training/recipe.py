@@ -90,4 +90,22 @@ def make_recipe(path: Path | None, changes: Mapping[str, Any]) -> Recipe:
         raise RecipeError(f"{path}: unknown {unknown}; a recipe has {sorted(known)}")
     merged = values | dict(changes)
     arguments: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in merged.items()}
+    defaults = Recipe()
+    for name, value in arguments.items():
+        _check_type(name, value, getattr(defaults, name))
     return Recipe(**arguments)
+
+
+def _check_type(name: str, value: Any, default: Any) -> None:
+    """Raises `RecipeError` where a value is not of its default's type; whole numbers are taken for fractions."""
+    if isinstance(default, tuple):
+        whole = isinstance(value, tuple) and (name == "teacher_scales" or len(value) == len(default))
+        fits = whole and all(_like(item, default[0]) for item in value)
+    else:
+        fits = _like(value, default)
+    if not fits:
+        raise RecipeError(f"{name} must be written like {default!r}, got {value!r}")
+
+
+def _like(value: Any, default: Any) -> bool:
+    return type(value) is type(default) or (type(value) is int and type(default) is float)

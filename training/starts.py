@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
+from pickle import UnpicklingError
 
+import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -32,11 +35,15 @@ def load_start(net: FCN, start: str) -> list[str]:
 
 def _read(path: Path) -> dict[str, Tensor]:
     if path.suffix == ".pth":
-        import torch
-
-        state: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
+        try:
+            state: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
+        except (RuntimeError, UnpicklingError, KeyError, EOFError) as error:
+            raise ValueError(f"{path} is not a state dict: {error}") from error
         return state
-    return load_file(path)
+    try:
+        return load_file(path)
+    except SafetensorError as error:
+        raise ValueError(f"{path} is not a safetensors file: {error}") from error
 
 
 def _our_name(name: str) -> str:

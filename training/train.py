@@ -58,9 +58,9 @@ def train(run: Run) -> tuple[FCN, Progress]:
         loss, waited = trainer.train_one_epoch(epoch, progress)
         progress.epoch = epoch + 1
         progress.seconds += time.monotonic() - started
-        trainer.save(progress)
         score = _evaluate(run, trainer.result, progress.epoch)
         curves.add(epoch=progress.epoch, loss=loss, learning_rate=trainer.learning_rate, waited=waited, mean_iou=score)
+        trainer.save(progress)
     curves.plot()
     return trainer.result, progress
 

@@ -1,4 +1,4 @@
-"""Networks made fit for comparisons: settled ones, and ones that only average pixels."""
+"""Networks made fit for comparisons: ones that only average pixels."""
 
 from __future__ import annotations
 
@@ -9,20 +9,6 @@ from torch import Tensor, nn
 
 Net = TypeVar("Net", bound=nn.Module)
 ACTIVATIONS = (nn.ReLU, nn.ReLU6, nn.Dropout, nn.Dropout2d)
-
-
-def settle(net: Net, seed: int = 0) -> Net:
-    """Draws scores and batch-norm statistics so that outputs depend on the input, and rounding errors stay small."""
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for name, tensor in net.state_dict().items():
-            if name.startswith("score_"):
-                tensor.copy_(torch.randn(tensor.shape, generator=generator) * 0.5)
-            elif name.endswith("running_mean"):
-                tensor.copy_(torch.randn(tensor.shape, generator=generator) * 0.1)
-            elif name.endswith("running_var"):
-                tensor.copy_(torch.rand(tensor.shape, generator=generator) * 0.5 + 0.5)
-    return net
 
 
 def averaging(net: Net) -> Net:

@@ -10,7 +10,8 @@ import torch
 
 from model.architecture import Architecture
 from model.backbones import Backbone, build_backbone
-from tests.model.nets import averaging, centre, settle, strip
+from tests.conftest import randomise
+from tests.model.nets import averaging, centre, strip
 
 BACKBONES = ("mobilenet_v2", "resnet18", "vgg16")
 STRIDES = (16, 32)
@@ -70,7 +71,7 @@ def test_a_dilated_last_stage_is_the_strided_one_on_a_grid_twice_as_fine(backbon
     torch.manual_seed(0)
     strided = build_backbone(architecture(backbone, 32))
     dilated = build_backbone(architecture(backbone, 16))
-    settle(strided)
+    randomise(strided)
     dilated.load_state_dict(strided.state_dict())
     images = torch.randn(1, 3, *size)
     with torch.inference_mode():

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from model.architecture import Architecture, ArchitectureError
 from model.builder import PUBLISHED, _fully_convolutional, build, load_classifier
-from tests.model.nets import settle
+from tests.conftest import randomise
 
 State = dict[str, Tensor]
 
@@ -21,7 +21,7 @@ State = dict[str, Tensor]
 def published(name: str) -> torch.nn.Module:
     """A torchvision classifier with random batch-norm statistics, in evaluation mode."""
     torch.manual_seed(3)
-    return settle(torchvision.models.get_model(name, weights=None)).eval()
+    return randomise(torchvision.models.get_model(name, weights=None)).eval()
 
 
 @cache

@@ -14,7 +14,8 @@ from model.architecture import Architecture
 from model.builder import build
 from model.fcn import FCN
 from model.heads import build_head
-from tests.model.nets import averaging, centre, settle, strip
+from tests.conftest import randomise
+from tests.model.nets import averaging, centre, strip
 from tests.model.test_upsampling import interpolated
 
 VARIANTS = {"fcn32s": 32, "fcn16s": 16, "fcn8s": 8}
@@ -27,7 +28,7 @@ SIZES = [
 @cache
 def small(variant: str = "fcn8s", backbone: str = "mobilenet_v2", output_stride: int = 32, head: str = "fc") -> FCN:
     """A network with random scores in evaluation mode; a test that changes it copies it first."""
-    return settle(fresh(variant, backbone, output_stride, head)).eval()
+    return randomise(fresh(variant, backbone, output_stride, head)).eval()
 
 
 def fresh(variant: str, backbone: str = "mobilenet_v2", output_stride: int = 32, head: str = "fc") -> FCN:

@@ -10,7 +10,7 @@ from torch import nn
 
 from model.builder import build
 from model.folding import fold_batch_norm
-from tests.model.nets import settle
+from tests.conftest import randomise
 
 
 @pytest.mark.parametrize(
@@ -24,7 +24,7 @@ from tests.model.nets import settle
 )
 def test_a_folded_network_computes_the_same(backbone: str, options: dict[str, object]) -> None:
     torch.manual_seed(0)
-    net = settle(build("fcn8s", backbone, 3, **{"head_width": 8} | options)).eval()
+    net = randomise(build("fcn8s", backbone, 3, **{"head_width": 8} | options)).eval()
     for layer in net.modules():
         if isinstance(layer, nn.BatchNorm2d):
             nn.init.uniform_(layer.weight, 0.8, 1.2)
