@@ -12,8 +12,8 @@ from model.predictor import Predictor
 from model.weights_file import DEFAULT_WEIGHTS, find_weights, load_weights
 
 DOCS = Path(__file__).parent
-PHOTOS = ("chelsea", "astronaut", "coffee")
-HEIGHT, GAP = 240, 6
+PHOTOS = ("chelsea", "astronaut")
+HEIGHT, GAP = 260, 6
 
 
 def main() -> None:

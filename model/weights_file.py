@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from model.architecture import Architecture
@@ -153,7 +153,7 @@ def half_tensors(net: FCN) -> dict[str, Tensor]:
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], manifest: Manifest) -> None:
     """Writes tensors as they are, and the manifest, atomically."""
     partial = path.with_name(path.name + ".part")
-    save_file({n: t.contiguous() for n, t in tensors.items()}, partial, {METADATA_KEY: manifest.to_json()})
+    partial.write_bytes(save({n: t.contiguous() for n, t in tensors.items()}, {METADATA_KEY: manifest.to_json()}))
     partial.replace(path)
 
 
