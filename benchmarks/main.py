@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import platform
+import socket
 import statistics
 import subprocess
 import sys
@@ -31,7 +32,6 @@ from training.machine import commit, machine
 
 ROOT = Path(__file__).parent.parent
 PHOTO = ROOT / "docs" / "photos" / "chelsea.jpg"
-PORT = 8765
 
 
 @dataclass(frozen=True)
@@ -77,16 +77,24 @@ def in_process(predictor: Predictor, data: bytes) -> bytes:
 def service() -> Iterator[httpx.Client]:
     """A service with the default settings, ready."""
     command = [sys.executable, "-c", "import sys; from app.main import main; sys.exit(main([]))"]
-    environment = {"SEGMENT_PORT": str(PORT), "SEGMENT_LOG_LEVEL": "warning", "PATH": "/usr/bin:/bin"}
+    port = _free_port()
+    environment = {"SEGMENT_PORT": str(port), "SEGMENT_LOG_LEVEL": "warning", "PATH": "/usr/bin:/bin"}
     with (
         subprocess.Popen(command, env=environment, cwd=ROOT) as process,
-        httpx.Client(base_url=f"http://127.0.0.1:{PORT}", timeout=120, limits=httpx.Limits(max_connections=64)) as client,
+        httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=120, limits=httpx.Limits(max_connections=64)) as client,
     ):
         try:
             _wait(client, process)
             yield client
         finally:
             process.terminate()
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port
 
 
 def _wait(client: httpx.Client, process: subprocess.Popen[bytes]) -> None:
