@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 
 from app.engine import Engine, Observer, Ticket
-from app.engine_errors import EngineStopped
+from app.engine_errors import Cancelled, EngineStopped
 from app.settings import Settings
 from app.telemetry import Metrics
 from imaging.answer import Answer, Rendering
@@ -143,6 +143,8 @@ class Service:
         predictor, engine = self.predictor, self.engine
         if predictor is None or engine is None:
             raise EngineStopped(self.not_ready or "starting")
+        if job.cancelled:
+            raise Cancelled("the request was cancelled before its turn")
         manifest = predictor.manifest
         with job.stage("decode"):
             job.size = read_size(job.data, self._limits)

@@ -13,8 +13,8 @@ from training.recipe import Recipe, RecipeError, make_recipe
 SHIPPED = sorted(Path(training.__file__).parent.joinpath("recipes").glob("*.toml"))
 
 
-def test_three_recipes_are_shipped() -> None:
-    assert [path.stem for path in SHIPPED] == ["camvid-fcn8s-mobilenet-v2", "demo", "voc-fcn8s-mobilenet-v2"]
+def test_the_recipes_are_shipped() -> None:
+    assert [path.stem for path in SHIPPED] == ["camvid-fcn8s-mobilenet-v2", "demo", "voc-fcn8s-mobilenet-v2", "voc-start"]
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
