@@ -8,12 +8,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
-from fastapi.middleware.cors import CORSMiddleware
 from pydantic import ValidationError
 
 from app import routes, routes_state
 from app.handlers import install_handlers
 from app.page import mount_page
+from app.security import ProblemCORSMiddleware
 from app.server import serve
 from app.service import Service
 from app.settings import PREFIX, Settings
@@ -45,7 +45,7 @@ def create_app(settings: Settings) -> FastAPI:
     if settings.cors_origins:
         exposed = ["X-Request-ID", "Server-Timing", "Retry-After"]
         app.add_middleware(
-            CORSMiddleware, allow_origins=settings.cors_origins, allow_methods=["GET", "POST"], allow_headers=["*"],
+            ProblemCORSMiddleware, allow_origins=settings.cors_origins, allow_methods=["GET", "POST"], allow_headers=["*"],
             expose_headers=exposed,
         )  # fmt: skip
     app.add_middleware(RequestTelemetry, metrics=service.metrics)

@@ -35,9 +35,11 @@ async def segment_image(request: Request, query: Segmenting) -> Response:
     """
     service: Service = request.app.state.service
     check_key(request, service.settings.api_keys)
-    format = query.format or format_from_accept(request.headers.get("accept", ""))
+    format = query.format or format_from_accept(",".join(request.headers.getlist("accept")))
     if service.not_ready:
         raise Unavailable(service.not_ready, {"Retry-After": "1"})
+    if service.full:
+        raise Unavailable(f"{service.full}; try again later", {"Retry-After": "2"})
     service.in_flight += 1
     try:
         settings = service.settings

@@ -1,4 +1,4 @@
-"""API keys."""
+"""API keys, and which other origins may call."""
 
 from __future__ import annotations
 
@@ -6,8 +6,25 @@ import hmac
 from collections.abc import Sequence
 
 from fastapi import Request
+from fastapi.middleware.cors import CORSMiddleware
+from starlette.datastructures import Headers
+from starlette.responses import JSONResponse, Response
 
-from app.errors import Unauthorized
+from app.errors import MEDIA_TYPE, BadRequest, Unauthorized, document
+from app.telemetry import sane_request_id
+
+
+class ProblemCORSMiddleware(CORSMiddleware):
+    """CORS whose refusals are problem details too."""
+
+    def preflight_response(self, request_headers: Headers) -> Response:
+        response = super().preflight_response(request_headers)
+        if response.status_code < 400:
+            return response
+        detail = f"{bytes(response.body).decode()}; see SEGMENT_CORS_ORIGINS"
+        headers = {name: value for name, value in response.headers.items() if not name.startswith("content-")}
+        request_id = sane_request_id(request_headers.get("x-request-id"))
+        return JSONResponse(document(BadRequest, detail, request_id), 400, headers | {"X-Request-ID": request_id}, MEDIA_TYPE)
 
 
 def check_key(request: Request, keys: Sequence[str]) -> None:

@@ -15,16 +15,19 @@ import torch
 
 from app.engine import Engine, Observer, Ticket
 from app.engine_errors import Cancelled, EngineStopped
+from app.pixel_budget import PixelBudget
 from app.settings import Settings
 from app.telemetry import Metrics
 from imaging.answer import Answer, Rendering
 from imaging.decoding import Limits, decode, read_size
 from model.predictor import Predictor
-from model.segmentation import Options, plan_image, segment
+from model.segmentation import Image, Options, Segmentation, plan_image, segment
+from model.tiling import TilePlan
 from model.weights_file import load_weights
 
 log = logging.getLogger("segment")
 WORKERS = 16
+LARGEST_AT_ONCE = 4
 
 
 @dataclass
@@ -62,9 +65,11 @@ class Service:
         self.draining = False
         self.in_flight = 0
         self.metrics = Metrics(lambda: self.queued_tiles, lambda: float(self.not_ready is None))
-        self.pool = ThreadPoolExecutor(WORKERS, thread_name_prefix="request")
+        # torch counts threads per calling thread: the cores are the network's, requests merge on one thread each
+        self.pool = ThreadPoolExecutor(WORKERS, "request", torch.set_num_threads, (1,))
         self._loader = threading.Thread(target=self._load, name="loader", daemon=True)
         self._limits = Limits(settings.max_megapixels)
+        self._pixels = PixelBudget(int(settings.max_megapixels * 1e6) * LARGEST_AT_ONCE)
 
     def start(self) -> None:
         """Loads and warms up in the background, so that health checks are answered meanwhile."""
@@ -72,6 +77,8 @@ class Service:
 
     def stop(self) -> None:
         self.draining = True
+        if self._loader.is_alive():
+            self._loader.join()
         if self.engine:
             self.engine.stop()
         self.pool.shutdown(wait=False, cancel_futures=True)
@@ -101,6 +108,7 @@ class Service:
             batch_wait_s=settings.batch_wait_ms / 1000,
             max_queued_tiles=settings.max_queued_tiles,
             observer=Observer(self.metrics.batch),
+            prepare=lambda: torch.set_num_threads(settings.cpu_threads),
         )
         engine.start()
         self.predictor, self.engine = predictor, engine
@@ -108,6 +116,12 @@ class Service:
     @property
     def queued_tiles(self) -> int:
         return self.engine.queued_tiles if self.engine else 0
+
+    @property
+    def full(self) -> str | None:
+        """Why no further request may wait now, or None: each that waits makes at least one tile."""
+        limit = self.settings.max_queued_tiles
+        return f"{self.in_flight} requests are waiting and at most {limit} tiles are taken" if self.in_flight >= limit else None
 
     @property
     def not_live(self) -> str | None:
@@ -150,26 +164,33 @@ class Service:
             job.size = read_size(job.data, self._limits)
         job.rendering.check(job.size)
         plan = plan_image(job.size, job.options, manifest.preprocessing.side)
+        with self._pixels.taken(job.size[0] * job.size[1]):
+            image, result = self._segment(job, predictor, engine, plan)
+            with job.stage("encode"):
+                return Answer(
+                    image, result.class_map, result.confidence, result.mean_confidence, manifest.labels.classes,
+                    manifest.labels.palette, predictor.weights.identity, plan.describe(),
+                ).encode(job.rendering)  # fmt: skip
+
+    def _segment(self, job: Job, predictor: Predictor, engine: Engine, plan: TilePlan) -> tuple[Image, Segmentation]:
+        manifest = predictor.manifest
         ticket = job.ticket = engine.admit(len(plan), job.deadline)
         try:
             ticket.cancelled |= job.cancelled
+            engine.check(ticket)
             with job.stage("decode"):
                 image = decode(job.data, self._limits)
             temperature = (manifest.temperature or 1.0) if job.rendering.needs_confidence else None
             with job.stage("inference"):
                 result = segment(
-                    image, plan, lambda tiles: engine.run(ticket, tiles),
-                    num_classes=len(manifest.labels), temperature=temperature,
+                    image, plan, lambda tiles: engine.run(ticket, tiles), num_classes=len(manifest.labels),
+                    temperature=temperature, check=lambda: engine.check(ticket),
                 )  # fmt: skip
         finally:
             engine.release(ticket)
             job.stages["queue"] = ticket.queue_seconds
         job.stages["inference"] -= ticket.queue_seconds
-        with job.stage("encode"):
-            return Answer(
-                image, result.class_map, result.confidence, result.mean_confidence, manifest.labels.classes,
-                manifest.labels.palette, predictor.weights.identity, plan.describe(),
-            ).encode(job.rendering)  # fmt: skip
+        return image, result
 
     def cancel(self, job: Job) -> None:
         """Nobody waits for this job any more."""

@@ -12,6 +12,8 @@ from model.tiling import Size, parse_tile
 from model.weights_file import DEFAULT_WEIGHTS, find_weights
 
 PREFIX = "SEGMENT_"
+LARGEST_TILE = 4096
+Finite = Annotated[float, Field(allow_inf_nan=False)]
 Listed = Annotated[tuple[str, ...], NoDecode]
 
 
@@ -29,16 +31,16 @@ class Settings(BaseSettings):
         "auto", description="precision of the network; `auto`: bfloat16 where the device has it natively, else float32"
     )
     tile: str = Field("512", description="tile side, or height x width such as `384x480`; multiples of 32")
-    overlap: float = Field(0.25, ge=0, le=0.5, description="fraction of a tile shared with its neighbour")
+    overlap: Finite = Field(0.25, ge=0, le=0.5, description="fraction of a tile shared with its neighbour")
     blend: Literal["mean", "hann"] = Field("mean", description="how overlapping logits are averaged")
     max_batch_tiles: int = Field(8, ge=1, description="most tiles in one batch")
-    batch_wait_ms: float = Field(0, ge=0, description="how long a batch that is not full waits for tiles still to come")
+    batch_wait_ms: Finite = Field(0, ge=0, description="how long a batch that is not full waits for tiles still to come")
     max_queued_tiles: int = Field(1024, ge=1, description="most tiles admitted and not yet done; beyond it 503")
-    max_upload_mb: float = Field(64, gt=0, description="largest request body, in 10^6 bytes")
-    max_megapixels: float = Field(100, gt=0, description="largest image, in 10^6 pixels")
-    upload_timeout_s: float = Field(30, gt=0, description="most seconds that a body may take to arrive")
-    request_timeout_s: float = Field(60, gt=0, description="most seconds from body to answer; beyond it 504")
-    drain_s: float = Field(30, ge=0, description="after SIGTERM, most seconds for requests in flight to end")
+    max_upload_mb: Finite = Field(64, gt=0, description="largest request body, in 10^6 bytes")
+    max_megapixels: Finite = Field(100, gt=0, description="largest image, in 10^6 pixels")
+    upload_timeout_s: Finite = Field(30, gt=0, description="most seconds that a body may take to arrive")
+    request_timeout_s: Finite = Field(60, gt=0, description="most seconds from body to answer; beyond it 504")
+    drain_s: Finite = Field(30, ge=0, description="after SIGTERM, most seconds for requests in flight to end")
     api_keys: Listed = Field((), description="comma-separated keys that `/segment` asks for; empty: none asked")
     cors_origins: Listed = Field((), description="comma-separated origins whose pages may call; `*` for all")
     log_format: Literal["json", "text"] = Field("json", description="format of the log lines")
@@ -53,7 +55,8 @@ class Settings(BaseSettings):
     @field_validator("tile")
     @classmethod
     def _tile(cls, value: str) -> str:
-        parse_tile(value)
+        if max(parse_tile(value)) > LARGEST_TILE:
+            raise ValueError(f"tile must be at most {LARGEST_TILE}, got {value}")
         return value
 
     @field_validator("device")

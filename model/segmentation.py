@@ -52,10 +52,19 @@ def plan_image(size: Size, options: Options, advised: tuple[int, int]) -> TilePl
     return plan_tiles(working_size(size, options.side, advised), options.tile, options.overlap, options.blend)
 
 
-def segment(image: Image, plan: TilePlan, run: Run, *, num_classes: int, temperature: float | None = None) -> Segmentation:
+def segment(
+    image: Image,
+    plan: TilePlan,
+    run: Run,
+    *,
+    num_classes: int,
+    temperature: float | None = None,
+    check: Callable[[], None] = lambda: None,
+) -> Segmentation:
     """Segments an RGB image (H, W, 3) by a plan from `plan_image`; `run` is the network.
 
-    With a temperature (1.0 for none), confidence is computed too: softmax of logits / temperature.
+    With a temperature (1.0 for none), confidence is computed too: softmax of logits / temperature. `check` is called
+    every few rows, and ends the work by raising.
     """
     scaled = resize_image(image, plan.size)
     canvas = _Canvas((image.shape[0], image.shape[1]), num_classes, temperature)
@@ -64,6 +73,7 @@ def segment(image: Image, plan: TilePlan, run: Run, *, num_classes: int, tempera
         for logits in run(plan.cut(scaled, region) for region in plan.regions):
             if band := merger.add(logits):
                 for piece in scaler.push(band):
+                    check()
                     canvas.write(piece.top, piece.logits)
     return Segmentation(canvas.class_map, canvas.confidence, canvas.mean_confidence(), plan)
 

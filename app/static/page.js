@@ -1,5 +1,6 @@
 const $ = (id) => document.getElementById(id);
 const links = [];
+let current = 0;
 
 function say(text, isError = false) {
   $("status").textContent = text;
@@ -36,22 +37,24 @@ function fill(classes) {
 }
 
 async function segment(file) {
+  const turn = ++current;
   say(`Segmenting ${file.name} …`);
   $("result").hidden = true;
   links.splice(0).forEach(URL.revokeObjectURL);
   try {
     const [colors, mask, json] = await Promise.all(["format=color", "format=png", "format=json"].map((q) => ask(file, q)));
-    const text = await json.text();
+    const [text, colorsBlob, maskBlob] = await Promise.all([json.text(), colors.blob(), mask.blob()]);
+    if (turn !== current) return;
     const answer = JSON.parse(text);
     $("photo").src = link(file);
-    $("colors").src = link(await colors.blob());
-    $("mask").href = link(await mask.blob());
+    $("colors").src = link(colorsBlob);
+    $("mask").href = link(maskBlob);
     $("json").href = link(new Blob([text], { type: "application/json" }));
     fill(answer.classes);
     $("result").hidden = false;
     say(`${file.name}: ${answer.image.width} × ${answer.image.height} pixels, ${answer.classes.length} classes.`);
   } catch (error) {
-    say(error.message, true);
+    if (turn === current) say(error.message, true);
   }
 }
 

@@ -226,3 +226,17 @@ def test_results_never_cross_between_many_requests() -> None:
         jobs = {value: pool.submit(run_all, engine, [value] * (value % 7 + 1)) for value in range(200)}
         assert all(job.result(60) == [value] * (value % 7 + 1) for value, job in jobs.items())
         assert engine.queued_tiles == 0
+
+
+def test_a_check_ends_work_that_nobody_waits_for() -> None:
+    now = [0.0]
+    with running(FirstChannel(), clock=lambda: now[0]) as engine:
+        ticket = engine.admit(1, deadline=5.0)
+        engine.check(ticket)
+        now[0] = 5.0
+        with pytest.raises(DeadlinePassed):
+            engine.check(ticket)
+        other = engine.admit(1, deadline=10.0)
+        engine.cancel(other)
+        with pytest.raises(Cancelled):
+            engine.check(other)

@@ -158,6 +158,8 @@ def test_damaged_weights_end_the_process_with_status_1_and_the_reason(tmp_path: 
         ("WEIGHTS", "nothing", "no weights file 'nothing'"),
         ("DEVICE", "cuda:99", "SEGMENT_DEVICE"),
         ("OVERLAP", "0.7", "SEGMENT_OVERLAP"),
+        ("MAX_UPLOAD_MB", "inf", "SEGMENT_MAX_UPLOAD_MB"),
+        ("TILE", "1000000", "tile must be at most 4096"),
     ],
 )
 def test_a_wrong_setting_stops_the_start_with_a_clear_message(name: str, value: str, words: str) -> None:

@@ -14,7 +14,9 @@ from fastapi.testclient import TestClient
 from PIL import Image
 from pycocotools import mask as coco
 
-from app.service import Service
+from app.engine_errors import Cancelled
+from app.service import Job, Service
+from imaging.answer import Rendering
 from model.segmentation import Options, plan_image, run_in_batches, segment
 from tests.app.conftest import Serve
 from tests.conftest import Pixels, encoded, make_photo
@@ -300,3 +302,38 @@ def test_a_full_queue_is_503_with_a_time_to_come_back(serve: Serve) -> None:
         assert int(response.headers["retry-after"]) >= 1
         engine.release(ticket)
         assert post(client).status_code == 200
+
+
+def test_too_many_pixels_or_requests_at_once_are_503(serve: Serve) -> None:
+    with serve(max_megapixels=0.02, max_queued_tiles=4) as client:
+        service: Service = client.app.state.service  # type: ignore[attr-defined]
+        with service._pixels.taken(75_000):
+            assert_problem(post(client, encoded(make_photo(90, 90))), 503, "0.1 megapixels")
+        assert post(client, encoded(make_photo(90, 90))).status_code == 200
+        service.in_flight = 4
+        assert_problem(post(client), 503, "4 requests are waiting")
+        service.in_flight = 0
+        assert post(client).status_code == 200
+
+
+def test_a_cancelled_job_ends_before_its_next_rows(client: TestClient, service: Service) -> None:
+    assert service.engine
+    job = Job(PHOTO, service.options(side="native"), Rendering(), service.deadline())
+    job.cancelled = True
+    with pytest.raises(Cancelled):
+        service.process(job)
+    assert service.engine.queued_tiles == 0
+
+
+def test_refused_preflights_are_problems_too(serve: Serve) -> None:
+    with serve(cors_origins="https://example.org") as client:
+        headers = {"Origin": "https://evil.example", "Access-Control-Request-Method": "POST"}
+        assert_problem(client.options("/segment", headers=headers), 400, "SEGMENT_CORS_ORIGINS")
+
+
+def test_repeated_accept_lines_are_one_list_and_invented_methods_no_label(client: TestClient) -> None:
+    headers = [("Accept", "text/html"), ("Accept", "application/json")]
+    assert client.post("/segment", content=PHOTO, headers=headers).headers["content-type"] == "application/json"
+    assert_problem(client.post("/segment", content=PHOTO, headers={"Accept": "image/png;q=nan"}), 406)
+    client.request("FOO", "/segment")
+    assert "FOO" not in client.get("/metrics").text
