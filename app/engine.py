@@ -55,7 +55,7 @@ class Observer:
 class Engine:
     """Admits requests, batches their tiles round-robin, and answers every waiter.
 
-    Only `logits` runs on the owner thread, and once `prepare`; cutting and merging stay with the requests' own threads.
+    Only `logits` runs on the owner thread; cutting and merging stay with the requests' own threads.
     """
 
     def __init__(
@@ -66,7 +66,6 @@ class Engine:
         batch_wait_s: float,
         max_queued_tiles: int,
         observer: Observer | None = None,
-        prepare: Callable[[], None] = lambda: None,
         clock: Clock = time.monotonic,
     ) -> None:
         self.network = network
@@ -76,7 +75,6 @@ class Engine:
         self.clock = clock
         self.failure: str | None = None
         self._observer = observer or Observer()
-        self._prepare = prepare
         self._condition = threading.Condition()
         self._turns: deque[Ticket] = deque()
         self._admitted = 0
@@ -177,7 +175,6 @@ class Engine:
             raise DeadlinePassed("no answer before the deadline; send a smaller image or try when it is less busy") from None
 
     def _serve(self) -> None:
-        self._prepare()
         while batch := self._next_batch():
             self._run_batch([tile for tile, _ in batch], [future for _, future in batch])
         self._refuse_all()

@@ -65,8 +65,7 @@ class Service:
         self.draining = False
         self.in_flight = 0
         self.metrics = Metrics(lambda: self.queued_tiles, lambda: float(self.not_ready is None))
-        # torch counts threads per calling thread: the cores are the network's, requests merge on one thread each
-        self.pool = ThreadPoolExecutor(WORKERS, "request", torch.set_num_threads, (1,))
+        self.pool = ThreadPoolExecutor(WORKERS, thread_name_prefix="request")
         self._loader = threading.Thread(target=self._load, name="loader", daemon=True)
         self._limits = Limits(settings.max_megapixels)
         self._pixels = PixelBudget(int(settings.max_megapixels * 1e6) * LARGEST_AT_ONCE)
@@ -108,7 +107,6 @@ class Service:
             batch_wait_s=settings.batch_wait_ms / 1000,
             max_queued_tiles=settings.max_queued_tiles,
             observer=Observer(self.metrics.batch),
-            prepare=lambda: torch.set_num_threads(settings.cpu_threads),
         )
         engine.start()
         self.predictor, self.engine = predictor, engine
