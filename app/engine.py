@@ -16,7 +16,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from app.engine_errors import Cancelled, DeadlinePassed, EngineStopped, QueueFull, TooManyTiles
+from app.engine_errors import Cancelled, DeadlinePassed, EngineError, EngineStopped, QueueFull, TooManyTiles
 
 Tile = npt.NDArray[np.uint8]
 Clock = Callable[[], float]
@@ -39,23 +39,23 @@ class Ticket:
     submitted: float | None = None
     started: float | None = None
 
+    def fail(self, error: EngineError) -> None:
+        """Answers every tile that waits with this error."""
+        for _, future in self.waiting:
+            future.set_exception(error)
+        self.waiting.clear()
+
     @property
     def queue_seconds(self) -> float:
         """From the first tile's arrival to its batch."""
         return 0.0 if self.submitted is None or self.started is None else self.started - self.submitted
 
 
-@dataclass(frozen=True)
-class Observer:
-    """Called by the owner thread after each batch, with its number of tiles and seconds."""
-
-    batch: Callable[[int, float], None] = lambda tiles, seconds: None
-
-
 class Engine:
     """Admits requests, batches their tiles round-robin, and answers every waiter.
 
-    Only `logits` runs on the owner thread; cutting and merging stay with the requests' own threads.
+    Only `logits`, and after each batch `on_batch` (its number of tiles, its seconds), run on the owner thread; cutting
+    and merging stay with the requests' own threads.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class Engine:
         max_batch_tiles: int,
         batch_wait_s: float,
         max_queued_tiles: int,
-        observer: Observer | None = None,
+        on_batch: Callable[[int, float], None] = lambda tiles, seconds: None,
         clock: Clock = time.monotonic,
     ) -> None:
         self.network = network
@@ -74,7 +74,7 @@ class Engine:
         self.max_queued_tiles = max_queued_tiles
         self.clock = clock
         self.failure: str | None = None
-        self._observer = observer or Observer()
+        self._on_batch = on_batch
         self._condition = threading.Condition()
         self._turns: deque[Ticket] = deque()
         self._admitted = 0
@@ -129,9 +129,7 @@ class Engine:
         """Nobody waits for this request any more: its tiles leave the queue, its thread gets `Cancelled`."""
         with self._condition:
             ticket.cancelled = True
-            for _, future in ticket.waiting:
-                future.set_exception(Cancelled("the request was cancelled"))
-            ticket.waiting.clear()
+            ticket.fail(Cancelled("the request was cancelled"))
 
     def check(self, ticket: Ticket) -> None:
         """Raises `Cancelled` or `DeadlinePassed` where nobody waits for the ticket's answer any more."""
@@ -204,9 +202,7 @@ class Engine:
         now = self.clock()
         for ticket in self._turns:
             if ticket.deadline <= now:
-                for _, future in ticket.waiting:
-                    future.set_exception(DeadlinePassed("the request waited in the queue past its deadline"))
-                ticket.waiting.clear()
+                ticket.fail(DeadlinePassed("the request waited in the queue past its deadline"))
         self._turns = deque(ticket for ticket in self._turns if ticket.waiting)
 
     def _take(self) -> list[tuple[Tile, Future[Tensor]]]:
@@ -237,16 +233,14 @@ class Engine:
             return
         seconds = max(self.clock() - started, 1e-6)
         self._tiles_per_second += 0.2 * (len(tiles) / seconds - self._tiles_per_second)
-        self._observer.batch(len(tiles), seconds)
+        self._on_batch(len(tiles), seconds)
         for future, result in zip(futures, logits, strict=True):
             future.set_result(result)
 
     def _refuse_all(self) -> None:
         with self._condition:
             for ticket in self._turns:
-                for _, future in ticket.waiting:
-                    future.set_exception(EngineStopped("the engine was stopped"))
-                ticket.waiting.clear()
+                ticket.fail(EngineStopped("the engine was stopped"))
             self._turns.clear()
 
 

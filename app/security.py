@@ -11,7 +11,7 @@ from starlette.datastructures import Headers
 from starlette.responses import JSONResponse, Response
 
 from app.errors import MEDIA_TYPE, BadRequest, Unauthorized, document
-from app.telemetry import sane_request_id
+from app.telemetry import REQUEST_ID
 
 
 class ProblemCORSMiddleware(CORSMiddleware):
@@ -23,8 +23,7 @@ class ProblemCORSMiddleware(CORSMiddleware):
             return response
         detail = f"{bytes(response.body).decode()}; see SEGMENT_CORS_ORIGINS"
         headers = {name: value for name, value in response.headers.items() if not name.startswith("content-")}
-        request_id = sane_request_id(request_headers.get("x-request-id"))
-        return JSONResponse(document(BadRequest, detail, request_id), 400, headers | {"X-Request-ID": request_id}, MEDIA_TYPE)
+        return JSONResponse(document(BadRequest, detail, request_headers[REQUEST_ID]), 400, headers, MEDIA_TYPE)
 
 
 def check_key(request: Request, keys: Sequence[str]) -> None:
@@ -34,9 +33,7 @@ def check_key(request: Request, keys: Sequence[str]) -> None:
     given = request.headers.get("x-api-key") or _bearer(request.headers.get("authorization", ""))
     matches = [hmac.compare_digest(given.encode(), key.encode()) for key in keys]
     if not any(matches):
-        raise Unauthorized(
-            "send a valid key as `X-API-Key: KEY` or `Authorization: Bearer KEY`", {"WWW-Authenticate": "Bearer"}
-        )
+        raise Unauthorized(Unauthorized.example, {"WWW-Authenticate": "Bearer"})
 
 
 def _bearer(authorization: str) -> str:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 
-from app.engine import Engine, Observer, Ticket
+from app.engine import Engine, Ticket
 from app.engine_errors import Cancelled, EngineStopped
 from app.pixel_budget import PixelBudget
 from app.settings import Settings
@@ -106,7 +106,7 @@ class Service:
             max_batch_tiles=settings.max_batch_tiles,
             batch_wait_s=settings.batch_wait_ms / 1000,
             max_queued_tiles=settings.max_queued_tiles,
-            observer=Observer(self.metrics.batch),
+            on_batch=self.metrics.batch,
         )
         engine.start()
         self.predictor, self.engine = predictor, engine

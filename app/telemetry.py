@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 REQUEST_ID = "x-request-id"
@@ -54,7 +54,7 @@ class Metrics:
 
 
 class RequestTelemetry:
-    """ASGI middleware: gives each request an id, and logs and counts its answer."""
+    """ASGI middleware: gives each request an id, for inner layers in its headers and state; logs and counts its answer."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         self.app = app
@@ -64,7 +64,8 @@ class RequestTelemetry:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        request_id = sane_request_id(Headers(scope=scope).get(REQUEST_ID))
+        headers = MutableHeaders(scope=scope)
+        request_id = headers[REQUEST_ID] = sane_request_id(headers.get(REQUEST_ID))
         scope.setdefault("state", {})["request_id"] = request_id
         started, status = time.perf_counter(), 0
 
@@ -72,7 +73,7 @@ class RequestTelemetry:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                MutableHeaders(scope=message).setdefault(REQUEST_ID, request_id)
+                MutableHeaders(scope=message)[REQUEST_ID] = request_id
             await send(message)
 
         try:

@@ -41,7 +41,8 @@ class Predictor:
         if self.device.type == "cpu":
             # a convolution's rounding depends on the batch's size, and a batch gains a processor nothing:
             # one by one, a tile's logits do not depend on its neighbours
-            return torch.cat([self._forward([tile]) for tile in tiles])
+            outputs = [self._forward([tile]) for tile in tiles]
+            return outputs[0] if len(outputs) == 1 else torch.cat(outputs)
         return self._forward(tiles).cpu()
 
     def _forward(self, tiles: Sequence[npt.NDArray[np.uint8]]) -> Tensor:

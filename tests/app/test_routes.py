@@ -325,10 +325,12 @@ def test_a_cancelled_job_ends_before_its_next_rows(client: TestClient, service: 
     assert service.engine.queued_tiles == 0
 
 
-def test_refused_preflights_are_problems_too(serve: Serve) -> None:
-    with serve(cors_origins="https://example.org") as client:
+def test_refused_preflights_are_problems_with_the_id_that_is_logged(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
+    with serve(cors_origins="https://example.org") as client, caplog.at_level("INFO", "segment"):
         headers = {"Origin": "https://evil.example", "Access-Control-Request-Method": "POST"}
-        assert_problem(client.options("/segment", headers=headers), 400, "SEGMENT_CORS_ORIGINS")
+        response = client.options("/segment", headers=headers)
+        assert_problem(response, 400, "SEGMENT_CORS_ORIGINS")
+        assert caplog.records[-1].fields["request_id"] == response.headers["x-request-id"]  # type: ignore[attr-defined]
 
 
 def test_repeated_accept_lines_are_one_list_and_invented_methods_no_label(client: TestClient) -> None:
