@@ -27,6 +27,7 @@ class Architecture:
         without its dilated branches, Chen et al. 2017, section 3.3).
     head_width: channels of the head's convolutions.
     width: multiplier of the backbone's channels (`mobilenet_v2` alone).
+    skip_width: 0 for the paper's linear score layers on the skips; else the channels of two convolutions before them.
     """
 
     variant: str
@@ -36,6 +37,7 @@ class Architecture:
     head: str = "fc"
     head_width: int = 256
     width: float = 1.0
+    skip_width: int = 0
 
     def __post_init__(self) -> None:
         _one_of("variant", self.variant, VARIANTS)
@@ -46,6 +48,8 @@ class Architecture:
             raise ArchitectureError(f"num_classes must be 1 to 255 (ids are 8-bit and 255 is void), got {self.num_classes}")
         if self.head_width < 1:
             raise ArchitectureError(f"head_width must be at least 1, got {self.head_width}")
+        if self.skip_width < 0:
+            raise ArchitectureError(f"skip_width must be 0 (linear scores) or a number of channels, got {self.skip_width}")
         if self.width <= 0 or (self.width != 1.0 and self.backbone != "mobilenet_v2"):
             raise ArchitectureError(f"width must be 1.0 on {self.backbone} and positive on mobilenet_v2, got {self.width}")
 

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from model.architecture import Architecture
 from model.backbones import build_backbone
-from model.heads import build_head
+from model.heads import build_head, skip_score
 from model.upsampling import BilinearConvTranspose2d, FixedUpsample
 
 
@@ -28,17 +28,17 @@ class FCN(nn.Module):
         self.score_fr = nn.Conv2d(head_channels, classes, 1)
         stride = architecture.output_stride
         self.upscore2: BilinearConvTranspose2d | None = None
-        self.score_pool4: nn.Conv2d | None = None
+        self.score_pool4: nn.Module | None = None
         self.upscore_pool4: BilinearConvTranspose2d | None = None
-        self.score_pool3: nn.Conv2d | None = None
+        self.score_pool3: nn.Module | None = None
         if architecture.variant != "fcn32s":
             if stride == 32:
                 self.upscore2 = BilinearConvTranspose2d(classes, 2, grid)
-            self.score_pool4 = _zero_score(pool4, classes)
+            self.score_pool4 = skip_score(pool4, architecture)
             stride = 16
         if architecture.variant == "fcn8s":
             self.upscore_pool4 = BilinearConvTranspose2d(classes, 2, grid)
-            self.score_pool3 = _zero_score(pool3, classes)
+            self.score_pool3 = skip_score(pool3, architecture)
             stride = 8
         self.upscore_final = FixedUpsample(stride, grid)
 
@@ -56,14 +56,6 @@ class FCN(nn.Module):
         """Float32 logits (N, classes, H, W) of normalised images (N, 3, H, W), for every H and W from 1."""
         height, width = images.shape[-2:]
         return self.upscore_final.upsample(self.scores(images), (height, width))
-
-
-def _zero_score(channels: int, classes: int) -> nn.Conv2d:
-    layer = nn.Conv2d(channels, classes, 1)
-    nn.init.zeros_(layer.weight)
-    assert layer.bias is not None
-    nn.init.zeros_(layer.bias)
-    return layer
 
 
 def _fuse(coarse: Tensor, upsampling: BilinearConvTranspose2d | None, fine: Tensor) -> Tensor:

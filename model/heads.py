@@ -1,4 +1,4 @@
-"""Heads: what stands between the backbone's last map and the score layer."""
+"""Heads and skips: what stands between the backbone's maps and their sum."""
 
 from __future__ import annotations
 
@@ -47,3 +47,30 @@ def build_head(architecture: Architecture, channels: int) -> tuple[nn.Module, in
     if architecture.backbone == "vgg16":
         return FullyConvolutionalHead(channels, width, 32 // architecture.output_stride), width
     return nn.Sequential(nn.Conv2d(channels, width, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU(inplace=True)), width
+
+
+class ScoreBranch(nn.Sequential):
+    """A 1x1 and a 3x3 convolution with batch norm before a skip's score, so that it can tell edges from texture."""
+
+    def __init__(self, channels: int, width: int, classes: int) -> None:
+        super().__init__()
+        self.reduce = nn.Sequential(nn.Conv2d(channels, width, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU(inplace=True))
+        self.refine = nn.Sequential(
+            nn.Conv2d(width, width, 3, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU(inplace=True)
+        )
+        self.score = _zero_score(width, classes)
+
+
+def skip_score(channels: int, architecture: Architecture) -> nn.Module:
+    """The score layer of a skip of this many channels; its scores start at zero."""
+    if architecture.skip_width:
+        return ScoreBranch(channels, architecture.skip_width, architecture.num_classes)
+    return _zero_score(channels, architecture.num_classes)
+
+
+def _zero_score(channels: int, classes: int) -> nn.Conv2d:
+    layer = nn.Conv2d(channels, classes, 1)
+    nn.init.zeros_(layer.weight)
+    assert layer.bias is not None
+    nn.init.zeros_(layer.bias)
+    return layer

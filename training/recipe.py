@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -23,10 +23,10 @@ class Recipe:
     brightness, contrast and saturation jitter. The learning rate falls as (1 - step/steps) ** power (poly, Liu et
     al. 2015) after `warmup` steps; the head, scores and upsamplings learn `head_factor` times faster than the
     backbone. class_weights: `none`, or `median` (median frequency / frequency, Eigen & Fergus 2015) raised to
-    `class_weights_power`. teacher_weight: of the divergence from the teacher (Hinton et al. 2015), whose
-    probabilities are averaged over `teacher_scales` and left-right flips; label_weight: of the cross-entropy.
-    ema: decay of the averaged weights, which are those that are saved (0: none). side: the advised range of the
-    longer side that the file will bear.
+    `class_weights_power`. lovasz_weight: of the Lovász-softmax loss beside the cross-entropy, whose weight is
+    label_weight. teacher_weight: of the divergence from the teacher (Hinton et al. 2015), whose probabilities are
+    averaged over `teacher_scales` and left-right flips. ema: decay of the averaged weights, which are those that are
+    saved (0: none). side: the advised range of the longer side that the file will bear.
     """
 
     variant: str = "fcn8s"
@@ -35,6 +35,7 @@ class Recipe:
     head: str = "pooled"
     head_width: int = 256
     width: float = 1.0
+    skip_width: int = 0
     epochs: int = 60
     batch: int = 8
     crop: tuple[int, int] = (288, 384)
@@ -50,6 +51,7 @@ class Recipe:
     freeze_batch_norm: bool = False
     class_weights: str = "none"
     class_weights_power: float = 0.5
+    lovasz_weight: float = 0.0
     teacher_weight: float = 0.0
     teacher_scales: tuple[float, ...] = (1.0,)
     label_weight: float = 1.0
@@ -70,7 +72,14 @@ class Recipe:
 
     def architecture(self, num_classes: int) -> Architecture:
         return Architecture(
-            self.variant, self.backbone, num_classes, self.output_stride, self.head, self.head_width, self.width
+            self.variant,
+            self.backbone,
+            num_classes,
+            self.output_stride,
+            self.head,
+            self.head_width,
+            self.width,
+            self.skip_width,
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -94,6 +103,15 @@ def make_recipe(path: Path | None, changes: Mapping[str, Any]) -> Recipe:
     for name, value in arguments.items():
         _check_type(name, value, getattr(defaults, name))
     return Recipe(**arguments)
+
+
+def parse_changes(texts: Sequence[str]) -> dict[str, Any]:
+    """Changes of a recipe written as `name=value`, each value as in TOML; raises `RecipeError`."""
+    try:
+        return tomllib.loads("\n".join(texts))
+    except tomllib.TOMLDecodeError as error:
+        message = f"a change is written as in TOML, like ema=0.99 or head='fc', got {list(texts)}: {error}"
+        raise RecipeError(message) from error
 
 
 def _check_type(name: str, value: Any, default: Any) -> None:

@@ -20,7 +20,7 @@ from training.augmentation import AugmentedSplit
 from training.checkpoint import Progress, load_checkpoint, save_checkpoint
 from training.curves import Curves
 from training.datasets import Split
-from training.losses import cross_entropy, distillation, median_frequency_weights
+from training.losses import cross_entropy, distillation, lovasz_softmax, median_frequency_weights
 from training.recipe import Recipe
 from training.teacher import Teacher
 
@@ -140,6 +140,8 @@ class _Trainer:
             stride = self.net.upscore_final.stride
             target = self.run.teacher.log_probabilities(inputs, stride) if self.run.teacher else None
         loss = recipe.label_weight * cross_entropy(logits, masks, self.data.ignore_index, self.weights)
+        if recipe.lovasz_weight:
+            loss = loss + recipe.lovasz_weight * lovasz_softmax(logits, masks, self.data.ignore_index)
         if target is not None:
             loss = loss + recipe.teacher_weight * distillation(logits[..., ::stride, ::stride], target)
         self.optimizer.zero_grad(set_to_none=True)

@@ -25,7 +25,7 @@ from training.demo import write_demo_data
 from training.evaluate import conditions, evaluate, table
 from training.machine import commit
 from training.plots import require_matplotlib
-from training.recipe import Recipe, make_recipe
+from training.recipe import Recipe, make_recipe, parse_changes
 from training.snapshot import snapshot_predictor
 from training.starts import load_start
 from training.teacher import Teacher
@@ -67,6 +67,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--threads", type=int, default=0, help="CPU threads (default: torch's choice)")
     p.add_argument("--workers", type=int, default=0, help="processes that load data (default: none)")
     p.add_argument("--evaluate-every", type=int, default=5, help="epochs between scores on val (default: 5)")
+    p.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="any other value of the recipe, as in TOML")
     for name, kind in FLAGS.items():
         p.add_argument(f"--{name.replace('_', '-')}", type=kind, default=None)
     return p
@@ -99,7 +100,8 @@ def _demo(args: argparse.Namespace, arguments: list[str]) -> int:
 
 
 def _train(args: argparse.Namespace, arguments: list[str]) -> int:
-    recipe = make_recipe(args.recipe, {name: v for name in FLAGS if (v := getattr(args, name)) is not None})
+    flags = {name: value for name in FLAGS if (value := getattr(args, name)) is not None}
+    recipe = make_recipe(args.recipe, parse_changes(args.set) | flags)
     labels = read_labels(args.labels)
     mapping = parse_class_mapping(args.class_map, labels) if args.class_map else None
     split = get_dataset(args.data, args.train_split, labels, mapping)

@@ -14,7 +14,13 @@ SHIPPED = sorted(Path(training.__file__).parent.joinpath("recipes").glob("*.toml
 
 
 def test_the_recipes_are_shipped() -> None:
-    assert [path.stem for path in SHIPPED] == ["camvid-fcn8s-mobilenet-v2", "demo", "voc-fcn8s-mobilenet-v2", "voc-start"]
+    assert [path.stem for path in SHIPPED] == [
+        "camvid-fcn8s-mobilenet-v2",
+        "camvid-stage1",
+        "demo",
+        "voc-fcn8s-mobilenet-v2",
+        "voc-start",
+    ]
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
