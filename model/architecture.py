@@ -8,7 +8,8 @@ from typing import Any
 
 VARIANTS = ("fcn32s", "fcn16s", "fcn8s")
 BACKBONES = ("mobilenet_v2", "vgg16", "resnet18")
-HEADS = ("none", "fc", "pooled")
+HEADS = ("none", "fc", "conv1x1", "pooled")
+DECODERS = ("aligned", "padded", "interpolated", "transposed", "learned")
 OUTPUT_STRIDES = (16, 32)
 
 
@@ -22,12 +23,16 @@ class Architecture:
 
     variant: the finest skip, as in Long, Shelhamer & Darrell 2015 (strides 32, 16 or 8).
     output_stride: of the backbone's last stage; 16 dilates that stage instead of striding.
-    head: `none`; `fc` (VGG16's fc6 and fc7 as convolutions, or one 1x1 convolution elsewhere);
-        `pooled` (a 1x1 convolution beside the global mean, then a projection: DeepLabv3's head
+    head: `none`; `fc` (VGG16's fc6 and fc7 as convolutions, or one 1x1 convolution elsewhere); `conv1x1` (two 1x1
+        convolutions, conv6 and conv7); `pooled` (a 1x1 convolution beside the global mean, then a projection: DeepLabv3's head
         without its dilated branches, Chen et al. 2017, section 3.3).
     head_width: channels of the head's convolutions.
     width: multiplier of the backbone's channels (`mobilenet_v2` alone).
     skip_width: 0 for the paper's linear score layers on the skips; else the channels of two convolutions before them.
+    decoder: how maps become logits: `aligned` (upsampled on the backbone's grid: what is served), `padded` (the paper's
+        padding and crops, VGG16 alone), `interpolated` (resized to each skip), `transposed` (FCN-32s in one learnable
+        step of 64/32/16), `learned` (batch-normalised transposed convolutions over features).
+    score_scales: factors of pool4 and pool3 before their scores, with the decoder `padded`.
     """
 
     variant: str
@@ -38,12 +43,16 @@ class Architecture:
     head_width: int = 256
     width: float = 1.0
     skip_width: int = 0
+    decoder: str = "aligned"
+    score_scales: tuple[float, float] = (1.0, 1.0)
 
     def __post_init__(self) -> None:
         _one_of("variant", self.variant, VARIANTS)
         _one_of("backbone", self.backbone, BACKBONES)
         _one_of("head", self.head, HEADS)
+        _one_of("decoder", self.decoder, DECODERS)
         _one_of("output_stride", self.output_stride, OUTPUT_STRIDES)
+        object.__setattr__(self, "score_scales", tuple(self.score_scales))  # JSON and TOML know lists alone
         if not 1 <= self.num_classes <= 255:
             raise ArchitectureError(f"num_classes must be 1 to 255 (ids are 8-bit and 255 is void), got {self.num_classes}")
         if self.head_width < 1:
@@ -52,6 +61,24 @@ class Architecture:
             raise ArchitectureError(f"skip_width must be 0 (linear scores) or a number of channels, got {self.skip_width}")
         if self.width <= 0 or (self.width != 1.0 and self.backbone != "mobilenet_v2"):
             raise ArchitectureError(f"width must be 1.0 on {self.backbone} and positive on mobilenet_v2, got {self.width}")
+
+        self._check_decoder()
+
+    def _check_decoder(self) -> None:
+        demands: dict[str, dict[str, object]] = {
+            "aligned": {},
+            "padded": {"backbone": "vgg16", "head": "fc", "output_stride": 32},
+            "interpolated": {},
+            "transposed": {"variant": "fcn32s", "output_stride": 32},
+            "learned": {"output_stride": 32},
+        }
+        for name, needed in demands[self.decoder].items():
+            if (got := getattr(self, name)) != needed:
+                raise ArchitectureError(f"the decoder {self.decoder} needs {name} {needed}, got {got}")
+        if self.decoder != "padded" and self.score_scales != (1.0, 1.0):
+            raise ArchitectureError(f"score_scales are for the decoder padded, got {self.score_scales} with {self.decoder}")
+        if self.decoder == "learned" and self.skip_width:
+            raise ArchitectureError(f"the decoder learned adds skips as they are: skip_width must be 0, got {self.skip_width}")
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Architecture:

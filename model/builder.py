@@ -9,9 +9,20 @@ from torch import Tensor
 from torchvision.models import MobileNet_V2_Weights, ResNet18_Weights, VGG16_Weights, get_model
 from torchvision.models._api import WeightsEnum
 
+from model.aligned import AlignedFCN
 from model.architecture import Architecture
 from model.fcn import FCN
+from model.interpolated import InterpolatedFCN, TransposedFCN
+from model.learned_decoder import LearnedDecoderFCN
+from model.padded import PaddedFCN
 
+MEMBERS: dict[str, type[FCN]] = {
+    "aligned": AlignedFCN,
+    "padded": PaddedFCN,
+    "interpolated": InterpolatedFCN,
+    "transposed": TransposedFCN,
+    "learned": LearnedDecoderFCN,
+}
 PUBLISHED: dict[str, WeightsEnum] = {
     "mobilenet_v2": MobileNet_V2_Weights.IMAGENET1K_V2,
     "resnet18": ResNet18_Weights.IMAGENET1K_V1,
@@ -24,7 +35,12 @@ def build(variant: str, backbone: str, num_classes: int, **options: Any) -> FCN:
 
     Raises `ArchitectureError` for a combination that cannot be built.
     """
-    return FCN(Architecture(variant=variant, backbone=backbone, num_classes=num_classes, **options))
+    return build_network(Architecture(variant=variant, backbone=backbone, num_classes=num_classes, **options))
+
+
+def build_network(architecture: Architecture) -> FCN:
+    """An untrained network of this architecture, in training mode."""
+    return MEMBERS[architecture.decoder](architecture)
 
 
 def load_published_backbone(net: FCN) -> None:

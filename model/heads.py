@@ -21,6 +21,19 @@ class FullyConvolutionalHead(nn.Sequential):
         self.drop7 = nn.Dropout2d(0.5)
 
 
+class PointwiseHead(nn.Sequential):
+    """Two 1x1 convolutions with dropout: what is left of fc6 and fc7 when they see one cell at a time."""
+
+    def __init__(self, channels: int, width: int) -> None:
+        super().__init__()
+        self.conv6 = nn.Conv2d(channels, width, 1)
+        self.relu6 = nn.ReLU(inplace=True)
+        self.drop6 = nn.Dropout2d(0.5)
+        self.conv7 = nn.Conv2d(width, width, 1)
+        self.relu7 = nn.ReLU(inplace=True)
+        self.drop7 = nn.Dropout2d(0.5)
+
+
 class PooledHead(nn.Module):
     """A 1x1 convolution beside the map's global mean, projected (DeepLabv3, Chen et al. 2017, section 3.3)."""
 
@@ -44,6 +57,8 @@ def build_head(architecture: Architecture, channels: int) -> tuple[nn.Module, in
         return nn.Identity(), channels
     if architecture.head == "pooled":
         return PooledHead(channels, width), width
+    if architecture.head == "conv1x1":
+        return PointwiseHead(channels, width), width
     if architecture.backbone == "vgg16":
         return FullyConvolutionalHead(channels, width, 32 // architecture.output_stride), width
     return nn.Sequential(nn.Conv2d(channels, width, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU(inplace=True)), width

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from model.device import choose_device, choose_dtype
 from model.folding import fold_batch_norm
+from model.shift_and_stitch import ShiftAndStitch
 from model.tiling import Size, tile_sides
 from model.weights_file import Weights
 
@@ -20,16 +21,18 @@ class Predictor:
     """Maps tiles to logits. Not for several threads at once: one owner calls it.
 
     device, dtype: names as `choose_device` and `choose_dtype` take them; those raise `DeviceError`.
+    shifts: per axis, of shift-and-stitch; 1 for none.
     """
 
-    def __init__(self, weights: Weights, device: str = "auto", dtype: str = "auto") -> None:
+    def __init__(self, weights: Weights, device: str = "auto", dtype: str = "auto", shifts: int = 1) -> None:
         self.weights = weights
         self.manifest = weights.manifest
         self.device = choose_device(device)
         self.dtype = choose_dtype(dtype, self.device)
         net = weights.network()
         fold_batch_norm(net)
-        self.net = net.to(self.device, self.dtype).to(memory_format=torch.channels_last)
+        whole = ShiftAndStitch(net, shifts) if shifts != 1 else net
+        self.net = whole.to(self.device, self.dtype).to(memory_format=torch.channels_last)
 
     @property
     def dtype_name(self) -> str:

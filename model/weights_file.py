@@ -15,6 +15,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from model.architecture import Architecture
+from model.builder import build_network
 from model.fcn import FCN
 from model.labels import LabelSet
 from model.preprocessing import Preprocessing
@@ -104,7 +105,7 @@ class Weights:
 
     def network(self) -> FCN:
         """The network with these tensors in float32, in evaluation mode; raises `WeightsError` where they don't fit."""
-        net = FCN(self.manifest.architecture)
+        net = build_network(self.manifest.architecture)
         wanted = net.state_dict()
         if difference := sorted(set(wanted) ^ set(self.tensors)):
             raise WeightsError(f"{self.name}: {len(difference)} tensors are missing or unknown, {difference[0]} first")

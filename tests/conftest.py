@@ -36,12 +36,12 @@ def randomise(net: Net, seed: int = 0) -> Net:
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, tensor in net.state_dict().items():
-            if name.startswith("score_"):
-                tensor.copy_(torch.randn(tensor.shape, generator=generator) * 0.5)
-            elif name.endswith("running_mean"):
+            if name.endswith("running_mean"):
                 tensor.copy_(torch.randn(tensor.shape, generator=generator) * 0.1)
             elif name.endswith("running_var"):
                 tensor.copy_(torch.rand(tensor.shape, generator=generator) * 0.5 + 0.5)
+            elif name.startswith("score_"):
+                tensor.copy_(torch.randn(tensor.shape, generator=generator) * 0.5)
     return net
 
 

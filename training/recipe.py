@@ -36,6 +36,8 @@ class Recipe:
     head_width: int = 256
     width: float = 1.0
     skip_width: int = 0
+    decoder: str = "aligned"
+    score_scales: tuple[float, float] = (1.0, 1.0)
     epochs: int = 60
     batch: int = 8
     crop: tuple[int, int] = (288, 384)
@@ -80,6 +82,8 @@ class Recipe:
             self.head_width,
             self.width,
             self.skip_width,
+            self.decoder,
+            self.score_scales,
         )
 
     def to_dict(self) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from model.aligned import AlignedFCN
 from model.fcn import FCN
 
 
@@ -13,14 +14,17 @@ class Teacher:
     """Mean class probabilities of a frozen network over scales and left-right flips of its input."""
 
     def __init__(self, net: FCN, scales: tuple[float, ...]) -> None:
+        if not isinstance(net, AlignedFCN):
+            raise ValueError(f"a teacher must have the decoder aligned, got {net.architecture.decoder}")
         self.net = net.eval().requires_grad_(False)
         self.scales = scales
+        self.stride = net.upscore_final.stride
 
     @torch.no_grad()
-    def log_probabilities(self, images: Tensor, stride: int) -> Tensor:
+    def log_probabilities(self, images: Tensor) -> Tensor:
         """Log of the mean probabilities (N, C, ceil(H/stride), ceil(W/stride)) for normalised images (N, 3, H, W).
 
-        They stand for the pixels at multiples of the stride.
+        They stand for the pixels at multiples of the teacher's own stride.
         """
         total = torch.zeros((), device=images.device)
         for scale in self.scales:
@@ -28,14 +32,14 @@ class Teacher:
             scaled = F.interpolate(images, size=(height, width), mode="bilinear")
             for flip in (False, True):
                 scores = self.net.scores(scaled.flip(3) if flip else scaled)
-                total = total + self._at_pixels(scores.float(), images, scale, stride, flip).softmax(1)
+                total = total + self._at_pixels(scores.float(), images, scale, flip).softmax(1)
         return (total / (2 * len(self.scales))).clamp(min=1e-8).log()
 
-    def _at_pixels(self, scores: Tensor, images: Tensor, scale: float, stride: int, flip: bool) -> Tensor:
+    def _at_pixels(self, scores: Tensor, images: Tensor, scale: float, flip: bool) -> Tensor:
         """Scores of the scaled, perhaps flipped images, read bilinearly where the images' pixels went."""
         height, width = images.shape[-2:]
-        ys = torch.arange(0, height, stride, device=images.device)
-        xs = torch.arange(0, width, stride, device=images.device)
+        ys = torch.arange(0, height, self.stride, device=images.device)
+        xs = torch.arange(0, width, self.stride, device=images.device)
         rows = self._cells(ys, scale, scores.shape[-2])
         columns = self._cells(width - 1 - xs if flip else xs, scale, scores.shape[-1])
         grid = torch.stack([columns[None, :].expand(len(rows), -1), rows[:, None].expand(-1, len(columns))], -1)

@@ -137,12 +137,12 @@ class _Trainer:
         inputs = self.run.preprocessing.normalise(images, torch.float32).contiguous(memory_format=torch.channels_last)
         with torch.autocast(device.type, torch.bfloat16, enabled=recipe.autocast == "bfloat16"):
             logits = self.net(inputs)
-            stride = self.net.upscore_final.stride
-            target = self.run.teacher.log_probabilities(inputs, stride) if self.run.teacher else None
+            target = self.run.teacher.log_probabilities(inputs) if self.run.teacher else None
         loss = recipe.label_weight * cross_entropy(logits, masks, self.data.ignore_index, self.weights)
         if recipe.lovasz_weight:
             loss = loss + recipe.lovasz_weight * lovasz_softmax(logits, masks, self.data.ignore_index)
-        if target is not None:
+        if self.run.teacher and target is not None:
+            stride = self.run.teacher.stride
             loss = loss + recipe.teacher_weight * distillation(logits[..., ::stride, ::stride], target)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]

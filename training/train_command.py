@@ -12,6 +12,7 @@ from pathlib import Path
 
 import torch
 
+from model.builder import build_network
 from model.device import choose_device
 from model.fcn import FCN
 from model.labels import LabelSet
@@ -139,7 +140,7 @@ def _finish(args: argparse.Namespace, net: FCN, manifest: Manifest, validation: 
 
 def _prepare(args: argparse.Namespace, recipe: Recipe, split: Split) -> Run:
     torch.manual_seed(recipe.seed)
-    net = FCN(recipe.architecture(len(split.labels)))
+    net = build_network(recipe.architecture(len(split.labels)))
     new = load_start(net, args.start)
     parameters = sum(p.numel() for p in net.parameters())
     print(f"training {parameters:,} parameters on {len(split.frames)} frames; {len(new)} tensors are new")

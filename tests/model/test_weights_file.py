@@ -93,6 +93,8 @@ def test_the_header_is_one_json_document_with_the_facts(narrow_file: Path) -> No
         "head_width": 16,
         "width": 0.1,
         "skip_width": 0,
+        "decoder": "aligned",
+        "score_scales": [1.0, 1.0],
     }
     assert document["classes"][1] == {"id": 1, "name": "circle", "color": "#800000"}
     assert [entry["name"] for entry in document["classes"]] == NAMES

@@ -11,6 +11,7 @@ from torch import Tensor
 from torchvision.models import mobilenet_v2
 
 from model.architecture import Architecture
+from model.builder import build_network
 from model.fcn import FCN
 from tests.conftest import narrow_net
 from training.starts import load_start
@@ -29,7 +30,7 @@ def kept_names(net: FCN, new: list[str]) -> list[str]:
 
 
 def test_none_starts_anew() -> None:
-    net = FCN(OURS)
+    net = build_network(OURS)
     before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
     assert load_start(net, "none") == sorted(before)
     assert all(torch.equal(tensor, before[name]) for name, tensor in net.state_dict().items())
@@ -37,7 +38,7 @@ def test_none_starts_anew() -> None:
 
 def test_our_own_file_is_loaded_whole(narrow_file: Path) -> None:
     source = narrow_net()
-    net = FCN(source.architecture)
+    net = build_network(source.architecture)
     assert load_start(net, str(narrow_file)) == []
     for name, tensor in source.state_dict().items():
         assert torch.allclose(net.state_dict()[name].float(), tensor.float(), rtol=1e-3, atol=1e-3), name
@@ -46,7 +47,7 @@ def test_our_own_file_is_loaded_whole(narrow_file: Path) -> None:
 
 def test_scores_of_another_number_of_classes_stay_new(narrow_file: Path) -> None:
     torch.manual_seed(3)
-    net = FCN(Architecture("fcn8s", "mobilenet_v2", 7, 16, "fc", 16, 0.1))
+    net = build_network(Architecture("fcn8s", "mobilenet_v2", 7, 16, "fc", 16, 0.1))
     before = net.score_fr.weight.clone()
     new = load_start(net, str(narrow_file))
     layers = {name.split(".")[0] for name in new}
@@ -59,7 +60,7 @@ def test_a_torchvision_classifier_fills_the_backbone(tmp_path: Path, ending: str
     state = scrambled(mobilenet_v2(weights=None, width_mult=0.1).state_dict())
     path = tmp_path / f"classifier.{ending}"
     save_file(state, path) if ending == "safetensors" else torch.save(state, path)
-    net = FCN(OURS)
+    net = build_network(OURS)
     new = load_start(net, str(path))
     assert all(not name.startswith("backbone.") for name in new)
     assert "score_fr.weight" in new
@@ -74,12 +75,12 @@ def test_a_classifier_of_another_width_is_refused_naming_a_tensor(tmp_path: Path
     path = tmp_path / "wide.safetensors"
     save_file(mobilenet_v2(weights=None, width_mult=0.25).state_dict(), path)
     with pytest.raises(ValueError, match=r"features\.\S+ must have shape"):
-        load_start(FCN(OURS), str(path))
+        load_start(build_network(OURS), str(path))
 
 
 def deeplab_state(classes: int, width: int = 16) -> dict[str, Tensor]:
     """A published DeepLabv3's names: `features.*`, and a head whose score layer is `logits`."""
-    donor = FCN(Architecture("fcn32s", "mobilenet_v2", classes, 16, "pooled", width, 0.1)).state_dict()
+    donor = build_network(Architecture("fcn32s", "mobilenet_v2", classes, 16, "pooled", width, 0.1)).state_dict()
     renamed = {
         name.replace("backbone.features.", "features.").replace("score_fr.", "head.logits."): tensor
         for name, tensor in donor.items()
@@ -90,7 +91,7 @@ def deeplab_state(classes: int, width: int = 16) -> dict[str, Tensor]:
 def test_a_deeplab_fills_backbone_head_and_scores(tmp_path: Path) -> None:
     state = deeplab_state(4)
     save_file(state, tmp_path / "deeplab.safetensors")
-    net = FCN(OURS)
+    net = build_network(OURS)
     new = load_start(net, str(tmp_path / "deeplab.safetensors"))
     assert {name.split(".")[0] for name in new} == {"score_pool4", "score_pool3", "upscore_pool4"}
     loaded = net.state_dict()
@@ -105,7 +106,7 @@ def test_a_deeplab_fills_backbone_head_and_scores(tmp_path: Path) -> None:
 
 def test_a_deeplab_of_other_classes_leaves_the_scores_new(tmp_path: Path) -> None:
     save_file(deeplab_state(21), tmp_path / "deeplab.safetensors")
-    new = load_start(FCN(OURS), str(tmp_path / "deeplab.safetensors"))
+    new = load_start(build_network(OURS), str(tmp_path / "deeplab.safetensors"))
     assert {"score_fr.weight", "score_fr.bias"} <= set(new)
     assert not any(name.startswith(("head.", "backbone.")) for name in new)
 
@@ -113,7 +114,7 @@ def test_a_deeplab_of_other_classes_leaves_the_scores_new(tmp_path: Path) -> Non
 def test_a_float16_start_is_loaded_as_float32(tmp_path: Path) -> None:
     state = {n: t.half() if t.is_floating_point() else t for n, t in deeplab_state(4).items()}
     save_file(state, tmp_path / "half.safetensors")
-    net = FCN(OURS)
+    net = build_network(OURS)
     load_start(net, str(tmp_path / "half.safetensors"))
     assert {t.dtype for t in net.state_dict().values() if t.is_floating_point()} == {torch.float32}
     assert torch.equal(net.score_fr.weight, load_file(tmp_path / "half.safetensors")["head.logits.weight"].float())
@@ -122,13 +123,13 @@ def test_a_float16_start_is_loaded_as_float32(tmp_path: Path) -> None:
 def test_a_file_of_which_nothing_fits_is_refused(tmp_path: Path) -> None:
     save_file({"head.logits.weight": torch.zeros(4, 16, 1, 1)}, tmp_path / "head.safetensors")
     with pytest.raises(ValueError, match=r"head\.safetensors holds no tensor of a mobilenet_v2 of width 0\.1"):
-        load_start(FCN(OURS), str(tmp_path / "head.safetensors"))
+        load_start(build_network(OURS), str(tmp_path / "head.safetensors"))
 
 
 def test_a_file_of_other_names_is_refused(tmp_path: Path) -> None:
     save_file({"layer.weight": torch.zeros(4)}, tmp_path / "other.safetensors")
     with pytest.raises(ValueError, match=r"lacks \d+ tensors of a mobilenet_v2"):
-        load_start(FCN(OURS), str(tmp_path / "other.safetensors"))
+        load_start(build_network(OURS), str(tmp_path / "other.safetensors"))
 
 
 @pytest.mark.parametrize("ending", ["safetensors", "pth"])
@@ -136,4 +137,4 @@ def test_a_damaged_file_raises_a_value_error_that_names_it(tmp_path: Path, endin
     path = tmp_path / f"damaged.{ending}"
     path.write_bytes(b"not weights at all " * 10)
     with pytest.raises(ValueError, match=rf"damaged\.{ending}"):
-        load_start(FCN(OURS), str(path))
+        load_start(build_network(OURS), str(path))

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from model.architecture import Architecture
+from model.builder import build_network
 from model.fcn import FCN
 from model.preprocessing import Preprocessing
 from training.checkpoint import load_checkpoint
@@ -31,10 +32,11 @@ def make_run(shapes_split: Split, tiny_recipe: Path, tmp_path: Path) -> Make:
     def make(name: str = "run", teacher: bool = False, dropout: bool = False, **changes: Any) -> Run:
         recipe = make_recipe(tiny_recipe, {"epochs": 2} | changes)
         torch.manual_seed(recipe.seed)
-        net = FCN(recipe.architecture(4))
+        net = build_network(recipe.architecture(4))
         if dropout:
             net.head = nn.Sequential(net.head, nn.Dropout2d(0.5))
-        frozen = Teacher(FCN(Architecture("fcn8s", "mobilenet_v2", 4, 16, "fc", 16, 0.1)), (1.0,)) if teacher else None
+        other = Architecture("fcn8s", "mobilenet_v2", 4, 16, "fc", 16, 0.1)
+        frozen = Teacher(build_network(other), (1.0,)) if teacher else None
         return Run(net, shapes_split, recipe, Preprocessing(side=recipe.side), tmp_path / name, torch.device("cpu"), frozen)
 
     return make

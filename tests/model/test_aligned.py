@@ -10,9 +10,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from model.aligned import AlignedFCN
 from model.architecture import Architecture
 from model.builder import build
-from model.fcn import FCN
 from model.heads import build_head
 from tests.conftest import randomise
 from tests.model.nets import averaging, centre, strip
@@ -26,23 +26,25 @@ SIZES = [
 
 
 @cache
-def small(variant: str = "fcn8s", backbone: str = "mobilenet_v2", output_stride: int = 32, head: str = "fc") -> FCN:
+def small(variant: str = "fcn8s", backbone: str = "mobilenet_v2", output_stride: int = 32, head: str = "fc") -> AlignedFCN:
     """A network with random scores in evaluation mode; a test that changes it copies it first."""
     return randomise(fresh(variant, backbone, output_stride, head)).eval()
 
 
-def fresh(variant: str, backbone: str = "mobilenet_v2", output_stride: int = 32, head: str = "fc") -> FCN:
+def fresh(variant: str, backbone: str = "mobilenet_v2", output_stride: int = 32, head: str = "fc") -> AlignedFCN:
     torch.manual_seed(0)
     width = 0.1 if backbone == "mobilenet_v2" else 1.0
-    return build(variant, backbone, 3, output_stride=output_stride, head=head, head_width=8, width=width)
+    net = build(variant, backbone, 3, output_stride=output_stride, head=head, head_width=8, width=width)
+    assert isinstance(net, AlignedFCN)
+    return net
 
 
-def coarse_scores(net: FCN, images: Tensor) -> Tensor:
+def coarse_scores(net: AlignedFCN, images: Tensor) -> Tensor:
     scores: Tensor = net.score_fr(net.head(net.backbone(images).last))
     return scores
 
 
-def without_skips(net: FCN) -> FCN:
+def without_skips(net: AlignedFCN) -> AlignedFCN:
     net = deepcopy(net)
     assert net.score_pool3 is not None
     assert net.score_pool4 is not None
@@ -82,7 +84,7 @@ def test_wide_backbones_give_finite_logits_from_one_pixel_up(backbone: str) -> N
             assert logits.isfinite().all()
 
 
-@pytest.mark.parametrize("head", ["none", "fc", "pooled"])
+@pytest.mark.parametrize("head", ["none", "fc", "conv1x1", "pooled"])
 def test_every_head_leads_to_logits_of_each_image_of_the_batch(head: str) -> None:
     net = small(head=head, output_stride=16)
     images = torch.randn(3, 3, 40, 50)
@@ -196,5 +198,5 @@ def test_every_logit_averages_pixels_around_its_own(variant: str, backbone: str,
 
 
 @cache
-def averaged(variant: str, backbone: str, output_stride: int) -> FCN:
+def averaged(variant: str, backbone: str, output_stride: int) -> AlignedFCN:
     return averaging(deepcopy(small(variant, backbone, output_stride)))
