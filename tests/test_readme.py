@@ -111,7 +111,7 @@ def test_own_labels_are_trained_evaluated_and_served(checkout: Path) -> None:
 
 
 def test_the_json_of_classes_is_a_label_set(tmp_path: Path) -> None:
-    from training.datasets import read_labels
+    from training.label_files import read_labels
 
     path = tmp_path / "classes.json"
     path.write_text(block_with('"classes"', "json"))

@@ -14,18 +14,20 @@ from torchvision.transforms.v2 import functional as TF
 from training.datasets import Split
 from training.recipe import Recipe
 
+CACHE_BYTES = 4 << 30
+
 
 class AugmentedSplit(Dataset[tuple[Tensor, Tensor]]):
     """Crops of a split: uint8 images (3, h, w) and int64 masks (h, w).
 
-    Random choices depend on the seed, the epoch (`set_epoch`) and the index alone, so that a resumed training sees
-    the same crops. Frames are kept in memory once decoded.
+    Keys are (epoch, index); random choices depend on these and the seed alone, so that a resumed training sees the
+    same crops. Frames are kept once decoded, as long as they take less memory than `CACHE_BYTES`.
     """
 
     def __init__(self, split: Split, recipe: Recipe) -> None:
         self.split, self.recipe = split, recipe
         self.ignore_index = split.labels.ignore_index
-        self._epoch = 0
+        self._cached_bytes = 0
         self._cache: dict[int, tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]] = {}
         self._finish = v2.Compose(
             [
@@ -35,25 +37,28 @@ class AugmentedSplit(Dataset[tuple[Tensor, Tensor]]):
             ]
         )
 
-    def set_epoch(self, epoch: int) -> None:
-        self._epoch = epoch
-
     def __len__(self) -> int:
         return len(self.split.frames)
 
-    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+    def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, Tensor]:
+        epoch, index = key
         pixels, ids = self._load(index)
         image = tv_tensors.Image(torch.from_numpy(pixels).permute(2, 0, 1))
         mask = tv_tensors.Mask(torch.from_numpy(ids)[None])
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed((self.recipe.seed * 1_000_003 + self._epoch) * 1_000_003 + index)
+            torch.manual_seed((self.recipe.seed * 1_000_003 + epoch) * 1_000_003 + index)
             image, mask = self._finish(*self._pad(*self._scale(image, mask)))
         return image.as_subclass(Tensor), mask[0].as_subclass(Tensor).long()
 
     def _load(self, index: int) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
-        if index not in self._cache:
-            self._cache[index] = self.split.image(index).copy(), self.split.mask(index).copy()
-        return self._cache[index]
+        if index in self._cache:
+            return self._cache[index]
+        frame = self.split.image(index).copy(), self.split.mask(index).copy()
+        size = frame[0].nbytes + frame[1].nbytes
+        if self._cached_bytes + size <= CACHE_BYTES:
+            self._cache[index] = frame
+            self._cached_bytes += size
+        return frame
 
     def _scale(self, image: tv_tensors.Image, mask: tv_tensors.Mask) -> tuple[Tensor, Tensor]:
         low, high = self.recipe.scales

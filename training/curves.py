@@ -6,15 +6,20 @@ import csv
 from pathlib import Path
 
 from training.plots import curves_chart, read_curves
+from training.tensorboard import add_scalars, open_board
 
 COLUMNS = ("epoch", "loss", "learning_rate", "waited", "mean_iou")
 
 
 class Curves:
-    """Writes `curves.csv` and `curves.png` in a folder; rows after `epoch`, of a killed run, are dropped."""
+    """Writes `curves.csv` and `curves.png` in a folder; rows after `epoch`, of a killed run, are dropped.
 
-    def __init__(self, folder: Path, epoch: int) -> None:
+    With `tensorboard` the same numbers go to event files in the folder `tensorboard`.
+    """
+
+    def __init__(self, folder: Path, epoch: int, *, tensorboard: bool = False) -> None:
         self.folder = folder
+        self._board = open_board(folder / "tensorboard", epoch) if tensorboard else None
         self.rows = [row for row in read_curves(folder / "curves.csv") if int(row["epoch"]) <= epoch]
         self._write()
 
@@ -22,6 +27,8 @@ class Curves:
         """Adds a row; `None` leaves its cell empty."""
         self.rows.append({name: "" if values[name] is None else f"{values[name]:.6g}" for name in COLUMNS})
         self._write()
+        if self._board:
+            add_scalars(self._board, values)
 
     def plot(self) -> None:
         """Draws loss and val mean IoU over epochs."""

@@ -12,7 +12,8 @@ from model.metrics import ConfusionMatrix
 from model.predictor import Predictor
 from model.segmentation import Options, plan_image, run_in_batches, segment
 from training.class_mapping import ClassMapping
-from training.datasets import DataError, Split
+from training.datasets import Split
+from training.layouts import DataError
 from training.machine import machine
 
 

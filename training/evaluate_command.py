@@ -15,8 +15,9 @@ from model.tiling import parse_tile
 from model.weights_file import DEFAULT_WEIGHTS, Weights, find_weights, load_weights, save_tensors
 from training.card import write_card
 from training.class_mapping import parse_class_mapping
-from training.datasets import get_dataset, read_labels
+from training.datasets import get_dataset
 from training.evaluate import conditions, evaluate, table
+from training.label_files import find_labels
 
 SKIPS = ("score_pool3.", "score_pool4.")
 
@@ -24,9 +25,9 @@ SKIPS = ("score_pool3.", "score_pool4.")
 def parser() -> argparse.ArgumentParser:
     """The command's arguments; tiling defaults are the service's."""
     p = argparse.ArgumentParser("fcn-evaluate", description="Scores of the served path on a labelled split.")
-    p.add_argument("--data", type=Path, required=True, help="VOCdevkit or CamVid folder")
+    p.add_argument("--data", type=Path, required=True, help="folder of labelled images, as fcn-train takes it")
     p.add_argument("--split", default="val")
-    p.add_argument("--labels", default="voc", help="label set of the masks: voc, camvid, or a JSON file (default: voc)")
+    p.add_argument("--labels", help="label set of the masks: voc, camvid, or a file (default: what the folder tells)")
     p.add_argument("--class-map", help="fewer classes, for labels and predictions alike: 0=0,8=1,*=0")
     p.add_argument("--weights", default=DEFAULT_WEIGHTS)
     p.add_argument("--without-skips", action="store_true", help="with the skips' scores at zero: what the skips add")
@@ -58,7 +59,7 @@ def main(argv: list[str] | None = None) -> int:
 def _evaluate(args: argparse.Namespace) -> int:
     if (args.record_in is None) != (args.record_as is None):
         raise ValueError("give --record-in and --record-as together")
-    labels = read_labels(args.labels)
+    labels = find_labels(args.labels, args.data)
     mapping = parse_class_mapping(args.class_map, labels) if args.class_map else None
     split = get_dataset(args.data, args.split, labels, mapping)
     predictor = Predictor(_weights(args), args.device, args.dtype)

@@ -10,10 +10,15 @@ from torch import Tensor
 from training.datasets import Split
 
 
-def cross_entropy(logits: Tensor, masks: Tensor, ignore_index: int, weights: Tensor | None) -> Tensor:
-    """Mean over the labelled pixels of logits (N, C, H, W) and masks (N, H, W); 0 where no pixel is labelled."""
+def cross_entropy(
+    logits: Tensor, masks: Tensor, ignore_index: int, weights: Tensor | None, labelled: Tensor | None = None
+) -> Tensor:
+    """Mean over the labelled pixels of logits (N, C, H, W) and masks (N, H, W); 0 where no pixel is labelled.
+
+    labelled: the number to divide by where these are a part of a larger batch.
+    """
     sums = F.cross_entropy(logits.float(), masks, weight=weights, ignore_index=ignore_index, reduction="sum")
-    return sums / (masks != ignore_index).sum().clamp(min=1)
+    return sums / ((masks != ignore_index).sum().clamp(min=1) if labelled is None else labelled)
 
 
 def lovasz_softmax(logits: Tensor, masks: Tensor, ignore_index: int, step: int = 4) -> Tensor:

@@ -19,14 +19,20 @@ class RecipeError(ValueError):
 class Recipe:
     """Hyperparameters of a training.
 
-    crop: (height, width); scales: range of the random scale, drawn evenly in its logarithm; color: strength of
-    brightness, contrast and saturation jitter. The learning rate falls as (1 - step/steps) ** power (poly, Liu et
-    al. 2015) after `warmup` steps; the head, scores and upsamplings learn `head_factor` times faster than the
-    backbone. class_weights: `none`, or `median` (median frequency / frequency, Eigen & Fergus 2015) raised to
-    `class_weights_power`. lovasz_weight: of the Lovász-softmax loss beside the cross-entropy, whose weight is
-    label_weight. teacher_weight: of the divergence from the teacher (Hinton et al. 2015), whose probabilities are
-    averaged over `teacher_scales` and left-right flips. ema: decay of the averaged weights, which are those that are
-    saved (0: none). side: the advised range of the longer side that the file will bear.
+    variant to score_scales: the network's, as in `Architecture`.
+    batch: crops of one step, over all processes, worked on in `accumulate` parts one after the other.
+    crop: (height, width). scales: range of the random scale, drawn evenly in its logarithm.
+    color: strength of brightness, contrast and saturation jitter.
+    learning_rate: the backbone's; head, scores and upsamplings learn `head_factor` times faster. It falls as
+        (1 - step/steps) ** power (poly, Liu et al. 2015) after `warmup` steps.
+    optimizer: `adamw`, or `sgd` with `momentum`.
+    class_weights: `none`, or `median` (median frequency / frequency, Eigen & Fergus 2015) to `class_weights_power`.
+    label_weight, lovasz_weight: of the cross-entropy and of the Lovász-softmax loss beside it.
+    teacher_weight: of the divergence from the teacher (Hinton et al. 2015), whose probabilities are averaged over
+        `teacher_scales` and left-right flips.
+    ema: decay of the averaged weights, which are those that are saved (0: none).
+    autocast: `none`, `bfloat16` or `float16`.
+    side: the advised range of the longer side that the file will bear.
     """
 
     variant: str = "fcn8s"
@@ -40,12 +46,15 @@ class Recipe:
     score_scales: tuple[float, float] = (1.0, 1.0)
     epochs: int = 60
     batch: int = 8
+    accumulate: int = 1
     crop: tuple[int, int] = (288, 384)
     scales: tuple[float, float] = (0.5, 1.75)
     flip: float = 0.5
     color: float = 0.2
     learning_rate: float = 5e-4
     head_factor: float = 5.0
+    optimizer: str = "adamw"
+    momentum: float = 0.9
     weight_decay: float = 0.01
     warmup: int = 20
     power: float = 0.9
@@ -69,8 +78,12 @@ class Recipe:
             raise RecipeError(f"scales must be 0 < low <= high, got {self.scales}")
         if self.class_weights not in ("none", "median"):
             raise RecipeError(f"class_weights must be none or median, got {self.class_weights!r}")
-        if self.autocast not in ("none", "bfloat16"):
-            raise RecipeError(f"autocast must be none or bfloat16, got {self.autocast!r}")
+        if self.autocast not in ("none", "bfloat16", "float16"):
+            raise RecipeError(f"autocast must be none, bfloat16 or float16, got {self.autocast!r}")
+        if self.optimizer not in ("adamw", "sgd"):
+            raise RecipeError(f"optimizer must be adamw or sgd, got {self.optimizer!r}")
+        if not 1 <= self.accumulate <= self.batch:
+            raise RecipeError(f"accumulate must be 1 to the batch of {self.batch}, got {self.accumulate}")
 
     def architecture(self, num_classes: int) -> Architecture:
         return Architecture(

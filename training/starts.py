@@ -10,27 +10,47 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from model.builder import load_classifier, load_published_backbone
+from model.builder import PUBLISHED, load_classifier, load_published_backbone
 from model.fcn import FCN
+from model.preprocessing import Preprocessing
+from model.weights_file import WeightsError, find_weights, load_weights
 
 
 def load_start(net: FCN, start: str) -> list[str]:
-    """Loads what fits from `none`, `imagenet` (torchvision's hub) or a safetensors or .pth file; gives what stays new.
+    """Loads what fits from `none`, `imagenet` (torchvision's hub), a safetensors or .pth file, or a name in `weights/`.
 
     Understood are our own files, torchvision classifiers, and networks of `features.*` with `head.*` (DeepLabv3's
-    image pooling, 1x1 branch, projection and logits). Score layers of another number of classes stay new. Raises
-    `ValueError` where the file holds nothing of the backbone.
+    image pooling, 1x1 branch, projection and logits). Score layers of another number of classes stay new. Gives the
+    names of the tensors that stay new. Raises `ValueError` where the file holds nothing of the backbone.
     """
     if start == "none":
         return sorted(net.state_dict())
     if start == "imagenet":
         load_published_backbone(net)
         return _others(net)
-    state = _read(Path(start))
+    state = _read(_find(start))
     if not any(name.startswith(("head.", "backbone.")) for name in state):
         load_classifier(net, state)
         return _others(net)
     return _load_fitting(net, {_our_name(name): tensor for name, tensor in state.items()}, start)
+
+
+def start_preprocessing(net: FCN, start: str) -> Preprocessing:
+    """How pixels were fed to what the training starts from: as our files say, ImageNet's way for torchvision's."""
+    if start == "none":
+        return Preprocessing()
+    if start == "imagenet" or _find(start).suffix == ".pth":
+        transforms = PUBLISHED[net.architecture.backbone].transforms()
+        return Preprocessing(mean=tuple(transforms.mean), std=tuple(transforms.std))
+    try:
+        return load_weights(_find(start)).manifest.preprocessing
+    except WeightsError:
+        return Preprocessing()
+
+
+def _find(start: str) -> Path:
+    """The file of this path, or the weights file of this name."""
+    return Path(start) if Path(start).exists() or Path(start).suffix else find_weights(start)
 
 
 def _read(path: Path) -> dict[str, Tensor]:

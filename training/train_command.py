@@ -16,20 +16,22 @@ from model.builder import build_network
 from model.device import choose_device
 from model.fcn import FCN
 from model.labels import LabelSet
-from model.preprocessing import Preprocessing
 from model.segmentation import Options
 from model.weights_file import Manifest, load_weights, save_weights
 from training.card import CardFacts, training_facts, write_card
 from training.class_mapping import ClassMapping, parse_class_mapping
-from training.datasets import Split, get_dataset, read_labels
+from training.datasets import Split, get_dataset
 from training.demo import write_demo_data
+from training.distributed import World, join
 from training.evaluate import conditions, evaluate, table
+from training.label_files import find_labels
 from training.machine import commit
 from training.plots import require_matplotlib
 from training.recipe import Recipe, make_recipe, parse_changes
 from training.snapshot import snapshot_predictor
-from training.starts import load_start
+from training.starts import load_start, start_preprocessing
 from training.teacher import Teacher
+from training.tensorboard import require_tensorboard
 from training.train import Run, train
 
 DEMO_RECIPE = Path(__file__).parent / "recipes" / "demo.toml"
@@ -49,14 +51,14 @@ FLAGS = {
 def parser() -> argparse.ArgumentParser:
     """The command's arguments."""
     p = argparse.ArgumentParser("fcn-train", description="Trains an FCN and writes its weights file and model card.")
-    p.add_argument("--data", type=Path, help="data set: a VOCdevkit folder, or a CamVid folder (train, trainannot, ...)")
+    p.add_argument("--data", type=Path, help="folder of labelled images: images/ and masks/, a VOCdevkit, or CamVid")
     p.add_argument("--demo", action="store_true", help="train a tiny network on generated shapes, in under a minute")
-    p.add_argument("--labels", default="voc", help="voc, camvid, or a JSON file of classes (default: voc)")
+    p.add_argument("--labels", help="voc, camvid, or a JSON or YAML file (default: what the data's folder tells)")
     p.add_argument("--class-map", help="train on fewer classes, e.g. 0=0,8=1,12=2,*=0 (source=target, * for the others)")
     p.add_argument("--score-map", help="score on fewer classes, written likewise over the trained ids")
     p.add_argument("--train-split", default="train")
     p.add_argument("--val-split", default="val")
-    p.add_argument("--start", default="none", help="none, imagenet (torchvision's hub), or a safetensors or .pth file")
+    p.add_argument("--start", default="none", help="none, imagenet (torchvision's hub), a file, or a name in weights/")
     p.add_argument("--teacher", type=Path, help="weights file of a frozen network to stay close to")
     p.add_argument("--recipe", type=Path, help="TOML file of hyperparameters; flags below override it")
     p.add_argument("--out", type=Path, default=Path("runs/train"), help="folder of checkpoint, curves and result")
@@ -66,6 +68,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--note", action="append", default=[], help="a sentence for the card; may be given several times")
     p.add_argument("--device", default="auto")
     p.add_argument("--threads", type=int, default=0, help="CPU threads (default: torch's choice)")
+    p.add_argument("--tensorboard", action="store_true", help="write the curves for TensorBoard too (its extra)")
     p.add_argument("--workers", type=int, default=0, help="processes that load data (default: none)")
     p.add_argument("--evaluate-every", type=int, default=5, help="epochs between scores on val (default: 5)")
     p.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="any other value of the recipe, as in TOML")
@@ -81,6 +84,8 @@ def main(argv: list[str] | None = None) -> int:
         torch.set_num_threads(args.threads)
     try:
         require_matplotlib()
+        if args.tensorboard:
+            require_tensorboard()
         if args.demo:
             return _demo(args, arguments)
         if args.data is None:
@@ -103,24 +108,28 @@ def _demo(args: argparse.Namespace, arguments: list[str]) -> int:
 def _train(args: argparse.Namespace, arguments: list[str]) -> int:
     flags = {name: value for name in FLAGS if (value := getattr(args, name)) is not None}
     recipe = make_recipe(args.recipe, parse_changes(args.set) | flags)
-    labels = read_labels(args.labels)
+    labels = find_labels(args.labels, args.data)
     mapping = parse_class_mapping(args.class_map, labels) if args.class_map else None
     split = get_dataset(args.data, args.train_split, labels, mapping)
     scored = parse_class_mapping(args.score_map, split.labels) if args.score_map else None
     validation = get_dataset(args.data, args.val_split, labels, _chain(mapping, scored, labels))
-    started_at = commit()
-    run = _prepare(args, recipe, split)
-    manifest = Manifest(run.net.architecture, split.labels, run.preprocessing, args.license)
+    split.check()
+    validation.check()
+    with join(choose_device(args.device)) as (world, device):
+        run = _prepare(args, recipe, split, device, world)
+        manifest = Manifest(run.net.architecture, split.labels, run.preprocessing, args.license)
+        started_at = commit()
 
-    def score(net: FCN) -> float:
-        predictor = snapshot_predictor(net, manifest, args.device)
-        return evaluate(predictor, validation, Options(), scored, quiet=True).mean_iou
+        def score(net: FCN) -> float:
+            predictor = snapshot_predictor(net, manifest, str(device))
+            return evaluate(predictor, validation, Options(), scored, quiet=True).mean_iou
 
-    run.evaluate = score
-    net, progress = train(run)
-    command = shlex.join(["fcn-train", *arguments])
-    facts = CardFacts(split, validation, recipe, progress, command, args.data_name, args.start, args.note, started_at)
-    _finish(args, net, replace(manifest, training=training_facts(facts)), validation, scored)
+        run.evaluate = score
+        net, progress = train(run)
+        if world.first:
+            command = shlex.join(["fcn-train", *arguments])
+            facts = CardFacts(split, validation, recipe, progress, command, args.data_name, args.start, args.note, started_at)
+            _finish(args, net, replace(manifest, training=training_facts(facts)), validation, scored)
     return 0
 
 
@@ -138,20 +147,35 @@ def _finish(args: argparse.Namespace, net: FCN, manifest: Manifest, validation: 
     print(f"wrote {path} and {path.with_suffix('.md')}")
 
 
-def _prepare(args: argparse.Namespace, recipe: Recipe, split: Split) -> Run:
+def _prepare(args: argparse.Namespace, recipe: Recipe, split: Split, device: torch.device, world: World) -> Run:
     torch.manual_seed(recipe.seed)
     net = build_network(recipe.architecture(len(split.labels)))
     new = load_start(net, args.start)
-    parameters = sum(p.numel() for p in net.parameters())
-    print(f"training {parameters:,} parameters on {len(split.frames)} frames; {len(new)} tensors are new")
-    device = choose_device(args.device)
+    if world.first:
+        parameters = sum(p.numel() for p in net.parameters())
+        print(f"training {parameters:,} parameters on {len(split.frames)} frames; {len(new)} tensors are new")
     teacher = None
+    origin = {"start": args.start, "class map": args.class_map or "", "teacher": ""}
     if args.teacher:
-        teacher = Teacher(load_weights(args.teacher).network().to(device), recipe.teacher_scales)
+        weights = load_weights(args.teacher)
+        teacher = Teacher(weights.network().to(device), recipe.teacher_scales)
+        origin["teacher"] = weights.sha256
     elif recipe.teacher_weight:
         raise ValueError(f"the recipe's teacher_weight is {recipe.teacher_weight}; give --teacher FILE")
-    preprocessing = Preprocessing(side=recipe.side)
-    return Run(net, split, recipe, preprocessing, args.out, device, teacher, None, args.evaluate_every, args.workers)
+    return Run(
+        net=net,
+        split=split,
+        recipe=recipe,
+        preprocessing=replace(start_preprocessing(net, args.start), side=recipe.side),
+        folder=args.out,
+        device=device,
+        teacher=teacher,
+        evaluate_every=args.evaluate_every,
+        workers=args.workers,
+        world=world,
+        tensorboard=args.tensorboard,
+        origin=origin,
+    )
 
 
 def _chain(first: ClassMapping | None, second: ClassMapping | None, labels: LabelSet) -> ClassMapping | None:
@@ -159,3 +183,7 @@ def _chain(first: ClassMapping | None, second: ClassMapping | None, labels: Labe
     if first is None or second is None:
         return second or first
     return ClassMapping(second.table[first.table], second.labels)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -9,8 +9,9 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
-from training.datasets import Split, get_dataset, read_labels
+from training.datasets import Split, get_dataset
 from training.demo import write_demo_data
+from training.label_files import read_labels
 
 TINY_RECIPE = """
 variant = "fcn8s"

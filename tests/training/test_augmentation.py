@@ -30,8 +30,7 @@ def augmented(root: Path, **options: Any) -> AugmentedSplit:
 
 
 def draw(data: AugmentedSplit, epoch: int, index: int = 0) -> tuple[Tensor, Tensor]:
-    data.set_epoch(epoch)
-    return data[index]
+    return data[epoch, index]
 
 
 def shown_classes(image: Tensor) -> Tensor:
@@ -40,7 +39,7 @@ def shown_classes(image: Tensor) -> Tensor:
 
 def test_a_draw_is_a_uint8_image_and_an_int64_mask_of_the_crops_size(tmp_path: Path) -> None:
     data = augmented(tmp_path, crop=(40, 56))
-    image, mask = data[1]
+    image, mask = data[0, 1]
     assert (image.dtype, mask.dtype) == (torch.uint8, torch.int64)
     assert (image.shape, mask.shape) == ((3, 40, 56), (40, 56))
     assert type(image) is type(mask) is Tensor
@@ -57,9 +56,9 @@ def test_crops_and_flips_keep_every_pixel_on_its_label(tmp_path: Path, flip: flo
 
 def test_flips_mirror_left_and_right(tmp_path: Path) -> None:
     plain, mirrored = (augmented(tmp_path, crop=(48, 64), **(STILL | {"flip": flip})) for flip in (0.0, 1.0))
-    assert torch.equal(plain[0][0].flip(2), mirrored[0][0])
-    assert torch.equal(plain[0][1].flip(1), mirrored[0][1])
-    assert not torch.equal(plain[0][0], mirrored[0][0])
+    assert torch.equal(plain[0, 0][0].flip(2), mirrored[0, 0][0])
+    assert torch.equal(plain[0, 0][1].flip(1), mirrored[0, 0][1])
+    assert not torch.equal(plain[0, 0][0], mirrored[0, 0][0])
 
 
 @pytest.mark.parametrize("scale", [0.5, 0.8, 1.25, 2.0])
@@ -84,8 +83,8 @@ def test_scales_are_drawn_over_the_whole_range(tmp_path: Path) -> None:
 
 
 def test_what_lies_outside_repeats_the_edge_and_is_void(tmp_path: Path) -> None:
-    image, mask = augmented(tmp_path, crop=(60, 80), **STILL)[0]
-    inside, labels = augmented(tmp_path, crop=(48, 64), **STILL)[0]
+    image, mask = augmented(tmp_path, crop=(60, 80), **STILL)[0, 0]
+    inside, labels = augmented(tmp_path, crop=(48, 64), **STILL)[0, 0]
     assert torch.equal(image[:, :48, :64], inside)
     assert torch.equal(mask[:48, :64], labels)
     assert (mask[48:] == 255).all()
@@ -97,15 +96,15 @@ def test_what_lies_outside_repeats_the_edge_and_is_void(tmp_path: Path) -> None:
 def test_padding_takes_the_label_sets_own_void(tmp_path: Path) -> None:
     write_camvid(tmp_path, {"a": np.zeros((8, 8), np.uint8)})
     split = get_dataset(tmp_path, "train", numbered_labels(["a", "b"], ignore_index=2))
-    _, mask = AugmentedSplit(split, Recipe(crop=(8, 12), scales=(1.0, 1.0)))[0]
+    _, mask = AugmentedSplit(split, Recipe(crop=(8, 12), scales=(1.0, 1.0)))[0, 0]
     assert mask.unique().tolist() == [0, 2]
     assert (mask == 2).sum() == 32
 
 
 def test_color_changes_the_image_alone(tmp_path: Path) -> None:
     plain, colored = (augmented(tmp_path, **(STILL | {"color": color})) for color in (0.0, 0.5))
-    assert torch.equal(plain[0][1], colored[0][1])
-    assert not torch.equal(plain[0][0], colored[0][0])
+    assert torch.equal(plain[0, 0][1], colored[0, 0][1])
+    assert not torch.equal(plain[0, 0][0], colored[0, 0][0])
 
 
 def test_a_draw_depends_on_seed_epoch_and_index_alone(tmp_path: Path) -> None:

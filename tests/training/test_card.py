@@ -14,7 +14,8 @@ from model.weights_file import Weights, load_weights, save_weights
 from tests.conftest import NAMES, narrow_net
 from training.card import CardFacts, card, training_facts, write_card
 from training.checkpoint import Progress
-from training.datasets import Split, get_dataset, read_labels
+from training.datasets import Split, get_dataset
+from training.label_files import read_labels
 from training.machine import machine
 from training.recipe import Recipe
 

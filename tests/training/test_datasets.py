@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +15,9 @@ from tests.conftest import make_photo
 from tests.imaging.samples import oriented, upright
 from tests.training.conftest import write_camvid, write_frame, write_voc
 from training.class_mapping import parse_class_mapping
-from training.datasets import DataError, get_dataset, read_labels
+from training.datasets import get_dataset
+from training.layouts import DataError
+from training.masks import MaskError
 
 FOUR = numbered_labels(["background", "circle", "square", "triangle"])
 IDS = np.array([[0, 1, 1], [2, 3, 255]], np.uint8)
@@ -82,7 +83,7 @@ def test_training_sees_images_upright_as_the_served_path_does(tmp_path: Path, or
 
 
 def test_a_folder_of_neither_layout_is_refused_naming_both(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"neither ImageSets/Segmentation .* nor val and valannot") as caught:
+    with pytest.raises(DataError, match=r"none of the known layouts: images/ and masks/, .*VOCdevkit.*CamVid") as caught:
         get_dataset(tmp_path, "val", FOUR)
     assert str(tmp_path) in str(caught.value)
 
@@ -126,7 +127,7 @@ def mask_error(root: Path, mask: npt.NDArray[np.uint8]) -> str:
     Image.fromarray(mask).save(root / "SegmentationClass" / "bad.png")
     split = get_dataset(root, "train", FOUR)
     assert np.array_equal(split.mask(0), IDS)
-    with pytest.raises(DataError) as caught:
+    with pytest.raises((DataError, MaskError)) as caught:
         split.mask(1)
     assert "SegmentationClass/bad.png" in str(caught.value)
     return str(caught.value)
@@ -142,28 +143,15 @@ def test_an_id_outside_the_label_set_is_named(tmp_path: Path) -> None:
     assert "ids [4, 200]" in mask_error(tmp_path, np.array([[0, 1, 4], [200, 3, 255]], np.uint8))
 
 
-def test_a_color_mask_is_refused_naming_its_mode(tmp_path: Path) -> None:
-    assert "got mode RGB" in mask_error(tmp_path, np.dstack([IDS] * 3))
+def test_a_check_names_the_first_mask_that_is_wrong(tmp_path: Path) -> None:
+    write_voc(tmp_path, {"good": IDS, "bad": IDS})
+    get_dataset(tmp_path, "train", FOUR).check()
+    Image.fromarray(IDS + 90).save(tmp_path / "SegmentationClass" / "bad.png")
+    with pytest.raises(MaskError, match=r"bad\.png: ids \["):
+        get_dataset(tmp_path, "train", FOUR).check()
 
 
-def test_labels_come_by_name_or_from_a_json_file(tmp_path: Path) -> None:
-    path = tmp_path / "classes.json"
-    path.write_text(json.dumps({"classes": FOUR.to_list(), "ignore_index": 200}))
-    assert read_labels("voc") == voc_labels()
-    assert read_labels("camvid") == camvid_labels()
-    assert read_labels(str(path)) == numbered_labels(FOUR.names, 200)
-    path.write_text(json.dumps({"classes": FOUR.to_list()}))
-    assert read_labels(str(path)).ignore_index == 255
-
-
-@pytest.mark.parametrize(
-    "content",
-    [None, "{", "[]", '{"names": []}', '{"classes": [{"id": 0}]}', '{"classes": [{"id": 1, "name": "a", "color": "#000000"}]}'],
-    ids=["missing", "no json", "a list", "no classes", "incomplete class", "ids not from zero"],
-)
-def test_wrong_label_files_raise_a_value_error(tmp_path: Path, content: str | None) -> None:
-    path = tmp_path / "classes.json"
-    if content is not None:
-        path.write_text(content)
-    with pytest.raises(ValueError, match=r"\S"):
-        read_labels(str(path))
+def test_a_check_refuses_a_split_without_any_label(tmp_path: Path) -> None:
+    write_voc(tmp_path, {"a": np.full((2, 3), 255, np.uint8)})
+    with pytest.raises(DataError, match="no pixel of the split 'train' bears a label"):
+        get_dataset(tmp_path, "train", FOUR).check()

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from training.datasets import get_dataset, read_labels
+from training.datasets import get_dataset
 from training.demo import NAMES, write_demo_data
+from training.label_files import read_labels
 
 
 def test_it_is_a_data_set_of_every_class(tmp_path: Path) -> None:

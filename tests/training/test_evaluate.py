@@ -17,8 +17,9 @@ from model.weights_file import Weights
 from tests.conftest import NAMES, make_photo
 from tests.training.conftest import write_frame
 from training.class_mapping import parse_class_mapping
-from training.datasets import DataError, Split, get_dataset
+from training.datasets import Split, get_dataset
 from training.evaluate import conditions, evaluate, table
+from training.layouts import DataError
 
 OPTIONS = Options(tile=(64, 64), overlap=0.25, side=96)
 

@@ -16,9 +16,10 @@ from model.predictor import Predictor
 from model.segmentation import Options
 from model.weights_file import Weights, load_weights
 from training.class_mapping import parse_class_mapping
-from training.datasets import get_dataset, read_labels
+from training.datasets import get_dataset
 from training.evaluate import conditions, evaluate, table
 from training.evaluate_command import main
+from training.label_files import read_labels
 
 
 @pytest.fixture
@@ -107,10 +108,10 @@ def test_a_score_is_recorded_beside_the_others_and_the_tensors_stay(
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        (["--data", "nowhere"], "nowhere holds neither"),
+        (["--data", "nowhere"], "nowhere is not a folder"),
         (["--weights", "nothing"], "no weights file 'nothing'"),
         (["--split", "test"], "test.txt is not there"),
-        (["--labels", "nothing"], "labels must be voc, camvid or a JSON file"),
+        (["--labels", "nothing"], "labels must be voc, camvid, or a JSON or YAML file"),
         (["--labels", "voc"], "predictions have 4 classes, labels 21"),
         (["--class-map", "0:1"], "a class mapping is written"),
         (["--side", "many"], "many"),

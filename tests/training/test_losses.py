@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from model.labels import numbered_labels
 from tests.training.conftest import write_camvid
 from training.datasets import get_dataset
-from training.losses import cross_entropy, distillation, median_frequency_weights
+from training.losses import cross_entropy, distillation, lovasz_softmax, median_frequency_weights
 
 LOGITS = torch.randn(2, 4, 6, 5, generator=torch.Generator().manual_seed(0)) * 3
 MASKS = torch.randint(0, 4, (2, 6, 5), generator=torch.Generator().manual_seed(1))
@@ -72,3 +72,51 @@ def test_median_frequency_weights(tmp_path: Path) -> None:
     assert torch.allclose(median_frequency_weights(split, 1.0), torch.tensor([4 / 12, 1, 2, 2]))
     assert torch.allclose(median_frequency_weights(split, 0.5), torch.tensor([4 / 12, 1, 2, 2]).sqrt())
     assert torch.equal(median_frequency_weights(split, 0.0), torch.ones(4))
+
+
+def soft(masks: torch.Tensor, confidence: float) -> torch.Tensor:
+    """Logits that give the mask's class about this probability."""
+    rest = (1 - confidence) / 3
+    return torch.where(F.one_hot(masks, 4).movedim(-1, 1).bool(), confidence, rest).log()
+
+
+def test_lovasz_is_one_minus_the_mean_iou_for_certain_predictions() -> None:
+    masks, predicted = MASKS, MASKS.roll(1, 2)
+    ious = [((masks == c) & (predicted == c)).sum() / ((masks == c) | (predicted == c)).sum() for c in range(4)]
+    loss = lovasz_softmax(soft(predicted, 1 - 1e-9), masks, 255, step=1)
+    assert loss.item() == pytest.approx(1 - float(torch.stack(ious).mean()), abs=1e-5)
+    assert lovasz_softmax(soft(masks, 1 - 1e-9), masks, 255, step=1).item() == pytest.approx(0, abs=1e-6)
+
+
+def test_lovasz_falls_as_the_right_class_grows_likelier() -> None:
+    losses = [lovasz_softmax(soft(MASKS, confidence), MASKS, 255, step=1).item() for confidence in (0.3, 0.6, 0.9)]
+    assert losses == sorted(losses, reverse=True)
+
+
+def test_lovasz_leaves_void_and_absent_classes_out() -> None:
+    masks = MASKS.clone()
+    masks[masks == 3] = 255
+    logits = LOGITS.clone()
+    expected = lovasz_softmax(logits, masks, 255, step=1)
+    logits[:, :, :, 0] = torch.where((masks[:, None, :, 0] == 255), 50.0, logits[:, :, :, 0])
+    assert lovasz_softmax(logits, masks, 255, step=1).item() == pytest.approx(expected.item())
+
+
+def test_lovasz_of_a_batch_without_labels_is_zero() -> None:
+    assert lovasz_softmax(LOGITS, torch.full_like(MASKS, 255), 255).item() == 0
+
+
+def test_lovasz_on_a_grid_sees_a_part_of_the_pixels() -> None:
+    torch.manual_seed(0)
+    whole = lovasz_softmax(LOGITS, MASKS, 255, step=1)
+    parts = torch.stack([lovasz_softmax(LOGITS, MASKS, 255, step=2) for _ in range(60)])
+    assert 1 < len(parts.unique()) <= 4
+    assert parts.mean().item() == pytest.approx(whole.item(), abs=0.15)
+
+
+def test_a_part_of_a_batch_is_divided_by_the_labels_of_all() -> None:
+    masks = MASKS.clone()
+    masks[0, :3] = 255
+    labelled = (masks != 255).sum()
+    parts = [cross_entropy(LOGITS[i : i + 1], masks[i : i + 1], 255, None, labelled) for i in (0, 1)]
+    assert torch.allclose(parts[0] + parts[1], cross_entropy(LOGITS, masks, 255, None))

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import training
-from training.recipe import Recipe, RecipeError, make_recipe
+from training.recipe import Recipe, RecipeError, make_recipe, parse_changes
 
 SHIPPED = sorted(Path(training.__file__).parent.joinpath("recipes").glob("*.toml"))
 
@@ -57,7 +57,9 @@ def test_an_unknown_key_is_named_with_the_known_ones(tmp_path: Path) -> None:
         ("scales = [0.0, 1.0]", "scales must be 0 < low <= high"),
         ("scales = [2.0, 1.0]", "scales must be 0 < low <= high"),
         ("class_weights = 'mean'", "class_weights must be none or median"),
-        ("autocast = 'float16'", "autocast must be none or bfloat16"),
+        ("autocast = 'float8'", "autocast must be none, bfloat16 or float16"),
+        ("optimizer = 'lion'", "optimizer must be adamw or sgd"),
+        ("accumulate = 9", "accumulate must be 1 to the batch of 8, got 9"),
         ("batch = 'eight'", "batch"),
         ("crop = 64", "crop"),
         ("crop = [64]", "crop"),
@@ -80,3 +82,15 @@ def test_a_missing_file_is_a_recipe_error(tmp_path: Path) -> None:
 def test_its_dictionary_makes_it_again() -> None:
     recipe = make_recipe(SHIPPED[0], {"seed": 3})
     assert Recipe(**recipe.to_dict()) == recipe
+
+
+def test_changes_are_written_as_in_toml() -> None:
+    changes = parse_changes(["ema=0.5", "scales=[1.0, 2.0]", "class_weights='median'", "freeze_batch_norm = true"])
+    recipe = make_recipe(None, changes)
+    assert (recipe.ema, recipe.scales, recipe.class_weights, recipe.freeze_batch_norm) == (0.5, (1.0, 2.0), "median", True)
+
+
+@pytest.mark.parametrize("text", ["ema", "ema=", "head=fc", "ema=1\n=2"])
+def test_a_change_that_is_no_toml_is_shown(text: str) -> None:
+    with pytest.raises(RecipeError, match="a change is written as in TOML"):
+        parse_changes([text])

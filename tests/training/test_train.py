@@ -193,4 +193,92 @@ def test_the_checkpoint_says_whose_it_is(make_run: Make) -> None:
     train(run)
     found = load_checkpoint(run.folder, {"recipe": Recipe(**run.recipe.to_dict()).to_dict(), "frames": run.split.digest})
     assert found is not None
-    assert set(found[1]) == {"net", "optimizer", "scheduler", "average"}
+    assert set(found[1]) == {"net", "optimizer", "scheduler", "scaler", "average"}
+
+
+def test_a_batch_in_parts_gives_the_losses_of_the_whole(make_run: Make) -> None:
+    runs = [make_run(f"parts{n}", accumulate=n, freeze_batch_norm=True, ema=0.0) for n in (1, 2, 4)]
+    nets = [train(run)[0] for run in runs]
+    losses = [[float(row["loss"]) for row in rows(run.folder)] for run in runs]
+    assert losses[1] == pytest.approx(losses[0], rel=1e-4)
+    assert losses[2] == pytest.approx(losses[0], rel=1e-4)
+    for net in nets[1:]:
+        torch.testing.assert_close(net.state_dict(), nets[0].state_dict(), atol=2e-3, rtol=1e-2)
+
+
+def test_workers_give_the_very_same_training(make_run: Make) -> None:
+    alone, helped = make_run("alone"), replace(make_run("helped"), workers=2)
+    assert differing(state(train(alone)[0]), state(train(helped)[0])) == []
+
+
+@pytest.mark.parametrize("changes", [{"optimizer": "sgd", "learning_rate": 1e-2}, {"lovasz_weight": 1.0}, {"skip_width": 8}])
+def test_other_recipes_learn_too(make_run: Make, changes: dict[str, Any]) -> None:
+    run = make_run(epochs=5, **changes)
+    train(run)
+    losses = [float(row["loss"]) for row in rows(run.folder)]
+    assert losses[-1] < 0.9 * losses[0]
+
+
+def test_sgd_takes_its_momentum_from_the_recipe(make_run: Make) -> None:
+    one, other = (train(make_run(f"m{m}", optimizer="sgd", momentum=m, epochs=1))[0] for m in (0.0, 0.9))
+    assert "score_fr.weight" in differing(state(one), state(other))
+
+
+def test_bfloat16_and_float16_train_as_float32_does_roughly(make_run: Make) -> None:
+    losses = {}
+    for autocast in ("none", "bfloat16", "float16"):
+        run = make_run(autocast, autocast=autocast, ema=0.0, freeze_batch_norm=True)
+        _, progress = train(run)
+        assert progress.skipped < progress.step
+        losses[autocast] = float(rows(run.folder)[-1]["loss"])
+    assert losses["bfloat16"] == pytest.approx(losses["none"], rel=0.1)
+    assert losses["float16"] == pytest.approx(losses["none"], rel=0.1)
+
+
+def test_each_epoch_says_its_loss_and_how_long_it_waited(make_run: Make, capsys: pytest.CaptureFixture[str]) -> None:
+    run = replace(make_run(), evaluate=lambda net: 0.25)
+    train(run)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(":")[0] for line in lines] == ["epoch 1/2", "epoch 2/2"]
+    assert f"loss {float(rows(run.folder)[1]['loss']):.4f}" in lines[1]
+    assert "% of the time waiting for data, val mean IoU 0.2500" in lines[1]
+
+
+def test_tensorboard_gets_the_numbers_of_the_curves(make_run: Make) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    run = replace(make_run(), tensorboard=True)
+    train(run)
+    events = EventAccumulator(str(run.folder / "tensorboard")).Reload()
+    found = [(event.step, event.value) for event in events.Scalars("loss")]
+    assert found == [(int(row["epoch"]), pytest.approx(float(row["loss"]), rel=1e-4)) for row in rows(run.folder)]
+
+
+@pytest.mark.parametrize("changed", ["start", "teacher"])
+def test_a_folder_of_another_origin_is_refused(make_run: Make, changed: str) -> None:
+    train(replace(make_run(epochs=1), origin={"start": "none", "teacher": ""}))
+    other = {"start": "none", "teacher": ""} | {changed: "another"}
+    with pytest.raises(ValueError, match=rf"other \['{changed}'\]"):
+        train(replace(make_run(epochs=1), origin=other))
+
+
+FAMILY = {
+    "paper": {"backbone": "vgg16", "output_stride": 32, "head": "fc", "decoder": "padded", "score_scales": (0.01, 0.0001)}
+    # a border of 100 pixels around every crop: in half precision, and small steps for want of batch norm
+    | {"crop": (48, 48), "batch": 2, "epochs": 3, "autocast": "bfloat16", "learning_rate": 1e-4},
+    "1x1": {"backbone": "vgg16", "output_stride": 32, "head": "conv1x1", "decoder": "interpolated"},
+    "book": {"variant": "fcn32s", "backbone": "resnet18", "output_stride": 32, "head": "none", "decoder": "transposed"},
+    "learned": {"variant": "fcn16s", "backbone": "vgg16", "output_stride": 32, "head": "none", "decoder": "learned"},
+    "fcn16s": {"variant": "fcn16s", "backbone": "resnet18", "output_stride": 32, "head": "fc"},
+    "fcn32s": {"variant": "fcn32s", "output_stride": 32, "head": "fc", "learning_rate": 3e-3},
+}
+
+
+@pytest.mark.parametrize("name", FAMILY)
+def test_each_member_of_the_family_learns_the_demo_data(make_run: Make, name: str) -> None:
+    wide = FAMILY[name].get("backbone", "mobilenet_v2") != "mobilenet_v2"
+    common = {"width": 1.0 if wide else 0.25, "epochs": 4, "ema": 0.0, "learning_rate": 5e-4, "head_factor": 1.0}
+    run = make_run(**(common | FAMILY[name]))
+    train(run)
+    losses = [float(row["loss"]) for row in rows(run.folder)]
+    assert losses[-1] < 0.95 * losses[0]

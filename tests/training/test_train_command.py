@@ -23,9 +23,10 @@ from tests.conftest import make_photo
 from tests.training.conftest import TINY_RECIPE
 from training.card import card
 from training.class_mapping import parse_class_mapping
-from training.datasets import get_dataset, read_labels
+from training.datasets import get_dataset
 from training.demo import write_demo_data
 from training.evaluate import conditions, evaluate
+from training.label_files import read_labels
 from training.train_command import main
 
 ROOT = Path(__file__).parents[2]
@@ -183,10 +184,10 @@ def test_a_training_goes_on_from_our_own_file_with_itself_as_teacher(
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        (["--data", "nowhere"], "nowhere holds neither"),
+        (["--data", "nowhere"], "nowhere is not a folder"),
         (["--train-split", "all"], "all.txt is not there"),
         (["--val-split", "all"], "all.txt is not there"),
-        (["--labels", "nothing"], "labels must be voc, camvid or a JSON file"),
+        (["--labels", "nothing"], "labels must be voc, camvid, or a JSON or YAML file"),
         (["--labels", "{tmp}/no-classes.json"], "no-classes.json"),
         (["--class-map", "0:1"], "a class mapping is written"),
         (["--recipe", "nowhere.toml"], "nowhere.toml is not a recipe"),

@@ -1,0 +1,53 @@
+"""Two processes of torchrun against one: the same losses and weights."""
+
+from __future__ import annotations
+
+import csv
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from model.weights_file import load_weights
+from tests.training.conftest import TINY_RECIPE
+from training.demo import write_demo_data
+from training.distributed import World, join
+from training.train_command import main
+
+ROOT = Path(__file__).parents[2]
+
+
+def losses(folder: Path) -> list[float]:
+    with (folder / "curves.csv").open(newline="") as file:
+        return [float(row["loss"]) for row in csv.DictReader(file)]
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_two_gloo_processes_train_as_one(tmp_path: Path, accumulate: int) -> None:
+    write_demo_data(tmp_path / "data", train=16, val=2)
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text(
+        TINY_RECIPE.replace("epochs = 4", "epochs = 3") + f"freeze_batch_norm = true\naccumulate = {accumulate}\n"
+    )
+    common = ["--data", str(tmp_path / "data"), "--labels", str(tmp_path / "data" / "classes.json"), "--recipe", str(recipe)]
+    common += ["--device", "cpu", "--threads", "1", "--out"]
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    command = [*launcher, "-m", "training.train_command", *common, str(tmp_path / "two")]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=240, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("epoch 3/3: loss") == 1
+    assert main([*common, str(tmp_path / "one")]) == 0
+    assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "one"), rel=1e-4)
+    one, two = (load_weights(tmp_path / name / "fcn.safetensors").tensors for name in ("one", "two"))
+    for name, tensor in one.items():
+        torch.testing.assert_close(two[name].float(), tensor.float(), atol=2e-3, rtol=1e-2)
+
+
+def test_a_process_alone_is_a_world_of_one() -> None:
+    with join(torch.device("cpu")) as (world, device):
+        assert (world, device) == (World(0, 1), torch.device("cpu"))
+        assert world.first
+        assert world.sum(torch.tensor(3)).item() == 3
+        world.wait()

@@ -1,0 +1,96 @@
+"""Label sets by name, from JSON and YAML, and the one that a folder implies."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from model.labels import LabelError, camvid_labels, numbered_labels, voc_labels
+from tests.training.conftest import write_camvid, write_voc
+from training.label_files import find_labels, read_labels
+
+FOUR = numbered_labels(["background", "circle", "square", "triangle"])
+IDS = np.zeros((2, 3), np.uint8)
+YAML = """
+classes:
+  - {id: 0, name: soil, color: "#102030"}
+  - {id: 1, name: leaf}
+ignore_index: 9
+"""
+
+
+def test_labels_come_by_name_or_from_a_json_file(tmp_path: Path) -> None:
+    path = tmp_path / "classes.json"
+    path.write_text(json.dumps({"classes": FOUR.to_list(), "ignore_index": 200}))
+    assert read_labels("voc") == voc_labels()
+    assert read_labels("camvid") == camvid_labels()
+    assert read_labels(str(path)) == numbered_labels(FOUR.names, 200)
+    path.write_text(json.dumps({"classes": FOUR.to_list()}))
+    assert read_labels(str(path)).ignore_index == 255
+
+
+@pytest.mark.parametrize("ending", ["yaml", "yml"])
+def test_yaml_says_the_same(tmp_path: Path, ending: str) -> None:
+    path = tmp_path / f"classes.{ending}"
+    path.write_text(YAML)
+    labels = read_labels(str(path))
+    assert labels.to_list() == [
+        {"id": 0, "name": "soil", "color": "#102030"},
+        {"id": 1, "name": "leaf", "color": "#800000"},
+    ]
+    assert labels.ignore_index == 9
+
+
+def test_names_alone_are_numbered_and_coloured_as_voc_does(tmp_path: Path) -> None:
+    path = tmp_path / "classes.json"
+    path.write_text('{"classes": ["soil", "leaf", "stem"]}')
+    labels = read_labels(str(path))
+    assert [(entry.id, entry.name, entry.color) for entry in labels.classes] == [
+        (index, name, voc_labels().classes[index].color) for index, name in enumerate(["soil", "leaf", "stem"])
+    ]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        None,
+        "{",
+        "[]",
+        '{"names": []}',
+        '{"classes": []}',
+        '{"classes": [3]}',
+        '{"classes": [{"id": 0}]}',
+        '{"classes": ["a"], "ignore_index": "none"}',
+        '{"classes": [{"id": 1, "name": "a", "color": "#000000"}]}',
+        '{"classes": [{"id": 0, "name": "a", "color": "red"}]}',
+    ],
+)
+@pytest.mark.parametrize("ending", ["json", "yaml"])
+def test_a_wrong_file_is_named(tmp_path: Path, content: str | None, ending: str) -> None:
+    path = tmp_path / f"classes.{ending}"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(LabelError, match=f"classes.{ending}"):
+        read_labels(str(path))
+
+
+def test_a_folder_s_own_file_comes_before_what_its_layout_implies(tmp_path: Path) -> None:
+    write_camvid(tmp_path, {"a": IDS})
+    assert find_labels(None, tmp_path) == camvid_labels()
+    assert find_labels("voc", tmp_path) == voc_labels()
+    (tmp_path / "classes.yaml").write_text(YAML)
+    assert find_labels(None, tmp_path).names == ["soil", "leaf"]
+    assert find_labels("voc", tmp_path) == voc_labels()
+
+
+def test_a_vocdevkit_implies_voc(tmp_path: Path) -> None:
+    assert find_labels(None, write_voc(tmp_path, {"a": IDS})) == voc_labels()
+
+
+def test_plain_folders_need_a_file_of_classes(tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    with pytest.raises(LabelError, match=r"none of classes\.json, classes\.yaml"):
+        find_labels(None, tmp_path)

@@ -1,0 +1,139 @@
+"""The layouts that users have: plain folders with and without lists, SBD's train_aug, and CamVid as published."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from model.labels import camvid_labels, voc_labels
+from tests.training.conftest import write_frame, write_voc
+from training.camvid import GROUPS, published_colors, split_of
+from training.datasets import get_dataset
+from training.layouts import DataError, find_frames
+
+IDS = np.array([[0, 1, 1], [2, 3, 255]], np.uint8)
+
+
+def names(root: Path, split: str) -> list[str]:
+    return [frame.name for frame in find_frames(root, split)]
+
+
+def write_plain(root: Path, *stems: str) -> Path:
+    for stem in stems:
+        write_frame(root / "images" / f"{stem}.jpg", root / "masks" / f"{stem}.png", IDS)
+    return root
+
+
+def test_a_folder_without_lists_is_split_by_the_names_alone(tmp_path: Path) -> None:
+    stems = [f"leaf{index}" for index in range(40)]
+    write_plain(tmp_path, *stems)
+    train, val = names(tmp_path, "train"), names(tmp_path, "val")
+    assert sorted(train + val) == sorted(stems)
+    assert 3 <= len(val) <= 14
+    write_plain(tmp_path, "another")
+    assert set(val) <= set(names(tmp_path, "val"))
+    assert set(train) <= set(names(tmp_path, "train"))
+
+
+def test_lists_decide_where_there_are_any(tmp_path: Path) -> None:
+    write_plain(tmp_path, "a", "b", "c")
+    (tmp_path / "train.txt").write_text("c\na\n")
+    (tmp_path / "val.txt").write_text("b\n")
+    assert (names(tmp_path, "train"), names(tmp_path, "val")) == (["c", "a"], ["b"])
+
+
+def test_folders_of_splits_decide_where_there_are_any(tmp_path: Path) -> None:
+    for split, stem in (("train", "a"), ("val", "b"), ("extra", "c")):
+        write_frame(tmp_path / "images" / split / f"{stem}.PNG", tmp_path / "masks" / split / f"{stem}.png", IDS)
+    assert [names(tmp_path, split) for split in ("train", "val", "extra")] == [["a"], ["b"], ["c"]]
+
+
+def test_half_a_set_of_lists_is_refused(tmp_path: Path) -> None:
+    write_plain(tmp_path, "a", "b")
+    (tmp_path / "train.txt").write_text("a\n")
+    with pytest.raises(DataError, match=r"neither val\.txt nor images/val; its other splits have"):
+        names(tmp_path, "val")
+
+
+def test_another_split_needs_a_list(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"neither test\.txt nor images/test"):
+        names(write_plain(tmp_path, "a"), "test")
+
+
+def test_an_image_without_a_mask_is_named(tmp_path: Path) -> None:
+    write_plain(tmp_path, *(f"leaf{index}" for index in range(9)))
+    (tmp_path / "masks" / "leaf4.png").unlink()
+    with pytest.raises(DataError, match=r"masks/leaf4\.png: no such mask"):
+        [names(tmp_path, split) for split in ("train", "val")]
+
+
+def test_an_empty_folder_is_an_empty_split(tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    with pytest.raises(DataError, match="the split 'train' is empty"):
+        names(tmp_path, "train")
+
+
+def test_a_file_is_no_folder(tmp_path: Path) -> None:
+    (tmp_path / "data").write_text("")
+    with pytest.raises(DataError, match="data is not a folder"):
+        names(tmp_path / "data", "train")
+
+
+@pytest.mark.parametrize(
+    "listing", ["a\nb\n", "/JPEGImages/a.png /SegmentationClassAug/a.png\n/JPEGImages/b.png /SegmentationClassAug/b.png\n"]
+)
+def test_train_aug_takes_sbd_s_masks(tmp_path: Path, listing: str) -> None:
+    write_voc(tmp_path, {"a": IDS, "b": IDS})
+    (tmp_path / "SegmentationClassAug").mkdir()
+    for stem in "ab":
+        Image.fromarray(IDS[::-1]).save(tmp_path / "SegmentationClassAug" / f"{stem}.png")
+    (tmp_path / "SegmentationClass" / "b.png").unlink()
+    (tmp_path / "ImageSets" / "Segmentation" / "train_aug.txt").write_text(listing)
+    split = get_dataset(tmp_path, "train_aug", voc_labels())
+    assert [frame.name for frame in split.frames] == ["a", "b"]
+    assert np.array_equal(split.mask(1), IDS[::-1])
+    assert np.array_equal(split.mask(0), IDS[::-1] if "Aug" in listing else IDS)
+
+
+CAMVID_FRAMES = {
+    "0001TP_006690": "train",
+    "0001TP_008520": "train",
+    "0001TP_008550": "test",
+    "0006R0_f03930": "train",
+    "0016E5_00390": "train",
+    "0016E5_07959": "val",
+    "0016E5_08159": "val",
+    "0016E5_08640": "train",
+    "Seq05VD_f00000": "test",
+}
+
+
+def test_camvid_s_frames_fall_into_the_usual_splits() -> None:
+    assert {name: split_of(name) for name in CAMVID_FRAMES} == CAMVID_FRAMES
+
+
+def test_camvid_as_published_is_read_in_its_colours(tmp_path: Path) -> None:
+    (tmp_path / "label_colors.txt").write_text("128 128 128\tSky\n0 128 64\t\tArchway\n128 0 0\tBuilding\n0 0 0\tVoid\n")
+    colours = np.array([[(128, 128, 128), (0, 128, 64)], [(128, 0, 0), (0, 0, 0)]], np.uint8)
+    for folder, name in (("701_StillsRaw_full", "0001TP_006690"), ("LabeledApproved_full", "0001TP_006690_L")):
+        (tmp_path / folder).mkdir()
+        Image.fromarray(colours).save(tmp_path / folder / f"{name}.png")
+    split = get_dataset(tmp_path, "train", camvid_labels())
+    assert split.mask(0).tolist() == [[0, 1], [1, 11]]
+    with pytest.raises(DataError, match="the split 'val' is empty"):
+        get_dataset(tmp_path, "val", camvid_labels())
+
+
+def test_a_class_that_camvid_does_not_have_is_named(tmp_path: Path) -> None:
+    (tmp_path / "label_colors.txt").write_text("1 2 3 Spaceship\n")
+    with pytest.raises(ValueError, match="'Spaceship' is none of CamVid's 32 classes"):
+        published_colors(tmp_path)
+
+
+def test_the_eleven_groups_hold_31_classes_each_once() -> None:
+    members = [name for group in GROUPS.values() for name in group.split()]
+    assert list(GROUPS) == camvid_labels().names
+    assert len(members) == len(set(members)) == 31

@@ -1,0 +1,67 @@
+"""Several processes on one training, as `torchrun` starts them; one process needs nothing of this."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+PATIENCE = timedelta(hours=2)  # the others wait while the first process scores the network on val
+
+
+@dataclass(frozen=True)
+class World:
+    """This process's place among all; alone by default."""
+
+    rank: int = 0
+    size: int = 1
+
+    @property
+    def first(self) -> bool:
+        """Whether this process writes files and prints."""
+        return self.rank == 0
+
+    def sum(self, value: Tensor) -> Tensor:
+        """The sum of a tensor over all processes."""
+        if self.size > 1:
+            value = value.clone()
+            dist.all_reduce(value)
+        return value
+
+    def wait(self) -> None:
+        """Returns once every process has come here."""
+        if self.size > 1:
+            dist.barrier()
+
+    def wrap(self, net: nn.Module, device: torch.device) -> nn.Module:
+        """The network with gradients averaged over processes, and on CUDA batch norms that see the whole batch."""
+        if self.size == 1:
+            return net
+        if device.type == "cuda":
+            net = nn.SyncBatchNorm.convert_sync_batchnorm(net)  # type: ignore[no-untyped-call]
+        return DistributedDataParallel(net, device_ids=[device] if device.type == "cuda" else None)
+
+
+@contextmanager
+def join(device: torch.device) -> Iterator[tuple[World, torch.device]]:
+    """This process's world and device, for as long as the block lasts: under `torchrun` several, else one.
+
+    On CUDA each process takes the GPU of its local rank.
+    """
+    if not dist.is_torchelastic_launched():
+        yield World(), device
+        return
+    if device.type == "cuda":
+        device = torch.device("cuda", dist.get_node_local_rank(0))
+        torch.cuda.set_device(device)
+    dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=PATIENCE)
+    try:
+        yield World(dist.get_rank(), dist.get_world_size()), device
+    finally:
+        dist.destroy_process_group()

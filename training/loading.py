@@ -1,0 +1,60 @@
+"""Batches of augmented crops: in an order that the seed and the epoch fix, shared out among processes and workers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Sampler
+
+from training.augmentation import AugmentedSplit
+from training.distributed import World
+from training.recipe import Recipe
+
+Batch = tuple[Tensor, Tensor]
+
+
+class EpochBatches(Sampler[list[tuple[int, int]]]):
+    """Lists of (epoch, index): one a step, holding this process's share of the step's batch.
+
+    All processes draw the same order, so that the frames of a step do not depend on how many there are.
+    """
+
+    def __init__(self, frames: int, recipe: Recipe, world: World) -> None:
+        if recipe.batch % world.size:
+            raise ValueError(f"batch must be a multiple of the {world.size} processes, got {recipe.batch}")
+        self.frames, self.recipe, self.world = frames, recipe, world
+        self.epoch = 0
+
+    def __len__(self) -> int:
+        return max(1, self.frames // self.recipe.batch)
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        generator = torch.Generator().manual_seed(self.recipe.seed * 1_000_003 + self.epoch)
+        order = torch.randperm(self.frames, generator=generator).tolist()
+        batch = min(self.recipe.batch, self.frames)
+        for start in range(0, len(self) * batch, batch):
+            yield [(self.epoch, index) for index in order[start : start + batch][self.world.rank :: self.world.size]]
+
+
+class Loader:
+    """Gives each epoch's batches of this process; its workers, where there are any, live as long as it does."""
+
+    def __init__(self, data: AugmentedSplit, recipe: Recipe, world: World, device: torch.device, workers: int) -> None:
+        self.batches = EpochBatches(len(data), recipe, world)
+        self._loader: DataLoader[Batch] = DataLoader(
+            data,
+            batch_sampler=self.batches,
+            num_workers=workers,
+            persistent_workers=workers > 0,
+            pin_memory=device.type == "cuda",
+        )
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def epoch(self, epoch: int) -> Iterator[Batch]:
+        """The batches of this epoch: uint8 images (N, 3, h, w) and int64 masks (N, h, w)."""
+        self.batches.epoch = epoch
+        return iter(self._loader)

@@ -1,0 +1,123 @@
+"""One epoch after another: the steps of a training, and what its checkpoint holds."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from contextlib import nullcontext
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+from tqdm import tqdm
+
+from model.fcn import FCN
+from model.preprocessing import Preprocessing
+from training.augmentation import AugmentedSplit
+from training.checkpoint import Progress
+from training.distributed import World
+from training.loading import Loader
+from training.losses import cross_entropy, distillation, lovasz_softmax, median_frequency_weights
+from training.optimization import Optimization
+from training.recipe import Recipe
+from training.teacher import Teacher
+
+
+class Trainer:
+    """Trains a network by a recipe, on this process's share of each batch.
+
+    The losses are those of the whole batch, however it is cut into processes and into `accumulate` parts; batch norm
+    (but on CUDA, across processes) and the Lovász loss see one part at a time.
+    """
+
+    def __init__(
+        self,
+        net: FCN,
+        data: AugmentedSplit,
+        recipe: Recipe,
+        device: torch.device,
+        world: World,
+        preprocessing: Preprocessing,
+        teacher: Teacher | None = None,
+        workers: int = 0,
+    ) -> None:
+        self.net = net.to(device).to(memory_format=torch.channels_last)
+        self.data, self.recipe, self.device, self.world = data, recipe, device, world
+        self.preprocessing, self.teacher = preprocessing, teacher
+        self.loader = Loader(data, recipe, world, device, workers)
+        self.optimization = Optimization(self.net, recipe, len(self.loader) * recipe.epochs, device)
+        self.parallel = world.wrap(self.net, device)
+        self.class_weights: Tensor | None = None
+        if recipe.class_weights == "median":
+            self.class_weights = median_frequency_weights(data.split, recipe.class_weights_power).to(device)
+
+    @property
+    def result(self) -> FCN:
+        """The averaged network where one is kept, else the trained one."""
+        return cast(FCN, self.optimization.averaged)
+
+    def train_one_epoch(self, epoch: int, progress: Progress) -> tuple[float, float]:
+        """Mean loss, and the fraction of the time spent waiting for data."""
+        self._train_mode()
+        torch.manual_seed(self.recipe.seed * 1_000_003 + epoch)
+        title = f"epoch {epoch + 1}/{self.recipe.epochs}"
+        bar = tqdm(total=len(self.loader), desc=title, unit="batch", mininterval=2, disable=not self.world.first)
+        total, waited, started = torch.zeros((), device=self.device), 0.0, time.monotonic()
+        batches = self.loader.epoch(epoch)
+        for _ in range(len(self.loader)):
+            asked = time.monotonic()
+            images, masks = next(batches)
+            waited += time.monotonic() - asked
+            loss = self._step(images.to(self.device, non_blocking=True), masks.to(self.device, non_blocking=True), progress)
+            total += loss
+            bar.update()
+        bar.close()
+        mean = float(self.world.sum(total)) / self.world.size / len(self.loader)
+        return mean, waited / (time.monotonic() - started)
+
+    def _train_mode(self) -> None:
+        self.net.train()
+        if self.recipe.freeze_batch_norm:
+            for layer in self.net.modules():
+                if isinstance(layer, nn.modules.batchnorm._BatchNorm):
+                    layer.eval()
+
+    def _step(self, images: Tensor, masks: Tensor, progress: Progress) -> Tensor:
+        labelled = self.world.sum((masks != self.data.ignore_index).sum()).clamp(min=1) / self.world.size
+        total = torch.zeros((), device=self.device)
+        parts = min(self.recipe.accumulate, len(images))
+        for index, (some, their) in enumerate(zip(images.chunk(parts), masks.chunk(parts), strict=True)):
+            last = index == parts - 1
+            quiet = isinstance(self.parallel, DistributedDataParallel) and not last
+            with cast(DistributedDataParallel, self.parallel).no_sync() if quiet else nullcontext():
+                loss = self._loss(some, their, labelled, len(some) / len(images))
+                self.optimization.backward(loss)
+            total += loss.detach()
+        if not self.optimization.step():
+            progress.skipped += 1
+        progress.step += 1
+        return total
+
+    def _loss(self, images: Tensor, masks: Tensor, labelled: Tensor, share: float) -> Tensor:
+        """The loss of a part of the step's batch, whose labelled pixels in all, and whose share of it, are given."""
+        recipe, ignored = self.recipe, self.data.ignore_index
+        inputs = self.preprocessing.normalise(images, torch.float32).contiguous(memory_format=torch.channels_last)
+        with self.optimization.autocast():
+            logits = self.parallel(inputs)
+            target = self.teacher.log_probabilities(inputs) if self.teacher else None
+        loss = recipe.label_weight * cross_entropy(logits, masks, ignored, self.class_weights, labelled)
+        if recipe.lovasz_weight:
+            loss = loss + recipe.lovasz_weight * share * lovasz_softmax(logits, masks, ignored)
+        if self.teacher and target is not None:
+            at_cells = logits[..., :: self.teacher.stride, :: self.teacher.stride]
+            loss = loss + recipe.teacher_weight * share * distillation(at_cells, target)
+        return loss
+
+    def states(self) -> dict[str, Any]:
+        """What a checkpoint needs besides the progress."""
+        return {"net": self.net.state_dict(), **self.optimization.state_dict()}
+
+    def restore(self, states: Mapping[str, Any]) -> None:
+        self.net.load_state_dict(states["net"])
+        self.optimization.load_state_dict(dict(states))
