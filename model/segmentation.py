@@ -11,7 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from model.merging import BandMerger
+from model.merging import Band, BandMerger
 from model.predictor import Predictor
 from model.scaling import LogitsScaler, Side, resize_image, working_size
 from model.tiling import Blend, Size, TilePlan, plan_tiles
@@ -66,16 +66,21 @@ def segment(
     With a temperature (1.0 for none), confidence is computed too: softmax of logits / temperature. `check` is called
     every few rows, and ends the work by raising.
     """
-    scaled = resize_image(image, plan.size)
     canvas = _Canvas((image.shape[0], image.shape[1]), num_classes, temperature)
-    merger, scaler = BandMerger(plan), LogitsScaler(plan.size, canvas.size)
     with torch.inference_mode():
-        for logits in run(plan.cut(scaled, region) for region in plan.regions):
-            if band := merger.add(logits):
-                for piece in scaler.push(band):
-                    check()
-                    canvas.write(piece.top, piece.logits)
+        for piece in merged_logits(image, plan, run):
+            check()
+            canvas.write(piece.top, piece.logits)
     return Segmentation(canvas.class_map, canvas.confidence, canvas.mean_confidence(), plan)
+
+
+def merged_logits(image: Image, plan: TilePlan, run: Run) -> Iterator[Band]:
+    """The averaged logits of an RGB image (H, W, 3) at its own size, some rows at a time from the top."""
+    scaled = resize_image(image, plan.size)
+    merger, scaler = BandMerger(plan), LogitsScaler(plan.size, (image.shape[0], image.shape[1]))
+    for logits in run(plan.cut(scaled, region) for region in plan.regions):
+        if band := merger.add(logits):
+            yield from scaler.push(band)
 
 
 def run_in_batches(predictor: Predictor, batch_tiles: int = 8) -> Run:

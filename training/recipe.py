@@ -123,12 +123,17 @@ def make_recipe(path: Path | None, changes: Mapping[str, Any]) -> Recipe:
 
 
 def parse_changes(texts: Sequence[str]) -> dict[str, Any]:
-    """Changes of a recipe written as `name=value`, each value as in TOML; raises `RecipeError`."""
-    try:
-        return tomllib.loads("\n".join(texts))
-    except tomllib.TOMLDecodeError as error:
-        message = f"a change is written as in TOML, like ema=0.99 or head='fc', got {list(texts)}: {error}"
-        raise RecipeError(message) from error
+    """Changes of a recipe written as `name=value`, each value as in TOML, the last of a name counting.
+
+    Raises `RecipeError` for what is not TOML.
+    """
+    changes: dict[str, Any] = {}
+    for text in texts:
+        try:
+            changes |= tomllib.loads(text)
+        except tomllib.TOMLDecodeError as error:
+            raise RecipeError(f"a change is written as in TOML, like ema=0.99 or head='fc', got {text!r}: {error}") from error
+    return changes
 
 
 def _check_type(name: str, value: Any, default: Any) -> None:

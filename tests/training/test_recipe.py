@@ -85,7 +85,7 @@ def test_its_dictionary_makes_it_again() -> None:
 
 
 def test_changes_are_written_as_in_toml() -> None:
-    changes = parse_changes(["ema=0.5", "scales=[1.0, 2.0]", "class_weights='median'", "freeze_batch_norm = true"])
+    changes = parse_changes(["ema=0.9", "ema=0.5", "scales=[1.0, 2.0]", "class_weights='median'", "freeze_batch_norm = true"])
     recipe = make_recipe(None, changes)
     assert (recipe.ema, recipe.scales, recipe.class_weights, recipe.freeze_batch_norm) == (0.5, (1.0, 2.0), "median", True)
 

@@ -1,0 +1,92 @@
+"""Whether confidence means what it says: expected calibration error, and the temperature that mends it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import sqrt
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from tqdm import tqdm
+
+from model.predictor import Predictor
+from model.segmentation import Options, merged_logits, plan_image, run_in_batches
+from training.datasets import Split
+
+BINS = 15
+STEP = 4  # pixels between those that are looked at, per axis: neighbours tell the same
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Logits (P, C) of the served path at labelled pixels, and their labels (P)."""
+
+    logits: Tensor
+    labels: Tensor
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """A temperature fitted on some frames, and the expected calibration error on others without and with it."""
+
+    temperature: float
+    fitted_frames: int
+    checked_frames: int
+    ece_before: float
+    ece_after: float
+
+
+def calibrate(predictor: Predictor, split: Split, options: Options) -> Calibration:
+    """Fits one temperature on every second frame of the split and checks it on the others."""
+    count = len(split.frames)
+    if count < 2:
+        raise ValueError(f"calibration needs two frames at least, one to fit on and one to check on; got {count}")
+    fitted, checked = (gather(predictor, split, options, range(first, count, 2)) for first in (0, 1))
+    temperature = round(fit_temperature(fitted), 4)
+    before, after = (expected_calibration_error(checked, t) for t in (1.0, temperature))
+    return Calibration(temperature, (count + 1) // 2, count // 2, round(before, 5), round(after, 5))
+
+
+def gather(predictor: Predictor, split: Split, options: Options, indices: range) -> Sample:
+    """The split's labelled pixels on a grid of `STEP`, with the logits that the served path gives them."""
+    run, advised = run_in_batches(predictor), predictor.manifest.preprocessing.side
+    logits, labels = [], []
+    for index in tqdm(indices, desc="gathering logits", unit="image", leave=False):
+        image, mask = split.image(index), torch.from_numpy(split.mask(index).copy())
+        plan = plan_image((image.shape[0], image.shape[1]), options, advised)
+        with torch.inference_mode():
+            whole = torch.cat([band.logits for band in merged_logits(image, plan, run)], 1)[:, ::STEP, ::STEP]
+        picked = mask[::STEP, ::STEP]
+        labelled = picked != split.labels.ignore_index
+        logits.append(whole[:, labelled].T.clone())
+        labels.append(picked[labelled].long())
+    return Sample(torch.cat(logits), torch.cat(labels))
+
+
+def fit_temperature(sample: Sample) -> float:
+    """The temperature of least negative log-likelihood (Guo et al. 2017, section 4.2), by bisection of its slope.
+
+    In the inverse temperature the likelihood is convex, so that its slope changes sign once.
+    """
+    low, high = 0.05, 20.0
+    for _ in range(40):
+        middle = sqrt(low * high)
+        low, high = (middle, high) if _slope(sample, middle) < 0 else (low, middle)
+    return 1 / sqrt(low * high)
+
+
+def _slope(sample: Sample, inverse: float) -> float:
+    """The derivative of the mean negative log-likelihood with respect to the inverse temperature."""
+    expected = (F.softmax(sample.logits * inverse, 1) * sample.logits).sum(1)
+    actual = sample.logits.gather(1, sample.labels[:, None])[:, 0]
+    return float((expected - actual).double().mean())
+
+
+def expected_calibration_error(sample: Sample, temperature: float) -> float:
+    """The mean distance of confidence and accuracy over bins of equal width, weighed by pixels (Guo et al. 2017)."""
+    confidence, predicted = F.softmax(sample.logits / temperature, 1).max(1)
+    correct = (predicted == sample.labels).double()
+    index = (confidence * BINS).long().clamp(max=BINS - 1)
+    totals = [torch.zeros(BINS, dtype=torch.float64).index_add_(0, index, v) for v in (confidence.double(), correct)]
+    return float((totals[0] - totals[1]).abs().sum() / len(correct))
