@@ -34,9 +34,10 @@ class Table:
     common: tuple[str, ...]
     rows: tuple[Row, ...]
 
-    def command(self, row: Row) -> list[str]:
-        """What to type for this row, but for `--out`."""
-        return ["fcn-train", *self.common, *row.arguments]
+    def command(self, row: Row, out: Path) -> list[str]:
+        """What to type for this row; `{out}` in its flags stands for the folder of all rows."""
+        own = [argument.replace("{out}", str(out)) for argument in row.arguments]
+        return ["fcn-train", *self.common, *own, "--name", row.name, "--out", str(out / row.name)]
 
 
 def read_table(path: Path) -> Table:
@@ -49,8 +50,8 @@ def run_rows(table: Table, out: Path, only: Sequence[str], threads: int) -> None
     """Trains each row (or those named) that has no weights file yet; a run that was killed goes on where it was."""
     for row in table.rows:
         if (not only or row.name in only) and not (out / row.name / f"{row.name}.safetensors").exists():
-            program = [sys.executable, "-m", "training.train_command", *table.command(row)[1:]]
-            options = ["--out", str(out / row.name), "--name", row.name, "--threads", str(threads), "--evaluate-every", "1000"]
+            program = [sys.executable, "-m", "training.train_command", *table.command(row, out)[1:]]
+            options = ["--threads", str(threads), "--evaluate-every", "1000"]
             subprocess.run([*program, *options], cwd=ROOT, check=True)
 
 
@@ -73,7 +74,7 @@ def results(table: Table, out: Path) -> list[dict[str, Any]]:
                     "start": manifest.training["start"],
                     "machine": manifest.training["machine"],
                     "commit": manifest.training["commit"],
-                    "command": shlex.join(table.command(row)),
+                    "command": shlex.join(table.command(row, out)),
                     "architecture": manifest.architecture.to_dict(),
                     "conditions": score["conditions"],
                 }

@@ -25,15 +25,16 @@ class EpochBatches(Sampler[list[tuple[int, int]]]):
         if recipe.batch % world.size:
             raise ValueError(f"batch must be a multiple of the {world.size} processes, got {recipe.batch}")
         self.frames, self.recipe, self.world = frames, recipe, world
+        self.taken = min(frames, recipe.frames_per_epoch or frames)
         self.epoch = 0
 
     def __len__(self) -> int:
-        return max(1, self.frames // self.recipe.batch)
+        return max(1, self.taken // self.recipe.batch)
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
         generator = torch.Generator().manual_seed(self.recipe.seed * 1_000_003 + self.epoch)
         order = torch.randperm(self.frames, generator=generator).tolist()
-        batch = min(self.recipe.batch, self.frames)
+        batch = min(self.recipe.batch, self.taken)
         for start in range(0, len(self) * batch, batch):
             yield [(self.epoch, index) for index in order[start : start + batch][self.world.rank :: self.world.size]]
 

@@ -20,7 +20,9 @@ class Recipe:
     """Hyperparameters of a training.
 
     variant to score_scales: the network's, as in `Architecture`.
+    frames_per_epoch: how many of the frames, drawn anew, an epoch takes (0: all); a checkpoint follows each.
     batch: crops of one step, over all processes, worked on in `accumulate` parts one after the other.
+    batch_loss: `mean` over the batch, or `sum`: the mean times the crops of a step.
     crop: (height, width). scales: range of the random scale, drawn evenly in its logarithm.
     color: strength of brightness, contrast and saturation jitter.
     learning_rate: the backbone's; head, scores and upsamplings learn `head_factor` times faster. It falls as
@@ -45,8 +47,10 @@ class Recipe:
     decoder: str = "aligned"
     score_scales: tuple[float, float] = (1.0, 1.0)
     epochs: int = 60
+    frames_per_epoch: int = 0
     batch: int = 8
     accumulate: int = 1
+    batch_loss: str = "mean"
     crop: tuple[int, int] = (288, 384)
     scales: tuple[float, float] = (0.5, 1.75)
     flip: float = 0.5
@@ -80,6 +84,8 @@ class Recipe:
             raise RecipeError(f"class_weights must be none or median, got {self.class_weights!r}")
         if self.autocast not in ("none", "bfloat16", "float16"):
             raise RecipeError(f"autocast must be none, bfloat16 or float16, got {self.autocast!r}")
+        if self.batch_loss not in ("mean", "sum"):
+            raise RecipeError(f"batch_loss must be mean or sum, got {self.batch_loss!r}")
         if self.optimizer not in ("adamw", "sgd"):
             raise RecipeError(f"optimizer must be adamw or sgd, got {self.optimizer!r}")
         if not 1 <= self.accumulate <= self.batch:

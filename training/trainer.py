@@ -92,7 +92,7 @@ class Trainer:
             quiet = isinstance(self.parallel, DistributedDataParallel) and not last
             with cast(DistributedDataParallel, self.parallel).no_sync() if quiet else nullcontext():
                 loss = self._loss(some, their, labelled, len(some) / len(images))
-                self.optimization.backward(loss)
+                self.optimization.backward(loss * self.recipe.batch if self.recipe.batch_loss == "sum" else loss)
             total += loss.detach()
         if not self.optimization.step():
             progress.skipped += 1

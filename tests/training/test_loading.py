@@ -28,6 +28,16 @@ def test_fewer_frames_than_a_batch_are_one_batch() -> None:
     assert [len(batch) for batch in batches(3, 8)] == [3]
 
 
+def test_an_epoch_may_take_a_part_of_the_frames_anew_each_time() -> None:
+    sampler = EpochBatches(100, Recipe(batch=4, frames_per_epoch=12), World())
+    shown = set()
+    for sampler.epoch in range(40):
+        batches = list(sampler)
+        assert [len(batch) for batch in batches] == [4, 4, 4]
+        shown |= {index for batch in batches for _, index in batch}
+    assert len(shown) > 90
+
+
 def test_seed_and_epoch_fix_the_order() -> None:
     assert batches(20, 4, epoch=2) == batches(20, 4, epoch=2)
     assert {epoch for batch in batches(20, 4, epoch=2) for epoch, _ in batch} == {2}

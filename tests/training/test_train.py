@@ -282,3 +282,10 @@ def test_each_member_of_the_family_learns_the_demo_data(make_run: Make, name: st
     train(run)
     losses = [float(row["loss"]) for row in rows(run.folder)]
     assert losses[-1] < 0.95 * losses[0]
+
+
+def test_a_summed_loss_steps_as_far_as_a_rate_times_the_batch(make_run: Make) -> None:
+    still = {"optimizer": "sgd", "clip_norm": 1e9, "epochs": 1, "ema": 0.0, "weight_decay": 0.0, "freeze_batch_norm": True}
+    summed = train(make_run("sum", batch_loss="sum", learning_rate=1e-4, **still))[0]
+    mean = train(make_run("mean", learning_rate=4e-4, **still))[0]
+    torch.testing.assert_close(state(summed), state(mean), atol=1e-5, rtol=1e-3)

@@ -1,0 +1,88 @@
+"""The family side by side: trains the rows of `models.toml`, measures each network, and writes `docs/models.json`.
+
+    python -m benchmarks.models --out runs/models
+
+The rows name their data and starts as `data/` and `start/` of the checkout. `benchmarks.documents` makes the page.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from benchmarks.trainings import ROOT, Table, read_table, results, run_rows
+from model.architecture import Architecture
+from model.builder import build_network
+from model.predictor import Predictor
+from model.weights_file import load_weights
+from training.machine import commit, machine
+
+TABLE = Path(__file__).with_name("models.toml")
+RESULTS = ROOT / "docs" / "models.json"
+TILE = (384, 480)
+REPEATS = 15
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser("benchmarks.models", description="Trains and measures the family's networks.")
+    parser.add_argument("--out", type=Path, default=Path("runs/models"))
+    parser.add_argument("--threads", type=int, default=1, help="of each training; measurements use all")
+    parser.add_argument("--measure", action="store_true", help="measure the finished rows, and write the results")
+    parser.add_argument("rows", nargs="*", help="names of rows to train (default: all)")
+    args = parser.parse_args()
+    table = read_table(TABLE)
+    if args.measure:
+        RESULTS.write_text(json.dumps(measure(table, args.out), indent=1) + "\n")
+    else:
+        run_rows(table, args.out, args.rows, args.threads)
+    return 0
+
+
+def measure(table: Table, out: Path) -> dict[str, Any]:
+    """Parameters, operations, milliseconds and scores of every finished row."""
+    rows = results(table, out)
+    predictors = [Predictor(load_weights(out / row["name"] / f"{row['name']}.safetensors")) for row in rows]
+    for row, times in zip(rows, milliseconds(predictors), strict=True):
+        architecture = Architecture.from_dict(row["architecture"])
+        row |= {"parameters": parameters(architecture), "gflops": gflops(architecture)}
+        row |= {"ms": round(statistics.median(times), 1), "ms_low": round(min(times), 1), "ms_high": round(max(times), 1)}
+    dtype = predictors[0].dtype_name if predictors else ""
+    return {"tile": TILE, "dtype": dtype, "machine": machine(), "commit": commit(), "torch": torch.__version__, "rows": rows}
+
+
+def milliseconds(predictors: list[Predictor]) -> list[list[float]]:
+    """Times of one tile through each network, taken in turns so that a slow spell of the machine meets all."""
+    tile = [np.random.default_rng(0).integers(0, 256, (*TILE, 3), dtype=np.uint8)]
+    times: list[list[float]] = [[] for _ in predictors]
+    for turn in range(REPEATS + 2):
+        for predictor, taken in zip(predictors, times, strict=True):
+            started = time.perf_counter()
+            predictor.logits(tile)
+            if turn >= 2:
+                taken.append((time.perf_counter() - started) * 1000)
+    return times
+
+
+def parameters(architecture: Architecture) -> int:
+    with torch.device("meta"):
+        return sum(parameter.numel() for parameter in build_network(architecture).parameters())
+
+
+def gflops(architecture: Architecture) -> float:
+    """Billions of floating-point operations of one tile, a multiplication and an addition being two."""
+    with torch.device("meta"), FlopCounterMode(display=False) as counter:
+        build_network(architecture).eval()(torch.empty(1, 3, *TILE))
+    return round(counter.get_total_flops() / 1e9, 2)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
