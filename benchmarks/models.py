@@ -81,7 +81,8 @@ def gflops(architecture: Architecture) -> float:
     """Billions of floating-point operations of one tile, a multiplication and an addition being two."""
     with torch.device("meta"), FlopCounterMode(display=False) as counter:
         build_network(architecture).eval()(torch.empty(1, 3, *TILE))
-    return round(counter.get_total_flops() / 1e9, 2)
+    total: int = counter.get_total_flops()
+    return round(total / 1e9, 2)
 
 
 if __name__ == "__main__":

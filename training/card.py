@@ -73,6 +73,7 @@ def card(weights: Weights) -> str:
         "## Scores\n\nOf the served path, as `fcn-evaluate` measures them: the file's tensors, through the service's tiling.",
         *_score_tables(manifest.scores),
         f"![Scores by class and training curves]({weights.name}.png)",
+        *_calibration(training),
         "## Training\n\n" + _facts(training),
         f"Command:\n\n```sh\n{training.get('command', 'unknown')}\n```",
         "## Use",
@@ -82,6 +83,19 @@ def card(weights: Weights) -> str:
         f"sha256 `{weights.sha256}`",
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _calibration(training: Mapping[str, Any]) -> list[str]:
+    """What `confidence` is worth, where that was measured."""
+    if not (found := training.get("calibration")):
+        return []
+    return [
+        "## Calibration",
+        f"Confidence is the softmax of the logits divided by a temperature of {found['temperature']:.3f}, fitted on "
+        f"{found['fitted_frames']} frames of {found['split']} and checked on the {found['checked_frames']} others: there the "
+        f"expected calibration error (15 bins; Guo et al. 2017) falls from {found['ece_before']:.4f} to "
+        f"{found['ece_after']:.4f}.",
+    ]
 
 
 def _score_tables(scores: Mapping[str, Any]) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
@@ -12,10 +12,11 @@ import torch
 from model.predictor import Predictor
 from model.segmentation import Options
 from model.tiling import parse_tile
-from model.weights_file import DEFAULT_WEIGHTS, Weights, find_weights, load_weights, save_tensors
+from model.weights_file import DEFAULT_WEIGHTS, Manifest, Weights, find_weights, load_weights, save_tensors
+from training.calibration import calibrate
 from training.card import write_card
 from training.class_mapping import parse_class_mapping
-from training.datasets import get_dataset
+from training.datasets import Split, get_dataset
 from training.evaluate import conditions, evaluate, table
 from training.label_files import find_labels
 
@@ -35,6 +36,8 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--tile", type=parse_tile, default=Options.tile)
     p.add_argument("--overlap", type=float, default=Options.overlap)
     p.add_argument("--blend", choices=("mean", "hann"), default=Options.blend)
+    p.add_argument("--shifts", type=int, default=1, help="shift-and-stitch with this many shifts per axis (default: none)")
+    p.add_argument("--calibrate", action="store_true", help="fit a temperature on every second frame, check it on the others")
     p.add_argument("--device", default="auto")
     p.add_argument("--dtype", default="auto")
     p.add_argument("--threads", type=int, default=0, help="CPU threads (default: torch's choice)")
@@ -57,14 +60,18 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _evaluate(args: argparse.Namespace) -> int:
-    if (args.record_in is None) != (args.record_as is None):
-        raise ValueError("give --record-in and --record-as together")
+    if args.record_as and args.record_in is None:
+        raise ValueError("give --record-in FILE with --record-as")
+    if args.record_in and not (args.record_as or args.calibrate):
+        raise ValueError("give --record-as NAME, or --calibrate, with --record-in")
     labels = find_labels(args.labels, args.data)
     mapping = parse_class_mapping(args.class_map, labels) if args.class_map else None
     split = get_dataset(args.data, args.split, labels, mapping)
-    predictor = Predictor(_weights(args), args.device, args.dtype)
+    predictor = Predictor(_weights(args), args.device, args.dtype, args.shifts)
     side = args.side if args.side in ("auto", "native") else int(args.side)
     options = Options(args.tile, args.overlap, args.blend, side)
+    if args.calibrate:
+        return _calibrate(args, predictor, split, options)
     matrix = evaluate(predictor, split, options, mapping)
     where = f"{len(split.frames)} frames (list {split.digest[:16]}), {conditions(predictor, options)}"
     print(table(matrix, split.labels.names))
@@ -72,6 +79,22 @@ def _evaluate(args: argparse.Namespace) -> int:
     if args.record_in:
         scores = {args.record_as: matrix.scores() | {"classes": split.labels.names, "conditions": where}}
         _record(args, scores)
+    return 0
+
+
+def _calibrate(args: argparse.Namespace, predictor: Predictor, split: Split, options: Options) -> int:
+    if args.class_map:
+        raise ValueError("confidence is that of the file's own classes: give --calibrate without --class-map")
+    if len(split.labels) != len(predictor.manifest.labels):
+        counts = f"{len(split.labels)} classes, the file {len(predictor.manifest.labels)}"
+        raise ValueError(f"the labels have {counts}; both need one number")
+    found = calibrate(predictor, split, options)
+    print(f"temperature {found.temperature}, fitted on {found.fitted_frames} frames of {split.name}")
+    print(f"expected calibration error on {found.checked_frames} others: {found.ece_before:.4f}, with it {found.ece_after:.4f}")
+    if args.record_in:
+        weights = load_weights(args.record_in)
+        training = dict(weights.manifest.training) | {"calibration": asdict(found) | {"split": split.name}}
+        _write(args.record_in, replace(weights.manifest, training=training, temperature=found.temperature), weights)
     return 0
 
 
@@ -96,6 +119,10 @@ def _record(args: argparse.Namespace, scores: dict[str, dict[str, object]]) -> N
     manifest = replace(weights.manifest, scores=dict(weights.manifest.scores) | scores, training=training)
     if args.advise:
         manifest = replace(manifest, preprocessing=replace(manifest.preprocessing, side=tuple(args.advise)))
+    _write(path, manifest, weights)
+
+
+def _write(path: Path, manifest: Manifest, weights: Weights) -> None:
     save_tensors(path, weights.tensors, manifest)
     write_card(path)
     print(f"recorded in {path} and {path.with_suffix('.md')}")

@@ -14,7 +14,7 @@ import torch
 from model.metrics import ConfusionMatrix
 from model.predictor import Predictor
 from model.segmentation import Options
-from model.weights_file import Weights, load_weights
+from model.weights_file import Weights, load_weights, save_tensors
 from training.class_mapping import parse_class_mapping
 from training.datasets import get_dataset
 from training.evaluate import conditions, evaluate, table
@@ -119,7 +119,11 @@ def test_a_score_is_recorded_beside_the_others_and_the_tensors_stay(
         (["--device", "abacus"], "device must be auto, cpu"),
         (["--dtype", "int8"], "dtype must be auto"),
         (["--advise", "512", "256"], "32 <= low <= high"),
-        (["--record-as", "mine"], "--record-in and --record-as together"),
+        (["--record-as", "mine"], "give --record-in FILE with --record-as"),
+        (["--record-in", "a.safetensors"], "give --record-as NAME, or --calibrate, with --record-in"),
+        (["--calibrate", "--class-map", "0=0,*=1"], "give --calibrate without --class-map"),
+        (["--calibrate", "--labels", "voc"], "the labels have 21 classes, the file 4"),
+        (["--shifts", "3"], "shifts must divide the scores' stride of 8, got 3"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -141,3 +145,28 @@ def test_arguments_that_cannot_be_parsed_exit_with_status_2(
         main([*arguments, *extra])
     assert caught.value.code == 2
     assert extra[0] in capsys.readouterr().err
+
+
+def test_calibration_is_stored_told_and_served(
+    arguments: list[str], narrow: Weights, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "copy.safetensors"
+    save_tensors(file, narrow.tensors, narrow.manifest)
+    assert main([*arguments, "--calibrate", "--record-in", str(file)]) == 0
+    weights = load_weights(file)
+    temperature = weights.manifest.temperature
+    assert temperature is not None
+    assert temperature != 1
+    told = weights.manifest.training["calibration"]
+    assert told["temperature"] == temperature
+    assert (told["fitted_frames"], told["checked_frames"], told["split"]) == (2, 2, "val")
+    assert f"temperature {temperature}, fitted on 2 frames of val" in capsys.readouterr().out
+    assert f"divided by a temperature of {temperature:.3f}" in file.with_suffix(".md").read_text()
+    assert main([*arguments, "--weights", str(file)]) == 0
+
+
+def test_shifts_change_the_scores(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(arguments) == 0
+    plain = capsys.readouterr().out
+    assert main([*arguments, "--shifts", "2"]) == 0
+    assert capsys.readouterr().out != plain

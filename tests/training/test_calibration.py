@@ -1,0 +1,84 @@
+"""Temperature and expected calibration error on data whose truth is known."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from model.predictor import Predictor
+from model.segmentation import Options, plan_image, run_in_batches, segment
+from model.weights_file import Weights
+from training.calibration import STEP, Sample, calibrate, expected_calibration_error, fit_temperature, gather
+from training.datasets import Split, get_dataset
+from training.label_files import read_labels
+
+
+def drawn(temperature: float, pixels: int = 60_000) -> Sample:
+    """Labels drawn from softmax(logits / temperature): that temperature is the right one."""
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(pixels, 5, generator=generator) * 4
+    labels = torch.multinomial((logits / temperature).softmax(1), 1, generator=generator)[:, 0]
+    return Sample(logits, labels)
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0, 4.0])
+def test_the_temperature_that_the_labels_were_drawn_with_is_found(temperature: float) -> None:
+    assert fit_temperature(drawn(temperature)) == pytest.approx(temperature, rel=0.05)
+
+
+def test_the_error_is_near_zero_at_the_right_temperature_and_not_at_another() -> None:
+    sample = drawn(2.0)
+    assert expected_calibration_error(sample, 2.0) < 0.01
+    assert expected_calibration_error(sample, 1.0) > 0.1
+
+
+def test_the_error_of_certain_predictions_is_the_share_of_wrong_ones() -> None:
+    labels = torch.tensor([0, 0, 0, 1])
+    logits = torch.tensor([[100.0, 0.0]]).expand(4, 2)
+    assert expected_calibration_error(Sample(logits, labels), 1.0) == pytest.approx(0.25)
+
+
+def test_bins_weigh_by_their_pixels() -> None:
+    """Half the pixels at 0.6, all right; half at 0.9, all wrong: 0.5 * 0.4 + 0.5 * 0.9."""
+    confidence = torch.tensor([0.6] * 10 + [0.9] * 10)
+    logits = torch.stack([confidence, 1 - confidence], 1).log()
+    labels = torch.tensor([0] * 10 + [1] * 10)
+    assert expected_calibration_error(Sample(logits, labels), 1.0) == pytest.approx(0.65, abs=1e-6)
+
+
+@pytest.fixture
+def split(shapes: Path) -> Split:
+    return get_dataset(shapes, "val", read_labels(str(shapes / "classes.json")))
+
+
+def test_logits_are_gathered_from_the_served_path(narrow: Weights, split: Split) -> None:
+    predictor, options = Predictor(narrow, "cpu", "float32"), Options(tile=(64, 64))
+    sample = gather(predictor, split, options, range(1, 2))
+    image, mask = split.image(1), split.mask(1)[::STEP, ::STEP]
+    plan = plan_image((image.shape[0], image.shape[1]), options, narrow.manifest.preprocessing.side)
+    served = segment(image, plan, run_in_batches(predictor), num_classes=4, temperature=1.0)
+    labelled = mask != split.labels.ignore_index
+    assert np.array_equal(sample.labels.numpy(), mask[labelled])
+    assert np.array_equal(sample.logits.argmax(1).numpy(), served.class_map[::STEP, ::STEP][labelled])
+    assert served.confidence is not None
+    found = (sample.logits.softmax(1).max(1).values * 255).round().numpy()
+    assert np.abs(found - served.confidence[::STEP, ::STEP][labelled]).max() <= 1
+
+
+def test_one_half_is_fitted_on_and_the_other_checked(narrow: Weights, split: Split) -> None:
+    predictor, options = Predictor(narrow, "cpu", "float32"), Options(tile=(64, 64))
+    found = calibrate(predictor, split, options)
+    fitted, checked = (gather(predictor, split, options, range(first, 4, 2)) for first in (0, 1))
+    assert found.temperature == pytest.approx(fit_temperature(fitted), abs=1e-3)
+    assert found.ece_before == pytest.approx(expected_calibration_error(checked, 1.0), abs=1e-4)
+    assert found.ece_after == pytest.approx(expected_calibration_error(checked, found.temperature), abs=1e-4)
+    assert (found.fitted_frames, found.checked_frames) == (2, 2)
+
+
+def test_one_frame_is_too_few(narrow: Weights, split: Split) -> None:
+    one = Split("val", split.frames[:1], split.mapping, split.source_labels, split.colors)
+    with pytest.raises(ValueError, match="one to fit on and one to check on; got 1"):
+        calibrate(Predictor(narrow, "cpu"), one, Options())
