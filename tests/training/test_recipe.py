@@ -25,6 +25,7 @@ def test_the_recipes_are_shipped() -> None:
         "fcn8s-vgg16-at-once",
         "fcn8s-vgg16-conv1x1",
         "fcn8s-vgg16",
+        "finetune",
         "voc-fcn8s-mobilenet-v2",
         "voc-start",
     ]

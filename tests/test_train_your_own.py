@@ -1,0 +1,96 @@
+"""The tutorial, followed from its folder to a served mask on generated data."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+from pathlib import Path
+
+import httpx
+import pytest
+import yaml
+from PIL import Image
+
+from model.weights_file import load_weights
+from tests.conftest import ROOT, free_port, wait_until_ready
+from tests.test_readme import checkout, run, without_setup
+from training.demo import write_demo_data
+
+__all__ = ["checkout"]
+
+TUTORIAL = (ROOT / "docs" / "train-your-own.md").read_text()
+# the tutorial's recipe, cut to what a test can wait for
+QUICK = "training/recipes/finetune.toml --epochs 1 --batch 4 --set 'crop=[96,96]' --set 'side=[96,96]' --device cpu"
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", TUTORIAL, re.MULTILINE | re.DOTALL)
+
+
+@pytest.fixture
+def folder(checkout: Path) -> Path:
+    """The checkout with the tutorial's DATA beside it: its own classes.yaml, no lists."""
+    demo, data = checkout / "demo", checkout / "DATA"
+    write_demo_data(demo, train=14, val=6)
+    shutil.copytree(demo / "JPEGImages", data / "images")
+    shutil.copytree(demo / "SegmentationClass", data / "masks")
+    (data / "classes.yaml").write_text(blocks("yaml")[0])
+    return checkout
+
+
+def test_the_tutorial_leads_to_a_served_mask(folder: Path) -> None:
+    train, evaluate, serve, ask = blocks("sh")
+    run(train.replace("training/recipes/finetune.toml", QUICK), folder)
+    weights = load_weights(folder / "runs/leaves/leaves.safetensors")
+    assert weights.manifest.labels.names == ["background", "leaf", "stem", "soil"]
+    assert weights.manifest.labels.classes[1].hex_color == "#3ca951"
+    splits = weights.manifest.training["splits"]
+    assert splits["train"]["frames"] + splits["val"]["frames"] == 20
+    run(evaluate, folder)
+    assert load_weights(folder / "runs/leaves/leaves.safetensors").manifest.temperature is not None
+    segment, service = serve.strip().splitlines()
+    run(segment, folder)
+    with Image.open(folder / "out" / "train_003.png") as overlay:
+        assert (overlay.mode, overlay.size) == ("RGB", (96, 96))
+    assert len(list((folder / "out").iterdir())) == 20
+    asked(folder, service, ask)
+
+
+def asked(folder: Path, service: str, ask: str) -> None:
+    address = f"http://127.0.0.1:{free_port()}"
+    environment = os.environ | {"SEGMENT_PORT": address.rpartition(":")[2]}
+    command = ["bash", "-c", without_setup(service.replace("make serve", "exec make serve"))]
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(command, cwd=folder, env=environment, stderr=log, stdout=log, start_new_session=True)
+    try:
+        wait_until_ready(address, process, 120)
+        told = subprocess.check_output(["bash", "-c", ask.replace("http://127.0.0.1:8000", address)], cwd=folder)
+        classes = yaml.safe_load(blocks("yaml")[0])["classes"]
+        assert json.loads(told) == classes
+        image = (folder / "DATA/images/train_003.jpg").read_bytes()
+        answer = httpx.post(f"{address}/segment?format=json", content=image).json()
+        assert {entry["name"] for entry in answer["classes"]} <= {entry["name"] for entry in classes}
+        assert (answer["image"]["width"], answer["image"]["height"]) == (96, 96)
+    finally:
+        os.killpg(process.pid, signal.SIGTERM)
+        process.wait(60)
+
+
+def test_what_the_tutorial_names_is_there() -> None:
+    for name in re.findall(r"training/recipes/[\w.-]+\.toml", TUTORIAL):
+        assert (ROOT / name).is_file(), name
+    for target in re.findall(r"\]\(([^)#:]+)\)", TUTORIAL):
+        assert (ROOT / "docs" / target).is_file(), target
+
+
+def test_each_change_that_it_advises_is_a_recipe_s() -> None:
+    from training.recipe import make_recipe, parse_changes
+
+    changes = re.findall(r"--set (?:'([^']+)'|(\S+?)[`,;:\s])", TUTORIAL)
+    assert len(changes) >= 6
+    for quoted, plain in changes:
+        make_recipe(ROOT / "training/recipes/finetune.toml", parse_changes([quoted or plain]))
