@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from model.weights_file import find_weights, load_weights
 from tests.conftest import ROOT, free_port, wait_until_ready
 from training.demo import write_demo_data
 
@@ -123,3 +124,11 @@ def test_links_and_pictures_of_the_readme_are_there() -> None:
     assert targets
     for target in targets:
         assert (ROOT / target).exists(), target
+
+
+def test_the_scores_are_those_of_the_weights() -> None:
+    scores = {"voc-fcn8s-mobilenet-v2": "VOC 2012 animals, val", "camvid-fcn8s-mobilenet-v2": "CamVid, val"}
+    for name, score in scores.items():
+        measured = load_weights(find_weights(name)).manifest.scores[score]
+        row = next(line for line in README.splitlines() if line.startswith(f"| **{name}"))
+        assert row.endswith(f"| **{measured['mean_iou']:.3f}** | {measured['pixel_accuracy']:.3f} |")

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+import torchvision
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torchvision.models import mobilenet_v2
 
 from model.architecture import Architecture
-from model.builder import build_network
+from model.builder import build, build_network
 from model.fcn import FCN
+from model.preprocessing import Preprocessing
+from model.weights_file import Weights, save_tensors
 from tests.conftest import narrow_net
-from training.starts import load_start
+from training.starts import load_start, start_preprocessing
 
 OURS = Architecture("fcn8s", "mobilenet_v2", 4, 16, "pooled", 16, 0.1)
 
@@ -138,3 +142,42 @@ def test_a_damaged_file_raises_a_value_error_that_names_it(tmp_path: Path, endin
     path.write_bytes(b"not weights at all " * 10)
     with pytest.raises(ValueError, match=rf"damaged\.{ending}"):
         load_start(build_network(OURS), str(path))
+
+
+def test_torchvision_s_vgg16_file_fills_the_paper_s_network(tmp_path: Path) -> None:
+    """A file of the published names and shapes, each tensor one number repeated, so that it is small."""
+    with torch.device("meta"):
+        layout = torchvision.models.vgg16(weights=None).state_dict()
+    file = {name: torch.tensor(float(i + 1)).expand(tensor.shape) for i, (name, tensor) in enumerate(layout.items())}
+    torch.save(file, tmp_path / "vgg16.pth")
+    assert (tmp_path / "vgg16.pth").stat().st_size < 100_000
+    net = build("fcn8s", "vgg16", 21, decoder="padded", head_width=4096)
+    new = load_start(net, str(tmp_path / "vgg16.pth"))
+    assert all(
+        float(net.get_parameter(f"backbone.{n}").detach()[0].max()) == t.max() for n, t in file.items() if "features" in n
+    )
+    assert float(net.get_parameter("head.fc6.weight").detach()[5, 5, 3, 3]) == file["classifier.0.weight"].max()
+    assert float(net.get_parameter("head.fc7.bias").detach()[7]) == file["classifier.3.bias"].max()
+    assert {name.split(".")[0] for name in new} >= {"score_fr", "score_pool4", "score_pool3", "upscore8"}
+    torch.save({n: t for n, t in file.items() if n != "features.28.bias"}, tmp_path / "short.pth")
+    with pytest.raises(ValueError, match=r"lacks 1 tensors of a vgg16, features\.28\.bias first"):
+        load_start(net, str(tmp_path / "short.pth"))
+
+
+def test_pixels_are_fed_as_the_start_was(tmp_path: Path, narrow: Weights) -> None:
+    net = build_network(OURS)
+    assert start_preprocessing(net, "none") == Preprocessing()
+    assert start_preprocessing(net, "imagenet").mean == (0.485, 0.456, 0.406)
+    torch.save({}, tmp_path / "published.pth")
+    assert start_preprocessing(net, str(tmp_path / "published.pth")).std == (0.229, 0.224, 0.225)
+    fed = replace(narrow.manifest, preprocessing=Preprocessing(mean=(0.1, 0.2, 0.3), side=(64, 64)))
+    save_tensors(tmp_path / "ours.safetensors", narrow.tensors, fed)
+    assert start_preprocessing(net, str(tmp_path / "ours.safetensors")).mean == (0.1, 0.2, 0.3)
+
+
+def test_a_start_may_be_a_name_in_weights() -> None:
+    net = build("fcn8s", "mobilenet_v2", 5, output_stride=16, head="pooled")
+    new = load_start(net, "voc-fcn8s-mobilenet-v2")
+    assert {name.split(".")[0] for name in new} == {"score_fr", "score_pool4", "score_pool3", "upscore_pool4"}
+    with pytest.raises(ValueError, match="no weights file 'voc-fcn9s'"):
+        load_start(net, "voc-fcn9s")
