@@ -12,7 +12,7 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from benchmarks.trainings import ROOT, by_name, markdown_table, read_table
+from benchmarks.trainings import ROOT, Row, by_name, markdown_table, read_table
 from model.weights_file import find_weights, load_weights
 
 DOCS = ROOT / "docs"
@@ -87,9 +87,9 @@ def accuracy_page() -> str:
     seeds = [found[name]["mean_iou"] for name in ("base", "seed1", "seed2") if name in found]
     table = [
         (
-            row.what,
+            f"*{row.name}*: {row.what}",
             f"{found[row.name]['mean_iou']:.3f}",
-            "" if row.name == "base" else f"{found[row.name]['mean_iou'] - base['mean_iou']:+.3f}",
+            _difference(row, found),
             f"{found[row.name]['iou']['Pole']:.2f}",
             f"{found[row.name]['minutes']:.1f}",
             row.kept,
@@ -103,7 +103,7 @@ def accuracy_page() -> str:
         calibrated=_calibrated(),
         steps=base["steps"],
         minutes=f"{base['minutes']:.0f}",
-        table=markdown_table(["change", "mean IoU", "against the base", "IoU of poles", "minutes", "kept"], table),
+        table=markdown_table(["change", "mean IoU", "difference", "IoU of poles", "minutes", "kept"], table),
         seeds=", ".join(f"{seed:.3f}" for seed in seeds),
         noise=f"{max(seeds) - min(seeds):.3f}",
         machine=base["machine"],
@@ -112,6 +112,14 @@ def accuracy_page() -> str:
         found_from=f"{100 * failures['found_from']:g}",
         rare=_rare(failures["rare"]),
     )
+
+
+def _difference(row: Row, found: Mapping[str, Mapping[str, Any]]) -> str:
+    if row.name == "base":
+        return ""
+    beside = row.beside or "base"
+    difference = found[row.name]["mean_iou"] - found[beside]["mean_iou"]
+    return f"{difference:+.3f}" if beside == "base" else f"{difference:+.3f} against *{beside}*"
 
 
 def _published() -> str:

@@ -18,13 +18,17 @@ ROOT = Path(__file__).parent.parent
 
 @dataclass(frozen=True)
 class Row:
-    """One training: what it is called, what it shows, and the flags that it adds to the common ones."""
+    """One training: what it is called, what it shows, and the flags that it adds to the common ones.
+
+    beside: the row that it differs from in one thing; the first one without it.
+    """
 
     name: str
     what: str
     arguments: tuple[str, ...]
     kept: str = ""
     note: str = ""
+    beside: str = ""
 
 
 @dataclass(frozen=True)

@@ -69,8 +69,9 @@ def test_every_published_row_is_a_recipe_that_builds(program: object) -> None:
 
 def test_ablation_rows_change_one_thing_each() -> None:
     table = read_table(accuracy.TABLE)
-    base = table.rows[0].arguments
+    arguments = {row.name: row.arguments for row in table.rows}
     for row in table.rows[1:]:
+        base = arguments[row.beside or "base"]
         args, start = parser().parse_args([*table.common, *row.arguments]), parser().parse_args([*table.common, *base])
         changed = {name for name, value in vars(args).items() if value != getattr(start, name)}
         added = [change for change in args.set if change not in start.set]
