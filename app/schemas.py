@@ -8,6 +8,7 @@ from fastapi import Query
 from pydantic import BaseModel, Field
 
 from imaging.answer import Format, MaskEncoding
+from model.scaling import SIDES
 from model.tiling import Blend
 
 
@@ -18,7 +19,7 @@ class SegmentQuery(BaseModel):
     mask: MaskEncoding = Field("rle", description="with JSON: how the class map is written; array up to 4 megapixels")
     blend: Blend | None = Field(None, description="how overlapping logits are averaged (default: the server's)")
     overlap: float | None = Field(None, ge=0, le=0.5, description="fraction of a tile shared with its neighbour")
-    side: Literal["auto", "native"] | Annotated[int, Field(ge=32, le=16384)] = Field(
+    side: Literal["auto", "native"] | Annotated[int, Field(ge=SIDES[0], le=SIDES[1])] = Field(
         "auto",
         description="size to work at: `native`, the longer side in pixels, or `auto` (the range that the weights advise)",
     )

@@ -52,6 +52,8 @@ def read_table(path: Path) -> Table:
 
 def run_rows(table: Table, out: Path, only: Sequence[str], threads: int) -> None:
     """Trains each row (or those named) that has no weights file yet; a run that was killed goes on where it was."""
+    if unknown := sorted(set(only) - {row.name for row in table.rows}):
+        raise SystemExit(f"no rows {unknown}; there are {[row.name for row in table.rows]}")
     for row in table.rows:
         if (not only or row.name in only) and not (out / row.name / f"{row.name}.safetensors").exists():
             program = [sys.executable, "-m", "training.train_command", *table.command(row, out)[1:]]

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
 import torch
 from tqdm import tqdm
@@ -18,6 +18,7 @@ from imaging.decoding import Limits, decode
 from imaging.errors import ImageError
 from model.device import DTYPES, DeviceError, available_cores
 from model.predictor import Predictor
+from model.scaling import Side, parse_side
 from model.segmentation import Options, plan_image, run_in_batches, segment
 from model.tiling import Blend, TilingError, parse_tile
 from model.weights_file import DEFAULT_WEIGHTS, WeightsError, find_weights, load_weights
@@ -54,12 +55,11 @@ def parser() -> argparse.ArgumentParser:
     return p
 
 
-def _side(text: str) -> Any:
-    if text in ("auto", "native"):
-        return text
-    if text.isdecimal() and 32 <= int(text) <= 16384:
-        return int(text)
-    raise argparse.ArgumentTypeError(f"side must be auto, native or 32 to 16384, got {text!r}")
+def _side(text: str) -> Side:
+    try:
+        return parse_side(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def _alpha(text: str) -> float:

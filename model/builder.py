@@ -52,11 +52,17 @@ def load_published_backbone(net: FCN) -> None:
 def load_classifier(net: FCN, state: Mapping[str, Tensor]) -> None:
     """Loads a torchvision classifier's state dict into the backbone, and VGG16's fc6 and fc7 into the head.
 
-    Strict: a tensor of the backbone that is missing or of another shape raises `ValueError`.
+    Strict: a tensor of them that is missing or of another shape raises `ValueError`.
     """
     net.backbone.load_state_dict(_backbone_state(net, state))
-    if net.architecture.backbone == "vgg16" and net.architecture.head == "fc" and net.architecture.head_width == 4096:
+    if takes_classifier(net):
         net.head.load_state_dict(_fully_convolutional(state))
+
+
+def takes_classifier(net: FCN) -> bool:
+    """Whether the head is VGG16's own, fc6 and fc7 at their published width."""
+    architecture = net.architecture
+    return (architecture.backbone, architecture.head, architecture.head_width) == ("vgg16", "fc", 4096)
 
 
 def _backbone_state(net: FCN, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -79,6 +85,9 @@ def _backbone_state(net: FCN, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def _fully_convolutional(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """VGG16's two fully connected layers as convolutions (Long et al. 2015, section 3.1)."""
+    wanted = [f"classifier.{index}.{kind}" for index in (0, 3) for kind in ("weight", "bias")]
+    if missing := [name for name in wanted if name not in state]:
+        raise ValueError(f"the file lacks {missing[0]}, which becomes part of the head; give a file of the whole classifier")
     return {
         "fc6.weight": state["classifier.0.weight"].view(4096, 512, 7, 7),
         "fc6.bias": state["classifier.0.bias"],

@@ -16,6 +16,18 @@ from model.tiling import Size
 
 Side = Literal["auto", "native"] | int
 CHUNK_ROWS = 64
+SIDES = (32, 16384)
+
+
+def parse_side(text: str) -> Side:
+    """The side written `auto`, `native` or as a number; raises `ValueError`."""
+    if text == "auto":
+        return "auto"
+    if text == "native":
+        return "native"
+    if text.isdecimal() and SIDES[0] <= int(text) <= SIDES[1]:
+        return int(text)
+    raise ValueError(f"side must be auto, native or {SIDES[0]} to {SIDES[1]}, got {text!r}")
 
 
 def working_size(size: Size, side: Side, advised: tuple[int, int]) -> Size:

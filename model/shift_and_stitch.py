@@ -26,6 +26,8 @@ class ShiftAndStitch(nn.Module):
         stride = net.upscore_final.stride
         if shifts < 1 or stride % shifts:
             raise ValueError(f"shifts must divide the scores' stride of {stride}, got {shifts}")
+        if shifts == stride and net.backbone.grid == "half_pixel":
+            raise ValueError(f"cells of this backbone lie between pixels: shifts must be below {stride}, got {shifts}")
         self.net, self.shifts, self.step = net, shifts, stride // shifts
         # on a half-pixel grid the finer cells begin before the coarse ones
         self.first = 0 if net.backbone.grid == "corner" else -(stride - self.step) // 2

@@ -17,17 +17,25 @@ from training.recipe import Recipe
 CACHE_BYTES = 4 << 30
 
 
+def mixed(*numbers: int) -> int:
+    """One seed of several numbers, below 2**63."""
+    seed = 0
+    for number in numbers:
+        seed = (seed * 1_000_003 + number) % (1 << 63)
+    return seed
+
+
 class AugmentedSplit(Dataset[tuple[Tensor, Tensor]]):
     """Crops of a split: uint8 images (3, h, w) and int64 masks (h, w).
 
     Keys are (epoch, index); random choices depend on these and the seed alone, so that a resumed training sees the
-    same crops. Frames are kept once decoded, as long as they take less memory than `CACHE_BYTES`.
+    same crops. Frames are kept once decoded, up to this share of `CACHE_BYTES`: each worker keeps its own.
     """
 
-    def __init__(self, split: Split, recipe: Recipe) -> None:
+    def __init__(self, split: Split, recipe: Recipe, sharers: int = 1) -> None:
         self.split, self.recipe = split, recipe
         self.ignore_index = split.labels.ignore_index
-        self._cached_bytes = 0
+        self._free_bytes = CACHE_BYTES // sharers
         self._cache: dict[int, tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]] = {}
         self._finish = v2.Compose(
             [
@@ -46,7 +54,7 @@ class AugmentedSplit(Dataset[tuple[Tensor, Tensor]]):
         image = tv_tensors.Image(torch.from_numpy(pixels).permute(2, 0, 1))
         mask = tv_tensors.Mask(torch.from_numpy(ids)[None])
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed((self.recipe.seed * 1_000_003 + epoch) * 1_000_003 + index)
+            torch.default_generator.manual_seed(mixed(self.recipe.seed, epoch, index))
             image, mask = self._finish(*self._pad(*self._scale(image, mask)))
         return image.as_subclass(Tensor), mask[0].as_subclass(Tensor).long()
 
@@ -55,9 +63,9 @@ class AugmentedSplit(Dataset[tuple[Tensor, Tensor]]):
             return self._cache[index]
         frame = self.split.image(index).copy(), self.split.mask(index).copy()
         size = frame[0].nbytes + frame[1].nbytes
-        if self._cached_bytes + size <= CACHE_BYTES:
+        if size <= self._free_bytes:
             self._cache[index] = frame
-            self._cached_bytes += size
+            self._free_bytes -= size
         return frame
 
     def _scale(self, image: tv_tensors.Image, mask: tv_tensors.Mask) -> tuple[Tensor, Tensor]:

@@ -15,6 +15,7 @@ from model.segmentation import Options, merged_logits, plan_image, run_in_batche
 from training.datasets import Split
 
 BINS = 15
+RANGE = (0.05, 20.0)  # of the temperatures that are looked for
 STEP = 4  # pixels between those that are looked at, per axis: neighbours tell the same
 
 
@@ -35,6 +36,11 @@ class Calibration:
     checked_frames: int
     ece_before: float
     ece_after: float
+
+    @property
+    def at_the_edge(self) -> bool:
+        """Whether no temperature within `RANGE` was best: the logits tell nothing, or are never wrong."""
+        return not 1.01 * RANGE[0] < self.temperature < 0.99 * RANGE[1]
 
 
 def calibrate(predictor: Predictor, split: Split, options: Options) -> Calibration:
@@ -67,12 +73,15 @@ def gather(predictor: Predictor, split: Split, options: Options, indices: range)
 def fit_temperature(sample: Sample) -> float:
     """The temperature of least negative log-likelihood (Guo et al. 2017, section 4.2), by bisection of its slope.
 
-    In the inverse temperature the likelihood is convex, so that its slope changes sign once.
+    In the inverse temperature the likelihood is convex, so that its slope changes sign once; where it does not, as for
+    logits that tell nothing, an end of `RANGE` is given. Raises `ValueError` without labelled pixels.
     """
-    low, high = 0.05, 20.0
+    if not len(sample.labels):
+        raise ValueError("no labelled pixel to fit a temperature on")
+    low, high = 1 / RANGE[1], 1 / RANGE[0]
     for _ in range(40):
         middle = sqrt(low * high)
-        low, high = (middle, high) if _slope(sample, middle) < 0 else (low, middle)
+        low, high = (middle, high) if _slope(sample, middle) <= 0 else (low, middle)
     return 1 / sqrt(low * high)
 
 

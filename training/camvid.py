@@ -7,13 +7,13 @@ from pathlib import Path
 from model.labels import Color, LabelError, camvid_labels
 
 FRAMES, MASKS, COLORS = "701_StillsRaw_full", "LabeledApproved_full", "label_colors.txt"
-# the grouping of the SegNet tutorial (Badrinarayanan, Kendall & Cipolla 2017)
+# the eleven classes of SegNet (Badrinarayanan, Kendall & Cipolla 2017), grouped as MathWorks' `camvidPixelLabelIDs` does
 GROUPS = {
     "Sky": "Sky",
     "Building": "Archway Bridge Building Tunnel Wall",
     "Pole": "Column_Pole TrafficCone",
-    "Road": "LaneMkgsDriv LaneMkgsNonDriv Road RoadShoulder",
-    "Pavement": "ParkingBlock Sidewalk",
+    "Road": "LaneMkgsDriv LaneMkgsNonDriv Road",
+    "Pavement": "ParkingBlock RoadShoulder Sidewalk",
     "Tree": "Tree VegetationMisc",
     "SignSymbol": "Misc_Text SignSymbol TrafficLight",
     "Fence": "Fence",
@@ -29,9 +29,10 @@ def split_of(name: str) -> str:
     val is the part of 0016E5 that was labelled at 15 Hz; test is Seq05VD and the second half of 0001TP.
     """
     sequence, _, number = name.partition("_")
-    if sequence == "Seq05VD" or (sequence == "0001TP" and int(number) > 8520):
+    frame = int(number) if number.isdecimal() else 0
+    if sequence == "Seq05VD" or (sequence == "0001TP" and frame > 8520):
         return "test"
-    if sequence == "0016E5" and number.isdecimal() and 7959 <= int(number) <= 8159:
+    if sequence == "0016E5" and 7959 <= frame <= 8159:
         return "val"
     return "train"
 

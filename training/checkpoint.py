@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -33,7 +34,10 @@ def load_checkpoint(folder: Path, identity: dict[str, Any]) -> tuple[Progress, d
     path = folder / FILE
     if not path.is_file():
         return None
-    content = torch.load(path, map_location="cpu", weights_only=True)
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, UnpicklingError, KeyError, EOFError) as error:
+        raise ValueError(f"{path} is damaged: {error}; remove it to begin anew") from error
     if different := sorted(k for k in identity if content["identity"].get(k) != identity[k]):
         raise ValueError(f"{path} is of a training with other {different}; give another --out or remove it")
     return Progress(**content["progress"]), content["states"]

@@ -10,8 +10,9 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
-from imaging.decoding import Limits, decode, read_size
-from model.labels import LabelSet
+from imaging.decoding import Limits, decode
+from imaging.errors import ImageError
+from model.labels import LabelSet, camvid_labels
 from training import camvid
 from training.class_mapping import ClassMapping, identity
 from training.layouts import DataError, Frame, find_frames
@@ -38,24 +39,37 @@ class Split:
         return hashlib.sha256("\n".join(frame.name for frame in self.frames).encode()).hexdigest()
 
     def image(self, index: int) -> npt.NDArray[np.uint8]:
-        """The image as uint8 RGB (H, W, 3)."""
-        return decode(self.frames[index].image.read_bytes(), Limits())
+        """The image as uint8 RGB (H, W, 3); raises `DataError` naming the file."""
+        path = self.frames[index].image
+        try:
+            return decode(path.read_bytes(), Limits())
+        except ImageError as error:
+            raise DataError(f"{path}: {error}") from error
 
     def mask(self, index: int) -> npt.NDArray[np.uint8]:
-        """The mask as uint8 ids (H, W) after the mapping; raises `DataError` or `MaskError` naming the file."""
-        frame = self.frames[index]
-        ids = read_mask(frame.mask, self.source_labels, self.colors)
-        if ids.shape != (size := read_size(frame.image.read_bytes(), Limits())):
-            raise DataError(f"{frame.mask}: the mask is {ids.shape}, its image {size}; both need one size")
-        return self.mapping(ids)
+        """The mask as uint8 ids (H, W) after the mapping; raises `MaskError` naming the file."""
+        return self.mapping(read_mask(self.frames[index].mask, self.source_labels, self.colors))
 
     def check(self) -> None:
-        """Reads every mask once, so that a wrong one is named before a training and not in its midst."""
-        labelled = False
-        for index in tqdm(range(len(self.frames)), desc=f"checking {self.name}", unit="mask", leave=False):
-            labelled |= bool((self.mask(index) != self.labels.ignore_index).any())
-        if not labelled:
-            raise DataError(f"no pixel of the split {self.name!r} bears a label")
+        """Reads every frame once, so that a wrong one is named before a training and not in its midst."""
+        seen: set[int] = set()
+        for index in tqdm(range(len(self.frames)), desc=f"checking {self.name}", unit="frame", leave=False):
+            image, mask = self.image(index), self.mask(index)
+            if mask.shape != image.shape[:2]:
+                sizes = f"{mask.shape}, its image {image.shape[:2]}"
+                raise DataError(f"{self.frames[index].mask}: the mask is {sizes}; both need one size")
+            seen.update(np.unique(mask).tolist())
+        self._check_classes(seen - {self.labels.ignore_index})
+
+    def _check_classes(self, seen: set[int]) -> None:
+        names = self.labels.names
+        if len(seen) >= min(2, len(names)):
+            return
+        found = ", ".join(names[index] for index in sorted(seen)) or "none"
+        raise DataError(
+            f"the masks of the split {self.name!r} show {found} of {len(names)} classes, and nothing can be learnt from that; "
+            f"masks hold class ids (0 to {len(names) - 1}), and 255 is void, not an object"
+        )
 
 
 def get_dataset(root: Path, split: str, labels: LabelSet, mapping: ClassMapping | None = None) -> Split:
@@ -64,6 +78,6 @@ def get_dataset(root: Path, split: str, labels: LabelSet, mapping: ClassMapping 
     Raises `DataError` where none is found, a listed file is missing, or the split is empty.
     """
     frames = tuple(find_frames(root, split))
-    published = (root / camvid.FRAMES).is_dir() and (root / camvid.COLORS).is_file()
+    published = labels == camvid_labels() and (root / camvid.COLORS).is_file()
     colors = camvid.published_colors(root) if published else label_colors(labels)
     return Split(split, frames, mapping or identity(labels), labels, colors)

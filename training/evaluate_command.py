@@ -7,9 +7,8 @@ import sys
 from dataclasses import asdict, replace
 from pathlib import Path
 
-import torch
-
 from model.predictor import Predictor
+from model.scaling import parse_side
 from model.segmentation import Options
 from model.tiling import parse_tile
 from model.weights_file import DEFAULT_WEIGHTS, Manifest, Weights, find_weights, load_weights, save_tensors
@@ -19,6 +18,7 @@ from training.class_mapping import parse_class_mapping
 from training.datasets import Split, get_dataset
 from training.evaluate import conditions, evaluate, table
 from training.label_files import find_labels
+from training.machine import set_threads
 
 SKIPS = ("score_pool3.", "score_pool4.")
 
@@ -50,9 +50,8 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str] | None = None) -> int:
     args = parser().parse_args(argv)
-    if args.threads:
-        torch.set_num_threads(args.threads)
     try:
+        set_threads(args.threads)
         return _evaluate(args)
     except (ValueError, OSError) as error:
         print(f"fcn-evaluate: {error}", file=sys.stderr)
@@ -62,18 +61,25 @@ def main(argv: list[str] | None = None) -> int:
 def _evaluate(args: argparse.Namespace) -> int:
     if args.record_as and args.record_in is None:
         raise ValueError("give --record-in FILE with --record-as")
+    if args.record_in and not args.record_in.is_file():
+        raise ValueError(f"--record-in must be a weights file, got {args.record_in}")
     if args.record_in and not (args.record_as or args.calibrate):
         raise ValueError("give --record-as NAME, or --calibrate, with --record-in")
     labels = find_labels(args.labels, args.data)
     mapping = parse_class_mapping(args.class_map, labels) if args.class_map else None
     split = get_dataset(args.data, args.split, labels, mapping)
     predictor = Predictor(_weights(args), args.device, args.dtype, args.shifts)
-    side = args.side if args.side in ("auto", "native") else int(args.side)
+    side = parse_side(args.side)
     options = Options(args.tile, args.overlap, args.blend, side)
     if args.calibrate:
         return _calibrate(args, predictor, split, options)
-    matrix = evaluate(predictor, split, options, mapping)
-    where = f"{len(split.frames)} frames (list {split.digest[:16]}), {conditions(predictor, options)}"
+    # a file that was trained with this mapping gives its ids already
+    mapped = None if mapping and predictor.manifest.labels.names == mapping.labels.names else mapping
+    if mapped and len(predictor.manifest.labels) != len(labels):
+        counts = f"{len(predictor.manifest.labels)} classes, the labels {len(labels)}"
+        raise ValueError(f"--class-map maps ids of the labels: the file has {counts}; both need one number")
+    matrix = evaluate(predictor, split, options, mapped)
+    where = f"{len(split.frames)} frames (list {split.digest[:16]}), {conditions(predictor, options)}{_changes(args)}"
     print(table(matrix, split.labels.names))
     print(f"{predictor.weights.name} {predictor.weights.sha256[:16]}, {where}")
     if args.record_in:
@@ -82,7 +88,21 @@ def _evaluate(args: argparse.Namespace) -> int:
     return 0
 
 
+def _changes(args: argparse.Namespace) -> str:
+    """What flags changed of the network, for the score's conditions."""
+    shifts = f"; shift-and-stitch {args.shifts}x{args.shifts}" if args.shifts != 1 else ""
+    return shifts + ("; skips' scores at zero" if args.without_skips else "")
+
+
 def _calibrate(args: argparse.Namespace, predictor: Predictor, split: Split, options: Options) -> int:
+    if args.record_in and load_weights(args.record_in).sha256 != predictor.weights.sha256:
+        raise ValueError(
+            "a temperature belongs to the file that it was fitted for: give --weights and --record-in the same one"
+        )
+    if args.without_skips or args.shifts != 1 or args.advise:
+        raise ValueError(
+            "a temperature is for the file as it is served: give --calibrate without --without-skips, --shifts, --advise"
+        )
     if args.class_map:
         raise ValueError("confidence is that of the file's own classes: give --calibrate without --class-map")
     if len(split.labels) != len(predictor.manifest.labels):
@@ -91,6 +111,8 @@ def _calibrate(args: argparse.Namespace, predictor: Predictor, split: Split, opt
     found = calibrate(predictor, split, options)
     print(f"temperature {found.temperature}, fitted on {found.fitted_frames} frames of {split.name}")
     print(f"expected calibration error on {found.checked_frames} others: {found.ece_before:.4f}, with it {found.ece_after:.4f}")
+    if found.at_the_edge:
+        print("that temperature is the edge of what is looked for: these logits are never wrong, or tell nothing of the labels")
     if args.record_in:
         weights = load_weights(args.record_in)
         training = dict(weights.manifest.training) | {"calibration": asdict(found) | {"split": split.name}}

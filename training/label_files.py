@@ -66,6 +66,8 @@ def _entries(classes: Sequence[Any]) -> list[dict[str, Any]]:
         given: Mapping[str, Any] = {"id": index, "name": entry} if isinstance(entry, str) else entry
         if not isinstance(given, Mapping) or not isinstance(given.get("id"), int):
             raise LabelError(f"class {index} must be a name or have id, name and color, got {entry!r}")
+        if "color" in given and not isinstance(given["color"], str):
+            raise LabelError(f"class {index}: color must be a text like '#3ca951' (in YAML, in quotes), got {given['color']!r}")
         red, green, blue = voc_color(given["id"])
         entries.append({"color": f"#{red:02x}{green:02x}{blue:02x}", **given})
     return entries

@@ -43,17 +43,22 @@ def find_frames(root: Path, split: str) -> list[Frame]:
     else:
         raise DataError(f"{root} has none of the known layouts: {LAYOUTS}")
     if not frames:
-        raise DataError(f"{root}: the split {split!r} is empty")
+        raise DataError(f"{root}: the split {split!r} is empty; for plain folders, train.txt and val.txt can list the frames")
     return frames
 
 
 def _voc(root: Path, split: str) -> list[Frame]:
     """Lists hold names, or, as SBD's train_aug is often passed on, pairs of paths."""
-    lines = [line.split() for line in _listing(root / "ImageSets" / "Segmentation", split).splitlines() if line.strip()]
     frames = []
-    for words in lines:
-        name = Path(words[0]).stem if len(words) == 2 else words[0]
-        mask = root / words[1].lstrip("/") if len(words) == 2 else _voc_mask(root, name)
+    for line in _listing(root / "ImageSets" / "Segmentation", split).splitlines():
+        words = line.split()
+        if len(words) == 2 and words[1].endswith(".png"):
+            name, mask = Path(words[0]).stem, root / words[1].lstrip("/")
+        elif words:
+            name = line.strip()
+            mask = _voc_mask(root, name)
+        else:
+            continue
         frames.append(_frame(name, root / "JPEGImages" / name, mask))
     return frames
 
@@ -65,14 +70,14 @@ def _voc_mask(root: Path, name: str) -> Path:
 
 
 def _plain(root: Path, split: str) -> list[Frame]:
-    """By `train.txt` and `val.txt`, by `images/train` and `masks/train`, else every fifth frame is val."""
+    """By `train.txt` and `val.txt`, by `images/train` and `masks/train`, else about one frame in five is val."""
     images, masks = root / "images", root / "masks"
     if (root / f"{split}.txt").is_file():
-        names = _listing(root, split).split()
+        names = [_without_ending(line.strip()) for line in _listing(root, split).splitlines() if line.strip()]
     elif (images / split).is_dir():
         images, masks = images / split, masks / split
         names = _stems(images)
-    elif any((images / other).is_dir() for other in ("train", "val")) or (root / "train.txt").is_file():
+    elif any((images / other).is_dir() or (root / f"{other}.txt").is_file() for other in ("train", "val")):
         raise DataError(f"{root} has neither {split}.txt nor images/{split}; its other splits have")
     elif split in ("train", "val"):
         names = [name for name in _stems(images) if _is_val(name) == (split == "val")]
@@ -84,6 +89,10 @@ def _plain(root: Path, split: str) -> list[Frame]:
 def _is_val(name: str) -> bool:
     """By the name alone, so that frames which are added later move none of the others."""
     return int(hashlib.sha256(name.encode()).hexdigest(), 16) % ONE_IN == 0
+
+
+def _without_ending(name: str) -> str:
+    return name.removesuffix(Path(name).suffix) if Path(name).suffix.lower() in IMAGE_ENDINGS else name
 
 
 def _stems(folder: Path) -> list[str]:
@@ -114,7 +123,8 @@ def _frame(name: str, stem: Path, mask: Path) -> Frame:
     endings = (*IMAGE_ENDINGS, *(ending.upper() for ending in IMAGE_ENDINGS))
     image = _first_file([stem.with_name(stem.name + ending) for ending in endings])
     if image is None or not mask.is_file():
-        raise DataError(f"{stem if image is None else mask}: no such {'image' if image is None else 'mask'}")
+        missing = f"{mask}: no such mask" if image else f"{stem}: no such image (with {', '.join(IMAGE_ENDINGS)})"
+        raise DataError(missing)
     return Frame(name, image, mask)
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
-from training.augmentation import AugmentedSplit
+from training.augmentation import AugmentedSplit, mixed
 from training.distributed import World
 from training.recipe import Recipe
 
@@ -32,7 +32,7 @@ class EpochBatches(Sampler[list[tuple[int, int]]]):
         return max(1, self.taken // self.recipe.batch)
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        generator = torch.Generator().manual_seed(self.recipe.seed * 1_000_003 + self.epoch)
+        generator = torch.Generator().manual_seed(mixed(self.recipe.seed, self.epoch))
         order = torch.randperm(self.frames, generator=generator).tolist()
         batch = min(self.recipe.batch, self.taken)
         for start in range(0, len(self) * batch, batch):

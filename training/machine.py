@@ -27,3 +27,11 @@ def commit() -> str:
     except OSError:
         return "unknown"
     return result.stdout.strip() or "unknown"
+
+
+def set_threads(threads: int) -> None:
+    """Uses this many CPU threads; 0 leaves torch's choice. Raises `ValueError` for less."""
+    if threads < 0:
+        raise ValueError(f"threads must be 0 or more, got {threads}")
+    if threads:
+        torch.set_num_threads(threads)

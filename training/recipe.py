@@ -28,7 +28,8 @@ class Recipe:
     learning_rate: the backbone's; head, scores and upsamplings learn `head_factor` times faster. It falls as
         (1 - step/steps) ** power (poly, Liu et al. 2015) after `warmup` steps.
     optimizer: `adamw`, or `sgd` with `momentum`.
-    class_weights: `none`, or `median` (median frequency / frequency, Eigen & Fergus 2015) to `class_weights_power`.
+    class_weights: `none`, or `median` (median frequency / frequency, after Eigen & Fergus 2015, but with frequencies
+        over all labelled pixels), to the power `class_weights_power`.
     label_weight, lovasz_weight: of the cross-entropy and of the Lovász-softmax loss beside it.
     teacher_weight: of the divergence from the teacher (Hinton et al. 2015), whose probabilities are averaged over
         `teacher_scales` and left-right flips.
@@ -80,6 +81,15 @@ class Recipe:
             raise RecipeError(f"batch must be at least 1 and epochs at least 0, got {self.batch} and {self.epochs}")
         if not 0 < self.scales[0] <= self.scales[1]:
             raise RecipeError(f"scales must be 0 < low <= high, got {self.scales}")
+        for name in ("flip", "ema"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise RecipeError(f"{name} must be 0 to 1, got {getattr(self, name)}")
+        if min(self.crop) < 1:
+            raise RecipeError(f"crop must be (height, width) of at least 1, got {self.crop}")
+        if self.frames_per_epoch < 0 or self.seed < 0:
+            raise RecipeError(f"frames_per_epoch and seed must be 0 or more, got {self.frames_per_epoch} and {self.seed}")
+        if not self.teacher_scales:
+            raise RecipeError("teacher_scales must hold at least one scale, got none")
         if self.class_weights not in ("none", "median"):
             raise RecipeError(f"class_weights must be none or median, got {self.class_weights!r}")
         if self.autocast not in ("none", "bfloat16", "float16"):
@@ -117,10 +127,10 @@ def make_recipe(path: Path | None, changes: Mapping[str, Any]) -> Recipe:
             values = tomllib.loads(path.read_text())
         except (OSError, tomllib.TOMLDecodeError) as error:
             raise RecipeError(f"{path} is not a recipe: {error}") from error
-    known = {field.name for field in fields(Recipe)}
-    if unknown := sorted(set(values) - known):
-        raise RecipeError(f"{path}: unknown {unknown}; a recipe has {sorted(known)}")
     merged = values | dict(changes)
+    known = {field.name for field in fields(Recipe)}
+    if unknown := sorted(set(merged) - known):
+        raise RecipeError(f"{path or 'changes'}: unknown {unknown}; a recipe has {sorted(known)}")
     arguments: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in merged.items()}
     defaults = Recipe()
     for name, value in arguments.items():

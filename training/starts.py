@@ -10,7 +10,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from model.builder import PUBLISHED, load_classifier, load_published_backbone
+from model.builder import PUBLISHED, load_classifier, load_published_backbone, takes_classifier
 from model.fcn import FCN
 from model.preprocessing import Preprocessing
 from model.weights_file import WeightsError, find_weights, load_weights
@@ -36,7 +36,10 @@ def load_start(net: FCN, start: str) -> list[str]:
 
 
 def start_preprocessing(net: FCN, start: str) -> Preprocessing:
-    """How pixels were fed to what the training starts from: as our files say, ImageNet's way for torchvision's."""
+    """How pixels were fed to what the training starts from.
+
+    As our own files say; torchvision's way for `imagenet` and for .pth files; `x / 127.5 - 1` for other safetensors.
+    """
     if start == "none":
         return Preprocessing()
     if start == "imagenet" or _find(start).suffix == ".pth":
@@ -59,10 +62,12 @@ def _read(path: Path) -> dict[str, Tensor]:
             state: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
         except (RuntimeError, UnpicklingError, KeyError, EOFError) as error:
             raise ValueError(f"{path} is not a state dict: {error}") from error
+        if not isinstance(state, dict):
+            raise ValueError(f"{path} must hold a state dict, got {type(state).__name__}")
         return state
     try:
         return load_file(path)
-    except SafetensorError as error:
+    except (SafetensorError, OSError) as error:
         raise ValueError(f"{path} is not a safetensors file: {error}") from error
 
 
@@ -82,4 +87,6 @@ def _load_fitting(net: FCN, state: dict[str, Tensor], start: str) -> list[str]:
 
 
 def _others(net: FCN) -> list[str]:
-    return sorted(name for name in net.state_dict() if not name.startswith("backbone."))
+    """What a classifier's file does not fill."""
+    filled = ("backbone.", "head.") if takes_classifier(net) else ("backbone.",)
+    return sorted(name for name in net.state_dict() if not name.startswith(filled))

@@ -59,7 +59,7 @@ def train(run: Run) -> tuple[FCN, Progress]:
     recipe = run.recipe
     run.folder.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(recipe.seed)
-    data = AugmentedSplit(run.split, recipe)
+    data = AugmentedSplit(run.split, recipe, max(1, run.workers) * run.world.size)
     trainer = Trainer(run.net, data, recipe, run.device, run.world, run.preprocessing, run.teacher, run.workers)
     progress = _restore(run, trainer)
     curves = Curves(run.folder, progress.epoch, tensorboard=run.tensorboard) if run.world.first else None

@@ -16,8 +16,9 @@ from model.builder import build_network
 from model.device import choose_device
 from model.fcn import FCN
 from model.labels import LabelSet
+from model.preprocessing import Preprocessing
 from model.segmentation import Options
-from model.weights_file import Manifest, load_weights, save_weights
+from model.weights_file import Manifest, Weights, load_weights, save_weights
 from training.card import CardFacts, training_facts, write_card
 from training.class_mapping import ClassMapping, parse_class_mapping
 from training.datasets import Split, get_dataset
@@ -25,7 +26,7 @@ from training.demo import write_demo_data
 from training.distributed import World, join
 from training.evaluate import conditions, evaluate, table
 from training.label_files import find_labels
-from training.machine import commit
+from training.machine import commit, set_threads
 from training.plots import require_matplotlib
 from training.recipe import Recipe, make_recipe, parse_changes
 from training.snapshot import snapshot_predictor
@@ -80,9 +81,13 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if argv is None else argv
     args = parser().parse_args(arguments)
-    if args.threads:
-        torch.set_num_threads(args.threads)
     try:
+        set_threads(args.threads)
+        if args.evaluate_every < 1 or args.workers < 0:
+            given = f"{args.evaluate_every} and {args.workers}"
+            raise ValueError(f"evaluate-every must be at least 1 and workers at least 0, got {given}")
+        if "/" in args.name:
+            raise ValueError(f"--name must be a name without folders, got {args.name!r}; --out is the folder")
         require_matplotlib()
         if args.tensorboard:
             require_tensorboard()
@@ -113,9 +118,11 @@ def _train(args: argparse.Namespace, arguments: list[str]) -> int:
     split = get_dataset(args.data, args.train_split, labels, mapping)
     scored = parse_class_mapping(args.score_map, split.labels) if args.score_map else None
     validation = get_dataset(args.data, args.val_split, labels, _chain(mapping, scored, labels))
-    split.check()
-    validation.check()
     with join(choose_device(args.device)) as (world, device):
+        if world.first:
+            split.check()
+            validation.check()
+        world.wait()
         run = _prepare(args, recipe, split, device, world)
         manifest = Manifest(run.net.architecture, split.labels, run.preprocessing, args.license)
         started_at = commit()
@@ -127,7 +134,8 @@ def _train(args: argparse.Namespace, arguments: list[str]) -> int:
         run.evaluate = score
         net, progress = train(run)
         if world.first:
-            command = shlex.join(["fcn-train", *arguments])
+            launcher = f"torchrun --nproc-per-node {world.size} -m training.train_command" if world.size > 1 else "fcn-train"
+            command = f"{launcher} {shlex.join(arguments)}"
             facts = CardFacts(split, validation, recipe, progress, command, args.data_name, args.start, args.note, started_at)
             _finish(args, net, replace(manifest, training=training_facts(facts)), validation, scored)
     return 0
@@ -137,7 +145,7 @@ def _finish(args: argparse.Namespace, net: FCN, manifest: Manifest, validation: 
     """Scores the network, and writes its weights file, curves and card."""
     predictor = snapshot_predictor(net, manifest, args.device)
     matrix = evaluate(predictor, validation, Options(), scored)
-    name = f"{args.data_name or args.data.name}, {validation.name}"
+    name = f"{args.data_name or args.data.resolve().name}, {validation.name}"
     score = matrix.scores() | {"classes": validation.labels.names, "conditions": conditions(predictor, Options())}
     path = args.out / f"{args.name}.safetensors"
     save_weights(path, net, replace(manifest, scores={name: score}))
@@ -154,11 +162,12 @@ def _prepare(args: argparse.Namespace, recipe: Recipe, split: Split, device: tor
     if world.first:
         parameters = sum(p.numel() for p in net.parameters())
         print(f"training {parameters:,} parameters on {len(split.frames)} frames; {len(new)} tensors are new")
-    teacher = None
+    preprocessing = replace(start_preprocessing(net, args.start), side=recipe.side)
     origin = {"start": args.start, "class map": args.class_map or "", "teacher": ""}
+    teacher = None
     if args.teacher:
         weights = load_weights(args.teacher)
-        teacher = Teacher(weights.network().to(device), recipe.teacher_scales)
+        teacher = _teacher(weights, recipe, split, preprocessing).to(device)
         origin["teacher"] = weights.sha256
     elif recipe.teacher_weight:
         raise ValueError(f"the recipe's teacher_weight is {recipe.teacher_weight}; give --teacher FILE")
@@ -166,7 +175,7 @@ def _prepare(args: argparse.Namespace, recipe: Recipe, split: Split, device: tor
         net=net,
         split=split,
         recipe=recipe,
-        preprocessing=replace(start_preprocessing(net, args.start), side=recipe.side),
+        preprocessing=preprocessing,
         folder=args.out,
         device=device,
         teacher=teacher,
@@ -176,6 +185,19 @@ def _prepare(args: argparse.Namespace, recipe: Recipe, split: Split, device: tor
         tensorboard=args.tensorboard,
         origin=origin,
     )
+
+
+def _teacher(weights: Weights, recipe: Recipe, split: Split, preprocessing: Preprocessing) -> Teacher:
+    """The teacher, where it fits the training; raises `ValueError`."""
+    theirs = weights.manifest
+    if not recipe.teacher_weight:
+        raise ValueError("the recipe's teacher_weight is 0, so that --teacher would change nothing; --set teacher_weight=1.0")
+    if theirs.labels.names != split.labels.names:
+        raise ValueError(f"the teacher must know the classes {split.labels.names}, got {theirs.labels.names}")
+    fed, feeding = ((p.mean, p.std) for p in (theirs.preprocessing, preprocessing))
+    if fed != feeding:
+        raise ValueError(f"the teacher must be fed as the student, with mean and std {feeding}, got {fed}")
+    return Teacher(weights.network(), recipe.teacher_scales)
 
 
 def _chain(first: ClassMapping | None, second: ClassMapping | None, labels: LabelSet) -> ClassMapping | None:

@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from model.fcn import FCN
 from model.preprocessing import Preprocessing
-from training.augmentation import AugmentedSplit
+from training.augmentation import AugmentedSplit, mixed
 from training.checkpoint import Progress
 from training.distributed import World
 from training.loading import Loader
@@ -60,11 +60,12 @@ class Trainer:
     def train_one_epoch(self, epoch: int, progress: Progress) -> tuple[float, float]:
         """Mean loss, and the fraction of the time spent waiting for data."""
         self._train_mode()
-        torch.manual_seed(self.recipe.seed * 1_000_003 + epoch)
         title = f"epoch {epoch + 1}/{self.recipe.epochs}"
         bar = tqdm(total=len(self.loader), desc=title, unit="batch", mininterval=2, disable=not self.world.first)
         total, waited, started = torch.zeros((), device=self.device), 0.0, time.monotonic()
         batches = self.loader.epoch(epoch)
+        # after the loader, which draws a number itself; of each process its own, for dropout
+        torch.manual_seed(mixed(self.recipe.seed, epoch, self.world.rank))
         for _ in range(len(self.loader)):
             asked = time.monotonic()
             images, masks = next(batches)
@@ -86,13 +87,14 @@ class Trainer:
     def _step(self, images: Tensor, masks: Tensor, progress: Progress) -> Tensor:
         labelled = self.world.sum((masks != self.data.ignore_index).sum()).clamp(min=1) / self.world.size
         total = torch.zeros((), device=self.device)
+        crops = len(images) * self.world.size if self.recipe.batch_loss == "sum" else 1
         parts = min(self.recipe.accumulate, len(images))
-        for index, (some, their) in enumerate(zip(images.chunk(parts), masks.chunk(parts), strict=True)):
+        for index, (some, their) in enumerate(zip(images.tensor_split(parts), masks.tensor_split(parts), strict=True)):
             last = index == parts - 1
             quiet = isinstance(self.parallel, DistributedDataParallel) and not last
             with cast(DistributedDataParallel, self.parallel).no_sync() if quiet else nullcontext():
                 loss = self._loss(some, their, labelled, len(some) / len(images))
-                self.optimization.backward(loss * self.recipe.batch if self.recipe.batch_loss == "sum" else loss)
+                self.optimization.backward(loss * crops)
             total += loss.detach()
         if not self.optimization.step():
             progress.skipped += 1

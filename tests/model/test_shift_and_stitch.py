@@ -118,3 +118,10 @@ def test_networks_without_a_grid_are_refused() -> None:
     net = build("fcn8s", "mobilenet_v2", 2, width=0.1, head="none", decoder="interpolated")
     with pytest.raises(ValueError, match="shift-and-stitch needs the decoder aligned, got interpolated"):
         ShiftAndStitch(net, 2)
+
+
+def test_the_finest_shift_of_cells_between_pixels_is_refused() -> None:
+    net = build("fcn8s", "vgg16", 2, head="none")
+    with pytest.raises(ValueError, match="cells of this backbone lie between pixels: shifts must be below 8, got 8"):
+        ShiftAndStitch(net, 8)
+    ShiftAndStitch(net, 4)

@@ -11,7 +11,7 @@ import torch
 from model.predictor import Predictor
 from model.segmentation import Options, plan_image, run_in_batches, segment
 from model.weights_file import Weights
-from training.calibration import STEP, Sample, calibrate, expected_calibration_error, fit_temperature, gather
+from training.calibration import STEP, Calibration, Sample, calibrate, expected_calibration_error, fit_temperature, gather
 from training.datasets import Split, get_dataset
 from training.label_files import read_labels
 
@@ -82,3 +82,17 @@ def test_one_frame_is_too_few(narrow: Weights, split: Split) -> None:
     one = Split("val", split.frames[:1], split.mapping, split.source_labels, split.colors)
     with pytest.raises(ValueError, match="one to fit on and one to check on; got 1"):
         calibrate(Predictor(narrow, "cpu"), one, Options())
+
+
+@pytest.mark.parametrize(("label", "edge"), [(0, 20.0), (1, 0.05)])
+def test_logits_that_are_always_wrong_or_right_end_at_an_edge(label: int, edge: float) -> None:
+    sample = Sample(torch.tensor([[0.0, 5.0]]).expand(100, 2), torch.full((100,), label))
+    temperature = fit_temperature(sample)
+    assert temperature == pytest.approx(edge, rel=1e-3)
+    assert Calibration(temperature, 1, 1, 0.0, 0.0).at_the_edge
+    assert not Calibration(1.3, 1, 1, 0.0, 0.0).at_the_edge
+
+
+def test_no_labels_have_no_temperature() -> None:
+    with pytest.raises(ValueError, match="no labelled pixel"):
+        fit_temperature(Sample(torch.zeros(0, 2), torch.zeros(0, dtype=torch.long)))

@@ -134,9 +134,10 @@ def mask_error(root: Path, mask: npt.NDArray[np.uint8]) -> str:
 
 
 def test_a_mask_of_another_size_is_named_with_both_sizes(tmp_path: Path) -> None:
-    message = mask_error(tmp_path, IDS.T.copy())
-    assert "(3, 2)" in message
-    assert "(2, 3)" in message
+    write_voc(tmp_path, {"good": IDS, "bad": IDS})
+    Image.fromarray(IDS.T.copy()).save(tmp_path / "SegmentationClass" / "bad.png")
+    with pytest.raises(DataError, match=r"bad\.png: the mask is \(3, 2\), its image \(2, 3\)"):
+        get_dataset(tmp_path, "train", FOUR).check()
 
 
 def test_an_id_outside_the_label_set_is_named(tmp_path: Path) -> None:
@@ -151,7 +152,16 @@ def test_a_check_names_the_first_mask_that_is_wrong(tmp_path: Path) -> None:
         get_dataset(tmp_path, "train", FOUR).check()
 
 
-def test_a_check_refuses_a_split_without_any_label(tmp_path: Path) -> None:
-    write_voc(tmp_path, {"a": np.full((2, 3), 255, np.uint8)})
-    with pytest.raises(DataError, match="no pixel of the split 'train' bears a label"):
+@pytest.mark.parametrize(("ids", "shown"), [([255], "none"), ([0, 255], "background")])
+def test_a_check_refuses_masks_that_show_a_single_class(tmp_path: Path, ids: list[int], shown: str) -> None:
+    write_voc(tmp_path, {"a": np.resize(np.array(ids, np.uint8), (2, 3))})
+    with pytest.raises(DataError, match=f"show {shown} of 4 classes.*255 is void, not an object"):
+        get_dataset(tmp_path, "train", FOUR).check()
+
+
+def test_a_check_names_an_image_that_is_damaged(tmp_path: Path) -> None:
+    write_voc(tmp_path, {"a": IDS})
+    path = tmp_path / "JPEGImages" / "a.png"
+    path.write_bytes(path.read_bytes()[:60])
+    with pytest.raises(DataError, match=r"JPEGImages/a\.png: "):
         get_dataset(tmp_path, "train", FOUR).check()

@@ -24,13 +24,13 @@ def losses(folder: Path) -> list[float]:
         return [float(row["loss"]) for row in csv.DictReader(file)]
 
 
-@pytest.mark.parametrize("accumulate", [1, 2])
-def test_two_gloo_processes_train_as_one(tmp_path: Path, accumulate: int) -> None:
+@pytest.mark.parametrize(("batch", "accumulate"), [(4, 1), (12, 4)])
+def test_two_gloo_processes_train_as_one(tmp_path: Path, batch: int, accumulate: int) -> None:
     write_demo_data(tmp_path / "data", train=16, val=2)
     recipe = tmp_path / "recipe.toml"
-    recipe.write_text(
-        TINY_RECIPE.replace("epochs = 4", "epochs = 3") + f"freeze_batch_norm = true\naccumulate = {accumulate}\n"
-    )
+    changes = f"batch = {batch}\naccumulate = {accumulate}\nepochs = 3\nfreeze_batch_norm = true\n"
+    kept = [line for line in TINY_RECIPE.splitlines() if not line.startswith(("batch", "epochs"))]
+    recipe.write_text("\n".join([*kept, changes]))
     common = ["--data", str(tmp_path / "data"), "--labels", str(tmp_path / "data" / "classes.json"), "--recipe", str(recipe)]
     common += ["--device", "cpu", "--threads", "1", "--out"]
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
@@ -40,6 +40,8 @@ def test_two_gloo_processes_train_as_one(tmp_path: Path, accumulate: int) -> Non
     assert done.stdout.count("epoch 3/3: loss") == 1
     assert main([*common, str(tmp_path / "one")]) == 0
     assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "one"), rel=1e-4)
+    told = load_weights(tmp_path / "two" / "fcn.safetensors").manifest.training
+    assert told["command"].startswith("torchrun --nproc-per-node 2 -m training.train_command --data ")
     one, two = (load_weights(tmp_path / name / "fcn.safetensors").tensors for name in ("one", "two"))
     for name, tensor in one.items():
         torch.testing.assert_close(two[name].float(), tensor.float(), atol=2e-3, rtol=1e-2)

@@ -11,10 +11,12 @@ from typing import Any
 import pytest
 import torch
 
+from model.builder import build
 from model.metrics import ConfusionMatrix
 from model.predictor import Predictor
+from model.preprocessing import Preprocessing
 from model.segmentation import Options
-from model.weights_file import Weights, load_weights, save_tensors
+from model.weights_file import Manifest, Weights, load_weights, save_tensors, save_weights
 from training.class_mapping import parse_class_mapping
 from training.datasets import get_dataset
 from training.evaluate import conditions, evaluate, table
@@ -114,13 +116,17 @@ def test_a_score_is_recorded_beside_the_others_and_the_tensors_stay(
         (["--labels", "nothing"], "labels must be voc, camvid, or a JSON or YAML file"),
         (["--labels", "voc"], "predictions have 4 classes, labels 21"),
         (["--class-map", "0:1"], "a class mapping is written"),
-        (["--side", "many"], "many"),
+        (["--side", "many"], "side must be auto, native or 32 to 16384, got 'many'"),
+        (["--side", "0"], "side must be auto, native or 32 to 16384, got '0'"),
+        (["--threads", "-1"], "threads must be 0 or more, got -1"),
+        (["--calibrate", "--shifts", "2"], "give --calibrate without --without-skips, --shifts, --advise"),
         (["--overlap", "0.7"], "overlap must be between 0 and 0.5"),
         (["--device", "abacus"], "device must be auto, cpu"),
         (["--dtype", "int8"], "dtype must be auto"),
         (["--advise", "512", "256"], "32 <= low <= high"),
         (["--record-as", "mine"], "give --record-in FILE with --record-as"),
-        (["--record-in", "a.safetensors"], "give --record-as NAME, or --calibrate, with --record-in"),
+        (["--record-in", "a.safetensors", "--calibrate"], "--record-in must be a weights file, got a.safetensors"),
+        (["--record-in", "README.md"], "give --record-as NAME, or --calibrate, with --record-in"),
         (["--calibrate", "--class-map", "0=0,*=1"], "give --calibrate without --class-map"),
         (["--calibrate", "--labels", "voc"], "the labels have 21 classes, the file 4"),
         (["--shifts", "3"], "shifts must divide the scores' stride of 8, got 3"),
@@ -152,7 +158,7 @@ def test_calibration_is_stored_told_and_served(
 ) -> None:
     file = tmp_path / "copy.safetensors"
     save_tensors(file, narrow.tensors, narrow.manifest)
-    assert main([*arguments, "--calibrate", "--record-in", str(file)]) == 0
+    assert main([*arguments, "--weights", str(file), "--calibrate", "--record-in", str(file)]) == 0
     weights = load_weights(file)
     temperature = weights.manifest.temperature
     assert temperature is not None
@@ -162,11 +168,34 @@ def test_calibration_is_stored_told_and_served(
     assert (told["fitted_frames"], told["checked_frames"], told["split"]) == (2, 2, "val")
     assert f"temperature {temperature}, fitted on 2 frames of val" in capsys.readouterr().out
     assert f"divided by a temperature of {temperature:.3f}" in file.with_suffix(".md").read_text()
-    assert main([*arguments, "--weights", str(file)]) == 0
+    assert main([*arguments, "--calibrate", "--record-in", str(file)]) == 2
+    assert "give --weights and --record-in the same one" in capsys.readouterr().err
+
+
+def test_a_file_of_fewer_classes_is_scored_by_the_mapping_it_was_trained_with(
+    shapes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    labels = read_labels(str(shapes / "classes.json"))
+    mapping = parse_class_mapping("0=0,2=1,*=0", labels)
+    net = build("fcn8s", "mobilenet_v2", 2, output_stride=16, head_width=16, width=0.1).eval()
+    net.get_parameter("score_fr.bias").data[:] = torch.tensor([-1000.0, 1000.0])
+    manifest = Manifest(net.architecture, mapping.labels, Preprocessing(side=(96, 96)), "none")
+    save_weights(tmp_path / "square.safetensors", net, manifest)
+    arguments = ["--data", str(shapes), "--weights", str(tmp_path / "square.safetensors"), "--device", "cpu"]
+    assert main([*arguments, "--class-map", "0=0,2=1,*=0"]) == 0
+    printed = capsys.readouterr().out
+    assert float(printed.split("square")[1].split()[0]) > 0
+    assert float(printed.split("background")[1].split()[0]) == 0
+    assert main([*arguments, "--class-map", "0=0,3=1,*=0"]) == 2
+    assert "the file has 2 classes, the labels 4" in capsys.readouterr().err
 
 
 def test_shifts_change_the_scores(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(arguments) == 0
     plain = capsys.readouterr().out
     assert main([*arguments, "--shifts", "2"]) == 0
-    assert capsys.readouterr().out != plain
+    shifted = capsys.readouterr().out
+    assert shifted.split("mean IoU")[1] != plain.split("mean IoU")[1]
+    assert "; shift-and-stitch 2x2" in shifted
+    assert main([*arguments, "--without-skips"]) == 0
+    assert "; skips' scores at zero" in capsys.readouterr().out

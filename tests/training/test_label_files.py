@@ -77,6 +77,13 @@ def test_a_wrong_file_is_named(tmp_path: Path, content: str | None, ending: str)
         read_labels(str(path))
 
 
+def test_a_yaml_colour_without_quotes_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "classes.yaml"
+    path.write_text("classes:\n  - {id: 0, name: soil}\n  - id: 1\n    name: leaf\n    color: #3ca951\n")
+    with pytest.raises(LabelError, match=r"class 1: color must be a text like '#3ca951' \(in YAML, in quotes\), got None"):
+        read_labels(str(path))
+
+
 def test_a_folder_s_own_file_comes_before_what_its_layout_implies(tmp_path: Path) -> None:
     write_camvid(tmp_path, {"a": IDS})
     assert find_labels(None, tmp_path) == camvid_labels()

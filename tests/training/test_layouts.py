@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from model.labels import camvid_labels, voc_labels
+from model.labels import LabelClass, LabelSet, camvid_labels, voc_labels
 from tests.training.conftest import write_frame, write_voc
 from training.camvid import GROUPS, published_colors, split_of
 from training.datasets import get_dataset
@@ -51,11 +51,18 @@ def test_folders_of_splits_decide_where_there_are_any(tmp_path: Path) -> None:
     assert [names(tmp_path, split) for split in ("train", "val", "extra")] == [["a"], ["b"], ["c"]]
 
 
-def test_half_a_set_of_lists_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("there", "asked"), [("train", "val"), ("val", "train")])
+def test_half_a_set_of_lists_is_refused(tmp_path: Path, there: str, asked: str) -> None:
     write_plain(tmp_path, "a", "b")
-    (tmp_path / "train.txt").write_text("a\n")
-    with pytest.raises(DataError, match=r"neither val\.txt nor images/val; its other splits have"):
-        names(tmp_path, "val")
+    (tmp_path / f"{there}.txt").write_text("a\n")
+    with pytest.raises(DataError, match=rf"neither {asked}\.txt nor images/{asked}; its other splits have"):
+        names(tmp_path, asked)
+
+
+def test_lists_may_hold_endings_and_names_with_spaces(tmp_path: Path) -> None:
+    write_plain(tmp_path, "leaf 1", "leaf.2")
+    (tmp_path / "train.txt").write_text("leaf 1.jpg\n\nleaf.2\n")
+    assert names(tmp_path, "train") == ["leaf 1", "leaf.2"]
 
 
 def test_another_split_needs_a_list(tmp_path: Path) -> None:
@@ -108,6 +115,7 @@ CAMVID_FRAMES = {
     "0016E5_08159": "val",
     "0016E5_08640": "train",
     "Seq05VD_f00000": "test",
+    "0001TP_006690 (1)": "train",
 }
 
 
@@ -127,6 +135,15 @@ def test_camvid_as_published_is_read_in_its_colours(tmp_path: Path) -> None:
         get_dataset(tmp_path, "val", camvid_labels())
 
 
+def test_camvid_s_colours_are_left_to_labels_of_one_s_own(tmp_path: Path) -> None:
+    (tmp_path / "label_colors.txt").write_text("128 0 0 Building\n")
+    for folder, name in (("701_StillsRaw_full", "0001TP_006690"), ("LabeledApproved_full", "0001TP_006690_L")):
+        (tmp_path / folder).mkdir()
+        Image.fromarray(np.full((2, 2, 3), (128, 0, 0), np.uint8)).save(tmp_path / folder / f"{name}.png")
+    own = LabelSet((LabelClass(0, "Animal", (64, 128, 64)), LabelClass(1, "House", (128, 0, 0))))
+    assert get_dataset(tmp_path, "train", own).mask(0).tolist() == [[1, 1], [1, 1]]
+
+
 def test_a_class_that_camvid_does_not_have_is_named(tmp_path: Path) -> None:
     (tmp_path / "label_colors.txt").write_text("1 2 3 Spaceship\n")
     with pytest.raises(ValueError, match="'Spaceship' is none of CamVid's 32 classes"):
@@ -137,3 +154,4 @@ def test_the_eleven_groups_hold_31_classes_each_once() -> None:
     members = [name for group in GROUPS.values() for name in group.split()]
     assert list(GROUPS) == camvid_labels().names
     assert len(members) == len(set(members)) == 31
+    assert "RoadShoulder" in GROUPS["Pavement"].split()

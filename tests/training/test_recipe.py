@@ -66,6 +66,11 @@ def test_an_unknown_key_is_named_with_the_known_ones(tmp_path: Path) -> None:
         ("scales = [2.0, 1.0]", "scales must be 0 < low <= high"),
         ("class_weights = 'mean'", "class_weights must be none or median"),
         ("autocast = 'float8'", "autocast must be none, bfloat16 or float16"),
+        ("flip = 2.0", "flip must be 0 to 1, got 2.0"),
+        ("ema = 1.5", "ema must be 0 to 1, got 1.5"),
+        ("crop = [0, 64]", r"crop must be \(height, width\) of at least 1"),
+        ("frames_per_epoch = -5", "frames_per_epoch and seed must be 0 or more"),
+        ("teacher_scales = []", "teacher_scales must hold at least one scale"),
         ("batch_loss = 'max'", "batch_loss must be mean or sum"),
         ("optimizer = 'lion'", "optimizer must be adamw or sgd"),
         ("accumulate = 9", "accumulate must be 1 to the batch of 8, got 9"),
@@ -103,3 +108,8 @@ def test_changes_are_written_as_in_toml() -> None:
 def test_a_change_that_is_no_toml_is_shown(text: str) -> None:
     with pytest.raises(RecipeError, match="a change is written as in TOML"):
         parse_changes([text])
+
+
+def test_an_unknown_name_is_told_wherever_it_was_given(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match=r"changes: unknown \['learnin_rate'\]"):
+        make_recipe(None, parse_changes(["learnin_rate=1e-3"]))

@@ -83,14 +83,17 @@ def test_equal_runs_give_equal_networks_and_another_seed_another(make_run: Make)
 
 @pytest.mark.parametrize(
     "changes",
-    [{"ema": 0.0}, {"ema": 0.9}, {"ema": 0.0, "dropout": True}],
-    ids=["plain", "averaged", "with dropout"],
+    [{"ema": 0.0}, {"ema": 0.9}, {"ema": 0.0, "dropout": True}, {"lovasz_weight": 1.0}],
+    ids=["plain", "averaged", "with dropout", "with Lovász"],
 )
-def test_a_training_that_was_interrupted_ends_as_if_it_had_not_been(make_run: Make, changes: dict[str, Any]) -> None:
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_training_that_was_interrupted_ends_as_if_it_had_not_been(
+    make_run: Make, changes: dict[str, Any], workers: int
+) -> None:
     whole, _ = train(make_run("whole", epochs=3, **changes))
     with pytest.raises(Stop):
-        train(replace(make_run("broken", epochs=3, **changes), evaluate=stop, evaluate_every=2))
-    resumed, progress = train(make_run("broken", epochs=3, **changes))
+        train(replace(make_run("broken", epochs=3, **changes), evaluate=stop, evaluate_every=2, workers=workers))
+    resumed, progress = train(replace(make_run("broken", epochs=3, **changes), workers=workers))
     assert (progress.epoch, progress.step) == (3, 12)
     assert differing(state(whole), state(resumed)) == []
 
@@ -207,7 +210,8 @@ def test_a_batch_in_parts_gives_the_losses_of_the_whole(make_run: Make) -> None:
 
 
 def test_workers_give_the_very_same_training(make_run: Make) -> None:
-    alone, helped = make_run("alone"), replace(make_run("helped"), workers=2)
+    changes = {"lovasz_weight": 1.0, "dropout": True, "ema": 0.0}
+    alone, helped = make_run("alone", **changes), replace(make_run("helped", **changes), workers=2)
     assert differing(state(train(alone)[0]), state(train(helped)[0])) == []
 
 
@@ -231,6 +235,7 @@ def test_bfloat16_and_float16_train_as_float32_does_roughly(make_run: Make) -> N
         _, progress = train(run)
         assert progress.skipped < progress.step
         losses[autocast] = float(rows(run.folder)[-1]["loss"])
+    assert len(set(losses.values())) == 3
     assert losses["bfloat16"] == pytest.approx(losses["none"], rel=0.1)
     assert losses["float16"] == pytest.approx(losses["none"], rel=0.1)
 
@@ -286,6 +291,19 @@ def test_each_member_of_the_family_learns_the_demo_data(make_run: Make, name: st
 
 def test_a_summed_loss_steps_as_far_as_a_rate_times_the_batch(make_run: Make) -> None:
     still = {"optimizer": "sgd", "clip_norm": 1e9, "epochs": 1, "ema": 0.0, "weight_decay": 0.0, "freeze_batch_norm": True}
-    summed = train(make_run("sum", batch_loss="sum", learning_rate=1e-4, **still))[0]
+    summed = train(make_run("sum", batch_loss="sum", accumulate=2, learning_rate=1e-4, **still))[0]
     mean = train(make_run("mean", learning_rate=4e-4, **still))[0]
     torch.testing.assert_close(state(summed), state(mean), atol=1e-5, rtol=1e-3)
+
+
+def test_large_seeds_are_taken(make_run: Make) -> None:
+    _, progress = train(make_run(epochs=1, seed=20_250_607_000_000))
+    assert progress.step == 4
+
+
+def test_a_damaged_checkpoint_is_named(make_run: Make) -> None:
+    run = make_run(epochs=1)
+    train(run)
+    (run.folder / "checkpoint.pt").write_bytes(b"half a file")
+    with pytest.raises(ValueError, match=r"checkpoint\.pt is damaged.*remove it to begin anew"):
+        train(make_run(epochs=1))

@@ -199,6 +199,20 @@ def test_a_training_goes_on_from_our_own_file_with_itself_as_teacher(
         (["--teacher", "nowhere.safetensors"], "nowhere.safetensors"),
         (["--recipe", "{tmp}/teacher.toml"], "give --teacher FILE"),
         (["--device", "abacus"], "device must be auto, cpu"),
+        (["--set", "learnin_rate=1"], "unknown ['learnin_rate']"),
+        (["--evaluate-every", "0"], "evaluate-every must be at least 1"),
+        (["--threads", "-1"], "threads must be 0 or more"),
+        (["--name", "a/b"], "--name must be a name without folders, got 'a/b'"),
+        (["--start", "{tmp}"], "is not a safetensors file"),
+        (["--teacher", "voc-fcn8s-mobilenet-v2.safetensors"], "voc-fcn8s-mobilenet-v2.safetensors"),
+        (
+            ["--teacher", "weights/voc-fcn8s-mobilenet-v2.safetensors"],
+            "--teacher would change nothing",
+        ),
+        (
+            ["--teacher", "weights/voc-fcn8s-mobilenet-v2.safetensors", "--set", "teacher_weight=1.0"],
+            "the teacher must know the classes ['background', 'circle', 'square', 'triangle']",
+        ),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
