@@ -16,6 +16,7 @@ from model.builder import build_network
 from model.device import choose_device
 from model.fcn import FCN
 from model.labels import LabelSet
+from model.metrics import ConfusionMatrix
 from model.preprocessing import Preprocessing
 from model.segmentation import Options
 from model.weights_file import Manifest, Weights, load_weights, save_weights
@@ -126,25 +127,36 @@ def _train(args: argparse.Namespace, arguments: list[str]) -> int:
         run = _prepare(args, recipe, split, device, world)
         manifest = Manifest(run.net.architecture, split.labels, run.preprocessing, args.license)
         started_at = commit()
-
-        def score(net: FCN) -> float:
-            predictor = snapshot_predictor(net, manifest, str(device))
-            return evaluate(predictor, validation, Options(), scored, quiet=True).mean_iou
-
-        run.evaluate = score
+        run.evaluate = scorer = _Scorer(manifest, validation, scored, str(device))
         net, progress = train(run)
         if world.first:
             launcher = f"torchrun --nproc-per-node {world.size} -m training.train_command" if world.size > 1 else "fcn-train"
             command = f"{launcher} {shlex.join(arguments)}"
             facts = CardFacts(split, validation, recipe, progress, command, args.data_name, args.start, args.note, started_at)
-            _finish(args, net, replace(manifest, training=training_facts(facts)), validation, scored)
+            _finish(args, net, replace(manifest, training=training_facts(facts)), scorer)
     return 0
 
 
-def _finish(args: argparse.Namespace, net: FCN, manifest: Manifest, validation: Split, scored: ClassMapping | None) -> None:
-    """Scores the network, and writes its weights file, curves and card."""
-    predictor = snapshot_predictor(net, manifest, args.device)
-    matrix = evaluate(predictor, validation, Options(), scored)
+class _Scorer:
+    """Scores a network in training along the served path, and remembers the last one's confusion matrix."""
+
+    def __init__(self, manifest: Manifest, validation: Split, mapping: ClassMapping | None, device: str) -> None:
+        self.manifest, self.validation, self.mapping, self.device = manifest, validation, mapping, device
+        self.matrix: ConfusionMatrix | None = None
+
+    def __call__(self, net: FCN) -> float:
+        predictor = snapshot_predictor(net, self.manifest, self.device)
+        self.matrix = evaluate(predictor, self.validation, Options(), self.mapping, quiet=True)
+        return self.matrix.mean_iou
+
+
+def _finish(args: argparse.Namespace, net: FCN, manifest: Manifest, scorer: _Scorer) -> None:
+    """Writes the network's weights file, curves and card, with its score on val."""
+    if scorer.matrix is None:  # nothing was left to train, so nothing was scored
+        scorer(net)
+    matrix, validation = scorer.matrix, scorer.validation
+    assert matrix is not None
+    predictor = snapshot_predictor(net, manifest, scorer.device)
     name = f"{args.data_name or args.data.resolve().name}, {validation.name}"
     score = matrix.scores() | {"classes": validation.labels.names, "conditions": conditions(predictor, Options())}
     path = args.out / f"{args.name}.safetensors"
