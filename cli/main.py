@@ -131,7 +131,10 @@ def _plan(args: argparse.Namespace) -> Iterator[Work]:
         if name == STDIO:
             yield Work(None, out / f"stdin{suffix}")
         elif (path := Path(name)).is_dir():
-            for file in sorted(p for p in path.rglob("*") if p.suffix.lower() in ENDINGS):
+            files = sorted(p for p in path.rglob("*") if p.suffix.lower() in ENDINGS)
+            if not files:
+                raise OSError(f"no images in {name!r}; their names end in {', '.join(sorted(ENDINGS))}")
+            for file in files:
                 yield Work(file, (out / file.relative_to(path)).with_suffix(suffix))
         elif path.is_file():
             yield Work(path, out / f"{path.stem}{suffix}")

@@ -29,10 +29,14 @@ def parse_class_mapping(text: str, labels: LabelSet) -> ClassMapping:
     """
     pairs: dict[int, int] = {}
     others: int | None = None
+    seen: set[str] = set()
     for item in text.replace(" ", "").split(","):
         if not re.fullmatch(r"(\d+|\*)=\d+", item):
             raise ValueError(f"a class mapping is written 0=0,8=1,*=0; got {item!r} in {text!r}")
         source, target = item.split("=")
+        if source in seen:
+            raise ValueError(f"a class mapping names each source once, got {source} again in {text!r}")
+        seen.add(source)
         if source == "*":
             others = int(target)
         else:

@@ -221,6 +221,7 @@ def test_no_answer_overwrites_its_image(run: Segment, tmp_path: Path) -> None:
     [
         (["nowhere.png", "-o", "out"], "no file or folder 'nowhere.png'"),
         (["{photo}", "nowhere", "-o", "out"], "no file or folder 'nowhere'"),
+        (["{empty}", "-o", "out"], "no images in "),
         (["{photo}", "{photo}", "-o", "-"], "-o - takes one image"),
         (["{photo}", "-o", "a.png", "--weights", "nothing"], "no weights file 'nothing'"),
         (["{photo}", "-o", "a.png", "--weights", "{photo}"], "is not a safetensors file"),
@@ -234,7 +235,8 @@ def test_what_cannot_start_is_told_with_status_2(
     arguments: list[str], message: str, narrow_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     written(tmp_path, {"photo.png": PHOTO})
-    given = [argument.format(photo=tmp_path / "photo.png") for argument in arguments]
+    (tmp_path / "empty").mkdir()
+    given = [argument.format(photo=tmp_path / "photo.png", empty=tmp_path / "empty") for argument in arguments]
     weights = [] if "--weights" in given else ["--weights", str(narrow_file)]
     assert main([*given, *weights]) == 2
     error = capsys.readouterr().err

@@ -52,6 +52,12 @@ def test_a_wrong_syntax_is_shown_with_the_right_one(text: str) -> None:
         parse_class_mapping(text, FOUR)
 
 
+@pytest.mark.parametrize("text", ["0=0,1=1,1=0", "*=0,*=1,0=1"])
+def test_a_source_is_named_once(text: str) -> None:
+    with pytest.raises(ValueError, match="names each source once, got"):
+        parse_class_mapping(text, FOUR)
+
+
 def test_a_source_outside_the_label_set_is_named() -> None:
     with pytest.raises(ValueError, match=r"ids 0 to 3; the mapping names \[4, 9\]"):
         parse_class_mapping("0=0,4=1,9=1", FOUR)
