@@ -1,0 +1,76 @@
+"""The published pages say what was measured, and what was measured can be found again where it is cheap to do so."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from typing import Any
+
+import pytest
+
+from benchmarks import documents, models
+from benchmarks.trainings import ROOT, read_table
+from model.architecture import Architecture
+from model.weights_file import find_weights, load_weights
+from training.train_command import parser
+
+DOCS = ROOT / "docs"
+
+
+def rows() -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = documents.load("models")["rows"]
+    return found
+
+
+def test_the_pages_are_made_of_the_measurements() -> None:
+    assert (DOCS / "models.md").read_text() == documents.models_page()
+    assert (DOCS / "accuracy.md").read_text() == documents.accuracy_page()
+
+
+def test_every_row_of_the_tables_was_measured() -> None:
+    assert [row["name"] for row in rows()] == [row.name for row in read_table(models.TABLE).rows]
+    ablation = json.loads((DOCS / "accuracy.json").read_text())
+    assert [row["name"] for row in ablation] == [row.name for row in read_table(documents.HERE / "accuracy.toml").rows]
+    assert len(ablation) <= 12
+    assert max(row["minutes"] for row in [*ablation, *rows()]) <= 20
+
+
+@pytest.mark.parametrize("row", rows(), ids=lambda row: row["name"])
+def test_parameters_and_operations_are_the_networks(row: dict[str, Any]) -> None:
+    architecture = Architecture.from_dict(row["architecture"])
+    assert models.parameters(architecture) == row["parameters"]
+    assert models.gflops(architecture) == pytest.approx(row["gflops"], rel=0.02)
+
+
+def test_the_paper_s_network_is_of_the_paper_s_size() -> None:
+    paper = Architecture("fcn8s", "vgg16", 21, head_width=4096, decoder="padded")
+    assert models.parameters(paper) == 134_489_759
+    assert "134,489,759" in (DOCS / "models.md").read_text()
+
+
+def test_the_published_scores_are_the_weights_own() -> None:
+    text = (DOCS / "accuracy.md").read_text()
+    for name, score in documents.PUBLISHED.items():
+        measured = load_weights(find_weights(name)).manifest.scores[score]
+        assert f"| {name} | {score} | {len(measured['classes'])} | {measured['mean_iou']:.3f} |" in text
+        card = (ROOT / "weights" / f"{name}.md").read_text()
+        assert f"**{measured['mean_iou']:.3f}**" in card
+
+
+def test_the_commands_of_the_pages_can_be_parsed() -> None:
+    commands = [line for name in ("models", "accuracy") for line in (DOCS / f"{name}.md").read_text().splitlines()]
+    found = [shlex.split(line) for line in commands if line.startswith("fcn-train ")]
+    assert len(found) == len(rows()) + 1
+    for words in found:
+        assert (ROOT / parser().parse_args(words[1:]).recipe).is_file()
+
+
+@pytest.mark.parametrize("name", ["models", "accuracy", "train-your-own"])
+def test_links_and_pictures_are_there(name: str) -> None:
+    targets = re.findall(r"\]\(([^)#:]+)(?:#[\w-]+)?\)", (DOCS / f"{name}.md").read_text())
+    assert targets
+    for target in targets:
+        path = (DOCS / target).resolve()
+        assert path.is_file(), target
+        assert path.stat().st_size > 0, target
