@@ -111,6 +111,7 @@ def accuracy_page() -> str:
         command=base["command"],
         found_from=f"{100 * failures['found_from']:g}",
         rare=_rare(failures["rare"]),
+        every=failures["every"]["train"],
     )
 
 
