@@ -1,66 +1,42 @@
-"""The tile engine: one thread owns the network and serves the tiles of all requests in shared batches."""
+"""The tile engine: threads that own the network's lanes serve the tiles of all requests in shared batches."""
 
 from __future__ import annotations
 
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
-from math import ceil
+from contextlib import contextmanager
 from typing import Protocol
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from app.engine_errors import Cancelled, DeadlinePassed, EngineError, EngineStopped, QueueFull, TooManyTiles
+from app.admission import Admission
+from app.engine_errors import Cancelled, DeadlinePassed, EngineStopped, OutOfMemory
+from app.tickets import Item, Ticket, Tile, Turns
 
-Tile = npt.NDArray[np.uint8]
 Clock = Callable[[], float]
+LATE = "no answer before the deadline; send a smaller image or try when it is less busy"
 
 
 class Network(Protocol):
-    """What the engine runs: uint8 tiles (height, width, 3) of one shape to float32 logits (N, classes, height, width)."""
+    """What a lane runs: uint8 tiles (height, width, 3) of one shape to float32 logits (N, classes, rows, columns)."""
 
     def logits(self, tiles: list[Tile]) -> Tensor: ...
-
-
-@dataclass
-class Ticket:
-    """One request in the engine: its deadline on the engine's clock, and its tiles that wait."""
-
-    deadline: float
-    tiles: int = 0
-    cancelled: bool = False
-    waiting: deque[tuple[Tile, Future[Tensor]]] = field(default_factory=deque)
-    submitted: float | None = None
-    started: float | None = None
-
-    def fail(self, error: EngineError) -> None:
-        """Answers every tile that waits with this error."""
-        for _, future in self.waiting:
-            future.set_exception(error)
-        self.waiting.clear()
-
-    @property
-    def queue_seconds(self) -> float:
-        """From the first tile's arrival to its batch."""
-        return 0.0 if self.submitted is None or self.started is None else self.started - self.submitted
 
 
 class Engine:
     """Admits requests, batches their tiles round-robin, and answers every waiter.
 
-    Only `logits`, and after each batch `on_batch` (its number of tiles, its seconds), run on the owner thread; cutting
-    and merging stay with the requests' own threads.
+    Each network of `lanes` (the same one may stand there several times) has an owner thread, which runs `logits` and
+    after each batch `on_batch` (its number of tiles, its seconds); cutting and merging stay with the requests' threads.
     """
 
     def __init__(
         self,
-        network: Network,
+        lanes: Sequence[Network],
         *,
         max_batch_tiles: int,
         batch_wait_s: float,
@@ -68,62 +44,58 @@ class Engine:
         on_batch: Callable[[int, float], None] = lambda tiles, seconds: None,
         clock: Clock = time.monotonic,
     ) -> None:
-        self.network = network
         self.max_batch_tiles = max_batch_tiles
         self.batch_wait_s = batch_wait_s
-        self.max_queued_tiles = max_queued_tiles
         self.clock = clock
         self.failure: str | None = None
+        self.admission = Admission(max_queued_tiles, clock)
         self._on_batch = on_batch
         self._condition = threading.Condition()
-        self._turns: deque[Ticket] = deque()
-        self._admitted = 0
-        self._tiles_per_second = 10.0
+        self._turns = Turns()
+        self._running = 0
         self._stopping = False
-        self._thread = threading.Thread(target=self._serve, name="engine", daemon=True)
+        self._threads = [
+            threading.Thread(target=self._serve, args=(network,), name=f"lane-{i}", daemon=True)
+            for i, network in enumerate(lanes)
+        ]
 
     def start(self) -> None:
-        self._thread.start()
+        for thread in self._threads:
+            thread.start()
 
     def stop(self) -> None:
-        """Ends the owner thread after its batch; whoever still waits gets `EngineStopped`."""
+        """Ends the owner threads after their batches; whoever still waits gets `EngineStopped`."""
         with self._condition:
             self._stopping = True
             self._condition.notify_all()
-        if self._thread.is_alive():
-            self._thread.join()
+        for thread in self._threads:
+            if thread.is_alive():
+                thread.join()
 
     @property
     def alive(self) -> bool:
-        """Whether the owner thread runs and its device works."""
-        return self._thread.is_alive() and self.failure is None
+        """Whether every owner thread runs and the device works."""
+        return all(thread.is_alive() for thread in self._threads) and self.failure is None
 
     @property
     def queued_tiles(self) -> int:
         """Tiles admitted and not done."""
-        return self._admitted
+        return self.admission.queued
 
     def admit(self, tiles: int, deadline: float) -> Ticket:
         """A place for this many tiles until `release`; raises `TooManyTiles`, `QueueFull` or `EngineStopped`."""
-        limit = self.max_queued_tiles
-        if tiles > limit:
-            raise TooManyTiles(f"the image makes {tiles} tiles and at most {limit} are taken; give a smaller side")
-        with self._condition:
-            if self._stopping or not self.alive:
-                raise EngineStopped(f"the engine does not run: {self.failure or 'it is not started or was stopped'}")
-            if self._admitted + tiles > limit:
-                wait = max(1, ceil(self._admitted / self._tiles_per_second))
-                raise QueueFull(f"{self._admitted} tiles are queued and at most {limit} are taken; try again later", wait)
-            self._admitted += tiles
+        self._check_running()
+        self.admission.take(tiles, deadline)
         return Ticket(deadline, tiles)
 
-    def release(self, ticket: Ticket) -> None:
-        """Gives the ticket's place back and drops what still waits."""
+    def release(self, ticket: Ticket, *, done: bool = True) -> None:
+        """Gives the ticket's place back, if it has one, and drops what still waits; `done` where its answer is made."""
         with self._condition:
-            self._admitted -= ticket.tiles
-            ticket.tiles = 0
+            tiles, ticket.tiles = ticket.tiles, 0
             ticket.cancelled = True
             ticket.waiting.clear()
+        if tiles:
+            self.admission.give_back(tiles, done=done)
 
     def cancel(self, ticket: Ticket) -> None:
         """Nobody waits for this request any more: its tiles leave the queue, its thread gets `Cancelled`."""
@@ -136,33 +108,46 @@ class Engine:
         if ticket.cancelled:
             raise Cancelled("the request was cancelled")
         if self.clock() >= ticket.deadline:
-            raise DeadlinePassed("no answer before the deadline; send a smaller image or try when it is less busy")
+            raise DeadlinePassed(LATE)
 
     def run(self, ticket: Ticket, tiles: Iterator[Tile]) -> Iterator[Tensor]:
         """Logits of the tiles, in order, a bounded number of tiles ahead.
 
-        Raises `DeadlinePassed`, `Cancelled`, `EngineStopped`, or what the network raised.
+        Raises `DeadlinePassed`, `Cancelled`, `EngineStopped`, `OutOfMemory`, or what the network raised.
         """
         ahead: deque[Future[Tensor]] = deque()
+        most = 2 * self.max_batch_tiles * len(self._threads)
         for tile in tiles:
             ahead.append(self._submit(ticket, tile))
-            if len(ahead) >= 2 * self.max_batch_tiles:
+            if len(ahead) >= most:
                 yield self._result(ticket, ahead.popleft())
         while ahead:
             yield self._result(ticket, ahead.popleft())
+
+    @contextmanager
+    def device_errors(self) -> Iterator[None]:
+        """Turns a device's errors into the engine's; one that breaks the device ends the engine's life."""
+        try:
+            yield
+        except torch.OutOfMemoryError as error:
+            raise OutOfMemory(f"the device's memory is full: {error}", retry_after=1) from error
+        except torch.AcceleratorError as error:
+            self.failure = f"the device is broken: {error}"
+            raise EngineStopped(self.failure) from error
+
+    def _check_running(self) -> None:
+        if self._stopping or not self.alive:
+            raise EngineStopped(f"the engine does not run: {self.failure or 'it is not started or was stopped'}")
 
     def _submit(self, ticket: Ticket, tile: Tile) -> Future[Tensor]:
         future: Future[Tensor] = Future()
         with self._condition:
             if ticket.cancelled:
                 raise Cancelled("the request was cancelled")
-            if self._stopping or not self.alive:
-                raise EngineStopped(f"the engine does not run: {self.failure or 'it was stopped'}")
+            self._check_running()
             ticket.submitted = ticket.submitted if ticket.submitted is not None else self.clock()
-            ticket.waiting.append((tile, future))
-            if len(ticket.waiting) == 1:
-                self._turns.append(ticket)
-            self._condition.notify_all()
+            self._turns.add(ticket, Item(tile, future))
+            self._condition.notify()
         return future
 
     def _result(self, ticket: Ticket, future: Future[Tensor]) -> Tensor:
@@ -170,82 +155,55 @@ class Engine:
             return future.result(timeout=max(0.0, ticket.deadline - self.clock()))
         except TimeoutError:
             self.cancel(ticket)
-            raise DeadlinePassed("no answer before the deadline; send a smaller image or try when it is less busy") from None
+            raise DeadlinePassed(LATE) from None
 
-    def _serve(self) -> None:
+    def _serve(self, network: Network) -> None:
         while batch := self._next_batch():
-            self._run_batch([tile for tile, _ in batch], [future for _, future in batch])
-        self._refuse_all()
+            self._run_batch(network, batch)
+            with self._condition:
+                self._running -= len(batch)
+        with self._condition:
+            self._turns.fail(EngineStopped("the engine was stopped"))
 
-    def _next_batch(self) -> list[tuple[Tile, Future[Tensor]]]:
+    def _next_batch(self) -> list[Item]:
         """Waits for tiles, then takes up to a batch of one shape; empty when the engine is to stop."""
         with self._condition:
             while not self._stopping:
-                self._drop_gone()
-                if self._turns and self._worth_waiting():
-                    self._condition.wait(self.batch_wait_s)
-                    self._drop_gone()
-                if self._turns:
-                    return self._take()
+                self._turns.drop_gone(self.clock())
+                if self._worth_waiting():
+                    self._condition.wait_for(lambda: self._stopping or not self._worth_waiting(), self.batch_wait_s)
+                    self._turns.drop_gone(self.clock())
+                if batch := self._turns.take(self.max_batch_tiles, self.clock()):
+                    self._running += len(batch)
+                    if self._turns.waiting:
+                        self._condition.notify()
+                    return batch
                 self._condition.wait()
             return []
 
     def _worth_waiting(self) -> bool:
-        """Whether a batch that is not full may still fill: requests have been admitted whose tiles are to come."""
-        return self.batch_wait_s > 0 and self._pending() < min(self.max_batch_tiles, self._admitted)
+        """Whether a batch that is not full may still fill while other lanes keep the device busy."""
+        if not self.batch_wait_s or not self._running:
+            return False
+        return 0 < self._turns.waiting < min(self.max_batch_tiles, self.admission.queued - self._running)
 
-    def _pending(self) -> int:
-        return sum(len(ticket.waiting) for ticket in self._turns)
-
-    def _drop_gone(self) -> None:
-        """Removes tickets that wait for nothing or are past their deadline."""
-        now = self.clock()
-        for ticket in self._turns:
-            if ticket.deadline <= now:
-                ticket.fail(DeadlinePassed("the request waited in the queue past its deadline"))
-        self._turns = deque(ticket for ticket in self._turns if ticket.waiting)
-
-    def _take(self) -> list[tuple[Tile, Future[Tensor]]]:
-        """A tile of each request in turn, of the first one's shape, until the batch is full or none is left."""
-        shape = self._turns[0].waiting[0][0].shape
-        batch: list[tuple[Tile, Future[Tensor]]] = []
-        passed = 0
-        while self._turns and len(batch) < self.max_batch_tiles and passed < len(self._turns):
-            ticket = self._turns.popleft()
-            if ticket.waiting[0][0].shape == shape:
-                batch.append(ticket.waiting.popleft())
-                ticket.started = ticket.started if ticket.started is not None else self.clock()
-                passed = 0
-            else:
-                passed += 1
-            if ticket.waiting:
-                self._turns.append(ticket)
-        return batch
-
-    def _run_batch(self, tiles: list[Tile], futures: list[Future[Tensor]]) -> None:
+    def _run_batch(self, network: Network, batch: list[Item]) -> None:
         started = self.clock()
         try:
-            logits = self.network.logits(tiles)
+            with self.device_errors():
+                logits = network.logits([item.tile for item in batch])
         except Exception as error:
-            self.failure = _fatal(error)
-            for future in futures:
-                future.set_exception(error)
+            self._failed(network, batch, error)
             return
-        seconds = max(self.clock() - started, 1e-6)
-        self._tiles_per_second += 0.2 * (len(tiles) / seconds - self._tiles_per_second)
-        self._on_batch(len(tiles), seconds)
-        for future, result in zip(futures, logits, strict=True):
-            future.set_result(result)
+        self._on_batch(len(batch), self.clock() - started)
+        for item, result in zip(batch, logits, strict=True):
+            item.future.set_result(result)
 
-    def _refuse_all(self) -> None:
-        with self._condition:
-            for ticket in self._turns:
-                ticket.fail(EngineStopped("the engine was stopped"))
-            self._turns.clear()
-
-
-def _fatal(error: Exception) -> str | None:
-    """Why the device cannot be used any more, or None where the next batch may succeed."""
-    if isinstance(error, torch.OutOfMemoryError) or not torch.cuda.is_available():
-        return None
-    return f"the CUDA context is broken: {error}" if "CUDA error" in str(error) else None
+    def _failed(self, network: Network, batch: list[Item], error: Exception) -> None:
+        """Tries the tiles of a failed batch one by one, so that a bad one does not fail its neighbours."""
+        if len(batch) == 1 or isinstance(error, EngineStopped):
+            for item in batch:
+                item.future.set_exception(error)
+            return
+        for item in batch:
+            self._run_batch(network, [item])

@@ -19,6 +19,10 @@ class QueueFull(EngineError):
         self.retry_after = retry_after
 
 
+class OutOfMemory(QueueFull):
+    """The device has no memory left for a batch or for merging, now."""
+
+
 class EngineStopped(EngineError):
     """The engine does not run: not started, stopped, or its device failed."""
 

@@ -9,10 +9,11 @@ from fastapi import APIRouter, Request, Response
 
 from app.errors import SEGMENT_PROBLEMS, TimedOut, Unavailable, mapped_errors
 from app.examples import segment_responses, upload_body
+from app.jobs import Job
 from app.negotiation import format_from_accept
 from app.schemas import Segmenting
 from app.security import check_key
-from app.service import Job, Service
+from app.service import Service
 from app.uploads import read_image
 from imaging.answer import Rendering
 
@@ -38,8 +39,8 @@ async def segment_image(request: Request, query: Segmenting) -> Response:
     format = query.format or format_from_accept(",".join(request.headers.getlist("accept")))
     if service.not_ready:
         raise Unavailable(service.not_ready, {"Retry-After": "1"})
-    if service.full:
-        raise Unavailable(f"{service.full}; try again later", {"Retry-After": "2"})
+    with mapped_errors():
+        service.check_room()
     service.in_flight += 1
     try:
         settings = service.settings
@@ -65,7 +66,10 @@ async def _answer(request: Request, service: Service, job: Job) -> Response:
 
 async def _wait(request: Request, service: Service, job: Job) -> bytes:
     """The job's result, unless the client goes away or the deadline passes first."""
-    work = asyncio.get_running_loop().run_in_executor(service.pool, service.process, job)
+    loop = asyncio.get_running_loop()
+    await loop.run_in_executor(service.pools.heads, service.admit, job)
+    work = loop.run_in_executor(service.pools.of(job.megapixels), service.process, job)
+    work.add_done_callback(lambda _: service.finish(job))
     gone = asyncio.create_task(_disconnected(request))
     try:
         waited: set[asyncio.Future[Any]] = {work, gone}
@@ -73,12 +77,12 @@ async def _wait(request: Request, service: Service, job: Job) -> bytes:
         if work.done():
             return work.result()
         service.cancel(job)
-        work.add_done_callback(lambda done: done.cancelled() or done.exception())
         raise TimedOut(
             "the client went away" if gone.done() else
             f"no answer within {service.settings.request_timeout_s:g} s; send a smaller image or try when it is less busy"
         )  # fmt: skip
     finally:
+        work.cancel()
         gone.cancel()
 
 

@@ -26,14 +26,17 @@ class Settings(BaseSettings):
     port: int = Field(8000, ge=0, le=65535, description="port to listen on")
     root_path: str = Field("", description="path under which a proxy serves this, e.g. `/segmentation`")
     weights: str = Field(DEFAULT_WEIGHTS, description="weights: a file, or a name in `weights/`")
-    device: str = Field("auto", description="`auto` (CUDA if there is one), `cpu`, `cuda`, `cuda:N` or `mps`")
+    device: str = Field(
+        "auto",
+        description="`auto` (CUDA if there is one), `cpu`, `cuda`, `cuda:N` or `mps`; several with commas: `cuda:0,cuda:1`",
+    )
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         "auto", description="precision of the network; `auto`: bfloat16 where the device has it natively, else float32"
     )
     tile: str = Field("512", description="tile side, or height x width such as `384x480`; multiples of 32")
     overlap: Finite = Field(0.25, ge=0, le=0.5, description="fraction of a tile shared with its neighbour")
     blend: Literal["mean", "hann"] = Field("mean", description="how overlapping logits are averaged")
-    max_batch_tiles: int = Field(8, ge=1, description="most tiles in one batch")
+    max_batch_tiles: int = Field(8, ge=1, description="most tiles in one batch on a GPU; a CPU takes them one by one")
     batch_wait_ms: Finite = Field(0, ge=0, description="how long a batch that is not full waits for tiles still to come")
     max_queued_tiles: int = Field(1024, ge=1, description="most tiles admitted and not yet done; beyond it 503")
     max_upload_mb: Finite = Field(64, gt=0, description="largest request body, in 10^6 bytes")
@@ -50,7 +53,7 @@ class Settings(BaseSettings):
     @field_validator("api_keys", "cors_origins", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
-        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+        return _split(value) if isinstance(value, str) else value
 
     @field_validator("tile")
     @classmethod
@@ -62,7 +65,9 @@ class Settings(BaseSettings):
     @field_validator("device")
     @classmethod
     def _device(cls, value: str) -> str:
-        choose_device(value)
+        kinds = {choose_device(name).type for name in _split(value)}
+        if len(kinds) != 1:
+            raise ValueError(f"device must be one kind, such as cuda:0,cuda:1, got {value!r}")
         return value
 
     @field_validator("weights")
@@ -75,6 +80,14 @@ class Settings(BaseSettings):
         return parse_tile(self.tile)
 
     @property
+    def devices(self) -> tuple[str, ...]:
+        return _split(self.device)
+
+    @property
     def cpu_threads(self) -> int:
         """Threads for the network: as set, else one for each core that this process may use."""
         return self.threads or available_cores()
+
+
+def _split(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())

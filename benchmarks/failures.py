@@ -19,15 +19,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from matplotlib.figure import Figure
-from tqdm import tqdm
 
 from benchmarks.trainings import ROOT
 from model.metrics import ConfusionMatrix
 from model.predictor import Predictor
-from model.segmentation import Options, plan_image, run_in_batches, segment
+from model.segmentation import ClassMap, Options
 from model.weights_file import find_weights, load_weights
 from training.class_mapping import ClassMapping, parse_class_mapping
 from training.datasets import Split, get_dataset
+from training.evaluate import predictions
 from training.label_files import find_labels
 from training.machine import commit, machine
 
@@ -37,8 +37,6 @@ RARE = ("bottle", "car", "chair", "diningtable", "motorbike", "pottedplant", "so
 EVERY = {"val": 1, "train": 5}  # of how many frames one is looked at for the rare classes
 FOUND = 0.01  # of the frame's pixels that the start gives a class, before it counts as found
 EDGES = (0.0, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)  # object sizes, as fractions of the frame
-
-ClassMap = npt.NDArray[np.uint8]
 
 
 def main() -> int:
@@ -64,20 +62,11 @@ def main() -> int:
     return 0
 
 
-def predictions(predictor: Predictor, split: Split) -> Iterator[tuple[ClassMap, ClassMap]]:
-    """Each frame's labels and served class map."""
-    run, manifest = run_in_batches(predictor), predictor.manifest
-    for index in tqdm(range(len(split.frames)), desc=f"{predictor.weights.name}, {split.name}"):
-        image = split.image(index)
-        plan = plan_image((image.shape[0], image.shape[1]), Options(), manifest.preprocessing.side)
-        yield split.mask(index), segment(image, plan, run, num_classes=len(manifest.labels)).class_map
-
-
 def charts(predictor: Predictor, split: Split, mapping: ClassMapping | None, path: Path) -> None:
     """Draws the confusion matrix beside the IoU by size."""
     matrix = ConfusionMatrix(len(split.labels))
     by_size: list[list[float]] = [[] for _ in EDGES[1:]]
-    for truth, found in predictions(predictor, split):
+    for truth, found in predictions(predictor, split, Options()):
         mapped = mapping(found) if mapping else found
         matrix.update(truth, mapped)
         for size, iou in sizes(truth, mapped, len(split.labels), skip_background=mapping is not None):
@@ -122,7 +111,9 @@ def rare(split: Split, predictor: Predictor, start: Predictor) -> dict[str, dict
     names = split.labels.names
     against = {key: {name: np.zeros(2, np.int64) for name in RARE} for key in ("iou", "start_iou", "agreement")}
     frames = dict.fromkeys(RARE, 0)
-    for (truth, ours), (_, theirs) in zip(predictions(predictor, split), predictions(start, split), strict=True):
+    for (truth, ours), (_, theirs) in zip(
+        predictions(predictor, split, Options()), predictions(start, split, Options()), strict=True
+    ):
         labelled = truth < len(names)
         for name in RARE:
             index = names.index(name)

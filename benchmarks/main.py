@@ -26,7 +26,7 @@ from app.settings import Settings
 from imaging.decoding import Limits, decode
 from imaging.encoding import mask_png
 from model.predictor import Predictor
-from model.segmentation import Options, plan_image, run_in_batches, segment
+from model.segmentation import segment_image
 from model.weights_file import load_weights
 from training.machine import commit, machine
 
@@ -68,8 +68,7 @@ def in_process(predictor: Predictor, data: bytes) -> bytes:
     """The corridor without the web: decode, segment, encode."""
     manifest = predictor.manifest
     image = decode(data, Limits())
-    plan = plan_image((image.shape[0], image.shape[1]), Options(), manifest.preprocessing.side)
-    result = segment(image, plan, run_in_batches(predictor), num_classes=len(manifest.labels))
+    result = segment_image(predictor, image)
     return mask_png(result.class_map, manifest.labels.palette)
 
 

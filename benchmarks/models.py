@@ -12,6 +12,7 @@ import json
 import statistics
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks.trainings import ROOT, Table, read_table, results, run_rows
 from model.architecture import Architecture
 from model.builder import build_network
-from model.predictor import Predictor
+from model.predictor import Predictor, Tile
 from model.weights_file import load_weights
 from training.machine import commit, machine
 
@@ -51,7 +52,8 @@ def measure(table: Table, out: Path) -> dict[str, Any]:
     """Parameters, operations, milliseconds and scores of every finished row."""
     rows = results(table, out)
     predictors = [Predictor(load_weights(out / row["name"] / f"{row['name']}.safetensors")) for row in rows]
-    for row, times in zip(rows, milliseconds(predictors), strict=True):
+    tile = np.random.default_rng(0).integers(0, 256, (*TILE, 3), dtype=np.uint8)
+    for row, times in zip(rows, milliseconds(predictors, tile), strict=True):
         architecture = Architecture.from_dict(row["architecture"])
         row |= {"parameters": parameters(architecture), "gflops": gflops(architecture)}
         row |= {"ms": round(statistics.median(times), 1), "ms_low": round(min(times), 1), "ms_high": round(max(times), 1)}
@@ -59,14 +61,13 @@ def measure(table: Table, out: Path) -> dict[str, Any]:
     return {"tile": TILE, "dtype": dtype, "machine": machine(), "commit": commit(), "torch": torch.__version__, "rows": rows}
 
 
-def milliseconds(predictors: list[Predictor]) -> list[list[float]]:
-    """Times of one tile through each network, taken in turns so that a slow spell of the machine meets all."""
-    tile = [np.random.default_rng(0).integers(0, 256, (*TILE, 3), dtype=np.uint8)]
+def milliseconds(predictors: Sequence[Predictor], tile: Tile) -> list[list[float]]:
+    """Times of this tile through each network, taken in turns so that a slow spell of the machine meets all."""
     times: list[list[float]] = [[] for _ in predictors]
     for turn in range(REPEATS + 2):
         for predictor, taken in zip(predictors, times, strict=True):
             started = time.perf_counter()
-            predictor.logits(tile)
+            predictor.logits([tile])
             if turn >= 2:
                 taken.append((time.perf_counter() - started) * 1000)
     return times

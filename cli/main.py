@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
@@ -14,9 +15,10 @@ from tqdm import tqdm
 
 from imaging.answer import FORMATS, Answer, ArrayTooLarge, MaskEncoding, Rendering
 from imaging.decoding import FORMATS as IMAGE_FORMATS
-from imaging.decoding import Limits, decode
+from imaging.decoding import Limits, decode, read_size
 from imaging.errors import ImageError
 from model.device import DTYPES, DeviceError, available_cores
+from model.lanes import Lanes
 from model.predictor import Predictor
 from model.scaling import Side, parse_side
 from model.segmentation import Options, plan_image, run_in_batches, segment
@@ -74,28 +76,46 @@ def main(argv: list[str] | None = None) -> int:
     try:
         works = list(_plan(args))
         _check_targets(works)
-        torch.set_num_threads(args.threads or available_cores())
-        predictor = Predictor(load_weights(find_weights(args.weights)), args.device, args.dtype)
-        segmenter = Segmenter(predictor, args)
+        threads = args.threads or available_cores()
+        torch.set_num_threads(threads)
+        lanes = Lanes(Predictor(load_weights(find_weights(args.weights)), args.device, args.dtype), threads)
+        segmenter = Segmenter(lanes, args)
     except (OSError, WeightsError, DeviceError, TilingError) as error:
         print(f"fcn-segment: {error}", file=sys.stderr)
         return 2
-    failures = []
-    for work in tqdm(works, unit="image", disable=len(works) < 2 or not sys.stderr.isatty()):
-        try:
-            _write(work.target, segmenter(_read(work.source)))
-        except (ImageError, ArrayTooLarge, TilingError, OSError) as error:
-            failures.append(f"{work.source or 'stdin'}: {error}")
+    failures = list(filter(None, _run_all(segmenter, works, threads)))
     for failure in failures:
         print(f"fcn-segment: {failure}", file=sys.stderr)
     return 1 if failures else 0
 
 
-class Segmenter:
-    """From an image file's bytes to the answer's, as the service's corridor goes."""
+def _run_all(segmenter: Segmenter, works: Sequence[Work], threads: int) -> Iterator[str | None]:
+    """What went wrong with each image, or None. Several go side by side: while one is decoded, another is inferred."""
 
-    def __init__(self, predictor: Predictor, args: argparse.Namespace) -> None:
-        self.predictor = predictor
+    def run(work: Work) -> str | None:
+        try:
+            _write(work.target, segmenter(_read(work.source)))
+        except (ImageError, ArrayTooLarge, TilingError, OSError) as error:
+            return f"{work.source or 'stdin'}: {error}"
+        return None
+
+    if len(works) == 1:
+        yield run(works[0])
+        return
+    with ThreadPoolExecutor(threads + 1, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        try:
+            yield from tqdm(pool.map(run, works), total=len(works), unit="image", disable=not sys.stderr.isatty())
+        except KeyboardInterrupt:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+class Segmenter:
+    """From an image file's bytes to the answer's, as the service's corridor goes; for several threads at once."""
+
+    def __init__(self, lanes: Lanes, args: argparse.Namespace) -> None:
+        self.lanes = lanes
+        self.predictor = lanes.predictor
         self.options = Options(args.tile, args.overlap, args.blend, args.side)
         self.rendering = Rendering(args.format, args.mask, args.alpha)
         self.limits = Limits(args.max_megapixels)
@@ -103,16 +123,18 @@ class Segmenter:
             raise TilingError(f"overlap must be between 0 and 0.5, got {args.overlap}")
 
     def __call__(self, data: bytes) -> bytes:
-        manifest = self.predictor.manifest
-        image = decode(data, self.limits)
-        size = image.shape[0], image.shape[1]
+        manifest, limits = self.predictor.manifest, self.limits
+        size = read_size(data, limits)
         self.rendering.check(size)
         plan = plan_image(size, self.options, manifest.preprocessing.side)
-        temperature = (manifest.temperature or 1.0) if self.rendering.needs_confidence else None
-        run = run_in_batches(self.predictor)
-        result = segment(image, plan, run, num_classes=len(manifest.labels), temperature=temperature)
+        result = segment(
+            decode(data, limits, plan.size), plan, run_in_batches(self.lanes), num_classes=len(manifest.labels),
+            grid=self.predictor.grid, size=size,
+            temperature=(manifest.temperature or 1.0) if self.rendering.needs_confidence else None,
+        )  # fmt: skip
+        photo = decode(data, limits) if self.rendering.needs_photo else None
         return Answer(
-            image, result.class_map, result.confidence, result.mean_confidence, manifest.labels.classes,
+            photo, result.class_map, result.confidence, result.mean_confidence, manifest.labels.classes,
             manifest.labels.palette, self.predictor.weights.identity, plan.describe(),
         ).encode(self.rendering)  # fmt: skip
 

@@ -47,6 +47,10 @@ class Rendering:
         return self.format in ("json", "confidence")
 
     @property
+    def needs_photo(self) -> bool:
+        return self.format == "overlay"
+
+    @property
     def media_type(self) -> str:
         return "application/json" if self.format == "json" else "image/png"
 
@@ -62,11 +66,12 @@ class Rendering:
 class Answer:
     """A segmented image and what is said of it.
 
-    image: uint8 (H, W, 3). class_map: uint8 (H, W). confidence: uint8 (H, W) where it was computed, with
-    mean_confidence per class id. labels and palette: by class id. model and tiling: parts of the JSON answer.
+    image: uint8 (H, W, 3), where the rendering needs the photo. class_map: uint8 (H, W). confidence: uint8 (H, W) where
+    it was computed, with mean_confidence per class id. labels and palette: by class id. model and tiling: parts of the
+    JSON answer.
     """
 
-    image: npt.NDArray[np.uint8]
+    image: npt.NDArray[np.uint8] | None
     class_map: npt.NDArray[np.uint8]
     confidence: npt.NDArray[np.uint8] | None
     mean_confidence: Sequence[float]
@@ -83,6 +88,8 @@ class Answer:
         if rendering.format == "color":
             return color_png(self.class_map, self.palette)
         if rendering.format == "overlay":
+            if self.image is None:
+                raise ValueError("an overlay needs the photo")
             return overlay_png(self.image, self.class_map, self.palette, rendering.alpha)
         if rendering.format == "confidence":
             if self.confidence is None:

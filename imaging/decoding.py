@@ -4,20 +4,36 @@ from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from imaging.errors import DamagedImage, EmptyImage, ImageError, ImageTooLarge, UnknownImageType
 
+Pixels = npt.NDArray[np.uint8]
+Size = tuple[int, int]
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
 # our own limit, which is checked right after the header, replaces Pillow's
 Image.MAX_IMAGE_PIXELS = None
 SIGNATURES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF87a", b"GIF89a", b"II*\0", b"MM\0*")
+ORIENTATION = 0x0112
+SWAPPING = (5, 6, 7, 8)
+# per EXIF orientation, the upright array seen as the file stores it (Exif 3.0, section 4.6.5.1.6)
+STORED: dict[int, Callable[[Pixels], Pixels]] = {
+    2: lambda upright: upright[:, ::-1],
+    3: lambda upright: upright[::-1, ::-1],
+    4: lambda upright: upright[::-1],
+    5: lambda upright: upright.swapaxes(0, 1),
+    6: lambda upright: upright.swapaxes(0, 1)[::-1],
+    7: lambda upright: upright.swapaxes(0, 1)[::-1, ::-1],
+    8: lambda upright: upright.swapaxes(0, 1)[:, ::-1],
+}
+BAND_PIXELS = 1 << 20
+DRAFT = 2  # times the working size: what a reduced JPEG keeps at least
 SIXTEEN_BIT = ("I;16", "I;16L", "I;16B", "I;16N")
 
 
@@ -28,29 +44,37 @@ class Limits:
     megapixels: float = 100.0
 
 
-def decode(data: bytes, limits: Limits) -> npt.NDArray[np.uint8]:
+def decode(data: bytes, limits: Limits, working_size: Size | None = None) -> Pixels:
     """The first frame as uint8 RGB (H, W, 3), upright after its EXIF orientation.
 
-    Transparent pixels lie over white, 16-bit samples are scaled to 8, colour profiles are ignored. Raises
-    `EmptyImage`, `UnknownImageType`, `ImageTooLarge` or `DamagedImage`.
+    Transparent pixels lie over white, 16-bit samples are scaled to 8, colour profiles are ignored. With a working
+    (height, width), a JPEG may come smaller than it is (libjpeg leaves out the highest frequencies), yet at least
+    twice as large as that: what is left to average costs a fraction. Raises `EmptyImage`, `UnknownImageType`,
+    `ImageTooLarge` or `DamagedImage`.
     """
     with _open(data, limits) as image:
-        return np.asarray(_to_rgb(ImageOps.exif_transpose(image)))
+        if working_size and image.format == "JPEG":
+            height, width = working_size if not _turned(image, data) else working_size[::-1]
+            image.draft(None, (DRAFT * width, DRAFT * height))
+        image.load()
+        orientation = image.getexif().get(ORIENTATION, 1)
+        return _upright_array(_to_rgb(image), orientation)
 
 
 def read_size(data: bytes, limits: Limits) -> tuple[int, int]:
     """The upright (height, width) that the header announces; raises as `decode` does, bar damage behind the header."""
     with _open(data, limits) as image:
         width, height = image.size
-        turned = _may_be_turned(image, data) and image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
-    return (width, height) if turned else (height, width)
+        return (width, height) if _turned(image, data) else (height, width)
 
 
-def _may_be_turned(image: Image.Image, data: bytes) -> bool:
-    """Whether EXIF may swap the announced sides: Pillow's TIFF size is upright already, and it decodes a PNG to find EXIF."""
-    if image.format == "PNG":
-        return any(chunk in data for chunk in (b"eXIf", b"tEXt", b"zTXt", b"iTXt"))
-    return image.format != "TIFF"
+def _turned(image: Image.Image, data: bytes) -> bool:
+    """Whether EXIF swaps the announced sides: Pillow's TIFF size is upright already, and it decodes a PNG to find EXIF."""
+    if image.format == "TIFF":
+        return False
+    if image.format == "PNG" and not any(chunk in data for chunk in (b"eXIf", b"tEXt", b"zTXt", b"iTXt")):
+        return False
+    return image.getexif().get(ORIENTATION, 1) in SWAPPING
 
 
 @contextmanager
@@ -81,6 +105,18 @@ def _check_size(size: tuple[int, int], limits: Limits) -> None:
         raise ImageTooLarge(f"the image has {stated}; at most {limits.megapixels:g} megapixels are taken, scale it down")
 
 
+def _upright_array(image: Image.Image, orientation: int) -> Pixels:
+    """The pixels of an RGB image, turned as EXIF says; copied in bands, so that no second whole image is ever held."""
+    width, height = image.size
+    upright = np.empty((width, height, 3) if orientation in SWAPPING else (height, width, 3), np.uint8)
+    stored = STORED[orientation](upright) if orientation in STORED else upright
+    rows = max(1, BAND_PIXELS // width)
+    for top in range(0, height, rows):
+        bottom = min(top + rows, height)
+        stored[top:bottom] = np.asarray(image.crop((0, top, width, bottom)))
+    return upright
+
+
 def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode in SIXTEEN_BIT or image.mode == "I":
         image = _eight_bit(image)
@@ -90,7 +126,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
         layer = image.convert("RGBA")
         white = Image.new("RGBA", layer.size, "white")
         return Image.alpha_composite(white, layer).convert("RGB")
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def _eight_bit(image: Image.Image) -> Image.Image:

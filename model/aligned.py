@@ -20,6 +20,7 @@ class AlignedFCN(FCN):
     def __init__(self, architecture: Architecture) -> None:
         super().__init__(architecture)
         classes, grid = architecture.num_classes, self.backbone.grid
+        self.grid = grid
         pool3, pool4, _ = self.backbone.channels
         self.score_fr = nn.Conv2d(self.head_channels, classes, 1)
         stride = architecture.output_stride
@@ -36,6 +37,7 @@ class AlignedFCN(FCN):
             self.upscore_pool4 = BilinearConvTranspose2d(classes, 2, grid)
             self.score_pool3 = skip_score(pool3, architecture)
             stride = 8
+        self.score_stride = stride
         self.upscore_final = FixedUpsample(stride, grid)
 
     def scores(self, images: Tensor) -> Tensor:

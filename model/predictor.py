@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from itertools import product
 
@@ -16,12 +17,15 @@ from model.shift_and_stitch import ShiftAndStitch
 from model.tiling import Size, tile_sides
 from model.weights_file import Weights
 
+Tile = npt.NDArray[np.uint8]
+
 
 class Predictor:
-    """Maps tiles to logits. Not for several threads at once: one owner calls it.
+    """Maps tiles to logits. Several threads may call it at once; `model.lanes` says how many pay.
 
     device, dtype: names as `choose_device` and `choose_dtype` take them; those raise `DeviceError`.
-    shifts: per axis, of shift-and-stitch; 1 for none.
+    shifts: per axis, of shift-and-stitch; 1 for none. Its logits have a cell for every `stride` pixels of a tile, whose
+    place among them is `grid`.
     """
 
     def __init__(self, weights: Weights, device: str = "auto", dtype: str = "auto", shifts: int = 1) -> None:
@@ -32,26 +36,42 @@ class Predictor:
         net = weights.network()
         fold_batch_norm(net)
         whole = ShiftAndStitch(net, shifts) if shifts != 1 else net
+        self.stride, self.grid = whole.score_stride, whole.grid
         self.net = whole.to(self.device, self.dtype).to(memory_format=torch.channels_last)
+        self._local = threading.local()
 
     @property
     def dtype_name(self) -> str:
         return str(self.dtype).removeprefix("torch.")
 
     @torch.inference_mode()
-    def logits(self, tiles: Sequence[npt.NDArray[np.uint8]]) -> Tensor:
-        """Float32 logits (N, classes, height, width) in host memory, of N uint8 tiles (height, width, 3) of one shape."""
+    def logits(self, tiles: Sequence[Tile]) -> Tensor:
+        """Float32 logits (N, classes, height / stride, width / stride), on the device, of N uint8 tiles (height, width, 3)."""
         if self.device.type == "cpu":
             # a convolution's rounding depends on the batch's size, and a batch gains a processor nothing:
             # one by one, a tile's logits do not depend on its neighbours
-            outputs = [self._forward([tile]) for tile in tiles]
+            outputs = [self._scores(torch.from_numpy(np.stack([tile]))) for tile in tiles]
             return outputs[0] if len(outputs) == 1 else torch.cat(outputs)
-        return self._forward(tiles).cpu()
+        if self.device.type == "cuda":
+            return self._on_stream(tiles)
+        return self._scores(torch.from_numpy(np.stack(tiles)).to(self.device))
 
-    def _forward(self, tiles: Sequence[npt.NDArray[np.uint8]]) -> Tensor:
-        batch = torch.from_numpy(np.stack(tiles)).to(self.device).permute(0, 3, 1, 2)
-        logits: Tensor = self.net(self.manifest.preprocessing.normalise(batch, self.dtype))
-        return logits
+    def _scores(self, batch: Tensor) -> Tensor:
+        scores: Tensor = self.net.scores(self.manifest.preprocessing.normalise(batch.permute(0, 3, 1, 2), self.dtype))
+        return scores.float()
+
+    def _on_stream(self, tiles: Sequence[Tile]) -> Tensor:
+        """Copies, runs and waits on a stream of the calling thread's own, so that one's copy overlaps another's network."""
+        if not hasattr(self._local, "stream"):
+            self._local.stream = torch.cuda.Stream(self.device)  # type: ignore[no-untyped-call]
+        host = torch.empty((len(tiles), *tiles[0].shape), dtype=torch.uint8, pin_memory=True)
+        np.stack(tiles, out=host.numpy())
+        with torch.cuda.stream(self._local.stream):
+            scores = self._scores(host.to(self.device, non_blocking=True))
+        self._local.stream.synchronize()
+        # whoever merges them works on the default stream: their memory is not to be given away before that is done
+        scores.record_stream(torch.cuda.default_stream(self.device))
+        return scores
 
     def warm_up(
         self, tile: Size, batch_sizes: Sequence[int] = (1,), progress: Callable[[int, int], None] | None = None

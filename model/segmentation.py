@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from model.merging import Band, BandMerger
+from model.merging import BandMerger
+from model.pixels import LogitsScaler, Rows
 from model.predictor import Predictor
-from model.scaling import LogitsScaler, Side, resize_image, working_size
+from model.scaling import Side, resize_image, working_size
 from model.tiling import Blend, Size, TilePlan, plan_tiles
+from model.upsampling import Grid
 
 Image = npt.NDArray[np.uint8]
 ClassMap = npt.NDArray[np.uint8]
 Run = Callable[[Iterator[Image]], Iterator[Tensor]]
-"""Maps tiles (height, width, 3) of one shape to their logits (classes, height, width), in order."""
+"""Maps tiles (height, width, 3) of one shape to their logits (classes, height / stride, width / stride), in order."""
 
 
 @dataclass(frozen=True)
@@ -58,32 +61,52 @@ def segment(
     run: Run,
     *,
     num_classes: int,
+    grid: Grid,
+    size: Size | None = None,
     temperature: float | None = None,
     check: Callable[[], None] = lambda: None,
 ) -> Segmentation:
-    """Segments an RGB image (H, W, 3) by a plan from `plan_image`; `run` is the network.
+    """Segments an RGB image (H, W, 3) by a plan from `plan_image`; `run` is the network, `grid` that of its logits.
 
-    With a temperature (1.0 for none), confidence is computed too: softmax of logits / temperature. `check` is called
-    every few rows, and ends the work by raising.
+    size: of the answer, where the image came reduced; else the image's own. With a temperature (1.0 for none), confidence
+    is computed too: softmax of logits / temperature. `check` is called every few rows, and ends the work by raising.
     """
-    canvas = _Canvas((image.shape[0], image.shape[1]), num_classes, temperature)
+    size = size or (image.shape[0], image.shape[1])
+    canvas = _Canvas(size, num_classes, temperature)
     with torch.inference_mode():
-        for piece in merged_logits(image, plan, run):
+        for rows in merged_rows(image, plan, run, grid, size):
             check()
-            canvas.write(piece.top, piece.logits)
+            canvas.write(rows)
     return Segmentation(canvas.class_map, canvas.confidence, canvas.mean_confidence(), plan)
 
 
-def merged_logits(image: Image, plan: TilePlan, run: Run) -> Iterator[Band]:
-    """The averaged logits of an RGB image (H, W, 3) at its own size, some rows at a time from the top."""
-    scaled = resize_image(image, plan.size)
-    merger, scaler = BandMerger(plan), LogitsScaler(plan.size, (image.shape[0], image.shape[1]))
-    for logits in run(plan.cut(scaled, region) for region in plan.regions):
+def segment_image(
+    predictor: Predictor, image: Image, options: Options | None = None, temperature: float | None = None
+) -> Segmentation:
+    """Segments an RGB image (H, W, 3) with a predictor of the caller's own, as the service would."""
+    manifest = predictor.manifest
+    plan = plan_image((image.shape[0], image.shape[1]), options or Options(), manifest.preprocessing.side)
+    run = run_in_batches(predictor)
+    return segment(image, plan, run, num_classes=len(manifest.labels), grid=predictor.grid, temperature=temperature)
+
+
+def merged_rows(image: Image, plan: TilePlan, run: Run, grid: Grid, size: Size) -> Iterator[Rows]:
+    """The averaged logits of an RGB image (H, W, 3) at this (height, width), some rows at a time from the top."""
+    image = resize_image(image, plan.size)
+    merger, scaler = BandMerger(plan, grid), None
+    for logits in run(plan.cut(image, region) for region in plan.regions):
         if band := merger.add(logits):
+            scaler = scaler or LogitsScaler(merger.cells, merger.stride, grid, plan.size, size)
             yield from scaler.push(band)
 
 
-def run_in_batches(predictor: Predictor, batch_tiles: int = 8) -> Run:
+class Network(Protocol):
+    """A `Predictor`, or what stands for it: uint8 tiles of one shape to their logits."""
+
+    def logits(self, tiles: Sequence[Image]) -> Tensor: ...
+
+
+def run_in_batches(predictor: Network, batch_tiles: int = 8) -> Run:
     """A `Run` that calls the predictor directly, this many tiles at a time."""
 
     def run(tiles: Iterator[Image]) -> Iterator[Tensor]:
@@ -104,17 +127,16 @@ class _Canvas:
         self._sums = np.zeros(num_classes)
         self._pixels = np.zeros(num_classes)
 
-    def write(self, top: int, logits: Tensor) -> None:
-        rows = slice(top, top + logits.shape[1])
+    def write(self, rows: Rows) -> None:
+        ids = rows.class_ids()
+        place = slice(rows.top, rows.top + len(ids))
+        self.class_map[place] = ids.cpu().numpy()
         if self.confidence is None or self.temperature is None:
-            self.class_map[rows] = logits.argmax(0).to(torch.uint8).numpy()
             return
-        highest, ids = logits.max(0)
-        probability = 1 / ((logits - highest) / self.temperature).exp_().sum(0)
-        self.class_map[rows] = ids.to(torch.uint8).numpy()
-        self.confidence[rows] = (probability * 255).round_().to(torch.uint8).numpy()
-        flat = ids.flatten().numpy()
-        self._sums += np.bincount(flat, probability.flatten().double().numpy(), minlength=len(self._sums))
+        probability = rows.probability(ids, self.temperature).cpu()
+        self.confidence[place] = (probability * 255).round_().to(torch.uint8).numpy()
+        flat = self.class_map[place].ravel()
+        self._sums += np.bincount(flat, probability.double().flatten().numpy(), minlength=len(self._sums))
         self._pixels += np.bincount(flat, minlength=len(self._pixels))
 
     def mean_confidence(self) -> tuple[float, ...]:

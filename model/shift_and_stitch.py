@@ -23,7 +23,7 @@ class ShiftAndStitch(nn.Module):
         super().__init__()
         if not isinstance(net, AlignedFCN):
             raise ValueError(f"shift-and-stitch needs the decoder aligned, got {net.architecture.decoder}")
-        stride = net.upscore_final.stride
+        stride = net.score_stride
         if shifts < 1 or stride % shifts:
             raise ValueError(f"shifts must divide the scores' stride of {stride}, got {shifts}")
         if shifts == stride and net.backbone.grid == "half_pixel":
@@ -31,7 +31,8 @@ class ShiftAndStitch(nn.Module):
         self.net, self.shifts, self.step = net, shifts, stride // shifts
         # on a half-pixel grid the finer cells begin before the coarse ones
         self.first = 0 if net.backbone.grid == "corner" else -(stride - self.step) // 2
-        self.upscore_final = FixedUpsample(self.step, net.backbone.grid)
+        self.score_stride, self.grid = self.step, net.grid
+        self.upscore_final = FixedUpsample(self.step, net.grid)
 
     def scores(self, images: Tensor) -> Tensor:
         """Scores (N, classes, shifts * ceil(H/stride), shifts * ceil(W/stride)) of normalised images (N, 3, H, W)."""

@@ -11,7 +11,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from model.predictor import Predictor
-from model.segmentation import Options, merged_logits, plan_image, run_in_batches
+from model.segmentation import Options, merged_rows, plan_image, run_in_batches
 from training.datasets import Split
 
 BINS = 15
@@ -60,12 +60,13 @@ def gather(predictor: Predictor, split: Split, options: Options, indices: range)
     logits, labels = [], []
     for index in tqdm(indices, desc="gathering logits", unit="image", leave=False):
         image, mask = split.image(index), torch.from_numpy(split.mask(index).copy())
-        plan = plan_image((image.shape[0], image.shape[1]), options, advised)
+        size = image.shape[0], image.shape[1]
+        plan = plan_image(size, options, advised)
         with torch.inference_mode():
-            whole = torch.cat([band.logits for band in merged_logits(image, plan, run)], 1)[:, ::STEP, ::STEP]
+            whole = torch.cat([rows.logits() for rows in merged_rows(image, plan, run, predictor.grid, size)])[::STEP, ::STEP]
         picked = mask[::STEP, ::STEP]
         labelled = picked != split.labels.ignore_index
-        logits.append(whole[:, labelled].T.clone())
+        logits.append(whole[labelled].clone())
         labels.append(picked[labelled].long())
     return Sample(torch.cat(logits), torch.cat(labels))
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from tqdm import tqdm
 
-from imaging.decoding import Limits, decode
 from model.metrics import ConfusionMatrix
 from model.predictor import Predictor
-from model.segmentation import Options, plan_image, run_in_batches, segment
+from model.segmentation import ClassMap, Options, segment_image
 from training.class_mapping import ClassMapping
 from training.datasets import Split
 from training.layouts import DataError
@@ -30,13 +29,17 @@ def evaluate(
     if len(predicted) != len(split.labels):
         raise DataError(f"predictions have {len(predicted)} classes, labels {len(split.labels)}; map both to the same")
     matrix = ConfusionMatrix(len(predicted))
-    run = run_in_batches(predictor)
-    for index, frame in enumerate(tqdm(split.frames, desc=f"evaluating {split.name}", unit="image", disable=quiet)):
-        image = decode(frame.image.read_bytes(), Limits())
-        plan = plan_image((image.shape[0], image.shape[1]), options, manifest.preprocessing.side)
-        class_map = segment(image, plan, run, num_classes=len(manifest.labels)).class_map
-        matrix.update(split.mask(index), mapping(class_map) if mapping else class_map)
+    for truth, class_map in predictions(predictor, split, options, quiet=quiet):
+        matrix.update(truth, mapping(class_map) if mapping else class_map)
     return matrix
+
+
+def predictions(
+    predictor: Predictor, split: Split, options: Options, *, quiet: bool = False
+) -> Iterator[tuple[ClassMap, ClassMap]]:
+    """Each frame's mask, and the class map that the served path gives for its image."""
+    for index in tqdm(range(len(split.frames)), desc=f"segmenting {split.name}", unit="image", disable=quiet):
+        yield split.mask(index), segment_image(predictor, split.image(index), options).class_map
 
 
 def conditions(predictor: Predictor, options: Options) -> str:

@@ -13,8 +13,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from app.engine import Engine, Tile
-from app.engine_errors import Cancelled, DeadlinePassed, EngineStopped, QueueFull, TooManyTiles
+from app.engine import Engine
+from app.engine_errors import Cancelled, DeadlinePassed, EngineStopped, OutOfMemory, QueueFull, TooManyTiles
+from app.tickets import Tile
 
 FAR = 1e6
 
@@ -42,13 +43,14 @@ def tile(value: int, side: int = 32) -> Tile:
 
 
 @contextmanager
-def running(network: FirstChannel, **changes: Any) -> Iterator[Engine]:
-    engine = Engine(network, **({"max_batch_tiles": 4, "batch_wait_s": 0.0, "max_queued_tiles": 100} | changes))
+def running(*lanes: FirstChannel, **changes: Any) -> Iterator[Engine]:
+    engine = Engine(lanes, **({"max_batch_tiles": 4, "batch_wait_s": 0.0, "max_queued_tiles": 100} | changes))
     engine.start()
     try:
         yield engine
     finally:
-        network.may_run.set()
+        for network in lanes:
+            network.may_run.set()
         engine.stop()
 
 
@@ -82,7 +84,7 @@ def wait_for(condition: Callable[[], bool]) -> None:
 
 
 def waiting(engine: Engine) -> int:
-    return sum(len(ticket.waiting) for ticket in engine._turns)
+    return engine._turns.waiting
 
 
 def test_logits_come_back_in_the_order_of_the_tiles() -> None:
@@ -127,16 +129,88 @@ def test_a_small_request_does_not_wait_behind_a_huge_one() -> None:
     assert small_batch <= 2
 
 
+def bad() -> Tile:
+    """A tile that the network fails on."""
+    found = tile(5)
+    found[:, :, 1] = 255
+    return found
+
+
 def test_a_failing_batch_answers_every_waiter_and_the_engine_goes_on() -> None:
-    bad = tile(5)
-    bad[:, :, 1] = 255
     with running(FirstChannel()) as engine:
         ticket = engine.admit(1, FAR)
         with pytest.raises(RuntimeError, match="this tile cannot be run"):
-            next(engine.run(ticket, iter([bad])))
+            next(engine.run(ticket, iter([bad()])))
         engine.release(ticket)
         assert engine.alive
         assert run_all(engine, [6]) == [6]
+
+
+def test_a_bad_tile_does_not_fail_its_neighbours() -> None:
+    network = FirstChannel()
+    with ThreadPoolExecutor() as pool, running(network) as engine:
+        with held(engine, network, pool):
+            good = pool.submit(run_all, engine, [2])
+            ticket = engine.admit(1, FAR)
+            failing = pool.submit(list, engine.run(ticket, iter([bad()])))
+            wait_for(lambda: waiting(engine) == 2)
+        assert good.result(30) == [2]
+        with pytest.raises(RuntimeError, match="this tile cannot be run"):
+            failing.result(30)
+    assert [len(batch) for batch in network.batches] == [1, 2, 1, 1]
+
+
+def test_a_device_that_is_out_of_memory_is_told_as_that_and_goes_on() -> None:
+    class Full(FirstChannel):
+        def logits(self, tiles: list[Tile]) -> Tensor:
+            if len(tiles) > 1 or tiles[0][0, 0, 0] == 7:
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            return super().logits(tiles)
+
+    network = Full()
+    with ThreadPoolExecutor() as pool, running(network) as engine:
+        with held(engine, network, pool):
+            jobs = [pool.submit(run_all, engine, [value]) for value in (2, 3, 7)]
+            wait_for(lambda: waiting(engine) == 3)
+        assert [job.result(30) for job in jobs[:2]] == [[2], [3]]
+        with pytest.raises(OutOfMemory, match="the device's memory is full"):
+            jobs[2].result(30)
+        assert engine.alive
+
+
+def test_a_broken_device_ends_the_engine_and_answers_those_that_wait() -> None:
+    class Broken(FirstChannel):
+        def logits(self, tiles: list[Tile]) -> Tensor:
+            super().logits(tiles)
+            raise torch.AcceleratorError("CUDA error: an illegal memory access was encountered")
+
+    network = Broken()
+    with ThreadPoolExecutor() as pool, running(network, max_batch_tiles=1) as engine:
+        network.may_run.clear()
+        jobs = [pool.submit(run_all, engine, [value]) for value in (2, 3)]
+        wait_for(lambda: waiting(engine) == 1)
+        network.may_run.set()
+        for job in jobs:
+            with pytest.raises(EngineStopped, match=r"the device is broken: .*illegal memory access"):
+                job.result(30)
+        assert not engine.alive
+        with pytest.raises(EngineStopped, match="the device is broken"):
+            engine.admit(1, FAR)
+
+
+def test_lanes_work_at_once_and_share_the_queue() -> None:
+    one, other = FirstChannel(), FirstChannel()
+    with ThreadPoolExecutor() as pool, running(one, other, max_batch_tiles=1) as engine:
+        for network in (one, other):
+            network.may_run.clear()
+        jobs = [pool.submit(run_all, engine, [value]) for value in (1, 2, 3)]
+        assert one.entered.wait(30)
+        assert other.entered.wait(30)
+        one.may_run.set()
+        wait_for(lambda: len(one.batches) == 2)
+        assert not other.batches
+        other.may_run.set()
+        assert [job.result(30) for job in jobs] == [[1], [2], [3]]
 
 
 def test_more_tiles_than_the_queue_could_ever_take_are_refused() -> None:
@@ -191,21 +265,40 @@ def test_a_waiter_gives_up_at_its_deadline_though_the_batch_still_runs() -> None
         engine.release(ticket)
 
 
-def test_a_batch_waits_for_tiles_that_were_admitted_and_are_to_come() -> None:
-    network = FirstChannel()
-    with ThreadPoolExecutor() as pool, running(network, batch_wait_s=30.0) as engine:
-        late = engine.admit(1, FAR)
-        early = pool.submit(run_all, engine, [1])
+def test_while_a_lane_is_busy_a_batch_waits_for_tiles_that_were_admitted() -> None:
+    busy, free = FirstChannel(), FirstChannel()
+    with ThreadPoolExecutor() as pool, running(busy, free, batch_wait_s=30.0) as engine:
+        for network in (busy, free):
+            network.may_run.clear()
+        first = pool.submit(run_all, engine, [9])
+        wait_for(lambda: busy.entered.is_set() or free.entered.is_set())
+        if free.entered.is_set():
+            busy, free = free, busy
+        free.may_run.set()
+        tickets = [engine.admit(1, FAR) for _ in range(2)]
+        early = pool.submit(list, engine.run(tickets[0], iter([tile(1)])))
         wait_for(lambda: waiting(engine) == 1)
-        assert [int(x[0, 0, 0]) for x in engine.run(late, iter([tile(2)]))] == [2]
-        assert early.result(30) == [1]
-    assert [len(batch) for batch in network.batches] == [2]
+        assert not free.batches
+        assert [int(x[0, 0, 0]) for x in engine.run(tickets[1], iter([tile(2)]))] == [2]
+        early.result(30)
+        engine.release(tickets[0])
+        engine.release(tickets[1])
+        busy.may_run.set()
+        assert first.result(30) == [9]
+    assert [len(batch) for batch in free.batches] == [2]
+
+
+def test_an_idle_device_waits_for_nothing() -> None:
+    with ThreadPoolExecutor() as pool, running(FirstChannel(), batch_wait_s=1e6) as engine:
+        late = engine.admit(1, FAR)
+        assert pool.submit(run_all, engine, [1]).result(30) == [1]
+        engine.release(late)
 
 
 def test_stopping_answers_those_that_wait_and_refuses_those_that_come() -> None:
     network = FirstChannel()
     with ThreadPoolExecutor() as pool:
-        engine = Engine(network, max_batch_tiles=1, batch_wait_s=0, max_queued_tiles=10)
+        engine = Engine([network], max_batch_tiles=1, batch_wait_s=0, max_queued_tiles=10)
         engine.start()
         with held(engine, network, pool):
             ticket = engine.admit(1, FAR)

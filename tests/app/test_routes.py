@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import struct
+import threading
 import zlib
 from typing import Any
 
@@ -15,7 +16,8 @@ from PIL import Image
 from pycocotools import mask as coco
 
 from app.engine_errors import Cancelled
-from app.service import Job, Service
+from app.jobs import Job
+from app.service import Service
 from imaging.answer import Rendering
 from model.segmentation import Options, plan_image, run_in_batches, segment
 from tests.app.conftest import Serve
@@ -50,7 +52,7 @@ def expected_map(service: Service, image: Pixels, **options: Any) -> Pixels:
     assert service.predictor
     manifest = service.predictor.manifest
     plan = plan_image(image.shape[:2], Options(**({"tile": (96, 96)} | options)), manifest.preprocessing.side)
-    return segment(image, plan, run_in_batches(service.predictor), num_classes=4).class_map
+    return segment(image, plan, run_in_batches(service.predictor), num_classes=4, grid="corner").class_map
 
 
 def test_the_mask_is_an_8_bit_palette_png_of_the_images_size_with_class_ids(client: TestClient, service: Service) -> None:
@@ -304,24 +306,52 @@ def test_a_full_queue_is_503_with_a_time_to_come_back(serve: Serve) -> None:
         assert post(client).status_code == 200
 
 
-def test_too_many_pixels_or_requests_at_once_are_503(serve: Serve) -> None:
-    with serve(max_megapixels=0.02, max_queued_tiles=4) as client:
+def test_a_full_queue_refuses_before_the_body_is_read(serve: Serve) -> None:
+    with serve(max_queued_tiles=4) as client:
         service: Service = client.app.state.service  # type: ignore[attr-defined]
-        with service._pixels.taken(75_000):
-            assert_problem(post(client, encoded(make_photo(90, 90))), 503, "0.1 megapixels")
-        assert post(client, encoded(make_photo(90, 90))).status_code == 200
+        assert service.engine
+        ticket = service.engine.admit(4, service.deadline())
+        assert_problem(post(client, b"no image"), 503, "4 tiles are queued and at most 4")
+        service.engine.release(ticket)
+        assert_problem(post(client, b"no image"), 415)
         service.in_flight = 4
         assert_problem(post(client), 503, "4 requests are waiting")
         service.in_flight = 0
         assert post(client).status_code == 200
 
 
-def test_a_cancelled_job_ends_before_its_next_rows(client: TestClient, service: Service) -> None:
+def test_an_image_is_let_in_by_its_header_alone(serve: Serve) -> None:
+    with serve(max_queued_tiles=4) as client:
+        damaged = encoded(make_photo(400, 400))[:500]
+        assert_problem(post(client, damaged, side="native"), 413, "makes 36 tiles and at most 4 are taken; give a smaller side")
+        assert_problem(post(client, damaged), 422, "damaged")
+        assert client.get("/health").json()["queued_tiles"] == 0
+
+
+def test_large_images_have_threads_of_their_own(client: TestClient, service: Service) -> None:
+    """So many wait for their turn that no other thread of theirs is free, and a small one is answered."""
+    pools = service.pools
+    assert (pools.of(4.0), pools.of(4.1)) == (pools.small, pools.large)
+    go = threading.Event()
+    held = [pools.large.submit(go.wait, 30) for _ in range(8)]
+    try:
+        assert post(client).status_code == 200
+    finally:
+        go.set()
+    assert all(future.result(30) for future in held)
+
+
+def test_a_cancelled_job_is_neither_decoded_nor_run(client: TestClient, service: Service) -> None:
     assert service.engine
     job = Job(PHOTO, service.options(side="native"), Rendering(), service.deadline())
-    job.cancelled = True
+    service.admit(job)
+    assert service.engine.queued_tiles > 0
+    service.cancel(job)
     with pytest.raises(Cancelled):
         service.process(job)
+    assert "decode" in job.stages
+    assert "inference" not in job.stages
+    service.finish(job)
     assert service.engine.queued_tiles == 0
 
 

@@ -56,7 +56,9 @@ def corridor(narrow: Weights) -> Callable[..., bytes]:
     def corridor(data: bytes, rendering: Rendering, options: Options | None = None) -> bytes:
         image, manifest = decode(data, Limits()), narrow.manifest
         plan = plan_image((image.shape[0], image.shape[1]), options or Options(), manifest.preprocessing.side)
-        result = segment(image, plan, run_in_batches(predictor), num_classes=len(manifest.labels), temperature=1.0)
+        result = segment(
+            image, plan, run_in_batches(predictor), num_classes=len(manifest.labels), grid="corner", temperature=1.0
+        )
         answer = Answer(
             image, result.class_map, result.confidence, result.mean_confidence, manifest.labels.classes,
             manifest.labels.palette, narrow.identity, plan.describe(),

@@ -21,14 +21,14 @@ Photo = Callable[..., npt.NDArray[np.uint8]]
 
 def plain_logits(weights: Weights, tile: npt.NDArray[np.uint8]) -> torch.Tensor:
     with torch.inference_mode():
-        return weights.network()(torch.tensor(tile).permute(2, 0, 1)[None].float() / 127.5 - 1)[0]
+        return weights.network().scores(torch.tensor(tile).permute(2, 0, 1)[None].float() / 127.5 - 1)[0]
 
 
 @pytest.mark.parametrize("size", [(32, 32), (64, 96), (160, 128)], ids=str)
 def test_the_folded_network_computes_what_the_plain_one_does(narrow: Weights, photo: Photo, size: tuple[int, int]) -> None:
     tile = photo(*size)
     logits = Predictor(narrow, "cpu", "float32").logits([tile])
-    assert (logits.dtype, logits.shape) == (torch.float32, (1, 4, *size))
+    assert (logits.dtype, logits.shape) == (torch.float32, (1, 4, size[0] // 8, size[1] // 8))
     assert logits.std() > 0.1
     torch.testing.assert_close(logits[0], plain_logits(narrow, tile), atol=1e-4, rtol=0)
 
@@ -57,7 +57,7 @@ def test_tiles_of_a_batch_do_not_see_each_other(narrow: Weights, photo: Photo) -
     predictor = Predictor(narrow, "cpu", "float32")
     tiles = [photo(64, 96, seed) for seed in range(3)]
     together = predictor.logits(tiles)
-    assert together.shape == (3, 4, 64, 96)
+    assert together.shape == (3, 4, 8, 12)
     for tile, logits in zip(tiles, together, strict=True):
         assert torch.equal(logits, predictor.logits([tile])[0])
 
@@ -72,7 +72,9 @@ def test_logits_do_not_depend_on_how_the_tile_lies_in_memory(narrow: Weights, ph
 def warmed_up(predictor: Predictor, *arguments: Any) -> Counter[tuple[int, ...]]:
     """How many images of each (height, width) the network sees in a warm-up."""
     seen: Counter[tuple[int, ...]] = Counter()
-    predictor.net.register_forward_pre_hook(lambda _, inputs: seen.update([tuple(inputs[0].shape[2:])] * len(inputs[0])))
+    predictor.net.backbone.register_forward_pre_hook(
+        lambda _, inputs: seen.update([tuple(inputs[0].shape[2:])] * len(inputs[0]))
+    )
     predictor.warm_up(*arguments)
     return seen
 

@@ -1,23 +1,13 @@
-"""Working sizes, and scaling bands of logits against interpolating the whole map."""
+"""Working sizes, and images scaled to them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from itertools import pairwise
-
 import numpy as np
 import pytest
-import torch
-import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor
 
-from model.merging import Band
-from model.scaling import CHUNK_ROWS, LogitsScaler, Side, resize_image, working_size
-
-SIDES = st.integers(1, 90)
-SIZES = st.tuples(SIDES, SIDES)
+from model.scaling import Side, resize_image, working_size
 
 
 @pytest.mark.parametrize(
@@ -78,48 +68,3 @@ def test_a_resized_image_has_the_size_asked_for_and_keeps_a_plain_colour(size: t
     resized = resize_image(image, size)
     assert (resized.shape, resized.dtype) == ((*size, 3), np.uint8)
     assert (resized == (10, 100, 250)).all()
-
-
-def scaled_in_bands(logits: Tensor, target: tuple[int, int], cuts: Sequence[int]) -> list[Band]:
-    """What a scaler gives for these logits, cut into bands at these rows."""
-    source = logits.shape[1], logits.shape[2]
-    scaler = LogitsScaler(source, target)
-    edges = [0, *sorted({cut for cut in cuts if 0 < cut < source[0]}), source[0]]
-    return [piece for top, bottom in pairwise(edges) for piece in scaler.push(Band(top, logits[:, top:bottom]))]
-
-
-@settings(deadline=None, max_examples=200)
-@given(SIZES, SIZES, st.lists(SIDES, max_size=5))
-def test_scaled_bands_are_the_whole_map_interpolated(source: tuple[int, int], target: tuple[int, int], cuts: list[int]) -> None:
-    logits = torch.rand(2, *source, generator=torch.Generator().manual_seed(0))
-    found = torch.cat([band.logits for band in scaled_in_bands(logits, target, cuts)], 1)
-    expected = F.interpolate(logits[None], size=target, mode="bilinear", align_corners=False)[0]
-    torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
-
-
-@settings(deadline=None)
-@given(SIZES, st.tuples(st.integers(1, 300), st.integers(1, 20)), st.lists(SIDES, max_size=5))
-def test_scaled_bands_come_in_order_and_a_few_rows_at_a_time(
-    source: tuple[int, int], target: tuple[int, int], cuts: list[int]
-) -> None:
-    bands = scaled_in_bands(torch.zeros(1, *source), target, cuts)
-    ends = np.cumsum([band.logits.shape[1] for band in bands]).tolist()
-    assert [band.top for band in bands] == [0, *ends[:-1]]
-    assert ends[-1] == target[0]
-    assert all(0 < band.logits.shape[1] <= CHUNK_ROWS for band in bands)
-    assert {band.logits.shape[2] for band in bands} == {target[1]}
-
-
-def test_without_scaling_logits_pass_unchanged() -> None:
-    logits = torch.randn(3, 200, 11)
-    bands = scaled_in_bands(logits, (200, 11), [130])
-    assert [band.top for band in bands] == [0, 64, 128, 130, 194]
-    assert torch.equal(torch.cat([band.logits for band in bands], 1), logits)
-
-
-def test_a_scaler_keeps_one_row_of_what_it_has_seen() -> None:
-    scaler = LogitsScaler((400, 10), (10, 10))
-    for top in range(0, 400, 100):
-        list(scaler.push(Band(top, torch.zeros(2, 100, 10))))
-    held = [value for value in vars(scaler).values() if isinstance(value, Tensor) and value.ndim == 3]
-    assert sum(tensor.untyped_storage().nbytes() for tensor in held) == 2 * 10 * 4

@@ -59,7 +59,7 @@ def test_logits_are_gathered_from_the_served_path(narrow: Weights, split: Split)
     sample = gather(predictor, split, options, range(1, 2))
     image, mask = split.image(1), split.mask(1)[::STEP, ::STEP]
     plan = plan_image((image.shape[0], image.shape[1]), options, narrow.manifest.preprocessing.side)
-    served = segment(image, plan, run_in_batches(predictor), num_classes=4, temperature=1.0)
+    served = segment(image, plan, run_in_batches(predictor), num_classes=4, grid="corner", temperature=1.0)
     labelled = mask != split.labels.ignore_index
     assert np.array_equal(sample.labels.numpy(), mask[labelled])
     assert np.array_equal(sample.logits.argmax(1).numpy(), served.class_map[::STEP, ::STEP][labelled])

@@ -53,7 +53,7 @@ def predictions(predictor: Predictor, split: Split, options: Options = OPTIONS) 
     for frame in split.frames:
         image = decode(frame.image.read_bytes(), Limits())
         plan = plan_image((image.shape[0], image.shape[1]), options, predictor.manifest.preprocessing.side)
-        found.append(segment(image, plan, run_in_batches(predictor), num_classes=len(NAMES)).class_map)
+        found.append(segment(image, plan, run_in_batches(predictor), num_classes=len(NAMES), grid="corner").class_map)
     return found
 
 

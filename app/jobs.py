@@ -1,0 +1,125 @@
+"""One request's way through the corridor, stage by stage: from an image's bytes to the answer's."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from app.engine import Engine
+from app.engine_errors import Cancelled
+from app.tickets import Ticket
+from imaging.answer import Answer, Rendering
+from imaging.decoding import Limits, decode, read_size
+from model.predictor import Predictor
+from model.segmentation import Options, Segmentation, plan_image, segment
+from model.tiling import TilePlan
+
+Pixels = npt.NDArray[np.uint8]
+
+
+@dataclass
+class Job:
+    """One request: what came, what is wanted, and what it took, in seconds a stage."""
+
+    data: bytes
+    options: Options
+    rendering: Rendering
+    deadline: float
+    ticket: Ticket | None = None
+    cancelled: bool = False
+    stages: dict[str, float] = field(default_factory=dict)
+    size: tuple[int, int] = (0, 0)
+    admitted: float = 0.0
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.stages[name] = self.stages.get(name, 0.0) + time.perf_counter() - started
+
+    @property
+    def megapixels(self) -> float:
+        return self.size[0] * self.size[1] / 1e6
+
+
+class Corridor:
+    """What takes jobs through: a network's facts, the engine that runs it, and the limits of an image."""
+
+    def __init__(self, predictor: Predictor, engine: Engine, limits: Limits) -> None:
+        self.predictor = predictor
+        self.manifest = predictor.manifest
+        self.engine = engine
+        self.limits = limits
+
+    def admit(self, job: Job) -> None:
+        """Reads the image's header and takes its place in the engine, before anything is decoded.
+
+        Raises the errors of imaging and of the engine.
+        """
+        with job.stage("decode"):
+            job.size = read_size(job.data, self.limits)
+        job.rendering.check(job.size)
+        job.ticket = self.engine.admit(len(self._plan(job)), job.deadline)
+        job.admitted = time.perf_counter()
+
+    def process(self, job: Job) -> bytes:
+        """The answer's bytes of an admitted job; blocks, so it runs on a request thread. Raises as `admit` does."""
+        job.stages["queue"] = time.perf_counter() - job.admitted
+        self._check(job)
+        plan = self._plan(job)
+        photo, result = self._segment(job, plan)
+        with job.stage("encode"):
+            return Answer(
+                photo, result.class_map, result.confidence, result.mean_confidence, self.manifest.labels.classes,
+                self.manifest.labels.palette, self.predictor.weights.identity, plan.describe(),
+            ).encode(job.rendering)  # fmt: skip
+
+    def finish(self, job: Job) -> None:
+        """Gives the job's place back; for every admitted job, whatever became of it."""
+        if job.ticket:
+            self.engine.release(job.ticket, done="encode" in job.stages)
+
+    def cancel(self, job: Job) -> None:
+        """Nobody waits for this job any more."""
+        job.cancelled = True
+        if job.ticket:
+            self.engine.cancel(job.ticket)
+
+    def _plan(self, job: Job) -> TilePlan:
+        return plan_image(job.size, job.options, self.manifest.preprocessing.side)
+
+    def _check(self, job: Job) -> None:
+        if job.ticket is None or job.cancelled:
+            raise Cancelled("the request was cancelled before its turn")
+        self.engine.check(job.ticket)
+
+    def _segment(self, job: Job, plan: TilePlan) -> tuple[Pixels | None, Segmentation]:
+        ticket, labels = job.ticket, self.manifest.labels
+        assert ticket is not None
+        with job.stage("decode"):
+            image = decode(job.data, self.limits, plan.size)
+        temperature = (self.manifest.temperature or 1.0) if job.rendering.needs_confidence else None
+        with job.stage("inference"), self.engine.device_errors():
+            result = segment(
+                image, plan, lambda tiles: self.engine.run(ticket, tiles), num_classes=len(labels),
+                grid=self.predictor.grid, size=job.size, temperature=temperature, check=lambda: self._check(job),
+            )  # fmt: skip
+        job.stages["queue"] += ticket.queue_seconds
+        job.stages["inference"] -= ticket.queue_seconds
+        return self._photo(job, image), result
+
+    def _photo(self, job: Job, image: Pixels) -> Pixels | None:
+        """The whole photo, where the answer shows it; what was decoded may be a reduced one."""
+        if not job.rendering.needs_photo:
+            return None
+        if image.shape[:2] == job.size:
+            return image
+        with job.stage("decode"):
+            return decode(job.data, self.limits)

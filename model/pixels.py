@@ -1,0 +1,128 @@
+"""From averaged logits, one cell for every `stride` working pixels, to the image's own pixels, some rows at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from model.merging import Band
+from model.tiling import Size
+from model.upsampling import Grid
+
+CHUNK = {"cpu": 1 << 16}  # pixels at once: what stays in a core's cache
+LARGE_CHUNK = 1 << 21
+
+
+class Axis(NamedTuple):
+    """For each pixel along an axis, the cells before and after it, and how far it lies between them (0 to 1)."""
+
+    before: Tensor
+    after: Tensor
+    fraction: Tensor
+
+    def cut(self, pixels: slice, first: int = 0) -> Axis:
+        """These pixels, their cells counted from `first` on."""
+        return Axis(self.before[pixels] - first, self.after[pixels] - first, self.fraction[pixels])
+
+
+class Rows(NamedTuple):
+    """Some rows of pixels from `top` on: their cells (rows, columns, classes), and where the pixels lie among them."""
+
+    top: int
+    cells: Tensor
+    vertical: Axis
+    horizontal: Axis
+
+    def logits(self) -> Tensor:
+        """Float32 logits (rows, width, classes), interpolated bilinearly."""
+        lines = self._lines()
+        columns = self.horizontal
+        left, right = lines.index_select(1, columns.before), lines.index_select(1, columns.after)
+        return torch.lerp(left, right, columns.fraction[:, None])
+
+    def class_ids(self) -> Tensor:
+        """The uint8 class ids (rows, width) of the highest logits; of equals, the lowest id."""
+        if self.cells.device.type != "cpu":
+            return self.logits().argmax(2).to(torch.uint8)
+        ids = self.cells.argmax(2).to(torch.uint8)
+        vertical, horizontal = self.vertical, self.horizontal
+        found = ids.index_select(0, vertical.before).index_select(1, horizontal.before)
+        mixed = _mixed(ids).index_select(0, vertical.before).index_select(1, horizontal.before)
+        ys, xs = mixed.nonzero(as_tuple=True)
+        found[ys, xs] = self._picked(ys, xs).argmax(1).to(torch.uint8)
+        return found
+
+    def probability(self, ids: Tensor, temperature: float) -> Tensor:
+        """Of these class ids (rows, width), the softmax of logits / temperature, float32."""
+        logits = self.logits()
+        winner = logits.gather(2, ids.long()[:, :, None])
+        return 1 / logits.sub_(winner).div_(temperature).exp_().sum(2)
+
+    def _lines(self) -> Tensor:
+        """Logits (rows, columns, classes), interpolated vertically alone."""
+        rows = self.vertical
+        above, below = self.cells.index_select(0, rows.before), self.cells.index_select(0, rows.after)
+        return torch.lerp(above, below, rows.fraction[:, None, None])
+
+    def _picked(self, ys: Tensor, xs: Tensor) -> Tensor:
+        """Logits (pixels, classes) of the pixels at these rows and columns."""
+        lines, columns = self._lines(), self.horizontal
+        flat, start = lines.flatten(0, 1), ys * lines.shape[1]
+        left = flat.index_select(0, start + columns.before[xs])
+        right = flat.index_select(0, start + columns.after[xs])
+        return torch.lerp(left, right, columns.fraction[xs, None])
+
+
+def _mixed(ids: Tensor) -> Tensor:
+    """Whether the four cells from (row, column) on differ in their highest class.
+
+    Where they do not, no pixel between them can: an average of logits that all have one class highest has it highest.
+    """
+    same = ids[:, :-1] == ids[:, 1:]
+    same = torch.cat([same, same.new_ones(len(ids), 1)], 1)
+    below = ids[:-1] == ids[1:]
+    block = same[:-1] & same[1:] & below
+    return ~torch.cat([block, same[-1:]])
+
+
+class LogitsScaler:
+    """Interpolates bands of cells bilinearly to the rows of an image of size `target`.
+
+    cells: rows and columns of the whole map. source: the working size, in pixels, that the target is scaled to.
+    Cells lie on pixels 0, stride, ... (grid `corner`) or in the middle of their stride pixels (`half_pixel`); working
+    and target pixels share their outer edges, and beyond the last centre the map is constant.
+    """
+
+    def __init__(self, cells: Size, stride: int, grid: Grid, source: Size, target: Size) -> None:
+        self.target = target
+        self._vertical, self._horizontal = (_axis(cells[i], stride, grid, source[i], target[i]) for i in (0, 1))
+        self._kept: Tensor | None = None
+        self._done = 0
+
+    def push(self, band: Band) -> Iterator[Rows]:
+        """The rows that this band, the next one downwards, completes."""
+        cells = band.logits.permute(1, 2, 0)
+        bottom = band.top + len(cells)
+        cells = cells if self._kept is None else torch.cat([self._kept, cells])
+        top = bottom - len(cells)
+        ready = int(torch.searchsorted(self._vertical.after, bottom))
+        step = max(1, CHUNK.get(cells.device.type, LARGE_CHUNK) // self.target[1])
+        horizontal = Axis(*(part.to(cells.device) for part in self._horizontal))
+        for start in range(self._done, ready, step):
+            pixels = slice(start, min(start + step, ready))
+            first, last = int(self._vertical.before[start]), int(self._vertical.after[pixels.stop - 1])
+            vertical = Axis(*(part.to(cells.device) for part in self._vertical.cut(pixels, first)))
+            yield Rows(start, cells[first - top : last - top + 1], vertical, horizontal)
+        self._done = ready
+        self._kept = cells[-1:].clone()
+
+
+def _axis(cells: int, stride: int, grid: Grid, source: int, target: int) -> Axis:
+    pixels = ((torch.arange(target, dtype=torch.float64) + 0.5) * (source / target) - 0.5).clamp(0, source - 1)
+    centre = 0 if grid == "corner" else (stride - 1) / 2
+    places = ((pixels - centre) / stride).clamp(0, cells - 1)
+    before = places.floor().long()
+    return Axis(before, (before + 1).clamp(max=cells - 1), (places - before).float())

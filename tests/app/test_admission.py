@@ -1,0 +1,114 @@
+"""Who is let in, on a clock of the test's own."""
+
+from __future__ import annotations
+
+import pytest
+
+from app.admission import Admission
+from app.engine_errors import QueueFull, TooManyTiles
+
+FAR = 1e6
+
+
+class Clock:
+    """Stands still until told."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def worked(seconds: float, tiles: int, limit: int = 1000) -> tuple[Admission, Clock]:
+    """An admission that has seen this much work, one tile after the other."""
+    clock = Clock()
+    admission = Admission(limit, clock)
+    for _ in range(tiles):
+        admission.take(1, FAR)
+        clock.now += seconds / tiles
+        admission.give_back(1, done=True)
+    return admission, clock
+
+
+def test_tiles_are_counted_until_they_are_given_back() -> None:
+    admission = Admission(10, Clock())
+    admission.take(7, FAR)
+    admission.take(3, FAR)
+    assert admission.queued == 10
+    admission.give_back(7, done=True)
+    assert admission.queued == 3
+
+
+def test_more_tiles_than_could_ever_wait_are_too_many() -> None:
+    with pytest.raises(TooManyTiles, match="the image makes 11 tiles and at most 10 are taken; give a smaller side"):
+        Admission(10, Clock()).take(11, FAR)
+
+
+def test_a_full_queue_refuses_and_lets_in_again() -> None:
+    admission = Admission(10, Clock())
+    admission.take(8, FAR)
+    with pytest.raises(QueueFull, match="8 tiles are queued and at most 10 are taken"):
+        admission.take(3, FAR)
+    admission.check(FAR)
+    admission.take(2, FAR)
+    with pytest.raises(QueueFull):
+        admission.check(FAR)
+
+
+@pytest.mark.parametrize(("seconds", "tiles", "rate"), [(5.0, 100, 20.0), (50.0, 100, 2.0)])
+def test_the_rate_is_that_of_busy_time(seconds: float, tiles: int, rate: float) -> None:
+    admission, clock = worked(seconds, tiles)
+    assert admission.tiles_per_second == pytest.approx(rate, rel=0.01)
+    clock.now += 1000
+    assert admission.tiles_per_second == pytest.approx(rate, rel=0.01)
+
+
+def test_the_rate_follows_a_change() -> None:
+    admission, clock = worked(50, 1000)
+    for _ in range(100):
+        admission.take(1, FAR)
+        clock.now += 0.5
+        admission.give_back(1, done=True)
+    assert admission.tiles_per_second == pytest.approx(2, rel=0.1)
+
+
+def test_work_that_was_given_up_does_not_count() -> None:
+    admission, clock = worked(5, 100)
+    assert admission.tiles_per_second == pytest.approx(20, rel=0.01)
+    admission.take(500, FAR)
+    clock.now += 5
+    admission.give_back(500, done=False)
+    assert admission.tiles_per_second is not None
+    assert admission.tiles_per_second < 10
+
+
+def test_retry_after_is_how_long_the_queue_takes() -> None:
+    admission, _ = worked(50, 1000, limit=100)
+    admission.take(100, FAR)
+    with pytest.raises(QueueFull) as refused:
+        admission.take(1, FAR)
+    assert refused.value.retry_after == 5
+
+
+def test_what_could_not_be_done_in_time_is_refused_at_once() -> None:
+    admission, clock = worked(50, 1000)
+    admission.take(100, FAR)
+    admission.take(90, clock.now + 10)
+    with pytest.raises(QueueFull, match=r"190 tiles are queued, and with these would take 1[01] s, past the deadline"):
+        admission.take(20, clock.now + 10)
+
+
+def test_an_image_that_comes_to_an_empty_queue_may_try() -> None:
+    admission, clock = worked(50, 100)
+    admission.take(500, clock.now + 1)
+    assert admission.queued == 500
+
+
+def test_before_anything_is_measured_only_the_queues_length_counts() -> None:
+    admission = Admission(100, Clock())
+    admission.take(50, 0.001)
+    admission.take(50, 0.001)
+    with pytest.raises(QueueFull) as refused:
+        admission.take(1, 0.001)
+    assert refused.value.retry_after == 1
