@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from app.engine import Engine
 from app.engine_errors import Cancelled
+from app.pools import Pools, Slot
 from app.tickets import Ticket
 from imaging.answer import Answer, Rendering
 from imaging.decoding import Limits, decode, read_size
@@ -52,11 +53,12 @@ class Job:
 class Corridor:
     """What takes jobs through: a network's facts, the engine that runs it, and the limits of an image."""
 
-    def __init__(self, predictor: Predictor, engine: Engine, limits: Limits) -> None:
+    def __init__(self, predictor: Predictor, engine: Engine, limits: Limits, pools: Pools) -> None:
         self.predictor = predictor
         self.manifest = predictor.manifest
         self.engine = engine
         self.limits = limits
+        self.pools = pools
 
     def admit(self, job: Job) -> None:
         """Reads the image's header and takes its place in the engine, before anything is decoded.
@@ -71,15 +73,16 @@ class Corridor:
 
     def process(self, job: Job) -> bytes:
         """The answer's bytes of an admitted job; blocks, so it runs on a request thread. Raises as `admit` does."""
-        job.stages["queue"] = time.perf_counter() - job.admitted
-        self._check(job)
-        plan = self._plan(job)
-        photo, result = self._segment(job, plan)
-        with job.stage("encode"):
-            return Answer(
-                photo, result.class_map, result.confidence, result.mean_confidence, self.manifest.labels.classes,
-                self.manifest.labels.palette, self.predictor.weights.identity, plan.describe(),
-            ).encode(job.rendering)  # fmt: skip
+        with self.pools.slot(job.megapixels) as slot:
+            job.stages["queue"] = time.perf_counter() - job.admitted
+            self._check(job)
+            plan = self._plan(job)
+            photo, result = self._segment(job, plan, slot)
+            with job.stage("encode"):
+                return Answer(
+                    photo, result.class_map, result.confidence, result.mean_confidence, self.manifest.labels.classes,
+                    self.manifest.labels.palette, self.predictor.weights.identity, plan.describe(),
+                ).encode(job.rendering)  # fmt: skip
 
     def finish(self, job: Job) -> None:
         """Gives the job's place back; for every admitted job, whatever became of it."""
@@ -100,7 +103,7 @@ class Corridor:
             raise Cancelled("the request was cancelled before its turn")
         self.engine.check(job.ticket)
 
-    def _segment(self, job: Job, plan: TilePlan) -> tuple[Pixels | None, Segmentation]:
+    def _segment(self, job: Job, plan: TilePlan, slot: Slot) -> tuple[Pixels | None, Segmentation]:
         ticket, labels = job.ticket, self.manifest.labels
         assert ticket is not None
         with job.stage("decode"):
@@ -108,7 +111,7 @@ class Corridor:
         temperature = (self.manifest.temperature or 1.0) if job.rendering.needs_confidence else None
         with job.stage("inference"), self.engine.device_errors():
             result = segment(
-                image, plan, lambda tiles: self.engine.run(ticket, tiles), num_classes=len(labels),
+                image, plan, lambda tiles: slot.left_for(self.engine.run(ticket, tiles)), num_classes=len(labels),
                 grid=self.predictor.grid, size=job.size, temperature=temperature, check=lambda: self._check(job),
             )  # fmt: skip
         job.stages["queue"] += ticket.queue_seconds

@@ -4,25 +4,65 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
+from typing import Self, TypeVar
 
 import torch
 
+T = TypeVar("T")
 SMALL = 16
 LARGE_MEGAPIXELS = 4.0
 LARGE_PRIORITY = 5  # as `nice` counts: small images go first where cores are short
 
 
+class Slot:
+    """A place among the cores, or none; `left_for` leaves it while the thread waits."""
+
+    def __init__(self, semaphore: threading.Semaphore | None) -> None:
+        self._semaphore = semaphore
+
+    def __enter__(self) -> Self:
+        if self._semaphore:
+            self._semaphore.acquire()
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        if self._semaphore:
+            self._semaphore.release()
+
+    def left_for(self, results: Iterator[T]) -> Iterator[T]:
+        """The results, each waited for without the place."""
+        while True:
+            self.__exit__()
+            try:
+                result = next(results, None)
+            finally:
+                self.__enter__()
+            if result is None:
+                return
+            yield result
+
+
 class Pools:
-    """heads: reads headers. small, large: decode, merge and encode; the last bounds how many large images are held."""
+    """heads: reads headers. small, large: decode, merge and encode; the last bounds how many large images are held.
+
+    Of the small ones, only as many as there are cores work at once (`slots`); the others wait for tiles, or for a slot:
+    more would push each other's pixels out of the caches.
+    """
 
     def __init__(self, cores: int) -> None:
+        self.slots = threading.Semaphore(cores)
         self.heads = ThreadPoolExecutor(2, "head")
         self.small = ThreadPoolExecutor(SMALL, "small", _alone)
         self.large = ThreadPoolExecutor(max(2, cores // 2), "large", _alone_and_later)
 
     def of(self, megapixels: float) -> Executor:
         return self.large if megapixels > LARGE_MEGAPIXELS else self.small
+
+    def slot(self, megapixels: float) -> Slot:
+        """What an image of this size holds while it works; large ones go by their threads' low priority instead."""
+        return Slot(self.slots if megapixels <= LARGE_MEGAPIXELS else None)
 
     def shutdown(self) -> None:
         for pool in (self.heads, self.small, self.large):

@@ -65,13 +65,13 @@ class Service:
             return
         predictor = lanes[0].predictor
         engine = self._start_engine(lanes)
-        self.corridor = Corridor(predictor, engine, Limits(self.settings.max_megapixels))
+        self.corridor = Corridor(predictor, engine, Limits(self.settings.max_megapixels), self.pools)
         seconds = round(time.perf_counter() - started, 2)
         fields = {"model": weights.name, "device": str(predictor.device), "dtype": predictor.dtype_name, "seconds": seconds}
         log.info("ready", extra={"fields": fields})
 
     def _lanes(self, weights: Weights, device: str) -> Lanes:
-        predictor = Predictor(weights, device, self.settings.dtype)
+        predictor = Predictor(weights, device, self.settings.dtype, graphs=self.settings.cuda_graphs)
         lanes = Lanes(predictor, self.settings.cpu_threads)
         predictor.warm_up(self.settings.tile_size)
         return lanes

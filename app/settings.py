@@ -37,6 +37,7 @@ class Settings(BaseSettings):
     overlap: Finite = Field(0.25, ge=0, le=0.5, description="fraction of a tile shared with its neighbour")
     blend: Literal["mean", "hann"] = Field("mean", description="how overlapping logits are averaged")
     max_batch_tiles: int = Field(8, ge=1, description="most tiles in one batch on a GPU; a CPU takes them one by one")
+    cuda_graphs: bool = Field(False, description="on CUDA, record the network's kernels once a shape: less work a batch")
     batch_wait_ms: Finite = Field(0, ge=0, description="how long a batch that is not full waits for tiles still to come")
     max_queued_tiles: int = Field(1024, ge=1, description="most tiles admitted and not yet done; beyond it 503")
     max_upload_mb: Finite = Field(64, gt=0, description="largest request body, in 10^6 bytes")

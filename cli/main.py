@@ -52,6 +52,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--weights", default=DEFAULT_WEIGHTS, help="weights: a file, or a name in weights/")
     p.add_argument("--device", default="auto")
     p.add_argument("--dtype", choices=["auto", *DTYPES], default="auto")
+    p.add_argument("--cuda-graphs", action="store_true", help="on CUDA, record the network's kernels for each shape")
     p.add_argument("--threads", type=int, default=0, help="CPU threads of the network (default: one a core)")
     p.add_argument("--max-megapixels", type=float, default=Limits.megapixels)
     return p
@@ -78,18 +79,24 @@ def main(argv: list[str] | None = None) -> int:
         _check_targets(works)
         threads = args.threads or available_cores()
         torch.set_num_threads(threads)
-        lanes = Lanes(Predictor(load_weights(find_weights(args.weights)), args.device, args.dtype), threads)
+        weights = load_weights(find_weights(args.weights))
+        lanes = Lanes(Predictor(weights, args.device, args.dtype, graphs=args.cuda_graphs), threads)
         segmenter = Segmenter(lanes, args)
     except (OSError, WeightsError, DeviceError, TilingError) as error:
         print(f"fcn-segment: {error}", file=sys.stderr)
         return 2
-    failures = list(filter(None, _run_all(segmenter, works, threads)))
+    failures = list(filter(None, _run_all(segmenter, works)))
     for failure in failures:
         print(f"fcn-segment: {failure}", file=sys.stderr)
     return 1 if failures else 0
 
 
-def _run_all(segmenter: Segmenter, works: Sequence[Work], threads: int) -> Iterator[str | None]:
+def workers(lanes: Lanes) -> int:
+    """Threads that keep every lane busy while images are read, decoded, encoded and written."""
+    return max(lanes.count, lanes.threads) + 1
+
+
+def _run_all(segmenter: Segmenter, works: Sequence[Work]) -> Iterator[str | None]:
     """What went wrong with each image, or None. Several go side by side: while one is decoded, another is inferred."""
 
     def run(work: Work) -> str | None:
@@ -102,7 +109,7 @@ def _run_all(segmenter: Segmenter, works: Sequence[Work], threads: int) -> Itera
     if len(works) == 1:
         yield run(works[0])
         return
-    with ThreadPoolExecutor(threads + 1, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+    with ThreadPoolExecutor(workers(segmenter.lanes), initializer=torch.set_num_threads, initargs=(1,)) as pool:
         try:
             yield from tqdm(pool.map(run, works), total=len(works), unit="image", disable=not sys.stderr.isatty())
         except KeyboardInterrupt:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import NamedTuple
 
 import torch
@@ -98,7 +99,8 @@ class LogitsScaler:
 
     def __init__(self, cells: Size, stride: int, grid: Grid, source: Size, target: Size) -> None:
         self.target = target
-        self._vertical, self._horizontal = (_axis(cells[i], stride, grid, source[i], target[i]) for i in (0, 1))
+        self._axes = [(cells[i], stride, grid, source[i], target[i]) for i in (0, 1)]
+        self._vertical = _axis(*self._axes[0], "cpu")
         self._kept: Tensor | None = None
         self._done = 0
 
@@ -110,17 +112,19 @@ class LogitsScaler:
         top = bottom - len(cells)
         ready = int(torch.searchsorted(self._vertical.after, bottom))
         step = max(1, CHUNK.get(cells.device.type, LARGE_CHUNK) // self.target[1])
-        horizontal = Axis(*(part.to(cells.device) for part in self._horizontal))
+        there, horizontal = (_axis(*facts, str(cells.device)) for facts in self._axes)
         for start in range(self._done, ready, step):
             pixels = slice(start, min(start + step, ready))
             first, last = int(self._vertical.before[start]), int(self._vertical.after[pixels.stop - 1])
-            vertical = Axis(*(part.to(cells.device) for part in self._vertical.cut(pixels, first)))
-            yield Rows(start, cells[first - top : last - top + 1], vertical, horizontal)
+            yield Rows(start, cells[first - top : last - top + 1], there.cut(pixels, first), horizontal)
         self._done = ready
         self._kept = cells[-1:].clone()
 
 
-def _axis(cells: int, stride: int, grid: Grid, source: int, target: int) -> Axis:
+@lru_cache(maxsize=256)
+def _axis(cells: int, stride: int, grid: Grid, source: int, target: int, device: str) -> Axis:
+    if device != "cpu":
+        return Axis(*(part.to(device) for part in _axis(cells, stride, grid, source, target, "cpu")))
     pixels = ((torch.arange(target, dtype=torch.float64) + 0.5) * (source / target) - 0.5).clamp(0, source - 1)
     centre = 0 if grid == "corner" else (stride - 1) / 2
     places = ((pixels - centre) / stride).clamp(0, cells - 1)

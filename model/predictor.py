@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Sequence
 from itertools import product
 
@@ -13,6 +12,7 @@ from torch import Tensor
 
 from model.device import choose_device, choose_dtype
 from model.folding import fold_batch_norm
+from model.graphs import CudaLane
 from model.shift_and_stitch import ShiftAndStitch
 from model.tiling import Size, tile_sides
 from model.weights_file import Weights
@@ -24,11 +24,13 @@ class Predictor:
     """Maps tiles to logits. Several threads may call it at once; `model.lanes` says how many pay.
 
     device, dtype: names as `choose_device` and `choose_dtype` take them; those raise `DeviceError`.
-    shifts: per axis, of shift-and-stitch; 1 for none. Its logits have a cell for every `stride` pixels of a tile, whose
-    place among them is `grid`.
+    shifts: per axis, of shift-and-stitch; 1 for none. graphs: on CUDA, the network's kernels are recorded once for each
+    shape. Its logits have a cell for every `stride` pixels of a tile, whose place among them is `grid`.
     """
 
-    def __init__(self, weights: Weights, device: str = "auto", dtype: str = "auto", shifts: int = 1) -> None:
+    def __init__(
+        self, weights: Weights, device: str = "auto", dtype: str = "auto", shifts: int = 1, *, graphs: bool = False
+    ) -> None:
         self.weights = weights
         self.manifest = weights.manifest
         self.device = choose_device(device)
@@ -38,7 +40,9 @@ class Predictor:
         whole = ShiftAndStitch(net, shifts) if shifts != 1 else net
         self.stride, self.grid = whole.score_stride, whole.grid
         self.net = whole.to(self.device, self.dtype).to(memory_format=torch.channels_last)
-        self._local = threading.local()
+        self._factors = self.manifest.preprocessing.factors(self.device)
+        self._graphs = graphs
+        self._idle_lanes: list[CudaLane] = []
 
     @property
     def dtype_name(self) -> str:
@@ -57,20 +61,26 @@ class Predictor:
         return self._scores(torch.from_numpy(np.stack(tiles)).to(self.device))
 
     def _scores(self, batch: Tensor) -> Tensor:
-        scores: Tensor = self.net.scores(self.manifest.preprocessing.normalise(batch.permute(0, 3, 1, 2), self.dtype))
+        factor, shift = self._factors
+        images = (batch.permute(0, 3, 1, 2).float() * factor - shift).to(self.dtype)
+        scores: Tensor = self.net.scores(images)
         return scores.float()
 
     def _on_stream(self, tiles: Sequence[Tile]) -> Tensor:
-        """Copies, runs and waits on a stream of the calling thread's own, so that one's copy overlaps another's network."""
-        if not hasattr(self._local, "stream"):
-            self._local.stream = torch.cuda.Stream(self.device)  # type: ignore[no-untyped-call]
-        host = torch.empty((len(tiles), *tiles[0].shape), dtype=torch.uint8, pin_memory=True)
-        np.stack(tiles, out=host.numpy())
-        with torch.cuda.stream(self._local.stream):
-            scores = self._scores(host.to(self.device, non_blocking=True))
-        self._local.stream.synchronize()
+        """Copies, runs and waits on a stream of this call's own, so that one's copy overlaps another's network."""
+        try:
+            lane = self._idle_lanes.pop()
+        except IndexError:
+            lane = CudaLane(self._scores, self.device, self._graphs)
+        count = lane.padded(len(tiles))
+        host = torch.empty((count, *tiles[0].shape), dtype=torch.uint8, pin_memory=True)
+        np.stack(tiles, out=host.numpy()[: len(tiles)])
+        with torch.cuda.stream(lane.stream):
+            scores = lane.run(host.to(self.device, non_blocking=True))[: len(tiles)]
+        lane.stream.synchronize()
         # whoever merges them works on the default stream: their memory is not to be given away before that is done
         scores.record_stream(torch.cuda.default_stream(self.device))
+        self._idle_lanes.append(lane)
         return scores
 
     def warm_up(

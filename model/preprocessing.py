@@ -32,6 +32,10 @@ class Preprocessing:
 
     def normalise(self, images: Tensor, dtype: torch.dtype) -> Tensor:
         """Maps uint8 (N, 3, H, W) to normalised images of this dtype, keeping the memory layout."""
-        mean = torch.tensor(self.mean, device=images.device).view(1, 3, 1, 1)
-        std = torch.tensor(self.std, device=images.device).view(1, 3, 1, 1)
-        return (images.float() * (self.scale / std) - mean / std).to(dtype)
+        factor, shift = self.factors(images.device)
+        return (images.float() * factor - shift).to(dtype)
+
+    def factors(self, device: torch.device) -> tuple[Tensor, Tensor]:
+        """Factor and shift, (1, 3, 1, 1) each: a normalised image is `pixel * factor - shift`."""
+        mean, std = (torch.tensor(values, device=device).view(1, 3, 1, 1) for values in (self.mean, self.std))
+        return self.scale / std, mean / std

@@ -1,0 +1,121 @@
+"""A load of images over HTTP, sent by wrk: its answers checked, its own CPU time counted."""
+
+from __future__ import annotations
+
+import resource
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+SCRIPT = Path(__file__).with_name("wrk.lua")
+
+
+@dataclass(frozen=True)
+class Sample:
+    """An image to post, its content type, and the answer's bytes, where they are known."""
+
+    body: bytes
+    expected: bytes | None
+    content_type: str = "image/jpeg"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One answer: of which sample (-1 unknown), when it ended, its status, milliseconds (-1 unknown), and if it was right."""
+
+    index: int
+    ended: float
+    status: int
+    ms: float
+    right: bool
+
+
+@dataclass(frozen=True)
+class Load:
+    """What came of a load. Percentiles are wrk's own, in milliseconds; errors are of sockets and timeouts."""
+
+    answers: list[Answer]
+    seconds: float
+    p50: float
+    p90: float
+    p99: float
+    errors: int
+    cpu_seconds: float
+
+    @property
+    def good(self) -> int:
+        """Answers of status 200 with the right bytes."""
+        return sum(answer.right and answer.status == 200 for answer in self.answers)
+
+    @property
+    def wrong(self) -> int:
+        """Answers of status 200 with other bytes."""
+        return sum(answer.status == 200 and not answer.right for answer in self.answers)
+
+    @property
+    def rate(self) -> float:
+        """Good answers a second."""
+        return self.good / self.seconds
+
+    def milliseconds(self, status: int = 200, indices: Sequence[int] | None = None) -> list[float]:
+        """Of the answers with this status, to these samples (default: to all)."""
+        return [a.ms for a in self.answers if a.status == status and (indices is None or a.index in indices)]
+
+
+def percentile(values: Sequence[float], percent: float) -> float:
+    return float(np.percentile(values, percent)) if len(values) else float("nan")
+
+
+def available() -> bool:
+    return shutil.which("wrk") is not None
+
+
+def load(
+    url: str, samples: Sequence[Sample], *, connections: int, seconds: float, pause_ms: float = 0, path: str = "/segment"
+) -> Load:
+    """Posts the samples in turn over so many connections, each one's next request up to twice `pause_ms` after an answer.
+
+    Raises `RuntimeError` where wrk is missing or fails.
+    """
+    if not available():
+        raise RuntimeError("wrk is not installed; it is in the packages of Debian, Ubuntu and Homebrew under this name")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for index, sample in enumerate(samples):
+            (folder / f"{index}.body").write_bytes(sample.body)
+            if sample.expected is not None:
+                (folder / f"{index}.expected").write_bytes(sample.expected)
+        (folder / "list").write_text("".join(f"{sample.content_type}\n" for sample in samples))
+        out = folder / "answers"
+        command = [
+            "wrk",
+            "-t1",
+            f"-c{connections}",
+            f"-d{max(1, round(seconds))}s",
+            "--timeout",
+            "120s",
+            "-s",
+            str(SCRIPT),
+            url,
+        ]
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        arguments = [str(folder), str(out), path, str(pause_ms)]
+        result = subprocess.run([*command, "--", *arguments], capture_output=True, text=True, check=False)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        summary = next((line.split()[1:] for line in result.stdout.splitlines() if line.startswith("FCN ")), None)
+        if result.returncode or summary is None:
+            raise RuntimeError(f"wrk failed: {result.stderr.strip() or result.stdout.strip()}")
+        answers = [_answer(line) for line in out.read_text().splitlines()]
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    p50, p90, p99 = map(float, summary[2:5])
+    return Load(answers, int(summary[1]) / 1e6, p50, p90, p99, sum(map(int, summary[5:9])), cpu)
+
+
+def _answer(line: str) -> Answer:
+    index, ended, status, ms, right = line.split()
+    return Answer(int(index), float(ended), int(status), float(ms), right == "1")

@@ -1,0 +1,84 @@
+"""What the frameworks serve: our predictor in three steps, from an image's bytes to the bytes that our service answers."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from imaging.decoding import Limits, decode, read_size
+from imaging.encoding import mask_png
+from model.predictor import Predictor
+from model.scaling import resize_image
+from model.segmentation import ClassMap, Image, Options, plan_image, run_in_batches, segment
+from model.tiling import Size, TilePlan
+from model.weights_file import DEFAULT_WEIGHTS, find_weights, load_weights
+
+# A batch spares a CPU nothing but each call's overhead, and its first image waits for its last; while a small one is
+# worked on, the requests that come are left to the other worker. Every framework calls the best size a matter of trial.
+BATCH = 4
+WAIT_S = 0.01  # for a batch to fill: little beside the network's time for one image
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """An image, perhaps reduced, with the (height, width) of its file and its tiles."""
+
+    image: Image
+    size: Size
+    plan: TilePlan
+
+
+class Model:
+    """The default weights, loaded and warm, with the service's default options."""
+
+    def __init__(self) -> None:
+        self.predictor = Predictor(load_weights(find_weights(DEFAULT_WEIGHTS)))
+        self.options = Options()
+        self.limits = Limits()
+        self.predictor.warm_up(self.options.tile)
+
+    def decode(self, data: bytes) -> Decoded:
+        """Raises `ImageError`."""
+        size = read_size(data, self.limits)
+        plan = plan_image(size, self.options, self.predictor.manifest.preprocessing.side)
+        return Decoded(decode(data, self.limits, plan.size), size, plan)
+
+    def predict(self, batch: Sequence[Decoded]) -> list[ClassMap]:
+        """The images' class maps; tiles of one shape go through the network together, whichever image they are of."""
+        images = [resize_image(item.image, item.plan.size) for item in batch]
+        shapes: dict[Size, list[int]] = {}
+        for index, item in enumerate(batch):
+            shapes.setdefault(item.plan.tile, []).append(index)
+        logits: dict[int, list[Tensor]] = {}
+        for indices in shapes.values():
+            results = run_in_batches(self.predictor)(_tiles(images, batch, indices))
+            for index in indices:
+                logits[index] = [next(results) for _ in range(len(batch[index].plan))]
+        return [self._class_map(images[index], item, logits[index]) for index, item in enumerate(batch)]
+
+    def _class_map(self, image: Image, item: Decoded, logits: Sequence[Tensor]) -> ClassMap:
+        return segment(
+            image, item.plan, lambda _: iter(logits), num_classes=len(self.predictor.manifest.labels),
+            grid=self.predictor.grid, size=item.size,
+        ).class_map  # fmt: skip
+
+    def encode(self, class_map: ClassMap) -> bytes:
+        return mask_png(class_map, self.predictor.manifest.labels.palette)
+
+
+def _tiles(images: Sequence[Image], batch: Sequence[Decoded], indices: Sequence[int]) -> Iterator[Image]:
+    for index in indices:
+        plan = batch[index].plan
+        for region in plan.regions:
+            yield plan.cut(images[index], region)
+
+
+def port() -> int:
+    """The port that the command line names."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--port", type=int, required=True)
+    number: int = parser.parse_args().port
+    return number

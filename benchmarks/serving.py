@@ -1,0 +1,92 @@
+"""Servers under measurement: started as processes of their own, with the default settings unless told otherwise."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import psutil
+
+ROOT = Path(__file__).parent.parent
+PATIENCE_S = 180
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running server: its address, and its process, whose children count as its own."""
+
+    url: str
+    process: psutil.Process
+
+    def _tree(self) -> list[psutil.Process]:
+        return [self.process, *self.process.children(recursive=True)]
+
+    def memory_mb(self) -> float:
+        """Proportional set size in 10^6 bytes."""
+        return sum(process.memory_full_info().pss for process in self._tree()) / 1e6
+
+    def cpu_seconds(self) -> float:
+        return sum(sum(process.cpu_times()[:2]) for process in self._tree())
+
+
+@contextmanager
+def service(**settings: object) -> Iterator[Server]:
+    """Our service with these settings, ready."""
+    variables = {f"SEGMENT_{name.upper()}": str(value) for name, value in settings.items()}
+    command = [sys.executable, "-c", "import sys; from app.main import main; sys.exit(main([]))"]
+    port = free_port()
+    variables = {"SEGMENT_LOG_LEVEL": "warning", "SEGMENT_PORT": str(port)} | variables
+    with started(command, port, "/health/ready", variables) as server:
+        yield server
+
+
+@contextmanager
+def started(
+    command: Sequence[str], port: int, probe: str, variables: dict[str, str] | None = None, statuses: Sequence[int] = (200,)
+) -> Iterator[Server]:
+    """A server that this command starts, once it answers the probe with one of these statuses."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("SEGMENT_")} | (variables or {})
+    process = subprocess.Popen(command, env=environment, cwd=ROOT, start_new_session=True, stdout=subprocess.DEVNULL)
+    url = f"http://127.0.0.1:{port}"
+    try:
+        _wait(url + probe, process, statuses)
+        yield Server(url, psutil.Process(process.pid))
+    finally:
+        _end(process)
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port
+
+
+def _wait(url: str, process: subprocess.Popen[bytes], statuses: Sequence[int]) -> None:
+    end = time.monotonic() + PATIENCE_S
+    while process.poll() is None and time.monotonic() < end:
+        try:
+            if httpx.get(url, timeout=5).status_code in statuses:
+                return
+        except httpx.TransportError:
+            pass
+        time.sleep(0.02)
+    raise RuntimeError(f"no server at {url}: its exit status is {process.poll()}")
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(20)
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait(20)
