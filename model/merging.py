@@ -1,23 +1,30 @@
 """Averages the logits of overlapping tiles, one band of rows at a time.
 
 A network's logits have one cell for every `stride` pixels. Regions lie on multiples of 32, so that cells of overlapping
-tiles coincide and are averaged as they are; the upsampling to pixels is done once, on the averages.
+tiles coincide and are averaged as they are; the upsampling to pixels is done once, on the averages (see `model.zones`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+import numpy as np
+import numpy.typing as npt
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from model.tiling import Size, TilePlan
+from model.tiling import TilePlan
 from model.upsampling import Grid
+from model.zones import Zones
 
 
 class Band(NamedTuple):
-    """Finished logits (classes, rows, columns) in float32 of the cells from row `top` on; in memory, classes lie together."""
+    """Finished logits (classes, rows, columns) in float32 of the cells from row `top` on; in memory, classes lie together.
+
+    Rows and columns are counted with the cells that zones keep twice.
+    """
 
     top: int
     logits: Tensor
@@ -35,15 +42,6 @@ class BandMerger:
         self.grid = grid
         self.stride = 0
         self._next = 0
-        self._device = torch.device("cpu")
-        self._rows: Tensor | None = None
-        self._weights: tuple[list[Tensor], list[Tensor]] = ([], [])
-
-    @property
-    def cells(self) -> Size:
-        """Rows and columns of cells of the whole extended image; known once the first tile came."""
-        plan = self.plan
-        return (plan.tops[-1] + plan.tile[0]) // self.stride, (plan.lefts[-1] + plan.tile[1]) // self.stride
 
     def add(self, logits: Tensor) -> Band | None:
         """Adds the next tile's logits (classes, tile height / stride, tile width / stride).
@@ -56,57 +54,66 @@ class BandMerger:
             raise ValueError(f"the plan has {len(plan)} tiles, and all are merged")
         if not self.stride:
             self._begin(logits)
-        logits = logits.to(self._device)
-        expected = tuple(side // self.stride for side in plan.tile)
-        if tuple(logits.shape[1:]) != expected:
-            raise ValueError(f"logits must be {expected[0]}x{expected[1]}, got {tuple(logits.shape[1:])}")
+        if tuple(logits.shape[1:]) != self._tile:
+            raise ValueError(f"logits must be {self._tile[0]}x{self._tile[1]}, got {tuple(logits.shape[1:])}")
         row, column = divmod(self._next, len(plan.lefts))
         self._next += 1
-        if len(plan) == 1:
-            return Band(0, _together(logits.float()))
         self._accumulate(row, column, logits)
         return self._finish_row(row) if column == len(plan.lefts) - 1 else None
 
     def _begin(self, logits: Tensor) -> None:
-        """Takes the stride and the device from the first tile."""
+        """Takes the stride, the device and the number of classes from the first tile."""
         (height, width), (rows, columns) = self.plan.tile, logits.shape[1:]
         if not rows or not columns or height % rows or width % columns or height // rows != width // columns:
             raise ValueError(f"logits must be {height}x{width} divided by a stride, got {(rows, columns)}")
         self.stride = height // rows
-        self._device = logits.device
-        middle = 0 if self.grid == "corner" else self.stride // 2
-        self._weights = tuple(  # type: ignore[assignment]
-            [torch.from_numpy(w[middle :: self.stride]).to(logits.device) for w in axis]
-            for axis in (self.plan.row_weights, self.plan.column_weights)
-        )
+        self._tile = rows, columns
+        self.tops, self.lefts = (tuple(o // self.stride for o in axis) for axis in (self.plan.tops, self.plan.lefts))
+        self.vertical, self.horizontal = Zones.of(self.tops, rows), Zones.of(self.lefts, columns)
+        self._row_weights = self._weights(self.plan.row_weights, self.vertical, self.tops, logits.device)
+        self._column_weights = self._weights(self.plan.column_weights, self.horizontal, self.lefts, logits.device)
+        self._rows = torch.zeros(self._most_rows(), self.horizontal.length, len(logits), device=logits.device).permute(2, 0, 1)
+
+    def _weights(
+        self, pixels: Sequence[npt.NDArray[np.float32]], zones: Zones, origins: Sequence[int], device: torch.device
+    ) -> list[Tensor]:
+        """Each tile's weights along an axis, for its cells."""
+        middle, constant = 0 if self.grid == "corner" else self.stride // 2, self.plan.blend == "mean"
+        cells = [torch.from_numpy(weights[middle :: self.stride]) for weights in pixels]
+        return [zones.spread(w, o, constant=constant).to(device) for w, o in zip(cells, origins, strict=True)]
+
+    def _most_rows(self) -> int:
+        """The most rows of cells, with those kept twice, that a tile has."""
+        places = [self.vertical.place(top, self._tile[0]) for top in self.tops]
+        return int(max(place.stop - place.start for place in places))
 
     def _accumulate(self, row: int, column: int, logits: Tensor) -> None:
-        left = self.plan.lefts[column] // self.stride
-        height, width = logits.shape[1:]
-        if self._rows is None:
-            self._rows = torch.zeros(height, self.cells[1], logits.shape[0], device=logits.device).permute(2, 0, 1)
-        weights = self._weights[0][row][:, None] * self._weights[1][column]
-        self._rows[:, :, left : left + width].addcmul_(logits.float(), weights)
+        top, left, (height, width) = self.tops[row], self.lefts[column], self._tile
+        padded = F.pad(logits.to(self._rows.device)[None].float(), (1, 1, 1, 1), mode="replicate")[0]
+        for dim, picks in ((1, self.vertical.picks(top, height)), (2, self.horizontal.picks(left, width))):
+            if picks != list(range(padded.shape[dim])):
+                padded = padded.index_select(dim, torch.tensor(picks, device=padded.device))
+        weights = self._row_weights[row][:, None] * self._column_weights[column]
+        self._rows[:, : padded.shape[1], self.horizontal.place(left, width)].addcmul_(padded, weights)
 
     def _finish_row(self, row: int) -> Band:
         """The rows that no later tile touches; what the next row of tiles still adds to moves to the front."""
-        assert self._rows is not None
-        tops, height = [top // self.stride for top in self.plan.tops], self._rows.shape[1]
-        done = height if row == len(tops) - 1 else tops[row + 1] - tops[row]
-        band = Band(tops[row], self._rows[:, :done].clone())
+        top = self.vertical.kept(self.tops[row])
+        last = row == len(self.tops) - 1
+        done = (self.vertical.length if last else self.vertical.kept(self.tops[row + 1])) - top
+        band = Band(top, self._rows[:, :done].clone())
         kept = self._rows[:, done:].clone()
-        self._rows[:, : height - done] = kept
-        self._rows[:, height - done :] = 0
+        self._rows[:, : kept.shape[1]] = kept
+        self._rows[:, kept.shape[1] :] = 0
         return band
-
-
-def _together(logits: Tensor) -> Tensor:
-    """The same logits (classes, rows, columns), the classes of a cell side by side in memory."""
-    return logits.permute(1, 2, 0).contiguous().permute(2, 0, 1)
 
 
 def merge(plan: TilePlan, tiles: Iterator[Tensor], grid: Grid = "corner") -> Tensor:
     """All averaged logits (classes, rows, columns) of the extended image at once: for small images and for tests."""
     merger = BandMerger(plan, grid)
     bands = [band for tile in tiles if (band := merger.add(tile)) is not None]
-    return torch.cat([band.logits for band in bands], 1)
+    whole = torch.cat([band.logits for band in bands], 1)
+    for dim, zones in ((1, merger.vertical), (2, merger.horizontal)):
+        own = [cell + 2 * zones.zone(cell) + 1 for cell in range(zones.edges[-1])]
+        whole = whole.index_select(dim, torch.tensor(own))
+    return whole

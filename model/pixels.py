@@ -12,6 +12,7 @@ from torch import Tensor
 from model.merging import Band
 from model.tiling import Size
 from model.upsampling import Grid
+from model.zones import Zones
 
 CHUNK = {"cpu": 1 << 16}  # pixels at once: what stays in a core's cache
 LARGE_CHUNK = 1 << 21
@@ -92,14 +93,14 @@ def _mixed(ids: Tensor) -> Tensor:
 class LogitsScaler:
     """Interpolates bands of cells bilinearly to the rows of an image of size `target`.
 
-    cells: rows and columns of the whole map. source: the working size, in pixels, that the target is scaled to.
+    zones: of the whole map, along both axes. source: the working size, in pixels, that the target is scaled to.
     Cells lie on pixels 0, stride, ... (grid `corner`) or in the middle of their stride pixels (`half_pixel`); working
     and target pixels share their outer edges, and beyond the last centre the map is constant.
     """
 
-    def __init__(self, cells: Size, stride: int, grid: Grid, source: Size, target: Size) -> None:
+    def __init__(self, zones: tuple[Zones, Zones], stride: int, grid: Grid, source: Size, target: Size) -> None:
         self.target = target
-        self._axes = [(cells[i], stride, grid, source[i], target[i]) for i in (0, 1)]
+        self._axes = [(zones[i], stride, grid, source[i], target[i]) for i in (0, 1)]
         self._vertical = _axis(*self._axes[0], "cpu")
         self._kept: Tensor | None = None
         self._done = 0
@@ -122,11 +123,15 @@ class LogitsScaler:
 
 
 @lru_cache(maxsize=256)
-def _axis(cells: int, stride: int, grid: Grid, source: int, target: int, device: str) -> Axis:
+def _axis(zones: Zones, stride: int, grid: Grid, source: int, target: int, device: str) -> Axis:
     if device != "cpu":
-        return Axis(*(part.to(device) for part in _axis(cells, stride, grid, source, target, "cpu")))
+        return Axis(*(part.to(device) for part in _axis(zones, stride, grid, source, target, "cpu")))
     pixels = ((torch.arange(target, dtype=torch.float64) + 0.5) * (source / target) - 0.5).clamp(0, source - 1)
+    edges = torch.tensor(zones.edges)
+    own = (pixels / stride).floor().long()
+    zone = torch.searchsorted(edges, own, right=True) - 1
     centre = 0 if grid == "corner" else (stride - 1) / 2
-    places = ((pixels - centre) / stride).clamp(0, cells - 1)
-    before = places.floor().long()
-    return Axis(before, (before + 1).clamp(max=cells - 1), (places - before).float())
+    places = (pixels - centre) / stride
+    before = places.floor()
+    kept = before.long() + 2 * zone + 1
+    return Axis(kept, kept + 1, (places - before).float())

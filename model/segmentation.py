@@ -96,7 +96,7 @@ def merged_rows(image: Image, plan: TilePlan, run: Run, grid: Grid, size: Size) 
     merger, scaler = BandMerger(plan, grid), None
     for logits in run(plan.cut(image, region) for region in plan.regions):
         if band := merger.add(logits):
-            scaler = scaler or LogitsScaler(merger.cells, merger.stride, grid, plan.size, size)
+            scaler = scaler or LogitsScaler((merger.vertical, merger.horizontal), merger.stride, grid, plan.size, size)
             yield from scaler.push(band)
 
 

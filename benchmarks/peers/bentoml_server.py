@@ -11,8 +11,8 @@ import os
 import sys
 from typing import Annotated
 
-import bentoml
-from bentoml.validators import ContentType
+import bentoml  # type: ignore[import-not-found]
+from bentoml.validators import ContentType  # type: ignore[import-not-found]
 
 from benchmarks.peers.predictor import BATCH, Model, port
 
@@ -27,6 +27,9 @@ QUIET = {"access": {"enabled": False}}
     envs=[{"name": "OMP_NUM_THREADS", "value": "1"}],
     traffic={"timeout": PATIENCE_S},
     logging=QUIET,
+    # by default the door closes its connections after 100 requests, those in flight included, which then fail with 500
+    # (BentoML's issue 5540, since its pull request 5522)
+    runner_connection={"max_requests": 10**9, "max_age": 1e9},
 )
 class Network:
     """Decodes, segments and encodes in batches."""
@@ -35,7 +38,7 @@ class Network:
         self.model = Model()
 
     # docs, "Adaptive batching": the dispatcher learns how long to wait; above max_latency_ms it would refuse requests
-    @bentoml.api(batchable=True, max_batch_size=BATCH, max_latency_ms=1000 * PATIENCE_S)
+    @bentoml.api(batchable=True, max_batch_size=BATCH, max_latency_ms=1000 * PATIENCE_S)  # type: ignore[untyped-decorator]
     def masks(self, images: list[bytes]) -> list[bytes]:
         batch = [self.model.decode(data) for data in images]
         return [self.model.encode(class_map) for class_map in self.model.predict(batch)]
@@ -47,7 +50,7 @@ class Segmentation:
 
     network = bentoml.depends(Network)
 
-    @bentoml.api
+    @bentoml.api  # type: ignore[untyped-decorator]
     async def segment(
         self, image: Annotated[bytes, ContentType("image/jpeg")], /
     ) -> Annotated[bytes, ContentType("image/png")]:
@@ -61,7 +64,8 @@ def main() -> None:
     os.environ["BENTOML_DO_NOT_TRACK"] = "True"
     service = "benchmarks.peers.bentoml_server:Segmentation"
     command = [sys.executable, "-m", "bentoml", "serve", service, "--host", "127.0.0.1", "--port", str(port())]
-    os.execv(sys.executable, command)
+    # once in a while a worker that started slowly waits forever for its health checks to end
+    os.execv(sys.executable, [*command, "--timeout-graceful-shutdown", "5"])
 
 
 if __name__ == "__main__":

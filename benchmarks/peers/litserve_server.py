@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from types import FrameType
 from typing import Annotated
 
-import litserve as ls
+import litserve as ls  # type: ignore[import-not-found]
 import torch
 from fastapi import Body, Response
 
@@ -20,7 +20,7 @@ from model.device import available_cores
 from model.segmentation import ClassMap
 
 
-class Segmentation(ls.LitAPI):
+class Segmentation(ls.LitAPI):  # type: ignore[misc]
     """One worker's model; LitServe calls these methods in order."""
 
     def setup(self, device: str) -> None:

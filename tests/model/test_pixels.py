@@ -13,9 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from model.merging import Band
+from model.merging import Band, BandMerger
 from model.pixels import CHUNK, LogitsScaler, Rows
+from model.tiling import TilePlan, plan_tiles
 from model.upsampling import FixedUpsample, Grid
+from model.zones import Zones
 
 SIDES = st.integers(1, 90)
 SIZES = st.tuples(SIDES, SIDES)
@@ -28,13 +30,22 @@ def in_bands(
     logits: Tensor, stride: int, grid: Grid, source: tuple[int, int], target: tuple[int, int], cuts: Sequence[int]
 ) -> list[Rows]:
     """What a scaler gives for this map (classes, rows, columns), cut into bands at these rows."""
-    scaler = LogitsScaler((logits.shape[1], logits.shape[2]), stride, grid, source, target)
-    edges = [0, *sorted({cut for cut in cuts if 0 < cut < logits.shape[1]}), logits.shape[1]]
-    return [rows for top, bottom in pairwise(edges) for rows in scaler.push(Band(top, logits[:, top:bottom]))]
+    scaler = LogitsScaler((Zones((0, logits.shape[1])), Zones((0, logits.shape[2]))), stride, grid, source, target)
+    kept = F.pad(logits[None], (1, 1, 1, 1), mode="replicate")[0]
+    edges = [0, *sorted({cut for cut in cuts if 0 < cut < kept.shape[1]}), kept.shape[1]]
+    return [rows for top, bottom in pairwise(edges) for rows in scaler.push(Band(top, kept[:, top:bottom]))]
 
 
 def whole(found: Sequence[Rows]) -> Tensor:
     return torch.cat([rows.logits() for rows in found]).permute(2, 0, 1)
+
+
+def merged(plan: TilePlan, tiles: Sequence[Tensor], grid: Grid) -> Tensor:
+    """The averaged logits of all of the image's pixels."""
+    merger = BandMerger(plan, grid)
+    bands = [band for tile in tiles if (band := merger.add(tile))]
+    scaler = LogitsScaler((merger.vertical, merger.horizontal), merger.stride, grid, plan.size, plan.size)
+    return whole([rows for band in bands for rows in scaler.push(band)])
 
 
 def noise(*shape: int) -> Tensor:
@@ -60,6 +71,21 @@ def test_without_scaling_it_is_the_networks_own_final_upsampling(
     logits = noise(3, *cells)
     expected = FixedUpsample(stride, grid).upsample(logits[None], size)[0]
     torch.testing.assert_close(whole(in_bands(logits, stride, grid, size, size, cuts)), expected, atol=1e-5, rtol=0)
+
+
+@settings(deadline=None, max_examples=100)
+@given(
+    st.builds(
+        plan_tiles, st.tuples(st.integers(1, 300), st.integers(1, 300)), st.just((96, 64)), st.floats(0, 0.5), st.just("mean")
+    ),
+    st.sampled_from([8, 16, 32]),
+    st.sampled_from(GRIDS),
+)
+def test_averaging_cells_is_averaging_the_pixels_of_every_tile(plan: TilePlan, stride: int, grid: Grid) -> None:
+    generator, final = torch.Generator().manual_seed(0), FixedUpsample(stride, grid)
+    tiles = [torch.randn(2, *(side // stride for side in plan.tile), generator=generator) for _ in range(len(plan))]
+    upsampled = [final.upsample(tile[None], plan.tile)[0] for tile in tiles]
+    torch.testing.assert_close(merged(plan, tiles, grid), merged(plan, upsampled, grid), atol=1e-4, rtol=0)
 
 
 @settings(deadline=None, max_examples=100)
@@ -114,7 +140,7 @@ def test_probability_is_the_softmax_of_the_given_class(temperature: float) -> No
 
 
 def test_a_scaler_keeps_one_row_of_cells_of_what_it_has_seen() -> None:
-    scaler = LogitsScaler((400, 10), 8, "corner", (3200, 80), (10, 10))
+    scaler = LogitsScaler((Zones((0, 398)), Zones((0, 8))), 8, "corner", (3184, 64), (10, 10))
     for top in range(0, 400, 100):
         list(scaler.push(Band(top, torch.zeros(2, 100, 10))))
     held = [value for value in vars(scaler).values() if isinstance(value, Tensor)]

@@ -1,0 +1,114 @@
+"""Our service against other ways to serve the same network: same weights, machine and images, a mix of sizes."""
+
+from __future__ import annotations
+
+import io
+import statistics
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import httpx
+import numpy as np
+from PIL import Image
+
+from benchmarks.images import MIX, photos, samples, segmenter
+from benchmarks.load import Load, Sample, load
+from benchmarks.peers import PEERS, Peer
+from benchmarks.results import Ratio, Row, Section
+from benchmarks.serving import free_port, service, started
+
+CLIENTS = 16
+OURS = "fcn-segment"
+LEAST_AGREEMENT = 0.97  # of a peer whose masks may differ: it works in float32
+TEXT = f"""\
+{CLIENTS} clients of wrk post JPEGs of {len(MIX)} sizes from 320x240 to 1600x1200 and take masks. LitServe, BentoML and Ray
+Serve run our predictor in its dtype, set up as their documentation advises (`benchmarks/peers/`); their masks were compared
+byte by byte. The tutorial's server is FastAPI with a float32 network called in the handler. Servers take turns, each
+started anew; p99 is wrk's, over all answers."""
+
+
+def run(*, quick: bool, python: str) -> Section:
+    images = samples(segmenter(), photos(MIX[:2] if quick else MIX))
+    turns, seconds = (1, 1.0) if quick else (3, 12.0)
+    peers = [peer for peer in PEERS if installed(peer, python)]
+    found: dict[str, list[Load]] = {name: [] for name in (OURS, *(peer.name for peer in peers))}
+    for _ in range(turns):
+        with service() as server:
+            found[OURS].append(measured(server.url, images, seconds))
+        for peer in peers:
+            with running(peer, python) as url:
+                found[peer.name].append(measured_peer(peer, url, images, seconds))
+    rates = {name: [answered(each) for each in loads] for name, loads in found.items()}
+    slowest = {name: [each.p99 for each in loads] for name, loads in found.items()}
+    rows = [Row.of(name, values, "images/s") for name, values in rates.items()]
+    rows += [Row.of(f"{name}, p99", values, "ms") for name, values in slowest.items()]
+    cpu = [100 * each.cpu_seconds / each.seconds for loads in found.values() for each in loads]
+    rows.append(Row.of("CPU time of wrk", cpu, "% of a core"))
+    ratios = []
+    for peer in peers:
+        ratios.append(
+            Ratio(f"throughput, ours / {peer.name}", ratio(rates[OURS], rates[peer.name]), 1.0 if peer.exact else 2.0)
+        )
+        slower = 1.2 if peer.exact else None
+        ratios.append(Ratio(f"p99, {peer.name} / ours", ratio(slowest[peer.name], slowest[OURS]), slower))
+    return Section("Other ways to serve it", TEXT, rows, ratios)
+
+
+def ratio(ones: list[float], others: list[float]) -> float:
+    """The median over the turns."""
+    return statistics.median(one / other for one, other in zip(ones, others, strict=True))
+
+
+def answered(found: Load) -> float:
+    """Answers of status 200 a second."""
+    return len(found.milliseconds(200)) / found.seconds
+
+
+def installed(peer: Peer, python: str) -> bool:
+    """Whether the environment has what this peer needs."""
+    result = subprocess.run([python, "-c", f"import {peer.module}"], capture_output=True, check=False)
+    if result.returncode:
+        print(f"fcn-bench: {peer.name} is not installed in {python}; see benchmarks/peers/README.md", file=sys.stderr)
+    return not result.returncode
+
+
+@contextmanager
+def running(peer: Peer, python: str) -> Iterator[str]:
+    port = free_port()
+    with started([python, "-m", peer.module, "--port", str(port)], port, peer.ready) as server:
+        yield server.url
+
+
+def measured(url: str, images: list[Sample], seconds: float) -> Load:
+    load(url, images, connections=CLIENTS, seconds=max(1, seconds / 3))
+    found = load(url, images, connections=CLIENTS, seconds=seconds)
+    if found.wrong or found.errors or not found.good:
+        raise RuntimeError(f"{found.good} right answers, {found.wrong} wrong ones, {found.errors} errors")
+    return found
+
+
+def measured_peer(peer: Peer, url: str, images: list[Sample], seconds: float) -> Load:
+    wrapped = []
+    for sample in images:
+        body, content_type = peer.wrap(sample.body)
+        wrapped.append(Sample(body, sample.expected, content_type))
+        _check(peer, url, wrapped[-1])
+    load(url, wrapped, connections=CLIENTS, seconds=max(1, seconds / 3), path=peer.path)
+    found = load(url, wrapped, connections=CLIENTS, seconds=seconds, path=peer.path)
+    if found.errors or (peer.exact and found.wrong) or not answered(found):
+        raise RuntimeError(f"{peer.name}: {found.wrong} wrong answers, {found.errors} errors")
+    return found
+
+
+def _check(peer: Peer, url: str, sample: Sample) -> None:
+    """Raises `RuntimeError` where the peer's mask is not the image's."""
+    answer = httpx.post(url + peer.path, content=sample.body, headers={"Content-Type": sample.content_type}, timeout=120)
+    answer.raise_for_status()
+    assert sample.expected is not None
+    if peer.exact and answer.content != sample.expected:
+        raise RuntimeError(f"{peer.name} answered other bytes than fcn-segment")
+    found, expected = (np.asarray(Image.open(io.BytesIO(data))) for data in (answer.content, sample.expected))
+    if found.shape != expected.shape or (found == expected).mean() < LEAST_AGREEMENT:
+        raise RuntimeError(f"{peer.name} answered another mask than fcn-segment")

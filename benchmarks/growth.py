@@ -1,0 +1,148 @@
+"""Memory and time from a quarter to a hundred megapixels, ours and MONAI's sliding window over the same network."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+
+import psutil
+import torch
+from matplotlib.figure import Figure
+
+from benchmarks.images import photo, segmenter
+from benchmarks.results import Ratio, Row, Section
+from benchmarks.serving import ROOT
+from imaging.decoding import Limits, decode
+from imaging.encoding import mask_png
+from model.predictor import Predictor
+
+SIDES = (500, 1000, 2000, 4000, 7000, 10000)
+MONAI_MOST = 16.0  # megapixels: beyond it, its logits of the whole image do not fit beside everything else
+CHART = "growth.png"
+TEXT = """\
+One JPEG at `side=native`, tiles of 512 with an overlap of a quarter, each size in a process of its own; memory is the peak
+of its proportional set size above that of the idle process with the network loaded and warm. MONAI's
+`sliding_window_inference` runs the same network in bfloat16 on the decoded image and keeps all logits, as it does by
+default; then argmax. Both from JPEG to PNG."""
+
+
+def run(*, quick: bool, charts: Path) -> Section:
+    sides = (300, 600) if quick else SIDES
+    kinds = ["ours", *(["MONAI"] if find_spec("monai") else [])]
+    found: dict[str, list[tuple[float, float, float]]] = {kind: [] for kind in kinds}
+    for side in sides:
+        for kind in kinds:
+            megapixels = side * side / 1e6
+            if kind == "ours" or megapixels <= MONAI_MOST:
+                memory, seconds = measured(kind, side)
+                found[kind].append((megapixels, memory, seconds))
+    charts.mkdir(parents=True, exist_ok=True)
+    draw(found, charts / CHART)
+    rows = [
+        row
+        for kind, values in found.items()
+        for megapixels, memory, seconds in values
+        for row in (
+            Row.of(f"{kind}, {megapixels:g} megapixels, memory", [memory], "MiB"),
+            Row.of(f"{kind}, {megapixels:g} megapixels, time", [seconds], "s"),
+        )
+    ]
+    ours = found["ours"]
+    ratios = [Ratio(f"{ours[-1][0]:g} megapixels: GiB above the idle process", ours[-1][1] / 1024, at_most=1.0)]
+    per_pixel = [seconds / megapixels for megapixels, _, seconds in ours]
+    ratios.append(Ratio("seconds a megapixel, the largest / the middle one", per_pixel[-1] / per_pixel[len(ours) // 2]))
+    for kind in kinds[1:]:
+        theirs = found[kind][-1]
+        same = next(value for value in ours if value[0] == theirs[0])
+        ratios.append(Ratio(f"memory at {theirs[0]:g} megapixels, {kind} / ours", theirs[1] / same[1]))
+        ratios.append(Ratio(f"time at {theirs[0]:g} megapixels, {kind} / ours", theirs[2] / same[2]))
+    return Section("Growth", TEXT, rows, ratios, [f"results/{CHART}"])
+
+
+def measured(kind: str, side: int) -> tuple[float, float]:
+    """MiB above the idle process, and seconds, in a process of its own."""
+    command = [sys.executable, "-m", "benchmarks.growth", kind, str(side)]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    memory, seconds = json.loads(result.stdout.splitlines()[-1])
+    return memory, seconds
+
+
+def draw(found: dict[str, list[tuple[float, float, float]]], path: Path) -> None:
+    figure = Figure(figsize=(9, 3.4), layout="constrained")
+    for column, (axes, label) in enumerate(zip(figure.subplots(1, 2), ("MiB above idle", "seconds"), strict=True), 1):
+        for kind, values in found.items():
+            axes.plot([value[0] for value in values], [value[column] for value in values], marker="o", label=kind)
+        axes.set(xlabel="megapixels", ylabel=label, xscale="log", yscale="log")
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.legend(frameon=False)
+    figure.savefig(path, dpi=100)
+
+
+class Peak:
+    """Watches this process's proportional set size from a thread."""
+
+    def __init__(self) -> None:
+        self._process = psutil.Process()
+        self._stop = threading.Event()
+        self.idle = self.most = self._now()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._thread.start()
+
+    def _now(self) -> float:
+        return float(self._process.memory_full_info().pss) / 2**20
+
+    def _watch(self) -> None:
+        while not self._stop.wait(0.005):
+            self.most = max(self.most, self._now())
+
+    def above_idle(self) -> float:
+        self._stop.set()
+        self._thread.join()
+        return self.most - self.idle
+
+
+def main() -> int:
+    """One measurement, as JSON: memory and seconds."""
+    kind, side = sys.argv[1], int(sys.argv[2])
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "image.jpg"
+        subprocess.run([sys.executable, "-m", "benchmarks.growth", "write", str(side), str(path)], check=True)
+        segment = segmenter("--side", "native")
+        run_once = segment if kind == "ours" else with_monai(segment.predictor)
+        run_once(photo("coffee", (1100, 700)))
+        data, peak, started = path.read_bytes(), Peak(), time.perf_counter()
+        run_once(data)
+        seconds = time.perf_counter() - started
+        print(json.dumps([peak.above_idle(), seconds]))
+    return 0
+
+
+def with_monai(predictor: Predictor) -> Callable[[bytes], bytes]:
+    """From JPEG to PNG by MONAI's inferer with its defaults, over the predictor's network."""
+    inferers, manifest = import_module("monai.inferers"), predictor.manifest
+
+    def run_once(data: bytes) -> bytes:
+        pixels = torch.from_numpy(decode(data, Limits())).permute(2, 0, 1)[None]
+        with torch.inference_mode():
+            image = manifest.preprocessing.normalise(pixels, predictor.dtype)
+            logits = inferers.sliding_window_inference(image, 512, 1, predictor.net, overlap=0.25)
+            class_map = logits[0].argmax(0).to(torch.uint8).numpy()
+        return mask_png(class_map, manifest.labels.palette)
+
+    return run_once
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == "write":
+        side = int(sys.argv[2])
+        Path(sys.argv[3]).write_bytes(photo("coffee", (side, side)))
+        sys.exit(0)
+    sys.exit(main())
