@@ -9,6 +9,10 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import Self, TypeVar
 
 import torch
+from torch import Tensor
+
+from app.engine import Network
+from app.tickets import Tile
 
 T = TypeVar("T")
 SMALL = 16
@@ -47,12 +51,12 @@ class Slot:
 class Pools:
     """heads: reads headers. small, large: decode, merge and encode; the last bounds how many large images are held.
 
-    Of the small ones, only as many as there are cores work at once (`slots`); the others wait for tiles, or for a slot:
-    more would push each other's pixels out of the caches.
+    Of the small ones, and of the network's lanes on a CPU, only one more than there are cores work at once (`slots`); the
+    others wait for tiles, or for a slot: more would push each other's pixels out of the caches.
     """
 
     def __init__(self, cores: int) -> None:
-        self.slots = threading.Semaphore(cores)
+        self.slots = threading.Semaphore(cores + 1)
         self.heads = ThreadPoolExecutor(2, "head")
         self.small = ThreadPoolExecutor(SMALL, "small", _alone)
         self.large = ThreadPoolExecutor(max(2, cores // 2), "large", _alone_and_later)
@@ -67,6 +71,18 @@ class Pools:
     def shutdown(self) -> None:
         for pool in (self.heads, self.small, self.large):
             pool.shutdown(wait=False, cancel_futures=True)
+
+
+class InSlot:
+    """A network on the cores that requests use, too: a call holds a slot."""
+
+    def __init__(self, network: Network, slots: threading.Semaphore) -> None:
+        self.network = network
+        self.slots = slots
+
+    def logits(self, tiles: list[Tile]) -> Tensor:
+        with self.slots:
+            return self.network.logits(tiles)
 
 
 def _alone() -> None:

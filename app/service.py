@@ -13,7 +13,7 @@ import torch
 from app.engine import Engine
 from app.engine_errors import EngineStopped, QueueFull
 from app.jobs import Corridor, Job
-from app.pools import Pools
+from app.pools import InSlot, Pools
 from app.settings import Settings
 from app.telemetry import Metrics
 from imaging.decoding import Limits
@@ -78,8 +78,9 @@ class Service:
 
     def _start_engine(self, lanes: list[Lanes]) -> Engine:
         settings = self.settings
+        networks = [InSlot(each, self.pools.slots) if each.cpu else each for each in lanes]
         engine = Engine(
-            [each for each in lanes for _ in range(each.count)],
+            [network for network, each in zip(networks, lanes, strict=True) for _ in range(each.count)],
             max_batch_tiles=min(settings.max_batch_tiles, lanes[0].batch_tiles or settings.max_batch_tiles),
             batch_wait_s=settings.batch_wait_ms / 1000,
             max_queued_tiles=settings.max_queued_tiles,

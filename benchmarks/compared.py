@@ -21,7 +21,7 @@ from benchmarks.serving import free_port, service, started
 
 CLIENTS = 16
 OURS = "fcn-segment"
-LEAST_AGREEMENT = 0.97  # of a peer whose masks may differ: it works in float32
+LEAST_AGREEMENT = 0.9  # of a peer whose masks may differ: it works in float32, and on the image without a tile around it
 TEXT = f"""\
 {CLIENTS} clients of wrk post JPEGs of {len(MIX)} sizes from 320x240 to 1600x1200 and take masks. LitServe, BentoML and Ray
 Serve run our predictor in its dtype, set up as their documentation advises (`benchmarks/peers/`); their masks were compared

@@ -3,8 +3,8 @@
 local ffi = require("ffi")
 ffi.cdef [[ typedef struct { long s; long ns; } fcn_time; int clock_gettime(int clock, fcn_time *time); ]]
 local time = ffi.new("fcn_time")
-local images, expected, known, out = {}, {}, {}, nil
-local sent, pause = 0, 0
+local heads, tails, expected, known, out = {}, {}, {}, {}, nil
+local count, sent, pause = 0, 0, 0
 
 local function now()
   ffi.C.clock_gettime(1, time)
@@ -22,12 +22,15 @@ end
 function init(args)
   local folder, index = args[1], 0
   for type in io.lines(folder .. "/list") do
-    images[index] = wrk.format("POST", args[3], {["Content-Type"] = type, ["X-Request-ID"] = "@@@"}, read(folder .. "/" .. index .. ".body"))
+    local body = read(folder .. "/" .. index .. ".body")
+    heads[index] = string.format("POST %s HTTP/1.1\r\nHost: %s:%s\r\nContent-Type: %s\r\nContent-Length: %d\r\nX-Request-ID: ",
+      args[3], wrk.host, wrk.port, type, #body)
+    tails[index] = "\r\n\r\n" .. body
     expected[index] = read(folder .. "/" .. index .. ".expected")
     if expected[index] then known[expected[index]] = true end
     index = index + 1
   end
-  images.count = index
+  count = index
   out = io.open(args[2], "w")
   out:setvbuf("line")
   pause = tonumber(args[4])
@@ -39,10 +42,9 @@ function delay()
 end
 
 function request()
-  local index = sent % images.count
+  local index = sent % count
   sent = sent + 1
-  local head, tail = images[index]:match("^(.-)@@@(.*)$")
-  return head .. string.format("%d-%.6f", index, now()) .. tail
+  return heads[index] .. string.format("%d-%.6f", index, now()) .. tails[index]
 end
 
 function response(status, headers, body)
