@@ -11,6 +11,7 @@ from app.engine_errors import QueueFull, TooManyTiles
 MEMORY_S = 10.0  # of busy time, over which the rate is averaged
 TRUSTED_S = 1.0  # of busy time, before the rate is believed
 LONGEST_RETRY_S = 600
+SAFE = 0.7  # of the time that is left, for what may be filled: rates waver
 
 
 class Admission:
@@ -45,10 +46,10 @@ class Admission:
                 self._since = self._clock()
             self._queued += tiles
 
-    def check(self, deadline: float) -> None:
-        """Raises `QueueFull` where not even one tile would be let in."""
+    def check(self, deadline: float, coming: int = 0) -> None:
+        """Raises `QueueFull` where not even one tile would be let in, after so many that are on their way."""
         with self._lock:
-            self._refuse(1, deadline)
+            self._refuse(1 + coming, deadline)
 
     def give_back(self, tiles: int, *, done: bool) -> None:
         """The room of so many tiles is free again; `done` where they were run to the end."""
@@ -68,6 +69,6 @@ class Admission:
             stated = f"{self._queued} tiles are queued and at most {self.max_queued_tiles} are taken"
             raise QueueFull(f"{stated}; try again later", retry)
         # an image that comes while nothing waits may try, however long it takes
-        if self._queued and rate and (needed := (self._queued + tiles) / rate) > deadline - self._clock():
-            stated = f"{self._queued} tiles are queued, and with these would take {needed:.0f} s, past the deadline"
+        if self._queued and rate and (needed := (self._queued + tiles) / rate) > SAFE * (deadline - self._clock()):
+            stated = f"{self._queued} tiles are queued, and with these would take {needed:.1f} s, too near the deadline"
             raise QueueFull(f"{stated}; try again later", retry)

@@ -17,7 +17,7 @@ log = logging.getLogger("segment")
 
 
 def install_handlers(app: FastAPI) -> None:
-    app.add_exception_handler(Problem, _on_problem)
+    app.add_exception_handler(Problem, on_problem)
     app.add_exception_handler(RequestValidationError, _on_invalid)
     app.add_exception_handler(HTTPException, _on_http)
     app.add_exception_handler(ClientDisconnect, _on_disconnect)
@@ -32,7 +32,7 @@ def _respond(request: Request, kind: type[Problem], detail: str, headers: dict[s
     return JSONResponse(content, kind.status, headers | {"X-Request-ID": request_id}, MEDIA_TYPE)
 
 
-async def _on_problem(request: Request, error: Exception) -> Response:
+async def on_problem(request: Request, error: Exception) -> Response:
     assert isinstance(error, Problem)
     return _respond(request, type(error), error.detail, error.headers)
 

@@ -11,6 +11,7 @@ from fastapi import FastAPI
 from pydantic import ValidationError
 
 from app import routes, routes_state
+from app.doorkeeper import Doorkeeper
 from app.handlers import install_handlers
 from app.page import mount_page
 from app.security import ProblemCORSMiddleware
@@ -42,6 +43,8 @@ def create_app(settings: Settings) -> FastAPI:
     app.include_router(routes_state.router, tags=["state"])
     mount_page(app)
     install_handlers(app)
+    path = routes.router.url_path_for(routes.segment_image.__name__)
+    app.add_middleware(Doorkeeper, route=routes.router.routes[0], path=path, check=service.check_room)
     if settings.cors_origins:
         exposed = ["X-Request-ID", "Server-Timing", "Retry-After"]
         app.add_middleware(

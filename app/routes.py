@@ -39,12 +39,11 @@ async def segment_image(request: Request, query: Segmenting) -> Response:
     format = query.format or format_from_accept(",".join(request.headers.getlist("accept")))
     if service.not_ready:
         raise Unavailable(service.not_ready, {"Retry-After": "1"})
-    with mapped_errors():
-        service.check_room()
     service.in_flight += 1
     try:
         settings = service.settings
-        data = await read_image(request, int(settings.max_upload_mb * 1e6), settings.upload_timeout_s)
+        with service.arrivals.reading():
+            data = await read_image(request, int(settings.max_upload_mb * 1e6), settings.upload_timeout_s)
         options = service.options(blend=query.blend, overlap=query.overlap, side=query.side)
         job = Job(data, options, Rendering(format, query.mask, query.alpha), service.deadline())
         return await _answer(request, service, job)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 
+from app.doorkeeper import Arrivals
 from app.engine import Engine
 from app.engine_errors import EngineStopped, QueueFull
 from app.jobs import Corridor, Job
@@ -36,6 +37,7 @@ class Service:
         self.on_failure: Callable[[], None] = lambda: None
         self.draining = False
         self.in_flight = 0
+        self.arrivals = Arrivals()
         self.metrics = Metrics(lambda: self.queued_tiles, lambda: float(self.not_ready is None))
         self.pools = Pools(settings.cpu_threads)
         self._loader = threading.Thread(target=self._load, name="loader", daemon=True)
@@ -132,11 +134,13 @@ class Service:
 
     def check_room(self) -> None:
         """Raises `QueueFull` where no image at all would be taken: worth knowing before one is read."""
+        if self.corridor is None:
+            return
         limit = self.settings.max_queued_tiles
         if self.in_flight >= limit:
             stated = f"{self.in_flight} requests are waiting and at most {limit} tiles are taken"
             raise QueueFull(f"{stated}; try again later", retry_after=2)
-        self._corridor.engine.admission.check(self.deadline())
+        self.corridor.engine.admission.check(self.deadline(), self.arrivals.soon)
 
     def admit(self, job: Job) -> None:
         """Lets the job in, before its image is decoded; blocks for a moment. `finish` is for every job let in."""

@@ -100,7 +100,7 @@ class Peak:
         return float(self._process.memory_full_info().pss) / 2**20
 
     def _watch(self) -> None:
-        while not self._stop.wait(0.005):
+        while not self._stop.wait(0.05):
             self.most = max(self.most, self._now())
 
     def above_idle(self) -> float:

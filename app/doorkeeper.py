@@ -1,0 +1,64 @@
+"""Who is refused at the door: when no image would be taken, none is read."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from starlette.requests import Request
+from starlette.routing import BaseRoute
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from app.errors import Problem, mapped_errors
+from app.handlers import on_problem
+
+SOON_S = 2.0
+
+
+class Arrivals:
+    """Bodies on their way. Those that began lately will ask for room at any moment; slow ones must not keep others out."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._began: dict[object, float] = {}
+
+    @property
+    def soon(self) -> int:
+        """How many began lately."""
+        now = self._clock()
+        return sum(now - began < SOON_S for began in self._began.values())
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        key = object()
+        self._began[key] = self._clock()
+        try:
+            yield
+        finally:
+            del self._began[key]
+
+
+class Doorkeeper:
+    """ASGI middleware: asks `check` before a POST to the route is routed, parsed or read, and answers what it raises.
+
+    A refusal is then cheap, so that many of them leave the cores to those who were let in.
+    """
+
+    def __init__(self, app: ASGIApp, route: BaseRoute, path: str, check: Callable[[], None]) -> None:
+        self.app = app
+        self.route = route
+        self.path = path
+        self.check = check
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["method"] == "POST" and scope["path"].endswith(self.path):
+            try:
+                with mapped_errors():
+                    self.check()
+            except Problem as problem:
+                scope["route"] = self.route
+                response = await on_problem(Request(scope), problem)
+                await response(scope, receive, send)
+                return
+        await self.app(scope, receive, send)
