@@ -6,13 +6,12 @@ import os
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from typing import Self, TypeVar
 
 import torch
-from torch import Tensor
 
-from app.engine import Network
-from app.tickets import Tile
+from model.lanes import Slots
 
 T = TypeVar("T")
 SMALL = 16
@@ -23,17 +22,15 @@ LARGE_PRIORITY = 5  # as `nice` counts: small images go first where cores are sh
 class Slot:
     """A place among the cores, or none; `left_for` leaves it while the thread waits."""
 
-    def __init__(self, semaphore: threading.Semaphore | None) -> None:
-        self._semaphore = semaphore
+    def __init__(self, slots: Slots | None) -> None:
+        self._place: AbstractContextManager[object] = slots if slots else nullcontext()
 
     def __enter__(self) -> Self:
-        if self._semaphore:
-            self._semaphore.acquire()
+        self._place.__enter__()
         return self
 
     def __exit__(self, *exc_info: object) -> None:
-        if self._semaphore:
-            self._semaphore.release()
+        self._place.__exit__(None, None, None)
 
     def left_for(self, results: Iterator[T]) -> Iterator[T]:
         """The results, each waited for without the place."""
@@ -56,7 +53,7 @@ class Pools:
     """
 
     def __init__(self, cores: int) -> None:
-        self.slots = threading.Semaphore(cores + 1)
+        self.slots = Slots(cores + 1)
         self.heads = ThreadPoolExecutor(2, "head")
         self.small = ThreadPoolExecutor(SMALL, "small", _alone)
         self.large = ThreadPoolExecutor(max(2, cores // 2), "large", _alone_and_later)
@@ -71,18 +68,6 @@ class Pools:
     def shutdown(self) -> None:
         for pool in (self.heads, self.small, self.large):
             pool.shutdown(wait=False, cancel_futures=True)
-
-
-class InSlot:
-    """A network on the cores that requests use, too: a call holds a slot."""
-
-    def __init__(self, network: Network, slots: threading.Semaphore) -> None:
-        self.network = network
-        self.slots = slots
-
-    def logits(self, tiles: list[Tile]) -> Tensor:
-        with self.slots:
-            return self.network.logits(tiles)
 
 
 def _alone() -> None:

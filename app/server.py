@@ -13,6 +13,8 @@ from fastapi import FastAPI
 from app.service import Service
 
 log = logging.getLogger("segment")
+# longer than load balancers keep a connection that is idle, so that none sends into one that has just been closed
+KEEP_ALIVE_S = 75
 
 
 class DrainingServer(uvicorn.Server):
@@ -47,7 +49,7 @@ def serve(app: FastAPI, service: Service) -> int:
         app, host=settings.host, port=settings.port, log_config=None, access_log=False, server_header=False,
         # uvloop raises where a client has gone before its answer is written, and gains nothing measurable beside the network
         root_path=settings.root_path, loop="asyncio",
-        timeout_graceful_shutdown=max(1, round(settings.drain_s)), proxy_headers=True,
+        timeout_graceful_shutdown=max(1, round(settings.drain_s)), timeout_keep_alive=KEEP_ALIVE_S, proxy_headers=True,
     )  # fmt: skip
     server = DrainingServer(config, service)
     service.on_failure = server.stop

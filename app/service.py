@@ -14,7 +14,7 @@ from app.doorkeeper import Arrivals
 from app.engine import Engine
 from app.engine_errors import EngineStopped, QueueFull
 from app.jobs import Corridor, Job
-from app.pools import InSlot, Pools
+from app.pools import Pools
 from app.settings import Settings
 from app.telemetry import Metrics
 from imaging.decoding import Limits
@@ -74,15 +74,14 @@ class Service:
 
     def _lanes(self, weights: Weights, device: str) -> Lanes:
         predictor = Predictor(weights, device, self.settings.dtype, graphs=self.settings.cuda_graphs)
-        lanes = Lanes(predictor, self.settings.cpu_threads)
+        lanes = Lanes(predictor, self.settings.cpu_threads, self.pools.slots)
         predictor.warm_up(self.settings.tile_size)
         return lanes
 
     def _start_engine(self, lanes: list[Lanes]) -> Engine:
         settings = self.settings
-        networks = [InSlot(each, self.pools.slots) if each.cpu else each for each in lanes]
         engine = Engine(
-            [network for network, each in zip(networks, lanes, strict=True) for _ in range(each.count)],
+            [each for each in lanes for _ in range(each.count)],
             max_batch_tiles=min(settings.max_batch_tiles, lanes[0].batch_tiles or settings.max_batch_tiles),
             batch_wait_s=settings.batch_wait_ms / 1000,
             max_queued_tiles=settings.max_queued_tiles,

@@ -1,0 +1,110 @@
+"""Lanes: how many calls run at once, and that logits do not depend on it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+from torch import Tensor
+
+from model.lanes import Lanes, Slots
+from model.predictor import Predictor, Tile
+from model.weights_file import DEFAULT_WEIGHTS, Weights, find_weights, load_weights
+
+Photo = Callable[..., npt.NDArray[np.uint8]]
+
+
+class Watched(Predictor):
+    """A predictor that can be held, and notes how many threads each call has and how many calls run at once."""
+
+    def __init__(self, weights: Weights, dtype: str) -> None:
+        super().__init__(weights, "cpu", dtype)
+        self.threads: list[int] = []
+        self.running = self.most = 0
+        self.may_run = threading.Event()
+        self._guard = threading.Lock()
+
+    def logits(self, tiles: Sequence[Tile]) -> Tensor:
+        with self._guard:
+            self.running += 1
+            self.most = max(self.most, self.running)
+            self.threads.append(torch.get_num_threads())
+        assert self.may_run.wait(30)
+        found = super().logits(tiles)
+        with self._guard:
+            self.running -= 1
+        return found
+
+
+@pytest.fixture(autouse=True)
+def threads_as_before() -> Iterator[None]:
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize(("dtype", "count"), [("bfloat16", 4), ("float32", 1)])
+def test_lanes_follow_the_precision(narrow: Weights, dtype: str, count: int) -> None:
+    lanes = Lanes(Predictor(narrow, "cpu", dtype), 4)
+    assert (lanes.count, lanes.batch_tiles) == (count, 1)
+
+
+@pytest.mark.parametrize(("dtype", "most", "threads"), [("bfloat16", 2, {1, 2}), ("float32", 1, {2})])
+def test_so_many_calls_run_at_once_and_share_the_threads(
+    narrow: Weights, photo: Photo, dtype: str, most: int, threads: set[int]
+) -> None:
+    predictor = Watched(narrow, dtype)
+    lanes = Lanes(predictor, 2)
+    with ThreadPoolExecutor(5) as pool:
+        calls = [pool.submit(lanes.logits, [photo(32, 64)]) for _ in range(5)]
+        while len(predictor.threads) < most:
+            threading.Event().wait(0.01)
+        predictor.may_run.set()
+        for call in calls:
+            call.result(30)
+    assert predictor.most == most
+    assert set(predictor.threads) <= threads
+    assert predictor.threads[1:most] == [1] * (most - 1)
+
+
+def test_a_lone_call_has_all_threads(narrow: Weights, photo: Photo) -> None:
+    predictor = Watched(narrow, "bfloat16")
+    predictor.may_run.set()
+    lanes = Lanes(predictor, 2)
+    for _ in range(3):
+        lanes.logits([photo(32, 64)])
+    assert predictor.threads == [2, 2, 2]
+
+
+def test_a_call_holds_a_slot_and_leaves_cores_to_those_who_hold_others(narrow: Weights, photo: Photo) -> None:
+    slots = Slots(2)
+    predictor = Watched(narrow, "bfloat16")
+    predictor.may_run.set()
+    lanes = Lanes(predictor, 2, slots)
+    with ThreadPoolExecutor(1) as pool:
+        with slots:
+            lanes.logits([photo(32, 64)])
+            assert predictor.threads == [1]
+            with slots:
+                assert slots.held == 2
+                call = pool.submit(lanes.logits, [photo(32, 64)])
+                threading.Event().wait(0.1)
+                assert predictor.threads == [1]
+        call.result(30)
+    assert slots.held == 0
+
+
+@pytest.mark.parametrize("size", [(512, 512), (384, 512), (64, 320)], ids=str)
+def test_bfloat16_logits_do_not_depend_on_the_number_of_threads(photo: Photo, size: tuple[int, int]) -> None:
+    predictor = Predictor(load_weights(find_weights(DEFAULT_WEIGHTS)), "cpu", "bfloat16")
+    found = []
+    for threads in (1, 2, 3):
+        torch.set_num_threads(threads)
+        found.append(predictor.logits([photo(*size)]))
+    assert torch.equal(found[0], found[1])
+    assert torch.equal(found[0], found[2])
