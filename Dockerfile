@@ -22,6 +22,7 @@ COPY --from=build /opt/venv /opt/venv
 ENV PATH=/opt/venv/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
+    MALLOC_ARENA_MAX=4 \
     SEGMENT_HOST=0.0.0.0 \
     SEGMENT_PORT=8000
 USER 10001

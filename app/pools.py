@@ -6,7 +6,6 @@ import os
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import AbstractContextManager, nullcontext
 from typing import Self, TypeVar
 
 import torch
@@ -20,17 +19,21 @@ LARGE_PRIORITY = 5  # as `nice` counts: small images go first where cores are sh
 
 
 class Slot:
-    """A place among the cores, or none; `left_for` leaves it while the thread waits."""
+    """A place among the cores, or none; `left_for` leaves it while the thread waits. Who is alone has all cores."""
 
-    def __init__(self, slots: Slots | None) -> None:
-        self._place: AbstractContextManager[object] = slots if slots else nullcontext()
+    def __init__(self, slots: Slots | None, cores: int) -> None:
+        self._slots = slots
+        self._cores = cores
 
     def __enter__(self) -> Self:
-        self._place.__enter__()
+        if self._slots:
+            self._slots.__enter__()
+            torch.set_num_threads(max(1, self._cores // self._slots.held))
         return self
 
     def __exit__(self, *exc_info: object) -> None:
-        self._place.__exit__(None, None, None)
+        if self._slots:
+            self._slots.__exit__()
 
     def left_for(self, results: Iterator[T]) -> Iterator[T]:
         """The results, each waited for without the place."""
@@ -53,6 +56,7 @@ class Pools:
     """
 
     def __init__(self, cores: int) -> None:
+        self.cores = cores
         self.slots = Slots(cores + 1)
         self.heads = ThreadPoolExecutor(2, "head")
         self.small = ThreadPoolExecutor(SMALL, "small", _alone)
@@ -63,7 +67,7 @@ class Pools:
 
     def slot(self, megapixels: float) -> Slot:
         """What an image of this size holds while it works; large ones go by their threads' low priority instead."""
-        return Slot(self.slots if megapixels <= LARGE_MEGAPIXELS else None)
+        return Slot(self.slots if megapixels <= LARGE_MEGAPIXELS else None, self.cores)
 
     def shutdown(self) -> None:
         for pool in (self.heads, self.small, self.large):
@@ -71,7 +75,7 @@ class Pools:
 
 
 def _alone() -> None:
-    """Cores go to the network's lanes; a request's own tensors take one thread."""
+    """Cores go to the network's lanes; a request's own tensors take one thread, unless it is alone."""
     torch.set_num_threads(1)
 
 

@@ -1,4 +1,4 @@
-"""Makes `docs/models.md` and `docs/accuracy.md` of what the programs beside this one measured.
+"""Makes `docs/models.md`, `docs/accuracy.md` and `docs/performance.md` of what the programs beside this one measured.
 
 python -m benchmarks.documents
 """
@@ -12,6 +12,7 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
+from benchmarks.performance import performance_page
 from benchmarks.trainings import ROOT, Row, by_name, markdown_table, read_table
 from model.weights_file import find_weights, load_weights
 
@@ -26,6 +27,7 @@ PUBLISHED = {
 def main() -> int:
     (DOCS / "models.md").write_text(models_page())
     (DOCS / "accuracy.md").write_text(accuracy_page())
+    (DOCS / "performance.md").write_text(performance_page())
     return 0
 
 

@@ -24,7 +24,7 @@ from imaging.decoding import Limits, decode
 from imaging.encoding import mask_png
 from model.predictor import Predictor
 
-SIDES = (500, 1000, 2000, 4000, 7000, 10000)
+SIDES = (500, 1000, 2000, 4000, 10000)
 MONAI_MOST = 16.0  # megapixels: beyond it, its logits of the whole image do not fit beside everything else
 CHART = "growth.png"
 TEXT = """\

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from benchmarks import compared, corridor, gpu, growth, mixed, overload, results, served, startup
+from benchmarks import backends, compared, corridor, gpu, growth, mixed, overload, results, served, startup
 from benchmarks.load import available
 from benchmarks.results import Section
 from model.device import available_cores
@@ -18,6 +18,7 @@ from model.device import available_cores
 HERE = Path(__file__).parent
 BENCHES: dict[str, Callable[[argparse.Namespace], Section | None]] = {
     "corridor": lambda args: corridor.run(quick=args.quick, charts=args.out / "results"),
+    "backends": lambda args: backends.run(quick=args.quick, python=args.peers),
     "served": lambda args: served.run(quick=args.quick),
     "peers": lambda args: compared.run(quick=args.quick, python=args.peers),
     "mixed": lambda args: mixed.run(quick=args.quick),

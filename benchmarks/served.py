@@ -27,7 +27,7 @@ would be that much lower)."""
 def run(*, quick: bool) -> Section:
     segment = segmenter()
     images = samples(segment, photos([ONE_MEGAPIXEL]))
-    turns, seconds = (1, 1.0) if quick else (6, 6.0)
+    turns, seconds = (1, 1.0) if quick else (4, 6.0)
     rates: dict[int, list[float]] = {clients: [] for clients in CLIENTS}
     shares: dict[int, list[float]] = {clients: [] for clients in CLIENTS}
     inside: list[float] = []

@@ -22,6 +22,7 @@ Image.MAX_IMAGE_PIXELS = None
 SIGNATURES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF87a", b"GIF89a", b"II*\0", b"MM\0*")
 ORIENTATION = 0x0112
 SWAPPING = (5, 6, 7, 8)
+PNG_EXIF = (b"eXIf", b"Raw profile type exif", b"XML:com.adobe.xmp")  # what an orientation in a PNG stands under
 # per EXIF orientation, the upright array seen as the file stores it (Exif 3.0, section 4.6.5.1.6)
 STORED: dict[int, Callable[[Pixels], Pixels]] = {
     2: lambda upright: upright[:, ::-1],
@@ -72,7 +73,7 @@ def _turned(image: Image.Image, data: bytes) -> bool:
     """Whether EXIF swaps the announced sides: Pillow's TIFF size is upright already, and it decodes a PNG to find EXIF."""
     if image.format == "TIFF":
         return False
-    if image.format == "PNG" and not any(chunk in data for chunk in (b"eXIf", b"tEXt", b"zTXt", b"iTXt")):
+    if image.format == "PNG" and not any(name in data for name in PNG_EXIF):
         return False
     return image.getexif().get(ORIENTATION, 1) in SWAPPING
 

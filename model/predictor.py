@@ -15,6 +15,7 @@ from model.folding import fold_batch_norm
 from model.graphs import CudaLane
 from model.shift_and_stitch import ShiftAndStitch
 from model.tiling import Size, tile_sides
+from model.tracing import traced
 from model.weights_file import Weights
 
 Tile = npt.NDArray[np.uint8]
@@ -42,6 +43,7 @@ class Predictor:
         self.net = whole.to(self.device, self.dtype).to(memory_format=torch.channels_last)
         self._factors = self.manifest.preprocessing.factors(self.device)
         self._graphs = graphs
+        self._scores_of = traced(self.net, self.dtype) if self.device.type == "cpu" else self.net.scores
         self._idle_lanes: list[CudaLane] = []
 
     @property
@@ -63,8 +65,7 @@ class Predictor:
     def _scores(self, batch: Tensor) -> Tensor:
         factor, shift = self._factors
         images = (batch.permute(0, 3, 1, 2).float() * factor - shift).to(self.dtype)
-        scores: Tensor = self.net.scores(images)
-        return scores.float()
+        return self._scores_of(images).float()
 
     def _on_stream(self, tiles: Sequence[Tile]) -> Tensor:
         """Copies, runs and waits on a stream of this call's own, so that one's copy overlaps another's network."""

@@ -61,6 +61,20 @@ def test_sixteen_clients_at_once_get_the_answers_that_they_get_alone(url: str) -
             assert together == alone
 
 
+def test_500_images_of_64_clients_get_their_own_answers(url: str) -> None:
+    images = [encoded(make_photo(33 + i % 71, 150 - i % 97, seed=i)) for i in range(500)]
+    with (
+        ThreadPoolExecutor(64) as pool,
+        httpx.Client(base_url=url, timeout=120, limits=httpx.Limits(max_connections=64)) as client,
+    ):
+        answers = list(pool.map(lambda image: client.post("/segment", content=image), images))
+    assert {answer.status_code for answer in answers} == {200}
+    alone = [segment(url, image) for image in images[::5]]
+    assert len(set(alone)) > 90
+    assert [answer.content for answer in answers[::5]] == alone
+    assert len({answer.content for answer in answers}) > 450
+
+
 def test_health_is_answered_while_a_large_image_is_segmented(url: str) -> None:
     with ThreadPoolExecutor() as pool:
         large = pool.submit(segment, url, encoded(make_photo(2000, 3000), "JPEG"))

@@ -7,16 +7,19 @@ import io
 import struct
 import threading
 import zlib
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from fastapi.testclient import TestClient
 from PIL import Image
 from pycocotools import mask as coco
 
 from app.engine_errors import Cancelled
 from app.jobs import Job
+from app.pools import Pools
 from app.service import Service
 from imaging.answer import Rendering
 from model.segmentation import Options, plan_image, run_in_batches, segment
@@ -339,6 +342,27 @@ def test_large_images_have_threads_of_their_own(client: TestClient, service: Ser
     finally:
         go.set()
     assert all(future.result(30) for future in held)
+
+
+def test_who_is_alone_has_all_cores_and_leaves_its_slot_while_it_waits() -> None:
+    pools, before = Pools(2), torch.get_num_threads()
+    seen: list[tuple[int, int]] = []
+
+    def results() -> Iterator[int]:
+        seen.append((pools.slots.held, torch.get_num_threads()))
+        yield 1
+
+    try:
+        with pools.slot(1.0) as slot:
+            assert (pools.slots.held, torch.get_num_threads()) == (1, 2)
+            assert list(slot.left_for(results())) == [1]
+            with pools.slot(1.0), pools.slot(100.0):
+                assert (pools.slots.held, torch.get_num_threads()) == (2, 1)
+        assert seen == [(0, 2)]
+        assert pools.slots.held == 0
+    finally:
+        pools.shutdown()
+        torch.set_num_threads(before)
 
 
 def test_a_cancelled_job_is_neither_decoded_nor_run(client: TestClient, service: Service) -> None:

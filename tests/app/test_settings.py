@@ -18,9 +18,11 @@ DESIGN = (
     "MAX_MEGAPIXELS UPLOAD_TIMEOUT_S REQUEST_TIMEOUT_S DRAIN_S API_KEYS CORS_ORIGINS LOG_FORMAT LOG_LEVEL THREADS"
 )
 
+BESIDE = "CUDA_GRAPHS"
+
 
 def test_every_setting_of_the_contract_is_there() -> None:
-    assert {name.lower() for name in DESIGN.split()} == set(Settings.model_fields)
+    assert {name.lower() for name in (DESIGN + " " + BESIDE).split()} == set(Settings.model_fields)
 
 
 def test_the_environment_and_a_dotenv_file_are_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, narrow_file: Path) -> None:

@@ -5,11 +5,15 @@ from __future__ import annotations
 import json
 import re
 import shlex
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from benchmarks import documents, models
+from benchmarks.main import BENCHES
+from benchmarks.performance import performance_page
+from benchmarks.results import FOLDER, Ratio, Row, Section, here, page, save
 from benchmarks.trainings import ROOT, read_table
 from model.architecture import Architecture
 from model.weights_file import find_weights, load_weights
@@ -26,6 +30,20 @@ def rows() -> list[dict[str, Any]]:
 def test_the_pages_are_made_of_the_measurements() -> None:
     assert (DOCS / "models.md").read_text() == documents.models_page()
     assert (DOCS / "accuracy.md").read_text() == documents.accuracy_page()
+    assert (DOCS / "performance.md").read_text() == performance_page()
+
+
+def test_the_page_on_performance_shows_what_was_found_and_says_what_was_not(tmp_path: Path) -> None:
+    found = here(Section("Start-up", "", [Row.of("service ready", [3.25], "s")], [Ratio("ready / torch", 1.75)]))
+    save("startup", found, tmp_path)
+    text = performance_page(tmp_path)
+    assert "| service ready | 3.25 s |  |" in text
+    assert "- ready / torch: **1.75**" in text
+    assert text.count("Not measured yet.") == 8
+
+
+def test_results_shows_all_that_is_kept() -> None:
+    assert (documents.HERE / "RESULTS.md").read_text() == page(list(BENCHES), FOLDER)
 
 
 def test_every_row_of_the_tables_was_measured() -> None:

@@ -8,17 +8,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks import failures
 from benchmarks.failures import draw, rare, sizes
 from model.builder import build
 from model.labels import voc_labels
 from model.metrics import ConfusionMatrix
 from model.predictor import Predictor
 from model.preprocessing import Preprocessing
+from model.segmentation import Options
 from model.weights_file import Manifest, Weights, half_tensors
 from tests.conftest import make_photo, randomise
 from tests.training.conftest import write_frame
 from training.datasets import Split, get_dataset
+from training.evaluate import predictions
 
 
 def test_sizes_are_of_the_labelled_part_and_iou_of_each_class_in_it() -> None:
@@ -65,6 +66,6 @@ def test_rare_classes_are_reported_where_the_start_finds_them(voc_split: Split) 
 
 
 def test_predictions_are_those_that_are_served(voc_split: Split) -> None:
-    found = list(failures.predictions(voc_predictor(9), voc_split))
+    found = list(predictions(voc_predictor(9), voc_split, Options(), quiet=True))
     assert len(found) == 3
     assert all((class_map == 9).all() and (truth == 7).all() for truth, class_map in found)

@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageCms
 
+from imaging import decoding
 from imaging.decoding import Limits, _open, decode, read_size
 from imaging.errors import DamagedImage, EmptyImage, ImageError, ImageTooLarge, UnknownImageType
 from tests.conftest import make_photo
@@ -45,6 +46,54 @@ def test_every_exif_orientation_comes_out_upright(format: str, orientation: int)
     photo = make_photo(*SIZE)
     stored = decode(file_of(Image.fromarray(photo), format), LIMITS)
     assert np.array_equal(decode(oriented(photo, format, orientation), LIMITS), upright(stored, orientation))
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("band", [1, 100, 5000])
+def test_pixels_are_turned_band_by_band(monkeypatch: pytest.MonkeyPatch, orientation: int, band: int) -> None:
+    monkeypatch.setattr(decoding, "BAND_PIXELS", band)
+    photo = make_photo(*SIZE)
+    assert np.array_equal(decode(oriented(photo, "PNG", orientation), LIMITS), upright(photo, orientation))
+
+
+def test_pixels_can_be_written_and_lie_together() -> None:
+    image = decode(file_of(Image.fromarray(make_photo(*SIZE)), "PNG"), LIMITS)
+    assert image.flags.writeable
+    assert image.flags.c_contiguous
+
+
+@pytest.mark.parametrize(
+    ("working", "expected"),
+    [(None, (400, 600)), ((200, 300), (400, 600)), ((190, 300), (400, 600)), ((100, 150), (200, 300)), ((99, 149), (200, 300)),
+     ((40, 60), (100, 150)), ((2, 3), (50, 75))],
+    ids=str,
+)  # fmt: skip
+def test_a_jpeg_comes_reduced_but_twice_the_working_size_at_least(
+    working: tuple[int, int] | None, expected: tuple[int, int]
+) -> None:
+    data = file_of(Image.fromarray(make_photo(400, 600)), "JPEG", quality=95)
+    assert decode(data, LIMITS, working).shape == (*expected, 3)
+    assert read_size(data, LIMITS) == (400, 600)
+
+
+def test_a_reduced_jpeg_is_the_average_of_its_pixels() -> None:
+    data = file_of(Image.fromarray(make_photo(400, 600)), "JPEG", quality=95)
+    whole, reduced = decode(data, LIMITS).astype(float), decode(data, LIMITS, (50, 75))
+    averaged = whole.reshape(100, 4, 150, 4, 3).mean((1, 3))
+    assert np.abs(averaged - reduced).mean() < 2
+
+
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_a_turned_jpeg_is_reduced_as_it_stands(orientation: int) -> None:
+    data = oriented(make_photo(400, 800), "JPEG", orientation)
+    size = read_size(data, LIMITS)
+    assert decode(data, LIMITS, (size[0] // 8, size[1] // 8)).shape == (size[0] // 4, size[1] // 4, 3)
+
+
+@pytest.mark.parametrize("format", ["PNG", "WEBP", "TIFF"])
+def test_other_kinds_are_never_reduced(format: str) -> None:
+    data = file_of(Image.fromarray(make_photo(*SIZE)), format)
+    assert decode(data, LIMITS, (4, 4)).shape[:2] == SIZE
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))

@@ -72,9 +72,13 @@ def test_logits_do_not_depend_on_how_the_tile_lies_in_memory(narrow: Weights, ph
 def warmed_up(predictor: Predictor, *arguments: Any) -> Counter[tuple[int, ...]]:
     """How many images of each (height, width) the network sees in a warm-up."""
     seen: Counter[tuple[int, ...]] = Counter()
-    predictor.net.backbone.register_forward_pre_hook(
-        lambda _, inputs: seen.update([tuple(inputs[0].shape[2:])] * len(inputs[0]))
-    )
+    scores = predictor._scores
+
+    def counted(batch: torch.Tensor) -> torch.Tensor:
+        seen.update([tuple(batch.shape[1:3])] * len(batch))
+        return scores(batch)
+
+    predictor._scores = counted  # type: ignore[method-assign]
     predictor.warm_up(*arguments)
     return seen
 

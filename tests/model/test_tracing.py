@@ -1,0 +1,63 @@
+"""Traced networks give the bits of those that they were traced from, or are not used."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from model.builder import build
+from model.folding import fold_batch_norm
+from model.tracing import traced
+from tests.conftest import narrow_net, randomise
+
+LAST = torch.channels_last
+
+
+def images(*size: int, dtype: torch.dtype = torch.float32) -> Tensor:
+    return torch.randn(1, 3, *size).to(dtype).to(memory_format=LAST)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("size", [(32, 32), (96, 160), (512, 384), (33, 70)], ids=str)
+def test_every_size_has_the_same_bits(dtype: torch.dtype, size: tuple[int, int]) -> None:
+    net = narrow_net()
+    fold_batch_norm(net)
+    net.to(dtype).to(memory_format=LAST)
+    scores = traced(net, dtype)
+    assert isinstance(scores, torch.jit.ScriptModule)
+    given = images(*size, dtype=dtype)
+    with torch.inference_mode():
+        for _ in range(3):
+            assert torch.equal(scores(given), net.scores(given))
+
+
+@pytest.mark.parametrize("decoder", ["interpolated", "learned"])
+def test_other_members_have_the_same_bits_traced_or_not(decoder: str) -> None:
+    options = {"width": 0.1, "head": "none", "output_stride": 32}
+    variant = "fcn16s" if decoder == "learned" else "fcn8s"
+    net = randomise(build(variant, "mobilenet_v2", 3, decoder=decoder, **options)).eval().to(memory_format=LAST)
+    scores = traced(net, torch.float32)
+    with torch.inference_mode():
+        for size in ((64, 64), (96, 224)):
+            torch.testing.assert_close(scores(images_ := images(*size)), net.scores(images_))
+
+
+def test_a_network_that_tracing_would_change_stays_as_it_is() -> None:
+    class Moody(nn.Module):
+        """Its result depends on the image's size in a way that a graph cannot follow."""
+
+        def scores(self, given: Tensor) -> Tensor:
+            return given * float(given.shape[2])
+
+    net = Moody().eval()
+    assert traced(net, torch.float32) == net.scores
+
+
+def test_a_network_that_cannot_be_traced_stays_as_it_is() -> None:
+    class Wordy(nn.Module):
+        def scores(self, given: Tensor) -> str:
+            return "scores"
+
+    net = Wordy().eval()
+    assert traced(net, torch.float32) == net.scores
