@@ -96,7 +96,7 @@ KINDS: dict[str, Callable[[], Run]] = {
 def run(*, quick: bool, python: str) -> Section:
     times: dict[str, list[float]] = {}
     agreement: dict[str, float] = {}
-    for _ in range(1 if quick else 2):
+    for _ in range(1 if quick else 1):
         for kind in list(KINDS)[:2] if quick else KINDS:
             if found := measured(kind, python, 3 if quick else 20):
                 times.setdefault(kind, []).extend(found[0])

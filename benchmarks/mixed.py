@@ -22,7 +22,7 @@ def run(*, quick: bool) -> Section:
     small = samples(segment, photos([SMALL]))
     size = (1500, 1000) if quick else LARGE
     large = samples(segment, [photo("coffee", size)])
-    turns, seconds = (1, 2.0) if quick else (3, 12.0)
+    turns, seconds = (1, 2.0) if quick else (3, 10.0)
     alone, beside, ratios, streamed = [], [], [], []
     with service() as server:
         ask(server.url, small, 2)

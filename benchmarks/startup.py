@@ -27,7 +27,7 @@ warm-up with every shape that a tile can have."""
 
 def run(*, quick: bool) -> Section:
     times: dict[str, list[float]] = {name: [] for name in (*PROGRAMS, "service live", "service ready")}
-    for _ in range(1 if quick else 5):
+    for _ in range(1 if quick else 3):
         for name, program in PROGRAMS.items():
             times[name].append(seconds_of([sys.executable, "-c", program]))
         live, ready = service_times()
