@@ -27,7 +27,7 @@ TILE = (384, 480)
 SERVED = "torch, bfloat16 (served)"
 TEXT = """\
 One 384x480 tile of the default network, normalised already, to its scores, on all cores; each runtime in a process of its
-own, in turns. Agreement is the share of cells with the same highest class as torch in float32 gives."""
+own, one after the other. Agreement is the share of cells with the same highest class as torch in float32 gives."""
 Run = Callable[[], np.ndarray[Any, np.dtype[np.float32]]]
 
 
@@ -96,11 +96,9 @@ KINDS: dict[str, Callable[[], Run]] = {
 def run(*, quick: bool, python: str) -> Section:
     times: dict[str, list[float]] = {}
     agreement: dict[str, float] = {}
-    for _ in range(1 if quick else 1):
-        for kind in list(KINDS)[:2] if quick else KINDS:
-            if found := measured(kind, python, 3 if quick else 20):
-                times.setdefault(kind, []).extend(found[0])
-                agreement[kind] = found[1]
+    for kind in list(KINDS)[:2] if quick else KINDS:
+        if found := measured(kind, python, 3 if quick else 20):
+            times[kind], agreement[kind] = found
     rows = [Row.of(kind, values, "ms") for kind, values in times.items()]
     served = statistics.median(times[SERVED])
     ratios = [Ratio(f"time, {kind} / served", statistics.median(values) / served) for kind, values in times.items()]

@@ -62,7 +62,7 @@ def run(*, quick: bool, charts: Path) -> Section:
     for kind in kinds[1:]:
         theirs = found[kind][-1]
         same = next(value for value in ours if value[0] == theirs[0])
-        ratios.append(Ratio(f"memory at {theirs[0]:g} megapixels, {kind} / ours", theirs[1] / same[1]))
+        ratios.append(Ratio(f"memory at {theirs[0]:g} megapixels, {kind} / ours", theirs[1] / max(same[1], 1.0)))
         ratios.append(Ratio(f"time at {theirs[0]:g} megapixels, {kind} / ours", theirs[2] / same[2]))
     return Section("Growth", TEXT, rows, ratios, [f"results/{CHART}"])
 
