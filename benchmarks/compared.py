@@ -31,15 +31,15 @@ started anew; p99 is wrk's, over all answers."""
 
 def run(*, quick: bool, python: str) -> Section:
     images = samples(segmenter(), photos(MIX[:2] if quick else MIX))
-    turns, seconds = (1, 1.0) if quick else (2, 8.0)
+    turns, seconds, clients = (1, 3.0, 2) if quick else (2, 8.0, CLIENTS)
     peers = [peer for peer in PEERS if installed(peer, python)]
     found: dict[str, list[Load]] = {name: [] for name in (OURS, *(peer.name for peer in peers))}
     for _ in range(turns):
         with service() as server:
-            found[OURS].append(measured(server.url, images, seconds))
+            found[OURS].append(measured(server.url, images, seconds, clients))
         for peer in peers:
             with running(peer, python) as url:
-                found[peer.name].append(measured_peer(peer, url, images, seconds))
+                found[peer.name].append(measured_peer(peer, url, images, seconds, clients))
     rates = {name: [answered(each) for each in loads] for name, loads in found.items()}
     slowest = {name: [each.p99 for each in loads] for name, loads in found.items()}
     rows = [Row.of(name, values, "images/s") for name, values in rates.items()]
@@ -81,22 +81,22 @@ def running(peer: Peer, python: str) -> Iterator[str]:
         yield server.url
 
 
-def measured(url: str, images: list[Sample], seconds: float) -> Load:
-    load(url, images, connections=CLIENTS, seconds=max(1, seconds / 3))
-    found = load(url, images, connections=CLIENTS, seconds=seconds)
+def measured(url: str, images: list[Sample], seconds: float, clients: int) -> Load:
+    load(url, images, connections=clients, seconds=max(1, seconds / 3))
+    found = load(url, images, connections=clients, seconds=seconds)
     if found.wrong or found.errors or not found.good:
         raise RuntimeError(f"{found.good} right answers, {found.wrong} wrong ones, {found.errors} errors")
     return found
 
 
-def measured_peer(peer: Peer, url: str, images: list[Sample], seconds: float) -> Load:
+def measured_peer(peer: Peer, url: str, images: list[Sample], seconds: float, clients: int) -> Load:
     wrapped = []
     for sample in images:
         body, content_type = peer.wrap(sample.body)
         wrapped.append(Sample(body, sample.expected, content_type))
         _check(peer, url, wrapped[-1])
-    load(url, wrapped, connections=CLIENTS, seconds=max(1, seconds / 3), path=peer.path)
-    found = load(url, wrapped, connections=CLIENTS, seconds=seconds, path=peer.path)
+    load(url, wrapped, connections=clients, seconds=max(1, seconds / 3), path=peer.path)
+    found = load(url, wrapped, connections=clients, seconds=seconds, path=peer.path)
     if found.errors or (peer.exact and found.wrong) or not answered(found):
         raise RuntimeError(f"{peer.name}: {found.wrong} wrong answers, {found.errors} errors")
     return found
