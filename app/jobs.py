@@ -31,6 +31,7 @@ class Job:
     options: Options
     rendering: Rendering
     deadline: float
+    plan: TilePlan | None = None
     ticket: Ticket | None = None
     cancelled: bool = False
     stages: dict[str, float] = field(default_factory=dict)
@@ -68,7 +69,8 @@ class Corridor:
         with job.stage("decode"):
             job.size = read_size(job.data, self.limits)
         job.rendering.check(job.size)
-        job.ticket = self.engine.admit(len(self._plan(job)), job.deadline)
+        job.plan = plan_image(job.size, job.options, self.manifest.preprocessing.side)
+        job.ticket = self.engine.admit(len(job.plan), job.deadline)
         job.admitted = time.perf_counter()
 
     def process(self, job: Job) -> bytes:
@@ -76,12 +78,11 @@ class Corridor:
         with self.pools.slot(job.megapixels) as slot:
             job.stages["queue"] = time.perf_counter() - job.admitted
             self._check(job)
-            plan = self._plan(job)
-            photo, result = self._segment(job, plan, slot)
+            photo, result = self._segment(job, slot)
             with job.stage("encode"):
                 return Answer(
                     photo, result.class_map, result.confidence, result.mean_confidence, self.manifest.labels.classes,
-                    self.manifest.labels.palette, self.predictor.weights.identity, plan.describe(),
+                    self.manifest.labels.palette, self.predictor.weights.identity, result.plan.describe(),
                 ).encode(job.rendering)  # fmt: skip
 
     def finish(self, job: Job) -> None:
@@ -95,17 +96,15 @@ class Corridor:
         if job.ticket:
             self.engine.cancel(job.ticket)
 
-    def _plan(self, job: Job) -> TilePlan:
-        return plan_image(job.size, job.options, self.manifest.preprocessing.side)
-
     def _check(self, job: Job) -> None:
         if job.ticket is None or job.cancelled:
             raise Cancelled("the request was cancelled before its turn")
         self.engine.check(job.ticket)
 
-    def _segment(self, job: Job, plan: TilePlan, slot: Slot) -> tuple[Pixels | None, Segmentation]:
-        ticket, labels = job.ticket, self.manifest.labels
+    def _segment(self, job: Job, slot: Slot) -> tuple[Pixels | None, Segmentation]:
+        ticket, plan, labels = job.ticket, job.plan, self.manifest.labels
         assert ticket is not None
+        assert plan is not None
         with job.stage("decode"):
             image = decode(job.data, self.limits, plan.size)
         temperature = (self.manifest.temperature or 1.0) if job.rendering.needs_confidence else None

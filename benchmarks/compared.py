@@ -83,10 +83,7 @@ def running(peer: Peer, python: str) -> Iterator[str]:
 
 def measured(url: str, images: list[Sample], seconds: float, clients: int) -> Load:
     load(url, images, connections=clients, seconds=max(1, seconds / 3))
-    found = load(url, images, connections=clients, seconds=seconds)
-    if found.wrong or found.errors or not found.good:
-        raise RuntimeError(f"{found.good} right answers, {found.wrong} wrong ones, {found.errors} errors")
-    return found
+    return load(url, images, connections=clients, seconds=seconds).checked()
 
 
 def measured_peer(peer: Peer, url: str, images: list[Sample], seconds: float, clients: int) -> Load:

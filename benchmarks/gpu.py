@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import statistics
 import tempfile
-import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import torch
 
 from benchmarks.images import photos, samples, segmenter
-from benchmarks.load import Sample, available, load
+from benchmarks.load import available, load
 from benchmarks.models import gflops
 from benchmarks.results import Ratio, Row, Section
+from benchmarks.served import in_process
 from benchmarks.serving import service
-from cli.main import Segmenter
 from model.builder import build
 from model.graphs import Recorder
 from model.labels import numbered_labels
@@ -103,7 +101,7 @@ def end_to_end(*, quick: bool) -> tuple[list[Row], list[Ratio]]:
         kind = "graphs" if graphs else "eager"
         images = samples(segment, photos([SMALL]))
         for threads in (8, 16, 32):
-            rates = [in_process(segment, images, threads, seconds) for _ in range(3)]
+            rates = [in_process(segment, images, seconds, threads) for _ in range(3)]
             rows.append(Row.of(f"in process, {kind}, {threads} threads", rates, "images/s"))
         if available():
             with service(device="cuda", cuda_graphs=graphs, max_batch_tiles=32) as server:
@@ -115,19 +113,3 @@ def end_to_end(*, quick: bool) -> tuple[list[Row], list[Ratio]]:
                     if wrong := sum(each.wrong for each in found):
                         ratios.append(Ratio(f"served, {kind}, {clients} clients: wrong answers", wrong, at_most=0))
     return rows, ratios
-
-
-def in_process(segment: Segmenter, images: list[Sample], threads: int, seconds: float) -> float:
-    """Images a second from JPEG to PNG."""
-    started = time.perf_counter()
-
-    def work(first: int) -> int:
-        torch.set_num_threads(1)
-        count = 0
-        while time.perf_counter() < started + seconds:
-            segment(images[(first + count) % len(images)].body)
-            count += 1
-        return count
-
-    with ThreadPoolExecutor(threads) as pool:
-        return sum(pool.map(work, range(threads))) / (time.perf_counter() - started)

@@ -62,6 +62,12 @@ class Load:
         """Good answers a second."""
         return self.good / self.seconds
 
+    def checked(self) -> Load:
+        """This load; raises `RuntimeError` where an answer was wrong, a socket failed, or nothing was answered."""
+        if self.wrong or self.errors or not self.good:
+            raise RuntimeError(f"{self.good} right answers, {self.wrong} wrong ones, {self.errors} errors")
+        return self
+
     def milliseconds(self, status: int = 200, indices: Sequence[int] | None = None) -> list[float]:
         """Of the answers with this status, to these samples (default: to all)."""
         return [a.ms for a in self.answers if a.status == status and (indices is None or a.index in indices)]

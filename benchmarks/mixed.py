@@ -44,7 +44,7 @@ def run(*, quick: bool) -> Section:
 
 
 def ask(url: str, small: list[Sample], seconds: float) -> list[float]:
-    return _checked(load(url, small, connections=2, seconds=seconds, pause_ms=50)).milliseconds()
+    return load(url, small, connections=2, seconds=seconds, pause_ms=50).checked().milliseconds()
 
 
 def ask_beside(url: str, small: list[Sample], large: list[Sample], seconds: float) -> tuple[list[float], float]:
@@ -55,10 +55,4 @@ def ask_beside(url: str, small: list[Sample], large: list[Sample], seconds: floa
     threading.Event().wait(1)
     times = ask(url, small, seconds)
     stream.join()
-    return times, _checked(found[0]).rate
-
-
-def _checked(found: Load) -> Load:
-    if found.wrong or found.errors or not found.good:
-        raise RuntimeError(f"{found.good} right answers, {found.wrong} wrong ones, {found.errors} errors")
-    return found
+    return times, found[0].checked().rate

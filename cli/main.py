@@ -134,12 +134,15 @@ class Segmenter:
         size = read_size(data, limits)
         self.rendering.check(size)
         plan = plan_image(size, self.options, manifest.preprocessing.side)
+        image = decode(data, limits, plan.size)
         result = segment(
-            decode(data, limits, plan.size), plan, run_in_batches(self.lanes), num_classes=len(manifest.labels),
+            image, plan, run_in_batches(self.lanes), num_classes=len(manifest.labels),
             grid=self.predictor.grid, size=size,
             temperature=(manifest.temperature or 1.0) if self.rendering.needs_confidence else None,
         )  # fmt: skip
-        photo = decode(data, limits) if self.rendering.needs_photo else None
+        photo = None
+        if self.rendering.needs_photo:
+            photo = image if image.shape[:2] == size else decode(data, limits)
         return Answer(
             photo, result.class_map, result.confidence, result.mean_confidence, manifest.labels.classes,
             manifest.labels.palette, self.predictor.weights.identity, plan.describe(),
