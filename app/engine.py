@@ -50,12 +50,14 @@ class Engine:
         self.failure: str | None = None
         self.admission = Admission(max_queued_tiles, clock)
         self._on_batch = on_batch
-        self._condition = threading.Condition()
+        self._lock = threading.Lock()
+        self._wakers = [threading.Condition(self._lock) for _ in lanes]
+        self._idle: set[int] = set()
         self._turns = Turns()
         self._running = 0
         self._stopping = False
         self._threads = [
-            threading.Thread(target=self._serve, args=(network,), name=f"lane-{i}", daemon=True)
+            threading.Thread(target=self._serve, args=(network, i), name=f"lane-{i}", daemon=True)
             for i, network in enumerate(lanes)
         ]
 
@@ -65,9 +67,10 @@ class Engine:
 
     def stop(self) -> None:
         """Ends the owner threads after their batches; whoever still waits gets `EngineStopped`."""
-        with self._condition:
+        with self._lock:
             self._stopping = True
-            self._condition.notify_all()
+            for waker in self._wakers:
+                waker.notify()
         for thread in self._threads:
             if thread.is_alive():
                 thread.join()
@@ -90,7 +93,7 @@ class Engine:
 
     def release(self, ticket: Ticket, *, done: bool = True) -> None:
         """Gives the ticket's place back, if it has one, and drops what still waits; `done` where its answer is made."""
-        with self._condition:
+        with self._lock:
             tiles, ticket.tiles = ticket.tiles, 0
             ticket.cancelled = True
             ticket.waiting.clear()
@@ -99,7 +102,7 @@ class Engine:
 
     def cancel(self, ticket: Ticket) -> None:
         """Nobody waits for this request any more: its tiles leave the queue, its thread gets `Cancelled`."""
-        with self._condition:
+        with self._lock:
             ticket.cancelled = True
             ticket.fail(Cancelled("the request was cancelled"))
 
@@ -141,14 +144,25 @@ class Engine:
 
     def _submit(self, ticket: Ticket, tile: Tile) -> Future[Tensor]:
         future: Future[Tensor] = Future()
-        with self._condition:
+        with self._lock:
             if ticket.cancelled:
                 raise Cancelled("the request was cancelled")
             self._check_running()
             ticket.submitted = ticket.submitted if ticket.submitted is not None else self.clock()
             self._turns.add(ticket, Item(tile, future))
-            self._condition.notify()
+            self._wake()
         return future
+
+    def _wake(self) -> None:
+        """Wakes the first lane that is idle: it is the one with threads for a lone tile, and still warm."""
+        if self._idle:
+            self._wakers[min(self._idle)].notify()
+
+    def _wait(self, lane: int, seconds: float | None = None) -> None:
+        """Waits to be woken, with the lock held."""
+        self._idle.add(lane)
+        self._wakers[lane].wait(seconds)
+        self._idle.discard(lane)
 
     def _result(self, ticket: Ticket, future: Future[Tensor]) -> Tensor:
         try:
@@ -157,29 +171,34 @@ class Engine:
             self.cancel(ticket)
             raise DeadlinePassed(LATE) from None
 
-    def _serve(self, network: Network) -> None:
-        while batch := self._next_batch():
+    def _serve(self, network: Network, lane: int) -> None:
+        while batch := self._next_batch(lane):
             self._run_batch(network, batch)
-            with self._condition:
+            with self._lock:
                 self._running -= len(batch)
-        with self._condition:
+        with self._lock:
             self._turns.fail(EngineStopped("the engine was stopped"))
 
-    def _next_batch(self) -> list[Item]:
+    def _next_batch(self, lane: int) -> list[Item]:
         """Waits for tiles, then takes up to a batch of one shape; empty when the engine is to stop."""
-        with self._condition:
+        with self._lock:
             while not self._stopping:
                 self._turns.drop_gone(self.clock())
-                if self._worth_waiting():
-                    self._condition.wait_for(lambda: self._stopping or not self._worth_waiting(), self.batch_wait_s)
-                    self._turns.drop_gone(self.clock())
+                self._fill(lane)
                 if batch := self._turns.take(self.max_batch_tiles, self.clock()):
                     self._running += len(batch)
                     if self._turns.waiting:
-                        self._condition.notify()
+                        self._wake()
                     return batch
-                self._condition.wait()
+                self._wait(lane)
             return []
+
+    def _fill(self, lane: int) -> None:
+        """Lets a batch that is worth it fill for `batch_wait_s`."""
+        until = self.clock() + self.batch_wait_s
+        while self._worth_waiting() and not self._stopping and (left := until - self.clock()) > 0:
+            self._wait(lane, left)
+            self._turns.drop_gone(self.clock())
 
     def _worth_waiting(self) -> bool:
         """Whether a batch that is not full may still fill while other lanes keep the device busy."""

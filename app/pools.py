@@ -19,16 +19,14 @@ LARGE_PRIORITY = 5  # as `nice` counts: small images go first where cores are sh
 
 
 class Slot:
-    """A place among the cores, or none; `left_for` leaves it while the thread waits. Who is alone has all cores."""
+    """A place among the cores, or none; `left_for` leaves it while the thread waits."""
 
-    def __init__(self, slots: Slots | None, cores: int) -> None:
+    def __init__(self, slots: Slots | None) -> None:
         self._slots = slots
-        self._cores = cores
 
     def __enter__(self) -> Self:
         if self._slots:
             self._slots.__enter__()
-            torch.set_num_threads(max(1, self._cores // self._slots.held))
         return self
 
     def __exit__(self, *exc_info: object) -> None:
@@ -56,7 +54,6 @@ class Pools:
     """
 
     def __init__(self, cores: int) -> None:
-        self.cores = cores
         self.slots = Slots(cores + 1)
         self.heads = ThreadPoolExecutor(2, "head")
         self.small = ThreadPoolExecutor(SMALL, "small", _alone)
@@ -67,7 +64,7 @@ class Pools:
 
     def slot(self, megapixels: float) -> Slot:
         """What an image of this size holds while it works; large ones go by their threads' low priority instead."""
-        return Slot(self.slots if megapixels <= LARGE_MEGAPIXELS else None, self.cores)
+        return Slot(self.slots if megapixels <= LARGE_MEGAPIXELS else None)
 
     def shutdown(self) -> None:
         for pool in (self.heads, self.small, self.large):
@@ -75,7 +72,7 @@ class Pools:
 
 
 def _alone() -> None:
-    """Cores go to the network's lanes; a request's own tensors take one thread, unless it is alone."""
+    """Cores go to the network's lanes; a request's own tensors take one thread."""
     torch.set_num_threads(1)
 
 

@@ -81,7 +81,7 @@ class Service:
     def _start_engine(self, lanes: list[Lanes]) -> Engine:
         settings = self.settings
         engine = Engine(
-            [each for each in lanes for _ in range(each.count)],
+            [lane for each in lanes for lane in each.each()],
             max_batch_tiles=min(settings.max_batch_tiles, lanes[0].batch_tiles or settings.max_batch_tiles),
             batch_wait_s=settings.batch_wait_ms / 1000,
             max_queued_tiles=settings.max_queued_tiles,

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from typing import Self
+from collections.abc import Sequence
+from typing import NamedTuple, Self
 
 import torch
 from torch import Tensor
@@ -16,15 +15,16 @@ CUDA_LANES = 2  # while one computes, the other's tiles are copied
 
 
 class Slots:
-    """So many may work at once: those who run tiles, and others on the same cores; `held` counts them."""
+    """So many may work at once (None: any number): those who run tiles, and others on the same cores; `held` counts them."""
 
-    def __init__(self, count: int) -> None:
+    def __init__(self, count: int | None) -> None:
         self.held = 0
-        self._free = threading.Semaphore(count)
+        self._free = threading.Semaphore(count) if count else None
         self._lock = threading.Lock()
 
     def __enter__(self) -> Self:
-        self._free.acquire()
+        if self._free:
+            self._free.acquire()
         with self._lock:
             self.held += 1
         return self
@@ -32,7 +32,8 @@ class Slots:
     def __exit__(self, *exc_info: object) -> None:
         with self._lock:
             self.held -= 1
-        self._free.release()
+        if self._free:
+            self._free.release()
 
 
 class Lanes:
@@ -40,6 +41,7 @@ class Lanes:
 
     On a CPU one thread a tile wastes least, and a lone tile takes all `threads`. That is done in bfloat16, whose logits
     do not depend on the number of threads; in float32 they do, in the last digits, so that each tile has all threads.
+    A call leaves its thread with one for other tensors: merging is too many small steps to be shared.
     slots: what a call on the CPU holds while it runs, beside others who work on the same cores.
     """
 
@@ -52,31 +54,43 @@ class Lanes:
             self.count = threads
         elif predictor.device.type == "cuda":
             self.count = CUDA_LANES
-        self._free = threading.Semaphore(self.count)
+        self._running = Slots(self.count)
         self._slots = slots if slots and self.cpu else Slots(self.count)
-        self._lock = threading.Lock()
-        self._calls = 0
+        self._calls = Slots(None)
 
     @property
     def batch_tiles(self) -> int | None:
         """The most tiles that are worth a batch, or None for as many as fit: a CPU gains nothing by batches."""
         return 1 if self.cpu else None
 
-    def logits(self, tiles: Sequence[Tile]) -> Tensor:
-        """What the predictor gives for these tiles."""
-        with self._counted(), self._free, self._slots:
-            if self.cpu:
-                # those that wait for a slot count, too: a moment without them is no reason to take all cores
-                beside = max(min(self._calls, self.count), self._slots.held)
-                torch.set_num_threads(max(1, self.threads // beside) if self.count > 1 else self.threads)
-            return self.predictor.logits(tiles)
+    def each(self) -> list[Lane]:
+        """A lane for each thread of a caller's own. The first alone spreads a lone tile: each thread that did would
+        keep helpers of its own, which then wait for each other."""
+        return [Lane(self, spreads=i == 0 or self.count == 1) for i in range(self.count)]
 
-    @contextmanager
-    def _counted(self) -> Iterator[None]:
-        with self._lock:
-            self._calls += 1
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._calls -= 1
+    def logits(self, tiles: Sequence[Tile], *, spread: bool = True) -> Tensor:
+        """What the predictor gives for these tiles; `spread` lets a lone call on the CPU take all threads."""
+        with self._calls, self._running, self._slots:
+            if not self.cpu:
+                return self.predictor.logits(tiles)
+            torch.set_num_threads(self._share() if spread else 1)
+            try:
+                return self.predictor.logits(tiles)
+            finally:
+                torch.set_num_threads(1)
+
+    def _share(self) -> int:
+        """Threads of one call; those that wait for a slot count, too: a moment without them is no reason to take all cores."""
+        if self.count == 1:
+            return self.threads
+        return max(1, self.threads // max(min(self._calls.held, self.count), self._slots.held))
+
+
+class Lane(NamedTuple):
+    """One of `Lanes`, for one thread."""
+
+    lanes: Lanes
+    spreads: bool
+
+    def logits(self, tiles: Sequence[Tile]) -> Tensor:
+        return self.lanes.logits(tiles, spread=self.spreads)

@@ -288,6 +288,18 @@ def test_while_a_lane_is_busy_a_batch_waits_for_tiles_that_were_admitted() -> No
     assert [len(batch) for batch in free.batches] == [2]
 
 
+def test_a_lone_tile_goes_to_the_first_lane_and_the_next_to_another() -> None:
+    first, second = FirstChannel(), FirstChannel()
+    with ThreadPoolExecutor() as pool, running(first, second) as engine:
+        for value in range(5):
+            wait_for(lambda: engine._idle == {0, 1})
+            assert run_all(engine, [value]) == [value]
+        assert (len(first.batches), len(second.batches)) == (5, 0)
+        with held(engine, first, pool):
+            assert run_all(engine, [7]) == [7]
+        assert len(second.batches) == 1
+
+
 def test_an_idle_device_waits_for_nothing() -> None:
     with ThreadPoolExecutor() as pool, running(FirstChannel(), batch_wait_s=1e6) as engine:
         late = engine.admit(1, FAR)

@@ -344,25 +344,29 @@ def test_large_images_have_threads_of_their_own(client: TestClient, service: Ser
     assert all(future.result(30) for future in held)
 
 
-def test_who_is_alone_has_all_cores_and_leaves_its_slot_while_it_waits() -> None:
-    pools, before = Pools(2), torch.get_num_threads()
-    seen: list[tuple[int, int]] = []
+def test_a_slot_is_left_while_its_thread_waits_and_large_images_take_none() -> None:
+    pools = Pools(2)
+    seen: list[int] = []
 
     def results() -> Iterator[int]:
-        seen.append((pools.slots.held, torch.get_num_threads()))
+        seen.append(pools.slots.held)
         yield 1
 
     try:
         with pools.slot(1.0) as slot:
-            assert (pools.slots.held, torch.get_num_threads()) == (1, 2)
+            assert pools.slots.held == 1
             assert list(slot.left_for(results())) == [1]
             with pools.slot(1.0), pools.slot(100.0):
-                assert (pools.slots.held, torch.get_num_threads()) == (2, 1)
-        assert seen == [(0, 2)]
+                assert pools.slots.held == 2
+        assert seen == [0]
         assert pools.slots.held == 0
     finally:
         pools.shutdown()
-        torch.set_num_threads(before)
+
+
+def test_a_request_s_own_tensors_take_one_thread(service: Service) -> None:
+    assert service.pools.small.submit(torch.get_num_threads).result(30) == 1
+    assert service.pools.large.submit(torch.get_num_threads).result(30) == 1
 
 
 def test_a_cancelled_job_is_neither_decoded_nor_run(client: TestClient, service: Service) -> None:

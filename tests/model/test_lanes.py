@@ -81,6 +81,22 @@ def test_a_lone_call_has_all_threads(narrow: Weights, photo: Photo) -> None:
     assert predictor.threads == [2, 2, 2]
 
 
+def test_of_the_threads_own_lanes_the_first_alone_spreads_a_tile(narrow: Weights, photo: Photo) -> None:
+    predictor = Watched(narrow, "bfloat16")
+    predictor.may_run.set()
+    first, second = Lanes(predictor, 2).each()
+    for lane in (first, second, first):
+        lane.logits([photo(32, 64)])
+    assert predictor.threads == [2, 1, 2]
+    (only,) = Lanes(Predictor(narrow, "cpu", "float32"), 2).each()
+    assert only.spreads
+
+
+def test_a_call_leaves_its_thread_with_one(narrow: Weights, photo: Photo) -> None:
+    Lanes(Predictor(narrow, "cpu", "bfloat16"), 2).logits([photo(32, 64)])
+    assert torch.get_num_threads() == 1
+
+
 def test_a_call_holds_a_slot_and_leaves_cores_to_those_who_hold_others(narrow: Weights, photo: Photo) -> None:
     slots = Slots(2)
     predictor = Watched(narrow, "bfloat16")
