@@ -75,7 +75,7 @@ class Corridor:
 
     def process(self, job: Job) -> bytes:
         """The answer's bytes of an admitted job; blocks, so it runs on a request thread. Raises as `admit` does."""
-        with self.pools.slot(job.megapixels) as slot:
+        with self.pools.slot(job.megapixels, job.deadline) as slot:
             job.stages["queue"] = time.perf_counter() - job.admitted
             self._check(job)
             photo, result = self._segment(job, slot)

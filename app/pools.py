@@ -19,19 +19,20 @@ LARGE_PRIORITY = 5  # as `nice` counts: small images go first where cores are sh
 
 
 class Slot:
-    """A place among the cores, or none; `left_for` leaves it while the thread waits."""
+    """A place among the cores, or none; `left_for` leaves it while the thread waits. The earliest deadline goes first."""
 
-    def __init__(self, slots: Slots | None) -> None:
+    def __init__(self, slots: Slots | None, deadline: float) -> None:
         self._slots = slots
+        self._deadline = deadline
 
     def __enter__(self) -> Self:
         if self._slots:
-            self._slots.__enter__()
+            self._slots.take(self._deadline)
         return self
 
     def __exit__(self, *exc_info: object) -> None:
         if self._slots:
-            self._slots.__exit__()
+            self._slots.leave()
 
     def left_for(self, results: Iterator[T]) -> Iterator[T]:
         """The results, each waited for without the place."""
@@ -62,9 +63,9 @@ class Pools:
     def of(self, megapixels: float) -> Executor:
         return self.large if megapixels > LARGE_MEGAPIXELS else self.small
 
-    def slot(self, megapixels: float) -> Slot:
+    def slot(self, megapixels: float, deadline: float) -> Slot:
         """What an image of this size holds while it works; large ones go by their threads' low priority instead."""
-        return Slot(self.slots if megapixels <= LARGE_MEGAPIXELS else None)
+        return Slot(self.slots if megapixels <= LARGE_MEGAPIXELS else None, deadline)
 
     def shutdown(self) -> None:
         for pool in (self.heads, self.small, self.large):

@@ -40,7 +40,7 @@ def run(*, quick: bool, python: str) -> Section:
         for peer in peers:
             with running(peer, python) as url:
                 found[peer.name].append(measured_peer(peer, url, images, seconds, clients))
-    rates = {name: [answered(each) for each in loads] for name, loads in found.items()}
+    rates = {name: [each.answered for each in loads] for name, loads in found.items()}
     slowest = {name: [each.p99 for each in loads] for name, loads in found.items()}
     rows = [Row.of(name, values, "images/s") for name, values in rates.items()]
     rows += [Row.of(f"{name}, p99", values, "ms") for name, values in slowest.items()]
@@ -59,11 +59,6 @@ def run(*, quick: bool, python: str) -> Section:
 def ratio(ones: list[float], others: list[float]) -> float:
     """The median over the turns."""
     return statistics.median(one / other for one, other in zip(ones, others, strict=True))
-
-
-def answered(found: Load) -> float:
-    """Answers of status 200 a second."""
-    return len(found.milliseconds(200)) / found.seconds
 
 
 def installed(peer: Peer, python: str) -> bool:
@@ -94,7 +89,7 @@ def measured_peer(peer: Peer, url: str, images: list[Sample], seconds: float, cl
         _check(peer, url, wrapped[-1])
     load(url, wrapped, connections=clients, seconds=max(1, seconds / 3), path=peer.path)
     found = load(url, wrapped, connections=clients, seconds=seconds, path=peer.path)
-    if found.errors or (peer.exact and found.wrong) or not answered(found):
+    if found.errors or (peer.exact and found.wrong) or not found.answered:
         raise RuntimeError(f"{peer.name}: {found.wrong} wrong answers, {found.errors} errors")
     return found
 

@@ -59,8 +59,18 @@ class Load:
 
     @property
     def rate(self) -> float:
-        """Good answers a second."""
-        return self.good / self.seconds
+        """Good answers a second, between the first and the last: what is under way at either end counts on neither side."""
+        return self._rate([a.ended for a in self.answers if a.right and a.status == 200])
+
+    @property
+    def answered(self) -> float:
+        """Answers of status 200 a second, right or not."""
+        return self._rate([a.ended for a in self.answers if a.status == 200])
+
+    def _rate(self, ended: list[float]) -> float:
+        if len(ended) < 2 or max(ended) == min(ended):
+            return len(ended) / self.seconds
+        return (len(ended) - 1) / (max(ended) - min(ended))
 
     def checked(self) -> Load:
         """This load; raises `RuntimeError` where an answer was wrong, a socket failed, or nothing was answered."""

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from model.device import available_cores
 from training.machine import commit, machine
 
 FOLDER = Path(__file__).parent / "results"
@@ -81,7 +82,7 @@ class Section:
 def here(section: Section) -> Section:
     """The section, with this machine, commit and these versions."""
     versions = ", ".join([f"Python {platform.python_version()}", *(f"{name} {version(name)}" for name in PACKAGES)])
-    facts = asdict(section) | {"machine": machine(), "commit": commit(), "versions": versions}
+    facts = asdict(section) | {"machine": machine(available_cores()), "commit": commit(), "versions": versions}
     return Section(**facts | {"rows": section.rows, "ratios": section.ratios})
 
 

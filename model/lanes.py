@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import heapq
+import itertools
 import threading
 from collections.abc import Sequence
 from typing import NamedTuple, Self
@@ -15,25 +17,41 @@ CUDA_LANES = 2  # while one computes, the other's tiles are copied
 
 
 class Slots:
-    """So many may work at once (None: any number): those who run tiles, and others on the same cores; `held` counts them."""
+    """So many may work at once (None: any number): those who run tiles, and others on the same cores; `held` counts them.
+
+    A place that becomes free is handed to who waits with the lowest order, of equals to who came first.
+    """
 
     def __init__(self, count: int | None) -> None:
         self.held = 0
-        self._free = threading.Semaphore(count) if count else None
+        self._count = count
         self._lock = threading.Lock()
+        self._arrivals = itertools.count()
+        self._waiting: list[tuple[float, int, threading.Event]] = []
+
+    def take(self, order: float = 0.0) -> None:
+        """Waits for a place."""
+        with self._lock:
+            if self._count is None or self.held < self._count:
+                self.held += 1
+                return
+            handed = threading.Event()
+            heapq.heappush(self._waiting, (order, next(self._arrivals), handed))
+        handed.wait()
+
+    def leave(self) -> None:
+        with self._lock:
+            if self._waiting:
+                heapq.heappop(self._waiting)[2].set()
+            else:
+                self.held -= 1
 
     def __enter__(self) -> Self:
-        if self._free:
-            self._free.acquire()
-        with self._lock:
-            self.held += 1
+        self.take()
         return self
 
     def __exit__(self, *exc_info: object) -> None:
-        with self._lock:
-            self.held -= 1
-        if self._free:
-            self._free.release()
+        self.leave()
 
 
 class Lanes:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -50,11 +51,9 @@ class Rows(NamedTuple):
         if self.cells.device.type != "cpu":
             return self.logits().argmax(2).to(torch.uint8)
         ids = self.cells.argmax(2).to(torch.uint8)
-        vertical, horizontal = self.vertical, self.horizontal
-        found = ids.index_select(0, vertical.before).index_select(1, horizontal.before)
-        mixed = _mixed(ids).index_select(0, vertical.before).index_select(1, horizontal.before)
-        ys, xs = mixed.nonzero(as_tuple=True)
-        found[ys, xs] = self._picked(ys, xs).argmax(1).to(torch.uint8)
+        found, mixed = self._nearest(ids), self._nearest(_mixed(ids))
+        places = torch.from_numpy(np.flatnonzero(mixed.numpy()))
+        found.view(-1)[places] = self._picked(places).argmax(1).to(torch.uint8)
         return found
 
     def probability(self, ids: Tensor, temperature: float) -> Tensor:
@@ -69,13 +68,20 @@ class Rows(NamedTuple):
         above, below = self.cells.index_select(0, rows.before), self.cells.index_select(0, rows.after)
         return torch.lerp(above, below, rows.fraction[:, None, None])
 
-    def _picked(self, ys: Tensor, xs: Tensor) -> Tensor:
-        """Logits (pixels, classes) of the pixels at these rows and columns."""
+    def _nearest(self, cells: Tensor) -> Tensor:
+        """The cell (rows, columns) before each pixel; columns first, since rows of pixels are then copied whole."""
+        return cells.index_select(1, self.horizontal.before).index_select(0, self.vertical.before)
+
+    def _picked(self, places: Tensor) -> Tensor:
+        """Logits (pixels, classes) of the pixels at these places, counted row by row."""
         lines, columns = self._lines(), self.horizontal
+        width = len(columns.before)
+        ys = places // width
+        xs = places - ys * width
         flat, start = lines.flatten(0, 1), ys * lines.shape[1]
-        left = flat.index_select(0, start + columns.before[xs])
-        right = flat.index_select(0, start + columns.after[xs])
-        return torch.lerp(left, right, columns.fraction[xs, None])
+        left = flat.index_select(0, start + columns.before.index_select(0, xs))
+        right = flat.index_select(0, start + columns.after.index_select(0, xs))
+        return left.lerp_(right, columns.fraction.index_select(0, xs)[:, None])
 
 
 def _mixed(ids: Tensor) -> Tensor:

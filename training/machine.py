@@ -9,14 +9,14 @@ from pathlib import Path
 import torch
 
 
-def machine() -> str:
-    """The processor, the cores in use and the GPU if any."""
+def machine(threads: int | None = None) -> str:
+    """The processor, the threads in use (default: torch's) and the GPU if any."""
     cpu = platform.processor() or platform.machine()
     info = Path("/proc/cpuinfo")
     if info.exists():
         cpu = next((line.split(":")[1].strip() for line in info.read_text().splitlines() if "model name" in line), cpu)
     gpu = f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""
-    return f"{cpu}, {torch.get_num_threads()} threads{gpu}"
+    return f"{cpu}, {threads or torch.get_num_threads()} threads{gpu}"
 
 
 def commit() -> str:
