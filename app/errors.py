@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, ClassVar
 
+from app.catalogue import UnknownModel
 from app.engine_errors import Cancelled, DeadlinePassed, EngineStopped, QueueFull, TooManyTiles
 from imaging.answer import ArrayTooLarge
 from imaging.errors import DamagedImage, EmptyImage, ImageTooLarge, UnknownImageType
@@ -56,6 +57,11 @@ class NotAcceptable(Problem):
     example = "Accept: text/csv fits neither image/png nor application/json; give one of those, or ?format="
 
 
+class PreconditionFailed(Problem):
+    status, title = 412, "Precondition failed"
+    example = 'the answer is still the one with the tag "9f86d081884c7d659a2feaa0c55ad015"'
+
+
 class UploadTooSlow(Problem):
     status, title = 408, "Upload too slow"
     example = "the body did not arrive within 30 s"
@@ -73,7 +79,7 @@ class UnsupportedType(Problem):
 
 class Unprocessable(Problem):
     status, title = 422, "Damaged image or bad parameter"
-    example = "query format: Input should be 'png', 'color', 'overlay', 'confidence' or 'json', got 'gif'"
+    example = "query format: Input should be 'png', 'color', 'overlay', 'confidence', 'json', 'coco' or 'npz', got 'gif'"
 
 
 class Unavailable(Problem):
@@ -87,14 +93,17 @@ class TimedOut(Problem):
 
 
 SEGMENT_PROBLEMS: tuple[type[Problem], ...] = (
-    BadRequest, Unauthorized, NotAcceptable, UploadTooSlow, TooLarge, UnsupportedType, Unprocessable, Unavailable, TimedOut,
+    BadRequest, Unauthorized, NotAcceptable, UploadTooSlow, PreconditionFailed, TooLarge, UnsupportedType, Unprocessable,
+    Unavailable, TimedOut,
 )  # fmt: skip
+BATCH_PROBLEMS: tuple[type[Problem], ...] = (BadRequest, Unauthorized, UploadTooSlow, TooLarge, Unprocessable, Unavailable)
 FOREIGN: dict[type[Exception], type[Problem]] = {
     EmptyImage: EmptyBody,
     UnknownImageType: UnsupportedType,
     ImageTooLarge: TooLarge,
     DamagedImage: Unprocessable,
     ArrayTooLarge: TooLarge,
+    UnknownModel: Unprocessable,
     TooManyTiles: TooLarge,
     QueueFull: Unavailable,
     EngineStopped: Unavailable,

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from app.errors import MEDIA_TYPE, Problem, document
+from app.errors import MEDIA_TYPE, Problem, UnsupportedType, document
 from app.schemas import ProblemDetails, SegmentAnswer
 from imaging.answer import Answer, Rendering
 from model.labels import voc_labels
@@ -23,8 +23,8 @@ def segmentation() -> dict[str, Any]:
     labels = voc_labels()
     tiling = {"side": [384, 512], "tile": [384, 512], "overlap": 0.25, "blend": "mean", "tiles": 1}
     answer = Answer(
-        image=np.zeros((3, 4, 3), np.uint8), class_map=class_map, confidence=None, mean_confidence=[0.98] + [0.91] * 20,
-        labels=labels.classes, palette=labels.palette, model={"name": DEFAULT_WEIGHTS, "sha256": "0" * 64}, tiling=tiling,
+        image=np.zeros((3, 4, 3), np.uint8), class_map=class_map, confidence=None, probabilities=None,
+        mean_confidence=[0.98] + [0.91] * 20, labels=labels, model={"name": DEFAULT_WEIGHTS, "sha256": "0" * 64}, tiling=tiling,
     )  # fmt: skip
     document: dict[str, Any] = json.loads(answer.encode(Rendering("json")))
     return document
@@ -50,6 +50,7 @@ def segment_responses(kinds: Sequence[type[Problem]]) -> dict[int | str, dict[st
         "content": {
             "image/png": {"schema": {"type": "string", "format": "binary"}},
             "application/json": {"example": segmentation()},
+            "application/x-npz": {"schema": {"type": "string", "format": "binary"}},
         },
         "headers": {
             "X-Request-ID": {"description": "the request's id", "schema": {"type": "string"}},
@@ -57,6 +58,29 @@ def segment_responses(kinds: Sequence[type[Problem]]) -> dict[int | str, dict[st
         },
     }
     return {200: good} | problem_responses(kinds)
+
+
+def batch_responses(kinds: Sequence[type[Problem]]) -> dict[int | str, dict[str, Any]]:
+    """OpenAPI responses of `/segment/batch`."""
+    good = {"index": 0, "file": "photo.jpg", "status": 200, "answer": segmentation()}
+    bad = {"index": 1, "file": "notes.txt", "status": UnsupportedType.status}
+    bad["problem"] = document(UnsupportedType, UnsupportedType.example, REQUEST_ID)
+    lines = "".join(json.dumps(line) + "\n" for line in (good, bad))
+    found = {
+        "description": "A line of JSON for each image, or a zip of masks.",
+        "content": {
+            "application/x-ndjson": {"example": lines},
+            "application/zip": {"schema": {"type": "string", "format": "binary"}},
+        },
+    }
+    return {200: found} | problem_responses(kinds)
+
+
+def batch_body() -> dict[str, Any]:
+    """OpenAPI request body of `/segment/batch`."""
+    files = {"type": "array", "items": {"type": "string", "format": "binary"}}
+    form = {"type": "object", "properties": {"file": files}, "required": ["file"]}
+    return {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": form}}}}
 
 
 def upload_body() -> dict[str, Any]:

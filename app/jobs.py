@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -31,11 +32,14 @@ class Job:
     options: Options
     rendering: Rendering
     deadline: float
+    model: str | None = None
+    corridor: Corridor | None = None
     plan: TilePlan | None = None
     ticket: Ticket | None = None
     cancelled: bool = False
     stages: dict[str, float] = field(default_factory=dict)
     size: tuple[int, int] = (0, 0)
+    tag: str = ""
     admitted: float = 0.0
 
     @contextmanager
@@ -45,6 +49,13 @@ class Job:
             yield
         finally:
             self.stages[name] = self.stages.get(name, 0.0) + time.perf_counter() - started
+
+    @property
+    def admitted_to(self) -> Corridor:
+        """The corridor that let it in."""
+        if self.corridor is None:
+            raise Cancelled("the request was not let in")
+        return self.corridor
 
     @property
     def megapixels(self) -> float:
@@ -60,6 +71,24 @@ class Corridor:
         self.engine = engine
         self.limits = limits
         self.pools = pools
+        self._jobs = 0
+        self._empty = threading.Condition()
+
+    def enter(self) -> None:
+        """Counts a job that is on its way, until `leave`."""
+        with self._empty:
+            self._jobs += 1
+
+    def leave(self) -> None:
+        with self._empty:
+            self._jobs -= 1
+            self._empty.notify_all()
+
+    def retire(self) -> None:
+        """Waits for the jobs on their way, then ends the engine; no job may enter any more."""
+        with self._empty:
+            self._empty.wait_for(lambda: not self._jobs)
+        self.engine.stop()
 
     def admit(self, job: Job) -> None:
         """Reads the image's header and takes its place in the engine, before anything is decoded.
@@ -80,10 +109,8 @@ class Corridor:
             self._check(job)
             photo, result = self._segment(job, slot)
             with job.stage("encode"):
-                return Answer(
-                    photo, result.class_map, result.confidence, result.mean_confidence, self.manifest.labels.classes,
-                    self.manifest.labels.palette, self.predictor.weights.identity, result.plan.describe(),
-                ).encode(job.rendering)  # fmt: skip
+                identity, tiling = self.predictor.weights.identity, result.plan.describe()
+                return Answer.of(result, self.manifest.labels, identity, tiling, photo).encode(job.rendering)
 
     def finish(self, job: Job) -> None:
         """Gives the job's place back; for every admitted job, whatever became of it."""
@@ -111,7 +138,8 @@ class Corridor:
         with job.stage("inference"), self.engine.device_errors():
             result = segment(
                 image, plan, lambda tiles: slot.left_for(self.engine.run(ticket, tiles)), num_classes=len(labels),
-                grid=self.predictor.grid, size=job.size, temperature=temperature, check=lambda: self._check(job),
+                grid=self.predictor.grid, size=job.size, temperature=temperature,
+                probabilities=job.rendering.needs_probabilities, check=lambda: self._check(job),
             )  # fmt: skip
         job.stages["queue"] += ticket.queue_seconds
         job.stages["inference"] -= ticket.queue_seconds

@@ -10,10 +10,12 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 from pydantic import ValidationError
 
-from app import routes, routes_state
+from app import routes, routes_batch, routes_state
 from app.doorkeeper import Doorkeeper
 from app.handlers import install_handlers
+from app.heads import HeadAsGet
 from app.page import mount_page
+from app.representation import package_version
 from app.security import ProblemCORSMiddleware
 from app.server import serve
 from app.service import Service
@@ -35,22 +37,24 @@ def create_app(settings: Settings) -> FastAPI:
         service.stop()
 
     app = FastAPI(
-        title=TITLE, summary=SUMMARY, version=routes_state.package_version(), lifespan=lifespan,
+        title=TITLE, summary=SUMMARY, version=package_version(), lifespan=lifespan,
         docs_url=None, redoc_url=None,
     )  # fmt: skip
     app.state.service = service
     app.include_router(routes.router, tags=["segmentation"])
+    app.include_router(routes_batch.router, tags=["segmentation"])
     app.include_router(routes_state.router, tags=["state"])
     mount_page(app)
     install_handlers(app)
     path = routes.router.url_path_for(routes.segment_image.__name__)
     app.add_middleware(Doorkeeper, route=routes.router.routes[0], path=path, check=service.check_room)
     if settings.cors_origins:
-        exposed = ["X-Request-ID", "Server-Timing", "Retry-After"]
+        exposed = ["X-Request-ID", "Server-Timing", "Retry-After", "ETag"]
         app.add_middleware(
             ProblemCORSMiddleware, allow_origins=settings.cors_origins, allow_methods=["GET", "POST"], allow_headers=["*"],
             expose_headers=exposed,
         )  # fmt: skip
+    app.add_middleware(HeadAsGet)
     app.add_middleware(RequestTelemetry, metrics=service.metrics)
     return app
 

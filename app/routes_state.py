@@ -6,20 +6,22 @@ import platform
 import time
 from collections.abc import Mapping
 from dataclasses import asdict
-from importlib.metadata import PackageNotFoundError, version
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from app.errors import Unavailable
+from app.errors import Unavailable, Unprocessable, mapped_errors
 from app.examples import problem_responses
-from app.schemas import Health, Info, LabelEntry, ModelName, State
+from app.representation import package_version
+from app.schemas import Health, Info, LabelEntry, ModelEntry, ModelName, State
 from app.service import Service
 from model.predictor import Predictor
 
 router = APIRouter()
 UNAVAILABLE = problem_responses([Unavailable])
+PICKING = problem_responses([Unprocessable, Unavailable])
+Model = Annotated[str | None, Query(description="a model of `/models` (default: the first)")]
 
 
 @router.get("/health/live", summary="Can the process work?", responses=UNAVAILABLE)
@@ -49,16 +51,24 @@ def health(request: Request, response: Response) -> Health:
     )
 
 
-@router.get("/classes", summary="The classes of the model", responses=UNAVAILABLE)
-def classes(request: Request) -> list[LabelEntry]:
+@router.get("/models", summary="The models that are served", responses=UNAVAILABLE)
+def models(request: Request) -> list[ModelEntry]:
+    """Names are what `model=` takes; the first is the default."""
+    first = _predictor(request)
+    predictors = [corridor.predictor for corridor in _service(request).corridors] or [first]
+    return [ModelEntry(**each.weights.identity, default=i == 0, classes=_labels(each)) for i, each in enumerate(predictors)]
+
+
+@router.get("/classes", summary="The classes of the model", responses=PICKING)
+def classes(request: Request, model: Model = None) -> list[LabelEntry]:
     """Ids are the pixel values of masks."""
-    return [LabelEntry(**entry) for entry in _predictor(request).manifest.labels.to_list()]
+    return _labels(_predictor(request, model))
 
 
-@router.get("/info", summary="The model, its scores and the limits", responses=UNAVAILABLE)
-def info(request: Request) -> Info:
+@router.get("/info", summary="The model, its scores and the limits", responses=PICKING)
+def info(request: Request, model: Model = None) -> Info:
     """Model, training data, licence, scores, preprocessing, device, limits and versions."""
-    predictor, settings = _predictor(request), _service(request).settings
+    predictor, settings = _predictor(request, model), _service(request).settings
     manifest = predictor.manifest
     limits = ("max_upload_mb", "max_megapixels", "max_queued_tiles", "max_batch_tiles", "request_timeout_s", "upload_timeout_s")
     return Info(
@@ -89,11 +99,16 @@ def _service(request: Request) -> Service:
     return service
 
 
-def _predictor(request: Request) -> Predictor:
+def _predictor(request: Request, model: str | None = None) -> Predictor:
     service = _service(request)
-    if service.predictor is None:
+    if not service.corridors:
         raise Unavailable(service.not_ready or "starting", {"Retry-After": "1"})
-    return service.predictor
+    with mapped_errors():
+        return service.catalogue.pick(model).predictor
+
+
+def _labels(predictor: Predictor) -> list[LabelEntry]:
+    return [LabelEntry(**entry) for entry in predictor.manifest.labels.to_list()]
 
 
 def _state(reason: str | None) -> State:
@@ -108,14 +123,6 @@ def _describe(reason: str | None) -> State:
 
 def _public(training: Mapping[str, Any]) -> dict[str, Any]:
     return {name: training[name] for name in ("data", "splits", "start", "steps", "hours", "commit") if name in training}
-
-
-def package_version(name: str = "fcn-segment") -> str:
-    """The installed version; `unknown` where the code runs without being installed."""
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return "unknown"
 
 
 def _versions() -> dict[str, str]:

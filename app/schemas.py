@@ -16,7 +16,11 @@ class SegmentQuery(BaseModel):
     """Query parameters of `/segment`."""
 
     format: Format | None = Field(None, description="form of the answer; beats `Accept` (default: png)")
-    mask: MaskEncoding = Field("rle", description="with JSON: how the class map is written; array up to 4 megapixels")
+    mask: MaskEncoding = Field(
+        "rle",
+        description="with JSON: how the class map is written; array up to 4 megapixels, polygons up to 16; "
+        "with coco: polygons, or else run lengths",
+    )
     blend: Blend | None = Field(None, description="how overlapping logits are averaged (default: the server's)")
     overlap: float | None = Field(None, ge=0, le=0.5, description="fraction of a tile shared with its neighbour")
     side: Literal["auto", "native"] | Annotated[int, Field(ge=SIDES[0], le=SIDES[1])] = Field(
@@ -24,6 +28,11 @@ class SegmentQuery(BaseModel):
         description="size to work at: `native`, the longer side in pixels, or `auto` (the range that the weights advise)",
     )
     alpha: float = Field(0.5, ge=0, le=1, description="opacity of the colours in an overlay")
+    confidence: bool = Field(False, description="with JSON: adds the confidence map, a grey PNG")
+    probabilities: bool = Field(False, description="with npz: adds every class's probability; up to 4 megapixels")
+    min_confidence: float = Field(0, ge=0, le=1, description="pixels below it become 255, void")
+    tolerance: float = Field(1, ge=0, le=100, description="of polygons: how far a point may move, in image pixels")
+    model: str | None = Field(None, description="a model of `/models` (default: the first)")
 
 
 Segmenting = Annotated[SegmentQuery, Query()]
@@ -73,6 +82,22 @@ class ArrayMap(BaseModel):
     data: list[list[int]]
 
 
+class PolygonMap(BaseModel):
+    """Class map as polygons an id, nested as a GeoJSON MultiPolygon: polygons, their rings (holes after the first), points."""
+
+    encoding: Literal["polygons"]
+    size: tuple[int, int] = Field(description="height, width")
+    tolerance: float = Field(description="how far a point may have moved, in pixels")
+    polygons: dict[str, list[list[list[tuple[float, float]]]]]
+
+
+class ConfidenceMap(BaseModel):
+    """Confidence as an 8-bit grey PNG in base64: 255 x the winning class's probability."""
+
+    encoding: Literal["png"]
+    data: str
+
+
 class Tiling(BaseModel):
     """How the image was tiled: working size and tile as height, width."""
 
@@ -89,14 +114,24 @@ class SegmentAnswer(BaseModel):
     model: ModelName
     image: ImageSize
     classes: list[ClassShare]
-    class_map: RleMap | PngMap | ArrayMap = Field(discriminator="encoding")
+    class_map: RleMap | PngMap | ArrayMap | PolygonMap = Field(discriminator="encoding")
     tiling: Tiling
+    confidence_map: ConfidenceMap | None = Field(None, description="with confidence=true")
 
 
 class LabelEntry(BaseModel):
     id: int
     name: str
     color: str = Field(description="#rrggbb")
+
+
+class ModelEntry(BaseModel):
+    """A network that is served."""
+
+    name: str
+    sha256: str
+    default: bool
+    classes: list[LabelEntry]
 
 
 class ProblemDetails(BaseModel):

@@ -6,33 +6,29 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import torch
 
+from app.catalogue import Catalogue
 from app.doorkeeper import Arrivals
 from app.engine import Engine
-from app.engine_errors import EngineStopped, QueueFull
+from app.engine_errors import QueueFull
 from app.jobs import Corridor, Job
 from app.pools import Pools
 from app.settings import Settings
 from app.telemetry import Metrics
-from imaging.decoding import Limits
-from model.lanes import Lanes
 from model.predictor import Predictor
 from model.segmentation import Options
-from model.weights_file import Weights, load_weights
 
 log = logging.getLogger("segment")
 
 
 class Service:
-    """One network and its engine; its states are starting, ready, draining, failed and stopped."""
+    """The networks and their engines; its states are starting, ready, draining, failed and stopped."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.started = time.monotonic()
-        self.corridor: Corridor | None = None
         self.failure: str | None = None
         self.on_failure: Callable[[], None] = lambda: None
         self.draining = False
@@ -40,6 +36,8 @@ class Service:
         self.arrivals = Arrivals()
         self.metrics = Metrics(lambda: self.queued_tiles, lambda: float(self.not_ready is None))
         self.pools = Pools(settings.cpu_threads)
+        self.catalogue = Catalogue(settings, self.pools, self.metrics.batch)
+        self._loading = threading.Lock()
         self._loader = threading.Thread(target=self._load, name="loader", daemon=True)
 
     def start(self) -> None:
@@ -50,67 +48,67 @@ class Service:
         self.draining = True
         if self._loader.is_alive():
             self._loader.join()
-        if self.engine:
-            self.engine.stop()
+        self.catalogue.stop()
         self.pools.shutdown()
 
+    def reload(self) -> None:
+        """Reads the weights files again in the background; requests go on. Where that fails, all stays as it was."""
+        threading.Thread(target=self._reload, name="reloader", daemon=True).start()
+
     def _load(self) -> None:
-        started = time.perf_counter()
-        try:
-            torch.set_num_threads(self.settings.cpu_threads)
-            weights = load_weights(Path(self.settings.weights))
-            lanes = [self._lanes(weights, device) for device in self.settings.devices]
-        except (ValueError, RuntimeError, OSError) as error:
+        torch.set_num_threads(self.settings.cpu_threads)
+        if error := self._read_weights("ready"):
             self.failure = f"the network could not be loaded: {error}"
             log.critical(self.failure)
             self.on_failure()
-            return
-        predictor = lanes[0].predictor
-        engine = self._start_engine(lanes)
-        self.corridor = Corridor(predictor, engine, Limits(self.settings.max_megapixels), self.pools)
+
+    def _reload(self) -> None:
+        if error := self._read_weights("reloaded"):
+            log.error("not reloaded: %s; the networks that were loaded are served on", error)
+
+    def _read_weights(self, message: str) -> str | None:
+        """What went wrong, or None."""
+        started = time.perf_counter()
+        with self._loading:
+            try:
+                self.catalogue.load()
+            except (ValueError, RuntimeError, OSError) as error:
+                return str(error)
         seconds = round(time.perf_counter() - started, 2)
-        fields = {"model": weights.name, "device": str(predictor.device), "dtype": predictor.dtype_name, "seconds": seconds}
-        log.info("ready", extra={"fields": fields})
+        for name, corridor in self.catalogue.corridors.items():
+            predictor = corridor.predictor
+            facts = {"device": str(predictor.device), "dtype": predictor.dtype_name, "sha256": predictor.weights.sha256}
+            log.info(message, extra={"fields": {"model": name, "seconds": seconds} | facts})
+        return None
 
-    def _lanes(self, weights: Weights, device: str) -> Lanes:
-        predictor = Predictor(weights, device, self.settings.dtype, graphs=self.settings.cuda_graphs)
-        lanes = Lanes(predictor, self.settings.cpu_threads, self.pools.slots)
-        predictor.warm_up(self.settings.tile_size)
-        return lanes
-
-    def _start_engine(self, lanes: list[Lanes]) -> Engine:
-        settings = self.settings
-        engine = Engine(
-            [lane for each in lanes for lane in each.each()],
-            max_batch_tiles=min(settings.max_batch_tiles, lanes[0].batch_tiles or settings.max_batch_tiles),
-            batch_wait_s=settings.batch_wait_ms / 1000,
-            max_queued_tiles=settings.max_queued_tiles,
-            on_batch=self.metrics.batch,
-        )
-        engine.start()
-        return engine
+    @property
+    def corridors(self) -> list[Corridor]:
+        return list(self.catalogue.corridors.values())
 
     @property
     def engine(self) -> Engine | None:
-        return self.corridor.engine if self.corridor else None
+        """The default model's."""
+        return self.corridors[0].engine if self.corridors else None
 
     @property
     def predictor(self) -> Predictor | None:
-        return self.corridor.predictor if self.corridor else None
+        """The default model's."""
+        return self.corridors[0].predictor if self.corridors else None
 
     @property
     def queued_tiles(self) -> int:
-        return self.engine.queued_tiles if self.engine else 0
+        return sum(corridor.engine.queued_tiles for corridor in self.corridors)
 
     @property
     def not_live(self) -> str | None:
         """Why the process cannot recover by itself, or None."""
         if self.failure:
             return self.failure
-        if self.engine is None and self._loader.ident and not self._loader.is_alive():
+        if not self.corridors and self._loader.ident and not self._loader.is_alive():
             return "the loading of the network has ended without a network"
-        if self.engine and not self.engine.alive and not self.draining:
-            return self.engine.failure or "the inference thread has ended"
+        broken = [corridor.engine for corridor in self.corridors if not corridor.engine.alive]
+        if broken and not self.draining:
+            return broken[0].failure or "the inference thread has ended"
         return None
 
     @property
@@ -118,7 +116,7 @@ class Service:
         """Why no image is taken now, or None."""
         if self.draining:
             return "draining: the service is stopping"
-        if self.engine is None:
+        if not self.corridors:
             return self.not_live or "starting: weights are being loaded and warmed up"
         return self.not_live
 
@@ -133,30 +131,37 @@ class Service:
 
     def check_room(self) -> None:
         """Raises `QueueFull` where no image at all would be taken: worth knowing before one is read."""
-        if self.corridor is None:
-            return
         limit = self.settings.max_queued_tiles
-        if self.in_flight >= limit:
+        if self.corridors and self.in_flight >= limit:
             stated = f"{self.in_flight} requests are waiting and at most {limit} tiles are taken"
             raise QueueFull(f"{stated}; try again later", retry_after=2)
-        self.corridor.engine.admission.check(self.deadline(), self.arrivals.soon)
+        full: QueueFull | None = None
+        for corridor in self.corridors:
+            try:
+                corridor.engine.admission.check(self.deadline(), self.arrivals.soon)
+            except QueueFull as error:
+                full = error
+            else:
+                return
+        if full:
+            raise full
 
     def admit(self, job: Job) -> None:
         """Lets the job in, before its image is decoded; blocks for a moment. `finish` is for every job let in."""
-        self._corridor.admit(job)
+        job.corridor = self.catalogue.enter(job.model)
+        try:
+            job.corridor.admit(job)
+        except BaseException:
+            job.corridor.leave()
+            raise
 
     def process(self, job: Job) -> bytes:
         """The answer's bytes; blocks, so it runs on a thread of `pools`."""
-        return self._corridor.process(job)
+        return job.admitted_to.process(job)
 
     def finish(self, job: Job) -> None:
-        self._corridor.finish(job)
+        job.admitted_to.finish(job)
+        job.admitted_to.leave()
 
     def cancel(self, job: Job) -> None:
-        self._corridor.cancel(job)
-
-    @property
-    def _corridor(self) -> Corridor:
-        if self.corridor is None:
-            raise EngineStopped(self.not_ready or "starting")
-        return self.corridor
+        job.admitted_to.cancel(job)

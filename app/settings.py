@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
@@ -25,7 +26,9 @@ class Settings(BaseSettings):
     host: str = Field("127.0.0.1", description="address to listen on; 0.0.0.0 for all (the container's default)")
     port: int = Field(8000, ge=0, le=65535, description="port to listen on")
     root_path: str = Field("", description="path under which a proxy serves this, e.g. `/segmentation`")
-    weights: str = Field(DEFAULT_WEIGHTS, description="weights: a file, or a name in `weights/`")
+    weights: str = Field(
+        DEFAULT_WEIGHTS, description="weights: a file, or a name in `weights/`; several with commas, the first is the default"
+    )
     device: str = Field(
         "auto",
         description="`auto` (CUDA if there is one), `cpu`, `cuda`, `cuda:N` or `mps`; several with commas: `cuda:0,cuda:1`",
@@ -41,6 +44,7 @@ class Settings(BaseSettings):
     batch_wait_ms: Finite = Field(0, ge=0, description="how long a batch that is not full waits for tiles still to come")
     max_queued_tiles: int = Field(1024, ge=1, description="most tiles admitted and not yet done; beyond it 503")
     max_upload_mb: Finite = Field(64, gt=0, description="largest request body, in 10^6 bytes")
+    max_batch_mb: Finite = Field(512, gt=0, description="largest body of `/segment/batch`, in 10^6 bytes; one image as above")
     max_megapixels: Finite = Field(100, gt=0, description="largest image, in 10^6 pixels")
     upload_timeout_s: Finite = Field(30, gt=0, description="most seconds that a body may take to arrive")
     request_timeout_s: Finite = Field(60, gt=0, description="most seconds from body to answer; beyond it 504")
@@ -74,11 +78,15 @@ class Settings(BaseSettings):
     @field_validator("weights")
     @classmethod
     def _weights(cls, value: str) -> str:
-        return str(find_weights(value))
+        return ",".join(str(find_weights(name)) for name in _split(value))
 
     @property
     def tile_size(self) -> Size:
         return parse_tile(self.tile)
+
+    @property
+    def weights_files(self) -> tuple[Path, ...]:
+        return tuple(map(Path, _split(self.weights)))
 
     @property
     def devices(self) -> tuple[str, ...]:

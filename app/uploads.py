@@ -3,36 +3,71 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import contextmanager
 from email.message import Message
+from typing import NamedTuple
 
 from fastapi import Request
-from starlette.datastructures import UploadFile
+from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
 from app.errors import BadRequest, EmptyBody, TooLarge, UploadTooSlow
 
 FIELDS = ("file", "image")
+UNNAMED = "image"
+MAX_FILES = 100
+SPOOLED = 1 << 20
 
 
-async def read_image(request: Request, max_bytes: int, timeout_s: float) -> bytes:
-    """The image's bytes: the multipart field `file` or `image`, or the raw body.
+class Upload(NamedTuple):
+    """An image file: its bytes, and its name without folders (`image` where none came)."""
+
+    data: bytes
+    name: str
+
+
+async def read_image(request: Request, max_bytes: int, timeout_s: float) -> Upload:
+    """The image: the multipart field `file` or `image`, or the raw body.
 
     Raises `TooLarge` (before reading where Content-Length tells), `UploadTooSlow`, `BadRequest` or `EmptyBody`.
     """
-    announced = request.headers.get("content-length", "")
-    if announced.isdigit() and int(announced) > max_bytes:
-        raise _too_large(max_bytes)
-    try:
+    _check_announced(request, max_bytes)
+    with _in_time(timeout_s):
         async with asyncio.timeout(timeout_s):
-            if _media_type(request) == "multipart/form-data":
-                return await _form_image(request, max_bytes)
-            data = b"".join([chunk async for chunk in _limited(request, max_bytes)])
-    except TimeoutError:
-        raise UploadTooSlow(f"the body did not arrive within {timeout_s:g} s", {"Connection": "close"}) from None
-    if not data:
-        raise EmptyBody("the body is empty (0 bytes); send an image as the field `file` of a form, or as the body")
-    return data
+            if _media_type(request) != "multipart/form-data":
+                data = b"".join([chunk async for chunk in _limited(request, max_bytes)])
+                return Upload(_not_empty(data, "the body"), UNNAMED)
+            form = await _parse(request, max_bytes, max_bytes)
+            try:
+                return await read_part(images(form)[0])
+            finally:
+                await form.close()
+
+
+async def read_form(request: Request, max_bytes: int, timeout_s: float) -> FormData:
+    """A form, for the caller to close; its large files lie on disk until then. Raises as `read_image`."""
+    if _media_type(request) != "multipart/form-data":
+        raise BadRequest("several images come as multipart/form-data, each as a field `file`")
+    _check_announced(request, max_bytes)
+    with _in_time(timeout_s):
+        async with asyncio.timeout(timeout_s):
+            return await _parse(request, max_bytes, SPOOLED)
+
+
+def images(form: FormData) -> list[UploadFile]:
+    """The files in the fields for images; raises `BadRequest` where there is none."""
+    found = [part for name in FIELDS for part in form.getlist(name) if isinstance(part, UploadFile)]
+    if not found:
+        names = ", ".join(sorted(form)) or "none"
+        raise BadRequest(f"no file in a field `file` (or `image`) of the form; fields that came: {names}")
+    return found
+
+
+async def read_part(part: UploadFile) -> Upload:
+    """The image of a form's field; raises `EmptyBody`."""
+    name = (part.filename or "").replace("\\", "/").rsplit("/", 1)[-1] or UNNAMED
+    return Upload(_not_empty(await part.read(), f"the file {name}"), name)
 
 
 def _media_type(request: Request) -> str:
@@ -50,28 +85,34 @@ async def _limited(request: Request, max_bytes: int) -> AsyncGenerator[bytes, No
         yield chunk
 
 
-async def _form_image(request: Request, max_bytes: int) -> bytes:
-    parser = MultiPartParser(request.headers, _limited(request, max_bytes), max_files=100, max_fields=100)
-    parser.spool_max_size = max_bytes
+def _check_announced(request: Request, max_bytes: int) -> None:
+    announced = request.headers.get("content-length", "")
+    if announced.isdigit() and int(announced) > max_bytes:
+        raise _too_large(max_bytes)
+
+
+@contextmanager
+def _in_time(timeout_s: float) -> Iterator[None]:
     try:
-        form = await parser.parse()
+        yield
+    except TimeoutError:
+        raise UploadTooSlow(f"the body did not arrive within {timeout_s:g} s", {"Connection": "close"}) from None
+
+
+async def _parse(request: Request, max_bytes: int, spooled: int) -> FormData:
+    """The request's form; parts of more than `spooled` bytes lie on disk."""
+    parser = MultiPartParser(request.headers, _limited(request, max_bytes), max_files=MAX_FILES, max_fields=MAX_FILES)
+    parser.spool_max_size = spooled
+    try:
+        return await parser.parse()
     except (MultiPartException, KeyError) as error:
         reason = getattr(error, "message", "") or "it names no boundary"
         raise BadRequest(f"the form cannot be read: {reason}; send multipart/form-data with an image as `file`") from error
-    try:
-        for name in FIELDS:
-            if isinstance(part := form.get(name), UploadFile):
-                return await _part(part, name)
-        names = ", ".join(sorted(form)) or "none"
-        raise BadRequest(f"no file in a field `file` (or `image`) of the form; fields that came: {names}")
-    finally:
-        await form.close()
 
 
-async def _part(part: UploadFile, name: str) -> bytes:
-    data = await part.read()
+def _not_empty(data: bytes, what: str) -> bytes:
     if not data:
-        raise EmptyBody(f"the file in the field `{name}` is empty (0 bytes)")
+        raise EmptyBody(f"{what} is empty (0 bytes); send an image as the field `file` of a form, or as the body")
     return data
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from benchmarks.images import ONE_MEGAPIXEL, PHOTOS, photo, segmenter
 from benchmarks.results import Ratio, Row, Section
-from cli.main import Segmenter
+from cli.local import Segmenter
 from imaging.decoding import Limits, decode
 from imaging.encoding import mask_png
 from model.predictor import Predictor, Tile

@@ -11,7 +11,8 @@ from PIL import Image
 
 from benchmarks.load import Sample
 from benchmarks.serving import ROOT
-from cli.main import Segmenter, parser
+from cli.arguments import parser
+from cli.local import Segmenter
 from model.device import available_cores
 from model.lanes import Lanes
 from model.predictor import Predictor

@@ -12,7 +12,7 @@ from benchmarks.images import ONE_MEGAPIXEL, photos, samples, segmenter
 from benchmarks.load import Sample, load
 from benchmarks.results import Ratio, Row, Section
 from benchmarks.serving import service
-from cli.main import Segmenter, workers
+from cli.local import Segmenter
 from model.device import available_cores
 
 CLIENTS = (1, 4, 16, 64)
@@ -81,7 +81,7 @@ def in_process(segment: Segmenter, images: list[Sample], seconds: float, threads
             count += 1
         return count
 
-    count = threads or workers(segment.lanes)
+    count = threads or segment.workers
     with ThreadPoolExecutor(count, initializer=torch.set_num_threads, initargs=(1,)) as pool:
         done = sum(pool.map(work, range(count)))
     return done / (time.perf_counter() - started)

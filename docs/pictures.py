@@ -7,9 +7,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from cli.main import Segmenter, parser
-from model.predictor import Predictor
-from model.weights_file import DEFAULT_WEIGHTS, find_weights, load_weights
+from cli.arguments import parser
+from cli.local import load_segmenter
 
 DOCS = Path(__file__).parent
 PHOTOS = ("chelsea", "astronaut")
@@ -18,7 +17,7 @@ HEIGHT, GAP = 260, 6
 
 def main() -> None:
     args = parser().parse_args(["-", "-o", "-", "--format", "overlay", "--alpha", "0.65"])
-    segmenter = Segmenter(Predictor(load_weights(find_weights(DEFAULT_WEIGHTS))), args)
+    segmenter = load_segmenter(args)
     pieces = []
     for name in PHOTOS:
         data = (DOCS / "photos" / f"{name}.jpg").read_bytes()

@@ -5,46 +5,77 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol, get_args
 
 import numpy as np
 import numpy.typing as npt
 
+from imaging.arrays import npz
+from imaging.coco import coco_document
 from imaging.encoding import Palette, color_png, grey_png, mask_png, overlay_png
+from imaging.polygons import to_lists, trace
 from imaging.rle import encode_rle
-from imaging.statistics import class_statistics
+from imaging.statistics import class_statistics, mean_confidences
 
-Format = Literal["png", "color", "overlay", "confidence", "json"]
-MaskEncoding = Literal["rle", "png", "array"]
+Format = Literal["png", "color", "overlay", "confidence", "json", "coco", "npz"]
+MaskEncoding = Literal["rle", "png", "array", "polygons"]
 FORMATS: tuple[str, ...] = get_args(Format)
-ARRAY_MEGAPIXELS = 4.0
+VOID = 255
+MEDIA_TYPES: dict[str, str] = {"json": "application/json", "coco": "application/json", "npz": "application/x-npz"}
+SUFFIXES: dict[str, str] = {"json": ".json", "coco": ".json", "npz": ".npz"}
+MEGAPIXELS = {"mask=array": 4.0, "mask=polygons": 16.0, "probabilities": 4.0}
 
 
 class ArrayTooLarge(ValueError):
-    """A class map too large to be written as nested lists."""
+    """An image too large for the form that is asked for."""
 
 
 class Label(Protocol):
-    """A class: its name, and its colour as `#rrggbb`."""
+    """A class: its id, its name, and its colour as `#rrggbb`."""
 
+    @property
+    def id(self) -> int: ...
     @property
     def name(self) -> str: ...
     @property
     def hex_color(self) -> str: ...
 
 
+class Labels(Protocol):
+    """The classes by id, and a colour for each of 256 ids."""
+
+    @property
+    def classes(self) -> Sequence[Label]: ...
+    @property
+    def palette(self) -> Palette: ...
+
+
 @dataclass(frozen=True)
 class Rendering:
-    """What is wanted: the format, with JSON the class map's encoding, with an overlay its opacity."""
+    """What is wanted: the format, and how it is filled.
+
+    mask: with JSON, how the class map is written; with COCO, `polygons` or run lengths. alpha: opacity of an overlay.
+    confidence: with JSON, whether the confidence map is added; probabilities: with npz, whether each class's are.
+    min_confidence: pixels below it become 255, void. tolerance: of polygons, in pixels. name: the image's, for COCO.
+    """
 
     format: Format = "png"
     mask: MaskEncoding = "rle"
     alpha: float = 0.5
+    confidence: bool = False
+    probabilities: bool = False
+    min_confidence: float = 0.0
+    tolerance: float = 1.0
+    name: str = "image"
 
     @property
     def needs_confidence(self) -> bool:
-        return self.format in ("json", "confidence")
+        return self.format in ("json", "confidence", "npz") or self.min_confidence > 0
+
+    @property
+    def needs_probabilities(self) -> bool:
+        return self.format == "npz" and self.probabilities
 
     @property
     def needs_photo(self) -> bool:
@@ -52,58 +83,116 @@ class Rendering:
 
     @property
     def media_type(self) -> str:
-        return "application/json" if self.format == "json" else "image/png"
+        return MEDIA_TYPES.get(self.format, "image/png")
+
+    @property
+    def suffix(self) -> str:
+        """Of the answer's file name."""
+        return SUFFIXES.get(self.format, ".png")
 
     def check(self, size: tuple[int, int]) -> None:
         """Raises `ArrayTooLarge` where an image of this (height, width) cannot be answered so."""
-        megapixels = size[0] * size[1] / 1e6
-        if self.format == "json" and self.mask == "array" and megapixels > ARRAY_MEGAPIXELS:
-            stated = f"mask=array is given up to {ARRAY_MEGAPIXELS:g} megapixels, and this image has {megapixels:.1f}"
-            raise ArrayTooLarge(f"{stated}; ask for mask=rle or mask=png")
+        megapixels, asked = size[0] * size[1] / 1e6, self._limited
+        if asked and megapixels > MEGAPIXELS[asked]:
+            stated = f"{asked} is given up to {MEGAPIXELS[asked]:g} megapixels, and this image has {megapixels:.1f}"
+            raise ArrayTooLarge(f"{stated}; ask for mask=rle or mask=png, without probabilities")
+
+    @property
+    def _limited(self) -> str | None:
+        """What of it is given for images of so many `MEGAPIXELS` alone."""
+        if self.needs_probabilities:
+            return "probabilities"
+        limited = {"json": ("array", "polygons"), "coco": ("polygons",)}.get(self.format, ())
+        return f"mask={self.mask}" if self.mask in limited else None
+
+
+class Segmented(Protocol):
+    """What the network made of an image; arrays as in `Answer`."""
+
+    @property
+    def class_map(self) -> npt.NDArray[np.uint8]: ...
+    @property
+    def confidence(self) -> npt.NDArray[np.uint8] | None: ...
+    @property
+    def probabilities(self) -> npt.NDArray[np.float16] | None: ...
+    @property
+    def mean_confidence(self) -> Sequence[float]: ...
 
 
 @dataclass(frozen=True)
 class Answer:
     """A segmented image and what is said of it.
 
-    image: uint8 (H, W, 3), where the rendering needs the photo. class_map: uint8 (H, W). confidence: uint8 (H, W) where
-    it was computed, with mean_confidence per class id. labels and palette: by class id. model and tiling: parts of the
-    JSON answer.
+    image: uint8 (H, W, 3), where the rendering needs the photo. class_map: uint8 (H, W). confidence: uint8 (H, W), and
+    probabilities: float16 (classes, H, W), where they were computed; mean_confidence per class id. model and tiling:
+    parts of the JSON answer.
     """
 
     image: npt.NDArray[np.uint8] | None
     class_map: npt.NDArray[np.uint8]
     confidence: npt.NDArray[np.uint8] | None
+    probabilities: npt.NDArray[np.float16] | None
     mean_confidence: Sequence[float]
-    labels: Sequence[Label]
-    palette: Palette
+    labels: Labels
     model: Mapping[str, str]
     tiling: Mapping[str, Any]
+
+    @classmethod
+    def of(
+        cls,
+        result: Segmented,
+        labels: Labels,
+        model: Mapping[str, str],
+        tiling: Mapping[str, Any],
+        photo: npt.NDArray[np.uint8] | None = None,
+    ) -> Answer:
+        """The answer for what a network made of an image."""
+        return cls(
+            photo, result.class_map, result.confidence, result.probabilities, result.mean_confidence, labels, model, tiling
+        )  # fmt: skip
 
     def encode(self, rendering: Rendering) -> bytes:
         """The answer's bytes; equal answers give equal bytes. Raises `ArrayTooLarge`."""
         rendering.check((self.class_map.shape[0], self.class_map.shape[1]))
+        answer = self._certain(rendering.min_confidence) if rendering.min_confidence > 0 else self
         if rendering.format == "json":
-            return json.dumps(self._document(rendering.mask), separators=(",", ":")).encode()
+            return _json(answer._document(rendering))
+        if rendering.format == "coco":
+            tolerance = rendering.tolerance if rendering.mask == "polygons" else None
+            return _json(coco_document(answer.class_map, self.labels.classes, rendering.name, tolerance))
+        if rendering.format == "npz":
+            return npz({name: getattr(answer, name) for name in ("class_map", "confidence", "probabilities")})
+        return answer._picture(rendering)
+
+    def _picture(self, rendering: Rendering) -> bytes:
+        palette = self.labels.palette
         if rendering.format == "color":
-            return color_png(self.class_map, self.palette)
+            return color_png(self.class_map, palette)
         if rendering.format == "overlay":
             if self.image is None:
                 raise ValueError("an overlay needs the photo")
-            return overlay_png(self.image, self.class_map, self.palette, rendering.alpha)
+            return overlay_png(self.image, self.class_map, palette, rendering.alpha)
         if rendering.format == "confidence":
-            if self.confidence is None:
-                raise ValueError("confidence was not computed; segment with a temperature")
-            return grey_png(self.confidence)
-        return mask_png(self.class_map, self.palette)
+            return grey_png(self._confidence())
+        return mask_png(self.class_map, palette)
 
-    def _document(self, mask: MaskEncoding) -> dict[str, Any]:
+    def _confidence(self) -> npt.NDArray[np.uint8]:
+        if self.confidence is None:
+            raise ValueError("confidence was not computed; segment with a temperature")
+        return self.confidence
+
+    def _certain(self, least: float) -> Answer:
+        """The answer where pixels of less confidence than this (0 to 1, in steps of 1/255) are void."""
+        confidence = self._confidence()
+        class_map = np.where(confidence < round(least * 255), np.uint8(VOID), self.class_map)
+        return replace(self, class_map=class_map, mean_confidence=mean_confidences(class_map, confidence))
+
+    def _document(self, rendering: Rendering) -> dict[str, Any]:
         height, width = self.class_map.shape
         classes = [
             {
                 "id": entry.id,
-                "name": self.labels[entry.id].name,
-                "color": self.labels[entry.id].hex_color,
+                **self._named(entry.id),
                 "pixels": entry.pixels,
                 "fraction": round(entry.pixels / (height * width), 6),
                 "mean_confidence": round(self.mean_confidence[entry.id], 6),
@@ -111,18 +200,37 @@ class Answer:
             }
             for entry in class_statistics(self.class_map)
         ]
-        return {
+        document = {
             "model": dict(self.model),
             "image": {"width": width, "height": height},
             "classes": classes,
-            "class_map": self._class_map(mask, [entry["id"] for entry in classes]),
+            "class_map": self._class_map(rendering, [entry["id"] for entry in classes]),
             "tiling": dict(self.tiling),
         }
+        if rendering.confidence:
+            document["confidence_map"] = {"encoding": "png", "data": _base64(grey_png(self._confidence()))}
+        return document
 
-    def _class_map(self, mask: MaskEncoding, ids: Sequence[int]) -> dict[str, Any]:
-        if mask == "array":
+    def _named(self, id: int) -> dict[str, str]:
+        if id < len(self.labels.classes):
+            return {"name": self.labels.classes[id].name, "color": self.labels.classes[id].hex_color}
+        return {"name": "void", "color": "#{:02x}{:02x}{:02x}".format(*self.labels.palette[id])}
+
+    def _class_map(self, rendering: Rendering, ids: Sequence[int]) -> dict[str, Any]:
+        if rendering.mask == "array":
             return {"encoding": "array", "data": self.class_map.tolist()}
-        if mask == "png":
-            data = base64.b64encode(mask_png(self.class_map, self.palette)).decode()
-            return {"encoding": "png", "data": data}
-        return {"encoding": "rle", "size": list(self.class_map.shape), "counts": encode_rle(self.class_map, ids)}
+        if rendering.mask == "png":
+            return {"encoding": "png", "data": _base64(mask_png(self.class_map, self.labels.palette))}
+        size = list(self.class_map.shape)
+        if rendering.mask == "polygons":
+            polygons = {str(i): to_lists(trace(self.class_map == i, rendering.tolerance)) for i in ids}
+            return {"encoding": "polygons", "size": size, "tolerance": rendering.tolerance, "polygons": polygons}
+        return {"encoding": "rle", "size": size, "counts": encode_rle(self.class_map, ids)}
+
+
+def _base64(data: bytes) -> str:
+    return base64.b64encode(data).decode()
+
+
+def _json(document: Mapping[str, Any]) -> bytes:
+    return json.dumps(document, separators=(",", ":")).encode()

@@ -24,6 +24,16 @@ def class_statistics(class_map: npt.NDArray[np.uint8]) -> list[ClassStatistics]:
     return sorted(found, key=lambda entry: (-entry.pixels, entry.id))
 
 
+def mean_confidences(class_map: npt.NDArray[np.uint8], confidence: npt.NDArray[np.uint8]) -> list[float]:
+    """For each id from 0 to 255, the mean confidence (0 to 1) of its pixels; 0 where it has none."""
+    counts = np.zeros(1 << 16, np.int64)
+    for ids, values in zip(class_map, confidence, strict=True):
+        counts += np.bincount(ids.astype(np.uint16) * 256 + values, minlength=1 << 16)
+    table = counts.reshape(256, 256)
+    means: list[float] = (table @ np.arange(256) / 255 / np.maximum(table.sum(1), 1)).tolist()
+    return means
+
+
 def _bbox(inside: npt.NDArray[np.bool_]) -> tuple[int, int, int, int]:
     rows, columns = np.flatnonzero(inside.any(1)), np.flatnonzero(inside.any(0))
     left, top = int(columns[0]), int(rows[0])

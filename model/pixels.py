@@ -62,6 +62,10 @@ class Rows(NamedTuple):
         winner = logits.gather(2, ids.long()[:, :, None])
         return 1 / logits.sub_(winner).div_(temperature).exp_().sum(2)
 
+    def probabilities(self, temperature: float) -> Tensor:
+        """Softmax of logits / temperature, float32 (classes, rows, width)."""
+        return self.logits().div_(temperature).softmax(2).permute(2, 0, 1)
+
     def _lines(self) -> Tensor:
         """Logits (rows, columns, classes), interpolated vertically alone."""
         rows = self.vertical

@@ -41,13 +41,15 @@ class Segmentation:
 
     class_map: uint8 (H, W) class ids. confidence: uint8 (H, W), round(255 x the winning class's softmax probability
     of the averaged logits), or None where it was not asked for. mean_confidence: per class id, the mean of that
-    probability over the class's pixels. plan: the tiles, laid over the image at its working size.
+    probability over the class's pixels. probabilities: float16 (classes, H, W), or None likewise.
+    plan: the tiles, laid over the image at its working size.
     """
 
     class_map: ClassMap
     confidence: npt.NDArray[np.uint8] | None
     mean_confidence: tuple[float, ...]
     plan: TilePlan
+    probabilities: npt.NDArray[np.float16] | None = None
 
 
 def plan_image(size: Size, options: Options, advised: tuple[int, int]) -> TilePlan:
@@ -64,20 +66,22 @@ def segment(
     grid: Grid,
     size: Size | None = None,
     temperature: float | None = None,
+    probabilities: bool = False,
     check: Callable[[], None] = lambda: None,
 ) -> Segmentation:
     """Segments an RGB image (H, W, 3) by a plan from `plan_image`; `run` is the network, `grid` that of its logits.
 
     size: of the answer, where the image came reduced; else the image's own. With a temperature (1.0 for none), confidence
-    is computed too: softmax of logits / temperature. `check` is called every few rows, and ends the work by raising.
+    is computed too: softmax of logits / temperature;
+    with `probabilities`, each class's is kept. `check` is called every few rows, and ends the work by raising.
     """
     size = size or (image.shape[0], image.shape[1])
-    canvas = _Canvas(size, num_classes, temperature)
+    canvas = _Canvas(size, num_classes, temperature, probabilities)
     with torch.inference_mode():
         for rows in merged_rows(image, plan, run, grid, size):
             check()
             canvas.write(rows)
-    return Segmentation(canvas.class_map, canvas.confidence, canvas.mean_confidence(), plan)
+    return Segmentation(canvas.class_map, canvas.confidence, canvas.mean_confidence(), plan, canvas.probabilities)
 
 
 def segment_image(
@@ -117,13 +121,14 @@ def run_in_batches(predictor: Network, batch_tiles: int = 8) -> Run:
 
 
 class _Canvas:
-    """Collects finished rows: their class ids and, with a temperature, their confidence."""
+    """Collects finished rows: their class ids and, with a temperature, their confidence and what else is asked for."""
 
-    def __init__(self, size: Size, num_classes: int, temperature: float | None) -> None:
+    def __init__(self, size: Size, num_classes: int, temperature: float | None, probabilities: bool) -> None:
         self.size = size
         self.temperature = temperature
         self.class_map = np.empty(size, np.uint8)
         self.confidence = None if temperature is None else np.empty(size, np.uint8)
+        self.probabilities = np.empty((num_classes, *size), np.float16) if probabilities else None
         self._sums = np.zeros(num_classes)
         self._pixels = np.zeros(num_classes)
 
@@ -135,6 +140,8 @@ class _Canvas:
             return
         probability = rows.probability(ids, self.temperature).cpu()
         self.confidence[place] = (probability * 255).round_().to(torch.uint8).numpy()
+        if self.probabilities is not None:
+            self.probabilities[:, place] = rows.probabilities(self.temperature).cpu().numpy()
         flat = self.class_map[place].ravel()
         self._sums += np.bincount(flat, probability.double().flatten().numpy(), minlength=len(self._sums))
         self._pixels += np.bincount(flat, minlength=len(self._pixels))

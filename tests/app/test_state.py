@@ -71,21 +71,16 @@ def test_every_foreign_error_has_a_problem() -> None:
 def test_the_api_reference_shows_an_example_of_every_answer(client: TestClient) -> None:
     operation = client.get("/openapi.json").json()["paths"]["/segment"]["post"]
     statuses = {kind.status for kind in SEGMENT_PROBLEMS}
-    assert statuses == {400, 401, 406, 408, 413, 415, 422, 503, 504}
+    assert statuses == {400, 401, 406, 408, 412, 413, 415, 422, 503, 504}
     for status in statuses:
         example = operation["responses"][str(status)]["content"]["application/problem+json"]["example"]
         assert example["status"] == status
         assert example["detail"]
-    assert set(operation["responses"]["200"]["content"]) == {"image/png", "application/json"}
+    assert set(operation["responses"]["200"]["content"]) == {"image/png", "application/json", "application/x-npz"}
     assert "multipart/form-data" in operation["requestBody"]["content"]
-    assert {parameter["name"] for parameter in operation["parameters"]} == {
-        "format",
-        "mask",
-        "blend",
-        "overlap",
-        "side",
-        "alpha",
-    }
+    contract = "format mask blend overlap side alpha"
+    beside = "confidence probabilities min_confidence tolerance model"
+    assert {parameter["name"] for parameter in operation["parameters"]} == set(f"{contract} {beside}".split())
 
 
 def test_the_json_example_and_real_answers_fit_the_schema(client: TestClient) -> None:
@@ -93,9 +88,10 @@ def test_the_json_example_and_real_answers_fit_the_schema(client: TestClient) ->
     assert example.class_map.encoding == "rle"
     counts = example.class_map.counts["8"].encode()
     assert coco.decode({"size": [3, 4], "counts": counts}).sum() == 7
-    for mask in ("rle", "png", "array"):
-        body = client.post("/segment", params={"format": "json", "mask": mask}, content=encoded(make_photo(40, 50))).content
-        assert json.loads(SegmentAnswer.model_validate_json(body).model_dump_json()) == json.loads(body)
+    for mask in ("rle", "png", "array", "polygons"):
+        query = {"format": "json", "mask": mask, "confidence": mask == "png"}
+        body = client.post("/segment", params=query, content=encoded(make_photo(40, 50))).content
+        assert json.loads(SegmentAnswer.model_validate_json(body).model_dump_json(exclude_none=True)) == json.loads(body)
 
 
 def test_examples_of_errors_are_what_the_service_says(client: TestClient) -> None:
@@ -128,6 +124,14 @@ def test_the_page_has_a_strict_policy(client: TestClient) -> None:
 
 def test_every_route_of_the_contract_is_there(client: TestClient) -> None:
     paths = set(client.get("/openapi.json").json()["paths"])
-    assert paths == {"/segment", "/health", "/health/live", "/health/ready", "/classes", "/info", "/metrics"}
-    for path in ("/health", "/health/live", "/health/ready", "/classes", "/info", "/metrics"):
+    state = {"/health", "/health/live", "/health/ready", "/classes", "/info", "/models", "/metrics"}
+    assert paths == state | {"/segment", "/segment/batch"}
+    for path in state:
         assert client.get(path).status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/", "/docs", "/health/ready", "/classes", "/metrics", "/openapi.json"])
+def test_head_is_answered_as_get(client: TestClient, path: str) -> None:
+    get, head = client.get(path), client.head(path)
+    assert (head.status_code, head.headers["content-type"]) == (200, get.headers["content-type"])
+    assert client.head("/segment").status_code == 405

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -34,9 +35,9 @@ def answer(class_map: Pixels = CLASS_MAP, *, confidence: bool = True) -> Answer:
         image=make_photo(height, width),
         class_map=class_map,
         confidence=make_photo(height, width, seed=1)[..., 0] if confidence else None,
+        probabilities=None,
         mean_confidence=(0.25, 0.12345678, 0.0, 0.9),
-        labels=LABELS.classes,
-        palette=LABELS.palette,
+        labels=LABELS,
         model={"name": "narrow", "sha256": "ab" * 32},
         tiling=TILING,
     )
@@ -138,3 +139,66 @@ def test_an_array_of_exactly_4_megapixels_is_given() -> None:
     Rendering("json", "array").check((2000, 2000))
     with pytest.raises(ArrayTooLarge):
         Rendering("json", "array").check((2000, 2001))
+
+
+def test_the_confidence_map_comes_with_json_where_it_is_asked_for() -> None:
+    made = answer()
+    assert "confidence_map" not in json.loads(made.encode(Rendering("json")))
+    found = json.loads(made.encode(Rendering("json", confidence=True)))["confidence_map"]
+    assert found["encoding"] == "png"
+    with Image.open(io.BytesIO(base64.b64decode(found["data"]))) as image:
+        np.testing.assert_array_equal(np.asarray(image), made.confidence)
+
+
+def test_pixels_below_the_least_confidence_are_void_in_every_form() -> None:
+    confidence = np.full((3, 4), 200, np.uint8)
+    confidence[0, :2], confidence[2, 3] = 127, 128
+    made = replace(answer(), confidence=confidence)
+    expected = CLASS_MAP.copy()
+    expected[0, :2] = 255
+    rendering = Rendering("json", "array", min_confidence=0.5)
+    document = json.loads(made.encode(rendering))
+    assert document["class_map"]["data"] == expected.tolist()
+    void = next(entry for entry in document["classes"] if entry["id"] == 255)
+    assert (void["name"], void["color"], void["pixels"]) == ("void", "#e0e0c0", 2)
+    assert void["mean_confidence"] == pytest.approx(127 / 255, abs=1e-6)
+    three = next(entry for entry in document["classes"] if entry["id"] == 3)
+    assert three["mean_confidence"] == pytest.approx((200 + 128) / 2 / 255, abs=1e-6)
+    with Image.open(io.BytesIO(made.encode(Rendering(min_confidence=0.5)))) as image:
+        np.testing.assert_array_equal(np.asarray(image), expected)
+
+
+def test_npz_holds_what_was_computed() -> None:
+    made = replace(answer(), probabilities=np.full((4, 3, 4), 0.25, np.float16))
+    for asked, names in ((made, {"class_map", "confidence", "probabilities"}), (answer(), {"class_map", "confidence"})):
+        with np.load(io.BytesIO(asked.encode(Rendering("npz")))) as arrays:
+            assert set(arrays) == names
+            np.testing.assert_array_equal(arrays["class_map"], CLASS_MAP)
+    assert made.encode(Rendering("npz")) == made.encode(Rendering("npz"))
+
+
+def test_polygons_bear_their_tolerance_and_one_entry_a_class() -> None:
+    found = json.loads(answer().encode(Rendering("json", "polygons", tolerance=0)))["class_map"]
+    assert (found["encoding"], found["size"], found["tolerance"]) == ("polygons", [3, 4], 0)
+    assert set(found["polygons"]) == {"0", "1", "3"}
+
+
+@pytest.mark.parametrize(
+    ("rendering", "megapixels"),
+    [
+        (Rendering("json", "array"), 4),
+        (Rendering("json", "polygons"), 16),
+        (Rendering("coco", "polygons"), 16),
+        (Rendering("npz", probabilities=True), 4),
+    ],
+    ids=str,
+)
+def test_what_takes_much_memory_is_given_to_a_size(rendering: Rendering, megapixels: int) -> None:
+    rendering.check((1000, megapixels * 1000))
+    with pytest.raises(ArrayTooLarge, match=f"up to {megapixels} megapixels, and this image has"):
+        rendering.check((1000, megapixels * 1000 + 100))
+
+
+@pytest.mark.parametrize("rendering", [Rendering("coco", "array"), Rendering("npz"), Rendering("png", "array")], ids=str)
+def test_other_forms_are_given_for_every_size(rendering: Rendering) -> None:
+    rendering.check((20_000, 20_000))

@@ -1,0 +1,55 @@
+"""How an answer is sent: its entity tag, and compressed where the client takes that (RFC 9110, sections 8.4 and 8.8.3)."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+from importlib.metadata import PackageNotFoundError, version
+
+from starlette.datastructures import Headers
+
+from app.errors import PreconditionFailed
+from app.jobs import Job
+
+COMPRESSED = ("application/json", "application/x-ndjson")
+WORTH_BYTES = 1000
+LEVEL = 5
+
+
+def package_version(name: str = "fcn-segment") -> str:
+    """The installed version; `unknown` where the code runs without being installed."""
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "unknown"
+
+
+def entity_tag(job: Job) -> str:
+    """Equal for requests whose answers are equal: of the image, the parameters, the weights and this version."""
+    identity = job.admitted_to.predictor.weights.identity
+    digest = hashlib.sha256(repr((sorted(identity.items()), job.options, job.rendering, package_version())).encode())
+    digest.update(job.data)
+    return digest.hexdigest()[:32]
+
+
+def check_precondition(headers: Headers, tag: str) -> None:
+    """Raises `PreconditionFailed` where `If-None-Match` names this answer: the client has it already."""
+    given = [part.strip().removeprefix("W/").strip('"') for part in headers.get("if-none-match", "").split(",")]
+    if tag in (entry.removesuffix("-gzip") for entry in given):
+        raise PreconditionFailed(f'the answer is still the one with the tag "{tag}"', {"ETag": f'"{tag}"'})
+
+
+def represent(body: bytes, media_type: str, tag: str, accepted: str) -> tuple[bytes, dict[str, str]]:
+    """The bytes to send for this `Accept-Encoding`, and their headers."""
+    headers = {"ETag": f'"{tag}"', "Vary": "Accept, Accept-Encoding"}
+    if media_type not in COMPRESSED or len(body) < WORTH_BYTES or not _takes_gzip(accepted):
+        return body, headers
+    return gzip.compress(body, LEVEL, mtime=0), headers | {"ETag": f'"{tag}-gzip"', "Content-Encoding": "gzip"}
+
+
+def _takes_gzip(accepted: str) -> bool:
+    for part in accepted.lower().split(","):
+        name, _, quality = part.partition(";")
+        if name.strip() in ("gzip", "*"):
+            return quality.strip() not in ("q=0", "q=0.0", "q=0.00", "q=0.000")
+    return False

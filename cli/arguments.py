@@ -1,0 +1,81 @@
+"""The arguments of `fcn-segment`; those of `/segment` bear their HTTP names."""
+
+from __future__ import annotations
+
+import argparse
+from typing import get_args
+
+import shtab
+
+from imaging.answer import FORMATS, MaskEncoding, Rendering
+from imaging.decoding import FORMATS as IMAGE_FORMATS
+from imaging.decoding import Limits
+from model.device import DTYPES
+from model.scaling import Side, parse_side
+from model.segmentation import Options
+from model.tiling import Blend, parse_tile
+from model.weights_file import DEFAULT_WEIGHTS
+
+SERVED = ("format", "mask", "blend", "overlap", "side", "alpha", "confidence", "probabilities", "min_confidence", "tolerance")
+LOCAL = ("tile", "weights", "device", "dtype", "cuda_graphs", "threads", "max_megapixels")
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command's arguments."""
+    p = argparse.ArgumentParser("fcn-segment", description="Segments images: files, folders (recursively), or - for stdin.")
+    endings = ", ".join(IMAGE_FORMATS)
+    p.add_argument("inputs", nargs="+", metavar="IN", help=f"files ({endings}), folders, patterns such as 'in/**/*.jpg', or -")
+    p.add_argument("-o", "--out", required=True, help="file (for one image), folder, or - for stdout")
+    p.add_argument("--resume", action="store_true", help="leave out images whose answer is there")
+    p.add_argument("--json", action="store_true", help="on stdout a line of JSON for each image: what became of it")
+    shtab.add_argument_to(p, "--print-completion", help="print the completion script of a shell")
+    _add_served(p.add_argument_group("as over HTTP"))
+    _add_local(p.add_argument_group("where the network runs"))
+    remote = p.add_argument_group("on a running service")
+    remote.add_argument("--server", metavar="URL", help="send the images to this service instead")
+    remote.add_argument("--api-key", help="its key")
+    remote.add_argument("--model", help="one of its models (default: its first)")
+    return p
+
+
+def _add_served(p: argparse._ArgumentGroup) -> None:
+    p.add_argument("--format", choices=FORMATS, default="png", help="form of the answer (default: png)")
+    p.add_argument("--mask", choices=get_args(MaskEncoding), default="rle", help="with json and coco: how regions are written")
+    p.add_argument("--blend", choices=get_args(Blend), default=Options.blend, help="how overlapping logits are averaged")
+    p.add_argument("--overlap", type=float, default=Options.overlap, help="fraction of a tile shared with its neighbour")
+    p.add_argument("--side", type=_side, default="auto", help="auto, native, or the longer side to work at, 32 to 16384")
+    p.add_argument("--alpha", type=_fraction, default=Rendering.alpha, help="opacity of the colours in an overlay")
+    p.add_argument("--confidence", action="store_true", help="with json: add the confidence map")
+    p.add_argument("--probabilities", action="store_true", help="with npz: add every class's probability")
+    p.add_argument("--min-confidence", type=_fraction, default=0.0, help="pixels below it become 255, void")
+    p.add_argument("--tolerance", type=float, default=Rendering.tolerance, help="of polygons, in pixels")
+
+
+def _add_local(p: argparse._ArgumentGroup) -> None:
+    p.add_argument("--tile", type=parse_tile, default=Options.tile, help="tile side or HEIGHTxWIDTH, multiples of 32")
+    p.add_argument("--weights", default=DEFAULT_WEIGHTS, help="weights: a file, or a name in weights/")
+    p.add_argument("--device", default="auto")
+    p.add_argument("--dtype", choices=["auto", *DTYPES], default="auto")
+    p.add_argument("--cuda-graphs", action="store_true", help="on CUDA, record the network's kernels for each shape")
+    p.add_argument("--threads", type=int, default=0, help="CPU threads of the network (default: one a core)")
+    p.add_argument("--max-megapixels", type=float, default=Limits.megapixels)
+
+
+def rendering(args: argparse.Namespace) -> Rendering:
+    """The form of answer that the arguments ask for."""
+    return Rendering(
+        args.format, args.mask, args.alpha, args.confidence, args.probabilities, args.min_confidence, args.tolerance
+    )  # fmt: skip
+
+
+def _side(text: str) -> Side:
+    try:
+        return parse_side(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def _fraction(text: str) -> float:
+    if 0 <= (value := float(text)) <= 1:
+        return value
+    raise argparse.ArgumentTypeError(f"must be 0 to 1, got {text!r}")

@@ -1,0 +1,63 @@
+"""Segments in this process, with a network of its own."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+
+import torch
+
+from cli.arguments import rendering
+from imaging.answer import Answer
+from imaging.decoding import Limits, decode, read_size
+from model.device import available_cores
+from model.lanes import Lanes
+from model.predictor import Predictor
+from model.segmentation import Options, plan_image, run_in_batches, segment
+from model.tiling import TilingError
+from model.weights_file import find_weights, load_weights
+
+
+def load_segmenter(args: argparse.Namespace) -> Segmenter:
+    """The segmenter that the arguments ask for. Raises `OSError`, `WeightsError`, `DeviceError` or `TilingError`."""
+    threads = args.threads or available_cores()
+    torch.set_num_threads(threads)
+    weights = load_weights(find_weights(args.weights))
+    return Segmenter(Lanes(Predictor(weights, args.device, args.dtype, graphs=args.cuda_graphs), threads), args)
+
+
+class Segmenter:
+    """From an image file's bytes to the answer's, as the service's corridor goes; for several threads at once."""
+
+    def __init__(self, lanes: Lanes, args: argparse.Namespace) -> None:
+        self.lanes = lanes
+        self.predictor = lanes.predictor
+        self.options = Options(args.tile, args.overlap, args.blend, args.side)
+        self.rendering = rendering(args)
+        self.limits = Limits(args.max_megapixels)
+        if not 0 <= args.overlap <= 0.5:
+            raise TilingError(f"overlap must be between 0 and 0.5, got {args.overlap}")
+
+    @property
+    def workers(self) -> int:
+        """Threads that keep every lane busy while images are read, decoded, encoded and written."""
+        return max(self.lanes.count, self.lanes.threads) + 1
+
+    def __call__(self, data: bytes, name: str = "image") -> bytes:
+        """The answer for an image file's bytes; `name` is the image's, for formats that hold it."""
+        manifest, limits = self.predictor.manifest, self.limits
+        size = read_size(data, limits)
+        self.rendering.check(size)
+        plan = plan_image(size, self.options, manifest.preprocessing.side)
+        image = decode(data, limits, plan.size)
+        result = segment(
+            image, plan, run_in_batches(self.lanes), num_classes=len(manifest.labels),
+            grid=self.predictor.grid, size=size,
+            temperature=(manifest.temperature or 1.0) if self.rendering.needs_confidence else None,
+            probabilities=self.rendering.needs_probabilities,
+        )  # fmt: skip
+        photo = None
+        if self.rendering.needs_photo:
+            photo = image if image.shape[:2] == size else decode(data, limits)
+        identity = self.predictor.weights.identity
+        return Answer.of(result, manifest.labels, identity, plan.describe(), photo).encode(replace(self.rendering, name=name))

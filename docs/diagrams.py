@@ -1,0 +1,157 @@
+"""Draws the pictures that explain: the corridor, tiling, the FCN family, and one photo in every form.
+
+`python -m docs.diagrams` writes them to `docs/pictures/`.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import FancyBboxPatch, Polygon, Rectangle
+from PIL import Image
+
+from cli.arguments import parser
+from cli.local import load_segmenter
+from model.tiling import plan_tiles
+
+DOCS = Path(__file__).parent
+PHOTO = DOCS / "photos" / "chelsea.jpg"
+INK, LINE, ACCENT, SOFT = "#1f2933", "#52606d", "#0b7285", "#e3f2f5"
+STEPS = (
+    ("bytes", "PNG, JPEG, ..."), ("decode", "upright RGB"), ("plan", "tiles of 32s"), ("network", "logits, 1/8"),
+    ("merge", "average, upsample"), ("argmax", "class map"), ("answer", "PNG, JSON, ..."),
+)  # fmt: skip
+STAGES = (("image", 1.0), ("pool1", 0.86), ("pool2", 0.73), ("pool3", 0.60), ("pool4", 0.48), ("pool5", 0.37), ("conv7", 0.37))
+FAMILY = (("FCN-32s", (), "x32"), ("FCN-16s", ("pool4",), "x16"), ("FCN-8s", ("pool4", "pool3"), "x8"))
+
+
+def main(folder: Path = DOCS / "pictures") -> None:
+    mpl.rcParams.update({"svg.hashsalt": "fcn", "svg.fonttype": "none", "font.family": "sans-serif", "text.color": INK})
+    folder.mkdir(exist_ok=True)
+    for name, draw in (("corridor", corridor), ("tiling", tiling), ("family", family)):
+        draw().savefig(folder / f"{name}.svg", metadata={"Date": None}, bbox_inches="tight")
+    forms(folder)
+
+
+def corridor() -> Figure:
+    """The way of an image, room by room."""
+    figure, axes = _canvas(10.5, 1.5, (0, 7.05), (0, 1))
+    for i, (name, note) in enumerate(STEPS):
+        _box(axes, (i + 0.05, 0.3, 0.8, 0.5), SOFT if i not in (0, 6) else "white")
+        axes.text(i + 0.45, 0.62, name, ha="center", va="center", weight="bold", fontsize=10)
+        axes.text(i + 0.45, 0.42, note, ha="center", va="center", fontsize=7.5, color=LINE)
+        if i:
+            _arrow(axes, (i - 0.13, 0.55), (i + 0.03, 0.55))
+    axes.text(3.95, 0.1, "a band of rows at a time", ha="center", fontsize=8, color=ACCENT)
+    axes.plot([3.05, 4.85], [0.2, 0.2], color=ACCENT, lw=1)
+    return figure
+
+
+def tiling() -> Figure:
+    """Overlapping tiles over a photo, the last ones shifted inward."""
+    photo = Image.open(PHOTO).convert("RGB").resize((640, 426))
+    plan = plan_tiles((photo.height, photo.width), (256, 256), 0.25, "mean")
+    side = plan.describe()["side"]
+    figure, axes = _canvas(7, 4.7, (-8, side[1] + 8), (side[0] + 8, -8))
+    axes.imshow(np.pad(np.asarray(photo), ((0, 448 - 426), (0, 0), (0, 0)), mode="edge"), alpha=0.55)
+    colors = mpl.colormaps["tab10"]
+    for i, (top, left) in enumerate((top, left) for top in plan.tops for left in plan.lefts):
+        axes.add_patch(Rectangle((left, top), 256, 256, fill=False, lw=2, ec=colors(i % 10)))
+        axes.text(left + 128, top + 128, str(i + 1), ha="center", va="center", fontsize=15, weight="bold", color=colors(i % 10))
+    axes.axhline(426, color="white", ls="--", lw=1.2)
+    axes.text(634, 441, "edge repeated to a multiple of 32, cut away at the end", ha="right", va="center", fontsize=8)
+    return figure
+
+
+def family() -> Figure:
+    """Which stages FCN-32s, 16s and 8s score and sum (Long, Shelhamer & Darrell 2015, figure 3)."""
+    figure, axes = _canvas(10.5, 4.6, (0, 10.6), (-3.5, 1.3))
+    places = {name: 0.55 + i * 1.1 for i, (name, _) in enumerate(STAGES)}
+    for name, side in STAGES:
+        _box(axes, (places[name] - 0.3, 0.45 - side / 2, 0.6, side), "white" if name == "image" else SOFT)
+        axes.text(places[name], 1.1, name, ha="center", fontsize=9)
+    for before, after in pairwise(STAGES):
+        _arrow(axes, (places[before[0]] + 0.32, 0.45), (places[after[0]] - 0.32, 0.45))
+    for i, (name, skips, factor) in enumerate(FAMILY):
+        y = -0.9 - i
+        axes.text(0.1, y, name, weight="bold", va="center", fontsize=11)
+        axes.plot([places["conv7"], places["conv7"]], [y, 0.2], color=LINE, lw=0.8, zorder=0)
+        previous = "conv7"
+        _score(axes, places["conv7"], y)
+        for skip in skips:
+            axes.plot([places[skip], places[skip]], [y, 0.2], color=LINE, lw=0.8, zorder=0)
+            _arrow(axes, (places[previous] - 0.2, y), (places[skip] + 0.22, y))
+            axes.text((places[previous] + places[skip]) / 2, y + 0.12, "x2", ha="center", fontsize=8, color=LINE)
+            _score(axes, places[skip], y, "+")
+            previous = skip
+        axes.annotate(
+            "", (8.55, y - 0.28), (places[previous], y - 0.2),
+            arrowprops={"arrowstyle": "->", "color": ACCENT, "connectionstyle": "angle,angleA=-90,angleB=0,rad=3"},
+        )  # fmt: skip
+        axes.text(8.65, y - 0.28, f"{factor}, bilinear: logits of every pixel", va="center", fontsize=8.5, color=ACCENT)
+    axes.text(places["conv7"] + 0.3, -0.45, "score: 1x1 convolution, a channel a class", fontsize=8.5, color=LINE, va="center")
+    return figure
+
+
+def forms(folder: Path) -> None:
+    """The photo in each form that the service answers."""
+    answers = {name: _answer("--format", name, "--alpha", "0.6") for name in ("color", "overlay", "confidence")}
+    polygons = json.loads(_answer("--format", "json", "--mask", "polygons", "--tolerance", "3"))["class_map"]["polygons"]
+    photo = Image.open(PHOTO).convert("RGB")
+    figure = Figure(figsize=(10.5, 4.9), layout="constrained")
+    pictures = [("photo", photo), *((f"format={name}", Image.open(io.BytesIO(data))) for name, data in answers.items())]
+    places = figure.subplots(2, 3).flatten()
+    for axes, (title, picture) in zip(places, pictures, strict=False):
+        axes.imshow(picture, cmap="gray", vmin=0, vmax=255)
+        axes.set_title(title, fontsize=9)
+    places[4].imshow(photo, alpha=0.4)
+    for regions in (value for id, value in polygons.items() if id != "0"):
+        for outer, *_ in regions:
+            places[4].add_patch(Polygon(outer, fill=False, ec=ACCENT, lw=2))
+    places[4].set_title("mask=polygons, tolerance 3", fontsize=9)
+    places[5].imshow(Image.open(io.BytesIO(_answer("--format", "color", "--min-confidence", "0.9"))))
+    places[5].set_title("min_confidence=0.9", fontsize=9)
+    for axes in places:
+        axes.axis("off")
+    figure.savefig(folder / "forms.png", dpi=110, metadata={"Software": None})
+
+
+def _answer(*arguments: str) -> bytes:
+    args = parser().parse_args(["-", "-o", "-", *arguments])
+    return load_segmenter(args)(PHOTO.read_bytes())
+
+
+def _canvas(width: float, height: float, x: tuple[float, float], y: tuple[float, float]) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(width, height))
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.set(xlim=x, ylim=y)
+    axes.axis("off")
+    return figure, axes
+
+
+def _box(axes: Axes, place: Sequence[float], color: str) -> None:
+    left, bottom, width, height = place
+    style = "round,pad=0,rounding_size=0.06"
+    axes.add_patch(FancyBboxPatch((left, bottom), width, height, boxstyle=style, fc=color, ec=LINE, lw=1))
+
+
+def _score(axes: Axes, x: float, y: float, text: str = "") -> None:
+    axes.add_patch(Rectangle((x - 0.16, y - 0.16), 0.32, 0.32, fc="white", ec=ACCENT, lw=1.4))
+    axes.text(x, y - 0.01, text, ha="center", va="center", color=ACCENT, weight="bold")
+
+
+def _arrow(axes: Axes, start: tuple[float, float], end: tuple[float, float]) -> None:
+    axes.annotate("", end, start, arrowprops={"arrowstyle": "->", "color": LINE})
+
+
+if __name__ == "__main__":
+    main(*map(Path, sys.argv[1:]))

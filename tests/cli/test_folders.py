@@ -1,0 +1,122 @@
+"""`fcn-segment` over many images: patterns, resuming, lines for scripts, completion."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cli.main import main
+from cli.works import plan_works
+from tests.conftest import encoded, make_photo
+
+Segment = Callable[..., int]
+PHOTO = encoded(make_photo(40, 33))
+
+
+@pytest.fixture
+def run(narrow_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Segment:
+    """Runs the command in `tmp_path` with the narrow network; gives its exit status."""
+    monkeypatch.chdir(tmp_path)
+    options = ["--weights", str(narrow_file), "--device", "cpu", "--dtype", "float32", "--threads", "1"]
+    return lambda *arguments: main([*map(str, arguments), *options])
+
+
+def write(*names: str, data: bytes = PHOTO) -> None:
+    for name in names:
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        Path(name).write_bytes(data)
+
+
+def files_in(folder: str) -> list[str]:
+    return sorted(path.relative_to(folder).as_posix() for path in Path(folder).rglob("*") if path.is_file())
+
+
+def test_patterns_mirror_the_folders_below_their_fixed_part(run: Segment) -> None:
+    write("in/a/1.png", "in/a/2.jpg", "in/b/deep/3.png", "in/b/notes.txt", "in/4.png")
+    assert run("in/**/*.png", "-o", "out") == 0
+    assert files_in("out") == ["4.png", "a/1.png", "b/deep/3.png"]
+
+
+def test_a_pattern_of_nothing_is_said(run: Segment, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("in/*.png", "-o", "out") == 2
+    assert "no images in 'in/*.png'" in capsys.readouterr().err
+
+
+def test_resume_leaves_out_what_is_there_and_makes_the_rest(run: Segment, capsys: pytest.CaptureFixture[str]) -> None:
+    write("in/1.png", "in/2.png", "in/3.png")
+    write("out/2.png", data=b"mine")
+    assert run("in", "-o", "out", "--resume") == 0
+    assert Path("out/2.png").read_bytes() == b"mine"
+    assert files_in("out") == ["1.png", "2.png", "3.png"]
+    assert "1 left out" in capsys.readouterr().err
+    times = [Path(f"out/{i}.png").stat().st_mtime_ns for i in (1, 2, 3)]
+    assert run("in", "-o", "out", "--resume") == 0
+    assert [Path(f"out/{i}.png").stat().st_mtime_ns for i in (1, 2, 3)] == times
+    assert run("in", "-o", "out") == 0
+    assert Path("out/2.png").read_bytes() != b"mine"
+
+
+def test_with_json_each_image_has_a_line_on_stdout(run: Segment, capsys: pytest.CaptureFixture[str]) -> None:
+    write("in/1.png", "in/2.png", "in/3.png")
+    write("in/2.png", data=b"text")
+    write("out/3.png")
+    assert run("in", "-o", "out", "--json", "--resume") == 1
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    found = {line["source"]: line for line in lines}
+    statuses = {name: found[name]["status"] for name in sorted(found)}
+    assert statuses == {"in/1.png": "done", "in/2.png": "failed", "in/3.png": "skipped"}
+    assert "none of PNG" in found["in/2.png"]["error"]
+    assert found["in/1.png"]["target"] == "out/1.png"
+    assert found["in/1.png"]["seconds"] > 0
+
+
+def test_lines_and_bytes_do_not_share_stdout(run: Segment, capsys: pytest.CaptureFixture[str]) -> None:
+    write("1.png")
+    assert run("1.png", "-o", "-", "--json") == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "--json and -o -" in captured.err
+
+
+@pytest.mark.parametrize(("format", "suffix"), [("npz", ".npz"), ("coco", ".json"), ("overlay", ".png")])
+def test_the_answers_name_ends_as_its_format_does(format: str, suffix: str, run: Segment) -> None:
+    write("in/1.png")
+    assert run("in", "-o", "out", "--format", format) == 0
+    assert files_in("out") == ["1" + suffix]
+
+
+def test_coco_bears_the_images_name_and_npz_its_arrays(run: Segment) -> None:
+    write("in/photo.png")
+    assert run("in", "-o", "coco", "--format", "coco") == 0
+    assert json.loads(Path("coco/photo.json").read_text())["images"][0]["file_name"] == "photo.png"
+    assert run("in", "-o", "npz", "--format", "npz", "--probabilities") == 0
+    with np.load("npz/photo.npz") as arrays:
+        assert arrays["probabilities"].shape == (4, 40, 33)
+        np.testing.assert_allclose(arrays["probabilities"].astype(float).sum(0), 1, atol=5e-3)
+        np.testing.assert_array_equal(arrays["probabilities"].argmax(0) == arrays["class_map"], True)
+        best = arrays["probabilities"].max(0).astype(float) * 255
+        np.testing.assert_allclose(best, arrays["confidence"], atol=1)
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh"])
+def test_completion_is_printed(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as left:
+        main(["--print-completion", shell])
+    assert not left.value.code
+    script = capsys.readouterr().out
+    assert "--min-confidence" in script
+    assert "polygons" in script
+    if shell == "bash":
+        subprocess.run(["bash", "-n"], input=script, text=True, check=True)
+
+
+def test_works_are_planned_without_a_network(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(PHOTO)
+    (work,) = plan_works([str(tmp_path)], str(tmp_path / "out"), ".npz")
+    assert work.target == tmp_path / "out" / "a.npz"
+    assert not work.done

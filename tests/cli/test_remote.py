@@ -1,0 +1,109 @@
+"""`fcn-segment --server`: the same bytes from a running service, and what it says when it cannot."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from cli.arguments import parser
+from cli.main import main
+from cli.remote import Remote, ServerError
+from tests.conftest import ROOT, encoded, make_photo
+
+PHOTOS = ROOT / "docs" / "photos"
+
+
+class Busy(ThreadingHTTPServer):
+    """Answers 503 so many times, then 200."""
+
+    def __init__(self, times: int) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.left = times
+        self.paths: list[str] = []
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Busy
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.server.paths.append(self.path)
+        busy, self.server.left = self.server.left > 0, self.server.left - 1
+        body = b'{"title": "Not available now", "detail": "full"}' if busy else b"mask of " + self.headers["X-API-Key"].encode()
+        self.send_response(503 if busy else 200)
+        self.send_header("Content-Length", str(len(body)))
+        self.send_header("Retry-After", "7")
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@pytest.fixture
+def busy(request: pytest.FixtureRequest) -> Iterator[Busy]:
+    with Busy(request.param) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+def remote(server: Busy, waits: list[float], *arguments: str) -> Remote:
+    url = f"http://127.0.0.1:{server.server_address[1]}"
+    args = parser().parse_args(["-", "-o", "-", "--server", url, "--api-key", "k", *arguments])
+    return Remote(args, sleep=waits.append)
+
+
+def test_the_service_gives_the_bytes_of_the_command_line(live_url: str, tmp_path: Path) -> None:
+    for format in ("png", "json", "coco"):
+        arguments = [str(PHOTOS), "--format", format, "--min-confidence", "0.5", "--mask", "polygons"]
+        assert main([*arguments, "-o", str(tmp_path / "here" / format)]) == 0
+        assert main([*arguments, "-o", str(tmp_path / "there" / format), "--server", live_url]) == 0
+    made = sorted(path for path in (tmp_path / "here").rglob("*") if path.is_file())
+    assert len(made) == 9
+    for path in made:
+        assert path.read_bytes() == (tmp_path / "there" / path.relative_to(tmp_path / "here")).read_bytes()
+
+
+def test_errors_of_the_service_are_told_an_image(live_url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "a.png").write_bytes(b"text")
+    (tmp_path / "b.png").write_bytes(encoded(make_photo(30, 30)))
+    assert main([str(tmp_path), "-o", str(tmp_path / "out"), "--server", live_url]) == 1
+    assert "a.png: 415 Not an accepted image type" in capsys.readouterr().err
+    assert (tmp_path / "out" / "b.png").exists()
+
+
+@pytest.mark.parametrize("busy", [2], indirect=True)
+def test_a_busy_service_is_asked_again_when_it_says(busy: Busy) -> None:
+    waits: list[float] = []
+    asking = remote(busy, waits, "--side", "96", "--model", "m")
+    assert asking(b"image", "a.png") == b"mask of k"
+    asking.close()
+    assert waits == [7, 7]
+    assert "side=96" in busy.paths[0]
+    assert "model=m" in busy.paths[0]
+
+
+@pytest.mark.parametrize("busy", [99], indirect=True)
+def test_a_service_that_stays_busy_is_given_up(busy: Busy) -> None:
+    waits: list[float] = []
+    asking = remote(busy, waits)
+    with pytest.raises(ServerError, match="503 Not available now: full"):
+        asking(b"image")
+    asking.close()
+    assert len(waits) == 5
+
+
+def test_no_service_and_options_that_are_its_own_are_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "a.png").write_bytes(encoded(make_photo(30, 30)))
+    arguments = [str(tmp_path / "a.png"), "-o", str(tmp_path / "b.png"), "--server", "http://127.0.0.1:9"]
+    assert main(arguments) == 1
+    assert "does not answer" in capsys.readouterr().err
+    assert main([*arguments, "--tile", "96"]) == 2
+    assert "--tile is the service's to choose" in capsys.readouterr().err

@@ -1,0 +1,78 @@
+"""Polygons: where their borders run, what simplification may move, and holes."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import shapely
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import array_shapes, arrays
+from PIL import Image, ImageDraw
+
+from imaging.polygons import to_lists, trace, without_holes
+
+Mask = npt.NDArray[np.bool_]
+MASKS = arrays(np.bool_, array_shapes(min_dims=2, max_dims=2, max_side=20), elements=st.booleans())
+
+
+def filled(polygons: list[shapely.Polygon], shape: tuple[int, ...]) -> Mask:
+    """The pixels whose middle is inside."""
+    ys, xs = np.mgrid[: shape[0], : shape[1]] + 0.5
+    inside: Mask = shapely.contains_xy(shapely.union_all(polygons), xs, ys)
+    return inside
+
+
+def disc(side: int, radius: float, hole: float = 0) -> Mask:
+    ys, xs = np.mgrid[:side, :side] - (side - 1) / 2
+    distance = np.hypot(xs, ys)
+    return (distance <= radius) & (distance >= hole)
+
+
+@settings(max_examples=200, deadline=None)
+@given(MASKS)
+def test_without_simplification_the_pixels_inside_are_the_masks(mask: Mask) -> None:
+    np.testing.assert_array_equal(filled(trace(mask, 0), mask.shape), mask)
+
+
+def test_borders_run_between_pixels() -> None:
+    mask = np.zeros((8, 9), bool)
+    mask[2:5, 3:7] = True
+    (region,) = trace(mask, 0)
+    assert region.bounds == (3, 2, 7, 5)
+    assert region.area == pytest.approx(12 - 4 / 8)
+
+
+def test_a_hole_is_kept_and_rings_are_closed() -> None:
+    (region,) = to_lists(trace(disc(40, 18, hole=8), 0.5))
+    outer, hole = region
+    assert outer[0] == outer[-1]
+    assert hole[0] == hole[-1]
+    assert shapely.Polygon(hole).area == pytest.approx(np.pi * 64, rel=0.15)
+
+
+@pytest.mark.parametrize("tolerance", [0.5, 2.0])
+def test_no_point_moves_by_more_than_the_tolerance(tolerance: float) -> None:
+    (exact,), (simple,) = trace(disc(60, 25), 0), trace(disc(60, 25), tolerance)
+    assert len(simple.exterior.coords) < len(exact.exterior.coords) / 2
+    assert exact.exterior.hausdorff_distance(simple.exterior) <= tolerance + 1e-9
+    assert simple.is_valid
+
+
+def test_pieces_without_holes_cover_the_same() -> None:
+    mask = disc(60, 28, hole=6)
+    mask[20:24, 8:12] = False
+    (region,) = trace(mask, 0)
+    pieces = without_holes(region)
+    assert not any(piece.interiors for piece in pieces)
+    assert sum(piece.area for piece in pieces) == pytest.approx(region.area)
+    assert shapely.union_all(pieces).symmetric_difference(region).area == pytest.approx(0, abs=1e-6)
+    canvas = Image.new("1", mask.shape)
+    for piece in pieces:
+        ImageDraw.Draw(canvas).polygon(list(piece.exterior.coords), fill=1)
+    assert (np.asarray(canvas) == mask).mean() > 0.95
+
+
+def test_nothing_is_no_polygon() -> None:
+    assert trace(np.zeros((3, 3), bool), 1) == []
