@@ -1,4 +1,4 @@
-# make serve | test | lint | train-demo | clean
+# make serve | test | lint | docs | train-demo | clean
 # PIP_ARGS reaches pip: to use CPU-only wheels of torch, point it at an index that has them, for instance
 #   make serve PIP_ARGS="--extra-index-url <address of PyTorch's CPU wheels>"
 PYTHON ?= python3
@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.serve-ready
 DEV_READY := $(VENV)/.dev-ready
 
-.PHONY: serve test lint train-demo clean browser
+.PHONY: serve test lint docs train-demo clean browser
 .DEFAULT_GOAL := serve
 
 serve: $(READY)
@@ -22,6 +22,9 @@ lint: $(DEV_READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
+
+docs: $(DEV_READY)
+	$(BIN)/mkdocs build --strict
 
 train-demo: $(DEV_READY)
 	$(BIN)/fcn-train --demo --out runs/demo --name demo

@@ -14,6 +14,7 @@ from imaging.answer import Answer, Rendering
 from model.labels import voc_labels
 from model.weights_file import DEFAULT_WEIGHTS
 
+PROBLEM = ProblemDetails.model_json_schema()
 REQUEST_ID = "5f2c9b0e4d1a4c7f8a3b6d9e0c1f2a3b"
 
 
@@ -35,8 +36,7 @@ def problem_responses(kinds: Sequence[type[Problem]]) -> dict[int | str, dict[st
     return {
         kind.status: {
             "description": kind.title,
-            "model": ProblemDetails,
-            "content": {MEDIA_TYPE: {"example": document(kind, kind.example, REQUEST_ID)}},
+            "content": {MEDIA_TYPE: {"schema": PROBLEM, "example": document(kind, kind.example, REQUEST_ID)}},
         }
         for kind in kinds
     }

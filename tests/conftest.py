@@ -122,3 +122,18 @@ def wait_until_ready(url: str, process: subprocess.Popen[bytes], seconds: float)
             pass
         time.sleep(0.05)
     raise AssertionError(f"the service at {url} did not become ready; its exit status is {process.poll()}")
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """A folder that looks like the checkout and takes what the commands write."""
+    for path in ROOT.iterdir():
+        if path.name not in ("runs", "out", ".git"):
+            (tmp_path / path.name).symlink_to(path)
+    return tmp_path
+
+
+def run(commands: str, folder: Path) -> None:
+    """Runs shell commands, which must succeed."""
+    result = subprocess.run(["bash", "-euc", commands], cwd=folder, capture_output=True, text=True, timeout=280)
+    assert result.returncode == 0, result.stderr

@@ -11,11 +11,10 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import pytest
 from PIL import Image
 
 from model.weights_file import find_weights, load_weights
-from tests.conftest import ROOT, free_port, wait_until_ready
+from tests.conftest import ROOT, free_port, run, wait_until_ready
 from training.demo import write_demo_data
 
 README = (ROOT / "README.md").read_text()
@@ -38,23 +37,9 @@ def size_of(path: Path) -> tuple[int, int]:
         return image.size
 
 
-@pytest.fixture
-def checkout(tmp_path: Path) -> Path:
-    """A folder that looks like the checkout and takes what the commands write."""
-    for path in ROOT.iterdir():
-        if path.name not in ("runs", "out", ".git"):
-            (tmp_path / path.name).symlink_to(path)
-    return tmp_path
-
-
 def without_setup(commands: str) -> str:
     """The commands, with what `make test` has installed taken as it is: set up from here, it would point here."""
     return commands.replace("make ", "make -o .venv/.dev-ready -o .venv/.serve-ready ")
-
-
-def run(commands: str, folder: Path) -> None:
-    result = subprocess.run(["bash", "-euc", commands], cwd=folder, capture_output=True, text=True, timeout=280)
-    assert result.returncode == 0, result.stderr
 
 
 def test_every_shell_block_is_run_by_a_test_here() -> None:

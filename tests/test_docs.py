@@ -1,0 +1,129 @@
+"""The pages in `docs/`: their commands and snippets run as they stand, their pictures and references are what programs make."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from pycocotools.coco import COCO
+
+from docs import diagrams, reference
+from tests.conftest import ROOT, run
+
+ADDRESS = "http://127.0.0.1:8000"
+SIZE = (451, 300)
+RUN_HERE = {"http-api.md", "command-line.md"}
+ELSEWHERE = {
+    "index.md": ("make serve\n", "curl -F file=@docs/photos/chelsea.jpg http"),  # the README has these
+    "operate.md": ("kill -HUP",),
+    "python.md": (),  # tests/client
+    "models.md": ("# FCN-32s",),  # commands of trainings that took minutes to hours; benchmarks.trainings ran them
+    "accuracy.md": ("fcn-train --data data/camvid",),
+    "train-your-own.md": (),  # tests/test_train_your_own.py
+}
+
+
+def blocks(page: str, language: str = "sh") -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", (ROOT / "docs" / page).read_text(), re.MULTILINE | re.DOTALL)
+
+
+def run_page(page: str, folder: Path, url: str) -> None:
+    for block in blocks(page):
+        run(block.replace(ADDRESS, url), folder)
+
+
+def size_of(path: Path) -> tuple[int, int]:
+    with Image.open(path) as image:
+        return image.size
+
+
+def test_every_page_with_commands_is_run_by_a_test() -> None:
+    pages = {path.name for path in (ROOT / "docs").glob("*.md") if blocks(path.name) or blocks(path.name, "python")}
+    assert pages <= RUN_HERE | set(ELSEWHERE)
+    for page, starts in ELSEWHERE.items():
+        if starts:
+            assert all(block.startswith(starts) for block in blocks(page)), page
+
+
+@pytest.fixture
+def answers(checkout: Path, live_url: str) -> Path:
+    run_page("http-api.md", checkout, live_url)
+    return checkout
+
+
+def test_the_commands_of_the_http_page_bring_what_it_says(answers: Path) -> None:
+    assert (answers / "mask.png").read_bytes() == (answers / "same.png").read_bytes()
+    for name in ("mask", "overlay", "confidence", "sure"):
+        assert size_of(answers / f"{name}.png") == SIZE
+    document = json.loads((answers / "answer.json").read_text())
+    assert document["class_map"]["encoding"] == "rle"
+    polygons = json.loads((answers / "polygons.json").read_text())["class_map"]
+    assert polygons["tolerance"] == 2
+    with Image.open(answers / "sure.png") as sure, Image.open(answers / "confidence.png") as confidence:
+        np.testing.assert_array_equal(np.asarray(sure) == 255, np.asarray(confidence) < round(0.9 * 255))
+    for name in ("coco.json", "coco-masks.json"):
+        index = COCO()
+        index.dataset = json.loads((answers / name).read_text())
+        index.createIndex()
+        assert index.imgs[1]["file_name"] == "chelsea.jpg"
+        assert {index.cats[entry["category_id"]]["name"] for entry in index.anns.values()} == {"cat"}
+    check_batch(answers)
+    run_python(answers)
+
+
+def check_batch(answers: Path) -> None:
+    lines = [json.loads(line) for line in (answers / "lines.jsonl").read_text().splitlines()]
+    assert [line["status"] for line in lines] == [200, 200, 415]
+    assert "problem" in lines[2]
+    with zipfile.ZipFile(io.BytesIO((answers / "masks.zip").read_bytes())) as archive:
+        assert archive.namelist() == ["000-chelsea.png", "001-coffee.png"]
+        assert archive.read("000-chelsea.png") == (answers / "mask.png").read_bytes()
+
+
+def run_python(answers: Path) -> None:
+    code = "\n".join(blocks("http-api.md", "python"))
+    check = "assert class_map.shape == confidence.shape == probabilities.shape[1:] == (300, 451)"
+    subprocess.run([sys.executable, "-c", f"{code}\n{check}"], cwd=answers, check=True, timeout=120)
+
+
+def test_the_commands_of_the_command_line_page(checkout: Path, live_url: str) -> None:
+    run_page("command-line.md", checkout, live_url)
+    assert {path.name for path in (checkout / "out").iterdir()} == {"astronaut.png", "chelsea.png", "coffee.png"}
+    for path in (checkout / "out").iterdir():
+        assert path.read_bytes() == (checkout / "out-served" / path.name).read_bytes()
+    assert (checkout / "out-json" / "photos" / "chelsea.json").exists()
+    assert size_of(checkout / "overlay.png") == SIZE
+    report = [json.loads(line) for line in (checkout / "report.jsonl").read_text().splitlines()]
+    assert [line["status"] for line in report] == ["skipped"] * 3
+    assert "fcn-segment" in (checkout / "completion.bash").read_text()
+
+
+def test_the_reference_is_the_services() -> None:
+    assert reference.PAGE.read_text() == reference.page(), "run python -m docs.reference"
+
+
+def test_the_pictures_are_drawn_by_their_program(tmp_path: Path) -> None:
+    diagrams.main(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {path.name for path in (ROOT / "docs" / "pictures").iterdir()}
+    for name in ("corridor.svg", "family.svg"):
+        assert (tmp_path / name).read_text() == (ROOT / "docs" / "pictures" / name).read_text(), "run python -m docs.diagrams"
+
+
+def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path)]
+    environment = os.environ | {"NO_MKDOCS_2_WARNING": "1"}
+    result = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    pages = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("index.html")}
+    assert {"index.html", "tour/index.html", "http-api/index.html", "reference/index.html", "faq/index.html"} <= pages
+    text = (tmp_path / "index.html").read_text()
+    assert not re.findall(r'<(?:script|link)[^>]+(?:src|href)="https?://(?!localhost)[^"]*\.(?:js|css)', text)
