@@ -1,0 +1,76 @@
+"""What can go wrong, one class for what a caller may want to tell apart."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import httpx
+
+
+class SegmentError(Exception):
+    """The service did not answer what was asked.
+
+    status: of HTTP, 0 where there was no answer. title, detail: the service's words. request_id: as in its log.
+    problem: the whole document (RFC 9457).
+    """
+
+    def __init__(self, detail: str, *, status: int = 0, problem: Mapping[str, Any] | None = None) -> None:
+        self.status = status
+        self.problem = dict(problem or {})
+        self.title = str(self.problem.get("title", "No answer" if not status else f"Status {status}"))
+        self.detail = detail
+        self.request_id = str(self.problem.get("request_id", ""))
+        super().__init__(f"{status} {self.title}: {detail}" if status else detail)
+
+
+class BadRequest(SegmentError):
+    """400, 404, 405 or 406: the request is not one that the service knows."""
+
+
+class Unauthorized(SegmentError):
+    """401: no key or a wrong one; give `api_key`."""
+
+
+class TooLarge(SegmentError):
+    """413: too many bytes, pixels or tiles."""
+
+
+class UnsupportedImage(SegmentError):
+    """415: not a type of image that is taken."""
+
+
+class InvalidImage(SegmentError):
+    """422: the image is damaged, or a parameter is wrong; the detail names the choices."""
+
+
+class ServerBusy(SegmentError):
+    """503, still after the retries: full, starting or stopping. retry_after: seconds, as the service said."""
+
+    retry_after: float = 0.0
+
+
+class DeadlinePassed(SegmentError):
+    """504: the service had no answer in time."""
+
+
+class ConnectionFailed(SegmentError):
+    """No answer at all, still after the retries."""
+
+
+KINDS: dict[int, type[SegmentError]] = {
+    400: BadRequest, 401: Unauthorized, 404: BadRequest, 405: BadRequest, 406: BadRequest, 413: TooLarge,
+    415: UnsupportedImage, 422: InvalidImage, 503: ServerBusy, 504: DeadlinePassed,
+}  # fmt: skip
+
+
+def error_of(response: httpx.Response) -> SegmentError:
+    """The error that an answer of another status than 2xx is; from a proxy it may come without a problem document."""
+    try:
+        problem = response.json()
+    except ValueError:
+        problem = None
+    if not isinstance(problem, dict):
+        problem = {"detail": response.reason_phrase or "no explanation came"}
+    kind = KINDS.get(response.status_code, SegmentError)
+    return kind(str(problem.get("detail", "")), status=response.status_code, problem=problem)

@@ -1,0 +1,137 @@
+"""The client against the service, waiting and with asyncio, and the snippets of its README."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+from fcn_client import AsyncSegmentClient, InvalidImage, Segmentation, SegmentClient, UnsupportedImage
+from PIL import Image
+
+from tests.conftest import ROOT, encoded, make_photo
+
+PHOTO = ROOT / "docs" / "photos" / "chelsea.jpg"
+ADDRESS = "http://127.0.0.1:8000"
+PAGES = (ROOT / "client" / "README.md", ROOT / "docs" / "python.md")
+
+
+def mask_of(url: str, data: bytes, **query: Any) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    answer = httpx.post(f"{url}/segment", params=query, content=data, timeout=60).raise_for_status()
+    with Image.open(io.BytesIO(answer.content)) as image:
+        return np.asarray(image)
+
+
+def segment_async(url: str, *args: Any, **options: Any) -> Segmentation:
+    async def ask() -> Segmentation:
+        async with AsyncSegmentClient(url) as client:
+            return await client.segment(*args, **options)
+
+    return asyncio.run(ask())
+
+
+def segment_sync(url: str, *args: Any, **options: Any) -> Segmentation:
+    with SegmentClient(url) as client:
+        return client.segment(*args, **options)
+
+
+@pytest.mark.parametrize("segment", [segment_sync, segment_async], ids=["sync", "async"])
+def test_arrays_are_those_of_the_mask_and_the_confidence(live_url: str, segment: Any) -> None:
+    found = segment(live_url, PHOTO, confidence=True, min_confidence=0.6, side=512)
+    data = PHOTO.read_bytes()
+    np.testing.assert_array_equal(found.class_map, mask_of(live_url, data, min_confidence=0.6, side=512))
+    np.testing.assert_array_equal(found.confidence, mask_of(live_url, data, format="confidence", side=512))
+    assert found.class_map.dtype == np.uint8
+    assert found.classes[0].name == "cat"
+    assert found.mask("cat").sum() == found.classes[0].pixels == found.mask(8).sum()
+    assert {entry.id for entry in found.classes} == set(np.unique(found.class_map))
+    assert found.model["name"] == "voc-fcn8s-mobilenet-v2"
+    assert set(found.timing) == {"decode", "queue", "inference", "encode"}
+    assert found.timing["inference"] > 0
+    assert found.request_id
+    with pytest.raises(KeyError, match="no 'dog' in this image; present are cat"):
+        found.mask("dog")
+
+
+def test_every_form_of_an_image_is_the_same_image(live_url: str) -> None:
+    pixels = make_photo(70, 90)
+    data = encoded(pixels)
+    with SegmentClient(live_url) as client, io.BytesIO(data) as file:
+        expected = client.segment(data).class_map
+        for image in (pixels, Image.fromarray(pixels), file):
+            np.testing.assert_array_equal(client.segment(image).class_map, expected)
+        assert client.segment(data).confidence is None
+
+
+def test_a_pillow_image_is_taken_as_its_pixels_lie(live_url: str) -> None:
+    image = Image.fromarray(make_photo(40, 60))
+    image.getexif()[0x0112] = 6
+    with SegmentClient(live_url) as client:
+        assert client.segment(image).class_map.shape == (40, 60)
+
+
+@pytest.mark.parametrize("image", [np.zeros((4, 4, 3), np.float32), np.zeros((4, 4, 2), np.uint8)], ids=["float", "channels"])
+def test_other_arrays_are_refused_here(image: Any) -> None:
+    with SegmentClient(ADDRESS) as client, pytest.raises(ValueError, match="uint8"):
+        client.segment(image)
+    with SegmentClient(ADDRESS) as client, pytest.raises(TypeError, match="got int"):
+        client.segment(7)  # type: ignore[arg-type]
+
+
+def test_one_bad_image_of_many_does_not_end_it(live_url: str) -> None:
+    images = [encoded(make_photo(40 + i, 50, seed=i)) for i in range(7)]
+    sent: list[Any] = [*images[:3], b"text", Path("missing.png"), *images[3:]]
+
+    async def ask() -> list[Any]:
+        async with AsyncSegmentClient(live_url) as client:
+            return [result async for _, result in client.segment_many(sent, concurrency=3)]
+
+    with SegmentClient(live_url) as client:
+        for results in ([result for _, result in client.segment_many(sent, concurrency=3)], asyncio.run(ask())):
+            assert isinstance(results[3], UnsupportedImage)
+            assert isinstance(results[4], FileNotFoundError)
+            good = results[:3] + results[5:]
+            assert [result.class_map.shape for result in good] == [(40 + i, 50) for i in range(7)]
+            np.testing.assert_array_equal(good[6].class_map, mask_of(live_url, images[6]))
+
+
+def test_other_forms_and_what_is_served(live_url: str) -> None:
+    with SegmentClient(live_url) as client:
+        client.wait_until_ready(10)
+        assert client.ready()
+        with Image.open(io.BytesIO(client.mask_png(PHOTO))) as mask, client.overlay(PHOTO, alpha=0.3) as overlay:
+            assert (mask.mode, mask.size, overlay.mode, overlay.size) == ("P", (451, 300), "RGB", (451, 300))
+        with np.load(io.BytesIO(client.raw(PHOTO, format="npz", probabilities=True))) as arrays:
+            assert arrays["probabilities"].shape == (21, 300, 451)
+        assert json.loads(client.raw(PHOTO, format="coco"))["images"][0]["file_name"] == "chelsea.jpg"
+        (model,) = client.models()
+        assert model.default
+        assert list(model.classes) == client.classes()
+        assert client.classes()[8].name == "cat"
+        assert client.info()["model"]["name"] == model.name
+        with pytest.raises(InvalidImage, match="model must be one of voc-fcn8s-mobilenet-v2, got 'x'") as caught:
+            client.segment(PHOTO, model="x")
+        assert caught.value.status == 422
+        assert caught.value.request_id
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_the_snippets_run(page: Path, live_url: str) -> None:
+    code = "\n".join(re.findall(r"^```python\n(.*?)^```$", page.read_text(), re.MULTILINE | re.DOTALL)).replace(
+        ADDRESS, live_url
+    )
+    code += "\nassert cat.classes[0].name == 'cat' and cat.mask('cat').sum() > 1000 and result.classes"
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, timeout=120)
+
+
+def test_both_pages_have_the_same_snippets() -> None:
+    own, docs = (re.findall(r"```\w+\n.*?```", page.read_text(), re.DOTALL) for page in PAGES)
+    assert own == docs
