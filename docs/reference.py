@@ -68,4 +68,4 @@ def _examples(responses: dict[str, Any]) -> list[str]:
 
 
 if __name__ == "__main__":
-    Path(*sys.argv[1:] or [PAGE]).write_text(page())
+    (Path(sys.argv[1]) if len(sys.argv) > 1 else PAGE).write_text(page())

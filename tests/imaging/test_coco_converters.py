@@ -1,7 +1,7 @@
 """COCO documents through the importers of the annotation tools themselves, where their packages are installed.
 
 They ask for other versions of numpy and pillow than the service, hence for an environment of their own, with label-studio-sdk,
-datumaro, pytest, contourpy and shapely: `python -m pytest -c /dev/null --rootdir . --noconftest tests/imaging/test_coco_converters.py`.
+datumaro, pytest, contourpy and shapely; there: `python -m pytest -c /dev/null --rootdir . --noconftest` and this file.
 """
 
 from __future__ import annotations
