@@ -1,73 +1,79 @@
-const $ = (id) => document.getElementById(id);
-const links = [];
-let current = 0;
+import { told } from "./api.js";
+import { showInfo, showKnown } from "./about.js";
+import { $, say } from "./dom.js";
+import { watchDownloads } from "./downloads.js";
+import { watchIntake } from "./intake.js";
+import { askForKey, currentKey, currentQuery, offerModels, watchOptions } from "./options.js";
+import { Queue } from "./queue.js";
+import { showSamples } from "./samples.js";
+import { Show } from "./show.js";
+import { watchCopies } from "./snippets.js";
+import { Strip } from "./strip.js";
 
-function say(text, isError = false) {
-  $("status").textContent = text;
-  $("status").classList.toggle("error", isError);
+const show = new Show();
+const strip = new Strip(choose);
+const queue = new Queue(() => ({ query: currentQuery(), key: currentKey() }), changed);
+const current = () => show.item;
+const refuse = ({ title, detail }) => say(`${title}. ${detail}`);
+
+function choose(item) {
+  const before = current();
+  show.show(item);
+  for (const other of [before, item]) if (other && !other.removed) strip.update(other, item);
+  strip.reveal(item);
+  offerAgain();
 }
 
-async function ask(file, query) {
-  const form = new FormData();
-  form.append("file", file);
-  const response = await fetch(`segment?${query}`, { method: "POST", body: form });
-  if (response.ok) return response;
-  const problem = await response.json().catch(() => ({ title: `Error ${response.status}`, detail: "" }));
-  throw new Error(`${problem.title}: ${problem.detail}`);
+/** Again is offered where it would ask for something else. */
+function offerAgain() {
+  const item = current();
+  $("again").hidden = !item || item.state !== "done" || item.query === currentQuery();
 }
 
-function link(blob) {
-  const url = URL.createObjectURL(blob);
-  links.push(url);
-  return url;
+function changed(item) {
+  strip.update(item, current());
+  if (item === current()) show.show(item);
+  if (item.problem?.status === 401 && item.state === "failed") askForKey();
+  offerAgain();
 }
 
-function fill(classes) {
-  $("classes").replaceChildren(...classes.map((entry) => {
-    const row = document.createElement("tr");
-    const name = row.insertCell();
-    const swatch = document.createElement("span");
-    swatch.className = "swatch";
-    swatch.style.backgroundColor = entry.color;
-    name.append(swatch, entry.name);
-    row.insertCell().textContent = `${(entry.fraction * 100).toFixed(1)} %`;
-    row.insertCell().textContent = `${(entry.mean_confidence * 100).toFixed(0)} %`;
-    return row;
-  }));
+function take(files) {
+  if (!files.length) return;
+  const first = !queue.items.length;
+  document.body.classList.add("working");
+  $("work").hidden = false;
+  const items = queue.add(files);
+  choose(items[0]);
+  if (first) $("stage").scrollIntoView({ block: "nearest" });
 }
 
-async function segment(file) {
-  const turn = ++current;
-  say(`Segmenting ${file.name} …`);
-  $("result").hidden = true;
-  links.splice(0).forEach(URL.revokeObjectURL);
-  try {
-    const [colors, mask, json] = await Promise.all(["format=color", "format=png", "format=json"].map((q) => ask(file, q)));
-    const [text, colorsBlob, maskBlob] = await Promise.all([json.text(), colors.blob(), mask.blob()]);
-    if (turn !== current) return;
-    const answer = JSON.parse(text);
-    $("photo").src = link(file);
-    $("colors").src = link(colorsBlob);
-    $("mask").href = link(maskBlob);
-    $("json").href = link(new Blob([text], { type: "application/json" }));
-    fill(answer.classes);
-    $("result").hidden = false;
-    say(`${file.name}: ${answer.image.width} × ${answer.image.height} pixels, ${answer.classes.length} classes.`);
-  } catch (error) {
-    if (turn === current) say(error.message, true);
+function discard(item) {
+  const place = queue.items.indexOf(item);
+  queue.remove(item);
+  const next = queue.items[Math.min(place, queue.items.length - 1)];
+  if (next) choose(next);
+  else {
+    document.body.classList.remove("working");
+    $("work").hidden = $("result").hidden = true;
+    show.item = null;
+    say("");
+    $("file").focus();
   }
 }
 
-$("file").addEventListener("change", (event) => event.target.files[0] && segment(event.target.files[0]));
-$("opacity").addEventListener("input", (event) => { $("colors").style.opacity = event.target.value / 100; });
-for (const name of ["dragover", "dragleave", "drop"]) {
-  $("drop").addEventListener(name, (event) => {
-    event.preventDefault();
-    $("drop").classList.toggle("over", name === "dragover");
-    if (name === "drop" && event.dataTransfer.files[0]) segment(event.dataTransfer.files[0]);
-  });
-}
+watchIntake(take);
+watchCopies();
+watchDownloads({ current, key: currentKey, alpha: () => $("opacity").value / 100, refuse });
+watchOptions({ changed: offerAgain, keyed: () => queue.unlock() });
+showSamples(take, refuse);
+$("cancel").addEventListener("click", () => queue.cancel(current()));
+$("retry").addEventListener("click", () => queue.again([current()]));
+$("again").addEventListener("click", () => queue.again([current()]));
+for (const id of ["discard", "discard-problem"]) $(id).addEventListener("click", () => discard(current()));
 
-fetch("info").then((response) => response.json()).then((info) => {
-  if (info.model) $("model").textContent = `${info.model.name} on ${info.device}, ${info.dtype}.`;
-}).catch(() => {});
+showInfo();
+told("classes").then(showKnown);
+offerModels((model) => {
+  showKnown(model.classes);
+  showInfo(model.name);
+});

@@ -1,82 +1,95 @@
-"""The page at `/` and the API reference, in a real Chromium."""
+"""The page as it is delivered: what it holds, under which rules, and at which address."""
 
 from __future__ import annotations
 
 import re
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+import httpx
+from playwright.sync_api import expect
 
+from tests.browser.conftest import ANSWERED, CAT, Visit, segmented
 from tests.conftest import ROOT
 
-PHOTO = ROOT / "docs" / "photos" / "chelsea.jpg"
-FLAGS = [
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
-]  # fmt: skip
+STATIC = ROOT / "app" / "static"
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    with sync_playwright() as playwright:
-        path = found or playwright.chromium.executable_path
-        if not Path(path).exists():
-            pytest.skip("no Chromium on this machine, and none from Playwright")
-        running = playwright.chromium.launch(executable_path=path, args=FLAGS)
-        yield running
-        running.close()
+def test_without_samples_the_page_stays_below_200_kilobytes() -> None:
+    files = [path for path in STATIC.rglob("*") if path.is_file() and path.parent.name != "samples"]
+    assert sum(path.stat().st_size for path in files) < 200_000
+    lines = {path.name: len(path.read_text().splitlines()) for path in STATIC.glob("*.js")}
+    assert max(lines.values()) <= 200, lines
 
 
-@pytest.fixture(params=[(1280, 800), (390, 844)], ids=["desktop", "phone"])
-def page(browser: Browser, live_url: str, request: pytest.FixtureRequest) -> Iterator[Page]:
-    """A page that must log no error and ask no other host."""
-    width, height = request.param
-    context = browser.new_context(viewport={"width": width, "height": height})
-    opened = context.new_page()
-    errors: list[str] = []
-    opened.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
-    opened.on("pageerror", lambda error: errors.append(str(error)))
-    opened.on("request", lambda r: None if r.url.startswith((live_url, "blob:", "data:")) else errors.append(r.url))
-    yield opened
-    context.close()
-    assert [error for error in errors if "status of 415" not in error] == []
+def test_samples_are_small_and_their_licences_are_told() -> None:
+    folder = STATIC / "samples"
+    told = (folder / "LICENSE.md").read_text()
+    photos = sorted(folder.glob("*.jpg"))
+    assert len(photos) == 3
+    for photo in photos:
+        assert photo.stat().st_size < 70_000
+        assert f"`{photo.name}`" in told
 
 
-def test_a_photo_is_segmented_and_its_classes_are_listed(page: Page, live_url: str) -> None:
-    page.goto(live_url)
-    page.set_input_files("#file", PHOTO)
-    expect(page.locator("#classes")).to_contain_text("cat", timeout=60_000)
-    expect(page.locator("#status")).to_contain_text(re.compile("451 . 300 pixels"))
-    shown = page.evaluate("[...document.querySelectorAll('.stack img')].map((i) => [i.naturalWidth, i.naturalHeight])")
-    assert shown == [[451, 300], [451, 300]]
-    swatch = page.locator(".swatch").first.evaluate("(e) => getComputedStyle(e).backgroundColor")
-    assert swatch == "rgb(64, 0, 0)"
-    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+def test_scripts_and_styles_come_from_files_alone(live_url: str) -> None:
+    response = httpx.get(live_url)
+    policy = dict(part.split(" ", 1) for part in response.headers["content-security-policy"].split("; "))
+    assert policy["default-src"] == "'none'"
+    assert policy["script-src"] == policy["style-src"] == policy["connect-src"] == "'self'"
+    assert policy["base-uri"] == policy["form-action"] == "'none'"
+    assert "unsafe" not in response.headers["content-security-policy"]
+    assert not re.search(r"<style|\sstyle=|\son\w+=|<script(?![^>]*\ssrc=)", response.text)
 
 
-def test_opacity_and_downloads_work(page: Page, live_url: str) -> None:
-    page.goto(live_url)
-    page.set_input_files("#file", PHOTO)
-    expect(page.locator("#result")).to_be_visible(timeout=60_000)
-    page.locator("#opacity").fill("20")
-    assert page.locator("#colors").evaluate("(e) => e.style.opacity") == "0.2"
+def test_no_address_is_absolute_and_no_markup_is_made_from_text() -> None:
+    text = "".join(path.read_text() for path in STATIC.glob("*.*") if path.suffix in (".js", ".html", ".css"))
+    assert not re.search(r"(?:src|href)=[\"']/", text)
+    assert set(re.findall(r"https?://[^\s\"']+", text)) == {"http://www.w3.org/2000/svg"}
+    assert not re.search(r"innerHTML|insertAdjacentHTML|document\.write|eval\(", text)
+
+
+def test_browsers_ask_anew_so_that_versions_do_not_mix(live_url: str) -> None:
+    for path in ("/", "/static/page.js", "/static/page.css"):
+        assert httpx.get(live_url + path).headers["cache-control"] == "no-cache"
+
+
+def test_it_works_under_a_path_of_a_proxy(visit: Visit, prefixed_url: str) -> None:
+    page = visit(url=prefixed_url)
+    expect(page.locator("#facts")).to_contain_text("mobilenet")
+    page.locator(".sample").first.click()
+    expect(page.locator("#classes")).to_contain_text("cat", timeout=ANSWERED)
+    expect(page.locator("#curl")).to_contain_text(f"{prefixed_url}/segment?")
     with page.expect_download() as download:
         page.click("#mask")
-    assert download.value.suggested_filename == "mask.png"
+    assert Path(download.value.path()).read_bytes().startswith(b"\x89PNG")
 
 
-def test_a_broken_file_is_explained_in_words(page: Page, live_url: str) -> None:
-    page.goto(live_url)
-    page.set_input_files("#file", {"name": "notes.png", "mimeType": "image/png", "buffer": b"no image"})
-    expect(page.locator("#status")).to_contain_text("Not an accepted image type", timeout=60_000)
-    expect(page.locator("#result")).to_be_hidden()
+def test_it_tells_model_device_scores_and_classes_before_any_photo(visit: Visit, live_url: str) -> None:
+    info = httpx.get(f"{live_url}/info").json()
+    page = visit()
+    expect(page.locator("#facts")).to_contain_text(info["model"]["name"])
+    expect(page.locator("#facts")).to_contain_text(f"{info['device']}, {info['dtype']}")
+    name, scores = next(iter(info["scores"].items()))
+    expect(page.locator("#about")).to_be_visible()
+    row = page.locator("#scores tr").first
+    expect(row).to_contain_text(name)
+    expect(row).to_contain_text(f"{scores['mean_iou'] * 100:.1f} %")
+    classes = [entry["name"] for entry in httpx.get(f"{live_url}/classes").json()]
+    assert page.locator("#known li").all_text_contents() == classes
 
 
-def test_the_api_reference_shows_the_route_and_its_errors(page: Page, live_url: str) -> None:
-    page.goto(f"{live_url}/docs")
+def test_it_works_where_info_classes_and_models_tell_nothing(visit: Visit) -> None:
+    def silent(page: object) -> None:
+        for name in ("info", "classes", "models"):
+            page.route(f"**/{name}", lambda route: route.fulfill(status=503, body="<p>busy</p>"))
+
+    page = visit(before=silent, refused=(503,))
+    expect(page.locator("#about")).to_be_hidden()
+    expect(page.locator("#known-part")).to_be_hidden()
+    segmented(page, CAT)
+
+
+def test_the_api_reference_shows_the_route_and_its_errors(visit: Visit) -> None:
+    page = visit("/docs")
     page.get_by_text("/segment", exact=False).first.click(timeout=60_000)
     expect(page.get_by_text("Not an accepted image type").first).to_be_visible(timeout=60_000)

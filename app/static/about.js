@@ -1,0 +1,42 @@
+/** What is known of the model before any image: its name, device, scores and classes. */
+import { told } from "./api.js";
+import { $, make, percent } from "./dom.js";
+
+const row = (term, ...values) => [make("dt", { textContent: term }), ...values.map((value) => make("dd", {}, value))];
+
+/** Scores of data sets and their splits; other entries are comparisons. */
+function measured(scores) {
+  const entries = Object.entries(scores ?? {}).filter(([, score]) => typeof score?.mean_iou === "number");
+  const splits = entries.filter(([name]) => /, *(train|val|test)/.test(name));
+  return splits.length ? splits : entries.slice(0, 1);
+}
+
+export async function showInfo(model = "") {
+  const info = await told(model ? `info?model=${encodeURIComponent(model)}` : "info");
+  if (!info?.model) return;
+  const scores = measured(info.scores);
+  $("facts").replaceChildren(
+    ...row("Model", info.model.name),
+    ...row("Runs on", `${info.device}, ${info.dtype}`),
+    ...(info.license ? row("Licence", info.license) : []),
+  );
+  $("scores").replaceChildren(...scores.map(([name, score]) => make(
+    "tr", {}, Object.assign(make("th", { textContent: name }), { scope: "row" }),
+    make("td", { textContent: percent(score.mean_iou, 1) }),
+    make("td", { textContent: score.pixel_accuracy == null ? "–" : percent(score.pixel_accuracy, 1) }),
+  )));
+  $("score-table").hidden = !scores.length;
+  const { max_upload_mb: megabytes, max_megapixels: megapixels } = info.limits ?? {};
+  if (megabytes && megapixels) $("limits").textContent = `Up to ${megabytes} MB and ${megapixels} megapixels a picture.`;
+  $("about").hidden = false;
+}
+
+export function showKnown(classes) {
+  if (!Array.isArray(classes)) return;
+  $("known").replaceChildren(...classes.map(({ name, color }) => {
+    const swatch = make("span", { className: "swatch" });
+    swatch.style.backgroundColor = color;
+    return make("li", {}, swatch, name);
+  }));
+  $("known-part").dataset.filled = "";
+}

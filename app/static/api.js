@@ -1,0 +1,77 @@
+/** What the server (or the way to it) said no with; title and detail are for people. */
+export class Problem extends Error {
+  constructor(title, detail, status = 0, retryAfter = null) {
+    super(title);
+    Object.assign(this, { title, detail, status, retryAfter });
+  }
+}
+
+export const absolute = (path) => new URL(path, document.baseURI).href;
+
+const headers = (key) => (key ? { "X-API-Key": key } : {});
+const unreachable = () => new Problem("No connection", "The server cannot be reached. See that it runs and that you are online, then try again.");
+
+const WORDS = {
+  401: "A key is needed",
+  413: "Too large",
+  415: "Not an image this service reads",
+  503: "The server is busy",
+  504: "It took too long",
+};
+
+const sentence = (text) => text.charAt(0).toUpperCase() + text.slice(1) + (/[.!?]$/.test(text) ? "" : ".");
+
+async function problemOf(status, retryAfter, blob) {
+  let told = {};
+  try { told = JSON.parse(await blob.text()); } catch { /* a proxy's own page */ }
+  const wait = Number.parseInt(retryAfter, 10);
+  const title = WORDS[status] ?? told.title ?? `The server answered ${status}`;
+  const detail = status === 401 ? "This service answers only those who have an API key." : sentence(told.detail || "it gave no reason");
+  return new Problem(title, detail, status, Number.isFinite(wait) ? wait : null);
+}
+
+/** Posts the file as a form; gives the answer as a blob. XMLHttpRequest, as fetch tells nothing of an upload's progress. */
+export function upload(file, query, key, { progress, sent, signal }) {
+  return new Promise((resolve, reject) => {
+    const request = new XMLHttpRequest();
+    request.open("POST", absolute(`segment?${query}`));
+    request.responseType = "blob";
+    for (const [name, value] of Object.entries(headers(key))) request.setRequestHeader(name, value);
+    request.upload.onprogress = (event) => event.lengthComputable && progress(event.loaded / event.total);
+    request.upload.onload = sent;
+    request.onload = async () => {
+      if (request.status === 200) resolve(request.response);
+      else reject(await problemOf(request.status, request.getResponseHeader("Retry-After"), request.response));
+    };
+    request.onerror = () => reject(unreachable());
+    request.onabort = () => reject(new DOMException("cancelled", "AbortError"));
+    signal.addEventListener("abort", () => request.abort());
+    const form = new FormData();
+    form.append("file", file);
+    request.send(form);
+  });
+}
+
+/** The answer in another form, as a blob. */
+export async function ask(file, query, key) {
+  const body = new FormData();
+  body.append("file", file);
+  let response;
+  try {
+    response = await fetch(absolute(`segment?${query}`), { method: "POST", body, headers: headers(key) });
+  } catch {
+    throw unreachable();
+  }
+  if (!response.ok) throw await problemOf(response.status, response.headers.get("Retry-After"), await response.blob());
+  return response.blob();
+}
+
+/** What a route tells, or null where it tells nothing. */
+export async function told(path) {
+  try {
+    const response = await fetch(absolute(path), { headers: { Accept: "application/json" } });
+    return response.ok ? await response.json() : null;
+  } catch {
+    return null;
+  }
+}

@@ -1,0 +1,28 @@
+/** Photographs to try the service with. */
+import { Problem, absolute } from "./api.js";
+import { $, icon, make } from "./dom.js";
+
+const SAMPLES = [
+  { name: "chelsea.jpg", title: "A cat", by: "Stéfan van der Walt, CC0" },
+  { name: "astronaut.jpg", title: "An astronaut", by: "NASA, public domain" },
+  { name: "coffee.jpg", title: "A table", by: "Rachel Michetti, CC0" },
+];
+
+async function fetched(name) {
+  const failed = new Problem("No connection", "The sample could not be fetched from the server.");
+  const response = await fetch(absolute(`static/samples/${name}`)).catch(() => { throw failed; });
+  if (!response.ok) throw failed;
+  return new File([await response.blob()], name, { type: "image/jpeg" });
+}
+
+export function showSamples(take, refuse) {
+  $("samples").append(...SAMPLES.map(({ name, title, by }) => {
+    const image = make("img", { src: `static/samples/${name}`, alt: "", loading: "lazy", decoding: "async" });
+    const button = make(
+      "button", { type: "button", className: "sample" }, image, make("span", { className: "title" }, title, icon("arrow")),
+      make("span", { className: "by", textContent: by }),
+    );
+    button.addEventListener("click", () => fetched(name).then((file) => take([file]), refuse));
+    return make("li", {}, button);
+  }));
+}

@@ -1,0 +1,63 @@
+/** The same request from a shell and from Python, and a button to copy each. */
+import { absolute } from "./api.js";
+import { $, say } from "./dom.js";
+
+const inShell = (text) => `'${text.replaceAll("'", "'\\''")}'`;
+// curl reads , ; and " in a form's file name as its own
+const inForm = (name) => (/[,;"\\]/.test(name) ? `"${name.replaceAll("\\", "\\\\").replaceAll('"', '\\"')}"` : name);
+const stem = (name) => name.replace(/\.[^.]+$/, "") || "image";
+
+export function curlOf(name, query, keyed) {
+  const key = keyed ? ` -H "X-API-Key: $SEGMENT_KEY"` : "";
+  const url = absolute(`segment?${query}`);
+  return `curl${key} -F ${inShell(`file=@${inForm(name)}`)} \\\n  ${inShell(url)} \\\n  -o ${inShell(`${stem(name)}.json`)}`;
+}
+
+export function pythonOf(name, query, keyed) {
+  const pairs = [...new URLSearchParams(query)].map(([field, value]) => `${JSON.stringify(field)}: ${JSON.stringify(value)}`);
+  return [
+    ...(keyed ? ["import os", ""] : []),
+    "import httpx",
+    "",
+    `with open(${JSON.stringify(name)}, "rb") as photo:`,
+    "    response = httpx.post(",
+    `        ${JSON.stringify(absolute("segment"))},`,
+    `        params={${pairs.join(", ")}},`,
+    `        files={"file": photo},`,
+    ...(keyed ? [`        headers={"X-API-Key": os.environ["SEGMENT_KEY"]},`] : []),
+    "        timeout=120,",
+    "    )",
+    "answer = response.raise_for_status().json()",
+    `for found in answer["classes"]:`,
+    `    print(found["name"], found["fraction"])`,
+  ].join("\n");
+}
+
+export function showSnippets({ name, query, keyed }) {
+  const full = `format=json&mask=rle&confidence=true${query && `&${query}`}`;
+  $("curl").textContent = curlOf(name, full, keyed);
+  $("python").textContent = pythonOf(name, full, keyed);
+}
+
+/** Only pages from a secure place may use the clipboard; elsewhere a selection is copied. */
+async function copy(code) {
+  try {
+    await navigator.clipboard.writeText(code.textContent);
+    return true;
+  } catch {
+    getSelection().selectAllChildren(code);
+    return document.execCommand("copy");
+  }
+}
+
+export function watchCopies() {
+  for (const button of document.querySelectorAll("[data-copy]")) {
+    const label = button.querySelector("span");
+    button.addEventListener("click", async () => {
+      const done = await copy($(button.dataset.copy));
+      say(done ? "Copied." : "It is selected; copy it with your keyboard.");
+      label.textContent = done ? "Copied" : "Selected";
+      setTimeout(() => { label.textContent = "Copy"; }, 2000);
+    });
+  }
+}

@@ -1,0 +1,188 @@
+"""A real Chromium, pages that are watched for errors, and answers made by hand."""
+
+from __future__ import annotations
+
+import base64
+import json
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
+
+from imaging.rle import encode_rle
+from tests.browser.proxy import proxied
+from tests.conftest import ROOT, Pixels, encoded, make_photo
+
+PHOTOS = ROOT / "docs" / "photos"
+CAT = PHOTOS / "chelsea.jpg"
+SEGMENT = "**/segment?*"
+ANSWERED = 60_000
+COLORS = {0: ("background", "#000000"), 1: ("leaf", "#3ca951"), 2: ("stone", "#4269d0")}
+FLAGS = [
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+]  # fmt: skip
+Visit = Callable[..., Page]
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    with sync_playwright() as playwright:
+        path = found or playwright.chromium.executable_path
+        if not Path(path).exists():
+            pytest.skip("no Chromium on this machine, and none from Playwright")
+        running = playwright.chromium.launch(executable_path=path, args=FLAGS)
+        yield running
+        running.close()
+
+
+@pytest.fixture
+def visit(browser: Browser, live_url: str) -> Iterator[Visit]:
+    """Opens the page; it must log no error and ask no other host. `refused` are statuses that a test brings about."""
+    contexts = []
+    errors: list[str] = []
+
+    def open_page(
+        path: str = "/", *, url: str = live_url, width: int = 1280, height: int = 800, refused: tuple[int, ...] = (),
+        before: Callable[[Page], object] = lambda page: None, **options: Any,
+    ) -> Page:  # fmt: skip
+        context = browser.new_context(viewport={"width": width, "height": height}, **options)
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(20_000)
+        expected = tuple(f"status of {status}" for status in refused) + (("ERR_",) if 0 in refused else ())
+
+        def log(message: Any) -> None:
+            if message.type == "error" and not any(word in message.text for word in expected):
+                errors.append(f"{message.text} ({message.location['url']})")
+
+        page.on("console", log)
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.on("request", lambda r: None if r.url.startswith((url, "blob:", "data:")) else errors.append(r.url))
+        before(page)
+        page.goto(url + path)
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert errors == []
+
+
+@pytest.fixture(scope="session")
+def slow_url(live_url: str) -> Iterator[str]:
+    """The live service, asked through a proxy that takes two seconds before it passes an image on."""
+    with proxied(live_url, seconds=2) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def prefixed_url(live_url: str) -> Iterator[str]:
+    """The live service under a path."""
+    with proxied(live_url, prefix="/a/b") as url:
+        yield url
+
+
+@pytest.fixture
+def page(visit: Visit) -> Page:
+    return visit()
+
+
+def give(page: Page, *files: Any) -> None:
+    page.set_input_files("#more" if page.locator("#work").is_visible() else "#file", list(files))
+
+
+def picture(name: str, height: int = 60, width: int = 90, format: str = "PNG", seed: int = 0, **options: Any) -> dict[str, Any]:
+    """A file as a form takes it."""
+    data = encoded(make_photo(height, width, seed), format, **options)
+    return {"name": name, "mimeType": f"image/{format.lower()}", "buffer": data}
+
+
+def segmented(page: Page, file: Any = CAT) -> Page:
+    """The page with the live service's answer to this file."""
+    give(page, file)
+    expect(page.locator("#result")).to_be_visible(timeout=ANSWERED)
+    return page
+
+
+def answer_of(class_map: Pixels, confidence: Pixels | None = None, name: str = "by hand") -> dict[str, Any]:
+    """The JSON answer for this class map, with the classes of `COLORS`."""
+    height, width = class_map.shape
+    ids = [int(i) for i in np.unique(class_map)]
+    classes = [
+        {
+            "id": i, "name": COLORS[i][0], "color": COLORS[i][1], "pixels": int((class_map == i).sum()),
+            "fraction": float((class_map == i).mean()), "mean_confidence": 0.5, "bbox": [0, 0, width, height],
+        }
+        for i in ids
+    ]  # fmt: skip
+    counts = encode_rle(class_map, ids)
+    answer = {
+        "model": {"name": name, "sha256": "0" * 64},
+        "image": {"width": width, "height": height},
+        "classes": classes,
+        "class_map": {"encoding": "rle", "size": [height, width], "counts": counts},
+    }
+    if confidence is not None:
+        answer["confidence_map"] = {"encoding": "png", "data": base64.b64encode(encoded(confidence)).decode()}
+    return answer
+
+
+def reply(page: Page, *answers: dict[str, Any]) -> list[str]:
+    """Answers requests from here, in order, the last one again and again; gives the list that collects their addresses."""
+    asked: list[str] = []
+
+    def fulfill(route: Route) -> None:
+        answer = answers[min(len(asked), len(answers) - 1)]
+        asked.append(route.request.url)
+        route.fulfill(**({"json": answer} if "status" not in answer else answer))
+
+    page.route(SEGMENT, fulfill)
+    return asked
+
+
+def problem(status: int, title: str, detail: str, **headers: str) -> dict[str, Any]:
+    body = {"type": "about:blank", "title": title, "status": status, "detail": detail, "request_id": "r"}
+    return {"status": status, "body": json.dumps(body), "content_type": "application/problem+json", "headers": headers}
+
+
+def quarters(height: int = 60, width: int = 90) -> Pixels:
+    """Background above, a leaf below to the left, a stone below to the right."""
+    class_map = np.zeros((height, width), np.uint8)
+    class_map[height // 2 :, : width // 2] = 1
+    class_map[height // 2 :, width // 2 :] = 2
+    return class_map
+
+
+def place(page: Page, column: float, row: float) -> tuple[float, float]:
+    """Where on the screen a pixel of the shown image lies."""
+    return tuple(
+        page.evaluate(
+            """([column, row]) => {
+                const box = document.querySelector("#colors").getBoundingClientRect();
+                const { width, height } = document.querySelector("#colors");
+                return [box.left + (column + 0.5) * box.width / width, box.top + (row + 0.5) * box.height / height];
+            }""",
+            [column, row],
+        )
+    )
+
+
+def painted(page: Page, column: int, row: int) -> list[int]:
+    """The colour layer's red, green, blue and opacity there."""
+    script = "([x, y]) => [...document.querySelector('#colors').getContext('2d').getImageData(x, y, 1, 1).data]"
+    found: list[int] = page.evaluate(script, [column, row])
+    return found
+
+
+def until(page: Page, done: Any) -> None:
+    end = time.monotonic() + 20
+    while not done():
+        assert time.monotonic() < end
+        page.wait_for_timeout(10)

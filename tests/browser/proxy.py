@@ -1,0 +1,62 @@
+"""A proxy before the service, as sites have one."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import httpx
+import uvicorn
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from tests.conftest import free_port
+
+KEPT = ("content-type", "content-security-policy", "retry-after")
+OWN = ("host", "content-length", "connection")
+
+
+class Proxy:
+    """Takes the prefix away and asks the service; a POST only after so many seconds."""
+
+    def __init__(self, target: str, prefix: str, seconds: float) -> None:
+        self.target = target
+        self.prefix = prefix
+        self.seconds = seconds
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope, receive)
+        if not scope["path"].startswith(f"{self.prefix}/"):
+            await Response("outside of the prefix", 404)(scope, receive, send)
+            return
+        try:
+            body = await request.body()
+        except ClientDisconnect:
+            return
+        if scope["method"] == "POST":
+            await asyncio.sleep(self.seconds)
+        url = f"{self.target}{scope['path'].removeprefix(self.prefix)}?{request.url.query}"
+        headers = {name: value for name, value in request.headers.items() if name not in OWN}
+        async with httpx.AsyncClient(timeout=60) as client:
+            answer = await client.request(request.method, url, headers=headers, content=body)
+        kept = {name: answer.headers[name] for name in KEPT if name in answer.headers}
+        await Response(answer.content, answer.status_code, kept)(scope, receive, send)
+
+
+@contextmanager
+def proxied(target: str, prefix: str = "", seconds: float = 0) -> Iterator[str]:
+    """The address at which the target answers through the proxy."""
+    port = free_port()
+    app = Proxy(target, prefix, seconds)
+    config = uvicorn.Config(app, port=port, log_level="warning", lifespan="off", loop="asyncio", ws="none")
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    while not server.started and thread.is_alive():
+        thread.join(0.02)
+    yield f"http://127.0.0.1:{port}{prefix}"
+    server.should_exit = True
+    thread.join()

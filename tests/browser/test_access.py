@@ -1,0 +1,138 @@
+"""For every eye and hand: contrast, names, keys, themes, and small screens."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Page, expect
+
+from tests.browser.conftest import ANSWERED, CAT, Visit, answer_of, give, picture, problem, quarters, reply, segmented
+from tests.browser.test_queue import state
+
+RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
+
+
+def violations(page: Page) -> list[str]:
+    found = Axe().run(page, options=RULES).response["violations"]
+    return [f"{entry['id']}: {[node['html'] for node in entry['nodes']]}" for entry in found]
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_wrong(visit: Visit, scheme: str, width: int) -> None:
+    page = visit(color_scheme=scheme, width=width, refused=(503, 401), reduced_motion="reduce")
+    expect(page.locator("#about")).to_be_visible()
+    page.click("#options summary")
+    assert violations(page) == []
+    segmented(page, CAT)
+    page.locator("#classes .alone").first.click()
+    page.mouse.move(5, 5)
+    assert violations(page) == []
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    reply(page, problem(503, "Not available now", "full"), problem(401, "No key", "send a key"))
+    give(page, picture("busy.png"), picture("key.png"))
+    expect(page.locator("#key-ask")).to_be_visible()
+    expect(page.locator("#problem-title")).to_have_text("The server is busy")
+    page.mouse.move(5, 5)
+    assert violations(page) == []
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+
+
+def ground(page: Page) -> str:
+    found: str = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    return found
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_theme_is_the_systems_until_another_is_chosen_and_that_is_kept(visit: Visit, scheme: str) -> None:
+    page = visit(color_scheme=scheme)
+    light, dark = "rgb(245, 244, 239)", "rgb(19, 21, 20)"
+    first, second = (light, dark) if scheme == "light" else (dark, light)
+    assert ground(page) == first
+    page.click("#theme")
+    assert ground(page) == second
+    page.reload()
+    assert ground(page) == second
+    page.click("#theme")
+    assert ground(page) == first
+
+
+OUTLINED = """() => {
+    const active = document.activeElement;
+    const style = (element) => element && getComputedStyle(element);
+    return [active, active.closest(".more"), active.querySelector(".grip")].map(style)
+        .some((found) => found && found.outlineStyle !== "none" && parseFloat(found.outlineWidth) >= 1);
+}"""
+
+
+def test_everything_is_done_by_keys_alone(page: Page) -> None:
+    page.keyboard.press("Tab")
+    expect(page.locator(".skip")).to_be_focused()
+    assert page.locator(".skip").evaluate("(e) => e.getBoundingClientRect().top") >= 0
+    page.keyboard.press("Enter")
+    expect(page.locator("#main")).to_be_focused()
+    page.keyboard.press("Tab")
+    expect(page.locator("#file")).to_be_focused()
+    page.keyboard.press("Tab")
+    expect(page.locator(".sample").first).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(page.locator("#result")).to_be_visible(timeout=ANSWERED)
+    page.locator(".thumb").focus()
+    seen = []
+    while len(seen) < 60:
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement === document.body"):
+            break
+        seen.append(page.evaluate("document.activeElement.id || document.activeElement.className"))
+        assert page.evaluate(OUTLINED), seen[-1]
+    wanted = [
+        "more",
+        "stage",
+        "divider",
+        "opacity",
+        "farther",
+        "closer",
+        "fit",
+        "full",
+        "discard",
+        "alone",
+        "eye",
+        "mask",
+        "json",
+    ]
+    assert set(wanted) <= set(seen), seen
+
+
+def test_states_and_results_are_spoken(page: Page) -> None:
+    assert page.locator("#status").get_attribute("aria-live") == "polite"
+    assert page.locator("#spoken").get_attribute("aria-live") == "polite"
+    reply(page, answer_of(quarters()))
+    segmented(page, picture("a.png"))
+    expect(page.locator("#status")).to_have_text(re.compile(r"a.png: 90 . 60 pixels, 3 classes\."))
+    assert page.locator(".thumb").get_attribute("aria-label") == "a.png, done"
+
+
+@pytest.mark.parametrize(("motion", "moving"), [("reduce", 0), ("no-preference", 1)])
+def test_nothing_moves_where_motion_is_not_wanted(visit: Visit, slow_url: str, motion: str, moving: int) -> None:
+    page = visit(url=slow_url, reduced_motion=motion)
+    give(page, picture("a.png"))
+    state(page, "a.png", "working")
+    assert page.evaluate("document.getAnimations().length") == moving
+    expect(page.locator("#result")).to_be_visible(timeout=ANSWERED)
+
+
+@pytest.mark.parametrize("width", [320, 390, 768, 1280])
+def test_nothing_has_to_be_scrolled_sideways(visit: Visit, width: int) -> None:
+    page = visit(width=width, refused=(413,))
+    page.click("#options summary")
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    reply(page, problem(413, "Too large", "x" * 300), answer_of(quarters()))
+    give(page, *(picture(f"{'long' * 30}{index}.png") for index in range(9)))
+    page.locator(".thumb").last.click()
+    expect(page.locator("#result")).to_be_visible()
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    page.locator(".thumb").first.click()
+    expect(page.locator("#problem")).to_be_visible()
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")

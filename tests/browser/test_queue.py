@@ -1,0 +1,235 @@
+"""Images on their way: how they come, one after the other, their states, and cancelling."""
+
+from __future__ import annotations
+
+import base64
+import re
+from typing import Any
+
+import numpy as np
+from playwright.sync_api import Page, Route, expect
+
+from tests.browser.conftest import (
+    ANSWERED,
+    CAT,
+    PHOTOS,
+    SEGMENT,
+    Visit,
+    answer_of,
+    give,
+    painted,
+    picture,
+    quarters,
+    reply,
+    until,
+)
+from tests.conftest import Pixels, encoded
+
+TRANSFER = """(files) => {
+    const transfer = new DataTransfer();
+    for (const { name, mimeType, data } of files) {
+        const bytes = Uint8Array.from(atob(data), (letter) => letter.charCodeAt(0));
+        transfer.items.add(new File([bytes], name, { type: mimeType }));
+    }
+    return transfer;
+}"""
+
+
+def drop(page: Page, selector: str, *files: dict[str, Any]) -> None:
+    plain = [file | {"data": base64.b64encode(file["buffer"]).decode(), "buffer": None} for file in files]
+    transfer = page.evaluate_handle(TRANSFER, plain)
+    for event in ("dragenter", "dragover"):
+        page.dispatch_event(selector, event, {"dataTransfer": transfer})
+    assert page.locator("body.over").count() == 1
+    page.dispatch_event(selector, "drop", {"dataTransfer": transfer})
+    assert page.locator("body.over").count() == 0
+
+
+def thumb(page: Page, name: str) -> Any:
+    return page.locator(f'.thumb[title="{name}"]')
+
+
+def state(page: Page, name: str, wanted: str) -> None:
+    expect(thumb(page, name)).to_have_attribute("data-state", wanted, timeout=ANSWERED)
+
+
+def solid(height: int, width: int, value: int) -> Pixels:
+    return np.full((height, width), value, np.uint8)
+
+
+def test_two_photos_dropped_at_once_get_their_own_answers(page: Page) -> None:
+    drop(page, "#drop", picture("first.png", 40, 70), picture("second.png", 50, 110, seed=1))
+    for name in ("first.png", "second.png"):
+        state(page, name, "done")
+    for name, size in (("second.png", "110 . 50"), ("first.png", "70 . 40"), ("second.png", "110 . 50")):
+        thumb(page, name).click()
+        expect(page.locator("#status")).to_have_text(re.compile(f"^{name}: {size} pixels"))
+        expect(thumb(page, name)).to_have_attribute("aria-current", "true")
+        width, height = (int(side) for side in size.split(" . "))
+        for layer in ("(e) => [e.naturalWidth, e.naturalHeight]", "(e) => [e.width, e.height]"):
+            assert page.locator("#photo" if "natural" in layer else "#colors").evaluate(layer) == [width, height]
+
+
+def test_photos_are_taken_anywhere_on_the_page_while_others_are_shown(page: Page) -> None:
+    reply(page, answer_of(quarters()))
+    give(page, picture("a.png"))
+    state(page, "a.png", "done")
+    drop(page, "footer", picture("b.png"))
+    state(page, "b.png", "done")
+    expect(thumb(page, "b.png")).to_have_attribute("aria-current", "true")
+
+
+def test_answers_go_to_their_images_however_one_clicks(page: Page) -> None:
+    held: list[Route] = []
+    page.route(SEGMENT, lambda route: held.append(route))
+    give(page, *(picture(f"{value}.png", 20, 30 + value) for value in range(3)))
+    for value in range(3):
+        until(page, lambda value=value: len(held) == value + 1)
+        thumb(page, f"{(value + 1) % 3}.png").click()
+        held[value].fulfill(json=answer_of(solid(20, 30 + value, value), name=f"model {value}"))
+        state(page, f"{value}.png", "done")
+    for value in (2, 0, 1, 0):
+        for other in (1, 2, 0):
+            thumb(page, f"{other}.png").click()
+        thumb(page, f"{value}.png").click()
+        expect(page.locator("#answer-model")).to_have_text(f"model {value}")
+        expect(page.locator("#status")).to_have_text(re.compile(f"^{value}.png: {30 + value} . 20 pixels, 1 class"))
+        assert page.locator("#photo").evaluate("(e) => e.naturalWidth") == 30 + value
+        expect(page.locator("#curl")).to_contain_text(f"file=@{value}.png")
+        if value:
+            assert painted(page, 1, 1)[3] == 255
+
+
+def test_what_is_slow_to_draw_does_not_cover_what_was_chosen_later(page: Page) -> None:
+    noise = np.random.default_rng(0).integers(0, 3, (1500, 1500), dtype=np.uint8)
+    reply(page, answer_of(noise, name="slow"), answer_of(solid(20, 31, 1), name="quick"))
+    give(page, picture("slow.png", 1500, 1500), picture("quick.png", 20, 31))
+    for name in ("slow.png", "quick.png"):
+        state(page, name, "done")
+    thumb(page, "quick.png").click()
+    expect(page.locator("#answer-model")).to_have_text("quick")
+    page.evaluate("document.querySelectorAll('.thumb').forEach((button) => button.click())")
+    page.wait_for_timeout(2000)
+    expect(page.locator("#answer-model")).to_have_text("quick")
+    assert page.locator("#photo").evaluate("(e) => e.naturalWidth") == 31
+    assert page.locator("#colors").evaluate("(e) => e.width") == 31
+
+
+def test_one_image_is_sent_at_a_time(page: Page) -> None:
+    held: list[Route] = []
+    page.route(SEGMENT, lambda route: held.append(route))
+    give(page, picture("a.png"), picture("b.png"))
+    until(page, lambda: held)
+    state(page, "a.png", "sending")
+    state(page, "b.png", "waiting")
+    give(page, picture("c.png"))
+    state(page, "c.png", "waiting")
+    page.wait_for_timeout(300)
+    assert len(held) == 1
+    held[0].fulfill(json=answer_of(quarters()))
+    until(page, lambda: len(held) == 2)
+    state(page, "a.png", "done")
+    held[1].fulfill(json=answer_of(quarters()))
+    state(page, "b.png", "done")
+
+
+def test_a_photo_is_pasted_from_the_clipboard(visit: Visit) -> None:
+    page = visit(permissions=["clipboard-read", "clipboard-write"])
+    reply(page, answer_of(quarters()))
+    data = base64.b64encode(picture("a.png")["buffer"]).decode()
+    page.evaluate(
+        """async (data) => {
+            const bytes = Uint8Array.from(atob(data), (letter) => letter.charCodeAt(0));
+            await navigator.clipboard.write([new ClipboardItem({ "image/png": new Blob([bytes], { type: "image/png" }) })]);
+        }""",
+        data,
+    )
+    page.keyboard.press("Control+V")
+    expect(page.locator("#result")).to_be_visible(timeout=ANSWERED)
+    expect(page.locator(".thumb")).to_have_count(1)
+
+
+def test_every_sample_is_segmented_by_the_live_service(page: Page) -> None:
+    for name, found in (("chelsea.jpg", "cat"), ("astronaut.jpg", "person"), ("coffee.jpg", "background")):
+        page.goto(page.url)
+        sample = page.locator(".sample", has=page.locator(f'img[src$="{name}"]'))
+        sample.scroll_into_view_if_needed()
+        assert sample.locator("img").evaluate("(e) => e.decode().then(() => e.naturalWidth)") > 400
+        sample.click()
+        expect(page.locator("#classes")).to_contain_text(found, timeout=ANSWERED)
+
+
+def test_the_progress_of_an_upload_is_shown(page: Page) -> None:
+    session = page.context.new_cdp_session(page)
+    session.send("Network.enable")
+    slow = {"offline": False, "latency": 0, "downloadThroughput": -1, "uploadThroughput": 400_000}
+    session.send("Network.emulateNetworkConditions", slow)
+    noise = np.random.default_rng(0).integers(0, 256, (500, 800, 3), dtype=np.uint8)
+    give(page, {"name": "noise.png", "mimeType": "image/png", "buffer": encoded(noise)})
+    expect(page.locator("#busy-text")).to_have_text(re.compile(r"^Sending, [1-9]\d? %$"))
+    assert 0 < page.locator("#progress").evaluate("(e) => e.value") < 1
+    expect(thumb(page, "noise.png")).to_have_attribute("aria-label", re.compile(r"noise.png, sending \d+ %"))
+    state(page, "noise.png", "done")
+
+
+def test_the_page_says_that_the_service_works_on_it(visit: Visit, slow_url: str) -> None:
+    page = visit(url=slow_url)
+    give(page, CAT)
+    expect(page.locator("#busy-text")).to_contain_text("Working")
+    expect(thumb(page, "chelsea.jpg")).to_have_attribute("data-state", "working")
+    expect(page.locator("#status")).to_have_text("Segmenting chelsea.jpg …")
+    expect(page.locator("#busy")).to_be_hidden(timeout=ANSWERED)
+    expect(page.locator("#classes")).to_contain_text("cat")
+
+
+def test_cancelling_stops_the_request_and_goes_on_with_the_next(page: Page) -> None:
+    held: list[Route] = []
+    failed: list[str] = []
+    page.on("requestfailed", lambda request: failed.append(request.failure or ""))
+    page.route(SEGMENT, lambda route: held.append(route))
+    give(page, picture("a.png"), picture("b.png"))
+    until(page, lambda: held)
+    page.click("#cancel")
+    state(page, "a.png", "cancelled")
+    expect(page.locator("#problem-title")).to_have_text("Cancelled")
+    until(page, lambda: len(held) == 2)
+    assert failed == ["net::ERR_ABORTED"]
+    held[1].fulfill(json=answer_of(quarters()))
+    state(page, "b.png", "done")
+    expect(page.locator("#result")).to_be_hidden()
+    page.click("#retry")
+    until(page, lambda: len(held) == 3)
+    held[2].fulfill(json=answer_of(quarters()))
+    state(page, "a.png", "done")
+    expect(page.locator("#result")).to_be_visible()
+
+
+def test_a_waiting_image_is_cancelled_before_it_is_sent(page: Page) -> None:
+    held: list[Route] = []
+    page.route(SEGMENT, lambda route: held.append(route))
+    give(page, picture("a.png"), picture("b.png"))
+    thumb(page, "b.png").click()
+    expect(page.locator("#busy-text")).to_have_text("Waiting for its turn")
+    page.click("#cancel")
+    state(page, "b.png", "cancelled")
+    until(page, lambda: held)
+    held[0].fulfill(json=answer_of(quarters()))
+    state(page, "a.png", "done")
+    page.wait_for_timeout(200)
+    assert len(held) == 1
+
+
+def test_images_are_removed_until_the_start_is_back(page: Page) -> None:
+    give(page, CAT, PHOTOS / "coffee.jpg")
+    for name in ("chelsea.jpg", "coffee.jpg"):
+        state(page, name, "done")
+    page.click("#discard")
+    expect(page.locator(".thumb")).to_have_count(1)
+    expect(page.locator("#status")).to_contain_text("coffee.jpg: 600")
+    page.click("#discard")
+    expect(page.locator("#work")).to_be_hidden()
+    expect(page.locator(".lede")).to_be_visible()
+    expect(page.locator("#result")).to_be_hidden()
+    give(page, CAT)
+    state(page, "chelsea.jpg", "done")
+    expect(page.locator("#result")).to_be_visible()

@@ -1,0 +1,181 @@
+"""Downloads, options, and the same request as a program."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+import httpx
+import numpy as np
+import pytest
+from PIL import Image
+from playwright.sync_api import Page, expect
+
+from tests.browser.conftest import ANSWERED, CAT, Visit, answer_of, give, picture, quarters, reply, segmented
+
+BASE = {"format": ["json"], "mask": ["rle"], "confidence": ["true"]}
+
+
+def downloaded(page: Page, selector: str) -> tuple[str, bytes]:
+    with page.expect_download() as download:
+        page.click(selector)
+    return download.value.suggested_filename, Path(download.value.path()).read_bytes()
+
+
+def query_of(url: str) -> dict[str, list[str]]:
+    return parse_qs(urlsplit(url).query)
+
+
+def test_pictures_are_asked_for_when_wanted_and_are_the_services(page: Page, live_url: str) -> None:
+    segmented(page, CAT)
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url) if request.method == "POST" else None)
+    page.locator("#opacity").fill("35")
+    for button, name, query in (
+        ("#mask", "chelsea-mask.png", "format=png"),
+        ("#color", "chelsea-color.png", "format=color"),
+        ("#overlay", "chelsea-overlay.png", "format=overlay&alpha=0.35"),
+    ):
+        found, data = downloaded(page, button)
+        assert found == name
+        expected = httpx.post(f"{live_url}/segment?{query}", files={"file": CAT.read_bytes()}, timeout=60).content
+        assert np.array_equal(np.asarray(Image.open(io.BytesIO(data))), np.asarray(Image.open(io.BytesIO(expected))))
+        assert asked.pop() == f"{live_url}/segment?{query}"
+    assert asked == []
+
+
+def test_json_is_what_came_without_asking_again(page: Page) -> None:
+    answer = answer_of(quarters())
+    asked = reply(page, answer)
+    segmented(page, picture("a.b.png"))
+    name, data = downloaded(page, "#json")
+    assert name == "a.b.json"
+    assert json.loads(data) == answer
+    assert len(asked) == 1
+
+
+def test_options_are_sent_and_hold_for_downloads_and_programs(page: Page) -> None:
+    asked = reply(page, answer_of(quarters()))
+    page.click("#options summary")
+    page.select_option("#side", "number")
+    page.fill("#side-pixels", "640")
+    page.select_option("#blend", "hann")
+    page.fill("#overlap", "0.5")
+    page.fill("#min-confidence", "0.3")
+    segmented(page, picture("a.png"))
+    options = {"side": ["640"], "blend": ["hann"], "overlap": ["0.5"], "min_confidence": ["0.3"]}
+    assert query_of(asked[0]) == BASE | options
+    for part in ('"side": "640"', '"blend": "hann"', '"min_confidence": "0.3"'):
+        expect(page.locator("#python")).to_contain_text(part)
+    expect(page.locator("#again")).to_be_hidden()
+    page.select_option("#side", "native")
+    page.route("**/segment?format=png*", lambda route: route.fulfill(body=picture("x.png")["buffer"]))
+    with page.expect_request("**/segment?format=png*") as request:
+        downloaded(page, "#mask")
+    assert query_of(request.value.url) == {"format": ["png"]} | options
+    page.click("#again")
+    expect(page.locator("#python")).to_contain_text('"side": "native"')
+    assert query_of(asked[-1])["side"] == ["native"]
+    expect(page.locator("#again")).to_be_hidden()
+
+
+def test_options_are_taken_by_the_live_service(visit: Visit) -> None:
+    page = visit(refused=(422,))
+    page.click("#options summary")
+    page.select_option("#side", "number")
+    page.fill("#side-pixels", "5")
+    give(page, CAT)
+    expect(page.locator("#problem-detail")).to_contain_text("side", timeout=ANSWERED)
+    page.fill("#side-pixels", "256")
+    page.select_option("#blend", "hann")
+    page.fill("#overlap", "0.1")
+    page.click("#retry")
+    expect(page.locator("#classes")).to_contain_text("cat", timeout=ANSWERED)
+
+
+def test_pixels_of_little_confidence_become_void(page: Page) -> None:
+    page.click("#options summary")
+    page.fill("#min-confidence", "0.95")
+    segmented(page, CAT)
+    expect(page.locator("#classes")).to_contain_text("void")
+
+
+MODELS = [
+    {"name": "animals", "sha256": "0", "default": True, "classes": [{"id": 0, "name": "cat", "color": "#400000"}]},
+    {"name": "streets", "sha256": "1", "default": False, "classes": [{"id": 0, "name": "road", "color": "#804080"}]},
+]
+
+INFO = {"model": {"name": "streets"}, "device": "cpu", "dtype": "float32", "scores": {"Roads, val": {"mean_iou": 0.756}}}
+
+
+def test_a_model_is_chosen_where_there_are_several(visit: Visit) -> None:
+    def two(page: Page) -> None:
+        page.route("**/models", lambda route: route.fulfill(json=MODELS))
+        page.route("**/info?model=streets", lambda route: route.fulfill(json=INFO))
+
+    page = visit(before=two)
+    asked = reply(page, answer_of(quarters()))
+    page.click("#options summary")
+    page.locator("#model").select_option(label="streets")
+    expect(page.locator("#known")).to_have_text("road")
+    expect(page.locator("#facts")).to_contain_text("streets")
+    expect(page.locator("#scores")).to_contain_text("75.6 %")
+    segmented(page, picture("a.png"))
+    assert query_of(asked[0]) == BASE | {"model": ["streets"]}
+    page.route("**/info?model=animals", lambda route: route.fulfill(json=INFO))
+    page.locator("#model").select_option(label="animals")
+    page.click("#again")
+    expect(page.locator("#again")).to_be_hidden()
+    assert query_of(asked[1]) == BASE
+
+
+@pytest.mark.parametrize("models", [MODELS[:1], None], ids=["one", "no route"])
+def test_no_model_is_offered_where_there_is_no_choice(visit: Visit, models: list[object] | None) -> None:
+    answer = {"json": models} if models else {"status": 404, "json": {"title": "Not found"}}
+    page = visit(before=lambda page: page.route("**/models", lambda route: route.fulfill(**answer)), refused=(404,))
+    page.click("#options summary")
+    expect(page.locator("#side")).to_be_visible()
+    expect(page.locator("#model")).to_be_hidden()
+    asked = reply(page, answer_of(quarters()))
+    segmented(page, picture("a.png"))
+    assert query_of(asked[0]) == BASE
+
+
+NAMES = ["photo.jpg", 'it\'s; "a", $HOME \\ photo.jpg', "фото 1.jpg"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_programs_do_what_the_page_did(page: Page, tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(CAT.read_bytes())
+    segmented(page, {"name": name, "mimeType": "image/jpeg", "buffer": CAT.read_bytes()})
+    answer = json.loads(downloaded(page, "#json")[1])
+    subprocess.run(["sh", "-ec", page.locator("#curl").inner_text()], cwd=tmp_path, check=True, capture_output=True, timeout=90)
+    saved = next(tmp_path.glob("*.json"))
+    assert saved.stem == Path(name).stem
+    assert json.loads(saved.read_text()) == answer
+    program = page.locator("#python").inner_text()
+    ran = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, check=True, capture_output=True, text=True, timeout=90, env=os.environ
+    )
+    assert ran.stdout.split() == [str(value) for entry in answer["classes"] for value in (entry["name"], entry["fraction"])]
+
+
+@pytest.mark.parametrize("allowed", [True, False], ids=["clipboard", "selection"])
+def test_programs_are_copied(visit: Visit, allowed: bool) -> None:
+    def forbid(page: Page) -> None:
+        if not allowed:
+            page.add_init_script("navigator.clipboard.writeText = () => Promise.reject(new Error('not here'))")
+
+    page = visit(permissions=["clipboard-read", "clipboard-write"], before=forbid)
+    reply(page, answer_of(quarters()))
+    segmented(page, picture("a.png"))
+    for name in ("curl", "python"):
+        page.click(f'[data-copy="{name}"]')
+        expect(page.locator(f'[data-copy="{name}"]')).to_have_text("Copied")
+        copied = page.evaluate("navigator.clipboard.readText()")
+        assert copied.strip() == page.locator(f"#{name}").inner_text().strip()

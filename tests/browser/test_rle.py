@@ -1,0 +1,63 @@
+"""The page's reading of COCO's compressed run lengths, against numpy."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+import numpy as np
+import pytest
+from playwright.sync_api import Page
+
+from imaging.rle import encode_rle
+from tests.conftest import Pixels
+
+READ = """async ([map, largest]) => {
+    const { classMap } = await import("./static/rle.js");
+    const { width, height, ids } = classMap(map, largest);
+    let text = "";
+    for (let at = 0; at < ids.length; at += 32768) text += String.fromCharCode(...ids.subarray(at, at + 32768));
+    return [width, height, btoa(text)];
+}"""
+
+
+def read(page: Page, class_map: Pixels, largest: int = 4096) -> Pixels:
+    document: dict[str, Any] = {
+        "size": list(class_map.shape), "counts": encode_rle(class_map, np.unique(class_map).tolist()),
+    }  # fmt: skip
+    width, height, text = page.evaluate(READ, [document, largest])
+    return np.frombuffer(base64.b64decode(text), np.uint8).reshape(height, width)
+
+
+def nearest(length: int, reduced: int) -> Any:
+    return ((np.arange(reduced) + 0.5) * length / reduced).astype(int)
+
+
+@pytest.mark.parametrize(
+    ("size", "values"),
+    [((1, 1), 1), ((1, 40), 2), ((40, 1), 2), ((37, 53), 1), ((37, 53), 5), ((300, 200), 255), ((129, 65), 2)],
+    ids=str,
+)
+def test_every_pixel_is_read_as_it_was_written(page: Page, size: tuple[int, int], values: int) -> None:
+    noise = np.random.default_rng(0).integers(0, values, size, dtype=np.uint8)
+    assert np.array_equal(read(page, noise), noise)
+    blocks = np.kron(noise, np.ones((5, 7), np.uint8))
+    assert np.array_equal(read(page, blocks), blocks)
+
+
+@pytest.mark.parametrize("size", [(50, 400), (400, 50), (333, 333)], ids=str)
+def test_a_large_map_is_read_smaller_by_the_nearest_pixel(page: Page, size: tuple[int, int]) -> None:
+    noise = np.random.default_rng(1).integers(0, 4, size, dtype=np.uint8)
+    found = read(page, noise, 100)
+    assert max(found.shape) == 100
+    expected = noise[np.ix_(nearest(size[0], found.shape[0]), nearest(size[1], found.shape[1]))]
+    assert np.array_equal(found, expected)
+
+
+def test_a_hundred_megapixels_are_read_at_4096_a_side(page: Page) -> None:
+    rows, columns = np.ogrid[:10000, :10000]
+    large = ((rows // 700 + columns // 900) % 3).astype(np.uint8)
+    found = read(page, large)
+    assert found.shape == (4096, 4096)
+    at = nearest(10000, 4096)
+    assert np.array_equal(found, large[np.ix_(at, at)])

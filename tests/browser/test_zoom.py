@@ -1,0 +1,133 @@
+"""Zoom and pan by wheel, buttons, keys and fingers."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser.conftest import Visit, answer_of, picture, place, reply, segmented, until
+
+
+def image_box(page: Page) -> tuple[float, float, float]:
+    """Left and top of the image in the stage, and its width."""
+    found, frame = page.locator("#photo").bounding_box(), page.locator("#stage").bounding_box()
+    assert found
+    assert frame
+    return found["x"] - frame["x"], found["y"] - frame["y"], found["width"]
+
+
+def prepare(page: Page) -> Page:
+    reply(page, answer_of(np.zeros((600, 900), np.uint8)))
+    return segmented(page, picture("wide.png", 600, 900))
+
+
+@pytest.fixture
+def wide(page: Page) -> Page:
+    return prepare(page)
+
+
+def test_buttons_zoom_in_out_to_the_whole_and_to_100_percent(wide: Page) -> None:
+    whole = image_box(wide)
+    wide.click("#closer")
+    assert image_box(wide)[2] == pytest.approx(whole[2] * 1.4, rel=0.01)
+    expect(wide.locator("#fit")).to_have_attribute("aria-pressed", "false")
+    wide.click("#farther")
+    assert image_box(wide) == pytest.approx(whole)
+    wide.click("#full")
+    assert image_box(wide)[2] == pytest.approx(900)
+    expect(wide.locator("#scale")).to_have_text("100 %")
+    wide.click("#fit")
+    assert image_box(wide) == pytest.approx(whole)
+
+
+def test_the_wheel_zooms_around_the_pointer_and_dragging_moves(wide: Page) -> None:
+    before = image_box(wide)
+    spot = place(wide, 300, 400)
+    wide.mouse.move(*spot)
+    wide.mouse.wheel(0, -500)
+    expect(wide.locator("#fit")).to_have_attribute("aria-pressed", "false")
+    assert image_box(wide)[2] > before[2] * 2
+    assert place(wide, 300, 400) == pytest.approx(spot, abs=3)
+    wide.mouse.down()
+    wide.mouse.move(spot[0] - 80, spot[1] - 50, steps=3)
+    wide.mouse.up()
+    assert place(wide, 300, 400) == pytest.approx((spot[0] - 80, spot[1] - 50), abs=3)
+    assert wide.locator("#colors").bounding_box() == wide.locator("#photo").bounding_box()
+
+
+def test_scrolling_down_over_the_whole_picture_scrolls_the_page(wide: Page) -> None:
+    before = image_box(wide)
+    wide.mouse.move(*place(wide, 300, 400))
+    wide.mouse.wheel(0, 200)
+    until(wide, lambda: wide.evaluate("scrollY > 100"))
+    assert image_box(wide)[2] == before[2]
+
+
+def test_keys_zoom_and_move(wide: Page) -> None:
+    stage, whole = wide.locator("#stage"), image_box(wide)
+    stage.press("+")
+    stage.press("+")
+    zoomed = image_box(wide)
+    assert zoomed[2] > whole[2] * 1.9
+    stage.press("Shift+ArrowRight")
+    stage.press("Shift+ArrowDown")
+    assert image_box(wide)[:2] == pytest.approx((zoomed[0] - 60, zoomed[1] - 60))
+    stage.press("-")
+    assert image_box(wide)[2] < zoomed[2]
+    stage.press("1")
+    expect(wide.locator("#scale")).to_have_text("100 %")
+    stage.press("0")
+    assert image_box(wide) == pytest.approx(whole)
+
+
+def test_the_picture_follows_the_cursor_of_the_keyboard(wide: Page) -> None:
+    stage = wide.locator("#stage")
+    for _ in range(4):
+        stage.press("+")
+    before = image_box(wide)
+    for _ in range(50):
+        stage.press("ArrowRight")
+    assert image_box(wide)[0] < before[0] - 50
+    spot, frame = wide.locator("#spot").bounding_box(), stage.bounding_box()
+    assert spot
+    assert frame
+    assert frame["x"] <= spot["x"] <= frame["x"] + frame["width"]
+
+
+def test_the_picture_is_never_moved_out_of_sight(wide: Page) -> None:
+    stage = wide.locator("#stage")
+    stage.press("+")
+    for _ in range(60):
+        stage.press("Shift+ArrowRight")
+    frame, (left, _, width) = stage.bounding_box(), image_box(wide)
+    assert frame
+    assert left + width == pytest.approx(frame["width"], abs=1)
+
+
+def test_two_fingers_zoom_and_one_reads(visit: Visit) -> None:
+    page = prepare(visit(width=390, height=844, has_touch=True))
+    page.locator("#stage").scroll_into_view_if_needed()
+    before = image_box(page)
+    x, y = place(page, 200, 300)
+    session = page.context.new_cdp_session(page)
+
+    def touch(kind: str, *points: tuple[float, float]) -> None:
+        session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": [{"x": a, "y": b} for a, b in points]})
+
+    touch("touchStart", (x - 20, y), (x + 20, y))
+    for step in range(1, 6):
+        touch("touchMove", (x - 20 - 10 * step, y), (x + 20 + 10 * step, y))
+    touch("touchEnd")
+    assert image_box(page)[2] > before[2] * 2
+    page.touchscreen.tap(x, y)
+    expect(page.locator("#reading-name")).to_have_text("background")
+
+
+def test_large_pixels_are_not_blurred(wide: Page) -> None:
+    for _ in range(9):
+        wide.click("#closer")
+    expect(wide.locator("#stage")).to_have_class(re.compile("pixels"))
+    assert wide.locator("#colors").evaluate("(e) => getComputedStyle(e).imageRendering") == "pixelated"
