@@ -13,5 +13,8 @@ class HeadAsGet:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["method"] == "HEAD":
-            scope = dict(scope, method="GET")
+            seen = dict(scope, method="GET")
+            await self.app(seen, receive, send)
+            scope["route"] = seen.get("route")
+            return
         await self.app(scope, receive, send)

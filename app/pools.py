@@ -19,19 +19,27 @@ LARGE_PRIORITY = 5  # as `nice` counts: small images go first where cores are sh
 
 
 class Slot:
-    """A place among the cores, or none; `left_for` leaves it while the thread waits. The earliest deadline goes first."""
+    """A place among the cores; `left_for` leaves it while the thread waits. The earliest deadline goes first.
 
-    def __init__(self, slots: Slots | None, deadline: float) -> None:
+    A large image waits for none: its thread's low priority keeps it back.
+    """
+
+    def __init__(self, slots: Slots, deadline: float, *, large: bool) -> None:
         self._slots = slots
         self._deadline = deadline
+        self._large = large
 
     def __enter__(self) -> Self:
-        if self._slots:
+        if self._large:
+            self._slots.join(1)
+        else:
             self._slots.take(self._deadline)
         return self
 
     def __exit__(self, *exc_info: object) -> None:
-        if self._slots:
+        if self._large:
+            self._slots.join(-1)
+        else:
             self._slots.leave()
 
     def left_for(self, results: Iterator[T]) -> Iterator[T]:
@@ -64,8 +72,8 @@ class Pools:
         return self.large if megapixels > LARGE_MEGAPIXELS else self.small
 
     def slot(self, megapixels: float, deadline: float) -> Slot:
-        """What an image of this size holds while it works; large ones go by their threads' low priority instead."""
-        return Slot(self.slots if megapixels <= LARGE_MEGAPIXELS else None, deadline)
+        """What an image of this size holds while it works."""
+        return Slot(self.slots, deadline, large=megapixels > LARGE_MEGAPIXELS)
 
     def shutdown(self) -> None:
         for pool in (self.heads, self.small, self.large):

@@ -21,6 +21,7 @@ from benchmarks.results import Ratio, Row, Section
 from benchmarks.serving import ROOT
 from model.device import available_cores
 from model.predictor import Predictor
+from model.tracing import ScoresModule
 from model.weights_file import DEFAULT_WEIGHTS, find_weights, load_weights
 
 TILE = (384, 480)
@@ -31,16 +32,9 @@ own, one after the other. Agreement is the share of cells with the same highest 
 Run = Callable[[], np.ndarray[Any, np.dtype[np.float32]]]
 
 
-class Scores(nn.Module):
+def scores_module(dtype: str) -> ScoresModule:
     """The folded network as a function of one tensor."""
-
-    def __init__(self, dtype: str) -> None:
-        super().__init__()
-        self.predictor_net = Predictor(load_weights(find_weights(DEFAULT_WEIGHTS)), "cpu", dtype).net
-
-    def forward(self, images: Tensor) -> Tensor:
-        scores: Tensor = self.predictor_net.scores(images)
-        return scores
+    return ScoresModule(Predictor(load_weights(find_weights(DEFAULT_WEIGHTS)), "cpu", dtype).net).eval()
 
 
 def image() -> Tensor:
@@ -49,7 +43,7 @@ def image() -> Tensor:
 
 
 def with_torch(dtype: str, *, compiled: bool = False) -> Run:
-    net = Scores(dtype).eval()
+    net = scores_module(dtype)
     scores: Callable[[Tensor], Tensor] = net
     images = image().to(getattr(torch, dtype)).to(memory_format=torch.channels_last)
     if compiled:
@@ -67,7 +61,7 @@ def with_onnxruntime() -> Run:
     runtime = import_module("onnxruntime")
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "net.onnx"
-        torch.onnx.export(Scores("float32").eval(), (image(),), path, input_names=["images"], dynamo=True, external_data=False)
+        torch.onnx.export(scores_module("float32"), (image(),), path, input_names=["images"], dynamo=True, external_data=False)
         options = runtime.SessionOptions()
         options.intra_op_num_threads = available_cores()
         session = runtime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
@@ -77,7 +71,7 @@ def with_onnxruntime() -> Run:
 
 def with_openvino(precision: str) -> Run:
     openvino = import_module("openvino")
-    model = openvino.convert_model(Scores("float32").eval(), example_input=image())
+    model = openvino.convert_model(scores_module("float32"), example_input=image())
     hints = {"INFERENCE_PRECISION_HINT": precision, "INFERENCE_NUM_THREADS": available_cores(), "PERFORMANCE_HINT": "LATENCY"}
     compiled, images = openvino.Core().compile_model(model, "CPU", hints), image().numpy()
     return lambda: np.asarray(compiled(images)[0])

@@ -19,11 +19,13 @@ CUDA_LANES = 2  # while one computes, the other's tiles are copied
 class Slots:
     """So many may work at once (None: any number): those who run tiles, and others on the same cores; `held` counts them.
 
-    A place that becomes free is handed to who waits with the lowest order, of equals to who came first.
+    A place that becomes free is handed to who waits with the lowest order, of equals to who came first. `beside` counts
+    those who work there without a place.
     """
 
     def __init__(self, count: int | None) -> None:
         self.held = 0
+        self.beside = 0
         self._count = count
         self._lock = threading.Lock()
         self._arrivals = itertools.count()
@@ -45,6 +47,11 @@ class Slots:
                 heapq.heappop(self._waiting)[2].set()
             else:
                 self.held -= 1
+
+    def join(self, threads: int) -> None:
+        """Counts so many threads that work without a place; negative when they end."""
+        with self._lock:
+            self.beside += threads
 
     def __enter__(self) -> Self:
         self.take()
@@ -101,7 +108,7 @@ class Lanes:
         """Threads of one call; those that wait for a slot count, too: a moment without them is no reason to take all cores."""
         if self.count == 1:
             return self.threads
-        return max(1, self.threads // max(min(self._calls.held, self.count), self._slots.held))
+        return max(1, self.threads // max(min(self._calls.held, self.count), self._slots.held + self._slots.beside))
 
 
 class Lane(NamedTuple):

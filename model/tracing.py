@@ -12,7 +12,7 @@ Scores = Callable[[Tensor], Tensor]
 SIDES = ((64, 96), (96, 32))
 
 
-class _Scores(nn.Module):
+class ScoresModule(nn.Module):
     """A network's `scores` as the module's call, which is what can be traced."""
 
     def __init__(self, net: nn.Module) -> None:
@@ -35,7 +35,7 @@ def traced(net: nn.Module, dtype: torch.dtype) -> Scores:
         # deprecated in favour of compilers, which take minutes for all of a tile's shapes; without it, all still works
         warnings.simplefilter("ignore")
         try:
-            graph: Scores = torch.jit.freeze(torch.jit.trace(_Scores(net).eval(), examples[0], check_trace=False))  # type: ignore[no-untyped-call]
+            graph: Scores = torch.jit.freeze(torch.jit.trace(ScoresModule(net).eval(), examples[0], check_trace=False))  # type: ignore[no-untyped-call]
             same = all(torch.equal(graph(example), scores(example)) for example in examples * 3)
         except (AttributeError, RuntimeError):
             return scores

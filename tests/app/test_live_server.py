@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -17,7 +18,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.conftest import encoded, free_port, make_photo, wait_until_ready
+from model.labels import numbered_labels
+from model.preprocessing import Preprocessing
+from model.weights_file import Manifest, save_weights
+from tests.conftest import encoded, free_port, make_photo, narrow_net, randomise, wait_until_ready
 
 
 @contextmanager
@@ -182,3 +186,25 @@ def test_a_wrong_setting_stops_the_start_with_a_clear_message(name: str, value: 
     assert result.returncode == 2
     assert words in result.stderr
     assert "Traceback" not in result.stderr
+
+
+def test_sighup_reads_the_weights_again_and_drops_no_request(narrow_file: Path, tmp_path: Path) -> None:
+    weights = tmp_path / "mine.safetensors"
+    shutil.copy(narrow_file, weights)
+    data = encoded(make_photo(70, 101))
+    with fcn_serve(weights, tmp_path) as (process, url), ThreadPoolExecutor(4) as pool:
+        wait_until_ready(url, process, 90)
+        before = httpx.get(f"{url}/models").json()[0]["sha256"]
+        net = randomise(narrow_net(), seed=7)
+        labels = numbered_labels(["a", "b", "c", "d"])
+        save_weights(weights, net, Manifest(net.architecture, labels, Preprocessing(side=(64, 128)), "Apache-2.0"))
+        asking = [pool.submit(lambda: [segment(url, data) for _ in range(60)]) for _ in range(4)]
+        process.send_signal(signal.SIGHUP)
+        assert sum(len(each.result(120)) for each in asking) == 240
+        end = time.monotonic() + 60
+        while httpx.get(f"{url}/models").json()[0]["sha256"] == before:
+            assert time.monotonic() < end
+            time.sleep(0.1)
+        assert [entry["name"] for entry in httpx.get(f"{url}/classes").json()] == ["a", "b", "c", "d"]
+        assert process.poll() is None
+    assert any(json.loads(line)["message"] == "reloaded" for line in (tmp_path / "log").read_text().splitlines())

@@ -357,9 +357,9 @@ def test_a_slot_is_left_while_its_thread_waits_and_large_images_take_none() -> N
             assert pools.slots.held == 1
             assert list(slot.left_for(results())) == [1]
             with pools.slot(1.0, 0.0), pools.slot(100.0, 0.0):
-                assert pools.slots.held == 2
+                assert (pools.slots.held, pools.slots.beside) == (2, 1)
         assert seen == [0]
-        assert pools.slots.held == 0
+        assert (pools.slots.held, pools.slots.beside) == (0, 0)
     finally:
         pools.shutdown()
 

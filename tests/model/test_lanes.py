@@ -92,6 +92,39 @@ def test_of_the_threads_own_lanes_the_first_alone_spreads_a_tile(narrow: Weights
     assert only.spreads
 
 
+def test_a_lone_call_leaves_cores_to_those_who_work_without_a_place(narrow: Weights, photo: Photo) -> None:
+    slots = Slots(3)
+    predictor = Watched(narrow, "bfloat16")
+    predictor.may_run.set()
+    lanes = Lanes(predictor, 2, slots)
+    for joined in (1, -1):
+        slots.join(joined)
+        lanes.logits([photo(32, 64)])
+    assert predictor.threads == [1, 2]
+
+
+def test_free_places_go_to_the_lowest_order_and_of_equals_to_the_first() -> None:
+    slots, turns = Slots(1), list[str]()
+
+    def work(name: str, order: float) -> None:
+        slots.take(order)
+        turns.append(name)
+        slots.leave()
+
+    with ThreadPoolExecutor(4) as pool:
+        slots.take()
+        calls = []
+        for count, (name, order) in enumerate([("late", 9.0), ("first", 1.0), ("second", 1.0), ("middle", 5.0)], 1):
+            calls.append(pool.submit(work, name, order))
+            while len(slots._waiting) < count:
+                threading.Event().wait(0.01)
+        slots.leave()
+        for call in calls:
+            call.result(30)
+    assert turns == ["first", "second", "middle", "late"]
+    assert slots.held == 0
+
+
 def test_a_call_leaves_its_thread_with_one(narrow: Weights, photo: Photo) -> None:
     Lanes(Predictor(narrow, "cpu", "bfloat16"), 2).logits([photo(32, 64)])
     assert torch.get_num_threads() == 1
