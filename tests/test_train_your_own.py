@@ -16,11 +16,9 @@ import yaml
 from PIL import Image
 
 from model.weights_file import load_weights
-from tests.conftest import ROOT, free_port, wait_until_ready
-from tests.test_readme import checkout, run, without_setup
+from tests.conftest import ROOT, free_port, run, wait_until_ready
+from tests.test_readme import without_setup
 from training.demo import write_demo_data
-
-__all__ = ["checkout"]
 
 TUTORIAL = (ROOT / "docs" / "train-your-own.md").read_text()
 # the tutorial's recipe, cut to what a test can wait for
