@@ -137,6 +137,17 @@ def test_confidence_is_the_rounded_softmax_of_the_winner(size: tuple[int, int], 
     assert result.mean_confidence == pytest.approx(means, abs=1e-5)
 
 
+@pytest.mark.parametrize("temperature", [1.0, 2.5])
+def test_probabilities_are_each_class_s_softmax(temperature: float) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (33, 50, 3), dtype=np.uint8)
+    plan = plan_image((33, 50), Options(side="native"), (32, 64))
+    result = segment(image, plan, one_pixel_network, num_classes=4, grid="corner", temperature=temperature, probabilities=True)
+    expected = (seen_as(torch.from_numpy(image).permute(2, 0, 1)).double() / temperature).softmax(0)
+    assert result.probabilities is not None
+    assert result.probabilities.dtype == np.float16
+    np.testing.assert_allclose(result.probabilities, expected, atol=5e-4)
+
+
 def test_a_class_that_no_pixel_has_gets_no_mean_confidence() -> None:
     image = np.full((10, 10, 3), (255, 0, 0), np.uint8)
     plan = plan_image((10, 10), Options((32, 32), side="native"), (64, 128))
