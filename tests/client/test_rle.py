@@ -28,9 +28,26 @@ def test_long_runs_are_read() -> None:
     made = np.zeros((1000, 3000), np.uint8)
     made[:, 1500:] = 7
     (text,) = encode_rle(made, [7]).values()
-    assert runs(text) == [1_500_000, 1_500_000]
+    assert runs(text).tolist() == [1_500_000, 1_500_000]
 
 
 def test_runs_that_do_not_fill_the_image_are_told() -> None:
     with pytest.raises(ValueError, match="runs of class 7 cover 12 pixels, the image has 20"):
         class_map(encode_rle(np.full((3, 4), 7, np.uint8), [7]), (4, 5))
+
+
+@pytest.mark.parametrize("text", ["", "o", "0" * 3 + "o", "o" * 9 + "0", "\x7f", "+"])
+def test_what_is_no_encoding_is_told(text: str) -> None:
+    with pytest.raises(ValueError, match="not a run-length encoding"):
+        runs(text)
+
+
+def test_pixels_of_no_class_are_void_and_of_two_refused() -> None:
+    made = np.array([[1, 2, 2], [1, 1, 9]], np.uint8)
+    counts = encode_rle(made, [1, 2])
+    np.testing.assert_array_equal(class_map(counts, (2, 3)), [[1, 2, 2], [1, 1, 255]])
+    np.testing.assert_array_equal(class_map({}, (2, 3)), np.full((2, 3), 255))
+    with pytest.raises(ValueError, match="two classes overlap"):
+        class_map(counts | {"7": counts["1"]}, (2, 3))
+    with pytest.raises(ValueError, match="a class id is 0 to 255, got 256"):
+        class_map({"256": counts["1"]}, (2, 3))

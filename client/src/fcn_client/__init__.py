@@ -1,17 +1,21 @@
 """Client of fcn-segment: images go in, NumPy arrays come out."""
 
 from fcn_client.aio import AsyncSegmentClient
+from fcn_client.calls import Options
 from fcn_client.errors import (
     BadRequest,
     ConnectionFailed,
+    ConnectionLost,
     DeadlinePassed,
     InvalidImage,
     SegmentError,
     ServerBusy,
     TooLarge,
     Unauthorized,
+    UnexpectedAnswer,
     UnsupportedImage,
 )
+from fcn_client.images import ImageLike
 from fcn_client.results import ClassShare, Label, Model, Segmentation
 from fcn_client.sync import SegmentClient
 
@@ -20,15 +24,19 @@ __all__ = [
     "BadRequest",
     "ClassShare",
     "ConnectionFailed",
+    "ConnectionLost",
     "DeadlinePassed",
+    "ImageLike",
     "InvalidImage",
     "Label",
     "Model",
+    "Options",
     "SegmentClient",
     "SegmentError",
     "Segmentation",
     "ServerBusy",
     "TooLarge",
     "Unauthorized",
+    "UnexpectedAnswer",
     "UnsupportedImage",
 ]

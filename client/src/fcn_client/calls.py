@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple, TypedDict
+
+import httpx
 
 from fcn_client.images import ImageLike, upload_of
 
 TIMEOUT_S = 120.0
+CONNECT_S = 10.0
 RETRIES = 4
 
 
 class Options(TypedDict, total=False):
-    """How an image is worked on, as over HTTP; what is left out is the service's choice."""
+    """How an image is worked on, as over HTTP; what is left out or None is the service's choice.
 
-    side: Literal["auto", "native"] | int
-    blend: Literal["mean", "hann"]
-    overlap: float
-    min_confidence: float
-    model: str
+    side: size to work at, `auto`, `native`, or the longer side in pixels. blend: how overlapping tiles are averaged. overlap:
+    fraction of a tile shared with its neighbour, 0 to 0.5. min_confidence: 0 to 1; pixels below it become 255, void. model: a
+    name of `models()`.
+    """
+
+    side: Literal["auto", "native"] | int | None
+    blend: Literal["mean", "hann"] | None
+    overlap: float | None
+    min_confidence: float | None
+    model: str | None
 
 
 class Call(NamedTuple):
@@ -40,6 +49,18 @@ def get(path: str, model: str | None = None) -> Call:
     return Call("GET", path, {"model": model} if model else {})
 
 
+def as_json(options: Mapping[str, Any], confidence: bool) -> dict[str, Any]:
+    """The query of a `Segmentation`."""
+    return checked(options) | {"format": "json", "mask": "rle", "confidence": confidence or None}
+
+
+def checked(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Raises `TypeError` for an option that there is not: the service passes over what it does not know."""
+    if unknown := options.keys() - Options.__annotations__.keys():
+        raise TypeError(f"no option {', '.join(sorted(unknown))}; there are {', '.join(Options.__annotations__)}")
+    return dict(options)
+
+
 def _text(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
@@ -49,5 +70,18 @@ def headers(api_key: str | None) -> dict[str, str]:
 
 
 def base(url: str) -> str:
-    """With a slash at its end, so that paths are added below it."""
+    """With a slash at its end, so that paths are added below it. Raises `ValueError`."""
+    if not url.startswith(("http://", "https://")):
+        raise ValueError(f"base_url must be an address such as http://127.0.0.1:8000, got {url!r}")
     return url.rstrip("/") + "/"
+
+
+def limits(timeout: float, retries: int) -> None:
+    """Raises `ValueError` for limits under which nothing could be asked."""
+    if not timeout > 0 or retries < 0:
+        raise ValueError(f"timeout must be above 0 s and retries at least 0, got {timeout} and {retries}")
+
+
+def timeouts(seconds: float) -> httpx.Timeout:
+    """For one attempt: an address where nobody listens is given up early, so that it can be tried again."""
+    return httpx.Timeout(seconds, connect=min(seconds, CONNECT_S))

@@ -11,8 +11,10 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-ImageLike = bytes | str | os.PathLike[str] | IO[bytes] | Image.Image | npt.NDArray[np.uint8]
+ImageLike = bytes | bytearray | memoryview | str | os.PathLike[str] | IO[bytes] | Image.Image | npt.NDArray[np.uint8]
 """A file's bytes, a path, an open file, a Pillow image, or an array (H, W, 3) or (H, W) of uint8."""
+AS_THEY_ARE = ("1", "L", "LA", "P", "RGB", "RGBA", "I;16", "I;16B")
+WITHOUT_RANGE = ("I", "F", "I;16L", "I;16N")
 
 
 class Upload(NamedTuple):
@@ -24,24 +26,42 @@ class Upload(NamedTuple):
 
 def upload_of(image: ImageLike) -> Upload:
     """The bytes to send: files as they are, pixels as PNG, without loss. Raises `TypeError`, `ValueError` or `OSError`."""
-    if isinstance(image, bytes):
-        return Upload("image", image)
+    if isinstance(image, bytes | bytearray | memoryview):
+        return Upload("image", bytes(image))
     if isinstance(image, str | os.PathLike):
         path = Path(image)
         return Upload(path.name, path.read_bytes())
     if isinstance(image, np.ndarray):
         return Upload("image.png", _png(_from_array(image)))
     if isinstance(image, Image.Image):
-        return Upload("image.png", _png(image))
+        return Upload("image.png", _png(_writable(image)))
     if hasattr(image, "read"):
-        return Upload(Path(str(getattr(image, "name", "image"))).name, image.read())
+        return Upload(Path(str(getattr(image, "name", "image"))).name, _read(image))
     raise TypeError(f"an image must be bytes, a path, a file, a Pillow image or an array, got {type(image).__name__}")
 
 
+def _read(file: IO[bytes]) -> bytes:
+    data: object = file.read()
+    if not isinstance(data, bytes):
+        raise TypeError(f"a file must give bytes, got {type(data).__name__}; open it with mode 'rb'")
+    return data
+
+
 def _from_array(array: npt.NDArray[np.uint8]) -> Image.Image:
-    if array.dtype != np.uint8 or not (array.ndim == 2 or (array.ndim == 3 and array.shape[2] == 3)):
-        raise ValueError(f"an array must be uint8 (H, W, 3) or (H, W), got {array.dtype} {array.shape}")
+    if array.dtype != np.uint8 or not array.size or not (array.ndim == 2 or (array.ndim == 3 and array.shape[2] == 3)):
+        raise ValueError(f"an array must be uint8 (H, W, 3) or (H, W) with pixels, got {array.dtype} {array.shape}")
     return Image.fromarray(np.ascontiguousarray(array))
+
+
+def _writable(image: Image.Image) -> Image.Image:
+    """The image in a mode that PNG has: itself, or RGB for colour spaces that PNG lacks."""
+    if 0 in image.size:
+        raise ValueError(f"an image must have pixels, got {image.width}x{image.height}")
+    if image.mode in WITHOUT_RANGE:
+        raise ValueError(f"mode {image.mode} does not say which value is white; convert the image to L or RGB")
+    if image.mode in AS_THEY_ARE:
+        return image
+    return image.convert("RGBA" if image.has_transparency_data else "RGB")
 
 
 def _png(image: Image.Image) -> bytes:

@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import httpx
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
-
-from fcn_client import rle
 
 
 @dataclass(frozen=True)
@@ -33,11 +27,6 @@ class Model:
     sha256: str
     default: bool
     classes: tuple[Label, ...]
-
-    @classmethod
-    def of(cls, entry: Mapping[str, Any]) -> Model:
-        classes = tuple(Label(**label) for label in entry["classes"])
-        return cls(entry["name"], entry["sha256"], entry["default"], classes)
 
 
 @dataclass(frozen=True)
@@ -77,27 +66,3 @@ class Segmentation:
             raise KeyError(f"no {label!r} in this image; present are {', '.join(ids)}")
         inside: npt.NDArray[np.bool_] = self.class_map == (ids[label] if isinstance(label, str) else label)
         return inside
-
-    @classmethod
-    def of(cls, response: httpx.Response) -> Segmentation:
-        """From an answer with `format=json&mask=rle`."""
-        document = response.json()
-        size: tuple[int, int] = tuple(document["class_map"]["size"])
-        confidence = document.get("confidence_map")
-        classes = tuple(ClassShare(**entry | {"bbox": tuple(entry["bbox"])}) for entry in document["classes"])
-        return cls(
-            rle.class_map(document["class_map"]["counts"], size), _grey(confidence["data"]) if confidence else None, classes,
-            document["model"], document["tiling"], response.headers.get("X-Request-ID", ""),
-            _timing(response.headers.get("Server-Timing", "")),
-        )  # fmt: skip
-
-
-def _grey(data: str) -> npt.NDArray[np.uint8]:
-    with Image.open(io.BytesIO(base64.b64decode(data))) as image:
-        return np.asarray(image)
-
-
-def _timing(header: str) -> dict[str, float]:
-    """Of `Server-Timing: decode;dur=1.2, ...`."""
-    parts = (part.strip().partition(";dur=") for part in header.split(","))
-    return {name: float(value) for name, _, value in parts if value}

@@ -8,32 +8,46 @@ import numpy as np
 import numpy.typing as npt
 
 BITS, MORE, SIGN, FIRST = 5, 0x20, 0x10, 48
+LONGEST = 8
+VOID = 255
+Integers = npt.NDArray[np.int64]
 
 
-def runs(text: str) -> list[int]:
-    """Lengths of the runs, outside and inside in turn, of a string as COCO's `counts` holds."""
-    lengths: list[int] = []
-    value = shift = 0
-    for byte in text.encode("ascii"):
-        chunk = byte - FIRST
-        value |= (chunk & (MORE - 1)) << shift
-        shift += BITS
-        if chunk & MORE:
-            continue
-        if chunk & SIGN:
-            value -= 1 << shift
-        lengths.append(value + (lengths[-2] if len(lengths) > 2 else 0))
-        value = shift = 0
+def runs(text: str) -> Integers:
+    """Lengths of the runs, outside and inside in turn, of a string as COCO's `counts` holds; raises `ValueError`."""
+    chunks = np.frombuffer(text.encode("ascii"), np.uint8).astype(np.int64) - FIRST
+    last = np.flatnonzero((chunks & MORE) == 0)
+    first = np.concatenate([[0], last[:-1] + 1])
+    sizes = last - first + 1
+    if not last.size or last[-1] != chunks.size - 1 or sizes.max() > LONGEST or chunks.min() < 0 or chunks.max() >= 2 * MORE:
+        raise ValueError(f"not a run-length encoding: {text[:40]!r}")
+    shifts = BITS * (np.arange(chunks.size) - np.repeat(first, sizes))
+    lengths: Integers = np.add.reduceat((chunks & (MORE - 1)) << shifts, first)
+    lengths -= np.where(chunks[last] & SIGN, 1 << BITS * sizes, 0)
+    for parity in (1, 2):
+        lengths[parity::2] = np.cumsum(lengths[parity::2])
     return lengths
 
 
 def class_map(counts: Mapping[str, str], size: tuple[int, int]) -> npt.NDArray[np.uint8]:
-    """The uint8 class map (H, W) of one string a class id; raises `ValueError` where runs do not fill it."""
+    """The uint8 class map (H, W) of one string a class id, 255 where none is; raises `ValueError` for runs that do not fit."""
     height, width = size
-    flat = np.zeros(height * width, np.uint8)
-    for id, text in counts.items():
-        lengths = runs(text)
-        if sum(lengths) != flat.size or min(lengths, default=0) < 0:
-            raise ValueError(f"runs of class {id} cover {sum(lengths)} pixels, the image has {flat.size}")
-        flat[np.repeat(np.arange(len(lengths)) % 2 == 1, lengths)] = int(id)
-    return np.ascontiguousarray(flat.reshape(width, height).T)
+    inside = [_inside(id, runs(text), height * width) for id, text in counts.items()]
+    spans = np.concatenate([np.empty((0, 3), np.int64), *inside])
+    spans = spans[np.argsort(spans[:, 0], kind="stable")]
+    if (spans[1:, 0] < spans[:-1, 1]).any():
+        raise ValueError("the runs of two classes overlap")
+    edges = np.concatenate([[0], spans[:, :2].ravel(), [height * width]])
+    values = np.full(edges.size - 1, VOID, np.uint8)
+    values[1::2] = spans[:, 2]
+    return np.ascontiguousarray(np.repeat(values, np.diff(edges)).reshape(width, height).T)
+
+
+def _inside(id: str, lengths: Integers, pixels: int) -> Integers:
+    """Rows of start, end and class id of the runs that are inside the class."""
+    if lengths.min() < 0 or lengths.sum() != pixels:
+        raise ValueError(f"runs of class {id} cover {lengths.sum()} pixels, the image has {pixels}")
+    if not 0 <= int(id) <= VOID:
+        raise ValueError(f"a class id is 0 to {VOID}, got {id}")
+    ends = np.cumsum(lengths)[1::2]
+    return np.column_stack([ends - lengths[1::2], ends, np.full(ends.size, int(id))])

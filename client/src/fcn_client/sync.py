@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import io
+import math
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from typing import Any, Self, Unpack
 
 import httpx
 from PIL import Image
 
-from fcn_client import calls
+from fcn_client import answers, calls
 from fcn_client.calls import Call, Options
-from fcn_client.errors import ConnectionFailed, SegmentError, ServerBusy
+from fcn_client.errors import ConnectionFailed, ServerBusy
 from fcn_client.images import ImageLike
+from fcn_client.many import check_concurrency, in_order
 from fcn_client.results import Label, Model, Segmentation
-from fcn_client.retrying import Outcome, attempts
+from fcn_client.retrying import Attempts, Outcome, Send, attempts
 
 POLL_S = 0.2
 
@@ -26,7 +26,7 @@ class SegmentClient:
     """Asks a service; for several threads at once. Close it, or use it in a `with`.
 
     timeout: seconds for one call with its retries. retries: how often a busy or lost service is asked again. sleep, clock:
-    for tests. Every method raises `SegmentError`.
+    for tests. Every method raises `SegmentError`; those that take an image also what reading it raises.
     """
 
     def __init__(
@@ -40,6 +40,7 @@ class SegmentClient:
         sleep: Callable[[float], None] = time.sleep,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        calls.limits(timeout, retries)
         self.timeout = timeout
         self.retries = retries
         self._sleep = sleep
@@ -59,21 +60,15 @@ class SegmentClient:
 
     def segment(self, image: ImageLike, *, confidence: bool = False, **options: Unpack[Options]) -> Segmentation:
         """The image's class map as an array, and what is said of it; with `confidence`, that of every pixel."""
-        query = {"format": "json", "mask": "rle", "confidence": confidence or None}
-        return Segmentation.of(self._ask(calls.post(image, **query, **options)))
+        return answers.segmentation(self._ask(calls.post(image, **calls.as_json(options, confidence))))
 
     def segment_many(
         self, images: Iterable[ImageLike], *, concurrency: int = 4, confidence: bool = False, **options: Unpack[Options]
     ) -> Iterator[tuple[ImageLike, Segmentation | Exception]]:
         """Each image with its answer or its error, in order; the images are taken as they are needed."""
-        waiting: deque[tuple[ImageLike, Future[Segmentation]]] = deque()
-        with ThreadPoolExecutor(concurrency) as pool:
-            for image in images:
-                waiting.append((image, pool.submit(self.segment, image, confidence=confidence, **options)))
-                if len(waiting) > concurrency:
-                    yield _outcome(*waiting.popleft())
-            while waiting:
-                yield _outcome(*waiting.popleft())
+        check_concurrency(concurrency)
+        calls.checked(options)
+        return in_order(images, partial(self.segment, confidence=confidence, **options), concurrency)
 
     def raw(self, image: ImageLike, **query: Any) -> bytes:
         """The answer's bytes for any query of `/segment`, such as `format="npz"`."""
@@ -81,62 +76,52 @@ class SegmentClient:
 
     def mask_png(self, image: ImageLike, **options: Unpack[Options]) -> bytes:
         """A palette PNG whose pixel values are class ids."""
-        return self.raw(image, format="png", **options)
+        return self.raw(image, **calls.checked(options), format="png")
 
     def overlay(self, image: ImageLike, *, alpha: float = 0.5, **options: Unpack[Options]) -> Image.Image:
         """The photo with the class colours over it, RGB."""
-        return Image.open(io.BytesIO(self.raw(image, format="overlay", alpha=alpha, **options)))
+        return answers.picture(self._ask(calls.post(image, **calls.checked(options), format="overlay", alpha=alpha)))
 
     def classes(self, model: str | None = None) -> list[Label]:
-        return [Label(**entry) for entry in self._ask(calls.get("classes", model)).json()]
+        return answers.labels(self._ask(calls.get("classes", model)))
 
     def models(self) -> list[Model]:
         """The first is the default."""
-        return [Model.of(entry) for entry in self._ask(calls.get("models")).json()]
+        return answers.models(self._ask(calls.get("models")))
 
     def info(self, model: str | None = None) -> dict[str, Any]:
         """The model, its scores, the device and the limits."""
-        found: dict[str, Any] = self._ask(calls.get("info", model)).json()
-        return found
+        return answers.document(self._ask(calls.get("info", model)))
 
     def ready(self) -> bool:
         """Whether it takes images now; asks once."""
-        outcome = self._send(calls.get("health/ready"))
-        return isinstance(outcome, httpx.Response) and outcome.is_success
+        try:
+            self._ask(calls.get("health/ready"), attempts(0, self.timeout, self._clock))
+        except (ServerBusy, ConnectionFailed):
+            return False
+        return True
 
     def wait_until_ready(self, timeout: float = 60.0) -> None:
-        """Raises `ConnectionFailed` or `ServerBusy` where it is not ready within so many seconds."""
-        end = self._clock() + timeout
-        while not self.ready():
-            if self._clock() >= end:
-                outcome = self._send(calls.get("health/ready"))
-                kind = ServerBusy if isinstance(outcome, httpx.Response) else ConnectionFailed
-                raise kind(f"the service is not ready after {timeout:g} s")
-            self._sleep(POLL_S)
+        """Raises `ConnectionFailed` or `ServerBusy`, with the reason, where it is not ready within so many seconds."""
+        self._ask(calls.get("health/ready"), attempts(math.inf, timeout, self._clock, POLL_S))
 
-    def _ask(self, call: Call) -> httpx.Response:
-        plan = attempts(self.retries, self.timeout, self._clock)
-        wanted = next(plan)
+    def _ask(self, call: Call, plan: Attempts | None = None) -> httpx.Response:
+        plan = plan or attempts(self.retries, self.timeout, self._clock)
         try:
+            step = next(plan)
             while True:
-                if wanted is None:
-                    wanted = plan.send(self._send(call))
+                if isinstance(step, Send):
+                    step = plan.send(self._send(call, step.seconds))
                 else:
-                    self._sleep(wanted)
-                    wanted = next(plan)
+                    self._sleep(step.seconds)
+                    step = next(plan)
         except StopIteration as done:
             answer: httpx.Response = done.value
             return answer
 
-    def _send(self, call: Call) -> Outcome:
+    def _send(self, call: Call, seconds: float) -> Outcome:
         try:
-            return self._http.request(call.method, call.path, params=call.query, files=call.files)
-        except httpx.TransportError as error:
+            timeout = calls.timeouts(seconds)
+            return self._http.request(call.method, call.path, params=call.query, files=call.files, timeout=timeout)
+        except httpx.RequestError as error:
             return error
-
-
-def _outcome(image: ImageLike, future: Future[Segmentation]) -> tuple[ImageLike, Segmentation | Exception]:
-    try:
-        return image, future.result()
-    except (SegmentError, OSError, TypeError, ValueError) as error:
-        return image, error

@@ -1,0 +1,99 @@
+"""From an answer's bytes to typed values; what an answer has beyond them is passed over."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import fields
+from typing import Any
+
+import httpx
+import numpy as np
+import numpy.typing as npt
+from PIL.PngImagePlugin import PngImageFile
+
+from fcn_client import headers, rle
+from fcn_client.errors import UnexpectedAnswer
+from fcn_client.results import ClassShare, Label, Model, Segmentation
+
+UNREADABLE = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, OSError, SyntaxError)
+
+
+def segmentation(response: httpx.Response) -> Segmentation:
+    """Of an answer with `format=json&mask=rle`; this and all below raise `UnexpectedAnswer`."""
+    with _understood(response):
+        document = response.json()
+        height, width = document["class_map"]["size"]
+        confidence = document.get("confidence_map")
+        return Segmentation(
+            class_map=rle.class_map(document["class_map"]["counts"], (height, width)),
+            confidence=_grey(confidence["data"], (height, width)) if confidence else None,
+            classes=tuple(_share(entry) for entry in document["classes"]),
+            model=document["model"],
+            tiling=document["tiling"],
+            request_id=response.headers.get("X-Request-ID", ""),
+            timing=headers.timing(response),
+        )
+
+
+def labels(response: httpx.Response) -> list[Label]:
+    with _understood(response):
+        return [_label(entry) for entry in response.json()]
+
+
+def models(response: httpx.Response) -> list[Model]:
+    with _understood(response):
+        return [Model(**_known(Model, entry) | {"classes": tuple(map(_label, entry["classes"]))}) for entry in response.json()]
+
+
+def document(response: httpx.Response) -> dict[str, Any]:
+    with _understood(response):
+        return dict(response.json())
+
+
+def picture(response: httpx.Response) -> PngImageFile:
+    """The PNG, decoded."""
+    with _understood(response):
+        return _decoded(response.content)
+
+
+@contextmanager
+def _understood(response: httpx.Response) -> Iterator[None]:
+    try:
+        yield
+    except UNREADABLE as error:
+        kind = response.headers.get("Content-Type", "no Content-Type")
+        stated = f"{response.url} answers {kind}, which cannot be read ({type(error).__name__}: {error})"
+        detail = f"{stated}; see that base_url is the service's"
+        request_id = response.headers.get("X-Request-ID", "")
+        raise UnexpectedAnswer(detail, status=response.status_code, request_id=request_id) from error
+
+
+def _label(entry: Mapping[str, Any]) -> Label:
+    return Label(**_known(Label, entry))
+
+
+def _share(entry: Mapping[str, Any]) -> ClassShare:
+    x, y, width, height = entry["bbox"]
+    return ClassShare(**_known(ClassShare, entry) | {"bbox": (x, y, width, height)})
+
+
+def _known(kind: type[ClassShare | Label | Model], entry: Mapping[str, Any]) -> dict[str, Any]:
+    return {field.name: entry[field.name] for field in fields(kind)}
+
+
+def _grey(data: str, size: tuple[int, int]) -> npt.NDArray[np.uint8]:
+    with _decoded(base64.b64decode(data)) as image:
+        values = np.array(image)
+    if values.shape != size or values.dtype != np.uint8:
+        raise ValueError(f"a confidence map of {values.shape} {values.dtype} came for an image of {size}")
+    return values
+
+
+def _decoded(data: bytes) -> PngImageFile:
+    """Not by `Image.open`, which warns of images above 89 megapixels; the service takes more."""
+    image = PngImageFile(io.BytesIO(data))
+    image.load()
+    return image

@@ -1,0 +1,131 @@
+"""Answers that are more, less or other than what the service gives today."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+from fcn_client import AsyncSegmentClient, SegmentClient, UnexpectedAnswer, answers, headers
+
+from imaging.encoding import grey_png
+from imaging.rle import encode_rle
+
+CLASS_MAP = np.array([[0, 8, 8], [0, 0, 8]], np.uint8)
+HEADERS = {"X-Request-ID": "abc", "Server-Timing": "decode;dur=1.2, queue;dur=0"}
+
+
+def share(id: int, name: str) -> dict[str, Any]:
+    named = {"id": id, "name": name, "color": "#000000", "pixels": 3, "fraction": 0.5}
+    return named | {"mean_confidence": 0.9, "bbox": [0, 0, 2, 2], "perimeter": 8}
+
+
+def document(**changes: Any) -> dict[str, Any]:
+    confidence = base64.b64encode(grey_png(CLASS_MAP + 100)).decode()
+    return {
+        "model": {"name": "m", "sha256": "0"},
+        "image": {"width": 3, "height": 2},
+        "classes": [share(0, "background"), share(8, "cat")],
+        "class_map": {"encoding": "rle", "size": [2, 3], "counts": encode_rle(CLASS_MAP, [0, 8])},
+        "tiling": {"side": [2, 3], "tile": [32, 32], "overlap": 0.25, "blend": "mean", "tiles": 1},
+        "confidence_map": {"encoding": "png", "data": confidence},
+    } | changes
+
+
+def answer(content: object) -> httpx.Response:
+    return httpx.Response(200, json=content, headers=HEADERS, request=httpx.Request("POST", "http://service/segment"))
+
+
+def test_fields_that_are_not_known_yet_are_passed_over() -> None:
+    found = answers.segmentation(answer(document(instances=[])))
+    np.testing.assert_array_equal(found.class_map, CLASS_MAP)
+    assert found.confidence is not None
+    np.testing.assert_array_equal(found.confidence, CLASS_MAP + 100)
+    assert found.class_map.flags.writeable
+    assert found.confidence.flags.writeable
+    assert [entry.bbox for entry in found.classes] == [(0, 0, 2, 2)] * 2
+    assert (found.request_id, found.timing) == ("abc", {"decode": 1.2, "queue": 0.0})
+    label = {"id": 1, "name": "leaf", "color": "#00ff00", "parent": "plant"}
+    assert answers.labels(answer([label]))[0].name == "leaf"
+    (model,) = answers.models(answer([{"name": "m", "sha256": "0", "default": True, "classes": [label], "new": 1}]))
+    assert model.classes == tuple(answers.labels(answer([label])))
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"class_map": {"encoding": "rle", "size": [2, 4], "counts": encode_rle(CLASS_MAP, [0, 8])}}, "has 8"),
+        ({"class_map": {"encoding": "png", "data": ""}}, "KeyError"),
+        ({"confidence_map": {"data": base64.b64encode(grey_png(CLASS_MAP.T)).decode()}}, "confidence map of"),
+        ({"confidence_map": {"data": "AAAA"}}, "SyntaxError"),
+        ({"classes": [{"id": 1}]}, "KeyError"),
+    ],
+    ids=["size", "encoding", "confidence's size", "no PNG", "class"],
+)
+def test_a_segmentation_that_does_not_fit_together_is_told(changes: dict[str, Any], told: str) -> None:
+    with pytest.raises(UnexpectedAnswer, match=told) as caught:
+        answers.segmentation(answer(document(**changes)))
+    assert (caught.value.status, caught.value.request_id) == (200, "abc")
+
+
+Method = Callable[[Any], Any]
+METHODS: dict[str, Method] = {
+    "segment": lambda client: client.segment(b"image"),
+    "overlay": lambda client: client.overlay(b"image"),
+    "classes": lambda client: client.classes(),
+    "models": lambda client: client.models(),
+    "info": lambda client: client.info(),
+}
+PAGE = httpx.MockTransport(lambda _: httpx.Response(200, html="<html>Log in</html>"))
+
+
+@pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
+def test_a_page_of_another_house_is_told(method: Method) -> None:
+    async def ask() -> None:
+        async with AsyncSegmentClient("http://service", transport=PAGE) as client:
+            await method(client)
+
+    told = "http://service/.* answers text/html.*see that base_url is the service's"
+    with SegmentClient("http://service", transport=PAGE) as client, pytest.raises(UnexpectedAnswer, match=told):
+        method(client)
+    with pytest.raises(UnexpectedAnswer, match=told):
+        asyncio.run(ask())
+
+
+def test_the_largest_images_are_no_bombs() -> None:
+    side = 9500
+    whole = {"size": [side, side], "counts": encode_rle(np.zeros((side, side), np.uint8), [0])}
+    data = base64.b64encode(grey_png(np.full((side, side), 7, np.uint8))).decode()
+    found = answers.segmentation(answer(document(class_map=whole, confidence_map={"data": data})))
+    assert found.class_map.shape == (side, side)
+    assert found.confidence is not None
+    assert found.confidence[-1, -1] == 7
+
+
+def test_durations_of_others_do_no_harm() -> None:
+    timing = 'decode;dur=1.25, cdn;desc="a hit, cached";dur=4, miss, broken;dur=soon, queue; DUR=3'
+    found = headers.timing(httpx.Response(200, headers={"Server-Timing": timing}))
+    assert found == {"decode": 1.25, "queue": 3}
+    assert headers.timing(httpx.Response(200)) == {}
+
+
+def test_a_document_is_json_of_the_service() -> None:
+    assert json.dumps(answers.document(answer({"device": "cpu"}))) == '{"device": "cpu"}'
+
+
+@pytest.mark.parametrize("kind", [SegmentClient, AsyncSegmentClient])
+@pytest.mark.parametrize("name", ["segment_many", "segment", "mask_png", "overlay"])
+def test_an_option_that_there_is_not_is_refused(kind: type[Any], name: str) -> None:
+    client = kind("http://service", transport=PAGE)
+
+    async def close(answer: Any) -> None:
+        await (answer if asyncio.iscoroutine(answer) else asyncio.sleep(0))
+        await client.aclose()
+
+    with pytest.raises(TypeError, match="no option sied; there are side, blend"):
+        asyncio.run(close(getattr(client, name)([] if name == "segment_many" else b"image", sied=3)))
