@@ -30,7 +30,7 @@ FLAGS = [
 Visit = Callable[..., Page]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
     found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     with sync_playwright() as playwright:
@@ -75,14 +75,14 @@ def visit(browser: Browser, live_url: str) -> Iterator[Visit]:
     assert errors == []
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def slow_url(live_url: str) -> Iterator[str]:
     """The live service, asked through a proxy that takes two seconds before it passes an image on."""
     with proxied(live_url, seconds=2) as url:
         yield url
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def prefixed_url(live_url: str) -> Iterator[str]:
     """The live service under a path."""
     with proxied(live_url, prefix="/a/b") as url:
