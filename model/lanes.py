@@ -64,8 +64,8 @@ class Slots:
 class Lanes:
     """A predictor for several threads: up to `count` calls run, others wait.
 
-    On a CPU one thread a tile wastes least, and a lone tile takes all `threads`. That is done in bfloat16, whose logits
-    do not depend on the number of threads; in float32 they do, in the last digits, so that each tile has all threads.
+    On a CPU one thread a tile wastes least, and a lone tile takes all `threads`. That is done where the logits are the
+    same bits either way, which is tried; elsewhere each tile has all threads.
     A call leaves its thread with one for other tensors: merging is too many small steps to be shared.
     slots: what a call on the CPU holds while it runs, beside others who work on the same cores.
     """
@@ -75,7 +75,7 @@ class Lanes:
         self.threads = threads
         self.cpu = predictor.device.type == "cpu"
         self.count = 1
-        if self.cpu and predictor.dtype_name == "bfloat16":
+        if self.cpu and predictor.steady({threads // calls for calls in range(1, threads + 1)}):
             self.count = threads
         elif predictor.device.type == "cuda":
             self.count = CUDA_LANES

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import product
 
 import numpy as np
@@ -13,12 +13,14 @@ from torch import Tensor
 from model.device import choose_device, choose_dtype
 from model.folding import fold_batch_norm
 from model.graphs import CudaLane
+from model.pointwise import use_products
 from model.shift_and_stitch import ShiftAndStitch
 from model.tiling import Size, tile_sides
 from model.tracing import traced
 from model.weights_file import Weights
 
 Tile = npt.NDArray[np.uint8]
+TRIED = ((64, 64), (64, 192), (192, 256))  # small maps are what threads share in odd ways
 
 
 class Predictor:
@@ -40,6 +42,8 @@ class Predictor:
         fold_batch_norm(net)
         whole = ShiftAndStitch(net, shifts) if shifts != 1 else net
         self.stride, self.grid = whole.score_stride, whole.grid
+        if self.device.type == "cpu" and self.dtype == torch.float32:
+            use_products(whole)
         self.net = whole.to(self.device, self.dtype).to(memory_format=torch.channels_last)
         self._factors = self.manifest.preprocessing.factors(self.device)
         self._graphs = graphs
@@ -61,6 +65,26 @@ class Predictor:
         if self.device.type == "cuda":
             return self._on_stream(tiles)
         return self._scores(torch.from_numpy(np.stack(tiles)).to(self.device))
+
+    @torch.inference_mode()
+    def steady(self, threads: Iterable[int]) -> bool:
+        """Whether a CPU gives the same bits with each of these numbers of threads: tried, on tiles of noise."""
+        before = torch.get_num_threads()
+        noise = np.random.default_rng(0)
+        try:
+            return all(self._same(torch.from_numpy(noise.integers(0, 256, (1, *side, 3), np.uint8)), threads) for side in TRIED)
+        finally:
+            torch.set_num_threads(before)
+
+    def _same(self, batch: Tensor, threads: Iterable[int]) -> bool:
+        found: Tensor | None = None
+        for count in threads:
+            torch.set_num_threads(count)
+            scores = self._scores(batch)
+            if found is not None and not torch.equal(scores, found):
+                return False
+            found = scores
+        return True
 
     def _scores(self, batch: Tensor) -> Tensor:
         factor, shift = self._factors
