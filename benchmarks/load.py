@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 SCRIPT = Path(__file__).with_name("wrk.lua")
+SETTLING = 0.25  # of a load's time, until answers come as they will go on to: servers that batch answer none at first
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,7 @@ class Load:
     """What came of a load. Percentiles are wrk's own, in milliseconds; errors are of sockets and timeouts."""
 
     answers: list[Answer]
+    began: float
     seconds: float
     p50: float
     p90: float
@@ -59,18 +61,17 @@ class Load:
 
     @property
     def rate(self) -> float:
-        """Good answers a second, between the first and the last: what is under way at either end counts on neither side."""
+        """Good answers a second, once the load has settled: what is under way then and at the end weighs the same."""
         return self._rate([a.ended for a in self.answers if a.right and a.status == 200])
 
     @property
     def answered(self) -> float:
-        """Answers of status 200 a second, right or not."""
+        """Answers of status 200 a second, right or not, once the load has settled."""
         return self._rate([a.ended for a in self.answers if a.status == 200])
 
     def _rate(self, ended: list[float]) -> float:
-        if len(ended) < 2 or max(ended) == min(ended):
-            return len(ended) / self.seconds
-        return (len(ended) - 1) / (max(ended) - min(ended))
+        settled = self.began + SETTLING * self.seconds
+        return sum(when >= settled for when in ended) / ((1 - SETTLING) * self.seconds)
 
     def checked(self) -> Load:
         """This load; raises `RuntimeError` where an answer was wrong, a socket failed, or nothing was answered."""
@@ -126,10 +127,11 @@ def load(
         summary = next((line.split()[1:] for line in result.stdout.splitlines() if line.startswith("FCN ")), None)
         if result.returncode or summary is None:
             raise RuntimeError(f"wrk failed: {result.stderr.strip() or result.stdout.strip()}")
-        answers = [_answer(line) for line in out.read_text().splitlines()]
+        began, *lines = out.read_text().splitlines()
+        answers = [_answer(line) for line in lines]
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     p50, p90, p99 = map(float, summary[2:5])
-    return Load(answers, int(summary[1]) / 1e6, p50, p90, p99, sum(map(int, summary[5:9])), cpu)
+    return Load(answers, float(began), int(summary[1]) / 1e6, p50, p90, p99, sum(map(int, summary[5:9])), cpu)
 
 
 def _answer(line: str) -> Answer:

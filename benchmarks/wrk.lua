@@ -1,4 +1,5 @@
--- Posts the images of a folder in turn, checks each answer, and writes a line for each: index, sent, status, ms, right or not.
+-- Posts the images of a folder in turn, checks each answer, and writes when it began, then a line for each: index, when it
+-- ended, status, ms, right or not.
 -- Arguments: folder (with `list`: one line an image, content type), file to write, path, mean milliseconds between requests.
 local ffi = require("ffi")
 ffi.cdef [[ typedef struct { long s; long ns; } fcn_time; int clock_gettime(int clock, fcn_time *time); ]]
@@ -35,6 +36,7 @@ function init(args)
   out:setvbuf("line")
   pause = tonumber(args[4])
   math.randomseed(1)
+  out:write(string.format("%.3f\n", now()))
 end
 
 function delay()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
-
 from benchmarks.load import Answer, Load
 
 
@@ -11,14 +9,17 @@ def answers(*ended: float, status: int = 200, right: bool = True) -> list[Answer
     return [Answer(0, when, status, 10.0, right) for when in ended]
 
 
-def test_the_rate_is_between_the_first_and_the_last_good_answer() -> None:
-    mixed = [*answers(10.0, 10.5, 11.0, 11.5, 12.0), *answers(9.0, status=503), *answers(13.0, right=False)]
-    found = Load(mixed, 6.0, 1, 1, 1, 0, 0.1)
-    assert found.rate == 2.0
-    assert found.answered == pytest.approx(5 / 3)
-    assert (found.good, found.wrong) == (5, 1)
+def found(given: list[Answer]) -> Load:
+    """A load that began at 100 and took 8 seconds."""
+    return Load(given, 100.0, 8.0, 1, 1, 1, 0, 0.1)
 
 
-def test_a_single_answer_is_counted_over_the_whole_time() -> None:
-    assert Load(answers(10.0), 4.0, 1, 1, 1, 0, 0.1).rate == 0.25
-    assert Load([], 4.0, 1, 1, 1, 0, 0.1).rate == 0
+def test_the_rate_is_that_of_the_good_answers_once_the_load_has_settled() -> None:
+    mixed = [*answers(101.0, 101.9), *answers(102.0, 104.0, 107.9), *answers(103.0, status=503), *answers(105.0, right=False)]
+    assert found(mixed).rate == 3 / 6
+    assert found(mixed).answered == 4 / 6
+    assert (found(mixed).good, found(mixed).wrong) == (5, 1)
+
+
+def test_without_answers_the_rate_is_nothing() -> None:
+    assert found([]).rate == 0
