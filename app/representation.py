@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 
 from starlette.datastructures import Headers
@@ -16,6 +17,7 @@ WORTH_BYTES = 1000
 LEVEL = 5
 
 
+@cache
 def package_version(name: str = "fcn-segment") -> str:
     """The installed version; `unknown` where the code runs without being installed."""
     try:

@@ -20,7 +20,7 @@ from app.examples import batch_body, batch_responses
 from app.routes import make_job, ready_service
 from app.schemas import Segmenting, SegmentQuery
 from app.service import Service
-from app.uploads import images, read_form, read_part
+from app.uploads import base_name, images, read_form, read_part
 from app.waiting import answer
 from imaging.answer import Format
 
@@ -96,7 +96,7 @@ async def _outcome(request: Request, service: Service, query: SegmentQuery, inde
         job = make_job(service, query, format, upload)
         return Outcome(index, upload.name, job.rendering.suffix, await answer(request, service, job))
     except Problem as problem:
-        return Outcome(index, PurePath(part.filename or "image").name, ".problem.json", b"", problem)
+        return Outcome(index, base_name(part), ".problem.json", b"", problem)
 
 
 async def _lines(request: Request, outcomes: AsyncIterator[Outcome]) -> AsyncIterator[bytes]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
 from email.message import Message
 from typing import NamedTuple
 
@@ -33,16 +33,15 @@ async def read_image(request: Request, max_bytes: int, timeout_s: float) -> Uplo
     Raises `TooLarge` (before reading where Content-Length tells), `UploadTooSlow`, `BadRequest` or `EmptyBody`.
     """
     _check_announced(request, max_bytes)
-    with _in_time(timeout_s):
-        async with asyncio.timeout(timeout_s):
-            if _media_type(request) != "multipart/form-data":
-                data = b"".join([chunk async for chunk in _limited(request, max_bytes)])
-                return Upload(_not_empty(data, "the body"), UNNAMED)
-            form = await _parse(request, max_bytes, max_bytes)
-            try:
-                return await read_part(images(form)[0])
-            finally:
-                await form.close()
+    async with _in_time(timeout_s):
+        if _media_type(request) != "multipart/form-data":
+            data = b"".join([chunk async for chunk in _limited(request, max_bytes)])
+            return Upload(_not_empty(data, "the body"), UNNAMED)
+        form = await _parse(request, max_bytes, max_bytes)
+        try:
+            return await read_part(images(form)[0])
+        finally:
+            await form.close()
 
 
 async def read_form(request: Request, max_bytes: int, timeout_s: float) -> FormData:
@@ -50,9 +49,8 @@ async def read_form(request: Request, max_bytes: int, timeout_s: float) -> FormD
     if _media_type(request) != "multipart/form-data":
         raise BadRequest("several images come as multipart/form-data, each as a field `file`")
     _check_announced(request, max_bytes)
-    with _in_time(timeout_s):
-        async with asyncio.timeout(timeout_s):
-            return await _parse(request, max_bytes, SPOOLED)
+    async with _in_time(timeout_s):
+        return await _parse(request, max_bytes, SPOOLED)
 
 
 def images(form: FormData) -> list[UploadFile]:
@@ -66,8 +64,13 @@ def images(form: FormData) -> list[UploadFile]:
 
 async def read_part(part: UploadFile) -> Upload:
     """The image of a form's field; raises `EmptyBody`."""
-    name = (part.filename or "").replace("\\", "/").rsplit("/", 1)[-1] or UNNAMED
+    name = base_name(part)
     return Upload(_not_empty(await part.read(), f"the file {name}"), name)
+
+
+def base_name(part: UploadFile) -> str:
+    """The file's name without folders, of whichever system; `image` where none came."""
+    return (part.filename or "").replace("\\", "/").rsplit("/", 1)[-1] or UNNAMED
 
 
 def _media_type(request: Request) -> str:
@@ -91,10 +94,11 @@ def _check_announced(request: Request, max_bytes: int) -> None:
         raise _too_large(max_bytes)
 
 
-@contextmanager
-def _in_time(timeout_s: float) -> Iterator[None]:
+@asynccontextmanager
+async def _in_time(timeout_s: float) -> AsyncIterator[None]:
     try:
-        yield
+        async with asyncio.timeout(timeout_s):
+            yield
     except TimeoutError:
         raise UploadTooSlow(f"the body did not arrive within {timeout_s:g} s", {"Connection": "close"}) from None
 

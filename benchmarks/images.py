@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import io
 from collections.abc import Sequence
 
@@ -12,11 +11,7 @@ from PIL import Image
 from benchmarks.load import Sample
 from benchmarks.serving import ROOT
 from cli.arguments import parser
-from cli.local import Segmenter
-from model.device import available_cores
-from model.lanes import Lanes
-from model.predictor import Predictor
-from model.weights_file import DEFAULT_WEIGHTS, find_weights, load_weights
+from cli.local import Segmenter, load_segmenter
 
 PHOTOS = ("chelsea", "astronaut", "coffee")
 ONE_MEGAPIXEL = (1152, 864)
@@ -41,12 +36,10 @@ def photos(sizes: Sequence[tuple[int, int]]) -> list[bytes]:
 
 def segmenter(*arguments: str) -> Segmenter:
     """The command line's segmenter of the default weights, warm."""
-    args: argparse.Namespace = parser().parse_args(["-", "-o", "-", *arguments])
-    threads = args.threads or available_cores()
-    weights = load_weights(find_weights(DEFAULT_WEIGHTS))
-    predictor = Predictor(weights, args.device, args.dtype, graphs=args.cuda_graphs)
-    predictor.warm_up(args.tile)
-    return Segmenter(Lanes(predictor, threads), args)
+    args = parser().parse_args(["-", "-o", "-", *arguments])
+    segmenter = load_segmenter(args)
+    segmenter.predictor.warm_up(args.tile)
+    return segmenter
 
 
 def samples(segment: Segmenter, images: Sequence[bytes]) -> list[Sample]:

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Protocol
 
@@ -65,18 +66,20 @@ def main(argv: list[str] | None = None) -> int:
     except (OSError, WeightsError, DeviceError, TilingError) as error:
         print(f"fcn-segment: {error}", file=sys.stderr)
         return 2
-    outcomes = [Outcome(work, "skipped") for work in there]
+    outcomes = []
     with segmenting as segment:
-        if segment:
-            outcomes += _run_all(segment, left, report=args.json)
-    return _tell(args, outcomes)
+        for outcome in chain(_run_all(segment, left) if segment else (), (Outcome(work, "skipped") for work in there)):
+            if args.json:
+                print(outcome.line(), flush=True)
+            outcomes.append(outcome)
+    return _tell(outcomes)
 
 
 def _segmenting(args: argparse.Namespace) -> AbstractContextManager[Segmenting]:
     return closing(Remote(args)) if args.server else nullcontext(load_segmenter(args))
 
 
-def _run_all(segmenting: Segmenting, works: Sequence[Work], *, report: bool) -> Iterator[Outcome]:
+def _run_all(segmenting: Segmenting, works: Sequence[Work]) -> Iterator[Outcome]:
     """What became of each image. Several go side by side: while one is decoded, another is inferred."""
 
     def run(work: Work) -> Outcome:
@@ -88,28 +91,19 @@ def _run_all(segmenting: Segmenting, works: Sequence[Work], *, report: bool) -> 
         return Outcome(work, "done", time.perf_counter() - started)
 
     if len(works) == 1:
-        outcome = run(works[0])
-        if report:
-            print(outcome.line(), flush=True)
-        yield outcome
+        yield run(works[0])
         return
     with ThreadPoolExecutor(segmenting.workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
         try:
-            for outcome in tqdm(pool.map(run, works), total=len(works), unit="image", disable=not sys.stderr.isatty()):
-                if report:
-                    print(outcome.line(), flush=True)
-                yield outcome
+            yield from tqdm(pool.map(run, works), total=len(works), unit="image", disable=not sys.stderr.isatty())
         except KeyboardInterrupt:
             pool.shutdown(cancel_futures=True)
             raise
 
 
-def _tell(args: argparse.Namespace, outcomes: Sequence[Outcome]) -> int:
+def _tell(outcomes: Sequence[Outcome]) -> int:
     """Says what was left out and what failed, and gives the exit status."""
     skipped, failed = ([each for each in outcomes if each.status == status] for status in ("skipped", "failed"))
-    if args.json:
-        for outcome in skipped:
-            print(outcome.line())
     if skipped:
         print(f"fcn-segment: {len(skipped)} left out, their answers are there", file=sys.stderr)
     for outcome in failed:

@@ -42,13 +42,19 @@ class Remote:
                 raise ServerError(f"{self._client.base_url} does not answer: {error}") from error
             if response.status_code != httpx.codes.SERVICE_UNAVAILABLE or attempt == TRIES:
                 break
-            self._sleep(float(response.headers.get("Retry-After", attempt)))
+            self._sleep(_wait(response, attempt))
         if not response.is_success:
             raise ServerError(f"{response.status_code} {_detail(response)}")
         return response.content
 
     def close(self) -> None:
         self._client.close()
+
+
+def _wait(response: httpx.Response, attempt: int) -> float:
+    """Seconds that the service asks for; where it names none, or a date, one more each time."""
+    asked = response.headers.get("Retry-After", "")
+    return float(asked) if asked.isdigit() else float(attempt)
 
 
 def _detail(response: httpx.Response) -> str:

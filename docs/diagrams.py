@@ -20,7 +20,8 @@ from matplotlib.patches import FancyBboxPatch, Polygon, Rectangle
 from PIL import Image
 
 from cli.arguments import parser
-from cli.local import load_segmenter
+from cli.local import Segmenter, load_segmenter
+from model.lanes import Lanes
 from model.tiling import plan_tiles
 
 DOCS = Path(__file__).parent
@@ -104,8 +105,9 @@ def family() -> Figure:
 
 def forms(folder: Path) -> None:
     """The photo in each form that the service answers."""
-    answers = {name: _answer("--format", name, "--alpha", "0.6") for name in ("color", "overlay", "confidence")}
-    polygons = json.loads(_answer("--format", "json", "--mask", "polygons", "--tolerance", "3"))["class_map"]["polygons"]
+    lanes = load_segmenter(parser().parse_args(["-", "-o", "-"])).lanes
+    answers = {name: _answer(lanes, "--format", name, "--alpha", "0.6") for name in ("color", "overlay", "confidence")}
+    polygons = json.loads(_answer(lanes, "--format", "json", "--mask", "polygons", "--tolerance", "3"))["class_map"]["polygons"]
     photo = Image.open(PHOTO).convert("RGB")
     figure = Figure(figsize=(10.5, 4.9), layout="constrained")
     pictures = [("photo", photo), *((f"format={name}", Image.open(io.BytesIO(data))) for name, data in answers.items())]
@@ -118,16 +120,15 @@ def forms(folder: Path) -> None:
         for outer, *_ in regions:
             places[4].add_patch(Polygon(outer, fill=False, ec=ACCENT, lw=2))
     places[4].set_title("mask=polygons, tolerance 3", fontsize=9)
-    places[5].imshow(Image.open(io.BytesIO(_answer("--format", "color", "--min-confidence", "0.9"))))
+    places[5].imshow(Image.open(io.BytesIO(_answer(lanes, "--format", "color", "--min-confidence", "0.9"))))
     places[5].set_title("min_confidence=0.9", fontsize=9)
     for axes in places:
         axes.axis("off")
     figure.savefig(folder / "forms.png", dpi=110, metadata={"Software": None})
 
 
-def _answer(*arguments: str) -> bytes:
-    args = parser().parse_args(["-", "-o", "-", *arguments])
-    return load_segmenter(args)(PHOTO.read_bytes())
+def _answer(lanes: Lanes, *arguments: str) -> bytes:
+    return Segmenter(lanes, parser().parse_args(["-", "-o", "-", *arguments]))(PHOTO.read_bytes())
 
 
 def _canvas(width: float, height: float, x: tuple[float, float], y: tuple[float, float]) -> tuple[Figure, Axes]:

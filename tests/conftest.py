@@ -79,6 +79,14 @@ def make_photo(height: int, width: int, seed: int = 0) -> Pixels:
     return np.asarray(Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC))
 
 
+def wait_for(condition: Callable[[], bool], seconds: float = 30) -> None:
+    """Returns once it holds; raises `AssertionError` where it does not come about."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "the condition did not come about"
+        time.sleep(0.01)
+
+
 def encoded(pixels: Pixels, format: str = "PNG", **options: object) -> bytes:
     """The image as a file's bytes."""
     buffer = io.BytesIO()

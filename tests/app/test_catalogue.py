@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from model.labels import numbered_labels
 from model.preprocessing import Preprocessing
 from model.weights_file import Manifest, save_weights
 from tests.app.conftest import Serve
-from tests.conftest import encoded, make_photo, narrow_net, randomise
+from tests.conftest import encoded, make_photo, narrow_net, randomise, wait_for
 
 PHOTO = encoded(make_photo(70, 101))
 
@@ -42,13 +42,6 @@ def both(serve: Serve, narrow_file: Path, other_file: Path) -> Iterator[TestClie
 def service_of(client: TestClient) -> Service:
     found: Service = client.app.state.service  # type: ignore[attr-defined]
     return found
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.02)
 
 
 def test_models_are_listed_with_their_labels_and_the_first_is_the_default(both: TestClient) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
@@ -16,6 +16,7 @@ from torch import Tensor
 from app.engine import Engine
 from app.engine_errors import Cancelled, DeadlinePassed, EngineStopped, OutOfMemory, QueueFull, TooManyTiles
 from app.tickets import Tile
+from tests.conftest import wait_for
 
 FAR = 1e6
 
@@ -72,15 +73,6 @@ def held(engine: Engine, network: FirstChannel, pool: ThreadPoolExecutor) -> Ite
     yield
     network.may_run.set()
     first.result(30)
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    done = threading.Event()
-    for _ in range(3000):
-        if condition():
-            return
-        done.wait(0.01)
-    raise AssertionError("the condition did not come about")
 
 
 def waiting(engine: Engine) -> int:

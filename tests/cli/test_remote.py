@@ -23,6 +23,7 @@ class Busy(ThreadingHTTPServer):
     def __init__(self, times: int) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
         self.left = times
+        self.asks = "7"
         self.paths: list[str] = []
 
 
@@ -36,7 +37,7 @@ class Handler(BaseHTTPRequestHandler):
         body = b'{"title": "Not available now", "detail": "full"}' if busy else b"mask of " + self.headers["X-API-Key"].encode()
         self.send_response(503 if busy else 200)
         self.send_header("Content-Length", str(len(body)))
-        self.send_header("Retry-After", "7")
+        self.send_header("Retry-After", self.server.asks)
         self.end_headers()
         self.wfile.write(body)
 
@@ -88,6 +89,17 @@ def test_a_busy_service_is_asked_again_when_it_says(busy: Busy) -> None:
     assert waits == [7, 7]
     assert "side=96" in busy.paths[0]
     assert "model=m" in busy.paths[0]
+
+
+@pytest.mark.parametrize("busy", [2], indirect=True)
+@pytest.mark.parametrize("asks", ["Wed, 21 Oct 2026 07:28:00 GMT", "soon", "-1"])
+def test_a_wait_that_is_no_number_of_seconds_grows_with_the_attempts(busy: Busy, asks: str) -> None:
+    busy.asks = asks
+    waits: list[float] = []
+    asking = remote(busy, waits)
+    assert asking(b"image") == b"mask of k"
+    asking.close()
+    assert waits == [1, 2]
 
 
 @pytest.mark.parametrize("busy", [99], indirect=True)

@@ -18,8 +18,7 @@ from fcn_client.errors import ConnectionFailed, ServerBusy
 from fcn_client.images import ImageLike
 from fcn_client.many import check_concurrency, in_order_async
 from fcn_client.results import Label, Model, Segmentation
-from fcn_client.retrying import Attempts, Outcome, Send, attempts
-from fcn_client.sync import POLL_S
+from fcn_client.retrying import POLL_S, Attempts, Outcome, Send, attempts
 
 
 class AsyncSegmentClient:

@@ -12,6 +12,7 @@ from fcn_client.errors import SegmentError, ServerBusy, error_of, lost
 
 FIRST_S, MOST_S = 0.5, 20.0
 LEAST_S = 0.001
+POLL_S = 0.2  # between questions whether a service is ready
 
 
 class Send(NamedTuple):

@@ -17,9 +17,7 @@ from fcn_client.errors import ConnectionFailed, ServerBusy
 from fcn_client.images import ImageLike
 from fcn_client.many import check_concurrency, in_order
 from fcn_client.results import Label, Model, Segmentation
-from fcn_client.retrying import Attempts, Outcome, Send, attempts
-
-POLL_S = 0.2
+from fcn_client.retrying import POLL_S, Attempts, Outcome, Send, attempts
 
 
 class SegmentClient:
