@@ -31,7 +31,7 @@ started anew; p99 is wrk's, over all answers."""
 
 def run(*, quick: bool, python: str) -> Section:
     images = samples(segmenter(), photos(MIX[:2] if quick else MIX))
-    turns, seconds, clients = (1, 3.0, 2) if quick else (4, 12.0, CLIENTS)
+    turns, seconds, clients = (1, 3.0, 2) if quick else (3, 12.0, CLIENTS)
     peers = [peer for peer in PEERS if installed(peer, python)]
     found: dict[str, list[Load]] = {name: [] for name in (OURS, *(peer.name for peer in peers))}
     for _ in range(turns):
