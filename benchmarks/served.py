@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 
 import torch
 
@@ -19,52 +20,67 @@ CLIENTS = (1, 4, 16, 64)
 TEXT = """\
 Images of one megapixel (1152x864, JPEG) as masks. In process is what `fcn-segment` does with a folder: decoding, network
 and encoding side by side on all cores. Served is the service with its default settings, asked by wrk on the same cores.
-Every answer was compared with the bytes of `fcn-segment`. In each turn, in process and served follow each other. wrk's own
-CPU time is counted: the ratio is to what is done in process on the cores that wrk leaves (by its rows' ratio alone, it
-would be that much lower)."""
+Every answer was compared with the bytes of `fcn-segment`. Each load is compared with what is done in process right before
+and right after it. wrk's own CPU time is counted: the ratio is to what is done in process on the cores that wrk leaves
+(without that, it would be that much lower)."""
+
+
+@dataclass
+class Turns:
+    """What the turns found: rates and milliseconds in process and served, and the shares of what the machine can do."""
+
+    inside: list[float] = field(default_factory=list)
+    alone: list[float] = field(default_factory=list)
+    lone: list[float] = field(default_factory=list)
+    generator: list[float] = field(default_factory=list)
+    rates: dict[int, list[float]] = field(default_factory=lambda: {clients: [] for clients in CLIENTS})
+    shares: dict[int, list[float]] = field(default_factory=lambda: {clients: [] for clients in CLIENTS[1:]})
+
+    def take(self, url: str, segment: Segmenter, images: list[Sample], seconds: float) -> None:
+        """One turn; each load's share is of what was done in process right before and right after it."""
+        self.alone.append(one_by_one(segment, images, seconds / 2))
+        first = load(url, images, connections=1, seconds=seconds / 2).checked()
+        self.lone.append(statistics.median(first.milliseconds()))
+        self.rates[1].append(first.rate)
+        self.inside.append(in_process(segment, images, seconds))
+        for clients, shares in self.shares.items():
+            found = load(url, images, connections=clients, seconds=seconds).checked()
+            self.inside.append(in_process(segment, images, seconds))
+            taken = found.cpu_seconds / found.seconds
+            self.generator.append(100 * taken)
+            self.rates[clients].append(found.rate)
+            shares.append(found.rate / statistics.mean(self.inside[-2:]) / (1 - taken / available_cores()))
+
+    def rows(self) -> list[Row]:
+        return [
+            Row.of("in process, all cores", self.inside, "images/s"),
+            *(Row.of(f"served, {clients} clients", values, "images/s") for clients, values in self.rates.items()),
+            Row.of("one image at a time, in process", self.alone, "ms"),
+            Row.of("one image at a time, served", self.lone, "ms"),
+            Row.of("CPU time of wrk", self.generator, "% of a core"),
+        ]
+
+    def ratios(self) -> list[Ratio]:
+        together = [served / inside for served, inside in zip(self.lone, self.alone, strict=True)]
+        return [
+            *(
+                Ratio(f"served / in process, {clients} clients", statistics.median(values), 0.95 if clients == 16 else None)
+                for clients, values in self.shares.items()
+            ),
+            Ratio("time of a lone request / in process", statistics.median(together), at_most=1.15),
+        ]
 
 
 def run(*, quick: bool) -> Section:
     segment = segmenter()
     images = samples(segment, photos([ONE_MEGAPIXEL]))
-    turns, seconds = (1, 1.0) if quick else (6, 8.0)
-    rates: dict[int, list[float]] = {clients: [] for clients in CLIENTS}
-    shares: dict[int, list[float]] = {clients: [] for clients in CLIENTS}
-    inside: list[float] = []
-    alone: list[float] = []
-    lone: list[float] = []
-    generator: list[float] = []
+    turns = Turns()
     with service() as server:
         load(server.url, images, connections=4, seconds=1).checked()
         in_process(segment, images, 1)
-        for _ in range(turns):
-            alone.append(one_by_one(segment, images, seconds / 2))
-            first = load(server.url, images, connections=1, seconds=seconds / 2).checked()
-            lone.append(statistics.median(first.milliseconds()))
-            rates[1].append(first.rate)
-            shares[1].append(first.rate * alone[-1] / 1000)
-            for clients in CLIENTS[1:]:
-                inside.append(in_process(segment, images, seconds))
-                found = load(server.url, images, connections=clients, seconds=seconds).checked()
-                rates[clients].append(found.rate)
-                taken = found.cpu_seconds / found.seconds
-                generator.append(100 * taken)
-                shares[clients].append(found.rate / inside[-1] / (1 - taken / available_cores()))
-    rows = [
-        Row.of("in process, all cores", inside, "images/s"),
-        *(Row.of(f"served, {clients} clients", values, "images/s") for clients, values in rates.items()),
-        Row.of("one image at a time, in process", alone, "ms"),
-        Row.of("one image at a time, served", lone, "ms"),
-        Row.of("CPU time of wrk", generator, "% of a core"),
-    ]
-    ratios = [
-        Ratio(f"served / in process, {clients} clients", statistics.median(values), 0.95 if clients == 16 else None)
-        for clients, values in shares.items()
-        if clients > 1
-    ]
-    together = [served / inside for served, inside in zip(lone, alone, strict=True)]
-    ratios.append(Ratio("time of a lone request / in process", statistics.median(together), at_most=1.15))
-    return Section("Served and in process", TEXT, rows, ratios)
+        for _ in range(1 if quick else 8):
+            turns.take(server.url, segment, images, 1.0 if quick else 8.0)
+    return Section("Served and in process", TEXT, turns.rows(), turns.ratios())
 
 
 def in_process(segment: Segmenter, images: list[Sample], seconds: float, threads: int | None = None) -> float:
