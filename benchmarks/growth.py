@@ -30,8 +30,8 @@ CHART = "growth.png"
 TEXT = """\
 One JPEG at `side=native`, tiles of 512 with an overlap of a quarter, each size in a process of its own; memory is the peak
 of its proportional set size above that of the idle process with the network loaded and warm. MONAI's
-`sliding_window_inference` runs the same network in bfloat16 on the decoded image and keeps all logits, as it does by
-default; then argmax. Both from JPEG to PNG."""
+`sliding_window_inference` runs the same network in the same precision on the decoded image and keeps all logits, as it does
+by default; then argmax. Both from JPEG to PNG."""
 
 
 def run(*, quick: bool, charts: Path) -> Section:

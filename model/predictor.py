@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Sequence
 from itertools import product
 
@@ -20,6 +21,7 @@ from model.tracing import traced
 from model.weights_file import Weights
 
 Tile = npt.NDArray[np.uint8]
+PRIMITIVES = 8192  # of oneDNN that are kept: a network's convolutions in all of a tile's shapes; by default too few for half
 TRIED = ((64, 64), (64, 192), (192, 256))  # small maps are what threads share in odd ways
 
 
@@ -34,6 +36,8 @@ class Predictor:
     def __init__(
         self, weights: Weights, device: str = "auto", dtype: str = "auto", shifts: int = 1, *, graphs: bool = False
     ) -> None:
+        # read by oneDNN when it runs for the first time; has no other setting
+        os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", str(PRIMITIVES))
         self.weights = weights
         self.manifest = weights.manifest
         self.device = choose_device(device)

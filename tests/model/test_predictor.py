@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -15,6 +18,7 @@ from torch import nn
 from model.device import DeviceError
 from model.predictor import Predictor
 from model.weights_file import Weights
+from tests.conftest import ROOT
 
 Photo = Callable[..., npt.NDArray[np.uint8]]
 
@@ -105,3 +109,22 @@ def test_a_wrong_device_or_precision_is_refused_at_once(narrow: Weights) -> None
         Predictor(narrow, "gpu")
     with pytest.raises(DeviceError, match="dtype must be"):
         Predictor(narrow, "cpu", "int8")
+
+
+def test_a_shape_that_is_warm_stays_warm_whatever_came_since() -> None:
+    code = """
+from model.predictor import Predictor
+from model.weights_file import DEFAULT_WEIGHTS, find_weights, load_weights
+predictor = Predictor(load_weights(find_weights(DEFAULT_WEIGHTS)), "cpu", "float32")
+for _ in range(2):
+    print("pass", flush=True)
+    predictor.warm_up((384, 480))
+"""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("ONEDNN_")}
+    environment["ONEDNN_VERBOSE"] = "2"
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
+    _, first, second = done.stdout.split("pass\n")
+    assert first.count("create:cache_hit") > 1000
+    assert first.count("create:cache_miss") > 0
+    assert second.count("create:cache_miss") == 0
