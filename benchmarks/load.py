@@ -70,8 +70,8 @@ class Load:
         return self._rate([a.ended for a in self.answers if a.status == 200])
 
     def _rate(self, ended: list[float]) -> float:
-        settled = self.began + SETTLING * self.seconds
-        return sum(when >= settled for when in ended) / ((1 - SETTLING) * self.seconds)
+        settled = sum(when >= self.began + SETTLING * self.seconds for when in ended)
+        return settled / ((1 - SETTLING) * self.seconds) if settled else len(ended) / self.seconds
 
     def checked(self) -> Load:
         """This load; raises `RuntimeError` where an answer was wrong, a socket failed, or nothing was answered."""

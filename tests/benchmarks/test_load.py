@@ -21,5 +21,9 @@ def test_the_rate_is_that_of_the_good_answers_once_the_load_has_settled() -> Non
     assert (found(mixed).good, found(mixed).wrong) == (5, 1)
 
 
+def test_a_load_that_never_settles_is_counted_whole() -> None:
+    assert found(answers(100.5, 101.0)).rate == 2 / 8
+
+
 def test_without_answers_the_rate_is_nothing() -> None:
     assert found([]).rate == 0
