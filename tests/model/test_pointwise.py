@@ -51,9 +51,7 @@ def test_a_cell_product_is_the_convolution() -> None:
     torch.testing.assert_close(CellProduct(convolution)(cells), convolution(cells), atol=1e-5, rtol=1e-5)
 
 
-@pytest.mark.skipif(
-    not INTEL, reason="known of MKL on Intel; on other processors it is tried at load"
-)
+@pytest.mark.skipif(not INTEL, reason="known of MKL on Intel; on other processors it is tried at load")
 @torch.inference_mode()
 def test_products_do_not_depend_on_the_number_of_threads() -> None:
     torch.manual_seed(0)
