@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from itertools import product
 
 import numpy as np
@@ -71,7 +71,7 @@ class Predictor:
         return self._scores(torch.from_numpy(np.stack(tiles)).to(self.device))
 
     @torch.inference_mode()
-    def steady(self, threads: Iterable[int]) -> bool:
+    def steady(self, threads: Collection[int]) -> bool:
         """Whether a CPU gives the same bits with each of these numbers of threads: tried, on tiles of noise."""
         before = torch.get_num_threads()
         noise = np.random.default_rng(0)
@@ -80,7 +80,7 @@ class Predictor:
         finally:
             torch.set_num_threads(before)
 
-    def _same(self, batch: Tensor, threads: Iterable[int]) -> bool:
+    def _same(self, batch: Tensor, threads: Collection[int]) -> bool:
         found: Tensor | None = None
         for count in threads:
             torch.set_num_threads(count)

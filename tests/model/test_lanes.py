@@ -58,7 +58,7 @@ def test_a_tile_has_a_lane_where_threads_do_not_change_its_bits(
     narrow: Weights, dtype: str, unsteady: bool, count: int
 ) -> None:
     predictor = Watched(narrow, dtype, unsteady=unsteady)
-    if not unsteady and not predictor.steady((1, 2, 4)):
+    if dtype == "float32" and not unsteady and not predictor.steady((1, 2, 4)):
         pytest.skip(UNSTEADY)
     lanes = Lanes(predictor, 4)
     assert (lanes.count, lanes.batch_tiles) == (count, 1)
@@ -159,10 +159,10 @@ def test_a_call_holds_a_slot_and_leaves_cores_to_those_who_hold_others(narrow: W
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
-@pytest.mark.parametrize("size", [(384, 480), (64, 320), (64, 64)], ids=str)
+@pytest.mark.parametrize("size", [(512, 512), (384, 512), (384, 480), (64, 320), (64, 64)], ids=str)
 def test_logits_do_not_depend_on_the_number_of_threads(photo: Photo, dtype: str, size: tuple[int, int]) -> None:
     predictor = Predictor(load_weights(find_weights(DEFAULT_WEIGHTS)), "cpu", dtype)
-    if not predictor.steady((1, 2, 3, 8)):
+    if dtype == "float32" and not predictor.steady((1, 2, 3, 8)):
         pytest.skip(UNSTEADY)
     found = []
     for threads in (1, 2, 3, 8):
