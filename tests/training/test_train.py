@@ -269,8 +269,8 @@ def test_a_folder_of_another_origin_is_refused(make_run: Make, changed: str) -> 
 
 FAMILY = {
     "paper": {"backbone": "vgg16", "output_stride": 32, "head": "fc", "decoder": "padded", "score_scales": (0.01, 0.0001)}
-    # a border of 100 pixels around every crop: in half precision, and small steps for want of batch norm
-    | {"crop": (48, 48), "batch": 2, "epochs": 5, "autocast": "bfloat16", "learning_rate": 1e-4},
+    # a border of 100 pixels around every crop, and small steps for want of batch norm
+    | {"crop": (48, 48), "batch": 2, "learning_rate": 1e-4},
     "1x1": {"backbone": "vgg16", "output_stride": 32, "head": "conv1x1", "decoder": "interpolated"},
     "book": {"variant": "fcn32s", "backbone": "resnet18", "output_stride": 32, "head": "none", "decoder": "transposed"},
     "learned": {"variant": "fcn16s", "backbone": "vgg16", "output_stride": 32, "head": "none", "decoder": "learned"},
@@ -286,8 +286,7 @@ def test_each_member_of_the_family_learns_the_demo_data(make_run: Make, name: st
     run = make_run(**(common | FAMILY[name]))
     train(run)
     losses = [float(row["loss"]) for row in rows(run.folder)]
-    # a network without batch norm may leap once more: what counts is that it learns
-    assert min(losses[1:]) < 0.95 * losses[0]
+    assert losses[-1] < 0.95 * losses[0]
 
 
 def test_a_summed_loss_steps_as_far_as_a_rate_times_the_batch(make_run: Make) -> None:
