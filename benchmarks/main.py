@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from benchmarks import backends, compared, corridor, gpu, growth, mixed, overload, results, served, startup
+from benchmarks import backends, compared, corridor, crossing, gpu, growth, mixed, overload, results, served, startup
 from benchmarks.load import available
 from benchmarks.results import Section
 from model.device import available_cores
@@ -22,12 +22,13 @@ BENCHES: dict[str, Callable[[argparse.Namespace], Section | None]] = {
     "served": lambda args: served.run(quick=args.quick),
     "peers": lambda args: compared.run(quick=args.quick, python=args.peers),
     "mixed": lambda args: mixed.run(quick=args.quick),
+    "crossing": lambda args: crossing.run(quick=args.quick),
     "growth": lambda args: growth.run(quick=args.quick, charts=args.out / "results"),
     "overload": lambda args: overload.run(quick=args.quick),
     "gpu": lambda args: gpu.run(quick=args.quick),
     "startup": lambda args: startup.run(quick=args.quick),
 }
-WITH_LOAD = ("served", "peers", "mixed", "overload")
+WITH_LOAD = ("served", "peers", "mixed", "crossing", "overload")
 
 
 def parser() -> argparse.ArgumentParser:

@@ -18,6 +18,7 @@ import psutil
 
 ROOT = Path(__file__).parent.parent
 PATIENCE_S = 180
+POLL_S = 0.05  # to ask more often, each time anew, would take a core from a server that starts
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,19 @@ class Server:
 
     def _tree(self) -> list[psutil.Process]:
         return [self.process, *self.process.children(recursive=True)]
+
+    def wait(self, path: str, statuses: Sequence[int] = (200,)) -> None:
+        """Until this path answers with one of these statuses; `RuntimeError` where the process ends or is too slow."""
+        end = time.monotonic() + PATIENCE_S
+        with httpx.Client(base_url=self.url, timeout=5) as client:
+            while (running := self.process.status() != psutil.STATUS_ZOMBIE) and time.monotonic() < end:
+                try:
+                    if client.get(path).status_code in statuses:
+                        return
+                except httpx.TransportError:
+                    pass
+                time.sleep(POLL_S)
+        raise RuntimeError(f"no server at {self.url}: its process {f'did not answer in {PATIENCE_S} s' if running else 'ended'}")
 
     def memory_mb(self) -> float:
         """Proportional set size in 10^6 bytes."""
@@ -56,10 +70,10 @@ def started(
     """A server that this command starts, once it answers the probe with one of these statuses."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("SEGMENT_")} | (variables or {})
     process = subprocess.Popen(command, env=environment, cwd=ROOT, start_new_session=True, stdout=subprocess.DEVNULL)
-    url = f"http://127.0.0.1:{port}"
+    server = Server(f"http://127.0.0.1:{port}", psutil.Process(process.pid))
     try:
-        _wait(url + probe, process, statuses)
-        yield Server(url, psutil.Process(process.pid))
+        server.wait(probe, statuses)
+        yield server
     finally:
         _end(process)
 
@@ -69,18 +83,6 @@ def free_port() -> int:
         listener.bind(("127.0.0.1", 0))
         port: int = listener.getsockname()[1]
         return port
-
-
-def _wait(url: str, process: subprocess.Popen[bytes], statuses: Sequence[int]) -> None:
-    end = time.monotonic() + PATIENCE_S
-    while process.poll() is None and time.monotonic() < end:
-        try:
-            if httpx.get(url, timeout=5).status_code in statuses:
-                return
-        except httpx.TransportError:
-            pass
-        time.sleep(0.02)
-    raise RuntimeError(f"no server at {url}: its exit status is {process.poll()}")
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

@@ -7,8 +7,6 @@ import subprocess
 import sys
 import time
 
-import httpx
-
 from benchmarks.results import Ratio, Row, Section
 from benchmarks.serving import ROOT, free_port, started
 
@@ -51,6 +49,5 @@ def service_times() -> tuple[float, float]:
     command = [sys.executable, "-c", "import sys; from app.main import main; sys.exit(main([]))"]
     with started(command, port, "/health/live", {"SEGMENT_PORT": str(port), "SEGMENT_LOG_LEVEL": "warning"}) as server:
         live = time.perf_counter() - begun
-        while httpx.get(f"{server.url}/health/ready").status_code != 200:
-            time.sleep(0.01)
+        server.wait("/health/ready")
         return live, time.perf_counter() - begun

@@ -318,10 +318,26 @@ def test_stopping_answers_those_that_wait_and_refuses_those_that_come() -> None:
         engine.admit(1, FAR)
 
 
-def test_results_never_cross_between_many_requests() -> None:
-    with ThreadPoolExecutor(16) as pool, running(FirstChannel(), max_batch_tiles=5) as engine:
-        jobs = {value: pool.submit(run_all, engine, [value] * (value % 7 + 1)) for value in range(200)}
-        assert all(job.result(60) == [value] * (value % 7 + 1) for value, job in jobs.items())
+def numbered(number: int) -> Tile:
+    """A tile of two pixels that hold the number, low byte first."""
+    return np.array([[[number % 256, 0, 0], [number // 256, 0, 0]]], np.uint8)
+
+
+def test_results_never_cross_among_64_clients_of_500_requests() -> None:
+    def wrong_answers(engine: Engine, first: int) -> list[int]:
+        wrong = []
+        for number in range(first, first + 500):
+            asked = [number, number + 32_000][: 1 + number % 2]
+            ticket = engine.admit(len(asked), FAR)
+            found = [int(logits[0, 0, 0] + 256 * logits[0, 0, 1]) for logits in engine.run(ticket, map(numbered, asked))]
+            engine.release(ticket)
+            if found != asked:
+                wrong.append(number)
+        return wrong
+
+    with ThreadPoolExecutor(64) as pool, running(FirstChannel(), FirstChannel(), max_queued_tiles=128) as engine:
+        wrong = [pool.submit(wrong_answers, engine, client * 500) for client in range(64)]
+        assert [job.result(240) for job in wrong] == [[]] * 64
         assert engine.queued_tiles == 0
 
 
