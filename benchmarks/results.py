@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from model.device import available_cores, choose_device, choose_dtype
+from model.device import available_cores, choose_device, choose_dtype, dtype_name
 from training.machine import commit, machine
 
 FOLDER = Path(__file__).parent / "results"
@@ -82,7 +82,7 @@ class Section:
 def here(section: Section) -> Section:
     """The section, with this machine, the precision it is served in, commit and these versions."""
     versions = ", ".join([f"Python {platform.python_version()}", *(f"{name} {version(name)}" for name in PACKAGES)])
-    precision = str(choose_dtype("auto", choose_device("auto"))).removeprefix("torch.")
+    precision = dtype_name(choose_dtype("auto", choose_device("auto")))
     where = f"{machine(available_cores())}, {precision} by default"
     facts = asdict(section) | {"machine": where, "commit": commit(), "versions": versions}
     return Section(**facts | {"rows": section.rows, "ratios": section.ratios})

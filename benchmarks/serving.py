@@ -42,7 +42,8 @@ class Server:
                 except httpx.TransportError:
                     pass
                 time.sleep(POLL_S)
-        raise RuntimeError(f"no server at {self.url}: its process {f'did not answer in {PATIENCE_S} s' if running else 'ended'}")
+        what = f"did not answer in {PATIENCE_S} s" if running else "ended"
+        raise RuntimeError(f"no server at {self.url}: its process {what}")
 
     def memory_mb(self) -> float:
         """Proportional set size in 10^6 bytes."""

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from model.device import choose_device, choose_dtype
+from model.device import choose_device, choose_dtype, dtype_name
 from model.folding import fold_batch_norm
 from model.graphs import CudaLane
 from model.pointwise import use_products
@@ -56,7 +56,7 @@ class Predictor:
 
     @property
     def dtype_name(self) -> str:
-        return str(self.dtype).removeprefix("torch.")
+        return dtype_name(self.dtype)
 
     @torch.inference_mode()
     def logits(self, tiles: Sequence[Tile]) -> Tensor:

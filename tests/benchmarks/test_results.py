@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.results import Ratio, Row, Section, here, load, page, save
-from model.device import choose_device, choose_dtype
+from model.device import choose_device, choose_dtype, dtype_name
 
 
 def test_a_row_is_the_median_and_the_spread() -> None:
@@ -37,7 +37,7 @@ def test_sections_are_kept_each_with_its_own_machine_and_commit(tmp_path: Path) 
     section = here(Section("One", "How.", [Row.of("a", [1.0, 2.0], "s")], [Ratio("b", 0.5, at_most=1)], ["results/one.png"]))
     save("one", section, tmp_path)
     assert load("one", tmp_path) == section
-    assert section.machine.endswith(f"{str(choose_dtype('auto', choose_device('auto'))).removeprefix('torch.')} by default")
+    assert section.machine.endswith(f"{dtype_name(choose_dtype('auto', choose_device('auto')))} by default")
     assert load("two", tmp_path) is None
     text = page(["two", "one"], tmp_path)
     assert text.count("## ") == 1
