@@ -22,16 +22,19 @@ from benchmarks.results import Ratio, Row, Section
 from benchmarks.serving import ROOT
 from imaging.decoding import Limits, decode
 from imaging.encoding import mask_png
+from model.merging import BandMerger
 from model.predictor import Predictor
+from model.tiling import plan_tiles
 
 SIDES = (500, 1000, 2000, 4000, 10000)
 MONAI_MOST = 16.0  # megapixels: beyond it, its logits of the whole image do not fit beside everything else
+TILE = (512, 512)
 CHART = "growth.png"
 TEXT = """\
 One JPEG at `side=native`, tiles of 512 with an overlap of a quarter, each size in a process of its own; memory is the peak
 of its proportional set size above that of the idle process with the network loaded and warm. MONAI's
 `sliding_window_inference` runs the same network in the same precision on the decoded image and keeps all logits, as it does
-by default; then argmax. Both from JPEG to PNG."""
+by default; then argmax. Both from JPEG to PNG. Logits held are the bytes of what merging keeps, and of the band it gives."""
 
 
 def run(*, quick: bool, charts: Path) -> Section:
@@ -64,7 +67,33 @@ def run(*, quick: bool, charts: Path) -> Section:
         same = next(value for value in ours if value[0] == theirs[0])
         ratios.append(Ratio(f"memory at {theirs[0]:g} megapixels, {kind} / ours", theirs[1] / max(same[1], 1.0)))
         ratios.append(Ratio(f"time at {theirs[0]:g} megapixels, {kind} / ours", theirs[2] / same[2]))
-    return Section("Growth", TEXT, rows, ratios, [f"results/{CHART}"])
+    held, ratios_of_logits = logits(sides[-1])
+    return Section("Growth", TEXT, [*rows, *held], [*ratios, *ratios_of_logits], [f"results/{CHART}"])
+
+
+def logits(most: int) -> tuple[list[Row], list[Ratio]]:
+    """What is held of images whose longer side has so many pixels, or a tenth of them, and how that grows."""
+    predictor, small = segmenter().predictor, most // 10
+    sizes = [(small, small), (small, most), (most, small), (most, most)]
+    held = {(height, width): logits_held(predictor, height, width) for height, width in sizes}
+    rows = [Row.of(f"logits held, {width} wide, {height} high", [value], "MiB") for (height, width), value in held.items()]
+    wider = held[most, most] / held[most, small]
+    return rows, [
+        Ratio(f"logits held, {most} / {small} wide, over the widths' ratio", wider * small / most, at_most=1.1),
+        Ratio(f"logits held, {most} / {small} high", held[most, most] / held[small, most], at_most=1.1),
+    ]
+
+
+def logits_held(predictor: Predictor, height: int, width: int) -> float:
+    """The most MiB of tensors that merging holds, the band it gives included."""
+    plan = plan_tiles((height, width), TILE)
+    merger, most = BandMerger(plan, predictor.grid), 0
+    tile = torch.zeros(len(predictor.manifest.labels), *(side // predictor.stride for side in plan.tile))
+    for _ in range(len(plan)):
+        band = merger.add(tile)
+        kept = [value for value in vars(merger).values() if isinstance(value, torch.Tensor)] + ([band.logits] if band else [])
+        most = max(most, sum(tensor.untyped_storage().nbytes() for tensor in kept))
+    return most / 2**20
 
 
 def measured(kind: str, side: int) -> tuple[float, float]:
@@ -133,7 +162,7 @@ def with_monai(predictor: Predictor) -> Callable[[bytes], bytes]:
         pixels = torch.from_numpy(decode(data, Limits())).permute(2, 0, 1)[None]
         with torch.inference_mode():
             image = manifest.preprocessing.normalise(pixels, predictor.dtype)
-            logits = inferers.sliding_window_inference(image, 512, 1, predictor.net, overlap=0.25)
+            logits = inferers.sliding_window_inference(image, TILE, 1, predictor.net, overlap=0.25)
             class_map = logits[0].argmax(0).to(torch.uint8).numpy()
         return mask_png(class_map, manifest.labels.palette)
 
