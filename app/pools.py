@@ -6,6 +6,7 @@ import os
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import suppress
 from typing import Self, TypeVar
 
 import torch
@@ -81,8 +82,11 @@ class Pools:
 
 
 def _alone() -> None:
-    """Cores go to the network's lanes; a request's own tensors take one thread."""
+    """Cores go to the network's lanes: a request's own tensors take one thread, and it pushes no lane off when it wakes."""
     torch.set_num_threads(1)
+    if hasattr(os, "SCHED_BATCH"):
+        with suppress(PermissionError):
+            os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
 
 
 def _alone_and_later() -> None:

@@ -7,7 +7,8 @@ import statistics
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 
 import httpx
 import numpy as np
@@ -17,7 +18,7 @@ from benchmarks.images import MIX, photos, samples, segmenter
 from benchmarks.load import Load, Sample, load
 from benchmarks.peers import PEERS, Peer
 from benchmarks.results import Ratio, Row, Section
-from benchmarks.serving import free_port, service, started
+from benchmarks.serving import Server, free_port, service, started
 
 CLIENTS = 16
 OURS = "fcn-segment"
@@ -25,21 +26,22 @@ LEAST_AGREEMENT = 0.9  # of a peer whose masks may differ: it works in float32, 
 TEXT = f"""\
 {CLIENTS} clients of wrk post JPEGs of {len(MIX)} sizes from 320x240 to 1600x1200 and take masks. LitServe, BentoML and Ray
 Serve run our predictor in its dtype, set up as their documentation advises (`benchmarks/peers/`); their masks were compared
-byte by byte. The tutorial's server is FastAPI with a float32 network called in the handler. Servers take turns, each
-started anew; p99 is wrk's, over all answers."""
+byte by byte. The tutorial's server is FastAPI with a float32 network called in the handler. Servers take turns in a
+changing order, and are stopped while others have theirs; p99 is wrk's, over all answers of a turn."""
 
 
 def run(*, quick: bool, python: str) -> Section:
     images = samples(segmenter(), photos(MIX[:2] if quick else MIX))
-    turns, seconds, clients = (1, 3.0, 2) if quick else (3, 12.0, CLIENTS)
+    turns, seconds, clients = (1, 3.0, 2) if quick else (6, 8.0, CLIENTS)
     peers = [peer for peer in PEERS if installed(peer, python)]
-    found: dict[str, list[Load]] = {name: [] for name in (OURS, *(peer.name for peer in peers))}
-    for _ in range(turns):
-        with service() as server:
-            found[OURS].append(measured(server.url, images, seconds, clients))
-        for peer in peers:
-            with running(peer, python) as url:
-                found[peer.name].append(measured_peer(peer, url, images, seconds, clients))
+    with ExitStack() as stack:
+        asked = [stack.enter_context(_ours(images))]
+        asked += [stack.enter_context(_peer(peer, python, images)) for peer in peers]
+        found: dict[str, list[Load]] = {each.name: [] for each in asked}
+        for turn in range(turns):
+            first = turn % len(asked)
+            for each in asked[first:] + asked[:first]:
+                found[each.name].append(each.measured(seconds, clients))
     rates = {name: [each.answered for each in loads] for name, loads in found.items()}
     slowest = {name: [each.p99 for each in loads] for name, loads in found.items()}
     rows = [Row.of(name, values, "images/s") for name, values in rates.items()]
@@ -69,29 +71,45 @@ def installed(peer: Peer, python: str) -> bool:
     return not result.returncode
 
 
+@dataclass(frozen=True)
+class Asked:
+    """A server, stopped while others are measured, and what it is asked."""
+
+    name: str
+    server: Server
+    images: list[Sample]
+    path: str = "/segment"
+    exact: bool = True
+
+    def measured(self, seconds: float, clients: int) -> Load:
+        """What came of a load, after a short one that is not counted. Raises `RuntimeError` where an answer was wrong."""
+        self.server.resume()
+        load(self.server.url, self.images, connections=clients, seconds=max(1, seconds / 3), path=self.path)
+        found = load(self.server.url, self.images, connections=clients, seconds=seconds, path=self.path)
+        self.server.pause()
+        if found.errors or (self.exact and found.wrong) or not found.answered:
+            raise RuntimeError(f"{self.name}: {found.wrong} wrong answers, {found.errors} errors")
+        return found
+
+
 @contextmanager
-def running(peer: Peer, python: str) -> Iterator[str]:
+def _ours(images: list[Sample]) -> Iterator[Asked]:
+    with service() as server:
+        server.pause()
+        yield Asked(OURS, server, images)
+
+
+@contextmanager
+def _peer(peer: Peer, python: str, images: list[Sample]) -> Iterator[Asked]:
     port = free_port()
     with started([python, "-m", peer.module, "--port", str(port)], port, peer.ready) as server:
-        yield server.url
-
-
-def measured(url: str, images: list[Sample], seconds: float, clients: int) -> Load:
-    load(url, images, connections=clients, seconds=max(1, seconds / 3))
-    return load(url, images, connections=clients, seconds=seconds).checked()
-
-
-def measured_peer(peer: Peer, url: str, images: list[Sample], seconds: float, clients: int) -> Load:
-    wrapped = []
-    for sample in images:
-        body, content_type = peer.wrap(sample.body)
-        wrapped.append(Sample(body, sample.expected, content_type))
-        _check(peer, url, wrapped[-1])
-    load(url, wrapped, connections=clients, seconds=max(1, seconds / 3), path=peer.path)
-    found = load(url, wrapped, connections=clients, seconds=seconds, path=peer.path)
-    if found.errors or (peer.exact and found.wrong) or not found.answered:
-        raise RuntimeError(f"{peer.name}: {found.wrong} wrong answers, {found.errors} errors")
-    return found
+        wrapped = []
+        for sample in images:
+            body, content_type = peer.wrap(sample.body)
+            wrapped.append(Sample(body, sample.expected, content_type))
+            _check(peer, server.url, wrapped[-1])
+        server.pause()
+        yield Asked(peer.name, server, wrapped, peer.path, peer.exact)
 
 
 def _check(peer: Peer, url: str, sample: Sample) -> None:

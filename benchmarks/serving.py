@@ -45,6 +45,18 @@ class Server:
         what = f"did not answer in {PATIENCE_S} s" if running else "ended"
         raise RuntimeError(f"no server at {self.url}: its process {what}")
 
+    def pause(self) -> None:
+        """Stops its processes until `resume`: some servers keep a processor busy while nobody asks."""
+        self._send(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        self._send(signal.SIGCONT)
+
+    def _send(self, number: int) -> None:
+        for process in self._tree():
+            with suppress(psutil.NoSuchProcess):
+                process.send_signal(number)
+
     def memory_mb(self) -> float:
         """Proportional set size in 10^6 bytes."""
         return sum(process.memory_full_info().pss for process in self._tree()) / 1e6
@@ -76,6 +88,7 @@ def started(
         server.wait(probe, statuses)
         yield server
     finally:
+        server.resume()
         _end(process)
 
 
