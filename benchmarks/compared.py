@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from random import Random
 
 import httpx
 import numpy as np
@@ -27,7 +28,7 @@ TEXT = f"""\
 {CLIENTS} clients of wrk post JPEGs of {len(MIX)} sizes from 320x240 to 1600x1200 and take masks. LitServe, BentoML and Ray
 Serve run our predictor in its dtype, set up as their documentation advises (`benchmarks/peers/`); their masks were compared
 byte by byte. The tutorial's server is FastAPI with a float32 network called in the handler. Servers take turns in a
-changing order, and are stopped while others have theirs; p99 is wrk's, over all answers of a turn."""
+random order, and are stopped while others have theirs; p99 is wrk's, over all answers of a turn."""
 
 
 def run(*, quick: bool, python: str) -> Section:
@@ -39,8 +40,7 @@ def run(*, quick: bool, python: str) -> Section:
         asked += [stack.enter_context(_peer(peer, python, images)) for peer in peers]
         found: dict[str, list[Load]] = {each.name: [] for each in asked}
         for turn in range(turns):
-            first = turn % len(asked)
-            for each in asked[first:] + asked[:first]:
+            for each in Random(turn).sample(asked, len(asked)):
                 found[each.name].append(each.measured(seconds, clients))
     rates = {name: [each.answered for each in loads] for name, loads in found.items()}
     slowest = {name: [each.p99 for each in loads] for name, loads in found.items()}
