@@ -25,6 +25,7 @@ from imaging.encoding import mask_png
 from model.merging import BandMerger
 from model.predictor import Predictor
 from model.tiling import plan_tiles
+from model.weights_file import DEFAULT_WEIGHTS, find_weights, load_weights
 
 SIDES = (500, 1000, 2000, 4000, 10000)
 MONAI_MOST = 16.0  # megapixels: beyond it, its logits of the whole image do not fit beside everything else
@@ -73,7 +74,7 @@ def run(*, quick: bool, charts: Path) -> Section:
 
 def logits(most: int) -> tuple[list[Row], list[Ratio]]:
     """What is held of images whose longer side has so many pixels, or a tenth of them, and how that grows."""
-    predictor, small = segmenter().predictor, most // 10
+    predictor, small = Predictor(load_weights(find_weights(DEFAULT_WEIGHTS))), most // 10
     sizes = [(small, small), (small, most), (most, small), (most, most)]
     held = {(height, width): logits_held(predictor, height, width) for height, width in sizes}
     rows = [Row.of(f"logits held, {width} wide, {height} high", [value], "MiB") for (height, width), value in held.items()]

@@ -16,8 +16,9 @@ from benchmarks.serving import service
 from cli.local import Segmenter
 from model.device import available_cores
 
-CLIENTS = (1, 4, 16, 64)
 AIMED = 16  # how many clients what is aimed at is measured with, and so four times as often
+LOADS = (AIMED, 4, AIMED, 64, AIMED, AIMED)  # the clients of a turn's loads
+CLIENTS = sorted({1, *LOADS})
 TEXT = """\
 Images of one megapixel (1152x864, JPEG) as masks. In process is what `fcn-segment` does with a folder: decoding, network
 and encoding side by side on all cores. Served is the service with its default settings, asked by wrk on the same cores.
@@ -44,7 +45,7 @@ class Turns:
         self.lone.append(statistics.median(first.milliseconds()))
         self.rates[1].append(first.rate)
         self.inside.append(in_process(segment, images, seconds))
-        for clients in (AIMED, 4, AIMED, 64, AIMED, AIMED):
+        for clients in LOADS:
             found = load(url, images, connections=clients, seconds=seconds).checked()
             self.inside.append(in_process(segment, images, seconds))
             taken = found.cpu_seconds / found.seconds

@@ -66,13 +66,13 @@ class Server:
 
 
 @contextmanager
-def service(**settings: object) -> Iterator[Server]:
-    """Our service with these settings, ready."""
+def service(probe: str = "/health/ready", **settings: object) -> Iterator[Server]:
+    """Our service with these settings, once it answers the probe."""
     variables = {f"SEGMENT_{name.upper()}": str(value) for name, value in settings.items()}
     command = [sys.executable, "-c", "import sys; from app.main import main; sys.exit(main([]))"]
     port = free_port()
     variables = {"SEGMENT_LOG_LEVEL": "warning", "SEGMENT_PORT": str(port)} | variables
-    with started(command, port, "/health/ready", variables) as server:
+    with started(command, port, probe, variables) as server:
         yield server
 
 

@@ -8,7 +8,7 @@ import sys
 import time
 
 from benchmarks.results import Ratio, Row, Section
-from benchmarks.serving import ROOT, free_port, started
+from benchmarks.serving import ROOT, service
 
 PROGRAMS = {
     "importing torch": "import torch",
@@ -45,9 +45,8 @@ def seconds_of(command: list[str]) -> float:
 
 def service_times() -> tuple[float, float]:
     """Seconds until live and until ready."""
-    port, begun = free_port(), time.perf_counter()
-    command = [sys.executable, "-c", "import sys; from app.main import main; sys.exit(main([]))"]
-    with started(command, port, "/health/live", {"SEGMENT_PORT": str(port), "SEGMENT_LOG_LEVEL": "warning"}) as server:
+    begun = time.perf_counter()
+    with service("/health/live") as server:
         live = time.perf_counter() - begun
         server.wait("/health/ready")
         return live, time.perf_counter() - begun
