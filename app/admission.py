@@ -11,6 +11,7 @@ from app.engine_errors import QueueFull, TooManyTiles
 MEMORY_S = 10.0  # of busy time, over which the rate is averaged
 TRUSTED_S = 1.0  # of busy time, before the rate is believed
 LONGEST_RETRY_S = 600
+CREDIBLE = 2.0  # times what the queue should take; a longer gap is no work: the process was stopped, as a paused container is
 SAFE = 0.7  # of the time that is left, for what may be filled: rates waver
 
 
@@ -55,12 +56,16 @@ class Admission:
         """The room of so many tiles is free again; `done` where they were run to the end."""
         with self._lock:
             now = self._clock()
-            elapsed = now - self._since
+            elapsed = self._credible(now - self._since)
             fade = exp(-elapsed / MEMORY_S)
             self._busy_s = self._busy_s * fade + elapsed
             self._done = self._done * fade + (tiles if done else 0)
             self._since = now
             self._queued -= tiles
+
+    def _credible(self, elapsed: float) -> float:
+        rate = self.tiles_per_second
+        return elapsed if rate is None else min(elapsed, max(TRUSTED_S, CREDIBLE * self._queued / rate))
 
     def _refuse(self, tiles: int, deadline: float) -> None:
         rate = self.tiles_per_second

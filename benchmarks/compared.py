@@ -6,6 +6,7 @@ import io
 import statistics
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -28,12 +29,13 @@ TEXT = f"""\
 {CLIENTS} clients of wrk post JPEGs of {len(MIX)} sizes from 320x240 to 1600x1200 and take masks. LitServe, BentoML and Ray
 Serve run our predictor in its dtype, set up as their documentation advises (`benchmarks/peers/`); their masks were compared
 byte by byte. The tutorial's server is FastAPI with a float32 network called in the handler. Servers take turns in a
-random order, and are stopped while others have theirs; p99 is wrk's, over all answers of a turn."""
+random order, and are stopped while others have theirs; each ends what the warm-up left before it is measured. p99 is wrk's,
+over all answers of a turn."""
 
 
 def run(*, quick: bool, python: str) -> Section:
     images = samples(segmenter(), photos(MIX[:2] if quick else MIX))
-    turns, seconds, clients = (1, 3.0, 2) if quick else (6, 8.0, CLIENTS)
+    turns, seconds, clients = (1, 3.0, 2) if quick else (6, 10.0, CLIENTS)
     peers = [peer for peer in PEERS if installed(peer, python)]
     with ExitStack() as stack:
         asked = [stack.enter_context(_ours(images))]
@@ -83,12 +85,16 @@ class Asked:
 
     def measured(self, seconds: float, clients: int) -> Load:
         """What came of a load, after a short one that is not counted. Raises `RuntimeError` where an answer was wrong."""
+        warming = max(1, seconds / 3)
         self.server.resume()
-        load(self.server.url, self.images, connections=clients, seconds=max(1, seconds / 3), path=self.path)
+        load(self.server.url, self.images, connections=clients, seconds=warming, path=self.path)
+        time.sleep(warming)  # not every server drops the requests of clients that have gone
         found = load(self.server.url, self.images, connections=clients, seconds=seconds, path=self.path)
+        time.sleep(warming)
         self.server.pause()
-        if found.errors or (self.exact and found.wrong) or not found.answered:
-            raise RuntimeError(f"{self.name}: {found.wrong} wrong answers, {found.errors} errors")
+        failed = sum(answer.status != 200 for answer in found.answers)
+        if found.errors or failed or (self.exact and found.wrong) or not found.answered:
+            raise RuntimeError(f"{self.name}: {found.wrong} wrong answers, {failed} failures, {found.errors} errors")
         return found
 
 

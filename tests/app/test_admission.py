@@ -83,6 +83,14 @@ def test_work_that_was_given_up_does_not_count() -> None:
     assert admission.tiles_per_second < 10
 
 
+def test_a_process_that_was_stopped_is_not_taken_for_a_slow_one() -> None:
+    admission, clock = worked(50, 1000)
+    admission.take(10, FAR)
+    clock.now += 600
+    admission.give_back(10, done=True)
+    assert admission.tiles_per_second == pytest.approx(20, rel=0.1)
+
+
 def test_retry_after_is_how_long_the_queue_takes() -> None:
     admission, _ = worked(50, 1000, limit=100)
     admission.take(100, FAR)
