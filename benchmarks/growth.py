@@ -68,7 +68,7 @@ def run(*, quick: bool, charts: Path) -> Section:
         same = next(value for value in ours if value[0] == theirs[0])
         ratios.append(Ratio(f"memory at {theirs[0]:g} megapixels, {kind} / ours", theirs[1] / max(same[1], 1.0)))
         ratios.append(Ratio(f"time at {theirs[0]:g} megapixels, {kind} / ours", theirs[2] / same[2]))
-    held, ratios_of_logits = logits(sides[-1])
+    held, ratios_of_logits = logits(SIDES[-1])
     return Section("Growth", TEXT, [*rows, *held], [*ratios, *ratios_of_logits], [f"results/{CHART}"])
 
 
@@ -92,8 +92,7 @@ def logits_held(predictor: Predictor, height: int, width: int) -> float:
     tile = torch.zeros(len(predictor.manifest.labels), *(side // predictor.stride for side in plan.tile))
     for _ in range(len(plan)):
         band = merger.add(tile)
-        kept = [value for value in vars(merger).values() if isinstance(value, torch.Tensor)] + ([band.logits] if band else [])
-        most = max(most, sum(tensor.untyped_storage().nbytes() for tensor in kept))
+        most = max(most, merger.nbytes + (band.logits.untyped_storage().nbytes() if band else 0))
     return most / 2**20
 
 

@@ -43,6 +43,11 @@ class BandMerger:
         self.stride = 0
         self._next = 0
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the maps that are held between two tiles; a band that was given is its taker's."""
+        return sum(value.untyped_storage().nbytes() for value in vars(self).values() if isinstance(value, Tensor))
+
     def add(self, logits: Tensor) -> Band | None:
         """Adds the next tile's logits (classes, tile height / stride, tile width / stride).
 
