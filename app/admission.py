@@ -12,7 +12,7 @@ MEMORY_S = 10.0  # of busy time, over which the rate is averaged
 TRUSTED_S = 1.0  # of busy time, before the rate is believed
 LONGEST_RETRY_S = 600
 CREDIBLE = 2.0  # times what the queue should take; a longer gap is no work: the process was stopped, as a paused container is
-SAFE = 0.7  # of the time that is left, for what may be filled: rates waver
+SAFE = 0.6  # of the time that is left, for what may be filled: rates waver
 
 
 class Admission:

@@ -59,12 +59,12 @@ class Slot:
 class Pools:
     """heads: reads headers. small, large: decode, merge and encode; the last bounds how many large images are held.
 
-    Of the small ones, and of the network's lanes on a CPU, only two more than there are cores work at once (`slots`); the
+    Of the small ones, and of the network's lanes on a CPU, only one more than there are cores work at once (`slots`); the
     others wait for tiles, or for a slot: more would push each other's pixels out of the caches.
     """
 
     def __init__(self, cores: int) -> None:
-        self.slots = Slots(cores + 2)
+        self.slots = Slots(cores + 1)
         self.heads = ThreadPoolExecutor(2, "head")
         self.small = ThreadPoolExecutor(SMALL, "small", _alone)
         self.large = ThreadPoolExecutor(max(2, cores // 2), "large", _alone_and_later)

@@ -30,15 +30,12 @@ def run(*, quick: bool) -> Section:
     deadline = 1 if quick else DEADLINE_S
     with service(request_timeout_s=deadline) as server:
         load(server.url, images, connections=16, seconds=2 if quick else 10)
-        best = [at_most(server, images, seconds)]
-        overload(server, images, best[0], seconds / 3)
-        first = server.memory_mb()
-        found: list[Load] = []
+        best, memory, found = [at_most(server, images, seconds)], [], []
         for _ in range(1 if quick else ROUNDS):
             found.append(overload(server, images, best[-1], seconds))
+            memory.append(server.memory_mb())
             best.append(at_most(server, images, seconds))
-        last = server.memory_mb()
-    return Section("Overload", TEXT, *_told(found, best, (first, last), deadline))
+    return Section("Overload", TEXT, *_told(found, best, memory, deadline))
 
 
 def at_most(server: Server, images: list[Sample], seconds: float) -> float:
@@ -54,7 +51,7 @@ def overload(server: Server, images: list[Sample], rate: float, seconds: float) 
     return load(server.url, images, connections=clients, seconds=seconds, pause_ms=pause)
 
 
-def _told(found: list[Load], best: list[float], memory: tuple[float, float], deadline: float) -> tuple[list[Row], list[Ratio]]:
+def _told(found: list[Load], best: list[float], memory: list[float], deadline: float) -> tuple[list[Row], list[Ratio]]:
     accepted, refused = ([ms for each in found for ms in each.milliseconds(status)] for status in (200, 503))
     late = sum(ms > deadline * 1000 for ms in accepted) + sum(len(each.milliseconds(504)) for each in found)
     others = [sum(answer.status not in (200, 503) for answer in each.answers) for each in found]
@@ -69,7 +66,7 @@ def _told(found: list[Load], best: list[float], memory: tuple[float, float], dea
         Row("accepted", percentile(accepted, 50), min(accepted, default=0), max(accepted, default=0), "ms"),
         Row("refused", percentile(refused, 50), percentile(refused, 1), percentile(refused, 99), "ms"),
         Row.of("answers with another status than 200 and 503", others, f"of {sum(len(each.answers) for each in found)}"),
-        Row.of("memory, at the first overload and at the end", memory, "MB"),
+        Row.of("memory, after each overload", memory, "MB"),
         Row.of("CPU time of wrk", [100 * each.cpu_seconds / each.seconds for each in found], "% of a core"),
     ]
     ratios = [
@@ -77,7 +74,7 @@ def _told(found: list[Load], best: list[float], memory: tuple[float, float], dea
         Ratio("goodput / the most that is answered", statistics.median(goodput), at_least=0.95),
         Ratio("accepted requests past their deadline", late, at_most=0),
         Ratio("median of a refusal / of an answer", percentile(refused, 50) / percentile(accepted, 50), at_most=0.1),
-        Ratio("memory at the end / at the first overload", memory[1] / memory[0], at_most=1.05),
+        Ratio("memory after the last overload / after the first", memory[-1] / memory[0], at_most=1.05),
         Ratio("wrong answers", sum(each.wrong for each in found), at_most=0),
     ]
     return rows, ratios

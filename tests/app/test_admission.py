@@ -102,15 +102,15 @@ def test_retry_after_is_how_long_the_queue_takes() -> None:
 def test_what_could_not_be_done_in_time_is_refused_at_once() -> None:
     admission, clock = worked(50, 1000)
     admission.take(100, FAR)
-    admission.take(30, clock.now + 10)
-    with pytest.raises(QueueFull, match=r"130 tiles are queued, and with these would take 7\.[45] s, too near the deadline"):
+    admission.take(15, clock.now + 10)
+    with pytest.raises(QueueFull, match=r"115 tiles are queued, and with these would take 6\.[67] s, too near the deadline"):
         admission.take(19, clock.now + 10)
 
 
 def test_those_on_their_way_count_at_the_door() -> None:
     admission, clock = worked(50, 1000)
     admission.take(100, FAR)
-    admission.check(clock.now + 10, coming=30)
+    admission.check(clock.now + 10, coming=15)
     with pytest.raises(QueueFull, match="100 tiles are queued"):
         admission.check(clock.now + 10, coming=50)
 

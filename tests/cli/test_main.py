@@ -1,12 +1,11 @@
-"""`fcn-segment`: files, folders and stdin, in the bytes of the corridor, with errors where they belong."""
+"""`fcn-segment`: files, folders and stdin, in the bytes of the corridor."""
 
 from __future__ import annotations
 
-import io
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,37 +15,13 @@ import torch
 from PIL import Image
 
 from cli.arguments import parser
-from cli.main import main
 from imaging.answer import Answer, Rendering
 from imaging.decoding import Limits, decode
 from model.predictor import Predictor
 from model.segmentation import Options, plan_image, run_in_batches, segment
 from model.weights_file import Weights
-from tests.conftest import encoded, make_photo
-
-ROOT = Path(__file__).parents[2]
-Segment = Callable[..., int]
-PHOTO = encoded(make_photo(70, 101))
-OTHER = encoded(make_photo(40, 33, seed=1), "JPEG")
-
-
-@pytest.fixture(autouse=True, scope="module")
-def threads() -> Iterator[None]:
-    """Puts back the number of threads, which the command sets for the whole process."""
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.fixture
-def run(narrow_file: Path) -> Segment:
-    """Runs the command with the narrow network; gives its exit status."""
-
-    def run(*arguments: object) -> int:
-        options = ["--weights", str(narrow_file), "--device", "cpu", "--dtype", "float32", "--threads", "1"]
-        return main([*map(str, arguments), *options])
-
-    return run
+from tests.cli.files import OTHER, PHOTO, Segment, files_in, written
+from tests.conftest import ROOT
 
 
 @pytest.fixture
@@ -64,17 +39,6 @@ def corridor(narrow: Weights) -> Callable[..., bytes]:
         return answer.encode(rendering)
 
     return corridor
-
-
-def written(folder: Path, files: dict[str, bytes]) -> Path:
-    for name, data in files.items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_bytes(data)
-    return folder
-
-
-def files_in(folder: Path) -> list[str]:
-    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
 
 
 @pytest.mark.parametrize("format", ["png", "color", "overlay", "confidence"])
@@ -156,137 +120,6 @@ def test_a_file_goes_to_stdout(
     written(tmp_path, {"photo.png": PHOTO})
     assert run(tmp_path / "photo.png", "-o", "-", "--format", "json") == 0
     assert capsysbinary.readouterr().out == corridor(PHOTO, Rendering("json"))
-
-
-def test_a_broken_file_among_good_ones_is_named_and_the_others_are_done(
-    run: Segment, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    files = {"a.png": PHOTO, "b.png": PHOTO[: len(PHOTO) // 2], "c.png": b"", "d.jpg": b"hello", "e.jpg": OTHER}
-    written(tmp_path / "in", files)
-    assert run(tmp_path / "in", "-o", tmp_path / "out") == 1
-    assert files_in(tmp_path / "out") == ["a.png", "e.png"]
-    lines = capsys.readouterr().err.splitlines()
-    assert lines.pop() == "fcn-segment: 3 of 5 failed"
-    for line, name, reason in zip(lines, ("b.png", "c.png", "d.jpg"), ("damaged", "empty", "none of PNG"), strict=True):
-        assert line.startswith(f"fcn-segment: {tmp_path / 'in' / name}: ")
-        assert reason in line
-
-
-def test_an_image_above_the_limit_fails_with_both_numbers(
-    run: Segment, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    written(tmp_path, {"photo.png": PHOTO})
-    assert run(tmp_path / "photo.png", "-o", tmp_path / "mask.png", "--max-megapixels", 0.001) == 1
-    assert "101x70" in (error := capsys.readouterr().err)
-    assert "at most 0.001 megapixels" in error
-    assert not (tmp_path / "mask.png").exists()
-
-
-def test_an_array_that_is_too_large_fails_with_a_way_out(
-    run: Segment, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    buffer = io.BytesIO()
-    Image.new("1", (2001, 2000)).save(buffer, "PNG")
-    written(tmp_path, {"large.png": buffer.getvalue()})
-    assert run(tmp_path / "large.png", "-o", tmp_path / "a.json", "--format", "json", "--mask", "array") == 1
-    assert "mask=rle or mask=png" in capsys.readouterr().err
-
-
-def test_an_answer_that_cannot_be_written_is_named(run: Segment, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    written(tmp_path, {"photo.png": PHOTO, "file": b""})
-    assert run(tmp_path / "photo.png", "-o", tmp_path / "file" / "mask.png") == 1
-    assert "photo.png: " in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(
-    ("names", "form"),
-    [(["a/photo.png", "b/photo.png"], "files"), (["in/photo.png", "in/photo.jpg"], "folder")],
-    ids=["two files of one name", "two endings in one folder"],
-)
-def test_no_answer_overwrites_another(names: list[str], form: str, run: Segment, tmp_path: Path) -> None:
-    written(tmp_path, dict(zip(names, (PHOTO, OTHER), strict=True)))
-    inputs = [tmp_path / name for name in names] if form == "files" else [tmp_path / "in"]
-    status = run(*inputs, "-o", tmp_path / "out")
-    assert status == 2 or len(files_in(tmp_path / "out")) == 2
-
-
-def test_no_answer_overwrites_its_image(run: Segment, tmp_path: Path) -> None:
-    written(tmp_path / "in", {"photo.png": PHOTO})
-    run(tmp_path / "in", "-o", tmp_path / "in")
-    assert (tmp_path / "in" / "photo.png").read_bytes() == PHOTO
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["nowhere.png", "-o", "out"], "no file or folder 'nowhere.png'"),
-        (["{photo}", "nowhere", "-o", "out"], "no file or folder 'nowhere'"),
-        (["{empty}", "-o", "out"], "no images in "),
-        (["{photo}", "{photo}", "-o", "-"], "-o - takes one image"),
-        (["{photo}", "-o", "a.png", "--weights", "nothing"], "no weights file 'nothing'"),
-        (["{photo}", "-o", "a.png", "--weights", "{photo}"], "is not a safetensors file"),
-        (["{photo}", "-o", "a.png", "--device", "abacus"], "device must be auto, cpu"),
-        (["{photo}", "-o", "a.png", "--overlap", "0.6"], "overlap must be between 0 and 0.5"),
-        (["{photo}", "-o", "a.png", "--overlap", "nan"], "overlap must be between 0 and 0.5"),
-    ],
-    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
-)
-def test_what_cannot_start_is_told_with_status_2(
-    arguments: list[str], message: str, narrow_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    written(tmp_path, {"photo.png": PHOTO})
-    (tmp_path / "empty").mkdir()
-    given = [argument.format(photo=tmp_path / "photo.png", empty=tmp_path / "empty") for argument in arguments]
-    weights = [] if "--weights" in given else ["--weights", str(narrow_file)]
-    assert main([*given, *weights]) == 2
-    error = capsys.readouterr().err
-    assert error.startswith("fcn-segment: ")
-    assert message in error
-
-
-@pytest.mark.parametrize(
-    "extra",
-    [
-        ["--format", "gif"],
-        ["--mask", "outlines"],
-        ["--blend", "max"],
-        ["--side", "31"],
-        ["--side", "16385"],
-        ["--side", "wide"],
-        ["--tile", "100"],
-        ["--tile", "0"],
-        ["--overlap", "half"],
-        ["--alpha", "1.5"],
-        ["--alpha", "-0.1"],
-        ["--alpha", "nan"],
-        ["--dtype", "int8"],
-        ["--nonsense"],
-    ],
-    ids=" ".join,
-)
-def test_bad_arguments_exit_with_status_2_and_are_named(
-    extra: list[str], narrow_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    written(tmp_path, {"photo.png": PHOTO})
-    weights = ["--weights", str(narrow_file)]
-    status = exit_status(
-        [str(tmp_path / "photo.png"), "-o", str(tmp_path / "mask.png"), "--format", "overlay", *weights, *extra]
-    )
-    assert status == 2
-    assert extra[0].lstrip("-") in capsys.readouterr().err
-
-
-def exit_status(arguments: list[str]) -> object:
-    try:
-        return main(arguments)
-    except SystemExit as leaving:
-        return leaving.code
-
-
-def test_in_and_out_must_be_given(capsys: pytest.CaptureFixture[str]) -> None:
-    assert exit_status([]) == 2
-    assert exit_status(["photo.png"]) == 2
-    assert "-o" in capsys.readouterr().err
 
 
 def test_the_defaults_are_the_services() -> None:

@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pytest
+import torch
 from PIL import Image
+from torch import nn
 
+from model.architecture import Architecture
+from model.builder import build_network
+from model.preprocessing import Preprocessing
+from tests.training.runs import Make
 from training.datasets import Split, get_dataset
 from training.demo import write_demo_data
 from training.label_files import read_labels
+from training.recipe import make_recipe
+from training.teacher import Teacher
+from training.train import Run
 
 TINY_RECIPE = """
 variant = "fcn8s"
@@ -51,6 +62,31 @@ def tiny_recipe(tmp_path: Path) -> Path:
     path = tmp_path / "tiny.toml"
     path.write_text(TINY_RECIPE)
     return path
+
+
+@pytest.fixture(autouse=True, scope="module")
+def threads() -> Iterator[None]:
+    """Puts back the number of threads, which `--threads` sets for the whole process."""
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def make_run(shapes_split: Split, tiny_recipe: Path, tmp_path: Path) -> Make:
+    """Makes a run on the generated shapes; keyword arguments change its recipe."""
+
+    def make(name: str = "run", teacher: bool = False, dropout: bool = False, **changes: Any) -> Run:
+        recipe = make_recipe(tiny_recipe, {"epochs": 2} | changes)
+        torch.manual_seed(recipe.seed)
+        net = build_network(recipe.architecture(4))
+        if dropout:
+            net.head = nn.Sequential(net.head, nn.Dropout2d(0.5))
+        other = Architecture("fcn8s", "mobilenet_v2", 4, 16, "fc", 16, 0.1)
+        frozen = Teacher(build_network(other), (1.0,)) if teacher else None
+        return Run(net, shapes_split, recipe, Preprocessing(side=recipe.side), tmp_path / name, torch.device("cpu"), frozen)
+
+    return make
 
 
 def write_frame(image: Path, mask: Path, ids: npt.NDArray[np.uint8], pixels: npt.NDArray[np.uint8] | None = None) -> None:

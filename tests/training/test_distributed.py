@@ -11,12 +11,11 @@ import pytest
 import torch
 
 from model.weights_file import load_weights
+from tests.conftest import ROOT
 from tests.training.conftest import TINY_RECIPE
 from training.demo import write_demo_data
 from training.distributed import World, join
 from training.train_command import main
-
-ROOT = Path(__file__).parents[2]
 
 
 def losses(folder: Path) -> list[float]:

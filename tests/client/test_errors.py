@@ -1,0 +1,64 @@
+"""What the client's errors say."""
+
+from __future__ import annotations
+
+import httpx
+import pytest
+from fcn_client import ConnectionFailed, ConnectionLost, SegmentError, ServerBusy, errors
+
+from tests.client.scripted import Ask, Service, ask_sync, both, problem
+
+
+@both
+def test_a_lost_service_is_told(ask: Ask) -> None:
+    service = Service([httpx.ConnectError("refused")] * 2)
+    with pytest.raises(ConnectionLost, match="http://service does not answer: refused; see that") as caught:
+        ask(service, retries=1)
+    assert isinstance(caught.value.__cause__, httpx.ConnectError)
+
+
+@both
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (httpx.ReadTimeout("timed out"), "no answer from http://service within 120 s; give a longer timeout"),
+        (httpx.LocalProtocolError("illegal header"), "http://service cannot be asked: illegal header"),
+        (httpx.DecodingError("not gzip"), "http://service cannot be asked: not gzip"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_what_another_attempt_would_not_mend_is_told_at_once(ask: Ask, error: httpx.RequestError, told: str) -> None:
+    service = Service([error])
+    with pytest.raises(ConnectionFailed, match=told) as caught:
+        ask(service)
+    assert not isinstance(caught.value, ConnectionLost)
+    assert service.slept == []
+
+
+@both
+@pytest.mark.parametrize("status", [400, 401, 404, 413, 415, 422, 504, 500])
+def test_other_errors_are_raised_at_once(ask: Ask, status: int) -> None:
+    service = Service([problem(status)])
+    with pytest.raises(SegmentError, match=f"{status} Title: what to do") as caught:
+        ask(service)
+    assert type(caught.value) is errors.KINDS.get(status, SegmentError)
+    assert caught.value.problem["status"] == status
+    assert service.slept == []
+
+
+def test_an_error_without_a_document_is_told_by_its_status() -> None:
+    with pytest.raises(SegmentError, match="502 Status 502: Bad Gateway"):
+        ask_sync(Service([httpx.Response(502, text="<html>")]))
+
+
+def test_an_answer_of_another_house_bears_the_id_and_where_it_points() -> None:
+    moved = httpx.Response(308, headers={"Location": "https://service/", "X-Request-ID": "here"})
+    with pytest.raises(SegmentError, match="moved to https://service/; give its address there as base_url") as caught:
+        ask_sync(Service([moved]))
+    assert caught.value.request_id == "here"
+
+
+def test_a_busy_service_that_names_no_time_leaves_it_open() -> None:
+    with pytest.raises(ServerBusy) as caught:
+        ask_sync(Service([problem(503)]), retries=0)
+    assert caught.value.retry_after is None

@@ -1,0 +1,160 @@
+"""Everything that is wrong with a weights file is named, and nothing in it is run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from model.weights_file import WeightsError, find_weights, load_weights
+from tests.model.weights_files import content, written
+
+
+@pytest.mark.parametrize("key", ["architecture", "classes", "ignore_index", "preprocessing", "license", "training", "scores"])
+def test_a_missing_part_of_the_header_is_named(narrow_file: Path, tmp_path: Path, key: str) -> None:
+    document, tensors = content(narrow_file)
+    del document[key]
+    with pytest.raises(WeightsError, match=f"the header lacks '{key}'"):
+        load_weights(written(tmp_path, document, tensors))
+
+
+@pytest.mark.parametrize("document", [{"format_version": 2}, {"format_version": "1"}, {}, [1], None], ids=str)
+def test_another_version_is_refused(narrow_file: Path, tmp_path: Path, document: object) -> None:
+    if isinstance(document, dict) and document:
+        document = content(narrow_file)[0] | document
+    with pytest.raises(WeightsError, match=r"format_version must be 1, got (2|'1'|None)"):
+        load_weights(written(tmp_path, document, {"a": torch.zeros(1)}))
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "message"),
+    [
+        ("architecture.depth", 3, r"unknown architecture arguments \['depth'\]"),
+        ("architecture.variant", "fcn4s", "variant must be one of fcn32s, fcn16s, fcn8s, got 'fcn4s'"),
+        ("architecture.num_classes", 300, "num_classes must be 1 to 255"),
+        ("architecture.num_classes", "4", "architecture"),
+        ("architecture", None, "the header is wrong"),
+        ("architecture", ["variant"], "the header is wrong"),
+        ("classes.1.id", 7, r"class ids must be 0 to n-1 in order, got \[0, 7, 2, 3\]"),
+        ("classes.1.id", "one", "the header is wrong"),
+        ("classes.1.color", "red", "a color must be written #rrggbb, got 'red'"),
+        ("classes.1", {"id": 1, "name": "circle"}, "each class needs id, name and color: 'color'"),
+        ("classes", [], "class ids must be 0 to n-1"),
+        ("classes", None, "each class needs id, name and color"),
+        ("ignore_index", 2, "ignore_index must be 0 to 255 and no class's id, got 2"),
+        ("ignore_index", 256, "ignore_index must be 0 to 255"),
+        ("preprocessing.channel_order", "BGR", "channel_order must be RGB, got 'BGR'"),
+        ("preprocessing.std", [1, 1, 0], "std above 0"),
+        ("preprocessing.mean", [1, 1], "mean and std need three values"),
+        ("preprocessing.side", [640, 320], "longer side must be 32 <= low <= high"),
+        ("preprocessing.side", [640], "the header is wrong"),
+        ("preprocessing.gamma", 2.2, "gamma"),
+        ("preprocessing", [1], "the header is wrong"),
+        ("calibration", {"temperature": 0}, "temperature must be above 0, got 0"),
+        ("calibration", {"temperature": -1.5}, "temperature must be above 0, got -1.5"),
+        ("calibration", {"temperature": float("nan")}, "temperature must be above 0, got nan"),
+        ("calibration", {"temperature": "hot"}, "the header is wrong"),
+        ("calibration", None, "the header is wrong"),
+    ],
+)
+def test_what_is_wrong_in_the_header_is_said(
+    narrow_file: Path, tmp_path: Path, place: str, value: object, message: str
+) -> None:
+    document, tensors = content(narrow_file)
+    part: Any = document
+    *way, last = [int(key) if key.isdigit() else key for key in place.split(".")]
+    for key in way:
+        part = part[key]
+    part[last] = value
+    with pytest.raises(WeightsError, match=message):
+        load_weights(written(tmp_path, document, tensors))
+
+
+def test_as_many_labels_as_the_network_has_classes_are_needed(narrow_file: Path, tmp_path: Path) -> None:
+    document, tensors = content(narrow_file)
+    document["classes"].pop()
+    with pytest.raises(WeightsError, match="4"):
+        load_weights(written(tmp_path, document, tensors))
+
+
+def test_a_header_that_is_not_json_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match="the header's 'fcn' is not JSON"):
+        load_weights(written(tmp_path, "{", {"a": torch.zeros(1)}))
+
+
+def test_a_safetensors_file_of_another_program_is_refused(tmp_path: Path) -> None:
+    for metadata in (None, {"format": "pt"}):
+        save_file({"a": torch.zeros(1)}, tmp_path / "other.safetensors", metadata)
+        with pytest.raises(WeightsError, match=r"other\.safetensors has no 'fcn' in its header"):
+            load_weights(tmp_path / "other.safetensors")
+
+
+def test_a_pickle_is_refused_and_never_run(tmp_path: Path) -> None:
+    path = tmp_path / "pickled.safetensors"
+    torch.save(Trap(tmp_path / "sprung"), path)
+    with pytest.raises(WeightsError, match=r"pickled\.safetensors is not a safetensors file"):
+        load_weights(path)
+    assert not (tmp_path / "sprung").exists()
+
+
+class Trap:
+    """An object that makes a folder when it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Callable[[Path], None], tuple[Path]]:
+        return Path.mkdir, (self.path,)
+
+
+@pytest.mark.parametrize("data", [b"", b"\x89PNG\r\n", b"\x10\0\0\0\0\0\0\0{}", b"\xff" * 100], ids=len)
+def test_bytes_that_are_no_safetensors_are_refused(tmp_path: Path, data: bytes) -> None:
+    path = tmp_path / "odd.safetensors"
+    path.write_bytes(data)
+    with pytest.raises(WeightsError, match=r"odd\.safetensors is not a safetensors file"):
+        load_weights(path)
+
+
+def test_a_truncated_file_is_refused(narrow_file: Path, tmp_path: Path) -> None:
+    path = tmp_path / "half.safetensors"
+    path.write_bytes(narrow_file.read_bytes()[:-1000])
+    with pytest.raises(WeightsError, match="is not a safetensors file"):
+        load_weights(path)
+
+
+def test_a_file_that_is_not_there_is_said_to_be_missing(tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match=r"nowhere\.safetensors"):
+        load_weights(tmp_path / "nowhere.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("name", "tensor", "message"),
+    [
+        ("score_fr.bias", None, "edited: 1 tensors are missing or unknown, score_fr.bias first"),
+        ("extra.weight", torch.zeros(1), "edited: 1 tensors are missing or unknown, extra.weight first"),
+        ("score_fr.bias", torch.zeros(5), r"edited: score_fr.bias must have shape \(4,\), got \(5,\)"),
+    ],
+    ids=["missing", "unknown", "wrong shape"],
+)
+def test_tensors_that_do_not_fit_are_named(
+    narrow_file: Path, tmp_path: Path, name: str, tensor: Tensor | None, message: str
+) -> None:
+    document, tensors = content(narrow_file)
+    tensors.pop(name, None)
+    if tensor is not None:
+        tensors[name] = tensor
+    with pytest.raises(WeightsError, match=message):
+        load_weights(written(tmp_path, document, tensors)).network()
+
+
+def test_weights_that_are_nowhere_are_refused_with_where_they_were_sought(tmp_path: Path) -> None:
+    for name in ("no-such-net", str(tmp_path), ""):
+        with pytest.raises(
+            WeightsError, match=rf"no weights file '{name}'; give a file's path or a name in .*weights \(there: "
+        ):
+            find_weights(name)

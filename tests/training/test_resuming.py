@@ -1,0 +1,78 @@
+"""A training that was stopped goes on where it was; a folder of another one is refused."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from tests.training.runs import Make, Stop, differing, rows, state, stop
+from training.checkpoint import load_checkpoint
+from training.recipe import Recipe
+from training.train import train
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"ema": 0.0}, {"ema": 0.9}, {"ema": 0.0, "dropout": True}, {"lovasz_weight": 1.0}],
+    ids=["plain", "averaged", "with dropout", "with Lovász"],
+)
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_training_that_was_interrupted_ends_as_if_it_had_not_been(
+    make_run: Make, changes: dict[str, Any], workers: int
+) -> None:
+    whole, _ = train(make_run("whole", epochs=3, **changes))
+    with pytest.raises(Stop):
+        train(replace(make_run("broken", epochs=3, **changes), evaluate=stop, evaluate_every=2, workers=workers))
+    resumed, progress = train(replace(make_run("broken", epochs=3, **changes), workers=workers))
+    assert (progress.epoch, progress.step) == (3, 12)
+    assert differing(state(whole), state(resumed)) == []
+
+
+def test_an_interruption_loses_no_row_of_the_curves(make_run: Make) -> None:
+    whole = make_run("whole", epochs=3)
+    train(whole)
+    interrupted = replace(make_run("broken", epochs=3), evaluate=stop, evaluate_every=2)
+    with pytest.raises(Stop):
+        train(interrupted)
+    train(make_run("broken", epochs=3))
+    found, expected = ([(row["epoch"], row["loss"]) for row in rows(run.folder)] for run in (interrupted, whole))
+    assert found == expected
+
+
+def test_a_training_that_is_done_is_not_trained_again(make_run: Make) -> None:
+    first, done = train(make_run())
+    again, progress = train(make_run())
+    assert progress == done
+    assert differing(state(first), state(again)) == []
+
+
+def test_a_folder_of_another_recipe_is_refused(make_run: Make) -> None:
+    train(make_run(epochs=1))
+    with pytest.raises(ValueError, match=r"other \['recipe'\]"):
+        train(make_run(epochs=2))
+
+
+def test_the_checkpoint_says_whose_it_is(make_run: Make) -> None:
+    run = make_run(epochs=1)
+    train(run)
+    found = load_checkpoint(run.folder, {"recipe": Recipe(**run.recipe.to_dict()).to_dict(), "frames": run.split.digest})
+    assert found is not None
+    assert set(found[1]) == {"net", "optimizer", "scheduler", "scaler", "average"}
+
+
+@pytest.mark.parametrize("changed", ["start", "teacher"])
+def test_a_folder_of_another_origin_is_refused(make_run: Make, changed: str) -> None:
+    train(replace(make_run(epochs=1), origin={"start": "none", "teacher": ""}))
+    other = {"start": "none", "teacher": ""} | {changed: "another"}
+    with pytest.raises(ValueError, match=rf"other \['{changed}'\]"):
+        train(replace(make_run(epochs=1), origin=other))
+
+
+def test_a_damaged_checkpoint_is_named(make_run: Make) -> None:
+    run = make_run(epochs=1)
+    train(run)
+    (run.folder / "checkpoint.pt").write_bytes(b"half a file")
+    with pytest.raises(ValueError, match=r"checkpoint\.pt is damaged.*remove it to begin anew"):
+        train(make_run(epochs=1))
