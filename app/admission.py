@@ -11,7 +11,10 @@ from app.engine_errors import QueueFull, TooManyTiles
 MEMORY_S = 10.0  # of busy time, over which the rate is averaged
 TRUSTED_S = 1.0  # of busy time, before the rate is believed
 LONGEST_RETRY_S = 600
-CREDIBLE = 2.0  # times what the queue should take; a longer gap is no work: the process was stopped, as a paused container is
+# gaps without anything done are believed up to so many seconds, or so many times what the tiles should take: of longer ones
+# no more is counted, since a process may be stopped for a while, as a paused container is
+BELIEVED_S = 3.0
+CREDIBLE = 2.0
 SAFE = 0.6  # of the time that is left, for what may be filled: rates waver
 
 
@@ -56,16 +59,17 @@ class Admission:
         """The room of so many tiles is free again; `done` where they were run to the end."""
         with self._lock:
             now = self._clock()
-            elapsed = self._credible(now - self._since)
+            elapsed = self._credible(now - self._since, tiles)
             fade = exp(-elapsed / MEMORY_S)
-            self._busy_s = self._busy_s * fade + elapsed
-            self._done = self._done * fade + (tiles if done else 0)
+            kept = MEMORY_S * (1 - fade) / elapsed if elapsed else 1.0  # of this time itself, which fades as it goes
+            self._busy_s = self._busy_s * fade + elapsed * kept
+            self._done = self._done * fade + (tiles * kept if done else 0)
             self._since = now
             self._queued -= tiles
 
-    def _credible(self, elapsed: float) -> float:
+    def _credible(self, elapsed: float, tiles: int) -> float:
         rate = self.tiles_per_second
-        return elapsed if rate is None else min(elapsed, max(TRUSTED_S, CREDIBLE * self._queued / rate))
+        return min(elapsed, max(BELIEVED_S, CREDIBLE * tiles / rate) if rate else MEMORY_S)
 
     def _refuse(self, tiles: int, deadline: float) -> None:
         rate = self.tiles_per_second

@@ -29,8 +29,8 @@ TEXT = f"""\
 {CLIENTS} clients of wrk post JPEGs of {len(MIX)} sizes from 320x240 to 1600x1200 and take masks. LitServe, BentoML and Ray
 Serve run our predictor in its dtype, set up as their documentation advises (`benchmarks/peers/`); their masks were compared
 byte by byte. The tutorial's server is FastAPI with a float32 network called in the handler. Servers take turns in a
-random order, and are stopped while others have theirs; each ends what the warm-up left before it is measured. p99 is wrk's,
-over all answers of a turn."""
+random order, and are stopped while others have theirs; each has 3 s to end what its warm-up left before it is measured. p99
+is wrk's, over all answers of a turn."""
 
 
 def run(*, quick: bool, python: str) -> Section:

@@ -83,12 +83,35 @@ def test_work_that_was_given_up_does_not_count() -> None:
     assert admission.tiles_per_second < 10
 
 
-def test_a_process_that_was_stopped_is_not_taken_for_a_slow_one() -> None:
+@pytest.mark.parametrize(("queued", "first", "done"), [(10, 10, True), (200, 4, True), (200, 4, False)])
+def test_a_process_that_was_stopped_is_not_taken_for_a_slow_one(queued: int, first: int, done: bool) -> None:
     admission, clock = worked(50, 1000)
-    admission.take(10, FAR)
+    admission.take(queued, FAR)
     clock.now += 600
-    admission.give_back(10, done=True)
-    assert admission.tiles_per_second == pytest.approx(20, rel=0.1)
+    admission.give_back(first, done=done)
+    assert admission.tiles_per_second is not None
+    assert admission.tiles_per_second > 14
+
+
+def test_a_stop_before_anything_is_measured_is_soon_forgotten() -> None:
+    admission, clock = worked(0.5, 10)
+    admission.take(1, FAR)
+    clock.now += 600
+    admission.give_back(1, done=True)
+    for _ in range(400):
+        admission.take(1, FAR)
+        clock.now += 0.05
+        admission.give_back(1, done=True)
+    assert admission.tiles_per_second == pytest.approx(20, rel=0.2)
+
+
+def test_a_device_that_became_sixty_times_slower_is_believed() -> None:
+    admission, clock = worked(50, 1000)
+    for _ in range(30):
+        admission.take(1, FAR)
+        clock.now += 3
+        admission.give_back(1, done=True)
+    assert admission.tiles_per_second == pytest.approx(1 / 3, rel=0.1)
 
 
 def test_retry_after_is_how_long_the_queue_takes() -> None:

@@ -11,7 +11,7 @@ from PIL import Image, ImageCms
 from imaging import decoding
 from imaging.decoding import decode, read_size
 from tests.conftest import make_photo
-from tests.imaging.files import LIMITS, SAMPLES
+from tests.imaging.files import LIMITS, NOISE, SAMPLES
 from tests.imaging.samples import SIZE, Sample, file_of, grey16_png, oriented, upright
 
 
@@ -116,3 +116,9 @@ def test_a_color_profile_is_ignored() -> None:
 
 def test_one_pixel_is_an_image() -> None:
     assert decode(file_of(Image.new("RGB", (1, 1), (1, 2, 3)), "PNG"), LIMITS).tolist() == [[[1, 2, 3]]]
+
+
+@pytest.mark.parametrize("format", ["PNG", "JPEG", "GIF", "BMP", "TIFF"])
+def test_the_announced_size_needs_no_pixels(format: str) -> None:
+    data = file_of(Image.fromarray(NOISE), format)
+    assert read_size(data[: len(data) * 2 // 3], LIMITS) == NOISE.shape[:2]

@@ -6,7 +6,6 @@ import struct
 import subprocess
 import sys
 import zlib
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,6 +15,7 @@ from PIL import Image
 
 from imaging.decoding import Limits, _open, decode, read_size
 from imaging.errors import DamagedImage, EmptyImage, ImageError, ImageTooLarge, UnknownImageType
+from tests.conftest import ROOT
 from tests.imaging.files import FORMATS, LIMITS, NOISE, SAMPLES, SMALL
 from tests.imaging.samples import bomb, file_of
 
@@ -45,10 +45,9 @@ try:
 except ImageTooLarge:
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before, time.monotonic() - started)
 """
-    root = Path(__file__).parents[2]
     data = bomb(20000)
     assert len(data) < 1000
-    run = subprocess.run([sys.executable, "-c", program], input=data, capture_output=True, cwd=root, check=True)
+    run = subprocess.run([sys.executable, "-c", program], input=data, capture_output=True, cwd=ROOT, check=True)
     kilobytes, seconds = run.stdout.split()
     assert int(kilobytes) < 20_000
     assert float(seconds) < 1
@@ -80,12 +79,6 @@ def test_a_truncated_file_is_damaged(format: str) -> None:
     data = file_of(Image.fromarray(NOISE), format)
     with pytest.raises(DamagedImage, match=r"is damaged: .*complete"):
         decode(data[: len(data) * 2 // 3], LIMITS)
-
-
-@pytest.mark.parametrize("format", ["PNG", "JPEG", "GIF", "BMP", "TIFF"])
-def test_the_announced_size_needs_no_pixels(format: str) -> None:
-    data = file_of(Image.fromarray(NOISE), format)
-    assert read_size(data[: len(data) * 2 // 3], LIMITS) == NOISE.shape[:2]
 
 
 @pytest.mark.parametrize("format", FORMATS)

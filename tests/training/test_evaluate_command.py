@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,14 +27,6 @@ from training.label_files import read_labels
 def arguments(shapes: Path, narrow_file: Path) -> list[str]:
     names = ["--data", shapes, "--labels", shapes / "classes.json", "--weights", narrow_file]
     return [str(name) for name in names] + ["--tile", "64", "--device", "cpu", "--dtype", "float32"]
-
-
-@pytest.fixture(autouse=True, scope="module")
-def threads() -> Iterator[None]:
-    """Puts back the number of threads, which `--threads` sets for the whole process."""
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)
 
 
 def scored(weights: Weights, shapes: Path, mapping: str | None = None, split: str = "val", **options: Any) -> ConfusionMatrix:
