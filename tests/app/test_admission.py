@@ -24,11 +24,17 @@ def worked(seconds: float, tiles: int, limit: int = 1000) -> tuple[Admission, Cl
     """An admission that has seen this much work, one tile after the other."""
     clock = Clock()
     admission = Admission(limit, clock)
-    for _ in range(tiles):
-        admission.take(1, FAR)
-        clock.now += seconds / tiles
-        admission.give_back(1, done=True)
+    work(admission, clock, seconds, tiles)
     return admission, clock
+
+
+def work(admission: Admission, clock: Clock, seconds: float, tiles: int, *, at_once: bool = False) -> None:
+    """Takes so many tiles and gives them back in so many seconds, one after the other or as one image's."""
+    images, of = (1, tiles) if at_once else (tiles, 1)
+    for _ in range(images):
+        admission.take(of, FAR)
+        clock.now += seconds / images
+        admission.give_back(of, done=True)
 
 
 def test_tiles_are_counted_until_they_are_given_back() -> None:
@@ -66,10 +72,7 @@ def test_the_rate_is_that_of_busy_time(seconds: float, tiles: int, rate: float) 
 
 def test_the_rate_follows_a_change() -> None:
     admission, clock = worked(50, 1000)
-    for _ in range(100):
-        admission.take(1, FAR)
-        clock.now += 0.5
-        admission.give_back(1, done=True)
+    work(admission, clock, 50, 100)
     assert admission.tiles_per_second == pytest.approx(2, rel=0.1)
 
 
@@ -98,19 +101,22 @@ def test_a_stop_before_anything_is_measured_is_soon_forgotten() -> None:
     admission.take(1, FAR)
     clock.now += 600
     admission.give_back(1, done=True)
-    for _ in range(400):
-        admission.take(1, FAR)
-        clock.now += 0.05
-        admission.give_back(1, done=True)
+    assert admission.tiles_per_second is not None
+    assert admission.tiles_per_second > 0.3
+    work(admission, clock, 20, 400)
     assert admission.tiles_per_second == pytest.approx(20, rel=0.2)
+
+
+def test_a_long_time_of_work_fades_as_fast_as_a_short_one() -> None:
+    admission, clock = worked(50, 250)
+    work(admission, clock, 100, 500, at_once=True)
+    work(admission, clock, 10, 200)
+    assert admission.tiles_per_second == pytest.approx(14.5, rel=0.1)
 
 
 def test_a_device_that_became_sixty_times_slower_is_believed() -> None:
     admission, clock = worked(50, 1000)
-    for _ in range(30):
-        admission.take(1, FAR)
-        clock.now += 3
-        admission.give_back(1, done=True)
+    work(admission, clock, 90, 30)
     assert admission.tiles_per_second == pytest.approx(1 / 3, rel=0.1)
 
 
