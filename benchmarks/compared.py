@@ -48,7 +48,7 @@ def run(*, quick: bool, python: str) -> Section:
     slowest = {name: [each.p99 for each in loads] for name, loads in found.items()}
     rows = [Row.of(name, values, "images/s") for name, values in rates.items()]
     rows += [Row.of(f"{name}, p99", values, "ms") for name, values in slowest.items()]
-    cpu = [100 * each.cpu_seconds / each.seconds for loads in found.values() for each in loads]
+    cpu = [100 * each.cores for loads in found.values() for each in loads]
     rows.append(Row.of("CPU time of wrk", cpu, "% of a core"))
     ratios = []
     for peer in peers:

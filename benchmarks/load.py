@@ -73,6 +73,11 @@ class Load:
         settled = sum(when >= self.began + SETTLING * self.seconds for when in ended)
         return settled / ((1 - SETTLING) * self.seconds) if settled else len(ended) / self.seconds
 
+    @property
+    def cores(self) -> float:
+        """Of those that there are, how many wrk kept busy."""
+        return self.cpu_seconds / self.seconds
+
     def checked(self) -> Load:
         """This load; raises `RuntimeError` where an answer was wrong, a socket failed, or nothing was answered."""
         if self.wrong or self.errors or not self.good:

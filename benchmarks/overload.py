@@ -67,7 +67,7 @@ def _told(found: list[Load], best: list[Load], memory: list[float]) -> tuple[lis
         Row.of("answers with another status than 200 and 503", [others], f"of {len(answers)}"),
         Row.of("memory, before", memory[:1], "MB"),
         Row.of("memory, after each overload", memory[1:], "MB"),
-        Row.of("CPU time of wrk", [100 * each.cpu_seconds / each.seconds for each in found], "% of a core"),
+        Row.of("CPU time of wrk", [100 * each.cores for each in found], "% of a core"),
     ]
     ratios = [
         Ratio("offered / the most that is answered", min(map(truediv, offered, around)), at_least=TIMES),
@@ -83,4 +83,4 @@ def _told(found: list[Load], best: list[Load], memory: list[float]) -> tuple[lis
 
 def _on_all_cores(found: Load) -> float:
     """Right answers a second, had wrk taken nothing of the cores."""
-    return found.rate / (1 - found.cpu_seconds / found.seconds / available_cores())
+    return found.rate / (1 - found.cores / available_cores())

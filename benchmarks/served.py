@@ -48,10 +48,9 @@ class Turns:
         for clients in LOADS:
             found = load(url, images, connections=clients, seconds=seconds).checked()
             self.inside.append(in_process(segment, images, seconds))
-            taken = found.cpu_seconds / found.seconds
-            self.generator.append(100 * taken)
+            self.generator.append(100 * found.cores)
             self.rates[clients].append(found.rate)
-            self.shares[clients].append(found.rate / statistics.mean(self.inside[-2:]) / (1 - taken / available_cores()))
+            self.shares[clients].append(found.rate / statistics.mean(self.inside[-2:]) / (1 - found.cores / available_cores()))
 
     def rows(self) -> list[Row]:
         return [

@@ -31,6 +31,14 @@ Net = TypeVar("Net", bound=torch.nn.Module)
 NAMES = ["background", "circle", "square", "triangle"]
 
 
+@pytest.fixture(autouse=True, scope="module")
+def threads() -> Iterator[None]:
+    """Puts back the number of threads, which the commands' `--threads` sets for the whole process."""
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
 def randomise(net: Net, seed: int = 0) -> Net:
     """Draws scores and batch-norm statistics so that outputs depend on the input, and rounding errors stay small."""
     generator = torch.Generator().manual_seed(seed)

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 
 from PIL import Image
 
+from tests.training.runs import rows
 from training.curves import COLUMNS, Curves
 
 
 def add(curves: Curves, epoch: int, mean_iou: float | None = None) -> None:
     curves.add(epoch=epoch, loss=1 / epoch, learning_rate=1e-3, waited=0.5, mean_iou=mean_iou)
-
-
-def rows(folder: Path) -> list[dict[str, str]]:
-    with (folder / "curves.csv").open(newline="") as file:
-        return list(csv.DictReader(file))
 
 
 def test_each_epoch_adds_a_row_at_once(tmp_path: Path) -> None:
