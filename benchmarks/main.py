@@ -21,6 +21,7 @@ BENCHES: dict[str, Callable[[argparse.Namespace], Section | None]] = {
     "backends": lambda args: backends.run(quick=args.quick, python=args.peers),
     "served": lambda args: served.run(quick=args.quick),
     "peers": lambda args: compared.run(quick=args.quick, python=args.peers),
+    "lent": lambda args: compared.run_lent(quick=args.quick, python=args.peers),
     "mixed": lambda args: mixed.run(quick=args.quick),
     "crossing": lambda args: crossing.run(quick=args.quick),
     "growth": lambda args: growth.run(quick=args.quick, charts=args.out / "results"),
@@ -28,7 +29,7 @@ BENCHES: dict[str, Callable[[argparse.Namespace], Section | None]] = {
     "gpu": lambda args: gpu.run(quick=args.quick),
     "startup": lambda args: startup.run(quick=args.quick),
 }
-WITH_LOAD = ("served", "peers", "mixed", "crossing", "overload")
+WITH_LOAD = ("served", "peers", "lent", "mixed", "crossing", "overload")
 
 
 def parser() -> argparse.ArgumentParser:

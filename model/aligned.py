@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from model.architecture import Architecture
 from model.fcn import FCN
 from model.heads import skip_score
-from model.upsampling import BilinearConvTranspose2d, FixedUpsample
+from model.upsampling import BilinearConvTranspose2d, EdgeRepeating, FixedUpsample
 
 
 class AlignedFCN(FCN):
@@ -24,9 +24,9 @@ class AlignedFCN(FCN):
         pool3, pool4, _ = self.backbone.channels
         self.score_fr = nn.Conv2d(self.head_channels, classes, 1)
         stride = architecture.output_stride
-        self.upscore2: BilinearConvTranspose2d | None = None
+        self.upscore2: EdgeRepeating | None = None
         self.score_pool4: nn.Module | None = None
-        self.upscore_pool4: BilinearConvTranspose2d | None = None
+        self.upscore_pool4: EdgeRepeating | None = None
         self.score_pool3: nn.Module | None = None
         if architecture.variant != "fcn32s":
             if stride == 32:
@@ -56,7 +56,7 @@ class AlignedFCN(FCN):
         return self.upscore_final.upsample(self.scores(images), (height, width))
 
 
-def _fuse(coarse: Tensor, upsampling: BilinearConvTranspose2d | None, fine: Tensor) -> Tensor:
+def _fuse(coarse: Tensor, upsampling: EdgeRepeating | None, fine: Tensor) -> Tensor:
     if upsampling is None:
         return coarse + fine
     height, width = fine.shape[-2:]

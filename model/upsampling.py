@@ -24,26 +24,32 @@ def bilinear_kernel(stride: int, grid: Grid) -> Tensor:
     return line[:, None] * line[None, :]
 
 
-class BilinearConvTranspose2d(nn.ConvTranspose2d):
-    """A learnable transposed convolution (classes to classes) that starts as bilinear upsampling.
+class EdgeRepeating(nn.Module):
+    """Upsampling by a transposed convolution, which is its `forward`, of maps whose edge is repeated by a cell."""
 
-    Maps (N, C, h, w) to (N, C, height, width) for any size up to (stride*h, stride*w), cut at the far edges.
-    """
+    grid: Grid
+    stride: tuple[int, ...]
+
+    def upsample(self, scores: Tensor, size: tuple[int, int]) -> Tensor:
+        """Maps (N, C, h, w) to (N, C, height, width) for any size up to (stride*h, stride*w), cut at the far edges."""
+        before = 0 if self.grid == "corner" else 1
+        padded = F.pad(scores, (before, 1, before, 1), mode="replicate")
+        start = before * self.stride[0]
+        upsampled: Tensor = self.forward(padded)
+        return upsampled[..., start : start + size[0], start : start + size[1]]
+
+
+class BilinearConvTranspose2d(EdgeRepeating, nn.ConvTranspose2d):
+    """A learnable transposed convolution (classes to classes) that starts as bilinear upsampling."""
 
     def __init__(self, channels: int, stride: int, grid: Grid) -> None:
         kernel = bilinear_kernel(stride, grid)
         padding = stride - 1 if grid == "corner" else stride // 2
-        super().__init__(channels, channels, kernel.shape[0], stride=stride, padding=padding, bias=False)
-        self.grid: Grid = grid
+        nn.ConvTranspose2d.__init__(self, channels, channels, kernel.shape[0], stride=stride, padding=padding, bias=False)
+        self.grid = grid
         with torch.no_grad():
             self.weight.zero_()
             self.weight[range(channels), range(channels)] = kernel
-
-    def upsample(self, scores: Tensor, size: tuple[int, int]) -> Tensor:
-        before = 0 if self.grid == "corner" else 1
-        padded = F.pad(scores, (before, 1, before, 1), mode="replicate")
-        start = before * self.stride[0]
-        return self.forward(padded)[..., start : start + size[0], start : start + size[1]]
 
 
 class FixedUpsample(nn.Module):

@@ -5,9 +5,10 @@ This table needs none of the frameworks; the servers need the environment that R
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 BOUNDARY = "fcn-peers-boundary"
+IMAGING = "FCN_PEERS_IMAGING"  # the variable that lends a server our decoding and encoding as well
 
 
 @dataclass(frozen=True)
@@ -15,7 +16,8 @@ class Peer:
     """A server that `python -m MODULE --port N` starts on 127.0.0.1, and that ends with its children on SIGTERM.
 
     ready: a path that answers 200 to GET once it serves. path: what images are posted to. field: of the multipart form
-    that carries the image; None where the body is the image itself. exact: whether its masks have our service's bytes.
+    that carries the image; None where the body is the image itself. imaging: whether it is lent our decoding and encoding,
+    so that its masks have our service's bytes. agreement: the least share of pixels that its masks have in common with ours.
     """
 
     name: str
@@ -23,7 +25,13 @@ class Peer:
     ready: str
     path: str = "/segment"
     field: str | None = None
-    exact: bool = True
+    imaging: bool = False
+    agreement: float = 1.0
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """What its process is told by its environment."""
+        return {IMAGING: "1"} if self.imaging else {}
 
     def wrap(self, data: bytes, content_type: str = "image/jpeg") -> tuple[bytes, str]:
         """An image file as the body of a request, and the content type of that."""
@@ -34,9 +42,12 @@ class Peer:
         return head.encode() + data + f"\r\n--{BOUNDARY}--\r\n".encode(), f"multipart/form-data; boundary={BOUNDARY}"
 
 
-PEERS = (
+FRAMEWORKS = (
     Peer("LitServe", "benchmarks.peers.litserve_server", "/health"),
     Peer("BentoML", "benchmarks.peers.bentoml_server", "/readyz"),
     Peer("Ray Serve", "benchmarks.peers.ray_server", "/health"),
-    Peer("FastAPI tutorial", "benchmarks.peers.tutorial_server", "/openapi.json", field="file", exact=False),
 )
+# it works in float32, and on the image without a tile around it
+TUTORIAL = Peer("FastAPI tutorial", "benchmarks.peers.tutorial_server", "/openapi.json", field="file", agreement=0.9)
+PEERS = (*FRAMEWORKS, TUTORIAL)
+LENT = tuple(replace(peer, imaging=True) for peer in FRAMEWORKS)

@@ -1,13 +1,22 @@
-"""What the frameworks serve: our predictor in three steps, from an image's bytes to the bytes that our service answers."""
+"""What the frameworks serve: our predictor between an image's bytes and a mask's.
+
+All of `model/` is lent to them: scaling, tiles, network, merging, argmax. Around it stands Pillow, as in the frameworks'
+own examples with images; or, on demand, our decoding and encoding.
+"""
 
 from __future__ import annotations
 
 import argparse
+import io
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+from PIL import Image as PillowImage
 from torch import Tensor
 
+from benchmarks.peers import IMAGING
 from imaging.decoding import Limits, decode, read_size
 from imaging.encoding import mask_png
 from model.predictor import Predictor
@@ -38,13 +47,21 @@ class Model:
         self.predictor = Predictor(load_weights(find_weights(DEFAULT_WEIGHTS)))
         self.options = Options()
         self.limits = Limits()
+        self.imaging = IMAGING in os.environ
         self.predictor.warm_up(self.options.tile)
 
     def decode(self, data: bytes) -> Decoded:
-        """Raises `ImageError`."""
-        size = read_size(data, self.limits)
-        plan = plan_image(size, self.options, self.predictor.manifest.preprocessing.side)
-        return Decoded(decode(data, self.limits, plan.size), size, plan)
+        """Raises what Pillow raises, or `ImageError`."""
+        if self.imaging:
+            size = read_size(data, self.limits)
+            plan = self._plan(size)
+            return Decoded(decode(data, self.limits, plan.size), size, plan)
+        image = np.array(PillowImage.open(io.BytesIO(data)).convert("RGB"))
+        size = (image.shape[0], image.shape[1])
+        return Decoded(image, size, self._plan(size))
+
+    def _plan(self, size: Size) -> TilePlan:
+        return plan_image(size, self.options, self.predictor.manifest.preprocessing.side)
 
     def predict(self, batch: Sequence[Decoded]) -> list[ClassMap]:
         """The images' class maps; tiles of one shape go through the network together, whichever image they are of."""
@@ -66,7 +83,13 @@ class Model:
         ).class_map  # fmt: skip
 
     def encode(self, class_map: ClassMap) -> bytes:
-        return mask_png(class_map, self.predictor.manifest.labels.palette)
+        palette = self.predictor.manifest.labels.palette
+        if self.imaging:
+            return mask_png(class_map, palette)
+        mask, buffer = PillowImage.fromarray(class_map), io.BytesIO()
+        mask.putpalette(np.asarray(palette, np.uint8).tobytes())
+        mask.save(buffer, "PNG")
+        return buffer.getvalue()
 
 
 def _tiles(images: Sequence[Image], batch: Sequence[Decoded], indices: Sequence[int]) -> Iterator[Image]:
