@@ -1,4 +1,4 @@
-"""Traced networks give the bits of those that they were traced from, or are not used."""
+"""Traced networks give the scores of those that they were traced from, always in the same bits, or are not used."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def images(*size: int, dtype: torch.dtype = torch.float32) -> Tensor:
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
 @pytest.mark.parametrize("size", [(32, 32), (96, 160), (512, 384), (33, 70)], ids=str)
-def test_every_size_has_the_same_bits(dtype: torch.dtype, size: tuple[int, int]) -> None:
+def test_every_size_has_the_same_scores(dtype: torch.dtype, size: tuple[int, int]) -> None:
     net = narrow_net()
     fold_batch_norm(net)
     net.to(dtype).to(memory_format=LAST)
@@ -28,12 +28,15 @@ def test_every_size_has_the_same_bits(dtype: torch.dtype, size: tuple[int, int])
     assert isinstance(scores, torch.jit.ScriptModule)
     given = images(*size, dtype=dtype)
     with torch.inference_mode():
-        for _ in range(3):
-            assert torch.equal(scores(given), net.scores(given))
+        found = [scores(given) for _ in range(4)]
+        assert all(torch.equal(found[0], each) for each in found)
+        expected = net.scores(given)
+    furthest = float((found[0] - expected).abs().max() / expected.abs().max())
+    assert furthest < {torch.float32: 1e-5, torch.bfloat16: 0.05}[dtype]
 
 
 @pytest.mark.parametrize("decoder", ["interpolated", "learned"])
-def test_other_members_have_the_same_bits_traced_or_not(decoder: str) -> None:
+def test_other_members_have_the_same_scores_traced_or_not(decoder: str) -> None:
     options = {"width": 0.1, "head": "none", "output_stride": 32}
     variant = "fcn16s" if decoder == "learned" else "fcn8s"
     net = randomise(build(variant, "mobilenet_v2", 3, decoder=decoder, **options)).eval().to(memory_format=LAST)
@@ -52,6 +55,16 @@ def test_a_network_that_tracing_would_change_stays_as_it_is() -> None:
 
     net = Moody().eval()
     assert traced(net, torch.float32) == net.scores
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.0], ids=["none", "half", "all"])
+def test_a_graph_whose_bits_change_from_run_to_run_is_not_used(share: float) -> None:
+    class Restless(nn.Module):
+        def scores(self, given: Tensor) -> Tensor:
+            return given + share * 1e-6 * torch.rand_like(given)
+
+    net = Restless().eval()
+    assert (traced(net, torch.float32) == net.scores) == (share > 0)
 
 
 def test_a_network_that_cannot_be_traced_stays_as_it_is() -> None:
