@@ -15,7 +15,7 @@ FULL = 32  # outputs; those of a product are filled up to a multiple
 
 
 class MapProduct(nn.Module):
-    """A 1x1 convolution of maps that lie channels last, as matrix products of at most `TERMS` channels."""
+    """A 1x1 convolution of maps that lie channels last, as products of at most `TERMS` channels, to whole `FULL` outputs."""
 
     def __init__(self, convolution: nn.Conv2d) -> None:
         super().__init__()
