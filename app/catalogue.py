@@ -90,6 +90,7 @@ class Catalogue:
             batch_wait_s=settings.batch_wait_ms / 1000,
             max_queued_tiles=settings.max_queued_tiles,
             on_batch=self._on_batch,
+            placed=lanes[0].placed,
         )
         engine.start()
         return engine

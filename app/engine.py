@@ -7,7 +7,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Protocol
 
 import torch
@@ -27,11 +27,22 @@ class Network(Protocol):
     def logits(self, tiles: list[Tile]) -> Tensor: ...
 
 
+class Place(Protocol):
+    """A request thread's place among the cores: whether it is held, and how to wait without it."""
+
+    @property
+    def held(self) -> bool: ...
+
+    def left(self) -> AbstractContextManager[None]: ...
+
+
 class Engine:
     """Admits requests, batches their tiles round-robin, and answers every waiter.
 
     Each network of `lanes` (the same one may stand there several times) has an owner thread, which runs `logits` and
     after each batch `on_batch` (its number of tiles, its seconds); cutting and merging stay with the requests' threads.
+    placed: what a request's thread that holds a place runs its only tile with, itself: to hand it over and be woken
+    would leave cores idle for a moment each time, and find other pixels in their caches.
     """
 
     def __init__(
@@ -42,6 +53,7 @@ class Engine:
         batch_wait_s: float,
         max_queued_tiles: int,
         on_batch: Callable[[int, float], None] = lambda tiles, seconds: None,
+        placed: Network | None = None,
         clock: Clock = time.monotonic,
     ) -> None:
         self.max_batch_tiles = max_batch_tiles
@@ -50,6 +62,7 @@ class Engine:
         self.failure: str | None = None
         self.admission = Admission(max_queued_tiles, clock)
         self._on_batch = on_batch
+        self.placed = placed
         self._lock = threading.Lock()
         self._wakers = [threading.Condition(self._lock) for _ in lanes]
         self._idle: set[int] = set()
@@ -113,19 +126,19 @@ class Engine:
         if self.clock() >= ticket.deadline:
             raise DeadlinePassed(LATE)
 
-    def run(self, ticket: Ticket, tiles: Iterator[Tile]) -> Iterator[Tensor]:
-        """Logits of the tiles, in order, a bounded number of tiles ahead.
+    def run(self, ticket: Ticket, tiles: Iterator[Tile], place: Place | None = None) -> Iterator[Tensor]:
+        """Logits of the tiles, in order, a bounded number of tiles ahead; the thread's place is left while it waits.
 
         Raises `DeadlinePassed`, `Cancelled`, `EngineStopped`, `OutOfMemory`, or what the network raised.
         """
         ahead: deque[Future[Tensor]] = deque()
         most = 2 * self.max_batch_tiles * len(self._threads)
         for tile in tiles:
-            ahead.append(self._submit(ticket, tile))
+            ahead.append(self._submit(ticket, tile, here=place is not None and place.held))
             if len(ahead) >= most:
-                yield self._result(ticket, ahead.popleft())
+                yield self._result(ticket, ahead.popleft(), place)
         while ahead:
-            yield self._result(ticket, ahead.popleft())
+            yield self._result(ticket, ahead.popleft(), place)
 
     @contextmanager
     def device_errors(self) -> Iterator[None]:
@@ -142,16 +155,33 @@ class Engine:
         if self._stopping or not self.alive:
             raise EngineStopped(f"the engine does not run: {self.failure or 'it is not started or was stopped'}")
 
-    def _submit(self, ticket: Ticket, tile: Tile) -> Future[Tensor]:
-        future: Future[Tensor] = Future()
+    def _submit(self, ticket: Ticket, tile: Tile, *, here: bool) -> Future[Tensor]:
+        item = Item(tile, Future())
         with self._lock:
             if ticket.cancelled:
                 raise Cancelled("the request was cancelled")
             self._check_running()
             ticket.submitted = ticket.submitted if ticket.submitted is not None else self.clock()
-            self._turns.add(ticket, Item(tile, future))
-            self._wake()
-        return future
+            here = here and self._runs_at_once(ticket)
+            if here:
+                self._running += 1
+                ticket.started = ticket.submitted
+            else:
+                self._turns.add(ticket, item)
+                self._wake()
+        if here:
+            self._run_here(item)
+        return item.future
+
+    def _runs_at_once(self, ticket: Ticket) -> bool:
+        """Whether its only tile need not be handed over, with the lock held; while nothing runs, a lone tile spreads."""
+        return self.placed is not None and ticket.tiles == 1 and self._running > 0 and not self._turns.waiting
+
+    def _run_here(self, item: Item) -> None:
+        assert self.placed is not None
+        self._run_batch(self.placed, [item])
+        with self._lock:
+            self._running -= 1
 
     def _wake(self) -> None:
         """Wakes the first lane that is idle: it is the one with threads for a lone tile, and still warm."""
@@ -164,9 +194,10 @@ class Engine:
         self._wakers[lane].wait(seconds)
         self._idle.discard(lane)
 
-    def _result(self, ticket: Ticket, future: Future[Tensor]) -> Tensor:
+    def _result(self, ticket: Ticket, future: Future[Tensor], place: Place | None) -> Tensor:
         try:
-            return future.result(timeout=max(0.0, ticket.deadline - self.clock()))
+            with place.left() if place and not future.done() else nullcontext():
+                return future.result(timeout=max(0.0, ticket.deadline - self.clock()))
         except TimeoutError:
             self.cancel(ticket)
             raise DeadlinePassed(LATE) from None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -102,6 +103,11 @@ class Corridor:
         job.ticket = self.engine.admit(len(job.plan), job.deadline)
         job.admitted = time.perf_counter()
 
+    def threads(self, job: Job) -> Executor:
+        """Where an admitted job is to be processed."""
+        lone = self.engine.placed is not None and job.plan is not None and len(job.plan) == 1
+        return self.pools.of(job.megapixels, lone=lone)
+
     def process(self, job: Job) -> bytes:
         """The answer's bytes of an admitted job; blocks, so it runs on a request thread. Raises as `admit` does."""
         with self.pools.slot(job.megapixels, job.deadline) as slot:
@@ -137,7 +143,7 @@ class Corridor:
         temperature = (self.manifest.temperature or 1.0) if job.rendering.needs_confidence else None
         with job.stage("inference"), self.engine.device_errors():
             result = segment(
-                image, plan, lambda tiles: slot.left_for(self.engine.run(ticket, tiles)), num_classes=len(labels),
+                image, plan, lambda tiles: self.engine.run(ticket, tiles, slot), num_classes=len(labels),
                 grid=self.predictor.grid, size=job.size, temperature=temperature,
                 probabilities=job.rendering.needs_probabilities, check=lambda: self._check(job),
             )  # fmt: skip

@@ -6,21 +6,20 @@ import os
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import suppress
-from typing import Self, TypeVar
+from contextlib import contextmanager, suppress
+from typing import Self
 
 import torch
 
 from model.lanes import Slots
 
-T = TypeVar("T")
 SMALL = 16
 LARGE_MEGAPIXELS = 4.0
 LARGE_PRIORITY = 5  # as `nice` counts: small images go first where cores are short
 
 
 class Slot:
-    """A place among the cores; `left_for` leaves it while the thread waits. The earliest deadline goes first.
+    """A place among the cores; `left` leaves it while the thread waits. The earliest deadline goes first.
 
     A large image waits for none: its thread's low priority keeps it back.
     """
@@ -43,41 +42,49 @@ class Slot:
         else:
             self._slots.leave()
 
-    def left_for(self, results: Iterator[T]) -> Iterator[T]:
-        """The results, each waited for without the place."""
-        while True:
-            self.__exit__()
-            try:
-                result = next(results, None)
-            finally:
-                self.__enter__()
-            if result is None:
-                return
-            yield result
+    @property
+    def held(self) -> bool:
+        """Whether there is a place, while it is not left."""
+        return not self._large
+
+    @contextmanager
+    def left(self) -> Iterator[None]:
+        """Without the place, for as long as the thread waits."""
+        self.__exit__()
+        try:
+            yield
+        finally:
+            self.__enter__()
 
 
 class Pools:
-    """heads: reads headers. small, large: decode, merge and encode; the last bounds how many large images are held.
+    """heads: reads headers. The others decode, merge and encode. lone: on a CPU, images of one tile, which these threads
+    take from their bytes to the answer's: one a core, so that none waits to be woken while another core is idle. small: those
+    of several tiles. large: its size bounds how many large images are held.
 
-    Of the small ones, and of the network's lanes on a CPU, only one more than there are cores work at once (`slots`); the
-    others wait for tiles, or for a slot: more would push each other's pixels out of the caches.
+    Of them, bar the large ones, and of the network's lanes on a CPU, only one more than there are cores work at once
+    (`slots`); the others wait for tiles, or for a slot: more would push each other's pixels out of the caches.
     """
 
     def __init__(self, cores: int) -> None:
         self.slots = Slots(cores + 1)
         self.heads = ThreadPoolExecutor(2, "head")
+        self.lone = ThreadPoolExecutor(cores, "lone", _alone)
         self.small = ThreadPoolExecutor(SMALL, "small", _alone)
         self.large = ThreadPoolExecutor(max(2, cores // 2), "large", _alone_and_later)
 
-    def of(self, megapixels: float) -> Executor:
-        return self.large if megapixels > LARGE_MEGAPIXELS else self.small
+    def of(self, megapixels: float, *, lone: bool = False) -> Executor:
+        """The threads for an image of this size; `lone` where they run its only tile themselves."""
+        if megapixels > LARGE_MEGAPIXELS:
+            return self.large
+        return self.lone if lone else self.small
 
     def slot(self, megapixels: float, deadline: float) -> Slot:
         """What an image of this size holds while it works."""
         return Slot(self.slots, deadline, large=megapixels > LARGE_MEGAPIXELS)
 
     def shutdown(self) -> None:
-        for pool in (self.heads, self.small, self.large):
+        for pool in (self.heads, self.lone, self.small, self.large):
             pool.shutdown(wait=False, cancel_futures=True)
 
 

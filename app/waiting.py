@@ -33,7 +33,7 @@ def milliseconds(job: Job) -> dict[str, float]:
 async def _wait(request: Request, service: Service, job: Job, before: Callable[[Job], None]) -> bytes:
     loop = asyncio.get_running_loop()
     await loop.run_in_executor(service.pools.heads, _admit, service, job, before)
-    work = loop.run_in_executor(service.pools.of(job.megapixels), service.process, job)
+    work = loop.run_in_executor(job.admitted_to.threads(job), service.process, job)
     work.add_done_callback(lambda _: service.finish(job))
     gone = asyncio.create_task(_disconnected(request))
     try:

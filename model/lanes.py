@@ -6,6 +6,7 @@ import heapq
 import itertools
 import threading
 from collections.abc import Sequence
+from contextlib import ExitStack
 from typing import NamedTuple, Self
 
 import torch
@@ -93,9 +94,20 @@ class Lanes:
         keep helpers of its own, which then wait for each other."""
         return [Lane(self, spreads=i == 0 or self.count == 1) for i in range(self.count)]
 
-    def logits(self, tiles: Sequence[Tile], *, spread: bool = True) -> Tensor:
-        """What the predictor gives for these tiles; `spread` lets a lone call on the CPU take all threads."""
-        with self._calls, self._running, self._slots:
+    @property
+    def placed(self) -> Lane | None:
+        """The lane of a thread that holds a slot already, where a CPU has one for each thread."""
+        return Lane(self, spreads=False, placed=True) if self.cpu and self.count > 1 else None
+
+    def logits(self, tiles: Sequence[Tile], *, spread: bool = True, placed: bool = False) -> Tensor:
+        """What the predictor gives for these tiles; `spread` lets a lone call on the CPU take all threads.
+
+        placed: the caller holds a slot already.
+        """
+        with self._calls, ExitStack() as stack:
+            if not placed:
+                stack.enter_context(self._running)
+                stack.enter_context(self._slots)
             if not self.cpu:
                 return self.predictor.logits(tiles)
             torch.set_num_threads(self._share() if spread else 1)
@@ -116,6 +128,7 @@ class Lane(NamedTuple):
 
     lanes: Lanes
     spreads: bool
+    placed: bool = False
 
     def logits(self, tiles: Sequence[Tile]) -> Tensor:
-        return self.lanes.logits(tiles, spread=self.spreads)
+        return self.lanes.logits(tiles, spread=self.spreads, placed=self.placed)

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from app.engine import Engine
+from app.engine import Engine, Place
 from app.tickets import Tile
 
 FAR = 1e6
@@ -52,10 +52,10 @@ def running(*lanes: FirstChannel, **changes: Any) -> Iterator[Engine]:
         engine.stop()
 
 
-def run_all(engine: Engine, values: list[int], side: int = 32) -> list[int]:
+def run_all(engine: Engine, values: list[int], side: int = 32, place: Place | None = None) -> list[int]:
     ticket = engine.admit(len(values), FAR)
     try:
-        return [int(logits[0, 0, 0]) for logits in engine.run(ticket, (tile(v, side) for v in values))]
+        return [int(logits[0, 0, 0]) for logits in engine.run(ticket, (tile(v, side) for v in values), place)]
     finally:
         engine.release(ticket)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator
 
 import pytest
 import torch
@@ -19,6 +18,7 @@ def test_large_images_have_threads_of_their_own(client: TestClient, service: Ser
     """So many wait for their turn that no other thread of theirs is free, and a small one is answered."""
     pools = service.pools
     assert (pools.of(4.0), pools.of(4.1)) == (pools.small, pools.large)
+    assert (pools.of(4.0, lone=True), pools.of(4.1, lone=True)) == (pools.lone, pools.large)
     go = threading.Event()
     held = [pools.large.submit(go.wait, 30) for _ in range(8)]
     try:
@@ -32,14 +32,14 @@ def test_a_slot_is_left_while_its_thread_waits_and_large_images_take_none() -> N
     pools = Pools(2)
     seen: list[int] = []
 
-    def results() -> Iterator[int]:
-        seen.append(pools.slots.held)
-        yield 1
-
     try:
         with pools.slot(1.0, 0.0) as slot:
             assert pools.slots.held == 1
-            assert list(slot.left_for(results())) == [1]
+            assert slot.held
+            with slot.left():
+                seen.append(pools.slots.held)
+            with pools.slot(100.0, 0.0) as large:
+                assert not large.held
             with pools.slot(1.0, 0.0), pools.slot(100.0, 0.0):
                 assert (pools.slots.held, pools.slots.beside) == (2, 1)
         assert seen == [0]
@@ -55,7 +55,7 @@ def test_a_request_s_own_tensors_take_one_thread(service: Service) -> None:
 
 @pytest.mark.skipif(not hasattr(os, "SCHED_BATCH"), reason="this system has no such policy")
 def test_a_request_s_thread_pushes_no_lane_off_its_core_when_it_wakes(service: Service) -> None:
-    for pool in (service.pools.small, service.pools.large):
+    for pool in (service.pools.lone, service.pools.small, service.pools.large):
         assert pool.submit(os.sched_getscheduler, 0).result(30) == os.SCHED_BATCH
     lanes = [thread for thread in threading.enumerate() if thread.name.startswith("lane-")]
     assert lanes

@@ -102,6 +102,18 @@ def test_of_the_threads_own_lanes_the_first_alone_spreads_a_tile(narrow: Weights
     assert only.spreads
 
 
+def test_a_lane_of_who_has_a_place_takes_none_and_one_thread(narrow: Weights, photo: Photo) -> None:
+    slots = Slots(1)
+    predictor = Watched(narrow)
+    predictor.may_run.set()
+    lane = Lanes(predictor, 2, slots).placed
+    assert lane is not None
+    with slots:
+        lane.logits([photo(32, 64)])
+    assert predictor.threads == [1]
+    assert Lanes(Watched(narrow, unsteady=True), 2).placed is None
+
+
 def test_a_lone_call_leaves_cores_to_those_who_work_without_a_place(narrow: Weights, photo: Photo) -> None:
     slots = Slots(3)
     predictor = Watched(narrow)
