@@ -42,12 +42,16 @@ def test_what_has_no_place_or_several_tiles_is_handed_over() -> None:
 
 def test_of_several_tiles_none_is_run_by_their_thread() -> None:
     lane, own = FirstChannel(), FirstChannel()
-    with ThreadPoolExecutor() as pool, running(lane, placed=own) as engine:
-        with held(engine, lane, pool), Slot(Slots(1), FAR, large=False) as place:
-            several = pool.submit(run_all, engine, [3, 4], place=place)
-            wait_for(lambda: waiting(engine) == 2)
-            lane.may_run.set()
-            assert several.result(30) == [3, 4]
+    with (
+        ThreadPoolExecutor() as pool,
+        running(lane, placed=own) as engine,
+        held(engine, lane, pool),
+        Slot(Slots(1), FAR, large=False) as place,
+    ):
+        several = pool.submit(run_all, engine, [3, 4], place=place)
+        wait_for(lambda: waiting(engine) == 2)
+        lane.may_run.set()
+        assert several.result(30) == [3, 4]
     assert own.batches == []
 
 
