@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -35,6 +36,7 @@ STORED: dict[int, Callable[[Pixels], Pixels]] = {
 }
 BAND_PIXELS = 1 << 20
 DRAFT = 2  # times the working size: what a reduced JPEG keeps at least
+PILLOW = re.compile(r"PIL\.")
 SIXTEEN_BIT = ("I;16", "I;16L", "I;16B", "I;16N")
 
 
@@ -84,11 +86,10 @@ def _open(data: bytes, limits: Limits) -> Iterator[Image.Image]:
     if not data:
         raise EmptyImage("the image is empty (0 bytes); send the bytes of an image file")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-                _check_size(image.size, limits)
-                yield image
+        _silence_pillow()
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            _check_size(image.size, limits)
+            yield image
     except ImageError:
         raise
     except UnidentifiedImageError as error:
@@ -97,6 +98,12 @@ def _open(data: bytes, limits: Limits) -> Iterator[Image.Image]:
         raise UnknownImageType(f"these bytes are none of {', '.join(FORMATS)}; send one of those") from error
     except Exception as error:
         raise DamagedImage(f"the image is damaged: {error}; is the file complete?") from error
+
+
+def _silence_pillow() -> None:
+    """What Pillow warns of is either refused here or harmless. For good: `catch_warnings` would undo what other threads set."""
+    if not any(module == PILLOW for _, _, _, module, _ in warnings.filters):
+        warnings.filterwarnings("ignore", module=PILLOW.pattern)
 
 
 def _check_size(size: tuple[int, int], limits: Limits) -> None:

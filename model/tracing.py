@@ -34,15 +34,21 @@ def traced(net: nn.Module, dtype: torch.dtype) -> Scores:
     """
     scores: Scores = net.scores  # type: ignore[assignment]
     examples = [torch.rand(1, 3, *side).to(dtype).to(memory_format=torch.channels_last) for side in SIDES]
-    with warnings.catch_warnings(), torch.inference_mode():
-        # deprecated in favour of compilers, which take minutes for all of a tile's shapes; without it, all still works
-        warnings.simplefilter("ignore")
+    _silence_tracing()
+    with torch.inference_mode():
         try:
             graph: Scores = torch.jit.freeze(torch.jit.trace(ScoresModule(net).eval(), examples[0], check_trace=False))  # type: ignore[no-untyped-call]
             follows = all(_follows(graph, scores, example) for example in examples)
         except (AttributeError, RuntimeError):
             return scores
     return graph if follows else scores
+
+
+def _silence_tracing() -> None:
+    """Tracing is deprecated in favour of compilers, which take minutes for all of a tile's shapes. For good: other threads
+    warn, too, and `catch_warnings` would undo what they set."""
+    warnings.filterwarnings("ignore", message=r".*torch\.jit")
+    warnings.filterwarnings("ignore", category=torch.jit.TracerWarning)  # type: ignore[attr-defined]
 
 
 def _follows(graph: Scores, scores: Scores, example: Tensor) -> bool:

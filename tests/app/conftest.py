@@ -21,6 +21,7 @@ Serve = Callable[..., AbstractContextManager[TestClient]]
 def wait_until_ready(client: TestClient, seconds: float = 60) -> None:
     end = time.monotonic() + seconds
     while client.get("/health/ready").status_code != 200:
+        assert client.get("/health/live").status_code == 200, client.get("/health").json()
         assert time.monotonic() < end, client.get("/health").json()
         time.sleep(0.02)
 

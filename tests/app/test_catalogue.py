@@ -101,8 +101,10 @@ def test_a_reload_serves_the_new_file_and_drops_no_request(serve: Serve, narrow_
         asking = [pool.submit(ask) for _ in range(4)]
         save(path, 7, ["a", "b", "c", "d"])
         service.reload()
-        wait_for(lambda: not old.engine.alive)
-        stop.set()
+        try:
+            wait_for(lambda: not old.engine.alive)
+        finally:
+            stop.set()
         answers = set[bytes]().union(*(each.result(30) for each in asking))
         after = client.post("/segment", content=PHOTO).content
         assert before != after

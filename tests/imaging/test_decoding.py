@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import struct
+import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -122,3 +125,21 @@ def test_one_pixel_is_an_image() -> None:
 def test_the_announced_size_needs_no_pixels(format: str) -> None:
     data = file_of(Image.fromarray(NOISE), format)
     assert read_size(data[: len(data) * 2 // 3], LIMITS) == NOISE.shape[:2]
+
+
+def test_what_pillow_warns_of_is_not_told() -> None:
+    with_odd_exif = Image.Exif()
+    with_odd_exif[0x0112] = 1
+    data = file_of(Image.fromarray(make_photo(*SIZE)), "JPEG", exif=with_odd_exif.tobytes()[:-6])
+    with pytest.warns(UserWarning, match="Corrupt EXIF"), Image.open(io.BytesIO(data)) as image:
+        image.getexif()
+    assert decode(data, LIMITS).shape == (*SIZE, 3)
+
+
+def test_decoding_threads_leave_the_others_their_warnings() -> None:
+    data = file_of(Image.fromarray(make_photo(400, 600)), "PNG")
+    with ThreadPoolExecutor(4) as pool:
+        decoding = [pool.submit(decode, data, LIMITS) for _ in range(100)]
+        while not all(each.done() for each in decoding):
+            with pytest.raises(UserWarning, match="another"):
+                warnings.warn("another thread's", UserWarning, stacklevel=1)
