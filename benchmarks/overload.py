@@ -12,15 +12,16 @@ from benchmarks.results import Ratio, Row, Section
 from benchmarks.serving import Server, service
 from model.device import available_cores
 
+CLIENTS = 16
 DEADLINE_S = 5
 TIMES = 4
 MARGIN = 1.1  # the rate that was answered varies, and at least so many times as much is to be offered
 ROUNDS = 3
 TEXT = f"""\
-Images of one megapixel, default settings but a deadline of {DEADLINE_S} s. First as many as are answered, by 16 clients; then
-at least {TIMES} times as many are offered for a minute, by clients that pause between requests; then 16 clients again; and
-so {ROUNDS} times. A refusal is a 503 with `Retry-After`; goodput counts right masks alone, and its ratio is to what is
-answered right before and after, on the cores that wrk leaves. Memory is the process's proportional set size."""
+Images of one megapixel, default settings but a deadline of {DEADLINE_S} s. First as many as are answered, by {CLIENTS} clients;
+then at least {TIMES} times as many are offered for a minute, by clients that pause between requests; then {CLIENTS} clients
+again; and so {ROUNDS} times. A refusal is a 503 with `Retry-After`; goodput counts right masks alone, and its ratio is to what
+is answered right before and after, on the cores that wrk leaves. Memory is the process's proportional set size."""
 
 
 def run(*, quick: bool) -> Section:
@@ -28,7 +29,7 @@ def run(*, quick: bool) -> Section:
     images = samples(segment, photos([ONE_MEGAPIXEL]))
     seconds = 6.0 if quick else 60.0
     with service(request_timeout_s=DEADLINE_S) as server:
-        load(server.url, images, connections=16, seconds=2 if quick else 10)
+        load(server.url, images, connections=CLIENTS, seconds=2 if quick else 10)
         memory, best, found = [server.memory_mb()], [at_most(server, images, seconds)], []
         for _ in range(1 if quick else ROUNDS):
             found.append(overload(server, images, best[-1].rate, seconds))
@@ -38,8 +39,8 @@ def run(*, quick: bool) -> Section:
 
 
 def at_most(server: Server, images: list[Sample], seconds: float) -> Load:
-    """What 16 clients are answered."""
-    return load(server.url, images, connections=16, seconds=seconds / 3).checked()
+    """What `CLIENTS` are answered."""
+    return load(server.url, images, connections=CLIENTS, seconds=seconds / 3).checked()
 
 
 def overload(server: Server, images: list[Sample], rate: float, seconds: float) -> Load:
@@ -59,7 +60,7 @@ def _told(found: list[Load], best: list[Load], memory: list[float]) -> tuple[lis
     around = [statistics.mean(pair) for pair in pairwise(map(_on_all_cores, best))]
     goodput = [_on_all_cores(each) / most for each, most in zip(found, around, strict=True)]
     rows = [
-        Row.of("answered by 16 clients, before and after", [each.rate for each in best], "images/s"),
+        Row.of(f"answered by {CLIENTS} clients, before and after", [each.rate for each in best], "images/s"),
         Row.of("offered", offered, "images/s"),
         Row.of("goodput", [each.rate for each in found], "images/s"),
         Row("accepted", percentile(accepted, 50), min(accepted, default=0), max(accepted, default=0), "ms"),
