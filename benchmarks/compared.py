@@ -28,7 +28,7 @@ PATIENCE = 3  # turns
 HOW = """\
 Servers take turns in a random order, and are stopped while others have theirs; each has 3 s to end what its warm-up left
 before it is measured. Each mask was compared with ours pixel by pixel before the load, and byte by byte with that one under
-it. p99 is wrk's, over all answers of a turn."""
+it. p99 is wrk's, over all answers of a turn; a turn in which a server gives no answer at all is repeated."""
 TEXT = f"""\
 {CLIENTS} clients of wrk post JPEGs of {len(MIX)} sizes from 320x240 to 1600x1200 and take masks. LitServe, BentoML and Ray
 Serve run our predictor in its dtype (all of `model/`: scaling, tiles, network, merging, argmax), set up as their documentation
