@@ -12,6 +12,7 @@ from app.jobs import Corridor
 from app.pools import Pools
 from app.settings import Settings
 from imaging.decoding import Limits
+from model import highest
 from model.lanes import Lanes
 from model.predictor import Predictor
 from model.weights_file import Weights, load_weights
@@ -80,6 +81,7 @@ class Catalogue:
         predictor = Predictor(weights, device, self.settings.dtype, graphs=self.settings.cuda_graphs)
         lanes = Lanes(predictor, self.settings.cpu_threads, self._pools.slots)
         predictor.warm_up(self.settings.tile_size)
+        highest.warm_up()
         return lanes
 
     def _engine(self, lanes: list[Lanes]) -> Engine:

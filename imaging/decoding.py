@@ -114,14 +114,15 @@ def _check_size(size: tuple[int, int], limits: Limits) -> None:
 
 
 def _upright_array(image: Image.Image, orientation: int) -> Pixels:
-    """The pixels of an RGB image, turned as EXIF says; copied in bands, so that no second whole image is ever held."""
+    """The pixels of an RGB image, turned as EXIF says; copied in bands, so that no second whole large image is ever held."""
     width, height = image.size
     upright = np.empty((width, height, 3) if orientation in SWAPPING else (height, width, 3), np.uint8)
     stored = STORED[orientation](upright) if orientation in STORED else upright
     rows = max(1, BAND_PIXELS // width)
     for top in range(0, height, rows):
         bottom = min(top + rows, height)
-        stored[top:bottom] = np.asarray(image.crop((0, top, width, bottom)))
+        band = image if rows >= height else image.crop((0, top, width, bottom))
+        stored[top:bottom] = np.asarray(band)
     return upright
 
 

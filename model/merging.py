@@ -63,6 +63,8 @@ class BandMerger:
             raise ValueError(f"logits must be {self._tile[0]}x{self._tile[1]}, got {tuple(logits.shape[1:])}")
         row, column = divmod(self._next, len(plan.lefts))
         self._next += 1
+        if len(plan) == 1:
+            return Band(0, _enlarged(logits).permute(1, 2, 0).contiguous().permute(2, 0, 1))
         self._accumulate(row, column, logits)
         return self._finish_row(row) if column == len(plan.lefts) - 1 else None
 
@@ -75,6 +77,8 @@ class BandMerger:
         self._tile = rows, columns
         self.tops, self.lefts = (tuple(o // self.stride for o in axis) for axis in (self.plan.tops, self.plan.lefts))
         self.vertical, self.horizontal = Zones.of(self.tops, rows), Zones.of(self.lefts, columns)
+        if len(self.plan) == 1:
+            return
         self._row_weights = self._weights(self.plan.row_weights, self.vertical, self.tops, logits.device)
         self._column_weights = self._weights(self.plan.column_weights, self.horizontal, self.lefts, logits.device)
         self._rows = torch.zeros(self._most_rows(), self.horizontal.length, len(logits), device=logits.device).permute(2, 0, 1)
@@ -94,7 +98,7 @@ class BandMerger:
 
     def _accumulate(self, row: int, column: int, logits: Tensor) -> None:
         top, left, (height, width) = self.tops[row], self.lefts[column], self._tile
-        padded = F.pad(logits.to(self._rows.device)[None].float(), (1, 1, 1, 1), mode="replicate")[0]
+        padded = _enlarged(logits.to(self._rows.device))
         for dim, picks in ((1, self.vertical.picks(top, height)), (2, self.horizontal.picks(left, width))):
             if picks != list(range(padded.shape[dim])):
                 padded = padded.index_select(dim, torch.tensor(picks, device=padded.device))
@@ -111,6 +115,11 @@ class BandMerger:
         self._rows[:, : kept.shape[1]] = kept
         self._rows[:, kept.shape[1] :] = 0
         return band
+
+
+def _enlarged(logits: Tensor) -> Tensor:
+    """A tile's logits in float32 with one more cell at either end, which repeats the last."""
+    return F.pad(logits[None].float(), (1, 1, 1, 1), mode="replicate")[0]
 
 
 def merge(plan: TilePlan, tiles: Iterator[Tensor], grid: Grid = "corner") -> Tensor:

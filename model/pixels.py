@@ -10,25 +10,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from model.highest import Axis, highest, lines_of
 from model.merging import Band
 from model.tiling import Size
 from model.upsampling import Grid
 from model.zones import Zones
 
-CHUNK = {"cpu": 1 << 18}  # pixels at once: the fewer pieces, the less threads wait for the interpreter
+CHUNK = {"cpu": 1 << 20}  # pixels at once: the fewer pieces, the less threads wait for the interpreter
 LARGE_CHUNK = 1 << 21
-
-
-class Axis(NamedTuple):
-    """For each pixel along an axis, the cells before and after it, and how far it lies between them (0 to 1)."""
-
-    before: Tensor
-    after: Tensor
-    fraction: Tensor
-
-    def cut(self, pixels: slice, first: int = 0) -> Axis:
-        """These pixels, their cells counted from `first` on."""
-        return Axis(self.before[pixels] - first, self.after[pixels] - first, self.fraction[pixels])
+FEW = {"cpu": 1 << 18}  # where all logits of a piece are held
 
 
 class Rows(NamedTuple):
@@ -39,9 +29,15 @@ class Rows(NamedTuple):
     vertical: Axis
     horizontal: Axis
 
+    def parts(self) -> Iterator[Rows]:
+        """The same rows in pieces that are small enough to hold the logits of each."""
+        count, step = len(self.vertical.before), _rows_at_once(FEW, self.cells.device, len(self.horizontal.before))
+        for start in range(0, count, step):
+            yield self._replace(top=self.top + start, vertical=self.vertical.cut(slice(start, start + step)))
+
     def logits(self) -> Tensor:
         """Float32 logits (rows, width, classes), interpolated bilinearly."""
-        lines = self._lines()
+        lines = lines_of(self.cells, *self.vertical)
         columns = self.horizontal
         left, right = lines.index_select(1, columns.before), lines.index_select(1, columns.after)
         return torch.lerp(left, right, columns.fraction[:, None])
@@ -50,11 +46,7 @@ class Rows(NamedTuple):
         """The uint8 class ids (rows, width) of the highest logits; of equals, the lowest id."""
         if self.cells.device.type != "cpu":
             return self.logits().argmax(2).to(torch.uint8)
-        ids = self.cells.argmax(2).to(torch.uint8)
-        found, mixed = self._nearest(ids), self._nearest(_mixed(ids))
-        places = torch.from_numpy(np.flatnonzero(mixed.numpy()))
-        found.view(-1)[places] = self._picked(places).argmax(1).to(torch.uint8)
-        return found
+        return highest(self.cells, self.vertical, self.horizontal)
 
     def probability(self, ids: Tensor, temperature: float) -> Tensor:
         """Of these class ids (rows, width), the softmax of logits / temperature, float32."""
@@ -65,39 +57,6 @@ class Rows(NamedTuple):
     def probabilities(self, temperature: float) -> Tensor:
         """Softmax of logits / temperature, float32 (classes, rows, width)."""
         return self.logits().div_(temperature).softmax(2).permute(2, 0, 1)
-
-    def _lines(self) -> Tensor:
-        """Logits (rows, columns, classes), interpolated vertically alone."""
-        rows = self.vertical
-        above, below = self.cells.index_select(0, rows.before), self.cells.index_select(0, rows.after)
-        return torch.lerp(above, below, rows.fraction[:, None, None])
-
-    def _nearest(self, cells: Tensor) -> Tensor:
-        """The cell (rows, columns) before each pixel; columns first, since rows of pixels are then copied whole."""
-        return cells.index_select(1, self.horizontal.before).index_select(0, self.vertical.before)
-
-    def _picked(self, places: Tensor) -> Tensor:
-        """Logits (pixels, classes) of the pixels at these places, counted row by row."""
-        lines, columns = self._lines(), self.horizontal
-        width = len(columns.before)
-        ys = places // width
-        xs = places - ys * width
-        flat, start = lines.flatten(0, 1), ys * lines.shape[1]
-        left = flat.index_select(0, start + columns.before.index_select(0, xs))
-        right = flat.index_select(0, start + columns.after.index_select(0, xs))
-        return left.lerp_(right, columns.fraction.index_select(0, xs)[:, None])
-
-
-def _mixed(ids: Tensor) -> Tensor:
-    """Whether the four cells from (row, column) on differ in their highest class.
-
-    Where they do not, no pixel between them can: an average of logits that all have one class highest has it highest.
-    """
-    same = ids[:, :-1] == ids[:, 1:]
-    same = torch.cat([same, same.new_ones(len(ids), 1)], 1)
-    below = ids[:-1] == ids[1:]
-    block = same[:-1] & same[1:] & below
-    return ~torch.cat([block, same[-1:]])
 
 
 class LogitsScaler:
@@ -111,7 +70,8 @@ class LogitsScaler:
     def __init__(self, zones: tuple[Zones, Zones], stride: int, grid: Grid, source: Size, target: Size) -> None:
         self.target = target
         self._axes = [(zones[i], stride, grid, source[i], target[i]) for i in (0, 1)]
-        self._vertical = _axis(*self._axes[0], "cpu")
+        before, after, _ = _axis(*self._axes[0], "cpu")
+        self._before, self._after = before.numpy(), after.numpy()
         self._kept: Tensor | None = None
         self._done = 0
 
@@ -121,15 +81,19 @@ class LogitsScaler:
         bottom = band.top + len(cells)
         cells = cells if self._kept is None else torch.cat([self._kept, cells])
         top = bottom - len(cells)
-        ready = int(torch.searchsorted(self._vertical.after, bottom))
-        step = max(1, CHUNK.get(cells.device.type, LARGE_CHUNK) // self.target[1])
+        ready = int(np.searchsorted(self._after, bottom))
+        step = _rows_at_once(CHUNK, cells.device, self.target[1])
         there, horizontal = (_axis(*facts, str(cells.device)) for facts in self._axes)
         for start in range(self._done, ready, step):
             pixels = slice(start, min(start + step, ready))
-            first, last = int(self._vertical.before[start]), int(self._vertical.after[pixels.stop - 1])
+            first, last = int(self._before[start]), int(self._after[pixels.stop - 1])
             yield Rows(start, cells[first - top : last - top + 1], there.cut(pixels, first), horizontal)
         self._done = ready
-        self._kept = cells[-1:].clone()
+        self._kept = cells[-1:].clone() if ready < self.target[0] else None
+
+
+def _rows_at_once(chunk: dict[str, int], device: torch.device, width: int) -> int:
+    return max(1, chunk.get(device.type, LARGE_CHUNK) // width)
 
 
 @lru_cache(maxsize=256)

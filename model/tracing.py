@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
 Scores = Callable[[Tensor], Tensor]
+T = TypeVar("T")
 SIDES = ((64, 96), (96, 32))
 RUNS = 3  # the first two are watched, and the graph is then optimised
 
@@ -42,6 +44,22 @@ def traced(net: nn.Module, dtype: torch.dtype) -> Scores:
         except (AttributeError, RuntimeError):
             return scores
     return graph if follows else scores
+
+
+def recorded(function: Callable[..., T], *example: Tensor) -> Callable[..., T]:
+    """A function of tensors alone as a graph for tensors of any size, or itself where it cannot be recorded.
+
+    It must not look into its tensors, nor know them but by their shapes. It may change the first in place.
+    """
+    _silence_tracing()
+    with torch.inference_mode():
+        try:
+            graph: Callable[..., T] = torch.jit.trace(function, example, check_trace=False)  # type: ignore[no-untyped-call]
+        except (AttributeError, RuntimeError):
+            return function
+        for _ in range(RUNS):
+            graph(*example)
+    return graph
 
 
 def _silence_tracing() -> None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from model.merging import Band, BandMerger
-from model.pixels import CHUNK, LogitsScaler, Rows
+from model.pixels import CHUNK, FEW, LogitsScaler, Rows
 from model.tiling import TilePlan, plan_tiles
 from model.upsampling import FixedUpsample, Grid
 from model.zones import Zones
@@ -130,6 +130,17 @@ def test_rows_come_in_order_and_a_bounded_number_at_a_time(
     assert all(0 < height * width <= max(width, CHUNK["cpu"]) and width == target[1] for height, width in shapes)
 
 
+@settings(deadline=None, max_examples=30)
+@given(st.tuples(st.integers(1, 3000), st.integers(1, 900)))
+def test_parts_are_the_same_rows_fewer_at_a_time(target: tuple[int, int]) -> None:
+    found = in_bands(noise(2, 3, 4), 8, "corner", (24, 32), target, [])
+    parts = [part for rows in found for part in rows.parts()]
+    assert torch.equal(whole(parts), whole(found))
+    heights = [len(part.vertical.before) for part in parts]
+    assert [part.top for part in parts] == [0, *np.cumsum(heights)[:-1]]
+    assert all(0 < height * target[1] <= max(target[1], FEW["cpu"]) for height in heights)
+
+
 @pytest.mark.parametrize("temperature", [1.0, 2.5])
 def test_probability_is_the_softmax_of_the_given_class(temperature: float) -> None:
     logits = noise(5, 6, 7) * 9
@@ -139,9 +150,11 @@ def test_probability_is_the_softmax_of_the_given_class(temperature: float) -> No
     torch.testing.assert_close(rows.probability(ids, temperature).double(), expected, atol=1e-6, rtol=0)
 
 
-def test_a_scaler_keeps_one_row_of_cells_of_what_it_has_seen() -> None:
+def test_a_scaler_keeps_one_row_of_cells_of_what_it_has_seen_until_the_last_row() -> None:
     scaler = LogitsScaler((Zones((0, 398)), Zones((0, 8))), 8, "corner", (3184, 64), (10, 10))
+    held = []
     for top in range(0, 400, 100):
         list(scaler.push(Band(top, torch.zeros(2, 100, 10))))
-    held = [value for value in vars(scaler).values() if isinstance(value, Tensor)]
-    assert sum(tensor.untyped_storage().nbytes() for tensor in held) == 2 * 10 * 4
+        kept = [value for value in vars(scaler).values() if isinstance(value, Tensor)]
+        held.append(sum(tensor.untyped_storage().nbytes() for tensor in kept))
+    assert held == [2 * 10 * 4] * 3 + [0]

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from model.builder import build
 from model.folding import fold_batch_norm
-from model.tracing import traced
+from model.tracing import recorded, traced
 from tests.conftest import narrow_net, randomise
 
 LAST = torch.channels_last
@@ -74,3 +74,21 @@ def test_a_network_that_cannot_be_traced_stays_as_it_is() -> None:
 
     net = Wordy().eval()
     assert traced(net, torch.float32) == net.scores
+
+
+def test_a_recorded_function_takes_tensors_of_any_size() -> None:
+    def doubled(given: Tensor, places: Tensor) -> Tensor:
+        return given.index_select(0, places) * given.shape[0]
+
+    graph = recorded(doubled, torch.rand(3, 2), torch.tensor([1]))
+    assert isinstance(graph, torch.jit.ScriptFunction)
+    for rows, count in ((5, 2), (1, 4), (70, 0)):
+        given, places = torch.rand(rows, 3), torch.randint(0, rows, (count,))
+        assert torch.equal(graph(given, places), doubled(given, places))
+
+
+def test_a_function_that_cannot_be_recorded_stays_as_it_is() -> None:
+    def wordy(given: Tensor) -> str:
+        return "logits"
+
+    assert recorded(wordy, torch.rand(2)) is wordy
