@@ -81,7 +81,8 @@ class Catalogue:
         predictor = Predictor(weights, device, self.settings.dtype, graphs=self.settings.cuda_graphs)
         lanes = Lanes(predictor, self.settings.cpu_threads, self._pools.slots)
         predictor.warm_up(self.settings.tile_size)
-        highest.warm_up()
+        if lanes.cpu:
+            highest.warm_up()
         return lanes
 
     def _engine(self, lanes: list[Lanes]) -> Engine:

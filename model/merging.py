@@ -63,7 +63,7 @@ class BandMerger:
             raise ValueError(f"logits must be {self._tile[0]}x{self._tile[1]}, got {tuple(logits.shape[1:])}")
         row, column = divmod(self._next, len(plan.lefts))
         self._next += 1
-        if len(plan) == 1:
+        if len(plan) == 1:  # nothing to average: what is left is to lay the classes of a cell side by side
             return Band(0, _enlarged(logits).permute(1, 2, 0).contiguous().permute(2, 0, 1))
         self._accumulate(row, column, logits)
         return self._finish_row(row) if column == len(plan.lefts) - 1 else None

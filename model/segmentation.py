@@ -133,23 +133,19 @@ class _Canvas:
         self._pixels = np.zeros(num_classes)
 
     def write(self, rows: Rows) -> None:
-        if self.confidence is None or self.temperature is None:
-            self._write_ids(rows)
-            return
-        for part in rows.parts():
-            self._write_confidence(part, self._write_ids(part), self.confidence, self.temperature)
+        for part in [rows] if self.temperature is None else rows.parts():
+            self._write(part)
 
-    def _write_ids(self, rows: Rows) -> Tensor:
+    def _write(self, rows: Rows) -> None:
         ids = rows.class_ids()
-        self.class_map[rows.top : rows.top + len(ids)] = ids.cpu().numpy()
-        return ids
-
-    def _write_confidence(self, rows: Rows, ids: Tensor, confidence: npt.NDArray[np.uint8], temperature: float) -> None:
         place = slice(rows.top, rows.top + len(ids))
-        probability = rows.probability(ids, temperature).cpu()
-        confidence[place] = (probability * 255).round_().to(torch.uint8).numpy()
+        self.class_map[place] = ids.cpu().numpy()
+        if self.confidence is None or self.temperature is None:
+            return
+        probability = rows.probability(ids, self.temperature).cpu()
+        self.confidence[place] = (probability * 255).round_().to(torch.uint8).numpy()
         if self.probabilities is not None:
-            self.probabilities[:, place] = rows.probabilities(temperature).cpu().numpy()
+            self.probabilities[:, place] = rows.probabilities(self.temperature).cpu().numpy()
         flat = self.class_map[place].ravel()
         self._sums += np.bincount(flat, probability.double().flatten().numpy(), minlength=len(self._sums))
         self._pixels += np.bincount(flat, minlength=len(self._pixels))

@@ -1,4 +1,5 @@
-"""A network as a recorded graph, which runs without Python: threads that run it do not wait for each other's interpreter."""
+"""Networks, and steps after them, as recorded graphs, which run without Python: threads that run them do not wait for each
+other's interpreter."""
 
 from __future__ import annotations
 
