@@ -6,15 +6,18 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+
 from app.engine import Engine
 from app.engine_errors import EngineStopped
 from app.jobs import Corridor
 from app.pools import Pools
 from app.settings import Settings
 from imaging.decoding import Limits
-from model import highest
 from model.lanes import Lanes
 from model.predictor import Predictor
+from model.segmentation import Options, segment_image
+from model.tiling import UNIT
 from model.weights_file import Weights, load_weights
 
 
@@ -81,8 +84,8 @@ class Catalogue:
         predictor = Predictor(weights, device, self.settings.dtype, graphs=self.settings.cuda_graphs)
         lanes = Lanes(predictor, self.settings.cpu_threads, self._pools.slots)
         predictor.warm_up(self.settings.tile_size)
-        if lanes.cpu:
-            highest.warm_up()
+        # what comes after the network is recorded or loaded when it first runs
+        segment_image(predictor, np.zeros((UNIT, UNIT, 3), np.uint8), Options(tile=self.settings.tile_size, side=UNIT))
         return lanes
 
     def _engine(self, lanes: list[Lanes]) -> Engine:

@@ -21,7 +21,6 @@ from benchmarks.results import Ratio, Row, Section
 from benchmarks.serving import ROOT
 from model.device import available_cores
 from model.predictor import Predictor
-from model.tracing import ScoresModule
 from model.weights_file import DEFAULT_WEIGHTS, find_weights, load_weights
 
 TILE = (384, 480)
@@ -30,6 +29,18 @@ TEXT = """\
 One 384x480 tile of the default network, normalised already, to its scores, on all cores; each runtime in a process of its
 own, one after the other. Agreement is the share of cells with the same highest class as torch in float32 gives."""
 Run = Callable[[], np.ndarray[Any, np.dtype[np.float32]]]
+
+
+class ScoresModule(nn.Module):
+    """A network's `scores` as the module's call, which is what other runtimes take over."""
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, images: Tensor) -> Tensor:
+        scores: Tensor = self.net.scores(images)  # type: ignore[operator]
+        return scores
 
 
 def scores_module(dtype: str) -> ScoresModule:

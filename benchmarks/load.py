@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import psutil
 
 SCRIPT = Path(__file__).with_name("wrk.lua")
 SETTLING = 0.25  # of a load's time, until answers come as they will go on to: servers that batch answer none at first
@@ -38,7 +39,10 @@ class Answer:
 
 @dataclass(frozen=True)
 class Load:
-    """What came of a load. Percentiles are wrk's own, in milliseconds; errors are of sockets and timeouts."""
+    """What came of a load. Percentiles are wrk's own, in milliseconds; errors are of sockets and timeouts.
+
+    cpu_seconds: of wrk. stolen_seconds: of the cores, what a virtual machine's host gave to others meanwhile.
+    """
 
     answers: list[Answer]
     began: float
@@ -48,6 +52,7 @@ class Load:
     p99: float
     errors: int
     cpu_seconds: float
+    stolen_seconds: float = 0.0
 
     @property
     def good(self) -> int:
@@ -77,6 +82,15 @@ class Load:
     def cores(self) -> float:
         """Of those that there are, how many wrk kept busy."""
         return self.cpu_seconds / self.seconds
+
+    @property
+    def stolen(self) -> float:
+        """Of the cores, how many the host of a virtual machine gave to others."""
+        return self.stolen_seconds / self.seconds
+
+    def on_all(self, cores: int) -> float:
+        """Good answers a second, had neither wrk nor the host taken anything of so many cores."""
+        return self.rate / (1 - (self.cores + self.stolen) / cores)
 
     def checked(self) -> Load:
         """This load; raises `RuntimeError` where an answer was wrong, a socket failed, or nothing was answered."""
@@ -125,10 +139,10 @@ def load(
             str(SCRIPT),
             url,
         ]
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        before, stolen = resource.getrusage(resource.RUSAGE_CHILDREN), _stolen_seconds()
         arguments = [str(folder), str(out), path, str(pause_ms)]
         result = subprocess.run([*command, "--", *arguments], capture_output=True, text=True, check=False)
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        after, stolen = resource.getrusage(resource.RUSAGE_CHILDREN), _stolen_seconds() - stolen
         summary = next((line.split()[1:] for line in result.stdout.splitlines() if line.startswith("FCN ")), None)
         if result.returncode or summary is None:
             raise RuntimeError(f"wrk failed: {result.stderr.strip() or result.stdout.strip()}")
@@ -136,7 +150,12 @@ def load(
         answers = [_answer(line) for line in lines]
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     p50, p90, p99 = map(float, summary[2:5])
-    return Load(answers, float(began), int(summary[1]) / 1e6, p50, p90, p99, sum(map(int, summary[5:9])), cpu)
+    return Load(answers, float(began), int(summary[1]) / 1e6, p50, p90, p99, sum(map(int, summary[5:9])), cpu, stolen)
+
+
+def _stolen_seconds() -> float:
+    """Since the machine started; 0 where its system does not tell."""
+    return float(getattr(psutil.cpu_times(), "steal", 0.0))
 
 
 def _answer(line: str) -> Answer:

@@ -18,6 +18,7 @@ from model.device import available_cores
 
 AIMED = 16  # how many clients what is aimed at is measured with, and so four times as often
 LOADS = (AIMED, 4, AIMED, 64, AIMED, AIMED)  # the clients of a turn's loads
+PAIRS = 4  # of lone images in process and served, in a turn
 CLIENTS = sorted({1, *LOADS})
 TEXT = """\
 Images of one megapixel (1152x864, JPEG) as masks. In process is what `fcn-segment` does with a folder: decoding, network
@@ -40,10 +41,11 @@ class Turns:
 
     def take(self, url: str, segment: Segmenter, images: list[Sample], seconds: float) -> None:
         """One turn; each load's share is of what was done in process right before and right after it."""
-        self.alone.append(one_by_one(segment, images, seconds / 2))
-        first = load(url, images, connections=1, seconds=seconds / 2).checked()
-        self.lone.append(statistics.median(first.milliseconds()))
-        self.rates[1].append(first.rate)
+        for _ in range(PAIRS):
+            self.alone.append(one_by_one(segment, images, seconds / 2))
+            first = load(url, images, connections=1, seconds=seconds / 2).checked()
+            self.lone.append(statistics.median(first.milliseconds()))
+            self.rates[1].append(first.rate)
         self.inside.append(in_process(segment, images, seconds))
         for clients in LOADS:
             found = load(url, images, connections=clients, seconds=seconds).checked()

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageFile, UnidentifiedImageError
 
 from imaging.errors import DamagedImage, EmptyImage, ImageError, ImageTooLarge, UnknownImageType
 
@@ -35,6 +35,7 @@ STORED: dict[int, Callable[[Pixels], Pixels]] = {
     8: lambda upright: upright.swapaxes(0, 1)[:, ::-1],
 }
 BAND_PIXELS = 1 << 20
+BLOCK = 1 << 20  # bytes for the decoder at once: between blocks, threads wait for each other's interpreter
 DRAFT = 2  # times the working size: what a reduced JPEG keeps at least
 PILLOW = re.compile(r"PIL\.")
 SIXTEEN_BIT = ("I;16", "I;16L", "I;16B", "I;16N")
@@ -59,6 +60,8 @@ def decode(data: bytes, limits: Limits, working_size: Size | None = None) -> Pix
         if working_size and image.format == "JPEG":
             height, width = working_size if not _turned(image, data) else working_size[::-1]
             image.draft(None, (DRAFT * width, DRAFT * height))
+        if isinstance(image, ImageFile.ImageFile):
+            image.decodermaxblock = BLOCK
         image.load()
         orientation = image.getexif().get(ORIENTATION, 1)
         return _upright_array(_to_rgb(image), orientation)

@@ -28,6 +28,8 @@ class Axis(NamedTuple):
 
     def cut(self, pixels: slice, first: int = 0) -> Axis:
         """These pixels, their cells counted from `first` on."""
+        if not first and pixels == slice(0, len(self.before)):
+            return self
         return Axis(self.before[pixels] - first, self.after[pixels] - first, self.fraction[pixels])
 
 
@@ -40,11 +42,6 @@ def highest(cells: Tensor, vertical: Axis, horizontal: Axis) -> Tensor:
     for some in torch.split(places, PLACES):
         settle(found, some, cells, *vertical, *horizontal)
     return found
-
-
-def warm_up() -> None:
-    """Records the graphs, which the first image would wait for."""
-    _graphs()
 
 
 def lines_of(cells: Tensor, before: Tensor, after: Tensor, fraction: Tensor) -> Tensor:

@@ -6,7 +6,8 @@ tiles coincide and are averaged as they are; the upsampling to pixels is done on
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -16,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from model.tiling import TilePlan
+from model.tracing import recorded
 from model.upsampling import Grid
 from model.zones import Zones
 
@@ -64,7 +66,7 @@ class BandMerger:
         row, column = divmod(self._next, len(plan.lefts))
         self._next += 1
         if len(plan) == 1:  # nothing to average: what is left is to lay the classes of a cell side by side
-            return Band(0, _enlarged(logits).permute(1, 2, 0).contiguous().permute(2, 0, 1))
+            return Band(0, (_graph() if logits.device.type == "cpu" else _side_by_side)(logits))
         self._accumulate(row, column, logits)
         return self._finish_row(row) if column == len(plan.lefts) - 1 else None
 
@@ -115,6 +117,17 @@ class BandMerger:
         self._rows[:, : kept.shape[1]] = kept
         self._rows[:, kept.shape[1] :] = 0
         return band
+
+
+@cache
+def _graph() -> Callable[[Tensor], Tensor]:
+    """`_side_by_side`, recorded."""
+    return recorded(_side_by_side, torch.rand(2, 3, 3))
+
+
+def _side_by_side(logits: Tensor) -> Tensor:
+    """A tile's logits, enlarged; in memory, classes lie together."""
+    return _enlarged(logits).permute(1, 2, 0).contiguous().permute(2, 0, 1)
 
 
 def _enlarged(logits: Tensor) -> Tensor:

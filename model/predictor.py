@@ -9,12 +9,13 @@ from itertools import product
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from model.device import choose_device, choose_dtype, dtype_name
 from model.folding import fold_batch_norm
 from model.graphs import CudaLane
 from model.pointwise import use_products
+from model.preprocessing import Preprocessing
 from model.shift_and_stitch import ShiftAndStitch
 from model.tiling import Size, tile_sides
 from model.tracing import traced
@@ -22,7 +23,27 @@ from model.weights_file import Weights
 
 Tile = npt.NDArray[np.uint8]
 PRIMITIVES = 8192  # of oneDNN that are kept: a network's convolutions in all of a tile's shapes; by default too few for half
+EXAMPLES = ((64, 96), (96, 32))  # of sides that a graph of the network is compared with it on
 TRIED = ((64, 64), (64, 192), (192, 256))  # small maps are what threads share in odd ways
+
+
+class PixelScores(nn.Module):
+    """A network and what comes before it: uint8 pixels (N, height, width, 3) to float32 scores (N, classes, rows, columns)."""
+
+    factor: Tensor
+    shift: Tensor
+
+    def __init__(self, net: nn.Module, preprocessing: Preprocessing, device: torch.device, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.net, self.dtype = net, dtype
+        factor, shift = preprocessing.factors(device)
+        self.register_buffer("factor", factor)
+        self.register_buffer("shift", shift)
+
+    def forward(self, batch: Tensor) -> Tensor:
+        images = (batch.permute(0, 3, 1, 2).float() * self.factor - self.shift).to(self.dtype)
+        scores: Tensor = self.net.scores(images)  # type: ignore[operator]
+        return scores.float()
 
 
 class Predictor:
@@ -49,9 +70,9 @@ class Predictor:
         if self.device.type == "cpu" and self.dtype == torch.float32:
             use_products(whole)
         self.net = whole.to(self.device, self.dtype).to(memory_format=torch.channels_last)
-        self._factors = self.manifest.preprocessing.factors(self.device)
         self._graphs = graphs
-        self._scores_of = traced(self.net, self.dtype) if self.device.type == "cpu" else self.net.scores
+        scores = PixelScores(self.net, self.manifest.preprocessing, self.device, self.dtype).eval()
+        self._scores = traced(scores, *_examples()) if self.device.type == "cpu" else scores
         self._idle_lanes: list[CudaLane] = []
 
     @property
@@ -90,11 +111,6 @@ class Predictor:
             found = scores
         return True
 
-    def _scores(self, batch: Tensor) -> Tensor:
-        factor, shift = self._factors
-        images = (batch.permute(0, 3, 1, 2).float() * factor - shift).to(self.dtype)
-        return self._scores_of(images).float()
-
     def _on_stream(self, tiles: Sequence[Tile]) -> Tensor:
         """Copies, runs and waits on a stream of this call's own, so that one's copy overlaps another's network."""
         try:
@@ -121,3 +137,7 @@ class Predictor:
             self.logits([np.zeros((height, width, 3), np.uint8)] * count)
             if progress:
                 progress(done, len(shapes))
+
+
+def _examples() -> list[Tensor]:
+    return [torch.randint(0, 256, (1, *side, 3), dtype=torch.uint8) for side in EXAMPLES]

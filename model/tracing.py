@@ -11,40 +11,25 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
-Scores = Callable[[Tensor], Tensor]
+Function = Callable[[Tensor], Tensor]
 T = TypeVar("T")
-SIDES = ((64, 96), (96, 32))
 RUNS = 3  # the first two are watched, and the graph is then optimised
 
 
-class ScoresModule(nn.Module):
-    """A network's `scores` as the module's call, which is what can be traced."""
-
-    def __init__(self, net: nn.Module) -> None:
-        super().__init__()
-        self.net = net
-
-    def forward(self, images: Tensor) -> Tensor:
-        scores: Tensor = self.net.scores(images)  # type: ignore[operator]
-        return scores
-
-
-def traced(net: nn.Module, dtype: torch.dtype) -> Scores:
-    """The network's `scores` of normalised images, traced and frozen; as they are where a graph cannot follow them.
+def traced(module: nn.Module, *examples: Tensor) -> Function:
+    """A module's call traced and frozen, for tensors of any size; the module itself where a graph cannot follow it.
 
     A graph may round otherwise, since its operations need not choose the same kernels, yet always in the same way. The
-    network must be in evaluation mode, on a CPU, channels last.
+    module must be in evaluation mode, on a CPU, and map a tensor to one.
     """
-    scores: Scores = net.scores  # type: ignore[assignment]
-    examples = [torch.rand(1, 3, *side).to(dtype).to(memory_format=torch.channels_last) for side in SIDES]
     _silence_tracing()
     with torch.inference_mode():
         try:
-            graph: Scores = torch.jit.freeze(torch.jit.trace(ScoresModule(net).eval(), examples[0], check_trace=False))  # type: ignore[no-untyped-call]
-            follows = all(_follows(graph, scores, example) for example in examples)
+            graph: Function = torch.jit.freeze(torch.jit.trace(module, examples[:1], check_trace=False))  # type: ignore[no-untyped-call]
+            follows = all(_follows(graph, module, example) for example in examples)
         except (AttributeError, RuntimeError):
-            return scores
-    return graph if follows else scores
+            return module
+    return graph if follows else module
 
 
 def recorded(function: Callable[..., T], *example: Tensor) -> Callable[..., T]:
@@ -70,9 +55,9 @@ def _silence_tracing() -> None:
     warnings.filterwarnings("ignore", category=torch.jit.TracerWarning)  # type: ignore[attr-defined]
 
 
-def _follows(graph: Scores, scores: Scores, example: Tensor) -> bool:
-    """Whether the graph gives these scores to half their digits, and the same bits before and after it is optimised."""
-    expected = scores(example)
+def _follows(graph: Function, module: Function, example: Tensor) -> bool:
+    """Whether the graph gives the module's result to half its digits, and the same bits before and after it is optimised."""
+    expected = module(example)
     found = [graph(example) for _ in range(RUNS)]
     tolerance = math.sqrt(torch.finfo(expected.dtype).eps) * float(expected.abs().max())
     return torch.allclose(found[0], expected, rtol=0, atol=tolerance) and all(torch.equal(found[0], each) for each in found)

@@ -13,6 +13,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from app.service import Service
+from model import highest, merging
 from model.labels import numbered_labels
 from model.preprocessing import Preprocessing
 from model.weights_file import Manifest, save_weights
@@ -137,3 +138,12 @@ def test_a_retired_corridor_waits_for_those_on_their_way(serve: Serve) -> None:
         corridor.leave()
         retiring.result(30)
         assert not corridor.engine.alive
+
+
+def test_what_comes_after_the_network_is_recorded_before_the_first_image(serve: Serve) -> None:
+    for graphs in (highest._graphs, merging._graph):
+        graphs.cache_clear()
+    with serve() as client:
+        recorded = [graphs.cache_info().misses for graphs in (highest._graphs, merging._graph)]
+        assert client.post("/segment", content=PHOTO).status_code == 200
+        assert recorded == [graphs.cache_info().misses for graphs in (highest._graphs, merging._graph)] == [1, 1]

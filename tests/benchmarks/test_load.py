@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import pytest
+
 from benchmarks.load import Answer, Load
 
 
@@ -27,3 +31,9 @@ def test_a_load_that_never_settles_is_counted_whole() -> None:
 
 def test_without_answers_the_rate_is_nothing() -> None:
     assert found([]).rate == 0
+
+
+def test_what_the_generator_and_the_host_take_of_the_cores_is_made_up_for() -> None:
+    taken = replace(found(answers(102.0, 104.0, 107.9)), cpu_seconds=0.8, stolen_seconds=1.6)
+    assert (taken.cores, taken.stolen) == (0.1, 0.2)
+    assert taken.on_all(4) == pytest.approx(0.5 * 4 / 3.7)

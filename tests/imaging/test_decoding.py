@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, ImageFile
 
 from imaging import decoding
 from imaging.decoding import decode, read_size
@@ -45,6 +45,22 @@ def test_pixels_are_turned_band_by_band(monkeypatch: pytest.MonkeyPatch, orienta
     monkeypatch.setattr(decoding, "BAND_PIXELS", band)
     photo = make_photo(*SIZE)
     assert np.array_equal(decode(oriented(photo, "PNG", orientation), LIMITS), upright(photo, orientation))
+
+
+def test_the_decoder_is_given_large_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+
+    class Watched(io.BytesIO):
+        def read(self, size: int | None = -1, /) -> bytes:
+            asked.append(size or 0)
+            return super().read(size)
+
+    noise = np.random.default_rng(0).integers(0, 256, (600, 600, 3), np.uint8)
+    data = file_of(Image.fromarray(noise), "JPEG")
+    monkeypatch.setattr(decoding.io, "BytesIO", Watched)
+    decode(data, LIMITS)
+    assert len(data) > ImageFile.MAXBLOCK
+    assert max(asked) >= len(data)
 
 
 def test_pixels_can_be_written_and_lie_together() -> None:

@@ -50,3 +50,11 @@ def test_a_map_of_one_class_is_that_class_everywhere() -> None:
 
 def test_its_steps_run_without_the_interpreter() -> None:
     assert all(isinstance(graph, torch.jit.ScriptFunction) for graph in subject._graphs())
+
+
+def test_all_pixels_of_an_axis_are_the_axis_itself() -> None:
+    axis = along(40, 6)
+    assert axis.cut(slice(0, 40)) is axis
+    part = axis.cut(slice(10, 30), 1)
+    assert torch.equal(part.before, axis.before[10:30] - 1)
+    assert torch.equal(part.fraction, axis.fraction[10:30])

@@ -26,8 +26,8 @@ class Watched(Predictor):
     def __init__(self, weights: Weights, dtype: str = "bfloat16", *, unsteady: bool = False) -> None:
         super().__init__(weights, "cpu", dtype)
         if unsteady:
-            scores_of = self._scores_of
-            self._scores_of = lambda images: scores_of(images) + torch.get_num_threads()
+            scores = self._scores
+            self._scores = lambda batch: scores(batch) + torch.get_num_threads()
         self.threads: list[int] = []
         self.running = self.most = 0
         self.may_run = threading.Event()
