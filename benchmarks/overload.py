@@ -33,7 +33,7 @@ def run(*, quick: bool) -> Section:
         load(server.url, images, connections=CLIENTS, seconds=2 if quick else 10)
         memory, best, found = [server.memory_mb()], [at_most(server, images, seconds)], []
         for _ in range(1 if quick else ROUNDS):
-            found.append(overload(server, images, best[-1].rate, seconds))
+            found.append(overload(server, images, best[-1].on_all(available_cores()), seconds))
             memory.append(server.memory_mb())
             best.append(at_most(server, images, seconds))
     return Section("Overload", TEXT, *_told(found, best, memory))
