@@ -141,9 +141,10 @@ def test_a_retired_corridor_waits_for_those_on_their_way(serve: Serve) -> None:
 
 
 def test_what_comes_after_the_network_is_recorded_before_the_first_image(serve: Serve) -> None:
-    for graphs in (highest._graphs, merging._graph):
-        graphs.cache_clear()
+    recorders = highest._graphs, merging._graph
+    for recorder in recorders:
+        recorder.cache_clear()
     with serve() as client:
-        recorded = [graphs.cache_info().misses for graphs in (highest._graphs, merging._graph)]
+        recorded = [recorder.cache_info().misses for recorder in recorders]
         assert client.post("/segment", content=PHOTO).status_code == 200
-        assert recorded == [graphs.cache_info().misses for graphs in (highest._graphs, merging._graph)] == [1, 1]
+        assert recorded == [recorder.cache_info().misses for recorder in recorders] == [1, 1]
