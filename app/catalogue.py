@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -47,6 +48,7 @@ class Catalogue:
         except BaseException:
             _stop(fresh)
             raise
+        _settle(again=bool(self.corridors))
         with self._lock:
             old, self.corridors = self.corridors, fresh
         for corridor in old.values():
@@ -100,6 +102,14 @@ class Catalogue:
         )
         engine.start()
         return engine
+
+
+def _settle(*, again: bool) -> None:
+    """Keeps the collector from what stays: to look through a loaded process stops every thread for a quarter of a second."""
+    if again:
+        gc.unfreeze()
+        gc.collect()
+    gc.freeze()
 
 
 def _stop(corridors: dict[str, Corridor]) -> None:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from app.admission import Admission
-from app.engine_errors import Cancelled, DeadlinePassed, EngineStopped, OutOfMemory
+from app.engine_errors import Cancelled, DeadlinePassed, EngineStopped, OutOfMemory, release_frames
 from app.tickets import Item, Ticket, Tile, Turns
 
 Clock = Callable[[], float]
@@ -243,6 +243,7 @@ class Engine:
             with self.device_errors():
                 logits = network.logits([item.tile for item in batch])
         except Exception as error:
+            release_frames(error)  # the batch's memory, which its tiles may need when they are tried one by one
             self._failed(network, batch, error)
             return
         self._on_batch(len(batch), self.clock() - started)

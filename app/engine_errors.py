@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from traceback import clear_frames
+
 
 class EngineError(Exception):
     """Base of the engine's errors."""
@@ -33,3 +35,13 @@ class DeadlinePassed(EngineError):
 
 class Cancelled(EngineError):
     """A request that nobody waits for any more."""
+
+
+def release_frames(error: BaseException | None) -> None:
+    """Lets go of all that is held by the calls that an error, and what caused it, came out of; they still tell their lines.
+
+    A call that holds a future that holds its error would else keep tiles, and the image, until the garbage is collected.
+    """
+    while error is not None:
+        clear_frames(error.__traceback__)
+        error = error.__cause__

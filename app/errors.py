@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any, ClassVar
 
 from app.catalogue import UnknownModel
-from app.engine_errors import Cancelled, DeadlinePassed, EngineStopped, QueueFull, TooManyTiles
+from app.engine_errors import Cancelled, DeadlinePassed, EngineStopped, QueueFull, TooManyTiles, release_frames
 from imaging.answer import ArrayTooLarge
 from imaging.errors import DamagedImage, EmptyImage, ImageTooLarge, UnknownImageType
 
@@ -118,6 +118,7 @@ def mapped_errors() -> Iterator[None]:
     try:
         yield
     except tuple(FOREIGN) as error:
+        release_frames(error)
         kind = next(FOREIGN[base] for base in type(error).__mro__ if base in FOREIGN)
         headers = {"Retry-After": str(getattr(error, "retry_after", 1))} if kind is Unavailable else {}
         raise kind(str(error), headers) from error

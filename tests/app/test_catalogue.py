@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import shutil
 import threading
 import time
+import weakref
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -148,3 +150,23 @@ def test_what_comes_after_the_network_is_recorded_before_the_first_image(serve: 
         recorded = [recorder.cache_info().misses for recorder in recorders]
         assert client.post("/segment", content=PHOTO).status_code == 200
         assert recorded == [recorder.cache_info().misses for recorder in recorders] == [1, 1]
+
+
+class Left:
+    """What only the collector can free."""
+
+    def __init__(self) -> None:
+        self.me = self
+
+
+def test_what_is_loaded_is_kept_from_the_collector_until_it_is_loaded_anew(serve: Serve) -> None:
+    gc.unfreeze()
+    with serve() as client:
+        assert gc.get_freeze_count() > 10_000
+        left = weakref.ref(Left())
+        gc.freeze()
+        gc.collect()
+        assert left() is not None
+        service: Service = client.app.state.service  # type: ignore[attr-defined]
+        service.reload()
+        wait_for(lambda: left() is None and gc.get_freeze_count() > 10_000)

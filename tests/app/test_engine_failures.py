@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -44,6 +45,27 @@ def test_a_bad_tile_does_not_fail_its_neighbours() -> None:
         with pytest.raises(RuntimeError, match="this tile cannot be run"):
             failing.result(30)
     assert [len(batch) for batch in network.batches] == [1, 2, 1, 1]
+
+
+def test_what_a_failed_batch_held_is_free_when_its_tiles_are_tried_one_by_one() -> None:
+    class Greedy(FirstChannel):
+        def logits(self, tiles: list[Tile]) -> Tensor:
+            if len(tiles) > 1:
+                activations = torch.zeros(8)
+                taken.append(weakref.ref(activations))
+                raise torch.OutOfMemoryError(f"no room beside {len(activations)} numbers")
+            still_taken.extend(each() is not None for each in taken)
+            return super().logits(tiles)
+
+    taken: list[weakref.ref[Tensor]] = []
+    still_taken: list[bool] = []
+    network = Greedy()
+    with ThreadPoolExecutor() as pool, running(network) as engine:
+        with held(engine, network, pool):
+            jobs = [pool.submit(run_all, engine, [value]) for value in (2, 3)]
+            wait_for(lambda: waiting(engine) == 2)
+        assert sorted(job.result(30)[0] for job in jobs) == [2, 3]
+    assert still_taken == [False, False]
 
 
 def test_a_device_that_is_out_of_memory_is_told_as_that_and_goes_on() -> None:
