@@ -15,7 +15,7 @@ from model.device import available_cores
 CLIENTS = 16
 DEADLINE_S = 5
 TIMES = 4
-MARGIN = 1.1  # the rate that was answered varies, and at least so many times as much is to be offered
+MARGIN = 1.05  # the rate that was answered varies, and at least so many times as much is to be offered
 ROUNDS = 5
 TEXT = f"""\
 Images of one megapixel, default settings but a deadline of {DEADLINE_S} s. First as many as are answered, by {CLIENTS} clients;
@@ -47,8 +47,8 @@ def at_most(server: Server, images: list[Sample], seconds: float) -> Load:
 def overload(server: Server, images: list[Sample], rate: float, seconds: float) -> Load:
     """Offers `TIMES` this rate and somewhat more."""
     clients = round(TIMES * rate * DEADLINE_S * 1.5)
-    # one client in TIMES is accepted, and asks the later for its wait of up to the deadline
-    pause = 1000 * (clients / (MARGIN * TIMES * rate) - DEADLINE_S / TIMES)
+    # one client in TIMES is accepted, and asks the later for its wait of about half the deadline
+    pause = 1000 * (clients / (MARGIN * TIMES * rate) - DEADLINE_S / 2 / TIMES)
     return load(server.url, images, connections=clients, seconds=seconds, pause_ms=pause)
 
 
