@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
+from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -14,6 +16,7 @@ from app.errors import Problem, mapped_errors
 from app.handlers import on_problem
 
 SOON_S = 2.0
+PATIENCE_S = 1.0  # for a body's first bytes, before the refusal is sent
 
 
 class Arrivals:
@@ -58,7 +61,17 @@ class Doorkeeper:
                     self.check()
             except Problem as problem:
                 scope["route"] = self.route
+                await _let_go(scope, receive)
                 response = await on_problem(Request(scope), problem)
                 await response(scope, receive, send)
                 return
         await self.app(scope, receive, send)
+
+
+async def _let_go(scope: Scope, receive: Receive) -> None:
+    """Takes what has come of the body, which would else stay in memory for as long as the client keeps its connection."""
+    if "expect" in Headers(scope=scope):
+        return
+    with suppress(TimeoutError):
+        async with asyncio.timeout(PATIENCE_S):
+            await receive()

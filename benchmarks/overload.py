@@ -15,14 +15,15 @@ from model.device import available_cores
 CLIENTS = 16
 DEADLINE_S = 5
 TIMES = 4
-MARGIN = 1.05  # the rate that was answered varies, and at least so many times as much is to be offered
+PAUSE_S = 1.5
+MARGIN = 1.1  # the rate that was answered varies, and at least so many times as much is to be offered
 ROUNDS = 5
 TEXT = f"""\
 Images of one megapixel, default settings but a deadline of {DEADLINE_S} s. First as many as are answered, by {CLIENTS} clients;
-then at least {TIMES} times as many are offered for a minute, by clients that pause between requests; then {CLIENTS} clients
-again; and so {ROUNDS} times. A refusal is a 503 with `Retry-After`; goodput counts right masks alone, and its ratio is to what
-is answered right before and after, each on the cores that wrk and a virtual machine's host leave: a host that gives its
-cores to others meanwhile tells so. Memory is the process's proportional set size."""
+then at least {TIMES} times as many are offered for a minute, by clients that pause for {PAUSE_S} s between requests; then
+{CLIENTS} clients again; and so {ROUNDS} times. A refusal is a 503 with `Retry-After`; goodput counts right masks alone, and its
+ratio is to what is answered right before and after, each on the cores that wrk and a virtual machine's host leave: a host
+that gives its cores to others meanwhile tells so. Memory is the process's proportional set size."""
 
 
 def run(*, quick: bool) -> Section:
@@ -46,10 +47,10 @@ def at_most(server: Server, images: list[Sample], seconds: float) -> Load:
 
 def overload(server: Server, images: list[Sample], rate: float, seconds: float) -> Load:
     """Offers `TIMES` this rate and somewhat more."""
-    clients = round(TIMES * rate * DEADLINE_S * 1.5)
+    offered = MARGIN * TIMES * rate
     # one client in TIMES is accepted, and asks the later for its wait of about half the deadline
-    pause = 1000 * (clients / (MARGIN * TIMES * rate) - DEADLINE_S / 2 / TIMES)
-    return load(server.url, images, connections=clients, seconds=seconds, pause_ms=pause)
+    clients = round(offered * (PAUSE_S + DEADLINE_S / 2 / TIMES))
+    return load(server.url, images, connections=clients, seconds=seconds, pause_ms=1000 * PAUSE_S)
 
 
 def _told(found: list[Load], best: list[Load], memory: list[float]) -> tuple[list[Row], list[Ratio]]:

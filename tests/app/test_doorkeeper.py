@@ -2,12 +2,28 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+import asyncio
+import gc
+import http.client
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
-from app.doorkeeper import SOON_S, Arrivals
+import pytest
+import uvicorn
+from fastapi import FastAPI
+from starlette.types import Message
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
+
+from app import doorkeeper, routes
+from app.doorkeeper import SOON_S, Arrivals, Doorkeeper
+from app.engine_errors import QueueFull
+from app.main import create_app
 from app.service import Service
+from app.settings import Settings
 from tests.app.conftest import Serve
-from tests.conftest import encoded, make_photo
+from tests.conftest import encoded, free_port, make_photo, wait_for
 
 
 def test_arrivals_count_while_they_are_new_and_not_done() -> None:
@@ -40,3 +56,73 @@ def test_a_refusal_at_the_door_is_like_any_other(serve: Serve) -> None:
         service.engine.release(ticket)
         photo = encoded(make_photo(20, 20))
         assert client.post("/segment", content=photo, headers=headers).status_code == 200
+
+
+@contextmanager
+def over_http(app: FastAPI) -> Iterator[int]:
+    """The port where uvicorn serves the app, from a thread."""
+    port = free_port()
+    server = uvicorn.Server(uvicorn.Config(app, port=port, log_config=None, loop="asyncio"))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        wait_for(lambda: server.started)
+        yield port
+    finally:
+        server.should_exit = True
+        thread.join()
+
+
+def test_a_client_that_stays_after_a_refusal_leaves_no_body_in_memory(narrow_file: Path) -> None:
+    app = create_app(Settings(_env_file=None, weights=str(narrow_file), device="cpu", dtype="float32", tile="96", threads=1))
+    service: Service = app.state.service
+    with over_http(app) as port, ExitStack() as stack:
+        wait_for(lambda: service.not_ready is None)
+        assert service.engine
+        service.engine.admit(service.settings.max_queued_tiles, service.deadline())
+        for _ in range(3):
+            connection = http.client.HTTPConnection("127.0.0.1", port)
+            stack.callback(connection.close)
+            connection.request("POST", "/segment", bytes(300_000))
+            assert connection.getresponse().read().startswith(b'{"type"')
+        cycles = [each for each in gc.get_objects() if isinstance(each, RequestResponseCycle)]
+        assert len(cycles) >= 3
+        assert max(len(cycle.body) for cycle in cycles) == 0
+
+
+def refused(body: list[Message], headers: list[tuple[bytes, bytes]]) -> list[str]:
+    """What passes between the server and the doorkeeper while it refuses: a body that does not come is waited for."""
+
+    def full() -> None:
+        raise QueueFull("full", retry_after=1)
+
+    async def receive() -> Message:
+        passed.append("asked for the body")
+        if not body:
+            await asyncio.Event().wait()
+        return body.pop()
+
+    async def send(message: Message) -> None:
+        passed.append(message["type"])
+
+    passed: list[str] = []
+    door = Doorkeeper(FastAPI(), routes.router.routes[0], "/segment", full)
+    scope = {"type": "http", "method": "POST", "path": "/segment", "headers": headers}
+    asyncio.run(door(scope, receive, send))
+    return passed
+
+
+ANSWER = ["http.response.start", "http.response.body"]
+
+
+def test_a_refusal_takes_what_has_come_of_the_body() -> None:
+    assert refused([{"type": "http.request", "body": b"x", "more_body": True}], []) == ["asked for the body", *ANSWER]
+
+
+def test_a_client_that_asks_before_it_sends_is_not_told_to_send() -> None:
+    assert refused([], [(b"expect", b"100-continue")]) == ANSWER
+
+
+def test_a_body_that_does_not_come_does_not_keep_the_refusal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doorkeeper, "PATIENCE_S", 0.01)
+    assert refused([], []) == ["asked for the body", *ANSWER]
