@@ -7,8 +7,10 @@ import os
 import signal
 import socket
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -17,7 +19,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
+import uvicorn
 from PIL import Image
+from starlette.types import ASGIApp
 
 from model.builder import build
 from model.fcn import FCN
@@ -126,6 +130,22 @@ def free_port() -> int:
         listener.bind(("127.0.0.1", 0))
         port: int = listener.getsockname()[1]
         return port
+
+
+@contextmanager
+def over_http(app: ASGIApp) -> Iterator[int]:
+    """The port where uvicorn serves the app from a thread, without its lifespan."""
+    port = free_port()
+    server = uvicorn.Server(uvicorn.Config(app, port=port, log_level="warning", lifespan="off", loop="asyncio", ws="none"))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        while not server.started and thread.is_alive():
+            thread.join(0.02)
+        yield port
+    finally:
+        server.should_exit = True
+        thread.join()
 
 
 def wait_until_ready(url: str, process: subprocess.Popen[bytes], seconds: float) -> None:

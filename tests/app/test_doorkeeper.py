@@ -5,13 +5,9 @@ from __future__ import annotations
 import asyncio
 import gc
 import http.client
-import threading
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from pathlib import Path
+from contextlib import ExitStack
 
 import pytest
-import uvicorn
 from fastapi import FastAPI
 from starlette.types import Message
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
@@ -19,11 +15,9 @@ from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 from app import doorkeeper, routes
 from app.doorkeeper import SOON_S, Arrivals, Doorkeeper
 from app.engine_errors import QueueFull
-from app.main import create_app
 from app.service import Service
-from app.settings import Settings
 from tests.app.conftest import Serve
-from tests.conftest import encoded, free_port, make_photo, wait_for
+from tests.conftest import encoded, make_photo, over_http
 
 
 def test_arrivals_count_while_they_are_new_and_not_done() -> None:
@@ -58,26 +52,9 @@ def test_a_refusal_at_the_door_is_like_any_other(serve: Serve) -> None:
         assert client.post("/segment", content=photo, headers=headers).status_code == 200
 
 
-@contextmanager
-def over_http(app: FastAPI) -> Iterator[int]:
-    """The port where uvicorn serves the app, from a thread."""
-    port = free_port()
-    server = uvicorn.Server(uvicorn.Config(app, port=port, log_config=None, loop="asyncio"))
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    try:
-        wait_for(lambda: server.started)
-        yield port
-    finally:
-        server.should_exit = True
-        thread.join()
-
-
-def test_a_client_that_stays_after_a_refusal_leaves_no_body_in_memory(narrow_file: Path) -> None:
-    app = create_app(Settings(_env_file=None, weights=str(narrow_file), device="cpu", dtype="float32", tile="96", threads=1))
-    service: Service = app.state.service
-    with over_http(app) as port, ExitStack() as stack:
-        wait_for(lambda: service.not_ready is None)
+def test_a_client_that_stays_after_a_refusal_leaves_no_body_in_memory(serve: Serve) -> None:
+    with serve() as client, over_http(client.app) as port, ExitStack() as stack:
+        service: Service = client.app.state.service  # type: ignore[attr-defined]
         assert service.engine
         service.engine.admit(service.settings.max_queued_tiles, service.deadline())
         for _ in range(3):

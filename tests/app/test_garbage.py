@@ -14,8 +14,7 @@ from fastapi.testclient import TestClient
 from app.service import Service
 from tests.app.asking import PHOTO
 from tests.app.conftest import Serve
-
-ROOT = Path(__file__).parents[2]
+from tests.conftest import ROOT
 
 
 @pytest.fixture(autouse=True)

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import httpx
-import uvicorn
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from tests.conftest import free_port
+from tests.conftest import over_http
 
 KEPT = ("content-type", "content-security-policy", "retry-after")
 OWN = ("host", "content-length", "connection")
@@ -49,14 +47,5 @@ class Proxy:
 @contextmanager
 def proxied(target: str, prefix: str = "", seconds: float = 0) -> Iterator[str]:
     """The address at which the target answers through the proxy."""
-    port = free_port()
-    app = Proxy(target, prefix, seconds)
-    config = uvicorn.Config(app, port=port, log_level="warning", lifespan="off", loop="asyncio", ws="none")
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    while not server.started and thread.is_alive():
-        thread.join(0.02)
-    yield f"http://127.0.0.1:{port}{prefix}"
-    server.should_exit = True
-    thread.join()
+    with over_http(Proxy(target, prefix, seconds)) as port:
+        yield f"http://127.0.0.1:{port}{prefix}"
