@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from benchmarks.results import Ratio, Row, Section
 from benchmarks.serving import ROOT
 from model.device import available_cores
+from model.folding import fold_batch_norm
 from model.predictor import Predictor
 from model.weights_file import DEFAULT_WEIGHTS, find_weights, load_weights
 
@@ -45,6 +46,13 @@ class ScoresModule(nn.Module):
 
 def scores_module(dtype: str) -> ScoresModule:
     """The folded network as a function of one tensor."""
+    net = load_weights(find_weights(DEFAULT_WEIGHTS)).network()
+    fold_batch_norm(net)
+    return ScoresModule(net.to(getattr(torch, dtype)).to(memory_format=torch.channels_last)).eval()
+
+
+def served_module(dtype: str) -> ScoresModule:
+    """The network as the service runs it on a processor."""
     return ScoresModule(Predictor(load_weights(find_weights(DEFAULT_WEIGHTS)), "cpu", dtype).net).eval()
 
 
@@ -54,7 +62,7 @@ def image() -> Tensor:
 
 
 def with_torch(dtype: str, *, compiled: bool = False) -> Run:
-    net = scores_module(dtype)
+    net = scores_module(dtype) if compiled else served_module(dtype)
     scores: Callable[[Tensor], Tensor] = net
     images = image().to(getattr(torch, dtype)).to(memory_format=torch.channels_last)
     if compiled:

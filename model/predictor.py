@@ -11,6 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from model.activated import activate_convolutions
 from model.device import choose_device, choose_dtype, dtype_name
 from model.folding import fold_batch_norm
 from model.graphs import CudaLane
@@ -41,7 +42,7 @@ class PixelScores(nn.Module):
         self.register_buffer("shift", shift)
 
     def forward(self, batch: Tensor) -> Tensor:
-        images = (batch.permute(0, 3, 1, 2).float() * self.factor - self.shift).to(self.dtype)
+        images = batch.permute(0, 3, 1, 2).float().mul_(self.factor).sub_(self.shift).to(self.dtype)
         scores: Tensor = self.net.scores(images)  # type: ignore[operator]
         return scores.float()
 
@@ -69,6 +70,8 @@ class Predictor:
         self.stride, self.grid = whole.score_stride, whole.grid
         if self.device.type == "cpu" and self.dtype == torch.float32:
             use_products(whole)
+        if self.device.type == "cpu":
+            activate_convolutions(whole, self.dtype)
         self.net = whole.to(self.device, self.dtype).to(memory_format=torch.channels_last)
         self._graphs = graphs
         scores = PixelScores(self.net, self.manifest.preprocessing, self.device, self.dtype).eval()
