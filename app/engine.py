@@ -101,17 +101,14 @@ class Engine:
     def admit(self, tiles: int, deadline: float) -> Ticket:
         """A place for this many tiles until `release`; raises `TooManyTiles`, `QueueFull` or `EngineStopped`."""
         self._check_running()
-        self.admission.take(tiles, deadline)
-        return Ticket(deadline, tiles)
+        return Ticket(deadline, tiles, self.admission.take(tiles, deadline))
 
     def release(self, ticket: Ticket, *, done: bool = True) -> None:
-        """Gives the ticket's place back, if it has one, and drops what still waits; `done` where its answer is made."""
+        """Gives back what is left of the ticket's place, and drops what still waits; `done` where its answer is made."""
         with self._lock:
-            tiles, ticket.tiles = ticket.tiles, 0
             ticket.cancelled = True
             ticket.waiting.clear()
-        if tiles:
-            self.admission.give_back(tiles, done=done)
+        self.admission.give_back(ticket.room, done=done)
 
     def cancel(self, ticket: Ticket) -> None:
         """Nobody waits for this request any more: its tiles leave the queue, its thread gets `Cancelled`."""
@@ -129,6 +126,7 @@ class Engine:
     def run(self, ticket: Ticket, tiles: Iterator[Tile], place: Place | None = None) -> Iterator[Tensor]:
         """Logits of the tiles, in order, a bounded number of tiles ahead; the thread's place is left while it waits.
 
+        Each tile's room in the queue is given back with its logits, but the last one's, which is for what comes after.
         Raises `DeadlinePassed`, `Cancelled`, `EngineStopped`, `OutOfMemory`, or what the network raised.
         """
         ahead: deque[Future[Tensor]] = deque()
@@ -197,10 +195,13 @@ class Engine:
     def _result(self, ticket: Ticket, future: Future[Tensor], place: Place | None) -> Tensor:
         try:
             with place.left() if place and not future.done() else nullcontext():
-                return future.result(timeout=max(0.0, ticket.deadline - self.clock()))
+                logits = future.result(timeout=max(0.0, ticket.deadline - self.clock()))
         except TimeoutError:
             self.cancel(ticket)
             raise DeadlinePassed(LATE) from None
+        if ticket.room.tiles > 1:
+            self.admission.give_back(ticket.room, 1, done=True)
+        return logits
 
     def _serve(self, network: Network, lane: int) -> None:
         while batch := self._next_batch(lane):
@@ -242,12 +243,13 @@ class Engine:
         try:
             with self.device_errors():
                 logits = network.logits([item.tile for item in batch])
+            results = list(zip(batch, logits, strict=True))
+            self._on_batch(len(batch), self.clock() - started)
         except Exception as error:
             release_frames(error)  # the batch's memory, which its tiles may need when they are tried one by one
             self._failed(network, batch, error)
             return
-        self._on_batch(len(batch), self.clock() - started)
-        for item, result in zip(batch, logits, strict=True):
+        for item, result in results:
             item.future.set_result(result)
 
     def _failed(self, network: Network, batch: list[Item], error: Exception) -> None:

@@ -105,8 +105,8 @@ class Corridor:
 
     def threads(self, job: Job) -> Executor:
         """Where an admitted job is to be processed."""
-        lone = self.engine.placed is not None and job.plan is not None and len(job.plan) == 1
-        return self.pools.of(job.megapixels, lone=lone)
+        tiles = len(job.plan) if job.plan else 0
+        return self.pools.of(job.megapixels, tiles, lone=tiles == 1 and self.engine.placed is not None)
 
     def process(self, job: Job) -> bytes:
         """The answer's bytes of an admitted job; blocks, so it runs on a request thread. Raises as `admit` does."""

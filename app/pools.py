@@ -15,6 +15,8 @@ from model.lanes import Slots
 
 SMALL = 16
 LARGE_MEGAPIXELS = 4.0
+MANY_TILES = 16  # of a large image whose network takes seconds
+HUGE = 2
 LARGE_PRIORITY = 5  # as `nice` counts: small images go first where cores are short
 
 
@@ -60,7 +62,8 @@ class Slot:
 class Pools:
     """heads: reads headers. The others decode, merge and encode. lone: on a CPU, images of one tile, which these threads
     take from their bytes to the answer's: one a core, so that none waits to be woken while another core is idle. small: those
-    of several tiles. large: its size bounds how many large images are held.
+    of several tiles. large: its size bounds how many large images are held. huge: the same for large images of many tiles,
+    which would keep those that are scaled down waiting for minutes.
 
     Of them, bar the large ones, and of the network's lanes on a CPU, only one more than there are cores work at once
     (`slots`); the others wait for tiles, or for a slot: more would push each other's pixels out of the caches.
@@ -72,11 +75,12 @@ class Pools:
         self.lone = ThreadPoolExecutor(cores, "lone", _alone)
         self.small = ThreadPoolExecutor(SMALL, "small", _alone)
         self.large = ThreadPoolExecutor(max(2, cores // 2), "large", _alone_and_later)
+        self.huge = ThreadPoolExecutor(HUGE, "huge", _alone_and_later)
 
-    def of(self, megapixels: float, *, lone: bool = False) -> Executor:
+    def of(self, megapixels: float, tiles: int, *, lone: bool = False) -> Executor:
         """The threads for an image of this size; `lone` where they run its only tile themselves."""
         if megapixels > LARGE_MEGAPIXELS:
-            return self.large
+            return self.huge if tiles > MANY_TILES else self.large
         return self.lone if lone else self.small
 
     def slot(self, megapixels: float, deadline: float) -> Slot:
@@ -84,7 +88,7 @@ class Pools:
         return Slot(self.slots, deadline, large=megapixels > LARGE_MEGAPIXELS)
 
     def shutdown(self) -> None:
-        for pool in (self.heads, self.lone, self.small, self.large):
+        for pool in (self.heads, self.lone, self.small, self.large, self.huge):
             pool.shutdown(wait=False, cancel_futures=True)
 
 

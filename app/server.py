@@ -47,6 +47,8 @@ class DrainingServer(uvicorn.Server):
         end = time.monotonic() + self.service.settings.drain_s
         while self.service.in_flight and time.monotonic() < end:
             time.sleep(0.02)
+        # what is left is for answers that are made and still being sent
+        self.config.timeout_graceful_shutdown = max(1, round(end - time.monotonic()))
         self.stop()
 
 

@@ -132,9 +132,9 @@ class Service:
     def check_room(self) -> None:
         """Raises `QueueFull` where no image at all would be taken: worth knowing before one is read."""
         limit = self.settings.max_queued_tiles
-        if self.corridors and self.in_flight >= limit:
+        if self.engine and self.in_flight >= limit:
             stated = f"{self.in_flight} requests are waiting and at most {limit} tiles are taken"
-            raise QueueFull(f"{stated}; try again later", retry_after=2)
+            raise QueueFull(f"{stated}; try again later", self.engine.admission.retry_after(self.in_flight))
         full: QueueFull | None = None
         for corridor in self.corridors:
             try:

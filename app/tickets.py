@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
+from app.admission import Room
 from app.engine_errors import DeadlinePassed, EngineError
 
 Tile = npt.NDArray[np.uint8]
@@ -25,10 +26,11 @@ class Item:
 
 @dataclass(eq=False)
 class Ticket:
-    """One request in the engine: its deadline on the engine's clock, and its tiles that wait."""
+    """One request in the engine: its deadline on the engine's clock, how many tiles it has, and those that wait."""
 
     deadline: float
-    tiles: int = 0
+    tiles: int
+    room: Room
     cancelled: bool = False
     waiting: deque[Item] = field(default_factory=deque)
     submitted: float | None = None
@@ -76,17 +78,20 @@ class Turns:
         self._turns.clear()
 
     def take(self, limit: int, now: float) -> list[Item]:
-        """A tile of each request in turn, of the first one's shape, until there are `limit` or none is left."""
+        """A tile of each request in turn, of the first one's shape, until there are `limit` or none is left.
+
+        Requests whose next tile has another shape come first in the next batch.
+        """
         batch: list[Item] = []
-        passed = 0
-        while self._turns and len(batch) < limit and passed < len(self._turns):
+        skipped: list[Ticket] = []
+        while self._turns and len(batch) < limit:
             ticket = self._turns.popleft()
-            if not batch or ticket.waiting[0].tile.shape == batch[0].tile.shape:
-                batch.append(ticket.waiting.popleft())
-                ticket.started = ticket.started if ticket.started is not None else now
-                passed = 0
-            else:
-                passed += 1
+            if batch and ticket.waiting[0].tile.shape != batch[0].tile.shape:
+                skipped.append(ticket)
+                continue
+            batch.append(ticket.waiting.popleft())
+            ticket.started = ticket.started if ticket.started is not None else now
             if ticket.waiting:
                 self._turns.append(ticket)
+        self._turns.extendleft(reversed(skipped))
         return batch

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from concurrent.futures import Future
 from typing import Any
 
 from fastapi import Request
@@ -31,11 +32,11 @@ def milliseconds(job: Job) -> dict[str, float]:
 
 
 async def _wait(request: Request, service: Service, job: Job, before: Callable[[Job], None]) -> bytes:
-    loop = asyncio.get_running_loop()
-    await loop.run_in_executor(service.pools.heads, _admit, service, job, before)
-    work = loop.run_in_executor(job.admitted_to.threads(job), service.process, job)
-    work.add_done_callback(lambda _: service.finish(job))
-    gone = asyncio.create_task(_disconnected(request))
+    await _admitted(service, job, before)
+    running = job.admitted_to.threads(job).submit(service.process, job)
+    # called when its thread is done with it, not when nobody waits any more: until then it takes room
+    running.add_done_callback(lambda _: service.finish(job))
+    work, gone = asyncio.wrap_future(running), asyncio.create_task(_disconnected(request))
     try:
         waited: set[asyncio.Future[Any]] = {work, gone}
         await asyncio.wait(waited, timeout=service.settings.request_timeout_s, return_when="FIRST_COMPLETED")
@@ -50,6 +51,21 @@ async def _wait(request: Request, service: Service, job: Job, before: Callable[[
             service.cancel(job)
         work.cancel()
         gone.cancel()
+
+
+async def _admitted(service: Service, job: Job, before: Callable[[Job], None]) -> None:
+    """Lets the job in. Where nobody waits for that any more, gives its place back as soon as it has one."""
+    admitting = service.pools.heads.submit(_admit, service, job, before)
+    try:
+        await asyncio.wrap_future(admitting)
+    except asyncio.CancelledError:
+        admitting.add_done_callback(lambda _: _let_go(service, admitting, job))
+        raise
+
+
+def _let_go(service: Service, admitting: Future[None], job: Job) -> None:
+    if not admitting.cancelled() and admitting.exception() is None:
+        service.finish(job)
 
 
 def _admit(service: Service, job: Job, before: Callable[[Job], None]) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from benchmarks import backends, compared, corridor, crossing, gpu, growth, mixed, overload, results, served, startup
+from benchmarks import backends, codecs, compared, corridor, crossing, gpu, growth, mixed, overload, results, served, startup
 from benchmarks.load import available
 from benchmarks.results import Section
 from model.device import available_cores
@@ -19,6 +19,7 @@ HERE = Path(__file__).parent
 BENCHES: dict[str, Callable[[argparse.Namespace], Section | None]] = {
     "corridor": lambda args: corridor.run(quick=args.quick, charts=args.out / "results"),
     "backends": lambda args: backends.run(quick=args.quick, python=args.peers),
+    "codecs": lambda args: codecs.run(quick=args.quick),
     "served": lambda args: served.run(quick=args.quick),
     "peers": lambda args: compared.run(quick=args.quick, python=args.peers),
     "lent": lambda args: compared.run_lent(quick=args.quick, python=args.peers),

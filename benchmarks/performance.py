@@ -12,7 +12,9 @@ from model.weights_file import DEFAULT_WEIGHTS, find_weights, load_weights
 
 HERE = Path(__file__).parent
 NONE = "Not measured yet."
-BENCHES = ("corridor", "backends", "served", "peers", "lent", "mixed", "crossing", "overload", "growth", "startup", "gpu")
+BENCHES = (
+    "corridor", "backends", "codecs", "served", "peers", "lent", "mixed", "crossing", "overload", "growth", "startup", "gpu",
+)  # fmt: skip
 
 
 def performance_page(folder: Path = FOLDER) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -9,6 +10,8 @@ import torch
 from torch import Tensor
 
 WARM_RUNS = 3  # before recording, as PyTorch's notes on CUDA graphs ask: libraries choose their kernels and work space
+# CUDA allows no synchronisation of the device, with which a recording begins, while another one is made
+RECORDING = threading.Lock()
 
 
 class Recording(NamedTuple):
@@ -22,12 +25,13 @@ class Recording(NamedTuple):
 class Recorder:
     """Runs a function of one tensor by a recording for its shape, made when the shape is first seen.
 
-    For one call at a time, always on one stream. Launching a small network's hundred kernels one by one takes longer than
-    running them.
+    For one call at a time, always on one stream, so that the recordings share their memory. Launching a small network's
+    hundred kernels one by one takes longer than running them.
     """
 
     def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
         self.function = function
+        self._memory = torch.cuda.graph_pool_handle()
         self._recordings: dict[tuple[int, ...], Recording] = {}
 
     def __call__(self, given: Tensor) -> Tensor:
@@ -42,9 +46,9 @@ class Recorder:
         static = given.clone()
         for _ in range(WARM_RUNS):
             self.function(static)
-        graph = torch.cuda.CUDAGraph()
+        graph, stream = torch.cuda.CUDAGraph(), torch.cuda.current_stream()
         # other threads go on allocating and launching meanwhile
-        with torch.cuda.graph(graph, stream=torch.cuda.current_stream(), capture_error_mode="thread_local"):
+        with RECORDING, torch.cuda.graph(graph, self._memory, stream, capture_error_mode="thread_local"):
             result = self.function(static)
         self._recordings[key] = recording = Recording(graph, static, result)
         return recording

@@ -32,17 +32,27 @@ def work(admission: Admission, clock: Clock, seconds: float, tiles: int, *, at_o
     """Takes so many tiles and gives them back in so many seconds, one after the other or as one image's."""
     images, of = (1, tiles) if at_once else (tiles, 1)
     for _ in range(images):
-        admission.take(of, FAR)
+        room = admission.take(of, FAR)
         clock.now += seconds / images
-        admission.give_back(of, done=True)
+        admission.give_back(room, done=True)
+
+
+def fill(admission: Admission, images: int) -> None:
+    """Takes this many tiles, each an image's only one."""
+    for _ in range(images):
+        admission.take(1, FAR)
 
 
 def test_tiles_are_counted_until_they_are_given_back() -> None:
     admission = Admission(10, Clock())
-    admission.take(7, FAR)
+    seven = admission.take(7, FAR)
     admission.take(3, FAR)
     assert admission.queued == 10
-    admission.give_back(7, done=True)
+    admission.give_back(seven, 5, done=True)
+    assert admission.queued == 5
+    admission.give_back(seven, 5, done=True)
+    assert admission.queued == 3
+    admission.give_back(seven, done=True)
     assert admission.queued == 3
 
 
@@ -79,9 +89,9 @@ def test_the_rate_follows_a_change() -> None:
 def test_work_that_was_given_up_does_not_count() -> None:
     admission, clock = worked(5, 100)
     assert admission.tiles_per_second == pytest.approx(20, rel=0.01)
-    admission.take(500, FAR)
+    room = admission.take(500, FAR)
     clock.now += 5
-    admission.give_back(500, done=False)
+    admission.give_back(room, done=False)
     assert admission.tiles_per_second is not None
     assert admission.tiles_per_second < 10
 
@@ -89,18 +99,18 @@ def test_work_that_was_given_up_does_not_count() -> None:
 @pytest.mark.parametrize(("queued", "first", "done"), [(10, 10, True), (200, 4, True), (200, 4, False)])
 def test_a_process_that_was_stopped_is_not_taken_for_a_slow_one(queued: int, first: int, done: bool) -> None:
     admission, clock = worked(50, 1000)
-    admission.take(queued, FAR)
+    room = admission.take(queued, FAR)
     clock.now += 600
-    admission.give_back(first, done=done)
+    admission.give_back(room, first, done=done)
     assert admission.tiles_per_second is not None
     assert admission.tiles_per_second > 14
 
 
 def test_a_stop_before_anything_is_measured_is_soon_forgotten() -> None:
     admission, clock = worked(0.5, 10)
-    admission.take(1, FAR)
+    room = admission.take(1, FAR)
     clock.now += 600
-    admission.give_back(1, done=True)
+    admission.give_back(room, done=True)
     assert admission.tiles_per_second is not None
     assert admission.tiles_per_second > 0.3
     work(admission, clock, 20, 400)
@@ -122,7 +132,7 @@ def test_a_device_that_became_sixty_times_slower_is_believed() -> None:
 
 def test_retry_after_is_how_long_the_queue_takes() -> None:
     admission, _ = worked(50, 1000, limit=100)
-    admission.take(100, FAR)
+    fill(admission, 100)
     with pytest.raises(QueueFull) as refused:
         admission.take(1, FAR)
     assert refused.value.retry_after == 5
@@ -130,15 +140,34 @@ def test_retry_after_is_how_long_the_queue_takes() -> None:
 
 def test_what_could_not_be_done_in_time_is_refused_at_once() -> None:
     admission, clock = worked(50, 1000)
-    admission.take(100, FAR)
+    fill(admission, 100)
     admission.take(15, clock.now + 10)
-    with pytest.raises(QueueFull, match=r"115 tiles are queued, and with these would take 6\.[67] s, too near the deadline"):
+    with pytest.raises(QueueFull, match=r"115 tiles are queued, and these would be done in 6\.[67] s, too near the deadline"):
         admission.take(19, clock.now + 10)
+
+
+def test_a_huge_image_keeps_no_small_one_out_since_they_take_turns() -> None:
+    admission, clock = worked(50, 600)
+    admission.take(800, FAR)
+    fill(admission, 50)
+    admission.check(clock.now + 10, coming=5)
+    admission.take(1, clock.now + 10)
+    with pytest.raises(QueueFull, match=r"851 tiles are queued, and these would be done in 29\.1 s"):
+        admission.take(149, clock.now + 40)
+
+
+def test_retry_after_is_how_long_those_take_that_come_first() -> None:
+    admission, clock = worked(50, 600)
+    admission.take(800, FAR)
+    fill(admission, 22)
+    with pytest.raises(QueueFull) as refused:
+        admission.take(1, clock.now + 1)
+    assert refused.value.retry_after == 2
 
 
 def test_those_on_their_way_count_at_the_door() -> None:
     admission, clock = worked(50, 1000)
-    admission.take(100, FAR)
+    fill(admission, 100)
     admission.check(clock.now + 10, coming=15)
     with pytest.raises(QueueFull, match="100 tiles are queued"):
         admission.check(clock.now + 10, coming=50)

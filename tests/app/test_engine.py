@@ -40,6 +40,18 @@ def test_a_batch_holds_one_shape_and_at_most_its_limit() -> None:
         assert len({t.shape for t in batch}) == 1
 
 
+def test_a_shape_that_was_left_out_of_a_batch_comes_first_in_the_next() -> None:
+    network = FirstChannel()
+    with ThreadPoolExecutor() as pool, running(network, max_batch_tiles=2) as engine:
+        jobs = []
+        with held(engine, network, pool):
+            for values, side, tiles in (([2] * 4, 32, 4), ([3], 64, 5), ([4] * 4, 32, 9)):
+                jobs.append(pool.submit(run_all, engine, values, side))
+                wait_for(lambda tiles=tiles: waiting(engine) == tiles)
+        assert [job.result(30) for job in jobs] == [[2] * 4, [3], [4] * 4]
+    assert [[int(t[0, 0, 0]) for t in batch] for batch in network.batches[:4]] == [[1], [2, 4], [3], [2, 4]]
+
+
 def test_a_small_request_does_not_wait_behind_a_huge_one() -> None:
     network = FirstChannel()
     with ThreadPoolExecutor() as pool, running(network, max_batch_tiles=2) as engine:

@@ -33,6 +33,21 @@ def test_a_failing_batch_answers_every_waiter_and_the_engine_goes_on() -> None:
         assert run_all(engine, [6]) == [6]
 
 
+def test_a_network_that_gives_too_few_results_fails_its_batch_and_the_engine_goes_on() -> None:
+    class Short(FirstChannel):
+        def logits(self, tiles: list[Tile]) -> Tensor:
+            found = super().logits(tiles)
+            return found[:0] if tiles[0][0, 0, 0] == 9 else found
+
+    with running(Short()) as engine:
+        ticket = engine.admit(1, engine.clock() + 30)
+        with pytest.raises(ValueError, match="shorter"):
+            next(engine.run(ticket, iter([tile(9)])))
+        engine.release(ticket)
+        assert engine.alive
+        assert run_all(engine, [6]) == [6]
+
+
 def test_a_bad_tile_does_not_fail_its_neighbours() -> None:
     network = FirstChannel()
     with ThreadPoolExecutor() as pool, running(network) as engine:

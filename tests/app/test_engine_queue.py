@@ -26,6 +26,21 @@ def test_a_full_queue_refuses_with_a_time_and_takes_again_after_a_release() -> N
         assert engine.admit(3, FAR).tiles == 3
 
 
+def test_each_tile_leaves_room_with_its_logits_and_the_last_one_with_its_request() -> None:
+    with running(FirstChannel(), max_queued_tiles=10) as engine:
+        ticket = engine.admit(10, FAR)
+        logits = engine.run(ticket, (tile(value) for value in range(10)))
+        for left in (9, 8, 7):
+            next(logits)
+            assert engine.queued_tiles == left
+        assert engine.admit(3, FAR).tiles == 3
+        assert len(list(logits)) == 7
+        assert engine.queued_tiles == 1 + 3
+        engine.release(ticket)
+        engine.release(ticket)
+        assert engine.queued_tiles == 3
+
+
 def test_a_cancelled_request_leaves_the_queue_and_never_costs_a_batch() -> None:
     network = FirstChannel()
     with ThreadPoolExecutor() as pool, running(network) as engine:

@@ -53,6 +53,8 @@ def test_a_full_queue_refuses_before_the_body_is_read(serve: Serve) -> None:
         assert_problem(post(client, b"no image"), 415)
         service.in_flight = 4
         assert_problem(post(client), 503, "4 requests are waiting")
+        service.engine.admission.retry_after = lambda requests: 10 * requests  # type: ignore[method-assign]
+        assert post(client).headers["retry-after"] == "40"
         service.in_flight = 0
         assert post(client).status_code == 200
 

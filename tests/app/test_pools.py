@@ -12,17 +12,25 @@ from fastapi.testclient import TestClient
 from app.pools import Pools
 from app.service import Service
 from tests.app.asking import post
+from tests.conftest import encoded, make_photo
 
 
-def test_large_images_have_threads_of_their_own(client: TestClient, service: Service) -> None:
-    """So many wait for their turn that no other thread of theirs is free, and a small one is answered."""
+def test_large_images_have_threads_of_their_own_and_those_of_many_tiles_others(service: Service) -> None:
     pools = service.pools
-    assert (pools.of(4.0), pools.of(4.1)) == (pools.small, pools.large)
-    assert (pools.of(4.0, lone=True), pools.of(4.1, lone=True)) == (pools.lone, pools.large)
+    assert (pools.of(4.0, 30), pools.of(4.1, 1), pools.of(4.1, 17)) == (pools.small, pools.large, pools.huge)
+    assert (pools.of(4.0, 1, lone=True), pools.of(4.1, 1, lone=True)) == (pools.lone, pools.large)
+
+
+@pytest.mark.parametrize("pool", ["large", "huge"])
+def test_a_small_image_is_answered_while_all_threads_of_large_ones_are_busy(
+    client: TestClient, service: Service, pool: str
+) -> None:
     go = threading.Event()
-    held = [pools.large.submit(go.wait, 30) for _ in range(8)]
+    held = [getattr(service.pools, pool).submit(go.wait, 30) for _ in range(8)]
     try:
         assert post(client).status_code == 200
+        if pool == "huge":
+            assert post(client, encoded(make_photo(2001, 2000), "JPEG"), side=96).status_code == 200
     finally:
         go.set()
     assert all(future.result(30) for future in held)
@@ -51,11 +59,12 @@ def test_a_slot_is_left_while_its_thread_waits_and_large_images_take_none() -> N
 def test_a_request_s_own_tensors_take_one_thread(service: Service) -> None:
     assert service.pools.small.submit(torch.get_num_threads).result(30) == 1
     assert service.pools.large.submit(torch.get_num_threads).result(30) == 1
+    assert service.pools.huge.submit(torch.get_num_threads).result(30) == 1
 
 
 @pytest.mark.skipif(not hasattr(os, "SCHED_BATCH"), reason="this system has no such policy")
 def test_a_request_s_thread_pushes_no_lane_off_its_core_when_it_wakes(service: Service) -> None:
-    for pool in (service.pools.lone, service.pools.small, service.pools.large):
+    for pool in (service.pools.lone, service.pools.small, service.pools.large, service.pools.huge):
         assert pool.submit(os.sched_getscheduler, 0).result(30) == os.SCHED_BATCH
     lanes = [thread for thread in threading.enumerate() if thread.name.startswith("lane-")]
     assert lanes

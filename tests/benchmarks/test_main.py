@@ -44,7 +44,7 @@ def test_a_quick_run_reports_every_bench_with_machine_and_commit(tmp_path: Path)
 
 def test_an_unknown_bench_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["speed"]) == 2
-    assert "no bench speed; there are corridor, backends, served," in capsys.readouterr().err
+    assert "no bench speed; there are corridor, backends, codecs, served," in capsys.readouterr().err
 
 
 def test_without_the_load_generator_its_name_is_told(

@@ -54,3 +54,13 @@ def test_threads_do_not_mix_their_tiles(narrow: Weights, photo: Photo, graphs: b
         together = list(pool.map(lambda i: lanes.logits([photos[i % 12]]).cpu(), range(400)))
     for index, found in enumerate(together):
         torch.testing.assert_close(found, alone[index % 12], atol=1e-3, rtol=0)
+
+
+def test_lanes_may_record_new_shapes_at_once(narrow: Weights, photo: Photo) -> None:
+    predictor = Predictor(narrow, "cuda", "float32", graphs=True)
+    lanes, shapes = Lanes(predictor, 1), [(32 * height, 32 * width) for height in range(1, 5) for width in range(1, 5)]
+    with ThreadPoolExecutor(CUDA_LANES) as pool:
+        found = list(pool.map(lambda shape: lanes.logits([photo(*shape)]).cpu(), 2 * shapes))
+    plain = Predictor(narrow, "cuda", "float32")
+    for shape, logits in zip(2 * shapes, found, strict=True):
+        torch.testing.assert_close(logits, plain.logits([photo(*shape)]).cpu(), atol=1e-3, rtol=0)

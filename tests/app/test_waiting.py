@@ -1,0 +1,80 @@
+"""What a request's place becomes when nobody waits for it any more."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from contextlib import suppress
+
+import pytest
+from starlette.requests import Request
+from starlette.types import Message
+
+from app.jobs import Job
+from app.service import Service
+from app.waiting import answer
+from imaging.answer import Rendering
+from tests.app.asking import PHOTO
+from tests.conftest import wait_for
+
+
+def request_of_a_client_that_stays() -> Request:
+    async def receive() -> Message:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    return Request({"type": "http", "method": "POST", "path": "/segment", "headers": []}, receive)
+
+
+def job_of(service: Service) -> Job:
+    return Job(PHOTO, service.options(), Rendering(), service.deadline())
+
+
+async def cancelled(work: asyncio.Task[bytes]) -> None:
+    work.cancel()
+    with suppress(asyncio.CancelledError):
+        await work
+
+
+@pytest.mark.parametrize("fails", [False, True], ids=["let in", "refused"])
+def test_who_is_cancelled_while_being_let_in_leaves_no_tile_behind(service: Service, fails: bool) -> None:
+    assert service.engine
+    entered, go = threading.Event(), threading.Event()
+
+    def before(job: Job) -> None:
+        entered.set()
+        assert go.wait(30)
+        if fails:
+            raise ValueError("refused")
+
+    async def ask() -> None:
+        work = asyncio.create_task(answer(request_of_a_client_that_stays(), service, job_of(service), before))
+        assert await asyncio.to_thread(entered.wait, 30)
+        await cancelled(work)
+        assert service.queued_tiles > 0
+        go.set()
+
+    asyncio.run(ask())
+    wait_for(lambda: service.queued_tiles == 0)
+    assert [corridor._jobs for corridor in service.corridors] == [0]
+
+
+def test_a_cancelled_request_keeps_its_tiles_until_its_thread_is_done_with_it(service: Service) -> None:
+    slots = service.pools.slots
+    for _ in range(2):
+        slots.take()
+
+    async def ask() -> None:
+        work = asyncio.create_task(answer(request_of_a_client_that_stays(), service, job_of(service)))
+        await asyncio.to_thread(wait_for, lambda: bool(slots._waiting))
+        await cancelled(work)
+        assert service.queued_tiles > 0
+
+    try:
+        asyncio.run(ask())
+        assert service.queued_tiles > 0
+    finally:
+        for _ in range(2):
+            slots.leave()
+    wait_for(lambda: service.queued_tiles == 0)
+    assert [corridor._jobs for corridor in service.corridors] == [0]
