@@ -43,6 +43,20 @@ def test_a_full_queue_is_503_with_a_time_to_come_back(serve: Serve) -> None:
         assert post(client).status_code == 200
 
 
+def test_while_a_huge_image_is_worked_on_small_ones_are_taken_and_a_second_huge_one_is_not(serve: Serve) -> None:
+    with serve() as client:
+        service: Service = client.app.state.service  # type: ignore[attr-defined]
+        assert service.engine
+        for _ in range(3):
+            assert post(client).status_code == 200
+        admission = service.engine.admission
+        admission._busy_s, admission._done = 10.0, 50.0
+        ticket = service.engine.admit(700, service.deadline())
+        assert post(client).status_code == 200
+        assert_problem(post(client, encoded(make_photo(1000, 1000)), side="native"), 503, "too near the deadline")
+        service.engine.release(ticket)
+
+
 def test_a_full_queue_refuses_before_the_body_is_read(serve: Serve) -> None:
     with serve(max_queued_tiles=4) as client:
         service: Service = client.app.state.service  # type: ignore[attr-defined]
