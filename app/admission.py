@@ -106,8 +106,9 @@ class Admission:
         if self._queued + coming + tiles > self.max_queued_tiles:
             stated = f"{self._queued} tiles are queued and at most {self.max_queued_tiles} are taken"
             raise QueueFull(f"{stated}; try again later", retry)
-        rate = self.tiles_per_second
+        rate, allowed = self.tiles_per_second, SAFE * (deadline - self._clock())
         # an image that comes while nothing waits may try, however long it takes
-        if self._queued and rate and (needed := (before + tiles) / rate) > SAFE * (deadline - self._clock()):
+        if self._queued and rate and (needed := (before + tiles) / rate) > allowed:
             stated = f"{self._queued} tiles are queued, and these would be done in {needed:.1f} s, too near the deadline"
-            raise QueueFull(f"{stated}; try again later", retry)
+            lacking = min(LONGEST_RETRY_S, ceil(needed - allowed))
+            raise QueueFull(f"{stated}; try again later", max(retry, lacking))

@@ -138,6 +138,14 @@ def test_retry_after_is_how_long_the_queue_takes() -> None:
     assert refused.value.retry_after == 5
 
 
+def test_who_has_more_tiles_than_time_is_told_how_many_seconds_are_lacking() -> None:
+    admission, clock = worked(50, 600)
+    fill(admission, 5)
+    with pytest.raises(QueueFull, match=r"5 tiles are queued, and these would be done in 58\.\d s") as refused:
+        admission.take(700, clock.now + 60)
+    assert refused.value.retry_after == 23
+
+
 def test_what_could_not_be_done_in_time_is_refused_at_once() -> None:
     admission, clock = worked(50, 1000)
     fill(admission, 100)
