@@ -7,7 +7,6 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
@@ -19,6 +18,7 @@ from torch import Tensor, nn
 
 from benchmarks.results import Ratio, Row, Section
 from benchmarks.serving import ROOT
+from benchmarks.timing import milliseconds
 from model.device import available_cores, choose_dtype, dtype_name
 from model.folding import fold_batch_norm
 from model.predictor import Predictor
@@ -136,12 +136,8 @@ def measured(kind: str, python: str, times: int) -> tuple[list[float], float] | 
 def main() -> int:
     """One runtime's milliseconds and agreement, as JSON."""
     torch.set_num_threads(available_cores())
-    call, taken = KINDS[sys.argv[1]](), []
-    for turn in range(int(sys.argv[2]) + 5):
-        started = time.perf_counter()
-        scores = call()
-        if turn >= 5:
-            taken.append((time.perf_counter() - started) * 1000)
+    call = KINDS[sys.argv[1]]()
+    taken, scores = milliseconds(call, int(sys.argv[2]), warm_up=5), call()
     expected = KINDS["torch, float32"]()()
     print(json.dumps([taken, float((scores.argmax(1) == expected.argmax(1)).mean())]))
     return 0

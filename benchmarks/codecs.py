@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import io
 import statistics
-import time
-import zlib
 from collections.abc import Callable, Sequence
 from functools import partial
 
@@ -14,8 +12,9 @@ from PIL import Image
 
 from benchmarks.images import ONE_MEGAPIXEL, PHOTOS, photo, segmenter
 from benchmarks.results import Ratio, Row, Section
+from benchmarks.timing import milliseconds
 from imaging.decoding import Limits, decode, read_size
-from imaging.encoding import Palette, Pixels, mask_png
+from imaging.encoding import Palette, Pixels, grey_png, mask_png
 from model.predictor import Predictor
 from model.segmentation import Options, plan_image, run_in_batches, segment
 from model.tiling import TilePlan
@@ -55,12 +54,12 @@ def encodings(predictor: Predictor, times: int) -> tuple[dict[str, list[float]],
     palette = predictor.manifest.labels.palette
     ways: dict[str, Callable[[Pixels], bytes]] = {SERVED: lambda class_map: mask_png(class_map, palette)}
     ways |= {f"zlib level {level}": partial(levelled, palette=palette, level=level) for level in LEVELS}
-    ways["runs, filtered, as grey"] = filtered
+    ways["runs, filtered, as grey"] = grey_png
     taken: dict[str, list[float]] = {name: [] for name in ways}
     sizes: dict[str, list[float]] = {name: [] for name in ways}
     for class_map in (masked(predictor, photo(name, ONE_MEGAPIXEL)) for name in PHOTOS):
         for name, way in ways.items():
-            taken[name] += timed(partial(way, class_map), times)
+            taken[name] += milliseconds(partial(way, class_map), times)
             sizes[name].append(len(way(class_map)) / 1000)
     return taken, sizes
 
@@ -72,18 +71,12 @@ def levelled(class_map: Pixels, palette: Palette, level: int) -> bytes:
     return buffer.getvalue()
 
 
-def filtered(class_map: Pixels) -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(class_map).save(buffer, "PNG", compress_type=zlib.Z_RLE)
-    return buffer.getvalue()
-
-
 def decodings(files: Sequence[bytes], size: tuple[int, int], times: int) -> tuple[list[float], list[float]]:
     """Milliseconds reduced, for work at this (height, width), and in full."""
     found: tuple[list[float], list[float]] = ([], [])
     for data in files:
         for values, needed in zip(found, (size, None), strict=True):
-            values += timed(partial(decode, data, Limits(), needed), times)
+            values += milliseconds(partial(decode, data, Limits(), needed), times)
     return found
 
 
@@ -102,12 +95,3 @@ def masked(predictor: Predictor, data: bytes, *, reduced: bool = False) -> Pixel
     image = decode(data, limits, plan.size if reduced else None)
     size, run = read_size(data, limits), run_in_batches(predictor)
     return segment(image, plan, run, num_classes=classes, grid=predictor.grid, size=size).class_map
-
-
-def timed(call: Callable[[], object], times: int) -> list[float]:
-    found = []
-    for _ in range(times):
-        started = time.perf_counter()
-        call()
-        found.append((time.perf_counter() - started) * 1000)
-    return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,7 @@ from torch import Tensor
 
 from benchmarks.images import ONE_MEGAPIXEL, PHOTOS, photo, segmenter
 from benchmarks.results import Ratio, Row, Section
+from benchmarks.timing import milliseconds
 from cli.local import Segmenter
 from imaging.decoding import Limits, decode
 from imaging.encoding import mask_png
@@ -43,7 +44,7 @@ def run(*, quick: bool, charts: Path) -> Section:
     weights = load_weights(find_weights(DEFAULT_WEIGHTS))
     networks = {"float32": Predictor(weights, "cpu", "float32"), "bfloat16": Predictor(weights, "cpu", "bfloat16")}
     tile = np.random.default_rng(0).integers(0, 256, (384, 480, 3), dtype=np.uint8)
-    alone = {name: repeated(lambda p=p: p.logits([tile]), times) for name, p in networks.items()}  # type: ignore[misc]
+    alone = {name: milliseconds(lambda p=p: p.logits([tile]), times) for name, p in networks.items()}  # type: ignore[misc]
     rows += [Row.of(f"network, {name}", values, "ms") for name, values in alone.items()]
     cells, pixels = merging(networks["float32"], decode(image, Limits()), 1 if quick else 9)
     rows += [Row.of("merging cells", cells, "ms"), Row.of("merging pixels", pixels, "ms")]
@@ -84,16 +85,6 @@ def stages(segmenter: Segmenter, data: bytes, times: int) -> dict[str, list[floa
 def handing_out(logits: list[Tensor]) -> Run:
     """A network whose logits are there already."""
     return lambda tiles: iter(logits)
-
-
-def repeated(call: Callable[[], object], times: int) -> list[float]:
-    found = []
-    for turn in range(times + 2):
-        started = time.perf_counter()
-        call()
-        if turn >= 2:
-            found.append((time.perf_counter() - started) * 1000)
-    return found
 
 
 def at_full_size(predictor: Predictor) -> Run:

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import argparse
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 
 import torch
+from torch import Tensor
 
 from cli.arguments import rendering
 from imaging.answer import Answer
 from imaging.decoding import Limits, decode, read_size
 from model.device import available_cores
 from model.lanes import Lanes
-from model.predictor import Predictor
-from model.segmentation import Options, plan_image, run_in_batches, segment
-from model.tiling import TilingError
+from model.predictor import Predictor, Tile
+from model.segmentation import Options, Run, plan_image, run_in_batches, segment
+from model.tiling import TilePlan, TilingError
 from model.weights_file import find_weights, load_weights
+
+MANY = 2  # times as many tiles as there are lanes: fewer leave lanes idle, and are done sooner one by one on all threads
 
 
 def load_segmenter(args: argparse.Namespace) -> Segmenter:
@@ -35,6 +41,7 @@ class Segmenter:
         self.options = Options(args.tile, args.overlap, args.blend, args.side)
         self.rendering = rendering(args)
         self.limits = Limits(args.max_megapixels)
+        self._threads = ThreadPoolExecutor(lanes.count, "tiles")
         if not 0 <= args.overlap <= 0.5:
             raise TilingError(f"overlap must be between 0 and 0.5, got {args.overlap}")
 
@@ -51,7 +58,7 @@ class Segmenter:
         plan = plan_image(size, self.options, manifest.preprocessing.side)
         image = decode(data, limits, plan.size)
         result = segment(
-            image, plan, run_in_batches(self.lanes), num_classes=len(manifest.labels),
+            image, plan, self._run(plan), num_classes=len(manifest.labels),
             grid=self.predictor.grid, size=size,
             temperature=(manifest.temperature or 1.0) if self.rendering.needs_confidence else None,
             probabilities=self.rendering.needs_probabilities,
@@ -61,3 +68,18 @@ class Segmenter:
             photo = image if image.shape[:2] == size else decode(data, limits)
         identity = self.predictor.weights.identity
         return Answer.of(result, manifest.labels, identity, plan.describe(), photo).encode(replace(self.rendering, name=name))
+
+    def _run(self, plan: TilePlan) -> Run:
+        together = self.lanes.cpu and self.lanes.count > 1 and len(plan) >= MANY * self.lanes.count
+        return self._side_by_side if together else run_in_batches(self.lanes)
+
+    def _side_by_side(self, tiles: Iterator[Tile]) -> Iterator[Tensor]:
+        """Logits of an image's tiles, in order, a lane for each; one more waits, so that none is idle meanwhile."""
+        torch.set_num_threads(1)  # of this thread, which merges: as `Lanes` leaves it after a call
+        ahead: deque[Future[Tensor]] = deque()
+        for tile in tiles:
+            ahead.append(self._threads.submit(self.lanes.logits, [tile], spread=False))
+            if len(ahead) > self.lanes.count:
+                yield ahead.popleft().result()[0]
+        while ahead:
+            yield ahead.popleft().result()[0]

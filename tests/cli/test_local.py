@@ -1,0 +1,50 @@
+"""The command's own network: an image of many tiles runs them side by side."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cli.arguments import parser
+from cli.local import Segmenter, load_segmenter
+from tests.conftest import encoded, make_photo
+
+PHOTO = encoded(make_photo(128, 128))
+
+
+def loaded(file: Path, threads: int, *arguments: str) -> Segmenter:
+    options = ["--weights", str(file), "--device", "cpu", "--dtype", "float32", "--threads", str(threads)]
+    return load_segmenter(parser().parse_args(["-", "-o", "-", *options, *arguments]))
+
+
+def calls_of(segmenter: Segmenter, monkeypatch: pytest.MonkeyPatch, meet: int) -> list[int]:
+    """How many tiles each call of the network takes, from now on; each waits for so many to be there at once."""
+    calls: list[int] = []
+    met, logits = threading.Barrier(meet, timeout=30), segmenter.lanes.logits
+
+    def together(tiles: list[Any], **options: Any) -> Any:
+        calls.append(len(tiles))
+        met.wait()
+        return logits(tiles, **options)
+
+    monkeypatch.setattr(segmenter.lanes, "logits", together)
+    return calls
+
+
+def test_an_image_of_many_tiles_runs_them_side_by_side(narrow_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tiled = "--tile", "64", "--overlap", "0", "--side", "native"
+    expected = loaded(narrow_file, 1, *tiled)(PHOTO)
+    segmenter = loaded(narrow_file, 2, *tiled)
+    calls = calls_of(segmenter, monkeypatch, meet=2)
+    assert segmenter(PHOTO) == expected
+    assert calls == [1] * 4
+
+
+def test_an_image_of_few_tiles_runs_them_on_all_threads(narrow_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    segmenter = loaded(narrow_file, 2, "--tile", "64x128", "--overlap", "0", "--side", "native")
+    calls = calls_of(segmenter, monkeypatch, meet=1)
+    segmenter(PHOTO)
+    assert calls == [2]
