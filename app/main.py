@@ -21,6 +21,7 @@ from app.server import serve
 from app.service import Service
 from app.settings import PREFIX, Settings
 from app.telemetry import RequestTelemetry, configure_logging
+from model.memory import keep_freed_memory
 
 TITLE = "fcn-segment"
 SUMMARY = "Semantic segmentation over HTTP: an image goes in, a mask of exactly the same size comes out."
@@ -85,6 +86,7 @@ def main(argv: list[str] | None = None) -> int:
             print(f"fcn-serve: {name}: {entry['msg']}, got {entry['input']!r}", file=sys.stderr)
         return 2
     configure_logging(settings.log_format, settings.log_level)
+    keep_freed_memory()
     app = create_app(settings)
     return serve(app, app.state.service)
 

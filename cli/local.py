@@ -16,6 +16,7 @@ from imaging.answer import Answer
 from imaging.decoding import Limits, decode, read_size
 from model.device import available_cores
 from model.lanes import Lanes
+from model.memory import keep_freed_memory
 from model.predictor import Predictor, Tile
 from model.segmentation import Options, Run, plan_image, run_in_batches, segment
 from model.tiling import TilePlan, TilingError
@@ -26,6 +27,7 @@ MANY = 2  # times as many tiles as there are lanes: fewer leave lanes idle, and 
 
 def load_segmenter(args: argparse.Namespace) -> Segmenter:
     """The segmenter that the arguments ask for. Raises `OSError`, `WeightsError`, `DeviceError` or `TilingError`."""
+    keep_freed_memory()
     threads = args.threads or available_cores()
     torch.set_num_threads(threads)
     weights = load_weights(find_weights(args.weights))
