@@ -6,6 +6,7 @@ import argparse
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import replace
 
 import torch
@@ -15,7 +16,7 @@ from cli.arguments import rendering
 from imaging.answer import Answer
 from imaging.decoding import Limits, decode, read_size
 from model.device import available_cores
-from model.lanes import Lanes
+from model.lanes import Lane, Lanes, Slots
 from model.memory import keep_freed_memory
 from model.predictor import Predictor, Tile
 from model.segmentation import Options, Run, plan_image, run_in_batches, segment
@@ -31,14 +32,20 @@ def load_segmenter(args: argparse.Namespace) -> Segmenter:
     threads = args.threads or available_cores()
     torch.set_num_threads(threads)
     weights = load_weights(find_weights(args.weights))
-    return Segmenter(Lanes(Predictor(weights, args.device, args.dtype, graphs=args.cuda_graphs), threads), args)
+    predictor = Predictor(weights, args.device, args.dtype, graphs=args.cuda_graphs)
+    return Segmenter(Lanes(predictor, threads, Slots(threads + 1)), args)
 
 
 class Segmenter:
-    """From an image file's bytes to the answer's, as the service's corridor goes; for several threads at once."""
+    """From an image file's bytes to the answer's, as the service's corridor goes; for several threads at once.
+
+    Where a tile does not need all cores, a thread holds one of the lanes' slots from bytes to answer, so that a tile takes
+    only cores on which no other image is decoded or merged.
+    """
 
     def __init__(self, lanes: Lanes, args: argparse.Namespace) -> None:
         self.lanes = lanes
+        self.placed = lanes.placed is not None
         self.predictor = lanes.predictor
         self.options = Options(args.tile, args.overlap, args.blend, args.side)
         self.rendering = rendering(args)
@@ -54,6 +61,10 @@ class Segmenter:
 
     def __call__(self, data: bytes, name: str = "image") -> bytes:
         """The answer for an image file's bytes; `name` is the image's, for formats that hold it."""
+        with self.lanes.slots if self.placed else nullcontext():
+            return self._answer(data, name)
+
+    def _answer(self, data: bytes, name: str) -> bytes:
         manifest, limits = self.predictor.manifest, self.limits
         size = read_size(data, limits)
         self.rendering.check(size)
@@ -72,15 +83,17 @@ class Segmenter:
         return Answer.of(result, manifest.labels, identity, plan.describe(), photo).encode(replace(self.rendering, name=name))
 
     def _run(self, plan: TilePlan) -> Run:
-        together = self.lanes.cpu and self.lanes.count > 1 and len(plan) >= MANY * self.lanes.count
-        return self._side_by_side if together else run_in_batches(self.lanes)
+        if self.placed and len(plan) >= MANY * self.lanes.count:
+            return self._side_by_side
+        return run_in_batches(Lane(self.lanes, spreads=True, placed=self.placed))
 
     def _side_by_side(self, tiles: Iterator[Tile]) -> Iterator[Tensor]:
         """Logits of an image's tiles, in order, a lane for each; one more waits, so that none is idle meanwhile."""
         torch.set_num_threads(1)  # of this thread, which merges: as `Lanes` leaves it after a call
+        lane = Lane(self.lanes, spreads=False, placed=True)
         ahead: deque[Future[Tensor]] = deque()
         for tile in tiles:
-            ahead.append(self._threads.submit(self.lanes.logits, [tile], spread=False))
+            ahead.append(self._threads.submit(lane.logits, [tile]))
             if len(ahead) > self.lanes.count:
                 yield ahead.popleft().result()[0]
         while ahead:

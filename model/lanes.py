@@ -81,7 +81,7 @@ class Lanes:
         elif predictor.device.type == "cuda":
             self.count = CUDA_LANES
         self._running = Slots(self.count)
-        self._slots = slots if slots and self.cpu else Slots(self.count)
+        self.slots = slots if slots and self.cpu else Slots(self.count)
         self._calls = Slots(None)
 
     @property
@@ -107,7 +107,7 @@ class Lanes:
         with self._calls, ExitStack() as stack:
             if not placed:
                 stack.enter_context(self._running)
-                stack.enter_context(self._slots)
+                stack.enter_context(self.slots)
             if not self.cpu:
                 return self.predictor.logits(tiles)
             torch.set_num_threads(self._share() if spread else 1)
@@ -120,7 +120,7 @@ class Lanes:
         """Threads of one call; those that wait for a slot count, too: a moment without them is no reason to take all cores."""
         if self.count == 1:
             return self.threads
-        return max(1, self.threads // max(min(self._calls.held, self.count), self._slots.held + self._slots.beside))
+        return max(1, self.threads // max(min(self._calls.held, self.count), self.slots.held + self.slots.beside))
 
 
 class Lane(NamedTuple):

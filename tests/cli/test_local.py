@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from cli.arguments import parser
 from cli.local import Segmenter, load_segmenter
@@ -48,3 +49,22 @@ def test_an_image_of_few_tiles_runs_them_on_all_threads(narrow_file: Path, monke
     calls = calls_of(segmenter, monkeypatch, meet=1)
     segmenter(PHOTO)
     assert calls == [2]
+
+
+@pytest.mark.parametrize(("others", "threads"), [(0, 4), (1, 2), (3, 1), (4, 1)])
+def test_a_tile_takes_the_cores_on_which_no_other_image_is_worked_on(
+    narrow_file: Path, monkeypatch: pytest.MonkeyPatch, others: int, threads: int
+) -> None:
+    segmenter, taken = loaded(narrow_file, 4), []
+    logits = segmenter.predictor.logits
+
+    def counted(tiles: list[Any]) -> Any:
+        taken.append(torch.get_num_threads())
+        return logits(tiles)
+
+    monkeypatch.setattr(segmenter.predictor, "logits", counted)
+    for _ in range(others):
+        segmenter.lanes.slots.take()
+    segmenter(PHOTO)
+    assert taken == [threads]
+    assert segmenter.lanes.slots.held == others
