@@ -28,10 +28,13 @@ class Network(Protocol):
 
 
 class Place(Protocol):
-    """A request thread's place among the cores: whether it is held, and how to wait without it."""
+    """A request thread's place among the cores: whether it is held, whether a tile has one core, and how to wait without it."""
 
     @property
     def held(self) -> bool: ...
+
+    @property
+    def crowded(self) -> bool: ...
 
     def left(self) -> AbstractContextManager[None]: ...
 
@@ -132,7 +135,7 @@ class Engine:
         ahead: deque[Future[Tensor]] = deque()
         most = 2 * self.max_batch_tiles * len(self._threads)
         for tile in tiles:
-            ahead.append(self._submit(ticket, tile, here=place is not None and place.held))
+            ahead.append(self._submit(ticket, tile, place if place and place.held else None))
             if len(ahead) >= most:
                 yield self._result(ticket, ahead.popleft(), place)
         while ahead:
@@ -153,14 +156,14 @@ class Engine:
         if self._stopping or not self.alive:
             raise EngineStopped(f"the engine does not run: {self.failure or 'it is not started or was stopped'}")
 
-    def _submit(self, ticket: Ticket, tile: Tile, *, here: bool) -> Future[Tensor]:
+    def _submit(self, ticket: Ticket, tile: Tile, held: Place | None) -> Future[Tensor]:
         item = Item(tile, Future())
         with self._lock:
             if ticket.cancelled:
                 raise Cancelled("the request was cancelled")
             self._check_running()
             ticket.submitted = ticket.submitted if ticket.submitted is not None else self.clock()
-            here = here and self._runs_at_once(ticket)
+            here = held is not None and self._runs_at_once(ticket, held)
             if here:
                 self._running += 1
                 ticket.started = ticket.submitted
@@ -171,9 +174,11 @@ class Engine:
             self._run_here(item)
         return item.future
 
-    def _runs_at_once(self, ticket: Ticket) -> bool:
-        """Whether its only tile need not be handed over, with the lock held; while nothing runs, a lone tile spreads."""
-        return self.placed is not None and ticket.tiles == 1 and self._running > 0 and not self._turns.waiting
+    def _runs_at_once(self, ticket: Ticket, held: Place) -> bool:
+        """Whether its only tile need not be handed over, with the lock held; on cores that are free, a lone tile spreads."""
+        if self.placed is None or ticket.tiles != 1 or self._turns.waiting:
+            return False
+        return self._running > 0 or held.crowded
 
     def _run_here(self, item: Item) -> None:
         assert self.placed is not None

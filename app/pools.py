@@ -26,8 +26,9 @@ class Slot:
     A large image waits for none: its thread's low priority keeps it back.
     """
 
-    def __init__(self, slots: Slots, deadline: float, *, large: bool) -> None:
+    def __init__(self, slots: Slots, cores: int, deadline: float, *, large: bool) -> None:
         self._slots = slots
+        self._cores = cores
         self._deadline = deadline
         self._large = large
 
@@ -48,6 +49,11 @@ class Slot:
     def held(self) -> bool:
         """Whether there is a place, while it is not left."""
         return not self._large
+
+    @property
+    def crowded(self) -> bool:
+        """Whether so many work that a tile would have no more than one core."""
+        return 2 * (self._slots.held + self._slots.beside) > self._cores
 
     @contextmanager
     def left(self) -> Iterator[None]:
@@ -70,6 +76,7 @@ class Pools:
     """
 
     def __init__(self, cores: int) -> None:
+        self._cores = cores
         self.slots = Slots(cores + 1)
         self.heads = ThreadPoolExecutor(2, "head")
         self.lone = ThreadPoolExecutor(cores, "lone", _alone)
@@ -85,7 +92,7 @@ class Pools:
 
     def slot(self, megapixels: float, deadline: float) -> Slot:
         """What an image of this size holds while it works."""
-        return Slot(self.slots, deadline, large=megapixels > LARGE_MEGAPIXELS)
+        return Slot(self.slots, self._cores, deadline, large=megapixels > LARGE_MEGAPIXELS)
 
     def shutdown(self) -> None:
         for pool in (self.heads, self.lone, self.small, self.large, self.huge):
