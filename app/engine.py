@@ -135,7 +135,7 @@ class Engine:
         ahead: deque[Future[Tensor]] = deque()
         most = 2 * self.max_batch_tiles * len(self._threads)
         for tile in tiles:
-            ahead.append(self._submit(ticket, tile, place if place and place.held else None))
+            ahead.append(self._submit(ticket, tile, place))
             if len(ahead) >= most:
                 yield self._result(ticket, ahead.popleft(), place)
         while ahead:
@@ -156,14 +156,14 @@ class Engine:
         if self._stopping or not self.alive:
             raise EngineStopped(f"the engine does not run: {self.failure or 'it is not started or was stopped'}")
 
-    def _submit(self, ticket: Ticket, tile: Tile, held: Place | None) -> Future[Tensor]:
+    def _submit(self, ticket: Ticket, tile: Tile, place: Place | None) -> Future[Tensor]:
         item = Item(tile, Future())
         with self._lock:
             if ticket.cancelled:
                 raise Cancelled("the request was cancelled")
             self._check_running()
             ticket.submitted = ticket.submitted if ticket.submitted is not None else self.clock()
-            here = held is not None and self._runs_at_once(ticket, held)
+            here = self._runs_at_once(ticket, place)
             if here:
                 self._running += 1
                 ticket.started = ticket.submitted
@@ -174,11 +174,11 @@ class Engine:
             self._run_here(item)
         return item.future
 
-    def _runs_at_once(self, ticket: Ticket, held: Place) -> bool:
+    def _runs_at_once(self, ticket: Ticket, place: Place | None) -> bool:
         """Whether its only tile need not be handed over, with the lock held; on cores that are free, a lone tile spreads."""
-        if self.placed is None or ticket.tiles != 1 or self._turns.waiting:
+        if self.placed is None or place is None or not place.held or ticket.tiles != 1 or self._turns.waiting:
             return False
-        return self._running > 0 or held.crowded
+        return self._running > 0 or place.crowded
 
     def _run_here(self, item: Item) -> None:
         assert self.placed is not None

@@ -53,7 +53,7 @@ class Slot:
     @property
     def crowded(self) -> bool:
         """Whether so many work that a tile would have no more than one core."""
-        return 2 * (self._slots.held + self._slots.beside) > self._cores
+        return 2 * self._slots.working > self._cores
 
     @contextmanager
     def left(self) -> Iterator[None]:

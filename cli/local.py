@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import replace
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -45,7 +46,6 @@ class Segmenter:
 
     def __init__(self, lanes: Lanes, args: argparse.Namespace) -> None:
         self.lanes = lanes
-        self.placed = lanes.placed is not None
         self.predictor = lanes.predictor
         self.options = Options(args.tile, args.overlap, args.blend, args.side)
         self.rendering = rendering(args)
@@ -61,7 +61,7 @@ class Segmenter:
 
     def __call__(self, data: bytes, name: str = "image") -> bytes:
         """The answer for an image file's bytes; `name` is the image's, for formats that hold it."""
-        with self.lanes.slots if self.placed else nullcontext():
+        with self.lanes.slots if self.lanes.placed else nullcontext():
             return self._answer(data, name)
 
     def _answer(self, data: bytes, name: str) -> bytes:
@@ -83,14 +83,14 @@ class Segmenter:
         return Answer.of(result, manifest.labels, identity, plan.describe(), photo).encode(replace(self.rendering, name=name))
 
     def _run(self, plan: TilePlan) -> Run:
-        if self.placed and len(plan) >= MANY * self.lanes.count:
-            return self._side_by_side
-        return run_in_batches(Lane(self.lanes, spreads=True, placed=self.placed))
+        lane = self.lanes.placed
+        if lane and len(plan) >= MANY * self.lanes.count:
+            return partial(self._side_by_side, lane)
+        return run_in_batches(lane._replace(spreads=True) if lane else self.lanes)
 
-    def _side_by_side(self, tiles: Iterator[Tile]) -> Iterator[Tensor]:
+    def _side_by_side(self, lane: Lane, tiles: Iterator[Tile]) -> Iterator[Tensor]:
         """Logits of an image's tiles, in order, a lane for each; one more waits, so that none is idle meanwhile."""
         torch.set_num_threads(1)  # of this thread, which merges: as `Lanes` leaves it after a call
-        lane = Lane(self.lanes, spreads=False, placed=True)
         ahead: deque[Future[Tensor]] = deque()
         for tile in tiles:
             ahead.append(self._threads.submit(lane.logits, [tile]))

@@ -32,6 +32,11 @@ class Slots:
         self._arrivals = itertools.count()
         self._waiting: list[tuple[float, int, threading.Event]] = []
 
+    @property
+    def working(self) -> int:
+        """Threads that work there, with a place or without."""
+        return self.held + self.beside
+
     def take(self, order: float = 0.0) -> None:
         """Waits for a place."""
         with self._lock:
@@ -120,7 +125,7 @@ class Lanes:
         """Threads of one call; those that wait for a slot count, too: a moment without them is no reason to take all cores."""
         if self.count == 1:
             return self.threads
-        return max(1, self.threads // max(min(self._calls.held, self.count), self.slots.held + self.slots.beside))
+        return max(1, self.threads // max(min(self._calls.held, self.count), self.slots.working))
 
 
 class Lane(NamedTuple):

@@ -17,7 +17,8 @@ def keep_freed_memory() -> None:
     """Lets glibc keep what an image leaves for the next one, but what is larger than 32 MiB.
 
     By default it gives much of it back after each image, and for the next the system must find and clear every page of it
-    anew. Variables of glibc that are set already stay; other C libraries are left alone.
+    anew. `MALLOC_TRIM_THRESHOLD_` and `MALLOC_MMAP_THRESHOLD_` stay where they are set (`GLIBC_TUNABLES` is not looked at);
+    other C libraries are left alone.
     """
     with suppress(AttributeError):
         mallopt = ctypes.CDLL(None).mallopt

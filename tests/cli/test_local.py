@@ -1,4 +1,4 @@
-"""The command's own network: an image of many tiles runs them side by side."""
+"""The command's own network: how it shares the cores among tiles and images."""
 
 from __future__ import annotations
 
