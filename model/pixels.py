@@ -86,7 +86,8 @@ class LogitsScaler:
         there, horizontal = (_axis(*facts, str(cells.device)) for facts in self._axes)
         for start in range(self._done, ready, step):
             pixels = slice(start, min(start + step, ready))
-            first, last = int(self._before[start]), int(self._after[pixels.stop - 1])
+            # the first rows keep the cells before theirs: an axis that is taken whole need not be counted anew
+            first, last = int(self._before[start]) if start else top, int(self._after[pixels.stop - 1])
             yield Rows(start, cells[first - top : last - top + 1], there.cut(pixels, first), horizontal)
         self._done = ready
         self._kept = cells[-1:].clone() if ready < self.target[0] else None

@@ -88,7 +88,7 @@ class Predictor:
         if self.device.type == "cpu":
             # a convolution's rounding depends on the batch's size, and a batch gains a processor nothing:
             # one by one, a tile's logits do not depend on its neighbours
-            outputs = [self._scores(torch.from_numpy(np.stack([tile]))) for tile in tiles]
+            outputs = [self._scores(torch.from_numpy(np.require(tile, None, ["C", "W"])[None])) for tile in tiles]
             return outputs[0] if len(outputs) == 1 else torch.cat(outputs)
         if self.device.type == "cuda":
             return self._on_stream(tiles)
