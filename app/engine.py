@@ -28,13 +28,13 @@ class Network(Protocol):
 
 
 class Place(Protocol):
-    """A request thread's place among the cores: whether it is held, whether a tile has one core, and how to wait without it."""
+    """A request thread's place among the cores: whether it is held, whether the thread spreads tiles, and how to leave it."""
 
     @property
     def held(self) -> bool: ...
 
     @property
-    def crowded(self) -> bool: ...
+    def spreads(self) -> bool: ...
 
     def left(self) -> AbstractContextManager[None]: ...
 
@@ -44,8 +44,8 @@ class Engine:
 
     Each network of `lanes` (the same one may stand there several times) has an owner thread, which runs `logits` and
     after each batch `on_batch` (its number of tiles, its seconds); cutting and merging stay with the requests' threads.
-    placed: what a request's thread that holds a place runs its only tile with, itself: to hand it over and be woken
-    would leave cores idle for a moment each time, and find other pixels in their caches.
+    placed: what a request's thread that holds a place runs its only tile with, itself (one that spreads, one that does
+    not): to hand it over and be woken would leave cores idle for a moment each time, and find other pixels in their caches.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class Engine:
         batch_wait_s: float,
         max_queued_tiles: int,
         on_batch: Callable[[int, float], None] = lambda tiles, seconds: None,
-        placed: Network | None = None,
+        placed: tuple[Network, Network] | None = None,
         clock: Clock = time.monotonic,
     ) -> None:
         self.max_batch_tiles = max_batch_tiles
@@ -65,7 +65,7 @@ class Engine:
         self.failure: str | None = None
         self.admission = Admission(max_queued_tiles, clock)
         self._on_batch = on_batch
-        self.placed = placed
+        self._placed = placed
         self._lock = threading.Lock()
         self._wakers = [threading.Condition(self._lock) for _ in lanes]
         self._idle: set[int] = set()
@@ -95,6 +95,11 @@ class Engine:
     def alive(self) -> bool:
         """Whether every owner thread runs and the device works."""
         return all(thread.is_alive() for thread in self._threads) and self.failure is None
+
+    @property
+    def runs_placed(self) -> bool:
+        """Whether a request's thread may run its only tile itself."""
+        return self._placed is not None
 
     @property
     def queued_tiles(self) -> int:
@@ -163,7 +168,7 @@ class Engine:
                 raise Cancelled("the request was cancelled")
             self._check_running()
             ticket.submitted = ticket.submitted if ticket.submitted is not None else self.clock()
-            here = self._runs_at_once(ticket, place)
+            here = self._network_here(ticket, place)
             if here:
                 self._running += 1
                 ticket.started = ticket.submitted
@@ -171,20 +176,16 @@ class Engine:
                 self._turns.add(ticket, item)
                 self._wake()
         if here:
-            self._run_here(item)
+            self._run_batch(here, [item])
+            with self._lock:
+                self._running -= 1
         return item.future
 
-    def _runs_at_once(self, ticket: Ticket, place: Place | None) -> bool:
-        """Whether its only tile need not be handed over, with the lock held; on cores that are free, a lone tile spreads."""
-        if self.placed is None or place is None or not place.held or ticket.tiles != 1 or self._turns.waiting:
-            return False
-        return self._running > 0 or place.crowded
-
-    def _run_here(self, item: Item) -> None:
-        assert self.placed is not None
-        self._run_batch(self.placed, [item])
-        with self._lock:
-            self._running -= 1
+    def _network_here(self, ticket: Ticket, place: Place | None) -> Network | None:
+        """What this thread runs the request's only tile with, with the lock held; None where it is to be handed over."""
+        if not self._placed or not place or not place.held or ticket.tiles != 1 or self._turns.waiting:
+            return None
+        return self._placed[0 if place.spreads else 1]
 
     def _wake(self) -> None:
         """Wakes the first lane that is idle: it is the one with threads for a lone tile, and still warm."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
-from concurrent.futures import Executor
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -103,10 +104,11 @@ class Corridor:
         job.ticket = self.engine.admit(len(job.plan), job.deadline)
         job.admitted = time.perf_counter()
 
-    def threads(self, job: Job) -> Executor:
-        """Where an admitted job is to be processed."""
+    def hand_over(self, job: Job, answer: Future[bytes]) -> None:
+        """Processes an admitted job on a thread for its kind; what comes of it goes to `answer`, until that is cancelled."""
         tiles = len(job.plan) if job.plan else 0
-        return self.pools.of(job.megapixels, tiles, lone=tiles == 1 and self.engine.placed is not None)
+        threads = self.pools.of(job.megapixels, tiles, lone=tiles == 1 and self.engine.runs_placed)
+        threads.start(answer, partial(self.process, job))
 
     def process(self, job: Job) -> bytes:
         """The answer's bytes of an admitted job; blocks, so it runs on a request thread. Raises as `admit` does."""
@@ -125,7 +127,6 @@ class Corridor:
 
     def cancel(self, job: Job) -> None:
         """Nobody waits for this job any more."""
-        job.cancelled = True
         if job.ticket:
             self.engine.cancel(job.ticket)
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterator
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from typing import Self
 
 import torch
 
+from app.workers import Workers
 from model.lanes import Slots
 
 SMALL = 16
@@ -23,14 +24,15 @@ LARGE_PRIORITY = 5  # as `nice` counts: small images go first where cores are sh
 class Slot:
     """A place among the cores; `left` leaves it while the thread waits. The earliest deadline goes first.
 
-    A large image waits for none: its thread's low priority keeps it back.
+    A large image waits for none: its thread's low priority keeps it back. spreads: whether the thread has helpers, which
+    take the cores that nobody works on.
     """
 
-    def __init__(self, slots: Slots, cores: int, deadline: float, *, large: bool) -> None:
+    def __init__(self, slots: Slots, deadline: float, *, large: bool, spreads: bool = False) -> None:
         self._slots = slots
-        self._cores = cores
         self._deadline = deadline
         self._large = large
+        self.spreads = spreads
 
     def __enter__(self) -> Self:
         if self._large:
@@ -50,11 +52,6 @@ class Slot:
         """Whether there is a place, while it is not left."""
         return not self._large
 
-    @property
-    def crowded(self) -> bool:
-        """Whether so many work that a tile would have no more than one core."""
-        return 2 * self._slots.working > self._cores
-
     @contextmanager
     def left(self) -> Iterator[None]:
         """Without the place, for as long as the thread waits."""
@@ -67,24 +64,24 @@ class Slot:
 
 class Pools:
     """heads: reads headers. The others decode, merge and encode. lone: on a CPU, images of one tile, which these threads
-    take from their bytes to the answer's: one a core, so that none waits to be woken while another core is idle. small: those
-    of several tiles. large: its size bounds how many large images are held. huge: the same for large images of many tiles,
-    which would keep those that are scaled down waiting for minutes.
+    take from their bytes to the answer's: one a core, so that none waits to be woken while another core is idle; the first
+    spreads a tile over cores that nobody works on. small: images of several tiles. large: its size bounds how many large
+    images are held. huge: the same for large images of many tiles, which would keep those that are scaled down waiting for
+    minutes.
 
     Of them, bar the large ones, and of the network's lanes on a CPU, only one more than there are cores work at once
     (`slots`); the others wait for tiles, or for a slot: more would push each other's pixels out of the caches.
     """
 
     def __init__(self, cores: int) -> None:
-        self._cores = cores
         self.slots = Slots(cores + 1)
         self.heads = ThreadPoolExecutor(2, "head")
-        self.lone = ThreadPoolExecutor(cores, "lone", _alone)
-        self.small = ThreadPoolExecutor(SMALL, "small", _alone)
-        self.large = ThreadPoolExecutor(max(2, cores // 2), "large", _alone_and_later)
-        self.huge = ThreadPoolExecutor(HUGE, "huge", _alone_and_later)
+        self.lone = Workers(cores, "lone", _alone)
+        self.small = Workers(SMALL, "small", _alone)
+        self.large = Workers(max(2, cores // 2), "large", _alone_and_later)
+        self.huge = Workers(HUGE, "huge", _alone_and_later)
 
-    def of(self, megapixels: float, tiles: int, *, lone: bool = False) -> Executor:
+    def of(self, megapixels: float, tiles: int, *, lone: bool = False) -> Workers:
         """The threads for an image of this size; `lone` where they run its only tile themselves."""
         if megapixels > LARGE_MEGAPIXELS:
             return self.huge if tiles > MANY_TILES else self.large
@@ -92,11 +89,12 @@ class Pools:
 
     def slot(self, megapixels: float, deadline: float) -> Slot:
         """What an image of this size holds while it works."""
-        return Slot(self.slots, self._cores, deadline, large=megapixels > LARGE_MEGAPIXELS)
+        return Slot(self.slots, deadline, large=megapixels > LARGE_MEGAPIXELS, spreads=self.lone.first)
 
     def shutdown(self) -> None:
-        for pool in (self.heads, self.lone, self.small, self.large, self.huge):
-            pool.shutdown(wait=False, cancel_futures=True)
+        self.heads.shutdown(wait=False, cancel_futures=True)
+        for pool in (self.lone, self.small, self.large, self.huge):
+            pool.shutdown()
 
 
 def _alone() -> None:

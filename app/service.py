@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import Future
 
 import torch
 
@@ -155,13 +156,19 @@ class Service:
             job.corridor.leave()
             raise
 
-    def process(self, job: Job) -> bytes:
-        """The answer's bytes; blocks, so it runs on a thread of `pools`."""
-        return job.admitted_to.process(job)
+    def hand_over(self, job: Job, answer: Future[bytes]) -> None:
+        """Processes an admitted job on a thread of `pools`, and finishes it once that is done with it, or nobody waits for
+        the answer before it begins."""
+        # not when nobody waits any more: until its thread is done with it, it takes room
+        answer.add_done_callback(lambda _: self.finish(job))
+        job.admitted_to.hand_over(job, answer)
 
     def finish(self, job: Job) -> None:
         job.admitted_to.finish(job)
         job.admitted_to.leave()
 
     def cancel(self, job: Job) -> None:
-        job.admitted_to.cancel(job)
+        """Nobody waits for this job any more."""
+        job.cancelled = True
+        if job.corridor:
+            job.corridor.cancel(job)

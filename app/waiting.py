@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import Future
+from functools import partial
 from typing import Any
 
 from fastapi import Request
@@ -32,11 +33,10 @@ def milliseconds(job: Job) -> dict[str, float]:
 
 
 async def _wait(request: Request, service: Service, job: Job, before: Callable[[Job], None]) -> bytes:
-    await _admitted(service, job, before)
-    running = job.admitted_to.threads(job).submit(service.process, job)
-    # called when its thread is done with it, not when nobody waits any more: until then it takes room
-    running.add_done_callback(lambda _: service.finish(job))
-    work, gone = asyncio.wrap_future(running), asyncio.create_task(_disconnected(request))
+    outcome: Future[bytes] = Future()
+    admitting = service.pools.heads.submit(_admit, service, job, before)
+    admitting.add_done_callback(partial(_go_on, service, job, outcome))
+    work, gone = asyncio.wrap_future(outcome), asyncio.create_task(_disconnected(request))
     try:
         waited: set[asyncio.Future[Any]] = {work, gone}
         await asyncio.wait(waited, timeout=service.settings.request_timeout_s, return_when="FIRST_COMPLETED")
@@ -53,21 +53,6 @@ async def _wait(request: Request, service: Service, job: Job, before: Callable[[
         gone.cancel()
 
 
-async def _admitted(service: Service, job: Job, before: Callable[[Job], None]) -> None:
-    """Lets the job in. Where nobody waits for that any more, gives its place back as soon as it has one."""
-    admitting = service.pools.heads.submit(_admit, service, job, before)
-    try:
-        await asyncio.wrap_future(admitting)
-    except asyncio.CancelledError:
-        admitting.add_done_callback(lambda _: _let_go(service, admitting, job))
-        raise
-
-
-def _let_go(service: Service, admitting: Future[None], job: Job) -> None:
-    if not admitting.cancelled() and admitting.exception() is None:
-        service.finish(job)
-
-
 def _admit(service: Service, job: Job, before: Callable[[Job], None]) -> None:
     service.admit(job)
     try:
@@ -75,6 +60,16 @@ def _admit(service: Service, job: Job, before: Callable[[Job], None]) -> None:
     except BaseException:
         service.finish(job)
         raise
+
+
+def _go_on(service: Service, job: Job, outcome: Future[bytes], admitting: Future[None]) -> None:
+    """From the thread that let the job in to those that process it: the event loop would be a detour."""
+    if admitting.cancelled():
+        outcome.cancel()
+    elif not (error := admitting.exception()):
+        service.hand_over(job, outcome)
+    elif outcome.set_running_or_notify_cancel():
+        outcome.set_exception(error)
 
 
 async def _disconnected(request: Request) -> None:

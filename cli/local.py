@@ -83,10 +83,12 @@ class Segmenter:
         return Answer.of(result, manifest.labels, identity, plan.describe(), photo).encode(replace(self.rendering, name=name))
 
     def _run(self, plan: TilePlan) -> Run:
-        lane = self.lanes.placed
-        if lane and len(plan) >= MANY * self.lanes.count:
-            return partial(self._side_by_side, lane)
-        return run_in_batches(lane._replace(spreads=True) if lane else self.lanes)
+        if not self.lanes.placed:
+            return run_in_batches(self.lanes)
+        spreading, single = self.lanes.placed
+        if len(plan) >= MANY * self.lanes.count:
+            return partial(self._side_by_side, single)
+        return run_in_batches(spreading)
 
     def _side_by_side(self, lane: Lane, tiles: Iterator[Tile]) -> Iterator[Tensor]:
         """Logits of an image's tiles, in order, a lane for each; one more waits, so that none is idle meanwhile."""

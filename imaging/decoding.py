@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageFile, UnidentifiedImageError
 
+from imaging.arrow import copy_rgb
 from imaging.errors import DamagedImage, EmptyImage, ImageError, ImageTooLarge, UnknownImageType
 
 Pixels = npt.NDArray[np.uint8]
@@ -125,7 +126,7 @@ def _upright_array(image: Image.Image, orientation: int) -> Pixels:
     for top in range(0, height, rows):
         bottom = min(top + rows, height)
         band = image if rows >= height else image.crop((0, top, width, bottom))
-        stored[top:bottom] = np.asarray(band)
+        copy_rgb(band, stored[top:bottom])
     return upright
 
 

@@ -100,9 +100,11 @@ class Lanes:
         return [Lane(self, spreads=i == 0 or self.count == 1) for i in range(self.count)]
 
     @property
-    def placed(self) -> Lane | None:
-        """The lane of a thread that holds a slot already, where a CPU has one for each thread."""
-        return Lane(self, spreads=False, placed=True) if self.cpu and self.count > 1 else None
+    def placed(self) -> tuple[Lane, Lane] | None:
+        """Lanes of threads that hold a slot already, one that spreads and one that does not; where a CPU has one a thread."""
+        if not self.cpu or self.count == 1:
+            return None
+        return Lane(self, spreads=True, placed=True), Lane(self, spreads=False, placed=True)
 
     def logits(self, tiles: Sequence[Tile], *, spread: bool = True, placed: bool = False) -> Tensor:
         """What the predictor gives for these tiles; `spread` lets a lone call on the CPU take all threads.

@@ -88,7 +88,7 @@ def test_a_cancelled_job_is_neither_decoded_nor_run(client: TestClient, service:
     assert service.engine.queued_tiles > 0
     service.cancel(job)
     with pytest.raises(Cancelled):
-        service.process(job)
+        job.admitted_to.process(job)
     assert "decode" in job.stages
     assert "inference" not in job.stages
     service.finish(job)

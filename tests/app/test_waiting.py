@@ -78,3 +78,33 @@ def test_a_cancelled_request_keeps_its_tiles_until_its_thread_is_done_with_it(se
             slots.leave()
     wait_for(lambda: service.queued_tiles == 0)
     assert [corridor._jobs for corridor in service.corridors] == [0]
+
+
+def test_who_is_let_in_is_processed_also_while_the_event_loop_is_busy(service: Service) -> None:
+    job = job_of(service)
+
+    async def ask() -> bytes:
+        work = asyncio.create_task(answer(request_of_a_client_that_stays(), service, job))
+        await asyncio.sleep(0)
+        wait_for(lambda: "encode" in job.stages)
+        return await work
+
+    assert asyncio.run(ask())
+
+
+def test_who_is_cancelled_while_waiting_for_a_thread_gives_its_place_back_at_once(service: Service) -> None:
+    go = threading.Event()
+    for pool in (service.pools.lone, service.pools.small):
+        for _ in range(pool.count):
+            pool.submit(go.wait, 90)
+
+    async def ask() -> None:
+        work = asyncio.create_task(answer(request_of_a_client_that_stays(), service, job_of(service)))
+        await asyncio.to_thread(wait_for, lambda: service.pools.lone.queued + service.pools.small.queued == 1)
+        await cancelled(work)
+        await asyncio.to_thread(wait_for, lambda: service.queued_tiles == 0)
+
+    try:
+        asyncio.run(ask())
+    finally:
+        go.set()

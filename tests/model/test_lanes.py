@@ -102,15 +102,19 @@ def test_of_the_threads_own_lanes_the_first_alone_spreads_a_tile(narrow: Weights
     assert only.spreads
 
 
-def test_a_lane_of_who_has_a_place_takes_none_and_one_thread(narrow: Weights, photo: Photo) -> None:
+def test_lanes_of_who_has_a_place_take_none_and_one_of_them_spreads(narrow: Weights, photo: Photo) -> None:
     slots = Slots(1)
     predictor = Watched(narrow)
     predictor.may_run.set()
-    lane = Lanes(predictor, 2, slots).placed
-    assert lane is not None
+    placed = Lanes(predictor, 2, slots).placed
+    assert placed is not None
     with slots:
-        lane.logits([photo(32, 64)])
-    assert predictor.threads == [1]
+        for lane in placed:
+            lane.logits([photo(32, 64)])
+        slots.join(1)
+        placed[0].logits([photo(32, 64)])
+        slots.join(-1)
+    assert predictor.threads == [2, 1, 1]
     assert Lanes(Watched(narrow, unsteady=True), 2).placed is None
 
 
