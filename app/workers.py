@@ -51,10 +51,12 @@ class Workers:
     def start(self, future: Future[T], call: Callable[[], T]) -> None:
         """What comes of the call goes to the future, which can be cancelled until a thread takes it."""
         with self._lock:
-            if self._closed:
-                future.cancel()
-            self._waiting.append(Waiting(future, call))
-            thread = heapq.heappop(self._idle) if self._idle else None
+            closed, thread = self._closed, None
+            if not closed:
+                self._waiting.append(Waiting(future, call))
+                thread = heapq.heappop(self._idle) if self._idle else None
+        if closed:
+            future.cancel()
         if thread is not None:
             self._take_next(thread)
 
@@ -82,10 +84,10 @@ class Workers:
     def _take_next(self, thread: int) -> None:
         with self._lock:
             job = self._next()
+            running = self._threads[thread].submit(job.call) if job else None
             if not job:
                 heapq.heappush(self._idle, thread)
-        if job:
-            running = self._threads[thread].submit(job.call)
+        if job and running:
             running.add_done_callback(partial(self._ended, thread, job.future))
 
     def _next(self) -> Waiting | None:
