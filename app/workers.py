@@ -29,7 +29,6 @@ class Workers:
     """
 
     def __init__(self, count: int, name: str, initializer: Callable[[], None]) -> None:
-        self.count = count
         self._begun = initializer
         self._threads = [ThreadPoolExecutor(1, f"{name}-{i}", self._begin, (i,)) for i in range(count)]
         self._lock = threading.Lock()
@@ -37,11 +36,6 @@ class Workers:
         self._waiting: deque[Waiting] = deque()
         self._first: int | None = None
         self._closed = False
-
-    @property
-    def queued(self) -> int:
-        """Jobs that no thread has taken yet."""
-        return len(self._waiting)
 
     @property
     def first(self) -> bool:

@@ -31,7 +31,7 @@ _Array._fields_ = [
     ("release", ctypes.c_void_p),
     ("private_data", ctypes.c_void_p),
 ]
-_pointer = ctypes.PyDLL(None).PyCapsule_GetPointer
+_pointer = ctypes.pythonapi["PyCapsule_GetPointer"]  # by its name in brackets, a function of our own
 _pointer.restype, _pointer.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
 
 

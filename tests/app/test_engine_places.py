@@ -25,10 +25,10 @@ def test_an_only_tile_is_run_by_its_thread_while_others_run() -> None:
 
 
 def test_what_has_no_place_or_several_tiles_is_handed_over() -> None:
-    lane, spread, own, slots = FirstChannel(), FirstChannel(), FirstChannel(), Slots(3)
+    lane, own, slots = FirstChannel(), FirstChannel(), Slots(3)
     with (
         ThreadPoolExecutor() as pool,
-        running(lane, placed=(spread, own)) as engine,
+        running(lane, placed=(own, own)) as engine,
         held(engine, lane, pool),
         Slot(slots, FAR, large=True) as large,
         Slot(slots, FAR, large=False) as place,
@@ -42,10 +42,10 @@ def test_what_has_no_place_or_several_tiles_is_handed_over() -> None:
 
 
 def test_of_several_tiles_none_is_run_by_their_thread() -> None:
-    lane, spread, own = FirstChannel(), FirstChannel(), FirstChannel()
+    lane, own = FirstChannel(), FirstChannel()
     with (
         ThreadPoolExecutor() as pool,
-        running(lane, placed=(spread, own)) as engine,
+        running(lane, placed=(own, own)) as engine,
         held(engine, lane, pool),
         Slot(Slots(1), FAR, large=False) as place,
     ):
@@ -86,8 +86,8 @@ def test_of_the_threads_for_images_of_one_tile_the_first_alone_spreads() -> None
 
 
 def test_a_tile_waits_its_turn_where_others_wait_and_its_place_is_left_meanwhile() -> None:
-    lane, spread, own, slots = FirstChannel(), FirstChannel(), FirstChannel(), Slots(1)
-    with ThreadPoolExecutor() as pool, running(lane, placed=(spread, own)) as engine, held(engine, lane, pool):
+    lane, own, slots = FirstChannel(), FirstChannel(), Slots(1)
+    with ThreadPoolExecutor() as pool, running(lane, placed=(own, own)) as engine, held(engine, lane, pool):
         earlier = pool.submit(run_all, engine, [2, 3])
         wait_for(lambda: waiting(engine) == 2)
         with Slot(slots, FAR, large=False) as place:
@@ -100,8 +100,8 @@ def test_a_tile_waits_its_turn_where_others_wait_and_its_place_is_left_meanwhile
 
 
 def test_a_bad_tile_fails_its_own_request_alone() -> None:
-    lane, spread, own = FirstChannel(), FirstChannel(), FirstChannel()
-    with ThreadPoolExecutor() as pool, running(lane, placed=(spread, own)) as engine:
+    lane, own = FirstChannel(), FirstChannel()
+    with ThreadPoolExecutor() as pool, running(lane, placed=(own, own)) as engine:
         with held(engine, lane, pool), Slot(Slots(1), FAR, large=False) as place:
             with pytest.raises(RuntimeError, match="cannot be run"):
                 run_all(engine, [255], place=place)
@@ -113,6 +113,6 @@ def test_a_bad_tile_fails_its_own_request_alone() -> None:
 def test_images_of_one_tile_have_a_thread_a_core() -> None:
     pools = Pools(3)
     try:
-        assert (pools.lone.count, pools.slots._count) == (3, 4)
+        assert (len(pools.lone._threads), pools.slots._count) == (3, 4)
     finally:
         pools.shutdown()

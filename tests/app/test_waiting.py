@@ -94,13 +94,14 @@ def test_who_is_let_in_is_processed_also_while_the_event_loop_is_busy(service: S
 
 def test_who_is_cancelled_while_waiting_for_a_thread_gives_its_place_back_at_once(service: Service) -> None:
     go = threading.Event()
-    for pool in (service.pools.lone, service.pools.small):
-        for _ in range(pool.count):
+    pools = (service.pools.lone, service.pools.small)
+    for pool in pools:
+        for _ in pool._threads:
             pool.submit(go.wait, 90)
 
     async def ask() -> None:
         work = asyncio.create_task(answer(request_of_a_client_that_stays(), service, job_of(service)))
-        await asyncio.to_thread(wait_for, lambda: service.pools.lone.queued + service.pools.small.queued == 1)
+        await asyncio.to_thread(wait_for, lambda: sum(len(pool._waiting) for pool in pools) == 1)
         await cancelled(work)
         await asyncio.to_thread(wait_for, lambda: service.queued_tiles == 0)
 

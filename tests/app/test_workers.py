@@ -61,7 +61,7 @@ def test_jobs_that_wait_are_taken_in_their_order_and_cancelled_ones_by_nobody() 
     with running(2) as workers:
         with held(workers, 2):
             waiting = [workers.submit(done.append, i) for i in range(6)]
-            assert workers.queued == 6
+            assert len(workers._waiting) == 6
             assert waiting[2].cancel()
         for each in waiting[:2] + waiting[3:]:
             each.result(30)
