@@ -101,7 +101,8 @@ class Admission:
         return min(elapsed, max(BELIEVED_S, CREDIBLE * tiles / rate) if rate else MEMORY_S)
 
     def _refuse(self, tiles: int, deadline: float, coming: int = 0) -> None:
-        before = coming + sum(min(room.tiles, tiles) for room in self._rooms)
+        # a single tile comes after one of each other request: counted often, when many are refused
+        before = coming + (len(self._rooms) if tiles == 1 else sum(min(room.tiles, tiles) for room in self._rooms))
         retry = self.retry_after(before)
         if self._queued + coming + tiles > self.max_queued_tiles:
             stated = f"{self._queued} tiles are queued and at most {self.max_queued_tiles} are taken"

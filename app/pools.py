@@ -76,7 +76,7 @@ class Pools:
     def __init__(self, cores: int) -> None:
         self.slots = Slots(cores + 1)
         self.heads = ThreadPoolExecutor(2, "head")
-        self.lone = Workers(cores, "lone", _alone)
+        self.lone = Workers(cores, "lone", _alone, own_cores=True)
         self.small = Workers(SMALL, "small", _alone)
         self.large = Workers(max(2, cores // 2), "large", _alone_and_later)
         self.huge = Workers(HUGE, "huge", _alone_and_later)

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import signal
 import socket
+import sys
 import threading
 import time
 from types import FrameType
@@ -18,6 +19,8 @@ from app.service import Service
 log = logging.getLogger("segment")
 # longer than load balancers keep a connection that is idle, so that none sends into one that has just been closed
 KEEP_ALIVE_S = 75
+# a thread that is kept from the interpreter leaves its core idle for as long
+SWITCH_S = 0.0001
 
 
 class DrainingServer(uvicorn.Server):
@@ -54,6 +57,7 @@ class DrainingServer(uvicorn.Server):
 
 def serve(app: FastAPI, service: Service) -> int:
     """Runs until a signal; gives the exit status: 1 where the network could not be loaded, or the port not be had."""
+    sys.setswitchinterval(SWITCH_S)
     settings = service.settings
     config = uvicorn.Config(
         app, host=settings.host, port=settings.port, log_config=None, access_log=False, server_header=False,

@@ -8,7 +8,8 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from model.device import available_cores, choose_device
+from model.cores import available_cores
+from model.device import choose_device
 from model.tiling import Size, parse_tile
 from model.weights_file import DEFAULT_WEIGHTS, find_weights
 

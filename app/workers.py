@@ -10,6 +10,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from typing import Any, NamedTuple, ParamSpec, TypeVar
 
+from model.cores import keep_to_core
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -25,11 +27,13 @@ class Workers:
     """So many threads that take jobs in the order in which they come; of those that are idle, the first takes it.
 
     Who is asked one thing after another is so answered by one thread, in whose core's caches and in whose memory the last
-    answer's pixels were, and which has helpers for large steps.
+    answer's pixels were, and which has helpers for large steps. own_cores: each thread keeps to a core, where they are as
+    many: one that waited for the interpreter is else put behind another thread, while its core is idle.
     """
 
-    def __init__(self, count: int, name: str, initializer: Callable[[], None]) -> None:
+    def __init__(self, count: int, name: str, initializer: Callable[[], None], *, own_cores: bool = False) -> None:
         self._begun = initializer
+        self._own_cores = own_cores
         self._threads = [ThreadPoolExecutor(1, f"{name}-{i}", self._begin, (i,)) for i in range(count)]
         self._lock = threading.Lock()
         self._idle = list(range(count))
@@ -73,6 +77,8 @@ class Workers:
     def _begin(self, thread: int) -> None:
         if not thread:
             self._first = threading.get_ident()
+        if self._own_cores:
+            keep_to_core(thread, len(self._threads))
         self._begun()
 
     def _take_next(self, thread: int) -> None:

@@ -19,7 +19,8 @@ from torch import Tensor, nn
 from benchmarks.results import Ratio, Row, Section
 from benchmarks.serving import ROOT
 from benchmarks.timing import milliseconds
-from model.device import available_cores, choose_dtype, dtype_name
+from model.cores import available_cores
+from model.device import choose_dtype, dtype_name
 from model.folding import fold_batch_norm
 from model.predictor import Predictor
 from model.weights_file import DEFAULT_WEIGHTS, find_weights, load_weights

@@ -10,10 +10,24 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from benchmarks import backends, codecs, compared, corridor, crossing, gpu, growth, mixed, overload, results, served, startup
+from benchmarks import (
+    backends,
+    codecs,
+    compared,
+    corridor,
+    crossing,
+    gpu,
+    growth,
+    mixed,
+    neighbour,
+    overload,
+    results,
+    served,
+    startup,
+)
 from benchmarks.load import available
 from benchmarks.results import Section
-from model.device import available_cores
+from model.cores import available_cores
 
 HERE = Path(__file__).parent
 BENCHES: dict[str, Callable[[argparse.Namespace], Section | None]] = {
@@ -27,10 +41,11 @@ BENCHES: dict[str, Callable[[argparse.Namespace], Section | None]] = {
     "crossing": lambda args: crossing.run(quick=args.quick),
     "growth": lambda args: growth.run(quick=args.quick, charts=args.out / "results"),
     "overload": lambda args: overload.run(quick=args.quick),
+    "neighbour": lambda args: neighbour.run(quick=args.quick),
     "gpu": lambda args: gpu.run(quick=args.quick),
     "startup": lambda args: startup.run(quick=args.quick),
 }
-WITH_LOAD = ("served", "peers", "lent", "mixed", "crossing", "overload")
+WITH_LOAD = ("served", "peers", "lent", "mixed", "crossing", "overload", "neighbour")
 
 
 def parser() -> argparse.ArgumentParser:

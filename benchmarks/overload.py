@@ -10,7 +10,7 @@ from benchmarks.images import ONE_MEGAPIXEL, photos, samples, segmenter
 from benchmarks.load import Load, Sample, load, percentile
 from benchmarks.results import Ratio, Row, Section
 from benchmarks.serving import Server, service
-from model.device import available_cores
+from model.cores import available_cores
 
 CLIENTS = 16
 DEADLINE_S = 5

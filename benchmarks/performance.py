@@ -13,7 +13,8 @@ from model.weights_file import DEFAULT_WEIGHTS, find_weights, load_weights
 HERE = Path(__file__).parent
 NONE = "Not measured yet."
 BENCHES = (
-    "corridor", "backends", "codecs", "served", "peers", "lent", "mixed", "crossing", "overload", "growth", "startup", "gpu",
+    "corridor", "backends", "codecs", "served", "peers", "lent", "mixed", "crossing", "overload", "growth", "startup",
+    "neighbour", "gpu",
 )  # fmt: skip
 
 

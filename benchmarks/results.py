@@ -12,7 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from model.device import available_cores, choose_device, choose_dtype, dtype_name
+from model.cores import available_cores
+from model.device import choose_device, choose_dtype, dtype_name
 from training.machine import commit, machine
 
 FOLDER = Path(__file__).parent / "results"

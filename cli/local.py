@@ -16,7 +16,7 @@ from torch import Tensor
 from cli.arguments import rendering
 from imaging.answer import Answer
 from imaging.decoding import Limits, decode, read_size
-from model.device import available_cores
+from model.cores import available_cores
 from model.lanes import Lane, Lanes, Slots
 from model.memory import keep_freed_memory
 from model.predictor import Predictor, Tile

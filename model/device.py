@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import torch
@@ -33,11 +32,6 @@ def choose_device(name: str) -> torch.device:
 
 def _choices(name: str) -> str:
     return f"device must be auto, cpu, cuda, cuda:N or mps, got {name!r}"
-
-
-def available_cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def choose_dtype(name: str, device: torch.device) -> torch.dtype:

@@ -12,6 +12,7 @@ from typing import NamedTuple, Self
 import torch
 from torch import Tensor
 
+from model.cores import on_every_core
 from model.predictor import Predictor, Tile
 
 CUDA_LANES = 2  # while one computes, the other's tiles are copied
@@ -117,7 +118,10 @@ class Lanes:
                 stack.enter_context(self.slots)
             if not self.cpu:
                 return self.predictor.logits(tiles)
-            torch.set_num_threads(self._share() if spread else 1)
+            threads = self._share() if spread else 1
+            if threads > 1:
+                stack.enter_context(on_every_core())  # helpers inherit the cores of the thread that starts them
+            torch.set_num_threads(threads)
             try:
                 return self.predictor.logits(tiles)
             finally:

@@ -16,7 +16,7 @@ import torch
 from fastapi import Body, Response
 
 from benchmarks.peers.predictor import BATCH, WAIT_S, Decoded, Model, port
-from model.device import available_cores
+from model.cores import available_cores
 from model.segmentation import ClassMap
 
 

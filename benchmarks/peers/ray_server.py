@@ -19,7 +19,7 @@ from fastapi import FastAPI, Request, Response
 from ray import serve
 
 from benchmarks.peers.predictor import BATCH, WAIT_S, Decoded, Model, port
-from model.device import available_cores
+from model.cores import available_cores
 from model.segmentation import ClassMap
 
 app = FastAPI()

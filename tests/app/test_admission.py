@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from app.admission import Admission
+from app.admission import SAFE, Admission
 from app.engine_errors import QueueFull, TooManyTiles
 
 FAR = 1e6
@@ -54,6 +54,17 @@ def test_tiles_are_counted_until_they_are_given_back() -> None:
     assert admission.queued == 3
     admission.give_back(seven, done=True)
     assert admission.queued == 3
+
+
+@pytest.mark.parametrize("tiles", [1, 2])
+def test_a_tile_comes_after_one_of_each_other_request(tiles: int) -> None:
+    admission, clock = worked(10.0, 100)  # ten a second
+    for of in (1, 5, 5):
+        admission.take(of, FAR)
+    needed = ({1: 3, 2: 5}[tiles] + tiles) / 10 / SAFE
+    with pytest.raises(QueueFull):
+        admission.take(tiles, clock.now + needed - 0.1)
+    admission.take(tiles, clock.now + needed + 0.1)
 
 
 def test_more_tiles_than_could_ever_wait_are_too_many() -> None:

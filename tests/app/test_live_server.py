@@ -17,7 +17,11 @@ from pathlib import Path
 
 import httpx
 import pytest
+from fastapi import FastAPI
 
+from app.server import SWITCH_S, DrainingServer, serve
+from app.service import Service
+from app.settings import Settings
 from model.labels import numbered_labels
 from model.preprocessing import Preprocessing
 from model.weights_file import Manifest, save_weights
@@ -47,6 +51,18 @@ def url(narrow_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         yield address
     lines = [json.loads(line) for line in (folder / "log").read_text().splitlines()]
     assert any(line["message"] == "ready" for line in lines)
+
+
+def test_threads_hand_the_interpreter_over_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    before, seen = sys.getswitchinterval(), []
+    monkeypatch.setattr(DrainingServer, "run", lambda server: seen.append(sys.getswitchinterval()))
+    service = Service(Settings())
+    try:
+        serve(FastAPI(), service)
+    finally:
+        sys.setswitchinterval(before)
+    assert seen == [pytest.approx(SWITCH_S, abs=1e-6)]
+    assert before > 10 * SWITCH_S
 
 
 def segment(url: str, data: bytes) -> bytes:

@@ -11,6 +11,7 @@ from fastapi.testclient import TestClient
 
 from app.pools import Pools
 from app.service import Service
+from model.cores import CHOOSES
 from tests.app.asking import post
 from tests.conftest import encoded, make_photo
 
@@ -60,6 +61,18 @@ def test_a_request_s_own_tensors_take_one_thread(service: Service) -> None:
     assert service.pools.small.submit(torch.get_num_threads).result(30) == 1
     assert service.pools.large.submit(torch.get_num_threads).result(30) == 1
     assert service.pools.huge.submit(torch.get_num_threads).result(30) == 1
+
+
+@pytest.mark.skipif(not CHOOSES, reason="threads do not choose their cores on this system")
+def test_threads_for_an_image_of_one_tile_keep_to_a_core_each() -> None:
+    every = os.sched_getaffinity(0)
+    pools = Pools(len(every))
+    try:
+        assert pools.lone.submit(os.sched_getaffinity, 0).result(30) == {min(every)}
+        for others in (pools.small, pools.large, pools.huge):
+            assert others.submit(os.sched_getaffinity, 0).result(30) == every
+    finally:
+        pools.shutdown()
 
 
 @pytest.mark.skipif(not hasattr(os, "SCHED_BATCH"), reason="this system has no such policy")

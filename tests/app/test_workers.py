@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Future
@@ -10,6 +11,7 @@ from contextlib import contextmanager
 import pytest
 
 from app.workers import Workers
+from model.cores import CHOOSES
 
 
 @contextmanager
@@ -54,6 +56,19 @@ def test_while_the_first_is_busy_the_next_one_takes_a_job() -> None:
             assert len(others) == 1
             assert not workers.submit(lambda: workers.first).result(30)
         assert workers.submit(lambda: workers.first).result(30)
+
+
+@pytest.mark.skipif(not CHOOSES, reason="threads do not choose their cores on this system")
+def test_threads_with_cores_of_their_own_keep_to_them_and_others_go_anywhere() -> None:
+    every = os.sched_getaffinity(0)
+    for own_cores, expected in ((True, [{core} for core in sorted(every)]), (False, [every] * len(every))):
+        workers = Workers(len(every), "test", lambda: None, own_cores=own_cores)
+        found = []
+        for busy in range(len(every)):
+            with held(workers, busy):
+                found.append(workers.submit(os.sched_getaffinity, 0).result(30))
+        workers.shutdown()
+        assert found == expected
 
 
 def test_jobs_that_wait_are_taken_in_their_order_and_cancelled_ones_by_nobody() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +13,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from model.cores import CHOOSES, available_cores, keep_to_core
 from model.lanes import Lanes, Slots
 from model.predictor import Predictor, Tile
 from model.weights_file import DEFAULT_WEIGHTS, Weights, find_weights, load_weights
@@ -149,6 +151,27 @@ def test_free_places_go_to_the_lowest_order_and_of_equals_to_the_first() -> None
             call.result(30)
     assert turns == ["first", "second", "middle", "late"]
     assert slots.held == 0
+
+
+@pytest.mark.skipif(not CHOOSES, reason="threads do not choose their cores on this system")
+def test_a_thread_that_keeps_to_a_core_leaves_it_for_calls_of_several_threads_alone(narrow: Weights, photo: Photo) -> None:
+    class Placed(Watched):
+        def logits(self, tiles: Sequence[Tile]) -> Tensor:
+            seen.append(len(os.sched_getaffinity(0)))
+            return super().logits(tiles)
+
+    def call() -> int:
+        keep_to_core(0, available_cores())
+        for lane in Lanes(predictor, 2).each():
+            lane.logits([photo(32, 64)])
+        return len(os.sched_getaffinity(0))
+
+    seen: list[int] = []
+    predictor = Placed(narrow)
+    predictor.may_run.set()
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(call).result(30) == 1
+    assert seen == [available_cores(), 1]
 
 
 def test_a_call_leaves_its_thread_with_one(narrow: Weights, photo: Photo) -> None:
