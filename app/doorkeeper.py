@@ -42,29 +42,44 @@ class Arrivals:
             del self._began[key]
 
 
-class Doorkeeper:
-    """ASGI middleware: asks `check` before a POST to the route is routed, parsed or read, and answers what it raises.
+class Door:
+    """Asks `check` by a request's head alone whether an image would be taken, for POSTs to one route."""
 
-    A refusal is then cheap, so that many of them leave the cores to those who were let in.
-    """
-
-    def __init__(self, app: ASGIApp, route: BaseRoute, path: str, check: Callable[[], None]) -> None:
-        self.app = app
+    def __init__(self, route: BaseRoute, path: str, check: Callable[[], None]) -> None:
         self.route = route
         self.path = path
         self.check = check
 
+    def refusal(self, scope: Scope) -> Problem | None:
+        """What `check` raises, if anything; the scope's route is then this one."""
+        if scope["method"] != "POST" or not scope["path"].endswith(self.path):
+            return None
+        try:
+            with mapped_errors():
+                self.check()
+        except Problem as problem:
+            scope["route"] = self.route
+            # without its traceback, which would hold the caller, and so itself
+            return type(problem)(problem.detail, problem.headers)
+        return None
+
+
+class Doorkeeper:
+    """ASGI middleware: answers what the door refuses, before it is routed, parsed or read.
+
+    A refusal is then cheap, so that many of them leave the cores to those who were let in.
+    """
+
+    def __init__(self, app: ASGIApp, door: Door) -> None:
+        self.app = app
+        self.door = door
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["method"] == "POST" and scope["path"].endswith(self.path):
-            try:
-                with mapped_errors():
-                    self.check()
-            except Problem as problem:
-                scope["route"] = self.route
-                await _let_go(scope, receive)
-                response = await on_problem(Request(scope), problem)
-                await response(scope, receive, send)
-                return
+        if scope["type"] == "http" and (problem := self.door.refusal(scope)):
+            await _let_go(scope, receive)
+            response = await on_problem(Request(scope), problem)
+            await response(scope, receive, send)
+            return
         await self.app(scope, receive, send)
 
 

@@ -24,12 +24,14 @@ def install_handlers(app: FastAPI) -> None:
     app.add_exception_handler(Exception, _on_unexpected)
 
 
-def _respond(request: Request, kind: type[Problem], detail: str, headers: dict[str, str]) -> Response:
-    request_id = getattr(request.state, "request_id", "")
-    request.state.log = {"detail": detail}
-    content = document(kind, detail, request_id)
+def problem_response(kind: type[Problem], detail: str, headers: dict[str, str], request_id: str) -> Response:
     # the answer to an unexpected error is sent outside the middleware that adds the id
-    return JSONResponse(content, kind.status, headers | {"X-Request-ID": request_id}, MEDIA_TYPE)
+    return JSONResponse(document(kind, detail, request_id), kind.status, headers | {"X-Request-ID": request_id}, MEDIA_TYPE)
+
+
+def _respond(request: Request, kind: type[Problem], detail: str, headers: dict[str, str]) -> Response:
+    request.state.log = {"detail": detail}
+    return problem_response(kind, detail, headers, getattr(request.state, "request_id", ""))
 
 
 async def on_problem(request: Request, error: Exception) -> Response:

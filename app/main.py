@@ -11,7 +11,7 @@ from fastapi import FastAPI
 from pydantic import ValidationError
 
 from app import routes, routes_batch, routes_state
-from app.doorkeeper import Doorkeeper
+from app.doorkeeper import Door, Doorkeeper
 from app.handlers import install_handlers
 from app.heads import HeadAsGet
 from app.page import mount_page
@@ -48,7 +48,8 @@ def create_app(settings: Settings) -> FastAPI:
     mount_page(app)
     install_handlers(app)
     path = routes.router.url_path_for(routes.segment_image.__name__)
-    app.add_middleware(Doorkeeper, route=routes.router.routes[0], path=path, check=service.check_room)
+    app.state.door = Door(routes.router.routes[0], path, service.check_room)
+    app.add_middleware(Doorkeeper, door=app.state.door)
     if settings.cors_origins:
         exposed = ["X-Request-ID", "Server-Timing", "Retry-After", "ETag"]
         app.add_middleware(
@@ -88,7 +89,7 @@ def main(argv: list[str] | None = None) -> int:
     configure_logging(settings.log_format, settings.log_level)
     keep_freed_memory()
     app = create_app(settings)
-    return serve(app, app.state.service)
+    return serve(app)
 
 
 if __name__ == "__main__":

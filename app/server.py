@@ -14,6 +14,7 @@ from types import FrameType
 import uvicorn
 from fastapi import FastAPI
 
+from app.gate import gate
 from app.service import Service
 
 log = logging.getLogger("segment")
@@ -55,14 +56,18 @@ class DrainingServer(uvicorn.Server):
         self.stop()
 
 
-def serve(app: FastAPI, service: Service) -> int:
-    """Runs until a signal; gives the exit status: 1 where the network could not be loaded, or the port not be had."""
+def serve(app: FastAPI) -> int:
+    """Runs what `create_app` gave until a signal.
+
+    Gives the exit status: 1 where the network could not be loaded, or the port not be had.
+    """
     sys.setswitchinterval(SWITCH_S)
+    service: Service = app.state.service
     settings = service.settings
     config = uvicorn.Config(
         app, host=settings.host, port=settings.port, log_config=None, access_log=False, server_header=False,
         # uvloop raises where a client has gone before its answer is written, and gains nothing measurable beside the network
-        root_path=settings.root_path, loop="asyncio",
+        root_path=settings.root_path, loop="asyncio", http=gate(app.state.door, service.metrics),
         timeout_graceful_shutdown=max(1, round(settings.drain_s)), timeout_keep_alive=KEEP_ALIVE_S, proxy_headers=True,
     )  # fmt: skip
     server = DrainingServer(config, service)

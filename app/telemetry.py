@@ -79,21 +79,23 @@ class RequestTelemetry:
         try:
             await self.app(scope, receive, send_with_id)
         finally:
-            self._finish(scope, request_id, status, time.perf_counter() - started)
+            account(self.metrics, scope, request_id, status, time.perf_counter() - started)
 
-    def _finish(self, scope: Scope, request_id: str, status: int, seconds: float) -> None:
-        route = getattr(scope.get("route"), "path", "other")
-        method = scope["method"] if scope["method"] in METHODS else "other"
-        self.metrics.requests.labels(route, method, str(status)).inc()
-        self.metrics.seconds.labels(route).observe(seconds)
-        fields = {
-            "request_id": request_id,
-            "method": scope["method"],
-            "path": scope["path"],
-            "status": status,
-            "ms": round(seconds * 1000, 1),
-        }
-        log.info("request", extra={"fields": fields | scope["state"].get("log", {})})
+
+def account(metrics: Metrics, scope: Scope, request_id: str, status: int, seconds: float) -> None:
+    """Counts an answered request, and logs it with what its state tells as `log`."""
+    route = getattr(scope.get("route"), "path", "other")
+    method = scope["method"] if scope["method"] in METHODS else "other"
+    metrics.requests.labels(route, method, str(status)).inc()
+    metrics.seconds.labels(route).observe(seconds)
+    fields = {
+        "request_id": request_id,
+        "method": scope["method"],
+        "path": scope["path"],
+        "status": status,
+        "ms": round(seconds * 1000, 1),
+    }
+    log.info("request", extra={"fields": fields | scope["state"].get("log", {})})
 
 
 def sane_request_id(given: str | None) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import os
 import signal
@@ -12,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import httpx
 import numpy as np
@@ -133,10 +134,11 @@ def free_port() -> int:
 
 
 @contextmanager
-def over_http(app: ASGIApp) -> Iterator[int]:
+def over_http(app: ASGIApp, http: type[asyncio.Protocol] | Literal["auto"] = "auto") -> Iterator[int]:
     """The port where uvicorn serves the app from a thread, without its lifespan."""
     port = free_port()
-    server = uvicorn.Server(uvicorn.Config(app, port=port, log_level="warning", lifespan="off", loop="asyncio", ws="none"))
+    config = uvicorn.Config(app, port=port, log_level="warning", lifespan="off", loop="asyncio", ws="none", http=http)
+    server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)
     thread.start()
     try:

@@ -17,10 +17,10 @@ from pathlib import Path
 
 import httpx
 import pytest
-from fastapi import FastAPI
 
+from app.gate import Gate
+from app.main import create_app
 from app.server import SWITCH_S, DrainingServer, serve
-from app.service import Service
 from app.settings import Settings
 from model.labels import numbered_labels
 from model.preprocessing import Preprocessing
@@ -53,16 +53,21 @@ def url(narrow_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     assert any(line["message"] == "ready" for line in lines)
 
 
-def test_threads_hand_the_interpreter_over_soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    before, seen = sys.getswitchinterval(), []
-    monkeypatch.setattr(DrainingServer, "run", lambda server: seen.append(sys.getswitchinterval()))
-    service = Service(Settings())
+def test_threads_hand_the_interpreter_over_soon_and_refusals_are_at_the_gate(monkeypatch: pytest.MonkeyPatch) -> None:
+    before, seen, served = sys.getswitchinterval(), [], []
+
+    def run(server: DrainingServer) -> None:
+        seen.append(sys.getswitchinterval())
+        served.append(server.config.http)
+
+    monkeypatch.setattr(DrainingServer, "run", run)
     try:
-        serve(FastAPI(), service)
+        serve(create_app(Settings()))
     finally:
         sys.setswitchinterval(before)
     assert seen == [pytest.approx(SWITCH_S, abs=1e-6)]
     assert before > 10 * SWITCH_S
+    assert issubclass(served[0], Gate)
 
 
 def segment(url: str, data: bytes) -> bytes:
