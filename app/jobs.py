@@ -18,12 +18,13 @@ from app.engine_errors import Cancelled
 from app.pools import Pools, Slot
 from app.tickets import Ticket
 from imaging.answer import Answer, Rendering
-from imaging.decoding import Limits, decode, read_size
+from imaging.decoding import Limits, decode, peek_size, read_size
 from model.predictor import Predictor
 from model.segmentation import Options, Segmentation, plan_image, segment
 from model.tiling import TilePlan
 
 Pixels = npt.NDArray[np.uint8]
+AT_ONCE_BYTES = 1 << 20  # of a file, for its digest as well
 
 
 @dataclass
@@ -92,13 +93,21 @@ class Corridor:
             self._empty.wait_for(lambda: not self._jobs)
         self.engine.stop()
 
+    def peek(self, job: Job) -> bool:
+        """Whether the event loop itself may `admit` it; its size is known then. Raises `ImageTooLarge`."""
+        if len(job.data) <= AT_ONCE_BYTES:
+            with job.stage("decode"):
+                job.size = peek_size(job.data, self.limits) or job.size
+        return any(job.size)
+
     def admit(self, job: Job) -> None:
         """Reads the image's header and takes its place in the engine, before anything is decoded.
 
         Raises the errors of imaging and of the engine.
         """
-        with job.stage("decode"):
-            job.size = read_size(job.data, self.limits)
+        if not any(job.size):
+            with job.stage("decode"):
+                job.size = read_size(job.data, self.limits)
         job.rendering.check(job.size)
         job.plan = plan_image(job.size, job.options, self.manifest.preprocessing.side)
         job.ticket = self.engine.admit(len(job.plan), job.deadline)

@@ -8,8 +8,9 @@ from app.errors import SEGMENT_PROBLEMS, Unavailable
 from app.examples import segment_responses, upload_body
 from app.jobs import Job
 from app.negotiation import format_from_accept
+from app.query import query_parameters, segment_query
 from app.representation import check_precondition, entity_tag, represent
-from app.schemas import Segmenting
+from app.schemas import SegmentQuery
 from app.security import check_key
 from app.service import Service
 from app.uploads import Upload, read_image
@@ -25,14 +26,14 @@ router = APIRouter()
     response_class=Response,
     response_model=None,
     responses=segment_responses(SEGMENT_PROBLEMS),
-    openapi_extra=upload_body(),
+    openapi_extra=query_parameters() | upload_body(),
 )
-async def segment_image(request: Request, query: Segmenting) -> Response:
+async def segment_image(request: Request) -> Response:
     """Answers the mask of the image in the form's field `file` (or `image`), or in the raw body.
 
     The mask has exactly the size of the upright image. What the image is, is judged by its bytes.
     """
-    service = ready_service(request)
+    service, query = ready_service(request), segment_query(request)
     format = query.format or format_from_accept(",".join(request.headers.getlist("accept")))
     service.in_flight += 1
     try:
@@ -53,7 +54,7 @@ def ready_service(request: Request) -> Service:
     return service
 
 
-def make_job(service: Service, query: Segmenting, format: Format, upload: Upload) -> Job:
+def make_job(service: Service, query: SegmentQuery, format: Format, upload: Upload) -> Job:
     """What is to be done for an image, until the deadline that starts now."""
     options = service.options(blend=query.blend, overlap=query.overlap, side=query.side)
     rendering = Rendering(

@@ -17,8 +17,9 @@ from starlette.responses import StreamingResponse
 
 from app.errors import BATCH_PROBLEMS, Problem, TooLarge, document
 from app.examples import batch_body, batch_responses
+from app.query import query_parameters, segment_query
 from app.routes import make_job, ready_service
-from app.schemas import Segmenting, SegmentQuery
+from app.schemas import SegmentQuery
 from app.service import Service
 from app.uploads import base_name, images, read_form, read_part
 from app.waiting import answer
@@ -46,14 +47,14 @@ class Outcome:
     response_class=Response,
     response_model=None,
     responses=batch_responses(BATCH_PROBLEMS),
-    openapi_extra=batch_body(),
+    openapi_extra=query_parameters() | batch_body(),
 )
-async def segment_batch(request: Request, query: Segmenting) -> Response:
+async def segment_batch(request: Request) -> Response:
     """Answers each field `file` of a form in turn; a bad image answers its own error, and the others are done.
 
     With `format=json` (the default) or `coco`, a line of JSON for each as soon as it is done; else a zip.
     """
-    service = ready_service(request)
+    service, query = ready_service(request), segment_query(request)
     settings = service.settings
     form = await read_form(request, int(settings.max_batch_mb * 1e6), settings.upload_timeout_s)
     try:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from fastapi import Query
 from pydantic import BaseModel, Field
 
 from imaging.answer import Format, MaskEncoding
@@ -33,9 +32,6 @@ class SegmentQuery(BaseModel):
     min_confidence: float = Field(0, ge=0, le=1, description="pixels below it become 255, void")
     tolerance: float = Field(1, ge=0, le=100, description="of polygons: how far a point may move, in image pixels")
     model: str | None = Field(None, description="a model of `/models` (default: the first)")
-
-
-Segmenting = Annotated[SegmentQuery, Query()]
 
 
 class ModelName(BaseModel):

@@ -147,6 +147,10 @@ class Service:
         if full:
             raise full
 
+    def peek(self, job: Job) -> bool:
+        """Whether the event loop itself may `admit` it: that takes no more than some milliseconds, whatever came."""
+        return self.catalogue.pick(job.model).peek(job)
+
     def admit(self, job: Job) -> None:
         """Lets the job in, before its image is decoded; blocks for a moment. `finish` is for every job let in."""
         job.corridor = self.catalogue.enter(job.model)

@@ -34,8 +34,12 @@ def milliseconds(job: Job) -> dict[str, float]:
 
 async def _wait(request: Request, service: Service, job: Job, before: Callable[[Job], None]) -> bytes:
     outcome: Future[bytes] = Future()
-    admitting = service.pools.heads.submit(_admit, service, job, before)
-    admitting.add_done_callback(partial(_go_on, service, job, outcome))
+    if service.peek(job):
+        _admit(service, job, before)
+        service.hand_over(job, outcome)
+    else:
+        admitting = service.pools.heads.submit(_admit, service, job, before)
+        admitting.add_done_callback(partial(_go_on, service, job, outcome))
     work, gone = asyncio.wrap_future(outcome), asyncio.create_task(_disconnected(request))
     try:
         waited: set[asyncio.Future[Any]] = {work, gone}

@@ -35,16 +35,34 @@ _pointer = ctypes.pythonapi["PyCapsule_GetPointer"]  # by its name in brackets, 
 _pointer.restype, _pointer.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
 
 
+class _Memory:
+    """An image's samples as numpy asks for them; they stay for as long as this does."""
+
+    def __init__(self, image: Image.Image) -> None:
+        _, self._capsule = image.__arrow_c_array__()
+        pixels = _Array.from_address(_pointer(self._capsule, b"arrow_array"))
+        self.__array_interface__ = {
+            "data": (pixels.children[0].contents.buffers[1], False),
+            "shape": (image.height, image.width, SAMPLES),
+            "typestr": "|u1",
+            "version": 3,
+        }
+
+
+def view_rgb(image: Image.Image) -> Pixels | None:
+    """The pixels of an RGB image where they lie, uint8 (H, W, 3), a view of (H, W, 4); None for one in several blocks, as
+    those of more than 4 megapixels are. What happens to the image happens to them."""
+    try:
+        return np.asarray(_Memory(image))[:, :, :3]
+    except ValueError:
+        return None
+
+
 def copy_rgb(image: Image.Image, out: Pixels) -> None:
     """The pixels of an RGB image to `out`, uint8 (H, W, 3). An image that lies in several blocks goes a slower way."""
-    try:
-        _, capsule = image.__arrow_c_array__()
-    except ValueError:
+    found = view_rgb(image)
+    if found is None:
         out[:] = np.asarray(image)
         return
-    pixels = _Array.from_address(_pointer(capsule, b"arrow_array"))
-    samples = pixels.children[0].contents
-    memory = (ctypes.c_uint8 * samples.length).from_address(samples.buffers[1])
-    found = np.frombuffer(memory, np.uint8).reshape(*out.shape[:2], SAMPLES)
     for channel in range(out.shape[2]):
         out[:, :, channel] = found[:, :, channel]

@@ -6,14 +6,14 @@ import io
 import re
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageFile, UnidentifiedImageError
 
-from imaging.arrow import copy_rgb
+from imaging.arrow import copy_rgb, view_rgb
 from imaging.errors import DamagedImage, EmptyImage, ImageError, ImageTooLarge, UnknownImageType
 
 Pixels = npt.NDArray[np.uint8]
@@ -21,7 +21,8 @@ Size = tuple[int, int]
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
 # our own limit, which is checked right after the header, replaces Pillow's
 Image.MAX_IMAGE_PIXELS = None
-SIGNATURES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF87a", b"GIF89a", b"II*\0", b"MM\0*")
+JPEG = b"\xff\xd8\xff"
+SIGNATURES = (b"\x89PNG\r\n\x1a\n", JPEG, b"GIF87a", b"GIF89a", b"II*\0", b"MM\0*")
 ORIENTATION = 0x0112
 SWAPPING = (5, 6, 7, 8)
 PNG_EXIF = (b"eXIf", b"Raw profile type exif", b"XML:com.adobe.xmp")  # what an orientation in a PNG stands under
@@ -37,6 +38,7 @@ STORED: dict[int, Callable[[Pixels], Pixels]] = {
 }
 BAND_PIXELS = 1 << 20
 BLOCK = 1 << 20  # bytes for the decoder at once: between blocks, threads wait for each other's interpreter
+SHORT = 1 << 12  # bytes of a header that takes no more than some milliseconds, whatever stands there
 DRAFT = 2  # times the working size: what a reduced JPEG keeps at least
 PILLOW = re.compile(r"PIL\.")
 SIXTEEN_BIT = ("I;16", "I;16L", "I;16B", "I;16N")
@@ -52,10 +54,10 @@ class Limits:
 def decode(data: bytes, limits: Limits, working_size: Size | None = None) -> Pixels:
     """The first frame as uint8 RGB (H, W, 3), upright after its EXIF orientation.
 
-    Transparent pixels lie over white, 16-bit samples are scaled to 8, colour profiles are ignored. With a working
-    (height, width), a JPEG may come smaller than it is (libjpeg leaves out the highest frequencies), yet at least
-    twice as large as that: what is left to average costs a fraction. Raises `EmptyImage`, `UnknownImageType`,
-    `ImageTooLarge` or `DamagedImage`.
+    Transparent pixels lie over white, 16-bit samples are scaled to 8, colour profiles are ignored. The array may be a view of
+    one with a fourth sample a pixel that means nothing. With a working (height, width), a JPEG may come smaller than it is
+    (libjpeg leaves out the highest frequencies), yet at least twice as large as that: what is left to average costs a
+    fraction. Raises `EmptyImage`, `UnknownImageType`, `ImageTooLarge` or `DamagedImage`.
     """
     with _open(data, limits) as image:
         if working_size and image.format == "JPEG":
@@ -73,6 +75,16 @@ def read_size(data: bytes, limits: Limits) -> tuple[int, int]:
     with _open(data, limits) as image:
         width, height = image.size
         return (width, height) if _turned(image, data) else (height, width)
+
+
+def peek_size(data: bytes, limits: Limits) -> tuple[int, int] | None:
+    """As `read_size`, for a thread that must not be held up: None where it is not a JPEG with all of its header in the first
+    `SHORT` bytes."""
+    if not data.startswith(JPEG):
+        return None
+    with suppress(DamagedImage):
+        return read_size(data[:SHORT], limits)
+    return None
 
 
 def _turned(image: Image.Image, data: bytes) -> bool:
@@ -118,7 +130,10 @@ def _check_size(size: tuple[int, int], limits: Limits) -> None:
 
 
 def _upright_array(image: Image.Image, orientation: int) -> Pixels:
-    """The pixels of an RGB image, turned as EXIF says; copied in bands, so that no second whole large image is ever held."""
+    """The pixels of an RGB image, turned as EXIF says: where they lie, if they may stay there; else copied in bands, so that no
+    second whole large image is ever held."""
+    if orientation not in STORED and (found := view_rgb(image)) is not None:
+        return found
     width, height = image.size
     upright = np.empty((width, height, 3) if orientation in SWAPPING else (height, width, 3), np.uint8)
     stored = STORED[orientation](upright) if orientation in STORED else upright

@@ -139,7 +139,10 @@ class _Canvas:
     def _write(self, rows: Rows) -> None:
         ids = rows.class_ids()
         place = slice(rows.top, rows.top + len(ids))
-        self.class_map[place] = ids.cpu().numpy()
+        if ids.shape == self.size:
+            self.class_map = ids.cpu().numpy()
+        else:
+            self.class_map[place] = ids.cpu().numpy()
         if self.confidence is None or self.temperature is None:
             return
         probability = rows.probability(ids, self.temperature).cpu()

@@ -38,6 +38,11 @@ def test_bad_parameters_are_422_with_the_choices(client: TestClient, query: dict
     assert_problem(post(client, **query), 422, *words)
 
 
+def test_of_a_parameter_that_comes_twice_the_last_counts_and_unknown_ones_do_not(client: TestClient) -> None:
+    assert client.post("/segment?side=31&side=64&sides=31", content=PHOTO).status_code == 200
+    assert_problem(client.post("/segment?side=64&side=31", content=PHOTO), 422, "query side")
+
+
 def bomb(side: int) -> bytes:
     """A PNG whose header announces side x side pixels, and little more."""
 

@@ -12,6 +12,7 @@ from tests.app.conftest import Serve
 def test_keys_are_asked_for_where_they_are_set(serve: Serve) -> None:
     with serve(api_keys="alpha, beta") as client:
         assert_problem(post(client), 401, "X-API-Key")
+        assert_problem(post(client, side=31), 401, "X-API-Key")
         assert_problem(post(client, headers={"X-API-Key": "alphabet"}), 401)
         assert post(client).headers["www-authenticate"] == "Bearer"
         assert post(client, headers={"X-API-Key": "alpha"}).status_code == 200

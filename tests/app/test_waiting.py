@@ -10,12 +10,12 @@ import pytest
 from starlette.requests import Request
 from starlette.types import Message
 
-from app.jobs import Job
+from app.jobs import AT_ONCE_BYTES, Job
 from app.service import Service
 from app.waiting import answer
 from imaging.answer import Rendering
 from tests.app.asking import PHOTO
-from tests.conftest import wait_for
+from tests.conftest import encoded, make_photo, wait_for
 
 
 def request_of_a_client_that_stays() -> Request:
@@ -26,8 +26,8 @@ def request_of_a_client_that_stays() -> Request:
     return Request({"type": "http", "method": "POST", "path": "/segment", "headers": []}, receive)
 
 
-def job_of(service: Service) -> Job:
-    return Job(PHOTO, service.options(), Rendering(), service.deadline())
+def job_of(service: Service, data: bytes = PHOTO) -> Job:
+    return Job(data, service.options(), Rendering(), service.deadline())
 
 
 async def cancelled(work: asyncio.Task[bytes]) -> None:
@@ -90,6 +90,32 @@ def test_who_is_let_in_is_processed_also_while_the_event_loop_is_busy(service: S
         return await work
 
     assert asyncio.run(ask())
+
+
+SHORT_HEADER = encoded(make_photo(90, 130), "JPEG")
+
+
+@pytest.mark.parametrize(
+    ("data", "at_once"),
+    [(SHORT_HEADER, True), (SHORT_HEADER + bytes(AT_ONCE_BYTES), False), (PHOTO, False)],
+    ids=["a JPEG", "a large JPEG", "a PNG"],
+)
+def test_a_small_jpeg_alone_waits_for_no_thread_that_reads_headers(service: Service, data: bytes, at_once: bool) -> None:
+    go, threads = threading.Event(), service.pools.heads._max_workers
+    busy = [service.pools.heads.submit(go.wait, 90) for _ in range(threads)]
+
+    async def ask() -> None:
+        work = asyncio.create_task(answer(request_of_a_client_that_stays(), service, job_of(service, data)))
+        if not at_once:
+            await asyncio.to_thread(wait_for, lambda: service.pools.heads._work_queue.qsize() == 1)
+            go.set()
+        assert await work
+
+    try:
+        asyncio.run(ask())
+        assert not at_once or not any(each.done() for each in busy)
+    finally:
+        go.set()
 
 
 def test_who_is_cancelled_while_waiting_for_a_thread_gives_its_place_back_at_once(service: Service) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from imaging.arrow import copy_rgb
+from imaging.arrow import copy_rgb, view_rgb
 from imaging.decoding import decode
 from tests.conftest import encoded, make_photo
 from tests.imaging.files import LIMITS
@@ -50,6 +51,23 @@ def test_the_copy_stays_when_the_image_has_gone() -> None:
     image.close()
     del image
     assert np.array_equal(out, photo)
+
+
+def test_a_view_stays_when_the_image_has_gone() -> None:
+    photo = make_photo(300, 200)
+    image = Image.fromarray(photo)
+    found = view_rgb(image)
+    image.close()
+    del image
+    gc.collect()
+    others = [Image.new("RGB", (200, 300), "red") for _ in range(5)]
+    assert found is not None
+    assert np.array_equal(found, photo)
+    assert len(others) == 5
+
+
+def test_an_image_in_several_blocks_cannot_be_viewed(small_blocks: None) -> None:
+    assert view_rgb(Image.fromarray(make_photo(300, 200))) is None
 
 
 def test_an_image_in_several_blocks_is_copied_too(small_blocks: None) -> None:

@@ -12,7 +12,8 @@ import pytest
 from PIL import Image, ImageCms, ImageFile
 
 from imaging import decoding
-from imaging.decoding import decode, read_size
+from imaging.decoding import SHORT, Limits, decode, peek_size, read_size
+from imaging.errors import ImageTooLarge
 from tests.conftest import make_photo
 from tests.imaging.files import LIMITS, NOISE, SAMPLES
 from tests.imaging.samples import SIZE, Sample, file_of, grey16_png, oriented, upright
@@ -63,10 +64,15 @@ def test_the_decoder_is_given_large_blocks(monkeypatch: pytest.MonkeyPatch) -> N
     assert max(asked) >= len(data)
 
 
-def test_pixels_can_be_written_and_lie_together() -> None:
+def test_pixels_can_be_written_and_stay_where_they_were_decoded() -> None:
     image = decode(file_of(Image.fromarray(make_photo(*SIZE)), "PNG"), LIMITS)
     assert image.flags.writeable
-    assert image.flags.c_contiguous
+    assert isinstance(image.base, np.ndarray)
+    assert image.base.shape == (*image.shape[:2], 4)
+
+
+def test_pixels_that_are_turned_lie_together() -> None:
+    assert decode(oriented(make_photo(*SIZE), "JPEG", 6), LIMITS).flags.c_contiguous
 
 
 @pytest.mark.parametrize(
@@ -108,6 +114,24 @@ def test_other_kinds_are_never_reduced(format: str) -> None:
 def test_the_announced_size_is_upright(format: str, orientation: int) -> None:
     data = oriented(make_photo(*SIZE), format, orientation)
     assert read_size(data, LIMITS) == (SIZE if orientation < 5 else SIZE[::-1])
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_jpeg_with_a_short_header_tells_its_size_without_the_rest(orientation: int) -> None:
+    data = oriented(make_photo(*SIZE), "JPEG", orientation)
+    assert peek_size(data[:SHORT] + bytes(9), LIMITS) == read_size(data, LIMITS)
+
+
+def test_a_size_is_not_looked_for_in_a_long_header_nor_in_other_kinds() -> None:
+    photo = Image.fromarray(make_photo(*SIZE))
+    assert peek_size(file_of(photo, "JPEG", comment=b"x" * SHORT), LIMITS) is None
+    assert peek_size(file_of(photo, "PNG"), LIMITS) is None
+    assert peek_size(b"", LIMITS) is None
+
+
+def test_a_jpeg_that_announces_too_much_is_refused_at_a_glance() -> None:
+    with pytest.raises(ImageTooLarge):
+        peek_size(file_of(Image.fromarray(make_photo(*SIZE)), "JPEG"), Limits(megapixels=1e-6))
 
 
 def test_an_unknown_exif_orientation_changes_nothing() -> None:

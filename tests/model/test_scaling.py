@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model.scaling import Side, resize_image, working_size
+from model.scaling import Image, Side, resize_image, working_size
 
 
 @pytest.mark.parametrize(
@@ -68,3 +68,16 @@ def test_a_resized_image_has_the_size_asked_for_and_keeps_a_plain_colour(size: t
     resized = resize_image(image, size)
     assert (resized.shape, resized.dtype) == ((*size, 3), np.uint8)
     assert (resized == (10, 100, 250)).all()
+
+
+FOUR = np.random.default_rng(1).integers(0, 256, (40, 40, 4), np.uint8)
+
+
+@pytest.mark.parametrize("size", [(13, 17), (90, 61)], ids=str)
+@pytest.mark.parametrize(
+    "view",
+    [FOUR[..., :3], FOUR[..., 1:], FOUR.swapaxes(0, 1)[..., :3], FOUR[5:30, 3:24, :3], FOUR[::2, :, :3]],
+    ids=["the first three", "the last three", "turned", "cut out", "every other row"],
+)
+def test_how_an_image_lies_in_memory_changes_nothing(view: Image, size: tuple[int, int]) -> None:
+    assert np.array_equal(resize_image(view, size), resize_image(np.ascontiguousarray(view), size))
