@@ -139,10 +139,11 @@ class _Canvas:
     def _write(self, rows: Rows) -> None:
         ids = rows.class_ids()
         place = slice(rows.top, rows.top + len(ids))
-        if ids.shape == self.size:
-            self.class_map = ids.cpu().numpy()
+        found = ids.cpu().numpy()
+        if found.shape == self.size:
+            self.class_map = found
         else:
-            self.class_map[place] = ids.cpu().numpy()
+            self.class_map[place] = found
         if self.confidence is None or self.temperature is None:
             return
         probability = rows.probability(ids, self.temperature).cpu()
