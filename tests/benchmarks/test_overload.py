@@ -10,8 +10,8 @@ from benchmarks.overload import Round, told
 
 def load_of(*, good: int, refused: int = 0, milliseconds: float = 100.0) -> Load:
     """Answers of one second."""
-    answered = [Answer(0, 0.5, 200, milliseconds, right=True)] * good
-    return Load([*answered, *[Answer(0, 0.5, 503, 1.0, right=False)] * refused], 0.0, 1.0, 1, 1, 1, 0, 0.0)
+    answered = [Answer(0, 0.0, 200, milliseconds, right=True)] * good
+    return Load([*answered, *[Answer(0, 0.0, 503, 1.0, right=False)] * refused], 0.0, 1.0, 1, 1, 1, 0, 0.0)
 
 
 def a_round(before: int, good: int, after: int, *, offered: int = 440, late: bool = False) -> Round:
