@@ -27,8 +27,8 @@ CLIENTS = sorted({1, *LOADS})
 TEXT = """\
 Images of one megapixel (1152x864, JPEG) as masks. In process is what `fcn-segment` does with a folder: decoding, network
 and encoding side by side on all cores. Served is the service with its default settings, asked by wrk on the same cores.
-Every answer was compared with the bytes of `fcn-segment`. A process may be a tenth faster than its twin for all of its life, by
-where its memory lies: each turn starts both anew. Each load is compared with what is done in process right before
+Every answer was compared with the bytes of `fcn-segment`. A process may be a tenth faster than its twin for all of its life:
+each turn starts both anew. Each load is compared with what is done in process right before
 and right after it. wrk's own CPU time is counted: the ratio is to what is done in process on the cores that wrk leaves
 (without that, it would be that much lower). `fcn-segment` has one thread more than cores, for files that are read meanwhile;
 as images lie in memory here, what a thread a core does is shown as well."""
