@@ -7,7 +7,6 @@ import time
 from typing import cast
 
 from starlette.types import Scope
-from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from app.doorkeeper import Door
@@ -34,33 +33,49 @@ class Gate(HttpToolsProtocol):
         self._joining.end()
         super().on_response_complete()
 
-    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
-        started, scope = time.perf_counter(), cast(Scope, cycle.scope)
-        headers: dict[bytes, bytes] = dict(scope["headers"])
-        # a client that reads no answers is waited for, and a page of another origin told that it may read this one
-        if self.flow.write_paused or b"origin" in headers or not (problem := self.door.refusal(scope)):
-            super()._start_asgi_task(cycle, app)
-            return
-        request_id = sane_request_id(headers.get(REQUEST_ID.encode(), b"").decode("latin-1"))
-        self._answer(cycle, problem, request_id)
-        scope["state"]["log"] = {"detail": problem.detail}
-        account(self.metrics, scope, request_id, problem.status, time.perf_counter() - started)
+    def on_headers_complete(self) -> None:
+        if not self._refused():
+            super().on_headers_complete()
 
-    def _answer(self, cycle: RequestResponseCycle, problem: Problem, request_id: str) -> None:
+    def _refused(self) -> bool:
+        started, scope = time.perf_counter(), cast(Scope, self.scope)
+        headers = dict(self.headers)
+        # a client that reads no answers is waited for, and a page of another origin told that it may read this one
+        if self.flow.write_paused or b"origin" in headers or (self.cycle and not self.cycle.response_complete):
+            return False
+        scope["method"] = self.parser.get_method().decode("ascii")
+        scope["path"] = self.root_path + self.url.partition(b"?")[0].decode("latin-1")
+        if self.parser.should_upgrade() or not (problem := self.door.refusal(scope)):
+            return False
+        request_id = sane_request_id(headers.get(ID, b"").decode("latin-1"))
+        scope["state"]["log"] = {"detail": problem.detail}
+        self._answer(problem, request_id)
+        account(self.metrics, scope, request_id, problem.status, time.perf_counter() - started)
+        return True
+
+    def _answer(self, problem: Problem, request_id: str) -> None:
         response = problem_response(type(problem), problem.detail, problem.headers, request_id)
-        headers = [*cycle.default_headers, *response.raw_headers]
-        if not cycle.keep_alive:
+        headers = [*self.server_state.default_headers, *response.raw_headers]
+        keep_alive = self.parser.get_http_version() != "1.0" and self.parser.should_keep_alive()
+        if not keep_alive:
             headers.append((b"connection", b"close"))
         lines = b"".join(b"%b: %b\r\n" % header for header in headers)
-        cycle.response_started = cycle.response_complete = True
+        self.cycle = cast(RequestResponseCycle, ANSWERED)
         self.transport.write(STATUS_LINE[problem.status] + lines + b"\r\n" + bytes(response.body))
-        if not cycle.keep_alive:
+        if not keep_alive:
             self.transport.close()
-        cycle.on_response()
-        cycle.on_response = _nothing  # it holds this protocol, which holds the cycle
+        self.on_response_complete()
 
 
-def _nothing() -> None: ...
+class _Answered:
+    """Stands where uvicorn keeps the request under way: what comes of its body is dropped."""
+
+    response_complete = True
+    message_event = asyncio.Event()
+
+
+ANSWERED = _Answered()
+ID = REQUEST_ID.encode()
 
 
 def gate(door: Door, metrics: Metrics) -> type[Gate]:
