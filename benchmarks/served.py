@@ -6,9 +6,13 @@ import statistics
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, field
 from functools import cache, partial
+from math import ceil
 from multiprocessing import get_context
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Self
 
 import torch
@@ -18,20 +22,23 @@ from benchmarks.load import Sample, load
 from benchmarks.results import Ratio, Row, Section
 from benchmarks.serving import service
 from cli.local import Segmenter
+from cli.main import run_all
+from cli.works import Work
 from model.cores import available_cores
 
 AIMED = 16  # how many clients what is aimed at is measured with, and so four times as often
 LOADS = (AIMED, 4, AIMED, 64, AIMED, AIMED)  # the clients of a turn's loads
+MOST_A_CORE = 200  # images a second: so many are there to be done
 PAIRS = 4  # of lone images in process and served, in a turn
 CLIENTS = sorted({1, *LOADS})
 TEXT = """\
-Images of one megapixel (1152x864, JPEG) as masks. In process is what `fcn-segment` does with a folder: decoding, network
-and encoding side by side on all cores. Served is the service with its default settings, asked by wrk on the same cores.
-Every answer was compared with the bytes of `fcn-segment`. A process may be a tenth faster than its twin for all of its life:
-each turn starts both anew. Each load is compared with what is done in process right before
-and right after it. wrk's own CPU time is counted: the ratio is to what is done in process on the cores that wrk leaves
-(without that, it would be that much lower). `fcn-segment` has one thread more than cores, for files that are read meanwhile;
-as images lie in memory here, what a thread a core does is shown as well."""
+Images of one megapixel (1152x864, JPEG) as masks. In process is `fcn-segment` over a folder: image files are read, segmented
+and written, side by side on all cores. Served is the service with its default settings, asked by wrk on the same cores: the
+same images come and go through sockets. Every answer was compared with the bytes of `fcn-segment`. A process may be a tenth
+faster than its twin for all of its life: each turn starts both anew. Each load is compared with what is done in process right
+before and right after it. wrk's own CPU time is counted: the ratio is to what is done in process on the cores that wrk leaves
+(without that, it would be that much lower). What the threads of `fcn-segment` do with images that lie in memory, without any
+files, is shown as well, with its thread more than there are cores (which is for files) and without; nobody is served so."""
 
 
 @dataclass
@@ -39,6 +46,7 @@ class Turns:
     """What the turns found: rates and milliseconds in process and served, and the shares of what the machine can do."""
 
     inside: list[float] = field(default_factory=list)
+    memory: list[float] = field(default_factory=list)
     fewer: list[float] = field(default_factory=list)
     alone: list[float] = field(default_factory=list)
     lone: list[float] = field(default_factory=list)
@@ -48,7 +56,7 @@ class Turns:
 
     def take(self, url: str, inside: Inside, images: list[Sample], seconds: float) -> None:
         """One turn; each load's share is of what was done in process right before and right after it."""
-        work = partial(in_process, images=images, seconds=seconds)
+        work = partial(from_files, images=images, seconds=seconds)
         for _ in range(PAIRS):
             self.alone.append(inside(partial(one_by_one, images=images, seconds=seconds / 2)))
             first = load(url, images, connections=1, seconds=seconds / 2).checked()
@@ -61,12 +69,15 @@ class Turns:
             self.generator.append(100 * found.cores)
             self.rates[clients].append(found.rate)
             self.shares[clients].append(found.rate / statistics.mean(self.inside[-2:]) / (1 - found.cores / available_cores()))
-        self.fewer.append(inside(partial(work, threads=available_cores())))
+        for _ in range(2):
+            self.memory.append(inside(partial(in_process, images=images, seconds=seconds)))
+            self.fewer.append(inside(partial(in_process, images=images, seconds=seconds, threads=available_cores())))
 
     def rows(self) -> list[Row]:
         return [
-            Row.of("in process, all cores", self.inside, "images/s"),
-            Row.of("in process, a thread a core", self.fewer, "images/s"),
+            Row.of("in process", self.inside, "images/s"),
+            Row.of("in process from memory", self.memory, "images/s"),
+            Row.of("in process from memory, a thread a core", self.fewer, "images/s"),
             *(Row.of(f"served, {clients} clients", values, "images/s") for clients, values in self.rates.items()),
             Row.of("one image at a time, in process", self.alone, "ms"),
             Row.of("one image at a time, served", self.lone, "ms"),
@@ -80,7 +91,8 @@ class Turns:
                 Ratio(f"served / in process, {clients} clients", statistics.median(values), 0.95 if clients == AIMED else None)
                 for clients, values in self.shares.items()
             ),
-            Ratio("in process, a thread a core / all cores", statistics.median(self.fewer) / statistics.median(self.inside)),
+            Ratio("in process from memory / in process", _of_medians(self.memory, self.inside)),
+            Ratio("in process from memory, a thread a core / in process", _of_medians(self.fewer, self.inside)),
             Ratio("time of a lone request / in process", statistics.median(together), at_most=1.15),
         ]
 
@@ -110,19 +122,50 @@ def _segmenter() -> Segmenter:
     return segmenter()
 
 
+def _of_medians(values: list[float], others: list[float]) -> float:
+    return statistics.median(values) / statistics.median(others)
+
+
 def run(*, quick: bool) -> Section:
     images = samples(segmenter(), photos([ONE_MEGAPIXEL]))
     turns = Turns()
     for _ in range(1 if quick else 5):
         with service() as server, Inside() as inside:
             load(server.url, images, connections=AIMED, seconds=1 if quick else 4).checked()
-            inside(partial(in_process, images=images, seconds=1 if quick else 4))
+            inside(partial(from_files, images=images, seconds=1 if quick else 4))
             turns.take(server.url, inside, images, 1.0 if quick else 5.0)
     return Section("Served and in process", TEXT, turns.rows(), turns.ratios())
 
 
+def from_files(segment: Segmenter, images: list[Sample], seconds: float) -> float:
+    """Images a second of `fcn-segment` over a folder, from its first answer on; the answers are checked."""
+    with TemporaryDirectory() as name:
+        works = _works(Path(name), images, ceil(MOST_A_CORE * available_cores() * seconds))
+        ended: list[float] = []
+        with closing(run_all(segment, works)) as outcomes:
+            for _ in outcomes:
+                ended.append(time.perf_counter())
+                if ended[-1] - ended[0] >= seconds:
+                    break
+        if any(_answer(work) != images[i % len(images)].expected for i, work in enumerate(works[: len(ended)])):
+            raise RuntimeError("in process, an image was answered with another one's mask, or not at all")
+    return (len(ended) - 1) / (ended[-1] - ended[0])
+
+
+def _works(folder: Path, images: list[Sample], count: int) -> list[Work]:
+    """The images in turn, so many times in all, each to a file of its own."""
+    sources = [folder / f"{i}.jpg" for i in range(len(images))]
+    for source, image in zip(sources, images, strict=True):
+        source.write_bytes(image.body)
+    return [Work(sources[i % len(sources)], folder / "out" / f"{i}.png") for i in range(count)]
+
+
+def _answer(work: Work) -> bytes | None:
+    return work.target.read_bytes() if work.target and work.target.exists() else None
+
+
 def in_process(segment: Segmenter, images: list[Sample], seconds: float, threads: int | None = None) -> float:
-    """Images a second of the command line's threads (or of so many) over a folder; the answers are checked."""
+    """Images a second of the command line's threads (or of so many), from memory to memory; the answers are checked."""
     started = time.perf_counter()
     end = started + seconds
 

@@ -6,7 +6,7 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass
@@ -68,7 +68,7 @@ def main(argv: list[str] | None = None) -> int:
         return 2
     outcomes = []
     with segmenting as segment:
-        for outcome in chain(_run_all(segment, left) if segment else (), (Outcome(work, "skipped") for work in there)):
+        for outcome in chain(run_all(segment, left) if segment else (), (Outcome(work, "skipped") for work in there)):
             if args.json:
                 print(outcome.line(), flush=True)
             outcomes.append(outcome)
@@ -79,7 +79,7 @@ def _segmenting(args: argparse.Namespace) -> AbstractContextManager[Segmenting]:
     return closing(Remote(args)) if args.server else nullcontext(load_segmenter(args))
 
 
-def _run_all(segmenting: Segmenting, works: Sequence[Work]) -> Iterator[Outcome]:
+def run_all(segmenting: Segmenting, works: Sequence[Work]) -> Generator[Outcome]:
     """What became of each image. Several go side by side: while one is decoded, another is inferred."""
 
     def run(work: Work) -> Outcome:
