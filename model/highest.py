@@ -62,10 +62,15 @@ def _graphs() -> tuple[Callable[..., tuple[Tensor, Tensor]], Callable[..., Tenso
 
 def _nearest(cells: Tensor, rows: Tensor, columns: Tensor) -> tuple[Tensor, Tensor]:
     """For each pixel, the highest class of the cell before it, and whether the cells around it differ in theirs."""
-    ids = cells.argmax(2).to(torch.uint8)
+    ids = _first_highest(cells)
     # columns first, since rows of pixels are then copied whole
     found, mixed = (each.index_select(1, columns).index_select(0, rows) for each in (ids, _mixed(ids)))
     return found, mixed
+
+
+def _first_highest(logits: Tensor) -> Tensor:
+    """Along the last dimension, the first of the highest: as `argmax`, in little more than half its time."""
+    return logits.max(-1).indices.to(torch.uint8)
 
 
 def _mixed(ids: Tensor) -> Tensor:
@@ -90,5 +95,5 @@ def _settle(
     flat, start = lines.flatten(0, 1), ys * lines.shape[1]
     logits = flat.index_select(0, start + left.index_select(0, xs))
     logits.lerp_(flat.index_select(0, start + right.index_select(0, xs)), across.index_select(0, xs)[:, None])
-    found.view(-1).index_put_((places,), logits.argmax(1).to(torch.uint8))
+    found.view(-1).scatter_(0, places, _first_highest(logits))  # as `index_put_`, in a quarter of its time
     return found

@@ -43,6 +43,15 @@ def test_pixels_that_need_their_logits_come_some_at_a_time(monkeypatch: pytest.M
     assert torch.equal(highest(logits, *axes), at_once)
 
 
+def test_of_equal_classes_the_lowest_id_is_given() -> None:
+    cells = torch.full((2, 2, 21), -1.0)
+    cells[:, 0, 20] = cells[:, 1, 3] = 1.0
+    cells[:, 1, 20] = cells[:, 0, 3] = 0.0
+    cells[:, :, 7] = 0.5
+    half = Axis(torch.zeros(40).long(), torch.ones(40).long(), torch.full((40,), 0.5))
+    assert (highest(cells, half, half) == 3).all()
+
+
 def test_a_map_of_one_class_is_that_class_everywhere() -> None:
     logits = torch.tensor([0.0, 2.0, 1.0]).expand(6, 5, 3)
     assert (highest(logits, along(40, 6), along(30, 5)) == 1).all()
