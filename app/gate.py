@@ -15,6 +15,18 @@ from app.handlers import problem_response
 from app.joining import JoiningTransport
 from app.telemetry import REQUEST_ID, Metrics, account, sane_request_id
 
+ID = REQUEST_ID.encode()
+
+
+class _Answered:
+    """Stands where uvicorn keeps the request under way: what comes of its body is dropped."""
+
+    response_complete = True
+    message_event = asyncio.Event()
+
+
+ANSWERED = _Answered()
+
 
 class Gate(HttpToolsProtocol):
     """Answers what the door refuses as soon as its head is here; of a body that follows, nothing is kept.
@@ -65,17 +77,6 @@ class Gate(HttpToolsProtocol):
         if not keep_alive:
             self.transport.close()
         self.on_response_complete()
-
-
-class _Answered:
-    """Stands where uvicorn keeps the request under way: what comes of its body is dropped."""
-
-    response_complete = True
-    message_event = asyncio.Event()
-
-
-ANSWERED = _Answered()
-ID = REQUEST_ID.encode()
 
 
 def gate(door: Door, metrics: Metrics) -> type[Gate]:
