@@ -49,8 +49,8 @@ def run(*, quick: bool, charts: Path) -> Section:
     cells, pixels = merging(networks["float32"], decode(image, Limits()), 1 if quick else 9)
     rows += [Row.of("merging cells", cells, "ms"), Row.of("merging pixels", pixels, "ms")]
     ratios = [
-        Ratio("network, float32 / bfloat16", statistics.median(alone["float32"]) / statistics.median(alone["bfloat16"])),
-        Ratio("merging pixels / merging cells, with the network", statistics.median(pixels) / statistics.median(cells)),
+        Ratio.of("network, float32 / bfloat16", alone["float32"], alone["bfloat16"]),
+        Ratio.of("merging pixels / merging cells, with the network", pixels, cells),
         Ratio("pixels on which both agree, photographs", agreement(networks["float32"], 512), at_least=0.999),
         Ratio("pixels on which both agree, enlarged to 1536", agreement(networks["float32"], 1536), at_least=0.999),
     ]

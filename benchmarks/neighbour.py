@@ -58,11 +58,7 @@ def _told(starts: dict[str, list[float]], taken: dict[tuple[int, str], list[floa
     rows = [Row.of(f"a request of {clients} at once, {place}", values, "ms") for (clients, place), values in taken.items()]
     rows += [Row.of(f"ready, {place}", values, "s") for place, values in starts.items()]
     ratios = [
-        Ratio(f"a request of {clients} at once, beside one / alone", _over(taken[clients, beside], taken[clients, alone]))
+        Ratio.of(f"a request of {clients} at once, beside one / alone", taken[clients, beside], taken[clients, alone])
         for clients in CLIENTS
     ]
-    return rows, [*ratios, Ratio("ready, beside one / alone", _over(starts[beside], starts[alone]))]
-
-
-def _over(values: list[float], others: list[float]) -> float:
-    return statistics.median(values) / statistics.median(others)
+    return rows, [*ratios, Ratio.of("ready, beside one / alone", starts[beside], starts[alone])]

@@ -48,6 +48,11 @@ class Ratio:
     at_least: float | None = None
     at_most: float | None = None
 
+    @classmethod
+    def of(cls, what: str, values: Sequence[float], others: Sequence[float]) -> Ratio:
+        """The median of the ones over that of the others."""
+        return cls(what, statistics.median(values) / statistics.median(others))
+
     @property
     def holds(self) -> bool:
         return (self.at_least is None or self.value >= self.at_least) and (self.at_most is None or self.value <= self.at_most)

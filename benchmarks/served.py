@@ -38,7 +38,7 @@ same images come and go through sockets. Every answer was compared with the byte
 faster than its twin for all of its life: each turn starts both anew. Each load is compared with what is done in process right
 before and right after it. wrk's own CPU time is counted: the ratio is to what is done in process on the cores that wrk leaves
 (without that, it would be that much lower). What the threads of `fcn-segment` do with images that lie in memory, without any
-files, is shown as well, with its thread more than there are cores (which is for files) and without; nobody is served so."""
+files, is shown as well, with its thread more than there are cores (which is for files) and without."""
 
 
 @dataclass
@@ -91,8 +91,8 @@ class Turns:
                 Ratio(f"served / in process, {clients} clients", statistics.median(values), 0.95 if clients == AIMED else None)
                 for clients, values in self.shares.items()
             ),
-            Ratio("in process from memory / in process", _of_medians(self.memory, self.inside)),
-            Ratio("in process from memory, a thread a core / in process", _of_medians(self.fewer, self.inside)),
+            Ratio.of("in process from memory / in process", self.memory, self.inside),
+            Ratio.of("in process from memory, a thread a core / in process", self.fewer, self.inside),
             Ratio("time of a lone request / in process", statistics.median(together), at_most=1.15),
         ]
 
@@ -120,10 +120,6 @@ def _inside(work: Callable[[Segmenter], float]) -> float:
 @cache
 def _segmenter() -> Segmenter:
     return segmenter()
-
-
-def _of_medians(values: list[float], others: list[float]) -> float:
-    return statistics.median(values) / statistics.median(others)
 
 
 def run(*, quick: bool) -> Section:

@@ -33,6 +33,10 @@ def test_a_ratio_tells_whether_its_aim_was_reached(
     assert str(Ratio("r", value, at_least, at_most)) == told
 
 
+def test_a_ratio_is_of_medians() -> None:
+    assert Ratio.of("r", [1.0, 8.0, 3.0], [2.0, 100.0, 1.0]) == Ratio("r", 1.5)
+
+
 def test_sections_are_kept_each_with_its_own_machine_and_commit(tmp_path: Path) -> None:
     section = here(Section("One", "How.", [Row.of("a", [1.0, 2.0], "s")], [Ratio("b", 0.5, at_most=1)], ["results/one.png"]))
     save("one", section, tmp_path)
