@@ -1,4 +1,4 @@
-"""uvicorn's HTTP protocol with two economies: a refusal takes no task, and an answer is written at once."""
+"""uvicorn's HTTP protocol with three economies: a refusal takes no task, a small body and an answer come and go at once."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from app.doorkeeper import Door
 from app.errors import Problem
 from app.handlers import problem_response
+from app.jobs import AT_ONCE_BYTES
 from app.joining import JoiningTransport
 from app.telemetry import REQUEST_ID, Metrics, account, sane_request_id
 
@@ -48,6 +49,17 @@ class Gate(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         if not self._refused():
             super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """A small body wakes its request's task once, when all of it is here; a larger one a piece of some size at a time."""
+        cycle = self.cycle
+        if self.parser.should_upgrade() or cycle.response_complete:
+            super().on_body(body)
+            return
+        cycle.body += body
+        if len(cycle.body) > AT_ONCE_BYTES:
+            self.flow.pause_reading()
+            cycle.message_event.set()
 
     def _refused(self) -> bool:
         started, scope = time.perf_counter(), cast(Scope, self.scope)

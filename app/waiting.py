@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import suppress
 from functools import partial
-from typing import Any
 
 from fastapi import Request
 
-from app.errors import TimedOut, mapped_errors
+from app.errors import TimedOut, Unavailable, mapped_errors
 from app.jobs import Job
 from app.service import Service
 
@@ -34,27 +34,35 @@ def milliseconds(job: Job) -> dict[str, float]:
 
 async def _wait(request: Request, service: Service, job: Job, before: Callable[[Job], None]) -> bytes:
     outcome: Future[bytes] = Future()
+    gone = False
+    try:
+        async with asyncio.timeout(service.settings.request_timeout_s) as patience:
+            _begin(service, job, before, outcome)
+            outcome.add_done_callback(partial(_wake, asyncio.get_running_loop(), patience))
+            await _disconnected(request)
+            gone = True
+    except TimeoutError:
+        pass
+    finally:
+        done = outcome.done()
+        if not done:
+            service.cancel(job)
+            outcome.cancel()
+    if done:
+        return _result(outcome)
+    raise TimedOut(
+        "the client went away" if gone else
+        f"no answer within {service.settings.request_timeout_s:g} s; send a smaller image or try when it is less busy"
+    )  # fmt: skip
+
+
+def _begin(service: Service, job: Job, before: Callable[[Job], None], outcome: Future[bytes]) -> None:
     if service.peek(job):
         _admit(service, job, before)
         service.hand_over(job, outcome)
     else:
         admitting = service.pools.heads.submit(_admit, service, job, before)
         admitting.add_done_callback(partial(_go_on, service, job, outcome))
-    work, gone = asyncio.wrap_future(outcome), asyncio.create_task(_disconnected(request))
-    try:
-        waited: set[asyncio.Future[Any]] = {work, gone}
-        await asyncio.wait(waited, timeout=service.settings.request_timeout_s, return_when="FIRST_COMPLETED")
-        if work.done():
-            return work.result()
-        raise TimedOut(
-            "the client went away" if gone.done() else
-            f"no answer within {service.settings.request_timeout_s:g} s; send a smaller image or try when it is less busy"
-        )  # fmt: skip
-    finally:
-        if not work.done():
-            service.cancel(job)
-        work.cancel()
-        gone.cancel()
 
 
 def _admit(service: Service, job: Job, before: Callable[[Job], None]) -> None:
@@ -74,6 +82,23 @@ def _go_on(service: Service, job: Job, outcome: Future[bytes], admitting: Future
         service.hand_over(job, outcome)
     elif outcome.set_running_or_notify_cancel():
         outcome.set_exception(error)
+
+
+def _wake(loop: asyncio.AbstractEventLoop, patience: asyncio.Timeout, outcome: Future[bytes]) -> None:
+    """Ends the wait from whatever thread: one step of the event loop less than a future of its own would take."""
+    with suppress(RuntimeError):  # the loop is closed
+        loop.call_soon_threadsafe(_expire, patience)
+
+
+def _expire(patience: asyncio.Timeout) -> None:
+    with suppress(RuntimeError):  # it is over
+        patience.reschedule(0.0)
+
+
+def _result(outcome: Future[bytes]) -> bytes:
+    if outcome.cancelled():
+        raise Unavailable("draining: the service is stopping", {"Retry-After": "1"})
+    return outcome.result()
 
 
 async def _disconnected(request: Request) -> None:

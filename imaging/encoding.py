@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import zlib
 from collections.abc import Sequence
+from itertools import chain
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +20,7 @@ def mask_png(class_map: Pixels, palette: Palette) -> bytes:
     if len(palette) != 256:
         raise ValueError(f"a mask's palette needs 256 colours, so that its bit depth is 8; got {len(palette)}")
     image = Image.fromarray(class_map)
-    image.putpalette(np.asarray(palette, np.uint8).tobytes())
+    image.putpalette(bytes(chain.from_iterable(palette)))
     return _png(image)
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 import pytest
 from starlette.requests import Request
 from starlette.types import Message
 
+from app.errors import TimedOut, Unavailable
 from app.jobs import AT_ONCE_BYTES, Job
 from app.service import Service
 from app.waiting import answer
@@ -92,6 +94,28 @@ def test_who_is_let_in_is_processed_also_while_the_event_loop_is_busy(service: S
     assert asyncio.run(ask())
 
 
+@contextmanager
+def all_slots_taken(service: Service, go: threading.Event) -> Iterator[None]:
+    """Until `go`, or the end."""
+    slots = service.pools.slots
+    count = slots._count or 0
+    for _ in range(count):
+        slots.take()
+
+    def leave() -> None:
+        go.wait(90)
+        for _ in range(count):
+            slots.leave()
+
+    leaving = threading.Thread(target=leave)
+    leaving.start()
+    try:
+        yield
+    finally:
+        go.set()
+        leaving.join()
+
+
 SHORT_HEADER = encoded(make_photo(90, 130), "JPEG")
 
 
@@ -130,6 +154,72 @@ def test_who_is_cancelled_while_waiting_for_a_thread_gives_its_place_back_at_onc
         await asyncio.to_thread(wait_for, lambda: sum(len(pool._waiting) for pool in pools) == 1)
         await cancelled(work)
         await asyncio.to_thread(wait_for, lambda: service.queued_tiles == 0)
+
+    try:
+        asyncio.run(ask())
+    finally:
+        go.set()
+
+
+def request_of_a_client_that_goes(gone: asyncio.Event) -> Request:
+    async def receive() -> Message:
+        await gone.wait()
+        return {"type": "http.disconnect"}
+
+    return Request({"type": "http", "method": "POST", "path": "/segment", "headers": []}, receive)
+
+
+def test_a_result_that_comes_after_its_client_has_gone_is_dropped(service: Service, caplog: pytest.LogCaptureFixture) -> None:
+    job, go = job_of(service), threading.Event()
+
+    async def ask() -> None:
+        gone = asyncio.Event()
+        work = asyncio.create_task(answer(request_of_a_client_that_goes(gone), service, job))
+        await asyncio.to_thread(wait_for, lambda: bool(service.pools.slots._waiting))
+        gone.set()
+        with pytest.raises(TimedOut, match="the client went away"):
+            await work
+        go.set()
+        await asyncio.to_thread(wait_for, lambda: service.queued_tiles == 0)
+        await asyncio.sleep(0.1)
+
+    with all_slots_taken(service, go):
+        asyncio.run(ask(), debug=True)
+    assert not caplog.records
+
+
+def test_a_result_that_comes_after_the_event_loop_is_closed_is_dropped(
+    service: Service, caplog: pytest.LogCaptureFixture
+) -> None:
+    go = threading.Event()
+
+    async def ask() -> None:
+        work = asyncio.create_task(answer(request_of_a_client_that_stays(), service, job_of(service)))
+        await asyncio.to_thread(wait_for, lambda: bool(service.pools.slots._waiting))
+        await cancelled(work)
+
+    with all_slots_taken(service, go):
+        asyncio.run(ask())
+        go.set()
+        wait_for(lambda: service.queued_tiles == 0)
+    assert not caplog.records
+
+
+def test_who_waits_for_a_thread_when_the_service_stops_is_told_to_come_again(service: Service) -> None:
+    go = threading.Event()
+    pools = (service.pools.lone, service.pools.small)
+    for pool in pools:
+        for _ in pool._threads:
+            pool.submit(go.wait, 90)
+
+    async def ask() -> None:
+        work = asyncio.create_task(answer(request_of_a_client_that_stays(), service, job_of(service)))
+        await asyncio.to_thread(wait_for, lambda: sum(len(pool._waiting) for pool in pools) == 1)
+        for pool in pools:
+            pool.shutdown()
+        with pytest.raises(Unavailable, match="the service is stopping") as refused:
+            await work
+        assert refused.value.headers == {"Retry-After": "1"}
 
     try:
         asyncio.run(ask())
