@@ -16,7 +16,7 @@ LONGEST_RETRY_S = 600
 # no more is counted, since a process may be stopped for a while, as a paused container is
 BELIEVED_S = 3.0
 CREDIBLE = 2.0
-SAFE = 0.6  # of the time that is left, for what may be filled: rates waver
+SAFE = 0.5  # of the time that is left, for what may be filled: a machine may be half as fast the next moment
 
 
 @dataclass(eq=False)

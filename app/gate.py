@@ -16,6 +16,7 @@ from app.jobs import AT_ONCE_BYTES
 from app.joining import JoiningTransport
 from app.telemetry import REQUEST_ID, Metrics, account, sane_request_id
 
+READ = 1 << 18  # bytes at once: most images are here by two reads
 ID = REQUEST_ID.encode()
 
 
@@ -29,14 +30,16 @@ class _Answered:
 ANSWERED = _Answered()
 
 
-class Gate(HttpToolsProtocol):
-    """Answers what the door refuses as soon as its head is here; of a body that follows, nothing is kept.
+class Gate(HttpToolsProtocol, asyncio.BufferedProtocol):
+    """Answers what the door refuses as soon as its head is here; of a body that follows, nothing is kept, and no memory is
+    asked for.
 
     What the ASGI stack alone can answer goes there, where a `Doorkeeper` refuses it.
     """
 
     door: Door
     metrics: Metrics
+    buffer: memoryview  # of all connections: what is read is parsed before the next is
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         self._joining = JoiningTransport(transport)
@@ -50,10 +53,16 @@ class Gate(HttpToolsProtocol):
         if not self._refused():
             super().on_headers_complete()
 
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return self.buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self.data_received(cast(bytes, self.buffer[:nbytes]))
+
     def on_body(self, body: bytes) -> None:
         """A small body wakes its request's task once, when all of it is here; a larger one a piece of some size at a time."""
         cycle = self.cycle
-        if self.parser.should_upgrade() or cycle.response_complete:
+        if cycle.response_complete or self.parser.should_upgrade():
             super().on_body(body)
             return
         cycle.body += body
@@ -93,4 +102,4 @@ class Gate(HttpToolsProtocol):
 
 def gate(door: Door, metrics: Metrics) -> type[Gate]:
     """uvicorn's `http` with this door."""
-    return type(Gate.__name__, (Gate,), {"door": door, "metrics": metrics})
+    return type(Gate.__name__, (Gate,), {"door": door, "metrics": metrics, "buffer": memoryview(bytearray(READ))})

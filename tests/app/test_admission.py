@@ -154,15 +154,15 @@ def test_who_has_more_tiles_than_time_is_told_how_many_seconds_are_lacking() -> 
     fill(admission, 5)
     with pytest.raises(QueueFull, match=r"5 tiles are queued, and these would be done in 58\.\d s") as refused:
         admission.take(700, clock.now + 60)
-    assert refused.value.retry_after == 23
+    assert refused.value.retry_after == 29
 
 
 def test_what_could_not_be_done_in_time_is_refused_at_once() -> None:
     admission, clock = worked(50, 1000)
     fill(admission, 100)
-    admission.take(15, clock.now + 10)
+    admission.take(15, clock.now + 12)
     with pytest.raises(QueueFull, match=r"115 tiles are queued, and these would be done in 6\.[67] s, too near the deadline"):
-        admission.take(19, clock.now + 10)
+        admission.take(19, clock.now + 12)
 
 
 def test_a_huge_image_keeps_no_small_one_out_since_they_take_turns() -> None:
@@ -187,9 +187,9 @@ def test_retry_after_is_how_long_those_take_that_come_first() -> None:
 def test_those_on_their_way_count_at_the_door() -> None:
     admission, clock = worked(50, 1000)
     fill(admission, 100)
-    admission.check(clock.now + 10, coming=15)
+    admission.check(clock.now + 12, coming=15)
     with pytest.raises(QueueFull, match="100 tiles are queued"):
-        admission.check(clock.now + 10, coming=50)
+        admission.check(clock.now + 12, coming=50)
 
 
 def test_an_image_that_comes_to_an_empty_queue_may_try() -> None:

@@ -15,8 +15,10 @@ from app.errors import TimedOut, Unavailable
 from app.jobs import AT_ONCE_BYTES, Job
 from app.service import Service
 from app.waiting import answer
+from app.workers import Workers
 from imaging.answer import Rendering
 from tests.app.asking import PHOTO
+from tests.app.conftest import Serve
 from tests.conftest import encoded, make_photo, wait_for
 
 
@@ -142,23 +144,29 @@ def test_a_small_jpeg_alone_waits_for_no_thread_that_reads_headers(service: Serv
         go.set()
 
 
-def test_who_is_cancelled_while_waiting_for_a_thread_gives_its_place_back_at_once(service: Service) -> None:
+@contextmanager
+def all_threads_busy(service: Service) -> Iterator[list[Workers]]:
+    """The threads of images that are not large; until the end."""
     go = threading.Event()
-    pools = (service.pools.lone, service.pools.small)
+    pools = [service.pools.lone, service.pools.small]
     for pool in pools:
         for _ in pool._threads:
             pool.submit(go.wait, 90)
+    try:
+        yield pools
+    finally:
+        go.set()
 
-    async def ask() -> None:
+
+def test_who_is_cancelled_while_waiting_for_a_thread_gives_its_place_back_at_once(service: Service) -> None:
+    async def ask(pools: list[Workers]) -> None:
         work = asyncio.create_task(answer(request_of_a_client_that_stays(), service, job_of(service)))
         await asyncio.to_thread(wait_for, lambda: sum(len(pool._waiting) for pool in pools) == 1)
         await cancelled(work)
         await asyncio.to_thread(wait_for, lambda: service.queued_tiles == 0)
 
-    try:
-        asyncio.run(ask())
-    finally:
-        go.set()
+    with all_threads_busy(service) as pools:
+        asyncio.run(ask(pools))
 
 
 def request_of_a_client_that_goes(gone: asyncio.Event) -> Request:
@@ -205,14 +213,8 @@ def test_a_result_that_comes_after_the_event_loop_is_closed_is_dropped(
     assert not caplog.records
 
 
-def test_who_waits_for_a_thread_when_the_service_stops_is_told_to_come_again(service: Service) -> None:
-    go = threading.Event()
-    pools = (service.pools.lone, service.pools.small)
-    for pool in pools:
-        for _ in pool._threads:
-            pool.submit(go.wait, 90)
-
-    async def ask() -> None:
+def test_who_waits_for_a_thread_when_the_service_stops_is_told_to_come_again(serve: Serve) -> None:
+    async def ask(service: Service, pools: list[Workers]) -> None:
         work = asyncio.create_task(answer(request_of_a_client_that_stays(), service, job_of(service)))
         await asyncio.to_thread(wait_for, lambda: sum(len(pool._waiting) for pool in pools) == 1)
         for pool in pools:
@@ -221,7 +223,7 @@ def test_who_waits_for_a_thread_when_the_service_stops_is_told_to_come_again(ser
             await work
         assert refused.value.headers == {"Retry-After": "1"}
 
-    try:
-        asyncio.run(ask())
-    finally:
-        go.set()
+    with serve() as client:
+        service: Service = client.app.state.service  # type: ignore[attr-defined]
+        with all_threads_busy(service) as pools:
+            asyncio.run(ask(service, pools))
