@@ -58,6 +58,14 @@ class Gate(HttpToolsProtocol, asyncio.BufferedProtocol):
 
     def buffer_updated(self, nbytes: int) -> None:
         self.data_received(cast(bytes, self.buffer[:nbytes]))
+        self._close_when_idle()
+
+    def _close_when_idle(self) -> None:
+        """As uvicorn does after an answer; of what goes on after that, such as the body of a request that was refused, it
+        takes the first bytes for a new request."""
+        idle = self.cycle and self.cycle.response_complete and not self.transport.is_closing()
+        if idle and not self.timeout_keep_alive_task:
+            self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
 
     def on_body(self, body: bytes) -> None:
         """A small body wakes its request's task once, when all of it is here; a larger one a piece of some size at a time."""

@@ -97,6 +97,17 @@ def test_a_refusal_waits_for_no_body_which_is_dropped_when_it_comes(full: Gated,
         assert (response.status, response.read()[:4]) == (200, b"\x89PNG")
 
 
+@pytest.mark.parametrize(("path", "status"), [("/segment", 503), ("/nowhere", 404)])
+def test_a_connection_on_which_a_body_came_too_late_is_closed_when_idle(full: Gated, path: str, status: int) -> None:
+    with full.connected() as connection:
+        connection.settimeout(20)
+        connection.sendall(head(100).replace(b"/segment", path.encode()))
+        response = answer_on(connection)
+        assert (response.status, bool(response.read())) == (status, True)
+        connection.sendall(bytes(100))
+        assert connection.recv(1) == b""
+
+
 def test_a_page_of_another_origin_may_read_the_refusal(full: Gated) -> None:
     with full.connected() as connection:
         connection.sendall(head(len(PHOTO), "Origin: https://example.org") + PHOTO)
