@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from app.errors import Problem, mapped_errors
+from app.errors import MAPPED, Problem, mapped
 from app.handlers import on_problem
 
 SOON_S = 2.0
@@ -55,12 +55,10 @@ class Door:
         if scope["method"] != "POST" or not scope["path"].endswith(self.path):
             return None
         try:
-            with mapped_errors():
-                self.check()
-        except Problem as problem:
+            self.check()
+        except MAPPED as error:
             scope["route"] = self.route
-            # without its traceback, which would hold the caller, and so itself
-            return type(problem)(problem.detail, problem.headers)
+            return mapped(error)
         return None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from typing import Any
 
@@ -9,11 +10,12 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from app.errors import MEDIA_TYPE, BadRequest, MethodNotAllowed, NotFound, Problem, Unprocessable, document
 
 log = logging.getLogger("segment")
+to_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 def install_handlers(app: FastAPI) -> None:
@@ -26,7 +28,8 @@ def install_handlers(app: FastAPI) -> None:
 
 def problem_response(kind: type[Problem], detail: str, headers: dict[str, str], request_id: str) -> Response:
     # the answer to an unexpected error is sent outside the middleware that adds the id
-    return JSONResponse(document(kind, detail, request_id), kind.status, headers | {"X-Request-ID": request_id}, MEDIA_TYPE)
+    body = to_json(document(kind, detail, request_id))
+    return Response(body, kind.status, headers | {"X-Request-ID": request_id}, MEDIA_TYPE)
 
 
 def _respond(request: Request, kind: type[Problem], detail: str, headers: dict[str, str]) -> Response:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import logging
+import random
 import re
 import sys
 import time
-import uuid
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -32,6 +33,7 @@ class Metrics:
             "segment_request_seconds", "Seconds from a request's head to its answer's end", ["route"],
             buckets=SECONDS, registry=self.registry,
         )  # fmt: skip
+        self._series = cache(self._named)  # to look labels up costs more than to count
         self.stages = Histogram(
             "segment_stage_seconds", "Seconds of a request in each stage", ["stage"], buckets=SECONDS, registry=self.registry
         )
@@ -43,6 +45,14 @@ class Metrics:
         self.batch_seconds = Histogram("segment_batch_seconds", "Seconds of a batch", buckets=SECONDS, registry=self.registry)
         Gauge("segment_queued_tiles", "Tiles admitted and not done", registry=self.registry).set_function(queued_tiles)
         Gauge("segment_ready", "1 when ready", registry=self.registry).set_function(ready)
+
+    def answered(self, route: str, method: str, status: int, seconds: float) -> None:
+        requests, times = self._series(route, method, status)
+        requests.inc()
+        times.observe(seconds)
+
+    def _named(self, route: str, method: str, status: int) -> tuple[Counter, Histogram]:
+        return self.requests.labels(route, method, str(status)), self.seconds.labels(route)
 
     def batch(self, tiles: int, seconds: float) -> None:
         self.tiles.inc(tiles)
@@ -86,8 +96,9 @@ def account(metrics: Metrics, scope: Scope, request_id: str, status: int, second
     """Counts an answered request, and logs it with what its state tells as `log`."""
     route = getattr(scope.get("route"), "path", "other")
     method = scope["method"] if scope["method"] in METHODS else "other"
-    metrics.requests.labels(route, method, str(status)).inc()
-    metrics.seconds.labels(route).observe(seconds)
+    metrics.answered(route, method, status, seconds)
+    if not log.isEnabledFor(logging.INFO):
+        return
     fields = {
         "request_id": request_id,
         "method": scope["method"],
@@ -100,7 +111,7 @@ def account(metrics: Metrics, scope: Scope, request_id: str, status: int, second
 
 def sane_request_id(given: str | None) -> str:
     """The given id where it is 1 to 128 letters, digits, dots, dashes or underscores, else a new one."""
-    return given if given and SANE_ID.fullmatch(given) else uuid.uuid4().hex
+    return given if given and SANE_ID.fullmatch(given) else f"{random.getrandbits(128):032x}"
 
 
 class JsonFormatter(logging.Formatter):
