@@ -8,10 +8,10 @@ from benchmarks.load import Answer, Load
 from benchmarks.overload import Round, told
 
 
-def load_of(*, good: int, refused: int = 0, milliseconds: float = 100.0) -> Load:
+def load_of(*, good: int, refused: int = 0, milliseconds: float = 100.0, stolen: float = 0.0) -> Load:
     """Answers of one second."""
     answered = [Answer(0, 0.0, 200, milliseconds, right=True)] * good
-    return Load([*answered, *[Answer(0, 0.0, 503, 1.0, right=False)] * refused], 0.0, 1.0, 1, 1, 1, 0, 0.0)
+    return Load([*answered, *[Answer(0, 0.0, 503, 1.0, right=False)] * refused], 0.0, 1.0, 1, 1, 1, 0, 0.0, stolen)
 
 
 def a_round(before: int, good: int, after: int, *, offered: int = 440, late: bool = False) -> Round:
@@ -23,6 +23,13 @@ def a_round(before: int, good: int, after: int, *, offered: int = 440, late: boo
 @pytest.mark.parametrize(("after", "steady"), [(100, True), (120, True), (121, False), (84, True), (83, False)])
 def test_a_machine_that_is_a_fifth_faster_or_slower_afterwards_has_changed(after: int, steady: bool) -> None:
     assert a_round(100, 90, after).steady is steady
+
+
+@pytest.mark.parametrize(("stolen", "steady"), [(0.1, True), (0.11, False)])
+@pytest.mark.parametrize("when", range(3))
+def test_a_machine_whose_host_took_a_tenth_of_a_core_has_changed(when: int, stolen: float, steady: bool) -> None:
+    loads = [load_of(good=100, stolen=stolen if each == when else 0.0) for each in range(3)]
+    assert Round(*loads, 100.0).steady is steady
 
 
 def ratios_of(*rounds: Round) -> dict[str, float]:
