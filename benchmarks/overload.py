@@ -25,9 +25,9 @@ Images of one megapixel, default settings but a deadline of {DEADLINE_S} s. Firs
 then at least {TIMES} times as many are offered for a minute, by clients that pause for {PAUSE_S} s between requests; then
 {CLIENTS} clients again; and so {ROUNDS} times. A time after which the machine is more than {STEADY} times as fast or as slow as
 before, or in which a virtual machine's host gave more than {STOLEN} of a core to others, counts for all but what is offered and
-goodput, and another is added, up to {MOST_ROUNDS} in all. A refusal is a 503 with `Retry-After`; goodput counts right masks alone, and its ratio is to what is answered right before and after, each on the
-cores that wrk and a virtual machine's host leave: a host that gives its cores to others meanwhile tells so. Memory is the
-process's proportional set size."""
+goodput, and another is added, up to {MOST_ROUNDS} in all. A refusal is a 503 with `Retry-After`; goodput counts right masks
+alone, and its ratio is to what is answered right before and after, each on the cores that wrk and a virtual machine's host
+leave: a host that gives its cores to others meanwhile tells so. Memory is the process's proportional set size."""
 
 
 class Round(NamedTuple):
