@@ -21,7 +21,7 @@ def keep_freed_memory() -> None:
     other C libraries are left alone.
     """
     with suppress(AttributeError):
-        mallopt = ctypes.CDLL(None).mallopt
+        mallopt = ctypes.pythonapi.mallopt
         for (number, variable), value in ((TRIM_THRESHOLD, KEPT), (MMAP_THRESHOLD, MAPPED)):
             if variable not in os.environ:
                 mallopt(number, value)
