@@ -14,12 +14,11 @@ from starlette.routing import Route
 from starlette.types import Message, Receive, Scope, Send
 
 from app.doorkeeper import Door
-from app.gate import gate
+from app.gate import READ, gate
 from app.jobs import AT_ONCE_BYTES
 from app.telemetry import Metrics
 from tests.conftest import over_http
 
-READ = 1 << 18  # what asyncio reads at once
 PAUSE_S = 0.2
 
 
