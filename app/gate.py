@@ -6,6 +6,7 @@ import asyncio
 import time
 from typing import cast
 
+import httptools
 from starlette.types import Scope
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
@@ -16,6 +17,8 @@ from app.jobs import AT_ONCE_BYTES
 from app.joining import JoiningTransport
 from app.telemetry import REQUEST_ID, Metrics, account, sane_request_id
 
+HEAD_END = b"\r\n\r\n"
+LONGEST_HEAD = 1 << 13  # that is looked for; a longer one is parsed with what follows it
 READ = 1 << 20  # bytes at once: nearly every photo is here by one read
 ID = REQUEST_ID.encode()
 
@@ -39,7 +42,9 @@ class Gate(HttpToolsProtocol, asyncio.BufferedProtocol):
 
     door: Door
     metrics: Metrics
-    buffer: memoryview  # of all connections: what is read is parsed before the next is
+    buffer: bytearray  # of all connections: what is read is parsed before the next is
+    _refused_bytes = 0  # of a body, as its head tells
+    _dropping = 0  # bytes of a refused body that are still to come
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         self._joining = JoiningTransport(transport)
@@ -53,12 +58,35 @@ class Gate(HttpToolsProtocol, asyncio.BufferedProtocol):
         if not self._refused():
             super().on_headers_complete()
 
-    def get_buffer(self, sizehint: int) -> memoryview:
+    def get_buffer(self, sizehint: int) -> bytearray:
         return self.buffer
 
     def buffer_updated(self, nbytes: int) -> None:
-        self.data_received(cast(bytes, self.buffer[:nbytes]))
+        start = self._drop(0, nbytes)
+        if start < nbytes:
+            self._parse(start, nbytes)
         self._close_when_idle()
+
+    def _parse(self, start: int, stop: int) -> None:
+        """First as far as a head goes: a refused body that follows is passed over, which the parser would copy."""
+        found = self.buffer.find(HEAD_END, start, min(stop, start + LONGEST_HEAD))
+        end = stop if found < 0 else found + len(HEAD_END)
+        self._refused_bytes = 0
+        self._feed(start, end)
+        if self._refused_bytes:
+            self._dropping, self.parser = self._refused_bytes, _parser(self)
+            end = self._drop(end, stop)
+        if end < stop and not self.transport.is_closing():
+            self._feed(end, stop)
+
+    def _feed(self, start: int, stop: int) -> None:
+        self.data_received(cast(bytes, memoryview(self.buffer)[start:stop]))
+
+    def _drop(self, start: int, stop: int) -> int:
+        """Where what is kept begins."""
+        dropped = min(self._dropping, stop - start)
+        self._dropping -= dropped
+        return start + dropped
 
     def _close_when_idle(self) -> None:
         """As uvicorn does after an answer; of what goes on after that, such as the body of a request that was refused, it
@@ -91,6 +119,7 @@ class Gate(HttpToolsProtocol, asyncio.BufferedProtocol):
         request_id = sane_request_id(headers.get(ID, b"").decode("latin-1"))
         scope["state"]["log"] = {"detail": problem.detail}
         self._answer(problem, request_id)
+        self._refused_bytes = int(headers.get(b"content-length", 0))
         account(self.metrics, scope, request_id, problem.status, time.perf_counter() - started)
         return True
 
@@ -108,6 +137,13 @@ class Gate(HttpToolsProtocol, asyncio.BufferedProtocol):
         self.on_response_complete()
 
 
+def _parser(protocol: Gate) -> httptools.HttpRequestParser:
+    """As uvicorn's own."""
+    parser = httptools.HttpRequestParser(protocol)
+    parser.set_dangerous_leniencies(lenient_data_after_close=True)
+    return parser
+
+
 def gate(door: Door, metrics: Metrics) -> type[Gate]:
     """uvicorn's `http` with this door."""
-    return type(Gate.__name__, (Gate,), {"door": door, "metrics": metrics, "buffer": memoryview(bytearray(READ))})
+    return type(Gate.__name__, (Gate,), {"door": door, "metrics": metrics, "buffer": bytearray(READ)})

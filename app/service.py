@@ -22,6 +22,8 @@ from model.predictor import Predictor
 from model.segmentation import Options
 
 log = logging.getLogger("segment")
+LONGEST_REST_S = 0.01
+REST = 0.1  # of the time that images wait for a thread
 
 
 class Service:
@@ -120,6 +122,11 @@ class Service:
         if not self.corridors:
             return self.not_live or "starting: weights are being loaded and warmed up"
         return self.not_live
+
+    @property
+    def rest_s(self) -> float:
+        """For how long the event loop may rest now: threads have enough to do meanwhile, and no body is on its way."""
+        return 0.0 if self.arrivals.soon else min(LONGEST_REST_S, REST * self.pools.lone.delay_s)
 
     def options(self, **given: object) -> Options:
         """The settings' options, with what a request gives instead."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -21,6 +22,7 @@ class Waiting(NamedTuple):
 
     future: Future[Any]
     call: Callable[[], Any]
+    since: float
 
 
 class Workers:
@@ -31,8 +33,12 @@ class Workers:
     many: one that waited for the interpreter is else put behind another thread, while its core is idle.
     """
 
-    def __init__(self, count: int, name: str, initializer: Callable[[], None], *, own_cores: bool = False) -> None:
+    def __init__(
+        self, count: int, name: str, initializer: Callable[[], None], *, own_cores: bool = False,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:  # fmt: skip
         self._begun = initializer
+        self._clock = clock
         self._own_cores = own_cores
         self._threads = [ThreadPoolExecutor(1, f"{name}-{i}", self._begin, (i,)) for i in range(count)]
         self._lock = threading.Lock()
@@ -46,12 +52,19 @@ class Workers:
         """Whether the caller is the first of the threads."""
         return self._first == threading.get_ident()
 
+    @property
+    def delay_s(self) -> float:
+        """For how long the first in line has waited; 0.0 where fewer wait than there are threads."""
+        with self._lock:
+            deep = len(self._waiting) >= len(self._threads)
+            return self._clock() - self._waiting[0].since if deep else 0.0
+
     def start(self, future: Future[T], call: Callable[[], T]) -> None:
         """What comes of the call goes to the future, which can be cancelled until a thread takes it."""
         with self._lock:
             closed, thread = self._closed, None
             if not closed:
-                self._waiting.append(Waiting(future, call))
+                self._waiting.append(Waiting(future, call, self._clock()))
                 thread = heapq.heappop(self._idle) if self._idle else None
         if closed:
             future.cancel()

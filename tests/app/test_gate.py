@@ -8,7 +8,7 @@ import logging
 import re
 import socket
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import NamedTuple
 
 import pytest
@@ -25,6 +25,7 @@ from tests.conftest import encoded, make_photo, over_http
 
 PHOTO = encoded(make_photo(20, 20))
 TILES = 4
+PAUSE_S = 1.0
 LIVE = b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
@@ -68,6 +69,16 @@ def answer_on(connection: socket.socket) -> http.client.HTTPResponse:
     return response
 
 
+def statuses_on(connection: socket.socket) -> list[int]:
+    """Of all answers until none comes for a while."""
+    received = b""
+    connection.settimeout(PAUSE_S)
+    with suppress(TimeoutError):
+        while more := connection.recv(65536):
+            received += more
+    return [int(status) for status in re.findall(rb"HTTP/1.1 (\d+)", received)]
+
+
 def test_a_refusal_at_the_gate_is_like_one_of_the_doorkeeper(full: Gated, caplog: pytest.LogCaptureFixture) -> None:
     expected = full.client.post("/segment", content=PHOTO, headers={"X-Request-ID": "mine"})
     caplog.clear()
@@ -95,6 +106,30 @@ def test_a_refusal_waits_for_no_body_which_is_dropped_when_it_comes(full: Gated,
         connection.sendall(bytes(300_000) + head(len(PHOTO)) + PHOTO)
         response = answer_on(connection)
         assert (response.status, response.read()[:4]) == (200, b"\x89PNG")
+
+
+def test_a_refused_body_is_passed_over_unparsed(full: Gated, monkeypatch: pytest.MonkeyPatch) -> None:
+    parsed: list[bytes] = []
+    monkeypatch.setattr(Gate, "on_body", lambda _, body: parsed.append(body))
+    with full.connected() as connection:
+        for length in (300_000, 0, 1):
+            connection.sendall(head(length) + bytes(length))
+            assert answer_on(connection).read().startswith(b'{"type"')
+    assert not parsed
+
+
+def test_a_refused_body_is_no_request(full: Gated) -> None:
+    body = LIVE + head(100) + bytes(50)
+    with full.connected() as connection:
+        connection.sendall(head(len(body)) + body + LIVE)
+        assert statuses_on(connection) == [503, 200]
+
+
+def test_a_refused_body_in_chunks_is_no_request(full: Gated) -> None:
+    body = f"{len(LIVE):x}\r\n{LIVE.decode()}\r\n0\r\n\r\n".encode()
+    with full.connected() as connection:
+        connection.sendall(b"POST /segment HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n" + body + LIVE)
+        assert statuses_on(connection) == [503, 200]
 
 
 @pytest.mark.parametrize(("path", "status"), [("/segment", 503), ("/nowhere", 404)])
@@ -154,10 +189,7 @@ def test_a_client_that_reads_no_answers_is_not_read_on(full: Gated) -> None:
 def test_requests_that_come_at_once_are_answered_in_turn(full: Gated) -> None:
     with full.connected() as connection:
         connection.sendall(head(len(PHOTO)) + PHOTO + LIVE + head(len(PHOTO)) + PHOTO)
-        received = b""
-        while received.count(b"HTTP/1.1 ") < 3 and (more := connection.recv(65536)):
-            received += more
-    assert re.findall(rb"HTTP/1.1 (\d+)", received) == [b"503", b"200", b"503"]
+        assert statuses_on(connection) == [503, 200, 503]
 
 
 def test_head_is_answered_without_a_body(full: Gated) -> None:

@@ -70,6 +70,11 @@ def test_a_small_body_wakes_its_request_once(app_behind_the_gate: Received) -> N
     assert app_behind_the_gate.bodies == [b"one, two, three"]
 
 
+def test_a_body_may_hold_what_ends_a_head(app_behind_the_gate: Received) -> None:
+    app_behind_the_gate.send(b"one\r\n\r\ntwo\r\n\r\n", b"\r\n\r\nthree")
+    assert app_behind_the_gate.bodies == [b"one\r\n\r\ntwo\r\n\r\n\r\n\r\nthree"]
+
+
 def test_a_large_body_comes_piece_by_piece(app_behind_the_gate: Received) -> None:
     whole = bytes(range(256)) * (4 * AT_ONCE_BYTES // 256)
     app_behind_the_gate.send(whole[:1000], whole[1000:])

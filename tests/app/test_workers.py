@@ -84,6 +84,20 @@ def test_jobs_that_wait_are_taken_in_their_order_and_cancelled_ones_by_nobody() 
     assert sorted(done) == [0, 1, 3, 4, 5]
 
 
+def test_who_is_first_in_line_tells_the_delay_once_there_is_a_job_for_every_thread() -> None:
+    now = [0.0]
+    workers = Workers(2, "test", lambda: None, clock=lambda: now[0])
+    with held(workers, 2):
+        found = []
+        for now[0] in (1.0, 3.0, 4.5):
+            workers.submit(lambda: None)
+            found.append(workers.delay_s)
+        assert found == [0.0, 2.0, 3.5]
+    workers.submit(lambda: None).result(30)
+    workers.shutdown()
+    assert workers.delay_s == 0.0
+
+
 def test_one_thread_does_one_job_after_another() -> None:
     done: list[int] = []
     with running(1) as workers:
