@@ -57,7 +57,8 @@ class Admission:
             limit = self.max_queued_tiles
             raise TooManyTiles(f"the image makes {tiles} tiles and at most {limit} are taken; give a smaller side")
         with self._lock:
-            self._refuse(tiles, deadline)
+            if refusal := self._refusal(tiles, deadline):
+                raise refusal
             if not self._queued:
                 self._since = self._clock()
             self._queued += tiles
@@ -65,10 +66,10 @@ class Admission:
             self._rooms.add(room)
             return room
 
-    def check(self, deadline: float, coming: int = 0) -> None:
-        """Raises `QueueFull` where not even one tile would be let in, after so many that are on their way."""
+    def refusal(self, deadline: float, coming: int = 0) -> QueueFull | None:
+        """Why not even one tile would be let in, after so many that are on their way; None where it would be."""
         with self._lock:
-            self._refuse(1, deadline, coming)
+            return self._refusal(1, deadline, coming)
 
     def retry_after(self, requests: int) -> int:
         """Seconds until so many requests of a tile each are done, at the measured rate."""
@@ -100,16 +101,16 @@ class Admission:
         rate = self.tiles_per_second
         return min(elapsed, max(BELIEVED_S, CREDIBLE * tiles / rate) if rate else MEMORY_S)
 
-    def _refuse(self, tiles: int, deadline: float, coming: int = 0) -> None:
+    def _refusal(self, tiles: int, deadline: float, coming: int = 0) -> QueueFull | None:
         # a single tile comes after one of each other request: counted often, when many are refused
         before = coming + (len(self._rooms) if tiles == 1 else sum(min(room.tiles, tiles) for room in self._rooms))
-        retry = self.retry_after(before)
         if self._queued + coming + tiles > self.max_queued_tiles:
             stated = f"{self._queued} tiles are queued and at most {self.max_queued_tiles} are taken"
-            raise QueueFull(f"{stated}; try again later", retry)
+            return QueueFull(f"{stated}; try again later", self.retry_after(before))
         rate, allowed = self.tiles_per_second, SAFE * (deadline - self._clock())
         # an image that comes while nothing waits may try, however long it takes
         if self._queued and rate and (needed := (before + tiles) / rate) > allowed:
             stated = f"{self._queued} tiles are queued, and these would be done in {needed:.1f} s, too near the deadline"
             lacking = min(LONGEST_RETRY_S, ceil(needed - allowed))
-            raise QueueFull(f"{stated}; try again later", max(retry, lacking))
+            return QueueFull(f"{stated}; try again later", max(self.retry_after(before), lacking))
+        return None

@@ -12,7 +12,8 @@ from starlette.requests import Request
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from app.errors import MAPPED, Problem, mapped
+from app.engine_errors import EngineError
+from app.errors import Problem, mapped
 from app.handlers import on_problem
 
 SOON_S = 2.0
@@ -43,23 +44,19 @@ class Arrivals:
 
 
 class Door:
-    """Asks `check` by a request's head alone whether an image would be taken, for POSTs to one route."""
+    """Asks by a request's head alone why an image would not be taken, for POSTs to one route."""
 
-    def __init__(self, route: BaseRoute, path: str, check: Callable[[], None]) -> None:
+    def __init__(self, route: BaseRoute, path: str, ask: Callable[[], EngineError | None]) -> None:
         self.route = route
         self.path = path
-        self.check = check
+        self.ask = ask
 
     def refusal(self, scope: Scope) -> Problem | None:
-        """What `check` raises, if anything; the scope's route is then this one."""
-        if scope["method"] != "POST" or not scope["path"].endswith(self.path):
+        """What `ask` gives, as a problem; the scope's route is then this one."""
+        if scope["method"] != "POST" or not scope["path"].endswith(self.path) or not (error := self.ask()):
             return None
-        try:
-            self.check()
-        except MAPPED as error:
-            scope["route"] = self.route
-            return mapped(error)
-        return None
+        scope["route"] = self.route
+        return mapped(error)
 
 
 class Doorkeeper:

@@ -112,22 +112,19 @@ FOREIGN: dict[type[Exception], type[Problem]] = {
 }
 
 
-MAPPED = tuple(FOREIGN)
-
-
 @contextmanager
 def mapped_errors() -> Iterator[None]:
     """Turns what imaging and the engine raise into problems."""
     try:
         yield
-    except MAPPED as error:
+    except tuple(FOREIGN) as error:
         raise mapped(error) from error
 
 
 def mapped(error: Exception) -> Problem:
-    """The problem for one of `MAPPED`; the calls that it came out of let go of what they hold."""
+    """The problem for one of `FOREIGN`; the calls that it came out of let go of what they hold."""
     release_frames(error)
-    kind = next(FOREIGN[base] for base in type(error).__mro__ if base in FOREIGN)
+    kind = FOREIGN.get(type(error)) or next(FOREIGN[base] for base in type(error).__mro__ if base in FOREIGN)
     return kind(str(error), {"Retry-After": str(getattr(error, "retry_after", 1))} if kind is Unavailable else {})
 
 

@@ -11,8 +11,8 @@ from starlette.types import Scope
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from app.doorkeeper import Door
-from app.errors import Problem
-from app.handlers import problem_response
+from app.errors import MEDIA_TYPE, Problem
+from app.handlers import problem_body
 from app.jobs import AT_ONCE_BYTES
 from app.joining import JoiningTransport
 from app.telemetry import REQUEST_ID, Metrics, account, sane_request_id
@@ -124,14 +124,15 @@ class Gate(HttpToolsProtocol, asyncio.BufferedProtocol):
         return True
 
     def _answer(self, problem: Problem, request_id: str) -> None:
-        response = problem_response(type(problem), problem.detail, problem.headers, request_id)
-        headers = [*self.server_state.default_headers, *response.raw_headers]
+        body = problem_body(type(problem), problem.detail, request_id)
+        headers = {"content-length": str(len(body)), "content-type": MEDIA_TYPE, **problem.headers, REQUEST_ID: request_id}
         keep_alive = self.parser.get_http_version() != "1.0" and self.parser.should_keep_alive()
         if not keep_alive:
-            headers.append((b"connection", b"close"))
-        lines = b"".join(b"%b: %b\r\n" % header for header in headers)
+            headers["connection"] = "close"
+        standing = b"".join(b"%b: %b\r\n" % header for header in self.server_state.default_headers)
+        own = "".join(f"{name}: {value}\r\n" for name, value in headers.items()).encode("latin-1")
         self.cycle = cast(RequestResponseCycle, ANSWERED)
-        self.transport.write(STATUS_LINE[problem.status] + lines + b"\r\n" + bytes(response.body))
+        self._joining.write_whole(b"".join((STATUS_LINE[problem.status], standing, own, b"\r\n", body)))
         if not keep_alive:
             self.transport.close()
         self.on_response_complete()

@@ -28,8 +28,12 @@ def install_handlers(app: FastAPI) -> None:
 
 def problem_response(kind: type[Problem], detail: str, headers: dict[str, str], request_id: str) -> Response:
     # the answer to an unexpected error is sent outside the middleware that adds the id
-    body = to_json(document(kind, detail, request_id))
+    body = problem_body(kind, detail, request_id)
     return Response(body, kind.status, headers | {"X-Request-ID": request_id}, MEDIA_TYPE)
+
+
+def problem_body(kind: type[Problem], detail: str, request_id: str) -> bytes:
+    return to_json(document(kind, detail, request_id)).encode()
 
 
 def _respond(request: Request, kind: type[Problem], detail: str, headers: dict[str, str]) -> Response:

@@ -29,6 +29,10 @@ class JoiningTransport:
         else:
             self._begun, self._held = True, [data]
 
+    def write_whole(self, answer: bytes) -> None:
+        """An answer that is complete."""
+        self._transport.write(answer)
+
     def end(self) -> None:
         """The answer is complete, and the next may begin."""
         self._flush()

@@ -137,22 +137,19 @@ class Service:
     def deadline(self) -> float:
         return time.monotonic() + self.settings.request_timeout_s
 
-    def check_room(self) -> None:
-        """Raises `QueueFull` where no image at all would be taken: worth knowing before one is read."""
-        limit = self.settings.max_queued_tiles
-        if self.engine and self.in_flight >= limit:
-            stated = f"{self.in_flight} requests are waiting and at most {limit} tiles are taken"
-            raise QueueFull(f"{stated}; try again later", self.engine.admission.retry_after(self.in_flight))
+    def refusal(self) -> QueueFull | None:
+        """Why no image at all would be taken: worth knowing before one is read. None where one would be."""
+        corridors, limit = self.catalogue.corridors.values(), self.settings.max_queued_tiles
         full: QueueFull | None = None
-        for corridor in self.corridors:
-            try:
-                corridor.engine.admission.check(self.deadline(), self.arrivals.soon)
-            except QueueFull as error:
-                full = error
-            else:
-                return
-        if full:
-            raise full
+        for corridor in corridors:
+            admission = corridor.engine.admission
+            if self.in_flight >= limit:
+                stated = f"{self.in_flight} requests are waiting and at most {limit} tiles are taken"
+                return QueueFull(f"{stated}; try again later", admission.retry_after(self.in_flight))
+            full = admission.refusal(self.deadline(), self.arrivals.soon)
+            if not full:
+                return None
+        return full
 
     def peek(self, job: Job) -> bool:
         """Whether the event loop itself may `admit` it: that takes no more than some milliseconds, whatever came."""

@@ -77,10 +77,9 @@ def test_a_full_queue_refuses_and_lets_in_again() -> None:
     admission.take(8, FAR)
     with pytest.raises(QueueFull, match="8 tiles are queued and at most 10 are taken"):
         admission.take(3, FAR)
-    admission.check(FAR)
+    assert not admission.refusal(FAR)
     admission.take(2, FAR)
-    with pytest.raises(QueueFull):
-        admission.check(FAR)
+    assert admission.refusal(FAR)
 
 
 @pytest.mark.parametrize(("seconds", "tiles", "rate"), [(5.0, 100, 20.0), (50.0, 100, 2.0)])
@@ -169,7 +168,7 @@ def test_a_huge_image_keeps_no_small_one_out_since_they_take_turns() -> None:
     admission, clock = worked(50, 600)
     admission.take(800, FAR)
     fill(admission, 50)
-    admission.check(clock.now + 10, coming=5)
+    assert not admission.refusal(clock.now + 10, coming=5)
     admission.take(1, clock.now + 10)
     with pytest.raises(QueueFull, match=r"851 tiles are queued, and these would be done in 29\.1 s"):
         admission.take(149, clock.now + 40)
@@ -187,9 +186,8 @@ def test_retry_after_is_how_long_those_take_that_come_first() -> None:
 def test_those_on_their_way_count_at_the_door() -> None:
     admission, clock = worked(50, 1000)
     fill(admission, 100)
-    admission.check(clock.now + 12, coming=15)
-    with pytest.raises(QueueFull, match="100 tiles are queued"):
-        admission.check(clock.now + 12, coming=50)
+    assert not admission.refusal(clock.now + 12, coming=15)
+    assert str(admission.refusal(clock.now + 12, coming=50)).startswith("100 tiles are queued")
 
 
 def test_an_image_that_comes_to_an_empty_queue_may_try() -> None:

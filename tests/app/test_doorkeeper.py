@@ -53,7 +53,7 @@ def refused(body: list[Message], headers: list[tuple[bytes, bytes]]) -> list[str
     """What passes between the server and the doorkeeper while it refuses: a body that does not come is waited for."""
 
     def full() -> None:
-        raise QueueFull("full", retry_after=1)
+        return QueueFull("full", retry_after=1)
 
     async def receive() -> Message:
         passed.append("asked for the body")

@@ -50,6 +50,15 @@ def test_each_answer_has_its_own_head(joining: JoiningTransport, inner: Recordin
     assert inner.segments == [HEAD + b"one", HEAD + b"two"]
 
 
+def test_an_answer_that_is_whole_leaves_at_once(joining: JoiningTransport, inner: Recording) -> None:
+    joining.write_whole(HEAD + b"one")
+    assert inner.segments == [HEAD + b"one"]
+    joining.end()
+    joining.write(HEAD)
+    joining.write(b"two")
+    assert inner.segments == [HEAD + b"one", HEAD + b"two"]
+
+
 def test_a_head_without_a_body_leaves_at_the_end(joining: JoiningTransport, inner: Recording) -> None:
     joining.write(HEAD)
     assert inner.segments == []

@@ -20,8 +20,8 @@ def a_round(before: int, good: int, after: int, *, offered: int = 440, late: boo
     return Round(load_of(good=before), overload, load_of(good=after), 100.0)
 
 
-@pytest.mark.parametrize(("after", "steady"), [(100, True), (120, True), (121, False), (84, True), (83, False)])
-def test_a_machine_that_is_a_fifth_faster_or_slower_afterwards_has_changed(after: int, steady: bool) -> None:
+@pytest.mark.parametrize(("after", "steady"), [(100, True), (110, True), (111, False), (91, True), (90, False)])
+def test_a_machine_that_is_a_tenth_faster_or_slower_afterwards_has_changed(after: int, steady: bool) -> None:
     assert a_round(100, 90, after).steady is steady
 
 
