@@ -43,8 +43,7 @@ class Gate(HttpToolsProtocol, asyncio.BufferedProtocol):
     door: Door
     metrics: Metrics
     buffer: bytearray  # of all connections: what is read is parsed before the next is
-    _refused_bytes = 0  # of a body, as its head tells
-    _dropping = 0  # bytes of a refused body that are still to come
+    _refused_bytes = 0  # of a body, still to come
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         self._joining = JoiningTransport(transport)
@@ -71,21 +70,20 @@ class Gate(HttpToolsProtocol, asyncio.BufferedProtocol):
         """First as far as a head goes: a refused body that follows is passed over, which the parser would copy."""
         found = self.buffer.find(HEAD_END, start, min(stop, start + LONGEST_HEAD))
         end = stop if found < 0 else found + len(HEAD_END)
-        self._refused_bytes = 0
         self._feed(start, end)
-        if self._refused_bytes:
-            self._dropping, self.parser = self._refused_bytes, _parser(self)
-            end = self._drop(end, stop)
+        end = self._drop(end, stop)
         if end < stop and not self.transport.is_closing():
             self._feed(end, stop)
 
     def _feed(self, start: int, stop: int) -> None:
         self.data_received(cast(bytes, memoryview(self.buffer)[start:stop]))
+        if self._refused_bytes:  # the parser waits for them, and is to see what comes after them
+            self.parser = _parser(self)
 
     def _drop(self, start: int, stop: int) -> int:
         """Where what is kept begins."""
-        dropped = min(self._dropping, stop - start)
-        self._dropping -= dropped
+        dropped = min(self._refused_bytes, stop - start)
+        self._refused_bytes -= dropped
         return start + dropped
 
     def _close_when_idle(self) -> None:
@@ -99,6 +97,7 @@ class Gate(HttpToolsProtocol, asyncio.BufferedProtocol):
         """A small body wakes its request's task once, when all of it is here; a larger one a piece of some size at a time."""
         cycle = self.cycle
         if cycle.response_complete or self.parser.should_upgrade():
+            self._refused_bytes = max(0, self._refused_bytes - len(body))
             super().on_body(body)
             return
         cycle.body += body

@@ -17,7 +17,7 @@ from fastapi.testclient import TestClient
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from app import doorkeeper
-from app.gate import Gate, gate
+from app.gate import LONGEST_HEAD, Gate, gate
 from app.service import Service
 from app.tickets import Ticket
 from tests.app.conftest import Serve
@@ -122,6 +122,23 @@ def test_a_refused_body_is_no_request(full: Gated) -> None:
     body = LIVE + head(100) + bytes(50)
     with full.connected() as connection:
         connection.sendall(head(len(body)) + body + LIVE)
+        assert statuses_on(connection) == [503, 200]
+
+
+@pytest.mark.parametrize("before", [1, 2, 40])
+@pytest.mark.parametrize("lines", [(), (f"X-Filler: {2 * LONGEST_HEAD * 'x'}",)])
+def test_however_the_head_of_a_refused_body_comes_the_next_request_is_answered(
+    full: Gated, before: int, lines: tuple[str, ...]
+) -> None:
+    whole, body = head(300, *lines), b"\r\n\r\n" + bytes(296)
+    with full.connected() as connection:
+        connection.sendall(whole[:-before])
+        full.client.get("/health/live")
+        connection.sendall(whole[-before:] + body[:100])
+        assert statuses_on(connection) == [503]
+        connection.sendall(body[100:] + LIVE)
+        assert statuses_on(connection) == [200]
+        connection.sendall(whole + body + LIVE)
         assert statuses_on(connection) == [503, 200]
 
 
