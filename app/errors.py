@@ -124,7 +124,7 @@ def mapped_errors() -> Iterator[None]:
 def mapped(error: Exception) -> Problem:
     """The problem for one of `FOREIGN`; the calls that it came out of let go of what they hold."""
     release_frames(error)
-    kind = FOREIGN.get(type(error)) or next(FOREIGN[base] for base in type(error).__mro__ if base in FOREIGN)
+    kind = next(FOREIGN[base] for base in type(error).__mro__ if base in FOREIGN)
     return kind(str(error), {"Retry-After": str(getattr(error, "retry_after", 1))} if kind is Unavailable else {})
 
 
