@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 
 from starlette.datastructures import Headers
 from starlette.requests import Request
@@ -16,6 +16,7 @@ from app.engine_errors import EngineError
 from app.errors import Problem, mapped
 from app.handlers import on_problem
 
+ARRIVAL = "arrival"
 SOON_S = 2.0
 PATIENCE_S = 1.0  # for a body's first bytes, before the refusal is sent
 
@@ -33,30 +34,43 @@ class Arrivals:
         now = self._clock()
         return sum(now - began < SOON_S for began in self._began.values())
 
-    @contextmanager
-    def reading(self) -> Iterator[None]:
-        key = object()
-        self._began[key] = self._clock()
-        try:
-            yield
-        finally:
-            del self._began[key]
+    def begin(self) -> object:
+        """One more, until `end` is given what this gives."""
+        arrival = object()
+        self._began[arrival] = self._clock()
+        return arrival
+
+    def end(self, arrival: object) -> None:
+        """It is here, or will not come; again and again is once."""
+        self._began.pop(arrival, None)
 
 
 class Door:
-    """Asks by a request's head alone why an image would not be taken, for POSTs to one route."""
+    """Asks by a request's head alone why an image would not be taken, for POSTs to one route.
 
-    def __init__(self, route: BaseRoute, path: str, ask: Callable[[], EngineError | None]) -> None:
+    Of requests that come at once, each is asked for after those let in before it, whose bodies are on their way.
+    """
+
+    def __init__(self, route: BaseRoute, path: str, ask: Callable[[], EngineError | None], arrivals: Arrivals) -> None:
         self.route = route
         self.path = path
         self.ask = ask
+        self.arrivals = arrivals
 
     def refusal(self, scope: Scope) -> Problem | None:
-        """What `ask` gives, as a problem; the scope's route is then this one."""
-        if scope["method"] != "POST" or not scope["path"].endswith(self.path) or not (error := self.ask()):
+        """What `ask` gives, as a problem; the scope's route is then this one. Who is let in has an arrival as its state, and
+        is not asked for again; `leave` is for all."""
+        if scope["method"] != "POST" or not scope["path"].endswith(self.path) or ARRIVAL in scope["state"]:
             return None
-        scope["route"] = self.route
-        return mapped(error)
+        if error := self.ask():
+            scope["route"] = self.route
+            return mapped(error)
+        scope["state"][ARRIVAL] = self.arrivals.begin()
+        return None
+
+    def leave(self, scope: Scope) -> None:
+        """The request has ended."""
+        self.arrivals.end(scope["state"].get(ARRIVAL))
 
 
 class Doorkeeper:
@@ -70,12 +84,17 @@ class Doorkeeper:
         self.door = door
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and (problem := self.door.refusal(scope)):
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+        elif problem := self.door.refusal(scope):
             await _let_go(scope, receive)
             response = await on_problem(Request(scope), problem)
             await response(scope, receive, send)
-            return
-        await self.app(scope, receive, send)
+        else:
+            try:
+                await self.app(scope, receive, send)
+            finally:
+                self.door.leave(scope)
 
 
 async def _let_go(scope: Scope, receive: Receive) -> None:

@@ -48,7 +48,7 @@ def create_app(settings: Settings) -> FastAPI:
     mount_page(app)
     install_handlers(app)
     path = routes.router.url_path_for(routes.segment_image.__name__)
-    app.state.door = Door(routes.router.routes[0], path, service.refusal)
+    app.state.door = Door(routes.router.routes[0], path, service.refusal, service.arrivals)
     app.add_middleware(Doorkeeper, door=app.state.door)
     if settings.cors_origins:
         exposed = ["X-Request-ID", "Server-Timing", "Retry-After", "ETag"]

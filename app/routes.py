@@ -50,8 +50,8 @@ async def segment_image(request: Request) -> Response:
     service.in_flight += 1
     try:
         settings = service.settings
-        with service.arrivals.reading():
-            upload = await read_image(request, int(settings.max_upload_mb * 1e6), settings.upload_timeout_s)
+        upload = await read_image(request, int(settings.max_upload_mb * 1e6), settings.upload_timeout_s)
+        service.arrivals.end(request.state.arrival)
         return await _respond(request, service, make_job(service, query, format, upload))
     finally:
         service.in_flight -= 1

@@ -140,7 +140,7 @@ def load(
             url,
         ]
         before, stolen = resource.getrusage(resource.RUSAGE_CHILDREN), _stolen_seconds()
-        arguments = [str(folder), str(out), path, str(pause_ms)]
+        arguments = [str(folder), str(out), path, str(pause_ms), str(connections)]
         result = subprocess.run([*command, "--", *arguments], capture_output=True, text=True, check=False)
         after, stolen = resource.getrusage(resource.RUSAGE_CHILDREN), _stolen_seconds() - stolen
         summary = next((line.split()[1:] for line in result.stdout.splitlines() if line.startswith("FCN ")), None)

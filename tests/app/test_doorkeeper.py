@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import ExitStack
 
 import pytest
 from fastapi import FastAPI
-from starlette.types import Message
+from starlette.types import Message, Scope
 
 from app import doorkeeper, routes
 from app.doorkeeper import SOON_S, Arrivals, Door, Doorkeeper
@@ -20,15 +19,57 @@ from tests.conftest import encoded, make_photo
 def test_arrivals_count_while_they_are_new_and_not_done() -> None:
     now = [0.0]
     arrivals = Arrivals(lambda: now[0])
-    with ExitStack() as stack:
-        stack.enter_context(arrivals.reading())
-        now[0] = SOON_S / 2
-        with arrivals.reading():
-            assert arrivals.soon == 2
-        assert arrivals.soon == 1
-        now[0] = SOON_S
-        assert arrivals.soon == 0
+    arrivals.begin()
+    now[0] = SOON_S / 2
+    here = arrivals.begin()
+    assert arrivals.soon == 2
+    arrivals.end(here)
+    arrivals.end(here)
+    assert arrivals.soon == 1
+    now[0] = SOON_S
     assert arrivals.soon == 0
+
+
+def posted() -> Scope:
+    return {"type": "http", "method": "POST", "path": "/segment", "headers": [], "state": {}}
+
+
+def test_of_requests_that_come_at_once_no_more_are_let_in_than_there_is_room_for() -> None:
+    arrivals, asked = Arrivals(), 0
+
+    def ask() -> QueueFull | None:
+        nonlocal asked
+        asked += 1
+        return QueueFull("full", retry_after=1) if arrivals.soon >= 2 else None
+
+    door = Door(routes.router.routes[0], "/segment", ask, arrivals)
+    first, second, third = posted(), posted(), posted()
+    assert [door.refusal(scope) is None for scope in (first, second, third)] == [True, True, False]
+    assert (door.refusal(first), asked) == (None, 3)  # at the gate, then in the stack
+    door.leave(second)
+    assert door.refusal(third) is None
+    for scope in (first, second, third):
+        door.leave(scope)
+    assert arrivals.soon == 0
+
+
+@pytest.mark.parametrize(
+    ("path", "headers", "body", "status"),
+    [
+        ("/segment", {"X-API-Key": "secret"}, encoded(make_photo(20, 20)), 200),
+        ("/segment", {"X-API-Key": "wrong"}, b"", 401),
+        ("/segment", {"X-API-Key": "secret"}, b"", 400),
+        ("/segment?side=7", {"X-API-Key": "secret"}, b"", 422),
+        ("/no/segment", {}, b"", 404),
+    ],
+)
+def test_whatever_becomes_of_a_request_its_arrival_ends(
+    serve: Serve, path: str, headers: dict[str, str], body: bytes, status: int
+) -> None:
+    with serve(api_keys="secret") as client:
+        service: Service = client.app.state.service  # type: ignore[attr-defined]
+        assert client.post(path, content=body, headers=headers).status_code == status
+        assert service.arrivals.soon == 0
 
 
 def test_a_refusal_at_the_door_is_like_any_other(serve: Serve) -> None:
@@ -65,9 +106,8 @@ def refused(body: list[Message], headers: list[tuple[bytes, bytes]]) -> list[str
         passed.append(message["type"])
 
     passed: list[str] = []
-    keeper = Doorkeeper(FastAPI(), Door(routes.router.routes[0], "/segment", full))
-    scope = {"type": "http", "method": "POST", "path": "/segment", "headers": headers}
-    asyncio.run(keeper(scope, receive, send))
+    keeper = Doorkeeper(FastAPI(), Door(routes.router.routes[0], "/segment", full, Arrivals()))
+    asyncio.run(keeper(posted() | {"headers": headers}, receive, send))
     return passed
 
 

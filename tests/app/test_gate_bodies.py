@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.routing import Route
 from starlette.types import Message, Receive, Scope, Send
 
-from app.doorkeeper import Door
+from app.doorkeeper import Arrivals, Door
 from app.gate import READ, gate
 from app.jobs import AT_ONCE_BYTES
 from app.telemetry import Metrics
@@ -57,7 +57,7 @@ def app_behind_the_gate() -> Iterator[Received]:
     def ask(request: Request) -> None:
         raise AssertionError
 
-    door = Door(Route("/closed", ask), "/closed", lambda: None)
+    door = Door(Route("/closed", ask), "/closed", lambda: None, Arrivals())
     with (
         over_http(app, gate(door, Metrics(lambda: 0, lambda: 1))) as port,
         socket.create_connection(("127.0.0.1", port), timeout=10) as connection,
