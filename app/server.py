@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import signal
 import socket
@@ -23,6 +24,8 @@ log = logging.getLogger("segment")
 KEEP_ALIVE_S = 75
 # a thread that is kept from the interpreter leaves its core idle for as long
 SWITCH_S = 0.0001
+# more than requests make between two of their ends: to look through those that wait, again and again, stops every thread
+YOUNG_OBJECTS = 10_000
 
 
 class DrainingServer(uvicorn.Server):
@@ -69,6 +72,7 @@ def serve(app: FastAPI) -> int:
     Gives the exit status: 1 where the network could not be loaded, or the port not be had.
     """
     sys.setswitchinterval(SWITCH_S)
+    gc.set_threshold(YOUNG_OBJECTS)
     service: Service = app.state.service
     settings = service.settings
     config = uvicorn.Config(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 from fastapi import FastAPI
@@ -11,6 +12,7 @@ from starlette.types import Message, Scope
 from app import doorkeeper, routes
 from app.doorkeeper import SOON_S, Arrivals, Door, Doorkeeper
 from app.engine_errors import QueueFull
+from app.jobs import Job
 from app.service import Service
 from tests.app.conftest import Serve
 from tests.conftest import encoded, make_photo
@@ -70,6 +72,18 @@ def test_whatever_becomes_of_a_request_its_arrival_ends(
         service: Service = client.app.state.service  # type: ignore[attr-defined]
         assert client.post(path, content=body, headers=headers).status_code == status
         assert service.arrivals.soon == 0
+
+
+def test_an_image_that_is_here_is_not_on_its_way(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    def make_job(service: Service, *rest: Any) -> Job:
+        found.append(service.arrivals.soon)
+        return made(service, *rest)
+
+    found, made = [], routes.make_job
+    monkeypatch.setattr(routes, "make_job", make_job)
+    with serve() as client:
+        assert client.post("/segment", content=encoded(make_photo(20, 20))).status_code == 200
+    assert found == [0]
 
 
 def test_a_refusal_at_the_door_is_like_any_other(serve: Serve) -> None:

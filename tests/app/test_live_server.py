@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import shutil
@@ -20,7 +21,7 @@ import pytest
 
 from app.gate import Gate
 from app.main import create_app
-from app.server import SWITCH_S, DrainingServer, serve
+from app.server import SWITCH_S, YOUNG_OBJECTS, DrainingServer, serve
 from app.settings import Settings
 from model.labels import numbered_labels
 from model.preprocessing import Preprocessing
@@ -54,10 +55,10 @@ def url(narrow_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 
 def test_threads_hand_the_interpreter_over_soon_and_refusals_are_at_the_gate(monkeypatch: pytest.MonkeyPatch) -> None:
-    before, seen, served = sys.getswitchinterval(), [], []
+    before, objects, seen, served = sys.getswitchinterval(), gc.get_threshold(), [], []
 
     def run(server: DrainingServer) -> None:
-        seen.append(sys.getswitchinterval())
+        seen.append((sys.getswitchinterval(), gc.get_threshold()[0]))
         served.append(server.config.http)
 
     monkeypatch.setattr(DrainingServer, "run", run)
@@ -65,7 +66,8 @@ def test_threads_hand_the_interpreter_over_soon_and_refusals_are_at_the_gate(mon
         serve(create_app(Settings()))
     finally:
         sys.setswitchinterval(before)
-    assert seen == [pytest.approx(SWITCH_S, abs=1e-6)]
+        gc.set_threshold(*objects)
+    assert seen == [(pytest.approx(SWITCH_S, abs=1e-6), YOUNG_OBJECTS)]
     assert before > 10 * SWITCH_S
     assert issubclass(served[0], Gate)
 
