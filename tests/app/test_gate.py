@@ -7,6 +7,7 @@ import http.client
 import logging
 import re
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from typing import NamedTuple
@@ -17,6 +18,7 @@ from fastapi.testclient import TestClient
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from app import doorkeeper
+from app.doorkeeper import SOON_S, Arrivals
 from app.gate import LONGEST_HEAD, Gate, gate
 from app.service import Service
 from app.tickets import Ticket
@@ -247,3 +249,19 @@ def test_a_client_that_goes_after_a_refusal_leaves_nothing_for_the_collector(ful
         assert sum(isinstance(each, Gate) for each in gc.get_objects()) <= 1
     finally:
         gc.enable()
+
+
+def comes_to(count: int, arrivals: Arrivals) -> bool:
+    """Before an arrival would count no more for its age."""
+    end = time.monotonic() + SOON_S / 2
+    while arrivals.soon != count and time.monotonic() < end:
+        time.sleep(0.01)
+    return arrivals.soon == count
+
+
+def test_a_client_that_goes_while_it_sends_is_not_waited_for(full: Gated) -> None:
+    full.free()
+    with full.connected() as connection:
+        connection.sendall(head(len(PHOTO)) + PHOTO[:10])
+        assert comes_to(1, full.service.arrivals)
+    assert comes_to(0, full.service.arrivals)
