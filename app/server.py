@@ -24,7 +24,7 @@ log = logging.getLogger("segment")
 KEEP_ALIVE_S = 75
 # a thread that is kept from the interpreter leaves its core idle for as long
 SWITCH_S = 0.0001
-# more than requests make between two of their ends: to look through those that wait, again and again, stops every thread
+# before the collector looks through them, which stops every thread: with Python's 700, over and over where requests wait
 YOUNG_OBJECTS = 10_000
 
 
