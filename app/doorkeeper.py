@@ -34,15 +34,14 @@ class Arrivals:
         now = self._clock()
         return sum(now - began < SOON_S for began in self._began.values())
 
-    def begin(self) -> object:
-        """One more, until `end` is given what this gives."""
-        arrival = object()
+    def begin(self, scope: Scope) -> None:
+        """This request's is on its way, until `end`."""
+        scope["state"][ARRIVAL] = arrival = object()
         self._began[arrival] = self._clock()
-        return arrival
 
-    def end(self, arrival: object) -> None:
-        """It is here, or will not come; again and again is once."""
-        self._began.pop(arrival, None)
+    def end(self, scope: Scope) -> None:
+        """It is here, or will not come; again and again is once, and who has not begun is let be."""
+        self._began.pop(scope["state"].get(ARRIVAL), None)
 
 
 class Door:
@@ -58,19 +57,15 @@ class Door:
         self.arrivals = arrivals
 
     def refusal(self, scope: Scope) -> Problem | None:
-        """What `ask` gives, as a problem; the scope's route is then this one. Who is let in has an arrival as its state, and
-        is not asked for again; `leave` is for all."""
+        """What `ask` gives, as a problem; the scope's route is then this one. Who is let in has begun its arrival, and is not
+        asked for again."""
         if scope["method"] != "POST" or not scope["path"].endswith(self.path) or ARRIVAL in scope["state"]:
             return None
         if error := self.ask():
             scope["route"] = self.route
             return mapped(error)
-        scope["state"][ARRIVAL] = self.arrivals.begin()
+        self.arrivals.begin(scope)
         return None
-
-    def leave(self, scope: Scope) -> None:
-        """The request has ended."""
-        self.arrivals.end(scope["state"].get(ARRIVAL))
 
 
 class Doorkeeper:
@@ -94,7 +89,7 @@ class Doorkeeper:
             try:
                 await self.app(scope, receive, send)
             finally:
-                self.door.leave(scope)
+                self.door.arrivals.end(scope)
 
 
 async def _let_go(scope: Scope, receive: Receive) -> None:

@@ -51,7 +51,7 @@ async def segment_image(request: Request) -> Response:
     try:
         settings = service.settings
         upload = await read_image(request, int(settings.max_upload_mb * 1e6), settings.upload_timeout_s)
-        service.arrivals.end(request.state.arrival)
+        service.arrivals.end(request.scope)
         return await _respond(request, service, make_job(service, query, format, upload))
     finally:
         service.in_flight -= 1

@@ -18,22 +18,22 @@ from tests.app.conftest import Serve
 from tests.conftest import encoded, make_photo
 
 
+def posted() -> Scope:
+    return {"type": "http", "method": "POST", "path": "/segment", "headers": [], "state": {}}
+
+
 def test_arrivals_count_while_they_are_new_and_not_done() -> None:
     now = [0.0]
-    arrivals = Arrivals(lambda: now[0])
-    arrivals.begin()
+    arrivals, here = Arrivals(lambda: now[0]), posted()
+    arrivals.begin(posted())
     now[0] = SOON_S / 2
-    here = arrivals.begin()
+    arrivals.begin(here)
     assert arrivals.soon == 2
     arrivals.end(here)
     arrivals.end(here)
     assert arrivals.soon == 1
     now[0] = SOON_S
     assert arrivals.soon == 0
-
-
-def posted() -> Scope:
-    return {"type": "http", "method": "POST", "path": "/segment", "headers": [], "state": {}}
 
 
 def test_of_requests_that_come_at_once_no_more_are_let_in_than_there_is_room_for() -> None:
@@ -48,10 +48,10 @@ def test_of_requests_that_come_at_once_no_more_are_let_in_than_there_is_room_for
     first, second, third = posted(), posted(), posted()
     assert [door.refusal(scope) is None for scope in (first, second, third)] == [True, True, False]
     assert (door.refusal(first), asked) == (None, 3)  # at the gate, then in the stack
-    door.leave(second)
+    arrivals.end(second)
     assert door.refusal(third) is None
     for scope in (first, second, third):
-        door.leave(scope)
+        arrivals.end(scope)
     assert arrivals.soon == 0
 
 

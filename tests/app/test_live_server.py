@@ -54,7 +54,7 @@ def url(narrow_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     assert any(line["message"] == "ready" for line in lines)
 
 
-def test_threads_hand_the_interpreter_over_soon_and_refusals_are_at_the_gate(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_process_is_set_for_many_threads_and_refusals_are_at_the_gate(monkeypatch: pytest.MonkeyPatch) -> None:
     before, objects, seen, served = sys.getswitchinterval(), gc.get_threshold(), [], []
 
     def run(server: DrainingServer) -> None:

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future
+from typing import Any
 
 import pytest
 import uvicorn
@@ -110,9 +111,10 @@ def test_it_does_not_rest_where_a_thread_might_be_out_of_work_meanwhile() -> Non
 
 def test_it_does_not_rest_while_a_body_is_on_its_way() -> None:
     line = Line(threads=1, waiting=1)
-    arrival = line.service.arrivals.begin()
+    request: dict[str, Any] = {"state": {}}
+    line.service.arrivals.begin(request)
     assert line.rest_s(after=60) == 0.0
-    line.service.arrivals.end(arrival)
+    line.service.arrivals.end(request)
     assert line.rest_s(after=60) > 0.0
 
 
