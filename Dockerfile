@@ -1,28 +1,43 @@
-# Two stages: the first builds a virtual environment, the second holds that and nothing to build with.
-# CPU-only: docker build --build-arg PIP_ARGS="--extra-index-url <address of PyTorch's CPU wheels>" .
-FROM python:3.12-slim AS build
+# docker build .                  -> the CPU image: OpenVINO, no PyTorch
+# docker build --target gpu .     -> the image for NVIDIA GPUs: PyTorch with CUDA
+FROM python:3.12-slim AS dependencies
 ARG PIP_ARGS=""
 WORKDIR /src
 RUN python3 -m venv /opt/venv
-COPY pyproject.toml constraints.txt README.md LICENSE ./
+COPY pyproject.toml constraints.txt ./
+# dependencies alone, so that a change of the sources does not install them again
+RUN /opt/venv/bin/python -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['dependencies'], sep='\n')" > base.txt \
+    && /opt/venv/bin/pip install --no-cache-dir --disable-pip-version-check $PIP_ARGS -c constraints.txt -r base.txt
+
+FROM dependencies AS gpu-dependencies
+RUN /opt/venv/bin/python -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['optional-dependencies']['torch'], sep='\n')" > gpu.txt \
+    && /opt/venv/bin/pip install --no-cache-dir --disable-pip-version-check $PIP_ARGS -c constraints.txt -r gpu.txt
+
+FROM dependencies AS wheel
+COPY README.md LICENSE ./
 COPY app app
 COPY cli cli
 COPY imaging imaging
 COPY model model
 COPY training training
-COPY weights/voc-fcn8s-mobilenet-v2.safetensors weights/voc-fcn8s-mobilenet-v2.md weights/
-RUN /opt/venv/bin/pip install --no-cache-dir --disable-pip-version-check $PIP_ARGS -c constraints.txt . \
-    && /opt/venv/bin/pip uninstall --yes pip \
-    && find /opt/venv -name __pycache__ -prune -exec rm -rf {} +
+COPY weights weights
+RUN /opt/venv/bin/pip wheel --no-deps --disable-pip-version-check $PIP_ARGS --wheel-dir /wheel .
 
-FROM python:3.12-slim
+FROM dependencies AS cpu-environment
+COPY --from=wheel /wheel /wheel
+RUN /opt/venv/bin/pip install --no-deps --disable-pip-version-check /wheel/*.whl && /opt/venv/bin/pip uninstall --yes pip
+
+FROM gpu-dependencies AS gpu-environment
+COPY --from=wheel /wheel /wheel
+RUN /opt/venv/bin/pip install --no-deps --disable-pip-version-check /wheel/*.whl && /opt/venv/bin/pip uninstall --yes pip
+
+FROM python:3.12-slim AS base
 LABEL org.opencontainers.image.title="fcn-segment" org.opencontainers.image.licenses="Apache-2.0"
 RUN useradd --system --uid 10001 --no-create-home segment
-COPY --from=build /opt/venv /opt/venv
 ENV PATH=/opt/venv/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
-    MALLOC_ARENA_MAX=4 \
+    MALLOC_ARENA_MAX=2 \
     SEGMENT_HOST=0.0.0.0 \
     SEGMENT_PORT=8000
 USER 10001
@@ -32,3 +47,9 @@ STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=3s --start-period=60s --retries=3 \
     CMD ["python3", "-c", "import os, urllib.request; urllib.request.urlopen(f'http://127.0.0.1:{os.environ[\"SEGMENT_PORT\"]}/health/ready', timeout=2)"]
 CMD ["fcn-serve"]
+
+FROM base AS gpu
+COPY --from=gpu-environment /opt/venv /opt/venv
+
+FROM base AS cpu
+COPY --from=cpu-environment /opt/venv /opt/venv

@@ -1,27 +1,49 @@
-# make serve | test | lint | docs | train-demo | clean
-# PIP_ARGS reaches pip: to use CPU-only wheels of torch, point it at an index that has them, for instance
-#   make serve PIP_ARGS="--extra-index-url <address of PyTorch's CPU wheels>"
+# make serve | test | test-long | lint | wheel-check | gpu-check | docs | train-demo | clean
+# PIP_ARGS reaches pip, for an index of one's own.
 PYTHON ?= python3
 PIP_ARGS ?=
 VENV ?= .venv
 BIN := $(VENV)/bin
-READY := $(VENV)/.serve-ready
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -c constraints.txt
+# an NVIDIA driver, of Linux or of Windows below it: then the service takes PyTorch, which is 5 GB
+GPU := $(wildcard /proc/driver/nvidia/version /dev/dxg)
+# a worker for each core, and one compute thread for each: threads of PyTorch that share a core wait for each other in loops
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
+READY := $(VENV)/.serve-ready$(if $(GPU),-gpu)
 DEV_READY := $(VENV)/.dev-ready
 
-.PHONY: serve test lint docs train-demo clean browser
+.PHONY: serve test test-long lint wheel-check gpu-check docs train-demo clean browser
 .DEFAULT_GOAL := serve
 
 serve: $(READY)
 	$(BIN)/fcn-serve
 
 test: lint browser
-	$(BIN)/python -m pytest
+	$(PYTEST) -m "not long"
+
+# what takes longer: small trainings, the grid of browser sizes, longer fuzzing, the benches in quick mode
+test-long: $(DEV_READY) browser
+	$(PYTEST) -m long
 
 lint: $(DEV_READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
+
+# the built wheel in an environment of its own: it segments a photo, without PyTorch
+wheel-check: $(DEV_READY)
+	rm -rf build/wheel
+	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir build/wheel $(PIP_ARGS) .
+	$(BIN)/python -m venv build/wheel/venv
+	build/wheel/venv/bin/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -c constraints.txt build/wheel/*.whl
+	cd build/wheel && venv/bin/fcn-segment ../../docs/photos/chelsea.jpg -o mask.png && venv/bin/fcn-serve --help >/dev/null
+	! build/wheel/venv/bin/python -c "import torch" 2>/dev/null
+
+# on a machine with an NVIDIA GPU: the tests that need one, and its figures in benchmarks/RESULTS.md
+gpu-check: $(DEV_READY)
+	$(BIN)/python -m pytest -m cuda
+	$(BIN)/fcn-bench gpu
 
 docs: $(DEV_READY)
 	$(BIN)/mkdocs build --strict
@@ -39,11 +61,11 @@ $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(READY): pyproject.toml constraints.txt | $(VENV)/bin/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -c constraints.txt -e .
+	$(PIP) -e '.$(if $(GPU),[torch])'
 	touch $@
 
-$(DEV_READY): pyproject.toml constraints.txt client/pyproject.toml | $(VENV)/bin/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -c constraints.txt -e '.[train,dev]' -e ./client
+$(DEV_READY): pyproject.toml constraints.txt client/pyproject.toml benchmarks/pyproject.toml | $(VENV)/bin/python
+	$(PIP) -e '.[train,dev]' -e ./client -e ./benchmarks
 	touch $@ $(READY)
 
 clean:

@@ -1,3 +1,1 @@
-"""The HTTP service: settings, routes, the tile engine, telemetry and the web page."""
-
-import model  # noqa: F401  before torch: it says how OpenMP waits
+"""The HTTP service: `app.api` is what a client sees, `app.serving` what does the work and knows no HTTP."""

@@ -10,21 +10,20 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 from pydantic import ValidationError
 
-from app import routes, routes_batch, routes_state
-from app.doorkeeper import Door, Doorkeeper
-from app.handlers import install_handlers
-from app.heads import HeadAsGet
-from app.page import mount_page
-from app.representation import package_version
-from app.security import ProblemCORSMiddleware
+from app.api import batch, segment, state
+from app.api.caching import package_version
+from app.api.errors import install_handlers
+from app.api.page import mount_page
+from app.api.security import ProblemCORSMiddleware
+from app.middleware import DiscardBeforeClose, HeadAsGet, LoadShedding, RequestTelemetry
 from app.server import serve
-from app.service import Service
+from app.serving.service import Service
 from app.settings import PREFIX, Settings
-from app.telemetry import RequestTelemetry, configure_logging
-from model.memory import keep_freed_memory
+from app.telemetry import configure_logging
 
 TITLE = "fcn-segment"
 SUMMARY = "Semantic segmentation over HTTP: an image goes in, a mask of exactly the same size comes out."
+SHED = ((segment.router, "segment_image"), (batch.router, "segment_batch"))
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -42,14 +41,15 @@ def create_app(settings: Settings) -> FastAPI:
         docs_url=None, redoc_url=None,
     )  # fmt: skip
     app.state.service = service
-    app.include_router(routes.router, tags=["segmentation"])
-    app.include_router(routes_batch.router, tags=["segmentation"])
-    app.include_router(routes_state.router, tags=["state"])
+    app.include_router(segment.router, tags=["segmentation"])
+    app.include_router(batch.router, tags=["segmentation"])
+    app.include_router(state.router, tags=["state"])
     mount_page(app)
     install_handlers(app)
-    path = routes.router.url_path_for(routes.segment_image.__name__)
-    app.state.door = Door(routes.router.routes[0], path, service.refusal, service.arrivals)
-    app.add_middleware(Doorkeeper, door=app.state.door)
+    paths = tuple(router.url_path_for(name) for router, name in SHED)
+    # the last one added is the first to see a request
+    app.add_middleware(LoadShedding, service=service, paths=paths)
+    app.add_middleware(DiscardBeforeClose)
     if settings.cors_origins:
         exposed = ["X-Request-ID", "Server-Timing", "Retry-After", "ETag"]
         app.add_middleware(
@@ -87,9 +87,7 @@ def main(argv: list[str] | None = None) -> int:
             print(f"fcn-serve: {name}: {entry['msg']}, got {entry['input']!r}", file=sys.stderr)
         return 2
     configure_logging(settings.log_format, settings.log_level)
-    keep_freed_memory()
-    app = create_app(settings)
-    return serve(app)
+    return serve(create_app(settings))
 
 
 if __name__ == "__main__":

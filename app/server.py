@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
 import signal
 import socket
-import sys
 import threading
 import time
 from types import FrameType
@@ -15,31 +13,20 @@ from types import FrameType
 import uvicorn
 from fastapi import FastAPI
 
-from app.gate import gate
-from app.resting import resting_loop
-from app.service import Service
+from app.serving.service import Service
 
 log = logging.getLogger("segment")
 # longer than load balancers keep a connection that is idle, so that none sends into one that has just been closed
 KEEP_ALIVE_S = 75
-# a thread that is kept from the interpreter leaves its core idle for as long
-SWITCH_S = 0.0001
-# before the collector looks through them, which stops every thread: with Python's 700, over and over where requests wait
-YOUNG_OBJECTS = 10_000
+BACKLOG = 2048
 
 
 class DrainingServer(uvicorn.Server):
-    """On the first signal refuses new images and waits up to `drain_s` for those in flight; on the second, stops."""
+    """On the first signal refuses new images and waits up to `drain_s` for those in flight; on the second, ends at once."""
 
     def __init__(self, config: uvicorn.Config, service: Service) -> None:
         super().__init__(config)
         self.service = service
-
-    def run(self, sockets: list[socket.socket] | None = None) -> None:
-        """As uvicorn does, on an event loop that rests. Not on uvloop: it raises where a client has gone before its answer is
-        written, and gains nothing measurable beside the network."""
-        with asyncio.Runner(loop_factory=lambda: resting_loop(lambda: self.service.rest_s)) as runner:
-            runner.run(self.serve(sockets))
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -48,6 +35,7 @@ class DrainingServer(uvicorn.Server):
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         if self.service.draining:
+            self.force_exit = True
             super().handle_exit(sig, frame)
             return
         self.service.draining = True
@@ -69,18 +57,37 @@ class DrainingServer(uvicorn.Server):
 def serve(app: FastAPI) -> int:
     """Runs what `create_app` gave until a signal.
 
-    Gives the exit status: 1 where the network could not be loaded, or the port not be had.
+    Gives the exit status: 1 where the network could not be loaded, the device is lost, or the port could not be had.
     """
-    sys.setswitchinterval(SWITCH_S)
-    gc.set_threshold(YOUNG_OBJECTS)
     service: Service = app.state.service
     settings = service.settings
+    try:
+        listener = _listen(settings.host, settings.port)
+    except OSError as error:
+        log.critical("cannot listen on %s port %d: %s", settings.host, settings.port, error)
+        return 1
     config = uvicorn.Config(
         app, host=settings.host, port=settings.port, log_config=None, access_log=False, server_header=False,
-        root_path=settings.root_path, http=gate(app.state.door, service.metrics),
-        timeout_graceful_shutdown=max(1, round(settings.drain_s)), timeout_keep_alive=KEEP_ALIVE_S, proxy_headers=True,
+        root_path=settings.root_path, http="h11", ws="none", loop="asyncio", proxy_headers=True,
+        timeout_graceful_shutdown=max(1, round(settings.drain_s)), timeout_keep_alive=KEEP_ALIVE_S,
     )  # fmt: skip
     server = DrainingServer(config, service)
     service.on_failure = server.stop
-    server.run()
+    with listener:
+        log.info("listening", extra={"fields": {"host": settings.host, "port": listener.getsockname()[1]}})
+        server.run(sockets=[listener])
     return 1 if service.failure or not server.started else 0
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """A listening socket on this address, of whichever family it is; raises `OSError`."""
+    family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+    listener = socket.socket(family, kind, protocol)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(BACKLOG)
+    except OSError:
+        listener.close()
+        raise
+    return listener

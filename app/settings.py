@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from model.cores import available_cores
-from model.device import choose_device
-from model.tiling import Size, parse_tile
-from model.weights_file import DEFAULT_WEIGHTS, find_weights
+from model.inference.cores import available_cores
+from model.inference.runtime import Precision, RuntimeName
+from model.inference.tiling import Blend, Size, parse_tile
+from model.weights_file import DEFAULT_WEIGHTS, find_files
 
 PREFIX = "SEGMENT_"
 LARGEST_TILE = 4096
@@ -30,19 +29,23 @@ class Settings(BaseSettings):
     weights: str = Field(
         DEFAULT_WEIGHTS, description="weights: a file, or a name in `weights/`; several with commas, the first is the default"
     )
+    runtime: RuntimeName = Field(
+        "auto",
+        description="`openvino` (CPU), `torch` (GPU, or CPU), or `auto`: a GPU, else OpenVINO, else torch on the CPU",
+    )
     device: str = Field(
         "auto",
-        description="`auto` (CUDA if there is one), `cpu`, `cuda`, `cuda:N` or `mps`; several with commas: `cuda:0,cuda:1`",
+        description="`auto` (a GPU that torch sees, else the CPU), `cpu`, `cuda`, `cuda:N` or `mps`; several: `cuda:0,cuda:1`",
     )
-    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
-        "auto", description="precision of the network; `auto`: bfloat16 where the device has it natively, else float32"
+    precision: Precision = Field(
+        "auto",
+        description="`float32`, `int8` (OpenVINO), `bfloat16`, `float16` (torch); `auto`: int8 where the processor is fast "
+        "at it and the model's card allows it, bfloat16 on a GPU, else float32",
     )
     tile: str = Field("512", description="tile side, or height x width such as `384x480`; multiples of 32")
     overlap: Finite = Field(0.25, ge=0, le=0.5, description="fraction of a tile shared with its neighbour")
-    blend: Literal["mean", "hann"] = Field("mean", description="how overlapping logits are averaged")
+    blend: Blend = Field("mean", description="how overlapping logits are averaged")
     max_batch_tiles: int = Field(8, ge=1, description="most tiles in one batch on a GPU; a CPU takes them one by one")
-    cuda_graphs: bool = Field(False, description="on CUDA, record the network's kernels once a shape: less work a batch")
-    batch_wait_ms: Finite = Field(0, ge=0, description="how long a batch that is not full waits for tiles still to come")
     max_queued_tiles: int = Field(1024, ge=1, description="most tiles admitted and not yet done; beyond it 503")
     max_upload_mb: Finite = Field(64, gt=0, description="largest request body, in 10^6 bytes")
     max_batch_mb: Finite = Field(512, gt=0, description="largest body of `/segment/batch`, in 10^6 bytes; one image as above")
@@ -71,23 +74,25 @@ class Settings(BaseSettings):
     @field_validator("device")
     @classmethod
     def _device(cls, value: str) -> str:
-        kinds = {choose_device(name).type for name in _split(value)}
-        if len(kinds) != 1:
-            raise ValueError(f"device must be one kind, such as cuda:0,cuda:1, got {value!r}")
+        kinds = {name.partition(":")[0] for name in _split(value)}
+        if len(kinds) != 1 or not kinds <= {"auto", "cpu", "cuda", "mps"}:
+            raise ValueError(f"device must be auto, cpu, cuda, cuda:N or mps, several of one kind with commas, got {value!r}")
         return value
 
     @field_validator("weights")
     @classmethod
     def _weights(cls, value: str) -> str:
-        return ",".join(str(find_weights(name)) for name in _split(value))
+        for name in _split(value):
+            find_files(name)
+        return value
 
     @property
     def tile_size(self) -> Size:
         return parse_tile(self.tile)
 
     @property
-    def weights_files(self) -> tuple[Path, ...]:
-        return tuple(map(Path, _split(self.weights)))
+    def weights_names(self) -> tuple[str, ...]:
+        return _split(self.weights)
 
     @property
     def devices(self) -> tuple[str, ...]:

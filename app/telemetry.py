@@ -1,26 +1,16 @@
-"""Request ids, JSON log lines, and Prometheus metrics."""
+"""Prometheus metrics and the format of log lines."""
 
 from __future__ import annotations
 
 import json
 import logging
-import random
-import re
 import sys
-import time
-from collections.abc import Callable
-from functools import cache
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from starlette.datastructures import MutableHeaders
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-REQUEST_ID = "x-request-id"
-METHODS = ("GET", "POST", "HEAD", "OPTIONS", "PUT", "PATCH", "DELETE")
-SANE_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
-log = logging.getLogger("segment")
 
 
 class Metrics:
@@ -33,7 +23,6 @@ class Metrics:
             "segment_request_seconds", "Seconds from a request's head to its answer's end", ["route"],
             buckets=SECONDS, registry=self.registry,
         )  # fmt: skip
-        self._series = cache(self._named)  # to look labels up costs more than to count
         self.stages = Histogram(
             "segment_stage_seconds", "Seconds of a request in each stage", ["stage"], buckets=SECONDS, registry=self.registry
         )
@@ -47,12 +36,15 @@ class Metrics:
         Gauge("segment_ready", "1 when ready", registry=self.registry).set_function(ready)
 
     def answered(self, route: str, method: str, status: int, seconds: float) -> None:
-        requests, times = self._series(route, method, status)
-        requests.inc()
-        times.observe(seconds)
+        """A request was answered; 499 where its client went before it was."""
+        self.requests.labels(route, method, str(status)).inc()
+        self.seconds.labels(route).observe(seconds)
 
-    def _named(self, route: str, method: str, status: int) -> tuple[Counter, Histogram]:
-        return self.requests.labels(route, method, str(status)), self.seconds.labels(route)
+    def segmented(self, size: tuple[int, int], seconds: Mapping[str, float]) -> None:
+        """An image of this (height, width) was segmented, in so many seconds a stage."""
+        for stage, taken in seconds.items():
+            self.stages.labels(stage).observe(taken)
+        self.pixels.inc(size[0] * size[1])
 
     def batch(self, tiles: int, seconds: float) -> None:
         self.tiles.inc(tiles)
@@ -61,57 +53,6 @@ class Metrics:
 
     def text(self) -> bytes:
         return generate_latest(self.registry)
-
-
-class RequestTelemetry:
-    """ASGI middleware: gives each request an id, for inner layers in its headers and state; logs and counts its answer."""
-
-    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
-        self.app = app
-        self.metrics = metrics
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self.app(scope, receive, send)
-            return
-        headers = MutableHeaders(scope=scope)
-        request_id = headers[REQUEST_ID] = sane_request_id(headers.get(REQUEST_ID))
-        scope.setdefault("state", {})["request_id"] = request_id
-        started, status = time.perf_counter(), 0
-
-        async def send_with_id(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-                MutableHeaders(scope=message)[REQUEST_ID] = request_id
-            await send(message)
-
-        try:
-            await self.app(scope, receive, send_with_id)
-        finally:
-            account(self.metrics, scope, request_id, status, time.perf_counter() - started)
-
-
-def account(metrics: Metrics, scope: Scope, request_id: str, status: int, seconds: float) -> None:
-    """Counts an answered request, and logs it with what its state tells as `log`."""
-    route = getattr(scope.get("route"), "path", "other")
-    method = scope["method"] if scope["method"] in METHODS else "other"
-    metrics.answered(route, method, status, seconds)
-    if not log.isEnabledFor(logging.INFO):
-        return
-    fields = {
-        "request_id": request_id,
-        "method": scope["method"],
-        "path": scope["path"],
-        "status": status,
-        "ms": round(seconds * 1000, 1),
-    }
-    log.info("request", extra={"fields": fields | scope["state"].get("log", {})})
-
-
-def sane_request_id(given: str | None) -> str:
-    """The given id where it is 1 to 128 letters, digits, dots, dashes or underscores, else a new one."""
-    return given if given and SANE_ID.fullmatch(given) else f"{random.getrandbits(128):032x}"
 
 
 class JsonFormatter(logging.Formatter):
@@ -147,3 +88,5 @@ def configure_logging(format: str, level: str) -> None:
         logger.handlers, logger.propagate = ([handler] if name != "uvicorn.error" else []), name == "uvicorn.error"
         logger.setLevel(level.upper())
     logging.getLogger("uvicorn.access").disabled = True
+    # a form that cannot be read is logged with its request
+    logging.getLogger("python_multipart").setLevel(logging.ERROR)

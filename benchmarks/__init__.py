@@ -1,1 +1,1 @@
-import model  # noqa: F401  before torch: it says how OpenMP waits
+"""Programs that measure: `fcn-bench`, and those that make `docs/models.md` and `docs/accuracy.md`."""

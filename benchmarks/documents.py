@@ -1,4 +1,4 @@
-"""Makes `docs/models.md`, `docs/accuracy.md` and `docs/performance.md` of what the programs beside this one measured.
+"""Makes `docs/models.md` and `docs/accuracy.md` of what the programs beside this one measured.
 
 python -m benchmarks.documents
 """
@@ -12,12 +12,13 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from benchmarks.performance import performance_page
 from benchmarks.trainings import ROOT, Row, by_name, markdown_table, read_table
+from model.manifest import scored_in
 from model.weights_file import find_weights, load_weights
 
 DOCS = ROOT / "docs"
 HERE = Path(__file__).parent
+PRECISIONS = ("float32", "int8")
 PUBLISHED = {
     "voc-fcn8s-mobilenet-v2": "VOC 2012 animals, val",
     "camvid-fcn8s-mobilenet-v2": "CamVid, val",
@@ -27,7 +28,6 @@ PUBLISHED = {
 def main() -> int:
     (DOCS / "models.md").write_text(models_page())
     (DOCS / "accuracy.md").write_text(accuracy_page())
-    (DOCS / "performance.md").write_text(performance_page())
     return 0
 
 
@@ -128,20 +128,22 @@ def _difference(row: Row, found: Mapping[str, Mapping[str, Any]]) -> str:
 def _published() -> str:
     rows = []
     for name, score in PUBLISHED.items():
-        manifest = load_weights(find_weights(name)).manifest
-        values = manifest.scores[score]
-        rows.append((name, score, len(values["classes"]), f"{values['mean_iou']:.3f}", f"{values['pixel_accuracy']:.3f}"))
+        scores = load_weights(find_weights(name)).manifest.scores
+        for frames in [given for given in (scored_in(score, precision) for precision in PRECISIONS) if given in scores]:
+            values = scores[frames]
+            means = f"{values['mean_iou']:.3f}", f"{values['pixel_accuracy']:.3f}"
+            rows.append((name, frames, len(values["classes"]), *means))
     return markdown_table(["weights", "frames", "classes", "mean IoU", "pixel accuracy"], rows)
 
 
 def _calibrated() -> str:
     rows = []
     for name in PUBLISHED:
-        told = load_weights(find_weights(name)).manifest.training.get("calibration")
-        if told:
-            frames = f"{told['fitted_frames']} / {told['checked_frames']}"
-            before, after = f"{told['ece_before']:.4f}", f"{told['ece_after']:.4f}"
-            rows.append((name, f"{told['temperature']:.3f}", frames, before, after))
+        training = load_weights(find_weights(name)).manifest.training
+        fits = {name: training.get("calibration"), f"{name}, int8": training.get("calibration_int8")}
+        for what, fit in [(what, fit) for what, fit in fits.items() if fit]:
+            frames = f"{fit['fitted_frames']} / {fit['checked_frames']}"
+            rows.append((what, f"{fit['temperature']:.3f}", frames, f"{fit['ece_before']:.4f}", f"{fit['ece_after']:.4f}"))
     header = ["weights", "temperature", "frames fitted on / checked on", "ECE without", "ECE with it"]
     return markdown_table(header, rows)
 

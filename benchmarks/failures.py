@@ -21,13 +21,13 @@ import numpy.typing as npt
 from matplotlib.figure import Figure
 
 from benchmarks.trainings import ROOT
+from model.inference.runtime import load_runtime
+from model.inference.segmenter import Options, Segmenter
 from model.metrics import ConfusionMatrix
-from model.predictor import Predictor
-from model.segmentation import ClassMap, Options
-from model.weights_file import find_weights, load_weights
+from model.weights_file import find_files
 from training.class_mapping import ClassMapping, parse_class_mapping
 from training.datasets import Split, get_dataset
-from training.evaluate import predictions
+from training.evaluate import ClassMap, predictions
 from training.label_files import find_labels
 from training.machine import commit, machine
 
@@ -48,25 +48,24 @@ def main() -> int:
     labels = find_labels("voc", args.voc)
     seven = parse_class_mapping(SEVEN, labels)
     report: dict[str, Any] = {"machine": machine(), "commit": commit(), "found_from": FOUND, "every": EVERY}
-    voc, camvid = (load_weights(find_weights(name)) for name in ("voc-fcn8s-mobilenet-v2", "camvid-fcn8s-mobilenet-v2"))
-    charts(Predictor(voc), get_dataset(args.voc, "val", labels, seven), seven, DOCS / "failures-voc.png")
-    charts(
-        Predictor(camvid), get_dataset(args.camvid, "val", find_labels(None, args.camvid)), None, DOCS / "failures-camvid.png"
-    )
-    networks = Predictor(voc), Predictor(load_weights(args.start))
+    names = "voc-fcn8s-mobilenet-v2", "camvid-fcn8s-mobilenet-v2", str(args.start)
+    voc, camvid, start = (Segmenter(load_runtime(find_files(name))) for name in names)
+    charts(voc, get_dataset(args.voc, "val", labels, seven), seven, DOCS / "failures-voc.png")
+    camvid_val = get_dataset(args.camvid, "val", find_labels(None, args.camvid))
+    charts(camvid, camvid_val, None, DOCS / "failures-camvid.png")
     report["rare"] = {}
     for name, every in EVERY.items():
         split = get_dataset(args.voc, name, labels)
-        report["rare"][name] = rare(replace(split, frames=split.frames[::every]), *networks)
+        report["rare"][name] = rare(replace(split, frames=split.frames[::every]), voc, start)
     (DOCS / "failures.json").write_text(json.dumps(report, indent=1) + "\n")
     return 0
 
 
-def charts(predictor: Predictor, split: Split, mapping: ClassMapping | None, path: Path) -> None:
+def charts(segmenter: Segmenter, split: Split, mapping: ClassMapping | None, path: Path) -> None:
     """Draws the confusion matrix beside the IoU by size."""
     matrix = ConfusionMatrix(len(split.labels))
     by_size: list[list[float]] = [[] for _ in EDGES[1:]]
-    for truth, found in predictions(predictor, split, Options()):
+    for truth, found in predictions(segmenter, split, Options()):
         mapped = mapping(found) if mapping else found
         matrix.update(truth, mapped)
         for size, iou in sizes(truth, mapped, len(split.labels), skip_background=mapping is not None):
@@ -106,13 +105,13 @@ def draw(matrix: ConfusionMatrix, names: Sequence[str], by_size: Sequence[Sequen
     return buffer.getvalue()
 
 
-def rare(split: Split, predictor: Predictor, start: Predictor) -> dict[str, dict[str, float | int | None]]:
+def rare(split: Split, segmenter: Segmenter, start: Segmenter) -> dict[str, dict[str, float | int | None]]:
     """Per rare class, over the frames where the start finds it: IoU with labels of both networks, and with each other."""
     names = split.labels.names
     against = {key: {name: np.zeros(2, np.int64) for name in RARE} for key in ("iou", "start_iou", "agreement")}
     frames = dict.fromkeys(RARE, 0)
     for (truth, ours), (_, theirs) in zip(
-        predictions(predictor, split, Options()), predictions(start, split, Options()), strict=True
+        predictions(segmenter, split, Options()), predictions(start, split, Options()), strict=True
     ):
         labelled = truth < len(names)
         for name in RARE:

@@ -10,22 +10,26 @@ from PIL import Image
 
 from benchmarks.load import Sample
 from benchmarks.serving import ROOT
-from cli.arguments import parser
-from cli.local import Segmenter, load_segmenter
+from cli.local import Local
+from model.inference.runtime import load_runtime
+from model.inference.scaling import Side
+from model.inference.segmenter import Options, Segmenter
+from model.weights_file import DEFAULT_WEIGHTS, find_files
 
 PHOTOS = ("chelsea", "astronaut", "coffee")
+SMALL = (500, 375)
 ONE_MEGAPIXEL = (1152, 864)
-MIX = ((320, 240), (500, 375), (640, 480), (375, 500), (1024, 768), (1152, 864), (1600, 1200))
 GRAIN = 6.0  # standard deviation of the noise that makes an enlarged photograph as hard to decode as a real one
 
 
-def photo(name: str, size: tuple[int, int], format: str = "JPEG") -> bytes:
-    """The photograph at this (width, height), with grain, in a file of this format."""
+def photo(name: str, size: tuple[int, int]) -> bytes:
+    """The photograph at this (width, height), with grain, as JPEG."""
     with Image.open(ROOT / "docs" / "photos" / f"{name}.jpg") as image:
         pixels = np.asarray(image.convert("RGB").resize(size, Image.Resampling.BICUBIC))
-    noise = np.random.default_rng(size[0]).normal(0, GRAIN, (size[1], size[0], 1)).astype(np.float32)
+    noise = np.random.default_rng(size[0]).standard_normal((size[1], size[0], 1), np.float32)
+    noise *= GRAIN
     buffer = io.BytesIO()
-    Image.fromarray(np.clip(pixels + noise, 0, 255).astype(np.uint8)).save(buffer, format, quality=90)
+    Image.fromarray(np.clip(pixels + noise, 0, 255).astype(np.uint8)).save(buffer, "JPEG", quality=90)
     return buffer.getvalue()
 
 
@@ -34,14 +38,11 @@ def photos(sizes: Sequence[tuple[int, int]]) -> list[bytes]:
     return [photo(name, size) for size in sizes for name in PHOTOS]
 
 
-def segmenter(*arguments: str) -> Segmenter:
-    """The command line's segmenter of the default weights, warm."""
-    args = parser().parse_args(["-", "-o", "-", *arguments])
-    segmenter = load_segmenter(args)
-    segmenter.predictor.warm_up(args.tile)
-    return segmenter
+def command_line(side: Side = "auto", device: str = "auto") -> Local:
+    """What `fcn-segment` segments with by default, at this side, on this device."""
+    return Local(Segmenter(load_runtime(find_files(DEFAULT_WEIGHTS), device=device)), Options(side=side))
 
 
-def samples(segment: Segmenter, images: Sequence[bytes]) -> list[Sample]:
+def samples(segment: Local, images: Sequence[bytes]) -> list[Sample]:
     """The images, with the answers of the command line."""
     return [Sample(data, segment(data)) for data in images]

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import psutil
 
 SCRIPT = Path(__file__).with_name("wrk.lua")
 SETTLING = 0.25  # of a load's time, until answers come as they will go on to: servers that batch answer none at first
@@ -19,7 +18,7 @@ SETTLING = 0.25  # of a load's time, until answers come as they will go on to: s
 
 @dataclass(frozen=True)
 class Sample:
-    """An image to post, its content type, and the answer's bytes, where they are known."""
+    """An image to post, and the answer's bytes, where they are known."""
 
     body: bytes
     expected: bytes | None
@@ -39,20 +38,14 @@ class Answer:
 
 @dataclass(frozen=True)
 class Load:
-    """What came of a load. Percentiles are wrk's own, in milliseconds; errors are of sockets and timeouts.
-
-    cpu_seconds: of wrk. stolen_seconds: of the cores, what a virtual machine's host gave to others meanwhile.
-    """
+    """What came of a load. p99: wrk's own, in milliseconds. errors: of sockets, and timeouts. cpu_seconds: of wrk."""
 
     answers: list[Answer]
     began: float
     seconds: float
-    p50: float
-    p90: float
     p99: float
     errors: int
     cpu_seconds: float
-    stolen_seconds: float = 0.0
 
     @property
     def good(self) -> int:
@@ -65,16 +58,14 @@ class Load:
         return sum(answer.status == 200 and not answer.right for answer in self.answers)
 
     @property
-    def rate(self) -> float:
-        """Good answers a second, once the load has settled: what is under way then and at the end weighs the same."""
-        return self._rate([a.ended for a in self.answers if a.right and a.status == 200])
+    def failed(self) -> int:
+        """Answers of another status than 200."""
+        return sum(answer.status != 200 for answer in self.answers)
 
     @property
-    def answered(self) -> float:
-        """Answers of status 200 a second, right or not, once the load has settled."""
-        return self._rate([a.ended for a in self.answers if a.status == 200])
-
-    def _rate(self, ended: list[float]) -> float:
+    def rate(self) -> float:
+        """Good answers a second, once the load has settled: what is under way then and at the end weighs the same."""
+        ended = [a.ended for a in self.answers if a.right and a.status == 200]
         settled = sum(when >= self.began + SETTLING * self.seconds for when in ended)
         return settled / ((1 - SETTLING) * self.seconds) if settled else len(ended) / self.seconds
 
@@ -83,24 +74,17 @@ class Load:
         """Of those that there are, how many wrk kept busy."""
         return self.cpu_seconds / self.seconds
 
-    @property
-    def stolen(self) -> float:
-        """Of the cores, how many the host of a virtual machine gave to others."""
-        return self.stolen_seconds / self.seconds
-
-    def on_all(self, cores: int) -> float:
-        """Good answers a second, had neither wrk nor the host taken anything of so many cores."""
-        return self.rate / (1 - (self.cores + self.stolen) / cores)
-
-    def checked(self) -> Load:
-        """This load; raises `RuntimeError` where an answer was wrong, a socket failed, or nothing was answered."""
-        if self.wrong or self.errors or not self.good:
-            raise RuntimeError(f"{self.good} right answers, {self.wrong} wrong ones, {self.errors} errors")
+    def checked(self, *, may_refuse: bool = False) -> Load:
+        """This load; raises `RuntimeError` where an answer was wrong or (but for `may_refuse`) refused, a socket failed, or
+        none came."""
+        if self.wrong or self.errors or not self.good or (self.failed and not may_refuse):
+            counts = f"{self.good} right answers, {self.wrong} wrong ones, {self.failed} failures, {self.errors} errors"
+            raise RuntimeError(f"a load went wrong: {counts}")
         return self
 
-    def milliseconds(self, status: int = 200, indices: Sequence[int] | None = None) -> list[float]:
-        """Of the answers with this status, to these samples (default: to all)."""
-        return [a.ms for a in self.answers if a.status == status and (indices is None or a.index in indices)]
+    def milliseconds(self, status: int = 200) -> list[float]:
+        """Of the answers with this status."""
+        return [a.ms for a in self.answers if a.status == status]
 
 
 def percentile(values: Sequence[float], percent: float) -> float:
@@ -118,8 +102,6 @@ def load(
 
     Raises `RuntimeError` where wrk is missing or fails.
     """
-    if not available():
-        raise RuntimeError("wrk is not installed; it is in the packages of Debian, Ubuntu and Homebrew under this name")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for index, sample in enumerate(samples):
@@ -128,34 +110,21 @@ def load(
                 (folder / f"{index}.expected").write_bytes(sample.expected)
         (folder / "list").write_text("".join(f"{sample.content_type}\n" for sample in samples))
         out = folder / "answers"
-        command = [
-            "wrk",
-            "-t1",
-            f"-c{connections}",
-            f"-d{max(1, round(seconds))}s",
-            "--timeout",
-            "120s",
-            "-s",
-            str(SCRIPT),
-            url,
-        ]
-        before, stolen = resource.getrusage(resource.RUSAGE_CHILDREN), _stolen_seconds()
+        command = ["wrk", "-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s", "--timeout", "120s", "-s", str(SCRIPT)]
         arguments = [str(folder), str(out), path, str(pause_ms), str(connections)]
-        result = subprocess.run([*command, "--", *arguments], capture_output=True, text=True, check=False)
-        after, stolen = resource.getrusage(resource.RUSAGE_CHILDREN), _stolen_seconds() - stolen
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        try:
+            result = subprocess.run([*command, url, "--", *arguments], capture_output=True, text=True, check=False)
+        except FileNotFoundError as error:
+            raise RuntimeError("wrk is not installed") from error
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
         summary = next((line.split()[1:] for line in result.stdout.splitlines() if line.startswith("FCN ")), None)
         if result.returncode or summary is None:
             raise RuntimeError(f"wrk failed: {result.stderr.strip() or result.stdout.strip()}")
         began, *lines = out.read_text().splitlines()
-        answers = [_answer(line) for line in lines]
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    p50, p90, p99 = map(float, summary[2:5])
-    return Load(answers, float(began), int(summary[1]) / 1e6, p50, p90, p99, sum(map(int, summary[5:9])), cpu, stolen)
-
-
-def _stolen_seconds() -> float:
-    """Since the machine started; 0 where its system does not tell."""
-    return float(getattr(psutil.cpu_times(), "steal", 0.0))
+    seconds, p99, *errors = map(float, summary)
+    return Load([_answer(line) for line in lines], float(began), seconds, p99, int(sum(errors)), cpu)
 
 
 def _answer(line: str) -> Answer:

@@ -7,72 +7,68 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import torch
 from tqdm import tqdm
 
-from benchmarks import (
-    backends,
-    codecs,
-    compared,
-    corridor,
-    crossing,
-    gpu,
-    growth,
-    mixed,
-    neighbour,
-    overload,
-    results,
-    served,
-    startup,
-)
+from benchmarks import gpu, overload, results, runtimes, served, size, startup
 from benchmarks.load import available
+from benchmarks.peers import comparison
 from benchmarks.results import Section
-from model.cores import available_cores
 
 HERE = Path(__file__).parent
-BENCHES: dict[str, Callable[[argparse.Namespace], Section | None]] = {
-    "corridor": lambda args: corridor.run(quick=args.quick, charts=args.out / "results"),
-    "backends": lambda args: backends.run(quick=args.quick, python=args.peers),
-    "codecs": lambda args: codecs.run(quick=args.quick),
+BENCHES: dict[str, Callable[[argparse.Namespace], Section]] = {
+    "runtimes": lambda args: runtimes.run(quick=args.quick),
     "served": lambda args: served.run(quick=args.quick),
-    "peers": lambda args: compared.run(quick=args.quick, python=args.peers),
-    "lent": lambda args: compared.run_lent(quick=args.quick, python=args.peers),
-    "mixed": lambda args: mixed.run(quick=args.quick),
-    "crossing": lambda args: crossing.run(quick=args.quick),
-    "growth": lambda args: growth.run(quick=args.quick, charts=args.out / "results"),
+    "peers": lambda args: comparison.run(quick=args.quick, python=args.peers),
+    "size": lambda args: size.run(quick=args.quick),
     "overload": lambda args: overload.run(quick=args.quick),
-    "neighbour": lambda args: neighbour.run(quick=args.quick),
-    "gpu": lambda args: gpu.run(quick=args.quick),
     "startup": lambda args: startup.run(quick=args.quick),
+    "gpu": lambda args: gpu.run(quick=args.quick),
 }
-WITH_LOAD = ("served", "peers", "lent", "mixed", "crossing", "overload", "neighbour")
+BY_NAME = ("peers", "gpu")
+WITH_LOAD = ("served", "peers", "size", "overload", "gpu")
 
 
 def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser("fcn-bench", description="Measures the default weights on this machine.")
-    p.add_argument("benches", nargs="*", metavar="BENCH", help=f"{', '.join(BENCHES)} (default: all)")
-    p.add_argument("--quick", action="store_true", help="a few seconds each: shows that the harness works")
+    default = f"default: all but {' and '.join(BY_NAME)}"
+    p.add_argument("benches", nargs="*", metavar="BENCH", help=f"{', '.join(BENCHES)} ({default})")
+    p.add_argument("--quick", action="store_true", help="a few seconds each: shows that the benches work")
     p.add_argument("--out", type=Path, default=HERE, help="folder of RESULTS.md and of results/ (default: benchmarks/)")
-    p.add_argument("--peers", default=sys.executable, help="Python of the environment where the peers are installed")
+    p.add_argument("--peers", metavar="PYTHON", help="of the environment where the peers are; see benchmarks/peers/README.md")
     return p
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Exit status 0; 2 for a bench that there is none of, or without the load generator."""
+    """Exit status 0; 1 where a bench failed; 2 where something that was asked for cannot be measured here."""
     args = parser().parse_args(argv)
-    chosen = args.benches or list(BENCHES)
-    if unknown := set(chosen) - set(BENCHES):
-        print(f"fcn-bench: no bench {', '.join(sorted(unknown))}; there are {', '.join(BENCHES)}", file=sys.stderr)
+    chosen = args.benches or [name for name in BENCHES if name not in BY_NAME]
+    if reason := missing(chosen, args.peers):
+        print(f"fcn-bench: {reason}", file=sys.stderr)
         return 2
-    if not available() and set(chosen) & set(WITH_LOAD):
-        print("fcn-bench: wrk is not installed; `apt install wrk` or `brew install wrk`", file=sys.stderr)
-        return 2
-    torch.set_num_threads(available_cores())
     folder = args.out / "results"
-    for name in (bar := tqdm(chosen, unit="bench")):
+    for name in (bar := tqdm(chosen, unit="bench", disable=not sys.stderr.isatty())):
         bar.set_description(name)
-        if section := BENCHES[name](args):
-            results.save(name, results.here(section), folder)
-            (args.out / "RESULTS.md").write_text(results.page(list(BENCHES), folder))
-    print((args.out / "RESULTS.md").read_text())
+        try:
+            section = results.stamped(BENCHES[name](args))
+        except RuntimeError as error:
+            print(f"fcn-bench: {name}: {error}", file=sys.stderr)
+            return 1
+        results.save(name, section, folder)
+        (args.out / "RESULTS.md").write_text(results.page(list(BENCHES), folder))
+        print(f"\n{section.markdown()}\n")
     return 0
+
+
+def missing(chosen: Sequence[str], peers: str | None) -> str | None:
+    """Why these benches cannot be run here, or None."""
+    if unknown := sorted(set(chosen) - set(BENCHES)):
+        return f"no bench {', '.join(unknown)}; there are {', '.join(BENCHES)}"
+    if set(chosen) & set(WITH_LOAD) and not available():
+        return "wrk is not installed; `apt install wrk` or `brew install wrk`"
+    if "peers" in chosen and not peers:
+        return "peers needs --peers PYTHON, that of an environment with the frameworks; see benchmarks/peers/README.md"
+    return gpu.missing() if "gpu" in chosen else None
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -22,8 +22,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.trainings import ROOT, Table, read_table, results, run_rows
 from model.architecture import Architecture
-from model.builder import build_network
-from model.predictor import Predictor, Tile
+from model.inference.runtime import Tile
+from model.inference.torch_runtime import TorchRuntime
+from model.networks.builder import build_network
 from model.weights_file import load_weights
 from training.machine import commit, machine
 
@@ -51,23 +52,23 @@ def main() -> int:
 def measure(table: Table, out: Path) -> dict[str, Any]:
     """Parameters, operations, milliseconds and scores of every finished row."""
     rows = results(table, out)
-    predictors = [Predictor(load_weights(out / row["name"] / f"{row['name']}.safetensors")) for row in rows]
+    networks = [TorchRuntime(load_weights(out / row["name"] / f"{row['name']}.safetensors")) for row in rows]
     tile = np.random.default_rng(0).integers(0, 256, (*TILE, 3), dtype=np.uint8)
-    for row, times in zip(rows, milliseconds(predictors, tile), strict=True):
+    for row, times in zip(rows, milliseconds(networks, tile), strict=True):
         architecture = Architecture.from_dict(row["architecture"])
         row |= {"parameters": parameters(architecture), "gflops": gflops(architecture)}
         row |= {"ms": round(statistics.median(times), 1), "ms_low": round(min(times), 1), "ms_high": round(max(times), 1)}
-    dtype = predictors[0].dtype_name if predictors else ""
+    dtype = networks[0].identity.precision if networks else ""
     return {"tile": TILE, "dtype": dtype, "machine": machine(), "commit": commit(), "torch": torch.__version__, "rows": rows}
 
 
-def milliseconds(predictors: Sequence[Predictor], tile: Tile) -> list[list[float]]:
+def milliseconds(networks: Sequence[TorchRuntime], tile: Tile) -> list[list[float]]:
     """Times of this tile through each network, taken in turns so that a slow spell of the machine meets all."""
-    times: list[list[float]] = [[] for _ in predictors]
+    times: list[list[float]] = [[] for _ in networks]
     for turn in range(REPEATS + 2):
-        for predictor, taken in zip(predictors, times, strict=True):
+        for network, taken in zip(networks, times, strict=True):
             started = time.perf_counter()
-            predictor.logits([tile])
+            network.logits([tile])
             if turn >= 2:
                 taken.append((time.perf_counter() - started) * 1000)
     return times

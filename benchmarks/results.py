@@ -1,23 +1,27 @@
-"""What the benches found: kept one JSON file a bench, each with its machine and commit, and shown in RESULTS.md."""
+"""What the benches found: a JSON file each, with machine and commit, shown in RESULTS.md."""
 
 from __future__ import annotations
 
 import json
+import math
 import platform
 import statistics
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 
-import numpy as np
-
-from model.cores import available_cores
-from model.device import choose_device, choose_dtype, dtype_name
-from training.machine import commit, machine
+from model.inference.cores import available_cores
+from model.inference.runtime import load_runtime
+from model.weights_file import DEFAULT_WEIGHTS, find_files
 
 FOLDER = Path(__file__).parent / "results"
-PACKAGES = ("torch", "torchvision", "fastapi", "uvicorn", "pillow")
+HISTORY = FOLDER / "history.md"
+PACKAGES = ("openvino", "torch", "numpy", "fastapi", "uvicorn", "pillow")
+HEAD = """\
+# Results
+
+Written by `fcn-bench`. Medians; ratios compare what was measured side by side in one run."""
 
 
 @dataclass(frozen=True)
@@ -41,17 +45,12 @@ class Row:
 
 @dataclass(frozen=True)
 class Ratio:
-    """A comparison within one run, and what is aimed at."""
+    """A comparison within one run, or a figure that has an aim, and that aim."""
 
     what: str
     value: float
     at_least: float | None = None
     at_most: float | None = None
-
-    @classmethod
-    def of(cls, what: str, values: Sequence[float], others: Sequence[float]) -> Ratio:
-        """The median of the ones over that of the others."""
-        return cls(what, statistics.median(values) / statistics.median(others))
 
     @property
     def holds(self) -> bool:
@@ -66,32 +65,31 @@ class Ratio:
 
 @dataclass(frozen=True)
 class Section:
-    """What one bench found. `text` says how it was measured; charts are files beside RESULTS.md."""
+    """What one bench found. `text` says how it was measured."""
 
     title: str
     text: str
     rows: list[Row] = field(default_factory=list)
     ratios: list[Ratio] = field(default_factory=list)
-    charts: list[str] = field(default_factory=list)
     machine: str = ""
     commit: str = ""
     versions: str = ""
 
     def markdown(self) -> str:
         where = f"{self.machine}; commit {self.commit}; {self.versions}."
-        lines = [f"## {self.title}", "", self.text, "", where, ""]
-        lines += ["| what | median | spread |", "|---|---|---|", *map(str, self.rows), "", *map(str, self.ratios), ""]
-        lines += [f"![{self.title}]({chart})\n" for chart in self.charts]
-        return "\n".join(lines)
+        table = ["| what | median | spread |", "|---|---|---|", *map(str, self.rows)]
+        return "\n".join([f"## {self.title}", "", self.text, "", where, "", *table, "", *map(str, self.ratios)])
 
 
-def here(section: Section) -> Section:
-    """The section, with this machine, the precision it is served in, commit and these versions."""
+def stamped(section: Section) -> Section:
+    """The section, with this machine, what it serves with by default, the commit and the versions."""
+    # it imports torch, which the processes that measure other runtimes should not
+    from training.machine import commit, machine
+
+    served = load_runtime(find_files(DEFAULT_WEIGHTS)).describe()
+    where = f"{machine(available_cores())}; served with {served['runtime']} in {served['precision']}"
     versions = ", ".join([f"Python {platform.python_version()}", *(f"{name} {version(name)}" for name in PACKAGES)])
-    precision = dtype_name(choose_dtype("auto", choose_device("auto")))
-    where = f"{machine(available_cores())}, {precision} by default"
-    facts = asdict(section) | {"machine": where, "commit": commit(), "versions": versions}
-    return Section(**facts | {"rows": section.rows, "ratios": section.ratios})
+    return replace(section, machine=where, commit=commit(), versions=versions)
 
 
 def save(name: str, section: Section, folder: Path) -> None:
@@ -110,14 +108,13 @@ def load(name: str, folder: Path) -> Section | None:
 
 
 def page(names: Sequence[str], folder: Path) -> str:
-    """RESULTS.md of what is there."""
-    sections = [section for name in names if (section := load(name, folder))]
-    head = "# Results\n\nWritten by `fcn-bench`. Medians; ratios compare what was measured side by side in one run.\n"
-    return "\n".join([head, *(section.markdown() for section in sections)])
+    """RESULTS.md: what these benches found last, then what was measured once and has no bench any more."""
+    sections = [section.markdown() for name in names if (section := load(name, folder))]
+    return "\n\n".join([HEAD, *sections, f"## Measured once\n\n{HISTORY.read_text().strip()}"]) + "\n"
 
 
 def _short(value: float) -> str:
     """Three significant digits, or the whole number."""
-    if not np.isfinite(value):
+    if not math.isfinite(value):
         return str(value)
     return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"

@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -18,7 +19,8 @@ import psutil
 
 ROOT = Path(__file__).parent.parent
 PATIENCE_S = 180
-POLL_S = 0.05  # to ask more often, each time anew, would take a core from a server that starts
+POLL_S = 0.02
+WATCH_S = 0.05
 
 
 @dataclass(frozen=True)
@@ -28,19 +30,14 @@ class Server:
     url: str
     process: psutil.Process
 
-    def _tree(self) -> list[psutil.Process]:
-        return [self.process, *self.process.children(recursive=True)]
-
-    def wait(self, path: str, statuses: Sequence[int] = (200,)) -> None:
-        """Until this path answers with one of these statuses; `RuntimeError` where the process ends or is too slow."""
+    def wait(self, path: str) -> None:
+        """Until this path answers 200; `RuntimeError` where the process ends or is too slow."""
         end = time.monotonic() + PATIENCE_S
         with httpx.Client(base_url=self.url, timeout=5) as client:
             while (running := self.process.status() != psutil.STATUS_ZOMBIE) and time.monotonic() < end:
-                try:
-                    if client.get(path).status_code in statuses:
+                with suppress(httpx.TransportError):
+                    if client.get(path).status_code == httpx.codes.OK:
                         return
-                except httpx.TransportError:
-                    pass
                 time.sleep(POLL_S)
         what = f"did not answer in {PATIENCE_S} s" if running else "ended"
         raise RuntimeError(f"no server at {self.url}: its process {what}")
@@ -52,44 +49,81 @@ class Server:
     def resume(self) -> None:
         self._send(signal.SIGCONT)
 
+    def memory_mb(self) -> float:
+        """Proportional set size in 10^6 bytes."""
+        return sum(process.memory_full_info().pss for process in self._tree()) / 1e6
+
+    def has_loaded(self, library: str) -> bool:
+        """Whether a file of this name is mapped into one of its processes."""
+        return any(library in Path(each.path).name for process in self._tree() for each in process.memory_maps())
+
+    def _tree(self) -> list[psutil.Process]:
+        return [self.process, *self.process.children(recursive=True)]
+
     def _send(self, number: int) -> None:
         for process in self._tree():
             with suppress(psutil.NoSuchProcess):
                 process.send_signal(number)
 
-    def memory_mb(self) -> float:
-        """Proportional set size in 10^6 bytes."""
-        return sum(process.memory_full_info().pss for process in self._tree()) / 1e6
-
-    def cpu_seconds(self) -> float:
-        return sum(sum(process.cpu_times()[:2]) for process in self._tree())
-
 
 @contextmanager
 def service(probe: str = "/health/ready", **settings: object) -> Iterator[Server]:
     """Our service with these settings, once it answers the probe."""
-    variables = {f"SEGMENT_{name.upper()}": str(value) for name, value in settings.items()}
-    command = [sys.executable, "-c", "import sys; from app.main import main; sys.exit(main([]))"]
     port = free_port()
-    variables = {"SEGMENT_LOG_LEVEL": "warning", "SEGMENT_PORT": str(port)} | variables
-    with started(command, port, probe, variables) as server:
+    variables = {"SEGMENT_LOG_LEVEL": "warning", "SEGMENT_PORT": str(port)}
+    variables |= {f"SEGMENT_{name.upper()}": str(value) for name, value in settings.items()}
+    with started([sys.executable, "-m", "app.main"], port, probe, variables) as server:
         yield server
 
 
 @contextmanager
-def started(
-    command: Sequence[str], port: int, probe: str, variables: dict[str, str] | None = None, statuses: Sequence[int] = (200,)
-) -> Iterator[Server]:
-    """A server that this command starts, once it answers the probe with one of these statuses."""
+def started(command: Sequence[str], port: int, probe: str, variables: dict[str, str] | None = None) -> Iterator[Server]:
+    """A server that this command starts, once it answers the probe with 200; ended afterwards with its children."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("SEGMENT_")} | (variables or {})
     process = subprocess.Popen(command, env=environment, cwd=ROOT, start_new_session=True, stdout=subprocess.DEVNULL)
     server = Server(f"http://127.0.0.1:{port}", psutil.Process(process.pid))
     try:
-        server.wait(probe, statuses)
+        server.wait(probe)
         yield server
     finally:
         server.resume()
         _end(process)
+
+
+class PeakMemory:
+    """The most memory that a server takes while the block runs, in 10^6 bytes: `most_mb`, and above the start `risen_mb`.
+
+    The proportional set size is looked at every 50 ms. What rises and falls between two looks the system remembers of the
+    resident set, which counts where it has risen more.
+    """
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._status = Path(f"/proc/{server.process.pid}/status")
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self.risen_mb = self.most_mb = 0.0
+
+    def __enter__(self) -> PeakMemory:
+        self._status.with_name("clear_refs").write_text("5")  # forgets the highest resident set until now (man proc)
+        self._resident = self._stated("VmRSS")
+        self._before = self.most_mb = self._server.memory_mb()
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._stop.set()
+        self._thread.join()
+        self.risen_mb = max(self.most_mb - self._before, self._stated("VmHWM") - self._resident)
+        self.most_mb = self._before + self.risen_mb
+
+    def _watch(self) -> None:
+        while not self._stop.wait(WATCH_S):
+            self.most_mb = max(self.most_mb, self._server.memory_mb())
+
+    def _stated(self, name: str) -> float:
+        lines = self._status.read_text().splitlines()
+        return next(int(line.split()[1]) * 1024 / 1e6 for line in lines if line.startswith(f"{name}:"))
 
 
 def free_port() -> int:

@@ -14,15 +14,13 @@ import sys
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from matplotlib.figure import Figure
 
 from benchmarks.models import milliseconds
 from benchmarks.trainings import ROOT
-from imaging.decoding import Limits, decode
-from model.predictor import Predictor
-from model.scaling import resize_image
-from model.segmentation import Image, Options, merged_rows, plan_image, run_in_batches
+from imaging.decoding import Limits, Pixels, decode
+from model.inference.segmenter import Options, Segmenter
+from model.inference.torch_runtime import TorchRuntime
 from model.weights_file import DEFAULT_WEIGHTS, find_weights, load_weights
 from training.machine import commit, machine
 
@@ -33,21 +31,21 @@ ZOOM = (slice(0, 240), slice(320, 480))  # where the cat ends
 CAT = 8
 
 
-def probability(predictor: Predictor, photo: Image) -> npt.NDArray[np.float32]:
+def probability(segmenter: Segmenter, photo: Pixels) -> npt.NDArray[np.float32]:
     """Of the cat, at every pixel."""
-    plan = plan_image(SIZE, Options(SIZE, side="native"), predictor.manifest.preprocessing.side)
-    with torch.inference_mode():
-        rows = merged_rows(photo, plan, run_in_batches(predictor), predictor.grid, SIZE)
-        found: npt.NDArray[np.float32] = torch.cat([part.logits() for part in rows]).softmax(2)[:, :, CAT].numpy()
+    rows = segmenter.rows(photo, segmenter.plan_size(SIZE, Options(SIZE, side="native")))
+    logits = np.concatenate([part.logits() for part in rows], 1)
+    exponentials = np.exp(logits - logits.max(0))
+    found: npt.NDArray[np.float32] = exponentials[CAT] / exponentials.sum(0)
     return found
 
 
 def main() -> int:
     weights = load_weights(find_weights(DEFAULT_WEIGHTS))
-    photo = resize_image(decode(PHOTO.read_bytes(), Limits()), SIZE)
-    predictors = [Predictor(weights, "cpu", shifts=shifts) for shifts in SHIFTS]
-    probabilities = [probability(predictor, photo) for predictor in predictors]
-    times = milliseconds(predictors, photo)
+    photo = decode(PHOTO.read_bytes(), Limits(), SIZE)
+    networks = [TorchRuntime(weights, "cpu", shifts=shifts) for shifts in SHIFTS]
+    probabilities = [probability(Segmenter(network), photo) for network in networks]
+    times = milliseconds(networks, photo)
     figure = Figure(figsize=(10, 3.4), layout="constrained")
     axes = figure.subplots(1, 1 + len(SHIFTS))
     axes[0].imshow(photo[ZOOM])
@@ -70,7 +68,7 @@ def main() -> int:
         }
         for shifts, taken, values in zip(SHIFTS, times, probabilities, strict=True)
     ]
-    document = {"size": SIZE, "dtype": predictors[0].dtype_name, "machine": machine(), "commit": commit(), "rows": rows}
+    document = {"size": SIZE, "dtype": networks[0].identity.precision, "machine": machine(), "commit": commit(), "rows": rows}
     (ROOT / "docs" / "shift-and-stitch.json").write_text(json.dumps(document, indent=1) + "\n")
     return 0
 

@@ -73,7 +73,6 @@ function response(status, headers, body)
 end
 
 function done(summary, latency, requests)
-  io.write(string.format("FCN %d %d %.3f %.3f %.3f %d %d %d %d\n", summary.requests, summary.duration,
-    latency:percentile(50) / 1000, latency:percentile(90) / 1000, latency:percentile(99) / 1000,
+  io.write(string.format("FCN %.6f %.3f %d %d %d %d\n", summary.duration / 1e6, latency:percentile(99) / 1000,
     summary.errors.connect, summary.errors.read, summary.errors.write, summary.errors.timeout))
 end

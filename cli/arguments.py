@@ -10,14 +10,14 @@ import shtab
 from imaging.answer import FORMATS, MaskEncoding, Rendering
 from imaging.decoding import FORMATS as IMAGE_FORMATS
 from imaging.decoding import Limits
-from model.device import DTYPES
-from model.scaling import Side, parse_side
-from model.segmentation import Options
-from model.tiling import Blend, parse_tile
+from model.inference.runtime import PRECISIONS, RUNTIMES
+from model.inference.scaling import Side, parse_side
+from model.inference.segmenter import Options
+from model.inference.tiling import Blend, parse_tile
 from model.weights_file import DEFAULT_WEIGHTS
 
 SERVED = ("format", "mask", "blend", "overlap", "side", "alpha", "confidence", "probabilities", "min_confidence", "tolerance")
-LOCAL = ("tile", "weights", "device", "dtype", "cuda_graphs", "threads", "max_megapixels")
+LOCAL = ("tile", "weights", "runtime", "device", "precision", "threads", "max_megapixels")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -42,7 +42,7 @@ def _add_served(p: argparse._ArgumentGroup) -> None:
     p.add_argument("--format", choices=FORMATS, default="png", help="form of the answer (default: png)")
     p.add_argument("--mask", choices=get_args(MaskEncoding), default="rle", help="with json and coco: how regions are written")
     p.add_argument("--blend", choices=get_args(Blend), default=Options.blend, help="how overlapping logits are averaged")
-    p.add_argument("--overlap", type=float, default=Options.overlap, help="fraction of a tile shared with its neighbour")
+    p.add_argument("--overlap", type=_overlap, default=Options.overlap, help="fraction of a tile shared with its neighbour")
     p.add_argument("--side", type=_side, default="auto", help="auto, native, or the longer side to work at, 32 to 16384")
     p.add_argument("--alpha", type=_fraction, default=Rendering.alpha, help="opacity of the colours in an overlay")
     p.add_argument("--confidence", action="store_true", help="with json: add the confidence map")
@@ -54,9 +54,9 @@ def _add_served(p: argparse._ArgumentGroup) -> None:
 def _add_local(p: argparse._ArgumentGroup) -> None:
     p.add_argument("--tile", type=parse_tile, default=Options.tile, help="tile side or HEIGHTxWIDTH, multiples of 32")
     p.add_argument("--weights", default=DEFAULT_WEIGHTS, help="weights: a file, or a name in weights/")
-    p.add_argument("--device", default="auto")
-    p.add_argument("--dtype", choices=["auto", *DTYPES], default="auto")
-    p.add_argument("--cuda-graphs", action="store_true", help="on CUDA, record the network's kernels for each shape")
+    p.add_argument("--runtime", choices=RUNTIMES, default="auto", help="what runs the network (default: as the service)")
+    p.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps")
+    p.add_argument("--precision", choices=PRECISIONS, default="auto", help="of the network (default: as the service)")
     p.add_argument("--threads", type=int, default=0, help="CPU threads of the network (default: one a core)")
     p.add_argument("--max-megapixels", type=float, default=Limits.megapixels)
 
@@ -68,11 +68,22 @@ def rendering(args: argparse.Namespace) -> Rendering:
     )  # fmt: skip
 
 
+def options(args: argparse.Namespace) -> Options:
+    """How images are worked on, as the arguments ask."""
+    return Options(args.tile, args.overlap, args.blend, args.side, rendering(args))
+
+
 def _side(text: str) -> Side:
     try:
         return parse_side(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def _overlap(text: str) -> float:
+    if 0 <= (value := float(text)) <= 0.5:
+        return value
+    raise argparse.ArgumentTypeError(f"must be 0 to 0.5, got {text!r}")
 
 
 def _fraction(text: str) -> float:

@@ -14,18 +14,22 @@ from itertools import chain
 from pathlib import Path
 from typing import Protocol
 
-import torch
 from tqdm import tqdm
 
-from cli.arguments import parser, rendering
-from cli.local import load_segmenter
+from cli.arguments import options, parser, rendering
+from cli.files import STDIO, Item, plan_items
+from cli.local import Local
 from cli.remote import Remote
-from cli.works import STDIO, Work, plan_works
 from imaging.answer import ArrayTooLarge
+from imaging.decoding import Limits
 from imaging.errors import ImageError
-from model.device import DeviceError
-from model.tiling import TilingError
-from model.weights_file import WeightsError
+from model.inference.runtime import DeviceLost, DeviceOutOfMemory, RuntimeUnavailable, load_runtime, unused_gpu
+from model.inference.segmenter import Segmenter
+from model.inference.tiling import TilingError
+from model.manifest import WeightsError
+from model.weights_file import find_files
+
+FAILURES = (ImageError, ArrayTooLarge, TilingError, DeviceOutOfMemory, DeviceLost, OSError)
 
 
 class Segmenting(Protocol):
@@ -41,14 +45,14 @@ class Segmenting(Protocol):
 class Outcome:
     """What became of an image: `done`, `skipped` or `failed`."""
 
-    work: Work
+    item: Item
     status: str
     seconds: float = 0.0
     error: str | None = None
 
     def line(self) -> str:
         """As JSON."""
-        facts = {"source": self.work.name, "target": str(self.work.target or STDIO), "status": self.status}
+        facts = {"source": self.item.name, "target": str(self.item.target or STDIO), "status": self.status}
         facts |= {"error": self.error} if self.error else {}
         return json.dumps(facts | {"seconds": round(self.seconds, 3)})
 
@@ -59,16 +63,16 @@ def main(argv: list[str] | None = None) -> int:
     try:
         if args.json and args.out == STDIO:
             raise OSError("--json and -o - would both write to stdout; give a file or a folder")
-        works = plan_works(args.inputs, args.out, rendering(args).suffix)
-        there = [work for work in works if args.resume and work.done]
-        left = [work for work in works if not (args.resume and work.done)]
+        items = plan_items(args.inputs, args.out, rendering(args).suffix)
+        there = [item for item in items if args.resume and item.done]
+        left = [item for item in items if not (args.resume and item.done)]
         segmenting = _segmenting(args) if left else nullcontext(None)
-    except (OSError, WeightsError, DeviceError, TilingError) as error:
+    except (OSError, WeightsError, RuntimeUnavailable, TilingError) as error:
         print(f"fcn-segment: {error}", file=sys.stderr)
         return 2
     outcomes = []
     with segmenting as segment:
-        for outcome in chain(run_all(segment, left) if segment else (), (Outcome(work, "skipped") for work in there)):
+        for outcome in chain(run_all(segment, left) if segment else (), (Outcome(item, "skipped") for item in there)):
             if args.json:
                 print(outcome.line(), flush=True)
             outcomes.append(outcome)
@@ -76,26 +80,31 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _segmenting(args: argparse.Namespace) -> AbstractContextManager[Segmenting]:
-    return closing(Remote(args)) if args.server else nullcontext(load_segmenter(args))
+    if args.server:
+        return closing(Remote(args))
+    if args.device == "auto" and (warning := unused_gpu()):
+        print(f"fcn-segment: {warning}", file=sys.stderr)
+    runtime = load_runtime(find_files(args.weights), args.runtime, args.device, args.precision, args.threads)
+    return nullcontext(Local(Segmenter(runtime, Limits(args.max_megapixels)), options(args), args.threads))
 
 
-def run_all(segmenting: Segmenting, works: Sequence[Work]) -> Generator[Outcome]:
+def run_all(segmenting: Segmenting, items: Sequence[Item]) -> Generator[Outcome]:
     """What became of each image. Several go side by side: while one is decoded, another is inferred."""
 
-    def run(work: Work) -> Outcome:
+    def run(item: Item) -> Outcome:
         started = time.perf_counter()
         try:
-            _write(work.target, segmenting(_read(work.source), work.source.name if work.source else "stdin"))
-        except (ImageError, ArrayTooLarge, TilingError, OSError) as error:
-            return Outcome(work, "failed", time.perf_counter() - started, str(error))
-        return Outcome(work, "done", time.perf_counter() - started)
+            _write(item.target, segmenting(_read(item.source), item.source.name if item.source else "stdin"))
+        except FAILURES as error:
+            return Outcome(item, "failed", time.perf_counter() - started, str(error))
+        return Outcome(item, "done", time.perf_counter() - started)
 
-    if len(works) == 1:
-        yield run(works[0])
+    if len(items) == 1:
+        yield run(items[0])
         return
-    with ThreadPoolExecutor(segmenting.workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+    with ThreadPoolExecutor(segmenting.workers) as pool:
         try:
-            yield from tqdm(pool.map(run, works), total=len(works), unit="image", disable=not sys.stderr.isatty())
+            yield from tqdm(pool.map(run, items), total=len(items), unit="image", disable=not sys.stderr.isatty())
         except KeyboardInterrupt:
             pool.shutdown(cancel_futures=True)
             raise
@@ -107,7 +116,7 @@ def _tell(outcomes: Sequence[Outcome]) -> int:
     if skipped:
         print(f"fcn-segment: {len(skipped)} left out, their answers are there", file=sys.stderr)
     for outcome in failed:
-        print(f"fcn-segment: {outcome.work.name}: {outcome.error}", file=sys.stderr)
+        print(f"fcn-segment: {outcome.item.name}: {outcome.error}", file=sys.stderr)
     if len(failed) > 1:
         print(f"fcn-segment: {len(failed)} of {len(outcomes)} failed", file=sys.stderr)
     return 1 if failed else 0

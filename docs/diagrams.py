@@ -1,4 +1,4 @@
-"""Draws the pictures that explain: the corridor, tiling, the FCN family, and one photo in every form.
+"""Draws the pictures that explain: the steps of a request, tiling, the FCN family, and one photo in every form.
 
 `python -m docs.diagrams` writes them to `docs/pictures/`.
 """
@@ -19,16 +19,17 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch, Polygon, Rectangle
 from PIL import Image
 
-from cli.arguments import parser
-from cli.local import Segmenter, load_segmenter
-from model.lanes import Lanes
-from model.tiling import plan_tiles
+from imaging.answer import Rendering
+from model.inference.runtime import load_runtime
+from model.inference.segmenter import Options, Segmenter
+from model.inference.tiling import plan_tiles
+from model.weights_file import DEFAULT_WEIGHTS, find_files
 
 DOCS = Path(__file__).parent
 PHOTO = DOCS / "photos" / "chelsea.jpg"
 INK, LINE, ACCENT, SOFT = "#1f2933", "#52606d", "#0b7285", "#e3f2f5"
 STEPS = (
-    ("bytes", "PNG, JPEG, ..."), ("decode", "upright RGB"), ("plan", "tiles of 32s"), ("network", "logits, 1/8"),
+    ("bytes", "PNG, JPEG, ..."), ("decode", "upright RGB"), ("plan", "tiles of 32s"), ("runtime", "logits, 1/8"),
     ("merge", "average, upsample"), ("argmax", "class map"), ("answer", "PNG, JSON, ..."),
 )  # fmt: skip
 STAGES = (("image", 1.0), ("pool1", 0.86), ("pool2", 0.73), ("pool3", 0.60), ("pool4", 0.48), ("pool5", 0.37), ("conv7", 0.37))
@@ -38,13 +39,13 @@ FAMILY = (("FCN-32s", (), "x32"), ("FCN-16s", ("pool4",), "x16"), ("FCN-8s", ("p
 def main(folder: Path = DOCS / "pictures") -> None:
     mpl.rcParams.update({"svg.hashsalt": "fcn", "svg.fonttype": "none", "font.family": "sans-serif", "text.color": INK})
     folder.mkdir(exist_ok=True)
-    for name, draw in (("corridor", corridor), ("tiling", tiling), ("family", family)):
+    for name, draw in (("pipeline", pipeline), ("tiling", tiling), ("family", family)):
         draw().savefig(folder / f"{name}.svg", metadata={"Date": None}, bbox_inches="tight")
     forms(folder)
 
 
-def corridor() -> Figure:
-    """The way of an image, room by room."""
+def pipeline() -> Figure:
+    """The steps from an image's bytes to the answer's."""
     figure, axes = _canvas(10.5, 1.5, (0, 7.05), (0, 1))
     for i, (name, note) in enumerate(STEPS):
         _box(axes, (i + 0.05, 0.3, 0.8, 0.5), SOFT if i not in (0, 6) else "white")
@@ -61,8 +62,8 @@ def tiling() -> Figure:
     """Overlapping tiles over a photo, the last ones shifted inward."""
     photo = Image.open(PHOTO).convert("RGB").resize((640, 426))
     plan = plan_tiles((photo.height, photo.width), (256, 256), 0.25, "mean")
-    side = plan.describe()["side"]
-    figure, axes = _canvas(7, 4.7, (-8, side[1] + 8), (side[0] + 8, -8))
+    height, width = plan.tops[-1] + plan.tile[0], plan.lefts[-1] + plan.tile[1]
+    figure, axes = _canvas(7, 4.7, (-8, width + 8), (height + 8, -8))
     axes.imshow(np.pad(np.asarray(photo), ((0, 448 - 426), (0, 0), (0, 0)), mode="edge"), alpha=0.55)
     colors = mpl.colormaps["tab10"]
     for i, (top, left) in enumerate((top, left) for top in plan.tops for left in plan.lefts):
@@ -105,9 +106,10 @@ def family() -> Figure:
 
 def forms(folder: Path) -> None:
     """The photo in each form that the service answers."""
-    lanes = load_segmenter(parser().parse_args(["-", "-o", "-"])).lanes
-    answers = {name: _answer(lanes, "--format", name, "--alpha", "0.6") for name in ("color", "overlay", "confidence")}
-    polygons = json.loads(_answer(lanes, "--format", "json", "--mask", "polygons", "--tolerance", "3"))["class_map"]["polygons"]
+    segmenter = Segmenter(load_runtime(find_files(DEFAULT_WEIGHTS), device="cpu", precision="float32"))
+    wanted = (Rendering("color"), Rendering("overlay", alpha=0.6), Rendering("confidence"))
+    answers = {rendering.format: _answer(segmenter, rendering) for rendering in wanted}
+    polygons = json.loads(_answer(segmenter, Rendering("json", "polygons", tolerance=3)))["class_map"]["polygons"]
     photo = Image.open(PHOTO).convert("RGB")
     figure = Figure(figsize=(10.5, 4.9), layout="constrained")
     pictures = [("photo", photo), *((f"format={name}", Image.open(io.BytesIO(data))) for name, data in answers.items())]
@@ -120,15 +122,16 @@ def forms(folder: Path) -> None:
         for outer, *_ in regions:
             places[4].add_patch(Polygon(outer, fill=False, ec=ACCENT, lw=2))
     places[4].set_title("mask=polygons, tolerance 3", fontsize=9)
-    places[5].imshow(Image.open(io.BytesIO(_answer(lanes, "--format", "color", "--min-confidence", "0.9"))))
+    places[5].imshow(Image.open(io.BytesIO(_answer(segmenter, Rendering("color", min_confidence=0.9)))))
     places[5].set_title("min_confidence=0.9", fontsize=9)
     for axes in places:
         axes.axis("off")
     figure.savefig(folder / "forms.png", dpi=110, metadata={"Software": None})
 
 
-def _answer(lanes: Lanes, *arguments: str) -> bytes:
-    return Segmenter(lanes, parser().parse_args(["-", "-o", "-", *arguments]))(PHOTO.read_bytes())
+def _answer(segmenter: Segmenter, rendering: Rendering) -> bytes:
+    data = PHOTO.read_bytes()
+    return segmenter.segment(data, segmenter.plan(data, Options(rendering=rendering))).body
 
 
 def _canvas(width: float, height: float, x: tuple[float, float], y: tuple[float, float]) -> tuple[Figure, Axes]:

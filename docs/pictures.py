@@ -7,8 +7,10 @@ from pathlib import Path
 
 from PIL import Image
 
-from cli.arguments import parser
-from cli.local import load_segmenter
+from imaging.answer import Rendering
+from model.inference.runtime import load_runtime
+from model.inference.segmenter import Options, Segmenter
+from model.weights_file import DEFAULT_WEIGHTS, find_files
 
 DOCS = Path(__file__).parent
 PHOTOS = ("chelsea", "astronaut")
@@ -16,12 +18,12 @@ HEIGHT, GAP = 260, 6
 
 
 def main() -> None:
-    args = parser().parse_args(["-", "-o", "-", "--format", "overlay", "--alpha", "0.65"])
-    segmenter = load_segmenter(args)
+    segmenter = Segmenter(load_runtime(find_files(DEFAULT_WEIGHTS), device="cpu", precision="float32"))
+    options = Options(rendering=Rendering("overlay", alpha=0.65))
     pieces = []
     for name in PHOTOS:
         data = (DOCS / "photos" / f"{name}.jpg").read_bytes()
-        pieces += [_scaled(data), _scaled(segmenter(data))]
+        pieces += [_scaled(data), _scaled(segmenter.segment(data, segmenter.plan(data, options)).body)]
     sheet = Image.new("RGB", (sum(p.width + GAP for p in pieces) - GAP, HEIGHT), "white")
     left = 0
     for piece in pieces:

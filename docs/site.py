@@ -9,7 +9,7 @@ from typing import Any
 from mkdocs.structure.files import File, Files
 
 ROOT = Path(__file__).parent.parent
-BESIDE = ("weights/*.md", "weights/*.png", "benchmarks/results/*.png")
+BESIDE = ("weights/*.md", "weights/*.png")
 
 
 def on_files(files: Files, *, config: Any) -> Files:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol, get_args
 
@@ -20,6 +20,8 @@ from imaging.statistics import class_statistics, mean_confidences
 
 Format = Literal["png", "color", "overlay", "confidence", "json", "coco", "npz"]
 MaskEncoding = Literal["rle", "png", "array", "polygons"]
+Check = Callable[[], None]
+"""Called now and then while an answer is encoded; ends the work by raising."""
 FORMATS: tuple[str, ...] = get_args(Format)
 VOID = 255
 MEDIA_TYPES: dict[str, str] = {"json": "application/json", "coco": "application/json", "npz": "application/x-npz"}
@@ -106,19 +108,6 @@ class Rendering:
         return f"mask={self.mask}" if self.mask in limited else None
 
 
-class Segmented(Protocol):
-    """What the network made of an image; arrays as in `Answer`."""
-
-    @property
-    def class_map(self) -> npt.NDArray[np.uint8]: ...
-    @property
-    def confidence(self) -> npt.NDArray[np.uint8] | None: ...
-    @property
-    def probabilities(self) -> npt.NDArray[np.float16] | None: ...
-    @property
-    def mean_confidence(self) -> Sequence[float]: ...
-
-
 @dataclass(frozen=True)
 class Answer:
     """A segmented image and what is said of it.
@@ -137,29 +126,15 @@ class Answer:
     model: Mapping[str, str]
     tiling: Mapping[str, Any]
 
-    @classmethod
-    def of(
-        cls,
-        result: Segmented,
-        labels: Labels,
-        model: Mapping[str, str],
-        tiling: Mapping[str, Any],
-        photo: npt.NDArray[np.uint8] | None = None,
-    ) -> Answer:
-        """The answer for what a network made of an image."""
-        return cls(
-            photo, result.class_map, result.confidence, result.probabilities, result.mean_confidence, labels, model, tiling
-        )  # fmt: skip
-
-    def encode(self, rendering: Rendering) -> bytes:
-        """The answer's bytes; equal answers give equal bytes. Raises `ArrayTooLarge`."""
+    def encode(self, rendering: Rendering, check: Check = lambda: None) -> bytes:
+        """The answer's bytes; equal answers give equal bytes. Raises `ArrayTooLarge`, and what `check` raises."""
         rendering.check((self.class_map.shape[0], self.class_map.shape[1]))
         answer = self._certain(rendering.min_confidence) if rendering.min_confidence > 0 else self
         if rendering.format == "json":
-            return _json(answer._document(rendering))
+            return _json(answer._document(rendering, check))
         if rendering.format == "coco":
             tolerance = rendering.tolerance if rendering.mask == "polygons" else None
-            return _json(coco_document(answer.class_map, self.labels.classes, rendering.name, tolerance))
+            return _json(coco_document(answer.class_map, self.labels.classes, rendering.name, tolerance, check))
         if rendering.format == "npz":
             return npz({name: getattr(answer, name) for name in ("class_map", "confidence", "probabilities")})
         return answer._picture(rendering)
@@ -187,7 +162,7 @@ class Answer:
         class_map = np.where(confidence < round(least * 255), np.uint8(VOID), self.class_map)
         return replace(self, class_map=class_map, mean_confidence=mean_confidences(class_map, confidence))
 
-    def _document(self, rendering: Rendering) -> dict[str, Any]:
+    def _document(self, rendering: Rendering, check: Check) -> dict[str, Any]:
         height, width = self.class_map.shape
         classes = [
             {
@@ -204,7 +179,7 @@ class Answer:
             "model": dict(self.model),
             "image": {"width": width, "height": height},
             "classes": classes,
-            "class_map": self._class_map(rendering, [entry["id"] for entry in classes]),
+            "class_map": self._class_map(rendering, [entry["id"] for entry in classes], check),
             "tiling": dict(self.tiling),
         }
         if rendering.confidence:
@@ -216,14 +191,14 @@ class Answer:
             return {"name": self.labels.classes[id].name, "color": self.labels.classes[id].hex_color}
         return {"name": "void", "color": "#{:02x}{:02x}{:02x}".format(*self.labels.palette[id])}
 
-    def _class_map(self, rendering: Rendering, ids: Sequence[int]) -> dict[str, Any]:
+    def _class_map(self, rendering: Rendering, ids: Sequence[int], check: Check) -> dict[str, Any]:
         if rendering.mask == "array":
             return {"encoding": "array", "data": self.class_map.tolist()}
         if rendering.mask == "png":
             return {"encoding": "png", "data": _base64(mask_png(self.class_map, self.labels.palette))}
         size = list(self.class_map.shape)
         if rendering.mask == "polygons":
-            polygons = {str(i): to_lists(trace(self.class_map == i, rendering.tolerance)) for i in ids}
+            polygons = {str(i): to_lists(trace(self.class_map == i, rendering.tolerance, check)) for i in ids}
             return {"encoding": "polygons", "size": size, "tolerance": rendering.tolerance, "polygons": polygons}
         return {"encoding": "rle", "size": size, "counts": encode_rle(self.class_map, ids)}
 

@@ -1,8 +1,8 @@
-"""A class map as COCO annotations (https://cocodataset.org/#format-data), as annotation tools import them."""
+"""A class map as COCO annotations (https://cocodataset.org/#format-data), as pycocotools reads them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -24,7 +24,11 @@ class Label(Protocol):
 
 
 def coco_document(
-    class_map: npt.NDArray[np.uint8], labels: Sequence[Label], file_name: str, tolerance: float | None
+    class_map: npt.NDArray[np.uint8],
+    labels: Sequence[Label],
+    file_name: str,
+    tolerance: float | None,
+    check: Callable[[], None] = lambda: None,
 ) -> dict[str, Any]:
     """One image's annotations; what is background, or no class, has none.
 
@@ -45,7 +49,8 @@ def coco_document(
                 {"segmentation": {"size": [height, width], "counts": counts}, "area": entry.pixels, "bbox": list(entry.bbox)}
             ]
         else:
-            found = [_outline(piece) for region in trace(class_map == label.id, tolerance) for piece in without_holes(region)]
+            regions = trace(class_map == label.id, tolerance, check)
+            found = [_outline(piece) for region in regions for piece in without_holes(region, check)]
         facts = {"image_id": 1, "category_id": label.id, "iscrowd": int(tolerance is None)}
         annotations += [{"id": len(annotations) + i} | facts | each for i, each in enumerate(found, 1)]
     return {

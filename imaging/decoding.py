@@ -4,28 +4,30 @@ from __future__ import annotations
 
 import io
 import re
+import struct
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageFile, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
-from imaging.arrow import copy_rgb, view_rgb
 from imaging.errors import DamagedImage, EmptyImage, ImageError, ImageTooLarge, UnknownImageType
 
 Pixels = npt.NDArray[np.uint8]
 Size = tuple[int, int]
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
+JPEG_FORMATS = ("JPEG", "MPO")  # MPO: what phones make, several JPEGs of which the first counts
 # our own limit, which is checked right after the header, replaces Pillow's
 Image.MAX_IMAGE_PIXELS = None
 JPEG = b"\xff\xd8\xff"
 SIGNATURES = (b"\x89PNG\r\n\x1a\n", JPEG, b"GIF87a", b"GIF89a", b"II*\0", b"MM\0*")
 ORIENTATION = 0x0112
 SWAPPING = (5, 6, 7, 8)
-PNG_EXIF = (b"eXIf", b"Raw profile type exif", b"XML:com.adobe.xmp")  # what an orientation in a PNG stands under
+PNG_EXIF = (b"eXIf", b"tEXt", b"zTXt", b"iTXt")
+PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
 # per EXIF orientation, the upright array seen as the file stores it (Exif 3.0, section 4.6.5.1.6)
 STORED: dict[int, Callable[[Pixels], Pixels]] = {
     2: lambda upright: upright[:, ::-1],
@@ -37,8 +39,6 @@ STORED: dict[int, Callable[[Pixels], Pixels]] = {
     8: lambda upright: upright.swapaxes(0, 1)[:, ::-1],
 }
 BAND_PIXELS = 1 << 20
-BLOCK = 1 << 20  # bytes for the decoder at once: between blocks, threads wait for each other's interpreter
-SHORT = 1 << 12  # bytes of a header that takes no more than some milliseconds, whatever stands there
 DRAFT = 2  # times the working size: what a reduced JPEG keeps at least
 PILLOW = re.compile(r"PIL\.")
 SIXTEEN_BIT = ("I;16", "I;16L", "I;16B", "I;16N")
@@ -54,46 +54,63 @@ class Limits:
 def decode(data: bytes, limits: Limits, working_size: Size | None = None) -> Pixels:
     """The first frame as uint8 RGB (H, W, 3), upright after its EXIF orientation.
 
-    Transparent pixels lie over white, 16-bit samples are scaled to 8, colour profiles are ignored. The array may be a view of
-    one with a fourth sample a pixel that means nothing. With a working (height, width), a JPEG may come smaller than it is
-    (libjpeg leaves out the highest frequencies), yet at least twice as large as that: what is left to average costs a
-    fraction. Raises `EmptyImage`, `UnknownImageType`, `ImageTooLarge` or `DamagedImage`.
+    Transparent pixels lie over white, 16-bit samples are scaled to 8, colour profiles are ignored. With a working (height,
+    width) the image comes scaled to it: bilinear, averaging where it shrinks; a JPEG that is more than `DRAFT` times as large
+    is reduced by libjpeg first, which leaves out the highest frequencies and takes a fraction of the time.
+    Raises `EmptyImage`, `UnknownImageType`, `ImageTooLarge` or `DamagedImage`.
     """
     with _open(data, limits) as image:
-        if working_size and image.format == "JPEG":
-            height, width = working_size if not _turned(image, data) else working_size[::-1]
-            image.draft(None, (DRAFT * width, DRAFT * height))
-        if isinstance(image, ImageFile.ImageFile):
-            image.decodermaxblock = BLOCK
+        orientation = _orientation(image, data)
+        stored = working_size and (working_size if orientation in SWAPPING else working_size[::-1])
+        if stored and image.format in JPEG_FORMATS:
+            image.draft(None, (DRAFT * stored[0], DRAFT * stored[1]))
         image.load()
-        orientation = image.getexif().get(ORIENTATION, 1)
-        return _upright_array(_to_rgb(image), orientation)
+        rgb = _to_rgb(image)
+        if stored and rgb.size != stored:
+            rgb = rgb.resize(stored, Image.Resampling.BILINEAR)
+        return _upright_array(rgb, orientation)
 
 
-def read_size(data: bytes, limits: Limits) -> tuple[int, int]:
+def read_size(data: bytes, limits: Limits) -> Size:
     """The upright (height, width) that the header announces; raises as `decode` does, bar damage behind the header."""
     with _open(data, limits) as image:
         width, height = image.size
-        return (width, height) if _turned(image, data) else (height, width)
+        return (width, height) if _orientation(image, data) in SWAPPING else (height, width)
 
 
-def peek_size(data: bytes, limits: Limits) -> tuple[int, int] | None:
-    """As `read_size`, for a thread that must not be held up: None where it is not a JPEG with all of its header in the first
-    `SHORT` bytes."""
-    if not data.startswith(JPEG):
-        return None
-    with suppress(DamagedImage):
-        return read_size(data[:SHORT], limits)
-    return None
+def scale(image: Pixels, size: Size) -> Pixels:
+    """An RGB image (H, W, 3) at this (height, width), as `decode` scales."""
+    if image.shape[:2] == size:
+        return image
+    return np.asarray(Image.fromarray(image).resize(size[::-1], Image.Resampling.BILINEAR))
 
 
-def _turned(image: Image.Image, data: bytes) -> bool:
-    """Whether EXIF swaps the announced sides: Pillow's TIFF size is upright already, and it decodes a PNG to find EXIF."""
-    if image.format == "TIFF":
-        return False
-    if image.format == "PNG" and not any(name in data for name in PNG_EXIF):
-        return False
-    return image.getexif().get(ORIENTATION, 1) in SWAPPING
+def _orientation(image: Image.Image, data: bytes) -> int:
+    """The EXIF orientation, without decoding: of a PNG, Pillow reads what stands behind the pixels only after them."""
+    if image.format == "TIFF":  # Pillow turns it, and announces the upright size
+        return 1
+    if image.format == "PNG":
+        try:
+            with Image.open(io.BytesIO(_without_pixels(data)), formats=("PNG",)) as header:
+                return int(Image.Image.getexif(header).get(ORIENTATION, 1))
+        except UnidentifiedImageError:  # the image itself was opened: what cannot be read stands behind its pixels
+            return 1
+    return int(image.getexif().get(ORIENTATION, 1))
+
+
+def _without_pixels(png: bytes) -> bytes:
+    """The PNG's header and what may hold EXIF behind the pixels (PNG, third edition, section 5.3), without them."""
+    kept, start, seen = [png[:8]], 8, False
+    while start + 12 <= len(png):
+        (length,) = struct.unpack_from(">I", png, start)
+        kind, end = png[start + 4 : start + 8], start + 12 + length
+        if kind == b"IEND" or end > len(png):
+            break
+        seen = seen or kind == b"IDAT"
+        if not seen or kind in PNG_EXIF:
+            kept.append(png[start:end])
+        start = end
+    return b"".join([*kept, PNG_END])
 
 
 @contextmanager
@@ -130,18 +147,14 @@ def _check_size(size: tuple[int, int], limits: Limits) -> None:
 
 
 def _upright_array(image: Image.Image, orientation: int) -> Pixels:
-    """The pixels of an RGB image, turned as EXIF says: where they lie, if they may stay there; else copied in bands, so that no
-    second whole large image is ever held."""
-    if orientation not in STORED and (found := view_rgb(image)) is not None:
-        return found
+    """The pixels of an RGB image, turned as EXIF says; copied in bands, since a copy holds the interpreter's lock."""
     width, height = image.size
     upright = np.empty((width, height, 3) if orientation in SWAPPING else (height, width, 3), np.uint8)
     stored = STORED[orientation](upright) if orientation in STORED else upright
     rows = max(1, BAND_PIXELS // width)
     for top in range(0, height, rows):
         bottom = min(top + rows, height)
-        band = image if rows >= height else image.crop((0, top, width, bottom))
-        copy_rgb(band, stored[top:bottom])
+        stored[top:bottom] = np.asarray(image if rows >= height else image.crop((0, top, width, bottom)))
     return upright
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import pairwise
 from typing import cast
 
@@ -16,11 +17,12 @@ MultiPolygon = list[list[Ring]]
 """Polygons as in GeoJSON: of each, the outer ring, then its holes; rings are closed lists of [x, y]."""
 
 
-def trace(inside: npt.NDArray[np.bool_], tolerance: float) -> list[shapely.Polygon]:
+def trace(inside: npt.NDArray[np.bool_], tolerance: float, check: Callable[[], None] = lambda: None) -> list[shapely.Polygon]:
     """The regions of a mask (H, W), holes kept, simplified so that no point moves by more than `tolerance` pixels.
 
     x runs right and y down from the image's upper left corner; the middle of its first pixel is (0.5, 0.5). Borders run
-    between pixels, corners cut by half a pixel: without simplification, a pixel is inside where its middle is.
+    between pixels, corners cut by half a pixel: without simplification, a pixel is inside where its middle is. `check` is
+    called for each region, and ends the work by raising.
     """
     rows, columns = np.flatnonzero(inside.any(1)), np.flatnonzero(inside.any(0))
     if not len(rows):
@@ -32,6 +34,7 @@ def trace(inside: npt.NDArray[np.bool_], tolerance: float) -> list[shapely.Polyg
     points, offsets = cast("tuple[list[npt.NDArray[np.float64]], list[npt.NDArray[np.uint32]]]", generator.filled(0.5, 2))
     polygons = []
     for corners, bounds in zip(points, offsets, strict=True):
+        check()
         outer, *holes = (corners[start:end] for start, end in pairwise(bounds))
         polygons.append(_simplified(shapely.Polygon(outer, holes), tolerance))
     return polygons
@@ -60,15 +63,23 @@ def to_lists(polygons: list[shapely.Polygon]) -> MultiPolygon:
     return [[_ring(ring) for ring in _rings(polygon)] for polygon in polygons]
 
 
-def without_holes(polygon: shapely.Polygon) -> list[shapely.Polygon]:
-    """The polygon in pieces that have no holes, for formats that know outlines alone: cut through the middle of each hole."""
-    if not polygon.interiors:
-        return [polygon]
-    left, top, right, bottom = polygon.bounds
-    middle = shapely.Polygon(polygon.interiors[0]).centroid.x
-    halves = [shapely.box(left, top, middle, bottom), shapely.box(middle, top, right, bottom)]
-    parts = [part for half in halves for part in shapely.get_parts(polygon.intersection(half))]
-    return [piece for part in parts if part.geom_type == "Polygon" for piece in without_holes(part)]
+def without_holes(polygon: shapely.Polygon, check: Callable[[], None] = lambda: None) -> list[shapely.Polygon]:
+    """The polygon in pieces that have no holes, for formats that know outlines alone: cut through the middle of a hole, and
+    pieces again, until none has one."""
+    found, left = [], [polygon]
+    while left:
+        check()
+        piece = left.pop()
+        if not piece.interiors:
+            found.append(piece)
+            continue
+        # the median hole, so that as many are on either side: one after the other would take a cut for each
+        middles = sorted(shapely.Polygon(ring).centroid.x for ring in piece.interiors)
+        x0, y0, x1, y1 = piece.bounds
+        middle = middles[len(middles) // 2]
+        halves = [piece.intersection(shapely.box(x0, y0, middle, y1)), piece.intersection(shapely.box(middle, y0, x1, y1))]
+        left += [part for half in reversed(halves) for part in reversed(shapely.get_parts(half)) if part.geom_type == "Polygon"]
+    return found
 
 
 def _ring(ring: shapely.LinearRing) -> Ring:

@@ -1,16 +1,18 @@
-"""What a network is made of: the arguments of `model.builder.build`, as a weights file stores them."""
+"""What a network is made of: the arguments of `model.networks.builder.build`, as a weights file stores them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import Any
+from typing import Any, Literal
 
 VARIANTS = ("fcn32s", "fcn16s", "fcn8s")
-BACKBONES = ("mobilenet_v2", "vgg16", "resnet18")
+BACKBONES = ("mobilenet_v2", "mobilenet_edgetpu", "vgg16", "resnet18")
 HEADS = ("none", "fc", "conv1x1", "pooled")
 DECODERS = ("aligned", "padded", "interpolated", "transposed", "learned")
 OUTPUT_STRIDES = (16, 32)
+Grid = Literal["corner", "half_pixel"]
+"""Where in its stride x stride pixels a cell of logits lies: on the first pixel, or in the middle."""
 
 
 class ArchitectureError(ValueError):
@@ -61,7 +63,8 @@ class Architecture:
             raise ArchitectureError(f"skip_width must be 0 (linear scores) or a number of channels, got {self.skip_width}")
         if self.width <= 0 or (self.width != 1.0 and self.backbone != "mobilenet_v2"):
             raise ArchitectureError(f"width must be 1.0 on {self.backbone} and positive on mobilenet_v2, got {self.width}")
-
+        if self.backbone == "mobilenet_edgetpu" and self.output_stride != 16:
+            raise ArchitectureError(f"mobilenet_edgetpu has output_stride 16 alone, got {self.output_stride}")
         self._check_decoder()
 
     def _check_decoder(self) -> None:

@@ -1,11 +1,8 @@
-"""What happens to pixels before a network: the facts that a weights file holds, and their application."""
+"""What happens to pixels before a network, as a weights file states it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-
-import torch
-from torch import Tensor
 
 
 class PreprocessingError(ValueError):
@@ -29,13 +26,3 @@ class Preprocessing:
             raise PreprocessingError(f"mean and std need three values, std above 0; got {self.mean} and {self.std}")
         if not 32 <= self.side[0] <= self.side[1]:
             raise PreprocessingError(f"the advised range of the longer side must be 32 <= low <= high, got {self.side}")
-
-    def normalise(self, images: Tensor, dtype: torch.dtype) -> Tensor:
-        """Maps uint8 (N, 3, H, W) to normalised images of this dtype, keeping the memory layout."""
-        factor, shift = self.factors(images.device)
-        return (images.float() * factor - shift).to(dtype)
-
-    def factors(self, device: torch.device) -> tuple[Tensor, Tensor]:
-        """Factor and shift, (1, 3, 1, 1) each: a normalised image is `pixel * factor - shift`."""
-        mean, std = (torch.tensor(values, device=device).view(1, 3, 1, 1) for values in (self.mean, self.std))
-        return self.scale / std, mean / std

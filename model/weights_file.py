@@ -1,135 +1,90 @@
-"""The weights file: safetensors whose header holds, under `fcn`, one JSON document of everything the network needs."""
+"""Weights files: the master in safetensors, which training writes, and its exports, which other runtimes run."""
 
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
+import numpy as np
+import numpy.typing as npt
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
-from torch import Tensor
+from safetensors.numpy import save
 
-from model.architecture import Architecture
-from model.builder import build_network
-from model.fcn import FCN
-from model.labels import LabelSet
-from model.preprocessing import Preprocessing
+from model.manifest import METADATA_KEY, Manifest, WeightsError
 
-FORMAT_VERSION = 1
-METADATA_KEY = "fcn"
 WEIGHTS_FOLDER = Path(__file__).resolve().parent.parent / "weights"
 DEFAULT_WEIGHTS = "voc-fcn8s-mobilenet-v2"
+MASTER_SUFFIX = ".safetensors"
+EXPORT_SUFFIXES = {"int8": ".int8.onnx", "float32": ".onnx"}
 
-
-class WeightsError(ValueError):
-    """A weights file that is missing, damaged, of another version, or that contradicts itself."""
-
-
-@dataclass(frozen=True)
-class Manifest:
-    """The JSON document in a weights file's header."""
-
-    architecture: Architecture
-    labels: LabelSet
-    preprocessing: Preprocessing
-    license: str
-    training: Mapping[str, Any] = field(default_factory=dict)
-    scores: Mapping[str, Any] = field(default_factory=dict)
-    temperature: float | None = None
-
-    def to_json(self) -> str:
-        document = {
-            "format_version": FORMAT_VERSION,
-            "architecture": self.architecture.to_dict(),
-            "classes": self.labels.to_list(),
-            "ignore_index": self.labels.ignore_index,
-            "preprocessing": asdict(self.preprocessing),
-            "license": self.license,
-            "training": self.training,
-            "scores": self.scores,
-        }
-        if self.temperature is not None:
-            document["calibration"] = {"temperature": self.temperature}
-        return json.dumps(document)
-
-    @classmethod
-    def from_json(cls, text: str) -> Manifest:
-        """Reads the document; raises `WeightsError` naming what is missing or wrong."""
-        try:
-            document = json.loads(text)
-        except ValueError as error:
-            raise WeightsError(f"the header's {METADATA_KEY!r} is not JSON: {error}") from error
-        version = document.get("format_version") if isinstance(document, dict) else None
-        if version != FORMAT_VERSION:
-            raise WeightsError(f"format_version must be {FORMAT_VERSION}, got {version!r}")
-        try:
-            manifest = cls(
-                architecture=Architecture.from_dict(document["architecture"]),
-                labels=LabelSet.from_list(document["classes"], document["ignore_index"]),
-                preprocessing=_preprocessing(document["preprocessing"]),
-                license=document["license"],
-                training=document["training"],
-                scores=document["scores"],
-                temperature=_temperature(document),
-            )
-        except WeightsError:
-            raise
-        except KeyError as error:
-            raise WeightsError(f"the header lacks {error}") from error
-        except (AttributeError, IndexError, TypeError, ValueError) as error:
-            raise WeightsError(f"the header is wrong: {error}") from error
-        if len(manifest.labels) != manifest.architecture.num_classes:
-            counts = f"{manifest.architecture.num_classes} classes, its label set {len(manifest.labels)}"
-            raise WeightsError(f"the header is wrong: the network has {counts}; both need one number")
-        return manifest
+Tensors = Mapping[str, npt.NDArray[Any]]
 
 
 @dataclass(frozen=True)
 class Weights:
-    """A file's content: its name (without folder and ending), sha256, manifest and tensors."""
+    """A master's content: its name (without folder and ending), sha256, manifest and tensors."""
 
     name: str
     sha256: str
     manifest: Manifest
-    tensors: Mapping[str, Tensor]
+    tensors: Tensors
 
-    @property
-    def identity(self) -> dict[str, str]:
-        """What answers say of the model."""
-        return {"name": self.name, "sha256": self.sha256}
 
-    def network(self) -> FCN:
-        """The network with these tensors in float32, in evaluation mode; raises `WeightsError` where they don't fit."""
-        net = build_network(self.manifest.architecture)
-        wanted = net.state_dict()
-        if difference := sorted(set(wanted) ^ set(self.tensors)):
-            raise WeightsError(f"{self.name}: {len(difference)} tensors are missing or unknown, {difference[0]} first")
-        for name, tensor in wanted.items():
-            if tensor.shape != self.tensors[name].shape:
-                shapes = f"{tuple(tensor.shape)}, got {tuple(self.tensors[name].shape)}"
-                raise WeightsError(f"{self.name}: {name} must have shape {shapes}")
-        net.load_state_dict({name: tensor.to(wanted[name].dtype) for name, tensor in self.tensors.items()})
-        return net.eval()
+@dataclass(frozen=True)
+class WeightsFiles:
+    """The files of one network that are there: the master, and the exports by precision."""
+
+    name: str
+    master: Path | None
+    exports: Mapping[str, Path]
 
 
 def find_weights(name: str) -> Path:
-    """The file of this path, or of this name in `weights/`; raises `WeightsError` with the names there are."""
-    for path in (Path(name), WEIGHTS_FOLDER / name, WEIGHTS_FOLDER / f"{name}.safetensors"):
-        if path.is_file():
+    """The master of this path, or of this name in `weights/`; raises `WeightsError` with the names there are."""
+    for path in (Path(name), WEIGHTS_FOLDER / name, WEIGHTS_FOLDER / f"{name}{MASTER_SUFFIX}"):
+        if path.is_file() and path.name.endswith(MASTER_SUFFIX):
             return path
-    names = ", ".join(sorted(path.stem for path in WEIGHTS_FOLDER.glob("*.safetensors"))) or "none"
-    raise WeightsError(f"no weights file {name!r}; give a file's path or a name in {WEIGHTS_FOLDER} (there: {names})")
+    raise _not_found(name)
+
+
+def find_files(name: str) -> WeightsFiles:
+    """The master and the exports of this name: of a master's or an export's path, or a name in `weights/`.
+
+    The path of an export means that file alone. Raises `WeightsError` with the names there are.
+    """
+    for path in (Path(name), WEIGHTS_FOLDER / name):
+        for precision, suffix in EXPORT_SUFFIXES.items():
+            if path.is_file() and path.name.endswith(suffix):
+                return WeightsFiles(path.name.removesuffix(suffix), None, {precision: path})
+        if path.is_file() and path.name.endswith(MASTER_SUFFIX):
+            return _beside(path.with_name(path.name.removesuffix(MASTER_SUFFIX)))
+    found = _beside(WEIGHTS_FOLDER / name)
+    if not found.master and not found.exports:
+        raise _not_found(name)
+    return found
+
+
+def _beside(stem: Path) -> WeightsFiles:
+    master = stem.with_name(stem.name + MASTER_SUFFIX)
+    exports = {precision: stem.with_name(stem.name + suffix) for precision, suffix in EXPORT_SUFFIXES.items()}
+    there = {precision: path for precision, path in exports.items() if path.is_file()}
+    return WeightsFiles(stem.name, master if master.is_file() else None, there)
+
+
+def _not_found(name: str) -> WeightsError:
+    suffixes = (*EXPORT_SUFFIXES.values(), MASTER_SUFFIX)
+    stems = {path.name.removesuffix(s) for s in suffixes for path in WEIGHTS_FOLDER.glob(f"*{s}")}
+    names = ", ".join(sorted(stem for stem in stems if not stem.endswith(".int8"))) or "none"
+    return WeightsError(f"no weights file {name!r}; give a file's path or a name in {WEIGHTS_FOLDER} (there: {names})")
 
 
 def load_weights(path: Path) -> Weights:
-    """Reads and checks a weights file, without unpickling anything; raises `WeightsError`."""
+    """Reads and checks a master, without unpickling anything; raises `WeightsError`."""
     try:
-        with safe_open(path, framework="pt") as file:
+        with safe_open(path, framework="numpy") as file:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in list(file.keys())}
     except (SafetensorError, OSError) as error:
@@ -140,31 +95,10 @@ def load_weights(path: Path) -> Weights:
     return Weights(path.stem, sha256, Manifest.from_json(metadata[METADATA_KEY]), tensors)
 
 
-def save_weights(path: Path, net: FCN, manifest: Manifest) -> None:
-    """Writes the network's tensors as float16 (integers as they are), atomically."""
-    save_tensors(path, half_tensors(net), manifest)
-
-
-def half_tensors(net: FCN) -> dict[str, Tensor]:
-    """The network's tensors as a weights file holds them, in host memory."""
-    state = net.state_dict().items()
-    return {n: t.detach().cpu().to(torch.float16 if t.is_floating_point() else t.dtype) for n, t in state}
-
-
-def save_tensors(path: Path, tensors: Mapping[str, Tensor], manifest: Manifest) -> None:
-    """Writes tensors as they are, and the manifest, atomically."""
+def save_weights(path: Path, tensors: Tensors, manifest: Manifest) -> None:
+    """Writes a master, tensors as they are, atomically."""
     partial = path.with_name(path.name + ".part")
-    partial.write_bytes(save({n: t.contiguous() for n, t in tensors.items()}, {METADATA_KEY: manifest.to_json()}))
+    # safetensors writes an array's memory as it lies, whatever its strides say
+    contiguous = {name: np.asarray(tensor, order="C") for name, tensor in tensors.items()}
+    partial.write_bytes(save(contiguous, {METADATA_KEY: manifest.to_json()}))
     partial.replace(path)
-
-
-def _preprocessing(values: Mapping[str, Any]) -> Preprocessing:
-    arguments: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
-    return Preprocessing(**arguments)
-
-
-def _temperature(document: Mapping[str, Any]) -> float | None:
-    temperature = document.get("calibration", {}).get("temperature")
-    if temperature is not None and not temperature > 0:
-        raise WeightsError(f"the calibration temperature must be above 0, got {temperature!r}")
-    return None if temperature is None else float(temperature)

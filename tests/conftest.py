@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import io
 import os
-import signal
 import socket
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 import httpx
 import numpy as np
@@ -21,14 +20,19 @@ import numpy.typing as npt
 import pytest
 import torch
 import uvicorn
+from filelock import FileLock
 from PIL import Image
 from starlette.types import ASGIApp
 
-from model.builder import build
-from model.fcn import FCN
+from model.inference.runtime import Runtime, load_runtime
 from model.labels import numbered_labels
+from model.manifest import Manifest
+from model.networks.builder import build
+from model.networks.fcn import FCN
+from model.networks.servable import half_tensors
 from model.preprocessing import Preprocessing
-from model.weights_file import Manifest, Weights, load_weights, save_weights
+from model.weights_file import Weights, find_files, load_weights, save_weights
+from training.export import export_float32
 
 ROOT = Path(__file__).parent.parent
 Pixels = npt.NDArray[np.uint8]
@@ -67,17 +71,32 @@ def narrow_net(**options: object) -> FCN:
 
 @pytest.fixture(scope="session")
 def narrow_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The narrow network's weights file; its advised longer side is 64 to 128."""
-    net = narrow_net()
-    manifest = Manifest(net.architecture, numbered_labels(NAMES), Preprocessing(side=(64, 128)), "Apache-2.0")
-    path = tmp_path_factory.mktemp("weights") / "narrow.safetensors"
-    save_weights(path, net, manifest)
+    """The narrow network's master, its float32 export beside it; its advised longer side is 64 to 128.
+
+    Made once for all of xdist's workers.
+    """
+    folder = tmp_path_factory.getbasetemp()
+    folder = (folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder) / "weights"
+    folder.mkdir(exist_ok=True)
+    path = folder / "narrow.safetensors"
+    with FileLock(folder / "lock"):
+        if not path.exists():
+            net = narrow_net()
+            manifest = Manifest(net.architecture, numbered_labels(NAMES), Preprocessing(side=(64, 128)), "Apache-2.0")
+            save_weights(path, half_tensors(net), manifest)
+            export_float32(path)
     return path
 
 
 @pytest.fixture(scope="session")
 def narrow(narrow_file: Path) -> Weights:
     return load_weights(narrow_file)
+
+
+@pytest.fixture(scope="session", params=["openvino", "torch"])
+def runtime(request: pytest.FixtureRequest, narrow_file: Path) -> Runtime:
+    """The narrow network on each runtime, in float32 on the CPU."""
+    return load_runtime(find_files(str(narrow_file)), request.param, "cpu", "float32", threads=1)
 
 
 @pytest.fixture
@@ -107,23 +126,35 @@ def encoded(pixels: Pixels, format: str = "PNG", **options: object) -> bytes:
     return buffer.getvalue()
 
 
-@pytest.fixture(scope="session")
-def live_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of the service that `make serve` starts in this checkout, with its default weights."""
+@contextmanager
+def served(log: Path, **settings: object) -> Iterator[str]:
+    """The address of `fcn-serve` with these settings, ready, in a process of its own that writes to `log`."""
     port = free_port()
-    environment = os.environ | {"SEGMENT_PORT": str(port), "SEGMENT_LOG_LEVEL": "warning"}
-    log = tmp_path_factory.mktemp("live") / "log"
+    given = {f"SEGMENT_{name.upper()}": str(value) for name, value in settings.items()}
+    environment = os.environ | {"SEGMENT_PORT": str(port), "SEGMENT_LOG_LEVEL": "warning"} | given
     with log.open("wb") as file:
-        process = subprocess.Popen(
-            ["make", "serve"], cwd=ROOT, env=environment, stdout=file, stderr=file, start_new_session=True
-        )
+        process = subprocess.Popen([sys.executable, "-m", "app.main"], cwd=ROOT, env=environment, stdout=file, stderr=file)
     url = f"http://127.0.0.1:{port}"
     try:
         wait_until_ready(url, process, 300)
         yield url
     finally:
-        os.killpg(process.pid, signal.SIGTERM)
+        process.terminate()
         process.wait(60)
+
+
+@pytest.fixture(scope="session")
+def live_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a service with the default weights and settings."""
+    with served(tmp_path_factory.mktemp("live") / "log") as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def narrow_url(narrow_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a service with the narrow network."""
+    with served(tmp_path_factory.mktemp("narrow") / "log", weights=narrow_file, device="cpu", threads=1) as url:
+        yield url
 
 
 def free_port() -> int:
@@ -134,10 +165,10 @@ def free_port() -> int:
 
 
 @contextmanager
-def over_http(app: ASGIApp, http: type[asyncio.Protocol] | Literal["auto"] = "auto") -> Iterator[int]:
+def over_http(app: ASGIApp) -> Iterator[int]:
     """The port where uvicorn serves the app from a thread, without its lifespan."""
     port = free_port()
-    config = uvicorn.Config(app, port=port, log_level="warning", lifespan="off", loop="asyncio", ws="none", http=http)
+    config = uvicorn.Config(app, port=port, log_level="warning", lifespan="off", loop="asyncio", ws="none", http="h11")
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)
     thread.start()
@@ -171,7 +202,7 @@ def checkout(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def run(commands: str, folder: Path) -> None:
-    """Runs shell commands, which must succeed."""
-    result = subprocess.run(["bash", "-euc", commands], cwd=folder, capture_output=True, text=True, timeout=280)
+def run(commands: str, folder: Path, seconds: float = 280) -> None:
+    """Runs shell commands, which must succeed within so many seconds."""
+    result = subprocess.run(["bash", "-euc", commands], cwd=folder, capture_output=True, text=True, timeout=seconds)
     assert result.returncode == 0, result.stderr

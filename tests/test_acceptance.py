@@ -14,9 +14,9 @@ from PIL import Image
 from pycocotools import mask as coco
 
 from cli.main import main as fcn_segment
-from model.predictor import Predictor
-from model.segmentation import Options, plan_image, run_in_batches, segment
-from model.weights_file import DEFAULT_WEIGHTS, find_weights, load_weights
+from model.inference.runtime import load_runtime
+from model.inference.segmenter import Options, Segmenter
+from model.weights_file import DEFAULT_WEIGHTS, find_files, find_weights, load_weights
 from tests.conftest import ROOT, Pixels, encoded
 
 PHOTOS = ROOT / "docs" / "photos"
@@ -116,15 +116,18 @@ def test_png_rle_base64_and_array_agree_over_http_and_from_the_command_line(live
         assert out.read_bytes() == answer.content
 
 
-@pytest.mark.parametrize("name", NAMES[:2])
-def test_golden_masks_do_not_change(name: str) -> None:
-    predictor = Predictor(load_weights(find_weights(DEFAULT_WEIGHTS)), "cpu", "float32")
-    image = np.asarray(load(name))
-    plan = plan_image(image.shape[:2], Options(), predictor.manifest.preprocessing.side)
-    result = segment(image, plan, run_in_batches(predictor), num_classes=21, grid="corner")
-    golden = np.asarray(Image.open(GOLDEN / f"{name}.png"))
-    assert (result.class_map == golden).mean() >= 0.995
-    assert set(np.unique(golden)) == set(np.unique(result.class_map)) | {0}
+@pytest.mark.parametrize(
+    ("runtime", "precision", "agreement"),
+    [("openvino", "float32", 0.995), ("torch", "float32", 0.995), ("openvino", "int8", 0.98)],
+)
+def test_golden_masks_do_not_change(runtime: str, precision: str, agreement: float) -> None:
+    segmenter = Segmenter(load_runtime(find_files(DEFAULT_WEIGHTS), runtime, "cpu", precision))
+    for name in NAMES[:2]:
+        data = (PHOTOS / f"{name}.jpg").read_bytes()
+        mask = class_map(segmenter.segment(data, segmenter.plan(data, Options())).body)
+        golden = np.asarray(Image.open(GOLDEN / f"{name}.png"))
+        assert (mask == golden).mean() >= agreement
+        assert {0, *np.unique(golden)} == {0, *np.unique(mask)}
 
 
 def test_the_default_file_is_small_and_of_21_classes() -> None:

@@ -1,4 +1,4 @@
-"""The pages in `docs/`: their commands and snippets run as they stand, their pictures and references are what programs make."""
+"""The pages in `docs/`: their commands and snippets run as they stand, their pictures are what programs make."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 from pycocotools.coco import COCO
 
-from docs import diagrams, reference
+from docs import diagrams
 from tests.conftest import ROOT, run
 
 ADDRESS = "http://127.0.0.1:8000"
@@ -49,9 +49,9 @@ def size_of(path: Path) -> tuple[int, int]:
 def test_every_page_with_commands_is_run_by_a_test() -> None:
     pages = {path.name for path in (ROOT / "docs").glob("*.md") if blocks(path.name) or blocks(path.name, "python")}
     assert pages <= RUN_HERE | set(ELSEWHERE)
-    for page, starts in ELSEWHERE.items():
-        if starts:
-            assert all(block.startswith(starts) for block in blocks(page)), page
+    for page, beginnings in ELSEWHERE.items():
+        if beginnings:
+            assert all(block.startswith(beginnings) for block in blocks(page)), page
 
 
 @pytest.fixture
@@ -66,6 +66,7 @@ def test_the_commands_of_the_http_page_bring_what_it_says(answers: Path) -> None
         assert size_of(answers / f"{name}.png") == SIZE
     document = json.loads((answers / "answer.json").read_text())
     assert document["class_map"]["encoding"] == "rle"
+    assert set(document["model"]) == {"name", "sha256", "runtime", "precision"}
     polygons = json.loads((answers / "polygons.json").read_text())["class_map"]
     assert polygons["tolerance"] == 2
     with Image.open(answers / "sure.png") as sure, Image.open(answers / "confidence.png") as confidence:
@@ -102,19 +103,17 @@ def test_the_commands_of_the_command_line_page(checkout: Path, live_url: str) ->
         assert path.read_bytes() == (checkout / "out-served" / path.name).read_bytes()
     assert (checkout / "out-json" / "photos" / "chelsea.json").exists()
     assert size_of(checkout / "overlay.png") == SIZE
+    model = json.loads((checkout / "coffee.json").read_text())["model"]
+    assert (model["runtime"], model["precision"]) == ("openvino", "float32")
     report = [json.loads(line) for line in (checkout / "report.jsonl").read_text().splitlines()]
     assert [line["status"] for line in report] == ["skipped"] * 3
     assert "fcn-segment" in (checkout / "completion.bash").read_text()
 
 
-def test_the_reference_is_the_services() -> None:
-    assert reference.PAGE.read_text() == reference.page(), "run python -m docs.reference"
-
-
 def test_the_pictures_are_drawn_by_their_program(tmp_path: Path) -> None:
     diagrams.main(tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {path.name for path in (ROOT / "docs" / "pictures").iterdir()}
-    for name in ("corridor.svg", "family.svg"):
+    for name in ("pipeline.svg", "family.svg"):
         assert (tmp_path / name).read_text() == (ROOT / "docs" / "pictures" / name).read_text(), "run python -m docs.diagrams"
 
 
@@ -124,6 +123,6 @@ def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
     result = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
     pages = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("index.html")}
-    assert {"index.html", "tour/index.html", "http-api/index.html", "reference/index.html", "faq/index.html"} <= pages
+    assert {"index.html", "tour/index.html", "http-api/index.html", "faq/index.html"} <= pages
     text = (tmp_path / "index.html").read_text()
     assert not re.findall(r'<(?:script|link)[^>]+(?:src|href)="https?://(?!localhost)[^"]*\.(?:js|css)', text)

@@ -40,6 +40,7 @@ def folder(checkout: Path) -> Path:
     return checkout
 
 
+@pytest.mark.long
 def test_the_tutorial_leads_to_a_served_mask(folder: Path) -> None:
     train, evaluate, serve, ask = blocks("sh")
     run(train.replace("training/recipes/finetune.toml", QUICK), folder)

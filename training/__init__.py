@@ -1,3 +1,6 @@
-"""Data sets, joint transforms, training, evaluation and plots."""
+"""Data sets, joint transforms, training, evaluation, export and plots; needs PyTorch: `pip install 'fcn-segment[train]'`."""
 
-import model  # noqa: F401  before torch: it says how OpenMP waits
+from importlib.util import find_spec
+
+if find_spec("torch") is None:
+    raise ModuleNotFoundError("training, evaluation and export need PyTorch: pip install 'fcn-segment[train]'", name="torch")

@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from tqdm import tqdm
 
-from model.predictor import Predictor
-from model.segmentation import Options, merged_rows, plan_image, run_in_batches
+from imaging.decoding import decode
+from model.inference.segmenter import Options, Segmenter
 from training.datasets import Split
 
 BINS = 15
@@ -43,27 +43,26 @@ class Calibration:
         return not 1.01 * RANGE[0] < self.temperature < 0.99 * RANGE[1]
 
 
-def calibrate(predictor: Predictor, split: Split, options: Options) -> Calibration:
+def calibrate(segmenter: Segmenter, split: Split, options: Options) -> Calibration:
     """Fits one temperature on every second frame of the split and checks it on the others."""
     count = len(split.frames)
     if count < 2:
         raise ValueError(f"calibration needs two frames at least, one to fit on and one to check on; got {count}")
-    fitted, checked = (gather(predictor, split, options, range(first, count, 2)) for first in (0, 1))
+    fitted, checked = (gather(segmenter, split, options, range(first, count, 2)) for first in (0, 1))
     temperature = round(fit_temperature(fitted), 4)
     before, after = (expected_calibration_error(checked, t) for t in (1.0, temperature))
     return Calibration(temperature, (count + 1) // 2, count // 2, round(before, 5), round(after, 5))
 
 
-def gather(predictor: Predictor, split: Split, options: Options, indices: range) -> Sample:
+def gather(segmenter: Segmenter, split: Split, options: Options, indices: range) -> Sample:
     """The split's labelled pixels on a grid of `STEP`, with the logits that the served path gives them."""
-    run, advised = run_in_batches(predictor), predictor.manifest.preprocessing.side
     logits, labels = [], []
     for index in tqdm(indices, desc="gathering logits", unit="image", leave=False):
-        image, mask = split.image(index), torch.from_numpy(split.mask(index).copy())
-        size = image.shape[0], image.shape[1]
-        plan = plan_image(size, options, advised)
-        with torch.inference_mode():
-            whole = torch.cat([rows.logits() for rows in merged_rows(image, plan, run, predictor.grid, size)])[::STEP, ::STEP]
+        data, mask = split.file(index), torch.from_numpy(split.mask(index).copy())
+        plan = segmenter.plan(data, options)
+        image = decode(data, segmenter.limits, plan.tiles.size)
+        parts = [torch.from_numpy(part.logits()) for rows in segmenter.rows(image, plan) for part in rows.parts()]
+        whole = torch.cat(parts, 1).permute(1, 2, 0)[::STEP, ::STEP]
         picked = mask[::STEP, ::STEP]
         labelled = picked != split.labels.ignore_index
         logits.append(whole[labelled].clone())

@@ -86,15 +86,22 @@ def card(weights: Weights) -> str:
 
 
 def _calibration(training: Mapping[str, Any]) -> list[str]:
-    """What `confidence` is worth, where that was measured."""
-    if not (found := training.get("calibration")):
+    """What `confidence` is worth in each precision, where that was measured."""
+    names = {"calibration": "float32", "calibration_int8": "int8"}
+    found = {precision: training[name] for name, precision in names.items() if name in training}
+    if not found:
         return []
+    rows = [
+        f"| {precision} | {facts['temperature']:.3f} | {facts['fitted_frames']} / {facts['checked_frames']} of "
+        f"{facts['split']} | {facts['ece_before']:.4f} | {facts['ece_after']:.4f} |"
+        for precision, facts in found.items()
+    ]
+    head = ["| precision | temperature | frames fitted on / checked on | ECE without | ECE with it |", "|---|---|---|---|---|"]
     return [
         "## Calibration",
-        f"Confidence is the softmax of the logits divided by a temperature of {found['temperature']:.3f}, fitted on "
-        f"{found['fitted_frames']} frames of {found['split']} and checked on the {found['checked_frames']} others: there the "
-        f"expected calibration error (15 bins; Guo et al. 2017) is {found['ece_after']:.4f} with it, and without it "
-        f"{found['ece_before']:.4f}.",
+        "Confidence is the softmax of the logits divided by a temperature; the expected calibration error (15 bins; Guo et al. "
+        "2017) is that of the frames it was not fitted on.",
+        "\n".join([*head, *rows]),
     ]
 
 

@@ -38,6 +38,10 @@ class Split:
         """Sha256 of the frame names in order: tells whether two runs used the same list."""
         return hashlib.sha256("\n".join(frame.name for frame in self.frames).encode()).hexdigest()
 
+    def file(self, index: int) -> bytes:
+        """The image file's bytes."""
+        return self.frames[index].image.read_bytes()
+
     def image(self, index: int) -> npt.NDArray[np.uint8]:
         """The image as uint8 RGB (H, W, 3); raises `DataError` naming the file."""
         path = self.frames[index].image

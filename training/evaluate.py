@@ -1,53 +1,77 @@
-"""Scores of the served path: the corridor that the service walks, over a labelled split."""
+"""Scores of the served path: what the service answers, over a labelled split."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-import torch
+import numpy as np
+import numpy.typing as npt
 from tqdm import tqdm
 
+from imaging.decoding import decode
+from model.inference.runtime import Runtime
+from model.inference.segmenter import Options, Segmentation, Segmenter
+from model.inference.torch_runtime import TorchRuntime
+from model.manifest import Manifest
 from model.metrics import ConfusionMatrix
-from model.predictor import Predictor
-from model.segmentation import ClassMap, Options, segment_image
+from model.networks.fcn import FCN
+from model.networks.servable import half_tensors
+from model.weights_file import Weights
 from training.class_mapping import ClassMapping
 from training.datasets import Split
 from training.layouts import DataError
 from training.machine import machine
 
+ClassMap = npt.NDArray[np.uint8]
+
 
 def evaluate(
-    predictor: Predictor, split: Split, options: Options, mapping: ClassMapping | None = None, *, quiet: bool = False
+    segmenter: Segmenter, split: Split, options: Options, mapping: ClassMapping | None = None, *, quiet: bool = False
 ) -> ConfusionMatrix:
-    """The confusion matrix of the predictor's class maps against the split's masks.
+    """The confusion matrix of the segmenter's class maps against the split's masks.
 
-    The mapping, over the predictor's ids, is applied to predictions; the split's own to labels. Raises `DataError`
+    The mapping, over the segmenter's ids, is applied to predictions; the split's own to labels. Raises `DataError`
     where labels and predictions have different numbers of classes.
     """
-    manifest = predictor.manifest
-    predicted = mapping.labels if mapping else manifest.labels
+    predicted = mapping.labels if mapping else segmenter.manifest.labels
     if len(predicted) != len(split.labels):
         raise DataError(f"predictions have {len(predicted)} classes, labels {len(split.labels)}; map both to the same")
     matrix = ConfusionMatrix(len(predicted))
-    for truth, class_map in predictions(predictor, split, options, quiet=quiet):
+    for truth, class_map in predictions(segmenter, split, options, quiet=quiet):
         matrix.update(truth, mapping(class_map) if mapping else class_map)
     return matrix
 
 
 def predictions(
-    predictor: Predictor, split: Split, options: Options, *, quiet: bool = False
+    segmenter: Segmenter, split: Split, options: Options, *, quiet: bool = False
 ) -> Iterator[tuple[ClassMap, ClassMap]]:
-    """Each frame's mask, and the class map that the served path gives for its image."""
+    """Each frame's mask, and the class map that the served path gives for its image file."""
     for index in tqdm(range(len(split.frames)), desc=f"segmenting {split.name}", unit="image", disable=quiet):
-        yield split.mask(index), segment_image(predictor, split.image(index), options).class_map
+        yield split.mask(index), segmentation(segmenter, split.file(index), options).class_map
 
 
-def conditions(predictor: Predictor, options: Options) -> str:
+def segmentation(segmenter: Segmenter, data: bytes, options: Options) -> Segmentation:
+    """What the network says of an image file, before it is encoded."""
+    plan = segmenter.plan(data, options)
+    return segmenter.infer(decode(data, segmenter.limits, plan.tiles.size), plan)
+
+
+def snapshot_segmenter(net: FCN, manifest: Manifest, device: str) -> Segmenter:
+    """The segmenter of a network in training, its tensors rounded to float16 as the weights file rounds them."""
+    return Segmenter(TorchRuntime(Weights("in training", "", manifest, half_tensors(net)), device))
+
+
+def conditions(segmenter: Segmenter, options: Options) -> str:
     """Under what a score was measured."""
-    side = "-".join(map(str, predictor.manifest.preprocessing.side)) if options.side == "auto" else options.side
+    side = "-".join(map(str, segmenter.manifest.preprocessing.side)) if options.side == "auto" else options.side
     tile = f"{options.tile[0]}x{options.tile[1]}"
-    where = f"{predictor.device} {predictor.dtype_name}, torch {torch.__version__}, {machine()}"
+    where = f"{_runtime(segmenter.runtime)}, {machine()}"
     return f"side {options.side} ({side}), tile {tile}, overlap {options.overlap}, blend {options.blend}; {where}"
+
+
+def _runtime(runtime: Runtime) -> str:
+    facts = runtime.describe()
+    return f"{facts['device']} {facts['precision']}, {facts['runtime']} {facts['version']}"
 
 
 def table(matrix: ConfusionMatrix, names: Sequence[str]) -> str:

@@ -7,16 +7,21 @@ import sys
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from model.predictor import Predictor
-from model.scaling import parse_side
-from model.segmentation import Options
-from model.tiling import parse_tile
-from model.weights_file import DEFAULT_WEIGHTS, Manifest, Weights, find_weights, load_weights, save_tensors
+import numpy as np
+
+from model.inference.runtime import PRECISIONS, RUNTIMES, Runtime, load_runtime
+from model.inference.scaling import parse_side
+from model.inference.segmenter import Options, Segmenter
+from model.inference.tiling import parse_tile
+from model.inference.torch_runtime import TorchRuntime
+from model.manifest import Manifest, scored_in
+from model.weights_file import DEFAULT_WEIGHTS, Weights, find_files, find_weights, load_weights, save_weights
 from training.calibration import calibrate
 from training.card import write_card
 from training.class_mapping import parse_class_mapping
 from training.datasets import Split, get_dataset
 from training.evaluate import conditions, evaluate, table
+from training.export import missing_packages, refresh_facts
 from training.label_files import find_labels
 from training.machine import set_threads
 
@@ -38,8 +43,9 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--blend", choices=("mean", "hann"), default=Options.blend)
     p.add_argument("--shifts", type=int, default=1, help="shift-and-stitch with this many shifts per axis (default: none)")
     p.add_argument("--calibrate", action="store_true", help="fit a temperature on every second frame, check it on the others")
+    p.add_argument("--runtime", choices=RUNTIMES, default="auto", help="what runs the network (default: as the service)")
     p.add_argument("--device", default="auto")
-    p.add_argument("--dtype", default="auto")
+    p.add_argument("--precision", choices=PRECISIONS, default="auto", help="of the network (default: as the service)")
     p.add_argument("--threads", type=int, default=0, help="CPU threads (default: torch's choice)")
     p.add_argument("--advise", type=int, nargs=2, metavar=("LOW", "HIGH"), help="advised range of the longer side to try")
     p.add_argument("--record-in", type=Path, help="weights file that is to hold this score; its card is written anew")
@@ -68,22 +74,26 @@ def _evaluate(args: argparse.Namespace) -> int:
     labels = find_labels(args.labels, args.data)
     mapping = parse_class_mapping(args.class_map, labels) if args.class_map else None
     split = get_dataset(args.data, args.split, labels, mapping)
-    predictor = Predictor(_weights(args), args.device, args.dtype, args.shifts)
+    segmenter = Segmenter(_runtime(args))
     side = parse_side(args.side)
     options = Options(args.tile, args.overlap, args.blend, side)
     if args.calibrate:
-        return _calibrate(args, predictor, split, options)
+        return _calibrate(args, segmenter, split, options)
     # a file that was trained with this mapping gives its ids already
-    mapped = None if mapping and predictor.manifest.labels.names == mapping.labels.names else mapping
-    if mapped and len(predictor.manifest.labels) != len(labels):
-        counts = f"{len(predictor.manifest.labels)} classes, the labels {len(labels)}"
+    mapped = None if mapping and segmenter.manifest.labels.names == mapping.labels.names else mapping
+    if mapped and len(segmenter.manifest.labels) != len(labels):
+        counts = f"{len(segmenter.manifest.labels)} classes, the labels {len(labels)}"
         raise ValueError(f"--class-map maps ids of the labels: the file has {counts}; both need one number")
-    matrix = evaluate(predictor, split, options, mapped)
-    where = f"{len(split.frames)} frames (list {split.digest[:16]}), {conditions(predictor, options)}{_changes(args)}"
+    matrix = evaluate(segmenter, split, options, mapped)
+    where = f"{len(split.frames)} frames (list {split.digest[:16]}), {conditions(segmenter, options)}{_changes(args)}"
     print(table(matrix, split.labels.names))
-    print(f"{predictor.weights.name} {predictor.weights.sha256[:16]}, {where}")
+    identity = segmenter.runtime.identity
+    print(f"{identity.name} {identity.sha256[:16]}, {where}")
     if args.record_in:
-        scores = {args.record_as: matrix.scores() | {"classes": split.labels.names, "conditions": where}}
+        scores = {
+            scored_in(args.record_as, identity.precision): matrix.scores()
+            | {"classes": split.labels.names, "conditions": where}
+        }
         _record(args, scores)
     return 0
 
@@ -94,8 +104,8 @@ def _changes(args: argparse.Namespace) -> str:
     return shifts + ("; skips' scores at zero" if args.without_skips else "")
 
 
-def _calibrate(args: argparse.Namespace, predictor: Predictor, split: Split, options: Options) -> int:
-    if args.record_in and load_weights(args.record_in).sha256 != predictor.weights.sha256:
+def _calibrate(args: argparse.Namespace, segmenter: Segmenter, split: Split, options: Options) -> int:
+    if args.record_in and load_weights(args.record_in).sha256 != segmenter.runtime.identity.sha256:
         raise ValueError(
             "a temperature belongs to the file that it was fitted for: give --weights and --record-in the same one"
         )
@@ -105,31 +115,37 @@ def _calibrate(args: argparse.Namespace, predictor: Predictor, split: Split, opt
         )
     if args.class_map:
         raise ValueError("confidence is that of the file's own classes: give --calibrate without --class-map")
-    if len(split.labels) != len(predictor.manifest.labels):
-        counts = f"{len(split.labels)} classes, the file {len(predictor.manifest.labels)}"
+    if len(split.labels) != len(segmenter.manifest.labels):
+        counts = f"{len(split.labels)} classes, the file {len(segmenter.manifest.labels)}"
         raise ValueError(f"the labels have {counts}; both need one number")
-    found = calibrate(predictor, split, options)
+    found = calibrate(segmenter, split, options)
     print(f"temperature {found.temperature}, fitted on {found.fitted_frames} frames of {split.name}")
     print(f"expected calibration error on {found.checked_frames} others: {found.ece_before:.4f}, with it {found.ece_after:.4f}")
     if found.at_the_edge:
         print("that temperature is the edge of what is looked for: these logits are never wrong, or tell nothing of the labels")
     if args.record_in:
-        weights = load_weights(args.record_in)
-        training = dict(weights.manifest.training) | {"calibration": asdict(found) | {"split": split.name}}
-        _write(args.record_in, replace(weights.manifest, training=training, temperature=found.temperature), weights)
+        weights, precision = load_weights(args.record_in), segmenter.runtime.identity.precision
+        name = "calibration" if precision == "float32" else f"calibration_{precision}"
+        training = dict(weights.manifest.training) | {name: asdict(found) | {"split": split.name}}
+        temperatures = dict(weights.manifest.temperatures) | {precision: found.temperature}
+        _write(args.record_in, replace(weights.manifest, training=training, temperatures=temperatures), weights)
     return 0
 
 
-def _weights(args: argparse.Namespace) -> Weights:
-    """The file, with what the flags change of it."""
-    weights = load_weights(find_weights(args.weights))
+def _runtime(args: argparse.Namespace) -> Runtime:
+    """The network on its runtime, with what the flags change of it; a changed one runs on torch."""
+    if args.without_skips or args.shifts != 1:
+        weights = load_weights(find_weights(args.weights))
+        if args.without_skips:
+            tensors = {n: np.zeros_like(t) if n.startswith(SKIPS) else t for n, t in weights.tensors.items()}
+            weights = replace(weights, tensors=tensors)
+        runtime: Runtime = TorchRuntime(weights, args.device, args.precision, args.threads, args.shifts)
+    else:
+        runtime = load_runtime(find_files(args.weights), args.runtime, args.device, args.precision, args.threads)
     if args.advise:
-        preprocessing = replace(weights.manifest.preprocessing, side=tuple(args.advise))
-        weights = replace(weights, manifest=replace(weights.manifest, preprocessing=preprocessing))
-    if args.without_skips:
-        tensors = {n: t.zero_() if n.startswith(SKIPS) else t for n, t in weights.tensors.items()}
-        weights = replace(weights, tensors=tensors)
-    return weights
+        preprocessing = replace(runtime.manifest.preprocessing, side=tuple(args.advise))
+        runtime.manifest = replace(runtime.manifest, preprocessing=preprocessing)
+    return runtime
 
 
 def _record(args: argparse.Namespace, scores: dict[str, dict[str, object]]) -> None:
@@ -145,9 +161,10 @@ def _record(args: argparse.Namespace, scores: dict[str, dict[str, object]]) -> N
 
 
 def _write(path: Path, manifest: Manifest, weights: Weights) -> None:
-    save_tensors(path, weights.tensors, manifest)
+    save_weights(path, weights.tensors, manifest)
     write_card(path)
-    print(f"recorded in {path} and {path.with_suffix('.md')}")
+    exports = refresh_facts(path) if not missing_packages() else []
+    print(f"recorded in {', '.join(map(str, (path, path.with_suffix('.md'), *exports)))}")
 
 
 if __name__ == "__main__":

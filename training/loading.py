@@ -48,6 +48,8 @@ class Loader:
             data,
             batch_sampler=self.batches,
             num_workers=workers,
+            # a forked worker of a process whose libraries have threads may wait for a lock that nobody holds any more
+            multiprocessing_context="spawn" if workers else None,
             persistent_workers=workers > 0,
             pin_memory=device.type == "cuda",
         )

@@ -20,6 +20,7 @@ class Recipe:
     """Hyperparameters of a training.
 
     variant to score_scales: the network's, as in `Architecture`.
+    start_rows: for each class, the row of the start's score layer that it begins as (empty: as many classes, or a new layer).
     frames_per_epoch: how many of the frames, drawn anew, an epoch takes (0: all); a checkpoint follows each.
     batch: crops of one step, over all processes, worked on in `accumulate` parts one after the other.
     batch_loss: `mean` over the batch, or `sum`: the mean times the crops of a step.
@@ -47,6 +48,7 @@ class Recipe:
     skip_width: int = 0
     decoder: str = "aligned"
     score_scales: tuple[float, float] = (1.0, 1.0)
+    start_rows: tuple[int, ...] = ()
     epochs: int = 60
     frames_per_epoch: int = 0
     batch: int = 8
@@ -154,7 +156,9 @@ def parse_changes(texts: Sequence[str]) -> dict[str, Any]:
 
 def _check_type(name: str, value: Any, default: Any) -> None:
     """Raises `RecipeError` where a value is not of its default's type; whole numbers are taken for fractions."""
-    if isinstance(default, tuple):
+    if name == "start_rows":
+        fits = isinstance(value, tuple) and all(type(item) is int for item in value)
+    elif isinstance(default, tuple):
         whole = isinstance(value, tuple) and (name == "teacher_scales" or len(value) == len(default))
         fits = whole and all(_like(item, default[0]) for item in value)
     else:

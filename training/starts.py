@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from pickle import UnpicklingError
 
@@ -10,18 +11,20 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from model.builder import PUBLISHED, load_classifier, load_published_backbone, takes_classifier
-from model.fcn import FCN
+from model.manifest import WeightsError
+from model.networks.builder import PUBLISHED, load_classifier, load_published_backbone, takes_classifier
+from model.networks.fcn import FCN
 from model.preprocessing import Preprocessing
-from model.weights_file import WeightsError, find_weights, load_weights
+from model.weights_file import find_weights, load_weights
 
 
-def load_start(net: FCN, start: str) -> list[str]:
+def load_start(net: FCN, start: str, rows: Sequence[int] = ()) -> list[str]:
     """Loads what fits from `none`, `imagenet` (torchvision's hub), a safetensors or .pth file, or a name in `weights/`.
 
-    Understood are our own files, torchvision classifiers, and networks of `features.*` with `head.*` (DeepLabv3's
-    image pooling, 1x1 branch, projection and logits). Score layers of another number of classes stay new. Gives the
-    names of the tensors that stay new. Raises `ValueError` where the file holds nothing of the backbone.
+    Understood are our own files, torchvision classifiers, and networks whose backbone's tensors bear our names with `head.*`
+    (DeepLabv3's image pooling, 1x1 branch, projection and logits). rows: for each of our classes the start's, where the
+    score layer is to be taken from a start of other classes; without, a score layer of another number of classes stays new.
+    Gives the names of the tensors that stay new. Raises `ValueError` where the file holds nothing of the backbone.
     """
     if start == "none":
         return sorted(net.state_dict())
@@ -32,13 +35,15 @@ def load_start(net: FCN, start: str) -> list[str]:
     if not any(name.startswith(("head.", "backbone.")) for name in state):
         load_classifier(net, state)
         return _others(net)
-    return _load_fitting(net, {_our_name(name): tensor for name, tensor in state.items()}, start)
+    named = {_our_name(net, name): tensor for name, tensor in state.items()}
+    return _load_fitting(net, named | _score_rows(net, named, rows), start)
 
 
 def start_preprocessing(net: FCN, start: str) -> Preprocessing:
     """How pixels were fed to what the training starts from.
 
-    As our own files say; torchvision's way for `imagenet` and for .pth files; `x / 127.5 - 1` for other safetensors.
+    As our own files say; torchvision's way for `imagenet` and for .pth files; else `x / 127.5 - 1`, or `x / 128 - 1` for
+    MobileNet-EdgeTPU.
     """
     if start == "none":
         return Preprocessing()
@@ -48,6 +53,8 @@ def start_preprocessing(net: FCN, start: str) -> Preprocessing:
     try:
         return load_weights(_find(start)).manifest.preprocessing
     except WeightsError:
+        if net.architecture.backbone == "mobilenet_edgetpu":
+            return Preprocessing((1.0, 1.0, 1.0), (1.0, 1.0, 1.0), 1 / 128)
         return Preprocessing()
 
 
@@ -71,10 +78,21 @@ def _read(path: Path) -> dict[str, Tensor]:
         raise ValueError(f"{path} is not a safetensors file: {error}") from error
 
 
-def _our_name(name: str) -> str:
-    if name.startswith("features."):
+def _our_name(net: FCN, name: str) -> str:
+    if name.partition(".")[0] in dict(net.backbone.named_children()):
         return f"backbone.{name}"
     return name.replace("head.logits.", "score_fr.")
+
+
+def _score_rows(net: FCN, state: Mapping[str, Tensor], rows: Sequence[int]) -> dict[str, Tensor]:
+    """The score layer for our classes, made of these rows of the start's."""
+    if not rows:
+        return {}
+    scores = {name: state[name] for name in ("score_fr.weight", "score_fr.bias") if name in state}
+    classes, theirs = net.architecture.num_classes, min((len(tensor) for tensor in scores.values()), default=0)
+    if len(rows) != classes or not all(0 <= row < theirs for row in rows):
+        raise ValueError(f"start_rows must name, for each of {classes} classes, one of the start's {theirs}; got {list(rows)}")
+    return {name: tensor[list(rows)] for name, tensor in scores.items()}
 
 
 def _load_fitting(net: FCN, state: dict[str, Tensor], start: str) -> list[str]:

@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from model.aligned import AlignedFCN
-from model.fcn import FCN
+from model.networks.aligned import AlignedFCN
+from model.networks.fcn import FCN
 
 
 class Teacher:

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from model.fcn import FCN
+from model.networks.fcn import FCN
 from model.preprocessing import Preprocessing
 from training.augmentation import AugmentedSplit
 from training.checkpoint import Progress, load_checkpoint, save_checkpoint

@@ -12,25 +12,27 @@ from pathlib import Path
 
 import torch
 
-from model.builder import build_network
-from model.device import choose_device
-from model.fcn import FCN
+from model.inference.segmenter import Options
 from model.labels import LabelSet
+from model.manifest import Manifest
 from model.metrics import ConfusionMatrix
+from model.networks.builder import build_network
+from model.networks.device import choose_device
+from model.networks.fcn import FCN
+from model.networks.servable import half_tensors, load_network
 from model.preprocessing import Preprocessing
-from model.segmentation import Options
-from model.weights_file import Manifest, Weights, load_weights, save_weights
+from model.weights_file import Weights, load_weights, save_weights
 from training.card import CardFacts, training_facts, write_card
 from training.class_mapping import ClassMapping, parse_class_mapping
 from training.datasets import Split, get_dataset
 from training.demo import write_demo_data
 from training.distributed import World, join
-from training.evaluate import conditions, evaluate, table
+from training.evaluate import conditions, evaluate, snapshot_segmenter, table
+from training.export import export_float32, missing_packages
 from training.label_files import find_labels
 from training.machine import commit, set_threads
 from training.plots import require_matplotlib
 from training.recipe import Recipe, make_recipe, parse_changes
-from training.snapshot import snapshot_predictor
 from training.starts import load_start, start_preprocessing
 from training.teacher import Teacher
 from training.tensorboard import require_tensorboard
@@ -145,8 +147,8 @@ class _Scorer:
         self.matrix: ConfusionMatrix | None = None
 
     def __call__(self, net: FCN) -> float:
-        predictor = snapshot_predictor(net, self.manifest, self.device)
-        self.matrix = evaluate(predictor, self.validation, Options(), self.mapping, quiet=True)
+        segmenter = snapshot_segmenter(net, self.manifest, self.device)
+        self.matrix = evaluate(segmenter, self.validation, Options(), self.mapping, quiet=True)
         return self.matrix.mean_iou
 
 
@@ -156,21 +158,33 @@ def _finish(args: argparse.Namespace, net: FCN, manifest: Manifest, scorer: _Sco
         scorer(net)
     matrix, validation = scorer.matrix, scorer.validation
     assert matrix is not None
-    predictor = snapshot_predictor(net, manifest, scorer.device)
+    segmenter = snapshot_segmenter(net, manifest, scorer.device)
     name = f"{args.data_name or args.data.resolve().name}, {validation.name}"
-    score = matrix.scores() | {"classes": validation.labels.names, "conditions": conditions(predictor, Options())}
+    score = matrix.scores() | {"classes": validation.labels.names, "conditions": conditions(segmenter, Options())}
     path = args.out / f"{args.name}.safetensors"
-    save_weights(path, net, replace(manifest, scores={name: score}))
+    save_weights(path, half_tensors(net), replace(manifest, scores={name: score}))
     shutil.copyfile(args.out / "curves.csv", path.with_suffix(".curves.csv"))
     write_card(path)
     print(table(matrix, validation.labels.names))
     print(f"wrote {path} and {path.with_suffix('.md')}")
+    _export(path)
+
+
+def _export(path: Path) -> None:
+    """Writes the float32 export beside the master, where that can be done; else says why not."""
+    if missing := missing_packages():
+        print(f"not exported: {', '.join(missing)} missing; pip install 'fcn-segment[train]', then fcn-export --weights {path}")
+        return
+    try:
+        print(f"wrote {export_float32(path)}")
+    except ValueError as error:
+        print(error)
 
 
 def _prepare(args: argparse.Namespace, recipe: Recipe, split: Split, device: torch.device, world: World) -> Run:
     torch.manual_seed(recipe.seed)
     net = build_network(recipe.architecture(len(split.labels)))
-    new = load_start(net, args.start)
+    new = load_start(net, args.start, recipe.start_rows)
     if world.first:
         parameters = sum(p.numel() for p in net.parameters())
         print(f"training {parameters:,} parameters on {len(split.frames)} frames; {len(new)} tensors are new")
@@ -209,7 +223,7 @@ def _teacher(weights: Weights, recipe: Recipe, split: Split, preprocessing: Prep
     fed, feeding = ((p.mean, p.std) for p in (theirs.preprocessing, preprocessing))
     if fed != feeding:
         raise ValueError(f"the teacher must be fed as the student, with mean and std {feeding}, got {fed}")
-    return Teacher(weights.network(), recipe.teacher_scales)
+    return Teacher(load_network(weights), recipe.teacher_scales)
 
 
 def _chain(first: ClassMapping | None, second: ClassMapping | None, labels: LabelSet) -> ClassMapping | None:

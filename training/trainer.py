@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
 
-from model.fcn import FCN
+from model.networks.fcn import FCN
+from model.networks.servable import normalise
 from model.preprocessing import Preprocessing
 from training.augmentation import AugmentedSplit, mixed
 from training.checkpoint import Progress
@@ -104,7 +105,7 @@ class Trainer:
     def _loss(self, images: Tensor, masks: Tensor, labelled: Tensor, share: float) -> Tensor:
         """The loss of a part of the step's batch, whose labelled pixels in all, and whose share of it, are given."""
         recipe, ignored = self.recipe, self.data.ignore_index
-        inputs = self.preprocessing.normalise(images, torch.float32).contiguous(memory_format=torch.channels_last)
+        inputs = normalise(images, self.preprocessing).contiguous(memory_format=torch.channels_last)
         with self.optimization.autocast():
             logits = self.parallel(inputs)
             target = self.teacher.log_probabilities(inputs) if self.teacher else None

@@ -4,20 +4,23 @@ import { $, make, percent } from "./dom.js";
 
 const row = (term, ...values) => [make("dt", { textContent: term }), ...values.map((value) => make("dd", {}, value))];
 
-/** Scores of data sets and their splits; other entries are comparisons. */
-function measured(scores) {
+const RUNTIMES = { openvino: "OpenVINO", torch: "PyTorch" };
+const ran = ({ runtime, device, precision }) => `${device}, ${RUNTIMES[runtime] ?? runtime}, ${precision}`;
+
+/** Scores of data sets and their splits, in the served precision where they were taken in it; other entries are comparisons. */
+function measured(scores, precision) {
   const entries = Object.entries(scores ?? {}).filter(([, score]) => typeof score?.mean_iou === "number");
-  const splits = entries.filter(([name]) => /, *(train|val|test)/.test(name));
-  return splits.length ? splits : entries.slice(0, 1);
+  const splits = entries.filter(([name]) => /, *(train|val|test)$/.test(name));
+  return (splits.length ? splits : entries.slice(0, 1)).map(([name, score]) => [name, scores[`${name}, ${precision}`] ?? score]);
 }
 
 export async function showInfo(model = "") {
   const info = await told(model ? `info?model=${encodeURIComponent(model)}` : "info");
   if (!info?.model) return;
-  const scores = measured(info.scores);
+  const scores = measured(info.scores, info.runtime?.precision);
   $("facts").replaceChildren(
     ...row("Model", info.model.name),
-    ...row("Runs on", `${info.device}, ${info.dtype}`),
+    ...(info.runtime ? row("Runs on", ran(info.runtime)) : []),
     ...(info.license ? row("Licence", info.license) : []),
   );
   $("scores").replaceChildren(...scores.map(([name, score]) => make(

@@ -6,13 +6,13 @@ export class Problem extends Error {
   }
 }
 
-export const absolute = (path) => new URL(path, document.baseURI).href;
+/** Addresses are those of this file's service, whether or not the page's own ends with a slash. */
+export const absolute = (path) => new URL(`../${path}`, import.meta.url).href;
 
 const headers = (key) => (key ? { "X-API-Key": key } : {});
 const unreachable = () => new Problem("No connection", "The server cannot be reached. See that it runs and that you are online, then try again.");
 
 const WORDS = {
-  401: "A key is needed",
   413: "Too large",
   415: "Not an image this service reads",
   503: "The server is busy",
@@ -21,13 +21,18 @@ const WORDS = {
 
 const sentence = (text) => text.charAt(0).toUpperCase() + text.slice(1) + (/[.!?]$/.test(text) ? "" : ".");
 
-async function problemOf(status, retryAfter, blob) {
+/** A refused key is told apart from one that is missing. */
+const aboutKey = (key) => (key
+  ? new Problem("The key was not accepted", "See that it is whole, or ask whoever runs this service for another one.", 401)
+  : new Problem("A key is needed", "This service answers only those who have an API key.", 401));
+
+async function problemOf(status, retryAfter, blob, key) {
+  if (status === 401) return aboutKey(key);
   let told = {};
   try { told = JSON.parse(await blob.text()); } catch { /* a proxy's own page */ }
   const wait = Number.parseInt(retryAfter, 10);
   const title = WORDS[status] ?? told.title ?? `The server answered ${status}`;
-  const detail = status === 401 ? "This service answers only those who have an API key." : sentence(told.detail || "it gave no reason");
-  return new Problem(title, detail, status, Number.isFinite(wait) ? wait : null);
+  return new Problem(title, sentence(told.detail || "it gave no reason"), status, Number.isFinite(wait) ? wait : null);
 }
 
 /** Posts the file as a form; gives the answer as a blob. XMLHttpRequest, as fetch tells nothing of an upload's progress. */
@@ -41,7 +46,7 @@ export function upload(file, query, key, { progress, sent, signal }) {
     request.upload.onload = sent;
     request.onload = async () => {
       if (request.status === 200) resolve(request.response);
-      else reject(await problemOf(request.status, request.getResponseHeader("Retry-After"), request.response));
+      else reject(await problemOf(request.status, request.getResponseHeader("Retry-After"), request.response, key));
     };
     request.onerror = () => reject(unreachable());
     request.onabort = () => reject(new DOMException("cancelled", "AbortError"));
@@ -62,7 +67,7 @@ export async function ask(file, query, key) {
   } catch {
     throw unreachable();
   }
-  if (!response.ok) throw await problemOf(response.status, response.headers.get("Retry-After"), await response.blob());
+  if (!response.ok) throw await problemOf(response.status, response.headers.get("Retry-After"), await response.blob(), key);
   return response.blob();
 }
 

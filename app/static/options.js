@@ -29,11 +29,11 @@ function keep(value) {
   } catch { /* kept for this page only */ }
 }
 
-/** Puts the key's form where it cannot be overlooked. */
+/** Puts the key's form where it cannot be overlooked, beside what was refused for want of it. */
 export function askForKey() {
   $("key-reason").textContent = key ? "The key was not accepted. Try another one." : "Ask whoever runs it for one; then your pictures go on.";
   $("key-ask").hidden = false;
-  $("key-place").append($("key-form"));
+  $("key-asked").append($("key-form"));
   $("key").focus();
 }
 

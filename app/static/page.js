@@ -48,9 +48,9 @@ function take(files) {
 }
 
 function discard(item) {
-  const place = queue.items.indexOf(item);
+  const index = queue.items.indexOf(item);
   queue.remove(item);
-  const next = queue.items[Math.min(place, queue.items.length - 1)];
+  const next = queue.items[Math.min(index, queue.items.length - 1)];
   if (next) choose(next);
   else {
     document.body.classList.remove("working");

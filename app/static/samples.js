@@ -17,7 +17,7 @@ async function fetched(name) {
 
 export function showSamples(take, refuse) {
   $("samples").append(...SAMPLES.map(({ name, title, by }) => {
-    const image = make("img", { src: `static/samples/${name}`, alt: "", loading: "lazy", decoding: "async" });
+    const image = make("img", { src: absolute(`static/samples/${name}`), alt: "", loading: "lazy", decoding: "async" });
     const button = make(
       "button", { type: "button", className: "sample" }, image, make("span", { className: "title" }, title, icon("arrow")),
       make("span", { className: "by", textContent: by }),

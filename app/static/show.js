@@ -84,10 +84,9 @@ export class Show {
   }
 
   state({ state, progress, problem, name }) {
-    const keyless = problem?.status === 401;
     const busy = ["waiting", "sending", "working"].includes(state);
     $("busy").hidden = !busy;
-    $("problem").hidden = busy || keyless || state === "done";
+    $("problem").hidden = busy || state === "done";
     $("view").hidden = state === "failed" || state === "cancelled";
     if (busy) {
       const words = { waiting: "Waiting for its turn", sending: `Sending, ${Math.floor(progress * 100)} %`, working: "Working: each pixel gets its class" };
@@ -106,7 +105,7 @@ export class Show {
     $("problem-title").textContent = title;
     $("problem-detail").textContent = detail + wait;
     $("problem").classList.toggle("mild", title === "Cancelled");
-    $("retry").hidden = status === 413 || status === 415;
+    $("retry").hidden = [401, 413, 415].includes(status);
     say(`${name}: ${title}. ${detail}${wait}`);
   }
 

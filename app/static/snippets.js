@@ -1,11 +1,10 @@
 /** The same request from a shell and from Python, and a button to copy each. */
 import { absolute } from "./api.js";
-import { $, say } from "./dom.js";
+import { $, say, stem } from "./dom.js";
 
 const inShell = (text) => `'${text.replaceAll("'", "'\\''")}'`;
 // curl reads , ; and " in a form's file name as its own
 const inForm = (name) => (/[,;"\\]/.test(name) ? `"${name.replaceAll("\\", "\\\\").replaceAll('"', '\\"')}"` : name);
-const stem = (name) => name.replace(/\.[^.]+$/, "") || "image";
 
 export function curlOf(name, query, keyed) {
   const key = keyed ? ` -H "X-API-Key: $SEGMENT_KEY"` : "";
@@ -39,7 +38,7 @@ export function showSnippets({ name, query, keyed }) {
   $("python").textContent = pythonOf(name, full, keyed);
 }
 
-/** Only pages from a secure place may use the clipboard; elsewhere a selection is copied. */
+/** Only pages from a secure origin may use the clipboard; elsewhere a selection is copied. */
 async function copy(code) {
   try {
     await navigator.clipboard.writeText(code.textContent);

@@ -57,7 +57,7 @@ export class Viewer {
 
   apply() {
     const [width, height] = [this.width * this.scale, this.height * this.scale];
-    const inside = (place, length, room) => (length <= room ? (room - length) / 2 : Math.min(0, Math.max(room - length, place)));
+    const inside = (start, length, space) => (length <= space ? (space - length) / 2 : Math.min(0, Math.max(space - length, start)));
     this.x = inside(this.x, width, this.stage.clientWidth);
     this.y = inside(this.y, height, this.stage.clientHeight);
     for (const { style } of this.layers) {
@@ -70,7 +70,7 @@ export class Viewer {
     this.zoomed(this.scale, this.fits);
   }
 
-  place(event) {
+  position(event) {
     const box = this.stage.getBoundingClientRect();
     return [event.clientX - box.left - this.stage.clientLeft, event.clientY - box.top - this.stage.clientTop];
   }
@@ -85,19 +85,19 @@ export class Viewer {
     // at rest, scrolling down is meant for the page
     if (this.fits && event.deltaY > 0 && !event.ctrlKey) return;
     event.preventDefault();
-    this.zoom(this.scale * Math.exp(-event.deltaY * (event.ctrlKey ? 0.01 : 0.002)), ...this.place(event));
-    this.tell(...this.place(event), "pointer");
+    this.zoom(this.scale * Math.exp(-event.deltaY * (event.ctrlKey ? 0.01 : 0.002)), ...this.position(event));
+    this.tell(...this.position(event), "pointer");
   }
 
   pointerdown(event) {
     if (event.button || event.target.closest("button, [role=slider]")) return;
-    this.pointers.set(event.pointerId, this.place(event));
+    this.pointers.set(event.pointerId, this.position(event));
     this.stage.setPointerCapture(event.pointerId);
-    this.tell(...this.place(event), "pointer");
+    this.tell(...this.position(event), "pointer");
   }
 
   pointermove(event) {
-    const at = this.place(event);
+    const at = this.position(event);
     const before = this.pointers.get(event.pointerId);
     if (before) {
       const other = [...this.pointers].find(([id]) => id !== event.pointerId)?.[1];
@@ -143,7 +143,7 @@ export class Viewer {
     const within = (value, end) => Math.min(end - 1, Math.max(0, Math.floor(value)));
     this.cursor = [within(from[0] + dx * length, this.width), within(from[1] + dy * length, this.height)];
     const spot = () => [(this.cursor[0] + 0.5) * this.scale + this.x, (this.cursor[1] + 0.5) * this.scale + this.y];
-    const over = (value, room) => Math.min(0, value - 24) + Math.max(0, value - room + 24);
+    const over = (value, space) => Math.min(0, value - 24) + Math.max(0, value - space + 24);
     this.pan(-over(spot()[0], this.stage.clientWidth), -over(spot()[1], this.stage.clientHeight));
     this.tell(...spot(), "keyboard");
   }

@@ -1,4 +1,4 @@
-"""Our predictor behind Ray Serve: the image as the request's body, the mask as PNG."""
+"""Our `Segmenter` behind Ray Serve: the image as the request's body, the mask as PNG."""
 
 # no `from __future__ import annotations`: Ray sends this class to its actors without the names that only hints use
 
@@ -18,28 +18,25 @@ import ray  # type: ignore[import-not-found]
 from fastapi import FastAPI, Request, Response
 from ray import serve
 
-from benchmarks.peers.predictor import BATCH, WAIT_S, Decoded, Model, port
-from model.cores import available_cores
-from model.segmentation import ClassMap
+from benchmarks.peers.worker import Worker, port
+from model.inference.cores import available_cores
 
 app = FastAPI()
 
 
-# docs, "Resource Allocation": a replica a core; Ray sets OMP_NUM_THREADS to its num_cpus. Docs, "Dynamic Request
-# Batching": a replica must be sent at least as many requests at once as make a batch; twice as many, so that the next
-# batch is decoded while one is in the network.
+# docs, "Resource Allocation": a replica a core. One more request is sent to each than it works on, to be there when that ends
 @serve.deployment(
     num_replicas=available_cores(),
     ray_actor_options={"num_cpus": 1},
-    max_ongoing_requests=2 * BATCH,
+    max_ongoing_requests=2,
     logging_config={"enable_access_log": False},
 )
 @serve.ingress(app)
 class Segmentation:
-    """One replica's model. Docs, "Asyncio and Concurrency best practices": what computes leaves the event loop for a thread."""
+    """One replica's segmenter. Docs, "Asyncio and Concurrency best practices": what computes leaves the event loop."""
 
     def __init__(self) -> None:
-        self.model = Model()
+        self.worker = Worker()
 
     @app.get("/health")
     async def health(self) -> str:
@@ -47,14 +44,7 @@ class Segmentation:
 
     @app.post("/segment")
     async def segment(self, request: Request) -> Response:
-        decoded = await asyncio.to_thread(self.model.decode, await request.body())
-        class_map = await self.class_map(decoded)
-        return Response(await asyncio.to_thread(self.model.encode, class_map), media_type="image/png")
-
-    # docs, "Dynamic Request Batching"
-    @serve.batch(max_batch_size=BATCH, batch_wait_timeout_s=WAIT_S)  # type: ignore[untyped-decorator]
-    async def class_map(self, batch: list[Decoded]) -> list[ClassMap]:
-        return await asyncio.to_thread(self.model.predict, batch)
+        return Response(await asyncio.to_thread(self.worker.mask, await request.body()), media_type="image/png")
 
 
 def main() -> None:

@@ -1,17 +1,27 @@
-"""How the tests of the service ask it, and what they look for in an answer."""
+"""How the tests of the service ask it, over HTTP and over a bare socket, and what they look for in an answer."""
 
 from __future__ import annotations
 
+import http.client
 import io
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 from fastapi.testclient import TestClient
 from PIL import Image
 
-from tests.conftest import Pixels, encoded, make_photo
+from app.serving.service import Service
+from tests.conftest import Pixels, encoded, make_photo, wait_for
 
 PHOTO = encoded(make_photo(90, 130))
+
+
+def service_of(client: TestClient) -> Service:
+    found: Service = client.app.state.service  # type: ignore[attr-defined]
+    return found
 
 
 def post(
@@ -33,3 +43,40 @@ def assert_problem(response: Any, status: int, *words: str) -> None:
     assert problem["request_id"] == response.headers["x-request-id"]
     for word in words:
         assert word in problem["detail"]
+
+
+def assert_idle(service: Service) -> None:
+    """Soon nothing is kept: no request in flight, no tile, no reservation, no user of a model."""
+
+    def kept() -> tuple[int, ...]:
+        users = sum(model.users for model in service.registry.models.values())
+        return service.in_flight, service.queued_tiles, service.admission.requests, users
+
+    try:
+        wait_for(lambda: not any(kept()), 10)
+    except AssertionError:
+        assert kept() == (0, 0, 0, 0)
+
+
+def head(length: int = len(PHOTO), *lines: str, path: str = "/segment") -> bytes:
+    return "\r\n".join([f"POST {path} HTTP/1.1", "Host: x", f"Content-Length: {length}", *lines, "", ""]).encode()
+
+
+@contextmanager
+def connected(port: int) -> Iterator[socket.socket]:
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
+        yield connection
+
+
+def answer_on(connection: socket.socket) -> http.client.HTTPResponse:
+    """The next answer, its body still unread."""
+    response = http.client.HTTPResponse(connection)
+    response.begin()
+    return response
+
+
+def count_of(client: TestClient, status: int, route: str = "/segment", method: str = "POST") -> float:
+    """How many such answers the metrics tell of."""
+    start = f'segment_requests_total{{method="{method}",route="{route}",status="{status}"}} '
+    lines = [line for line in client.get("/metrics").text.splitlines() if line.startswith(start)]
+    return float(lines[0].removeprefix(start)) if lines else 0.0

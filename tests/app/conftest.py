@@ -1,4 +1,4 @@
-"""A real service on the narrow network, in process and over a real socket."""
+"""A real service on the narrow network, in process."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ import pytest
 from fastapi.testclient import TestClient
 
 from app.main import create_app
-from app.service import Service
+from app.serving.service import Service
 from app.settings import Settings
+from tests.app.asking import service_of
 
 Serve = Callable[..., AbstractContextManager[TestClient]]
 
@@ -23,30 +24,31 @@ def wait_until_ready(client: TestClient, seconds: float = 60) -> None:
     while client.get("/health/ready").status_code != 200:
         assert client.get("/health/live").status_code == 200, client.get("/health").json()
         assert time.monotonic() < end, client.get("/health").json()
-        time.sleep(0.02)
+        time.sleep(0.01)
 
 
 @pytest.fixture(scope="session")
 def serve(narrow_file: Path) -> Serve:
-    """Starts a service with these settings; tiles of 96 and float32 unless told otherwise."""
+    """Starts a service with these settings; tiles of 96 in float32 on OpenVINO unless told otherwise."""
 
     @contextmanager
     def start(**changes: Any) -> Iterator[TestClient]:
-        values = {"weights": str(narrow_file), "device": "cpu", "dtype": "float32", "tile": "96", "threads": 1} | changes
-        with TestClient(create_app(Settings(_env_file=None, **values)), raise_server_exceptions=False) as client:
+        common = {"device": "cpu", "runtime": "openvino", "precision": "float32", "tile": "96", "threads": 1}
+        settings = Settings(_env_file=None, **({"weights": str(narrow_file)} | common | changes))
+        with TestClient(create_app(settings), raise_server_exceptions=False) as client:
             wait_until_ready(client)
             yield client
 
     return start
 
 
-@pytest.fixture(scope="session")
-def client(serve: Serve) -> Iterator[TestClient]:
-    with serve() as running:
+@pytest.fixture(scope="session", params=["openvino", "torch"])
+def client(request: pytest.FixtureRequest, serve: Serve) -> Iterator[TestClient]:
+    """A service on each runtime: what tests of the HTTP contract ask."""
+    with serve(runtime=request.param) as running:
         yield running
 
 
 @pytest.fixture
 def service(client: TestClient) -> Service:
-    found: Service = client.app.state.service  # type: ignore[attr-defined]
-    return found
+    return service_of(client)

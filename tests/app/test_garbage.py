@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
@@ -11,10 +10,18 @@ from types import FrameType
 import pytest
 from fastapi.testclient import TestClient
 
-from app.service import Service
-from tests.app.asking import PHOTO
+from tests.app.asking import PHOTO, assert_idle, service_of
 from tests.app.conftest import Serve
+from tests.app.doubles import held
 from tests.conftest import ROOT
+
+ROOMS = [ROOT / room for room in ("app", "imaging", "model")]
+
+
+@pytest.fixture(scope="module")
+def client(serve: Serve) -> Iterator[TestClient]:
+    with serve(max_queued_tiles=2, request_timeout_s=0.5) as running:
+        yield running
 
 
 @pytest.fixture(autouse=True)
@@ -32,49 +39,28 @@ def left_behind() -> set[str]:
     gc.set_debug(0)
     codes = [each.f_code for each in gc.garbage if isinstance(each, FrameType)]
     gc.garbage.clear()
-    rooms = [ROOT / room for room in ("app", "imaging", "model")]
-    return {code.co_qualname for code in codes if any(room in Path(code.co_filename).parents for room in rooms)}
+    return {code.co_qualname for code in codes if any(room in Path(code.co_filename).parents for room in ROOMS)}
 
 
-def statuses(client: TestClient, data: bytes = PHOTO) -> set[int]:
-    return {client.post("/segment", content=data).status_code for _ in range(3)}
-
-
-def test_the_measure_sees_a_call_that_keeps_its_error() -> None:
-    def keeps_its_error() -> None:
-        try:
-            raise ValueError
-        except ValueError as error:
-            kept = error
-        assert kept
-
-    keeps_its_error.__code__ = keeps_its_error.__code__.replace(co_filename=str(ROOT / "app" / "routes.py"))
-    keeps_its_error()
-    assert any(name.endswith("keeps_its_error") for name in left_behind())
-
-
-def test_an_answer_leaves_nothing(client: TestClient) -> None:
-    assert statuses(client) == {200}
+@pytest.mark.parametrize("data", [PHOTO, PHOTO[: len(PHOTO) // 2], b"text", b""], ids=["good", "damaged", "text", "empty"])
+@pytest.mark.parametrize("path", ["/segment", "/segment/batch"])
+def test_an_answer_or_an_error_leaves_nothing(client: TestClient, path: str, data: bytes) -> None:
+    for _ in range(3):
+        assert client.post(path, files={"file": ("a", data)}).status_code in (200, 400, 415, 422)
+    assert_idle(service_of(client))
     assert left_behind() == set()
 
 
-def test_a_broken_image_leaves_nothing(client: TestClient) -> None:
-    assert statuses(client, PHOTO[: len(PHOTO) // 2]) == {422}
+def test_a_deadline_that_passes_leaves_nothing(client: TestClient) -> None:
+    with held(service_of(client)):
+        assert client.post("/segment", content=PHOTO).status_code == 504
     assert left_behind() == set()
 
 
-def test_a_request_past_its_deadline_leaves_nothing(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
-    with serve() as client:
-        monkeypatch.setattr(client.app.state.service, "deadline", time.monotonic)  # type: ignore[attr-defined]
-        assert statuses(client) == {504}
-        assert left_behind() == set()
-
-
-def test_a_refusal_at_the_door_leaves_nothing(serve: Serve) -> None:
-    with serve(max_queued_tiles=4) as client:
-        service: Service = client.app.state.service  # type: ignore[attr-defined]
-        assert service.engine
-        ticket = service.engine.admit(4, service.deadline())
-        assert statuses(client) == {503}
-        assert left_behind() == set()
-        service.engine.release(ticket)
+def test_a_refusal_leaves_nothing(client: TestClient) -> None:
+    admission = service_of(client).admission
+    reservations = [admission.reserve(1e9) for _ in range(2)]
+    assert client.post("/segment", content=PHOTO).status_code == 503
+    for reservation in reservations:
+        admission.release(reservation, done=False)
+    assert left_behind() == set()

@@ -10,40 +10,70 @@ from pydantic import ValidationError
 
 from app.main import main, parser
 from app.settings import PREFIX, Settings
+from model.inference.cores import available_cores
 from model.weights_file import DEFAULT_WEIGHTS
+from tests.conftest import ROOT
 
-README = Path(__file__).parents[2] / "README.md"
-DESIGN = (
-    "HOST PORT ROOT_PATH WEIGHTS DEVICE DTYPE TILE OVERLAP BLEND MAX_BATCH_TILES BATCH_WAIT_MS MAX_QUEUED_TILES MAX_UPLOAD_MB "
-    "MAX_MEGAPIXELS UPLOAD_TIMEOUT_S REQUEST_TIMEOUT_S DRAIN_S API_KEYS CORS_ORIGINS LOG_FORMAT LOG_LEVEL THREADS"
+CONTRACT = (
+    "HOST PORT ROOT_PATH WEIGHTS RUNTIME DEVICE PRECISION TILE OVERLAP BLEND MAX_BATCH_TILES MAX_QUEUED_TILES MAX_UPLOAD_MB "
+    "MAX_BATCH_MB MAX_MEGAPIXELS UPLOAD_TIMEOUT_S REQUEST_TIMEOUT_S DRAIN_S API_KEYS CORS_ORIGINS LOG_FORMAT LOG_LEVEL THREADS"
 )
-
-BESIDE = "MAX_BATCH_MB CUDA_GRAPHS"
 
 
 def test_every_setting_of_the_contract_is_there() -> None:
-    assert {name.lower() for name in (DESIGN + " " + BESIDE).split()} == set(Settings.model_fields)
+    assert {name.lower() for name in CONTRACT.split()} == set(Settings.model_fields)
 
 
 def test_the_environment_and_a_dotenv_file_are_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, narrow_file: Path) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / ".env").write_text("SEGMENT_PORT=81\nSEGMENT_TILE=384x480\nSOMETHING_ELSE=1\n")
     monkeypatch.setenv("SEGMENT_PORT", "82")
-    monkeypatch.setenv("SEGMENT_WEIGHTS", str(narrow_file))
+    monkeypatch.setenv("SEGMENT_WEIGHTS", f"{narrow_file}, {DEFAULT_WEIGHTS}")
     monkeypatch.setenv("SEGMENT_API_KEYS", "a, b,")
+    monkeypatch.setenv("SEGMENT_DEVICE", "cuda:0,cuda:1")
     settings = Settings()
     assert (settings.port, settings.tile_size, settings.api_keys) == (82, (384, 480), ("a", "b"))
+    assert settings.weights_names == (str(narrow_file), DEFAULT_WEIGHTS)
+    assert settings.devices == ("cuda:0", "cuda:1")
 
 
-def test_a_wrong_value_names_what_was_expected(narrow_file: Path) -> None:
-    with pytest.raises(ValidationError, match="tile must be a multiple of 32, got 500"):
-        Settings(_env_file=None, weights=str(narrow_file), tile="500")
-    with pytest.raises(ValidationError, match=DEFAULT_WEIGHTS):
-        Settings(_env_file=None, weights="nothing")
+def test_threads_are_one_a_core_unless_set() -> None:
+    assert Settings(_env_file=None, threads=3).cpu_threads == 3
+    assert Settings(_env_file=None).cpu_threads == available_cores()
 
 
-def test_the_readmes_table_is_the_class(monkeypatch: pytest.MonkeyPatch) -> None:
-    rows = re.findall(rf"^\| `{PREFIX}(\w+)` \| (.*?) \| (.*?) \|$", README.read_text(), re.MULTILINE)
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("TILE", "500", "tile must be a multiple of 32, got 500"),
+        ("TILE", "1000000", "tile must be at most 4096"),
+        ("PORT", "http", "SEGMENT_PORT"),
+        ("WEIGHTS", "nothing", "no weights file 'nothing'"),
+        ("RUNTIME", "tensorflow", "'openvino' or 'torch', got 'tensorflow'"),
+        ("PRECISION", "int4", "SEGMENT_PRECISION"),
+        ("DEVICE", "tpu", "device must be auto, cpu, cuda, cuda:N or mps"),
+        ("DEVICE", "cpu,cuda", "several of one kind"),
+        ("OVERLAP", "0.7", "SEGMENT_OVERLAP"),
+        ("MAX_UPLOAD_MB", "inf", "SEGMENT_MAX_UPLOAD_MB"),
+    ],
+)
+def test_a_wrong_value_stops_the_start_with_a_clear_message(
+    name: str, value: str, words: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv(f"SEGMENT_{name}", value)
+    assert main([]) == 2
+    told = capsys.readouterr().err
+    assert told.startswith(f"fcn-serve: SEGMENT_{name}: ")
+    assert words in told
+
+
+def test_settings_are_read_once_and_do_not_change() -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        Settings(_env_file=None).port = 1  # type: ignore[misc]
+
+
+def test_the_readmes_table_is_the_class() -> None:
+    rows = re.findall(rf"^\| `{PREFIX}(\w+)` \| (.*?) \| (.*?) \|$", (ROOT / "README.md").read_text(), re.MULTILINE)
     told = {name.lower(): (default.strip("`"), text) for name, default, text in rows}
     assert set(told) == set(Settings.model_fields)
     for name, field in Settings.model_fields.items():

@@ -5,15 +5,13 @@ from __future__ import annotations
 import json
 import re
 import shlex
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from benchmarks import documents, models
 from benchmarks.main import BENCHES
-from benchmarks.performance import performance_page
-from benchmarks.results import FOLDER, Ratio, Row, Section, here, page, save
+from benchmarks.results import FOLDER, page
 from benchmarks.trainings import ROOT, read_table
 from model.architecture import Architecture
 from model.weights_file import find_weights, load_weights
@@ -30,16 +28,6 @@ def rows() -> list[dict[str, Any]]:
 def test_the_pages_are_made_of_the_measurements() -> None:
     assert (DOCS / "models.md").read_text() == documents.models_page()
     assert (DOCS / "accuracy.md").read_text() == documents.accuracy_page()
-    assert (DOCS / "performance.md").read_text() == performance_page()
-
-
-def test_the_page_on_performance_shows_what_was_found_and_says_what_was_not(tmp_path: Path) -> None:
-    found = here(Section("Start-up", "", [Row.of("service ready", [3.25], "s")], [Ratio("ready / torch", 1.75)]))
-    save("startup", found, tmp_path)
-    text = performance_page(tmp_path)
-    assert "| service ready | 3.25 s |  |" in text
-    assert "- ready / torch: **1.75**" in text
-    assert text.count("Not measured yet.") == len(BENCHES) - 1
 
 
 def test_results_shows_all_that_is_kept() -> None:
@@ -84,7 +72,7 @@ def test_the_commands_of_the_pages_can_be_parsed() -> None:
         assert (ROOT / parser().parse_args(words[1:]).recipe).is_file()
 
 
-@pytest.mark.parametrize("name", ["models", "accuracy", "train-your-own"])
+@pytest.mark.parametrize("name", ["models", "accuracy", "performance", "train-your-own"])
 def test_links_and_pictures_are_there(name: str) -> None:
     targets = re.findall(r"\]\(([^)#:]+)(?:#[\w-]+)?\)", (DOCS / f"{name}.md").read_text())
     assert targets

@@ -9,13 +9,15 @@ import pytest
 from PIL import Image
 
 from benchmarks.failures import draw, rare, sizes
-from model.builder import build
+from model.inference.segmenter import Options, Segmenter
+from model.inference.torch_runtime import TorchRuntime
 from model.labels import voc_labels
+from model.manifest import Manifest
 from model.metrics import ConfusionMatrix
-from model.predictor import Predictor
+from model.networks.builder import build
+from model.networks.servable import half_tensors
 from model.preprocessing import Preprocessing
-from model.segmentation import Options
-from model.weights_file import Manifest, Weights, half_tensors
+from model.weights_file import Weights
 from tests.conftest import make_photo, randomise
 from tests.training.conftest import write_frame
 from training.datasets import Split, get_dataset
@@ -50,22 +52,22 @@ def voc_split(tmp_path: Path) -> Split:
     return get_dataset(tmp_path, "val", voc_labels())
 
 
-def voc_predictor(bias: int) -> Predictor:
+def voc_segmenter(bias: int) -> Segmenter:
     """A narrow network of VOC's classes that favours one of them."""
     net = randomise(build("fcn8s", "mobilenet_v2", 21, output_stride=16, head_width=16, width=0.1)).eval()
     net.get_parameter("score_fr.bias").data[bias] += 1000
     manifest = Manifest(net.architecture, voc_labels(), Preprocessing(side=(64, 96)), "none")
-    return Predictor(Weights("narrow", "", manifest, half_tensors(net)), "cpu")
+    return Segmenter(TorchRuntime(Weights("narrow", "", manifest, half_tensors(net)), "cpu", threads=1))
 
 
 def test_rare_classes_are_reported_where_the_start_finds_them(voc_split: Split) -> None:
-    car, chair = voc_predictor(7), voc_predictor(9)
+    car, chair = voc_segmenter(7), voc_segmenter(9)
     assert rare(voc_split, car, car) == {"car": {"frames": 3, "iou": 1.0, "start_iou": 1.0, "agreement": 1.0}}
     assert rare(voc_split, chair, car) == {"car": {"frames": 3, "iou": 0.0, "start_iou": 1.0, "agreement": 0.0}}
     assert rare(voc_split, car, chair)["chair"] == {"frames": 3, "iou": None, "start_iou": 0.0, "agreement": 0.0}
 
 
 def test_predictions_are_those_that_are_served(voc_split: Split) -> None:
-    found = list(predictions(voc_predictor(9), voc_split, Options(), quiet=True))
+    found = list(predictions(voc_segmenter(9), voc_split, Options(), quiet=True))
     assert len(found) == 3
     assert all((class_map == 9).all() and (truth == 7).all() for truth, class_map in found)

@@ -1,41 +1,51 @@
-"""What a service is compared with: the command line's own work, with its answers checked."""
+"""What the service is asked and compared with, and what is read off its answers."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+import io
+from pathlib import Path
 
 import pytest
+from PIL import Image
 
-from benchmarks.images import photos, samples, segmenter
-from benchmarks.load import Sample
-from benchmarks.served import from_files, in_process
-from cli.local import Segmenter
-
-SECONDS = 0.3
-
-
-@pytest.fixture(scope="module")
-def segment() -> Segmenter:
-    return segmenter("--side", "64")
+from benchmarks import runtimes
+from benchmarks.images import SMALL, command_line, photo, samples
+from benchmarks.served import SIDES, mixed_photos, timings
+from cli.main import main
 
 
-@pytest.fixture(scope="module")
-def images(segment: Segmenter) -> list[Sample]:
-    return samples(segment, photos([(96, 64)]))
+def test_samples_hold_the_bytes_of_the_command_line(tmp_path: Path) -> None:
+    data = photo("chelsea", SMALL)
+    (tmp_path / "cat.jpg").write_bytes(data)
+    assert main([str(tmp_path / "cat.jpg"), "-o", str(tmp_path / "cat.png"), "--side", "native"]) == 0
+    (sample,) = samples(command_line("native"), [data])
+    assert sample.expected == (tmp_path / "cat.png").read_bytes()
 
 
-def test_images_are_counted_from_files_and_from_memory(segment: Segmenter, images: list[Sample]) -> None:
-    assert from_files(segment, images, SECONDS) > 3
-    assert in_process(segment, images, SECONDS) > 3
+def test_mixed_photos_are_of_many_sizes_and_always_the_same() -> None:
+    found = mixed_photos(5)
+    sizes = [Image.open(io.BytesIO(data)).size for data in found]
+    assert len(set(sizes)) == 5
+    assert all(SIDES[0] <= side <= SIDES[1] for size in sizes for side in size)
+    assert mixed_photos(2) == found[:2]
 
 
-@pytest.mark.parametrize("count", [from_files, in_process])
-def test_a_wrong_answer_ends_the_measurement(segment: Segmenter, images: list[Sample], count: object) -> None:
-    wrong = [images[0], replace(images[1], expected=images[0].expected), images[2]]
-    with pytest.raises(RuntimeError, match="another one's mask"):
-        count(segment, wrong, SECONDS)  # type: ignore[operator]
+def test_stages_are_those_of_the_header() -> None:
+    header = "decode;dur=1.2, queue;dur=0.0, inference;dur=20.5, encode;dur=2"
+    assert timings(header) == {"decode": 1.2, "queue": 0.0, "inference": 20.5, "encode": 2.0}
 
 
-def test_an_image_that_fails_ends_the_measurement(segment: Segmenter, images: list[Sample]) -> None:
-    with pytest.raises(RuntimeError, match="not at all"):
-        from_files(segment, [Sample(b"no image", b""), *images], SECONDS)
+def test_a_runtime_that_is_not_there_is_left_out_with_its_reason(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert runtimes.measured("abacus", 0.1, tmp_path / "maps.npy") is None
+    assert "fcn-bench: abacus: KeyError: 'abacus'" in capsys.readouterr().err
+
+
+def test_calls_are_timed_alone_and_together() -> None:
+    def network(tile: object) -> object:
+        runtimes.time.sleep(0.01)
+        return tile
+
+    tile = runtimes.tiles()[0]
+    assert tile.shape == (*runtimes.TILE, 3)
+    assert all(10 <= ms < 100 for ms in runtimes.alone(network, tile, 0.05))
+    assert runtimes.rate(network, tile, 0.1) <= 100 * runtimes.available_cores()

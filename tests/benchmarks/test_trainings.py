@@ -38,6 +38,7 @@ note = "from the first"
     return read_table(path)
 
 
+@pytest.mark.long
 def test_rows_are_run_once_and_told_by_their_files(table: Table, tmp_path: Path) -> None:
     out = tmp_path / "runs"
     run_rows(table, out, ["first"], threads=1)

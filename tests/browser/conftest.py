@@ -16,7 +16,7 @@ from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
 
 from imaging.rle import encode_rle
 from tests.browser.proxy import proxied
-from tests.conftest import ROOT, Pixels, encoded, make_photo
+from tests.conftest import ROOT, Pixels, encoded, make_photo, served
 
 PHOTOS = ROOT / "docs" / "photos"
 CAT = PHOTOS / "chelsea.jpg"
@@ -24,7 +24,7 @@ SEGMENT = "**/segment?*"
 ANSWERED = 60_000
 COLORS = {0: ("background", "#000000"), 1: ("leaf", "#3ca951"), 2: ("stone", "#4269d0")}
 FLAGS = [
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync",
 ]  # fmt: skip
 Visit = Callable[..., Page]
@@ -43,13 +43,13 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture
-def visit(browser: Browser, live_url: str) -> Iterator[Visit]:
+def visit(browser: Browser, narrow_url: str) -> Iterator[Visit]:
     """Opens the page; it must log no error and ask no other host. `refused` are statuses that a test brings about."""
     contexts = []
     errors: list[str] = []
 
     def open_page(
-        path: str = "/", *, url: str = live_url, width: int = 1280, height: int = 800, refused: tuple[int, ...] = (),
+        path: str = "/", *, url: str = narrow_url, width: int = 1280, height: int = 800, refused: tuple[int, ...] = (),
         before: Callable[[Page], object] = lambda page: None, **options: Any,
     ) -> Page:  # fmt: skip
         context = browser.new_context(viewport={"width": width, "height": height}, **options)
@@ -76,16 +76,18 @@ def visit(browser: Browser, live_url: str) -> Iterator[Visit]:
 
 
 @pytest.fixture(scope="package")
-def slow_url(live_url: str) -> Iterator[str]:
-    """The live service, asked through a proxy that takes two seconds before it passes an image on."""
-    with proxied(live_url, seconds=2) as url:
+def slow_url(narrow_url: str) -> Iterator[str]:
+    """The service, asked through a proxy that takes a second before it passes an image on."""
+    with proxied(narrow_url, seconds=1) as url:
         yield url
 
 
 @pytest.fixture(scope="package")
-def prefixed_url(live_url: str) -> Iterator[str]:
-    """The live service under a path."""
-    with proxied(live_url, prefix="/a/b") as url:
+def prefixed_url(narrow_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A service under a path that a proxy strips, as it is set up for; without a slash at the end."""
+    log = tmp_path_factory.mktemp("prefixed") / "log"
+    settings = {"weights": narrow_file, "device": "cpu", "threads": 1, "root_path": "/segmentation"}
+    with served(log, **settings) as target, proxied(target, prefix="/segmentation") as url:
         yield url
 
 
@@ -105,7 +107,7 @@ def picture(name: str, height: int = 60, width: int = 90, format: str = "PNG", s
 
 
 def segmented(page: Page, file: Any = CAT) -> Page:
-    """The page with the live service's answer to this file."""
+    """The page with the service's answer to this file."""
     give(page, file)
     expect(page.locator("#result")).to_be_visible(timeout=ANSWERED)
     return page
@@ -160,7 +162,7 @@ def quarters(height: int = 60, width: int = 90) -> Pixels:
     return class_map
 
 
-def place(page: Page, column: float, row: float) -> tuple[float, float]:
+def on_screen(page: Page, column: float, row: float) -> tuple[float, float]:
     """Where on the screen a pixel of the shown image lies."""
     return tuple(
         page.evaluate(

@@ -18,7 +18,7 @@ OWN = ("host", "content-length", "connection")
 
 
 class Proxy:
-    """Takes the prefix away and asks the service; a POST only after so many seconds."""
+    """Takes the prefix away (of itself alone, a slash is left) and asks the service; a POST only after so many seconds."""
 
     def __init__(self, target: str, prefix: str, seconds: float) -> None:
         self.target = target
@@ -27,7 +27,8 @@ class Proxy:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
-        if not scope["path"].startswith(f"{self.prefix}/"):
+        path = scope["path"].removeprefix(self.prefix) or "/"
+        if not scope["path"].startswith(self.prefix) or not path.startswith("/"):
             await Response("outside of the prefix", 404)(scope, receive, send)
             return
         try:
@@ -36,7 +37,7 @@ class Proxy:
             return
         if scope["method"] == "POST":
             await asyncio.sleep(self.seconds)
-        url = f"{self.target}{scope['path'].removeprefix(self.prefix)}?{request.url.query}"
+        url = f"{self.target}{path}?{request.url.query}"
         headers = {name: value for name, value in request.headers.items() if name not in OWN}
         async with httpx.AsyncClient(timeout=60) as client:
             answer = await client.request(request.method, url, headers=headers, content=body)

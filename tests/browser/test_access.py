@@ -11,6 +11,7 @@ from playwright.sync_api import Page, expect
 from tests.browser.conftest import ANSWERED, CAT, Visit, answer_of, give, picture, problem, quarters, reply, segmented
 from tests.browser.test_queue import state
 
+LONG = pytest.mark.long
 RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
 
 
@@ -19,8 +20,10 @@ def violations(page: Page) -> list[str]:
     return [f"{entry['id']}: {[node['html'] for node in entry['nodes']]}" for entry in found]
 
 
-@pytest.mark.parametrize("width", [1280, 390])
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize(
+    ("scheme", "width"),
+    [("light", 1280), pytest.param("dark", 1280, marks=LONG), pytest.param("light", 390, marks=LONG), ("dark", 390)],
+)
 def test_axe_finds_nothing_wrong(visit: Visit, scheme: str, width: int) -> None:
     page = visit(color_scheme=scheme, width=width, refused=(503, 401), reduced_motion="reduce")
     expect(page.locator("#about")).to_be_visible()
@@ -45,7 +48,7 @@ def ground(page: Page) -> str:
     return found
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("scheme", [pytest.param("light", marks=LONG), "dark"])
 def test_the_theme_is_the_systems_until_another_is_chosen_and_that_is_kept(visit: Visit, scheme: str) -> None:
     page = visit(color_scheme=scheme)
     light, dark = "rgb(245, 244, 239)", "rgb(19, 21, 20)"
@@ -87,22 +90,8 @@ def test_everything_is_done_by_keys_alone(page: Page) -> None:
             break
         seen.append(page.evaluate("document.activeElement.id || document.activeElement.className"))
         assert page.evaluate(OUTLINED), seen[-1]
-    wanted = [
-        "more",
-        "stage",
-        "divider",
-        "opacity",
-        "farther",
-        "closer",
-        "fit",
-        "full",
-        "discard",
-        "alone",
-        "eye",
-        "mask",
-        "json",
-    ]
-    assert set(wanted) <= set(seen), seen
+    wanted = "more stage divider opacity farther closer fit full discard alone eye mask json"
+    assert set(wanted.split()) <= set(seen), seen
 
 
 def test_states_and_results_are_spoken(page: Page) -> None:
@@ -115,15 +104,18 @@ def test_states_and_results_are_spoken(page: Page) -> None:
 
 
 @pytest.mark.parametrize(("motion", "moving"), [("reduce", 0), ("no-preference", 1)])
-def test_nothing_moves_where_motion_is_not_wanted(visit: Visit, slow_url: str, motion: str, moving: int) -> None:
+def test_work_is_told_and_moves_only_where_motion_is_wanted(visit: Visit, slow_url: str, motion: str, moving: int) -> None:
     page = visit(url=slow_url, reduced_motion=motion)
     give(page, picture("a.png"))
     state(page, "a.png", "working")
+    expect(page.locator("#busy-text")).to_contain_text("Working")
+    expect(page.locator("#status")).to_have_text("Segmenting a.png …")
     assert page.evaluate("document.getAnimations().length") == moving
     expect(page.locator("#result")).to_be_visible(timeout=ANSWERED)
+    expect(page.locator("#busy")).to_be_hidden()
 
 
-@pytest.mark.parametrize("width", [320, 390, 768, 1280])
+@pytest.mark.parametrize("width", [320, *(pytest.param(width, marks=LONG) for width in (390, 768, 1280))])
 def test_nothing_has_to_be_scrolled_sideways(visit: Visit, width: int) -> None:
     page = visit(width=width, refused=(413,))
     page.click("#options summary")

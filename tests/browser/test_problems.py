@@ -5,11 +5,10 @@ from __future__ import annotations
 import re
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from tests.browser.conftest import (
     ANSWERED,
-    CAT,
     SEGMENT,
     Visit,
     answer_of,
@@ -33,55 +32,41 @@ def told(page: Page, title: str, detail: str) -> None:
     expect(page.locator("#view")).to_be_hidden()
 
 
-def test_a_file_that_is_no_image_is_explained_and_others_go_on(visit: Visit) -> None:
-    page = visit(refused=(415,))
-    cat = {"name": "chelsea.jpg", "mimeType": "image/jpeg", "buffer": CAT.read_bytes()}
-    give(page, {"name": "notes.png", "mimeType": "image/png", "buffer": b"no image"}, cat)
+def test_files_that_are_no_image_or_damaged_are_explained_and_others_go_on(visit: Visit) -> None:
+    page = visit(refused=(415, 422))
+    whole = picture("whole.jpg", format="JPEG")
+    damaged = whole | {"name": "half.jpg", "buffer": whole["buffer"][: len(whole["buffer"]) // 2]}
+    give(page, {"name": "notes.png", "mimeType": "image/png", "buffer": b"no image"}, damaged, whole)
     told(page, "Not an image this service reads", "PNG")
     expect(page.locator("#problem-name")).to_have_text("notes.png")
     expect(page.locator("#retry")).to_be_hidden()
-    state(page, "chelsea.jpg", "done")
+    state(page, "whole.jpg", "done")
     expect(page.locator("#problem")).to_be_visible()
-    thumb(page, "chelsea.jpg").click()
+    thumb(page, "whole.jpg").click()
     expect(page.locator("#problem")).to_be_hidden()
-    expect(page.locator("#classes")).to_contain_text("cat")
-    thumb(page, "notes.png").click()
-    told(page, "Not an image this service reads", "PNG")
-
-
-def test_a_damaged_image_is_explained(visit: Visit) -> None:
-    page = visit(refused=(422,))
-    half = CAT.read_bytes()[:9000]
-    give(page, {"name": "half.jpg", "mimeType": "image/jpeg", "buffer": half})
-    told(page, "Damaged image or bad parameter", "")
+    expect(page.locator("#result")).to_be_visible()
     state(page, "half.jpg", "failed")
+    thumb(page, "half.jpg").click()
+    told(page, "Damaged image or bad parameter", "damaged")
 
 
-def test_an_image_that_is_too_large_is_explained(visit: Visit) -> None:
-    page = visit(refused=(413,))
-    reply(page, problem(413, "Too large", "at most 100 megapixels are taken, scale it down"))
-    give(page, picture("large.png"))
+def test_refusals_are_told_in_plain_words_and_tried_again_when_that_may_help(visit: Visit) -> None:
+    page = visit(refused=(413, 502, 503))
+    large = problem(413, "Too large", "at most 100 megapixels are taken, scale it down")
+    foreign = {"status": 502, "body": "<h1>Bad gateway</h1>", "content_type": "text/html"}
+    busy = problem(503, "Not available now", "1024 tiles are queued", **{"Retry-After": "7"})
+    asked = reply(page, large, foreign, busy, answer_of(quarters()))
+    give(page, *(picture(f"{name}.png") for name in ("large", "foreign", "busy")))
     told(page, "Too large", "At most 100 megapixels")
     expect(page.locator("#retry")).to_be_hidden()
-
-
-def test_a_busy_server_says_when_to_try_again(visit: Visit) -> None:
-    page = visit(refused=(503,))
-    busy = problem(503, "Not available now", "1024 tiles are queued", **{"Retry-After": "7"})
-    asked = reply(page, busy, answer_of(quarters()))
-    give(page, picture("a.png"))
+    thumb(page, "foreign.png").click()
+    told(page, "The server answered 502", "no reason")
+    thumb(page, "busy.png").click()
     told(page, "The server is busy", "tried again in 7 seconds")
     page.click("#retry")
     expect(page.locator("#result")).to_be_visible()
     expect(page.locator("#problem")).to_be_hidden()
-    assert len(asked) == 2
-
-
-def test_a_proxys_own_error_page_is_told_as_a_status(visit: Visit) -> None:
-    page = visit(refused=(502,))
-    reply(page, {"status": 502, "body": "<h1>Bad gateway</h1>", "content_type": "text/html"})
-    give(page, picture("a.png"))
-    told(page, "The server answered 502", "no reason")
+    assert len(asked) == 4
 
 
 def test_no_connection_is_told_and_tried_again(visit: Visit) -> None:
@@ -95,35 +80,40 @@ def test_no_connection_is_told_and_tried_again(visit: Visit) -> None:
 
 
 def test_a_download_that_fails_is_told(visit: Visit) -> None:
-    page = segmented(visit(refused=(503,)), CAT)
+    page = segmented(visit(refused=(503,)))
     reply(page, problem(503, "Not available now", "draining", **{"Retry-After": "1"}))
     page.click("#mask")
     expect(page.locator("#status")).to_have_text("The server is busy. Draining.")
 
 
-@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize("width", [1280, pytest.param(390, marks=pytest.mark.long)])
 def test_a_key_is_asked_for_kept_in_the_tab_and_sent(visit: Visit, width: int) -> None:
     page = visit(width=width, refused=(401,))
     keys: list[str | None] = []
 
-    def guard(route: object) -> None:
+    def guard(route: Route) -> None:
         keys.append(route.request.headers.get("x-api-key"))
         route.fulfill(**({"json": answer_of(quarters())} if keys[-1] == "secret" else KEY_NEEDED))
 
     page.route(SEGMENT, guard)
     give(page, picture("a.png"), picture("b.png"))
     expect(page.locator("#key-ask")).to_be_visible()
+    told(page, "A key is needed", "only those who have an API key")
+    expect(page.locator("#problem")).to_be_visible()
     expect(page.locator("#key")).to_be_focused()
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
     page.keyboard.type("wrong")
     page.keyboard.press("Enter")
+    told(page, "The key was not accepted", "See that it is whole")
     expect(page.locator("#key-reason")).to_contain_text("not accepted")
+    expect(page.locator("#problem")).to_be_visible()
     expect(page.locator("#key")).to_be_focused()
     page.locator("#key").fill("secret")
     page.keyboard.press("Enter")
     for name in ("a.png", "b.png"):
         state(page, name, "done")
     expect(page.locator("#key-ask")).to_be_hidden()
+    expect(page.locator("#problem")).to_be_hidden()
     assert keys == [None, "wrong", "secret", "secret"]
     expect(page.locator("#curl")).to_have_text(re.compile(r'-H "X-API-Key: \$SEGMENT_KEY"'))
     expect(page.locator("#python")).not_to_contain_text("secret")

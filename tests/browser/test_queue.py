@@ -7,12 +7,11 @@ import re
 from typing import Any
 
 import numpy as np
+import pytest
 from playwright.sync_api import Page, Route, expect
 
 from tests.browser.conftest import (
     ANSWERED,
-    CAT,
-    PHOTOS,
     SEGMENT,
     Visit,
     answer_of,
@@ -57,10 +56,12 @@ def solid(height: int, width: int, value: int) -> Pixels:
     return np.full((height, width), value, np.uint8)
 
 
-def test_two_photos_dropped_at_once_get_their_own_answers(page: Page) -> None:
-    drop(page, "#drop", picture("first.png", 40, 70), picture("second.png", 50, 110, seed=1))
-    for name in ("first.png", "second.png"):
-        state(page, name, "done")
+def test_photos_dropped_anywhere_get_their_own_answers(page: Page) -> None:
+    drop(page, "#drop", picture("first.png", 40, 70))
+    state(page, "first.png", "done")
+    drop(page, "footer", picture("second.png", 50, 110, seed=1))
+    state(page, "second.png", "done")
+    expect(thumb(page, "second.png")).to_have_attribute("aria-current", "true")
     for name, size in (("second.png", "110 . 50"), ("first.png", "70 . 40"), ("second.png", "110 . 50")):
         thumb(page, name).click()
         expect(page.locator("#status")).to_have_text(re.compile(f"^{name}: {size} pixels"))
@@ -68,15 +69,6 @@ def test_two_photos_dropped_at_once_get_their_own_answers(page: Page) -> None:
         width, height = (int(side) for side in size.split(" . "))
         for layer in ("(e) => [e.naturalWidth, e.naturalHeight]", "(e) => [e.width, e.height]"):
             assert page.locator("#photo" if "natural" in layer else "#colors").evaluate(layer) == [width, height]
-
-
-def test_photos_are_taken_anywhere_on_the_page_while_others_are_shown(page: Page) -> None:
-    reply(page, answer_of(quarters()))
-    give(page, picture("a.png"))
-    state(page, "a.png", "done")
-    drop(page, "footer", picture("b.png"))
-    state(page, "b.png", "done")
-    expect(thumb(page, "b.png")).to_have_attribute("aria-current", "true")
 
 
 def test_answers_go_to_their_images_however_one_clicks(page: Page) -> None:
@@ -100,6 +92,7 @@ def test_answers_go_to_their_images_however_one_clicks(page: Page) -> None:
             assert painted(page, 1, 1)[3] == 255
 
 
+@pytest.mark.long
 def test_what_is_slow_to_draw_does_not_cover_what_was_chosen_later(page: Page) -> None:
     noise = np.random.default_rng(0).integers(0, 3, (1500, 1500), dtype=np.uint8)
     reply(page, answer_of(noise, name="slow"), answer_of(solid(20, 31, 1), name="quick"))
@@ -115,7 +108,7 @@ def test_what_is_slow_to_draw_does_not_cover_what_was_chosen_later(page: Page) -
     assert page.locator("#colors").evaluate("(e) => e.width") == 31
 
 
-def test_one_image_is_sent_at_a_time(page: Page) -> None:
+def test_one_image_is_sent_at_a_time_and_one_that_waits_is_cancelled_before(page: Page) -> None:
     held: list[Route] = []
     page.route(SEGMENT, lambda route: held.append(route))
     give(page, picture("a.png"), picture("b.png"))
@@ -124,13 +117,18 @@ def test_one_image_is_sent_at_a_time(page: Page) -> None:
     state(page, "b.png", "waiting")
     give(page, picture("c.png"))
     state(page, "c.png", "waiting")
-    page.wait_for_timeout(300)
+    thumb(page, "b.png").click()
+    expect(page.locator("#busy-text")).to_have_text("Waiting for its turn")
+    page.click("#cancel")
+    state(page, "b.png", "cancelled")
+    page.wait_for_timeout(200)
     assert len(held) == 1
     held[0].fulfill(json=answer_of(quarters()))
     until(page, lambda: len(held) == 2)
     state(page, "a.png", "done")
+    assert b'filename="c.png"' in (held[1].request.post_data_buffer or b"")
     held[1].fulfill(json=answer_of(quarters()))
-    state(page, "b.png", "done")
+    state(page, "c.png", "done")
 
 
 def test_a_photo_is_pasted_from_the_clipboard(visit: Visit) -> None:
@@ -149,7 +147,9 @@ def test_a_photo_is_pasted_from_the_clipboard(visit: Visit) -> None:
     expect(page.locator(".thumb")).to_have_count(1)
 
 
-def test_every_sample_is_segmented_by_the_live_service(page: Page) -> None:
+@pytest.mark.long
+def test_every_sample_is_segmented_by_the_default_weights(visit: Visit, live_url: str) -> None:
+    page = visit(url=live_url)
     for name, found in (("chelsea.jpg", "cat"), ("astronaut.jpg", "person"), ("coffee.jpg", "background")):
         page.goto(page.url)
         sample = page.locator(".sample", has=page.locator(f'img[src$="{name}"]'))
@@ -164,22 +164,12 @@ def test_the_progress_of_an_upload_is_shown(page: Page) -> None:
     session.send("Network.enable")
     slow = {"offline": False, "latency": 0, "downloadThroughput": -1, "uploadThroughput": 400_000}
     session.send("Network.emulateNetworkConditions", slow)
-    noise = np.random.default_rng(0).integers(0, 256, (500, 800, 3), dtype=np.uint8)
+    noise = np.random.default_rng(0).integers(0, 256, (300, 400, 3), dtype=np.uint8)
     give(page, {"name": "noise.png", "mimeType": "image/png", "buffer": encoded(noise)})
     expect(page.locator("#busy-text")).to_have_text(re.compile(r"^Sending, [1-9]\d? %$"))
     assert 0 < page.locator("#progress").evaluate("(e) => e.value") < 1
     expect(thumb(page, "noise.png")).to_have_attribute("aria-label", re.compile(r"noise.png, sending \d+ %"))
     state(page, "noise.png", "done")
-
-
-def test_the_page_says_that_the_service_works_on_it(visit: Visit, slow_url: str) -> None:
-    page = visit(url=slow_url)
-    give(page, CAT)
-    expect(page.locator("#busy-text")).to_contain_text("Working")
-    expect(thumb(page, "chelsea.jpg")).to_have_attribute("data-state", "working")
-    expect(page.locator("#status")).to_have_text("Segmenting chelsea.jpg …")
-    expect(page.locator("#busy")).to_be_hidden(timeout=ANSWERED)
-    expect(page.locator("#classes")).to_contain_text("cat")
 
 
 def test_cancelling_stops_the_request_and_goes_on_with_the_next(page: Page) -> None:
@@ -204,32 +194,17 @@ def test_cancelling_stops_the_request_and_goes_on_with_the_next(page: Page) -> N
     expect(page.locator("#result")).to_be_visible()
 
 
-def test_a_waiting_image_is_cancelled_before_it_is_sent(page: Page) -> None:
-    held: list[Route] = []
-    page.route(SEGMENT, lambda route: held.append(route))
-    give(page, picture("a.png"), picture("b.png"))
-    thumb(page, "b.png").click()
-    expect(page.locator("#busy-text")).to_have_text("Waiting for its turn")
-    page.click("#cancel")
-    state(page, "b.png", "cancelled")
-    until(page, lambda: held)
-    held[0].fulfill(json=answer_of(quarters()))
-    state(page, "a.png", "done")
-    page.wait_for_timeout(200)
-    assert len(held) == 1
-
-
 def test_images_are_removed_until_the_start_is_back(page: Page) -> None:
-    give(page, CAT, PHOTOS / "coffee.jpg")
-    for name in ("chelsea.jpg", "coffee.jpg"):
+    give(page, picture("a.png"), picture("b.png", 40, 70))
+    for name in ("a.png", "b.png"):
         state(page, name, "done")
     page.click("#discard")
     expect(page.locator(".thumb")).to_have_count(1)
-    expect(page.locator("#status")).to_contain_text("coffee.jpg: 600")
+    expect(page.locator("#status")).to_contain_text("b.png: 70")
     page.click("#discard")
     expect(page.locator("#work")).to_be_hidden()
     expect(page.locator(".lede")).to_be_visible()
     expect(page.locator("#result")).to_be_hidden()
-    give(page, CAT)
-    state(page, "chelsea.jpg", "done")
+    give(page, picture("a.png"))
+    state(page, "a.png", "done")
     expect(page.locator("#result")).to_be_visible()

@@ -15,7 +15,7 @@ def run(narrow_file: Path) -> Segment:
     """Runs the command with the narrow network; gives its exit status."""
 
     def run(*arguments: object) -> int:
-        options = ["--weights", str(narrow_file), "--device", "cpu", "--dtype", "float32", "--threads", "1"]
-        return main([*map(str, arguments), *options])
+        options = ["--weights", str(narrow_file), "--device", "cpu", "--precision", "float32", "--threads", "1"]
+        return main([*options, *map(str, arguments)])
 
     return run

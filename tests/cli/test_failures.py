@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from cli.main import main
+from cli.files import plan_items
+from cli.main import main, run_all
+from model.inference.runtime import DeviceOutOfMemory
 from tests.cli.files import OTHER, PHOTO, Segment, files_in, written
 
 
@@ -46,6 +48,24 @@ def test_an_array_that_is_too_large_fails_with_a_way_out(
     assert "mask=rle or mask=png" in capsys.readouterr().err
 
 
+class Exhausted:
+    """A device without memory left for the second image."""
+
+    workers = 1
+
+    def __call__(self, data: bytes, name: str) -> bytes:
+        if name == "b.png":
+            raise DeviceOutOfMemory("no memory left for 1 tile")
+        return b"mask"
+
+
+def test_a_device_that_fails_at_an_image_does_not_end_the_run(tmp_path: Path) -> None:
+    written(tmp_path, {"a.png": PHOTO, "b.png": PHOTO, "c.png": PHOTO})
+    outcomes = list(run_all(Exhausted(), plan_items([str(tmp_path)], str(tmp_path / "out"), ".png")))
+    assert [outcome.status for outcome in outcomes] == ["done", "failed", "done"]
+    assert outcomes[1].error == "no memory left for 1 tile"
+
+
 def test_an_answer_that_cannot_be_written_is_named(run: Segment, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     written(tmp_path, {"photo.png": PHOTO, "file": b""})
     assert run(tmp_path / "photo.png", "-o", tmp_path / "file" / "mask.png") == 1
@@ -78,10 +98,12 @@ def test_no_answer_overwrites_its_image(run: Segment, tmp_path: Path) -> None:
         (["{empty}", "-o", "out"], "no images in "),
         (["{photo}", "{photo}", "-o", "-"], "-o - takes one image"),
         (["{photo}", "-o", "a.png", "--weights", "nothing"], "no weights file 'nothing'"),
-        (["{photo}", "-o", "a.png", "--weights", "{photo}"], "is not a safetensors file"),
+        (["{photo}", "-o", "a.png", "--weights", "{photo}"], "no weights file"),
+        (["{photo}", "-o", "a.png", "--weights", "{empty}/broken.safetensors"], "is not a safetensors file"),
+        (["{photo}", "-o", "a.png", "--weights", "{empty}/export.onnx"], "is no file of fcn-export"),
         (["{photo}", "-o", "a.png", "--device", "abacus"], "device must be auto, cpu"),
-        (["{photo}", "-o", "a.png", "--overlap", "0.6"], "overlap must be between 0 and 0.5"),
-        (["{photo}", "-o", "a.png", "--overlap", "nan"], "overlap must be between 0 and 0.5"),
+        (["{photo}", "-o", "a.png", "--precision", "int8"], "has no export in int8"),
+        (["{photo}", "-o", "a.png", "--runtime", "openvino", "--precision", "bfloat16"], "OpenVINO serves in float32 or int8"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -89,7 +111,7 @@ def test_what_cannot_start_is_told_with_status_2(
     arguments: list[str], message: str, narrow_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     written(tmp_path, {"photo.png": PHOTO})
-    (tmp_path / "empty").mkdir()
+    written(tmp_path / "empty", {"broken.safetensors": b"text", "export.onnx": b"text"})
     given = [argument.format(photo=tmp_path / "photo.png", empty=tmp_path / "empty") for argument in arguments]
     weights = [] if "--weights" in given else ["--weights", str(narrow_file)]
     assert main([*given, *weights]) == 2
@@ -110,10 +132,13 @@ def test_what_cannot_start_is_told_with_status_2(
         ["--tile", "100"],
         ["--tile", "0"],
         ["--overlap", "half"],
+        ["--overlap", "0.6"],
+        ["--overlap", "nan"],
         ["--alpha", "1.5"],
         ["--alpha", "-0.1"],
         ["--alpha", "nan"],
-        ["--dtype", "int8"],
+        ["--runtime", "abacus"],
+        ["--precision", "float64"],
         ["--nonsense"],
     ],
     ids=" ".join,

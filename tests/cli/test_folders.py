@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from cli.files import plan_items
 from cli.main import main
-from cli.works import plan_works
 from tests.conftest import encoded, make_photo
 
 Segment = Callable[..., int]
@@ -22,8 +22,8 @@ PHOTO = encoded(make_photo(40, 33))
 def run(narrow_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Segment:
     """Runs the command in `tmp_path` with the narrow network; gives its exit status."""
     monkeypatch.chdir(tmp_path)
-    options = ["--weights", str(narrow_file), "--device", "cpu", "--dtype", "float32", "--threads", "1"]
-    return lambda *arguments: main([*map(str, arguments), *options])
+    options = ["--weights", str(narrow_file), "--device", "cpu", "--precision", "float32", "--threads", "1"]
+    return lambda *arguments: main([*options, *map(str, arguments)])
 
 
 def write(*names: str, data: bytes = PHOTO) -> None:
@@ -34,6 +34,17 @@ def write(*names: str, data: bytes = PHOTO) -> None:
 
 def files_in(folder: str) -> list[str]:
     return sorted(path.relative_to(folder).as_posix() for path in Path(folder).rglob("*") if path.is_file())
+
+
+def test_images_side_by_side_get_the_bytes_of_each_alone(run: Segment) -> None:
+    for i in range(8):
+        write(f"in/{i}.png", data=encoded(make_photo(200 + i, 301, seed=i)))
+    options = "--tile", 64, "--side", "native", "--format", "json", "--threads", 4
+    assert run("in", "-o", "out", *options) == 0
+    assert files_in("out") == sorted(f"{i}.json" for i in range(8))
+    for i in (0, 5, 7):
+        assert run(f"in/{i}.png", "-o", "alone.json", *options) == 0
+        assert Path(f"out/{i}.json").read_bytes() == Path("alone.json").read_bytes()
 
 
 def test_patterns_mirror_the_folders_below_their_fixed_part(run: Segment) -> None:
@@ -115,8 +126,8 @@ def test_completion_is_printed(shell: str, capsys: pytest.CaptureFixture[str]) -
         subprocess.run(["bash", "-n"], input=script, text=True, check=True)
 
 
-def test_works_are_planned_without_a_network(tmp_path: Path) -> None:
+def test_targets_are_planned_without_a_network(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(PHOTO)
-    (work,) = plan_works([str(tmp_path)], str(tmp_path / "out"), ".npz")
-    assert work.target == tmp_path / "out" / "a.npz"
-    assert not work.done
+    (item,) = plan_items([str(tmp_path)], str(tmp_path / "out"), ".npz")
+    assert item.target == tmp_path / "out" / "a.npz"
+    assert not item.done

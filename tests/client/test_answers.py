@@ -12,12 +12,14 @@ import httpx
 import numpy as np
 import pytest
 from fcn_client import AsyncSegmentClient, SegmentClient, UnexpectedAnswer, answers, headers
+from PIL import Image
 
 from imaging.encoding import grey_png
 from imaging.rle import encode_rle
 
 CLASS_MAP = np.array([[0, 8, 8], [0, 0, 8]], np.uint8)
 HEADERS = {"X-Request-ID": "abc", "Server-Timing": "decode;dur=1.2, queue;dur=0"}
+MODEL = {"name": "m", "sha256": "0", "runtime": "openvino", "precision": "int8"}
 
 
 def share(id: int, name: str) -> dict[str, Any]:
@@ -28,7 +30,7 @@ def share(id: int, name: str) -> dict[str, Any]:
 def document(**changes: Any) -> dict[str, Any]:
     confidence = base64.b64encode(grey_png(CLASS_MAP + 100)).decode()
     return {
-        "model": {"name": "m", "sha256": "0"},
+        "model": MODEL,
         "image": {"width": 3, "height": 2},
         "classes": [share(0, "background"), share(8, "cat")],
         "class_map": {"encoding": "rle", "size": [2, 3], "counts": encode_rle(CLASS_MAP, [0, 8])},
@@ -52,8 +54,10 @@ def test_fields_that_are_not_known_yet_are_passed_over() -> None:
     assert (found.request_id, found.timing) == ("abc", {"decode": 1.2, "queue": 0.0})
     label = {"id": 1, "name": "leaf", "color": "#00ff00", "parent": "plant"}
     assert answers.labels(answer([label]))[0].name == "leaf"
-    (model,) = answers.models(answer([{"name": "m", "sha256": "0", "default": True, "classes": [label], "new": 1}]))
+    (model,) = answers.models(answer([MODEL | {"default": True, "classes": [label], "new": 1}]))
     assert model.classes == tuple(answers.labels(answer([label])))
+    assert (model.runtime, model.precision) == ("openvino", "int8")
+    assert found.model == MODEL
 
 
 @pytest.mark.parametrize(
@@ -85,7 +89,7 @@ PAGE = httpx.MockTransport(lambda _: httpx.Response(200, html="<html>Log in</htm
 
 
 @pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
-def test_a_page_of_another_house_is_told(method: Method) -> None:
+def test_a_page_of_another_service_is_told(method: Method) -> None:
     async def ask() -> None:
         async with AsyncSegmentClient("http://service", transport=PAGE) as client:
             await method(client)
@@ -97,8 +101,9 @@ def test_a_page_of_another_house_is_told(method: Method) -> None:
         asyncio.run(ask())
 
 
-def test_the_largest_images_are_no_bombs() -> None:
-    side = 9500
+def test_images_that_pillow_would_warn_of_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    side = 95
     whole = {"size": [side, side], "counts": encode_rle(np.zeros((side, side), np.uint8), [0])}
     data = base64.b64encode(grey_png(np.full((side, side), 7, np.uint8))).decode()
     found = answers.segmentation(answer(document(class_map=whole, confidence_map={"data": data})))

@@ -51,7 +51,7 @@ def test_an_error_without_a_document_is_told_by_its_status() -> None:
         ask_sync(Service([httpx.Response(502, text="<html>")]))
 
 
-def test_an_answer_of_another_house_bears_the_id_and_where_it_points() -> None:
+def test_an_answer_of_another_service_bears_the_id_and_where_it_points() -> None:
     moved = httpx.Response(308, headers={"Location": "https://service/", "X-Request-ID": "here"})
     with pytest.raises(SegmentError, match="moved to https://service/; give its address there as base_url") as caught:
         ask_sync(Service([moved]))

@@ -116,7 +116,10 @@ def test_other_forms_and_what_is_served(live_url: str) -> None:
         assert model.default
         assert list(model.classes) == client.classes()
         assert client.classes()[8].name == "cat"
-        assert client.info()["model"]["name"] == model.name
+        info = client.info()
+        facts = {name: getattr(model, name) for name in ("name", "sha256", "runtime", "precision")}
+        assert info["model"] == client.segment(PHOTO).model == facts
+        assert (info["runtime"]["runtime"], info["runtime"]["precision"]) == (model.runtime, model.precision)
         with pytest.raises(InvalidImage, match="model must be one of voc-fcn8s-mobilenet-v2, got 'x'") as caught:
             client.segment(PHOTO, model="x")
         assert caught.value.status == 422

@@ -134,5 +134,14 @@ def oriented(pixels: Pixels, format: str, orientation: int) -> bytes:
     return file_of(Image.fromarray(pixels), format, **options)
 
 
+def late_exif_png(pixels: Pixels, orientation: int) -> bytes:
+    """A PNG whose EXIF stands behind its pixels, as the format allows."""
+    exif = Image.Exif()
+    exif[ORIENTATION] = orientation
+    data = file_of(Image.fromarray(pixels), "PNG")
+    end = data.rindex(b"IEND") - 4
+    return data[:end] + _chunk(b"eXIf", exif.tobytes().removeprefix(b"Exif\0\0")) + data[end:]
+
+
 def _chunk(kind: bytes, content: bytes) -> bytes:
     return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))

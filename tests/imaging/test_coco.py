@@ -1,4 +1,4 @@
-"""COCO annotations, read by pycocotools as annotation tools do."""
+"""COCO annotations, read back by pycocotools."""
 
 from __future__ import annotations
 

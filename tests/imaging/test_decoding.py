@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import io
 import struct
+import time
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from PIL import Image, ImageCms, ImageFile
+from PIL import Image, ImageCms
 
 from imaging import decoding
-from imaging.decoding import SHORT, Limits, decode, peek_size, read_size
-from imaging.errors import ImageTooLarge
+from imaging.decoding import decode, read_size, scale
+from imaging.errors import DamagedImage
 from tests.conftest import make_photo
 from tests.imaging.files import LIMITS, NOISE, SAMPLES
-from tests.imaging.samples import SIZE, Sample, file_of, grey16_png, oriented, upright
+from tests.imaging.samples import SIZE, Sample, file_of, grey16_png, late_exif_png, oriented, upright
+
+PHOTO = make_photo(400, 600)
+LOSSY = {"JPEG": {"quality": 95}, "MPO": {"quality": 95, "save_all": True, "append_images": [Image.new("RGB", (600, 400))]}}
 
 
 @pytest.mark.parametrize("sample", SAMPLES.values(), ids=SAMPLES)
@@ -48,65 +52,56 @@ def test_pixels_are_turned_band_by_band(monkeypatch: pytest.MonkeyPatch, orienta
     assert np.array_equal(decode(oriented(photo, "PNG", orientation), LIMITS), upright(photo, orientation))
 
 
-def test_the_decoder_is_given_large_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[int] = []
-
-    class Watched(io.BytesIO):
-        def read(self, size: int | None = -1, /) -> bytes:
-            asked.append(size or 0)
-            return super().read(size)
-
-    noise = np.random.default_rng(0).integers(0, 256, (600, 600, 3), np.uint8)
-    data = file_of(Image.fromarray(noise), "JPEG")
-    monkeypatch.setattr(decoding.io, "BytesIO", Watched)
-    decode(data, LIMITS)
-    assert len(data) > ImageFile.MAXBLOCK
-    assert max(asked) >= len(data)
-
-
-def test_pixels_can_be_written_and_stay_where_they_were_decoded() -> None:
-    image = decode(file_of(Image.fromarray(make_photo(*SIZE)), "PNG"), LIMITS)
-    assert image.flags.writeable
-    assert isinstance(image.base, np.ndarray)
-    assert image.base.shape == (*image.shape[:2], 4)
-
-
 def test_pixels_that_are_turned_lie_together() -> None:
     assert decode(oriented(make_photo(*SIZE), "JPEG", 6), LIMITS).flags.c_contiguous
 
 
-@pytest.mark.parametrize(
-    ("working", "expected"),
-    [(None, (400, 600)), ((200, 300), (400, 600)), ((190, 300), (400, 600)), ((100, 150), (200, 300)), ((99, 149), (200, 300)),
-     ((40, 60), (100, 150)), ((2, 3), (50, 75))],
-    ids=str,
-)  # fmt: skip
-def test_a_jpeg_comes_reduced_but_twice_the_working_size_at_least(
-    working: tuple[int, int] | None, expected: tuple[int, int]
-) -> None:
-    data = file_of(Image.fromarray(make_photo(400, 600)), "JPEG", quality=95)
-    assert decode(data, LIMITS, working).shape == (*expected, 3)
-    assert read_size(data, LIMITS) == (400, 600)
+@pytest.mark.parametrize("working", [(400, 600), (200, 300), (99, 149), (40, 60), (2, 3), (1, 1), (500, 700)], ids=str)
+@pytest.mark.parametrize("format", ["JPEG", "MPO", "PNG", "WEBP", "TIFF"])
+def test_an_image_comes_at_the_working_size_exactly(format: str, working: tuple[int, int]) -> None:
+    data = file_of(Image.fromarray(PHOTO), format, **LOSSY.get(format, {}))
+    found, scaled = decode(data, LIMITS, working), scale(decode(data, LIMITS), working)
+    assert (found.shape, found.dtype) == ((*working, 3), np.uint8)
+    assert read_size(data, LIMITS) == PHOTO.shape[:2]
+    difference = np.abs(found.astype(int) - scaled)
+    if format in LOSSY and max(working) < 300:  # libjpeg's reduced size
+        assert difference.mean() < 2
+    else:
+        assert difference.max() == 0
 
 
-def test_a_reduced_jpeg_is_the_average_of_its_pixels() -> None:
-    data = file_of(Image.fromarray(make_photo(400, 600)), "JPEG", quality=95)
-    whole, reduced = decode(data, LIMITS).astype(float), decode(data, LIMITS, (50, 75))
-    averaged = whole.reshape(100, 4, 150, 4, 3).mean((1, 3))
-    assert np.abs(averaged - reduced).mean() < 2
+def test_a_multi_picture_jpeg_is_its_first_picture_reduced_as_a_jpeg_is() -> None:
+    several = file_of(Image.fromarray(PHOTO), "MPO", **LOSSY["MPO"])
+    single = file_of(Image.fromarray(PHOTO), "JPEG", **LOSSY["JPEG"])
+    with Image.open(io.BytesIO(several)) as image:
+        assert (image.format, image.n_frames) == ("MPO", 2)
+    for working in (None, (100, 150), (30, 45)):
+        assert np.array_equal(decode(several, LIMITS, working), decode(single, LIMITS, working))
+    # reduced by libjpeg, which leaves out what scaling all of its pixels would average
+    assert not np.array_equal(decode(several, LIMITS, (30, 45)), scale(decode(several, LIMITS), (30, 45)))
 
 
-@pytest.mark.parametrize("orientation", [1, 6])
-def test_a_turned_jpeg_is_reduced_as_it_stands(orientation: int) -> None:
-    data = oriented(make_photo(400, 800), "JPEG", orientation)
-    size = read_size(data, LIMITS)
-    assert decode(data, LIMITS, (size[0] // 8, size[1] // 8)).shape == (size[0] // 4, size[1] // 4, 3)
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("format", ["PNG", "JPEG", "WEBP", "TIFF"])
+def test_every_exif_orientation_is_scaled_as_the_upright_image(format: str, orientation: int) -> None:
+    data = oriented(PHOTO, format, orientation)
+    height, width = read_size(data, LIMITS)
+    for working in ((height // 2, width // 2), (height // 9, width // 7)):
+        found, expected = decode(data, LIMITS, working), scale(decode(data, LIMITS), working)
+        assert found.shape == (*working, 3)
+        difference = np.abs(found.astype(int) - expected)
+        assert difference.max() <= (1 if format != "JPEG" or working[0] == height // 2 else 24)
+        assert difference.mean() < 2
 
 
-@pytest.mark.parametrize("format", ["PNG", "WEBP", "TIFF"])
-def test_other_kinds_are_never_reduced(format: str) -> None:
-    data = file_of(Image.fromarray(make_photo(*SIZE)), format)
-    assert decode(data, LIMITS, (4, 4)).shape[:2] == SIZE
+def test_scaling_down_averages_all_pixels_and_scaling_up_interpolates_between_their_centres() -> None:
+    lines = np.zeros((64, 64, 3), np.uint8)
+    lines[:, ::8] = 240
+    assert np.abs(scale(lines, (8, 8))[:, 1:-1].astype(int) - 30).max() <= 2
+    two = np.array([[[0, 10, 200], [100, 30, 0]]], np.uint8)
+    line = scale(two, (1, 4))[0].astype(int)
+    assert np.abs(line - [[0, 10, 200], [25, 15, 150], [75, 25, 50], [100, 30, 0]]).max() <= 1
+    assert scale(two, (1, 2)) is two
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -117,21 +112,29 @@ def test_the_announced_size_is_upright(format: str, orientation: int) -> None:
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_a_jpeg_with_a_short_header_tells_its_size_without_the_rest(orientation: int) -> None:
-    data = oriented(make_photo(*SIZE), "JPEG", orientation)
-    assert peek_size(data[:SHORT] + bytes(9), LIMITS) == read_size(data, LIMITS)
+def test_an_orientation_behind_the_pixels_of_a_png_counts(orientation: int) -> None:
+    data = late_exif_png(make_photo(*SIZE), orientation)
+    assert data.index(b"eXIf") > data.index(b"IDAT")
+    assert np.array_equal(decode(data, LIMITS), upright(make_photo(*SIZE), orientation))
+    assert read_size(data, LIMITS) == (SIZE if orientation < 5 else SIZE[::-1])
 
 
-def test_a_size_is_not_looked_for_in_a_long_header_nor_in_other_kinds() -> None:
-    photo = Image.fromarray(make_photo(*SIZE))
-    assert peek_size(file_of(photo, "JPEG", comment=b"x" * SHORT), LIMITS) is None
-    assert peek_size(file_of(photo, "PNG"), LIMITS) is None
-    assert peek_size(b"", LIMITS) is None
+def test_an_orientation_behind_the_pixels_is_read_without_decoding_them() -> None:
+    data = bytearray(late_exif_png(np.zeros((4000, 6000, 3), np.uint8), 6))
+    start = data.index(b"IDAT") + 4
+    data[start : start + 20] = b"\xff" * 20
+    started = time.process_time()
+    assert read_size(bytes(data), LIMITS) == (6000, 4000)
+    assert time.process_time() - started < 0.05
+    with pytest.raises(DamagedImage):
+        decode(bytes(data), LIMITS)
 
 
-def test_a_jpeg_that_announces_too_much_is_refused_at_a_glance() -> None:
-    with pytest.raises(ImageTooLarge):
-        peek_size(file_of(Image.fromarray(make_photo(*SIZE)), "JPEG"), Limits(megapixels=1e-6))
+@pytest.mark.parametrize("between", [bytes(40), b"\0\0\0\2eXIfMMbad crc"], ids=["zeros", "an unreadable chunk"])
+def test_what_is_unreadable_behind_the_pixels_of_a_png_is_left_out(between: bytes) -> None:
+    data = file_of(Image.fromarray(make_photo(*SIZE)), "PNG")
+    end = data.rindex(b"IEND") - 4
+    assert np.array_equal(decode(data[:end] + between + data[end:], LIMITS), make_photo(*SIZE))
 
 
 def test_an_unknown_exif_orientation_changes_nothing() -> None:
@@ -179,7 +182,7 @@ def test_what_pillow_warns_of_is_not_told() -> None:
 def test_decoding_threads_leave_the_others_their_warnings() -> None:
     data = file_of(Image.fromarray(make_photo(400, 600)), "PNG")
     with ThreadPoolExecutor(4) as pool:
-        decoding = [pool.submit(decode, data, LIMITS) for _ in range(100)]
-        while not all(each.done() for each in decoding):
+        running = [pool.submit(decode, data, LIMITS) for _ in range(100)]
+        while not all(each.done() for each in running):
             with pytest.raises(UserWarning, match="another"):
                 warnings.warn("another thread's", UserWarning, stacklevel=1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -11,7 +13,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from PIL import Image, ImageDraw
 
+from imaging.answer import Answer, Rendering
 from imaging.polygons import to_lists, trace, without_holes
+from model.labels import numbered_labels
 
 Mask = npt.NDArray[np.bool_]
 MASKS = arrays(np.bool_, array_shapes(min_dims=2, max_dims=2, max_side=20), elements=st.booleans())
@@ -76,3 +80,45 @@ def test_pieces_without_holes_cover_the_same() -> None:
 
 def test_nothing_is_no_polygon() -> None:
     assert trace(np.zeros((3, 3), bool), 1) == []
+
+
+def test_1200_holes_on_a_diagonal_are_cut_in_seconds() -> None:
+    mask = np.ones((2410, 2410), bool)
+    places = np.arange(1200) * 2 + 4
+    mask[places, places] = False
+    (region,) = trace(mask, 0)
+    assert len(region.interiors) == 1200
+    started = time.process_time()
+    pieces = without_holes(region)
+    assert time.process_time() - started < 5
+    assert not any(piece.interiors for piece in pieces)
+    assert sum(piece.area for piece in pieces) == pytest.approx(region.area)
+
+
+@pytest.mark.parametrize("rendering", [Rendering("json", "polygons"), Rendering("coco", "polygons")], ids=["json", "coco"])
+@pytest.mark.parametrize("most", [0, 5])
+def test_a_check_that_raises_ends_the_encoding(rendering: Rendering, most: int) -> None:
+    class_map = np.zeros((40, 40), np.uint8)
+    class_map[::4, ::4] = 1
+    called = 0
+
+    def check() -> None:
+        nonlocal called
+        called += 1
+        if called > most:
+            raise TimeoutError
+
+    answer = Answer(None, class_map, None, None, (0.5, 0.5), numbered_labels(["background", "dot"]), {}, {})
+    with pytest.raises(TimeoutError):
+        answer.encode(rendering, check)
+    assert called == most + 1
+
+
+def test_a_check_is_called_while_holes_are_cut() -> None:
+    (region,) = trace(disc(60, 28, hole=6), 0)
+    with pytest.raises(TimeoutError):
+        without_holes(region, raising)
+
+
+def raising() -> None:
+    raise TimeoutError

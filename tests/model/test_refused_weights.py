@@ -11,7 +11,9 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from model.weights_file import WeightsError, find_weights, load_weights
+from model.manifest import WeightsError
+from model.networks.servable import load_network
+from model.weights_file import find_weights, load_weights
 from tests.model.weights_files import content, written
 
 
@@ -55,10 +57,10 @@ def test_another_version_is_refused(narrow_file: Path, tmp_path: Path, document:
         ("preprocessing.side", [640], "the header is wrong"),
         ("preprocessing.gamma", 2.2, "gamma"),
         ("preprocessing", [1], "the header is wrong"),
-        ("calibration", {"temperature": 0}, "temperature must be above 0, got 0"),
-        ("calibration", {"temperature": -1.5}, "temperature must be above 0, got -1.5"),
-        ("calibration", {"temperature": float("nan")}, "temperature must be above 0, got nan"),
-        ("calibration", {"temperature": "hot"}, "the header is wrong"),
+        ("calibration", {"temperature": 0}, "temperature must be a number above 0, got 0"),
+        ("calibration", {"temperature": 1.5, "int8": -1.5}, "temperature must be a number above 0, got -1.5"),
+        ("calibration", {"temperature": float("nan")}, "temperature must be a number above 0, got nan"),
+        ("calibration", {"temperature": "hot"}, "temperature must be a number above 0, got 'hot'"),
         ("calibration", None, "the header is wrong"),
     ],
 )
@@ -149,7 +151,7 @@ def test_tensors_that_do_not_fit_are_named(
     if tensor is not None:
         tensors[name] = tensor
     with pytest.raises(WeightsError, match=message):
-        load_weights(written(tmp_path, document, tensors)).network()
+        load_network(load_weights(written(tmp_path, document, tensors)))
 
 
 def test_weights_that_are_nowhere_are_refused_with_where_they_were_sought(tmp_path: Path) -> None:

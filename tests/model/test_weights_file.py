@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from model.labels import camvid_labels
+from model.manifest import Manifest, WeightsError
+from model.networks.servable import half_tensors
 from model.preprocessing import Preprocessing
-from model.weights_file import DEFAULT_WEIGHTS, Manifest, Weights, find_weights, load_weights, save_weights
+from model.weights_file import DEFAULT_WEIGHTS, WeightsFiles, find_files, find_weights, load_weights, save_weights
 from tests.conftest import NAMES, narrow_net
 from tests.model.weights_files import content
 
 
 def test_what_is_written_comes_back(tmp_path: Path) -> None:
-    net = narrow_net()
+    net = narrow_net().to(memory_format=torch.channels_last)  # as training keeps it
     labels = camvid_labels()
     manifest = Manifest(
         net.architecture,
@@ -25,33 +29,18 @@ def test_what_is_written_comes_back(tmp_path: Path) -> None:
         "CC-BY-4.0",
         {"steps": 100, "seed": 1},
         {"val": {"mean_iou": 0.5, "iou": [0.5, None]}},
-        1.25,
+        {"float32": 1.25, "int8": 1.5},
     )
-    path = tmp_path / "some-name.safetensors"
-    save_weights(path, net, manifest)
+    path, tensors = tmp_path / "some-name.safetensors", half_tensors(net)
+    save_weights(path, tensors, manifest)
     weights = load_weights(path)
     assert weights.manifest == manifest
-    assert weights.identity == {"name": "some-name", "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+    assert (weights.name, weights.sha256) == ("some-name", hashlib.sha256(path.read_bytes()).hexdigest())
+    assert set(weights.tensors) == set(tensors)
+    for name, tensor in tensors.items():
+        assert weights.tensors[name].dtype == tensor.dtype
+        np.testing.assert_array_equal(weights.tensors[name], tensor)
     assert [entry.name for entry in tmp_path.iterdir()] == ["some-name.safetensors"]
-
-
-def test_the_network_comes_back_within_half_precision_ready_to_run(narrow_file: Path, narrow: Weights) -> None:
-    net = narrow.network()
-    assert not net.training
-    assert net.architecture == narrow.manifest.architecture
-    stored = content(narrow_file)[1]
-    for name, tensor in net.state_dict().items():
-        assert stored[name].dtype == (torch.float16 if tensor.is_floating_point() else tensor.dtype)
-        assert tensor.dtype in (torch.float32, torch.int64)
-        torch.testing.assert_close(tensor, stored[name].to(tensor.dtype), atol=0, rtol=0)
-
-
-def test_writing_rounds_to_half_precision_and_no_further(tmp_path: Path, narrow: Weights) -> None:
-    net = narrow_net()
-    path = tmp_path / "net.safetensors"
-    save_weights(path, net, narrow.manifest)
-    for name, tensor in load_weights(path).network().state_dict().items():
-        torch.testing.assert_close(tensor, net.state_dict()[name], atol=1e-6, rtol=1e-3)
 
 
 def test_the_header_is_one_json_document_with_the_facts(narrow_file: Path) -> None:
@@ -84,3 +73,29 @@ def test_weights_are_found_by_path(narrow_file: Path) -> None:
 @pytest.mark.parametrize("ending", ["", ".safetensors"])
 def test_the_default_weights_are_found_by_name(ending: str) -> None:
     assert find_weights(DEFAULT_WEIGHTS + ending).name == f"{DEFAULT_WEIGHTS}.safetensors"
+    found = find_files(DEFAULT_WEIGHTS + ending)
+    assert (found.name, set(found.exports)) == (DEFAULT_WEIGHTS, {"float32", "int8"})
+    assert found.master == find_weights(DEFAULT_WEIGHTS)
+
+
+def test_the_exports_beside_a_master_are_its_files(narrow_file: Path, tmp_path: Path) -> None:
+    master, export = tmp_path / "a.b.safetensors", tmp_path / "a.b.onnx"
+    shutil.copyfile(narrow_file, master)
+    assert find_files(str(master)) == WeightsFiles("a.b", master, {})
+    export.touch()
+    assert find_files(str(master)) == WeightsFiles("a.b", master, {"float32": export})
+
+
+@pytest.mark.parametrize(("ending", "precision"), [(".onnx", "float32"), (".int8.onnx", "int8")])
+def test_the_path_of_an_export_means_it_alone(tmp_path: Path, ending: str, precision: str) -> None:
+    for suffix in (".safetensors", ".onnx", ".int8.onnx"):
+        (tmp_path / f"net{suffix}").touch()
+    path = tmp_path / f"net{ending}"
+    assert find_files(str(path)) == WeightsFiles("net", None, {precision: path})
+
+
+@pytest.mark.parametrize("find", [find_files, find_weights])
+def test_weights_that_are_nowhere_are_refused_with_the_names_there_are(tmp_path: Path, find) -> None:  # type: ignore[no-untyped-def]
+    for name in ("no-such-net", str(tmp_path), "", str(tmp_path / "nowhere.onnx")):
+        with pytest.raises(WeightsError, match=rf"no weights file '{name}'; give .*weights \(there: .*{DEFAULT_WEIGHTS}.*\)"):
+            find(name)

@@ -10,7 +10,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from model.weights_file import METADATA_KEY
+from model.manifest import METADATA_KEY
 
 Document = dict[str, Any]
 

@@ -13,7 +13,7 @@ from PIL import Image
 from torch import nn
 
 from model.architecture import Architecture
-from model.builder import build_network
+from model.networks.builder import build_network
 from model.preprocessing import Preprocessing
 from tests.training.runs import Make
 from training.datasets import Split, get_dataset

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from model.fcn import FCN
+from model.networks.fcn import FCN
 from training.train import Run
 
 Make = Callable[..., Run]

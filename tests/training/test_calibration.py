@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from model.predictor import Predictor
-from model.segmentation import Options, plan_image, run_in_batches, segment
-from model.weights_file import Weights
+from imaging.answer import Rendering
+from model.inference.runtime import Runtime
+from model.inference.segmenter import Options, Segmenter
 from training.calibration import STEP, Calibration, Sample, calibrate, expected_calibration_error, fit_temperature, gather
 from training.datasets import Split, get_dataset
+from training.evaluate import segmentation
 from training.label_files import read_labels
 
 
@@ -54,12 +55,11 @@ def split(shapes: Path) -> Split:
     return get_dataset(shapes, "val", read_labels(str(shapes / "classes.json")))
 
 
-def test_logits_are_gathered_from_the_served_path(narrow: Weights, split: Split) -> None:
-    predictor, options = Predictor(narrow, "cpu", "float32"), Options(tile=(64, 64))
-    sample = gather(predictor, split, options, range(1, 2))
-    image, mask = split.image(1), split.mask(1)[::STEP, ::STEP]
-    plan = plan_image((image.shape[0], image.shape[1]), options, narrow.manifest.preprocessing.side)
-    served = segment(image, plan, run_in_batches(predictor), num_classes=4, grid="corner", temperature=1.0)
+def test_logits_are_gathered_from_the_served_path(runtime: Runtime, split: Split) -> None:
+    segmenter, options = Segmenter(runtime), Options(tile=(64, 64), rendering=Rendering("confidence"))
+    sample = gather(segmenter, split, options, range(1, 2))
+    mask = split.mask(1)[::STEP, ::STEP]
+    served = segmentation(segmenter, split.file(1), options)
     labelled = mask != split.labels.ignore_index
     assert np.array_equal(sample.labels.numpy(), mask[labelled])
     assert np.array_equal(sample.logits.argmax(1).numpy(), served.class_map[::STEP, ::STEP][labelled])
@@ -68,20 +68,20 @@ def test_logits_are_gathered_from_the_served_path(narrow: Weights, split: Split)
     assert np.abs(found - served.confidence[::STEP, ::STEP][labelled]).max() <= 1
 
 
-def test_one_half_is_fitted_on_and_the_other_checked(narrow: Weights, split: Split) -> None:
-    predictor, options = Predictor(narrow, "cpu", "float32"), Options(tile=(64, 64))
-    found = calibrate(predictor, split, options)
-    fitted, checked = (gather(predictor, split, options, range(first, 4, 2)) for first in (0, 1))
+def test_one_half_is_fitted_on_and_the_other_checked(runtime: Runtime, split: Split) -> None:
+    segmenter, options = Segmenter(runtime), Options(tile=(64, 64), rendering=Rendering("confidence"))
+    found = calibrate(segmenter, split, options)
+    fitted, checked = (gather(segmenter, split, options, range(first, 4, 2)) for first in (0, 1))
     assert found.temperature == pytest.approx(fit_temperature(fitted), abs=1e-3)
     assert found.ece_before == pytest.approx(expected_calibration_error(checked, 1.0), abs=1e-4)
     assert found.ece_after == pytest.approx(expected_calibration_error(checked, found.temperature), abs=1e-4)
     assert (found.fitted_frames, found.checked_frames) == (2, 2)
 
 
-def test_one_frame_is_too_few(narrow: Weights, split: Split) -> None:
+def test_one_frame_is_too_few(runtime: Runtime, split: Split) -> None:
     one = Split("val", split.frames[:1], split.mapping, split.source_labels, split.colors)
     with pytest.raises(ValueError, match="one to fit on and one to check on; got 1"):
-        calibrate(Predictor(narrow, "cpu"), one, Options())
+        calibrate(Segmenter(runtime), one, Options())
 
 
 @pytest.mark.parametrize(("label", "edge"), [(0, 20.0), (1, 0.05)])

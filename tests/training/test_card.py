@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from model.metrics import ConfusionMatrix
+from model.networks.servable import half_tensors
 from model.weights_file import Weights, load_weights, save_weights
 from tests.conftest import NAMES, narrow_net
 from training.card import CardFacts, card, training_facts, write_card
@@ -47,7 +48,7 @@ def scores() -> dict[str, Any]:
 def file(narrow: Weights, facts: CardFacts, tmp_path: Path) -> Path:
     """A weights file with these facts and scores."""
     path = tmp_path / "shapes-net.safetensors"
-    save_weights(path, narrow_net(), replace(narrow.manifest, training=training_facts(facts), scores=scores()))
+    save_weights(path, half_tensors(narrow_net()), replace(narrow.manifest, training=training_facts(facts), scores=scores()))
     return path
 
 

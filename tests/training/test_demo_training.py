@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from cli.main import main as segment_main
-from model.predictor import Predictor
-from model.segmentation import Options
+from model.inference.segmenter import Options, Segmenter
+from model.inference.torch_runtime import TorchRuntime
 from model.weights_file import Weights, load_weights
 from tests.conftest import ROOT, make_photo
 from tests.training.commands import on_shapes
@@ -21,6 +21,8 @@ from training.demo import write_demo_data
 from training.evaluate import conditions, evaluate
 from training.label_files import read_labels
 from training.train_command import main
+
+pytestmark = pytest.mark.long
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +49,7 @@ def test_the_demos_loss_falls(demo: Path) -> None:
 def test_the_demo_leaves_weights_card_and_curves(demo: Path, demo_weights: Weights) -> None:
     names = {path.name for path in demo.iterdir()}
     assert names == {"checkpoint.pt", "curves.csv", "curves.png"} | {
-        f"shapes.{ending}" for ending in ("safetensors", "md", "png", "curves.csv")
+        f"shapes.{ending}" for ending in ("safetensors", "onnx", "md", "png", "curves.csv")
     }
     assert (demo / "shapes.md").read_text() == card(demo_weights)
     assert (demo / "shapes.curves.csv").read_bytes() == (demo / "curves.csv").read_bytes()
@@ -72,11 +74,11 @@ def test_the_demos_file_tells_its_training(demo: Path, demo_weights: Weights) ->
 def test_the_demos_scores_are_those_of_the_served_path(demo_weights: Weights, tmp_path: Path) -> None:
     labels = read_labels(str(write_demo_data(tmp_path)))
     split = get_dataset(tmp_path, "val", labels)
-    predictor = Predictor(demo_weights, "cpu")
-    expected = evaluate(predictor, split, Options(), quiet=True).scores() | {"classes": labels.names}
+    segmenter = Segmenter(TorchRuntime(demo_weights, "cpu"))
+    expected = evaluate(segmenter, split, Options(), quiet=True).scores() | {"classes": labels.names}
     recorded = demo_weights.manifest.scores["generated shapes, val"]
     assert {name: recorded[name] for name in expected} == expected
-    assert recorded["conditions"] == conditions(predictor, Options())
+    assert recorded["conditions"] == conditions(segmenter, Options())
 
 
 def test_the_command_line_segments_with_the_demos_file(demo: Path, tmp_path: Path) -> None:

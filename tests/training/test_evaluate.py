@@ -9,12 +9,12 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from imaging.decoding import Limits, decode
+from imaging.decoding import Limits, decode, scale
+from model.inference.runtime import Runtime
+from model.inference.segmenter import Options, Segmenter
 from model.metrics import ConfusionMatrix
-from model.predictor import Predictor
-from model.segmentation import Options, plan_image, run_in_batches, segment
 from model.weights_file import Weights
-from tests.conftest import NAMES, make_photo
+from tests.conftest import make_photo
 from tests.training.conftest import write_frame
 from training.class_mapping import parse_class_mapping
 from training.datasets import Split, get_dataset
@@ -25,8 +25,8 @@ OPTIONS = Options(tile=(64, 64), overlap=0.25, side=96)
 
 
 @pytest.fixture(scope="module")
-def predictor(narrow: Weights) -> Predictor:
-    return Predictor(narrow, "cpu", "float32")
+def segmenter(runtime: Runtime) -> Segmenter:
+    return Segmenter(runtime)
 
 
 @pytest.fixture(scope="module")
@@ -47,13 +47,13 @@ def split(narrow: Weights, photos: Path) -> Split:
     return get_dataset(photos, "val", narrow.manifest.labels)
 
 
-def predictions(predictor: Predictor, split: Split, options: Options = OPTIONS) -> list[npt.NDArray[np.uint8]]:
-    """The class maps of the corridor, walked here step by step."""
+def predictions(segmenter: Segmenter, split: Split, options: Options = OPTIONS) -> list[npt.NDArray[np.uint8]]:
+    """The class maps of the served path, walked here step by step."""
     found = []
     for frame in split.frames:
         image = decode(frame.image.read_bytes(), Limits())
-        plan = plan_image((image.shape[0], image.shape[1]), options, predictor.manifest.preprocessing.side)
-        found.append(segment(image, plan, run_in_batches(predictor), num_classes=len(NAMES), grid="corner").class_map)
+        plan = segmenter.plan_size((image.shape[0], image.shape[1]), options)
+        found.append(segmenter.infer(scale(image, plan.tiles.size), plan).class_map)
     return found
 
 
@@ -67,9 +67,9 @@ def counted(split: Split, maps: list[npt.NDArray[np.uint8]], classes: int, merge
 
 
 @pytest.mark.parametrize("options", [OPTIONS, Options()], ids=["side 96", "the service's defaults"])
-def test_the_matrix_is_the_one_counted_by_hand(predictor: Predictor, split: Split, options: Options) -> None:
-    matrix = evaluate(predictor, split, options, quiet=True)
-    expected = counted(split, predictions(predictor, split, options), 4, {i: i for i in range(4)})
+def test_the_matrix_is_the_one_counted_by_hand(segmenter: Segmenter, split: Split, options: Options) -> None:
+    matrix = evaluate(segmenter, split, options, quiet=True)
+    expected = counted(split, predictions(segmenter, split, options), 4, {i: i for i in range(4)})
     assert matrix.counts.tolist() == expected
     counts = np.array(expected)
     iou = [counts[i, i] / (counts[i].sum() + counts[:, i].sum() - counts[i, i]) for i in range(4)]
@@ -78,25 +78,25 @@ def test_the_matrix_is_the_one_counted_by_hand(predictor: Predictor, split: Spli
     assert np.count_nonzero(counts.sum(0)) > 1
 
 
-def test_a_mapping_merges_labels_and_predictions_alike(predictor: Predictor, split: Split, photos: Path) -> None:
-    labels = predictor.manifest.labels
+def test_a_mapping_merges_labels_and_predictions_alike(segmenter: Segmenter, split: Split, photos: Path) -> None:
+    labels = segmenter.manifest.labels
     mapping = parse_class_mapping("1=1,*=0", labels)
     mapped = get_dataset(photos, "val", labels, mapping)
-    matrix = evaluate(predictor, mapped, OPTIONS, mapping, quiet=True)
-    assert matrix.counts.tolist() == counted(mapped, predictions(predictor, split), 2, {0: 0, 1: 1, 2: 0, 3: 0})
+    matrix = evaluate(segmenter, mapped, OPTIONS, mapping, quiet=True)
+    assert matrix.counts.tolist() == counted(mapped, predictions(segmenter, split), 2, {0: 0, 1: 1, 2: 0, 3: 0})
 
 
-def test_different_numbers_of_classes_are_refused_naming_both(predictor: Predictor, photos: Path) -> None:
-    labels = predictor.manifest.labels
+def test_different_numbers_of_classes_are_refused_naming_both(segmenter: Segmenter, photos: Path) -> None:
+    labels = segmenter.manifest.labels
     mapped = get_dataset(photos, "val", labels, parse_class_mapping("1=1,*=0", labels))
     with pytest.raises(DataError, match="predictions have 4 classes, labels 2"):
-        evaluate(predictor, mapped, OPTIONS, quiet=True)
+        evaluate(segmenter, mapped, OPTIONS, quiet=True)
 
 
-def test_the_conditions_say_how_it_was_measured(predictor: Predictor) -> None:
-    told = conditions(predictor, Options(tile=(64, 96), overlap=0.5, blend="hann"))
-    assert told.startswith("side auto (64-128), tile 64x96, overlap 0.5, blend hann; cpu float32, torch ")
-    assert conditions(predictor, OPTIONS).startswith("side 96 (96), ")
+def test_the_conditions_say_how_it_was_measured(segmenter: Segmenter) -> None:
+    told = conditions(segmenter, Options(tile=(64, 96), overlap=0.5, blend="hann"))
+    assert told.startswith("side auto (64-128), tile 64x96, overlap 0.5, blend hann; cpu float32, ")
+    assert conditions(segmenter, OPTIONS).startswith("side 96 (96), ")
 
 
 def test_the_table_has_a_row_a_class_and_the_means() -> None:

@@ -7,15 +7,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
-from model.builder import build
+from model.inference.openvino_runtime import read_export
+from model.inference.segmenter import Options, Segmenter
+from model.inference.torch_runtime import TorchRuntime
+from model.manifest import Manifest
 from model.metrics import ConfusionMatrix
-from model.predictor import Predictor
+from model.networks.builder import build
+from model.networks.servable import half_tensors
 from model.preprocessing import Preprocessing
-from model.segmentation import Options
-from model.weights_file import Manifest, Weights, load_weights, save_tensors, save_weights
+from model.weights_file import Weights, load_weights, save_weights
 from training.class_mapping import parse_class_mapping
 from training.datasets import get_dataset
 from training.evaluate import conditions, evaluate, table
@@ -26,15 +30,15 @@ from training.label_files import read_labels
 @pytest.fixture
 def arguments(shapes: Path, narrow_file: Path) -> list[str]:
     names = ["--data", shapes, "--labels", shapes / "classes.json", "--weights", narrow_file]
-    return [str(name) for name in names] + ["--tile", "64", "--device", "cpu", "--dtype", "float32"]
+    return [str(name) for name in names] + ["--tile", "64", "--device", "cpu", "--precision", "float32", "--runtime", "torch"]
 
 
 def scored(weights: Weights, shapes: Path, mapping: str | None = None, split: str = "val", **options: Any) -> ConfusionMatrix:
     """The matrix that the command must find."""
     labels = read_labels(str(shapes / "classes.json"))
     mapped = parse_class_mapping(mapping, labels) if mapping else None
-    predictor = Predictor(weights, "cpu", "float32")
-    return evaluate(predictor, get_dataset(shapes, split, labels, mapped), Options((64, 64), **options), mapped, quiet=True)
+    segmenter = Segmenter(TorchRuntime(weights, "cpu", "float32"))
+    return evaluate(segmenter, get_dataset(shapes, split, labels, mapped), Options((64, 64), **options), mapped, quiet=True)
 
 
 def test_the_table_is_printed_with_its_conditions(
@@ -44,11 +48,11 @@ def test_the_table_is_printed_with_its_conditions(
     *rows, where = capsys.readouterr().out.splitlines()
     split = get_dataset(shapes, "val", read_labels(str(shapes / "classes.json")))
     assert "\n".join(rows) == table(scored(narrow, shapes), split.labels.names)
-    told = conditions(Predictor(narrow, "cpu", "float32"), Options(tile=(64, 64)))
+    told = conditions(Segmenter(TorchRuntime(narrow, "cpu", "float32")), Options(tile=(64, 64)))
     assert where == f"narrow {narrow.sha256[:16]}, 4 frames (list {split.digest[:16]}), {told}"
 
 
-def test_options_reach_the_corridor(
+def test_options_reach_the_served_path(
     arguments: list[str], shapes: Path, narrow: Weights, capsys: pytest.CaptureFixture[str]
 ) -> None:
     extra = ["--class-map", "0=0,*=1", "--side", "native", "--split", "train", "--blend", "hann", "--overlap", "0.5"]
@@ -71,7 +75,7 @@ def test_the_skips_can_be_left_out(
     arguments: list[str], shapes: Path, narrow: Weights, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main([*arguments, "--without-skips"]) == 0
-    tensors = {n: torch.zeros_like(t) if n.startswith("score_pool") else t for n, t in narrow.tensors.items()}
+    tensors = {n: np.zeros_like(t) if n.startswith("score_pool") else t for n, t in narrow.tensors.items()}
     assert table(scored(replace(narrow, tensors=tensors), shapes), narrow.manifest.labels.names) in capsys.readouterr().out
 
 
@@ -93,7 +97,7 @@ def test_a_score_is_recorded_beside_the_others_and_the_tensors_stay(
     assert "tile 64x64" in found["conditions"]
     assert weights.manifest.preprocessing.side == (96, 96)
     assert set(weights.tensors) == set(narrow.tensors)
-    assert all(torch.equal(weights.tensors[name], tensor) for name, tensor in narrow.tensors.items())
+    assert all(np.array_equal(weights.tensors[name], tensor) for name, tensor in narrow.tensors.items())
     assert "shapes, train" in file.with_suffix(".md").read_text()
     assert weights.sha256 in file.with_suffix(".md").read_text()
 
@@ -113,7 +117,7 @@ def test_a_score_is_recorded_beside_the_others_and_the_tensors_stay(
         (["--calibrate", "--shifts", "2"], "give --calibrate without --without-skips, --shifts, --advise"),
         (["--overlap", "0.7"], "overlap must be between 0 and 0.5"),
         (["--device", "abacus"], "device must be auto, cpu"),
-        (["--dtype", "int8"], "dtype must be auto"),
+        (["--precision", "int8"], "int8 is for OpenVINO"),
         (["--advise", "512", "256"], "32 <= low <= high"),
         (["--record-as", "mine"], "give --record-in FILE with --record-as"),
         (["--record-in", "a.safetensors", "--calibrate"], "--record-in must be a weights file, got a.safetensors"),
@@ -148,17 +152,17 @@ def test_calibration_is_stored_told_and_served(
     arguments: list[str], narrow: Weights, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = tmp_path / "copy.safetensors"
-    save_tensors(file, narrow.tensors, narrow.manifest)
+    save_weights(file, narrow.tensors, narrow.manifest)
     assert main([*arguments, "--weights", str(file), "--calibrate", "--record-in", str(file)]) == 0
     weights = load_weights(file)
-    temperature = weights.manifest.temperature
+    temperature = weights.manifest.temperature()
     assert temperature is not None
     assert temperature != 1
     told = weights.manifest.training["calibration"]
     assert told["temperature"] == temperature
     assert (told["fitted_frames"], told["checked_frames"], told["split"]) == (2, 2, "val")
     assert f"temperature {temperature}, fitted on 2 frames of val" in capsys.readouterr().out
-    assert f"divided by a temperature of {temperature:.3f}" in file.with_suffix(".md").read_text()
+    assert f"| float32 | {temperature:.3f} | 2 / 2 of val |" in file.with_suffix(".md").read_text()
     assert main([*arguments, "--calibrate", "--record-in", str(file)]) == 2
     assert "give --weights and --record-in the same one" in capsys.readouterr().err
 
@@ -171,7 +175,7 @@ def test_a_file_of_fewer_classes_is_scored_by_the_mapping_it_was_trained_with(
     net = build("fcn8s", "mobilenet_v2", 2, output_stride=16, head_width=16, width=0.1).eval()
     net.get_parameter("score_fr.bias").data[:] = torch.tensor([-1000.0, 1000.0])
     manifest = Manifest(net.architecture, mapping.labels, Preprocessing(side=(96, 96)), "none")
-    save_weights(tmp_path / "square.safetensors", net, manifest)
+    save_weights(tmp_path / "square.safetensors", half_tensors(net), manifest)
     arguments = ["--data", str(shapes), "--weights", str(tmp_path / "square.safetensors"), "--device", "cpu"]
     assert main([*arguments, "--class-map", "0=0,2=1,*=0"]) == 0
     printed = capsys.readouterr().out
@@ -181,6 +185,44 @@ def test_a_file_of_fewer_classes_is_scored_by_the_mapping_it_was_trained_with(
     assert "the file has 2 classes, the labels 4" in capsys.readouterr().err
 
 
+def test_by_default_the_export_is_scored_as_the_service_runs_it(
+    arguments: list[str], shapes: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*arguments[:8], "--device", "cpu"]) == 0
+    *rows, where = capsys.readouterr().out.splitlines()
+    assert "; cpu float32, openvino " in where
+    assert main(arguments) == 0
+    by_torch = capsys.readouterr().out.splitlines()
+    means = [float(line.split()[2]) for line in (*rows, *by_torch) if line.startswith("mean IoU")]
+    assert means[0] == pytest.approx(means[1], abs=0.01)
+
+
+def test_recorded_facts_reach_the_exports_beside_the_file(arguments: list[str], tmp_path: Path) -> None:
+    file = tmp_path / "mine.safetensors"
+    for ending in (".safetensors", ".onnx"):
+        shutil.copyfile(Path(arguments[5]).with_suffix(ending), file.with_suffix(ending))
+    before = read_export(file.with_suffix(".onnx"))
+    assert main([*arguments, "--weights", str(file), "--record-in", str(file), "--record-as", "shapes, val"]) == 0
+    after, master = read_export(file.with_suffix(".onnx")), load_weights(file)
+    assert after.sha256 == master.sha256 != before.sha256
+    assert after.manifest == master.manifest
+    assert list(after.manifest.scores) == ["shapes, val"]
+
+
+@pytest.mark.long
+def test_a_temperature_of_another_precision_is_stored_beside_float32s(
+    arguments: list[str], narrow: Weights, tmp_path: Path
+) -> None:
+    file = tmp_path / "copy.safetensors"
+    save_weights(file, narrow.tensors, replace(narrow.manifest, temperatures={"float32": 1.5}))
+    changes = ["--weights", str(file), "--calibrate", "--record-in", str(file), "--precision", "bfloat16"]
+    assert main([*arguments, *changes]) == 0
+    manifest = load_weights(file).manifest
+    assert manifest.temperature() == 1.5
+    assert manifest.temperature("bfloat16") == manifest.training["calibration_bfloat16"]["temperature"] != 1.5
+
+
+@pytest.mark.long
 def test_shifts_change_the_scores(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(arguments) == 0
     plain = capsys.readouterr().out

@@ -15,6 +15,7 @@ SHIPPED = sorted(Path(training.__file__).parent.joinpath("recipes").glob("*.toml
 
 def test_the_recipes_are_shipped() -> None:
     assert [path.stem for path in SHIPPED] == [
+        "camvid-fcn8s-mobilenet-edgetpu",
         "camvid-fcn8s-mobilenet-v2",
         "camvid-stage1",
         "demo",

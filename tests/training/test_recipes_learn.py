@@ -10,6 +10,8 @@ import torch
 from tests.training.runs import Make, differing, rows, state
 from training.train import train
 
+pytestmark = pytest.mark.long
+
 
 def test_a_teacher_alone_pulls_the_student_towards_it(make_run: Make) -> None:
     run = make_run(teacher=True, teacher_weight=1.0, label_weight=0.0, epochs=3, power=0.1)

@@ -18,7 +18,7 @@ from training.train import train
     [{"ema": 0.0}, {"ema": 0.9}, {"ema": 0.0, "dropout": True}, {"lovasz_weight": 1.0}],
     ids=["plain", "averaged", "with dropout", "with Lovász"],
 )
-@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize("workers", [0, pytest.param(1, marks=pytest.mark.long)])
 def test_a_training_that_was_interrupted_ends_as_if_it_had_not_been(
     make_run: Make, changes: dict[str, Any], workers: int
 ) -> None:

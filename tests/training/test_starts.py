@@ -13,10 +13,10 @@ from torch import Tensor
 from torchvision.models import mobilenet_v2
 
 from model.architecture import Architecture
-from model.builder import build, build_network
-from model.fcn import FCN
+from model.networks.builder import build, build_network
+from model.networks.fcn import FCN
 from model.preprocessing import Preprocessing
-from model.weights_file import Weights, save_tensors
+from model.weights_file import Weights, save_weights
 from tests.conftest import narrow_net
 from training.starts import load_start, start_preprocessing
 
@@ -115,6 +115,38 @@ def test_a_deeplab_of_other_classes_leaves_the_scores_new(tmp_path: Path) -> Non
     assert not any(name.startswith(("head.", "backbone.")) for name in new)
 
 
+def test_rows_of_a_start_of_other_classes_become_the_scores(tmp_path: Path) -> None:
+    state = deeplab_state(21)
+    save_file(state, tmp_path / "deeplab.safetensors")
+    net, rows = build_network(OURS), [8, 0, 20, 8]
+    new = load_start(net, str(tmp_path / "deeplab.safetensors"), rows)
+    assert not any(name.startswith("score_fr.") for name in new)
+    assert torch.equal(net.state_dict()["score_fr.weight"], state["head.logits.weight"][rows])
+    assert torch.equal(net.state_dict()["score_fr.bias"], state["head.logits.bias"][rows])
+    for wrong in ([1, 2, 3], [1, 2, 3, 21]):
+        with pytest.raises(ValueError, match=r"start_rows must name, for each of 4 classes, one of the start's 21; got "):
+            load_start(net, str(tmp_path / "deeplab.safetensors"), wrong)
+
+
+def test_a_mobilenet_edgetpu_is_filled_by_its_own_names_and_fed_as_it_was_trained(tmp_path: Path) -> None:
+    architecture = Architecture("fcn8s", "mobilenet_edgetpu", 4, 16, "pooled", 16)
+    donor = scrambled(build_network(architecture).state_dict())
+    published = {
+        name.removeprefix("backbone.").replace("score_fr.", "head.logits."): tensor
+        for name, tensor in donor.items()
+        if name.startswith(("backbone.", "head.", "score_fr."))
+    }
+    save_file(published, tmp_path / "edgetpu.safetensors")
+    net = build_network(architecture)
+    new = load_start(net, str(tmp_path / "edgetpu.safetensors"))
+    assert {name.split(".")[0] for name in new} == {"score_pool4", "score_pool3", "upscore_pool4"}
+    assert all(torch.equal(net.state_dict()[name], donor[name]) for name in kept_names(net, new))
+    preprocessing = start_preprocessing(net, str(tmp_path / "edgetpu.safetensors"))
+    assert (preprocessing.scale, preprocessing.mean[0], preprocessing.std[0]) == (1 / 128, 1.0, 1.0)
+    with pytest.raises(ValueError, match="torchvision publishes no weights of mobilenet_edgetpu"):
+        load_start(net, "imagenet")
+
+
 def test_a_float16_start_is_loaded_as_float32(tmp_path: Path) -> None:
     state = {n: t.half() if t.is_floating_point() else t for n, t in deeplab_state(4).items()}
     save_file(state, tmp_path / "half.safetensors")
@@ -171,7 +203,7 @@ def test_pixels_are_fed_as_the_start_was(tmp_path: Path, narrow: Weights) -> Non
     torch.save({}, tmp_path / "published.pth")
     assert start_preprocessing(net, str(tmp_path / "published.pth")).std == (0.229, 0.224, 0.225)
     fed = replace(narrow.manifest, preprocessing=Preprocessing(mean=(0.1, 0.2, 0.3), side=(64, 64)))
-    save_tensors(tmp_path / "ours.safetensors", narrow.tensors, fed)
+    save_weights(tmp_path / "ours.safetensors", narrow.tensors, fed)
     assert start_preprocessing(net, str(tmp_path / "ours.safetensors")).mean == (0.1, 0.2, 0.3)
 
 

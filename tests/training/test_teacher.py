@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from model.builder import build
-from model.fcn import FCN
+from model.networks.builder import build
+from model.networks.fcn import FCN
 from tests.conftest import narrow_net, randomise
 from training.teacher import Teacher
 

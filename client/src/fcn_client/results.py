@@ -21,10 +21,12 @@ class Label:
 
 @dataclass(frozen=True)
 class Model:
-    """A network that is served."""
+    """A network that is served: its name, the sha256 of its weights, what runs it (`openvino`, `torch`), and its precision."""
 
     name: str
     sha256: str
+    runtime: str
+    precision: str
     default: bool
     classes: tuple[Label, ...]
 
@@ -47,8 +49,8 @@ class Segmentation:
     """The answer for one image.
 
     class_map: uint8 (H, W) class ids, 255 void. confidence: uint8 (H, W), 255 x the winning class's probability, where it was
-    asked for. classes: those present, largest first. model: name and sha256. tiling: how the image was cut. timing:
-    milliseconds a stage.
+    asked for. classes: those present, largest first. model: name, sha256, runtime and precision. tiling: how the image was
+    cut. timing: milliseconds a stage.
     """
 
     class_map: npt.NDArray[np.uint8]

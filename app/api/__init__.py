@@ -1,0 +1,1 @@
+"""What a client sees: routes, schemas, uploads, caching, errors, security, the web page."""

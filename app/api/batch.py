@@ -1,0 +1,150 @@
+"""`POST /segment/batch`: several images in one request, each with an answer or an error of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import zipfile
+from collections import deque
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import PurePath
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request, Response
+from starlette.datastructures import FormData, UploadFile
+from starlette.responses import StreamingResponse
+
+from app.api.errors import BATCH_PROBLEMS, Problem, TooLarge, document, mapped_errors
+from app.api.examples import batch_body, batch_responses
+from app.api.schemas import SegmentQuery
+from app.api.segment import Ready, answer, make_options, prepared
+from app.api.uploads import base_name, images, read_form, read_part
+from app.serving.service import Service
+from imaging.answer import Format
+
+router = APIRouter()
+AHEAD = 4  # images of one request that are worked on at once: enough to keep the runtime busy
+LINES = "application/x-ndjson"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one image: the answer's bytes, or a problem."""
+
+    index: int
+    file: str
+    suffix: str
+    body: bytes
+    problem: Problem | None = None
+
+
+@router.post(
+    "/segment/batch",
+    summary="Segment several images",
+    response_class=Response,
+    response_model=None,
+    responses=batch_responses(BATCH_PROBLEMS),
+    openapi_extra=batch_body(),
+)
+async def segment_batch(request: Request, service: Ready, query: Annotated[SegmentQuery, Query()]) -> Response:
+    """Answers each field `file` of a form in turn; a bad image answers its own error, and the others are done.
+
+    With `format=json` (the default) or `coco`, a line of JSON for each as soon as it is done; else a zip.
+    """
+    settings = service.settings
+    form = await read_form(request, int(settings.max_batch_mb * 1e6), settings.upload_timeout_s)
+    try:
+        parts = images(form)
+    except Problem:
+        await form.close()
+        raise
+    service.admission.release(request.state.reservation, done=False)  # each image takes a place of its own
+    outcomes = _outcomes(request, service, query, parts, form)
+    if (query.format or "json") in ("json", "coco"):
+        return StreamingResponse(_lines(request, outcomes), media_type=LINES)
+    headers = {"Content-Disposition": 'attachment; filename="masks.zip"'}
+    return StreamingResponse(_zip(request, outcomes), media_type="application/zip", headers=headers)
+
+
+async def _outcomes(
+    request: Request, service: Service, query: SegmentQuery, parts: Sequence[UploadFile], form: FormData
+) -> AsyncIterator[Outcome]:
+    """In the order of the parts, a few ahead."""
+    waiting = deque(enumerate(parts))
+    running: deque[asyncio.Task[Outcome]] = deque()
+    try:
+        while waiting or running:
+            while waiting and len(running) < AHEAD:
+                running.append(asyncio.create_task(_outcome(request, service, query, *waiting.popleft())))
+            yield await running.popleft()
+    finally:
+        for task in running:
+            task.cancel()
+        await form.close()
+
+
+async def _outcome(request: Request, service: Service, query: SegmentQuery, index: int, part: UploadFile) -> Outcome:
+    format: Format = query.format or "json"
+    try:
+        if (part.size or 0) > service.settings.max_upload_mb * 1e6:
+            raise TooLarge(f"the file is larger than {service.settings.max_upload_mb:g} MB; send a smaller one")
+        upload = await read_part(part)
+        options, deadline = make_options(service, query, format, upload.name), service.deadline()
+        with mapped_errors():
+            reservation = service.reserve()
+            try:
+                prepare = partial(service.prepare, upload.data, options, query.model, reservation, deadline)
+                job = await prepared(service, prepare)
+            except BaseException:
+                service.admission.release(reservation, done=False)
+                raise
+            return Outcome(index, upload.name, options.rendering.suffix, await answer(request, service, job))
+    except Problem as problem:
+        return Outcome(index, base_name(part), ".problem.json", b"", problem)
+
+
+async def _lines(request: Request, outcomes: AsyncIterator[Outcome]) -> AsyncIterator[bytes]:
+    async for outcome in outcomes:
+        facts = {"index": outcome.index, "file": outcome.file, "status": outcome.problem.status if outcome.problem else 200}
+        head = json.dumps(facts, separators=(",", ":"))[:-1].encode()
+        name, body = (b"problem", _problem(request, outcome.problem)) if outcome.problem else (b"answer", outcome.body)
+        yield head + b',"' + name + b'":' + body + b"}\n"
+
+
+async def _zip(request: Request, outcomes: AsyncIterator[Outcome]) -> AsyncIterator[bytes]:
+    """A zip file as it grows; its members are stored, since masks are compressed already."""
+    pipe = _Pipe()
+    with zipfile.ZipFile(pipe, "w") as archive:
+        async for outcome in outcomes:
+            body = _problem(request, outcome.problem) if outcome.problem else outcome.body
+            name = f"{outcome.index:03d}-{PurePath(outcome.file).stem}{outcome.suffix}"
+            archive.writestr(zipfile.ZipInfo(name), body)
+            yield pipe.take()
+    yield pipe.take()
+
+
+def _problem(request: Request, problem: Problem) -> bytes:
+    return json.dumps(document(type(problem), problem.detail, request.state.request_id), separators=(",", ":")).encode()
+
+
+class _Pipe(io.RawIOBase):
+    """Keeps what is written until it is taken."""
+
+    def __init__(self) -> None:
+        self._written = bytearray()
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: object) -> int:
+        view = memoryview(data)  # type: ignore[arg-type]
+        self._written += view
+        return view.nbytes
+
+    def take(self) -> bytes:
+        taken = bytes(self._written)
+        self._written.clear()
+        return taken

@@ -1,0 +1,62 @@
+"""How an answer is sent: its entity tag, and compressed where the client takes that (RFC 9110, sections 8.4 and 8.8.3)."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+
+from starlette.datastructures import Headers
+
+from app.api.errors import PreconditionFailed
+from model.inference.runtime import ModelIdentity
+from model.inference.segmenter import Options
+
+COMPRESSED = ("application/json", "application/x-ndjson")
+WORTH_BYTES = 1000
+LEVEL = 5
+
+
+@cache
+def package_version(name: str = "fcn-segment") -> str:
+    """The installed version; `unknown` where the code runs without being installed."""
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "unknown"
+
+
+def entity_tag(data: bytes, options: Options, identity: ModelIdentity) -> str:
+    """Equal for requests whose answers are equal, on processors of one kind: over the image, the parameters, the weights,
+    what runs them, and this version."""
+    digest = hashlib.sha256(repr((options, identity, package_version())).encode())
+    digest.update(data)
+    return digest.hexdigest()[:32]
+
+
+def check_precondition(headers: Headers, tag: str) -> None:
+    """Raises `PreconditionFailed` where `If-None-Match` names this answer: the client has it already."""
+    given = [part.strip().removeprefix("W/").strip('"') for part in headers.get("if-none-match", "").split(",")]
+    if tag in given:
+        raise PreconditionFailed(f'the answer is still the one with the tag "{tag}"', {"ETag": weak(tag)})
+
+
+def weak(tag: str) -> str:
+    """The tag as a weak one: processors of different generations may differ in a bit."""
+    return f'W/"{tag}"'
+
+
+def compress(body: bytes, media_type: str, accepted: str) -> tuple[bytes, dict[str, str]]:
+    """The bytes to send for this `Accept-Encoding`, and their headers; takes a second for 20 MB, so not on the event loop."""
+    if media_type not in COMPRESSED or len(body) < WORTH_BYTES or not _takes_gzip(accepted):
+        return body, {}
+    return gzip.compress(body, LEVEL, mtime=0), {"Content-Encoding": "gzip"}
+
+
+def _takes_gzip(accepted: str) -> bool:
+    for part in accepted.lower().split(","):
+        name, _, quality = part.partition(";")
+        if name.strip() in ("gzip", "*"):
+            return quality.strip() not in ("q=0", "q=0.0", "q=0.00", "q=0.000")
+    return False

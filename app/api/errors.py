@@ -1,0 +1,189 @@
+"""Errors that a client sees: their tree, their status codes, the mapping from what other packages raise, and their answers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, ClassVar
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+from starlette.responses import JSONResponse, Response
+
+from app.serving.errors import Cancelled, DeadlinePassed, NotServing, QueueFull, TooManyTiles, UnknownModel
+from imaging.answer import ArrayTooLarge
+from imaging.errors import DamagedImage, EmptyImage, ImageTooLarge, UnknownImageType
+
+MEDIA_TYPE = "application/problem+json"
+
+
+class Problem(Exception):
+    """An error answered as RFC 9457 problem details."""
+
+    status: ClassVar[int] = 500
+    title: ClassVar[str] = "Internal error"
+    example: ClassVar[str] = "the service failed; the log has the request's id"
+
+    def __init__(self, detail: str, headers: dict[str, str] | None = None) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.headers = headers or {}
+
+
+class BadRequest(Problem):
+    status, title = 400, "Bad request"
+    example = "no field `file` (or `image`) in the form; fields are: picture"
+
+
+class EmptyBody(Problem):
+    status, title = 400, "Empty body"
+    example = "the image is empty (0 bytes); send the bytes of an image file"
+
+
+class Unauthorized(Problem):
+    status, title = 401, "No or wrong API key"
+    example = "send a valid key as `X-API-Key: KEY` or `Authorization: Bearer KEY`"
+
+
+class NotFound(Problem):
+    status, title = 404, "Not found"
+    example = "nothing at /segments; the routes are listed at /docs"
+
+
+class MethodNotAllowed(Problem):
+    status, title = 405, "Method not allowed"
+    example = "GET is not allowed on /segment; allowed: POST"
+
+
+class NotAcceptable(Problem):
+    status, title = 406, "No acceptable format"
+    example = "Accept: text/csv fits neither image/png nor application/json; give one of those, or ?format="
+
+
+class PreconditionFailed(Problem):
+    status, title = 412, "Precondition failed"
+    example = 'the answer is still the one with the tag "9f86d081884c7d659a2feaa0c55ad015"'
+
+
+class UploadTooSlow(Problem):
+    status, title = 408, "Upload too slow"
+    example = "the body did not arrive within 30 s"
+
+
+class TooLarge(Problem):
+    status, title = 413, "Too large"
+    example = "the image has 20000x20000 pixels (400.0 megapixels); at most 100 megapixels are taken, scale it down"
+
+
+class UnsupportedType(Problem):
+    status, title = 415, "Not an accepted image type"
+    example = "these bytes are none of PNG, JPEG, WEBP, GIF, BMP, TIFF; send one of those"
+
+
+class Unprocessable(Problem):
+    status, title = 422, "Damaged image or bad parameter"
+    example = "query format: Input should be 'png', 'color', 'overlay', 'confidence', 'json', 'coco' or 'npz', got 'gif'"
+
+
+class Unavailable(Problem):
+    status, title = 503, "Not available now"
+    example = "1024 tiles are queued and at most 1024 are taken; try again after Retry-After seconds"
+
+
+class TimedOut(Problem):
+    status, title = 504, "Deadline passed"
+    example = "no answer within 60 s; send a smaller image or try when the service is less busy"
+
+
+class ClientGone(Problem):
+    """For the log and the metrics: nobody reads it."""
+
+    status, title = 499, "Client closed request"
+    example = "the client went away"
+
+
+SEGMENT_PROBLEMS: tuple[type[Problem], ...] = (
+    BadRequest, Unauthorized, NotAcceptable, UploadTooSlow, PreconditionFailed, TooLarge, UnsupportedType, Unprocessable,
+    Unavailable, TimedOut,
+)  # fmt: skip
+BATCH_PROBLEMS: tuple[type[Problem], ...] = (BadRequest, Unauthorized, UploadTooSlow, TooLarge, Unprocessable, Unavailable)
+FOREIGN: dict[type[Exception], type[Problem]] = {
+    EmptyImage: EmptyBody,
+    UnknownImageType: UnsupportedType,
+    ImageTooLarge: TooLarge,
+    DamagedImage: Unprocessable,
+    ArrayTooLarge: TooLarge,
+    UnknownModel: Unprocessable,
+    TooManyTiles: TooLarge,
+    QueueFull: Unavailable,
+    NotServing: Unavailable,
+    DeadlinePassed: TimedOut,
+    Cancelled: TimedOut,
+}
+
+
+@contextmanager
+def mapped_errors() -> Iterator[None]:
+    """Turns what imaging and serving raise into problems."""
+    try:
+        yield
+    except tuple(FOREIGN) as error:
+        raise to_problem(error) from error
+
+
+def to_problem(error: Exception) -> Problem:
+    """The problem for one of `FOREIGN`."""
+    kind = next(FOREIGN[base] for base in type(error).__mro__ if base in FOREIGN)
+    return kind(str(error), {"Retry-After": str(getattr(error, "retry_after", 1))} if kind is Unavailable else {})
+
+
+def document(kind: type[Problem], detail: str, request_id: str) -> dict[str, Any]:
+    """The problem details of RFC 9457, section 3.1, with the request's id."""
+    return {"type": "about:blank", "title": kind.title, "status": kind.status, "detail": detail, "request_id": request_id}
+
+
+def install_handlers(app: FastAPI) -> None:
+    """Answers every error but unexpected ones, which `RequestTelemetry` answers, as problem details."""
+    app.add_exception_handler(Problem, _on_problem)
+    app.add_exception_handler(RequestValidationError, _on_invalid)
+    app.add_exception_handler(HTTPException, _on_http)
+    app.add_exception_handler(ClientDisconnect, _on_disconnect)
+
+
+def _respond(request: Request, kind: type[Problem], detail: str, headers: dict[str, str]) -> Response:
+    request.state.log = {"detail": detail}
+    content = document(kind, detail, getattr(request.state, "request_id", ""))
+    return JSONResponse(content, kind.status, headers, MEDIA_TYPE)
+
+
+async def _on_problem(request: Request, error: Exception) -> Response:
+    assert isinstance(error, Problem)
+    return _respond(request, type(error), error.detail, error.headers)
+
+
+async def _on_invalid(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    details = dict.fromkeys(_describe(entry) for entry in error.errors())
+    return _respond(request, Unprocessable, "; ".join(details), {})
+
+
+def _describe(entry: dict[str, Any]) -> str:
+    where = " ".join(str(part) for part in entry["loc"][:2])
+    return f"{where}: {entry['msg']}, got {entry.get('input')!r}"
+
+
+async def _on_http(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    headers = dict(error.headers or {})
+    if error.status_code == 404:
+        return _respond(request, NotFound, f"nothing at {request.url.path}; the routes are listed at /docs", headers)
+    if error.status_code == 405:
+        allowed = f"{request.method} is not allowed on {request.url.path}; allowed: {headers.get('Allow', 'see /docs')}"
+        return _respond(request, MethodNotAllowed, allowed, headers)
+    return _respond(request, BadRequest, str(error.detail), headers)
+
+
+async def _on_disconnect(request: Request, error: Exception) -> Response:
+    return _respond(request, ClientGone, "the client went away while sending", {})

@@ -1,0 +1,96 @@
+"""Examples that the API reference shows: answers made by the code that makes them, errors from their tree."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from app.api.errors import MEDIA_TYPE, Problem, UnsupportedType, document
+from app.api.schemas import ProblemDetails, SegmentAnswer
+from imaging.answer import Answer, Rendering
+from model.labels import voc_labels
+from model.weights_file import DEFAULT_WEIGHTS
+
+PROBLEM = ProblemDetails.model_json_schema()
+MODEL = {"name": DEFAULT_WEIGHTS, "sha256": "0" * 64, "runtime": "openvino", "precision": "int8"}
+REQUEST_ID = "5f2c9b0e4d1a4c7f8a3b6d9e0c1f2a3b"
+
+
+def segmentation() -> dict[str, Any]:
+    """The JSON answer for an image of 4x3 pixels, made by the code that makes every answer."""
+    class_map = np.array([[0, 8, 8, 0], [0, 8, 8, 8], [0, 0, 8, 8]], np.uint8)
+    labels = voc_labels()
+    tiling = {"side": [384, 512], "tile": [384, 512], "overlap": 0.25, "blend": "mean", "tiles": 1}
+    answer = Answer(
+        image=np.zeros((3, 4, 3), np.uint8), class_map=class_map, confidence=None, probabilities=None,
+        mean_confidence=[0.98] + [0.91] * 20, labels=labels, model=MODEL, tiling=tiling,
+    )  # fmt: skip
+    document: dict[str, Any] = json.loads(answer.encode(Rendering("json")))
+    return document
+
+
+def problem_responses(kinds: Sequence[type[Problem]]) -> dict[int | str, dict[str, Any]]:
+    """OpenAPI responses of these problems, each with an example."""
+    return {
+        kind.status: {
+            "description": kind.title,
+            "content": {MEDIA_TYPE: {"schema": PROBLEM, "example": document(kind, kind.example, REQUEST_ID)}},
+        }
+        for kind in kinds
+    }
+
+
+def segment_responses(kinds: Sequence[type[Problem]]) -> dict[int | str, dict[str, Any]]:
+    """OpenAPI responses of `/segment`."""
+    good = {
+        "description": "The mask: a PNG of the image's size, or JSON.",
+        "model": SegmentAnswer,
+        "content": {
+            "image/png": {"schema": {"type": "string", "format": "binary"}},
+            "application/json": {"example": segmentation()},
+            "application/x-npz": {"schema": {"type": "string", "format": "binary"}},
+        },
+        "headers": {
+            "X-Request-ID": {"description": "the request's id", "schema": {"type": "string"}},
+            "Server-Timing": {"description": "milliseconds a stage", "schema": {"type": "string"}},
+        },
+    }
+    return {200: good} | problem_responses(kinds)
+
+
+def batch_responses(kinds: Sequence[type[Problem]]) -> dict[int | str, dict[str, Any]]:
+    """OpenAPI responses of `/segment/batch`."""
+    good = {"index": 0, "file": "photo.jpg", "status": 200, "answer": segmentation()}
+    bad = {"index": 1, "file": "notes.txt", "status": UnsupportedType.status}
+    bad["problem"] = document(UnsupportedType, UnsupportedType.example, REQUEST_ID)
+    lines = "".join(json.dumps(line) + "\n" for line in (good, bad))
+    found = {
+        "description": "A line of JSON for each image, or a zip of masks.",
+        "content": {
+            "application/x-ndjson": {"example": lines},
+            "application/zip": {"schema": {"type": "string", "format": "binary"}},
+        },
+    }
+    return {200: found} | problem_responses(kinds)
+
+
+def batch_body() -> dict[str, Any]:
+    """OpenAPI request body of `/segment/batch`."""
+    files = {"type": "array", "items": {"type": "string", "format": "binary"}}
+    form = {"type": "object", "properties": {"file": files}, "required": ["file"]}
+    return {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": form}}}}
+
+
+def upload_body() -> dict[str, Any]:
+    """OpenAPI request body of `/segment`: a form with `file`, or the raw image."""
+    form = {"type": "object", "properties": {"file": {"type": "string", "format": "binary"}}, "required": ["file"]}
+    raw = {"schema": {"type": "string", "format": "binary"}}
+    return {
+        "requestBody": {
+            "required": True,
+            "content": {"multipart/form-data": {"schema": form}, "image/*": raw, "application/octet-stream": raw},
+        }
+    }

@@ -1,0 +1,177 @@
+"""What requests may ask and what JSON answers hold, as OpenAPI shows them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, Field
+
+from imaging.answer import Format, MaskEncoding
+from model.inference.scaling import SIDES
+from model.inference.tiling import Blend
+
+
+class SegmentQuery(BaseModel):
+    """Query parameters of `/segment`."""
+
+    format: Format | None = Field(None, description="form of the answer; beats `Accept` (default: png)")
+    mask: MaskEncoding = Field(
+        "rle",
+        description="with JSON: how the class map is written; array up to 4 megapixels, polygons up to 16; "
+        "with coco: polygons, or else run lengths",
+    )
+    blend: Blend | None = Field(None, description="how overlapping logits are averaged (default: the server's)")
+    overlap: float | None = Field(None, ge=0, le=0.5, description="fraction of a tile shared with its neighbour")
+    side: Literal["auto", "native"] | Annotated[int, Field(ge=SIDES[0], le=SIDES[1])] = Field(
+        "auto",
+        description="size to work at: `native`, the longer side in pixels, or `auto` (the range that the weights advise)",
+    )
+    alpha: float = Field(0.5, ge=0, le=1, description="opacity of the colours in an overlay")
+    confidence: bool = Field(False, description="with JSON: adds the confidence map, a grey PNG")
+    probabilities: bool = Field(False, description="with npz: adds every class's probability; up to 4 megapixels")
+    min_confidence: float = Field(0, ge=0, le=1, description="pixels below it become 255, void")
+    tolerance: float = Field(1, ge=0, le=100, description="of polygons: how far a point may move, in image pixels")
+    model: str | None = Field(None, description="a model of `/models` (default: the first)")
+
+
+class ModelName(BaseModel):
+    """The network that answered: its name, the sha256 of its weights, what ran it, and in which precision."""
+
+    name: str
+    sha256: str
+    runtime: str
+    precision: str
+
+
+class ImageSize(BaseModel):
+    width: int
+    height: int
+
+
+class ClassShare(BaseModel):
+    """One class that is present."""
+
+    id: int
+    name: str
+    color: str = Field(description="#rrggbb")
+    pixels: int
+    fraction: float
+    mean_confidence: float
+    bbox: tuple[int, int, int, int] = Field(description="x, y, width, height")
+
+
+class RleMap(BaseModel):
+    """Class map as COCO's compressed RLE, one string an id; `pycocotools.mask.decode` reads them."""
+
+    encoding: Literal["rle"]
+    size: tuple[int, int] = Field(description="height, width")
+    counts: dict[str, str]
+
+
+class PngMap(BaseModel):
+    """Class map as a palette PNG in base64."""
+
+    encoding: Literal["png"]
+    data: str
+
+
+class ArrayMap(BaseModel):
+    """Class map as rows of ids."""
+
+    encoding: Literal["array"]
+    data: list[list[int]]
+
+
+class PolygonMap(BaseModel):
+    """Class map as polygons an id, nested as a GeoJSON MultiPolygon: polygons, their rings (holes after the first), points."""
+
+    encoding: Literal["polygons"]
+    size: tuple[int, int] = Field(description="height, width")
+    tolerance: float = Field(description="how far a point may have moved, in pixels")
+    polygons: dict[str, list[list[list[tuple[float, float]]]]]
+
+
+class ConfidenceMap(BaseModel):
+    """Confidence as an 8-bit grey PNG in base64: 255 x the winning class's probability."""
+
+    encoding: Literal["png"]
+    data: str
+
+
+class Tiling(BaseModel):
+    """How the image was tiled: working size and tile as height, width."""
+
+    side: tuple[int, int]
+    tile: tuple[int, int]
+    overlap: float
+    blend: Blend
+    tiles: int
+
+
+class SegmentAnswer(BaseModel):
+    """JSON answer of `/segment`; classes are listed largest first."""
+
+    model: ModelName
+    image: ImageSize
+    classes: list[ClassShare]
+    class_map: RleMap | PngMap | ArrayMap | PolygonMap = Field(discriminator="encoding")
+    tiling: Tiling
+    confidence_map: ConfidenceMap | None = Field(None, description="with confidence=true")
+
+
+class LabelEntry(BaseModel):
+    id: int
+    name: str
+    color: str = Field(description="#rrggbb")
+
+
+class ModelEntry(ModelName):
+    """A network that is served."""
+
+    default: bool
+    classes: list[LabelEntry]
+
+
+class ProblemDetails(BaseModel):
+    """An error (RFC 9457)."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    request_id: str
+
+
+class State(BaseModel):
+    """Whether the process works; the reason where it does not."""
+
+    status: Literal["ok", "unavailable"]
+    reason: str | None = None
+
+
+class Health(BaseModel):
+    live: State
+    ready: State
+    device: str | None
+    queued_tiles: int
+    requests_in_flight: int
+    uptime_s: float
+
+
+class Info(BaseModel):
+    """What is served, and how."""
+
+    model: ModelName
+    architecture: dict[str, Any]
+    license: str
+    training: dict[str, Any]
+    scores: dict[str, Any]
+    preprocessing: dict[str, Any]
+    temperature: float | None
+    runtime: dict[str, str]
+    warning: str | None
+    tile: tuple[int, int]
+    overlap: float
+    blend: Blend
+    limits: dict[str, float]
+    versions: dict[str, str]

@@ -1,0 +1,142 @@
+"""`POST /segment`: from a request to its answer."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Query, Request, Response
+
+from app.api.caching import check_precondition, compress, entity_tag, weak
+from app.api.errors import SEGMENT_PROBLEMS, ClientGone, TimedOut, Unavailable, mapped_errors
+from app.api.examples import segment_responses, upload_body
+from app.api.negotiation import format_from_accept
+from app.api.schemas import SegmentQuery
+from app.api.security import check_key
+from app.api.uploads import read_image
+from app.serving.service import Job, Service
+from imaging.answer import Format, Rendering
+from model.inference.segmenter import Options
+
+router = APIRouter()
+
+
+async def ready_service(request: Request) -> Service:
+    """The service, where the client may use it and it takes images now; raises `Unauthorized` or `Unavailable`."""
+    service: Service = request.app.state.service
+    check_key(request, service.settings.api_keys)
+    if service.not_ready:
+        raise Unavailable(service.not_ready, {"Retry-After": "1"})
+    return service
+
+
+Ready = Annotated[Service, Depends(ready_service)]
+"""A dependency: runs before the query is looked at and the body is read."""
+
+
+@router.post(
+    "/segment",
+    summary="Segment an image",
+    response_class=Response,
+    response_model=None,
+    responses=segment_responses(SEGMENT_PROBLEMS),
+    openapi_extra=upload_body(),
+)
+async def segment_image(request: Request, service: Ready, query: Annotated[SegmentQuery, Query()]) -> Response:
+    """Answers the mask of the image in the form's field `file` (or `image`), or in the raw body.
+
+    The mask has exactly the size of the upright image. What the image is, is judged by its bytes.
+    """
+    format = query.format or format_from_accept(",".join(request.headers.getlist("accept")))
+    settings = service.settings
+    upload = await read_image(request, int(settings.max_upload_mb * 1e6), settings.upload_timeout_s)
+    options = make_options(service, query, format, upload.name)
+    deadline, tag = service.deadline(), ""
+
+    def prepare() -> Job:
+        nonlocal tag
+        job = service.prepare(upload.data, options, query.model, request.state.reservation, deadline)
+        try:
+            tag = entity_tag(upload.data, options, job.model.segmenter.runtime.identity)
+            check_precondition(request.headers, tag)
+        except BaseException:
+            service.abandon(job)
+            raise
+        return job
+
+    with mapped_errors():
+        job = await prepared(service, prepare)
+        body = await answer(request, service, job)
+    taken = job.milliseconds
+    size = job.plan.size
+    request.state.log = {"size": f"{size[1]}x{size[0]}", "format": format, **taken}
+    media_type = options.rendering.media_type
+    body, headers = await asyncio.to_thread(compress, body, media_type, request.headers.get("accept-encoding", ""))
+    headers |= {
+        "ETag": weak(tag),
+        "Server-Timing": ", ".join(f"{stage};dur={value}" for stage, value in taken.items()),
+        "Vary": "Accept, Accept-Encoding",
+    }
+    return Response(body, media_type=media_type, headers=headers)
+
+
+async def prepared(service: Service, prepare: Callable[[], Job]) -> Job:
+    """What `prepare` gives, on a thread. Where the request is cancelled meanwhile, the job is abandoned once it is there."""
+
+    def abandon(made: asyncio.Task[Job]) -> None:
+        if not made.cancelled() and not made.exception():
+            service.abandon(made.result())
+
+    making = asyncio.create_task(asyncio.to_thread(prepare))
+    try:
+        return await asyncio.shield(making)
+    except asyncio.CancelledError:
+        making.add_done_callback(abandon)
+        raise
+    finally:
+        del making  # an error refers to this frame: it must not refer back, or it would keep the image in memory
+
+
+async def answer(request: Request, service: Service, job: Job) -> bytes:
+    """The answer's bytes, unless the client goes away first, which raises `ClientGone`, or the deadline passes: `TimedOut`.
+
+    What the job raises is raised as it is. Waits on the event loop; the job runs on a thread of the service's.
+    """
+    made = asyncio.wrap_future(service.submit(job))
+    gone = asyncio.create_task(_disconnected(request))
+    either: set[asyncio.Future[Any]] = {made, gone}
+    left = max(0.0, job.queue.deadline - time.monotonic())
+    try:
+        await asyncio.wait(either, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+        if made.done():
+            if made.cancelled():
+                raise Unavailable("draining: the service is stopping", {"Retry-After": "1"})
+            return made.result()
+        if gone.done():
+            raise ClientGone(ClientGone.example)
+        timeout = service.settings.request_timeout_s
+        raise TimedOut(f"no answer within {timeout:g} s; send a smaller image or try when it is less busy")
+    finally:
+        if not made.done():
+            service.cancel(job)
+            made.cancel()
+        gone.cancel()
+        del made, gone, either  # as in `prepared`
+
+
+def make_options(service: Service, query: SegmentQuery, format: Format, name: str) -> Options:
+    """What is asked for, and the settings where nothing is; `name` is the image's, for COCO."""
+    settings = service.settings
+    rendering = Rendering(
+        format, query.mask, query.alpha, query.confidence, query.probabilities, query.min_confidence, query.tolerance,
+        name if format == "coco" else Rendering.name,
+    )  # fmt: skip
+    overlap = settings.overlap if query.overlap is None else query.overlap
+    return Options(settings.tile_size, overlap, query.blend or settings.blend, query.side, rendering)
+
+
+async def _disconnected(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass

@@ -1,0 +1,137 @@
+"""Routes that tell what is served and how it fares: health, classes, info, metrics."""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request, Response
+from prometheus_client import CONTENT_TYPE_LATEST
+
+from app.api.caching import package_version
+from app.api.errors import Unavailable, Unprocessable, mapped_errors
+from app.api.examples import problem_responses
+from app.api.schemas import Health, Info, LabelEntry, ModelEntry, ModelName, State
+from app.serving.service import Service
+from model.inference.segmenter import Segmenter
+
+# health is `async`, on the event loop: it is answered also while every thread is busy
+router = APIRouter()
+UNAVAILABLE = problem_responses([Unavailable])
+PICKING = problem_responses([Unprocessable, Unavailable])
+Model = Annotated[str | None, Query(description="a model of `/models` (default: the first)")]
+
+
+@router.get("/health/live", summary="Can the process work?", responses=UNAVAILABLE)
+async def live(request: Request) -> State:
+    """503 once it cannot recover by itself: a dead inference thread, a broken CUDA context."""
+    return _state(_service(request).not_live)
+
+
+@router.get("/health/ready", summary="Can it take an image now?", responses=UNAVAILABLE)
+async def ready(request: Request) -> State:
+    """200 only when the weights are loaded, the warm-up is done, and it is not draining."""
+    return _state(_service(request).not_ready)
+
+
+@router.get("/health", summary="Both, with details", response_model=Health)
+async def health(request: Request, response: Response) -> Health:
+    """Its status is that of ready."""
+    service = _service(request)
+    response.status_code = 503 if service.not_ready else 200
+    return Health(
+        live=_describe(service.not_live),
+        ready=_describe(service.not_ready),
+        device=_device(service),
+        queued_tiles=service.queued_tiles,
+        requests_in_flight=service.in_flight,
+        uptime_s=round(time.monotonic() - service.started, 1),
+    )
+
+
+@router.get("/models", summary="The models that are served", responses=UNAVAILABLE)
+def models(request: Request) -> list[ModelEntry]:
+    """Names are what `model=` takes; the first is the default."""
+    _segmenter(request)
+    segmenters = [model.segmenter for model in _service(request).registry.models.values()]
+    return [ModelEntry(**each.identity, default=i == 0, classes=_labels(each)) for i, each in enumerate(segmenters)]
+
+
+@router.get("/classes", summary="The classes of the model", responses=PICKING)
+def classes(request: Request, model: Model = None) -> list[LabelEntry]:
+    """Ids are the pixel values of masks."""
+    return _labels(_segmenter(request, model))
+
+
+@router.get("/info", summary="The model, its scores and the limits", responses=PICKING)
+def info(request: Request, model: Model = None) -> Info:
+    """Model, training data, licence, scores, preprocessing, device, limits and versions."""
+    service, segmenter = _service(request), _segmenter(request, model)
+    settings, manifest = service.settings, segmenter.manifest
+    limits = ("max_upload_mb", "max_megapixels", "max_queued_tiles", "max_batch_tiles", "request_timeout_s", "upload_timeout_s")
+    return Info(
+        model=ModelName(**segmenter.identity),
+        architecture=manifest.architecture.to_dict(),
+        license=manifest.license,
+        training=_public(manifest.training),
+        scores=dict(manifest.scores),
+        preprocessing=asdict(manifest.preprocessing),
+        temperature=segmenter.temperature,
+        runtime=segmenter.runtime.describe(),
+        warning=service.warning,
+        tile=settings.tile_size,
+        overlap=settings.overlap,
+        blend=settings.blend,
+        limits={name: getattr(settings, name) for name in limits},
+        versions=_versions(),
+    )
+
+
+@router.get("/metrics", summary="Prometheus metrics", response_class=Response)
+def metrics(request: Request) -> Response:
+    return Response(_service(request).metrics.text(), media_type=CONTENT_TYPE_LATEST)
+
+
+def _service(request: Request) -> Service:
+    service: Service = request.app.state.service
+    return service
+
+
+def _segmenter(request: Request, model: str | None = None) -> Segmenter:
+    service = _service(request)
+    if not service.registry.models:
+        raise Unavailable(service.not_ready or "starting", {"Retry-After": "1"})
+    with mapped_errors():
+        return service.registry.get(model).segmenter
+
+
+def _device(service: Service) -> str | None:
+    models = list(service.registry.models.values())
+    return models[0].segmenter.runtime.device if models else None
+
+
+def _labels(segmenter: Segmenter) -> list[LabelEntry]:
+    return [LabelEntry(**entry) for entry in segmenter.manifest.labels.to_list()]
+
+
+def _state(reason: str | None) -> State:
+    if reason:
+        raise Unavailable(reason, {"Retry-After": "1"})
+    return State(status="ok")
+
+
+def _describe(reason: str | None) -> State:
+    return State(status="unavailable" if reason else "ok", reason=reason)
+
+
+def _public(training: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: training[name] for name in ("data", "splits", "start", "steps", "hours", "commit") if name in training}
+
+
+def _versions() -> dict[str, str]:
+    names = ("fcn-segment", "openvino", "torch", "numpy", "fastapi", "pillow")
+    found = {name: package_version(name) for name in names}
+    return {"python": platform.python_version()} | {name: version for name, version in found.items() if version != "unknown"}

@@ -1,0 +1,173 @@
+"""ASGI middleware: request ids, access log and unexpected errors; HEAD; closing; load shedding before a body is read."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import random
+import re
+import time
+from contextlib import suppress
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.api.errors import MEDIA_TYPE, Problem, Unavailable, document, to_problem
+from app.serving.errors import ServingError
+from app.serving.service import Service
+from app.telemetry import Metrics
+
+REQUEST_ID = "x-request-id"
+SANE_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+METHODS = ("GET", "POST", "HEAD", "OPTIONS", "PUT", "PATCH", "DELETE")
+DISCARD_S = 1.0  # for what is left of a body whose answer closes the connection
+log = logging.getLogger("segment")
+
+
+class RequestTelemetry:
+    """Gives each request an id, for inner layers in its headers and state; logs and counts its answer.
+
+    An exception that comes out of the application is logged and answered with 500 here, so that it is counted as one.
+    """
+
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        self.app = app
+        self.metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        headers = MutableHeaders(scope=scope)
+        request_id = headers[REQUEST_ID] = sane_request_id(headers.get(REQUEST_ID))
+        state = scope.setdefault("state", {})
+        state["request_id"] = request_id
+        started, status = time.perf_counter(), 0
+
+        async def send_with_id(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                MutableHeaders(scope=message)[REQUEST_ID] = request_id
+            await send(message)
+
+        try:
+            await self.app(scope, receive, send_with_id)
+        except Exception as error:
+            log.error("unexpected error", exc_info=error, extra={"fields": {"request_id": request_id}})
+            if status:
+                raise  # the answer has begun: the server closes the connection
+            await send_problem(scope, send_with_id, Problem(Problem.example))
+        finally:
+            self._account(scope, status or 499, time.perf_counter() - started)
+
+    def _account(self, scope: Scope, status: int, seconds: float) -> None:
+        """Counts an answered request, and logs it with what its state tells as `log`; 499 where nothing was answered."""
+        state = scope["state"]
+        route = state.get("route") or getattr(scope.get("route"), "path", "other")
+        method = scope["method"] if scope["method"] in METHODS else "other"
+        self.metrics.answered(route, method, status, seconds)
+        if log.isEnabledFor(logging.INFO):
+            facts = {"request_id": state["request_id"], "method": scope["method"], "path": scope["path"], "status": status}
+            log.info("request", extra={"fields": facts | {"ms": round(seconds * 1000, 1)} | state.get("log", {})})
+
+
+class HeadAsGet:
+    """Routes see a HEAD as a GET; the server leaves the body out."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["method"] == "HEAD":
+            seen = dict(scope, method="GET")
+            await self.app(seen, receive, send)
+            scope["route"] = seen.get("route")
+            return
+        await self.app(scope, receive, send)
+
+
+class DiscardBeforeClose:
+    """An answer that closes the connection goes out at once, and what still comes of the body is discarded for a second.
+
+    Closed with data unread, the system would reset the connection, and a client that still sends might not see its answer.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        # a client that waits for leave to send gets none
+        more, closes = "expect" not in Headers(scope=scope), False
+
+        async def receive_body() -> Message:
+            nonlocal more
+            message = await receive()
+            more = message["type"] == "http.request" and message.get("more_body", False)
+            return message
+
+        async def send_answer(message: Message) -> None:
+            nonlocal closes
+            if message["type"] == "http.response.start":
+                closes = Headers(raw=message.get("headers", [])).get("connection") == "close"
+            elif closes and more and not message.get("more_body"):
+                await send({**message, "more_body": True})
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(DISCARD_S):
+                        while more:
+                            await receive_body()
+                message = {"type": "http.response.body", "body": b""}
+            await send(message)
+
+        await self.app(scope, receive_body, send_answer)
+
+
+class LoadShedding:
+    """Reserves a place for each POST to these paths by its head alone, before anything is routed, parsed or read.
+
+    A refusal is 503 with `Connection: close`. The reservation lies in the request's state as `reservation`; the route
+    corrects it once the image's header is known. It is given back here where that did not happen, however the request ends.
+    """
+
+    def __init__(self, app: ASGIApp, service: Service, paths: tuple[str, ...]) -> None:
+        self.app = app
+        self.service = service
+        self.paths = paths
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path = scope.get("path", "").removeprefix(scope.get("root_path", ""))
+        if scope["type"] != "http" or scope["method"] != "POST" or path not in self.paths:
+            await self.app(scope, receive, send)
+            return
+        scope["state"]["route"] = path
+        try:
+            reservation = scope["state"]["reservation"] = self.service.reserve()
+        except ServingError as error:
+            problem = to_problem(error)
+            await send_problem(scope, send, Unavailable(problem.detail, problem.headers | {"Connection": "close"}))
+            return
+        self.service.in_flight += 1
+        try:
+            await self.app(scope, receive, send)
+        finally:
+            self.service.in_flight -= 1
+            if reservation.uploading:
+                self.service.admission.release(reservation, done=False)
+
+
+async def send_problem(scope: Scope, send: Send, problem: Problem) -> None:
+    """Answers a problem without the application."""
+    scope["state"]["log"] = {"detail": problem.detail}
+    body = json.dumps(document(type(problem), problem.detail, scope["state"]["request_id"])).encode()
+    headers = MutableHeaders({"content-type": MEDIA_TYPE, "content-length": str(len(body)), **problem.headers})
+    await send({"type": "http.response.start", "status": problem.status, "headers": headers.raw})
+    await send({"type": "http.response.body", "body": body})
+
+
+def sane_request_id(given: str | None) -> str:
+    """The given id where it is 1 to 128 letters, digits, dots, dashes or underscores, else a new one."""
+    return given if given and SANE_ID.fullmatch(given) else f"{random.getrandbits(128):032x}"

@@ -1,0 +1,105 @@
+"""The models that are served: loaded, warmed up, picked by name, and replaced while requests go on."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+from app.serving.errors import NotServing, UnknownModel
+from app.serving.scheduler import Scheduler
+from app.settings import Settings
+from imaging.decoding import Limits
+from model.inference.runtime import load_runtime
+from model.inference.segmenter import Segmenter
+from model.weights_file import find_files
+
+
+class Model:
+    """A network that is served: its segmenter, the scheduler in front of its runtimes, and how many requests use it."""
+
+    def __init__(self, segmenter: Segmenter, scheduler: Scheduler) -> None:
+        self.segmenter = segmenter
+        self.scheduler = scheduler
+        self.name = segmenter.runtime.identity.name
+        self.users = 0
+
+
+class Registry:
+    """Models by name; the first is the default. Empty until `load`.
+
+    Any thread may call it; `_lock` guards `models` and the counts of users, and `_unused` tells when one falls to 0.
+    """
+
+    def __init__(self, settings: Settings, on_batch: Callable[[int, float], None], on_failure: Callable[[str], None]) -> None:
+        self.models: dict[str, Model] = {}
+        self._settings = settings
+        self._on_batch = on_batch
+        self._on_failure = on_failure
+        self._lock = threading.Lock()
+        self._unused = threading.Condition(self._lock)
+
+    def load(self) -> None:
+        """Loads every weights file and serves them from now on; those served until now end when their requests have.
+
+        Raises `ValueError`, `RuntimeError` or `OSError`, and then all stays as it was.
+        """
+        fresh: dict[str, Model] = {}
+        try:
+            for name in self._settings.weights_names:
+                model = self._load(name)
+                if model.name in fresh:
+                    model.scheduler.stop()
+                    raise ValueError(f"two weights files are named {model.name}; a model's name must be its own")
+                fresh[model.name] = model
+        except BaseException:
+            for model in fresh.values():
+                model.scheduler.stop()
+            raise
+        with self._lock:
+            old, self.models = self.models, fresh
+            self._unused.wait_for(lambda: not any(model.users for model in old.values()))
+        for model in old.values():
+            model.scheduler.stop()
+
+    def acquire(self, name: str | None = None) -> Model:
+        """The model of this name, or the default; it stays until `release`. Raises `UnknownModel` or `NotServing`."""
+        with self._lock:
+            model = self.get(name)
+            model.users += 1
+            return model
+
+    def release(self, model: Model) -> None:
+        with self._lock:
+            model.users -= 1
+            self._unused.notify_all()
+
+    def get(self, name: str | None = None) -> Model:
+        """As `acquire`, for a look."""
+        models = self.models
+        if not models:
+            raise NotServing("starting: weights are being loaded and warmed up")
+        name = name or next(iter(models))
+        if name not in models:
+            raise UnknownModel(f"model must be one of {', '.join(models)}, got {name!r}")
+        return models[name]
+
+    def stop(self) -> None:
+        for model in self.models.values():
+            model.scheduler.stop()
+
+    def _load(self, name: str) -> Model:
+        settings = self._settings
+        files = find_files(name)
+        runtimes = [
+            load_runtime(files, settings.runtime, device, settings.precision, settings.threads) for device in settings.devices
+        ]
+        segmenters = [Segmenter(runtime, Limits(settings.max_megapixels)) for runtime in runtimes]
+        for segmenter in segmenters:
+            segmenter.warm_up(settings.tile_size)
+        scheduler = Scheduler(
+            runtimes, max_batch=settings.max_batch_tiles, on_batch=self._on_batch, on_failure=self._on_failure,
+            clock=time.monotonic,
+        )  # fmt: skip
+        scheduler.start()
+        return Model(segmenters[0], scheduler)

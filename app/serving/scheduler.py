@@ -1,0 +1,216 @@
+"""Runs the tiles of all requests: a tile of each request in turn, in shared batches where a device gains by them."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from app.serving.errors import Cancelled, DeadlinePassed, NotServing, QueueFull
+from model.inference.merging import Logits
+from model.inference.runtime import DeviceLost, DeviceOutOfMemory, Runtime, Tile
+
+Clock = Callable[[], float]
+LATE = "no answer before the deadline; send a smaller image or try when it is less busy"
+
+
+class Item(NamedTuple):
+    """A tile, and where its logits go."""
+
+    tile: Tile
+    future: Future[Logits]
+
+
+@dataclass(eq=False)
+class TileQueue:
+    """One request's tiles that wait, until its deadline on the scheduler's clock. The scheduler's lock guards it."""
+
+    deadline: float
+    waiting: deque[Item] = field(default_factory=deque)
+    cancelled: bool = False
+    submitted: float | None = None
+    started: float | None = None
+
+    @property
+    def queue_seconds(self) -> float:
+        """From the first tile's arrival to its batch."""
+        return 0.0 if self.submitted is None or self.started is None else self.started - self.submitted
+
+
+class Scheduler:
+    """Takes tiles from requests' threads and gives them their logits.
+
+    Each runtime has `concurrency` threads, which take batches of up to `max_batch` tiles of one shape and call it; after each,
+    `on_batch` gets its number of tiles and its seconds. A device that is lost ends the scheduler's life: `failure` says why,
+    and `on_failure` is told.
+    `_lock` guards the queues; `_queues` holds each request that has waiting tiles once, in the order of their turns.
+    """
+
+    def __init__(
+        self,
+        runtimes: Sequence[Runtime],
+        *,
+        max_batch: int,
+        on_batch: Callable[[int, float], None],
+        on_failure: Callable[[str], None],
+        clock: Clock,
+    ) -> None:
+        self.failure: str | None = None
+        self.clock = clock
+        self._on_batch = on_batch
+        self._on_failure = on_failure
+        self._lock = threading.Lock()
+        self._work = threading.Condition(self._lock)
+        self._queues: deque[TileQueue] = deque()
+        self._stopping = False
+        self._max_batch = min([max_batch, *(runtime.max_batch or max_batch for runtime in runtimes)])
+        calls = [runtime for runtime in runtimes for _ in range(runtime.concurrency)]
+        self._threads = [
+            threading.Thread(target=self._serve, args=(runtime,), name=f"runtime-{i}", daemon=True)
+            for i, runtime in enumerate(calls)
+        ]
+
+    def start(self) -> None:
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        """Ends the threads after their batches; whoever still waits gets `NotServing`."""
+        with self._lock:
+            self._stopping = True
+            self._work.notify_all()
+        for thread in self._threads:
+            if thread.is_alive():
+                thread.join()
+        with self._lock:
+            self._fail_all(NotServing("the service was stopped"))
+
+    @property
+    def alive(self) -> bool:
+        """Whether every thread runs and the device works."""
+        return self.failure is None and all(thread.is_alive() for thread in self._threads)
+
+    def run(self, queue: TileQueue, tiles: Iterator[Tile]) -> Iterator[Logits]:
+        """Logits of the tiles, in order, on the caller's thread, which is a bounded number of tiles ahead of the runtime.
+
+        Raises `DeadlinePassed`, `Cancelled`, `NotServing`, `QueueFull` (the device's memory is full), or what the network
+        raised.
+        """
+        ahead: deque[Future[Logits]] = deque()
+        most = 2 * self._max_batch * len(self._threads)
+        for tile in tiles:
+            ahead.append(self._submit(queue, tile))
+            if len(ahead) >= most:
+                yield self._result(queue, ahead.popleft())
+        while ahead:
+            yield self._result(queue, ahead.popleft())
+
+    def cancel(self, queue: TileQueue) -> None:
+        """Nobody waits for this request any more: its tiles leave the queue, its thread gets `Cancelled`."""
+        with self._lock:
+            queue.cancelled = True
+            _fail(queue, Cancelled("the request was cancelled"))
+
+    def check(self, queue: TileQueue) -> None:
+        """Raises `Cancelled` or `DeadlinePassed` where nobody waits for the request's answer any more."""
+        if queue.cancelled:
+            raise Cancelled("the request was cancelled")
+        if self.clock() >= queue.deadline:
+            raise DeadlinePassed(LATE)
+
+    def _submit(self, queue: TileQueue, tile: Tile) -> Future[Logits]:
+        item = Item(tile, Future())
+        with self._lock:
+            if queue.cancelled:
+                raise Cancelled("the request was cancelled")
+            if self._stopping or not self.alive:
+                raise NotServing(self.failure or "the service was stopped")
+            queue.submitted = self.clock() if queue.submitted is None else queue.submitted
+            queue.waiting.append(item)
+            if len(queue.waiting) == 1:
+                self._queues.append(queue)
+            self._work.notify()
+        return item.future
+
+    def _result(self, queue: TileQueue, future: Future[Logits]) -> Logits:
+        try:
+            return future.result(timeout=max(0.0, queue.deadline - self.clock()))
+        except TimeoutError:
+            self.cancel(queue)
+            raise DeadlinePassed(LATE) from None
+
+    def _serve(self, runtime: Runtime) -> None:
+        while batch := self._next_batch():
+            self._run_batch(runtime, batch)
+
+    def _next_batch(self) -> list[Item]:
+        """Waits for tiles, then takes up to a batch of one shape; empty when the thread is to end."""
+        with self._lock:
+            while not self._stopping:
+                if batch := self._take():
+                    return batch
+                self._work.wait()
+            return []
+
+    def _take(self) -> list[Item]:
+        """A tile of each request in turn, of the first one's shape. Requests whose next tile has another come first next."""
+        now = self.clock()
+        batch: list[Item] = []
+        skipped: list[TileQueue] = []
+        while self._queues and len(batch) < self._max_batch:
+            queue = self._queues.popleft()
+            if queue.deadline <= now:
+                _fail(queue, DeadlinePassed("the request waited in the queue past its deadline"))
+            if not queue.waiting:  # cancelled or late
+                continue
+            if batch and queue.waiting[0].tile.shape != batch[0].tile.shape:
+                skipped.append(queue)
+                continue
+            batch.append(queue.waiting.popleft())
+            queue.started = now if queue.started is None else queue.started
+            if queue.waiting:
+                self._queues.append(queue)
+        self._queues.extendleft(reversed(skipped))
+        if self._queues:
+            self._work.notify()
+        return batch
+
+    def _run_batch(self, runtime: Runtime, batch: list[Item]) -> None:
+        started = self.clock()
+        found: list[tuple[Item, Logits]] = []
+        try:
+            found = list(zip(batch, runtime.logits([item.tile for item in batch]), strict=True))
+            self._on_batch(len(batch), self.clock() - started)
+        except DeviceLost as error:
+            self.failure = str(error)
+            for item in batch:
+                item.future.set_exception(NotServing(self.failure))
+            with self._lock:
+                self._fail_all(NotServing(self.failure))
+            self._on_failure(self.failure)
+            return
+        except Exception as error:
+            if len(batch) == 1:
+                full = isinstance(error, DeviceOutOfMemory)
+                batch[0].future.set_exception(QueueFull(f"{error}; try again later") if full else error)
+                return
+        for item, logits in found:
+            item.future.set_result(logits)
+        if not found:  # one by one, so that a bad tile does not fail its neighbours; the error is gone, and what it held
+            for item in batch:
+                self._run_batch(runtime, [item])
+
+    def _fail_all(self, error: NotServing) -> None:
+        for queue in self._queues:
+            _fail(queue, error)
+        self._queues.clear()
+
+
+def _fail(queue: TileQueue, error: Exception) -> None:
+    """Answers every tile that waits with this error."""
+    for item in queue.waiting:
+        item.future.set_exception(error)
+    queue.waiting.clear()

@@ -1,0 +1,209 @@
+"""The service's state and lifecycle, and a request's way through it, from an image's bytes to the answer's."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+from app.serving.admission import Admission, Reservation
+from app.serving.errors import NotServing
+from app.serving.registry import Model, Registry
+from app.serving.scheduler import TileQueue
+from app.settings import Settings
+from app.telemetry import Metrics
+from model.inference.merging import Logits
+from model.inference.runtime import Tile, unused_gpu
+from model.inference.segmenter import Options, Plan
+
+log = logging.getLogger("segment")
+LARGE_MEGAPIXELS = 4.0  # images above it have threads of their own, so that they never keep small ones waiting
+STAGES = ("decode", "queue", "inference", "encode")
+
+
+@dataclass
+class Job:
+    """An admitted request: its image, model, plan and place, and the seconds of each stage once it is done."""
+
+    data: bytes
+    model: Model
+    plan: Plan
+    reservation: Reservation
+    queue: TileQueue
+    admitted: float
+    done: bool = False
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def milliseconds(self) -> dict[str, float]:
+        return {stage: round(self.seconds.get(stage, 0.0) * 1000, 1) for stage in STAGES}
+
+
+class Service:
+    """Models, admission and threads; its states are starting, ready, draining, failed and stopped.
+
+    `prepare` and `submit` are for any thread, `in_flight` for the event loop's alone. Jobs run on two pools of threads, for
+    small and for large images; their tiles go through the model's scheduler, whose threads run the network.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.started = time.monotonic()
+        self.failure: str | None = None
+        self.on_failure: Callable[[], None] = lambda: None
+        self.warning = unused_gpu() if settings.devices == ("auto",) else None
+        self.draining = False
+        self.in_flight = 0
+        self.metrics = Metrics(lambda: self.queued_tiles, lambda: float(self.not_ready is None))
+        self.admission = Admission(settings.max_queued_tiles, time.monotonic)
+        self.registry = Registry(settings, self.metrics.batch, self.fail)
+        cores = settings.cpu_threads
+        self._small = ThreadPoolExecutor(2 * cores + 1, "small")
+        self._large = ThreadPoolExecutor(max(1, cores // 2), "large")
+        self._loading = threading.Lock()
+        self._loader = threading.Thread(target=self._load, name="loader", daemon=True)
+
+    def start(self) -> None:
+        """Loads and warms up in the background, so that health checks are answered meanwhile."""
+        self._loader.start()
+
+    def stop(self) -> None:
+        self.draining = True
+        if self._loader.is_alive():
+            self._loader.join()
+        self.registry.stop()
+        for pool in (self._small, self._large):
+            pool.shutdown(wait=False, cancel_futures=True)
+
+    def reload(self) -> None:
+        """Reads the weights files again in the background; requests go on. Where that fails, all stays as it was."""
+        threading.Thread(target=self._reload, name="reloader", daemon=True).start()
+
+    def fail(self, reason: str) -> None:
+        """The process cannot recover by itself: it is live no more, and `on_failure` is to end it."""
+        self.failure = reason
+        log.critical(reason)
+        self.on_failure()
+
+    def reserve(self) -> Reservation:
+        """A place for a request whose head has come. Raises `QueueFull`; while no model is there, all get a place, and what
+        is told then is why."""
+        return self.admission.reserve(self.deadline())
+
+    def prepare(self, data: bytes, options: Options, model: str | None, reservation: Reservation, deadline: float) -> Job:
+        """Admits an image by its header; blocks for a moment. Every job must go to `submit` or `abandon`.
+
+        Raises the errors of imaging, `TilingError` and those of serving.
+        """
+        chosen = self.registry.acquire(model)
+        try:
+            plan = chosen.segmenter.plan(data, options)
+            self.admission.admit(reservation, len(plan.tiles), deadline)
+        except BaseException:
+            self.registry.release(chosen)
+            raise
+        return Job(data, chosen, plan, reservation, TileQueue(deadline), time.monotonic())
+
+    def submit(self, job: Job) -> Future[bytes]:
+        """The answer's bytes, made on a thread of a pool. Raises `NotServing` where the service has stopped.
+
+        The job's place is given back when its thread is done with it, or when the future is cancelled before that begins.
+        """
+        pool = self._large if job.plan.megapixels > LARGE_MEGAPIXELS else self._small
+        try:
+            future = pool.submit(self._process, job)
+        except RuntimeError as error:
+            self.abandon(job)
+            raise NotServing("draining: the service is stopping") from error
+        future.add_done_callback(lambda _: self.abandon(job))
+        return future
+
+    def abandon(self, job: Job) -> None:
+        """Gives an admitted job's place back."""
+        self.admission.release(job.reservation, done=job.done)
+        self.registry.release(job.model)
+
+    def cancel(self, job: Job) -> None:
+        """Nobody waits for this job any more."""
+        job.model.scheduler.cancel(job.queue)
+
+    def _process(self, job: Job) -> bytes:
+        """From bytes to bytes, on a thread of a pool; raises what `prepare` does, and the scheduler's errors."""
+        scheduler = job.model.scheduler
+        began = time.monotonic()
+
+        def check() -> None:
+            scheduler.check(job.queue)
+
+        def run(tiles: Iterator[Tile]) -> Iterator[Logits]:
+            for logits in scheduler.run(job.queue, tiles):
+                self.admission.tile_done(job.reservation)
+                yield logits
+
+        check()
+        output = job.model.segmenter.segment(job.data, job.plan, run, check)
+        waited = job.queue.queue_seconds
+        job.seconds = output.seconds | {
+            "queue": began - job.admitted + waited,
+            "inference": output.seconds["inference"] - waited,
+        }
+        job.done = True
+        self.metrics.segmented(job.plan.size, job.seconds)
+        return output.body
+
+    def _load(self) -> None:
+        if error := self._read_weights("ready"):
+            self.fail(f"the network could not be loaded: {error}")
+
+    def _reload(self) -> None:
+        if error := self._read_weights("reloaded"):
+            log.error("not reloaded: %s; the networks that were loaded are served on", error)
+
+    def _read_weights(self, message: str) -> str | None:
+        """What went wrong, or None."""
+        started = time.perf_counter()
+        with self._loading:
+            try:
+                self.registry.load()
+            except (ValueError, RuntimeError, OSError, ImportError, MemoryError) as error:
+                return str(error) or type(error).__name__
+        seconds = round(time.perf_counter() - started, 2)
+        if self.warning:
+            log.warning(self.warning)
+        for name, model in self.registry.models.items():
+            runtime = model.segmenter.runtime
+            facts = {"model": name, "seconds": seconds, **runtime.describe(), "sha256": runtime.identity.sha256}
+            log.info(message, extra={"fields": facts})
+        return None
+
+    @property
+    def queued_tiles(self) -> int:
+        return self.admission.queued
+
+    @property
+    def not_live(self) -> str | None:
+        """Why the process cannot recover by itself, or None."""
+        if self.failure:
+            return self.failure
+        models = self.registry.models.values()
+        if not models and self._loader.ident and not self._loader.is_alive():
+            return "the loading of the network has ended without a network"
+        broken = [model.scheduler for model in models if not model.scheduler.alive]
+        if broken and not self.draining:
+            return broken[0].failure or "a thread of the scheduler has ended"
+        return None
+
+    @property
+    def not_ready(self) -> str | None:
+        """Why no image is taken now, or None."""
+        if self.draining:
+            return "draining: the service is stopping"
+        if not self.registry.models:
+            return self.not_live or "starting: weights are being loaded and warmed up"
+        return self.not_live
+
+    def deadline(self) -> float:
+        return time.monotonic() + self.settings.request_timeout_s

@@ -1,0 +1,32 @@
+"""What each worker of the other frameworks holds: a `Segmenter` of the default weights, warm, on one thread."""
+
+from __future__ import annotations
+
+import argparse
+
+from model.inference.runtime import load_runtime
+from model.inference.segmenter import Options, Segmenter
+from model.weights_file import DEFAULT_WEIGHTS, find_files
+
+THREADS = 1  # of the network: workers are as many as cores
+
+
+class Worker:
+    """From an image file's bytes to the mask's, with the service's default options."""
+
+    def __init__(self) -> None:
+        self.options = Options()
+        self.segmenter = Segmenter(load_runtime(find_files(DEFAULT_WEIGHTS), threads=THREADS))
+        self.segmenter.warm_up(self.options.tile)
+
+    def mask(self, data: bytes) -> bytes:
+        """The PNG's bytes; raises an `ImageError`."""
+        return self.segmenter.segment(data, self.segmenter.plan(data, self.options)).body
+
+
+def port() -> int:
+    """The port that the command line names."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--port", type=int, required=True)
+    number: int = parser.parse_args().port
+    return number

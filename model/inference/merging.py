@@ -1,0 +1,98 @@
+"""Averages the logits of overlapping tiles, one band of rows at a time.
+
+Regions lie on multiples of 32 and logits have a cell for every `stride` pixels, so that the cells of overlapping tiles
+coincide: they are averaged as they are, and upsampled to pixels once, on the averages (`model.inference.upsampling`).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from model.architecture import Grid
+from model.inference.tiling import TilePlan
+
+Logits = npt.NDArray[np.float32]
+
+
+class Band(NamedTuple):
+    """Finished logits, float32 (rows, columns, classes), of the cells from row `top` on, over the image's whole width."""
+
+    top: int
+    logits: Logits
+
+
+class BandMerger:
+    """Takes the tiles' logits in the order of `TilePlan.regions` and gives bands from top to bottom.
+
+    `grid` says where in its pixels a cell lies, for the weights. Holds one row of tiles: memory grows with
+    classes x tile height x width, never with the image's height. For one thread.
+    """
+
+    def __init__(self, plan: TilePlan, grid: Grid) -> None:
+        self.plan = plan
+        self.grid = grid
+        self.stride = 0
+        self._next = 0
+        self._rows = np.zeros((0, 0, 0), np.float32)
+
+    @property
+    def cells(self) -> tuple[int, int]:
+        """Rows and columns of the whole map; known once a tile was added."""
+        return self._tops[-1] + self._tile[0], self._lefts[-1] + self._tile[1]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that are held between two tiles; a band that was given is its taker's."""
+        return self._rows.nbytes
+
+    def add(self, logits: Logits) -> Band | None:
+        """Adds the next tile's float32 logits (classes, tile height / stride, tile width / stride).
+
+        Gives a band when the tile's row of tiles is full. Raises `ValueError` for logits of another size and for more
+        tiles than the plan has.
+        """
+        plan = self.plan
+        if self._next >= len(plan):
+            raise ValueError(f"the plan has {len(plan)} tiles, and all are merged")
+        if not self.stride:
+            self._begin(logits)
+        if logits.shape[1:] != self._tile:
+            raise ValueError(f"logits must be {self._tile[0]}x{self._tile[1]}, got {logits.shape[1:]}")
+        row, column = divmod(self._next, len(plan.lefts))
+        self._next += 1
+        cells = logits.transpose(1, 2, 0)
+        if len(plan) == 1:
+            return Band(0, np.ascontiguousarray(cells))
+        left = self._lefts[column]
+        weights = self._row_weights[row][:, None, None] * self._column_weights[column][:, None]
+        self._rows[:, left : left + self._tile[1]] += cells * weights
+        return self._finish_row(row) if column == len(plan.lefts) - 1 else None
+
+    def _begin(self, logits: Logits) -> None:
+        """Takes the stride and the number of classes from the first tile."""
+        plan, (height, width), (classes, rows, columns) = self.plan, self.plan.tile, logits.shape
+        if not rows or not columns or height % rows or width % columns or height // rows != width // columns:
+            raise ValueError(f"logits must be {height}x{width} divided by a stride, got {(rows, columns)}")
+        self.stride = stride = height // rows
+        self._tile = rows, columns
+        self._tops, self._lefts = ([origin // stride for origin in axis] for axis in (plan.tops, plan.lefts))
+        if len(plan) == 1:
+            return
+        middle = 0 if self.grid == "corner" else stride // 2
+        self._row_weights = [weights[middle::stride] for weights in plan.row_weights]
+        self._column_weights = [weights[middle::stride] for weights in plan.column_weights]
+        self._rows = np.zeros((rows, self._lefts[-1] + columns, classes), np.float32)
+
+    def _finish_row(self, row: int) -> Band:
+        """The rows that no later tile touches; what the next row of tiles adds to moves to the front."""
+        top = self._tops[row]
+        last = row == len(self._tops) - 1
+        done = self._tile[0] if last else self._tops[row + 1] - top
+        band = Band(top, self._rows[:done].copy())
+        kept = self._rows[done:].copy()
+        self._rows[: len(kept)] = kept
+        self._rows[len(kept) :] = 0
+        return band

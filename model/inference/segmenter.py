@@ -1,0 +1,209 @@
+"""The whole way from an image's bytes to the answer's: plan, decode, cut, infer, merge, argmax, encode.
+
+The service, the command line, `fcn-evaluate` and the workers of other servers each hold a `Segmenter`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import islice
+
+import numpy as np
+import numpy.typing as npt
+
+from imaging.answer import Answer, Rendering
+from imaging.decoding import Limits, decode, read_size
+from model.inference.merging import BandMerger, Logits
+from model.inference.runtime import Runtime, Tile
+from model.inference.scaling import Side, working_size
+from model.inference.tiling import Blend, Size, TilePlan, plan_tiles, tile_shapes
+from model.inference.upsampling import LogitsUpsampler, Rows, winning_probability
+
+Pixels = npt.NDArray[np.uint8]
+Run = Callable[[Iterator[Tile]], Iterator[Logits]]
+"""Maps uint8 tiles (height, width, 3) of one shape to their logits (classes, height / stride, width / stride), in order."""
+Check = Callable[[], None]
+"""Called every few rows; ends the work by raising."""
+BATCH = 8  # tiles in a call where the runtime takes as many as fit
+
+
+@dataclass(frozen=True)
+class Options:
+    """How an image is worked on and answered; the names and ranges are those of the HTTP parameters."""
+
+    tile: Size = (512, 512)
+    overlap: float = 0.25
+    blend: Blend = "mean"
+    side: Side = "auto"
+    rendering: Rendering = field(default_factory=Rendering)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be done for an image: the upright (height, width) of image and answer, and the tiles at the working size."""
+
+    size: Size
+    tiles: TilePlan
+    options: Options
+
+    @property
+    def megapixels(self) -> float:
+        return self.size[0] * self.size[1] / 1e6
+
+
+@dataclass(frozen=True)
+class Segmentation:
+    """What the network says of an image.
+
+    class_map: uint8 (H, W) class ids. confidence: uint8 (H, W), round(255 x the winning class's softmax probability of the
+    averaged logits over the temperature), or None where it is not needed. mean_confidence: per class id, the mean of that
+    probability over the class's pixels. probabilities: float16 (classes, H, W), or None likewise.
+    """
+
+    class_map: Pixels
+    confidence: npt.NDArray[np.uint8] | None = None
+    mean_confidence: tuple[float, ...] = ()
+    probabilities: npt.NDArray[np.float16] | None = None
+
+
+@dataclass(frozen=True)
+class Output:
+    """An answer's bytes, and the seconds that each stage took: `decode`, `inference` and `encode`."""
+
+    body: bytes
+    seconds: dict[str, float]
+
+
+def _unchecked() -> None:
+    return None
+
+
+class Segmenter:
+    """Segments images with one network. Holds no state of a request; several threads may call it at once."""
+
+    def __init__(self, runtime: Runtime, limits: Limits | None = None) -> None:
+        self.runtime = runtime
+        self.manifest = runtime.manifest
+        self.limits = limits or Limits()
+
+    def plan(self, data: bytes, options: Options) -> Plan:
+        """Reads the image's header alone. Raises an `ImageError`, `ArrayTooLarge` or `TilingError`."""
+        size = read_size(data, self.limits)
+        options.rendering.check(size)
+        return self.plan_size(size, options)
+
+    def plan_size(self, size: Size, options: Options) -> Plan:
+        """The plan for an upright image of this (height, width)."""
+        at = working_size(size, options.side, self.manifest.preprocessing.side)
+        return Plan(size, plan_tiles(at, options.tile, options.overlap, options.blend), options)
+
+    def segment(self, data: bytes, plan: Plan, run: Run | None = None, check: Check = _unchecked) -> Output:
+        """The answer's bytes for an image file's. `run` is the runtime itself, or a scheduler in front of it.
+
+        Raises `DamagedImage`, what `run` raises, and what `check` raises.
+        """
+        seconds: dict[str, float] = {}
+        rendering = plan.options.rendering
+        with _timed(seconds, "decode"):
+            image = decode(data, self.limits, plan.tiles.size)
+            photo = None
+            if rendering.needs_photo:
+                photo = image if plan.size == plan.tiles.size else decode(data, self.limits)
+        with _timed(seconds, "inference"):
+            found = self.infer(image, plan, run, check)
+        with _timed(seconds, "encode"):
+            answer = Answer(
+                photo, found.class_map, found.confidence, found.probabilities, found.mean_confidence,
+                self.manifest.labels, self.identity, plan.tiles.describe(),
+            )  # fmt: skip
+            body = answer.encode(rendering, check)
+        return Output(body, seconds)
+
+    def infer(self, image: Pixels, plan: Plan, run: Run | None = None, check: Check = _unchecked) -> Segmentation:
+        """Segments RGB pixels (H, W, 3) at the plan's working size; raises what `run` and `check` raise."""
+        rendering = plan.options.rendering
+        temperature = self.temperature if rendering.needs_confidence else None
+        collector = _Collector(plan.size, len(self.manifest.labels), temperature, rendering.needs_probabilities)
+        for rows in self.rows(image, plan, run):
+            for part in [rows] if temperature is None else rows.parts():
+                check()
+                collector.add(part)
+        return collector.finish()
+
+    def rows(self, image: Pixels, plan: Plan, run: Run | None = None) -> Iterator[Rows]:
+        """The averaged logits for RGB pixels at the plan's working size, some rows of the answer at a time from the top."""
+        tiles = plan.tiles
+        merger, upsampler = BandMerger(tiles, self.runtime.grid), None
+        for logits in (run or self.run)(tiles.cut(image, region) for region in tiles.regions):
+            if band := merger.add(logits):
+                if upsampler is None:
+                    upsampler = LogitsUpsampler(merger.cells, merger.stride, self.runtime.grid, tiles.size, plan.size)
+                yield from upsampler.push(band)
+
+    def run(self, tiles: Iterator[Tile]) -> Iterator[Logits]:
+        """The runtime itself, as many tiles at a time as are worth a call."""
+        while batch := list(islice(tiles, self.runtime.max_batch or BATCH)):
+            yield from self.runtime.logits(batch)
+
+    def warm_up(self, tile: Size) -> None:
+        """Runs every shape that plans with this tile can have."""
+        for height, width in tile_shapes(tile):
+            self.runtime.logits([np.zeros((height, width, 3), np.uint8)])
+
+    @property
+    def temperature(self) -> float:
+        """What logits are divided by before the softmax; 1.0 where the file has none."""
+        return self.manifest.temperature(self.runtime.identity.precision) or 1.0
+
+    @property
+    def identity(self) -> dict[str, str]:
+        """What answers say of the model."""
+        identity = self.runtime.identity
+        names = ("name", "sha256", "runtime", "precision")
+        return {name: getattr(identity, name) for name in names}
+
+
+class _Collector:
+    """Takes finished rows: their class ids and, with a temperature, their confidence and what else is asked for."""
+
+    def __init__(self, size: Size, classes: int, temperature: float | None, probabilities: bool) -> None:
+        self._temperature = temperature
+        self._class_map = np.empty(size, np.uint8)
+        self._confidence = None if temperature is None else np.empty(size, np.uint8)
+        self._probabilities = np.empty((classes, *size), np.float16) if probabilities else None
+        self._sums, self._pixels = np.zeros(classes), np.zeros(classes)
+
+    def add(self, rows: Rows) -> None:
+        ids = rows.class_ids()
+        place = slice(rows.top, rows.top + len(ids))
+        self._class_map[place] = ids
+        if self._temperature is None or self._confidence is None:
+            return
+        if self._probabilities is not None:
+            self._probabilities[:, place] = _softmax(rows.logits(), self._temperature)
+        probability = winning_probability(rows.logits(), ids, self._temperature)
+        self._confidence[place] = np.rint(probability * 255)
+        flat = ids.ravel()
+        self._sums += np.bincount(flat, probability.ravel(), minlength=len(self._sums))
+        self._pixels += np.bincount(flat, minlength=len(self._pixels))
+
+    def finish(self) -> Segmentation:
+        means = tuple((self._sums / np.maximum(self._pixels, 1)).tolist())
+        return Segmentation(self._class_map, self._confidence, means, self._probabilities)
+
+
+def _softmax(logits: Logits, temperature: float) -> Logits:
+    """Softmax of logits (classes, rows, width) / temperature."""
+    scaled = np.exp((logits - logits.max(0)) / temperature)
+    found: Logits = scaled / scaled.sum(0)
+    return found
+
+
+@contextmanager
+def _timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
+    started = time.perf_counter()
+    yield
+    seconds[stage] = time.perf_counter() - started

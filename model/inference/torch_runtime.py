@@ -1,0 +1,102 @@
+"""Runs a network with PyTorch: on CUDA, on Apple's GPUs, or on a CPU for which there is no export or no OpenVINO."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import contextmanager
+from threading import Lock
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from model.inference.cores import available_cores
+from model.inference.merging import Logits
+from model.inference.runtime import DeviceLost, DeviceOutOfMemory, ModelIdentity, RuntimeUnavailable, Tile
+from model.networks.device import choose_device, choose_dtype, dtype_name
+from model.networks.servable import ServableNetwork
+from model.weights_file import Weights
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+CUDA_CALLS = 2  # while one computes, the other's tiles are copied
+
+
+class TorchRuntime:
+    """A master's network in PyTorch. `logits` may be called by several threads; a CPU runs one call at a time.
+
+    device: as `choose_device` takes it; precision: `auto`, `float32`, `bfloat16` or `float16`. threads: of a CPU, for the
+    whole process; 0 for one a core. shifts: per axis, of shift-and-stitch; 1 for none. Raises `RuntimeUnavailable` or
+    `WeightsError`.
+    """
+
+    def __init__(
+        self, weights: Weights, device: str = "auto", precision: str = "auto", threads: int = 0, shifts: int = 1
+    ) -> None:
+        try:
+            self._device = choose_device(device)
+            dtype = choose_dtype(precision, self._device)
+        except ValueError as error:
+            raise RuntimeUnavailable(str(error)) from error
+        self.device = str(self._device)
+        self.manifest = weights.manifest
+        self.identity = ModelIdentity(weights.name, weights.sha256, "torch", dtype_name(dtype))
+        network = ServableNetwork(weights, dtype, shifts)
+        self.stride, self.grid = network.stride, network.grid
+        self._network = network.to(self._device).to(memory_format=torch.channels_last)
+        cpu = self._device.type == "cpu"
+        # a convolution's rounding depends on the batch's size: one by one, a tile's logits do not depend on its neighbours
+        self.max_batch: int | None = 1 if cpu else None
+        self.concurrency = CUDA_CALLS if self._device.type == "cuda" else 1
+        self._one_call = Lock() if cpu else None
+        self._threads = threads or available_cores()
+
+    @torch.inference_mode()
+    def logits(self, tiles: Sequence[Tile]) -> Logits:
+        """As `Runtime.logits`."""
+        with _mapped_errors():
+            if self._device.type == "cuda":
+                return self._on_stream(tiles)
+            if self._one_call is None:
+                return self._run(np.stack(tiles))
+            with self._one_call:
+                if torch.get_num_threads() != self._threads:
+                    torch.set_num_threads(self._threads)
+                return np.concatenate([self._run(tile[None]) for tile in tiles])
+
+    def describe(self) -> dict[str, str]:
+        precision = self.identity.precision
+        return {"runtime": "torch", "version": torch.__version__, "device": self.device, "precision": precision}
+
+    def _run(self, batch: Tile) -> Logits:
+        pixels = torch.from_numpy(np.require(batch, None, ["C", "W"]))
+        found: Logits = self._network(pixels.to(self._device)).cpu().numpy()
+        return found
+
+    def _on_stream(self, tiles: Sequence[Tile]) -> Logits:
+        """Copies, runs and waits on a stream of this call's own, so that one call's copies overlap another's network."""
+        host = torch.empty((len(tiles), *tiles[0].shape), dtype=torch.uint8, pin_memory=True)
+        np.stack(tiles, out=host.numpy())
+        stream = torch.cuda.Stream(self._device)  # type: ignore[no-untyped-call]
+        with torch.cuda.stream(stream):
+            logits = self._network(host.to(self._device, non_blocking=True))
+            found = torch.empty(logits.shape, dtype=logits.dtype, pin_memory=True)
+            found.copy_(logits, non_blocking=True)
+        stream.synchronize()
+        return found.numpy()
+
+
+def sees_gpu() -> bool:
+    """Whether torch can use an NVIDIA GPU here."""
+    return torch.cuda.is_available()
+
+
+@contextmanager
+def _mapped_errors() -> Iterator[None]:
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise DeviceOutOfMemory(f"the device's memory is full: {error}") from error
+    except torch.AcceleratorError as error:
+        raise DeviceLost(f"the device is broken: {error}") from error

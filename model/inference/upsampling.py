@@ -1,0 +1,144 @@
+"""From averaged logits, one cell for every `stride` working pixels, to the image's own pixels: argmax and confidence."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from model.architecture import Grid
+from model.inference.merging import Band, Logits
+from model.inference.tiling import Size
+
+Ids = npt.NDArray[np.uint8]
+Indices = npt.NDArray[np.intp]
+BAND_PIXELS = 1 << 20  # whose class ids are found at once
+LOGITS_PIXELS = 1 << 15  # whose logits of all classes are held at once: they stay in a core's cache
+
+
+class Axis(NamedTuple):
+    """For each pixel along an axis, the cells before and after it, and how far it lies between them (float32, 0 to 1)."""
+
+    before: Indices
+    after: Indices
+    fraction: npt.NDArray[np.float32]
+
+    def cut(self, pixels: slice, first: int = 0) -> Axis:
+        """These pixels, their cells counted from `first` on."""
+        return Axis(self.before[pixels] - first, self.after[pixels] - first, self.fraction[pixels])
+
+
+class Rows(NamedTuple):
+    """Some rows of pixels from `top` on: the logits of their cells, float32 (rows, columns, classes), and both axes."""
+
+    top: int
+    cells: Logits
+    vertical: Axis
+    horizontal: Axis
+
+    def class_ids(self) -> Ids:
+        """The uint8 ids (rows, width) of the highest bilinearly interpolated logits; of equals, the lowest id.
+
+        A pixel between cells that agree has their class, since an average of logits that all have one class highest has it
+        highest. Only the others are interpolated, and of their logits those of classes that can win: where the highest of
+        a pixel's four cells falls below another class's lowest, a class cannot.
+        """
+        winners = self.cells.argmax(2).astype(np.uint8)
+        mixed = ~_around(winners, np.minimum, np.maximum)[2]
+        ids: Ids = winners[:, self.horizontal.before][self.vertical.before]
+        places = np.flatnonzero(mixed[:, self.horizontal.before][self.vertical.before])
+        if not len(places):
+            return ids
+        lowest, highest, _ = _around(self.cells, np.minimum, np.maximum)
+        possible = np.flatnonzero((highest >= lowest.max(2, keepdims=True))[mixed].any(0))
+        lines = _interpolated_rows(self.cells[:, :, possible], self.vertical)
+        rows, columns = np.divmod(places, len(self.horizontal.before))
+        start = rows * lines.shape[1]
+        flat = lines.reshape(-1, len(possible))
+        before, after = flat[start + self.horizontal.before[columns]], flat[start + self.horizontal.after[columns]]
+        logits = before + (after - before) * self.horizontal.fraction[columns][:, None]
+        ids.reshape(-1)[places] = possible[logits.argmax(1)]
+        return ids
+
+    def parts(self) -> Iterator[Rows]:
+        """The same rows in pieces that are small enough to hold the logits of each."""
+        step = max(1, LOGITS_PIXELS // len(self.horizontal.before))
+        for start in range(0, len(self.vertical.before), step):
+            yield self._replace(top=self.top + start, vertical=self.vertical.cut(slice(start, start + step)))
+
+    def logits(self) -> Logits:
+        """Float32 logits (classes, rows, width), interpolated bilinearly."""
+        lines = _interpolated_rows(self.cells, self.vertical).transpose(2, 0, 1)
+        lines = np.ascontiguousarray(lines)
+        before, after = lines.take(self.horizontal.before, 2), lines.take(self.horizontal.after, 2)
+        after -= before
+        after *= self.horizontal.fraction
+        after += before
+        return after
+
+
+class LogitsUpsampler:
+    """Interpolates bands of cells bilinearly to the rows of an image of size `target`.
+
+    source: the working size, in pixels, that the target was scaled to. Cells lie on pixels 0, stride, ... (grid `corner`) or
+    in the middle of their stride pixels (`half_pixel`); working and target pixels share their outer edges, and beyond the
+    outermost centres the map is constant. cells: (rows, columns) of the whole map. For one thread.
+    """
+
+    def __init__(self, cells: Size, stride: int, grid: Grid, source: Size, target: Size) -> None:
+        self._vertical, self._horizontal = (_axis(cells[i], stride, grid, source[i], target[i]) for i in (0, 1))
+        self._target = target
+        self._kept: Logits | None = None
+        self._done = 0
+
+    def push(self, band: Band) -> Iterator[Rows]:
+        """The rows that this band, the next one downwards, completes."""
+        bottom = band.top + len(band.logits)
+        cells = band.logits if self._kept is None else np.concatenate([self._kept, band.logits])
+        top = bottom - len(cells)
+        ready = int(np.searchsorted(self._vertical.after, bottom))
+        step = max(1, BAND_PIXELS // self._target[1])
+        for start in range(self._done, ready, step):
+            pixels = slice(start, min(start + step, ready))
+            first, last = int(self._vertical.before[start]), int(self._vertical.after[pixels.stop - 1])
+            yield Rows(start, cells[first - top : last - top + 1], self._vertical.cut(pixels, first), self._horizontal)
+        self._done = ready
+        self._kept = cells[-1:].copy() if ready < self._target[0] else None
+
+
+def winning_probability(logits: Logits, ids: Ids, temperature: float) -> npt.NDArray[np.float32]:
+    """The softmax of logits (classes, rows, width) / temperature at these ids (rows, width), float32; changes the logits."""
+    logits -= np.take_along_axis(logits, ids[None], 0)
+    logits *= np.float32(1 / temperature)
+    np.exp(logits, out=logits)
+    found: npt.NDArray[np.float32] = 1 / logits.sum(0)
+    return found
+
+
+def _around(cells: npt.NDArray[np.generic], low: np.ufunc, high: np.ufunc) -> tuple[Logits, Logits, npt.NDArray[np.bool_]]:
+    """Of the four cells from (row, column) on: the lowest and the highest value, and whether they are equal."""
+    padded = np.pad(cells, ((0, 1), (0, 1), *((0, 0),) * (cells.ndim - 2)), mode="edge")
+    corners = padded[:-1, :-1], padded[:-1, 1:], padded[1:, :-1], padded[1:, 1:]
+    lowest, highest = (f(f(corners[0], corners[1]), f(corners[2], corners[3])) for f in (low, high))
+    return lowest, highest, lowest == highest
+
+
+def _interpolated_rows(cells: Logits, vertical: Axis) -> Logits:
+    """Logits (rows, columns, classes), interpolated vertically alone."""
+    above, below = cells[vertical.before], cells[vertical.after]
+    below -= above
+    below *= vertical.fraction[:, None, None]
+    below += above
+    return below
+
+
+@lru_cache(maxsize=256)
+def _axis(cells: int, stride: int, grid: Grid, source: int, target: int) -> Axis:
+    pixels = ((np.arange(target) + 0.5) * (source / target) - 0.5).clip(0, source - 1)
+    centre = 0 if grid == "corner" else (stride - 1) / 2
+    places = ((pixels - centre) / stride).clip(0, cells - 1)
+    before = places.astype(np.intp)
+    return Axis(before, np.minimum(before + 1, cells - 1), (places - before).astype(np.float32))

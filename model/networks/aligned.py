@@ -1,0 +1,63 @@
+"""The network that is served: score layers at strides 32, 16 and 8, upsampled on the backbone's own grid and summed."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from model.architecture import Architecture
+from model.networks.fcn import FCN
+from model.networks.heads import skip_score
+from model.networks.upsampling import BilinearConvTranspose2d, EdgeRepeating, FixedUpsample
+
+
+class AlignedFCN(FCN):
+    """FCN-32s, 16s or 8s (Long, Shelhamer & Darrell 2015, section 4.2), layers named as in its published models.
+
+    Skip scores start at zero, so that a finer net starts as the coarser one; the 2x upsamplings are learnable and
+    start bilinear, the final one is fixed. With output stride 16 the coarse scores have stride 16 already.
+    """
+
+    def __init__(self, architecture: Architecture) -> None:
+        super().__init__(architecture)
+        classes, grid = architecture.num_classes, self.backbone.grid
+        self.grid = grid
+        pool3, pool4, _ = self.backbone.channels
+        self.score_fr = nn.Conv2d(self.head_channels, classes, 1)
+        stride = architecture.output_stride
+        self.upscore2: EdgeRepeating | None = None
+        self.score_pool4: nn.Module | None = None
+        self.upscore_pool4: EdgeRepeating | None = None
+        self.score_pool3: nn.Module | None = None
+        if architecture.variant != "fcn32s":
+            if stride == 32:
+                self.upscore2 = BilinearConvTranspose2d(classes, 2, grid)
+            self.score_pool4 = skip_score(pool4, architecture)
+            stride = 16
+        if architecture.variant == "fcn8s":
+            self.upscore_pool4 = BilinearConvTranspose2d(classes, 2, grid)
+            self.score_pool3 = skip_score(pool3, architecture)
+            stride = 8
+        self.score_stride = stride
+        self.upscore_final = FixedUpsample(stride, grid)
+
+    def scores(self, images: Tensor) -> Tensor:
+        """Scores (N, classes, ceil(H/stride), ceil(W/stride)) at the finest skip's stride."""
+        features = self.backbone(images)
+        scores: Tensor = self.score_fr(self.head(features.last))
+        if self.score_pool4 is not None:
+            scores = _fuse(scores, self.upscore2, self.score_pool4(features.pool4))
+        if self.score_pool3 is not None:
+            scores = _fuse(scores, self.upscore_pool4, self.score_pool3(features.pool3))
+        return scores
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Float32 logits (N, classes, H, W) of normalised images (N, 3, H, W), for every H and W from 1."""
+        height, width = images.shape[-2:]
+        return self.upscore_final.upsample(self.scores(images), (height, width))
+
+
+def _fuse(coarse: Tensor, upsampling: EdgeRepeating | None, fine: Tensor) -> Tensor:
+    if upsampling is None:
+        return coarse + fine
+    height, width = fine.shape[-2:]
+    return upsampling.upsample(coarse, (height, width)) + fine

@@ -1,0 +1,98 @@
+"""Builders of networks: by arguments, and from the files that backbones are published in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+from torchvision.models import MobileNet_V2_Weights, ResNet18_Weights, VGG16_Weights, get_model
+from torchvision.models._api import WeightsEnum
+
+from model.architecture import Architecture
+from model.networks.aligned import AlignedFCN
+from model.networks.fcn import FCN
+from model.networks.interpolated import InterpolatedFCN, TransposedFCN
+from model.networks.learned_decoder import LearnedDecoderFCN
+from model.networks.padded import PaddedFCN
+
+MEMBERS: dict[str, type[FCN]] = {
+    "aligned": AlignedFCN,
+    "padded": PaddedFCN,
+    "interpolated": InterpolatedFCN,
+    "transposed": TransposedFCN,
+    "learned": LearnedDecoderFCN,
+}
+PUBLISHED: dict[str, WeightsEnum] = {
+    "mobilenet_v2": MobileNet_V2_Weights.IMAGENET1K_V2,
+    "resnet18": ResNet18_Weights.IMAGENET1K_V1,
+    "vgg16": VGG16_Weights.IMAGENET1K_V1,
+}
+
+
+def build(variant: str, backbone: str, num_classes: int, **options: Any) -> FCN:
+    """An untrained network in training mode; the arguments are those of `Architecture`.
+
+    Raises `ArchitectureError` for a combination that cannot be built.
+    """
+    return build_network(Architecture(variant=variant, backbone=backbone, num_classes=num_classes, **options))
+
+
+def build_network(architecture: Architecture) -> FCN:
+    """An untrained network of this architecture, in training mode."""
+    return MEMBERS[architecture.decoder](architecture)
+
+
+def load_published_backbone(net: FCN) -> None:
+    """Loads torchvision's ImageNet weights (fetched from its hub) into the backbone; raises `ValueError` where it has none."""
+    name = net.architecture.backbone
+    if name not in PUBLISHED:
+        raise ValueError(f"torchvision publishes no weights of {name}; start from a file, or from none")
+    load_classifier(net, get_model(name, weights=PUBLISHED[name]).state_dict())
+
+
+def load_classifier(net: FCN, state: Mapping[str, Tensor]) -> None:
+    """Loads a torchvision classifier's state dict into the backbone, and VGG16's fc6 and fc7 into the head.
+
+    Strict: a tensor of them that is missing or of another shape raises `ValueError`.
+    """
+    net.backbone.load_state_dict(_backbone_state(net, state))
+    if takes_classifier(net):
+        net.head.load_state_dict(_fully_convolutional(state))
+
+
+def takes_classifier(net: FCN) -> bool:
+    """Whether the head is VGG16's own, fc6 and fc7 at their published width."""
+    architecture = net.architecture
+    return (architecture.backbone, architecture.head, architecture.head_width) == ("vgg16", "fc", 4096)
+
+
+def _backbone_state(net: FCN, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The classifier's tensors under the backbone's names; counters of batches may be missing."""
+    stem = {"conv1.": "stem.0.", "bn1.": "stem.1."}
+    wanted = net.backbone.state_dict()
+    found: dict[str, Tensor] = {}
+    for name, tensor in state.items():
+        prefix = next((old for old in stem if name.startswith(old)), "")
+        found[stem.get(prefix, "") + name.removeprefix(prefix)] = tensor
+    counters = {name: tensor for name, tensor in wanted.items() if name.endswith("num_batches_tracked")}
+    missing = sorted(set(wanted) - set(found) - set(counters))
+    if missing:
+        raise ValueError(f"the file lacks {len(missing)} tensors of a {net.architecture.backbone}, {missing[0]} first")
+    for name, tensor in wanted.items():
+        if name in found and found[name].shape != tensor.shape:
+            raise ValueError(f"{name} must have shape {tuple(tensor.shape)}, got {tuple(found[name].shape)}")
+    return {name: found.get(name, tensor) for name, tensor in wanted.items()}
+
+
+def _fully_convolutional(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """VGG16's two fully connected layers as convolutions (Long et al. 2015, section 3.1)."""
+    wanted = [f"classifier.{index}.{kind}" for index in (0, 3) for kind in ("weight", "bias")]
+    if missing := [name for name in wanted if name not in state]:
+        raise ValueError(f"the file lacks {missing[0]}, which becomes part of the head; give a file of the whole classifier")
+    return {
+        "fc6.weight": state["classifier.0.weight"].view(4096, 512, 7, 7),
+        "fc6.bias": state["classifier.0.bias"],
+        "fc7.weight": state["classifier.3.weight"].view(4096, 4096, 1, 1),
+        "fc7.bias": state["classifier.3.bias"],
+    }

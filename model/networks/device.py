@@ -1,0 +1,47 @@
+"""Choice of device and precision."""
+
+from __future__ import annotations
+
+import torch
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+class DeviceError(ValueError):
+    """A device that is not there, or a precision that it cannot do."""
+
+
+def choose_device(name: str) -> torch.device:
+    """The device of `auto`, `cpu`, `cuda`, `cuda:N` or `mps`; raises `DeviceError` where it is not to be had."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise DeviceError(_choices(name)) from error
+    if device.type not in ("cpu", "cuda", "mps"):
+        raise DeviceError(_choices(name))
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise DeviceError(f"device {name} is not there: torch sees {torch.cuda.device_count()} CUDA devices")
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise DeviceError("device mps is not there: torch finds no Metal device")
+    return device
+
+
+def _choices(name: str) -> str:
+    return f"device must be auto, cpu, cuda, cuda:N or mps, got {name!r}"
+
+
+def choose_dtype(name: str, device: torch.device) -> torch.dtype:
+    """The precision of `auto` (bfloat16 on CUDA from Ampere on, else float32) or of a name; raises `DeviceError`."""
+    if name == "auto":
+        native = device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)
+        return torch.bfloat16 if native else torch.float32
+    if name not in DTYPES:
+        raise DeviceError(f"precision must be auto, {', '.join(DTYPES)}, got {name!r}")
+    return DTYPES[name]
+
+
+def dtype_name(dtype: torch.dtype) -> str:
+    """The name as settings and users write it: `bfloat16`."""
+    return str(dtype).removeprefix("torch.")

@@ -1,0 +1,46 @@
+"""What every fully convolutional network here has: a backbone, a head, and logits of exactly the image's size."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from model.architecture import Architecture, Grid
+from model.networks.backbones import Backbone, MobileNetV2Backbone, ResNet18Backbone, VGG16Backbone
+from model.networks.heads import build_head
+from model.networks.mobilenet_edgetpu import MobileNetEdgeTPUBackbone
+
+
+class FCN(nn.Module):
+    """Base of the family; its members differ in how they turn the backbone's maps into logits.
+
+    head_channels: of the maps that the head gives. score_stride: pixels per cell of `scores`, and grid: where in them
+    the cell lies.
+    """
+
+    score_stride: int = 1
+    grid: Grid = "corner"
+
+    def __init__(self, architecture: Architecture) -> None:
+        super().__init__()
+        self.architecture = architecture
+        self.backbone = build_backbone(architecture)
+        self.head, self.head_channels = build_head(architecture, self.backbone.channels[2])
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Float32 logits (N, classes, H, W) of normalised images (N, 3, H, W), for every H and W from 1."""
+        raise NotImplementedError
+
+    def scores(self, images: Tensor) -> Tensor:
+        """Scores (N, classes, ceil(H/score_stride), ceil(W/score_stride)); bilinear upsampling of them gives the logits."""
+        return self.forward(images)
+
+
+def build_backbone(architecture: Architecture) -> Backbone:
+    """The untrained backbone that this architecture names."""
+    if architecture.backbone == "mobilenet_v2":
+        return MobileNetV2Backbone(architecture.output_stride, architecture.width)
+    if architecture.backbone == "mobilenet_edgetpu":
+        return MobileNetEdgeTPUBackbone()
+    if architecture.backbone == "resnet18":
+        return ResNet18Backbone(architecture.output_stride)
+    return VGG16Backbone(architecture.output_stride)

@@ -1,0 +1,60 @@
+"""Networks that resize scores instead of cropping them, and the one that upsamples in a single step."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from model.architecture import Architecture
+from model.networks.fcn import FCN
+from model.networks.heads import skip_score
+from model.networks.padded import set_bilinear
+
+
+class InterpolatedFCN(FCN):
+    """An FCN whose scores are interpolated to the size of each skip before the sum, and to the image's at the end.
+
+    So any size works, odd ones too, without crops and without weights in the upsampling; made for 1x1 conv6 and
+    conv7 (head `conv1x1`). Interpolation to a size that is no multiple shifts scores by up to half a cell.
+    """
+
+    def __init__(self, architecture: Architecture) -> None:
+        super().__init__(architecture)
+        pool3, pool4, _ = self.backbone.channels
+        self.score_fr = nn.Conv2d(self.head_channels, architecture.num_classes, 1)
+        self.score_pool4 = skip_score(pool4, architecture) if architecture.variant != "fcn32s" else None
+        self.score_pool3 = skip_score(pool3, architecture) if architecture.variant == "fcn8s" else None
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Float32 logits (N, classes, H, W) of normalised images (N, 3, H, W), for every H and W from 1."""
+        features = self.backbone(images)
+        scores: Tensor = self.score_fr(self.head(features.last))
+        for score, skip in ((self.score_pool4, features.pool4), (self.score_pool3, features.pool3)):
+            if score is not None:
+                scores = _resize(scores, skip) + score(skip)
+        return _resize(scores.float(), images)
+
+
+class TransposedFCN(FCN):
+    """An FCN-32s with one learnable transposed convolution of kernel 64, stride 32 and padding 16, set to bilinear.
+
+    After *Dive into Deep Learning* (Zhang et al. 2023, section 14.11), which puts it on ResNet-18; sizes that are no
+    multiple of 32 are cut at the far edges.
+    """
+
+    def __init__(self, architecture: Architecture) -> None:
+        super().__init__(architecture)
+        classes = architecture.num_classes
+        self.score_fr = nn.Conv2d(self.head_channels, classes, 1)
+        self.upscore = nn.ConvTranspose2d(classes, classes, 64, stride=32, padding=16)
+        set_bilinear(self.upscore)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Float32 logits (N, classes, H, W) of normalised images (N, 3, H, W), for every H and W from 1."""
+        height, width = images.shape[-2:]
+        full: Tensor = self.upscore(self.score_fr(self.head(self.backbone(images).last)))
+        return full[..., :height, :width].float()
+
+
+def _resize(maps: Tensor, like: Tensor) -> Tensor:
+    return F.interpolate(maps, size=like.shape[-2:], mode="bilinear", align_corners=False)

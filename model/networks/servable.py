@@ -1,0 +1,77 @@
+"""A network as it is served and exported: pixels in, logits out, batch norm folded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from model.architecture import Grid
+from model.manifest import WeightsError
+from model.networks.builder import build_network
+from model.networks.fcn import FCN
+from model.networks.folding import fold_batch_norm
+from model.networks.shift_and_stitch import ShiftAndStitch
+from model.preprocessing import Preprocessing
+from model.weights_file import Weights
+
+
+def load_network(weights: Weights) -> FCN:
+    """The network with the file's tensors in float32, in evaluation mode; raises `WeightsError` where they don't fit."""
+    net = build_network(weights.manifest.architecture)
+    wanted = net.state_dict()
+    if difference := sorted(set(wanted) ^ set(weights.tensors)):
+        raise WeightsError(f"{weights.name}: {len(difference)} tensors are missing or unknown, {difference[0]} first")
+    for name, tensor in wanted.items():
+        if tuple(tensor.shape) != weights.tensors[name].shape:
+            shapes = f"{tuple(tensor.shape)}, got {weights.tensors[name].shape}"
+            raise WeightsError(f"{weights.name}: {name} must have shape {shapes}")
+    net.load_state_dict({n: torch.tensor(t, dtype=wanted[n].dtype) for n, t in weights.tensors.items()})
+    return net.eval()
+
+
+def half_tensors(net: FCN) -> Mapping[str, npt.NDArray[np.generic]]:
+    """The network's tensors as a weights file holds them: floats in float16, integers as they are."""
+    state = net.state_dict().items()
+    return {n: t.detach().cpu().to(torch.float16 if t.is_floating_point() else t.dtype).numpy() for n, t in state}
+
+
+def normalise(images: Tensor, preprocessing: Preprocessing) -> Tensor:
+    """Maps uint8 pixels (N, 3, H, W) to normalised float32 images, keeping the memory layout."""
+    mean, std = (torch.tensor(v, device=images.device).view(1, 3, 1, 1) for v in (preprocessing.mean, preprocessing.std))
+    return images.float() * (preprocessing.scale / std) - mean / std
+
+
+class ServableNetwork(nn.Module):
+    """Maps uint8 pixels (N, height, width, 3), sides multiples of 32, to float32 logits (N, classes, rows, columns).
+
+    Logits have a cell for every `stride` pixels, which lies among them as `grid` says. The network runs in `dtype`.
+    shifts: per axis, of shift-and-stitch; 1 for none. Raises `WeightsError` or `ValueError` for a network that cannot do so.
+    """
+
+    stride: int
+    grid: Grid
+    factor: Tensor
+    shift: Tensor
+
+    def __init__(self, weights: Weights, dtype: torch.dtype = torch.float32, shifts: int = 1) -> None:
+        super().__init__()
+        net = load_network(weights)
+        fold_batch_norm(net)
+        whole = ShiftAndStitch(net, shifts) if shifts != 1 else net
+        self.stride, self.grid = whole.score_stride, whole.grid
+        self.net: nn.Module = whole.to(dtype)
+        self.dtype = dtype
+        preprocessing = weights.manifest.preprocessing
+        mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in (preprocessing.mean, preprocessing.std))
+        self.register_buffer("factor", preprocessing.scale / std)
+        self.register_buffer("shift", mean / std)
+        self.eval()
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        images = pixels.permute(0, 3, 1, 2).float() * self.factor - self.shift
+        logits: Tensor = self.net.scores(images.to(self.dtype))  # type: ignore[operator]
+        return logits.float()

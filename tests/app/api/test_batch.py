@@ -1,0 +1,111 @@
+"""`POST /segment/batch`: each image's own answer or error, as lines of JSON or a zip."""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+
+from app.serving.service import Service
+from tests.app.asking import assert_idle, assert_problem, connected, head, service_of
+from tests.app.conftest import Serve
+from tests.app.doubles import held
+from tests.conftest import encoded, make_photo, over_http, wait_for
+
+PHOTOS = [encoded(make_photo(40 + 8 * i, 60, seed=i)) for i in range(7)]
+Part = tuple[str, tuple[str, bytes]]
+
+
+def parts(*images: tuple[str, bytes]) -> list[Part]:
+    return [("file", image) for image in images]
+
+
+def lines(client: TestClient, sent: list[Part], **query: Any) -> list[dict[str, Any]]:
+    response = client.post("/segment/batch", files=sent, params=query)
+    assert response.status_code == 200, response.text
+    assert response.headers["content-type"] == "application/x-ndjson"
+    return [json.loads(line) for line in response.text.splitlines()]
+
+
+def test_every_image_has_a_line_in_order_with_its_own_answer(client: TestClient, service: Service) -> None:
+    found = lines(client, parts(*((f"folder/{i}.png", data) for i, data in enumerate(PHOTOS))))
+    assert [(line["index"], line["file"], line["status"]) for line in found] == [(i, f"{i}.png", 200) for i in range(7)]
+    for line, data in zip(found, PHOTOS, strict=True):
+        assert line["answer"] == client.post("/segment?format=json", content=data).json()
+    assert_idle(service)
+
+
+def test_a_bad_image_answers_its_own_error_and_the_others_are_done(client: TestClient, service: Service) -> None:
+    sent = parts(("a.png", PHOTOS[0]), ("b.txt", b"text"), ("c.png", PHOTOS[1][:200]), ("d.png", b""), ("e.png", PHOTOS[2]))
+    found = lines(client, sent)
+    assert [line["status"] for line in found] == [200, 415, 422, 400, 200]
+    problem = found[1]["problem"]
+    assert set(problem) == {"type", "title", "status", "detail", "request_id"}
+    assert problem["status"] == 415
+    assert_idle(service)
+
+
+def test_masks_come_as_a_zip_with_the_bytes_of_segment(client: TestClient) -> None:
+    sent = parts(("a.jpg", PHOTOS[0]), ("bad", b"nothing"), ("a.jpg", PHOTOS[1]))
+    response = client.post("/segment/batch?format=png", files=sent)
+    assert response.headers["content-type"] == "application/zip"
+    with zipfile.ZipFile(io.BytesIO(response.content)) as archive:
+        assert archive.testzip() is None
+        assert archive.namelist() == ["000-a.png", "001-bad.problem.json", "002-a.png"]
+        assert archive.read("000-a.png") == client.post("/segment", content=PHOTOS[0]).content
+        assert archive.read("002-a.png") == client.post("/segment", content=PHOTOS[1]).content
+        assert json.loads(archive.read("001-bad.problem.json"))["status"] == 415
+
+
+def test_parameters_hold_for_every_image(client: TestClient) -> None:
+    found = lines(client, parts(("a.png", PHOTOS[0])), side=96, mask="png")
+    assert found[0]["answer"] == client.post("/segment?format=json&side=96&mask=png", content=PHOTOS[0]).json()
+
+
+@pytest.mark.parametrize("sent", [{"files": [("other", ("a.png", b"x"))]}, {"content": b"raw"}, {}], ids=str)
+def test_without_images_the_whole_is_refused(client: TestClient, service: Service, sent: dict[str, Any]) -> None:
+    assert_problem(client.post("/segment/batch", **sent), 400)
+    assert_idle(service)
+
+
+def test_limits_of_the_whole_of_an_image_and_of_their_number(serve: Serve) -> None:
+    with serve(max_upload_mb=0.003, max_batch_mb=0.02) as client:
+        small = encoded(make_photo(8, 8))
+        assert [line["status"] for line in lines(client, parts(("a.png", small), ("b.png", bytes(5000))))] == [200, 413]
+        assert_problem(client.post("/segment/batch", files=parts(("a.png", bytes(30_000)))), 413)
+        assert_problem(
+            client.post("/segment/batch", files=parts(*[("a.png", b"x")] * 101)), 400, "Maximum number of files is 100"
+        )
+        assert_idle(service_of(client))
+
+
+def test_each_image_takes_a_reservation_of_its_own_and_is_refused_alone(serve: Serve) -> None:
+    with serve(max_queued_tiles=2) as client:
+        admission = service_of(client).admission
+        reservation = admission.reserve(1e9)
+        found = lines(client, parts(*((f"{i}", data) for i, data in enumerate(PHOTOS[:4]))))
+        assert {line["status"] for line in found} == {200, 503}
+        admission.release(reservation, done=False)
+        assert_idle(service_of(client))
+
+
+@pytest.mark.parametrize("query", ["", "?format=png"])
+def test_a_client_that_goes_leaves_no_tiles_and_no_reservation(serve: Serve, query: str) -> None:
+    form = b"".join(
+        b'--x\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n' + data + b"\r\n" for data in PHOTOS
+    )
+    form += b"--x--\r\n"
+    with serve() as client, over_http(client.app) as port:
+        service = service_of(client)
+        with held(service) as hold:
+            with connected(port) as connection:
+                path = f"/segment/batch{query}"
+                connection.sendall(head(len(form), "Content-Type: multipart/form-data; boundary=x", path=path) + form)
+                assert hold.entered.wait(30)
+                wait_for(lambda: service.admission.requests == 4)
+            wait_for(lambda: service.in_flight == 0)
+        assert_idle(service)

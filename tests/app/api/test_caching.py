@@ -1,0 +1,113 @@
+"""Entity tags and compression of answers."""
+
+from __future__ import annotations
+
+import gzip
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+
+from app.api import caching
+from app.api.caching import compress, entity_tag
+from imaging.answer import Rendering
+from model.inference.runtime import ModelIdentity
+from model.inference.segmenter import Options
+from tests.app.asking import PHOTO, assert_idle, post, service_of
+from tests.app.conftest import Serve
+from tests.conftest import encoded, make_photo
+
+OTHER = encoded(make_photo(90, 130, seed=1))
+IDENTITY = ModelIdentity("a", "0" * 64, "openvino", "int8")
+
+
+def tag(client: TestClient, data: bytes = PHOTO, **query: Any) -> str:
+    response = client.post("/segment", content=data, params=query)
+    assert response.status_code == 200
+    return response.headers["etag"]
+
+
+def test_a_tag_differs_by_all_that_an_answer_depends_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    options = Options()
+    tags = [
+        entity_tag(PHOTO, options, IDENTITY),
+        entity_tag(OTHER, options, IDENTITY),
+        entity_tag(PHOTO, replace(options, overlap=0.5), IDENTITY),
+        entity_tag(PHOTO, replace(options, rendering=Rendering("json")), IDENTITY),
+        *(entity_tag(PHOTO, options, replace(IDENTITY, **{name: "b"})) for name in ("name", "sha256", "runtime", "precision")),
+    ]
+    assert entity_tag(PHOTO, Options(), replace(IDENTITY)) == tags[0]
+    monkeypatch.setattr(caching, "package_version", lambda: "another")
+    tags.append(entity_tag(PHOTO, options, IDENTITY))
+    assert len(set(tags)) == len(tags)
+
+
+def test_an_answer_s_tag_is_weak_and_the_same_for_equal_requests(client: TestClient) -> None:
+    tags = [tag(client), tag(client, format="json"), tag(client, side=96), tag(client, OTHER), tag(client, overlap=0.5)]
+    assert tags[0] == tag(client)
+    assert len(set(tags)) == len(tags)
+    assert all(each.startswith('W/"') and each.endswith('"') for each in tags)
+
+
+def test_runtimes_have_tags_of_their_own(serve: Serve) -> None:
+    with serve(runtime="openvino") as one, serve(runtime="torch") as other:
+        assert tag(one) != tag(other)
+
+
+def test_who_has_the_answer_is_not_answered_again(client: TestClient) -> None:
+    known = tag(client)
+    for given in (known, known.removeprefix("W/"), f'"old", {known}'):
+        response = client.post("/segment", content=PHOTO, headers={"If-None-Match": given})
+        assert (response.status_code, response.headers["etag"]) == (412, known)
+        assert response.headers["content-type"] == "application/problem+json"
+    assert client.post("/segment", content=OTHER, headers={"If-None-Match": known}).status_code == 200
+    assert_idle(service_of(client))
+
+
+def test_json_is_compressed_where_the_client_takes_it(client: TestClient) -> None:
+    query = "/segment?format=json&mask=array"
+    plain = client.post(query, content=PHOTO, headers={"Accept-Encoding": "identity"})
+    packed = client.post(query, content=PHOTO, headers={"Accept-Encoding": "br, gzip"})
+    assert "content-encoding" not in plain.headers
+    assert packed.headers["content-encoding"] == "gzip"
+    assert packed.content == plain.content
+    assert int(packed.headers["content-length"]) < len(plain.content) / 2
+    assert packed.headers["etag"] == plain.headers["etag"]
+    assert {"Accept", "Accept-Encoding"} <= set(packed.headers["vary"].split(", "))
+    assert "content-encoding" not in post(client, headers={"Accept-Encoding": "gzip"}).headers
+
+
+@pytest.mark.parametrize(
+    ("accepted", "packed"),
+    [("gzip", True), ("*", True), ("br;q=1, GZIP;q=0.1", True), ("gzip;q=0", False), ("br", False), ("", False)],
+)
+def test_what_the_client_takes(accepted: str, packed: bool) -> None:
+    body, headers = compress(b"[]" * 1000, "application/json", accepted)
+    assert (headers == {"Content-Encoding": "gzip"}) is packed
+    assert (gzip.decompress(body) if packed else body) == b"[]" * 1000
+    assert compress(b"[]" * 1000, "application/json", accepted)[0] == body
+    assert compress(b"[]", "application/json", accepted) == (b"[]", {})
+    assert compress(b"[]" * 1000, "image/png", accepted) == (b"[]" * 1000, {})
+
+
+def test_health_is_answered_while_an_answer_is_compressed(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    entered, go = threading.Event(), threading.Event()
+
+    def slow(*args: Any, **options: Any) -> bytes:
+        entered.set()
+        assert go.wait(30)
+        return gzip_compress(*args, **options)
+
+    gzip_compress = gzip.compress
+    monkeypatch.setattr(gzip, "compress", slow)
+    with serve() as client, ThreadPoolExecutor() as pool:
+        asked = pool.submit(post, client, format="json", mask="array", headers={"Accept-Encoding": "gzip"})
+        try:
+            assert entered.wait(30)
+            assert pool.submit(client.get, "/health/live").result(10).status_code == 200
+        finally:
+            go.set()
+        assert asked.result(30).headers["content-encoding"] == "gzip"

@@ -1,0 +1,130 @@
+"""What the service says to parameters, files and addresses that are wrong, and that it goes on."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from typing import Any
+
+import numpy as np
+import pytest
+from fastapi.testclient import TestClient
+
+from app.api.errors import FOREIGN, SEGMENT_PROBLEMS, Problem, to_problem
+from app.serving.errors import QueueFull, ServingError
+from imaging.errors import ImageError
+from tests.app.asking import PHOTO, assert_idle, assert_problem, post, service_of
+from tests.app.conftest import Serve
+from tests.conftest import encoded, make_photo
+
+
+@pytest.mark.parametrize(
+    ("query", "words"),
+    [
+        ({"format": "gif"}, ["format", "'png'", "'overlay'", "gif"]),
+        ({"mask": "polygon"}, ["mask", "'rle'", "polygon"]),
+        ({"blend": "median"}, ["blend", "'hann'"]),
+        ({"overlap": 0.6}, ["overlap", "0.5"]),
+        ({"overlap": "nan"}, ["overlap"]),
+        ({"side": 31}, ["side", "32"]),
+        ({"side": 20000}, ["side", "16384"]),
+        ({"side": "big"}, ["side", "'auto'", "'native'"]),
+        ({"side": "\x00\ud7ff"}, ["side"]),
+        ({"alpha": -1}, ["alpha"]),
+        ({"min_confidence": "inf"}, ["min_confidence"]),
+        ({"tolerance": 101}, ["tolerance"]),
+        ({"model": "third"}, ["model must be one of narrow, got 'third'"]),
+    ],
+    ids=str,
+)
+def test_bad_parameters_are_422_with_the_choices(client: TestClient, query: dict[str, Any], words: list[str]) -> None:
+    assert_problem(post(client, **query), 422, *words)
+
+
+def test_of_a_parameter_that_comes_twice_the_last_counts_and_unknown_ones_do_not(client: TestClient) -> None:
+    assert client.post("/segment?side=31&side=64&sides=31", content=PHOTO).status_code == 200
+    assert_problem(client.post("/segment?side=64&side=31", content=PHOTO), 422, "query side")
+
+
+def bomb(side: int) -> bytes:
+    """A PNG whose header announces side x side pixels, and little more."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", side, side, 1, 0, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(10_000))) + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize(
+    ("data", "status", "word"),
+    [
+        (b"just some text", 415, "PNG, JPEG"),
+        (encoded(make_photo(80, 80), "JPEG")[:700], 422, "damaged"),
+        (PHOTO[:400], 422, "damaged"),
+        (bomb(20000), 413, "400.0 megapixels"),
+    ],
+    ids=["text", "truncated JPEG", "truncated PNG", "bomb"],
+)
+def test_broken_files_are_named_and_leave_the_service_healthy(client: TestClient, data: bytes, status: int, word: str) -> None:
+    assert_problem(post(client, data), status, word)
+    assert_problem(client.post("/segment", content=data), status, word)
+    assert client.get("/health/ready").status_code == 200
+    assert_idle(service_of(client))
+
+
+def test_limits_of_pixels_and_tiles_are_413_that_name_them(serve: Serve) -> None:
+    with serve(max_megapixels=0.2, max_queued_tiles=4) as client:
+        assert_problem(post(client, encoded(make_photo(500, 500))), 413, "at most 0.2 megapixels")
+        damaged = encoded(make_photo(400, 400))[:500]
+        assert_problem(post(client, damaged, side="native"), 413, "makes 36 tiles and at most 4 are taken; give a smaller side")
+        assert_problem(post(client, damaged), 422, "damaged")
+        assert_idle(service_of(client))
+
+
+def test_an_array_above_four_megapixels_is_413_before_any_work(client: TestClient) -> None:
+    data = encoded(np.zeros((2001, 2000, 3), np.uint8))
+    assert_problem(post(client, data, format="json", mask="array"), 413, "4 megapixels", "mask=rle")
+    assert_idle(service_of(client))
+
+
+def test_unknown_paths_and_methods_are_problems_too(client: TestClient) -> None:
+    for path in ("/nothing", "/segments", "/%ff%00"):
+        assert_problem(client.post(path, content=PHOTO), 404, "the routes are listed at /docs")
+    for path in ("/segment", "/segment/batch"):
+        assert_problem(client.get(path), 405, "GET", path, "POST")
+        assert client.head(path).status_code == 405
+    assert_problem(client.post("/health/live"), 405, "GET")
+
+
+def test_every_error_of_imaging_and_serving_has_a_problem() -> None:
+    def leaves(kind: type[Exception]) -> set[type[Exception]]:
+        below = kind.__subclasses__()
+        return set().union(*map(leaves, below)) if below else {kind}
+
+    assert leaves(ImageError) | leaves(ServingError) <= set(FOREIGN)
+    assert {to_problem(kind("why")).detail for kind in FOREIGN} == {"why"}
+    assert to_problem(QueueFull("full", 7)).headers == {"Retry-After": "7"}
+
+
+def test_examples_of_errors_are_what_the_service_says(client: TestClient) -> None:
+    answers = {
+        415: client.post("/segment", content=b"text"),
+        405: client.get("/segment"),
+        406: client.post("/segment", content=b"x", headers={"Accept": "text/csv"}),
+        422: client.post("/segment?format=gif", content=b"x"),
+    }
+    kinds = {kind.status: kind for kind in Problem.__subclasses__()}
+    for status, response in answers.items():
+        assert (response.status_code, response.json()["title"]) == (status, kinds[status].title)
+        assert response.json()["detail"] == kinds[status].example
+
+
+def test_the_api_reference_shows_an_example_of_every_error(client: TestClient) -> None:
+    operation = client.get("/openapi.json").json()["paths"]["/segment"]["post"]
+    statuses = {kind.status for kind in SEGMENT_PROBLEMS}
+    assert statuses == {400, 401, 406, 408, 412, 413, 415, 422, 503, 504}
+    for status in statuses:
+        example = operation["responses"][str(status)]["content"]["application/problem+json"]["example"]
+        assert example["status"] == status
+        assert example["detail"]

@@ -1,0 +1,245 @@
+"""`POST /segment`: every format, parameter and header of the contract, and what becomes of who stops waiting."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import io
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any
+
+import numpy as np
+import pytest
+from fastapi.testclient import TestClient
+from PIL import Image
+from pycocotools import mask as coco
+from starlette.requests import Request
+from starlette.types import Message
+
+from app.api.errors import ClientGone, TimedOut
+from app.api.segment import answer, prepared
+from app.serving.service import Job, Service
+from imaging.answer import Format, Rendering
+from model.inference.segmenter import Options
+from tests.app.asking import PHOTO, assert_idle, assert_problem, pixels, post, service_of
+from tests.app.conftest import Serve
+from tests.app.doubles import held
+from tests.conftest import encoded, make_photo, wait_for
+
+
+def expected(service: Service, data: bytes, format: Format = "png", **options: Any) -> bytes:
+    """The answer by the segmenter itself, without the web."""
+    segmenter = service.registry.get().segmenter
+    asked = Options(**({"tile": (96, 96), "rendering": Rendering(format)} | options))
+    return segmenter.segment(data, segmenter.plan(data, asked)).body
+
+
+def test_the_mask_is_an_8_bit_palette_png_of_the_images_size_with_class_ids(client: TestClient, service: Service) -> None:
+    response = post(client)
+    assert response.status_code == 200
+    assert response.headers["content-type"] == "image/png"
+    mask = Image.open(io.BytesIO(response.content))
+    assert (mask.mode, mask.size, response.content[24]) == ("P", (130, 90), 8)
+    assert len(mask.getpalette() or []) == 768
+    assert len(np.unique(np.asarray(mask))) > 1
+    assert response.content == expected(service, PHOTO)
+
+
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (31, 32), (33, 500), (500, 375), (90, 1), (1, 200)])
+def test_every_size_comes_back_as_it_was(client: TestClient, height: int, width: int) -> None:
+    assert pixels(post(client, encoded(make_photo(height, width))).content).shape == (height, width)
+
+
+def test_tiling_parameters_do_what_they_do_in_the_segmenter(client: TestClient, service: Service) -> None:
+    data, bodies = encoded(make_photo(120, 210)), []
+    for query in ({}, {"side": "native"}, {"side": 400}, {"blend": "hann"}, {"overlap": 0.5}, {"overlap": 0.0}):
+        bodies.append(expected(service, data, "json", **query))
+        assert post(client, data, format="json", **query).content == bodies[-1]
+    assert len(set(bodies)) == len(bodies)
+
+
+def test_the_encodings_hold_the_class_map_of_the_png(client: TestClient) -> None:
+    mask = pixels(post(client).content)
+    answers = {name: post(client, format="json", mask=name).json() for name in ("rle", "png", "array")}
+    rle = answers["rle"]["class_map"]
+    assert rle["size"] == [90, 130]
+    decoded = np.full(mask.shape, 255, np.uint8)
+    for class_id, counts in rle["counts"].items():
+        decoded[coco.decode({"size": rle["size"], "counts": counts.encode()}) == 1] = int(class_id)
+    np.testing.assert_array_equal(decoded, mask)
+    np.testing.assert_array_equal(pixels(base64.b64decode(answers["png"]["class_map"]["data"])), mask)
+    np.testing.assert_array_equal(np.array(answers["array"]["class_map"]["data"]), mask)
+
+
+def test_json_tells_model_image_classes_and_tiling(client: TestClient, service: Service) -> None:
+    identity = service.registry.get().segmenter.runtime.identity
+    found = post(client, format="json").json()
+    assert set(found) == {"model", "image", "classes", "class_map", "tiling"}
+    assert found["model"] == {
+        "name": "narrow", "sha256": identity.sha256, "runtime": identity.runtime, "precision": "float32",
+    }  # fmt: skip
+    assert found["image"] == {"width": 130, "height": 90}
+    assert found["tiling"] == {"side": [89, 128], "tile": [96, 96], "overlap": 0.25, "blend": "mean", "tiles": 2}
+    sizes = [entry["pixels"] for entry in found["classes"]]
+    assert sum(sizes) == 130 * 90
+    assert sizes == sorted(sizes, reverse=True)
+    assert set(found["classes"][0]) == {"id", "name", "color", "pixels", "fraction", "mean_confidence", "bbox"}
+    assert {str(entry["id"]) for entry in found["classes"]} == set(found["class_map"]["counts"])
+
+
+def test_mean_confidence_is_that_of_the_confidence_image(client: TestClient) -> None:
+    mask, confidence = pixels(post(client).content), pixels(post(client, format="confidence").content)
+    assert confidence.dtype == np.uint8
+    for entry in post(client, format="json").json()["classes"]:
+        assert entry["mean_confidence"] == pytest.approx(confidence[mask == entry["id"]].mean() / 255, abs=0.003)
+
+
+def test_color_and_overlay_show_the_palette(client: TestClient, service: Service) -> None:
+    mask = pixels(post(client).content)
+    colors = np.array(service.registry.get().segmenter.manifest.labels.palette, np.uint8)[mask]
+    np.testing.assert_array_equal(pixels(post(client, format="color").content), colors)
+    np.testing.assert_array_equal(pixels(post(client, format="overlay", alpha=1).content), colors)
+    np.testing.assert_array_equal(pixels(post(client, format="overlay", alpha=0).content), make_photo(90, 130))
+
+
+def test_coco_bears_the_images_name_and_npz_the_arrays(client: TestClient) -> None:
+    files = {"file": ("folder/cat.png", PHOTO)}
+    assert client.post("/segment?format=coco", files=files).json()["images"][0]["file_name"] == "cat.png"
+    response = post(client, format="npz", probabilities=True, min_confidence=0)
+    assert response.headers["content-type"] == "application/x-npz"
+    with np.load(io.BytesIO(response.content)) as arrays:
+        np.testing.assert_array_equal(arrays["class_map"], pixels(post(client).content))
+        assert arrays["probabilities"].shape == (4, 90, 130)
+
+
+def test_pixels_below_the_least_confidence_are_void(client: TestClient) -> None:
+    mask, confidence = pixels(post(client).content), pixels(post(client, format="confidence").content)
+    least = int(np.median(confidence))
+    sure = pixels(post(client, min_confidence=least / 255).content)
+    np.testing.assert_array_equal(sure, np.where(confidence < least, 255, mask))
+
+
+def test_server_timing_names_the_four_stages(client: TestClient) -> None:
+    parts = dict(part.split(";dur=") for part in post(client).headers["server-timing"].split(", "))
+    assert list(parts) == ["decode", "queue", "inference", "encode"]
+    assert all(float(value) >= 0 for value in parts.values())
+    assert float(parts["inference"]) > 0
+
+
+def test_equal_requests_give_equal_bytes(client: TestClient) -> None:
+    for query in ({}, {"format": "json", "mask": "polygons"}, {"format": "overlay"}, {"format": "npz"}):
+        assert post(client, **query).content == post(client, **query).content
+
+
+def test_an_exif_rotated_photo_comes_back_upright(client: TestClient) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    turned = encoded(make_photo(60, 100), exif=exif)
+    upright = encoded(np.rot90(make_photo(60, 100), -1))
+    assert pixels(post(client, turned).content).shape == (100, 60)
+    assert post(client, turned).content == post(client, upright).content
+
+
+def test_a_deadline_that_passes_is_504(serve: Serve) -> None:
+    with serve(request_timeout_s=0.05) as client, held(service_of(client)):
+        assert_problem(post(client), 504, "smaller image")
+        assert client.get("/health/ready").status_code == 200
+        assert_problem(post(client, side=2000), 504)
+    assert_idle(service_of(client))
+
+
+def request_of(gone: asyncio.Event) -> Request:
+    """Of a client that stays until then."""
+
+    async def receive() -> Message:
+        await gone.wait()
+        return {"type": "http.disconnect"}
+
+    return Request({"type": "http", "method": "POST", "path": "/segment", "headers": []}, receive)
+
+
+def job_of(service: Service, deadline: float | None = None) -> Job:
+    return service.prepare(PHOTO, Options(tile=(96, 96)), None, service.reserve(), deadline or service.deadline())
+
+
+@pytest.fixture(scope="module")
+def alone(serve: Serve) -> Iterator[Service]:
+    """A service that nobody else asks."""
+    with serve() as client:
+        yield service_of(client)
+
+
+def test_a_client_that_goes_takes_its_tiles_out_of_the_queue(alone: Service, caplog: pytest.LogCaptureFixture) -> None:
+    async def ask(job: Job) -> None:
+        gone = asyncio.Event()
+        work = asyncio.create_task(answer(request_of(gone), alone, job))
+        await asyncio.to_thread(hold.entered.wait, 30)
+        gone.set()
+        with pytest.raises(ClientGone):
+            await work
+        assert not job.queue.waiting
+        hold.open()
+        await asyncio.to_thread(wait_for, lambda: alone.queued_tiles == 0)
+        await asyncio.sleep(0.02)  # a result that comes late is dropped
+
+    with held(alone) as hold:
+        asyncio.run(ask(job_of(alone)), debug=True)
+    assert_idle(alone)
+    assert not caplog.records
+
+
+def test_an_answer_is_waited_for_until_the_job_s_deadline(alone: Service) -> None:
+    with held(alone):
+        threads = 2 * alone.settings.cpu_threads + 1
+        for _ in range(threads):
+            alone.submit(job_of(alone))
+        with pytest.raises(TimedOut, match="no answer within 60 s"):
+            asyncio.run(answer(request_of(asyncio.Event()), alone, job_of(alone, time.monotonic() + 0.05)))
+        assert alone.admission.requests == threads
+    assert_idle(alone)
+
+
+@pytest.mark.parametrize("fails", [False, True], ids=["admitted", "refused"])
+def test_who_is_cancelled_while_being_admitted_leaves_nothing(alone: Service, fails: bool) -> None:
+    entered, go = threading.Event(), threading.Event()
+
+    def prepare() -> Job:
+        job = job_of(alone)
+        entered.set()
+        assert go.wait(30)
+        if fails:
+            alone.abandon(job)
+            raise ValueError("refused")
+        return job
+
+    async def ask() -> None:
+        work = asyncio.create_task(prepared(alone, prepare))
+        assert await asyncio.to_thread(entered.wait, 30)
+        work.cancel()
+        with suppress(asyncio.CancelledError):
+            await work
+        go.set()
+        await asyncio.to_thread(wait_for, lambda: alone.queued_tiles == 0)
+
+    asyncio.run(ask())
+    assert_idle(alone)
+
+
+def test_encoding_looks_at_the_deadline(alone: Service) -> None:
+    segmenter, image = alone.registry.get().segmenter, make_photo(200, 200)
+    options = Options(tile=(96, 96), rendering=Rendering("json", "polygons"))
+    plan, called, last = segmenter.plan(encoded(image), options), 0, 0
+
+    def check() -> None:
+        nonlocal called
+        called += 1
+        if called == last:
+            raise TimeoutError
+
+    segmenter.infer(make_photo(*plan.tiles.size), plan, check=check)
+    called, last = 0, called + 1
+    with pytest.raises(TimeoutError):
+        segmenter.segment(encoded(image), plan, check=check)

@@ -1,0 +1,215 @@
+"""Health, models, classes, info, metrics, the API reference and the page's files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import anyio.to_thread
+import pytest
+from fastapi.testclient import TestClient
+from pycocotools import mask as coco
+
+from app.api.examples import segmentation
+from app.api.schemas import SegmentAnswer
+from app.main import create_app
+from app.serving.service import Service
+from app.settings import Settings
+from model.inference.runtime import DeviceLost
+from model.labels import numbered_labels
+from model.manifest import Manifest
+from model.networks.servable import half_tensors
+from model.preprocessing import Preprocessing
+from model.weights_file import save_weights
+from tests.app.asking import PHOTO, assert_problem, post, service_of
+from tests.app.conftest import Serve
+from tests.app.doubles import Hold, held
+from tests.conftest import NAMES, encoded, make_photo, narrow_net
+
+
+def test_health_tells_device_queue_and_uptime(client: TestClient) -> None:
+    health = client.get("/health").json()
+    assert health["live"] == health["ready"] == {"status": "ok", "reason": None}
+    assert (health["device"], health["queued_tiles"], health["requests_in_flight"]) == ("cpu", 0, 0)
+    assert health["uptime_s"] >= 0
+
+
+def test_before_it_is_loaded_it_is_live_and_refuses_images(narrow_file: Path) -> None:
+    client = TestClient(create_app(Settings(_env_file=None, weights=str(narrow_file))))  # its lifespan does not begin
+    assert client.get("/health/live").status_code == 200
+    assert client.get("/health").status_code == 503
+    for response in (client.get("/health/ready"), post(client), client.get("/models"), client.get("/info")):
+        assert_problem(response, 503, "starting: weights are being loaded")
+        assert response.headers["retry-after"] == "1"
+
+
+def test_draining_is_live_but_not_ready(serve: Serve) -> None:
+    with serve() as client:
+        service_of(client).draining = True
+        assert client.get("/health/live").status_code == 200
+        assert_problem(client.get("/health/ready"), 503, "draining")
+        assert client.get("/health").json()["ready"]["reason"] == "draining: the service is stopping"
+        response = post(client)
+        assert_problem(response, 503, "draining")
+        assert response.headers["retry-after"] == "1"
+        assert "segment_ready 0.0" in client.get("/metrics").text
+
+
+def test_health_is_answered_while_every_thread_is_busy(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    hold = Hold()
+
+    def one_thread() -> None:
+        anyio.to_thread.current_default_thread_limiter().total_tokens = 1
+
+    with serve() as client, ThreadPoolExecutor() as pool:
+        assert client.portal
+        client.portal.call(one_thread)
+        monkeypatch.setattr(service_of(client).metrics, "text", lambda: hold() or b"")
+        with hold:
+            busy = pool.submit(client.get, "/metrics")
+            assert hold.entered.wait(30)
+            for path in ("/health/live", "/health/ready", "/health"):
+                assert pool.submit(client.get, path).result(10).status_code == 200
+        assert busy.result(30).status_code == 200
+
+
+def test_a_lost_device_is_not_live(serve: Serve) -> None:
+    with serve() as client, held(service_of(client)) as hold:
+        hold.error = DeviceLost("the device is broken: an illegal memory access was encountered")
+        hold.open()
+        assert_problem(post(client), 503, "the device is broken")
+        for path in ("/health/live", "/health/ready"):
+            assert_problem(client.get(path), 503, "illegal memory access")
+        assert client.get("/health").status_code == 503
+        assert_problem(post(client), 503, "the device is broken")
+
+
+def test_a_scheduler_whose_thread_has_ended_is_not_live(serve: Serve) -> None:
+    with serve() as client:
+        service_of(client).registry.get().scheduler.stop()
+        assert_problem(client.get("/health/live"), 503, "a thread of the scheduler has ended")
+
+
+@pytest.fixture(scope="module")
+def both(serve: Serve, narrow_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
+    """Two networks: the narrow one, and one of other classes that has no export."""
+    path = tmp_path_factory.mktemp("both") / "other.safetensors"
+    net, labels = narrow_net(), numbered_labels(["sky", "road", "tree", "car"])
+    save_weights(path, half_tensors(net), Manifest(net.architecture, labels, Preprocessing(side=(64, 64)), "Apache-2.0"))
+    with serve(weights=f"{narrow_file}, {path}", runtime="auto") as client:
+        yield client
+
+
+def test_models_are_listed_and_the_first_is_the_default(both: TestClient) -> None:
+    models = both.get("/models").json()
+    facts = [(each["name"], each["default"], each["runtime"], each["precision"]) for each in models]
+    assert facts == [("narrow", True, "openvino", "float32"), ("other", False, "torch", "float32")]
+    assert [label["name"] for label in models[1]["classes"]] == ["sky", "road", "tree", "car"]
+    assert models[0]["sha256"] != models[1]["sha256"]
+
+
+def test_model_picks_the_network_and_its_labels(both: TestClient) -> None:
+    queries = ("", "&model=narrow", "&model=other")
+    default, narrow, other = (both.post(f"/segment?format=json{query}", content=PHOTO).json() for query in queries)
+    assert default == narrow
+    assert other["model"]["name"] == "other"
+    assert {entry["name"] for entry in other["classes"]} <= {"sky", "road", "tree", "car"}
+    assert other["class_map"] != narrow["class_map"]
+    assert both.get("/classes?model=other").json()[0]["name"] == "sky"
+    assert [both.get(f"/info?{query}").json()["model"]["name"] for query in queries] == ["narrow", "narrow", "other"]
+
+
+@pytest.mark.parametrize("path", ["/classes", "/info", "/segment"])
+def test_an_unknown_model_is_refused_with_the_choices(both: TestClient, path: str) -> None:
+    response = both.request("POST" if path == "/segment" else "GET", f"{path}?model=third", content=PHOTO)
+    assert_problem(response, 422, "model must be one of narrow, other, got 'third'")
+
+
+def test_classes_are_the_label_set(client: TestClient) -> None:
+    assert [entry["name"] for entry in client.get("/classes").json()] == NAMES
+    assert client.get("/classes").json()[1] == {"id": 1, "name": "circle", "color": "#800000"}
+
+
+def test_info_tells_model_runtime_limits_and_versions(client: TestClient, service: Service) -> None:
+    segmenter = service.registry.get().segmenter
+    info = client.get("/info").json()
+    assert info["model"] == segmenter.identity
+    assert info["runtime"] == segmenter.runtime.describe()
+    assert info["architecture"]["variant"] == "fcn8s"
+    assert (info["tile"], info["overlap"], info["blend"]) == ([96, 96], 0.25, "mean")
+    assert info["preprocessing"]["side"] == [64, 128]
+    assert info["limits"]["max_megapixels"] == 100
+    assert {"python", "openvino", "torch", "fcn-segment"} <= set(info["versions"])
+    assert "command" not in info["training"]
+
+
+def test_metrics_tell_of_stages_pixels_tiles_and_batches(serve: Serve) -> None:
+    with serve() as client:
+        assert post(client).status_code == 200
+        text = client.get("/metrics").text
+    told = dict(line.rsplit(" ", 1) for line in text.splitlines() if not line.startswith("#"))
+    expected = {
+        'segment_requests_total{method="POST",route="/segment",status="200"}': 1,
+        "segment_pixels_total": 90 * 130,
+        "segment_tiles_total": 2,
+        "segment_batch_tiles_sum": 2,
+        "segment_ready": 1,
+        "segment_queued_tiles": 0,
+        **{f'segment_stage_seconds_count{{stage="{stage}"}}': 1 for stage in ("decode", "queue", "inference", "encode")},
+    }
+    assert {name: float(told[name]) for name in expected} == expected
+
+
+def test_the_json_example_and_real_answers_fit_the_schema(client: TestClient) -> None:
+    example = SegmentAnswer.model_validate(segmentation())
+    assert example.class_map.encoding == "rle"
+    counts = example.class_map.counts["8"].encode()
+    assert coco.decode({"size": [3, 4], "counts": counts}).sum() == 7
+    for mask in ("rle", "png", "array", "polygons"):
+        query = {"format": "json", "mask": mask, "confidence": mask == "png"}
+        body = client.post("/segment", params=query, content=encoded(make_photo(40, 50))).content
+        assert json.loads(SegmentAnswer.model_validate_json(body).model_dump_json(exclude_none=True)) == json.loads(body)
+
+
+def test_the_api_reference_tells_parameters_bodies_and_answers(client: TestClient) -> None:
+    paths = client.get("/openapi.json").json()["paths"]
+    operation = paths["/segment"]["post"]
+    assert set(operation["responses"]["200"]["content"]) == {"image/png", "application/json", "application/x-npz"}
+    assert "multipart/form-data" in operation["requestBody"]["content"]
+    names = {
+        "format", "mask", "blend", "overlap", "side", "alpha", "confidence", "probabilities", "min_confidence", "tolerance",
+        "model",
+    }  # fmt: skip
+    assert {parameter["name"] for parameter in operation["parameters"]} == names
+    assert {parameter["name"] for parameter in paths["/segment/batch"]["post"]["parameters"]} == names
+
+
+@pytest.mark.parametrize("path", ["/", "/docs", "/static/page.js", "/static/page.css", "/docs/static/swagger-ui-bundle.js"])
+def test_the_page_and_the_reference_come_from_this_server(client: TestClient, path: str) -> None:
+    response = client.get(path)
+    assert response.status_code == 200
+    if path in ("/", "/docs"):
+        assert 'src="http' not in response.text
+        assert 'href="http' not in response.text
+
+
+def test_the_page_has_a_strict_policy(client: TestClient) -> None:
+    policy = client.get("/").headers["content-security-policy"]
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+
+
+def test_every_route_of_the_contract_is_there(client: TestClient) -> None:
+    paths = set(client.get("/openapi.json").json()["paths"])
+    state = {"/health", "/health/live", "/health/ready", "/classes", "/info", "/models", "/metrics"}
+    assert paths == state | {"/segment", "/segment/batch"}
+    for path in state:
+        assert client.get(path).status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/", "/docs", "/health/ready", "/classes", "/metrics", "/openapi.json"])
+def test_head_is_answered_as_get(client: TestClient, path: str) -> None:
+    get, head = client.get(path), client.head(path)
+    assert (head.status_code, head.headers["content-type"]) == (200, get.headers["content-type"])

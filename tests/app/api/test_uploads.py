@@ -1,0 +1,101 @@
+"""The image in a request's body: in a form, or raw; its name; forms that cannot be read; and the limits of its bytes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+
+from tests.app.asking import PHOTO, assert_idle, assert_problem, pixels, post, service_of
+from tests.app.conftest import Serve
+from tests.conftest import encoded, make_photo
+
+PART = 'form-data; name="file"; filename="a"'
+
+
+def form(parameters: str, disposition: str = PART) -> dict[str, Any]:
+    """A form of one part, whose boundary is `x`."""
+    body = f"--x\r\nContent-Disposition: {disposition}\r\n\r\n".encode() + PHOTO + b"\r\n--x--\r\n"
+    return {"content": body, "headers": {"Content-Type": f"multipart/form-data{parameters}".encode("latin-1")}}
+
+
+@pytest.mark.parametrize("field", ["file", "image"])
+def test_the_image_may_be_in_either_field(client: TestClient, field: str) -> None:
+    assert pixels(post(client, field=field).content).shape == (90, 130)
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    ["image/jpeg", "application/octet-stream", "text/plain", "application/x-www-form-urlencoded", "nonsense", ""],
+)
+def test_a_raw_body_is_judged_by_its_bytes(client: TestClient, content_type: str) -> None:
+    response = client.post("/segment", content=PHOTO, headers={"Content-Type": content_type})
+    assert response.content == post(client).content
+
+
+def test_a_form_without_an_image_names_the_fields_that_came(client: TestClient) -> None:
+    assert_problem(post(client, field="picture"), 400, "`file`", "picture")
+    assert_problem(client.post("/segment", files={"x": ("a", b"b")}, data={"file": "text"}), 400, "file")
+
+
+@pytest.mark.parametrize("path", ["/segment", "/segment/batch"])
+@pytest.mark.parametrize(
+    "charset", ["undefined", "punycode", "unicode_escape", "utf-7", "idna", "rot13", "base64", "nonsense", '"', "utf-8\x00"]
+)
+def test_a_form_s_charset_changes_nothing(client: TestClient, path: str, charset: str) -> None:
+    parameters = f"; boundary=x; charset={charset}"
+    assert client.post(path, **form(parameters)).status_code == 200
+    nameless = r'form-data; name="\ud800\x00\N{x}"; filename="\udfff.png"'
+    assert_problem(client.post(path, **form(parameters, nameless)), 400, "no file in a field")
+
+
+BROKEN = {
+    "no boundary": form(""),
+    "another boundary": form("; boundary=y"),
+    "not ASCII": form("; boundary=\xff"),
+    "a quote": form('; boundary="'),
+    "a quote inside": form('; boundary="a\\"b"'),
+    "another charset": form("; boundary*=utf-8''%ff"),
+    "long": form("; boundary=" + "x" * 300),
+    "empty": form("; boundary=x") | {"content": b""},
+    "no form": form("; boundary=x") | {"content": b"--y\r\nnonsense"},
+    "no name": form("; boundary=x", "form-data"),
+    "a broken name": form("; boundary=x", "form-data; name*=utf-8''%ff; filename=\"a\""),
+}
+
+
+@pytest.mark.parametrize("sent", BROKEN.values(), ids=BROKEN)
+@pytest.mark.parametrize("path", ["/segment", "/segment/batch"])
+def test_a_form_that_cannot_be_read_is_400(client: TestClient, path: str, sent: dict[str, Any]) -> None:
+    assert_problem(client.post(path, **sent), 400)
+    assert_idle(service_of(client))
+
+
+@pytest.mark.parametrize(
+    ("filename", "name"),
+    [
+        ("cat.png", "cat.png"),
+        ("a/b/cat.png", "cat.png"),
+        (r"C:\a\cat.png", "cat.png"),
+        ("Käfer.png", "Käfer.png"),
+        ("a/", "image"),
+    ],
+)
+def test_a_file_s_name_is_told_without_folders(client: TestClient, filename: str, name: str) -> None:
+    response = client.post("/segment?format=coco", files={"file": (filename, PHOTO)})
+    assert response.json()["images"][0]["file_name"] == name
+
+
+def test_an_empty_body_is_400(client: TestClient) -> None:
+    assert_problem(client.post("/segment"), 400, "the body is empty")
+    assert_problem(post(client, b""), 400, "the file photo is empty")
+
+
+def test_bytes_beyond_the_limit_are_413_by_their_announcement_or_as_they_come(serve: Serve) -> None:
+    with serve(max_upload_mb=0.02) as client:
+        assert_problem(client.post("/segment", content=bytes(20_001)), 413, "0.02 MB")
+        assert_problem(client.post("/segment", content=iter([bytes(15_000)] * 2)), 413, "0.02 MB")
+        assert_problem(post(client, bytes(20_000)), 413, "0.02 MB")
+        assert post(client, encoded(make_photo(50, 50), "JPEG")).status_code == 200
+        assert_idle(service_of(client))

@@ -1,0 +1,84 @@
+"""Models by name, and how they are replaced."""
+
+from __future__ import annotations
+
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.serving.errors import NotServing, UnknownModel
+from app.serving.registry import Registry
+from app.settings import Settings
+from model.manifest import WeightsError
+from tests.conftest import wait_for
+
+
+def registry_of(weights: str, **changes: Any) -> Registry:
+    common = {"device": "cpu", "precision": "float32", "tile": "96", "threads": 1, "runtime": "openvino"}
+    settings = Settings(_env_file=None, weights=weights, **(common | changes))
+    return Registry(settings, on_batch=lambda tiles, seconds: None, on_failure=lambda reason: None)
+
+
+@pytest.fixture
+def copy(narrow_file: Path, tmp_path: Path) -> Path:
+    """The narrow network under another name."""
+    found = tmp_path / "copy.onnx"
+    shutil.copy(narrow_file.with_suffix(".onnx"), found)
+    return found
+
+
+def test_the_first_is_the_default_and_others_are_picked_by_name(narrow_file: Path, copy: Path) -> None:
+    registry = registry_of(f"{narrow_file}, {copy}")
+    with pytest.raises(NotServing, match="starting"):
+        registry.get()
+    registry.load()
+    assert [registry.get(name).name for name in (None, "narrow", "copy")] == ["narrow", "narrow", "copy"]
+    with pytest.raises(UnknownModel, match="model must be one of narrow, copy, got 'third'"):
+        registry.acquire("third")
+    assert all(model.scheduler.alive for model in registry.models.values())
+    registry.stop()
+    assert not any(model.scheduler.alive for model in registry.models.values())
+
+
+def test_two_files_of_one_name_are_refused(narrow_file: Path, tmp_path: Path) -> None:
+    shutil.copy(narrow_file.with_suffix(".onnx"), tmp_path)
+    registry = registry_of(f"{narrow_file},{tmp_path / 'narrow.onnx'}")
+    with pytest.raises(ValueError, match="two weights files are named narrow"):
+        registry.load()
+    assert registry.models == {}
+
+
+def test_a_new_model_is_served_at_once_and_the_old_one_until_its_last_request_ends(narrow_file: Path) -> None:
+    registry = registry_of(str(narrow_file))
+    registry.load()
+    old = registry.acquire()
+    assert registry.acquire() is old
+    with ThreadPoolExecutor() as pool:
+        loading = pool.submit(registry.load)
+        wait_for(lambda: registry.get() is not old)
+        new = registry.acquire()
+        registry.release(new)
+        registry.release(old)
+        with pytest.raises(TimeoutError):
+            loading.result(0.05)
+        assert old.scheduler.alive
+        registry.release(old)
+        loading.result(30)
+    assert not old.scheduler.alive
+    assert new.scheduler.alive
+    registry.stop()
+
+
+def test_a_load_that_fails_leaves_all_as_it_was(copy: Path, narrow_file: Path) -> None:
+    registry = registry_of(f"{narrow_file},{copy}")
+    registry.load()
+    before = registry.models
+    copy.write_bytes(b"broken")
+    with pytest.raises(WeightsError):
+        registry.load()
+    assert registry.models is before
+    assert all(model.scheduler.alive for model in before.values())
+    registry.stop()

@@ -1,0 +1,316 @@
+"""How tiles are batched, shared and ordered, and what becomes of them when a tile, a batch or the device fails."""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+
+from app.serving.errors import Cancelled, DeadlinePassed, NotServing, QueueFull
+from app.serving.scheduler import Scheduler, TileQueue
+from model.inference.merging import Logits
+from model.inference.runtime import DeviceLost, DeviceOutOfMemory, Tile
+from tests.app.doubles import Clock, FirstChannel
+from tests.conftest import wait_for
+
+FAR = 1e6
+
+
+def tile(value: int, side: int = 32) -> Tile:
+    return np.full((side, side, 3), value, np.uint8)
+
+
+class Running:
+    """A scheduler in front of runtimes, with threads that ask it, and what it tells."""
+
+    def __init__(self, *runtimes: FirstChannel, max_batch: int = 4) -> None:
+        self.clock = Clock()
+        self.failures: list[str] = []
+        self.timed: list[int] = []
+        self.scheduler = Scheduler(
+            runtimes, max_batch=max_batch, on_batch=lambda tiles, seconds: self.timed.append(tiles),
+            on_failure=self.failures.append, clock=self.clock,
+        )  # fmt: skip
+        self.ahead = 2 * max_batch * sum(runtime.concurrency for runtime in runtimes)
+        self.threads = ThreadPoolExecutor(64)
+
+    def run(self, values: Sequence[int], queue: TileQueue | None = None, side: int = 32) -> list[int]:
+        """The tiles' values by their logits, on the caller's thread."""
+        tiles = (tile(value, side) for value in values)
+        return [int(logits[0, 0, 0]) for logits in self.scheduler.run(queue or TileQueue(FAR), tiles)]
+
+    def waiting(self, values: Sequence[int], queue: TileQueue | None = None, side: int = 32) -> Future[list[int]]:
+        """As `run` on a thread, while the runtimes are busy; returns once the tiles wait."""
+        queue = queue or TileQueue(FAR)
+        asked = self.threads.submit(self.run, values, queue, side)
+        wait_for(lambda: len(queue.waiting) == min(len(values), self.ahead))
+        return asked
+
+    @contextmanager
+    def busy(self, *runtimes: FirstChannel) -> Iterator[None]:
+        """Each runtime is held at a tile of value 1, so that what comes meanwhile waits."""
+        for runtime in runtimes:
+            runtime.hold.close()
+        first = [self.threads.submit(self.run, [1]) for _ in runtimes]
+        assert all(runtime.hold.entered.wait(30) for runtime in runtimes)
+        yield
+        for runtime in runtimes:
+            runtime.hold.open()
+        assert [each.result(30) for each in first] == [[1]] * len(runtimes)
+
+
+@contextmanager
+def running(*runtimes: FirstChannel, max_batch: int = 4) -> Iterator[Running]:
+    found = Running(*runtimes, max_batch=max_batch)
+    found.scheduler.start()
+    try:
+        yield found
+    finally:
+        for runtime in runtimes:
+            runtime.hold.open()
+        found.scheduler.stop()
+        found.threads.shutdown()
+
+
+def test_logits_come_back_in_the_order_of_the_tiles() -> None:
+    with running(FirstChannel()) as it:
+        assert it.run(list(range(50))) == list(range(50))
+    assert sum(it.timed) == 50
+
+
+def test_tiles_of_different_requests_share_a_batch_which_is_timed() -> None:
+    runtime = FirstChannel()
+    with running(runtime) as it:
+        with it.busy(runtime):
+            others = [it.waiting([value]) for value in (2, 3, 4)]
+        assert [other.result(30) for other in others] == [[2], [3], [4]]
+    assert runtime.batches == [[1], [2, 3, 4]]
+    assert it.timed == [1, 3]
+
+
+@pytest.mark.parametrize("max_batch", [None, 1, 2])
+def test_a_batch_is_as_large_as_the_setting_and_the_runtime_allow(max_batch: int | None) -> None:
+    runtime = FirstChannel(max_batch)
+    with running(runtime) as it:
+        it.ahead = 2 * (max_batch or 4)
+        with it.busy(runtime):
+            asked = it.waiting([2, 3])
+            other = it.waiting([4] * 6)
+        assert (asked.result(30), other.result(30)) == ([2, 3], [4] * 6)
+    assert max(map(len, runtime.batches)) == (max_batch or 4)
+
+
+def test_a_batch_holds_one_shape_and_what_was_left_out_comes_first_in_the_next() -> None:
+    runtime = FirstChannel()
+    with running(runtime, max_batch=2) as it:
+        with it.busy(runtime):
+            asked = [it.waiting([2] * 4), it.waiting([3], side=64), it.waiting([4] * 4)]
+        assert [each.result(30) for each in asked] == [[2] * 4, [3], [4] * 4]
+    assert runtime.batches[:4] == [[1], [2, 4], [3], [2, 4]]
+
+
+def test_a_small_request_does_not_wait_behind_a_huge_one() -> None:
+    runtime = FirstChannel(max_batch=1)
+    with running(runtime, max_batch=1) as it:
+        with it.busy(runtime):
+            huge, small = it.waiting([7] * 60), it.waiting([9])
+        assert (huge.result(30), small.result(30)) == ([7] * 60, [9])
+    assert runtime.batches[:3] == [[1], [7], [9]]
+
+
+def test_a_request_is_a_bounded_number_of_tiles_ahead_of_the_runtime() -> None:
+    runtime = FirstChannel()
+    with running(runtime, max_batch=1) as it:
+        cut: list[int] = []
+
+        def tiles() -> Iterator[Tile]:
+            for value in range(20):
+                cut.append(value)
+                yield tile(value)
+
+        queue = TileQueue(FAR)
+        with it.busy(runtime):
+            asked = it.threads.submit(lambda: list(it.scheduler.run(queue, tiles())))
+            wait_for(lambda: len(queue.waiting) == it.ahead)
+            assert len(cut) == it.ahead == 2
+        assert len(asked.result(30)) == 20
+
+
+def test_runtimes_work_at_once_and_share_the_queue() -> None:
+    one, other = FirstChannel(), FirstChannel()
+    with running(one, other, max_batch=1) as it:
+        for runtime in (one, other):
+            runtime.hold.close()
+        asked = [it.threads.submit(it.run, [value]) for value in (1, 2, 3)]
+        assert one.hold.entered.wait(30)
+        assert other.hold.entered.wait(30)
+        one.hold.open()
+        wait_for(lambda: len(one.batches) == 2)
+        assert not other.batches
+        other.hold.open()
+        assert [each.result(30) for each in asked] == [[1], [2], [3]]
+
+
+def test_a_runtime_is_called_by_as_many_threads_as_pay() -> None:
+    both = threading.Barrier(2)
+
+    class Twice(FirstChannel):
+        def logits(self, tiles: Sequence[Tile]) -> Logits:
+            both.wait(30)
+            return super().logits(tiles)
+
+    with running(Twice(concurrency=2), max_batch=1) as it:
+        assert it.run([1, 2, 3, 4]) == [1, 2, 3, 4]
+
+
+def test_logits_never_come_to_another_request_among_64_threads() -> None:
+    runtimes = FirstChannel(), FirstChannel(concurrency=2)
+    with running(*runtimes) as it:
+        asked = {number: it.threads.submit(it.run, [number % 256] * (1 + number % 2)) for number in range(3000)}
+        wrong = [number for number, each in asked.items() if each.result(60) != [number % 256] * (1 + number % 2)]
+    assert wrong == []
+    assert sum(it.timed) == 4500
+
+
+def test_queue_seconds_are_from_the_first_tile_s_arrival_to_its_batch() -> None:
+    runtime, queue = FirstChannel(), TileQueue(FAR)
+    with running(runtime) as it:
+        assert queue.queue_seconds == 0
+        with it.busy(runtime):
+            asked = it.waiting([2], queue)
+            it.clock.now += 3
+            assert queue.queue_seconds == 0
+        asked.result(30)
+        assert queue.queue_seconds == 3
+
+
+def test_a_cancelled_request_s_tiles_leave_the_queue_and_its_thread_is_told() -> None:
+    runtime, queue = FirstChannel(), TileQueue(FAR)
+    with running(runtime) as it:
+        with it.busy(runtime):
+            cancelled, other = it.waiting([2] * 3, queue), it.waiting([3])
+            it.scheduler.check(queue)
+            it.scheduler.cancel(queue)
+            assert not queue.waiting
+            for ask in (lambda: cancelled.result(30), lambda: it.run([4], queue), lambda: it.scheduler.check(queue)):
+                with pytest.raises(Cancelled):
+                    ask()
+        assert other.result(30) == [3]
+    assert runtime.batches == [[1], [3]]
+
+
+def test_tiles_that_wait_past_their_deadline_are_not_run() -> None:
+    runtime, queue = FirstChannel(), TileQueue(deadline=60)
+    with running(runtime) as it:
+        with it.busy(runtime):
+            late, other = it.waiting([2] * 3, queue), it.waiting([3])
+            it.clock.now = 60
+            with pytest.raises(DeadlinePassed):
+                it.scheduler.check(queue)
+        with pytest.raises(DeadlinePassed, match="past its deadline"):
+            late.result(30)
+        assert other.result(30) == [3]
+    assert runtime.batches == [[1], [3]]
+
+
+def test_a_thread_waits_for_logits_until_the_deadline_alone() -> None:
+    runtime = FirstChannel()
+    with running(runtime) as it, it.busy(runtime), pytest.raises(DeadlinePassed, match="no answer before the deadline"):
+        it.run([2, 3], TileQueue(deadline=0.05))
+    assert runtime.batches == [[1]]
+
+
+def test_a_bad_tile_fails_its_request_alone() -> None:
+    runtime = FirstChannel()
+    runtime.errors[5] = RuntimeError("this tile cannot be run")
+    with running(runtime) as it:
+        with it.busy(runtime):
+            good, bad = it.waiting([2]), it.waiting([5])
+        assert good.result(30) == [2]
+        with pytest.raises(RuntimeError, match="this tile cannot be run"):
+            bad.result(30)
+        assert it.scheduler.alive
+        assert it.run([6]) == [6]
+    assert runtime.batches == [[1], [2, 5], [2], [5], [6]]
+
+
+def test_a_runtime_that_gives_too_few_logits_fails_the_request_and_goes_on() -> None:
+    class Short(FirstChannel):
+        def logits(self, tiles: Sequence[Tile]) -> Logits:
+            found = super().logits(tiles)
+            return found[:0] if tiles[0][0, 0, 0] == 9 else found
+
+    with running(Short()) as it:
+        with pytest.raises(ValueError, match="shorter"):
+            it.run([9])
+        assert it.scheduler.alive
+        assert it.run([6]) == [6]
+
+
+def test_what_a_failed_batch_held_is_free_when_its_tiles_are_run_one_by_one() -> None:
+    class Greedy(FirstChannel):
+        def logits(self, tiles: Sequence[Tile]) -> Logits:
+            if len(tiles) > 1:
+                activations = np.zeros(8)
+                taken.append(weakref.ref(activations))
+                raise DeviceOutOfMemory("no memory beside that")
+            still_taken.extend(each() is not None for each in taken)
+            return super().logits(tiles)
+
+    taken: list[weakref.ref[object]] = []
+    still_taken: list[bool] = []
+    runtime = Greedy()
+    with running(runtime) as it:
+        with it.busy(runtime):
+            asked = [it.waiting([value]) for value in (2, 3)]
+        assert [each.result(30) for each in asked] == [[2], [3]]
+    assert still_taken == [False, False]
+
+
+def test_a_device_without_memory_is_told_as_a_full_queue_and_goes_on() -> None:
+    runtime = FirstChannel()
+    runtime.errors[7] = DeviceOutOfMemory("the device's memory is full")
+    with running(runtime) as it:
+        with it.busy(runtime):
+            asked = [it.waiting([value]) for value in (2, 7)]
+        assert asked[0].result(30) == [2]
+        with pytest.raises(QueueFull, match="the device's memory is full; try again later"):
+            asked[1].result(30)
+        assert it.scheduler.alive
+
+
+def test_a_lost_device_ends_the_scheduler_and_answers_those_that_wait() -> None:
+    runtime = FirstChannel()
+    runtime.errors[2] = DeviceLost("the device is broken")
+    with running(runtime, max_batch=1) as it:
+        with it.busy(runtime):
+            asked = [it.waiting([2, 8]), it.waiting([3] * 2)]
+        for each in asked:
+            with pytest.raises(NotServing, match="the device is broken"):
+                each.result(30)
+        with pytest.raises(NotServing, match="the device is broken"):
+            it.run([4])
+        assert not it.scheduler.alive
+        assert (it.scheduler.failure, it.failures) == ("the device is broken", ["the device is broken"])
+    assert runtime.batches == [[1], [2]]
+
+
+def test_stopping_ends_after_the_batch_and_answers_those_that_wait() -> None:
+    runtime = FirstChannel()
+    with running(runtime, max_batch=1) as it:
+        with it.busy(runtime):
+            asked = it.waiting([2, 3])
+            stopping = it.threads.submit(it.scheduler.stop)
+            wait_for(lambda: isinstance(it.threads.submit(it.run, [4]).exception(30), NotServing))
+        stopping.result(30)
+        with pytest.raises(NotServing, match="stopped"):
+            asked.result(30)
+        assert not it.scheduler.alive
+        with pytest.raises(NotServing, match="stopped"):
+            it.run([5])
+    assert runtime.batches == [[1]]

@@ -1,0 +1,212 @@
+"""Request ids, the log and the metrics, unexpected errors, odd addresses, and answers that close the connection."""
+
+from __future__ import annotations
+
+import http.client
+import logging
+import re
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+
+from app import middleware
+from tests.app.asking import PHOTO, answer_on, assert_idle, assert_problem, connected, count_of, head, post, service_of
+from tests.app.conftest import Serve
+from tests.conftest import over_http, wait_for
+
+LIVE = b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+@contextmanager
+def over_socket(serve: Serve, **settings: Any) -> Iterator[tuple[TestClient, int]]:
+    """A service in process, and the port where it is served as well."""
+    with serve(**settings) as client, over_http(client.app) as port:
+        yield client, port
+
+
+@pytest.fixture(scope="module")
+def small(serve: Serve) -> Iterator[tuple[TestClient, int]]:
+    """A service that takes two requests and a megabyte."""
+    with over_socket(serve, max_queued_tiles=2, max_upload_mb=1, upload_timeout_s=0.2) as found:
+        yield found
+
+
+@contextmanager
+def full(client: TestClient) -> Iterator[None]:
+    admission = service_of(client).admission
+    reservations = [admission.reserve(1e9) for _ in range(2)]
+    yield
+    for reservation in reservations:
+        admission.release(reservation, done=False)
+
+
+def test_a_sane_request_id_is_echoed_and_another_replaced(client: TestClient) -> None:
+    assert post(client, headers={"X-Request-ID": "abc-1.2_3"}).headers["x-request-id"] == "abc-1.2_3"
+    for bad in ("a b", "x" * 129, "<script>", ""):
+        answered = client.get("/nothing", headers={"X-Request-ID": bad}).headers["x-request-id"]
+        assert answered != bad
+        assert re.fullmatch("[0-9a-f]{32}", answered)
+
+
+def test_the_log_tells_of_a_request_and_its_stages(client: TestClient, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, "segment"):
+        post(client, headers={"X-Request-ID": "mine"}, format="json")
+        post(client, b"no image")
+    good, bad = (record.fields for record in caplog.records)  # type: ignore[attr-defined]
+    expected = {"request_id": "mine", "method": "POST", "path": "/segment", "status": 200, "size": "130x90", "format": "json"}
+    assert expected.items() <= good.items()
+    assert {"ms", "decode", "queue", "inference", "encode"} <= set(good)
+    assert (bad["status"], "none of PNG" in bad["detail"]) == (415, True)
+
+
+def test_an_unexpected_error_is_a_500_that_is_logged_and_counted(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fails(*_: object) -> None:
+        raise ZeroDivisionError("a bug")
+
+    with serve() as client:
+        monkeypatch.setattr(service_of(client).registry.get().segmenter, "segment", fails)
+        response = post(client, headers={"X-Request-ID": "mine"})
+        assert_problem(response, 500, "the log has the request's id")
+        assert "a bug" not in response.text
+        assert (count_of(client, 500), count_of(client, 0)) == (1, 0)
+        assert_idle(service_of(client))
+        monkeypatch.undo()
+        assert post(client).status_code == 200
+    (record,) = [record for record in caplog.records if record.levelno == logging.ERROR]
+    assert record.fields == {"request_id": "mine"}  # type: ignore[attr-defined]
+    assert record.exc_info is not None
+    assert record.exc_info[0] is ZeroDivisionError
+
+
+def test_refusals_and_what_is_unknown_are_counted_under_few_labels(serve: Serve) -> None:
+    with serve() as client:
+        client.post("/segment?side=31", content=PHOTO)
+        for path in ("/nothing", "/nothing/else"):
+            client.get(path)
+        client.request("FOO", "/segment")
+        service_of(client).draining = True
+        client.get("/health/ready")
+        assert count_of(client, 422) == 1
+        assert count_of(client, 404, "other", "GET") == 2
+        assert count_of(client, 405, method="other") + count_of(client, 405, "other", "other") == 1
+        assert count_of(client, 503, "/health/ready", "GET") >= 1
+        assert "FOO" not in client.get("/metrics").text
+
+
+TARGETS = [b"http://x:99999/segment", b"/" + b"a" * 65_536 + b"/segment", b"//x:99999/segment", b"/segment/", b"/SEGMENT"]
+
+
+@pytest.mark.parametrize("target", TARGETS, ids=lambda target: target[:30].decode())
+def test_an_odd_address_gets_no_reservation_and_others_are_served(small: tuple[TestClient, int], target: bytes) -> None:
+    client, port = small
+    for _ in range(3):
+        with connected(port) as connection:
+            connection.sendall(head().replace(b"/segment", target, 1) + PHOTO)
+            assert answer_on(connection).status in (307, 400, 404)
+    assert_idle(service_of(client))
+    with connected(port) as connection:
+        connection.sendall(head() + PHOTO)
+        assert answer_on(connection).status == 200
+
+
+@pytest.mark.parametrize("length", [len(PHOTO), 900_000])
+@pytest.mark.parametrize("path", ["/segment", "/segment/batch"])
+def test_a_full_service_refuses_by_the_head_alone(small: tuple[TestClient, int], path: str, length: int) -> None:
+    client, port = small
+    with full(client), connected(port) as connection:
+        before = count_of(client, 503, path)
+        connection.sendall(head(length, path=path))
+        response = answer_on(connection)
+        assert (response.status, response.headers["connection"], response.headers["retry-after"]) == (503, "close", "1")
+        assert b'"detail":' in response.read()
+        connection.sendall(bytes(length) + LIVE)
+        assert connection.recv(1) == b""
+        assert service_of(client).in_flight == 0
+        wait_for(lambda: count_of(client, 503, path) == before + 1)
+    assert_idle(service_of(client))
+
+
+def test_the_body_of_a_refusal_is_discarded_for_a_while_alone(
+    small: tuple[TestClient, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(middleware, "DISCARD_S", 0.2)
+    client, port = small
+    with full(client), connected(port) as connection:
+        connection.sendall(head(900_000))
+        assert answer_on(connection).read()
+        started = time.monotonic()
+        assert connection.recv(1) == b""
+        assert 0.1 < time.monotonic() - started < 5
+
+
+def test_a_client_that_asks_before_it_sends_gets_the_refusal_alone_and_at_once(
+    small: tuple[TestClient, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(middleware, "DISCARD_S", 60)
+    client, port = small
+    with full(client), connected(port) as connection:
+        connection.sendall(head(900_000, "Expect: 100-continue"))
+        response = answer_on(connection)
+        assert (response.status, bool(response.read()), connection.recv(1)) == (503, True, b"")
+    with connected(port) as connection:
+        connection.sendall(head(len(PHOTO), "Expect: 100-continue"))
+        assert connection.recv(65536) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        connection.sendall(PHOTO)
+        assert answer_on(connection).status == 200
+
+
+def test_who_sends_on_sees_the_answer_that_closes_the_connection(small: tuple[TestClient, int]) -> None:
+    client, port = small
+
+    def refusal() -> int:
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            urllib.request.urlopen(f"http://127.0.0.1:{port}/segment", bytes(20_000_000))
+        refused.value.close()
+        return int(refused.value.status)
+
+    with full(client):
+        assert refusal() == 503
+    assert refusal() == 413
+    assert_idle(service_of(client))
+
+
+def test_an_upload_that_stalls_is_408(small: tuple[TestClient, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(middleware, "DISCARD_S", 0.1)
+    client, port = small
+    for lines in ((), ("Content-Type: multipart/form-data; boundary=x",)):
+        with connected(port) as connection:
+            connection.sendall(head(1000, *lines) + b"--x\r\n")
+            response = answer_on(connection)
+            assert (response.status, response.headers["content-type"]) == (408, "application/problem+json")
+            assert b"within 0.2 s" in response.read()
+            assert connection.recv(1) == b""
+    wait_for(lambda: service_of(client).in_flight == 0)
+    assert_idle(service_of(client))
+
+
+def test_a_client_that_goes_while_it_sends_is_counted_as_gone_and_leaves_nothing(small: tuple[TestClient, int]) -> None:
+    client, port = small
+    before = count_of(client, 499)
+    with connected(port) as connection:
+        connection.sendall(head() + PHOTO[:100])
+        wait_for(lambda: service_of(client).in_flight == 1)
+    wait_for(lambda: count_of(client, 499) == before + 1)
+    assert_idle(service_of(client))
+
+
+def test_head_is_answered_without_a_body(small: tuple[TestClient, int]) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", small[1], timeout=20)
+    connection.request("HEAD", "/health/live")
+    response = connection.getresponse()
+    assert (response.status, response.read()) == (200, b"")
+    connection.request("GET", "/health/live")
+    assert connection.getresponse().read() == b'{"status":"ok","reason":null}'
+    connection.close()

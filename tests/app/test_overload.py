@@ -1,0 +1,88 @@
+"""Many clients at once, and more than the service can take."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from typing import Any
+
+import httpx
+import pytest
+from fastapi.testclient import TestClient
+
+from tests.app.asking import PHOTO, answer_on, assert_idle, assert_problem, connected, head, post, service_of
+from tests.app.conftest import Serve
+from tests.app.doubles import held
+from tests.conftest import encoded, make_photo, over_http, wait_for
+
+QUERIES: list[dict[str, Any]] = [{}, {"format": "json"}, {"side": 300, "blend": "hann"}, {"format": "overlay"}]
+
+
+def test_sixteen_clients_at_once_get_the_bytes_that_they_get_alone(client: TestClient) -> None:
+    images = [encoded(make_photo(40 + 13 * i, 200 - 9 * i, seed=i)) for i in range(16)]
+    asked = [(image, QUERIES[i % len(QUERIES)]) for i, image in enumerate(images)] * 3
+    with over_http(client.app) as port, httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as over:
+
+        def ask(request: tuple[bytes, dict[str, Any]]) -> bytes:
+            response = over.post("/segment", content=request[0], params=request[1])
+            assert response.status_code == 200, response.text
+            return response.content
+
+        alone = [ask(request) for request in asked[:16]]
+        with ThreadPoolExecutor(16) as pool:
+            together = list(pool.map(ask, asked))
+    assert len(set(alone)) == 16
+    assert together == alone * 3
+    assert_idle(service_of(client))
+
+
+def test_a_burst_of_heads_does_not_all_pass_and_those_that_do_are_answered(serve: Serve) -> None:
+    with serve(max_queued_tiles=8) as client, over_http(client.app) as port, ExitStack() as stack:
+        service = service_of(client)
+        connections = [stack.enter_context(connected(port)) for _ in range(20)]
+        for connection in connections:
+            connection.sendall(head())
+        wait_for(lambda: service.in_flight == 8)
+        for connection in connections:
+            connection.sendall(PHOTO)
+        answers = [answer_on(connection) for connection in connections]
+        assert [answer.status for answer in answers].count(503) >= 12
+        assert {answer.status for answer in answers} == {200, 503}
+        assert all(int(answer.headers["retry-after"]) >= 1 for answer in answers if answer.status == 503)
+        assert_idle(service)
+
+
+def test_a_batch_is_counted_from_its_head(serve: Serve) -> None:
+    with serve(max_queued_tiles=2) as client, over_http(client.app) as port:
+        service = service_of(client)
+        with connected(port) as connection:
+            connection.sendall(head(1000, "Content-Type: multipart/form-data; boundary=x", path="/segment/batch"))
+            wait_for(lambda: service.in_flight == 1)
+            assert service.admission.requests == 1
+            assert client.get("/health").json()["requests_in_flight"] == 1
+        assert_idle(service)
+
+
+def test_more_tiles_than_are_left_are_refused_by_the_image_s_header(serve: Serve) -> None:
+    with serve(max_queued_tiles=3) as client:
+        admission = service_of(client).admission
+        reservation = admission.reserve(1e9)
+        admission.admit(reservation, 2, 1e9)
+        response = post(client, PHOTO[: len(PHOTO) // 2])
+        assert_problem(response, 503, "2 tiles are queued and at most 3 are taken")
+        assert int(response.headers["retry-after"]) >= 1
+        admission.release(reservation, done=False)
+        assert post(client).status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/segment", "/segment?format=json&mask=polygons"])
+def test_a_client_that_goes_leaves_no_tiles_and_no_reservation(serve: Serve, path: str) -> None:
+    with serve() as client, over_http(client.app) as port:
+        service = service_of(client)
+        with held(service) as hold:
+            with connected(port) as connection:
+                connection.sendall(head(path=path) + PHOTO)
+                assert hold.entered.wait(30)
+            wait_for(lambda: service.in_flight == 0)
+            assert post(client, b"no image").status_code == 415
+        assert_idle(service)

@@ -1,0 +1,72 @@
+"""The comparison with other frameworks: what workers hold, what ratios say, and a run against a server of our own."""
+
+from __future__ import annotations
+
+import io
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from benchmarks.images import SMALL, command_line, photo
+from benchmarks.load import Answer, Load, available
+from benchmarks.peers import comparison
+from benchmarks.peers.comparison import OURS, Peer, installed, ratios, run
+from benchmarks.peers.worker import Worker
+
+STDLIB = Peer("standard library", "http.server", "tests.benchmarks.peer_server", "/health")
+
+
+def test_a_worker_gives_the_command_line_s_mask() -> None:
+    data = photo("chelsea", SMALL)
+    theirs, ours = (np.asarray(Image.open(io.BytesIO(mask))) for mask in (Worker().mask(data), command_line()(data)))
+    assert theirs.shape == ours.shape == SMALL[::-1]
+    assert (theirs == ours).mean() >= comparison.AGREEMENT
+
+
+def turn(rate: int, p99: float) -> Load:
+    return Load([Answer(-1, 2.0, 200, -1, right=True)] * rate, 0.0, 4 / 3, p99, 0, 0.0)
+
+
+def test_ratios_compare_within_each_turn() -> None:
+    found = ratios({OURS: [turn(30, 10), turn(60, 5), turn(10, 90)], "other": [turn(20, 20), turn(20, 20), turn(20, 20)]})
+    assert [(ratio.what, ratio.value, ratio.at_least) for ratio in found] == [
+        ("throughput, ours / other", pytest.approx(1.5), 1.0),
+        ("p99, other / ours", pytest.approx(2.0), 1.0),
+    ]
+
+
+def test_a_framework_that_is_not_installed_is_told(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    missing = Peer("Abacus", "abacus", "abacus", "/")
+    assert not installed(missing, sys.executable)
+    assert "Abacus is not installed in" in capsys.readouterr().err
+    monkeypatch.setattr(comparison, "PEERS", (missing,))
+    with pytest.raises(RuntimeError, match="none of Abacus is installed"):
+        run(quick=True, python=sys.executable)
+
+
+@pytest.mark.long
+@pytest.mark.skipif(not available(), reason="wrk is not installed")
+def test_a_server_that_holds_our_segmenter_is_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(comparison, "PEERS", (STDLIB,))
+    section = run(quick=True, python=sys.executable)
+    rows = {row.what: row.median for row in section.rows}
+    assert min(rows[OURS], rows[STDLIB.name], rows[f"{STDLIB.name}, p99"], rows[f"{STDLIB.name}, memory"]) > 0
+    assert [ratio.what for ratio in section.ratios] == [f"throughput, ours / {STDLIB.name}", f"p99, {STDLIB.name} / ours"]
+
+
+@pytest.mark.long
+def test_a_peer_that_answers_another_mask_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(comparison, "PEERS", (STDLIB,))
+    upside_down = command_line()
+
+    def wrong(data: bytes) -> bytes:
+        mask = Image.open(io.BytesIO(upside_down(data))).transpose(Image.Transpose.FLIP_TOP_BOTTOM)
+        buffer = io.BytesIO()
+        mask.save(buffer, "PNG")
+        return buffer.getvalue()
+
+    monkeypatch.setattr(comparison, "command_line", lambda: wrong)
+    with pytest.raises(RuntimeError, match="answered another mask"):
+        run(quick=True, python=sys.executable)

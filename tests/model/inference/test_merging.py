@@ -1,0 +1,160 @@
+"""Merging: against sums made at once, against networks that see one pixel, and by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from model.architecture import Grid
+from model.inference.merging import Band, BandMerger, Logits
+from model.inference.tiling import Blend, TilePlan, plan_tiles
+
+SIDES = st.integers(1, 300)
+TILES = st.integers(1, 4).map(lambda units: 32 * units)
+PLANS = st.builds(
+    plan_tiles, st.tuples(SIDES, SIDES), st.tuples(TILES, TILES), st.floats(0, 0.5), st.sampled_from(["mean", "hann"])
+)
+GRIDS: tuple[Grid, Grid] = ("corner", "half_pixel")
+
+
+def bands(plan: TilePlan, tiles: Iterable[Logits], grid: Grid = "corner") -> list[Band]:
+    merger = BandMerger(plan, grid)
+    return [band for tile in tiles if (band := merger.add(tile)) is not None]
+
+
+def merged(plan: TilePlan, tiles: Iterable[Logits], grid: Grid = "corner") -> Logits:
+    """The averaged logits (classes, rows, columns) of all tiles."""
+    return np.concatenate([band.logits for band in bands(plan, tiles, grid)]).transpose(2, 0, 1)
+
+
+def noise(*shape: int) -> Logits:
+    return np.random.default_rng(0).standard_normal(shape, np.float32)
+
+
+def full(plan: TilePlan, *values: float) -> list[Logits]:
+    """Tiles of one class, each of one value."""
+    return [np.full((1, *plan.tile), value, np.float32) for value in values]
+
+
+@settings(deadline=None, max_examples=60)
+@given(PLANS)
+def test_a_network_that_sees_one_pixel_gives_the_same_in_tiles_as_at_once(plan: TilePlan) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (*plan.size, 3), np.uint8)
+    weight, bias = np.linspace(-1, 1, 12, dtype=np.float32).reshape(4, 3), np.linspace(0, 1, 4, dtype=np.float32)
+
+    def network(pixels: npt.NDArray[np.uint8]) -> Logits:
+        found: Logits = (weight @ (pixels / np.float32(255)).transpose(2, 0, 1).reshape(3, -1) + bias[:, None]).reshape(
+            4, *pixels.shape[:2]
+        )
+        return found
+
+    tiled = merged(plan, (network(plan.cut(image, region)) for region in plan.regions))
+    np.testing.assert_allclose(tiled[:, : plan.size[0], : plan.size[1]], network(image), atol=1e-5)
+
+
+@settings(deadline=None, max_examples=100)
+@given(PLANS, st.sampled_from([1, 8, 16, 32]), st.sampled_from(GRIDS))
+def test_bands_are_the_sum_of_all_tiles_weighed_as_the_pixels_that_cells_lie_on(
+    plan: TilePlan, stride: int, grid: Grid
+) -> None:
+    middle = 0 if grid == "corner" else stride // 2
+    tiles = noise(len(plan), 2, plan.tile[0] // stride, plan.tile[1] // stride)
+    total = np.zeros((2, (plan.tops[-1] + plan.tile[0]) // stride, (plan.lefts[-1] + plan.tile[1]) // stride))
+    for index, (region, tile) in enumerate(zip(plan.regions, tiles, strict=True)):
+        row, column = divmod(index, len(plan.lefts))
+        weights = np.outer(plan.row_weights[row], plan.column_weights[column])[middle::stride, middle::stride]
+        top, left = region.top // stride, region.left // stride
+        total[:, top : top + tile.shape[1], left : left + tile.shape[2]] += tile * weights
+    found = bands(plan, tiles, grid)
+    assert all(band.logits.dtype == np.float32 for band in found)
+    np.testing.assert_allclose(merged(plan, tiles, grid), total, atol=1e-5)
+    assert [band.top for band in found] == [top // stride for top in plan.tops]
+    ends = np.cumsum([len(band.logits) for band in found]).tolist()
+    assert ends == [*(top // stride for top in plan.tops[1:]), total.shape[1]]
+
+
+def test_the_logits_of_one_tile_are_given_as_they_are() -> None:
+    plan, tile = plan_tiles((50, 60), (64, 64)), noise(5, 8, 8)
+    (band,) = bands(plan, [tile])
+    assert band.top == 0
+    assert np.array_equal(band.logits, tile.transpose(1, 2, 0))
+
+
+@pytest.mark.parametrize("blend", ["mean", "hann"])
+def test_x_and_x_plus_one_come_back_as_they_are(blend: Blend) -> None:
+    plan = plan_tiles((150, 130), (64, 96), 0.25, blend)
+    image = np.random.default_rng(0).integers(0, 256, (150, 130, 3), np.uint8)
+    reds = [plan.cut(image, region)[:, :, 0].astype(np.float32) for region in plan.regions]
+    found = merged(plan, (np.stack([red, red + 1]) for red in reds))[:, :150, :130]
+    np.testing.assert_allclose(found, np.stack([image[:, :, 0], image[:, :, 0] + 1.0]), atol=1e-4)
+
+
+def test_tiles_averaged_by_hand() -> None:
+    two, four = plan_tiles((20, 96), (32, 64), 0.0), plan_tiles((96, 96), (64, 64), 0.5)
+    line = merged(two, full(two, 1, 3))
+    assert line.shape == (1, 32, 96)
+    assert [set(line[0, :, start : start + 32].flat) for start in (0, 32, 64)] == [{1}, {2}, {3}]
+    assert merged(four, full(four, 1, 3, 5, 11))[0, ::32, ::32].tolist() == [[1, 2, 3], [3, 5, 7], [5, 8, 11]]
+
+
+def test_two_tiles_blended_by_hann_by_hand() -> None:
+    plan = plan_tiles((32, 96), (32, 64), 0.5, "hann")
+    line = merged(plan, full(plan, 1, 3))[0, 0]
+    assert (line[:32] == 1).all()
+    assert (line[64:] == 3).all()
+    assert line[[32, 47, 63]] == pytest.approx([1.001204, 1.950932, 2.998796], abs=1e-5)
+
+
+@pytest.mark.parametrize("size", [(20, 20), (70, 100)], ids=["one tile", "many tiles"])
+def test_a_tile_more_than_the_plan_has_is_refused(size: tuple[int, int]) -> None:
+    plan = plan_tiles(size, (64, 64))
+    merger = BandMerger(plan, "corner")
+    for _ in range(len(plan)):
+        merger.add(np.zeros((2, *plan.tile), np.float32))
+    with pytest.raises(ValueError, match=f"the plan has {len(plan)} tiles, and all are merged"):
+        merger.add(np.zeros((2, *plan.tile), np.float32))
+
+
+@pytest.mark.parametrize("shape", [(2, 64, 32), (2, 8, 16), (2, 65, 65), (2, 0, 0)], ids=str)
+def test_logits_that_are_no_stride_of_the_tile_are_refused(shape: tuple[int, ...]) -> None:
+    merger = BandMerger(plan_tiles((70, 100), (64, 64)), "corner")
+    with pytest.raises(ValueError, match=rf"logits must be 64x64 divided by a stride, got \({shape[1]}, {shape[2]}\)"):
+        merger.add(np.zeros(shape, np.float32))
+
+
+@pytest.mark.parametrize("shape", [(2, 64, 64), (2, 8, 16), (2, 9, 8)], ids=str)
+def test_logits_of_another_size_than_the_first_tiles_are_refused(shape: tuple[int, ...]) -> None:
+    merger = BandMerger(plan_tiles((70, 100), (64, 64)), "corner")
+    merger.add(np.zeros((2, 8, 8), np.float32))
+    with pytest.raises(ValueError, match=rf"logits must be 8x8, got \({shape[1]}, {shape[2]}\)"):
+        merger.add(np.zeros(shape, np.float32))
+
+
+def test_a_band_stays_as_it_was_given() -> None:
+    plan = plan_tiles((200, 100), (64, 64), 0.5)
+    merger, given, copies = BandMerger(plan, "corner"), [], []
+    for tile in noise(len(plan), 3, 8, 8):
+        if band := merger.add(tile):
+            given.append(band.logits)
+            copies.append(band.logits.copy())
+    assert len(given) > 2
+    for band, copy in zip(given, copies, strict=True):
+        np.testing.assert_array_equal(band, copy)
+
+
+def test_memory_does_not_grow_with_the_images_height() -> None:
+    def held(height: int) -> int:
+        """The most bytes that a merger holds between two tiles."""
+        plan, most = plan_tiles((height, 100), (64, 64), 0.5), 0
+        merger = BandMerger(plan, "corner")
+        for _ in range(len(plan)):
+            merger.add(np.zeros((5, *plan.tile), np.float32))
+            most = max(most, merger.nbytes)
+        return most
+
+    assert 0 < held(4000) == held(200) == 4 * 5 * 64 * 128

@@ -1,0 +1,111 @@
+"""Photos through the default weights: tiles merged as cells against tiles merged pixel by pixel, and no PyTorch needed."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+from PIL import Image
+
+from imaging.answer import Rendering
+from imaging.decoding import Limits, decode
+from model.inference.merging import Logits
+from model.inference.runtime import Runtime, load_runtime
+from model.inference.segmenter import Options, Plan, Segmenter
+from model.inference.tiling import Blend
+from model.networks.upsampling import FixedUpsample
+from model.weights_file import DEFAULT_WEIGHTS, find_files
+from tests.conftest import ROOT
+
+Pixels = npt.NDArray[np.uint8]
+PHOTOS = ROOT / "docs" / "photos"
+
+
+@pytest.fixture(scope="module")
+def served() -> Runtime:
+    """The default weights, in float32 on the CPU."""
+    return load_runtime(find_files(DEFAULT_WEIGHTS), "openvino", "cpu", "float32")
+
+
+def enlarged(name: str, longer: int) -> Pixels:
+    with Image.open(PHOTOS / name) as photo:
+        width, height = (round(side * longer / max(photo.size)) for side in photo.size)
+        return np.asarray(photo.convert("RGB").resize((width, height), Image.Resampling.BICUBIC))
+
+
+def by_pixels(runtime: Runtime, image: Pixels, plan: Plan) -> Logits:
+    """By definition: each tile's logits upsampled to its pixels, and each pixel's averaged by the tiles' weights there."""
+    tiles, final = plan.tiles, FixedUpsample(runtime.stride, runtime.grid)
+    shape = tiles.tops[-1] + tiles.tile[0], tiles.lefts[-1] + tiles.tile[1]
+    total = np.zeros((len(runtime.manifest.labels), *shape), np.float32)
+    for index, region in enumerate(tiles.regions):
+        row, column = divmod(index, len(tiles.lefts))
+        weights = np.outer(tiles.row_weights[row], tiles.column_weights[column])
+        cells = torch.from_numpy(runtime.logits([tiles.cut(image, region)]))
+        pixels = final.upsample(cells, tiles.tile)[0].numpy()
+        total[:, region.top : region.top + region.height, region.left : region.left + region.width] += pixels * weights
+    return total[:, : image.shape[0], : image.shape[1]]
+
+
+def away_from_seams(plan: Plan, stride: int) -> npt.NDArray[np.bool_]:
+    """Where no tile begins or ends within a cell: there one pixel's tiles are not the next one's."""
+    far = np.ones(plan.size, bool)
+    for axis, (origins, side) in enumerate(((plan.tiles.tops, plan.tiles.tile[0]), (plan.tiles.lefts, plan.tiles.tile[1]))):
+        for seam in (*origins[1:], *(origin + side for origin in origins[:-1])):
+            far.swapaxes(0, axis)[max(0, seam - stride) : seam + stride] = False
+    return far
+
+
+@pytest.mark.parametrize("name", ["astronaut.jpg", "chelsea.jpg", "coffee.jpg"])
+@pytest.mark.parametrize(("blend", "least"), [("mean", 0.99), ("hann", 0.999)])
+def test_merging_cells_agrees_with_merging_pixels(served: Runtime, name: str, blend: Blend, least: float) -> None:
+    image, segmenter = enlarged(name, 900), Segmenter(served)
+    plan = segmenter.plan_size((image.shape[0], image.shape[1]), Options((384, 480), 0.25, blend, "native"))
+    assert len(plan.tiles) > 4
+    found = segmenter.infer(image, plan).class_map
+    assert len(np.unique(found)) > 1
+    equal = found == by_pixels(served, image, plan).argmax(0)
+    # a mean of pixels jumps where a tile ends; one of cells goes over to the next tile within a cell
+    assert equal.mean() >= least
+    assert equal[away_from_seams(plan, served.stride)].mean() >= (0.9999 if blend == "mean" else 0.999)
+
+
+def test_one_tile_is_merged_exactly(served: Runtime) -> None:
+    image, segmenter = enlarged("astronaut.jpg", 400), Segmenter(served)
+    plan = segmenter.plan_size((image.shape[0], image.shape[1]), Options((512, 512), side="native"))
+    assert len(plan.tiles) == 1
+    found = segmenter.infer(image, plan).class_map
+    logits = by_pixels(served, image, plan)
+    differing = found != logits.argmax(0)
+    assert differing.mean() <= 1e-5
+    best = np.sort(logits[:, differing], 0)
+    assert (best[-1] - best[-2] < 1e-4).all()
+
+
+def test_confidence_is_that_of_the_averaged_logits(served: Runtime) -> None:
+    data = (PHOTOS / "chelsea.jpg").read_bytes()
+    segmenter = Segmenter(served)
+    plan = segmenter.plan(data, Options((256, 256), side="native", rendering=Rendering("confidence")))
+    image = decode(data, Limits(), plan.tiles.size)
+    found = segmenter.infer(image, plan)
+    softmax = torch.from_numpy(by_pixels(served, image, plan) / segmenter.temperature).softmax(0)
+    assert found.confidence is not None
+    assert np.abs(found.confidence - 255 * softmax.amax(0).numpy()).mean() < 0.5
+
+
+def test_segmenting_a_photo_imports_no_torch() -> None:
+    program = """
+import sys
+from model.inference.runtime import load_runtime
+from model.inference.segmenter import Options, Segmenter
+from model.weights_file import DEFAULT_WEIGHTS, find_files
+segmenter = Segmenter(load_runtime(find_files(DEFAULT_WEIGHTS), "openvino"))
+data = open("docs/photos/chelsea.jpg", "rb").read()
+print(segmenter.segment(data, segmenter.plan(data, Options())).body[1:4].decode(), "torch" in sys.modules)
+"""
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, check=True)
+    assert run.stdout.split() == ["PNG", "False"]

@@ -1,0 +1,217 @@
+"""Both runtimes against each other, from several threads, which one is chosen, and what is said where there is none."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+
+from model.inference import runtime as choice
+from model.inference.openvino_runtime import OpenVINORuntime, read_export
+from model.inference.runtime import Runtime, RuntimeUnavailable, load_runtime, unused_gpu
+from model.inference.segmenter import Options, Segmenter
+from model.inference.torch_runtime import TorchRuntime
+from model.manifest import METADATA_KEY, Manifest, WeightsError, scored_in
+from model.weights_file import Weights, WeightsFiles, find_files
+from tests.conftest import ROOT, make_photo
+
+SCORE = {"mean_iou": 0.5, "iou": [0.5] * 4}
+
+
+@pytest.fixture(scope="module")
+def files(narrow_file: Path) -> WeightsFiles:
+    return find_files(str(narrow_file))
+
+
+@pytest.fixture(autouse=True)
+def no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a machine without an NVIDIA driver, whose processor has what int8 needs."""
+    monkeypatch.setattr(choice, "GPU_DRIVERS", ())
+    monkeypatch.setattr(choice, "cpu_flags", lambda: {"avx512_vnni"})
+    monkeypatch.setattr(platform, "machine", lambda: "x86_64")
+
+
+def with_facts(source: Path, target: Path, **changes: str) -> Path:
+    """A copy of an export whose metadata says other things."""
+    model = onnx.load(source)
+    facts = {entry.key: entry.value for entry in model.metadata_props} | changes
+    onnx.helper.set_model_props(model, {key: value for key, value in facts.items() if value})
+    onnx.save(model, target)
+    return target
+
+
+def with_int8(files: WeightsFiles, folder: Path, manifest: Manifest) -> WeightsFiles:
+    """The files with a second export that says that it is int8, and this."""
+    path = folder / f"{files.name}.int8.onnx"
+    with_facts(files.exports["float32"], path, precision="int8", **{METADATA_KEY: manifest.to_json()})
+    return replace(files, exports={**files.exports, "int8": path})
+
+
+@pytest.mark.parametrize("shape", [(32, 32), (64, 96), (96, 32)], ids=str)
+def test_both_runtimes_say_the_same(files: WeightsFiles, shape: tuple[int, int]) -> None:
+    tiles = [make_photo(*shape, seed) for seed in range(3)]
+    one, other = (load_runtime(files, name, "cpu", "float32") for name in ("openvino", "torch"))
+    found, expected = one.logits(tiles), other.logits(tiles)
+    assert (found.dtype, found.shape) == (expected.dtype, expected.shape) == (np.float32, (3, 4, shape[0] // 8, shape[1] // 8))
+    assert found.std() > 0.1
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+    assert (one.stride, one.grid, one.manifest) == (other.stride, other.grid, other.manifest)
+    plan = Segmenter(one).plan_size(shape, Options((64, 64), side="native"))
+    maps = [Segmenter(runtime).infer(tiles[0], plan).class_map for runtime in (one, other)]
+    assert (maps[0] == maps[1]).mean() >= 0.999
+
+
+def test_threads_that_share_a_runtime_get_what_each_gets_alone(runtime: Runtime) -> None:
+    shapes = [(32, 32), (64, 96), (96, 32)]
+    tiles = [make_photo(*shape, seed) for seed, shape in enumerate(shapes * 3)]
+    alone = [runtime.logits([tile]).tobytes() for tile in tiles]
+    with ThreadPoolExecutor(6) as pool:
+        together = list(pool.map(lambda tile: runtime.logits([tile]).tobytes(), tiles * 12))
+    assert together == alone * 12
+
+
+def test_logits_do_not_depend_on_neighbours_nor_on_how_a_tile_lies_in_memory(runtime: Runtime) -> None:
+    tiles = [make_photo(64, 96, seed) for seed in range(3)]
+    together = runtime.logits(tiles)
+    view = np.pad(tiles[1], ((5, 5), (7, 7), (0, 0)))[5:-5, 7:-7]
+    view.flags.writeable = False
+    assert np.array_equal(together[1:2], runtime.logits([view]))
+    before = together.copy()
+    runtime.logits(tiles[::-1])
+    assert np.array_equal(together, before)
+
+
+def test_runtimes_describe_themselves(runtime: Runtime, narrow: Weights) -> None:
+    told = runtime.describe()
+    assert set(told) == {"runtime", "version", "device", "precision"}
+    assert (told["device"], told["precision"]) == (runtime.device, runtime.identity.precision) == ("cpu", "float32")
+    assert told["runtime"] == runtime.identity.runtime
+    assert (runtime.identity.name, runtime.identity.sha256) == ("narrow", narrow.sha256)
+    assert (runtime.max_batch, runtime.concurrency) == (1, 1)
+
+
+def test_auto_takes_openvino_with_an_export_and_torch_without(files: WeightsFiles) -> None:
+    assert isinstance(load_runtime(files), OpenVINORuntime)
+    assert isinstance(load_runtime(replace(files, master=None)), OpenVINORuntime)
+    assert isinstance(load_runtime(replace(files, exports={})), TorchRuntime)
+    assert isinstance(load_runtime(files, precision="bfloat16", device="cpu"), TorchRuntime)
+
+
+@pytest.mark.parametrize("allowed", [True, False])
+@pytest.mark.parametrize("fast", [True, False])
+def test_auto_is_int8_where_processor_and_scores_allow_it(
+    files: WeightsFiles, narrow: Weights, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, allowed: bool, fast: bool
+) -> None:
+    scores: dict[str, Any] = {"val": SCORE, scored_in("val", "int8"): SCORE if allowed else SCORE | {"mean_iou": 0.4}}
+    both = with_int8(
+        files, tmp_path, replace(narrow.manifest, scores=scores, training={"calibration_int8": {"ece_after": 0.01}})
+    )
+    if not fast:
+        monkeypatch.setattr(choice, "cpu_flags", lambda: {"avx2"})
+    assert load_runtime(both).identity.precision == ("int8" if allowed and fast else "float32")
+    assert load_runtime(both, precision="int8").identity.precision == "int8"
+    assert load_runtime(both, precision="float32").identity.precision == "float32"
+    assert load_runtime(find_files(str(both.exports["int8"]))).identity.precision == "int8"
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        (("abacus",), "runtime must be one of auto, openvino, torch, got 'abacus'"),
+        (("auto", "auto", "int4"), "precision must be one of auto, float32, int8, bfloat16, float16, got 'int4'"),
+        (("openvino", "cuda"), "OpenVINO serves on the CPU, got device 'cuda'; ask for runtime torch"),
+        (("openvino", "cpu", "bfloat16"), "OpenVINO serves in float32 or int8, got 'bfloat16'; ask for runtime torch"),
+        (("openvino", "cpu", "int8"), r"narrow has no export in int8 \(there: float32\); fcn-export makes one"),
+        (("torch", "cpu", "int8"), r"int8 is for OpenVINO: it needs NAME\.int8\.onnx beside the weights"),
+        (("torch", "abacus"), "device must be auto, cpu, cuda, cuda:N or mps, got 'abacus'"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)
+def test_what_cannot_be_had_is_refused_naming_what_is_missing(
+    files: WeightsFiles, asked: tuple[str, ...], message: str
+) -> None:
+    with pytest.raises(RuntimeUnavailable, match=message):
+        load_runtime(files, *asked)
+
+
+def test_missing_files_are_named(files: WeightsFiles) -> None:
+    with pytest.raises(RuntimeUnavailable, match=r"narrow has no export in float32 \(there: none\); fcn-export makes one"):
+        load_runtime(replace(files, exports={}), "openvino")
+    with pytest.raises(RuntimeUnavailable, match=r"runtime torch needs narrow\.safetensors, and only its export is there"):
+        load_runtime(replace(files, master=None), "torch")
+
+
+def test_missing_packages_are_named(files: WeightsFiles, monkeypatch: pytest.MonkeyPatch) -> None:
+    installed = {"openvino"}
+    monkeypatch.setattr(choice.importlib.util, "find_spec", lambda name: name if name in installed else None)
+    assert isinstance(load_runtime(files), OpenVINORuntime)
+    with pytest.raises(RuntimeUnavailable, match=r"narrow needs PyTorch here \(device cuda, .* exports: float32\)"):
+        load_runtime(files, device="cuda")
+    with pytest.raises(RuntimeUnavailable, match=r"exports: none\); pip install 'fcn-segment\[torch\]'"):
+        load_runtime(replace(files, exports={}))
+    installed.clear()
+    with pytest.raises(RuntimeUnavailable, match="the package openvino is not installed; pip install openvino"):
+        load_runtime(files, "openvino")
+
+
+def test_a_gpu_that_is_not_used_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert unused_gpu() is None
+    monkeypatch.setattr(choice, "GPU_DRIVERS", (tmp_path,))
+    monkeypatch.setattr(choice.importlib.util, "find_spec", lambda name: None)
+    assert unused_gpu() == "there is a GPU, and PyTorch is not installed; pip install 'fcn-segment[torch]' to serve on it"
+
+
+@pytest.mark.parametrize("content", [b"", b"hello", b"\x89PNG\r\n\x1a\n" * 20], ids=["empty", "text", "png"])
+def test_a_file_that_is_no_export_is_refused(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "odd.onnx"
+    path.write_bytes(content)
+    with pytest.raises(WeightsError, match=r"odd\.onnx is no file of fcn-export"):
+        OpenVINORuntime(path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({METADATA_KEY: ""}, "is no file of fcn-export"),
+        ({"sha256": ""}, "is no file of fcn-export"),
+        ({METADATA_KEY: "{"}, "the header's 'fcn' is not JSON"),
+        ({METADATA_KEY: "{}"}, "format_version must be 1, got None"),
+    ],
+    ids=["no facts", "no sha256", "not JSON", "no version"],
+)
+def test_an_export_whose_facts_are_wrong_is_refused(
+    files: WeightsFiles, tmp_path: Path, changes: dict[str, str], message: str
+) -> None:
+    with pytest.raises(WeightsError, match=message):
+        read_export(with_facts(files.exports["float32"], tmp_path / "odd.onnx", **changes))
+
+
+FIRST_CALLS = """
+import sys, threading
+from pathlib import Path
+import numpy as np
+from model.inference.openvino_runtime import OpenVINORuntime
+sys.setswitchinterval(1e-6)
+runtime, barrier = OpenVINORuntime(Path(sys.argv[1]), 1), threading.Barrier(16)
+def call():
+    barrier.wait()
+    runtime.logits([np.zeros((32, 32, 3), np.uint8)])
+threads = [threading.Thread(target=call) for _ in range(16)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+"""
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("_", range(8))
+def test_the_first_calls_of_a_process_may_come_at_once(narrow_file: Path, _: int) -> None:
+    command = [sys.executable, "-c", FIRST_CALLS, str(narrow_file.with_suffix(".onnx"))]
+    subprocess.run(command, cwd=ROOT, check=True, timeout=30)

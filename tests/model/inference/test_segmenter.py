@@ -1,0 +1,272 @@
+"""The way from an image to its class map, against the same steps written out by hand."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor
+
+from imaging.answer import Answer, ArrayTooLarge, Rendering
+from imaging.decoding import Limits, decode, scale
+from imaging.errors import DamagedImage, ImageTooLarge
+from model.inference.merging import Logits
+from model.inference.runtime import Runtime, Tile
+from model.inference.segmenter import BATCH, Options, Segmentation, Segmenter
+from model.inference.tiling import TilingError, tile_shapes
+from model.networks.servable import load_network, normalise
+from model.weights_file import Weights
+from tests.conftest import encoded, make_photo
+
+Pixels = npt.NDArray[np.uint8]
+Photo = Callable[..., Pixels]
+SIZES = [(1, 1), (31, 32), (33, 500)]
+
+
+@pytest.fixture(scope="module")
+def segmenter(runtime: Runtime) -> Segmenter:
+    return Segmenter(runtime)
+
+
+def segmented(segmenter: Segmenter, image: Pixels, options: Options) -> Segmentation:
+    """What the network says of these pixels, at the working size that the options ask for."""
+    plan = segmenter.plan_size((image.shape[0], image.shape[1]), options)
+    return segmenter.infer(scale(image, plan.tiles.size), plan)
+
+
+def by_pixel(segmenter: Segmenter, image: Pixels, options: Options) -> Segmentation:
+    """The same with a network whose logits of four classes are each pixel's own."""
+    plan = segmenter.plan_size((image.shape[0], image.shape[1]), options)
+    return segmenter.infer(scale(image, plan.tiles.size), plan, lambda tiles: (seen_as(tile) for tile in tiles))
+
+
+def seen_as(pixels: Pixels) -> Logits:
+    """Logits of four classes that depend on one pixel alone."""
+    red, green, blue = pixels.transpose(2, 0, 1) / np.float32(64)
+    return np.stack([red, green, blue, np.full_like(red, 1.7)])
+
+
+def direct_logits(weights: Weights, image: Pixels) -> Tensor:
+    """Logits (4, H, W) of the plain network on the image, extended to a multiple of 64 by repeating its edge."""
+    height, width = image.shape[:2]
+    padded = np.pad(image, ((0, -height % 64), (0, -width % 64), (0, 0)), mode="edge")
+    pixels = torch.from_numpy(padded).permute(2, 0, 1)[None]
+    with torch.inference_mode():
+        return load_network(weights)(normalise(pixels, weights.manifest.preprocessing))[0, :, :height, :width]
+
+
+def assert_same_classes(found: Pixels, logits: Tensor) -> None:
+    """Equal ids wherever rounding cannot decide, which is nearly everywhere."""
+    best, second = logits.topk(2, 0).values
+    clear = (best - second > 1e-3).numpy()
+    assert clear.mean() > 0.99
+    assert np.array_equal(found[clear], logits.argmax(0).numpy()[clear])
+    assert len(np.unique(found)) > 1
+
+
+def test_a_small_image_is_segmented_as_the_network_alone_does_it(segmenter: Segmenter, narrow: Weights, photo: Photo) -> None:
+    image = photo(50, 61)
+    found = segmented(segmenter, image, Options((64, 64), side="native", rendering=Rendering("confidence")))
+    logits = direct_logits(narrow, image)
+    assert_same_classes(found.class_map, logits)
+    assert found.confidence is not None
+    assert np.abs(found.confidence - (255 * logits.softmax(0).amax(0)).numpy()).max() <= 0.52
+
+
+def test_a_scaled_image_is_segmented_by_logits_scaled_back(segmenter: Segmenter, narrow: Weights, photo: Photo) -> None:
+    image = photo(20, 32)
+    found = segmented(segmenter, image, Options((64, 64), side="auto"))
+    logits = direct_logits(narrow, scale(image, (40, 64)))
+    assert_same_classes(found.class_map, F.interpolate(logits[None], size=(20, 32), mode="bilinear")[0])
+
+
+def test_overlapping_tiles_are_segmented_by_their_averaged_logits(segmenter: Segmenter, narrow: Weights, photo: Photo) -> None:
+    image = photo(64, 96)
+    found = segmented(segmenter, image, Options((64, 64), 0.5, "mean", "native"))
+    left, right = direct_logits(narrow, image[:, :64]), direct_logits(narrow, image[:, 32:])
+    both = (left[:, :, 32:] + right[:, :, :32]) / 2
+    expected = torch.cat([left[:, :, :32], both, right[:, :, 32:]], 2)
+    # cells are averaged before they are interpolated: between the last cell of a zone and the next zone, pixels differ a little
+    assert (found.class_map == expected.argmax(0).numpy()).mean() >= 0.995
+    inner = [*range(24), *range(32, 56), *range(64, 96)]
+    assert_same_classes(found.class_map[:, inner], expected[:, :, inner])
+
+
+@pytest.mark.parametrize("size", SIZES, ids=str)
+@pytest.mark.parametrize("side", ["auto", "native", 70])
+def test_the_class_map_has_the_size_of_the_image(segmenter: Segmenter, photo: Photo, size: tuple[int, int], side: int) -> None:
+    found = segmented(segmenter, photo(*size), Options((64, 96), side=side, rendering=Rendering("confidence")))
+    assert found.confidence is not None
+    for made in (found.class_map, found.confidence):
+        assert (made.shape, made.dtype) == (size, np.uint8)
+    assert found.class_map.max() < 4
+    assert found.confidence.min() >= 63
+
+
+@pytest.mark.parametrize("size", [*SIZES, (150, 200)], ids=str)
+@pytest.mark.parametrize("temperature", [None, 2.5])
+def test_confidence_and_probabilities_are_the_softmax_over_the_temperature(
+    segmenter: Segmenter, size: tuple[int, int], temperature: float | None
+) -> None:
+    image = np.random.default_rng(1).integers(0, 256, (*size, 3), np.uint8)
+    manifest = replace(segmenter.manifest, temperatures={"float32": temperature} if temperature else {})
+    tempered = Segmenter(segmenter.runtime)
+    tempered.manifest = manifest
+    options = Options((64, 64), side="native", rendering=Rendering("npz", probabilities=True))
+    found = by_pixel(tempered, image, options)
+    powers = np.exp(seen_as(image).astype(np.float64) / (temperature or 1))
+    softmax = powers / powers.sum(0)
+    probability, ids = softmax.max(0), softmax.argmax(0)
+    assert np.array_equal(found.class_map, ids)
+    assert found.confidence is not None
+    assert np.abs(found.confidence - 255 * probability).max() <= 0.501
+    means = [probability[ids == i].mean() if (ids == i).any() else 0.0 for i in range(4)]
+    assert found.mean_confidence == pytest.approx(means, abs=1e-5)
+    assert found.probabilities is not None
+    assert found.probabilities.dtype == np.float16
+    np.testing.assert_allclose(found.probabilities, softmax, atol=5e-4)
+
+
+def test_without_confidence_the_classes_are_the_same(segmenter: Segmenter, photo: Photo) -> None:
+    image, options = photo(90, 120), Options((64, 64), side=200)
+    plain, confident = (by_pixel(segmenter, image, replace(options, rendering=Rendering(f))) for f in ("png", "confidence"))
+    assert (plain.confidence, plain.probabilities, plain.mean_confidence) == (None, None, (0, 0, 0, 0))
+    assert np.array_equal(plain.class_map, confident.class_map)
+
+
+def test_the_answer_is_the_encoded_segmentation(segmenter: Segmenter, photo: Photo) -> None:
+    data = encoded(photo(90, 150))
+    for format in ("png", "overlay", "json", "npz"):
+        options = Options((64, 64), rendering=Rendering(format))  # type: ignore[arg-type]
+        plan = segmenter.plan(data, options)
+        assert (plan.size, plan.tiles.size, plan.megapixels) == ((90, 150), (77, 128), 0.0135)
+        found = segmenter.infer(decode(data, Limits(), (77, 128)), plan)
+        answer = Answer(
+            photo(90, 150), found.class_map, found.confidence, None, found.mean_confidence,
+            segmenter.manifest.labels, segmenter.identity, plan.tiles.describe(),
+        )  # fmt: skip
+        output = segmenter.segment(data, plan)
+        assert output.body == answer.encode(options.rendering)
+        assert output.body == segmenter.segment(data, plan).body
+        assert list(output.seconds) == ["decode", "inference", "encode"]
+
+
+def test_an_overlay_at_the_working_size_is_decoded_once(segmenter: Segmenter, photo: Photo) -> None:
+    data = encoded(photo(60, 100))
+    plan = segmenter.plan(data, Options((64, 64), rendering=Rendering("overlay", alpha=0.0)))
+    assert plan.tiles.size == plan.size
+    with Image.open(io.BytesIO(segmenter.segment(data, plan).body)) as shown:
+        assert np.array_equal(np.asarray(shown), photo(60, 100))
+
+
+def test_a_plan_is_refused_before_anything_is_decoded(segmenter: Segmenter, photo: Photo) -> None:
+    data = encoded(photo(60, 100))
+    for options in (Options((100, 64)), Options(overlap=0.6)):
+        with pytest.raises(TilingError):
+            segmenter.plan(data, options)
+    with pytest.raises(ImageTooLarge):
+        Segmenter(segmenter.runtime, Limits(megapixels=0.005)).plan(data, Options())
+    large = encoded(np.zeros((2001, 2000, 3), np.uint8))
+    with pytest.raises(ArrayTooLarge):
+        segmenter.plan(large, Options(rendering=Rendering("json", "array")))
+
+
+def test_what_is_damaged_behind_its_header_is_refused_when_it_is_segmented(segmenter: Segmenter, photo: Photo) -> None:
+    data = encoded(photo(60, 100), "JPEG")[:-400]
+    plan = segmenter.plan(data, Options())
+    with pytest.raises(DamagedImage):
+        segmenter.segment(data, plan)
+
+
+@pytest.mark.parametrize("rendering", [Rendering(), Rendering("json")], ids=["classes", "confidence"])
+def test_a_check_that_raises_ends_the_inference(segmenter: Segmenter, photo: Photo, rendering: Rendering) -> None:
+    data = encoded(photo(300, 100))
+    plan = segmenter.plan(data, Options((64, 64), side="native", rendering=rendering))
+    called, most = 0, 2
+
+    def check() -> None:
+        nonlocal called
+        called += 1
+        if called > most:
+            raise TimeoutError
+
+    with pytest.raises(TimeoutError):
+        segmenter.segment(data, plan, check=check)
+    assert called == most + 1
+
+
+class Recording:
+    """A runtime that notes what it is asked for, and asks another."""
+
+    def __init__(self, runtime: Runtime, max_batch: int | None = 1) -> None:
+        self.runtime, self.identity, self.manifest = runtime, runtime.identity, runtime.manifest
+        self.device, self.stride, self.grid = runtime.device, runtime.stride, runtime.grid
+        self.max_batch, self.concurrency = max_batch, 1
+        self.calls: list[list[tuple[int, ...]]] = []
+
+    def logits(self, tiles: Sequence[Tile]) -> Logits:
+        self.calls.append([tile.shape for tile in tiles])
+        return self.runtime.logits(tiles)
+
+    def describe(self) -> dict[str, str]:
+        return self.runtime.describe()
+
+
+@pytest.mark.parametrize(("max_batch", "taken"), [(1, [1] * 10), (3, [3, 3, 3, 1]), (None, [BATCH, 10 - BATCH])])
+def test_tiles_go_to_the_runtime_in_batches_and_come_back_in_order(
+    segmenter: Segmenter, photo: Photo, max_batch: int | None, taken: list[int]
+) -> None:
+    tiles, recording = [photo(32, 32, seed) for seed in range(10)], Recording(segmenter.runtime, max_batch)
+    found = list(Segmenter(recording).run(iter(tiles)))
+    assert [len(call) for call in recording.calls] == taken
+    for tile, logits in zip(tiles, found, strict=True):
+        np.testing.assert_allclose(logits, segmenter.runtime.logits([tile])[0], atol=1e-5)
+
+
+def test_tiles_are_cut_when_they_are_asked_for(segmenter: Segmenter, photo: Photo) -> None:
+    recording, drawn = Recording(segmenter.runtime), 0
+
+    def run(tiles: Iterator[Tile]) -> Iterator[Logits]:
+        nonlocal drawn
+        for tile in tiles:
+            drawn += 1
+            yield recording.logits([tile])[0]
+
+    plan = segmenter.plan_size((300, 64), Options((64, 64), side="native"))
+    rows = segmenter.rows(photo(300, 64), plan, run)
+    next(rows)
+    assert drawn == 1 < len(plan.tiles)
+    assert sum(1 for _ in rows) > 1
+    assert drawn == len(plan.tiles)
+
+
+def test_warm_up_runs_each_shape_that_plans_can_have_once(segmenter: Segmenter) -> None:
+    recording = Recording(segmenter.runtime)
+    Segmenter(recording).warm_up((96, 64))
+    assert recording.calls == [[(height, width, 3)] for height, width in tile_shapes((96, 64))]
+
+
+def test_the_identity_is_the_runtimes_and_the_temperature_its_precisions(segmenter: Segmenter, narrow: Weights) -> None:
+    identity = segmenter.identity
+    assert {name: identity[name] for name in ("name", "sha256", "precision")} == {
+        "name": "narrow", "sha256": narrow.sha256, "precision": "float32",
+    }  # fmt: skip
+    assert identity["runtime"] == segmenter.runtime.describe()["runtime"]
+    assert segmenter.temperature == 1.0
+
+
+def test_two_threads_of_one_segmenter_do_not_mix_their_images(segmenter: Segmenter) -> None:
+    files = [encoded(make_photo(90, 120, seed)) for seed in range(4)]
+    plan = segmenter.plan(files[0], Options((64, 64), rendering=Rendering("json")))
+    alone = [segmenter.segment(data, plan).body for data in files]
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(lambda data: segmenter.segment(data, plan).body, files * 5))
+    assert together == alone * 5

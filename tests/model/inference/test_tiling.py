@@ -1,0 +1,255 @@
+"""The tile plan: three cases by hand, and the properties that every plan has."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from model.inference.tiling import (
+    COARSE,
+    FINE,
+    Blend,
+    TilePlan,
+    TilingError,
+    parse_tile,
+    plan_tiles,
+    tile_shapes,
+    tile_sides,
+)
+
+TILES = st.integers(1, 6).map(lambda units: 32 * units)
+OVERLAPS = st.sampled_from([0.0, 0.1, 0.25, 0.3, 0.5]) | st.floats(0, 0.5)
+BLENDS = st.sampled_from(["mean", "hann"])
+PLANS = st.builds(plan_tiles, st.tuples(st.integers(1, 700), st.integers(1, 700)), st.tuples(TILES, TILES), OVERLAPS, BLENDS)
+
+
+def extended(length: int) -> int:
+    return -(-length // 32) * 32
+
+
+@pytest.mark.parametrize(
+    ("size", "tile", "overlap", "expected"),
+    [
+        ((70, 100), (64, 64), 0.25, ((64, 64), (0, 32), (0, 32, 64))),
+        ((512, 1000), (512, 512), 0.25, ((512, 512), (0,), (0, 384, 512))),
+        ((33, 70), (96, 64), 0.0, ((64, 64), (0,), (0, 32))),
+    ],
+    ids=["both axes cut", "a long one", "one axis fits"],
+)
+def test_plans_made_by_hand(
+    size: tuple[int, int],
+    tile: tuple[int, int],
+    overlap: float,
+    expected: tuple[tuple[int, int], tuple[int, ...], tuple[int, ...]],
+) -> None:
+    plan = plan_tiles(size, tile, overlap)
+    assert (plan.tile, plan.tops, plan.lefts) == expected
+    assert len(plan) == len(expected[1]) * len(expected[2])
+
+
+def test_regions_come_row_by_row() -> None:
+    regions = [(r.top, r.left, r.height, r.width) for r in plan_tiles((70, 60), (64, 32), 0.25).regions]
+    assert regions == [(0, 0, 64, 32), (0, 32, 64, 32), (32, 0, 64, 32), (32, 32, 64, 32)]
+
+
+@settings(deadline=None, max_examples=150)
+@given(PLANS)
+def test_origins_and_sides_are_multiples_of_32_and_lie_within_the_extended_image(plan: TilePlan) -> None:
+    for origins, side, length in zip((plan.tops, plan.lefts), plan.tile, plan.size, strict=True):
+        assert side % 32 == 0
+        assert all(origin % 32 == 0 for origin in origins)
+        assert list(origins) == sorted(set(origins))
+        assert origins[0] == 0
+        assert origins[-1] + side == extended(length) or (len(origins) == 1 and origins[-1] + side >= length)
+
+
+@settings(deadline=None, max_examples=100)
+@given(PLANS)
+def test_every_pixel_is_covered(plan: TilePlan) -> None:
+    seen = np.zeros(plan.size, bool)
+    for region in plan.regions:
+        seen[region.top : region.top + region.height, region.left : region.left + region.width] = True
+    assert seen.all()
+
+
+@settings(deadline=None)
+@given(st.integers(1, 700), TILES, OVERLAPS)
+def test_a_side_that_fits_is_one_region_of_a_fixed_side_and_a_longer_one_is_cut(length: int, tile: int, overlap: float) -> None:
+    plan = plan_tiles((length, 1), (tile, 32), overlap)
+    if length <= tile:
+        assert plan.tops == (0,)
+        assert plan.tile[0] == min(side for side in tile_sides(tile, FINE) if side >= length)
+    else:
+        assert plan.tile[0] == tile
+        assert len(plan.tops) > 1
+
+
+@settings(deadline=None)
+@given(st.integers(2, 6), OVERLAPS)
+def test_neighbours_share_the_overlap_rounded_to_whole_units(units: int, overlap: float) -> None:
+    tile = 32 * units
+    tops = plan_tiles((10 * tile, 1), (tile, 32), overlap).tops
+    shared = tile - (tops[1] - tops[0])
+    assert abs(shared - overlap * tile) <= 16 or tops[1] - tops[0] == 32
+    assert {after - before for before, after in pairwise(tops[:-1])} == {tops[1] - tops[0]}
+
+
+@pytest.mark.parametrize(
+    ("overlap", "shared"), [(0.0, 0), (0.05, 32), (0.03, 0), (0.1, 64), (0.25, 128), (0.26, 128), (0.29, 160), (0.5, 256)]
+)
+def test_overlaps_of_a_tile_of_512_by_hand(overlap: float, shared: int) -> None:
+    assert plan_tiles((5000, 5000), (512, 512), overlap).tops[1] == 512 - shared
+
+
+def test_a_tile_of_32_moves_on_even_at_half_overlap() -> None:
+    assert plan_tiles((100, 32), (32, 32), 0.5).tops == (0, 32, 64, 96)
+
+
+@settings(deadline=None, max_examples=150)
+@given(PLANS)
+def test_weights_of_every_pixel_sum_to_one(plan: TilePlan) -> None:
+    axes = (plan.tops, plan.row_weights, plan.tile[0]), (plan.lefts, plan.column_weights, plan.tile[1])
+    for origins, weights, side in axes:
+        total = np.zeros(origins[-1] + side)
+        for origin, line in zip(origins, weights, strict=True):
+            assert line.shape == (side,)
+            assert line.dtype == np.float32
+            total[origin : origin + side] += line
+        np.testing.assert_allclose(total, 1, atol=1e-6)
+
+
+@settings(deadline=None, max_examples=150)
+@given(PLANS)
+def test_no_weight_is_zero(plan: TilePlan) -> None:
+    assert all(line.min() > 0 for line in [*plan.row_weights, *plan.column_weights])
+
+
+@pytest.mark.parametrize("blend", ["mean", "hann"])
+def test_a_pixel_that_one_tile_sees_has_weight_one_up_to_the_border(blend: Blend) -> None:
+    first, middle, last = plan_tiles((256, 1), (128, 32), 0.5, blend).row_weights
+    assert (first[:64] == 1).all()
+    assert (last[64:] == 1).all()
+    assert (middle < 1).all()
+    (single,) = plan_tiles((100, 1), (128, 32), 0.5, blend).row_weights
+    assert (single == 1).all()
+
+
+def test_mean_shares_evenly_and_hann_leans_to_the_nearer_tile() -> None:
+    mean = plan_tiles((96, 1), (64, 32), 0.5, "mean").row_weights
+    hann = plan_tiles((96, 1), (64, 32), 0.5, "hann").row_weights
+    assert (mean[0][32:] == 0.5).all()
+    assert (np.diff(hann[0][32:]) < 0).all()
+    assert (np.diff(hann[1][:32]) > 0).all()
+    np.testing.assert_allclose(hann[0][32], np.sin(np.pi * 32.5 / 64) ** 2, atol=1e-6)
+
+
+def test_hann_does_not_taper_towards_the_border_where_tiles_overlap_by_more_than_half() -> None:
+    first, last = plan_tiles((160, 1), (128, 32), 0.0, "hann").row_weights
+    tapered = np.sin(np.pi * 100.5 / 128) ** 2
+    np.testing.assert_allclose(last[100 - 32], 1 / (1 + tapered), atol=1e-6)
+    np.testing.assert_allclose(first, last[::-1], atol=1e-6)
+
+
+def test_tiles_repeat_the_images_edge_beyond_it() -> None:
+    image = np.arange(2 * 3 * 3, dtype=np.uint8).reshape(2, 3, 3)
+    plan = plan_tiles((2, 3), (32, 32))
+    tile = plan.cut(image, next(plan.regions))
+    assert tile.shape == (32, 32, 3)
+    assert (tile[:2, :3] == image).all()
+    assert (tile[1:, 2:] == image[1, 2]).all()
+    assert (tile[0, 3:] == image[0, 2]).all()
+    assert (tile[2:, 0] == image[1, 0]).all()
+
+
+@settings(deadline=None, max_examples=50)
+@given(PLANS)
+def test_every_tile_is_a_window_of_the_extended_image(plan: TilePlan) -> None:
+    height, width = plan.size
+    rows, columns = np.mgrid[:height, :width]
+    image = np.stack([rows % 256, columns % 256, rows // 256 * 16 + columns // 256], 2).astype(np.uint8)
+    for region in plan.regions:
+        y = np.minimum(np.arange(region.top, region.top + region.height), height - 1)
+        x = np.minimum(np.arange(region.left, region.left + region.width), width - 1)
+        assert np.array_equal(plan.cut(image, region), image[y[:, None], x])
+
+
+@pytest.mark.parametrize(
+    ("limit", "fine", "coarse"),
+    [
+        (32, [32], [32]),
+        (96, [32, 64, 96], [32, 64, 96]),
+        (256, [32, 64, 96, 128, 160, 192, 224, 256], [64, 128, 192, 256]),
+        (288, [64, 128, 192, 256, 288], [96, 192, 288]),
+        (512, [64, 128, 192, 256, 320, 384, 448, 512], [128, 256, 384, 512]),
+    ],
+)
+def test_an_axis_has_a_few_fixed_sides(limit: int, fine: list[int], coarse: list[int]) -> None:
+    assert tile_sides(limit, FINE) == fine
+    assert tile_sides(limit, COARSE) == coarse
+
+
+@pytest.mark.parametrize(
+    ("size", "tile"),
+    [((500, 130), (512, 192)), ((130, 600), (192, 512)), ((130, 300), (256, 384)), ((1, 1), (128, 128))],
+    ids=str,
+)
+def test_a_region_with_a_full_side_is_rounded_up_less(size: tuple[int, int], tile: tuple[int, int]) -> None:
+    assert plan_tiles(size, (512, 512)).tile == tile
+
+
+@settings(deadline=None, max_examples=150)
+@given(PLANS, st.tuples(TILES, TILES))
+def test_every_plan_has_one_of_the_few_shapes_that_are_warmed_up(plan: TilePlan, tile: tuple[int, int]) -> None:
+    shapes = tile_shapes(tile)
+    assert plan_tiles(plan.size, tile, plan.overlap).tile in shapes
+    assert len(shapes) <= 27
+    assert shapes == sorted(set(shapes))
+
+
+def test_a_plan_describes_itself_as_answers_tell_it() -> None:
+    assert plan_tiles((70, 100), (64, 64), 0.25, "hann").describe() == {
+        "side": [70, 100],
+        "tile": [64, 64],
+        "overlap": 0.25,
+        "blend": "hann",
+        "tiles": 6,
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "tile"), [("512", (512, 512)), ("384x480", (384, 480)), ("384X480", (384, 480)), (" 64 x 32 ", (64, 32))]
+)
+def test_tiles_are_written_as_one_side_or_two(text: str, tile: tuple[int, int]) -> None:
+    assert parse_tile(text) == tile
+
+
+@pytest.mark.parametrize("text", ["", "x", "512x", "1x2x3", "big", "-32", "51.2", "\N{SUPERSCRIPT TWO}"])
+def test_other_writings_of_a_tile_are_refused(text: str) -> None:
+    with pytest.raises(TilingError, match=r"tile must be written 512 or 384x480 \(height x width\), got"):
+        parse_tile(text)
+
+
+@pytest.mark.parametrize(("text", "side"), [("500", 500), ("512x500", 500), ("0", 0), ("16x512", 16)])
+def test_tiles_that_are_no_multiple_of_32_are_refused(text: str, side: int) -> None:
+    with pytest.raises(TilingError, match=f"tile must be a multiple of 32, got {side}$"):
+        parse_tile(text)
+
+
+@pytest.mark.parametrize(
+    ("size", "tile", "overlap", "message"),
+    [
+        ((10, 10), (500, 512), 0.25, "tile must be a multiple of 32, got 500"),
+        ((10, 10), (512, 0), 0.25, "tile must be a multiple of 32, got 0"),
+        ((0, 10), (512, 512), 0.25, "an image needs sides of at least 1, got 0x10"),
+        ((10, 10), (512, 512), -0.1, "overlap must be between 0 and 0.5, got -0.1"),
+        ((10, 10), (512, 512), 0.51, "overlap must be between 0 and 0.5, got 0.51"),
+        ((10, 10), (512, 512), float("nan"), "overlap must be between 0 and 0.5, got nan"),
+    ],
+)
+def test_what_cannot_be_laid_out_is_refused(size: tuple[int, int], tile: tuple[int, int], overlap: float, message: str) -> None:
+    with pytest.raises(TilingError, match=f"^{message}$"):
+        plan_tiles(size, tile, overlap)

@@ -1,0 +1,191 @@
+"""Building networks by arguments, and loading backbones from the layout in which torchvision publishes them."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import pytest
+import torch
+import torch.nn.functional as F
+import torchvision
+from torch import Tensor
+
+from model.architecture import Architecture, ArchitectureError
+from model.networks.builder import PUBLISHED, _fully_convolutional, build, load_classifier
+from tests.conftest import randomise
+
+State = dict[str, Tensor]
+
+
+@cache
+def published(name: str) -> torch.nn.Module:
+    """A torchvision classifier with random batch-norm statistics, in evaluation mode."""
+    torch.manual_seed(3)
+    return randomise(torchvision.models.get_model(name, weights=None)).eval()
+
+
+@cache
+def vgg16_layout() -> State:
+    """Names and shapes of torchvision's VGG16, without its 138 million numbers."""
+    with torch.device("meta"):
+        state: State = torchvision.models.vgg16(weights=None).state_dict()
+    return state
+
+
+@pytest.mark.parametrize("name", ["mobilenet_v2", "resnet18"])
+def test_a_loaded_backbone_computes_what_the_classifier_computes(name: str) -> None:
+    classifier, net = published(name), build("fcn8s", name, 2)
+    load_classifier(net, classifier.state_dict())
+    images = torch.randn(1, 3, 65, 90)
+    with torch.inference_mode():
+        found = net.backbone.eval()(images)
+        if name == "mobilenet_v2":
+            expected = classifier.features[:18](images)
+            skip = classifier.features[7].conv[0](classifier.features[:7](images))
+        else:
+            stem = classifier.maxpool(classifier.relu(classifier.bn1(classifier.conv1(images))))
+            skip = classifier.layer2(classifier.layer1(stem))
+            expected = classifier.layer4(classifier.layer3(skip))
+    assert expected.std() > 0
+    torch.testing.assert_close(found.last, expected)
+    torch.testing.assert_close(found.pool3, skip)
+
+
+def test_a_loaded_vgg16_computes_what_the_classifier_computes() -> None:
+    features = torchvision.models.vgg.make_layers(torchvision.models.vgg.cfgs["D"])
+    net = build("fcn8s", "vgg16", 2, head="none")
+    load_classifier(net, {f"features.{name}": tensor for name, tensor in features.state_dict().items()})
+    images = torch.randn(1, 3, 64, 64)
+    with torch.inference_mode():
+        found, expected = net.backbone(images), features(images)
+    assert expected.std() > 0
+    torch.testing.assert_close(found.last, expected)
+    torch.testing.assert_close(found.pool3, features[:17](images))
+
+
+def test_a_vgg16_of_full_width_takes_the_published_layout_head_included() -> None:
+    with torch.device("meta"):
+        net = build("fcn32s", "vgg16", 21, head_width=4096)
+    load_classifier(net, vgg16_layout())
+    converted = {name: tensor.shape for name, tensor in _fully_convolutional(vgg16_layout()).items()}
+    assert converted == {name: tensor.shape for name, tensor in net.head.state_dict().items()}
+
+
+def test_the_head_of_a_full_vgg16_is_part_of_what_must_be_there() -> None:
+    with torch.device("meta"):
+        net = build("fcn32s", "vgg16", 21, head_width=4096)
+    with pytest.raises((ValueError, KeyError), match=r"classifier\.3\.weight"):
+        load_classifier(net, {name: t for name, t in vgg16_layout().items() if name != "classifier.3.weight"})
+
+
+def test_fc6_and_fc7_as_convolutions_compute_the_linear_layers() -> None:
+    def hankel(rows: int, columns: int) -> Tensor:
+        """A matrix of distinct rows in little memory: entry (i, j) is number i + j of a random line."""
+        return torch.randn(rows + columns - 1).as_strided((rows, columns), (1, 1))
+
+    torch.manual_seed(0)
+    fc6, fc7 = hankel(4096, 25088), hankel(4096, 4096)
+    biases = torch.randn(2, 4096)
+    layers = {"classifier.0.weight": fc6, "classifier.0.bias": biases[0]}
+    state = _fully_convolutional(layers | {"classifier.3.weight": fc7, "classifier.3.bias": biases[1]})
+    maps = torch.randn(1, 512, 7, 7)
+    few = slice(0, 4096, 512)
+    found = F.conv2d(maps, state["fc6.weight"][few], state["fc6.bias"][few])
+    torch.testing.assert_close(found.flatten(), F.linear(maps.flatten(), fc6[few], biases[0, few]), atol=1e-3, rtol=0)
+    vector = torch.randn(1, 4096, 1, 1)
+    found = F.conv2d(vector, state["fc7.weight"][few], state["fc7.bias"][few])
+    torch.testing.assert_close(found.flatten(), F.linear(vector.flatten(), fc7[few], biases[1, few]), atol=1e-3, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("backbone", "lacking"),
+    [("mobilenet_v2", "features.3.conv.0.0.weight"), ("resnet18", "layer3.0.downsample.1.bias"), ("vgg16", "features.28.bias")],
+)
+def test_a_missing_tensor_is_named(backbone: str, lacking: str) -> None:
+    state = vgg16_layout() if backbone == "vgg16" else published(backbone).state_dict()
+    with torch.device("meta"):
+        net = build("fcn8s", backbone, 2)
+    with pytest.raises(ValueError, match=rf"lacks 1 tensors of a {backbone}, {lacking} first"):
+        load_classifier(net, {name: tensor for name, tensor in state.items() if name != lacking})
+
+
+@pytest.mark.parametrize(
+    ("backbone", "name", "shape"),
+    [
+        ("mobilenet_v2", "features.0.0.weight", r"\(32, 3, 3, 3\)"),
+        ("resnet18", "stem.0.weight", r"\(64, 3, 7, 7\)"),
+        ("vgg16", "features.0.weight", r"\(64, 3, 3, 3\)"),
+    ],
+)
+def test_a_tensor_of_another_shape_is_named(backbone: str, name: str, shape: str) -> None:
+    state = dict(vgg16_layout() if backbone == "vgg16" else published(backbone).state_dict())
+    state["conv1.weight" if backbone == "resnet18" else name] = torch.zeros(5, 3, 3, 3)
+    with torch.device("meta"):
+        net = build("fcn8s", backbone, 2)
+    with pytest.raises(ValueError, match=rf"{name} must have shape {shape}, got \(5, 3, 3, 3\)"):
+        load_classifier(net, state)
+
+
+def test_a_narrower_backbone_refuses_the_published_tensors() -> None:
+    with pytest.raises(ValueError, match="must have shape"):
+        load_classifier(build("fcn8s", "mobilenet_v2", 2, width=0.5), published("mobilenet_v2").state_dict())
+
+
+def test_counters_of_batches_may_be_missing() -> None:
+    state = {name: t for name, t in published("resnet18").state_dict().items() if "num_batches" not in name}
+    net = build("fcn8s", "resnet18", 2, head="none")
+    load_classifier(net, state)
+    assert torch.equal(net.backbone.state_dict()["stem.0.weight"], state["conv1.weight"])
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_published_weights_are_torchvisions_for_that_backbone(name: str) -> None:
+    assert PUBLISHED[name] in torchvision.models.get_model_weights(name)
+    assert PUBLISHED[name].meta["categories"]
+    assert Architecture("fcn8s", name, 21).backbone == name
+
+
+def test_networks_are_built_in_training_mode_and_remember_their_arguments() -> None:
+    net = build("fcn16s", "mobilenet_v2", 7, output_stride=16, head="pooled", head_width=8, width=0.1)
+    assert net.training
+    assert net.architecture == Architecture("fcn16s", "mobilenet_v2", 7, 16, "pooled", 8, 0.1)
+    assert Architecture.from_dict(net.architecture.to_dict()) == net.architecture
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"variant": "fcn4s"}, "variant must be one of fcn32s, fcn16s, fcn8s, got 'fcn4s'"),
+        ({"backbone": "alexnet"}, "backbone must be one of mobilenet_v2, mobilenet_edgetpu, vgg16, resnet18, got 'alexnet'"),
+        ({"backbone": "mobilenet_edgetpu", "output_stride": 32}, "mobilenet_edgetpu has output_stride 16 alone, got 32"),
+        ({"head": "aspp"}, "head must be one of none, fc, conv1x1, pooled, got 'aspp'"),
+        ({"output_stride": 8}, "output_stride must be one of 16, 32, got 8"),
+        ({"skip_width": -1}, r"skip_width must be 0 \(linear scores\) or a number of channels, got -1"),
+        ({"decoder": "unet"}, "decoder must be one of aligned, padded, interpolated, transposed, learned, got 'unet'"),
+        ({"decoder": "padded"}, "the decoder padded needs backbone vgg16, got mobilenet_v2"),
+        ({"decoder": "transposed"}, "the decoder transposed needs variant fcn32s, got fcn8s"),
+        ({"decoder": "learned", "output_stride": 16}, "the decoder learned needs output_stride 32, got 16"),
+        ({"decoder": "learned", "skip_width": 8}, "skip_width must be 0, got 8"),
+        ({"score_scales": (0.01, 0.0001)}, r"score_scales are for the decoder padded, got \(0.01, 0.0001\) with aligned"),
+        ({"num_classes": 0}, "num_classes must be 1 to 255"),
+        ({"num_classes": 256}, "num_classes must be 1 to 255"),
+        ({"head_width": 0}, "head_width must be at least 1, got 0"),
+        ({"width": 0.0}, "width must be 1.0 on mobilenet_v2|positive on mobilenet_v2, got 0.0"),
+        ({"backbone": "resnet18", "width": 0.5}, r"width must be 1.0 on resnet18 .* got 0.5"),
+    ],
+)
+def test_what_cannot_be_built_is_refused(arguments: dict[str, object], message: str) -> None:
+    with pytest.raises(ArchitectureError, match=message):
+        build(**({"variant": "fcn8s", "backbone": "mobilenet_v2", "num_classes": 2} | arguments))
+
+
+@pytest.mark.parametrize("num_classes", [1, 255])
+def test_one_and_255_classes_can_be_built(num_classes: int) -> None:
+    assert build("fcn8s", "mobilenet_v2", num_classes, width=0.1, head_width=4).score_fr.out_channels == num_classes
+
+
+def test_unknown_and_missing_arguments_of_a_stored_architecture_are_named() -> None:
+    with pytest.raises(ArchitectureError, match=r"unknown architecture arguments \['depth'\]"):
+        Architecture.from_dict({"variant": "fcn8s", "backbone": "vgg16", "num_classes": 2, "depth": 3})
+    with pytest.raises(ArchitectureError, match=r"incomplete architecture .* 'num_classes'"):
+        Architecture.from_dict({"variant": "fcn8s", "backbone": "vgg16"})

@@ -1,0 +1,193 @@
+"""The members of the family that are not served by default: sizes, gradients, parameters, and what each one is known by."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import cache
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from model.architecture import Architecture
+from model.networks.builder import build, build_network, load_classifier
+from model.networks.fcn import FCN
+from model.networks.heads import ScoreBranch
+from tests.conftest import randomise
+from tests.model.networks.nets import averaging, centre, strip
+from tests.model.networks.test_builder import vgg16_layout
+
+MEMBERS = {
+    "paper 32s": {"variant": "fcn32s", "backbone": "vgg16", "decoder": "padded"},
+    "paper 16s": {"variant": "fcn16s", "backbone": "vgg16", "decoder": "padded"},
+    "paper 8s": {"variant": "fcn8s", "backbone": "vgg16", "decoder": "padded"},
+    "1x1 conv6": {"variant": "fcn8s", "backbone": "vgg16", "decoder": "interpolated", "head": "conv1x1"},
+    "book": {"variant": "fcn32s", "backbone": "resnet18", "decoder": "transposed", "head": "none"},
+    "learned 32s": {"variant": "fcn32s", "backbone": "mobilenet_v2", "decoder": "learned", "head": "none", "width": 0.1},
+    "learned 16s": {"variant": "fcn16s", "backbone": "mobilenet_v2", "decoder": "learned", "head": "none", "width": 0.1},
+    "learned 8s": {"variant": "fcn8s", "backbone": "mobilenet_v2", "decoder": "learned", "head": "fc", "width": 0.1},
+    "branches": {"variant": "fcn8s", "backbone": "mobilenet_v2", "output_stride": 16, "skip_width": 6, "width": 0.1},
+}
+SIZES = [(1, 1), (31, 32), (33, 33), (65, 64), (90, 127)]
+
+
+def members(names: Iterable[str]) -> list[object]:
+    """These members as parameters; those on a VGG16 take seconds each."""
+    wide = [name for name in MEMBERS if MEMBERS[name]["backbone"] == "vgg16"]
+    return [pytest.param(name, marks=pytest.mark.long) if name in wide else name for name in names]
+
+
+FULL = {"variant": "fcn8s", "backbone": "vgg16", "decoder": "padded", "head_width": 4096}
+
+
+def fresh(name: str) -> FCN:
+    torch.manual_seed(0)
+    return build(num_classes=3, head_width=8, **MEMBERS[name])
+
+
+@cache
+def small(name: str) -> FCN:
+    return randomise(fresh(name)).eval()
+
+
+@pytest.mark.parametrize("name", members(MEMBERS))
+def test_logits_are_finite_float32_and_of_the_image_s_size(name: str) -> None:
+    net = small(name)
+    with torch.inference_mode():
+        for size in SIZES:
+            logits = net(torch.randn(1, 3, *size))
+            assert (logits.shape, logits.dtype) == ((1, 3, *size), torch.float32)
+            assert logits.isfinite().all()
+
+
+@pytest.mark.parametrize("name", members(MEMBERS))
+def test_in_bfloat16_logits_are_float32_still(name: str) -> None:
+    net = randomise(fresh(name)).eval().to(torch.bfloat16)
+    with torch.inference_mode():
+        assert net(torch.randn(1, 3, 40, 33, dtype=torch.bfloat16)).dtype == torch.float32
+
+
+@pytest.mark.parametrize("name", members(MEMBERS))
+def test_gradients_reach_every_parameter_that_learns(name: str) -> None:
+    net = randomise(fresh(name)).train()
+    logits = net(torch.randn(2, 3, 70, 64))
+    (logits * torch.randn_like(logits)).sum().backward()
+    frozen = {n for n, p in net.named_parameters() if not p.requires_grad}
+    assert frozen == ({f"{net.final_name}.weight"} if name.startswith("paper") else set())
+    idle = [n for n, p in net.named_parameters() if p.requires_grad and (p.grad is None or not p.grad.any())]
+    assert idle == []
+
+
+@pytest.mark.parametrize("name", members(MEMBERS))
+def test_an_architecture_survives_its_file(name: str) -> None:
+    architecture = small(name).architecture
+    document = architecture.to_dict() | {"score_scales": list(architecture.score_scales)}
+    assert Architecture.from_dict(document) == architecture
+
+
+def test_the_paper_s_fcn8s_has_134_million_parameters() -> None:
+    with torch.device("meta"):
+        net = build(num_classes=21, **FULL)
+    counts = {name: parameter.numel() for name, parameter in net.named_parameters()}
+    kernels = {name: count for name, count in counts.items() if name.startswith("upscore")}
+    assert sum(counts.values()) == 134_489_759
+    assert sum(counts.values()) - sum(kernels.values()) == 134_362_751
+    assert kernels == {"upscore2.weight": 21 * 21 * 16, "upscore_pool4.weight": 21 * 21 * 16, "upscore8.weight": 21 * 21 * 256}
+
+
+def test_the_paper_s_network_takes_the_published_classifier_head_included() -> None:
+    with torch.device("meta"):
+        net = build(num_classes=21, **FULL)
+    load_classifier(net, vgg16_layout())
+    with pytest.raises((ValueError, KeyError), match=r"classifier\.3\.weight"):
+        load_classifier(net, {name: t for name, t in vgg16_layout().items() if name != "classifier.3.weight"})
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(("variant", "axis"), [("fcn32s", 2), ("fcn16s", 2), ("fcn8s", 2), ("fcn8s", 3)])
+def test_the_paper_s_crops_put_each_logit_over_its_own_pixel(variant: str, axis: int) -> None:
+    torch.manual_seed(0)
+    net = averaging(build(variant, "vgg16", 1, decoder="padded", head_width=2))
+    image = strip(512, axis)
+    logits = net(image).flatten()
+    for pixel in (240, 245, 262):
+        assert centre(logits[pixel], image, axis) == pytest.approx(pixel, abs=1e-3)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(("coarse", "fine"), [("paper 32s", "paper 16s"), ("paper 16s", "paper 8s")])
+def test_a_stage_of_the_paper_starts_from_the_last(coarse: str, fine: str) -> None:
+    trained, net = small(coarse), fresh(fine).eval()
+    state = {name: tensor for name, tensor in trained.state_dict().items() if name in net.state_dict()}
+    missing = net.load_state_dict(state, strict=False).missing_keys
+    assert {name.split(".")[0] for name in missing} == {
+        *({"upscore2", "score_pool4", "upscore16"} if fine == "paper 16s" else {"upscore_pool4", "score_pool3", "upscore8"})
+    }
+    images = torch.randn(1, 3, 96, 96)
+    with torch.inference_mode():
+        before, after = trained(images), net(images)
+    # upsampling in two bilinear steps differs a little from one, and from nothing else
+    assert torch.corrcoef(torch.stack([before.flatten(), after.flatten()]))[0, 1] > 0.97
+
+
+@pytest.mark.long
+def test_score_scales_weaken_the_skips() -> None:
+    torch.manual_seed(0)
+    plain = randomise(build("fcn8s", "vgg16", 3, decoder="padded", head_width=8)).eval()
+    scaled = build("fcn8s", "vgg16", 3, decoder="padded", head_width=8, score_scales=(0.01, 0.0001)).eval()
+    scaled.load_state_dict(plain.state_dict())
+    without = build("fcn8s", "vgg16", 3, decoder="padded", head_width=8, score_scales=(0.0, 0.0)).eval()
+    without.load_state_dict(plain.state_dict())
+    images = torch.randn(1, 3, 64, 64)
+    with torch.inference_mode():
+        distances = [float((net(images) - without(images)).abs().mean()) for net in (plain, scaled)]
+    assert 0 < distances[1] < distances[0] / 50
+
+
+def test_the_book_s_transposed_convolution_is_64_32_16_and_bilinear() -> None:
+    layer = fresh("book").get_submodule("upscore")
+    assert isinstance(layer, nn.ConvTranspose2d)
+    assert (layer.kernel_size, layer.stride, layer.padding) == ((64, 64), (32, 32), (16, 16))
+    ramp = torch.arange(6.0).expand(1, 3, 6, 6)
+    assert layer.bias is not None
+    nn.init.zeros_(layer.bias)
+    with torch.inference_mode():
+        full = layer(ramp)
+    assert full.shape == (1, 3, 192, 192)
+    expected = nn.functional.interpolate(ramp, scale_factor=32, mode="bilinear", align_corners=False)
+    torch.testing.assert_close(full[..., 32:-32, 32:-32], expected[..., 32:-32, 32:-32], atol=1e-4, rtol=0)
+
+
+def test_the_learned_decoder_has_five_batch_normalised_steps_of_two() -> None:
+    net = fresh("learned 16s")
+    deconvolutions = [layer for layer in net.modules() if isinstance(layer, nn.ConvTranspose2d)]
+    assert [(layer.kernel_size, layer.stride) for layer in deconvolutions] == [((3, 3), (2, 2))] * 5
+    steps = net.get_submodule("steps")
+    assert sum(isinstance(layer, nn.BatchNorm2d) for layer in steps.modules()) == 5
+
+
+@pytest.mark.parametrize("name", members(["learned 16s", "learned 8s", "paper 16s", "paper 8s", "1x1 conv6", "branches"]))
+def test_the_skips_are_part_of_the_answer(name: str) -> None:
+    net = small(name)
+    images = torch.randn(1, 3, 64, 64)
+    features = net.backbone(images)
+
+    class OtherSkips(nn.Module):
+        def forward(self, images: Tensor) -> object:
+            pool3 = features.pool3 + 1 if name.endswith(("8s", "conv6", "branches")) else features.pool3
+            return features._replace(pool3=pool3, pool4=features.pool4 + (1 if name.endswith("16s") else 0))
+
+    with torch.inference_mode():
+        before = net(images)
+        other = build_network(net.architecture).eval()
+        other.load_state_dict(net.state_dict())
+        other.backbone = OtherSkips()
+        assert (other(images) - before).abs().mean() > 1e-6
+
+
+def test_a_score_branch_is_two_normalised_convolutions_and_a_score_that_starts_at_zero() -> None:
+    net = fresh("branches")
+    branch = net.get_submodule("score_pool3")
+    assert isinstance(branch, ScoreBranch)
+    assert [m.kernel_size for m in branch.modules() if isinstance(m, nn.Conv2d)] == [(1, 1), (3, 3), (1, 1)]
+    assert not branch.score.weight.any()

@@ -1,0 +1,66 @@
+"""The network as it is served: the tensors of a file, and the folded network on pixels against the plain one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+from torch import nn
+
+from model.networks.servable import ServableNetwork, half_tensors, load_network, normalise
+from model.weights_file import Weights, load_weights, save_weights
+from tests.conftest import narrow_net
+from tests.model.weights_files import content
+
+Photo = Callable[..., npt.NDArray[np.uint8]]
+
+
+def test_the_network_comes_back_within_half_precision_ready_to_run(narrow_file: Path, narrow: Weights) -> None:
+    net = load_network(narrow)
+    assert not net.training
+    assert net.architecture == narrow.manifest.architecture
+    stored = content(narrow_file)[1]
+    for name, tensor in net.state_dict().items():
+        assert stored[name].dtype == (torch.float16 if tensor.is_floating_point() else tensor.dtype)
+        assert tensor.dtype in (torch.float32, torch.int64)
+        torch.testing.assert_close(tensor, stored[name].to(tensor.dtype), atol=0, rtol=0)
+
+
+def test_writing_rounds_to_half_precision_and_no_further(tmp_path: Path, narrow: Weights) -> None:
+    net = narrow_net()
+    path = tmp_path / "net.safetensors"
+    save_weights(path, half_tensors(net), narrow.manifest)
+    for name, tensor in load_network(load_weights(path)).state_dict().items():
+        torch.testing.assert_close(tensor, net.state_dict()[name], atol=1e-6, rtol=1e-3)
+
+
+@pytest.mark.parametrize("size", [(32, 32), (160, 128)], ids=str)
+def test_the_folded_network_computes_what_the_plain_one_does(narrow: Weights, photo: Photo, size: tuple[int, int]) -> None:
+    pixels = torch.tensor(photo(*size))[None]
+    with torch.inference_mode():
+        logits = ServableNetwork(narrow)(pixels)
+        expected = load_network(narrow).scores(normalise(pixels.permute(0, 3, 1, 2), narrow.manifest.preprocessing))
+    assert (logits.dtype, logits.shape) == (torch.float32, (1, 4, size[0] // 8, size[1] // 8))
+    assert logits.std() > 0.1
+    torch.testing.assert_close(logits, expected, atol=1e-4, rtol=0)
+
+
+def test_no_batch_norm_is_left_and_the_grid_is_the_networks(narrow: Weights) -> None:
+    network = ServableNetwork(narrow)
+    assert [name for name, layer in network.named_modules() if isinstance(layer, nn.BatchNorm2d)] == []
+    assert not network.training
+    assert (network.stride, network.grid) == (8, "corner")
+
+
+def test_bfloat16_agrees_on_nearly_every_cell_and_gives_float32(narrow: Weights, photo: Photo) -> None:
+    pixels = torch.tensor(photo(128, 160))[None]
+    with torch.inference_mode():
+        expected = ServableNetwork(narrow)(pixels).argmax(1)
+        logits = ServableNetwork(narrow, torch.bfloat16)(pixels)
+    assert logits.dtype == torch.float32
+    assert len(expected.unique()) > 1
+    assert (logits.argmax(1) == expected).float().mean() >= 0.97

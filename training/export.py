@@ -1,0 +1,194 @@
+"""`fcn-export`: from a master to files for other runtimes: float32 ONNX, and int8 by post-training quantisation."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import warnings
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch.export import Dim
+
+from imaging.decoding import Limits
+from model.inference.openvino_runtime import read_export
+from model.inference.segmenter import Options, Segmenter
+from model.inference.torch_runtime import TorchRuntime
+from model.manifest import METADATA_KEY, WeightsError
+from model.networks.servable import ServableNetwork
+from model.weights_file import DEFAULT_WEIGHTS, EXPORT_SUFFIXES, MASTER_SUFFIX, Weights, find_weights, load_weights
+from training.layouts import IMAGE_ENDINGS
+
+INPUT, OUTPUT = "pixels", "logits"
+EXAMPLE = (1, 96, 128, 3)
+PHOTOS = 300  # of the calibration folder that are looked at
+# a MobileNetV2's stem and first depthwise convolution: with them in int8, twice as many cells change their class, and no time
+# is won; with more in float32, hardly fewer do
+KEPT = 2
+
+
+def parser() -> argparse.ArgumentParser:
+    p = argparse.ArgumentParser("fcn-export", description="Writes NAME.onnx, and with --int8 NAME.int8.onnx, beside a master.")
+    p.add_argument("--weights", default=DEFAULT_WEIGHTS, help="a master (.safetensors), or a name in weights/")
+    p.add_argument("--int8", action="store_true", help="quantise as well; needs --calibration")
+    p.add_argument("--calibration", type=Path, metavar="FOLDER", help="photos like those that will be asked for (not val's)")
+    p.add_argument("--photos", type=int, default=PHOTOS, help=f"how many of them are looked at (default: {PHOTOS})")
+    p.add_argument("--keep", type=int, default=KEPT, help=f"so many convolutions stay in float32 (default: the first {KEPT})")
+    p.add_argument("--facts", action="store_true", help="write only the facts of the exports that are there anew")
+    return p
+
+
+def main(argv: list[str] | None = None) -> int:
+    args = parser().parse_args(argv)
+    try:
+        master = find_weights(args.weights)
+        if args.facts:
+            written = refresh_facts(master)
+        else:
+            if args.int8 and args.calibration is None:
+                raise ValueError("--int8 needs --calibration FOLDER: photos to measure the ranges of the network's maps on")
+            written = [export_float32(master)]
+            if args.int8:
+                written.append(export_int8(master, args.calibration, args.photos, args.keep))
+    except (ValueError, OSError) as error:
+        print(f"fcn-export: {error}", file=sys.stderr)
+        return 2
+    for path in written:
+        print(f"wrote {path} ({path.stat().st_size / 1e6:.1f} MB)")
+    return 0
+
+
+def missing_packages() -> list[str]:
+    """What `export_float32` needs and is not installed."""
+    return [name for name in ("onnx", "onnxscript", "openvino") if find_spec(name) is None]
+
+
+def export_path(master: Path, precision: str) -> Path:
+    """Where the export of this master in this precision lies."""
+    return master.with_name(master.name.removesuffix(MASTER_SUFFIX) + EXPORT_SUFFIXES[precision])
+
+
+def export_float32(master: Path) -> Path:
+    """Writes the float32 export: uint8 pixels (1, height, width, 3) to float32 logits (1, classes, rows, columns).
+
+    Raises `ValueError` for a network that torch's exporter cannot follow.
+    """
+    import onnx
+
+    weights = load_weights(master)
+    network = ServableNetwork(weights)
+    example = torch.zeros(EXAMPLE, dtype=torch.uint8)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            program = torch.onnx.export(
+                network, (example,), dynamo=True, external_data=False, verbose=False, input_names=[INPUT],
+                output_names=[OUTPUT], dynamic_shapes={"pixels": {1: Dim.DYNAMIC, 2: Dim.DYNAMIC}},
+            )  # fmt: skip
+        except torch.onnx.OnnxExporterError as error:
+            reason = str(error).strip().splitlines()
+            raise ValueError(
+                f"{weights.name} cannot be exported; serve it with torch: {reason[0] if reason else error}"
+            ) from error
+    assert program is not None
+    return _write(master, "float32", _plain(program.model_proto, onnx), facts(weights, network, "float32"))
+
+
+def export_int8(master: Path, folder: Path, photos: int = PHOTOS, keep: int = KEPT) -> Path:
+    """Writes the int8 export: NNCF's post-training quantisation of the float32 one, its ranges measured on these photos.
+
+    The photos go through the service's own scaling and tiling. keep: so many of the first convolutions stay in float32.
+    Raises `ValueError` where the folder has none.
+    """
+    import nncf
+    import onnx
+
+    weights = load_weights(master)
+    source = export_path(master, "float32")
+    tiles = list(calibration_tiles(weights, folder, photos))
+    model = onnx.load(source)
+    convolutions = [node.name for node in model.graph.node if node.op_type == "Conv"]
+    quantised = nncf.quantize(
+        model,
+        nncf.Dataset(tiles, lambda tile: {INPUT: tile[None]}),
+        preset=nncf.QuantizationPreset.MIXED,
+        subset_size=len(tiles),
+        ignored_scope=nncf.IgnoredScope(names=convolutions[:keep]),
+    )
+    return _write(master, "int8", quantised, facts(weights, ServableNetwork(weights), "int8"))
+
+
+def calibration_tiles(weights: Weights, folder: Path, photos: int) -> Iterator[npt.NDArray[np.uint8]]:
+    """The first tile of each of so many photos, spread evenly over the folder, as the service cuts them."""
+    from imaging.decoding import decode
+
+    files = sorted(file for file in folder.rglob("*") if file.suffix.lower() in IMAGE_ENDINGS)
+    if not files:
+        raise ValueError(f"no photos in {folder}; their names end in {', '.join(IMAGE_ENDINGS)}")
+    segmenter = Segmenter(TorchRuntime(weights, "cpu", "float32"), Limits())
+    for file in files[:: max(1, len(files) // photos)][:photos]:
+        data = file.read_bytes()
+        plan = segmenter.plan(data, Options())
+        image = decode(data, segmenter.limits, plan.tiles.size)
+        yield plan.tiles.cut(image, next(plan.tiles.regions))
+
+
+def facts(weights: Weights, network: ServableNetwork, precision: str) -> dict[str, str]:
+    """What the export says of itself, in the file's metadata."""
+    return {
+        METADATA_KEY: weights.manifest.to_json(),
+        "sha256": weights.sha256,
+        "precision": precision,
+        "stride": str(network.stride),
+        "grid": network.grid,
+    }
+
+
+def refresh_facts(master: Path) -> list[Path]:
+    """Writes the master's facts into the exports beside it, whose networks stay: after a score was recorded, say."""
+    import onnx
+
+    weights = load_weights(master)
+    network = ServableNetwork(weights)
+    paths = {precision: export_path(master, precision) for precision in EXPORT_SUFFIXES}
+    there = {precision: path for precision, path in paths.items() if path.is_file()}
+    return [_write(master, precision, onnx.load(path), facts(weights, network, precision)) for precision, path in there.items()]
+
+
+def check_export(path: Path, master: Path) -> None:
+    """Raises `WeightsError` where the export was made of another master."""
+    if read_export(path).sha256 != load_weights(master).sha256:
+        raise WeightsError(f"{path.name} was not exported from {master.name} as it is now; run fcn-export")
+
+
+def _plain(model: Any, onnx: Any) -> Any:
+    """Without the exporter's notes on where each node comes from, which hold paths of the machine."""
+    del model.metadata_props[:]
+    model.doc_string = ""
+    model.graph.doc_string = ""
+    for part in (*model.graph.node, *model.graph.input, *model.graph.output, *model.graph.value_info, *model.graph.initializer):
+        del part.metadata_props[:]
+        part.doc_string = ""
+    del model.graph.metadata_props[:]
+    onnx.checker.check_model(model)
+    return model
+
+
+def _write(master: Path, precision: str, model: Any, about: dict[str, str]) -> Path:
+    import onnx
+
+    onnx.helper.set_model_props(model, about)
+    path = export_path(master, precision)
+    partial = path.with_name(path.name + ".part")
+    partial.write_bytes(model.SerializeToString())
+    partial.replace(path)
+    return path
+
+
+if __name__ == "__main__":
+    sys.exit(main())
