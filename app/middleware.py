@@ -127,7 +127,7 @@ class DiscardBeforeClose:
 
 
 class LoadShedding:
-    """Reserves a place for each POST to these paths by its head alone, before anything is routed, parsed or read.
+    """Makes a reservation for each POST to these paths by its head alone, before anything is routed, parsed or read.
 
     A refusal is 503 with `Connection: close`. The reservation lies in the request's state as `reservation`; the route
     corrects it once the image's header is known. It is given back here where that did not happen, however the request ends.

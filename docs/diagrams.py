@@ -77,30 +77,30 @@ def tiling() -> Figure:
 def family() -> Figure:
     """Which stages FCN-32s, 16s and 8s score and sum (Long, Shelhamer & Darrell 2015, figure 3)."""
     figure, axes = _canvas(10.5, 4.6, (0, 10.6), (-3.5, 1.3))
-    places = {name: 0.55 + i * 1.1 for i, (name, _) in enumerate(STAGES)}
+    xs = {name: 0.55 + i * 1.1 for i, (name, _) in enumerate(STAGES)}
     for name, side in STAGES:
-        _box(axes, (places[name] - 0.3, 0.45 - side / 2, 0.6, side), "white" if name == "image" else SOFT)
-        axes.text(places[name], 1.1, name, ha="center", fontsize=9)
+        _box(axes, (xs[name] - 0.3, 0.45 - side / 2, 0.6, side), "white" if name == "image" else SOFT)
+        axes.text(xs[name], 1.1, name, ha="center", fontsize=9)
     for before, after in pairwise(STAGES):
-        _arrow(axes, (places[before[0]] + 0.32, 0.45), (places[after[0]] - 0.32, 0.45))
+        _arrow(axes, (xs[before[0]] + 0.32, 0.45), (xs[after[0]] - 0.32, 0.45))
     for i, (name, skips, factor) in enumerate(FAMILY):
         y = -0.9 - i
         axes.text(0.1, y, name, weight="bold", va="center", fontsize=11)
-        axes.plot([places["conv7"], places["conv7"]], [y, 0.2], color=LINE, lw=0.8, zorder=0)
+        axes.plot([xs["conv7"], xs["conv7"]], [y, 0.2], color=LINE, lw=0.8, zorder=0)
         previous = "conv7"
-        _score(axes, places["conv7"], y)
+        _score(axes, xs["conv7"], y)
         for skip in skips:
-            axes.plot([places[skip], places[skip]], [y, 0.2], color=LINE, lw=0.8, zorder=0)
-            _arrow(axes, (places[previous] - 0.2, y), (places[skip] + 0.22, y))
-            axes.text((places[previous] + places[skip]) / 2, y + 0.12, "x2", ha="center", fontsize=8, color=LINE)
-            _score(axes, places[skip], y, "+")
+            axes.plot([xs[skip], xs[skip]], [y, 0.2], color=LINE, lw=0.8, zorder=0)
+            _arrow(axes, (xs[previous] - 0.2, y), (xs[skip] + 0.22, y))
+            axes.text((xs[previous] + xs[skip]) / 2, y + 0.12, "x2", ha="center", fontsize=8, color=LINE)
+            _score(axes, xs[skip], y, "+")
             previous = skip
         axes.annotate(
-            "", (8.55, y - 0.28), (places[previous], y - 0.2),
+            "", (8.55, y - 0.28), (xs[previous], y - 0.2),
             arrowprops={"arrowstyle": "->", "color": ACCENT, "connectionstyle": "angle,angleA=-90,angleB=0,rad=3"},
         )  # fmt: skip
         axes.text(8.65, y - 0.28, f"{factor}, bilinear: logits of every pixel", va="center", fontsize=8.5, color=ACCENT)
-    axes.text(places["conv7"] + 0.3, -0.45, "score: 1x1 convolution, a channel a class", fontsize=8.5, color=LINE, va="center")
+    axes.text(xs["conv7"] + 0.3, -0.45, "score: 1x1 convolution, a channel a class", fontsize=8.5, color=LINE, va="center")
     return figure
 
 
@@ -113,18 +113,18 @@ def forms(folder: Path) -> None:
     photo = Image.open(PHOTO).convert("RGB")
     figure = Figure(figsize=(10.5, 4.9), layout="constrained")
     pictures = [("photo", photo), *((f"format={name}", Image.open(io.BytesIO(data))) for name, data in answers.items())]
-    places = figure.subplots(2, 3).flatten()
-    for axes, (title, picture) in zip(places, pictures, strict=False):
+    grid = figure.subplots(2, 3).flatten()
+    for axes, (title, picture) in zip(grid, pictures, strict=False):
         axes.imshow(picture, cmap="gray", vmin=0, vmax=255)
         axes.set_title(title, fontsize=9)
-    places[4].imshow(photo, alpha=0.4)
+    grid[4].imshow(photo, alpha=0.4)
     for regions in (value for id, value in polygons.items() if id != "0"):
         for outer, *_ in regions:
-            places[4].add_patch(Polygon(outer, fill=False, ec=ACCENT, lw=2))
-    places[4].set_title("mask=polygons, tolerance 3", fontsize=9)
-    places[5].imshow(Image.open(io.BytesIO(_answer(segmenter, Rendering("color", min_confidence=0.9)))))
-    places[5].set_title("min_confidence=0.9", fontsize=9)
-    for axes in places:
+            grid[4].add_patch(Polygon(outer, fill=False, ec=ACCENT, lw=2))
+    grid[4].set_title("mask=polygons, tolerance 3", fontsize=9)
+    grid[5].imshow(Image.open(io.BytesIO(_answer(segmenter, Rendering("color", min_confidence=0.9)))))
+    grid[5].set_title("min_confidence=0.9", fontsize=9)
+    for axes in grid:
         axes.axis("off")
     figure.savefig(folder / "forms.png", dpi=110, metadata={"Software": None})
 
@@ -142,8 +142,8 @@ def _canvas(width: float, height: float, x: tuple[float, float], y: tuple[float,
     return figure, axes
 
 
-def _box(axes: Axes, place: Sequence[float], color: str) -> None:
-    left, bottom, width, height = place
+def _box(axes: Axes, box: Sequence[float], color: str) -> None:
+    left, bottom, width, height = box
     style = "round,pad=0,rounding_size=0.06"
     axes.add_patch(FancyBboxPatch((left, bottom), width, height, boxstyle=style, fc=color, ec=LINE, lw=1))
 

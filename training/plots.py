@@ -66,10 +66,10 @@ def _figure(width: float, height: float) -> Figure:
 def _bars(measured: Mapping[str, Any], classes: Sequence[str], axes: Axes) -> None:
     height = 0.8 / max(1, len(measured))
     for index, (name, values) in enumerate(measured.items()):
-        places = [place + index * height for place in range(len(classes))]
+        ticks = [tick + index * height for tick in range(len(classes))]
         color = GREEN if index == 0 else (BLUE if index == 1 else GREY)
-        axes.barh(places, [iou or 0 for iou in values["iou"]], height, label=name, color=color)
-    axes.set_yticks([place + 0.4 - height / 2 for place in range(len(classes))], classes)
+        axes.barh(ticks, [iou or 0 for iou in values["iou"]], height, label=name, color=color)
+    axes.set_yticks([tick + 0.4 - height / 2 for tick in range(len(classes))], classes)
     axes.invert_yaxis()
     axes.set(xlabel="IoU", xlim=(0, 1))
     if len(measured) > 1:

@@ -61,7 +61,7 @@ async def segment_batch(request: Request, service: Ready, query: Annotated[Segme
     except Problem:
         await form.close()
         raise
-    service.admission.release(request.state.reservation, done=False)  # each image takes a place of its own
+    service.admission.release(request.state.reservation, done=False)  # each image makes a reservation of its own
     outcomes = _outcomes(request, service, query, parts, form)
     if (query.format or "json") in ("json", "coco"):
         return StreamingResponse(_lines(request, outcomes), media_type=LINES)

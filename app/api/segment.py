@@ -1,18 +1,17 @@
-"""`POST /segment`: from a request to its answer."""
+"""`POST /segment`: from a request to its answer, in the format that it asks for."""
 
 from __future__ import annotations
 
 import asyncio
 import time
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 
 from app.api.caching import check_precondition, compress, entity_tag, weak
-from app.api.errors import SEGMENT_PROBLEMS, ClientGone, TimedOut, Unavailable, mapped_errors
+from app.api.errors import SEGMENT_PROBLEMS, ClientGone, NotAcceptable, TimedOut, Unavailable, mapped_errors
 from app.api.examples import segment_responses, upload_body
-from app.api.negotiation import format_from_accept
 from app.api.schemas import SegmentQuery
 from app.api.security import check_key
 from app.api.uploads import read_image
@@ -20,6 +19,7 @@ from app.serving.service import Job, Service
 from imaging.answer import Format, Rendering
 from model.inference.segmenter import Options
 
+OFFERS: dict[str, Literal["png", "json"]] = {"image/png": "png", "application/json": "json"}
 router = APIRouter()
 
 
@@ -140,3 +140,39 @@ def make_options(service: Service, query: SegmentQuery, format: Format, name: st
 async def _disconnected(request: Request) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass
+
+
+def format_from_accept(accept: str) -> Literal["png", "json"]:
+    """`png` or `json` (RFC 9110, section 12.5.1): what the header weighs higher, then what it names and not only covers.
+
+    `png` where all is equal. Raises `NotAcceptable`.
+    """
+    weights = {media_type: _quality(accept, media_type) for media_type in OFFERS}
+    best = max(weights, key=lambda media_type: weights[media_type])
+    if weights[best][0] <= 0:
+        raise NotAcceptable(f"Accept: {accept} fits neither {' nor '.join(OFFERS)}; give one of those, or ?format=")
+    return OFFERS[best]
+
+
+def _quality(accept: str, media_type: str) -> tuple[float, int]:
+    """Weight and specificity (0 to 2) of the most specific range that matches; zeros where none does."""
+    found: list[tuple[int, float]] = []
+    for item in accept.split(",") if accept.strip() else ["*/*"]:
+        name, *parameters = (part.strip().lower() for part in item.split(";"))
+        group = media_type.split("/")[0]
+        if name in (media_type, f"{group}/*", "*/*"):
+            specificity = 2 - [media_type, f"{group}/*", "*/*"].index(name)
+            found.append((specificity, _weight(parameters)))
+    specificity, weight = max(found, default=(0, 0.0))
+    return weight, specificity
+
+
+def _weight(parameters: list[str]) -> float:
+    for parameter in parameters:
+        if parameter.startswith("q="):
+            try:
+                weight = float(parameter[2:])
+            except ValueError:
+                return 0.0
+            return weight if 0 <= weight <= 1 else 0.0
+    return 1.0

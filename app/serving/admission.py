@@ -19,7 +19,7 @@ FILLED = 0.5  # of the time to the deadline, at most: the machine may be half as
 
 @dataclass(eq=False)
 class Reservation:
-    """A request's place: an upload on its way (one tile is kept for it), then tiles that are not done; either since `since`."""
+    """What is kept for a request since `since`: a tile while its upload is on its way, then its tiles that are not done."""
 
     since: float
     tiles: int = 1
@@ -51,7 +51,7 @@ class Admission:
 
     @property
     def requests(self) -> int:
-        """Requests that have a place."""
+        """Requests that have a reservation."""
         return len(self._uploading) + len(self._admitted)
 
     @property
@@ -60,7 +60,7 @@ class Admission:
         return self._done / self._busy_s if self._busy_s >= TRUSTED_S and self._done else None
 
     def reserve(self, deadline: float) -> Reservation:
-        """A place for a request whose head has come, before its body is read; raises `QueueFull`."""
+        """A reservation for a request whose head has come, before its body is read; raises `QueueFull`."""
         with self._lock:
             now = self._clock()
             if self.requests >= self.max_queued_tiles:
@@ -73,9 +73,9 @@ class Admission:
             return reservation
 
     def admit(self, reservation: Reservation, tiles: int, deadline: float) -> None:
-        """Corrects the place to this many tiles, now that the image's header is known.
+        """Corrects the reservation to this many tiles, now that the image's header is known.
 
-        Raises `TooManyTiles`, `QueueFull`, or `Cancelled` where the place was given back meanwhile.
+        Raises `TooManyTiles`, `QueueFull`, or `Cancelled` where the reservation was given back meanwhile.
         """
         if tiles > self.max_queued_tiles:
             limit = self.max_queued_tiles
@@ -99,7 +99,7 @@ class Admission:
                 self._give_back(reservation, 1, done=True)
 
     def release(self, reservation: Reservation, *, done: bool) -> None:
-        """Gives the place back; `done` where its answer was made. Calling again does nothing."""
+        """Gives the reservation back; `done` where its answer was made. Calling again does nothing."""
         with self._lock:
             self._uploading.discard(reservation)
             if reservation in self._admitted:

@@ -26,7 +26,7 @@ STAGES = ("decode", "queue", "inference", "encode")
 
 @dataclass
 class Job:
-    """An admitted request: its image, model, plan and place, and the seconds of each stage once it is done."""
+    """An admitted request: its image, model, plan and reservation, and the seconds of each stage once it is done."""
 
     data: bytes
     model: Model
@@ -89,7 +89,7 @@ class Service:
         self.on_failure()
 
     def reserve(self) -> Reservation:
-        """A place for a request whose head has come. Raises `QueueFull`; while no model is there, all get a place, and what
+        """A reservation for a request whose head has come. Raises `QueueFull`; while no model is there, all get one, and what
         is told then is why."""
         return self.admission.reserve(self.deadline())
 
@@ -110,7 +110,7 @@ class Service:
     def submit(self, job: Job) -> Future[bytes]:
         """The answer's bytes, made on a thread of a pool. Raises `NotServing` where the service has stopped.
 
-        The job's place is given back when its thread is done with it, or when the future is cancelled before that begins.
+        The job's reservation is given back when its thread is done with it, or when the future is cancelled before that begins.
         """
         pool = self._large if job.plan.megapixels > LARGE_MEGAPIXELS else self._small
         try:
@@ -122,7 +122,7 @@ class Service:
         return future
 
     def abandon(self, job: Job) -> None:
-        """Gives an admitted job's place back."""
+        """Gives an admitted job's reservation back."""
         self.admission.release(job.reservation, done=job.done)
         self.registry.release(job.model)
 

@@ -178,14 +178,14 @@ class _Collector:
 
     def add(self, rows: Rows) -> None:
         ids = rows.class_ids()
-        place = slice(rows.top, rows.top + len(ids))
-        self._class_map[place] = ids
+        at = slice(rows.top, rows.top + len(ids))
+        self._class_map[at] = ids
         if self._temperature is None or self._confidence is None:
             return
         if self._probabilities is not None:
-            self._probabilities[:, place] = _softmax(rows.logits(), self._temperature)
+            self._probabilities[:, at] = _softmax(rows.logits(), self._temperature)
         probability = winning_probability(rows.logits(), ids, self._temperature)
-        self._confidence[place] = np.rint(probability * 255)
+        self._confidence[at] = np.rint(probability * 255)
         flat = ids.ravel()
         self._sums += np.bincount(flat, probability.ravel(), minlength=len(self._sums))
         self._pixels += np.bincount(flat, minlength=len(self._pixels))

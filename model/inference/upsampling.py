@@ -49,18 +49,18 @@ class Rows(NamedTuple):
         winners = self.cells.argmax(2).astype(np.uint8)
         mixed = ~_around(winners, np.minimum, np.maximum)[2]
         ids: Ids = winners[:, self.horizontal.before][self.vertical.before]
-        places = np.flatnonzero(mixed[:, self.horizontal.before][self.vertical.before])
-        if not len(places):
+        positions = np.flatnonzero(mixed[:, self.horizontal.before][self.vertical.before])
+        if not len(positions):
             return ids
         lowest, highest, _ = _around(self.cells, np.minimum, np.maximum)
         possible = np.flatnonzero((highest >= lowest.max(2, keepdims=True))[mixed].any(0))
         lines = _interpolated_rows(self.cells[:, :, possible], self.vertical)
-        rows, columns = np.divmod(places, len(self.horizontal.before))
+        rows, columns = np.divmod(positions, len(self.horizontal.before))
         start = rows * lines.shape[1]
         flat = lines.reshape(-1, len(possible))
         before, after = flat[start + self.horizontal.before[columns]], flat[start + self.horizontal.after[columns]]
         logits = before + (after - before) * self.horizontal.fraction[columns][:, None]
-        ids.reshape(-1)[places] = possible[logits.argmax(1)]
+        ids.reshape(-1)[positions] = possible[logits.argmax(1)]
         return ids
 
     def parts(self) -> Iterator[Rows]:
@@ -139,6 +139,6 @@ def _interpolated_rows(cells: Logits, vertical: Axis) -> Logits:
 def _axis(cells: int, stride: int, grid: Grid, source: int, target: int) -> Axis:
     pixels = ((np.arange(target) + 0.5) * (source / target) - 0.5).clip(0, source - 1)
     centre = 0 if grid == "corner" else (stride - 1) / 2
-    places = ((pixels - centre) / stride).clip(0, cells - 1)
-    before = places.astype(np.intp)
-    return Axis(before, np.minimum(before + 1, cells - 1), (places - before).astype(np.float32))
+    positions = ((pixels - centre) / stride).clip(0, cells - 1)
+    before = positions.astype(np.intp)
+    return Axis(before, np.minimum(before + 1, cells - 1), (positions - before).astype(np.float32))

@@ -7,7 +7,6 @@ from typing import Any
 
 from torch import Tensor
 from torchvision.models import MobileNet_V2_Weights, ResNet18_Weights, VGG16_Weights, get_model
-from torchvision.models._api import WeightsEnum
 
 from model.architecture import Architecture
 from model.networks.aligned import AlignedFCN
@@ -23,7 +22,7 @@ MEMBERS: dict[str, type[FCN]] = {
     "transposed": TransposedFCN,
     "learned": LearnedDecoderFCN,
 }
-PUBLISHED: dict[str, WeightsEnum] = {
+PUBLISHED = {
     "mobilenet_v2": MobileNet_V2_Weights.IMAGENET1K_V2,
     "resnet18": ResNet18_Weights.IMAGENET1K_V1,
     "vgg16": VGG16_Weights.IMAGENET1K_V1,
