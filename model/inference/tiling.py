@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 UNIT = 32
-FINE, COARSE = 8, 4  # sides of a region whose other side is the full tile, and of smaller ones
+FINE, COARSE = 8, 2  # sides of a region whose other side is the full tile, and of smaller ones
 Blend = Literal["mean", "hann"]
 Size = tuple[int, int]
 

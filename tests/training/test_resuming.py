@@ -18,14 +18,11 @@ from training.train import train
     [{"ema": 0.0}, {"ema": 0.9}, {"ema": 0.0, "dropout": True}, {"lovasz_weight": 1.0}],
     ids=["plain", "averaged", "with dropout", "with Lovász"],
 )
-@pytest.mark.parametrize("workers", [0, pytest.param(1, marks=pytest.mark.long)])
-def test_a_training_that_was_interrupted_ends_as_if_it_had_not_been(
-    make_run: Make, changes: dict[str, Any], workers: int
-) -> None:
+def test_a_training_that_was_interrupted_ends_as_if_it_had_not_been(make_run: Make, changes: dict[str, Any]) -> None:
     whole, _ = train(make_run("whole", epochs=3, **changes))
     with pytest.raises(Stop):
-        train(replace(make_run("broken", epochs=3, **changes), evaluate=stop, evaluate_every=2, workers=workers))
-    resumed, progress = train(replace(make_run("broken", epochs=3, **changes), workers=workers))
+        train(replace(make_run("broken", epochs=3, **changes), evaluate=stop, evaluate_every=2))
+    resumed, progress = train(make_run("broken", epochs=3, **changes))
     assert (progress.epoch, progress.step) == (3, 12)
     assert differing(state(whole), state(resumed)) == []
 

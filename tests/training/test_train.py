@@ -95,13 +95,6 @@ def test_a_batch_in_parts_gives_the_losses_of_the_whole(make_run: Make) -> None:
         torch.testing.assert_close(net.state_dict(), nets[0].state_dict(), atol=2e-3, rtol=1e-2)
 
 
-@pytest.mark.long
-def test_workers_give_the_very_same_training(make_run: Make) -> None:
-    changes = {"lovasz_weight": 1.0, "dropout": True, "ema": 0.0}
-    alone, helped = make_run("alone", **changes), replace(make_run("helped", **changes), workers=2)
-    assert differing(state(train(alone)[0]), state(train(helped)[0])) == []
-
-
 def test_each_epoch_says_its_loss_and_how_long_it_waited(make_run: Make, capsys: pytest.CaptureFixture[str]) -> None:
     run = replace(make_run(), evaluate=lambda net: 0.25)
     train(run)

@@ -35,11 +35,13 @@ def epochs_in(folder: Path) -> int:
     return int(progress["epoch"])
 
 
-def test_a_training_that_was_killed_ends_in_the_same_weights(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_training_that_was_killed_ends_in_the_same_weights(tmp_path: Path, workers: int) -> None:
     write_demo_data(tmp_path / "data", train=32, val=3)
     recipe = tmp_path / "recipe.toml"
     recipe.write_text(TINY_RECIPE)
     whole, broken = (on_shapes(tmp_path / "data", recipe, tmp_path / name) for name in ("whole", "broken"))
+    broken += ["--workers", str(workers)]
     with (tmp_path / "log").open("wb") as log:
         killed = subprocess.Popen([*PROGRAM, *broken], cwd=ROOT, stdout=log, stderr=log)
         while not (tmp_path / "broken" / "checkpoint.pt").is_file() and killed.poll() is None:
@@ -48,8 +50,9 @@ def test_a_training_that_was_killed_ends_in_the_same_weights(tmp_path: Path, cap
     assert killed.wait() == -signal.SIGKILL, (tmp_path / "log").read_text()
     assert 1 <= epochs_in(tmp_path / "broken") < 4
     assert not (tmp_path / "broken" / "fcn.safetensors").exists()
-    assert main(broken) == 0
-    assert "epoch 1/4" not in capsys.readouterr().err
+    # in a process of its own: OpenVINO, which other tests load, gives this one a signal stack that is too small for AMX
+    goes_on = subprocess.run([*PROGRAM, *broken], cwd=ROOT, capture_output=True, text=True, check=True, timeout=200)
+    assert "epoch 1/4" not in goes_on.stderr
     assert main(whole) == 0
     first, second = (load_weights(tmp_path / name / "fcn.safetensors") for name in ("whole", "broken"))
     assert set(first.tensors) == set(second.tensors)
