@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -14,15 +15,17 @@ from app.api import batch, segment, state
 from app.api.caching import package_version
 from app.api.errors import install_handlers
 from app.api.page import mount_page
-from app.api.security import ProblemCORSMiddleware
+from app.api.security import ProblemCORSMiddleware, SecurityHeaders
+from app.environment import PREFIX, UnknownSetting
 from app.middleware import DiscardBeforeClose, HeadAsGet, LoadShedding, RequestTelemetry
 from app.server import serve
 from app.serving.service import Service
-from app.settings import PREFIX, Settings
-from app.telemetry import configure_logging
+from app.settings import Settings, ignored_variables
+from app.telemetry import configure_logging, shown
 
 TITLE = "fcn-segment"
 SUMMARY = "Semantic segmentation over HTTP: an image goes in, a mask of exactly the same size comes out."
+log = logging.getLogger("segment")
 SHED = ((segment.router, "segment_image"), (batch.router, "segment_batch"))
 
 
@@ -38,7 +41,7 @@ def create_app(settings: Settings) -> FastAPI:
 
     app = FastAPI(
         title=TITLE, summary=SUMMARY, version=package_version(), lifespan=lifespan,
-        docs_url=None, redoc_url=None,
+        openapi_url=None, docs_url=None, redoc_url=None,
     )  # fmt: skip
     app.state.service = service
     app.include_router(segment.router, tags=["segmentation"])
@@ -58,6 +61,7 @@ def create_app(settings: Settings) -> FastAPI:
         )  # fmt: skip
     app.add_middleware(HeadAsGet)
     app.add_middleware(RequestTelemetry, metrics=service.metrics)
+    app.add_middleware(SecurityHeaders)
     return app
 
 
@@ -81,12 +85,23 @@ def main(argv: list[str] | None = None) -> int:
     parser().parse_args(argv)
     try:
         settings = Settings()
+    except UnknownSetting as error:
+        for line in str(error).splitlines():
+            print(f"fcn-serve: {line}", file=sys.stderr)
+        return 2
     except ValidationError as error:
         for entry in error.errors():
             name = PREFIX + "_".join(str(part) for part in entry["loc"]).upper()
-            print(f"fcn-serve: {name}: {entry['msg']}, got {entry['input']!r}", file=sys.stderr)
+            # a key is told to nobody
+            got = "" if entry["loc"][0] == "api_keys" else f", got {shown(entry['input'])}"
+            print(f"fcn-serve: {name}: {entry['msg']}{got}", file=sys.stderr)
         return 2
     configure_logging(settings.log_format, settings.log_level)
+    if ignored := ignored_variables():
+        log.warning(
+            "ignored, as Kubernetes sets them for a Service of this name: %s; the port is %d. `enableServiceLinks: false` in "
+            "the pod, or another name of the Service, ends this", ", ".join(ignored), settings.port,
+        )  # fmt: skip
     return serve(create_app(settings))
 
 

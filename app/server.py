@@ -1,32 +1,47 @@
-"""uvicorn with a graceful stop: on SIGTERM, requests in flight end before the process does."""
+"""uvicorn with a graceful stop: on SIGTERM, requests in flight end before the process does, which ends whatever happens."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import signal
 import socket
 import threading
 import time
+from collections.abc import Callable
 from types import FrameType
 
 import uvicorn
 from fastapi import FastAPI
 
+from app.connections import BACKLOG, MAX_HEAD_BYTES, CloseWhileEnding, HeadDeadline, listen
+from app.middleware import DiscardBeforeClose
 from app.serving.service import Service
 
 log = logging.getLogger("segment")
 # longer than load balancers keep a connection that is idle, so that none sends into one that has just been closed
 KEEP_ALIVE_S = 75
-BACKLOG = 2048
+GRACE_S = 2.0  # after the drain, for what stops the threads; then the process ends all the same
 
 
 class DrainingServer(uvicorn.Server):
-    """On the first signal refuses new images and waits up to `drain_s` for those in flight; on the second, ends at once."""
+    """Ends on a signal or a failure: on the first signal after requests in flight have ended, on the second at once.
 
-    def __init__(self, config: uvicorn.Config, service: Service) -> None:
+    SIGTERM: not ready from now on; images are still taken for `lame_duck_s`, which SIGINT leaves out. Then they are refused,
+    and those in flight have `drain_s`. The thread `end` sees to that, and calls `end` with the exit status where the process is
+    still there `GRACE_S` later, as where a call into C does not come back. It is started with the server: when threads cannot
+    be started any more, it is there.
+    """
+
+    def __init__(self, config: uvicorn.Config, service: Service, end: Callable[[int], object]) -> None:
         super().__init__(config)
         self.service = service
+        self.over = threading.Event()
+        self._end = end
+        self._asked = threading.Event()
+        self._lame_duck_s = 0.0
+        threading.Thread(target=self._see_to_the_end, name="end", daemon=True).start()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -34,60 +49,69 @@ class DrainingServer(uvicorn.Server):
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self.service.reload)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        if self.service.draining:
-            self.force_exit = True
-            super().handle_exit(sig, frame)
+        if self.service.ending:
+            self._end(128 + sig)
             return
-        self.service.draining = True
-        threading.Thread(target=self._drain, name="drain", daemon=True).start()
+        self._lame_duck_s = self.service.settings.lame_duck_s if sig == signal.SIGTERM else 0.0
+        self.service.ending = True
+        self._asked.set()
 
-    def stop(self) -> None:
-        self.should_exit = True
+    def fail(self) -> None:
+        """The service has failed: what waits is answered, and the process ends. For any thread."""
+        self._asked.set()
 
-    def _drain(self) -> None:
-        log.info("draining", extra={"fields": {"requests_in_flight": self.service.in_flight}})
-        end = time.monotonic() + self.service.settings.drain_s
-        while self.service.in_flight and time.monotonic() < end:
-            time.sleep(0.02)
+    @property
+    def status(self) -> int:
+        return 1 if self.service.failure or not self.started else 0
+
+    def _see_to_the_end(self) -> None:
+        self._asked.wait()
+        service = self.service
+        fields = {"requests_in_flight": service.in_flight, "lame_duck_s": self._lame_duck_s, "failure": service.failure}
+        log.info("draining", extra={"fields": fields})
+        _wait(lambda: service.failure is not None, self._lame_duck_s)
+        service.draining = True
+        end = time.monotonic() + service.settings.drain_s
+        _wait(lambda: not service.in_flight, service.settings.drain_s)
         # what is left is for answers that are made and still being sent
         self.config.timeout_graceful_shutdown = max(1, round(end - time.monotonic()))
-        self.stop()
+        self.should_exit = True
+        if not self.over.wait(max(0.0, end - time.monotonic()) + GRACE_S):
+            self._end(self.status)
 
 
-def serve(app: FastAPI) -> int:
-    """Runs what `create_app` gave until a signal.
+def serve(app: FastAPI, end: Callable[[int], object] = os._exit) -> int:
+    """Runs what `create_app` gave until a signal or a failure; then calls `end` with the exit status, and returns it.
 
-    Gives the exit status: 1 where the network could not be loaded, the device is lost, or the port could not be had.
+    1: the network could not be loaded, the device is lost, the watchdog saw something stuck, or the port could not be had (then
+    `end` is not called). `end` is to end the process at once: the interpreter's own end would wait for threads in calls into C,
+    as for an image that is decoded for nobody. The log's handlers write each line out, so that none is lost.
     """
     service: Service = app.state.service
     settings = service.settings
     try:
-        listener = _listen(settings.host, settings.port)
+        listener = listen(settings.host, settings.port)
     except OSError as error:
         log.critical("cannot listen on %s port %d: %s", settings.host, settings.port, error)
         return 1
     config = uvicorn.Config(
-        app, host=settings.host, port=settings.port, log_config=None, access_log=False, server_header=False,
-        root_path=settings.root_path, http="h11", ws="none", loop="asyncio", proxy_headers=True,
+        DiscardBeforeClose(CloseWhileEnding(app, service)), host=settings.host, port=settings.port, log_config=None,
+        access_log=False, server_header=False, root_path=settings.root_path, http=HeadDeadline,
+        h11_max_incomplete_event_size=MAX_HEAD_BYTES, ws="none", loop="asyncio", proxy_headers=True, backlog=BACKLOG,
         timeout_graceful_shutdown=max(1, round(settings.drain_s)), timeout_keep_alive=KEEP_ALIVE_S,
     )  # fmt: skip
-    server = DrainingServer(config, service)
-    service.on_failure = server.stop
+    server = DrainingServer(config, service, end)
+    service.on_failure = server.fail
     with listener:
         log.info("listening", extra={"fields": {"host": settings.host, "port": listener.getsockname()[1]}})
         server.run(sockets=[listener])
-    return 1 if service.failure or not server.started else 0
+    end(server.status)
+    server.over.set()
+    return server.status
 
 
-def _listen(host: str, port: int) -> socket.socket:
-    """A listening socket on this address, of whichever family it is; raises `OSError`."""
-    family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-    listener = socket.socket(family, kind, protocol)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
-        listener.listen(BACKLOG)
-    except OSError:
-        listener.close()
-        raise
-    return listener
+def _wait(condition: Callable[[], bool], seconds: float) -> None:
+    """Until it holds, for so many seconds at most."""
+    end = time.monotonic() + seconds
+    while not condition() and time.monotonic() < end:
+        time.sleep(0.02)

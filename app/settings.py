@@ -2,32 +2,44 @@
 
 from __future__ import annotations
 
+import os
+import re
+from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic import Field, ValidationInfo, field_validator
+from pydantic_settings import BaseSettings, EnvSettingsSource, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
+from app.environment import PREFIX, check_names, of_kubernetes
 from model.inference.cores import available_cores
 from model.inference.runtime import Precision, RuntimeName
 from model.inference.tiling import Blend, Size, parse_tile
 from model.weights_file import DEFAULT_WEIGHTS, find_files
 
-PREFIX = "SEGMENT_"
 LARGEST_TILE = 4096
+SHA256 = re.compile(r"[0-9A-Fa-f]{64}")
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Listed = Annotated[tuple[str, ...], NoDecode]
 
 
 class Settings(BaseSettings):
-    """Read once from `SEGMENT_*` variables and a `.env` file; a wrong value raises `ValidationError`."""
+    """Read once from `SEGMENT_*` variables and a `.env` file.
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, env_file=".env", extra="ignore", frozen=True)
+    A wrong value raises `ValidationError`, a variable that is no setting `UnknownSetting`. Keys are not in its `repr`.
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_file=".env", extra="ignore", frozen=True, hide_input_in_errors=True
+    )
 
     host: str = Field("127.0.0.1", description="address to listen on; 0.0.0.0 for all (the container's default)")
     port: int = Field(8000, ge=0, le=65535, description="port to listen on")
     root_path: str = Field("", description="path under which a proxy serves this, e.g. `/segmentation`")
     weights: str = Field(
         DEFAULT_WEIGHTS, description="weights: a file, or a name in `weights/`; several with commas, the first is the default"
+    )
+    weights_sha256: Listed = Field(
+        (), description="comma-separated sha256 that the weights must have, in their order; of an export, its master's"
     )
     runtime: RuntimeName = Field(
         "auto",
@@ -52,17 +64,84 @@ class Settings(BaseSettings):
     max_megapixels: Finite = Field(100, gt=0, description="largest image, in 10^6 pixels")
     upload_timeout_s: Finite = Field(30, gt=0, description="most seconds that a body may take to arrive")
     request_timeout_s: Finite = Field(60, gt=0, description="most seconds from body to answer; beyond it 504")
-    drain_s: Finite = Field(30, ge=0, description="after SIGTERM, most seconds for requests in flight to end")
-    api_keys: Listed = Field((), description="comma-separated keys that `/segment` asks for; empty: none asked")
+    lame_duck_s: Finite = Field(
+        0, ge=0, description="after SIGTERM, seconds in which images are still taken while ready is 503 (in containers 5)"
+    )
+    drain_s: Finite = Field(30, ge=0, description="after that, most seconds for requests in flight to end")
+    api_keys_file: str = Field("", description="file with a key a line, such as a Docker secret; `#` begins a comment")
+    api_keys: Listed = Field(
+        (), repr=False, validate_default=True, description="comma-separated keys that `/segment` asks for; empty: none asked"
+    )
+    protect_all: bool = Field(
+        False, description="asks for keys on `/metrics`, `/info`, `/models`, `/classes`, `/docs` and `/openapi.json` as well"
+    )
     cors_origins: Listed = Field((), description="comma-separated origins whose pages may call; `*` for all")
     log_format: Literal["json", "text"] = Field("json", description="format of the log lines")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level that is logged")
     threads: int = Field(0, ge=0, description="CPU threads of the network; 0: one a core")
 
-    @field_validator("api_keys", "cors_origins", mode="before")
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Looks at the names of all variables, and leaves out those of Kubernetes."""
+        for source in (env_settings, dotenv_settings):
+            assert isinstance(source, EnvSettingsSource)
+            check_names(source.env_vars, cls.model_fields)
+            foreign = of_kubernetes(source.env_vars)
+            source.env_vars = {name: value for name, value in source.env_vars.items() if name.upper() not in foreign}
+        return init_settings, env_settings, dotenv_settings
+
+    @field_validator("api_keys", "cors_origins", "weights_sha256", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
-        return _split(value) if isinstance(value, str) else value
+        if not isinstance(value, str):
+            return value
+        parts = _split(value)
+        if value and not parts:
+            raise ValueError("nothing stands between its commas; give a value, or leave it empty")
+        return parts
+
+    @field_validator("api_keys_file")
+    @classmethod
+    def _key_file(cls, value: str) -> str:
+        if value:
+            read_keys(Path(value))
+        return value
+
+    @field_validator("api_keys")
+    @classmethod
+    def _keys(cls, value: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        """Those of the file as well; what is wrong with a key is said without it."""
+        file = info.data.get("api_keys_file")
+        keys = value + (read_keys(Path(file)) if file else ())
+        for number, key in enumerate(keys, 1):
+            if not (key.isascii() and key.isprintable()):
+                raise ValueError(f"key {number} has characters that no header carries; use letters, digits and signs of ASCII")
+        return keys
+
+    @field_validator("protect_all")
+    @classmethod
+    def _protected(cls, value: bool, info: ValidationInfo) -> bool:
+        if value and not info.data.get("api_keys", True):
+            raise ValueError("there is no key to ask for; set SEGMENT_API_KEYS or SEGMENT_API_KEYS_FILE")
+        return value
+
+    @field_validator("weights_sha256")
+    @classmethod
+    def _sha256(cls, value: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        for digest in value:
+            if not SHA256.fullmatch(digest):
+                raise ValueError("each must be 64 hexadecimal digits, as sha256sum prints them")
+        count = len(_split(info.data.get("weights", "")))
+        if value and "weights" in info.data and len(value) != count:
+            raise ValueError(f"there must be one for each of the {count} weights files, got {len(value)}")
+        return tuple(digest.lower() for digest in value)
 
     @field_validator("tile")
     @classmethod
@@ -102,6 +181,24 @@ class Settings(BaseSettings):
     def cpu_threads(self) -> int:
         """Threads for the network: as set, else one for each core that this process may use."""
         return self.threads or available_cores()
+
+
+def ignored_variables() -> list[str]:
+    """The variables that Kubernetes has set for a Service named `segment`, which no setting is read from."""
+    return of_kubernetes(os.environ)
+
+
+def read_keys(path: Path) -> tuple[str, ...]:
+    """The keys of a file, one a line, without blank lines and comments (`#`); raises `ValueError` where there is none."""
+    try:
+        lines = [line.strip() for line in path.read_text("utf-8-sig").splitlines()]
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise ValueError(f"the file with keys cannot be read: {reason}") from None
+    keys = tuple(line for line in lines if line and not line.startswith("#"))
+    if not keys:
+        raise ValueError("the file has no key; write one a line, or unset this")
+    return keys
 
 
 def _split(text: str) -> tuple[str, ...]:

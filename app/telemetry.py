@@ -10,6 +10,9 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+VALUE_LENGTH = 100  # characters of a value that is told back
+FIELD_LENGTH = 300  # characters of a field in a log line
+TEXT_LENGTH = 8000  # characters of a message or a traceback in a log line
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 
 
@@ -55,6 +58,19 @@ class Metrics:
         return generate_latest(self.registry)
 
 
+def printable(text: str, length: int) -> str:
+    """The text with what cannot be printed escaped; its first `length` characters and `...` where it is longer."""
+    start = text[: length + 1]
+    if not start.isprintable():
+        start = "".join(c if c.isprintable() else repr(c)[1:-1] for c in start)
+    return start if len(start) <= length else start[:length] + "..."
+
+
+def shown(value: object) -> str:
+    """The value as Python writes it, cut to some 100 characters."""
+    return printable(repr(value), VALUE_LENGTH)
+
+
 class JsonFormatter(logging.Formatter):
     """One JSON object a line."""
 
@@ -62,27 +78,36 @@ class JsonFormatter(logging.Formatter):
         line: dict[str, Any] = {
             "time": self.formatTime(record, "%Y-%m-%dT%H:%M:%S%z"),
             "level": record.levelname.lower(),
-            "message": record.getMessage(),
-            **getattr(record, "fields", {}),
+            "message": record.getMessage()[:TEXT_LENGTH],
+            **_fields(record),
         }
-        if record.exc_info:
-            line["exception"] = self.formatException(record.exc_info)
         return json.dumps(line)
 
 
 class TextFormatter(logging.Formatter):
-    """Time, level, message, and the fields as key=value."""
+    """Time, level, message, and the fields as key=value, on one line."""
 
     def format(self, record: logging.LogRecord) -> str:
-        fields = " ".join(f"{key}={json.dumps(value)}" for key, value in getattr(record, "fields", {}).items())
-        return f"{super().format(record)} {fields}".rstrip()
+        fields = " ".join(f"{key}={json.dumps(value)}" for key, value in _fields(record).items())
+        message = printable(record.getMessage(), TEXT_LENGTH)
+        return f"{self.formatTime(record)} {record.levelname} {message} {fields}".rstrip()
+
+
+def _fields(record: logging.LogRecord) -> dict[str, Any]:
+    """The record's fields, cut to their length, and `exception` with the end of the traceback where there is one."""
+    fields: dict[str, Any] = {
+        key: value[:FIELD_LENGTH] + "..." if isinstance(value, str) and len(value) > FIELD_LENGTH else value
+        for key, value in getattr(record, "fields", {}).items()
+    }
+    if record.exc_info:
+        fields["exception"] = logging.Formatter().formatException(record.exc_info)[-TEXT_LENGTH:]
+    return fields
 
 
 def configure_logging(format: str, level: str) -> None:
     """Sends the service's and uvicorn's log lines to stderr, in this format, from this level on."""
     handler = logging.StreamHandler(sys.stderr)
-    text = TextFormatter("%(asctime)s %(levelname)s %(message)s")
-    handler.setFormatter(JsonFormatter() if format == "json" else text)
+    handler.setFormatter(JsonFormatter() if format == "json" else TextFormatter())
     for name in ("segment", "uvicorn", "uvicorn.error"):
         logger = logging.getLogger(name)
         logger.handlers, logger.propagate = ([handler] if name != "uvicorn.error" else []), name == "uvicorn.error"

@@ -12,9 +12,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, PngImagePlugin, UnidentifiedImageError
+from PIL.TiffImagePlugin import TiffImageFile
 
 from imaging.errors import DamagedImage, EmptyImage, ImageError, ImageTooLarge, UnknownImageType
+from imaging.headers import GIF, JPEG, PNG, TIFF, Header, read_header
 
 Pixels = npt.NDArray[np.uint8]
 Size = tuple[int, int]
@@ -22,8 +24,9 @@ FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
 JPEG_FORMATS = ("JPEG", "MPO")  # MPO: what phones make, several JPEGs of which the first counts
 # our own limit, which is checked right after the header, replaces Pillow's
 Image.MAX_IMAGE_PIXELS = None
-JPEG = b"\xff\xd8\xff"
-SIGNATURES = (b"\x89PNG\r\n\x1a\n", JPEG, b"GIF87a", b"GIF89a", b"II*\0", b"MM\0*")
+# of a PNG's texts when inflated: none but EXIF counts here
+PngImagePlugin.MAX_TEXT_MEMORY = 8 << 20
+SIGNATURES = (PNG, JPEG, *GIF, *TIFF)
 ORIENTATION = 0x0112
 SWAPPING = (5, 6, 7, 8)
 PNG_EXIF = (b"eXIf", b"tEXt", b"zTXt", b"iTXt")
@@ -39,8 +42,14 @@ STORED: dict[int, Callable[[Pixels], Pixels]] = {
     8: lambda upright: upright.swapaxes(0, 1)[:, ::-1],
 }
 BAND_PIXELS = 1 << 20
+RUN_LENGTHS = (1, 2)  # of a BMP: Pillow expands them in Python, a byte at a time
+RUN_LENGTH_MEGAPIXELS = 4.0
+FIXED_BYTES = 48 << 20  # bands with their conversions, rows, what Pillow keeps of a header
 DRAFT = 2  # times the working size: what a reduced JPEG keeps at least
 PILLOW = re.compile(r"PIL\.")
+# of Pillow's pixels in memory, where not 4
+MODE_BYTES = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16L": 2, "I;16B": 2, "I;16N": 2}
+BITS_PER_SAMPLE = 258
 SIXTEEN_BIT = ("I;16", "I;16L", "I;16B", "I;16N")
 
 
@@ -59,21 +68,30 @@ def decode(data: bytes, limits: Limits, working_size: Size | None = None) -> Pix
     is reduced by libjpeg first, which leaves out the highest frequencies and takes a fraction of the time.
     Raises `EmptyImage`, `UnknownImageType`, `ImageTooLarge` or `DamagedImage`.
     """
-    with _open(data, limits) as image:
+    with _open(data, limits) as (image, _):
         orientation = _orientation(image, data)
-        stored = working_size and (working_size if orientation in SWAPPING else working_size[::-1])
-        if stored and image.format in JPEG_FORMATS:
-            image.draft(None, (DRAFT * stored[0], DRAFT * stored[1]))
+        stored = _reduce(image, orientation, working_size)
         image.load()
-        rgb = _to_rgb(image)
-        if stored and rgb.size != stored:
-            rgb = rgb.resize(stored, Image.Resampling.BILINEAR)
-        return _upright_array(rgb, orientation)
+        if stored and image.size != stored:
+            return _upright_array(_rgb_image(image).resize(stored, Image.Resampling.BILINEAR), orientation)
+        return _upright_array(image, orientation)
+
+
+def decoding_bytes(data: bytes, limits: Limits, working_size: Size | None = None) -> int:
+    """At most so many bytes does `decode` take beside the file's own, its result among them; by the header alone.
+
+    A bound by format and mode, for an image alone in its process measured to be 16 to 64 MiB above what is taken, and more for
+    a TIFF by its file's length. Raises as `read_size` does.
+    """
+    with _open(data, limits) as (image, header):
+        orientation = _orientation(image, data)
+        stored = _reduce(image, orientation, working_size)
+        return FIXED_BYTES + _taken_bytes(image, header, len(data), stored)
 
 
 def read_size(data: bytes, limits: Limits) -> Size:
     """The upright (height, width) that the header announces; raises as `decode` does, bar damage behind the header."""
-    with _open(data, limits) as image:
+    with _open(data, limits) as (image, _):
         width, height = image.size
         return (width, height) if _orientation(image, data) in SWAPPING else (height, width)
 
@@ -114,15 +132,20 @@ def _without_pixels(png: bytes) -> bytes:
 
 
 @contextmanager
-def _open(data: bytes, limits: Limits) -> Iterator[Image.Image]:
-    """The opened image; whatever the decoder raises inside becomes an `ImageError`."""
+def _open(data: bytes, limits: Limits) -> Iterator[tuple[Image.Image, Header]]:
+    """The opened image, and what a walk over its header found; whatever the decoder raises inside becomes an `ImageError`."""
     if not data:
         raise EmptyImage("the image is empty (0 bytes); send the bytes of an image file")
     try:
         _silence_pillow()
+        header = read_header(data)
+        if header.size:
+            _check_size(header.size, limits)
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             _check_size(image.size, limits)
-            yield image
+            if image.format == "BMP" and image.info.get("compression") in RUN_LENGTHS:
+                _check_size(image.size, Limits(min(limits.megapixels, RUN_LENGTH_MEGAPIXELS)), "in run lengths ")
+            yield image, header
     except ImageError:
         raise
     except UnidentifiedImageError as error:
@@ -139,23 +162,50 @@ def _silence_pillow() -> None:
         warnings.filterwarnings("ignore", module=PILLOW.pattern)
 
 
-def _check_size(size: tuple[int, int], limits: Limits) -> None:
+def _check_size(size: tuple[int, int], limits: Limits, kind: str = "") -> None:
     megapixels = size[0] * size[1] / 1e6
     if megapixels > limits.megapixels:
         stated = f"{size[0]}x{size[1]} pixels ({megapixels:.1f} megapixels)"
-        raise ImageTooLarge(f"the image has {stated}; at most {limits.megapixels:g} megapixels are taken, scale it down")
+        raise ImageTooLarge(f"the image has {stated}; at most {limits.megapixels:g} megapixels {kind}are taken, scale it down")
+
+
+def _reduce(image: Image.Image, orientation: int, working_size: Size | None) -> tuple[int, int] | None:
+    """The working (width, height) as the file stores it; a JPEG that is far larger will be decoded reduced."""
+    if working_size is None:
+        return None
+    stored = working_size if orientation in SWAPPING else working_size[::-1]
+    if image.format in JPEG_FORMATS:
+        image.draft(None, (DRAFT * stored[0], DRAFT * stored[1]))
+    return stored
 
 
 def _upright_array(image: Image.Image, orientation: int) -> Pixels:
-    """The pixels of an RGB image, turned as EXIF says; copied in bands, since a copy holds the interpreter's lock."""
+    """An image's RGB pixels, turned as EXIF says; in bands, since a copy holds the interpreter's lock and takes memory."""
     width, height = image.size
     upright = np.empty((width, height, 3) if orientation in SWAPPING else (height, width, 3), np.uint8)
     stored = STORED[orientation](upright) if orientation in STORED else upright
+    for top, band in _rgb_bands(image):
+        stored[top : top + band.height] = np.asarray(band)
+    return upright
+
+
+def _rgb_image(image: Image.Image) -> Image.Image:
+    """An image as RGB without transparency; the memory of one that is neither is given back."""
+    if image.mode == "RGB" and not image.has_transparency_data:
+        return image
+    rgb = Image.new("RGB", image.size)
+    for top, band in _rgb_bands(image):
+        rgb.paste(band, (0, top))
+    image.close()
+    return rgb
+
+
+def _rgb_bands(image: Image.Image) -> Iterator[tuple[int, Image.Image]]:
+    """Bands of an image as RGB, each with its first row."""
+    width, height = image.size
     rows = max(1, BAND_PIXELS // width)
     for top in range(0, height, rows):
-        bottom = min(top + rows, height)
-        stored[top:bottom] = np.asarray(image if rows >= height else image.crop((0, top, width, bottom)))
-    return upright
+        yield top, _to_rgb(image if rows >= height else image.crop((0, top, width, min(top + rows, height))))
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
@@ -177,3 +227,26 @@ def _eight_bit(image: Image.Image) -> Image.Image:
     if (transparent := image.info.get("transparency")) is not None:
         grey[samples == transparent] = 255
     return Image.fromarray(grey)
+
+
+def _taken_bytes(image: Image.Image, header: Header, length: int, stored: tuple[int, int] | None) -> int:
+    """The most bytes that pixels take at once: the decoder's, Pillow's and our copies of them."""
+    width, height = image.size
+    pixels, own = width * height, width * height * MODE_BYTES.get(image.mode, 4)
+    kept, loading = 0, header.coefficient_bytes  # until the image is closed; while it is loaded
+    if image.format == "WEBP":  # the decoder's two canvases and the file; the frame as bytes
+        kept, loading = 8 * pixels + 3 * length, 4 * pixels
+    elif image.format == "GIF":  # what the frame leaves behind
+        kept = pixels
+    elif image.info.get("compression") in RUN_LENGTHS:
+        loading = 3 * pixels
+    elif isinstance(image, TiffImageFile):  # a strip as it is read or decoded; a copy that is upright
+        whole = image.tile[0][0] == "libtiff"
+        strip = header.tile_pixels * max(4, sum(image.tag_v2.get(BITS_PER_SAMPLE, (1,))) // 8) if whole else 0
+        loading = 3 * length + max(strip, own if image.tag_v2.get(ORIENTATION, 1) != 1 else 0)
+    if not stored or stored == image.size:
+        return kept + own + max(loading, 3 * pixels)
+    result = stored[0] * stored[1]
+    converting = 0 if image.mode == "RGB" and not image.has_transparency_data else own + 4 * pixels
+    scaling = 4 * (pixels + stored[0] * height + result)
+    return kept + max(own + loading, converting, scaling, 4 * pixels + 7 * result)

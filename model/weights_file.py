@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,8 +11,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
 
 from model.manifest import METADATA_KEY, Manifest, WeightsError
 
@@ -84,15 +85,24 @@ def _not_found(name: str) -> WeightsError:
 def load_weights(path: Path) -> Weights:
     """Reads and checks a master, without unpickling anything; raises `WeightsError`."""
     try:
-        with safe_open(path, framework="numpy") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in list(file.keys())}
+        # read once: the digest is of the bytes that are loaded, also where the file is replaced meanwhile
+        data = path.read_bytes()
+        tensors = load(data)
     except (SafetensorError, OSError) as error:
         raise WeightsError(f"{path} is not a safetensors file: {error}") from error
+    except KeyError as error:
+        raise WeightsError(f"{path} has tensors of the type {error}, which numpy lacks; give float32 or float16") from error
+    metadata = _metadata(data)
     if METADATA_KEY not in metadata:
         raise WeightsError(f"{path} has no {METADATA_KEY!r} in its header; was it written by fcn-train?")
-    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
-    return Weights(path.stem, sha256, Manifest.from_json(metadata[METADATA_KEY]), tensors)
+    return Weights(path.stem, hashlib.sha256(data).hexdigest(), Manifest.from_json(metadata[METADATA_KEY]), tensors)
+
+
+def _metadata(data: bytes) -> dict[str, str]:
+    """The strings in a safetensors file's header: 8 bytes of its length, little-endian, then JSON."""
+    length = int.from_bytes(data[:8], "little")
+    found: dict[str, str] | None = json.loads(data[8 : 8 + length]).get("__metadata__")
+    return found or {}
 
 
 def save_weights(path: Path, tensors: Tensors, manifest: Manifest) -> None:

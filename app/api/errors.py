@@ -13,9 +13,11 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, Response
 
 from app.serving.errors import Cancelled, DeadlinePassed, NotServing, QueueFull, TooManyTiles, UnknownModel
+from app.telemetry import VALUE_LENGTH, printable, shown
 from imaging.answer import ArrayTooLarge
 from imaging.errors import DamagedImage, EmptyImage, ImageTooLarge, UnknownImageType
 
+DETAIL_LENGTH = 1000
 MEDIA_TYPE = "application/problem+json"
 
 
@@ -140,7 +142,8 @@ def to_problem(error: Exception) -> Problem:
 
 
 def document(kind: type[Problem], detail: str, request_id: str) -> dict[str, Any]:
-    """The problem details of RFC 9457, section 3.1, with the request's id."""
+    """The problem details of RFC 9457, section 3.1, with the request's id; the detail is printable and bounded."""
+    detail = printable(detail, DETAIL_LENGTH)
     return {"type": "about:blank", "title": kind.title, "status": kind.status, "detail": detail, "request_id": request_id}
 
 
@@ -171,16 +174,18 @@ async def _on_invalid(request: Request, error: Exception) -> Response:
 
 def _describe(entry: dict[str, Any]) -> str:
     where = " ".join(str(part) for part in entry["loc"][:2])
-    return f"{where}: {entry['msg']}, got {entry.get('input')!r}"
+    return f"{where}: {entry['msg']}, got {shown(entry.get('input'))}"
 
 
 async def _on_http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     headers = dict(error.headers or {})
+    path = printable(request.scope["path"], VALUE_LENGTH)
     if error.status_code == 404:
-        return _respond(request, NotFound, f"nothing at {request.url.path}; the routes are listed at /docs", headers)
+        return _respond(request, NotFound, f"nothing at {path}; the routes are listed at /docs", headers)
     if error.status_code == 405:
-        allowed = f"{request.method} is not allowed on {request.url.path}; allowed: {headers.get('Allow', 'see /docs')}"
+        method = printable(request.method, VALUE_LENGTH)
+        allowed = f"{method} is not allowed on {path}; allowed: {headers.get('Allow', 'see /docs')}"
         return _respond(request, MethodNotAllowed, allowed, headers)
     return _respond(request, BadRequest, str(error.detail), headers)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from app.api.errors import MEDIA_TYPE, Problem, UnsupportedType, document
+from app.api.errors import MEDIA_TYPE, Problem, Unauthorized, UnsupportedType, document
 from app.api.schemas import ProblemDetails, SegmentAnswer
 from imaging.answer import Answer, Rendering
 from model.labels import voc_labels
@@ -75,6 +75,26 @@ def batch_responses(kinds: Sequence[type[Problem]]) -> dict[int | str, dict[str,
         },
     }
     return {200: found} | problem_responses(kinds)
+
+
+def with_keys(document: dict[str, Any], *, all_routes: bool) -> dict[str, Any]:
+    """The OpenAPI document with the two ways to send a key, on the POST routes, or on each that may answer 401."""
+    schemes = {
+        "header": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+        "bearer": {"type": "http", "scheme": "bearer"},
+    }
+
+    def asks(method: str, operation: dict[str, Any]) -> bool:
+        return method == "post" or (all_routes and str(Unauthorized.status) in operation["responses"])
+
+    paths = {
+        path: {
+            method: operation | ({"security": [{name: []} for name in schemes]} if asks(method, operation) else {})
+            for method, operation in operations.items()
+        }
+        for path, operations in document["paths"].items()
+    }
+    return document | {"paths": paths, "components": document.get("components", {}) | {"securitySchemes": schemes}}
 
 
 def batch_body() -> dict[str, Any]:

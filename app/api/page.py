@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import re
 from html import escape
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from fastapi import APIRouter, FastAPI, Request, Response
+from fastapi import APIRouter, Depends, FastAPI, Request, Response
 from fastapi.openapi.docs import get_swagger_ui_html
-from starlette.responses import HTMLResponse
+from starlette.responses import HTMLResponse, JSONResponse
 from starlette.staticfiles import StaticFiles
+
+from app.api.examples import with_keys
+from app.api.security import protected
 
 STATIC = Path(__file__).parent.parent / "static"
 POLICY = "; ".join((
@@ -19,6 +24,12 @@ POLICY = "; ".join((
     "base-uri 'none'", "form-action 'none'", "frame-ancestors 'self'",
     "require-trusted-types-for 'script'", "trusted-types 'none'",
 ))  # fmt: skip
+# Swagger UI writes styles into the document as it goes; {} is the one script that the document itself holds
+DOCS_POLICY = "; ".join((
+    "default-src 'none'", "script-src 'self' '{}'", "style-src 'self' 'unsafe-inline'", "img-src 'self' data:",
+    "connect-src 'self'", "base-uri 'none'", "form-action 'none'", "frame-ancestors 'none'",
+))  # fmt: skip
+SCRIPT = re.compile(rb"<script>(.*?)</script>", re.DOTALL)
 FRESH = {"Cache-Control": "no-cache"}
 RELATIVE = re.compile(r'\b(?:href|src)="(?!#)')
 router = APIRouter(include_in_schema=False)
@@ -30,21 +41,34 @@ def page(request: Request) -> Response:
     text = (STATIC / "index.html").read_text("utf-8")
     if root := _root(request):
         text = RELATIVE.sub(lambda found: f"{found[0]}{escape(root)}/", text)
-    headers = {"Content-Security-Policy": POLICY, "X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"}
-    return HTMLResponse(text, headers=headers | FRESH)
+    return HTMLResponse(text, headers={"Content-Security-Policy": POLICY} | FRESH)
 
 
-@router.get("/docs")
+@router.get("/openapi.json", dependencies=[Depends(protected)])
+def openapi(request: Request) -> Response:
+    """The API reference for programs."""
+    settings, root = request.app.state.service.settings, _root(request)
+    document = request.app.openapi()
+    if settings.api_keys:
+        document = with_keys(document, all_routes=settings.protect_all)
+    return JSONResponse(document | ({"servers": [{"url": root}]} if root else {}))
+
+
+@router.get("/docs", dependencies=[Depends(protected)])
 def docs(request: Request) -> Response:
     """Swagger UI from the installed package, so that no other host is asked."""
     root = _root(request)
-    return get_swagger_ui_html(
+    response = get_swagger_ui_html(
         openapi_url=f"{root}/openapi.json",
         title=f"{request.app.title} - API",
         swagger_js_url=f"{root}/docs/static/swagger-ui-bundle.js",
         swagger_css_url=f"{root}/docs/static/swagger-ui.css",
         swagger_favicon_url=f"{root}/static/icon.svg",
     )
+    scripts = SCRIPT.findall(bytes(response.body))
+    digest = base64.b64encode(hashlib.sha256(scripts[0]).digest()).decode()
+    response.headers["Content-Security-Policy"] = DOCS_POLICY.format(f"sha256-{digest}")
+    return response
 
 
 def _root(request: Request) -> str:

@@ -1,4 +1,4 @@
-"""API keys, and which other origins may call."""
+"""API keys, which other origins may call, and what browsers may do with an answer."""
 
 from __future__ import annotations
 
@@ -7,10 +7,34 @@ from collections.abc import Sequence
 
 from fastapi import Request
 from fastapi.middleware.cors import CORSMiddleware
-from starlette.datastructures import Headers
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.api.errors import MEDIA_TYPE, BadRequest, Unauthorized, document
+
+HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+}
+
+
+class SecurityHeaders:
+    """Gives every answer `HEADERS`, except for those that it bears already."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in HEADERS.items():
+                    headers.setdefault(name, value)
+            await send(message)
+
+        await self.app(scope, receive, send_with_headers if scope["type"] == "http" else send)
 
 
 class ProblemCORSMiddleware(CORSMiddleware):
@@ -23,6 +47,13 @@ class ProblemCORSMiddleware(CORSMiddleware):
         detail = f"{bytes(response.body).decode()}; see SEGMENT_CORS_ORIGINS"
         headers = {name: value for name, value in response.headers.items() if not name.startswith("content-")}
         return JSONResponse(document(BadRequest, detail, request_headers["x-request-id"]), 400, headers, MEDIA_TYPE)
+
+
+async def protected(request: Request) -> None:
+    """A dependency of routes that ask for a key where `protect_all` is set; raises `Unauthorized`."""
+    settings = request.app.state.service.settings
+    if settings.protect_all:
+        check_key(request, settings.api_keys)
 
 
 def check_key(request: Request, keys: Sequence[str]) -> None:

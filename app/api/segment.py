@@ -27,8 +27,9 @@ async def ready_service(request: Request) -> Service:
     """The service, where the client may use it and it takes images now; raises `Unauthorized` or `Unavailable`."""
     service: Service = request.app.state.service
     check_key(request, service.settings.api_keys)
-    if service.not_ready:
-        raise Unavailable(service.not_ready, {"Retry-After": "1"})
+    if reason := service.refusal:
+        closing = {"Connection": "close"} if service.draining else {}
+        raise Unavailable(reason, {"Retry-After": "1"} | closing)
     return service
 
 

@@ -8,20 +8,23 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from app.api.caching import package_version
-from app.api.errors import Unavailable, Unprocessable, mapped_errors
+from app.api.errors import Unauthorized, Unavailable, Unprocessable, mapped_errors
 from app.api.examples import problem_responses
 from app.api.schemas import Health, Info, LabelEntry, ModelEntry, ModelName, State
+from app.api.security import protected
 from app.serving.service import Service
 from model.inference.segmenter import Segmenter
 
 # health is `async`, on the event loop: it is answered also while every thread is busy
 router = APIRouter()
 UNAVAILABLE = problem_responses([Unavailable])
-PICKING = problem_responses([Unprocessable, Unavailable])
+LISTING = problem_responses([Unauthorized, Unavailable])
+PICKING = problem_responses([Unauthorized, Unprocessable, Unavailable])
+PROTECTED = [Depends(protected)]
 Model = Annotated[str | None, Query(description="a model of `/models` (default: the first)")]
 
 
@@ -52,7 +55,7 @@ async def health(request: Request, response: Response) -> Health:
     )
 
 
-@router.get("/models", summary="The models that are served", responses=UNAVAILABLE)
+@router.get("/models", summary="The models that are served", responses=LISTING, dependencies=PROTECTED)
 def models(request: Request) -> list[ModelEntry]:
     """Names are what `model=` takes; the first is the default."""
     _segmenter(request)
@@ -60,13 +63,13 @@ def models(request: Request) -> list[ModelEntry]:
     return [ModelEntry(**each.identity, default=i == 0, classes=_labels(each)) for i, each in enumerate(segmenters)]
 
 
-@router.get("/classes", summary="The classes of the model", responses=PICKING)
+@router.get("/classes", summary="The classes of the model", responses=PICKING, dependencies=PROTECTED)
 def classes(request: Request, model: Model = None) -> list[LabelEntry]:
     """Ids are the pixel values of masks."""
     return _labels(_segmenter(request, model))
 
 
-@router.get("/info", summary="The model, its scores and the limits", responses=PICKING)
+@router.get("/info", summary="The model, its scores and the limits", responses=PICKING, dependencies=PROTECTED)
 def info(request: Request, model: Model = None) -> Info:
     """Model, training data, licence, scores, preprocessing, device, limits and versions."""
     service, segmenter = _service(request), _segmenter(request, model)
@@ -90,7 +93,13 @@ def info(request: Request, model: Model = None) -> Info:
     )
 
 
-@router.get("/metrics", summary="Prometheus metrics", response_class=Response)
+@router.get(
+    "/metrics",
+    summary="Prometheus metrics",
+    response_class=Response,
+    responses=problem_responses([Unauthorized]),
+    dependencies=PROTECTED,
+)
 def metrics(request: Request) -> Response:
     return Response(_service(request).metrics.text(), media_type=CONTENT_TYPE_LATEST)
 

@@ -17,6 +17,7 @@ from app.api.errors import BadRequest, EmptyBody, TooLarge, UploadTooSlow
 
 FIELDS = ("file", "image")
 UNNAMED = "image"
+LONGEST_NAME = 200  # of a file, in characters: the end of a longer one counts
 MAX_FILES = 100
 SPOOLED = 1 << 20
 
@@ -70,8 +71,8 @@ async def read_part(part: UploadFile) -> Upload:
 
 
 def base_name(part: UploadFile) -> str:
-    """The file's name without folders, of whichever system; `image` where none came."""
-    return (part.filename or "").replace("\\", "/").rsplit("/", 1)[-1] or UNNAMED
+    """The file's name without folders, of whichever system, cut to 200 characters; `image` where none came."""
+    return (part.filename or "").replace("\\", "/").rsplit("/", 1)[-1][-LONGEST_NAME:] or UNNAMED
 
 
 def _media_type(request: Request) -> str:

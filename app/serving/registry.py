@@ -5,10 +5,12 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from itertools import zip_longest
 
 from app.serving.errors import NotServing, UnknownModel
 from app.serving.scheduler import Scheduler
 from app.settings import Settings
+from app.telemetry import shown
 from imaging.decoding import Limits
 from model.inference.runtime import load_runtime
 from model.inference.segmenter import Segmenter
@@ -46,8 +48,8 @@ class Registry:
         """
         fresh: dict[str, Model] = {}
         try:
-            for name in self._settings.weights_names:
-                model = self._load(name)
+            for name, expected in zip_longest(self._settings.weights_names, self._settings.weights_sha256):
+                model = self._load(name, expected)
                 if model.name in fresh:
                     model.scheduler.stop()
                     raise ValueError(f"two weights files are named {model.name}; a model's name must be its own")
@@ -81,19 +83,23 @@ class Registry:
             raise NotServing("starting: weights are being loaded and warmed up")
         name = name or next(iter(models))
         if name not in models:
-            raise UnknownModel(f"model must be one of {', '.join(models)}, got {name!r}")
+            raise UnknownModel(f"model must be one of {', '.join(models)}, got {shown(name)}")
         return models[name]
 
     def stop(self) -> None:
         for model in self.models.values():
             model.scheduler.stop()
 
-    def _load(self, name: str) -> Model:
+    def _load(self, name: str, expected: str | None) -> Model:
         settings = self._settings
         files = find_files(name)
         runtimes = [
             load_runtime(files, settings.runtime, device, settings.precision, settings.threads) for device in settings.devices
         ]
+        for runtime in runtimes:
+            found = runtime.identity.sha256
+            if expected and found != expected:
+                raise ValueError(f"the weights {name} have the sha256 {found}, and SEGMENT_WEIGHTS_SHA256 expects {expected}")
         segmenters = [Segmenter(runtime, Limits(settings.max_megapixels)) for runtime in runtimes]
         for segmenter in segmenters:
             segmenter.warm_up(settings.tile_size)

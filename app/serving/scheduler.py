@@ -9,11 +9,15 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+import numpy as np
+
 from app.serving.errors import Cancelled, DeadlinePassed, NotServing, QueueFull
 from model.inference.merging import Logits
 from model.inference.runtime import DeviceLost, DeviceOutOfMemory, Runtime, Tile
 
 Clock = Callable[[], float]
+ENDED = "a thread of the scheduler has ended"
+STOPPED = "the service was stopped"
 LATE = "no answer before the deadline; send a smaller image or try when it is less busy"
 
 
@@ -40,13 +44,24 @@ class TileQueue:
         return 0.0 if self.submitted is None or self.started is None else self.started - self.submitted
 
 
+@dataclass(eq=False)
+class Worker:
+    """A thread that calls a runtime: the tiles that it has taken and not yet answered, and how many calls it has begun."""
+
+    runtime: Runtime
+    thread: threading.Thread
+    batch: list[Item] = field(default_factory=list)
+    calls: int = 0
+
+
 class Scheduler:
     """Takes tiles from requests' threads and gives them their logits.
 
     Each runtime has `concurrency` threads, which take batches of up to `max_batch` tiles of one shape and call it; after each,
-    `on_batch` gets its number of tiles and its seconds. A device that is lost ends the scheduler's life: `failure` says why,
-    and `on_failure` is told.
-    `_lock` guards the queues; `_queues` holds each request that has waiting tiles once, in the order of their turns.
+    `on_batch` gets its number of tiles and its seconds. Logits that are not finite are a `FloatingPointError` of their tile.
+    A device that is lost ends the scheduler's life: `failure` says why, and `on_failure` is told; `fail` does so from outside.
+    `_lock` guards the queues and the workers' batches, and whoever answers a tile holds it; `_queues` holds each request that
+    has waiting tiles once, in the order of their turns.
     """
 
     def __init__(
@@ -68,30 +83,48 @@ class Scheduler:
         self._stopping = False
         self._max_batch = min([max_batch, *(runtime.max_batch or max_batch for runtime in runtimes)])
         calls = [runtime for runtime in runtimes for _ in range(runtime.concurrency)]
-        self._threads = [
-            threading.Thread(target=self._serve, args=(runtime,), name=f"runtime-{i}", daemon=True)
+        self._workers = [
+            Worker(runtime, threading.Thread(target=self._serve, args=(i,), name=f"runtime-{i}", daemon=True))
             for i, runtime in enumerate(calls)
         ]
 
     def start(self) -> None:
-        for thread in self._threads:
-            thread.start()
+        for worker in self._workers:
+            worker.thread.start()
 
     def stop(self) -> None:
-        """Ends the threads after their batches; whoever still waits gets `NotServing`."""
+        """Ends the threads after their batches; whoever still waits gets `NotServing`.
+
+        Where the scheduler has failed, its threads are not waited for: one may never come back from the runtime.
+        """
         with self._lock:
             self._stopping = True
             self._work.notify_all()
-        for thread in self._threads:
-            if thread.is_alive():
-                thread.join()
+        for worker in self._workers:
+            if worker.thread.is_alive() and not self.failure:
+                worker.thread.join()
         with self._lock:
-            self._fail_all(NotServing("the service was stopped"))
+            self._fail_all(NotServing(STOPPED))
+
+    def fail(self, reason: str) -> None:
+        """Ends the scheduler's life: whoever waits, also for a call that does not come back, gets `NotServing`."""
+        with self._lock:
+            self.failure = reason
+            self._fail_all(NotServing(reason))
+            for worker in self._workers:
+                for item in worker.batch:
+                    _answer(item, NotServing(reason))
+            self._work.notify_all()
 
     @property
     def alive(self) -> bool:
         """Whether every thread runs and the device works."""
-        return self.failure is None and all(thread.is_alive() for thread in self._threads)
+        return self.failure is None and all(worker.thread.is_alive() for worker in self._workers)
+
+    def calls(self) -> list[int | None]:
+        """For each thread, how many calls it has begun; None where it has nothing to do."""
+        with self._lock:
+            return [worker.calls if worker.batch or self._queues else None for worker in self._workers]
 
     def run(self, queue: TileQueue, tiles: Iterator[Tile]) -> Iterator[Logits]:
         """Logits of the tiles, in order, on the caller's thread, which is a bounded number of tiles ahead of the runtime.
@@ -100,7 +133,7 @@ class Scheduler:
         raised.
         """
         ahead: deque[Future[Logits]] = deque()
-        most = 2 * self._max_batch * len(self._threads)
+        most = 2 * self._max_batch * len(self._workers)
         for tile in tiles:
             ahead.append(self._submit(queue, tile))
             if len(ahead) >= most:
@@ -127,7 +160,7 @@ class Scheduler:
             if queue.cancelled:
                 raise Cancelled("the request was cancelled")
             if self._stopping or not self.alive:
-                raise NotServing(self.failure or "the service was stopped")
+                raise NotServing(self.failure or (STOPPED if self._stopping else ENDED))
             queue.submitted = self.clock() if queue.submitted is None else queue.submitted
             queue.waiting.append(item)
             if len(queue.waiting) == 1:
@@ -142,15 +175,18 @@ class Scheduler:
             self.cancel(queue)
             raise DeadlinePassed(LATE) from None
 
-    def _serve(self, runtime: Runtime) -> None:
-        while batch := self._next_batch():
-            self._run_batch(runtime, batch)
+    def _serve(self, index: int) -> None:
+        worker = self._workers[index]
+        while batch := self._next_batch(worker):
+            self._run_batch(worker, batch)
 
-    def _next_batch(self) -> list[Item]:
+    def _next_batch(self, worker: Worker) -> list[Item]:
         """Waits for tiles, then takes up to a batch of one shape; empty when the thread is to end."""
         with self._lock:
-            while not self._stopping:
+            worker.batch = []
+            while not self._stopping and not self.failure:
                 if batch := self._take():
+                    worker.batch = batch
                     return batch
                 self._work.wait()
             return []
@@ -178,30 +214,28 @@ class Scheduler:
             self._work.notify()
         return batch
 
-    def _run_batch(self, runtime: Runtime, batch: list[Item]) -> None:
+    def _run_batch(self, worker: Worker, batch: list[Item]) -> None:
         started = self.clock()
-        found: list[tuple[Item, Logits]] = []
+        found: list[tuple[Item, Logits | Exception]] = []
+        worker.calls += 1
         try:
-            found = list(zip(batch, runtime.logits([item.tile for item in batch]), strict=True))
+            logits = worker.runtime.logits([item.tile for item in batch])
+            found = [(item, _finite(each)) for item, each in zip(batch, logits, strict=True)]
             self._on_batch(len(batch), self.clock() - started)
         except DeviceLost as error:
-            self.failure = str(error)
-            for item in batch:
-                item.future.set_exception(NotServing(self.failure))
-            with self._lock:
-                self._fail_all(NotServing(self.failure))
-            self._on_failure(self.failure)
+            self.fail(str(error))
+            self._on_failure(str(error))
             return
         except Exception as error:
             if len(batch) == 1:
                 full = isinstance(error, DeviceOutOfMemory)
-                batch[0].future.set_exception(QueueFull(f"{error}; try again later") if full else error)
-                return
-        for item, logits in found:
-            item.future.set_result(logits)
+                found = [(batch[0], QueueFull(f"{error}; try again later") if full else error)]
+        with self._lock:
+            for item, result in found:
+                _answer(item, result)
         if not found:  # one by one, so that a bad tile does not fail its neighbours; the error is gone, and what it held
             for item in batch:
-                self._run_batch(runtime, [item])
+                self._run_batch(worker, [item])
 
     def _fail_all(self, error: NotServing) -> None:
         for queue in self._queues:
@@ -209,8 +243,25 @@ class Scheduler:
         self._queues.clear()
 
 
+def _finite(logits: Logits) -> Logits | FloatingPointError:
+    """The logits of a tile, or what to tell of them where some are NaN or infinite."""
+    if np.isfinite(logits).all():
+        return logits
+    return FloatingPointError("the network gave logits that are NaN or infinite for a tile; expected finite numbers")
+
+
 def _fail(queue: TileQueue, error: Exception) -> None:
     """Answers every tile that waits with this error."""
     for item in queue.waiting:
-        item.future.set_exception(error)
+        _answer(item, error)
     queue.waiting.clear()
+
+
+def _answer(item: Item, result: Logits | Exception) -> None:
+    """Answers a tile, unless `Scheduler.fail` has meanwhile. The scheduler's lock is held."""
+    if item.future.done():
+        return
+    if isinstance(result, Exception):
+        item.future.set_exception(result)
+    else:
+        item.future.set_result(result)

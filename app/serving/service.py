@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from app.serving.admission import Admission, Reservation
 from app.serving.errors import NotServing
 from app.serving.registry import Model, Registry
-from app.serving.scheduler import TileQueue
+from app.serving.scheduler import ENDED, Scheduler, TileQueue
+from app.serving.watchdog import LEAST_STALL_S, Watchdog
 from app.settings import Settings
 from app.telemetry import Metrics
 from model.inference.merging import Logits
@@ -21,6 +22,7 @@ from model.inference.segmenter import Options, Plan
 
 log = logging.getLogger("segment")
 LARGE_MEGAPIXELS = 4.0  # images above it have threads of their own, so that they never keep small ones waiting
+DRAINING = "draining: the service is stopping"
 STAGES = ("decode", "queue", "inference", "encode")
 
 
@@ -43,7 +45,10 @@ class Job:
 
 
 class Service:
-    """Models, admission and threads; its states are starting, ready, draining, failed and stopped.
+    """Models, admission and threads; its states are starting, ready, ending, draining, failed and stopped.
+
+    `ending`: it is to end soon, so it is not ready, and still takes images, since balancers have yet to see that.
+    `draining`: it takes no more images, and those under way end.
 
     `prepare` and `submit` are for any thread, `in_flight` for the event loop's alone. Jobs run on two pools of threads, for
     small and for large images; their tiles go through the model's scheduler, whose threads run the network.
@@ -55,7 +60,9 @@ class Service:
         self.failure: str | None = None
         self.on_failure: Callable[[], None] = lambda: None
         self.warning = unused_gpu() if settings.devices == ("auto",) else None
+        self.ending = False
         self.draining = False
+        self._stopped = False
         self.in_flight = 0
         self.metrics = Metrics(lambda: self.queued_tiles, lambda: float(self.not_ready is None))
         self.admission = Admission(settings.max_queued_tiles, time.monotonic)
@@ -63,17 +70,19 @@ class Service:
         cores = settings.cpu_threads
         self._small = ThreadPoolExecutor(2 * cores + 1, "small")
         self._large = ThreadPoolExecutor(max(1, cores // 2), "large")
+        self._watchdog = Watchdog(self._schedulers, self.fail, stall_s=max(LEAST_STALL_S, 2 * settings.request_timeout_s))
         self._loading = threading.Lock()
         self._loader = threading.Thread(target=self._load, name="loader", daemon=True)
 
     def start(self) -> None:
         """Loads and warms up in the background, so that health checks are answered meanwhile."""
+        self._watchdog.start()
         self._loader.start()
 
     def stop(self) -> None:
-        self.draining = True
-        if self._loader.is_alive():
-            self._loader.join()
+        """Ends the threads. The loader is not waited for: it stops what it has loaded once it is done."""
+        self.draining = self._stopped = True
+        self._watchdog.stop()
         self.registry.stop()
         for pool in (self._small, self._large):
             pool.shutdown(wait=False, cancel_futures=True)
@@ -83,7 +92,9 @@ class Service:
         threading.Thread(target=self._reload, name="reloader", daemon=True).start()
 
     def fail(self, reason: str) -> None:
-        """The process cannot recover by itself: it is live no more, and `on_failure` is to end it."""
+        """The process cannot recover by itself: it is live no more, and `on_failure` is to end it. The first reason stays."""
+        if self.failure:
+            return
         self.failure = reason
         log.critical(reason)
         self.on_failure()
@@ -108,16 +119,21 @@ class Service:
         return Job(data, chosen, plan, reservation, TileQueue(deadline), time.monotonic())
 
     def submit(self, job: Job) -> Future[bytes]:
-        """The answer's bytes, made on a thread of a pool. Raises `NotServing` where the service has stopped.
+        """The answer's bytes, made on a thread of a pool.
 
+        Raises `NotServing` where the service has stopped, or where a thread cannot be started, which is the service's failure.
         The job's reservation is given back when its thread is done with it, or when the future is cancelled before that begins.
         """
         pool = self._large if job.plan.megapixels > LARGE_MEGAPIXELS else self._small
         try:
             future = pool.submit(self._process, job)
         except RuntimeError as error:
+            self.cancel(job)  # the pool may still have it, for a thread that is there already
             self.abandon(job)
-            raise NotServing("draining: the service is stopping") from error
+            if self._stopped:
+                raise NotServing(DRAINING) from error
+            self.fail(f"an image found no thread to be segmented on: {error}")
+            raise NotServing(self.failure or str(error)) from error
         future.add_done_callback(lambda _: self.abandon(job))
         return future
 
@@ -168,6 +184,8 @@ class Service:
         with self._loading:
             try:
                 self.registry.load()
+                if self._stopped:
+                    self.registry.stop()
             except (ValueError, RuntimeError, OSError, ImportError, MemoryError) as error:
                 return str(error) or type(error).__name__
         seconds = round(time.perf_counter() - started, 2)
@@ -192,18 +210,26 @@ class Service:
         if not models and self._loader.ident and not self._loader.is_alive():
             return "the loading of the network has ended without a network"
         broken = [model.scheduler for model in models if not model.scheduler.alive]
-        if broken and not self.draining:
-            return broken[0].failure or "a thread of the scheduler has ended"
+        if broken and not self._stopped:
+            return broken[0].failure or ENDED
         return None
 
     @property
     def not_ready(self) -> str | None:
+        """Why no image should be sent here now, or None."""
+        return self.refusal or (DRAINING if self.ending else None)
+
+    @property
+    def refusal(self) -> str | None:
         """Why no image is taken now, or None."""
         if self.draining:
-            return "draining: the service is stopping"
+            return self.failure or DRAINING
         if not self.registry.models:
             return self.not_live or "starting: weights are being loaded and warmed up"
         return self.not_live
+
+    def _schedulers(self) -> list[Scheduler]:
+        return [model.scheduler for model in self.registry.models.values()]
 
     def deadline(self) -> float:
         return time.monotonic() + self.settings.request_timeout_s

@@ -16,7 +16,7 @@ from model.networks.servable import half_tensors
 from model.preprocessing import Preprocessing
 from model.weights_file import DEFAULT_WEIGHTS, WeightsFiles, find_files, find_weights, load_weights, save_weights
 from tests.conftest import NAMES, narrow_net
-from tests.model.weights_files import content
+from tests.model.weights_files import content, written
 
 
 def test_what_is_written_comes_back(tmp_path: Path) -> None:
@@ -99,3 +99,33 @@ def test_weights_that_are_nowhere_are_refused_with_the_names_there_are(tmp_path:
     for name in ("no-such-net", str(tmp_path), "", str(tmp_path / "nowhere.onnx")):
         with pytest.raises(WeightsError, match=rf"no weights file '{name}'; give .*weights \(there: .*{DEFAULT_WEIGHTS}.*\)"):
             find(name)
+
+
+def test_the_digest_is_of_the_bytes_that_were_loaded_though_the_file_is_replaced_meanwhile(
+    narrow_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, other = tmp_path / "served.safetensors", tmp_path / "other.safetensors"
+    path.write_bytes(narrow_file.read_bytes())
+    expected = load_weights(path)
+    tensors = content(narrow_file)[1]
+    save_weights(other, {name: tensor.numpy() + 1 for name, tensor in tensors.items()}, expected.manifest)
+    read = Path.read_bytes
+
+    def read_then_replaced(self: Path) -> bytes:
+        data = read(self)
+        other.replace(path)
+        return data
+
+    monkeypatch.setattr(Path, "read_bytes", read_then_replaced)
+    weights = load_weights(path)
+    monkeypatch.undo()
+    assert weights.sha256 == expected.sha256 != hashlib.sha256(path.read_bytes()).hexdigest()
+    for name, tensor in expected.tensors.items():
+        np.testing.assert_array_equal(weights.tensors[name], tensor)
+
+
+def test_tensors_of_types_that_numpy_lacks_are_refused(narrow_file: Path, tmp_path: Path) -> None:
+    document, tensors = content(narrow_file)
+    path = written(tmp_path, document, {name: tensor.bfloat16() for name, tensor in tensors.items()})
+    with pytest.raises(WeightsError, match="has tensors of the type 'BF16'"):
+        load_weights(path)

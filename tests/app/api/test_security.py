@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import re
 from typing import Any
 
 import pytest
@@ -74,3 +77,98 @@ def test_refused_preflights_are_problems_with_the_id_that_is_logged(serve: Serve
         assert_problem(response, 400, "SEGMENT_CORS_ORIGINS")
         assert caplog.records[-1].fields["request_id"] == response.headers["x-request-id"]  # type: ignore[attr-defined]
         assert client.options("/segment", headers=headers | {"Origin": ORIGIN}).status_code == 200
+
+
+GUARDED = ("/classes", "/models", "/info", "/metrics", "/docs", "/openapi.json")
+OPEN = ("/", "/static/page.js", "/health", "/health/live", "/health/ready")
+
+
+def test_all_but_health_and_the_page_asks_for_a_key_where_that_is_set(serve: Serve) -> None:
+    with serve(api_keys="alpha", protect_all=True) as client:
+        for path in GUARDED:
+            assert_problem(client.get(path), 401, "X-API-Key")
+            assert client.head(path).status_code == 401
+            assert client.get(path, headers={"X-API-Key": "alpha"}).status_code == 200
+            assert client.get(path, headers={"Authorization": "Bearer alpha"}).status_code == 200
+        assert [client.get(path).status_code for path in OPEN] == [200] * len(OPEN)
+    with serve(api_keys="alpha") as client:
+        assert [client.get(path).status_code for path in GUARDED] == [200] * len(GUARDED)
+
+
+def test_the_reference_tells_how_to_send_a_key_where_one_is_asked_for(serve: Serve, client: TestClient) -> None:
+    def asking(document: dict[str, Any]) -> set[str]:
+        return {path for path, each in document["paths"].items() if any("security" in operation for operation in each.values())}
+
+    assert "securitySchemes" not in client.get("/openapi.json").json()["components"]
+    with serve(api_keys="alpha") as keyed:
+        document = keyed.get("/openapi.json").json()
+        assert document["components"]["securitySchemes"] == {
+            "header": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+            "bearer": {"type": "http", "scheme": "bearer"},
+        }
+        assert document["paths"]["/segment"]["post"]["security"] == [{"header": []}, {"bearer": []}]
+        assert asking(document) == {"/segment", "/segment/batch"}
+    with serve(api_keys="alpha", protect_all=True) as keyed:
+        document = keyed.get("/openapi.json", headers={"X-API-Key": "alpha"}).json()
+        assert asking(document) == {"/segment", "/segment/batch", "/classes", "/models", "/info", "/metrics"}
+
+
+def test_the_reference_names_the_prefix_under_which_it_is_served(serve: Serve, client: TestClient) -> None:
+    assert "servers" not in client.get("/openapi.json").json()
+    scope_client = TestClient(client.app, root_path="/prefix/")
+    assert scope_client.get("/openapi.json").json()["servers"] == [{"url": "/prefix"}]
+
+
+def test_keys_are_told_by_no_route_and_no_log_line(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("DEBUG"), serve(api_keys="very-secret") as client:
+        for path in (*GUARDED, *OPEN, "/nothing"):
+            assert "very-secret" not in client.get(path, headers={"X-API-Key": "very-secret"}).text
+        post(client, headers={"X-API-Key": "very-secret"})
+    assert "very-secret" not in caplog.text + "".join(str(vars(record)) for record in caplog.records)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        *(("GET", path, 200) for path in (*GUARDED, *OPEN, "/static/icon.svg", "/docs/static/swagger-ui.css")),
+        ("GET", "/nothing", 404),
+        ("GET", "/static/nothing.js", 404),
+        ("GET", "/segment", 405),
+        ("POST", "/segment", 400),
+        ("POST", "/segment?format=gif", 422),
+    ],
+)
+def test_browsers_guess_no_types_tell_no_addresses_and_frame_nothing(
+    client: TestClient, method: str, path: str, status: int
+) -> None:
+    response = client.request(method, path)
+    assert response.status_code == status
+    assert response.headers["x-content-type-options"] == "nosniff"
+    assert response.headers["referrer-policy"] == "no-referrer"
+    policy = response.headers.get_list("content-security-policy")
+    assert len(policy) == 1
+    assert "default-src 'none'" in policy[0]
+    assert f"frame-ancestors '{'self' if path == '/' else 'none'}'" in policy[0]
+
+
+def test_unexpected_errors_and_refusals_by_the_head_alone_bear_the_headers_too(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken() -> bytes:
+        raise OSError("broken")
+
+    with serve(max_queued_tiles=1) as client:
+        monkeypatch.setattr(service_of(client).metrics, "text", broken)
+        reservation = service_of(client).admission.reserve(1e9)
+        for response, status in ((client.get("/metrics"), 500), (post(client), 503)):
+            assert response.status_code == status
+            assert response.headers["x-content-type-options"] == "nosniff"
+        service_of(client).admission.release(reservation, done=False)
+
+
+def test_the_references_only_script_in_its_document_is_named_by_its_digest(client: TestClient) -> None:
+    response = client.get("/docs")
+    (script,) = re.findall(r"<script>(.*?)</script>", response.text, re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    directives = response.headers["content-security-policy"].split("; ")
+    assert f"script-src 'self' 'sha256-{digest}'" in directives

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,9 @@ from app.serving.errors import NotServing, UnknownModel
 from app.serving.registry import Registry
 from app.settings import Settings
 from model.manifest import WeightsError
-from tests.conftest import wait_for
+from model.networks.servable import half_tensors
+from model.weights_file import Weights, load_weights, save_weights
+from tests.conftest import narrow_net, wait_for
 
 
 def registry_of(weights: str, **changes: Any) -> Registry:
@@ -49,6 +52,28 @@ def test_two_files_of_one_name_are_refused(narrow_file: Path, tmp_path: Path) ->
     with pytest.raises(ValueError, match="two weights files are named narrow"):
         registry.load()
     assert registry.models == {}
+
+
+@pytest.mark.parametrize("runtime", ["openvino", "torch"])
+def test_weights_of_another_digest_than_the_expected_one_are_refused(narrow_file: Path, narrow: Weights, runtime: str) -> None:
+    registry = registry_of(str(narrow_file), weights_sha256=narrow.sha256.upper(), runtime=runtime)
+    registry.load()
+    registry.stop()
+    other = registry_of(str(narrow_file), weights_sha256="0" * 64, runtime=runtime)
+    with pytest.raises(ValueError, match=f"have the sha256 {narrow.sha256}, and SEGMENT_WEIGHTS_SHA256 expects {'0' * 64}"):
+        other.load()
+    assert other.models == {}
+
+
+def test_expected_digests_are_in_the_order_of_the_weights(narrow_file: Path, narrow: Weights, tmp_path: Path) -> None:
+    net, path = narrow_net(), tmp_path / "other.safetensors"
+    save_weights(path, half_tensors(net), replace(narrow.manifest, license="MIT"))
+    digests = f"{load_weights(path).sha256},{narrow.sha256}"
+    with pytest.raises(ValueError, match=f"the weights {narrow_file} have the sha256 {narrow.sha256}"):
+        registry_of(f"{narrow_file},{path}", weights_sha256=digests, runtime="torch").load()
+    registry = registry_of(f"{path},{narrow_file}", weights_sha256=digests, runtime="torch")
+    registry.load()
+    registry.stop()
 
 
 def test_a_new_model_is_served_at_once_and_the_old_one_until_its_last_request_ends(narrow_file: Path) -> None:

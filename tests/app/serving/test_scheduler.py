@@ -252,6 +252,26 @@ def test_a_runtime_that_gives_too_few_logits_fails_the_request_and_goes_on() -> 
         assert it.run([6]) == [6]
 
 
+def test_logits_that_are_not_finite_fail_their_tile_alone() -> None:
+    class Infinite(FirstChannel):
+        def logits(self, tiles: Sequence[Tile]) -> Logits:
+            found = super().logits(tiles)
+            for logits, each in zip(found, tiles, strict=True):
+                if each[0, 0, 0] == 9:
+                    logits[0, -1, -1] = np.inf
+            return found
+
+    runtime = Infinite()
+    with running(runtime) as it:
+        with it.busy(runtime):
+            good, bad = it.waiting([2]), it.waiting([9])
+        assert good.result(30) == [2]
+        with pytest.raises(FloatingPointError, match="NaN or infinite"):
+            bad.result(30)
+        assert it.scheduler.alive
+    assert runtime.batches == [[1], [2, 9]]
+
+
 def test_what_a_failed_batch_held_is_free_when_its_tiles_are_run_one_by_one() -> None:
     class Greedy(FirstChannel):
         def logits(self, tiles: Sequence[Tile]) -> Logits:

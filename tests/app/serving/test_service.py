@@ -22,7 +22,7 @@ from imaging.errors import DamagedImage
 from model.inference.runtime import DeviceLost
 from model.inference.segmenter import Check, Options, Output, Plan, Run, Segmenter
 from tests.app.asking import PHOTO, assert_idle
-from tests.app.doubles import Clock, Hold, held
+from tests.app.doubles import Clock, FirstChannel, Hold, held
 from tests.conftest import encoded, make_photo, wait_for
 
 OPTIONS = Options(tile=(96, 96))
@@ -156,6 +156,26 @@ def test_a_weights_file_that_cannot_be_loaded_ends_the_service(tmp_path: Path, c
     assert "could not be loaded" in (service.failure or "")
     assert service.not_live == service.not_ready == service.failure == caplog.records[-1].message
     service.stop()
+
+
+def test_a_service_that_is_stopped_while_it_loads_does_not_wait_and_keeps_no_thread(
+    narrow_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runtime, loading = FirstChannel(), Hold()
+
+    def load(*_: object) -> FirstChannel:
+        loading()
+        return runtime
+
+    monkeypatch.setattr("app.serving.registry.load_runtime", load)
+    with loading, started(narrow_file, ready=False) as service:
+        assert loading.entered.wait(30)
+        service.stop()
+        loading.open()
+        wait_for(lambda: bool(service.registry.models))
+        scheduler = service.registry.get().scheduler
+        wait_for(lambda: not scheduler.alive)
+        assert service.failure is None
 
 
 def test_a_lost_device_ends_the_service(narrow_file: Path) -> None:

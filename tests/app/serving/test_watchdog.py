@@ -1,0 +1,165 @@
+"""What the watchdog sees, and what becomes of those that wait."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import pytest
+
+from app.serving.errors import NotServing
+from app.serving.scheduler import ENDED, Scheduler, TileQueue
+from app.serving.watchdog import Watchdog
+from model.inference.merging import Logits
+from model.inference.runtime import Tile
+from tests.app.doubles import Clock, FirstChannel
+from tests.app.serving.test_scheduler import FAR, tile
+from tests.conftest import ROOT, wait_for
+
+ENDS = pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+
+
+class Ends(FirstChannel):
+    """Its call ends the thread that makes it."""
+
+    def logits(self, tiles: Sequence[Tile]) -> Logits:
+        raise SystemExit
+
+
+class Watched:
+    """A scheduler, those that ask it, and a watchdog with five looks of a second to a stall, which looks when told."""
+
+    def __init__(self, *runtimes: FirstChannel) -> None:
+        self.failures: list[str] = []
+        self.scheduler = Scheduler(
+            runtimes, max_batch=1, on_batch=lambda *_: None, on_failure=self.failures.append, clock=Clock()
+        )
+        self.scheduler.start()
+        self.listed = [self.scheduler]
+        self.watchdog = Watchdog(lambda: self.listed, self.failures.append, stall_s=5, interval=1)
+        self.threads = ThreadPoolExecutor(8)
+
+    def ask(self, value: int) -> Future[list[Logits]]:
+        return self.threads.submit(lambda: list(self.scheduler.run(TileQueue(FAR), iter([tile(value)]))))
+
+    def look(self, times: int) -> list[str | None]:
+        return [self.watchdog.look() for _ in range(times)]
+
+
+def test_a_call_that_does_not_come_back_fails_the_scheduler_and_everyone_is_answered() -> None:
+    runtime = FirstChannel()
+    it = Watched(runtime)
+    with runtime.hold as hold:
+        asked = [it.ask(1), it.ask(2)]
+        assert hold.entered.wait(30)
+        assert it.look(5) == [None] * 5
+        found = it.watchdog.look()
+        assert found == it.scheduler.failure == "the network has been at one call for 5 s and does not come back"
+        for each in [*asked, it.ask(3)]:
+            with pytest.raises(NotServing, match="does not come back"):
+                each.result(5)
+        it.scheduler.stop()  # does not wait for the thread
+    it.threads.shutdown()
+
+
+def test_while_calls_come_back_or_nothing_waits_all_is_well() -> None:
+    runtime = FirstChannel()
+    it = Watched(runtime)
+    assert it.look(20) == [None] * 20
+    for value in range(4):
+        with runtime.hold as hold:
+            asked = it.ask(value)
+            assert hold.entered.wait(30)
+            assert it.look(4) == [None] * 4
+        assert asked.result(30)
+    it.scheduler.stop()
+    it.threads.shutdown()
+
+
+def test_one_of_two_threads_that_hangs_is_seen_while_the_other_goes_on() -> None:
+    hangs, other = FirstChannel(), FirstChannel()
+    it = Watched(hangs, other)
+    with hangs.hold:
+        stuck: list[Future[list[Logits]]] = []
+        while not hangs.hold.entered.is_set():
+            stuck.append(it.ask(1))
+            time.sleep(0.01)
+        for _ in range(5):
+            assert it.watchdog.look() is None
+            assert it.ask(2).result(30)
+        assert "does not come back" in (it.watchdog.look() or "")
+        for each in stuck:
+            assert each.exception(5) is None or isinstance(each.exception(), NotServing)
+    it.threads.shutdown()
+
+
+@ENDS
+def test_a_thread_that_has_ended_fails_the_scheduler_and_everyone_is_answered() -> None:
+    it = Watched(Ends())
+    asked = it.ask(1)
+    wait_for(lambda: not it.scheduler.alive)
+    assert it.watchdog.look() == ENDED
+    with pytest.raises(NotServing, match=ENDED):
+        asked.result(5)
+    it.threads.shutdown()
+
+
+def test_a_scheduler_that_was_replaced_and_stopped_is_no_failure() -> None:
+    it = Watched(FirstChannel())
+    it.scheduler.stop()
+    found = [[it.scheduler], []]
+    watchdog = Watchdog(lambda: found.pop(0), it.failures.append, stall_s=5)
+    assert watchdog.look() is None
+    assert it.scheduler.failure is None
+
+
+@ENDS
+def test_the_thread_tells_once_and_ends() -> None:
+    it = Watched(Ends())
+    watchdog = Watchdog(lambda: it.listed, it.failures.append, stall_s=5, interval=0.01)
+    watchdog.start()
+    it.ask(1)
+    wait_for(lambda: it.failures == [ENDED])
+    time.sleep(0.05)
+    assert it.failures == [ENDED]
+    it.threads.shutdown()
+
+
+PAUSED = """
+import time
+from concurrent.futures import ThreadPoolExecutor
+from tests.app.serving.test_watchdog import FirstChannel, Watched, Watchdog
+
+runtime = FirstChannel()
+it = Watched(runtime)
+watchdog = Watchdog(lambda: it.listed, it.failures.append, stall_s=1, interval=0.05)
+runtime.hold.close()
+it.ask(1)
+runtime.hold.entered.wait(30)
+watchdog.start()
+print("waiting", flush=True)
+input()
+print(it.failures, flush=True)
+runtime.hold.open()
+"""
+
+
+@pytest.mark.long
+@pytest.mark.skipif(os.name != "posix", reason="only POSIX can pause a process")
+def test_a_pause_of_the_whole_process_does_not_count() -> None:
+    command = [sys.executable, "-c", PAUSED]
+    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdin
+        assert process.stdout
+        assert process.stdout.readline() == "waiting\n"
+        process.send_signal(signal.SIGSTOP)
+        time.sleep(1.3)
+        process.send_signal(signal.SIGCONT)
+        time.sleep(0.2)
+        out, _ = process.communicate("\n", timeout=30)
+    assert out == "[]\n"

@@ -1,0 +1,89 @@
+"""Heads without limit or end, silent connections, and what the listening socket asks of the system."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+from app import connections
+from app.connections import SILENT_S, UNREAD_S, listen
+from app.main import create_app
+from app.server import serve
+from app.settings import Settings
+from tests.app.asking import PHOTO, answer_on, connected, head
+from tests.app.processes import fcn_serve
+from tests.conftest import free_port, wait_for
+
+
+def test_the_listening_socket_leaves_silent_and_unread_connections_to_the_system() -> None:
+    with listen("127.0.0.1", 0) as listener:
+        if hasattr(socket, "TCP_USER_TIMEOUT"):
+            assert listener.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 1000 * UNREAD_S
+        if hasattr(socket, "TCP_DEFER_ACCEPT"):  # rounded up to a number of retransmissions
+            assert listener.getsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT) >= SILENT_S
+
+
+@pytest.mark.parametrize("line", [b"X: " + b"a" * 2**20 + b"\r\n", b"a: b\r\n" * 175000], ids=["one line", "many lines"])
+def test_a_head_of_a_megabyte_is_a_plain_400_and_keeps_no_memory(line: bytes, narrow_file: Path, tmp_path: Path) -> None:
+    with fcn_serve(narrow_file, tmp_path) as it:
+        process = psutil.Process(it.process.pid)
+        it.post()
+        before = process.memory_info().rss
+        for _ in range(50):
+            with connected(it.port) as connection:
+                with suppress(ConnectionError):
+                    connection.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\n" + line)
+                answer = answer_on(connection)
+                assert (answer.status, answer.headers["content-type"]) == (400, "text/plain; charset=utf-8")
+        assert process.memory_info().rss - before < 8 * 2**20
+        assert it.post().status_code == 200
+
+
+def test_half_a_head_and_none_are_closed_and_whole_ones_are_not(narrow_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "HEAD_S", 0.5)
+    port = free_port()
+    app = create_app(
+        Settings(_env_file=None, weights=str(narrow_file), device="cpu", tile="96", port=port, threads=1, drain_s=1)
+    )
+    service = app.state.service
+    thread = threading.Thread(target=serve, args=(app, lambda _: None))
+    thread.start()
+    try:
+        wait_for(lambda: service.not_ready is None)
+        with connected(port) as silent, connected(port) as half, connected(port) as second, httpx.Client() as idle:
+            half.sendall(head()[:20])
+            second.sendall(head() + PHOTO)
+            answer = answer_on(second)
+            assert (answer.status, len(answer.read()) > 0) == (200, True)
+            second.sendall(head()[:20])
+            assert idle.get(f"http://127.0.0.1:{port}/health").status_code == 200
+            for connection in (half, second):
+                assert _ends_within(connection, 5)
+            silent.sendall(b"G")
+            assert _ends_within(silent, 5)
+            # an upload that takes longer than a head may, on a connection that has been idle for as long
+            with connected(port) as slow:
+                for _ in range(2):
+                    slow.sendall(head() + PHOTO[:50])
+                    time.sleep(0.7)
+                    slow.sendall(PHOTO[50:])
+                    answer = answer_on(slow)
+                    assert (answer.status, len(answer.read()) > 0) == (200, True)
+                    time.sleep(0.7)
+    finally:
+        service.on_failure()
+        thread.join(30)
+
+
+def _ends_within(connection: socket.socket, seconds: float) -> bool:
+    connection.settimeout(seconds)
+    with suppress(ConnectionError):
+        return connection.recv(1) == b""
+    return True

@@ -1,0 +1,119 @@
+"""What clients send is told back, and logged, escaped and cut."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+
+from app.telemetry import JsonFormatter, TextFormatter, printable, shown
+from tests.app.asking import PHOTO, assert_problem, post
+from tests.app.conftest import Serve
+
+ODD = "a\n\x1b[31m\u202e\x7f\u2028b"
+ESCAPED = r"a\n\x1b[31m\u202e\x7f\u2028b"
+FORMATTERS: list[logging.Formatter] = [JsonFormatter(), TextFormatter()]
+
+
+@contextmanager
+def logged(formatter: logging.Formatter) -> Iterator[io.StringIO]:
+    """What the service logs meanwhile, in this format."""
+    stream, log = io.StringIO(), logging.getLogger("segment")
+    handler, level = logging.StreamHandler(stream), log.level
+    handler.setFormatter(formatter)
+    log.addHandler(handler)
+    log.setLevel("INFO")
+    try:
+        yield stream
+    finally:
+        log.removeHandler(handler)
+        log.setLevel(level)
+
+
+def test_what_cannot_be_printed_is_escaped_and_what_is_long_is_cut() -> None:
+    assert printable(ODD, 100) == ESCAPED
+    assert printable("Größe 100 %", 100) == "Größe 100 %"
+    assert printable("x" * 101, 100) == "x" * 100 + "..."
+    assert shown(ODD) == f"'{ESCAPED}'"
+    assert len(shown("\ud800" * 5000)) < 110
+    assert len(shown({"a": "b" * 5000})) < 110
+
+
+@pytest.mark.parametrize("parameter", ["format", "side", "model", "overlap", "confidence"])
+@pytest.mark.parametrize("value", [ODD, "x" * 3000, "\x00" * 3000], ids=["odd", "long", "zeros"])
+def test_parameters_come_back_escaped_and_cut(client: TestClient, parameter: str, value: str) -> None:
+    response = client.post("/segment", params={parameter: value}, content=PHOTO)
+    assert_problem(response, 422, parameter)
+    detail = response.json()["detail"]
+    assert detail.isprintable()
+    assert len(detail) < 700
+    if value == ODD:
+        assert ESCAPED in detail
+
+
+@pytest.mark.parametrize("path", ["/" + "x" * 3000, "/%0d%0a%1b%5b31m", "/%ff%00%e2%80%ae"], ids=len)
+def test_paths_come_back_escaped_and_cut(client: TestClient, path: str) -> None:
+    response = client.get(path)
+    assert_problem(response, 404, "nothing at /", "the routes are listed at /docs")
+    assert response.json()["detail"].isprintable()
+    assert len(response.json()["detail"]) < 160
+
+
+def test_every_detail_is_bounded_and_printable(client: TestClient) -> None:
+    names = {f"{ODD}{i}": b"x" * 10 for i in range(50)}
+    response = client.post("/segment", files={name * 40: ("photo", data) for name, data in names.items()})
+    assert_problem(response, 400)
+    assert len(response.json()["detail"]) <= 1003
+    assert response.json()["detail"].isprintable()
+    refused = client.post("/segment", content=PHOTO, headers={"Accept": "text/" + "x" * 5000})
+    assert_problem(refused, 406)
+    assert len(refused.json()["detail"]) <= 1003
+
+
+@pytest.mark.parametrize("formatter", FORMATTERS, ids=["json", "text"])
+def test_a_request_is_one_log_line_of_bounded_length(client: TestClient, formatter: logging.Formatter) -> None:
+    asked: list[Any] = [
+        lambda: client.get("/%0a%0d%1b%5b31m" + "x" * 5000),
+        lambda: post(client, b"text", format=ODD * 1000),
+        lambda: client.post("/segment", files={"file": (f"{ODD}.png" * 100, b"")}),
+        lambda: client.post("/segment", files={ODD * 500: ("photo", PHOTO)}),
+    ]
+    for ask in asked:
+        with logged(formatter) as stream:
+            ask()
+        (line,) = stream.getvalue().splitlines()
+        assert line.isprintable()
+        assert len(line) < 2500
+        if isinstance(formatter, JsonFormatter):
+            assert json.loads(line)["message"] == "request"
+
+
+@pytest.mark.parametrize("formatter", FORMATTERS, ids=["json", "text"])
+def test_an_unexpected_error_is_one_log_line_with_the_traceback(
+    formatter: logging.Formatter, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken() -> bytes:
+        raise OSError(f"broken by {ODD}" + "x" * 20_000)
+
+    with serve() as client, logged(formatter) as stream:
+        service = client.app.state.service  # type: ignore[attr-defined]
+        monkeypatch.setattr(service.metrics, "text", broken)
+        assert_problem(client.get("/metrics"), 500)
+    first = stream.getvalue().splitlines()[0]
+    assert "unexpected error" in first
+    assert "exception" in first
+    assert "xxx" in first
+    assert len(stream.getvalue().splitlines()) == 2
+    assert len(first) < 20_000
+
+
+def test_messages_with_line_breaks_stay_one_line() -> None:
+    for formatter in FORMATTERS:
+        record = logging.LogRecord("segment", logging.ERROR, "", 0, "not reloaded: %s", (f"{ODD}\n2026 INFO ready",), None)
+        assert formatter.format(record).isprintable()

@@ -1,0 +1,148 @@
+"""What clients, health checks and whoever started the process see when the network, its device or a thread fails."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+
+import httpx
+import numpy as np
+import pytest
+
+from app.main import create_app
+from app.server import serve
+from app.serving.service import Service
+from app.serving.watchdog import Watchdog
+from app.settings import Settings
+from model.inference.merging import Logits
+from model.inference.runtime import DeviceLost, DeviceOutOfMemory, Tile
+from tests.app.asking import assert_problem
+from tests.app.doubles import FirstChannel
+from tests.conftest import encoded, free_port, wait_for
+
+GOOD, BAD = 3, 7
+
+
+def photo(value: int) -> bytes:
+    return encoded(np.full((32, 32, 3), value, np.uint8))
+
+
+class Faulty(FirstChannel):
+    """Fails at a tile of value `BAD`, once its hold is open: raises, or gives NaN, or ends its thread."""
+
+    def __init__(self, fault: Exception | str) -> None:
+        super().__init__()
+        self.fault = fault
+
+    def logits(self, tiles: Sequence[Tile]) -> Logits:
+        self.hold()
+        bad = tiles[0][0, 0, 0] == BAD
+        if bad and isinstance(self.fault, Exception):
+            raise self.fault
+        if bad and self.fault == "end":
+            raise SystemExit
+        found = super().logits(tiles)
+        if bad and self.fault == "nan":
+            found[0, 0, 5, 5] = np.nan
+        return found
+
+
+class Served:
+    """`serve` on a thread, in front of this runtime; whoever would end the process tells `ended`."""
+
+    def __init__(self, runtime: FirstChannel, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("app.serving.registry.load_runtime", lambda *_: runtime)
+        settings = Settings(_env_file=None, device="cpu", tile="96", port=free_port(), threads=1, drain_s=5)
+        self.app = create_app(settings)
+        self.service: Service = self.app.state.service
+        self.url = f"http://127.0.0.1:{settings.port}"
+        self.ended: list[int] = []
+
+    def post(self, value: int) -> httpx.Response:
+        return httpx.post(f"{self.url}/segment", content=photo(value), timeout=30)
+
+
+@contextmanager
+def served(runtime: FirstChannel, monkeypatch: pytest.MonkeyPatch, stall_s: float = 30) -> Iterator[tuple[Served, Future[int]]]:
+    it = Served(runtime, monkeypatch)
+    service = it.service
+    watchdog = Watchdog(
+        lambda: [model.scheduler for model in service.registry.models.values()], service.fail, stall_s=stall_s, interval=0.02
+    )
+    monkeypatch.setattr(service, "_watchdog", watchdog)
+    with ThreadPoolExecutor() as pool:
+        status = pool.submit(serve, it.app, it.ended.append)
+        wait_for(lambda: service.not_ready is None)
+        try:
+            yield it, status
+        finally:
+            runtime.hold.open()
+            if not status.done():
+                service.on_failure()
+            status.result(30)
+
+
+@pytest.mark.parametrize(
+    ("fault", "status", "words"),
+    [
+        (RuntimeError("this tile cannot be run"), 500, "the log has the request's id"),
+        ("nan", 500, "the log has the request's id"),
+        (DeviceOutOfMemory("the device's memory is full"), 503, "memory is full; try again later"),
+    ],
+)
+def test_a_tile_that_fails_is_its_request_s_error_and_the_service_goes_on(
+    fault: Exception | str, status: int, words: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    with served(Faulty(fault), monkeypatch) as (it, _):
+        assert_problem(it.post(BAD), status, words)
+        assert it.post(GOOD).status_code == 200
+        assert httpx.get(f"{it.url}/health/live").status_code == httpx.get(f"{it.url}/health/ready").status_code == 200
+        assert f'status="{status}"' in httpx.get(f"{it.url}/metrics").text
+    if fault == "nan":
+        assert "NaN or infinite" in caplog.text
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        (DeviceLost("the device is broken"), "the device is broken"),
+        ("hang", "does not come back"),
+        ("end", "a thread of the scheduler has ended"),
+    ],
+)
+def test_a_network_that_is_lost_answers_everyone_and_ends_the_process_with_1(
+    fault: Exception | str, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runtime = Faulty(fault)
+    with served(runtime, monkeypatch, 0.5 if fault == "hang" else 30) as (it, status), ThreadPoolExecutor() as pool:
+        runtime.hold.close()
+        asked = [pool.submit(it.post, BAD) for _ in range(4)]
+        wait_for(lambda: it.service.in_flight == 4)
+        if fault != "hang":
+            runtime.hold.open()
+        for each in asked:
+            assert_problem(each.result(30), 503, words)
+        assert words in (it.service.not_live or "")
+        assert words in (it.service.not_ready or "")
+        assert status.result(10) == 1
+    assert it.ended == [1]
+
+
+def test_a_thread_that_cannot_be_started_is_a_503_and_ends_the_process_with_1(monkeypatch: pytest.MonkeyPatch) -> None:
+    start = threading.Thread.start
+
+    def refused(thread: threading.Thread) -> None:
+        if thread.name.startswith("small"):
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", refused)
+    with served(FirstChannel(), monkeypatch) as (it, status):
+        assert_problem(it.post(GOOD), 503, "no thread", "can't start new thread")
+        assert "can't start new thread" in (it.service.not_live or "")
+        assert status.result(10) == 1
+        assert it.service.admission.requests == 0
+    assert it.ended == [1]

@@ -1,0 +1,161 @@
+"""Files made to cost much are refused for little; those that only look like them are not."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from imaging.decoding import Limits, decode, decoding_bytes, read_size
+from imaging.errors import DamagedImage, ImageError, ImageTooLarge
+from imaging.headers import read_header
+from tests.conftest import ROOT, make_photo
+from tests.imaging.apart import MEBI
+from tests.imaging.files import LIMITS
+from tests.imaging.hostile import (
+    HOSTILE,
+    QUIRK,
+    bmp_of,
+    chunk,
+    gif_of,
+    hostile,
+    jpeg_with,
+    png_with,
+    scan_bomb,
+    tiff_of,
+    tiff_tile,
+    webp_of,
+)
+from tests.imaging.samples import file_of
+
+TOO_LARGE = (
+    "png bomb",
+    "gif of a huge screen",
+    "gif of a huge frame",
+    "gif of a huge frame behind a quirk",
+    "bmp of a huge side",
+    "bmp of run lengths",
+    "webp bomb",
+)
+PROGRAM = """
+import sys
+from pathlib import Path
+from imaging.decoding import Limits, decode
+from imaging.errors import ImageError
+
+def resident(key):
+    with open("/proc/self/status") as status:
+        return next(int(line.split()[1]) * 1024 for line in status if line.startswith(key))
+
+files = sorted(Path(sys.argv[1]).iterdir())
+for path in files:
+    data = path.read_bytes()
+    Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+    before = resident("VmRSS")
+    try:
+        decode(data, Limits())
+    except ImageError:
+        print(path.name, resident("VmHWM") - before, sep=":")
+"""
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_a_hostile_file_is_refused_within_a_second(kind: str) -> None:
+    started = time.process_time()
+    with pytest.raises(ImageTooLarge if kind in TOO_LARGE else DamagedImage):
+        decode(hostile(kind), LIMITS)
+    assert time.process_time() - started < 1
+
+
+@pytest.mark.parametrize("kind", [kind for kind in HOSTILE if not kind.startswith(("truncated", "bmp that lies"))])
+def test_its_header_alone_refuses_it(kind: str) -> None:
+    for read in (read_size, decoding_bytes):
+        with pytest.raises(ImageTooLarge if kind in TOO_LARGE else DamagedImage):
+            read(hostile(kind), LIMITS)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a process's peak of memory is read from /proc")
+def test_refusing_a_hostile_file_takes_less_than_64_mebibytes(tmp_path: Path) -> None:
+    for kind in HOSTILE:
+        (tmp_path / kind).write_bytes(hostile(kind))
+    run = subprocess.run([sys.executable, "-c", PROGRAM, str(tmp_path)], capture_output=True, cwd=ROOT, check=True, text=True)
+    taken = dict(line.split(":") for line in run.stdout.splitlines())
+    assert taken.keys() == HOSTILE.keys()
+    assert {kind: int(bytes_) // MEBI for kind, bytes_ in taken.items() if int(bytes_) >= 64 * MEBI} == {}
+
+
+@pytest.mark.parametrize("format", ["JPEG", "MPO"])
+def test_scans_are_bounded_by_number_and_by_pixels(format: str) -> None:
+    assert decode(scan_bomb(100, 64, format), LIMITS).shape == (64, 64, 3)
+    with pytest.raises(DamagedImage, match=r"it has 101 scans or more at 64x64 pixels; at most 100 are taken"):
+        read_size(scan_bomb(101, 64, format), LIMITS)
+    with pytest.raises(DamagedImage, match=r"21 scans or more at 10000x10000 pixels; at most 20"):
+        read_size(resized(scan_bomb(21, 64, format), 10_000), LIMITS)
+    assert read_size(resized(scan_bomb(20, 64, format), 10_000), LIMITS) == (10_000, 10_000)
+
+
+def resized(jpeg: bytes, side: int) -> bytes:
+    start = jpeg.index(b"\xff\xc2") + 5
+    return jpeg[:start] + side.to_bytes(2, "big") * 2 + jpeg[start + 4 :]
+
+
+@pytest.mark.parametrize("options", [{}, {"progressive": True}], ids=["baseline", "progressive"])
+def test_what_looks_like_scans_in_segments_and_behind_the_image_is_none(options: dict[str, bool]) -> None:
+    photo = Image.fromarray(make_photo(64, 96))
+    data = file_of(photo, "JPEG", **options)
+    comment = b"\xff\xfe" + (2 + 600).to_bytes(2, "big") + b"\xff\xda" * 300
+    assert np.array_equal(decode(data[:2] + comment + data[2:] + b"\xff\xda" * 300, LIMITS), decode(data, LIMITS))
+
+
+@pytest.mark.parametrize(("tile", "side"), [(256, 16), (1024, 100), (4096, 16)])
+def test_a_tile_may_be_larger_than_a_small_image(tile: int, side: int) -> None:
+    data = tiff_tile(tile, side)
+    assert decode(data, LIMITS).shape == (side, side, 3)
+    assert decoding_bytes(data, LIMITS) > tile * tile
+
+
+def test_a_tile_that_covers_a_large_image_is_taken() -> None:
+    assert read_size(tiff_tile(4112, 4100), LIMITS) == (4100, 4100)
+    with pytest.raises(DamagedImage, match=r"its tiles have 4128x4128 pixels at an image of 4100x4100; at most 16,908,544"):
+        read_size(tiff_tile(4128, 4100), LIMITS)
+
+
+def test_a_directory_that_points_to_itself_ends() -> None:
+    with pytest.raises(ImageError):
+        decode(tiff_of({256: 16, 257: 16, 258: 8, 259: 1, 262: 1, 273: 8, 34665: 8}), LIMITS)
+
+
+def test_run_lengths_of_a_bmp_are_taken_up_to_four_megapixels() -> None:
+    rows = b"\xff\7\1\7\0\0" * 16
+    assert (decode(bmp_of(256, 16, 8, 1, rows + b"\0\1"), LIMITS) == (0, 0, 7)).all()
+    with pytest.raises(ImageTooLarge, match=r"2001x2000 pixels .*at most 4 megapixels in run lengths are taken"):
+        decode(bmp_of(2001, 2000, 8, 1, rows), LIMITS)
+
+
+@pytest.mark.parametrize("before", [b"", QUIRK, b"xx!\xfe\0", b"!\xff\3abc\0"], ids=["plain", "quirk", "junk", "other"])
+def test_the_frame_of_a_gif_counts_as_pillow_reads_it(before: bytes) -> None:
+    assert read_header(gif_of(3, 5, before)).size == (5, 5)
+    assert read_size(gif_of(3, 5, before), LIMITS) == (5, 5)
+    with pytest.raises(ImageTooLarge, match=r"5x5 pixels"):
+        read_size(gif_of(3, 5, before), Limits(megapixels=24e-6))
+
+
+def test_the_canvas_of_a_webp_is_read_before_it_is_made() -> None:
+    photo = Image.fromarray(make_photo(20, 30))
+    for data in (file_of(photo, "WEBP"), file_of(photo, "WEBP", lossless=True), file_of(photo, "WEBP", exif=b"Exif\0\0MM\0*")):
+        with pytest.raises(ImageTooLarge, match="30x20 pixels"):
+            read_size(data, Limits(megapixels=0.0005))
+    with pytest.raises(ImageTooLarge, match="16383x16383"):
+        read_size(webp_of(16383), LIMITS)
+
+
+def test_long_headers_are_taken_within_their_bounds() -> None:
+    assert decode(jpeg_with(b"\xff\xfe\xff\xff".ljust(65537, b"c") * 100), LIMITS).shape == (16, 16, 3)
+    assert decode(png_with(chunk(b"tEXt", b"k\0" + b"t" * 6_000_000)), LIMITS).shape == (1, 1, 3)
+    assert decode(png_with(chunk(b"aaAa", b"") * 10_000), LIMITS).shape == (1, 1, 3)
+    assert read_size(gif_of(4, 4, before=b"!\xfe" + b"\2ab" * 10_000 + b"\0"), LIMITS) == (4, 4)
