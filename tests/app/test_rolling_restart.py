@@ -26,6 +26,7 @@ defaults
   timeout connect 5s
   timeout client 60s
   timeout server 60s
+  timeout check 5s
   retries 3
   option redispatch
 frontend all
@@ -37,7 +38,7 @@ backend segment
   server first 127.0.0.1:{first}
   server second 127.0.0.1:{second}
 """
-SETTINGS = {"LAME_DUCK_S": "1.5", "DRAIN_S": "20"}
+SETTINGS = {"LAME_DUCK_S": "4", "DRAIN_S": "20"}
 pytestmark = [
     pytest.mark.long,
     pytest.mark.skipif(shutil.which("haproxy") is None, reason="haproxy is not installed (apt-get install haproxy)"),
@@ -77,7 +78,7 @@ def test_two_services_restarted_in_turns_under_load_fail_no_request(narrow_file:
         asking = [pool.submit(ask, i % 2 == 0) for i in range(4)]
         try:
             for i in (0, 1, 0):
-                time.sleep(1)
+                time.sleep(2)  # the proxy has seen the one that came back
                 old = running[i]
                 old.signal(signal.SIGTERM)
                 assert old.process.wait(30) == 0
