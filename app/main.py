@@ -16,6 +16,7 @@ from app.api.caching import package_version
 from app.api.errors import install_handlers
 from app.api.page import mount_page
 from app.api.security import ProblemCORSMiddleware, SecurityHeaders
+from app.connections import CloseWhileEnding
 from app.environment import PREFIX, UnknownSetting
 from app.middleware import DiscardBeforeClose, HeadAsGet, LoadShedding, RequestTelemetry
 from app.server import serve
@@ -52,7 +53,6 @@ def create_app(settings: Settings) -> FastAPI:
     paths = tuple(router.url_path_for(name) for router, name in SHED)
     # the last one added is the first to see a request
     app.add_middleware(LoadShedding, service=service, paths=paths)
-    app.add_middleware(DiscardBeforeClose)
     if settings.cors_origins:
         exposed = ["X-Request-ID", "Server-Timing", "Retry-After", "ETag"]
         app.add_middleware(
@@ -62,6 +62,8 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_middleware(HeadAsGet)
     app.add_middleware(RequestTelemetry, metrics=service.metrics)
     app.add_middleware(SecurityHeaders)
+    app.add_middleware(CloseWhileEnding, service=service)
+    app.add_middleware(DiscardBeforeClose)
     return app
 
 

@@ -15,8 +15,7 @@ from types import FrameType
 import uvicorn
 from fastapi import FastAPI
 
-from app.connections import BACKLOG, MAX_HEAD_BYTES, CloseWhileEnding, HeadDeadline, listen
-from app.middleware import DiscardBeforeClose
+from app.connections import BACKLOG, MAX_HEAD_BYTES, HeadDeadline, listen
 from app.serving.service import Service
 
 log = logging.getLogger("segment")
@@ -95,7 +94,7 @@ def serve(app: FastAPI, end: Callable[[int], object] = os._exit) -> int:
         log.critical("cannot listen on %s port %d: %s", settings.host, settings.port, error)
         return 1
     config = uvicorn.Config(
-        DiscardBeforeClose(CloseWhileEnding(app, service)), host=settings.host, port=settings.port, log_config=None,
+        app, host=settings.host, port=settings.port, log_config=None,
         access_log=False, server_header=False, root_path=settings.root_path, http=HeadDeadline,
         h11_max_incomplete_event_size=MAX_HEAD_BYTES, ws="none", loop="asyncio", proxy_headers=True, backlog=BACKLOG,
         timeout_graceful_shutdown=max(1, round(settings.drain_s)), timeout_keep_alive=KEEP_ALIVE_S,

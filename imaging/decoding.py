@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import re
-import struct
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,7 +15,7 @@ from PIL import Image, PngImagePlugin, UnidentifiedImageError
 from PIL.TiffImagePlugin import TiffImageFile
 
 from imaging.errors import DamagedImage, EmptyImage, ImageError, ImageTooLarge, UnknownImageType
-from imaging.headers import GIF, JPEG, PNG, TIFF, Header, read_header
+from imaging.headers import GIF, JPEG, PNG, TIFF, Header, png_chunks, read_header
 
 Pixels = npt.NDArray[np.uint8]
 Size = tuple[int, int]
@@ -118,16 +117,13 @@ def _orientation(image: Image.Image, data: bytes) -> int:
 
 def _without_pixels(png: bytes) -> bytes:
     """The PNG's header and what may hold EXIF behind the pixels (PNG, third edition, section 5.3), without them."""
-    kept, start, seen = [png[:8]], 8, False
-    while start + 12 <= len(png):
-        (length,) = struct.unpack_from(">I", png, start)
-        kind, end = png[start + 4 : start + 8], start + 12 + length
+    kept, seen = [png[:8]], False
+    for kind, start, end in png_chunks(png):
         if kind == b"IEND" or end > len(png):
             break
         seen = seen or kind == b"IDAT"
         if not seen or kind in PNG_EXIF:
             kept.append(png[start:end])
-        start = end
     return b"".join([*kept, PNG_END])
 
 

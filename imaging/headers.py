@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from imaging.errors import DamagedImage
@@ -135,18 +136,24 @@ def _coefficient_bytes(frame: bytes, width: int, height: int) -> int:
 
 def _read_png(data: bytes) -> Header:
     """The number of chunks, and the bytes of those that Pillow keeps."""
-    start, chunks, kept = 8, 0, 0
-    while start + 8 <= len(data):
-        length, kind = int.from_bytes(data[start : start + 4], "big"), data[start + 4 : start + 8]
-        chunks += 1
+    kept = 0
+    for chunks, (kind, start, end) in enumerate(png_chunks(data), 1):
         if kind not in (b"IDAT", b"fdAT"):
-            kept += min(length, len(data) - start)
+            kept += min(end - start - 12, len(data) - start)
         _bounded(chunks, CHUNKS, "it has more chunks than any program writes")
         _bounded(kept, HEADER_BYTES, f"{kept:,} bytes stand beside its pixels")
-        start += 12 + length
         if kind == b"IEND":
             break
     return Header()
+
+
+def png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
+    """Each chunk's kind, first byte, and the one behind its last, which may be missing (PNG, third edition, section 5.3)."""
+    start = 8
+    while start + 8 <= len(data):
+        end = start + 12 + int.from_bytes(data[start : start + 4], "big")
+        yield data[start + 4 : start + 8], start, end
+        start = end
 
 
 def _read_gif(data: bytes) -> Header:

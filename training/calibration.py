@@ -10,7 +10,6 @@ import torch.nn.functional as F
 from torch import Tensor
 from tqdm import tqdm
 
-from imaging.decoding import decode
 from model.inference.segmenter import Options, Segmenter
 from training.datasets import Split
 
@@ -60,8 +59,8 @@ def gather(segmenter: Segmenter, split: Split, options: Options, indices: range)
     for index in tqdm(indices, desc="gathering logits", unit="image", leave=False):
         data, mask = split.file(index), torch.from_numpy(split.mask(index).copy())
         plan = segmenter.plan(data, options)
-        image = decode(data, segmenter.limits, plan.tiles.size)
-        parts = [torch.from_numpy(part.logits()) for rows in segmenter.rows(image, plan) for part in rows.parts()]
+        rows_of_all = segmenter.rows(segmenter.decode(data, plan), plan)
+        parts = [torch.from_numpy(part.logits()) for rows in rows_of_all for part in rows.parts()]
         whole = torch.cat(parts, 1).permute(1, 2, 0)[::STEP, ::STEP]
         picked = mask[::STEP, ::STEP]
         labelled = picked != split.labels.ignore_index

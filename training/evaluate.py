@@ -8,7 +8,6 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
-from imaging.decoding import decode
 from model.inference.runtime import Runtime
 from model.inference.segmenter import Options, Segmentation, Segmenter
 from model.inference.torch_runtime import TorchRuntime
@@ -53,7 +52,7 @@ def predictions(
 def segmentation(segmenter: Segmenter, data: bytes, options: Options) -> Segmentation:
     """What the network says of an image file, before it is encoded."""
     plan = segmenter.plan(data, options)
-    return segmenter.infer(decode(data, segmenter.limits, plan.tiles.size), plan)
+    return segmenter.infer(segmenter.decode(data, plan), plan)
 
 
 def snapshot_segmenter(net: FCN, manifest: Manifest, device: str) -> Segmenter:

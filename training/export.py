@@ -15,13 +15,12 @@ import numpy.typing as npt
 import torch
 from torch.export import Dim
 
-from imaging.decoding import Limits
 from model.inference.openvino_runtime import read_export
 from model.inference.segmenter import Options, Segmenter
 from model.inference.torch_runtime import TorchRuntime
 from model.manifest import METADATA_KEY, WeightsError
 from model.networks.servable import ServableNetwork
-from model.weights_file import DEFAULT_WEIGHTS, EXPORT_SUFFIXES, MASTER_SUFFIX, Weights, find_weights, load_weights
+from model.weights_file import DEFAULT_WEIGHTS, EXPORT_SUFFIXES, MASTER_SUFFIX, Weights, find_files, find_weights, load_weights
 from training.layouts import IMAGE_ENDINGS
 
 INPUT, OUTPUT = "pixels", "logits"
@@ -125,17 +124,14 @@ def export_int8(master: Path, folder: Path, photos: int = PHOTOS, keep: int = KE
 
 def calibration_tiles(weights: Weights, folder: Path, photos: int) -> Iterator[npt.NDArray[np.uint8]]:
     """The first tile of each of so many photos, spread evenly over the folder, as the service cuts them."""
-    from imaging.decoding import decode
-
     files = sorted(file for file in folder.rglob("*") if file.suffix.lower() in IMAGE_ENDINGS)
     if not files:
         raise ValueError(f"no photos in {folder}; their names end in {', '.join(IMAGE_ENDINGS)}")
-    segmenter = Segmenter(TorchRuntime(weights, "cpu", "float32"), Limits())
+    segmenter = Segmenter(TorchRuntime(weights, "cpu", "float32"))
     for file in files[:: max(1, len(files) // photos)][:photos]:
         data = file.read_bytes()
         plan = segmenter.plan(data, Options())
-        image = decode(data, segmenter.limits, plan.tiles.size)
-        yield plan.tiles.cut(image, next(plan.tiles.regions))
+        yield plan.tiles.cut(segmenter.decode(data, plan), next(plan.tiles.regions))
 
 
 def facts(weights: Weights, network: ServableNetwork, precision: str) -> dict[str, str]:
@@ -155,8 +151,7 @@ def refresh_facts(master: Path) -> list[Path]:
 
     weights = load_weights(master)
     network = ServableNetwork(weights)
-    paths = {precision: export_path(master, precision) for precision in EXPORT_SUFFIXES}
-    there = {precision: path for precision, path in paths.items() if path.is_file()}
+    there = find_files(str(master)).exports
     return [_write(master, precision, onnx.load(path), facts(weights, network, precision)) for precision, path in there.items()]
 
 

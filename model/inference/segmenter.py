@@ -100,6 +100,10 @@ class Segmenter:
         at = working_size(size, options.side, self.manifest.preprocessing.side)
         return Plan(size, plan_tiles(at, options.tile, options.overlap, options.blend), options)
 
+    def decode(self, data: bytes, plan: Plan) -> Pixels:
+        """RGB pixels (H, W, 3) at the plan's working size, of an image file; raises `DamagedImage`."""
+        return decode(data, self.limits, plan.tiles.size)
+
     def segment(self, data: bytes, plan: Plan, run: Run | None = None, check: Check = _unchecked) -> Output:
         """The answer's bytes for an image file's. `run` is the runtime itself, or a scheduler in front of it.
 
@@ -108,7 +112,7 @@ class Segmenter:
         seconds: dict[str, float] = {}
         rendering = plan.options.rendering
         with _timed(seconds, "decode"):
-            image = decode(data, self.limits, plan.tiles.size)
+            image = self.decode(data, plan)
             photo = None
             if rendering.needs_photo:
                 photo = image if plan.size == plan.tiles.size else decode(data, self.limits)
