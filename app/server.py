@@ -53,6 +53,7 @@ class DrainingServer(uvicorn.Server):
             return
         self._lame_duck_s = self.service.settings.lame_duck_s if sig == signal.SIGTERM else 0.0
         self.service.ending = True
+        self.service.draining = not self._lame_duck_s
         self._asked.set()
 
     def fail(self) -> None:

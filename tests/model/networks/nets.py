@@ -14,7 +14,7 @@ ACTIVATIONS = (nn.ReLU, nn.ReLU6, nn.Dropout, nn.Dropout2d)
 def averaging(net: Net) -> Net:
     """The network with the same geometry, but every convolution and pooling a mean, and nothing else in between.
 
-    The pixel on which one of its outputs is centred can be read off a gradient.
+    The pixel on which one of its outputs is centred can be read off a gradient. Biases are 1, so that a ReLU passes everything.
     """
     for parent in list(net.modules()):
         for name, child in list(parent.named_children()):
@@ -24,6 +24,8 @@ def averaging(net: Net) -> Net:
                 setattr(parent, name, nn.AvgPool2d(child.kernel_size, child.stride, child.padding, child.ceil_mode))
             elif isinstance(child, nn.Conv2d):
                 nn.init.constant_(child.weight, 1 / child.weight[0].numel())
+                if child.bias is not None:
+                    nn.init.ones_(child.bias)
     return net.double().eval()
 
 

@@ -31,10 +31,7 @@ def averaging_backbone(backbone: str, output_stride: int) -> Backbone:
         return averaging(build_backbone(architecture(backbone, output_stride)))
     with torch.device("meta"):
         net = build_backbone(architecture(backbone, output_stride))
-    net.to_empty(device="cpu")
-    for bias in (tensor for name, tensor in net.named_parameters() if name.endswith("bias")):
-        torch.nn.init.zeros_(bias)
-    return averaging(net)
+    return averaging(net.to_empty(device="cpu"))
 
 
 @pytest.mark.parametrize(("backbone", "output_stride"), BACKBONES)
