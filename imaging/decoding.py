@@ -44,7 +44,6 @@ BAND_PIXELS = 1 << 20
 RUN_LENGTHS = (1, 2)  # of a BMP: Pillow expands them in Python, a byte at a time
 RUN_LENGTH_MEGAPIXELS = 4.0
 FIXED_BYTES = 48 << 20  # bands with their conversions, rows, what Pillow keeps of a header
-DRAFT = 2  # times the working size: what a reduced JPEG keeps at least
 PILLOW = re.compile(r"PIL\.")
 # of Pillow's pixels in memory, where not 4
 MODE_BYTES = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16L": 2, "I;16B": 2, "I;16N": 2}
@@ -63,8 +62,8 @@ def decode(data: bytes, limits: Limits, working_size: Size | None = None) -> Pix
     """The first frame as uint8 RGB (H, W, 3), upright after its EXIF orientation.
 
     Transparent pixels lie over white, 16-bit samples are scaled to 8, colour profiles are ignored. With a working (height,
-    width) the image comes scaled to it: bilinear, averaging where it shrinks; a JPEG that is more than `DRAFT` times as large
-    is reduced by libjpeg first, which leaves out the highest frequencies and takes a fraction of the time.
+    width) the image comes scaled to it: bilinear, averaging where it shrinks; a JPEG that is twice as large or more
+    is reduced by libjpeg first, to no less than that size, which takes a fraction of the time.
     Raises `EmptyImage`, `UnknownImageType`, `ImageTooLarge` or `DamagedImage`.
     """
     with _open(data, limits) as (image, _):
@@ -171,7 +170,7 @@ def _reduce(image: Image.Image, orientation: int, working_size: Size | None) -> 
         return None
     stored = working_size if orientation in SWAPPING else working_size[::-1]
     if image.format in JPEG_FORMATS:
-        image.draft(None, (DRAFT * stored[0], DRAFT * stored[1]))
+        image.draft(None, stored)
     return stored
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import lru_cache
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,7 @@ from model.inference.tiling import Size
 
 Ids = npt.NDArray[np.uint8]
 Indices = npt.NDArray[np.intp]
+Value = TypeVar("Value", bound=np.generic)
 BAND_PIXELS = 1 << 20  # whose class ids are found at once
 LOGITS_PIXELS = 1 << 15  # whose logits of all classes are held at once: they stay in a core's cache
 
@@ -48,8 +49,8 @@ class Rows(NamedTuple):
         """
         winners = self.cells.argmax(2).astype(np.uint8)
         mixed = ~_around(winners, np.minimum, np.maximum)[2]
-        ids: Ids = winners[:, self.horizontal.before][self.vertical.before]
-        positions = np.flatnonzero(mixed[:, self.horizontal.before][self.vertical.before])
+        ids: Ids = self._spread(winners)
+        positions = np.flatnonzero(self._spread(mixed))
         if not len(positions):
             return ids
         lowest, highest, _ = _around(self.cells, np.minimum, np.maximum)
@@ -58,10 +59,17 @@ class Rows(NamedTuple):
         rows, columns = np.divmod(positions, len(self.horizontal.before))
         start = rows * lines.shape[1]
         flat = lines.reshape(-1, len(possible))
-        before, after = flat[start + self.horizontal.before[columns]], flat[start + self.horizontal.after[columns]]
-        logits = before + (after - before) * self.horizontal.fraction[columns][:, None]
+        before = flat.take(start + self.horizontal.before.take(columns), 0)
+        logits = flat.take(start + self.horizontal.after.take(columns), 0)
+        logits -= before
+        logits *= self.horizontal.fraction.take(columns)[:, None]
+        logits += before
         ids.reshape(-1)[positions] = possible[logits.argmax(1)]
         return ids
+
+    def _spread(self, cells: npt.NDArray[Value]) -> npt.NDArray[Value]:
+        """To each pixel the value of the cell before it, of (rows, columns)."""
+        return cells.take(self.horizontal.before, 1).take(self.vertical.before, 0)
 
     def parts(self) -> Iterator[Rows]:
         """The same rows in pieces that are small enough to hold the logits of each."""
@@ -128,7 +136,7 @@ def _around(cells: npt.NDArray[np.generic], low: np.ufunc, high: np.ufunc) -> tu
 
 def _interpolated_rows(cells: Logits, vertical: Axis) -> Logits:
     """Logits (rows, columns, classes), interpolated vertically alone."""
-    above, below = cells[vertical.before], cells[vertical.after]
+    above, below = cells.take(vertical.before, 0), cells.take(vertical.after, 0)
     below -= above
     below *= vertical.fraction[:, None, None]
     below += above
