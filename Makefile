@@ -31,14 +31,18 @@ lint: $(DEV_READY)
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 
-# the built wheel in an environment of its own: it segments a photo, without PyTorch
+# the built wheel in an environment of its own, without PyTorch: it segments a photo, and the tests of what serves pass
 wheel-check: $(DEV_READY)
 	rm -rf build/wheel
 	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir build/wheel $(PIP_ARGS) .
 	$(BIN)/python -m venv build/wheel/venv
 	build/wheel/venv/bin/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -c constraints.txt build/wheel/*.whl
 	cd build/wheel && venv/bin/fcn-segment ../../docs/photos/chelsea.jpg -o mask.png && venv/bin/fcn-serve --help >/dev/null
+	build/wheel/venv/bin/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -c constraints.txt "$$(ls build/wheel/*.whl)[test]"
 	! build/wheel/venv/bin/python -c "import torch" 2>/dev/null
+	$(BIN)/python -m tests.narrow build/wheel
+	OMP_NUM_THREADS=1 build/wheel/venv/bin/python -m pytest -n auto -m "not torch and not long" --narrow build/wheel/narrow.safetensors \
+		--ignore tests/model/inference/test_cuda.py tests/imaging tests/model/inference tests/app tests/cli
 
 # on a machine with an NVIDIA GPU: the tests that need one, and its figures in benchmarks/RESULTS.md
 gpu-check: $(DEV_READY)

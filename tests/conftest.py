@@ -12,79 +12,60 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
 
 import httpx
 import numpy as np
 import numpy.typing as npt
 import pytest
-import torch
 import uvicorn
 from filelock import FileLock
 from PIL import Image
 from starlette.types import ASGIApp
 
 from model.inference.runtime import Runtime, load_runtime
-from model.labels import numbered_labels
-from model.manifest import Manifest
-from model.networks.builder import build
-from model.networks.fcn import FCN
-from model.networks.servable import half_tensors
-from model.preprocessing import Preprocessing
-from model.weights_file import Weights, find_files, load_weights, save_weights
-from training.export import export_float32
+from model.weights_file import Weights, find_files, load_weights
 
 ROOT = Path(__file__).parent.parent
 Pixels = npt.NDArray[np.uint8]
-Net = TypeVar("Net", bound=torch.nn.Module)
+RUNTIMES = ["openvino", pytest.param("torch", marks=pytest.mark.torch)]
 NAMES = ["background", "circle", "square", "triangle"]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--narrow", type=Path, help="the narrow network's file, where it cannot be made for lack of PyTorch")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if {"narrow", "both"}.intersection(getattr(item, "fixturenames", ())):  # made of PyTorch's tensors
+            item.add_marker(pytest.mark.torch)
 
 
 @pytest.fixture(autouse=True, scope="module")
 def threads() -> Iterator[None]:
     """Puts back the number of threads, which the commands' `--threads` sets for the whole process."""
-    before = torch.get_num_threads()
+    torch = sys.modules.get("torch")
+    before = torch.get_num_threads() if torch else 0
     yield
-    torch.set_num_threads(before)
-
-
-def randomise(net: Net, seed: int = 0) -> Net:
-    """Draws scores and batch-norm statistics so that outputs depend on the input, and rounding errors stay small."""
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for name, tensor in net.state_dict().items():
-            if name.endswith("running_mean"):
-                tensor.copy_(torch.randn(tensor.shape, generator=generator) * 0.1)
-            elif name.endswith("running_var"):
-                tensor.copy_(torch.rand(tensor.shape, generator=generator) * 0.5 + 0.5)
-            elif name.startswith("score_"):
-                tensor.copy_(torch.randn(tensor.shape, generator=generator) * 0.5)
-    return net
-
-
-def narrow_net(**options: object) -> FCN:
-    """An FCN-8s on a MobileNetV2 of a tenth of the width, four classes, in evaluation mode."""
-    torch.manual_seed(0)
-    arguments = {"output_stride": 16, "head": "fc", "head_width": 16, "width": 0.1} | options
-    return randomise(build("fcn8s", "mobilenet_v2", len(NAMES), **arguments)).eval()
+    if torch:
+        torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")
-def narrow_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The narrow network's master, its float32 export beside it; its advised longer side is 64 to 128.
-
-    Made once for all of xdist's workers.
-    """
+def narrow_file(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The narrow network's master, its export beside it: the given one, or one that is made once for all of xdist's workers."""
+    given: Path | None = request.config.getoption("narrow")
+    if given:
+        return given.absolute()
     folder = tmp_path_factory.getbasetemp()
     folder = (folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder) / "weights"
     folder.mkdir(exist_ok=True)
     path = folder / "narrow.safetensors"
     with FileLock(folder / "lock"):
         if not path.exists():
-            net = narrow_net()
-            manifest = Manifest(net.architecture, numbered_labels(NAMES), Preprocessing(side=(64, 128)), "Apache-2.0")
-            save_weights(path, half_tensors(net), manifest)
-            export_float32(path)
+            from tests.narrow import write_narrow  # needs PyTorch
+
+            write_narrow(path)
     return path
 
 
@@ -93,7 +74,7 @@ def narrow(narrow_file: Path) -> Weights:
     return load_weights(narrow_file)
 
 
-@pytest.fixture(scope="session", params=["openvino", "torch"])
+@pytest.fixture(scope="session", params=RUNTIMES)
 def runtime(request: pytest.FixtureRequest, narrow_file: Path) -> Runtime:
     """The narrow network on each runtime, in float32 on the CPU."""
     return load_runtime(find_files(str(narrow_file)), request.param, "cpu", "float32", threads=1)

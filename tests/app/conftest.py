@@ -15,6 +15,7 @@ from app.main import create_app
 from app.serving.service import Service
 from app.settings import Settings
 from tests.app.asking import service_of
+from tests.conftest import RUNTIMES
 
 Serve = Callable[..., AbstractContextManager[TestClient]]
 
@@ -42,7 +43,7 @@ def serve(narrow_file: Path) -> Serve:
     return start
 
 
-@pytest.fixture(scope="session", params=["openvino", "torch"])
+@pytest.fixture(scope="session", params=RUNTIMES)
 def client(request: pytest.FixtureRequest, serve: Serve) -> Iterator[TestClient]:
     """A service on each runtime: what tests of the HTTP contract ask."""
     with serve(runtime=request.param) as running:

@@ -18,7 +18,8 @@ from model.networks.builder import build
 from model.networks.servable import half_tensors
 from model.preprocessing import Preprocessing
 from model.weights_file import Weights
-from tests.conftest import make_photo, randomise
+from tests.conftest import make_photo
+from tests.narrow import randomise
 from tests.training.conftest import write_frame
 from training.datasets import Split, get_dataset
 from training.evaluate import predictions

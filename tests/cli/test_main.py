@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 from cli.arguments import parser
@@ -73,7 +72,10 @@ def test_the_mask_has_the_images_size_at_every_working_side(side: str, run: Segm
         assert np.asarray(mask).max() < 4
 
 
+@pytest.mark.torch
 def test_threads_runtime_and_precision_are_those_asked_for(run: Segment, tmp_path: Path) -> None:
+    import torch
+
     written(tmp_path, {"photo.jpg": OTHER})
     torch.set_num_threads(2)
     extra = ["--format", "json", "--runtime", "torch", "--precision", "bfloat16", "--threads", 1]

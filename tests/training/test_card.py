@@ -12,7 +12,8 @@ from PIL import Image
 from model.metrics import ConfusionMatrix
 from model.networks.servable import half_tensors
 from model.weights_file import Weights, load_weights, save_weights
-from tests.conftest import NAMES, narrow_net
+from tests.conftest import NAMES
+from tests.narrow import narrow_net
 from training.card import CardFacts, card, training_facts, write_card
 from training.checkpoint import Progress
 from training.datasets import Split, get_dataset

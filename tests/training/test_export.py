@@ -30,7 +30,8 @@ from model.weights_file import (
     load_weights,
     save_weights,
 )
-from tests.conftest import ROOT, encoded, make_photo, randomise
+from tests.conftest import ROOT, encoded, make_photo
+from tests.narrow import randomise
 from training.export import check_export, export_float32, export_int8, export_path, main
 
 PHOTOS = sorted((ROOT / "docs" / "photos").glob("*.jpg"))

@@ -17,7 +17,7 @@ from model.networks.builder import build, build_network
 from model.networks.fcn import FCN
 from model.preprocessing import Preprocessing
 from model.weights_file import Weights, save_weights
-from tests.conftest import narrow_net
+from tests.narrow import narrow_net
 from training.starts import load_start, start_preprocessing
 
 OURS = Architecture("fcn8s", "mobilenet_v2", 4, 16, "pooled", 16, 0.1)

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from model.networks.builder import build
 from model.networks.fcn import FCN
-from tests.conftest import narrow_net, randomise
+from tests.narrow import narrow_net, randomise
 from training.teacher import Teacher
 
 # in float64, since the random networks here are deep enough to blow up what float32 rounds away

@@ -52,6 +52,7 @@ def test_an_answer_s_tag_is_weak_and_the_same_for_equal_requests(client: TestCli
     assert all(each.startswith('W/"') and each.endswith('"') for each in tags)
 
 
+@pytest.mark.torch
 def test_runtimes_have_tags_of_their_own(serve: Serve) -> None:
     with serve(runtime="openvino") as one, serve(runtime="torch") as other:
         assert tag(one) != tag(other)

@@ -14,9 +14,8 @@ from app.serving.errors import NotServing, UnknownModel
 from app.serving.registry import Registry
 from app.settings import Settings
 from model.manifest import WeightsError
-from model.networks.servable import half_tensors
 from model.weights_file import Weights, load_weights, save_weights
-from tests.conftest import narrow_net, wait_for
+from tests.conftest import wait_for
 
 
 def registry_of(weights: str, **changes: Any) -> Registry:
@@ -66,6 +65,9 @@ def test_weights_of_another_digest_than_the_expected_one_are_refused(narrow_file
 
 
 def test_expected_digests_are_in_the_order_of_the_weights(narrow_file: Path, narrow: Weights, tmp_path: Path) -> None:
+    from model.networks.servable import half_tensors
+    from tests.narrow import narrow_net
+
     net, path = narrow_net(), tmp_path / "other.safetensors"
     save_weights(path, half_tensors(net), replace(narrow.manifest, license="MIT"))
     digests = f"{load_weights(path).sha256},{narrow.sha256}"

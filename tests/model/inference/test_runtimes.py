@@ -18,7 +18,6 @@ from model.inference import runtime as choice
 from model.inference.openvino_runtime import OpenVINORuntime, read_export
 from model.inference.runtime import Runtime, RuntimeUnavailable, load_runtime, unused_gpu
 from model.inference.segmenter import Options, Segmenter
-from model.inference.torch_runtime import TorchRuntime
 from model.manifest import METADATA_KEY, Manifest, WeightsError, scored_in
 from model.weights_file import Weights, WeightsFiles, find_files
 from tests.conftest import ROOT, make_photo
@@ -55,6 +54,7 @@ def with_int8(files: WeightsFiles, folder: Path, manifest: Manifest) -> WeightsF
     return replace(files, exports={**files.exports, "int8": path})
 
 
+@pytest.mark.torch
 @pytest.mark.parametrize("shape", [(32, 32), (64, 96), (96, 32)], ids=str)
 def test_both_runtimes_say_the_same(files: WeightsFiles, shape: tuple[int, int]) -> None:
     tiles = [make_photo(*shape, seed) for seed in range(3)]
@@ -98,7 +98,10 @@ def test_runtimes_describe_themselves(runtime: Runtime, narrow: Weights) -> None
     assert (runtime.max_batch, runtime.concurrency) == (1, 1)
 
 
+@pytest.mark.torch
 def test_auto_takes_openvino_with_an_export_and_torch_without(files: WeightsFiles) -> None:
+    from model.inference.torch_runtime import TorchRuntime
+
     assert isinstance(load_runtime(files), OpenVINORuntime)
     assert isinstance(load_runtime(replace(files, master=None)), OpenVINORuntime)
     assert isinstance(load_runtime(replace(files, exports={})), TorchRuntime)
@@ -131,7 +134,9 @@ def test_auto_is_int8_where_processor_and_scores_allow_it(
         (("openvino", "cpu", "bfloat16"), "OpenVINO serves in float32 or int8, got 'bfloat16'; ask for runtime torch"),
         (("openvino", "cpu", "int8"), r"narrow has no export in int8 \(there: float32\); fcn-export makes one"),
         (("torch", "cpu", "int8"), r"int8 is for OpenVINO: it needs NAME\.int8\.onnx beside the weights"),
-        (("torch", "abacus"), "device must be auto, cpu, cuda, cuda:N or mps, got 'abacus'"),
+        pytest.param(
+            ("torch", "abacus"), "device must be auto, cpu, cuda, cuda:N or mps, got 'abacus'", marks=pytest.mark.torch
+        ),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )
@@ -142,6 +147,7 @@ def test_what_cannot_be_had_is_refused_naming_what_is_missing(
         load_runtime(files, *asked)
 
 
+@pytest.mark.torch
 def test_missing_files_are_named(files: WeightsFiles) -> None:
     with pytest.raises(RuntimeUnavailable, match=r"narrow has no export in float32 \(there: none\); fcn-export makes one"):
         load_runtime(replace(files, exports={}), "openvino")

@@ -6,14 +6,12 @@ import io
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 import pytest
-import torch
-import torch.nn.functional as F
 from PIL import Image
-from torch import Tensor
 
 from imaging.answer import Answer, ArrayTooLarge, Rendering
 from imaging.decoding import Limits, decode, scale
@@ -22,9 +20,11 @@ from model.inference.merging import Logits
 from model.inference.runtime import Runtime, Tile
 from model.inference.segmenter import BATCH, Options, Segmentation, Segmenter
 from model.inference.tiling import TilingError, tile_shapes
-from model.networks.servable import load_network, normalise
 from model.weights_file import Weights
 from tests.conftest import encoded, make_photo
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Pixels = npt.NDArray[np.uint8]
 Photo = Callable[..., Pixels]
@@ -56,6 +56,10 @@ def seen_as(pixels: Pixels) -> Logits:
 
 def direct_logits(weights: Weights, image: Pixels) -> Tensor:
     """Logits (4, H, W) of the plain network on the image, extended to a multiple of 64 by repeating its edge."""
+    import torch
+
+    from model.networks.servable import load_network, normalise
+
     height, width = image.shape[:2]
     padded = np.pad(image, ((0, -height % 64), (0, -width % 64), (0, 0)), mode="edge")
     pixels = torch.from_numpy(padded).permute(2, 0, 1)[None]
@@ -82,13 +86,18 @@ def test_a_small_image_is_segmented_as_the_network_alone_does_it(segmenter: Segm
 
 
 def test_a_scaled_image_is_segmented_by_logits_scaled_back(segmenter: Segmenter, narrow: Weights, photo: Photo) -> None:
+    import torch
+
     image = photo(20, 32)
     found = segmented(segmenter, image, Options((64, 64), side="auto"))
     logits = direct_logits(narrow, scale(image, (40, 64)))
-    assert_same_classes(found.class_map, F.interpolate(logits[None], size=(20, 32), mode="bilinear")[0])
+    scaled = torch.nn.functional.interpolate(logits[None], size=(20, 32), mode="bilinear")
+    assert_same_classes(found.class_map, scaled[0])
 
 
 def test_overlapping_tiles_are_segmented_by_their_averaged_logits(segmenter: Segmenter, narrow: Weights, photo: Photo) -> None:
+    import torch
+
     image = photo(64, 96)
     found = segmented(segmenter, image, Options((64, 64), 0.5, "mean", "native"))
     left, right = direct_logits(narrow, image[:, :64]), direct_logits(narrow, image[:, 32:])

@@ -8,14 +8,12 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model.architecture import Grid
 from model.inference.merging import Band, Logits
 from model.inference.upsampling import BAND_PIXELS, LOGITS_PIXELS, LogitsUpsampler, Rows, winning_probability
-from model.networks.upsampling import FixedUpsample
 
 SIDES = st.integers(1, 90)
 SIZES = st.tuples(SIDES, SIDES)
@@ -71,9 +69,14 @@ def test_pixels_are_interpolated_by_the_definition(
     np.testing.assert_allclose(found, interpolated(logits, stride, grid, source, target), atol=1e-5)
 
 
+@pytest.mark.torch
 @pytest.mark.parametrize("grid", ["corner", "half_pixel"])
 @pytest.mark.parametrize("size", [(40, 56), (33, 50)], ids=str)
 def test_without_scaling_it_is_the_networks_own_final_upsampling(grid: Grid, size: tuple[int, int]) -> None:
+    import torch
+
+    from model.networks.upsampling import FixedUpsample
+
     logits = noise(3, 5, 7)
     expected = FixedUpsample(8, grid).upsample(torch.from_numpy(logits)[None], size)[0].numpy()
     np.testing.assert_allclose(whole(in_bands(logits, 8, grid, size, size)), expected, atol=1e-5)

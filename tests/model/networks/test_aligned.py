@@ -14,9 +14,9 @@ from model.architecture import Architecture
 from model.networks.aligned import AlignedFCN
 from model.networks.builder import build
 from model.networks.heads import build_head
-from tests.conftest import randomise
 from tests.model.networks.nets import averaging, centre, strip
 from tests.model.networks.test_upsampling import interpolated
+from tests.narrow import randomise
 
 VARIANTS = {"fcn32s": 32, "fcn16s": 16, "fcn8s": 8}
 SIZES = [

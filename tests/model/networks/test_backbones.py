@@ -11,8 +11,8 @@ import torch
 from model.architecture import Architecture
 from model.networks.backbones import Backbone
 from model.networks.fcn import build_backbone
-from tests.conftest import randomise
 from tests.model.networks.nets import averaging, centre, strip
+from tests.narrow import randomise
 
 BACKBONES = [
     *((name, stride) for name in ("mobilenet_v2", "resnet18", "vgg16") for stride in (16, 32)),

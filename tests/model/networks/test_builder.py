@@ -12,7 +12,7 @@ from torch import Tensor
 
 from model.architecture import Architecture, ArchitectureError
 from model.networks.builder import PUBLISHED, _fully_convolutional, build, load_classifier
-from tests.conftest import randomise
+from tests.narrow import randomise
 
 State = dict[str, Tensor]
 

@@ -10,7 +10,7 @@ from torch import nn
 
 from model.networks.builder import build
 from model.networks.folding import fold_batch_norm
-from tests.conftest import randomise
+from tests.narrow import randomise
 
 
 @pytest.mark.parametrize(

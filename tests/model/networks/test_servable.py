@@ -13,8 +13,8 @@ from torch import nn
 
 from model.networks.servable import ServableNetwork, half_tensors, load_network, normalise
 from model.weights_file import Weights, load_weights, save_weights
-from tests.conftest import narrow_net
 from tests.model.weights_files import content
+from tests.narrow import narrow_net
 
 Photo = Callable[..., npt.NDArray[np.uint8]]
 
