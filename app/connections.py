@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from contextlib import suppress
+from contextvars import ContextVar
 
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -15,6 +16,8 @@ from app.serving.service import Service
 BACKLOG = 2048
 MAX_HEAD_BYTES = 65536
 HEAD_S = 30.0  # for a request's head to arrive in full
+# longer than load balancers keep a connection that is idle, so that none sends into one that has just been closed
+KEEP_ALIVE_S = 75
 SILENT_S = 10  # that the system keeps a connection to itself on which nothing has come
 UNREAD_S = 60  # that a client may take to acknowledge what was sent to it
 
@@ -44,35 +47,67 @@ def listen(host: str, port: int) -> socket.socket:
 class HeadDeadline(H11Protocol):
     """uvicorn's HTTP, whose connection is closed where a head, once awaited, is not complete within `HEAD_S` seconds.
 
-    A head is awaited from the connection's start, and, after an answer, from its first byte on: before that the connection is
-    idle, which `timeout_keep_alive` ends. Runs on the event loop alone.
+    A head is awaited from the connection's start, and, after an answer, from the first byte that comes then; for that first
+    byte there are `KEEP_ALIVE_S` seconds. Adds to methods of `asyncio.Protocol` alone; which requests have begun and ended it
+    hears from `TellConnection`. Runs on the event loop alone.
     """
-
-    timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self._await_head()
+        self.tcp = transport
+        self.head_timer: asyncio.TimerHandle | None = None
+        self.head_begun = self.request_in_flight = False
+        self.await_head(HEAD_S)
 
     def data_received(self, data: bytes) -> None:
-        cycle = self.cycle
+        if not self.request_in_flight and not self.head_begun:
+            self.head_begun = True
+            self.await_head(HEAD_S)
+        _connection.set(self)
         super().data_received(data)
-        if self.cycle is not cycle:  # a head is complete: a request has begun
-            self._cancel()
-        elif (cycle is None or cycle.response_complete) and self.timer is None:
-            self._await_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._cancel()
+        self.stop_waiting()
         super().connection_lost(exc)
 
-    def _await_head(self) -> None:
-        self.timer = self.loop.call_later(HEAD_S, self.transport.abort)
+    def request_began(self) -> None:
+        self.stop_waiting()
+        self.request_in_flight = True
 
-    def _cancel(self) -> None:
-        if self.timer:
-            self.timer.cancel()
-            self.timer = None
+    def request_ended(self) -> None:
+        self.head_begun = self.request_in_flight = False
+        if not self.tcp.is_closing():
+            self.await_head(KEEP_ALIVE_S)
+
+    def await_head(self, seconds: float) -> None:
+        self.stop_waiting()
+        self.head_timer = asyncio.get_running_loop().call_later(seconds, self.tcp.abort)
+
+    def stop_waiting(self) -> None:
+        if self.head_timer:
+            self.head_timer.cancel()
+
+
+_connection: ContextVar[HeadDeadline | None] = ContextVar("connection", default=None)
+"""The connection of a request: the application runs in the context in which its head's last bytes were received."""
+
+
+class TellConnection:
+    """Tells a request's connection when the application has it, and when it has answered."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        connection = _connection.get()
+        if scope["type"] != "http" or not connection:
+            await self.app(scope, receive, send)
+            return
+        connection.request_began()
+        try:
+            await self.app(scope, receive, send)
+        finally:
+            connection.request_ended()
 
 
 class CloseWhileEnding:

@@ -16,7 +16,7 @@ from app.api.caching import package_version
 from app.api.errors import install_handlers
 from app.api.page import mount_page
 from app.api.security import ProblemCORSMiddleware, SecurityHeaders
-from app.connections import CloseWhileEnding
+from app.connections import CloseWhileEnding, TellConnection
 from app.environment import PREFIX, UnknownSetting
 from app.middleware import DiscardBeforeClose, HeadAsGet, LoadShedding, RequestTelemetry
 from app.server import serve
@@ -64,6 +64,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_middleware(SecurityHeaders)
     app.add_middleware(CloseWhileEnding, service=service)
     app.add_middleware(DiscardBeforeClose)
+    app.add_middleware(TellConnection)
     return app
 
 

@@ -15,12 +15,10 @@ from types import FrameType
 import uvicorn
 from fastapi import FastAPI
 
-from app.connections import BACKLOG, MAX_HEAD_BYTES, HeadDeadline, listen
+from app.connections import BACKLOG, KEEP_ALIVE_S, MAX_HEAD_BYTES, HeadDeadline, listen
 from app.serving.service import Service
 
 log = logging.getLogger("segment")
-# longer than load balancers keep a connection that is idle, so that none sends into one that has just been closed
-KEEP_ALIVE_S = 75
 GRACE_S = 2.0  # after the drain, for what stops the threads; then the process ends all the same
 
 
