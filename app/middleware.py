@@ -155,6 +155,7 @@ class LoadShedding:
             await self.app(scope, receive, send)
         finally:
             self.service.in_flight -= 1
+            self.service.memory.hold(reservation.held, 0)
             if reservation.uploading:
                 self.service.admission.release(reservation, done=False)
 

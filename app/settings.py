@@ -11,6 +11,7 @@ from pydantic import Field, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, EnvSettingsSource, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from app.environment import PREFIX, check_names, of_kubernetes
+from app.serving.memory import default_limit
 from model.inference.cores import available_cores
 from model.inference.runtime import Precision, RuntimeName
 from model.inference.tiling import Blend, Size, parse_tile
@@ -61,6 +62,12 @@ class Settings(BaseSettings):
     max_queued_tiles: int = Field(1024, ge=1, description="most tiles admitted and not yet done; beyond it 503")
     max_upload_mb: Finite = Field(64, gt=0, description="largest request body, in 10^6 bytes")
     max_batch_mb: Finite = Field(512, gt=0, description="largest body of `/segment/batch`, in 10^6 bytes; one image as above")
+    memory_mb: int = Field(
+        0,
+        ge=0,
+        description="most memory that requests take together, in 10^6 bytes, the network's aside; 0: by the "
+        "control group or the machine",
+    )
     max_megapixels: Finite = Field(100, gt=0, description="largest image, in 10^6 pixels")
     upload_timeout_s: Finite = Field(30, gt=0, description="most seconds that a body may take to arrive")
     request_timeout_s: Finite = Field(60, gt=0, description="most seconds from body to answer; beyond it 504")
@@ -176,6 +183,11 @@ class Settings(BaseSettings):
     @property
     def devices(self) -> tuple[str, ...]:
         return _split(self.device)
+
+    @property
+    def memory_bytes(self) -> int:
+        """What requests may take together: as set, else by what this process may take."""
+        return self.memory_mb * 10**6 or default_limit()
 
     @property
     def cpu_threads(self) -> int:

@@ -26,7 +26,16 @@ FORMATS: tuple[str, ...] = get_args(Format)
 VOID = 255
 MEDIA_TYPES: dict[str, str] = {"json": "application/json", "coco": "application/json", "npz": "application/x-npz"}
 SUFFIXES: dict[str, str] = {"json": ".json", "coco": ".json", "npz": ".npz"}
+MOST_REGIONS = 200_000  # of all classes together, as polygons: each takes some 2 kB
 MEGAPIXELS = {"mask=array": 4.0, "mask=polygons": 16.0, "probabilities": 4.0}
+
+
+FIXED_BYTES = 16 << 20
+# bytes a pixel, measured on maps as mixed as logits with a cell for every two pixels make them
+TAKEN = {
+    "png": 5, "color": 12, "overlay": 20, "confidence": 5, "json": 24, "coco": 24, "npz": 6,
+    "mask=array": 24, "mask=polygons": 100,
+}  # fmt: skip
 
 
 class ArrayTooLarge(ValueError):
@@ -92,6 +101,12 @@ class Rendering:
         """Of the answer's file name."""
         return SUFFIXES.get(self.format, ".png")
 
+    def taken_bytes(self, pixels: int, classes: int) -> int:
+        """At most so many bytes does encoding an image of so many pixels take, beside what it is given."""
+        if self._limited:
+            return FIXED_BYTES + pixels * (TAKEN[self._limited] if not self.needs_probabilities else 4 * classes)
+        return FIXED_BYTES + pixels * TAKEN[self.format]
+
     def check(self, size: tuple[int, int]) -> None:
         """Raises `ArrayTooLarge` where an image of this (height, width) cannot be answered so."""
         megapixels, asked = size[0] * size[1] / 1e6, self._limited
@@ -130,6 +145,8 @@ class Answer:
         """The answer's bytes; equal answers give equal bytes. Raises `ArrayTooLarge`, and what `check` raises."""
         rendering.check((self.class_map.shape[0], self.class_map.shape[1]))
         answer = self._certain(rendering.min_confidence) if rendering.min_confidence > 0 else self
+        if rendering._limited == "mask=polygons":
+            check = _counted(check)
         if rendering.format == "json":
             return _json(answer._document(rendering, check))
         if rendering.format == "coco":
@@ -201,6 +218,20 @@ class Answer:
             polygons = {str(i): to_lists(trace(self.class_map == i, rendering.tolerance, check)) for i in ids}
             return {"encoding": "polygons", "size": size, "tolerance": rendering.tolerance, "polygons": polygons}
         return {"encoding": "rle", "size": size, "counts": encode_rle(self.class_map, ids)}
+
+
+def _counted(check: Check) -> Check:
+    """The check, which is called for each region, and raises `ArrayTooLarge` after `MOST_REGIONS` of them."""
+    regions = 0
+
+    def counted() -> None:
+        nonlocal regions
+        regions += 1
+        if regions > MOST_REGIONS:
+            raise ArrayTooLarge(f"the map has more than {MOST_REGIONS} regions, too many for polygons; ask for mask=rle")
+        check()
+
+    return counted
 
 
 def _base64(data: bytes) -> str:

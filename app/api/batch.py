@@ -20,8 +20,9 @@ from starlette.responses import StreamingResponse
 from app.api.errors import BATCH_PROBLEMS, Problem, TooLarge, document, mapped_errors
 from app.api.examples import batch_body, batch_responses
 from app.api.schemas import SegmentQuery
-from app.api.segment import Ready, answer, make_options, prepared
+from app.api.segment import Ready, answer, make_options, prepared, upload_limits
 from app.api.uploads import base_name, images, read_form, read_part
+from app.serving.memory import Held
 from app.serving.service import Service
 from imaging.answer import Format
 
@@ -38,6 +39,7 @@ class Outcome:
     file: str
     suffix: str
     body: bytes
+    held: Held
     problem: Problem | None = None
 
 
@@ -55,7 +57,7 @@ async def segment_batch(request: Request, service: Ready, query: Annotated[Segme
     With `format=json` (the default) or `coco`, a line of JSON for each as soon as it is done; else a zip.
     """
     settings = service.settings
-    form = await read_form(request, int(settings.max_batch_mb * 1e6), settings.upload_timeout_s)
+    form = await read_form(request, upload_limits(request, service, settings.max_batch_mb))
     try:
         parts = images(form)
     except Problem:
@@ -79,31 +81,49 @@ async def _outcomes(
         while waiting or running:
             while waiting and len(running) < AHEAD:
                 running.append(asyncio.create_task(_outcome(request, service, query, *waiting.popleft())))
-            yield await running.popleft()
+            outcome = await running.popleft()
+            yield outcome
+            service.memory.hold(outcome.held, 0)
     finally:
         for task in running:
             task.cancel()
+            task.add_done_callback(partial(_release, service))
         await form.close()
+
+
+def _release(service: Service, task: asyncio.Task[Outcome]) -> None:
+    """Of an outcome that nobody has taken."""
+    if not task.cancelled() and not task.exception():
+        service.memory.hold(task.result().held, 0)
 
 
 async def _outcome(request: Request, service: Service, query: SegmentQuery, index: int, part: UploadFile) -> Outcome:
     format: Format = query.format or "json"
+    held = Held()
     try:
         if (part.size or 0) > service.settings.max_upload_mb * 1e6:
             raise TooLarge(f"the file is larger than {service.settings.max_upload_mb:g} MB; send a smaller one")
-        upload = await read_part(part)
-        options, deadline = make_options(service, query, format, upload.name), service.deadline()
         with mapped_errors():
             reservation = service.reserve()
+            held = reservation.held
             try:
+                service.memory.hold(held, part.size or 0)
+                upload = await read_part(part)
+                options, deadline = make_options(service, query, format, upload.name), service.deadline()
                 prepare = partial(service.prepare, upload.data, options, query.model, reservation, deadline)
                 job = await prepared(service, prepare)
             except BaseException:
                 service.admission.release(reservation, done=False)
                 raise
-            return Outcome(index, upload.name, options.rendering.suffix, await answer(request, service, job))
+            body = await answer(request, service, job)
+            service.memory.hold(held, len(body), made=True)
+            return Outcome(index, upload.name, options.rendering.suffix, body, held)
     except Problem as problem:
-        return Outcome(index, base_name(part), ".problem.json", b"", problem)
+        service.memory.hold(held, 0)
+        return Outcome(index, base_name(part), ".problem.json", b"", held, problem)
+    except BaseException:
+        service.memory.hold(held, 0)
+        raise
 
 
 async def _lines(request: Request, outcomes: AsyncIterator[Outcome]) -> AsyncIterator[bytes]:

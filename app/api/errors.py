@@ -12,10 +12,11 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, Response
 
-from app.serving.errors import Cancelled, DeadlinePassed, NotServing, QueueFull, TooManyTiles, UnknownModel
+from app.serving.errors import Cancelled, DeadlinePassed, NotServing, QueueFull, TooManyTiles, TooMuchMemory, UnknownModel
 from app.telemetry import VALUE_LENGTH, printable, shown
 from imaging.answer import ArrayTooLarge
 from imaging.errors import DamagedImage, EmptyImage, ImageTooLarge, UnknownImageType
+from model.inference.scaling import SideTooLarge
 
 DETAIL_LENGTH = 1000
 MEDIA_TYPE = "application/problem+json"
@@ -117,8 +118,10 @@ FOREIGN: dict[type[Exception], type[Problem]] = {
     ImageTooLarge: TooLarge,
     DamagedImage: Unprocessable,
     ArrayTooLarge: TooLarge,
+    SideTooLarge: Unprocessable,
     UnknownModel: Unprocessable,
     TooManyTiles: TooLarge,
+    TooMuchMemory: TooLarge,
     QueueFull: Unavailable,
     NotServing: Unavailable,
     DeadlinePassed: TimedOut,

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Query, Request, Response
+from starlette.responses import StreamingResponse
 
 from app.api.caching import check_precondition, compress, entity_tag, weak
-from app.api.errors import SEGMENT_PROBLEMS, ClientGone, NotAcceptable, TimedOut, Unavailable, mapped_errors
+from app.api.errors import SEGMENT_PROBLEMS, ClientGone, NotAcceptable, TimedOut, Unavailable, mapped_errors, to_problem
 from app.api.examples import segment_responses, upload_body
 from app.api.schemas import SegmentQuery
 from app.api.security import check_key
-from app.api.uploads import read_image
+from app.api.uploads import Limits, read_image
+from app.serving.errors import QueueFull
 from app.serving.service import Job, Service
 from imaging.answer import Format, Rendering
 from model.inference.segmenter import Options
 
+PIECE_BYTES = 1 << 18
 OFFERS: dict[str, Literal["png", "json"]] = {"image/png": "png", "application/json": "json"}
 router = APIRouter()
 
@@ -52,7 +55,7 @@ async def segment_image(request: Request, service: Ready, query: Annotated[Segme
     """
     format = query.format or format_from_accept(",".join(request.headers.getlist("accept")))
     settings = service.settings
-    upload = await read_image(request, int(settings.max_upload_mb * 1e6), settings.upload_timeout_s)
+    upload = await read_image(request, upload_limits(request, service, settings.max_upload_mb))
     options = make_options(service, query, format, upload.name)
     deadline, tag = service.deadline(), ""
 
@@ -80,7 +83,34 @@ async def segment_image(request: Request, service: Ready, query: Annotated[Segme
         "Server-Timing": ", ".join(f"{stage};dur={value}" for stage, value in taken.items()),
         "Vary": "Accept, Accept-Encoding",
     }
-    return Response(body, media_type=media_type, headers=headers)
+    service.memory.hold(request.state.reservation.held, len(body), made=True)
+    return in_pieces(body, media_type, headers)
+
+
+def upload_limits(request: Request, service: Service, megabytes: float) -> Limits:
+    """For a body of up to so many 10^6 bytes, which is held in the name of the request's reservation."""
+    held = request.state.reservation.held
+
+    def hold(count: int) -> None:
+        try:
+            service.memory.hold(held, count)
+        except QueueFull as error:
+            problem = to_problem(error)
+            raise Unavailable(problem.detail, problem.headers | {"Connection": "close"}) from error
+
+    return Limits(int(megabytes * 1e6), service.settings.upload_timeout_s, hold)
+
+
+def in_pieces(body: bytes, media_type: str, headers: dict[str, str]) -> Response:
+    """The answer, sent piece by piece where it is long: the next one once the client has taken most of the last."""
+
+    async def pieces() -> AsyncIterator[bytes]:
+        for start in range(0, len(body), PIECE_BYTES):
+            yield body[start : start + PIECE_BYTES]
+
+    if len(body) <= PIECE_BYTES:
+        return Response(body, media_type=media_type, headers=headers)
+    return StreamingResponse(pieces(), media_type=media_type, headers=headers | {"Content-Length": str(len(body))})
 
 
 async def prepared(service: Service, prepare: Callable[[], Job]) -> Job:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from email.message import Message
+from math import inf
 from typing import NamedTuple
 
 from fastapi import Request
@@ -19,7 +21,9 @@ FIELDS = ("file", "image")
 UNNAMED = "image"
 LONGEST_NAME = 200  # of a file, in characters: the end of a longer one counts
 MAX_FILES = 100
-SPOOLED = 1 << 20
+SPOOLED = 1 << 16
+LEAST_RATE = 10_000  # bytes a second that a body must come with, on average,
+SLOW_S = 10.0  # after so many seconds
 
 
 class Upload(NamedTuple):
@@ -29,30 +33,46 @@ class Upload(NamedTuple):
     name: str
 
 
-async def read_image(request: Request, max_bytes: int, timeout_s: float) -> Upload:
+@dataclass(frozen=True)
+class Limits:
+    """Of a body: the most bytes, the most seconds that it may take to arrive, and `hold`, which is told how many bytes of
+    memory it takes and raises where those are not to be had."""
+
+    bytes: int
+    seconds: float
+    hold: Callable[[int], None]
+
+
+async def read_image(request: Request, limits: Limits) -> Upload:
     """The image: the multipart field `file` or `image`, or the raw body.
 
-    Raises `TooLarge` (before reading where Content-Length tells), `UploadTooSlow`, `BadRequest` or `EmptyBody`.
+    Raises `TooLarge` (before reading where Content-Length tells), `UploadTooSlow`, `BadRequest`, `EmptyBody` or what `hold`
+    raises.
     """
-    _check_announced(request, max_bytes)
-    async with _in_time(timeout_s):
+    _check_announced(request, limits.bytes)
+    async with _in_time(limits.seconds) as deadline:
+        # what arrives is put together at the end: for a moment it is there twice
+        body = _arriving(request, limits, deadline, lambda received: 2 * received)
         if _media_type(request) != "multipart/form-data":
-            data = b"".join([chunk async for chunk in _limited(request, max_bytes)])
-            return Upload(_not_empty(data, "the body"), UNNAMED)
-        form = await _parse(request, max_bytes, max_bytes)
-        try:
-            return await read_part(images(form)[0])
-        finally:
-            await form.close()
+            upload = Upload(_not_empty(b"".join([chunk async for chunk in body]), "the body"), UNNAMED)
+        else:
+            form = await _parse(request, body, limits.bytes)
+            try:
+                upload = await read_part(images(form)[0])
+            finally:
+                await form.close()
+    limits.hold(len(upload.data))
+    return upload
 
 
-async def read_form(request: Request, max_bytes: int, timeout_s: float) -> FormData:
+async def read_form(request: Request, limits: Limits) -> FormData:
     """A form, for the caller to close; its large files lie on disk until then. Raises as `read_image`."""
     if _media_type(request) != "multipart/form-data":
         raise BadRequest("several images come as multipart/form-data, each as a field `file`")
-    _check_announced(request, max_bytes)
-    async with _in_time(timeout_s):
-        return await _parse(request, max_bytes, SPOOLED)
+    _check_announced(request, limits.bytes)
+    async with _in_time(limits.seconds) as deadline:
+        body = _arriving(request, limits, deadline, lambda received: min(received, MAX_FILES * SPOOLED))
+        return await _parse(request, body, SPOOLED)
 
 
 def images(form: FormData) -> list[UploadFile]:
@@ -81,12 +101,19 @@ def _media_type(request: Request) -> str:
     return message.get_content_type()
 
 
-async def _limited(request: Request, max_bytes: int) -> AsyncGenerator[bytes, None]:
-    received = 0
+async def _arriving(
+    request: Request, limits: Limits, deadline: asyncio.Timeout, taken: Callable[[int], int]
+) -> AsyncGenerator[bytes, None]:
+    """The body's chunks, within their limits; each moves the deadline on, by the time that it may have taken."""
+    loop, received = asyncio.get_running_loop(), 0
+    latest, started = deadline.when() or inf, loop.time()
+    deadline.reschedule(min(latest, started + SLOW_S))
     async for chunk in request.stream():
         received += len(chunk)
-        if received > max_bytes:
-            raise _too_large(max_bytes)
+        if received > limits.bytes:
+            raise _too_large(limits.bytes)
+        limits.hold(taken(received))
+        deadline.reschedule(min(latest, started + SLOW_S + received / LEAST_RATE))
         yield chunk
 
 
@@ -97,21 +124,22 @@ def _check_announced(request: Request, max_bytes: int) -> None:
 
 
 @asynccontextmanager
-async def _in_time(timeout_s: float) -> AsyncIterator[None]:
+async def _in_time(timeout_s: float) -> AsyncIterator[asyncio.Timeout]:
     try:
-        async with asyncio.timeout(timeout_s):
-            yield
+        async with asyncio.timeout(timeout_s) as deadline:
+            yield deadline
     except TimeoutError:
-        raise UploadTooSlow(f"the body did not arrive within {timeout_s:g} s", {"Connection": "close"}) from None
+        stated = f"the body did not arrive within {timeout_s:g} s, or came slower than {LEAST_RATE / 1000:g} kB a second"
+        raise UploadTooSlow(stated, {"Connection": "close"}) from None
 
 
-async def _parse(request: Request, max_bytes: int, spooled: int) -> FormData:
+async def _parse(request: Request, body: AsyncGenerator[bytes, None], spooled: int) -> FormData:
     """The request's form; parts of more than `spooled` bytes lie on disk."""
     # names are UTF-8 (RFC 7578, section 5.1.2): a charset of the client's choice could be any of Python's codecs
     kind, parameters = parse_options_header(request.headers.get("content-type"))
     boundary = parameters.get(b"boundary", b"").decode("latin-1")
     headers = Headers({"content-type": f'{kind.decode("latin-1")}; boundary="{boundary}"'} if boundary else {})
-    parser = MultiPartParser(headers, _limited(request, max_bytes), max_files=MAX_FILES, max_fields=MAX_FILES)
+    parser = MultiPartParser(headers, body, max_files=MAX_FILES, max_fields=MAX_FILES)
     parser.spool_max_size = spooled
     try:
         return await parser.parse()

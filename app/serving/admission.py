@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import ceil, exp
 
 from app.serving.errors import Cancelled, QueueFull, TooManyTiles
+from app.serving.memory import Held
 
 AVERAGED_S = 10.0  # of busy time, over which the rate is averaged
 TRUSTED_S = 1.0  # of busy time, before the rate is believed
 FRESH_S = 2.0  # an upload that began longer ago is slow, and must not keep others out
+MAX_UPLOADS = 1024
 LONGEST_RETRY_S = 600
 LONGEST_GAP_S = 3.0  # between two tiles that is counted in full: a process may be paused for a while, as a container is
 FILLED = 0.5  # of the time to the deadline, at most: the machine may be half as fast the next moment
@@ -24,6 +26,7 @@ class Reservation:
     since: float
     tiles: int = 1
     uploading: bool = True
+    held: Held = field(default_factory=Held)
 
 
 class Admission:
@@ -63,8 +66,8 @@ class Admission:
         """A reservation for a request whose head has come, before its body is read; raises `QueueFull`."""
         with self._lock:
             now = self._clock()
-            if self.requests >= self.max_queued_tiles:
-                stated = f"{self.requests} requests are under way, the most that are taken"
+            if len(self._uploading) >= MAX_UPLOADS:
+                stated = f"{len(self._uploading)} uploads are on their way, the most that are taken"
                 raise QueueFull(f"{stated}; try again later", self._retry_after(len(self._admitted)))
             fresh = sum(now - reservation.since < FRESH_S for reservation in self._uploading)
             self._check(1, deadline, fresh)

@@ -11,6 +11,10 @@ class TooManyTiles(ServingError):
     """A request with more tiles than the queue could ever take."""
 
 
+class TooMuchMemory(ServingError):
+    """A request that takes more memory than all together ever may."""
+
+
 class QueueFull(ServingError):
     """No room for this many tiles now; `retry_after` is in whole seconds."""
 

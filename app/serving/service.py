@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from app.serving.admission import Admission, Reservation
 from app.serving.errors import NotServing
+from app.serving.memory import Memory
 from app.serving.registry import Model, Registry
 from app.serving.scheduler import ENDED, Scheduler, TileQueue
 from app.serving.watchdog import LEAST_STALL_S, Watchdog
@@ -36,6 +37,7 @@ class Job:
     reservation: Reservation
     queue: TileQueue
     admitted: float
+    taken_bytes: int
     done: bool = False
     seconds: dict[str, float] = field(default_factory=dict)
 
@@ -66,6 +68,7 @@ class Service:
         self.in_flight = 0
         self.metrics = Metrics(lambda: self.queued_tiles, lambda: float(self.not_ready is None))
         self.admission = Admission(settings.max_queued_tiles, time.monotonic)
+        self.memory = Memory(settings.memory_bytes)
         self.registry = Registry(settings, self.metrics.batch, self.fail)
         cores = settings.cpu_threads
         self._small = ThreadPoolExecutor(2 * cores + 1, "small")
@@ -112,11 +115,13 @@ class Service:
         chosen = self.registry.acquire(model)
         try:
             plan = chosen.segmenter.plan(data, options)
+            taken = chosen.segmenter.taken_bytes(data, plan)
+            self.memory.check(taken)
             self.admission.admit(reservation, len(plan.tiles), deadline)
         except BaseException:
             self.registry.release(chosen)
             raise
-        return Job(data, chosen, plan, reservation, TileQueue(deadline), time.monotonic())
+        return Job(data, chosen, plan, reservation, TileQueue(deadline), time.monotonic(), taken)
 
     def submit(self, job: Job) -> Future[bytes]:
         """The answer's bytes, made on a thread of a pool.
@@ -160,10 +165,12 @@ class Service:
                 yield logits
 
         check()
-        output = job.model.segmenter.segment(job.data, job.plan, run, check)
+        with self.memory.working(job.taken_bytes, check):
+            waiting = time.monotonic() - began
+            output = job.model.segmenter.segment(job.data, job.plan, run, check)
         waited = job.queue.queue_seconds
         job.seconds = output.seconds | {
-            "queue": began - job.admitted + waited,
+            "queue": began - job.admitted + waiting + waited,
             "inference": output.seconds["inference"] - waited,
         }
         job.done = True

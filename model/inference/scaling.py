@@ -10,6 +10,10 @@ Side = Literal["auto", "native"] | int
 SIDES = (32, 16384)
 
 
+class SideTooLarge(ValueError):
+    """A side that an image would be enlarged too far for."""
+
+
 def parse_side(text: str) -> Side:
     """The side written `auto`, `native` or as a number; raises `ValueError`."""
     if text == "auto":

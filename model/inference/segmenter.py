@@ -15,18 +15,19 @@ import numpy as np
 import numpy.typing as npt
 
 from imaging.answer import Answer, Rendering
-from imaging.decoding import Limits, decode, read_size
+from imaging.decoding import Limits, decode, decoding_bytes, read_size
 from model.inference.merging import BandMerger, Logits
 from model.inference.runtime import Runtime, Tile
-from model.inference.scaling import Side, working_size
+from model.inference.scaling import Side, SideTooLarge, working_size
 from model.inference.tiling import Blend, Size, TilePlan, plan_tiles, tile_shapes
-from model.inference.upsampling import LogitsUpsampler, Rows, winning_probability
+from model.inference.upsampling import LogitsUpsampler, Rows, band_bytes, winning_probability
 
 Pixels = npt.NDArray[np.uint8]
 Run = Callable[[Iterator[Tile]], Iterator[Logits]]
 """Maps uint8 tiles (height, width, 3) of one shape to their logits (classes, height / stride, width / stride), in order."""
 Check = Callable[[], None]
 """Called every few rows; ends the work by raising."""
+LARGEST_FACTOR = 4  # by which an image may be enlarged, unless it is advised
 BATCH = 8  # tiles in a call where the runtime takes as many as fit
 
 
@@ -90,7 +91,7 @@ class Segmenter:
         self.limits = limits or Limits()
 
     def plan(self, data: bytes, options: Options) -> Plan:
-        """Reads the image's header alone. Raises an `ImageError`, `ArrayTooLarge` or `TilingError`."""
+        """Reads the image's header alone. Raises an `ImageError`, `ArrayTooLarge`, `SideTooLarge` or `TilingError`."""
         size = read_size(data, self.limits)
         options.rendering.check(size)
         return self.plan_size(size, options)
@@ -98,7 +99,31 @@ class Segmenter:
     def plan_size(self, size: Size, options: Options) -> Plan:
         """The plan for an upright image of this (height, width)."""
         at = working_size(size, options.side, self.manifest.preprocessing.side)
+        if isinstance(options.side, int):
+            self._check_side(size, at, options.side)
         return Plan(size, plan_tiles(at, options.tile, options.overlap, options.blend), options)
+
+    def _check_side(self, size: Size, at: Size, side: int) -> None:
+        """Raises `SideTooLarge` where so large a side could only blur, or takes more pixels than an image may have."""
+        most = max(self.manifest.preprocessing.side[1], LARGEST_FACTOR * max(size))
+        if side > most:
+            raise SideTooLarge(f"side may be up to {most} for an image of {size[1]}x{size[0]}, got {side}; give a smaller one")
+        if at[0] * at[1] > self.limits.megapixels * 1e6:
+            stated = f"side {side} makes {at[1]}x{at[0]} pixels of this image, and at most {self.limits.megapixels:g}"
+            raise SideTooLarge(f"{stated} megapixels are worked on; give a smaller one")
+
+    def taken_bytes(self, data: bytes, plan: Plan) -> int:
+        """At most so many bytes does `segment` take beside the file's own, and OpenVINO's or PyTorch's; by the header alone."""
+        rendering, (height, width), tiles = plan.options.rendering, plan.size, plan.tiles
+        pixels, classes = height * width, len(self.manifest.labels)
+        kept = 3 * tiles.size[0] * tiles.size[1]
+        decoding = decoding_bytes(data, self.limits, tiles.size)
+        if rendering.needs_photo and plan.size != tiles.size:
+            decoding = max(decoding, kept + decoding_bytes(data, self.limits))
+            kept += 3 * pixels
+        kept += pixels * (1 + rendering.needs_confidence + 2 * classes * rendering.needs_probabilities)
+        inferring = band_bytes(plan.size, tiles.size, tiles.tile[0], classes, self.runtime.stride)
+        return max(decoding, kept + inferring, kept + rendering.taken_bytes(pixels, classes))
 
     def decode(self, data: bytes, plan: Plan) -> Pixels:
         """RGB pixels (H, W, 3) at the plan's working size, of an image file; raises `DamagedImage`."""

@@ -17,6 +17,7 @@ Ids = npt.NDArray[np.uint8]
 Indices = npt.NDArray[np.intp]
 Value = TypeVar("Value", bound=np.generic)
 BAND_PIXELS = 1 << 20  # whose class ids are found at once
+GATHERED = 1 << 21  # logits of single pixels that are interpolated at once
 LOGITS_PIXELS = 1 << 15  # whose logits of all classes are held at once: they stay in a core's cache
 
 
@@ -56,16 +57,23 @@ class Rows(NamedTuple):
         lowest, highest, _ = _around(self.cells, np.minimum, np.maximum)
         possible = np.flatnonzero((highest >= lowest.max(2, keepdims=True))[mixed].any(0))
         lines = _interpolated_rows(self.cells[:, :, possible], self.vertical)
+        step = max(1, GATHERED // len(possible))
+        for at in range(0, len(positions), step):
+            some = positions[at : at + step]
+            ids.reshape(-1)[some] = possible[self._interpolated(lines, some).argmax(1)]
+        return ids
+
+    def _interpolated(self, lines: Logits, positions: Indices) -> Logits:
+        """Logits (positions, classes) at these pixels, counted over all rows; `lines` are interpolated vertically."""
         rows, columns = np.divmod(positions, len(self.horizontal.before))
         start = rows * lines.shape[1]
-        flat = lines.reshape(-1, len(possible))
+        flat = lines.reshape(-1, lines.shape[2])
         before = flat.take(start + self.horizontal.before.take(columns), 0)
-        logits = flat.take(start + self.horizontal.after.take(columns), 0)
+        logits: Logits = flat.take(start + self.horizontal.after.take(columns), 0)
         logits -= before
         logits *= self.horizontal.fraction.take(columns)[:, None]
         logits += before
-        ids.reshape(-1)[positions] = possible[logits.argmax(1)]
-        return ids
+        return logits
 
     def _spread(self, cells: npt.NDArray[Value]) -> npt.NDArray[Value]:
         """To each pixel the value of the cell before it, of (rows, columns)."""
@@ -115,6 +123,14 @@ class LogitsUpsampler:
             yield Rows(start, cells[first - top : last - top + 1], self._vertical.cut(pixels, first), self._horizontal)
         self._done = ready
         self._kept = cells[-1:].copy() if ready < self._target[0] else None
+
+
+def band_bytes(target: Size, source: Size, tile_rows: int, classes: int, stride: int) -> int:
+    """At most so many bytes do merging and interpolating take beside their results, where tiles are of `tile_rows` pixels."""
+    rows = min(target[0], BAND_PIXELS // target[1] + 1)
+    cells = (source[1] // stride + 64) * 4 * classes
+    merged = 3 * cells * (tile_rows // stride + source[0] * rows // (stride * target[0]) + 2)
+    return merged + 2 * cells * rows + 12 * rows * target[1] + 8 * (GATHERED + 2 * LOGITS_PIXELS * classes)
 
 
 def winning_probability(logits: Logits, ids: Ids, temperature: float) -> npt.NDArray[np.float32]:

@@ -46,16 +46,16 @@ def assert_problem(response: Any, status: int, *words: str) -> None:
 
 
 def assert_idle(service: Service) -> None:
-    """Soon nothing is kept: no request in flight, no tile, no reservation, no user of a model."""
+    """Soon nothing is kept: no request in flight, tile, reservation or memory, no user of a model."""
 
     def kept() -> tuple[int, ...]:
         users = sum(model.users for model in service.registry.models.values())
-        return service.in_flight, service.queued_tiles, service.admission.requests, users
+        return service.in_flight, service.queued_tiles, service.admission.requests, service.memory.taken, users
 
     try:
         wait_for(lambda: not any(kept()), 10)
     except AssertionError:
-        assert kept() == (0, 0, 0, 0)
+        assert kept() == (0, 0, 0, 0, 0)
 
 
 def head(length: int = len(PHOTO), *lines: str, path: str = "/segment") -> bytes:

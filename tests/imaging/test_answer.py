@@ -202,3 +202,16 @@ def test_what_takes_much_memory_is_given_to_a_size(rendering: Rendering, megapix
 @pytest.mark.parametrize("rendering", [Rendering("coco", "array"), Rendering("npz"), Rendering("png", "array")], ids=str)
 def test_other_forms_are_given_for_every_size(rendering: Rendering) -> None:
     rendering.check((20_000, 20_000))
+
+
+@pytest.mark.parametrize("format", ["json", "coco"])
+def test_polygons_of_too_many_regions_are_refused_with_a_way_out(format: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("imaging.answer.MOST_REGIONS", 3)
+    dots = np.zeros((9, 19), np.uint8)
+    dots[1::3, 1::6] = 1  # 9 regions, and the background
+    with pytest.raises(ArrayTooLarge, match="more than 3 regions.*mask=rle"):
+        answer(dots).encode(Rendering(format, "polygons"))
+    assert answer(dots).encode(Rendering(format, "rle"))
+    dots[4:] = 0
+    dots[1, 7:] = 0
+    assert answer(dots).encode(Rendering(format, "polygons"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from app.serving import admission as admission_module
 from app.serving.admission import FILLED, FRESH_S, Admission, Reservation
 from app.serving.errors import Cancelled, QueueFull, TooManyTiles
 from tests.app.doubles import Clock
@@ -90,8 +91,9 @@ def test_at_a_measured_rate_a_burst_of_heads_passes_until_the_deadline_is_near()
         admission.reserve(clock.now + 10)
 
 
-def test_slow_uploads_keep_others_out_only_by_their_number() -> None:
+def test_slow_uploads_keep_others_out_only_by_their_number(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock()
+    monkeypatch.setattr(admission_module, "MAX_UPLOADS", 3)
     admission = Admission(4, clock)
     for _ in range(2):
         admission.reserve(FAR)
@@ -101,7 +103,7 @@ def test_slow_uploads_keep_others_out_only_by_their_number() -> None:
     clock.now += FRESH_S
     admission.reserve(FAR)
     clock.now += FRESH_S
-    with pytest.raises(QueueFull, match="4 requests are under way"):
+    with pytest.raises(QueueFull, match="3 uploads are on their way"):
         admission.reserve(FAR)
 
 

@@ -1,0 +1,132 @@
+"""The memory budget over HTTP: uploads, images and answers that it refuses, and that everything is given back."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import numpy as np
+import pytest
+from fastapi.testclient import TestClient
+
+from app.api import uploads
+from tests.app.asking import PHOTO, answer_on, assert_idle, assert_problem, connected, head, post, service_of
+from tests.app.conftest import Serve
+from tests.conftest import encoded, make_photo, over_http, wait_for
+
+BUDGET_MB = 280  # 70 of them for bodies and answers
+LARGE = bytes(20_000_000)
+
+
+@pytest.fixture(scope="module")
+def client(serve: Serve) -> Iterator[TestClient]:
+    with serve(memory_mb=BUDGET_MB, upload_timeout_s=60) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def port(client: TestClient) -> Iterator[int]:
+    with over_http(client.app) as port:
+        yield port
+
+
+def test_uploads_are_refused_by_what_has_come_of_them_and_not_by_what_they_announce(client: TestClient, port: int) -> None:
+    service = service_of(client)
+    with ExitStack() as stack:
+        for _ in range(5):  # together they announce more than there is
+            stack.enter_context(connected(port)).sendall(head(50_000_000) + PHOTO)
+        wait_for(lambda: service.in_flight == 5 and service.memory.taken >= 10 * len(PHOTO))
+        assert post(client).status_code == 200
+        first = stack.enter_context(connected(port))
+        first.sendall(head(50_000_000) + bytes(30_000_000))
+        wait_for(lambda: service.memory.taken >= 60_000_000)
+        refused = client.post("/segment", content=LARGE)
+        assert_problem(refused, 503, "bodies and answers", "try again later")
+        assert (refused.headers["connection"], refused.headers["retry-after"]) == ("close", "1")
+        assert post(client).status_code == 200
+    assert_idle(service)
+
+
+def test_bodies_without_a_length_are_counted_as_well(client: TestClient) -> None:
+    def chunks(count: int) -> Iterator[bytes]:
+        for _ in range(count):
+            yield bytes(1_000_000)
+
+    assert_problem(client.post("/segment", content=chunks(40)), 503, "bodies and answers")
+    assert_problem(client.post("/segment", content=chunks(10)), 415)
+    assert_idle(service_of(client))
+
+
+def test_an_upload_that_comes_too_slowly_is_408(client: TestClient, port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(uploads, "SLOW_S", 0.3)
+    for lines in ((), ("Content-Type: multipart/form-data; boundary=x",)):
+        with connected(port) as connection:
+            connection.sendall(head(1000, *lines) + b"--x\r\n")
+            response = answer_on(connection)
+            assert (response.status, response.getheader("connection")) == (408, "close")
+            assert b"slower than 10 kB a second" in response.read()
+    with connected(port) as connection:  # what came at first gives time for the rest
+        connection.sendall(head(20_000 + len(PHOTO)) + PHOTO + bytes(19_000))
+        with pytest.raises(TimeoutError):
+            _read_within(connection, 1.0)
+        connection.sendall(bytes(1000))
+        assert answer_on(connection).status in (200, 422)
+    assert_idle(service_of(client))
+
+
+def test_an_image_that_could_never_be_worked_on_is_413_by_its_header(client: TestClient) -> None:
+    large = encoded(make_photo(5000, 4000), "PNG", compress_level=1)
+    assert_problem(client.post("/segment?format=overlay", content=large), 413, "MB to be decoded and answered")
+    assert client.post("/segment", content=encoded(make_photo(2000, 2000), "JPEG")).status_code == 200
+    assert_idle(service_of(client))
+
+
+@pytest.mark.parametrize(
+    ("query", "words"),
+    [("side=521", "side may be up to 520 for an image of 130x90, got 521"), ("side=16384&format=json", "got 16384")],
+)
+def test_a_side_that_enlarges_more_than_four_times_is_422(client: TestClient, query: str, words: str) -> None:
+    assert_problem(client.post(f"/segment?{query}", content=PHOTO), 422, words)
+    assert client.post("/segment?side=520", content=PHOTO).status_code == 200
+    tiny = encoded(make_photo(2, 2))
+    assert client.post("/segment?side=128", content=tiny).status_code == 200  # as `auto` does it
+
+
+def test_a_side_with_more_pixels_than_an_image_may_have_is_422(serve: Serve) -> None:
+    with serve(max_megapixels=0.2) as client:
+        assert_problem(client.post("/segment?side=640", content=encoded(make_photo(320, 320))), 422, "640x640 pixels", "0.2")
+
+
+def test_a_long_answer_goes_out_in_pieces_and_is_held_until_the_last(client: TestClient, port: int) -> None:
+    image = encoded(np.random.default_rng(0).integers(0, 256, (1800, 1800, 3), np.uint8))
+    whole = client.post("/segment?format=overlay&side=96", content=image)
+    assert int(whole.headers["content-length"]) == len(whole.content) > 9_000_000  # more than the system takes for a client
+    service = service_of(client)
+    with connected(port) as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 17)
+        connection.sendall(head(len(image), path="/segment?format=overlay&side=96") + image)
+        wait_for(lambda: service.memory.taken == len(whole.content))
+        response = answer_on(connection)
+        assert service.in_flight == 1
+        assert response.read() == whole.content
+    assert_idle(service)
+
+
+def test_a_batch_is_counted_image_by_image(client: TestClient) -> None:
+    good = ("file", ("good.png", PHOTO))
+    bad = ("file", ("bad.png", b"nothing"))
+    answers = client.post("/segment/batch?side=96", files=[good, bad, good, ("file", ("large", LARGE)), good])
+    lines = [json.loads(line) for line in answers.text.splitlines()]
+    assert [line["status"] for line in lines] == [200, 415, 200, 415, 200]
+    assert_idle(service_of(client))
+
+
+def _read_within(connection: socket.socket, seconds: float) -> bytes:
+    before = connection.gettimeout()
+    connection.settimeout(seconds)
+    try:
+        return connection.recv(1)
+    finally:
+        connection.settimeout(before)

@@ -1,0 +1,81 @@
+"""What a plan promises to take at most bounds what segmenting takes, in a process of its own each, on the most mixed logits."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.conftest import ROOT, encoded
+
+MEBI = 1 << 20
+PROGRAM = """
+import json, sys
+import numpy as np
+from imaging.answer import Rendering
+from model.inference.runtime import load_runtime
+from model.inference.segmenter import Options, Segmenter
+from model.weights_file import DEFAULT_WEIGHTS, find_files
+
+def resident(key):
+    with open("/proc/self/status") as status:
+        return next(int(line.split()[1]) * 1024 for line in status if line.startswith(key))
+
+def noise(tiles):
+    for height, width, _ in (tile.shape for tile in tiles):
+        yield rng.standard_normal((classes, height // stride, width // stride)).astype(np.float32)
+
+side, rendering = sys.argv[1], Rendering(**json.loads(sys.argv[2]))
+segmenter = Segmenter(load_runtime(find_files(DEFAULT_WEIGHTS), "openvino", "cpu", "float32", threads=1))
+classes, stride, rng = len(segmenter.manifest.labels), segmenter.runtime.stride, np.random.default_rng(0)
+data = sys.stdin.buffer.read()
+plan = segmenter.plan(data, Options(side=int(side) if side.isdecimal() else side, rendering=rendering))
+promised, before = segmenter.taken_bytes(data, plan), resident("VmRSS")
+body = segmenter.segment(data, plan, noise).body
+print(promised, resident("VmHWM") - before, len(body))
+"""
+RENDERINGS: dict[str, dict[str, Any]] = {
+    "png": {"format": "png"},
+    "color": {"format": "color"},
+    "overlay": {"format": "overlay"},
+    "confidence": {"format": "confidence"},
+    "json": {"format": "json"},
+    "json with maps": {"format": "json", "mask": "png", "confidence": True},
+    "array": {"format": "json", "mask": "array"},
+    "polygons": {"format": "json", "mask": "polygons"},
+    "coco": {"format": "coco"},
+    "coco polygons": {"format": "coco", "mask": "polygons"},
+    "npz": {"format": "npz"},
+    "probabilities": {"format": "npz", "probabilities": True},
+}
+FAST = [("png", "auto", 4.0), ("json", "native", 1.0)]
+SLOW = [
+    *((name, side, 1.0 if "polygons" in name else 4.0) for name in RENDERINGS for side in ("auto", "native")),
+    *((name, "native", 16.0) for name in ("png", "overlay", "json with maps", "coco")),
+    *((name, "8000", 4.0) for name in ("png", "json", "coco")),
+]
+
+
+@cache
+def photo(megapixels: float) -> bytes:
+    side = round((megapixels * 1e6) ** 0.5)
+    coarse = Image.fromarray(np.random.default_rng(0).integers(0, 256, (side // 8, side // 8, 3), np.uint8))
+    return encoded(np.asarray(coarse.resize((side, side))), "JPEG")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a process's peak of memory is read from /proc")
+@pytest.mark.parametrize(
+    ("name", "side", "megapixels"),
+    [*FAST, *(pytest.param(*case, marks=pytest.mark.long) for case in SLOW if case not in FAST)],
+)
+def test_segmenting_stays_within_what_its_plan_promises(name: str, side: str, megapixels: float) -> None:
+    command = [sys.executable, "-c", PROGRAM, side, json.dumps(RENDERINGS[name])]
+    run = subprocess.run(command, input=photo(megapixels), capture_output=True, cwd=ROOT, check=True, timeout=250)
+    promised, taken, _ = map(int, run.stdout.split())
+    assert taken < promised < 6 * taken + 64 * MEBI
