@@ -103,6 +103,8 @@ async def _outcome(request: Request, service: Service, query: SegmentQuery, inde
                 raise
             return Outcome(index, upload.name, options.rendering.suffix, await answer(request, service, job))
     except Problem as problem:
+        if problem.reason:
+            service.metrics.rejected(problem.reason)
         return Outcome(index, base_name(part), ".problem.json", b"", problem)
 
 
