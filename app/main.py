@@ -12,7 +12,6 @@ from fastapi import FastAPI
 from pydantic import ValidationError
 
 from app.api import batch, segment, state
-from app.api.caching import package_version
 from app.api.errors import install_handlers
 from app.api.page import mount_page
 from app.api.security import ProblemCORSMiddleware, SecurityHeaders
@@ -22,7 +21,7 @@ from app.middleware import DiscardBeforeClose, HeadAsGet, LoadShedding, RequestT
 from app.server import serve
 from app.serving.service import Service
 from app.settings import Settings, ignored_variables
-from app.telemetry import configure_logging, shown
+from app.telemetry import configure_logging, package_version, shown
 
 TITLE = "fcn-segment"
 SUMMARY = "Semantic segmentation over HTTP: an image goes in, a mask of exactly the same size comes out."

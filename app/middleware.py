@@ -17,9 +17,11 @@ from app.api.errors import MEDIA_TYPE, Problem, Unavailable, document, to_proble
 from app.serving.errors import ServingError
 from app.serving.service import Service
 from app.telemetry import Metrics
+from app.tracing import TRACEPARENT, trace_fields
 
 REQUEST_ID = "x-request-id"
 SANE_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+POLLED = {"/health", "/health/live", "/health/ready", "/metrics"}
 METHODS = ("GET", "POST", "HEAD", "OPTIONS", "PUT", "PATCH", "DELETE")
 DISCARD_S = 1.0  # for what is left of a body whose answer closes the connection
 log = logging.getLogger("segment")
@@ -27,6 +29,8 @@ log = logging.getLogger("segment")
 
 class RequestTelemetry:
     """Gives each request an id, for inner layers in its headers and state; logs and counts its answer.
+
+    Log lines tell the caller's trace as well, where a valid `traceparent` header names one.
 
     An exception that comes out of the application is logged and answered with 500 here, so that it is counted as one.
     """
@@ -43,6 +47,7 @@ class RequestTelemetry:
         request_id = headers[REQUEST_ID] = sane_request_id(headers.get(REQUEST_ID))
         state = scope.setdefault("state", {})
         state["request_id"] = request_id
+        known = state["known"] = {"request_id": request_id} | trace_fields(headers.getlist(TRACEPARENT))
         started, status = time.perf_counter(), 0
 
         async def send_with_id(message: Message) -> None:
@@ -55,7 +60,7 @@ class RequestTelemetry:
         try:
             await self.app(scope, receive, send_with_id)
         except Exception as error:
-            log.error("unexpected error", exc_info=error, extra={"fields": {"request_id": request_id}})
+            log.error("unexpected error", exc_info=error, extra={"fields": known})
             if status:
                 raise  # the answer has begun: the server closes the connection
             await send_problem(scope, send_with_id, Problem(Problem.example))
@@ -68,9 +73,14 @@ class RequestTelemetry:
         route = state.get("route") or getattr(scope.get("route"), "path", "other")
         method = scope["method"] if scope["method"] in METHODS else "other"
         self.metrics.answered(route, method, status, seconds)
-        if log.isEnabledFor(logging.INFO):
-            facts = {"request_id": state["request_id"], "method": scope["method"], "path": scope["path"], "status": status}
-            log.info("request", extra={"fields": facts | {"ms": round(seconds * 1000, 1)} | state.get("log", {})})
+        told = state.get("log", {})
+        if "route" in state and "reason" in told:  # of images alone
+            self.metrics.rejected(told["reason"])
+        # a poll whose answer is as expected is no news: 503 while starting or draining, of which the service tells itself
+        level = logging.DEBUG if route in POLLED and (status < 400 or status == 503) else logging.INFO
+        if log.isEnabledFor(level):
+            facts = state["known"] | {"method": scope["method"], "path": scope["path"], "status": status}
+            log.log(level, "request", extra={"fields": facts | {"ms": round(seconds * 1000, 1)} | told})
 
 
 class HeadAsGet:
@@ -148,7 +158,8 @@ class LoadShedding:
             reservation = scope["state"]["reservation"] = self.service.reserve()
         except ServingError as error:
             problem = to_problem(error)
-            await send_problem(scope, send, Unavailable(problem.detail, problem.headers | {"Connection": "close"}))
+            headers = problem.headers | {"Connection": "close"}
+            await send_problem(scope, send, Unavailable(problem.detail, headers, problem.reason))
             return
         self.service.in_flight += 1
         try:
@@ -162,7 +173,7 @@ class LoadShedding:
 
 async def send_problem(scope: Scope, send: Send, problem: Problem) -> None:
     """Answers a problem without the application."""
-    scope["state"]["log"] = {"detail": problem.detail}
+    scope["state"]["log"] = problem.log
     body = json.dumps(document(type(problem), problem.detail, scope["state"]["request_id"])).encode()
     headers = MutableHeaders({"content-type": MEDIA_TYPE, "content-length": str(len(body)), **problem.headers})
     await send({"type": "http.response.start", "status": problem.status, "headers": headers.raw})

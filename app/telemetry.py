@@ -1,31 +1,75 @@
-"""Prometheus metrics and the format of log lines."""
+"""Prometheus metrics, the format of log lines, and how what a client sent is told."""
 
 from __future__ import annotations
 
 import json
 import logging
+import platform
 import sys
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any, Literal, get_args
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    GCCollector,
+    Histogram,
+    PlatformCollector,
+    ProcessCollector,
+    disable_created_metrics,
+    generate_latest,
+)
+from prometheus_client.core import GaugeMetricFamily, InfoMetricFamily
+from prometheus_client.registry import Collector
 
 VALUE_LENGTH = 100  # characters of a value that is told back
 FIELD_LENGTH = 300  # characters of a field in a log line
 TEXT_LENGTH = 8000  # characters of a message or a traceback in a log line
-SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
+
+Reason = Literal[
+    "full", "deadline", "memory", "device_memory", "starting", "draining", "failed", "timeout", "key", "slow_upload", "too_large", "type",
+    "damaged", "parameter", "empty", "request", "not_acceptable",
+]  # fmt: skip
+"""Why an image was not segmented; `docs/operate.md` says what each means."""
+REASONS: tuple[Reason, ...] = get_args(Reason)
+
+
+@dataclass(frozen=True)
+class State:
+    """The service at one moment. models: for each that is served its name, sha256, runtime, precision and device."""
+
+    ready: bool
+    queued_tiles: int
+    max_queued_tiles: int
+    requests_in_flight: int
+    request_timeout_s: float
+    memory_limit: int | None
+    memory_budget: int
+    memory_taken: int
+    models: Sequence[Mapping[str, str]]
 
 
 class Metrics:
-    """The service's metrics in a registry of their own."""
+    """The service's metrics, and those of its process, in a registry of their own; `state` is asked at each scrape."""
 
-    def __init__(self, queued_tiles: Callable[[], float], ready: Callable[[], float]) -> None:
+    def __init__(self, state: Callable[[], State]) -> None:
+        disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
+        for collector in (ProcessCollector, PlatformCollector, GCCollector):
+            collector(registry=self.registry)
+        self.registry.register(StateCollector(state))
         self.requests = Counter("segment_requests", "Answered requests", ["route", "method", "status"], registry=self.registry)
         self.seconds = Histogram(
             "segment_request_seconds", "Seconds from a request's head to its answer's end", ["route"],
             buckets=SECONDS, registry=self.registry,
         )  # fmt: skip
+        self.rejections = Counter("segment_rejected", "Images that were not segmented", ["reason"], registry=self.registry)
+        for reason in REASONS:
+            self.rejections.labels(reason)  # a rate is known from the first one on where there was a 0 before
         self.stages = Histogram(
             "segment_stage_seconds", "Seconds of a request in each stage", ["stage"], buckets=SECONDS, registry=self.registry
         )
@@ -35,13 +79,15 @@ class Metrics:
             "segment_batch_tiles", "Tiles in a batch", buckets=(1, 2, 4, 8, 16, 32, 64), registry=self.registry
         )
         self.batch_seconds = Histogram("segment_batch_seconds", "Seconds of a batch", buckets=SECONDS, registry=self.registry)
-        Gauge("segment_queued_tiles", "Tiles admitted and not done", registry=self.registry).set_function(queued_tiles)
-        Gauge("segment_ready", "1 when ready", registry=self.registry).set_function(ready)
 
     def answered(self, route: str, method: str, status: int, seconds: float) -> None:
         """A request was answered; 499 where its client went before it was."""
         self.requests.labels(route, method, str(status)).inc()
         self.seconds.labels(route).observe(seconds)
+
+    def rejected(self, reason: Reason) -> None:
+        """An image was not segmented."""
+        self.rejections.labels(reason).inc()
 
     def segmented(self, size: tuple[int, int], seconds: Mapping[str, float]) -> None:
         """An image of this (height, width) was segmented, in so many seconds a stage."""
@@ -56,6 +102,40 @@ class Metrics:
 
     def text(self) -> bytes:
         return generate_latest(self.registry)
+
+
+class StateCollector(Collector):
+    """What a scrape tells of the service as it is then: its load, its limits, and which models it serves."""
+
+    def __init__(self, state: Callable[[], State]) -> None:
+        self._state = state
+
+    def collect(self) -> Iterator[GaugeMetricFamily | InfoMetricFamily]:
+        state = self._state()
+        yield GaugeMetricFamily("segment_ready", "1 when ready", state.ready)
+        yield GaugeMetricFamily("segment_requests_in_flight", "Requests with images under way", state.requests_in_flight)
+        yield GaugeMetricFamily("segment_queued_tiles", "Tiles admitted and not done", state.queued_tiles)
+        yield GaugeMetricFamily("segment_max_queued_tiles", "Most tiles admitted and not done", state.max_queued_tiles)
+        yield GaugeMetricFamily("segment_request_timeout_seconds", "Most seconds from body to answer", state.request_timeout_s)
+        if state.memory_limit:
+            yield GaugeMetricFamily("segment_memory_limit_bytes", "Memory that the process may use", state.memory_limit)
+        yield GaugeMetricFamily("segment_memory_budget_bytes", "Memory that requests may take together", state.memory_budget)
+        yield GaugeMetricFamily("segment_memory_taken_bytes", "Memory that requests are given now", state.memory_taken)
+        models = InfoMetricFamily("segment_model", "A model that is served", labels=["name"])
+        for facts in state.models:
+            models.add_metric([facts["name"]], {key: value for key, value in facts.items() if key != "name"})
+        yield models
+        build = {"version": package_version(), "python": platform.python_version()}
+        yield InfoMetricFamily("segment_build", "What is installed", build)
+
+
+@cache
+def package_version(name: str = "fcn-segment") -> str:
+    """The installed version; `unknown` where the code runs without being installed."""
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "unknown"
 
 
 def printable(text: str, length: int) -> str:

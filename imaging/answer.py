@@ -33,7 +33,7 @@ MEGAPIXELS = {"mask=array": 4.0, "mask=polygons": 16.0, "probabilities": 4.0}
 FIXED_BYTES = 16 << 20
 # bytes a pixel, measured on maps as mixed as logits with a cell for every two pixels make them
 TAKEN = {
-    "png": 5, "color": 12, "overlay": 20, "confidence": 5, "json": 24, "coco": 24, "npz": 6,
+    "png": 5, "color": 12, "overlay": 20, "confidence": 5, "json": 12, "coco": 12, "npz": 6,
     "mask=array": 24, "mask=polygons": 100,
 }  # fmt: skip
 

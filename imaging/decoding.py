@@ -244,4 +244,4 @@ def _taken_bytes(image: Image.Image, header: Header, length: int, stored: tuple[
     result = stored[0] * stored[1]
     converting = 0 if image.mode == "RGB" and not image.has_transparency_data else own + 4 * pixels
     scaling = 4 * (pixels + stored[0] * height + result)
-    return kept + max(own + loading, converting, scaling, 4 * pixels + 7 * result)
+    return kept + max(own + loading, converting, scaling, 4 * pixels + 8 * result)

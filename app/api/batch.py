@@ -119,6 +119,8 @@ async def _outcome(request: Request, service: Service, query: SegmentQuery, inde
             service.memory.hold(held, len(body), made=True)
             return Outcome(index, upload.name, options.rendering.suffix, body, held)
     except Problem as problem:
+        if problem.reason:
+            service.metrics.rejected(problem.reason)
         service.memory.hold(held, 0)
         return Outcome(index, base_name(part), ".problem.json", b"", held, problem)
     except BaseException:

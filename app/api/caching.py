@@ -4,27 +4,17 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 
 from starlette.datastructures import Headers
 
 from app.api.errors import PreconditionFailed
+from app.telemetry import package_version
 from model.inference.runtime import ModelIdentity
 from model.inference.segmenter import Options
 
 COMPRESSED = ("application/json", "application/x-ndjson")
 WORTH_BYTES = 1000
 LEVEL = 5
-
-
-@cache
-def package_version(name: str = "fcn-segment") -> str:
-    """The installed version; `unknown` where the code runs without being installed."""
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return "unknown"
 
 
 def entity_tag(data: bytes, options: Options, identity: ModelIdentity) -> str:

@@ -13,7 +13,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, Response
 
 from app.serving.errors import Cancelled, DeadlinePassed, NotServing, QueueFull, TooManyTiles, TooMuchMemory, UnknownModel
-from app.telemetry import VALUE_LENGTH, printable, shown
+from app.telemetry import VALUE_LENGTH, Reason, printable, shown
 from imaging.answer import ArrayTooLarge
 from imaging.errors import DamagedImage, EmptyImage, ImageTooLarge, UnknownImageType
 from model.inference.scaling import SideTooLarge
@@ -23,30 +23,37 @@ MEDIA_TYPE = "application/problem+json"
 
 
 class Problem(Exception):
-    """An error answered as RFC 9457 problem details."""
+    """An error answered as RFC 9457 problem details; `reason`, where it has one, is for the metrics and the log."""
 
     status: ClassVar[int] = 500
     title: ClassVar[str] = "Internal error"
     example: ClassVar[str] = "the service failed; the log has the request's id"
+    reason: Reason | None = None
 
-    def __init__(self, detail: str, headers: dict[str, str] | None = None) -> None:
+    def __init__(self, detail: str, headers: dict[str, str] | None = None, reason: Reason | None = None) -> None:
         super().__init__(detail)
         self.detail = detail
         self.headers = headers or {}
+        self.reason = reason or self.reason
+
+    @property
+    def log(self) -> dict[str, str]:
+        """What the request's log line tells of it."""
+        return {"detail": self.detail} | ({"reason": self.reason} if self.reason else {})
 
 
 class BadRequest(Problem):
-    status, title = 400, "Bad request"
+    status, title, reason = 400, "Bad request", "request"
     example = "no field `file` (or `image`) in the form; fields are: picture"
 
 
 class EmptyBody(Problem):
-    status, title = 400, "Empty body"
+    status, title, reason = 400, "Empty body", "empty"
     example = "the image is empty (0 bytes); send the bytes of an image file"
 
 
 class Unauthorized(Problem):
-    status, title = 401, "No or wrong API key"
+    status, title, reason = 401, "No or wrong API key", "key"
     example = "send a valid key as `X-API-Key: KEY` or `Authorization: Bearer KEY`"
 
 
@@ -61,7 +68,7 @@ class MethodNotAllowed(Problem):
 
 
 class NotAcceptable(Problem):
-    status, title = 406, "No acceptable format"
+    status, title, reason = 406, "No acceptable format", "not_acceptable"
     example = "Accept: text/csv fits neither image/png nor application/json; give one of those, or ?format="
 
 
@@ -71,23 +78,27 @@ class PreconditionFailed(Problem):
 
 
 class UploadTooSlow(Problem):
-    status, title = 408, "Upload too slow"
+    status, title, reason = 408, "Upload too slow", "slow_upload"
     example = "the body did not arrive within 30 s"
 
 
 class TooLarge(Problem):
-    status, title = 413, "Too large"
+    status, title, reason = 413, "Too large", "too_large"
     example = "the image has 20000x20000 pixels (400.0 megapixels); at most 100 megapixels are taken, scale it down"
 
 
 class UnsupportedType(Problem):
-    status, title = 415, "Not an accepted image type"
+    status, title, reason = 415, "Not an accepted image type", "type"
     example = "these bytes are none of PNG, JPEG, WEBP, GIF, BMP, TIFF; send one of those"
 
 
 class Unprocessable(Problem):
-    status, title = 422, "Damaged image or bad parameter"
+    status, title, reason = 422, "Damaged image or bad parameter", "damaged"
     example = "query format: Input should be 'png', 'color', 'overlay', 'confidence', 'json', 'coco' or 'npz', got 'gif'"
+
+
+class BadParameter(Unprocessable):
+    reason = "parameter"
 
 
 class Unavailable(Problem):
@@ -96,7 +107,7 @@ class Unavailable(Problem):
 
 
 class TimedOut(Problem):
-    status, title = 504, "Deadline passed"
+    status, title, reason = 504, "Deadline passed", "timeout"
     example = "no answer within 60 s; send a smaller image or try when the service is less busy"
 
 
@@ -118,7 +129,7 @@ FOREIGN: dict[type[Exception], type[Problem]] = {
     ImageTooLarge: TooLarge,
     DamagedImage: Unprocessable,
     ArrayTooLarge: TooLarge,
-    SideTooLarge: Unprocessable,
+    SideTooLarge: BadParameter,
     UnknownModel: Unprocessable,
     TooManyTiles: TooLarge,
     TooMuchMemory: TooLarge,
@@ -141,7 +152,8 @@ def mapped_errors() -> Iterator[None]:
 def to_problem(error: Exception) -> Problem:
     """The problem for one of `FOREIGN`."""
     kind = next(FOREIGN[base] for base in type(error).__mro__ if base in FOREIGN)
-    return kind(str(error), {"Retry-After": str(getattr(error, "retry_after", 1))} if kind is Unavailable else {})
+    headers = {"Retry-After": str(getattr(error, "retry_after", 1))} if kind is Unavailable else {}
+    return kind(str(error), headers, getattr(error, "reason", None))
 
 
 def document(kind: type[Problem], detail: str, request_id: str) -> dict[str, Any]:
@@ -158,21 +170,17 @@ def install_handlers(app: FastAPI) -> None:
     app.add_exception_handler(ClientDisconnect, _on_disconnect)
 
 
-def _respond(request: Request, kind: type[Problem], detail: str, headers: dict[str, str]) -> Response:
-    request.state.log = {"detail": detail}
-    content = document(kind, detail, getattr(request.state, "request_id", ""))
-    return JSONResponse(content, kind.status, headers, MEDIA_TYPE)
-
-
 async def _on_problem(request: Request, error: Exception) -> Response:
     assert isinstance(error, Problem)
-    return _respond(request, type(error), error.detail, error.headers)
+    request.state.log = error.log
+    content = document(type(error), error.detail, getattr(request.state, "request_id", ""))
+    return JSONResponse(content, error.status, error.headers, MEDIA_TYPE)
 
 
 async def _on_invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     details = dict.fromkeys(_describe(entry) for entry in error.errors())
-    return _respond(request, Unprocessable, "; ".join(details), {})
+    return await _on_problem(request, Unprocessable("; ".join(details), reason="parameter"))
 
 
 def _describe(entry: dict[str, Any]) -> str:
@@ -185,13 +193,13 @@ async def _on_http(request: Request, error: Exception) -> Response:
     headers = dict(error.headers or {})
     path = printable(request.scope["path"], VALUE_LENGTH)
     if error.status_code == 404:
-        return _respond(request, NotFound, f"nothing at {path}; the routes are listed at /docs", headers)
+        return await _on_problem(request, NotFound(f"nothing at {path}; the routes are listed at /docs", headers))
     if error.status_code == 405:
         method = printable(request.method, VALUE_LENGTH)
         allowed = f"{method} is not allowed on {path}; allowed: {headers.get('Allow', 'see /docs')}"
-        return _respond(request, MethodNotAllowed, allowed, headers)
-    return _respond(request, BadRequest, str(error.detail), headers)
+        return await _on_problem(request, MethodNotAllowed(allowed, headers))
+    return await _on_problem(request, BadRequest(str(error.detail), headers))
 
 
 async def _on_disconnect(request: Request, error: Exception) -> Response:
-    return _respond(request, ClientGone, "the client went away while sending", {})
+    return await _on_problem(request, ClientGone("the client went away while sending"))

@@ -32,7 +32,7 @@ async def ready_service(request: Request) -> Service:
     check_key(request, service.settings.api_keys)
     if reason := service.refusal:
         closing = {"Connection": "close"} if service.draining else {}
-        raise Unavailable(reason, {"Retry-After": "1"} | closing)
+        raise Unavailable(reason, {"Retry-After": "1"} | closing, service.refusal_reason)
     return service
 
 
@@ -96,7 +96,7 @@ def upload_limits(request: Request, service: Service, megabytes: float) -> Limit
             service.memory.hold(held, count)
         except QueueFull as error:
             problem = to_problem(error)
-            raise Unavailable(problem.detail, problem.headers | {"Connection": "close"}) from error
+            raise Unavailable(problem.detail, problem.headers | {"Connection": "close"}, error.reason) from error
 
     return Limits(int(megabytes * 1e6), service.settings.upload_timeout_s, hold)
 
@@ -143,7 +143,7 @@ async def answer(request: Request, service: Service, job: Job) -> bytes:
         await asyncio.wait(either, timeout=left, return_when=asyncio.FIRST_COMPLETED)
         if made.done():
             if made.cancelled():
-                raise Unavailable("draining: the service is stopping", {"Retry-After": "1"})
+                raise Unavailable("draining: the service is stopping", {"Retry-After": "1"}, "draining")
             return made.result()
         if gone.done():
             raise ClientGone(ClientGone.example)

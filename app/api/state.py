@@ -11,12 +11,12 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Query, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from app.api.caching import package_version
 from app.api.errors import Unauthorized, Unavailable, Unprocessable, mapped_errors
 from app.api.examples import problem_responses
 from app.api.schemas import Health, Info, LabelEntry, ModelEntry, ModelName, State
 from app.api.security import protected
 from app.serving.service import Service
+from app.telemetry import package_version
 from model.inference.segmenter import Segmenter
 
 # health is `async`, on the event loop: it is answered also while every thread is busy

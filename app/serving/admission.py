@@ -136,7 +136,7 @@ class Admission:
         if self._queued and rate and (needed := (before + tiles) / rate) > allowed:
             stated = f"{queued} tiles are queued, and these would be done in {needed:.1f} s, too near the deadline"
             lacking = min(LONGEST_RETRY_S, ceil(needed - allowed))
-            raise QueueFull(f"{stated}; try again later", max(self._retry_after(before), lacking))
+            raise QueueFull(f"{stated}; try again later", max(self._retry_after(before), lacking), "deadline")
 
     def _retry_after(self, requests: int) -> int:
         """Seconds until so many requests of a tile each are done, at the measured rate."""

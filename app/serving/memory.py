@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
-from math import inf
 
 from app.serving.errors import QueueFull, TooMuchMemory
-from model.inference.cores import control_group
+from model.inference.cores import available_memory
 
 SHARE = 0.75  # of the machine's memory or the control group's that is taken, the network and all else included
 NETWORK_BYTES = 350 << 20  # what the service takes while it has nothing to do, some more
@@ -59,7 +57,7 @@ class Memory:
             more = count - held.bytes
             if more > 0 and not made and self._held + more > self.most_held:
                 stated = f"bodies and answers of {self._held / 1e6:.0f} MB are held and at most {self.most_held / 1e6:.0f} are"
-                raise QueueFull(f"{stated}; try again later")
+                raise QueueFull(f"{stated}; try again later", reason="memory")
             held.bytes = count
             self._held += more
 
@@ -92,12 +90,6 @@ class Memory:
 
 
 def default_limit() -> int:
-    """The budget where none is set, in bytes: by what the control group allows, or else the machine has."""
-    memory = min(_machine_bytes(), control_group("memory.max"))
-    return max(LEAST_BYTES, int(memory * SHARE) - NETWORK_BYTES) if memory < inf else LEAST_BYTES
-
-
-def _machine_bytes() -> float:
-    with suppress(ValueError, OSError, AttributeError):  # no such names on this system
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return inf
+    """The budget where none is set, in bytes: by what the control group allows and the machine has."""
+    memory = available_memory() or 0
+    return max(LEAST_BYTES, int(memory * SHARE) - NETWORK_BYTES)

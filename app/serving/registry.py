@@ -80,7 +80,7 @@ class Registry:
         """As `acquire`, for a look."""
         models = self.models
         if not models:
-            raise NotServing("starting: weights are being loaded and warmed up")
+            raise NotServing("starting: weights are being loaded and warmed up", "starting")
         name = name or next(iter(models))
         if name not in models:
             raise UnknownModel(f"model must be one of {', '.join(models)}, got {shown(name)}")

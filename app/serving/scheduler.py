@@ -104,7 +104,7 @@ class Scheduler:
             if worker.thread.is_alive() and not self.failure:
                 worker.thread.join()
         with self._lock:
-            self._fail_all(NotServing(STOPPED))
+            self._fail_all(NotServing(STOPPED, "draining"))
 
     def fail(self, reason: str) -> None:
         """Ends the scheduler's life: whoever waits, also for a call that does not come back, gets `NotServing`."""
@@ -160,7 +160,9 @@ class Scheduler:
             if queue.cancelled:
                 raise Cancelled("the request was cancelled")
             if self._stopping or not self.alive:
-                raise NotServing(self.failure or (STOPPED if self._stopping else ENDED))
+                if self._stopping and not self.failure:
+                    raise NotServing(STOPPED, "draining")
+                raise NotServing(self.failure or ENDED)
             queue.submitted = self.clock() if queue.submitted is None else queue.submitted
             queue.waiting.append(item)
             if len(queue.waiting) == 1:
@@ -229,7 +231,7 @@ class Scheduler:
         except Exception as error:
             if len(batch) == 1:
                 full = isinstance(error, DeviceOutOfMemory)
-                found = [(batch[0], QueueFull(f"{error}; try again later") if full else error)]
+                found = [(batch[0], QueueFull(f"{error}; try again later", reason="device_memory") if full else error)]
         with self._lock:
             for item, result in found:
                 _answer(item, result)

@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 
 from app.serving.admission import Admission, Reservation
 from app.serving.errors import NotServing
@@ -16,7 +16,8 @@ from app.serving.registry import Model, Registry
 from app.serving.scheduler import ENDED, Scheduler, TileQueue
 from app.serving.watchdog import LEAST_STALL_S, Watchdog
 from app.settings import Settings
-from app.telemetry import Metrics
+from app.telemetry import Metrics, Reason, State
+from model.inference.cores import available_memory
 from model.inference.merging import Logits
 from model.inference.runtime import Tile, unused_gpu
 from model.inference.segmenter import Options, Plan
@@ -66,7 +67,7 @@ class Service:
         self.draining = False
         self._stopped = False
         self.in_flight = 0
-        self.metrics = Metrics(lambda: self.queued_tiles, lambda: float(self.not_ready is None))
+        self.metrics = Metrics(self.state)
         self.admission = Admission(settings.max_queued_tiles, time.monotonic)
         self.memory = Memory(settings.memory_bytes)
         self.registry = Registry(settings, self.metrics.batch, self.fail)
@@ -136,7 +137,7 @@ class Service:
             self.cancel(job)  # the pool may still have it, for a thread that is there already
             self.abandon(job)
             if self._stopped:
-                raise NotServing(DRAINING) from error
+                raise NotServing(DRAINING, "draining") from error
             self.fail(f"an image found no thread to be segmented on: {error}")
             raise NotServing(self.failure or str(error)) from error
         future.add_done_callback(lambda _: self.abandon(job))
@@ -234,6 +235,28 @@ class Service:
         if not self.registry.models:
             return self.not_live or "starting: weights are being loaded and warmed up"
         return self.not_live
+
+    @property
+    def refusal_reason(self) -> Reason:
+        """The same in a word, for the metrics, while there is a refusal."""
+        if self.not_live:
+            return "failed"
+        return "draining" if self.draining else "starting"
+
+    def state(self) -> State:
+        """For a scrape; any thread."""
+        runtimes = [model.segmenter.runtime for model in self.registry.models.values()]
+        return State(
+            ready=self.not_ready is None,
+            queued_tiles=self.queued_tiles,
+            max_queued_tiles=self.settings.max_queued_tiles,
+            requests_in_flight=self.in_flight,
+            request_timeout_s=self.settings.request_timeout_s,
+            memory_limit=available_memory(),
+            memory_budget=self.memory.limit,
+            memory_taken=self.memory.taken,
+            models=[asdict(runtime.identity) | {"device": runtime.device} for runtime in runtimes],
+        )
 
     def _schedulers(self) -> list[Scheduler]:
         return [model.scheduler for model in self.registry.models.values()]

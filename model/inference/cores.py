@@ -1,4 +1,4 @@
-"""How many cores this process may use, and the limits of its control group."""
+"""How many cores and how much memory this process may use."""
 
 from __future__ import annotations
 
@@ -13,16 +13,25 @@ GROUPS = Path("/sys/fs/cgroup")
 def available_cores() -> int:
     """The cores of the process's affinity, at most as many as the CPU time that its control group allows is worth."""
     cores = len(os.sched_getaffinity(os.getpid())) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, int(min(control_group("cpu.max"), cores)))
+    stated = [line.split() for line in _limits("cpu.max")]
+    quota = min((int(used) / int(period) for used, period in stated if used != "max"), default=inf)
+    return max(1, int(min(quota, cores)))
 
 
-def control_group(limit: str) -> float:
-    """The least of this limit among the process's group and those above it; infinite where there is none.
+def available_memory() -> int | None:
+    """Bytes: the machine's memory, at most what the control group allows; None where neither is told."""
+    limits = [int(limit) for limit in _limits("memory.max") if limit.strip() != "max"]
+    if {"SC_PHYS_PAGES", "SC_PAGE_SIZE"} <= set(getattr(os, "sysconf_names", ())):
+        limits.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    return min(limits, default=None)
 
-    `cpu.max`: seconds of CPU time a second. `memory.max`: bytes. https://docs.kernel.org/admin-guide/cgroup-v2.html
+
+def _limits(name: str) -> list[str]:
+    """What the files of this name say in the process's control group and in those above it.
+
+    https://docs.kernel.org/admin-guide/cgroup-v2.html
     """
     lines = MEMBERSHIP.read_text().splitlines() if MEMBERSHIP.exists() else []
     group = GROUPS / next((line[3:] for line in lines if line.startswith("0::")), "").lstrip("/")
-    files = [each / limit for each in (group, *group.parents) if each.is_relative_to(GROUPS)]
-    stated = [file.read_text().split() for file in files if file.is_file()]
-    return min((int(most) / int(*period or "1") for most, *period in stated if most != "max"), default=inf)
+    files = [each / name for each in (group, *group.parents) if each.is_relative_to(GROUPS)]
+    return [file.read_text() for file in files if file.is_file()]

@@ -116,14 +116,13 @@ class Segmenter:
         """At most so many bytes does `segment` take beside the file's own, and OpenVINO's or PyTorch's; by the header alone."""
         rendering, (height, width), tiles = plan.options.rendering, plan.size, plan.tiles
         pixels, classes = height * width, len(self.manifest.labels)
-        kept = 3 * tiles.size[0] * tiles.size[1]
-        decoding = decoding_bytes(data, self.limits, tiles.size)
+        image = 3 * tiles.size[0] * tiles.size[1]
+        decoding, kept = decoding_bytes(data, self.limits, tiles.size), 0
         if rendering.needs_photo and plan.size != tiles.size:
-            decoding = max(decoding, kept + decoding_bytes(data, self.limits))
-            kept += 3 * pixels
+            decoding, kept = max(decoding, image + decoding_bytes(data, self.limits)), 3 * pixels
         kept += pixels * (1 + rendering.needs_confidence + 2 * classes * rendering.needs_probabilities)
         inferring = band_bytes(plan.size, tiles.size, tiles.tile[0], classes, self.runtime.stride)
-        return max(decoding, kept + inferring, kept + rendering.taken_bytes(pixels, classes))
+        return max(decoding, image + kept + inferring, kept + rendering.taken_bytes(pixels, classes))
 
     def decode(self, data: bytes, plan: Plan) -> Pixels:
         """RGB pixels (H, W, 3) at the plan's working size, of an image file; raises `DamagedImage`."""
@@ -143,6 +142,7 @@ class Segmenter:
                 photo = image if plan.size == plan.tiles.size else decode(data, self.limits)
         with _timed(seconds, "inference"):
             found = self.infer(image, plan, run, check)
+        del image
         with _timed(seconds, "encode"):
             answer = Answer(
                 photo, found.class_map, found.confidence, found.probabilities, found.mean_confidence,

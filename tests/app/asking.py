@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 from fastapi.testclient import TestClient
 from PIL import Image
+from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.samples import Sample
 
 from app.serving.service import Service
 from tests.conftest import Pixels, encoded, make_photo, wait_for
@@ -73,6 +75,11 @@ def answer_on(connection: socket.socket) -> http.client.HTTPResponse:
     response = http.client.HTTPResponse(connection)
     response.begin()
     return response
+
+
+def samples(client: TestClient) -> list[Sample]:
+    """What `/metrics` tells."""
+    return [sample for family in text_string_to_metric_families(client.get("/metrics").text) for sample in family.samples]
 
 
 def count_of(client: TestClient, status: int, route: str = "/segment", method: str = "POST") -> float:

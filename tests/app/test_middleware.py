@@ -189,6 +189,7 @@ def test_an_upload_that_stalls_is_408(small: tuple[TestClient, int], monkeypatch
             assert b"within 0.2 s" in response.read()
             assert connection.recv(1) == b""
     wait_for(lambda: service_of(client).in_flight == 0)
+    wait_for(lambda: 'segment_rejected_total{reason="slow_upload"} 2.0' in client.get("/metrics").text)
     assert_idle(service_of(client))
 
 

@@ -209,7 +209,7 @@ def test_polygons_of_too_many_regions_are_refused_with_a_way_out(format: Any, mo
     monkeypatch.setattr("imaging.answer.MOST_REGIONS", 3)
     dots = np.zeros((9, 19), np.uint8)
     dots[1::3, 1::6] = 1  # 9 regions, and the background
-    with pytest.raises(ArrayTooLarge, match="more than 3 regions.*mask=rle"):
+    with pytest.raises(ArrayTooLarge, match=r"more than 3 regions.*mask=rle"):
         answer(dots).encode(Rendering(format, "polygons"))
     assert answer(dots).encode(Rendering(format, "rle"))
     dots[4:] = 0

@@ -1,4 +1,4 @@
-"""How many cores the process may use."""
+"""How many cores and how much memory the process may use."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from model.inference import cores
-from model.inference.cores import available_cores
+from model.inference.cores import available_cores, available_memory
 
 
 @pytest.fixture
@@ -47,3 +47,17 @@ def test_where_there_are_neither_affinity_nor_groups_all_cores_count(group: Path
     monkeypatch.setattr(os, "cpu_count", lambda: 5)
     monkeypatch.delattr(os, "sched_getaffinity")
     assert available_cores() == 5
+
+
+@pytest.mark.parametrize("above", [False, True])
+def test_memory_is_what_the_group_and_the_machine_allow(group: Path, above: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    assert available_memory() == machine
+    (group / "memory.max").write_text("max\n")
+    assert available_memory() == machine
+    ((group.parent if above else group) / "memory.max").write_text("1048576\n")
+    assert available_memory() == 1 << 20
+    ((group.parent if above else group) / "memory.max").write_text(f"{1 << 60}\n")
+    assert available_memory() == machine
+    monkeypatch.setattr(os, "sysconf_names", {})
+    assert available_memory() == 1 << 60

@@ -1,0 +1,265 @@
+"""What `/metrics` and the log tell: rejections by reason, what is served, the process; a caller's trace; no polls."""
+
+from __future__ import annotations
+
+import logging
+import platform
+import re
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+
+from app.api.errors import FOREIGN, PreconditionFailed, to_problem
+from app.main import create_app
+from app.serving.admission import Admission
+from app.serving.errors import QueueFull
+from app.settings import Settings
+from app.telemetry import REASONS, package_version
+from app.tracing import trace_fields
+from model.inference.cores import available_memory
+from model.inference.runtime import DeviceOutOfMemory
+from tests.app.asking import PHOTO, post, samples, service_of
+from tests.app.conftest import Serve
+from tests.app.doubles import held
+from tests.conftest import ROOT, encoded, make_photo, wait_for
+
+TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
+OPERATE = (ROOT / "docs" / "operate.md").read_text()
+
+
+def rejections(client: TestClient) -> dict[str, float]:
+    """Those that were counted, by reason."""
+    found = {sample.labels["reason"]: sample.value for sample in samples(client) if sample.name == "segment_rejected_total"}
+    assert list(found) == list(REASONS)
+    return {reason: count for reason, count in found.items() if count}
+
+
+def info(client: TestClient, name: str) -> list[dict[str, str]]:
+    return [sample.labels for sample in samples(client) if sample.name == name and sample.value == 1]
+
+
+def value(client: TestClient, name: str) -> float:
+    (found,) = [sample for sample in samples(client) if sample.name == name]
+    return found.value
+
+
+@pytest.fixture(scope="module")
+def keyed(serve: Serve) -> Iterator[TestClient]:
+    """A service that takes requests with a key, of at most 20 kB."""
+    with serve(api_keys="abc", max_upload_mb=0.02, max_megapixels=0.05, max_queued_tiles=40) as client:
+        yield client
+
+
+def refused(client: TestClient, content: Any = PHOTO, query: str = "", **headers: str) -> int:
+    with_key = {"X-API-Key": "abc"} | headers
+    return int(client.post(f"/segment{query}", content=content, headers=with_key).status_code)
+
+
+REFUSALS: list[tuple[str, Callable[[TestClient], int]]] = [
+    ("key", lambda client: client.post("/segment", content=PHOTO).status_code),
+    ("empty", lambda client: refused(client, b"")),
+    ("request", lambda client: refused(client, **{"Content-Type": "multipart/form-data"})),
+    ("too_large", lambda client: refused(client, bytes(20_001))),
+    ("too_large", lambda client: refused(client, encoded(make_photo(300, 300), "JPEG"))),
+    ("too_large", lambda client: refused(client, query="?side=1300&overlap=0.5")),
+    ("type", lambda client: refused(client, b"text")),
+    ("damaged", lambda client: refused(client, PHOTO[:100])),
+    ("parameter", lambda client: refused(client, query="?format=gif")),
+    ("parameter", lambda client: refused(client, query="?model=other")),
+    ("not_acceptable", lambda client: refused(client, accept="text/csv")),
+]
+
+
+@pytest.mark.parametrize(("reason", "refusal"), REFUSALS)
+def test_a_rejection_is_counted_and_logged_with_its_reason(
+    reason: str, refusal: Callable[[TestClient], int], keyed: TestClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    before = rejections(keyed)
+    with caplog.at_level(logging.INFO, "segment"):
+        assert 400 <= refusal(keyed) < 500
+    assert rejections(keyed) == before | {reason: before.get(reason, 0) + 1}
+    assert caplog.records[0].fields["reason"] == reason  # type: ignore[attr-defined]
+
+
+def test_an_image_of_a_batch_is_counted_by_itself(serve: Serve) -> None:
+    with serve() as client:
+        response = client.post("/segment/batch", files=[("file", PHOTO), ("file", b"text"), ("file", b"")])
+        assert (response.status_code, rejections(client)) == (200, {"type": 1, "empty": 1})
+
+
+def test_a_passed_deadline_is_counted(serve: Serve) -> None:
+    with serve(request_timeout_s=0.2) as client, held(service_of(client)):
+        assert client.post("/segment", content=PHOTO).status_code == 504
+        assert rejections(client) == {"timeout": 1}
+
+
+def test_who_is_refused_for_load_is_counted_by_what_was_short(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    with serve(max_queued_tiles=1) as client:
+        service = service_of(client)
+        reservation = service.reserve()
+        assert post(client).status_code == 503
+        service.admission.release(reservation, done=False)
+        assert rejections(client) == {"full": 1}
+        monkeypatch.setattr(
+            service.registry.get().segmenter.runtime, "logits", lambda _: _raise(DeviceOutOfMemory("the memory is full"))
+        )
+        assert post(client, encoded(make_photo(50, 50))).status_code == 503
+        assert rejections(client) == {"full": 1, "device_memory": 1}
+
+
+def _raise(error: Exception) -> None:
+    raise error
+
+
+def test_who_would_be_too_late_is_told_apart_from_who_finds_no_room() -> None:
+    now = [0.0]
+    admission = Admission(100, lambda: now[0])
+    for _ in range(3):  # a tile a second
+        reservation = admission.reserve(1e9)
+        admission.admit(reservation, 1, 1e9)
+        now[0] += 1
+        admission.release(reservation, done=True)
+    waiting = admission.reserve(1e9)
+    admission.admit(waiting, 50, 1e9)
+    with pytest.raises(QueueFull) as late:
+        admission.reserve(now[0] + 1)
+    with pytest.raises(QueueFull) as full:
+        admission.admit(admission.reserve(1e9), 51, 1e9)
+    assert [to_problem(error.value).reason for error in (late, full)] == ["deadline", "full"]
+
+
+def test_a_service_that_takes_no_images_says_which_state_it_is_in(narrow_file: Path, serve: Serve) -> None:
+    before = TestClient(create_app(Settings(_env_file=None, weights=str(narrow_file))))  # its lifespan does not begin
+    assert post(before).status_code == 503
+    assert rejections(before) == {"starting": 1}
+    with serve() as client:
+        service_of(client).draining = True
+        assert post(client).status_code == 503
+        service_of(client).fail("the device is lost")
+        assert post(client).status_code == 503
+        assert rejections(client) == {"draining": 1, "failed": 1}
+
+
+def test_what_is_no_image_and_what_the_client_has_are_no_rejections(client: TestClient) -> None:
+    before = rejections(client)
+    tag = post(client).headers["etag"]
+    assert post(client, headers={"If-None-Match": tag}).status_code == PreconditionFailed.status
+    assert client.get("/segment").status_code == 405
+    assert client.get("/nothing").status_code == 404
+    assert client.get("/info", params={"model": "other"}).status_code == 422
+    assert rejections(client) == before
+
+
+def test_every_error_of_the_lower_rooms_has_a_reason() -> None:
+    errors = [kind("what is wrong") for kind in FOREIGN]
+    assert {to_problem(error).reason for error in errors} <= set(REASONS)
+
+
+def test_the_model_s_info_follows_a_reload(serve: Serve, narrow_file: Path, tmp_path: Path) -> None:
+    path = tmp_path / "mine.safetensors"
+    shutil.copy(narrow_file, path)
+    with serve(weights=str(path), runtime="torch") as client:
+        (before,) = info(client, "segment_model_info")
+        assert before == service_of(client).registry.get().segmenter.identity | {"device": "cpu"}
+        assert set(before) == {"name", "sha256", "runtime", "precision", "device"}
+        old = service_of(client).registry.get()
+        path.write_bytes(_trailing_space_in_header(path.read_bytes()))
+        service_of(client).reload()
+        wait_for(lambda: service_of(client).registry.get() is not old)
+        (after,) = info(client, "segment_model_info")
+    assert after == before | {"sha256": after["sha256"]}
+    assert after["sha256"] != before["sha256"]
+
+
+def _trailing_space_in_header(data: bytes) -> bytes:
+    """The same tensors in other bytes: safetensors' header may end in spaces."""
+    length = int.from_bytes(data[:8], "little")
+    return (length + 8).to_bytes(8, "little") + data[8 : 8 + length] + b" " * 8 + data[8 + length :]
+
+
+def test_metrics_tell_of_the_build_the_limits_and_the_load(client: TestClient) -> None:
+    expected = {"version": package_version(), "python": platform.python_version()}
+    assert info(client, "segment_build_info") == [expected]
+    assert value(client, "segment_max_queued_tiles") == 1024
+    assert value(client, "segment_request_timeout_seconds") == 60
+    assert value(client, "segment_memory_limit_bytes") == available_memory()
+    service_of(client).in_flight += 1
+    assert value(client, "segment_requests_in_flight") == 1
+    service_of(client).in_flight -= 1
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="process metrics are of Linux")
+def test_metrics_tell_of_the_process(client: TestClient) -> None:
+    assert value(client, "process_resident_memory_bytes") > 10e6
+    assert 0 < value(client, "process_open_fds") < value(client, "process_max_fds")
+    assert abs(value(client, "process_start_time_seconds") - time.time()) < 24 * 3600
+    before = value(client, "process_cpu_seconds_total")
+    wait_for(lambda: value(client, "process_cpu_seconds_total") > before)
+
+
+def test_the_operating_page_names_every_metric_and_every_reason(client: TestClient) -> None:
+    told = {sample.name for sample in samples(client)}
+    told = {re.sub(r"(?<=segment)(.*_(?:seconds|tiles))_(bucket|count|sum)$", r"\1", name) for name in told}
+    tables = OPERATE[OPERATE.index("## Watch it") : OPERATE.index("## How large a machine")]
+    assert told == set(re.findall(r"^\| `((?:segment|process|python)_[a-z_]+)[`{]", tables, re.MULTILINE))
+    assert list(REASONS) == re.findall(r"^\| `([a-z_]+)` \| \d{3}", tables, re.MULTILINE)
+
+
+GOOD = f"00-{TRACE}-{PARENT}-01"
+BAD = [
+    "", "00", GOOD.upper(), GOOD + "-", f"{GOOD}-more", " " + GOOD, GOOD + "\n", GOOD[:-1], GOOD + "0",
+    GOOD.replace("00-", "ff-", 1), GOOD.replace("00-", "0-", 1), GOOD.replace(TRACE, "0" * 32), GOOD.replace(PARENT, "0" * 16),
+    GOOD.replace("-", "_"), GOOD.replace(TRACE, TRACE[:-1]), f"01-{TRACE}-{PARENT}-01more",
+    GOOD.replace(TRACE, TRACE[:-1] + "\u0663"),
+]  # fmt: skip
+
+
+def test_a_trace_is_read_from_a_valid_header_alone() -> None:
+    fields = {"trace_id": TRACE, "parent_id": PARENT}
+    for good in (GOOD, GOOD[:-2] + "ff", f"cc-{TRACE}-{PARENT}-01", f"01-{TRACE}-{PARENT}-00-what-comes"):
+        assert trace_fields([good]) == fields
+    for bad in BAD:
+        assert trace_fields([bad]) == {}, bad
+    assert trace_fields([]) == trace_fields([GOOD, GOOD]) == {}
+
+
+def test_a_request_s_log_lines_have_the_caller_s_trace(
+    serve: Serve, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with serve() as client, caplog.at_level(logging.INFO, "segment"):
+        response = post(client, headers={"traceparent": GOOD})
+        post(client, headers={"traceparent": GOOD[:-1]})
+        monkeypatch.setattr(service_of(client).registry.get().segmenter, "segment", lambda *_: _raise(ZeroDivisionError()))
+        post(client, headers={"traceparent": GOOD})
+    fields = [record.fields for record in caplog.records if record.message in ("request", "unexpected error")]  # type: ignore[attr-defined]
+    assert [each.get("trace_id") for each in fields] == [TRACE, None, TRACE, TRACE]
+    assert [each.get("parent_id") for each in fields] == [PARENT, None, PARENT, PARENT]
+    assert "traceparent" not in response.headers
+
+
+def test_polls_are_logged_at_debug_unless_they_fail_unexpectedly(
+    serve: Serve, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = ("/health", "/health/live", "/health/ready", "/metrics")
+
+    def lines(level: int) -> list[tuple[str, int]]:
+        asked = [record for record in caplog.records if record.message == "request" and record.levelno == level]
+        return [(record.fields["path"], record.fields["status"]) for record in asked]  # type: ignore[attr-defined]
+
+    with serve() as client, caplog.at_level(logging.DEBUG, "segment"):
+        caplog.clear()
+        for path in paths:
+            client.get(path)
+            client.head(path)
+        client.get("/models")
+        service_of(client).draining = True
+        client.get("/health/ready")
+        monkeypatch.setattr(service_of(client).metrics, "text", lambda: _raise(ZeroDivisionError()))
+        client.get("/metrics")
+    assert lines(logging.DEBUG) == [(path, 200) for path in paths for _ in range(2)] + [("/health/ready", 503)]
+    assert lines(logging.INFO) == [("/models", 200), ("/metrics", 500)]

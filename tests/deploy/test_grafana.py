@@ -1,0 +1,72 @@
+"""The dashboard has what Grafana requires, and compose puts it where Grafana looks."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from typing import Any
+
+import yaml
+from grafana_foundation_sdk.cog.encoder import JSONEncoder
+from grafana_foundation_sdk.cog.plugins import register_default_plugins
+from grafana_foundation_sdk.models.dashboard import Dashboard
+
+from tests.conftest import ROOT
+from tests.deploy.conftest import DASHBOARD, DEPLOY, PANELS
+
+MONITORING = yaml.safe_load((DEPLOY / "monitoring.yml").read_text())["services"]
+
+
+def unread(given: Any, read: Any, path: str = "") -> list[str]:
+    """What of the given document is not, or is otherwise, in what was read of it."""
+    if isinstance(given, dict):
+        return [each for key, value in given.items() for each in unread(value, (read or {}).get(key), f"{path}/{key}")]
+    if isinstance(given, list) and isinstance(read, list) and len(given) == len(read):
+        return [each for i, pair in enumerate(zip(given, read, strict=True)) for each in unread(*pair, f"{path}/{i}")]
+    return [] if given == read else [path]
+
+
+def test_grafana_s_own_types_read_all_of_the_dashboard() -> None:
+    register_default_plugins()
+    read = json.loads(JSONEncoder(sort_keys=True).encode(Dashboard.from_json(DASHBOARD)))
+    assert unread(DASHBOARD, read) == []
+
+
+def test_the_dashboard_can_be_provisioned() -> None:
+    assert DASHBOARD["uid"] == "fcn-segment"
+    assert "id" not in DASHBOARD
+    assert DASHBOARD["schemaVersion"] >= 36  # from then on a data source is named by its uid
+    identities = [panel["id"] for panel in DASHBOARD["panels"]]
+    assert len(set(identities)) == len(identities)
+    variables = [variable["name"] for variable in DASHBOARD["templating"]["list"]]
+    assert variables == ["datasource", "job", "instance"]
+    for panel in PANELS:
+        assert panel["title"]
+        assert panel["targets"]
+        for target in panel["targets"]:
+            assert target["datasource"] == {"type": "prometheus", "uid": "${datasource}"}
+            assert target["expr"].count('{job=~"$job", instance=~"$instance"') == target["expr"].count("{")
+
+
+def test_panels_lie_beside_each_other() -> None:
+    boxes = [panel["gridPos"] for panel in DASHBOARD["panels"]]
+    assert max(box["x"] + box["w"] for box in boxes) == 24
+    for one, other in itertools.combinations(boxes, 2):
+        apart = [one[a] + one[n] <= other[a] or other[a] + other[n] <= one[a] for a, n in (("x", "w"), ("y", "h"))]
+        assert any(apart), (one, other)
+
+
+def test_compose_gives_prometheus_and_grafana_their_files() -> None:
+    mounts = {}
+    for service in MONITORING.values():
+        for source, target, *_ in (volume.split(":") for volume in service["volumes"]):
+            if source.startswith("./"):
+                assert (ROOT / source).exists(), source
+                mounts[source] = target
+    assert mounts["./deploy/prometheus"] == "/etc/prometheus"  # where it looks for prometheus.yml
+    provisioned = [path for path in mounts.values() if path.startswith("/etc/grafana/provisioning/")]
+    assert sorted(path.split("/")[4] for path in provisioned) == ["dashboards", "datasources"]
+    (provider,) = yaml.safe_load((DEPLOY / "grafana" / "dashboards.yml").read_text())["providers"]
+    assert mounts["./deploy/grafana/dashboard.json"].startswith(provider["options"]["path"] + "/")
+    (source,) = yaml.safe_load((DEPLOY / "grafana" / "datasources.yml").read_text())["datasources"]
+    assert source["url"].removeprefix("http://").split(":")[0] in MONITORING

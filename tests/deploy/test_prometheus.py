@@ -1,0 +1,111 @@
+"""The rules and the configuration of Prometheus, read by its own programs; what they ask for is what the service tells."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import yaml
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.app.asking import PHOTO
+from tests.conftest import ROOT, free_port, wait_for
+from tests.deploy.conftest import ALERTS, DEPLOY, METRIC, QUERIES, RULES, VARIABLES, program
+
+FOLDER = DEPLOY / "prometheus"
+SELECTOR = re.compile(r"\b(?:segment|process)_[a-z_]+\{[^}]*\}")
+OF_STATUS = re.compile(r', status[=!~]+"[^"]*"')  # of answers that no service gives for long
+
+
+@pytest.mark.parametrize(
+    "arguments", [["check", "rules", "alerts.yml"], ["check", "config", "prometheus.yml"], ["test", "rules", "alerts_test.yml"]]
+)
+def test_prometheus_takes_rules_and_configuration_and_the_rules_pass_their_tests(arguments: list[str]) -> None:
+    result = subprocess.run([program("promtool"), *arguments], cwd=FOLDER, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+def test_every_alert_is_seen_to_fire_and_stands_on_the_operating_page() -> None:
+    tests = yaml.safe_load((FOLDER / "alerts_test.yml").read_text())["tests"]
+    checks = [check for test in tests for check in test.get("alert_rule_test", ())]
+    names = [rule["alert"] for rule in ALERTS]
+    assert sorted({check["alertname"] for check in checks if check["exp_alerts"]}) == sorted(names)
+    assert sorted({check["alertname"] for check in checks if not check["exp_alerts"]}) == sorted(names)
+    told = re.findall(r"^\| `(Segment[A-Za-z]+)` \| (\w+) ", (ROOT / "docs" / "operate.md").read_text(), re.MULTILINE)
+    assert told == [(rule["alert"], rule["labels"]["severity"]) for rule in ALERTS]
+
+
+def test_rules_and_dashboard_ask_for_metrics_that_the_service_has(narrow_url: str) -> None:
+    httpx.post(f"{narrow_url}/segment", content=PHOTO)
+    families = text_string_to_metric_families(httpx.get(f"{narrow_url}/metrics").text)
+    told = {sample.name for family in families for sample in family.samples}
+    asked = {name for text in RULES + QUERIES + VARIABLES for name in METRIC.findall(text)}
+    assert len(asked) > 15
+    assert asked - told == set()
+
+
+def test_what_is_scraped_is_the_service_of_the_compose_file() -> None:
+    (job,) = yaml.safe_load((FOLDER / "prometheus.yml").read_text())["scrape_configs"]
+    assert job["job_name"] == "segment"
+    (target,) = job["static_configs"][0]["targets"]
+    name, port = target.split(":")
+    services = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
+    assert services[name]["ports"][0].endswith(f":{port}")
+
+
+@pytest.fixture
+def prometheus(narrow_url: str, tmp_path: Path) -> Iterator[str]:
+    """The address of a Prometheus with our configuration that looks at the service every second."""
+    text = (FOLDER / "prometheus.yml").read_text()
+    assert text.count("segment:8000") == 1
+    text = text.replace("segment:8000", narrow_url.removeprefix("http://")).replace("15s", "1s")
+    (tmp_path / "prometheus.yml").write_text(text)
+    shutil.copy(FOLDER / "alerts.yml", tmp_path)
+    port = free_port()
+    command = [program("prometheus"), "--config.file=prometheus.yml", f"--web.listen-address=127.0.0.1:{port}"]
+    with (tmp_path / "log").open("wb") as log, subprocess.Popen(command, cwd=tmp_path, stderr=log, stdout=log) as process:
+        try:
+            yield f"http://127.0.0.1:{port}/api/v1"
+        finally:
+            process.terminate()
+
+
+def ask(url: str, path: str, **query: str) -> Any:
+    try:
+        response = httpx.get(f"{url}/{path}", params=query)
+    except httpx.TransportError:
+        return None  # it is not there yet
+    return response.json()["data"] if response.status_code == 200 else None
+
+
+@pytest.mark.long
+def test_a_real_prometheus_scrapes_the_service_and_finds_what_rules_and_dashboard_ask(prometheus: str, narrow_url: str) -> None:
+    def asked(query: str) -> str:
+        return query.replace("$__rate_interval", "1m").replace("$job", ".+").replace("$instance", ".+")
+
+    selectors = {OF_STATUS.sub("", found) for rule in RULES for found in SELECTOR.findall(rule)}
+    missing = [asked(query) for query in [*QUERIES, *selectors]]
+
+    def found() -> bool:
+        for body in (PHOTO, b"no image"):
+            httpx.post(f"{narrow_url}/segment", content=body)
+        missing[:] = [query for query in missing if not (ask(prometheus, "query", query=query) or {}).get("result")]
+        return not missing
+
+    try:
+        wait_for(found, 60)
+    finally:
+        assert missing == []
+    (target,) = ask(prometheus, "targets")["activeTargets"]
+    assert (target["health"], target["lastError"]) == ("up", "")
+
+    def rules() -> list[tuple[str, str]]:
+        return [(rule["health"], rule["state"]) for group in ask(prometheus, "rules")["groups"] for rule in group["rules"]]
+
+    wait_for(lambda: set(rules()) == {("ok", "inactive")} and len(rules()) == len(ALERTS))
