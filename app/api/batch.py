@@ -97,7 +97,7 @@ async def _outcome(request: Request, service: Service, query: SegmentQuery, inde
             reservation = service.reserve()
             try:
                 prepare = partial(service.prepare, upload.data, options, query.model, reservation, deadline)
-                job = await prepared(service, prepare)
+                job = await prepared(service, prepare, deadline)
             except BaseException:
                 service.admission.release(reservation, done=False)
                 raise

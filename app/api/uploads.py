@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from email.message import Message
@@ -13,13 +14,15 @@ from python_multipart.multipart import parse_options_header
 from starlette.datastructures import FormData, Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
-from app.api.errors import BadRequest, EmptyBody, TooLarge, UploadTooSlow
+from app.api.errors import BadRequest, EmptyBody, TooLarge, Unavailable, UploadTooSlow
 
 FIELDS = ("file", "image")
 UNNAMED = "image"
 LONGEST_NAME = 200  # of a file, in characters: the end of a longer one counts
 MAX_FILES = 100
 SPOOLED = 1 << 20
+NO_ROOM = {"Retry-After": "10", "Connection": "close"}
+log = logging.getLogger("segment")
 
 
 class Upload(NamedTuple):
@@ -118,6 +121,9 @@ async def _parse(request: Request, max_bytes: int, spooled: int) -> FormData:
     except (MultiPartException, KeyError, UnicodeDecodeError) as error:
         reason = getattr(error, "message", "") or "it names no boundary"
         raise BadRequest(f"the form cannot be read: {reason}; send multipart/form-data with an image as `file`") from error
+    except OSError as error:
+        log.error("a form's files could not be kept on disk: %s", error)
+        raise Unavailable("there is no room on disk for the form's files; try again later", NO_ROOM) from error
 
 
 def _not_empty(data: bytes, what: str) -> bytes:
