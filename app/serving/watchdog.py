@@ -19,10 +19,10 @@ class Watchdog:
 
     A scheduler that has failed, or whose thread has ended, or one of whose threads has been in one call of its runtime for
     `stall_s` seconds, fails: whoever waits for it is answered. A pool all of whose threads have been at one call each for so
-    long is stopped: what waits for them is cancelled. `later`, where it is set, has the event loop call a function,
-    which it must have done within `stall_s`. Seconds are counted in looks, at most `interval` for each, not by the clock: a process that was paused,
-    as a container is, has lost no time. `schedulers` gives those to look at. A call into C that keeps the interpreter's lock
-    stops the watchdog as well.
+    long is stopped: what waits for them is cancelled. `later`, where it is set, has the event loop call a function, which it
+    must have done within `stall_s`. Seconds are counted in looks, at most `interval` for each, not by the clock: a process
+    that was paused, as a container is, has lost no time. `schedulers` gives those to look at. A call into C that keeps the
+    interpreter's lock stops the watchdog as well.
     """
 
     def __init__(
