@@ -28,14 +28,16 @@ QUICK_MINUTES, QUICK_AGAIN = 0.2, 20
 SETTLE_S = 2.0  # after a round, until its memory is looked at
 WARM_UP = 3  # of so many rounds one is left out of the slope
 PROBE_S = 0.2
+AS_IN_THE_IMAGE = {"MALLOC_ARENA_MAX": "2"}
 MIB = 1 << 20
 MOST_SLOPE_MIB, MOST_HEALTH_S = 1.0, 1.0
 TEXT = f"""\
-{CLIENTS} clients, default settings: photos of many sizes and formats with every form of answer, forms and raw bodies, batches,
-damaged files, files made to cost much, bad queries, hostile and half heads, stalled uploads, clients that go, pipelining. In
-rounds, after each of which the memory is looked at (proportional set size, with nothing under way); its slope is the median
-over all pairs of rounds, the first third left out. Health is asked every {PROBE_S:g} s throughout. Each answer to a photo is
-compared with its first one, and all of them are asked for once more at the end."""
+{CLIENTS} clients, default settings, `MALLOC_ARENA_MAX=2` as in the images: photos of many sizes and formats with every form of
+answer, forms and raw bodies, batches, damaged files, files made to cost much, bad queries, hostile and half heads, stalled
+uploads, clients that go, pipelining. In rounds, after each of which the memory is looked at (proportional set size, with
+nothing under way); its slope is the median over all pairs of rounds, the first third left out. Health is asked every
+{PROBE_S:g} s throughout. Each answer to a photo is compared with its first one, and all of them are asked for once more at the
+end."""
 
 
 class Round(NamedTuple):
@@ -80,7 +82,11 @@ def run(*, quick: bool, minutes: float = MINUTES) -> Section:
     photos, digests = encoded_photos(quick=quick), dict[tuple[int, str], str]()
     seconds = 60 * (QUICK_MINUTES if quick else minutes)
     count = max(LEAST_ROUNDS, round(seconds / ROUND_S))
-    with service(log_level="error") as server, Health(server.url) as health, ExitStack() as open_clients:
+    with (
+        service(environment=AS_IN_THE_IMAGE, log_level="error") as server,
+        Health(server.url) as health,
+        ExitStack() as open_clients,
+    ):
         clients = [open_clients.enter_context(closing(Traffic(server.url, photos, digests, seed))) for seed in range(CLIENTS)]
         outcomes: list[Outcome] = []
         rounds = []
@@ -134,6 +140,8 @@ def summary(
     rows += [Row.of(f"unwanted, {what}", [number], "requests") for what, number in unwanted.most_common()]
     rows += [
         Row.of("memory after the first round", [rounds[0].memory_mb], "MB"),
+        Row.of("memory after the second third", [rounds[2 * len(rounds) // 3 - 1].memory_mb], "MB"),
+        Row.of("memory at the end", [rounds[-1].memory_mb], "MB"),
         Row.of("memory once warmed up", [each.memory_mb for each in rounds[len(rounds) // WARM_UP :]], "MB"),
         Row.of("health", [1000 * each for each in health_s], "ms"),
     ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Annotated, Any, Literal, TypeVar
 
 from fastapi import APIRouter, Depends, Query, Request, Response
@@ -71,11 +72,14 @@ async def segment_image(request: Request, service: Ready, query: Annotated[Segme
     with mapped_errors():
         job = await prepared(service, prepare, deadline)
         body = await answer(request, service, job)
-    taken = job.milliseconds
-    size = job.plan.size
-    request.state.log = {"size": f"{size[1]}x{size[0]}", "format": format, **taken}
-    media_type = options.rendering.media_type
-    body, headers = await asyncio.to_thread(compress, body, media_type, request.headers.get("accept-encoding", ""))
+        taken = job.milliseconds
+        size = job.plan.size
+        request.state.log = {"size": f"{size[1]}x{size[0]}", "format": format, **taken}
+        media_type = options.rendering.media_type
+        accepted = request.headers.get("accept-encoding", "")
+        packing = asyncio.wrap_future(service.aside(partial(compress, body, media_type, accepted)))
+        await asyncio.wait([packing], timeout=_left(deadline))
+        body, headers = _made(service, packing)
     headers |= {
         "ETag": weak(tag),
         "Server-Timing": ", ".join(f"{stage};dur={value}" for stage, value in taken.items()),
@@ -94,9 +98,9 @@ async def prepared(service: Service, prepare: Callable[[], Job], deadline: float
         if not made.cancelled() and not made.exception():
             service.abandon(made.result())
 
-    making = asyncio.wrap_future(service.planned(prepare))
+    making = asyncio.wrap_future(service.aside(prepare))
     try:
-        await asyncio.wait([making], timeout=max(0.0, deadline - time.monotonic()))
+        await asyncio.wait([making], timeout=_left(deadline))
         return _made(service, making)
     except BaseException:
         making.add_done_callback(abandon)
@@ -113,9 +117,8 @@ async def answer(request: Request, service: Service, job: Job) -> bytes:
     made = asyncio.wrap_future(service.submit(job))
     gone = asyncio.create_task(_disconnected(request))
     either: set[asyncio.Future[Any]] = {made, gone}
-    left = max(0.0, job.queue.deadline - time.monotonic())
     try:
-        await asyncio.wait(either, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait(either, timeout=_left(job.queue.deadline), return_when=asyncio.FIRST_COMPLETED)
         if gone.done() and not made.done():
             raise ClientGone(ClientGone.example)
         return _made(service, made)
@@ -125,6 +128,10 @@ async def answer(request: Request, service: Service, job: Job) -> bytes:
             made.cancel()
         gone.cancel()
         del made, gone, either  # as in `prepared`
+
+
+def _left(deadline: float) -> float:
+    return max(0.0, deadline - time.monotonic())
 
 
 def _made(service: Service, made: asyncio.Future[T]) -> T:

@@ -72,8 +72,8 @@ class Service:
         cores = settings.cpu_threads
         self._small = Pool(2 * cores + 1, "small")
         self._large = Pool(max(1, cores // 2), "large")
-        self._headers = Pool(cores + 4, "headers")
-        self._pools = (self._headers, self._small, self._large)
+        self._short = Pool(cores + 4, "short")
+        self._pools = (self._short, self._small, self._large)
         stall_s = max(LEAST_STALL_S, 2 * settings.request_timeout_s)
         self.watchdog = Watchdog(self._schedulers, self.fail, stall_s=stall_s, pools=self._pools)
         self._loading = threading.Lock()
@@ -143,9 +143,9 @@ class Service:
         future.add_done_callback(lambda _: self.abandon(job))
         return future
 
-    def planned(self, prepare: Callable[[], Job]) -> Future[Job]:
-        """What `prepare` gives, made on a thread of a pool; raises `NotServing` as `submit` does."""
-        return self._on(self._headers, prepare)
+    def aside(self, function: Callable[[], R]) -> Future[R]:
+        """What a function of milliseconds gives, made on a thread of a pool; raises `NotServing` as `submit` does."""
+        return self._on(self._short, function)
 
     def no_thread(self, error: RuntimeError) -> NotServing:
         """A thread could not be started, which is the service's failure; what to raise for it."""

@@ -59,7 +59,7 @@ def hanging(service: Service, step: str) -> Iterator[Hanging]:
         segmenter.hold.open()
 
 
-@pytest.mark.parametrize(("step", "name", "threads"), [("segment", "small", 3), ("plan", "headers", 5)])
+@pytest.mark.parametrize(("step", "name", "threads"), [("segment", "small", 3), ("plan", "short", 5)])
 def test_images_that_hang_have_their_504_others_go_on_and_when_every_thread_hangs_the_process_ends_with_1(
     step: str, name: str, threads: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
