@@ -1,7 +1,8 @@
-# make serve | test | test-long | lint | wheel-check | gpu-check | docs | train-demo | clean
+# make serve | test | test-long | lint | wheel-check | audit | gpu-check | docs | train-demo | clean
 # PIP_ARGS reaches pip, for an index of one's own.
 PYTHON ?= python3
 PIP_ARGS ?=
+AUDIT_ARGS ?=
 VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -c constraints.txt
@@ -12,7 +13,7 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
 READY := $(VENV)/.serve-ready$(if $(GPU),-gpu)
 DEV_READY := $(VENV)/.dev-ready
 
-.PHONY: serve test test-long lint wheel-check gpu-check docs train-demo clean browser
+.PHONY: serve test test-long lint wheel-check audit gpu-check docs train-demo clean browser
 .DEFAULT_GOAL := serve
 
 serve: $(READY)
@@ -43,6 +44,11 @@ wheel-check: $(DEV_READY)
 	$(BIN)/python -m tests.narrow build/wheel
 	OMP_NUM_THREADS=1 build/wheel/venv/bin/python -m pytest -n auto -m "not torch and not long" --narrow build/wheel/narrow.safetensors \
 		--ignore tests/model/inference/test_cuda.py tests/imaging tests/model/inference tests/app tests/cli
+
+# known vulnerabilities of the pinned versions, as PyPI tells them (AUDIT_ARGS="-s osv": as OSV does); a package it cannot
+# ask about is a failure
+audit: $(DEV_READY)
+	$(BIN)/pip-audit --strict --no-deps --disable-pip -r constraints.txt $(AUDIT_ARGS)
 
 # on a machine with an NVIDIA GPU: the tests that need one, and its figures in benchmarks/RESULTS.md
 gpu-check: $(DEV_READY)

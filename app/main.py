@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import logging
 import sys
 from collections.abc import AsyncIterator
@@ -35,7 +36,7 @@ def create_app(settings: Settings) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        service.start()
+        service.start(asyncio.get_running_loop().call_soon_threadsafe)
         yield
         service.stop()
 
@@ -59,7 +60,7 @@ def create_app(settings: Settings) -> FastAPI:
             expose_headers=exposed,
         )  # fmt: skip
     app.add_middleware(HeadAsGet)
-    app.add_middleware(RequestTelemetry, metrics=service.metrics)
+    app.add_middleware(RequestTelemetry, service=service)
     app.add_middleware(SecurityHeaders)
     app.add_middleware(CloseWhileEnding, service=service)
     app.add_middleware(DiscardBeforeClose)

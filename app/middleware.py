@@ -16,13 +16,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from app.api.errors import MEDIA_TYPE, Problem, Unavailable, document, to_problem
 from app.serving.errors import ServingError
 from app.serving.service import Service
-from app.telemetry import Metrics
 from app.tracing import TRACEPARENT, trace_fields
 
 REQUEST_ID = "x-request-id"
 SANE_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 POLLED = {"/health", "/health/live", "/health/ready", "/metrics"}
 METHODS = ("GET", "POST", "HEAD", "OPTIONS", "PUT", "PATCH", "DELETE")
+NO_THREAD = "can't start new thread"  # Python has no class for it
 DISCARD_S = 1.0  # for what is left of a body whose answer closes the connection
 log = logging.getLogger("segment")
 
@@ -32,12 +32,14 @@ class RequestTelemetry:
 
     Log lines tell the caller's trace as well, where a valid `traceparent` header names one.
 
-    An exception that comes out of the application is logged and answered with 500 here, so that it is counted as one.
+    An exception that comes out of the application is logged and answered with 500 here, so that it is counted as one; a thread
+    that could not be started with 503, as it is the service's failure.
     """
 
-    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+    def __init__(self, app: ASGIApp, service: Service) -> None:
         self.app = app
-        self.metrics = metrics
+        self.service = service
+        self.metrics = service.metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -61,11 +63,17 @@ class RequestTelemetry:
             await self.app(scope, receive, send_with_id)
         except Exception as error:
             log.error("unexpected error", exc_info=error, extra={"fields": known})
+            problem = self._problem(error)
             if status:
                 raise  # the answer has begun: the server closes the connection
-            await send_problem(scope, send_with_id, Problem(Problem.example))
+            await send_problem(scope, send_with_id, problem)
         finally:
             self._account(scope, status or 499, time.perf_counter() - started)
+
+    def _problem(self, error: Exception) -> Problem:
+        if isinstance(error, RuntimeError) and str(error) == NO_THREAD:
+            return to_problem(self.service.no_thread(error))
+        return Problem(Problem.example)
 
     def _account(self, scope: Scope, status: int, seconds: float) -> None:
         """Counts an answered request, and logs it with what its state tells as `log`; 499 where nothing was answered."""

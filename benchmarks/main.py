@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 from tqdm import tqdm
 
-from benchmarks import gpu, overload, results, runtimes, served, size, startup
+from benchmarks import gpu, overload, results, runtimes, served, size, soak, startup
 from benchmarks.load import available
 from benchmarks.peers import comparison
 from benchmarks.results import Section
@@ -23,16 +24,18 @@ BENCHES: dict[str, Callable[[argparse.Namespace], Section]] = {
     "overload": lambda args: overload.run(quick=args.quick),
     "startup": lambda args: startup.run(quick=args.quick),
     "gpu": lambda args: gpu.run(quick=args.quick),
+    "soak": lambda args: soak.run(quick=args.quick, minutes=args.minutes),
 }
-BY_NAME = ("peers", "gpu")
+BY_NAME = ("peers", "gpu", "soak")
 WITH_LOAD = ("served", "peers", "size", "overload", "gpu")
 
 
 def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser("fcn-bench", description="Measures the default weights on this machine.")
-    default = f"default: all but {' and '.join(BY_NAME)}"
+    default = f"default: all but {', '.join(BY_NAME)}"
     p.add_argument("benches", nargs="*", metavar="BENCH", help=f"{', '.join(BENCHES)} ({default})")
     p.add_argument("--quick", action="store_true", help="a few seconds each: shows that the benches work")
+    p.add_argument("--minutes", type=float, default=soak.MINUTES, help="of the soak (default: %(default)g)")
     p.add_argument("--out", type=Path, default=HERE, help="folder of RESULTS.md and of results/ (default: benchmarks/)")
     p.add_argument("--peers", metavar="PYTHON", help="of the environment where the peers are; see benchmarks/peers/README.md")
     return p
@@ -67,6 +70,8 @@ def missing(chosen: Sequence[str], peers: str | None) -> str | None:
         return "wrk is not installed; `apt install wrk` or `brew install wrk`"
     if "peers" in chosen and not peers:
         return "peers needs --peers PYTHON, that of an environment with the frameworks; see benchmarks/peers/README.md"
+    if "soak" in chosen and not find_spec("pytest"):
+        return "soak sends the tests' hostile files, and needs what `make test` installs"
     return gpu.missing() if "gpu" in chosen else None
 
 

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,10 +67,12 @@ class Server:
 
 
 @contextmanager
-def service(probe: str = "/health/ready", **settings: object) -> Iterator[Server]:
-    """Our service with these settings, once it answers the probe."""
+def service(
+    probe: str = "/health/ready", *, environment: Mapping[str, str] | None = None, **settings: object
+) -> Iterator[Server]:
+    """Our service with these settings and other variables, once it answers the probe."""
     port = free_port()
-    variables = {"SEGMENT_LOG_LEVEL": "warning", "SEGMENT_PORT": str(port)}
+    variables = {"SEGMENT_LOG_LEVEL": "warning", "SEGMENT_PORT": str(port), **(environment or {})}
     variables |= {f"SEGMENT_{name.upper()}": str(value) for name, value in settings.items()}
     with started([sys.executable, "-m", "app.main"], port, probe, variables) as server:
         yield server

@@ -111,7 +111,7 @@ async def _outcome(request: Request, service: Service, query: SegmentQuery, inde
                 upload = await read_part(part)
                 options, deadline = make_options(service, query, format, upload.name), service.deadline()
                 prepare = partial(service.prepare, upload.data, options, query.model, reservation, deadline)
-                job = await prepared(service, prepare)
+                job = await prepared(service, prepare, deadline)
             except BaseException:
                 service.admission.release(reservation, done=False)
                 raise

@@ -93,7 +93,8 @@ class UnsupportedType(Problem):
 
 
 class Unprocessable(Problem):
-    status, title, reason = 422, "Damaged image or bad parameter", "damaged"
+    status, title = 422, "Damaged image or bad parameter"
+    reason: Reason | None = "damaged"
     example = "query format: Input should be 'png', 'color', 'overlay', 'confidence', 'json', 'coco' or 'npz', got 'gif'"
 
 

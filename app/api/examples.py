@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 
 from app.api.errors import MEDIA_TYPE, Problem, Unauthorized, UnsupportedType, document
-from app.api.schemas import ProblemDetails, SegmentAnswer
+from app.api.schemas import CocoAnswer, ProblemDetails, SegmentAnswer
 from imaging.answer import Answer, Rendering
 from model.labels import voc_labels
 from model.weights_file import DEFAULT_WEIGHTS
 
+IMAGE = {"type": "string", "format": "binary", "minLength": 1}
 PROBLEM = ProblemDetails.model_json_schema()
 MODEL = {"name": DEFAULT_WEIGHTS, "sha256": "0" * 64, "runtime": "openvino", "precision": "int8"}
 REQUEST_ID = "5f2c9b0e4d1a4c7f8a3b6d9e0c1f2a3b"
@@ -47,7 +48,7 @@ def segment_responses(kinds: Sequence[type[Problem]]) -> dict[int | str, dict[st
     """OpenAPI responses of `/segment`."""
     good = {
         "description": "The mask: a PNG of the image's size, or JSON.",
-        "model": SegmentAnswer,
+        "model": SegmentAnswer | CocoAnswer,
         "content": {
             "image/png": {"schema": {"type": "string", "format": "binary"}},
             "application/json": {"example": segmentation()},
@@ -99,15 +100,15 @@ def with_keys(document: dict[str, Any], *, all_routes: bool) -> dict[str, Any]:
 
 def batch_body() -> dict[str, Any]:
     """OpenAPI request body of `/segment/batch`."""
-    files = {"type": "array", "items": {"type": "string", "format": "binary"}}
+    files = {"type": "array", "items": {"type": "string", "format": "binary"}, "minItems": 1}
     form = {"type": "object", "properties": {"file": files}, "required": ["file"]}
     return {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": form}}}}
 
 
 def upload_body() -> dict[str, Any]:
     """OpenAPI request body of `/segment`: a form with `file`, or the raw image."""
-    form = {"type": "object", "properties": {"file": {"type": "string", "format": "binary"}}, "required": ["file"]}
-    raw = {"schema": {"type": "string", "format": "binary"}}
+    form = {"type": "object", "properties": {"file": IMAGE}, "required": ["file"]}
+    raw = {"schema": IMAGE}
     return {
         "requestBody": {
             "required": True,

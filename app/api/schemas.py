@@ -119,6 +119,46 @@ class SegmentAnswer(BaseModel):
     confidence_map: ConfidenceMap | None = Field(None, description="with confidence=true")
 
 
+class CocoImage(BaseModel):
+    id: int
+    file_name: str
+    width: int
+    height: int
+
+
+class CocoCategory(BaseModel):
+    id: int
+    name: str
+    supercategory: str
+
+
+class CocoRle(BaseModel):
+    """A mask as compressed RLE; `pycocotools.mask.decode` reads it."""
+
+    size: tuple[int, int] = Field(description="height, width")
+    counts: str
+
+
+class CocoAnnotation(BaseModel):
+    """A region as polygons (x, y, x, y, ...), `iscrowd` 0, or a class as one mask, `iscrowd` 1."""
+
+    id: int
+    image_id: int
+    category_id: int
+    iscrowd: Literal[0, 1]
+    segmentation: list[list[float]] | CocoRle
+    area: float
+    bbox: tuple[float, float, float, float] = Field(description="x, y, width, height")
+
+
+class CocoAnswer(BaseModel):
+    """Answer of `/segment` with `format=coco`."""
+
+    images: list[CocoImage]
+    categories: list[CocoCategory]
+    annotations: list[CocoAnnotation]
+
+
 class LabelEntry(BaseModel):
     id: int
     name: str

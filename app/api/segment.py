@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
-from typing import Annotated, Any, Literal
+from functools import partial
+from typing import Annotated, Any, Literal, TypeVar
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 from starlette.responses import StreamingResponse
@@ -17,12 +18,13 @@ from app.api.schemas import SegmentQuery
 from app.api.security import check_key
 from app.api.uploads import Limits, read_image
 from app.serving.errors import QueueFull
-from app.serving.service import Job, Service
+from app.serving.service import DRAINING, Job, Service
 from imaging.answer import Format, Rendering
 from model.inference.segmenter import Options
 
 PIECE_BYTES = 1 << 18
 OFFERS: dict[str, Literal["png", "json"]] = {"image/png": "png", "application/json": "json"}
+T = TypeVar("T")
 router = APIRouter()
 
 
@@ -71,13 +73,16 @@ async def segment_image(request: Request, service: Ready, query: Annotated[Segme
         return job
 
     with mapped_errors():
-        job = await prepared(service, prepare)
+        job = await prepared(service, prepare, deadline)
         body = await answer(request, service, job)
-    taken = job.milliseconds
-    size = job.plan.size
-    request.state.log = {"size": f"{size[1]}x{size[0]}", "format": format, **taken}
-    media_type = options.rendering.media_type
-    body, headers = await asyncio.to_thread(compress, body, media_type, request.headers.get("accept-encoding", ""))
+        taken = job.milliseconds
+        size = job.plan.size
+        request.state.log = {"size": f"{size[1]}x{size[0]}", "format": format, **taken}
+        media_type = options.rendering.media_type
+        accepted = request.headers.get("accept-encoding", "")
+        packing = asyncio.wrap_future(service.aside(partial(compress, body, media_type, accepted)))
+        await asyncio.wait([packing], timeout=_left(deadline))
+        body, headers = _made(service, packing)
     headers |= {
         "ETag": weak(tag),
         "Server-Timing": ", ".join(f"{stage};dur={value}" for stage, value in taken.items()),
@@ -113,17 +118,21 @@ def in_pieces(body: bytes, media_type: str, headers: dict[str, str]) -> Response
     return StreamingResponse(pieces(), media_type=media_type, headers=headers | {"Content-Length": str(len(body))})
 
 
-async def prepared(service: Service, prepare: Callable[[], Job]) -> Job:
-    """What `prepare` gives, on a thread. Where the request is cancelled meanwhile, the job is abandoned once it is there."""
+async def prepared(service: Service, prepare: Callable[[], Job], deadline: float) -> Job:
+    """What `prepare` gives, on a thread, unless the deadline passes first, which raises `TimedOut`.
 
-    def abandon(made: asyncio.Task[Job]) -> None:
+    Where nobody waits any more, the job is abandoned once it is there.
+    """
+
+    def abandon(made: asyncio.Future[Job]) -> None:
         if not made.cancelled() and not made.exception():
             service.abandon(made.result())
 
-    making = asyncio.create_task(asyncio.to_thread(prepare))
+    making = asyncio.wrap_future(service.aside(prepare))
     try:
-        return await asyncio.shield(making)
-    except asyncio.CancelledError:
+        await asyncio.wait([making], timeout=_left(deadline))
+        return _made(service, making)
+    except BaseException:
         making.add_done_callback(abandon)
         raise
     finally:
@@ -138,23 +147,34 @@ async def answer(request: Request, service: Service, job: Job) -> bytes:
     made = asyncio.wrap_future(service.submit(job))
     gone = asyncio.create_task(_disconnected(request))
     either: set[asyncio.Future[Any]] = {made, gone}
-    left = max(0.0, job.queue.deadline - time.monotonic())
     try:
-        await asyncio.wait(either, timeout=left, return_when=asyncio.FIRST_COMPLETED)
-        if made.done():
-            if made.cancelled():
-                raise Unavailable("draining: the service is stopping", {"Retry-After": "1"}, "draining")
-            return made.result()
-        if gone.done():
+        await asyncio.wait(either, timeout=_left(job.queue.deadline), return_when=asyncio.FIRST_COMPLETED)
+        if gone.done() and not made.done():
             raise ClientGone(ClientGone.example)
-        timeout = service.settings.request_timeout_s
-        raise TimedOut(f"no answer within {timeout:g} s; send a smaller image or try when it is less busy")
+        return _made(service, made)
     finally:
         if not made.done():
             service.cancel(job)
             made.cancel()
         gone.cancel()
         del made, gone, either  # as in `prepared`
+
+
+def _left(deadline: float) -> float:
+    return max(0.0, deadline - time.monotonic())
+
+
+def _made(service: Service, made: asyncio.Future[T]) -> T:
+    """What was made on a thread; raises what that raised, `TimedOut` where it is late, `Unavailable` where it never comes."""
+    try:
+        if not made.done():
+            timeout = service.settings.request_timeout_s
+            raise TimedOut(f"no answer within {timeout:g} s; send a smaller image or try when it is less busy")
+        if made.cancelled():  # by the pool's end
+            raise Unavailable(service.refusal or DRAINING, {"Retry-After": "1"}, service.refusal_reason)
+        return made.result()
+    finally:
+        del made  # as in `prepared`
 
 
 def make_options(service: Service, query: SegmentQuery, format: Format, name: str) -> Options:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from python_multipart.multipart import parse_options_header
 from starlette.datastructures import FormData, Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
-from app.api.errors import BadRequest, EmptyBody, TooLarge, UploadTooSlow
+from app.api.errors import BadRequest, EmptyBody, TooLarge, Unavailable, UploadTooSlow
 
 FIELDS = ("file", "image")
 UNNAMED = "image"
@@ -24,6 +25,8 @@ MAX_FILES = 100
 SPOOLED = 1 << 16
 LEAST_RATE = 10_000  # bytes a second that a body must come with, on average,
 SLOW_S = 10.0  # after so many seconds
+NO_ROOM = {"Retry-After": "10", "Connection": "close"}
+log = logging.getLogger("segment")
 
 
 class Upload(NamedTuple):
@@ -146,6 +149,9 @@ async def _parse(request: Request, body: AsyncGenerator[bytes, None], spooled: i
     except (MultiPartException, KeyError, UnicodeDecodeError) as error:
         reason = getattr(error, "message", "") or "it names no boundary"
         raise BadRequest(f"the form cannot be read: {reason}; send multipart/form-data with an image as `file`") from error
+    except OSError as error:
+        log.error("a form's files could not be kept on disk: %s", error)
+        raise Unavailable("there is no room on disk for the form's files; try again later", NO_ROOM) from error
 
 
 def _not_empty(data: bytes, what: str) -> bytes:

@@ -6,15 +6,17 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import asdict, dataclass, field
+from functools import partial
 
 from app.serving.admission import Admission, Reservation
-from app.serving.errors import NotServing
+from app.serving.errors import NotServing, QueueFull
 from app.serving.memory import Memory
+from app.serving.pool import Pool, R
 from app.serving.registry import Model, Registry
 from app.serving.scheduler import ENDED, Scheduler, TileQueue
-from app.serving.watchdog import LEAST_STALL_S, Watchdog
+from app.serving.watchdog import LEAST_STALL_S, Later, Watchdog
 from app.settings import Settings
 from app.telemetry import Metrics, Reason, State
 from model.inference.cores import available_memory
@@ -72,24 +74,31 @@ class Service:
         self.memory = Memory(settings.memory_bytes)
         self.registry = Registry(settings, self.metrics.batch, self.fail)
         cores = settings.cpu_threads
-        self._small = ThreadPoolExecutor(2 * cores + 1, "small")
-        self._large = ThreadPoolExecutor(max(1, cores // 2), "large")
-        self._watchdog = Watchdog(self._schedulers, self.fail, stall_s=max(LEAST_STALL_S, 2 * settings.request_timeout_s))
+        self._small = Pool(2 * cores + 1, "small")
+        self._large = Pool(max(1, cores // 2), "large")
+        self._short = Pool(cores + 4, "short")
+        self._pools = (self._short, self._small, self._large)
+        stall_s = max(LEAST_STALL_S, 2 * settings.request_timeout_s)
+        self.watchdog = Watchdog(self._schedulers, self.fail, stall_s=stall_s, pools=self._pools)
         self._loading = threading.Lock()
         self._loader = threading.Thread(target=self._load, name="loader", daemon=True)
 
-    def start(self) -> None:
-        """Loads and warms up in the background, so that health checks are answered meanwhile."""
-        self._watchdog.start()
+    def start(self, later: Later | None = None) -> None:
+        """Loads and warms up in the background, so that health checks are answered meanwhile.
+
+        `later` has the event loop call a function, so that the watchdog sees whether it gets on.
+        """
+        self.watchdog.later = later
+        self.watchdog.start()
         self._loader.start()
 
     def stop(self) -> None:
         """Ends the threads. The loader is not waited for: it stops what it has loaded once it is done."""
         self.draining = self._stopped = True
-        self._watchdog.stop()
+        self.watchdog.stop()
         self.registry.stop()
-        for pool in (self._small, self._large):
-            pool.shutdown(wait=False, cancel_futures=True)
+        for pool in self._pools:
+            pool.stop()
 
     def reload(self) -> None:
         """Reads the weights files again in the background; requests go on. Where that fails, all stays as it was."""
@@ -132,16 +141,37 @@ class Service:
         """
         pool = self._large if job.plan.megapixels > LARGE_MEGAPIXELS else self._small
         try:
-            future = pool.submit(self._process, job)
-        except RuntimeError as error:
+            future = self._on(pool, partial(self._process, job))
+        except NotServing:
             self.cancel(job)  # the pool may still have it, for a thread that is there already
             self.abandon(job)
-            if self._stopped:
-                raise NotServing(DRAINING, "draining") from error
-            self.fail(f"an image found no thread to be segmented on: {error}")
-            raise NotServing(self.failure or str(error)) from error
+            raise
         future.add_done_callback(lambda _: self.abandon(job))
         return future
+
+    def aside(self, function: Callable[[], R]) -> Future[R]:
+        """What a function of milliseconds gives, made on a thread of a pool; raises `NotServing` as `submit` does."""
+        return self._on(self._short, function)
+
+    def no_thread(self, error: RuntimeError) -> NotServing:
+        """A thread could not be started, which is the service's failure; what to raise for it."""
+        self.fail(f"a thread could not be started: {error}")
+        return NotServing(self.failure or str(error))
+
+    def _on(self, pool: Pool, function: Callable[[], R]) -> Future[R]:
+        def call() -> R:
+            try:
+                return function()
+            except MemoryError as error:
+                log.error("out of memory: %s", error)
+                raise QueueFull("the service's memory is full; try again later", reason="memory") from error
+
+        try:
+            return pool.submit(call)
+        except RuntimeError as error:
+            if self._stopped:
+                raise NotServing(DRAINING, "draining") from error
+            raise self.no_thread(error) from error
 
     def abandon(self, job: Job) -> None:
         """Gives an admitted job's reservation back."""

@@ -1,22 +1,28 @@
-"""Sees that schedulers get on: a call of a runtime that does not come back, and a thread that has ended."""
+"""Sees that the process gets on: calls that do not come back, of a runtime, a decoder or the event loop; threads that ended."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 
+from app.serving.pool import Pool
 from app.serving.scheduler import ENDED, Scheduler
 
 INTERVAL_S = 1.0
 LEAST_STALL_S = 60.0
+Later = Callable[[Callable[[], None]], object]
 
 
 class Watchdog:
-    """Looks at the schedulers every `interval` seconds, on a thread of its own; `on_failure` is told once, and why.
+    """Looks at everything every `interval` seconds, on a thread of its own; `on_failure` is told once, and why.
 
     A scheduler that has failed, or whose thread has ended, or one of whose threads has been in one call of its runtime for
-    `stall_s` seconds, fails: whoever waits for it is answered. Seconds are counted in looks, at most `interval` for each, not
-    by the clock: a process that was paused, as a container is, has lost no time. `schedulers` gives those to look at.
+    `stall_s` seconds, fails: whoever waits for it is answered. A pool all of whose threads have been at one call each for so
+    long is stopped: what waits for them is cancelled. `later`, where it is set, has the event loop call a function, which it
+    must have done within `stall_s`. Seconds are counted in looks, at most `interval` for each, not by the clock: a process
+    that was paused, as a container is, has lost no time. `schedulers` gives those to look at. A call into C that keeps the
+    interpreter's lock stops the watchdog as well.
     """
 
     def __init__(
@@ -26,12 +32,18 @@ class Watchdog:
         *,
         stall_s: float,
         interval: float = INTERVAL_S,
+        pools: Sequence[Pool] = (),
     ) -> None:
         self._schedulers = schedulers
+        self._pools = pools
+        self.later: Later | None = None
         self._on_failure = on_failure
-        self._stall_s = stall_s
+        self.stall_s = stall_s
         self._interval = interval
         self._seen: dict[Scheduler, list[tuple[int | None, int]]] = {}
+        self._calls: dict[Pool, dict[object, int]] = {}
+        self._asked = threading.Event()  # the event loop clears it
+        self._silent = 0  # looks since the event loop was asked, while it does not answer
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
 
@@ -50,7 +62,11 @@ class Watchdog:
             if reason and scheduler in self._schedulers():  # else it has been stopped, as a newer one took over
                 scheduler.fail(reason)
                 return reason
-        return None
+        for pool in self._pools:
+            if reason := self._judge_pool(pool):
+                pool.stop()
+                return reason
+        return self._judge_loop()
 
     def _judge(self, scheduler: Scheduler) -> str | None:
         if not scheduler.alive:
@@ -62,9 +78,33 @@ class Watchdog:
             (now, looks + 1 if now is not None and now == then else 0) for now, (then, looks) in zip(calls, before, strict=True)
         ]
         self._seen[scheduler] = seen
-        if max(looks for _, looks in seen) * self._interval >= self._stall_s:
-            return f"the network has been at one call for {self._stall_s:g} s and does not come back"
-        return None
+        return f"the network has {self._stalled}" if self._is_long(max(looks for _, looks in seen)) else None
+
+    def _judge_pool(self, pool: Pool) -> str | None:
+        before = self._calls.get(pool, {})
+        calls = self._calls[pool] = {call: before.get(call, -1) + 1 for call in pool.running()}
+        if sum(map(self._is_long, calls.values())) < pool.size:
+            return None
+        return f"each of the {pool.size} threads of the pool `{pool.name}` has {self._stalled}"
+
+    def _judge_loop(self) -> str | None:
+        if self.later is None:
+            return None
+        if self._asked.is_set():
+            self._silent += 1
+        else:
+            self._silent = 0
+            self._asked.set()
+            with suppress(RuntimeError):  # it is closed: the process is at its end
+                self.later(self._asked.clear)
+        return f"the event loop has {self._stalled}" if self._is_long(self._silent) else None
+
+    def _is_long(self, looks: int) -> bool:
+        return looks * self._interval >= self.stall_s
+
+    @property
+    def _stalled(self) -> str:
+        return f"been at one call for {self.stall_s:g} s, which does not come back"
 
     def _watch(self) -> None:
         while not self._stopping.wait(self._interval):

@@ -6,6 +6,8 @@ import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
+from typing import Any
 
 import httpx
 import numpy as np
@@ -52,9 +54,10 @@ class Faulty(FirstChannel):
 class Served:
     """`serve` on a thread, in front of this runtime; whoever would end the process tells `ended`."""
 
-    def __init__(self, runtime: FirstChannel, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self, runtime: FirstChannel, monkeypatch: pytest.MonkeyPatch, **changes: Any) -> None:
         monkeypatch.setattr("app.serving.registry.load_runtime", lambda *_: runtime)
-        settings = Settings(_env_file=None, device="cpu", tile="96", port=free_port(), threads=1, drain_s=5)
+        common: dict[str, Any] = {"device": "cpu", "tile": "96", "port": free_port(), "threads": 1, "drain_s": 5}
+        settings = Settings(_env_file=None, **(common | changes))
         self.app = create_app(settings)
         self.service: Service = self.app.state.service
         self.url = f"http://127.0.0.1:{settings.port}"
@@ -65,16 +68,19 @@ class Served:
 
 
 @contextmanager
-def served(runtime: FirstChannel, monkeypatch: pytest.MonkeyPatch, stall_s: float = 30) -> Iterator[tuple[Served, Future[int]]]:
-    it = Served(runtime, monkeypatch)
+def served(
+    runtime: FirstChannel, monkeypatch: pytest.MonkeyPatch, stall_s: float = 30, **settings: Any
+) -> Iterator[tuple[Served, Future[int]]]:
+    """It, ready, and the exit status to come. Its watchdog looks every 20 ms; with a short stall not at the event loop, which
+    a busy machine may hold up as long."""
+    monkeypatch.setattr("app.serving.service.Watchdog", partial(Watchdog, interval=0.02))
+    it = Served(runtime, monkeypatch, **settings)
     service = it.service
-    watchdog = Watchdog(
-        lambda: [model.scheduler for model in service.registry.models.values()], service.fail, stall_s=stall_s, interval=0.02
-    )
-    monkeypatch.setattr(service, "_watchdog", watchdog)
     with ThreadPoolExecutor() as pool:
         status = pool.submit(serve, it.app, it.ended.append)
         wait_for(lambda: service.not_ready is None)
+        service.watchdog.later = service.watchdog.later if stall_s >= 30 else None
+        service.watchdog.stall_s = stall_s
         try:
             yield it, status
         finally:
@@ -90,6 +96,7 @@ def served(runtime: FirstChannel, monkeypatch: pytest.MonkeyPatch, stall_s: floa
         (RuntimeError("this tile cannot be run"), 500, "the log has the request's id"),
         ("nan", 500, "the log has the request's id"),
         (DeviceOutOfMemory("the device's memory is full"), 503, "memory is full; try again later"),
+        (MemoryError("12 GiB"), 503, "the service's memory is full; try again later"),
     ],
 )
 def test_a_tile_that_fails_is_its_request_s_error_and_the_service_goes_on(
@@ -131,17 +138,26 @@ def test_a_network_that_is_lost_answers_everyone_and_ends_the_process_with_1(
     assert it.ended == [1]
 
 
-def test_a_thread_that_cannot_be_started_is_a_503_and_ends_the_process_with_1(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("name", "path"),
+    [("short", "/segment"), ("small", "/segment"), ("AnyIO", "/metrics")],
+)
+def test_a_thread_that_cannot_be_started_is_a_503_and_ends_the_process_with_1(
+    name: str, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     start = threading.Thread.start
 
     def refused(thread: threading.Thread) -> None:
-        if thread.name.startswith("small"):
+        if thread.name.startswith(name):
             raise RuntimeError("can't start new thread")
         start(thread)
 
     monkeypatch.setattr(threading.Thread, "start", refused)
     with served(FirstChannel(), monkeypatch) as (it, status):
-        assert_problem(it.post(GOOD), 503, "no thread", "can't start new thread")
+        method, body = ("GET", b"") if path == "/metrics" else ("POST", photo(GOOD))
+        response = httpx.request(method, f"{it.url}{path}", content=body, timeout=30)
+        assert_problem(response, 503, "a thread could not be started: can't start new thread")
+        assert response.headers["retry-after"]
         assert "can't start new thread" in (it.service.not_live or "")
         assert status.result(10) == 1
         assert it.service.admission.requests == 0

@@ -216,7 +216,7 @@ def test_who_is_cancelled_while_being_admitted_leaves_nothing(alone: Service, fa
         return job
 
     async def ask() -> None:
-        work = asyncio.create_task(prepared(alone, prepare))
+        work = asyncio.create_task(prepared(alone, prepare, alone.deadline()))
         assert await asyncio.to_thread(entered.wait, 30)
         work.cancel()
         with suppress(asyncio.CancelledError):

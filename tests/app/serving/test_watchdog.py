@@ -7,17 +7,18 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 
 from app.serving.errors import NotServing
+from app.serving.pool import Pool
 from app.serving.scheduler import ENDED, Scheduler, TileQueue
 from app.serving.watchdog import Watchdog
 from model.inference.merging import Logits
 from model.inference.runtime import Tile
-from tests.app.doubles import Clock, FirstChannel
+from tests.app.doubles import Clock, FirstChannel, Hold
 from tests.app.serving.test_scheduler import FAR, tile
 from tests.conftest import ROOT, wait_for
 
@@ -59,7 +60,7 @@ def test_a_call_that_does_not_come_back_fails_the_scheduler_and_everyone_is_answ
         assert hold.entered.wait(30)
         assert it.look(5) == [None] * 5
         found = it.watchdog.look()
-        assert found == it.scheduler.failure == "the network has been at one call for 5 s and does not come back"
+        assert found == it.scheduler.failure == "the network has been at one call for 5 s, which does not come back"
         for each in [*asked, it.ask(3)]:
             with pytest.raises(NotServing, match="does not come back"):
                 each.result(5)
@@ -128,6 +129,50 @@ def test_the_thread_tells_once_and_ends() -> None:
     time.sleep(0.05)
     assert it.failures == [ENDED]
     it.threads.shutdown()
+
+
+def test_a_pool_whose_threads_all_hang_is_stopped_and_what_waits_for_them_cancelled() -> None:
+    hold, pool = Hold(), Pool(2, "small")
+    watchdog = Watchdog(list, lambda _: None, stall_s=5, interval=1, pools=[pool])
+    with hold:
+        first = pool.submit(hold)
+        wait_for(lambda: len(pool.running()) == 1)
+        assert [watchdog.look() for _ in range(20)] == [None] * 20  # the other thread is free
+        second = pool.submit(hold)
+        wait_for(lambda: len(pool.running()) == 2)
+        waiting = pool.submit(hold)
+        assert [watchdog.look() for _ in range(5)] == [None] * 5
+        assert "each of the 2 threads of the pool `small` has been at one call for 5 s" in (watchdog.look() or "")
+        assert waiting.cancelled()
+        with pytest.raises(RuntimeError):
+            pool.submit(hold)
+    assert first.result(30) is second.result(30) is None
+
+
+def test_a_pool_that_is_always_busy_and_whose_calls_come_back_is_well() -> None:
+    pool = Pool(1, "small")
+    watchdog = Watchdog(list, lambda _: None, stall_s=5, interval=1, pools=[pool])
+    for _ in range(4):
+        with Hold() as hold:
+            call = pool.submit(hold)
+            assert hold.entered.wait(30)
+            assert [watchdog.look() for _ in range(4)] == [None] * 4
+        call.result(30)
+        wait_for(lambda: not pool.running())
+    pool.stop()
+
+
+def test_an_event_loop_that_does_not_answer_is_seen_and_one_that_answers_late_is_well() -> None:
+    asked: list[Callable[[], None]] = []
+    watchdog = Watchdog(list, lambda _: None, stall_s=5, interval=1)
+    watchdog.later = asked.append
+    for _ in range(4):
+        assert [watchdog.look() for _ in range(5)] == [None] * 5
+        (answer,) = asked
+        asked.clear()
+        answer()
+    assert [watchdog.look() for _ in range(5)] == [None] * 5
+    assert "the event loop has been at one call for 5 s" in (watchdog.look() or "")
 
 
 PAUSED = """

@@ -1,0 +1,57 @@
+"""What the OpenAPI document says of answers, and how much fuzzing looks for one that breaks it."""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from typing import Any
+
+import numpy as np
+from hypothesis import HealthCheck, settings
+from PIL import Image
+from pydantic import ValidationError
+
+from app.api.errors import BATCH_PROBLEMS, SEGMENT_PROBLEMS
+from app.api.schemas import CocoAnswer, ProblemDetails, SegmentAnswer
+
+QUICK = settings(max_examples=150, derandomize=True, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
+LONG = settings(QUICK, max_examples=1500, derandomize=False, print_blob=True)
+DOCUMENTED = {
+    "/segment": {200, *(kind.status for kind in SEGMENT_PROBLEMS)},
+    "/segment/batch": {200, *(kind.status for kind in BATCH_PROBLEMS)},
+}
+
+
+def assert_kept(response: Any, path: str) -> None:
+    """The answer is one of those that the document tells of."""
+    assert response.status_code in DOCUMENTED[path], response.text
+    assert response.headers["x-request-id"]
+    if response.status_code != 200:
+        assert response.headers["content-type"] == "application/problem+json"
+        assert ProblemDetails.model_validate_json(response.content).status == response.status_code
+        assert (response.status_code == 503) == ("retry-after" in response.headers)
+    elif path == "/segment":
+        assert_answer(response)
+    elif response.headers["content-type"] == "application/zip":
+        assert zipfile.ZipFile(io.BytesIO(response.content)).testzip() is None
+    else:
+        for line in response.content.splitlines():
+            outcome = json.loads(line)
+            assert outcome["status"] in DOCUMENTED["/segment"]
+            assert ("answer" if outcome["status"] == 200 else "problem") in outcome
+
+
+def assert_answer(response: Any) -> None:
+    kind = response.headers["content-type"]
+    if kind == "application/json":
+        try:
+            SegmentAnswer.model_validate_json(response.content)
+        except ValidationError:
+            CocoAnswer.model_validate_json(response.content)
+    elif kind == "application/x-npz":
+        with np.load(io.BytesIO(response.content)) as arrays:
+            assert arrays.files
+    else:
+        assert kind == "image/png"
+        Image.open(io.BytesIO(response.content)).load()

@@ -1,0 +1,50 @@
+"""A form's files that find no room on disk."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psutil
+import pytest
+
+from tests.app.asking import PHOTO, assert_idle, assert_problem, service_of
+from tests.app.conftest import Serve
+
+resource = pytest.importorskip("resource")
+
+
+@contextmanager
+def disk_for_files_of(size: int) -> Iterator[None]:
+    """No file of this process may grow beyond so many bytes, as on a disk that is full."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def open_files() -> int:
+    return psutil.Process().num_fds()
+
+
+@pytest.mark.parametrize("kept", [0, (5 << 20) - 100], ids=["none fits", "the last bytes do not fit"])
+def test_a_batch_that_finds_no_room_on_disk_is_503_and_leaves_nothing(
+    serve: Serve, kept: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    with serve() as client:
+        files = [("file", ("a", PHOTO)), ("file", ("b", bytes(5 << 20)))]
+        before = open_files()
+        with disk_for_files_of(kept):
+            response = client.post("/segment/batch", files=files)
+        assert_problem(response, 503, "no room on disk")
+        assert response.headers["retry-after"]
+        assert "could not be kept on disk" in caplog.text
+        assert "unexpected error" not in caplog.text
+        assert_idle(service_of(client))
+        gc.collect()
+        assert open_files() <= before
+        assert client.get("/health/live").status_code == 200
+        assert client.post("/segment/batch", files=files).status_code == 200

@@ -1,0 +1,99 @@
+"""Whatever a request asks, says in its head and bears as its body: an answer as documented, or a problem, and never a 500."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import quote, urlencode
+
+import hypothesis.strategies as st
+import pytest
+from fastapi.testclient import TestClient
+from hypothesis import given
+
+from app.api.schemas import SegmentQuery
+from tests.app.asking import assert_idle, service_of
+from tests.app.conftest import Serve
+from tests.app.documented import DOCUMENTED, LONG, QUICK, assert_kept
+from tests.conftest import encoded, make_photo
+
+PHOTO = encoded(make_photo(40, 70), "JPEG")
+
+numbers = st.one_of(
+    st.integers(-2, 70000).map(str),
+    st.floats().map(str),
+    st.sampled_from(["0", "1", "0.5", "1e999", "-0", "0x20", "1_0", "٣", ""]),
+)
+words = st.sampled_from(
+    [
+        "png", "color", "overlay", "confidence", "json", "coco", "npz", "rle", "array", "polygons", "mean", "hann", "auto",
+        "native", "true", "false", "1", "narrow", "null",
+    ]
+)  # fmt: skip
+values = st.one_of(words, numbers, st.text(max_size=20))
+names = st.one_of(st.sampled_from(sorted(SegmentQuery.model_fields)), st.text(max_size=10))
+queries = st.one_of(
+    st.lists(st.tuples(names, values), max_size=6).map(lambda pairs: urlencode(pairs, errors="surrogatepass")),
+    st.text("abc=&;%+#?/\\ \x00\x7fé0Gside", max_size=40).map(lambda text: quote(text, safe="=&;%+?/")),
+)
+good_queries = st.fixed_dictionaries(
+    {},
+    optional={
+        "format": st.sampled_from(["png", "color", "overlay", "confidence", "json", "coco", "npz"]),
+        "mask": st.sampled_from(["rle", "png", "array", "polygons"]),
+        "blend": st.sampled_from(["mean", "hann"]),
+        "overlap": st.floats(0, 0.5),
+        "side": st.one_of(st.sampled_from(["auto", "native"]), st.integers(32, 300)),
+        "alpha": st.floats(0, 1),
+        "confidence": st.booleans(),
+        "probabilities": st.booleans(),
+        "min_confidence": st.floats(0, 1),
+        "tolerance": st.floats(0, 100),
+    },
+)
+latin = st.text(st.characters(min_codepoint=32, max_codepoint=255, exclude_characters="\x7f"), max_size=30)
+telling = ["*", "*/*", "image/*;q=0", "application/json;q=1e400", "gzip, *;q=0", 'W/"x"', "text/html,,;", "chunked", "identity"]
+headers = st.dictionaries(
+    st.sampled_from(
+        ["Accept", "Accept-Encoding", "If-Match", "If-None-Match", "Authorization", "X-Request-ID", "Origin", "Range"]
+    ),
+    st.one_of(st.sampled_from(telling), latin).map(str.strip).map(lambda value: value.encode("latin-1")),
+    max_size=3,
+)
+
+
+@pytest.fixture(scope="module")
+def client(serve: Serve) -> Iterator[TestClient]:
+    with serve(max_queued_tiles=16, max_upload_mb=1, max_batch_mb=1) as running:
+        yield running
+        assert_idle(service_of(running))
+
+
+def ask(client: TestClient, query: str, sent: dict[str, bytes]) -> None:
+    for path in DOCUMENTED:
+        if path == "/segment":
+            assert_kept(client.post(f"{path}?{query}", content=PHOTO, headers=sent), path)
+        else:
+            assert_kept(client.post(f"{path}?{query}", files={"file": ("a", PHOTO)}, headers=sent), path)
+
+
+@QUICK
+@given(query=queries, sent=headers)
+def test_any_query_and_head_are_answered(client: TestClient, query: str, sent: dict[str, bytes]) -> None:
+    ask(client, query, sent)
+
+
+@pytest.mark.long
+@LONG
+@given(query=queries, sent=headers)
+def test_many_queries_and_heads_are_answered(client: TestClient, query: str, sent: dict[str, bytes]) -> None:
+    ask(client, query, sent)
+
+
+@QUICK
+@given(query=good_queries)
+def test_a_query_within_its_ranges_is_answered_with_200_for_an_image(client: TestClient, query: dict[str, Any]) -> None:
+    for path in DOCUMENTED:
+        response = client.post(path, files={"file": ("a", PHOTO)}, params=query)
+        assert response.status_code == 200, response.text
+        assert_kept(response, path)

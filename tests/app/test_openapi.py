@@ -1,0 +1,51 @@
+"""The service keeps what its OpenAPI document says, whatever is sent: schemathesis asks it, and checks the answers."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from fastapi.testclient import TestClient
+
+from tests.app.asking import assert_idle, count_of, service_of
+from tests.app.conftest import Serve
+from tests.conftest import ROOT, over_http
+
+# of a good request a document cannot say everything: whether bytes are an image, which models there are, which sizes fit
+CONFIG = """
+[checks.positive_data_acceptance]
+expected-statuses = ["2xx", "3xx", "400", "406", "412", "413", "415", "422"]
+"""
+
+
+@pytest.fixture(scope="module")
+def client(serve: Serve) -> Iterator[TestClient]:
+    with serve(max_queued_tiles=16) as running:
+        yield running
+        assert_idle(service_of(running))
+
+
+@pytest.fixture(scope="module")
+def url(client: TestClient) -> Iterator[str]:
+    with over_http(client.app) as port:
+        yield f"http://127.0.0.1:{port}"
+
+
+@pytest.mark.parametrize("examples", [30, pytest.param(400, marks=pytest.mark.long)])
+def test_the_document_is_kept(client: TestClient, url: str, examples: int, tmp_path: Path) -> None:
+    (tmp_path / "schemathesis.toml").write_text(CONFIG)
+    hooks = {"PYTHONPATH": str(ROOT), "SCHEMATHESIS_HOOKS": "tests.app.schemathesis_images"}
+    command = [
+        sys.executable, "-m", "schemathesis.cli", "run", f"{url}/openapi.json", "--checks", "all",
+        "--max-examples", str(examples),
+        "--generation-deterministic", "--continue-on-failure", "--no-color", "--request-timeout", "60",
+    ]  # fmt: skip
+    result = subprocess.run(command, cwd=tmp_path, env=os.environ | hooks, capture_output=True, text=True, timeout=280)
+    assert result.returncode == 0, result.stdout
+    assert "Operations:       9 selected / 9 total" in result.stdout
+    for status in (200, 413, 415, 422):
+        assert count_of(client, status) > 1

@@ -1,0 +1,118 @@
+"""What clients, health checks and whoever started the process see when a decoder or the event loop does not come back."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+import httpx
+import numpy as np
+import pytest
+
+from app.serving.registry import Model
+from app.serving.service import Service
+from imaging.errors import UnknownImageType
+from model.inference.segmenter import Check, Options, Output, Plan, Run, Segmenter
+from tests.app.asking import assert_problem
+from tests.app.doubles import FirstChannel, Hold
+from tests.app.test_faults import GOOD, served
+from tests.conftest import encoded, wait_for
+
+SIDE = 33
+HANGS = encoded(np.zeros((SIDE, SIDE, 3), np.uint8))
+
+
+class Hanging(Segmenter):
+    """Where `step` is taken for an image of `SIDE` pixels, it waits at the hold."""
+
+    def __init__(self, inner: Segmenter, step: str) -> None:
+        super().__init__(inner.runtime, inner.limits)
+        self.step, self.hold, self.hung = step, Hold(), 0
+        self.hold.close()
+
+    def wait_at(self, step: str, size: tuple[int, int]) -> None:
+        if step == self.step and size == (SIDE, SIDE):
+            self.hung += 1
+            self.hold()
+            raise UnknownImageType("the decoder came back")
+
+    def plan(self, data: bytes, options: Options) -> Plan:
+        plan = super().plan(data, options)
+        self.wait_at("plan", plan.size)
+        return plan
+
+    def segment(self, data: bytes, plan: Plan, run: Run | None = None, check: Check = lambda: None) -> Output:
+        self.wait_at("segment", plan.size)
+        return super().segment(data, plan, run, check)
+
+
+@contextmanager
+def hanging(service: Service, step: str) -> Iterator[Hanging]:
+    ((name, model),) = service.registry.models.items()
+    segmenter = Hanging(model.segmenter, step)
+    service.registry.models = {name: Model(segmenter, model.scheduler)}
+    try:
+        yield segmenter
+    finally:
+        segmenter.hold.open()
+
+
+@pytest.mark.parametrize(("step", "name", "threads"), [("segment", "small", 3), ("plan", "short", 5)])
+def test_images_that_hang_have_their_504_others_go_on_and_when_every_thread_hangs_the_process_ends_with_1(
+    step: str, name: str, threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "app.serving.admission.TRUSTED_S", 1e9
+    )  # what hangs counts as work that is slow, and others might be refused
+    settings = {"request_timeout_s": 0.3, "drain_s": 2}
+    with (
+        served(FirstChannel(), monkeypatch, 0.5, **settings) as (it, status),
+        hanging(it.service, step) as segmenter,
+    ):
+
+        def hang(threads: int) -> None:
+            while segmenter.hung < threads:
+                assert_problem(httpx.post(f"{it.url}/segment", content=HANGS, timeout=30), 504, "no answer")
+
+        hang(threads - 1)
+        wait_for(lambda: it.post(GOOD).status_code == 200)
+        time.sleep(0.7)  # longer than a stall takes
+        assert httpx.get(f"{it.url}/health/live").status_code == 200
+        hang(threads)
+        assert status.result(20) == 1
+        assert f"each of the {threads} threads of the pool `{name}`" in (it.service.not_live or "")
+    assert it.ended == [1]
+
+
+def test_an_event_loop_that_stalls_answers_no_health_check_and_ends_the_process_with_1(monkeypatch: pytest.MonkeyPatch) -> None:
+    hold = Hold()
+    with served(FirstChannel(), monkeypatch, drain_s=0) as (it, status), ThreadPoolExecutor() as pool, hold:
+
+        @it.app.get("/stall")
+        async def stall() -> None:
+            hold()
+
+        pool.submit(httpx.get, f"{it.url}/stall", timeout=30)
+        assert hold.entered.wait(30)
+        it.service.watchdog.stall_s = 1
+        with pytest.raises(httpx.TimeoutException):
+            httpx.get(f"{it.url}/health/live", timeout=0.1)
+        wait_for(lambda: it.ended == [1])
+        assert "the event loop has been at one call" in (it.service.not_live or "")
+        hold.open()
+        assert status.result(20) == 1
+
+
+def test_an_event_loop_that_comes_back_in_time_is_no_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    with served(FirstChannel(), monkeypatch) as (it, _):
+
+        @it.app.get("/stall")
+        async def stall() -> None:
+            time.sleep(0.3)
+
+        for _ in range(3):
+            assert httpx.get(f"{it.url}/stall", timeout=30).status_code == 200
+        assert it.service.not_live is None
+        assert it.post(GOOD).status_code == 200
