@@ -43,7 +43,7 @@ good_queries = st.fixed_dictionaries(
         "mask": st.sampled_from(["rle", "png", "array", "polygons"]),
         "blend": st.sampled_from(["mean", "hann"]),
         "overlap": st.floats(0, 0.5),
-        "side": st.one_of(st.sampled_from(["auto", "native"]), st.integers(32, 300)),
+        "side": st.one_of(st.sampled_from(["auto", "native"]), st.integers(32, 280)),
         "alpha": st.floats(0, 1),
         "confidence": st.booleans(),
         "probabilities": st.booleans(),

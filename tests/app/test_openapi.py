@@ -24,7 +24,7 @@ expected-statuses = ["2xx", "3xx", "400", "406", "412", "413", "415", "422"]
 
 @pytest.fixture(scope="module")
 def client(serve: Serve) -> Iterator[TestClient]:
-    with serve(max_queued_tiles=16) as running:
+    with serve(max_queued_tiles=16, max_megapixels=0.01) as running:
         yield running
         assert_idle(service_of(running))
 

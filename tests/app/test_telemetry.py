@@ -51,7 +51,7 @@ def value(client: TestClient, name: str) -> float:
 @pytest.fixture(scope="module")
 def keyed(serve: Serve) -> Iterator[TestClient]:
     """A service that takes requests with a key, of at most 20 kB."""
-    with serve(api_keys="abc", max_upload_mb=0.02, max_megapixels=0.05, max_queued_tiles=40) as client:
+    with serve(api_keys="abc", max_upload_mb=0.02, max_megapixels=0.05, max_queued_tiles=10) as client:
         yield client
 
 
@@ -66,7 +66,7 @@ REFUSALS: list[tuple[str, Callable[[TestClient], int]]] = [
     ("request", lambda client: refused(client, **{"Content-Type": "multipart/form-data"})),
     ("too_large", lambda client: refused(client, bytes(20_001))),
     ("too_large", lambda client: refused(client, encoded(make_photo(300, 300), "JPEG"))),
-    ("too_large", lambda client: refused(client, query="?side=1300&overlap=0.5")),
+    ("too_large", lambda client: refused(client, query="?side=250&overlap=0.5")),
     ("type", lambda client: refused(client, b"text")),
     ("damaged", lambda client: refused(client, PHOTO[:100])),
     ("parameter", lambda client: refused(client, query="?format=gif")),

@@ -5,14 +5,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
 
 from app.serving import memory as module
 from app.serving.errors import Cancelled, QueueFull, TooMuchMemory
 from app.serving.memory import LEAST_BYTES, NETWORK_BYTES, Held, Memory, default_limit
-from model.inference import cores
 from tests.conftest import wait_for
 
 
@@ -97,24 +95,12 @@ def test_work_that_fails_gives_its_bytes_back() -> None:
 
 
 @pytest.mark.parametrize(
-    ("group", "machine", "expected"),
-    [
-        (2 << 30, 64 << 30, (3 << 29) - NETWORK_BYTES),
-        ("max", 2 << 30, (3 << 29) - NETWORK_BYTES),
-        (None, 2 << 30, (3 << 29) - NETWORK_BYTES),
-        (512 << 20, 64 << 30, LEAST_BYTES),
-    ],
+    ("memory", "expected"), [(2 << 30, (3 << 29) - NETWORK_BYTES), (512 << 20, LEAST_BYTES), (None, LEAST_BYTES)]
 )
-def test_the_budget_is_the_control_group_s_or_the_machine_s_less_the_network_s(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, group: int | str | None, machine: int, expected: int
+def test_the_budget_is_three_quarters_of_what_there_is_less_the_network_s(
+    monkeypatch: pytest.MonkeyPatch, memory: int | None, expected: int
 ) -> None:
-    if group:
-        (tmp_path / "a").mkdir()
-        (tmp_path / "a" / "memory.max").write_text(f"{group}\n")
-    (tmp_path / "membership").write_text("0::/a\n")
-    monkeypatch.setattr(cores, "MEMBERSHIP", tmp_path / "membership")
-    monkeypatch.setattr(cores, "GROUPS", tmp_path)
-    monkeypatch.setattr(module, "_machine_bytes", lambda: machine)
+    monkeypatch.setattr(module, "available_memory", lambda: memory)
     assert default_limit() == expected
 
 
