@@ -18,7 +18,7 @@ from app.api.page import mount_page
 from app.api.security import ProblemCORSMiddleware, SecurityHeaders
 from app.connections import CloseWhileEnding, TellConnection
 from app.environment import PREFIX, UnknownSetting
-from app.middleware import DiscardBeforeClose, HeadAsGet, LoadShedding, RequestTelemetry
+from app.middleware import DiscardBeforeClose, HeadAsGet, LoadShedding, RequestTelemetry, UnexpectedErrors
 from app.server import serve
 from app.serving.service import Service
 from app.settings import Settings, ignored_variables
@@ -53,6 +53,7 @@ def create_app(settings: Settings) -> FastAPI:
     paths = tuple(router.url_path_for(name) for router, name in SHED)
     # the last one added is the first to see a request
     app.add_middleware(LoadShedding, service=service, paths=paths)
+    app.add_middleware(UnexpectedErrors, service=service)
     if settings.cors_origins:
         exposed = ["X-Request-ID", "Server-Timing", "Retry-After", "ETag"]
         app.add_middleware(
@@ -60,7 +61,7 @@ def create_app(settings: Settings) -> FastAPI:
             expose_headers=exposed,
         )  # fmt: skip
     app.add_middleware(HeadAsGet)
-    app.add_middleware(RequestTelemetry, service=service)
+    app.add_middleware(RequestTelemetry, metrics=service.metrics)
     app.add_middleware(SecurityHeaders)
     app.add_middleware(CloseWhileEnding, service=service)
     app.add_middleware(DiscardBeforeClose)

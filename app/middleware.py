@@ -16,6 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from app.api.errors import MEDIA_TYPE, Problem, Unavailable, document, to_problem
 from app.serving.errors import ServingError
 from app.serving.service import Service
+from app.telemetry import Metrics
 from app.tracing import TRACEPARENT, trace_fields
 
 REQUEST_ID = "x-request-id"
@@ -31,15 +32,11 @@ class RequestTelemetry:
     """Gives each request an id, for inner layers in its headers and state; logs and counts its answer.
 
     Log lines tell the caller's trace as well, where a valid `traceparent` header names one.
-
-    An exception that comes out of the application is logged and answered with 500 here, so that it is counted as one; a thread
-    that could not be started with 503, as it is the service's failure.
     """
 
-    def __init__(self, app: ASGIApp, service: Service) -> None:
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         self.app = app
-        self.service = service
-        self.metrics = service.metrics
+        self.metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -49,7 +46,7 @@ class RequestTelemetry:
         request_id = headers[REQUEST_ID] = sane_request_id(headers.get(REQUEST_ID))
         state = scope.setdefault("state", {})
         state["request_id"] = request_id
-        known = state["known"] = {"request_id": request_id} | trace_fields(headers.getlist(TRACEPARENT))
+        state["known"] = {"request_id": request_id} | trace_fields(headers.getlist(TRACEPARENT))
         started, status = time.perf_counter(), 0
 
         async def send_with_id(message: Message) -> None:
@@ -61,19 +58,8 @@ class RequestTelemetry:
 
         try:
             await self.app(scope, receive, send_with_id)
-        except Exception as error:
-            log.error("unexpected error", exc_info=error, extra={"fields": known})
-            problem = self._problem(error)
-            if status:
-                raise  # the answer has begun: the server closes the connection
-            await send_problem(scope, send_with_id, problem)
         finally:
             self._account(scope, status or 499, time.perf_counter() - started)
-
-    def _problem(self, error: Exception) -> Problem:
-        if isinstance(error, RuntimeError) and str(error) == NO_THREAD:
-            return to_problem(self.service.no_thread(error))
-        return Problem(Problem.example)
 
     def _account(self, scope: Scope, status: int, seconds: float) -> None:
         """Counts an answered request, and logs it with what its state tells as `log`; 499 where nothing was answered."""
@@ -89,6 +75,42 @@ class RequestTelemetry:
         if log.isEnabledFor(level):
             facts = state["known"] | {"method": scope["method"], "path": scope["path"], "status": status}
             log.log(level, "request", extra={"fields": facts | {"ms": round(seconds * 1000, 1)} | told})
+
+
+class UnexpectedErrors:
+    """An exception that comes out of the application is logged, and answered with 500.
+
+    A thread that could not be started is the service's failure, and 503. Once an answer has begun, the server closes the
+    connection.
+    """
+
+    def __init__(self, app: ASGIApp, service: Service) -> None:
+        self.app = app
+        self.service = service
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        begun = False
+
+        async def send_answer(message: Message) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
+
+        try:
+            await self.app(scope, receive, send_answer)
+        except Exception as error:
+            if scope["type"] != "http":
+                raise
+            log.error("unexpected error", exc_info=error, extra={"fields": scope["state"]["known"]})
+            problem = self._problem(error)
+            if begun:
+                raise
+            await send_problem(scope, send, problem)
+
+    def _problem(self, error: Exception) -> Problem:
+        if isinstance(error, RuntimeError) and str(error) == NO_THREAD:
+            return to_problem(self.service.no_thread(error))
+        return Problem(Problem.example)
 
 
 class HeadAsGet:

@@ -11,13 +11,15 @@ from pydantic import Field, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, EnvSettingsSource, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from app.environment import PREFIX, check_names, of_kubernetes
-from app.serving.memory import default_limit
-from model.inference.cores import available_cores
+from model.inference.cores import available_cores, available_memory
 from model.inference.runtime import Precision, RuntimeName
 from model.inference.tiling import Blend, Size, parse_tile
 from model.weights_file import DEFAULT_WEIGHTS, find_files
 
 LARGEST_TILE = 4096
+MEMORY_SHARE = 0.75  # of the machine's memory or the control group's that is taken, the network and all else included
+NETWORK_BYTES = 350 << 20  # what the service takes while it has nothing to do, and some more
+LEAST_MEMORY_BYTES = 256 << 20
 SHA256 = re.compile(r"[0-9A-Fa-f]{64}")
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Listed = Annotated[tuple[str, ...], NoDecode]
@@ -187,7 +189,8 @@ class Settings(BaseSettings):
     @property
     def memory_bytes(self) -> int:
         """What requests may take together: as set, else by what this process may take."""
-        return self.memory_mb * 10**6 or default_limit()
+        share = int(MEMORY_SHARE * (available_memory() or 0)) - NETWORK_BYTES
+        return self.memory_mb * 10**6 or max(LEAST_MEMORY_BYTES, share)
 
     @property
     def cpu_threads(self) -> int:

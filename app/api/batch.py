@@ -22,7 +22,7 @@ from app.api.examples import batch_body, batch_responses
 from app.api.schemas import SegmentQuery
 from app.api.segment import Ready, answer, make_options, prepared, upload_limits
 from app.api.uploads import base_name, images, read_form, read_part
-from app.serving.memory import Held
+from app.serving.admission import Held
 from app.serving.service import Service
 from imaging.answer import Format
 

@@ -1,14 +1,15 @@
-"""Who is let in: so many tiles, and no more than can be done before their deadline."""
+"""Who is let in: so many tiles, no more than can be done before their deadline, and so many bytes of memory."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from math import ceil, exp
 
-from app.serving.errors import Cancelled, QueueFull, TooManyTiles
-from app.serving.memory import Held
+from app.serving.errors import Cancelled, QueueFull, TooManyTiles, TooMuchMemory
 
 AVERAGED_S = 10.0  # of busy time, over which the rate is averaged
 TRUSTED_S = 1.0  # of busy time, before the rate is believed
@@ -16,7 +17,16 @@ FRESH_S = 2.0  # an upload that began longer ago is slow, and must not keep othe
 MAX_UPLOADS = 1024
 LONGEST_RETRY_S = 600
 LONGEST_GAP_S = 3.0  # between two tiles that is counted in full: a process may be paused for a while, as a container is
+HELD_SHARE = 0.25  # of the memory, for bodies and answers
+CHECK_S = 0.2  # between two looks of who waits for memory at whether anybody still wants its answer
 FILLED = 0.5  # of the time to the deadline, at most: the machine may be half as fast the next moment
+
+
+@dataclass(eq=False)
+class Held:
+    """Bytes of one request's body on its way, its body, or its answer."""
+
+    bytes: int = 0
 
 
 @dataclass(eq=False)
@@ -142,3 +152,67 @@ class Admission:
         """Seconds until so many requests of a tile each are done, at the measured rate."""
         rate = self.tiles_per_second
         return 1 if rate is None else min(LONGEST_RETRY_S, max(1, ceil(requests / rate)))
+
+
+class Memory:
+    """The budget. Any thread may call it; `_lock` guards every field.
+
+    A quarter is for what is held while a request waits or is sent: beyond it, requests are refused, and nobody waits. The rest
+    is for work, from decoding to encoding, which waits for it in the order of arrival: who works waits for nothing
+    else, so that the wait ends. Invariant: `_held` is the sum of all holders' bytes, `_worked` that of the work under way.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.most_held = int(limit * HELD_SHARE)
+        self.most_worked = limit - self.most_held
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
+        self._waiting: deque[object] = deque()
+        self._held = 0
+        self._worked = 0
+
+    @property
+    def taken(self) -> int:
+        """Bytes that are held and worked with."""
+        return self._held + self._worked
+
+    def hold(self, held: Held, count: int, *, made: bool = False) -> None:
+        """Corrects what a request holds to `count` bytes. Raises `QueueFull` where there is no room for more of them.
+
+        `made`: they are there already, as an answer is, and are counted in any case.
+        """
+        with self._lock:
+            more = count - held.bytes
+            if more > 0 and not made and self._held + more > self.most_held:
+                stated = f"bodies and answers of {self._held / 1e6:.0f} MB are held and at most {self.most_held / 1e6:.0f} are"
+                raise QueueFull(f"{stated}; try again later", reason="memory")
+            held.bytes = count
+            self._held += more
+
+    def check(self, count: int) -> None:
+        """Raises `TooMuchMemory` where work with so many bytes could never begin."""
+        if count > self.most_worked:
+            stated = f"{count / 1e6:.0f} MB to be decoded and answered, and at most {self.most_worked / 1e6:.0f} are given"
+            raise TooMuchMemory(f"the image takes {stated}; send a smaller one, or ask for a smaller side or a mask alone")
+
+    @contextmanager
+    def working(self, count: int, check: Callable[[], None]) -> Iterator[None]:
+        """Waits until so many bytes may be worked with, and gives them back; raises what `check` raises meanwhile."""
+        turn = object()
+        with self._lock:
+            self._waiting.append(turn)
+            try:
+                while self._waiting[0] is not turn or self._worked + count > self.most_worked:
+                    self._changed.wait(CHECK_S)
+                    check()
+                self._worked += count
+            finally:
+                self._waiting.remove(turn)
+                self._changed.notify_all()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._worked -= count
+                self._changed.notify_all()

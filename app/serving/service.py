@@ -10,9 +10,8 @@ from concurrent.futures import Future
 from dataclasses import asdict, dataclass, field
 from functools import partial
 
-from app.serving.admission import Admission, Reservation
+from app.serving.admission import Admission, Memory, Reservation
 from app.serving.errors import NotServing, QueueFull
-from app.serving.memory import Memory
 from app.serving.pool import Pool, R
 from app.serving.registry import Model, Registry
 from app.serving.scheduler import ENDED, Scheduler, TileQueue

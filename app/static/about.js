@@ -14,8 +14,8 @@ function measured(scores, precision) {
   return (splits.length ? splits : entries.slice(0, 1)).map(([name, score]) => [name, scores[`${name}, ${precision}`] ?? score]);
 }
 
-export async function showInfo(model = "") {
-  const info = await told(model ? `info?model=${encodeURIComponent(model)}` : "info");
+export async function showInfo(key, model = "") {
+  const info = await told(model ? `info?model=${encodeURIComponent(model)}` : "info", key);
   if (!info?.model) return;
   const scores = measured(info.scores, info.runtime?.precision);
   $("facts").replaceChildren(

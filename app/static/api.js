@@ -71,10 +71,10 @@ export async function ask(file, query, key) {
   return response.blob();
 }
 
-/** What a route tells, or null where it tells nothing. */
-export async function told(path) {
+/** What a route tells those with this key, or null where it tells nothing. */
+export async function told(path, key) {
   try {
-    const response = await fetch(absolute(path), { headers: { Accept: "application/json" } });
+    const response = await fetch(absolute(path), { headers: { Accept: "application/json", ...headers(key) } });
     return response.ok ? await response.json() : null;
   } catch {
     return null;

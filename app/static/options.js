@@ -53,10 +53,10 @@ export function watchOptions({ changed, keyed }) {
 
 /** Offers the models where there are several; `chosen` hears of the one that is picked. */
 export async function offerModels(chosen) {
-  const models = await told("models");
+  const models = await told("models", key);
   if (!Array.isArray(models) || models.length < 2) return;
   $("model").replaceChildren(...models.map((model) => make("option", { value: model.default ? "" : model.name, textContent: model.name })));
   $("model").selectedIndex = Math.max(0, models.findIndex((model) => model.default));
   $("model-choice").hidden = false;
-  $("model").addEventListener("change", () => chosen(models[$("model").selectedIndex]));
+  $("model").onchange = () => chosen(models[$("model").selectedIndex]);
 }

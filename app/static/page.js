@@ -64,16 +64,21 @@ function discard(item) {
 watchIntake(take);
 watchCopies();
 watchDownloads({ current, key: currentKey, alpha: () => $("opacity").value / 100, refuse });
-watchOptions({ changed: offerAgain, keyed: () => queue.unlock() });
+watchOptions({ changed: offerAgain, keyed: () => { queue.unlock(); learn(); } });
 showSamples(take, refuse);
 $("cancel").addEventListener("click", () => queue.cancel(current()));
 $("retry").addEventListener("click", () => queue.again([current()]));
 $("again").addEventListener("click", () => queue.again([current()]));
 for (const id of ["discard", "discard-problem"]) $(id).addEventListener("click", () => discard(current()));
 
-showInfo();
-told("classes").then(showKnown);
-offerModels((model) => {
-  showKnown(model.classes);
-  showInfo(model.name);
-});
+/** What the service tells of itself, to some only with a key. */
+function learn() {
+  showInfo(currentKey());
+  told("classes", currentKey()).then(showKnown);
+  offerModels((model) => {
+    showKnown(model.classes);
+    showInfo(currentKey(), model.name);
+  });
+}
+
+learn();

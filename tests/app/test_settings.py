@@ -89,3 +89,15 @@ def test_help_lists_every_setting(capsys: pytest.CaptureFixture[str]) -> None:
     text = capsys.readouterr().out
     assert all(f"{PREFIX}{name.upper()}" in text for name in Settings.model_fields)
     assert parser().prog == "fcn-serve"
+
+
+@pytest.mark.parametrize(
+    ("memory", "expected"),
+    [(2 << 30, (3 << 29) - (350 << 20)), (512 << 20, 256 << 20), (None, 256 << 20), (1 << 40, (3 << 38) - (350 << 20))],
+)
+def test_the_memory_of_requests_is_three_quarters_of_what_there_is_less_the_network_s(
+    monkeypatch: pytest.MonkeyPatch, memory: int | None, expected: int
+) -> None:
+    monkeypatch.setattr("app.settings.available_memory", lambda: memory)
+    assert Settings(_env_file=None).memory_bytes == expected
+    assert Settings(_env_file=None, memory_mb=700).memory_bytes == 700_000_000

@@ -91,6 +91,15 @@ def prefixed_url(narrow_file: Path, tmp_path_factory: pytest.TempPathFactory) ->
         yield url
 
 
+@pytest.fixture(scope="package")
+def protected_url(narrow_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A service that asks for the key `open sesame` whatever it is asked."""
+    log = tmp_path_factory.mktemp("protected") / "log"
+    settings = {"weights": narrow_file, "device": "cpu", "threads": 1, "api_keys": "open sesame", "protect_all": True}
+    with served(log, **settings) as url:
+        yield url
+
+
 @pytest.fixture
 def page(visit: Visit) -> Page:
     return visit()

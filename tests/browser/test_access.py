@@ -128,3 +128,17 @@ def test_nothing_has_to_be_scrolled_sideways(visit: Visit, width: int) -> None:
     page.locator(".thumb").first.click()
     expect(page.locator("#problem")).to_be_visible()
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+
+
+def test_with_a_key_the_page_learns_what_is_told_to_nobody_else(visit: Visit, protected_url: str) -> None:
+    page = visit(url=protected_url, refused=(401,))
+    give(page, CAT)
+    expect(page.locator("#key-ask")).to_be_visible()
+    assert page.locator("#known li").count() == 0
+    page.fill("#key", "open sesame")
+    page.keyboard.press("Enter")
+    expect(page.locator("#result")).to_be_visible(timeout=ANSWERED)
+    expect(page.locator("#facts")).to_contain_text("narrow")
+    assert page.locator("#known li").count() == 4
+    page.reload()
+    expect(page.locator("#known li")).to_have_count(4)

@@ -55,7 +55,7 @@ def test_other_origins_may_call_only_where_they_are_allowed(serve: Serve, client
 
 
 @pytest.mark.parametrize("origin", [ORIGIN, "https://evil.example", None])
-def test_answers_and_refusals_vary_by_origin(serve: Serve, origin: str | None) -> None:
+def test_answers_and_refusals_vary_by_origin(serve: Serve, origin: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
     headers = {"Origin": origin} if origin else {}
     with serve(cors_origins=ORIGIN, max_queued_tiles=2) as client:
         admission = service_of(client).admission
@@ -64,6 +64,8 @@ def test_answers_and_refusals_vary_by_origin(serve: Serve, origin: str | None) -
         answers[503] = post(client, headers=headers)
         for reservation in reservations:
             admission.release(reservation, done=False)
+        monkeypatch.setattr(service_of(client).registry.get().segmenter, "segment", lambda *_: 1 / 0)
+        answers[500] = post(client, headers=headers)
     for status, answer in answers.items():
         assert answer.status_code == status
         assert "Origin" in answer.headers["vary"].split(", ")

@@ -8,9 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from app.serving import memory as module
+from app.serving.admission import Held, Memory
 from app.serving.errors import Cancelled, QueueFull, TooMuchMemory
-from app.serving.memory import LEAST_BYTES, NETWORK_BYTES, Held, Memory, default_limit
 from tests.conftest import wait_for
 
 
@@ -92,17 +91,3 @@ def test_work_that_fails_gives_its_bytes_back() -> None:
         raise ZeroDivisionError
     with memory.working(300, nobody_cancels):
         assert memory.taken == 300
-
-
-@pytest.mark.parametrize(
-    ("memory", "expected"), [(2 << 30, (3 << 29) - NETWORK_BYTES), (512 << 20, LEAST_BYTES), (None, LEAST_BYTES)]
-)
-def test_the_budget_is_three_quarters_of_what_there_is_less_the_network_s(
-    monkeypatch: pytest.MonkeyPatch, memory: int | None, expected: int
-) -> None:
-    monkeypatch.setattr(module, "available_memory", lambda: memory)
-    assert default_limit() == expected
-
-
-def test_this_machine_has_a_budget() -> None:
-    assert LEAST_BYTES <= default_limit() < 1 << 50
