@@ -42,7 +42,8 @@ class Settings(BaseSettings):
         DEFAULT_WEIGHTS, description="weights: a file, or a name in `weights/`; several with commas, the first is the default"
     )
     weights_sha256: Listed = Field(
-        (), description="comma-separated sha256 that the weights must have, in their order; of an export, its master's"
+        (),
+        description="comma-separated sha256 of the files to be loaded, in the order of the weights; `/` between those of one",
     )
     runtime: RuntimeName = Field(
         "auto",
@@ -145,8 +146,8 @@ class Settings(BaseSettings):
     @classmethod
     def _sha256(cls, value: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
         for digest in value:
-            if not SHA256.fullmatch(digest):
-                raise ValueError("each must be 64 hexadecimal digits, as sha256sum prints them")
+            if not all(map(SHA256.fullmatch, digest.split("/"))):
+                raise ValueError("each must be 64 hexadecimal digits, as sha256sum prints them, or several with `/` between")
         count = len(_split(info.data.get("weights", "")))
         if value and "weights" in info.data and len(value) != count:
             raise ValueError(f"there must be one for each of the {count} weights files, got {len(value)}")

@@ -37,11 +37,14 @@ def weak(tag: str) -> str:
     return f'W/"{tag}"'
 
 
-def compress(body: bytes, media_type: str, accepted: str) -> tuple[bytes, dict[str, str]]:
-    """The bytes to send for this `Accept-Encoding`, and their headers; takes a second for 20 MB, so not on the event loop."""
-    if media_type not in COMPRESSED or len(body) < WORTH_BYTES or not _takes_gzip(accepted):
-        return body, {}
-    return gzip.compress(body, LEVEL, mtime=0), {"Content-Encoding": "gzip"}
+def is_compressed(body: bytes, media_type: str, accepted: str) -> bool:
+    """Whether this answer is sent compressed to who accepts these encodings."""
+    return media_type in COMPRESSED and len(body) >= WORTH_BYTES and _takes_gzip(accepted)
+
+
+def compress(body: bytes) -> bytes:
+    """The answer in gzip; takes a second for 20 MB, so not on the event loop."""
+    return gzip.compress(body, LEVEL, mtime=0)
 
 
 def _takes_gzip(accepted: str) -> bool:

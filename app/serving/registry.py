@@ -97,9 +97,10 @@ class Registry:
             load_runtime(files, settings.runtime, device, settings.precision, settings.threads) for device in settings.devices
         ]
         for runtime in runtimes:
-            found = runtime.identity.sha256
-            if expected and found != expected:
-                raise ValueError(f"the weights {name} have the sha256 {found}, and SEGMENT_WEIGHTS_SHA256 expects {expected}")
+            found = runtime.file_sha256
+            if expected and found not in expected.split("/"):
+                stated = f"the file that was loaded for the weights {name} has the sha256 {found}"
+                raise ValueError(f"{stated}, and SEGMENT_WEIGHTS_SHA256 expects {expected}")
         segmenters = [Segmenter(runtime, Limits(settings.max_megapixels)) for runtime in runtimes]
         for segmenter in segmenters:
             segmenter.warm_up(settings.tile_size)

@@ -51,11 +51,12 @@ class ModelIdentity:
 class Runtime(Protocol):
     """A network, ready to run. Its logits have a cell for every `stride` pixels, whose place among them is `grid`.
 
-    max_batch: the most tiles that are worth one call, or None for as many as fit. concurrency: calls at once that pay.
-    `logits` may be called by several threads.
+    file_sha256: of the bytes that were loaded, a master's or an export's. max_batch: the most tiles that are worth one call,
+    or None for as many as fit. concurrency: calls at once that pay. `logits` may be called by several threads.
     """
 
     identity: ModelIdentity
+    file_sha256: str
     manifest: Manifest
     device: str
     stride: int
@@ -71,7 +72,7 @@ class Runtime(Protocol):
         ...
 
     def describe(self) -> dict[str, str]:
-        """The runtime, its version, its device and its precision, for logs and `/info`."""
+        """The runtime, its version, its device, its precision and the loaded file's sha256, for logs and `/info`."""
         ...
 
 

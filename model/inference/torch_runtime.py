@@ -40,7 +40,7 @@ class TorchRuntime:
         except ValueError as error:
             raise RuntimeUnavailable(str(error)) from error
         self.device = str(self._device)
-        self.manifest = weights.manifest
+        self.manifest, self.file_sha256 = weights.manifest, weights.sha256
         self.identity = ModelIdentity(weights.name, weights.sha256, "torch", dtype_name(dtype))
         network = ServableNetwork(weights, dtype, shifts)
         self.stride, self.grid = network.stride, network.grid
@@ -66,8 +66,8 @@ class TorchRuntime:
                 return np.concatenate([self._run(tile[None]) for tile in tiles])
 
     def describe(self) -> dict[str, str]:
-        precision = self.identity.precision
-        return {"runtime": "torch", "version": torch.__version__, "device": self.device, "precision": precision}
+        facts = {"runtime": "torch", "version": torch.__version__, "device": self.device, "precision": self.identity.precision}
+        return facts | {"file_sha256": self.file_sha256}
 
     def _run(self, batch: Tile) -> Logits:
         pixels = torch.from_numpy(np.require(batch, None, ["C", "W"]))

@@ -99,7 +99,7 @@ class HeldRuntime:
     def __init__(self, runtime: Runtime, hold: Hold) -> None:
         self._runtime, self._hold = runtime, hold
         self.identity, self.manifest, self.device = runtime.identity, runtime.manifest, runtime.device
-        self.stride, self.grid = runtime.stride, runtime.grid
+        self.stride, self.grid, self.file_sha256 = runtime.stride, runtime.grid, runtime.file_sha256
         self.max_batch, self.concurrency = runtime.max_batch, runtime.concurrency
 
     def logits(self, tiles: Sequence[Tile]) -> Logits:

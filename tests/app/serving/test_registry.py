@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -15,7 +16,7 @@ from app.serving.registry import Registry
 from app.settings import Settings
 from model.manifest import WeightsError
 from model.weights_file import Weights, load_weights, save_weights
-from tests.conftest import wait_for
+from tests.conftest import RUNTIMES, wait_for
 
 
 def registry_of(weights: str, **changes: Any) -> Registry:
@@ -53,15 +54,21 @@ def test_two_files_of_one_name_are_refused(narrow_file: Path, tmp_path: Path) ->
     assert registry.models == {}
 
 
-@pytest.mark.parametrize("runtime", ["openvino", "torch"])
-def test_weights_of_another_digest_than_the_expected_one_are_refused(narrow_file: Path, narrow: Weights, runtime: str) -> None:
-    registry = registry_of(str(narrow_file), weights_sha256=narrow.sha256.upper(), runtime=runtime)
-    registry.load()
-    registry.stop()
-    other = registry_of(str(narrow_file), weights_sha256="0" * 64, runtime=runtime)
-    with pytest.raises(ValueError, match=f"have the sha256 {narrow.sha256}, and SEGMENT_WEIGHTS_SHA256 expects {'0' * 64}"):
-        other.load()
-    assert other.models == {}
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_a_file_of_another_digest_than_the_expected_ones_is_refused(narrow_file: Path, runtime: str) -> None:
+    loaded, other = narrow_file.with_suffix(".onnx"), narrow_file
+    if runtime == "torch":
+        loaded, other = other, loaded
+    found, expected = (hashlib.sha256(path.read_bytes()).hexdigest() for path in (loaded, other))
+    for good in (found.upper(), f"{expected}/{found}"):
+        registry = registry_of(str(narrow_file), weights_sha256=good, runtime=runtime)
+        registry.load()
+        assert registry.get().segmenter.runtime.describe()["file_sha256"] == found
+        registry.stop()
+    registry = registry_of(str(narrow_file), weights_sha256=expected, runtime=runtime)
+    with pytest.raises(ValueError, match=f"has the sha256 {found}, and SEGMENT_WEIGHTS_SHA256 expects {expected}"):
+        registry.load()
+    assert registry.models == {}
 
 
 def test_expected_digests_are_in_the_order_of_the_weights(narrow_file: Path, narrow: Weights, tmp_path: Path) -> None:
@@ -71,7 +78,7 @@ def test_expected_digests_are_in_the_order_of_the_weights(narrow_file: Path, nar
     net, path = narrow_net(), tmp_path / "other.safetensors"
     save_weights(path, half_tensors(net), replace(narrow.manifest, license="MIT"))
     digests = f"{load_weights(path).sha256},{narrow.sha256}"
-    with pytest.raises(ValueError, match=f"the weights {narrow_file} have the sha256 {narrow.sha256}"):
+    with pytest.raises(ValueError, match=f"the weights {narrow_file} has the sha256 {narrow.sha256}"):
         registry_of(f"{narrow_file},{path}", weights_sha256=digests, runtime="torch").load()
     registry = registry_of(f"{path},{narrow_file}", weights_sha256=digests, runtime="torch")
     registry.load()

@@ -91,7 +91,7 @@ def test_logits_do_not_depend_on_neighbours_nor_on_how_a_tile_lies_in_memory(run
 
 def test_runtimes_describe_themselves(runtime: Runtime, narrow: Weights) -> None:
     told = runtime.describe()
-    assert set(told) == {"runtime", "version", "device", "precision"}
+    assert set(told) == {"runtime", "version", "device", "precision", "file_sha256"}
     assert (told["device"], told["precision"]) == (runtime.device, runtime.identity.precision) == ("cpu", "float32")
     assert told["runtime"] == runtime.identity.runtime
     assert (runtime.identity.name, runtime.identity.sha256) == ("narrow", narrow.sha256)

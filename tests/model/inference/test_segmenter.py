@@ -218,6 +218,7 @@ class Recording:
     def __init__(self, runtime: Runtime, max_batch: int | None = 1) -> None:
         self.runtime, self.identity, self.manifest = runtime, runtime.identity, runtime.manifest
         self.device, self.stride, self.grid = runtime.device, runtime.stride, runtime.grid
+        self.file_sha256 = runtime.file_sha256
         self.max_batch, self.concurrency = max_batch, 1
         self.calls: list[list[tuple[int, ...]]] = []
 
