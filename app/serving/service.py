@@ -208,8 +208,12 @@ class Service:
         return output.body
 
     def _load(self) -> None:
-        if error := self._read_weights("ready"):
-            self.fail(f"the network could not be loaded: {error}")
+        try:
+            if error := self._read_weights("ready"):
+                self.fail(f"the network could not be loaded: {error}")
+        finally:
+            if not self.registry.models:  # what was raised goes to the log
+                self.fail("the loading of the network has ended without a network")
 
     def _reload(self) -> None:
         if error := self._read_weights("reloaded"):

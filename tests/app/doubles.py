@@ -74,6 +74,7 @@ class FirstChannel:
     def __init__(self, max_batch: int | None = None, concurrency: int = 1) -> None:
         architecture = Architecture("fcn32s", "mobilenet_v2", 1)
         self.identity = ModelIdentity("first-channel", "0" * 64, "double", "float32")
+        self.file_sha256 = "0" * 64
         self.manifest = Manifest(architecture, numbered_labels(["one"]), Preprocessing(), "Apache-2.0")
         self.max_batch, self.concurrency = max_batch, concurrency
         self.batches: list[list[int]] = []

@@ -78,10 +78,10 @@ def served(
     service = it.service
     with ThreadPoolExecutor() as pool:
         status = pool.submit(serve, it.app, it.ended.append)
-        wait_for(lambda: service.not_ready is None)
-        service.watchdog.later = service.watchdog.later if stall_s >= 30 else None
-        service.watchdog.stall_s = stall_s
         try:
+            wait_for(lambda: service.not_ready is None)
+            service.watchdog.later = service.watchdog.later if stall_s >= 30 else None
+            service.watchdog.stall_s = stall_s
             yield it, status
         finally:
             runtime.hold.open()

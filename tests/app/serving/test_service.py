@@ -158,6 +158,14 @@ def test_a_weights_file_that_cannot_be_loaded_ends_the_service(tmp_path: Path, c
     service.stop()
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_loader_that_ends_by_a_bug_is_the_service_s_failure(narrow_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.serving.registry.load_runtime", lambda *_: {}["a bug"])
+    with started(narrow_file, ready=False) as service:
+        wait_for(lambda: service.failure is not None)
+        assert "ended without a network" in (service.failure or "")
+
+
 def test_a_service_that_is_stopped_while_it_loads_does_not_wait_and_keeps_no_thread(
     narrow_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
