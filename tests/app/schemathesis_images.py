@@ -15,7 +15,11 @@ def file_of(format: str, width: int, height: int) -> bytes:
     return buffer.getvalue()
 
 
-FILES = [file_of(format, *size) for format in ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF") for size in ((1, 1), (70, 40), (150, 120))]
+FILES = [
+    file_of(format, *size)
+    for format in ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
+    for size in ((1, 1), (70, 40), (150, 120))
+]
 CUT = st.builds(lambda data, share: data[: round(share * len(data)) or 1], st.sampled_from(FILES), st.floats(0, 1))
 
 schemathesis.openapi.format("binary", st.sampled_from(FILES) | CUT | st.binary(min_size=1, max_size=300))
