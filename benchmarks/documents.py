@@ -15,13 +15,14 @@ from typing import Any
 from benchmarks.trainings import ROOT, Row, by_name, markdown_table, read_table
 from model.manifest import scored_in
 from model.weights_file import find_weights, load_weights
+from training.card import checked_frames
 
 DOCS = ROOT / "docs"
 HERE = Path(__file__).parent
 PRECISIONS = ("float32", "int8")
 PUBLISHED = {
     "voc-fcn8s-mobilenet-v2": "VOC 2012 animals, val",
-    "camvid-fcn8s-mobilenet-v2": "CamVid, val",
+    "camvid-fcn8s-mobilenet-edgetpu": "CamVid, val",
 }
 
 
@@ -131,9 +132,11 @@ def _published() -> str:
         scores = load_weights(find_weights(name)).manifest.scores
         for frames in [given for given in (scored_in(score, precision) for precision in PRECISIONS) if given in scores]:
             values = scores[frames]
-            means = f"{values['mean_iou']:.3f}", f"{values['pixel_accuracy']:.3f}"
+            low, high = values.get("mean_iou_95", (None, None))
+            ends = "" if low is None else f"{low:.3f} to {high:.3f}"
+            means = f"{values['mean_iou']:.3f}", ends, f"{values['pixel_accuracy']:.3f}"
             rows.append((name, frames, len(values["classes"]), *means))
-    return markdown_table(["weights", "frames", "classes", "mean IoU", "pixel accuracy"], rows)
+    return markdown_table(["weights", "frames", "classes", "mean IoU", "95% of draws", "pixel accuracy"], rows)
 
 
 def _calibrated() -> str:
@@ -142,9 +145,9 @@ def _calibrated() -> str:
         training = load_weights(find_weights(name)).manifest.training
         fits = {name: training.get("calibration"), f"{name}, int8": training.get("calibration_int8")}
         for what, fit in [(what, fit) for what, fit in fits.items() if fit]:
-            frames = f"{fit['fitted_frames']} / {fit['checked_frames']}"
-            rows.append((what, f"{fit['temperature']:.3f}", frames, f"{fit['ece_before']:.4f}", f"{fit['ece_after']:.4f}"))
-    header = ["weights", "temperature", "frames fitted on / checked on", "ECE without", "ECE with it"]
+            errors = f"{fit['ece_before']:.4f}", f"{fit['ece_after']:.4f}"
+            rows.append((what, f"{fit['temperature']:.3f}", *checked_frames(fit), *errors))
+    header = ["weights", "temperature", "frames", "checked on", "ECE without", "ECE with one"]
     return markdown_table(header, rows)
 
 

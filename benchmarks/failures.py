@@ -48,7 +48,7 @@ def main() -> int:
     labels = find_labels("voc", args.voc)
     seven = parse_class_mapping(SEVEN, labels)
     report: dict[str, Any] = {"machine": machine(), "commit": commit(), "found_from": FOUND, "every": EVERY}
-    names = "voc-fcn8s-mobilenet-v2", "camvid-fcn8s-mobilenet-v2", str(args.start)
+    names = "voc-fcn8s-mobilenet-v2", "camvid-fcn8s-mobilenet-edgetpu", str(args.start)
     voc, camvid, start = (Segmenter(load_runtime(find_files(name))) for name in names)
     charts(voc, get_dataset(args.voc, "val", labels, seven), seven, DOCS / "failures-voc.png")
     camvid_val = get_dataset(args.camvid, "val", find_labels(None, args.camvid))

@@ -11,7 +11,8 @@ import numpy.typing as npt
 class ConfusionMatrix:
     """Counts pixels by label (rows) and prediction (columns); labels outside 0..n-1 are not counted.
 
-    Classes that neither labels nor predictions show have no IoU (nan) and count in no mean.
+    Classes that the labels do not show have no IoU (nan) and count in no mean, whether they were predicted or not: so the
+    means of two networks on the same frames are over the same classes.
     """
 
     def __init__(self, num_classes: int) -> None:
@@ -38,9 +39,8 @@ class ConfusionMatrix:
 
     @property
     def iou(self) -> npt.NDArray[np.float64]:
-        """Intersection over union of each class."""
-        union = self.counts.sum(0) + self.counts.sum(1) - np.diag(self.counts)
-        return _ratio(np.diag(self.counts), union)
+        """Intersection over union of each class that the labels show."""
+        return ious(self.counts)
 
     @property
     def mean_accuracy(self) -> float:
@@ -65,6 +65,13 @@ class ConfusionMatrix:
             "frequency_weighted_iou": _rounded(self.frequency_weighted_iou),
             "iou": [_rounded(value) for value in self.iou],
         }
+
+
+def ious(counts: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+    """Intersection over union (..., n) of confusion matrices (..., n, n); nan for classes that the labels do not show."""
+    hits, labelled = np.diagonal(counts, axis1=-2, axis2=-1), counts.sum(-1)
+    union = labelled + counts.sum(-2) - hits
+    return _ratio(hits, np.where(labelled > 0, union, 0))
 
 
 def _ratio(part: npt.ArrayLike, whole: npt.ArrayLike) -> npt.NDArray[np.float64]:

@@ -11,10 +11,13 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as TF
 
+from imaging.headers import JPEG
 from training.datasets import Split
 from training.recipe import Recipe
 
 CACHE_BYTES = 4 << 30
+REDUCED = 0.5  # of a JPEG's size: from there on it is reduced as it is decoded
+Pixels = npt.NDArray[np.uint8]
 
 
 def mixed(*numbers: int) -> int:
@@ -29,14 +32,15 @@ class AugmentedSplit(Dataset[tuple[Tensor, Tensor]]):
     """Crops of a split: uint8 images (3, h, w) and int64 masks (h, w).
 
     Keys are (epoch, index); random choices depend on these and the seed alone, so that a resumed training sees the
-    same crops. Frames are kept once decoded, up to this share of `CACHE_BYTES`: each worker keeps its own.
+    same crops. Frames are kept once decoded, up to this share of `CACHE_BYTES`: each worker keeps its own. JPEGs that are
+    worked on at half of their size or less are decoded for each crop, at its scale: reduced by libjpeg, as the service does.
     """
 
     def __init__(self, split: Split, recipe: Recipe, sharers: int = 1) -> None:
         self.split, self.recipe = split, recipe
         self.ignore_index = split.labels.ignore_index
         self._free_bytes = CACHE_BYTES // sharers
-        self._cache: dict[int, tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]] = {}
+        self._cache: dict[int, tuple[bytes | Pixels, Pixels]] = {}
         self._finish = v2.Compose(
             [
                 v2.RandomCrop(recipe.crop),
@@ -50,29 +54,34 @@ class AugmentedSplit(Dataset[tuple[Tensor, Tensor]]):
 
     def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, Tensor]:
         epoch, index = key
-        pixels, ids = self._load(index)
-        image = tv_tensors.Image(torch.from_numpy(pixels).permute(2, 0, 1))
-        mask = tv_tensors.Mask(torch.from_numpy(ids)[None])
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(mixed(self.recipe.seed, epoch, index))
-            image, mask = self._finish(*self._pad(*self._scale(image, mask)))
+            image, mask = self._finish(*self._pad(*self._scale(index)))
         return image.as_subclass(Tensor), mask[0].as_subclass(Tensor).long()
 
-    def _load(self, index: int) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
+    def _load(self, index: int) -> tuple[bytes | Pixels, Pixels]:
+        """The image, as its file or as pixels, and the mask's ids."""
         if index in self._cache:
             return self._cache[index]
-        frame = self.split.image(index).copy(), self.split.mask(index).copy()
-        size = frame[0].nbytes + frame[1].nbytes
+        data, ids = self.split.file(index), self.split.mask(index).copy()
+        as_file = data.startswith(JPEG) and self.recipe.scales[1] <= REDUCED
+        frame = data if as_file else self.split.decode(index, data).copy(), ids
+        size = (len(data) if as_file else 3 * ids.size) + ids.nbytes
         if size <= self._free_bytes:
             self._cache[index] = frame
             self._free_bytes -= size
         return frame
 
-    def _scale(self, image: tv_tensors.Image, mask: tv_tensors.Mask) -> tuple[Tensor, Tensor]:
+    def _scale(self, index: int) -> tuple[Tensor, Tensor]:
+        kept, ids = self._load(index)
         low, high = self.recipe.scales
         factor = low * (high / low) ** float(torch.rand(()))
-        size = [max(1, round(side * factor)) for side in image.shape[-2:]]
-        return TF.resize(image, size, antialias=True), TF.resize(mask, size, TF.InterpolationMode.NEAREST_EXACT)
+        height, width = (max(1, round(side * factor)) for side in ids.shape)
+        pixels = self.split.decode(index, kept, (height, width)) if isinstance(kept, bytes) else kept
+        image = tv_tensors.Image(torch.from_numpy(pixels.copy() if isinstance(kept, bytes) else pixels).permute(2, 0, 1))
+        mask = tv_tensors.Mask(torch.from_numpy(ids)[None])
+        scaled = TF.resize(mask, [height, width], TF.InterpolationMode.NEAREST_EXACT)
+        return TF.resize(image, [height, width], antialias=True), scaled
 
     def _pad(self, image: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """At least the crop's size: the image's edge repeated, as tiling does, and void in the mask."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import sqrt
 
@@ -14,6 +15,7 @@ from model.inference.segmenter import Options, Segmenter
 from training.datasets import Split
 
 BINS = 15
+BLOCKS = 4  # of frames, each checked at the temperature of the others
 RANGE = (0.05, 20.0)  # of the temperatures that are looked for
 STEP = 4  # pixels between those that are looked at, per axis: neighbours tell the same
 
@@ -28,11 +30,14 @@ class Sample:
 
 @dataclass(frozen=True)
 class Calibration:
-    """A temperature fitted on some frames, and the expected calibration error on others without and with it."""
+    """A temperature fitted on all frames, and the expected calibration error over them without and with one.
+
+    The error with it is that of each block of frames at the temperature fitted on the other blocks.
+    """
 
     temperature: float
-    fitted_frames: int
-    checked_frames: int
+    frames: int
+    blocks: int
     ece_before: float
     ece_after: float
 
@@ -43,14 +48,40 @@ class Calibration:
 
 
 def calibrate(segmenter: Segmenter, split: Split, options: Options) -> Calibration:
-    """Fits one temperature on every second frame of the split and checks it on the others."""
+    """Fits one temperature on the split, and checks it on blocks of frames that lie together in the list.
+
+    Frames of a video resemble those around them: every second one would be checked on what it was fitted on. Raises
+    `ValueError` for a single frame, and without labelled pixels.
+    """
     count = len(split.frames)
     if count < 2:
         raise ValueError(f"calibration needs two frames at least, one to fit on and one to check on; got {count}")
-    fitted, checked = (gather(segmenter, split, options, range(first, count, 2)) for first in (0, 1))
-    temperature = round(fit_temperature(fitted), 4)
-    before, after = (expected_calibration_error(checked, t) for t in (1.0, temperature))
-    return Calibration(temperature, (count + 1) // 2, count // 2, round(before, 5), round(after, 5))
+    return fit_and_check([gather(segmenter, split, options, some) for some in cut_blocks(count)], count)
+
+
+def fit_and_check(blocks: Sequence[Sample], frames: int) -> Calibration:
+    """The temperature of all blocks, and the error of each at that of the others."""
+    others = [joined([*blocks[:index], *blocks[index + 1 :]]) for index in range(len(blocks))]
+    held_out = [scaled(block, fit_temperature(rest)) for block, rest in zip(blocks, others, strict=True)]
+    everything = joined(blocks)
+    before, after = (expected_calibration_error(sample, 1.0) for sample in (everything, joined(held_out)))
+    return Calibration(round(fit_temperature(everything), 4), frames, len(blocks), round(before, 5), round(after, 5))
+
+
+def cut_blocks(count: int) -> list[range]:
+    """So many frames in `BLOCKS` runs of about one length, fewer where there are fewer frames."""
+    blocks = min(BLOCKS, count)
+    return [range(count * index // blocks, count * (index + 1) // blocks) for index in range(blocks)]
+
+
+def joined(samples: Sequence[Sample]) -> Sample:
+    """The pixels of all of them."""
+    return Sample(torch.cat([sample.logits for sample in samples]), torch.cat([sample.labels for sample in samples]))
+
+
+def scaled(sample: Sample, temperature: float) -> Sample:
+    """The pixels with their logits divided by this temperature."""
+    return Sample(sample.logits / temperature, sample.labels)
 
 
 def gather(segmenter: Segmenter, split: Split, options: Options, indices: range) -> Sample:

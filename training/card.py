@@ -92,17 +92,26 @@ def _calibration(training: Mapping[str, Any]) -> list[str]:
     if not found:
         return []
     rows = [
-        f"| {precision} | {facts['temperature']:.3f} | {facts['fitted_frames']} / {facts['checked_frames']} of "
-        f"{facts['split']} | {facts['ece_before']:.4f} | {facts['ece_after']:.4f} |"
+        f"| {precision} | {facts['temperature']:.3f} | {frames} of {facts['split']} | {checked} | "
+        f"{facts['ece_before']:.4f} | {facts['ece_after']:.4f} |"
         for precision, facts in found.items()
+        for frames, checked in [checked_frames(facts)]
     ]
-    head = ["| precision | temperature | frames fitted on / checked on | ECE without | ECE with it |", "|---|---|---|---|---|"]
+    head = ["| precision | temperature | frames | checked on | ECE without | ECE with one |", "|---|---|---|---|---|---|"]
     return [
         "## Calibration",
-        "Confidence is the softmax of the logits divided by a temperature; the expected calibration error (15 bins; Guo et al. "
-        "2017) is that of the frames it was not fitted on.",
+        "Confidence is the softmax of the logits divided by a temperature that is fitted on these frames. The expected "
+        "calibration error (15 bins; Guo et al. 2017) is over blocks of frames that lie together in the list, each with the "
+        "temperature that was fitted on the other blocks; or, where it says so, of every second frame, at that of the others.",
         "\n".join([*head, *rows]),
     ]
+
+
+def checked_frames(facts: Mapping[str, Any]) -> tuple[int, str]:
+    """How many frames a calibration was given, and how it was checked: `4 blocks`, or in files of before `every second`."""
+    if "blocks" in facts:
+        return facts["frames"], f"{facts['blocks']} blocks"
+    return facts["fitted_frames"] + facts["checked_frames"], "every second"
 
 
 def _score_tables(scores: Mapping[str, Any]) -> list[str]:
@@ -122,6 +131,8 @@ def _score_table(columns: Mapping[str, Any], classes: Sequence[str]) -> str:
     for mean in ("mean_iou", "pixel_accuracy", "mean_accuracy", "frequency_weighted_iou"):
         cells = " | ".join(f"**{_number(values[mean])}**" for values in columns.values())
         rows.append(f"| **{mean.replace('_', ' ').replace('iou', 'IoU')}** | {cells} |")
+        if mean == "mean_iou" and any("mean_iou_95" in values for values in columns.values()):
+            rows.append("| 95% of draws of the frames | " + " | ".join(_ends(values) for values in columns.values()) + " |")
     return "\n".join(rows)
 
 
@@ -138,6 +149,12 @@ def _facts(training: Mapping[str, Any]) -> str:
 
 def _number(value: float | None) -> str:
     return "none" if value is None else f"{value:.3f}"
+
+
+def _ends(values: Mapping[str, Any]) -> str:
+    """The interval of a mean IoU, where one was stored."""
+    ends = values.get("mean_iou_95")
+    return f"{_number(ends[0])} to {_number(ends[1])}" if ends else ""
 
 
 def _range(side: tuple[int, int]) -> str:

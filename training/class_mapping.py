@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -25,26 +25,51 @@ class ClassMapping:
 def parse_class_mapping(text: str, labels: LabelSet) -> ClassMapping:
     """The mapping written `0=0,8=1,12=2,*=0`: source=target, `*` for every other class; void stays void.
 
-    A target is named and coloured after the lowest source that is named for it. Raises `ValueError` with what was wrong.
+    A source is an id or a name of the label set. Targets are ids, or all of them names, `cat=animal,dog=animal,*=other`:
+    then their ids are in the order in which they are first named. A target is coloured, and where it is an id named,
+    after the lowest source that is named for it. Raises `ValueError` with what was wrong.
     """
+    written = [_pair(item, text) for item in text.split(",")]
+    targets = list(dict.fromkeys(target for _, target in written))
+    numbered = [target.isdecimal() for target in targets]
+    if any(numbered) and not all(numbered):
+        raise ValueError(f"a class mapping's targets are all ids or all names, got {targets} in {text!r}")
+    names = [] if all(numbered) else targets
     pairs: dict[int, int] = {}
     others: int | None = None
-    seen: set[str] = set()
-    for item in text.replace(" ", "").split(","):
-        if not re.fullmatch(r"(\d+|\*)=\d+", item):
-            raise ValueError(f"a class mapping is written 0=0,8=1,*=0; got {item!r} in {text!r}")
-        source, target = item.split("=")
-        if source in seen:
-            raise ValueError(f"a class mapping names each source once, got {source} again in {text!r}")
-        seen.add(source)
-        if source == "*":
-            others = int(target)
+    for source, given in written:
+        target = names.index(given) if names else int(given)
+        if source == "*" and others is None:
+            others = target
+        elif source != "*" and (index := _source(source, labels)) not in pairs:
+            pairs[index] = target
         else:
-            pairs[int(source)] = int(target)
+            raise ValueError(f"a class mapping names each source once, got {source} again in {text!r}")
     if unknown := sorted(set(pairs) - set(range(len(labels)))):
         raise ValueError(f"the label set has ids 0 to {len(labels) - 1}; the mapping names {unknown}")
     everything = {} if others is None else dict.fromkeys(range(len(labels)), others)
-    return _mapping(everything | pairs, set(pairs), labels)
+    mapping = _mapping(everything | pairs, set(pairs), labels)
+    if not names:
+        return mapping
+    classes = tuple(replace(entry, name=name) for entry, name in zip(mapping.labels.classes, names, strict=True))
+    return replace(mapping, labels=replace(mapping.labels, classes=classes))
+
+
+def _pair(item: str, text: str) -> tuple[str, str]:
+    """Source and target of one item."""
+    source, _, target = (part.strip() for part in item.partition("="))
+    if not source or not re.fullmatch(r"\d+|[^\W\d][^=*]*", target) or not re.fullmatch(r"\*|\d+|[^\W\d][^=*:]*", source):
+        raise ValueError(f"a class mapping is written 0=0,8=1,*=0, or with names; got {item.strip()!r} in {text!r}")
+    return source, target
+
+
+def _source(text: str, labels: LabelSet) -> int:
+    """The id that a source means; raises `ValueError` for a name that no class has, or several."""
+    if text.isdecimal():
+        return int(text)
+    if labels.names.count(text) != 1:
+        raise ValueError(f"a class mapping's sources are ids or names among {', '.join(labels.names)}; got {text!r}")
+    return labels.names.index(text)
 
 
 def _mapping(pairs: dict[int, int], named: set[int], labels: LabelSet) -> ClassMapping:

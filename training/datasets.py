@@ -44,11 +44,14 @@ class Split:
 
     def image(self, index: int) -> npt.NDArray[np.uint8]:
         """The image as uint8 RGB (H, W, 3); raises `DataError` naming the file."""
-        path = self.frames[index].image
+        return self.decode(index, self.file(index))
+
+    def decode(self, index: int, data: bytes, size: tuple[int, int] | None = None) -> npt.NDArray[np.uint8]:
+        """The image of these bytes of its file, at this (height, width) where one is given, as the service decodes it."""
         try:
-            return decode(path.read_bytes(), Limits())
+            return decode(data, Limits(), size)
         except ImageError as error:
-            raise DataError(f"{path}: {error}") from error
+            raise DataError(f"{self.frames[index].image}: {error}") from error
 
     def mask(self, index: int) -> npt.NDArray[np.uint8]:
         """The mask as uint8 ids (H, W) after the mapping; raises `MaskError` naming the file."""

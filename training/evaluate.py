@@ -18,6 +18,7 @@ from model.networks.servable import half_tensors
 from model.weights_file import Weights
 from training.class_mapping import ClassMapping
 from training.datasets import Split
+from training.intervals import Interval
 from training.layouts import DataError
 from training.machine import machine
 
@@ -32,13 +33,29 @@ def evaluate(
     The mapping, over the segmenter's ids, is applied to predictions; the split's own to labels. Raises `DataError`
     where labels and predictions have different numbers of classes.
     """
+    return summed(frame_counts(segmenter, split, options, mapping, quiet=quiet))
+
+
+def summed(counts: npt.NDArray[np.int64]) -> ConfusionMatrix:
+    """One confusion matrix of those (F, n, n) of several frames."""
+    matrix = ConfusionMatrix(counts.shape[-1])
+    matrix.counts = counts.sum(0)
+    return matrix
+
+
+def frame_counts(
+    segmenter: Segmenter, split: Split, options: Options, mapping: ClassMapping | None = None, *, quiet: bool = False
+) -> npt.NDArray[np.int64]:
+    """The confusion matrices (F, n, n) of `evaluate`, one a frame; raises as it does."""
     predicted = mapping.labels if mapping else segmenter.manifest.labels
     if len(predicted) != len(split.labels):
         raise DataError(f"predictions have {len(predicted)} classes, labels {len(split.labels)}; map both to the same")
-    matrix = ConfusionMatrix(len(predicted))
+    counts = []
     for truth, class_map in predictions(segmenter, split, options, quiet=quiet):
+        matrix = ConfusionMatrix(len(predicted))
         matrix.update(truth, mapping(class_map) if mapping else class_map)
-    return matrix
+        counts.append(matrix.counts)
+    return np.stack(counts)
 
 
 def predictions(
@@ -86,3 +103,19 @@ def table(matrix: ConfusionMatrix, names: Sequence[str]) -> str:
         "frequency-weighted IoU": matrix.frequency_weighted_iou,
     }
     return "\n".join(rows + [f"{name:<{width}}  {value:6.3f}" for name, value in means.items()])
+
+
+def difference_table(ours: ConfusionMatrix, theirs: ConfusionMatrix, found: Sequence[Interval], names: Sequence[str]) -> str:
+    """Both networks' IoU and the difference with its interval: a row a class, then the mean; a star where 0 lies outside."""
+
+    def star(by: Interval) -> str:
+        return " *" if by.decides else ""
+
+    width = max(len(name) for name in [*names, "mean IoU"])
+    rows = [f"{'class':<{width}}  {'IoU':>6}  {'other':>6}  {'more':>6}  95% of draws"]
+    scores = zip([*ours.iou, ours.mean_iou], [*theirs.iou, theirs.mean_iou], found, [*names, "mean IoU"], strict=True)
+    rows += [
+        f"{name:<{width}}  {mine:6.3f}  {other:6.3f}  {by.value:+6.3f}  {by.low:+.3f} to {by.high:+.3f}{star(by)}"
+        for mine, other, by, name in scores
+    ]
+    return "\n".join(rows)

@@ -17,8 +17,7 @@ DTYPES = {"none": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.fl
 class Optimization:
     """What turns gradients into weights.
 
-    A step whose gradient is not finite is left out: bfloat16 gives one once in some hundred steps, and float16's
-    scale is found by them.
+    A step whose gradient is not finite is left out, by the average too: float16's scale is found by such steps.
     """
 
     def __init__(self, net: nn.Module, recipe: Recipe, steps: int, device: torch.device) -> None:
@@ -59,7 +58,7 @@ class Optimization:
         self.scaler.update()
         self.scheduler.step()
         self.optimizer.zero_grad(set_to_none=True)
-        if self.average:
+        if self.average and finite:
             self.average.update_parameters(self.net)
         return finite
 

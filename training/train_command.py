@@ -29,6 +29,7 @@ from training.demo import write_demo_data
 from training.distributed import World, join
 from training.evaluate import conditions, evaluate, snapshot_segmenter, table
 from training.export import export_float32, missing_packages
+from training.groups import EACH, GROUP, groups, only, refuse_shared_frames, without
 from training.label_files import find_labels
 from training.machine import commit, set_threads
 from training.plots import require_matplotlib
@@ -58,10 +59,12 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--data", type=Path, help="folder of labelled images: images/ and masks/, a VOCdevkit, or CamVid")
     p.add_argument("--demo", action="store_true", help="train a tiny network on generated shapes, in under a minute")
     p.add_argument("--labels", help="voc, camvid, or a JSON or YAML file (default: what the data's folder tells)")
-    p.add_argument("--class-map", help="train on fewer classes, e.g. 0=0,8=1,12=2,*=0 (source=target, * for the others)")
+    p.add_argument("--class-map", help="train on fewer classes: 0=0,8=1,*=0 or leaf=plant,*=ground (* for the others)")
     p.add_argument("--score-map", help="score on fewer classes, written likewise over the trained ids")
     p.add_argument("--train-split", default="train")
     p.add_argument("--val-split", default="val")
+    p.add_argument("--group", help="leave these frames of train out and score on them, not on val; each: every group in turn")
+    p.add_argument("--group-pattern", default=GROUP, help=f"a group, at the beginning of a frame's name (default: {GROUP})")
     p.add_argument("--start", default="none", help="none, imagenet (torchvision's hub), a file, or a name in weights/")
     p.add_argument("--teacher", type=Path, help="weights file of a frozen network to stay close to")
     p.add_argument("--recipe", type=Path, help="TOML file of hyperparameters; flags below override it")
@@ -98,7 +101,10 @@ def main(argv: list[str] | None = None) -> int:
             return _demo(args, arguments)
         if args.data is None:
             raise ValueError("give --data FOLDER, or --demo")
-        return _train(args, arguments)
+        if args.group == EACH:
+            return _folds(args, arguments)
+        _train(args, arguments)
+        return 0
     except (ValueError, OSError) as error:
         print(f"fcn-train: {error}", file=sys.stderr)
         return 2
@@ -110,21 +116,43 @@ def _demo(args: argparse.Namespace, arguments: list[str]) -> int:
         args.recipe = args.recipe or DEMO_RECIPE
         args.labels = str(write_demo_data(args.data))
         args.data_name = "generated shapes"
-        return _train(args, arguments)
+        _train(args, arguments)
+    return 0
 
 
-def _train(args: argparse.Namespace, arguments: list[str]) -> int:
+def _folds(args: argparse.Namespace, arguments: list[str]) -> int:
+    """A training for each group of train, without it, into a folder of its name; prints what they score on it, and the mean."""
+    split = get_dataset(args.data, args.train_split, find_labels(args.labels, args.data))
+    scores = {}
+    for group in groups(split, args.group_pattern):
+        changed = argparse.Namespace(**vars(args) | {"group": group, "out": args.out / group})
+        if (score := _train(changed, arguments)) is not None:
+            scores[group] = score
+    if scores:  # of several processes, the first tells
+        print(", ".join(f"{group} {score:.4f}" for group, score in scores.items()))
+        print(f"mean of {len(scores)} groups: {sum(scores.values()) / len(scores):.4f}")
+    return 0
+
+
+def _train(args: argparse.Namespace, arguments: list[str]) -> float | None:
+    """Gives the mean IoU at the end; None in all processes but the first."""
     flags = {name: value for name in FLAGS if (value := getattr(args, name)) is not None}
     recipe = make_recipe(args.recipe, parse_changes(args.set) | flags)
     labels = find_labels(args.labels, args.data)
     mapping = parse_class_mapping(args.class_map, labels) if args.class_map else None
     split = get_dataset(args.data, args.train_split, labels, mapping)
     scored = parse_class_mapping(args.score_map, split.labels) if args.score_map else None
-    validation = get_dataset(args.data, args.val_split, labels, _chain(mapping, scored, labels))
+    scored_split = args.train_split if args.group else args.val_split
+    validation = get_dataset(args.data, scored_split, labels, _chain(mapping, scored, labels))
+    if args.group:
+        split, validation = (
+            pick(some, args.group, args.group_pattern) for pick, some in ((without, split), (only, validation))
+        )
     with join(choose_device(args.device)) as (world, device):
         if world.first:
             split.check()
             validation.check()
+            refuse_shared_frames(split, validation)
         world.wait()
         run = _prepare(args, recipe, split, device, world)
         manifest = Manifest(run.net.architecture, split.labels, run.preprocessing, args.license)
@@ -135,8 +163,8 @@ def _train(args: argparse.Namespace, arguments: list[str]) -> int:
             launcher = f"torchrun --nproc-per-node {world.size} -m training.train_command" if world.size > 1 else "fcn-train"
             command = f"{launcher} {shlex.join(arguments)}"
             facts = CardFacts(split, validation, recipe, progress, command, args.data_name, args.start, args.note, started_at)
-            _finish(args, net, replace(manifest, training=training_facts(facts)), scorer)
-    return 0
+            return _finish(args, net, replace(manifest, training=training_facts(facts)), scorer)
+    return None
 
 
 class _Scorer:
@@ -152,8 +180,8 @@ class _Scorer:
         return self.matrix.mean_iou
 
 
-def _finish(args: argparse.Namespace, net: FCN, manifest: Manifest, scorer: _Scorer) -> None:
-    """Writes the network's weights file, curves and card, with its score on val."""
+def _finish(args: argparse.Namespace, net: FCN, manifest: Manifest, scorer: _Scorer) -> float:
+    """Writes the network's weights file, curves and card, with its score on val; gives its mean IoU."""
     if scorer.matrix is None:  # nothing was left to train, so nothing was scored
         scorer(net)
     matrix, validation = scorer.matrix, scorer.validation
@@ -168,6 +196,7 @@ def _finish(args: argparse.Namespace, net: FCN, manifest: Manifest, scorer: _Sco
     print(table(matrix, validation.labels.names))
     print(f"wrote {path} and {path.with_suffix('.md')}")
     _export(path)
+    return matrix.mean_iou
 
 
 def _export(path: Path) -> None:

@@ -90,6 +90,7 @@ class Trainer:
         total = torch.zeros((), device=self.device)
         crops = len(images) * self.world.size if self.recipe.batch_loss == "sum" else 1
         parts = min(self.recipe.accumulate, len(images))
+        statistics = [buffer.clone() for buffer in self.net.buffers()]  # of batch norm
         for index, (some, their) in enumerate(zip(images.tensor_split(parts), masks.tensor_split(parts), strict=True)):
             last = index == parts - 1
             quiet = isinstance(self.parallel, DistributedDataParallel) and not last
@@ -99,6 +100,8 @@ class Trainer:
             total += loss.detach()
         if not self.optimization.step():
             progress.skipped += 1
+            for buffer, before in zip(self.net.buffers(), statistics, strict=True):
+                buffer.copy_(before)
         progress.step += 1
         return total
 

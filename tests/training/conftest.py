@@ -80,6 +80,12 @@ def make_run(shapes_split: Split, tiny_recipe: Path, tmp_path: Path) -> Make:
     return make
 
 
+@pytest.fixture
+def arguments(shapes: Path, narrow_file: Path) -> list[str]:
+    names = ["--data", shapes, "--labels", shapes / "classes.json", "--weights", narrow_file]
+    return [str(name) for name in names] + ["--tile", "64", "--device", "cpu", "--precision", "float32", "--runtime", "torch"]
+
+
 def write_frame(image: Path, mask: Path, ids: npt.NDArray[np.uint8], pixels: npt.NDArray[np.uint8] | None = None) -> None:
     """One labelled image; grey pixels of 60 x id where none are given."""
     shown = np.dstack([ids.astype(np.int64) * 60 % 256] * 3).astype(np.uint8) if pixels is None else pixels

@@ -10,8 +10,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from imaging.decoding import Limits, decode
+from imaging.decoding import scale as scaled
 from model.labels import numbered_labels
-from tests.training.conftest import write_camvid
+from tests.conftest import make_photo
+from tests.training.conftest import write_camvid, write_frame
 from training.augmentation import AugmentedSplit
 from training.datasets import get_dataset
 from training.recipe import Recipe
@@ -130,3 +133,27 @@ def test_a_draw_leaves_the_global_generator_alone(tmp_path: Path) -> None:
     torch.manual_seed(5)
     draw(data, 3)
     assert torch.equal(torch.rand(3), expected)
+
+
+@pytest.mark.parametrize("scale", [0.25, 0.5])
+def test_large_jpegs_are_reduced_as_the_service_reduces_them(tmp_path: Path, scale: float) -> None:
+    ids = np.zeros((96, 128), np.uint8)
+    write_frame(tmp_path / "train" / "a.jpg", tmp_path / "trainannot" / "a.png", ids, make_photo(96, 128))
+    split, size = get_dataset(tmp_path, "train", LABELS), (round(96 * scale), round(128 * scale))
+    data = AugmentedSplit(split, Recipe(crop=size, scales=(scale, scale), flip=0.0, color=0.0))
+    served = decode(split.file(0), Limits(), size)
+    for _ in range(2):  # from the file, and from what is kept of it
+        assert np.array_equal(data[0, 0][0].permute(1, 2, 0).numpy(), served)
+    whole = decode(split.file(0), Limits())
+    assert not np.array_equal(served, scaled(whole, size))
+
+
+def test_images_that_are_not_reduced_are_scaled_as_the_service_scales_them(tmp_path: Path) -> None:
+    ids = np.zeros((48, 64), np.uint8)
+    write_frame(tmp_path / "train" / "a.png", tmp_path / "trainannot" / "a.png", ids, make_photo(48, 64))
+    split = get_dataset(tmp_path, "train", LABELS)
+    for scale in (0.75, 2.0):
+        size = round(48 * scale), round(64 * scale)
+        data = AugmentedSplit(split, Recipe(crop=size, scales=(scale, scale), flip=0.0, color=0.0))
+        found = data[0, 0][0].permute(1, 2, 0).numpy().astype(int)
+        assert np.abs(found - decode(split.file(0), Limits(), size)).max() <= 1

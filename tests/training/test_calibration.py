@@ -11,7 +11,18 @@ import torch
 from imaging.answer import Rendering
 from model.inference.runtime import Runtime
 from model.inference.segmenter import Options, Segmenter
-from training.calibration import STEP, Calibration, Sample, calibrate, expected_calibration_error, fit_temperature, gather
+from training.calibration import (
+    STEP,
+    Calibration,
+    Sample,
+    calibrate,
+    cut_blocks,
+    expected_calibration_error,
+    fit_and_check,
+    fit_temperature,
+    gather,
+    joined,
+)
 from training.datasets import Split, get_dataset
 from training.evaluate import segmentation
 from training.label_files import read_labels
@@ -68,14 +79,30 @@ def test_logits_are_gathered_from_the_served_path(runtime: Runtime, split: Split
     assert np.abs(found - served.confidence[::STEP, ::STEP][labelled]).max() <= 1
 
 
-def test_one_half_is_fitted_on_and_the_other_checked(runtime: Runtime, split: Split) -> None:
-    segmenter, options = Segmenter(runtime), Options(tile=(64, 64), rendering=Rendering("confidence"))
-    found = calibrate(segmenter, split, options)
-    fitted, checked = (gather(segmenter, split, options, range(first, 4, 2)) for first in (0, 1))
-    assert found.temperature == pytest.approx(fit_temperature(fitted), abs=1e-3)
-    assert found.ece_before == pytest.approx(expected_calibration_error(checked, 1.0), abs=1e-4)
-    assert found.ece_after == pytest.approx(expected_calibration_error(checked, found.temperature), abs=1e-4)
-    assert (found.fitted_frames, found.checked_frames) == (2, 2)
+def test_each_block_is_checked_at_the_temperature_of_the_others() -> None:
+    """Two blocks that are each wrong at the other's temperature: what was fitted on both would look right."""
+    one, other = drawn(0.5), drawn(3.0)
+    found = fit_and_check([one, other], 7)
+    assert (found.frames, found.blocks) == (7, 2)
+    assert found.temperature == pytest.approx(fit_temperature(joined([one, other])), abs=1e-3)
+    assert found.ece_before == pytest.approx(expected_calibration_error(joined([one, other]), 1.0), abs=1e-4)
+    wrong = joined([Sample(one.logits / 3.0, one.labels), Sample(other.logits / 0.5, other.labels)])
+    assert found.ece_after == pytest.approx(expected_calibration_error(wrong, 1.0), abs=0.01)
+    assert found.ece_after > 2 * expected_calibration_error(joined([one, other]), found.temperature)
+
+
+def test_the_served_path_of_each_block_is_looked_at(runtime: Runtime, split: Split) -> None:
+    segmenter, options = Segmenter(runtime), Options(tile=(64, 64))
+    blocks = [gather(segmenter, split, options, range(index, index + 1)) for index in range(4)]
+    assert calibrate(segmenter, split, options) == fit_and_check(blocks, 4)
+
+
+def test_blocks_are_runs_of_the_list_that_hold_every_frame_once() -> None:
+    for count in (2, 3, 4, 101):
+        blocks = cut_blocks(count)
+        assert [index for block in blocks for index in block] == list(range(count))
+        assert len(blocks) == min(4, count)
+        assert max(map(len, blocks)) - min(map(len, blocks)) <= 1
 
 
 def test_one_frame_is_too_few(runtime: Runtime, split: Split) -> None:

@@ -115,5 +115,14 @@ def test_card_and_chart_are_written_beside_the_file(file: Path) -> None:
         assert chart.format == "PNG"
 
 
+def test_calibrations_say_how_they_were_checked(narrow: Weights) -> None:
+    facts = {"temperature": 1.25, "ece_before": 0.02, "ece_after": 0.01, "split": "val"}
+    new, old = facts | {"frames": 9, "blocks": 4}, facts | {"fitted_frames": 5, "checked_frames": 4}
+    training = {"calibration": old, "calibration_int8": new}
+    text = card(replace(narrow, manifest=replace(narrow.manifest, training=training)))
+    assert "| int8 | 1.250 | 9 of val | 4 blocks | 0.0200 | 0.0100 |" in text
+    assert "| float32 | 1.250 | 9 of val | every second | 0.0200 | 0.0100 |" in text
+
+
 def test_a_file_without_facts_has_a_card_too(narrow: Weights) -> None:
     assert "# narrow\n" in card(narrow)

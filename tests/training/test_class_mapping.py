@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 
@@ -46,7 +48,7 @@ def test_spaces_do_not_matter_and_a_name_beats_the_wildcard_wherever_it_stands()
     assert first.table[1] == 1
 
 
-@pytest.mark.parametrize("text", ["", "0", "0:1", "0=0,", "a=0", "0=*", "0=-1", "**=0", "0==0"])
+@pytest.mark.parametrize("text", ["", "0", "0:1", "0=0,", "=0", "0=*", "0=-1", "**=0", "0==0"])
 def test_a_wrong_syntax_is_shown_with_the_right_one(text: str) -> None:
     with pytest.raises(ValueError, match=r"is written 0=0,8=1,\*=0"):
         parse_class_mapping(text, FOUR)
@@ -66,6 +68,32 @@ def test_a_source_outside_the_label_set_is_named() -> None:
 @pytest.mark.parametrize("text", ["0=1", "0=0,1=2", "0=0,1=300"])
 def test_targets_must_count_from_zero(text: str) -> None:
     with pytest.raises(ValueError, match="target ids must be 0 to n-1"):
+        parse_class_mapping(text, FOUR)
+
+
+def test_sources_may_be_names() -> None:
+    by_name, by_id = (parse_class_mapping(text, FOUR) for text in ("circle=1, square = 2, *=0", "1=1,2=2,*=0"))
+    assert np.array_equal(by_name.table, by_id.table)
+    assert by_name.labels == by_id.labels
+
+
+def test_targets_may_be_names_in_the_order_in_which_they_are_named() -> None:
+    mapping = parse_class_mapping("background=ground,circle=round thing,3=edgy,square=edgy", FOUR)
+    assert mapping(np.arange(5, dtype=np.uint8)).tolist() == [0, 1, 2, 2, 255]
+    assert mapping.labels.names == ["ground", "round thing", "edgy"]
+    assert [entry.color for entry in mapping.labels.classes] == [FOUR.classes[index].color for index in (0, 1, 2)]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("circel=1,*=0", "names among background, circle, square, triangle; got 'circel'"),
+        ("circle=1,1=0", "names each source once, got 1 again"),
+        ("circle=1,*=rest", "all ids or all names, got ['1', 'rest']"),
+    ],
+)
+def test_names_that_mean_nothing_are_told(text: str, message: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(message)):
         parse_class_mapping(text, FOUR)
 
 

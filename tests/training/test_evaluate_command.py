@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -15,40 +15,27 @@ from model.inference.openvino_runtime import read_export
 from model.inference.segmenter import Options, Segmenter
 from model.inference.torch_runtime import TorchRuntime
 from model.manifest import Manifest
-from model.metrics import ConfusionMatrix
 from model.networks.builder import build
 from model.networks.servable import half_tensors
 from model.preprocessing import Preprocessing
 from model.weights_file import Weights, load_weights, save_weights
+from tests.training.commands import scored
 from training.class_mapping import parse_class_mapping
 from training.datasets import get_dataset
-from training.evaluate import conditions, evaluate, table
+from training.evaluate import conditions, table
 from training.evaluate_command import main
 from training.label_files import read_labels
-
-
-@pytest.fixture
-def arguments(shapes: Path, narrow_file: Path) -> list[str]:
-    names = ["--data", shapes, "--labels", shapes / "classes.json", "--weights", narrow_file]
-    return [str(name) for name in names] + ["--tile", "64", "--device", "cpu", "--precision", "float32", "--runtime", "torch"]
-
-
-def scored(weights: Weights, shapes: Path, mapping: str | None = None, split: str = "val", **options: Any) -> ConfusionMatrix:
-    """The matrix that the command must find."""
-    labels = read_labels(str(shapes / "classes.json"))
-    mapped = parse_class_mapping(mapping, labels) if mapping else None
-    segmenter = Segmenter(TorchRuntime(weights, "cpu", "float32"))
-    return evaluate(segmenter, get_dataset(shapes, split, labels, mapped), Options((64, 64), **options), mapped, quiet=True)
 
 
 def test_the_table_is_printed_with_its_conditions(
     arguments: list[str], shapes: Path, narrow: Weights, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(arguments) == 0
-    *rows, where = capsys.readouterr().out.splitlines()
+    *rows, drawn, where = capsys.readouterr().out.splitlines()
     split = get_dataset(shapes, "val", read_labels(str(shapes / "classes.json")))
     assert "\n".join(rows) == table(scored(narrow, shapes), split.labels.names)
     told = conditions(Segmenter(TorchRuntime(narrow, "cpu", "float32")), Options(tile=(64, 64)))
+    assert re.fullmatch(r"95% of draws of 4 frames: mean IoU 0\.\d{3} to 0\.\d{3}", drawn)
     assert where == f"narrow {narrow.sha256[:16]}, 4 frames (list {split.digest[:16]}), {told}"
 
 
@@ -94,6 +81,9 @@ def test_a_score_is_recorded_beside_the_others_and_the_tensors_stay(
         narrow, shapes
     ).scores().items()
     assert found["classes"] == narrow.manifest.labels.names
+    low, high = found["mean_iou_95"]
+    assert low < found["mean_iou"] < high
+    assert f"| 95% of draws of the frames | {low:.3f} to {high:.3f} |" in file.with_suffix(".md").read_text()
     assert "tile 64x64" in found["conditions"]
     assert weights.manifest.preprocessing.side == (96, 96)
     assert set(weights.tensors) == set(narrow.tensors)
@@ -124,6 +114,11 @@ def test_a_score_is_recorded_beside_the_others_and_the_tensors_stay(
         (["--record-in", "README.md"], "give --record-as NAME, or --calibrate, with --record-in"),
         (["--calibrate", "--class-map", "0=0,*=1"], "give --calibrate without --class-map"),
         (["--calibrate", "--labels", "voc"], "the labels have 21 classes, the file 4"),
+        (["--against-precision", "int8"], "give --against WEIGHTS with --against-precision"),
+        (["--against", "nothing"], "no weights file 'nothing'"),
+        (["--group", "one"], "the frames of 'val' are one group, 'val'"),
+        (["--group", "each", "--calibrate"], "give --calibrate, --record-in, --against, --json and --pictures with one group"),
+        (["--worst", "0"], "worst must be at least 1, got 0"),
         (["--shifts", "3"], "shifts must divide the scores' stride of 8, got 3"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
@@ -160,9 +155,9 @@ def test_calibration_is_stored_told_and_served(
     assert temperature != 1
     told = weights.manifest.training["calibration"]
     assert told["temperature"] == temperature
-    assert (told["fitted_frames"], told["checked_frames"], told["split"]) == (2, 2, "val")
-    assert f"temperature {temperature}, fitted on 2 frames of val" in capsys.readouterr().out
-    assert f"| float32 | {temperature:.3f} | 2 / 2 of val |" in file.with_suffix(".md").read_text()
+    assert (told["frames"], told["blocks"], told["split"]) == (4, 4, "val")
+    assert f"temperature {temperature}, fitted on 4 frames of val" in capsys.readouterr().out
+    assert f"| float32 | {temperature:.3f} | 4 of val | 4 blocks |" in file.with_suffix(".md").read_text()
     assert main([*arguments, "--calibrate", "--record-in", str(file)]) == 2
     assert "give --weights and --record-in the same one" in capsys.readouterr().err
 
@@ -223,12 +218,10 @@ def test_a_temperature_of_another_precision_is_stored_beside_float32s(
 
 
 @pytest.mark.long
-def test_shifts_change_the_scores(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_was_changed_of_the_network_is_told(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(arguments) == 0
-    plain = capsys.readouterr().out
+    assert "shift-and-stitch" not in capsys.readouterr().out
     assert main([*arguments, "--shifts", "2"]) == 0
-    shifted = capsys.readouterr().out
-    assert shifted.split("mean IoU")[1] != plain.split("mean IoU")[1]
-    assert "; shift-and-stitch 2x2" in shifted
+    assert "; shift-and-stitch 2x2" in capsys.readouterr().out
     assert main([*arguments, "--without-skips"]) == 0
     assert "; skips' scores at zero" in capsys.readouterr().out

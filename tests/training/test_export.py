@@ -94,12 +94,20 @@ def test_the_float32_export_computes_what_the_master_does_in_torch_and_in_onnx_r
 
 
 @pytest.mark.parametrize("name", [name for name, precision in EXPORTS if precision == "int8"])
-def test_the_int8_export_agrees_on_nearly_every_cell(name: str) -> None:
+def test_the_int8_export_agrees_where_float32_is_sure(name: str) -> None:
+    """The photographs show what the default weights know, and no streets: others are far from sure of them."""
     exports = find_files(name).exports
     full, quantised = OpenVINORuntime(exports["float32"]), OpenVINORuntime(exports["int8"])
-    agreement = [(full.logits([t]).argmax(1) == quantised.logits([t]).argmax(1)).mean() for t in tiles(name)]
-    assert np.mean(agreement) >= 0.93
-    assert max(agreement) >= 0.98
+    agreement, where_sure = [], []
+    for tile in tiles(name):
+        logits = full.logits([tile])
+        equal = logits.argmax(1) == quantised.logits([tile]).argmax(1)
+        sure = 1 / np.exp(logits - logits.max(1, keepdims=True)).sum(1) > 0.7  # the winner's probability
+        agreement.append(equal.mean())
+        where_sure.append(equal[sure].mean())
+    assert min(where_sure) >= 0.97
+    assert np.mean(agreement) >= (0.93 if name == DEFAULT_WEIGHTS else 0.85)
+    assert max(agreement) >= (0.98 if name == DEFAULT_WEIGHTS else 0.9)
 
 
 @pytest.fixture

@@ -62,14 +62,18 @@ def test_frozen_batch_norm_keeps_its_statistics(make_run: Make) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:Detected call of .lr_scheduler.step")
-def test_a_step_with_an_infinite_gradient_is_skipped_and_counted(make_run: Make) -> None:
-    run = make_run(epochs=1, ema=0.0, freeze_batch_norm=True)
+@pytest.mark.parametrize("ema", [0.0, 0.5])
+def test_a_step_with_an_infinite_gradient_leaves_weights_statistics_and_average_and_is_counted(
+    make_run: Make, ema: float
+) -> None:
+    run = make_run(epochs=1, ema=ema)
     with torch.no_grad():
         run.net.score_fr.weight.fill_(float("inf"))
     before = state(run.net)
     net, progress = train(run)
     assert progress.skipped == progress.step == 4
     assert differing(before, state(net)) == []
+    assert differing(before, state(run.net)) == []
 
 
 def test_fewer_frames_than_a_batch_are_one_batch(make_run: Make) -> None:
