@@ -54,8 +54,8 @@ class Rows(NamedTuple):
         positions = np.flatnonzero(self._spread(mixed))
         if not len(positions):
             return ids
-        lowest, highest, _ = _around(self.cells, np.minimum, np.maximum)
-        possible = np.flatnonzero((highest >= lowest.max(2, keepdims=True))[mixed].any(0))
+        least, most, _ = _around(self.cells, np.minimum, np.maximum)
+        possible = np.flatnonzero((most >= least.max(2, keepdims=True))[mixed].any(0))
         lines = _interpolated_rows(self.cells[:, :, possible], self.vertical)
         step = max(1, GATHERED // len(possible))
         for at in range(0, len(positions), step):
@@ -146,8 +146,8 @@ def _around(cells: npt.NDArray[np.generic], low: np.ufunc, high: np.ufunc) -> tu
     """Of the four cells from (row, column) on: the lowest and the highest value, and whether they are equal."""
     padded = np.pad(cells, ((0, 1), (0, 1), *((0, 0),) * (cells.ndim - 2)), mode="edge")
     corners = padded[:-1, :-1], padded[:-1, 1:], padded[1:, :-1], padded[1:, 1:]
-    lowest, highest = (f(f(corners[0], corners[1]), f(corners[2], corners[3])) for f in (low, high))
-    return lowest, highest, lowest == highest
+    least, most = (f(f(corners[0], corners[1]), f(corners[2], corners[3])) for f in (low, high))
+    return least, most, least == most
 
 
 def _interpolated_rows(cells: Logits, vertical: Axis) -> Logits:
