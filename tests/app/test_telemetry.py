@@ -160,6 +160,7 @@ def test_every_error_of_the_lower_rooms_has_a_reason() -> None:
     assert {to_problem(error).reason for error in errors} <= set(REASONS)
 
 
+@pytest.mark.torch
 def test_the_model_s_info_follows_a_reload(serve: Serve, narrow_file: Path, tmp_path: Path) -> None:
     path = tmp_path / "mine.safetensors"
     shutil.copy(narrow_file, path)
