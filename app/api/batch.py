@@ -7,15 +7,17 @@ import io
 import json
 import zipfile
 from collections import deque
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import PurePath
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
 from starlette.datastructures import FormData, UploadFile
 from starlette.responses import StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from app.api.errors import BATCH_PROBLEMS, Problem, TooLarge, document, mapped_errors
 from app.api.examples import batch_body, batch_responses
@@ -43,6 +45,9 @@ class Outcome:
     problem: Problem | None = None
 
 
+Outcomes = AsyncGenerator[Outcome, None]
+
+
 @router.post(
     "/segment/batch",
     summary="Segment several images",
@@ -64,16 +69,30 @@ async def segment_batch(request: Request, service: Ready, query: Annotated[Segme
         await form.close()
         raise
     service.admission.release(request.state.reservation, done=False)  # each image makes a reservation of its own
-    outcomes = _outcomes(request, service, query, parts, form)
+    outcomes = _outcomes(request, service, query, parts)
     if (query.format or "json") in ("json", "coco"):
-        return StreamingResponse(_lines(request, outcomes), media_type=LINES)
+        return BatchResponse(_lines(request, outcomes), form, media_type=LINES)
     headers = {"Content-Disposition": 'attachment; filename="masks.zip"'}
-    return StreamingResponse(_zip(request, outcomes), media_type="application/zip", headers=headers)
+    return BatchResponse(_zip(request, outcomes), form, media_type="application/zip", headers=headers)
 
 
-async def _outcomes(
-    request: Request, service: Service, query: SegmentQuery, parts: Sequence[UploadFile], form: FormData
-) -> AsyncIterator[Outcome]:
+class BatchResponse(StreamingResponse):
+    """Answers what a generator yields. However that ends, closes the generator, which else were the collector's matter, and the
+    form."""
+
+    def __init__(self, content: AsyncGenerator[bytes, None], form: FormData, **options: Any) -> None:
+        super().__init__(content, **options)
+        self.content, self.form = content, form
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            await self.content.aclose()
+            await self.form.close()
+
+
+async def _outcomes(request: Request, service: Service, query: SegmentQuery, parts: Sequence[UploadFile]) -> Outcomes:
     """In the order of the parts, a few ahead."""
     waiting = deque(enumerate(parts))
     running: deque[asyncio.Task[Outcome]] = deque()
@@ -82,13 +101,14 @@ async def _outcomes(
             while waiting and len(running) < AHEAD:
                 running.append(asyncio.create_task(_outcome(request, service, query, *waiting.popleft())))
             outcome = await running.popleft()
-            yield outcome
-            service.memory.hold(outcome.held, 0)
+            try:
+                yield outcome
+            finally:  # also where the client goes before it has all of it
+                service.memory.hold(outcome.held, 0)
     finally:
         for task in running:
             task.cancel()
             task.add_done_callback(partial(_release, service))
-        await form.close()
 
 
 def _release(service: Service, task: asyncio.Task[Outcome]) -> None:
@@ -128,24 +148,27 @@ async def _outcome(request: Request, service: Service, query: SegmentQuery, inde
         raise
 
 
-async def _lines(request: Request, outcomes: AsyncIterator[Outcome]) -> AsyncIterator[bytes]:
-    async for outcome in outcomes:
-        facts = {"index": outcome.index, "file": outcome.file, "status": outcome.problem.status if outcome.problem else 200}
-        head = json.dumps(facts, separators=(",", ":"))[:-1].encode()
-        name, body = (b"problem", _problem(request, outcome.problem)) if outcome.problem else (b"answer", outcome.body)
-        yield head + b',"' + name + b'":' + body + b"}\n"
+async def _lines(request: Request, outcomes: Outcomes) -> AsyncGenerator[bytes, None]:
+    async with aclosing(outcomes):
+        async for outcome in outcomes:
+            problem = outcome.problem
+            facts = {"index": outcome.index, "file": outcome.file, "status": problem.status if problem else 200}
+            head = json.dumps(facts, separators=(",", ":"))[:-1].encode()
+            name, body = (b"problem", _problem(request, problem)) if problem else (b"answer", outcome.body)
+            yield head + b',"' + name + b'":' + body + b"}\n"
 
 
-async def _zip(request: Request, outcomes: AsyncIterator[Outcome]) -> AsyncIterator[bytes]:
+async def _zip(request: Request, outcomes: Outcomes) -> AsyncGenerator[bytes, None]:
     """A zip file as it grows; its members are stored, since masks are compressed already."""
     pipe = _Pipe()
-    with zipfile.ZipFile(pipe, "w") as archive:
-        async for outcome in outcomes:
-            body = _problem(request, outcome.problem) if outcome.problem else outcome.body
-            name = f"{outcome.index:03d}-{PurePath(outcome.file).stem}{outcome.suffix}"
-            archive.writestr(zipfile.ZipInfo(name), body)
-            yield pipe.take()
-    yield pipe.take()
+    async with aclosing(outcomes):
+        with zipfile.ZipFile(pipe, "w") as archive:
+            async for outcome in outcomes:
+                body = _problem(request, outcome.problem) if outcome.problem else outcome.body
+                name = f"{outcome.index:03d}-{PurePath(outcome.file).stem}{outcome.suffix}"
+                archive.writestr(zipfile.ZipInfo(name), body)
+                yield pipe.take()
+        yield pipe.take()
 
 
 def _problem(request: Request, problem: Problem) -> bytes:

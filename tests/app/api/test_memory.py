@@ -7,6 +7,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import ExitStack
 
+import httpx
 import numpy as np
 import pytest
 from fastapi.testclient import TestClient
@@ -130,3 +131,16 @@ def _read_within(connection: socket.socket, seconds: float) -> bytes:
         return connection.recv(1)
     finally:
         connection.settimeout(before)
+
+
+def test_a_batch_whose_client_goes_while_it_is_answered_gives_everything_back(client: TestClient, port: int) -> None:
+    image = encoded(np.random.default_rng(0).integers(0, 256, (1500, 1500, 3), np.uint8))
+    asked = httpx.Request("POST", "http://x/segment/batch", files=[("file", ("noise.png", image))] * 2)
+    body, lines = asked.read(), f"Content-Type: {asked.headers['content-type']}"
+    service = service_of(client)
+    with connected(port) as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 17)
+        connection.sendall(head(len(body), lines, path="/segment/batch?format=overlay&side=96") + body)
+        assert answer_on(connection).status == 200
+        wait_for(lambda: service.queued_tiles == 0 and service.memory.taken > 6_000_000)
+    assert_idle(service)
