@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -13,7 +15,7 @@ from torchvision.transforms.v2 import functional as TF
 
 from imaging.headers import JPEG
 from training.datasets import Split
-from training.recipe import Recipe
+from training.recipe import Recipe, RecipeError
 
 CACHE_BYTES = 4 << 30
 REDUCED = 0.5  # of a JPEG's size: from there on it is reduced as it is decoded
@@ -31,9 +33,10 @@ def mixed(*numbers: int) -> int:
 class AugmentedSplit(Dataset[tuple[Tensor, Tensor]]):
     """Crops of a split: uint8 images (3, h, w) and int64 masks (h, w).
 
-    Keys are (epoch, index); random choices depend on these and the seed alone, so that a resumed training sees the
-    same crops. Frames are kept once decoded, up to this share of `CACHE_BYTES`: each worker keeps its own. JPEGs that are
-    worked on at half of their size or less are decoded for each crop, at its scale: reduced by libjpeg, as the service does.
+    Keys are (epoch, index), where the recipe's `repeats` count as further frames; random choices depend on these and the
+    seed alone, so that a resumed training sees the same crops. Frames are kept once decoded, up to this share of
+    `CACHE_BYTES`: each worker keeps its own. JPEGs that are worked on at half of their size or less are decoded for each
+    crop, at its scale: reduced by libjpeg, as the service does.
     """
 
     def __init__(self, split: Split, recipe: Recipe, sharers: int = 1) -> None:
@@ -41,6 +44,7 @@ class AugmentedSplit(Dataset[tuple[Tensor, Tensor]]):
         self.ignore_index = split.labels.ignore_index
         self._free_bytes = CACHE_BYTES // sharers
         self._cache: dict[int, tuple[bytes | Pixels, Pixels]] = {}
+        self._shown = _shown(split, recipe.repeats)
         self._finish = v2.Compose(
             [
                 v2.RandomCrop(recipe.crop),
@@ -50,13 +54,13 @@ class AugmentedSplit(Dataset[tuple[Tensor, Tensor]]):
         )
 
     def __len__(self) -> int:
-        return len(self.split.frames)
+        return len(self._shown)
 
     def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, Tensor]:
         epoch, index = key
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(mixed(self.recipe.seed, epoch, index))
-            image, mask = self._finish(*self._pad(*self._scale(index)))
+            image, mask = self._finish(*self._pad(*self._scale(self._shown[index])))
         return image.as_subclass(Tensor), mask[0].as_subclass(Tensor).long()
 
     def _load(self, index: int) -> tuple[bytes | Pixels, Pixels]:
@@ -88,3 +92,19 @@ class AugmentedSplit(Dataset[tuple[Tensor, Tensor]]):
         height, width = image.shape[-2:]
         padding = [0, 0, max(0, self.recipe.crop[1] - width), max(0, self.recipe.crop[0] - height)]
         return TF.pad(image, padding, padding_mode="edge"), TF.pad(mask, padding, fill=self.ignore_index)
+
+
+def _shown(split: Split, repeats: Mapping[str, int]) -> list[int]:
+    """The frames of an epoch: all of them, and then what the recipe repeats; raises `RecipeError` for an unknown class."""
+    frames = list(range(len(split.frames)))
+    if not repeats:
+        return frames
+    names = split.labels.names
+    if unknown := sorted(set(repeats) - set(names)):
+        raise RecipeError(f"repeats must name classes of {names}, got {unknown}")
+    times = {names.index(name): count for name, count in repeats.items()}
+    more = []
+    for index in frames:
+        shown = np.unique(split.mask(index)).tolist()
+        more += [index] * (max(times.get(item, 1) for item in shown) - 1)
+    return frames + more

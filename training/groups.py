@@ -1,4 +1,7 @@
-"""Groups of frames that belong together, such as the drives of CamVid: each left out in turn is a fold."""
+"""Groups of frames that belong together, such as the drives of CamVid: each left out in turn is a fold.
+
+A pattern is a regular expression for the beginning of a frame's name; the group is what it finds, or its first parentheses.
+"""
 
 from __future__ import annotations
 
@@ -47,9 +50,10 @@ def _group(name: str, pattern: str) -> str:
         found = re.match(pattern, name)
     except re.error as error:
         raise DataError(f"--group-pattern must be a regular expression, got {pattern!r}: {error}") from error
-    if not found or not found[0]:
+    group = (found[1] if found.re.groups else found[0]) if found else None
+    if not group:
         raise DataError(f"{pattern!r} finds no group at the beginning of the frame's name {name!r}")
-    return found[0]
+    return group
 
 
 def refuse_shared_frames(train: Split, validation: Split) -> None:

@@ -21,6 +21,13 @@ def cross_entropy(
     return sums / ((masks != ignore_index).sum().clamp(min=1) if labelled is None else labelled)
 
 
+def without_border(masks: Tensor, ignore_index: int, width: int) -> Tensor:
+    """Masks (N, H, W) in which pixels less than `width` from one of another id, void included, are void."""
+    ids = masks[:, None].float()
+    largest, smallest = (F.max_pool2d(sign * ids, 2 * width - 1, 1, width - 1) for sign in (1, -1))
+    return masks.masked_fill((largest != -smallest)[:, 0], ignore_index)
+
+
 def lovasz_softmax(logits: Tensor, masks: Tensor, ignore_index: int, step: int = 4) -> Tensor:
     """The Lovász extension of 1 - IoU, mean over the classes that the batch shows (Berman et al. 2018, section 3).
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -22,18 +22,21 @@ class Recipe:
     variant to score_scales: the network's, as in `Architecture`.
     start_rows: for each class, the row of the start's score layer that it begins as (empty: as many classes, or a new layer).
     frames_per_epoch: how many of the frames, drawn anew, an epoch takes (0: all); a checkpoint follows each.
+    repeats: how often an epoch shows the frames that hold these classes, such as person=2; the largest of a frame's counts.
     batch: crops of one step, over all processes, worked on in `accumulate` parts one after the other.
     batch_loss: `mean` over the batch, or `sum`: the mean times the crops of a step.
     crop: (height, width). scales: range of the random scale, drawn evenly in its logarithm.
     color: strength of brightness, contrast and saturation jitter.
     learning_rate: the backbone's; head, scores and upsamplings learn `head_factor` times faster. It falls as
         (1 - step/steps) ** power (poly, Liu et al. 2015) after `warmup` steps.
+    freeze_convolutions: how many of the backbone's convolutions, from its first on, stay as they are.
     optimizer: `adamw`, or `sgd` with `momentum`.
     class_weights: `none`, or `median` (median frequency / frequency, after Eigen & Fergus 2015, but with frequencies
         over all labelled pixels), to the power `class_weights_power`.
     label_weight, lovasz_weight: of the cross-entropy and of the Lovász-softmax loss beside it.
+    unlabelled_border: pixels nearer than this to another class bear no label in the losses, for masks that are coarse there.
     teacher_weight: of the divergence from the teacher (Hinton et al. 2015), whose probabilities are averaged over
-        `teacher_scales` and left-right flips.
+        `teacher_scales` and left-right flips; `teacher_share` of a step's crops are shown to it.
     ema: decay of the averaged weights, which are those that are saved (0: none).
     autocast: `none`, `bfloat16` or `float16`.
     side: the advised range of the longer side that the file will bear.
@@ -51,6 +54,7 @@ class Recipe:
     start_rows: tuple[int, ...] = ()
     epochs: int = 60
     frames_per_epoch: int = 0
+    repeats: Mapping[str, int] = field(default_factory=dict)
     batch: int = 8
     accumulate: int = 1
     batch_loss: str = "mean"
@@ -67,11 +71,14 @@ class Recipe:
     power: float = 0.9
     clip_norm: float = 10.0
     freeze_batch_norm: bool = False
+    freeze_convolutions: int = 0
     class_weights: str = "none"
     class_weights_power: float = 0.5
     lovasz_weight: float = 0.0
+    unlabelled_border: int = 0
     teacher_weight: float = 0.0
     teacher_scales: tuple[float, ...] = (1.0,)
+    teacher_share: float = 1.0
     label_weight: float = 1.0
     ema: float = 0.0
     autocast: str = "bfloat16"
@@ -83,7 +90,7 @@ class Recipe:
             raise RecipeError(f"batch must be at least 1 and epochs at least 0, got {self.batch} and {self.epochs}")
         if not 0 < self.scales[0] <= self.scales[1]:
             raise RecipeError(f"scales must be 0 < low <= high, got {self.scales}")
-        for name in ("flip", "ema"):
+        for name in ("flip", "ema", "teacher_share"):
             if not 0 <= getattr(self, name) <= 1:
                 raise RecipeError(f"{name} must be 0 to 1, got {getattr(self, name)}")
         if min(self.crop) < 1:
@@ -130,7 +137,7 @@ def make_recipe(path: Path | None, changes: Mapping[str, Any]) -> Recipe:
         except (OSError, tomllib.TOMLDecodeError) as error:
             raise RecipeError(f"{path} is not a recipe: {error}") from error
     merged = values | dict(changes)
-    known = {field.name for field in fields(Recipe)}
+    known = {item.name for item in fields(Recipe)}
     if unknown := sorted(set(merged) - known):
         raise RecipeError(f"{path or 'changes'}: unknown {unknown}; a recipe has {sorted(known)}")
     arguments: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in merged.items()}
@@ -156,7 +163,9 @@ def parse_changes(texts: Sequence[str]) -> dict[str, Any]:
 
 def _check_type(name: str, value: Any, default: Any) -> None:
     """Raises `RecipeError` where a value is not of its default's type; whole numbers are taken for fractions."""
-    if name == "start_rows":
+    if name == "repeats":
+        fits = isinstance(value, Mapping) and all(type(item) is int and item > 0 for item in value.values())
+    elif name == "start_rows":
         fits = isinstance(value, tuple) and all(type(item) is int for item in value)
     elif isinstance(default, tuple):
         whole = isinstance(value, tuple) and (name == "teacher_scales" or len(value) == len(default))

@@ -19,7 +19,7 @@ from training.augmentation import AugmentedSplit, mixed
 from training.checkpoint import Progress
 from training.distributed import World
 from training.loading import Loader
-from training.losses import cross_entropy, distillation, lovasz_softmax, median_frequency_weights
+from training.losses import cross_entropy, distillation, lovasz_softmax, median_frequency_weights, without_border
 from training.optimization import Optimization
 from training.recipe import Recipe
 from training.teacher import Teacher
@@ -80,12 +80,13 @@ class Trainer:
 
     def _train_mode(self) -> None:
         self.net.train()
-        if self.recipe.freeze_batch_norm:
-            for layer in self.net.modules():
-                if isinstance(layer, nn.modules.batchnorm._BatchNorm):
-                    layer.eval()
+        for layer in self.net.modules():
+            if isinstance(layer, nn.modules.batchnorm._BatchNorm):
+                layer.train(layer.weight.requires_grad and not self.recipe.freeze_batch_norm)
 
     def _step(self, images: Tensor, masks: Tensor, progress: Progress) -> Tensor:
+        if self.recipe.unlabelled_border:
+            masks = without_border(masks, self.data.ignore_index, self.recipe.unlabelled_border)
         labelled = self.world.sum((masks != self.data.ignore_index).sum()).clamp(min=1) / self.world.size
         total = torch.zeros((), device=self.device)
         crops = len(images) * self.world.size if self.recipe.batch_loss == "sum" else 1
@@ -111,12 +112,13 @@ class Trainer:
         inputs = normalise(images, self.preprocessing).contiguous(memory_format=torch.channels_last)
         with self.optimization.autocast():
             logits = self.parallel(inputs)
-            target = self.teacher.log_probabilities(inputs) if self.teacher else None
+            taught = round(recipe.teacher_share * len(inputs))
+            target = self.teacher.log_probabilities(inputs[:taught]) if self.teacher and taught else None
         loss = recipe.label_weight * cross_entropy(logits, masks, ignored, self.class_weights, labelled)
         if recipe.lovasz_weight:
             loss = loss + recipe.lovasz_weight * share * lovasz_softmax(logits, masks, ignored)
         if self.teacher and target is not None:
-            at_cells = logits[..., :: self.teacher.stride, :: self.teacher.stride]
+            at_cells = logits[:taught, :, :: self.teacher.stride, :: self.teacher.stride]
             loss = loss + recipe.teacher_weight * share * distillation(at_cells, target)
         return loss
 
