@@ -13,7 +13,7 @@ from pydantic_settings import BaseSettings, EnvSettingsSource, NoDecode, Pydanti
 from app.environment import PREFIX, check_names, of_kubernetes
 from model.inference.cores import available_cores, available_memory
 from model.inference.runtime import Precision, RuntimeName
-from model.inference.tiling import Blend, Size, parse_tile
+from model.inference.tiling import AUTO, Blend, Size, parse_tile
 from model.weights_file import DEFAULT_WEIGHTS, find_files
 
 LARGEST_TILE = 4096
@@ -58,7 +58,9 @@ class Settings(BaseSettings):
         description="`float32`, `int8` (OpenVINO), `bfloat16`, `float16` (torch); `auto`: int8 where the processor is fast "
         "at it and the model's card allows it, bfloat16 on a GPU, else float32",
     )
-    tile: str = Field("512", description="tile side, or height x width such as `384x480`; multiples of 32")
+    tile: str = Field(
+        AUTO, description="tile side, or height x width such as `384x480`; multiples of 32; `auto`: what the weights advise"
+    )
     overlap: Finite = Field(0.25, ge=0, le=0.5, description="fraction of a tile shared with its neighbour")
     blend: Blend = Field("mean", description="how overlapping logits are averaged")
     max_batch_tiles: int = Field(8, ge=1, description="most tiles in one batch on a GPU; a CPU takes them one by one")
@@ -156,7 +158,7 @@ class Settings(BaseSettings):
     @field_validator("tile")
     @classmethod
     def _tile(cls, value: str) -> str:
-        if max(parse_tile(value)) > LARGEST_TILE:
+        if max(parse_tile(value) or (0,)) > LARGEST_TILE:
             raise ValueError(f"tile must be at most {LARGEST_TILE}, got {value}")
         return value
 
@@ -176,7 +178,8 @@ class Settings(BaseSettings):
         return value
 
     @property
-    def tile_size(self) -> Size:
+    def tile_size(self) -> Size | None:
+        """None for what the weights advise."""
         return parse_tile(self.tile)
 
     @property

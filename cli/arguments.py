@@ -14,9 +14,22 @@ from model.inference.runtime import PRECISIONS, RUNTIMES
 from model.inference.scaling import Side, parse_side
 from model.inference.segmenter import Options
 from model.inference.tiling import Blend, parse_tile
+from model.inference.views import Quality
 from model.weights_file import DEFAULT_WEIGHTS
 
-SERVED = ("format", "mask", "blend", "overlap", "side", "alpha", "confidence", "probabilities", "min_confidence", "tolerance")
+SERVED = (
+    "format",
+    "mask",
+    "blend",
+    "overlap",
+    "side",
+    "quality",
+    "alpha",
+    "confidence",
+    "probabilities",
+    "min_confidence",
+    "tolerance",
+)
 LOCAL = ("tile", "weights", "runtime", "device", "precision", "threads", "max_megapixels")
 
 
@@ -44,6 +57,9 @@ def _add_served(p: argparse._ArgumentGroup) -> None:
     p.add_argument("--blend", choices=get_args(Blend), default=Options.blend, help="how overlapping logits are averaged")
     p.add_argument("--overlap", type=_overlap, default=Options.overlap, help="fraction of a tile shared with its neighbour")
     p.add_argument("--side", type=_side, default="auto", help="auto, native, or the longer side to work at, 32 to 16384")
+    p.add_argument(
+        "--quality", choices=get_args(Quality), default="standard", help="high: several scales and mirror images, averaged"
+    )
     p.add_argument("--alpha", type=_fraction, default=Rendering.alpha, help="opacity of the colours in an overlay")
     p.add_argument("--confidence", action="store_true", help="with json: add the confidence map")
     p.add_argument("--probabilities", action="store_true", help="with npz: add every class's probability")
@@ -52,7 +68,9 @@ def _add_served(p: argparse._ArgumentGroup) -> None:
 
 
 def _add_local(p: argparse._ArgumentGroup) -> None:
-    p.add_argument("--tile", type=parse_tile, default=Options.tile, help="tile side or HEIGHTxWIDTH, multiples of 32")
+    p.add_argument(
+        "--tile", type=parse_tile, default=Options.tile, help="auto (the weights' own), a side or HEIGHTxWIDTH, multiples of 32"
+    )
     p.add_argument("--weights", default=DEFAULT_WEIGHTS, help="weights: a file, or a name in weights/")
     p.add_argument("--runtime", choices=RUNTIMES, default="auto", help="what runs the network (default: as the service)")
     p.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps")
@@ -70,7 +88,7 @@ def rendering(args: argparse.Namespace) -> Rendering:
 
 def options(args: argparse.Namespace) -> Options:
     """How images are worked on, as the arguments ask."""
-    return Options(args.tile, args.overlap, args.blend, args.side, rendering(args))
+    return Options(args.tile, args.overlap, args.blend, args.side, args.quality, rendering(args))
 
 
 def _side(text: str) -> Side:

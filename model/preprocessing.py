@@ -11,12 +11,16 @@ class PreprocessingError(ValueError):
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """Networks see `(pixel * scale - mean) / std`, per RGB channel, of images whose longer side is within `side`."""
+    """Networks see `(pixel * scale - mean) / std`, per RGB channel, of images whose longer side is within `side`.
+
+    tile: (height, width) of the tiles that these are cut into, multiples of 32.
+    """
 
     mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
     std: tuple[float, float, float] = (0.5, 0.5, 0.5)
     scale: float = 1 / 255
     side: tuple[int, int] = (512, 512)
+    tile: tuple[int, int] = (512, 512)
     channel_order: str = "RGB"
 
     def __post_init__(self) -> None:
@@ -26,3 +30,5 @@ class Preprocessing:
             raise PreprocessingError(f"mean and std need three values, std above 0; got {self.mean} and {self.std}")
         if not 32 <= self.side[0] <= self.side[1]:
             raise PreprocessingError(f"the advised range of the longer side must be 32 <= low <= high, got {self.side}")
+        if min(self.tile) < 32 or self.tile[0] % 32 or self.tile[1] % 32:
+            raise PreprocessingError(f"the advised tile must have sides that are multiples of 32, got {self.tile}")

@@ -78,7 +78,8 @@ def card(weights: Weights) -> str:
         f"Command:\n\n```sh\n{training.get('command', 'unknown')}\n```",
         "## Use",
         f"Pixels are used as `(pixel * {preprocessing.scale:.6g} - mean) / std` with mean {list(preprocessing.mean)} and std "
-        f"{list(preprocessing.std)}, in RGB; the advised longer side is {_range(preprocessing.side)} pixels.",
+        f"{list(preprocessing.std)}, in RGB; the advised longer side is {_range(preprocessing.side)} pixels, "
+        f"in tiles of {preprocessing.tile[0]}x{preprocessing.tile[1]} (height x width).",
         "Classes: " + ", ".join(f"{entry.id} {entry.name}" for entry in manifest.labels.classes) + ".",
         f"sha256 `{weights.sha256}`",
     ]

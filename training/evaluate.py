@@ -80,9 +80,10 @@ def snapshot_segmenter(net: FCN, manifest: Manifest, device: str) -> Segmenter:
 def conditions(segmenter: Segmenter, options: Options) -> str:
     """Under what a score was measured."""
     side = "-".join(map(str, segmenter.manifest.preprocessing.side)) if options.side == "auto" else options.side
-    tile = f"{options.tile[0]}x{options.tile[1]}"
+    tile = "x".join(map(str, options.tile or segmenter.manifest.preprocessing.tile))
     where = f"{_runtime(segmenter.runtime)}, {machine()}"
-    return f"side {options.side} ({side}), tile {tile}, overlap {options.overlap}, blend {options.blend}; {where}"
+    way = f"side {options.side} ({side}), tile {tile}, overlap {options.overlap}, blend {options.blend}"
+    return f"{way}{', quality high' if options.quality == 'high' else ''}; {where}"
 
 
 def _runtime(runtime: Runtime) -> str:

@@ -7,7 +7,7 @@ import sys
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
@@ -16,8 +16,10 @@ from model.inference.scaling import parse_side
 from model.inference.segmenter import Options, Segmenter
 from model.inference.tiling import parse_tile
 from model.inference.torch_runtime import TorchRuntime
+from model.inference.views import Quality
 from model.labels import LabelSet
 from model.manifest import Manifest, scored_in
+from model.preprocessing import Preprocessing
 from model.weights_file import DEFAULT_WEIGHTS, Weights, find_files, find_weights, load_weights, save_weights
 from training.calibration import calibrate
 from training.card import write_card
@@ -52,7 +54,14 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--worst", type=int, default=10, help="how many of them (default: 10)")
     p.add_argument("--without-skips", action="store_true", help="with the skips' scores at zero: what the skips add")
     p.add_argument("--side", default="auto", help="auto, native or a number (default: auto)")
-    p.add_argument("--tile", type=parse_tile, default=Options.tile)
+    p.add_argument(
+        "--quality",
+        choices=get_args(Quality),
+        default="standard",
+        help="as the service's: high averages sizes and mirror images",
+    )
+    p.add_argument("--against-quality", choices=get_args(Quality), help="of the other weights (default: as --quality)")
+    p.add_argument("--tile", type=parse_tile, default=Options.tile, help="auto (the weights' own), a side or HEIGHTxWIDTH")
     p.add_argument("--overlap", type=float, default=Options.overlap)
     p.add_argument("--blend", choices=("mean", "hann"), default=Options.blend)
     p.add_argument("--shifts", type=int, default=1, help="shift-and-stitch with this many shifts per axis (default: none)")
@@ -62,6 +71,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--precision", choices=PRECISIONS, default="auto", help="of the network (default: as the service)")
     p.add_argument("--threads", type=int, default=0, help="CPU threads (default: torch's choice)")
     p.add_argument("--advise", type=int, nargs=2, metavar=("LOW", "HIGH"), help="advised range of the longer side to try")
+    p.add_argument("--advise-tile", type=parse_tile, metavar="TILE", help="advised tile to try")
     p.add_argument("--record-in", type=Path, help="weights file that is to hold this score; its card is written anew")
     p.add_argument("--record-as", help="the score's name there, such as `CamVid, val`")
     p.add_argument("--note", action="append", default=[], help="a sentence to add to that file's card")
@@ -87,12 +97,12 @@ def _evaluate(args: argparse.Namespace) -> int:
         raise ValueError("give --record-as NAME, or --calibrate, with --record-in")
     if args.worst < 1:
         raise ValueError(f"worst must be at least 1, got {args.worst}")
-    if args.against_precision and args.against is None:
-        raise ValueError("give --against WEIGHTS with --against-precision")
+    if (args.against_precision or args.against_quality) and args.against is None:
+        raise ValueError("give --against WEIGHTS with --against-precision and --against-quality")
     labels = find_labels(args.labels, args.data)
     mapping = parse_class_mapping(args.class_map, labels) if args.class_map else None
     split = get_dataset(args.data, args.split, labels, mapping)
-    options = Options(args.tile, args.overlap, args.blend, parse_side(args.side))
+    options = Options(args.tile, args.overlap, args.blend, parse_side(args.side), args.quality)
     if args.group == EACH:
         return _each(args, split, labels, mapping, options)
     if args.group:
@@ -105,7 +115,8 @@ def _evaluate(args: argparse.Namespace) -> int:
     print(ours.text(split))
     facts = ours.facts()
     if against:
-        facts["against"] = _compare(ours, _score(args, against, split, labels, mapping, options, ""), split)
+        other = replace(options, quality=args.against_quality or args.quality)
+        facts["against"] = _compare(ours, _score(args, against, split, labels, mapping, other, ""), split)
     if args.json:
         write_json(args.json, facts, ours.counts, split)
     if args.pictures:
@@ -218,9 +229,9 @@ def _calibrate(args: argparse.Namespace, segmenter: Segmenter, split: Split, opt
         raise ValueError(
             "a temperature belongs to the file that it was fitted for: give --weights and --record-in the same one"
         )
-    if args.without_skips or args.shifts != 1 or args.advise:
+    if args.without_skips or args.shifts != 1 or args.advise or args.advise_tile:
         raise ValueError(
-            "a temperature is for the file as it is served: give --calibrate without --without-skips, --shifts, --advise"
+            "a temperature is for the file as it is served: give --calibrate without --without-skips, --shifts, --advise..."
         )
     if args.class_map:
         raise ValueError("confidence is that of the file's own classes: give --calibrate without --class-map")
@@ -252,22 +263,24 @@ def _runtime(args: argparse.Namespace, name: str) -> Runtime:
         runtime: Runtime = TorchRuntime(weights, args.device, args.precision, args.threads, args.shifts)
     else:
         runtime = load_runtime(find_files(name), args.runtime, args.device, args.precision, args.threads)
-    if args.advise:
-        preprocessing = replace(runtime.manifest.preprocessing, side=tuple(args.advise))
-        runtime.manifest = replace(runtime.manifest, preprocessing=preprocessing)
+    runtime.manifest = replace(runtime.manifest, preprocessing=_advised(args, runtime.manifest.preprocessing))
     return runtime
 
 
+def _advised(args: argparse.Namespace, preprocessing: Preprocessing) -> Preprocessing:
+    """With the advice that is tried, where there is one."""
+    side = tuple(args.advise) if args.advise else preprocessing.side
+    return replace(preprocessing, side=side, tile=args.advise_tile or preprocessing.tile)
+
+
 def _record(args: argparse.Namespace, scores: dict[str, dict[str, object]]) -> None:
-    """Adds score, notes, and the advised range where one was tried, to the file's facts; its tensors stay."""
+    """Adds score, notes, and the advice where one was tried, to the file's facts; its tensors stay."""
     path: Path = args.record_in
     weights = load_weights(path)
     notes = dict.fromkeys([*weights.manifest.training.get("notes", []), *args.note])
     training = dict(weights.manifest.training) | {"notes": list(notes)}
-    manifest = replace(weights.manifest, scores=dict(weights.manifest.scores) | scores, training=training)
-    if args.advise:
-        manifest = replace(manifest, preprocessing=replace(manifest.preprocessing, side=tuple(args.advise)))
-    _write(path, manifest, weights)
+    preprocessing, scores = _advised(args, weights.manifest.preprocessing), dict(weights.manifest.scores) | scores
+    _write(path, replace(weights.manifest, scores=scores, training=training, preprocessing=preprocessing), weights)
 
 
 def _write(path: Path, manifest: Manifest, weights: Weights) -> None:

@@ -64,7 +64,11 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--train-split", default="train")
     p.add_argument("--val-split", default="val")
     p.add_argument("--group", help="leave these frames of train out and score on them, not on val; each: every group in turn")
-    p.add_argument("--group-pattern", default=GROUP, help=f"a group, at the beginning of a frame's name, or its part in parentheses (default: {GROUP})")
+    p.add_argument(
+        "--group-pattern",
+        default=GROUP,
+        help=f"a group, at the beginning of a frame's name, or its part in parentheses (default: {GROUP})",
+    )
     p.add_argument("--start", default="none", help="none, imagenet (torchvision's hub), a file, or a name in weights/")
     p.add_argument("--teacher", type=Path, help="weights file of a frozen network to stay close to")
     p.add_argument("--recipe", type=Path, help="TOML file of hyperparameters; flags below override it")

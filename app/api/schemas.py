@@ -9,6 +9,7 @@ from pydantic import BaseModel, Field
 from imaging.answer import Format, MaskEncoding
 from model.inference.scaling import SIDES
 from model.inference.tiling import Blend
+from model.inference.views import Quality
 
 
 class SegmentQuery(BaseModel):
@@ -25,6 +26,9 @@ class SegmentQuery(BaseModel):
     side: Literal["auto", "native"] | Annotated[int, Field(ge=SIDES[0], le=SIDES[1])] = Field(
         "auto",
         description="size to work at: `native`, the longer side in pixels, or `auto` (the range that the weights advise)",
+    )
+    quality: Quality = Field(
+        "standard", description="`high`: three sizes and their mirror images, averaged; some seven times the work"
     )
     alpha: float = Field(0.5, ge=0, le=1, description="opacity of the colours in an overlay")
     confidence: bool = Field(False, description="with JSON: adds the confidence map, a grey PNG")
@@ -99,12 +103,13 @@ class ConfidenceMap(BaseModel):
 
 
 class Tiling(BaseModel):
-    """How the image was tiled: working size and tile as height, width."""
+    """How the image was tiled: working size, of several the largest, and tile as height, width; and tiles in all."""
 
     side: tuple[int, int]
     tile: tuple[int, int]
     overlap: float
     blend: Blend
+    quality: Quality
     tiles: int
 
 

@@ -186,7 +186,7 @@ def make_options(service: Service, query: SegmentQuery, format: Format, name: st
         name if format == "coco" else Rendering.name,
     )  # fmt: skip
     overlap = settings.overlap if query.overlap is None else query.overlap
-    return Options(settings.tile_size, overlap, query.blend or settings.blend, query.side, rendering)
+    return Options(settings.tile_size, overlap, query.blend or settings.blend, query.side, query.quality, rendering)
 
 
 async def _disconnected(request: Request) -> None:

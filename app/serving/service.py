@@ -126,7 +126,7 @@ class Service:
             plan = chosen.segmenter.plan(data, options)
             taken = chosen.segmenter.taken_bytes(data, plan)
             self.memory.check(taken)
-            self.admission.admit(reservation, len(plan.tiles), deadline)
+            self.admission.admit(reservation, plan.tile_count, deadline)
         except BaseException:
             self.registry.release(chosen)
             raise

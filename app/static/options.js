@@ -14,6 +14,7 @@ export function currentQuery() {
   const asked = {
     model: $("model-choice").hidden ? "" : $("model").value,
     side: side === "auto" ? "" : side,
+    quality: $("quality").value,
     blend: $("blend").value,
     overlap: $("overlap").value,
     min_confidence: $("min-confidence").value,

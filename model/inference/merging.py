@@ -39,11 +39,6 @@ class BandMerger:
         self._rows = np.zeros((0, 0, 0), np.float32)
 
     @property
-    def cells(self) -> tuple[int, int]:
-        """Rows and columns of the whole map; known once a tile was added."""
-        return self._tops[-1] + self._tile[0], self._lefts[-1] + self._tile[1]
-
-    @property
     def nbytes(self) -> int:
         """Bytes that are held between two tiles; a band that was given is its taker's."""
         return self._rows.nbytes

@@ -10,17 +10,19 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from imaging.answer import Answer, Rendering
 from imaging.decoding import Limits, decode, decoding_bytes, read_size
-from model.inference.merging import BandMerger, Logits
+from model.inference.merging import Band, BandMerger, Logits
 from model.inference.runtime import Runtime, Tile
 from model.inference.scaling import Side, SideTooLarge, working_size
 from model.inference.tiling import Blend, Size, TilePlan, plan_tiles, tile_shapes
 from model.inference.upsampling import LogitsUpsampler, Rows, band_bytes, winning_probability
+from model.inference.views import Quality, View, ViewAverage, average_bytes, plan_views
 
 Pixels = npt.NDArray[np.uint8]
 Run = Callable[[Iterator[Tile]], Iterator[Logits]]
@@ -33,22 +35,40 @@ BATCH = 8  # tiles in a call where the runtime takes as many as fit
 
 @dataclass(frozen=True)
 class Options:
-    """How an image is worked on and answered; the names and ranges are those of the HTTP parameters."""
+    """How an image is worked on and answered; the names and ranges are those of the HTTP parameters.
 
-    tile: Size = (512, 512)
+    tile: (height, width), multiples of 32; None for what the weights advise.
+    """
+
+    tile: Size | None = None
     overlap: float = 0.25
     blend: Blend = "mean"
     side: Side = "auto"
+    quality: Quality = "standard"
     rendering: Rendering = field(default_factory=Rendering)
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What is to be done for an image: the upright (height, width) of image and answer, and the tiles at the working size."""
+    """What is to be done for an image: the upright (height, width) of image and answer, and its views, the largest first."""
 
     size: Size
-    tiles: TilePlan
+    views: tuple[View, ...]
     options: Options
+
+    @property
+    def tiles(self) -> TilePlan:
+        """Of the first view: the image is decoded at its size, and the answer made of its cells."""
+        return self.views[0].tiles
+
+    @property
+    def tile_count(self) -> int:
+        """Of all views."""
+        return sum(len(view.tiles) for view in self.views)
+
+    def describe(self) -> dict[str, Any]:
+        """The plan as JSON answers tell it."""
+        return self.tiles.describe() | {"quality": self.options.quality, "tiles": self.tile_count}
 
     @property
     def megapixels(self) -> float:
@@ -99,18 +119,21 @@ class Segmenter:
     def plan_size(self, size: Size, options: Options) -> Plan:
         """The plan for an upright image of this (height, width)."""
         at = working_size(size, options.side, self.manifest.preprocessing.side)
-        if isinstance(options.side, int):
-            self._check_side(size, at, options.side)
-        return Plan(size, plan_tiles(at, options.tile, options.overlap, options.blend), options)
+        tile = options.tile or self.manifest.preprocessing.tile
+        views = plan_views(at, options.quality, lambda size: plan_tiles(size, tile, options.overlap, options.blend))
+        self._check_side(size, views[0].tiles.size, options)
+        return Plan(size, views, options)
 
-    def _check_side(self, size: Size, at: Size, side: int) -> None:
+    def _check_side(self, size: Size, at: Size, options: Options) -> None:
         """Raises `SideTooLarge` where so large a side could only blur, or takes more pixels than an image may have."""
         most = max(self.manifest.preprocessing.side[1], LARGEST_FACTOR * max(size))
-        if side > most:
-            raise SideTooLarge(f"side may be up to {most} for an image of {size[1]}x{size[0]}, got {side}; give a smaller one")
-        if at[0] * at[1] > self.limits.megapixels * 1e6:
-            stated = f"side {side} makes {at[1]}x{at[0]} pixels of this image, and at most {self.limits.megapixels:g}"
-            raise SideTooLarge(f"{stated} megapixels are worked on; give a smaller one")
+        if isinstance(options.side, int) and options.side > most:
+            stated = f"side may be up to {most} for an image of {size[1]}x{size[0]}, got {options.side}"
+            raise SideTooLarge(f"{stated}; give a smaller one")
+        if at != size and at[0] * at[1] > self.limits.megapixels * 1e6:
+            asked = f"side {options.side}" + (" and quality high" if options.quality == "high" else "")
+            stated = f"{asked} make {at[1]}x{at[0]} pixels of this image, and at most {self.limits.megapixels:g}"
+            raise SideTooLarge(f"{stated} megapixels are worked on; give a smaller side")
 
     def taken_bytes(self, data: bytes, plan: Plan) -> int:
         """At most so many bytes does `segment` take beside the file's own, and OpenVINO's or PyTorch's; by the header alone."""
@@ -121,7 +144,9 @@ class Segmenter:
         if rendering.needs_photo and plan.size != tiles.size:
             decoding, kept = max(decoding, image + decoding_bytes(data, self.limits)), 3 * pixels
         kept += pixels * (1 + rendering.needs_confidence + 2 * classes * rendering.needs_probabilities)
-        inferring = band_bytes(plan.size, tiles.size, tiles.tile[0], classes, self.runtime.stride)
+        inferring = band_bytes(plan.size, tiles, classes, self.runtime.stride)
+        if len(plan.views) > 1:
+            inferring += average_bytes(tiles, classes, self.runtime.stride)
         return max(decoding, image + kept + inferring, kept + rendering.taken_bytes(pixels, classes))
 
     def decode(self, data: bytes, plan: Plan) -> Pixels:
@@ -146,7 +171,7 @@ class Segmenter:
         with _timed(seconds, "encode"):
             answer = Answer(
                 photo, found.class_map, found.confidence, found.probabilities, found.mean_confidence,
-                self.manifest.labels, self.identity, plan.tiles.describe(),
+                self.manifest.labels, self.identity, plan.describe(),
             )  # fmt: skip
             body = answer.encode(rendering, check)
         return Output(body, seconds)
@@ -164,22 +189,36 @@ class Segmenter:
 
     def rows(self, image: Pixels, plan: Plan, run: Run | None = None) -> Iterator[Rows]:
         """The averaged logits for RGB pixels at the plan's working size, some rows of the answer at a time from the top."""
-        tiles = plan.tiles
-        merger, upsampler = BandMerger(tiles, self.runtime.grid), None
-        for logits in (run or self.run)(tiles.cut(image, region) for region in tiles.regions):
+        stride, grid, tiles = self.runtime.stride, self.runtime.grid, plan.tiles
+        cells = tiles.extent[0] // stride, tiles.extent[1] // stride
+        upsampler = LogitsUpsampler(cells, stride, grid, tiles.size, plan.size)
+        for band in self._bands(image, plan, run or self.run):
+            yield from upsampler.push(band)
+
+    def _bands(self, image: Pixels, plan: Plan, run: Run) -> Iterator[Band]:
+        """The averaged logits of the first view's cells; of several views, whose average needs all, in one band."""
+        if len(plan.views) == 1:
+            yield from self._merged(image, plan.views[0], run)
+            return
+        average = ViewAverage(plan.tiles, self.runtime.stride, self.runtime.grid, self.temperature)
+        for view in plan.views:
+            average.add(view, self._merged(view.of(image), view, run))
+        yield average.finish()
+
+    def _merged(self, image: Pixels, view: View, run: Run) -> Iterator[Band]:
+        merger = BandMerger(view.tiles, self.runtime.grid)
+        for logits in run(view.tiles.cut(image, region) for region in view.tiles.regions):
             if band := merger.add(logits):
-                if upsampler is None:
-                    upsampler = LogitsUpsampler(merger.cells, merger.stride, self.runtime.grid, tiles.size, plan.size)
-                yield from upsampler.push(band)
+                yield band
 
     def run(self, tiles: Iterator[Tile]) -> Iterator[Logits]:
         """The runtime itself, as many tiles at a time as are worth a call."""
         while batch := list(islice(tiles, self.runtime.max_batch or BATCH)):
             yield from self.runtime.logits(batch)
 
-    def warm_up(self, tile: Size) -> None:
-        """Runs every shape that plans with this tile can have."""
-        for height, width in tile_shapes(tile):
+    def warm_up(self, tile: Size | None = None) -> None:
+        """Runs every shape that plans with this tile, or with the one that the weights advise, can have."""
+        for height, width in tile_shapes(tile or self.manifest.preprocessing.tile):
             self.runtime.logits([np.zeros((height, width, 3), np.uint8)])
 
     @property

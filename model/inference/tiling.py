@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 UNIT = 32
+AUTO = "auto"  # the tile that the weights advise
 FINE, COARSE = 8, 2  # sides of a region whose other side is the full tile, and of smaller ones
 Blend = Literal["mean", "hann"]
 Size = tuple[int, int]
@@ -49,6 +50,11 @@ class TilePlan:
         return len(self.tops) * len(self.lefts)
 
     @property
+    def extent(self) -> Size:
+        """(height, width) in pixels that the tiles cover."""
+        return self.tops[-1] + self.tile[0], self.lefts[-1] + self.tile[1]
+
+    @property
     def regions(self) -> Iterator[Region]:
         """Every region, row by row."""
         return (Region(top, left, *self.tile) for top in self.tops for left in self.lefts)
@@ -79,11 +85,13 @@ class TilePlan:
         return _axis_weights(self.lefts, self.tile[1], self.blend)
 
 
-def parse_tile(text: str) -> Size:
-    """(height, width) of `512` or `384x480` (height x width); raises `TilingError`."""
+def parse_tile(text: str) -> Size | None:
+    """(height, width) of `512` or `384x480` (height x width); None of `auto`; raises `TilingError`."""
+    if text == AUTO:
+        return None
     parts = text.lower().split("x")
     if not all(part.strip().isdecimal() for part in parts) or len(parts) > 2:
-        raise TilingError(f"tile must be written 512 or 384x480 (height x width), got {text!r}")
+        raise TilingError(f"tile must be written {AUTO}, 512 or 384x480 (height x width), got {text!r}")
     sides = [int(part) for part in parts]
     tile = sides[0], sides[-1]
     check_tile(tile)

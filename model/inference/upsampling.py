@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import lru_cache
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from model.architecture import Grid
 from model.inference.merging import Band, Logits
-from model.inference.tiling import Size
+from model.inference.tiling import Size, TilePlan
 
 Ids = npt.NDArray[np.uint8]
 Indices = npt.NDArray[np.intp]
@@ -56,7 +56,7 @@ class Rows(NamedTuple):
             return ids
         least, most, _ = _around(self.cells, np.minimum, np.maximum)
         possible = np.flatnonzero((most >= least.max(2, keepdims=True))[mixed].any(0))
-        lines = _interpolated_rows(self.cells[:, :, possible], self.vertical)
+        lines = interpolated(self.cells[:, :, possible], self.vertical, 0)
         step = max(1, GATHERED // len(possible))
         for at in range(0, len(positions), step):
             some = positions[at : at + step]
@@ -87,7 +87,7 @@ class Rows(NamedTuple):
 
     def logits(self) -> Logits:
         """Float32 logits (classes, rows, width), interpolated bilinearly."""
-        lines = _interpolated_rows(self.cells, self.vertical).transpose(2, 0, 1)
+        lines = interpolated(self.cells, self.vertical, 0).transpose(2, 0, 1)
         lines = np.ascontiguousarray(lines)
         before, after = lines.take(self.horizontal.before, 2), lines.take(self.horizontal.after, 2)
         after -= before
@@ -125,11 +125,11 @@ class LogitsUpsampler:
         self._kept = cells[-1:].copy() if ready < self._target[0] else None
 
 
-def band_bytes(target: Size, source: Size, tile_rows: int, classes: int, stride: int) -> int:
-    """At most so many bytes do merging and interpolating take beside their results, where tiles are of `tile_rows` pixels."""
+def band_bytes(target: Size, tiles: TilePlan, classes: int, stride: int) -> int:
+    """At most so many bytes do merging and interpolating take beside their results."""
     rows = min(target[0], BAND_PIXELS // target[1] + 1)
-    cells = (source[1] // stride + 64) * 4 * classes
-    merged = 3 * cells * (tile_rows // stride + source[0] * rows // (stride * target[0]) + 2)
+    cells = tiles.extent[1] // stride * 4 * classes
+    merged = 3 * cells * (tiles.tile[0] // stride + tiles.size[0] * rows // (stride * target[0]) + 2)
     return merged + 2 * cells * rows + 12 * rows * target[1] + 8 * (GATHERED + 2 * LOGITS_PIXELS * classes)
 
 
@@ -150,18 +150,22 @@ def _around(cells: npt.NDArray[np.generic], low: np.ufunc, high: np.ufunc) -> tu
     return least, most, least == most
 
 
-def _interpolated_rows(cells: Logits, vertical: Axis) -> Logits:
-    """Logits (rows, columns, classes), interpolated vertically alone."""
-    above, below = cells.take(vertical.before, 0), cells.take(vertical.after, 0)
-    below -= above
-    below *= vertical.fraction[:, None, None]
-    below += above
-    return below
+def interpolated(cells: Logits, axis: Axis, dimension: int) -> Logits:
+    """Logits (rows, columns, classes), interpolated along one dimension alone: 0 or 1."""
+    before, after = cells.take(axis.before, dimension), cells.take(axis.after, dimension)
+    after -= before
+    after *= axis.fraction.reshape((-1, 1, 1) if dimension == 0 else (-1, 1))
+    after += before
+    return after
 
 
 @lru_cache(maxsize=256)
 def _axis(cells: int, stride: int, grid: Grid, source: int, target: int) -> Axis:
-    pixels = ((np.arange(target) + 0.5) * (source / target) - 0.5).clip(0, source - 1)
+    return cells_at(((np.arange(target) + 0.5) * (source / target) - 0.5).clip(0, source - 1), cells, stride, grid)
+
+
+def cells_at(pixels: npt.NDArray[np.floating[Any]], cells: int, stride: int, grid: Grid) -> Axis:
+    """Where these positions, in working pixels along an axis, lie among its cells."""
     centre = 0 if grid == "corner" else (stride - 1) / 2
     positions = ((pixels - centre) / stride).clip(0, cells - 1)
     before = positions.astype(np.intp)

@@ -64,11 +64,12 @@ def test_options_are_sent_and_hold_for_downloads_and_programs(page: Page) -> Non
     page.click("#options summary")
     page.select_option("#side", "number")
     page.fill("#side-pixels", "640")
+    page.select_option("#quality", "high")
     page.select_option("#blend", "hann")
     page.fill("#overlap", "0.5")
     page.fill("#min-confidence", "0.3")
     segmented(page, picture("a.png"))
-    options = {"side": ["640"], "blend": ["hann"], "overlap": ["0.5"], "min_confidence": ["0.3"]}
+    options = {"side": ["640"], "quality": ["high"], "blend": ["hann"], "overlap": ["0.5"], "min_confidence": ["0.3"]}
     assert query_of(asked[0]) == BASE | options
     for part in ('"side": "640"', '"blend": "hann"', '"min_confidence": "0.3"'):
         expect(page.locator("#python")).to_contain_text(part)

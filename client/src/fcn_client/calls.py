@@ -18,13 +18,14 @@ class Options(TypedDict, total=False):
     """How an image is worked on, as over HTTP; what is left out or None is the service's choice.
 
     side: size to work at, `auto`, `native`, or the longer side in pixels. blend: how overlapping tiles are averaged. overlap:
-    fraction of a tile shared with its neighbour, 0 to 0.5. min_confidence: 0 to 1; pixels below it become 255, void. model: a
-    name of `models()`.
+    fraction of a tile shared with its neighbour, 0 to 0.5. quality: `high` averages several sizes and mirror images.
+    min_confidence: 0 to 1; pixels below it become 255, void. model: a name of `models()`.
     """
 
     side: Literal["auto", "native"] | int | None
     blend: Literal["mean", "hann"] | None
     overlap: float | None
+    quality: Literal["standard", "high"] | None
     min_confidence: float | None
     model: str | None
 

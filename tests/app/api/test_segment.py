@@ -55,7 +55,15 @@ def test_every_size_comes_back_as_it_was(client: TestClient, height: int, width:
 
 def test_tiling_parameters_do_what_they_do_in_the_segmenter(client: TestClient, service: Service) -> None:
     data, bodies = encoded(make_photo(120, 210)), []
-    for query in ({}, {"side": "native"}, {"side": 400}, {"blend": "hann"}, {"overlap": 0.5}, {"overlap": 0.0}):
+    for query in (
+        {},
+        {"side": "native"},
+        {"side": 400},
+        {"quality": "high"},
+        {"blend": "hann"},
+        {"overlap": 0.5},
+        {"overlap": 0.0},
+    ):
         bodies.append(expected(service, data, "json", **query))
         assert post(client, data, format="json", **query).content == bodies[-1]
     assert len(set(bodies)) == len(bodies)
@@ -82,7 +90,14 @@ def test_json_tells_model_image_classes_and_tiling(client: TestClient, service: 
         "name": "narrow", "sha256": identity.sha256, "runtime": identity.runtime, "precision": "float32",
     }  # fmt: skip
     assert found["image"] == {"width": 130, "height": 90}
-    assert found["tiling"] == {"side": [89, 128], "tile": [96, 96], "overlap": 0.25, "blend": "mean", "tiles": 2}
+    assert found["tiling"] == {
+        "side": [89, 128],
+        "tile": [96, 96],
+        "overlap": 0.25,
+        "blend": "mean",
+        "quality": "standard",
+        "tiles": 2,
+    }
     sizes = [entry["pixels"] for entry in found["classes"]]
     assert sum(sizes) == 130 * 90
     assert sizes == sorted(sizes, reverse=True)

@@ -31,11 +31,11 @@ def noise(tiles):
     for height, width, _ in (tile.shape for tile in tiles):
         yield rng.standard_normal((classes, height // stride, width // stride)).astype(np.float32)
 
-side, rendering = sys.argv[1], Rendering(**json.loads(sys.argv[2]))
+side, quality, rendering = sys.argv[1], sys.argv[2], Rendering(**json.loads(sys.argv[3]))
 segmenter = Segmenter(load_runtime(find_files(DEFAULT_WEIGHTS), "openvino", "cpu", "float32", threads=1))
 classes, stride, rng = len(segmenter.manifest.labels), segmenter.runtime.stride, np.random.default_rng(0)
 data = sys.stdin.buffer.read()
-plan = segmenter.plan(data, Options(side=int(side) if side.isdecimal() else side, rendering=rendering))
+plan = segmenter.plan(data, Options(side=int(side) if side.isdecimal() else side, quality=quality, rendering=rendering))
 promised, before = segmenter.taken_bytes(data, plan), resident("VmRSS")
 body = segmenter.segment(data, plan, noise).body
 print(promised, resident("VmHWM") - before, len(body))
@@ -60,6 +60,7 @@ SLOW = [
     *((name, "native", 16.0) for name in ("png", "overlay", "json with maps", "coco")),
     *((name, "8000", 4.0) for name in ("png", "json", "coco")),
 ]
+HIGH = [("png", "auto", 4.0), ("json with maps", "native", 4.0), ("png", "native", 16.0), ("png", "8000", 4.0)]
 
 
 @cache
@@ -71,11 +72,15 @@ def photo(megapixels: float) -> bytes:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="a process's peak of memory is read from /proc")
 @pytest.mark.parametrize(
-    ("name", "side", "megapixels"),
-    [*FAST, *(pytest.param(*case, marks=pytest.mark.long) for case in SLOW if case not in FAST)],
+    ("name", "side", "megapixels", "quality"),
+    [
+        *((*case, "standard") for case in FAST),
+        *(pytest.param(*case, "standard", marks=pytest.mark.long) for case in SLOW if case not in FAST),
+        *(pytest.param(*case, "high", marks=pytest.mark.long) for case in HIGH),
+    ],
 )
-def test_segmenting_stays_within_what_its_plan_promises(name: str, side: str, megapixels: float) -> None:
-    command = [sys.executable, "-c", PROGRAM, side, json.dumps(RENDERINGS[name])]
+def test_segmenting_stays_within_what_its_plan_promises(name: str, side: str, megapixels: float, quality: str) -> None:
+    command = [sys.executable, "-c", PROGRAM, side, quality, json.dumps(RENDERINGS[name])]
     run = subprocess.run(command, input=photo(megapixels), capture_output=True, cwd=ROOT, check=True, timeout=250)
     promised, taken, _ = map(int, run.stdout.split())
     assert taken < promised < 6 * taken + 64 * MEBI

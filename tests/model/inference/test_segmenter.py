@@ -44,8 +44,9 @@ def segmented(segmenter: Segmenter, image: Pixels, options: Options) -> Segmenta
 
 def by_pixel(segmenter: Segmenter, image: Pixels, options: Options) -> Segmentation:
     """The same with a network whose logits of four classes are each pixel's own."""
-    plan = segmenter.plan_size((image.shape[0], image.shape[1]), options)
-    return segmenter.infer(scale(image, plan.tiles.size), plan, lambda tiles: (seen_as(tile) for tile in tiles))
+    pixelwise = Segmenter(Pixelwise(segmenter.runtime))
+    pixelwise.manifest = segmenter.manifest
+    return segmented(pixelwise, image, options)
 
 
 def seen_as(pixels: Pixels) -> Logits:
@@ -160,7 +161,7 @@ def test_the_answer_is_the_encoded_segmentation(segmenter: Segmenter, photo: Pho
         found = segmenter.infer(decode(data, Limits(), (77, 128)), plan)
         answer = Answer(
             photo(90, 150), found.class_map, found.confidence, None, found.mean_confidence,
-            segmenter.manifest.labels, segmenter.identity, plan.tiles.describe(),
+            segmenter.manifest.labels, segmenter.identity, plan.describe(),
         )  # fmt: skip
         output = segmenter.segment(data, plan)
         assert output.body == answer.encode(options.rendering)
@@ -228,6 +229,18 @@ class Recording:
 
     def describe(self) -> dict[str, str]:
         return self.runtime.describe()
+
+
+class Pixelwise(Recording):
+    """A runtime whose logits of four classes are each pixel's own."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        super().__init__(runtime)
+        self.stride = 1
+
+    def logits(self, tiles: Sequence[Tile]) -> Logits:
+        self.calls.append([tile.shape for tile in tiles])
+        return np.stack([seen_as(tile) for tile in tiles])
 
 
 @pytest.mark.parametrize(("max_batch", "taken"), [(1, [1] * 10), (3, [3, 3, 3, 1]), (None, [BATCH, 10 - BATCH])])

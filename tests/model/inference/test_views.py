@@ -1,0 +1,133 @@
+"""`quality=high`: several sizes and mirror images, averaged as probabilities on the cells of the largest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from imaging.decoding import Limits, scale
+from model.architecture import Grid
+from model.inference.merging import Band, Logits
+from model.inference.runtime import Runtime, Tile
+from model.inference.scaling import SideTooLarge
+from model.inference.segmenter import Options, Segmentation, Segmenter
+from model.inference.tiling import plan_tiles
+from model.inference.views import SCALES, View, ViewAverage
+from tests.conftest import encoded, make_photo
+
+Pixels = npt.NDArray[np.uint8]
+Photo = Callable[..., Pixels]
+
+
+@pytest.fixture(scope="module")
+def segmenter(runtime: Runtime) -> Segmenter:
+    return Segmenter(runtime)
+
+
+def segmented(segmenter: Segmenter, image: Pixels, options: Options) -> Segmentation:
+    plan = segmenter.plan_size((image.shape[0], image.shape[1]), options)
+    return segmenter.infer(scale(image, plan.tiles.size), plan)
+
+
+def ramp(width: int, stride: int, grid: Grid) -> Logits:
+    """Logits (1 row, cells, 2) of which the first is the pixel at which a cell lies, divided by the width."""
+    centre = 0 if grid == "corner" else (stride - 1) / 2
+    pixels = np.arange(width // stride) * stride + centre
+    return np.stack([pixels / width, np.zeros_like(pixels)], 1)[None].astype(np.float32)
+
+
+def test_high_has_each_size_and_its_mirror_image_the_largest_first(segmenter: Segmenter) -> None:
+    plan = segmenter.plan_size((160, 320), Options((64, 64), side="native", quality="high"))
+    assert [(view.tiles.size, view.mirrored) for view in plan.views] == [
+        ((round(160 * factor), round(320 * factor)), mirrored) for factor in SCALES["high"] for mirrored in (False, True)
+    ]
+    assert plan.tiles is plan.views[0].tiles
+    assert plan.tile_count == sum(len(view.tiles) for view in plan.views) == plan.describe()["tiles"]
+    assert plan.describe()["quality"] == "high"
+
+
+def test_standard_is_one_view_at_the_working_size(segmenter: Segmenter) -> None:
+    plan = segmenter.plan_size((160, 320), Options((64, 64), side="native"))
+    assert [(view.tiles.size, view.mirrored) for view in plan.views] == [((160, 320), False)]
+    assert plan.describe()["tiles"] == len(plan.tiles)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (33, 500), (70, 90)])
+def test_high_answers_at_the_images_size_with_every_tile_of_its_plan(
+    segmenter: Segmenter, photo: Photo, size: tuple[int, int]
+) -> None:
+    seen = 0
+
+    def run(tiles: Iterator[Tile]) -> Iterator[Logits]:
+        nonlocal seen
+        for tile in tiles:
+            seen += 1
+            yield segmenter.runtime.logits([tile])[0]
+
+    plan = segmenter.plan_size(size, Options((64, 64), side="native", quality="high"))
+    found = segmenter.infer(scale(photo(*size), plan.tiles.size), plan, run)
+    assert found.class_map.shape == size
+    assert seen == plan.tile_count
+
+
+def test_a_mirrored_image_gives_the_mirrored_classes(segmenter: Segmenter, photo: Photo) -> None:
+    """Which one view does not: the grid of its cells begins on the left."""
+    image = photo(120, 161)  # one more than a multiple of the cells: the mirror image's lie on the same pixels
+    options = Options((512, 512), side="native", quality="high")
+    plain, mirrored = (segmented(segmenter, each, options).class_map for each in (image, np.ascontiguousarray(image[:, ::-1])))
+    assert (plain == mirrored[:, ::-1]).mean() > 0.97
+
+
+@pytest.mark.parametrize("grid", ["corner", "half_pixel"])
+@pytest.mark.parametrize("mirrored", [False, True])
+@pytest.mark.parametrize("width", [96, 64, 48])
+def test_views_are_averaged_where_they_show_the_same(grid: Grid, mirrored: bool, width: int) -> None:
+    target = plan_tiles((1, 64), (96, 96))
+    view = View(plan_tiles((1, width), (96, 96)), mirrored)
+    covered = view.tiles.extent[1]
+    logits = ramp(covered, 8, grid) * np.float32(covered / width)
+    if mirrored:
+        logits[..., 0] = (width - 1) / width - logits[..., 0]
+    average = ViewAverage(target, 8, grid, temperature=1.0)
+    average.add(view, [Band(0, np.repeat(logits, view.tiles.extent[0] // 8, 0))])
+    found = average.finish().logits
+    odds = found[0, :, 0] - found[0, :, 1]
+    centre = 0 if grid == "corner" else 3.5
+    expected = (np.arange(0, target.extent[1], 8) + centre + 0.5) / 64 - 0.5 / width
+    inside = (expected > 16 / width) & (expected < 1 - 16 / width)
+    assert inside.sum() >= 2
+    np.testing.assert_allclose(odds[inside], expected[inside], atol=2e-3)
+
+
+def test_probabilities_are_averaged_at_the_temperature() -> None:
+    tiles = plan_tiles((32, 32), (32, 32))
+    average = ViewAverage(tiles, 32, "corner", temperature=2.0)
+    for odds in (8.0, -1.0):
+        average.add(View(tiles), [Band(0, np.array([[[odds, 0.0]]], np.float32))])
+    first, second = average.finish().logits[0, 0] / 2.0
+    mean = np.mean([1 / (1 + np.exp(-odds / 2.0)) for odds in (8.0, -1.0)])
+    assert 1 / (1 + np.exp(second - first)) == pytest.approx(mean, abs=1e-5)
+
+
+def test_high_may_not_work_on_more_pixels_than_an_image_may_have(runtime: Runtime) -> None:
+    segmenter = Segmenter(runtime, Limits(megapixels=0.01))
+    assert segmenter.plan_size((100, 100), Options(side="native")).tile_count == 1
+    with pytest.raises(SideTooLarge, match="side native and quality high make 125x125 pixels"):
+        segmenter.plan_size((100, 100), Options(side="native", quality="high"))
+
+
+def test_high_takes_more_memory_by_its_plan(segmenter: Segmenter) -> None:
+    data = encoded(make_photo(300, 400), "PNG")
+    plans = [segmenter.plan(data, Options(side="native", quality=quality)) for quality in ("standard", "high")]
+    standard, high = (segmenter.taken_bytes(data, plan) for plan in plans)
+    assert high > standard
+
+
+def test_a_view_shows_the_image_at_its_size_and_mirrored(photo: Photo) -> None:
+    image, tiles = photo(40, 60), plan_tiles((30, 45), (64, 64))
+    scaled = scale(image, (30, 45))
+    assert np.array_equal(View(tiles).of(image), scaled)
+    assert np.array_equal(View(tiles, mirrored=True).of(image), scaled[:, ::-1])
