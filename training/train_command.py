@@ -29,7 +29,7 @@ from training.demo import write_demo_data
 from training.distributed import World, join
 from training.evaluate import conditions, evaluate, snapshot_segmenter, table
 from training.export import export_float32, missing_packages
-from training.groups import EACH, GROUP, groups, only, refuse_shared_frames, without
+from training.groups import EACH, GROUP, PATTERN_HELP, groups, only, refuse_shared_frames, without
 from training.label_files import find_labels
 from training.machine import commit, set_threads
 from training.plots import require_matplotlib
@@ -64,7 +64,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--train-split", default="train")
     p.add_argument("--val-split", default="val")
     p.add_argument("--group", help="leave these frames of train out and score on them, not on val; each: every group in turn")
-    p.add_argument("--group-pattern", default=GROUP, help=f"a group, at the beginning of a frame's name, or its part in parentheses (default: {GROUP})")
+    p.add_argument("--group-pattern", default=GROUP, help=PATTERN_HELP)
     p.add_argument("--start", default="none", help="none, imagenet (torchvision's hub), a file, or a name in weights/")
     p.add_argument("--teacher", type=Path, help="weights file of a frozen network to stay close to")
     p.add_argument("--recipe", type=Path, help="TOML file of hyperparameters; flags below override it")

@@ -6,8 +6,10 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch import Tensor, nn
 
 from tests.training.runs import Make, differing, rows, state
+from training.teacher import Teacher
 from training.train import train
 
 
@@ -59,6 +61,46 @@ def test_frozen_batch_norm_keeps_its_statistics(make_run: Make) -> None:
     changed = differing(before, state(net))
     assert changed
     assert not [name for name in changed if "running_" in name]
+
+
+@pytest.mark.parametrize("convolutions", [1, 4])
+def test_frozen_convolutions_and_their_batch_norms_stay_as_they_were(make_run: Make, convolutions: int) -> None:
+    run = make_run(freeze_convolutions=convolutions, ema=0.0)
+    before = state(run.net)
+    found = differing(before, state(train(run)[0]))
+    layers = [name for name, layer in run.net.backbone.named_modules() if isinstance(layer, nn.Conv2d | nn.BatchNorm2d)]
+    changed = {name for name in layers if any(item.startswith(f"backbone.{name}.") for item in found)}
+    assert [name for name in layers if name not in changed] == layers[: 2 * convolutions]
+
+
+def test_a_border_without_labels_is_not_learnt_from(make_run: Make) -> None:
+    run = make_run(unlabelled_border=200, weight_decay=0.0, freeze_batch_norm=True, ema=0.0)
+    before = state(run.net)
+    assert differing(before, state(train(run)[0])) == []
+    assert [float(row["loss"]) for row in rows(run.folder)] == [0, 0]
+
+
+def test_a_teacher_is_shown_its_share_of_a_step_however_the_batch_is_cut(
+    make_run: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[int] = []
+    told = Teacher.log_probabilities
+
+    def counted(self: Teacher, images: Tensor) -> Tensor:
+        calls.append(len(images))
+        return told(self, images)
+
+    monkeypatch.setattr(Teacher, "log_probabilities", counted)
+    losses, shown = [], []
+    for parts in (1, 2, 4):
+        changes = {"teacher_share": 0.5, "teacher_weight": 1.0, "freeze_batch_norm": True, "epochs": 1}
+        run = make_run(f"parts{parts}", teacher=True, accumulate=parts, **changes)
+        train(run)
+        losses.append(float(rows(run.folder)[0]["loss"]))
+        shown.append(calls.copy())
+        calls.clear()
+    assert shown == [[2] * 4, [2] * 4, [1] * 8]
+    assert losses[1:] == pytest.approx([losses[0]] * 2, rel=1e-4)
 
 
 @pytest.mark.filterwarnings("ignore:Detected call of .lr_scheduler.step")
