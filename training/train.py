@@ -22,14 +22,15 @@ from training.recipe import Recipe
 from training.teacher import Teacher
 from training.trainer import Trainer
 
-Evaluate = Callable[[FCN], float]
+Evaluate = Callable[[FCN], Mapping[str, float | None]]
 
 
 @dataclass
 class Run:
     """One training: the network, what it learns from, and where it writes.
 
-    evaluate: gives the val mean IoU of a network, called every `evaluate_every` epochs and after the last.
+    evaluate: gives a network's `mean_iou` on val, and what else the curves are to hold, called every `evaluate_every`
+        epochs and after the last.
     origin: further facts that a checkpoint must share to be gone on from, such as the start and the teacher.
     """
 
@@ -69,11 +70,11 @@ def train(run: Run) -> tuple[FCN, Progress]:
         progress.epoch = epoch + 1
         progress.seconds += time.monotonic() - started
         if curves:
-            score = _evaluate(run, trainer.result, progress.epoch)
+            scores = _evaluate(run, trainer.result, progress.epoch)
             rate = trainer.optimization.learning_rate
-            curves.add(epoch=progress.epoch, loss=loss, learning_rate=rate, waited=waited, mean_iou=score)
+            curves.add(epoch=progress.epoch, loss=loss, learning_rate=rate, waited=waited, **scores)
             save_checkpoint(run.folder, progress, trainer.states(), run.identity)
-            tqdm.write(_line(progress.epoch, recipe.epochs, loss, waited, score))
+            tqdm.write(_line(progress.epoch, recipe.epochs, loss, waited, scores["mean_iou"]))
         run.world.wait()
     if curves:
         curves.plot()
@@ -89,9 +90,9 @@ def _restore(run: Run, trainer: Trainer) -> Progress:
     return progress
 
 
-def _evaluate(run: Run, net: FCN, epoch: int) -> float | None:
+def _evaluate(run: Run, net: FCN, epoch: int) -> Mapping[str, float | None]:
     due = epoch % run.evaluate_every == 0 or epoch == run.recipe.epochs
-    return run.evaluate(net) if run.evaluate and due else None
+    return run.evaluate(net) if run.evaluate and due else {"mean_iou": None}
 
 
 def _line(epoch: int, epochs: int, loss: float, waited: float, score: float | None) -> str:

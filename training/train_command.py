@@ -15,7 +15,6 @@ import torch
 from model.inference.segmenter import Options
 from model.labels import LabelSet
 from model.manifest import Manifest
-from model.metrics import ConfusionMatrix
 from model.networks.builder import build_network
 from model.networks.device import choose_device
 from model.networks.fcn import FCN
@@ -27,7 +26,7 @@ from training.class_mapping import ClassMapping, parse_class_mapping
 from training.datasets import Split, get_dataset
 from training.demo import write_demo_data
 from training.distributed import World, join
-from training.evaluate import conditions, evaluate, snapshot_segmenter, table
+from training.evaluate import conditions, snapshot_segmenter, table
 from training.export import export_float32, missing_packages
 from training.groups import EACH, GROUP, PATTERN_HELP, groups, only, refuse_shared_frames, without
 from training.label_files import find_labels
@@ -38,6 +37,7 @@ from training.starts import load_start, start_preprocessing
 from training.teacher import Teacher
 from training.tensorboard import require_tensorboard
 from training.train import Run, train
+from training.validation import Scorer
 
 DEMO_RECIPE = Path(__file__).parent / "recipes" / "demo.toml"
 FLAGS = {
@@ -157,7 +157,7 @@ def _train(args: argparse.Namespace, arguments: list[str]) -> float | None:
         run = _prepare(args, recipe, split, device, world)
         manifest = Manifest(run.net.architecture, split.labels, run.preprocessing, args.license)
         started_at = commit()
-        run.evaluate = scorer = _Scorer(manifest, validation, scored, str(device))
+        run.evaluate = scorer = Scorer(manifest, validation, scored, str(device))
         net, progress = train(run)
         if world.first:
             launcher = f"torchrun --nproc-per-node {world.size} -m training.train_command" if world.size > 1 else "fcn-train"
@@ -167,20 +167,7 @@ def _train(args: argparse.Namespace, arguments: list[str]) -> float | None:
     return None
 
 
-class _Scorer:
-    """Scores a network in training along the served path, and remembers the last one's confusion matrix."""
-
-    def __init__(self, manifest: Manifest, validation: Split, mapping: ClassMapping | None, device: str) -> None:
-        self.manifest, self.validation, self.mapping, self.device = manifest, validation, mapping, device
-        self.matrix: ConfusionMatrix | None = None
-
-    def __call__(self, net: FCN) -> float:
-        segmenter = snapshot_segmenter(net, self.manifest, self.device)
-        self.matrix = evaluate(segmenter, self.validation, Options(), self.mapping, quiet=True)
-        return self.matrix.mean_iou
-
-
-def _finish(args: argparse.Namespace, net: FCN, manifest: Manifest, scorer: _Scorer) -> float:
+def _finish(args: argparse.Namespace, net: FCN, manifest: Manifest, scorer: Scorer) -> float:
     """Writes the network's weights file, curves and card, with its score on val; gives its mean IoU."""
     if scorer.matrix is None:  # nothing was left to train, so nothing was scored
         scorer(net)

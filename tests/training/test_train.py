@@ -49,7 +49,7 @@ def test_the_learning_rate_warms_up_and_falls_to_zero(make_run: Make) -> None:
 
 
 def test_val_is_scored_as_often_as_asked_and_at_the_end(make_run: Make) -> None:
-    run = replace(make_run(epochs=3), evaluate=lambda net: 0.25, evaluate_every=2)
+    run = replace(make_run(epochs=3), evaluate=lambda net: {"mean_iou": 0.25}, evaluate_every=2)
     train(run)
     assert [row["mean_iou"] for row in rows(run.folder)] == ["", "0.25", "0.25"]
 
@@ -143,7 +143,7 @@ def test_a_batch_in_parts_gives_the_losses_of_the_whole(make_run: Make) -> None:
 
 
 def test_each_epoch_says_its_loss_and_how_long_it_waited(make_run: Make, capsys: pytest.CaptureFixture[str]) -> None:
-    run = replace(make_run(), evaluate=lambda net: 0.25)
+    run = replace(make_run(), evaluate=lambda net: {"mean_iou": 0.25})
     train(run)
     lines = capsys.readouterr().out.splitlines()
     assert [line.split(":")[0] for line in lines] == ["epoch 1/2", "epoch 2/2"]
