@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from model.networks.fcn import FCN
 from model.preprocessing import Preprocessing
-from training.augmentation import AugmentedSplit
+from training.augmentation import CACHE_MB, AugmentedSplit
 from training.checkpoint import Progress, load_checkpoint, save_checkpoint
 from training.curves import Curves
 from training.datasets import Split
@@ -31,6 +31,7 @@ class Run:
 
     evaluate: gives a network's `mean_iou` on val, and what else the curves are to hold, called every `evaluate_every`
         epochs and after the last.
+    cache_mb: MiB of decoded frames that are kept in memory, shared out among workers and processes.
     origin: further facts that a checkpoint must share to be gone on from, such as the start and the teacher.
     """
 
@@ -44,6 +45,7 @@ class Run:
     evaluate: Evaluate | None = None
     evaluate_every: int = 5
     workers: int = 0
+    cache_mb: int = CACHE_MB
     world: World = field(default_factory=World)
     tensorboard: bool = False
     origin: Mapping[str, str] = field(default_factory=dict)
@@ -60,7 +62,7 @@ def train(run: Run) -> tuple[FCN, Progress]:
     recipe = run.recipe
     run.folder.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(recipe.seed)
-    data = AugmentedSplit(run.split, recipe, max(1, run.workers) * run.world.size)
+    data = AugmentedSplit(run.split, recipe, (run.cache_mb << 20) // (max(1, run.workers) * run.world.size))
     trainer = Trainer(run.net, data, recipe, run.device, run.world, run.preprocessing, run.teacher, run.workers)
     progress = _restore(run, trainer)
     curves = Curves(run.folder, progress.epoch, tensorboard=run.tensorboard) if run.world.first else None

@@ -21,6 +21,7 @@ from model.networks.fcn import FCN
 from model.networks.servable import half_tensors, load_network
 from model.preprocessing import Preprocessing
 from model.weights_file import Weights, load_weights, save_weights
+from training.augmentation import CACHE_MB
 from training.card import CardFacts, training_facts, write_card
 from training.class_mapping import ClassMapping, parse_class_mapping
 from training.datasets import Split, get_dataset
@@ -77,6 +78,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--threads", type=int, default=0, help="CPU threads (default: torch's choice)")
     p.add_argument("--tensorboard", action="store_true", help="write the curves for TensorBoard too (its extra)")
     p.add_argument("--workers", type=int, default=0, help="processes that load data (default: none)")
+    p.add_argument("--cache-mb", type=int, default=CACHE_MB, help=f"of decoded frames kept in memory (default: {CACHE_MB})")
     p.add_argument("--evaluate-every", type=int, default=5, help="epochs between scores on val (default: 5)")
     p.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="any other value of the recipe, as in TOML")
     for name, kind in FLAGS.items():
@@ -89,9 +91,9 @@ def main(argv: list[str] | None = None) -> int:
     args = parser().parse_args(arguments)
     try:
         set_threads(args.threads)
-        if args.evaluate_every < 1 or args.workers < 0:
-            given = f"{args.evaluate_every} and {args.workers}"
-            raise ValueError(f"evaluate-every must be at least 1 and workers at least 0, got {given}")
+        if args.evaluate_every < 1 or args.workers < 0 or args.cache_mb < 0:
+            given = f"{args.evaluate_every}, {args.workers} and {args.cache_mb}"
+            raise ValueError(f"evaluate-every must be at least 1, workers and cache-mb at least 0, got {given}")
         if "/" in args.name:
             raise ValueError(f"--name must be a name without folders, got {args.name!r}; --out is the folder")
         require_matplotlib()
@@ -223,6 +225,7 @@ def _prepare(args: argparse.Namespace, recipe: Recipe, split: Split, device: tor
         teacher=teacher,
         evaluate_every=args.evaluate_every,
         workers=args.workers,
+        cache_mb=args.cache_mb,
         world=world,
         tensorboard=args.tensorboard,
         origin=origin,

@@ -177,3 +177,18 @@ def test_frames_of_a_class_are_repeated_in_an_epoch_as_often_as_asked(tmp_path: 
 def test_repeats_of_an_unknown_class_are_refused(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match=r"repeats must name classes of \['a', 'b', 'c', 'd'\], got \['person'\]"):
         blocks(tmp_path, {"0": [0]}, repeats={"person": 2, "b": 2})
+
+
+def test_frames_are_kept_up_to_the_cache_s_size(tmp_path: Path) -> None:
+    data = blocks(tmp_path, {"0": [0], "1": [1], "2": [2]})
+    frame = 4 * 8 * 8  # bytes of its pixels and its mask
+    caches = {count: AugmentedSplit(data.split, data.recipe, count * frame) for count in (0, 2, 3)}
+    drawn = {count: [some[0, index] for index in range(3)] for count, some in caches.items()}
+    for labelled in data.split.frames:
+        labelled.image.unlink()
+    for count, some in caches.items():
+        for index in range(count):
+            assert torch.equal(some[0, index][0], drawn[count][index][0])
+        for index in range(count, 3):
+            with pytest.raises(FileNotFoundError):
+                some[0, index]

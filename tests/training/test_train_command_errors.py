@@ -33,6 +33,7 @@ from training.train_command import main
         (["--device", "abacus"], "device must be auto, cpu"),
         (["--set", "learnin_rate=1"], "unknown 'learnin_rate'"),
         (["--evaluate-every", "0"], "evaluate-every must be at least 1"),
+        (["--cache-mb", "-1"], "workers and cache-mb at least 0, got 5, 0 and -1"),
         (["--threads", "-1"], "threads must be 0 or more"),
         (["--name", "a/b"], "--name must be a name without folders, got 'a/b'"),
         (["--start", "{tmp}"], "is not a safetensors file"),
