@@ -19,6 +19,8 @@ from training.card import checked_frames
 
 DOCS = ROOT / "docs"
 HERE = Path(__file__).parent
+RECIPES = sorted((ROOT / "training" / "recipes").glob("*.toml"))
+CHECKED = "architecture checked"
 PRECISIONS = ("float32", "int8")
 PUBLISHED = {
     "voc-fcn8s-mobilenet-v2": "VOC 2012 animals, val",
@@ -52,16 +54,16 @@ def models_page() -> str:
             f"{rows[row.name]['parameters'] / 1e6:.2f} M",
             f"{rows[row.name]['gflops']:.1f}",
             f"{rows[row.name]['ms']:.0f} ({rows[row.name]['ms_low']:.0f} to {rows[row.name]['ms_high']:.0f})",
-            f"{rows[row.name]['mean_iou']:.3f}",
-            f"{row.note}, {rows[row.name]['minutes']:.1f} min",
+            f"{rows[row.name]['mean_iou']:.3f}, {row.note}, {rows[row.name]['minutes']:.1f} min" if row.scored else CHECKED,
         )
         for row in listed
     ]
     height, width = measured["tile"]
-    commands = "\n".join(f"# {row.what}\n{rows[row.name]['command']}" for row in listed)
+    commands = "\n".join(f"# {row.what}\n{rows[row.name]['command']}" for row in listed if row.scored)
     return _page(
         "models",
-        table=markdown_table(["network", "parameters", "GFLOPs", "ms", "CamVid val mean IoU", "trained"], table),
+        table=markdown_table(["network", "parameters", "GFLOPs", "ms", "CamVid val mean IoU"], table),
+        recipes=markdown_table(["recipe", "source"], [(f"`{path.stem}`", source(path)) for path in RECIPES]),
         height=height,
         width=width,
         dtype=measured["dtype"],
@@ -70,6 +72,14 @@ def models_page() -> str:
         stitched=_stitched(stitched),
         commands=commands,
     )
+
+
+def source(recipe: Path) -> str:
+    """Where a recipe is from, by its first line."""
+    first = recipe.read_text().splitlines()[0]
+    if not first.startswith("# Source: "):
+        raise ValueError(f"{recipe} must begin with the line '# Source: ', got {first!r}")
+    return first.removeprefix("# Source: ").removesuffix(".")
 
 
 def _stitched(document: Mapping[str, Any]) -> str:

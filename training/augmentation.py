@@ -17,7 +17,7 @@ from imaging.headers import JPEG
 from training.datasets import Split
 from training.recipe import Recipe, RecipeError
 
-CACHE_BYTES = 4 << 30
+CACHE_MB = 4096
 REDUCED = 0.5  # of a JPEG's size: from there on it is reduced as it is decoded
 Pixels = npt.NDArray[np.uint8]
 
@@ -34,15 +34,15 @@ class AugmentedSplit(Dataset[tuple[Tensor, Tensor]]):
     """Crops of a split: uint8 images (3, h, w) and int64 masks (h, w).
 
     Keys are (epoch, index), where the recipe's `repeats` count as further frames; random choices depend on these and the
-    seed alone, so that a resumed training sees the same crops. Frames are kept once decoded, up to this share of
-    `CACHE_BYTES`: each worker keeps its own. JPEGs that are worked on at half of their size or less are decoded for each
-    crop, at its scale: reduced by libjpeg, as the service does.
+    seed alone, so that a resumed training sees the same crops. Frames are kept once decoded, up to `cache_bytes`: each
+    worker keeps its own. JPEGs that are worked on at half of their size or less are decoded for each crop, at its scale:
+    reduced by libjpeg, as the service does.
     """
 
-    def __init__(self, split: Split, recipe: Recipe, sharers: int = 1) -> None:
+    def __init__(self, split: Split, recipe: Recipe, cache_bytes: int = CACHE_MB << 20) -> None:
         self.split, self.recipe = split, recipe
         self.ignore_index = split.labels.ignore_index
-        self._free_bytes = CACHE_BYTES // sharers
+        self._free_bytes = cache_bytes
         self._cache: dict[int, tuple[bytes | Pixels, Pixels]] = {}
         self._shown = _shown(split, recipe.repeats)
         self._finish = v2.Compose(

@@ -44,6 +44,7 @@ def training_facts(facts: CardFacts) -> dict[str, Any]:
         "seed": facts.recipe.seed,
         "steps": facts.progress.step,
         "skipped_steps": facts.progress.skipped,
+        "went_on_from_epochs": facts.progress.went_on_from,
         "hours": round(facts.progress.seconds / 3600, 3),
         "machine": machine(),
         "torch": torch.__version__,
@@ -143,6 +144,8 @@ def _facts(training: Mapping[str, Any]) -> str:
         name: training.get(name)
         for name in ("data", "start", "seed", "steps", "skipped_steps", "hours", "machine", "torch", "commit")
     }
+    if epochs := training.get("went_on_from_epochs"):
+        rows["went on from epoch"] = ", ".join(map(str, epochs))
     rows["splits"] = "; ".join(splits)
     rows["recipe"] = ", ".join(f"{name} {value}" for name, value in training.get("recipe", {}).items())
     return "\n".join(["| | |", "|---|---|", *(f"| {name.replace('_', ' ')} | {value} |" for name, value in rows.items())])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -14,12 +14,16 @@ FILE = "checkpoint.pt"
 
 @dataclass
 class Progress:
-    """Where a training stands: whole epochs done, optimiser steps, those skipped for an infinite gradient, seconds spent."""
+    """Where a training stands: whole epochs done, optimiser steps, those skipped for an infinite gradient, seconds spent.
+
+    went_on_from: the epochs after which it went on with more of them in its recipe than before.
+    """
 
     epoch: int = 0
     step: int = 0
     seconds: float = 0.0
     skipped: int = 0
+    went_on_from: list[int] = field(default_factory=list)
 
 
 def save_checkpoint(folder: Path, progress: Progress, states: dict[str, Any], identity: dict[str, Any]) -> None:
@@ -30,7 +34,10 @@ def save_checkpoint(folder: Path, progress: Progress, states: dict[str, Any], id
 
 
 def load_checkpoint(folder: Path, identity: dict[str, Any]) -> tuple[Progress, dict[str, Any]] | None:
-    """The checkpoint in the folder, None without one; raises `ValueError` where it is of another training."""
+    """The checkpoint in the folder, None without one; raises `ValueError` where it is of another training.
+
+    A training of fewer epochs, alike but for that, is gone on from.
+    """
     path = folder / FILE
     if not path.is_file():
         return None
@@ -38,6 +45,11 @@ def load_checkpoint(folder: Path, identity: dict[str, Any]) -> tuple[Progress, d
         content = torch.load(path, map_location="cpu", weights_only=True)
     except (RuntimeError, UnpicklingError, KeyError, EOFError) as error:
         raise ValueError(f"{path} is damaged: {error}; remove it to begin anew") from error
-    if different := sorted(k for k in identity if content["identity"].get(k) != identity[k]):
+    progress, theirs = Progress(**content["progress"]), content["identity"]
+    asked, before = (facts["recipe"]["epochs"] for facts in (identity, theirs))
+    if asked > before:
+        progress.went_on_from.append(progress.epoch)
+        theirs = theirs | {"recipe": theirs["recipe"] | {"epochs": asked}}
+    if different := sorted(k for k in identity if theirs.get(k) != identity[k]):
         raise ValueError(f"{path} is of a training with other {different}; give another --out or remove it")
-    return Progress(**content["progress"]), content["states"]
+    return progress, content["states"]

@@ -14,6 +14,7 @@ COLUMNS = ("epoch", "loss", "learning_rate", "waited", "mean_iou")
 class Curves:
     """Writes `curves.csv` and `curves.png` in a folder; rows after `epoch`, of a killed run, are dropped.
 
+    After `COLUMNS` come those of the scored epochs, such as `val_loss` and `iou/NAME` of each class, once there is one.
     With `tensorboard` the same numbers go to event files in the folder `tensorboard`.
     """
 
@@ -25,7 +26,7 @@ class Curves:
 
     def add(self, **values: float | None) -> None:
         """Adds a row; `None` leaves its cell empty."""
-        self.rows.append({name: "" if values[name] is None else f"{values[name]:.6g}" for name in COLUMNS})
+        self.rows.append({name: "" if value is None else f"{value:.6g}" for name, value in values.items()})
         self._write()
         if self._board:
             add_scalars(self._board, values)
@@ -35,9 +36,10 @@ class Curves:
         (self.folder / "curves.png").write_bytes(curves_chart(self.rows))
 
     def _write(self) -> None:
+        columns = list(dict.fromkeys([*COLUMNS, *(name for row in self.rows for name in row)]))
         partial = self.folder / "curves.csv.part"
         with partial.open("w", newline="") as file:
-            writer = csv.DictWriter(file, COLUMNS)
+            writer = csv.DictWriter(file, columns, restval="")
             writer.writeheader()
             writer.writerows(self.rows)
         partial.replace(self.folder / "curves.csv")

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from tqdm import tqdm
 
 from model.inference.runtime import Runtime
@@ -74,7 +75,8 @@ def segmentation(segmenter: Segmenter, data: bytes, options: Options) -> Segment
 
 def snapshot_segmenter(net: FCN, manifest: Manifest, device: str) -> Segmenter:
     """The segmenter of a network in training, its tensors rounded to float16 as the weights file rounds them."""
-    return Segmenter(TorchRuntime(Weights("in training", "", manifest, half_tensors(net)), device))
+    weights = Weights("in training", "", manifest, half_tensors(net))
+    return Segmenter(TorchRuntime(weights, device, threads=torch.get_num_threads()))  # as many as the training has
 
 
 def conditions(segmenter: Segmenter, options: Options) -> str:

@@ -28,7 +28,7 @@ from training.datasets import Split, get_dataset
 from training.evaluate import conditions, difference_table, frame_counts, segmentation, summed, table
 from training.export import missing_packages, refresh_facts
 from training.frame_report import worst, write_json, write_picture
-from training.groups import EACH, GROUP, groups, only
+from training.groups import EACH, GROUP, PATTERN_HELP, groups, only
 from training.intervals import Counts, Interval, difference_intervals, mean_iou_interval
 from training.label_files import find_labels
 from training.machine import set_threads
@@ -46,7 +46,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--class-map", help="fewer classes, for labels and predictions alike: 0=0,8=1,*=0 or sky=up,*=rest")
     p.add_argument("--weights", default=DEFAULT_WEIGHTS)
     p.add_argument("--group", help="score this group of frames alone, such as a drive; each: every group, and their mean")
-    p.add_argument("--group-pattern", default=GROUP, help=f"a group, at the beginning of a frame's name (default: {GROUP})")
+    p.add_argument("--group-pattern", default=GROUP, help=PATTERN_HELP)
     p.add_argument("--against", help="other weights, scored on the same frames: the differences with their intervals")
     p.add_argument("--against-precision", choices=PRECISIONS, help="of these (default: as --precision)")
     p.add_argument("--json", type=Path, metavar="FILE", help="write the scores there, those of every frame too")

@@ -14,6 +14,7 @@ from training.layouts import DataError
 
 GROUP = r"[^_]+"  # of a frame's name, from its beginning: 0016E5 of 0016E5_07959
 EACH = "each"
+PATTERN_HELP = f"what of a frame's name, from its beginning, is its group; or its first parentheses (default: {GROUP})"
 
 
 def groups(split: Split, pattern: str = GROUP) -> list[str]:

@@ -76,6 +76,8 @@ class Optimization:
     def load_state_dict(self, states: dict[str, Any]) -> None:
         self.optimizer.load_state_dict(states["optimizer"])
         self.scheduler.load_state_dict(states["scheduler"])
+        for group, rate in zip(self.optimizer.param_groups, self.scheduler.base_lrs, strict=True):
+            group["lr"] = rate * self._schedule(self.scheduler.last_epoch)  # of this many steps, which may be more than before
         self.scaler.load_state_dict(states["scaler"])
         if self.average:
             self.average.load_state_dict(states["average"])

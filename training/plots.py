@@ -81,13 +81,19 @@ def _curves(rows: Sequence[Mapping[str, str]], left: Axes, right: Axes) -> None:
     epochs = [int(row["epoch"]) for row in rows]
     left.plot(epochs, [float(row["loss"]) for row in rows], color=BLUE)
     left.set(xlabel="epoch", ylabel="training loss")
-    scored = [row for row in rows if row["mean_iou"]]
-    right.plot(
-        [int(row["epoch"]) for row in scored], [float(row["mean_iou"]) for row in scored], "o-", markersize=3, color=GREEN
-    )
+    if any(row.get("val_loss") for row in rows):
+        _scored(rows, "val_loss", left, GREY)
+        left.set(ylabel="training loss; grey: val cross-entropy")
+    _scored(rows, "mean_iou", right, GREEN)
     right.set(xlabel="epoch", ylabel="val mean IoU")
     _plain(left)
     _plain(right)
+
+
+def _scored(rows: Sequence[Mapping[str, str]], name: str, axes: Axes, color: str) -> None:
+    """This column over the epochs that were scored."""
+    points = [(int(row["epoch"]), float(row[name])) for row in rows if row.get(name)]
+    axes.plot([epoch for epoch, _ in points], [value for _, value in points], "o-", markersize=3, color=color)
 
 
 def _plain(axes: Axes) -> None:

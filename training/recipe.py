@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic_core import ErrorDetails, PydanticCustomError
 
 from model.architecture import Architecture
+
+Count = Annotated[int, Field(ge=0)]
+Positive = Annotated[int, Field(ge=1)]
+Weight = Annotated[float, Field(ge=0)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Factor = Annotated[float, Field(gt=0)]
 
 
 class RecipeError(ValueError):
     """A recipe with an unknown name or an impossible value."""
 
 
-@dataclass(frozen=True)
-class Recipe:
+class Recipe(BaseModel):
     """Hyperparameters of a training.
 
     variant to score_scales: the network's, as in `Architecture`.
@@ -42,6 +50,8 @@ class Recipe:
     side: the advised range of the longer side that the file will bear.
     """
 
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
+
     variant: str = "fcn8s"
     backbone: str = "mobilenet_v2"
     output_stride: int = 16
@@ -52,80 +62,66 @@ class Recipe:
     decoder: str = "aligned"
     score_scales: tuple[float, float] = (1.0, 1.0)
     start_rows: tuple[int, ...] = ()
-    epochs: int = 60
-    frames_per_epoch: int = 0
-    repeats: Mapping[str, int] = field(default_factory=dict)
-    batch: int = 8
-    accumulate: int = 1
-    batch_loss: str = "mean"
-    crop: tuple[int, int] = (288, 384)
-    scales: tuple[float, float] = (0.5, 1.75)
-    flip: float = 0.5
-    color: float = 0.2
-    learning_rate: float = 5e-4
-    head_factor: float = 5.0
-    optimizer: str = "adamw"
-    momentum: float = 0.9
-    weight_decay: float = 0.01
-    warmup: int = 20
-    power: float = 0.9
-    clip_norm: float = 10.0
+    epochs: Count = 60
+    frames_per_epoch: Count = 0
+    repeats: dict[str, Positive] = {}
+    batch: Positive = 8
+    accumulate: Positive = 1
+    batch_loss: Literal["mean", "sum"] = "mean"
+    crop: tuple[Positive, Positive] = (288, 384)
+    scales: tuple[Factor, Factor] = (0.5, 1.75)
+    flip: Fraction = 0.5
+    color: Weight = 0.2
+    learning_rate: Factor = 5e-4
+    head_factor: Weight = 5.0
+    optimizer: Literal["adamw", "sgd"] = "adamw"
+    momentum: Fraction = 0.9
+    weight_decay: Weight = 0.01
+    warmup: Count = 20
+    power: Weight = 0.9
+    clip_norm: Factor = 10.0
     freeze_batch_norm: bool = False
-    freeze_convolutions: int = 0
-    class_weights: str = "none"
+    freeze_convolutions: Count = 0
+    class_weights: Literal["none", "median"] = "none"
     class_weights_power: float = 0.5
-    lovasz_weight: float = 0.0
-    unlabelled_border: int = 0
-    teacher_weight: float = 0.0
-    teacher_scales: tuple[float, ...] = (1.0,)
-    teacher_share: float = 1.0
-    label_weight: float = 1.0
-    ema: float = 0.0
-    autocast: str = "bfloat16"
-    side: tuple[int, int] = (512, 512)
-    seed: int = 0
+    lovasz_weight: Weight = 0.0
+    unlabelled_border: Count = 0
+    teacher_weight: Weight = 0.0
+    teacher_scales: Annotated[tuple[Factor, ...], Field(min_length=1)] = (1.0,)
+    teacher_share: Fraction = 1.0
+    label_weight: Weight = 1.0
+    ema: Fraction = 0.0
+    autocast: Literal["none", "bfloat16", "float16"] = "bfloat16"
+    side: tuple[Positive, Positive] = (512, 512)
+    seed: Count = 0
 
-    def __post_init__(self) -> None:
-        if self.batch < 1 or self.epochs < 0:
-            raise RecipeError(f"batch must be at least 1 and epochs at least 0, got {self.batch} and {self.epochs}")
-        if not 0 < self.scales[0] <= self.scales[1]:
-            raise RecipeError(f"scales must be 0 < low <= high, got {self.scales}")
-        for name in ("flip", "ema", "teacher_share"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise RecipeError(f"{name} must be 0 to 1, got {getattr(self, name)}")
-        if min(self.crop) < 1:
-            raise RecipeError(f"crop must be (height, width) of at least 1, got {self.crop}")
-        if self.frames_per_epoch < 0 or self.seed < 0:
-            raise RecipeError(f"frames_per_epoch and seed must be 0 or more, got {self.frames_per_epoch} and {self.seed}")
-        if not self.teacher_scales:
-            raise RecipeError("teacher_scales must hold at least one scale, got none")
-        if self.class_weights not in ("none", "median"):
-            raise RecipeError(f"class_weights must be none or median, got {self.class_weights!r}")
-        if self.autocast not in ("none", "bfloat16", "float16"):
-            raise RecipeError(f"autocast must be none, bfloat16 or float16, got {self.autocast!r}")
-        if self.batch_loss not in ("mean", "sum"):
-            raise RecipeError(f"batch_loss must be mean or sum, got {self.batch_loss!r}")
-        if self.optimizer not in ("adamw", "sgd"):
-            raise RecipeError(f"optimizer must be adamw or sgd, got {self.optimizer!r}")
-        if not 1 <= self.accumulate <= self.batch:
-            raise RecipeError(f"accumulate must be 1 to the batch of {self.batch}, got {self.accumulate}")
+    @field_validator("scales", "side")
+    @classmethod
+    def _rising(cls, ends: tuple[float, float]) -> tuple[float, float]:
+        if ends[0] > ends[1]:
+            raise PydanticCustomError("range", "Input should be low and high, in this order")
+        return ends
+
+    @field_validator("accumulate")
+    @classmethod
+    def _within_batch(cls, parts: int, info: ValidationInfo) -> int:
+        if parts > info.data.get("batch", parts):
+            raise PydanticCustomError("parts", "Input should be 1 to the batch of {batch}", info.data)
+        return parts
+
+    @field_validator("teacher_share")
+    @classmethod
+    def _a_crop_at_least(cls, share: float, info: ValidationInfo) -> float:
+        if share and not round(share * info.data.get("batch", 1 / share)):
+            raise PydanticCustomError("share", "Input should be at least a crop of the batch of {batch}, or 0", info.data)
+        return share
 
     def architecture(self, num_classes: int) -> Architecture:
-        return Architecture(
-            self.variant,
-            self.backbone,
-            num_classes,
-            self.output_stride,
-            self.head,
-            self.head_width,
-            self.width,
-            self.skip_width,
-            self.decoder,
-            self.score_scales,
-        )
+        names = {item.name for item in fields(Architecture)}
+        return Architecture(num_classes=num_classes, **self.model_dump(include=names))
 
     def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        return self.model_dump()
 
 
 def make_recipe(path: Path | None, changes: Mapping[str, Any]) -> Recipe:
@@ -136,15 +132,12 @@ def make_recipe(path: Path | None, changes: Mapping[str, Any]) -> Recipe:
             values = tomllib.loads(path.read_text())
         except (OSError, tomllib.TOMLDecodeError) as error:
             raise RecipeError(f"{path} is not a recipe: {error}") from error
-    merged = values | dict(changes)
-    known = {item.name for item in fields(Recipe)}
-    if unknown := sorted(set(merged) - known):
-        raise RecipeError(f"{path or 'changes'}: unknown {unknown}; a recipe has {sorted(known)}")
-    arguments: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in merged.items()}
-    defaults = Recipe()
-    for name, value in arguments.items():
-        _check_type(name, value, getattr(defaults, name))
-    return Recipe(**arguments)
+    merged = {name: tuple(value) if isinstance(value, list) else value for name, value in (values | dict(changes)).items()}
+    try:
+        return Recipe.model_validate(merged)
+    except ValidationError as error:
+        told = [f"{path if item['loc'][0] not in changes else 'changes'}: {_told(item)}" for item in error.errors()]
+        raise RecipeError("; ".join(told)) from error
 
 
 def parse_changes(texts: Sequence[str]) -> dict[str, Any]:
@@ -161,20 +154,9 @@ def parse_changes(texts: Sequence[str]) -> dict[str, Any]:
     return changes
 
 
-def _check_type(name: str, value: Any, default: Any) -> None:
-    """Raises `RecipeError` where a value is not of its default's type; whole numbers are taken for fractions."""
-    if name == "repeats":
-        fits = isinstance(value, Mapping) and all(type(item) is int and item > 0 for item in value.values())
-    elif name == "start_rows":
-        fits = isinstance(value, tuple) and all(type(item) is int for item in value)
-    elif isinstance(default, tuple):
-        whole = isinstance(value, tuple) and (name == "teacher_scales" or len(value) == len(default))
-        fits = whole and all(_like(item, default[0]) for item in value)
-    else:
-        fits = _like(value, default)
-    if not fits:
-        raise RecipeError(f"{name} must be written like {default!r}, got {value!r}")
-
-
-def _like(value: Any, default: Any) -> bool:
-    return type(value) is type(default) or (type(value) is int and type(default) is float)
+def _told(error: ErrorDetails) -> str:
+    """The field, what was expected and what came."""
+    name = ".".join(map(str, error["loc"]))
+    if error["type"] == "extra_forbidden":
+        return f"unknown {name!r}; a recipe has {', '.join(Recipe.model_fields)}"
+    return f"{name}: {error['msg']}, got {error['input']!r}"

@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from model.networks.fcn import FCN
 from model.preprocessing import Preprocessing
-from training.augmentation import AugmentedSplit
+from training.augmentation import CACHE_MB, AugmentedSplit
 from training.checkpoint import Progress, load_checkpoint, save_checkpoint
 from training.curves import Curves
 from training.datasets import Split
@@ -22,14 +22,16 @@ from training.recipe import Recipe
 from training.teacher import Teacher
 from training.trainer import Trainer
 
-Evaluate = Callable[[FCN], float]
+Evaluate = Callable[[FCN], Mapping[str, float | None]]
 
 
 @dataclass
 class Run:
     """One training: the network, what it learns from, and where it writes.
 
-    evaluate: gives the val mean IoU of a network, called every `evaluate_every` epochs and after the last.
+    evaluate: gives a network's `mean_iou` on val, and what else the curves are to hold, called every `evaluate_every`
+        epochs and after the last.
+    cache_mb: MiB of decoded frames that are kept in memory, shared out among workers and processes.
     origin: further facts that a checkpoint must share to be gone on from, such as the start and the teacher.
     """
 
@@ -43,6 +45,7 @@ class Run:
     evaluate: Evaluate | None = None
     evaluate_every: int = 5
     workers: int = 0
+    cache_mb: int = CACHE_MB
     world: World = field(default_factory=World)
     tensorboard: bool = False
     origin: Mapping[str, str] = field(default_factory=dict)
@@ -59,7 +62,7 @@ def train(run: Run) -> tuple[FCN, Progress]:
     recipe = run.recipe
     run.folder.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(recipe.seed)
-    data = AugmentedSplit(run.split, recipe, max(1, run.workers) * run.world.size)
+    data = AugmentedSplit(run.split, recipe, (run.cache_mb << 20) // (max(1, run.workers) * run.world.size))
     trainer = Trainer(run.net, data, recipe, run.device, run.world, run.preprocessing, run.teacher, run.workers)
     progress = _restore(run, trainer)
     curves = Curves(run.folder, progress.epoch, tensorboard=run.tensorboard) if run.world.first else None
@@ -69,11 +72,11 @@ def train(run: Run) -> tuple[FCN, Progress]:
         progress.epoch = epoch + 1
         progress.seconds += time.monotonic() - started
         if curves:
-            score = _evaluate(run, trainer.result, progress.epoch)
+            scores = _evaluate(run, trainer.result, progress.epoch)
             rate = trainer.optimization.learning_rate
-            curves.add(epoch=progress.epoch, loss=loss, learning_rate=rate, waited=waited, mean_iou=score)
+            curves.add(epoch=progress.epoch, loss=loss, learning_rate=rate, waited=waited, **scores)
             save_checkpoint(run.folder, progress, trainer.states(), run.identity)
-            tqdm.write(_line(progress.epoch, recipe.epochs, loss, waited, score))
+            tqdm.write(_line(progress.epoch, recipe.epochs, loss, waited, scores["mean_iou"]))
         run.world.wait()
     if curves:
         curves.plot()
@@ -89,9 +92,9 @@ def _restore(run: Run, trainer: Trainer) -> Progress:
     return progress
 
 
-def _evaluate(run: Run, net: FCN, epoch: int) -> float | None:
+def _evaluate(run: Run, net: FCN, epoch: int) -> Mapping[str, float | None]:
     due = epoch % run.evaluate_every == 0 or epoch == run.recipe.epochs
-    return run.evaluate(net) if run.evaluate and due else None
+    return run.evaluate(net) if run.evaluate and due else {"mean_iou": None}
 
 
 def _line(epoch: int, epochs: int, loss: float, waited: float, score: float | None) -> str:

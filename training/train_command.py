@@ -15,21 +15,21 @@ import torch
 from model.inference.segmenter import Options
 from model.labels import LabelSet
 from model.manifest import Manifest
-from model.metrics import ConfusionMatrix
 from model.networks.builder import build_network
 from model.networks.device import choose_device
 from model.networks.fcn import FCN
 from model.networks.servable import half_tensors, load_network
 from model.preprocessing import Preprocessing
 from model.weights_file import Weights, load_weights, save_weights
+from training.augmentation import CACHE_MB
 from training.card import CardFacts, training_facts, write_card
 from training.class_mapping import ClassMapping, parse_class_mapping
 from training.datasets import Split, get_dataset
 from training.demo import write_demo_data
 from training.distributed import World, join
-from training.evaluate import conditions, evaluate, snapshot_segmenter, table
+from training.evaluate import conditions, snapshot_segmenter, table
 from training.export import export_float32, missing_packages
-from training.groups import EACH, GROUP, groups, only, refuse_shared_frames, without
+from training.groups import EACH, GROUP, PATTERN_HELP, groups, only, refuse_shared_frames, without
 from training.label_files import find_labels
 from training.machine import commit, set_threads
 from training.plots import require_matplotlib
@@ -38,6 +38,7 @@ from training.starts import load_start, start_preprocessing
 from training.teacher import Teacher
 from training.tensorboard import require_tensorboard
 from training.train import Run, train
+from training.validation import Scorer
 
 DEMO_RECIPE = Path(__file__).parent / "recipes" / "demo.toml"
 FLAGS = {
@@ -64,11 +65,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--train-split", default="train")
     p.add_argument("--val-split", default="val")
     p.add_argument("--group", help="leave these frames of train out and score on them, not on val; each: every group in turn")
-    p.add_argument(
-        "--group-pattern",
-        default=GROUP,
-        help=f"a group, at the beginning of a frame's name, or its part in parentheses (default: {GROUP})",
-    )
+    p.add_argument("--group-pattern", default=GROUP, help=PATTERN_HELP)
     p.add_argument("--start", default="none", help="none, imagenet (torchvision's hub), a file, or a name in weights/")
     p.add_argument("--teacher", type=Path, help="weights file of a frozen network to stay close to")
     p.add_argument("--recipe", type=Path, help="TOML file of hyperparameters; flags below override it")
@@ -81,6 +78,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--threads", type=int, default=0, help="CPU threads (default: torch's choice)")
     p.add_argument("--tensorboard", action="store_true", help="write the curves for TensorBoard too (its extra)")
     p.add_argument("--workers", type=int, default=0, help="processes that load data (default: none)")
+    p.add_argument("--cache-mb", type=int, default=CACHE_MB, help=f"of decoded frames kept in memory (default: {CACHE_MB})")
     p.add_argument("--evaluate-every", type=int, default=5, help="epochs between scores on val (default: 5)")
     p.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="any other value of the recipe, as in TOML")
     for name, kind in FLAGS.items():
@@ -93,9 +91,9 @@ def main(argv: list[str] | None = None) -> int:
     args = parser().parse_args(arguments)
     try:
         set_threads(args.threads)
-        if args.evaluate_every < 1 or args.workers < 0:
-            given = f"{args.evaluate_every} and {args.workers}"
-            raise ValueError(f"evaluate-every must be at least 1 and workers at least 0, got {given}")
+        if args.evaluate_every < 1 or args.workers < 0 or args.cache_mb < 0:
+            given = f"{args.evaluate_every}, {args.workers} and {args.cache_mb}"
+            raise ValueError(f"evaluate-every must be at least 1, workers and cache-mb at least 0, got {given}")
         if "/" in args.name:
             raise ValueError(f"--name must be a name without folders, got {args.name!r}; --out is the folder")
         require_matplotlib()
@@ -161,7 +159,7 @@ def _train(args: argparse.Namespace, arguments: list[str]) -> float | None:
         run = _prepare(args, recipe, split, device, world)
         manifest = Manifest(run.net.architecture, split.labels, run.preprocessing, args.license)
         started_at = commit()
-        run.evaluate = scorer = _Scorer(manifest, validation, scored, str(device))
+        run.evaluate = scorer = Scorer(manifest, validation, scored, str(device))
         net, progress = train(run)
         if world.first:
             launcher = f"torchrun --nproc-per-node {world.size} -m training.train_command" if world.size > 1 else "fcn-train"
@@ -171,20 +169,7 @@ def _train(args: argparse.Namespace, arguments: list[str]) -> float | None:
     return None
 
 
-class _Scorer:
-    """Scores a network in training along the served path, and remembers the last one's confusion matrix."""
-
-    def __init__(self, manifest: Manifest, validation: Split, mapping: ClassMapping | None, device: str) -> None:
-        self.manifest, self.validation, self.mapping, self.device = manifest, validation, mapping, device
-        self.matrix: ConfusionMatrix | None = None
-
-    def __call__(self, net: FCN) -> float:
-        segmenter = snapshot_segmenter(net, self.manifest, self.device)
-        self.matrix = evaluate(segmenter, self.validation, Options(), self.mapping, quiet=True)
-        return self.matrix.mean_iou
-
-
-def _finish(args: argparse.Namespace, net: FCN, manifest: Manifest, scorer: _Scorer) -> float:
+def _finish(args: argparse.Namespace, net: FCN, manifest: Manifest, scorer: Scorer) -> float:
     """Writes the network's weights file, curves and card, with its score on val; gives its mean IoU."""
     if scorer.matrix is None:  # nothing was left to train, so nothing was scored
         scorer(net)
@@ -240,6 +225,7 @@ def _prepare(args: argparse.Namespace, recipe: Recipe, split: Split, device: tor
         teacher=teacher,
         evaluate_every=args.evaluate_every,
         workers=args.workers,
+        cache_mb=args.cache_mb,
         world=world,
         tensorboard=args.tensorboard,
         origin=origin,

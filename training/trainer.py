@@ -81,7 +81,7 @@ class Trainer:
     def _train_mode(self) -> None:
         self.net.train()
         for layer in self.net.modules():
-            if isinstance(layer, nn.modules.batchnorm._BatchNorm):
+            if isinstance(layer, nn.BatchNorm2d | nn.SyncBatchNorm):
                 layer.train(layer.weight.requires_grad and not self.recipe.freeze_batch_norm)
 
     def _step(self, images: Tensor, masks: Tensor, progress: Progress) -> Tensor:
@@ -91,12 +91,14 @@ class Trainer:
         total = torch.zeros((), device=self.device)
         crops = len(images) * self.world.size if self.recipe.batch_loss == "sum" else 1
         parts = min(self.recipe.accumulate, len(images))
+        taught = self._taught(len(images))
         statistics = [buffer.clone() for buffer in self.net.buffers()]  # of batch norm
-        for index, (some, their) in enumerate(zip(images.tensor_split(parts), masks.tensor_split(parts), strict=True)):
+        cut = (tensor.tensor_split(parts) for tensor in (images, masks, taught))
+        for index, (some, their, weights) in enumerate(zip(*cut, strict=True)):
             last = index == parts - 1
             quiet = isinstance(self.parallel, DistributedDataParallel) and not last
             with cast(DistributedDataParallel, self.parallel).no_sync() if quiet else nullcontext():
-                loss = self._loss(some, their, labelled, len(some) / len(images))
+                loss = self._loss(some, their, labelled, len(some) / len(images), weights)
                 self.optimization.backward(loss * crops)
             total += loss.detach()
         if not self.optimization.step():
@@ -106,20 +108,29 @@ class Trainer:
         progress.step += 1
         return total
 
-    def _loss(self, images: Tensor, masks: Tensor, labelled: Tensor, share: float) -> Tensor:
+    def _taught(self, crops: int) -> Tensor:
+        """What the teacher's word on each of so many crops of this process weighs: 0 for those that it is not shown.
+
+        It is shown the first `teacher_share` of a step's crops, which processes take in turns.
+        """
+        size = self.world.size
+        shown = round(self.recipe.teacher_share * crops * size)
+        return (torch.arange(self.world.rank, crops * size, size) < shown) * (size / max(1, shown))
+
+    def _loss(self, images: Tensor, masks: Tensor, labelled: Tensor, share: float, taught: Tensor) -> Tensor:
         """The loss of a part of the step's batch, whose labelled pixels in all, and whose share of it, are given."""
         recipe, ignored = self.recipe, self.data.ignore_index
         inputs = normalise(images, self.preprocessing).contiguous(memory_format=torch.channels_last)
         with self.optimization.autocast():
             logits = self.parallel(inputs)
-            taught = round(recipe.teacher_share * len(inputs))
-            target = self.teacher.log_probabilities(inputs[:taught]) if self.teacher and taught else None
+            shown = int(taught.count_nonzero())
+            target = self.teacher.log_probabilities(inputs[:shown]) if self.teacher and shown else None
         loss = recipe.label_weight * cross_entropy(logits, masks, ignored, self.class_weights, labelled)
         if recipe.lovasz_weight:
             loss = loss + recipe.lovasz_weight * share * lovasz_softmax(logits, masks, ignored)
         if self.teacher and target is not None:
-            at_cells = logits[:taught, :, :: self.teacher.stride, :: self.teacher.stride]
-            loss = loss + recipe.teacher_weight * share * distillation(at_cells, target)
+            at_cells = logits[:shown, :, :: self.teacher.stride, :: self.teacher.stride]
+            loss = loss + recipe.teacher_weight * float(taught.sum()) * distillation(at_cells, target)
         return loss
 
     def states(self) -> dict[str, Any]:

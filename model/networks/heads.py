@@ -9,16 +9,16 @@ from model.architecture import Architecture
 
 
 class FullyConvolutionalHead(nn.Sequential):
-    """VGG16's fc6 and fc7 as a 7x7 and a 1x1 convolution with dropout (Long et al. 2015, section 4.1)."""
+    """VGG16's fc6 and fc7 as a 7x7 and a 1x1 convolution with dropout, element by element (Long et al. 2015, section 4.1)."""
 
     def __init__(self, channels: int, width: int, dilation: int) -> None:
         super().__init__()
         self.fc6 = nn.Conv2d(channels, width, 7, padding=3 * dilation, dilation=dilation)
         self.relu6 = nn.ReLU(inplace=True)
-        self.drop6 = nn.Dropout2d(0.5)
+        self.drop6 = nn.Dropout(0.5)
         self.fc7 = nn.Conv2d(width, width, 1)
         self.relu7 = nn.ReLU(inplace=True)
-        self.drop7 = nn.Dropout2d(0.5)
+        self.drop7 = nn.Dropout(0.5)
 
 
 class PointwiseHead(nn.Sequential):

@@ -39,7 +39,8 @@ class TransposedFCN(FCN):
     """An FCN-32s with one learnable transposed convolution of kernel 64, stride 32 and padding 16, set to bilinear.
 
     After *Dive into Deep Learning* (Zhang et al. 2023, section 14.11), which puts it on ResNet-18; sizes that are no
-    multiple of 32 are cut at the far edges.
+    multiple of 32 are cut at the far edges. The kernel is one for cells in the middle of their 32 pixels, and ResNet-18's
+    lie on the first: as in the book, logits start 15.5 pixels too far right and down, and training has to make up for it.
     """
 
     def __init__(self, architecture: Architecture) -> None:

@@ -21,7 +21,8 @@ class PaddedFCN(FCN):
 
     The first convolution pads by 100 pixels and fc6 not at all, so that every size from 1x1 leads to a score; the
     upsamplings are dense transposed convolutions from classes to classes, set to bilinear, of which the final one is
-    frozen. Skips are multiplied by `score_scales` before they are scored, which the paper's training in one go needs.
+    frozen, as the paper writes; in the released models those of 2x are frozen too. Skips are multiplied by `score_scales`
+    before they are scored, which the paper's training in one go needs.
     """
 
     def __init__(self, architecture: Architecture) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -55,6 +56,23 @@ def test_the_paper_s_network_is_of_the_paper_s_size() -> None:
     assert "134,489,759" in (DOCS / "models.md").read_text()
 
 
+def test_networks_without_a_score_show_none() -> None:
+    text = (DOCS / "models.md").read_text()
+    told = [line for line in text.splitlines() if line.startswith("| FCN-") and line.count("|") == 6]
+    scored = [row.scored for row in read_table(models.TABLE).rows]
+    assert [line.endswith(f"| {documents.CHECKED} |") for line in told] == [not one for one in scored]
+    assert "0.027" not in text
+
+
+def test_every_recipe_says_its_source(tmp_path: Path) -> None:
+    text = (DOCS / "models.md").read_text()
+    for path in documents.RECIPES:
+        assert f"| `{path.stem}` | {documents.source(path)} |" in text
+    (tmp_path / "new.toml").write_text("epochs = 3\n")
+    with pytest.raises(ValueError, match=r"new.toml must begin with the line '# Source: ', got 'epochs = 3'"):
+        documents.source(tmp_path / "new.toml")
+
+
 def test_the_published_scores_are_the_weights_own() -> None:
     text = (DOCS / "accuracy.md").read_text()
     for name, score in documents.PUBLISHED.items():
@@ -67,7 +85,7 @@ def test_the_published_scores_are_the_weights_own() -> None:
 def test_the_commands_of_the_pages_can_be_parsed() -> None:
     commands = [line for name in ("models", "accuracy") for line in (DOCS / f"{name}.md").read_text().splitlines()]
     found = [shlex.split(line) for line in commands if line.startswith("fcn-train ")]
-    assert len(found) == len(rows()) + 1
+    assert len(found) == sum(row.scored for row in read_table(models.TABLE).rows) + 1
     for words in found:
         assert (ROOT / parser().parse_args(words[1:]).recipe).is_file()
 

@@ -27,7 +27,7 @@ class Stop(Exception):
     """Ends a training in its midst."""
 
 
-def stop(net: FCN) -> float:
+def stop(net: FCN) -> dict[str, float | None]:
     raise Stop
 
 

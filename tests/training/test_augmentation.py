@@ -17,7 +17,7 @@ from tests.conftest import make_photo
 from tests.training.conftest import write_camvid, write_frame
 from training.augmentation import AugmentedSplit
 from training.datasets import get_dataset
-from training.recipe import Recipe
+from training.recipe import Recipe, RecipeError
 
 LABELS = numbered_labels(["a", "b", "c", "d"])
 STILL = {"scales": (1.0, 1.0), "flip": 0.0, "color": 0.0}
@@ -157,3 +157,38 @@ def test_images_that_are_not_reduced_are_scaled_as_the_service_scales_them(tmp_p
         data = AugmentedSplit(split, Recipe(crop=size, scales=(scale, scale), flip=0.0, color=0.0))
         found = data[0, 0][0].permute(1, 2, 0).numpy().astype(int)
         assert np.abs(found - decode(split.file(0), Limits(), size)).max() <= 1
+
+
+def blocks(root: Path, frames: dict[str, list[int]], **options: Any) -> AugmentedSplit:
+    """Frames of 8x8 whose columns hold these ids."""
+    shown = {name: np.resize(np.array(ids, np.uint8), (8, 8)) for name, ids in frames.items()}
+    split = get_dataset(write_camvid(root, shown), "train", LABELS)
+    return AugmentedSplit(split, Recipe(crop=(8, 8), **(STILL | options)))
+
+
+def test_frames_of_a_class_are_repeated_in_an_epoch_as_often_as_asked(tmp_path: Path) -> None:
+    frames = {"0": [0], "1": [0, 1], "2": [1, 2], "3": [3, 255]}
+    data = blocks(tmp_path, frames, repeats={"b": 2, "c": 4})
+    shown = [data[0, index][1][0, :2].tolist() for index in range(len(data))]
+    assert shown == [[0, 0], [0, 1], [1, 2], [3, 255], [0, 1], [1, 2], [1, 2], [1, 2]]
+    assert [len(blocks(tmp_path, frames, repeats=some)) for some in ({}, {"d": 1}, {"a": 3})] == [4, 4, 8]
+
+
+def test_repeats_of_an_unknown_class_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match=r"repeats must name classes of \['a', 'b', 'c', 'd'\], got \['person'\]"):
+        blocks(tmp_path, {"0": [0]}, repeats={"person": 2, "b": 2})
+
+
+def test_frames_are_kept_up_to_the_cache_s_size(tmp_path: Path) -> None:
+    data = blocks(tmp_path, {"0": [0], "1": [1], "2": [2]})
+    frame = 4 * 8 * 8  # bytes of its pixels and its mask
+    caches = {count: AugmentedSplit(data.split, data.recipe, count * frame) for count in (0, 2, 3)}
+    drawn = {count: [some[0, index] for index in range(3)] for count, some in caches.items()}
+    for labelled in data.split.frames:
+        labelled.image.unlink()
+    for count, some in caches.items():
+        for index in range(count):
+            assert torch.equal(some[0, index][0], drawn[count][index][0])
+        for index in range(count, 3):
+            with pytest.raises(FileNotFoundError):
+                some[0, index]

@@ -124,5 +124,14 @@ def test_calibrations_say_how_they_were_checked(narrow: Weights) -> None:
     assert "| float32 | 1.250 | 9 of val | every second | 0.0200 | 0.0100 |" in text
 
 
+def test_a_training_that_went_on_says_from_where(narrow: Weights, facts: CardFacts) -> None:
+    told = training_facts(facts)
+    assert told["went_on_from_epochs"] == []
+    assert "went on" not in card(replace(narrow, manifest=replace(narrow.manifest, training=told)))
+    longer = training_facts(replace(facts, progress=Progress(epoch=9, went_on_from=[2, 5])))
+    text = card(replace(narrow, manifest=replace(narrow.manifest, training=longer)))
+    assert "| went on from epoch | 2, 5 |" in text
+
+
 def test_a_file_without_facts_has_a_card_too(narrow: Weights) -> None:
     assert "# narrow\n" in card(narrow)

@@ -25,6 +25,12 @@ def test_what_was_saved_comes_back(tmp_path: Path) -> None:
     assert loaded["optimizer"] == states["optimizer"]
 
 
+def test_a_checkpoint_of_before_went_on_from_was_kept_is_read(tmp_path: Path) -> None:
+    progress = {name: value for name, value in vars(PROGRESS).items() if name != "went_on_from"}
+    torch.save({"progress": progress, "states": {}, "identity": IDENTITY}, tmp_path / FILE)
+    assert load_checkpoint(tmp_path, IDENTITY) == (PROGRESS, {})
+
+
 def test_an_empty_folder_has_none(tmp_path: Path) -> None:
     assert load_checkpoint(tmp_path, IDENTITY) is None
 

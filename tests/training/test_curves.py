@@ -32,6 +32,25 @@ def test_each_epoch_adds_a_row_at_once(tmp_path: Path) -> None:
     }
 
 
+def test_scored_epochs_bring_columns_after_those_of_all(tmp_path: Path) -> None:
+    curves = Curves(tmp_path, 0)
+    add(curves, 1)
+    assert tuple(rows(tmp_path)[0]) == COLUMNS
+    curves.add(
+        epoch=2, loss=0.5, learning_rate=1e-3, waited=0.5, mean_iou=0.25, val_loss=1.5, **{"iou/a, b": 0.25, "iou/c": None}
+    )
+    add(curves, 3)
+    more = ("val_loss", "iou/a, b", "iou/c")
+    assert [tuple(row) for row in rows(tmp_path)] == [(*COLUMNS, *more)] * 3
+    assert [[row[name] for name in more] for row in rows(tmp_path)] == [["", "", ""], ["1.5", "0.25", ""], ["", "", ""]]
+
+
+def test_curves_of_fewer_columns_are_gone_on_with(tmp_path: Path) -> None:
+    (tmp_path / "curves.csv").write_text("epoch,loss,learning_rate,waited,mean_iou\n1,0.5,0.001,0,\n")
+    Curves(tmp_path, 1).add(epoch=2, loss=0.5, learning_rate=1e-3, waited=0.5, mean_iou=0.25, val_loss=1.5)
+    assert [(row["epoch"], row["val_loss"]) for row in rows(tmp_path)] == [("1", ""), ("2", "1.5")]
+
+
 def test_a_resumed_training_keeps_its_rows_and_drops_those_after_its_epoch(tmp_path: Path) -> None:
     curves = Curves(tmp_path, 0)
     for epoch in range(1, 5):

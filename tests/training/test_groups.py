@@ -56,12 +56,20 @@ def test_another_pattern_makes_other_groups(split: Split) -> None:
     assert names(only(split, "000", r"\d{3}")) == ["0001TP_006690", "0006R0_f00930", "0006R0_f00960"]
 
 
+def test_a_group_is_what_the_first_parentheses_find(split: Split) -> None:
+    last_but_one = r".*(\d)(\d)$"
+    assert groups(split, last_but_one) == ["2", "3", "5", "6", "9"]
+    assert names(only(split, "9", last_but_one)) == ["0001TP_006690", "0016E5_00390"]
+    assert groups(split, r"(?:0001|0006)?(.)") == ["0", "R", "T"]
+
+
 @pytest.mark.parametrize(
     ("group", "pattern", "message"),
     [
         ("0005VD", r"[^_]+", "of the groups 0001TP, 0006R0, 0016E5; got '0005VD'"),
         ("0", r"0", "are one group, '0': nothing would be left"),
         ("x", r"x", "'x' finds no group at the beginning of the frame's name '0001TP_006690'"),
+        ("x", r"\d+(x)?", "finds no group at the beginning of the frame's name '0001TP_006690'"),
         ("x", r"(", "--group-pattern must be a regular expression, got '('"),
     ],
 )

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from model.labels import numbered_labels
 from tests.training.conftest import write_camvid
 from training.datasets import get_dataset
-from training.losses import cross_entropy, distillation, lovasz_softmax, median_frequency_weights
+from training.losses import cross_entropy, distillation, lovasz_softmax, median_frequency_weights, without_border
 
 LOGITS = torch.randn(2, 4, 6, 5, generator=torch.Generator().manual_seed(0)) * 3
 MASKS = torch.randint(0, 4, (2, 6, 5), generator=torch.Generator().manual_seed(1))
@@ -120,3 +120,14 @@ def test_a_part_of_a_batch_is_divided_by_the_labels_of_all() -> None:
     labelled = (masks != 255).sum()
     parts = [cross_entropy(LOGITS[i : i + 1], masks[i : i + 1], 255, None, labelled) for i in (0, 1)]
     assert torch.allclose(parts[0] + parts[1], cross_entropy(LOGITS, masks, 255, None))
+
+
+def test_pixels_near_another_class_lose_their_label() -> None:
+    line = torch.tensor([1, 1, 1, 1, 1, 2, 2, 2, 255, 2, 2])
+    mask = line.repeat(2, 4, 1)
+    found = {width: without_border(mask, 255, width) for width in (1, 2, 3)}
+    assert torch.equal(found[1], mask)
+    assert found[2][1, 0].tolist() == [1, 1, 1, 1, 255, 255, 2, 255, 255, 255, 2]
+    assert found[3][1, 0].tolist() == [1, 1, 1, 255, 255, 255, 255, 255, 255, 255, 255]
+    assert torch.equal(found[2].mT, without_border(mask.mT, 255, 2))
+    assert torch.equal(mask, line.repeat(2, 4, 1))

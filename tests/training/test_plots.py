@@ -10,6 +10,7 @@ from typing import Any
 from PIL import Image
 
 from model.weights_file import Weights
+from tests.conftest import ROOT
 from training.plots import curves_chart, read_curves, score_chart
 
 ROWS = [{"epoch": str(i), "loss": str(1 / i), "mean_iou": "" if i % 2 else "0.5"} for i in range(1, 5)]
@@ -34,6 +35,18 @@ def test_curves_show_the_loss_and_the_scores_there_are() -> None:
     assert shows(image, "#4269d0")
     assert shows(image, "#3ca951")
     assert not shows(opened(curves_chart(ROWS[:1])), "#3ca951")
+
+
+def test_the_val_loss_stands_beside_the_training_loss_where_there_is_one() -> None:
+    assert not shows(opened(curves_chart(ROWS)), "#b8bec5")
+    assert shows(opened(curves_chart([row | {"val_loss": row["mean_iou"]} for row in ROWS])), "#b8bec5")
+
+
+def test_the_curves_of_published_files_are_drawn() -> None:
+    published = sorted((ROOT / "weights").glob("*.curves.csv"))
+    assert published
+    for path in published:
+        assert shows(opened(curves_chart(read_curves(path))), "#3ca951")
 
 
 def test_a_chart_without_rows_is_drawn_all_the_same() -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from tests.training.runs import Make, Stop, differing, rows, state, stop
 from training.checkpoint import load_checkpoint
+from training.optimization import Optimization
 from training.recipe import Recipe
 from training.train import train
 
@@ -45,10 +46,32 @@ def test_a_training_that_is_done_is_not_trained_again(make_run: Make) -> None:
     assert differing(state(first), state(again)) == []
 
 
-def test_a_folder_of_another_recipe_is_refused(make_run: Make) -> None:
-    train(make_run(epochs=1))
+@pytest.mark.parametrize("changes", [{"epochs": 1}, {"epochs": 3, "ema": 0.5}], ids=["fewer epochs", "more, and an average"])
+def test_a_folder_of_another_recipe_is_refused(make_run: Make, changes: dict[str, Any]) -> None:
+    train(make_run(epochs=2))
     with pytest.raises(ValueError, match=r"other \['recipe'\]"):
-        train(make_run(epochs=2))
+        train(make_run(**changes))
+
+
+def test_a_training_that_is_done_goes_on_for_more_epochs_by_their_schedule(make_run: Make) -> None:
+    train(make_run(epochs=1, power=1.0, ema=0.0))
+    run = make_run(epochs=2, power=1.0, ema=0.0)
+    net, progress = train(run)
+    assert (progress.epoch, progress.step, progress.went_on_from) == (2, 8, [1])
+    assert [row["epoch"] for row in rows(run.folder)] == ["1", "2"]
+    _, again = train(replace(make_run(epochs=4, power=1.0, ema=0.0)))
+    assert (again.epoch, again.step, again.went_on_from) == (4, 16, [1, 2])
+    assert differing(state(net), state(train(make_run("at once", epochs=2, power=1.0, ema=0.0))[0]))
+
+
+def test_the_rate_of_a_training_that_goes_on_is_that_of_all_its_steps(make_run: Make) -> None:
+    run = make_run(power=1.0)
+    done, longer = (Optimization(run.net, run.recipe, steps, run.device) for steps in (4, 16))
+    for _ in range(4):
+        done.step()
+    assert done.learning_rate == 0
+    longer.load_state_dict(done.state_dict())
+    assert longer.learning_rate == pytest.approx(run.recipe.learning_rate * 12 / 16)
 
 
 def test_the_checkpoint_says_whose_it_is(make_run: Make) -> None:

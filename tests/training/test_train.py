@@ -6,8 +6,10 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch import Tensor, nn
 
 from tests.training.runs import Make, differing, rows, state
+from training.teacher import Teacher
 from training.train import train
 
 
@@ -47,7 +49,7 @@ def test_the_learning_rate_warms_up_and_falls_to_zero(make_run: Make) -> None:
 
 
 def test_val_is_scored_as_often_as_asked_and_at_the_end(make_run: Make) -> None:
-    run = replace(make_run(epochs=3), evaluate=lambda net: 0.25, evaluate_every=2)
+    run = replace(make_run(epochs=3), evaluate=lambda net: {"mean_iou": 0.25}, evaluate_every=2)
     train(run)
     assert [row["mean_iou"] for row in rows(run.folder)] == ["", "0.25", "0.25"]
 
@@ -59,6 +61,47 @@ def test_frozen_batch_norm_keeps_its_statistics(make_run: Make) -> None:
     changed = differing(before, state(net))
     assert changed
     assert not [name for name in changed if "running_" in name]
+
+
+@pytest.mark.parametrize("convolutions", [1, 4])
+def test_frozen_convolutions_and_their_batch_norms_stay_as_they_were(make_run: Make, convolutions: int) -> None:
+    run = make_run(freeze_convolutions=convolutions, ema=0.0)
+    before = state(run.net)
+    found = differing(before, state(train(run)[0]))
+    layers = [name for name, layer in run.net.backbone.named_modules() if isinstance(layer, nn.Conv2d | nn.BatchNorm2d)]
+    changed = {name for name in layers if any(item.startswith(f"backbone.{name}.") for item in found)}
+    assert [name for name in layers if name not in changed] == layers[: 2 * convolutions]
+
+
+def test_a_border_without_labels_is_not_learnt_from(make_run: Make) -> None:
+    run = make_run(unlabelled_border=200, weight_decay=0.0, freeze_batch_norm=True, ema=0.0)
+    before = state(run.net)
+    assert differing(before, state(train(run)[0])) == []
+    assert [float(row["loss"]) for row in rows(run.folder)] == [0, 0]
+
+
+def test_a_teacher_is_shown_its_share_of_a_step_however_the_batch_is_cut(
+    make_run: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[int] = []
+    told = Teacher.log_probabilities
+
+    def counted(self: Teacher, images: Tensor) -> Tensor:
+        calls.append(len(images))
+        return told(self, images)
+
+    monkeypatch.setattr(Teacher, "log_probabilities", counted)
+    losses, shown = [], []
+    changes = {"teacher_weight": 1.0, "label_weight": 0.0, "freeze_batch_norm": True, "epochs": 1}
+    for share, parts in ((1.0, 1), (0.5, 1), (0.5, 2), (0.5, 4)):
+        run = make_run(f"{share}-{parts}", teacher=True, teacher_share=share, accumulate=parts, **changes)
+        train(run)
+        losses.append(float(rows(run.folder)[0]["loss"]))
+        shown.append(calls.copy())
+        calls.clear()
+    assert shown == [[4] * 4, [2] * 4, [2] * 4, [1] * 8]
+    assert losses[2:] == pytest.approx([losses[1]] * 2, rel=1e-4)
+    assert losses[1] == pytest.approx(losses[0], rel=0.3)
 
 
 @pytest.mark.filterwarnings("ignore:Detected call of .lr_scheduler.step")
@@ -100,7 +143,7 @@ def test_a_batch_in_parts_gives_the_losses_of_the_whole(make_run: Make) -> None:
 
 
 def test_each_epoch_says_its_loss_and_how_long_it_waited(make_run: Make, capsys: pytest.CaptureFixture[str]) -> None:
-    run = replace(make_run(), evaluate=lambda net: 0.25)
+    run = replace(make_run(), evaluate=lambda net: {"mean_iou": 0.25})
     train(run)
     lines = capsys.readouterr().out.splitlines()
     assert [line.split(":")[0] for line in lines] == ["epoch 1/2", "epoch 2/2"]

@@ -95,6 +95,13 @@ def test_the_paper_s_fcn8s_has_134_million_parameters() -> None:
     assert kernels == {"upscore2.weight": 21 * 21 * 16, "upscore_pool4.weight": 21 * 21 * 16, "upscore8.weight": 21 * 21 * 256}
 
 
+def test_the_paper_s_dropout_is_element_by_element_and_its_last_upsampling_alone_is_frozen() -> None:
+    with torch.device("meta"):
+        net = build(num_classes=21, **FULL)
+    assert [type(layer) for layer in net.head.modules() if "Dropout" in type(layer).__name__] == [nn.Dropout] * 2
+    assert [name for name, parameter in net.named_parameters() if not parameter.requires_grad] == ["upscore8.weight"]
+
+
 def test_the_paper_s_network_takes_the_published_classifier_head_included() -> None:
     with torch.device("meta"):
         net = build(num_classes=21, **FULL)
@@ -156,6 +163,19 @@ def test_the_book_s_transposed_convolution_is_64_32_16_and_bilinear() -> None:
     assert full.shape == (1, 3, 192, 192)
     expected = nn.functional.interpolate(ramp, scale_factor=32, mode="bilinear", align_corners=False)
     torch.testing.assert_close(full[..., 32:-32, 32:-32], expected[..., 32:-32, 32:-32], atol=1e-4, rtol=0)
+
+
+def test_the_book_s_logits_start_15_5_pixels_off() -> None:
+    layer = fresh("book").get_submodule("upscore")
+    assert isinstance(layer, nn.ConvTranspose2d)
+    cells = torch.zeros(1, 3, 5, 5)
+    cells[0, 0, 2, 2] = 1
+    assert layer.bias is not None
+    nn.init.zeros_(layer.bias)
+    with torch.inference_mode():
+        weights = layer(cells)[0, 0].sum(0)
+    centre = (weights * torch.arange(160)).sum() / weights.sum()
+    assert centre.item() == pytest.approx(2 * 32 + 15.5)  # and the cell's pixels lie around 2 * 32: test_backbones
 
 
 def test_the_learned_decoder_has_five_batch_normalised_steps_of_two() -> None:
