@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import faulthandler
 import json
 import logging
+import os
 import platform
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -184,8 +186,26 @@ def _fields(record: logging.LogRecord) -> dict[str, Any]:
     return fields
 
 
+def _take_stderr() -> None:
+    """Leaves stderr to Python: what libraries in C write goes nowhere, such as libtiff's line for each damaged row of an image.
+
+    Where such a library ends the process, Python still tells where its threads were.
+    """
+    if not sys.stderr:  # the process was started without
+        return
+    with open(os.devnull, "wb") as nowhere:
+        own = os.dup(2)
+        os.dup2(nowhere.fileno(), 2)
+    sys.stderr = open(own, "w", buffering=1, encoding="utf-8", errors="backslashreplace")  # noqa: SIM115 (until the end)
+    faulthandler.enable(sys.stderr)
+
+
 def configure_logging(format: str, level: str) -> None:
-    """Sends the service's and uvicorn's log lines to stderr, in this format, from this level on."""
+    """Sends the service's and uvicorn's log lines to stderr, in this format, from this level on; stderr holds no others.
+
+    For the whole process.
+    """
+    _take_stderr()
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter() if format == "json" else TextFormatter())
     for name in ("segment", "uvicorn", "uvicorn.error"):

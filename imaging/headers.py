@@ -29,6 +29,7 @@ BLOCKS = 1 << 16  # of at most 255 bytes, before the pixels of a GIF
 TAGS = 4096  # of a TIFF
 TAG_VALUES = 1 << 18  # numbers in a TIFF's tags: a palette of 16 bits has 196,608
 TILE_PIXELS = 1 << 24  # of a TIFF, where the image itself is smaller than 4096x4096
+FAX_ROWS = 1 << 16  # libtiff takes a microsecond for one of no content, and writes a line to stderr for each damaged one
 MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 SOF = (0xC0, 0xC1, 0xC2, 0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF)
 PROGRESSIVE = (0xC2, 0xC6, 0xCA, 0xCE)
@@ -37,8 +38,9 @@ SOS, EOI, EXIF = 0xDA, 0xD9, 0xE1
 BARE = (0xC8, *range(0xD0, 0xDA), *range(0xF0, 0xFE))
 BYTE, ASCII, SHORT, LONG, UNDEFINED, LONG8 = 1, 2, 3, 4, 7, 16  # types of a TIFF's tags
 BYTES_TYPES = (BYTE, ASCII, UNDEFINED)  # what Pillow keeps as bytes
-WIDTH, LENGTH, ROWS_PER_STRIP, TILE_WIDTH, TILE_LENGTH = 256, 257, 278, 322, 323
-SIDES = (WIDTH, LENGTH, ROWS_PER_STRIP, TILE_WIDTH, TILE_LENGTH)
+WIDTH, LENGTH, COMPRESSION, ROWS_PER_STRIP, TILE_WIDTH, TILE_LENGTH = 256, 257, 259, 278, 322, 323
+SINGLE = (WIDTH, LENGTH, COMPRESSION, ROWS_PER_STRIP, TILE_WIDTH, TILE_LENGTH)
+FAX = (2, 3, 4, 32771)  # compressions of CCITT
 FURTHER_DIRECTORIES = (34665, 34853, 40965)  # EXIF, GPS, interoperability
 
 
@@ -211,13 +213,23 @@ def _read_tiff(data: bytes) -> Header:
     (start,) = struct.unpack_from(f"{order}Q" if big else f"{order}I", data, 8 if big else 4)
     tags = _Directory(data, order, big).read(start)
     width, height = tags.get(WIDTH, 0), tags.get(LENGTH, 0)
-    if TILE_WIDTH not in tags and TILE_LENGTH not in tags:
+    tiled = TILE_WIDTH in tags or TILE_LENGTH in tags
+    if tags.get(COMPRESSION) in FAX:
+        stated = f"{width}x{height} pixels in a fax's compression"
+        _bounded(_coded_rows(tags, width, height) if tiled else height, FAX_ROWS, f"it has more rows than a fax: {stated}")
+    if not tiled:
         return Header(tile_pixels=width * min(tags.get(ROWS_PER_STRIP, height), height))
     across, down = tags.get(TILE_WIDTH, 0), tags.get(TILE_LENGTH, 0)
     whole = -(-width // 16) * -(-height // 16) * 256
     stated = f"its tiles have {across}x{down} pixels at an image of {width}x{height}"
     _bounded(across * down, max(TILE_PIXELS, whole), stated)
     return Header(tile_pixels=across * down)
+
+
+def _coded_rows(tags: dict[int, int], width: int, height: int) -> int:
+    """Rows of all tiles together."""
+    across, down = max(1, tags.get(TILE_WIDTH, 0)), max(1, tags.get(TILE_LENGTH, 0))
+    return -(-width // across) * -(-height // down) * down
 
 
 class _Directory:
@@ -244,7 +256,7 @@ class _Directory:
             self.values += number if kind not in BYTES_TYPES and number <= len(self.data) else 0
             _bounded(self.values, TAG_VALUES, f"its tags hold {self.values:,} numbers")
             single = number == 1 and kind in self.kinds
-            if tag in SIDES and (tag in tags or not single):  # libtiff might take another than Pillow does
+            if tag in SINGLE and (tag in tags or not single):  # libtiff might take another than Pillow does
                 raise DamagedImage(f"the image is damaged: its tag {tag} is not one whole number; save it anew")
             if single:
                 (tags[tag],) = struct.unpack_from(f"{self.order}{self.kinds[kind]}", self.data, position + self.inline)

@@ -100,7 +100,8 @@ async def _outcomes(request: Request, service: Service, query: SegmentQuery, par
         while waiting or running:
             while waiting and len(running) < AHEAD:
                 running.append(asyncio.create_task(_outcome(request, service, query, *waiting.popleft())))
-            outcome = await running.popleft()
+            outcome = await running[0]  # and not taken out before: it may be done when this is cancelled
+            running.popleft()
             try:
                 yield outcome
             finally:  # also where the client goes before it has all of it

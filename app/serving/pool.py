@@ -13,7 +13,6 @@ class Pool:
     """`size` threads, started as they are needed. Any thread may call it."""
 
     def __init__(self, size: int, name: str) -> None:
-        self.size = size
         self.name = name
         self._executor = ThreadPoolExecutor(size, name)
         self._running: dict[object, None] = {}

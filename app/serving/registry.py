@@ -35,6 +35,7 @@ class Registry:
 
     def __init__(self, settings: Settings, on_batch: Callable[[int, float], None], on_failure: Callable[[str], None]) -> None:
         self.models: dict[str, Model] = {}
+        self._replaced: list[Model] = []
         self._settings = settings
         self._on_batch = on_batch
         self._on_failure = on_failure
@@ -59,10 +60,12 @@ class Registry:
                 model.scheduler.stop()
             raise
         with self._lock:
-            old, self.models = self.models, fresh
-            self._unused.wait_for(lambda: not any(model.users for model in old.values()))
-        for model in old.values():
+            self._replaced = old = list(self.models.values())
+            self.models = fresh
+            self._unused.wait_for(lambda: not any(model.users for model in old))
+        for model in old:
             model.scheduler.stop()
+        self._replaced = []
 
     def acquire(self, name: str | None = None) -> Model:
         """The model of this name, or the default; it stays until `release`. Raises `UnknownModel` or `NotServing`."""
@@ -85,6 +88,11 @@ class Registry:
         if name not in models:
             raise UnknownModel(f"model must be one of {', '.join(models)}, got {shown(name)}")
         return models[name]
+
+    def schedulers(self) -> list[Scheduler]:
+        """Of the models that are served, and of those that were replaced and have not ended yet."""
+        with self._lock:
+            return [model.scheduler for model in (*self.models.values(), *self._replaced)]
 
     def stop(self) -> None:
         for model in self.models.values():

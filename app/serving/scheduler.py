@@ -121,6 +121,12 @@ class Scheduler:
         """Whether every thread runs and the device works."""
         return self.failure is None and all(worker.thread.is_alive() for worker in self._workers)
 
+    @property
+    def broken(self) -> str | None:
+        """Why it cannot go on, which is not that it was stopped; or None."""
+        # in this order: `stop` may be called meanwhile
+        return self.failure or (None if self.alive or self._stopping else ENDED)
+
     def calls(self) -> list[int | None]:
         """For each thread, how many calls it has begun; None where it has nothing to do."""
         with self._lock:
@@ -159,10 +165,10 @@ class Scheduler:
         with self._lock:
             if queue.cancelled:
                 raise Cancelled("the request was cancelled")
-            if self._stopping or not self.alive:
-                if self._stopping and not self.failure:
-                    raise NotServing(STOPPED, "draining")
-                raise NotServing(self.failure or ENDED)
+            if reason := self.broken:
+                raise NotServing(reason)
+            if self._stopping:
+                raise NotServing(STOPPED, "draining")
             queue.submitted = self.clock() if queue.submitted is None else queue.submitted
             queue.waiting.append(item)
             if len(queue.waiting) == 1:

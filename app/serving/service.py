@@ -14,7 +14,7 @@ from app.serving.admission import Admission, Memory, Reservation
 from app.serving.errors import NotServing, QueueFull
 from app.serving.pool import Pool, R
 from app.serving.registry import Model, Registry
-from app.serving.scheduler import ENDED, Scheduler, TileQueue
+from app.serving.scheduler import TileQueue
 from app.serving.watchdog import LEAST_STALL_S, Later, Watchdog
 from app.settings import Settings
 from app.telemetry import Metrics, Reason, State
@@ -78,7 +78,7 @@ class Service:
         self._short = Pool(cores + 4, "short")
         self._pools = (self._short, self._small, self._large)
         stall_s = max(LEAST_STALL_S, 2 * settings.request_timeout_s)
-        self.watchdog = Watchdog(self._schedulers, self.fail, stall_s=stall_s, pools=self._pools)
+        self.watchdog = Watchdog(self.registry.schedulers, self.fail, stall_s=stall_s, pools=self._pools)
         self._loading = threading.Lock()
         self._loader = threading.Thread(target=self._load, name="loader", daemon=True)
 
@@ -247,13 +247,9 @@ class Service:
         """Why the process cannot recover by itself, or None."""
         if self.failure:
             return self.failure
-        models = self.registry.models.values()
-        if not models and self._loader.ident and not self._loader.is_alive():
+        if not self.registry.models and self._loader.ident and not self._loader.is_alive():
             return "the loading of the network has ended without a network"
-        broken = [model.scheduler for model in models if not model.scheduler.alive]
-        if broken and not self._stopped:
-            return broken[0].failure or ENDED
-        return None
+        return next(filter(None, (model.scheduler.broken for model in self.registry.models.values())), None)
 
     @property
     def not_ready(self) -> str | None:
@@ -290,9 +286,6 @@ class Service:
             memory_taken=self.memory.taken,
             models=[asdict(runtime.identity) | {"device": runtime.device} for runtime in runtimes],
         )
-
-    def _schedulers(self) -> list[Scheduler]:
-        return [model.scheduler for model in self.registry.models.values()]
 
     def deadline(self) -> float:
         return time.monotonic() + self.settings.request_timeout_s

@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 
 from app.serving.pool import Pool
-from app.serving.scheduler import ENDED, Scheduler
+from app.serving.scheduler import Scheduler
 
 INTERVAL_S = 1.0
-LEAST_STALL_S = 60.0
+LEAST_STALL_S = 120.0  # far above what any image takes in one call
 Later = Callable[[Callable[[], None]], object]
 
 
@@ -18,11 +18,12 @@ class Watchdog:
     """Looks at everything every `interval` seconds, on a thread of its own; `on_failure` is told once, and why.
 
     A scheduler that has failed, or whose thread has ended, or one of whose threads has been in one call of its runtime for
-    `stall_s` seconds, fails: whoever waits for it is answered. A pool all of whose threads have been at one call each for so
-    long is stopped: what waits for them is cancelled. `later`, where it is set, has the event loop call a function, which it
-    must have done within `stall_s`. Seconds are counted in looks, at most `interval` for each, not by the clock: a process
-    that was paused, as a container is, has lost no time. `schedulers` gives those to look at. A call into C that keeps the
-    interpreter's lock stops the watchdog as well.
+    `stall_s` seconds, fails: whoever waits for it is answered. A pool one of whose threads has been at one call for so long is
+    stopped: what waits for its threads is cancelled. A call that hangs keeps its thread, its memory and its reservation, and
+    each one more; so one is enough. `later`, where it is set, has the event loop call a function, which it must have done
+    within `stall_s`. Seconds are counted in looks, at most `interval` for each, not by the clock: a process that was paused,
+    as a container is, has lost no time. `schedulers` gives those to look at. A call into C that keeps the interpreter's lock
+    stops the watchdog as well.
     """
 
     def __init__(
@@ -58,8 +59,7 @@ class Watchdog:
         schedulers = list(self._schedulers())
         self._seen = {scheduler: self._seen.get(scheduler, []) for scheduler in schedulers}
         for scheduler in schedulers:
-            reason = self._judge(scheduler)
-            if reason and scheduler in self._schedulers():  # else it has been stopped, as a newer one took over
+            if reason := self._judge(scheduler):
                 scheduler.fail(reason)
                 return reason
         for pool in self._pools:
@@ -69,8 +69,8 @@ class Watchdog:
         return self._judge_loop()
 
     def _judge(self, scheduler: Scheduler) -> str | None:
-        if not scheduler.alive:
-            return scheduler.failure or ENDED
+        if reason := scheduler.broken:
+            return reason
         calls = scheduler.calls()
         before = self._seen[scheduler] or [(None, 0)] * len(calls)
         # for each thread, its call and in how many looks one after another it has been the same
@@ -83,9 +83,7 @@ class Watchdog:
     def _judge_pool(self, pool: Pool) -> str | None:
         before = self._calls.get(pool, {})
         calls = self._calls[pool] = {call: before.get(call, -1) + 1 for call in pool.running()}
-        if sum(map(self._is_long, calls.values())) < pool.size:
-            return None
-        return f"each of the {pool.size} threads of the pool `{pool.name}` has {self._stalled}"
+        return f"a thread of the pool `{pool.name}` has {self._stalled}" if any(map(self._is_long, calls.values())) else None
 
     def _judge_loop(self) -> str | None:
         if self.later is None:

@@ -35,6 +35,14 @@ def tiff_tile(tile: int, side: int = 16) -> bytes:
     return tiff_of(tags) + content
 
 
+def fax(rows: int, **tile: int) -> bytes:
+    """A grey TIFF of 1 x rows pixels in CCITT's T.4, each row of which is damaged; in tiles of these sides where given."""
+    content, where = b"\xa5\x00\x17" * (rows // 2), (324, 325) if tile else (273, 279)
+    sides = {322: tile["across"], 323: tile["down"]} if tile else {278: rows}
+    tags = {256: 1, 257: rows, 258: 1, 259: 3, 262: 0, 277: 1, where[1]: len(content)} | sides
+    return tiff_of(tags | {where[0]: 8 + 2 + 12 * (len(tags) + 1) + 4}) + content
+
+
 def tiff_of(tags: dict[int, int], *more: tuple[int, int, int, int]) -> bytes:
     """A little-endian TIFF without pixels: tags of one LONG each, and entries as they are."""
     entries = [(tag, 4, 1, value) for tag, value in tags.items()]
@@ -129,6 +137,8 @@ HOSTILE: dict[str, Callable[[], bytes]] = {
     "tiff that names a huge tile twice": lambda: tiff_of(
         {256: 16, 257: 16, 258: 8, 259: 8, 262: 1, 322: 16, 323: 16, 324: 8}, (322, 4, 1, 60_000)
     ),
+    "tiff of many fax rows": lambda: fax(1_000_000),
+    "tiff of many fax rows in tiles": lambda: fax(16, across=16, down=1_000_000),
     "tiff of many strips": lambda: (
         tiff_of({256: 16, 257: 16, 258: 8, 259: 1, 262: 1, 278: 1}, (273, 4, 2_000_000, 8)) + bytes(8_000_000)
     ),

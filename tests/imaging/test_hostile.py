@@ -22,6 +22,7 @@ from tests.imaging.hostile import (
     QUIRK,
     bmp_of,
     chunk,
+    fax,
     gif_of,
     hostile,
     jpeg_with,
@@ -123,6 +124,15 @@ def test_a_tile_that_covers_a_large_image_is_taken() -> None:
     assert read_size(tiff_tile(4112, 4100), LIMITS) == (4100, 4100)
     with pytest.raises(DamagedImage, match=r"its tiles have 4128x4128 pixels at an image of 4100x4100; at most 16,908,544"):
         read_size(tiff_tile(4128, 4100), LIMITS)
+
+
+def test_a_fax_may_have_some_ten_thousand_rows() -> None:
+    assert decode(fax(65_536), LIMITS).shape == (65_536, 1, 3)
+    with pytest.raises(DamagedImage, match=r"more rows than a fax: 1x65537 pixels .* at most 65,536 are taken"):
+        read_size(fax(65_537), LIMITS)
+    assert read_size(fax(40, across=16, down=32), LIMITS) == (40, 1)
+    with pytest.raises(DamagedImage, match="tag 259 is not one whole number"):  # libtiff might take another than Pillow
+        read_size(tiff_of({256: 1, 257: 100_000, 258: 1, 259: 1}, (259, 4, 1, 3)), LIMITS)
 
 
 def test_a_directory_that_points_to_itself_ends() -> None:

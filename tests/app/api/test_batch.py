@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import zipfile
@@ -10,6 +11,8 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
+from app.api.batch import Outcome, _outcomes
+from app.serving.admission import Held
 from app.serving.service import Service
 from tests.app.asking import assert_idle, assert_problem, connected, head, service_of
 from tests.app.conftest import Serve
@@ -109,3 +112,23 @@ def test_a_client_that_goes_leaves_no_tiles_and_no_reservation(serve: Serve, que
                 wait_for(lambda: service.admission.requests == 4)
             wait_for(lambda: service.in_flight == 0)
         assert_idle(service)
+
+
+def test_an_outcome_that_comes_as_its_batch_is_cancelled_gives_its_memory_back(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def cancelled() -> None:
+        async def outcome(*_: object) -> Outcome:
+            found = Outcome(0, "a", ".png", b"", Held())
+            service.memory.hold(found.held, 1000)
+            asyncio.get_running_loop().call_soon(taking.cancel)
+            return found
+
+        monkeypatch.setattr("app.api.batch._outcome", outcome)
+        nothing: Any = None
+        taking = asyncio.ensure_future(anext(_outcomes(nothing, service, nothing, [nothing])))
+        with pytest.raises(asyncio.CancelledError):
+            await taking
+
+    asyncio.run(cancelled())
+    assert_idle(service)
