@@ -47,7 +47,7 @@ class Recipe(BaseModel):
         `teacher_scales` and left-right flips; `teacher_share` of a step's crops are shown to it.
     ema: decay of the averaged weights, which are those that are saved (0: none).
     autocast: `none`, `bfloat16` or `float16`.
-    side: the advised range of the longer side that the file will bear.
+    side, tile: the advised range of the longer side, and the advised tile (height, width), that the file will bear.
     """
 
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
@@ -93,6 +93,7 @@ class Recipe(BaseModel):
     ema: Fraction = 0.0
     autocast: Literal["none", "bfloat16", "float16"] = "bfloat16"
     side: tuple[Positive, Positive] = (512, 512)
+    tile: tuple[Positive, Positive] = (512, 512)
     seed: Count = 0
 
     @field_validator("scales", "side")

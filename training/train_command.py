@@ -206,7 +206,7 @@ def _prepare(args: argparse.Namespace, recipe: Recipe, split: Split, device: tor
     if world.first:
         parameters = sum(p.numel() for p in net.parameters())
         print(f"training {parameters:,} parameters on {len(split.frames)} frames; {len(new)} tensors are new")
-    preprocessing = replace(start_preprocessing(net, args.start), side=recipe.side)
+    preprocessing = replace(start_preprocessing(net, args.start), side=recipe.side, tile=recipe.tile)
     origin = {"start": args.start, "class map": args.class_map or "", "teacher": ""}
     teacher = None
     if args.teacher:
