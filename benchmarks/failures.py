@@ -26,7 +26,7 @@ from model.inference.segmenter import Options, Segmenter
 from model.metrics import ConfusionMatrix
 from model.weights_file import find_files
 from training.class_mapping import ClassMapping, parse_class_mapping
-from training.datasets import Split, get_dataset
+from training.datasets import Split, get_split
 from training.evaluate import ClassMap, predictions
 from training.label_files import find_labels
 from training.machine import commit, machine
@@ -50,12 +50,12 @@ def main() -> int:
     report: dict[str, Any] = {"machine": machine(), "commit": commit(), "found_from": FOUND, "every": EVERY}
     names = "voc-fcn8s-mobilenet-v2", "camvid-fcn8s-mobilenet-edgetpu", str(args.start)
     voc, camvid, start = (Segmenter(load_runtime(find_files(name))) for name in names)
-    charts(voc, get_dataset(args.voc, "val", labels, seven), seven, DOCS / "failures-voc.png")
-    camvid_val = get_dataset(args.camvid, "val", find_labels(None, args.camvid))
+    charts(voc, get_split(args.voc, "val", labels, seven), seven, DOCS / "failures-voc.png")
+    camvid_val = get_split(args.camvid, "val", find_labels(None, args.camvid))
     charts(camvid, camvid_val, None, DOCS / "failures-camvid.png")
     report["rare"] = {}
     for name, every in EVERY.items():
-        split = get_dataset(args.voc, name, labels)
+        split = get_split(args.voc, name, labels)
         report["rare"][name] = rare(replace(split, frames=split.frames[::every]), voc, start)
     (DOCS / "failures.json").write_text(json.dumps(report, indent=1) + "\n")
     return 0

@@ -79,7 +79,7 @@ class Split:
         )
 
 
-def get_dataset(root: Path, split: str, labels: LabelSet, mapping: ClassMapping | None = None) -> Split:
+def get_split(root: Path, split: str, labels: LabelSet, mapping: ClassMapping | None = None) -> Split:
     """The split (`train`, `val`, ...) of the data set in this folder, whichever of the known layouts it has.
 
     Raises `DataError` where none is found, a listed file is missing, or the split is empty.

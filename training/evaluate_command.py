@@ -24,7 +24,7 @@ from model.weights_file import DEFAULT_WEIGHTS, Weights, find_files, find_weight
 from training.calibration import calibrate
 from training.card import write_card
 from training.class_mapping import ClassMapping, parse_class_mapping
-from training.datasets import Split, get_dataset
+from training.datasets import Split, get_split
 from training.evaluate import conditions, difference_table, frame_counts, segmentation, summed, table
 from training.export import missing_packages, refresh_facts
 from training.frame_report import worst, write_json, write_picture
@@ -101,7 +101,7 @@ def _evaluate(args: argparse.Namespace) -> int:
         raise ValueError("give --against WEIGHTS with --against-precision and --against-quality")
     labels = find_labels(args.labels, args.data)
     mapping = parse_class_mapping(args.class_map, labels) if args.class_map else None
-    split = get_dataset(args.data, args.split, labels, mapping)
+    split = get_split(args.data, args.split, labels, mapping)
     options = Options(args.tile, args.overlap, args.blend, parse_side(args.side), args.quality)
     if args.group == EACH:
         return _each(args, split, labels, mapping, options)

@@ -24,7 +24,7 @@ from model.weights_file import Weights, load_weights, save_weights
 from training.augmentation import CACHE_MB
 from training.card import CardFacts, training_facts, write_card
 from training.class_mapping import ClassMapping, parse_class_mapping
-from training.datasets import Split, get_dataset
+from training.datasets import Split, get_split
 from training.demo import write_demo_data
 from training.distributed import World, join
 from training.evaluate import conditions, snapshot_segmenter, table
@@ -124,7 +124,7 @@ def _demo(args: argparse.Namespace, arguments: list[str]) -> int:
 
 def _folds(args: argparse.Namespace, arguments: list[str]) -> int:
     """A training for each group of train, without it, into a folder of its name; prints what they score on it, and the mean."""
-    split = get_dataset(args.data, args.train_split, find_labels(args.labels, args.data))
+    split = get_split(args.data, args.train_split, find_labels(args.labels, args.data))
     scores = {}
     for group in groups(split, args.group_pattern):
         changed = argparse.Namespace(**vars(args) | {"group": group, "out": args.out / group})
@@ -142,10 +142,10 @@ def _train(args: argparse.Namespace, arguments: list[str]) -> float | None:
     recipe = make_recipe(args.recipe, parse_changes(args.set) | flags)
     labels = find_labels(args.labels, args.data)
     mapping = parse_class_mapping(args.class_map, labels) if args.class_map else None
-    split = get_dataset(args.data, args.train_split, labels, mapping)
+    split = get_split(args.data, args.train_split, labels, mapping)
     scored = parse_class_mapping(args.score_map, split.labels) if args.score_map else None
     scored_split = args.train_split if args.group else args.val_split
-    validation = get_dataset(args.data, scored_split, labels, _chain(mapping, scored, labels))
+    validation = get_split(args.data, scored_split, labels, _chain(mapping, scored, labels))
     if args.group:
         split, validation = (
             pick(some, args.group, args.group_pattern) for pick, some in ((without, split), (only, validation))

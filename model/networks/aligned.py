@@ -21,7 +21,7 @@ class AlignedFCN(FCN):
         super().__init__(architecture)
         classes, grid = architecture.num_classes, self.backbone.grid
         self.grid = grid
-        pool3, pool4, _ = self.backbone.channels
+        stride8, stride16, _ = self.backbone.channels
         self.score_fr = nn.Conv2d(self.head_channels, classes, 1)
         stride = architecture.output_stride
         self.upscore2: EdgeRepeating | None = None
@@ -31,11 +31,11 @@ class AlignedFCN(FCN):
         if architecture.variant != "fcn32s":
             if stride == 32:
                 self.upscore2 = BilinearConvTranspose2d(classes, 2, grid)
-            self.score_pool4 = skip_score(pool4, architecture)
+            self.score_pool4 = skip_score(stride16, architecture)
             stride = 16
         if architecture.variant == "fcn8s":
             self.upscore_pool4 = BilinearConvTranspose2d(classes, 2, grid)
-            self.score_pool3 = skip_score(pool3, architecture)
+            self.score_pool3 = skip_score(stride8, architecture)
             stride = 8
         self.score_stride = stride
         self.upscore_final = FixedUpsample(stride, grid)
@@ -45,9 +45,9 @@ class AlignedFCN(FCN):
         features = self.backbone(images)
         scores: Tensor = self.score_fr(self.head(features.last))
         if self.score_pool4 is not None:
-            scores = _fuse(scores, self.upscore2, self.score_pool4(features.pool4))
+            scores = _fuse(scores, self.upscore2, self.score_pool4(features.stride16))
         if self.score_pool3 is not None:
-            scores = _fuse(scores, self.upscore_pool4, self.score_pool3(features.pool3))
+            scores = _fuse(scores, self.upscore_pool4, self.score_pool3(features.stride8))
         return scores
 
     def forward(self, images: Tensor) -> Tensor:

@@ -11,15 +11,17 @@ from model.architecture import Grid
 
 
 class Features(NamedTuple):
-    """Maps of (N, channels, ceil(H/stride), ceil(W/stride)): strides 8, 16, and the last stage's output stride."""
+    """Maps of (N, channels, ceil(H/stride), ceil(W/stride)): strides 8 and 16 (VGG16's pool3 and pool4), and the last
+    stage's output stride.
+    """
 
-    pool3: Tensor
-    pool4: Tensor
+    stride8: Tensor
+    stride16: Tensor
     last: Tensor
 
 
 class Backbone(nn.Module):
-    """Maps normalised images (N, 3, H, W) to `Features`; `channels` counts those of pool3, pool4 and last."""
+    """Maps normalised images (N, 3, H, W) to `Features`; `channels` counts those of stride8, stride16 and last."""
 
     grid: Grid
     channels: tuple[int, int, int]
@@ -76,9 +78,9 @@ class ResNet18Backbone(Backbone):
             _dilate(self.layer4[0].conv1, 1)
 
     def forward(self, images: Tensor) -> Features:
-        pool3 = self.layer2(self.layer1(self.stem(images)))
-        pool4 = self.layer3(pool3)
-        return Features(pool3, pool4, self.layer4(pool4))
+        stride8 = self.layer2(self.layer1(self.stem(images)))
+        stride16 = self.layer3(stride8)
+        return Features(stride8, stride16, self.layer4(stride16))
 
 
 class VGG16Backbone(Backbone):

@@ -20,16 +20,16 @@ class InterpolatedFCN(FCN):
 
     def __init__(self, architecture: Architecture) -> None:
         super().__init__(architecture)
-        pool3, pool4, _ = self.backbone.channels
+        stride8, stride16, _ = self.backbone.channels
         self.score_fr = nn.Conv2d(self.head_channels, architecture.num_classes, 1)
-        self.score_pool4 = skip_score(pool4, architecture) if architecture.variant != "fcn32s" else None
-        self.score_pool3 = skip_score(pool3, architecture) if architecture.variant == "fcn8s" else None
+        self.score_pool4 = skip_score(stride16, architecture) if architecture.variant != "fcn32s" else None
+        self.score_pool3 = skip_score(stride8, architecture) if architecture.variant == "fcn8s" else None
 
     def forward(self, images: Tensor) -> Tensor:
         """Float32 logits (N, classes, H, W) of normalised images (N, 3, H, W), for every H and W from 1."""
         features = self.backbone(images)
         scores: Tensor = self.score_fr(self.head(features.last))
-        for score, skip in ((self.score_pool4, features.pool4), (self.score_pool3, features.pool3)):
+        for score, skip in ((self.score_pool4, features.stride16), (self.score_pool3, features.stride8)):
             if score is not None:
                 scores = _resize(scores, skip) + score(skip)
         return _resize(scores.float(), images)

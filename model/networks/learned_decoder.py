@@ -13,16 +13,16 @@ from model.networks.fcn import FCN
 class LearnedDecoderFCN(FCN):
     """An encoder and a decoder of five 3x3 transposed convolutions of stride 2, each with ReLU and batch norm.
 
-    FCN-16s adds pool4 to the first one's maps, FCN-8s also pool3 to the second one's: features are summed here, not
+    FCN-16s adds stride 16 to the first one's maps, FCN-8s also stride 8 to the second one's: features are summed here, not
     scores, and a 1x1 convolution at full resolution classifies. The kernels start at random and are all learned, the
     possibility that Long, Shelhamer & Darrell 2015, section 3.3, mention.
     """
 
     def __init__(self, architecture: Architecture) -> None:
         super().__init__(architecture)
-        pool3, pool4, _ = self.backbone.channels
-        second = pool3 if architecture.variant == "fcn8s" else pool4 // 2
-        widths = [self.head_channels, pool4, second, *(max(8, second >> step) for step in (1, 2, 3))]
+        stride8, stride16, _ = self.backbone.channels
+        second = stride8 if architecture.variant == "fcn8s" else stride16 // 2
+        widths = [self.head_channels, stride16, second, *(max(8, second >> step) for step in (1, 2, 3))]
         self.steps = nn.ModuleList(_Step(before, after) for before, after in pairwise(widths))
         self.score = nn.Conv2d(widths[-1], architecture.num_classes, 1)
 
@@ -30,7 +30,7 @@ class LearnedDecoderFCN(FCN):
         """Float32 logits (N, classes, H, W) of normalised images (N, 3, H, W), for every H and W from 1."""
         features = self.backbone(images)
         variant = self.architecture.variant
-        skips = [None if variant == "fcn32s" else features.pool4, features.pool3 if variant == "fcn8s" else None]
+        skips = [None if variant == "fcn32s" else features.stride16, features.stride8 if variant == "fcn8s" else None]
         maps = self.head(features.last)
         for step, skip in zip(self.steps, [*skips, None, None, None], strict=True):
             maps = step(maps, skip)

@@ -55,9 +55,9 @@ class PaddedFCN(FCN):
         pool4_scale, pool3_scale = self.architecture.score_scales
         scores: Tensor = self.score_fr(self.head(features.last))
         if self.upscore2 is not None:
-            scores = _sum(self.upscore2(scores), self.score_pool4(features.pool4 * pool4_scale), SKIP_CROPS[16])
+            scores = _sum(self.upscore2(scores), self.score_pool4(features.stride16 * pool4_scale), SKIP_CROPS[16])
         if self.upscore_pool4 is not None:
-            scores = _sum(self.upscore_pool4(scores), self.score_pool3(features.pool3 * pool3_scale), SKIP_CROPS[8])
+            scores = _sum(self.upscore_pool4(scores), self.score_pool3(features.stride8 * pool3_scale), SKIP_CROPS[8])
         full: Tensor = self.get_submodule(self.final_name)(scores)
         height, width = images.shape[-2:]
         return _crop(full, FINAL_CROPS[self.stride], (height, width)).float()

@@ -21,7 +21,7 @@ from model.weights_file import Weights
 from tests.conftest import make_photo
 from tests.narrow import randomise
 from tests.training.conftest import write_frame
-from training.datasets import Split, get_dataset
+from training.datasets import Split, get_split
 from training.evaluate import predictions
 
 
@@ -50,7 +50,7 @@ def voc_split(tmp_path: Path) -> Split:
     for index in range(3):
         ids = np.full((64, 96), 7, np.uint8)
         write_frame(tmp_path / "val" / f"{index}.png", tmp_path / "valannot" / f"{index}.png", ids, make_photo(64, 96, index))
-    return get_dataset(tmp_path, "val", voc_labels())
+    return get_split(tmp_path, "val", voc_labels())
 
 
 def voc_segmenter(bias: int) -> Segmenter:

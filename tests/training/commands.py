@@ -10,7 +10,7 @@ from model.inference.torch_runtime import TorchRuntime
 from model.metrics import ConfusionMatrix
 from model.weights_file import Weights
 from training.class_mapping import parse_class_mapping
-from training.datasets import get_dataset
+from training.datasets import get_split
 from training.evaluate import evaluate
 from training.label_files import read_labels
 
@@ -25,4 +25,4 @@ def scored(weights: Weights, shapes: Path, mapping: str | None = None, split: st
     labels = read_labels(str(shapes / "classes.json"))
     mapped = parse_class_mapping(mapping, labels) if mapping else None
     segmenter = Segmenter(TorchRuntime(weights, "cpu", "float32"))
-    return evaluate(segmenter, get_dataset(shapes, split, labels, mapped), Options((64, 64), **options), mapped, quiet=True)
+    return evaluate(segmenter, get_split(shapes, split, labels, mapped), Options((64, 64), **options), mapped, quiet=True)

@@ -16,7 +16,7 @@ from model.architecture import Architecture
 from model.networks.builder import build_network
 from model.preprocessing import Preprocessing
 from tests.training.runs import Make
-from training.datasets import Split, get_dataset
+from training.datasets import Split, get_split
 from training.demo import write_demo_data
 from training.label_files import read_labels
 from training.recipe import make_recipe
@@ -53,7 +53,7 @@ def shapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def shapes_split(shapes: Path) -> Split:
-    return get_dataset(shapes, "train", read_labels(str(shapes / "classes.json")))
+    return get_split(shapes, "train", read_labels(str(shapes / "classes.json")))
 
 
 @pytest.fixture

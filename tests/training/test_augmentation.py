@@ -16,7 +16,7 @@ from model.labels import numbered_labels
 from tests.conftest import make_photo
 from tests.training.conftest import write_camvid, write_frame
 from training.augmentation import AugmentedSplit
-from training.datasets import get_dataset
+from training.datasets import get_split
 from training.recipe import Recipe, RecipeError
 
 LABELS = numbered_labels(["a", "b", "c", "d"])
@@ -29,7 +29,7 @@ def augmented(root: Path, **options: Any) -> AugmentedSplit:
         blocks = np.random.default_rng(3).integers(0, 4, (2, 6, 8), dtype=np.uint8)
         write_camvid(root, {str(i): np.kron(ids, np.ones((8, 8), np.uint8)) for i, ids in enumerate(blocks)})
     recipe = Recipe(**({"crop": (40, 40), "color": 0.0} | options))
-    return AugmentedSplit(get_dataset(root, "train", LABELS), recipe)
+    return AugmentedSplit(get_split(root, "train", LABELS), recipe)
 
 
 def draw(data: AugmentedSplit, epoch: int, index: int = 0) -> tuple[Tensor, Tensor]:
@@ -98,7 +98,7 @@ def test_what_lies_outside_repeats_the_edge_and_is_void(tmp_path: Path) -> None:
 
 def test_padding_takes_the_label_sets_own_void(tmp_path: Path) -> None:
     write_camvid(tmp_path, {"a": np.zeros((8, 8), np.uint8)})
-    split = get_dataset(tmp_path, "train", numbered_labels(["a", "b"], ignore_index=2))
+    split = get_split(tmp_path, "train", numbered_labels(["a", "b"], ignore_index=2))
     _, mask = AugmentedSplit(split, Recipe(crop=(8, 12), scales=(1.0, 1.0)))[0, 0]
     assert mask.unique().tolist() == [0, 2]
     assert (mask == 2).sum() == 32
@@ -139,7 +139,7 @@ def test_a_draw_leaves_the_global_generator_alone(tmp_path: Path) -> None:
 def test_large_jpegs_are_reduced_as_the_service_reduces_them(tmp_path: Path, scale: float) -> None:
     ids = np.zeros((96, 128), np.uint8)
     write_frame(tmp_path / "train" / "a.jpg", tmp_path / "trainannot" / "a.png", ids, make_photo(96, 128))
-    split, size = get_dataset(tmp_path, "train", LABELS), (round(96 * scale), round(128 * scale))
+    split, size = get_split(tmp_path, "train", LABELS), (round(96 * scale), round(128 * scale))
     data = AugmentedSplit(split, Recipe(crop=size, scales=(scale, scale), flip=0.0, color=0.0))
     served = decode(split.file(0), Limits(), size)
     for _ in range(2):  # from the file, and from what is kept of it
@@ -151,7 +151,7 @@ def test_large_jpegs_are_reduced_as_the_service_reduces_them(tmp_path: Path, sca
 def test_images_that_are_not_reduced_are_scaled_as_the_service_scales_them(tmp_path: Path) -> None:
     ids = np.zeros((48, 64), np.uint8)
     write_frame(tmp_path / "train" / "a.png", tmp_path / "trainannot" / "a.png", ids, make_photo(48, 64))
-    split = get_dataset(tmp_path, "train", LABELS)
+    split = get_split(tmp_path, "train", LABELS)
     for scale in (0.75, 2.0):
         size = round(48 * scale), round(64 * scale)
         data = AugmentedSplit(split, Recipe(crop=size, scales=(scale, scale), flip=0.0, color=0.0))
@@ -162,7 +162,7 @@ def test_images_that_are_not_reduced_are_scaled_as_the_service_scales_them(tmp_p
 def blocks(root: Path, frames: dict[str, list[int]], **options: Any) -> AugmentedSplit:
     """Frames of 8x8 whose columns hold these ids."""
     shown = {name: np.resize(np.array(ids, np.uint8), (8, 8)) for name, ids in frames.items()}
-    split = get_dataset(write_camvid(root, shown), "train", LABELS)
+    split = get_split(write_camvid(root, shown), "train", LABELS)
     return AugmentedSplit(split, Recipe(crop=(8, 8), **(STILL | options)))
 
 

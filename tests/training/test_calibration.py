@@ -23,7 +23,7 @@ from training.calibration import (
     gather,
     joined,
 )
-from training.datasets import Split, get_dataset
+from training.datasets import Split, get_split
 from training.evaluate import segmentation
 from training.label_files import read_labels
 
@@ -63,7 +63,7 @@ def test_bins_weigh_by_their_pixels() -> None:
 
 @pytest.fixture
 def split(shapes: Path) -> Split:
-    return get_dataset(shapes, "val", read_labels(str(shapes / "classes.json")))
+    return get_split(shapes, "val", read_labels(str(shapes / "classes.json")))
 
 
 def test_logits_are_gathered_from_the_served_path(runtime: Runtime, split: Split) -> None:

@@ -16,7 +16,7 @@ from tests.conftest import NAMES
 from tests.narrow import narrow_net
 from training.card import CardFacts, card, training_facts, write_card
 from training.checkpoint import Progress
-from training.datasets import Split, get_dataset
+from training.datasets import Split, get_split
 from training.label_files import read_labels
 from training.machine import machine
 from training.recipe import Recipe
@@ -26,7 +26,7 @@ COMMAND = "fcn-train --data 'my data' --out runs/a"
 
 @pytest.fixture
 def facts(shapes: Path, shapes_split: Split) -> CardFacts:
-    validation = get_dataset(shapes, "val", read_labels(str(shapes / "classes.json")))
+    validation = get_split(shapes, "val", read_labels(str(shapes / "classes.json")))
     recipe, progress = Recipe(seed=5, learning_rate=0.125), Progress(epoch=2, step=40, seconds=5400, skipped=3)
     note = "Photographs are not redistributed."
     return CardFacts(shapes_split, validation, recipe, progress, COMMAND, "shapes", "/some/where/start.pth", [note], "abc123")

@@ -13,7 +13,7 @@ from pycocotools import mask as run_lengths
 
 from tests.conftest import make_photo
 from training.coco_import import main
-from training.datasets import get_dataset
+from training.datasets import get_split
 from training.label_files import find_labels
 
 HEIGHT, WIDTH = 40, 60
@@ -70,7 +70,7 @@ def test_the_folder_is_one_that_trainings_take(file: Path, tmp_path: Path) -> No
     labels = find_labels(None, out)
     assert labels.names == ["background", "leaf", "stem"]
     assert labels.ignore_index == 255
-    split = get_dataset(out, "train", labels)
+    split = get_split(out, "train", labels)
     split.check()
     assert [frame.name for frame in split.frames] == ["a", "b"]
 

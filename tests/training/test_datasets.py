@@ -15,7 +15,7 @@ from tests.conftest import make_photo
 from tests.imaging.samples import oriented, upright
 from tests.training.conftest import write_camvid, write_frame, write_voc
 from training.class_mapping import parse_class_mapping
-from training.datasets import get_dataset
+from training.datasets import get_split
 from training.layouts import DataError
 from training.masks import MaskError
 
@@ -26,7 +26,7 @@ IDS = np.array([[0, 1, 1], [2, 3, 255]], np.uint8)
 @pytest.mark.parametrize("nesting", ["", "VOC2012", "VOCdevkit/VOC2012"])
 def test_voc_folders_are_found_at_every_nesting(tmp_path: Path, nesting: str) -> None:
     write_voc(tmp_path / nesting, {"b": IDS, "a": IDS[::-1]})
-    split = get_dataset(tmp_path, "train", FOUR)
+    split = get_split(tmp_path, "train", FOUR)
     assert [frame.name for frame in split.frames] == ["b", "a"]
     assert np.array_equal(split.mask(0), IDS)
     assert np.array_equal(split.mask(1), IDS[::-1])
@@ -35,7 +35,7 @@ def test_voc_folders_are_found_at_every_nesting(tmp_path: Path, nesting: str) ->
 
 def test_camvid_folders_are_read_in_the_order_of_names(tmp_path: Path) -> None:
     write_camvid(tmp_path, {"0002": IDS, "0001": IDS[::-1]}, "val")
-    split = get_dataset(tmp_path, "val", FOUR)
+    split = get_split(tmp_path, "val", FOUR)
     assert [frame.name for frame in split.frames] == ["0001", "0002"]
     assert np.array_equal(split.mask(1), IDS)
 
@@ -45,18 +45,18 @@ def test_a_palette_mask_gives_its_ids(tmp_path: Path) -> None:
     mask = Image.fromarray(IDS)
     mask.putpalette(np.asarray(voc_labels().palette, np.uint8).tobytes())
     mask.save(tmp_path / "SegmentationClass" / "a.png")
-    assert np.array_equal(get_dataset(tmp_path, "train", FOUR).mask(0), IDS)
+    assert np.array_equal(get_split(tmp_path, "train", FOUR).mask(0), IDS)
 
 
 def test_names_with_dots_find_their_files(tmp_path: Path) -> None:
     write_voc(tmp_path, {"2008.0001": IDS})
-    assert get_dataset(tmp_path, "train", FOUR).frames[0].image.name == "2008.0001.png"
+    assert get_split(tmp_path, "train", FOUR).frames[0].image.name == "2008.0001.png"
 
 
 def test_the_mapping_is_applied_to_masks_and_void_of_the_source_stays_void(tmp_path: Path) -> None:
     labels = camvid_labels()
     write_camvid(tmp_path, {"a": np.array([[0, 3, 8], [9, 11, 255]], np.uint8)})
-    split = get_dataset(tmp_path, "train", labels, parse_class_mapping("3=1,*=0", labels))
+    split = get_split(tmp_path, "train", labels, parse_class_mapping("3=1,*=0", labels))
     assert split.mask(0).tolist() == [[0, 1, 0], [0, 11, 11]]
     assert split.labels.names == ["Sky", "Road"]
 
@@ -65,7 +65,7 @@ def test_the_digest_tells_lists_apart(tmp_path: Path) -> None:
     write_voc(tmp_path, {"a": IDS, "b": IDS}, "one")
     write_voc(tmp_path, {"b": IDS, "a": IDS}, "two")
     write_voc(tmp_path, {"a": IDS, "b": IDS}, "three")
-    one, two, three = (get_dataset(tmp_path, name, FOUR).digest for name in ("one", "two", "three"))
+    one, two, three = (get_split(tmp_path, name, FOUR).digest for name in ("one", "two", "three"))
     assert one == three != two
     assert len(one) == 64
 
@@ -77,33 +77,33 @@ def test_training_sees_images_upright_as_the_served_path_does(tmp_path: Path, or
     write_frame(tmp_path / "train" / "a.png", tmp_path / "trainannot" / "a.png", ids, upright(photo, orientation))
     image = tmp_path / "train" / "a.png"
     image.write_bytes(oriented(photo, "PNG", orientation))
-    split = get_dataset(tmp_path, "train", FOUR)
+    split = get_split(tmp_path, "train", FOUR)
     assert np.array_equal(split.image(0), decode(image.read_bytes(), Limits()))
     assert np.array_equal(split.mask(0), ids)
 
 
 def test_a_folder_of_neither_layout_is_refused_naming_both(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"none of the known layouts: images/ and masks/, .*VOCdevkit.*CamVid") as caught:
-        get_dataset(tmp_path, "val", FOUR)
+        get_split(tmp_path, "val", FOUR)
     assert str(tmp_path) in str(caught.value)
 
 
 def test_a_missing_list_is_named(tmp_path: Path) -> None:
     write_voc(tmp_path, {"a": IDS})
     with pytest.raises(DataError, match=r"ImageSets/Segmentation/val\.txt is not there"):
-        get_dataset(tmp_path, "val", FOUR)
+        get_split(tmp_path, "val", FOUR)
 
 
 def test_an_empty_list_is_an_empty_split(tmp_path: Path) -> None:
     write_voc(tmp_path, {})
     with pytest.raises(DataError, match="split 'train' is empty"):
-        get_dataset(tmp_path, "train", FOUR)
+        get_split(tmp_path, "train", FOUR)
 
 
 def test_a_folder_without_masks_is_an_empty_split(tmp_path: Path) -> None:
     (tmp_path / "trainannot").mkdir()
     with pytest.raises(DataError, match="split 'train' is empty"):
-        get_dataset(tmp_path, "train", FOUR)
+        get_split(tmp_path, "train", FOUR)
 
 
 @pytest.mark.parametrize("write", [write_voc, write_camvid])
@@ -111,21 +111,21 @@ def test_a_missing_image_is_named(tmp_path: Path, write) -> None:  # type: ignor
     write(tmp_path, {"a": IDS, "b": IDS})
     next(path for path in tmp_path.rglob("b.png") if path.parent.name in ("train", "JPEGImages")).unlink()
     with pytest.raises(DataError, match=r"(train|JPEGImages)/b: no such image"):
-        get_dataset(tmp_path, "train", FOUR)
+        get_split(tmp_path, "train", FOUR)
 
 
 def test_a_missing_mask_is_named(tmp_path: Path) -> None:
     write_voc(tmp_path, {"a": IDS})
     (tmp_path / "SegmentationClass" / "a.png").unlink()
     with pytest.raises(DataError, match=r"SegmentationClass/a\.png: no such mask"):
-        get_dataset(tmp_path, "train", FOUR)
+        get_split(tmp_path, "train", FOUR)
 
 
 def mask_error(root: Path, mask: npt.NDArray[np.uint8]) -> str:
     """The message about this mask of an image of 2x3."""
     write_voc(root, {"good": IDS, "bad": IDS})
     Image.fromarray(mask).save(root / "SegmentationClass" / "bad.png")
-    split = get_dataset(root, "train", FOUR)
+    split = get_split(root, "train", FOUR)
     assert np.array_equal(split.mask(0), IDS)
     with pytest.raises((DataError, MaskError)) as caught:
         split.mask(1)
@@ -137,7 +137,7 @@ def test_a_mask_of_another_size_is_named_with_both_sizes(tmp_path: Path) -> None
     write_voc(tmp_path, {"good": IDS, "bad": IDS})
     Image.fromarray(IDS.T.copy()).save(tmp_path / "SegmentationClass" / "bad.png")
     with pytest.raises(DataError, match=r"bad\.png: the mask is \(3, 2\), its image \(2, 3\)"):
-        get_dataset(tmp_path, "train", FOUR).check()
+        get_split(tmp_path, "train", FOUR).check()
 
 
 def test_an_id_outside_the_label_set_is_named(tmp_path: Path) -> None:
@@ -146,17 +146,17 @@ def test_an_id_outside_the_label_set_is_named(tmp_path: Path) -> None:
 
 def test_a_check_names_the_first_mask_that_is_wrong(tmp_path: Path) -> None:
     write_voc(tmp_path, {"good": IDS, "bad": IDS})
-    get_dataset(tmp_path, "train", FOUR).check()
+    get_split(tmp_path, "train", FOUR).check()
     Image.fromarray(IDS + 90).save(tmp_path / "SegmentationClass" / "bad.png")
     with pytest.raises(MaskError, match=r"bad\.png: ids \["):
-        get_dataset(tmp_path, "train", FOUR).check()
+        get_split(tmp_path, "train", FOUR).check()
 
 
 @pytest.mark.parametrize(("ids", "shown"), [([255], "none"), ([0, 255], "background")])
 def test_a_check_refuses_masks_that_show_a_single_class(tmp_path: Path, ids: list[int], shown: str) -> None:
     write_voc(tmp_path, {"a": np.resize(np.array(ids, np.uint8), (2, 3))})
     with pytest.raises(DataError, match=f"show {shown} of 4 classes.*255 is void, not an object"):
-        get_dataset(tmp_path, "train", FOUR).check()
+        get_split(tmp_path, "train", FOUR).check()
 
 
 def test_a_check_names_an_image_that_is_damaged(tmp_path: Path) -> None:
@@ -164,4 +164,4 @@ def test_a_check_names_an_image_that_is_damaged(tmp_path: Path) -> None:
     path = tmp_path / "JPEGImages" / "a.png"
     path.write_bytes(path.read_bytes()[:60])
     with pytest.raises(DataError, match=r"JPEGImages/a\.png: "):
-        get_dataset(tmp_path, "train", FOUR).check()
+        get_split(tmp_path, "train", FOUR).check()

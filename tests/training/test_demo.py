@@ -6,14 +6,14 @@ from pathlib import Path
 
 import numpy as np
 
-from training.datasets import get_dataset
+from training.datasets import get_split
 from training.demo import NAMES, write_demo_data
 from training.label_files import read_labels
 
 
 def test_it_is_a_data_set_of_every_class(tmp_path: Path) -> None:
     labels = read_labels(str(write_demo_data(tmp_path, train=12, val=3)))
-    train, val = (get_dataset(tmp_path, name, labels) for name in ("train", "val"))
+    train, val = (get_split(tmp_path, name, labels) for name in ("train", "val"))
     assert (len(train.frames), len(val.frames)) == (12, 3)
     assert labels.names == list(NAMES)
     seen = np.unique(np.concatenate([train.mask(index).ravel() for index in range(12)]))
@@ -22,7 +22,7 @@ def test_it_is_a_data_set_of_every_class(tmp_path: Path) -> None:
 
 def test_shapes_are_bright_where_their_mask_says_so(tmp_path: Path) -> None:
     labels = read_labels(str(write_demo_data(tmp_path, train=4, val=1)))
-    split = get_dataset(tmp_path, "train", labels)
+    split = get_split(tmp_path, "train", labels)
     for index in range(4):
         image, mask = split.image(index), split.mask(index)
         assert image[mask > 0].mean() > image[mask == 0].mean() + 50

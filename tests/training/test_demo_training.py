@@ -16,7 +16,7 @@ from model.weights_file import Weights, load_weights
 from tests.conftest import ROOT, make_photo
 from tests.training.commands import on_shapes
 from training.card import card
-from training.datasets import get_dataset
+from training.datasets import get_split
 from training.demo import write_demo_data
 from training.evaluate import conditions, evaluate
 from training.label_files import read_labels
@@ -73,8 +73,8 @@ def test_the_demos_file_tells_its_training(demo: Path, demo_weights: Weights) ->
 
 def test_the_demos_scores_are_those_of_the_served_path(demo_weights: Weights, tmp_path: Path) -> None:
     labels = read_labels(str(write_demo_data(tmp_path)))
-    split = get_dataset(tmp_path, "val", labels)
-    segmenter = Segmenter(TorchRuntime(demo_weights, "cpu"))
+    split = get_split(tmp_path, "val", labels)
+    segmenter = Segmenter(TorchRuntime(demo_weights, "cpu", threads=1))  # as the demo was called
     expected = evaluate(segmenter, split, Options(), quiet=True).scores() | {"classes": labels.names}
     recorded = demo_weights.manifest.scores["generated shapes, val"]
     assert {name: recorded[name] for name in expected} == expected

@@ -17,7 +17,7 @@ from model.weights_file import Weights
 from tests.conftest import make_photo
 from tests.training.conftest import write_frame
 from training.class_mapping import parse_class_mapping
-from training.datasets import Split, get_dataset
+from training.datasets import Split, get_split
 from training.evaluate import conditions, evaluate, table
 from training.layouts import DataError
 
@@ -44,7 +44,7 @@ def photos(narrow: Weights, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def split(narrow: Weights, photos: Path) -> Split:
-    return get_dataset(photos, "val", narrow.manifest.labels)
+    return get_split(photos, "val", narrow.manifest.labels)
 
 
 def predictions(segmenter: Segmenter, split: Split, options: Options = OPTIONS) -> list[npt.NDArray[np.uint8]]:
@@ -81,14 +81,14 @@ def test_the_matrix_is_the_one_counted_by_hand(segmenter: Segmenter, split: Spli
 def test_a_mapping_merges_labels_and_predictions_alike(segmenter: Segmenter, split: Split, photos: Path) -> None:
     labels = segmenter.manifest.labels
     mapping = parse_class_mapping("1=1,*=0", labels)
-    mapped = get_dataset(photos, "val", labels, mapping)
+    mapped = get_split(photos, "val", labels, mapping)
     matrix = evaluate(segmenter, mapped, OPTIONS, mapping, quiet=True)
     assert matrix.counts.tolist() == counted(mapped, predictions(segmenter, split), 2, {0: 0, 1: 1, 2: 0, 3: 0})
 
 
 def test_different_numbers_of_classes_are_refused_naming_both(segmenter: Segmenter, photos: Path) -> None:
     labels = segmenter.manifest.labels
-    mapped = get_dataset(photos, "val", labels, parse_class_mapping("1=1,*=0", labels))
+    mapped = get_split(photos, "val", labels, parse_class_mapping("1=1,*=0", labels))
     with pytest.raises(DataError, match="predictions have 4 classes, labels 2"):
         evaluate(segmenter, mapped, OPTIONS, quiet=True)
 

@@ -21,7 +21,7 @@ from model.preprocessing import Preprocessing
 from model.weights_file import Weights, load_weights, save_weights
 from tests.training.commands import scored
 from training.class_mapping import parse_class_mapping
-from training.datasets import get_dataset
+from training.datasets import get_split
 from training.evaluate import conditions, table
 from training.evaluate_command import main
 from training.label_files import read_labels
@@ -32,7 +32,7 @@ def test_the_table_is_printed_with_its_conditions(
 ) -> None:
     assert main(arguments) == 0
     *rows, drawn, where = capsys.readouterr().out.splitlines()
-    split = get_dataset(shapes, "val", read_labels(str(shapes / "classes.json")))
+    split = get_split(shapes, "val", read_labels(str(shapes / "classes.json")))
     assert "\n".join(rows) == table(scored(narrow, shapes), split.labels.names)
     told = conditions(Segmenter(TorchRuntime(narrow, "cpu", "float32")), Options(tile=(64, 64)))
     assert re.fullmatch(r"95% of draws of 4 frames: mean IoU 0\.\d{3} to 0\.\d{3}", drawn)

@@ -16,7 +16,7 @@ from model.inference.segmenter import Options, Segmenter
 from model.inference.torch_runtime import TorchRuntime
 from model.weights_file import Weights
 from tests.training.commands import scored
-from training.datasets import get_dataset
+from training.datasets import get_split
 from training.evaluate import evaluate
 from training.evaluate_command import main
 from training.label_files import read_labels
@@ -37,7 +37,7 @@ def test_frames_are_listed_with_the_worst_first_and_the_worst_are_shown(
     assert sorted(frame["name"] for frame in frames) == [f"val_{index:03d}" for index in range(4)]
     means = [frame["mean_iou"] for frame in frames]
     assert means == sorted(means)
-    split = get_dataset(shapes, "val", read_labels(str(shapes / "classes.json")))
+    split = get_split(shapes, "val", read_labels(str(shapes / "classes.json")))
     index = [frame.name for frame in split.frames].index(frames[0]["name"])
     only = replace(split, frames=split.frames[index : index + 1])
     alone = evaluate(Segmenter(TorchRuntime(narrow, "cpu", "float32")), only, Options((64, 64)), quiet=True)
@@ -80,7 +80,7 @@ def test_groups_are_scored_alone_and_by_weights_of_their_own(
     arguments: list[str], shapes: Path, narrow: Weights, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pattern = ["--split", "train", "--group-pattern", "train_00|train_01"]
-    split = get_dataset(shapes, "train", read_labels(str(shapes / "classes.json")))
+    split = get_split(shapes, "train", read_labels(str(shapes / "classes.json")))
     segmenter = Segmenter(TorchRuntime(narrow, "cpu", "float32"))
     halves = [replace(split, frames=some) for some in (split.frames[:10], split.frames[10:])]
     means = [evaluate(segmenter, half, Options((64, 64)), quiet=True).mean_iou for half in halves]

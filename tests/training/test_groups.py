@@ -11,7 +11,7 @@ from model.labels import numbered_labels
 from model.weights_file import load_weights
 from tests.training.commands import on_shapes
 from tests.training.conftest import write_camvid
-from training.datasets import Split, get_dataset
+from training.datasets import Split, get_split
 from training.groups import groups, only, refuse_shared_frames, without
 from training.layouts import DataError
 from training.train_command import main
@@ -32,7 +32,7 @@ def drives(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def split(drives: Path) -> Split:
-    return get_dataset(drives, "train", FOUR)
+    return get_split(drives, "train", FOUR)
 
 
 def names(split: Split) -> list[str]:
@@ -82,14 +82,14 @@ def test_groups_that_are_not_there_are_told(split: Split, group: str, pattern: s
 def test_frames_of_both_splits_are_refused_whatever_their_names(drives: Path, split: Split) -> None:
     write_camvid(drives, {"copy": ids(3), "other": ids(9)}, "val")
     with pytest.raises(DataError, match=r"1 of 2 frames of 'val' stand in 'train' as well, such as .*0016E5_00390") as caught:
-        refuse_shared_frames(split, get_dataset(drives, "val", FOUR))
+        refuse_shared_frames(split, get_split(drives, "val", FOUR))
     assert "copy.png" in str(caught.value)
     refuse_shared_frames(without(split, "0006R0"), only(split, "0006R0"))
 
 
 def test_equal_names_of_different_frames_are_taken(drives: Path, split: Split) -> None:
     write_camvid(drives, {"0001TP_006690": ids(9)}, "val")
-    refuse_shared_frames(split, get_dataset(drives, "val", FOUR))
+    refuse_shared_frames(split, get_split(drives, "val", FOUR))
 
 
 def test_a_training_on_frames_of_val_is_refused(

@@ -11,7 +11,7 @@ from PIL import Image
 from model.labels import LabelClass, LabelSet, camvid_labels, voc_labels
 from tests.training.conftest import write_frame, write_voc
 from training.camvid import GROUPS, published_colors, split_of
-from training.datasets import get_dataset
+from training.datasets import get_split
 from training.layouts import DataError, find_frames
 
 IDS = np.array([[0, 1, 1], [2, 3, 255]], np.uint8)
@@ -99,7 +99,7 @@ def test_train_aug_takes_sbd_s_masks(tmp_path: Path, listing: str) -> None:
         Image.fromarray(IDS[::-1]).save(tmp_path / "SegmentationClassAug" / f"{stem}.png")
     (tmp_path / "SegmentationClass" / "b.png").unlink()
     (tmp_path / "ImageSets" / "Segmentation" / "train_aug.txt").write_text(listing)
-    split = get_dataset(tmp_path, "train_aug", voc_labels())
+    split = get_split(tmp_path, "train_aug", voc_labels())
     assert [frame.name for frame in split.frames] == ["a", "b"]
     assert np.array_equal(split.mask(1), IDS[::-1])
     assert np.array_equal(split.mask(0), IDS[::-1] if "Aug" in listing else IDS)
@@ -129,10 +129,10 @@ def test_camvid_as_published_is_read_in_its_colours(tmp_path: Path) -> None:
     for folder, name in (("701_StillsRaw_full", "0001TP_006690"), ("LabeledApproved_full", "0001TP_006690_L")):
         (tmp_path / folder).mkdir()
         Image.fromarray(colours).save(tmp_path / folder / f"{name}.png")
-    split = get_dataset(tmp_path, "train", camvid_labels())
+    split = get_split(tmp_path, "train", camvid_labels())
     assert split.mask(0).tolist() == [[0, 1], [1, 11]]
     with pytest.raises(DataError, match="the split 'val' is empty"):
-        get_dataset(tmp_path, "val", camvid_labels())
+        get_split(tmp_path, "val", camvid_labels())
 
 
 def test_camvid_s_colours_are_left_to_labels_of_one_s_own(tmp_path: Path) -> None:
@@ -141,7 +141,7 @@ def test_camvid_s_colours_are_left_to_labels_of_one_s_own(tmp_path: Path) -> Non
         (tmp_path / folder).mkdir()
         Image.fromarray(np.full((2, 2, 3), (128, 0, 0), np.uint8)).save(tmp_path / folder / f"{name}.png")
     own = LabelSet((LabelClass(0, "Animal", (64, 128, 64)), LabelClass(1, "House", (128, 0, 0))))
-    assert get_dataset(tmp_path, "train", own).mask(0).tolist() == [[1, 1], [1, 1]]
+    assert get_split(tmp_path, "train", own).mask(0).tolist() == [[1, 1], [1, 1]]
 
 
 def test_a_class_that_camvid_does_not_have_is_named(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 
 from model.labels import numbered_labels
 from tests.training.conftest import write_camvid
-from training.datasets import get_dataset
+from training.datasets import get_split
 from training.losses import cross_entropy, distillation, lovasz_softmax, median_frequency_weights, without_border
 
 LOGITS = torch.randn(2, 4, 6, 5, generator=torch.Generator().manual_seed(0)) * 3
@@ -68,7 +68,7 @@ def test_distillation_is_the_mean_divergence_per_pixel() -> None:
 def test_median_frequency_weights(tmp_path: Path) -> None:
     ids = np.array([[0] * 8, [0] * 4 + [1] * 4, [2] * 2 + [255] * 6], np.uint8)
     write_camvid(tmp_path, {"a": ids, "b": ids})
-    split = get_dataset(tmp_path, "train", numbered_labels(["a", "b", "c", "never"]))
+    split = get_split(tmp_path, "train", numbered_labels(["a", "b", "c", "never"]))
     assert torch.allclose(median_frequency_weights(split, 1.0), torch.tensor([4 / 12, 1, 2, 2]))
     assert torch.allclose(median_frequency_weights(split, 0.5), torch.tensor([4 / 12, 1, 2, 2]).sqrt())
     assert torch.equal(median_frequency_weights(split, 0.0), torch.ones(4))

@@ -19,7 +19,7 @@ from tests.conftest import ROOT
 from tests.training.commands import on_shapes
 from tests.training.conftest import TINY_RECIPE
 from training.class_mapping import parse_class_mapping
-from training.datasets import get_dataset
+from training.datasets import get_split
 from training.demo import write_demo_data
 from training.evaluate import evaluate
 from training.label_files import read_labels
@@ -82,7 +82,7 @@ def test_a_class_map_trains_and_a_score_map_scores_fewer_classes(shapes: Path, t
     (scores,) = weights.manifest.scores.values()
     assert scores["classes"] == ["background", "circle"]
     labels = read_labels(str(shapes / "classes.json"))
-    split = get_dataset(shapes, "val", labels, parse_class_mapping("0=0,*=1", labels))
+    split = get_split(shapes, "val", labels, parse_class_mapping("0=0,*=1", labels))
     scored = parse_class_mapping("0=0,*=1", weights.manifest.labels)
     matrix = evaluate(Segmenter(TorchRuntime(weights, "cpu")), split, Options(), scored, quiet=True)
     assert scores["mean_iou"] == matrix.scores()["mean_iou"]

@@ -14,7 +14,7 @@ from model.inference.segmenter import Options
 from model.weights_file import Weights
 from tests.narrow import narrow_net
 from training.class_mapping import ClassMapping, parse_class_mapping
-from training.datasets import Split, get_dataset
+from training.datasets import Split, get_split
 from training.evaluate import evaluate, snapshot_segmenter
 from training.label_files import read_labels
 from training.validation import Scorer, cross_entropy_sum
@@ -30,7 +30,7 @@ def one_thread() -> None:
 
 @pytest.fixture
 def validation(shapes: Path) -> Split:
-    return get_dataset(shapes, "val", read_labels(str(shapes / "classes.json")))
+    return get_split(shapes, "val", read_labels(str(shapes / "classes.json")))
 
 
 def loss_by_hand(narrow: Weights, split: Split, mapping: ClassMapping) -> float:
@@ -54,7 +54,7 @@ def test_one_pass_gives_the_scores_of_the_served_path_and_its_loss(
 ) -> None:
     manifest = replace(narrow.manifest, labels=validation.labels)
     mapping = parse_class_mapping(fewer, validation.labels)
-    split = get_dataset(shapes, "val", validation.labels, mapping)
+    split = get_split(shapes, "val", validation.labels, mapping)
     scorer = Scorer(manifest, split, None if len(split.labels) == 4 else mapping, "cpu")
     scores = scorer(narrow_net())
     expected = evaluate(snapshot_segmenter(narrow_net(), manifest, "cpu"), split, Options(), mapping, quiet=True)
@@ -75,7 +75,7 @@ def test_it_takes_no_more_threads_than_the_training(narrow: Weights, validation:
 def test_a_class_that_val_does_not_show_has_no_iou(narrow: Weights, shapes: Path, validation: Split) -> None:
     fewer = parse_class_mapping("0=0,*=1", validation.labels)
     empty = replace(fewer, table=np.where(fewer.table == 1, 0, fewer.table).astype(np.uint8))
-    split = get_dataset(shapes, "val", validation.labels, empty)
+    split = get_split(shapes, "val", validation.labels, empty)
     scores = Scorer(narrow.manifest, split, fewer, "cpu")(narrow_net())
     assert scores["iou/circle"] is None
     assert scores["iou/background"] == scores["mean_iou"]

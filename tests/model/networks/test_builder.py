@@ -48,7 +48,7 @@ def test_a_loaded_backbone_computes_what_the_classifier_computes(name: str) -> N
             expected = classifier.layer4(classifier.layer3(skip))
     assert expected.std() > 0
     torch.testing.assert_close(found.last, expected)
-    torch.testing.assert_close(found.pool3, skip)
+    torch.testing.assert_close(found.stride8, skip)
 
 
 def test_a_loaded_vgg16_computes_what_the_classifier_computes() -> None:
@@ -60,7 +60,7 @@ def test_a_loaded_vgg16_computes_what_the_classifier_computes() -> None:
         found, expected = net.backbone(images), features(images)
     assert expected.std() > 0
     torch.testing.assert_close(found.last, expected)
-    torch.testing.assert_close(found.pool3, features[:17](images))
+    torch.testing.assert_close(found.stride8, features[:17](images))
 
 
 def test_a_vgg16_of_full_width_takes_the_published_layout_head_included() -> None:

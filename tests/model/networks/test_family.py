@@ -194,8 +194,8 @@ def test_the_skips_are_part_of_the_answer(name: str) -> None:
 
     class OtherSkips(nn.Module):
         def forward(self, images: Tensor) -> object:
-            pool3 = features.pool3 + 1 if name.endswith(("8s", "conv6", "branches")) else features.pool3
-            return features._replace(pool3=pool3, pool4=features.pool4 + (1 if name.endswith("16s") else 0))
+            stride8 = features.stride8 + 1 if name.endswith(("8s", "conv6", "branches")) else features.stride8
+            return features._replace(stride8=stride8, stride16=features.stride16 + (1 if name.endswith("16s") else 0))
 
     with torch.inference_mode():
         before = net(images)
