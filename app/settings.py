@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, EnvSettingsSource, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
@@ -23,17 +23,6 @@ LEAST_MEMORY_BYTES = 256 << 20
 SHA256 = re.compile(r"[0-9A-Fa-f]{64}")
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Listed = Annotated[tuple[str, ...], NoDecode]
-
-
-class KeyFile(str):
-    """The path of a file with keys, and the keys that it held when it was read, which is once."""
-
-    keys: tuple[str, ...]
-
-    def __new__(cls, path: str, keys: tuple[str, ...]) -> Self:
-        found = super().__new__(cls, path)
-        found.keys = keys
-        return found
 
 
 class Settings(BaseSettings):
@@ -133,14 +122,16 @@ class Settings(BaseSettings):
     @field_validator("api_keys_file")
     @classmethod
     def _key_file(cls, value: str) -> str:
-        return KeyFile(value, read_keys(Path(value))) if value else value
+        if value:
+            read_keys(Path(value))
+        return value
 
     @field_validator("api_keys")
     @classmethod
     def _keys(cls, value: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
         """Those of the file as well; what is wrong with a key is said without it."""
         file = info.data.get("api_keys_file")
-        keys = value + (file.keys if isinstance(file, KeyFile) else ())
+        keys = value + (read_keys(Path(file)) if file else ())
         for number, key in enumerate(keys, 1):
             if not (key.isascii() and key.isprintable()):
                 raise ValueError(f"key {number} has characters that no header carries; use letters, digits and signs of ASCII")

@@ -10,7 +10,7 @@ from fastapi import FastAPI
 from app import main as program
 from app.environment import UnknownSetting
 from app.main import main
-from app.settings import Settings, ignored_variables, read_keys
+from app.settings import Settings, ignored_variables
 from tests.conftest import ROOT
 
 SERVICE = {
@@ -112,19 +112,6 @@ def test_keys_come_from_a_file_as_well(tmp_path: Path) -> None:
     settings = Settings(_env_file=None, api_keys="gamma", api_keys_file=str(path))
     assert settings.api_keys == ("gamma", "alpha", "beta")
     assert Settings(_env_file=None, api_keys_file="").api_keys == ()
-
-
-def test_the_file_with_keys_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "keys"
-    path.write_text("alpha")
-
-    def read(path: Path) -> tuple[str, ...]:
-        keys = read_keys(path)
-        path.write_text("beta")  # somebody changes it meanwhile
-        return keys
-
-    monkeypatch.setattr("app.settings.read_keys", read)
-    assert Settings(_env_file=None, api_keys_file=str(path)).api_keys == ("alpha",)
 
 
 @pytest.mark.parametrize("content", [None, b"", b"# none\n\n", b"\xff\xfe"], ids=["missing", "empty", "comments", "not UTF-8"])
