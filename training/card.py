@@ -135,6 +135,9 @@ def _score_table(columns: Mapping[str, Any], classes: Sequence[str]) -> str:
         rows.append(f"| **{mean.replace('_', ' ').replace('iou', 'IoU')}** | {cells} |")
         if mean == "mean_iou" and any("mean_iou_95" in values for values in columns.values()):
             rows.append("| 95% of draws of the frames | " + " | ".join(_ends(values) for values in columns.values()) + " |")
+        if mean == "mean_iou" and any("boundary_iou" in values for values in columns.values()):
+            near = (_number(values["boundary_iou"]) if "boundary_iou" in values else "" for values in columns.values())
+            rows.append("| mean IoU near borders | " + " | ".join(near) + " |")
     return "\n".join(rows)
 
 

@@ -17,6 +17,7 @@ from model.metrics import ConfusionMatrix
 from model.networks.fcn import FCN
 from model.networks.servable import half_tensors
 from model.weights_file import Weights
+from training.boundaries import BoundaryIoU
 from training.class_mapping import ClassMapping
 from training.datasets import Split
 from training.intervals import Interval
@@ -45,17 +46,26 @@ def summed(counts: npt.NDArray[np.int64]) -> ConfusionMatrix:
 
 
 def frame_counts(
-    segmenter: Segmenter, split: Split, options: Options, mapping: ClassMapping | None = None, *, quiet: bool = False
+    segmenter: Segmenter,
+    split: Split,
+    options: Options,
+    mapping: ClassMapping | None = None,
+    boundaries: BoundaryIoU | None = None,
+    *,
+    quiet: bool = False,
 ) -> npt.NDArray[np.int64]:
-    """The confusion matrices (F, n, n) of `evaluate`, one a frame; raises as it does."""
+    """The confusion matrices (F, n, n) of `evaluate`, one a frame; raises as it does. `boundaries` gathers the same maps."""
     predicted = mapping.labels if mapping else segmenter.manifest.labels
     if len(predicted) != len(split.labels):
         raise DataError(f"predictions have {len(predicted)} classes, labels {len(split.labels)}; map both to the same")
     counts = []
     for truth, class_map in predictions(segmenter, split, options, quiet=quiet):
         matrix = ConfusionMatrix(len(predicted))
-        matrix.update(truth, mapping(class_map) if mapping else class_map)
+        found = mapping(class_map) if mapping else class_map
+        matrix.update(truth, found)
         counts.append(matrix.counts)
+        if boundaries:
+            boundaries.update(truth, found)
     return np.stack(counts)
 
 

@@ -6,6 +6,7 @@ import argparse
 import sys
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
+from math import isnan
 from pathlib import Path
 from typing import Any, get_args
 
@@ -21,6 +22,7 @@ from model.labels import LabelSet
 from model.manifest import Manifest, scored_in
 from model.preprocessing import Preprocessing
 from model.weights_file import DEFAULT_WEIGHTS, Weights, find_files, find_weights, load_weights, save_weights
+from training.boundaries import FRACTION, BoundaryIoU
 from training.calibration import calibrate
 from training.card import write_card
 from training.class_mapping import ClassMapping, parse_class_mapping
@@ -136,6 +138,7 @@ class _Scored:
     mapping: ClassMapping | None
     counts: Counts
     where: str
+    boundary_iou: float
 
     @cached_property
     def interval(self) -> Interval:
@@ -146,17 +149,22 @@ class _Scored:
         identity = self.segmenter.runtime.identity
         drawn = f"95% of draws of {len(self.counts)} frames: mean IoU {self.interval.low:.3f} to {self.interval.high:.3f}"
         scores = table(summed(self.counts), split.labels.names)
-        return f"{scores}\n{drawn}\n{identity.name} {identity.sha256[:16]}, {self.where}"
+        near = f"mean IoU near borders, within {FRACTION:.0%} of the diagonal: {self.boundary_iou:.3f}"
+        return f"{scores}\n{drawn}\n{near}\n{identity.name} {identity.sha256[:16]}, {self.where}"
 
     def facts(self) -> dict[str, Any]:
         identity = self.segmenter.runtime.identity
         told = {"weights": identity.name, "sha256": identity.sha256, "conditions": self.where}
-        return told | summed(self.counts).scores() | {"mean_iou_95": self.interval.rounded()}
+        return told | summed(self.counts).scores() | self._further()
 
     def recorded(self, split: Split) -> dict[str, Any]:
         """As a weights file stores it."""
-        scores = summed(self.counts).scores() | {"mean_iou_95": self.interval.rounded()}
+        scores = summed(self.counts).scores() | self._further()
         return scores | {"classes": split.labels.names, "conditions": self.where}
+
+    def _further(self) -> dict[str, Any]:
+        near = None if isnan(self.boundary_iou) else round(self.boundary_iou, 6)
+        return {"mean_iou_95": self.interval.rounded(), "boundary_iou": near}
 
 
 def _score(
@@ -173,10 +181,12 @@ def _score(
     if mapped and len(segmenter.manifest.labels) != len(labels):
         counts = f"{len(segmenter.manifest.labels)} classes, the labels {len(labels)}"
         raise ValueError(f"--class-map maps ids of the labels: the file has {counts}; both need one number")
-    found = frame_counts(segmenter, split, options, mapped)
+    boundaries = BoundaryIoU(len(split.labels))
+    found = frame_counts(segmenter, split, options, mapped, boundaries)
     frames = f"{len(split.frames)} frames (list {split.digest[:16]})"
     told = _changes(args) if changes is None else changes
-    return _Scored(segmenter, options, mapped, found, f"{frames}, {conditions(segmenter, options)}{told}")
+    where = f"{frames}, {conditions(segmenter, options)}{told}"
+    return _Scored(segmenter, options, mapped, found, where, boundaries.mean_iou)
 
 
 def _against(args: argparse.Namespace) -> Segmenter:
