@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import time
 from contextlib import suppress
 from contextvars import ContextVar
 
@@ -15,6 +16,8 @@ from app.serving.service import Service
 
 BACKLOG = 2048
 MAX_HEAD_BYTES = 65536
+FIRST_READ, LEAST_READ, MOST_READ = 1 << 14, 1 << 10, 1 << 18  # bytes that are read from a connection at a time:
+READ_S = 0.002  # fewer where they kept the event loop busy for longer, as chunks of a byte do, else more
 HEAD_S = 30.0  # for a request's head to arrive in full
 # longer than load balancers keep a connection that is idle, so that none sends into one that has just been closed
 KEEP_ALIVE_S = 75
@@ -44,8 +47,10 @@ def listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-class HeadDeadline(H11Protocol):
+class HeadDeadline(H11Protocol, asyncio.BufferedProtocol):
     """uvicorn's HTTP, whose connection is closed where a head, once awaited, is not complete within `HEAD_S` seconds.
+
+    Before other connections have their turn it reads about as much as `READ_S` seconds of work are.
 
     A head is awaited from the connection's start, and, after an answer, from the first byte that comes then; for that first
     byte there are `KEEP_ALIVE_S` seconds. Adds to methods of `asyncio.Protocol` alone; which requests have begun and ended it
@@ -55,9 +60,23 @@ class HeadDeadline(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self.tcp = transport
+        self.read_bytes = FIRST_READ
         self.head_timer: asyncio.TimerHandle | None = None
         self.head_begun = self.request_in_flight = False
         self.await_head(HEAD_S)
+
+    def get_buffer(self, sizehint: int) -> bytearray:
+        self.received = bytearray(self.read_bytes)
+        return self.received
+
+    def buffer_updated(self, nbytes: int) -> None:
+        data, self.received = bytes(memoryview(self.received)[:nbytes]), bytearray()  # it keeps none while nothing comes
+        started = time.perf_counter()
+        self.data_received(data)
+        if time.perf_counter() - started > READ_S:
+            self.read_bytes = max(LEAST_READ, self.read_bytes // 4)
+        elif nbytes == self.read_bytes:
+            self.read_bytes = min(MOST_READ, 2 * self.read_bytes)
 
     def data_received(self, data: bytes) -> None:
         if not self.request_in_flight and not self.head_begun:

@@ -213,5 +213,6 @@ def configure_logging(format: str, level: str) -> None:
         logger.handlers, logger.propagate = ([handler] if name != "uvicorn.error" else []), name == "uvicorn.error"
         logger.setLevel(level.upper())
     logging.getLogger("uvicorn.access").disabled = True
-    # a form that cannot be read is logged with its request
-    logging.getLogger("python_multipart").setLevel(logging.ERROR)
+    # a form or an image that cannot be read is logged with its request
+    for name in ("python_multipart", "PIL"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)

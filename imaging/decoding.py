@@ -40,6 +40,7 @@ STORED: dict[int, Callable[[Pixels], Pixels]] = {
     7: lambda upright: upright.swapaxes(0, 1)[::-1, ::-1],
     8: lambda upright: upright.swapaxes(0, 1)[:, ::-1],
 }
+LONGEST_SIDE = 100_000  # Pillow takes memory for each row, however short, and what follows takes time for each
 BAND_PIXELS = 1 << 20
 RUN_LENGTHS = (1, 2)  # of a BMP: Pillow expands them in Python, a byte at a time
 RUN_LENGTH_MEGAPIXELS = 4.0
@@ -158,6 +159,9 @@ def _silence_pillow() -> None:
 
 
 def _check_size(size: tuple[int, int], limits: Limits, kind: str = "") -> None:
+    if max(size) > LONGEST_SIDE:
+        stated = f"{size[0]}x{size[1]} pixels; at most {LONGEST_SIDE:,} are taken a side"
+        raise ImageTooLarge(f"the image has {stated}, scale it down or cut it")
     megapixels = size[0] * size[1] / 1e6
     if megapixels > limits.megapixels:
         stated = f"{size[0]}x{size[1]} pixels ({megapixels:.1f} megapixels)"

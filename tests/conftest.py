@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import os
 import socket
@@ -12,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal
 
 import httpx
 import numpy as np
@@ -146,10 +148,10 @@ def free_port() -> int:
 
 
 @contextmanager
-def over_http(app: ASGIApp) -> Iterator[int]:
+def over_http(app: ASGIApp, http: type[asyncio.Protocol] | Literal["h11"] = "h11") -> Iterator[int]:
     """The port where uvicorn serves the app from a thread, without its lifespan."""
     port = free_port()
-    config = uvicorn.Config(app, port=port, log_level="warning", lifespan="off", loop="asyncio", ws="none", http="h11")
+    config = uvicorn.Config(app, port=port, log_level="warning", lifespan="off", loop="asyncio", ws="none", http=http)
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)
     thread.start()

@@ -11,15 +11,16 @@ from pathlib import Path
 import httpx
 import psutil
 import pytest
+from starlette.types import Receive, Scope, Send
 
 from app import connections
-from app.connections import SILENT_S, UNREAD_S, listen
+from app.connections import FIRST_READ, LEAST_READ, MOST_READ, SILENT_S, UNREAD_S, HeadDeadline, listen
 from app.main import create_app
 from app.server import serve
 from app.settings import Settings
 from tests.app.asking import PHOTO, answer_on, connected, head
 from tests.app.processes import fcn_serve
-from tests.conftest import free_port, wait_for
+from tests.conftest import free_port, over_http, wait_for
 
 
 def test_the_listening_socket_leaves_silent_and_unread_connections_to_the_system() -> None:
@@ -80,6 +81,32 @@ def test_half_a_head_and_none_are_closed_and_whole_ones_are_not(narrow_file: Pat
     finally:
         service.on_failure()
         thread.join(30)
+
+
+@pytest.mark.parametrize("costly", [True, False])
+def test_of_what_costs_time_little_is_read_before_others_have_their_turn(costly: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[int] = []
+    received = HeadDeadline.data_received
+
+    def recorded(connection: HeadDeadline, data: bytes) -> None:
+        read.append(len(data))
+        received(connection, data)
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        while (await receive()).get("more_body"):
+            pass
+        await send({"type": "http.response.start", "status": 200})
+        await send({"type": "http.response.body"})
+
+    monkeypatch.setattr(connections, "READ_S", -1.0 if costly else 60.0)
+    monkeypatch.setattr(HeadDeadline, "data_received", recorded)
+    with over_http(app, HeadDeadline) as port:
+        assert httpx.post(f"http://127.0.0.1:{port}", content=bytes(1 << 22), timeout=30).status_code == 200
+    assert sum(read) > 1 << 22
+    if costly:
+        assert max(read[3:]) == LEAST_READ
+    else:
+        assert FIRST_READ < max(read) <= MOST_READ
 
 
 def _ends_within(connection: socket.socket, seconds: float) -> bool:

@@ -22,7 +22,7 @@ from app.settings import Settings
 from tests.app.asking import PHOTO
 from tests.app.processes import LARGE, fcn_serve
 from tests.conftest import ROOT, free_port, wait_for
-from tests.imaging.hostile import fax
+from tests.imaging.hostile import fax, tiff_of
 
 
 def test_sighup_reads_the_weights_again_and_drops_no_request(narrow_file: Path, tmp_path: Path) -> None:
@@ -66,8 +66,10 @@ def test_health_is_answered_while_a_large_image_is_segmented(narrow_file: Path, 
 def test_a_library_s_own_lines_are_not_in_the_log(narrow_file: Path, tmp_path: Path) -> None:
     with fcn_serve(narrow_file, tmp_path) as it:
         assert it.post(fax(100)).status_code == 200  # libtiff writes one for each damaged row
-        wait_for(lambda: "request" in it.messages())
+        assert it.post(tiff_of({256: 16, 257: 16, 258: 8, 259: 1, 262: 1, 273: 8, 277: 33})).status_code == 422  # Pillow, one
+        wait_for(lambda: it.messages().count("request") == 2)
     assert "Bad code word" not in it.log.read_text()
+    assert "More samples" not in it.log.read_text()
 
 
 def test_weights_that_cannot_be_loaded_end_the_process_with_status_1_and_the_reason(tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ from tests.imaging.hostile import (
     tiff_tile,
     webp_of,
 )
-from tests.imaging.samples import file_of
+from tests.imaging.samples import file_of, png_of
 
 TOO_LARGE = (
     "png bomb",
@@ -153,6 +153,16 @@ def test_the_frame_of_a_gif_counts_as_pillow_reads_it(before: bytes) -> None:
     assert read_size(gif_of(3, 5, before), LIMITS) == (5, 5)
     with pytest.raises(ImageTooLarge, match=r"5x5 pixels"):
         read_size(gif_of(3, 5, before), Limits(megapixels=24e-6))
+
+
+@pytest.mark.parametrize("size", [(100_001, 1), (1, 100_001), (1, 99_000_000)])
+def test_a_side_is_bounded_however_few_the_pixels(size: tuple[int, int]) -> None:
+    for data in (png_of(*size, 8, 0, b""), tiff_of({256: size[0], 257: size[1], 258: 8, 259: 1, 262: 1, 273: 8})):
+        with pytest.raises(ImageTooLarge, match=rf"{size[0]}x{size[1]} pixels; at most 100,000 are taken a side"):
+            read_size(data, LIMITS)
+    with pytest.raises(ImageTooLarge, match="a side"):
+        read_size(bmp_of(*size, 24, 0), LIMITS)
+    assert read_size(png_of(100_000, 1, 8, 0, b""), LIMITS) == (1, 100_000)
 
 
 def test_the_canvas_of_a_webp_is_read_before_it_is_made() -> None:
