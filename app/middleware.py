@@ -14,8 +14,8 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.api.errors import MEDIA_TYPE, Problem, Unavailable, document, to_problem
-from app.serving.errors import ServingError
-from app.serving.service import Service
+from app.serving.errors import NotServing, ServingError
+from app.serving.service import DRAINING, Service
 from app.telemetry import Metrics
 from app.tracing import TRACEPARENT, trace_fields
 
@@ -80,8 +80,8 @@ class RequestTelemetry:
 class UnexpectedErrors:
     """An exception that comes out of the application is logged, and answered with 500.
 
-    A thread that could not be started is the service's failure, and 503. Once an answer has begun, the server closes the
-    connection.
+    A thread that could not be started is the service's failure, and 503; so is a request that the server cancels as the drain
+    has taken too long. Once an answer has begun, the server closes the connection.
     """
 
     def __init__(self, app: ASGIApp, service: Service) -> None:
@@ -98,6 +98,11 @@ class UnexpectedErrors:
 
         try:
             await self.app(scope, receive, send_answer)
+        except asyncio.CancelledError:
+            if not self.service.draining:
+                raise
+            if not begun:
+                await send_problem(scope, send, to_problem(NotServing(DRAINING, "draining")))
         except Exception as error:
             if scope["type"] != "http":
                 raise
@@ -156,7 +161,7 @@ class DiscardBeforeClose:
                 closes = Headers(raw=message.get("headers", [])).get("connection") == "close"
             elif closes and more and not message.get("more_body"):
                 await send({**message, "more_body": True})
-                with suppress(TimeoutError):
+                with suppress(TimeoutError, asyncio.CancelledError):  # it ends in any case
                     async with asyncio.timeout(DISCARD_S):
                         while more:
                             await receive_body()

@@ -22,7 +22,7 @@ from starlette.types import Receive, Scope, Send
 from app.api.errors import BATCH_PROBLEMS, Problem, TooLarge, document, mapped_errors
 from app.api.examples import batch_body, batch_responses
 from app.api.schemas import SegmentQuery
-from app.api.segment import Ready, answer, make_options, prepared, upload_limits
+from app.api.segment import Ready, answer, make_options, pieces, prepared, upload_limits
 from app.api.uploads import base_name, images, read_form, read_part
 from app.serving.admission import Held
 from app.serving.service import Service
@@ -156,7 +156,8 @@ async def _lines(request: Request, outcomes: Outcomes) -> AsyncGenerator[bytes, 
             facts = {"index": outcome.index, "file": outcome.file, "status": problem.status if problem else 200}
             head = json.dumps(facts, separators=(",", ":"))[:-1].encode()
             name, body = (b"problem", _problem(request, problem)) if problem else (b"answer", outcome.body)
-            yield head + b',"' + name + b'":' + body + b"}\n"
+            for piece in pieces(head + b',"' + name + b'":' + body + b"}\n"):
+                yield piece
 
 
 async def _zip(request: Request, outcomes: Outcomes) -> AsyncGenerator[bytes, None]:
@@ -168,7 +169,8 @@ async def _zip(request: Request, outcomes: Outcomes) -> AsyncGenerator[bytes, No
                 body = _problem(request, outcome.problem) if outcome.problem else outcome.body
                 name = f"{outcome.index:03d}-{PurePath(outcome.file).stem}{outcome.suffix}"
                 archive.writestr(zipfile.ZipInfo(name), body)
-                yield pipe.take()
+                for piece in pieces(pipe.take()):
+                    yield piece
         yield pipe.take()
 
 

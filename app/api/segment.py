@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from functools import partial
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -110,13 +110,19 @@ def upload_limits(request: Request, service: Service, megabytes: float) -> Limit
 def in_pieces(body: bytes, media_type: str, headers: dict[str, str]) -> Response:
     """The answer, sent piece by piece where it is long: the next one once the client has taken most of the last."""
 
-    async def pieces() -> AsyncIterator[bytes]:
-        for start in range(0, len(body), PIECE_BYTES):
-            yield body[start : start + PIECE_BYTES]
+    async def sent() -> AsyncIterator[bytes]:
+        for piece in pieces(body):
+            yield piece
 
     if len(body) <= PIECE_BYTES:
         return Response(body, media_type=media_type, headers=headers)
-    return StreamingResponse(pieces(), media_type=media_type, headers=headers | {"Content-Length": str(len(body))})
+    return StreamingResponse(sent(), media_type=media_type, headers=headers | {"Content-Length": str(len(body))})
+
+
+def pieces(body: bytes) -> Iterator[bytes]:
+    """Of `PIECE_BYTES` each, but for the last."""
+    for start in range(0, len(body), PIECE_BYTES):
+        yield body[start : start + PIECE_BYTES]
 
 
 async def prepared(service: Service, prepare: Callable[[], Job], deadline: float) -> Job:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import socket
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import httpx
 
-from tests.app.asking import PHOTO, connected, head
+from tests.app.asking import PHOTO, answer_on, connected, head
 from tests.app.processes import LARGE, Process, fcn_serve
 from tests.conftest import wait_for
 
@@ -55,20 +56,24 @@ def test_on_sigterm_what_is_in_flight_is_answered_and_new_images_are_refused(nar
 
 
 @contextmanager
-def stalled(it: Process) -> Iterator[None]:
+def stalled(it: Process) -> Iterator[socket.socket]:
     """An upload that never ends, in flight."""
     with connected(it.port) as connection:
         connection.sendall(head(1000) + b"abc")
         wait_for(lambda: httpx.get(f"{it.url}/health").json()["requests_in_flight"] == 1)
-        yield
+        yield connection
 
 
 def test_a_drain_takes_no_longer_than_it_may(narrow_file: Path, tmp_path: Path) -> None:
-    with fcn_serve(narrow_file, tmp_path, DRAIN_S="1", UPLOAD_TIMEOUT_S="60") as it, stalled(it):
+    with fcn_serve(narrow_file, tmp_path, DRAIN_S="1", UPLOAD_TIMEOUT_S="60") as it, stalled(it) as connection:
         it.signal(signal.SIGTERM)
         started = time.monotonic()
+        answer = answer_on(connection)
+        assert (answer.status, answer.headers["connection"]) == (503, "close")
+        assert b"draining" in answer.read()
         assert it.process.wait(60) == 0
         assert 0.9 < time.monotonic() - started < 10
+    assert "Traceback" not in it.log.read_text()
 
 
 def test_a_second_signal_ends_the_process_at_once(narrow_file: Path, tmp_path: Path) -> None:

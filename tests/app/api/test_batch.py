@@ -6,12 +6,14 @@ import asyncio
 import io
 import json
 import zipfile
+from collections.abc import AsyncGenerator, Callable
 from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
 
-from app.api.batch import Outcome, _outcomes
+from app.api.batch import Outcome, _lines, _outcomes, _zip
+from app.api.segment import PIECE_BYTES
 from app.serving.admission import Held
 from app.serving.service import Service
 from tests.app.asking import assert_idle, assert_problem, connected, head, service_of
@@ -132,3 +134,16 @@ def test_an_outcome_that_comes_as_its_batch_is_cancelled_gives_its_memory_back(
 
     asyncio.run(cancelled())
     assert_idle(service)
+
+
+@pytest.mark.parametrize("sent", [_lines, _zip])
+def test_long_answers_go_out_in_pieces(sent: Callable[..., AsyncGenerator[bytes, None]]) -> None:
+    async def outcomes() -> AsyncGenerator[Outcome, None]:
+        yield Outcome(0, "a", ".json", b"7" * 1_000_000, Held())
+
+    async def lengths() -> list[int]:
+        return [len(piece) async for piece in sent(None, outcomes())]
+
+    found = asyncio.run(lengths())
+    assert sum(found) > 1_000_000
+    assert max(found) <= PIECE_BYTES
