@@ -24,7 +24,7 @@ def segmentation() -> dict[str, Any]:
     """The JSON answer for an image of 4x3 pixels, made by the code that makes every answer."""
     class_map = np.array([[0, 8, 8, 0], [0, 8, 8, 8], [0, 0, 8, 8]], np.uint8)
     labels = voc_labels()
-    tiling = {"side": [384, 512], "tile": [384, 512], "overlap": 0.25, "blend": "mean", "tiles": 1}
+    tiling = {"side": [384, 512], "tile": [384, 512], "overlap": 0.25, "blend": "mean", "quality": "standard", "tiles": 1}
     answer = Answer(
         image=np.zeros((3, 4, 3), np.uint8), class_map=class_map, confidence=None, probabilities=None,
         mean_confidence=[0.98] + [0.91] * 20, labels=labels, model=MODEL, tiling=tiling,

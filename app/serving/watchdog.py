@@ -65,6 +65,8 @@ class Watchdog:
         for pool in self._pools:
             if reason := self._judge_pool(pool):
                 pool.stop()
+                for scheduler in schedulers:  # whoever waits for one is answered now, not when the process ends
+                    scheduler.fail(reason)
                 return reason
         return self._judge_loop()
 

@@ -125,4 +125,4 @@ def test_a_file_goes_to_stdout(
 def test_the_defaults_are_the_services() -> None:
     args = parser().parse_args(["photo.png", "-o", "mask.png"])
     assert (args.format, args.mask, args.blend, args.side, args.alpha) == ("png", "rle", "mean", "auto", 0.5)
-    assert (args.tile, args.overlap, args.max_megapixels) == ((512, 512), 0.25, 100.0)
+    assert (args.tile, args.overlap, args.max_megapixels) == (None, 0.25, 100.0)

@@ -86,12 +86,6 @@ def test_a_lost_device_is_not_live(serve: Serve) -> None:
         assert_problem(post(client), 503, "the device is broken")
 
 
-def test_a_scheduler_whose_thread_has_ended_is_not_live(serve: Serve) -> None:
-    with serve() as client:
-        service_of(client).registry.get().scheduler.stop()
-        assert_problem(client.get("/health/live"), 503, "a thread of the scheduler has ended")
-
-
 @pytest.fixture(scope="module")
 def both(serve: Serve, narrow_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
     """Two networks: the narrow one, and one of other classes that has no export."""
@@ -183,8 +177,8 @@ def test_the_api_reference_tells_parameters_bodies_and_answers(client: TestClien
     assert set(operation["responses"]["200"]["content"]) == {"image/png", "application/json", "application/x-npz"}
     assert "multipart/form-data" in operation["requestBody"]["content"]
     names = {
-        "format", "mask", "blend", "overlap", "side", "alpha", "confidence", "probabilities", "min_confidence", "tolerance",
-        "model",
+        "format", "mask", "blend", "overlap", "side", "quality", "alpha", "confidence", "probabilities", "min_confidence",
+        "tolerance", "model",
     }  # fmt: skip
     assert {parameter["name"] for parameter in operation["parameters"]} == names
     assert {parameter["name"] for parameter in paths["/segment/batch"]["post"]["parameters"]} == names

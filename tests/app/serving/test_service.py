@@ -164,6 +164,7 @@ def test_a_loader_that_ends_by_a_bug_is_the_service_s_failure(narrow_file: Path,
     with started(narrow_file, ready=False) as service:
         wait_for(lambda: service.failure is not None)
         assert "ended without a network" in (service.failure or "")
+        wait_for(lambda: not any(thread.name == "loader" for thread in threading.enumerate()))
 
 
 def test_a_service_that_is_stopped_while_it_loads_does_not_wait_and_keeps_no_thread(

@@ -146,6 +146,24 @@ def test_a_pool_one_of_whose_threads_hangs_is_stopped_and_what_waits_for_it_canc
     assert first.result(30) is second.result(30) is None
 
 
+def test_who_waits_for_tiles_is_answered_as_well_where_a_pool_s_thread_hangs() -> None:
+    runtime, hangs, pool = FirstChannel(), Hold(), Pool(1, "small")
+    it = Watched(runtime)
+    with hangs, runtime.hold as hold:
+        pool.submit(hangs)
+        wait_for(lambda: len(pool.running()) == 1)
+        watchdog = Watchdog(lambda: it.listed, it.failures.append, stall_s=5, interval=1, pools=[pool])
+        assert [watchdog.look() for _ in range(5)] == [None] * 5
+        waits = it.ask(1)
+        assert hold.entered.wait(30)
+        reason = watchdog.look()
+        assert "a thread of the pool `small`" in (reason or "")
+        with pytest.raises(NotServing, match="a thread of the pool `small`"):
+            waits.result(5)
+        it.scheduler.stop()
+    it.threads.shutdown()
+
+
 def test_a_pool_that_is_always_busy_and_whose_calls_come_back_is_well() -> None:
     pool = Pool(1, "small")
     watchdog = Watchdog(list, lambda _: None, stall_s=5, interval=1, pools=[pool])
