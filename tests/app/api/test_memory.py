@@ -13,6 +13,11 @@ import pytest
 from fastapi.testclient import TestClient
 
 from app.api import uploads
+from app.serving.admission import Memory
+from app.settings import Settings
+from model.inference.runtime import Runtime
+from model.inference.segmenter import Options, Segmenter
+from model.inference.views import Quality
 from tests.app.asking import PHOTO, answer_on, assert_idle, assert_problem, connected, head, post, service_of
 from tests.app.conftest import Serve
 from tests.conftest import encoded, make_photo, over_http, wait_for
@@ -144,3 +149,17 @@ def test_a_batch_whose_client_goes_while_it_is_answered_gives_everything_back(cl
         assert answer_on(connection).status == 200
         wait_for(lambda: service.queued_tiles == 0 and service.memory.taken > 6_000_000)
     assert_idle(service)
+
+
+@pytest.mark.parametrize(("progressive", "quality"), [(False, "standard"), (False, "high"), (True, "standard")])
+def test_a_jpeg_of_a_hundred_megapixels_is_taken_on_a_machine_of_2_gib(
+    runtime: Runtime, monkeypatch: pytest.MonkeyPatch, progressive: bool, quality: Quality
+) -> None:
+    monkeypatch.setattr("app.settings.available_memory", lambda: 2 << 30)
+    small = encoded(make_photo(64, 64), "JPEG", progressive=progressive)
+    start = small.index(b"\xff\xc2" if progressive else b"\xff\xc0") + 5
+    announced = small[:start] + (10_000).to_bytes(2, "big") * 2 + small[start + 4 :]
+    segmenter = Segmenter(runtime)
+    plan = segmenter.plan(announced, Options(quality=quality))
+    assert plan.size == (10_000, 10_000)
+    Memory(Settings(_env_file=None).memory_bytes).check(segmenter.taken_bytes(announced, plan))
