@@ -24,7 +24,10 @@ def cross_entropy(
 def without_border(masks: Tensor, ignore_index: int, width: int) -> Tensor:
     """Masks (N, H, W) in which pixels less than `width` from one of another id, void included, are void."""
     ids = masks[:, None].float()
-    largest, smallest = (F.max_pool2d(sign * ids, 2 * width - 1, 1, width - 1) for sign in (1, -1))
+    side, beyond = 2 * width - 1, width - 1
+    # by rows, then by columns: what a square holds, in a fraction of the time
+    rows = (F.max_pool2d(sign * ids, (1, side), 1, (0, beyond)) for sign in (1, -1))
+    largest, smallest = (F.max_pool2d(each, (side, 1), 1, (beyond, 0)) for each in rows)
     return masks.masked_fill((largest != -smallest)[:, 0], ignore_index)
 
 
