@@ -190,8 +190,7 @@ class Segmenter:
     def rows(self, image: Pixels, plan: Plan, run: Run | None = None) -> Iterator[Rows]:
         """The averaged logits for RGB pixels at the plan's working size, some rows of the answer at a time from the top."""
         stride, grid, tiles = self.runtime.stride, self.runtime.grid, plan.tiles
-        cells = tiles.extent[0] // stride, tiles.extent[1] // stride
-        upsampler = LogitsUpsampler(cells, stride, grid, tiles.size, plan.size)
+        upsampler = LogitsUpsampler(tiles.cells(stride), stride, grid, tiles.size, plan.size)
         for band in self._bands(image, plan, run or self.run):
             yield from upsampler.push(band)
 

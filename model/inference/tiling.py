@@ -49,10 +49,9 @@ class TilePlan:
     def __len__(self) -> int:
         return len(self.tops) * len(self.lefts)
 
-    @property
-    def extent(self) -> Size:
-        """(height, width) in pixels that the tiles cover."""
-        return self.tops[-1] + self.tile[0], self.lefts[-1] + self.tile[1]
+    def cells(self, stride: int) -> Size:
+        """(rows, columns) of the merged map, a cell for every stride x stride of the pixels that the tiles cover."""
+        return (self.tops[-1] + self.tile[0]) // stride, (self.lefts[-1] + self.tile[1]) // stride
 
     @property
     def regions(self) -> Iterator[Region]:

@@ -128,7 +128,7 @@ class LogitsUpsampler:
 def band_bytes(target: Size, tiles: TilePlan, classes: int, stride: int) -> int:
     """At most so many bytes do merging and interpolating take beside their results."""
     rows = min(target[0], BAND_PIXELS // target[1] + 1)
-    cells = tiles.extent[1] // stride * 4 * classes
+    cells = tiles.cells(stride)[1] * 4 * classes
     merged = 3 * cells * (tiles.tile[0] // stride + tiles.size[0] * rows // (stride * target[0]) + 2)
     return merged + 2 * cells * rows + 12 * rows * target[1] + 8 * (GATHERED + 2 * LOGITS_PIXELS * classes)
 

@@ -89,15 +89,15 @@ class ViewAverage:
         """Where the first view's cells lie among those of this one."""
         target, source, stride = self._target.size[axis], view.tiles.size[axis], self._stride
         centre = 0 if self._grid == "corner" else (stride - 1) / 2
-        pixels = np.arange(self._target.extent[axis] // stride) * stride + centre
+        pixels = np.arange(self._target.cells(stride)[axis]) * stride + centre
         pixels = ((pixels + 0.5) * (source / target) - 0.5).clip(0, source - 1)
         if view.mirrored and axis == 1:
             pixels = source - 1 - pixels
-        return cells_at(pixels, view.tiles.extent[axis] // stride, stride, self._grid)
+        return cells_at(pixels, view.tiles.cells(stride)[axis], stride, self._grid)
 
 
 def average_bytes(target: TilePlan, classes: int, stride: int) -> int:
     """At most so many bytes does an average of views that are no larger than the first one take, their images included."""
-    rows, columns = (side // stride for side in target.extent)
+    rows, columns = target.cells(stride)
     image: Size = target.size
     return 4 * classes * columns * (4 * rows + 4 * ROWS) + 14 * image[0] * image[1]

@@ -31,11 +31,6 @@ Photo = Callable[..., Pixels]
 SIZES = [(1, 1), (31, 32), (33, 500)]
 
 
-@pytest.fixture(scope="module")
-def segmenter(runtime: Runtime) -> Segmenter:
-    return Segmenter(runtime)
-
-
 def segmented(segmenter: Segmenter, image: Pixels, options: Options) -> Segmentation:
     """What the network says of these pixels, at the working size that the options ask for."""
     plan = segmenter.plan_size((image.shape[0], image.shape[1]), options)

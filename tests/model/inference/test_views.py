@@ -13,23 +13,14 @@ from model.architecture import Grid
 from model.inference.merging import Band, Logits
 from model.inference.runtime import Runtime, Tile
 from model.inference.scaling import SideTooLarge
-from model.inference.segmenter import Options, Segmentation, Segmenter
+from model.inference.segmenter import Options, Segmenter
 from model.inference.tiling import plan_tiles
 from model.inference.views import SCALES, View, ViewAverage
 from tests.conftest import encoded, make_photo
+from tests.model.inference.test_segmenter import segmented
 
 Pixels = npt.NDArray[np.uint8]
 Photo = Callable[..., Pixels]
-
-
-@pytest.fixture(scope="module")
-def segmenter(runtime: Runtime) -> Segmenter:
-    return Segmenter(runtime)
-
-
-def segmented(segmenter: Segmenter, image: Pixels, options: Options) -> Segmentation:
-    plan = segmenter.plan_size((image.shape[0], image.shape[1]), options)
-    return segmenter.infer(scale(image, plan.tiles.size), plan)
 
 
 def ramp(width: int, stride: int, grid: Grid) -> Logits:
@@ -87,16 +78,17 @@ def test_a_mirrored_image_gives_the_mirrored_classes(segmenter: Segmenter, photo
 def test_views_are_averaged_where_they_show_the_same(grid: Grid, mirrored: bool, width: int) -> None:
     target = plan_tiles((1, 64), (96, 96))
     view = View(plan_tiles((1, width), (96, 96)), mirrored)
-    covered = view.tiles.extent[1]
+    rows, columns = view.tiles.cells(8)
+    covered = 8 * columns
     logits = ramp(covered, 8, grid) * np.float32(covered / width)
     if mirrored:
         logits[..., 0] = (width - 1) / width - logits[..., 0]
     average = ViewAverage(target, 8, grid, temperature=1.0)
-    average.add(view, [Band(0, np.repeat(logits, view.tiles.extent[0] // 8, 0))])
+    average.add(view, [Band(0, np.repeat(logits, rows, 0))])
     found = average.finish().logits
     odds = found[0, :, 0] - found[0, :, 1]
     centre = 0 if grid == "corner" else 3.5
-    expected = (np.arange(0, target.extent[1], 8) + centre + 0.5) / 64 - 0.5 / width
+    expected = (np.arange(0, 8 * target.cells(8)[1], 8) + centre + 0.5) / 64 - 0.5 / width
     inside = (expected > 16 / width) & (expected < 1 - 16 / width)
     assert inside.sum() >= 2
     np.testing.assert_allclose(odds[inside], expected[inside], atol=2e-3)
