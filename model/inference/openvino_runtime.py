@@ -20,6 +20,9 @@ from model.inference.runtime import ModelIdentity, RuntimeUnavailable, Tile
 from model.manifest import METADATA_KEY, Manifest, WeightsError
 
 FACTS = (METADATA_KEY, "sha256", "precision", "stride", "grid")
+# OpenVINO keeps each shape of input's compiled layers, by default 5,000 of them: a gibibyte, once a few clients have asked
+# for many sides. A network has some 40 layers, so these are twelve shapes: more than photographs at one side have.
+KEPT_LAYERS = 500
 
 
 @dataclass(frozen=True)
@@ -80,6 +83,8 @@ class OpenVINORuntime:
             # it looks at the affinity alone, not at a control group's quota
             "INFERENCE_NUM_THREADS": threads or available_cores(),
             "NUM_STREAMS": 1,
+            # told by its maintainers: github.com/openvinotoolkit/openvino/issues/23316
+            "CPU_RUNTIME_CACHE_CAPACITY": KEPT_LAYERS,
         }
         try:
             self._compiled = openvino.Core().compile_model(export.model, "CPU", options)

@@ -40,6 +40,22 @@ promised, before = segmenter.taken_bytes(data, plan), resident("VmRSS")
 body = segmenter.segment(data, plan, noise).body
 print(promised, resident("VmHWM") - before, len(body))
 """
+SHAPES = """
+import numpy as np
+from model.inference.runtime import load_runtime
+from model.weights_file import DEFAULT_WEIGHTS, find_files
+
+def resident():
+    with open("/proc/self/status") as status:
+        return next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmRSS"))
+
+runtime = load_runtime(find_files(DEFAULT_WEIGHTS), "openvino", "cpu", "int8", threads=1)
+taken = []
+for columns in range(1, 113):
+    runtime.logits([np.zeros((32, 32 * columns, 3), np.uint8)])
+    taken.append(resident())
+print(taken[31], taken[-1])
+"""
 RENDERINGS: dict[str, dict[str, Any]] = {
     "png": {"format": "png"},
     "color": {"format": "color"},
@@ -84,3 +100,10 @@ def test_segmenting_stays_within_what_its_plan_promises(name: str, side: str, me
     run = subprocess.run(command, input=photo(megapixels), capture_output=True, cwd=ROOT, check=True, timeout=250)
     promised, taken, _ = map(int, run.stdout.split())
     assert taken < promised < 6 * taken + 64 * MEBI
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a process's memory is read from /proc")
+def test_memory_does_not_grow_with_the_shapes_of_tiles_that_have_been_seen() -> None:
+    run = subprocess.run([sys.executable, "-c", SHAPES], capture_output=True, cwd=ROOT, check=True, timeout=250)
+    after_32, after_112 = map(int, run.stdout.split())
+    assert after_112 - after_32 < 96 * MEBI
