@@ -87,7 +87,9 @@ class HeadDeadline(H11Protocol, asyncio.BufferedProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.stop_waiting()
-        super().connection_lost(exc)
+        self.received = bytearray()
+        # with an error, uvicorn would leave its timer for keep-alive, and with it this connection in memory
+        super().connection_lost(None)
 
     def request_began(self) -> None:
         self.stop_waiting()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import lru_cache
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -130,7 +129,8 @@ def band_bytes(target: Size, tiles: TilePlan, classes: int, stride: int) -> int:
     rows = min(target[0], BAND_PIXELS // target[1] + 1)
     cells = tiles.cells(stride)[1] * 4 * classes
     merged = 3 * cells * (tiles.tile[0] // stride + tiles.size[0] * rows // (stride * target[0]) + 2)
-    return merged + 2 * cells * rows + 12 * rows * target[1] + 8 * (GATHERED + 2 * LOGITS_PIXELS * classes)
+    axes = 64 * sum(target)
+    return merged + axes + 2 * cells * rows + 12 * rows * target[1] + 8 * (GATHERED + 2 * LOGITS_PIXELS * classes)
 
 
 def winning_probability(logits: Logits, ids: Ids, temperature: float) -> npt.NDArray[np.float32]:
@@ -159,7 +159,6 @@ def interpolated(cells: Logits, axis: Axis, dimension: int) -> Logits:
     return after
 
 
-@lru_cache(maxsize=256)
 def _axis(cells: int, stride: int, grid: Grid, source: int, target: int) -> Axis:
     return cells_at(((np.arange(target) + 0.5) * (source / target) - 0.5).clip(0, source - 1), cells, stride, grid)
 

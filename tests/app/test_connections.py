@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import socket
+import struct
 import threading
 import time
 from contextlib import suppress
@@ -14,7 +16,7 @@ import pytest
 from starlette.types import Receive, Scope, Send
 
 from app import connections
-from app.connections import FIRST_READ, LEAST_READ, MOST_READ, SILENT_S, UNREAD_S, HeadDeadline, listen
+from app.connections import FIRST_READ, LEAST_READ, MOST_READ, SILENT_S, UNREAD_S, HeadDeadline, TellConnection, listen
 from app.main import create_app
 from app.server import serve
 from app.settings import Settings
@@ -107,6 +109,25 @@ def test_of_what_costs_time_little_is_read_before_others_have_their_turn(costly:
         assert max(read[3:]) == LEAST_READ
     else:
         assert FIRST_READ < max(read) <= MOST_READ
+
+
+def test_of_a_connection_that_its_client_resets_nothing_is_kept() -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200})
+        await send({"type": "http.response.body"})
+
+    def kept() -> int:
+        gc.collect()
+        return sum(type(each) is HeadDeadline for each in gc.get_objects())
+
+    before = kept()
+    with over_http(TellConnection(app), HeadDeadline) as port:
+        for _ in range(20):
+            with connected(port) as connection:
+                connection.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+                assert connection.recv(100)
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        wait_for(lambda: kept() - before < 3, 3)
 
 
 def _ends_within(connection: socket.socket, seconds: float) -> bool:
