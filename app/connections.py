@@ -16,7 +16,7 @@ from app.serving.service import Service
 
 BACKLOG = 2048
 MAX_HEAD_BYTES = 32768
-FIRST_READ, LEAST_READ, MOST_READ = 1 << 14, 1 << 10, 1 << 18  # bytes that are read from a connection at a time:
+FIRST_READ, LEAST_READ, MOST_READ = 1 << 14, 1 << 7, 1 << 18  # bytes that are read from a connection at a time:
 READ_S = 0.002  # fewer where they kept the event loop busy for longer, as chunks of a byte do, else more
 HEAD_S = 30.0  # for a request's head to arrive in full
 # longer than load balancers keep a connection that is idle, so that none sends into one that has just been closed

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import io
+import math
 from collections.abc import Mapping
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 from torchvision import tv_tensors
@@ -49,7 +52,8 @@ class AugmentedSplit(Dataset[tuple[Tensor, Tensor]]):
             [
                 v2.RandomCrop(recipe.crop),
                 v2.RandomHorizontalFlip(recipe.flip),
-                v2.ColorJitter(recipe.color, recipe.color, recipe.color),
+                v2.ColorJitter(recipe.color, recipe.color, recipe.color, recipe.hue),
+                v2.RandomApply([v2.GaussianBlur(7, (0.3, 1.5))], recipe.blur),
             ]
         )
 
@@ -61,7 +65,8 @@ class AugmentedSplit(Dataset[tuple[Tensor, Tensor]]):
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(mixed(self.recipe.seed, epoch, index))
             image, mask = self._finish(*self._pad(*self._scale(self._shown[index])))
-        return image.as_subclass(Tensor), mask[0].as_subclass(Tensor).long()
+            image = self._exposed(image.as_subclass(Tensor))
+        return image, mask[0].as_subclass(Tensor).long()
 
     def _load(self, index: int) -> tuple[bytes | Pixels, Pixels]:
         """The image, as its file or as pixels, and the mask's ids."""
@@ -92,6 +97,17 @@ class AugmentedSplit(Dataset[tuple[Tensor, Tensor]]):
         height, width = image.shape[-2:]
         padding = [0, 0, max(0, self.recipe.crop[1] - width), max(0, self.recipe.crop[0] - height)]
         return TF.pad(image, padding, padding_mode="edge"), TF.pad(mask, padding, fill=self.ignore_index)
+
+    def _exposed(self, image: Tensor) -> Tensor:
+        """At another gamma, and compressed anew, as the recipe has it."""
+        if self.recipe.gamma:
+            image = TF.adjust_gamma(image, math.exp(math.log1p(self.recipe.gamma) * (2 * float(torch.rand(())) - 1)))
+        if float(torch.rand(())) >= self.recipe.jpeg:
+            return image
+        file = io.BytesIO()
+        Image.fromarray(image.permute(1, 2, 0).numpy()).save(file, "JPEG", quality=int(torch.randint(30, 91, ())))
+        with Image.open(file) as compressed:
+            return torch.from_numpy(np.array(compressed)).permute(2, 0, 1)
 
 
 def _shown(split: Split, repeats: Mapping[str, int]) -> list[int]:

@@ -34,7 +34,9 @@ class Recipe(BaseModel):
     batch: crops of one step, over all processes, worked on in `accumulate` parts one after the other.
     batch_loss: `mean` over the batch, or `sum`: the mean times the crops of a step.
     crop: (height, width). scales: range of the random scale, drawn evenly in its logarithm.
-    color: strength of brightness, contrast and saturation jitter.
+    color, hue, gamma: strength of brightness, contrast and saturation jitter; of hue jitter (0.5 at most); the largest gamma
+        less 1, drawn evenly in its logarithm, from its inverse on.
+    blur, jpeg: shares of the crops that are blurred (Gaussian, sigma 0.3 to 1.5) or compressed anew (quality 30 to 90).
     learning_rate: the backbone's; head, scores and upsamplings learn `head_factor` times faster. It falls as
         (1 - step/steps) ** power (poly, Liu et al. 2015) after `warmup` steps.
     freeze_convolutions: how many of the backbone's convolutions, from its first on, stay as they are.
@@ -72,6 +74,10 @@ class Recipe(BaseModel):
     scales: tuple[Factor, Factor] = (0.5, 1.75)
     flip: Fraction = 0.5
     color: Weight = 0.2
+    hue: Annotated[float, Field(ge=0, le=0.5)] = 0.0
+    gamma: Weight = 0.0
+    blur: Fraction = 0.0
+    jpeg: Fraction = 0.0
     learning_rate: Factor = 5e-4
     head_factor: Weight = 5.0
     optimizer: Literal["adamw", "sgd"] = "adamw"

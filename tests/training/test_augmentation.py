@@ -104,10 +104,17 @@ def test_padding_takes_the_label_sets_own_void(tmp_path: Path) -> None:
     assert (mask == 2).sum() == 32
 
 
-def test_color_changes_the_image_alone(tmp_path: Path) -> None:
-    plain, colored = (augmented(tmp_path, **(STILL | {"color": color})) for color in (0.0, 0.5))
-    assert torch.equal(plain[0, 0][1], colored[0, 0][1])
-    assert not torch.equal(plain[0, 0][0], colored[0, 0][0])
+@pytest.mark.parametrize("options", [{"color": 0.5}, {"hue": 0.5}, {"gamma": 1.0}, {"blur": 1.0}, {"jpeg": 1.0}], ids=str)
+def test_color_and_quality_change_the_image_alone(tmp_path: Path, options: dict[str, float]) -> None:
+    ids = np.random.default_rng(0).integers(0, 4, (48, 64), dtype=np.uint8)
+    write_frame(tmp_path / "train" / "a.png", tmp_path / "trainannot" / "a.png", ids, make_photo(48, 64))
+    plain, changed = (augmented(tmp_path, **(STILL | changes)) for changes in ({}, options))
+    (image, mask), (other, other_mask) = plain[0, 0], changed[0, 0]
+    assert torch.equal(mask, other_mask)
+    assert other.dtype == torch.uint8
+    assert other.shape == image.shape
+    assert not torch.equal(image, other)
+    assert (image.float() - other.float()).abs().mean() < 80
 
 
 def test_a_draw_depends_on_seed_epoch_and_index_alone(tmp_path: Path) -> None:
