@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import statistics
 import threading
 import time
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import httpx
 
 from benchmarks.results import Ratio, Row, Section
-from benchmarks.serving import Server, service
+from benchmarks.serving import ROOT, Server, service
 
 if TYPE_CHECKING:
     from benchmarks.traffic import Outcome, Traffic
@@ -28,11 +29,10 @@ QUICK_MINUTES, QUICK_AGAIN = 0.2, 20
 SETTLE_S = 2.0  # after a round, until its memory is looked at
 WARM_UP = 3  # of so many rounds one is left out of the slope
 PROBE_S = 0.2
-AS_IN_THE_IMAGE = {"MALLOC_ARENA_MAX": "2"}
 MIB = 1 << 20
 MOST_SLOPE_MIB, MOST_HEALTH_S = 1.0, 1.0
 TEXT = f"""\
-{CLIENTS} clients, default settings, `MALLOC_ARENA_MAX=2` as in the images: photos of many sizes and formats with every form of
+{CLIENTS} clients, default settings, the Dockerfile's `MALLOC_` variables: photos of many sizes and formats with every form of
 answer, forms and raw bodies, batches, damaged files, files made to cost much, bad queries, hostile and half heads, stalled
 uploads, clients that go, pipelining. In rounds, after each of which the memory is looked at (proportional set size, with
 nothing under way); its slope is the median over all pairs of rounds, the first third left out. Health is asked every
@@ -79,11 +79,12 @@ class Health:
 def run(*, quick: bool, minutes: float = MINUTES) -> Section:
     from benchmarks.traffic import Traffic, encoded_photos  # it imports the tests' hostile files, and torch with them
 
+    as_in_the_image = dict(re.findall(r"(MALLOC_\w+)=(\d+)", (ROOT / "Dockerfile").read_text()))
     photos, digests = encoded_photos(quick=quick), dict[tuple[int, str], str]()
     seconds = 60 * (QUICK_MINUTES if quick else minutes)
     count = max(LEAST_ROUNDS, round(seconds / ROUND_S))
     with (
-        service(environment=AS_IN_THE_IMAGE, log_level="error") as server,
+        service(environment=as_in_the_image, log_level="error") as server,
         Health(server.url) as health,
         ExitStack() as open_clients,
     ):
