@@ -64,9 +64,9 @@ class Watchdog:
                 return reason
         for pool in self._pools:
             if reason := self._judge_pool(pool):
-                pool.stop()
-                for scheduler in schedulers:  # whoever waits for one is answered now, not when the process ends
+                for scheduler in schedulers:  # whoever waits is answered now, not when the process ends, and with this reason
                     scheduler.fail(reason)
+                pool.stop()
                 return reason
         return self._judge_loop()
 

@@ -110,6 +110,20 @@ def test_a_thread_that_has_ended_fails_the_scheduler_and_everyone_is_answered() 
     it.threads.shutdown()
 
 
+def test_what_waits_for_a_pool_that_hangs_learns_why_as_it_is_cancelled() -> None:
+    it, pool, hold = Watched(FirstChannel()), Pool(1, "small"), Hold()
+    watchdog = Watchdog(lambda: it.listed, it.failures.append, stall_s=5, interval=1, pools=[pool])
+    with hold:
+        pool.submit(hold)
+        assert hold.entered.wait(30)
+        told: list[str | None] = []
+        pool.submit(lambda: None).add_done_callback(lambda _: told.append(it.scheduler.failure))
+        found = [watchdog.look() for _ in range(6)]
+    assert found[:5] == [None] * 5
+    assert "a thread of the pool `small` has been at one call" in (found[5] or "")
+    assert told == [found[5]]
+
+
 def test_a_scheduler_that_was_replaced_and_stopped_is_no_failure() -> None:
     it = Watched(FirstChannel())
     it.scheduler.stop()
