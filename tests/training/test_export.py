@@ -57,6 +57,12 @@ def test_the_default_weights_are_exported_in_both_precisions_and_others_in_both_
         assert set(find_files(name).exports) in (set(EXPORT_SUFFIXES), set())
 
 
+@pytest.mark.parametrize("name", [name for name, precision in EXPORTS if precision == "int8"])
+def test_the_card_of_an_int8_export_allows_it_to_be_chosen(name: str) -> None:
+    """A score or a calibration that is recorded anew may end that, and half of the rate with it."""
+    assert read_export(find_files(name).exports["int8"]).manifest.allows_int8
+
+
 @pytest.mark.parametrize(("name", "precision"), EXPORTS, ids="-".join)
 def test_an_export_carries_its_masters_sha256_and_facts(name: str, precision: str) -> None:
     files = find_files(name)
