@@ -104,7 +104,7 @@ def _calibration(training: Mapping[str, Any]) -> list[str]:
         "## Calibration",
         "Confidence is the softmax of the logits divided by a temperature that is fitted on these frames. The expected "
         "calibration error (15 bins; Guo et al. 2017) is over blocks of frames that lie together in the list, each with the "
-        "temperature that was fitted on the other blocks; or, where it says so, of every second frame, at that of the others.",
+        "temperature that was fitted on the other blocks.",
         "\n".join([*head, *rows]),
     ]
 
