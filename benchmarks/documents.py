@@ -12,7 +12,7 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from benchmarks.trainings import ROOT, Row, by_name, markdown_table, read_table
+from benchmarks.trainings import ROOT, by_name, markdown_table, read_table
 from model.manifest import scored_in
 from model.weights_file import find_weights, load_weights
 from training.card import checked_frames
@@ -103,7 +103,7 @@ def accuracy_page() -> str:
         (
             f"*{row.name}*: {row.what}",
             f"{found[row.name]['mean_iou']:.3f}",
-            _difference(row, found),
+            "" if row.name == "base" else f"{found[row.name]['mean_iou'] - base['mean_iou']:+.3f}",
             f"{found[row.name]['iou']['Pole']:.2f}",
             f"{found[row.name]['minutes']:.1f}",
             row.kept,
@@ -127,14 +127,6 @@ def accuracy_page() -> str:
         rare=_rare(failures["rare"]),
         every=failures["every"]["train"],
     )
-
-
-def _difference(row: Row, found: Mapping[str, Mapping[str, Any]]) -> str:
-    if row.name == "base":
-        return ""
-    beside = row.beside or "base"
-    difference = found[row.name]["mean_iou"] - found[beside]["mean_iou"]
-    return f"{difference:+.3f}" if beside == "base" else f"{difference:+.3f} against *{beside}*"
 
 
 def _published() -> str:

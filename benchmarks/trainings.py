@@ -20,8 +20,7 @@ ROOT = Path(__file__).parent.parent
 class Row:
     """One training: what it is called, what it shows, and the flags that it adds to the common ones.
 
-    beside: the row that it differs from in one thing; the first one without it. scored: whether the score says something of
-    the network, and not only of how little it was trained.
+    scored: whether the score says something of the network, and not only of how little it was trained.
     """
 
     name: str
@@ -29,7 +28,6 @@ class Row:
     arguments: tuple[str, ...]
     kept: str = ""
     note: str = ""
-    beside: str = ""
     scored: bool = True
 
 

@@ -31,18 +31,19 @@ def blocks(language: str) -> list[str]:
 
 @pytest.fixture
 def folder(checkout: Path) -> Path:
-    """The checkout with the tutorial's DATA beside it: its own classes.yaml, no lists."""
+    """The checkout with the tutorial's DATA beside it, with its own classes.yaml and no lists, and its PHOTOS."""
     demo, data = checkout / "demo", checkout / "DATA"
     write_demo_data(demo, train=14, val=6)
     shutil.copytree(demo / "JPEGImages", data / "images")
     shutil.copytree(demo / "SegmentationClass", data / "masks")
+    shutil.copytree(demo / "JPEGImages", checkout / "PHOTOS")
     (data / "classes.yaml").write_text(blocks("yaml")[0])
     return checkout
 
 
 @pytest.mark.long
 def test_the_tutorial_leads_to_a_served_mask(folder: Path) -> None:
-    train, evaluate, serve, ask = blocks("sh")
+    train, evaluate, quantise, serve, ask = blocks("sh")
     run(train.replace("training/recipes/finetune.toml", QUICK), folder)
     weights = load_weights(folder / "runs/leaves/leaves.safetensors")
     assert weights.manifest.labels.names == ["background", "leaf", "stem", "soil"]
@@ -50,7 +51,11 @@ def test_the_tutorial_leads_to_a_served_mask(folder: Path) -> None:
     splits = weights.manifest.training["splits"]
     assert splits["train"]["frames"] + splits["val"]["frames"] == 20
     run(evaluate, folder)
-    assert load_weights(folder / "runs/leaves/leaves.safetensors").manifest.temperature is not None
+    assert load_weights(folder / "runs/leaves/leaves.safetensors").manifest.temperatures
+    run(quantise, folder)
+    manifest = load_weights(folder / "runs/leaves/leaves.safetensors").manifest
+    assert {"my leaves, val", "my leaves, val, int8"} <= set(manifest.scores)
+    assert set(manifest.temperatures) == {"float32", "int8"}
     segment, service = serve.strip().splitlines()
     run(segment, folder)
     with Image.open(folder / "out" / "train_003.png") as overlay:
