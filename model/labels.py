@@ -57,6 +57,8 @@ class LabelSet:
         ids = [entry.id for entry in self.classes]
         if ids != list(range(len(ids))) or not ids:
             raise LabelError(f"class ids must be 0 to n-1 in order, got {ids}")
+        if len(ids) > 255:
+            raise LabelError(f"a label set has at most 255 classes: masks have 8 bits, and one value is void; got {len(ids)}")
         if not 0 <= self.ignore_index <= 255 or self.ignore_index in ids:
             raise LabelError(f"ignore_index must be 0 to 255 and no class's id, got {self.ignore_index}")
 

@@ -110,6 +110,19 @@ class AugmentedSplit(Dataset[tuple[Tensor, Tensor]]):
             return torch.from_numpy(np.array(compressed)).permute(2, 0, 1)
 
 
+def scale_warning(longer_side: int, recipe: Recipe) -> str:
+    """What to say where the crops show frames of this many pixels at no scale at which the service works; else nothing."""
+    low, high = (round(longer_side * scale) for scale in recipe.scales)
+    least, most = recipe.side
+    if low <= most and high >= least:
+        return ""
+    fitting = f"{0.7 * least / longer_side:.2g},{1.4 * most / longer_side:.2g}"
+    return (
+        f"the crops show the frames, {longer_side} pixels long, at {low} to {high} pixels, the service at {least} to {most}: "
+        f"it would see objects of other sizes than were learnt; --set 'scales=[{fitting}]' trains on those that it sees"
+    )
+
+
 def _shown(split: Split, repeats: Mapping[str, int]) -> list[int]:
     """The frames of an epoch: all of them, and then what the recipe repeats; raises `RecipeError` for an unknown class."""
     frames = list(range(len(split.frames)))

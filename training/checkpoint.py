@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from pickle import UnpicklingError
@@ -51,5 +52,12 @@ def load_checkpoint(folder: Path, identity: dict[str, Any]) -> tuple[Progress, d
         progress.went_on_from.append(progress.epoch)
         theirs = theirs | {"recipe": theirs["recipe"] | {"epochs": asked}}
     if different := sorted(k for k in identity if theirs.get(k) != identity[k]):
-        raise ValueError(f"{path} is of a training with other {different}; give another --out or remove it")
+        told = ", ".join(_changed(theirs.get("recipe", {}), identity["recipe"]) if k == "recipe" else k for k in different)
+        raise ValueError(f"{path} is of a training with other {told}; give another --out or remove it")
     return progress, content["states"]
+
+
+def _changed(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """What of a recipe is other than before, with both values."""
+    changes = [f"{name} ({before.get(name)}, now {value})" for name, value in now.items() if before.get(name) != value]
+    return f"recipe: {', '.join(changes)}"

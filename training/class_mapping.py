@@ -21,6 +21,13 @@ class ClassMapping:
     def __call__(self, class_map: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
         return self.table[class_map]
 
+    def of_predictions(self, labels: LabelSet) -> ClassMapping:
+        """Itself, for a network of these classes: raises `ValueError` where it does not say what becomes of one of them."""
+        missing = [entry.name for entry in labels.classes if self.table[entry.id] >= len(self.labels)]
+        if missing:
+            raise ValueError(f"a class mapping of predictions names every class: {', '.join(missing)} missing; add *=...")
+        return self
+
 
 def parse_class_mapping(text: str, labels: LabelSet) -> ClassMapping:
     """The mapping written `0=0,8=1,12=2,*=0`: source=target, `*` for every other class; void stays void.

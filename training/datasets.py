@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
-from imaging.decoding import Limits, decode
+from imaging.decoding import Limits, decode, read_size
 from imaging.errors import ImageError
 from model.labels import LabelSet, camvid_labels
 from training import camvid
@@ -38,6 +38,19 @@ class Split:
         """Sha256 of the frame names in order: tells whether two runs used the same list."""
         return hashlib.sha256("\n".join(frame.name for frame in self.frames).encode()).hexdigest()
 
+    @property
+    def contents(self) -> str:
+        """Sha256 of the names, images and masks: tells whether two runs learnt from the same."""
+        found = hashlib.sha256()
+        for frame in self.frames:
+            for part in (frame.name.encode(), frame.image.read_bytes(), frame.mask.read_bytes()):
+                found.update(hashlib.sha256(part).digest())
+        return found.hexdigest()
+
+    def longer_side(self) -> int:
+        """The median of the frames' longer sides, in pixels."""
+        return int(np.median([max(read_size(self.file(index), Limits())) for index in range(len(self.frames))]))
+
     def file(self, index: int) -> bytes:
         """The image file's bytes."""
         return self.frames[index].image.read_bytes()
@@ -57,8 +70,11 @@ class Split:
         """The mask as uint8 ids (H, W) after the mapping; raises `MaskError` naming the file."""
         return self.mapping(read_mask(self.frames[index].mask, self.source_labels, self.colors))
 
-    def check(self) -> None:
-        """Reads every frame once, so that a wrong one is named before a training and not in its midst."""
+    def check(self) -> set[int]:
+        """Reads every frame once, so that a wrong one is named before a training and not in its midst; gives the ids shown.
+
+        Raises `DataError` naming the file, and where no pixel bears a label.
+        """
         seen: set[int] = set()
         for index in tqdm(range(len(self.frames)), desc=f"checking {self.name}", unit="frame", leave=False):
             image, mask = self.image(index), self.mask(index)
@@ -66,16 +82,20 @@ class Split:
                 sizes = f"{mask.shape}, its image {image.shape[:2]}"
                 raise DataError(f"{self.frames[index].mask}: the mask is {sizes}; both need one size")
             seen.update(np.unique(mask).tolist())
-        self._check_classes(seen - {self.labels.ignore_index})
+        if not (labelled := seen - {self.labels.ignore_index}):
+            raise self._too_few("no class")
+        return labelled
 
-    def _check_classes(self, seen: set[int]) -> None:
-        names = self.labels.names
-        if len(seen) >= min(2, len(names)):
-            return
-        found = ", ".join(names[index] for index in sorted(seen)) or "none"
-        raise DataError(
-            f"the masks of the split {self.name!r} show {found} of {len(names)} classes, and nothing can be learnt from that; "
-            f"masks hold class ids (0 to {len(names) - 1}), and 255 is void, not an object"
+    def check_learnable(self) -> None:
+        """As `check`, and raises `DataError` where the masks show fewer than two classes."""
+        seen = self.check()
+        if len(seen) < 2:
+            raise self._too_few(", ".join(self.labels.names[index] for index in seen))
+
+    def _too_few(self, shown: str) -> DataError:
+        return DataError(
+            f"the masks of the split {self.name!r} show {shown} of {len(self.labels)} classes, and nothing can be learnt "
+            f"from that; masks hold class ids (0 to {len(self.labels) - 1}), and 255 is void, not an object"
         )
 
 

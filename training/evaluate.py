@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from math import isnan
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from tqdm import tqdm
 
+from imaging.errors import ImageError
 from model.inference.runtime import Runtime
 from model.inference.segmenter import Options, Segmentation, Segmenter
 from model.inference.torch_runtime import TorchRuntime
+from model.labels import LabelSet
 from model.manifest import Manifest
 from model.metrics import ConfusionMatrix
 from model.networks.fcn import FCN
@@ -56,8 +59,7 @@ def frame_counts(
 ) -> npt.NDArray[np.int64]:
     """The confusion matrices (F, n, n) of `evaluate`, one a frame; raises as it does. `boundaries` gathers the same maps."""
     predicted = mapping.labels if mapping else segmenter.manifest.labels
-    if len(predicted) != len(split.labels):
-        raise DataError(f"predictions have {len(predicted)} classes, labels {len(split.labels)}; map both to the same")
+    require_same_classes(predicted, split.labels)
     counts = []
     for truth, class_map in predictions(segmenter, split, options, quiet=quiet):
         matrix = ConfusionMatrix(len(predicted))
@@ -69,12 +71,29 @@ def frame_counts(
     return np.stack(counts)
 
 
+def require_same_classes(predicted: LabelSet, labelled: LabelSet) -> None:
+    """Raises `DataError` where predictions and labels are not of the same classes in the same order."""
+    if predicted.names != labelled.names:
+        raise DataError(
+            f"predictions are of the classes {', '.join(predicted.names)}, labels of {', '.join(labelled.names)}: both must be "
+            "the same, in one order; --labels says what the masks' ids are, --class-map maps both to fewer"
+        )
+
+
 def predictions(
     segmenter: Segmenter, split: Split, options: Options, *, quiet: bool = False
 ) -> Iterator[tuple[ClassMap, ClassMap]]:
     """Each frame's mask, and the class map that the served path gives for its image file."""
     for index in tqdm(range(len(split.frames)), desc=f"segmenting {split.name}", unit="image", disable=quiet):
-        yield split.mask(index), segmentation(segmenter, split.file(index), options).class_map
+        truth = split.mask(index)
+        try:
+            class_map = segmentation(segmenter, split.file(index), options).class_map
+        except ImageError as error:
+            raise DataError(f"{split.frames[index].image}: {error}") from error
+        if truth.shape != class_map.shape:
+            sizes = f"{truth.shape}, its image {class_map.shape}"
+            raise DataError(f"{split.frames[index].mask}: the mask is {sizes}; both need one size")
+        yield truth, class_map
 
 
 def segmentation(segmenter: Segmenter, data: bytes, options: Options) -> Segmentation:
@@ -121,14 +140,13 @@ def table(matrix: ConfusionMatrix, names: Sequence[str]) -> str:
 def difference_table(ours: ConfusionMatrix, theirs: ConfusionMatrix, found: Sequence[Interval], names: Sequence[str]) -> str:
     """Both networks' IoU and the difference with its interval: a row a class, then the mean; a star where 0 lies outside."""
 
-    def star(by: Interval) -> str:
-        return " *" if by.decides else ""
+    def ends(by: Interval) -> str:
+        if isnan(by.low):
+            return "too few frames show it"
+        return f"{by.low:+.3f} to {by.high:+.3f}{' *' if by.decides else ''}"
 
     width = max(len(name) for name in [*names, "mean IoU"])
     rows = [f"{'class':<{width}}  {'IoU':>6}  {'other':>6}  {'more':>6}  95% of draws"]
     scores = zip([*ours.iou, ours.mean_iou], [*theirs.iou, theirs.mean_iou], found, [*names, "mean IoU"], strict=True)
-    rows += [
-        f"{name:<{width}}  {mine:6.3f}  {other:6.3f}  {by.value:+6.3f}  {by.low:+.3f} to {by.high:+.3f}{star(by)}"
-        for mine, other, by, name in scores
-    ]
+    rows += [f"{name:<{width}}  {mine:6.3f}  {other:6.3f}  {by.value:+6.3f}  {ends(by)}" for mine, other, by, name in scores]
     return "\n".join(rows)

@@ -12,7 +12,7 @@ from typing import Any, get_args
 
 import numpy as np
 
-from model.inference.runtime import PRECISIONS, RUNTIMES, Runtime, load_runtime
+from model.inference.runtime import PRECISIONS, RUNTIMES, ModelIdentity, Runtime, load_runtime
 from model.inference.scaling import parse_side
 from model.inference.segmenter import Options, Segmenter
 from model.inference.tiling import parse_tile
@@ -27,7 +27,7 @@ from training.calibration import calibrate
 from training.card import write_card
 from training.class_mapping import ClassMapping, parse_class_mapping
 from training.datasets import Split, get_split
-from training.evaluate import conditions, difference_table, frame_counts, segmentation, summed, table
+from training.evaluate import conditions, difference_table, frame_counts, require_same_classes, segmentation, summed, table
 from training.export import missing_packages, refresh_facts
 from training.frame_report import worst, write_json, write_picture
 from training.groups import EACH, GROUP, PATTERN_HELP, groups, only
@@ -125,7 +125,7 @@ def _evaluate(args: argparse.Namespace) -> int:
         _pictures(args, ours, split)
     if args.record_in:
         name = scored_in(args.record_as, ours.segmenter.runtime.identity.precision)
-        _record(args, {name: ours.recorded(split)})
+        _record(args, name, ours.recorded(split), ours.segmenter.runtime.identity)
     return 0
 
 
@@ -178,9 +178,9 @@ def _score(
 ) -> _Scored:
     # a file that was trained with this mapping gives its ids already
     mapped = None if mapping and segmenter.manifest.labels.names == mapping.labels.names else mapping
-    if mapped and len(segmenter.manifest.labels) != len(labels):
-        counts = f"{len(segmenter.manifest.labels)} classes, the labels {len(labels)}"
-        raise ValueError(f"--class-map maps ids of the labels: the file has {counts}; both need one number")
+    if mapped:
+        require_same_classes(segmenter.manifest.labels, labels)
+        mapped = mapped.of_predictions(labels)
     boundaries = BoundaryIoU(len(split.labels))
     found = frame_counts(segmenter, split, options, mapped, boundaries)
     frames = f"{len(split.frames)} frames (list {split.digest[:16]})"
@@ -239,15 +239,15 @@ def _calibrate(args: argparse.Namespace, segmenter: Segmenter, split: Split, opt
         raise ValueError(
             "a temperature belongs to the file that it was fitted for: give --weights and --record-in the same one"
         )
-    if args.without_skips or args.shifts != 1 or args.advise or args.advise_tile:
+    if args.without_skips or args.shifts != 1 or args.advise or args.advise_tile or (args.record_in and options != Options()):
         raise ValueError(
-            "a temperature is for the file as it is served: give --calibrate without --without-skips, --shifts, --advise..."
+            "a temperature is for the file as it is served: give --calibrate without --without-skips, --shifts, --advise and "
+            "--advise-tile, and with --record-in without --side, --tile, --overlap, --blend and --quality"
         )
     if args.class_map:
         raise ValueError("confidence is that of the file's own classes: give --calibrate without --class-map")
-    if len(split.labels) != len(segmenter.manifest.labels):
-        counts = f"{len(split.labels)} classes, the file {len(segmenter.manifest.labels)}"
-        raise ValueError(f"the labels have {counts}; both need one number")
+    require_same_classes(segmenter.manifest.labels, split.labels)
+    split.check()
     found = calibrate(segmenter, split, options)
     print(f"temperature {found.temperature}, fitted on {found.frames} frames of {split.name}")
     checked = f"with that of the other blocks {found.ece_after:.4f}"
@@ -283,10 +283,16 @@ def _advised(args: argparse.Namespace, preprocessing: Preprocessing) -> Preproce
     return replace(preprocessing, side=side, tile=args.advise_tile or preprocessing.tile)
 
 
-def _record(args: argparse.Namespace, scores: dict[str, dict[str, object]]) -> None:
-    """Adds score, notes, and the advice where one was tried, to the file's facts; its tensors stay."""
+def _record(args: argparse.Namespace, name: str, score: dict[str, Any], scored: ModelIdentity) -> None:
+    """Adds score, notes, and the advice where one was tried, to the file's facts; its tensors stay.
+
+    The score of another file, such as of the start, says in its conditions which.
+    """
     path: Path = args.record_in
     weights = load_weights(path)
+    if scored.sha256 != weights.sha256:
+        score = score | {"conditions": f"of {scored.name} {scored.sha256[:16]}, not of this file; {score['conditions']}"}
+    scores = {name: score}
     notes = dict.fromkeys([*weights.manifest.training.get("notes", []), *args.note])
     training = dict(weights.manifest.training) | {"notes": list(notes)}
     preprocessing, scores = _advised(args, weights.manifest.preprocessing), dict(weights.manifest.scores) | scores
@@ -296,7 +302,7 @@ def _record(args: argparse.Namespace, scores: dict[str, dict[str, object]]) -> N
 def _write(path: Path, manifest: Manifest, weights: Weights) -> None:
     save_weights(path, weights.tensors, manifest)
     write_card(path)
-    exports = refresh_facts(path) if not missing_packages() else []
+    exports = refresh_facts(path, weights.sha256) if not missing_packages() else []
     print(f"recorded in {', '.join(map(str, (path, path.with_suffix('.md'), *exports)))}")
 
 

@@ -18,7 +18,7 @@ from torch.export import Dim
 from model.inference.openvino_runtime import read_export
 from model.inference.segmenter import Options, Segmenter
 from model.inference.torch_runtime import TorchRuntime
-from model.manifest import METADATA_KEY, WeightsError
+from model.manifest import METADATA_KEY
 from model.networks.servable import ServableNetwork
 from model.weights_file import DEFAULT_WEIGHTS, EXPORT_SUFFIXES, MASTER_SUFFIX, Weights, find_files, find_weights, load_weights
 from training.layouts import IMAGE_ENDINGS
@@ -38,7 +38,6 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--calibration", type=Path, metavar="FOLDER", help="photos like those that will be asked for (not val's)")
     p.add_argument("--photos", type=int, default=PHOTOS, help=f"how many of them are looked at (default: {PHOTOS})")
     p.add_argument("--keep", type=int, default=KEPT, help=f"so many convolutions stay in float32 (default: the first {KEPT})")
-    p.add_argument("--facts", action="store_true", help="write only the facts of the exports that are there anew")
     return p
 
 
@@ -46,14 +45,11 @@ def main(argv: list[str] | None = None) -> int:
     args = parser().parse_args(argv)
     try:
         master = find_weights(args.weights)
-        if args.facts:
-            written = refresh_facts(master)
-        else:
-            if args.int8 and args.calibration is None:
-                raise ValueError("--int8 needs --calibration FOLDER: photos to measure the ranges of the network's maps on")
-            written = [export_float32(master)]
-            if args.int8:
-                written.append(export_int8(master, args.calibration, args.photos, args.keep))
+        if args.int8 and args.calibration is None:
+            raise ValueError("--int8 needs --calibration FOLDER: photos to measure the ranges of the network's maps on")
+        written = [export_float32(master)]
+        if args.int8:
+            written.append(export_int8(master, args.calibration, args.photos, args.keep))
     except (ValueError, OSError) as error:
         print(f"fcn-export: {error}", file=sys.stderr)
         return 2
@@ -145,20 +141,26 @@ def facts(weights: Weights, network: ServableNetwork, precision: str) -> dict[st
     }
 
 
-def refresh_facts(master: Path) -> list[Path]:
-    """Writes the master's facts into the exports beside it, whose networks stay: after a score was recorded, say."""
+def refresh_facts(master: Path, former: str) -> list[Path]:
+    """Writes the master's facts into the exports beside it, whose networks stay: after a score was recorded, say.
+
+    former: the sha256 that the master had before; exports that were made from another are left as they are.
+    """
     import onnx
 
     weights = load_weights(master)
     network = ServableNetwork(weights)
-    there = find_files(str(master)).exports
+    there = {p: path for p, path in find_files(str(master)).exports.items() if read_export(path).sha256 == former}
     return [_write(master, precision, onnx.load(path), facts(weights, network, precision)) for precision, path in there.items()]
 
 
-def check_export(path: Path, master: Path) -> None:
-    """Raises `WeightsError` where the export was made of another master."""
-    if read_export(path).sha256 != load_weights(master).sha256:
-        raise WeightsError(f"{path.name} was not exported from {master.name} as it is now; run fcn-export")
+def remove_stale(master: Path) -> list[Path]:
+    """Removes the exports beside a master that were made from another one, as of before a training that went on."""
+    sha256 = load_weights(master).sha256
+    stale = [path for path in find_files(str(master)).exports.values() if read_export(path).sha256 != sha256]
+    for path in stale:
+        path.unlink()
+    return stale
 
 
 def _plain(model: Any, onnx: Any) -> Any:

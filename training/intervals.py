@@ -20,11 +20,15 @@ Scores = npt.NDArray[np.float64]
 DRAWS = 2000
 AT_ONCE = 100  # draws whose matrices are held together
 ENDS = (2.5, 97.5)
+MOST_WITHOUT = 0.025  # of the draws may lack a class; where more do, too few frames show it for an interval
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A score over all frames, and the ends of what 95% of 2000 draws of as many frames, with repetition, give."""
+    """A score over all frames, and the ends of what 95% of 2000 draws of as many frames, with repetition, give.
+
+    The ends are nan where too few frames show the class.
+    """
 
     value: float
     low: float
@@ -83,7 +87,10 @@ def _intervals(score: Callable[[Counts], Scores], counts: Counts) -> list[Interv
     values = score(counts.sum(0))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # a class that no label shows
-        low, high = np.nanpercentile(np.concatenate(drawn), ENDS, axis=0)
+        draws = np.concatenate(drawn)
+        low, high = np.nanpercentile(draws, ENDS, axis=0)
+    rare = np.isnan(draws).mean(0) > MOST_WITHOUT
+    low[rare] = high[rare] = np.nan
     return [Interval(*map(float, ends)) for ends in zip(values, low, high, strict=True)]
 
 

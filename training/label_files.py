@@ -43,9 +43,12 @@ def read_labels(name: str) -> LabelSet:
     if not isinstance(document, dict) or not isinstance(document.get("classes"), list):
         raise LabelError(f'{name} needs a list of classes: {{"classes": ["background", "leaf"], "ignore_index": 255}}')
     try:
-        return LabelSet.from_list(_entries(document["classes"]), _ignore_index(document))
+        labels = LabelSet.from_list(_entries(document["classes"]), _ignore_index(document))
     except LabelError as error:
         raise LabelError(f"{name}: {error}") from error
+    if twice := sorted({entry for entry in labels.names if labels.names.count(entry) > 1}):
+        raise LabelError(f"{name}: each class needs a name of its own, got {', '.join(twice)} twice")
+    return labels
 
 
 def _yaml(path: Path) -> object:

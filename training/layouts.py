@@ -96,7 +96,10 @@ def _without_ending(name: str) -> str:
 
 
 def _stems(folder: Path) -> list[str]:
-    return sorted(path.stem for path in folder.iterdir() if path.suffix.lower() in IMAGE_ENDINGS)
+    stems = sorted(path.stem for path in folder.iterdir() if path.suffix.lower() in IMAGE_ENDINGS)
+    if twice := sorted({stem for stem in stems if stems.count(stem) > 1}):
+        raise DataError(f"{folder} has two images of one name ({', '.join(twice[:5])}), which would have one mask; rename them")
+    return stems
 
 
 def _tutorial_camvid(root: Path, split: str) -> list[Frame]:
@@ -116,11 +119,11 @@ def _listing(folder: Path, split: str) -> str:
     if not path.is_file():
         there = ", ".join(sorted(p.stem for p in folder.glob("*.txt"))) or "none"
         raise DataError(f"{path} is not there; lists in {folder}: {there}")
-    return path.read_text()
+    return path.read_text(encoding="utf-8-sig")
 
 
 def _frame(name: str, stem: Path, mask: Path) -> Frame:
-    endings = (*IMAGE_ENDINGS, *(ending.upper() for ending in IMAGE_ENDINGS))
+    endings = [written for ending in IMAGE_ENDINGS for written in (ending, ending.upper(), f".{ending[1:].capitalize()}")]
     image = _first_file([stem.with_name(stem.name + ending) for ending in endings])
     if image is None or not mask.is_file():
         missing = f"{mask}: no such mask" if image else f"{stem}: no such image (with {', '.join(IMAGE_ENDINGS)})"

@@ -11,6 +11,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from training.recipe import Recipe
 
+Parts = tuple[Tensor, ...] | list[Tensor]
 DTYPES = {"none": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -88,7 +89,12 @@ class Optimization:
 
 
 def _average(net: nn.Module, decay: float) -> AveragedModel:
-    update = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
+    """The running average, which forgets faster while it is young: a short training would else keep what it began with."""
+
+    def update(averaged: Parts, current: Parts, count: Tensor | int) -> None:
+        steps = int(count)
+        get_ema_multi_avg_fn(min(decay, (1 + steps) / (4 + steps)))(averaged, current, count)  # type: ignore[no-untyped-call]
+
     return AveragedModel(net, multi_avg_fn=update, use_buffers=True)
 
 

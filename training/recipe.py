@@ -47,7 +47,7 @@ class Recipe(BaseModel):
     unlabelled_border: pixels nearer than this to another class bear no label in the losses, for masks that are coarse there.
     teacher_weight: of the divergence from the teacher (Hinton et al. 2015), whose probabilities are averaged over
         `teacher_scales` and left-right flips; `teacher_share` of a step's crops are shown to it.
-    ema: decay of the averaged weights, which are those that are saved (0: none).
+    ema: decay of the averaged weights, which are those that are saved (0: none); less in the first steps.
     autocast: `none`, `bfloat16` or `float16`.
     side, tile: the advised range of the longer side, and the advised tile (height, width), that the file will bear.
     """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from pickle import UnpicklingError
@@ -37,6 +38,11 @@ def load_start(net: FCN, start: str, rows: Sequence[int] = ()) -> list[str]:
         return _others(net)
     named = {_our_name(net, name): tensor for name, tensor in state.items()}
     return _load_fitting(net, named | _score_rows(net, named, rows), start)
+
+
+def start_digest(start: str) -> str:
+    """The sha256 of the file to start from; of `none` and `imagenet`, which are none, themselves."""
+    return start if start in ("none", "imagenet") else hashlib.sha256(_find(start).read_bytes()).hexdigest()
 
 
 def start_preprocessing(net: FCN, start: str) -> Preprocessing:

@@ -14,7 +14,7 @@ from tqdm import tqdm
 from model.networks.fcn import FCN
 from model.preprocessing import Preprocessing
 from training.augmentation import CACHE_MB, AugmentedSplit
-from training.checkpoint import Progress, load_checkpoint, save_checkpoint
+from training.checkpoint import FILE, Progress, load_checkpoint, save_checkpoint
 from training.curves import Curves
 from training.datasets import Split
 from training.distributed import World
@@ -53,7 +53,7 @@ class Run:
     @property
     def identity(self) -> dict[str, Any]:
         """What tells this training from others."""
-        facts = {"recipe": self.recipe.to_dict(), "frames": self.split.digest, "labels": self.split.labels.to_list()}
+        facts = {"recipe": self.recipe.to_dict(), "frames": self.split.contents, "labels": self.split.labels.to_list()}
         return facts | dict(self.origin)
 
 
@@ -89,6 +89,9 @@ def _restore(run: Run, trainer: Trainer) -> Progress:
         return Progress()
     progress, states = found
     trainer.restore(states)
+    if run.world.first:
+        left = "nothing is left to train" if progress.epoch >= run.recipe.epochs else "going on"
+        print(f"{run.folder / FILE}: epoch {progress.epoch} of {run.recipe.epochs} is done, {left}")
     return progress
 
 

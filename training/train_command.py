@@ -14,27 +14,27 @@ import torch
 
 from model.inference.segmenter import Options
 from model.labels import LabelSet
-from model.manifest import Manifest
+from model.manifest import Manifest, scored_in
 from model.networks.builder import build_network
 from model.networks.device import choose_device
 from model.networks.fcn import FCN
 from model.networks.servable import half_tensors, load_network
 from model.preprocessing import Preprocessing
 from model.weights_file import Weights, load_weights, save_weights
-from training.augmentation import CACHE_MB
+from training.augmentation import CACHE_MB, scale_warning
 from training.card import CardFacts, training_facts, write_card
 from training.class_mapping import ClassMapping, parse_class_mapping
 from training.datasets import Split, get_split
 from training.demo import write_demo_data
 from training.distributed import World, join
 from training.evaluate import conditions, snapshot_segmenter, table
-from training.export import export_float32, missing_packages
+from training.export import export_float32, missing_packages, remove_stale
 from training.groups import EACH, GROUP, PATTERN_HELP, groups, only, refuse_shared_frames, without
 from training.label_files import find_labels
 from training.machine import commit, set_threads
 from training.plots import require_matplotlib
 from training.recipe import Recipe, make_recipe, parse_changes
-from training.starts import load_start, start_preprocessing
+from training.starts import load_start, start_digest, start_preprocessing
 from training.teacher import Teacher
 from training.tensorboard import require_tensorboard
 from training.train import Run, train
@@ -99,74 +99,71 @@ def main(argv: list[str] | None = None) -> int:
         require_matplotlib()
         if args.tensorboard:
             require_tensorboard()
-        if args.demo:
-            return _demo(args, arguments)
-        if args.data is None:
+        if args.data is None and not args.demo:
             raise ValueError("give --data FOLDER, or --demo")
-        if args.group == EACH:
-            return _folds(args, arguments)
-        _train(args, arguments)
+        with join(choose_device(args.device)) as (world, device):
+            run = _demo if args.demo else _folds if args.group == EACH else _train
+            run(args, arguments, world, device)
         return 0
     except (ValueError, OSError) as error:
         print(f"fcn-train: {error}", file=sys.stderr)
         return 2
 
 
-def _demo(args: argparse.Namespace, arguments: list[str]) -> int:
+def _demo(args: argparse.Namespace, arguments: list[str], world: World, device: torch.device) -> None:
     with tempfile.TemporaryDirectory() as folder:
         args.data = Path(folder)
         args.recipe = args.recipe or DEMO_RECIPE
         args.labels = str(write_demo_data(args.data))
         args.data_name = "generated shapes"
-        _train(args, arguments)
-    return 0
+        _train(args, arguments, world, device)
 
 
-def _folds(args: argparse.Namespace, arguments: list[str]) -> int:
+def _folds(args: argparse.Namespace, arguments: list[str], world: World, device: torch.device) -> None:
     """A training for each group of train, without it, into a folder of its name; prints what they score on it, and the mean."""
     split = get_split(args.data, args.train_split, find_labels(args.labels, args.data))
     scores = {}
     for group in groups(split, args.group_pattern):
         changed = argparse.Namespace(**vars(args) | {"group": group, "out": args.out / group})
-        if (score := _train(changed, arguments)) is not None:
+        if (score := _train(changed, arguments, world, device)) is not None:
             scores[group] = score
     if scores:  # of several processes, the first tells
         print(", ".join(f"{group} {score:.4f}" for group, score in scores.items()))
         print(f"mean of {len(scores)} groups: {sum(scores.values()) / len(scores):.4f}")
-    return 0
 
 
-def _train(args: argparse.Namespace, arguments: list[str]) -> float | None:
+def _train(args: argparse.Namespace, arguments: list[str], world: World, device: torch.device) -> float | None:
     """Gives the mean IoU at the end; None in all processes but the first."""
     flags = {name: value for name in FLAGS if (value := getattr(args, name)) is not None}
     recipe = make_recipe(args.recipe, parse_changes(args.set) | flags)
     labels = find_labels(args.labels, args.data)
     mapping = parse_class_mapping(args.class_map, labels) if args.class_map else None
     split = get_split(args.data, args.train_split, labels, mapping)
-    scored = parse_class_mapping(args.score_map, split.labels) if args.score_map else None
+    scored = parse_class_mapping(args.score_map, split.labels).of_predictions(split.labels) if args.score_map else None
     scored_split = args.train_split if args.group else args.val_split
     validation = get_split(args.data, scored_split, labels, _chain(mapping, scored, labels))
     if args.group:
         split, validation = (
             pick(some, args.group, args.group_pattern) for pick, some in ((without, split), (only, validation))
         )
-    with join(choose_device(args.device)) as (world, device):
-        if world.first:
-            split.check()
-            validation.check()
-            refuse_shared_frames(split, validation)
-        world.wait()
-        run = _prepare(args, recipe, split, device, world)
-        manifest = Manifest(run.net.architecture, split.labels, run.preprocessing, args.license)
-        started_at = commit()
-        run.evaluate = scorer = Scorer(manifest, validation, scored, str(device))
-        net, progress = train(run)
-        if world.first:
-            launcher = f"torchrun --nproc-per-node {world.size} -m training.train_command" if world.size > 1 else "fcn-train"
-            command = f"{launcher} {shlex.join(arguments)}"
-            facts = CardFacts(split, validation, recipe, progress, command, args.data_name, args.start, args.note, started_at)
-            return _finish(args, net, replace(manifest, training=training_facts(facts)), scorer)
-    return None
+    if world.first:
+        split.check_learnable()
+        validation.check()
+        refuse_shared_frames(split, validation)
+        if told := scale_warning(split.longer_side(), recipe):
+            print(told)
+    world.wait()
+    run = _prepare(args, recipe, split, device, world)
+    manifest = Manifest(run.net.architecture, split.labels, run.preprocessing, args.license)
+    started_at = commit()
+    run.evaluate = scorer = Scorer(manifest, validation, scored, str(device))
+    net, progress = train(run)
+    if not world.first:
+        return None
+    launcher = f"torchrun --nproc-per-node {world.size} -m training.train_command" if world.size > 1 else "fcn-train"
+    command = f"{launcher} {shlex.join(arguments)}"
+    facts = CardFacts(split, validation, recipe, progress, command, args.data_name, args.start, args.note, started_at)
+    return _finish(args, net, replace(manifest, training=training_facts(facts)), scorer)
 
 
 def _finish(args: argparse.Namespace, net: FCN, manifest: Manifest, scorer: Scorer) -> float:
@@ -176,7 +173,8 @@ def _finish(args: argparse.Namespace, net: FCN, manifest: Manifest, scorer: Scor
     matrix, validation = scorer.matrix, scorer.validation
     assert matrix is not None
     segmenter = snapshot_segmenter(net, manifest, scorer.device)
-    name = f"{args.data_name or args.data.resolve().name}, {validation.name}"
+    precision = segmenter.runtime.identity.precision
+    name = scored_in(f"{args.data_name or args.data.resolve().name}, {validation.name}", precision)
     score = matrix.scores() | {"classes": validation.labels.names, "conditions": conditions(segmenter, Options())}
     path = args.out / f"{args.name}.safetensors"
     save_weights(path, half_tensors(net), replace(manifest, scores={name: score}))
@@ -189,7 +187,9 @@ def _finish(args: argparse.Namespace, net: FCN, manifest: Manifest, scorer: Scor
 
 
 def _export(path: Path) -> None:
-    """Writes the float32 export beside the master, where that can be done; else says why not."""
+    """Writes the float32 export beside the master, where that can be done; else says why not. Exports of before go."""
+    for stale in remove_stale(path):
+        print(f"removed {stale}, an export of the file that was there before")
     if missing := missing_packages():
         print(f"not exported: {', '.join(missing)} missing; pip install 'fcn-segment[train]', then fcn-export --weights {path}")
         return
@@ -200,6 +200,8 @@ def _export(path: Path) -> None:
 
 
 def _prepare(args: argparse.Namespace, recipe: Recipe, split: Split, device: torch.device, world: World) -> Run:
+    if len(split.frames) < world.size:
+        raise ValueError(f"{split.name} has {len(split.frames)} frames for {world.size} processes; each needs one at least")
     torch.manual_seed(recipe.seed)
     net = build_network(recipe.architecture(len(split.labels)))
     new = load_start(net, args.start, recipe.start_rows)
@@ -207,7 +209,7 @@ def _prepare(args: argparse.Namespace, recipe: Recipe, split: Split, device: tor
         parameters = sum(p.numel() for p in net.parameters())
         print(f"training {parameters:,} parameters on {len(split.frames)} frames; {len(new)} tensors are new")
     preprocessing = replace(start_preprocessing(net, args.start), side=recipe.side, tile=recipe.tile)
-    origin = {"start": args.start, "class map": args.class_map or "", "teacher": ""}
+    origin = {"start": start_digest(args.start), "class map": args.class_map or "", "teacher": ""}
     teacher = None
     if args.teacher:
         weights = load_weights(args.teacher)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
+import mmap
 import platform
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +16,7 @@ import numpy.typing as npt
 
 from model.architecture import Grid
 from model.inference.merging import Logits
-from model.manifest import Manifest
+from model.manifest import Manifest, WeightsError
 from model.weights_file import WeightsFiles
 
 Tile = npt.NDArray[np.uint8]
@@ -88,7 +90,10 @@ def load_runtime(
     if chosen == "openvino":
         from model.inference.openvino_runtime import OpenVINORuntime
 
-        return OpenVINORuntime(_export(files, precision), threads)
+        master = _master_sha256(files)
+        found = OpenVINORuntime(_export(files, precision), threads)
+        _check_fresh(files, found.identity, master)
+        return found
     from model.inference.torch_runtime import TorchRuntime
     from model.weights_file import load_weights
 
@@ -134,6 +139,26 @@ def _export(files: WeightsFiles, precision: str) -> Path:
         there = ", ".join(files.exports) or "none"
         raise RuntimeUnavailable(f"{files.name} has no export in {precision} (there: {there}); fcn-export makes one")
     return files.exports[precision]
+
+
+def _master_sha256(files: WeightsFiles) -> str | None:
+    """Of the master beside the exports; None where there is none."""
+    if files.master is None:
+        return None
+    try:
+        with files.master.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            return hashlib.sha256(data).hexdigest()
+    except (OSError, ValueError) as error:
+        raise WeightsError(f"{files.master} cannot be read: {error}") from error
+
+
+def _check_fresh(files: WeightsFiles, export: ModelIdentity, master: str | None) -> None:
+    """Raises `WeightsError` where the master beside the export is not the one that it was made from."""
+    if master not in (None, export.sha256):
+        raise WeightsError(
+            f"the {export.precision} export of {files.name} was made from a master of sha256 {export.sha256[:16]}..., the one "
+            f"beside it is {str(master)[:16]}...: make it anew (fcn-export --weights {files.master}), or remove it"
+        )
 
 
 def _int8_pays(files: WeightsFiles) -> bool:

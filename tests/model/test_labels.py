@@ -96,7 +96,7 @@ def test_a_label_set_survives_being_written_down() -> None:
         ([0, 1], 1, "ignore_index must be 0 to 255 and no class's id, got 1"),
         ([0, 1], -1, "ignore_index must be 0 to 255 and no class's id, got -1"),
         ([0, 1], 256, "ignore_index must be 0 to 255 and no class's id, got 256"),
-        (list(range(256)), 255, "ignore_index must be 0 to 255 and no class's id, got 255"),
+        (list(range(256)), 255, "a label set has at most 255 classes: masks have 8 bits, and one value is void; got 256"),
     ],
 )
 def test_sets_that_contradict_themselves_are_refused(ids: list[int], ignore_index: int, message: str) -> None:

@@ -15,7 +15,7 @@ from imaging.decoding import scale as scaled
 from model.labels import numbered_labels
 from tests.conftest import make_photo
 from tests.training.conftest import write_camvid, write_frame
-from training.augmentation import AugmentedSplit
+from training.augmentation import AugmentedSplit, scale_warning
 from training.datasets import get_split
 from training.recipe import Recipe, RecipeError
 
@@ -199,3 +199,13 @@ def test_frames_are_kept_up_to_the_cache_s_size(tmp_path: Path) -> None:
         for index in range(count, 3):
             with pytest.raises(FileNotFoundError):
                 some[0, index]
+
+
+def test_crops_at_scales_that_the_service_does_not_work_at_are_told() -> None:
+    recipe = Recipe(scales=(0.5, 2.0), side=(512, 512))
+    assert [scale_warning(longer, recipe) for longer in (256, 400, 1024)] == ["", "", ""]
+    told = scale_warning(4000, recipe)
+    assert "4000 pixels long, at 2000 to 8000 pixels, the service at 512 to 512" in told
+    assert "--set 'scales=[0.09,0.18]'" in told
+    assert scale_warning(4000, Recipe(scales=(0.09, 0.18), side=(512, 512))) == ""
+    assert "at 64 to 256 pixels" in scale_warning(128, recipe)

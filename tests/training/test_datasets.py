@@ -152,10 +152,18 @@ def test_a_check_names_the_first_mask_that_is_wrong(tmp_path: Path) -> None:
         get_split(tmp_path, "train", FOUR).check()
 
 
-@pytest.mark.parametrize(("ids", "shown"), [([255], "none"), ([0, 255], "background")])
-def test_a_check_refuses_masks_that_show_a_single_class(tmp_path: Path, ids: list[int], shown: str) -> None:
+@pytest.mark.parametrize(("ids", "shown"), [([255], "no class"), ([0, 255], "background")])
+def test_masks_that_show_a_single_class_are_not_learnt_from(tmp_path: Path, ids: list[int], shown: str) -> None:
     write_voc(tmp_path, {"a": np.resize(np.array(ids, np.uint8), (2, 3))})
     with pytest.raises(DataError, match=f"show {shown} of 4 classes.*255 is void, not an object"):
+        get_split(tmp_path, "train", FOUR).check_learnable()
+
+
+def test_masks_that_show_a_single_class_can_be_scored_and_void_ones_not(tmp_path: Path) -> None:
+    write_voc(tmp_path, {"a": np.zeros((2, 3), np.uint8)})
+    assert get_split(tmp_path, "train", FOUR).check() == {0}
+    write_voc(tmp_path, {"a": np.full((2, 3), 255, np.uint8)})
+    with pytest.raises(DataError, match="show no class"):
         get_split(tmp_path, "train", FOUR).check()
 
 

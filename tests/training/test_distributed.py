@@ -55,3 +55,16 @@ def test_a_process_alone_is_a_world_of_one() -> None:
         assert world.first
         assert world.sum(torch.tensor(3)).item() == 3
         world.wait()
+
+
+def test_several_processes_leave_out_one_group_after_the_other(tmp_path: Path) -> None:
+    write_demo_data(tmp_path / "data", train=14, val=2)
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text(TINY_RECIPE)
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m"]
+    command += ["training.train_command", "--data", str(tmp_path / "data"), "--labels", str(tmp_path / "data" / "classes.json")]
+    command += ["--recipe", str(recipe), "--epochs", "1", "--batch", "2", "--device", "cpu", "--threads", "1"]
+    command += ["--group", "each", "--group-pattern", r"train_0(\d)", "--out", str(tmp_path / "out")]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=240, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "mean of 2 groups: " in done.stdout

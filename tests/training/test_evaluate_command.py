@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from dataclasses import replace
@@ -10,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from model.inference.openvino_runtime import read_export
 from model.inference.segmenter import Options, Segmenter
@@ -100,7 +102,7 @@ def test_a_score_is_recorded_beside_the_others_and_the_tensors_stay(
         (["--weights", "nothing"], "no weights file 'nothing'"),
         (["--split", "test"], "test.txt is not there"),
         (["--labels", "nothing"], "labels must be voc, camvid, or a JSON or YAML file"),
-        (["--labels", "voc"], "predictions have 4 classes, labels 21"),
+        (["--labels", "voc"], "triangle, labels of background, aeroplane"),
         (["--class-map", "0:1"], "a class mapping is written"),
         (["--side", "many"], "side must be auto, native or 32 to 16384, got 'many'"),
         (["--side", "0"], "side must be auto, native or 32 to 16384, got '0'"),
@@ -114,7 +116,10 @@ def test_a_score_is_recorded_beside_the_others_and_the_tensors_stay(
         (["--record-in", "a.safetensors", "--calibrate"], "--record-in must be a weights file, got a.safetensors"),
         (["--record-in", "README.md"], "give --record-as NAME, or --calibrate, with --record-in"),
         (["--calibrate", "--class-map", "0=0,*=1"], "give --calibrate without --class-map"),
-        (["--calibrate", "--labels", "voc"], "the labels have 21 classes, the file 4"),
+        (
+            ["--calibrate", "--labels", "voc"],
+            "circle, square, triangle, labels of background, aeroplane",
+        ),
         (["--against-precision", "int8"], "give --against WEIGHTS with --against-precision"),
         (["--against", "nothing"], "no weights file 'nothing'"),
         (["--group", "one"], "the frames of 'val' are one group, 'val'"),
@@ -149,7 +154,12 @@ def test_calibration_is_stored_told_and_served(
 ) -> None:
     file = tmp_path / "copy.safetensors"
     save_weights(file, narrow.tensors, narrow.manifest)
-    assert main([*arguments, "--weights", str(file), "--calibrate", "--record-in", str(file)]) == 0
+    given = [*arguments, "--weights", str(file), "--calibrate", "--record-in", str(file)]
+    assert main(given) == 2
+    assert "with --record-in without --side, --tile" in capsys.readouterr().err
+    arguments[6:8] = []  # --tile
+    given = [*arguments, "--weights", str(file), "--calibrate", "--record-in", str(file)]
+    assert main(given) == 0
     weights = load_weights(file)
     temperature = weights.manifest.temperature()
     assert temperature is not None
@@ -178,7 +188,7 @@ def test_a_file_of_fewer_classes_is_scored_by_the_mapping_it_was_trained_with(
     assert float(printed.split("square")[1].split()[0]) > 0
     assert float(printed.split("background")[1].split()[0]) == 0
     assert main([*arguments, "--class-map", "0=0,3=1,*=0"]) == 2
-    assert "the file has 2 classes, the labels 4" in capsys.readouterr().err
+    assert "predictions are of the classes background, square, labels of background, circle" in capsys.readouterr().err
 
 
 def test_by_default_the_export_is_scored_as_the_service_runs_it(
@@ -226,3 +236,43 @@ def test_what_was_changed_of_the_network_is_told(arguments: list[str], capsys: p
     assert "; shift-and-stitch 2x2" in capsys.readouterr().out
     assert main([*arguments, "--without-skips"]) == 0
     assert "; skips' scores at zero" in capsys.readouterr().out
+
+
+def test_a_score_of_another_file_says_so(arguments: list[str], narrow: Weights, tmp_path: Path) -> None:
+    """As the start's, which stands beside that of what was made of it."""
+    file = tmp_path / "copy.safetensors"
+    save_weights(file, narrow.tensors, replace(narrow.manifest, license="another"))
+    assert main([*arguments, "--record-in", str(file), "--record-as", "the start"]) == 0
+    assert main([*arguments, "--weights", str(file), "--record-in", str(file), "--record-as", "val"]) == 0
+    scores = load_weights(file).manifest.scores
+    assert scores["the start"]["conditions"].startswith(f"of narrow {narrow.sha256[:16]}, not of this file; 4 frames (list ")
+    assert scores["val"]["conditions"].startswith("4 frames (list ")
+
+
+def test_classes_in_another_order_are_not_scored(
+    arguments: list[str], shapes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    labels = read_labels(str(shapes / "classes.json")).to_list()
+    labels[1]["name"], labels[2]["name"] = labels[2]["name"], labels[1]["name"]
+    (tmp_path / "classes.json").write_text(json.dumps({"classes": labels}))
+    assert main([*arguments, "--labels", str(tmp_path / "classes.json")]) == 2
+    assert "labels of background, square, circle, triangle: both must be the same, in one order" in capsys.readouterr().err
+
+
+def test_a_mapping_says_what_becomes_of_every_class_that_may_be_predicted(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*arguments, "--class-map", "circle=round,square=angular"]) == 2
+    assert "names every class: background, triangle missing; add *=..." in capsys.readouterr().err
+
+
+def test_a_mask_of_another_size_is_named(
+    arguments: list[str], shapes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = shutil.copytree(shapes, tmp_path / "data")
+    mask = next((data / "SegmentationClass").glob("val_*.png"))
+    with Image.open(mask) as image:
+        cut = image.crop((0, 0, 50, 40))
+    cut.save(mask)
+    assert main([*arguments, "--data", str(data)]) == 2
+    assert f"{mask}: the mask is (40, 50), its image (96, 96)" in capsys.readouterr().err

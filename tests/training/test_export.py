@@ -14,6 +14,7 @@ import torch
 
 from imaging.decoding import Limits, decode
 from model.inference.openvino_runtime import OpenVINORuntime, read_export
+from model.inference.runtime import load_runtime
 from model.inference.segmenter import Options, Segmenter
 from model.inference.torch_runtime import TorchRuntime
 from model.manifest import Manifest, WeightsError
@@ -32,7 +33,7 @@ from model.weights_file import (
 )
 from tests.conftest import ROOT, encoded, make_photo
 from tests.narrow import randomise
-from training.export import check_export, export_float32, export_int8, export_path, main
+from training.export import export_float32, export_int8, export_path, main, refresh_facts
 
 PHOTOS = sorted((ROOT / "docs" / "photos").glob("*.jpg"))
 MASTERS = sorted(path.name.removesuffix(MASTER_SUFFIX) for path in WEIGHTS_FOLDER.glob(f"*{MASTER_SUFFIX}"))
@@ -68,7 +69,6 @@ def test_an_export_carries_its_masters_sha256_and_facts(name: str, precision: st
     files = find_files(name)
     assert files.master is not None
     master, export = load_weights(files.master), read_export(files.exports[precision])
-    check_export(export.path, files.master)
     assert export.sha256 == master.sha256
     assert export.manifest == master.manifest
     assert (export.name, export.precision) == (name, precision)
@@ -130,16 +130,14 @@ def test_a_master_is_exported_beside_itself(copy: Path, narrow: Weights, capsys:
     assert main(["--weights", str(copy)]) == 0
     assert capsys.readouterr().out.startswith(f"wrote {path} (")
     assert {entry.name for entry in copy.parent.iterdir()} == {"narrow.safetensors", "narrow.onnx"}
-    check_export(path, copy)
+    assert read_export(path).sha256 == load_weights(copy).sha256
     tile = make_photo(64, 96)
     np.testing.assert_allclose(OpenVINORuntime(path).logits([tile]), TorchRuntime(narrow, "cpu").logits([tile]), atol=1e-4)
     data = path.read_bytes()
     assert [word for word in (str(ROOT).encode(), b"site-packages", b".py") if word in data] == []
 
 
-def test_facts_alone_are_written_anew_and_the_network_stays(
-    copy: Path, narrow: Weights, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_facts_are_written_anew_and_the_network_stays(copy: Path, narrow: Weights) -> None:
     path, tile = export_path(copy, "float32"), make_photo(64, 96)
     before = OpenVINORuntime(path).logits([tile])
     scores = {"val": {"mean_iou": 0.5, "iou": [0.5] * 4}}
@@ -147,18 +145,18 @@ def test_facts_alone_are_written_anew_and_the_network_stays(
         narrow.manifest.architecture, narrow.manifest.labels, narrow.manifest.preprocessing, "other", {}, scores
     )
     save_weights(copy, narrow.tensors, manifest)
-    with pytest.raises(WeightsError, match=r"narrow\.onnx was not exported from narrow\.safetensors as it is now"):
-        check_export(path, copy)
-    assert main(["--weights", str(copy), "--facts"]) == 0
-    assert capsys.readouterr().out.startswith(f"wrote {path} (")
-    check_export(path, copy)
+    assert refresh_facts(copy, "of another master") == []
+    with pytest.raises(WeightsError, match=r"the float32 export of narrow was made from a master of sha256 .* make it anew"):
+        load_runtime(find_files(str(copy)), "openvino")
+    assert refresh_facts(copy, narrow.sha256) == [path]
+    assert load_runtime(find_files(str(copy)), "openvino").identity.sha256 == load_weights(copy).sha256
     assert read_export(path).manifest == manifest
     assert np.array_equal(OpenVINORuntime(path).logits([tile]), before)
 
 
 def test_facts_of_a_master_without_exports_are_nothing_to_write(copy: Path) -> None:
     export_path(copy, "float32").unlink()
-    assert main(["--weights", str(copy), "--facts"]) == 0
+    assert refresh_facts(copy, load_weights(copy).sha256) == []
     assert [entry.name for entry in copy.parent.iterdir()] == ["narrow.safetensors"]
 
 
@@ -215,7 +213,7 @@ def test_int8_is_quantised_on_photos_and_agrees_roughly(copy: Path, tmp_path: Pa
         (photos / f"{seed}.png").write_bytes(encoded(make_photo(96, 128, seed)))
     path = export_int8(copy, photos, 4)
     assert path == export_path(copy, "int8")
-    check_export(path, copy)
+    assert read_export(path).sha256 == load_weights(copy).sha256
     assert read_export(path).precision == "int8"
     tile = make_photo(96, 128, 9)
     full, quantised = OpenVINORuntime(export_path(copy, "float32")), OpenVINORuntime(path)

@@ -94,3 +94,18 @@ def test_equal_calls_give_equal_intervals() -> None:
 def test_other_frames_are_refused() -> None:
     with pytest.raises(ValueError, match=r"the same frames and classes, got \(3, 2, 2\) and \(4, 2, 2\)"):
         difference_intervals(frames(varied(3)), frames(varied(4)))
+
+
+def test_a_class_of_a_single_frame_has_no_interval() -> None:
+    """A draw without that frame says nothing of the class, and all others say the same."""
+    counts = np.zeros((20, 2, 2), np.int64)
+    counts[:, 0, 0] = 100
+    ours, theirs = counts.copy(), counts.copy()
+    ours[3, 1], theirs[3, 1] = [40, 60], [45, 55]
+    background, rare, mean = difference_intervals(ours, theirs)
+    assert rare.value > 0
+    assert math.isnan(rare.low)
+    assert math.isnan(rare.high)
+    assert not rare.decides
+    assert not math.isnan(background.low)
+    assert not math.isnan(mean.low)

@@ -101,3 +101,16 @@ def test_plain_folders_need_a_file_of_classes(tmp_path: Path) -> None:
     (tmp_path / "images").mkdir()
     with pytest.raises(LabelError, match=r"none of classes\.json, classes\.yaml"):
         find_labels(None, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("classes", "message"),
+    [
+        (["sky", "road", "sky"], "each class needs a name of its own, got sky twice"),
+        ([f"class {index}" for index in range(300)], "at most 255 classes"),
+    ],
+)
+def test_classes_that_masks_cannot_tell_apart_are_refused(tmp_path: Path, classes: list[str], message: str) -> None:
+    (tmp_path / "classes.json").write_text(json.dumps({"classes": classes}))
+    with pytest.raises(LabelError, match=message):
+        read_labels(str(tmp_path / "classes.json"))

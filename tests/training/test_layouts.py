@@ -155,3 +155,16 @@ def test_the_eleven_groups_hold_31_classes_each_once() -> None:
     assert list(GROUPS) == camvid_labels().names
     assert len(members) == len(set(members)) == 31
     assert "RoadShoulder" in GROUPS["Pavement"].split()
+
+
+def test_two_images_of_one_name_are_refused(tmp_path: Path) -> None:
+    write_plain(tmp_path, "a", "b")
+    (tmp_path / "images" / "a.png").write_bytes(b"")
+    with pytest.raises(DataError, match=r"two images of one name \(a\), which would have one mask"):
+        names(tmp_path, "train")
+
+
+def test_lists_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
+    write_plain(tmp_path, "a", "b")
+    (tmp_path / "train.txt").write_bytes(b"\xef\xbb\xbfa\r\nb\r\n")
+    assert names(tmp_path, "train") == ["a", "b"]

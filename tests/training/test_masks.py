@@ -66,3 +66,18 @@ def test_what_is_no_image_is_named(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_text("no mask")
     with pytest.raises(MaskError, match=r"a\.png: not an image"):
         read_mask(tmp_path / "a.png", voc_labels(), {})
+
+
+def test_a_palette_that_was_put_in_another_order_is_looked_up_by_its_colours(tmp_path: Path) -> None:
+    """As optimisers of PNG write it. A palette of other colours says nothing, and ids are ids."""
+    labels, ids = voc_labels(), np.array([[0, 15, 15], [8, 0, 255]], np.uint8)
+    colours = Image.fromarray(np.asarray(labels.palette, np.uint8)[ids])
+    path = tmp_path / "a.png"
+    colours.convert("P", palette=Image.Palette.ADAPTIVE, colors=4).save(path)
+    with Image.open(path) as image:
+        assert sorted(np.unique(np.asarray(image))) == [0, 1, 2, 3]
+    assert np.array_equal(read_mask(path, labels, label_colors(labels)), ids)
+    grey = Image.fromarray(ids)
+    grey.putpalette([value for index in range(256) for value in (index, index, index)])
+    grey.save(path)
+    assert np.array_equal(read_mask(path, labels, label_colors(labels)), ids)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from tests.training.runs import Make, differing, rows, state
+from training.optimization import Optimization
 from training.teacher import Teacher
 from training.train import train
 
@@ -164,3 +165,15 @@ def test_tensorboard_gets_the_numbers_of_the_curves(make_run: Make) -> None:
 def test_large_seeds_are_taken(make_run: Make) -> None:
     _, progress = train(make_run(epochs=1, seed=20_250_607_000_000))
     assert progress.step == 4
+
+
+def test_the_average_of_a_short_training_forgets_how_it_began(make_run: Make) -> None:
+    """60 steps at a decay of 0.99 would leave more than half of the first."""
+    run = make_run(ema=0.99)
+    optimization = Optimization(run.net, run.recipe, 60, run.device)
+    assert optimization.average is not None
+    for step in range(60):
+        for parameter in run.net.parameters():
+            parameter.data.fill_(float(step == 0))
+        optimization.average.update_parameters(run.net)
+    assert next(optimization.averaged.parameters()).flatten()[0] < 0.01

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 
+from model.inference.openvino_runtime import read_export
 from model.inference.segmenter import Options, Segmenter
 from model.inference.torch_runtime import TorchRuntime
 from model.weights_file import load_weights
@@ -86,3 +88,14 @@ def test_a_class_map_trains_and_a_score_map_scores_fewer_classes(shapes: Path, t
     scored = parse_class_mapping("0=0,*=1", weights.manifest.labels)
     matrix = evaluate(Segmenter(TorchRuntime(weights, "cpu")), split, Options(), scored, quiet=True)
     assert scores["mean_iou"] == matrix.scores()["mean_iou"]
+
+
+def test_exports_of_what_was_there_before_go(shapes: Path, tiny_recipe: Path, tmp_path: Path) -> None:
+    """Else the service would go on with the former network, by an int8 export that nobody made anew."""
+    out = tmp_path / "out"
+    assert main(on_shapes(shapes, tiny_recipe, out, "--epochs", "1")) == 0
+    quantised = out / "fcn.int8.onnx"
+    shutil.copyfile(out / "fcn.onnx", quantised)
+    assert main(on_shapes(shapes, tiny_recipe, out, "--epochs", "2")) == 0
+    assert not quantised.exists()
+    assert read_export(out / "fcn.onnx").sha256 == load_weights(out / "fcn.safetensors").sha256

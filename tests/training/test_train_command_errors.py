@@ -90,3 +90,11 @@ def test_arguments_that_cannot_be_parsed_exit_with_status_2(arguments: list[str]
         main(["--demo", *arguments])
     assert caught.value.code == 2
     assert arguments[0] in capsys.readouterr().err
+
+
+def test_a_score_map_that_leaves_a_class_out_stops_before_the_training(
+    shapes: Path, tiny_recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(on_shapes(shapes, tiny_recipe, tmp_path / "out", "--score-map", "circle=round,square=angular")) == 2
+    assert "names every class: background, triangle missing" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -19,7 +20,7 @@ from model.inference.openvino_runtime import OpenVINORuntime, read_export
 from model.inference.runtime import Runtime, RuntimeUnavailable, load_runtime, unused_gpu
 from model.inference.segmenter import Options, Segmenter
 from model.manifest import METADATA_KEY, Manifest, WeightsError, scored_in
-from model.weights_file import Weights, WeightsFiles, find_files
+from model.weights_file import Weights, WeightsFiles, find_files, save_weights
 from tests.conftest import ROOT, make_photo
 
 SCORE = {"mean_iou": 0.5, "iou": [0.5] * 4}
@@ -123,6 +124,18 @@ def test_auto_is_int8_where_processor_and_scores_allow_it(
     assert load_runtime(both, precision="int8").identity.precision == "int8"
     assert load_runtime(both, precision="float32").identity.precision == "float32"
     assert load_runtime(find_files(str(both.exports["int8"]))).identity.precision == "int8"
+
+
+def test_an_export_of_another_master_is_refused(files: WeightsFiles, narrow: Weights, tmp_path: Path) -> None:
+    """It would serve the network of before, under the new one's name."""
+    export = shutil.copyfile(files.exports["float32"], tmp_path / "narrow.onnx")
+    save_weights(tmp_path / "narrow.safetensors", narrow.tensors, replace(narrow.manifest, license="another"))
+    with pytest.raises(WeightsError, match=r"the float32 export of narrow was made from a master of sha256 .* make it anew"):
+        load_runtime(find_files(str(tmp_path / "narrow.safetensors")), "openvino")
+    assert load_runtime(find_files(str(export)), "openvino").identity.sha256 == narrow.sha256
+    (tmp_path / "narrow.safetensors").write_bytes(b"")
+    with pytest.raises(WeightsError, match=r"narrow\.safetensors cannot be read: "):
+        load_runtime(find_files(str(tmp_path / "narrow.safetensors")), "openvino")
 
 
 @pytest.mark.parametrize(
