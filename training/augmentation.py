@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -48,6 +48,7 @@ class AugmentedSplit(Dataset[tuple[Tensor, Tensor]]):
         self._free_bytes = cache_bytes
         self._cache: dict[int, tuple[bytes | Pixels, Pixels]] = {}
         self._shown = _shown(split, recipe.repeats)
+        self._pasted = _by_id(split.labels.names, recipe.paste, "paste")
         self._finish = v2.Compose(
             [
                 v2.RandomCrop(recipe.crop),
@@ -64,9 +65,21 @@ class AugmentedSplit(Dataset[tuple[Tensor, Tensor]]):
         epoch, index = key
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(mixed(self.recipe.seed, epoch, index))
-            image, mask = self._finish(*self._pad(*self._scale(self._shown[index])))
+            image, mask = self._crop(self._shown[index])
+            if pasted := [item for item, share in self._pasted.items() if float(torch.rand(())) < share]:
+                image, mask = self._paste(image, mask, pasted)
             image = self._exposed(image.as_subclass(Tensor))
         return image, mask[0].as_subclass(Tensor).long()
+
+    def _crop(self, index: int) -> tuple[Tensor, Tensor]:
+        image, mask = self._finish(*self._pad(*self._scale(index)))
+        return image, mask
+
+    def _paste(self, image: Tensor, mask: Tensor, ids: list[int]) -> tuple[Tensor, Tensor]:
+        """Over them the pixels of these classes of another frame's crop, where they lie there (after Ghiasi et al. 2021)."""
+        other, other_mask = self._crop(int(torch.randint(len(self.split.frames), ())))
+        taken = torch.isin(other_mask, torch.tensor(ids, dtype=other_mask.dtype))
+        return torch.where(taken, other, image), torch.where(taken, other_mask, mask)
 
     def _load(self, index: int) -> tuple[bytes | Pixels, Pixels]:
         """The image, as its file or as pixels, and the mask's ids."""
@@ -126,14 +139,18 @@ def scale_warning(longer_side: int, recipe: Recipe) -> str:
 def _shown(split: Split, repeats: Mapping[str, int]) -> list[int]:
     """The frames of an epoch: all of them, and then what the recipe repeats; raises `RecipeError` for an unknown class."""
     frames = list(range(len(split.frames)))
-    if not repeats:
+    times = _by_id(split.labels.names, repeats, "repeats")
+    if not times:
         return frames
-    names = split.labels.names
-    if unknown := sorted(set(repeats) - set(names)):
-        raise RecipeError(f"repeats must name classes of {names}, got {unknown}")
-    times = {names.index(name): count for name, count in repeats.items()}
     more = []
     for index in frames:
         shown = np.unique(split.mask(index)).tolist()
-        more += [index] * (max(times.get(item, 1) for item in shown) - 1)
+        more += [index] * (int(max(times.get(item, 1) for item in shown)) - 1)
     return frames + more
+
+
+def _by_id(names: Sequence[str], values: Mapping[str, float], field: str) -> dict[int, float]:
+    """A recipe's values of classes by the classes' ids; raises `RecipeError` for an unknown class."""
+    if unknown := sorted(set(values) - set(names)):
+        raise RecipeError(f"{field} must name classes of {names}, got {unknown}")
+    return {names.index(name): value for name, value in values.items()}

@@ -31,6 +31,7 @@ class Recipe(BaseModel):
     start_rows: for each class, the row of the start's score layer that it begins as (empty: as many classes, or a new layer).
     frames_per_epoch: how many of the frames, drawn anew, an epoch takes (0: all); a checkpoint follows each.
     repeats: how often an epoch shows the frames that hold these classes, such as person=2; the largest of a frame's counts.
+    paste: of the crops, the share into which the pixels of a class in another frame's crop are pasted, such as person=0.5.
     batch: crops of one step, over all processes, worked on in `accumulate` parts one after the other.
     batch_loss: `mean` over the batch, or `sum`: the mean times the crops of a step.
     crop: (height, width). scales: range of the random scale, drawn evenly in its logarithm.
@@ -67,6 +68,7 @@ class Recipe(BaseModel):
     epochs: Count = 60
     frames_per_epoch: Count = 0
     repeats: dict[str, Positive] = {}
+    paste: dict[str, Fraction] = {}
     batch: Positive = 8
     accumulate: Positive = 1
     batch_loss: Literal["mean", "sum"] = "mean"

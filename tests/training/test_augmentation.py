@@ -184,6 +184,25 @@ def test_frames_of_a_class_are_repeated_in_an_epoch_as_often_as_asked(tmp_path: 
 def test_repeats_of_an_unknown_class_are_refused(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match=r"repeats must name classes of \['a', 'b', 'c', 'd'\], got \['person'\]"):
         blocks(tmp_path, {"0": [0]}, repeats={"person": 2, "b": 2})
+    with pytest.raises(RecipeError, match=r"paste must name classes of .*, got \['person'\]"):
+        blocks(tmp_path, {"0": [0]}, paste={"person": 0.5})
+
+
+def test_pixels_of_a_class_are_pasted_from_another_frame_with_their_labels(tmp_path: Path) -> None:
+    data = blocks(tmp_path, {"0": [0, 3], "1": [1, 2]}, paste={"b": 1.0, "d": 0.0})
+    seen = set()
+    for epoch in range(12):
+        image, mask = data[epoch, 0]
+        assert image[0].tolist() == (60 * mask % 256).tolist()
+        seen.add(tuple(mask[0, :2].tolist()))
+    assert seen == {(0, 3), (1, 3)}
+    assert {tuple(data[epoch, 1][1][0, :2].tolist()) for epoch in range(12)} == {(1, 2)}
+
+
+def test_how_often_classes_are_pasted_is_what_the_recipe_says(tmp_path: Path) -> None:
+    data = blocks(tmp_path, {"0": [0], "1": [1]}, paste={"b": 0.5})
+    pasted = sum(bool((data[epoch, 0][1] == 1).any()) for epoch in range(200))
+    assert 30 < pasted < 75  # of a half of the crops, those whose other frame shows the class
 
 
 def test_frames_are_kept_up_to_the_cache_s_size(tmp_path: Path) -> None:
