@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from math import isnan
 from pathlib import Path
@@ -12,28 +12,26 @@ from typing import Any, get_args
 
 import numpy as np
 
-from model.inference.runtime import PRECISIONS, RUNTIMES, ModelIdentity, Runtime, load_runtime
+from model.inference.runtime import PRECISIONS, RUNTIMES, Runtime, load_runtime
 from model.inference.scaling import parse_side
 from model.inference.segmenter import Options, Segmenter
 from model.inference.tiling import parse_tile
 from model.inference.torch_runtime import TorchRuntime
 from model.inference.views import Quality
 from model.labels import LabelSet
-from model.manifest import Manifest, scored_in
 from model.preprocessing import Preprocessing
-from model.weights_file import DEFAULT_WEIGHTS, Weights, find_files, find_weights, load_weights, save_weights
+from model.weights_file import DEFAULT_WEIGHTS, find_files, find_weights, load_weights
 from training.boundaries import FRACTION, BoundaryIoU
 from training.calibration import calibrate
-from training.card import write_card
 from training.class_mapping import ClassMapping, parse_class_mapping
 from training.datasets import Split, get_split
 from training.evaluate import conditions, difference_table, frame_counts, require_same_classes, segmentation, summed, table
-from training.export import missing_packages, refresh_facts
 from training.frame_report import worst, write_json, write_picture
 from training.groups import EACH, GROUP, PATTERN_HELP, groups, only
 from training.intervals import Counts, Interval, difference_intervals, mean_iou_interval
 from training.label_files import find_labels
 from training.machine import set_threads
+from training.recording import record_calibration, record_score
 
 HOLE = "{group}"  # in the name of weights: the group that is scored
 SKIPS = ("score_pool3.", "score_pool4.")
@@ -124,8 +122,9 @@ def _evaluate(args: argparse.Namespace) -> int:
     if args.pictures:
         _pictures(args, ours, split)
     if args.record_in:
-        name = scored_in(args.record_as, ours.segmenter.runtime.identity.precision)
-        _record(args, name, ours.recorded(split), ours.segmenter.runtime.identity)
+        advised = _advised(args, load_weights(args.record_in).manifest.preprocessing)
+        identity = ours.segmenter.runtime.identity
+        print(record_score(args.record_in, args.record_as, ours.recorded(split), identity, advised, args.note))
     return 0
 
 
@@ -255,11 +254,7 @@ def _calibrate(args: argparse.Namespace, segmenter: Segmenter, split: Split, opt
     if found.at_the_edge:
         print("that temperature is the edge of what is looked for: these logits are never wrong, or tell nothing of the labels")
     if args.record_in:
-        weights, precision = load_weights(args.record_in), segmenter.runtime.identity.precision
-        name = "calibration" if precision == "float32" else f"calibration_{precision}"
-        training = dict(weights.manifest.training) | {name: asdict(found) | {"split": split.name}}
-        temperatures = dict(weights.manifest.temperatures) | {precision: found.temperature}
-        _write(args.record_in, replace(weights.manifest, training=training, temperatures=temperatures), weights)
+        print(record_calibration(args.record_in, found, split.name, segmenter.runtime.identity.precision))
     return 0
 
 
@@ -281,29 +276,6 @@ def _advised(args: argparse.Namespace, preprocessing: Preprocessing) -> Preproce
     """With the advice that is tried, where there is one."""
     side = tuple(args.advise) if args.advise else preprocessing.side
     return replace(preprocessing, side=side, tile=args.advise_tile or preprocessing.tile)
-
-
-def _record(args: argparse.Namespace, name: str, score: dict[str, Any], scored: ModelIdentity) -> None:
-    """Adds score, notes, and the advice where one was tried, to the file's facts; its tensors stay.
-
-    The score of another file, such as of the start, says in its conditions which.
-    """
-    path: Path = args.record_in
-    weights = load_weights(path)
-    if scored.sha256 != weights.sha256:
-        score = score | {"conditions": f"of {scored.name} {scored.sha256[:16]}, not of this file; {score['conditions']}"}
-    scores = {name: score}
-    notes = dict.fromkeys([*weights.manifest.training.get("notes", []), *args.note])
-    training = dict(weights.manifest.training) | {"notes": list(notes)}
-    preprocessing, scores = _advised(args, weights.manifest.preprocessing), dict(weights.manifest.scores) | scores
-    _write(path, replace(weights.manifest, scores=scores, training=training, preprocessing=preprocessing), weights)
-
-
-def _write(path: Path, manifest: Manifest, weights: Weights) -> None:
-    save_weights(path, weights.tensors, manifest)
-    write_card(path)
-    exports = refresh_facts(path, weights.sha256) if not missing_packages() else []
-    print(f"recorded in {', '.join(map(str, (path, path.with_suffix('.md'), *exports)))}")
 
 
 if __name__ == "__main__":

@@ -221,6 +221,7 @@ def test_a_temperature_of_another_precision_is_stored_beside_float32s(
 ) -> None:
     file = tmp_path / "copy.safetensors"
     save_weights(file, narrow.tensors, replace(narrow.manifest, temperatures={"float32": 1.5}))
+    arguments[6:8] = []  # --tile
     changes = ["--weights", str(file), "--calibrate", "--record-in", str(file), "--precision", "bfloat16"]
     assert main([*arguments, *changes]) == 0
     manifest = load_weights(file).manifest
