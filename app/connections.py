@@ -8,7 +8,7 @@ import time
 from contextlib import suppress
 from contextvars import ContextVar
 
-from starlette.datastructures import MutableHeaders
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
@@ -63,6 +63,7 @@ class HeadDeadline(H11Protocol, asyncio.BufferedProtocol):
         self.read_bytes = FIRST_READ
         self.head_timer: asyncio.TimerHandle | None = None
         self.head_begun = self.request_in_flight = False
+        self.requests = 0
         self.await_head(HEAD_S)
 
     def get_buffer(self, sizehint: int) -> bytearray:
@@ -91,12 +92,18 @@ class HeadDeadline(H11Protocol, asyncio.BufferedProtocol):
         # with an error, uvicorn would leave its timer for keep-alive, and with it this connection in memory
         super().connection_lost(None)
 
-    def request_began(self) -> None:
+    def request_began(self) -> int:
+        """Gives the request's number, for `request_ended`."""
         self.stop_waiting()
         self.request_in_flight = True
+        self.requests += 1
+        return self.requests
 
-    def request_ended(self) -> None:
-        self.head_begun = self.request_in_flight = False
+    def request_ended(self, number: int, *, read: bool) -> None:
+        """read: whether all of its body was; else what comes next is the rest of it, and begins no head."""
+        if number != self.requests:  # the next one began once the answer was sent, while this one still put things away
+            return
+        self.request_in_flight, self.head_begun = False, not read
         if not self.tcp.is_closing():
             self.await_head(KEEP_ALIVE_S)
 
@@ -124,11 +131,19 @@ class TellConnection:
         if scope["type"] != "http" or not connection:
             await self.app(scope, receive, send)
             return
-        connection.request_began()
+        number, read = connection.request_began(), False
+
+        async def receive_body() -> Message:
+            nonlocal read
+            message = await receive()
+            read = message["type"] == "http.disconnect" or not message.get("more_body", False)
+            return message
+
         try:
-            await self.app(scope, receive, send)
+            await self.app(scope, receive_body, send)
         finally:
-            connection.request_ended()
+            bodiless = "content-length" not in (headers := Headers(scope=scope)) and "transfer-encoding" not in headers
+            connection.request_ended(number, read=read or bodiless)
 
 
 class CloseWhileEnding:

@@ -13,7 +13,7 @@ from contextlib import suppress
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.api.errors import MEDIA_TYPE, Problem, Unavailable, document, to_problem
+from app.api.errors import MEDIA_TYPE, Problem, Unavailable, document, nothing_at, to_problem, unexpected
 from app.serving.errors import NotServing, ServingError
 from app.serving.service import DRAINING, Service
 from app.telemetry import Metrics
@@ -23,7 +23,6 @@ REQUEST_ID = "x-request-id"
 SANE_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 POLLED = {"/health", "/health/live", "/health/ready", "/metrics"}
 METHODS = ("GET", "POST", "HEAD", "OPTIONS", "PUT", "PATCH", "DELETE")
-NO_THREAD = "can't start new thread"  # Python has no class for it
 DISCARD_S = 1.0  # for what is left of a body whose answer closes the connection
 log = logging.getLogger("segment")
 
@@ -107,15 +106,10 @@ class UnexpectedErrors:
             if scope["type"] != "http":
                 raise
             log.error("unexpected error", exc_info=error, extra={"fields": scope["state"]["known"]})
-            problem = self._problem(error)
+            problem = unexpected(error, self.service)
             if begun:
                 raise
             await send_problem(scope, send, problem)
-
-    def _problem(self, error: Exception) -> Problem:
-        if isinstance(error, RuntimeError) and str(error) == NO_THREAD:
-            return to_problem(self.service.no_thread(error))
-        return Problem(Problem.example)
 
 
 class HeadAsGet:
@@ -185,6 +179,10 @@ class LoadShedding:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = scope.get("path", "").removeprefix(scope.get("root_path", ""))
+        if scope["type"] == "http" and any(character < " " for character in path):
+            # a route's pattern would take a line feed at its end for none
+            await send_problem(scope, send, nothing_at(scope["path"]))
+            return
         if scope["type"] != "http" or scope["method"] != "POST" or path not in self.paths:
             await self.app(scope, receive, send)
             return

@@ -50,7 +50,8 @@ def coco_document(
             ]
         else:
             regions = trace(class_map == label.id, tolerance, check)
-            found = [_outline(piece) for region in regions for piece in without_holes(region, check)]
+            outlines = [_outline(piece) for region in regions for piece in without_holes(region, check)]
+            found = [outline for outline in outlines if outline["area"]]  # a cut leaves slivers
         facts = {"image_id": 1, "category_id": label.id, "iscrowd": int(tolerance is None)}
         annotations += [{"id": len(annotations) + i} | facts | each for i, each in enumerate(found, 1)]
     return {
@@ -61,6 +62,7 @@ def coco_document(
 
 
 def _outline(piece: shapely.Polygon) -> dict[str, Any]:
-    left, top, right, bottom = piece.bounds
+    left, top, right, bottom = (round(edge, 2) for edge in piece.bounds)
     corners = shapely.get_coordinates(piece.exterior)[:-1].round(2).flatten().tolist()
-    return {"segmentation": [corners], "area": round(piece.area, 2), "bbox": [left, top, right - left, bottom - top]}
+    box = [left, top, round(right - left, 2), round(bottom - top, 2)]
+    return {"segmentation": [corners], "area": round(piece.area, 2), "bbox": box}

@@ -29,6 +29,7 @@ SIGNATURES = (PNG, JPEG, *GIF, *TIFF)
 ORIENTATION = 0x0112
 SWAPPING = (5, 6, 7, 8)
 PNG_EXIF = (b"eXIf", b"tEXt", b"zTXt", b"iTXt")
+XMP = ("xmp", "XML:com.adobe.xmp")
 PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
 # per EXIF orientation, the upright array seen as the file stores it (Exif 3.0, section 4.6.5.1.6)
 STORED: dict[int, Callable[[Pixels], Pixels]] = {
@@ -70,7 +71,10 @@ def decode(data: bytes, limits: Limits, working_size: Size | None = None) -> Pix
     with _open(data, limits) as (image, _):
         orientation = _orientation(image, data)
         stored = _reduce(image, orientation, working_size)
+        announced = image.size
         image.load()
+        if image.size != announced:
+            raise DamagedImage(f"the image is damaged: it announces {announced} pixels, and has {image.size}; save it anew")
         if stored and image.size != stored:
             return _upright_array(_rgb_image(image).resize(stored, Image.Resampling.BILINEAR), orientation)
         return _upright_array(image, orientation)
@@ -109,10 +113,26 @@ def _orientation(image: Image.Image, data: bytes) -> int:
     if image.format == "PNG":
         try:
             with Image.open(io.BytesIO(_without_pixels(data)), formats=("PNG",)) as header:
-                return int(Image.Image.getexif(header).get(ORIENTATION, 1))
+                _forget_xmp(header)
+                return _of_exif(lambda: Image.Image.getexif(header))
         except UnidentifiedImageError:  # the image itself was opened: what cannot be read stands behind its pixels
             return 1
-    return int(image.getexif().get(ORIENTATION, 1))
+    return _of_exif(image.getexif)
+
+
+def _of_exif(read: Callable[[], Image.Exif]) -> int:
+    """The orientation, 1 where EXIF cannot be read or says what is none: the pixels may still be right."""
+    try:
+        value = read().get(ORIENTATION, 1)
+    except Exception:  # as around the decoder: Pillow's readers raise what they come upon
+        return 1
+    return value if isinstance(value, int) and 1 <= value <= 8 else 1
+
+
+def _forget_xmp(image: Image.Image) -> None:
+    """Pillow would turn an image by its XMP, too, where EXIF says nothing, and not announce that."""
+    for name in XMP:
+        image.info.pop(name, None)
 
 
 def _without_pixels(png: bytes) -> bytes:
@@ -139,6 +159,9 @@ def _open(data: bytes, limits: Limits) -> Iterator[tuple[Image.Image, Header]]:
             _check_size(header.size, limits)
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             _check_size(image.size, limits)
+            _forget_xmp(image)
+            if image.mode == "F":
+                raise UnknownImageType("the image has floating-point samples of an unknown range; save it in 8 or 16 bits")
             if image.format == "BMP" and image.info.get("compression") in RUN_LENGTHS:
                 _check_size(image.size, Limits(min(limits.megapixels, RUN_LENGTH_MEGAPIXELS)), "in run lengths ")
             yield image, header
@@ -210,8 +233,6 @@ def _rgb_bands(image: Image.Image) -> Iterator[tuple[int, Image.Image]]:
 def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode in SIXTEEN_BIT or image.mode == "I":
         image = _eight_bit(image)
-    if image.mode == "F":
-        image = image.convert("L")
     if image.has_transparency_data:
         layer = image.convert("RGBA")
         white = Image.new("RGBA", layer.size, "white")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import logging
 import zipfile
 from collections import deque
 from collections.abc import AsyncGenerator, Sequence
@@ -19,7 +20,7 @@ from starlette.datastructures import FormData, UploadFile
 from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from app.api.errors import BATCH_PROBLEMS, Problem, TooLarge, document, mapped_errors
+from app.api.errors import BATCH_PROBLEMS, Problem, TooLarge, document, mapped_errors, unexpected
 from app.api.examples import batch_body, batch_responses
 from app.api.schemas import SegmentQuery
 from app.api.segment import Ready, answer, make_options, pieces, prepared, upload_limits
@@ -31,6 +32,7 @@ from imaging.answer import Format
 router = APIRouter()
 AHEAD = 4  # images of one request that are worked on at once: enough to keep the runtime busy
 LINES = "application/x-ndjson"
+log = logging.getLogger("segment")
 
 
 @dataclass(frozen=True)
@@ -144,6 +146,10 @@ async def _outcome(request: Request, service: Service, query: SegmentQuery, inde
             service.metrics.rejected(problem.reason)
         service.memory.hold(held, 0)
         return Outcome(index, base_name(part), ".problem.json", b"", held, problem)
+    except Exception as error:  # here a request ends, as far as this image is concerned
+        log.error("unexpected error", exc_info=error, extra={"fields": request.state.known | {"index": index}})
+        service.memory.hold(held, 0)
+        return Outcome(index, base_name(part), ".problem.json", b"", held, unexpected(error, service))
     except BaseException:
         service.memory.hold(held, 0)
         raise
@@ -179,20 +185,37 @@ def _problem(request: Request, problem: Problem) -> bytes:
 
 
 class _Pipe(io.RawIOBase):
-    """Keeps what is written until it is taken."""
+    """Keeps what is written until it is taken. `zipfile` goes back in it to write a member's size before the member, without
+    which some readers cannot take a zip as it comes."""
 
     def __init__(self) -> None:
-        self._written = bytearray()
+        self._kept = bytearray()
+        self._begins = self._at = 0  # in the whole of what was written
 
     def writable(self) -> bool:
         return True
 
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._at
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        if whence != io.SEEK_SET or offset < self._begins:
+            raise io.UnsupportedOperation(f"what was written before {self._begins} is gone, got {offset} ({whence})")
+        self._at = offset
+        return offset
+
     def write(self, data: object) -> int:
         view = memoryview(data)  # type: ignore[arg-type]
-        self._written += view
+        start = self._at - self._begins
+        self._kept[start : start + view.nbytes] = view
+        self._at += view.nbytes
         return view.nbytes
 
     def take(self) -> bytes:
-        taken = bytes(self._written)
-        self._written.clear()
+        taken = bytes(self._kept)
+        self._begins += len(taken)
+        self._kept.clear()
         return taken

@@ -27,7 +27,7 @@ def entity_tag(data: bytes, options: Options, identity: ModelIdentity) -> str:
 
 def check_precondition(headers: Headers, tag: str) -> None:
     """Raises `PreconditionFailed` where `If-None-Match` names this answer: the client has it already."""
-    given = [part.strip().removeprefix("W/").strip('"') for part in headers.get("if-none-match", "").split(",")]
+    given = [part.strip().removeprefix("W/").strip('"') for part in joined(headers, "if-none-match").split(",")]
     if tag in given:
         raise PreconditionFailed(f'the answer is still the one with the tag "{tag}"', {"ETag": weak(tag)})
 
@@ -47,9 +47,15 @@ def compress(body: bytes) -> bytes:
     return gzip.compress(body, LEVEL, mtime=0)
 
 
+def joined(headers: Headers, name: str) -> str:
+    """A header that may come several times, as one list (RFC 9110, section 5.3)."""
+    return ",".join(headers.getlist(name))
+
+
 def _takes_gzip(accepted: str) -> bool:
+    """Whether gzip has a weight above 0: its own, or else that of `*`."""
+    weights = {}
     for part in accepted.lower().split(","):
         name, _, quality = part.partition(";")
-        if name.strip() in ("gzip", "*"):
-            return quality.strip() not in ("q=0", "q=0.0", "q=0.00", "q=0.000")
-    return False
+        weights[name.strip()] = quality.strip() not in ("q=0", "q=0.0", "q=0.00", "q=0.000")
+    return weights.get("gzip", weights.get("*", False))

@@ -13,12 +13,14 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, Response
 
 from app.serving.errors import Cancelled, DeadlinePassed, NotServing, QueueFull, TooManyTiles, TooMuchMemory, UnknownModel
+from app.serving.service import Service
 from app.telemetry import VALUE_LENGTH, Reason, printable, shown
 from imaging.answer import ArrayTooLarge
 from imaging.errors import DamagedImage, EmptyImage, ImageTooLarge, UnknownImageType
 from model.inference.scaling import SideTooLarge
 
 DETAIL_LENGTH = 1000
+NO_THREAD = "can't start new thread"  # Python has no class for it
 MEDIA_TYPE = "application/problem+json"
 
 
@@ -192,15 +194,27 @@ def _describe(entry: dict[str, Any]) -> str:
 async def _on_http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     headers = dict(error.headers or {})
-    path = printable(request.scope["path"], VALUE_LENGTH)
+    path = request.scope["path"]
     if error.status_code == 404:
-        return await _on_problem(request, NotFound(f"nothing at {path}; the routes are listed at /docs", headers))
+        return await _on_problem(request, nothing_at(path, headers))
     if error.status_code == 405:
         method = printable(request.method, VALUE_LENGTH)
-        allowed = f"{method} is not allowed on {path}; allowed: {headers.get('Allow', 'see /docs')}"
+        allowed = f"{method} is not allowed on {printable(path, VALUE_LENGTH)}; allowed: {headers.get('Allow', 'see /docs')}"
         return await _on_problem(request, MethodNotAllowed(allowed, headers))
     return await _on_problem(request, BadRequest(str(error.detail), headers))
 
 
 async def _on_disconnect(request: Request, error: Exception) -> Response:
     return await _on_problem(request, ClientGone("the client went away while sending"))
+
+
+def nothing_at(path: str, headers: dict[str, str] | None = None) -> NotFound:
+    """The problem of a path that no route has."""
+    return NotFound(f"nothing at {printable(path, VALUE_LENGTH)}; the routes are listed at /docs", headers)
+
+
+def unexpected(error: Exception, service: Service) -> Problem:
+    """What is answered for an exception that nobody expected: 500; of a thread that could not be started, the service's 503."""
+    if isinstance(error, RuntimeError) and str(error) == NO_THREAD:
+        return to_problem(service.no_thread(error))
+    return Problem(Problem.example)

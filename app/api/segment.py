@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from fastapi import APIRouter, Depends, Query, Request, Response
 from starlette.responses import StreamingResponse
 
-from app.api.caching import check_precondition, compress, entity_tag, is_compressed, weak
+from app.api.caching import check_precondition, compress, entity_tag, is_compressed, joined, weak
 from app.api.errors import SEGMENT_PROBLEMS, ClientGone, NotAcceptable, TimedOut, Unavailable, mapped_errors, to_problem
 from app.api.examples import segment_responses, upload_body
 from app.api.schemas import SegmentQuery
@@ -80,7 +80,7 @@ async def segment_image(request: Request, service: Ready, query: Annotated[Segme
         request.state.log = {"size": f"{size[1]}x{size[0]}", "format": format, **taken}
         media_type = options.rendering.media_type
         headers: dict[str, str] = {}
-        if is_compressed(body, media_type, request.headers.get("accept-encoding", "")):
+        if is_compressed(body, media_type, joined(request.headers, "accept-encoding")):
             packing = asyncio.wrap_future(service.aside(partial(compress, body)))
             await asyncio.wait([packing], timeout=_left(deadline))
             body, headers = _made(service, packing), {"Content-Encoding": "gzip"}

@@ -22,6 +22,7 @@ FIELDS = ("file", "image")
 UNNAMED = "image"
 LONGEST_NAME = 200  # of a file, in characters: the end of a longer one counts
 MAX_FILES = 100
+MAX_FIELDS, FIELD_BYTES = 20, 4096  # that are no files: nobody reads them, and they lie in memory
 SPOOLED = 1 << 16
 LEAST_RATE = 10_000  # bytes a second that a body must come with, on average,
 SLOW_S = 10.0  # after so many seconds
@@ -79,8 +80,8 @@ async def read_form(request: Request, limits: Limits) -> FormData:
 
 
 def images(form: FormData) -> list[UploadFile]:
-    """The files in the fields for images; raises `BadRequest` where there is none."""
-    found = [part for name in FIELDS for part in form.getlist(name) if isinstance(part, UploadFile)]
+    """The files in the fields for images, in the form's order; raises `BadRequest` where there is none."""
+    found = [part for name, part in form.multi_items() if name in FIELDS and isinstance(part, UploadFile)]
     if not found:
         names = ", ".join(sorted(form)) or "none"
         raise BadRequest(f"no file in a field `file` (or `image`) of the form; fields that came: {names}")
@@ -142,7 +143,14 @@ async def _parse(request: Request, body: AsyncGenerator[bytes, None], spooled: i
     kind, parameters = parse_options_header(request.headers.get("content-type"))
     boundary = parameters.get(b"boundary", b"").decode("latin-1")
     headers = Headers({"content-type": f'{kind.decode("latin-1")}; boundary="{boundary}"'} if boundary else {})
-    parser = MultiPartParser(headers, body, max_files=MAX_FILES, max_fields=MAX_FILES)
+
+    async def whole() -> AsyncGenerator[bytes, None]:
+        async for chunk in body:
+            yield chunk
+        if not parser.ended:
+            raise MultiPartException("it is cut off: its closing boundary is missing")
+
+    parser = _WholeForm(headers, whole(), max_files=MAX_FILES, max_fields=MAX_FIELDS, max_part_size=FIELD_BYTES)
     parser.spool_max_size = spooled
     try:
         return await parser.parse()
@@ -152,6 +160,15 @@ async def _parse(request: Request, body: AsyncGenerator[bytes, None], spooled: i
     except OSError as error:
         log.error("a form's files could not be kept on disk: %s", error)
         raise Unavailable("there is no room on disk for the form's files; try again later", NO_ROOM) from error
+
+
+class _WholeForm(MultiPartParser):
+    """Knows whether the form's closing boundary came: a part that it does not end is left out."""
+
+    ended = False
+
+    def on_end(self) -> None:
+        self.ended = True
 
 
 def _not_empty(data: bytes, what: str) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import socket
 import struct
@@ -136,3 +137,44 @@ def _ends_within(connection: socket.socket, seconds: float) -> bool:
     with suppress(ConnectionError):
         return connection.recv(1) == b""
     return True
+
+
+def test_a_request_that_still_puts_things_away_does_not_end_the_next_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next one begins once an answer is sent; its body may take longer than a head."""
+    monkeypatch.setattr(connections, "HEAD_S", 0.3)
+    monkeypatch.setattr(connections, "KEEP_ALIVE_S", 0.3)
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        while (await receive()).get("more_body"):
+            pass
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
+        await send({"type": "http.response.body", "body": b"ok"})
+        if scope["path"] == "/batch":
+            await asyncio.sleep(0.2)  # files are closed
+
+    with over_http(TellConnection(app), HeadDeadline) as port, connected(port) as connection:
+        connection.sendall(b"GET /batch HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert answer_on(connection).read() == b"ok"
+        connection.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n1")
+        time.sleep(0.8)
+        connection.sendall(b"2")
+        assert answer_on(connection).read() == b"ok"
+
+
+def test_the_rest_of_a_body_that_nobody_read_begins_no_head(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else a connection that a load balancer keeps would be closed under it earlier than another."""
+    monkeypatch.setattr(connections, "HEAD_S", 0.3)
+    monkeypatch.setattr(connections, "KEEP_ALIVE_S", 1.5)
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 422, "headers": [(b"content-length", b"2")]})
+        await send({"type": "http.response.body", "body": b"no"})
+
+    with over_http(TellConnection(app), HeadDeadline) as port, connected(port) as connection:
+        connection.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\n1")
+        assert answer_on(connection).read() == b"no"
+        connection.sendall(b"23")
+        time.sleep(0.8)
+        connection.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert answer_on(connection).status == 422
+        assert _ends_within(connection, 5)

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 from pycocotools import mask as coco
 from pycocotools.coco import COCO
 
@@ -71,3 +72,13 @@ def test_areas_and_boxes_are_the_regions() -> None:
     outlines = [entry for entry in coco_document(class_map(), LABELS, "a", 0)["annotations"] if entry["category_id"] == 1]
     assert sum(entry["area"] for entry in outlines) == pytest.approx(764, abs=5)
     assert min(entry["bbox"][0] for entry in outlines) == 5
+
+
+def test_no_outline_is_without_area_and_boxes_are_rounded_as_corners_are() -> None:
+    rng = np.random.default_rng(3)
+    for _ in range(40):
+        coarse = Image.fromarray(rng.integers(0, 256, (24, 24), np.uint8)).resize((200, 200), Image.Resampling.BICUBIC)
+        class_map = (np.asarray(coarse) > 128).astype(np.uint8)
+        for found in coco_document(class_map, LABELS, "a.png", 0.5)["annotations"]:
+            assert found["area"] > 0
+            assert found["bbox"] == [round(value, 2) for value in found["bbox"]]

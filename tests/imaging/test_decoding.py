@@ -10,11 +10,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, PngImagePlugin, TiffImagePlugin
 
 from imaging import decoding
 from imaging.decoding import decode, read_size, scale
-from imaging.errors import DamagedImage
+from imaging.errors import DamagedImage, UnknownImageType
 from tests.conftest import make_photo
 from tests.imaging.files import LIMITS, NOISE, SAMPLES
 from tests.imaging.samples import SIZE, Sample, file_of, grey16_png, late_exif_png, oriented, upright
@@ -186,3 +186,56 @@ def test_decoding_threads_leave_the_others_their_warnings() -> None:
         while not all(each.done() for each in running):
             with pytest.raises(UserWarning, match="another"):
                 warnings.warn("another thread's", UserWarning, stacklevel=1)
+
+
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "TIFF", "WEBP"])
+def test_xmp_turns_no_image(format: str) -> None:
+    """Pillow would turn a TIFF after it has announced its size, and a plan for that size would be for another image."""
+    xmp = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:Description tiff:Orientation="6"/></x:xmpmeta>'
+    image, file = Image.fromarray(make_photo(*SIZE)), io.BytesIO()
+    if format == "TIFF":
+        directory = TiffImagePlugin.ImageFileDirectory_v2()
+        directory[700] = xmp
+        image.save(file, format, tiffinfo=directory)
+    elif format == "PNG":
+        texts = PngImagePlugin.PngInfo()
+        texts.add_itxt("XML:com.adobe.xmp", xmp.decode())
+        image.save(file, format, pnginfo=texts)
+    else:
+        image.save(file, format, xmp=xmp)
+    assert xmp in file.getvalue()
+    assert read_size(file.getvalue(), LIMITS) == decode(file.getvalue(), LIMITS).shape[:2] == SIZE
+    plain = decode(file_of(image, format), LIMITS)
+    assert np.abs(decode(file.getvalue(), LIMITS).astype(int) - plain).max() <= (255 if format == "WEBP" else 0)
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        struct.pack("<HHL4s", 0x0112, 2, 2, b"6"),
+        struct.pack("<HHLL", 0x0112, 5, 1, 26) + bytes(4) + struct.pack("<LL", 1, 0),
+        struct.pack("<HHLHH", 0x0112, 3, 1, 99, 0),
+    ],
+    ids=["text", "1/0", "99"],
+)
+@pytest.mark.parametrize("format", ["JPEG", "PNG"])
+def test_an_orientation_that_is_none_is_left_aside(format: str, entry: bytes) -> None:
+    exif = b"Exif\0\0II*\0" + struct.pack("<LH", 8, 1) + entry + bytes(4)
+    photo, file = Image.fromarray(make_photo(*SIZE)), io.BytesIO()
+    photo.save(file, format, exif=exif)
+    assert np.array_equal(decode(file.getvalue(), LIMITS), decode(file_of(photo, format), LIMITS))
+
+
+def test_a_png_whose_exif_cannot_be_read_is_an_image_all_the_same() -> None:
+    photo, file = make_photo(*SIZE), io.BytesIO()
+    Image.fromarray(photo).save(file, "PNG", exif=b"garbage1 and more")
+    assert b"eXIf" in file.getvalue()
+    assert np.array_equal(decode(file.getvalue(), LIMITS), photo)
+
+
+def test_floating_point_samples_are_refused() -> None:
+    """From 0 to 1 as from 0 to 255, they would be black or white without a word."""
+    file = io.BytesIO()
+    Image.fromarray(np.linspace(0, 1, 600, dtype=np.float32).reshape(20, 30)).save(file, "TIFF")
+    with pytest.raises(UnknownImageType, match="floating-point samples of an unknown range; save it in 8 or 16 bits"):
+        read_size(file.getvalue(), LIMITS)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import struct
 import zipfile
 from collections.abc import AsyncGenerator, Callable
 from typing import Any
@@ -58,12 +59,45 @@ def test_masks_come_as_a_zip_with_the_bytes_of_segment(client: TestClient) -> No
     sent = parts(("a.jpg", PHOTOS[0]), ("bad", b"nothing"), ("a.jpg", PHOTOS[1]))
     response = client.post("/segment/batch?format=png", files=sent)
     assert response.headers["content-type"] == "application/zip"
+    flags, method, _, _, _, size = struct.unpack("<HHHHLL", response.content[6:22])
     with zipfile.ZipFile(io.BytesIO(response.content)) as archive:
+        # its size stands before a member: readers of streams find no end of one that is not compressed
+        assert (flags & 0x8, method, size) == (0, zipfile.ZIP_STORED, archive.infolist()[0].file_size)
         assert archive.testzip() is None
         assert archive.namelist() == ["000-a.png", "001-bad.problem.json", "002-a.png"]
         assert archive.read("000-a.png") == client.post("/segment", content=PHOTOS[0]).content
         assert archive.read("002-a.png") == client.post("/segment", content=PHOTOS[1]).content
         assert json.loads(archive.read("001-bad.problem.json"))["status"] == 415
+
+
+def test_images_come_in_the_form_s_order_whatever_their_field(client: TestClient) -> None:
+    sent = [(field, (name, PHOTOS[0])) for field, name in (("file", "a"), ("image", "b"), ("file", "c"))]
+    assert [(line["index"], line["file"]) for line in lines(client, sent)] == [(0, "a"), (1, "b"), (2, "c")]
+
+
+@pytest.mark.parametrize("format", ["json", "png"])
+def test_an_error_that_nobody_expected_is_its_image_s_alone(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, format: str
+) -> None:
+    prepare = Service.prepare
+
+    def failing(service: Service, data: bytes, *given: Any) -> Any:
+        if data == PHOTOS[1]:
+            raise FloatingPointError("nobody thought of this")
+        return prepare(service, data, *given)
+
+    monkeypatch.setattr(Service, "prepare", failing)
+    sent = parts(*((name, data) for name, data in zip("abc", PHOTOS, strict=False)))
+    response = client.post(f"/segment/batch?format={format}", files=sent)
+    assert response.status_code == 200
+    if format == "json":
+        assert [json.loads(line)["status"] for line in response.text.splitlines()] == [200, 500, 200]
+    else:
+        with zipfile.ZipFile(io.BytesIO(response.content)) as archive:
+            assert json.loads(archive.read("001-b.problem.json"))["status"] == 500
+            assert len(archive.namelist()) == 3
+    assert "nobody thought of this" in caplog.text
+    assert_idle(service_of(client))
 
 
 def test_parameters_hold_for_every_image(client: TestClient) -> None:

@@ -83,7 +83,10 @@ def test_json_is_compressed_where_the_client_takes_it(client: TestClient) -> Non
 
 @pytest.mark.parametrize(
     ("accepted", "packed"),
-    [("gzip", True), ("*", True), ("br;q=1, GZIP;q=0.1", True), ("gzip;q=0", False), ("br", False), ("", False)],
+    [
+        *(("gzip", True), ("*", True), ("br;q=1, GZIP;q=0.1", True), ("gzip;q=0", False), ("br", False), ("", False)),
+        *(("*;q=1, gzip;q=0", False), ("gzip, *;q=0", True), ("*;q=0, gzip", True), ("*;q=0", False)),
+    ],
 )
 def test_what_the_client_takes(accepted: str, packed: bool) -> None:
     body = b"[]" * 1000
@@ -112,3 +115,12 @@ def test_health_is_answered_while_an_answer_is_compressed(serve: Serve, monkeypa
         finally:
             go.set()
         assert asked.result(30).headers["content-encoding"] == "gzip"
+
+
+def test_headers_that_come_twice_are_one_list(client: TestClient) -> None:
+    known = tag(client)
+    given = [("If-None-Match", '"other"'), ("If-None-Match", known)]
+    assert client.post("/segment", content=PHOTO, headers=given).status_code == 412
+    taken = [("Accept-Encoding", "br"), ("Accept-Encoding", "gzip")]
+    answer = client.post("/segment?format=json&mask=array", content=PHOTO, headers=taken)
+    assert answer.headers["content-encoding"] == "gzip"

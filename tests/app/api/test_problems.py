@@ -88,6 +88,12 @@ def test_an_array_above_four_megapixels_is_413_before_any_work(client: TestClien
     assert_idle(service_of(client))
 
 
+@pytest.mark.parametrize("path", ["/segment%0A", "/segment/batch%0A", "/health%0A", "/%0A", "/a%00"])
+def test_a_path_with_a_control_character_is_none(client: TestClient, path: str) -> None:
+    """A route's pattern would take a line feed at its end for none, and the paths that are shed would not."""
+    assert_problem(client.post(path, content=PHOTO), 404, "nothing at /")
+
+
 def test_unknown_paths_and_methods_are_problems_too(client: TestClient) -> None:
     for path in ("/nothing", "/segments", "/%ff%00"):
         assert_problem(client.post(path, content=PHOTO), 404, "the routes are listed at /docs")

@@ -99,3 +99,22 @@ def test_bytes_beyond_the_limit_are_413_by_their_announcement_or_as_they_come(se
         assert_problem(post(client, bytes(20_000)), 413, "0.02 MB")
         assert post(client, encoded(make_photo(50, 50), "JPEG")).status_code == 200
         assert_idle(service_of(client))
+
+
+@pytest.mark.parametrize("path", ["/segment", "/segment/batch"])
+def test_fields_that_nobody_reads_are_few_and_short(client: TestClient, path: str) -> None:
+    """They lie in memory, four bytes a character, and none of it is counted."""
+    image = {"file": ("a.png", PHOTO)}
+    assert client.post(path, files=image, data={f"f{i}": "x" * 4096 for i in range(20)}).status_code == 200
+    assert_problem(client.post(path, files=image, data={"note": "x" * 4097}), 400, "Part exceeded maximum size of 4KB")
+    assert_problem(client.post(path, files=image, data={f"f{i}": "" for i in range(21)}), 400, "Too many fields")
+    assert_idle(service_of(client))
+
+
+def test_a_form_that_is_cut_off_is_refused_whole(client: TestClient) -> None:
+    """Its last image would else be left out, and nobody told."""
+    part = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.png"\r\n\r\n' + PHOTO + b"\r\n"
+    headers = {"Content-Type": "multipart/form-data; boundary=x"}
+    assert client.post("/segment/batch", content=part + part + b"--x--\r\n", headers=headers).text.count('"status":200') == 2
+    assert_problem(client.post("/segment/batch", content=part + part, headers=headers), 400, "its closing boundary is missing")
+    assert_idle(service_of(client))
