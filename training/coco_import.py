@@ -25,7 +25,7 @@ from imaging.decoding import Limits, read_size
 from imaging.errors import ImageError
 from model.labels import voc_color
 from training.label_files import FILES, read_labels
-from training.layouts import DataError
+from training.layouts import DataError, repeated
 
 BACKGROUND = 0
 VOID = 255  # crowds, in which objects are not told apart, and boxes of objects without an outline
@@ -73,7 +73,7 @@ def import_coco(annotations: Path, images: Path | None, out: Path, split: str = 
     document = _read(annotations)
     labels, ids = _classes(document["categories"], out / CLASSES, annotations)
     names = [Path(entry["file_name"]).stem for entry in document["images"]]
-    if twice := sorted({name for name in names if names.count(name) > 1}):
+    if twice := repeated(names):
         raise DataError(f"{annotations}: images of one name {twice[:5]} would have one mask; rename them")
     objects: dict[Any, list[Mapping[str, Any]]] = {entry["id"]: [] for entry in document["images"]}
     for entry in document["annotations"]:

@@ -5,18 +5,26 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
-from imaging.decoding import Limits, decode, read_size
+from imaging.decoding import Limits, decode
 from imaging.errors import ImageError
 from model.labels import LabelSet, camvid_labels
 from training import camvid
 from training.class_mapping import ClassMapping, identity
 from training.layouts import DataError, Frame, find_frames
 from training.masks import Colors, label_colors, read_mask
+
+
+class Seen(NamedTuple):
+    """What the masks of a split show: the ids of classes, and the median of the frames' longer sides in pixels."""
+
+    ids: set[int]
+    longer_side: int
 
 
 @dataclass(frozen=True)
@@ -47,10 +55,6 @@ class Split:
                 found.update(hashlib.sha256(part).digest())
         return found.hexdigest()
 
-    def longer_side(self) -> int:
-        """The median of the frames' longer sides, in pixels."""
-        return int(np.median([max(read_size(self.file(index), Limits())) for index in range(len(self.frames))]))
-
     def file(self, index: int) -> bytes:
         """The image file's bytes."""
         return self.frames[index].image.read_bytes()
@@ -70,27 +74,33 @@ class Split:
         """The mask as uint8 ids (H, W) after the mapping; raises `MaskError` naming the file."""
         return self.mapping(read_mask(self.frames[index].mask, self.source_labels, self.colors))
 
-    def check(self) -> set[int]:
-        """Reads every frame once, so that a wrong one is named before a training and not in its midst; gives the ids shown.
+    def require_one_size(self, index: int, mask: npt.NDArray[np.uint8], size: tuple[int, ...]) -> None:
+        """Raises `DataError`, naming the file, where a frame's mask is not of its image's (height, width)."""
+        if mask.shape != size:
+            raise DataError(f"{self.frames[index].mask}: the mask is {mask.shape}, its image {size}; both need one size")
+
+    def check(self) -> Seen:
+        """Reads every frame once, so that a wrong one is named before a training and not in its midst; gives what it saw.
 
         Raises `DataError` naming the file, and where no pixel bears a label.
         """
         seen: set[int] = set()
+        longer: list[int] = []
         for index in tqdm(range(len(self.frames)), desc=f"checking {self.name}", unit="frame", leave=False):
             image, mask = self.image(index), self.mask(index)
-            if mask.shape != image.shape[:2]:
-                sizes = f"{mask.shape}, its image {image.shape[:2]}"
-                raise DataError(f"{self.frames[index].mask}: the mask is {sizes}; both need one size")
+            self.require_one_size(index, mask, image.shape[:2])
+            longer.append(max(mask.shape))
             seen.update(np.unique(mask).tolist())
         if not (labelled := seen - {self.labels.ignore_index}):
             raise self._too_few("no class")
-        return labelled
+        return Seen(labelled, int(np.median(longer)))
 
-    def check_learnable(self) -> None:
+    def check_learnable(self) -> Seen:
         """As `check`, and raises `DataError` where the masks show fewer than two classes."""
         seen = self.check()
-        if len(seen) < 2:
-            raise self._too_few(", ".join(self.labels.names[index] for index in seen))
+        if len(seen.ids) < 2:
+            raise self._too_few(", ".join(self.labels.names[index] for index in seen.ids))
+        return seen
 
     def _too_few(self, shown: str) -> DataError:
         return DataError(

@@ -90,9 +90,7 @@ def predictions(
             class_map = segmentation(segmenter, split.file(index), options).class_map
         except ImageError as error:
             raise DataError(f"{split.frames[index].image}: {error}") from error
-        if truth.shape != class_map.shape:
-            sizes = f"{truth.shape}, its image {class_map.shape}"
-            raise DataError(f"{split.frames[index].mask}: the mask is {sizes}; both need one size")
+        split.require_one_size(index, truth, class_map.shape)
         yield truth, class_map
 
 

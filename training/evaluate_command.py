@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from math import isnan
 from pathlib import Path
 from typing import Any, get_args
@@ -122,9 +122,8 @@ def _evaluate(args: argparse.Namespace) -> int:
     if args.pictures:
         _pictures(args, ours, split)
     if args.record_in:
-        advised = _advised(args, load_weights(args.record_in).manifest.preprocessing)
-        identity = ours.segmenter.runtime.identity
-        print(record_score(args.record_in, args.record_as, ours.recorded(split), identity, advised, args.note))
+        identity, advise = ours.segmenter.runtime.identity, partial(_advised, args)
+        print(record_score(args.record_in, args.record_as, ours.recorded(split), identity, advise, args.note))
     return 0
 
 

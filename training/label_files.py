@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from model.labels import LabelError, LabelSet, camvid_labels, voc_color, voc_labels
+from training.layouts import repeated
 
 KNOWN = {"voc": voc_labels, "camvid": camvid_labels}
 FILES = ("classes.json", "classes.yaml", "classes.yml")
@@ -46,7 +47,7 @@ def read_labels(name: str) -> LabelSet:
         labels = LabelSet.from_list(_entries(document["classes"]), _ignore_index(document))
     except LabelError as error:
         raise LabelError(f"{name}: {error}") from error
-    if twice := sorted({entry for entry in labels.names if labels.names.count(entry) > 1}):
+    if twice := repeated(labels.names):
         raise LabelError(f"{name}: each class needs a name of its own, got {', '.join(twice)} twice")
     return labels
 

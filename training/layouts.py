@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -97,9 +98,14 @@ def _without_ending(name: str) -> str:
 
 def _stems(folder: Path) -> list[str]:
     stems = sorted(path.stem for path in folder.iterdir() if path.suffix.lower() in IMAGE_ENDINGS)
-    if twice := sorted({stem for stem in stems if stems.count(stem) > 1}):
+    if twice := repeated(stems):
         raise DataError(f"{folder} has two images of one name ({', '.join(twice[:5])}), which would have one mask; rename them")
     return stems
+
+
+def repeated(names: Iterable[str]) -> list[str]:
+    """Those that come more than once, sorted."""
+    return sorted(name for name, count in Counter(names).items() if count > 1)
 
 
 def _tutorial_camvid(root: Path, split: str) -> list[Frame]:

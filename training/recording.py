@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -17,11 +17,17 @@ from training.export import missing_packages, refresh_facts
 
 
 def record_score(
-    path: Path, name: str, score: Mapping[str, Any], scored: ModelIdentity, advised: Preprocessing, notes: Sequence[str]
+    path: Path,
+    name: str,
+    score: Mapping[str, Any],
+    scored: ModelIdentity,
+    advise: Callable[[Preprocessing], Preprocessing],
+    notes: Sequence[str],
 ) -> str:
     """Adds a score under this name and its precision, the advice under which it was measured, and notes; its tensors stay.
 
-    The score of another file, such as of the start, says in its conditions which. Gives what to print.
+    advise: gives the file's preprocessing with that advice. The score of another file, such as of the start, says in its
+    conditions which. Gives what to print.
     """
     weights = load_weights(path)
     if scored.sha256 != weights.sha256:
@@ -30,7 +36,8 @@ def record_score(
     scores = dict(weights.manifest.scores) | {scored_in(name, scored.precision): score}
     kept = dict.fromkeys([*weights.manifest.training.get("notes", []), *notes])
     training = dict(weights.manifest.training) | {"notes": list(kept)}
-    return _write(path, replace(weights.manifest, scores=scores, training=training, preprocessing=advised), weights)
+    preprocessing = advise(weights.manifest.preprocessing)
+    return _write(path, replace(weights.manifest, scores=scores, training=training, preprocessing=preprocessing), weights)
 
 
 def record_calibration(path: Path, found: Calibration, split: str, precision: str) -> str:

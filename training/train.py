@@ -64,7 +64,8 @@ def train(run: Run) -> tuple[FCN, Progress]:
     torch.manual_seed(recipe.seed)
     data = AugmentedSplit(run.split, recipe, (run.cache_mb << 20) // (max(1, run.workers) * run.world.size))
     trainer = Trainer(run.net, data, recipe, run.device, run.world, run.preprocessing, run.teacher, run.workers)
-    progress = _restore(run, trainer)
+    identity = run.identity  # once: it reads every image and mask
+    progress = _restore(run, trainer, identity)
     curves = Curves(run.folder, progress.epoch, tensorboard=run.tensorboard) if run.world.first else None
     for epoch in range(progress.epoch, recipe.epochs):
         started = time.monotonic()
@@ -75,7 +76,7 @@ def train(run: Run) -> tuple[FCN, Progress]:
             scores = _evaluate(run, trainer.result, progress.epoch)
             rate = trainer.optimization.learning_rate
             curves.add(epoch=progress.epoch, loss=loss, learning_rate=rate, waited=waited, **scores)
-            save_checkpoint(run.folder, progress, trainer.states(), run.identity)
+            save_checkpoint(run.folder, progress, trainer.states(), identity)
             tqdm.write(_line(progress.epoch, recipe.epochs, loss, waited, scores["mean_iou"]))
         run.world.wait()
     if curves:
@@ -83,8 +84,8 @@ def train(run: Run) -> tuple[FCN, Progress]:
     return trainer.result, progress
 
 
-def _restore(run: Run, trainer: Trainer) -> Progress:
-    found = load_checkpoint(run.folder, run.identity)
+def _restore(run: Run, trainer: Trainer, identity: dict[str, Any]) -> Progress:
+    found = load_checkpoint(run.folder, identity)
     if found is None:
         return Progress()
     progress, states = found

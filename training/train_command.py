@@ -147,10 +147,10 @@ def _train(args: argparse.Namespace, arguments: list[str], world: World, device:
             pick(some, args.group, args.group_pattern) for pick, some in ((without, split), (only, validation))
         )
     if world.first:
-        split.check_learnable()
+        seen = split.check_learnable()
         validation.check()
         refuse_shared_frames(split, validation)
-        if told := scale_warning(split.longer_side(), recipe):
+        if told := scale_warning(seen.longer_side, recipe):
             print(told)
     world.wait()
     run = _prepare(args, recipe, split, device, world)

@@ -55,7 +55,7 @@ async def segment_image(request: Request, service: Ready, query: Annotated[Segme
 
     The mask has exactly the size of the upright image. What the image is, is judged by its bytes.
     """
-    format = query.format or format_from_accept(",".join(request.headers.getlist("accept")))
+    format = query.format or format_from_accept(joined(request.headers, "accept"))
     settings = service.settings
     upload = await read_image(request, upload_limits(request, service, settings.max_upload_mb))
     options = make_options(service, query, format, upload.name)

@@ -99,8 +99,7 @@ def test_of_what_costs_time_little_is_read_before_others_have_their_turn(costly:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         while (await receive()).get("more_body"):
             pass
-        await send({"type": "http.response.start", "status": 200})
-        await send({"type": "http.response.body"})
+        await respond(send, 200, b"")
 
     monkeypatch.setattr(connections, "READ_S", -1.0 if costly else 60.0)
     monkeypatch.setattr(HeadDeadline, "data_received", recorded)
@@ -115,8 +114,7 @@ def test_of_what_costs_time_little_is_read_before_others_have_their_turn(costly:
 
 def test_of_a_connection_that_its_client_resets_nothing_is_kept() -> None:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        await send({"type": "http.response.start", "status": 200})
-        await send({"type": "http.response.body"})
+        await respond(send, 200, b"")
 
     def kept() -> int:
         gc.collect()
@@ -130,6 +128,11 @@ def test_of_a_connection_that_its_client_resets_nothing_is_kept() -> None:
                 assert connection.recv(100)
                 connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         wait_for(lambda: kept() - before < 3, 3)
+
+
+async def respond(send: Send, status: int, body: bytes) -> None:
+    await send({"type": "http.response.start", "status": status, "headers": [(b"content-length", b"%d" % len(body))]})
+    await send({"type": "http.response.body", "body": body})
 
 
 def _ends_within(connection: socket.socket, seconds: float) -> bool:
@@ -147,8 +150,7 @@ def test_a_request_that_still_puts_things_away_does_not_end_the_next_one(monkeyp
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         while (await receive()).get("more_body"):
             pass
-        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
-        await send({"type": "http.response.body", "body": b"ok"})
+        await respond(send, 200, b"ok")
         if scope["path"] == "/batch":
             await asyncio.sleep(0.2)  # files are closed
 
@@ -167,8 +169,7 @@ def test_the_rest_of_a_body_that_nobody_read_begins_no_head(monkeypatch: pytest.
     monkeypatch.setattr(connections, "KEEP_ALIVE_S", 1.5)
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        await send({"type": "http.response.start", "status": 422, "headers": [(b"content-length", b"2")]})
-        await send({"type": "http.response.body", "body": b"no"})
+        await respond(send, 422, b"no")
 
     with over_http(TellConnection(app), HeadDeadline) as port, connected(port) as connection:
         connection.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\n1")

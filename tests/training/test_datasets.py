@@ -161,7 +161,7 @@ def test_masks_that_show_a_single_class_are_not_learnt_from(tmp_path: Path, ids:
 
 def test_masks_that_show_a_single_class_can_be_scored_and_void_ones_not(tmp_path: Path) -> None:
     write_voc(tmp_path, {"a": np.zeros((2, 3), np.uint8)})
-    assert get_split(tmp_path, "train", FOUR).check() == {0}
+    assert get_split(tmp_path, "train", FOUR).check() == ({0}, 3)
     write_voc(tmp_path, {"a": np.full((2, 3), 255, np.uint8)})
     with pytest.raises(DataError, match="show no class"):
         get_split(tmp_path, "train", FOUR).check()

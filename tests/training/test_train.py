@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from tests.training.runs import Make, differing, rows, state
+from training.datasets import Split
 from training.optimization import Optimization
 from training.teacher import Teacher
 from training.train import train
@@ -165,6 +166,15 @@ def test_tensorboard_gets_the_numbers_of_the_curves(make_run: Make) -> None:
 def test_large_seeds_are_taken(make_run: Make) -> None:
     _, progress = train(make_run(epochs=1, seed=20_250_607_000_000))
     assert progress.step == 4
+
+
+def test_images_and_masks_are_hashed_once(make_run: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And not for the checkpoint of each epoch: a data set may be larger than memory."""
+    hashed, contents = [], Split.contents.fget
+    assert contents
+    monkeypatch.setattr(Split, "contents", property(lambda split: hashed.append(contents(split)) or hashed[-1]))
+    train(make_run(epochs=3))
+    assert len(hashed) == 1
 
 
 def test_the_average_of_a_short_training_forgets_how_it_began(make_run: Make) -> None:
