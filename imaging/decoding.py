@@ -14,11 +14,13 @@ import numpy.typing as npt
 from PIL import Image, PngImagePlugin, UnidentifiedImageError
 from PIL.TiffImagePlugin import TiffImageFile
 
+from imaging.declared import Box, check_declared, check_rows, frame_box, refusal
 from imaging.errors import DamagedImage, EmptyImage, ImageError, ImageTooLarge, UnknownImageType
 from imaging.headers import GIF, JPEG, PNG, TIFF, Header, png_chunks, read_header
 
 Pixels = npt.NDArray[np.uint8]
 Size = tuple[int, int]
+Extent = tuple[float, float, float, float]
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
 JPEG_FORMATS = ("JPEG", "MPO")  # MPO: what phones make, several JPEGs of which the first counts
 # our own limit, which is checked right after the header, replaces Pillow's
@@ -70,14 +72,16 @@ def decode(data: bytes, limits: Limits, working_size: Size | None = None) -> Pix
     """
     with _open(data, limits) as (image, _):
         orientation = _orientation(image, data)
-        stored = _reduce(image, orientation, working_size)
-        announced = image.size
+        stored, box = _reduce(image, orientation, working_size)
+        announced, frame = image.size, frame_box(image)
         image.load()
         if image.size != announced:
             raise DamagedImage(f"the image is damaged: it announces {announced} pixels, and has {image.size}; save it anew")
-        if stored and image.size != stored:
-            return _upright_array(_rgb_image(image).resize(stored, Image.Resampling.BILINEAR), orientation)
-        return _upright_array(image, orientation)
+        check_rows(image, data)
+        if stored and (image.size != stored or box):
+            scaled = _rgb_image(image, frame).resize(stored, Image.Resampling.BILINEAR, box)
+            return _upright_array(scaled, orientation)
+        return _upright_array(image, orientation, frame)
 
 
 def decoding_bytes(data: bytes, limits: Limits, working_size: Size | None = None) -> int:
@@ -88,7 +92,7 @@ def decoding_bytes(data: bytes, limits: Limits, working_size: Size | None = None
     """
     with _open(data, limits) as (image, header):
         orientation = _orientation(image, data)
-        stored = _reduce(image, orientation, working_size)
+        stored, _ = _reduce(image, orientation, working_size)
         return FIXED_BYTES + _taken_bytes(image, header, len(data), stored)
 
 
@@ -160,8 +164,7 @@ def _open(data: bytes, limits: Limits) -> Iterator[tuple[Image.Image, Header]]:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             _check_size(image.size, limits)
             _forget_xmp(image)
-            if image.mode == "F":
-                raise UnknownImageType("the image has floating-point samples of an unknown range; save it in 8 or 16 bits")
+            check_declared(image, data)
             if image.format == "BMP" and image.info.get("compression") in RUN_LENGTHS:
                 _check_size(image.size, Limits(min(limits.megapixels, RUN_LENGTH_MEGAPIXELS)), "in run lengths ")
             yield image, header
@@ -169,7 +172,7 @@ def _open(data: bytes, limits: Limits) -> Iterator[tuple[Image.Image, Header]]:
         raise
     except UnidentifiedImageError as error:
         if data.startswith(SIGNATURES):
-            raise DamagedImage("the image is damaged: its header cannot be read; is the file complete?") from error
+            raise refusal(data) from error
         raise UnknownImageType(f"these bytes are none of {', '.join(FORMATS)}; send one of those") from error
     except Exception as error:
         raise DamagedImage(f"the image is damaged: {error}; is the file complete?") from error
@@ -191,47 +194,61 @@ def _check_size(size: tuple[int, int], limits: Limits, kind: str = "") -> None:
         raise ImageTooLarge(f"the image has {stated}; at most {limits.megapixels:g} megapixels {kind}are taken, scale it down")
 
 
-def _reduce(image: Image.Image, orientation: int, working_size: Size | None) -> tuple[int, int] | None:
-    """The working (width, height) as the file stores it; a JPEG that is far larger will be decoded reduced."""
+def _reduce(image: Image.Image, orientation: int, working_size: Size | None) -> tuple[Size | None, Extent | None]:
+    """The working (width, height) as the file stores it; a JPEG that is far larger will be decoded reduced.
+
+    Where libjpeg cannot divide a side evenly, the last pixel of the reduced image reaches beyond the photo: the second value is
+    then the part of the reduced image, in its pixels, that the photo covers.
+    """
     if working_size is None:
-        return None
+        return None, None
     stored = working_size if orientation in SWAPPING else working_size[::-1]
-    if image.format in JPEG_FORMATS:
-        image.draft(None, stored)
-    return stored
+    reduced = image.draft(None, stored) if image.format in JPEG_FORMATS else None
+    box = reduced[1] if reduced else None
+    return stored, None if box is None or box == (0, 0, *image.size) else box
 
 
-def _upright_array(image: Image.Image, orientation: int) -> Pixels:
+def _upright_array(image: Image.Image, orientation: int, frame: Box | None = None) -> Pixels:
     """An image's RGB pixels, turned as EXIF says; in bands, since a copy holds the interpreter's lock and takes memory."""
     width, height = image.size
     upright = np.empty((width, height, 3) if orientation in SWAPPING else (height, width, 3), np.uint8)
     stored = STORED[orientation](upright) if orientation in STORED else upright
-    for top, band in _rgb_bands(image):
+    for top, band in _rgb_bands(image, frame):
         stored[top : top + band.height] = np.asarray(band)
     return upright
 
 
-def _rgb_image(image: Image.Image) -> Image.Image:
+def _rgb_image(image: Image.Image, frame: Box | None) -> Image.Image:
     """An image as RGB without transparency; the memory of one that is neither is given back."""
     if image.mode == "RGB" and not image.has_transparency_data:
         return image
     rgb = Image.new("RGB", image.size)
-    for top, band in _rgb_bands(image):
+    for top, band in _rgb_bands(image, frame):
         rgb.paste(band, (0, top))
     image.close()
     return rgb
 
 
-def _rgb_bands(image: Image.Image) -> Iterator[tuple[int, Image.Image]]:
-    """Bands of an image as RGB, each with its first row."""
+def _rgb_bands(image: Image.Image, frame: Box | None) -> Iterator[tuple[int, Image.Image]]:
+    """Bands of an image as RGB, each with its first row; white outside the frame."""
     width, height = image.size
     rows = max(1, BAND_PIXELS // width)
     for top in range(0, height, rows):
-        yield top, _to_rgb(image if rows >= height else image.crop((0, top, width, min(top + rows, height))))
+        bottom = min(top + rows, height)
+        band = _to_rgb(image if rows >= height else image.crop((0, top, width, bottom)))
+        yield top, band if frame is None else _over_white(band, top, frame)
+
+
+def _over_white(band: Image.Image, top: int, frame: Box) -> Image.Image:
+    white = Image.new("RGB", band.size, "white")
+    left, first, right, last = frame[0], max(0, frame[1] - top), frame[2], min(band.height, frame[3] - top)
+    if first < last:
+        white.paste(band.crop((left, first, right, last)), (left, first))
+    return white
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode in SIXTEEN_BIT or image.mode == "I":
+    if image.mode in SIXTEEN_BIT:
         image = _eight_bit(image)
     if image.has_transparency_data:
         layer = image.convert("RGBA")

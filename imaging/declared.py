@@ -1,0 +1,269 @@
+"""Compares what a file declares with what Pillow opens, and refuses what Pillow would read wrong without a word."""
+
+from __future__ import annotations
+
+import io
+import re
+import struct
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from PIL.GifImagePlugin import GifImageFile
+from PIL.TiffImagePlugin import COMPRESSION_INFO, ImageFileDirectory_v2, TiffImageFile
+
+from imaging.errors import DamagedImage, ImageError, UnknownImageType
+from imaging.headers import JPEG, TIFF, png_chunks
+
+Box = tuple[int, int, int, int]
+"""Left, top, right, bottom in pixels; right and bottom lie outside."""
+# tags of TIFF 6.0
+WIDTH, LENGTH, BITS_PER_SAMPLE, COMPRESSION, PHOTOMETRIC = 256, 257, 258, 259, 262
+STRIP_OFFSETS, SAMPLES_PER_PIXEL, ROWS_PER_STRIP, STRIP_BYTE_COUNTS, PLANAR = 273, 277, 278, 279, 284
+TILE_WIDTH, TILE_LENGTH, TILE_OFFSETS, TILE_BYTE_COUNTS, EXTRA_SAMPLES, SAMPLE_FORMAT = 322, 323, 324, 325, 338, 339
+WHITE_IS_ZERO, RGB, SEPARATED, YCBCR = 0, 2, 5, 6
+PREMULTIPLIED = 1  # of extra samples
+PHOTOMETRICS = (0, 1, 2, 3, 5, 6, 8)  # grey, RGB, palette, CMYK, YCbCr, CIE L*a*b*
+SAMPLE_FORMATS = {2: "signed", 3: "floating-point", 5: "complex", 6: "complex"}
+UNREAD = (50001,)  # WebP in a TIFF: Pillow knows the name, and its wheels' libtiff lacks the codec
+BITS = (1, 2, 4, 8, 16)
+# passes of an interlaced PNG: first column and row, and the steps to the next ones (PNG, third edition, section 8.1)
+PASSES = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
+PNG_SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by colour type
+INFLATED_AT_ONCE = 1 << 20
+HIERARCHICAL = (0xC5, 0xC6, 0xC7, 0xCD, 0xCE, 0xCF)  # of a JPEG's frames (ITU-T T.81, table B.1)
+PROGRESSIVE = (0xC2, 0xCA)
+JPEG_FRAMES = (*range(0xC0, 0xC4), *range(0xC5, 0xC8), *range(0xC9, 0xCC), *range(0xCD, 0xD0))
+JPEG_BARE = (0x01, *range(0xD0, 0xD9))  # markers without a length
+JPEG_SCAN, JPEG_RESTART_INTERVAL = 0xDA, 0xDD
+RESTART = re.compile(rb"\xff[\xd0-\xd7]")
+
+
+def check_declared(image: Image.Image, data: bytes) -> None:
+    """Raises `UnknownImageType` for samples that Pillow reads wrong, `DamagedImage` where the file lacks pixels."""
+    if isinstance(image, TiffImageFile):
+        if problem := _tiff_problem(image.tag_v2):
+            raise UnknownImageType(problem)
+        _check_strips(image.tag_v2)
+    elif image.format == "PNG":
+        _check_first_frame(image, data)
+        _scale_transparency(image, data)
+    elif data.startswith(JPEG) and (header := _jpeg_header(data)):
+        if problem := _jpeg_problem(header):
+            raise UnknownImageType(problem)
+        _check_restarts(header, data)
+
+
+def refusal(data: bytes) -> ImageError:
+    """Says why Pillow cannot open a file of an accepted format: a kind of samples that it does not read, or damage."""
+    damaged = DamagedImage("the image is damaged: its header cannot be read; is the file complete?")
+    if data.startswith(JPEG):
+        return UnknownImageType(problem) if (problem := _jpeg_problem(_jpeg_header(data))) else damaged
+    if not data.startswith(TIFF):
+        return damaged
+    try:
+        tags, file = ImageFileDirectory_v2(data[: 16 if 43 in data[2:4] else 8]), io.BytesIO(data)
+        file.seek(tags.next)
+        tags.load(file)
+        if not {WIDTH, LENGTH} < set(tags) or {STRIP_OFFSETS, TILE_OFFSETS}.isdisjoint(tags):
+            return damaged
+        bits = ", ".join(map(str, _numbers(tags, BITS_PER_SAMPLE, 1)))
+        kind = f"samples of {bits} bits in photometric interpretation {tags.get(PHOTOMETRIC, 0)}"
+        return UnknownImageType(_tiff_problem(tags) or f"the TIFF has {kind}, which are not read; save it as 8-bit RGB")
+    except Exception:  # as around the decoder: Pillow's readers raise what they come upon
+        return damaged
+
+
+def check_rows(image: Image.Image, data: bytes) -> None:
+    """Raises `DamagedImage` where a decoded PNG's stream ended, whole, before its last row.
+
+    Pillow leaves such rows at zero. So the stream is inflated a second time only where the last row is zero, or where the
+    image is interlaced.
+    """
+    if image.format != "PNG":
+        return
+    width, height = image.size
+    if not image.info.get("interlace") and np.asarray(image.crop((0, height - 1, width, height))).any():
+        return
+    expected = _png_bytes(width, height, depth=data[24], color_type=data[25], interlaced=bool(data[28]))
+    if (inflated := _inflated_bytes(data, expected)) < expected:
+        raise DamagedImage(
+            f"the image is damaged: its rows take {expected:,} bytes, and its stream ends after {inflated:,}; save it anew"
+        )
+
+
+def frame_box(image: Image.Image) -> Box | None:
+    """The part of a GIF's canvas that its first frame covers, where that is not all; call it before the image is loaded."""
+    if not isinstance(image, GifImageFile) or not image.tile:
+        return None
+    left, top, right, bottom = image.tile[0][1] or (0, 0, *image.size)
+    box = left, top, right, bottom
+    return None if box == (0, 0, *image.size) else box
+
+
+def _numbers(tags: Mapping[int, Any], tag: int, default: int) -> tuple[int, ...]:
+    value = tags.get(tag, default)
+    return value if isinstance(value, tuple) else (value,)
+
+
+def _tiff_problem(tags: Mapping[int, Any]) -> str | None:
+    """What of a TIFF's samples is not read, and how to convert it."""
+    bits, formats = _numbers(tags, BITS_PER_SAMPLE, 1), _numbers(tags, SAMPLE_FORMAT, 1)
+    photometric, compression = tags.get(PHOTOMETRIC, 0), tags.get(COMPRESSION, 1)
+    if names := [SAMPLE_FORMATS[each] for each in formats if each in SAMPLE_FORMATS]:
+        return f"the image has {names[0]} samples of an unknown range; save it in 8 or 16 bits"
+    if unknown := [each for each in bits if each not in BITS]:
+        return f"the image has samples of {unknown[0]} bits, of which white is not known; save it in 8 or 16 bits"
+    if photometric not in PHOTOMETRICS:
+        return f"the TIFF has photometric interpretation {photometric}, which is not read; save it as grey or RGB"
+    if compression not in COMPRESSION_INFO or compression in UNREAD:
+        return f"the TIFF has compression {compression}, which is not read; save it with LZW or Deflate"
+    if photometric == WHITE_IS_ZERO and max(bits) > 8:
+        return "the TIFF has 16-bit samples whose 0 is white, which are not read; save it with 0 as black"
+    apart = tags.get(PLANAR, 1) == 2 and tags.get(SAMPLES_PER_PIXEL, 1) > 1
+    raw = compression == 1 and (set(bits) != {8} or PREMULTIPLIED in _numbers(tags, EXTRA_SAMPLES, 0))
+    if apart and (raw or photometric not in (RGB, SEPARATED)):
+        return "the TIFF has its planes apart, which is read for 8-bit RGB and CMYK alone; save it with its planes together"
+    return None
+
+
+def _check_strips(tags: Mapping[int, Any]) -> None:
+    """Raises `DamagedImage` where the strips or tiles do not hold all rows. libtiff sees it, Pillow's own reader does not."""
+    width, length, bits = tags[WIDTH], tags[LENGTH], _numbers(tags, BITS_PER_SAMPLE, 1)
+    apart = tags.get(PLANAR, 1) == 2 and len(bits) > 1
+    if tiled := TILE_OFFSETS in tags and STRIP_OFFSETS not in tags:
+        across, down = tags[TILE_WIDTH], tags[TILE_LENGTH]
+    else:
+        across, down = width, min(tags.get(ROWS_PER_STRIP, length), length)
+    if across < 1 or down < 1:
+        raise DamagedImage(f"the image is damaged: its strips or tiles have {across}x{down} pixels; save it anew")
+    rows = -(-length // down)
+    expected = rows * -(-width // across) * (len(bits) if apart else 1)
+    offsets = _numbers(tags, TILE_OFFSETS if tiled else STRIP_OFFSETS, 0)
+    counts = _numbers(tags, TILE_BYTE_COUNTS if tiled else STRIP_BYTE_COUNTS, -1)
+    pieces = "tiles" if tiled else "strips"
+    if len(offsets) != expected or 0 in offsets or 0 in counts:
+        present = sum(map(bool, offsets[:expected]))
+        raise DamagedImage(
+            f"the image is damaged: it has {present} of the {expected} {pieces} of its rows; is the file complete?"
+        )
+    if tags.get(COMPRESSION, 1) != 1 or tags.get(PHOTOMETRIC) == YCBCR or expected == 1 or len(counts) != expected:
+        return
+    row_bytes = -(-across * (bits[0] if apart else sum(bits)) // 8)
+    last = down if tiled else length - (rows - 1) * down
+    needed = (row_bytes * (last if (index + 1) % rows == 0 else down) for index in range(expected))
+    if any(count < least for count, least in zip(counts, needed, strict=True)):
+        raise DamagedImage(f"the image is damaged: its {pieces} hold fewer bytes than its rows; is the file complete?")
+
+
+def _check_first_frame(image: Image.Image, data: bytes) -> None:
+    """Raises `DamagedImage` where an animated PNG's first frame, which is its image, does not cover it (section 11.3.6.2)."""
+    for kind, start, _ in png_chunks(data):
+        if kind == b"IDAT":
+            return
+        if kind == b"fcTL":
+            width, height, left, top = struct.unpack_from(">4I", data, start + 12)
+            if (width, height, left, top) != (*image.size, 0, 0):
+                size = f"{image.width}x{image.height}"
+                raise DamagedImage(f"the image is damaged: its first frame has {width}x{height} of {size} pixels; save it anew")
+
+
+def _scale_transparency(image: Image.Image, data: bytes) -> None:
+    """Brings a PNG's transparent sample to the 8 bits in which Pillow gives the pixels; of 16 bits, the upper 8 count."""
+    depth, color_type, sample = data[24], data[25], image.info.get("transparency")
+    if color_type == 0 and depth in (2, 4) and isinstance(sample, int):
+        most = (1 << depth) - 1
+        image.info["transparency"] = (sample & most) * 255 // most
+    elif color_type == 2 and depth == 16 and isinstance(sample, tuple):
+        image.info["transparency"] = tuple(value >> 8 for value in sample)
+
+
+def _png_bytes(width: int, height: int, *, depth: int, color_type: int, interlaced: bool) -> int:
+    """Bytes of all rows with their filters."""
+    bits = depth * PNG_SAMPLES[color_type]
+    total = 0
+    for left, top, across, down in PASSES if interlaced else ((0, 0, 1, 1),):
+        columns, rows = -(-(width - left) // across), -(-(height - top) // down)
+        total += rows * (1 + -(-columns * bits // 8)) if columns > 0 and rows > 0 else 0
+    return total
+
+
+def _inflated_bytes(data: bytes, most: int) -> int:
+    """How many bytes the image's stream holds, counted up to `most`."""
+    inflate, total = zlib.decompressobj(), 0
+    for kind, start, end in png_chunks(data):
+        piece = data[start + 8 : end - 4] if kind == b"IDAT" else b""
+        while piece and total < most and not inflate.eof:
+            total += len(inflate.decompress(piece, INFLATED_AT_ONCE))
+            piece = inflate.unconsumed_tail
+        if kind == b"IEND" or total >= most:
+            break
+    return total
+
+
+def _jpeg_problem(header: _JPEG | None) -> str | None:
+    """What of a JPEG's samples or coding is not read."""
+    if header is None:
+        return None
+    if header.process in HIERARCHICAL:
+        return f"the JPEG is hierarchical (frame {header.process:#x}), which is not read; save it as a baseline JPEG"
+    if header.precision != 8:
+        return f"the JPEG has samples of {header.precision} bits, which are not read; save it with 8 bits"
+    if len(header.factors) not in (1, 3, 4):
+        return f"the JPEG has {len(header.factors)} components, which are not read; save it as grey or RGB"
+    return None
+
+
+def _check_restarts(header: _JPEG, data: bytes) -> None:
+    """Raises `DamagedImage` where a sequential JPEG in one scan lacks restart markers, and so the units between them."""
+    if not header.restart_interval or header.process in PROGRESSIVE or header.scan_components != len(header.factors):
+        return
+    across, down = (max(each[axis] for each in header.factors) for axis in (0, 1))
+    if len(header.factors) == 1:
+        across = down = 1
+    units = -(-header.width // (8 * across)) * -(-header.height // (8 * down))
+    expected = -(-units // header.restart_interval) - 1
+    end = data.find(b"\xff\xd9", header.scan_start)
+    count = sum(1 for _ in RESTART.finditer(data, header.scan_start, end if end >= 0 else len(data)))
+    if count < expected:
+        raise DamagedImage(f"the image is damaged: {count} of {expected} restart markers are there; is the file complete?")
+
+
+@dataclass(frozen=True)
+class _JPEG:
+    """A JPEG's first frame and scan headers (ITU-T T.81, section B.2): process is the frame's marker; factors are sampling
+    factors (across, down) by component; restart_interval is in units, 0 without; scan_start is the scan's first coded byte."""
+
+    process: int
+    precision: int
+    width: int
+    height: int
+    factors: tuple[tuple[int, int], ...]
+    restart_interval: int
+    scan_components: int
+    scan_start: int
+
+
+def _jpeg_header(data: bytes) -> _JPEG | None:
+    """Reads the segments up to the first scan; None where they cannot be followed."""
+    position, interval, frame, process = 2, 0, b"", 0
+    while position + 4 <= len(data) and data[position] == 0xFF:
+        marker = data[position + 1]
+        if marker == 0xFF or marker in JPEG_BARE:
+            position += 1 if marker == 0xFF else 2
+            continue
+        end = position + 2 + max(2, int.from_bytes(data[position + 2 : position + 4], "big"))
+        segment = data[position + 4 : end]
+        if marker in JPEG_FRAMES:
+            frame, process = segment, marker
+        elif marker == JPEG_RESTART_INTERVAL:
+            interval = int.from_bytes(segment[:2], "big")
+        elif marker == JPEG_SCAN and len(frame) >= 6 and segment:
+            height, width = struct.unpack_from(">HH", frame, 1)
+            factors = tuple((each >> 4 or 1, each & 15 or 1) for each in frame[7 : 6 + 3 * frame[5] : 3])
+            return _JPEG(process, frame[0], width, height, factors, interval, segment[0], end)
+        position = end
+    return None

@@ -1,0 +1,327 @@
+"""What a file says of its pixels is what decoding gives, or the file is refused."""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from itertools import product
+from typing import Any
+
+import imageio.v3 as imageio
+import numpy as np
+import numpy.typing as npt
+import pytest
+from PIL import Image
+
+from imaging.decoding import decode, read_size
+from imaging.errors import DamagedImage, ImageError, UnknownImageType
+from tests.imaging.corners import (
+    ALPHA,
+    GREY,
+    MARK,
+    PALETTE,
+    PICTURE,
+    SIZE,
+    corners,
+    gif,
+    packed_rows,
+    png_chunks_of,
+    png_head,
+    tag_values,
+    tiff,
+    with_tag,
+)
+from tests.imaging.files import LIMITS
+from tests.imaging.samples import file_of, over_white, rgb
+
+Samples = npt.NDArray[Any]
+SCALE = {"uint8": 1, "uint16": 257, "uint32": 1 << 24, "int8": 0.5, "int16": 128, "int32": 1 << 23, "float32": 1 / 255}
+LAYOUTS: list[dict[str, Any]] = [{}, {"rowsperstrip": 7}, {"tile": (16, 32)}]
+CMYK = np.asarray(Image.fromarray(PICTURE).convert("CMYK"))
+KINDS: dict[str, tuple[Samples, Samples, dict[str, Any]]] = {
+    "rgb": (PICTURE, PICTURE, {"photometric": "rgb"}),
+    "rgba": (np.dstack([PICTURE, ALPHA]), over_white(PICTURE, ALPHA), {"photometric": "rgb", "extrasamples": ["unassalpha"]}),
+    "rgbx": (np.dstack([PICTURE, ALPHA]), PICTURE, {"photometric": "rgb", "extrasamples": ["unspecified"]}),
+    "grey": (GREY, rgb(GREY), {"photometric": "minisblack"}),
+    "white is 0": (GREY, rgb(255 - GREY), {"photometric": "miniswhite"}),
+    "grey alpha": (
+        np.dstack([GREY, ALPHA]),
+        over_white(rgb(GREY), ALPHA),
+        {"photometric": "minisblack", "extrasamples": ["unassalpha"]},
+    ),
+    "cmyk": (CMYK, np.asarray(Image.fromarray(CMYK, "CMYK").convert("RGB")), {"photometric": "separated"}),
+}
+READ_8_BIT = ("rgb", "rgba", "rgbx", "grey", "white is 0", "grey alpha", "cmyk")
+READ_16_BIT = ("rgb", "rgba", "rgbx", "grey", "cmyk")
+
+
+def tiff_cases() -> list[Any]:
+    cases = []
+    for kind, dtype, planes in product(KINDS, SCALE, ("contig", "separate")):
+        if KINDS[kind][0].ndim == 3 or planes == "contig":
+            cases.append(pytest.param(kind, dtype, planes, id=f"{kind} {dtype} {planes}"))
+    return cases
+
+
+@pytest.mark.parametrize(("kind", "dtype", "planes"), tiff_cases())
+def test_a_tiff_of_any_depth_plane_and_polarity_is_read_right_or_refused(kind: str, dtype: str, planes: str) -> None:
+    samples, expected, options = KINDS[kind]
+    samples = (samples * np.float64(SCALE[dtype])).astype(dtype)
+    if samples.ndim == 3:
+        options = options | {"planarconfig": planes}
+        samples = samples if planes == "contig" else np.ascontiguousarray(samples.transpose(2, 0, 1))
+    read = 0
+    for compression, order, layout in product((None, "zlib", "lzw", "packbits"), "<>", LAYOUTS):
+        data = tiff(samples, compression=compression, byteorder=order, **options, **layout)
+        try:
+            image = decode(data, LIMITS)
+        except UnknownImageType:
+            continue
+        assert read_size(data, LIMITS) == image.shape[:2]
+        assert np.abs(image.astype(int) - expected).max() <= 1, (compression, order, layout)
+        read += 1
+    if planes == "contig":
+        assert (read == 24) == ((dtype == "uint8" and kind in READ_8_BIT) or (dtype == "uint16" and kind in READ_16_BIT))
+
+
+@pytest.mark.parametrize("polarity", ["minisblack", "miniswhite"])
+@pytest.mark.parametrize("bits", [1, 2, 4])
+def test_a_grey_tiff_of_few_bits_spans_black_to_white(bits: int, polarity: str) -> None:
+    values = GREY >> (8 - bits)
+    scaled = np.round(values * (255 / ((1 << bits) - 1))).astype(np.uint8)
+    image = decode(tiff(values, bitspersample=bits, photometric=polarity), LIMITS)
+    assert np.array_equal(image, rgb(scaled if polarity == "minisblack" else 255 - scaled))
+
+
+@pytest.mark.parametrize(
+    ("samples", "options", "reason"),
+    [
+        (GREY.astype(np.uint16) * 16, {"bitspersample": 12, "photometric": "minisblack"}, "samples of 12 bits"),
+        (GREY.astype(np.uint16) * 257, {"photometric": "miniswhite"}, "0 is white"),
+        (GREY.astype(np.uint32) << 24, {"photometric": "minisblack"}, "samples of 32 bits"),
+        (GREY.astype(np.int16), {"photometric": "minisblack"}, "signed samples"),
+        (GREY.astype(np.float64), {"photometric": "minisblack"}, "floating-point samples"),
+        (GREY.astype(np.complex64), {"photometric": "minisblack"}, "complex samples"),
+        (PICTURE.astype(np.uint32), {"photometric": "rgb"}, "samples of 32 bits"),
+        (GREY, {"photometric": "mask"}, "photometric interpretation 4"),
+        (GREY, {"photometric": "cfa"}, "photometric interpretation 32803"),
+        (PICTURE, {"photometric": "rgb", "compression": "jpeg2000"}, "compression 34712"),
+        (PICTURE, {"photometric": "rgb", "compression": "webp"}, "compression 50001"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else None,
+)
+def test_a_tiff_that_is_not_read_is_named_with_how_to_convert_it(
+    samples: Samples, options: dict[str, Any], reason: str
+) -> None:
+    for read in (decode, read_size):
+        with pytest.raises(UnknownImageType, match=f"{reason}.*; save it"):
+            read(tiff(samples, **options), LIMITS)
+
+
+@pytest.mark.parametrize("compression", [None, "zlib", "lzw", "packbits", "jpeg"])
+@pytest.mark.parametrize("lacking", ["count", "offset", "bytes"])
+@pytest.mark.parametrize("planes", ["contig", "separate"])
+@pytest.mark.parametrize("layout", [{"rowsperstrip": 16}, {"tile": (16, 32)}], ids=["strips", "tiles"])
+def test_a_tiff_without_all_of_its_strips_is_damaged(
+    compression: str | None, lacking: str, planes: str, layout: dict[str, Any]
+) -> None:
+    samples = PICTURE if planes == "contig" else np.ascontiguousarray(PICTURE.transpose(2, 0, 1))
+    data = tiff(samples, photometric="rgb", planarconfig=planes, compression=compression, **layout)
+    assert np.abs(decode(data, LIMITS).astype(int) - PICTURE).mean() < 4
+    offsets, counts = (324, 325) if "tile" in layout else (273, 279)
+    if lacking == "count":
+        data = with_tag(with_tag(data, offsets, tag_values(data, offsets)[:1]), counts, tag_values(data, counts)[:1])
+    elif lacking == "offset":
+        data = with_tag(data, offsets, [*tag_values(data, offsets)[:-1], 0])
+    else:
+        data = with_tag(data, counts, [*tag_values(data, counts)[:-1], 20])
+    with pytest.raises(DamagedImage):
+        decode(data, LIMITS)
+
+
+@pytest.mark.parametrize("depth", [1, 2, 4, 8, 16])
+def test_the_transparent_grey_of_a_png_lies_over_white_in_every_depth(depth: int) -> None:
+    most = (1 << depth) - 1
+    values = GREY.astype(int) * most // 255
+    transparent = int(values[20, 30])
+    expected = rgb(np.round(values * (255 / most)).astype(np.uint8))
+    expected[values == transparent] = 255
+    data = png_chunks_of(
+        png_head(*SIZE[::-1], depth, 0),
+        (b"tRNS", struct.pack(">H", transparent)),
+        (b"IDAT", zlib.compress(packed_rows(values, depth))),
+        (b"IEND", b""),
+    )
+    assert np.array_equal(decode(data, LIMITS), expected)
+    assert np.array_equal(decode(data, LIMITS, SIZE), expected)
+
+
+@pytest.mark.parametrize("depth", [8, 16])
+def test_the_transparent_color_of_an_rgb_png_lies_over_white_in_every_depth(depth: int) -> None:
+    values = PICTURE.astype(int) * (256 if depth == 16 else 1) + (57 if depth == 16 else 0)
+    expected = PICTURE.copy()
+    expected[np.all(PICTURE[20, 30] == PICTURE, -1)] = 255
+    data = png_chunks_of(
+        png_head(*SIZE[::-1], depth, 2),
+        (b"tRNS", struct.pack(">HHH", *values[20, 30].tolist())),
+        (b"IDAT", zlib.compress(packed_rows(values.reshape(SIZE[0], -1), depth))),
+        (b"IEND", b""),
+    )
+    assert np.array_equal(decode(data, LIMITS), expected)
+
+
+@pytest.mark.parametrize("black", [False, True], ids=["with a last row", "with a black last row"])
+@pytest.mark.parametrize("interlaced", [False, True], ids=["row by row", "interlaced"])
+@pytest.mark.parametrize(("depth", "color_type"), [(8, 2), (16, 0), (1, 0), (8, 3), (8, 6)])
+def test_a_png_whose_stream_ends_early_is_damaged(depth: int, color_type: int, interlaced: bool, black: bool) -> None:
+    columns = SIZE[1] * {0: 1, 2: 3, 3: 1, 6: 4}[color_type]
+    passes = ((6, 9), (6, 8), (6, 17), (12, 17), (11, 34), (23, 33), (22, 67)) if interlaced else (SIZE,)
+    lines = []
+    for rows, width in passes:
+        values = np.full((rows, width * columns // SIZE[1]), 1)
+        values[-1] = 0 if black else 1
+        lines += [packed_rows(values[row : row + 1], depth) for row in range(rows)]
+
+    def of(rows: list[bytes]) -> bytes:
+        palette = [(b"PLTE", PALETTE.tobytes())] if color_type == 3 else []
+        stream = (b"IDAT", zlib.compress(b"".join(rows)))
+        return png_chunks_of(png_head(*SIZE[::-1], depth, color_type, int(interlaced)), *palette, stream, (b"IEND", b""))
+
+    assert decode(of(lines), LIMITS).shape == (*SIZE, 3)
+    for missing in (1, len(lines) // 2, len(lines) - 1):
+        with pytest.raises(DamagedImage, match=r"its rows take [\d,]+ bytes, and its stream ends after"):
+            decode(of(lines[:-missing]), LIMITS)
+
+
+@pytest.mark.parametrize("frame", [(1, 1, 0, 0), (67, 44, 0, 0), (66, 44, 1, 1)])
+def test_an_animated_png_whose_first_frame_does_not_cover_it_is_damaged(frame: tuple[int, ...]) -> None:
+    rows = packed_rows(PICTURE.reshape(SIZE[0], -1), 8)
+
+    def of(size_and_place: tuple[int, ...]) -> bytes:
+        control = b"fcTL", struct.pack(">5I2H2B", 0, *size_and_place, 1, 1, 0, 0)
+        stream = b"IDAT", zlib.compress(rows)
+        return png_chunks_of(png_head(*SIZE[::-1], 8, 2), (b"acTL", struct.pack(">II", 1, 0)), control, stream, (b"IEND", b""))
+
+    assert np.array_equal(decode(of((67, 45, 0, 0)), LIMITS), PICTURE)
+    with pytest.raises(DamagedImage, match=rf"its first frame has {frame[0]}x{frame[1]} of 67x45 pixels"):
+        read_size(of(frame), LIMITS)
+
+
+@pytest.mark.parametrize("working", [None, (90, 134)], ids=["whole", "enlarged"])
+@pytest.mark.parametrize("transparent", [None, 3])
+def test_around_a_smaller_first_frame_of_a_gif_is_white(transparent: int | None, working: tuple[int, int] | None) -> None:
+    ids = GREY[:20, :30] // 32
+    expected = np.full((*SIZE, 3), 255, np.uint8)
+    colors = PALETTE[ids]
+    colors[ids == transparent] = 255
+    expected[7:27, 5:35] = colors
+    image = decode(gif(ids, SIZE, (5, 7), transparent), LIMITS, working)
+    if working:
+        enlarged = Image.fromarray(expected).resize(working[::-1], Image.Resampling.BILINEAR)
+        assert np.array_equal(image, np.asarray(enlarged))
+    else:
+        assert np.array_equal(image, expected)
+
+
+def test_a_jpeg_cut_between_its_restart_markers_is_damaged() -> None:
+    photo = Image.fromarray(corners((450, 670)))
+    for options in ({"restart_marker_rows": 1}, {"restart_marker_blocks": 3, "subsampling": 0}):
+        data = file_of(photo, "JPEG", quality=90, **options)
+        assert decode(data, LIMITS).shape == (450, 670, 3)
+        with pytest.raises(DamagedImage, match=r"\d+ of \d+ restart markers are there"):
+            read_size(data[: len(data) // 2] + b"\xff\xd9", LIMITS)
+    grey = file_of(photo.convert("L"), "JPEG", restart_marker_blocks=5)
+    assert decode(grey + b"\xff\xd9 and more", LIMITS).shape == (450, 670, 3)
+
+
+@pytest.mark.parametrize(
+    ("at", "value", "reason"), [(4, 12, "samples of 12 bits"), (1, 0xC5, "is hierarchical"), (9, 2, "has 2 components")]
+)
+def test_a_jpeg_that_is_not_read_is_named_with_how_to_convert_it(at: int, value: int, reason: str) -> None:
+    data = bytearray(file_of(Image.fromarray(PICTURE), "JPEG"))
+    data[data.index(b"\xff\xc0") + at] = value
+    with pytest.raises(UnknownImageType, match=f"{reason}.*; save it"):
+        read_size(bytes(data), LIMITS)
+
+
+@pytest.mark.parametrize("extension", [".png", ".jpg", ".webp", ".bmp", ".tif", ".gif"])
+@pytest.mark.parametrize("size", [SIZE, (33, 101), (1, 9), (64, 64)], ids=str)
+def test_every_corner_of_what_imageio_writes_is_in_its_place(extension: str, size: tuple[int, int]) -> None:
+    picture = corners(size)
+    options = {".jpg": {"quality": 97, "subsampling": 0}, ".webp": {"lossless": True}}.get(extension, {})
+    image = decode(imageio.imwrite("<bytes>", picture, extension=extension, **options), LIMITS)
+    assert image.shape == picture.shape
+    assert np.abs(image.astype(int) - picture).mean() < 8
+
+
+@pytest.mark.parametrize("grid", [(97, 131), (96, 128), (41, 250)], ids=str)
+@pytest.mark.parametrize("orientation", [1, 6])
+@pytest.mark.parametrize("factor", [2, 4, 8])
+def test_a_reduced_jpeg_keeps_its_geometry_at_every_size(grid: tuple[int, int], orientation: int, factor: int) -> None:
+    """The centres of two spots, near opposite corners, within a tenth of a pixel of the photo."""
+    for more in range(0, 8, 3):
+        height, width = grid[0] * 8 + more, grid[1] * 8 + more
+        centres = [(60.0, 70.0), (height - 61.0, width - 71.0)]
+        rows, columns = np.ogrid[0:height, 0:width]
+        spots = sum(np.exp(-((rows - y) ** 2 + (columns - x) ** 2) / 288) for y, x in centres)
+        photo = Image.fromarray(np.round(250 * spots).astype(np.uint8))
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        data = file_of(photo, "JPEG", quality=100, exif=exif)
+        working = -(-height // factor), -(-width // factor)
+        reduced = decode(data, LIMITS, working if orientation == 1 else working[::-1])[..., 0].astype(float)
+        stored = reduced if orientation == 1 else np.rot90(reduced)
+        for y, x in centres:
+            down, across = _centre(
+                stored, (y + 0.5) * working[0] / height - 0.5, (x + 0.5) * working[1] / width - 0.5, 48 / factor
+            )
+            assert abs((down + 0.5) * height / working[0] - 0.5 - y) < 0.1
+            assert abs((across + 0.5) * width / working[1] - 0.5 - x) < 0.1
+
+
+def _centre(image: npt.NDArray[np.float64], y: float, x: float, radius: float) -> tuple[float, float]:
+    """The centre of mass of what is bright around (y, x), in pixels."""
+    rows, columns = np.ogrid[0 : image.shape[0], 0 : image.shape[1]]
+    weights = np.where((abs(rows - y) <= radius) & (abs(columns - x) <= radius), image, 0)
+    weights[weights < 3] = 0
+    return float((weights * rows).sum() / weights.sum()), float((weights * columns).sum() / weights.sum())
+
+
+def test_marks_stay_in_their_corners_in_every_format_and_orientation() -> None:
+    picture = corners((96, 130))
+    for format in ("PNG", "JPEG", "WEBP", "TIFF"):
+        data = file_of(Image.fromarray(picture), format, **({"quality": 97, "subsampling": 0} if format == "JPEG" else {}))
+        image = decode(data, LIMITS, (48, 65))
+        for rows, columns in product((slice(1, 3), slice(-3, -1)), repeat=2):
+            whole = picture[:MARK, :MARK] if rows.start > 0 else picture[-MARK:, :MARK]
+            if columns.start < 0:
+                whole = picture[:MARK, -MARK:] if rows.start > 0 else picture[-MARK:, -MARK:]
+            assert np.abs(image[rows, columns].astype(int) - whole[0, 0]).max() < 30
+
+
+def test_a_16_bit_png_of_every_color_type_is_scaled() -> None:
+    wide = np.dstack([PICTURE, ALPHA]).astype(int) * 257
+    for color_type, samples, expected in (
+        (2, wide[..., :3], PICTURE),
+        (6, wide, over_white(PICTURE, ALPHA)),
+        (4, wide[..., [1, 3]], over_white(rgb(GREY), ALPHA)),
+        (0, wide[..., 1], rgb(GREY)),
+    ):
+        rows = packed_rows(samples.reshape(SIZE[0], -1), 16)
+        data = png_chunks_of(png_head(*SIZE[::-1], 16, color_type), (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
+        assert np.abs(decode(data, LIMITS).astype(int) - expected).max() <= 1
+
+
+def test_a_truncated_tiff_is_damaged_and_no_unknown_type() -> None:
+    data = file_of(Image.fromarray(PICTURE), "TIFF")
+    for length in (9, 60, len(data) // 2, len(data) - 40):
+        with pytest.raises(ImageError) as caught:
+            decode(data[:length], LIMITS)
+        assert not isinstance(caught.value, UnknownImageType)
+
+
+def test_pages_behind_the_first_are_not_looked_at() -> None:
+    file = io.BytesIO()
+    Image.fromarray(PICTURE).save(file, "TIFF", save_all=True, append_images=[Image.new("F", (4, 4))])
+    assert np.array_equal(decode(file.getvalue(), LIMITS), PICTURE)
