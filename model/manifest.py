@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from model.architecture import Architecture
@@ -34,6 +34,7 @@ class Manifest:
 
     temperatures: by precision, what logits are divided by before the softmax; float32 where only one was fitted.
     scores: by name (`scored_in`), as `ConfusionMatrix.scores` gives them. training: the facts that the model card tells.
+    exports: by precision, the `network_sha256` of the export that was scored: records in that precision are of it alone.
     """
 
     architecture: Architecture
@@ -43,6 +44,29 @@ class Manifest:
     training: Mapping[str, Any] = field(default_factory=dict)
     scores: Mapping[str, Any] = field(default_factory=dict)
     temperatures: Mapping[str, float] = field(default_factory=dict)
+    exports: Mapping[str, str] = field(default_factory=dict)
+
+    def without(self, precision: str) -> Manifest:
+        """The manifest without the scores, the temperature and the calibration that were recorded in this precision."""
+        if precision == "float32":
+            raise ValueError("records in float32 are of the master's own tensors, and stay")
+        return replace(
+            self,
+            scores={name: score for name, score in self.scores.items() if not name.endswith(f", {precision}")},
+            training={name: fact for name, fact in self.training.items() if name != f"calibration_{precision}"},
+            temperatures={name: value for name, value in self.temperatures.items() if name != precision},
+            exports={name: digest for name, digest in self.exports.items() if name != precision},
+        )
+
+    def of_export(self, precision: str, network_sha256: str) -> Manifest:
+        """The manifest whose records in this precision are of this export's network; those of another one are dropped.
+
+        Files written before exports had a `network_sha256` do not say of which export their records are: they are dropped too.
+        """
+        if precision == "float32" or self.exports.get(precision) == network_sha256:
+            return self
+        kept = self.without(precision)
+        return replace(kept, exports={**kept.exports, precision: network_sha256})
 
     def temperature(self, precision: str = "float32") -> float | None:
         """The calibration temperature of a network in this precision; None where none was fitted."""
@@ -77,6 +101,8 @@ class Manifest:
         if self.temperatures:
             others = {name: value for name, value in self.temperatures.items() if name != "float32"}
             document["calibration"] = {"temperature": self.temperature()} | others
+        if self.exports:
+            document["exports"] = dict(self.exports)
         return json.dumps(document)
 
     @classmethod
@@ -98,6 +124,7 @@ class Manifest:
                 training=document["training"],
                 scores=document["scores"],
                 temperatures=_temperatures(document.get("calibration", {})),
+                exports={str(name): str(digest) for name, digest in document.get("exports", {}).items()},
             )
         except WeightsError:
             raise

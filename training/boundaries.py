@@ -1,10 +1,14 @@
-"""Boundary IoU (Cheng et al. 2021, "Boundary IoU", section 4): the IoU of the pixels near each class's border alone."""
+"""Boundary IoU (Cheng et al. 2021, "Boundary IoU", section 4): the IoU of the pixels near each class's border alone.
+
+As in the paper's published evaluation, the image's own edge is a border of what touches it.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
 import torch
+import torch.nn.functional as F
 
 from model.metrics import ConfusionMatrix
 from training.losses import without_border
@@ -12,6 +16,7 @@ from training.losses import without_border
 ClassMap = npt.NDArray[np.uint8]
 FRACTION = 0.02  # of the image's diagonal: how far from a border counts, as in the paper
 VOID = 255
+OUTSIDE = -1  # no class's id
 
 
 class BoundaryIoU:
@@ -41,6 +46,10 @@ class BoundaryIoU:
 
 
 def near_borders(ids: ClassMap, distance: int, inner: int) -> ClassMap:
-    """Class ids (H, W) in which pixels that have no other id up to so far away, in any direction, are `inner`."""
-    kept = without_border(torch.from_numpy(ids.astype(np.int64))[None], VOID, distance + 1)[0].numpy()
-    return np.where(kept == VOID, ids, inner).astype(np.uint8)
+    """Class ids (H, W) in which pixels farther than `distance` from another id and from the image's edge become `inner`.
+
+    Distances are counted in rows or columns, whichever are more; the edge lies a pixel outside the image.
+    """
+    framed = F.pad(torch.from_numpy(ids.astype(np.int64))[None], (1, 1, 1, 1), value=OUTSIDE)
+    marked = without_border(framed, VOID, distance + 1)[0, 1:-1, 1:-1].numpy()
+    return np.where(marked == VOID, ids, inner).astype(np.uint8)

@@ -122,8 +122,16 @@ def _score_tables(scores: Mapping[str, Any]) -> list[str]:
     for name, values in scores.items():
         groups.setdefault(tuple(values["classes"]), []).append(name)
     tables = [_score_table({name: scores[name] for name in names}, classes) for classes, names in groups.items()]
-    conditions = [f"- {name}: {values['conditions']}" for name, values in scores.items() if "conditions" in values]
+    conditions = [
+        f"- {name}: {values['conditions']}{_few_frames(values)}" for name, values in scores.items() if "conditions" in values
+    ]
     return [*tables, "\n".join(conditions)]
+
+
+def _few_frames(values: Mapping[str, Any]) -> str:
+    """The classes that too few frames show for the interval to tell of them."""
+    shown = ", ".join(f"{name} ({count})" for name, count in values.get("few_frames", {}).items())
+    return f"; frames that show {shown} are too few for the interval to tell what others would score" if shown else ""
 
 
 def _score_table(columns: Mapping[str, Any], classes: Sequence[str]) -> str:
@@ -160,8 +168,8 @@ def _number(value: float | None) -> str:
 
 def _ends(values: Mapping[str, Any]) -> str:
     """The interval of a mean IoU, where one was stored."""
-    ends = values.get("mean_iou_95")
-    return f"{_number(ends[0])} to {_number(ends[1])}" if ends else ""
+    ends = values.get("mean_iou_95", (None, None))
+    return "" if None in ends else f"{_number(ends[0])} to {_number(ends[1])}"
 
 
 def _range(side: tuple[int, int]) -> str:

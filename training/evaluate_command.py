@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import argparse
 import sys
-from dataclasses import dataclass, replace
-from functools import cached_property, partial
-from math import isnan
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, get_args
 
@@ -21,17 +20,16 @@ from model.inference.views import Quality
 from model.labels import LabelSet
 from model.preprocessing import Preprocessing
 from model.weights_file import DEFAULT_WEIGHTS, find_files, find_weights, load_weights
-from training.boundaries import FRACTION, BoundaryIoU
-from training.calibration import calibrate
-from training.class_mapping import ClassMapping, parse_class_mapping
+from training.class_mapping import ClassMapping, identity, parse_class_mapping
 from training.datasets import Split, get_split
-from training.evaluate import conditions, difference_table, frame_counts, require_same_classes, segmentation, summed, table
+from training.evaluate import difference_table, require_same_classes, segmentation, summed
 from training.frame_report import worst, write_json, write_picture
 from training.groups import EACH, GROUP, PATTERN_HELP, groups, only
-from training.intervals import Counts, Interval, difference_intervals, mean_iou_interval
+from training.intervals import difference_intervals
 from training.label_files import find_labels
 from training.machine import set_threads
-from training.recording import record_calibration, record_score
+from training.recording import Measured, RecordedScore, record
+from training.scored import Scored, fit_temperature, score
 
 HOLE = "{group}"  # in the name of weights: the group that is scored
 SKIPS = ("score_pool3.", "score_pool4.")
@@ -72,6 +70,12 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--threads", type=int, default=0, help="CPU threads (default: torch's choice)")
     p.add_argument("--advise", type=int, nargs=2, metavar=("LOW", "HIGH"), help="advised range of the longer side to try")
     p.add_argument("--advise-tile", type=parse_tile, metavar="TILE", help="advised tile to try")
+    p.add_argument(
+        "--record",
+        metavar="NAME",
+        help="score the file in every precision that it has, fit temperatures, write them into it, its card and its exports",
+    )
+    p.add_argument("--high", action="store_true", help="with --record: score --quality high as well")
     p.add_argument("--record-in", type=Path, help="weights file that is to hold this score; its card is written anew")
     p.add_argument("--record-as", help="the score's name there, such as `CamVid, val`")
     p.add_argument("--note", action="append", default=[], help="a sentence to add to that file's card")
@@ -99,6 +103,8 @@ def _evaluate(args: argparse.Namespace) -> int:
         raise ValueError(f"worst must be at least 1, got {args.worst}")
     if (args.against_precision or args.against_quality) and args.against is None:
         raise ValueError("give --against WEIGHTS with --against-precision and --against-quality")
+    if args.high and not args.record:
+        raise ValueError("give --record NAME with --high; --quality high scores it without recording")
     labels = find_labels(args.labels, args.data)
     mapping = parse_class_mapping(args.class_map, labels) if args.class_map else None
     split = get_split(args.data, args.split, labels, mapping)
@@ -108,83 +114,25 @@ def _evaluate(args: argparse.Namespace) -> int:
     if args.group:
         split = only(split, args.group, args.group_pattern)
     weights = args.weights.replace(HOLE, args.group or HOLE)
+    if args.record:
+        return _record(args, find_weights(weights), split, labels, mapping, options)
     if args.calibrate:
         return _calibrate(args, Segmenter(_runtime(args, weights)), split, options)
     against = _against(args) if args.against else None
-    ours = _score(args, Segmenter(_runtime(args, weights)), split, labels, mapping, options)
+    ours = score(Segmenter(_runtime(args, weights)), split, labels, mapping, options, _changes(args))
     print(ours.text(split))
     facts = ours.facts()
     if against:
         other = replace(options, quality=args.against_quality or args.quality)
-        facts["against"] = _compare(ours, _score(args, against, split, labels, mapping, other, ""), split)
+        facts["against"] = _compare(ours, score(against, split, labels, mapping, other), split)
     if args.json:
         write_json(args.json, facts, ours.counts, split)
     if args.pictures:
         _pictures(args, ours, split)
     if args.record_in:
-        identity, advise = ours.segmenter.runtime.identity, partial(_advised, args)
-        print(record_score(args.record_in, args.record_as, ours.recorded(split), identity, advise, args.note))
+        recorded = RecordedScore(args.record_as, ours.recorded(split), Measured.of(ours.segmenter.runtime))
+        print(record(args.record_in, scores=[recorded], advise=partial(_advised, args), notes=args.note))
     return 0
-
-
-@dataclass(frozen=True)
-class _Scored:
-    """One network's confusion matrices (F, n, n) over the frames of a split, and under what they were found."""
-
-    segmenter: Segmenter
-    options: Options
-    mapping: ClassMapping | None
-    counts: Counts
-    where: str
-    boundary_iou: float
-
-    @cached_property
-    def interval(self) -> Interval:
-        return mean_iou_interval(self.counts)
-
-    def text(self, split: Split) -> str:
-        """The table, the interval and the conditions."""
-        identity = self.segmenter.runtime.identity
-        drawn = f"95% of draws of {len(self.counts)} frames: mean IoU {self.interval.low:.3f} to {self.interval.high:.3f}"
-        scores = table(summed(self.counts), split.labels.names)
-        near = f"mean IoU near borders, within {FRACTION:.0%} of the diagonal: {self.boundary_iou:.3f}"
-        return f"{scores}\n{drawn}\n{near}\n{identity.name} {identity.sha256[:16]}, {self.where}"
-
-    def facts(self) -> dict[str, Any]:
-        identity = self.segmenter.runtime.identity
-        told = {"weights": identity.name, "sha256": identity.sha256, "conditions": self.where}
-        return told | summed(self.counts).scores() | self._further()
-
-    def recorded(self, split: Split) -> dict[str, Any]:
-        """As a weights file stores it."""
-        scores = summed(self.counts).scores() | self._further()
-        return scores | {"classes": split.labels.names, "conditions": self.where}
-
-    def _further(self) -> dict[str, Any]:
-        near = None if isnan(self.boundary_iou) else round(self.boundary_iou, 6)
-        return {"mean_iou_95": self.interval.rounded(), "boundary_iou": near}
-
-
-def _score(
-    args: argparse.Namespace,
-    segmenter: Segmenter,
-    split: Split,
-    labels: LabelSet,
-    mapping: ClassMapping | None,
-    options: Options,
-    changes: str | None = None,
-) -> _Scored:
-    # a file that was trained with this mapping gives its ids already
-    mapped = None if mapping and segmenter.manifest.labels.names == mapping.labels.names else mapping
-    if mapped:
-        require_same_classes(segmenter.manifest.labels, labels)
-        mapped = mapped.of_predictions(labels)
-    boundaries = BoundaryIoU(len(split.labels))
-    found = frame_counts(segmenter, split, options, mapped, boundaries)
-    frames = f"{len(split.frames)} frames (list {split.digest[:16]})"
-    told = _changes(args) if changes is None else changes
-    where = f"{frames}, {conditions(segmenter, options)}{told}"
-    return _Scored(segmenter, options, mapped, found, where, boundaries.mean_iou)
 
 
 def _against(args: argparse.Namespace) -> Segmenter:
@@ -193,7 +141,7 @@ def _against(args: argparse.Namespace) -> Segmenter:
     return Segmenter(load_runtime(find_files(name), args.runtime, args.device, precision, args.threads))
 
 
-def _compare(ours: _Scored, theirs: _Scored, split: Split) -> dict[str, Any]:
+def _compare(ours: Scored, theirs: Scored, split: Split) -> dict[str, Any]:
     """Prints what the weights score more, or less, than the others; gives the others' facts with the differences."""
     differences = difference_intervals(ours.counts, theirs.counts)
     print(difference_table(summed(ours.counts), summed(theirs.counts), differences, split.labels.names))
@@ -205,22 +153,22 @@ def _compare(ours: _Scored, theirs: _Scored, split: Split) -> dict[str, Any]:
 
 def _each(args: argparse.Namespace, split: Split, labels: LabelSet, mapping: ClassMapping | None, options: Options) -> int:
     """Scores every group, by weights of its own where their name has `{group}` in it, and prints the mean."""
-    if args.calibrate or args.record_in or args.against or args.json or args.pictures:
+    if args.calibrate or args.record or args.record_in or args.against or args.json or args.pictures:
         raise ValueError(
-            f"--group {EACH} prints a table; give --calibrate, --record-in, --against, --json and --pictures with one group"
+            f"--group {EACH} prints a table; give --calibrate, --record, --record-in, --against, --json and --pictures "
+            "with one group"
         )
     means = []
     for group in groups(split, args.group_pattern):
         segmenter = Segmenter(_runtime(args, args.weights.replace(HOLE, group)))
-        found = _score(args, segmenter, only(split, group, args.group_pattern), labels, mapping, options)
+        found = score(segmenter, only(split, group, args.group_pattern), labels, mapping, options, _changes(args))
         means.append(found.interval.value)
-        ends = f"{found.interval.low:.3f} to {found.interval.high:.3f}"
-        print(f"{group}: mean IoU {found.interval.value:.4f} ({ends}), {found.where}")
+        print(f"{group}: mean IoU {found.interval.value:.4f} ({found.interval}), {found.where}")
     print(f"mean of {len(means)} groups: {sum(means) / len(means):.4f}")
     return 0
 
 
-def _pictures(args: argparse.Namespace, ours: _Scored, split: Split) -> None:
+def _pictures(args: argparse.Namespace, ours: Scored, split: Split) -> None:
     for rank, index in enumerate(worst(ours.counts, split, args.worst), 1):
         found = segmentation(ours.segmenter, split.file(index), ours.options).class_map
         write_picture(args.pictures, rank, split, index, ours.mapping(found) if ours.mapping else found)
@@ -246,14 +194,35 @@ def _calibrate(args: argparse.Namespace, segmenter: Segmenter, split: Split, opt
         raise ValueError("confidence is that of the file's own classes: give --calibrate without --class-map")
     require_same_classes(segmenter.manifest.labels, split.labels)
     split.check()
-    found = calibrate(segmenter, split, options)
-    print(f"temperature {found.temperature}, fitted on {found.frames} frames of {split.name}")
-    checked = f"with that of the other blocks {found.ece_after:.4f}"
-    print(f"expected calibration error over {found.blocks} blocks of them: {found.ece_before:.4f}, {checked}")
-    if found.at_the_edge:
-        print("that temperature is the edge of what is looked for: these logits are never wrong, or tell nothing of the labels")
+    fit = fit_temperature(segmenter, split, options)
     if args.record_in:
-        print(record_calibration(args.record_in, found, split.name, segmenter.runtime.identity.precision))
+        print(record(args.record_in, calibrations=[fit]))
+    return 0
+
+
+def _record(
+    args: argparse.Namespace, path: Path, split: Split, labels: LabelSet, mapping: ClassMapping | None, options: Options
+) -> int:
+    """Scores a master in every precision that it has, fits the temperatures, and records both at once."""
+    if args.calibrate or args.record_in or args.record_as or args.against or args.json or args.pictures:
+        raise ValueError("--record scores and records one file; give --against, --json, --pictures and --calibrate without it")
+    if args.without_skips or args.shifts != 1 or args.advise or args.advise_tile or options != Options():
+        raise ValueError("--record scores the file as it is served; give --record-in FILE --record-as NAME for other options")
+    own = replace(split, mapping=identity(labels))
+    scores, calibrations = [], []
+    for precision in ("float32", *(name for name in find_files(str(path)).exports if name != "float32")):
+        segmenter = Segmenter(load_runtime(find_files(str(path)), args.runtime, args.device, precision, args.threads))
+        measured = Measured.of(segmenter.runtime)
+        for quality in get_args(Quality) if args.high else ("standard",):
+            scored = score(segmenter, split, labels, mapping, replace(options, quality=quality))
+            print(scored.text(split))
+            name = f"{args.record}{', quality high' if quality == 'high' else ''}"
+            scores.append(RecordedScore(name, scored.recorded(split), measured))
+        if segmenter.manifest.labels.names == labels.names:
+            calibrations.append(fit_temperature(segmenter, own, options))
+        else:
+            print(f"no temperature is fitted: the file's classes are {', '.join(segmenter.manifest.labels.names)}")
+    print(record(path, scores=scores, calibrations=calibrations, notes=args.note))
     return 0
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 import sys
 import warnings
 from collections.abc import Iterator
@@ -15,12 +16,22 @@ import numpy.typing as npt
 import torch
 from torch.export import Dim
 
-from model.inference.openvino_runtime import read_export
+from model.inference.openvino_runtime import NETWORK_SHA256, read_export
 from model.inference.segmenter import Options, Segmenter
 from model.inference.torch_runtime import TorchRuntime
 from model.manifest import METADATA_KEY
 from model.networks.servable import ServableNetwork
-from model.weights_file import DEFAULT_WEIGHTS, EXPORT_SUFFIXES, MASTER_SUFFIX, Weights, find_files, find_weights, load_weights
+from model.weights_file import (
+    DEFAULT_WEIGHTS,
+    EXPORT_SUFFIXES,
+    MASTER_SUFFIX,
+    Weights,
+    find_files,
+    find_weights,
+    load_weights,
+    save_weights,
+)
+from training.card import write_card
 from training.layouts import IMAGE_ENDINGS
 
 INPUT, OUTPUT = "pixels", "logits"
@@ -91,14 +102,15 @@ def export_float32(master: Path) -> Path:
                 f"{weights.name} cannot be exported; serve it with torch: {reason[0] if reason else error}"
             ) from error
     assert program is not None
-    return _write(master, "float32", _plain(program.model_proto, onnx), facts(weights, network, "float32"))
+    return write_export(master, "float32", _plain(program.model_proto, onnx), facts(weights, network, "float32"))
 
 
 def export_int8(master: Path, folder: Path, photos: int = PHOTOS, keep: int = KEPT) -> Path:
     """Writes the int8 export: NNCF's post-training quantisation of the float32 one, its ranges measured on these photos.
 
     The photos go through the service's own scaling and tiling. keep: so many of the first convolutions stay in float32.
-    Raises `ValueError` where the folder has none.
+    Scores and a temperature that the master holds of another int8 export are removed from it, from its card and from its other
+    export. Raises `ValueError` where the folder has no photos.
     """
     import nncf
     import onnx
@@ -115,7 +127,12 @@ def export_int8(master: Path, folder: Path, photos: int = PHOTOS, keep: int = KE
         subset_size=len(tiles),
         ignored_scope=nncf.IgnoredScope(names=convolutions[:keep]),
     )
-    return _write(master, "int8", quantised, facts(weights, ServableNetwork(weights), "int8"))
+    for path in forget_other_export(master, "int8", network_digest(quantised)):
+        print(
+            f"{path}: removed the int8 scores and temperature of another export; fcn-evaluate --record NAME measures this one"
+        )
+    weights = load_weights(master)
+    return write_export(master, "int8", quantised, facts(weights, ServableNetwork(weights), "int8"))
 
 
 def calibration_tiles(weights: Weights, folder: Path, photos: int) -> Iterator[npt.NDArray[np.uint8]]:
@@ -141,6 +158,22 @@ def facts(weights: Weights, network: ServableNetwork, precision: str) -> dict[st
     }
 
 
+def network_digest(model: Any) -> str:
+    """The sha256 of an ONNX model's graph: of the network alone, whatever facts stand beside it in its file."""
+    return hashlib.sha256(model.graph.SerializeToString(deterministic=True)).hexdigest()
+
+
+def forget_other_export(master: Path, precision: str, digest: str) -> list[Path]:
+    """Removes what the master holds of another export in this precision than this digest's; gives the files that changed."""
+    weights = load_weights(master)
+    emptied = weights.manifest.without(precision)
+    if weights.manifest.exports.get(precision) == digest or emptied == weights.manifest:
+        return []
+    save_weights(master, weights.tensors, emptied)
+    write_card(master)
+    return [master, master.with_suffix(".md"), *refresh_facts(master, weights.sha256)]
+
+
 def refresh_facts(master: Path, former: str) -> list[Path]:
     """Writes the master's facts into the exports beside it, whose networks stay: after a score was recorded, say.
 
@@ -151,7 +184,10 @@ def refresh_facts(master: Path, former: str) -> list[Path]:
     weights = load_weights(master)
     network = ServableNetwork(weights)
     there = {p: path for p, path in find_files(str(master)).exports.items() if read_export(path).sha256 == former}
-    return [_write(master, precision, onnx.load(path), facts(weights, network, precision)) for precision, path in there.items()]
+    return [
+        write_export(master, precision, onnx.load(path), facts(weights, network, precision))
+        for precision, path in there.items()
+    ]
 
 
 def remove_stale(master: Path) -> list[Path]:
@@ -176,10 +212,11 @@ def _plain(model: Any, onnx: Any) -> Any:
     return model
 
 
-def _write(master: Path, precision: str, model: Any, about: dict[str, str]) -> Path:
+def write_export(master: Path, precision: str, model: Any, about: dict[str, str]) -> Path:
+    """Writes an ONNX model with these facts, and its network's digest, beside the master, atomically; gives its path."""
     import onnx
 
-    onnx.helper.set_model_props(model, about)
+    onnx.helper.set_model_props(model, about | {NETWORK_SHA256: network_digest(model)})
     path = export_path(master, precision)
     partial = path.with_name(path.name + ".part")
     partial.write_bytes(model.SerializeToString())

@@ -3,54 +3,93 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from model.inference.runtime import ModelIdentity
+from model.inference.runtime import ModelIdentity, Runtime
 from model.manifest import Manifest, scored_in
 from model.preprocessing import Preprocessing
-from model.weights_file import Weights, load_weights, save_weights
+from model.weights_file import load_weights, save_weights
 from training.calibration import Calibration
 from training.card import write_card
 from training.export import missing_packages, refresh_facts
 
 
-def record_score(
-    path: Path,
-    name: str,
-    score: Mapping[str, Any],
-    scored: ModelIdentity,
-    advise: Callable[[Preprocessing], Preprocessing],
-    notes: Sequence[str],
-) -> str:
-    """Adds a score under this name and its precision, the advice under which it was measured, and notes; its tensors stay.
+@dataclass(frozen=True)
+class Measured:
+    """What a score or a temperature was measured of: the network's name, sha256 and precision, and its export's digest."""
 
-    advise: gives the file's preprocessing with that advice. The score of another file, such as of the start, says in its
-    conditions which. Gives what to print.
+    identity: ModelIdentity
+    network_sha256: str
+
+    @classmethod
+    def of(cls, runtime: Runtime) -> Measured:
+        return cls(runtime.identity, runtime.network_sha256)
+
+
+@dataclass(frozen=True)
+class RecordedScore:
+    """A score to record: its name, without the precision, its values as a weights file stores them, and what was scored."""
+
+    name: str
+    values: Mapping[str, Any]
+    measured: Measured
+
+
+@dataclass(frozen=True)
+class RecordedCalibration:
+    """A temperature to record, the split that it was fitted on, and what it was fitted for."""
+
+    calibration: Calibration
+    split: str
+    measured: Measured
+
+
+def record(
+    path: Path,
+    *,
+    scores: Sequence[RecordedScore] = (),
+    calibrations: Sequence[RecordedCalibration] = (),
+    advise: Callable[[Preprocessing], Preprocessing] = lambda preprocessing: preprocessing,
+    notes: Sequence[str] = (),
+) -> str:
+    """Adds scores, temperatures and notes to a weights file, its card and its exports; the tensors stay. Gives what to print.
+
+    advise: gives the file's preprocessing with the advice under which the scores were measured. The score of another file, such
+    as of the start, says in its conditions which. What was recorded of another export in a precision is removed.
     """
     weights = load_weights(path)
-    if scored.sha256 != weights.sha256:
-        other = f"of {scored.name} {scored.sha256[:16]}, not of this file"
-        score = dict(score) | {"conditions": f"{other}; {score['conditions']}"}
-    scores = dict(weights.manifest.scores) | {scored_in(name, scored.precision): score}
-    kept = dict.fromkeys([*weights.manifest.training.get("notes", []), *notes])
-    training = dict(weights.manifest.training) | {"notes": list(kept)}
-    preprocessing = advise(weights.manifest.preprocessing)
-    return _write(path, replace(weights.manifest, scores=scores, training=training, preprocessing=preprocessing), weights)
-
-
-def record_calibration(path: Path, found: Calibration, split: str, precision: str) -> str:
-    """Adds the temperature of this precision, and how it was checked; gives what to print."""
-    weights = load_weights(path)
-    name = "calibration" if precision == "float32" else f"calibration_{precision}"
-    training = dict(weights.manifest.training) | {name: asdict(found) | {"split": split}}
-    temperatures = dict(weights.manifest.temperatures) | {precision: found.temperature}
-    return _write(path, replace(weights.manifest, training=training, temperatures=temperatures), weights)
-
-
-def _write(path: Path, manifest: Manifest, weights: Weights) -> str:
+    manifest = weights.manifest
+    for measured in [each.measured for each in scores] + [each.measured for each in calibrations]:
+        if measured.network_sha256 and measured.identity.sha256 == weights.sha256:
+            manifest = manifest.of_export(measured.identity.precision, measured.network_sha256)
+    for score in scores:
+        manifest = _with_score(manifest, score, weights.sha256)
+    for fit in calibrations:
+        manifest = _with_calibration(manifest, fit)
+    kept = dict.fromkeys([*manifest.training.get("notes", []), *notes])
+    manifest = replace(
+        manifest, training={**manifest.training, "notes": list(kept)}, preprocessing=advise(manifest.preprocessing)
+    )
     save_weights(path, weights.tensors, manifest)
     write_card(path)
     exports = refresh_facts(path, weights.sha256) if not missing_packages() else []
     return f"recorded in {', '.join(map(str, (path, path.with_suffix('.md'), *exports)))}"
+
+
+def _with_score(manifest: Manifest, score: RecordedScore, sha256: str) -> Manifest:
+    identity, values = score.measured.identity, dict(score.values)
+    if identity.sha256 != sha256:
+        values["conditions"] = f"of {identity.name} {identity.sha256[:16]}, not of this file; {values['conditions']}"
+    return replace(manifest, scores={**manifest.scores, scored_in(score.name, identity.precision): values})
+
+
+def _with_calibration(manifest: Manifest, fit: RecordedCalibration) -> Manifest:
+    precision = fit.measured.identity.precision
+    name = "calibration" if precision == "float32" else f"calibration_{precision}"
+    return replace(
+        manifest,
+        training={**manifest.training, name: asdict(fit.calibration) | {"split": fit.split}},
+        temperatures={**manifest.temperatures, precision: fit.calibration.temperature},
+    )

@@ -17,10 +17,12 @@ WORTH_BYTES = 1000
 LEVEL = 5
 
 
-def entity_tag(data: bytes, options: Options, identity: ModelIdentity) -> str:
-    """Equal for requests whose answers are equal, on processors of one kind: over the image, the parameters, the weights,
-    what runs them, and this version."""
-    digest = hashlib.sha256(repr((options, identity, package_version())).encode())
+def entity_tag(data: bytes, options: Options, identity: ModelIdentity, file_sha256: str) -> str:
+    """Equal for requests whose answers are equal, on processors of one kind.
+
+    It is over the image, the parameters, the weights' name, the file that was loaded, what runs it, and this version.
+    """
+    digest = hashlib.sha256(repr((options, identity, file_sha256, package_version())).encode())
     digest.update(data)
     return digest.hexdigest()[:32]
 

@@ -65,7 +65,8 @@ async def segment_image(request: Request, service: Ready, query: Annotated[Segme
         nonlocal tag
         job = service.prepare(upload.data, options, query.model, request.state.reservation, deadline)
         try:
-            tag = entity_tag(upload.data, options, job.model.segmenter.runtime.identity)
+            runtime = job.model.segmenter.runtime
+            tag = entity_tag(upload.data, options, runtime.identity, runtime.file_sha256)
             check_precondition(request.headers, tag)
         except BaseException:
             service.abandon(job)

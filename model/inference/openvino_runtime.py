@@ -20,6 +20,7 @@ from model.inference.runtime import ModelIdentity, RuntimeUnavailable, Tile
 from model.manifest import METADATA_KEY, Manifest, WeightsError
 
 FACTS = (METADATA_KEY, "sha256", "precision", "stride", "grid")
+NETWORK_SHA256 = "network_sha256"
 # OpenVINO keeps each shape of input's compiled layers, by default 5,000 of them: a gibibyte, once a few clients have asked
 # for many sides. A network has some 40 layers, so these are twelve shapes: more than photographs at one side have.
 KEPT_LAYERS = 500
@@ -29,12 +30,13 @@ KEPT_LAYERS = 500
 class Export:
     """An exported file: the network as OpenVINO reads it, the file's own sha256, and the facts in its metadata.
 
-    sha256: of the master that it was made from.
+    sha256: of the master that it was made from. network_sha256: of the network without the facts; empty in files of before.
     """
 
     path: Path
     model: Any
     file_sha256: str
+    network_sha256: str
     manifest: Manifest
     sha256: str
     precision: str
@@ -52,11 +54,17 @@ def read_export(path: Path) -> Export:
         data = path.read_bytes()
         model = openvino.Core().read_model(io.BytesIO(data))
         facts = {key: str(model.get_rt_info(["framework", key]).astype(str)) for key in FACTS}
+        key = ["framework", NETWORK_SHA256]
+        network_sha256 = str(model.get_rt_info(key).astype(str)) if model.has_rt_info(key) else ""
     except RuntimeError as error:
         raise WeightsError(f"{path} is no file of fcn-export: {str(error).strip().splitlines()[-1]}") from error
     manifest, grid = Manifest.from_json(facts[METADATA_KEY]), cast(Grid, facts["grid"])
-    digest = hashlib.sha256(data).hexdigest()
-    return Export(path, model, digest, manifest, facts["sha256"], facts["precision"], int(facts["stride"]), grid)
+    if manifest.exports.get(facts["precision"], network_sha256) != network_sha256:
+        manifest = manifest.without(facts["precision"])
+    return Export(
+        path, model, hashlib.sha256(data).hexdigest(), network_sha256, manifest, facts["sha256"], facts["precision"],
+        int(facts["stride"]), grid,
+    )  # fmt: skip
 
 
 class OpenVINORuntime:
@@ -74,7 +82,7 @@ class OpenVINORuntime:
     def __init__(self, path: Path, threads: int = 0) -> None:
         export = read_export(path)
         self.manifest, self.stride, self.grid = export.manifest, export.stride, export.grid
-        self.file_sha256 = export.file_sha256
+        self.file_sha256, self.network_sha256 = export.file_sha256, export.network_sha256
         self.identity = ModelIdentity(export.name, export.sha256, "openvino", export.precision)
         options = {
             # float32 is asked for, for int8 files too: OpenVINO would choose bfloat16 by the processor's flags

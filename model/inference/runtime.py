@@ -53,12 +53,14 @@ class ModelIdentity:
 class Runtime(Protocol):
     """A network, ready to run. Its logits have a cell for every `stride` pixels, whose place among them is `grid`.
 
-    file_sha256: of the bytes that were loaded, a master's or an export's. max_batch: the most tiles that are worth one call,
+    file_sha256: of the bytes that were loaded, a master's or an export's. network_sha256: of an export's network without its
+    facts, empty of a master. max_batch: the most tiles that are worth one call,
     or None for as many as fit. concurrency: calls at once that pay. `logits` may be called by several threads.
     """
 
     identity: ModelIdentity
     file_sha256: str
+    network_sha256: str
     manifest: Manifest
     device: str
     stride: int

@@ -40,7 +40,7 @@ class TorchRuntime:
         except ValueError as error:
             raise RuntimeUnavailable(str(error)) from error
         self.device = str(self._device)
-        self.manifest, self.file_sha256 = weights.manifest, weights.sha256
+        self.manifest, self.file_sha256, self.network_sha256 = weights.manifest, weights.sha256, ""
         self.identity = ModelIdentity(weights.name, weights.sha256, "torch", dtype_name(dtype))
         network = ServableNetwork(weights, dtype, shifts)
         self.stride, self.grid = network.stride, network.grid

@@ -37,7 +37,7 @@ def test_the_table_is_printed_with_its_conditions(
     split = get_split(shapes, "val", read_labels(str(shapes / "classes.json")))
     assert "\n".join(rows) == table(scored(narrow, shapes), split.labels.names)
     told = conditions(Segmenter(TorchRuntime(narrow, "cpu", "float32")), Options(tile=(64, 64)))
-    assert re.fullmatch(r"95% of draws of 4 frames: mean IoU 0\.\d{3} to 0\.\d{3}", drawn)
+    assert re.fullmatch(r"95% of draws of 4 frames: mean IoU 0\.\d{3} to 0\.\d{3}; few frames show (\w+ \(\d\)(, )?)+", drawn)
     assert re.fullmatch(r"mean IoU near borders, within 2% of the diagonal: 0\.\d{3}", near)
     assert where == f"narrow {narrow.sha256[:16]}, 4 frames (list {split.digest[:16]}), {told}"
 
@@ -123,7 +123,14 @@ def test_a_score_is_recorded_beside_the_others_and_the_tensors_stay(
         (["--against-precision", "int8"], "give --against WEIGHTS with --against-precision"),
         (["--against", "nothing"], "no weights file 'nothing'"),
         (["--group", "one"], "the frames of 'val' are one group, 'val'"),
-        (["--group", "each", "--calibrate"], "give --calibrate, --record-in, --against, --json and --pictures with one group"),
+        (["--group", "each", "--calibrate"], "--json and --pictures with one group"),
+        (["--group", "each", "--record", "val"], "--json and --pictures with one group"),
+        (["--high"], "give --record NAME with --high"),
+        (
+            ["--record", "val"],
+            "--record scores the file as it is served; give --record-in FILE --record-as NAME",
+        ),
+        (["--record", "val", "--calibrate"], "--record scores and records one file"),
         (["--worst", "0"], "worst must be at least 1, got 0"),
         (["--shifts", "3"], "shifts must divide the scores' stride of 8, got 3"),
     ],

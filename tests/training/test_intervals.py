@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pytest
 
 from model.metrics import ConfusionMatrix
-from training.intervals import Interval, difference_intervals, mean_iou_interval
+from training.intervals import Interval, difference_intervals, mean_iou_interval, rare_classes
 
 Counts = npt.NDArray[np.int64]
 
@@ -109,3 +109,36 @@ def test_a_class_of_a_single_frame_has_no_interval() -> None:
     assert not rare.decides
     assert not math.isnan(background.low)
     assert not math.isnan(mean.low)
+
+
+def rare_counts(frames: int, classes: int, background: float, others: float) -> Counts:
+    """Frames of background alone, but for one frame for each further class; the shares of their pixels that are right."""
+    counts = np.zeros((frames, classes, classes), np.int64)
+    counts[:, 0, 0], counts[:, 0, 1] = round(1000 * background), 1000 - round(1000 * background)
+    for index in range(1, classes):
+        counts[index, index, index], counts[index, index, 0] = round(1000 * others), 1000 - round(1000 * others)
+    return counts
+
+
+def test_every_draw_s_mean_is_over_the_classes_of_the_score() -> None:
+    """Draws that lack the weak classes would have the strong one's IoU as their mean."""
+    counts = rare_counts(frames=30, classes=4, background=0.95, others=0.4)
+    interval = mean_iou_interval(counts)
+    assert interval.low <= interval.value <= interval.high
+    assert interval.high < 0.6
+    assert difference_intervals(counts, counts)[-1] == Interval(0, 0, 0)
+
+
+def test_classes_of_few_frames_are_named() -> None:
+    counts = rare_counts(frames=30, classes=4, background=0.95, others=0.4)
+    assert rare_classes(counts) == {1: 1, 2: 1, 3: 1}
+    counts[10:14, 1, 1] = 5
+    assert rare_classes(counts) == {2: 1, 3: 1}
+
+
+def test_where_hardly_a_draw_shows_every_class_there_is_no_interval() -> None:
+    counts = rare_counts(frames=40, classes=30, background=0.95, others=0.4)
+    interval = mean_iou_interval(counts)
+    assert not math.isnan(interval.value)
+    assert math.isnan(interval.low)
+    assert interval.rounded() == [None, None]

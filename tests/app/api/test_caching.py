@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import gzip
+import shutil
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,10 +20,11 @@ from model.inference.runtime import ModelIdentity
 from model.inference.segmenter import Options
 from tests.app.asking import PHOTO, assert_idle, post, service_of
 from tests.app.conftest import Serve
-from tests.conftest import encoded, make_photo
+from tests.conftest import encoded, make_photo, wait_for
 
 OTHER = encoded(make_photo(90, 130, seed=1))
 IDENTITY = ModelIdentity("a", "0" * 64, "openvino", "int8")
+FILE = "1" * 64
 
 
 def tag(client: TestClient, data: bytes = PHOTO, **query: Any) -> str:
@@ -32,16 +35,18 @@ def tag(client: TestClient, data: bytes = PHOTO, **query: Any) -> str:
 
 def test_a_tag_differs_by_all_that_an_answer_depends_on(monkeypatch: pytest.MonkeyPatch) -> None:
     options = Options()
+    others = [replace(IDENTITY, **{name: "b"}) for name in ("name", "sha256", "runtime", "precision")]
     tags = [
-        entity_tag(PHOTO, options, IDENTITY),
-        entity_tag(OTHER, options, IDENTITY),
-        entity_tag(PHOTO, replace(options, overlap=0.5), IDENTITY),
-        entity_tag(PHOTO, replace(options, rendering=Rendering("json")), IDENTITY),
-        *(entity_tag(PHOTO, options, replace(IDENTITY, **{name: "b"})) for name in ("name", "sha256", "runtime", "precision")),
+        entity_tag(PHOTO, options, IDENTITY, FILE),
+        entity_tag(OTHER, options, IDENTITY, FILE),
+        entity_tag(PHOTO, replace(options, overlap=0.5), IDENTITY, FILE),
+        entity_tag(PHOTO, replace(options, rendering=Rendering("json")), IDENTITY, FILE),
+        entity_tag(PHOTO, options, IDENTITY, "2" * 64),
+        *(entity_tag(PHOTO, options, other, FILE) for other in others),
     ]
-    assert entity_tag(PHOTO, Options(), replace(IDENTITY)) == tags[0]
+    assert entity_tag(PHOTO, Options(), replace(IDENTITY), FILE) == tags[0]
     monkeypatch.setattr(caching, "package_version", lambda: "another")
-    tags.append(entity_tag(PHOTO, options, IDENTITY))
+    tags.append(entity_tag(PHOTO, options, IDENTITY, FILE))
     assert len(set(tags)) == len(tags)
 
 
@@ -66,6 +71,25 @@ def test_who_has_the_answer_is_not_answered_again(client: TestClient) -> None:
         assert response.headers["content-type"] == "application/problem+json"
     assert client.post("/segment", content=OTHER, headers={"If-None-Match": known}).status_code == 200
     assert_idle(service_of(client))
+
+
+@pytest.mark.torch
+def test_another_export_of_the_same_master_has_other_tags(serve: Serve, narrow_file: Path, tmp_path: Path) -> None:
+    """As after `fcn-export --int8` with other photographs, and a reload."""
+    from tests.training.exported import write_other  # needs PyTorch
+
+    master = tmp_path / "copy.safetensors"
+    for path in (narrow_file, narrow_file.with_suffix(".onnx")):
+        shutil.copyfile(path, master.with_suffix(path.suffix))
+    write_other(master, "int8", 1.0)
+    with serve(weights=str(master), precision="int8") as client:
+        known, body = tag(client), post(client).content
+        write_other(master, "int8", -1.0)
+        service_of(client).reload()
+        wait_for(lambda: tag(client) != known)
+        answer = client.post("/segment", content=PHOTO, headers={"If-None-Match": known})
+        assert answer.status_code == 200
+        assert answer.content != body
 
 
 def test_json_is_compressed_where_the_client_takes_it(client: TestClient) -> None:
