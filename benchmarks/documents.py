@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from string import Template
 from typing import Any
@@ -96,6 +96,7 @@ def _stitched(document: Mapping[str, Any]) -> str:
 
 def accuracy_page() -> str:
     ablation, failures = json.loads((DOCS / "accuracy.json").read_text()), load("failures")
+    trials = {name: markdown_table(each["header"], map(_cells, each["rows"])) for name, each in load("trials").items()}
     found = by_name(ablation)
     base = found["base"]
     seeds = [found[name]["mean_iou"] for name in ("base", "seed1", "seed2") if name in found]
@@ -126,7 +127,12 @@ def accuracy_page() -> str:
         found_from=f"{100 * failures['found_from']:g}",
         rare=_rare(failures["rare"]),
         every=failures["every"]["train"],
+        **trials,
     )
+
+
+def _cells(row: Sequence[object]) -> list[str]:
+    return [f"{cell:.3f}" if isinstance(cell, float) else str(cell) for cell in row]
 
 
 def _published() -> str:
