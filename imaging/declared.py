@@ -22,9 +22,10 @@ Box = tuple[int, int, int, int]
 """Left, top, right, bottom in pixels; right and bottom lie outside."""
 # tags of TIFF 6.0
 WIDTH, LENGTH, BITS_PER_SAMPLE, COMPRESSION, PHOTOMETRIC = 256, 257, 258, 259, 262
-STRIP_OFFSETS, SAMPLES_PER_PIXEL, ROWS_PER_STRIP, STRIP_BYTE_COUNTS, PLANAR = 273, 277, 278, 279, 284
+STRIP_OFFSETS, SAMPLES_PER_PIXEL, ROWS_PER_STRIP, STRIP_BYTE_COUNTS, PLANAR, COLOR_MAP = 273, 277, 278, 279, 284, 320
 TILE_WIDTH, TILE_LENGTH, TILE_OFFSETS, TILE_BYTE_COUNTS, EXTRA_SAMPLES, SAMPLE_FORMAT = 322, 323, 324, 325, 338, 339
-WHITE_IS_ZERO, RGB, SEPARATED, YCBCR = 0, 2, 5, 6
+WHITE_IS_ZERO, RGB, PALETTE, SEPARATED, YCBCR = 0, 2, 3, 5, 6
+MOST_8_BIT = 255
 PREMULTIPLIED = 1  # of extra samples
 PHOTOMETRICS = (0, 1, 2, 3, 5, 6, 8)  # grey, RGB, palette, CMYK, YCbCr, CIE L*a*b*
 SAMPLE_FORMATS = {2: "signed", 3: "floating-point", 5: "complex", 6: "complex"}
@@ -124,6 +125,8 @@ def _tiff_problem(tags: Mapping[int, Any]) -> str | None:
     if photometric == WHITE_IS_ZERO and max(bits) > 8:
         return "the TIFF has 16-bit samples whose 0 is white, which are not read; save it with 0 as black"
     apart = tags.get(PLANAR, 1) == 2 and tags.get(SAMPLES_PER_PIXEL, 1) > 1
+    if photometric == PALETTE and max(_numbers(tags, COLOR_MAP, MOST_8_BIT + 1), default=0) <= MOST_8_BIT:
+        return "the TIFF has a palette of 8 bits, where TIFF has 16, and would be black; save it as RGB"
     raw = compression == 1 and (set(bits) != {8} or PREMULTIPLIED in _numbers(tags, EXTRA_SAMPLES, 0))
     if apart and (raw or photometric not in (RGB, SEPARATED)):
         return "the TIFF has its planes apart, which is read for 8-bit RGB and CMYK alone; save it with its planes together"

@@ -16,6 +16,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 
 from imaging.declared import Box, check_declared, check_rows, frame_box, refusal
 from imaging.errors import DamagedImage, EmptyImage, ImageError, ImageTooLarge, UnknownImageType
+from imaging.foreign import foreign_format
 from imaging.headers import GIF, JPEG, PNG, TIFF, Header, png_chunks, read_header
 
 Pixels = npt.NDArray[np.uint8]
@@ -173,7 +174,9 @@ def _open(data: bytes, limits: Limits) -> Iterator[tuple[Image.Image, Header]]:
     except UnidentifiedImageError as error:
         if data.startswith(SIGNATURES):
             raise refusal(data) from error
-        raise UnknownImageType(f"these bytes are none of {', '.join(FORMATS)}; send one of those") from error
+        name, accepted = foreign_format(data), ", ".join(FORMATS)
+        came = f"these bytes are {name}, none of {accepted}; convert it, for instance to JPEG"
+        raise UnknownImageType(came if name else f"these bytes are none of {accepted}; send one of those") from error
     except Exception as error:
         raise DamagedImage(f"the image is damaged: {error}; is the file complete?") from error
 

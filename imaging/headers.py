@@ -11,7 +11,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from imaging.errors import DamagedImage
+from imaging.errors import DamagedImage, UnknownImageType
 
 JPEG = b"\xff\xd8\xff"
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -207,7 +207,7 @@ def _read_tiff(data: bytes) -> Header:
     """The first directory's tags: how many, and what a strip or tile of it takes."""
     order, big = "<" if data[:2] == b"II" else ">", data[2] == 43
     if data.startswith(b"MM\0+"):  # Pillow reads its head as a classic one, libtiff as it is
-        raise DamagedImage("the image is damaged: big-endian BigTIFF is not read; save it little-endian, or as TIFF 6.0")
+        raise UnknownImageType("the image is a big-endian BigTIFF, which is not read; save it little-endian, or as TIFF 6.0")
     if len(data) < 16:
         return Header()
     (start,) = struct.unpack_from(f"{order}Q" if big else f"{order}I", data, 8 if big else 4)

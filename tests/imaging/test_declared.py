@@ -106,6 +106,7 @@ def test_a_grey_tiff_of_few_bits_spans_black_to_white(bits: int, polarity: str) 
         (PICTURE.astype(np.uint32), {"photometric": "rgb"}, "samples of 32 bits"),
         (GREY, {"photometric": "mask"}, "photometric interpretation 4"),
         (GREY, {"photometric": "cfa"}, "photometric interpretation 32803"),
+        (GREY // 16, {"photometric": "palette", "colormap": PALETTE.T.astype(np.uint16)}, "a palette of 8 bits"),
         (PICTURE, {"photometric": "rgb", "compression": "jpeg2000"}, "compression 34712"),
         (PICTURE, {"photometric": "rgb", "compression": "webp"}, "compression 50001"),
     ],
@@ -319,6 +320,30 @@ def test_a_truncated_tiff_is_damaged_and_no_unknown_type() -> None:
         with pytest.raises(ImageError) as caught:
             decode(data[:length], LIMITS)
         assert not isinstance(caught.value, UnknownImageType)
+
+
+def test_a_palette_of_a_tiff_is_read() -> None:
+    data = tiff(GREY // 16, photometric="palette", colormap=PALETTE.T.astype(np.uint16) * 257)
+    assert np.array_equal(decode(data, LIMITS), PALETTE[GREY // 16])
+
+
+@pytest.mark.parametrize(
+    ("data", "name"),
+    [
+        (b"\0\0\0\x18ftypheic\0\0\0\0", "HEIC"),
+        (b"\0\0\0\x1cftypavif\0\0\0\0", "AVIF"),
+        (b"\0\0\0\x18ftypisom\0\0\0\0", "a video"),
+        (b"\xff\x0a\x00", "JPEG XL"),
+        (b"%PDF-1.7\n", "PDF"),
+        (b"<?xml version='1.0'?>\n<svg xmlns='http://www.w3.org/2000/svg'/>", "SVG"),
+        (b"<!DOCTYPE html><html></html>", "an HTML page"),
+        (b"P6 4 4 255\n" + bytes(48), "Netpbm"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_format_that_is_not_read_is_named_with_how_to_convert_it(data: bytes, name: str) -> None:
+    with pytest.raises(UnknownImageType, match=f"these bytes are {name}, none of PNG, JPEG.*; convert it"):
+        read_size(data, LIMITS)
 
 
 def test_pages_behind_the_first_are_not_looked_at() -> None:
