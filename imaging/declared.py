@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import io
-import re
 import struct
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,6 +15,7 @@ from PIL.TiffImagePlugin import COMPRESSION_INFO, ImageFileDirectory_v2, TiffIma
 
 from imaging.errors import DamagedImage, ImageError, UnknownImageType
 from imaging.headers import JPEG, TIFF, png_chunks
+from imaging.jpeg import check_end_of_scan, check_restarts, jpeg_problem, read_jpeg_header
 
 Box = tuple[int, int, int, int]
 """Left, top, right, bottom in pixels; right and bottom lie outside."""
@@ -35,12 +34,6 @@ BITS = (1, 2, 4, 8, 16)
 PASSES = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
 PNG_SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by colour type
 INFLATED_AT_ONCE = 1 << 20
-HIERARCHICAL = (0xC5, 0xC6, 0xC7, 0xCD, 0xCE, 0xCF)  # of a JPEG's frames (ITU-T T.81, table B.1)
-PROGRESSIVE = (0xC2, 0xCA)
-JPEG_FRAMES = (*range(0xC0, 0xC4), *range(0xC5, 0xC8), *range(0xC9, 0xCC), *range(0xCD, 0xD0))
-JPEG_BARE = (0x01, *range(0xD0, 0xD9))  # markers without a length
-JPEG_SCAN, JPEG_RESTART_INTERVAL = 0xDA, 0xDD
-RESTART = re.compile(rb"\xff[\xd0-\xd7]")
 
 
 def check_declared(image: Image.Image, data: bytes) -> None:
@@ -52,17 +45,17 @@ def check_declared(image: Image.Image, data: bytes) -> None:
     elif image.format == "PNG":
         _check_first_frame(image, data)
         _scale_transparency(image, data)
-    elif data.startswith(JPEG) and (header := _jpeg_header(data)):
-        if problem := _jpeg_problem(header):
+    elif data.startswith(JPEG) and (header := read_jpeg_header(data)):
+        if problem := jpeg_problem(header):
             raise UnknownImageType(problem)
-        _check_restarts(header, data)
+        check_restarts(header, data)
 
 
 def refusal(data: bytes) -> ImageError:
     """Says why Pillow cannot open a file of an accepted format: a kind of samples that it does not read, or damage."""
     damaged = DamagedImage("the image is damaged: its header cannot be read; is the file complete?")
     if data.startswith(JPEG):
-        return UnknownImageType(problem) if (problem := _jpeg_problem(_jpeg_header(data))) else damaged
+        return UnknownImageType(problem) if (problem := jpeg_problem(read_jpeg_header(data))) else damaged
     if not data.startswith(TIFF):
         return damaged
     try:
@@ -79,13 +72,19 @@ def refusal(data: bytes) -> ImageError:
 
 
 def check_rows(image: Image.Image, data: bytes) -> None:
-    """Raises `DamagedImage` where a decoded PNG's stream ended, whole, before its last row.
+    """Raises `DamagedImage` where a decoded image lacks rows that Pillow does not miss."""
+    if image.format == "PNG":
+        _check_stream(image, data)
+    elif data.startswith(JPEG):
+        check_end_of_scan(image, data)
+
+
+def _check_stream(image: Image.Image, data: bytes) -> None:
+    """Raises `DamagedImage` where a PNG's stream ended, whole, before its last row.
 
     Pillow leaves such rows at zero. So the stream is inflated a second time only where the last row is zero, or where the
     image is interlaced.
     """
-    if image.format != "PNG":
-        return
     width, height = image.size
     if not image.info.get("interlace") and np.asarray(image.crop((0, height - 1, width, height))).any():
         return
@@ -205,68 +204,3 @@ def _inflated_bytes(data: bytes, most: int) -> int:
         if kind == b"IEND" or total >= most:
             break
     return total
-
-
-def _jpeg_problem(header: _JPEG | None) -> str | None:
-    """What of a JPEG's samples or coding is not read."""
-    if header is None:
-        return None
-    if header.process in HIERARCHICAL:
-        return f"the JPEG is hierarchical (frame {header.process:#x}), which is not read; save it as a baseline JPEG"
-    if header.precision != 8:
-        return f"the JPEG has samples of {header.precision} bits, which are not read; save it with 8 bits"
-    if len(header.factors) not in (1, 3, 4):
-        return f"the JPEG has {len(header.factors)} components, which are not read; save it as grey or RGB"
-    return None
-
-
-def _check_restarts(header: _JPEG, data: bytes) -> None:
-    """Raises `DamagedImage` where a sequential JPEG in one scan lacks restart markers, and so the units between them."""
-    if not header.restart_interval or header.process in PROGRESSIVE or header.scan_components != len(header.factors):
-        return
-    across, down = (max(each[axis] for each in header.factors) for axis in (0, 1))
-    if len(header.factors) == 1:
-        across = down = 1
-    units = -(-header.width // (8 * across)) * -(-header.height // (8 * down))
-    expected = -(-units // header.restart_interval) - 1
-    end = data.find(b"\xff\xd9", header.scan_start)
-    count = sum(1 for _ in RESTART.finditer(data, header.scan_start, end if end >= 0 else len(data)))
-    if count < expected:
-        raise DamagedImage(f"the image is damaged: {count} of {expected} restart markers are there; is the file complete?")
-
-
-@dataclass(frozen=True)
-class _JPEG:
-    """A JPEG's first frame and scan headers (ITU-T T.81, section B.2): process is the frame's marker; factors are sampling
-    factors (across, down) by component; restart_interval is in units, 0 without; scan_start is the scan's first coded byte."""
-
-    process: int
-    precision: int
-    width: int
-    height: int
-    factors: tuple[tuple[int, int], ...]
-    restart_interval: int
-    scan_components: int
-    scan_start: int
-
-
-def _jpeg_header(data: bytes) -> _JPEG | None:
-    """Reads the segments up to the first scan; None where they cannot be followed."""
-    position, interval, frame, process = 2, 0, b"", 0
-    while position + 4 <= len(data) and data[position] == 0xFF:
-        marker = data[position + 1]
-        if marker == 0xFF or marker in JPEG_BARE:
-            position += 1 if marker == 0xFF else 2
-            continue
-        end = position + 2 + max(2, int.from_bytes(data[position + 2 : position + 4], "big"))
-        segment = data[position + 4 : end]
-        if marker in JPEG_FRAMES:
-            frame, process = segment, marker
-        elif marker == JPEG_RESTART_INTERVAL:
-            interval = int.from_bytes(segment[:2], "big")
-        elif marker == JPEG_SCAN and len(frame) >= 6 and segment:
-            height, width = struct.unpack_from(">HH", frame, 1)
-            factors = tuple((each >> 4 or 1, each & 15 or 1) for each in frame[7 : 6 + 3 * frame[5] : 3])
-            return _JPEG(process, frame[0], width, height, factors, interval, segment[0], end)
-        position = end
-    return None
