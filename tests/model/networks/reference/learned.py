@@ -1,8 +1,8 @@
 """The FCN-16s on VGG16 with a learned decoder.
 
-Five 3x3 transposed convolutions of stride 2 (padding 1, output padding 1) of 512, 256, 128, 64 and 32 channels follow pool5, each
-with ReLU and batch norm; pool4 is added between the first one's ReLU and batch norm. A 1x1 convolution scores. The source takes
-sides that are multiples of 32; for others, here, poolings round up and maps are cut at the far edges.
+Five 3x3 transposed convolutions of stride 2 (padding 1, output padding 1) of 512, 256, 128, 64 and 32 channels follow pool5,
+each with ReLU and batch norm; pool4 is added between the first one's ReLU and batch norm. A 1x1 convolution scores. The source
+accepts sides that are multiples of 32; for others, here, poolings round up and maps are cut at the far edges.
 """
 
 from __future__ import annotations

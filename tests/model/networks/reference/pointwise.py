@@ -1,8 +1,8 @@
 """The FCN-8s on VGG16 with 1x1 conv6 and conv7 and learned upsampling.
 
 Poolings round down. The scores of conv7, pool4 and pool3 each pass a ReLU. One transposed convolution of kernel 2 and stride 2
-doubles both the coarse scores and their sum with pool4's; one of kernel 8 and stride 8 gives the logits; both have a bias. After
-each of them the map takes the size of pool4, of pool3 or of the image by its nearest neighbours.
+doubles both the coarse scores and their sum with pool4's; one of kernel 8 and stride 8 gives the logits; both have a bias.
+After each of them the map takes the size of pool4, of pool3 or of the image by its nearest neighbours.
 """
 
 from __future__ import annotations
