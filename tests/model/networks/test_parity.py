@@ -55,7 +55,7 @@ PAIRS = {
     "learned": Pair(learned.LearnedFCN16s, learned.NAMES, 12, 18_644_076, LEARNED),
     "pointwise": Pair(pointwise.PointwiseFCN8s, pointwise.NAMES, 12, 33_665_468, SHARED),
 }
-# padded to 233 to 301 pixels a side, seven images take two networks of 134 million parameters ten seconds
+# padded to 231 to 299 pixels a side, seven images take two networks of 134 million parameters ten seconds
 ALL = [pytest.param(name, marks=pytest.mark.long) if name.startswith("released") else name for name in PAIRS]
 
 
