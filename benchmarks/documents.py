@@ -54,7 +54,7 @@ def models_page() -> str:
             row.what,
             f"{rows[row.name]['parameters'] / 1e6:.2f} M",
             f"{rows[row.name]['gflops']:.1f}",
-            f"{rows[row.name]['ms']:.0f} ({rows[row.name]['ms_low']:.0f} to {rows[row.name]['ms_high']:.0f})",
+            _milliseconds(rows[row.name]),
             f"{rows[row.name]['mean_iou']:.3f}, {row.note}, {rows[row.name]['minutes']:.1f} min" if row.scored else CHECKED,
         )
         for row in listed
@@ -73,6 +73,11 @@ def models_page() -> str:
         stitched=_stitched(stitched),
         commands=commands,
     )
+
+
+def _milliseconds(row: Mapping[str, Any]) -> str:
+    """Median, lowest and highest; a row that was added after the last measurement has none."""
+    return f"{row['ms']:.0f} ({row['ms_low']:.0f} to {row['ms_high']:.0f})" if "ms" in row else "not measured"
 
 
 def source(recipe: Path) -> str:

@@ -20,12 +20,16 @@ import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.trainings import ROOT, Table, read_table, results, run_rows
+from benchmarks.trainings import ROOT, by_name, read_table, results, run_rows
 from model.architecture import Architecture
 from model.inference.runtime import Tile
 from model.inference.torch_runtime import TorchRuntime
+from model.labels import numbered_labels
+from model.manifest import Manifest
 from model.networks.builder import build_network
-from model.weights_file import load_weights
+from model.networks.servable import half_tensors
+from model.preprocessing import Preprocessing
+from model.weights_file import Weights
 from training.machine import commit, machine
 
 TABLE = Path(__file__).with_name("models.toml")
@@ -38,21 +42,25 @@ def main() -> int:
     parser = argparse.ArgumentParser("benchmarks.models", description="Trains and measures the family's networks.")
     parser.add_argument("--out", type=Path, default=Path("runs/models"))
     parser.add_argument("--threads", type=int, default=1, help="of each training; measurements use all")
-    parser.add_argument("--measure", action="store_true", help="measure the finished rows, and write the results")
+    parser.add_argument("--measure", action="store_true", help="measure every trained row, and write the results")
     parser.add_argument("rows", nargs="*", help="names of rows to train (default: all)")
     args = parser.parse_args()
     table = read_table(TABLE)
     if args.measure:
-        RESULTS.write_text(json.dumps(measure(table, args.out), indent=1) + "\n")
+        trained = by_name(json.loads(RESULTS.read_text())["rows"]) | by_name(results(table, args.out))
+        rows = [dict(trained[row.name]) for row in table.rows if row.name in trained]
+        RESULTS.write_text(json.dumps(measure(rows), indent=1) + "\n")
     else:
         run_rows(table, args.out, args.rows, args.threads)
     return 0
 
 
-def measure(table: Table, out: Path) -> dict[str, Any]:
-    """Parameters, operations, milliseconds and scores of every finished row."""
-    rows = results(table, out)
-    networks = [TorchRuntime(load_weights(out / row["name"] / f"{row['name']}.safetensors")) for row in rows]
+def measure(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """The document of these trained rows, with parameters, operations and milliseconds of each one's network.
+
+    The networks are built anew from the rows' architectures: times do not depend on what was trained.
+    """
+    networks = [untrained(Architecture.from_dict(row["architecture"])) for row in rows]
     tile = np.random.default_rng(0).integers(0, 256, (*TILE, 3), dtype=np.uint8)
     for row, times in zip(rows, milliseconds(networks, tile), strict=True):
         architecture = Architecture.from_dict(row["architecture"])
@@ -60,6 +68,13 @@ def measure(table: Table, out: Path) -> dict[str, Any]:
         row |= {"ms": round(statistics.median(times), 1), "ms_low": round(min(times), 1), "ms_high": round(max(times), 1)}
     dtype = networks[0].identity.precision if networks else ""
     return {"tile": TILE, "dtype": dtype, "machine": machine(), "commit": commit(), "torch": torch.__version__, "rows": rows}
+
+
+def untrained(architecture: Architecture) -> TorchRuntime:
+    """A network of this architecture with fresh weights, as it is served."""
+    labels = numbered_labels([f"class {number}" for number in range(architecture.num_classes)])
+    manifest = Manifest(architecture, labels, Preprocessing(), "none")
+    return TorchRuntime(Weights("untrained", "", manifest, half_tensors(build_network(architecture))))
 
 
 def milliseconds(networks: Sequence[TorchRuntime], tile: Tile) -> list[list[float]]:

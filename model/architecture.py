@@ -9,7 +9,7 @@ from typing import Any, Literal
 VARIANTS = ("fcn32s", "fcn16s", "fcn8s")
 BACKBONES = ("mobilenet_v2", "mobilenet_edgetpu", "vgg16", "resnet18")
 HEADS = ("none", "fc", "conv1x1", "pooled")
-DECODERS = ("aligned", "padded", "interpolated", "transposed", "learned")
+DECODERS = ("aligned", "padded", "interpolated", "transposed", "learned", "shared")
 OUTPUT_STRIDES = (16, 32)
 Grid = Literal["corner", "half_pixel"]
 """Where in its stride x stride pixels a cell of logits lies: on the first pixel, or in the middle."""
@@ -33,7 +33,8 @@ class Architecture:
     skip_width: 0 for the paper's linear score layers on the skips; else the channels of two convolutions before them.
     decoder: how maps become logits: `aligned` (upsampled on the backbone's grid: what is served), `padded` (the paper's
         padding and crops, VGG16 alone), `interpolated` (resized to each skip), `transposed` (FCN-32s in one learnable
-        step of 64/32/16), `learned` (batch-normalised transposed convolutions over features).
+        step of 64/32/16), `learned` (batch-normalised transposed convolutions over features), `shared` (FCN-8s on VGG16
+        whose two steps of 2x share one learnable transposed convolution, between scores with ReLU).
     score_scales: factors of pool4 and pool3 before their scores, with the decoder `padded`.
     """
 
@@ -74,6 +75,7 @@ class Architecture:
             "interpolated": {},
             "transposed": {"variant": "fcn32s", "output_stride": 32},
             "learned": {"output_stride": 32},
+            "shared": {"variant": "fcn8s", "backbone": "vgg16", "head": "conv1x1", "output_stride": 32, "skip_width": 0},
         }
         for name, needed in demands[self.decoder].items():
             if (got := getattr(self, name)) != needed:

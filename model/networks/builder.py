@@ -14,6 +14,7 @@ from model.networks.fcn import FCN
 from model.networks.interpolated import InterpolatedFCN, TransposedFCN
 from model.networks.learned_decoder import LearnedDecoderFCN
 from model.networks.padded import PaddedFCN
+from model.networks.shared import SharedFCN
 
 MEMBERS: dict[str, type[FCN]] = {
     "aligned": AlignedFCN,
@@ -21,6 +22,7 @@ MEMBERS: dict[str, type[FCN]] = {
     "interpolated": InterpolatedFCN,
     "transposed": TransposedFCN,
     "learned": LearnedDecoderFCN,
+    "shared": SharedFCN,
 }
 PUBLISHED = {
     "mobilenet_v2": MobileNet_V2_Weights.IMAGENET1K_V2,

@@ -14,9 +14,10 @@ class FCN(nn.Module):
     """Base of the family; its members differ in how they turn the backbone's maps into logits.
 
     head_channels: of the maps that the head gives. score_stride: pixels per cell of `scores`, and grid: where in them
-    the cell lies.
+    the cell lies. least_side: pixels; the network accepts no image whose height or width is below it.
     """
 
+    least_side: int = 1
     score_stride: int = 1
     grid: Grid = "corner"
 
@@ -27,7 +28,10 @@ class FCN(nn.Module):
         self.head, self.head_channels = build_head(architecture, self.backbone.channels[2])
 
     def forward(self, images: Tensor) -> Tensor:
-        """Float32 logits (N, classes, H, W) of normalised images (N, 3, H, W), for every H and W from 1."""
+        """Float32 logits (N, classes, H, W) of normalised images (N, 3, H, W), for every H and W from `least_side`.
+
+        Smaller images raise `ValueError` where `least_side` is above 1.
+        """
         raise NotImplementedError
 
     def scores(self, images: Tensor) -> Tensor:

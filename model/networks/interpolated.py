@@ -14,8 +14,10 @@ from model.networks.padded import set_bilinear
 class InterpolatedFCN(FCN):
     """An FCN whose scores are interpolated to the size of each skip before the sum, and to the image's at the end.
 
-    So any size works, odd ones too, without crops and without weights in the upsampling; made for 1x1 conv6 and
-    conv7 (head `conv1x1`). Interpolation to a size that is no multiple shifts scores by up to half a cell.
+    So any size works, odd ones too, without crops and without weights in the upsampling. With head `conv1x1` it is a
+    changed form of `SharedFCN`: the same backbone and score layers, but no ReLU on scores, bilinear interpolation in place
+    of the transposed convolutions, and poolings that round up. Interpolation to a size that is no multiple shifts scores
+    by up to half a cell.
     """
 
     def __init__(self, architecture: Architecture) -> None:

@@ -16,6 +16,8 @@ from benchmarks.results import FOLDER, page
 from benchmarks.trainings import ROOT, read_table
 from model.architecture import Architecture
 from model.weights_file import find_weights, load_weights
+from tests.model.networks.test_parity import PAIRS
+from training.recipe import make_recipe
 from training.train_command import parser
 
 DOCS = ROOT / "docs"
@@ -54,6 +56,43 @@ def test_the_paper_s_network_is_of_the_paper_s_size() -> None:
     paper = Architecture("fcn8s", "vgg16", 21, head_width=4096, decoder="padded")
     assert models.parameters(paper) == 134_489_759
     assert "134,489,759" in (DOCS / "models.md").read_text()
+
+
+def test_the_page_states_the_parameters_that_the_comparisons_with_the_sources_check() -> None:
+    text = (DOCS / "models.md").read_text()
+    for pair in PAIRS.values():
+        assert f"| {pair.classes} | {pair.parameters:,} |" in text
+
+
+def test_the_page_names_the_networks_that_are_not_here() -> None:
+    text = (DOCS / "models.md").read_text()
+    for name in ("FCN-AlexNet", "FCN-GoogLeNet", "`fcn_resnet50`", "`fcn_resnet101`"):
+        assert name in text.partition("Not here: ")[2].partition(". ")[0].replace("\n", " ")
+    assert "Every network of the literature" not in text
+
+
+def test_a_recipe_whose_network_is_a_source_s_is_not_called_ours() -> None:
+    compared = [Architecture(num_classes=2, **pair.options) for pair in PAIRS.values()]
+    recipes = [path for path in documents.RECIPES if make_recipe(path, {}).architecture(2) in compared]
+    assert len(recipes) == len(compared)
+    assert [path.stem for path in recipes if documents.source(path).startswith("ours")] == []
+
+
+def test_a_network_that_was_added_after_the_measurement_shows_no_time() -> None:
+    measured = {row["name"]: "ms" in row for row in rows()}
+    lines = (DOCS / "models.md").read_text().splitlines()
+    for row in read_table(models.TABLE).rows:
+        (line,) = [line for line in lines if line.startswith(f"| {row.what} |") and line.count("|") == 6]
+        assert ("| not measured |" in line) != measured[row.name]
+
+
+def test_a_measurement_needs_no_trained_weights() -> None:
+    architecture = Architecture("fcn8s", "mobilenet_v2", 11, 16, head_width=8, width=0.1)
+    document = models.measure([{"name": "narrow", "mean_iou": 0.5, "architecture": architecture.to_dict()}])
+    (row,) = document["rows"]
+    assert (row["name"], row["mean_iou"], row["parameters"]) == ("narrow", 0.5, models.parameters(architecture))
+    assert 0 < row["ms_low"] <= row["ms"] <= row["ms_high"]
+    assert document["dtype"] in ("float32", "bfloat16")
 
 
 def test_networks_without_a_score_show_none() -> None:

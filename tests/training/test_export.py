@@ -194,6 +194,27 @@ def test_other_decoders_are_exported_too(tmp_path: Path, narrow: Weights, decode
         np.testing.assert_allclose(exported.logits([make_photo(*size)]), expected, atol=1e-3)
 
 
+@pytest.mark.long
+def test_the_decoder_shared_is_exported_and_served(tmp_path: Path, narrow: Weights) -> None:
+    torch.manual_seed(0)
+    net = randomise(build("fcn8s", "vgg16", 4, head="conv1x1", head_width=16, output_stride=32, decoder="shared")).eval()
+    path = tmp_path / "shared.safetensors"
+    manifest = Manifest(net.architecture, narrow.manifest.labels, narrow.manifest.preprocessing, "none")
+    save_weights(path, half_tensors(net), manifest)
+    exported, master = OpenVINORuntime(export_float32(path)), TorchRuntime(load_weights(path), "cpu", "float32")
+    for size in ((32, 32), (64, 96), (128, 32), (160, 224)):
+        expected = master.logits([make_photo(*size)])
+        assert expected.shape == (1, 4, *size)
+        assert len(np.unique(expected.argmax(1))) > 1
+        np.testing.assert_allclose(exported.logits([make_photo(*size)]), expected, atol=1e-4 * np.ptp(expected))
+    for size in ((1, 1), (31, 50), (97, 33)):  # the service extends each to multiples of 32
+        photo = make_photo(*size)
+        segmenters = [Segmenter(runtime) for runtime in (exported, master)]
+        ids = [one.infer(photo, one.plan(encoded(photo), Options())).class_map for one in segmenters]
+        assert ids[0].shape == size
+        assert (ids[0] == ids[1]).mean() > 0.99
+
+
 def test_a_network_that_cannot_be_exported_is_refused_with_what_to_do(
     copy: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

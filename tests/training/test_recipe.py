@@ -24,6 +24,7 @@ def test_the_recipes_are_shipped() -> None:
         "fcn32s-resnet18",
         "fcn32s-vgg16",
         "fcn8s-vgg16-at-once",
+        "fcn8s-vgg16-conv1x1-shared",
         "fcn8s-vgg16-conv1x1",
         "fcn8s-vgg16",
         "finetune",

@@ -55,6 +55,9 @@ FAMILY = {
     # a border of 100 pixels around every crop, and small steps for want of batch norm
     | {"crop": (48, 48), "batch": 2, "learning_rate": 1e-4},
     "1x1": {"backbone": "vgg16", "output_stride": 32, "head": "conv1x1", "decoder": "interpolated"},
+    "1x1 shared": {"backbone": "vgg16", "output_stride": 32, "head": "conv1x1", "decoder": "shared"}
+    # without batch norm and bilinear kernels, the decoder needs the larger steps that its recipe takes
+    | {"learning_rate": 2e-4, "head_factor": 10.0},
     "book": {"variant": "fcn32s", "backbone": "resnet18", "output_stride": 32, "head": "none", "decoder": "transposed"},
     "learned": {"variant": "fcn16s", "backbone": "vgg16", "output_stride": 32, "head": "none", "decoder": "learned"},
     "fcn16s": {"variant": "fcn16s", "backbone": "resnet18", "output_stride": 32, "head": "fc"},

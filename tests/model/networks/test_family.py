@@ -22,6 +22,7 @@ MEMBERS = {
     "paper 16s": {"variant": "fcn16s", "backbone": "vgg16", "decoder": "padded"},
     "paper 8s": {"variant": "fcn8s", "backbone": "vgg16", "decoder": "padded"},
     "1x1 conv6": {"variant": "fcn8s", "backbone": "vgg16", "decoder": "interpolated", "head": "conv1x1"},
+    "1x1 conv6 shared": {"variant": "fcn8s", "backbone": "vgg16", "decoder": "shared", "head": "conv1x1"},
     "book": {"variant": "fcn32s", "backbone": "resnet18", "decoder": "transposed", "head": "none"},
     "learned 32s": {"variant": "fcn32s", "backbone": "mobilenet_v2", "decoder": "learned", "head": "none", "width": 0.1},
     "learned 16s": {"variant": "fcn16s", "backbone": "mobilenet_v2", "decoder": "learned", "head": "none", "width": 0.1},
@@ -29,6 +30,7 @@ MEMBERS = {
     "branches": {"variant": "fcn8s", "backbone": "mobilenet_v2", "output_stride": 16, "skip_width": 6, "width": 0.1},
 }
 SIZES = [(1, 1), (31, 32), (33, 33), (65, 64), (90, 127)]
+LEAST = {"1x1 conv6 shared": 32}  # pixels a side; its source's poolings round down and leave nothing of a smaller image
 
 
 def members(names: Iterable[str]) -> list[object]:
@@ -53,11 +55,23 @@ def small(name: str) -> FCN:
 @pytest.mark.parametrize("name", members(MEMBERS))
 def test_logits_are_finite_float32_and_of_the_image_s_size(name: str) -> None:
     net = small(name)
+    assert net.least_side == LEAST.get(name, 1)
     with torch.inference_mode():
-        for size in SIZES:
+        for size in [size for size in [(net.least_side, net.least_side), *SIZES] if min(size) >= net.least_side]:
             logits = net(torch.randn(1, 3, *size))
             assert (logits.shape, logits.dtype) == ((1, 3, *size), torch.float32)
             assert logits.isfinite().all()
+
+
+@pytest.mark.parametrize(("height", "width"), [(31, 64), (64, 31), (1, 1)])
+def test_an_image_below_the_least_side_is_refused_with_the_least(height: int, width: int) -> None:
+    with torch.device("meta"):
+        net = build(num_classes=3, head_width=8, **MEMBERS["1x1 conv6 shared"])
+        message = (
+            rf"the decoder shared needs images of at least 32x32 pixels, got {height}x{width} \(height x width\); enlarge or"
+        )
+        with pytest.raises(ValueError, match=message):
+            net(torch.empty(1, 3, height, width))
 
 
 @pytest.mark.parametrize("name", members(MEMBERS))
@@ -76,6 +90,14 @@ def test_gradients_reach_every_parameter_that_learns(name: str) -> None:
     assert frozen == ({f"{net.final_name}.weight"} if name.startswith("paper") else set())
     idle = [n for n, p in net.named_parameters() if p.requires_grad and (p.grad is None or not p.grad.any())]
     assert idle == []
+
+
+@pytest.mark.long
+def test_a_fresh_network_with_relu_on_its_scores_has_gradients_everywhere() -> None:
+    net = fresh("1x1 conv6 shared").train()
+    logits = net(torch.randn(2, 3, 64, 64))
+    (logits * torch.randn_like(logits)).sum().backward()
+    assert [name for name, parameter in net.named_parameters() if parameter.grad is None or not parameter.grad.any()] == []
 
 
 @pytest.mark.parametrize("name", members(MEMBERS))
@@ -186,7 +208,9 @@ def test_the_learned_decoder_has_five_batch_normalised_steps_of_two() -> None:
     assert sum(isinstance(layer, nn.BatchNorm2d) for layer in steps.modules()) == 5
 
 
-@pytest.mark.parametrize("name", members(["learned 16s", "learned 8s", "paper 16s", "paper 8s", "1x1 conv6", "branches"]))
+@pytest.mark.parametrize(
+    "name", members(["learned 16s", "learned 8s", "paper 16s", "paper 8s", "1x1 conv6", "1x1 conv6 shared", "branches"])
+)
 def test_the_skips_are_part_of_the_answer(name: str) -> None:
     net = small(name)
     images = torch.randn(1, 3, 64, 64)
@@ -194,7 +218,7 @@ def test_the_skips_are_part_of_the_answer(name: str) -> None:
 
     class OtherSkips(nn.Module):
         def forward(self, images: Tensor) -> object:
-            stride8 = features.stride8 + 1 if name.endswith(("8s", "conv6", "branches")) else features.stride8
+            stride8 = features.stride8 + 1 if name.endswith(("8s", "conv6", "shared", "branches")) else features.stride8
             return features._replace(stride8=stride8, stride16=features.stride16 + (1 if name.endswith("16s") else 0))
 
     with torch.inference_mode():

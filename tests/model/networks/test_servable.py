@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +12,11 @@ import pytest
 import torch
 from torch import nn
 
+from model.networks.builder import build
 from model.networks.servable import ServableNetwork, half_tensors, load_network, normalise
 from model.weights_file import Weights, load_weights, save_weights
 from tests.model.weights_files import content
-from tests.narrow import narrow_net
+from tests.narrow import narrow_net, randomise
 
 Photo = Callable[..., npt.NDArray[np.uint8]]
 
@@ -47,6 +49,24 @@ def test_the_folded_network_computes_what_the_plain_one_does(narrow: Weights, ph
     assert (logits.dtype, logits.shape) == (torch.float32, (1, 4, size[0] // 8, size[1] // 8))
     assert logits.std() > 0.1
     torch.testing.assert_close(logits, expected, atol=1e-4, rtol=0)
+
+
+def test_the_decoder_shared_is_served_at_full_resolution(narrow: Weights, photo: Photo) -> None:
+    torch.manual_seed(0)
+    net = randomise(build("fcn8s", "vgg16", 4, head="conv1x1", head_width=8, output_stride=32, decoder="shared")).eval()
+    tensors = {name: tensor.numpy() for name, tensor in net.state_dict().items()}
+    network = ServableNetwork(
+        replace(narrow, manifest=replace(narrow.manifest, architecture=net.architecture), tensors=tensors)
+    )
+    assert network.stride == 1
+    for size in ((32, 32), (96, 64)):
+        pixels = torch.tensor(photo(*size))[None]
+        with torch.inference_mode():
+            logits = network(pixels)
+            expected = net(normalise(pixels.permute(0, 3, 1, 2), narrow.manifest.preprocessing))
+        assert (logits.dtype, logits.shape) == (torch.float32, (1, 4, *size))
+        assert len(logits.argmax(1).unique()) > 1
+        torch.testing.assert_close(logits, expected, atol=1e-4 * float(logits.max() - logits.min()), rtol=0)
 
 
 def test_no_batch_norm_is_left_and_the_grid_is_the_networks(narrow: Weights) -> None:

@@ -1,0 +1,56 @@
+"""An FCN-8s whose two steps of 2x share one learned transposed convolution."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from model.architecture import Architecture
+from model.networks.fcn import FCN
+
+
+class SharedFCN(FCN):
+    """FCN-8s on VGG16 with 1x1 conv6 and conv7, its upsampling learned from random kernels.
+
+    Each of the three scores passes a ReLU. One transposed convolution of kernel 2 and stride 2 serves both steps of 2x,
+    one of kernel 8 and stride 8 the last step; both have a bias. Poolings round down, so maps have floor(side / stride)
+    cells, and a map takes the next one's size by its nearest neighbours: for sides that are multiples of 32 it has that
+    size already.
+    """
+
+    least_side = 32
+
+    def __init__(self, architecture: Architecture) -> None:
+        super().__init__(architecture)
+        classes = architecture.num_classes
+        stride8, stride16, _ = self.backbone.channels
+        for layer in self.backbone.modules():
+            if isinstance(layer, nn.MaxPool2d):
+                layer.ceil_mode = False
+        # scores start at random: from zero, where the other members start, no gradient passes a ReLU
+        self.score_fr = nn.Conv2d(self.head_channels, classes, 1)
+        self.score_pool4 = nn.Conv2d(stride16, classes, 1)
+        self.score_pool3 = nn.Conv2d(stride8, classes, 1)
+        self.upscore2 = nn.ConvTranspose2d(classes, classes, 2, stride=2)
+        self.upscore8 = nn.ConvTranspose2d(classes, classes, 8, stride=8)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Float32 logits (N, classes, H, W) of normalised images (N, 3, H, W), for every H and W from 32.
+
+        Smaller images raise `ValueError`.
+        """
+        height, width = images.shape[-2:]
+        if height < self.least_side or width < self.least_side:
+            raise ValueError(
+                f"the decoder shared needs images of at least {self.least_side}x{self.least_side} pixels, "
+                f"got {height}x{width} (height x width); enlarge or pad them"
+            )
+        features = self.backbone(images)
+        scores = self.score_fr(self.head(features.last)).relu()
+        for score, skip in ((self.score_pool4, features.stride16), (self.score_pool3, features.stride8)):
+            scores = _resize(self.upscore2(scores), skip) + score(skip).relu()
+        return _resize(self.upscore8(scores), images).float()
+
+
+def _resize(maps: Tensor, like: Tensor) -> Tensor:
+    return F.interpolate(maps, size=like.shape[-2:], mode="nearest")

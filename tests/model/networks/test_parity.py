@@ -1,0 +1,139 @@
+"""Our networks compute what their sources describe: equal weights give equal logits, to the last bit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
+from zlib import crc32
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from model.networks.builder import build
+from model.networks.fcn import FCN
+from tests.model.networks.reference import book, learned, pointwise, released
+
+SIZES = [(33, 35), (45, 63), (51, 97), (67, 33), (75, 101), (89, 57), (99, 91)]
+Draw = Callable[[str, torch.Size], Tensor]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A reference with the arguments of `build` for ours, and the parameters that the source has with so many classes."""
+
+    reference: Callable[[int], nn.Module]
+    names: dict[str, str]
+    classes: int
+    parameters: int
+    options: dict[str, Any] = field(default_factory=dict)
+
+    def ours(self) -> FCN:
+        """Our network without storage."""
+        with torch.device("meta"):
+            return build(num_classes=self.classes, **self.options)
+
+    def theirs(self) -> nn.Module:
+        """The reference without storage."""
+        with torch.device("meta"):
+            return self.reference(self.classes)
+
+
+PAPER = {"backbone": "vgg16", "head": "fc", "head_width": 4096, "decoder": "padded"}
+AT_ONCE = PAPER | {"variant": "fcn8s", "score_scales": (0.01, 0.0001)}
+BOOK = {"variant": "fcn32s", "backbone": "resnet18", "head": "none", "decoder": "transposed"}
+LEARNED = {"variant": "fcn16s", "backbone": "vgg16", "head": "none", "decoder": "learned"}
+SHARED = {"variant": "fcn8s", "backbone": "vgg16", "head": "conv1x1", "head_width": 4096, "decoder": "shared"}
+PAIRS = {
+    "released 32s": Pair(released.FCN32s, released.NAMES32, 21, 136_152_917, PAPER | {"variant": "fcn32s"}),
+    "released 16s": Pair(released.FCN16s, released.NAMES16, 21, 134_815_994, PAPER | {"variant": "fcn16s"}),
+    "released 8s": Pair(released.FCN8s, released.NAMES8, 21, 134_489_759, PAPER | {"variant": "fcn8s"}),
+    "released 8s at once": Pair(released.FCN8sAtOnce, released.NAMES8, 21, 134_489_759, AT_ONCE),
+    "book": Pair(book.ResNet18FCN32s, book.NAMES, 21, 12_993_642, BOOK),
+    "learned": Pair(learned.LearnedFCN16s, learned.NAMES, 12, 18_644_076, LEARNED),
+    "pointwise": Pair(pointwise.PointwiseFCN8s, pointwise.NAMES, 12, 33_665_468, SHARED),
+}
+# padded to 231 to 299 pixels a side, seven images take two networks of 134 million parameters ten seconds
+ALL = [pytest.param(name, marks=pytest.mark.long) if name.startswith("released") else name for name in PAIRS]
+
+
+@pytest.fixture(scope="module")
+def draw() -> Iterator[Draw]:
+    """Draws tensors by their name and shape; two networks that have one in common share its memory."""
+
+    @cache
+    def tensor(name: str, shape: torch.Size) -> Tensor:
+        torch.manual_seed(crc32(name.encode()))
+        if name.endswith("num_batches_tracked"):
+            return torch.tensor(0)
+        if len(shape) > 1:
+            return torch.randn(shape) * (2 / shape[1:].numel()) ** 0.5
+        if name.endswith(("running_var", "weight")):  # of a batch norm
+            return torch.rand(shape) + 0.5
+        return torch.randn(shape) * 0.1
+
+    yield tensor
+    tensor.cache_clear()
+
+
+def same(pair: Pair, draw: Draw) -> tuple[FCN, nn.Module]:
+    """Ours and the reference in evaluation mode, with the same weights."""
+    ours, theirs = pair.ours(), pair.theirs()
+    state = {name: draw(name, tensor.shape) for name, tensor in ours.state_dict().items()}
+    ours.load_state_dict(state, assign=True)
+    layers = [name.rpartition(".") for name in theirs.state_dict()]
+    renamed = {f"{layer}.{tensor}": state[f"{pair.names[layer]}.{tensor}"] for layer, _, tensor in layers}
+    theirs.load_state_dict(renamed, assign=True)
+    return ours.eval(), theirs.eval()
+
+
+@pytest.mark.parametrize("name", PAIRS)
+def test_ours_has_the_parameters_of_the_source(name: str) -> None:
+    pair = PAIRS[name]
+    ours = {layer: parameter.shape for layer, parameter in pair.ours().named_parameters()}
+    theirs = {
+        f"{pair.names[layer.rpartition('.')[0]]}.{layer.rpartition('.')[2]}": parameter.shape
+        for layer, parameter in pair.theirs().named_parameters()
+    }
+    assert ours == theirs
+    assert sum(shape.numel() for shape in ours.values()) == pair.parameters
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_equal_weights_give_equal_logits_at_seven_odd_sizes(name: str, draw: Draw) -> None:
+    pair = PAIRS[name]
+    ours, theirs = same(pair, draw)
+    torch.manual_seed(1)
+    with torch.inference_mode():
+        for height, width in SIZES:
+            images = torch.randn(1, 3, height, width)
+            logits = ours(images)
+            assert logits.shape == (1, pair.classes, height, width)
+            assert logits.isfinite().all()
+            assert len(logits.argmax(1).unique()) > 1
+            assert torch.equal(logits, theirs(images)), (height, width)
+
+
+@pytest.mark.parametrize("name", ["book", "learned", "pointwise"])
+def test_equal_weights_give_equal_logits_where_sides_are_multiples_of_32(name: str, draw: Draw) -> None:
+    ours, theirs = same(PAIRS[name], draw)
+    torch.manual_seed(1)
+    with torch.inference_mode():
+        for size in ((32, 32), (96, 64)):
+            images = torch.randn(2, 3, *size)
+            assert torch.equal(ours(images), theirs(images)), size
+
+
+def test_the_changed_form_of_the_pointwise_network_has_fewer_parameters_and_other_logits(draw: Draw) -> None:
+    pair = PAIRS["pointwise"]
+    source, _ = same(pair, draw)
+    with torch.device("meta"):
+        changed = build(num_classes=pair.classes, **(pair.options | {"decoder": "interpolated"}))
+    assert sum(parameter.numel() for parameter in changed.parameters()) == 33_655_652
+    state = source.state_dict()
+    changed.load_state_dict({name: state[name] for name in changed.state_dict()}, assign=True)
+    images = torch.randn(1, 3, 96, 96)
+    with torch.inference_mode():
+        assert (changed.eval()(images).argmax(1) != source(images).argmax(1)).float().mean() > 0.5
