@@ -26,6 +26,7 @@ from imaging.errors import ImageError
 from model.labels import voc_color
 from training.label_files import FILES, read_labels
 from training.layouts import DataError, repeated
+from training.machine import INTERRUPTED
 
 BACKGROUND = 0
 VOID = 255  # crowds, in which objects are not told apart, and boxes of objects without an outline
@@ -57,6 +58,9 @@ def main(argv: list[str] | None = None) -> int:
     except (ValueError, OSError) as error:
         print(f"coco_import: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("\ncoco_import: stopped", file=sys.stderr)
+        return INTERRUPTED
     print(f"wrote {found.frames} frames of {len(found.classes)} classes to {args.out}: {', '.join(found.classes)}")
     if found.boxes:
         print(f"{found.boxes} objects have a box and no outline: their boxes are void, neither learnt nor scored")

@@ -30,7 +30,7 @@ from training.frame_report import worst, write_json, write_picture
 from training.groups import EACH, GROUP, PATTERN_HELP, groups, only
 from training.intervals import Counts, Interval, difference_intervals, mean_iou_interval
 from training.label_files import find_labels
-from training.machine import set_threads
+from training.machine import INTERRUPTED, set_threads
 from training.recording import record_calibration, record_score
 
 HOLE = "{group}"  # in the name of weights: the group that is scored
@@ -86,6 +86,9 @@ def main(argv: list[str] | None = None) -> int:
     except (ValueError, OSError) as error:
         print(f"fcn-evaluate: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("\nfcn-evaluate: stopped", file=sys.stderr)
+        return INTERRUPTED
 
 
 def _evaluate(args: argparse.Namespace) -> int:

@@ -22,6 +22,7 @@ from model.manifest import METADATA_KEY
 from model.networks.servable import ServableNetwork
 from model.weights_file import DEFAULT_WEIGHTS, EXPORT_SUFFIXES, MASTER_SUFFIX, Weights, find_files, find_weights, load_weights
 from training.layouts import IMAGE_ENDINGS
+from training.machine import INTERRUPTED
 
 INPUT, OUTPUT = "pixels", "logits"
 EXAMPLE = (1, 96, 128, 3)
@@ -53,6 +54,9 @@ def main(argv: list[str] | None = None) -> int:
     except (ValueError, OSError) as error:
         print(f"fcn-export: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("\nfcn-export: stopped", file=sys.stderr)
+        return INTERRUPTED
     for path in written:
         print(f"wrote {path} ({path.stat().st_size / 1e6:.1f} MB)")
     return 0

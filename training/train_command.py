@@ -23,6 +23,7 @@ from model.preprocessing import Preprocessing
 from model.weights_file import Weights, load_weights, save_weights
 from training.augmentation import CACHE_MB, scale_warning
 from training.card import CardFacts, training_facts, write_card
+from training.checkpoint import FILE as CHECKPOINT
 from training.class_mapping import ClassMapping, parse_class_mapping
 from training.datasets import Split, get_split
 from training.demo import write_demo_data
@@ -31,7 +32,7 @@ from training.evaluate import conditions, snapshot_segmenter, table
 from training.export import export_float32, missing_packages, remove_stale
 from training.groups import EACH, GROUP, PATTERN_HELP, groups, only, refuse_shared_frames, without
 from training.label_files import find_labels
-from training.machine import commit, set_threads
+from training.machine import INTERRUPTED, commit, set_threads
 from training.plots import require_matplotlib
 from training.recipe import Recipe, make_recipe, parse_changes
 from training.starts import load_start, start_digest, start_preprocessing
@@ -108,6 +109,11 @@ def main(argv: list[str] | None = None) -> int:
     except (ValueError, OSError) as error:
         print(f"fcn-train: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        done = any(args.out.rglob(CHECKPOINT))  # of folds, each has its own
+        further = "goes on from the last whole epoch" if done else "begins anew, since no epoch was finished"
+        print(f"\nfcn-train: stopped; the same command {further} ({args.out})", file=sys.stderr)
+        return INTERRUPTED
 
 
 def _demo(args: argparse.Namespace, arguments: list[str], world: World, device: torch.device) -> None:

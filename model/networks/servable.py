@@ -34,9 +34,24 @@ def load_network(weights: Weights) -> FCN:
 
 
 def half_tensors(net: FCN) -> Mapping[str, npt.NDArray[np.generic]]:
-    """The network's tensors as a weights file holds them: floats in float16, integers as they are."""
-    state = net.state_dict().items()
-    return {n: t.detach().cpu().to(torch.float16 if t.is_floating_point() else t.dtype).numpy() for n, t in state}
+    """The network's tensors as a weights file holds them: floats in float16, integers as they are.
+
+    A tensor with a value beyond float16's range, such as a variance of 100,000, stays in float32. Raises `WeightsError`
+    naming a tensor that holds infinity or NaN.
+    """
+    return {name: _stored(name, tensor.detach().cpu()) for name, tensor in net.state_dict().items()}
+
+
+def _stored(name: str, tensor: Tensor) -> npt.NDArray[np.generic]:
+    if not tensor.is_floating_point():
+        return tensor.numpy()
+    if not torch.isfinite(tensor).all():
+        raise WeightsError(
+            f"{name} holds infinity or NaN, so that the network answers nothing: train anew with a lower learning_rate, "
+            "or begin from another start"
+        )
+    half = tensor.to(torch.float16)
+    return (half if torch.isfinite(half).all() else tensor.to(torch.float32)).numpy()
 
 
 def normalise(images: Tensor, preprocessing: Preprocessing) -> Tensor:
