@@ -21,7 +21,7 @@ from model.inference.torch_runtime import TorchRuntime
 from model.manifest import METADATA_KEY
 from model.networks.servable import ServableNetwork
 from model.weights_file import DEFAULT_WEIGHTS, EXPORT_SUFFIXES, MASTER_SUFFIX, Weights, find_files, find_weights, load_weights
-from training.layouts import IMAGE_ENDINGS
+from training.files import IMAGE_ENDINGS, images_below
 from training.machine import INTERRUPTED
 
 INPUT, OUTPUT = "pixels", "logits"
@@ -124,7 +124,7 @@ def export_int8(master: Path, folder: Path, photos: int = PHOTOS, keep: int = KE
 
 def calibration_tiles(weights: Weights, folder: Path, photos: int) -> Iterator[npt.NDArray[np.uint8]]:
     """The first tile of each of so many photos, spread evenly over the folder, as the service cuts them."""
-    files = sorted(file for file in folder.rglob("*") if file.suffix.lower() in IMAGE_ENDINGS)
+    files = images_below(folder)
     if not files:
         raise ValueError(f"no photos in {folder}; their names end in {', '.join(IMAGE_ENDINGS)}")
     segmenter = Segmenter(TorchRuntime(weights, "cpu", "float32"))
