@@ -101,7 +101,8 @@ class MaskFile:
         if self.palette is not None:
             table = np.zeros((256, 3), np.uint8)
             table[: len(self.palette)] = self.palette
-            return table[self.pixels]
+            rgb: Ids = table[self.pixels]
+            return rgb
         if self.white > 255:
             raise MaskError(f"{self.path}: a mask of 16 bits holds ids, not colours; without --masks colors it is read so")
         return np.repeat((self.pixels.astype(np.int64) * 255 // self.white).astype(np.uint8)[..., None], 3, 2)
