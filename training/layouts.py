@@ -50,14 +50,18 @@ class Listing:
         if image_file and mask_file:
             self.frames.append(Frame(name, image_file, mask_file))
         elif image_file:
-            self.missing.append(DataError(f"{masks[0]}.png: no such mask{self._brushes(masks[0].parent)}"))
+            self.missing.append(DataError(f"{masks[0]}.png: no such mask{self._hint(masks[0])}"))
         else:
             self.missing.append(DataError(f"{image}: no such image (with {', '.join(IMAGE_ENDINGS)})"))
 
-    def _brushes(self, folder: Path) -> str:
-        if not any(BRUSH_MASK.match(name) for name in self.folders.images(folder)):
-            return ""
-        return "; Label Studio's PNGs hold one label each: export COCO, and python -m training.coco_import makes masks of it"
+    def _hint(self, mask: Path) -> str:
+        if other := self.folders.find(mask):
+            return f", and {other.name} is none: export masks as PNG"
+        if any(BRUSH_MASK.match(name) for name in self.folders.images(mask.parent)):
+            return (
+                "; Label Studio's PNGs hold one label each: export COCO, and python -m training.coco_import makes masks of it"
+            )
+        return ""
 
     def names(self, folder: Path) -> list[str]:
         """The names of a folder's images; raises `DataError` for two of one name."""
@@ -114,7 +118,7 @@ def list_frames(root: Path, split: str) -> Listing:
 def _voc(listing: Listing, root: Path, split: str) -> None:
     """Lists hold names, or, as SBD's train_aug is often passed on, pairs of paths; of CVAT's one list, one in five is val."""
     lists = root / "ImageSets" / "Segmentation"
-    if split in SPLITS and [path.name for path in lists.glob("*.txt")] == ["default.txt"]:
+    if split in SPLITS and [path.name for path in lists.glob("[!.]*.txt")] == ["default.txt"]:
         lines = [line for line in _lines(lists, "default") if _in_split(without_ending(line), split)]
     else:
         lines = _lines(lists, split)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -63,18 +62,21 @@ class Loader:
     def epoch(self, epoch: int) -> Iterator[Batch]:
         """The batches of this epoch: uint8 images (N, 3, h, w) and int64 masks (N, h, w)."""
         self.batches.epoch = epoch
-        with _without_interrupts():
+        with _interrupts_blocked():
             return iter(self._loader)
 
 
 @contextmanager
-def _without_interrupts() -> Iterator[None]:
-    """Processes that start meanwhile ignore Ctrl-C, which a terminal sends to all: they end with the training, in silence."""
-    if threading.current_thread() is not threading.main_thread():
+def _interrupts_blocked() -> Iterator[None]:
+    """Processes that start meanwhile never see Ctrl-C, which a terminal sends to all: they end with the training, in silence.
+
+    A signal that comes meanwhile reaches this process right after.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
         yield
         return
-    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, handler)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)

@@ -144,7 +144,7 @@ def open_mask(path: Path) -> MaskFile:
             pixels = np.asarray(image)
     except MaskError:
         raise
-    except (OSError, SyntaxError, ValueError) as error:
+    except Exception as error:  # as around the service's decoder: Pillow's readers raise what they come upon
         raise MaskError(f"{path}: not an image: {error}") from error
     if bits > 8 and mode not in GREY:  # Pillow would drop the lower half of each sample
         raise MaskError(f"{path}: a mask of 16 bits must be grey, got mode {mode}; save it in 8 bits")

@@ -51,6 +51,17 @@ def test_a_tensor_beyond_float16_stays_in_float32(tmp_path: Path, narrow: Weight
     assert load_network(load_weights(path)).state_dict()[name][0] == torch.tensor(value)
 
 
+def test_a_network_beyond_float16_is_not_served_in_it(tmp_path: Path, narrow: Weights) -> None:
+    net = narrow_net()
+    name = next(name for name in net.state_dict() if name.endswith("score_fr.bias"))
+    net.state_dict()[name][0] = 1e5
+    save_weights(tmp_path / "net.safetensors", half_tensors(net), narrow.manifest)
+    weights = load_weights(tmp_path / "net.safetensors")
+    ServableNetwork(weights)
+    with pytest.raises(WeightsError, match=r"net: .*score_fr\.bias is beyond float16's range; serve it in float32 or bfloat16"):
+        ServableNetwork(weights, torch.float16)
+
+
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_a_tensor_that_is_not_finite_is_refused_by_its_name(value: float) -> None:
     net = narrow_net()
