@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from model.weights_file import load_weights
+from training.markdown import table_row
 
 ROOT = Path(__file__).parent.parent
 
@@ -89,8 +90,8 @@ def results(table: Table, out: Path) -> list[dict[str, Any]]:
 
 
 def markdown_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    lines = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
-    return "\n".join([*lines, *("| " + " | ".join(map(str, row)) + " |" for row in rows)])
+    lines = [table_row(*header), "|" + "---|" * len(header)]
+    return "\n".join([*lines, *(table_row(*map(str, row)) for row in rows)])
 
 
 def by_name(found: Iterable[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:

@@ -27,6 +27,8 @@ VOID = 255
 MEDIA_TYPES: dict[str, str] = {"json": "application/json", "coco": "application/json", "npz": "application/x-npz"}
 SUFFIXES: dict[str, str] = {"json": ".json", "coco": ".json", "npz": ".npz"}
 MOST_REGIONS = 200_000  # of all classes together, as polygons: each takes some 2 kB
+MOST_MASKS = 150_000  # likewise, as COCO's run lengths, and of small images one for every 16 pixels
+MASK_BYTES = 1100
 MEGAPIXELS = {"mask=array": 4.0, "mask=polygons": 16.0, "probabilities": 4.0}
 
 
@@ -105,7 +107,8 @@ class Rendering:
         """At most so many bytes does encoding an image of so many pixels take, beside what it is given."""
         if self._limited:
             return FIXED_BYTES + pixels * (TAKEN[self._limited] if not self.needs_probabilities else 4 * classes)
-        return FIXED_BYTES + pixels * TAKEN[self.format]
+        masks = most_masks(pixels) * MASK_BYTES if self.format == "coco" else 0
+        return FIXED_BYTES + pixels * TAKEN[self.format] + masks
 
     def check(self, size: tuple[int, int]) -> None:
         """Raises `ArrayTooLarge` where an image of this (height, width) cannot be answered so."""
@@ -146,7 +149,9 @@ class Answer:
         rendering.check((self.class_map.shape[0], self.class_map.shape[1]))
         answer = self._certain(rendering.min_confidence) if rendering.min_confidence > 0 else self
         if rendering._limited == "mask=polygons":
-            check = _counted(check)
+            check = _counted(check, MOST_REGIONS, "polygons; ask for mask=rle")
+        elif rendering.format == "coco":
+            check = _counted(check, most_masks(self.class_map.size), "COCO's annotations; ask for format=json or format=png")
         if rendering.format == "json":
             return _json(answer._document(rendering, check))
         if rendering.format == "coco":
@@ -220,15 +225,20 @@ class Answer:
         return {"encoding": "rle", "size": size, "counts": encode_rle(self.class_map, ids)}
 
 
-def _counted(check: Check) -> Check:
-    """The check, which is called for each region, and raises `ArrayTooLarge` after `MOST_REGIONS` of them."""
+def most_masks(pixels: int) -> int:
+    """So many regions are written as COCO's run lengths of an image of so many pixels, at most."""
+    return min(MOST_MASKS, 1000 + pixels // 16)
+
+
+def _counted(check: Check, most: int, form: str) -> Check:
+    """The check, which is called for each region, and raises `ArrayTooLarge` after `most` of them."""
     regions = 0
 
     def counted() -> None:
         nonlocal regions
         regions += 1
-        if regions > MOST_REGIONS:
-            raise ArrayTooLarge(f"the map has more than {MOST_REGIONS} regions, too many for polygons; ask for mask=rle")
+        if regions > most:
+            raise ArrayTooLarge(f"the map has more than {most} regions, too many for {form}")
         check()
 
     return counted

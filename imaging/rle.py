@@ -1,15 +1,61 @@
-"""Class maps as COCO's compressed run-length encoding."""
+"""Class maps as COCO's run-length encoding: columns from the left, each from the top; runs outside and inside in turn."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import numpy.typing as npt
 from pycocotools import mask as coco
+
+FIRST, MORE, BITS = 48, 0x20, 5  # a character is 48 and six bits: the highest says that more follow, the others are the number
+LONGEST = 8  # characters of one number
 
 
 def encode_rle(class_map: npt.NDArray[np.uint8], ids: Iterable[int]) -> dict[str, str]:
     """For each id, the compressed RLE of its pixels; `pycocotools.mask.decode` reads it with the map's [h, w] as size."""
     columns = np.asfortranarray(class_map)
     return {str(i): coco.encode(np.asfortranarray(columns == i, np.uint8))["counts"].decode() for i in ids}
+
+
+def decode_rle(counts: str | Sequence[int], size: tuple[int, int]) -> npt.NDArray[np.bool_]:
+    """The mask (H, W) of compressed or plain counts.
+
+    Raises `ValueError` where they are no run lengths, or do not add up to the image: pycocotools would fill the rest with
+    whatever lies in memory.
+    """
+    lengths = _parse(counts) if isinstance(counts, str) else _listed(counts)
+    height, width = size
+    if lengths.size and lengths.min() < 0:
+        raise ValueError(f"a run length is 0 or more, got {int(lengths.min())}")
+    total = int(lengths.sum())
+    if total != height * width:
+        raise ValueError(f"run lengths cover {total} pixels, the image has {height}x{width} = {height * width}")
+    inside = np.repeat(np.arange(lengths.size) % 2 == 1, lengths)
+    return np.ascontiguousarray(inside.reshape(width, height).T)
+
+
+def _listed(counts: Sequence[int]) -> npt.NDArray[np.int64]:
+    if not all(isinstance(count, int | float) and not isinstance(count, bool) and count == count // 1 for count in counts):
+        raise ValueError(f"run lengths are whole numbers, got {str(counts)[:60]}")
+    if any(abs(count) > 1 << 40 for count in counts):
+        raise ValueError(f"run lengths are far longer than an image: {str(counts)[:60]}")
+    return np.array(counts, np.int64).reshape(-1)
+
+
+def _parse(text: str) -> npt.NDArray[np.int64]:
+    """The numbers of a compressed string: from the fourth on, each is written as the difference to the last but one."""
+    codes = np.frombuffer(text.encode("utf-8"), np.uint8).astype(np.int64) - FIRST
+    last = np.flatnonzero((codes & MORE) == 0)
+    sizes = np.diff(last, prepend=-1)
+    whole = last.size > 0 and last[-1] == codes.size - 1 and int(sizes.max()) <= LONGEST
+    if not whole or int(codes.min()) < 0 or int(codes.max()) >= 2 * MORE:
+        raise ValueError(f"not a run-length encoding: {text[:40]!r}")
+    first = last - sizes + 1
+    place = BITS * (np.arange(codes.size) - np.repeat(first, sizes))
+    numbers: npt.NDArray[np.int64] = np.add.reduceat((codes & (MORE - 1)) << place, first)
+    negative = (codes[last] & (MORE >> 1)) > 0
+    numbers -= np.where(negative, 1 << BITS * sizes, 0)
+    for parity in (1, 2):
+        numbers[parity::2] = np.cumsum(numbers[parity::2])
+    return numbers

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from model.labels import Color, LabelError, camvid_labels
+from training.text_files import read_text
 
 FRAMES, MASKS, COLORS = "701_StillsRaw_full", "LabeledApproved_full", "label_colors.txt"
 # the eleven classes of SegNet (Badrinarayanan, Kendall & Cipolla 2017), grouped as MathWorks' `camvidPixelLabelIDs` does
@@ -42,7 +43,7 @@ def published_colors(root: Path) -> dict[Color, int]:
     labels = camvid_labels()
     target = {name: labels.names.index(group) for group, names in GROUPS.items() for name in names.split()}
     colors: dict[Color, int] = {}
-    for line in (root / COLORS).read_text().splitlines():
+    for line in read_text(root / COLORS).splitlines():
         if words := line.split():
             red, green, blue, name = *map(int, words[:3]), words[-1]
             if name != "Void" and name not in target:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import torch
 
@@ -13,7 +14,8 @@ from model.weights_file import Weights, load_weights
 from training.checkpoint import Progress
 from training.datasets import Split
 from training.machine import machine
-from training.plots import score_chart
+from training.markdown import table_row
+from training.plots import draw, score_chart
 from training.recipe import Recipe
 
 
@@ -55,10 +57,10 @@ def training_facts(facts: CardFacts) -> dict[str, Any]:
 
 
 def write_card(path: Path) -> None:
-    """Writes the card and the charts of this weights file beside it."""
+    """Writes the card and the charts of this weights file beside it; a chart that cannot be drawn is told in a line."""
     weights = load_weights(path)
-    path.with_suffix(".png").write_bytes(score_chart(weights, path.with_suffix(".curves.csv")))
-    path.with_suffix(".md").write_text(card(weights))
+    path.with_suffix(".md").write_text(card(weights), encoding="utf-8")
+    draw(path.with_suffix(".png"), lambda: score_chart(weights, path.with_suffix(".curves.csv")))
 
 
 def card(weights: Weights) -> str:
@@ -73,7 +75,7 @@ def card(weights: Weights) -> str:
         *training.get("notes", []),
         "## Scores\n\nOf the served path, as `fcn-evaluate` measures them: the file's tensors, through the service's tiling.",
         *_score_tables(manifest.scores),
-        f"![Scores by class and training curves]({weights.name}.png)",
+        f"![Scores by class and training curves]({quote(weights.name)}.png)",
         *_calibration(training),
         "## Training\n\n" + _facts(training),
         f"Command:\n\n```sh\n{training.get('command', 'unknown')}\n```",
@@ -94,8 +96,14 @@ def _calibration(training: Mapping[str, Any]) -> list[str]:
     if not found:
         return []
     rows = [
-        f"| {precision} | {facts['temperature']:.3f} | {frames} of {facts['split']} | {checked} | "
-        f"{facts['ece_before']:.4f} | {facts['ece_after']:.4f} |"
+        table_row(
+            precision,
+            f"{facts['temperature']:.3f}",
+            f"{frames} of {facts['split']}",
+            checked,
+            f"{facts['ece_before']:.4f}",
+            f"{facts['ece_after']:.4f}",
+        )
         for precision, facts in found.items()
         for frames, checked in [checked_frames(facts)]
     ]
@@ -135,17 +143,17 @@ def _few_frames(values: Mapping[str, Any]) -> str:
 
 
 def _score_table(columns: Mapping[str, Any], classes: Sequence[str]) -> str:
-    rows = ["| IoU | " + " | ".join(columns) + " |", "|---|" + "---|" * len(columns)]
+    rows = [table_row("IoU", *columns), "|---|" + "---|" * len(columns)]
     for index, label in enumerate(classes):
-        rows.append(f"| {label} | " + " | ".join(_number(values["iou"][index]) for values in columns.values()) + " |")
+        rows.append(table_row(label, *(_number(values["iou"][index]) for values in columns.values())))
     for mean in ("mean_iou", "pixel_accuracy", "mean_accuracy", "frequency_weighted_iou"):
-        cells = " | ".join(f"**{_number(values[mean])}**" for values in columns.values())
-        rows.append(f"| **{mean.replace('_', ' ').replace('iou', 'IoU')}** | {cells} |")
+        cells = (f"**{_number(values[mean])}**" for values in columns.values())
+        rows.append(table_row(f"**{mean.replace('_', ' ').replace('iou', 'IoU')}**", *cells))
         if mean == "mean_iou" and any("mean_iou_95" in values for values in columns.values()):
-            rows.append("| 95% of draws of the frames | " + " | ".join(_ends(values) for values in columns.values()) + " |")
+            rows.append(table_row("95% of draws of the frames", *(_ends(values) for values in columns.values())))
         if mean == "mean_iou" and any("boundary_iou" in values for values in columns.values()):
             near = (_number(values["boundary_iou"]) if "boundary_iou" in values else "" for values in columns.values())
-            rows.append("| mean IoU near borders | " + " | ".join(near) + " |")
+            rows.append(table_row("mean IoU near borders", *near))
     return "\n".join(rows)
 
 
@@ -159,7 +167,7 @@ def _facts(training: Mapping[str, Any]) -> str:
         rows["went on from epoch"] = ", ".join(map(str, epochs))
     rows["splits"] = "; ".join(splits)
     rows["recipe"] = ", ".join(f"{name} {value}" for name, value in training.get("recipe", {}).items())
-    return "\n".join(["| | |", "|---|---|", *(f"| {name.replace('_', ' ')} | {value} |" for name, value in rows.items())])
+    return "\n".join(["| | |", "|---|---|", *(table_row(name.replace("_", " "), str(value)) for name, value in rows.items())])
 
 
 def _number(value: float | None) -> str:

@@ -37,24 +37,35 @@ def save_checkpoint(folder: Path, progress: Progress, states: dict[str, Any], id
 def load_checkpoint(folder: Path, identity: dict[str, Any]) -> tuple[Progress, dict[str, Any]] | None:
     """The checkpoint in the folder, None without one; raises `ValueError` where it is of another training.
 
-    A training of fewer epochs, alike but for that, is gone on from.
+    A training of fewer epochs, alike but for that, is gone on from. A file of another program, such as a network's plain
+    state, is refused by its name.
     """
     path = folder / FILE
     if not path.is_file():
         return None
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, UnpicklingError, KeyError, EOFError) as error:
-        raise ValueError(f"{path} is damaged: {error}; remove it to begin anew") from error
-    progress, theirs = Progress(**content["progress"]), content["identity"]
-    asked, before = (facts["recipe"]["epochs"] for facts in (identity, theirs))
+    except (RuntimeError, UnpicklingError, LookupError, EOFError, AttributeError, TypeError, ValueError) as error:
+        reason = str(error).strip().splitlines()[:1]
+        raise ValueError(
+            f"{path} is damaged, or no checkpoint of fcn-train: {''.join(reason)}; remove it to begin anew"
+        ) from error
+    try:
+        progress, theirs, states = Progress(**content["progress"]), dict(content["identity"]), dict(content["states"])
+        asked, before = (int(facts["recipe"]["epochs"]) for facts in (identity, theirs))
+    except (LookupError, TypeError, ValueError) as error:
+        names = ", ".join(map(str, list(content)[:5])) if isinstance(content, Mapping) else type(content).__name__
+        raise ValueError(
+            f"{path} is no checkpoint of fcn-train, which has progress, states and identity; it holds {names}: "
+            "give another --out, or remove it; a network's state is a start: --start FILE"
+        ) from error
     if asked > before:
         progress.went_on_from.append(progress.epoch)
         theirs = theirs | {"recipe": theirs["recipe"] | {"epochs": asked}}
     if different := sorted(k for k in identity if theirs.get(k) != identity[k]):
         told = ", ".join(_changed(theirs.get("recipe", {}), identity["recipe"]) if k == "recipe" else k for k in different)
         raise ValueError(f"{path} is of a training with other {told}; give another --out or remove it")
-    return progress, content["states"]
+    return progress, states
 
 
 def _changed(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
-from training.plots import curves_chart, read_curves
+from training.plots import curves_chart, draw, read_curves
 from training.tensorboard import add_scalars, open_board
 
 COLUMNS = ("epoch", "loss", "learning_rate", "waited", "mean_iou")
@@ -32,8 +32,8 @@ class Curves:
             add_scalars(self._board, values)
 
     def plot(self) -> None:
-        """Draws loss and val mean IoU over epochs."""
-        (self.folder / "curves.png").write_bytes(curves_chart(self.rows))
+        """Draws loss and val mean IoU over epochs; what cannot be drawn is told in a line."""
+        draw(self.folder / "curves.png", lambda: curves_chart(self.rows))
 
     def _write(self) -> None:
         columns = list(dict.fromkeys([*COLUMNS, *(name for row in self.rows for name in row)]))

@@ -1,41 +1,42 @@
-"""Splits of labelled images: pixels and masks, checked, with what the masks' ids mean."""
+"""Splits of labelled images: pixels and masks, with what the masks' values mean."""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from tqdm import tqdm
 
 from imaging.decoding import Limits, decode
 from imaging.errors import ImageError
 from model.labels import LabelSet, camvid_labels
 from training import camvid
 from training.class_mapping import ClassMapping, identity
-from training.layouts import DataError, Frame, find_frames
-from training.masks import Colors, label_colors, read_mask
-
-
-class Seen(NamedTuple):
-    """What the masks of a split show: the ids of classes, and the median of the frames' longer sides in pixels."""
-
-    ids: set[int]
-    longer_side: int
+from training.inspection import Report, Seen, inspect
+from training.layouts import Frame, list_frames
+from training.masks import Colors, Meaning, interpret, label_colors, open_mask
+from training.orientation import DrawnOn, read_orientation, swaps_sides, turn_upright
+from training.problems import DataError, FrameErrors, raise_all
 
 
 @dataclass(frozen=True)
 class Split:
-    """Frames of one split, and what their masks' ids, or colours, mean after `mapping`."""
+    """Frames of one split, and what their masks' values mean after `mapping`.
+
+    meaning, drawn_on: of all masks of the data set. notes: what is to be told of its files before they are used.
+    """
 
     name: str
     frames: tuple[Frame, ...]
     mapping: ClassMapping
     source_labels: LabelSet
     colors: Colors = field(default_factory=dict)
+    meaning: Meaning = "ids"
+    drawn_on: DrawnOn = "upright"
+    notes: tuple[str, ...] = ()
 
     @property
     def labels(self) -> LabelSet:
@@ -48,12 +49,14 @@ class Split:
 
     @property
     def contents(self) -> str:
-        """Sha256 of the names, images and masks: tells whether two runs learnt from the same."""
-        found = hashlib.sha256()
+        """Sha256 of the names, images, masks and how those are read: tells whether two runs learnt from the same."""
+        digest = hashlib.sha256()
         for frame in self.frames:
             for part in (frame.name.encode(), frame.image.read_bytes(), frame.mask.read_bytes()):
-                found.update(hashlib.sha256(part).digest())
-        return found.hexdigest()
+                digest.update(hashlib.sha256(part).digest())
+        if (self.meaning, self.drawn_on) != ("ids", "upright"):
+            digest.update(f"{self.meaning} {self.drawn_on}".encode())
+        return digest.hexdigest()
 
     def file(self, index: int) -> bytes:
         """The image file's bytes."""
@@ -71,50 +74,72 @@ class Split:
             raise DataError(f"{self.frames[index].image}: {error}") from error
 
     def mask(self, index: int) -> npt.NDArray[np.uint8]:
-        """The mask as uint8 ids (H, W) after the mapping; raises `MaskError` naming the file."""
-        return self.mapping(read_mask(self.frames[index].mask, self.source_labels, self.colors))
+        """The mask as uint8 ids (H, W) of the upright image, after the mapping; raises `MaskError` naming the file."""
+        mask = open_mask(self.frames[index].mask)
+        ids = self.mapping(interpret(mask, self.source_labels, self.colors, self.meaning))
+        return ids if self.drawn_on == "upright" else turn_upright(ids, read_orientation(self.file(index)))
 
     def require_one_size(self, index: int, mask: npt.NDArray[np.uint8], size: tuple[int, ...]) -> None:
         """Raises `DataError`, naming the file, where a frame's mask is not of its image's (height, width)."""
-        if mask.shape != size:
-            raise DataError(f"{self.frames[index].mask}: the mask is {mask.shape}, its image {size}; both need one size")
+        if mask.shape == size:
+            return
+        turned = mask.shape == size[::-1] and swaps_sides(read_orientation(self.file(index)))
+        hint = "; EXIF turns the image, --masks-orientation says on which of both masks were drawn" if turned else ""
+        raise DataError(f"{self.frames[index].mask}: the mask is {mask.shape}, its image {size}; both need one size{hint}")
+
+    def inspect(self, *, pixels: bool = True) -> Report:
+        """Reads every frame once; without `pixels`, of images the header alone."""
+        return inspect(self, pixels=pixels)
 
     def check(self) -> Seen:
-        """Reads every frame once, so that a wrong one is named before a training and not in its midst; gives what it saw.
+        """Reads every frame once, so that wrong ones are named before a training and not in its midst; gives what it saw.
 
-        Raises `DataError` naming the file, and where no pixel bears a label.
+        Raises `DataError` naming every wrong file, and where no pixel bears a label.
         """
-        seen: set[int] = set()
-        longer: list[int] = []
-        for index in tqdm(range(len(self.frames)), desc=f"checking {self.name}", unit="frame", leave=False):
-            image, mask = self.image(index), self.mask(index)
-            self.require_one_size(index, mask, image.shape[:2])
-            longer.append(max(mask.shape))
-            seen.update(np.unique(mask).tolist())
-        if not (labelled := seen - {self.labels.ignore_index}):
-            raise self._too_few("no class")
-        return Seen(labelled, int(np.median(longer)))
+        report = self.inspect()
+        raise_all(report.errors)
+        return report.seen
 
     def check_learnable(self) -> Seen:
         """As `check`, and raises `DataError` where the masks show fewer than two classes."""
-        seen = self.check()
-        if len(seen.ids) < 2:
-            raise self._too_few(", ".join(self.labels.names[index] for index in seen.ids))
-        return seen
-
-    def _too_few(self, shown: str) -> DataError:
-        return DataError(
-            f"the masks of the split {self.name!r} show {shown} of {len(self.labels)} classes, and nothing can be learnt "
-            f"from that; masks hold class ids (0 to {len(self.labels) - 1}), and 255 is void, not an object"
-        )
+        report = self.inspect()
+        raise_all(report.errors)
+        report.require_two_classes()
+        return report.seen
 
 
-def get_split(root: Path, split: str, labels: LabelSet, mapping: ClassMapping | None = None) -> Split:
+def get_split(
+    root: Path,
+    split: str,
+    labels: LabelSet,
+    mapping: ClassMapping | None = None,
+    meaning: Meaning = "ids",
+    drawn_on: DrawnOn = "upright",
+) -> Split:
     """The split (`train`, `val`, ...) of the data set in this folder, whichever of the known layouts it has.
 
-    Raises `DataError` where none is found, a listed file is missing, or the split is empty.
+    Raises `DataError` where none is found, or the split is empty; where listed files are missing, with all that is wrong of
+    the others as well.
     """
-    frames = tuple(find_frames(root, split))
+    listing = list_frames(root, split)
     published = labels == camvid_labels() and (root / camvid.COLORS).is_file()
     colors = camvid.published_colors(root) if published else label_colors(labels)
-    return Split(split, frames, mapping or identity(labels), labels, colors)
+    frames, notes = tuple(listing.frames), tuple(listing.notes)
+    whole = Split(split, frames, mapping or identity(labels), labels, colors, meaning, drawn_on, notes)
+    if listing.missing:
+        raise FrameErrors([*listing.missing, *(whole.inspect().frame_errors if frames else [])])
+    return whole
+
+
+def get_splits(*make: Callable[[], Split]) -> list[Split]:
+    """Several splits of one data set; raises `DataError` with what is wrong of all of them."""
+    splits: list[Split] = []
+    errors: list[DataError] = []
+    for get in make:
+        try:
+            splits.append(get())
+        except FrameErrors as error:
+            errors += error.errors
+    if errors:
+        raise_all([*errors, *(error for split in splits for error in split.inspect().frame_errors)])
+    return splits

@@ -24,8 +24,8 @@ from training.boundaries import BoundaryIoU
 from training.class_mapping import ClassMapping
 from training.datasets import Split
 from training.intervals import Interval
-from training.layouts import DataError
 from training.machine import machine
+from training.problems import DataError
 
 ClassMap = npt.NDArray[np.uint8]
 

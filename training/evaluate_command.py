@@ -27,7 +27,8 @@ from training.frame_report import worst, write_json, write_picture
 from training.groups import EACH, GROUP, PATTERN_HELP, groups, only
 from training.intervals import difference_intervals
 from training.label_files import find_labels
-from training.machine import set_threads
+from training.machine import INTERRUPTED, set_threads
+from training.mask_arguments import add_mask_arguments, tell_of
 from training.recording import Measured, RecordedScore, record
 from training.scored import Scored, fit_temperature, score
 
@@ -41,6 +42,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--data", type=Path, required=True, help="folder of labelled images, as fcn-train takes it")
     p.add_argument("--split", default="val")
     p.add_argument("--labels", help="label set of the masks: voc, camvid, or a file (default: what the folder tells)")
+    add_mask_arguments(p)
     p.add_argument("--class-map", help="fewer classes, for labels and predictions alike: 0=0,8=1,*=0 or sky=up,*=rest")
     p.add_argument("--weights", default=DEFAULT_WEIGHTS)
     p.add_argument("--group", help="score this group of frames alone, such as a drive; each: every group, and their mean")
@@ -90,6 +92,9 @@ def main(argv: list[str] | None = None) -> int:
     except (ValueError, OSError) as error:
         print(f"fcn-evaluate: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("\nfcn-evaluate: stopped", file=sys.stderr)
+        return INTERRUPTED
 
 
 def _evaluate(args: argparse.Namespace) -> int:
@@ -107,12 +112,14 @@ def _evaluate(args: argparse.Namespace) -> int:
         raise ValueError("give --record NAME with --high; --quality high scores it without recording")
     labels = find_labels(args.labels, args.data)
     mapping = parse_class_mapping(args.class_map, labels) if args.class_map else None
-    split = get_split(args.data, args.split, labels, mapping)
+    split = get_split(args.data, args.split, labels, mapping, args.masks, args.masks_orientation)
     options = Options(args.tile, args.overlap, args.blend, parse_side(args.side), args.quality)
     if args.group == EACH:
+        tell_of(split)
         return _each(args, split, labels, mapping, options)
     if args.group:
         split = only(split, args.group, args.group_pattern)
+    tell_of(split)
     weights = args.weights.replace(HOLE, args.group or HOLE)
     if args.record:
         return _record(args, find_weights(weights), split, labels, mapping, options)

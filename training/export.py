@@ -32,7 +32,8 @@ from model.weights_file import (
     save_weights,
 )
 from training.card import write_card
-from training.layouts import IMAGE_ENDINGS
+from training.files import IMAGE_ENDINGS, images_below
+from training.machine import INTERRUPTED
 
 INPUT, OUTPUT = "pixels", "logits"
 EXAMPLE = (1, 96, 128, 3)
@@ -64,6 +65,9 @@ def main(argv: list[str] | None = None) -> int:
     except (ValueError, OSError) as error:
         print(f"fcn-export: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("\nfcn-export: stopped", file=sys.stderr)
+        return INTERRUPTED
     for path in written:
         print(f"wrote {path} ({path.stat().st_size / 1e6:.1f} MB)")
     return 0
@@ -137,7 +141,7 @@ def export_int8(master: Path, folder: Path, photos: int = PHOTOS, keep: int = KE
 
 def calibration_tiles(weights: Weights, folder: Path, photos: int) -> Iterator[npt.NDArray[np.uint8]]:
     """The first tile of each of so many photos, spread evenly over the folder, as the service cuts them."""
-    files = sorted(file for file in folder.rglob("*") if file.suffix.lower() in IMAGE_ENDINGS)
+    files = images_below(folder)
     if not files:
         raise ValueError(f"no photos in {folder}; their names end in {', '.join(IMAGE_ENDINGS)}")
     segmenter = Segmenter(TorchRuntime(weights, "cpu", "float32"))

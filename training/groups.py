@@ -10,7 +10,7 @@ import re
 from dataclasses import replace
 
 from training.datasets import Split
-from training.layouts import DataError
+from training.problems import DataError
 
 GROUP = r"[^_]+"  # of a frame's name, from its beginning: 0016E5 of 0016E5_07959
 EACH = "each"

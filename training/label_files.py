@@ -1,4 +1,4 @@
-"""Label sets by name, or from a `classes.json` or `classes.yaml` beside the data."""
+"""Label sets by name, or from a file beside the data: our own `classes.json` or `classes.yaml`, CVAT's and labelme's."""
 
 from __future__ import annotations
 
@@ -8,18 +8,22 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from imaging.coco import is_background
 from model.labels import LabelError, LabelSet, camvid_labels, voc_color, voc_labels
 from training.layouts import repeated
+from training.text_files import read_text
 
 KNOWN = {"voc": voc_labels, "camvid": camvid_labels}
 FILES = ("classes.json", "classes.yaml", "classes.yml")
+LABEL_MAP, CLASS_NAMES = "labelmap.txt", "class_names.txt"  # CVAT's "Segmentation mask", and labelme2voc's
+IGNORED = "__ignore__"  # labelme's void
 
 
 def find_labels(name: str | None, root: Path) -> LabelSet:
     """The named label set; without a name the one in the data's folder, else CamVid's or VOC's by the folder's layout."""
     if name:
         return read_labels(name)
-    own = next((root / file for file in FILES if (root / file).is_file()), None)
+    own = next((root / file for file in (*FILES, LABEL_MAP, CLASS_NAMES) if (root / file).is_file()), None)
     if own:
         return read_labels(str(own))
     if (root / "images").is_dir():
@@ -32,13 +36,14 @@ def read_labels(name: str) -> LabelSet:
     """The label set `voc`, `camvid`, or that of a JSON or YAML file `{"classes": [...], "ignore_index": 255}`.
 
     A class is `{"id", "name", "color": "#rrggbb"}`, or its name alone: ids then count from 0. Colours that are left
-    out are VOC's. Raises `LabelError` naming the file.
+    out are VOC's. A text file is CVAT's `labelmap.txt`, the background first, or names a line, as labelme's
+    `class_names.txt`. Raises `LabelError` naming the file.
     """
     if name in KNOWN:
         return KNOWN[name]()
     path = Path(name)
     try:
-        document = _yaml(path) if path.suffix in (".yaml", ".yml") else json.loads(path.read_text())
+        document = _read(path)
     except (OSError, ValueError) as error:
         raise LabelError(f"labels must be voc, camvid, or a JSON or YAML file, got {name!r}: {error}") from error
     if not isinstance(document, dict) or not isinstance(document.get("classes"), list):
@@ -52,16 +57,40 @@ def read_labels(name: str) -> LabelSet:
     return labels
 
 
-def _yaml(path: Path) -> object:
+def _read(path: Path) -> object:
+    text, suffix = read_text(path), path.suffix.lower()
+    if suffix in (".yaml", ".yml"):
+        return _yaml(text)
+    return _lines(text) if suffix == ".txt" else json.loads(text)
+
+
+def _yaml(text: str) -> object:
     if find_spec("yaml") is None:
         raise ValueError("YAML needs the extra: pip install 'fcn-segment[train]'; or write JSON")
     import yaml
 
     try:
-        document: object = yaml.safe_load(path.read_text())
+        document: object = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise ValueError(str(error)) from error
     return document
+
+
+def _lines(text: str) -> dict[str, Any]:
+    """The classes of a text file: `name:red,green,blue:parts:actions` a line, or a name."""
+    lines = [line.strip() for line in text.splitlines() if line.strip() and not line.startswith("#")]
+    colored = [line.rsplit(":", 3) for line in lines if line.count(":") >= 3]
+    if not colored:
+        return {"classes": [line for line in lines if line != IGNORED]}
+    classes = [(name, _hex_color(color)) for name, color, *_ in sorted(colored, key=lambda parts: not is_background(parts[0]))]
+    return {"classes": [{"id": index, "name": name, "color": color} for index, (name, color) in enumerate(classes)]}
+
+
+def _hex_color(text: str) -> str:
+    channels = [part.strip() for part in text.split(",")]
+    if len(channels) != 3 or not all(part.isdecimal() and int(part) < 256 for part in channels):
+        raise ValueError(f"a colour must be written red,green,blue with 0 to 255 each, got {text!r}")
+    return "#{:02x}{:02x}{:02x}".format(*map(int, channels))
 
 
 def _entries(classes: Sequence[Any]) -> list[dict[str, Any]]:

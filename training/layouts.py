@@ -1,22 +1,28 @@
-"""Where labelled images lie on disk: VOCdevkit, CamVid in two forms, and plain `images/` and `masks/`."""
+"""Where labelled images lie on disk: VOCdevkit, with CVAT's and labelme's forms, CamVid in two, `images/` and `masks/`."""
 
 from __future__ import annotations
 
 import hashlib
+import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from training import camvid
+from training.files import IMAGE_ENDINGS, MASK_ENDINGS, Folders, normal_name, without_ending
+from training.problems import DataError as DataError
+from training.problems import first_names, raise_all
+from training.text_files import read_text
 
-IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
-LAYOUTS = "images/ and masks/, ImageSets/Segmentation (VOCdevkit), train and trainannot or 701_StillsRaw_full (CamVid)"
+LAYOUTS = (
+    "images/ and masks/, ImageSets/Segmentation (VOCdevkit, CVAT), JPEGImages and SegmentationClass (labelme), "
+    "train and trainannot or 701_StillsRaw_full (CamVid)"
+)
 ONE_IN = 5  # of the frames of a folder without lists, how many are val
-
-
-class DataError(ValueError):
-    """A data set that is not laid out as expected."""
+SPLITS = ("train", "val")
+VOC_MASKS = ("SegmentationClass", "SegmentationClassAug", "SegmentationClassPNG")  # VOC's, SBD's, labelme's former ones
+BRUSH_MASK = re.compile(r"task-\d+-annotation-\d+-by-")  # Label Studio's PNG export: one a label
 
 
 @dataclass(frozen=True)
@@ -28,79 +34,138 @@ class Frame:
     mask: Path
 
 
+@dataclass
+class Listing:
+    """The frames of a split, what is missing of others, and what is to be told of them."""
+
+    folders: Folders = field(default_factory=Folders)
+    frames: list[Frame] = field(default_factory=list)
+    missing: list[DataError] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def add(self, name: str, image: Path, *masks: Path) -> None:
+        """Adds the frame of an image and the first of its masks that is there, all without endings."""
+        image_file = self.folders.find(image)
+        mask_file = next((file for mask in masks if (file := self.folders.find(mask, MASK_ENDINGS))), None)
+        if image_file and mask_file:
+            self.frames.append(Frame(name, image_file, mask_file))
+        elif image_file:
+            self.missing.append(DataError(f"{masks[0]}.png: no such mask{self._hint(masks[0])}"))
+        else:
+            self.missing.append(DataError(f"{image}: no such image (with {', '.join(IMAGE_ENDINGS)})"))
+
+    def _hint(self, mask: Path) -> str:
+        if other := self.folders.find(mask):
+            return f", and {other.name} is none: export masks as PNG"
+        if any(BRUSH_MASK.match(name) for name in self.folders.images(mask.parent)):
+            return (
+                "; Label Studio's PNGs hold one label each: export COCO, and python -m training.coco_import makes masks of it"
+            )
+        return ""
+
+    def names(self, folder: Path) -> list[str]:
+        """The names of a folder's images; raises `DataError` for two of one name."""
+        images = self.folders.images(folder)
+        if twice := [name for name, files in images.items() if len(files) > 1]:
+            raise DataError(
+                f"{folder} has two images of one name ({first_names(twice)}), which would have one mask; rename them"
+            )
+        return list(images)
+
+    def tell_unmatched(self, images: Path, masks: Path) -> None:
+        """Tells of masks that are no image's."""
+        unmatched = [
+            str(files[0]) for name, files in self.folders.images(masks).items() if not self.folders.find(images / name)
+        ]
+        if unmatched:
+            self.notes.append(f"{len(unmatched)} masks have no image and are left out: {first_names(unmatched)}")
+
+
 def find_frames(root: Path, split: str) -> list[Frame]:
-    """The frames of a split, in whichever layout the folder has; raises `DataError`, naming a file that is missing."""
+    """The frames of a split, in whichever layout the folder has; raises `DataError` naming every file that is missing."""
+    listing = list_frames(root, split)
+    raise_all(listing.missing)
+    return listing.frames
+
+
+def list_frames(root: Path, split: str) -> Listing:
+    """As `find_frames`, with what is missing; raises `DataError` for an unknown layout, and a list that is missing or empty."""
     if not root.is_dir():
         raise DataError(f"{root} is not a folder")
-    voc = next((p for p in (root, root / "VOC2012", root / "VOCdevkit" / "VOC2012") if (p / "ImageSets").is_dir()), None)
-    if voc:
-        frames = _voc(voc, split)
+    listing = Listing()
+    devkits = (root, root / "VOC2012", root / "VOCdevkit" / "VOC2012")
+    if voc := next((path for path in devkits if (path / "ImageSets").is_dir()), None):
+        _voc(listing, voc, split)
     elif (root / "images").is_dir():
-        frames = _plain(root, split)
+        _plain(listing, root, split)
+    elif (root / "JPEGImages").is_dir():
+        _labelme(listing, root, split)
     elif (root / camvid.FRAMES).is_dir():
-        frames = _published_camvid(root, split)
+        _published_camvid(listing, root, split)
     elif any(root.glob("*annot")):
-        frames = _tutorial_camvid(root, split)
+        _tutorial_camvid(listing, root, split)
     else:
         raise DataError(f"{root} has none of the known layouts: {LAYOUTS}")
-    if not frames:
+    if not listing.frames and not listing.missing:
         raise DataError(f"{root}: the split {split!r} is empty; for plain folders, train.txt and val.txt can list the frames")
-    return frames
+    if twice := repeated(frame.name for frame in listing.frames):
+        listing.notes.append(
+            f"{len(twice)} frames are listed more than once in {split!r}, and count as often: {first_names(twice)}"
+        )
+    return listing
 
 
-def _voc(root: Path, split: str) -> list[Frame]:
-    """Lists hold names, or, as SBD's train_aug is often passed on, pairs of paths."""
-    frames = []
-    for line in _listing(root / "ImageSets" / "Segmentation", split).splitlines():
+def _voc(listing: Listing, root: Path, split: str) -> None:
+    """Lists hold names, or, as SBD's train_aug is often passed on, pairs of paths; of CVAT's one list, one in five is val."""
+    lists = root / "ImageSets" / "Segmentation"
+    if split in SPLITS and [path.name for path in lists.glob("[!.]*.txt")] == ["default.txt"]:
+        lines = [line for line in _lines(lists, "default") if _in_split(without_ending(line), split)]
+    else:
+        lines = _lines(lists, split)
+    for line in lines:
         words = line.split()
-        if len(words) == 2 and words[1].endswith(".png"):
-            name, mask = Path(words[0]).stem, root / words[1].lstrip("/")
-        elif words:
-            name = line.strip()
-            mask = _voc_mask(root, name)
-        else:
-            continue
-        frames.append(_frame(name, root / "JPEGImages" / name, mask))
-    return frames
+        if len(words) == 2 and words[1].lower().endswith(MASK_ENDINGS):
+            name, masks = Path(words[0]).stem, [root / without_ending(words[1].lstrip("/"))]
+        else:  # VOC's own mask is finer than SBD's
+            name = without_ending(line)
+            masks = [root / folder / name for folder in VOC_MASKS]
+        listing.add(name, root / "JPEGImages" / name, *masks)
 
 
-def _voc_mask(root: Path, name: str) -> Path:
-    """VOC's own mask, the finer one; SBD's where VOC has none."""
-    own, added = (root / folder / f"{name}.png" for folder in ("SegmentationClass", "SegmentationClassAug"))
-    return added if added.is_file() and not own.is_file() else own
+def _labelme(listing: Listing, root: Path, split: str) -> None:
+    """What labelme2voc writes: VOC's folders without lists; about one frame in five is val."""
+    if split not in SPLITS:
+        raise DataError(f"{root} has no ImageSets/Segmentation/{split}.txt")
+    for name in listing.names(root / "JPEGImages"):
+        if _in_split(name, split):
+            listing.add(name, root / "JPEGImages" / name, *(root / folder / name for folder in VOC_MASKS))
+    for folder in VOC_MASKS:
+        listing.tell_unmatched(root / "JPEGImages", root / folder)
 
 
-def _plain(root: Path, split: str) -> list[Frame]:
+def _plain(listing: Listing, root: Path, split: str) -> None:
     """By `train.txt` and `val.txt`, by `images/train` and `masks/train`, else about one frame in five is val."""
     images, masks = root / "images", root / "masks"
     if (root / f"{split}.txt").is_file():
-        names = [_without_ending(line.strip()) for line in _listing(root, split).splitlines() if line.strip()]
+        names = [without_ending(line) for line in _lines(root, split)]
     elif (images / split).is_dir():
         images, masks = images / split, masks / split
-        names = _stems(images)
-    elif any((images / other).is_dir() or (root / f"{other}.txt").is_file() for other in ("train", "val")):
+        names = listing.names(images)
+    elif any((images / other).is_dir() or (root / f"{other}.txt").is_file() for other in SPLITS):
         raise DataError(f"{root} has neither {split}.txt nor images/{split}; its other splits have")
-    elif split in ("train", "val"):
-        names = [name for name in _stems(images) if _is_val(name) == (split == "val")]
+    elif split in SPLITS:
+        names = [name for name in listing.names(images) if _in_split(name, split)]
     else:
         raise DataError(f"{root} has neither {split}.txt nor images/{split}")
-    return [_frame(name, images / name, masks / f"{name}.png") for name in names]
+    for name in names:
+        listing.add(name, images / name, masks / name)
+    listing.tell_unmatched(images, masks)
 
 
-def _is_val(name: str) -> bool:
+def _in_split(name: str, split: str) -> bool:
     """By the name alone, so that frames which are added later move none of the others."""
-    return int(hashlib.sha256(name.encode()).hexdigest(), 16) % ONE_IN == 0
-
-
-def _without_ending(name: str) -> str:
-    return name.removesuffix(Path(name).suffix) if Path(name).suffix.lower() in IMAGE_ENDINGS else name
-
-
-def _stems(folder: Path) -> list[str]:
-    stems = sorted(path.stem for path in folder.iterdir() if path.suffix.lower() in IMAGE_ENDINGS)
-    if twice := repeated(stems):
-        raise DataError(f"{folder} has two images of one name ({', '.join(twice[:5])}), which would have one mask; rename them")
-    return stems
+    digest = hashlib.sha256(normal_name(name).encode()).hexdigest()
+    return (int(digest, 16) % ONE_IN == 0) == (split == "val")
 
 
 def repeated(names: Iterable[str]) -> list[str]:
@@ -108,34 +173,32 @@ def repeated(names: Iterable[str]) -> list[str]:
     return sorted(name for name, count in Counter(names).items() if count > 1)
 
 
-def _tutorial_camvid(root: Path, split: str) -> list[Frame]:
+def _tutorial_camvid(listing: Listing, root: Path, split: str) -> None:
     if not (root / f"{split}annot").is_dir():
         raise DataError(f"{root / f'{split}annot'} is not there; a split has the folders {split} and {split}annot")
-    masks = sorted((root / f"{split}annot").glob("*.png"))
-    return [_frame(mask.stem, root / split / mask.stem, mask) for mask in masks]
+    masks = listing.names(root / f"{split}annot")
+    for name in masks:
+        listing.add(name, root / split / name, root / f"{split}annot" / name)
+    if unmatched := [name for name in listing.names(root / split) if name not in set(masks)]:
+        listing.notes.append(
+            f"{len(unmatched)} images in {root / split} have no mask and are left out: {first_names(unmatched)}"
+        )
 
 
-def _published_camvid(root: Path, split: str) -> list[Frame]:
-    names = [name for name in _stems(root / camvid.FRAMES) if camvid.split_of(name) == split]
-    return [_frame(name, root / camvid.FRAMES / name, root / camvid.MASKS / f"{name}_L.png") for name in names]
+def _published_camvid(listing: Listing, root: Path, split: str) -> None:
+    for name in listing.names(root / camvid.FRAMES):
+        if camvid.split_of(name) == split:
+            listing.add(name, root / camvid.FRAMES / name, root / camvid.MASKS / f"{name}_L")
 
 
-def _listing(folder: Path, split: str) -> str:
+def _lines(folder: Path, split: str) -> list[str]:
+    """The lines of a split's list that hold something."""
     path = folder / f"{split}.txt"
     if not path.is_file():
         there = ", ".join(sorted(p.stem for p in folder.glob("*.txt"))) or "none"
         raise DataError(f"{path} is not there; lists in {folder}: {there}")
-    return path.read_text(encoding="utf-8-sig")
-
-
-def _frame(name: str, stem: Path, mask: Path) -> Frame:
-    endings = [written for ending in IMAGE_ENDINGS for written in (ending, ending.upper(), f".{ending[1:].capitalize()}")]
-    image = _first_file([stem.with_name(stem.name + ending) for ending in endings])
-    if image is None or not mask.is_file():
-        missing = f"{mask}: no such mask" if image else f"{stem}: no such image (with {', '.join(IMAGE_ENDINGS)})"
-        raise DataError(missing)
-    return Frame(name, image, mask)
-
-
-def _first_file(paths: Sequence[Path]) -> Path | None:
-    return next((path for path in paths if path.is_file()), None)
+    try:
+        text = read_text(path)
+    except ValueError as error:
+        raise DataError(str(error)) from error
+    return [normal_name(line.strip().replace("\\", "/")) for line in text.splitlines() if line.strip()]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
@@ -60,4 +62,21 @@ class Loader:
     def epoch(self, epoch: int) -> Iterator[Batch]:
         """The batches of this epoch: uint8 images (N, 3, h, w) and int64 masks (N, h, w)."""
         self.batches.epoch = epoch
-        return iter(self._loader)
+        with _interrupts_blocked():
+            return iter(self._loader)
+
+
+@contextmanager
+def _interrupts_blocked() -> Iterator[None]:
+    """Processes that start meanwhile never see Ctrl-C, which a terminal sends to all: they end with the training, in silence.
+
+    A signal that comes meanwhile reaches this process right after.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)

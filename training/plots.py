@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,6 +35,15 @@ def require_matplotlib() -> None:
         raise ValueError("charts need matplotlib; install the extra: pip install 'fcn-segment[train]'")
 
 
+def draw(path: Path, chart: Callable[[], bytes]) -> None:
+    """Writes a chart's PNG; where it cannot be drawn or written, one line says why, and the work goes on without it."""
+    try:
+        path.write_bytes(chart())
+    except Exception as error:  # whatever a font, a backend or a name does to matplotlib: no chart is worth a training
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        print(f"{path} is not drawn: {reason}", file=sys.stderr)
+
+
 def curves_chart(rows: Sequence[Mapping[str, str]]) -> bytes:
     """PNG of the loss and of the val mean IoU over epochs."""
     figure = _figure(7, 3.2)
@@ -57,10 +68,22 @@ def score_chart(weights: Weights, curves: Path) -> bytes:
 
 
 def _figure(width: float, height: float) -> Figure:
-    require_matplotlib()
-    from matplotlib.figure import Figure
+    """An empty figure with a canvas of its own.
 
-    return Figure(figsize=(width, height), layout="constrained")
+    The environment's MPLBACKEND, which a notebook sets for all of its processes, is hidden while matplotlib is imported:
+    the import fails for a backend that is not installed.
+    """
+    require_matplotlib()
+    backend = os.environ.pop("MPLBACKEND", None)
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    finally:
+        if backend is not None:
+            os.environ["MPLBACKEND"] = backend
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
 
 
 def _bars(measured: Mapping[str, Any], classes: Sequence[str], axes: Axes) -> None:
@@ -68,13 +91,18 @@ def _bars(measured: Mapping[str, Any], classes: Sequence[str], axes: Axes) -> No
     for index, (name, values) in enumerate(measured.items()):
         ticks = [tick + index * height for tick in range(len(classes))]
         color = GREEN if index == 0 else (BLUE if index == 1 else GREY)
-        axes.barh(ticks, [iou or 0 for iou in values["iou"]], height, label=name, color=color)
-    axes.set_yticks([tick + 0.4 - height / 2 for tick in range(len(classes))], classes)
+        axes.barh(ticks, [iou or 0 for iou in values["iou"]], height, label=_literal(name), color=color)
+    axes.set_yticks([tick + 0.4 - height / 2 for tick in range(len(classes))], [_literal(name) for name in classes])
     axes.invert_yaxis()
     axes.set(xlabel="IoU", xlim=(0, 1))
     if len(measured) > 1:
         axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1), fontsize="small", frameon=False)
     _plain(axes)
+
+
+def _literal(name: str) -> str:
+    """A name as matplotlib shows it letter by letter: between two dollars it would read a formula."""
+    return name.replace("$", r"\$")
 
 
 def _curves(rows: Sequence[Mapping[str, str]], left: Axes, right: Axes) -> None:

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationIn
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from model.architecture import Architecture
+from training.text_files import read_text
 
 Count = Annotated[int, Field(ge=0)]
 Positive = Annotated[int, Field(ge=1)]
@@ -138,8 +139,8 @@ def make_recipe(path: Path | None, changes: Mapping[str, Any]) -> Recipe:
     values: dict[str, Any] = {}
     if path is not None:
         try:
-            values = tomllib.loads(path.read_text())
-        except (OSError, tomllib.TOMLDecodeError) as error:
+            values = tomllib.loads(read_text(path))
+        except (OSError, ValueError) as error:
             raise RecipeError(f"{path} is not a recipe: {error}") from error
     merged = {name: tuple(value) if isinstance(value, list) else value for name, value in (values | dict(changes)).items()}
     try:

@@ -8,6 +8,7 @@ import shutil
 import sys
 import tempfile
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -23,15 +24,18 @@ from model.preprocessing import Preprocessing
 from model.weights_file import Weights, load_weights, save_weights
 from training.augmentation import CACHE_MB, scale_warning
 from training.card import CardFacts, training_facts, write_card
+from training.checkpoint import FILE as CHECKPOINT
 from training.class_mapping import ClassMapping, parse_class_mapping
-from training.datasets import Split, get_split
+from training.datasets import Split, get_split, get_splits
 from training.demo import write_demo_data
 from training.distributed import World, join
 from training.evaluate import conditions, snapshot_segmenter, table
 from training.export import export_float32, missing_packages, remove_stale
 from training.groups import EACH, GROUP, PATTERN_HELP, groups, only, refuse_shared_frames, without
+from training.inspection import inspect_all
 from training.label_files import find_labels
-from training.machine import commit, set_threads
+from training.machine import INTERRUPTED, commit, set_threads
+from training.mask_arguments import add_mask_arguments
 from training.plots import require_matplotlib
 from training.recipe import Recipe, make_recipe, parse_changes
 from training.starts import load_start, start_digest, start_preprocessing
@@ -62,6 +66,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--labels", help="voc, camvid, or a JSON or YAML file (default: what the data's folder tells)")
     p.add_argument("--class-map", help="train on fewer classes: 0=0,8=1,*=0 or leaf=plant,*=ground (* for the others)")
     p.add_argument("--score-map", help="score on fewer classes, written likewise over the trained ids")
+    add_mask_arguments(p)
     p.add_argument("--train-split", default="train")
     p.add_argument("--val-split", default="val")
     p.add_argument("--group", help="leave these frames of train out and score on them, not on val; each: every group in turn")
@@ -108,6 +113,11 @@ def main(argv: list[str] | None = None) -> int:
     except (ValueError, OSError) as error:
         print(f"fcn-train: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        done = any(args.out.rglob(CHECKPOINT))  # of folds, each has its own
+        further = "goes on from the last whole epoch" if done else "begins anew, since no epoch was finished"
+        print(f"\nfcn-train: stopped; the same command {further} ({args.out})", file=sys.stderr)
+        return INTERRUPTED
 
 
 def _demo(args: argparse.Namespace, arguments: list[str], world: World, device: torch.device) -> None:
@@ -121,7 +131,8 @@ def _demo(args: argparse.Namespace, arguments: list[str], world: World, device: 
 
 def _folds(args: argparse.Namespace, arguments: list[str], world: World, device: torch.device) -> None:
     """A training for each group of train, without it, into a folder of its name; prints what they score on it, and the mean."""
-    split = get_split(args.data, args.train_split, find_labels(args.labels, args.data))
+    labels = find_labels(args.labels, args.data)
+    split = get_split(args.data, args.train_split, labels, None, args.masks, args.masks_orientation)
     scores = {}
     for group in groups(split, args.group_pattern):
         changed = argparse.Namespace(**vars(args) | {"group": group, "out": args.out / group})
@@ -138,20 +149,19 @@ def _train(args: argparse.Namespace, arguments: list[str], world: World, device:
     recipe = make_recipe(args.recipe, parse_changes(args.set) | flags)
     labels = find_labels(args.labels, args.data)
     mapping = parse_class_mapping(args.class_map, labels) if args.class_map else None
-    split = get_split(args.data, args.train_split, labels, mapping)
-    scored = parse_class_mapping(args.score_map, split.labels).of_predictions(split.labels) if args.score_map else None
-    scored_split = args.train_split if args.group else args.val_split
-    validation = get_split(args.data, scored_split, labels, _chain(mapping, scored, labels))
+    trained = mapping.labels if mapping else labels
+    scored = parse_class_mapping(args.score_map, trained).of_predictions(trained) if args.score_map else None
+    scored_split, chained = args.train_split if args.group else args.val_split, _chain(mapping, scored, labels)
+    split, validation = get_splits(
+        partial(get_split, args.data, args.train_split, labels, mapping, args.masks, args.masks_orientation),
+        partial(get_split, args.data, scored_split, labels, chained, args.masks, args.masks_orientation),
+    )
     if args.group:
         split, validation = (
             pick(some, args.group, args.group_pattern) for pick, some in ((without, split), (only, validation))
         )
     if world.first:
-        seen = split.check_learnable()
-        validation.check()
-        refuse_shared_frames(split, validation)
-        if told := scale_warning(seen.longer_side, recipe):
-            print(told)
+        _inspect(split, validation, recipe)
     world.wait()
     run = _prepare(args, recipe, split, device, world)
     manifest = Manifest(run.net.architecture, split.labels, run.preprocessing, args.license)
@@ -164,6 +174,17 @@ def _train(args: argparse.Namespace, arguments: list[str], world: World, device:
     command = f"{launcher} {shlex.join(arguments)}"
     facts = CardFacts(split, validation, recipe, progress, command, args.data_name, args.start, args.note, started_at)
     return _finish(args, net, replace(manifest, training=training_facts(facts)), scorer)
+
+
+def _inspect(split: Split, validation: Split, recipe: Recipe) -> None:
+    """Reads every frame once, and prints how masks are read and what may be wrong; raises `DataError` for what is wrong."""
+    learnt, scored = inspect_all([split, validation])
+    learnt.require_two_classes()
+    refuse_shared_frames(split, validation)
+    lines = [learnt.meaning, *learnt.notes, *scored.notes]
+    if told := scale_warning(learnt.seen.longer_side, recipe):
+        lines.append(told)
+    print("\n".join(dict.fromkeys(lines)))  # both splits tell of what lies in a folder that they share
 
 
 def _finish(args: argparse.Namespace, net: FCN, manifest: Manifest, scorer: Scorer) -> float:

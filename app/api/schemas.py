@@ -145,12 +145,12 @@ class CocoRle(BaseModel):
 
 
 class CocoAnnotation(BaseModel):
-    """A region as polygons (x, y, x, y, ...), `iscrowd` 0, or a class as one mask, `iscrowd` 1."""
+    """A connected region of a class, as polygons (x, y, x, y, ...) or as one mask."""
 
     id: int
     image_id: int
-    category_id: int
-    iscrowd: Literal[0, 1]
+    category_id: int = Field(ge=1)
+    iscrowd: Literal[0]
     segmentation: list[list[float]] | CocoRle
     area: float
     bbox: tuple[float, float, float, float] = Field(description="x, y, width, height")

@@ -34,9 +34,29 @@ def load_network(weights: Weights) -> FCN:
 
 
 def half_tensors(net: FCN) -> Mapping[str, npt.NDArray[np.generic]]:
-    """The network's tensors as a weights file holds them: floats in float16, integers as they are."""
-    state = net.state_dict().items()
-    return {n: t.detach().cpu().to(torch.float16 if t.is_floating_point() else t.dtype).numpy() for n, t in state}
+    """The network's tensors as a weights file holds them: floats in float16, integers as they are.
+
+    A tensor with a value beyond float16's range, such as a variance of 100,000, stays in float32. Raises `WeightsError`
+    naming a tensor that holds infinity or NaN.
+    """
+    return {name: _stored(name, tensor.detach().cpu()) for name, tensor in net.state_dict().items()}
+
+
+def _stored(name: str, tensor: Tensor) -> npt.NDArray[np.generic]:
+    if not tensor.is_floating_point():
+        return tensor.numpy()
+    if not torch.isfinite(tensor).all():
+        raise WeightsError(
+            f"{name} holds infinity or NaN, so that the network answers nothing: train anew with a lower learning_rate, "
+            "or begin from another start"
+        )
+    half = tensor.to(torch.float16)
+    return (half if torch.isfinite(half).all() else tensor.to(torch.float32)).numpy()
+
+
+def _overflowing(net: nn.Module) -> str | None:
+    """The first tensor that is not finite."""
+    return next((name for name, tensor in net.state_dict().items() if not torch.isfinite(tensor).all()), None)
 
 
 def normalise(images: Tensor, preprocessing: Preprocessing) -> Tensor:
@@ -49,7 +69,8 @@ class ServableNetwork(nn.Module):
     """Maps uint8 pixels (N, height, width, 3), sides multiples of 32, to float32 logits (N, classes, rows, columns).
 
     Logits have a cell for every `stride` pixels, which lies among them as `grid` says. The network runs in `dtype`.
-    shifts: per axis, of shift-and-stitch; 1 for none. Raises `WeightsError` or `ValueError` for a network that cannot do so.
+    shifts: per axis, of shift-and-stitch; 1 for none. Raises `WeightsError` or `ValueError` for a network that cannot do so,
+    such as one whose tensors are beyond float16's range.
     """
 
     stride: int
@@ -64,6 +85,8 @@ class ServableNetwork(nn.Module):
         whole = ShiftAndStitch(net, shifts) if shifts != 1 else net
         self.stride, self.grid = whole.score_stride, whole.grid
         self.net: nn.Module = whole.to(dtype)
+        if dtype == torch.float16 and (name := _overflowing(self.net)):
+            raise WeightsError(f"{weights.name}: {name} is beyond float16's range; serve it in float32 or bfloat16")
         self.dtype = dtype
         preprocessing = weights.manifest.preprocessing
         mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in (preprocessing.mean, preprocessing.std))

@@ -215,3 +215,13 @@ def test_polygons_of_too_many_regions_are_refused_with_a_way_out(format: Any, mo
     dots[4:] = 0
     dots[1, 7:] = 0
     assert answer(dots).encode(Rendering(format, "polygons"))
+
+
+def test_coco_s_run_lengths_of_too_many_regions_are_refused_with_a_way_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("imaging.answer.MOST_MASKS", 8)
+    dots = np.zeros((9, 19), np.uint8)
+    dots[1::3, 1::6] = 1  # 9 regions, and the background
+    with pytest.raises(ArrayTooLarge, match=r"more than 8 regions.*ask for format=json"):
+        answer(dots).encode(Rendering("coco"))
+    dots[7] = 0
+    assert answer(dots).encode(Rendering("coco"))

@@ -53,25 +53,41 @@ def test_pycocotools_reads_the_regions_back(tolerance: float | None) -> None:
 
 def test_background_and_void_have_no_annotation() -> None:
     document = coco_document(class_map(), LABELS, "photo.jpg", None)
-    assert {entry["category_id"] for entry in document["annotations"]} == {1, 3}
-    assert [entry["id"] for entry in document["annotations"]] == [1, 2]
+    assert [entry["category_id"] for entry in document["annotations"]] == [1, 1, 3]
+    assert [entry["id"] for entry in document["annotations"]] == [1, 2, 3]
 
 
-def test_masks_are_crowds_and_polygons_are_one_a_piece() -> None:
-    masks, outlines = (coco_document(class_map(), LABELS, "a", tolerance)["annotations"] for tolerance in (None, 1.0))
-    assert {entry["iscrowd"] for entry in masks} == {1}
-    assert {entry["iscrowd"] for entry in outlines} == {0}
-    assert len({entry["id"] for entry in outlines}) == len(outlines) == 4
-    assert all(isinstance(entry["segmentation"], list) and len(entry["segmentation"][0]) >= 6 for entry in outlines)
+@pytest.mark.parametrize("name", ["background", "Background", "BACKGROUND", "_background_"])
+def test_background_is_known_by_every_way_of_writing_it(name: str) -> None:
+    document = coco_document(class_map(), numbered_labels([name, *NAMES[1:]]).classes, "a", None)
+    assert [entry["name"] for entry in document["categories"]] == ["circle", "square", "triangle"]
+
+
+@pytest.mark.parametrize("tolerance", [None, 1.0])
+def test_each_region_is_one_annotation_and_no_crowd(tolerance: float | None) -> None:
+    """The square with a hole too, which polygons write in pieces."""
+    annotations = coco_document(class_map(), LABELS, "a", tolerance)["annotations"]
+    assert [(entry["category_id"], entry["iscrowd"]) for entry in annotations] == [(1, 0), (1, 0), (3, 0)]
+    if tolerance is not None:
+        assert [len(entry["segmentation"]) for entry in annotations] == [2, 1, 1]
+        assert all(len(ring) >= 6 for entry in annotations for ring in entry["segmentation"])
+
+
+def test_category_ids_begin_with_1_where_no_class_is_background() -> None:
+    document = coco_document(class_map(), numbered_labels(["sky", "road", "car", "tree"]).classes, "a", None)
+    names = {entry["id"]: entry["name"] for entry in document["categories"]}
+    assert names == {1: "sky", 2: "road", 3: "car", 4: "tree"}
+    assert {names[entry["category_id"]] for entry in document["annotations"]} == {"sky", "road", "tree"}
 
 
 def test_areas_and_boxes_are_the_regions() -> None:
-    (first, _) = coco_document(class_map(), LABELS, "a", None)["annotations"]
-    assert (first["area"], first["bbox"]) == (400 - 36 + 400, [5, 5, 55, 45])
+    first, second, _ = coco_document(class_map(), LABELS, "a", None)["annotations"]
+    assert (first["area"], first["bbox"]) == (400 - 36, [5, 5, 20, 20])
+    assert (second["area"], second["bbox"]) == (400, [40, 30, 20, 20])
     assert int(coco.area(first["segmentation"])) == first["area"]
     outlines = [entry for entry in coco_document(class_map(), LABELS, "a", 0)["annotations"] if entry["category_id"] == 1]
-    assert sum(entry["area"] for entry in outlines) == pytest.approx(764, abs=5)
-    assert min(entry["bbox"][0] for entry in outlines) == 5
+    assert [entry["area"] for entry in outlines] == [pytest.approx(364, abs=5), pytest.approx(400, abs=3)]
+    assert outlines[0]["bbox"] == [5, 5, 20, 20]
 
 
 def test_no_outline_is_without_area_and_boxes_are_rounded_as_corners_are() -> None:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import re
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from pycocotools import mask as coco
 
-from imaging.rle import encode_rle
+from imaging.rle import decode_rle, encode_rle
 
 Pixels = npt.NDArray[np.uint8]
 MAPS = arrays(np.uint8, array_shapes(min_dims=2, max_dims=2, max_side=40), elements=st.integers(0, 255), fill=st.integers(0, 3))
@@ -33,3 +37,42 @@ def test_a_class_that_is_absent_decodes_to_nothing() -> None:
 def test_the_known_encoding_of_a_small_map() -> None:
     class_map = np.array([[0, 1], [0, 1]], np.uint8)
     assert encode_rle(class_map, [0, 1]) == {"0": "022", "1": "22"}
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (3, 5), (64, 48), (600, 500)])
+def test_compressed_and_plain_counts_are_decoded_as_pycocotools_does(shape: tuple[int, int]) -> None:
+    rng = np.random.default_rng(3)
+    for share in (0.0, 0.01, 0.5, 1.0):
+        inside = rng.random(shape) < share
+        text = encode_rle(inside.astype(np.uint8), [1])["1"]
+        np.testing.assert_array_equal(decode_rle(text, shape), inside)
+        flat = np.r_[False, inside.ravel(order="F")]
+        edges = np.flatnonzero(np.diff(flat))
+        counts = np.diff([0, *edges.tolist(), inside.size]).tolist()
+        np.testing.assert_array_equal(decode_rle(counts, shape), inside)
+
+
+@pytest.mark.parametrize(
+    ("counts", "message"),
+    [
+        ([3, 2], "run lengths cover 5 pixels, the image has 3x4 = 12"),
+        ([3, 2, 70], "cover 75 pixels"),
+        ([], "cover 0 pixels"),
+        ([14, -4, 2], "a run length is 0 or more, got -4"),
+        ([3.5, 8.5], "whole numbers"),
+        (["3", 9], "whole numbers"),
+        ([True, 11], "whole numbers"),
+        ([10**30, 12 - 10**30], "far longer than an image"),
+        ("32", "cover 5 pixels"),
+        ("", "not a run-length encoding"),
+        ("3\x7f", "not a run-length encoding"),
+        ("3é", "not a run-length encoding"),
+        ("3o", "not a run-length encoding"),
+        ("oooooooooo0", "not a run-length encoding"),
+        ("oooooooo5", "not a run-length encoding"),
+    ],
+    ids=str,
+)
+def test_counts_that_are_no_run_lengths_of_the_image_are_refused(counts: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(message)):
+        decode_rle(counts, (3, 4))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -135,3 +136,21 @@ def test_a_training_that_went_on_says_from_where(narrow: Weights, facts: CardFac
 
 def test_a_file_without_facts_has_a_card_too(narrow: Weights) -> None:
     assert "# narrow\n" in card(narrow)
+
+
+def test_bars_in_names_leave_the_tables_whole(narrow: Weights, facts: CardFacts, tmp_path: Path) -> None:
+    """Of classes, of a data set and of files."""
+    path = tmp_path / "my leaves|2.safetensors"
+    names = ["background", "leaf|stem", "square", "triangle"]
+    score = scores()["shapes, val"] | {"classes": names}
+    training = training_facts(replace(facts, data_name="leaves|old", start="a|b.pth"))
+    save_weights(
+        path, half_tensors(narrow_net()), replace(narrow.manifest, training=training, scores={"leaves|old, val": score})
+    )
+    write_card(path)
+    text = path.with_suffix(".md").read_text(encoding="utf-8")
+    rows = [line for line in text.splitlines() if line.startswith("|")]
+    assert "| leaf\\|stem | 0.667 |" in rows
+    assert {len(re.findall(r"(?<!\\)\|", row)) for row in rows} == {3}
+    assert "(my%20leaves%7C2.png)" in text
+    assert path.with_suffix(".png").is_file()

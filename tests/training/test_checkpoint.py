@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -66,5 +67,32 @@ def test_a_half_written_file_is_not_read(tmp_path: Path) -> None:
 
 def test_nothing_but_data_is_unpickled(tmp_path: Path) -> None:
     torch.save({"progress": {}, "states": {}, "identity": IDENTITY, "path": Path()}, tmp_path / FILE)
-    with pytest.raises(Exception, match="Weights only load failed"):
+    with pytest.raises(ValueError, match="Weights only load failed"):
+        load_checkpoint(tmp_path, IDENTITY)
+
+
+FOREIGN: dict[str, Any] = {
+    "a network's state": {"backbone.0.weight": torch.ones(1)},
+    "a tensor": torch.ones(2),
+    "a list": [1, 2],
+    "another program's": {"epoch": 3, "state_dict": {}, "optimizer": {}},
+    "other progress": {"progress": {"epoch": 1, "best": 0.5}, "states": {}, "identity": IDENTITY},
+    "no recipe": {"progress": vars(PROGRESS), "states": {}, "identity": {"frames": "abc"}},
+    "a recipe without epochs": {"progress": vars(PROGRESS), "states": {}, "identity": {"recipe": {}}},
+    "states that are none": {"progress": vars(PROGRESS), "states": 3, "identity": IDENTITY},
+    "nothing": None,
+}
+
+
+@pytest.mark.parametrize("content", FOREIGN.values(), ids=FOREIGN.keys())
+def test_a_file_of_another_program_is_refused_by_its_name(tmp_path: Path, content: Any) -> None:
+    torch.save(content, tmp_path / FILE)
+    with pytest.raises(ValueError, match=r"checkpoint\.pt is no checkpoint of fcn-train.*--out, or remove it"):
+        load_checkpoint(tmp_path, IDENTITY)
+
+
+@pytest.mark.parametrize("data", [b"", b"no", b"PK\x03\x04", b"\x80\x02}q\x00.", b"\0" * 999], ids=repr)
+def test_a_file_that_cannot_be_read_is_refused_by_its_name(tmp_path: Path, data: bytes) -> None:
+    (tmp_path / FILE).write_bytes(data)
+    with pytest.raises(ValueError, match=r"checkpoint\.pt is .*remove it"):
         load_checkpoint(tmp_path, IDENTITY)

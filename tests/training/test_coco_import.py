@@ -11,7 +11,10 @@ import pytest
 from PIL import Image
 from pycocotools import mask as run_lengths
 
+from imaging.coco import coco_document
+from model.labels import numbered_labels
 from tests.conftest import make_photo
+from tests.imaging.samples import oriented, upright
 from training.coco_import import main
 from training.datasets import get_split
 from training.label_files import find_labels
@@ -75,7 +78,11 @@ def test_the_folder_is_one_that_trainings_take(file: Path, tmp_path: Path) -> No
     assert [frame.name for frame in split.frames] == ["a", "b"]
 
 
-def test_run_lengths_are_read_and_crowds_are_void(file: Path, document: dict[str, Any], tmp_path: Path) -> None:
+@pytest.mark.parametrize(("crowds", "value"), [("objects", 1), ("void", 255)])
+def test_run_lengths_are_read_and_crowds_are_told(
+    file: Path, document: dict[str, Any], tmp_path: Path, crowds: str, value: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """CVAT marks every brush mask as a crowd."""
     region = np.zeros((HEIGHT, WIDTH), np.uint8, order="F")
     region[5:35, 2:50] = 1
     packed = run_lengths.encode(region)
@@ -87,9 +94,10 @@ def test_run_lengths_are_read_and_crowds_are_void(file: Path, document: dict[str
     for segmentation in (packed, {"size": [HEIGHT, WIDTH], "counts": counts}):
         document["annotations"] = [entry(5, segmentation), entry(2, small, crowd=1)]
         file.write_text(json.dumps(document))
-        assert main([str(file), "--out", str(tmp_path / "data")]) == 0
+        assert main([str(file), "--out", str(tmp_path / "data"), "--crowds", crowds]) == 0
+        assert "1 objects are marked as crowds (iscrowd 1)" in capsys.readouterr().out
         expected = 2 * region
-        expected[3:5, 0] = 255
+        expected[3:5, 0] = value
         assert np.array_equal(masks(tmp_path / "data")["a"], expected)
 
 
@@ -107,6 +115,22 @@ def test_run_lengths_are_read_and_crowds_are_void(file: Path, document: dict[str
             {"annotations": [entry(5, [SQUARE], image=8)]},
             "of the image 8, which is not listed",
         ),
+        ({"annotations": [entry(5, {"size": [40, 60], "counts": [3, 2]})]}, "run lengths cover 5 pixels, the image has 40x60"),
+        ({"annotations": [entry(5, {"size": [40, 60], "counts": [2500, -100]})]}, "a run length is 0 or more, got -100"),
+        ({"annotations": [entry(5, {"size": [40, 60], "counts": "32"})]}, "run lengths cover 5 pixels"),
+        ({"annotations": [entry(5, {"size": [40, 60], "counts": "no!"})]}, "not a run-length encoding: 'no!'"),
+        ({"annotations": [entry(5, {"size": [40, 60], "counts": None})]}, "needs counts that are a text or a list; got None"),
+        ({"annotations": [entry(5, [[1, 2, 3, 4, 5, 1e9]])]}, "has points that are no pixels of its image"),
+        ({"annotations": [entry(5, [[1, 2, 3, 4, 5, None]])]}, "has points that are no pixels of its image"),
+        ({"annotations": [entry(5, [[1, 2, 3, 4, 5, float("nan")]])]}, "has points that are no pixels of its image"),
+        ({"annotations": []}, "no pixel of its 2 images is of a class: 0 objects"),
+        (
+            {"annotations": [entry(5, [[100, 2, 110, 4, 105, 9]])]},
+            "of a class: 1 objects, 0 of them boxes alone, 1 without a pixel",
+        ),
+        ({"annotations": [entry(5, []) | {"bbox": [1, 2, 3, 4]}]}, "of a class: 1 objects, 1 of them boxes alone"),
+        ({"annotations": {}}, "has no annotations"),
+        ({"categories": [3]}, "an entry of categories lacks id, name: 3"),
         ({"annotations": [entry(5, {"size": [40, 60]})]}, "needs polygons, or run lengths with counts and size"),
         ({"images": [{"id": 1, "file_name": "a.jpg"}, {"id": 2, "file_name": "sub/a.png"}]}, "of one name ['a']"),
     ],
@@ -179,3 +203,145 @@ def test_an_export_may_be_imported_into_its_own_folder(file: Path) -> None:
         (file.parent / name).rename(file.parent / "images" / Path(name).name)
     assert main([str(file), "--out", str(file.parent)]) == 0
     assert set(masks(file.parent)) == {"a", "b"}
+
+
+def test_what_is_wrong_leaves_nothing_behind(file: Path, document: dict[str, Any], tmp_path: Path) -> None:
+    document["annotations"] += [entry(5, {"size": [40, 60], "counts": [1]}, image=9)]
+    file.write_text(json.dumps(document))
+    assert main([str(file), "--out", str(tmp_path / "data")]) == 2
+    assert list((tmp_path / "data").iterdir()) == []
+
+
+def test_all_that_is_wrong_is_told_at_once(
+    file: Path, document: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    document["images"].append({"id": 11, "file_name": "gone.jpg", "height": 40, "width": 60})
+    document["annotations"] = [entry(5, {"size": [40, 60], "counts": [1]}), entry(3, [SQUARE]), entry(5, [SQUARE], image=8)]
+    file.write_text(json.dumps(document))
+    assert main([str(file), "--out", str(tmp_path / "data")]) == 2
+    told = capsys.readouterr().err
+    assert "4 errors in the data set:" in told
+    for message in ("cover 1 pixels", "of the category 3", "of the image 8", "gone.jpg is in none of"):
+        assert message in told
+
+
+def test_frames_whose_labels_vanished_are_told(
+    file: Path, document: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    document["annotations"] += [entry(5, [[100, 2, 110, 4, 105, 9]], image=9)]
+    file.write_text(json.dumps(document))
+    assert main([str(file), "--out", str(tmp_path / "data")]) == 0
+    told = capsys.readouterr().out
+    assert "1 objects cover no pixel of their image" in told
+    assert "1 frames have objects, and masks without any class: b.jpg" in told
+
+
+def test_ids_may_be_written_as_text(file: Path, document: dict[str, Any], tmp_path: Path) -> None:
+    for part, names in (("images", ["id", "width"]), ("categories", ["id"]), ("annotations", ["category_id"])):
+        for item in document[part]:
+            item.update({name: str(item[name]) for name in names})
+    document["categories"].append({"id": "plant", "name": "plant"})
+    document["annotations"].append(entry("plant", [[40, 0, 60, 0, 60, 40, 40, 40]]))  # type: ignore[arg-type]
+    file.write_text(json.dumps(document))
+    assert main([str(file), "--out", str(tmp_path / "data")]) == 0
+    assert find_labels(None, tmp_path / "data").names == ["background", "leaf", "stem", "plant"]
+    assert sorted(np.unique(masks(tmp_path / "data")["a"])) == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("name", ["Background", "_background_", "BACKGROUND"])
+def test_background_is_known_by_every_way_of_writing_it(
+    file: Path, document: dict[str, Any], tmp_path: Path, name: str
+) -> None:
+    document["categories"] += [{"id": 0, "name": name}]
+    document["annotations"] += [entry(0, [[40.0, 0.0, 60.0, 0.0, 60.0, 40.0, 40.0, 40.0]])]
+    file.write_text(json.dumps(document))
+    assert main([str(file), "--out", str(tmp_path / "data")]) == 0
+    assert find_labels(None, tmp_path / "data").names == ["background", "leaf", "stem"]
+    assert sorted(np.unique(masks(tmp_path / "data")["a"])) == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("written", "stored"),
+    [
+        ("images\\my leaf.jpg", "my leaf.jpg"),
+        ("C:\\photos\\my leaf.jpg", "my leaf.jpg"),
+        ("my%20leaf.jpg", "my leaf.jpg"),
+        ("my%20leaf.jpg", "my%20leaf.jpg"),
+        ("https://host.example/data/my%20leaf.jpg?sig=a/b", "my leaf.jpg"),
+        ("/data/local-files/?d=sub/my%20leaf.jpg", "my leaf.jpg"),
+        ("/data/upload/3/0a1b2c3d-my_leaf.jpg", "0a1b2c3d-my_leaf.jpg"),
+        ("/data/upload/3/0a1b2c3d-my_leaf.jpg", "my_leaf.jpg"),
+        ("../../label-studio/data/media/upload/1/a.jpg", "a.jpg"),
+        ("Bl\u00e4tter.jpg", "Bla\u0308tter.jpg"),
+        ("Bla\u0308tter.jpg", "Bl\u00e4tter.jpg"),
+        ("leaf.jpg", "leaf.JPG"),
+        ("100%.jpg", "100%.jpg"),
+    ],
+)
+def test_file_names_are_found_however_tools_write_them(file: Path, document: dict[str, Any], written: str, stored: str) -> None:
+    (file.parent / "a.jpg").rename(file.parent / stored)
+    document["images"][0]["file_name"] = written
+    file.write_text(json.dumps(document))
+    assert main([str(file), "--out", str(file.parent / "data")]) == 0
+    assert masks(file.parent / "data")[Path(stored).stem].any()
+
+
+def test_a_byte_order_mark_is_no_error(file: Path, tmp_path: Path) -> None:
+    file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes())
+    assert main([str(file), "--out", str(tmp_path / "data")]) == 0
+
+
+@pytest.mark.parametrize("orientation", [3, 6])
+@pytest.mark.parametrize("drawn_on", ["upright", "stored"])
+def test_objects_are_drawn_on_the_photo_that_is_said(
+    file: Path, document: dict[str, Any], orientation: int, drawn_on: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """On the stored one, of 40x60 pixels, or on that which EXIF makes of it; a photo that is not turned is both."""
+    (file.parent / "a.jpg").write_bytes(oriented(make_photo(HEIGHT, WIDTH), "JPEG", orientation))
+    if drawn_on == "upright" and orientation == 6:
+        document["images"][0].update(height=WIDTH, width=HEIGHT)
+    file.write_text(json.dumps(document))
+    out = file.parent / "data"
+    assert main([str(file), "--out", str(out), "--masks-orientation", drawn_on]) == 0
+    told = "1 images are turned by EXIF, such as a.jpg" in capsys.readouterr().out
+    assert told == (drawn_on == "upright" and orientation == 3)
+    size = (WIDTH, HEIGHT) if orientation == 6 and drawn_on == "upright" else (HEIGHT, WIDTH)
+    expected = np.zeros(size, np.uint8)
+    expected[10:30, 10:30] = 2
+    expected[15:20, 15:20] = 1
+    assert np.array_equal(masks(out)["a"], upright(expected, orientation) if drawn_on == "stored" else expected)
+
+
+def test_an_object_on_a_photo_on_its_side_is_an_error_that_names_the_switch(
+    file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (file.parent / "a.jpg").write_bytes(oriented(make_photo(HEIGHT, WIDTH), "JPEG", 6))
+    assert main([str(file), "--out", str(tmp_path / "data")]) == 2
+    assert "(40, 60) in the JSON, (60, 40) upright; EXIF turns it, --masks-orientation says" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("names", [["background", "leaf", "stem", "berry"], ["sky", "leaf", "stem", "berry"]])
+def test_our_own_answers_are_read_back_pixel_by_pixel(tmp_path: Path, names: list[str]) -> None:
+    """As run lengths, with and without a background among the classes."""
+    rng = np.random.default_rng(5)
+    coarse = Image.fromarray(rng.integers(0, 4, (12, 16), np.uint8))
+    class_map = np.asarray(coarse.resize((160, 120), Image.Resampling.NEAREST)).copy()
+    class_map[30:40, 20:90] = 3
+    document = coco_document(class_map, numbered_labels(names).classes, "photo.png", None)
+    Image.fromarray(make_photo(120, 160)).save(tmp_path / "photo.png")
+    (tmp_path / "coco.json").write_text(json.dumps(document))
+    assert main([str(tmp_path / "coco.json"), "--out", str(tmp_path / "data")]) == 0
+    labels = find_labels(None, tmp_path / "data")
+    table = np.array([labels.names.index(name) for name in names], np.uint8)
+    assert np.array_equal(masks(tmp_path / "data")["photo"], table[class_map])
+
+
+def test_our_own_polygons_are_read_back_nearly(tmp_path: Path) -> None:
+    y, x = np.mgrid[:120, :160]
+    class_map = ((x - 60) ** 2 + (y - 60) ** 2 < 40**2).astype(np.uint8)
+    class_map[(x - 60) ** 2 + (y - 60) ** 2 < 15**2] = 2
+    document = coco_document(class_map, numbered_labels(["background", "leaf", "stem"]).classes, "photo.png", 0.0)
+    Image.fromarray(make_photo(120, 160)).save(tmp_path / "photo.png")
+    (tmp_path / "coco.json").write_text(json.dumps(document))
+    assert main([str(tmp_path / "coco.json"), "--out", str(tmp_path / "data")]) == 0
+    assert (masks(tmp_path / "data")["photo"] == class_map).mean() > 0.99

@@ -168,3 +168,10 @@ def test_lists_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
     write_plain(tmp_path, "a", "b")
     (tmp_path / "train.txt").write_bytes(b"\xef\xbb\xbfa\r\nb\r\n")
     assert names(tmp_path, "train") == ["a", "b"]
+
+
+def test_a_mask_in_another_format_is_told(tmp_path: Path) -> None:
+    write_plain(tmp_path, *(f"leaf{index}" for index in range(9)))
+    (tmp_path / "masks" / "leaf4.png").rename(tmp_path / "masks" / "leaf4.jpg")
+    with pytest.raises(DataError, match=r"masks/leaf4\.png: no such mask, and leaf4\.jpg is none: export masks as PNG"):
+        [names(tmp_path, split) for split in ("train", "val")]

@@ -9,8 +9,10 @@ import pytest
 from PIL import Image
 
 from model.labels import VOID_COLOR, LabelClass, LabelSet, numbered_labels, voc_labels
-from training.masks import MaskError, label_colors, read_mask
+from tests.imaging.samples import png_of
+from training.masks import MaskError, label_colors, open_mask, read_mask
 
+FOUR = numbered_labels(["a", "b", "c", "d"])
 IDS = np.array([[0, 1, 20], [8, 15, 255]], np.uint8)
 
 
@@ -54,12 +56,104 @@ def test_an_id_outside_the_label_set_is_named(tmp_path: Path) -> None:
         read_mask(save(tmp_path / "a.png", np.array([[0, 7, 9, 255]], np.uint8)), numbered_labels(["a", "b"]), {})
 
 
-@pytest.mark.parametrize("mode", ["RGBA", "I;16", "1", "CMYK"])
-def test_other_modes_are_refused(tmp_path: Path, mode: str) -> None:
-    path = tmp_path / ("a.tif" if mode == "CMYK" else "a.png")
-    Image.new(mode, (2, 2)).save(path)
-    with pytest.raises(MaskError, match="must be an 8-bit grey, palette or RGB image, got mode"):
-        read_mask(path, voc_labels(), {})
+def test_other_modes_are_refused(tmp_path: Path) -> None:
+    Image.new("CMYK", (2, 2)).save(tmp_path / "a.tif")
+    with pytest.raises(MaskError, match="must be an 8-bit grey, palette or RGB image, got mode CMYK"):
+        read_mask(tmp_path / "a.tif", voc_labels(), {})
+
+
+PLAIN = np.array([[0, 1, 2, 3], [3, 2, 1, 0]], np.uint8)
+
+
+def packed(depth: int, color_type: int) -> bytes:
+    """A PNG of `PLAIN` in so many bits a sample, grey (0) or with a palette (3)."""
+    bits = [np.unpackbits(row[:, None], axis=1)[:, 8 - depth :].ravel() for row in PLAIN & (2**depth - 1)]
+    rows = b"".join(b"\0" + np.packbits(row).tobytes() for row in bits)
+    palette = {"PLTE": bytes(value % 256 for value in range(3 * 2**depth))} if color_type == 3 else {}
+    return png_of(PLAIN.shape[1], PLAIN.shape[0], depth, color_type, rows, **palette)
+
+
+@pytest.mark.parametrize("color_type", [0, 3], ids=["grey", "palette"])
+@pytest.mark.parametrize("depth", [1, 2, 4, 8])
+def test_ids_of_few_bits_are_read_as_they_are(tmp_path: Path, depth: int, color_type: int) -> None:
+    """Pillow spreads grey of 2 and 4 bits over 0 to 255."""
+    (tmp_path / "a.png").write_bytes(packed(depth, color_type))
+    expected = PLAIN & (2**depth - 1)
+    ids = read_mask(tmp_path / "a.png", FOUR, label_colors(FOUR))
+    assert ids.dtype == np.uint8
+    assert np.array_equal(ids, expected)
+
+
+@pytest.mark.parametrize("mode", ["I;16", "LA", "RGB", "RGBA"])
+def test_plain_ids_in_other_modes_are_read(tmp_path: Path, mode: str) -> None:
+    image = Image.fromarray(PLAIN.astype(np.uint16)) if mode == "I;16" else Image.fromarray(PLAIN).convert(mode)
+    image.save(tmp_path / "a.png")
+    assert np.array_equal(read_mask(tmp_path / "a.png", FOUR, label_colors(FOUR)), PLAIN)
+
+
+def test_rgba_holds_colours_as_rgb_does(tmp_path: Path) -> None:
+    colours = np.asarray(FOUR.palette, np.uint8)[PLAIN]
+    Image.fromarray(colours).convert("RGBA").save(tmp_path / "a.png")
+    assert np.array_equal(read_mask(tmp_path / "a.png", FOUR, label_colors(FOUR)), PLAIN)
+
+
+@pytest.mark.parametrize("mode", ["LA", "RGBA"])
+def test_transparent_masks_are_refused(tmp_path: Path, mode: str) -> None:
+    image = Image.fromarray(PLAIN).convert(mode)
+    image.putalpha(Image.fromarray(255 - PLAIN))
+    image.save(tmp_path / "a.png")
+    with pytest.raises(MaskError, match=r"a\.png: a mask has no transparent pixels"):
+        read_mask(tmp_path / "a.png", FOUR, label_colors(FOUR))
+
+
+def test_sixteen_bits_hold_no_ids_beyond_the_classes(tmp_path: Path) -> None:
+    Image.fromarray(PLAIN.astype(np.uint16) * 257).save(tmp_path / "a.png")
+    with pytest.raises(MaskError, match=r"a\.png: ids \[257, 514, 771\] are neither one of 4 classes nor void"):
+        read_mask(tmp_path / "a.png", FOUR, label_colors(FOUR))
+
+
+@pytest.mark.parametrize(("color_type", "samples"), [(2, 3), (4, 2), (6, 4)], ids=["RGB", "LA", "RGBA"])
+def test_sixteen_bits_in_several_channels_are_refused(tmp_path: Path, color_type: int, samples: int) -> None:
+    """Pillow drops the lower byte, and with it the id."""
+    rows = b"\0" + b"\0\1" * samples + b"\0\2" * samples
+    (tmp_path / "a.png").write_bytes(png_of(2, 1, 16, color_type, rows))
+    with pytest.raises(MaskError, match=r"a\.png: a mask of 16 bits must be grey, got mode"):
+        read_mask(tmp_path / "a.png", FOUR, label_colors(FOUR))
+
+
+@pytest.mark.parametrize("format", ["JPEG", "WEBP"])
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_lossy_masks_are_refused_by_their_bytes(tmp_path: Path, format: str, mode: str) -> None:
+    Image.new(mode, (8, 8)).save(tmp_path / "a.png", format)
+    with pytest.raises(
+        MaskError, match=rf"a\.png: the file is a {format}, which may not keep ids exactly; export masks as PNG"
+    ):
+        read_mask(tmp_path / "a.png", FOUR, label_colors(FOUR))
+
+
+def test_a_tiff_is_read_but_for_lossy_and_inverted_ones(tmp_path: Path) -> None:
+    for options in ({}, {"compression": "tiff_lzw"}, {"compression": "tiff_deflate"}):
+        Image.fromarray(PLAIN).save(tmp_path / "a.png", "TIFF", **options)
+        assert np.array_equal(read_mask(tmp_path / "a.png", FOUR, {}), PLAIN)
+    for options in ({"compression": "jpeg"}, {"tiffinfo": {262: 0}}):
+        Image.fromarray(PLAIN).save(tmp_path / "a.png", "TIFF", **options)
+        with pytest.raises(MaskError, match=r"a\.png: .* export masks as PNG"):
+            read_mask(tmp_path / "a.png", FOUR, {})
+
+
+def test_black_and_white_in_rgb_are_colours_not_void(tmp_path: Path) -> None:
+    Image.fromarray(np.array([[0, 255]], np.uint8)).convert("RGB").save(tmp_path / "a.png")
+    with pytest.raises(MaskError, match="#ffffff"):
+        read_mask(tmp_path / "a.png", FOUR, label_colors(FOUR))
+
+
+def test_black_and_white_are_read_by_colours_where_that_is_asked_for(tmp_path: Path) -> None:
+    """Label Studio's brush masks; in any mode."""
+    labels = LabelSet((LabelClass(0, "ground", (0, 0, 0)), LabelClass(1, "leaf", (255, 255, 255))))
+    image = Image.fromarray(np.array([[0, 255], [255, 0]], np.uint8))
+    for mode in ("1", "L", "LA", "P", "RGB", "RGBA"):
+        image.convert(mode).save(tmp_path / "a.png")
+        assert read_mask(tmp_path / "a.png", labels, label_colors(labels), "colors").tolist() == [[0, 1], [1, 0]]
 
 
 def test_what_is_no_image_is_named(tmp_path: Path) -> None:
@@ -68,16 +162,47 @@ def test_what_is_no_image_is_named(tmp_path: Path) -> None:
         read_mask(tmp_path / "a.png", voc_labels(), {})
 
 
-def test_a_palette_that_was_put_in_another_order_is_looked_up_by_its_colours(tmp_path: Path) -> None:
-    """As optimisers of PNG write it. A palette of other colours says nothing, and ids are ids."""
+def test_values_are_ids_whatever_the_palette_says(tmp_path: Path) -> None:
+    """labelme's palette is VOC's; the classes' own colours may be VOC's in another order."""
+    labels = LabelSet(
+        (LabelClass(0, "soil", (0, 0, 0)), LabelClass(1, "leaf", (0, 128, 0)), LabelClass(2, "berry", (128, 0, 0)))
+    )
+    ids = np.array([[0, 1, 2, 255], [1, 1, 0, 2]], np.uint8)
+    for shown in (ids, ids[:, :2], ids[:, 2:], np.full((2, 2), 2, np.uint8)):
+        image = Image.fromarray(np.ascontiguousarray(shown))
+        image.putpalette(np.asarray(voc_labels().palette, np.uint8).tobytes())
+        image.save(tmp_path / "a.png")
+        assert np.array_equal(read_mask(tmp_path / "a.png", labels, label_colors(labels)), shown)
+    assert open_mask(tmp_path / "a.png").contradiction(labels, label_colors(labels)) == (2, 1)
+
+
+def test_an_optimised_palette_is_looked_up_by_its_colours_where_that_is_asked_for(tmp_path: Path) -> None:
     labels, ids = voc_labels(), np.array([[0, 15, 15], [8, 0, 255]], np.uint8)
     colours = Image.fromarray(np.asarray(labels.palette, np.uint8)[ids])
     path = tmp_path / "a.png"
     colours.convert("P", palette=Image.Palette.ADAPTIVE, colors=4).save(path)
     with Image.open(path) as image:
-        assert sorted(np.unique(np.asarray(image))) == [0, 1, 2, 3]
-    assert np.array_equal(read_mask(path, labels, label_colors(labels)), ids)
-    grey = Image.fromarray(ids)
-    grey.putpalette([value for index in range(256) for value in (index, index, index)])
-    grey.save(path)
-    assert np.array_equal(read_mask(path, labels, label_colors(labels)), ids)
+        values = np.asarray(image)
+    assert sorted(np.unique(values)) == [0, 1, 2, 3]
+    assert np.array_equal(read_mask(path, labels, label_colors(labels), "colors"), ids)
+    assert np.array_equal(read_mask(path, labels, label_colors(labels)), values)
+    assert open_mask(path).contradiction(labels, label_colors(labels)) is not None
+
+
+def test_a_palette_of_other_colours_or_the_classes_own_contradicts_nothing(tmp_path: Path) -> None:
+    labels = voc_labels()
+    grey = [value for index in range(256) for value in (index, index, index)]
+    for palette in (grey, np.asarray(labels.palette, np.uint8).ravel().tolist()):
+        image = Image.fromarray(IDS)
+        image.putpalette(palette)
+        image.save(tmp_path / "a.png")
+        assert open_mask(tmp_path / "a.png").contradiction(labels, label_colors(labels)) is None
+        assert np.array_equal(read_mask(tmp_path / "a.png", labels, label_colors(labels)), IDS)
+
+
+def test_an_id_of_a_palette_that_is_no_class_is_named_with_the_switch(tmp_path: Path) -> None:
+    image = Image.fromarray(np.array([[0, 9]], np.uint8))
+    image.putpalette(np.asarray(voc_labels().palette, np.uint8).tobytes())
+    image.save(tmp_path / "a.png")
+    with pytest.raises(MaskError, match=r"ids \[9\] .* give --masks colors"):
+        read_mask(tmp_path / "a.png", FOUR, label_colors(FOUR))

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import io
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pytest
 from PIL import Image
 
 from model.weights_file import Weights
 from tests.conftest import ROOT
-from training.plots import curves_chart, read_curves, score_chart
+from training.plots import curves_chart, draw, read_curves, score_chart
 
 ROWS = [{"epoch": str(i), "loss": str(1 / i), "mean_iou": "" if i % 2 else "0.5"} for i in range(1, 5)]
 
@@ -79,3 +83,35 @@ def test_curves_stand_beside_the_scores_where_there_are_some(narrow: Weights, tm
 
 def test_a_file_without_scores_has_a_chart_too(narrow: Weights, tmp_path: Path) -> None:
     assert opened(score_chart(scored(narrow), tmp_path / "curves.csv")).width > 500
+
+
+@pytest.mark.parametrize("backend", ["module://matplotlib_inline.backend_inline", "module://a.b", "TkAgg", "nonsense"])
+def test_a_backend_of_the_environment_does_not_matter(backend: str) -> None:
+    """A notebook sets one for every process that it starts, installed for it or not."""
+    program = (
+        "import os, sys; from training.plots import curves_chart; "
+        "rows = [{'epoch': '1', 'loss': '2'}, {'epoch': '2', 'loss': '1'}]; "
+        "sys.stdout.buffer.write(curves_chart(rows)); assert os.environ['MPLBACKEND'] == sys.argv[1]"
+    )
+    environment = os.environ | {"MPLBACKEND": backend}
+    command = [sys.executable, "-c", program, backend]
+    run = subprocess.run(command, capture_output=True, check=True, env=environment, cwd=ROOT)
+    assert shows(opened(run.stdout), "#4269d0")
+
+
+def test_a_chart_that_cannot_be_drawn_is_a_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def fails() -> bytes:
+        raise RuntimeError("no font\nat all")
+
+    draw(tmp_path / "a.png", fails)
+    draw(tmp_path / "none" / "a.png", lambda: b"")
+    first, second = capsys.readouterr().err.splitlines()
+    assert first == f"{tmp_path / 'a.png'} is not drawn: no font"
+    assert "none/a.png is not drawn: " in second
+
+
+def test_dollars_in_names_are_no_formulas(narrow: Weights) -> None:
+    classes = ["a$b", r"$\frac{", "$$", "c"]
+    measured = {"classes": classes, "iou": [0.1, 0.2, 0.3, None]}
+    weights = scored(narrow, **{"5$ and 6$, val": measured, "$_$": measured})
+    assert opened(score_chart(weights, Path("none.csv")))

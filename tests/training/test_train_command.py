@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import subprocess
@@ -99,3 +100,25 @@ def test_exports_of_what_was_there_before_go(shapes: Path, tiny_recipe: Path, tm
     assert main(on_shapes(shapes, tiny_recipe, out, "--epochs", "2")) == 0
     assert not quantised.exists()
     assert read_export(out / "fcn.onnx").sha256 == load_weights(out / "fcn.safetensors").sha256
+
+
+def test_charts_that_cannot_be_drawn_leave_weights_and_card(
+    shapes: Path, tiny_recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fails(*_: object) -> bytes:
+        raise RuntimeError("no backend")
+
+    monkeypatch.setattr("training.curves.curves_chart", fails)
+    monkeypatch.setattr("training.card.score_chart", fails)
+    assert main(on_shapes(shapes, tiny_recipe, tmp_path / "out", "--epochs", "1")) == 0
+    told = capsys.readouterr().err
+    assert all(f"{name}.png is not drawn: no backend" in told for name in ("curves", "fcn"))
+    assert load_weights(tmp_path / "out" / "fcn.safetensors").manifest.scores
+    assert (tmp_path / "out" / "fcn.md").is_file()
+
+
+def test_a_notebook_s_backend_ends_no_training(shapes: Path, tiny_recipe: Path, tmp_path: Path) -> None:
+    command = [*PROGRAM, *on_shapes(shapes, tiny_recipe, tmp_path, "--epochs", "1")]
+    environment = os.environ | {"MPLBACKEND": "module://matplotlib_inline.backend_inline"}
+    subprocess.run(command, cwd=ROOT, env=environment, check=True, capture_output=True, timeout=200)
+    assert {"fcn.safetensors", "fcn.png", "curves.png"} <= {path.name for path in tmp_path.iterdir()}

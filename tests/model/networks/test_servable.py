@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch import nn
 
+from model.manifest import WeightsError
 from model.networks.builder import build
 from model.networks.servable import ServableNetwork, half_tensors, load_network, normalise
 from model.weights_file import Weights, load_weights, save_weights
@@ -38,6 +39,38 @@ def test_writing_rounds_to_half_precision_and_no_further(tmp_path: Path, narrow:
     save_weights(path, half_tensors(net), narrow.manifest)
     for name, tensor in load_network(load_weights(path)).state_dict().items():
         torch.testing.assert_close(tensor, net.state_dict()[name], atol=1e-6, rtol=1e-3)
+
+
+@pytest.mark.parametrize("value", [1e5, -7e4, 3e38])
+def test_a_tensor_beyond_float16_stays_in_float32(tmp_path: Path, narrow: Weights, value: float) -> None:
+    net = narrow_net()
+    name = next(name for name in net.state_dict() if name.endswith("running_var"))
+    net.state_dict()[name][0] = value
+    path = tmp_path / "net.safetensors"
+    save_weights(path, half_tensors(net), narrow.manifest)
+    stored = content(path)[1]
+    assert {n for n, t in stored.items() if t.dtype == torch.float32} == {name}
+    assert load_network(load_weights(path)).state_dict()[name][0] == torch.tensor(value)
+
+
+def test_a_network_beyond_float16_is_not_served_in_it(tmp_path: Path, narrow: Weights) -> None:
+    net = narrow_net()
+    name = next(name for name in net.state_dict() if name.endswith("score_fr.bias"))
+    net.state_dict()[name][0] = 1e5
+    save_weights(tmp_path / "net.safetensors", half_tensors(net), narrow.manifest)
+    weights = load_weights(tmp_path / "net.safetensors")
+    ServableNetwork(weights)
+    with pytest.raises(WeightsError, match=r"net: .*score_fr\.bias is beyond float16's range; serve it in float32 or bfloat16"):
+        ServableNetwork(weights, torch.float16)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_tensor_that_is_not_finite_is_refused_by_its_name(value: float) -> None:
+    net = narrow_net()
+    name = next(name for name in net.state_dict() if name.endswith("running_var"))
+    net.state_dict()[name][0] = value
+    with pytest.raises(WeightsError, match=f"{name} holds infinity or NaN"):
+        half_tensors(net)
 
 
 @pytest.mark.parametrize("size", [(32, 32), (160, 128)], ids=str)

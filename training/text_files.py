@@ -1,0 +1,24 @@
+"""Text files as editors and shells of any system write them."""
+
+from __future__ import annotations
+
+import codecs
+from pathlib import Path
+
+MARKS = {
+    codecs.BOM_UTF8: "utf-8-sig",
+    codecs.BOM_UTF32_LE: "utf-32",  # before UTF-16's, with which it begins
+    codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
+
+
+def read_text(path: Path) -> str:
+    """A file's text in UTF-8, or in what its byte order mark says; raises `ValueError` naming it for another encoding."""
+    data = path.read_bytes()
+    encoding = next((encoding for mark, encoding in MARKS.items() if data.startswith(mark)), "utf-8")
+    try:
+        return data.decode(encoding)
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not text in {encoding}: byte {error.start} is wrong; save it as UTF-8") from error
