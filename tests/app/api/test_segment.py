@@ -27,7 +27,7 @@ from model.inference.segmenter import Options
 from tests.app.asking import PHOTO, assert_idle, assert_problem, pixels, post, service_of
 from tests.app.conftest import Serve
 from tests.app.doubles import held
-from tests.conftest import encoded, make_photo, wait_for
+from tests.conftest import HANG_S, encoded, make_photo, wait_for
 
 
 def expected(service: Service, data: bytes, format: Format = "png", **options: Any) -> bytes:
@@ -224,7 +224,7 @@ def test_who_is_cancelled_while_being_admitted_leaves_nothing(alone: Service, fa
     def prepare() -> Job:
         job = job_of(alone)
         entered.set()
-        assert go.wait(30)
+        assert go.wait(HANG_S)
         if fails:
             alone.abandon(job)
             raise ValueError("refused")
