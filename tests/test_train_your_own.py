@@ -76,7 +76,7 @@ def asked(folder: Path, service: str, ask: str) -> None:
         classes = yaml.safe_load(blocks("yaml")[0])["classes"]
         assert json.loads(told) == classes
         image = (folder / "DATA/images/train_003.jpg").read_bytes()
-        answer = httpx.post(f"{address}/segment?format=json", content=image).json()
+        answer = httpx.post(f"{address}/segment?format=json", content=image, timeout=HANG_S).json()
         assert {entry["name"] for entry in answer["classes"]} <= {entry["name"] for entry in classes}
         assert (answer["image"]["width"], answer["image"]["height"]) == (96, 96)
     finally:

@@ -68,7 +68,7 @@ def stalled(it: Process) -> Iterator[socket.socket]:
     """An upload that never ends, in flight."""
     with connected(it.port) as connection:
         connection.sendall(head(1000) + b"abc")
-        wait_for(lambda: httpx.get(f"{it.url}/health").json()["requests_in_flight"] == 1)
+        wait_for(lambda: httpx.get(f"{it.url}/health", timeout=HANG_S).json()["requests_in_flight"] == 1)
         yield connection
 
 
@@ -89,7 +89,7 @@ def test_a_second_signal_ends_the_process_before_the_drain_does(narrow_file: Pat
     settings = {"DRAIN_S": "600", "UPLOAD_TIMEOUT_S": "600"}
     with fcn_serve(narrow_file, tmp_path, program=UPLOADS_FOR_EVER, **settings) as it, stalled(it):
         it.signal(signal.SIGTERM)
-        wait_for(lambda: httpx.get(f"{it.url}/health/ready").status_code == 503)
+        wait_for(lambda: httpx.get(f"{it.url}/health/ready", timeout=HANG_S).status_code == 503)
         it.signal(signal.SIGTERM)
         assert it.process.wait(HANG_S) == 128 + signal.SIGTERM
 
@@ -98,10 +98,10 @@ def test_for_the_lame_duck_time_images_are_taken_and_connections_closed(narrow_f
     with fcn_serve(narrow_file, tmp_path, LAME_DUCK_S="600") as it:
         assert "connection" not in it.post().headers
         it.signal(signal.SIGTERM)
-        wait_for(lambda: httpx.get(f"{it.url}/health/ready").status_code == 503)
+        wait_for(lambda: httpx.get(f"{it.url}/health/ready", timeout=HANG_S).status_code == 503)
         answer = it.post()
         assert (answer.status_code, answer.headers["connection"]) == (200, "close")
-        assert httpx.get(f"{it.url}/health/live").status_code == 200
+        assert httpx.get(f"{it.url}/health/live", timeout=HANG_S).status_code == 200
 
 
 def test_after_the_lame_duck_time_images_are_refused(narrow_file: Path, tmp_path: Path) -> None:

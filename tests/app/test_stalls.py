@@ -68,7 +68,7 @@ def test_an_image_that_hangs_has_its_504_others_go_on_and_after_a_while_the_proc
     with served(FirstChannel(), monkeypatch, 20, request_timeout_s=0.5, drain_s=2) as (it, status), hanging(it.service, step):
         assert_problem(httpx.post(f"{it.url}/segment", content=HANGS, timeout=HANG_S), 504, "no answer")
         wait_for(lambda: it.post(GOOD).status_code == 200)
-        assert httpx.get(f"{it.url}/health/live").status_code == 200
+        assert httpx.get(f"{it.url}/health/live", timeout=HANG_S).status_code == 200
         it.service.watchdog.stall_s = 0.1
         assert status.result(HANG_S) == 1
         assert f"a thread of the pool `{name}`" in (it.service.not_live or "")

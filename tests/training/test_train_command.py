@@ -17,7 +17,7 @@ from model.inference.openvino_runtime import read_export
 from model.inference.segmenter import Options, Segmenter
 from model.inference.torch_runtime import TorchRuntime
 from model.weights_file import load_weights
-from tests.conftest import ROOT
+from tests.conftest import LONGEST_S, ROOT
 from tests.training.commands import on_shapes
 from tests.training.conftest import TINY_RECIPE
 from training.class_mapping import parse_class_mapping
@@ -53,7 +53,7 @@ def test_a_training_that_was_killed_ends_in_the_same_weights(tmp_path: Path, wor
     assert 1 <= epochs_in(tmp_path / "broken") < 4
     assert not (tmp_path / "broken" / "fcn.safetensors").exists()
     # in a process of its own: OpenVINO, which other tests load, gives this one a signal stack that is too small for AMX
-    goes_on = subprocess.run([*PROGRAM, *broken], cwd=ROOT, capture_output=True, text=True, check=True, timeout=200)
+    goes_on = subprocess.run([*PROGRAM, *broken], cwd=ROOT, capture_output=True, text=True, check=True, timeout=LONGEST_S)
     assert "epoch 1/4" not in goes_on.stderr
     assert main(whole) == 0
     first, second = (load_weights(tmp_path / name / "fcn.safetensors") for name in ("whole", "broken"))
