@@ -105,7 +105,7 @@ def test_one_bad_image_of_many_does_not_end_it(live_url: str) -> None:
 
 def test_other_forms_and_what_is_served(live_url: str) -> None:
     with SegmentClient(live_url) as client:
-        client.wait_until_ready(10)
+        client.wait_until_ready(HANG_S)
         assert client.ready()
         with Image.open(io.BytesIO(client.mask_png(PHOTO))) as mask, client.overlay(PHOTO, alpha=0.3) as overlay:
             assert (mask.mode, mask.size, overlay.mode, overlay.size) == ("P", (451, 300), "RGB", (451, 300))
