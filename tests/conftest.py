@@ -25,6 +25,7 @@ from filelock import FileLock
 from PIL import Image
 from starlette.types import ASGIApp
 
+from model.inference.cores import available_cores, available_memory
 from model.inference.runtime import Runtime, load_runtime
 from model.weights_file import Weights, find_files, load_weights
 
@@ -32,12 +33,22 @@ ROOT = Path(__file__).parent.parent
 Pixels = npt.NDArray[np.uint8]
 RUNTIMES = ["openvino", pytest.param("torch", marks=pytest.mark.torch)]
 NAMES = ["background", "circle", "square", "triangle"]
+WORKER_BYTES = 2 << 30  # a worker with PyTorch and OpenVINO, and the services that it starts
 HANG_S = 240  # for what must come at some time: long enough for the slowest machine, and nothing is measured by it
 LONGEST_S = 1000  # the same, for a whole training or bench
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--narrow", type=Path, help="the narrow network's file, where it cannot be made for lack of PyTorch")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int | None:
+    """With `-n auto`, one for each core of the control group's quota, at which xdist does not look, and two gibibytes."""
+    if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ:
+        return None
+    memory = available_memory() or available_cores() * WORKER_BYTES
+    return max(1, min(available_cores(), memory // WORKER_BYTES))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
