@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import io
 import os
+import random
 import socket
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Literal
 
@@ -24,6 +25,7 @@ from filelock import FileLock
 from PIL import Image
 from starlette.types import ASGIApp
 
+from model.inference.cores import available_cores, available_memory
 from model.inference.runtime import Runtime, load_runtime
 from model.weights_file import Weights, find_files, load_weights
 
@@ -31,10 +33,22 @@ ROOT = Path(__file__).parent.parent
 Pixels = npt.NDArray[np.uint8]
 RUNTIMES = ["openvino", pytest.param("torch", marks=pytest.mark.torch)]
 NAMES = ["background", "circle", "square", "triangle"]
+WORKER_BYTES = 2 << 30  # a worker with PyTorch and OpenVINO, and the services that it starts
+HANG_S = 240  # for what must come at some time: long enough for the slowest machine, and nothing is measured by it
+LONGEST_S = 1000  # the same, for a whole training or bench
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--narrow", type=Path, help="the narrow network's file, where it cannot be made for lack of PyTorch")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int | None:
+    """With `-n auto`, one for each core of the control group's quota, at which xdist does not look, and two gibibytes."""
+    if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ:
+        return None
+    memory = available_memory() or available_cores() * WORKER_BYTES
+    return max(1, min(available_cores(), memory // WORKER_BYTES))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -94,7 +108,7 @@ def make_photo(height: int, width: int, seed: int = 0) -> Pixels:
     return np.asarray(Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC))
 
 
-def wait_for(condition: Callable[[], bool], seconds: float = 30) -> None:
+def wait_for(condition: Callable[[], bool], seconds: float = HANG_S) -> None:
     """Returns once it holds; raises `AssertionError` where it does not come about."""
     end = time.monotonic() + seconds
     while not condition():
@@ -119,11 +133,11 @@ def served(log: Path, **settings: object) -> Iterator[str]:
         process = subprocess.Popen([sys.executable, "-m", "app.main"], cwd=ROOT, env=environment, stdout=file, stderr=file)
     url = f"http://127.0.0.1:{port}"
     try:
-        wait_until_ready(url, process, 300)
+        wait_until_ready(url, process)
         yield url
     finally:
         process.terminate()
-        process.wait(60)
+        process.wait(HANG_S)
 
 
 @pytest.fixture(scope="session")
@@ -141,31 +155,36 @@ def narrow_url(narrow_file: Path, tmp_path_factory: pytest.TempPathFactory) -> I
 
 
 def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
+    """One that nobody listens on; below those that systems give to outgoing connections, so that none takes it meanwhile."""
+    while True:
+        port = random.SystemRandom().randrange(12_000, 32_000)
+        with socket.socket() as listener, suppress(OSError):
+            listener.bind(("127.0.0.1", port))
+            return port
 
 
 @contextmanager
 def over_http(app: ASGIApp, http: type[asyncio.Protocol] | Literal["h11"] = "h11") -> Iterator[int]:
     """The port where uvicorn serves the app from a thread, without its lifespan."""
-    port = free_port()
-    config = uvicorn.Config(app, port=port, log_level="warning", lifespan="off", loop="asyncio", ws="none", http=http)
+    listener = socket.create_server(("127.0.0.1", 0))
+    config = uvicorn.Config(
+        app, log_level="warning", lifespan="off", loop="asyncio", ws="none", http=http, timeout_keep_alive=2 * HANG_S
+    )
     server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run)
+    thread = threading.Thread(target=server.run, args=([listener],))
     thread.start()
     try:
         while not server.started and thread.is_alive():
             thread.join(0.02)
-        yield port
+        yield listener.getsockname()[1]
     finally:
         server.should_exit = True
         thread.join()
+        listener.close()
 
 
-def wait_until_ready(url: str, process: subprocess.Popen[bytes], seconds: float) -> None:
-    end = time.monotonic() + seconds
+def wait_until_ready(url: str, process: subprocess.Popen[bytes]) -> None:
+    end = time.monotonic() + HANG_S
     while time.monotonic() < end and process.poll() is None:
         try:
             if httpx.get(f"{url}/health/ready").status_code == 200:
@@ -185,7 +204,7 @@ def checkout(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def run(commands: str, folder: Path, seconds: float = 280) -> None:
+def run(commands: str, folder: Path, seconds: float = LONGEST_S) -> None:
     """Runs shell commands, which must succeed within so many seconds."""
     result = subprocess.run(["bash", "-euc", commands], cwd=folder, capture_output=True, text=True, timeout=seconds)
     assert result.returncode == 0, result.stderr

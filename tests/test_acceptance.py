@@ -17,7 +17,7 @@ from cli.main import main as fcn_segment
 from model.inference.runtime import load_runtime
 from model.inference.segmenter import Options, Segmenter
 from model.weights_file import DEFAULT_WEIGHTS, find_files, find_weights, load_weights
-from tests.conftest import ROOT, Pixels, encoded
+from tests.conftest import HANG_S, ROOT, Pixels, encoded
 
 PHOTOS = ROOT / "docs" / "photos"
 GOLDEN = Path(__file__).parent / "golden"
@@ -29,7 +29,7 @@ def load(name: str) -> Image.Image:
 
 
 def ask(url: str, data: bytes, **query: str) -> httpx.Response:
-    response = httpx.post(f"{url}/segment", files={"file": data}, params=query, timeout=120)
+    response = httpx.post(f"{url}/segment", files={"file": data}, params=query, timeout=HANG_S)
     assert response.status_code == 200, response.text
     return response
 
@@ -142,4 +142,4 @@ def test_the_default_file_is_small_and_of_21_classes() -> None:
 def test_a_png_of_noise_leaves_the_service_ready(live_url: str) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
     assert class_map(ask(live_url, encoded(noise)).content).shape == (64, 64)
-    assert httpx.get(f"{live_url}/health/ready").status_code == 200
+    assert httpx.get(f"{live_url}/health/ready", timeout=HANG_S).status_code == 200

@@ -17,7 +17,7 @@ from PIL import Image
 from pycocotools.coco import COCO
 
 from docs import diagrams
-from tests.conftest import ROOT, run
+from tests.conftest import HANG_S, ROOT, run
 
 ADDRESS = "http://127.0.0.1:8000"
 SIZE = (451, 300)
@@ -93,7 +93,7 @@ def check_batch(answers: Path) -> None:
 def run_python(answers: Path) -> None:
     code = "\n".join(blocks("http-api.md", "python"))
     check = "assert class_map.shape == confidence.shape == probabilities.shape[1:] == (300, 451)"
-    subprocess.run([sys.executable, "-c", f"{code}\n{check}"], cwd=answers, check=True, timeout=120)
+    subprocess.run([sys.executable, "-c", f"{code}\n{check}"], cwd=answers, check=True, timeout=HANG_S)
 
 
 def test_the_commands_of_the_command_line_page(checkout: Path, live_url: str) -> None:

@@ -16,7 +16,7 @@ import yaml
 from PIL import Image
 
 from model.weights_file import load_weights
-from tests.conftest import ROOT, free_port, run, wait_until_ready
+from tests.conftest import HANG_S, ROOT, free_port, run, wait_until_ready
 from tests.test_readme import without_setup
 from training.demo import write_demo_data
 
@@ -71,17 +71,17 @@ def asked(folder: Path, service: str, ask: str) -> None:
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(command, cwd=folder, env=environment, stderr=log, stdout=log, start_new_session=True)
     try:
-        wait_until_ready(address, process, 120)
+        wait_until_ready(address, process)
         told = subprocess.check_output(["bash", "-c", ask.replace("http://127.0.0.1:8000", address)], cwd=folder)
         classes = yaml.safe_load(blocks("yaml")[0])["classes"]
         assert json.loads(told) == classes
         image = (folder / "DATA/images/train_003.jpg").read_bytes()
-        answer = httpx.post(f"{address}/segment?format=json", content=image).json()
+        answer = httpx.post(f"{address}/segment?format=json", content=image, timeout=HANG_S).json()
         assert {entry["name"] for entry in answer["classes"]} <= {entry["name"] for entry in classes}
         assert (answer["image"]["width"], answer["image"]["height"]) == (96, 96)
     finally:
         os.killpg(process.pid, signal.SIGTERM)
-        process.wait(60)
+        process.wait(HANG_S)
 
 
 def test_what_the_tutorial_names_is_there() -> None:

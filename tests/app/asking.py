@@ -16,7 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
 from app.serving.service import Service
-from tests.conftest import Pixels, encoded, make_photo, wait_for
+from tests.conftest import HANG_S, Pixels, encoded, make_photo, wait_for
 
 PHOTO = encoded(make_photo(90, 130))
 
@@ -55,7 +55,7 @@ def assert_idle(service: Service) -> None:
         return service.in_flight, service.queued_tiles, service.admission.requests, service.memory.taken, users
 
     try:
-        wait_for(lambda: not any(kept()), 10)
+        wait_for(lambda: not any(kept()))
     except AssertionError:
         assert kept() == (0, 0, 0, 0, 0)
 
@@ -66,7 +66,7 @@ def head(length: int = len(PHOTO), *lines: str, path: str = "/segment") -> bytes
 
 @contextmanager
 def connected(port: int) -> Iterator[socket.socket]:
-    with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
+    with socket.create_connection(("127.0.0.1", port), timeout=HANG_S) as connection:
         yield connection
 
 

@@ -15,13 +15,13 @@ from app.main import create_app
 from app.serving.service import Service
 from app.settings import Settings
 from tests.app.asking import service_of
-from tests.conftest import RUNTIMES
+from tests.conftest import HANG_S, RUNTIMES
 
 Serve = Callable[..., AbstractContextManager[TestClient]]
 
 
-def wait_until_ready(client: TestClient, seconds: float = 60) -> None:
-    end = time.monotonic() + seconds
+def wait_until_ready(client: TestClient) -> None:
+    end = time.monotonic() + HANG_S
     while client.get("/health/ready").status_code != 200:
         assert client.get("/health/live").status_code == 200, client.get("/health").json()
         assert time.monotonic() < end, client.get("/health").json()

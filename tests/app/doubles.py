@@ -18,7 +18,7 @@ from model.inference.segmenter import Segmenter
 from model.labels import numbered_labels
 from model.manifest import Manifest
 from model.preprocessing import Preprocessing
-from tests.conftest import wait_for
+from tests.conftest import HANG_S, wait_for
 
 
 class Clock:
@@ -56,7 +56,7 @@ class Hold:
 
     def __call__(self) -> None:
         self.entered.set()
-        assert self._open.wait(60)
+        assert self._open.wait(HANG_S)
         if self.error:
             raise self.error
 

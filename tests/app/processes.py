@@ -14,7 +14,7 @@ from pathlib import Path
 import httpx
 
 from tests.app.asking import PHOTO
-from tests.conftest import encoded, free_port, make_photo, wait_until_ready
+from tests.conftest import HANG_S, encoded, free_port, make_photo, wait_until_ready
 
 LARGE = encoded(make_photo(1500, 2000), "JPEG")
 
@@ -40,7 +40,7 @@ class Process:
         self.process.send_signal(kind)
 
     def post(self, data: bytes = PHOTO, **query: object) -> httpx.Response:
-        return httpx.post(f"{self.url}/segment", params=query, content=data, timeout=60)
+        return httpx.post(f"{self.url}/segment", params=query, content=data, timeout=HANG_S)
 
 
 @contextmanager
@@ -48,7 +48,7 @@ def fcn_serve(weights: Path, folder: Path, *, ready: bool = True, program: str =
     running = Process(weights, folder / "log", program, **settings)
     try:
         if ready:
-            wait_until_ready(running.url, running.process, 60)
+            wait_until_ready(running.url, running.process)
         yield running
     finally:
         running.process.kill()

@@ -23,7 +23,7 @@ from app.server import serve
 from app.settings import Settings
 from tests.app.asking import PHOTO, answer_on, connected, head
 from tests.app.processes import fcn_serve
-from tests.conftest import free_port, over_http, wait_for
+from tests.conftest import HANG_S, free_port, over_http, wait_for
 
 
 def test_the_listening_socket_leaves_silent_and_unread_connections_to_the_system() -> None:
@@ -39,19 +39,22 @@ def test_a_head_of_a_megabyte_is_a_plain_400_and_keeps_no_memory(line: bytes, na
     with fcn_serve(narrow_file, tmp_path) as it:
         process = psutil.Process(it.process.pid)
         it.post()
-        before = process.memory_info().rss
-        for _ in range(50):
+        before = 0
+        for sent in range(110):
+            if sent == 10:  # by then all that is taken once is there
+                before = process.memory_info().rss
             with connected(it.port) as connection:
                 with suppress(ConnectionError):
                     connection.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\n" + line)
                 answer = answer_on(connection)
                 assert (answer.status, answer.headers["content-type"]) == (400, "text/plain; charset=utf-8")
-        assert process.memory_info().rss - before < 8 * 2**20
+        assert process.memory_info().rss - before < 100 * len(line) / 20
         assert it.post().status_code == 200
 
 
 def test_half_a_head_and_none_are_closed_and_whole_ones_are_not(narrow_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connections, "HEAD_S", 0.5)
+    monkeypatch.setattr(connections, "KEEP_ALIVE_S", 2 * HANG_S)  # else it would end them
     port = free_port()
     app = create_app(
         Settings(_env_file=None, weights=str(narrow_file), device="cpu", tile="96", port=port, threads=1, drain_s=1)
@@ -69,9 +72,9 @@ def test_half_a_head_and_none_are_closed_and_whole_ones_are_not(narrow_file: Pat
             second.sendall(head()[:20])
             assert idle.get(f"http://127.0.0.1:{port}/health").status_code == 200
             for connection in (half, second):
-                assert _ends_within(connection, 5)
+                assert _ends(connection)
             silent.sendall(b"G")
-            assert _ends_within(silent, 5)
+            assert _ends(silent)
             # an upload that takes longer than a head may, on a connection that has been idle for as long
             with connected(port) as slow:
                 for _ in range(2):
@@ -104,7 +107,7 @@ def test_of_what_costs_time_little_is_read_before_others_have_their_turn(costly:
     monkeypatch.setattr(connections, "READ_S", -1.0 if costly else 60.0)
     monkeypatch.setattr(HeadDeadline, "data_received", recorded)
     with over_http(app, HeadDeadline) as port:
-        assert httpx.post(f"http://127.0.0.1:{port}", content=bytes(size), timeout=30).status_code == 200
+        assert httpx.post(f"http://127.0.0.1:{port}", content=bytes(size), timeout=HANG_S).status_code == 200
     assert sum(read) > size
     if costly:
         assert max(read[5:]) == LEAST_READ
@@ -127,7 +130,7 @@ def test_of_a_connection_that_its_client_resets_nothing_is_kept() -> None:
                 connection.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
                 assert connection.recv(100)
                 connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        wait_for(lambda: kept() - before < 3, 3)
+        wait_for(lambda: kept() - before < 3)
 
 
 async def respond(send: Send, status: int, body: bytes) -> None:
@@ -135,8 +138,7 @@ async def respond(send: Send, status: int, body: bytes) -> None:
     await send({"type": "http.response.body", "body": body})
 
 
-def _ends_within(connection: socket.socket, seconds: float) -> bool:
-    connection.settimeout(seconds)
+def _ends(connection: socket.socket) -> bool:
     with suppress(ConnectionError):
         return connection.recv(1) == b""
     return True
@@ -146,19 +148,22 @@ def test_a_request_that_still_puts_things_away_does_not_end_the_next_one(monkeyp
     """The next one begins once an answer is sent; its body may take longer than a head."""
     monkeypatch.setattr(connections, "HEAD_S", 0.3)
     monkeypatch.setattr(connections, "KEEP_ALIVE_S", 0.3)
+    next_one = asyncio.Event()
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["path"] != "/batch":
+            next_one.set()
         while (await receive()).get("more_body"):
             pass
         await respond(send, 200, b"ok")
         if scope["path"] == "/batch":
-            await asyncio.sleep(0.2)  # files are closed
+            await next_one.wait()  # files are closed
 
     with over_http(TellConnection(app), HeadDeadline) as port, connected(port) as connection:
         connection.sendall(b"GET /batch HTTP/1.1\r\nHost: x\r\n\r\n")
         assert answer_on(connection).read() == b"ok"
         connection.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n1")
-        time.sleep(0.8)
+        time.sleep(0.8)  # longer than a head may take
         connection.sendall(b"2")
         assert answer_on(connection).read() == b"ok"
 
@@ -166,7 +171,7 @@ def test_a_request_that_still_puts_things_away_does_not_end_the_next_one(monkeyp
 def test_the_rest_of_a_body_that_nobody_read_begins_no_head(monkeypatch: pytest.MonkeyPatch) -> None:
     """Else a connection that a load balancer keeps would be closed under it earlier than another."""
     monkeypatch.setattr(connections, "HEAD_S", 0.3)
-    monkeypatch.setattr(connections, "KEEP_ALIVE_S", 1.5)
+    monkeypatch.setattr(connections, "KEEP_ALIVE_S", 600)
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         await respond(send, 422, b"no")
@@ -175,8 +180,9 @@ def test_the_rest_of_a_body_that_nobody_read_begins_no_head(monkeypatch: pytest.
         connection.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\n1")
         assert answer_on(connection).read() == b"no"
         connection.sendall(b"23")
-        time.sleep(0.8)
+        time.sleep(0.8)  # longer than a head may take
+        monkeypatch.setattr(connections, "KEEP_ALIVE_S", 0.1)
         connection.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
         answer = answer_on(connection)
         assert (answer.status, answer.read()) == (422, b"no")
-        assert _ends_within(connection, 5)
+        assert _ends(connection)

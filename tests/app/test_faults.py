@@ -22,7 +22,7 @@ from model.inference.merging import Logits
 from model.inference.runtime import DeviceLost, DeviceOutOfMemory, Tile
 from tests.app.asking import assert_problem
 from tests.app.doubles import FirstChannel
-from tests.conftest import encoded, free_port, wait_for
+from tests.conftest import HANG_S, encoded, free_port, wait_for
 
 GOOD, BAD = 3, 7
 
@@ -64,7 +64,7 @@ class Served:
         self.ended: list[int] = []
 
     def post(self, value: int) -> httpx.Response:
-        return httpx.post(f"{self.url}/segment", content=photo(value), timeout=30)
+        return httpx.post(f"{self.url}/segment", content=photo(value), timeout=HANG_S)
 
 
 @contextmanager
@@ -87,7 +87,7 @@ def served(
             runtime.hold.open()
             if not status.done():
                 service.on_failure()
-            status.result(30)
+            status.result(HANG_S)
 
 
 @pytest.mark.parametrize(
@@ -105,8 +105,9 @@ def test_a_tile_that_fails_is_its_request_s_error_and_the_service_goes_on(
     with served(Faulty(fault), monkeypatch) as (it, _):
         assert_problem(it.post(BAD), status, words)
         assert it.post(GOOD).status_code == 200
-        assert httpx.get(f"{it.url}/health/live").status_code == httpx.get(f"{it.url}/health/ready").status_code == 200
-        assert f'status="{status}"' in httpx.get(f"{it.url}/metrics").text
+        for path in ("/health/live", "/health/ready"):
+            assert httpx.get(f"{it.url}{path}", timeout=HANG_S).status_code == 200
+        assert f'status="{status}"' in httpx.get(f"{it.url}/metrics", timeout=HANG_S).text
     if fault == "nan":
         assert "NaN or infinite" in caplog.text
 
@@ -124,17 +125,20 @@ def test_a_network_that_is_lost_answers_everyone_and_ends_the_process_with_1(
     fault: Exception | str, words: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     runtime = Faulty(fault)
-    with served(runtime, monkeypatch, 0.5 if fault == "hang" else 30) as (it, status), ThreadPoolExecutor() as pool:
+    watched = 20.0 if fault == "hang" else 30.0  # with less than 30 the event loop is not
+    with served(runtime, monkeypatch, watched) as (it, status), ThreadPoolExecutor() as pool:
         runtime.hold.close()
         asked = [pool.submit(it.post, BAD) for _ in range(4)]
         wait_for(lambda: it.service.in_flight == 4)
-        if fault != "hang":
+        if fault == "hang":
+            it.service.watchdog.stall_s = 0.5
+        else:
             runtime.hold.open()
         for each in asked:
-            assert_problem(each.result(30), 503, words)
+            assert_problem(each.result(HANG_S), 503, words)
         assert words in (it.service.not_live or "")
         assert words in (it.service.not_ready or "")
-        assert status.result(10) == 1
+        assert status.result(HANG_S) == 1
     assert it.ended == [1]
 
 
@@ -155,10 +159,10 @@ def test_a_thread_that_cannot_be_started_is_a_503_and_ends_the_process_with_1(
     monkeypatch.setattr(threading.Thread, "start", refused)
     with served(FirstChannel(), monkeypatch) as (it, status):
         method, body = ("GET", b"") if path == "/metrics" else ("POST", photo(GOOD))
-        response = httpx.request(method, f"{it.url}{path}", content=body, timeout=30)
+        response = httpx.request(method, f"{it.url}{path}", content=body, timeout=HANG_S)
         assert_problem(response, 503, "a thread could not be started: can't start new thread")
         assert response.headers["retry-after"]
         assert "can't start new thread" in (it.service.not_live or "")
-        assert status.result(10) == 1
+        assert status.result(HANG_S) == 1
         assert it.service.admission.requests == 0
     assert it.ended == [1]

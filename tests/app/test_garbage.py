@@ -20,7 +20,7 @@ ROOMS = [ROOT / room for room in ("app", "imaging", "model")]
 
 @pytest.fixture(scope="module")
 def client(serve: Serve) -> Iterator[TestClient]:
-    with serve(max_queued_tiles=2, request_timeout_s=0.5) as running:
+    with serve(max_queued_tiles=2) as running:
         yield running
 
 
@@ -51,10 +51,11 @@ def test_an_answer_or_an_error_leaves_nothing(client: TestClient, path: str, dat
     assert left_behind() == set()
 
 
-def test_a_deadline_that_passes_leaves_nothing(client: TestClient) -> None:
-    with held(service_of(client)):
-        assert client.post("/segment", content=PHOTO).status_code == 504
-    assert left_behind() == set()
+def test_a_deadline_that_passes_leaves_nothing(serve: Serve) -> None:
+    with serve(request_timeout_s=0.5) as client:
+        with held(service_of(client)):
+            assert client.post("/segment", content=PHOTO).status_code == 504
+        assert left_behind() == set()
 
 
 def test_a_refusal_leaves_nothing(client: TestClient) -> None:

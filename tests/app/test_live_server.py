@@ -21,7 +21,7 @@ from app.server import serve
 from app.settings import Settings
 from tests.app.asking import PHOTO
 from tests.app.processes import LARGE, fcn_serve
-from tests.conftest import ROOT, free_port, wait_for
+from tests.conftest import HANG_S, ROOT, free_port, wait_for
 from tests.imaging.hostile import fax, tiff_of
 
 
@@ -46,21 +46,21 @@ def test_sighup_reads_the_weights_again_and_drops_no_request(narrow_file: Path, 
             wait_for(lambda: any(message.startswith("not reloaded") for message in it.messages()))
         finally:
             stop.set()
-        assert [each.result(60) for each in asking] == [{200}] * 4
+        assert [each.result(HANG_S) for each in asking] == [{200}] * 4
         assert it.process.poll() is None
 
 
 def test_health_is_answered_while_a_large_image_is_segmented(narrow_file: Path, tmp_path: Path) -> None:
     with fcn_serve(narrow_file, tmp_path, ROOT_PATH="/seg") as it, ThreadPoolExecutor() as pool:
         large = pool.submit(it.post, LARGE, side=2000, format="json", mask="array")
-        times = []
+        began, times = time.monotonic(), []
         while not large.done():
             started = time.monotonic()
-            assert httpx.get(f"{it.url}/health/live", timeout=30).status_code == 200
+            assert httpx.get(f"{it.url}/health/live", timeout=HANG_S).status_code == 200
             times.append(time.monotonic() - started)
         assert large.result().status_code == 200
         assert len(times) > 5
-        assert max(times) < 2
+        assert max(times) < (time.monotonic() - began) / 2
 
 
 def test_a_library_s_own_lines_are_not_in_the_log(narrow_file: Path, tmp_path: Path) -> None:
@@ -76,7 +76,7 @@ def test_weights_that_cannot_be_loaded_end_the_process_with_status_1_and_the_rea
     path = tmp_path / "broken.onnx"
     path.write_bytes(b"not a weights file")
     with fcn_serve(path, tmp_path, ready=False) as it:
-        assert it.process.wait(60) == 1
+        assert it.process.wait(HANG_S) == 1
     assert any("the network could not be loaded" in message and "broken.onnx" in message for message in it.messages())
 
 
@@ -97,7 +97,7 @@ def test_a_lost_device_ends_the_process_with_status_1(narrow_file: Path) -> None
         status = pool.submit(serve, app, ended.append)
         wait_for(lambda: app.state.service.not_ready is None)
         app.state.service.fail("the device is broken")
-        assert status.result(30) == 1
+        assert status.result(HANG_S) == 1
         assert ended == [1]
 
 
@@ -121,7 +121,7 @@ from app.main import main
 
 def ask():
     address = f"http://127.0.0.1:{os.environ['SEGMENT_PORT']}"
-    for _ in range(600):
+    for _ in range(4000):
         try:
             urllib.request.urlopen(f"{address}/health/ready")
             break
@@ -145,6 +145,6 @@ def test_serving_with_openvino_opens_no_connection_and_imports_no_torch(narrow_f
     settings = {"WEIGHTS": str(narrow_file), "PORT": str(free_port()), "DEVICE": "cpu", "TILE": "96", "LOG_LEVEL": "warning"}
     environment = os.environ | {f"SEGMENT_{name}": value for name, value in settings.items()} | {"PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-c", WATCHED, str(tmp_path / "photo")]
-    result = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    result = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=HANG_S)
     assert result.returncode == 0, result.stderr
     assert result.stdout.splitlines() == ["OUTGOING socket.getaddrinfo 192.0.2.1", "watched", "answered"]

@@ -18,7 +18,7 @@ from fastapi.testclient import TestClient
 from app import middleware
 from tests.app.asking import PHOTO, answer_on, assert_idle, assert_problem, connected, count_of, head, post, service_of
 from tests.app.conftest import Serve
-from tests.conftest import over_http, wait_for
+from tests.conftest import HANG_S, over_http, wait_for
 
 LIVE = b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n"
 
@@ -33,7 +33,7 @@ def over_socket(serve: Serve, **settings: Any) -> Iterator[tuple[TestClient, int
 @pytest.fixture(scope="module")
 def small(serve: Serve) -> Iterator[tuple[TestClient, int]]:
     """A service that takes two requests and a megabyte."""
-    with over_socket(serve, max_queued_tiles=2, max_upload_mb=1, upload_timeout_s=0.2) as found:
+    with over_socket(serve, max_queued_tiles=2, max_upload_mb=1) as found:
         yield found
 
 
@@ -140,17 +140,17 @@ def test_the_body_of_a_refusal_is_discarded_for_a_while_alone(
     monkeypatch.setattr(middleware, "DISCARD_S", 0.2)
     client, port = small
     with full(client), connected(port) as connection:
+        started = time.monotonic()
         connection.sendall(head(900_000))
         assert answer_on(connection).read()
-        started = time.monotonic()
         assert connection.recv(1) == b""
-        assert 0.1 < time.monotonic() - started < 5
+        assert time.monotonic() - started >= 0.2
 
 
 def test_a_client_that_asks_before_it_sends_gets_the_refusal_alone_and_at_once(
     small: tuple[TestClient, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(middleware, "DISCARD_S", 60)
+    monkeypatch.setattr(middleware, "DISCARD_S", 2 * HANG_S)
     client, port = small
     with full(client), connected(port) as connection:
         connection.sendall(head(900_000, "Expect: 100-continue"))
@@ -178,19 +178,19 @@ def test_who_sends_on_sees_the_answer_that_closes_the_connection(small: tuple[Te
     assert_idle(service_of(client))
 
 
-def test_an_upload_that_stalls_is_408(small: tuple[TestClient, int], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_upload_that_stalls_is_408(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(middleware, "DISCARD_S", 0.1)
-    client, port = small
-    for lines in ((), ("Content-Type: multipart/form-data; boundary=x",)):
-        with connected(port) as connection:
-            connection.sendall(head(1000, *lines) + b"--x\r\n")
-            response = answer_on(connection)
-            assert (response.status, response.headers["content-type"]) == (408, "application/problem+json")
-            assert b"within 0.2 s" in response.read()
-            assert connection.recv(1) == b""
-    wait_for(lambda: service_of(client).in_flight == 0)
-    wait_for(lambda: 'segment_rejected_total{reason="slow_upload"} 2.0' in client.get("/metrics").text)
-    assert_idle(service_of(client))
+    with over_socket(serve, upload_timeout_s=0.2) as (client, port):
+        for lines in ((), ("Content-Type: multipart/form-data; boundary=x",)):
+            with connected(port) as connection:
+                connection.sendall(head(1000, *lines) + b"--x\r\n")
+                response = answer_on(connection)
+                assert (response.status, response.headers["content-type"]) == (408, "application/problem+json")
+                assert b"within 0.2 s" in response.read()
+                assert connection.recv(1) == b""
+        wait_for(lambda: service_of(client).in_flight == 0)
+        wait_for(lambda: 'segment_rejected_total{reason="slow_upload"} 2.0' in client.get("/metrics").text)
+        assert_idle(service_of(client))
 
 
 def test_a_client_that_goes_while_it_sends_is_counted_as_gone_and_leaves_nothing(small: tuple[TestClient, int]) -> None:
@@ -204,7 +204,7 @@ def test_a_client_that_goes_while_it_sends_is_counted_as_gone_and_leaves_nothing
 
 
 def test_head_is_answered_without_a_body(small: tuple[TestClient, int]) -> None:
-    connection = http.client.HTTPConnection("127.0.0.1", small[1], timeout=20)
+    connection = http.client.HTTPConnection("127.0.0.1", small[1], timeout=HANG_S)
     connection.request("HEAD", "/health/live")
     response = connection.getresponse()
     assert (response.status, response.read()) == (200, b"")

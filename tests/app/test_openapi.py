@@ -13,7 +13,7 @@ from fastapi.testclient import TestClient
 
 from tests.app.asking import assert_idle, count_of, service_of
 from tests.app.conftest import Serve
-from tests.conftest import ROOT, over_http
+from tests.conftest import LONGEST_S, ROOT, over_http
 
 # of a good request a document cannot say everything: whether bytes are an image, which models there are, which sizes fit
 CONFIG = """
@@ -44,7 +44,7 @@ def test_the_document_is_kept(client: TestClient, url: str, examples: int, tmp_p
         "--max-examples", str(examples),
         "--generation-deterministic", "--continue-on-failure", "--no-color", "--request-timeout", "60",
     ]  # fmt: skip
-    result = subprocess.run(command, cwd=tmp_path, env=os.environ | hooks, capture_output=True, text=True, timeout=280)
+    result = subprocess.run(command, cwd=tmp_path, env=os.environ | hooks, capture_output=True, text=True, timeout=LONGEST_S)
     assert result.returncode == 0, result.stdout
     assert "Operations:       9 selected / 9 total" in result.stdout
     for status in (200, 413, 415, 422):

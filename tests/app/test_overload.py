@@ -13,7 +13,7 @@ from fastapi.testclient import TestClient
 from tests.app.asking import PHOTO, answer_on, assert_idle, assert_problem, connected, head, post, service_of
 from tests.app.conftest import Serve
 from tests.app.doubles import held
-from tests.conftest import encoded, make_photo, over_http, wait_for
+from tests.conftest import HANG_S, encoded, make_photo, over_http, wait_for
 
 QUERIES: list[dict[str, Any]] = [{}, {"format": "json"}, {"side": 300, "blend": "hann"}, {"format": "overlay"}]
 
@@ -21,7 +21,7 @@ QUERIES: list[dict[str, Any]] = [{}, {"format": "json"}, {"side": 300, "blend": 
 def test_sixteen_clients_at_once_get_the_bytes_that_they_get_alone(client: TestClient) -> None:
     images = [encoded(make_photo(40 + 13 * i, 200 - 9 * i, seed=i)) for i in range(16)]
     asked = [(image, QUERIES[i % len(QUERIES)]) for i, image in enumerate(images)] * 3
-    with over_http(client.app) as port, httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as over:
+    with over_http(client.app) as port, httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=HANG_S) as over:
 
         def ask(request: tuple[bytes, dict[str, Any]]) -> bytes:
             response = over.post("/segment", content=request[0], params=request[1])
@@ -36,7 +36,11 @@ def test_sixteen_clients_at_once_get_the_bytes_that_they_get_alone(client: TestC
     assert_idle(service_of(client))
 
 
-def test_a_burst_of_heads_does_not_all_pass_and_those_that_do_are_answered(serve: Serve) -> None:
+def test_a_burst_of_heads_does_not_all_pass_and_those_that_do_are_answered(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.serving.admission.FRESH_S", 1e6)  # a slow machine may take longer for twenty heads
+    monkeypatch.setattr("app.api.uploads.SLOW_S", 1e6)
     with serve(max_queued_tiles=8) as client, over_http(client.app) as port, ExitStack() as stack:
         service = service_of(client)
         connections = [stack.enter_context(connected(port)) for _ in range(20)]
@@ -82,7 +86,7 @@ def test_a_client_that_goes_leaves_no_tiles_and_no_reservation(serve: Serve, pat
         with held(service) as hold:
             with connected(port) as connection:
                 connection.sendall(head(path=path) + PHOTO)
-                assert hold.entered.wait(30)
+                assert hold.entered.wait(HANG_S)
             wait_for(lambda: service.in_flight == 0)
             assert post(client, b"no image").status_code == 415
         assert_idle(service)

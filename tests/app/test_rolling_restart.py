@@ -18,7 +18,7 @@ import pytest
 
 from tests.app.asking import PHOTO
 from tests.app.processes import Process, fcn_serve
-from tests.conftest import free_port, wait_for
+from tests.conftest import HANG_S, free_port, wait_for
 
 CONFIG = """
 defaults
@@ -69,7 +69,7 @@ def test_two_services_restarted_in_turns_under_load_fail_no_request(narrow_file:
 
         def ask(kept: bool) -> Counter[int]:
             statuses: Counter[int] = Counter()
-            with httpx.Client(timeout=60, headers={} if kept else {"Connection": "close"}) as client:
+            with httpx.Client(timeout=HANG_S, headers={} if kept else {"Connection": "close"}) as client:
                 while not stop.is_set():
                     statuses[client.post(f"{url}/segment", content=PHOTO).status_code] += 1
             return statuses
@@ -81,11 +81,11 @@ def test_two_services_restarted_in_turns_under_load_fail_no_request(narrow_file:
                 time.sleep(2)  # the proxy has seen the one that came back
                 old = running[i]
                 old.signal(signal.SIGTERM)
-                assert old.process.wait(30) == 0
+                assert old.process.wait(HANG_S) == 0
                 running[i] = stack.enter_context(fcn_serve(narrow_file, folders[i], PORT=str(old.port), **SETTINGS))
         finally:
             stop.set()
-        answered = sum((each.result(60) for each in asking), Counter[int]())
+        answered = sum((each.result(HANG_S) for each in asking), Counter[int]())
     assert set(answered) == {200}
     assert answered[200] > 100
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 
 import pytest
@@ -74,7 +75,7 @@ def test_a_load_tells_right_answers_from_wrong_ones_and_refusals() -> None:
     assert by_index == {0: {(200, True)}, 1: {(200, False)}, 2: {(415, False)}}
     assert min(found.milliseconds()) > 0
     assert found.p99 > 0
-    assert 0 < found.cpu_seconds < 5
+    assert 0 < found.cpu_seconds < 2 * found.seconds * (os.cpu_count() or 1)
 
 
 def test_without_wrk_its_name_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

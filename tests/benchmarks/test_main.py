@@ -13,7 +13,7 @@ import pytest
 
 from benchmarks import gpu, load
 from benchmarks.main import BENCHES, WITH_LOAD, main
-from tests.conftest import ROOT
+from tests.conftest import LONGEST_S, ROOT
 
 RUN = [name for name in BENCHES if name not in ("gpu", "peers")]
 
@@ -23,7 +23,7 @@ RUN = [name for name in BENCHES if name not in ("gpu", "peers")]
 @pytest.mark.parametrize("name", RUN)
 def test_a_quick_run_reports_a_bench_with_machine_and_commit(name: str, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "benchmarks.main", name, "--quick", "--out", str(tmp_path)]
-    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=280, check=False)
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=LONGEST_S, check=False)
     assert result.returncode == 0, result.stderr
     section = json.loads((tmp_path / "results" / f"{name}.json").read_text())
     text = (tmp_path / "RESULTS.md").read_text()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import shutil
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,12 +17,12 @@ from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
 
 from imaging.rle import encode_rle
 from tests.browser.proxy import proxied
-from tests.conftest import ROOT, Pixels, encoded, make_photo, served
+from tests.conftest import HANG_S, ROOT, Pixels, encoded, make_photo, served
 
 PHOTOS = ROOT / "docs" / "photos"
 CAT = PHOTOS / "chelsea.jpg"
 SEGMENT = "**/segment?*"
-ANSWERED = 60_000
+ANSWERED = 1000 * HANG_S
 COLORS = {0: ("background", "#000000"), 1: ("leaf", "#3ca951"), 2: ("stone", "#4269d0")}
 FLAGS = [
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
@@ -37,6 +38,7 @@ def browser() -> Iterator[Browser]:
         path = found or playwright.chromium.executable_path
         if not Path(path).exists():
             pytest.skip("no Chromium on this machine, and none from Playwright")
+        expect.set_options(timeout=ANSWERED)
         running = playwright.chromium.launch(executable_path=path, args=FLAGS)
         yield running
         running.close()
@@ -55,7 +57,7 @@ def visit(browser: Browser, narrow_url: str) -> Iterator[Visit]:
         context = browser.new_context(viewport={"width": width, "height": height}, **options)
         contexts.append(context)
         page = context.new_page()
-        page.set_default_timeout(20_000)
+        page.set_default_timeout(ANSWERED)
         expected = tuple(f"status of {status}" for status in refused) + (("ERR_",) if 0 in refused else ())
 
         def log(message: Any) -> None:
@@ -75,11 +77,13 @@ def visit(browser: Browser, narrow_url: str) -> Iterator[Visit]:
     assert errors == []
 
 
-@pytest.fixture(scope="package")
-def slow_url(narrow_url: str) -> Iterator[str]:
-    """The service, asked through a proxy that takes a second before it passes an image on."""
-    with proxied(narrow_url, seconds=1) as url:
-        yield url
+@pytest.fixture
+def gated(narrow_url: str) -> Iterator[tuple[str, threading.Event]]:
+    """The service, asked through a proxy that passes images on once the event is set."""
+    gate = threading.Event()
+    with proxied(narrow_url, gate=gate) as url:
+        yield url, gate
+        gate.set()
 
 
 @pytest.fixture(scope="package")
@@ -193,7 +197,7 @@ def painted(page: Page, column: int, row: int) -> list[int]:
 
 
 def until(page: Page, done: Any) -> None:
-    end = time.monotonic() + 20
+    end = time.monotonic() + HANG_S
     while not done():
         assert time.monotonic() < end
         page.wait_for_timeout(10)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -11,19 +12,19 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from tests.conftest import over_http
+from tests.conftest import HANG_S, over_http
 
 KEPT = ("content-type", "content-security-policy", "retry-after")
 OWN = ("host", "content-length", "connection")
 
 
 class Proxy:
-    """Takes the prefix away (of itself alone, a slash is left) and asks the service; a POST only after so many seconds."""
+    """Takes the prefix away (of itself alone, a slash is left) and asks the service; a POST only once the gate is open."""
 
-    def __init__(self, target: str, prefix: str, seconds: float) -> None:
+    def __init__(self, target: str, prefix: str, gate: threading.Event | None) -> None:
         self.target = target
         self.prefix = prefix
-        self.seconds = seconds
+        self.gate = gate
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
@@ -35,18 +36,18 @@ class Proxy:
             body = await request.body()
         except ClientDisconnect:
             return
-        if scope["method"] == "POST":
-            await asyncio.sleep(self.seconds)
+        if scope["method"] == "POST" and self.gate:
+            await asyncio.to_thread(self.gate.wait, HANG_S)
         url = f"{self.target}{path}?{request.url.query}"
         headers = {name: value for name, value in request.headers.items() if name not in OWN}
-        async with httpx.AsyncClient(timeout=60) as client:
+        async with httpx.AsyncClient(timeout=HANG_S) as client:
             answer = await client.request(request.method, url, headers=headers, content=body)
         kept = {name: answer.headers[name] for name in KEPT if name in answer.headers}
         await Response(answer.content, answer.status_code, kept)(scope, receive, send)
 
 
 @contextmanager
-def proxied(target: str, prefix: str = "", seconds: float = 0) -> Iterator[str]:
+def proxied(target: str, prefix: str = "", gate: threading.Event | None = None) -> Iterator[str]:
     """The address at which the target answers through the proxy."""
-    with over_http(Proxy(target, prefix, seconds)) as port:
+    with over_http(Proxy(target, prefix, gate)) as port:
         yield f"http://127.0.0.1:{port}{prefix}"

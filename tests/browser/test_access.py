@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
@@ -104,13 +105,17 @@ def test_states_and_results_are_spoken(page: Page) -> None:
 
 
 @pytest.mark.parametrize(("motion", "moving"), [("reduce", 0), ("no-preference", 1)])
-def test_work_is_told_and_moves_only_where_motion_is_wanted(visit: Visit, slow_url: str, motion: str, moving: int) -> None:
-    page = visit(url=slow_url, reduced_motion=motion)
+def test_work_is_told_and_moves_only_where_motion_is_wanted(
+    visit: Visit, gated: tuple[str, threading.Event], motion: str, moving: int
+) -> None:
+    url, gate = gated
+    page = visit(url=url, reduced_motion=motion)
     give(page, picture("a.png"))
     state(page, "a.png", "working")
     expect(page.locator("#busy-text")).to_contain_text("Working")
     expect(page.locator("#status")).to_have_text("Segmenting a.png …")
     assert page.evaluate("document.getAnimations().length") == moving
+    gate.set()
     expect(page.locator("#result")).to_be_visible(timeout=ANSWERED)
     expect(page.locator("#busy")).to_be_hidden()
 

@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.browser.conftest import ANSWERED, CAT, Visit, segmented
-from tests.conftest import ROOT
+from tests.conftest import HANG_S, ROOT
 
 STATIC = ROOT / "app" / "static"
 
@@ -33,7 +33,7 @@ def test_samples_are_small_and_their_licences_are_told() -> None:
 
 
 def test_scripts_and_styles_come_from_files_alone(narrow_url: str) -> None:
-    response = httpx.get(narrow_url)
+    response = httpx.get(narrow_url, timeout=HANG_S)
     policy = dict(part.split(" ", 1) for part in response.headers["content-security-policy"].split("; "))
     assert policy["default-src"] == "'none'"
     assert policy["script-src"] == policy["style-src"] == policy["connect-src"] == "'self'"
@@ -51,7 +51,7 @@ def test_no_address_is_absolute_and_no_markup_is_made_from_text() -> None:
 
 def test_browsers_ask_anew_so_that_versions_do_not_mix(narrow_url: str) -> None:
     for path in ("/", "/static/page.js", "/static/page.css"):
-        assert httpx.get(narrow_url + path).headers["cache-control"] == "no-cache"
+        assert httpx.get(narrow_url + path, timeout=HANG_S).headers["cache-control"] == "no-cache"
 
 
 @pytest.mark.parametrize("end", ["", "/"], ids=["bare", "slash"])
@@ -69,12 +69,12 @@ def test_it_works_under_a_path_of_a_proxy(visit: Visit, prefixed_url: str, end: 
 
 
 def test_it_tells_model_device_and_classes_before_any_photo(visit: Visit, narrow_url: str) -> None:
-    info = httpx.get(f"{narrow_url}/info").json()
+    info = httpx.get(f"{narrow_url}/info", timeout=HANG_S).json()
     page = visit()
     expect(page.locator("#facts")).to_contain_text(info["model"]["name"])
     expect(page.locator("#facts")).to_contain_text(f"{info['runtime']['device']}, OpenVINO, {info['runtime']['precision']}")
     expect(page.locator("#score-table")).to_be_hidden()
-    classes = [entry["name"] for entry in httpx.get(f"{narrow_url}/classes").json()]
+    classes = [entry["name"] for entry in httpx.get(f"{narrow_url}/classes", timeout=HANG_S).json()]
     assert page.locator("#known li").all_text_contents() == classes
 
 
@@ -91,5 +91,5 @@ def test_it_works_where_info_classes_and_models_tell_nothing(visit: Visit) -> No
 
 def test_the_api_reference_shows_the_route_and_its_errors(visit: Visit) -> None:
     page = visit("/docs")
-    page.get_by_text("/segment", exact=False).first.click(timeout=60_000)
-    expect(page.get_by_text("Not an accepted image type").first).to_be_visible(timeout=60_000)
+    page.get_by_text("/segment", exact=False).first.click(timeout=ANSWERED)
+    expect(page.get_by_text("Not an accepted image type").first).to_be_visible(timeout=ANSWERED)

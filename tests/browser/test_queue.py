@@ -162,13 +162,14 @@ def test_every_sample_is_segmented_by_the_default_weights(visit: Visit, live_url
 def test_the_progress_of_an_upload_is_shown(page: Page) -> None:
     session = page.context.new_cdp_session(page)
     session.send("Network.enable")
-    slow = {"offline": False, "latency": 0, "downloadThroughput": -1, "uploadThroughput": 400_000}
-    session.send("Network.emulateNetworkConditions", slow)
+    limits = {"offline": False, "latency": 0, "downloadThroughput": -1}
+    session.send("Network.emulateNetworkConditions", {**limits, "uploadThroughput": 50_000})  # seven seconds
     noise = np.random.default_rng(0).integers(0, 256, (300, 400, 3), dtype=np.uint8)
     give(page, {"name": "noise.png", "mimeType": "image/png", "buffer": encoded(noise)})
     expect(page.locator("#busy-text")).to_have_text(re.compile(r"^Sending, [1-9]\d? %$"))
     assert 0 < page.locator("#progress").evaluate("(e) => e.value") < 1
     expect(thumb(page, "noise.png")).to_have_attribute("aria-label", re.compile(r"noise.png, sending \d+ %"))
+    session.send("Network.emulateNetworkConditions", {**limits, "uploadThroughput": -1})
     state(page, "noise.png", "done")
 
 

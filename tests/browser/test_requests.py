@@ -17,6 +17,7 @@ from PIL import Image
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import ANSWERED, CAT, Visit, answer_of, give, picture, quarters, reply, segmented
+from tests.conftest import HANG_S
 
 BASE = {"format": ["json"], "mask": ["rle"], "confidence": ["true"]}
 
@@ -43,7 +44,7 @@ def test_pictures_are_asked_for_when_wanted_and_are_the_services(page: Page, nar
     ):
         found, data = downloaded(page, button)
         assert found == name
-        expected = httpx.post(f"{narrow_url}/segment?{query}", files={"file": CAT.read_bytes()}, timeout=60).content
+        expected = httpx.post(f"{narrow_url}/segment?{query}", files={"file": CAT.read_bytes()}, timeout=HANG_S).content
         assert np.array_equal(np.asarray(Image.open(io.BytesIO(data))), np.asarray(Image.open(io.BytesIO(expected))))
         assert asked.pop() == f"{narrow_url}/segment?{query}"
     assert asked == []
@@ -158,13 +159,20 @@ def test_the_programs_do_what_the_page_did(page: Page, tmp_path: Path, name: str
     (tmp_path / name).write_bytes(CAT.read_bytes())
     segmented(page, {"name": name, "mimeType": "image/jpeg", "buffer": CAT.read_bytes()})
     answer = json.loads(downloaded(page, "#json")[1])
-    subprocess.run(["sh", "-ec", page.locator("#curl").inner_text()], cwd=tmp_path, check=True, capture_output=True, timeout=90)
+    command = ["sh", "-ec", page.locator("#curl").inner_text()]
+    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, timeout=HANG_S)
     saved = next(tmp_path.glob("*.json"))
     assert saved.stem == Path(name).stem
     assert json.loads(saved.read_text()) == answer
     program = page.locator("#python").inner_text()
     ran = subprocess.run(
-        [sys.executable, "-c", program], cwd=tmp_path, check=True, capture_output=True, text=True, timeout=90, env=os.environ
+        [sys.executable, "-c", program],
+        cwd=tmp_path,
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=HANG_S,
+        env=os.environ,
     )
     assert ran.stdout.split() == [str(value) for entry in answer["classes"] for value in (entry["name"], entry["fraction"])]
 

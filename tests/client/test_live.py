@@ -17,7 +17,7 @@ import pytest
 from fcn_client import AsyncSegmentClient, InvalidImage, Segmentation, SegmentClient, UnsupportedImage
 from PIL import Image
 
-from tests.conftest import ROOT, encoded, make_photo
+from tests.conftest import HANG_S, ROOT, encoded, make_photo
 
 PHOTO = ROOT / "docs" / "photos" / "chelsea.jpg"
 ADDRESS = "http://127.0.0.1:8000"
@@ -25,7 +25,7 @@ PAGES = (ROOT / "client" / "README.md", ROOT / "docs" / "python.md")
 
 
 def mask_of(url: str, data: bytes, **query: Any) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    answer = httpx.post(f"{url}/segment", params=query, content=data, timeout=60).raise_for_status()
+    answer = httpx.post(f"{url}/segment", params=query, content=data, timeout=HANG_S).raise_for_status()
     with Image.open(io.BytesIO(answer.content)) as image:
         return np.asarray(image)
 
@@ -105,7 +105,7 @@ def test_one_bad_image_of_many_does_not_end_it(live_url: str) -> None:
 
 def test_other_forms_and_what_is_served(live_url: str) -> None:
     with SegmentClient(live_url) as client:
-        client.wait_until_ready(10)
+        client.wait_until_ready(HANG_S)
         assert client.ready()
         with Image.open(io.BytesIO(client.mask_png(PHOTO))) as mask, client.overlay(PHOTO, alpha=0.3) as overlay:
             assert (mask.mode, mask.size, overlay.mode, overlay.size) == ("P", (451, 300), "RGB", (451, 300))
@@ -132,7 +132,7 @@ def test_the_snippets_run(page: Path, live_url: str) -> None:
         ADDRESS, live_url
     )
     code += "\nassert cat.classes[0].name == 'cat' and cat.mask('cat').sum() > 1000 and result.classes"
-    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, timeout=120)
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, timeout=HANG_S)
 
 
 def test_both_pages_have_the_same_snippets() -> None:

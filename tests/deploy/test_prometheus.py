@@ -15,7 +15,7 @@ import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.app.asking import PHOTO
-from tests.conftest import ROOT, free_port, wait_for
+from tests.conftest import HANG_S, ROOT, free_port, wait_for
 from tests.deploy.conftest import ALERTS, DEPLOY, METRIC, QUERIES, RULES, VARIABLES, program
 
 FOLDER = DEPLOY / "prometheus"
@@ -42,8 +42,8 @@ def test_every_alert_is_seen_to_fire_and_stands_on_the_operating_page() -> None:
 
 
 def test_rules_and_dashboard_ask_for_metrics_that_the_service_has(narrow_url: str) -> None:
-    httpx.post(f"{narrow_url}/segment", content=PHOTO)
-    families = text_string_to_metric_families(httpx.get(f"{narrow_url}/metrics").text)
+    httpx.post(f"{narrow_url}/segment", content=PHOTO, timeout=HANG_S)
+    families = text_string_to_metric_families(httpx.get(f"{narrow_url}/metrics", timeout=HANG_S).text)
     told = {sample.name for family in families for sample in family.samples}
     asked = {name for text in RULES + QUERIES + VARIABLES for name in METRIC.findall(text)}
     assert len(asked) > 15
@@ -78,7 +78,7 @@ def prometheus(narrow_url: str, tmp_path: Path) -> Iterator[str]:
 
 def ask(url: str, path: str, **query: str) -> Any:
     try:
-        response = httpx.get(f"{url}/{path}", params=query)
+        response = httpx.get(f"{url}/{path}", params=query, timeout=HANG_S)
     except httpx.TransportError:
         return None  # it is not there yet
     return response.json()["data"] if response.status_code == 200 else None
@@ -94,12 +94,12 @@ def test_a_real_prometheus_scrapes_the_service_and_finds_what_rules_and_dashboar
 
     def found() -> bool:
         for body in (PHOTO, b"no image"):
-            httpx.post(f"{narrow_url}/segment", content=body)
+            httpx.post(f"{narrow_url}/segment", content=body, timeout=HANG_S)
         missing[:] = [query for query in missing if not (ask(prometheus, "query", query=query) or {}).get("result")]
         return not missing
 
     try:
-        wait_for(found, 60)
+        wait_for(found)
     finally:
         assert missing == []
     (target,) = ask(prometheus, "targets")["activeTargets"]

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 from PIL import Image
 
-from imaging.decoding import Limits
+from imaging.decoding import Limits, decode
+from tests.conftest import make_photo
+from tests.costs import cpu_seconds
 from tests.imaging.samples import file_of, samples
 
 SAMPLES = samples()
@@ -13,3 +17,15 @@ FORMATS = ["PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF"]
 NOISE = np.random.default_rng(2).integers(0, 256, (48, 64, 3), dtype=np.uint8)
 SMALL = {format: file_of(Image.fromarray(NOISE[:16, :24]), format) for format in FORMATS}
 LIMITS = Limits()
+
+
+@cache
+def good_photo() -> bytes:
+    """A PNG of twelve megapixels: what a good file may cost, to which others are compared."""
+    return file_of(Image.fromarray(make_photo(3000, 4000)), "PNG", compress_level=1)
+
+
+@cache
+def good_cpu_seconds() -> float:
+    """The processor time that decoding it takes."""
+    return cpu_seconds(lambda: decode(good_photo(), LIMITS))

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from model.weights_file import load_weights
-from tests.conftest import ROOT
+from tests.conftest import LONGEST_S, ROOT
 from tests.training.conftest import TINY_RECIPE
 from training.demo import write_demo_data
 from training.distributed import World, join
@@ -37,7 +37,7 @@ def test_two_gloo_processes_train_as_one(tmp_path: Path, batch: int, accumulate:
     common += ["--device", "cpu", "--threads", "1", "--out"]
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     command = [*launcher, "-m", "training.train_command", *common, str(tmp_path / "two")]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=240, check=False)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=LONGEST_S, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("epoch 3/3: loss") == 1
     assert main([*common, str(tmp_path / "one")]) == 0
@@ -65,6 +65,6 @@ def test_several_processes_leave_out_one_group_after_the_other(tmp_path: Path) -
     command += ["training.train_command", "--data", str(tmp_path / "data"), "--labels", str(tmp_path / "data" / "classes.json")]
     command += ["--recipe", str(recipe), "--epochs", "1", "--batch", "2", "--device", "cpu", "--threads", "1"]
     command += ["--group", "each", "--group-pattern", r"train_0(\d)", "--out", str(tmp_path / "out")]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=240, check=False)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=LONGEST_S, check=False)
     assert done.returncode == 0, done.stderr
     assert "mean of 2 groups: " in done.stdout

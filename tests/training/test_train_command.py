@@ -7,7 +7,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +17,7 @@ from model.inference.openvino_runtime import read_export
 from model.inference.segmenter import Options, Segmenter
 from model.inference.torch_runtime import TorchRuntime
 from model.weights_file import load_weights
-from tests.conftest import ROOT
+from tests.conftest import LONGEST_S, ROOT
 from tests.training.commands import on_shapes
 from tests.training.conftest import TINY_RECIPE
 from training.class_mapping import parse_class_mapping
@@ -31,6 +30,19 @@ from training.train_command import main
 pytestmark = pytest.mark.long
 
 PROGRAM = [sys.executable, "-c", "import sys; from training.train_command import main; sys.exit(main())"]
+
+# ends as by a power cut: before the second checkpoint is in the first one's place
+DIES = """
+import os, signal, sys
+from training.train_command import main
+
+def hook(event, arguments):
+    if event == "os.rename" and os.path.exists(arguments[1]) and os.path.basename(arguments[1]) == "checkpoint.pt":
+        os.kill(os.getpid(), signal.SIGKILL)
+
+sys.addaudithook(hook)
+sys.exit(main())
+"""
 
 
 def epochs_in(folder: Path) -> int:
@@ -46,15 +58,12 @@ def test_a_training_that_was_killed_ends_in_the_same_weights(tmp_path: Path, wor
     whole, broken = (on_shapes(tmp_path / "data", recipe, tmp_path / name) for name in ("whole", "broken"))
     broken += ["--workers", str(workers)]
     with (tmp_path / "log").open("wb") as log:
-        killed = subprocess.Popen([*PROGRAM, *broken], cwd=ROOT, stdout=log, stderr=log)
-        while not (tmp_path / "broken" / "checkpoint.pt").is_file() and killed.poll() is None:
-            time.sleep(0.002)
-        killed.kill()
-    assert killed.wait() == -signal.SIGKILL, (tmp_path / "log").read_text()
+        killed = subprocess.run([sys.executable, "-c", DIES, *broken], cwd=ROOT, stdout=log, stderr=log, timeout=LONGEST_S)
+    assert killed.returncode == -signal.SIGKILL, (tmp_path / "log").read_text()
     assert 1 <= epochs_in(tmp_path / "broken") < 4
     assert not (tmp_path / "broken" / "fcn.safetensors").exists()
     # in a process of its own: OpenVINO, which other tests load, gives this one a signal stack that is too small for AMX
-    goes_on = subprocess.run([*PROGRAM, *broken], cwd=ROOT, capture_output=True, text=True, check=True, timeout=200)
+    goes_on = subprocess.run([*PROGRAM, *broken], cwd=ROOT, capture_output=True, text=True, check=True, timeout=LONGEST_S)
     assert "epoch 1/4" not in goes_on.stderr
     assert main(whole) == 0
     first, second = (load_weights(tmp_path / name / "fcn.safetensors") for name in ("whole", "broken"))

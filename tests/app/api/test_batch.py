@@ -20,7 +20,7 @@ from app.serving.service import Service
 from tests.app.asking import assert_idle, assert_problem, connected, head, service_of
 from tests.app.conftest import Serve
 from tests.app.doubles import held
-from tests.conftest import encoded, make_photo, over_http, wait_for
+from tests.conftest import HANG_S, encoded, make_photo, over_http, wait_for
 
 PHOTOS = [encoded(make_photo(40 + 8 * i, 60, seed=i)) for i in range(7)]
 Part = tuple[str, tuple[str, bytes]]
@@ -144,7 +144,7 @@ def test_a_client_that_goes_leaves_no_tiles_and_no_reservation(serve: Serve, que
             with connected(port) as connection:
                 path = f"/segment/batch{query}"
                 connection.sendall(head(len(form), "Content-Type: multipart/form-data; boundary=x", path=path) + form)
-                assert hold.entered.wait(30)
+                assert hold.entered.wait(HANG_S)
                 wait_for(lambda: service.admission.requests == 4)
             wait_for(lambda: service.in_flight == 0)
         assert_idle(service)

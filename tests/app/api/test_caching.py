@@ -20,7 +20,7 @@ from model.inference.runtime import ModelIdentity
 from model.inference.segmenter import Options
 from tests.app.asking import PHOTO, assert_idle, post, service_of
 from tests.app.conftest import Serve
-from tests.conftest import encoded, make_photo, wait_for
+from tests.conftest import HANG_S, encoded, make_photo, wait_for
 
 OTHER = encoded(make_photo(90, 130, seed=1))
 IDENTITY = ModelIdentity("a", "0" * 64, "openvino", "int8")
@@ -126,7 +126,7 @@ def test_health_is_answered_while_an_answer_is_compressed(serve: Serve, monkeypa
 
     def slow(*args: Any, **options: Any) -> bytes:
         entered.set()
-        assert go.wait(30)
+        assert go.wait(HANG_S)
         return gzip_compress(*args, **options)
 
     gzip_compress = gzip.compress
@@ -134,11 +134,11 @@ def test_health_is_answered_while_an_answer_is_compressed(serve: Serve, monkeypa
     with serve() as client, ThreadPoolExecutor() as pool:
         asked = pool.submit(post, client, format="json", mask="array", headers={"Accept-Encoding": "gzip"})
         try:
-            assert entered.wait(30)
-            assert pool.submit(client.get, "/health/live").result(10).status_code == 200
+            assert entered.wait(HANG_S)
+            assert pool.submit(client.get, "/health/live").result(HANG_S).status_code == 200
         finally:
             go.set()
-        assert asked.result(30).headers["content-encoding"] == "gzip"
+        assert asked.result(HANG_S).headers["content-encoding"] == "gzip"
 
 
 def test_headers_that_come_twice_are_one_list(client: TestClient) -> None:

@@ -26,7 +26,7 @@ from model.weights_file import save_weights
 from tests.app.asking import PHOTO, assert_problem, post, service_of
 from tests.app.conftest import Serve
 from tests.app.doubles import Hold, held
-from tests.conftest import NAMES, encoded, make_photo
+from tests.conftest import HANG_S, NAMES, encoded, make_photo
 
 
 def test_health_tells_device_queue_and_uptime(client: TestClient) -> None:
@@ -69,10 +69,10 @@ def test_health_is_answered_while_every_thread_is_busy(serve: Serve, monkeypatch
         monkeypatch.setattr(service_of(client).metrics, "text", lambda: hold() or b"")
         with hold:
             busy = pool.submit(client.get, "/metrics")
-            assert hold.entered.wait(30)
+            assert hold.entered.wait(HANG_S)
             for path in ("/health/live", "/health/ready", "/health"):
-                assert pool.submit(client.get, path).result(10).status_code == 200
-        assert busy.result(30).status_code == 200
+                assert pool.submit(client.get, path).result(HANG_S).status_code == 200
+        assert busy.result(HANG_S).status_code == 200
 
 
 def test_a_lost_device_is_not_live(serve: Serve) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from app.serving.admission import Held, Memory
 from app.serving.errors import Cancelled, QueueFull, TooMuchMemory
-from tests.conftest import wait_for
+from tests.conftest import HANG_S, wait_for
 
 
 def nobody_cancels() -> None:
@@ -45,7 +45,7 @@ def test_work_waits_in_the_order_of_its_arrival() -> None:
     def work(name: str, count: int) -> None:
         with memory.working(count, nobody_cancels):
             done.append(name)
-            assert ends[name].wait(30)
+            assert ends[name].wait(HANG_S)
 
     with ThreadPoolExecutor() as pool:
         pool.submit(work, "first", 100)
@@ -81,8 +81,8 @@ def test_who_waits_for_nobody_gives_up_and_lets_the_next_one_in() -> None:
         assert not entered.is_set()
         gone.set()
         with pytest.raises(Cancelled):
-            given_up.result(30)
-        assert entered.wait(30)
+            given_up.result(HANG_S)
+        assert entered.wait(HANG_S)
 
 
 def test_work_that_fails_gives_its_bytes_back() -> None:

@@ -16,7 +16,7 @@ from app.serving.registry import Registry
 from app.settings import Settings
 from model.manifest import WeightsError
 from model.weights_file import Weights, load_weights, save_weights
-from tests.conftest import RUNTIMES, wait_for
+from tests.conftest import HANG_S, RUNTIMES, wait_for
 
 
 def registry_of(weights: str, **changes: Any) -> Registry:
@@ -100,7 +100,7 @@ def test_a_new_model_is_served_at_once_and_the_old_one_until_its_last_request_en
             loading.result(0.05)
         assert old.scheduler.alive
         registry.release(old)
-        loading.result(30)
+        loading.result(HANG_S)
     assert not old.scheduler.alive
     assert new.scheduler.alive
     registry.stop()

@@ -16,7 +16,7 @@ from app.serving.scheduler import Scheduler, TileQueue
 from model.inference.merging import Logits
 from model.inference.runtime import DeviceLost, DeviceOutOfMemory, Tile
 from tests.app.doubles import Clock, FirstChannel
-from tests.conftest import wait_for
+from tests.conftest import HANG_S, wait_for
 
 FAR = 1e6
 
@@ -57,11 +57,11 @@ class Running:
         for runtime in runtimes:
             runtime.hold.close()
         first = [self.threads.submit(self.run, [1]) for _ in runtimes]
-        assert all(runtime.hold.entered.wait(30) for runtime in runtimes)
+        assert all(runtime.hold.entered.wait(HANG_S) for runtime in runtimes)
         yield
         for runtime in runtimes:
             runtime.hold.open()
-        assert [each.result(30) for each in first] == [[1]] * len(runtimes)
+        assert [each.result(HANG_S) for each in first] == [[1]] * len(runtimes)
 
 
 @contextmanager
@@ -88,7 +88,7 @@ def test_tiles_of_different_requests_share_a_batch_which_is_timed() -> None:
     with running(runtime) as it:
         with it.busy(runtime):
             others = [it.waiting([value]) for value in (2, 3, 4)]
-        assert [other.result(30) for other in others] == [[2], [3], [4]]
+        assert [other.result(HANG_S) for other in others] == [[2], [3], [4]]
     assert runtime.batches == [[1], [2, 3, 4]]
     assert it.timed == [1, 3]
 
@@ -101,7 +101,7 @@ def test_a_batch_is_as_large_as_the_setting_and_the_runtime_allow(max_batch: int
         with it.busy(runtime):
             asked = it.waiting([2, 3])
             other = it.waiting([4] * 6)
-        assert (asked.result(30), other.result(30)) == ([2, 3], [4] * 6)
+        assert (asked.result(HANG_S), other.result(HANG_S)) == ([2, 3], [4] * 6)
     assert max(map(len, runtime.batches)) == (max_batch or 4)
 
 
@@ -110,7 +110,7 @@ def test_a_batch_holds_one_shape_and_what_was_left_out_comes_first_in_the_next()
     with running(runtime, max_batch=2) as it:
         with it.busy(runtime):
             asked = [it.waiting([2] * 4), it.waiting([3], side=64), it.waiting([4] * 4)]
-        assert [each.result(30) for each in asked] == [[2] * 4, [3], [4] * 4]
+        assert [each.result(HANG_S) for each in asked] == [[2] * 4, [3], [4] * 4]
     assert runtime.batches[:4] == [[1], [2, 4], [3], [2, 4]]
 
 
@@ -119,7 +119,7 @@ def test_a_small_request_does_not_wait_behind_a_huge_one() -> None:
     with running(runtime, max_batch=1) as it:
         with it.busy(runtime):
             huge, small = it.waiting([7] * 60), it.waiting([9])
-        assert (huge.result(30), small.result(30)) == ([7] * 60, [9])
+        assert (huge.result(HANG_S), small.result(HANG_S)) == ([7] * 60, [9])
     assert runtime.batches[:3] == [[1], [7], [9]]
 
 
@@ -138,7 +138,7 @@ def test_a_request_is_a_bounded_number_of_tiles_ahead_of_the_runtime() -> None:
             asked = it.threads.submit(lambda: list(it.scheduler.run(queue, tiles())))
             wait_for(lambda: len(queue.waiting) == it.ahead)
             assert len(cut) == it.ahead == 2
-        assert len(asked.result(30)) == 20
+        assert len(asked.result(HANG_S)) == 20
 
 
 def test_runtimes_work_at_once_and_share_the_queue() -> None:
@@ -147,13 +147,13 @@ def test_runtimes_work_at_once_and_share_the_queue() -> None:
         for runtime in (one, other):
             runtime.hold.close()
         asked = [it.threads.submit(it.run, [value]) for value in (1, 2, 3)]
-        assert one.hold.entered.wait(30)
-        assert other.hold.entered.wait(30)
+        assert one.hold.entered.wait(HANG_S)
+        assert other.hold.entered.wait(HANG_S)
         one.hold.open()
         wait_for(lambda: len(one.batches) == 2)
         assert not other.batches
         other.hold.open()
-        assert [each.result(30) for each in asked] == [[1], [2], [3]]
+        assert [each.result(HANG_S) for each in asked] == [[1], [2], [3]]
 
 
 def test_a_runtime_is_called_by_as_many_threads_as_pay() -> None:
@@ -161,7 +161,7 @@ def test_a_runtime_is_called_by_as_many_threads_as_pay() -> None:
 
     class Twice(FirstChannel):
         def logits(self, tiles: Sequence[Tile]) -> Logits:
-            both.wait(30)
+            both.wait(HANG_S)
             return super().logits(tiles)
 
     with running(Twice(concurrency=2), max_batch=1) as it:
@@ -172,7 +172,7 @@ def test_logits_never_come_to_another_request_among_64_threads() -> None:
     runtimes = FirstChannel(), FirstChannel(concurrency=2)
     with running(*runtimes) as it:
         asked = {number: it.threads.submit(it.run, [number % 256] * (1 + number % 2)) for number in range(3000)}
-        wrong = [number for number, each in asked.items() if each.result(60) != [number % 256] * (1 + number % 2)]
+        wrong = [number for number, each in asked.items() if each.result(HANG_S) != [number % 256] * (1 + number % 2)]
     assert wrong == []
     assert sum(it.timed) == 4500
 
@@ -185,7 +185,7 @@ def test_queue_seconds_are_from_the_first_tile_s_arrival_to_its_batch() -> None:
             asked = it.waiting([2], queue)
             it.clock.now += 3
             assert queue.queue_seconds == 0
-        asked.result(30)
+        asked.result(HANG_S)
         assert queue.queue_seconds == 3
 
 
@@ -197,10 +197,10 @@ def test_a_cancelled_request_s_tiles_leave_the_queue_and_its_thread_is_told() ->
             it.scheduler.check(queue)
             it.scheduler.cancel(queue)
             assert not queue.waiting
-            for ask in (lambda: cancelled.result(30), lambda: it.run([4], queue), lambda: it.scheduler.check(queue)):
+            for ask in (lambda: cancelled.result(HANG_S), lambda: it.run([4], queue), lambda: it.scheduler.check(queue)):
                 with pytest.raises(Cancelled):
                     ask()
-        assert other.result(30) == [3]
+        assert other.result(HANG_S) == [3]
     assert runtime.batches == [[1], [3]]
 
 
@@ -213,8 +213,8 @@ def test_tiles_that_wait_past_their_deadline_are_not_run() -> None:
             with pytest.raises(DeadlinePassed):
                 it.scheduler.check(queue)
         with pytest.raises(DeadlinePassed, match="past its deadline"):
-            late.result(30)
-        assert other.result(30) == [3]
+            late.result(HANG_S)
+        assert other.result(HANG_S) == [3]
     assert runtime.batches == [[1], [3]]
 
 
@@ -231,9 +231,9 @@ def test_a_bad_tile_fails_its_request_alone() -> None:
     with running(runtime) as it:
         with it.busy(runtime):
             good, bad = it.waiting([2]), it.waiting([5])
-        assert good.result(30) == [2]
+        assert good.result(HANG_S) == [2]
         with pytest.raises(RuntimeError, match="this tile cannot be run"):
-            bad.result(30)
+            bad.result(HANG_S)
         assert it.scheduler.alive
         assert it.run([6]) == [6]
     assert runtime.batches == [[1], [2, 5], [2], [5], [6]]
@@ -265,9 +265,9 @@ def test_logits_that_are_not_finite_fail_their_tile_alone() -> None:
     with running(runtime) as it:
         with it.busy(runtime):
             good, bad = it.waiting([2]), it.waiting([9])
-        assert good.result(30) == [2]
+        assert good.result(HANG_S) == [2]
         with pytest.raises(FloatingPointError, match="NaN or infinite"):
-            bad.result(30)
+            bad.result(HANG_S)
         assert it.scheduler.alive
     assert runtime.batches == [[1], [2, 9]]
 
@@ -288,7 +288,7 @@ def test_what_a_failed_batch_held_is_free_when_its_tiles_are_run_one_by_one() ->
     with running(runtime) as it:
         with it.busy(runtime):
             asked = [it.waiting([value]) for value in (2, 3)]
-        assert [each.result(30) for each in asked] == [[2], [3]]
+        assert [each.result(HANG_S) for each in asked] == [[2], [3]]
     assert still_taken == [False, False]
 
 
@@ -298,9 +298,9 @@ def test_a_device_without_memory_is_told_as_a_full_queue_and_goes_on() -> None:
     with running(runtime) as it:
         with it.busy(runtime):
             asked = [it.waiting([value]) for value in (2, 7)]
-        assert asked[0].result(30) == [2]
+        assert asked[0].result(HANG_S) == [2]
         with pytest.raises(QueueFull, match="the device's memory is full; try again later"):
-            asked[1].result(30)
+            asked[1].result(HANG_S)
         assert it.scheduler.alive
 
 
@@ -312,7 +312,7 @@ def test_a_lost_device_ends_the_scheduler_and_answers_those_that_wait() -> None:
             asked = [it.waiting([2, 8]), it.waiting([3] * 2)]
         for each in asked:
             with pytest.raises(NotServing, match="the device is broken"):
-                each.result(30)
+                each.result(HANG_S)
         with pytest.raises(NotServing, match="the device is broken"):
             it.run([4])
         assert not it.scheduler.alive
@@ -326,10 +326,10 @@ def test_stopping_ends_after_the_batch_and_answers_those_that_wait() -> None:
         with it.busy(runtime):
             asked = it.waiting([2, 3])
             stopping = it.threads.submit(it.scheduler.stop)
-            wait_for(lambda: isinstance(it.threads.submit(it.run, [4]).exception(30), NotServing))
-        stopping.result(30)
+            wait_for(lambda: isinstance(it.threads.submit(it.run, [4]).exception(HANG_S), NotServing))
+        stopping.result(HANG_S)
         with pytest.raises(NotServing, match="stopped"):
-            asked.result(30)
+            asked.result(HANG_S)
         assert not it.scheduler.alive
         with pytest.raises(NotServing, match="stopped"):
             it.run([5])

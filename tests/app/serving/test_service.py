@@ -23,7 +23,7 @@ from model.inference.runtime import DeviceLost
 from model.inference.segmenter import Check, Options, Output, Plan, Run, Segmenter
 from tests.app.asking import PHOTO, assert_idle
 from tests.app.doubles import Clock, FirstChannel, Hold, held
-from tests.conftest import encoded, make_photo, wait_for
+from tests.conftest import HANG_S, encoded, make_photo, wait_for
 
 OPTIONS = Options(tile=(96, 96))
 LARGE = encoded(np.zeros((2001, 2000, 3), np.uint8), "JPEG")
@@ -54,7 +54,7 @@ def job_of(service: Service, data: bytes = PHOTO, deadline: float | None = None)
 def test_a_job_is_done_and_its_reservation_given_back(service: Service) -> None:
     job = job_of(service)
     assert (service.admission.requests, service.queued_tiles) == (1, len(job.plan.tiles))
-    body = service.submit(job).result(30)
+    body = service.submit(job).result(HANG_S)
     assert body == job.model.segmenter.segment(PHOTO, job.plan).body
     assert set(job.milliseconds) == {"decode", "queue", "inference", "encode"}
     assert job.milliseconds["inference"] > 0
@@ -66,17 +66,17 @@ def test_a_job_that_is_cancelled_keeps_its_tiles_until_its_thread_is_done_with_i
     with held(service) as hold:
         job = job_of(service)
         made = service.submit(job)
-        assert hold.entered.wait(30)
+        assert hold.entered.wait(HANG_S)
         other = job_of(service)
         service.cancel(other)
         with pytest.raises(Cancelled):
-            service.submit(other).result(30)
+            service.submit(other).result(HANG_S)
         service.cancel(job)
         assert not made.cancel()
         assert service.admission.requests == 1
         hold.open()
         with pytest.raises(Cancelled):
-            made.result(30)
+            made.result(HANG_S)
     assert_idle(service)
 
 
@@ -88,14 +88,14 @@ def test_a_job_that_is_cancelled_before_it_begins_gives_its_reservation_back_at_
         assert waiting.cancel()
         assert service.admission.requests == before - 1
         hold.open()
-        assert all(each.result(30) for each in threads)
+        assert all(each.result(HANG_S) for each in threads)
     assert_idle(service)
 
 
 def test_a_job_past_its_deadline_is_neither_decoded_nor_run(service: Service) -> None:
     job = job_of(service, PHOTO[: len(PHOTO) // 2], deadline=time.monotonic())
     with pytest.raises(DeadlinePassed):  # not `DamagedImage`
-        service.submit(job).result(30)
+        service.submit(job).result(HANG_S)
     assert_idle(service)
 
 
@@ -106,14 +106,14 @@ def test_an_image_that_fails_tells_nothing_of_the_rate(service: Service, monkeyp
     for _ in range(20):
         job = job_of(service)
         clock.now += 0.1
-        assert service.submit(job).result(30)
+        assert service.submit(job).result(HANG_S)
         wait_for(lambda: admission.requests == 0)
     rate = admission.tiles_per_second
     assert rate == pytest.approx(10 * len(job.plan.tiles), rel=0.01)
     for _ in range(20):
         job = job_of(service, encoded(make_photo(90, 130), "JPEG")[:700])
         clock.now += 10
-        assert isinstance(service.submit(job).exception(30), DamagedImage)
+        assert isinstance(service.submit(job).exception(HANG_S), DamagedImage)
         wait_for(lambda: admission.requests == 0)
     assert admission.tiles_per_second == rate
 
@@ -137,8 +137,8 @@ def test_a_small_image_is_done_while_all_threads_of_large_ones_are_busy(
     monkeypatch.setattr(service.registry, "models", {"narrow": Model(segmenter, model.scheduler)})
     with segmenter.hold as hold:
         large = [service.submit(job_of(service, LARGE)) for _ in range(20)]
-        assert hold.entered.wait(30)
-        assert service.submit(job_of(service)).result(30)
+        assert hold.entered.wait(HANG_S)
+        assert service.submit(job_of(service)).result(HANG_S)
         for each in large:
             each.cancel()
     wait_for(lambda: all(each.done() for each in large))
@@ -152,7 +152,7 @@ def test_a_weights_file_that_cannot_be_loaded_ends_the_service(tmp_path: Path, c
     ended = threading.Event()
     service.on_failure = ended.set
     service.start()
-    assert ended.wait(30)
+    assert ended.wait(HANG_S)
     assert "could not be loaded" in (service.failure or "")
     assert service.not_live == service.not_ready == service.failure == caplog.records[-1].message
     service.stop()
@@ -178,7 +178,7 @@ def test_a_service_that_is_stopped_while_it_loads_does_not_wait_and_keeps_no_thr
 
     monkeypatch.setattr("app.serving.registry.load_runtime", load)
     with loading, started(narrow_file, ready=False) as service:
-        assert loading.entered.wait(30)
+        assert loading.entered.wait(HANG_S)
         service.stop()
         loading.open()
         wait_for(lambda: bool(service.registry.models))
@@ -197,8 +197,8 @@ def test_a_lost_device_ends_the_service(narrow_file: Path) -> None:
             made = service.submit(job)
             hold.open()
             with pytest.raises(NotServing, match="the device is broken"):
-                made.result(30)
-            assert ended.wait(30)
+                made.result(HANG_S)
+            assert ended.wait(HANG_S)
             assert service.failure == service.not_live == service.not_ready == "the device is broken"
         assert_idle(service)
 
@@ -208,12 +208,12 @@ def test_a_service_that_is_stopped_takes_nothing_and_cancels_what_waits(narrow_f
         with held(service) as hold:
             threads = [service.submit(job_of(service)) for _ in range(2 * service.settings.cpu_threads + 1)]
             waiting, late = service.submit(job_of(service)), job_of(service)
-            assert hold.entered.wait(30)
+            assert hold.entered.wait(HANG_S)
             hold.open()
             service.stop()
             with pytest.raises((CancelledError, NotServing)):
-                waiting.result(30)
-            assert {type(each.exception(30)) for each in threads} <= {type(None), NotServing}
+                waiting.result(HANG_S)
+            assert {type(each.exception(HANG_S)) for each in threads} <= {type(None), NotServing}
             with pytest.raises(NotServing, match="stopping"):
                 service.submit(late)
         assert_idle(service)
@@ -227,7 +227,7 @@ def test_a_reload_serves_the_new_file_and_drops_no_request(narrow_file: Path, tm
     def ask() -> int:
         done = 0
         while not stop.is_set():
-            assert service.submit(job_of(service)).result(30)
+            assert service.submit(job_of(service)).result(HANG_S)
             done += 1
         return done
 
@@ -238,7 +238,7 @@ def test_a_reload_serves_the_new_file_and_drops_no_request(narrow_file: Path, tm
             service.reload()
             wait_for(lambda old=old: not old.scheduler.alive)  # type: ignore[misc]
         stop.set()
-        assert all(each.result(30) for each in asking)
+        assert all(each.result(HANG_S) for each in asking)
         assert_idle(service)
 
 
@@ -252,4 +252,4 @@ def test_a_reload_that_fails_leaves_all_as_it_was(narrow_file: Path, tmp_path: P
         wait_for(lambda: "not reloaded" in caplog.text)
         assert service.registry.models is before
         assert service.not_ready is None
-        assert service.submit(job_of(service)).result(30)
+        assert service.submit(job_of(service)).result(HANG_S)

@@ -20,7 +20,7 @@ from model.inference.merging import Logits
 from model.inference.runtime import Tile
 from tests.app.doubles import Clock, FirstChannel, Hold
 from tests.app.serving.test_scheduler import FAR, tile
-from tests.conftest import ROOT, wait_for
+from tests.conftest import HANG_S, ROOT, wait_for
 
 ENDS = pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 
@@ -57,13 +57,13 @@ def test_a_call_that_does_not_come_back_fails_the_scheduler_and_everyone_is_answ
     it = Watched(runtime)
     with runtime.hold as hold:
         asked = [it.ask(1), it.ask(2)]
-        assert hold.entered.wait(30)
+        assert hold.entered.wait(HANG_S)
         assert it.look(5) == [None] * 5
         found = it.watchdog.look()
         assert found == it.scheduler.failure == "the network has been at one call for 5 s, which does not come back"
         for each in [*asked, it.ask(3)]:
             with pytest.raises(NotServing, match="does not come back"):
-                each.result(5)
+                each.result(HANG_S)
         it.scheduler.stop()  # does not wait for the thread
     it.threads.shutdown()
 
@@ -75,9 +75,9 @@ def test_while_calls_come_back_or_nothing_waits_all_is_well() -> None:
     for value in range(4):
         with runtime.hold as hold:
             asked = it.ask(value)
-            assert hold.entered.wait(30)
+            assert hold.entered.wait(HANG_S)
             assert it.look(4) == [None] * 4
-        assert asked.result(30)
+        assert asked.result(HANG_S)
     it.scheduler.stop()
     it.threads.shutdown()
 
@@ -92,10 +92,10 @@ def test_one_of_two_threads_that_hangs_is_seen_while_the_other_goes_on() -> None
             time.sleep(0.01)
         for _ in range(5):
             assert it.watchdog.look() is None
-            assert it.ask(2).result(30)
+            assert it.ask(2).result(HANG_S)
         assert "does not come back" in (it.watchdog.look() or "")
         for each in stuck:
-            assert each.exception(5) is None or isinstance(each.exception(), NotServing)
+            assert each.exception(HANG_S) is None or isinstance(each.exception(), NotServing)
     it.threads.shutdown()
 
 
@@ -106,7 +106,7 @@ def test_a_thread_that_has_ended_fails_the_scheduler_and_everyone_is_answered() 
     wait_for(lambda: not it.scheduler.alive)
     assert it.watchdog.look() == ENDED
     with pytest.raises(NotServing, match=ENDED):
-        asked.result(5)
+        asked.result(HANG_S)
     it.threads.shutdown()
 
 
@@ -115,7 +115,7 @@ def test_what_waits_for_a_pool_that_hangs_learns_why_as_it_is_cancelled() -> Non
     watchdog = Watchdog(lambda: it.listed, it.failures.append, stall_s=5, interval=1, pools=[pool])
     with hold:
         pool.submit(hold)
-        assert hold.entered.wait(30)
+        assert hold.entered.wait(HANG_S)
         told: list[str | None] = []
         pool.submit(lambda: None).add_done_callback(lambda _: told.append(it.scheduler.failure))
         found = [watchdog.look() for _ in range(6)]
@@ -157,7 +157,7 @@ def test_a_pool_one_of_whose_threads_hangs_is_stopped_and_what_waits_for_it_canc
         assert waiting.cancelled()
         with pytest.raises(RuntimeError):
             pool.submit(other)
-    assert first.result(30) is second.result(30) is None
+    assert first.result(HANG_S) is second.result(HANG_S) is None
 
 
 def test_who_waits_for_tiles_is_answered_as_well_where_a_pool_s_thread_hangs() -> None:
@@ -169,11 +169,11 @@ def test_who_waits_for_tiles_is_answered_as_well_where_a_pool_s_thread_hangs() -
         watchdog = Watchdog(lambda: it.listed, it.failures.append, stall_s=5, interval=1, pools=[pool])
         assert [watchdog.look() for _ in range(5)] == [None] * 5
         waits = it.ask(1)
-        assert hold.entered.wait(30)
+        assert hold.entered.wait(HANG_S)
         reason = watchdog.look()
         assert "a thread of the pool `small`" in (reason or "")
         with pytest.raises(NotServing, match="a thread of the pool `small`"):
-            waits.result(5)
+            waits.result(HANG_S)
         it.scheduler.stop()
     it.threads.shutdown()
 
@@ -184,9 +184,9 @@ def test_a_pool_that_is_always_busy_and_whose_calls_come_back_is_well() -> None:
     for _ in range(4):
         with Hold() as hold:
             call = pool.submit(hold)
-            assert hold.entered.wait(30)
+            assert hold.entered.wait(HANG_S)
             assert [watchdog.look() for _ in range(4)] == [None] * 4
-        call.result(30)
+        call.result(HANG_S)
         wait_for(lambda: not pool.running())
     pool.stop()
 
@@ -207,14 +207,14 @@ def test_an_event_loop_that_does_not_answer_is_seen_and_one_that_answers_late_is
 PAUSED = """
 import time
 from concurrent.futures import ThreadPoolExecutor
-from tests.app.serving.test_watchdog import FirstChannel, Watched, Watchdog
+from tests.app.serving.test_watchdog import HANG_S, FirstChannel, Watched, Watchdog
 
 runtime = FirstChannel()
 it = Watched(runtime)
-watchdog = Watchdog(lambda: it.listed, it.failures.append, stall_s=1, interval=0.05)
+watchdog = Watchdog(lambda: it.listed, it.failures.append, stall_s=4, interval=0.05)
 runtime.hold.close()
 it.ask(1)
-runtime.hold.entered.wait(30)
+runtime.hold.entered.wait(HANG_S)
 watchdog.start()
 print("waiting", flush=True)
 input()
@@ -232,8 +232,8 @@ def test_a_pause_of_the_whole_process_does_not_count() -> None:
         assert process.stdout
         assert process.stdout.readline() == "waiting\n"
         process.send_signal(signal.SIGSTOP)
-        time.sleep(1.3)
+        time.sleep(5)
         process.send_signal(signal.SIGCONT)
         time.sleep(0.2)
-        out, _ = process.communicate("\n", timeout=30)
+        out, _ = process.communicate("\n", timeout=HANG_S)
     assert out == "[]\n"

@@ -21,7 +21,7 @@ from model.inference.runtime import Runtime, RuntimeUnavailable, load_runtime, u
 from model.inference.segmenter import Options, Segmenter
 from model.manifest import METADATA_KEY, Manifest, WeightsError, scored_in
 from model.weights_file import Weights, WeightsFiles, find_files, save_weights
-from tests.conftest import ROOT, make_photo
+from tests.conftest import HANG_S, ROOT, make_photo
 
 SCORE = {"mean_iou": 0.5, "iou": [0.5] * 4}
 
@@ -233,4 +233,4 @@ for thread in threads: thread.join()
 @pytest.mark.parametrize("_", range(8))
 def test_the_first_calls_of_a_process_may_come_at_once(narrow_file: Path, _: int) -> None:
     command = [sys.executable, "-c", FIRST_CALLS, str(narrow_file.with_suffix(".onnx"))]
-    subprocess.run(command, cwd=ROOT, check=True, timeout=30)
+    subprocess.run(command, cwd=ROOT, check=True, timeout=HANG_S)
