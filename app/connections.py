@@ -17,10 +17,13 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from app.serving.service import Service
 
 BACKLOG = 2048
-ABSOLUTE = re.compile(rb"https?://(?P<host>[^/?#]+)(?P<path>/.*)?", re.IGNORECASE | re.DOTALL)
+ABSOLUTE = re.compile(
+    rb"https?://(?P<host>(?:[^][/?#@:]+|\[[0-9a-f:.]+\])(?::(?P<port>\d{0,5}))?)(?P<path>/.*)?", re.IGNORECASE | re.DOTALL
+)
 MAX_HEAD_BYTES = 32768
 FIRST_READ, LEAST_READ, MOST_READ = 1 << 14, 1 << 7, 1 << 18  # bytes that are read from a connection at a time:
 READ_S = 0.002  # fewer where they kept the event loop busy for longer, as chunks of a byte do, else more
+LARGEST_PORT = 65535
 HEAD_S = 30.0  # for a request's head to arrive in full
 # longer than load balancers keep a connection that is idle, so that none sends into one that has just been closed
 KEEP_ALIVE_S = 75
@@ -89,7 +92,7 @@ class HeadDeadline(H11Protocol, asyncio.BufferedProtocol):
         _connection.set(self)
         super().data_received(data)
 
-    def eof_received(self) -> bool:
+    def eof_received(self) -> bool:  # type: ignore[override]
         """Whether the connection stays open for writing although its client sends no more.
 
         It does while a request is answered that costs little. For an image, the end is taken for that of the client, since the
@@ -167,10 +170,13 @@ class TellConnection:
 
 
 def to_origin_form(scope: Scope) -> None:
-    """Turns a target in absolute form, `http://host/path`, into its path, and its host into the header (RFC 9112, 3.2.2)."""
+    """Turns a target in absolute form, `http://host/path`, into its path, and its host into the header (RFC 9112, 3.2.2).
+
+    A target whose host is none stays as it is, and is found nowhere.
+    """
     root = scope.get("root_path", "")
     absolute = ABSOLUTE.fullmatch(scope.get("raw_path", b"").removeprefix(root.encode()))
-    if absolute:
+    if absolute and int(absolute["port"] or 0) <= LARGEST_PORT:
         raw_path = absolute["path"] or b"/"
         scope["path"], scope["raw_path"] = root + unquote(raw_path.decode("latin-1")), root.encode() + raw_path
         MutableHeaders(scope=scope)["host"] = absolute["host"].decode("latin-1")

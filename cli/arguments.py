@@ -10,6 +10,7 @@ from typing import NoReturn, get_args
 
 import shtab
 
+from cli.report import one_line
 from imaging.answer import FORMATS, MaskEncoding, Rendering
 from imaging.decoding import FORMATS as IMAGE_FORMATS
 from imaging.decoding import Limits
@@ -41,8 +42,7 @@ class OneLineParser(argparse.ArgumentParser):
     """Answers wrong arguments with one line, and exit status 2."""
 
     def error(self, message: str) -> NoReturn:
-        line = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in message)
-        self.exit(2, f"{self.prog}: {line}; see {self.prog} --help\n")
+        self.exit(2, f"{self.prog}: {one_line(message)}; see {self.prog} --help\n")
 
 
 def parser() -> argparse.ArgumentParser:

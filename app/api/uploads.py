@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from email.message import Message
@@ -91,14 +91,28 @@ def images(form: FormData) -> list[UploadFile]:
     return found
 
 
+async def check_files(parts: Sequence[UploadFile]) -> None:
+    """Raises `BadRequest` where all of a form's fields for images came as text."""
+    for part in parts:
+        text = "" if part.filename else _as_text(await part.read(TEXT_BYTES))
+        await part.seek(0)
+        if not text:
+            return
+    raise _not_a_file(text)
+
+
 async def read_part(part: UploadFile) -> Upload:
     """The image of a form's field; raises `EmptyBody`, or `BadRequest` where the field came as text."""
     name = base_name(part)
     data = _not_empty(await part.read(), f"the file {name}")
     if not part.filename and (text := _as_text(data)):
-        advice = "send the file itself, with curl: -F file=@photo.jpg"
-        raise BadRequest(f"the form's field for the image came as the text {shown(text)}, and not as a file; {advice}")
+        raise _not_a_file(text)
     return Upload(data, name)
+
+
+def _not_a_file(text: str) -> BadRequest:
+    advice = "send the file itself, with curl: -F file=@photo.jpg"
+    return BadRequest(f"the form's field for the image came as the text {shown(text)}, and not as a file; {advice}")
 
 
 def _as_text(data: bytes) -> str:

@@ -25,8 +25,8 @@ class SegmentClient:
 
     timeout: seconds for one call with its retries. retries: how often a busy or lost service is asked again. sleep, clock:
     for tests. Raises `ValueError` for an address, a key, limits or proxies of the environment that cannot be used; this machine
-    (localhost, 127.0.0.0/8, ::1) is asked without a proxy. Every method raises `SegmentError`; those that take an image also what
-    reading it raises.
+    (localhost, 127.0.0.0/8, ::1) is asked without a proxy. Every method raises `SegmentError`; those that take an image also
+    what reading it raises.
     """
 
     def __init__(
