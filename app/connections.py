@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
 import time
 from contextlib import suppress
 from contextvars import ContextVar
+from urllib.parse import unquote
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -15,9 +17,13 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from app.serving.service import Service
 
 BACKLOG = 2048
+ABSOLUTE = re.compile(
+    rb"https?://(?P<host>(?:[^][/?#@:]+|\[[0-9a-f:.]+\])(?::(?P<port>\d{0,5}))?)(?P<path>/.*)?", re.IGNORECASE | re.DOTALL
+)
 MAX_HEAD_BYTES = 32768
 FIRST_READ, LEAST_READ, MOST_READ = 1 << 14, 1 << 7, 1 << 18  # bytes that are read from a connection at a time:
 READ_S = 0.002  # fewer where they kept the event loop busy for longer, as chunks of a byte do, else more
+LARGEST_PORT = 65535
 HEAD_S = 30.0  # for a request's head to arrive in full
 # longer than load balancers keep a connection that is idle, so that none sends into one that has just been closed
 KEEP_ALIVE_S = 75
@@ -62,7 +68,7 @@ class HeadDeadline(H11Protocol, asyncio.BufferedProtocol):
         self.tcp = transport
         self.read_bytes = FIRST_READ
         self.head_timer: asyncio.TimerHandle | None = None
-        self.head_begun = self.request_in_flight = False
+        self.head_begun = self.request_in_flight = self.answers_half_closed = self.half_closed = False
         self.requests = 0
         self.await_head(HEAD_S)
 
@@ -86,16 +92,29 @@ class HeadDeadline(H11Protocol, asyncio.BufferedProtocol):
         _connection.set(self)
         super().data_received(data)
 
+    def eof_received(self) -> bool:  # type: ignore[override]
+        """Whether the connection stays open for writing although its client sends no more.
+
+        It does while a request is answered that costs little. For an image, the end is taken for that of the client, since the
+        two look the same: the network is not to work for those who have gone.
+        """
+        self.half_closed = True
+        return self.request_in_flight and self.answers_half_closed
+
+    def close_if_idle(self) -> None:
+        if not self.request_in_flight:
+            self.tcp.close()
+
     def connection_lost(self, exc: Exception | None) -> None:
         self.stop_waiting()
         self.received = bytearray()
         # with an error, uvicorn would leave its timer for keep-alive, and with it this connection in memory
         super().connection_lost(None)
 
-    def request_began(self) -> int:
-        """Gives the request's number, for `request_ended`."""
+    def request_began(self, *, answers_half_closed: bool) -> int:
+        """Gives the request's number, for `request_ended`. answers_half_closed: also where its client sends no more."""
         self.stop_waiting()
-        self.request_in_flight = True
+        self.request_in_flight, self.answers_half_closed = True, answers_half_closed
         self.requests += 1
         return self.requests
 
@@ -104,7 +123,9 @@ class HeadDeadline(H11Protocol, asyncio.BufferedProtocol):
         if number != self.requests:  # the next one began once the answer was sent, while this one still put things away
             return
         self.request_in_flight, self.head_begun = False, not read
-        if not self.tcp.is_closing():
+        if self.half_closed:  # after requests that came on the same connection and are answered next
+            asyncio.get_running_loop().call_soon(self.close_if_idle)
+        elif not self.tcp.is_closing():
             self.await_head(KEEP_ALIVE_S)
 
     def await_head(self, seconds: float) -> None:
@@ -121,17 +142,19 @@ _connection: ContextVar[HeadDeadline | None] = ContextVar("connection", default=
 
 
 class TellConnection:
-    """Tells a request's connection when the application has it, and when it has answered."""
+    """Tells a request's connection when the application has it, and when it has answered; gives its target in origin form."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            to_origin_form(scope)
         connection = _connection.get()
         if scope["type"] != "http" or not connection:
             await self.app(scope, receive, send)
             return
-        number, read = connection.request_began(), False
+        number, read = connection.request_began(answers_half_closed=scope["method"] != "POST"), False
 
         async def receive_body() -> Message:
             nonlocal read
@@ -144,6 +167,19 @@ class TellConnection:
         finally:
             bodiless = "content-length" not in (headers := Headers(scope=scope)) and "transfer-encoding" not in headers
             connection.request_ended(number, read=read or bodiless)
+
+
+def to_origin_form(scope: Scope) -> None:
+    """Turns a target in absolute form, `http://host/path`, into its path, and its host into the header (RFC 9112, 3.2.2).
+
+    A target whose host is none stays as it is, and is found nowhere.
+    """
+    root = scope.get("root_path", "")
+    absolute = ABSOLUTE.fullmatch(scope.get("raw_path", b"").removeprefix(root.encode()))
+    if absolute and int(absolute["port"] or 0) <= LARGEST_PORT:
+        raw_path = absolute["path"] or b"/"
+        scope["path"], scope["raw_path"] = root + unquote(raw_path.decode("latin-1")), root.encode() + raw_path
+        MutableHeaders(scope=scope)["host"] = absolute["host"].decode("latin-1")
 
 
 class CloseWhileEnding:

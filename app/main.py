@@ -8,6 +8,7 @@ import logging
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import NoReturn
 
 from fastapi import FastAPI
 from pydantic import ValidationError
@@ -22,7 +23,7 @@ from app.middleware import DiscardBeforeClose, HeadAsGet, LoadShedding, RequestT
 from app.server import serve
 from app.serving.service import Service
 from app.settings import Settings, ignored_variables
-from app.telemetry import configure_logging, package_version, shown
+from app.telemetry import configure_logging, package_version, printable, shown
 
 TITLE = "fcn-segment"
 SUMMARY = "Semantic segmentation over HTTP: an image goes in, a mask of exactly the same size comes out."
@@ -69,6 +70,13 @@ def create_app(settings: Settings) -> FastAPI:
     return app
 
 
+class OneLineParser(argparse.ArgumentParser):
+    """Answers wrong arguments with one line, and exit status 2."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {printable(message, 1000)}; settings are variables: see {self.prog} --help\n")
+
+
 def parser() -> argparse.ArgumentParser:
     """`fcn-serve --help` lists every setting."""
     settings = [
@@ -76,9 +84,9 @@ def parser() -> argparse.ArgumentParser:
         for name, field in Settings.model_fields.items()
     ]
     epilog = "settings, from the environment and a .env file:\n" + "\n".join(settings)
-    return argparse.ArgumentParser(
-        "fcn-serve", description=SUMMARY, epilog=epilog, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    p = OneLineParser("fcn-serve", description=SUMMARY, epilog=epilog, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("--version", action="version", version=f"fcn-serve {package_version()}")
+    return p
 
 
 def _default(value: object) -> str:
@@ -92,6 +100,12 @@ def main(argv: list[str] | None = None) -> int:
     except UnknownSetting as error:
         for line in str(error).splitlines():
             print(f"fcn-serve: {line}", file=sys.stderr)
+        return 2
+    except UnicodeDecodeError:
+        print("fcn-serve: .env is not UTF-8; save it in this encoding, or remove it", file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f"fcn-serve: {error.filename or '.env'} cannot be read: {error.strerror}", file=sys.stderr)
         return 2
     except ValidationError as error:
         for entry in error.errors():

@@ -89,7 +89,7 @@ def serve(app: FastAPI, end: Callable[[int], object] = os._exit) -> int:
     settings = service.settings
     try:
         listener = listen(settings.host, settings.port)
-    except OSError as error:
+    except (OSError, UnicodeError) as error:  # the latter for a name that is no host's
         log.critical("cannot listen on %s port %d: %s", settings.host, settings.port, error)
         return 1
     config = uvicorn.Config(

@@ -20,6 +20,10 @@ LARGEST_TILE = 4096
 MEMORY_SHARE = 0.75  # of the machine's memory or the control group's that is taken, the network and all else included
 NETWORK_BYTES = 350 << 20  # what the service takes while it has nothing to do, and some more
 LEAST_MEMORY_BYTES = 256 << 20
+LEAST_MEMORY_MB = 80  # with less, one pixel is too much for the published weights; the registry checks those that are served
+LEAST_MB, LEAST_S = 0.001, 0.01  # of bodies and deadlines: below them nothing could be sent or answered
+ORIGIN = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*)://(?P<host>[a-z0-9_.-]+|\[[0-9a-f:.]+\])(?::(?P<port>\d{1,5}))?")
+DEFAULT_PORTS = {"http": "80", "https": "443"}  # which browsers leave out
 SHA256 = re.compile(r"[0-9A-Fa-f]{64}")
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Listed = Annotated[tuple[str, ...], NoDecode]
@@ -32,7 +36,12 @@ class Settings(BaseSettings):
     """
 
     model_config = SettingsConfigDict(
-        env_prefix=PREFIX, env_file=".env", extra="ignore", frozen=True, hide_input_in_errors=True
+        env_prefix=PREFIX,
+        env_file=".env",
+        env_file_encoding="utf-8-sig",
+        extra="ignore",
+        frozen=True,
+        hide_input_in_errors=True,
     )
 
     host: str = Field("127.0.0.1", description="address to listen on; 0.0.0.0 for all (the container's default)")
@@ -65,8 +74,10 @@ class Settings(BaseSettings):
     blend: Blend = Field("mean", description="how overlapping logits are averaged")
     max_batch_tiles: int = Field(8, ge=1, description="most tiles in one batch on a GPU; a CPU takes them one by one")
     max_queued_tiles: int = Field(1024, ge=1, description="most tiles admitted and not yet done; beyond it 503")
-    max_upload_mb: Finite = Field(64, gt=0, description="largest request body, in 10^6 bytes")
-    max_batch_mb: Finite = Field(512, gt=0, description="largest body of `/segment/batch`, in 10^6 bytes; one image as above")
+    max_upload_mb: Finite = Field(64, ge=LEAST_MB, description="largest request body, in 10^6 bytes")
+    max_batch_mb: Finite = Field(
+        512, ge=LEAST_MB, description="largest body of `/segment/batch`, in 10^6 bytes; one image as above"
+    )
     memory_mb: int = Field(
         0,
         ge=0,
@@ -74,8 +85,8 @@ class Settings(BaseSettings):
         "control group or the machine",
     )
     max_megapixels: Finite = Field(100, gt=0, description="largest image, in 10^6 pixels")
-    upload_timeout_s: Finite = Field(30, gt=0, description="most seconds that a body may take to arrive")
-    request_timeout_s: Finite = Field(60, gt=0, description="most seconds from body to answer; beyond it 504")
+    upload_timeout_s: Finite = Field(30, ge=LEAST_S, description="most seconds that a body may take to arrive")
+    request_timeout_s: Finite = Field(60, ge=LEAST_S, description="most seconds from body to answer; beyond it 504")
     lame_duck_s: Finite = Field(
         0, ge=0, description="after SIGTERM, seconds in which images are still taken while ready is 503 (in containers 5)"
     )
@@ -136,6 +147,28 @@ class Settings(BaseSettings):
             if not (key.isascii() and key.isprintable()):
                 raise ValueError(f"key {number} has characters that no header carries; use letters, digits and signs of ASCII")
         return keys
+
+    @field_validator("memory_mb")
+    @classmethod
+    def _memory(cls, value: int) -> int:
+        if 0 < value < LEAST_MEMORY_MB:
+            raise ValueError(f"must be 0 or at least {LEAST_MEMORY_MB}, with which the smallest image can be worked on")
+        return value
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        """As browsers send them."""
+        return tuple(_origin(origin) for origin in value)
+
+    @field_validator("root_path")
+    @classmethod
+    def _root_path(cls, value: str) -> str:
+        """With a slash at its start and none at its end."""
+        if not (value.isascii() and value.isprintable()) or any(sign in value for sign in "?# ") or "://" in value:
+            raise ValueError("must be a path such as /segmentation, without scheme, spaces, ? and #")
+        path = value.strip("/")
+        return f"/{path}" if path else ""
 
     @field_validator("protect_all")
     @classmethod
@@ -218,6 +251,18 @@ def read_keys(path: Path) -> tuple[str, ...]:
     if not keys:
         raise ValueError("the file has no key; write one a line, or unset this")
     return keys
+
+
+def _origin(text: str) -> str:
+    """An origin as browsers send it: in lower case, without a slash at its end or its scheme's port; raises `ValueError`."""
+    origin = text.lower().rstrip("/")
+    if origin in ("*", "null"):
+        return origin
+    parts = ORIGIN.fullmatch(origin)
+    if not parts or int(parts["port"] or 0) > 65535:
+        raise ValueError("each must be * or an origin such as https://example.com or http://localhost:3000, without a path")
+    port = parts["port"]
+    return origin.removesuffix(f":{port}") if port and DEFAULT_PORTS.get(parts["scheme"]) == port else origin
 
 
 def _split(text: str) -> tuple[str, ...]:

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import argparse
-from typing import get_args
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
+from math import inf, isfinite
+from typing import NoReturn, get_args
 
 import shtab
 
+from cli.report import one_line
 from imaging.answer import FORMATS, MaskEncoding, Rendering
 from imaging.decoding import FORMATS as IMAGE_FORMATS
 from imaging.decoding import Limits
 from model.inference.runtime import PRECISIONS, RUNTIMES
 from model.inference.scaling import Side, parse_side
 from model.inference.segmenter import Options
-from model.inference.tiling import Blend, parse_tile
+from model.inference.tiling import Blend, Size, parse_tile
 from model.inference.views import Quality
 from model.weights_file import DEFAULT_WEIGHTS
 
@@ -31,16 +35,25 @@ SERVED = (
     "tolerance",
 )
 LOCAL = ("tile", "weights", "runtime", "device", "precision", "threads", "max_megapixels")
+MOST_THREADS = 1024
+
+
+class OneLineParser(argparse.ArgumentParser):
+    """Answers wrong arguments with one line, and exit status 2."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {one_line(message)}; see {self.prog} --help\n")
 
 
 def parser() -> argparse.ArgumentParser:
     """The command's arguments."""
-    p = argparse.ArgumentParser("fcn-segment", description="Segments images: files, folders (recursively), or - for stdin.")
+    p = OneLineParser("fcn-segment", description="Segments images: files, folders (recursively), or - for stdin.")
     endings = ", ".join(IMAGE_FORMATS)
     p.add_argument("inputs", nargs="+", metavar="IN", help=f"files ({endings}), folders, patterns such as 'in/**/*.jpg', or -")
     p.add_argument("-o", "--out", required=True, help="file (for one image), folder, or - for stdout")
     p.add_argument("--resume", action="store_true", help="leave out images whose answer is there")
     p.add_argument("--json", action="store_true", help="on stdout a line of JSON for each image: what became of it")
+    p.add_argument("--version", action="version", version=f"fcn-segment {_version()}")
     shtab.add_argument_to(p, "--print-completion", help="print the completion script of a shell")
     _add_served(p.add_argument_group("as over HTTP"))
     _add_local(p.add_argument_group("where the network runs"))
@@ -55,28 +68,32 @@ def _add_served(p: argparse._ArgumentGroup) -> None:
     p.add_argument("--format", choices=FORMATS, default="png", help="form of the answer (default: png)")
     p.add_argument("--mask", choices=get_args(MaskEncoding), default="rle", help="with json and coco: how regions are written")
     p.add_argument("--blend", choices=get_args(Blend), default=Options.blend, help="how overlapping logits are averaged")
-    p.add_argument("--overlap", type=_overlap, default=Options.overlap, help="fraction of a tile shared with its neighbour")
+    p.add_argument(
+        "--overlap", type=_number(0, 0.5), default=Options.overlap, help="fraction of a tile shared with its neighbour"
+    )
     p.add_argument("--side", type=_side, default="auto", help="auto, native, or the longer side to work at, 32 to 16384")
     p.add_argument(
         "--quality", choices=get_args(Quality), default="standard", help="high: several scales and mirror images, averaged"
     )
-    p.add_argument("--alpha", type=_fraction, default=Rendering.alpha, help="opacity of the colours in an overlay")
+    p.add_argument("--alpha", type=_number(0, 1), default=Rendering.alpha, help="opacity of the colours in an overlay")
     p.add_argument("--confidence", action="store_true", help="with json: add the confidence map")
     p.add_argument("--probabilities", action="store_true", help="with npz: add every class's probability")
-    p.add_argument("--min-confidence", type=_fraction, default=0.0, help="pixels below it become 255, void")
-    p.add_argument("--tolerance", type=float, default=Rendering.tolerance, help="of polygons, in pixels")
+    p.add_argument("--min-confidence", type=_number(0, 1), default=0.0, help="pixels below it become 255, void")
+    p.add_argument("--tolerance", type=_number(0, 100), default=Rendering.tolerance, help="of polygons, in pixels")
 
 
 def _add_local(p: argparse._ArgumentGroup) -> None:
     p.add_argument(
-        "--tile", type=parse_tile, default=Options.tile, help="auto (the weights' own), a side or HEIGHTxWIDTH, multiples of 32"
+        "--tile", type=_tile, default=Options.tile, help="auto (the weights' own), a side or HEIGHTxWIDTH, multiples of 32"
     )
     p.add_argument("--weights", default=DEFAULT_WEIGHTS, help="weights: a file, or a name in weights/")
     p.add_argument("--runtime", choices=RUNTIMES, default="auto", help="what runs the network (default: as the service)")
     p.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps")
     p.add_argument("--precision", choices=PRECISIONS, default="auto", help="of the network (default: as the service)")
-    p.add_argument("--threads", type=int, default=0, help="CPU threads of the network (default: one a core)")
-    p.add_argument("--max-megapixels", type=float, default=Limits.megapixels)
+    p.add_argument("--threads", type=_threads, default=0, help="CPU threads of the network (default: one a core)")
+    p.add_argument(
+        "--max-megapixels", type=_number(0, inf, above=True), default=Limits.megapixels, help="largest image, in 10^6 pixels"
+    )
 
 
 def rendering(args: argparse.Namespace) -> Rendering:
@@ -98,13 +115,37 @@ def _side(text: str) -> Side:
         raise argparse.ArgumentTypeError(str(error)) from error
 
 
-def _overlap(text: str) -> float:
-    if 0 <= (value := float(text)) <= 0.5:
-        return value
-    raise argparse.ArgumentTypeError(f"must be 0 to 0.5, got {text!r}")
+def _tile(text: str) -> Size | None:
+    try:
+        return parse_tile(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
-def _fraction(text: str) -> float:
-    if 0 <= (value := float(text)) <= 1:
-        return value
-    raise argparse.ArgumentTypeError(f"must be 0 to 1, got {text!r}")
+def _number(least: float, most: float, *, above: bool = False) -> Callable[[str], float]:
+    """The type of an argument that is a finite number from `least` to `most`; `above`: more than `least`."""
+    span = f"{'above ' if above else ''}{least:g}" + (f" to {most:g}" if isfinite(most) else ", and finite")
+
+    def parse(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = inf
+        if isfinite(value) and least <= value <= most and not (above and value == least):
+            return value
+        raise argparse.ArgumentTypeError(f"must be a number, {span}, got {text!r}")
+
+    return parse
+
+
+def _threads(text: str) -> int:
+    if text.isdecimal() and int(text) <= MOST_THREADS:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"must be a whole number, 0 to {MOST_THREADS} (0: one a core), got {text!r}")
+
+
+def _version() -> str:
+    try:
+        return version("fcn-segment")
+    except PackageNotFoundError:
+        return "unknown"

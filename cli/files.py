@@ -1,14 +1,20 @@
-"""What is to be segmented, and where each answer goes."""
+"""What is to be segmented, where each answer goes, and how it is written."""
 
 from __future__ import annotations
 
 import glob
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 
 ENDINGS = {".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff"}
 STDIO = "-"
+LONGEST_NAME = 255  # bytes of a file's name, on every file system that is common
+DIGEST_LENGTH = 16
+APPLE_DOUBLE, APPLE_FOLDER = "._", "__MACOSX"  # what macOS writes beside files on other file systems and in archives
 
 
 @dataclass(frozen=True)
@@ -23,6 +29,11 @@ class Item:
         return str(self.source or "stdin")
 
     @property
+    def file_name(self) -> str:
+        """The image's name without folders, for answers that hold it; what is not UTF-8 is U+FFFD."""
+        return os.fsencode(self.source.name).decode("utf-8", "replace") if self.source else "stdin"
+
+    @property
     def done(self) -> bool:
         """Whether its answer is there; answers are written whole or not at all."""
         return self.target is not None and self.target.exists()
@@ -31,11 +42,31 @@ class Item:
 def plan_items(inputs: Sequence[str], out: str, suffix: str) -> list[Item]:
     """The images among files, folders, patterns and `-`; folders are mirrored below the output folder.
 
-    Raises `OSError` where there is none, or where an answer would overwrite another or an image.
+    An output folder inside an input folder is no input. Raises `OSError` where there is no image, or where an answer would
+    overwrite another or an image.
     """
     items = list(_plan(inputs, out, suffix))
     _check_targets(items)
     return items
+
+
+def write_whole(target: Path, data: bytes) -> None:
+    """Writes a file whole or not at all; makes its folder. Raises `OSError`."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = _partial(target)
+    try:
+        partial.write_bytes(data)
+        partial.replace(target)
+    except BaseException:
+        remove_partials([target])
+        raise
+
+
+def remove_partials(targets: Iterable[Path]) -> None:
+    """Removes what has been written of these files, where they are not whole."""
+    for target in targets:
+        with suppress(OSError):
+            _partial(target).unlink()
 
 
 def _plan(inputs: Sequence[str], out: str, suffix: str) -> Iterator[Item]:
@@ -49,26 +80,45 @@ def _plan(inputs: Sequence[str], out: str, suffix: str) -> Iterator[Item]:
         if name == STDIO:
             yield Item(None, Path(out) / f"stdin{suffix}")
             continue
-        for file, relative in _files(name):
-            yield Item(file, (Path(out) / relative).with_suffix(suffix))
+        for file, relative in _files(name, Path(out)):
+            yield Item(file, Path(out) / relative.with_name(_fitting(relative.with_suffix(suffix).name, suffix)))
 
 
-def _files(name: str) -> list[tuple[Path, Path]]:
+def _files(name: str, out: Path) -> list[tuple[Path, Path]]:
     """The images of a file's name, a folder's or a pattern, each with its path below the output folder."""
-    path = Path(name)
+    path, unreadable = Path(name), list[Path]()
     if path.is_file():
         return [(path, Path(path.name))]
     if path.is_dir():
-        root, found = path, list(path.rglob("*"))
+        root = path
+        walk = os.walk(path, onerror=lambda error: unreadable.append(Path(error.filename)))
+        matches = [Path(folder) / file for folder, _, files in walk for file in files]
     elif glob.has_magic(name):
         root = _fixed_part(path)
-        found = [Path(match) for match in glob.glob(name, recursive=True)]
+        matches = [Path(match) for match in glob.glob(name, recursive=True)]
     else:
         raise OSError(f"no file or folder {name!r}")
-    files = sorted(file for file in found if file.suffix.lower() in ENDINGS and file.is_file())
-    if not files:
+    answers = _folders_of_answers(root, out, {match.parent for match in matches})
+    files = sorted(match for match in matches if match.parent not in answers and _is_image(match, root))
+    if not files and not unreadable:
         raise OSError(f"no images in {name!r}; their names end in {', '.join(sorted(ENDINGS))}")
-    return [(file, file.relative_to(root)) for file in files]
+    # a folder that cannot be read fails when it is, as an image of its name inside it would
+    return [(file, file.relative_to(root)) for file in files] + [(each, each.relative_to(root) / "-") for each in unreadable]
+
+
+def _is_image(file: Path, root: Path) -> bool:
+    """Whether a file has an image's ending, and is none of macOS's own."""
+    if file.name.startswith(APPLE_DOUBLE) or APPLE_FOLDER in file.relative_to(root).parts:
+        return False
+    return file.suffix.lower() in ENDINGS and file.is_file()
+
+
+def _folders_of_answers(root: Path, out: Path, folders: set[Path]) -> set[Path]:
+    """Those of the folders that are the output folder or below it, where that lies inside the root."""
+    resolved = out.resolve()
+    if root.resolve() not in resolved.parents:
+        return set()
+    return {folder for folder in folders if folder.resolve().is_relative_to(resolved)}
 
 
 def _fixed_part(pattern: Path) -> Path:
@@ -92,6 +142,19 @@ def _check_targets(items: Sequence[Item]) -> None:
             raise OSError(f"{item.target} would overwrite an image; give another -o")
         if (other := targets.setdefault(target, item)) is not item:
             raise OSError(f"{other.name} and {item.name} would both become {item.target}")
+
+
+def _partial(target: Path) -> Path:
+    return target.with_name(_fitting(target.name + ".part", ".part"))
+
+
+def _fitting(name: str, suffix: str) -> str:
+    """The name, or its start, a digest of it and the suffix where it is longer than file systems take."""
+    if len(data := os.fsencode(name)) <= LONGEST_NAME:
+        return name
+    digest = sha256(data).hexdigest()[:DIGEST_LENGTH]
+    start = data[: LONGEST_NAME - len(f"-{digest}{suffix}")].decode("utf-8", "ignore")
+    return f"{start}-{digest}{suffix}"
 
 
 def _path(name: str) -> Path | None:

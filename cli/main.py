@@ -3,33 +3,42 @@
 from __future__ import annotations
 
 import argparse
-import json
+import errno
+import os
 import sys
+import threading
 import time
 from collections.abc import Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, closing, nullcontext
-from dataclasses import dataclass
-from itertools import chain
-from pathlib import Path
 from typing import Protocol
 
 from tqdm import tqdm
 
 from cli.arguments import options, parser, rendering
-from cli.files import STDIO, Item, plan_items
+from cli.files import STDIO, Item, plan_items, remove_partials, write_whole
 from cli.local import Local
-from cli.remote import Remote
-from imaging.answer import ArrayTooLarge
+from cli.remote import Remote, ServerUnusable
+from cli.report import (
+    INTERRUPTED,
+    NOTHING_DONE,
+    PIPE_CLOSED,
+    Outcome,
+    describe,
+    discard_stdout,
+    print_line,
+    summarize,
+    tell,
+    write_stdout,
+)
 from imaging.decoding import Limits
-from imaging.errors import ImageError
-from model.inference.runtime import DeviceLost, DeviceOutOfMemory, RuntimeUnavailable, load_runtime, unused_gpu
+from model.inference.runtime import DeviceLost, load_runtime, unused_gpu
 from model.inference.segmenter import Segmenter
-from model.inference.tiling import TilingError
-from model.manifest import WeightsError
 from model.weights_file import find_files
 
-FAILURES = (ImageError, ArrayTooLarge, TilingError, DeviceOutOfMemory, DeviceLost, OSError)
+THREADS = "fcn-segment image"
+GRACE_S = 2.0  # for images under way when the run is interrupted
+NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}  # of the disk: no other answer can be written either
 
 
 class Segmenting(Protocol):
@@ -41,99 +50,140 @@ class Segmenting(Protocol):
     def __call__(self, data: bytes, name: str) -> bytes: ...
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """What became of an image: `done`, `skipped` or `failed`."""
-
-    item: Item
-    status: str
-    seconds: float = 0.0
-    error: str | None = None
-
-    def line(self) -> str:
-        """As JSON."""
-        facts = {"source": self.item.name, "target": str(self.item.target or STDIO), "status": self.status}
-        facts |= {"error": self.error} if self.error else {}
-        return json.dumps(facts | {"seconds": round(self.seconds, 3)})
-
-
 def main(argv: list[str] | None = None) -> int:
-    """Exit status 0; 1 where an image failed (the others are done); 2 where nothing could start."""
-    args = parser().parse_args(argv)
+    """Gives the exit status: 0 all done, 2 nothing could be done, 3 some images failed and the others are done.
+
+    130 after Ctrl-C; 141 where the reader of stdout has gone, as for a program that the signal SIGPIPE ends.
+    """
     try:
-        if args.json and args.out == STDIO:
-            raise OSError("--json and -o - would both write to stdout; give a file or a folder")
-        items = plan_items(args.inputs, args.out, rendering(args).suffix)
-        there = [item for item in items if args.resume and item.done]
-        left = [item for item in items if not (args.resume and item.done)]
-        segmenting = _segmenting(args) if left else nullcontext(None)
-    except (OSError, WeightsError, RuntimeUnavailable, TilingError) as error:
-        print(f"fcn-segment: {error}", file=sys.stderr)
-        return 2
+        return _run(parser().parse_args(argv))
+    except KeyboardInterrupt:
+        tell("interrupted; answers that were written are whole, and --resume does the rest")
+        return _leave(INTERRUPTED)
+    except BrokenPipeError:
+        discard_stdout()
+        return _leave(PIPE_CLOSED)
+    except Exception as error:
+        tell(describe(error))
+        return NOTHING_DONE
+
+
+def _run(args: argparse.Namespace) -> int:
+    if args.json and args.out == STDIO:
+        raise OSError("--json and -o - would both write to stdout; give a file or a folder")
+    items = plan_items(args.inputs, args.out, rendering(args).suffix)
+    done = {item for item in items if args.resume and item.done}
     outcomes = []
-    with segmenting as segment:
-        for outcome in chain(run_all(segment, left) if segment else (), (Outcome(item, "skipped") for item in there)):
-            if args.json:
-                print(outcome.line(), flush=True)
-            outcomes.append(outcome)
-    return _tell(outcomes)
+    with _segmenting(args) if len(done) < len(items) else nullcontext() as segment:
+        rest = [item for item in items if item not in done]
+        with closing(run_all(segment, rest) if segment else _nothing()) as running:
+            for outcome in running:
+                outcomes.append(outcome)
+                if args.json:
+                    print_line(outcome.line())
+        for item in items:
+            if item in done:
+                outcomes.append(Outcome(item, "skipped"))
+                if args.json:
+                    print_line(outcomes[-1].line())
+    return summarize(outcomes)
 
 
 def _segmenting(args: argparse.Namespace) -> AbstractContextManager[Segmenting]:
-    if args.server:
+    if args.server is not None:
         return closing(Remote(args))
     if args.device == "auto" and (warning := unused_gpu()):
-        print(f"fcn-segment: {warning}", file=sys.stderr)
+        tell(warning)
     runtime = load_runtime(find_files(args.weights), args.runtime, args.device, args.precision, args.threads)
     return nullcontext(Local(Segmenter(runtime, Limits(args.max_megapixels)), options(args), args.threads))
 
 
 def run_all(segmenting: Segmenting, items: Sequence[Item]) -> Generator[Outcome]:
-    """What became of each image. Several go side by side: while one is decoded, another is inferred."""
+    """What became of each image, in order. Several go side by side: while one is decoded, another is inferred.
+
+    Whatever an image raises is its outcome, and the others go on; an error of every image (the device or the server is lost,
+    the disk is full) is the outcome of all that have not begun. Closed or interrupted, it waits `GRACE_S` seconds for images
+    under way.
+    """
+    over = threading.Event()
+    reason = ""
 
     def run(item: Item) -> Outcome:
+        nonlocal reason
+        if over.is_set():
+            return Outcome(item, "failed", 0.0, reason, ends_run=True)
         started = time.perf_counter()
         try:
-            _write(item.target, segmenting(_read(item.source), item.source.name if item.source else "stdin"))
-        except FAILURES as error:
-            return Outcome(item, "failed", time.perf_counter() - started, str(error))
+            _write(item, segmenting(_read(item), item.file_name))
+        except BrokenPipeError:
+            raise
+        except Exception as error:
+            ends_run = _is_of_every_image(error)
+            if ends_run and not over.is_set():
+                reason = describe(error)
+                over.set()
+            return Outcome(item, "failed", time.perf_counter() - started, describe(error), ends_run)
         return Outcome(item, "done", time.perf_counter() - started)
 
     if len(items) == 1:
         yield run(items[0])
         return
-    with ThreadPoolExecutor(segmenting.workers) as pool:
-        try:
-            yield from tqdm(pool.map(run, items), total=len(items), unit="image", disable=not sys.stderr.isatty())
-        except KeyboardInterrupt:
-            pool.shutdown(cancel_futures=True)
-            raise
+    pool = ThreadPoolExecutor(segmenting.workers, THREADS)
+    try:
+        futures = [pool.submit(run, item) for item in items]
+        with tqdm(total=len(items), unit="image", disable=not (sys.stderr and sys.stderr.isatty())) as bar:
+            for future in futures:
+                outcome = future.result()
+                bar.update()
+                yield outcome
+        pool.shutdown()
+    except BaseException:
+        pool.shutdown(wait=False, cancel_futures=True)
+        if not _ended_within_grace():
+            remove_partials(item.target for item in items if item.target)
+        raise
 
 
-def _tell(outcomes: Sequence[Outcome]) -> int:
-    """Says what was left out and what failed, and gives the exit status."""
-    skipped, failed = ([each for each in outcomes if each.status == status] for status in ("skipped", "failed"))
-    if skipped:
-        print(f"fcn-segment: {len(skipped)} left out, their answers are there", file=sys.stderr)
-    for outcome in failed:
-        print(f"fcn-segment: {outcome.item.name}: {outcome.error}", file=sys.stderr)
-    if len(failed) > 1:
-        print(f"fcn-segment: {len(failed)} of {len(outcomes)} failed", file=sys.stderr)
-    return 1 if failed else 0
+def _nothing() -> Generator[Outcome]:
+    yield from ()
 
 
-def _read(source: Path | None) -> bytes:
-    return sys.stdin.buffer.read() if source is None else source.read_bytes()
+def _ended_within_grace() -> bool:
+    """Whether no image is under way any more after `GRACE_S` seconds; a second Ctrl-C ends the wait."""
+    end = time.monotonic() + GRACE_S
+    try:
+        for thread in _under_way():
+            thread.join(max(0.0, end - time.monotonic()))
+    except KeyboardInterrupt:
+        return False
+    return not _under_way()
 
 
-def _write(target: Path | None, data: bytes) -> None:
-    if target is None:
-        sys.stdout.buffer.write(data)
-        return
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(target.name + ".part")
-    partial.write_bytes(data)
-    partial.replace(target)
+def _leave(status: int) -> int:
+    """The status; ends the process with it at once where an image is still under way, since the interpreter would wait for its
+    thread as long as a server does not answer."""
+    if _under_way():
+        os._exit(status)
+    return status
+
+
+def _under_way() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name.startswith(THREADS)]
+
+
+def _is_of_every_image(error: Exception) -> bool:
+    return isinstance(error, DeviceLost | ServerUnusable) or (isinstance(error, OSError) and error.errno in NO_ROOM)
+
+
+def _read(item: Item) -> bytes:
+    return sys.stdin.buffer.read() if item.source is None else item.source.read_bytes()
+
+
+def _write(item: Item, data: bytes) -> None:
+    if item.target is None:
+        write_stdout(data)
+    else:
+        write_whole(item.target, data)
 
 
 if __name__ == "__main__":

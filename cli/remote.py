@@ -3,52 +3,86 @@
 from __future__ import annotations
 
 import argparse
+import threading
 import time
 from collections.abc import Callable
 
 import httpx
 
+from cli.address import open_client, origin
 from cli.arguments import LOCAL, SERVED, parser
 
 TRIES = 6
-TIMEOUT_S = 300.0
+REFUSED = {401, 403, 404, 405}  # whatever the image
+NOT_CONNECTED = (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError, httpx.UnsupportedProtocol)
 
 
 class ServerError(OSError):
     """What a service answered instead of a mask, or that it did not answer."""
 
 
+class ServerUnusable(ServerError):
+    """No image will be answered: nothing answers there, the key is wrong, or it is no such service."""
+
+
 class Remote:
-    """From an image file's bytes to the service's answer; for several threads at once."""
+    """From an image file's bytes to the service's answer; for several threads at once.
+
+    Failures that are not the image's own are `ServerUnusable` until the first answer for an image, and after `workers` of them
+    in a row. `_lock` guards their count.
+    """
 
     workers = 8  # requests at once: more than most machines have cores, few beside what a service queues
 
     def __init__(self, args: argparse.Namespace, sleep: Callable[[float], None] = time.sleep) -> None:
-        given = [name for name in LOCAL if getattr(args, name) != parser().get_default(name)]
-        if given:
-            raise ServerError(f"--{given[0].replace('_', '-')} is the service's to choose; leave it out with --server")
+        changed = [name for name in LOCAL if getattr(args, name) != parser().get_default(name)]
+        if changed:
+            raise ServerError(f"--{changed[0].replace('_', '-')} is the service's to choose; leave it out with --server")
         query = {name: str(value) for name in SERVED if (value := getattr(args, name)) is not False}
         self._query = query | ({"model": args.model} if args.model else {})
         self._sleep = sleep
-        headers = {"X-API-Key": args.api_key} if args.api_key else {}
-        self._client = httpx.Client(base_url=args.server.rstrip("/") + "/", headers=headers, timeout=TIMEOUT_S)
+        self._client = open_client(args.server, args.api_key)
+        self._origin = origin(self._client.base_url)
+        self._lock = threading.Lock()
+        self._answered = False
+        self._failures = 0
 
     def __call__(self, data: bytes, name: str = "image") -> bytes:
         """The answer's bytes. Raises `ServerError`."""
         for attempt in range(1, TRIES + 1):
+            last = attempt == TRIES
             try:
                 response = self._client.post("segment", params=self._query, files={"file": (name, data)})
-            except httpx.HTTPError as error:
-                raise ServerError(f"{self._client.base_url} does not answer: {error}") from error
-            if response.status_code != httpx.codes.SERVICE_UNAVAILABLE or attempt == TRIES:
+            except (httpx.HTTPError, httpx.InvalidURL) as error:
+                lost = isinstance(error, httpx.NetworkError | httpx.ConnectTimeout | httpx.RemoteProtocolError)
+                if last or not lost or not self._answered:
+                    reason = str(error) or type(error).__name__
+                    stated = f"{self._origin} does not answer: {reason}; see that the service runs there"
+                    raise self._failure(stated, isinstance(error, NOT_CONNECTED)) from error
+                self._sleep(float(attempt))
+                continue
+            if response.status_code != httpx.codes.SERVICE_UNAVAILABLE or last:
                 break
             self._sleep(_wait(response, attempt))
+        if response.status_code in REFUSED or response.is_redirect:
+            raise self._failure(f"{self._origin}: {response.status_code} {_detail(response)}")
+        if response.status_code == httpx.codes.SERVICE_UNAVAILABLE:
+            raise self._failure(f"{response.status_code} {_detail(response)}")
+        with self._lock:
+            self._answered, self._failures = True, 0
         if not response.is_success:
             raise ServerError(f"{response.status_code} {_detail(response)}")
         return response.content
 
     def close(self) -> None:
         self._client.close()
+
+    def _failure(self, stated: str, not_connected: bool = False) -> ServerError:
+        """The error for a failure that is not the image's own."""
+        with self._lock:
+            self._failures += 1
+            hopeless = not_connected or not self._answered or self._failures >= self.workers
+        return ServerUnusable(stated) if hopeless else ServerError(stated)
 
 
 def _wait(response: httpx.Response, attempt: int) -> float:
@@ -58,6 +92,8 @@ def _wait(response: httpx.Response, attempt: int) -> float:
 
 
 def _detail(response: httpx.Response) -> str:
+    if target := response.headers.get("Location"):
+        return f"the service has moved to {target}; give that address"
     try:
         problem = response.json()
         return f"{problem['title']}: {problem['detail']}"

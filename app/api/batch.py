@@ -24,7 +24,7 @@ from app.api.errors import BATCH_PROBLEMS, Problem, TooLarge, document, mapped_e
 from app.api.examples import batch_body, batch_responses
 from app.api.schemas import SegmentQuery
 from app.api.segment import Ready, answer, make_options, pieces, prepared, upload_limits
-from app.api.uploads import base_name, images, read_form, read_part
+from app.api.uploads import base_name, check_files, images, read_form, read_part
 from app.serving.admission import Held
 from app.serving.service import Service
 from imaging.answer import Format
@@ -67,6 +67,7 @@ async def segment_batch(request: Request, service: Ready, query: Annotated[Segme
     form = await read_form(request, upload_limits(request, service, settings.max_batch_mb))
     try:
         parts = images(form)
+        await check_files(parts)
     except Problem:
         await form.close()
         raise

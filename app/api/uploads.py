@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+import re
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from email.message import Message
@@ -17,12 +18,14 @@ from starlette.datastructures import FormData, Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
 from app.api.errors import BadRequest, EmptyBody, TooLarge, Unavailable, UploadTooSlow
+from app.telemetry import shown
 
 FIELDS = ("file", "image")
 UNNAMED = "image"
-LONGEST_NAME = 200  # of a file, in characters: the end of a longer one counts
+LONGEST_NAME = 255  # of a file, in characters, as on file systems: the end of a longer one counts
 MAX_FILES = 100
 MAX_FIELDS, FIELD_BYTES = 20, 4096  # that are no files: nobody reads them, and they lie in memory
+TEXT_BYTES = 1024  # of a field for images, by which is told whether it is text
 SPOOLED = 1 << 16
 LEAST_RATE = 10_000  # bytes a second that a body must come with, on average,
 SLOW_S = 10.0  # after so many seconds
@@ -88,14 +91,44 @@ def images(form: FormData) -> list[UploadFile]:
     return found
 
 
+async def check_files(parts: Sequence[UploadFile]) -> None:
+    """Raises `BadRequest` where all of a form's fields for images came as text."""
+    for part in parts:
+        text = "" if part.filename else _as_text(await part.read(TEXT_BYTES))
+        await part.seek(0)
+        if not text:
+            return
+    raise _not_a_file(text)
+
+
 async def read_part(part: UploadFile) -> Upload:
-    """The image of a form's field; raises `EmptyBody`."""
+    """The image of a form's field; raises `EmptyBody`, or `BadRequest` where the field came as text."""
     name = base_name(part)
-    return Upload(_not_empty(await part.read(), f"the file {name}"), name)
+    data = _not_empty(await part.read(), f"the file {name}")
+    if not part.filename and (text := _as_text(data)):
+        raise _not_a_file(text)
+    return Upload(data, name)
+
+
+def _not_a_file(text: str) -> BadRequest:
+    advice = "send the file itself, with curl: -F file=@photo.jpg"
+    return BadRequest(f"the form's field for the image came as the text {shown(text)}, and not as a file; {advice}")
+
+
+def _as_text(data: bytes) -> str:
+    """The start of a field without a file's name, where that is text, as the name of a file is when `@` is forgotten."""
+    start = data[:TEXT_BYTES]
+    try:
+        text = start.decode()
+    except UnicodeDecodeError as error:
+        if error.start < TEXT_BYTES - 3:  # no letter that is cut off at the end
+            return ""
+        text = start[: error.start].decode()
+    return "" if "\0" in text else text
 
 
 def base_name(part: UploadFile) -> str:
-    """The file's name without folders, of whichever system, cut to 200 characters; `image` where none came."""
+    """The file's name without folders, of whichever system, cut to 255 characters; `image` where none came."""
     return (part.filename or "").replace("\\", "/").rsplit("/", 1)[-1][-LONGEST_NAME:] or UNNAMED
 
 
@@ -145,7 +178,7 @@ async def _parse(request: Request, body: AsyncGenerator[bytes, None], spooled: i
     headers = Headers({"content-type": f'{kind.decode("latin-1")}; boundary="{boundary}"'} if boundary else {})
 
     async def whole() -> AsyncGenerator[bytes, None]:
-        async for chunk in body:
+        async for chunk in _from_first_boundary(body, parameters.get(b"boundary", b"")):
             yield chunk
         if not parser.ended:
             raise MultiPartException("it is cut off: its closing boundary is missing")
@@ -163,12 +196,49 @@ async def _parse(request: Request, body: AsyncGenerator[bytes, None], spooled: i
 
 
 class _WholeForm(MultiPartParser):
-    """Knows whether the form's closing boundary came: a part that it does not end is left out."""
+    """Knows whether the form's closing boundary came: a part that it does not end is left out.
+
+    A field for images is a file even where it has no file's name, so that it is counted and spooled as one.
+    """
 
     ended = False
+    _header: tuple[bytes, bytes] = b"", b""
+
+    def on_header_field(self, data: bytes, start: int, end: int) -> None:
+        self._header = self._header[0] + data[start:end], b""
+
+    def on_header_value(self, data: bytes, start: int, end: int) -> None:
+        self._header = self._header[0], self._header[1] + data[start:end]
+
+    def on_header_end(self) -> None:
+        (name, value), self._header = self._header, (b"", b"")
+        if name.lower() == b"content-disposition":
+            _, options = parse_options_header(value)
+            field = options.get(b"name", b"").decode("latin-1")
+            if field in FIELDS and b"filename" not in options:
+                value = f'form-data; name="{field}"; filename=""'.encode()
+        super().on_header_field(name, 0, len(name))
+        super().on_header_value(value, 0, len(value))
+        super().on_header_end()
 
     def on_end(self) -> None:
         self.ended = True
+
+
+async def _from_first_boundary(body: AsyncGenerator[bytes, None], boundary: bytes) -> AsyncGenerator[bytes, None]:
+    """The body without what stands before its first boundary (RFC 2046, section 5.1.1); of that, the last bytes are kept."""
+    delimiter = re.compile(rb"\n(--%b(?:\r\n|--))" % re.escape(boundary))
+    kept, begun = b"\n", not boundary  # the body's start is the start of a line
+    async for chunk in body:
+        if begun:
+            yield chunk
+            continue
+        kept += chunk
+        if first := delimiter.search(kept):
+            begun = True
+            yield kept[first.start(1) :]
+        else:
+            kept = kept[-len(boundary) - 4 :]  # what may be the beginning of a delimiter
 
 
 def _not_empty(data: bytes, what: str) -> bytes:

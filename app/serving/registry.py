@@ -6,14 +6,20 @@ import threading
 import time
 from collections.abc import Callable
 from itertools import zip_longest
+from math import ceil
 
+import numpy as np
+
+from app.serving.admission import HELD_SHARE
 from app.serving.errors import NotServing, UnknownModel
 from app.serving.scheduler import Scheduler
 from app.settings import Settings
 from app.telemetry import shown
 from imaging.decoding import Limits
+from imaging.encoding import grey_png
 from model.inference.runtime import load_runtime
-from model.inference.segmenter import Segmenter
+from model.inference.scaling import working_size
+from model.inference.segmenter import Options, Segmenter
 from model.weights_file import find_files
 
 
@@ -112,9 +118,29 @@ class Registry:
         segmenters = [Segmenter(runtime, Limits(settings.max_megapixels)) for runtime in runtimes]
         for segmenter in segmenters:
             segmenter.warm_up(settings.tile_size)
+        check_limits(segmenters[0], settings)
         scheduler = Scheduler(
             runtimes, max_batch=settings.max_batch_tiles, on_batch=self._on_batch, on_failure=self._on_failure,
             clock=time.monotonic,
         )  # fmt: skip
         scheduler.start()
         return Model(segmenters[0], scheduler)
+
+
+def check_limits(segmenter: Segmenter, settings: Settings) -> None:
+    """Raises `ValueError`, with the least value, where a limit would refuse every image: one pixel is tried."""
+    data = grey_png(np.zeros((1, 1), np.uint8))
+    options = Options(settings.tile_size, settings.overlap, settings.blend)
+    height, width = working_size((1, 1), options.side, segmenter.manifest.preprocessing.side)
+    limits: list[tuple[str, float, float]] = [("MAX_MEGAPIXELS", settings.max_megapixels, height * width / 1e6)]
+    if settings.max_megapixels >= height * width / 1e6:
+        plan = segmenter.plan(data, options)
+        megabytes = ceil(segmenter.taken_bytes(data, plan) / (1 - HELD_SHARE) / 1e6)
+        limits += [("MEMORY_MB", settings.memory_bytes / 1e6, megabytes)]
+        limits += [("MAX_QUEUED_TILES", settings.max_queued_tiles, plan.tile_count)]
+    for name, value, least in limits:
+        if value < least:
+            stated = (
+                f"SEGMENT_{name} is {value:g}, and {segmenter.runtime.identity.name} takes no image with less than {least:g}"
+            )
+            raise ValueError(f"{stated}; raise it")

@@ -87,7 +87,8 @@ def test_a_port_in_use_ends_the_process_with_status_1_and_the_reason(
         port = taken.getsockname()[1]
         assert serve(create_app(Settings(_env_file=None, weights=str(narrow_file), port=port))) == 1
     assert f"cannot listen on 127.0.0.1 port {port}" in caplog.text
-    assert serve(create_app(Settings(_env_file=None, weights=str(narrow_file), host="no.such.host.invalid"))) == 1
+    for host in ("no.such.host.invalid", "a" * 64):  # the second is no host's name at all
+        assert serve(create_app(Settings(_env_file=None, weights=str(narrow_file), host=host))) == 1
 
 
 def test_a_lost_device_ends_the_process_with_status_1(narrow_file: Path) -> None:

@@ -57,6 +57,19 @@ def test_threads_are_one_a_core_unless_set() -> None:
         ("DEVICE", "cpu,cuda", "several of one kind"),
         ("OVERLAP", "0.7", "SEGMENT_OVERLAP"),
         ("MAX_UPLOAD_MB", "inf", "SEGMENT_MAX_UPLOAD_MB"),
+        ("MAX_UPLOAD_MB", "0.0000001", "greater than or equal to 0.001"),
+        ("MAX_BATCH_MB", "0", "greater than or equal to 0.001"),
+        ("REQUEST_TIMEOUT_S", "0.000001", "greater than or equal to 0.01"),
+        ("UPLOAD_TIMEOUT_S", "0", "greater than or equal to 0.01"),
+        ("MEMORY_MB", "10", "must be 0 or at least 80"),
+        ("MEMORY_MB", "79", "must be 0 or at least 80"),
+        ("CORS_ORIGINS", "example.com", "such as https://example.com"),
+        ("CORS_ORIGINS", "https://example.com, localhost:3000", "such as https://example.com"),
+        ("CORS_ORIGINS", "https://example.com/app", "without a path"),
+        ("CORS_ORIGINS", "https://*.example.com", "such as https://example.com"),
+        ("CORS_ORIGINS", "https://example.com:99999", "such as https://example.com"),
+        ("CORS_ORIGINS", "https://b\u00fccher.example", "such as https://example.com"),
+        ("ROOT_PATH", "https://example.com/seg", "must be a path such as /segmentation"),
     ],
 )
 def test_a_wrong_value_stops_the_start_with_a_clear_message(
@@ -101,3 +114,89 @@ def test_the_memory_of_requests_is_three_quarters_of_what_there_is_less_the_netw
     monkeypatch.setattr("app.settings.available_memory", lambda: memory)
     assert Settings(_env_file=None).memory_bytes == expected
     assert Settings(_env_file=None, memory_mb=700).memory_bytes == 700_000_000
+
+
+@pytest.mark.parametrize(
+    ("value", "origins"),
+    [
+        ("https://example.com/", ("https://example.com",)),
+        ("HTTPS://Example.com:443/, http://a:80", ("https://example.com", "http://a")),
+        ("http://localhost:3000,http://[::1]:8080/", ("http://localhost:3000", "http://[::1]:8080")),
+        ("http://127.0.0.1:443", ("http://127.0.0.1:443",)),
+        ("*", ("*",)),
+        ("null", ("null",)),
+        ("capacitor://localhost", ("capacitor://localhost",)),
+        ("", ()),
+    ],
+)
+def test_origins_are_those_that_browsers_send(value: str, origins: tuple[str, ...]) -> None:
+    assert Settings(_env_file=None, cors_origins=value).cors_origins == origins
+
+
+@pytest.mark.parametrize(("value", "path"), [("seg", "/seg"), ("/seg/", "/seg"), ("/a/b", "/a/b"), ("/", ""), ("", "")])
+def test_a_root_path_begins_with_a_slash_and_ends_without(value: str, path: str) -> None:
+    assert Settings(_env_file=None, root_path=value).root_path == path
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("SEGMENT_PORT=81".encode("utf-16"), ".env is not UTF-8"),
+        ("# Gr\u00f6\u00dfe\nSEGMENT_PORT=81".encode("latin-1"), ".env is not UTF-8"),
+        (b"\xef\xbb\xbfSEGMENT_PORT=http\n", "SEGMENT_PORT: "),
+    ],
+    ids=["UTF-16", "Latin-1", "byte order mark"],
+)
+def test_a_dotenv_file_that_cannot_be_read_is_a_line(
+    content: bytes, words: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".env").write_bytes(content)
+    assert main([]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"fcn-serve: {words}")
+
+
+def test_a_dotenv_file_that_may_not_be_read_is_a_line(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".env").write_text("SEGMENT_PORT=81")
+    real = open
+
+    def refused(file: object, *args: object, **options: object) -> object:
+        if str(file) == ".env":
+            raise PermissionError(13, "Permission denied", ".env")
+        return real(file, *args, **options)  # type: ignore[call-overload]
+
+    monkeypatch.setattr("builtins.open", refused)  # root may read any file
+    assert main([]) == 2
+    assert capsys.readouterr().err == "fcn-serve: .env cannot be read: Permission denied\n"
+
+
+def test_a_byte_order_mark_is_passed_over(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".env").write_bytes(b"\xef\xbb\xbfSEGMENT_PORT=81\n")
+    assert Settings().port == 81
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfek\x00", b"\x00\x01", b""], ids=["UTF-16", "binary", "empty"])
+def test_a_file_with_keys_that_is_none_is_a_line_without_them(
+    content: bytes, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "keys").write_bytes(content)
+    monkeypatch.setenv("SEGMENT_API_KEYS_FILE", str(tmp_path / "keys"))
+    assert main([]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1
+    assert lines[0].startswith("fcn-serve: SEGMENT_API_KEYS")
+
+
+def test_wrong_arguments_are_one_line_and_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["--port", "80"])
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("fcn-serve: unrecognized arguments: --port 80")
+    with pytest.raises(SystemExit, match="0"):
+        main(["--version"])
+    assert re.fullmatch(r"fcn-serve \S+\n", capsys.readouterr().out)

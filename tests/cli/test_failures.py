@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,7 @@ def test_a_broken_file_among_good_ones_is_named_and_the_others_are_done(
 ) -> None:
     files = {"a.png": PHOTO, "b.png": PHOTO[: len(PHOTO) // 2], "c.png": b"", "d.jpg": b"hello", "e.jpg": OTHER}
     written(tmp_path / "in", files)
-    assert run(tmp_path / "in", "-o", tmp_path / "out") == 1
+    assert run(tmp_path / "in", "-o", tmp_path / "out") == 3
     assert files_in(tmp_path / "out") == ["a.png", "e.png"]
     lines = capsys.readouterr().err.splitlines()
     assert lines.pop() == "fcn-segment: 3 of 5 failed"
@@ -32,7 +33,7 @@ def test_an_image_above_the_limit_fails_with_both_numbers(
     run: Segment, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     written(tmp_path, {"photo.png": PHOTO})
-    assert run(tmp_path / "photo.png", "-o", tmp_path / "mask.png", "--max-megapixels", 0.001) == 1
+    assert run(tmp_path / "photo.png", "-o", tmp_path / "mask.png", "--max-megapixels", 0.001) == 3
     assert "101x70" in (error := capsys.readouterr().err)
     assert "at most 0.001 megapixels" in error
     assert not (tmp_path / "mask.png").exists()
@@ -44,7 +45,7 @@ def test_an_array_that_is_too_large_fails_with_a_way_out(
     buffer = io.BytesIO()
     Image.new("1", (2001, 2000)).save(buffer, "PNG")
     written(tmp_path, {"large.png": buffer.getvalue()})
-    assert run(tmp_path / "large.png", "-o", tmp_path / "a.json", "--format", "json", "--mask", "array") == 1
+    assert run(tmp_path / "large.png", "-o", tmp_path / "a.json", "--format", "json", "--mask", "array") == 3
     assert "mask=rle or mask=png" in capsys.readouterr().err
 
 
@@ -68,7 +69,7 @@ def test_a_device_that_fails_at_an_image_does_not_end_the_run(tmp_path: Path) ->
 
 def test_an_answer_that_cannot_be_written_is_named(run: Segment, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     written(tmp_path, {"photo.png": PHOTO, "file": b""})
-    assert run(tmp_path / "photo.png", "-o", tmp_path / "file" / "mask.png") == 1
+    assert run(tmp_path / "photo.png", "-o", tmp_path / "file" / "mask.png") == 3
     assert "photo.png: " in capsys.readouterr().err
 
 
@@ -135,6 +136,18 @@ def test_what_cannot_start_is_told_with_status_2(
         ["--side", "wide"],
         ["--tile", "100"],
         ["--tile", "0"],
+        ["--tile", "-32"],
+        ["--tolerance", "-1"],
+        ["--tolerance", "nan"],
+        ["--tolerance", "101"],
+        ["--threads", "-1"],
+        ["--threads", "9999999999"],
+        ["--threads", "two"],
+        ["--max-megapixels", "-1"],
+        ["--max-megapixels", "0"],
+        ["--max-megapixels", "nan"],
+        ["--max-megapixels", "inf"],
+        ["--min-confidence", "2"],
         ["--overlap", "half"],
         ["--overlap", "0.6"],
         ["--overlap", "nan"],
@@ -156,7 +169,10 @@ def test_bad_arguments_exit_with_status_2_and_are_named(
         [str(tmp_path / "photo.png"), "-o", str(tmp_path / "mask.png"), "--format", "overlay", *weights, *extra]
     )
     assert status == 2
-    assert extra[0].lstrip("-") in capsys.readouterr().err
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("fcn-segment: ")
+    assert extra[0].lstrip("-") in line
+    assert not re.search(r"invalid \w+ value", line)  # argparse's words for a function's name
 
 
 def exit_status(arguments: list[str]) -> object:
@@ -169,4 +185,9 @@ def exit_status(arguments: list[str]) -> object:
 def test_in_and_out_must_be_given(capsys: pytest.CaptureFixture[str]) -> None:
     assert exit_status([]) == 2
     assert exit_status(["photo.png"]) == 2
-    assert "-o" in capsys.readouterr().err
+    assert [line.count("-o/--out") for line in capsys.readouterr().err.splitlines()] == [1, 1]
+
+
+def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    assert exit_status(["--version"]) == 0
+    assert re.fullmatch(r"fcn-segment \S+\n", capsys.readouterr().out)

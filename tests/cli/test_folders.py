@@ -76,7 +76,7 @@ def test_with_json_each_image_has_a_line_on_stdout(run: Segment, capsys: pytest.
     write("in/1.png", "in/2.png", "in/3.png")
     write("in/2.png", data=b"text")
     write("out/3.png")
-    assert run("in", "-o", "out", "--json", "--resume") == 1
+    assert run("in", "-o", "out", "--json", "--resume") == 3
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     found = {line["source"]: line for line in lines}
     statuses = {name: found[name]["status"] for name in sorted(found)}

@@ -75,7 +75,7 @@ def test_the_service_gives_the_bytes_of_the_command_line(live_url: str, tmp_path
 def test_errors_of_the_service_are_told_an_image(live_url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "a.png").write_bytes(b"text")
     (tmp_path / "b.png").write_bytes(encoded(make_photo(30, 30)))
-    assert main([str(tmp_path), "-o", str(tmp_path / "out"), "--server", live_url]) == 1
+    assert main([str(tmp_path), "-o", str(tmp_path / "out"), "--server", live_url]) == 3
     assert "a.png: 415 Not an accepted image type" in capsys.readouterr().err
     assert (tmp_path / "out" / "b.png").exists()
 
@@ -115,7 +115,7 @@ def test_a_service_that_stays_busy_is_given_up(busy: Busy) -> None:
 def test_no_service_and_options_that_are_its_own_are_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "a.png").write_bytes(encoded(make_photo(30, 30)))
     arguments = [str(tmp_path / "a.png"), "-o", str(tmp_path / "b.png"), "--server", "http://127.0.0.1:9"]
-    assert main(arguments) == 1
+    assert main(arguments) == 2
     assert "does not answer" in capsys.readouterr().err
     assert main([*arguments, "--tile", "96"]) == 2
     assert "--tile is the service's to choose" in capsys.readouterr().err

@@ -12,7 +12,7 @@ from typing import Any, Self, Unpack
 import httpx
 from PIL import Image
 
-from fcn_client import answers, calls
+from fcn_client import address, answers, calls
 from fcn_client.calls import Call, Options
 from fcn_client.errors import ConnectionFailed, ServerBusy
 from fcn_client.images import ImageLike
@@ -40,9 +40,11 @@ class AsyncSegmentClient:
         self.retries = retries
         self._sleep = sleep
         self._clock = clock
-        self._http = httpx.AsyncClient(
-            base_url=calls.base(base_url), headers=calls.headers(api_key), timeout=timeout, transport=transport
-        )
+        url, headers = address.base(base_url), address.headers(api_key)
+        with address.usable_environment(url):
+            if transport is None and address.is_this_machine(url.host):
+                transport = httpx.AsyncHTTPTransport()
+            self._http = httpx.AsyncClient(base_url=url, headers=headers, timeout=timeout, transport=transport)
 
     async def __aenter__(self) -> Self:
         return self

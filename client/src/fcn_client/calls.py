@@ -66,17 +66,6 @@ def _text(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def headers(api_key: str | None) -> dict[str, str]:
-    return {"X-API-Key": api_key} if api_key else {}
-
-
-def base(url: str) -> str:
-    """With a slash at its end, so that paths are added below it. Raises `ValueError`."""
-    if not url.startswith(("http://", "https://")):
-        raise ValueError(f"base_url must be an address such as http://127.0.0.1:8000, got {url!r}")
-    return url.rstrip("/") + "/"
-
-
 def limits(timeout: float, retries: int) -> None:
     """Raises `ValueError` for limits under which nothing could be asked."""
     if not timeout > 0 or retries < 0:

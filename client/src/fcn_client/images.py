@@ -30,14 +30,19 @@ def upload_of(image: ImageLike) -> Upload:
         return Upload("image", bytes(image))
     if isinstance(image, str | os.PathLike):
         path = Path(image)
-        return Upload(path.name, path.read_bytes())
+        return Upload(_utf8(path.name), path.read_bytes())
     if isinstance(image, np.ndarray):
         return Upload("image.png", _png(_from_array(image)))
     if isinstance(image, Image.Image):
         return Upload("image.png", _png(_writable(image)))
     if hasattr(image, "read"):
-        return Upload(Path(str(getattr(image, "name", "image"))).name, _read(image))
+        return Upload(_utf8(Path(str(getattr(image, "name", "image"))).name), _read(image))
     raise TypeError(f"an image must be bytes, a path, a file, a Pillow image or an array, got {type(image).__name__}")
+
+
+def _utf8(name: str) -> str:
+    """The name as forms carry it; what is not UTF-8 is U+FFFD."""
+    return os.fsencode(name).decode("utf-8", "replace")
 
 
 def _read(file: IO[bytes]) -> bytes:

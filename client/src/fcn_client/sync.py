@@ -11,7 +11,7 @@ from typing import Any, Self, Unpack
 import httpx
 from PIL import Image
 
-from fcn_client import answers, calls
+from fcn_client import address, answers, calls
 from fcn_client.calls import Call, Options
 from fcn_client.errors import ConnectionFailed, ServerBusy
 from fcn_client.images import ImageLike
@@ -24,7 +24,9 @@ class SegmentClient:
     """Asks a service; for several threads at once. Close it, or use it in a `with`.
 
     timeout: seconds for one call with its retries. retries: how often a busy or lost service is asked again. sleep, clock:
-    for tests. Every method raises `SegmentError`; those that take an image also what reading it raises.
+    for tests. Raises `ValueError` for an address, a key, limits or proxies of the environment that cannot be used; this machine
+    (localhost, 127.0.0.0/8, ::1) is asked without a proxy. Every method raises `SegmentError`; those that take an image also
+    what reading it raises.
     """
 
     def __init__(
@@ -43,9 +45,11 @@ class SegmentClient:
         self.retries = retries
         self._sleep = sleep
         self._clock = clock
-        self._http = httpx.Client(
-            base_url=calls.base(base_url), headers=calls.headers(api_key), timeout=timeout, transport=transport
-        )
+        url, headers = address.base(base_url), address.headers(api_key)
+        with address.usable_environment(url):
+            if transport is None and address.is_this_machine(url.host):
+                transport = httpx.HTTPTransport()
+            self._http = httpx.Client(base_url=url, headers=headers, timeout=timeout, transport=transport)
 
     def __enter__(self) -> Self:
         return self

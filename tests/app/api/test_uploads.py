@@ -118,3 +118,79 @@ def test_a_form_that_is_cut_off_is_refused_whole(client: TestClient) -> None:
     assert client.post("/segment/batch", content=part + part + b"--x--\r\n", headers=headers).text.count('"status":200') == 2
     assert_problem(client.post("/segment/batch", content=part + part, headers=headers), 400, "its closing boundary is missing")
     assert_idle(service_of(client))
+
+
+def parts(*disposition_and_data: tuple[str, bytes], before: bytes = b"", after: bytes = b"") -> dict[str, Any]:
+    """A form of these parts, with these bytes before its first and after its last boundary."""
+    body = b"".join(
+        f"--x\r\nContent-Disposition: {disposition}\r\n\r\n".encode() + data + b"\r\n"
+        for disposition, data in disposition_and_data
+    )
+    return {"content": before + body + b"--x--\r\n" + after, "headers": {"Content-Type": "multipart/form-data; boundary=x"}}
+
+
+NAMELESS = 'form-data; name="file"'
+
+
+@pytest.mark.parametrize("field", ["file", "image"])
+@pytest.mark.parametrize(
+    "tail", ["", "; filename*=utf-8''a.png", "\r\nContent-Type: text/plain"], ids=["none", "coded", "typed"]
+)
+def test_an_image_in_a_field_without_a_file_s_name_is_taken(client: TestClient, field: str, tail: str) -> None:
+    """As `curl -F 'file=<photo.png'` and clients that leave the name out send it; it is far larger than a text may be."""
+    photo = encoded(make_photo(300, 400))
+    assert len(photo) > 2 * 4096
+    sent = parts((f'form-data; name="{field}"{tail}', photo))
+    response = client.post("/segment", **sent)
+    assert pixels(response.content).shape == (300, 400)
+    assert response.content == post(client, photo).content
+    assert client.post("/segment/batch", **sent).text.count('"status":200') == 1
+    assert_idle(service_of(client))
+
+
+@pytest.mark.parametrize(
+    "text", [b"photo.jpg", "Käfer.jpg".encode(), b"data:image/png;base64," + b"A" * 9000, "ä".encode() * 5000]
+)
+def test_a_field_that_came_as_text_is_told_so(client: TestClient, text: bytes) -> None:
+    """As where `@` is forgotten."""
+    sent = parts((NAMELESS, text))
+    assert_problem(
+        client.post("/segment", **sent), 400, "came as the text", "-F file=@photo.jpg", text[:9].decode(errors="ignore")
+    )
+    assert_problem(client.post("/segment/batch", **parts(*[(NAMELESS, text)] * 2)), 400, "came as the text")
+    line = client.post("/segment/batch", **parts((NAMELESS, text), (PART, PHOTO))).text.splitlines()
+    assert '"status":400' in line[0]
+    assert "came as the text" in line[0]
+    assert '"status":200' in line[1]
+    assert_idle(service_of(client))
+
+
+def test_fields_without_a_file_s_name_count_as_files(client: TestClient) -> None:
+    assert_problem(client.post("/segment", **parts(*[(NAMELESS, b"a")] * 101)), 400, "Too many files")
+    assert_problem(client.post("/segment/batch", **parts(*[(NAMELESS, b"a")] * 101)), 400, "Too many files")
+
+
+@pytest.mark.parametrize("path", ["/segment", "/segment/batch"])
+@pytest.mark.parametrize(
+    "before",
+    [b"\r\n", b"This is a form.\r\n", b"\n\n--\r\n--xy\r\n\r\n", b"--x \r\n", b"-" * 70_000 + b"\r\n", b"--xx--\r\n" * 9000],
+    ids=["empty line", "text", "nearly boundaries", "with a space", "long", "many"],
+)
+def test_what_stands_before_the_first_and_after_the_last_boundary_is_passed_over(
+    client: TestClient, path: str, before: bytes
+) -> None:
+    sent = parts((PART, PHOTO), before=before, after=b"and more\r\n--x\r\n")
+    assert client.post(path, **sent).status_code == 200
+    content = sent["content"]
+    in_pieces = [content[start : start + 3] for start in range(0, len(before) + 200, 3)] if len(before) < 99 else [content]
+    rest = content[len(b"".join(in_pieces)) :]
+    answer = client.post(path, content=iter([*in_pieces, rest]), headers=sent["headers"])
+    assert (answer.status_code, '"status":4' in answer.text) == (200, False)
+
+
+def test_bytes_before_the_first_boundary_count_for_the_limit(serve: Serve) -> None:
+    with serve(max_upload_mb=0.05) as client:
+        sent = parts((PART, PHOTO), before=b"a" * 60_000 + b"\r\n")
+        assert_problem(client.post("/segment", **sent), 413, "0.05 MB")
+        assert_problem(client.post("/segment", content=iter([sent["content"]]), headers=sent["headers"]), 413, "0.05 MB")
+        assert_idle(service_of(client))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -116,3 +117,34 @@ def test_a_load_that_fails_leaves_all_as_it_was(copy: Path, narrow_file: Path) -
     assert registry.models is before
     assert all(model.scheduler.alive for model in before.values())
     registry.stop()
+
+
+@pytest.mark.parametrize(
+    ("changes", "name"),
+    [
+        ({"max_megapixels": 0.004}, "MAX_MEGAPIXELS"),
+        ({"memory_mb": 1}, "MEMORY_MB"),
+        ({"max_queued_tiles": 3}, "MAX_QUEUED_TILES"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_limit_that_refuses_every_image_stops_the_start_with_its_least_value(
+    changes: dict[str, Any], name: str, narrow_file: Path
+) -> None:
+    """The narrow network works at 64x64 at least, which is four tiles of 32 with an overlap."""
+    common = {"device": "cpu", "precision": "float32", "tile": "32", "overlap": 0.5, "threads": 1, "runtime": "openvino"}
+
+    def load(limits: dict[str, Any]) -> None:
+        settings = Settings(_env_file=None, weights=str(narrow_file), **common).model_copy(update=limits)
+        registry = Registry(settings, on_batch=lambda tiles, seconds: None, on_failure=lambda reason: None)
+        try:
+            registry.load()
+        finally:
+            registry.stop()
+
+    with pytest.raises(ValueError, match=rf"SEGMENT_{name} is .*, and narrow takes no image with less than [\d.]+") as caught:
+        load(changes)
+    least = float(re.findall(r"less than ([\d.]+);", str(caught.value))[0])
+    load(dict.fromkeys(changes, least))
+    with pytest.raises(ValueError, match=name):
+        load(dict.fromkeys(changes, least * 0.98))

@@ -1,0 +1,58 @@
+"""Where a service is, and the way there: its address, a key, and the proxies of the environment."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import httpx
+
+VARIABLES = "HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY or SSL_CERT_FILE"
+
+
+def base(url: str) -> httpx.URL:
+    """The address with a slash at its end, so that paths are added below it. Raises `ValueError`."""
+    expected = "base_url must be an address such as http://127.0.0.1:8000"
+    try:
+        parsed = httpx.URL(url.strip().rstrip("/") + "/")
+    except (httpx.InvalidURL, UnicodeError) as error:
+        raise ValueError(f"{expected}, got {url!r}: {error}") from error
+    if parsed.scheme not in ("http", "https") or not parsed.host or parsed.query or parsed.fragment:
+        raise ValueError(f"{expected}, got {url!r}")
+    return parsed
+
+
+def headers(api_key: str | None) -> dict[str, str]:
+    """Raises `ValueError` for a key that no header carries; the error does not tell it."""
+    if not api_key:
+        return {}
+    if not (api_key.isascii() and api_key.isprintable()) or api_key != api_key.strip():
+        raise ValueError("api_key must be letters, digits and signs of ASCII, without spaces or line ends around it")
+    return {"X-API-Key": api_key}
+
+
+def is_this_machine(host: str) -> bool:
+    """Whether requests to this host never leave the machine: localhost, 127.0.0.0/8, ::1, and the unspecified addresses.
+
+    They go through no proxy: with a transport of its own, a client of httpx looks for none.
+    """
+    name = host.lower().rstrip(".")
+    if name == "localhost" or name.endswith(".localhost"):
+        return True
+    try:
+        address = ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    address = getattr(address, "ipv4_mapped", None) or address
+    return address.is_loopback or address.is_unspecified
+
+
+@contextmanager
+def usable_environment(url: httpx.URL) -> Iterator[None]:
+    """Raises `ValueError` where the environment's proxies or certificates are of no use to a client that is made here."""
+    try:
+        yield
+    except (ValueError, ImportError, OSError, httpx.InvalidURL) as error:
+        where = f"{url.scheme}://{url.netloc.decode()}"
+        raise ValueError(f"{VARIABLES} cannot be used for {where}: {error}; change or unset it") from error

@@ -1,0 +1,31 @@
+"""The container's health check: the very command of the Dockerfile."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.app.processes import fcn_serve
+from tests.conftest import ROOT, free_port
+
+WORDS = re.search(r"^HEALTHCHECK .*?CMD (\[.*?\])$", (ROOT / "Dockerfile").read_text(), re.MULTILINE | re.DOTALL)
+
+
+def check(port: int, **variables: str) -> int:
+    assert WORDS
+    python, *arguments = json.loads(WORDS[1])
+    assert python == "python3"
+    environment = os.environ | {"SEGMENT_PORT": str(port)} | variables
+    return subprocess.run([sys.executable, *arguments], env=environment, stderr=subprocess.DEVNULL, check=False).returncode
+
+
+def test_the_container_s_health_check_asks_no_proxy(narrow_file: Path, tmp_path: Path) -> None:
+    dead = f"http://127.0.0.1:{free_port()}"
+    with fcn_serve(narrow_file, tmp_path) as it:
+        assert check(it.port) == 0
+        assert check(it.port, http_proxy=dead, HTTP_PROXY=dead, all_proxy=dead, no_proxy="") == 0
+    assert check(it.port) == 1

@@ -1,0 +1,126 @@
+"""Names of files: those that are not UTF-8, those as long as a file system takes, and those that are no images."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cli.files import plan_items, write_whole
+from cli.main import main
+from tests.cli.files import OTHER, PHOTO, Segment, files_in, written
+from tests.conftest import ROOT
+
+LATIN1 = os.fsdecode(b"caf\xe9.jpg")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with an image whose name is Latin-1."""
+    try:
+        return written(tmp_path / "in", {LATIN1: OTHER, "a.png": PHOTO})
+    except (OSError, UnicodeError):
+        pytest.skip("the file system takes UTF-8 alone")
+
+
+@pytest.mark.parametrize("server", [False, True], ids=["here", "service"])
+def test_a_name_that_is_not_utf_8_is_written_and_told(
+    server: bool, folder: Path, run: Segment, narrow_url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = folder.parent / "out"
+    arguments = [str(folder), "-o", str(out), "--format", "coco", "--json"]
+    assert (main([*arguments, "--server", narrow_url]) if server else run(*arguments)) == 0
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [os.fsencode(Path(line["source"]).name) for line in lines] == [b"a.png", b"caf\xe9.jpg"]
+    answer = (out / LATIN1).with_suffix(".json")
+    assert json.loads(answer.read_bytes())["images"][0]["file_name"] == "caf\ufffd.jpg"
+
+
+def test_a_terminal_of_ascii_is_told_of_any_name(folder: Path, narrow_file: Path) -> None:
+    written(folder, {LATIN1: b"text", "Käfer.png": b"text", "two\nlines.png": b"text"})
+    variables = {"LANG": "C", "LC_ALL": "C", "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    arguments = [sys.executable, "-m", "cli.main", str(folder), "-o", str(folder.parent / "out"), "--json"]
+    done = subprocess.run(
+        [*arguments, "--weights", str(narrow_file), "--device", "cpu", "--threads", "1"],
+        cwd=ROOT, env=os.environ | variables, capture_output=True, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr.count(b"\n")) == (3, 4), done.stderr
+    assert [json.loads(line)["status"] for line in done.stdout.splitlines()].count("failed") == 3
+    assert b"Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("format", ["png", "json"])
+@pytest.mark.parametrize("length", [251, 255])
+def test_names_as_long_as_they_can_be_are_written(length: int, format: str, run: Segment, tmp_path: Path) -> None:
+    names = [letter * (length - 4) + ".jpg" for letter in "ab"]
+    written(tmp_path / "in", dict.fromkeys(names, OTHER))
+    assert run(tmp_path / "in", "-o", tmp_path / "out", "--format", format) == 0
+    answers = files_in(tmp_path / "out")
+    assert [name[:200] for name in answers] == ["a" * 200, "b" * 200]
+    assert {Path(name).suffix for name in answers} == {f".{format}"}
+    assert run(tmp_path / "in", "-o", tmp_path / "out", "--format", format, "--resume") == 0
+    assert files_in(tmp_path / "out") == answers
+
+
+def test_long_names_with_one_start_have_answers_of_their_own(tmp_path: Path) -> None:
+    written(tmp_path / "in", {"ä" * 125 + f"{i}.jpg": b"" for i in range(3)})
+    items = plan_items([str(tmp_path / "in")], str(tmp_path / "out"), ".json-lines")
+    names = {item.target.name for item in items if item.target}
+    assert len(names) == 3
+    assert max(len(os.fsencode(name)) for name in names) <= 255
+
+
+def test_an_answer_that_cannot_be_put_in_place_leaves_nothing(tmp_path: Path) -> None:
+    (tmp_path / "taken.png").mkdir()
+    with pytest.raises(OSError, match="taken"):
+        write_whole(tmp_path / "taken.png", b"mask")
+    assert files_in(tmp_path) == []
+
+
+@pytest.mark.parametrize("inputs", ["in", "in/**/*", "in/../in"])
+def test_the_output_folder_is_no_input(
+    inputs: str, run: Segment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    written(tmp_path / "in", {"a.png": PHOTO, "deep/b.jpg": OTHER})
+    for extra in ([], [], ["--resume"]):
+        assert run(inputs, "-o", "in/masks", *extra) == 0
+        assert files_in(tmp_path / "in") == ["a.png", "deep/b.jpg", "masks/a.png", "masks/deep/b.png"]
+    assert "2 left out" in capsys.readouterr().err
+
+
+def test_an_output_folder_behind_a_link_is_no_input(run: Segment, tmp_path: Path) -> None:
+    written(tmp_path / "in", {"a.png": PHOTO, "masks/old.png": PHOTO})
+    (tmp_path / "link").symlink_to(tmp_path / "in" / "masks")
+    assert run(tmp_path / "in", "-o", tmp_path / "link") == 0
+    assert files_in(tmp_path / "in") == ["a.png", "masks/a.png", "masks/old.png"]
+
+
+def test_images_of_the_output_folder_that_are_named_are_inputs(run: Segment, tmp_path: Path) -> None:
+    written(tmp_path / "out", {"a.png": PHOTO, "in/b.png": PHOTO})
+    assert run(tmp_path / "out" / "a.png", tmp_path / "out" / "in", "-o", tmp_path / "out", "--format", "json") == 0
+    assert files_in(tmp_path / "out") == ["a.json", "a.png", "b.json", "in/b.png"]
+
+
+@pytest.mark.parametrize("inputs", ["in", "in/**/*", "in/**/.*"])
+def test_what_macos_writes_beside_images_is_left_out(inputs: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    written(tmp_path / "in", {"a.jpg": OTHER, "._a.jpg": b"", ".b.jpg": OTHER, "__MACOSX/deep/c.jpg": b"", "d/._e.jpg": b""})
+    items = plan_items([inputs], "out", ".png")
+    assert {item.name for item in items} <= {"in/a.jpg", "in/.b.jpg"}
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read any folder")
+def test_a_folder_that_cannot_be_read_is_a_line(run: Segment, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    written(tmp_path / "in", {"a.png": PHOTO, "deep/b.jpg": OTHER})
+    (tmp_path / "in" / "deep").chmod(0)
+    try:
+        assert run(tmp_path / "in", "-o", tmp_path / "out") == 3
+    finally:
+        (tmp_path / "in" / "deep").chmod(0o700)
+    assert "Permission denied" in capsys.readouterr().err
+    assert files_in(tmp_path / "out") == ["a.png"]

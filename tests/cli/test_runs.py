@@ -1,0 +1,176 @@
+"""A run of `fcn-segment` goes on past what one image raises, and ends at what every image would raise, or at a signal."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cli.files import plan_items
+from cli.main import main, run_all
+from model.inference.runtime import DeviceLost
+from tests.cli.files import OTHER, PHOTO, Segment, files_in, written
+from tests.conftest import ROOT, encoded, make_photo, wait_for
+
+THUMBNAIL = encoded(make_photo(10, 12))
+
+
+class Raising:
+    """Raises an error for images of these names; counts its calls."""
+
+    workers = 1
+
+    def __init__(self, error: BaseException, *names: str) -> None:
+        self.error, self.names = error, names
+        self.calls = 0
+
+    def __call__(self, data: bytes, name: str) -> bytes:
+        self.calls += 1
+        if name in self.names:
+            raise self.error
+        return b"mask"
+
+
+def outcomes_of(segmenting: Raising, folder: Path, count: int = 4) -> list[tuple[str, str | None]]:
+    written(folder / "in", {f"{i}.png": PHOTO for i in range(count)})
+    items = plan_items([str(folder / "in")], str(folder / "out"), ".png")
+    return [(outcome.status, outcome.error) for outcome in run_all(segmenting, items)]
+
+
+def command(narrow_file: Path, *arguments: object) -> list[str]:
+    options = ["--weights", narrow_file, "--device", "cpu", "--precision", "float32", "--threads", 1]
+    return [sys.executable, "-m", "cli.main", *map(str, [*arguments, *options])]
+
+
+def environment(**changes: str) -> dict[str, str]:
+    return os.environ | {"PYTHONPATH": str(ROOT)} | changes
+
+
+def test_a_thumbnail_that_a_side_is_too_large_for_is_a_line_and_the_others_are_done(
+    run: Segment, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    written(tmp_path / "in", {"a.png": PHOTO, "b.png": THUMBNAIL, "c.png": PHOTO})
+    for extra in ([], ["--resume"]):
+        assert run(tmp_path / "in", "-o", tmp_path / "out", "--side", 200, *extra) == 3
+        assert files_in(tmp_path / "out") == ["a.png", "c.png"]
+        assert f"fcn-segment: {tmp_path / 'in' / 'b.png'}: side may be up to" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (ValueError("no such thing"), "ValueError: no such thing"),
+        (RuntimeError("two\nlines"), r"RuntimeError: two\nlines"),
+        (MemoryError(), "MemoryError"),
+        (OSError("the file is gone"), "the file is gone"),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
+)
+def test_whatever_an_image_raises_is_its_line(error: Exception, line: str, tmp_path: Path) -> None:
+    done = ("done", None)
+    assert outcomes_of(Raising(error, "1.png"), tmp_path) == [done, ("failed", line), done, done]
+
+
+@pytest.mark.parametrize("error", [DeviceLost("the device is lost"), OSError(errno.ENOSPC, "No space left on device")])
+def test_what_every_image_would_raise_ends_the_run(error: Exception, tmp_path: Path) -> None:
+    segmenting = Raising(error, "1.png", "2.png", "3.png")
+    assert outcomes_of(segmenting, tmp_path) == [("done", None), *[("failed", str(error))] * 3]
+    assert segmenting.calls == 2
+
+
+def test_a_lost_device_is_told_once(
+    tmp_path: Path, narrow_file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def lost(*_: object) -> bytes:
+        raise DeviceLost("the device is lost")
+
+    monkeypatch.setattr("cli.local.Local.__call__", lost)
+    written(tmp_path / "in", {f"{i}.png": PHOTO for i in range(9)})
+    assert main([str(tmp_path / "in"), "-o", str(tmp_path / "out"), "--weights", str(narrow_file), "--device", "cpu"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("fcn-segment: 9 of 9 images were not done: the device is lost")
+
+
+def test_ctrl_c_gives_130_in_the_process_of_the_command(
+    tmp_path: Path, narrow_file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("cli.local.Local.__call__", Raising(KeyboardInterrupt(), "photo.png"))
+    written(tmp_path, {"photo.png": PHOTO})
+    arguments = [tmp_path / "photo.png", "-o", tmp_path / "mask.png", "--weights", narrow_file, "--device", "cpu"]
+    assert main(list(map(str, arguments))) == 130
+    assert capsys.readouterr().err.startswith("fcn-segment: interrupted")
+
+
+def test_ctrl_c_ends_with_130_and_leaves_whole_answers_alone(tmp_path: Path, narrow_file: Path) -> None:
+    photo = encoded(make_photo(600, 800))
+    written(tmp_path / "in", {f"{i}.png": photo for i in range(300)})
+    out = tmp_path / "out"
+    process = subprocess.Popen(
+        command(narrow_file, tmp_path / "in", "-o", out, "--side", "native"), cwd=ROOT, stderr=subprocess.PIPE
+    )
+    wait_for(lambda: len(list(out.glob("*.png"))) > 2, 120)
+    process.send_signal(signal.SIGINT)
+    _, error = process.communicate()
+    assert (process.returncode, error.count(b"\n"), b"Traceback" in error) == (130, 1, False)
+    answers = files_in(out)
+    assert 2 < len(answers) < 300
+    assert not [name for name in answers if not name.endswith(".png")]
+
+
+def test_ctrl_c_does_not_wait_for_a_server_that_does_not_answer(tmp_path: Path, narrow_file: Path) -> None:
+    written(tmp_path / "in", {f"{i}.png": PHOTO for i in range(20)})
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        arguments = [sys.executable, "-m", "cli.main", str(tmp_path / "in"), "-o", str(tmp_path / "out"), "--server", url]
+        process = subprocess.Popen(arguments, cwd=ROOT, stderr=subprocess.PIPE)
+        listener.settimeout(60)
+        connection, _ = listener.accept()
+        with connection, process:
+            process.send_signal(signal.SIGINT)
+            _, error = process.communicate(timeout=60)  # its own timeout is five minutes
+    assert (process.returncode, error.count(b"\n")) == (130, 1)
+
+
+def test_a_reader_that_goes_ends_the_run_quietly(tmp_path: Path, narrow_file: Path) -> None:
+    photo = encoded(make_photo(600, 800))
+    written(tmp_path / "in", {f"{i:03d}.png": photo for i in range(200)})
+    arguments = command(narrow_file, tmp_path / "in", "-o", tmp_path / "out", "--json", "--side", "native")
+    process = subprocess.Popen(arguments, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout
+    assert process.stderr
+    assert json.loads(process.stdout.readline())["status"] == "done"
+    process.stdout.close()
+    with process.stderr:
+        assert process.stderr.read() == b""
+    assert process.wait() == 141
+    assert len(files_in(tmp_path / "out")) < 200
+
+
+def test_bytes_for_a_reader_that_has_gone_end_quietly(tmp_path: Path, narrow_file: Path) -> None:
+    written(tmp_path, {"photo.png": PHOTO})
+    process = subprocess.Popen(
+        command(narrow_file, tmp_path / "photo.png", "-o", "-"), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert process.stdout
+    assert process.stderr
+    process.stdout.close()
+    with process.stderr:
+        assert process.stderr.read() == b""
+    assert process.wait() == 141
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no /dev/full")
+def test_lines_that_cannot_be_written_are_told(tmp_path: Path, narrow_file: Path) -> None:
+    written(tmp_path / "in", {"a.png": PHOTO, "b.jpg": OTHER})
+    with open("/dev/full", "wb") as full:
+        arguments = command(narrow_file, tmp_path / "in", "-o", tmp_path / "out", "--json")
+        process = subprocess.run(arguments, cwd=ROOT, stdout=full, stderr=subprocess.PIPE, check=False)
+    assert (process.returncode, process.stderr.count(b"\n")) == (2, 1)
+    assert b"No space left on device: 'stdout'" in process.stderr
