@@ -59,7 +59,7 @@ def test_health_is_answered_while_a_large_image_is_segmented(narrow_file: Path, 
             assert httpx.get(f"{it.url}/health/live", timeout=HANG_S).status_code == 200
             times.append(time.monotonic() - started)
         assert large.result().status_code == 200
-        assert len(times) > 5
+        assert len(times) > 2
         assert max(times) < (time.monotonic() - began) / 2
 
 
