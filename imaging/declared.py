@@ -72,11 +72,22 @@ def refusal(data: bytes) -> ImageError:
 
 
 def check_rows(image: Image.Image, data: bytes) -> None:
-    """Raises `DamagedImage` where a decoded image lacks rows that Pillow does not miss."""
+    """Raises `DamagedImage` where a decoded image lacks rows, or has wrong ones, and Pillow does not miss them."""
     if image.format == "PNG":
+        _check_checksums(data)
         _check_stream(image, data)
     elif data.startswith(JPEG):
         check_end_of_scan(image, data)
+
+
+def _check_checksums(data: bytes) -> None:
+    """Raises `DamagedImage` where the bytes of a PNG's pixels are not those of their checksums: Pillow passes over these."""
+    view = memoryview(data)
+    for kind, start, end in png_chunks(data):
+        if kind == b"IDAT" and zlib.crc32(view[start + 4 : end - 4]) != int.from_bytes(view[end - 4 : end], "big"):
+            raise DamagedImage("the image is damaged: its pixels do not fit their checksum; is the file complete?")
+        if kind == b"IEND":
+            return
 
 
 def _check_stream(image: Image.Image, data: bytes) -> None:

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from itertools import groupby
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
 from imaging.errors import DamagedImage
@@ -32,7 +31,7 @@ class JPEGHeader:
 
     process: the frame's marker. factors: sampling factors (across, down) by component. restart_interval: in units of blocks, 0
     without. scan: the tables' numbers (DC, AC) of each component in the first scan, whose coded data begins at scan_start.
-    codes: Huffman codes as text of bits by (class, table, symbol).
+    tables: the segments before it that define Huffman tables.
     """
 
     process: int
@@ -43,7 +42,12 @@ class JPEGHeader:
     restart_interval: int
     scan: tuple[tuple[int, int], ...]
     scan_start: int
-    codes: dict[tuple[int, int, int], str]
+    tables: tuple[bytes, ...]
+
+    @property
+    def codes(self) -> dict[tuple[int, int, int], str]:
+        """Huffman codes, as text of bits, by (class, table, symbol)."""
+        return {key: code for segment in self.tables for key, code in _huffman_codes(segment).items()}
 
     @property
     def interleaved(self) -> bool:
@@ -61,7 +65,7 @@ class JPEGHeader:
 def read_jpeg_header(data: bytes) -> JPEGHeader | None:
     """Reads the segments up to the first scan; None where they cannot be followed."""
     position, interval, frame, process = 2, 0, b"", 0
-    codes: dict[tuple[int, int, int], str] = {}
+    tables: list[bytes] = []
     while position + 4 <= len(data) and data[position] == 0xFF:
         marker = data[position + 1]
         if marker == 0xFF or marker in BARE:
@@ -72,14 +76,14 @@ def read_jpeg_header(data: bytes) -> JPEGHeader | None:
         if marker in FRAMES:
             frame, process = segment, marker
         elif marker == TABLES:
-            codes |= _huffman_codes(segment)
+            tables.append(segment)
         elif marker == RESTART_INTERVAL:
             interval = int.from_bytes(segment[:2], "big")
         elif marker == SCAN and len(frame) >= 6 and segment:
             height, width = struct.unpack_from(">HH", frame, 1)
             factors = tuple((each >> 4 or 1, each & 15 or 1) for each in frame[7 : 6 + 3 * frame[5] : 3])
             scan = tuple((each >> 4, each & 15) for each in segment[2 : 1 + 2 * segment[0] : 2])
-            return JPEGHeader(process, frame[0], width, height, factors, interval, scan, end, codes)
+            return JPEGHeader(process, frame[0], width, height, factors, interval, scan, end, tuple(tables))
         position = end
     return None
 
@@ -120,7 +124,7 @@ def check_end_of_scan(image: Image.Image, data: bytes) -> None:
     header = read_jpeg_header(data)
     if not header or header.process not in HUFFMAN or not header.interleaved or header.restart_interval:
         return
-    units, row = _grey_units(np.asarray(image), header)
+    units, row = _grey_units(image, header)
     if units < min(LEAST_UNITS, row) or units < 2:
         return
     empty = _empty_unit(header)
@@ -134,13 +138,13 @@ def check_end_of_scan(image: Image.Image, data: bytes) -> None:
         raise DamagedImage("the image is damaged: its coded data ends before its last rows; is the file complete?")
 
 
-def _grey_units(pixels: npt.NDArray[np.uint8], header: JPEGHeader) -> tuple[int, int]:
+def _grey_units(image: Image.Image, header: JPEGHeader) -> tuple[int, int]:
     """How many of the last row's units, from the right, are of the grey that libjpeg gives to missing data; and of how many."""
-    reduced = -(-header.width // pixels.shape[1])
+    reduced = -(-header.width // image.width)
     across, down = (max(1, side // reduced) for side in header.unit)
-    rows = (pixels.shape[0] - 1) // down * down
-    band = pixels[rows:].reshape(pixels.shape[0] - rows, pixels.shape[1], -1)
-    grey = (np.isin(band, GREYS) & (band == band[-1, -1])).all((0, 2))
+    band = np.asarray(image.crop((0, (image.height - 1) // down * down, image.width, image.height)))
+    pixels = band.reshape(*band.shape[:2], -1)
+    grey = (np.isin(pixels, GREYS) & (pixels == pixels[-1, -1])).all((0, 2))
     units = [bool(grey[left : left + across].all()) for left in range(0, len(grey), across)]
     is_grey, run = next(groupby(reversed(units)))
     return len(list(run)) if is_grey else 0, len(units)
@@ -148,11 +152,11 @@ def _grey_units(pixels: npt.NDArray[np.uint8], header: JPEGHeader) -> tuple[int,
 
 def _empty_unit(header: JPEGHeader) -> str:
     """The bits of a unit of the first scan whose blocks equal those before them and hold nothing else; empty if unknown."""
-    bits = ""
+    bits, codes = "", header.codes
     for (direct, alternating), (across, down) in zip(header.scan, header.factors, strict=True):
-        block = header.codes.get((0, direct, 0), "")
+        block = codes.get((0, direct, 0), "")
         if header.process not in PROGRESSIVE:
-            block += header.codes.get((1, alternating, 0), "")
+            block += codes.get((1, alternating, 0), "")
         if not block:
             return ""
         bits += block * (1 if len(header.factors) == 1 else across * down)

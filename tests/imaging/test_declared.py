@@ -195,6 +195,21 @@ def test_a_png_whose_stream_ends_early_is_damaged(depth: int, color_type: int, i
             decode(of(lines[:-missing]), LIMITS)
 
 
+@pytest.mark.parametrize("position", [0.3, 0.9, 0.999])
+@pytest.mark.parametrize("level", [0, 1, 6])
+def test_a_png_whose_pixels_do_not_fit_their_checksum_is_damaged(level: int, position: float) -> None:
+    """Where the stream's own checksum stands in a chunk of its own, Pillow has all rows before it comes there."""
+    picture = corners((450, 670))
+    stream = zlib.compress(packed_rows(picture.reshape(450, -1), 8), level)
+    pieces = [stream[start : min(start + 8192, len(stream) - 4)] for start in range(0, len(stream) - 4, 8192)]
+    chunks = [(b"IDAT", piece) for piece in (*pieces, stream[-4:])]
+    data = bytearray(png_chunks_of(png_head(670, 450, 8, 2), *chunks, (b"IEND", b"")))
+    assert np.array_equal(decode(bytes(data), LIMITS), picture)
+    data[int((len(data) - 40) * position)] ^= 0x55
+    with pytest.raises(DamagedImage):
+        decode(bytes(data), LIMITS)
+
+
 @pytest.mark.parametrize("frame", [(1, 1, 0, 0), (67, 44, 0, 0), (66, 44, 1, 1)])
 def test_an_animated_png_whose_first_frame_does_not_cover_it_is_damaged(frame: tuple[int, ...]) -> None:
     rows = packed_rows(PICTURE.reshape(SIZE[0], -1), 8)
