@@ -15,6 +15,7 @@ import openvino
 
 from model.architecture import Grid
 from model.inference.cores import available_cores
+from model.inference.external_data import has_external_data
 from model.inference.merging import Logits
 from model.inference.runtime import ModelIdentity, RuntimeUnavailable, Tile
 from model.manifest import METADATA_KEY, Manifest, WeightsError
@@ -49,14 +50,18 @@ class Export:
 
 
 def read_export(path: Path) -> Export:
-    """Reads an exported file and its metadata; raises `WeightsError`."""
+    """Reads an exported file and its metadata; raises `WeightsError`, also where it keeps tensors in other files."""
     try:
         data = path.read_bytes()
+        if has_external_data(data):
+            raise WeightsError(f"{path} keeps tensors in other files, which are not read; make it anew with fcn-export")
         model = openvino.Core().read_model(io.BytesIO(data))
         facts = {key: str(model.get_rt_info(["framework", key]).astype(str)) for key in FACTS}
         key = ["framework", NETWORK_SHA256]
         network_sha256 = str(model.get_rt_info(key).astype(str)) if model.has_rt_info(key) else ""
-    except RuntimeError as error:
+    except WeightsError:
+        raise
+    except (RuntimeError, ValueError) as error:
         raise WeightsError(f"{path} is no file of fcn-export: {str(error).strip().splitlines()[-1]}") from error
     manifest, grid = Manifest.from_json(facts[METADATA_KEY]), cast(Grid, facts["grid"])
     if manifest.exports.get(facts["precision"], network_sha256) != network_sha256:
