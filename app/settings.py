@@ -139,14 +139,8 @@ class Settings(BaseSettings):
 
     @field_validator("api_keys")
     @classmethod
-    def _keys(cls, value: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
-        """Those of the file as well; what is wrong with a key is said without it."""
-        file = info.data.get("api_keys_file")
-        keys = value + (read_keys(Path(file)) if file else ())
-        for number, key in enumerate(keys, 1):
-            if not (key.isascii() and key.isprintable()):
-                raise ValueError(f"key {number} has characters that no header carries; use letters, digits and signs of ASCII")
-        return keys
+    def _keys(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return _checked(value)
 
     @field_validator("memory_mb")
     @classmethod
@@ -173,7 +167,7 @@ class Settings(BaseSettings):
     @field_validator("protect_all")
     @classmethod
     def _protected(cls, value: bool, info: ValidationInfo) -> bool:
-        if value and not info.data.get("api_keys", True):
+        if value and not (info.data.get("api_keys", True) or info.data.get("api_keys_file")):
             raise ValueError("there is no key to ask for; set SEGMENT_API_KEYS or SEGMENT_API_KEYS_FILE")
         return value
 
@@ -209,6 +203,10 @@ class Settings(BaseSettings):
         for name in _split(value):
             find_files(name)
         return value
+
+    def read_api_keys(self) -> tuple[str, ...]:
+        """The keys of the settings and of their file as it is now; raises `ValueError` where the file cannot be read."""
+        return self.api_keys + (read_keys(Path(self.api_keys_file)) if self.api_keys_file else ())
 
     @property
     def tile_size(self) -> Size | None:
@@ -250,6 +248,14 @@ def read_keys(path: Path) -> tuple[str, ...]:
     keys = tuple(line for line in lines if line and not line.startswith("#"))
     if not keys:
         raise ValueError("the file has no key; write one a line, or unset this")
+    return _checked(keys)
+
+
+def _checked(keys: tuple[str, ...]) -> tuple[str, ...]:
+    """The keys; raises `ValueError`, which does not tell the key, for one that no header could carry."""
+    for number, key in enumerate(keys, 1):
+        if not (key.isascii() and key.isprintable()):
+            raise ValueError(f"key {number} has characters that no header carries; use letters, digits and signs of ASCII")
     return keys
 
 

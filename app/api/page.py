@@ -47,10 +47,10 @@ def page(request: Request) -> Response:
 @router.get("/openapi.json", dependencies=[Depends(protected)])
 def openapi(request: Request) -> Response:
     """The API reference for programs."""
-    settings, root = request.app.state.service.settings, _root(request)
+    service, root = request.app.state.service, _root(request)
     document = request.app.openapi()
-    if settings.api_keys:
-        document = with_keys(document, all_routes=settings.protect_all)
+    if service.api_keys:
+        document = with_keys(document, all_routes=service.settings.protect_all)
     return JSONResponse(document | ({"servers": [{"url": root}]} if root else {}))
 
 

@@ -51,9 +51,9 @@ class ProblemCORSMiddleware(CORSMiddleware):
 
 async def protected(request: Request) -> None:
     """A dependency of routes that ask for a key where `protect_all` is set; raises `Unauthorized`."""
-    settings = request.app.state.service.settings
-    if settings.protect_all:
-        check_key(request, settings.api_keys)
+    service = request.app.state.service
+    if service.settings.protect_all:
+        check_key(request, service.api_keys)
 
 
 def check_key(request: Request, keys: Sequence[str]) -> None:

@@ -31,7 +31,7 @@ router = APIRouter()
 async def ready_service(request: Request) -> Service:
     """The service, where the client may use it and it takes images now; raises `Unauthorized` or `Unavailable`."""
     service: Service = request.app.state.service
-    check_key(request, service.settings.api_keys)
+    check_key(request, service.api_keys)
     if reason := service.refusal:
         closing = {"Connection": "close"} if service.draining else {}
         raise Unavailable(reason, {"Retry-After": "1"} | closing, service.refusal_reason)

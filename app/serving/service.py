@@ -60,6 +60,7 @@ class Service:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        self.api_keys = settings.read_api_keys()
         self.started = time.monotonic()
         self.failure: str | None = None
         self.on_failure: Callable[[], None] = lambda: None
@@ -100,7 +101,10 @@ class Service:
             pool.stop()
 
     def reload(self) -> None:
-        """Reads the weights files again in the background; requests go on. Where that fails, all stays as it was."""
+        """Reads the keys' file and the weights files again in the background; requests go on.
+
+        Where one of them cannot be read, what was read from it before stays.
+        """
         threading.Thread(target=self._reload, name="reloader", daemon=True).start()
 
     def fail(self, reason: str) -> None:
@@ -216,8 +220,12 @@ class Service:
                 self.fail("the loading of the network has ended without a network")
 
     def _reload(self) -> None:
-        if error := self._read_weights("reloaded"):
-            log.error("not reloaded: %s; the networks that were loaded are served on", error)
+        try:
+            self.api_keys = self.settings.read_api_keys()
+        except ValueError as error:
+            log.error("keys are not reloaded: %s; the former ones are asked for", error)
+        if reason := self._read_weights("reloaded"):
+            log.error("not reloaded: %s; the networks that were loaded are served on", reason)
 
     def _read_weights(self, message: str) -> str | None:
         """What went wrong, or None."""

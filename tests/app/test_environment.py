@@ -110,11 +110,16 @@ def test_keys_come_from_a_file_as_well(tmp_path: Path) -> None:
     path = tmp_path / "keys"
     path.write_bytes(b"\xef\xbb\xbf# of the first team\r\nalpha\r\n\r\n  beta  \n")
     settings = Settings(_env_file=None, api_keys="gamma", api_keys_file=str(path))
-    assert settings.api_keys == ("gamma", "alpha", "beta")
-    assert Settings(_env_file=None, api_keys_file="").api_keys == ()
+    assert settings.read_api_keys() == ("gamma", "alpha", "beta")
+    path.write_text("delta")
+    assert settings.read_api_keys() == ("gamma", "delta")
+    assert Settings(_env_file=None, api_keys_file="").read_api_keys() == ()
 
 
-@pytest.mark.parametrize("content", [None, b"", b"# none\n\n", b"\xff\xfe"], ids=["missing", "empty", "comments", "not UTF-8"])
+FILES_WITHOUT_KEYS = {"missing": None, "empty": b"", "comments": b"# none\n\n", "not UTF-8": b"\xff\xfe", "é": "é".encode()}
+
+
+@pytest.mark.parametrize("content", FILES_WITHOUT_KEYS.values(), ids=FILES_WITHOUT_KEYS)
 def test_a_file_without_keys_stops_the_start(
     content: bytes | None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

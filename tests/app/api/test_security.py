@@ -5,13 +5,15 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
 
-from tests.app.asking import assert_problem, post, service_of
+from tests.app.asking import PHOTO, assert_problem, post, service_of
 from tests.app.conftest import Serve
+from tests.conftest import wait_for
 
 ORIGIN = "https://example.org"
 
@@ -174,3 +176,23 @@ def test_the_references_only_script_in_its_document_is_named_by_its_digest(clien
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     directives = response.headers["content-security-policy"].split("; ")
     assert f"script-src 'self' 'sha256-{digest}'" in directives
+
+
+def test_a_reload_reads_the_file_with_keys_again(serve: Serve, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "keys"
+    path.write_text("old\nstays\n")
+
+    def status(key: str) -> int:
+        return client.post("/segment", content=PHOTO, headers={"X-API-Key": key}).status_code
+
+    with serve(api_keys_file=str(path), protect_all=True) as client:
+        assert (status("old"), status("new"), status("stays")) == (200, 401, 200)
+        path.write_text("new\nstays\n")
+        service_of(client).reload()
+        wait_for(lambda: status("new") == 200)
+        assert (status("old"), status("stays")) == (401, 200)
+        assert client.get("/info", headers={"X-API-Key": "new"}).status_code == 200
+        path.write_text("")
+        service_of(client).reload()
+        wait_for(lambda: "keys are not reloaded: the file has no key" in caplog.text)
+        assert (status("new"), status("")) == (200, 401)
