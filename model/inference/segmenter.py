@@ -21,7 +21,7 @@ from model.inference.merging import Band, BandMerger, Logits
 from model.inference.runtime import Runtime, Tile
 from model.inference.scaling import Side, SideTooLarge, working_size
 from model.inference.tiling import Blend, Size, TilePlan, plan_tiles, tile_shapes
-from model.inference.upsampling import LogitsUpsampler, Rows, band_bytes, winning_probability
+from model.inference.upsampling import LogitsUpsampler, Rows, band_bytes
 from model.inference.views import Quality, View, ViewAverage, average_bytes, plan_views
 
 Pixels = npt.NDArray[np.uint8]
@@ -30,6 +30,7 @@ Run = Callable[[Iterator[Tile]], Iterator[Logits]]
 Check = Callable[[], None]
 """Called every few rows; ends the work by raising."""
 LARGEST_FACTOR = 4  # by which an image may be enlarged, unless it is advised
+COUNTED = 1 << 16  # pixels whose confidence is summed at once, by bincount, which copies them to 64 bits
 BATCH = 8  # tiles in a call where the runtime takes as many as fit
 
 
@@ -79,8 +80,8 @@ class Plan:
 class Segmentation:
     """What the network says of an image.
 
-    class_map: uint8 (H, W) class ids. confidence: uint8 (H, W), round(255 x the winning class's softmax probability of the
-    averaged logits over the temperature), or None where it is not needed. mean_confidence: per class id, the mean of that
+    class_map: uint8 (H, W) class ids. confidence: uint8 (H, W), round(255 x the winning class's probability, as
+    `Rows.class_ids_and_confidence` says), or None where it is not needed. mean_confidence: per class id, the mean of that
     probability over the class's pixels. probabilities: float16 (classes, H, W), or None likewise.
     """
 
@@ -182,9 +183,8 @@ class Segmenter:
         temperature = self.temperature if rendering.needs_confidence else None
         collector = _Collector(plan.size, len(self.manifest.labels), temperature, rendering.needs_probabilities)
         for rows in self.rows(image, plan, run):
-            for part in [rows] if temperature is None else rows.parts():
-                check()
-                collector.add(part)
+            check()
+            collector.add(rows, check)
         return collector.finish()
 
     def rows(self, image: Pixels, plan: Plan, run: Run | None = None) -> Iterator[Rows]:
@@ -243,19 +243,24 @@ class _Collector:
         self._probabilities = np.empty((classes, *size), np.float16) if probabilities else None
         self._sums, self._pixels = np.zeros(classes), np.zeros(classes)
 
-    def add(self, rows: Rows) -> None:
-        ids = rows.class_ids()
-        at = slice(rows.top, rows.top + len(ids))
-        self._class_map[at] = ids
+    def add(self, rows: Rows, check: Check) -> None:
+        at = slice(rows.top, rows.top + len(rows.vertical.before))
         if self._temperature is None or self._confidence is None:
+            self._class_map[at] = rows.class_ids()
             return
-        if self._probabilities is not None:
-            self._probabilities[:, at] = _softmax(rows.logits(), self._temperature)
-        probability = winning_probability(rows.logits(), ids, self._temperature)
-        self._confidence[at] = np.rint(probability * 255)
-        flat = ids.ravel()
-        self._sums += np.bincount(flat, probability.ravel(), minlength=len(self._sums))
-        self._pixels += np.bincount(flat, minlength=len(self._pixels))
+        ids, confidence = rows.class_ids_and_confidence(self._temperature)
+        self._class_map[at] = ids
+        for start in range(0, ids.size, COUNTED):
+            flat, values = (array.reshape(-1)[start : start + COUNTED] for array in (ids, confidence))
+            self._sums += np.bincount(flat, values, minlength=len(self._sums))
+            self._pixels += np.bincount(flat, minlength=len(self._pixels))
+        confidence *= 255
+        self._confidence[at] = np.rint(confidence, out=confidence)
+        if self._probabilities is None:
+            return
+        for part in rows.parts():
+            check()
+            self._probabilities[:, part.top : part.top + len(part.vertical.before)] = _softmax(part.logits(), self._temperature)
 
     def finish(self) -> Segmentation:
         means = tuple((self._sums / np.maximum(self._pixels, 1)).tolist())

@@ -17,6 +17,7 @@ Indices = npt.NDArray[np.intp]
 Value = TypeVar("Value", bound=np.generic)
 BAND_PIXELS = 1 << 20  # whose class ids are found at once
 GATHERED = 1 << 21  # logits of single pixels that are interpolated at once
+SURE = np.float32(1e-12)  # least odds against a cell's class: its probability is 1 in float32 all the same
 LOGITS_PIXELS = 1 << 15  # whose logits of all classes are held at once: they stay in a core's cache
 
 
@@ -50,17 +51,55 @@ class Rows(NamedTuple):
         winners = self.cells.argmax(2).astype(np.uint8)
         mixed = ~_around(winners, np.minimum, np.maximum)[2]
         ids: Ids = self._spread(winners)
-        positions = np.flatnonzero(self._spread(mixed))
-        if not len(positions):
+        if not mixed.any():
             return ids
         least, most, _ = _around(self.cells, np.minimum, np.maximum)
         possible = np.flatnonzero((most >= least.max(2, keepdims=True))[mixed].any(0))
-        lines = interpolated(self.cells[:, :, possible], self.vertical, 0)
-        step = max(1, GATHERED // len(possible))
+        for positions, logits in self._at(mixed, self.cells[:, :, possible]):
+            ids.reshape(-1)[positions] = possible[logits.argmax(1)]
+        return ids
+
+    def class_ids_and_confidence(self, temperature: float) -> tuple[Ids, npt.NDArray[np.float32]]:
+        """The ids of `class_ids`, and the probability of each pixel's class, float32 (rows, width).
+
+        The probability is the softmax of the logits / temperature. Between cells that agree on a class, its log-odds are
+        interpolated, one value a cell, which differs from the softmax of all interpolated logits by less than 1/255 nearly
+        everywhere (interpolated probabilities would differ ten times as much); elsewhere it is that softmax.
+        """
+        winners = self.cells.argmax(2)
+        mixed = ~_around(winners, np.minimum, np.maximum)[2]
+        ids: Ids = self._spread(winners.astype(np.uint8))
+        confidence = self._confidence(_log_odds(self.cells, temperature))
+        for positions, logits in self._at(mixed, self.cells) if mixed.any() else ():
+            ids.reshape(-1)[positions] = logits.argmax(1)
+            confidence.reshape(-1)[positions] = _highest_probability(logits, temperature)
+        return ids, confidence
+
+    def _at(self, mixed: npt.NDArray[np.bool_], cells: Logits) -> Iterator[tuple[Indices, Logits]]:
+        """The pixels of these cells, counted over all rows, with the interpolated logits (pixels, classes) of `cells`."""
+        positions = np.flatnonzero(self._spread(mixed))
+        lines = interpolated(cells, self.vertical, 0)
+        step = max(1, GATHERED // cells.shape[2])
         for at in range(0, len(positions), step):
             some = positions[at : at + step]
-            ids.reshape(-1)[some] = possible[self._interpolated(lines, some).argmax(1)]
-        return ids
+            yield some, self._interpolated(lines, some)
+
+    def _confidence(self, log_odds: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """The probabilities, float32 (rows, width), of log-odds (rows, columns) that are interpolated bilinearly."""
+        lines = interpolated(log_odds[:, :, None], self.vertical, 0)[:, :, 0]
+        result = np.empty((len(self.vertical.before), len(self.horizontal.before)), np.float32)
+        step = max(1, LOGITS_PIXELS // result.shape[1])
+        for top in range(0, len(result), step):
+            rows = slice(top, top + step)
+            before, after = (lines[rows].take(cells, 1) for cells in (self.horizontal.before, self.horizontal.after))
+            after -= before
+            after *= self.horizontal.fraction
+            after += before
+            np.negative(after, out=after)
+            np.exp(after, out=after)
+            after += 1
+            np.divide(1, after, out=result[rows])
+        return result
 
     def _interpolated(self, lines: Logits, positions: Indices) -> Logits:
         """Logits (positions, classes) at these pixels, counted over all rows; `lines` are interpolated vertically."""
@@ -130,16 +169,24 @@ def band_bytes(target: Size, tiles: TilePlan, classes: int, stride: int) -> int:
     cells = tiles.cells(stride)[1] * 4 * classes
     merged = 3 * cells * (tiles.tile[0] // stride + tiles.size[0] * rows // (stride * target[0]) + 2)
     axes = 64 * sum(target)
-    return merged + axes + 2 * cells * rows + 12 * rows * target[1] + 8 * (GATHERED + 2 * LOGITS_PIXELS * classes)
+    return merged + axes + 2 * cells * rows + 17 * rows * target[1] + 12 * GATHERED + 16 * LOGITS_PIXELS * classes
 
 
-def winning_probability(logits: Logits, ids: Ids, temperature: float) -> npt.NDArray[np.float32]:
-    """The softmax of logits (classes, rows, width) / temperature at these ids (rows, width), float32; changes the logits."""
-    logits -= np.take_along_axis(logits, ids[None], 0)
-    logits *= np.float32(1 / temperature)
-    np.exp(logits, out=logits)
-    found: npt.NDArray[np.float32] = 1 / logits.sum(0)
-    return found
+def _log_odds(cells: Logits, temperature: float) -> npt.NDArray[np.float32]:
+    """The logarithm of p / (1 - p) of each cell's class, float32 (rows, columns); p is as `_highest_probability` gives it."""
+    powers = cells - cells.max(2, keepdims=True)
+    powers *= np.float32(1 / temperature)
+    np.exp(powers, out=powers)
+    np.put_along_axis(powers, cells.argmax(2)[:, :, None], 0, 2)
+    return np.asarray(-np.log(np.maximum(powers.sum(2), SURE)), np.float32)
+
+
+def _highest_probability(logits: Logits, temperature: float) -> npt.NDArray[np.float32]:
+    """The softmax of logits (..., classes) / temperature where it is highest, float32 (...)."""
+    powers = logits - logits.max(-1, keepdims=True)
+    powers *= np.float32(1 / temperature)
+    np.exp(powers, out=powers)
+    return np.asarray(1 / powers.sum(-1), np.float32)
 
 
 def _around(cells: npt.NDArray[np.generic], low: np.ufunc, high: np.ufunc) -> tuple[Logits, Logits, npt.NDArray[np.bool_]]:

@@ -78,7 +78,8 @@ def test_a_small_image_is_segmented_as_the_network_alone_does_it(segmenter: Segm
     logits = direct_logits(narrow, image)
     assert_same_classes(found.class_map, logits)
     assert found.confidence is not None
-    assert np.abs(found.confidence - (255 * logits.softmax(0).amax(0)).numpy()).max() <= 0.52
+    # between cells that agree it is interpolated by log-odds; random weights show the difference more than photographs do
+    assert np.abs(found.confidence - (255 * logits.softmax(0).amax(0)).numpy()).max() <= 3
 
 
 def test_a_scaled_image_is_segmented_by_logits_scaled_back(segmenter: Segmenter, narrow: Weights, photo: Photo) -> None:

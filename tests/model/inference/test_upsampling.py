@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from model.architecture import Grid
 from model.inference.merging import Band, Logits
-from model.inference.upsampling import BAND_PIXELS, LOGITS_PIXELS, LogitsUpsampler, Rows, winning_probability
+from model.inference.upsampling import BAND_PIXELS, LOGITS_PIXELS, LogitsUpsampler, Rows
 
 SIDES = st.integers(1, 90)
 SIZES = st.tuples(SIDES, SIDES)
@@ -142,13 +142,61 @@ def test_rows_come_in_order_a_bounded_number_at_a_time_and_in_smaller_parts(
     assert np.array_equal(ids_of(parts), ids_of(found))
 
 
-@pytest.mark.parametrize("temperature", [1.0, 2.5])
-def test_probability_is_the_softmax_of_the_given_class(temperature: float) -> None:
-    logits = noise(5, 30, 40) * 9
-    ids = np.random.default_rng(1).integers(0, 5, (30, 40), np.uint8)
-    powers = np.exp(logits.astype(np.float64) / temperature)
-    expected = np.take_along_axis(powers / powers.sum(0), ids[None], 0)[0]
-    np.testing.assert_allclose(winning_probability(logits.copy(), ids, temperature), expected, atol=1e-6)
+def softmax(logits: Logits, temperature: float) -> npt.NDArray[np.float64]:
+    powers = np.exp((logits - logits.max(0)).astype(np.float64) / temperature)
+    return np.asarray(powers / powers.sum(0))
+
+
+def confidences(rows: Sequence[Rows], temperature: float) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32]]:
+    ids, confidence = zip(*(each.class_ids_and_confidence(temperature) for each in rows), strict=True)
+    return np.concatenate(ids), np.concatenate(confidence)
+
+
+def agree(rows: Rows) -> npt.NDArray[np.bool_]:
+    """Whether the four cells from the one before each pixel on have one class (rows, width)."""
+    winners = np.pad(rows.cells.argmax(2), ((0, 1), (0, 1)), mode="edge")
+    down, right = rows.vertical.before[:, None], rows.horizontal.before[None]
+    corners = [winners[down + below, right + beside] for below in (0, 1) for beside in (0, 1)]
+    return np.all([corner == corners[0] for corner in corners], 0)
+
+
+@settings(deadline=None, max_examples=150)
+@given(CELLS, STRIDES, GRIDS, SIZES, CUTS, st.integers(1, 6), st.sampled_from([1, 3, 30]), st.sampled_from([0.5, 1.0, 2.5]))
+def test_confidence_is_the_softmax_where_cells_disagree_and_between_the_cells_own_elsewhere(
+    cells: tuple[int, int],
+    stride: int,
+    grid: Grid,
+    target: tuple[int, int],
+    cuts: list[int],
+    classes: int,
+    leading: int,
+    temperature: float,
+) -> None:
+    logits = noise(classes, *cells) * 4
+    logits[0] *= leading
+    source = cells[0] * stride, cells[1] * stride
+    rows = in_bands(logits, stride, grid, source, target, cuts)
+    ids, confidence = confidences(rows, temperature)
+    assert (confidence.dtype, confidence.shape) == (np.float32, target)
+    assert np.array_equal(ids, ids_of(rows))
+    exact = np.take_along_axis(softmax(whole(rows), temperature), ids[None].astype(np.intp), 0)[0]
+    of_cells = softmax(logits, temperature).max(0, keepdims=True)
+    odds = np.log(of_cells / np.maximum(1 - of_cells, 1e-12)).astype(np.float32)
+    between = 1 / (1 + np.exp(-whole(in_bands(odds, stride, grid, source, target, cuts))[0]))
+    np.testing.assert_allclose(confidence, np.where(np.concatenate([agree(each) for each in rows]), between, exact), atol=1e-4)
+
+
+def test_where_all_cells_are_equal_confidence_is_their_softmax() -> None:
+    logits = np.broadcast_to(np.float32([2, 1, 0])[:, None, None], (3, 4, 5))
+    _, confidence = confidences(in_bands(logits, 8, "corner", (32, 40), (50, 70)), 1.5)
+    np.testing.assert_allclose(confidence, softmax(np.float32([2, 1, 0]), 1.5)[0], atol=1e-6)
+
+
+def test_a_sure_network_has_a_confidence_of_one() -> None:
+    logits = np.zeros((3, 2, 2), np.float32)
+    logits[1] = 500
+    assert (confidences(in_bands(logits, 8, "corner", (16, 16), (40, 40)), 1.0)[1] == 1).all()
+    assert (confidences(in_bands(logits[:1], 8, "corner", (16, 16), (40, 40)), 1.0)[1] == 1).all()
 
 
 def test_an_upsampler_keeps_one_row_of_cells_of_what_it_has_seen_until_the_last_row() -> None:
