@@ -6,6 +6,7 @@ import asyncio
 import io
 import os
 import random
+import signal
 import socket
 import subprocess
 import sys
@@ -40,6 +41,12 @@ LONGEST_S = 1000  # the same, for a whole training or bench
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--narrow", type=Path, help="the narrow network's file, where it cannot be made for lack of PyTorch")
+
+
+def pytest_configure() -> None:
+    """A shell starts what it puts into the background with SIGINT ignored, and whatever is started from there inherits that."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(optionalhook=True)

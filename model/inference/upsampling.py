@@ -16,7 +16,7 @@ Ids = npt.NDArray[np.uint8]
 Indices = npt.NDArray[np.intp]
 Value = TypeVar("Value", bound=np.generic)
 BAND_PIXELS = 1 << 20  # whose class ids are found at once
-GATHERED = 1 << 21  # logits of single pixels that are interpolated at once
+GATHERED = 1 << 20  # logits of single pixels that are interpolated at once
 SURE = np.float32(1e-12)  # least odds against a cell's class: its probability is 1 in float32 all the same
 LOGITS_PIXELS = 1 << 15  # whose logits of all classes are held at once: they stay in a core's cache
 
