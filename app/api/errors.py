@@ -166,7 +166,7 @@ def document(kind: type[Problem], detail: str, request_id: str) -> dict[str, Any
 
 
 def install_handlers(app: FastAPI) -> None:
-    """Answers every error but unexpected ones, which `RequestTelemetry` answers, as problem details."""
+    """Answers errors as problem details; what no handler is for, `app.middleware.UnexpectedErrors` answers likewise."""
     app.add_exception_handler(Problem, _on_problem)
     app.add_exception_handler(RequestValidationError, _on_invalid)
     app.add_exception_handler(HTTPException, _on_http)
