@@ -32,7 +32,7 @@ lint: $(DEV_READY)
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 
-# the built wheel in an environment of its own, without PyTorch: it segments a photo, and the tests of what serves pass
+# the built wheel in an environment of its own, without PyTorch, segments a photo; there the checkout's tests of what serves pass
 wheel-check: $(DEV_READY)
 	rm -rf build/wheel
 	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir build/wheel $(PIP_ARGS) .

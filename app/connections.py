@@ -56,7 +56,7 @@ def listen(host: str, port: int) -> socket.socket:
 class HeadDeadline(H11Protocol, asyncio.BufferedProtocol):
     """uvicorn's HTTP, whose connection is closed where a head, once awaited, is not complete within `HEAD_S` seconds.
 
-    Before other connections have their turn it reads about as much as `READ_S` seconds of work are.
+    Reads fewer bytes at a time while what it has read keeps the event loop busy for more than `READ_S` seconds.
 
     A head is awaited from the connection's start, and, after an answer, from the first byte that comes then; for that first
     byte there are `KEEP_ALIVE_S` seconds. Adds to methods of `asyncio.Protocol` alone; which requests have begun and ended it

@@ -77,10 +77,12 @@ class RequestTelemetry:
 
 
 class UnexpectedErrors:
-    """An exception that comes out of the application is logged, and answered with 500.
+    """Answers with 500 what routes, error handlers and `LoadShedding` raise unexpectedly, and logs it with the request's id.
 
-    A thread that could not be started is the service's failure, and 503; so is a request that the server cancels as the drain
-    has taken too long. Once an answer has begun, the server closes the connection.
+    With 503 where a thread could not be started, which is the service's failure, and where the server cancels the request
+    because the drain has taken too long. Once an answer has begun, the error is raised on, and the server closes the
+    connection. Middlewares outside this one (CORS, `HeadAsGet`, `RequestTelemetry` and those around it) are not covered: for
+    them Starlette answers a plain 500, and uvicorn logs it.
     """
 
     def __init__(self, app: ASGIApp, service: Service) -> None:
@@ -170,6 +172,7 @@ class LoadShedding:
 
     A refusal is 503 with `Connection: close`. The reservation lies in the request's state as `reservation`; the route
     corrects it once the image's header is known. It is given back here where that did not happen, however the request ends.
+    A path with control characters is 404, whatever the method.
     """
 
     def __init__(self, app: ASGIApp, service: Service, paths: tuple[str, ...]) -> None:

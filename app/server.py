@@ -1,4 +1,5 @@
-"""uvicorn with a graceful stop: on SIGTERM, requests in flight end before the process does, which ends whatever happens."""
+"""uvicorn with a graceful stop: requests in flight end before the process does, which always ends, at the latest `GRACE_S`
+after the drain's time."""
 
 from __future__ import annotations
 
@@ -27,8 +28,8 @@ class DrainingServer(uvicorn.Server):
 
     SIGTERM: not ready from now on; images are still taken for `lame_duck_s`, which SIGINT leaves out. Then they are refused,
     and those in flight have `drain_s`. The thread `end` sees to that, and calls `end` with the exit status where the process is
-    still there `GRACE_S` later, as where a call into C does not come back. It is started with the server: when threads cannot
-    be started any more, it is there.
+    still there `drain_s` + `GRACE_S` after the drain began, as where a call into C does not come back. It is started with the
+    server: when threads cannot be started any more, it is there.
     """
 
     def __init__(self, config: uvicorn.Config, service: Service, end: Callable[[int], object]) -> None:

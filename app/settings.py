@@ -56,16 +56,17 @@ class Settings(BaseSettings):
     )
     runtime: RuntimeName = Field(
         "auto",
-        description="`openvino` (CPU), `torch` (GPU, or CPU), or `auto`: a GPU, else OpenVINO, else torch on the CPU",
+        description="`openvino` (CPU), `torch` (GPU, or CPU), or `auto`: an NVIDIA GPU, else OpenVINO, else torch on the CPU",
     )
     device: str = Field(
         "auto",
-        description="`auto` (a GPU that torch sees, else the CPU), `cpu`, `cuda`, `cuda:N` or `mps`; several: `cuda:0,cuda:1`",
+        description="`auto` (an NVIDIA GPU that torch sees, else the CPU), `cpu`, `cuda`, `cuda:N` or `mps`; several: "
+        "`cuda:0,cuda:1`",
     )
     precision: Precision = Field(
         "auto",
         description="`float32`, `int8` (OpenVINO), `bfloat16`, `float16` (torch); `auto`: int8 where the processor is fast "
-        "at it and the model's card allows it, bfloat16 on a GPU, else float32",
+        "at it and the model's card allows it, bfloat16 on NVIDIA GPUs from Ampere on, else float32",
     )
     tile: str = Field(
         AUTO, description="tile side, or height x width such as `384x480`; multiples of 32; `auto`: what the weights advise"
@@ -91,7 +92,9 @@ class Settings(BaseSettings):
         0, ge=0, description="after SIGTERM, seconds in which images are still taken while ready is 503 (in containers 5)"
     )
     drain_s: Finite = Field(30, ge=0, description="after that, most seconds for requests in flight to end")
-    api_keys_file: str = Field("", description="file with a key a line, such as a Docker secret; `#` begins a comment")
+    api_keys_file: str = Field(
+        "", description="file with a key a line, such as a Docker secret; lines that begin with `#` are comments"
+    )
     api_keys: Listed = Field(
         (), repr=False, validate_default=True, description="comma-separated keys that `/segment` asks for; empty: none asked"
     )

@@ -33,8 +33,8 @@ TEXT_LENGTH = 8000  # characters of a message or a traceback in a log line
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
 
 Reason = Literal[
-    "full", "deadline", "memory", "device_memory", "starting", "draining", "failed", "timeout", "key", "slow_upload",
-    "too_large", "type", "damaged", "parameter", "empty", "request", "not_acceptable",
+    "full", "deadline", "memory", "device_memory", "disk", "starting", "draining", "failed", "timeout", "key",
+    "slow_upload", "too_large", "type", "damaged", "parameter", "empty", "request", "not_acceptable",
 ]  # fmt: skip
 """Why an image was not segmented; `docs/operate.md` says what each means."""
 REASONS: tuple[Reason, ...] = get_args(Reason)

@@ -69,7 +69,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--runtime", choices=RUNTIMES, default="auto", help="what runs the network (default: as the service)")
     p.add_argument("--device", default="auto")
     p.add_argument("--precision", choices=PRECISIONS, default="auto", help="of the network (default: as the service)")
-    p.add_argument("--threads", type=int, default=0, help="CPU threads (default: torch's choice)")
+    p.add_argument("--threads", type=int, default=0, help="CPU threads of the network (default: one a core)")
     p.add_argument("--advise", type=int, nargs=2, metavar=("LOW", "HIGH"), help="advised range of the longer side to try")
     p.add_argument("--advise-tile", type=parse_tile, metavar="TILE", help="advised tile to try")
     p.add_argument(

@@ -40,7 +40,7 @@ class Recipe(BaseModel):
         less 1, drawn evenly in its logarithm, from its inverse on.
     blur, jpeg: shares of the crops that are blurred (Gaussian, sigma 0.3 to 1.5) or compressed anew (quality 30 to 90).
     learning_rate: the backbone's; head, scores and upsamplings learn `head_factor` times faster. It falls as
-        (1 - step/steps) ** power (poly, Liu et al. 2015) after `warmup` steps.
+        (1 - step/steps) ** power (poly, Liu et al. 2015), and rises to that in the first `warmup` steps.
     freeze_convolutions: how many of the backbone's convolutions, from its first on, stay as they are.
     optimizer: `adamw`, or `sgd` with `momentum`.
     class_weights: `none`, or `median` (median frequency / frequency, after Eigen & Fergus 2015, but with frequencies

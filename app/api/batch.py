@@ -142,15 +142,16 @@ async def _outcome(request: Request, service: Service, query: SegmentQuery, inde
             body = await answer(request, service, job)
             service.memory.hold(held, len(body), made=True)
             return Outcome(index, upload.name, options.rendering.suffix, body, held)
-    except Problem as problem:
+    except Exception as error:  # here a request ends, as far as this image is concerned
+        service.memory.hold(held, 0)
+        if isinstance(error, Problem):
+            problem = error
+        else:
+            log.error("unexpected error", exc_info=error, extra={"fields": request.state.known | {"index": index}})
+            problem = unexpected(error, service)
         if problem.reason:
             service.metrics.rejected(problem.reason)
-        service.memory.hold(held, 0)
         return Outcome(index, base_name(part), ".problem.json", b"", held, problem)
-    except Exception as error:  # here a request ends, as far as this image is concerned
-        log.error("unexpected error", exc_info=error, extra={"fields": request.state.known | {"index": index}})
-        service.memory.hold(held, 0)
-        return Outcome(index, base_name(part), ".problem.json", b"", held, unexpected(error, service))
     except BaseException:
         service.memory.hold(held, 0)
         raise

@@ -46,12 +46,12 @@ class Problem(Exception):
 
 class BadRequest(Problem):
     status, title, reason = 400, "Bad request", "request"
-    example = "no field `file` (or `image`) in the form; fields are: picture"
+    example = "no file in a field `file` (or `image`) of the form; fields that came: picture"
 
 
 class EmptyBody(Problem):
     status, title, reason = 400, "Empty body", "empty"
-    example = "the image is empty (0 bytes); send the bytes of an image file"
+    example = "the body is empty (0 bytes); send an image as the field `file` of a form, or as the body"
 
 
 class Unauthorized(Problem):
@@ -81,7 +81,7 @@ class PreconditionFailed(Problem):
 
 class UploadTooSlow(Problem):
     status, title, reason = 408, "Upload too slow", "slow_upload"
-    example = "the body did not arrive within 30 s"
+    example = "the body did not arrive within 30 s, or came slower than 10 kB a second"
 
 
 class TooLarge(Problem):
@@ -106,12 +106,12 @@ class BadParameter(Unprocessable):
 
 class Unavailable(Problem):
     status, title = 503, "Not available now"
-    example = "1024 tiles are queued and at most 1024 are taken; try again after Retry-After seconds"
+    example = "1024 tiles are queued and at most 1024 are taken; try again later"
 
 
 class TimedOut(Problem):
     status, title, reason = 504, "Deadline passed", "timeout"
-    example = "no answer within 60 s; send a smaller image or try when the service is less busy"
+    example = "no answer within 60 s; send a smaller image or try when it is less busy"
 
 
 class ClientGone(Problem):
@@ -166,7 +166,7 @@ def document(kind: type[Problem], detail: str, request_id: str) -> dict[str, Any
 
 
 def install_handlers(app: FastAPI) -> None:
-    """Answers every error but unexpected ones, which `RequestTelemetry` answers, as problem details."""
+    """Answers errors as problem details; what no handler is for, `app.middleware.UnexpectedErrors` answers likewise."""
     app.add_exception_handler(Problem, _on_problem)
     app.add_exception_handler(RequestValidationError, _on_invalid)
     app.add_exception_handler(HTTPException, _on_http)

@@ -26,7 +26,7 @@ LONGEST_NAME = 255  # of a file, in characters, as on file systems: the end of a
 MAX_FILES = 100
 MAX_FIELDS, FIELD_BYTES = 20, 4096  # that are no files: nobody reads them, and they lie in memory
 TEXT_BYTES = 1024  # of a field for images, by which is told whether it is text
-SPOOLED = 1 << 16
+SPOOLED = 1 << 16  # bytes of a batch's file that lie in memory; larger ones lie on disk
 LEAST_RATE = 10_000  # bytes a second that a body must come with, on average,
 SLOW_S = 10.0  # after so many seconds
 NO_ROOM = {"Retry-After": "10", "Connection": "close"}
@@ -73,7 +73,10 @@ async def read_image(request: Request, limits: Limits) -> Upload:
 
 
 async def read_form(request: Request, limits: Limits) -> FormData:
-    """A form, for the caller to close; its large files lie on disk until then. Raises as `read_image`."""
+    """A form, for the caller to close; its files of more than `SPOOLED` bytes lie on disk until then.
+
+    Raises as `read_image`, and `Unavailable` where they find no room on disk.
+    """
     if _media_type(request) != "multipart/form-data":
         raise BadRequest("several images come as multipart/form-data, each as a field `file`")
     _check_announced(request, limits.bytes)
@@ -192,7 +195,7 @@ async def _parse(request: Request, body: AsyncGenerator[bytes, None], spooled: i
         raise BadRequest(f"the form cannot be read: {reason}; send multipart/form-data with an image as `file`") from error
     except OSError as error:
         log.error("a form's files could not be kept on disk: %s", error)
-        raise Unavailable("there is no room on disk for the form's files; try again later", NO_ROOM) from error
+        raise Unavailable("there is no room on disk for the form's files; try again later", NO_ROOM, "disk") from error
 
 
 class _WholeForm(MultiPartParser):

@@ -123,7 +123,7 @@ class Service:
     def prepare(self, data: bytes, options: Options, model: str | None, reservation: Reservation, deadline: float) -> Job:
         """Admits an image by its header; blocks for a moment. Every job must go to `submit` or `abandon`.
 
-        Raises the errors of imaging, `TilingError` and those of serving.
+        Raises the errors of imaging, `SideTooLarge`, `TilingError` and those of serving.
         """
         chosen = self.registry.acquire(model)
         try:

@@ -18,12 +18,12 @@ class Watchdog:
     """Looks at everything every `interval` seconds, on a thread of its own; `on_failure` is told once, and why.
 
     A scheduler that has failed, or whose thread has ended, or one of whose threads has been in one call of its runtime for
-    `stall_s` seconds, fails: whoever waits for it is answered. A pool one of whose threads has been at one call for so long is
-    stopped: what waits for its threads is cancelled. A call that hangs keeps its thread, its memory and its reservation, and
-    each one more; so one is enough. `later`, where it is set, has the event loop call a function, which it must have done
-    within `stall_s`. Seconds are counted in looks, at most `interval` for each, not by the clock: a process that was paused,
-    as a container is, has lost no time. `schedulers` gives those to look at. A call into C that keeps the interpreter's lock
-    stops the watchdog as well.
+    `stall_s` seconds, fails: whoever waits for it is answered. A pool one of whose threads has been at one call for so long
+    is stopped: what waits for its threads is cancelled. One call that hangs is enough, because its thread, its memory and
+    its reservation never come back. `later`, where it is set, has the event loop call a function, which it must have done
+    within `stall_s`. Seconds are counted in looks, at most `interval` for each, not by the clock: a process that was
+    paused, as a container is, has lost no time. `schedulers` gives those to look at. A call into C that keeps the
+    interpreter's lock stops the watchdog as well.
     """
 
     def __init__(

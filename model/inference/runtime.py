@@ -85,7 +85,8 @@ def load_runtime(
 ) -> Runtime:
     """The network of these files on the runtime, device and precision that are asked for; `auto` chooses.
 
-    A GPU goes first, where torch is installed and sees one; then OpenVINO, where an export is there; then torch on the CPU.
+    An NVIDIA GPU goes first, where torch is installed and sees one; then OpenVINO, where an export is there; then torch on the
+    CPU.
     threads: of a CPU, 0 for one a core. Raises `RuntimeUnavailable` or `WeightsError`.
     """
     chosen = _choose(files, runtime, device, precision)

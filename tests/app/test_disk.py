@@ -9,7 +9,8 @@ from contextlib import contextmanager
 import psutil
 import pytest
 
-from tests.app.asking import PHOTO, assert_idle, assert_problem, service_of
+from app.api.uploads import SPOOLED
+from tests.app.asking import PHOTO, assert_idle, assert_problem, samples, service_of
 from tests.app.conftest import Serve
 
 resource = pytest.importorskip("resource")
@@ -46,5 +47,15 @@ def test_a_batch_that_finds_no_room_on_disk_is_503_and_leaves_nothing(
         assert_idle(service_of(client))
         gc.collect()
         assert open_files() <= before
+        counted = [sample for sample in samples(client) if sample.name == "segment_rejected_total" and sample.value]
+        assert [(sample.labels["reason"], sample.value) for sample in counted] == [("disk", 1)]
         assert client.get("/health/live").status_code == 200
         assert client.post("/segment/batch", files=files).status_code == 200
+
+
+def test_files_of_a_batch_lie_on_disk_beyond_64_kib_and_those_of_segment_never(serve: Serve) -> None:
+    with serve() as client, disk_for_files_of(0):
+        for size, status in ((SPOOLED, 200), (SPOOLED + 1, 503)):
+            assert client.post("/segment/batch", files={"file": ("a", bytes(size))}).status_code == status
+        assert_problem(client.post("/segment", files={"file": ("a", bytes(5 << 20))}), 415)
+    assert SPOOLED == 64 << 10

@@ -8,7 +8,7 @@ import re
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -16,6 +16,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from app import middleware
+from app.api import batch
 from tests.app.asking import PHOTO, answer_on, assert_idle, assert_problem, connected, count_of, head, post, service_of
 from tests.app.conftest import Serve
 from tests.conftest import HANG_S, over_http, wait_for
@@ -84,6 +85,43 @@ def test_an_unexpected_error_is_a_500_that_is_logged_and_counted(
     assert record.fields == {"request_id": "mine"}  # type: ignore[attr-defined]
     assert record.exc_info is not None
     assert record.exc_info[0] is ZeroDivisionError
+
+
+def test_an_error_after_the_answer_began_closes_the_connection_and_is_logged_with_its_request(
+    small: tuple[TestClient, int], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def breaks_off(*_: object) -> AsyncIterator[bytes]:
+        yield b"PK"
+        raise ZeroDivisionError("a bug")
+
+    monkeypatch.setattr(batch, "_zip", breaks_off)
+    client, port = small
+    body = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n' + PHOTO + b"\r\n--x--\r\n"
+    before = count_of(client, 200, "/segment/batch")
+    with connected(port) as connection:
+        lines = ("Content-Type: multipart/form-data; boundary=x", "X-Request-ID: mine")
+        connection.sendall(head(len(body), *lines, path="/segment/batch?format=png") + body)
+        answer = answer_on(connection)
+        assert answer.status == 200
+        with pytest.raises(http.client.IncompleteRead) as broken:
+            answer.read()
+        assert broken.value.partial == b"PK"
+        assert connection.recv(1) == b""
+    (record,) = [record for record in caplog.records if record.getMessage() == "unexpected error"]
+    assert record.fields == {"request_id": "mine"}  # type: ignore[attr-defined]
+    wait_for(lambda: count_of(client, 200, "/segment/batch") == before + 1)
+    assert_idle(service_of(client))
+
+
+def test_what_an_outer_middleware_raises_is_starlettes_plain_500(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def fails(*_: object) -> None:
+        raise ZeroDivisionError("a bug")
+
+    with serve() as client:
+        monkeypatch.setattr(middleware.HeadAsGet, "__call__", fails)
+        response = client.get("/health/live")
+    assert (response.status_code, response.headers["content-type"]) == (500, "text/plain; charset=utf-8")
+    assert "x-request-id" not in response.headers
 
 
 def test_refusals_and_what_is_unknown_are_counted_under_few_labels(serve: Serve) -> None:

@@ -92,6 +92,16 @@ def test_an_image_of_a_batch_is_counted_by_itself(serve: Serve) -> None:
         assert (response.status_code, rejections(client)) == (200, {"type": 1, "empty": 1})
 
 
+def test_an_image_of_a_batch_for_which_no_thread_can_be_started_is_counted(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with serve() as client:
+        segmenter = service_of(client).registry.get().segmenter
+        monkeypatch.setattr(segmenter, "segment", lambda *_: _raise(RuntimeError("can't start new thread")))
+        response = client.post("/segment/batch", files=[("file", PHOTO)])
+        assert (response.json()["status"], rejections(client)) == (503, {"failed": 1})
+
+
 def test_a_passed_deadline_is_counted(serve: Serve) -> None:
     with serve(request_timeout_s=0.2) as client, held(service_of(client)):
         assert client.post("/segment", content=PHOTO).status_code == 504

@@ -135,6 +135,6 @@ def test_the_snippets_run(page: Path, live_url: str) -> None:
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, timeout=HANG_S)
 
 
-def test_both_pages_have_the_same_snippets() -> None:
-    own, docs = (re.findall(r"```\w+\n.*?```", page.read_text(), re.DOTALL) for page in PAGES)
+def test_both_pages_say_the_same_but_for_their_first_lines() -> None:
+    own, docs = (page.read_text().split("```sh", 1)[1] for page in PAGES)
     assert own == docs

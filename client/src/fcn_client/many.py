@@ -24,7 +24,7 @@ def check_concurrency(concurrency: int) -> None:
 def in_order(
     items: Iterable[Item], ask: Callable[[Item], Segmentation], concurrency: int
 ) -> Iterator[tuple[Item, Segmentation | Exception]]:
-    """On threads. Left early, it ends what is at work and begins nothing more."""
+    """On threads. Left early, it waits for what is at work and begins nothing more."""
     waiting: deque[tuple[Item, Future[Segmentation]]] = deque()
     pool = ThreadPoolExecutor(concurrency)
     try:

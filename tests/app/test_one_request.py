@@ -1,0 +1,56 @@
+"""The way of a request as `docs/design.md` tells it: the files whose code runs are those that the page names."""
+
+from __future__ import annotations
+
+import re
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+import app
+from tests.app.asking import post
+from tests.app.conftest import Serve
+from tests.conftest import ROOT
+
+APP = Path(app.__file__).parent
+DECLARED = {"api/schemas.py"}  # pydantic reads it; no function of it runs
+EVERY_SECOND = {"serving/watchdog.py"}  # of no request
+
+
+class Recorder:
+    """The files of `app/` in which a function is called while `on`, on threads that begin while it is installed."""
+
+    def __init__(self) -> None:
+        self.on = False
+        self.files: set[str] = set()
+
+    def __call__(self, frame: FrameType, event: str, _: object) -> None:
+        path = Path(frame.f_code.co_filename)
+        if self.on and event == "call" and path.is_relative_to(APP):
+            self.files.add(path.relative_to(APP).as_posix())
+
+    @contextmanager
+    def installed(self) -> Iterator[None]:
+        threading.setprofile(self)
+        sys.setprofile(self)
+        try:
+            yield
+        finally:
+            sys.setprofile(None)
+            threading.setprofile(None)
+
+
+def test_the_files_that_a_request_passes_are_those_of_the_page(serve: Serve) -> None:
+    recorder = Recorder()
+    with recorder.installed(), serve() as client:
+        recorder.on = True
+        assert post(client).status_code == 200
+        recorder.on = False
+    page = (ROOT / "docs" / "design.md").read_text()
+    section = page[page.index("## One request") : page.index("## Where to change what")]
+    assert recorder.files - EVERY_SECOND | DECLARED == set(re.findall(r"`((?:\w+/)?\w+\.py)`", section))
+    table = set(re.findall(r"`((?:\w+/)?\w+\.py)`", section[section.index("| step |") : section.index("Errors of")]))
+    assert len(table - {"connections.py"}) == 11

@@ -1,0 +1,106 @@
+"""What the pages state, beside the code: files and links, options and settings, folders and figures."""
+
+from __future__ import annotations
+
+import re
+import struct
+from pathlib import Path
+
+import pytest
+
+import benchmarks.main
+import cli.arguments
+import training.coco_import
+import training.evaluate_command
+import training.export
+import training.train_command
+from app.environment import FOREIGN, PREFIX
+from app.main import parser as serve_parser
+from app.settings import Settings
+from imaging.answer import Format, Rendering
+from model.inference.runtime import load_runtime
+from model.inference.segmenter import Options, Segmenter
+from model.weights_file import DEFAULT_WEIGHTS, find_files
+from tests.conftest import ROOT, encoded, make_photo
+
+# those of benchmarks/pages are read as the pages that are made of them
+FOLDERS_OF_PAGES = (".", "docs", "client", "weights", "benchmarks", "benchmarks/peers")
+PAGES = sorted(page for folder in FOLDERS_OF_PAGES for page in (ROOT / folder).glob("*.md"))
+NOW = [page for page in PAGES if page.name != "CHANGELOG.md"]  # which names what is gone
+PARSERS = [
+    cli.arguments.parser, training.train_command.parser, training.evaluate_command.parser, training.export.parser,
+    training.coco_import.parser, serve_parser, benchmarks.main.parser,
+]  # fmt: skip
+FOREIGN_OPTIONS = {
+    "curl": {"--data-binary"}, "docker": {"--profile", "--cpus", "--memory", "--pids-limit"},
+    "torchrun": {"--nproc-per-node"}, "benchmarks.peers": {"--port"},
+}  # fmt: skip
+KUBERNETES = "SEGMENT_SERVICE_HOST"
+DESIGN = (ROOT / "docs" / "design.md").read_text()
+OPERATE = (ROOT / "docs" / "operate.md").read_text()
+
+
+def page_ids(page: Path) -> str:
+    return page.relative_to(ROOT).as_posix()
+
+
+def prose(page: Path) -> str:
+    return re.sub(r"^```.*?^```", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+
+
+def anchors(page: Path) -> set[str]:
+    """Those of a page's headings, as Git hosts and mkdocs make them."""
+    headings = (re.sub(r"[`*]", "", heading).lower() for heading in re.findall(r"^#+ (.*)$", prose(page), re.MULTILINE))
+    return {re.sub(r"[^\w\- ]", "", heading).strip().replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=page_ids)
+def test_links_lead_to_files_and_headings_that_are_there(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)\s]+)\)", prose(page)):
+        if re.match(r"https?:", target):
+            continue
+        path, _, anchor = target.partition("#")
+        file = page.parent / path if path else page
+        assert file.exists(), target
+        assert not anchor or anchor in anchors(file), target
+
+
+@pytest.mark.parametrize("page", NOW, ids=page_ids)
+def test_options_and_settings_that_a_page_names_are_there(page: Path) -> None:
+    options = {option for parser in PARSERS for option in parser()._option_string_actions}
+    options |= {option for foreign in FOREIGN_OPTIONS.values() for option in foreign}
+    text = page.read_text()
+    assert set(re.findall(r"(?<![\w-])--[a-z][\w-]+", text)) <= options
+    settings = {f"{PREFIX}{name}".upper() for name in (*Settings.model_fields, *FOREIGN)} | {KUBERNETES}
+    assert set(re.findall(r"SEGMENT_[A-Z0-9_]*[A-Z0-9]", text)) <= settings
+
+
+FOLDERS = ["imaging", "model", "model/inference", "model/networks", "app", "app/api", "app/serving"]
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_the_design_names_every_file_of_a_folder(folder: str) -> None:
+    (row,) = re.findall(rf"^\| `{folder}/` \| (.*?) \| [^|]* \|$", DESIGN, re.MULTILINE)
+    files = {path.stem for path in (ROOT / folder).glob("*.py")} - {"__init__"}
+    assert files <= set(re.findall(r"`(\w+)`", row))
+
+
+def jpeg_of(width: int, height: int) -> bytes:
+    """A JPEG whose header announces this size."""
+    data = encoded(make_photo(16, 16), "JPEG")
+    frame = data.index(b"\xff\xc0") + 5
+    return data[:frame] + struct.pack(">HH", height, width) + data[frame + 4 :]
+
+
+def test_the_operating_page_states_the_memory_that_jpegs_count_with() -> None:
+    segmenter = Segmenter(load_runtime(find_files(DEFAULT_WEIGHTS), "openvino", "cpu", "float32", 1))
+
+    def megabytes(size: tuple[int, int], format: Format, side: str = "auto") -> str:
+        data, options = jpeg_of(*size), Options(side="native" if side == "native" else "auto", rendering=Rendering(format))
+        return f"{segmenter.taken_bytes(data, segmenter.plan(data, options)) / 1e6:,.0f}"
+
+    one, twelve, hundred = (1152, 864), (4000, 3000), (12247, 8165)
+    (stated,) = re.findall(r"A JPEG of 1 megapixel counts .*?\)\.", OPERATE, re.DOTALL)
+    counted = [megabytes(size, format) for size in (one, twelve, hundred) for format in ("png", "overlay")]
+    counted.append(megabytes(hundred, "png", "native"))
+    assert [number for number in re.findall(r"[\d,]+\d", stated) if number not in ("12", "100")] == counted
