@@ -142,19 +142,22 @@ async def _outcome(request: Request, service: Service, query: SegmentQuery, inde
             body = await answer(request, service, job)
             service.memory.hold(held, len(body), made=True)
             return Outcome(index, upload.name, options.rendering.suffix, body, held)
+    except Problem as problem:
+        return _failed(service, index, part, held, problem)
     except Exception as error:  # here a request ends, as far as this image is concerned
-        service.memory.hold(held, 0)
-        if isinstance(error, Problem):
-            problem = error
-        else:
-            log.error("unexpected error", exc_info=error, extra={"fields": request.state.known | {"index": index}})
-            problem = unexpected(error, service)
-        if problem.reason:
-            service.metrics.rejected(problem.reason)
-        return Outcome(index, base_name(part), ".problem.json", b"", held, problem)
+        log.error("unexpected error", exc_info=error, extra={"fields": request.state.known | {"index": index}})
+        return _failed(service, index, part, held, unexpected(error, service))
     except BaseException:
         service.memory.hold(held, 0)
         raise
+
+
+def _failed(service: Service, index: int, part: UploadFile, held: Held, problem: Problem) -> Outcome:
+    """The outcome of an image that got a problem for an answer; its bytes are given back, and its reason counted."""
+    service.memory.hold(held, 0)
+    if problem.reason:
+        service.metrics.rejected(problem.reason)
+    return Outcome(index, base_name(part), ".problem.json", b"", held, problem)
 
 
 async def _lines(request: Request, outcomes: Outcomes) -> AsyncGenerator[bytes, None]:
