@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 
 @dataclass(frozen=True)
@@ -19,9 +20,14 @@ class ClassStatistics:
 
 def class_statistics(class_map: npt.NDArray[np.uint8]) -> list[ClassStatistics]:
     """The classes that are present, largest first (of equals, the lower id first)."""
-    counts = np.bincount(class_map.ravel(), minlength=256)
-    found = [ClassStatistics(int(i), int(counts[i]), _bbox(class_map == i)) for i in np.flatnonzero(counts)]
-    return sorted(found, key=lambda entry: (-entry.pixels, entry.id))
+    counts = pixel_counts(class_map)
+    present = [ClassStatistics(id, count, _bbox(class_map == id)) for id, count in enumerate(counts) if count]
+    return sorted(present, key=lambda entry: (-entry.pixels, entry.id))
+
+
+def pixel_counts(class_map: npt.NDArray[np.uint8]) -> list[int]:
+    """For each id from 0 to 255, the number of its pixels."""
+    return Image.fromarray(class_map).histogram()
 
 
 def mean_confidences(class_map: npt.NDArray[np.uint8], confidence: npt.NDArray[np.uint8]) -> list[float]:

@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from imaging.answer import Answer, Rendering
 from imaging.decoding import Limits, decode, decoding_bytes, read_size
+from imaging.statistics import pixel_counts
 from model.inference.merging import Band, BandMerger, Logits
 from model.inference.runtime import Runtime, Tile
 from model.inference.scaling import Side, SideTooLarge, working_size
@@ -241,7 +242,7 @@ class _Collector:
         self._class_map = np.empty(size, np.uint8)
         self._confidence = None if temperature is None else np.empty(size, np.uint8)
         self._probabilities = np.empty((classes, *size), np.float16) if probabilities else None
-        self._sums, self._pixels = np.zeros(classes), np.zeros(classes)
+        self._sums = np.zeros(classes)
 
     def add(self, rows: Rows, check: Check) -> None:
         at = slice(rows.top, rows.top + len(rows.vertical.before))
@@ -253,7 +254,6 @@ class _Collector:
         for start in range(0, ids.size, COUNTED):
             flat, values = (array.reshape(-1)[start : start + COUNTED] for array in (ids, confidence))
             self._sums += np.bincount(flat, values, minlength=len(self._sums))
-            self._pixels += np.bincount(flat, minlength=len(self._pixels))
         confidence *= 255
         self._confidence[at] = np.rint(confidence, out=confidence)
         if self._probabilities is None:
@@ -263,7 +263,8 @@ class _Collector:
             self._probabilities[:, part.top : part.top + len(part.vertical.before)] = _softmax(part.logits(), self._temperature)
 
     def finish(self) -> Segmentation:
-        means = tuple((self._sums / np.maximum(self._pixels, 1)).tolist())
+        pixels = pixel_counts(self._class_map)[: len(self._sums)]
+        means = tuple((self._sums / np.maximum(pixels, 1)).tolist())
         return Segmentation(self._class_map, self._confidence, means, self._probabilities)
 
 
