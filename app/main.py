@@ -8,7 +8,6 @@ import logging
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import NoReturn
 
 from fastapi import FastAPI
 from pydantic import ValidationError
@@ -23,7 +22,8 @@ from app.middleware import DiscardBeforeClose, HeadAsGet, LoadShedding, RequestT
 from app.server import serve
 from app.serving.service import Service
 from app.settings import Settings, ignored_variables
-from app.telemetry import configure_logging, package_version, printable, shown
+from app.telemetry import configure_logging, shown
+from model.command_line import CommandParser, package_version
 
 TITLE = "fcn-segment"
 SUMMARY = "Semantic segmentation over HTTP: an image goes in, a mask of exactly the same size comes out."
@@ -70,13 +70,6 @@ def create_app(settings: Settings) -> FastAPI:
     return app
 
 
-class OneLineParser(argparse.ArgumentParser):
-    """Answers wrong arguments with one line, and exit status 2."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: {printable(message, 1000)}; settings are variables: see {self.prog} --help\n")
-
-
 def parser() -> argparse.ArgumentParser:
     """`fcn-serve --help` lists every setting."""
     settings = [
@@ -84,9 +77,10 @@ def parser() -> argparse.ArgumentParser:
         for name, field in Settings.model_fields.items()
     ]
     epilog = "settings, from the environment and a .env file:\n" + "\n".join(settings)
-    p = OneLineParser("fcn-serve", description=SUMMARY, epilog=epilog, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("--version", action="version", version=f"fcn-serve {package_version()}")
-    return p
+    return CommandParser(
+        "fcn-serve", hint="settings are variables: ", description=SUMMARY, epilog=epilog,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
 
 
 def _default(value: object) -> str:

@@ -10,8 +10,6 @@ import platform
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Literal, get_args
 
 from prometheus_client import (
@@ -26,6 +24,8 @@ from prometheus_client import (
 )
 from prometheus_client.core import GaugeMetricFamily, InfoMetricFamily
 from prometheus_client.registry import Collector
+
+from model.command_line import package_version
 
 VALUE_LENGTH = 100  # characters of a value that is told back
 FIELD_LENGTH = 300  # characters of a field in a log line
@@ -129,15 +129,6 @@ class StateCollector(Collector):
         yield models
         build = {"version": package_version(), "python": platform.python_version()}
         yield InfoMetricFamily("segment_build", "What is installed", build)
-
-
-@cache
-def package_version(name: str = "fcn-segment") -> str:
-    """The installed version; `unknown` where the code runs without being installed."""
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return "unknown"
 
 
 def printable(text: str, length: int) -> str:

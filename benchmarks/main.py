@@ -14,6 +14,7 @@ from benchmarks import gpu, overload, results, runtimes, served, size, soak, sta
 from benchmarks.load import available
 from benchmarks.peers import comparison
 from benchmarks.results import Section
+from model.command_line import CommandParser
 
 HERE = Path(__file__).parent
 BENCHES: dict[str, Callable[[argparse.Namespace], Section]] = {
@@ -31,7 +32,7 @@ WITH_LOAD = ("served", "peers", "size", "overload", "gpu")
 
 
 def parser() -> argparse.ArgumentParser:
-    p = argparse.ArgumentParser("fcn-bench", description="Measures the default weights on this machine.")
+    p = CommandParser("fcn-bench", description="Measures the default weights on this machine.")
     default = f"default: all but {', '.join(BY_NAME)}"
     p.add_argument("benches", nargs="*", metavar="BENCH", help=f"{', '.join(BENCHES)} ({default})")
     p.add_argument("--quick", action="store_true", help="a few seconds each: shows that the benches work")

@@ -22,6 +22,7 @@ from tqdm import tqdm
 from imaging.coco import is_background
 from imaging.decoding import Limits, read_size
 from imaging.errors import ImageError
+from model.command_line import CommandParser
 from model.labels import voc_color
 from training.coco_files import Document, ImageFinder, Key, base_name, read_document
 from training.coco_objects import BACKGROUND, VOID, Crowds, draw_mask, is_crowd, is_outlined, name_of
@@ -78,7 +79,7 @@ class Imported:
 
 
 def parser() -> argparse.ArgumentParser:
-    p = argparse.ArgumentParser("python -m training.coco_import", description="Makes masks of the objects in COCO's JSON.")
+    p = CommandParser("python -m training.coco_import", description="Makes masks of the objects in COCO's JSON.")
     p.add_argument("annotations", type=Path, help="the JSON file")
     p.add_argument("--images", type=Path, help="folder of its images (default: the file's own, or images/ in it)")
     p.add_argument("--out", type=Path, required=True, help="folder to make: images/, masks/ and classes.json")

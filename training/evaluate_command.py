@@ -11,6 +11,7 @@ from typing import Any, get_args
 
 import numpy as np
 
+from model.command_line import CommandParser
 from model.inference.runtime import PRECISIONS, RUNTIMES, Runtime, load_runtime
 from model.inference.scaling import parse_side
 from model.inference.segmenter import Options, Segmenter
@@ -38,7 +39,7 @@ SKIPS = ("score_pool3.", "score_pool4.")
 
 def parser() -> argparse.ArgumentParser:
     """The command's arguments; tiling defaults are the service's."""
-    p = argparse.ArgumentParser("fcn-evaluate", description="Scores of the served path on a labelled split.")
+    p = CommandParser("fcn-evaluate", description="Scores of the served path on a labelled split.")
     p.add_argument("--data", type=Path, required=True, help="folder of labelled images, as fcn-train takes it")
     p.add_argument("--split", default="val")
     p.add_argument("--labels", help="label set of the masks: voc, camvid, or a file (default: what the folder tells)")

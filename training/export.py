@@ -16,6 +16,7 @@ import numpy.typing as npt
 import torch
 from torch.export import Dim
 
+from model.command_line import CommandParser
 from model.inference.openvino_runtime import NETWORK_SHA256, read_export
 from model.inference.segmenter import Options, Segmenter
 from model.inference.torch_runtime import TorchRuntime
@@ -44,7 +45,7 @@ KEPT = 2
 
 
 def parser() -> argparse.ArgumentParser:
-    p = argparse.ArgumentParser("fcn-export", description="Writes NAME.onnx, and with --int8 NAME.int8.onnx, beside a master.")
+    p = CommandParser("fcn-export", description="Writes NAME.onnx, and with --int8 NAME.int8.onnx, beside a master.")
     p.add_argument("--weights", default=DEFAULT_WEIGHTS, help="a master (.safetensors), or a name in weights/")
     p.add_argument("--int8", action="store_true", help="quantise as well; needs --calibration")
     p.add_argument("--calibration", type=Path, metavar="FOLDER", help="photos like those that will be asked for (not val's)")

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import torch
 
+from model.command_line import CommandParser
 from model.inference.segmenter import Options
 from model.labels import LabelSet
 from model.manifest import Manifest, scored_in
@@ -60,7 +61,7 @@ FLAGS = {
 
 def parser() -> argparse.ArgumentParser:
     """The command's arguments."""
-    p = argparse.ArgumentParser("fcn-train", description="Trains an FCN and writes its weights file and model card.")
+    p = CommandParser("fcn-train", description="Trains an FCN and writes its weights file and model card.")
     p.add_argument("--data", type=Path, help="folder of labelled images: images/ and masks/, a VOCdevkit, or CamVid")
     p.add_argument("--demo", action="store_true", help="train a tiny network on generated shapes, in under a minute")
     p.add_argument("--labels", help="voc, camvid, or a JSON or YAML file (default: what the data's folder tells)")

@@ -8,7 +8,7 @@ import hashlib
 from starlette.datastructures import Headers
 
 from app.api.errors import PreconditionFailed
-from app.telemetry import package_version
+from model.command_line import package_version
 from model.inference.runtime import ModelIdentity
 from model.inference.segmenter import Options
 

@@ -16,7 +16,7 @@ from app.api.examples import problem_responses
 from app.api.schemas import Health, Info, LabelEntry, ModelEntry, ModelName, State
 from app.api.security import protected
 from app.serving.service import Service
-from app.telemetry import package_version
+from model.command_line import package_version
 from model.inference.segmenter import Segmenter
 
 # health is `async`, on the event loop: it is answered also while every thread is busy

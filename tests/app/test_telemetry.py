@@ -19,8 +19,9 @@ from app.main import create_app
 from app.serving.admission import Admission
 from app.serving.errors import QueueFull
 from app.settings import Settings
-from app.telemetry import REASONS, package_version
+from app.telemetry import REASONS
 from app.tracing import trace_fields
+from model.command_line import package_version
 from model.inference.cores import available_memory
 from model.inference.runtime import DeviceOutOfMemory
 from tests.app.asking import PHOTO, post, samples, service_of
