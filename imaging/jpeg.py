@@ -165,7 +165,7 @@ def _walk_scans(header: JPEGHeader, data: bytes) -> tuple[int, int]:
         markers += 1
         if markers > MOST_MARKERS:
             raise DamagedImage(
-                "the image is damaged: it has more segments between its scans than any program writes; save it anew"
+                "the image is damaged: more segments stand between its scans than any program writes; save it anew"
             )
         if marker == END:
             end = found.start()

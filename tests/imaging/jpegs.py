@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Iterator, Sequence
 from functools import cache
@@ -50,8 +51,8 @@ def jpeg(
 ) -> bytes:
     """A JPEG of these planes (height, width), by components.
 
-    factors: of sampling, (across, down). scans: components of each. share: of the last scan's units that are coded. height: that
-    its frame tells. before: segments at its start. fill: bytes before its end marker.
+    factors: of sampling, (across, down). scans: components of each. share: of the last scan's units that are coded. height:
+    that its frame tells. before: segments at its start. fill: bytes before its end marker.
     """
     factors = factors or [(1, 1)] * len(planes)
     rows, columns = planes[0].shape
@@ -90,7 +91,8 @@ def _units(scan: Sequence[int], factors: Factors, most: Size, grid: Size, size: 
     """The blocks of each unit of a scan, as (component, row, column) (section A.2)."""
     if len(scan) == 1:
         index = scan[0]
-        across, down = (-(-(-(-size[axis] * factors[index][axis] // most[axis])) // 8) for axis in (0, 1))
+        sides = (math.ceil(size[axis] * factors[index][axis] / most[axis]) for axis in (0, 1))
+        across, down = (math.ceil(side / 8) for side in sides)
         return [[(index, row, column)] for row in range(down) for column in range(across)]
     return [
         [

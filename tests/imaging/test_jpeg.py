@@ -98,7 +98,7 @@ def test_what_stands_between_the_coded_data_and_the_end_marker_changes_nothing(f
         for factors in (FACTORS[0], FACTORS[3]):
             data = jpeg(components(picture), factors, fill=fill, restart=restart)
             assert np.abs(decode(data, LIMITS).astype(int) - picture).mean() < 8
-    with pytest.raises(DamagedImage, match="its coded data ends before its last rows|restart markers are there"):
+    with pytest.raises(DamagedImage, match=r"its coded data ends before its last rows|restart markers are there"):
         decode(jpeg(components(PICTURE), share=0.95, fill=fill[:3], restart=restart), LIMITS)
 
 
@@ -170,5 +170,5 @@ def test_segments_without_number_between_scans_are_refused() -> None:
         if count < MOST_MARKERS:
             assert decode(comments, LIMITS).shape == (*SIZE, 3)
         else:
-            with pytest.raises(DamagedImage, match="more segments between its scans"):
+            with pytest.raises(DamagedImage, match="more segments stand between its scans"):
                 decode(comments, LIMITS)
