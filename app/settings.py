@@ -22,6 +22,7 @@ NETWORK_BYTES = 350 << 20  # what the service takes while it has nothing to do, 
 LEAST_MEMORY_BYTES = 256 << 20
 LEAST_MEMORY_MB = 80  # with less, one pixel is too much for the published weights; the registry checks those that are served
 LEAST_MB, LEAST_S = 0.001, 0.01  # of bodies and deadlines: below them nothing could be sent or answered
+MOST_S = 86_400.0  # of deadlines: the system's clocks take no number of seconds however large
 ORIGIN = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*)://(?P<host>[a-z0-9_.-]+|\[[0-9a-f:.]+\])(?::(?P<port>\d{1,5}))?")
 DEFAULT_PORTS = {"http": "80", "https": "443"}  # which browsers leave out
 SHA256 = re.compile(r"[0-9A-Fa-f]{64}")
@@ -86,12 +87,15 @@ class Settings(BaseSettings):
         "control group or the machine",
     )
     max_megapixels: Finite = Field(100, gt=0, description="largest image, in 10^6 pixels")
-    upload_timeout_s: Finite = Field(30, ge=LEAST_S, description="most seconds that a body may take to arrive")
-    request_timeout_s: Finite = Field(60, ge=LEAST_S, description="most seconds from body to answer; beyond it 504")
+    upload_timeout_s: Finite = Field(30, ge=LEAST_S, le=MOST_S, description="most seconds that a body may take to arrive")
+    request_timeout_s: Finite = Field(60, ge=LEAST_S, le=MOST_S, description="most seconds from body to answer; beyond it 504")
     lame_duck_s: Finite = Field(
-        0, ge=0, description="after SIGTERM, seconds in which images are still taken while ready is 503 (in containers 5)"
+        0,
+        ge=0,
+        le=MOST_S,
+        description="after SIGTERM, seconds in which images are still taken while ready is 503 (in containers 5)",
     )
-    drain_s: Finite = Field(30, ge=0, description="after that, most seconds for requests in flight to end")
+    drain_s: Finite = Field(30, ge=0, le=MOST_S, description="after that, most seconds for requests in flight to end")
     api_keys_file: str = Field(
         "", description="file with a key a line, such as a Docker secret; lines that begin with `#` are comments"
     )
@@ -203,6 +207,8 @@ class Settings(BaseSettings):
     @field_validator("weights")
     @classmethod
     def _weights(cls, value: str) -> str:
+        if not _split(value):
+            raise ValueError(f"must name a weights file, such as {DEFAULT_WEIGHTS}; give one, or unset this")
         for name in _split(value):
             find_files(name)
         return value

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
 ENDINGS = {".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff"}
+ANSWERS = {".png", ".json", ".npz"}
 STDIO = "-"
 LONGEST_NAME = 255  # bytes of a file's name, on every file system that is common
 DIGEST_LENGTH = 16
@@ -39,13 +40,16 @@ class Item:
         return self.target is not None and self.target.exists()
 
 
-def plan_items(inputs: Sequence[str], out: str, suffix: str) -> list[Item]:
+def plan_items(inputs: Sequence[str], out: str, suffix: str, tell: Callable[[str], object] = len) -> list[Item]:
     """The images among files, folders, patterns and `-`; folders are mirrored below the output folder.
 
-    An output folder inside an input folder is no input. Raises `OSError` where there is no image, or where an answer would
-    overwrite another or an image.
+    An output folder inside an input folder is no input; nor are linked folders inside one, which `tell` is told of. Raises
+    `OSError` where there is no image, or where an answer would overwrite another or an image.
     """
-    items = list(_plan(inputs, out, suffix))
+    links = list[Path]()
+    items = list(_plan(inputs, out, suffix, links))
+    if links:
+        tell(f"{len(links)} linked folders are left out, such as {links[0]}; give them as inputs of their own")
     _check_targets(items)
     return items
 
@@ -69,33 +73,44 @@ def remove_partials(targets: Iterable[Path]) -> None:
             _partial(target).unlink()
 
 
-def _plan(inputs: Sequence[str], out: str, suffix: str) -> Iterator[Item]:
+def _plan(inputs: Sequence[str], out: str, suffix: str, links: list[Path]) -> Iterator[Item]:
+    if "" in (*inputs, out):
+        raise OSError("a name is empty, as that of a variable that is not set; give . for the folder here")
     single = len(inputs) == 1 and (inputs[0] == STDIO or Path(inputs[0]).is_file())
-    if single and (out == STDIO or Path(out).suffix == suffix):
+    is_folder = Path(out).is_dir() or out.endswith(os.sep)
+    if single and (out == STDIO or (Path(out).suffix.lower() == suffix and not is_folder)):
         yield Item(_path(inputs[0]), _path(out))
         return
     if out == STDIO:
         raise OSError("-o - takes one image; give a folder for several")
+    if single and not is_folder and Path(out).suffix.lower() in ENDINGS | ANSWERS:
+        raise OSError(f"the answer is a {suffix} file, and -o {out} is named otherwise; name it {suffix}, or give a folder")
+    if Path(out).exists() and not is_folder:
+        raise OSError(f"-o {out} is no folder; give one for the answers")
     for name in inputs:
         if name == STDIO:
             yield Item(None, Path(out) / f"stdin{suffix}")
             continue
-        for file, relative in _files(name, Path(out)):
+        for file, relative in _files(name, Path(out), links):
             yield Item(file, Path(out) / relative.with_name(_fitting(relative.with_suffix(suffix).name, suffix)))
 
 
-def _files(name: str, out: Path) -> list[tuple[Path, Path]]:
-    """The images of a file's name, a folder's or a pattern, each with its path below the output folder."""
+def _files(name: str, out: Path, links: list[Path]) -> list[tuple[Path, Path]]:
+    """The images of a file's name, a folder's or a pattern, each with its path below the output folder.
+
+    Adds linked folders to `links`: one may lead back to the folder that it lies in.
+    """
     path, unreadable = Path(name), list[Path]()
     if path.is_file():
         return [(path, Path(path.name))]
     if path.is_dir():
         root = path
-        walk = os.walk(path, onerror=lambda error: unreadable.append(Path(error.filename)))
+        walk = list(os.walk(path, onerror=lambda error: unreadable.append(Path(error.filename))))
+        links += [Path(folder) / each for folder, names, _ in walk for each in names if (Path(folder) / each).is_symlink()]
         matches = [Path(folder) / file for folder, _, files in walk for file in files]
     elif glob.has_magic(name):
         root = _fixed_part(path)
-        matches = [Path(match) for match in glob.glob(name, recursive=True)]
+        matches = _once(Path(match) for match in glob.glob(name, recursive=True))
     else:
         raise OSError(f"no file or folder {name!r}")
     answers = _folders_of_answers(root, out, {match.parent for match in matches})
@@ -110,15 +125,23 @@ def _is_image(file: Path, root: Path) -> bool:
     """Whether a file has an image's ending, and is none of macOS's own."""
     if file.name.startswith(APPLE_DOUBLE) or APPLE_FOLDER in file.relative_to(root).parts:
         return False
-    return file.suffix.lower() in ENDINGS and file.is_file()
+    return file.suffix.lower() in ENDINGS and not file.is_dir()  # what cannot be read, as a broken link, is told when it is
 
 
 def _folders_of_answers(root: Path, out: Path, folders: set[Path]) -> set[Path]:
     """Those of the folders that are the output folder or below it, where that lies inside the root."""
-    resolved = out.resolve()
-    if root.resolve() not in resolved.parents:
+    answers = _real(out)
+    if _real(root) not in answers.parents:
         return set()
-    return {folder for folder in folders if folder.resolve().is_relative_to(resolved)}
+    return {folder for folder in folders if _real(folder).is_relative_to(answers)}
+
+
+def _once(matches: Iterable[Path]) -> list[Path]:
+    """The matches of a pattern, each file by its shortest way alone: `**` goes through links, also in circles."""
+    ways: dict[tuple[Path, str], Path] = {}
+    for match in sorted(matches, key=lambda match: len(match.parts)):
+        ways.setdefault((_real(match.parent), match.name), match)
+    return list(ways.values())
 
 
 def _fixed_part(pattern: Path) -> Path:
@@ -132,16 +155,21 @@ def _fixed_part(pattern: Path) -> Path:
 
 
 def _check_targets(items: Sequence[Item]) -> None:
-    sources = {item.source.resolve() for item in items if item.source}
+    sources = {_real(item.source) for item in items if item.source}
     targets: dict[Path, Item] = {}
     for item in items:
         if item.target is None:
             continue
-        target = item.target.resolve()
+        target = _real(item.target)
         if target in sources:
             raise OSError(f"{item.target} would overwrite an image; give another -o")
         if (other := targets.setdefault(target, item)) is not item:
             raise OSError(f"{other.name} and {item.name} would both become {item.target}")
+
+
+def _real(path: Path) -> Path:
+    """The path without links, also where they lead in a circle, for which `Path.resolve` raises."""
+    return Path(os.path.realpath(path))
 
 
 def _partial(target: Path) -> Path:

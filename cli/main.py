@@ -31,6 +31,7 @@ from cli.report import (
     tell,
     write_stdout,
 )
+from cli.start import ended_at_once
 from imaging.decoding import Limits
 from model.inference.runtime import DeviceLost, load_runtime, unused_gpu
 from model.inference.segmenter import Segmenter
@@ -71,7 +72,9 @@ def main(argv: list[str] | None = None) -> int:
 def _run(args: argparse.Namespace) -> int:
     if args.json and args.out == STDIO:
         raise OSError("--json and -o - would both write to stdout; give a file or a folder")
-    items = plan_items(args.inputs, args.out, rendering(args).suffix)
+    if args.json and sys.stdout is None:
+        raise OSError("--json has nowhere to write: stdout is closed")
+    items = plan_items(args.inputs, args.out, rendering(args).suffix, tell)
     done = {item for item in items if args.resume and item.done}
     outcomes = []
     with _segmenting(args) if len(done) < len(items) else nullcontext() as segment:
@@ -92,9 +95,10 @@ def _run(args: argparse.Namespace) -> int:
 def _segmenting(args: argparse.Namespace) -> AbstractContextManager[Segmenting]:
     if args.server is not None:
         return closing(Remote(args))
-    if args.device == "auto" and (warning := unused_gpu()):
-        tell(warning)
-    runtime = load_runtime(find_files(args.weights), args.runtime, args.device, args.precision, args.threads)
+    with ended_at_once("fcn-segment"):  # the runtimes are imported there
+        if args.device == "auto" and (warning := unused_gpu()):
+            tell(warning)
+        runtime = load_runtime(find_files(args.weights), args.runtime, args.device, args.precision, args.threads)
     return nullcontext(Local(Segmenter(runtime, Limits(args.max_megapixels)), options(args), args.threads))
 
 
@@ -176,7 +180,13 @@ def _is_of_every_image(error: Exception) -> bool:
 
 
 def _read(item: Item) -> bytes:
-    return sys.stdin.buffer.read() if item.source is None else item.source.read_bytes()
+    if item.source is None:
+        if sys.stdin is None:
+            raise OSError("it is closed; give a file, or send one there")
+        return sys.stdin.buffer.read()
+    if item.source.exists() and not item.source.is_file():  # a pipe would be waited for
+        raise OSError("it is no file, but a folder, a pipe, a socket or a device; - reads stdin")
+    return item.source.read_bytes()
 
 
 def _write(item: Item, data: bytes) -> None:

@@ -10,10 +10,12 @@ from collections.abc import Callable
 import httpx
 
 from cli.address import open_client, origin
-from cli.arguments import LOCAL, SERVED, parser
+from cli.arguments import LOCAL, SERVED, parser, rendering
 
 TRIES = 6
-REFUSED = {401, 403, 404, 405}  # whatever the image
+MOST_WAIT_S = 60.0  # before the service is asked again, however long it asks for
+BUSY = {429, 502, 503}  # it, or a proxy before it, may answer later
+OF_THE_IMAGE = {400, 408, 412, 413, 415, 422, 504}  # others may be answered
 NOT_CONNECTED = (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError, httpx.UnsupportedProtocol)
 
 
@@ -40,6 +42,7 @@ class Remote:
             raise ServerError(f"--{changed[0].replace('_', '-')} is the service's to choose; leave it out with --server")
         query = {name: str(value) for name in SERVED if (value := getattr(args, name)) is not False}
         self._query = query | ({"model": args.model} if args.model else {})
+        self._media_type = rendering(args).media_type
         self._sleep = sleep
         self._client = open_client(args.server, args.api_key)
         self._origin = origin(self._client.base_url)
@@ -61,21 +64,29 @@ class Remote:
                     raise self._failure(stated, isinstance(error, NOT_CONNECTED)) from error
                 self._sleep(float(attempt))
                 continue
-            if response.status_code != httpx.codes.SERVICE_UNAVAILABLE or last:
+            if response.status_code not in BUSY or last:
                 break
             self._sleep(_wait(response, attempt))
-        if response.status_code in REFUSED or response.is_redirect:
+        if response.status_code == httpx.codes.OK:
+            self._check_answer(response)
+        elif response.status_code not in OF_THE_IMAGE:
             raise self._failure(f"{self._origin}: {response.status_code} {_detail(response)}")
-        if response.status_code == httpx.codes.SERVICE_UNAVAILABLE:
-            raise self._failure(f"{response.status_code} {_detail(response)}")
         with self._lock:
             self._answered, self._failures = True, 0
-        if not response.is_success:
+        if response.status_code != httpx.codes.OK:
             raise ServerError(f"{response.status_code} {_detail(response)}")
         return response.content
 
     def close(self) -> None:
         self._client.close()
+
+    def _check_answer(self, response: httpx.Response) -> None:
+        """Raises `ServerError` for what is no answer of the service, such as the page of a login."""
+        kind = response.headers.get("Content-Type", self._media_type).partition(";")[0].strip().lower()
+        came = kind if response.content else "an empty body"
+        if came != self._media_type:
+            expected = f"where {self._media_type} was expected"
+            raise self._failure(f"{self._origin} answers {came} {expected}; see that --server is the service's address")
 
     def _failure(self, stated: str, not_connected: bool = False) -> ServerError:
         """The error for a failure that is not the image's own."""
@@ -86,9 +97,9 @@ class Remote:
 
 
 def _wait(response: httpx.Response, attempt: int) -> float:
-    """Seconds that the service asks for; where it names none, or a date, one more each time."""
+    """Seconds that the service asks for, a minute at most; where it names none, or a date, one more each time."""
     asked = response.headers.get("Retry-After", "")
-    return float(asked) if asked.isdigit() else float(attempt)
+    return min(float(asked), MOST_WAIT_S) if asked.isdecimal() else float(attempt)
 
 
 def _detail(response: httpx.Response) -> str:

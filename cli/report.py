@@ -62,16 +62,14 @@ def describe(error: BaseException) -> str:
 
 
 def print_line(line: str) -> None:
-    """Writes a line to stdout at once; raises `OSError` where that is full, or has no reader any more."""
-    try:
-        print(line, flush=True)
-    except OSError as error:
-        discard_stdout()
-        raise OSError(error.errno, error.strerror, "stdout") from error
+    """Writes a line to stdout at once; raises `OSError` where that is closed or full, or has no reader any more."""
+    write_stdout(f"{line}\n".encode())
 
 
 def write_stdout(data: bytes) -> None:
-    """Writes an answer to stdout; raises as `print_line`."""
+    """Writes bytes to stdout; raises as `print_line`."""
+    if sys.stdout is None:
+        raise OSError("stdout is closed; give -o a file or a folder")
     try:
         sys.stdout.buffer.write(data)
         sys.stdout.buffer.flush()

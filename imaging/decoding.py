@@ -14,10 +14,11 @@ import numpy.typing as npt
 from PIL import Image, PngImagePlugin, UnidentifiedImageError
 from PIL.TiffImagePlugin import TiffImageFile
 
-from imaging.declared import Box, check_declared, check_rows, frame_box, refusal
+from imaging.declared import Box, check_declared, check_pixels, frame_box, refusal, unread_kind
 from imaging.errors import DamagedImage, EmptyImage, ImageError, ImageTooLarge, UnknownImageType
 from imaging.foreign import foreign_format
 from imaging.headers import GIF, JPEG, PNG, TIFF, Header, png_chunks, read_header
+from imaging.jpeg import is_lossless
 
 Pixels = npt.NDArray[np.uint8]
 Size = tuple[int, int]
@@ -73,12 +74,12 @@ def decode(data: bytes, limits: Limits, working_size: Size | None = None) -> Pix
     """
     with _open(data, limits) as (image, _):
         orientation = _orientation(image, data)
-        stored, box = _reduce(image, orientation, working_size)
+        stored, box = _reduce(image, data, orientation, working_size)
         announced, frame = image.size, frame_box(image)
         image.load()
         if image.size != announced:
             raise DamagedImage(f"the image is damaged: it announces {announced} pixels, and has {image.size}; save it anew")
-        check_rows(image, data)
+        check_pixels(image, data)
         if stored and (image.size != stored or box):
             scaled = _rgb_image(image, frame).resize(stored, Image.Resampling.BILINEAR, box)
             return _upright_array(scaled, orientation)
@@ -93,7 +94,7 @@ def decoding_bytes(data: bytes, limits: Limits, working_size: Size | None = None
     """
     with _open(data, limits) as (image, header):
         orientation = _orientation(image, data)
-        stored, _ = _reduce(image, orientation, working_size)
+        stored, _ = _reduce(image, data, orientation, working_size)
         return FIXED_BYTES + _taken_bytes(image, header, len(data), stored)
 
 
@@ -178,7 +179,8 @@ def _open(data: bytes, limits: Limits) -> Iterator[tuple[Image.Image, Header]]:
         came = f"these bytes are {name}, none of {accepted}; convert it, for instance to JPEG"
         raise UnknownImageType(came if name else f"these bytes are none of {accepted}; send one of those") from error
     except Exception as error:
-        raise DamagedImage(f"the image is damaged: {error}; is the file complete?") from error
+        reason = f": {text}" if (text := str(error)) else ""
+        raise unread_kind(error) or DamagedImage(f"the image is damaged{reason}; is the file complete?") from error
 
 
 def _silence_pillow() -> None:
@@ -197,8 +199,8 @@ def _check_size(size: tuple[int, int], limits: Limits, kind: str = "") -> None:
         raise ImageTooLarge(f"the image has {stated}; at most {limits.megapixels:g} megapixels {kind}are taken, scale it down")
 
 
-def _reduce(image: Image.Image, orientation: int, working_size: Size | None) -> tuple[Size | None, Extent | None]:
-    """The working (width, height) as the file stores it; a JPEG that is far larger will be decoded reduced.
+def _reduce(image: Image.Image, data: bytes, orientation: int, working_size: Size | None) -> tuple[Size | None, Extent | None]:
+    """The working (width, height) as the file stores it; a JPEG that is far larger, and not lossless, will be decoded reduced.
 
     Where libjpeg cannot divide a side evenly, the last pixel of the reduced image reaches beyond the photo: the second value is
     then the part of the reduced image, in its pixels, that the photo covers.
@@ -206,7 +208,7 @@ def _reduce(image: Image.Image, orientation: int, working_size: Size | None) -> 
     if working_size is None:
         return None, None
     stored = working_size if orientation in SWAPPING else working_size[::-1]
-    reduced = image.draft(None, stored) if image.format in JPEG_FORMATS else None
+    reduced = image.draft(None, stored) if image.format in JPEG_FORMATS and not is_lossless(data) else None
     box = reduced[1] if reduced else None
     return stored, None if box is None or box == (0, 0, *image.size) else box
 
@@ -253,6 +255,8 @@ def _over_white(band: Image.Image, top: int, frame: Box) -> Image.Image:
 def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode in SIXTEEN_BIT:
         image = _eight_bit(image)
+    if image.mode == "La":  # grey, multiplied by its opacity: Pillow converts it to nothing but LA
+        image = image.convert("LA")
     if image.has_transparency_data:
         layer = image.convert("RGBA")
         white = Image.new("RGBA", layer.size, "white")

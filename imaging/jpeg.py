@@ -1,11 +1,11 @@
-"""What a JPEG's headers declare, and whether its coded data reaches its last row (ITU-T T.81)."""
+"""What a JPEG's headers declare, and whether its coded data is all there (ITU-T T.81)."""
 
 from __future__ import annotations
 
+import io
 import re
 import struct
 from dataclasses import dataclass
-from itertools import groupby
 
 import numpy as np
 from PIL import Image
@@ -14,58 +14,57 @@ from imaging.errors import DamagedImage
 
 HIERARCHICAL = (0xC5, 0xC6, 0xC7, 0xCD, 0xCE, 0xCF)  # of frames (table B.1)
 PROGRESSIVE = (0xC2, 0xCA)
-HUFFMAN = (0xC0, 0xC1, 0xC2)
-FRAMES = (*range(0xC0, 0xC4), *range(0xC5, 0xC8), *range(0xC9, 0xCC), *range(0xCD, 0xD0))
+LOSSLESS = (0xC3, 0xCB)
+SEQUENTIAL = (0xC0, 0xC1)  # with Huffman codes
+JPEG_LS = 0xF7
+FRAMES = (*range(0xC0, 0xC4), *range(0xC5, 0xC8), *range(0xC9, 0xCC), *range(0xCD, 0xD0), JPEG_LS)
 BARE = (0x01, *range(0xD0, 0xD9))  # markers without a length
-TABLES, SCAN, RESTART_INTERVAL = 0xC4, 0xDA, 0xDD
+SCAN, RESTART_INTERVAL, APP14, END = 0xDA, 0xDD, 0xEE, 0xD9
 RESTART = re.compile(rb"\xff[\xd0-\xd7]")
 MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
-GREYS = (127, 128)  # what libjpeg decodes without coded data, inverted or not
-LEAST_UNITS = 8  # of that grey: fewer may be a photograph's own, with codes that make no difference to its pixels
-MOST_UNITS = 16  # at the end of a scan that are compared with its last bits
+MIDDLE, NEAR = 127.5, 3  # what libjpeg decodes without coded data, inverted or not
+# coded data that holds no marker, and one of which decodes to something else than empty units whatever the tables are
+TAILS = (bytes(range(254, 0, -1)), bytes(range(1, 255)))
+COEFFICIENTS = 64
+MOST_MARKERS = 4096  # behind the first scan's header: each takes time, and 100 scans have some hundred
 
 
 @dataclass(frozen=True)
 class JPEGHeader:
     """A JPEG's first frame and scan headers.
 
-    process: the frame's marker. factors: sampling factors (across, down) by component. restart_interval: in units of blocks, 0
-    without. scan: the tables' numbers (DC, AC) of each component in the first scan, whose coded data begins at scan_start.
-    tables: the segments before it that define Huffman tables.
+    process: the frame's marker. components: (identifier, sampling factor across, down) of each. restart_interval: in units of
+    blocks, 0 without. first_scan: identifiers of the components in the first scan, whose header begins at scan_header and whose
+    coded data begins at scan_start. adobe: whether there is Adobe's segment, which says how colours are coded.
     """
 
     process: int
     precision: int
     width: int
     height: int
-    factors: tuple[tuple[int, int], ...]
+    components: tuple[tuple[int, int, int], ...]
     restart_interval: int
-    scan: tuple[tuple[int, int], ...]
+    first_scan: bytes
+    scan_header: int
     scan_start: int
-    tables: tuple[bytes, ...]
-
-    @property
-    def codes(self) -> dict[tuple[int, int, int], str]:
-        """Huffman codes, as text of bits, by (class, table, symbol)."""
-        return {key: code for segment in self.tables for key, code in _huffman_codes(segment).items()}
+    adobe: bool
 
     @property
     def interleaved(self) -> bool:
         """Whether the first scan holds all components."""
-        return len(self.scan) == len(self.factors)
+        return len(self.first_scan) == len(self.components)
 
     @property
     def unit(self) -> tuple[int, int]:
         """Pixels (across, down) of a unit of blocks in a scan of all components (section A.2)."""
-        if len(self.factors) == 1:
+        if len(self.components) == 1:
             return 8, 8
-        return 8 * max(across for across, _ in self.factors), 8 * max(down for _, down in self.factors)
+        return 8 * max(across for _, across, _ in self.components), 8 * max(down for _, _, down in self.components)
 
 
 def read_jpeg_header(data: bytes) -> JPEGHeader | None:
     """Reads the segments up to the first scan; None where they cannot be followed."""
-    position, interval, frame, process = 2, 0, b"", 0
-    tables: list[bytes] = []
+    position, interval, frame, process, adobe = 2, 0, b"", 0, False
     while position + 4 <= len(data) and data[position] == 0xFF:
         marker = data[position + 1]
         if marker == 0xFF or marker in BARE:
@@ -75,15 +74,16 @@ def read_jpeg_header(data: bytes) -> JPEGHeader | None:
         segment = data[position + 4 : end]
         if marker in FRAMES:
             frame, process = segment, marker
-        elif marker == TABLES:
-            tables.append(segment)
         elif marker == RESTART_INTERVAL:
             interval = int.from_bytes(segment[:2], "big")
+        elif marker == APP14:
+            adobe = adobe or segment.startswith(b"Adobe")
         elif marker == SCAN and len(frame) >= 6 and segment:
             height, width = struct.unpack_from(">HH", frame, 1)
-            factors = tuple((each >> 4 or 1, each & 15 or 1) for each in frame[7 : 6 + 3 * frame[5] : 3])
-            scan = tuple((each >> 4, each & 15) for each in segment[2 : 1 + 2 * segment[0] : 2])
-            return JPEGHeader(process, frame[0], width, height, factors, interval, scan, end, tuple(tables))
+            entries = (frame[start : start + 2] for start in range(6, 6 + 3 * frame[5], 3))
+            components = tuple((each[0], each[1] >> 4 or 1, each[1] & 15 or 1) for each in entries if len(each) == 2)
+            first = segment[1 : 1 + 2 * segment[0] : 2]
+            return JPEGHeader(process, frame[0], width, height, components, interval, first, position, end, adobe)
         position = end
     return None
 
@@ -92,13 +92,28 @@ def jpeg_problem(header: JPEGHeader | None) -> str | None:
     """What of a JPEG's samples or coding is not read, and how to convert it."""
     if header is None:
         return None
+    if header.process == JPEG_LS:
+        return "the image is a JPEG-LS, which is not read; save it as a baseline JPEG"
     if header.process in HIERARCHICAL:
         return f"the JPEG is hierarchical (frame {header.process:#x}), which is not read; save it as a baseline JPEG"
     if header.precision != 8:
         return f"the JPEG has samples of {header.precision} bits, which are not read; save it with 8 bits"
-    if len(header.factors) not in (1, 3, 4):
-        return f"the JPEG has {len(header.factors)} components, which are not read; save it as grey or RGB"
+    if header.height == 0:
+        return "the JPEG tells its height behind its pixels, which is not read; save it as a baseline JPEG"
+    if len(header.components) not in (1, 3, 4):
+        return f"the JPEG has {len(header.components)} components, which are not read; save it as grey or RGB"
+    if len(header.components) == 4 and not header.adobe:
+        return "the JPEG has 4 components and does not say whether 0 is all ink or none; save it as RGB"
+    across, down = (max(factors) for factors in list(zip(*header.components, strict=True))[1:])
+    if any(across % each[1] or down % each[2] for each in header.components):
+        factors = ", ".join(f"{each[1]}x{each[2]}" for each in header.components)
+        return f"the JPEG has sampling factors {factors}, which are not read; save it with 4:4:4 or 4:2:0"
     return None
+
+
+def is_lossless(data: bytes) -> bool:
+    """Whether a JPEG is of the lossless process, which libjpeg cannot reduce."""
+    return (header := read_jpeg_header(data)) is not None and header.process in LOSSLESS
 
 
 def check_restarts(header: JPEGHeader, data: bytes) -> None:
@@ -114,67 +129,74 @@ def check_restarts(header: JPEGHeader, data: bytes) -> None:
         raise DamagedImage(f"the image is damaged: {count} of {expected} restart markers are there; is the file complete?")
 
 
-def check_end_of_scan(image: Image.Image, data: bytes) -> None:
-    """Raises `DamagedImage` where a decoded JPEG ends in the grey of missing data, and its first scan does not say so.
+def check_scans(image: Image.Image, data: bytes) -> None:
+    """Raises `DamagedImage` where a decoded JPEG's scans do not hold all of its coefficients, or end before the last unit.
 
-    libjpeg gives units without coded data the middle grey, and only warns. Where the image's last units are of that grey, the
-    scan must end with the codes of as many empty units. It is then exact but for files with restart markers, of which
-    `check_restarts` counts the markers.
+    libjpeg makes up what is missing, and only warns: coefficients of 0, and so units of middle grey.
     """
     header = read_jpeg_header(data)
-    if not header or header.process not in HUFFMAN or not header.interleaved or header.restart_interval:
+    if not header:
         return
-    units, row = _grey_units(image, header)
-    if units < min(LEAST_UNITS, row) or units < 2:
+    single = header.process not in PROGRESSIVE and header.interleaved
+    if single and not (header.process in SEQUENTIAL and _is_middle_grey(image)):
         return
-    empty = _empty_unit(header)
-    end = MARKER.search(data, header.scan_start)
-    if not empty or not end:
-        return
-    count = min(units - 1, MOST_UNITS)  # the first of them may differ from the unit before it
-    coded = data[max(header.scan_start, end.start() - len(empty) * count // 4 - 16) : end.start()].replace(b"\xff\0", b"\xff")
-    bits = "".join(f"{byte:08b}" for byte in coded)
-    if not any(bits.endswith(empty * count + fill * length) for length in range(8) for fill in "10"):
-        raise DamagedImage("the image is damaged: its coded data ends before its last rows; is the file complete?")
+    missing, end = _walk_scans(header, data)
+    if missing:
+        raise DamagedImage(
+            f"the image is damaged: its scans lack coefficients of {missing} of its {len(header.components)} components; "
+            "is the file complete?"
+        )
+    if header.process in SEQUENTIAL:
+        coded = data[:end].rstrip(b"\xff")  # such bytes fill up to a marker
+        decoded = _eighth(coded)
+        if any(_eighth(coded + tail) != decoded for tail in TAILS):  # what stands behind all units changes none
+            raise DamagedImage("the image is damaged: its coded data ends before its last rows; is the file complete?")
 
 
-def _grey_units(image: Image.Image, header: JPEGHeader) -> tuple[int, int]:
-    """How many of the last row's units, from the right, are of the grey that libjpeg gives to missing data; and of how many."""
-    reduced = -(-header.width // image.width)
-    across, down = (max(1, side // reduced) for side in header.unit)
-    band = np.asarray(image.crop((0, (image.height - 1) // down * down, image.width, image.height)))
-    pixels = band.reshape(*band.shape[:2], -1)
-    grey = (np.isin(pixels, GREYS) & (pixels == pixels[-1, -1])).all((0, 2))
-    units = [bool(grey[left : left + across].all()) for left in range(0, len(grey), across)]
-    is_grey, run = next(groupby(reversed(units)))
-    return len(list(run)) if is_grey else 0, len(units)
+def _walk_scans(header: JPEGHeader, data: bytes) -> tuple[int, int]:
+    """Of how many components the scans do not hold every coefficient to its last bit, and where the last scan ends.
+
+    Raises `DamagedImage` for markers in numbers that no image needs.
+    """
+    lowest = {identifier: [1] * COEFFICIENTS for identifier, _, _ in header.components}  # the bit that a scan has told last
+    position, end, markers = header.scan_header, len(data), 0
+    while found := MARKER.search(data, position):
+        position, marker = found.end(), data[found.end() - 1]
+        markers += 1
+        if markers > MOST_MARKERS:
+            raise DamagedImage(
+                "the image is damaged: more segments stand between its scans than any program writes; save it anew"
+            )
+        if marker == END:
+            end = found.start()
+            break
+        if marker in BARE:
+            continue
+        after = position + max(2, int.from_bytes(data[position : position + 2], "big"))
+        segment = data[position + 2 : after]
+        if marker == SCAN and segment and len(segment) >= 4 + 2 * segment[0]:
+            first, last, bits = segment[1 + 2 * segment[0] :][:3]
+            if header.process not in PROGRESSIVE:
+                first, last, bits = 0, COEFFICIENTS - 1, 0
+            for identifier in segment[1 : 1 + 2 * segment[0] : 2]:
+                if identifier in lowest and first <= last < COEFFICIENTS:
+                    lowest[identifier][first : last + 1] = [bits & 15] * (last + 1 - first)
+        position = after
+    return sum(any(bits) for bits in lowest.values()), end
 
 
-def _empty_unit(header: JPEGHeader) -> str:
-    """The bits of a unit of the first scan whose blocks equal those before them and hold nothing else; empty if unknown."""
-    bits, codes = "", header.codes
-    for (direct, alternating), (across, down) in zip(header.scan, header.factors, strict=True):
-        block = codes.get((0, direct, 0), "")
-        if header.process not in PROGRESSIVE:
-            block += codes.get((1, alternating, 0), "")
-        if not block:
-            return ""
-        bits += block * (1 if len(header.factors) == 1 else across * down)
-    return bits
+def _is_middle_grey(image: Image.Image) -> bool:
+    """Whether a decoded image's last pixel may be of a unit without coded data, of which the other pixels say nothing new.
+
+    Of colours the luminance counts, since colour differences are interpolated from the units around.
+    """
+    pixel = np.asarray(image.crop((image.width - 1, image.height - 1, image.width, image.height))).reshape(-1).astype(float)
+    value = pixel @ (0.299, 0.587, 0.114) if len(pixel) == 3 else pixel[-1]
+    return bool(abs(value - MIDDLE) <= NEAR)
 
 
-def _huffman_codes(segment: bytes) -> dict[tuple[int, int, int], str]:
-    """The codes by (class, table, symbol) of a segment that defines Huffman tables (section B.2.4.2 and annex C)."""
-    codes: dict[tuple[int, int, int], str] = {}
-    position = 0
-    while position + 17 <= len(segment):
-        kind, table = segment[position] >> 4, segment[position] & 15
-        counts, position = segment[position + 1 : position + 17], position + 17
-        code = 0
-        for length, count in enumerate(counts, 1):
-            for symbol in segment[position : position + count]:
-                codes[kind, table, symbol] = f"{code:0{length}b}"
-                code += 1
-            position += count
-            code <<= 1
-    return codes
+def _eighth(start: bytes) -> bytes:
+    """The pixels of a JPEG that is cut here and closed, each the mean of a block, as libjpeg reduces it."""
+    with Image.open(io.BytesIO(start + b"\xff\xd9"), formats=("JPEG",)) as image:
+        image.draft(None, (1, 1))
+        return image.tobytes()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 
 from cli.arguments import parser
 from cli.main import main
-from cli.remote import Remote, ServerError
+from cli.remote import MOST_WAIT_S, Remote, ServerError, ServerUnusable
 from tests.conftest import ROOT, encoded, make_photo
 
 PHOTOS = ROOT / "docs" / "photos"
@@ -119,3 +120,94 @@ def test_no_service_and_options_that_are_its_own_are_said(tmp_path: Path, capsys
     assert "does not answer" in capsys.readouterr().err
     assert main([*arguments, "--tile", "96"]) == 2
     assert "--tile is the service's to choose" in capsys.readouterr().err
+
+
+class Answering(BaseHTTPRequestHandler):
+    """Answers `server.answer`: status, headers and body."""
+
+    server: Stranger
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        status, headers, body = self.server.answer
+        self.server.count += 1
+        self.send_response(status)
+        for name, value in (headers | {"Content-Length": str(len(body))}).items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+class Stranger(ThreadingHTTPServer):
+    def __init__(self, status: int, headers: dict[str, str], body: bytes) -> None:
+        super().__init__(("127.0.0.1", 0), Answering)
+        self.answer, self.count = (status, headers, body), 0
+
+
+@contextmanager
+def stranger(status: int, headers: dict[str, str], body: bytes) -> Iterator[tuple[str, Stranger]]:
+    """A server of something else at this address."""
+    with Stranger(status, headers, body) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_address[1]}", server
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+HTML, PNG, JSON = "text/html; charset=utf-8", "image/png", "application/json"
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "body", "format", "words"),
+    [
+        (200, HTML, b"<html>Log in</html>", "png", "answers text/html where image/png was expected"),
+        (200, HTML, b"<html>Log in</html>", "json", "answers text/html where application/json was expected"),
+        (200, PNG, b"", "png", "answers an empty body where image/png was expected"),
+        (200, JSON, b"{}", "npz", "answers application/json where application/x-npz was expected"),
+        (204, PNG, b"", "png", "204 No Content"),
+        (206, PNG, b"part", "png", "206 Partial Content"),
+        (500, HTML, b"<html>", "png", "500 Internal Server Error"),
+        (302, HTML, b"", "png", "302 Found"),
+    ],
+)
+def test_an_answer_of_something_else_is_no_mask_and_ends_the_run(
+    status: int, kind: str, body: bytes, format: str, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number in range(30):
+        (tmp_path / f"{number}.png").write_bytes(encoded(make_photo(30, 30)))
+    with stranger(status, {"Content-Type": kind}, body) as (url, server):
+        assert main([str(tmp_path), "-o", str(tmp_path / "out"), "--server", url, "--format", format]) == 2
+        assert server.count < 30
+    assert not (tmp_path / "out").exists()
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("fcn-segment: 30 of 30 images were not done: ")
+    assert words in line
+
+
+def test_a_gateway_that_fails_is_asked_again_and_ends_the_run() -> None:
+    for status in (429, 502, 503):
+        waits: list[float] = []
+        with stranger(status, {"Retry-After": "99999"}, b"<html>") as (url, server):
+            asking = Remote(parser().parse_args(["-", "-o", "-", "--server", url]), sleep=waits.append)
+            with pytest.raises(ServerUnusable, match=str(status)):
+                asking(b"image")
+            asking.close()
+        assert waits == [MOST_WAIT_S] * 5
+        assert server.count == 6
+
+
+def test_what_is_wrong_with_an_image_alone_does_not_end_the_run() -> None:
+    for status in (400, 408, 413, 415, 422, 504):
+        with stranger(status, {}, b"<html>") as (url, _):
+            asking = Remote(parser().parse_args(["-", "-o", "-", "--server", url]))
+            for _ in range(9):
+                with pytest.raises(ServerError, match=str(status)) as caught:
+                    asking(b"image")
+                assert not isinstance(caught.value, ServerUnusable)
+            asking.close()

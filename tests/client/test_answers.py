@@ -134,3 +134,32 @@ def test_an_option_that_there_is_not_is_refused(kind: type[Any], name: str) -> N
 
     with pytest.raises(TypeError, match="no option sied; there are side, blend"):
         asyncio.run(close(getattr(client, name)([] if name == "segment_many" else b"image", sied=3)))
+
+
+@pytest.mark.parametrize("client", [SegmentClient, AsyncSegmentClient])
+@pytest.mark.parametrize(
+    ("content", "kind"), [(b"<html>Log in</html>", "text/html; charset=utf-8"), (b"<html>", "Text/HTML"), (b"", "image/png")]
+)
+def test_bytes_of_something_else_are_no_answer(content: bytes, kind: str, client: Callable[..., Any]) -> None:
+    """A login's page with status 200, and an answer without a body."""
+
+    def reply(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, content=content, headers={"Content-Type": kind})
+
+    def asked(name: str, *arguments: Any) -> Any:
+        one = client("http://service", transport=httpx.MockTransport(reply))
+        if isinstance(one, SegmentClient):
+            with one:
+                return getattr(one, name)(*arguments)
+
+        async def ask() -> Any:
+            async with one:
+                return await getattr(one, name)(*arguments)
+
+        return asyncio.run(ask())
+
+    calls: list[tuple[Any, ...]] = [("mask_png", b"image"), ("raw", b"image"), ("segment", b"image"), ("classes",), ("info",)]
+    calls += [("ready",), ("wait_until_ready", 1.0)] if content else []
+    for call in calls:
+        with pytest.raises(UnexpectedAnswer, match="see that base_url is the service's"):
+            asked(*call)

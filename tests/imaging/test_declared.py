@@ -365,3 +365,80 @@ def test_pages_behind_the_first_are_not_looked_at() -> None:
     file = io.BytesIO()
     Image.fromarray(PICTURE).save(file, "TIFF", save_all=True, append_images=[Image.new("F", (4, 4))])
     assert np.array_equal(decode(file.getvalue(), LIMITS), PICTURE)
+
+
+@pytest.mark.parametrize("depth", [1, 2, 4, 8])
+def test_of_a_transparent_grey_the_bits_beyond_the_depth_do_not_count(depth: int) -> None:
+    most = (1 << depth) - 1
+    values = GREY.astype(int) * most // 255
+    for transparent in {0, most, int(values[20, 30])}:
+        expected = rgb(np.round(values * (255 / most)).astype(np.uint8))
+        expected[values == transparent] = 255
+        sample = struct.pack(">H", transparent | 0xFF00)
+        rows = (b"IDAT", zlib.compress(packed_rows(values, depth)))
+        data = png_chunks_of(png_head(*SIZE[::-1], depth, 0), (b"tRNS", sample), rows, (b"IEND", b""))
+        assert np.array_equal(decode(data, LIMITS), expected)
+
+
+def test_of_a_transparent_color_the_bits_beyond_the_depth_do_not_count() -> None:
+    expected = PICTURE.copy()
+    expected[np.all(PICTURE[20, 30] == PICTURE, -1)] = 255
+    sample = struct.pack(">HHH", *(0x100 | int(value) for value in PICTURE[20, 30]))
+    rows = (b"IDAT", zlib.compress(packed_rows(PICTURE.reshape(SIZE[0], -1), 8)))
+    assert np.array_equal(
+        decode(png_chunks_of(png_head(67, 45, 8, 2), (b"tRNS", sample), rows, (b"IEND", b"")), LIMITS), expected
+    )
+
+
+def test_a_png_whose_pixels_fail_their_checksum_is_damaged() -> None:
+    data = file_of(Image.fromarray(PICTURE), "PNG")
+    start = data.index(b"IDAT") + 4
+    end = start + int.from_bytes(data[start - 8 : start - 4], "big")
+    for at in (*range(start, end, 97), end, end + 3):
+        changed = data[:at] + bytes([data[at] ^ 0x55]) + data[at + 1 :]
+        with pytest.raises(DamagedImage):
+            decode(changed, LIMITS)
+    with pytest.raises(DamagedImage, match="a checksum of its pixels is wrong; send the file anew"):
+        decode(data[:end] + bytes(4) + data[end + 4 :], LIMITS)
+
+
+@pytest.mark.parametrize("depth", [4, 8])
+def test_a_png_with_pixels_beyond_its_palette_is_damaged(depth: int) -> None:
+    ids = GREY // 32
+    rows = (b"IDAT", zlib.compress(packed_rows(ids, depth)))
+    for colors in (8, 7, 3):
+        palette = b"PLTE", PALETTE[:colors].tobytes()
+        data = png_chunks_of(png_head(67, 45, depth, 3), palette, rows, (b"IEND", b""))
+        if colors > ids.max():
+            assert np.array_equal(decode(data, LIMITS), PALETTE[ids])
+        else:
+            with pytest.raises(DamagedImage, match=rf"its palette has {colors} colours, and a pixel has number {ids.max()}"):
+                decode(data, LIMITS)
+
+
+def bmp(bits: int, compression: int = 0, masks: bytes = b"", rows: bytes = b"") -> bytes:
+    size = 14 + 40 + len(masks)
+    info = struct.pack("<IiiHHIIiiII", 40, 67, 45, 1, bits, compression, len(rows), 2835, 2835, 0, 0)
+    return b"BM" + struct.pack("<IHHI", size + len(rows), 0, 0, size) + info + masks + rows
+
+
+@pytest.mark.parametrize("red", [0xFF0000, 0xFF000000, 0xF00], ids=hex)
+def test_the_masks_of_a_bmp_are_read_or_refused_as_unread(red: int) -> None:
+    """Red, green and blue from the upper bits down, in 32 bits, above one that is unused, and in 4 bits."""
+    bits = red.bit_count()
+    values = PICTURE.astype(np.uint32) >> (8 - bits)
+    shift = red.bit_length() - bits
+    packed = values[..., 0] << shift | values[..., 1] << (shift - bits) | values[..., 2] << (shift - 2 * bits)
+    masks = struct.pack("<III", red, red >> bits, red >> 2 * bits)
+    data = bmp(32, 3, masks, packed[::-1].astype("<u4").tobytes())
+    if bits == 8:
+        assert np.array_equal(decode(data, LIMITS), PICTURE)
+    else:
+        with pytest.raises(UnknownImageType, match=r"is of a kind that is not read \(Unsupported BMP.*; save it"):
+            decode(data, LIMITS)
+
+
+@pytest.mark.parametrize(("bits", "compression"), [(2, 0), (0, 5), (0, 4), (32, 6)])
+def test_a_bmp_of_another_kind_is_refused_as_unread(bits: int, compression: int) -> None:
+    with pytest.raises(UnknownImageType, match=r"is of a kind that is not read \(Unsupported BMP.*; save it"):
+        read_size(bmp(bits, compression, bytes(16), bytes(9000)), LIMITS)

@@ -1,19 +1,21 @@
-"""A JPEG whose coded data ends before its last row is damaged, also where an end marker closes it."""
+"""A JPEG's colours, sampling and scans are read as its headers say, and coded data that ends early is damage."""
 
 from __future__ import annotations
 
 from typing import Any
 
+import imagecodecs
 import numpy as np
 import pytest
 from PIL import Image
 
-from imaging.decoding import decode
-from imaging.errors import DamagedImage
-from imaging.jpeg import read_jpeg_header
-from tests.imaging.corners import corners
+from imaging.decoding import decode, read_size
+from imaging.errors import DamagedImage, UnknownImageType
+from imaging.jpeg import MOST_MARKERS, read_jpeg_header
+from tests.imaging.corners import GREY, PICTURE, corners
 from tests.imaging.files import LIMITS
-from tests.imaging.samples import file_of
+from tests.imaging.jpegs import adobe, components, jpeg
+from tests.imaging.samples import file_of, rgb
 
 SIZE = (450, 670)
 PHOTO = Image.fromarray(corners(SIZE))
@@ -28,6 +30,20 @@ KINDS: dict[str, tuple[str, dict[str, Any]]] = {
     "progressive": ("RGB", {"progressive": True}),
 }
 WORKING = [None, (225, 335), (113, 168), (57, 84)]
+APART = [[0], [1], [2]]
+INKS = [255 - plane for plane in components(PICTURE, "CMYK")]  # as Adobe's programs write them: 0 is all ink
+FACTORS = [
+    [(1, 1), (1, 1), (1, 1)],
+    [(2, 1), (1, 1), (1, 1)],
+    [(1, 2), (1, 1), (1, 1)],
+    [(2, 2), (1, 1), (1, 1)],
+    [(4, 1), (1, 1), (1, 1)],
+    [(4, 2), (1, 1), (1, 1)],
+    [(3, 1), (1, 1), (1, 1)],
+    [(2, 2), (2, 1), (1, 2)],
+    [(1, 1), (2, 2), (2, 2)],
+    [(2, 2), (2, 1), (2, 1)],
+]
 
 
 def cut(data: bytes, share: float) -> bytes:
@@ -39,14 +55,51 @@ def cut(data: bytes, share: float) -> bytes:
 
 
 @pytest.mark.parametrize("working", WORKING, ids=str)
-@pytest.mark.parametrize("share", [0.05, 0.3, 0.5, 0.8])
+@pytest.mark.parametrize("share", [0.05, 0.3, 0.5, 0.8, 0.97])
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_jpeg_that_was_cut_and_closed_is_damaged(kind: str, share: float, working: tuple[int, int] | None) -> None:
     mode, options = KINDS[kind]
     data = file_of(PHOTO.convert(mode), "JPEG", quality=90, **options)
     assert decode(data, LIMITS, working).shape[:2] == (working or SIZE)
-    with pytest.raises(DamagedImage, match="its coded data ends before its last rows"):
+    with pytest.raises(DamagedImage, match=r"its coded data ends before its last rows|its scans lack coefficients of"):
         decode(cut(data, share), LIMITS, working)
+
+
+def test_a_progressive_jpeg_without_all_of_its_scans_is_damaged() -> None:
+    data = file_of(PHOTO, "JPEG", progressive=True)
+    scans = [index for index in range(len(data)) if data.startswith(b"\xff\xda", index)]
+    assert len(scans) > 4
+    assert decode(data, LIMITS).shape == (*SIZE, 3)
+    for start in scans[1:]:
+        with pytest.raises(DamagedImage, match=r"its scans lack coefficients of [123] of its 3 components"):
+            decode(data[:start] + b"\xff\xd9", LIMITS)
+
+
+@pytest.mark.parametrize("scans", [APART, [[0], [1, 2]], [[2], [0], [1]]], ids=str)
+def test_components_in_scans_of_their_own_are_all_there_or_the_jpeg_is_damaged(scans: list[list[int]]) -> None:
+    planes = components(PICTURE)
+    for factors in (FACTORS[0], FACTORS[3]):
+        image = decode(jpeg(planes, factors, scans=scans), LIMITS)
+        assert np.abs(image.astype(int) - PICTURE).mean() < (3 if factors[0] == (1, 1) else 8)
+        for count in range(1, len(scans)):
+            with pytest.raises(DamagedImage, match=r"its scans lack coefficients of \d of its 3 components"):
+                decode(jpeg(planes, factors, scans=scans[:count]), LIMITS)
+        for share in (0.2, 0.9):
+            with pytest.raises(DamagedImage, match="its coded data ends before its last rows"):
+                decode(jpeg(planes, factors, scans=scans, share=share), LIMITS)
+
+
+@pytest.mark.parametrize("restart", [0, 2])
+@pytest.mark.parametrize("fill", [b"", b"\xff\xff\xff", b"\0\0\0\0", b"\xa5" * 9], ids=["none", "ones", "zeros", "more"])
+def test_what_stands_between_the_coded_data_and_the_end_marker_changes_nothing(fill: bytes, restart: int) -> None:
+    grey = PICTURE.copy()
+    grey[20:] = 128
+    for picture in (PICTURE, grey):
+        for factors in (FACTORS[0], FACTORS[3]):
+            data = jpeg(components(picture), factors, fill=fill, restart=restart)
+            assert np.abs(decode(data, LIMITS).astype(int) - picture).mean() < 8
+    with pytest.raises(DamagedImage, match=r"its coded data ends before its last rows|restart markers are there"):
+        decode(jpeg(components(PICTURE), share=0.95, fill=fill[:3], restart=restart), LIMITS)
 
 
 @pytest.mark.parametrize("working", WORKING, ids=str)
@@ -68,12 +121,54 @@ def test_grey_noise_around_the_middle_is_none() -> None:
         assert decode(file_of(Image.fromarray(noise), "JPEG", quality=quality), LIMITS).shape[:2] == SIZE
 
 
-def test_the_codes_of_a_table_are_those_of_the_standard() -> None:
-    """The luminance DC codes of table K.3, which libjpeg writes unless it optimises them."""
-    header = read_jpeg_header(file_of(PHOTO, "JPEG"))
-    assert header
-    lengths = {symbol: len(code) for (kind, table, symbol), code in header.codes.items() if (kind, table) == (0, 0)}
-    assert lengths == {0: 2, 1: 3, 2: 3, 3: 3, 4: 3, 5: 3, 6: 4, 7: 5, 8: 6, 9: 7, 10: 8, 11: 9}
-    assert header.codes[0, 0, 0] == "00"
-    assert header.codes[1, 0, 0] == "1010"
-    assert header.codes[1, 1, 0] == "00"
+@pytest.mark.parametrize("factors", FACTORS, ids=str)
+def test_any_sampling_factors_give_the_picture_whole_and_reduced(factors: list[tuple[int, int]]) -> None:
+    picture = corners((181, 267))
+    data = jpeg(components(picture), factors)
+    for working in (None, (91, 134), (46, 67), (60, 90)):
+        expected = np.asarray(Image.fromarray(picture).resize((working or (181, 267))[::-1], Image.Resampling.BILINEAR))
+        assert np.abs(decode(data, LIMITS, working).astype(int) - expected).mean() < 6
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (jpeg(components(PICTURE), [(3, 1), (2, 1), (1, 1)]), "has sampling factors 3x1, 2x1, 1x1"),
+        (jpeg(INKS), "has 4 components and does not say whether 0 is all ink or none"),
+        (jpeg(components(PICTURE), height=0), "tells its height behind its pixels"),
+        (imagecodecs.jpegls_encode(PICTURE), "is a JPEG-LS"),
+    ],
+    ids=["factors", "inks", "height", "jpeg-ls"],
+)
+def test_a_jpeg_that_is_not_read_is_named_with_how_to_convert_it(data: bytes, reason: str) -> None:
+    for read in (decode, read_size):
+        with pytest.raises(UnknownImageType, match=f"{reason}.*; save it"):
+            read(data, LIMITS)
+
+
+def test_what_adobes_marker_says_of_the_colors_is_so() -> None:
+    cmyk = np.asarray(Image.fromarray(PICTURE).convert("CMYK").convert("RGB")).astype(int)
+    assert np.abs(decode(jpeg(INKS, before=adobe(0)), LIMITS) - cmyk).mean() < 3
+    ycck = [*components(255 - np.dstack(INKS[:3])), INKS[3]]
+    assert np.abs(decode(jpeg(ycck, before=adobe(2)), LIMITS) - cmyk).mean() < 3
+    for transform, mode in ((0, "RGB"), (1, "YCbCr")):
+        image = decode(jpeg(components(PICTURE, mode), before=adobe(transform)), LIMITS)
+        assert np.abs(image.astype(int) - PICTURE).mean() < 3
+
+
+@pytest.mark.parametrize("working", [None, (23, 34), (12, 17)], ids=str)
+def test_a_lossless_jpeg_is_read_at_every_size(working: tuple[int, int] | None) -> None:
+    expected = Image.fromarray(rgb(GREY)).resize((working or GREY.shape)[::-1], Image.Resampling.BILINEAR)
+    assert np.array_equal(decode(imagecodecs.ljpeg_encode(GREY), LIMITS, working), np.asarray(expected))
+
+
+def test_segments_without_number_between_scans_are_refused() -> None:
+    data = file_of(PHOTO, "JPEG", progressive=True)
+    end = data.rindex(b"\xff\xda")
+    for count in (MOST_MARKERS // 2, MOST_MARKERS + 1):
+        comments = data[:end] + b"\xff\xfe\0\2" * count + data[end:]
+        if count < MOST_MARKERS:
+            assert decode(comments, LIMITS).shape == (*SIZE, 3)
+        else:
+            with pytest.raises(DamagedImage, match="more segments stand between its scans"):
+                decode(comments, LIMITS)

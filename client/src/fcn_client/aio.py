@@ -70,7 +70,7 @@ class AsyncSegmentClient:
 
     async def raw(self, image: ImageLike, **query: Any) -> bytes:
         """As `SegmentClient.raw`."""
-        return (await self._post(image, **query)).content
+        return answers.body(await self._post(image, **query))
 
     async def mask_png(self, image: ImageLike, **options: Unpack[Options]) -> bytes:
         """As `SegmentClient.mask_png`."""
@@ -95,14 +95,14 @@ class AsyncSegmentClient:
     async def ready(self) -> bool:
         """Whether it takes images now; asks once."""
         try:
-            await self._ask(calls.get("health/ready"), attempts(0, self.timeout, self._clock))
+            answers.not_a_page(await self._ask(calls.get("health/ready"), attempts(0, self.timeout, self._clock)))
         except (ServerBusy, ConnectionFailed):
             return False
         return True
 
     async def wait_until_ready(self, timeout: float = 60.0) -> None:
         """As `SegmentClient.wait_until_ready`."""
-        await self._ask(calls.get("health/ready"), attempts(math.inf, timeout, self._clock, POLL_S))
+        answers.not_a_page(await self._ask(calls.get("health/ready"), attempts(math.inf, timeout, self._clock, POLL_S)))
 
     async def _post(self, image: ImageLike, **query: Any) -> httpx.Response:
         return await self._ask(await asyncio.to_thread(calls.post, image, **query))

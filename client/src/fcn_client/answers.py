@@ -59,16 +59,33 @@ def picture(response: httpx.Response) -> PngImageFile:
         return _decoded(response.content)
 
 
+def body(response: httpx.Response) -> bytes:
+    """The bytes, unless there are none, or they are a web page's, such as a login's."""
+    if not response.content:
+        raise _unexpected(response, "answers an empty body")
+    return not_a_page(response).content
+
+
+def not_a_page(response: httpx.Response) -> httpx.Response:
+    """The answer; raises `UnexpectedAnswer` for a web page, which is not the service's."""
+    if response.headers.get("Content-Type", "").lower().startswith("text/html"):
+        raise _unexpected(response, "answers a web page")
+    return response
+
+
+def _unexpected(response: httpx.Response, reason: str) -> UnexpectedAnswer:
+    detail = f"{response.url} {reason}; see that base_url is the service's"
+    return UnexpectedAnswer(detail, status=response.status_code, request_id=response.headers.get("X-Request-ID", ""))
+
+
 @contextmanager
 def _understood(response: httpx.Response) -> Iterator[None]:
     try:
         yield
     except UNREADABLE as error:
         kind = response.headers.get("Content-Type", "no Content-Type")
-        stated = f"{response.url} answers {kind}, which cannot be read ({type(error).__name__}: {error})"
-        detail = f"{stated}; see that base_url is the service's"
-        request_id = response.headers.get("X-Request-ID", "")
-        raise UnexpectedAnswer(detail, status=response.status_code, request_id=request_id) from error
+        reason = f"answers {kind}, which cannot be read ({type(error).__name__}: {error})"
+        raise _unexpected(response, reason) from error
 
 
 def _label(entry: Mapping[str, Any]) -> Label:

@@ -74,7 +74,7 @@ class SegmentClient:
 
     def raw(self, image: ImageLike, **query: Any) -> bytes:
         """The answer's bytes for any query of `/segment`, such as `format="npz"`."""
-        return self._ask(calls.post(image, **query)).content
+        return answers.body(self._ask(calls.post(image, **query)))
 
     def mask_png(self, image: ImageLike, **options: Unpack[Options]) -> bytes:
         """A palette PNG whose pixel values are class ids."""
@@ -98,14 +98,14 @@ class SegmentClient:
     def ready(self) -> bool:
         """Whether it takes images now; asks once."""
         try:
-            self._ask(calls.get("health/ready"), attempts(0, self.timeout, self._clock))
+            answers.not_a_page(self._ask(calls.get("health/ready"), attempts(0, self.timeout, self._clock)))
         except (ServerBusy, ConnectionFailed):
             return False
         return True
 
     def wait_until_ready(self, timeout: float = 60.0) -> None:
         """Raises `ConnectionFailed` or `ServerBusy`, with the reason, where it is not ready within so many seconds."""
-        self._ask(calls.get("health/ready"), attempts(math.inf, timeout, self._clock, POLL_S))
+        answers.not_a_page(self._ask(calls.get("health/ready"), attempts(math.inf, timeout, self._clock, POLL_S)))
 
     def _ask(self, call: Call, plan: Attempts | None = None) -> httpx.Response:
         plan = plan or attempts(self.retries, self.timeout, self._clock)

@@ -1,0 +1,141 @@
+"""What a TIFF's tags say of its samples is what decoding gives, or the file is refused with the tag's meaning."""
+
+from __future__ import annotations
+
+import struct
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from imaging.decoding import decode, read_size
+from imaging.errors import DamagedImage, UnknownImageType
+from tests.imaging.corners import ALPHA, GREY, PALETTE, PICTURE, SIZE, tiff, with_tag
+from tests.imaging.files import LIMITS
+from tests.imaging.samples import file_of, over_white, rgb
+
+REVERSED = np.packbits(np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1)[:, ::-1], axis=1)[:, 0]
+APART = np.ascontiguousarray(PICTURE.transpose(2, 0, 1))
+YCBCR = np.asarray(Image.fromarray(PICTURE).convert("YCbCr"))
+CMYK = np.asarray(Image.fromarray(PICTURE).convert("CMYK"))
+FULL = (0, 1, 255, 1, 128, 1, 255, 1, 128, 1, 255, 1)
+VIDEO = (16, 1, 235, 1, 128, 1, 240, 1, 128, 1, 240, 1)
+
+
+def renumbered(data: bytes, tag: int, number: int = 65000) -> bytes:
+    """A little-endian TIFF in which a tag has another number; 65000 is none that anybody knows."""
+    (start,) = struct.unpack_from("<I", data, 4)
+    (entries,) = struct.unpack_from("<H", data, start)
+    (place,) = (at for at in range(start + 2, start + 2 + 12 * entries, 12) if struct.unpack_from("<H", data, at) == (tag,))
+    return data[:place] + struct.pack("<H", number) + data[place + 2 :]
+
+
+def assert_unread(data: bytes, reason: str) -> None:
+    with pytest.raises(UnknownImageType, match=f"{reason}.*; save it"):
+        decode(data, LIMITS)
+
+
+@pytest.mark.parametrize("layout", [{}, {"rowsperstrip": 7}, {"tile": (16, 32)}], ids=["one strip", "strips", "tiles"])
+@pytest.mark.parametrize(
+    ("samples", "expected", "options"),
+    [
+        (PICTURE, PICTURE, {"photometric": "rgb"}),
+        (APART, PICTURE, {"photometric": "rgb", "planarconfig": "separate"}),
+        (GREY, rgb(GREY), {"photometric": "minisblack"}),
+        (GREY, rgb(255 - GREY), {"photometric": "miniswhite"}),
+        (GREY // 16, PALETTE[GREY // 16], {"photometric": "palette", "colormap": PALETTE.T.astype(np.uint16) * 257}),
+    ],
+    ids=["rgb", "planes apart", "grey", "white is 0", "palette"],
+)
+def test_bits_in_reverse_order_are_read_or_refused(
+    samples: Any, expected: Any, options: dict[str, Any], layout: dict[str, Any]
+) -> None:
+    """Fill order 2, uncompressed."""
+    data = renumbered(tiff(REVERSED[samples], extratags=[(65000, "H", 1, 2, True)], **options, **layout), 65000, 266)
+    if options.get("planarconfig") or options["photometric"] == "miniswhite":
+        assert_unread(data, "planes apart|is of a kind that is not read")
+    else:
+        assert np.array_equal(decode(data, LIMITS), expected)
+
+
+def test_grey_multiplied_by_its_opacity_lies_over_white() -> None:
+    opacity = ALPHA.astype(int)
+    grey = (GREY * opacity + 127) // 255
+    data = tiff(np.dstack([grey, opacity]).astype(np.uint8), photometric="minisblack", extrasamples=["assocalpha"])
+    assert np.abs(decode(data, LIMITS).astype(int) - over_white(rgb(GREY), ALPHA)).max() <= 2
+
+
+@pytest.mark.parametrize("compression", [None, "lzw"])
+def test_a_grey_tiff_without_polarity_is_refused_and_a_fax_is_black_on_white(compression: str | None) -> None:
+    assert_unread(renumbered(tiff(GREY, photometric="minisblack", compression=compression), 262), "0 is black or white")
+    bits = Image.fromarray(GREY > 127)
+    for name in ("group3", "group4"):
+        fax = file_of(bits, "TIFF", compression=name, tiffinfo={262: 0})
+        assert np.array_equal(decode(renumbered(fax, 262), LIMITS), rgb((GREY > 127) * np.uint8(255)))
+
+
+@pytest.mark.parametrize(
+    ("sampling", "reference", "right"),
+    [((1, 1), FULL, True), ((1, 1), None, True), ((2, 2), FULL, False), ((2, 1), None, False), ((1, 1), VIDEO, False)],
+    ids=str,
+)
+def test_uncompressed_ycbcr_is_read_where_it_is_plain(
+    sampling: tuple[int, int], reference: tuple[int, ...] | None, right: bool
+) -> None:
+    tags = [(530, "H", 2, sampling, True), *([(532, "2I", 6, reference, True)] if reference else [])]
+    data = tiff(YCBCR, photometric="rgb", extratags=tags)
+    data = with_tag(data, 262, [6])
+    if right:
+        assert np.abs(decode(data, LIMITS).astype(int) - PICTURE).max() <= 4
+    else:
+        assert_unread(data, "YCbCr of its own sampling or range")
+
+
+def test_inks_that_are_not_cmyk_are_refused() -> None:
+    expected = np.asarray(Image.fromarray(CMYK, "CMYK").convert("RGB"))
+    for ink_set in (1, 2):
+        data = tiff(CMYK, photometric="separated", extratags=[(332, "H", 1, ink_set, True)])
+        if ink_set == 1:
+            assert np.array_equal(decode(data, LIMITS), expected)
+        else:
+            assert_unread(data, "inks other than CMYK")
+
+
+@pytest.mark.parametrize("depth", [np.uint8, np.uint16])
+def test_a_fourth_sample_of_which_nothing_is_said_must_be_full(depth: type[np.unsignedinteger[Any]]) -> None:
+    """Pillow takes it for opacity; it may be infrared."""
+    most = np.iinfo(depth).max
+    full = np.full(SIZE, 255, np.uint8)
+    for fourth, right in ((full, True), (ALPHA, False)):
+        samples = np.dstack([PICTURE, fourth]).astype(depth) * depth(most // 255)
+        data = renumbered(tiff(samples, photometric="rgb", extrasamples=["unassalpha"]), 338)
+        if right:
+            assert np.abs(decode(data, LIMITS).astype(int) - PICTURE).max() <= 1
+        else:
+            assert_unread(data, "a fourth sample")
+
+
+@pytest.mark.parametrize("compression", [None, "zlib"])
+@pytest.mark.parametrize("layout", [{}, {"rowsperstrip": 7}, {"tile": (16, 32)}], ids=["one strip", "strips", "tiles"])
+@pytest.mark.parametrize("planes", ["contig", "separate"])
+def test_one_number_of_bits_counts_for_all_samples(planes: str, layout: dict[str, Any], compression: str | None) -> None:
+    samples = PICTURE if planes == "contig" else APART
+    data = tiff(samples, photometric="rgb", planarconfig=planes, compression=compression, **layout)
+    assert np.array_equal(decode(with_tag(data, 258, [8]), LIMITS), PICTURE)
+
+
+def test_opacity_and_more_in_planes_apart_is_refused_as_unread() -> None:
+    samples = np.concatenate([APART, ALPHA[None], ALPHA[None]])
+    for compression in (None, "zlib"):
+        options = {"photometric": "rgb", "planarconfig": "separate", "compression": compression}
+        assert_unread(tiff(samples, extrasamples=["unassalpha", "unspecified"], **options), "planes apart")
+
+
+def test_strips_beside_tiles_are_damage_and_missing_strips_are_counted() -> None:
+    both = renumbered(tiff(PICTURE, photometric="rgb", tile=(16, 32), extratags=[(65000, "I", 1, 8, True)]), 65000, 273)
+    with pytest.raises(DamagedImage, match="it has strips as well as tiles"):
+        read_size(both, LIMITS)
+    strips = tiff(PICTURE, photometric="rgb", rowsperstrip=15)
+    with pytest.raises(DamagedImage, match="its rows need 3 strips, and it has 2"):
+        read_size(with_tag(strips, 279, [3015, 0, 3015]), LIMITS)
