@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
-from importlib.metadata import PackageNotFoundError, version
 from math import inf, isfinite
-from typing import NoReturn, get_args
+from typing import get_args
 
 import shtab
 
-from cli.report import one_line
 from imaging.answer import FORMATS, MaskEncoding, Rendering
 from imaging.decoding import FORMATS as IMAGE_FORMATS
 from imaging.decoding import Limits
+from model.command_line import CommandParser
 from model.inference.runtime import PRECISIONS, RUNTIMES
 from model.inference.scaling import Side, parse_side
 from model.inference.segmenter import Options
@@ -38,22 +37,14 @@ LOCAL = ("tile", "weights", "runtime", "device", "precision", "threads", "max_me
 MOST_THREADS = 1024
 
 
-class OneLineParser(argparse.ArgumentParser):
-    """Answers wrong arguments with one line, and exit status 2."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: {one_line(message)}; see {self.prog} --help\n")
-
-
 def parser() -> argparse.ArgumentParser:
     """The command's arguments."""
-    p = OneLineParser("fcn-segment", description="Segments images: files, folders (recursively), or - for stdin.")
+    p = CommandParser("fcn-segment", description="Segments images: files, folders (recursively), or - for stdin.")
     endings = ", ".join(IMAGE_FORMATS)
     p.add_argument("inputs", nargs="+", metavar="IN", help=f"files ({endings}), folders, patterns such as 'in/**/*.jpg', or -")
     p.add_argument("-o", "--out", required=True, help="file (for one image), folder, or - for stdout")
     p.add_argument("--resume", action="store_true", help="leave out images whose answer is there")
     p.add_argument("--json", action="store_true", help="on stdout a line of JSON for each image: what became of it")
-    p.add_argument("--version", action="version", version=f"fcn-segment {_version()}")
     shtab.add_argument_to(p, "--print-completion", help="print the completion script of a shell")
     _add_served(p.add_argument_group("as over HTTP"))
     _add_local(p.add_argument_group("where the network runs"))
@@ -142,10 +133,3 @@ def _threads(text: str) -> int:
     if text.isdecimal() and int(text) <= MOST_THREADS:
         return int(text)
     raise argparse.ArgumentTypeError(f"must be a whole number, 0 to {MOST_THREADS} (0: one a core), got {text!r}")
-
-
-def _version() -> str:
-    try:
-        return version("fcn-segment")
-    except PackageNotFoundError:
-        return "unknown"

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from cli.files import STDIO, Item
 from imaging.answer import ArrayTooLarge
 from imaging.errors import ImageError
+from model.command_line import one_line
 from model.inference.runtime import DeviceLost, DeviceOutOfMemory, RuntimeUnavailable
 from model.inference.scaling import SideTooLarge
 from model.inference.tiling import TilingError
@@ -46,11 +47,6 @@ def tell(text: str) -> None:
     """Writes one line to stderr, where there is one."""
     if sys.stderr is not None:
         print(f"fcn-segment: {one_line(text)}", file=sys.stderr)
-
-
-def one_line(text: str) -> str:
-    """The text with line ends, control characters and bytes that are not UTF-8 as escapes."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text.strip())
 
 
 def describe(error: BaseException) -> str:
