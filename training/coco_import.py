@@ -24,10 +24,10 @@ from imaging.errors import ImageError
 from training.coco_classes import find_classes, find_groups, write_classes
 from training.coco_files import Document, ImageFinder, Key, base_name, is_key, read_document
 from training.coco_objects import BACKGROUND, VOID, Crowds, draw_mask, is_crowd, name_of
+from training.command import Parser, run_command
 from training.files import Folders, normal_name
 from training.label_files import FILES
 from training.layouts import repeated
-from training.machine import INTERRUPTED
 from training.orientation import DrawnOn, read_orientation, swaps_sides, turn_upright
 from training.problems import DataError, first_names, raise_all
 
@@ -80,7 +80,7 @@ class Imported:
 
 
 def parser() -> argparse.ArgumentParser:
-    p = argparse.ArgumentParser("python -m training.coco_import", description="Makes masks of the objects in COCO's JSON.")
+    p = Parser("python -m training.coco_import", "Makes masks of the objects in COCO's JSON.")
     p.add_argument("annotations", type=Path, help="the JSON file")
     p.add_argument("--images", type=Path, help="folder of its images (default: the file's own, or images/ in it)")
     p.add_argument("--out", type=Path, required=True, help="folder to make: images/, masks/ and classes.json")
@@ -99,16 +99,12 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str] | None = None) -> int:
     args = parser().parse_args(argv)
-    try:
+
+    def work() -> None:
         imported = import_coco(args.annotations, args.images, args.out, args.split or "", args.crowds, args.masks_orientation)
-    except (ValueError, OSError) as error:
-        print(f"coco_import: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("\ncoco_import: stopped", file=sys.stderr)
-        return INTERRUPTED
-    print("\n".join(imported.lines(args.out, args.crowds)))
-    return 0
+        print("\n".join(imported.lines(args.out, args.crowds)))
+
+    return run_command("coco_import", work)
 
 
 def import_coco(

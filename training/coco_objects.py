@@ -71,7 +71,7 @@ def name_of(entry: Mapping[str, Any]) -> str:
 
 
 def _class_id(entry: Mapping[str, Any], ids: Mapping[Key, int]) -> int:
-    category = entry.get("category_id")
+    category: Any = entry.get("category_id")
     if not is_key(category) or category not in ids:
         raise DataError(f"{name_of(entry)} is of the category {category!r}, which is not listed")
     return ids[category]

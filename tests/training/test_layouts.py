@@ -252,3 +252,10 @@ def test_what_cvat_leaves_out_is_told(tmp_path: Path) -> None:
     (tmp_path / "SegmentationClass" / "b.png").unlink()
     with pytest.raises(DataError, match=r"b\.png: no such mask; CVAT writes none for an image without objects"):
         names(tmp_path, "train")
+
+
+@pytest.mark.parametrize("line", ["128 128 Sky", "a b c Sky", "300 0 0 Sky"])
+def test_a_line_of_camvid_s_colours_that_is_none_is_told(tmp_path: Path, line: str) -> None:
+    (tmp_path / "label_colors.txt").write_text(f"128 0 0 Building\n{line}\n")
+    with pytest.raises(ValueError, match=rf"label_colors\.txt: a line must be written red green blue name, got '{line}'"):
+        published_colors(tmp_path)
