@@ -126,7 +126,7 @@ def _check_name(name: str) -> None:
     """Raises `ValueError` for a name that no file can have: better before a training than after it."""
     if "/" in name or name in ("", ".", "..") or not name.isprintable() or len(os.fsencode(name)) > LONGEST_NAME:
         raise ValueError(
-            f"--name must be a name without folders, got {name[:80]!r}: at most {LONGEST_NAME} bytes in a line; --out is the folder"
+            f"--name must be a name without folders, got {name[:80]!r}: a line of up to {LONGEST_NAME} bytes; --out has them"
         )
 
 
