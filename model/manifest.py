@@ -121,8 +121,8 @@ class Manifest:
                 labels=LabelSet.from_list(document["classes"], document["ignore_index"]),
                 preprocessing=_preprocessing(document["preprocessing"]),
                 license=document["license"],
-                training=document["training"],
-                scores=document["scores"],
+                training=_facts("training", document["training"]),
+                scores=_scores(document["scores"]),
                 temperatures=_temperatures(document.get("calibration", {})),
                 exports={str(name): str(digest) for name, digest in document.get("exports", {}).items()},
             )
@@ -136,6 +136,16 @@ class Manifest:
             counts = f"{manifest.architecture.num_classes} classes, its label set {len(manifest.labels)}"
             raise WeightsError(f"the header is wrong: the network has {counts}; both need one number")
         return manifest
+
+
+def _facts(name: str, value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise WeightsError(f"the header is wrong: {name} must be an object, got {str(value)[:60]}")
+    return value
+
+
+def _scores(document: Any) -> dict[str, Any]:
+    return {name: _facts(f"the score {name!r}", values) for name, values in _facts("scores", document).items()}
 
 
 def _preprocessing(values: Mapping[str, Any]) -> Preprocessing:

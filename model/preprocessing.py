@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import isfinite
 
 
 class PreprocessingError(ValueError):
@@ -26,7 +27,7 @@ class Preprocessing:
     def __post_init__(self) -> None:
         if self.channel_order != "RGB":
             raise PreprocessingError(f"channel_order must be RGB, got {self.channel_order!r}")
-        if len(self.mean) != 3 or len(self.std) != 3 or min(self.std) <= 0:
+        if len(self.mean) != 3 or len(self.std) != 3 or not min(self.std) > 0 or not all(map(isfinite, self.mean)):
             raise PreprocessingError(f"mean and std need three values, std above 0; got {self.mean} and {self.std}")
         if not 32 <= self.side[0] <= self.side[1]:
             raise PreprocessingError(f"the advised range of the longer side must be 32 <= low <= high, got {self.side}")

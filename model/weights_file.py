@@ -95,7 +95,11 @@ def load_weights(path: Path) -> Weights:
     metadata = _metadata(data)
     if METADATA_KEY not in metadata:
         raise WeightsError(f"{path} has no {METADATA_KEY!r} in its header; was it written by fcn-train?")
-    return Weights(path.stem, hashlib.sha256(data).hexdigest(), Manifest.from_json(metadata[METADATA_KEY]), tensors)
+    try:
+        manifest = Manifest.from_json(metadata[METADATA_KEY])
+    except WeightsError as error:
+        raise WeightsError(f"{path}: {error}") from error
+    return Weights(path.stem, hashlib.sha256(data).hexdigest(), manifest, tensors)
 
 
 def _metadata(data: bytes) -> dict[str, str]:

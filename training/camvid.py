@@ -45,6 +45,8 @@ def published_colors(root: Path) -> dict[Color, int]:
     colors: dict[Color, int] = {}
     for line in read_text(root / COLORS).splitlines():
         if words := line.split():
+            if len(words) < 4 or not all(word.isdecimal() and int(word) < 256 for word in words[:3]):
+                raise LabelError(f"{root / COLORS}: a line must be written red green blue name, got {line!r}")
             red, green, blue, name = *map(int, words[:3]), words[-1]
             if name != "Void" and name not in target:
                 raise LabelError(f"{root / COLORS}: {name!r} is none of CamVid's 32 classes")

@@ -14,7 +14,7 @@ from model.weights_file import Weights, load_weights
 from training.checkpoint import Progress
 from training.datasets import Split
 from training.machine import machine
-from training.markdown import table_row
+from training.markdown import literal, table_row
 from training.plots import draw, score_chart
 from training.recipe import Recipe
 
@@ -59,7 +59,7 @@ def training_facts(facts: CardFacts) -> dict[str, Any]:
 def write_card(path: Path) -> None:
     """Writes the card and the charts of this weights file beside it; a chart that cannot be drawn is told in a line."""
     weights = load_weights(path)
-    path.with_suffix(".md").write_text(card(weights), encoding="utf-8")
+    path.with_suffix(".md").write_text(card(weights), encoding="utf-8", errors="backslashreplace")
     draw(path.with_suffix(".png"), lambda: score_chart(weights, path.with_suffix(".curves.csv")))
 
 
@@ -69,7 +69,7 @@ def card(weights: Weights) -> str:
     architecture, preprocessing = manifest.architecture, manifest.preprocessing
     variant = f"FCN-{architecture.variant.removeprefix('fcn')}"
     parts = [
-        f"# {weights.name}",
+        f"# {literal(weights.name)}",
         f"{variant} on {architecture.backbone}, output stride {architecture.output_stride}, {len(manifest.labels)} classes. "
         f"Licence: {manifest.license}.",
         *training.get("notes", []),
@@ -83,7 +83,7 @@ def card(weights: Weights) -> str:
         f"Pixels are used as `(pixel * {preprocessing.scale:.6g} - mean) / std` with mean {list(preprocessing.mean)} and std "
         f"{list(preprocessing.std)}, in RGB; the advised longer side is {_range(preprocessing.side)} pixels, "
         f"in tiles of {preprocessing.tile[0]}x{preprocessing.tile[1]} (height x width).",
-        "Classes: " + ", ".join(f"{entry.id} {entry.name}" for entry in manifest.labels.classes) + ".",
+        "Classes: " + ", ".join(f"{entry.id} {literal(entry.name)}" for entry in manifest.labels.classes) + ".",
         f"sha256 `{weights.sha256}`",
     ]
     return "\n\n".join(parts) + "\n"
@@ -126,28 +126,31 @@ def checked_frames(facts: Mapping[str, Any]) -> tuple[int, str]:
 
 def _score_tables(scores: Mapping[str, Any]) -> list[str]:
     """A table for each set of classes, a column for each measurement, then the conditions."""
+    scores = {name: values for name, values in scores.items() if {"classes", "iou"} <= set(values)}
     groups: dict[tuple[str, ...], list[str]] = {}
     for name, values in scores.items():
         groups.setdefault(tuple(values["classes"]), []).append(name)
     tables = [_score_table({name: scores[name] for name in names}, classes) for classes, names in groups.items()]
     conditions = [
-        f"- {name}: {values['conditions']}{_few_frames(values)}" for name, values in scores.items() if "conditions" in values
+        f"- {literal(name)}: {values['conditions']}{_few_frames(values)}"
+        for name, values in scores.items()
+        if "conditions" in values
     ]
     return [*tables, "\n".join(conditions)]
 
 
 def _few_frames(values: Mapping[str, Any]) -> str:
     """The classes that too few frames show for the interval to tell of them."""
-    shown = ", ".join(f"{name} ({count})" for name, count in values.get("few_frames", {}).items())
+    shown = ", ".join(f"{literal(name)} ({count})" for name, count in values.get("few_frames", {}).items())
     return f"; frames that show {shown} are too few for the interval to tell what others would score" if shown else ""
 
 
 def _score_table(columns: Mapping[str, Any], classes: Sequence[str]) -> str:
-    rows = [table_row("IoU", *columns), "|---|" + "---|" * len(columns)]
+    rows = [table_row("IoU", *map(literal, columns)), "|---|" + "---|" * len(columns)]
     for index, label in enumerate(classes):
-        rows.append(table_row(label, *(_number(values["iou"][index]) for values in columns.values())))
+        rows.append(table_row(literal(label), *(_number(values["iou"][index]) for values in columns.values())))
     for mean in ("mean_iou", "pixel_accuracy", "mean_accuracy", "frequency_weighted_iou"):
-        cells = (f"**{_number(values[mean])}**" for values in columns.values())
+        cells = (f"**{_number(values.get(mean))}**" for values in columns.values())
         rows.append(table_row(f"**{mean.replace('_', ' ').replace('iou', 'IoU')}**", *cells))
         if mean == "mean_iou" and any("mean_iou_95" in values for values in columns.values()):
             rows.append(table_row("95% of draws of the frames", *(_ends(values) for values in columns.values())))

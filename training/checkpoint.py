@@ -11,6 +11,8 @@ from typing import Any
 import torch
 
 FILE = "checkpoint.pt"
+# what torch.load raises of a file that is damaged, or holds more than tensors
+UNREADABLE = (RuntimeError, UnpicklingError, LookupError, EOFError, AttributeError, TypeError, ValueError)
 
 
 @dataclass
@@ -45,10 +47,9 @@ def load_checkpoint(folder: Path, identity: dict[str, Any]) -> tuple[Progress, d
         return None
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, UnpicklingError, LookupError, EOFError, AttributeError, TypeError, ValueError) as error:
-        reason = str(error).strip().splitlines()[:1]
+    except UNREADABLE as error:
         raise ValueError(
-            f"{path} is damaged, or no checkpoint of fcn-train: {''.join(reason)}; remove it to begin anew"
+            f"{path} is damaged, or no checkpoint of fcn-train: {first_line(error)}; remove it to begin anew"
         ) from error
     try:
         progress, theirs, states = Progress(**content["progress"]), dict(content["identity"]), dict(content["states"])
@@ -66,6 +67,11 @@ def load_checkpoint(folder: Path, identity: dict[str, Any]) -> tuple[Progress, d
         told = ", ".join(_changed(theirs.get("recipe", {}), identity["recipe"]) if k == "recipe" else k for k in different)
         raise ValueError(f"{path} is of a training with other {told}; give another --out or remove it")
     return progress, states
+
+
+def first_line(error: Exception) -> str:
+    """The first line of what an error says; torch's go on with advice."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
 def _changed(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:

@@ -6,7 +6,7 @@ python -m training.coco_import annotations.json --out DATA
 from __future__ import annotations
 
 import argparse
-import json
+import filecmp
 import shutil
 import sys
 from collections.abc import Mapping
@@ -19,17 +19,16 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from imaging.coco import is_background
 from imaging.decoding import Limits, read_size
 from imaging.errors import ImageError
 from model.command_line import CommandParser
-from model.labels import voc_color
-from training.coco_files import Document, ImageFinder, Key, base_name, read_document
-from training.coco_objects import BACKGROUND, VOID, Crowds, draw_mask, is_crowd, is_outlined, name_of
-from training.files import normal_name
-from training.label_files import FILES, read_labels
+from training.coco_classes import find_classes, find_groups, write_classes
+from training.coco_files import Document, ImageFinder, Key, base_name, is_key, read_document
+from training.coco_objects import BACKGROUND, VOID, Crowds, draw_mask, is_crowd, name_of
+from training.command import run_command
+from training.files import Folders, normal_name
+from training.label_files import FILES
 from training.layouts import repeated
-from training.machine import INTERRUPTED
 from training.orientation import DrawnOn, read_orientation, swaps_sides, turn_upright
 from training.problems import DataError, first_names, raise_all
 
@@ -42,7 +41,7 @@ class Imported:
 
     labelled: frames whose masks show a class. boxes: objects without an outline. crowds: objects with `iscrowd` 1. empty:
     objects without a pixel. blank: frames with objects whose masks show no class. turned: photos that EXIF turns without its
-    being seen in their size.
+    being seen in their size. groups: categories that are but the name over others.
     """
 
     classes: list[str]
@@ -53,10 +52,13 @@ class Imported:
     empty: int = 0
     blank: list[str] = field(default_factory=list)
     turned: list[str] = field(default_factory=list)
+    groups: list[str] = field(default_factory=list)
 
     def lines(self, out: Path, crowds: Crowds) -> list[str]:
         """What to print."""
         lines = [f"wrote {self.frames} frames of {len(self.classes)} classes to {out}: {', '.join(self.classes)}"]
+        if self.groups:
+            lines.append(f"no classes, since they have no objects and only stand above others: {', '.join(self.groups)}")
         if self.boxes:
             lines.append(f"{self.boxes} objects have a box and no outline: their boxes are void, neither learnt nor scored")
         if self.crowds and crowds == "objects":
@@ -98,16 +100,12 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str] | None = None) -> int:
     args = parser().parse_args(argv)
-    try:
+
+    def work() -> None:
         imported = import_coco(args.annotations, args.images, args.out, args.split or "", args.crowds, args.masks_orientation)
-    except (ValueError, OSError) as error:
-        print(f"coco_import: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("\ncoco_import: stopped", file=sys.stderr)
-        return INTERRUPTED
-    print("\n".join(imported.lines(args.out, args.crowds)))
-    return 0
+        print("\n".join(imported.lines(args.out, args.crowds)))
+
+    return run_command("coco_import", work)
 
 
 def import_coco(
@@ -120,16 +118,20 @@ def import_coco(
 ) -> Imported:
     """Writes images, masks and `classes.json`, all of them or none.
 
-    Class 0 is the background, the others are the categories in the order of their ids; where `out` has a `classes.json`, as
+    Class 0 is the background, the others are the categories in the order of their ids; where `out` has a file of classes, as
     of another split, its classes by their names. Where objects overlap, the smaller lies on top; boxes of objects without an
-    outline are void. Raises `DataError` with all that is missing or wrong, and where no pixel is of a class.
+    outline are void. Raises `DataError` with all that is missing or wrong, where no pixel is of a class, and where `out` holds
+    another image of a name.
     """
+    if split != Path(split).name:
+        raise DataError(f"--split must be a name without folders, such as train, got {split!r}")
     document = read_document(annotations)
-    labels, ids = _classes(document.categories, out / CLASSES, annotations)
-    if twice := repeated(normal_name(base_name(str(entry["file_name"]))) for entry in document.images):
+    own = next((out / name for name in FILES if (out / name).is_file()), None)
+    groups = find_groups(document)
+    labels, ids = find_classes([entry for entry in document.categories if entry["id"] not in groups], own, annotations)
+    if twice := repeated(normal_name(base_name(entry["file_name"])) for entry in document.images):
         raise DataError(f"{annotations}: images of one name {twice[:5]} would have one mask; rename them")
-    imported = Imported(labels, len(document.images))
-    imported.boxes = sum(not is_outlined(entry) for entry in document.annotations)
+    imported = Imported(labels, len(document.images), groups=list(groups.values()))
     imported.crowds = sum(is_crowd(entry) for entry in document.annotations)
     out.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=out, prefix=".import-") as folder:
@@ -139,6 +141,7 @@ def import_coco(
                 f"{len(document.annotations)} objects, {imported.boxes} of them boxes alone, {imported.empty} without a pixel"
             )
             raise DataError(f"{annotations}: no pixel of its {len(document.images)} images is of a class: {counts}")
+        _refuse_others(out / "images" / split, list(drawn))
         for part in ("images", "masks"):
             (out / part / split).mkdir(parents=True, exist_ok=True)
         for source, mask in drawn.items():
@@ -146,9 +149,24 @@ def import_coco(
             if source.resolve() != copy.resolve():
                 shutil.copyfile(source, copy)
             shutil.move(mask, out / "masks" / split / f"{source.stem}.png")
-    if not (out / CLASSES).is_file():
-        _write_classes(out / CLASSES, labels)
+    if not own:
+        write_classes(out / CLASSES, labels)
     return imported
+
+
+def _refuse_others(folder: Path, sources: list[Path]) -> None:
+    """Raises `DataError` where the folder has another image of a source's name, whose mask would be written over."""
+    files = Folders().images(folder)
+    raise_all(
+        [
+            DataError(
+                f"{there} is another image than {source}, and both would have one mask; rename one, or give another --out"
+            )
+            for source in sources
+            for there in files.get(normal_name(source.stem), [])
+            if there.name != source.name or not filecmp.cmp(source, there, shallow=False)
+        ]
+    )
 
 
 def _draw(
@@ -164,24 +182,28 @@ def _draw(
     objects: dict[Any, list[Mapping[str, Any]]] = {entry["id"]: [] for entry in document.images}
     errors: list[DataError] = []
     for entry in document.annotations:
-        if entry.get("image_id") in objects:
-            objects[entry["image_id"]].append(entry)
+        if is_key(image := entry.get("image_id")) and image in objects:
+            objects[image].append(entry)
         else:
             errors.append(DataError(f"{name_of(entry)} is of the image {entry.get('image_id')!r}, which is not listed"))
     drawn: dict[Path, Path] = {}
+    written: dict[str, str] = {}
     for entry in tqdm(document.images, desc="masks", unit="image", leave=False):
         try:
-            source = finder.find(str(entry["file_name"]))
+            source = finder.find(entry["file_name"])
+            if (other := written.setdefault(normal_name(source.stem), entry["file_name"])) != entry["file_name"]:
+                raise DataError(f"{other} and {entry['file_name']} are both the image {source}, and would have one mask")
             size, orientation = _size(source, entry, drawn_on)
         except DataError as error:
             errors.append(error)
             continue
         drawing = draw_mask(objects[entry["id"]], size, ids, crowds)
         errors += drawing.errors
+        imported.boxes += drawing.boxes
         imported.empty += drawing.empty
         shown = set(np.unique(drawing.mask).tolist()) - {BACKGROUND, VOID}
         imported.labelled += bool(shown)
-        if not shown and any(ids.get(item.get("category_id", "")) != BACKGROUND for item in objects[entry["id"]]):
+        if not shown and drawing.named:
             imported.blank.append(source.name)
         if drawn_on == "upright" and orientation != 1 and (not swaps_sides(orientation) or size[0] == size[1]):
             imported.turned.append(source.name)
@@ -192,52 +214,24 @@ def _draw(
     return drawn
 
 
-def _classes(categories: list[dict[str, Any]], file: Path, annotations: Path) -> tuple[list[str], dict[Key, int]]:
-    """The classes' names, and the class of each category's id."""
-    listed = {entry["id"]: str(entry["name"]) for entry in sorted(categories, key=_order)}
-    objects = [name for name in listed.values() if not is_background(name)]
-    labels = read_labels(str(file)).names if file.is_file() else list(dict.fromkeys(["background", *objects]))
-    if len(labels) > VOID:
-        raise DataError(f"{annotations} has {len(labels)} classes with the background; a mask of 8 bits holds {VOID}")
-    if unknown := sorted(set(objects) - set(labels)):
-        raise DataError(
-            f"{annotations} has the categories {', '.join(unknown)}, and {file}, of what was imported before, only "
-            f"{', '.join(labels)}: import first what has all of them, or remove that file and begin anew"
-        )
-    return labels, {key: BACKGROUND if is_background(name) else labels.index(name) for key, name in listed.items()}
-
-
-def _order(category: Mapping[str, Any]) -> tuple[bool, Any]:
-    """By the id: numbers first, then texts."""
-    return isinstance(category["id"], str), category["id"]
-
-
-def _write_classes(path: Path, labels: list[str]) -> None:
-    colors = ("#{:02x}{:02x}{:02x}".format(*voc_color(index)) for index in range(len(labels)))
-    classes = [
-        {"id": index, "name": name, "color": color} for index, (name, color) in enumerate(zip(labels, colors, strict=True))
-    ]
-    path.write_text(json.dumps({"classes": classes, "ignore_index": VOID}, indent=1) + "\n", encoding="utf-8")
-
-
 def _size(source: Path, entry: Mapping[str, Any], drawn_on: DrawnOn) -> tuple[tuple[int, int], int]:
     """The (height, width) that objects were drawn on, which must be the JSON's, and the photo's EXIF orientation."""
-    data = source.read_bytes()
     try:
+        data = source.read_bytes()
         size = read_size(data, Limits())
-    except ImageError as error:
-        raise DataError(f"{source}: {error}") from error
+    except (ImageError, OSError) as error:
+        raise DataError(f"{source}: {getattr(error, 'strerror', None) or error}") from error
     orientation = read_orientation(data)
     if drawn_on == "stored" and swaps_sides(orientation):
         size = size[::-1]
     listed = (entry.get("height"), entry.get("width"))
     if size != listed:
-        turned = swaps_sides(orientation) and listed == size[::-1]
-        hint = (
-            "EXIF turns it, --masks-orientation says on which of both objects were drawn"
-            if turned
-            else ("was it turned after it was labelled?")
-        )
+        if swaps_sides(orientation) and listed == size[::-1]:
+            hint = "EXIF turns it, --masks-orientation says on which of both objects were drawn"
+        elif not any(listed):
+            hint = "write its height and width there, on which objects were drawn"
+        else:
+            hint = "was it turned after it was labelled?"
         raise DataError(f"{source} is {listed} in the JSON, {size} {drawn_on}; {hint}")
     return size, orientation
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from math import ceil, isfinite
+from math import ceil
 from typing import Any, Literal
 
 import numpy as np
@@ -12,22 +12,29 @@ import numpy.typing as npt
 from pycocotools import mask as run_lengths
 
 from imaging.rle import decode_rle
-from training.coco_files import Key
+from training.coco_files import Key, as_key, is_key
 from training.problems import DataError
 
 BACKGROUND = 0
 VOID = 255  # boxes of objects without an outline, and crowds where that is asked for
 Crowds = Literal["objects", "void"]
+Outline = list[list[Any]] | Mapping[str, Any]
+"""Polygons of three points or more, x and y in turn; or run lengths."""
 FARTHEST = 10  # a point lies within so many sides of the image: pycocotools takes memory for each pixel of an outline
 
 
 @dataclass
 class Drawing:
-    """The mask (H, W) of one image, what is wrong with its objects, and how many are empty: without a pixel."""
+    """The mask (H, W) of one image, and what is wrong with its objects.
+
+    boxes: objects without an outline. empty: objects without a pixel. named: whether a category of an object is a class.
+    """
 
     mask: npt.NDArray[np.uint8]
     errors: list[DataError] = field(default_factory=list)
+    boxes: int = 0
     empty: int = 0
+    named: bool = False
 
 
 def draw_mask(
@@ -38,23 +45,20 @@ def draw_mask(
     regions = []
     for entry in objects:
         try:
-            value = _value(entry, ids, crowds)
-            region = _region(entry, size)
+            outline, id_ = _outline(entry), _class_id(entry, ids)
+            region = _box(entry, size) if outline is None else _region(entry, outline, size)
         except DataError as error:
             drawing.errors.append(error)
             continue
         area = int(region.sum())
+        drawing.boxes += outline is None
         drawing.empty += not area
-        regions.append((area, value, region))
+        drawing.named |= id_ != BACKGROUND
+        void = outline is None or (crowds == "void" and is_crowd(entry))
+        regions.append((area, VOID if void else id_, region))
     for _, value, region in sorted(regions, key=lambda drawn: -drawn[0]):
         drawing.mask[region] = value
     return drawing
-
-
-def is_outlined(entry: Mapping[str, Any]) -> bool:
-    """Whether an object has polygons of three points or more, or run lengths, and not a box alone."""
-    segmentation = entry.get("segmentation")
-    return bool(_polygons(segmentation) if isinstance(segmentation, list) else segmentation)
 
 
 def is_crowd(entry: Mapping[str, Any]) -> bool:
@@ -66,34 +70,44 @@ def name_of(entry: Mapping[str, Any]) -> str:
     return f"the object {entry.get('id', '(without id)')} of image {entry.get('image_id')}"
 
 
-def _value(entry: Mapping[str, Any], ids: Mapping[Key, int], crowds: Crowds) -> int:
-    category = entry.get("category_id")
-    if not isinstance(category, int | str) or category not in ids:
+def _class_id(entry: Mapping[str, Any], ids: Mapping[Key, int]) -> int:
+    category: Any = entry.get("category_id")
+    if not is_key(category) or category not in ids:
         raise DataError(f"{name_of(entry)} is of the category {category!r}, which is not listed")
-    void = not is_outlined(entry) or (crowds == "void" and is_crowd(entry))
-    return VOID if void else ids[category]
+    return ids[category]
 
 
-def _polygons(segmentation: list[Any]) -> list[list[Any]]:
-    """The polygons of three points or more; a list of numbers alone is one."""
-    lists = segmentation if any(isinstance(points, list) for points in segmentation) else [segmentation]
-    return [points for points in lists if isinstance(points, list) and len(points) >= 6 and len(points) % 2 == 0]
-
-
-def _region(entry: Mapping[str, Any], size: tuple[int, int]) -> npt.NDArray[np.bool_]:
-    """The pixels of polygons, or of run lengths, compressed or not; without them those of the box."""
+def _outline(entry: Mapping[str, Any]) -> Outline | None:
+    """An object's polygons or run lengths; None for a box alone. Raises `DataError` for what is neither."""
     segmentation = entry.get("segmentation")
-    if not is_outlined(entry):
-        return _box(entry, size)
-    if isinstance(segmentation, list):
-        return _fill(entry, _polygons(segmentation), size)
-    if not isinstance(segmentation, dict) or not {"counts", "size"} <= set(segmentation):
+    if not segmentation or isinstance(segmentation, dict):
+        return segmentation or None
+    if not isinstance(segmentation, list):
         raise DataError(f"{name_of(entry)} needs polygons, or run lengths with counts and size; got {str(segmentation)[:60]}")
-    shape = segmentation["size"]
-    if not isinstance(shape, list) or tuple(shape) != size:
-        got = tuple(shape) if isinstance(shape, list) else shape
+    polygons = segmentation if any(isinstance(part, list | dict) for part in segmentation) else [segmentation]
+    for part in polygons:
+        # three lists of two numbers or more are points in brackets of their own, not polygons
+        in_brackets = len(polygons) > 2 and all(isinstance(each, list) and len(each) == 2 for each in polygons)
+        if in_brackets or not isinstance(part, list) or any(isinstance(value, list | dict) for value in part):
+            raise DataError(
+                f"{name_of(entry)} needs polygons as x and y in turn, [[x1, y1, x2, y2, ...]]; got {str(segmentation)[:60]}"
+            )
+        if len(part) % 2:
+            raise DataError(f"{name_of(entry)} has a polygon of {len(part)} numbers, which are no pairs of x and y")
+    return [part for part in polygons if len(part) >= 6] or None
+
+
+def _region(entry: Mapping[str, Any], outline: Outline, size: tuple[int, int]) -> npt.NDArray[np.bool_]:
+    """The pixels of polygons, or of run lengths, compressed or not."""
+    if isinstance(outline, list):
+        return _fill(entry, outline, size)
+    if not {"counts", "size"} <= set(outline):
+        raise DataError(f"{name_of(entry)} needs polygons, or run lengths with counts and size; got {str(outline)[:60]}")
+    shape = outline["size"]
+    got = tuple(map(as_key, shape)) if isinstance(shape, list) else shape
+    if got != size:
         raise DataError(f"{name_of(entry)} is in {got} pixels, its image in {size}")
-    counts = segmentation["counts"]
+    counts = outline["counts"]
     if not isinstance(counts, str | list):
         raise DataError(f"{name_of(entry)} needs counts that are a text or a list; got {str(counts)[:60]}")
     try:
@@ -103,10 +117,8 @@ def _region(entry: Mapping[str, Any], size: tuple[int, int]) -> npt.NDArray[np.b
 
 
 def _fill(entry: Mapping[str, Any], polygons: list[list[Any]], size: tuple[int, int]) -> npt.NDArray[np.bool_]:
-    farthest = FARTHEST * max(size)
     for points in polygons:
-        numbers = (value for value in points if isinstance(value, int | float) and isfinite(value))
-        if sum(abs(value) <= farthest for value in numbers) != len(points):
+        if not _are_within(points, FARTHEST * max(size)):
             raise DataError(f"{name_of(entry)} has points that are no pixels of its image of {size}: {str(points)[:60]}")
     merged = run_lengths.merge(run_lengths.frPyObjects(polygons, *size))
     region: npt.NDArray[np.bool_] = run_lengths.decode(merged).astype(bool)
@@ -114,11 +126,18 @@ def _fill(entry: Mapping[str, Any], polygons: list[list[Any]], size: tuple[int, 
 
 
 def _box(entry: Mapping[str, Any], size: tuple[int, int]) -> npt.NDArray[np.bool_]:
+    """The pixels of [x, y, width, height], as far as they lie in the image; none of an object without a box."""
     region = np.zeros(size, bool)
     box = entry.get("bbox") or []
-    if not isinstance(box, list) or not all(isinstance(value, int | float) and isfinite(value) for value in box):
-        raise DataError(f"{name_of(entry)} has a box that is none: {str(box)[:60]}")
-    if len(box) == 4:
-        left, top, width, height = (max(0.0, float(value)) for value in box)
-        region[int(top) : ceil(top + height), int(left) : ceil(left + width)] = True
+    if not isinstance(box, list) or len(box) not in (0, 4) or not _are_within(box, FARTHEST * max(size)):
+        raise DataError(f"{name_of(entry)} has a box that is none of its image of {size}: {str(box)[:60]}")
+    if box:
+        left, top, width, height = box
+        rows = slice(max(0, int(top)), max(0, ceil(top + height)))
+        region[rows, max(0, int(left)) : max(0, ceil(left + width))] = True
     return region
+
+
+def _are_within(values: Sequence[Any], most: int) -> bool:
+    """Whether all of them are numbers that lie so near to 0."""
+    return all(isinstance(value, int | float) and abs(value) <= most for value in values)

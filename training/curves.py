@@ -38,7 +38,7 @@ class Curves:
     def _write(self) -> None:
         columns = list(dict.fromkeys([*COLUMNS, *(name for row in self.rows for name in row)]))
         partial = self.folder / "curves.csv.part"
-        with partial.open("w", newline="") as file:
+        with partial.open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, columns, restval="")
             writer.writeheader()
             writer.writerows(self.rows)

@@ -15,6 +15,7 @@ from imaging.errors import ImageError
 from model.labels import LabelSet, camvid_labels
 from training import camvid
 from training.class_mapping import ClassMapping, identity
+from training.files import NAME_ENCODING
 from training.inspection import Report, Seen, inspect
 from training.layouts import Frame, list_frames
 from training.masks import Colors, Meaning, interpret, label_colors, open_mask
@@ -45,14 +46,14 @@ class Split:
     @property
     def digest(self) -> str:
         """Sha256 of the frame names in order: tells whether two runs used the same list."""
-        return hashlib.sha256("\n".join(frame.name for frame in self.frames).encode()).hexdigest()
+        return hashlib.sha256("\n".join(frame.name for frame in self.frames).encode(*NAME_ENCODING)).hexdigest()
 
     @property
     def contents(self) -> str:
         """Sha256 of the names, images, masks and how those are read: tells whether two runs learnt from the same."""
         digest = hashlib.sha256()
         for frame in self.frames:
-            for part in (frame.name.encode(), frame.image.read_bytes(), frame.mask.read_bytes()):
+            for part in (frame.name.encode(*NAME_ENCODING), frame.image.read_bytes(), frame.mask.read_bytes()):
                 digest.update(hashlib.sha256(part).digest())
         if (self.meaning, self.drawn_on) != ("ids", "upright"):
             digest.update(f"{self.meaning} {self.drawn_on}".encode())

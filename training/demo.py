@@ -20,7 +20,7 @@ def write_demo_data(folder: Path, train: int = 96, val: int = 24, seed: int = 0)
         (folder / name).mkdir(parents=True, exist_ok=True)
     for split, count in (("train", train), ("val", val)):
         names = [f"{split}_{index:03d}" for index in range(count)]
-        (folder / "ImageSets" / "Segmentation" / f"{split}.txt").write_text("\n".join(names) + "\n")
+        (folder / "ImageSets" / "Segmentation" / f"{split}.txt").write_text("\n".join(names) + "\n", encoding="utf-8")
         for name in names:
             image, mask = _draw(rng)
             image.save(folder / "JPEGImages" / f"{name}.jpg", quality=92)

@@ -22,13 +22,14 @@ from model.labels import LabelSet
 from model.preprocessing import Preprocessing
 from model.weights_file import DEFAULT_WEIGHTS, find_files, find_weights, load_weights
 from training.class_mapping import ClassMapping, identity, parse_class_mapping
+from training.command import run_command
 from training.datasets import Split, get_split
 from training.evaluate import difference_table, require_same_classes, segmentation, summed
 from training.frame_report import worst, write_json, write_picture
 from training.groups import EACH, GROUP, PATTERN_HELP, groups, only
 from training.intervals import difference_intervals
 from training.label_files import find_labels
-from training.machine import INTERRUPTED, set_threads
+from training.machine import set_threads
 from training.mask_arguments import add_mask_arguments, tell_of
 from training.recording import Measured, RecordedScore, record
 from training.scored import Scored, fit_temperature, score
@@ -87,18 +88,11 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str] | None = None) -> int:
     args = parser().parse_args(argv)
-    try:
-        set_threads(args.threads)
-        return _evaluate(args)
-    except (ValueError, OSError) as error:
-        print(f"fcn-evaluate: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("\nfcn-evaluate: stopped", file=sys.stderr)
-        return INTERRUPTED
+    return run_command("fcn-evaluate", lambda: _evaluate(args))
 
 
-def _evaluate(args: argparse.Namespace) -> int:
+def _evaluate(args: argparse.Namespace) -> None:
+    set_threads(args.threads)
     if args.record_as and args.record_in is None:
         raise ValueError("give --record-in FILE with --record-as")
     if args.record_in and not args.record_in.is_file():
@@ -117,15 +111,18 @@ def _evaluate(args: argparse.Namespace) -> int:
     options = Options(args.tile, args.overlap, args.blend, parse_side(args.side), args.quality)
     if args.group == EACH:
         tell_of(split)
-        return _each(args, split, labels, mapping, options)
+        _each(args, split, labels, mapping, options)
+        return
     if args.group:
         split = only(split, args.group, args.group_pattern)
     tell_of(split)
     weights = args.weights.replace(HOLE, args.group or HOLE)
     if args.record:
-        return _record(args, find_weights(weights), split, labels, mapping, options)
+        _record(args, find_weights(weights), split, labels, mapping, options)
+        return
     if args.calibrate:
-        return _calibrate(args, Segmenter(_runtime(args, weights)), split, options)
+        _calibrate(args, Segmenter(_runtime(args, weights)), split, options)
+        return
     against = _against(args) if args.against else None
     ours = score(Segmenter(_runtime(args, weights)), split, labels, mapping, options, _changes(args))
     print(ours.text(split))
@@ -140,7 +137,6 @@ def _evaluate(args: argparse.Namespace) -> int:
     if args.record_in:
         recorded = RecordedScore(args.record_as, ours.recorded(split), Measured.of(ours.segmenter.runtime))
         print(record(args.record_in, scores=[recorded], advise=partial(_advised, args), notes=args.note))
-    return 0
 
 
 def _against(args: argparse.Namespace) -> Segmenter:
@@ -159,7 +155,7 @@ def _compare(ours: Scored, theirs: Scored, split: Split) -> dict[str, Any]:
     return theirs.facts() | {"difference_95": {"iou": ends[:-1], "mean_iou": ends[-1]}}
 
 
-def _each(args: argparse.Namespace, split: Split, labels: LabelSet, mapping: ClassMapping | None, options: Options) -> int:
+def _each(args: argparse.Namespace, split: Split, labels: LabelSet, mapping: ClassMapping | None, options: Options) -> None:
     """Scores every group, by weights of its own where their name has `{group}` in it, and prints the mean."""
     if args.calibrate or args.record or args.record_in or args.against or args.json or args.pictures:
         raise ValueError(
@@ -173,7 +169,6 @@ def _each(args: argparse.Namespace, split: Split, labels: LabelSet, mapping: Cla
         means.append(found.interval.value)
         print(f"{group}: mean IoU {found.interval.value:.4f} ({found.interval}), {found.where}")
     print(f"mean of {len(means)} groups: {sum(means) / len(means):.4f}")
-    return 0
 
 
 def _pictures(args: argparse.Namespace, ours: Scored, split: Split) -> None:
@@ -188,7 +183,7 @@ def _changes(args: argparse.Namespace) -> str:
     return shifts + ("; skips' scores at zero" if args.without_skips else "")
 
 
-def _calibrate(args: argparse.Namespace, segmenter: Segmenter, split: Split, options: Options) -> int:
+def _calibrate(args: argparse.Namespace, segmenter: Segmenter, split: Split, options: Options) -> None:
     if args.record_in and load_weights(args.record_in).sha256 != segmenter.runtime.identity.sha256:
         raise ValueError(
             "a temperature belongs to the file that it was fitted for: give --weights and --record-in the same one"
@@ -205,12 +200,11 @@ def _calibrate(args: argparse.Namespace, segmenter: Segmenter, split: Split, opt
     fit = fit_temperature(segmenter, split, options)
     if args.record_in:
         print(record(args.record_in, calibrations=[fit]))
-    return 0
 
 
 def _record(
     args: argparse.Namespace, path: Path, split: Split, labels: LabelSet, mapping: ClassMapping | None, options: Options
-) -> int:
+) -> None:
     """Scores a master in every precision that it has, fits the temperatures, and records both at once."""
     if args.calibrate or args.record_in or args.record_as or args.against or args.json or args.pictures:
         raise ValueError("--record scores and records one file; give --against, --json, --pictures and --calibrate without it")
@@ -231,7 +225,6 @@ def _record(
         else:
             print(f"no temperature is fitted: the file's classes are {', '.join(segmenter.manifest.labels.names)}")
     print(record(path, scores=scores, calibrations=calibrations, notes=args.note))
-    return 0
 
 
 def _runtime(args: argparse.Namespace, name: str) -> Runtime:

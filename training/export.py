@@ -16,6 +16,7 @@ import numpy.typing as npt
 import torch
 from torch.export import Dim
 
+from imaging.errors import ImageError
 from model.command_line import CommandParser
 from model.inference.openvino_runtime import NETWORK_SHA256, read_export
 from model.inference.segmenter import Options, Segmenter
@@ -33,8 +34,8 @@ from model.weights_file import (
     save_weights,
 )
 from training.card import write_card
+from training.command import run_command
 from training.files import IMAGE_ENDINGS, images_below
-from training.machine import INTERRUPTED
 
 INPUT, OUTPUT = "pixels", "logits"
 EXAMPLE = (1, 96, 128, 3)
@@ -56,22 +57,20 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str] | None = None) -> int:
     args = parser().parse_args(argv)
-    try:
-        master = find_weights(args.weights)
-        if args.int8 and args.calibration is None:
-            raise ValueError("--int8 needs --calibration FOLDER: photos to measure the ranges of the network's maps on")
-        written = [export_float32(master)]
-        if args.int8:
-            written.append(export_int8(master, args.calibration, args.photos, args.keep))
-    except (ValueError, OSError) as error:
-        print(f"fcn-export: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("\nfcn-export: stopped", file=sys.stderr)
-        return INTERRUPTED
+    return run_command("fcn-export", lambda: _export(args))
+
+
+def _export(args: argparse.Namespace) -> None:
+    master = find_weights(args.weights)
+    if args.int8 and args.calibration is None:
+        raise ValueError("--int8 needs --calibration FOLDER: photos to measure the ranges of the network's maps on")
+    if args.photos < 1 or args.keep < 0:
+        raise ValueError(f"--photos must be at least 1 and --keep at least 0, got {args.photos} and {args.keep}")
+    written = [export_float32(master)]
+    if args.int8:
+        written.append(export_int8(master, args.calibration, args.photos, args.keep))
     for path in written:
         print(f"wrote {path} ({path.stat().st_size / 1e6:.1f} MB)")
-    return 0
 
 
 def missing_packages() -> list[str]:
@@ -148,8 +147,12 @@ def calibration_tiles(weights: Weights, folder: Path, photos: int) -> Iterator[n
     segmenter = Segmenter(TorchRuntime(weights, "cpu", "float32"))
     for file in files[:: max(1, len(files) // photos)][:photos]:
         data = file.read_bytes()
-        plan = segmenter.plan(data, Options())
-        yield plan.tiles.cut(segmenter.decode(data, plan), next(plan.tiles.regions))
+        try:
+            plan = segmenter.plan(data, Options())
+            photo = segmenter.decode(data, plan)
+        except ImageError as error:
+            raise ValueError(f"{file}: {error}") from error
+        yield plan.tiles.cut(photo, next(plan.tiles.regions))
 
 
 def facts(weights: Weights, network: ServableNetwork, precision: str) -> dict[str, str]:

@@ -6,8 +6,9 @@ import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 
-IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
+IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 MASK_ENDINGS = (".png",)
+NAME_ENCODING = ("utf-8", "surrogateescape")  # names need not be UTF-8 on Linux, and Python writes the other bytes so
 
 
 def is_image(path: Path) -> bool:
@@ -48,6 +49,10 @@ class Folders:
 
     def find(self, stem: Path, endings: Sequence[str] = IMAGE_ENDINGS) -> Path | None:
         """The file of this path without its ending; of several, the one whose ending comes first."""
+        return next(iter(self.find_all(stem, endings)), None)
+
+    def find_all(self, stem: Path, endings: Sequence[str] = IMAGE_ENDINGS) -> list[Path]:
+        """The files of this path without its ending, in the order of their endings."""
         paths = self.images(stem.parent).get(normal_name(stem.name), [])
         fitting = [path for path in paths if path.suffix.lower() in endings]
-        return min(fitting, key=lambda path: endings.index(path.suffix.lower()), default=None)
+        return sorted(fitting, key=lambda path: endings.index(path.suffix.lower()))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from training.intervals import Counts
 
 GAP = 8  # pixels between the parts of a picture
 HEIGHT = 480  # at most, of a picture
+LONGEST_NAME = 240  # bytes of a frame's name in a picture's: file systems take 255
 
 
 def frame_scores(counts: Counts, split: Split) -> list[dict[str, Any]]:
@@ -52,6 +54,7 @@ def write_picture(folder: Path, rank: int, split: Split, index: int, found: Clas
     first, *others = (np.asarray(part) for part in (photo, *maps))
     picture = np.concatenate([first, *(piece for other in others for piece in (gap, other))], 1)
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{rank:03d}-{split.frames[index].name.replace('/', '_')}.png"
+    name = os.fsdecode(os.fsencode(split.frames[index].name.replace("/", "_"))[:LONGEST_NAME])
+    path = folder / f"{rank:03d}-{name}.png"
     Image.fromarray(picture).save(path)
     return path

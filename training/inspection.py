@@ -38,6 +38,7 @@ class Report:
     colored: list[Path] = field(default_factory=list)
     contradicting: list[tuple[Path, int, int]] = field(default_factory=list)
     turned: list[Path] = field(default_factory=list)
+    black_and_white: list[Path] = field(default_factory=list)
 
     @property
     def seen(self) -> Seen:
@@ -84,6 +85,11 @@ class Report:
                 f"{len(self.contradicting)} masks have a palette that contradicts the classes' colours, such as {path}: the "
                 f"value {value} is {names[value]!r} and has the colour of {names[meant]!r}; if colours count, --masks colors"
             )
+        if self.black_and_white:
+            notes.append(
+                f"{len(self.black_and_white)} masks of {split.name!r} hold 0 and 255 alone, such as "
+                f"{first_names(self.black_and_white)}: 255 is void, not an object; save objects as 1, or give --masks colors"
+            )
         if self.turned:
             notes.append(
                 f"{len(self.turned)} images of {split.name!r} are turned by EXIF, such as {first_names(self.turned)}: masks "
@@ -118,18 +124,22 @@ def inspect_all(splits: Sequence[Split], *, pixels: bool = True) -> list[Report]
 
 def _inspect_frame(report: Report, index: int, pixels: bool) -> None:
     split, frame = report.split, report.split.frames[index]
-    data = split.file(index)
-    size = None
+    data, size = b"", None
     try:
+        data = split.file(index)
         size = split.decode(index, data).shape[:2] if pixels else _read_size(frame.image, data)
     except DataError as error:
         report.frame_errors.append(error)
+    except OSError as error:
+        report.frame_errors.append(DataError(f"{frame.image}: {error.strerror}"))
     mask = open_mask(frame.mask)
     ids = split.mapping(interpret(mask, split.source_labels, split.colors, split.meaning))
     if not mask.has_ids:
         report.colored.append(frame.mask)
     elif split.meaning == "ids" and (pair := mask.contradiction(split.source_labels, split.colors)):
         report.contradicting.append((frame.mask, *pair))
+    if split.meaning == "ids" and mask.is_black_and_white:
+        report.black_and_white.append(frame.mask)
     if size is None:
         return
     orientation = read_orientation(data)

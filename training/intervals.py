@@ -30,7 +30,8 @@ MOST_WITHOUT = 0.025  # of all draws may lack a class; where more do, too few fr
 class Interval:
     """A score over all frames, and the ends of what 95% of 2000 draws of as many frames, with repetition, give.
 
-    The ends are nan where too few frames show the class, or, of a mean, where hardly a draw shows all classes.
+    The ends are nan where too few frames show the class, of a mean where hardly a draw shows all classes, and of a single
+    frame, of which every draw is the same.
     """
 
     value: float
@@ -106,11 +107,13 @@ def _intervals(score: Callable[[Counts], Scores], counts: Counts) -> list[Interv
 
 
 def _draws(score: Callable[[Counts], Scores], counts: Counts, shown: Scores) -> Scores | None:
-    """The scores (2000, k) of draws that show every class; None where hardly a draw does.
+    """The scores (2000, k) of draws that show every class; None where hardly a draw does, and of a single frame.
 
     shown (F, n): 1 where a frame shows a class.
     """
     frames = len(counts)
+    if frames < 2:
+        return None
     flat = counts.reshape(frames, -1).astype(np.float64)  # exact below 2**53, and multiplied by BLAS
     classes = shown.any(0)
     rng = np.random.default_rng(0)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,6 +19,9 @@ KNOWN = {"voc": voc_labels, "camvid": camvid_labels}
 FILES = ("classes.json", "classes.yaml", "classes.yml")
 LABEL_MAP, CLASS_NAMES = "labelmap.txt", "class_names.txt"  # CVAT's "Segmentation mask", and labelme2voc's
 IGNORED = "__ignore__"  # labelme's void
+MAP_LINE = re.compile(r"(?P<name>.*):(?P<color>[^:]*):[^:]*:[^:]*")  # of a labelmap.txt: name, colour, parts, actions
+MAP_COLOR = re.compile(r"\s*\d+\s*,\s*\d+\s*,\s*\d+\s*")
+UNWRITABLE = ("Cc", "Cs", "Zl", "Zp")  # Unicode's categories of control characters, lone surrogates, line and paragraph ends
 
 
 def find_labels(name: str | None, root: Path) -> LabelSet:
@@ -44,8 +49,9 @@ def read_labels(name: str) -> LabelSet:
     path = Path(name)
     try:
         document = _read(path)
-    except (OSError, ValueError) as error:
-        raise LabelError(f"labels must be voc, camvid, or a JSON or YAML file, got {name!r}: {error}") from error
+    except (OSError, ValueError, RecursionError) as error:
+        reason = " ".join(str(error).split())
+        raise LabelError(f"labels must be voc, camvid, or a JSON or YAML file, got {name!r}: {reason}") from error
     if not isinstance(document, dict) or not isinstance(document.get("classes"), list):
         raise LabelError(f'{name} needs a list of classes: {{"classes": ["background", "leaf"], "ignore_index": 255}}')
     try:
@@ -61,7 +67,13 @@ def _read(path: Path) -> object:
     text, suffix = read_text(path), path.suffix.lower()
     if suffix in (".yaml", ".yml"):
         return _yaml(text)
-    return _lines(text) if suffix == ".txt" else json.loads(text)
+    if suffix != ".txt":
+        return json.loads(text)
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    colored = any((match := MAP_LINE.fullmatch(line)) and MAP_COLOR.fullmatch(match["color"]) for line in lines)
+    if colored or path.name.lower() == LABEL_MAP:
+        return {"classes": _mapped(lines)}
+    return {"classes": [line for line in lines if line != IGNORED]}
 
 
 def _yaml(text: str) -> object:
@@ -76,14 +88,18 @@ def _yaml(text: str) -> object:
     return document
 
 
-def _lines(text: str) -> dict[str, Any]:
-    """The classes of a text file: `name:red,green,blue:parts:actions` a line, or a name."""
-    lines = [line.strip() for line in text.splitlines() if line.strip() and not line.startswith("#")]
-    colored = [line.rsplit(":", 3) for line in lines if line.count(":") >= 3]
-    if not colored:
-        return {"classes": [line for line in lines if line != IGNORED]}
-    classes = [(name, _hex_color(color)) for name, color, *_ in sorted(colored, key=lambda parts: not is_background(parts[0]))]
-    return {"classes": [{"id": index, "name": name, "color": color} for index, (name, color) in enumerate(classes)]}
+def _mapped(lines: Sequence[str]) -> list[dict[str, Any]]:
+    """The classes of lines `name:red,green,blue:parts:actions`, the background first; others that begin with # are comments."""
+    classes = []
+    for line in lines:
+        match = MAP_LINE.fullmatch(line)
+        if line.startswith("#") and not (match and MAP_COLOR.fullmatch(match["color"])):
+            continue
+        if not match:
+            raise ValueError(f"a line must be written name:red,green,blue:parts:actions, got {line!r}")
+        classes.append((match["name"], _hex_color(match["color"])))
+    classes.sort(key=lambda entry: not is_background(entry[0]))
+    return [{"id": index, "name": name, "color": color} for index, (name, color) in enumerate(classes)]
 
 
 def _hex_color(text: str) -> str:
@@ -93,16 +109,32 @@ def _hex_color(text: str) -> str:
     return "#{:02x}{:02x}{:02x}".format(*map(int, channels))
 
 
+def class_name(value: Any) -> str:
+    """A class's name in composed Unicode, without blanks around it; raises `LabelError` for what is no name."""
+    if isinstance(value, bool) or not isinstance(value, str | int | float):  # YAML takes `no` for false
+        raise LabelError(f"a name must be a text (in YAML, no and yes need quotes), got {value!r}")
+    name = unicodedata.normalize("NFC", str(value)).strip()
+    if not name or any(unicodedata.category(letter) in UNWRITABLE for letter in name):
+        raise LabelError(f"a name must be a line of text, got {name!r}")
+    return name
+
+
 def _entries(classes: Sequence[Any]) -> list[dict[str, Any]]:
     entries: list[dict[str, Any]] = []
     for index, entry in enumerate(classes):
         given: Mapping[str, Any] = {"id": index, "name": entry} if isinstance(entry, str) else entry
-        if not isinstance(given, Mapping) or not isinstance(given.get("id"), int):
+        if not isinstance(given, Mapping) or not isinstance(given.get("id"), int) or isinstance(given["id"], bool):
+            raise LabelError(f"class {index} must be a name or have id, name and color, got {entry!r}")
+        if "name" not in given:
             raise LabelError(f"class {index} must be a name or have id, name and color, got {entry!r}")
         if "color" in given and not isinstance(given["color"], str):
             raise LabelError(f"class {index}: color must be a text like '#3ca951' (in YAML, in quotes), got {given['color']!r}")
+        try:
+            name = class_name(given["name"])
+        except LabelError as error:
+            raise LabelError(f"class {index}: {error}") from error
         red, green, blue = voc_color(given["id"])
-        entries.append({"color": f"#{red:02x}{green:02x}{blue:02x}", **given})
+        entries.append({"color": f"#{red:02x}{green:02x}{blue:02x}", **given, "name": name})
     return entries
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import posixpath
 import re
 from collections import Counter
 from collections.abc import Iterable
@@ -10,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from training import camvid
-from training.files import IMAGE_ENDINGS, MASK_ENDINGS, Folders, normal_name, without_ending
+from training.files import IMAGE_ENDINGS, MASK_ENDINGS, NAME_ENCODING, Folders, images_below, normal_name, without_ending
 from training.problems import DataError as DataError
 from training.problems import first_names, raise_all
 from training.text_files import read_text
@@ -45,11 +46,13 @@ class Listing:
 
     def add(self, name: str, image: Path, *masks: Path) -> None:
         """Adds the frame of an image and the first of its masks that is there, all without endings."""
-        image_file = self.folders.find(image)
-        mask_file = next((file for mask in masks if (file := self.folders.find(mask, MASK_ENDINGS))), None)
-        if image_file and mask_file:
-            self.frames.append(Frame(name, image_file, mask_file))
-        elif image_file:
+        image_files = self.folders.find_all(image)
+        mask_files = next((files for mask in masks if (files := self.folders.find_all(mask, MASK_ENDINGS))), [])
+        if len(several := image_files) > 1 or len(several := mask_files) > 1:
+            self.missing.append(DataError(f"{several[0]} and {several[1].name} are two files of one name; remove one"))
+        elif image_files and mask_files:
+            self.frames.append(Frame(name, image_files[0], mask_files[0]))
+        elif image_files:
             self.missing.append(DataError(f"{masks[0]}.png: no such mask{self._hint(masks[0])}"))
         else:
             self.missing.append(DataError(f"{image}: no such image (with {', '.join(IMAGE_ENDINGS)})"))
@@ -57,10 +60,15 @@ class Listing:
     def _hint(self, mask: Path) -> str:
         if other := self.folders.find(mask):
             return f", and {other.name} is none: export masks as PNG"
-        if any(BRUSH_MASK.match(name) for name in self.folders.images(mask.parent)):
+        names = self.folders.images(mask.parent)
+        if longer := next((name for name in names if name.startswith((f"{mask.name}_", f"{mask.name}-"))), None):
+            return f"; there is {names[longer][0].name}: a mask bears its image's name"
+        if any(BRUSH_MASK.match(name) for name in names):
             return (
                 "; Label Studio's PNGs hold one label each: export COCO, and python -m training.coco_import makes masks of it"
             )
+        if (mask.parent.parent / "labelmap.txt").is_file():
+            return "; CVAT writes none for an image without objects: remove it from the list, or draw a mask of the background"
         return ""
 
     def names(self, folder: Path) -> list[str]:
@@ -70,6 +78,8 @@ class Listing:
             raise DataError(
                 f"{folder} has two images of one name ({first_names(twice)}), which would have one mask; rename them"
             )
+        if nested := [path for path in images_below(folder) if path.parent != folder]:
+            self.notes.append(f"{len(nested)} images in folders of {folder} are left out: {first_names(nested)}")
         return list(images)
 
     def tell_unmatched(self, images: Path, masks: Path) -> None:
@@ -124,7 +134,7 @@ def _voc(listing: Listing, root: Path, split: str) -> None:
         lines = _lines(lists, split)
     for line in lines:
         words = line.split()
-        if len(words) == 2 and words[1].lower().endswith(MASK_ENDINGS):
+        if len(words) == 2 and all(word.lower().endswith(IMAGE_ENDINGS) for word in words):
             name, masks = Path(words[0]).stem, [root / without_ending(words[1].lstrip("/"))]
         else:  # VOC's own mask is finer than SBD's
             name = without_ending(line)
@@ -147,8 +157,10 @@ def _plain(listing: Listing, root: Path, split: str) -> None:
     """By `train.txt` and `val.txt`, by `images/train` and `masks/train`, else about one frame in five is val."""
     images, masks = root / "images", root / "masks"
     if (root / f"{split}.txt").is_file():
-        names = [without_ending(line) for line in _lines(root, split)]
+        names = [without_ending(_below(images, line)) for line in _lines(root, split)]
     elif (images / split).is_dir():
+        if rest := [files[0] for files in listing.folders.images(images).values()]:
+            listing.notes.append(f"{len(rest)} images lie in {images} beside its folders and are left out: {first_names(rest)}")
         images, masks = images / split, masks / split
         names = listing.names(images)
     elif any((images / other).is_dir() or (root / f"{other}.txt").is_file() for other in SPLITS):
@@ -162,9 +174,15 @@ def _plain(listing: Listing, root: Path, split: str) -> None:
     listing.tell_unmatched(images, masks)
 
 
+def _below(images: Path, line: str) -> str:
+    """A line of a list as a path in the folder of images: lists may write it from the folder above, `images/a.jpg`."""
+    inside = line.removeprefix(f"{images.name}/")
+    return line if (images / images.name).is_dir() else inside
+
+
 def _in_split(name: str, split: str) -> bool:
     """By the name alone, so that frames which are added later move none of the others."""
-    digest = hashlib.sha256(normal_name(name).encode()).hexdigest()
+    digest = hashlib.sha256(normal_name(name).encode(*NAME_ENCODING)).hexdigest()
     return (int(digest, 16) % ONE_IN == 0) == (split == "val")
 
 
@@ -193,7 +211,7 @@ def _published_camvid(listing: Listing, root: Path, split: str) -> None:
 
 def _lines(folder: Path, split: str) -> list[str]:
     """The lines of a split's list that hold something."""
-    path = folder / f"{split}.txt"
+    path = next((p for p in sorted(folder.glob("*.txt")) if p.stem.lower() == split.lower()), folder / f"{split}.txt")
     if not path.is_file():
         there = ", ".join(sorted(p.stem for p in folder.glob("*.txt"))) or "none"
         raise DataError(f"{path} is not there; lists in {folder}: {there}")
@@ -201,4 +219,5 @@ def _lines(folder: Path, split: str) -> list[str]:
         text = read_text(path)
     except ValueError as error:
         raise DataError(str(error)) from error
-    return [normal_name(line.strip().replace("\\", "/")) for line in text.splitlines() if line.strip()]
+    lines = [line.strip().replace("\\", "/") for line in text.splitlines()]
+    return [posixpath.normpath(normal_name(line)) for line in lines if line]

@@ -8,8 +8,6 @@ from pathlib import Path
 
 import torch
 
-INTERRUPTED = 130  # exit status of a command that Ctrl-C ended
-
 
 def machine(threads: int | None = None) -> str:
     """The processor, the threads in use (default: torch's) and the GPU if any."""

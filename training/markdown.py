@@ -13,3 +13,8 @@ def table_row(*cells: str) -> str:
 def _cell(text: str) -> str:
     # backslashes before a bar are doubled: else they would escape the one that escapes it
     return re.sub(r"(\\*)\|", lambda bar: bar[1] * 2 + "\\|", " ".join(text.splitlines()))
+
+
+def literal(name: str) -> str:
+    """A name that Markdown shows letter by letter: `_background_` would be in italics, `$x$` a formula."""
+    return re.sub(r"[*`$<\[]|(?<!\w)_|_(?!\w)", r"\\\g<0>", name)

@@ -10,9 +10,12 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
+from imaging.declared import check_declared, check_pixels, frame_box
+from imaging.errors import ImageError
 from model.labels import Color, LabelSet
+from training.orientation import read_orientation
 from training.problems import DataError
 
 Ids = npt.NDArray[np.uint8]
@@ -71,7 +74,12 @@ class MaskFile:
         if unknown and self._repeats_ids(labels):
             return MaskFile(self.path, rgb[..., 0]).ids(labels)
         if unknown:
-            raise MaskError(f"{self.path}: colours {unknown[:5]} stand for no class; save ids, or list each class's colour")
+            listed = [entry.hex_color for entry in labels.classes]
+            shared = [code for code in unknown if code in listed]
+            several = f"; {shared[0]} is the colour of several classes: give each its own" if shared else ""
+            raise MaskError(
+                f"{self.path}: colours {unknown[:5]} stand for no class; save ids, or list each class's colour{several}"
+            )
         ids = np.array([table[code] for code in values.tolist()], np.uint8)
         return ids[where].reshape(codes.shape)
 
@@ -87,6 +95,11 @@ class MaskFile:
                     return value, meant
         return None
 
+    @property
+    def is_black_and_white(self) -> bool:
+        """Whether its values are 0 and 255 alone, as where white is meant to be an object."""
+        return self.has_ids and self.white == 255 and set(np.unique(self.pixels).tolist()) == {0, 255}
+
     def _repeats_ids(self, labels: LabelSet) -> bool:
         """Whether an RGB image holds an id in each channel; black and white alone may as well be colours."""
         if self.has_ids or not (self.pixels[..., :1] == self.pixels).all():
@@ -99,9 +112,11 @@ class MaskFile:
         if self.pixels.ndim == 3:
             return self.pixels.astype(np.uint8)
         if self.palette is not None:
-            table = np.zeros((256, 3), np.uint8)
-            table[: len(self.palette)] = self.palette
-            rgb: Ids = table[self.pixels]
+            if self.pixels.max() >= len(self.palette):
+                raise MaskError(
+                    f"{self.path}: its palette has {len(self.palette)} colours, its pixels {self.pixels.max()}; save it anew"
+                )
+            rgb: Ids = self.palette[self.pixels]
             return rgb
         if self.white > 255:
             raise MaskError(f"{self.path}: a mask of 16 bits holds ids, not colours; without --masks colors it is read so")
@@ -133,17 +148,33 @@ def interpret(mask: MaskFile, labels: LabelSet, colors: Colors, meaning: Meaning
 def open_mask(path: Path) -> MaskFile:
     """Decodes a mask without changing a value: grey of 1 to 16 bits, a palette's indices, or RGB; alpha must be opaque.
 
-    Raises `MaskError` naming the file for what is no image, for other modes, and for lossy compression, by the file's bytes.
+    Raises `MaskError` naming the file for what is no image, lacks pixels or is turned by EXIF, for other modes, and for lossy
+    compression, by the file's bytes.
     """
     try:
         data = path.read_bytes()
         with Image.open(io.BytesIO(data)) as image:
             _refuse_others(path, image)
+            check_declared(image, data)
+            if frame_box(image):
+                raise MaskError(f"{path}: the mask's first frame covers a part of it; export masks as PNG")
+            if image.format == "PNG" and (orientation := read_orientation(data)) != 1:
+                raise MaskError(
+                    f"{path}: EXIF turns the mask itself (orientation {orientation}), and viewers show it otherwise than it "
+                    "lies; save it without EXIF"
+                )
             bits = _sample_bits(image, data)
             mode, palette = image.mode, image.getpalette("RGB") if image.mode in ("P", "PA") else None
             pixels = np.asarray(image)
+            check_pixels(image, data)
     except MaskError:
         raise
+    except ImageError as error:
+        raise MaskError(f"{path}: {error}") from error
+    except UnidentifiedImageError as error:
+        raise MaskError(f"{path}: not an image: its {len(data)} bytes are none of {', '.join(LOSSLESS)}") from error
+    except OSError as error:
+        raise MaskError(f"{path}: not an image: {error.strerror or error}") from error
     except Exception as error:  # as around the service's decoder: Pillow's readers raise what they come upon
         raise MaskError(f"{path}: not an image: {error}") from error
     if bits > 8 and mode not in GREY:  # Pillow would drop the lower half of each sample

@@ -25,7 +25,7 @@ def read_curves(path: Path) -> list[dict[str, str]]:
     """The rows of a training's CSV; none where there is no file."""
     if not path.exists():
         return []
-    with path.open(newline="") as file:
+    with path.open(newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from pickle import UnpicklingError
 
 import torch
 from safetensors import SafetensorError
@@ -17,10 +16,15 @@ from model.networks.builder import PUBLISHED, load_classifier, load_published_ba
 from model.networks.fcn import FCN
 from model.preprocessing import Preprocessing
 from model.weights_file import find_weights, load_weights
+from training.checkpoint import UNREADABLE
+
+PICKLED = (".pth", ".pt", ".ckpt")
+NESTED = ("state_dict", "model")  # under which trainings of others put a network's tensors
+WRAPPED = "module."  # before each name of a network that was trained on several GPUs
 
 
 def load_start(net: FCN, start: str, rows: Sequence[int] = ()) -> list[str]:
-    """Loads what fits from `none`, `imagenet` (torchvision's hub), a safetensors or .pth file, or a name in `weights/`.
+    """Loads what fits from `none`, `imagenet` (torchvision's hub), a safetensors or `PICKLED` file, or a name in `weights/`.
 
     Understood are our own files, torchvision classifiers, and networks whose backbone's tensors bear our names with `head.*`
     (DeepLabv3's image pooling, 1x1 branch, projection and logits). rows: for each of our classes the start's, where the
@@ -33,6 +37,8 @@ def load_start(net: FCN, start: str, rows: Sequence[int] = ()) -> list[str]:
         load_published_backbone(net)
         return _others(net)
     state = _read(_find(start))
+    if broken := next((name for name, tensor in state.items() if not torch.isfinite(tensor).all()), None):
+        raise ValueError(f"{start}: {broken} holds infinity or NaN, from which nothing can be learnt; begin from another start")
     if not any(name.startswith(("head.", "backbone.")) for name in state):
         load_classifier(net, state)
         return _others(net)
@@ -48,12 +54,12 @@ def start_digest(start: str) -> str:
 def start_preprocessing(net: FCN, start: str) -> Preprocessing:
     """How pixels were fed to what the training starts from.
 
-    As our own files say; torchvision's way for `imagenet` and for .pth files; else `x / 127.5 - 1`, or `x / 128 - 1` for
-    MobileNet-EdgeTPU.
+    As our own files say; torchvision's way for `imagenet` and for files of torch.save; else `x / 127.5 - 1`, or
+    `x / 128 - 1` for MobileNet-EdgeTPU.
     """
     if start == "none":
         return Preprocessing()
-    if start == "imagenet" or _find(start).suffix == ".pth":
+    if start == "imagenet" or _find(start).suffix in PICKLED:
         transforms = PUBLISHED[net.architecture.backbone].transforms()
         return Preprocessing(mean=tuple(transforms.mean), std=tuple(transforms.std))
     try:
@@ -70,18 +76,32 @@ def _find(start: str) -> Path:
 
 
 def _read(path: Path) -> dict[str, Tensor]:
-    if path.suffix == ".pth":
-        try:
-            state: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
-        except (RuntimeError, UnpicklingError, KeyError, EOFError) as error:
-            raise ValueError(f"{path} is not a state dict: {error}") from error
-        if not isinstance(state, dict):
-            raise ValueError(f"{path} must hold a state dict, got {type(state).__name__}")
-        return state
+    if path.suffix in PICKLED:
+        return _read_pickled(path)
     try:
         return load_file(path)
     except (SafetensorError, OSError) as error:
         raise ValueError(f"{path} is not a safetensors file: {error}") from error
+
+
+def _read_pickled(path: Path) -> dict[str, Tensor]:
+    """The tensors of a file of torch.save, also where a training put them under a name of `NESTED`, or wrapped them."""
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except UNREADABLE as error:
+        kind = type(error).__name__  # torch's own words go on with how to run what is in the file
+        raise ValueError(
+            f"{path} is not a state dict ({kind}): damaged, or more than tensors; save torch.save(network.state_dict(), FILE)"
+        ) from error
+    for part in NESTED:
+        state = state[part] if isinstance(state, Mapping) and isinstance(state.get(part), Mapping) else state
+    if not isinstance(state, Mapping):
+        raise ValueError(f"{path} must hold a state dict, got {type(state).__name__}")
+    tensors = {name: value for name, value in state.items() if isinstance(name, str) and isinstance(value, Tensor)}
+    if not tensors:
+        raise ValueError(f"{path} must hold a state dict; it has no tensors by name: {', '.join(map(str, list(state)[:5]))}")
+    wrapped = all(name.startswith(WRAPPED) for name in tensors)
+    return {name.removeprefix(WRAPPED) if wrapped else name: tensor for name, tensor in tensors.items()}
 
 
 def _our_name(net: FCN, name: str) -> str:

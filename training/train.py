@@ -14,7 +14,7 @@ from tqdm import tqdm
 from model.networks.fcn import FCN
 from model.preprocessing import Preprocessing
 from training.augmentation import CACHE_MB, AugmentedSplit
-from training.checkpoint import FILE, Progress, load_checkpoint, save_checkpoint
+from training.checkpoint import FILE, Progress, first_line, load_checkpoint, save_checkpoint
 from training.curves import Curves
 from training.datasets import Split
 from training.distributed import World
@@ -89,7 +89,12 @@ def _restore(run: Run, trainer: Trainer, identity: dict[str, Any]) -> Progress:
     if found is None:
         return Progress()
     progress, states = found
-    trainer.restore(states)
+    try:
+        trainer.restore(states)
+    except (LookupError, TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(
+            f"{run.folder / FILE} does not hold the states of this training: {first_line(error)}; remove it to begin anew"
+        ) from error
     if run.world.first:
         left = "nothing is left to train" if progress.epoch >= run.recipe.epochs else "going on"
         print(f"{run.folder / FILE}: epoch {progress.epoch} of {run.recipe.epochs} is done, {left}")

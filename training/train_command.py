@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import shlex
 import shutil
 import sys
@@ -27,6 +28,7 @@ from training.augmentation import CACHE_MB, scale_warning
 from training.card import CardFacts, training_facts, write_card
 from training.checkpoint import FILE as CHECKPOINT
 from training.class_mapping import ClassMapping, parse_class_mapping
+from training.command import run_command
 from training.datasets import Split, get_split, get_splits
 from training.demo import write_demo_data
 from training.distributed import World, join
@@ -35,7 +37,7 @@ from training.export import export_float32, missing_packages, remove_stale
 from training.groups import EACH, GROUP, PATTERN_HELP, groups, only, refuse_shared_frames, without
 from training.inspection import inspect_all
 from training.label_files import find_labels
-from training.machine import INTERRUPTED, commit, set_threads
+from training.machine import commit, set_threads
 from training.mask_arguments import add_mask_arguments
 from training.plots import require_matplotlib
 from training.recipe import Recipe, make_recipe, parse_changes
@@ -46,6 +48,7 @@ from training.train import Run, train
 from training.validation import Scorer
 
 DEMO_RECIPE = Path(__file__).parent / "recipes" / "demo.toml"
+LONGEST_NAME = 200  # bytes, to which endings such as .safetensors come
 FLAGS = {
     "variant": str,
     "backbone": str,
@@ -95,30 +98,37 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if argv is None else argv
     args = parser().parse_args(arguments)
-    try:
-        set_threads(args.threads)
-        if args.evaluate_every < 1 or args.workers < 0 or args.cache_mb < 0:
-            given = f"{args.evaluate_every}, {args.workers} and {args.cache_mb}"
-            raise ValueError(f"evaluate-every must be at least 1, workers and cache-mb at least 0, got {given}")
-        if "/" in args.name:
-            raise ValueError(f"--name must be a name without folders, got {args.name!r}; --out is the folder")
-        require_matplotlib()
-        if args.tensorboard:
-            require_tensorboard()
-        if args.data is None and not args.demo:
-            raise ValueError("give --data FOLDER, or --demo")
-        with join(choose_device(args.device)) as (world, device):
-            run = _demo if args.demo else _folds if args.group == EACH else _train
-            run(args, arguments, world, device)
-        return 0
-    except (ValueError, OSError) as error:
-        print(f"fcn-train: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
+
+    def stopped() -> str:
         done = any(args.out.rglob(CHECKPOINT))  # of folds, each has its own
         further = "goes on from the last whole epoch" if done else "begins anew, since no epoch was finished"
-        print(f"\nfcn-train: stopped; the same command {further} ({args.out})", file=sys.stderr)
-        return INTERRUPTED
+        return f"stopped; the same command {further} ({args.out})"
+
+    return run_command("fcn-train", lambda: _run(args, arguments), stopped)
+
+
+def _run(args: argparse.Namespace, arguments: list[str]) -> None:
+    set_threads(args.threads)
+    if args.evaluate_every < 1 or args.workers < 0 or args.cache_mb < 0:
+        given = f"{args.evaluate_every}, {args.workers} and {args.cache_mb}"
+        raise ValueError(f"evaluate-every must be at least 1, workers and cache-mb at least 0, got {given}")
+    _check_name(args.name)
+    require_matplotlib()
+    if args.tensorboard:
+        require_tensorboard()
+    if args.data is None and not args.demo:
+        raise ValueError("give --data FOLDER, or --demo")
+    with join(choose_device(args.device)) as (world, device):
+        run = _demo if args.demo else _folds if args.group == EACH else _train
+        run(args, arguments, world, device)
+
+
+def _check_name(name: str) -> None:
+    """Raises `ValueError` for a name that no file can have: better before a training than after it."""
+    if "/" in name or name in ("", ".", "..") or not name.isprintable() or len(os.fsencode(name)) > LONGEST_NAME:
+        raise ValueError(
+            f"--name must be a name without folders, got {name[:80]!r}: a line of up to {LONGEST_NAME} bytes; --out has them"
+        )
 
 
 def _demo(args: argparse.Namespace, arguments: list[str], world: World, device: torch.device) -> None:

@@ -63,7 +63,10 @@ def read_export(path: Path) -> Export:
         raise
     except (RuntimeError, ValueError) as error:
         raise WeightsError(f"{path} is no file of fcn-export: {str(error).strip().splitlines()[-1]}") from error
-    manifest, grid = Manifest.from_json(facts[METADATA_KEY]), cast(Grid, facts["grid"])
+    try:
+        manifest, grid = Manifest.from_json(facts[METADATA_KEY]), cast(Grid, facts["grid"])
+    except WeightsError as error:
+        raise WeightsError(f"{path}: {error}") from error
     if manifest.exports.get(facts["precision"], network_sha256) != network_sha256:
         manifest = manifest.without(facts["precision"])
     return Export(

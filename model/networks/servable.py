@@ -20,7 +20,10 @@ from model.weights_file import Weights
 
 
 def load_network(weights: Weights) -> FCN:
-    """The network with the file's tensors in float32, in evaluation mode; raises `WeightsError` where they don't fit."""
+    """The network with the file's tensors in float32, in evaluation mode.
+
+    Raises `WeightsError` where they don't fit, or are not finite.
+    """
     net = build_network(weights.manifest.architecture)
     wanted = net.state_dict()
     if difference := sorted(set(wanted) ^ set(weights.tensors)):
@@ -30,6 +33,10 @@ def load_network(weights: Weights) -> FCN:
             shapes = f"{tuple(tensor.shape)}, got {weights.tensors[name].shape}"
             raise WeightsError(f"{weights.name}: {name} must have shape {shapes}")
     net.load_state_dict({n: torch.tensor(t, dtype=wanted[n].dtype) for n, t in weights.tensors.items()})
+    if broken := _overflowing(net):
+        raise WeightsError(
+            f"{weights.name}: {broken} holds infinity or NaN, so that the network answers nothing; train it anew"
+        )
     return net.eval()
 
 

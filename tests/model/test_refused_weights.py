@@ -160,3 +160,37 @@ def test_weights_that_are_nowhere_are_refused_with_where_they_were_sought(tmp_pa
             WeightsError, match=rf"no weights file '{name}'; give a file's path or a name in .*weights \(there: "
         ):
             find_weights(name)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_network_that_is_not_finite_is_refused(narrow_file: Path, tmp_path: Path, value: float) -> None:
+    """Whatever it is shown, it would answer one class, and a score of it would be taken for one."""
+    document, tensors = content(narrow_file)
+    tensors["score_fr.bias"][1] = value
+    weights = load_weights(written(tmp_path, document, tensors))
+    with pytest.raises(WeightsError, match=r"edited: score_fr\.bias holds infinity or NaN"):
+        load_network(weights)
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        ("training", []),
+        ("scores", []),
+        ("scores", {"val": 3}),
+        ("preprocessing.mean", "abc"),
+        ("preprocessing.mean", [float("nan")] * 3),
+        ("preprocessing.std", [float("nan")] * 3),
+    ],
+)
+def test_facts_of_another_kind_are_refused_with_the_file_s_name(
+    narrow_file: Path, tmp_path: Path, place: str, value: object
+) -> None:
+    document, tensors = content(narrow_file)
+    part, _, key = place.partition(".")
+    if key:
+        document[part][key] = value
+    else:
+        document[part] = value
+    with pytest.raises(WeightsError, match=r"edited\.safetensors: the header is wrong"):
+        load_weights(written(tmp_path, document, tensors))

@@ -154,3 +154,14 @@ def test_bars_in_names_leave_the_tables_whole(narrow: Weights, facts: CardFacts,
     assert {len(re.findall(r"(?<!\\)\|", row)) for row in rows} == {3}
     assert "(my%20leaves%7C2.png)" in text
     assert path.with_suffix(".png").is_file()
+
+
+def test_names_are_no_markdown_and_scores_of_before_are_left_out(narrow: Weights) -> None:
+    matrix = ConfusionMatrix(4)
+    names = ["_background_", "$a$", "b|c", "\U0001f343"]
+    some = {"old": {"mean_iou": 0.5}, "*val*": matrix.scores() | {"classes": names, "conditions": "x"}}
+    text = card(replace(narrow, manifest=replace(narrow.manifest, scores=some)))
+    assert "| IoU | \\*val\\* |" in text
+    for written in (r"| \_background\_ | none |", r"| \$a\$ | none |", r"| b\|c | none |", "| \U0001f343 | none |"):
+        assert written in text
+    assert "old" not in text

@@ -24,8 +24,12 @@ SQUARE = [10.0, 10.0, 30.0, 10.0, 30.0, 30.0, 10.0, 30.0]
 INNER = [15.0, 15.0, 20.0, 15.0, 20.0, 20.0, 15.0, 20.0]
 
 
-def entry(category: int, segmentation: Any, image: int = 7, crowd: int = 0) -> dict[str, Any]:
+def entry(category: Any, segmentation: Any, image: Any = 7, crowd: int = 0) -> dict[str, Any]:
     return {"image_id": image, "category_id": category, "segmentation": segmentation, "iscrowd": crowd}
+
+
+def image(id_: Any, file_name: Any) -> dict[str, Any]:
+    return {"id": id_, "file_name": file_name, "height": HEIGHT, "width": WIDTH}
 
 
 @pytest.fixture
@@ -133,6 +137,31 @@ def test_run_lengths_are_read_and_crowds_are_told(
         ({"categories": [3]}, "an entry of categories lacks id, name: 3"),
         ({"annotations": [entry(5, {"size": [40, 60]})]}, "needs polygons, or run lengths with counts and size"),
         ({"images": [{"id": 1, "file_name": "a.jpg"}, {"id": 2, "file_name": "sub/a.png"}]}, "of one name ['a']"),
+        ({"images": [image(7, "a.jpg"), image(7, "sub/b.jpg")]}, "two images have the id 7, 'a.jpg' and 'sub/b.jpg'"),
+        ({"images": [image(7, "a.jpg"), image("7", "sub/b.jpg")]}, "two images have the id 7, 'a.jpg' and 'sub/b.jpg'"),
+        ({"images": [image([7], "a.jpg")]}, "an entry of images has an id that is no number and no text: {'id': [7]"),
+        ({"images": [image(7, None)]}, "the file_name of an image must be a text, got {'id': 7, 'file_name': None"),
+        ({"images": [image(7, "0a1b2c3d-a.jpg"), image(9, "a.jpg")]}, "0a1b2c3d-a.jpg and a.jpg are both the image"),
+        ({"images": [image(7, "a" * 300 + ".jpg")]}, "aaa.jpg is in none of"),
+        (
+            {"categories": [{"id": 5, "name": "stem"}, {"id": 5, "name": "leaf"}]},
+            "two categories have the id 5, 'stem' and 'leaf': give each an id of its own",
+        ),
+        ({"categories": [{"id": None, "name": "stem"}]}, "an entry of categories has an id that is no number and no text"),
+        ({"categories": [{"id": [5], "name": "stem"}]}, "an entry of categories has an id that is no number and no text"),
+        ({"categories": [{"id": 5, "name": None}]}, "labels.json: a category: a name must be a text"),
+        ({"categories": [{"id": 5, "name": " "}]}, "labels.json: a category: a name must be a line of text, got ''"),
+        ({"annotations": [entry([5], [SQUARE])]}, "of the category [5], which is not listed"),
+        ({"annotations": [entry(5, [SQUARE], image=[7])]}, "of the image [7], which is not listed"),
+        ({"annotations": [entry(5, [INNER, SQUARE[:-1]])]}, "has a polygon of 7 numbers, which are no pairs of x and y"),
+        ({"annotations": [entry(5, SQUARE[:-1])]}, "has a polygon of 7 numbers, which are no pairs of x and y"),
+        ({"annotations": [entry(5, [[1, 2], [9, 2], [9, 9]])]}, "needs polygons as x and y in turn"),
+        ({"annotations": [entry(5, [[[1, 2], [9, 2], [9, 9]]])]}, "needs polygons as x and y in turn"),
+        ({"annotations": [entry(5, [{"size": [40, 60], "counts": [0, 2400]}])]}, "needs polygons as x and y in turn"),
+        ({"annotations": [entry(5, [[0, 0, 10**400, 10, 5, 5]])]}, "has points that are no pixels of its image"),
+        ({"annotations": [entry(5, []) | {"bbox": [0, 0, 10**400, 9]}]}, "has a box that is none of its image"),
+        ({"annotations": [entry(5, []) | {"bbox": [1e308, 1e308, 1e308, 1e308]}]}, "has a box that is none of its image"),
+        ({"annotations": [entry(5, []) | {"bbox": [1, 1, 5, 5, 45]}]}, "has a box that is none of its image"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )
@@ -150,8 +179,9 @@ def test_what_is_wrong_is_told_with_status_2(
     assert message in capsys.readouterr().err
 
 
-def test_a_file_that_is_no_json_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "a.json").write_text("no")
+@pytest.mark.parametrize("content", ["no", "", "[" * 100_000], ids=["text", "empty", "deep"])
+def test_a_file_that_is_no_json_is_told(tmp_path: Path, content: str, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "a.json").write_text(content)
     assert main([str(tmp_path / "a.json"), "--out", str(tmp_path / "data")]) == 2
     assert "a.json is not JSON" in capsys.readouterr().err
 
@@ -241,7 +271,7 @@ def test_ids_may_be_written_as_text(file: Path, document: dict[str, Any], tmp_pa
         for item in document[part]:
             item.update({name: str(item[name]) for name in names})
     document["categories"].append({"id": "plant", "name": "plant"})
-    document["annotations"].append(entry("plant", [[40, 0, 60, 0, 60, 40, 40, 40]]))  # type: ignore[arg-type]
+    document["annotations"].append(entry("plant", [[40, 0, 60, 0, 60, 40, 40, 40]]))
     file.write_text(json.dumps(document))
     assert main([str(file), "--out", str(tmp_path / "data")]) == 0
     assert find_labels(None, tmp_path / "data").names == ["background", "leaf", "stem", "plant"]
@@ -276,6 +306,9 @@ def test_background_is_known_by_every_way_of_writing_it(
         ("Bla\u0308tter.jpg", "Bl\u00e4tter.jpg"),
         ("leaf.jpg", "leaf.JPG"),
         ("100%.jpg", "100%.jpg"),
+        ("//[leaf]/leaf.jpg", "leaf.jpg"),
+        ("media/leaf.jpg?v=3", "leaf.jpg"),
+        ("leaf.gif", "leaf.gif"),
     ],
 )
 def test_file_names_are_found_however_tools_write_them(file: Path, document: dict[str, Any], written: str, stored: str) -> None:
@@ -284,6 +317,115 @@ def test_file_names_are_found_however_tools_write_them(file: Path, document: dic
     file.write_text(json.dumps(document))
     assert main([str(file), "--out", str(file.parent / "data")]) == 0
     assert masks(file.parent / "data")[Path(stored).stem].any()
+
+
+@pytest.mark.parametrize("stored", ["leaf.jfif", "leaf", ".leaf.jpg"])
+def test_an_image_that_trainings_would_not_find_is_refused(
+    file: Path, document: dict[str, Any], stored: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (file.parent / "a.jpg").rename(file.parent / stored)
+    document["images"][0]["file_name"] = stored
+    file.write_text(json.dumps(document))
+    assert main([str(file), "--out", str(file.parent / "data")]) == 2
+    assert f"{stored} would be no image in a training, where names end in .jpg" in capsys.readouterr().err
+
+
+def test_files_that_cannot_be_read_are_told_with_all_that_is_wrong(
+    file: Path, document: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (file.parent / "a.jpg").unlink()
+    (file.parent / "a.jpg").symlink_to("nowhere")
+    (file.parent / "sub" / "b.jpg").write_bytes(b"")
+    assert main([str(file), "--out", str(tmp_path / "data")]) == 2
+    told = capsys.readouterr().err
+    assert "2 errors in the data set:" in told
+    assert "a.jpg: No such file or directory" in told
+
+
+def test_the_same_entry_twice_is_one(file: Path, document: dict[str, Any], tmp_path: Path) -> None:
+    for part in ("images", "categories"):
+        document[part] *= 2
+    file.write_text(json.dumps(document))
+    assert main([str(file), "--out", str(tmp_path / "data")]) == 0
+    assert sorted(np.unique(masks(tmp_path / "data")["a"])) == [0, 1, 2]
+
+
+def test_categories_of_one_name_are_one_class(file: Path, document: dict[str, Any], tmp_path: Path) -> None:
+    document["categories"] = [{"id": 5, "name": "Bl\u00e4tter"}, {"id": 2, "name": "Bla\u0308tter "}]
+    file.write_text(json.dumps(document))
+    assert main([str(file), "--out", str(tmp_path / "data")]) == 0
+    assert find_labels(None, tmp_path / "data").names == ["background", "Bl\u00e4tter"]
+    assert np.count_nonzero(masks(tmp_path / "data")["a"] == 1) == 400
+
+
+@pytest.mark.parametrize(("written", "id_"), [("-1", -1), ("5.0", 5), (5.0, 5), (2.5, 2.5)])
+def test_ids_are_the_same_however_they_are_written(
+    file: Path, document: dict[str, Any], tmp_path: Path, written: Any, id_: Any
+) -> None:
+    document["categories"] = [{"id": id_, "name": "stem"}]
+    document["annotations"] = [entry(written, [SQUARE])]
+    file.write_text(json.dumps(document))
+    assert main([str(file), "--out", str(tmp_path / "data")]) == 0
+    assert np.count_nonzero(masks(tmp_path / "data")["a"] == 1) == 400
+
+
+def test_a_box_that_reaches_out_of_the_image_is_void_inside_it_alone(
+    file: Path, document: dict[str, Any], tmp_path: Path
+) -> None:
+    boxes = [[-10, -10, 15, 15], [55, 35, 20, 20], [30, 5, -4, 3]]
+    document["annotations"] = [entry(5, [SQUARE]), *(entry(5, []) | {"bbox": box} for box in boxes)]
+    file.write_text(json.dumps(document))
+    assert main([str(file), "--out", str(tmp_path / "data")]) == 0
+    mask = masks(tmp_path / "data")["a"]
+    expected = np.zeros((HEIGHT, WIDTH), np.uint8)
+    expected[10:30, 10:30], expected[:5, :5], expected[35:, 55:] = 2, 255, 255
+    assert np.array_equal(mask, expected)
+
+
+@pytest.mark.parametrize("classes", [["leaf", "stem"], ["leaf", "background", "stem"]])
+def test_classes_without_the_background_first_are_refused(
+    file: Path, tmp_path: Path, classes: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Their class 0 would be what every pixel without an object is."""
+    (tmp_path / "classes.json").write_text(json.dumps({"classes": classes}))
+    assert main([str(file), "--out", str(tmp_path)]) == 2
+    assert "classes.json has the class 'leaf' as 0, which is what pixels without an object are" in capsys.readouterr().err
+
+
+def test_classes_in_yaml_are_those_of_the_folder(file: Path, tmp_path: Path) -> None:
+    (tmp_path / "classes.yaml").write_text("classes: [Background, stem, leaf]\n")
+    assert main([str(file), "--out", str(tmp_path)]) == 0
+    assert not (tmp_path / "classes.json").exists()
+    assert find_labels(None, tmp_path).names == ["Background", "stem", "leaf"]
+    assert np.count_nonzero(masks(tmp_path)["a"] == 2) == 25
+
+
+@pytest.mark.parametrize("there", ["a.jpg", "a.png"])
+def test_another_image_of_the_name_is_not_written_over(
+    file: Path, tmp_path: Path, there: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As of another task, in which the tool began to count anew."""
+    (tmp_path / "images").mkdir()
+    Image.fromarray(make_photo(HEIGHT, WIDTH, seed=1)).save(tmp_path / "images" / there)
+    before = (tmp_path / "images" / there).read_bytes()
+    assert main([str(file), "--out", str(tmp_path)]) == 2
+    assert f"{there} is another image than {file.parent / 'a.jpg'}" in capsys.readouterr().err
+    assert [path.name for path in (tmp_path / "images").iterdir()] == [there]
+    assert (tmp_path / "images" / there).read_bytes() == before
+
+
+def test_an_export_that_was_corrected_is_imported_again(file: Path, document: dict[str, Any], tmp_path: Path) -> None:
+    assert main([str(file), "--out", str(tmp_path)]) == 0
+    document["annotations"] = [entry(5, [INNER])]
+    file.write_text(json.dumps(document))
+    assert main([str(file), "--out", str(tmp_path)]) == 0
+    assert np.count_nonzero(masks(tmp_path)["a"] == 2) == 25
+
+
+@pytest.mark.parametrize("split", ["../x", "a/b", "/x"])
+def test_a_split_is_a_name(file: Path, tmp_path: Path, split: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(file), "--out", str(tmp_path / "data"), "--split", split]) == 2
+    assert "--split must be a name without folders" in capsys.readouterr().err
 
 
 def test_a_byte_order_mark_is_no_error(file: Path, tmp_path: Path) -> None:

@@ -95,3 +95,17 @@ def test_groups_are_scored_alone_and_by_weights_of_their_own(
         f"train_0{index}: mean IoU {mean:.4f}" for index, mean in enumerate(means)
     ]
     assert lines[2] == f"mean of 2 groups: {sum(means) / 2:.4f}"
+
+
+def test_a_picture_of_a_frame_with_the_longest_name_is_written(arguments: list[str], shapes: Path, tmp_path: Path) -> None:
+    name = "\u00e4" * 125  # 250 bytes, to which .png comes
+    data = tmp_path / "data"
+    for folder, source in (("images", "JPEGImages"), ("masks", "SegmentationClass")):
+        (data / folder).mkdir(parents=True)
+        file = next((next(shapes.rglob(source))).glob("val_000.*"))
+        shutil.copyfile(file, data / folder / f"{name}{file.suffix}")
+    (data / "val.txt").write_text(name, encoding="utf-8")
+    arguments[1] = str(data)
+    assert main([*arguments, "--pictures", str(tmp_path / "worst")]) == 0
+    (picture,) = (tmp_path / "worst").iterdir()
+    assert picture.name.startswith("001-\u00e4\u00e4")

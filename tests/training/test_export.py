@@ -239,3 +239,21 @@ def test_int8_is_quantised_on_photos_and_agrees_roughly(copy: Path, tmp_path: Pa
     tile = make_photo(96, 128, 9)
     full, quantised = OpenVINORuntime(export_path(copy, "float32")), OpenVINORuntime(path)
     assert (full.logits([tile]).argmax(1) == quantised.logits([tile]).argmax(1)).mean() >= 0.9
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--photos", "0"], "--photos must be at least 1 and --keep at least 0, got 0 and 2"),
+        (["--keep", "-1"], "--photos must be at least 1 and --keep at least 0, got 300 and -1"),
+        ([], "broken.jpg: these bytes are none of PNG"),
+    ],
+)
+def test_what_is_wrong_with_a_calibration_is_named(
+    copy: Path, tmp_path: Path, arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "broken.jpg").write_bytes(b"no")
+    given = ["--weights", str(copy), "--int8", "--calibration", str(tmp_path / "photos"), *arguments]
+    assert main(given) == 2
+    assert message in capsys.readouterr().err

@@ -250,3 +250,31 @@ def test_both_commands_print_how_masks_are_read(
     told = capsys.readouterr()
     assert "masks: pixel values are class ids\n" in told.err
     assert "masks: pixel values" not in told.out
+
+
+def test_files_that_cannot_be_read_are_told_with_the_others(tmp_path: Path) -> None:
+    """A link to nowhere, a folder of an image's name, an empty file."""
+    write_voc(tmp_path, dict.fromkeys("abc", IDS))
+    photos, masks = tmp_path / "JPEGImages", tmp_path / "SegmentationClass"
+    for path in (photos / "a.png", photos / "b.png", masks / "a.png"):
+        path.unlink()
+    (photos / "a.png").symlink_to("nowhere")
+    (photos / "b.png").mkdir()
+    (masks / "a.png").symlink_to("nowhere")
+    (photos / "c.png").write_bytes(b"")
+    with pytest.raises(FrameErrors) as caught:
+        get_split(tmp_path, "train", FOUR).check()
+    told = str(caught.value)
+    assert told.startswith("4 errors in the data set:")
+    assert f"{photos / 'a.png'}: No such file or directory" in told
+    assert f"{photos / 'b.png'}: Is a directory" in told
+
+
+def test_masks_of_black_and_white_alone_are_told(tmp_path: Path) -> None:
+    """Where others show classes, their white would be void without a word."""
+    white = np.array([[0, 255, 255], [0, 0, 0]], np.uint8)
+    write_voc(tmp_path, {"a": IDS, "b": white, "c": np.full((2, 3), 255, np.uint8)})
+    (report,) = [get_split(tmp_path, "train", FOUR).inspect()]
+    path = tmp_path / "SegmentationClass" / "b.png"
+    told = f"1 masks of 'train' hold 0 and 255 alone, such as {path}: 255 is void, not an object"
+    assert [note for note in report.notes if note.startswith(told)]

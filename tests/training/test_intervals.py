@@ -142,3 +142,13 @@ def test_where_hardly_a_draw_shows_every_class_there_is_no_interval() -> None:
     assert not math.isnan(interval.value)
     assert math.isnan(interval.low)
     assert interval.rounded() == [None, None]
+
+
+def test_a_single_frame_has_no_interval() -> None:
+    """Every draw of it is the same, and would be a certainty, with a star."""
+    ours, theirs = frames(np.array([0.8])), frames(np.array([0.7]))
+    alone = mean_iou_interval(ours)
+    assert alone.value == pytest.approx(0.8 / 1.2)
+    assert alone.rounded() == [None, None]
+    assert str(alone) == "without an interval"
+    assert not any(difference.decides for difference in difference_intervals(ours, theirs))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -114,3 +115,42 @@ def test_classes_that_masks_cannot_tell_apart_are_refused(tmp_path: Path, classe
     (tmp_path / "classes.json").write_text(json.dumps({"classes": classes}))
     with pytest.raises(LabelError, match=message):
         read_labels(str(tmp_path / "classes.json"))
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("no", "class 1: a name must be a text (in YAML, no and yes need quotes), got False"),
+        ("", "class 1: a name must be a text (in YAML, no and yes need quotes), got None"),
+        ("[a]", "class 1: a name must be a text"),
+        ("' '", "class 1: a name must be a line of text, got ''"),
+        ('"a\\nb"', "class 1: a name must be a line of text, got 'a\\nb'"),
+        ("'soil '", "each class needs a name of its own, got soil twice"),
+    ],
+)
+def test_what_is_no_name_is_refused(tmp_path: Path, name: str, message: str) -> None:
+    (tmp_path / "classes.yaml").write_text(f"classes:\n  - {{id: 0, name: soil}}\n  - {{id: 1, name: {name}}}\n")
+    with pytest.raises(LabelError, match=re.escape(message)):
+        read_labels(str(tmp_path / "classes.yaml"))
+
+
+def test_names_with_emoji_bars_and_dollars_are_names(tmp_path: Path) -> None:
+    names = ["a|b", "$x$", "\U0001f9d1\u200d\U0001f33e", "1", "Bl\u00e4tter"]
+    (tmp_path / "classes.json").write_text(json.dumps({"classes": [*names[:-1], "Bla\u0308tter"]}))
+    assert read_labels(str(tmp_path / "classes.json")).names == names
+
+
+@pytest.mark.parametrize("ending", ["json", "yaml"])
+def test_a_file_nested_without_end_is_told_in_a_line(tmp_path: Path, ending: str) -> None:
+    path = tmp_path / f"classes.{ending}"
+    path.write_text("[" * 20_000)
+    with pytest.raises(LabelError, match=rf"classes\.{ending}"):
+        read_labels(str(path))
+
+
+def test_an_error_in_yaml_is_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "classes.yaml"
+    path.write_text("classes:\n\t- a\n")
+    with pytest.raises(LabelError, match=r"classes\.yaml.*line 2") as caught:
+        read_labels(str(path))
+    assert "\n" not in str(caught.value)

@@ -152,8 +152,7 @@ def test_cvat_s_brush_masks_are_of_their_class(tmp_path: Path, capsys: pytest.Ca
             )
     categories = [{"id": 1, "name": "leaf", "supercategory": ""}, {"id": 2, "name": "stem", "supercategory": ""}]
     file = coco(tmp_path / "export", "annotations/instances_default.json", objects, categories)
-    images = str(tmp_path / "export" / "images" / "default")
-    assert import_coco([str(file), "--images", images, "--out", str(tmp_path / "data")]) == 0
+    assert import_coco([str(file), "--out", str(tmp_path / "data")]) == 0
     brushes = sum(entry["iscrowd"] for entry in objects)
     assert f"{brushes} objects are marked as crowds" in capsys.readouterr().out
     assert_read(read(tmp_path / "data"), expected)
@@ -199,3 +198,36 @@ def test_label_studio_s_brush_masks_under_their_own_names_are_told_of(tmp_path: 
         Image.fromarray(drawn(index, 2) * 255).save(mask)
     with pytest.raises(DataError, match=r"no such mask; Label Studio's PNGs hold one label each: export COCO"):
         find_frames(tmp_path, "train")
+
+
+def test_roboflow_s_coco_export(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The file lies beside the images; its first category is but the name over the others."""
+    write_photos(tmp_path / "train")
+    expected = [drawn(index) for index in range(len(NAMES))]
+    objects: list[dict[str, Any]] = []
+    for index, ids in enumerate(expected):
+        for value in np.unique(ids[ids > 0]).tolist():
+            rows, columns = np.nonzero(ids == value)
+            x0, y0, x1, y1 = (int(v) for v in (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1))
+            outline = [[x0, y0, x1, y0, x1, y1, x0, y1]]
+            objects.append({"image": index, "category_id": value, "segmentation": outline, "iscrowd": 0})
+    categories = [{"id": 0, "name": "plants", "supercategory": "none"}]
+    categories += [{"id": index, "name": name, "supercategory": "plants"} for index, name in ((1, "leaf"), (2, "stem"))]
+    file = coco(tmp_path / "train", "_annotations.coco.json", objects, categories)
+    assert import_coco([str(file), "--out", str(tmp_path / "data")]) == 0
+    assert "no classes, since they have no objects and only stand above others: plants" in capsys.readouterr().out
+    assert find_labels(None, tmp_path / "data").names == ["background", "leaf", "stem"]
+    assert_read(read(tmp_path / "data"), expected)
+
+
+@pytest.mark.parametrize("line", ["leaf:250,50", "leaf:250,50,83", "leaf", "leaf:#fa3253::"])
+def test_a_line_of_a_label_map_that_is_none_is_told(tmp_path: Path, line: str) -> None:
+    """Without it, the ids of those behind it would be others."""
+    (tmp_path / "labelmap.txt").write_text(f"# label:color_rgb:parts:actions\nbackground:0,0,0::\n{line}\nstem:1,2,3::\n")
+    with pytest.raises(ValueError, match=r"labelmap\.txt': a (line|colour) must be written"):
+        find_labels(None, tmp_path)
+
+
+def test_names_that_look_like_comments_or_maps_are_classes(tmp_path: Path) -> None:
+    (tmp_path / "class_names.txt").write_text("__ignore__\n_background_\n#1 leaf\na:b:c:d\n")
+    assert find_labels(None, tmp_path).names == ["_background_", "#1 leaf", "a:b:c:d"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from model.labels import LabelClass, LabelSet, camvid_labels, voc_labels
 from tests.training.conftest import write_frame, write_voc
 from training.camvid import GROUPS, published_colors, split_of
 from training.datasets import get_split
-from training.layouts import DataError, find_frames
+from training.layouts import DataError, find_frames, list_frames
 
 IDS = np.array([[0, 1, 1], [2, 3, 255]], np.uint8)
 
@@ -175,3 +176,86 @@ def test_a_mask_in_another_format_is_told(tmp_path: Path) -> None:
     (tmp_path / "masks" / "leaf4.png").rename(tmp_path / "masks" / "leaf4.jpg")
     with pytest.raises(DataError, match=r"masks/leaf4\.png: no such mask, and leaf4\.jpg is none: export masks as PNG"):
         [names(tmp_path, split) for split in ("train", "val")]
+
+
+def test_two_files_of_one_name_are_told_where_lists_name_them(tmp_path: Path) -> None:
+    """Whichever of them a list means, they would have one mask; and of two masks one would be taken at random."""
+    write_plain(tmp_path, "a", "b")
+    (tmp_path / "train.txt").write_text("a.png\nb\n")
+    (tmp_path / "images" / "a.png").write_bytes((tmp_path / "images" / "a.jpg").read_bytes())
+    (tmp_path / "masks" / "b.PNG").write_bytes((tmp_path / "masks" / "b.png").read_bytes())
+    with pytest.raises(DataError, match="2 errors") as caught:
+        names(tmp_path, "train")
+    assert "images/a.jpg and a.png are two files of one name" in str(caught.value)
+    assert "masks/b.PNG and b.png are two files of one name" in str(caught.value)
+
+
+def test_lists_may_name_files_from_the_folder_above_and_with_dots(tmp_path: Path) -> None:
+    write_plain(tmp_path, "a", "b", "c")
+    (tmp_path / "train.txt").write_text("images/a.jpg\n./images/b.jpg\n./a\nimages\\c.jpg\n")
+    listing = list_frames(tmp_path, "train")
+    assert [frame.name for frame in listing.frames] == ["a", "b", "a", "c"]
+    assert listing.notes == ["1 frames are listed more than once in 'train', and count as often: a"]
+
+
+def test_images_in_deeper_folders_are_told(tmp_path: Path) -> None:
+    write_plain(tmp_path, *(f"leaf{index}" for index in range(20)))
+    write_frame(tmp_path / "images" / "site" / "q.jpg", tmp_path / "masks" / "site" / "q.png", IDS)
+    assert list_frames(tmp_path, "train").notes == [
+        f"1 images in folders of {tmp_path / 'images'} are left out: {tmp_path / 'images' / 'site' / 'q.jpg'}"
+    ]
+
+
+def test_images_beside_the_folders_of_splits_are_told(tmp_path: Path) -> None:
+    write_plain(tmp_path, "a")
+    write_frame(tmp_path / "images" / "train" / "b.jpg", tmp_path / "masks" / "train" / "b.png", IDS)
+    listing = list_frames(tmp_path, "train")
+    assert [frame.name for frame in listing.frames] == ["b"]
+    assert listing.notes == [
+        f"1 images lie in {tmp_path / 'images'} beside its folders and are left out: {tmp_path / 'images' / 'a.jpg'}"
+    ]
+
+
+@pytest.mark.parametrize("ending", ["_mask", "-labelIds"])
+def test_masks_of_longer_names_are_told(tmp_path: Path, ending: str) -> None:
+    write_plain(tmp_path, "a")
+    (tmp_path / "train.txt").write_text("a\n")
+    (tmp_path / "masks" / "a.png").rename(tmp_path / "masks" / f"a{ending}.png")
+    with pytest.raises(DataError, match=rf"a\.png: no such mask; there is a{ending}\.png: a mask bears its image's name"):
+        names(tmp_path, "train")
+
+
+def test_names_that_are_not_utf_8_are_read(tmp_path: Path) -> None:
+    name = os.fsdecode(b"Bl\xe4tter")
+    write_plain(tmp_path, *(f"{name}{index}" for index in range(20)))
+    for split in ("train", "val"):
+        frames = get_split(tmp_path, split, voc_labels())
+        assert frames.frames[0].name.startswith(name)
+        assert len(frames.digest) == len(frames.contents) == 64
+
+
+def test_a_list_of_voc_s_may_hold_names_with_spaces_and_endings(tmp_path: Path) -> None:
+    write_voc(tmp_path, {"photo 1": IDS})
+    (tmp_path / "ImageSets" / "Segmentation" / "train.txt").write_text("photo 1.png\n")
+    assert names(tmp_path, "train") == ["photo 1"]
+
+
+def test_a_list_is_found_in_any_case_as_cvat_names_subsets(tmp_path: Path) -> None:
+    lists = write_voc(tmp_path, {"a": IDS}) / "ImageSets" / "Segmentation"
+    (lists / "train.txt").rename(lists / "Train.txt")
+    assert names(tmp_path, "train") == ["a"]
+
+
+def test_what_cvat_leaves_out_is_told(tmp_path: Path) -> None:
+    write_voc(tmp_path, {"a": IDS, "b": IDS})
+    (tmp_path / "labelmap.txt").write_text("background:0,0,0::\n")
+    (tmp_path / "SegmentationClass" / "b.png").unlink()
+    with pytest.raises(DataError, match=r"b\.png: no such mask; CVAT writes none for an image without objects"):
+        names(tmp_path, "train")
+
+
+@pytest.mark.parametrize("line", ["128 128 Sky", "a b c Sky", "300 0 0 Sky"])
+def test_a_line_of_camvid_s_colours_that_is_none_is_told(tmp_path: Path, line: str) -> None:
+    (tmp_path / "label_colors.txt").write_text(f"128 0 0 Building\n{line}\n")
+    with pytest.raises(ValueError, match=rf"label_colors\.txt: a line must be written red green blue name, got '{line}'"):
+        published_colors(tmp_path)

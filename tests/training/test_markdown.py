@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from training.markdown import table_row
+from training.markdown import literal, table_row
 
 
 @pytest.mark.parametrize(
@@ -23,3 +23,17 @@ def test_what_a_cell_holds_makes_no_other_cell(cell: str, row: str) -> None:
     assert table_row(cell, "b") == row
     unescaped = re.sub(r"\\[\\|]", "", row)
     assert unescaped.count("|") == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "written"),
+    [
+        ("leaf", "leaf"),
+        ("traffic_light", "traffic_light"),
+        ("_background_", r"\_background\_"),
+        ("$x$ *a* `b` <i> [c]", r"\$x\$ \*a\* \`b\` \<i> \[c]"),
+        ("a|b", "a|b"),
+    ],
+)
+def test_names_are_shown_letter_by_letter(name: str, written: str) -> None:
+    assert literal(name) == written

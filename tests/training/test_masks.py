@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -206,3 +208,63 @@ def test_an_id_of_a_palette_that_is_no_class_is_named_with_the_switch(tmp_path: 
     image.save(tmp_path / "a.png")
     with pytest.raises(MaskError, match=r"ids \[9\] .* give --masks colors"):
         read_mask(tmp_path / "a.png", FOUR, label_colors(FOUR))
+
+
+def test_a_mask_without_its_last_rows_is_refused(tmp_path: Path) -> None:
+    """Pillow leaves them at 0, which is a class."""
+    rows = b"".join(b"\0" + row.tobytes() for row in PLAIN)
+    for some, path in ((rows[:5], tmp_path / "half.png"), (rows, tmp_path / "whole.png")):
+        path.write_bytes(png_of(4, 2, 8, 0, some))
+    assert np.array_equal(read_mask(tmp_path / "whole.png", FOUR, {}), PLAIN)
+    with pytest.raises(
+        MaskError, match=r"half\.png: the image is damaged: its rows take 10 bytes, and its stream ends after 5"
+    ):
+        read_mask(tmp_path / "half.png", FOUR, {})
+
+
+def test_a_first_frame_that_covers_a_part_of_the_mask_is_refused(tmp_path: Path) -> None:
+    frame = {"acTL": struct.pack(">II", 1, 0), "fcTL": struct.pack(">5I2H2B", 0, 4, 1, 0, 1, 1, 1, 0, 0)}
+    (tmp_path / "a.png").write_bytes(png_of(4, 2, 8, 0, b"\0" + PLAIN[0].tobytes(), **frame))
+    with pytest.raises(MaskError, match=r"a\.png: the image is damaged: its first frame has 4x1 of 4x2 pixels"):
+        read_mask(tmp_path / "a.png", FOUR, {})
+    file = io.BytesIO()
+    Image.fromarray(PLAIN).save(file, "GIF")
+    data = bytearray(file.getvalue())
+    data[6:10] = struct.pack("<HH", 8, 4)  # of the canvas
+    (tmp_path / "b.png").write_bytes(data)
+    with pytest.raises(MaskError, match=r"b\.png: the mask's first frame covers a part of it; export masks as PNG"):
+        read_mask(tmp_path / "b.png", FOUR, {})
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_mask_that_exif_turns_itself_is_refused(tmp_path: Path, orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(PLAIN).save(tmp_path / "a.png", exif=exif)
+    if orientation == 1:
+        assert np.array_equal(read_mask(tmp_path / "a.png", FOUR, {}), PLAIN)
+        return
+    with pytest.raises(MaskError, match=rf"a\.png: EXIF turns the mask itself \(orientation {orientation}\)"):
+        read_mask(tmp_path / "a.png", FOUR, {})
+
+
+@pytest.mark.parametrize("content", [b"", b"version https://git-lfs.github.com/spec/v1\n"], ids=["empty", "pointer"])
+def test_what_is_no_image_is_told_in_plain_words(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "a.png").write_bytes(content)
+    with pytest.raises(MaskError, match=rf"a\.png: not an image: its {len(content)} bytes are none of PNG, BMP, GIF, TIFF$"):
+        read_mask(tmp_path / "a.png", FOUR, {})
+
+
+def test_a_colour_of_two_classes_is_told_as_such(tmp_path: Path) -> None:
+    labels = LabelSet((LabelClass(0, "a", (0, 0, 0)), LabelClass(1, "b", (9, 9, 8)), LabelClass(2, "c", (9, 9, 8))))
+    path = save(tmp_path / "a.png", np.array([[[9, 9, 8], [0, 0, 0]]], np.uint8))
+    with pytest.raises(MaskError, match=r"stand for no class.*; #090908 is the colour of several classes: give each its own"):
+        read_mask(path, labels, label_colors(labels))
+
+
+def test_an_index_beyond_the_palette_has_no_colour(tmp_path: Path) -> None:
+    """Pillow shows it black, which is a class."""
+    rows = b"".join(b"\0" + row.tobytes() for row in PLAIN)
+    (tmp_path / "a.png").write_bytes(png_of(4, 2, 8, 3, rows, PLTE=bytes(9)))
+    with pytest.raises(MaskError, match=r"a\.png: its palette has 3 colours, its pixels 3"):
+        read_mask(tmp_path / "a.png", FOUR, label_colors(FOUR), "colors")

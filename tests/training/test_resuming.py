@@ -6,10 +6,11 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+import torch
 from PIL import Image
 
 from tests.training.runs import Make, Stop, differing, rows, state, stop
-from training.checkpoint import load_checkpoint
+from training.checkpoint import FILE, load_checkpoint
 from training.optimization import Optimization
 from training.recipe import Recipe
 from training.train import train
@@ -118,3 +119,13 @@ def test_a_damaged_checkpoint_is_named(make_run: Make) -> None:
     (run.folder / "checkpoint.pt").write_bytes(b"half a file")
     with pytest.raises(ValueError, match=r"checkpoint\.pt is damaged.*remove it to begin anew"):
         train(make_run(epochs=1))
+
+
+def test_a_checkpoint_whose_states_are_others_is_named(make_run: Make) -> None:
+    run = make_run("a", epochs=1)
+    train(run)
+    path = run.folder / FILE
+    content = torch.load(path, weights_only=True)
+    torch.save(content | {"states": {"x": 1}}, path)
+    with pytest.raises(ValueError, match=r"checkpoint\.pt does not hold the states of this training: 'net'; remove it"):
+        train(make_run("a", epochs=1))

@@ -213,3 +213,43 @@ def test_a_start_may_be_a_name_in_weights() -> None:
     assert {name.split(".")[0] for name in new} == {"score_fr", "score_pool4", "score_pool3", "upscore_pool4"}
     with pytest.raises(ValueError, match="no weights file 'voc-fcn9s'"):
         load_start(net, "voc-fcn9s")
+
+
+@pytest.mark.parametrize("ending", ["pth", "pt", "ckpt"])
+@pytest.mark.parametrize("part", ["", "state_dict", "model"])
+@pytest.mark.parametrize("wrapped", ["", "module."])
+def test_a_network_s_tensors_are_found_where_other_trainings_put_them(
+    tmp_path: Path, ending: str, part: str, wrapped: str
+) -> None:
+    state = scrambled(narrow_net().state_dict())
+    named = {f"{wrapped}{name}": tensor for name, tensor in state.items()}
+    torch.save({part: named, "epoch": 3} if part else named, tmp_path / f"a.{ending}")
+    net = build_network(narrow_net().architecture)
+    assert load_start(net, str(tmp_path / f"a.{ending}")) == []
+    assert torch.equal(net.score_fr.weight, state["score_fr.weight"])
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({0: torch.zeros(3)}, "it has no tensors by name: 0"),
+        ({"backbone.x": 3}, "it has no tensors by name: backbone.x"),
+        ([1, 2], "must hold a state dict, got list"),
+        (torch.nn.Linear(2, 2), "is not a state dict .UnpicklingError.: damaged, or more than tensors"),
+    ],
+    ids=["numbers", "values", "list", "network"],
+)
+def test_a_file_of_other_things_is_refused_in_a_line(tmp_path: Path, content: object, message: str) -> None:
+    torch.save(content, tmp_path / "a.pth")
+    with pytest.raises(ValueError, match=rf"a\.pth .*{message}") as caught:
+        load_start(build_network(OURS), str(tmp_path / "a.pth"))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_start_that_is_not_finite_is_refused(tmp_path: Path, value: float) -> None:
+    state = narrow_net().state_dict()
+    state["score_fr.bias"] = torch.full_like(state["score_fr.bias"], value)
+    torch.save(state, tmp_path / "a.pth")
+    with pytest.raises(ValueError, match=r"a\.pth: score_fr\.bias holds infinity or NaN"):
+        load_start(build_network(OURS), str(tmp_path / "a.pth"))
