@@ -76,7 +76,7 @@ def test_logits_are_gathered_from_the_served_path(runtime: Runtime, split: Split
     assert np.array_equal(sample.logits.argmax(1).numpy(), served.class_map[::STEP, ::STEP][labelled])
     assert served.confidence is not None
     found = (sample.logits.softmax(1).max(1).values * 255).round().numpy()
-    assert np.abs(found - served.confidence[::STEP, ::STEP][labelled]).max() <= 1
+    assert np.abs(found - served.confidence[::STEP, ::STEP][labelled]).max() <= 3  # random weights, interpolated by log-odds
 
 
 def test_each_block_is_checked_at_the_temperature_of_the_others() -> None:

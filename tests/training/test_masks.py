@@ -266,5 +266,5 @@ def test_an_index_beyond_the_palette_has_no_colour(tmp_path: Path) -> None:
     """Pillow shows it black, which is a class."""
     rows = b"".join(b"\0" + row.tobytes() for row in PLAIN)
     (tmp_path / "a.png").write_bytes(png_of(4, 2, 8, 3, rows, PLTE=bytes(9)))
-    with pytest.raises(MaskError, match=r"a\.png: its palette has 3 colours, its pixels 3"):
+    with pytest.raises(MaskError, match=r"a\.png: .*its palette has 3 colours, and a pixel has number 3"):
         read_mask(tmp_path / "a.png", FOUR, label_colors(FOUR), "colors")
