@@ -134,9 +134,9 @@ def _inspect_frame(report: Report, index: int, pixels: bool) -> None:
         report.frame_errors.append(DataError(f"{frame.image}: {error.strerror}"))
     mask = open_mask(frame.mask)
     ids = split.mapping(interpret(mask, split.source_labels, split.colors, split.meaning))
-    if not mask.has_ids:
+    if not mask.has_ids and not (mask.repeats_ids(split.source_labels) and mask.pixels.any()):  # black is a colour and an id
         report.colored.append(frame.mask)
-    elif split.meaning == "ids" and (pair := mask.contradiction(split.source_labels, split.colors)):
+    if split.meaning == "ids" and (pair := mask.contradiction(split.source_labels, split.colors)):
         report.contradicting.append((frame.mask, *pair))
     if split.meaning == "ids" and mask.is_black_and_white:
         report.black_and_white.append(frame.mask)

@@ -28,9 +28,13 @@ def find_labels(name: str | None, root: Path) -> LabelSet:
     """The named label set; without a name the one in the data's folder, else CamVid's or VOC's by the folder's layout."""
     if name:
         return read_labels(name)
-    own = next((root / file for file in (*FILES, LABEL_MAP, CLASS_NAMES) if (root / file).is_file()), None)
+    own = [root / file for file in (*FILES, LABEL_MAP, CLASS_NAMES) if (root / file).is_file()]
     if own:
-        return read_labels(str(own))
+        labels = read_labels(str(own[0]))
+        for other in own[1:]:
+            if other.name in FILES and read_labels(str(other)) != labels:
+                raise LabelError(f"{own[0]} and {other.name} say other classes: remove one, or give --labels")
+        return labels
     if (root / "images").is_dir():
         raise LabelError(f"{root} has images/ but none of {', '.join(FILES)}: write one, or give --labels")
     camvid = any((root / folder).is_dir() for folder in ("trainannot", "valannot", "LabeledApproved_full"))

@@ -71,7 +71,7 @@ class MaskFile:
         values, where = np.unique(codes, return_inverse=True)
         table = {red * 65536 + green * 256 + blue: index for (red, green, blue), index in colors.items()}
         unknown = [f"#{code:06x}" for code in values.tolist() if code not in table]
-        if unknown and self._repeats_ids(labels):
+        if unknown and self.repeats_ids(labels):
             return MaskFile(self.path, rgb[..., 0]).ids(labels)
         if unknown:
             listed = [entry.hex_color for entry in labels.classes]
@@ -100,7 +100,7 @@ class MaskFile:
         """Whether its values are 0 and 255 alone, as where white is meant to be an object."""
         return self.has_ids and self.white == 255 and set(np.unique(self.pixels).tolist()) == {0, 255}
 
-    def _repeats_ids(self, labels: LabelSet) -> bool:
+    def repeats_ids(self, labels: LabelSet) -> bool:
         """Whether an RGB image holds an id in each channel; black and white alone may as well be colours."""
         if self.has_ids or not (self.pixels[..., :1] == self.pixels).all():
             return False

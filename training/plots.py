@@ -6,6 +6,7 @@ import csv
 import io
 import os
 import sys
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -101,8 +102,9 @@ def _bars(measured: Mapping[str, Any], classes: Sequence[str], axes: Axes) -> No
 
 
 def _literal(name: str) -> str:
-    """A name as matplotlib shows it letter by letter: between two dollars it would read a formula."""
-    return name.replace("$", r"\$")
+    """A name as matplotlib shows it letter by letter: between two dollars it would read a formula, and it takes no text that is
+    not UTF-8."""
+    return name.replace("$", r"\$").encode("utf-8", "backslashreplace").decode()
 
 
 def _curves(rows: Sequence[Mapping[str, str]], left: Axes, right: Axes) -> None:
@@ -131,5 +133,7 @@ def _plain(axes: Axes) -> None:
 
 def _png(figure: Figure) -> bytes:
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=110)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph", UserWarning)  # a letter that the font lacks is a box
+        figure.savefig(buffer, format="png", dpi=110)
     return buffer.getvalue()

@@ -278,3 +278,11 @@ def test_masks_of_black_and_white_alone_are_told(tmp_path: Path) -> None:
     path = tmp_path / "SegmentationClass" / "b.png"
     told = f"1 masks of 'train' hold 0 and 255 alone, such as {path}: 255 is void, not an object"
     assert [note for note in report.notes if note.startswith(told)]
+
+
+def test_rgb_masks_that_repeat_ids_are_told_as_ids(tmp_path: Path) -> None:
+    write_voc(tmp_path, {"a": IDS, "b": IDS})
+    save(tmp_path / "SegmentationClass" / "a.png", np.dstack([IDS] * 3))
+    split = get_split(tmp_path, "train", FOUR)
+    assert split.inspect().meaning == "masks: pixel values are class ids"
+    assert np.array_equal(split.mask(0), IDS)

@@ -154,3 +154,12 @@ def test_an_error_in_yaml_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(LabelError, match=r"classes\.yaml.*line 2") as caught:
         read_labels(str(path))
     assert "\n" not in str(caught.value)
+
+
+def test_two_files_of_other_classes_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "classes.json").write_text('{"classes": ["soil", "leaf"]}')
+    (tmp_path / "classes.yaml").write_text("classes: [soil, leaf]\n")
+    assert find_labels(None, tmp_path).names == ["soil", "leaf"]
+    (tmp_path / "classes.yaml").write_text("classes: [leaf, soil]\n")
+    with pytest.raises(LabelError, match=r"classes\.json and classes\.yaml say other classes: remove one"):
+        find_labels(None, tmp_path)

@@ -115,3 +115,11 @@ def test_dollars_in_names_are_no_formulas(narrow: Weights) -> None:
     measured = {"classes": classes, "iou": [0.1, 0.2, 0.3, None]}
     weights = scored(narrow, **{"5$ and 6$, val": measured, "$_$": measured})
     assert opened(score_chart(weights, Path("none.csv")))
+
+
+@pytest.mark.parametrize("name", ["\U0001f343", os.fsdecode(b"d\xe4ta")], ids=["emoji", "not UTF-8"])
+def test_names_that_the_font_lacks_are_drawn_in_silence(narrow: Weights, name: str) -> None:
+    weights = scored(
+        narrow, **{name: {"classes": [name, "b"], "iou": [0.5, 0.25]}, "c": {"classes": [name, "b"], "iou": [1, 1]}}
+    )
+    assert shows(opened(score_chart(weights, Path("none.csv"))), "#3ca951")
