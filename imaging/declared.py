@@ -79,7 +79,7 @@ def _check_checksums(data: bytes) -> None:
 def _check_palette(image: Image.Image) -> None:
     """Raises `DamagedImage` for pixels beyond a PNG's palette, which Pillow makes black (section 11.2.2: an error)."""
     if image.mode == "P" and image.palette:
-        (_, most), colors = image.getextrema(), len(image.palette.palette) // 3
+        most, colors = int(np.asarray(image).max()), len(image.palette.palette) // 3
         if most >= colors:
             raise DamagedImage(
                 f"the image is damaged: its palette has {colors} colours, and a pixel has number {most}; save it anew"
