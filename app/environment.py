@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import difflib
+import errno
+import logging
 import re
 from collections.abc import Collection, Iterable, Mapping
+from pathlib import Path
+from typing import Self
 
 PREFIX = "SEGMENT_"
 REMOVED = {"dtype": "SEGMENT_PRECISION is its successor", "cuda_graphs": "remove it", "batch_wait_ms": "remove it"}
@@ -12,11 +16,41 @@ FOREIGN = {"published_port", "key"}  # of docker-compose.yml, and of the command
 # what Kubernetes gives each container about a Service `segment` or `segment-...`
 SERVICE = re.compile(r"([a-z0-9_]+_)?(service_(host|port(_[a-z0-9_]+)?)|port_\d+_(tcp|udp|sctp)(_(proto|port|addr))?)")
 SERVICE_PORT = re.compile(r"([a-z0-9_]+_)?port")
+LOGGER = logging.getLogger("dotenv")
 SERVICE_ADDRESS = re.compile(r"(tcp|udp|sctp)://")
 
 
 class UnknownSetting(ValueError):
     """Variables that look like settings and are none; a line each."""
+
+
+def check_env_file(path: Path) -> None:
+    """Raises `OSError` where there is something of this name that is no file: no setting would be read from it."""
+    if path.is_dir():
+        raise OSError(errno.EISDIR, "it is a folder, as Docker makes one to mount a file that is missing", str(path))
+    if path.is_symlink() and not path.exists():
+        raise OSError(errno.ENOENT, "it is a link that leads nowhere", str(path))
+
+
+class UnreadLines(logging.Handler):
+    """Keeps what python-dotenv warns of while it lasts: lines of a `.env` file that it passes over."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.messages: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.messages.append(record.getMessage())
+
+    def __enter__(self) -> Self:
+        self._propagates = LOGGER.propagate
+        LOGGER.addHandler(self)
+        LOGGER.propagate = False
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        LOGGER.removeHandler(self)
+        LOGGER.propagate = self._propagates
 
 
 def of_kubernetes(variables: Mapping[str, str | None]) -> list[str]:

@@ -17,12 +17,12 @@ from app.api.errors import install_handlers
 from app.api.page import mount_page
 from app.api.security import ProblemCORSMiddleware, SecurityHeaders
 from app.connections import CloseWhileEnding, TellConnection
-from app.environment import PREFIX, UnknownSetting
+from app.environment import PREFIX, UnknownSetting, UnreadLines, check_env_file
 from app.middleware import DiscardBeforeClose, HeadAsGet, LoadShedding, RequestTelemetry, UnexpectedErrors
 from app.server import serve
 from app.serving.service import Service
-from app.settings import Settings, ignored_variables
-from app.telemetry import configure_logging, shown
+from app.settings import ENV_FILE, Settings, ignored_variables
+from app.telemetry import configure_logging, printable, shown
 from model.command_line import CommandParser, package_version
 
 TITLE = "fcn-segment"
@@ -90,7 +90,12 @@ def _default(value: object) -> str:
 def main(argv: list[str] | None = None) -> int:
     parser().parse_args(argv)
     try:
-        settings = Settings()
+        check_env_file(ENV_FILE)
+        with UnreadLines() as unread:
+            settings = Settings()
+        if unread.messages:
+            print(f"fcn-serve: {ENV_FILE}: {printable(unread.messages[0], 1000)}; write NAME=value there", file=sys.stderr)
+            return 2
     except UnknownSetting as error:
         for line in str(error).splitlines():
             print(f"fcn-serve: {line}", file=sys.stderr)

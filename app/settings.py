@@ -16,6 +16,7 @@ from model.inference.runtime import Precision, RuntimeName
 from model.inference.tiling import AUTO, Blend, Size, parse_tile
 from model.weights_file import DEFAULT_WEIGHTS, find_files
 
+ENV_FILE = Path(".env")
 LARGEST_TILE = 4096
 MEMORY_SHARE = 0.75  # of the machine's memory or the control group's that is taken, the network and all else included
 NETWORK_BYTES = 350 << 20  # what the service takes while it has nothing to do, and some more
@@ -38,7 +39,7 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX,
-        env_file=".env",
+        env_file=ENV_FILE,
         env_file_encoding="utf-8-sig",
         extra="ignore",
         frozen=True,

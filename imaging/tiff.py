@@ -14,10 +14,12 @@ WIDTH, LENGTH, BITS_PER_SAMPLE, COMPRESSION, PHOTOMETRIC, FILL_ORDER = 256, 257,
 STRIP_OFFSETS, SAMPLES_PER_PIXEL, ROWS_PER_STRIP, STRIP_BYTE_COUNTS, PLANAR, COLOR_MAP = 273, 277, 278, 279, 284, 320
 TILE_WIDTH, TILE_LENGTH, TILE_OFFSETS, TILE_BYTE_COUNTS, INK_SET, EXTRA_SAMPLES = 322, 323, 324, 325, 332, 338
 SAMPLE_FORMAT, SUBSAMPLING, REFERENCE = 339, 530, 532
+NEW_SUBFILE, SUB_DIRECTORIES, DNG_VERSION = 254, 330, 50706
 WHITE_IS_ZERO, RGB, PALETTE, SEPARATED, YCBCR = 0, 2, 3, 5, 6
 MOST_8_BIT = 255
 UNSPECIFIED, PREMULTIPLIED = 0, 1  # of extra samples
 CMYK = 1  # of ink sets
+REDUCED = 1  # of subfiles: a smaller version of another image in the file
 PHOTOMETRICS = (0, 1, 2, 3, 5, 6, 8)  # grey, RGB, palette, CMYK, YCbCr, CIE L*a*b*
 SAMPLE_FORMATS = {2: "signed", 3: "floating-point", 4: "undefined", 5: "complex", 6: "complex"}
 RAW, FAX = 1, (2, 3, 4, 32771)  # compressions: none, CCITT's
@@ -34,6 +36,8 @@ def tiff_problem(tags: Mapping[int, Any]) -> str | None:
         return f"the image has {names[0]} samples of an unknown range; save it in 8 or 16 bits"
     if unknown := [each for each in bits if each not in BITS]:
         return f"the image has samples of {unknown[0]} bits, of which white is not known; save it in 8 or 16 bits"
+    if DNG_VERSION in tags or (SUB_DIRECTORIES in tags and tags.get(NEW_SUBFILE, 0) & REDUCED):
+        return "the file is a camera's raw file, of which a TIFF's reader sees the preview; save it as JPEG or TIFF"
     if PHOTOMETRIC not in tags and compression not in FAX:
         return "the TIFF does not say whether 0 is black or white; save it as grey or RGB"
     if photometric not in PHOTOMETRICS:

@@ -86,12 +86,15 @@ async def read_form(request: Request, limits: Limits) -> FormData:
 
 
 def images(form: FormData) -> list[UploadFile]:
-    """The files in the fields for images, in the form's order; raises `BadRequest` where there is none."""
-    found = [part for name, part in form.multi_items() if name in FIELDS and isinstance(part, UploadFile)]
-    if not found:
+    """The files in the fields for images, in the form's order; raises `BadRequest` where there is none.
+
+    A field without a name and without bytes, as browsers send for one in which nothing was chosen, counts where no other came.
+    """
+    parts = [part for name, part in form.multi_items() if name in FIELDS and isinstance(part, UploadFile)]
+    if not parts:
         names = ", ".join(sorted(form)) or "none"
         raise BadRequest(f"no file in a field `file` (or `image`) of the form; fields that came: {names}")
-    return found
+    return [part for part in parts if part.filename or part.size] or parts
 
 
 async def check_files(parts: Sequence[UploadFile]) -> None:

@@ -162,3 +162,32 @@ def test_keys_are_told_nowhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, 
     monkeypatch.setenv("SEGMENT_TILE", "31")
     assert main([]) == 2
     assert "from-a" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("content", ['SEGMENT_API_KEYS="abc\n', "a line without a sign\nSEGMENT_PORT=81\n"])
+def test_a_line_of_the_file_that_cannot_be_read_stops_the_start(
+    content: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, started: list[Settings], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It may be the one with the keys."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".env").write_text(content)
+    assert main([]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("fcn-serve: .env: python-dotenv could not parse statement starting at line 1")
+    assert "abc" not in line
+    assert not started
+
+
+@pytest.mark.parametrize("kind", ["folder", "link"])
+def test_what_is_no_file_and_has_its_name_stops_the_start(
+    kind: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, started: list[Settings], capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    if kind == "folder":
+        (tmp_path / ".env").mkdir()
+    else:
+        (tmp_path / ".env").symlink_to("nowhere")
+    assert main([]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("fcn-serve: .env cannot be read: it is a ")
+    assert not started

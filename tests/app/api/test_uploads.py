@@ -165,6 +165,15 @@ def test_a_field_that_came_as_text_is_told_so(client: TestClient, text: bytes) -
     assert_idle(service_of(client))
 
 
+def test_a_field_in_which_nothing_was_chosen_is_passed_over(client: TestClient) -> None:
+    """As browsers send it, where a form has two and one is filled."""
+    nothing, image = ('form-data; name="file"; filename=""', b""), ('form-data; name="image"; filename="a"', PHOTO)
+    assert pixels(client.post("/segment", **parts(nothing, image)).content).shape == (90, 130)
+    assert client.post("/segment/batch", **parts(nothing, image, nothing)).text.count("status") == 1
+    for count in (1, 2):
+        assert_problem(client.post("/segment", **parts(*[nothing] * count)), 400, "is empty (0 bytes)")
+
+
 def test_fields_without_a_file_s_name_count_as_files(client: TestClient) -> None:
     assert_problem(client.post("/segment", **parts(*[(NAMELESS, b"a")] * 101)), 400, "Too many files")
     assert_problem(client.post("/segment/batch", **parts(*[(NAMELESS, b"a")] * 101)), 400, "Too many files")
