@@ -27,7 +27,7 @@ ELSEWHERE = {
     "operate.md": ("kill -HUP",),
     "python.md": (),  # tests/client
     "models.md": ("# FCN-8s",),  # commands of trainings that took minutes to hours; benchmarks.trainings ran them
-    "accuracy.md": ("fcn-train --data data/",),
+    "accuracy.md": ("fcn-train --data data/", "fcn-evaluate --data data/"),
     "train-your-own.md": (),  # tests/test_train_your_own.py
 }
 

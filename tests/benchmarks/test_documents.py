@@ -17,6 +17,7 @@ from benchmarks.trainings import ROOT, read_table
 from model.architecture import Architecture
 from model.weights_file import find_weights, load_weights
 from tests.model.networks.test_parity import PAIRS
+from training import evaluate_command
 from training.recipe import make_recipe
 from training.train_command import parser
 
@@ -110,6 +111,12 @@ def test_every_recipe_says_its_source(tmp_path: Path) -> None:
     (tmp_path / "new.toml").write_text("epochs = 3\n")
     with pytest.raises(ValueError, match=r"new.toml must begin with the line '# Source: ', got 'epochs = 3'"):
         documents.source(tmp_path / "new.toml")
+
+
+def test_the_page_s_evaluations_are_commands() -> None:
+    lines = [line for line in (DOCS / "accuracy.md").read_text().splitlines() if line.startswith("fcn-evaluate ")]
+    recorded = {evaluate_command.parser().parse_args(shlex.split(line)[1:]).record for line in lines}
+    assert set(documents.PUBLISHED.values()) <= recorded
 
 
 def test_the_published_scores_are_the_weights_own() -> None:
