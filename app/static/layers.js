@@ -2,7 +2,8 @@
 import { LARGEST_SIDE, classMap } from "./rle.js";
 
 /** Black adds nothing to a photo but darkness; so does a background. */
-export const isClear = ({ id, name, color }) => (id === 0 && name === "background") || color === "#000000";
+export const isClear = ({ id, name, color }) =>
+  (id === 0 && /^_*background_*$/i.test(name.trim())) || color === "#000000";
 
 function loaded(image, url) {
   return new Promise((resolve) => {
