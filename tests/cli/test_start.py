@@ -13,6 +13,7 @@ from cli.start import ended_at_once
 from tests.conftest import ROOT
 
 SCRIPTS: dict[str, str] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
+SERVING = {name: name for name in ("fcn-serve", "fcn-segment")}  # which need no PyTorch
 # an import of a module of ours that takes for ever, once it has been told of on stdout
 SLOW = """
 import sys, time
@@ -44,7 +45,7 @@ def test_a_script_imports_the_standard_library_alone(name: str) -> None:
     assert ours == [module.partition(".")[0], module]
 
 
-@pytest.mark.parametrize("name", SCRIPTS)
+@pytest.mark.parametrize("name", [SERVING.get(name, pytest.param(name, marks=pytest.mark.torch)) for name in SCRIPTS])
 def test_ctrl_c_while_a_command_is_imported_is_a_line(name: str) -> None:
     """Also where a package makes another error of it."""
     module, function = SCRIPTS[name].split(":")
