@@ -18,7 +18,7 @@ from tests.conftest import HANG_S, ROOT, encoded
 PROGRAM = """
 import json, sys
 import numpy as np
-from imaging.answer import Rendering
+from imaging.answer import ArrayTooLarge, Rendering
 from model.inference.runtime import load_runtime
 from model.inference.segmenter import Options, Segmenter
 from model.weights_file import DEFAULT_WEIGHTS, find_files
@@ -37,8 +37,11 @@ classes, stride, rng = len(segmenter.manifest.labels), segmenter.runtime.stride,
 data = sys.stdin.buffer.read()
 plan = segmenter.plan(data, Options(side=int(side) if side.isdecimal() else side, quality=quality, rendering=rendering))
 promised, before = segmenter.taken_bytes(data, plan), resident("VmRSS")
-body = segmenter.segment(data, plan, noise).body
-print(promised, resident("VmHWM") - before, len(body))
+try:
+    segmenter.segment(data, plan, noise)
+except ArrayTooLarge:  # a large image's noise has more regions than are answered; counting them is bounded, too
+    assert rendering.format == "coco"
+print(promised, resident("VmHWM") - before)
 """
 SHAPES = """
 import sys
@@ -102,7 +105,7 @@ def photo(megapixels: float) -> bytes:
 def test_segmenting_stays_within_what_its_plan_promises(name: str, side: str, megapixels: float, quality: str) -> None:
     command = [sys.executable, "-c", PROGRAM, side, quality, json.dumps(RENDERINGS[name])]
     run = subprocess.run(command, input=photo(megapixels), capture_output=True, cwd=ROOT, check=True, timeout=HANG_S)
-    promised, taken, _ = map(int, run.stdout.split())
+    promised, taken = map(int, run.stdout.split())
     assert taken < promised < 6 * taken + decoding.FIXED_BYTES
 
 
