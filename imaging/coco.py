@@ -11,6 +11,7 @@ import shapely
 
 from imaging.polygons import trace, without_holes
 from imaging.regions import find_regions
+from imaging.statistics import pixel_counts
 
 BACKGROUND = "background"
 
@@ -44,8 +45,8 @@ def coco_document(
     shown = [label for label in labels if not is_background(label.name)]
     shift = int(any(label.id == 0 for label in shown))
     annotations: list[dict[str, Any]] = []
-    present = set(np.flatnonzero(np.bincount(class_map.ravel(), minlength=256)).tolist())
-    for label in (label for label in shown if label.id in present):
+    counts = pixel_counts(class_map)
+    for label in (label for label in shown if counts[label.id]):
         inside = class_map == label.id
         regions = _masks(inside, check) if tolerance is None else _polygons(inside, tolerance, check)
         for region in regions:

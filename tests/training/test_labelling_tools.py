@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -127,6 +128,15 @@ def coco(root: Path, file: str, objects: list[dict[str, Any]], categories: list[
     return path
 
 
+def rectangles(masks: list[Ids]) -> Iterator[tuple[int, int, tuple[int, ...]]]:
+    """Each object of the masks: its mask's index, its class and its edges (x0, y0, x1, y1)."""
+    for index, ids in enumerate(masks):
+        for value in np.unique(ids[ids > 0]).tolist():
+            rows, columns = np.nonzero(ids == value)
+            edges = (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
+            yield index, value, tuple(int(edge) for edge in edges)
+
+
 def runs(inside: npt.NDArray[np.bool_]) -> list[int]:
     flat = np.r_[False, inside.ravel(order="F")]
     edges = np.flatnonzero(np.diff(flat)).tolist()
@@ -138,18 +148,13 @@ def test_cvat_s_brush_masks_are_of_their_class(tmp_path: Path, capsys: pytest.Ca
     write_photos(tmp_path / "export" / "images" / "default")
     expected = [drawn(index) for index in range(len(NAMES))]
     objects: list[dict[str, Any]] = []
-    for index, ids in enumerate(expected):
-        for value in np.unique(ids[ids > 0]).tolist():
-            rows, columns = np.nonzero(ids == value)
-            x0, y0, x1, y1 = (int(v) for v in (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1))
-            outline = [[x0, y0, x1, y0, x1, y1, x0, y1]]
-            brush = {"counts": runs(ids == value), "size": list(SIZE)}
-            common = {"image": index, "category_id": value, "area": 30.0, "bbox": [x0, y0, x1 - x0, y1 - y0]}
-            objects.append(
-                common | {"segmentation": brush, "iscrowd": 1}
-                if value == 2
-                else common | {"segmentation": outline, "iscrowd": 0}
-            )
+    for index, value, (x0, y0, x1, y1) in rectangles(expected):
+        outline = [[x0, y0, x1, y0, x1, y1, x0, y1]]
+        brush = {"counts": runs(expected[index] == value), "size": list(SIZE)}
+        common = {"image": index, "category_id": value, "area": 30.0, "bbox": [x0, y0, x1 - x0, y1 - y0]}
+        objects.append(
+            common | {"segmentation": brush, "iscrowd": 1} if value == 2 else common | {"segmentation": outline, "iscrowd": 0}
+        )
     categories = [{"id": 1, "name": "leaf", "supercategory": ""}, {"id": 2, "name": "stem", "supercategory": ""}]
     file = coco(tmp_path / "export", "annotations/instances_default.json", objects, categories)
     assert import_coco([str(file), "--out", str(tmp_path / "data")]) == 0
@@ -164,14 +169,11 @@ def test_label_studio_s_coco_export(tmp_path: Path, written: str) -> None:
     write_photos(tmp_path / "export" / "images")
     expected = [drawn(index) for index in range(len(NAMES))]
     objects: list[dict[str, Any]] = []
-    for index, ids in enumerate(expected):
-        for value in np.unique(ids[ids > 0]).tolist():
-            rows, columns = np.nonzero(ids == value)
-            x0, y0, x1, y1 = (int(v) for v in (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1))
-            objects.append({
-                "image": index, "category_id": value - 1, "segmentation": [[x0, y0, x1, y0, x1, y1, x0, y1]],
-                "iscrowd": 0, "ignore": 0, "area": 30.0, "bbox": [x0, y0, x1 - x0, y1 - y0],
-            })  # fmt: skip
+    for index, value, (x0, y0, x1, y1) in rectangles(expected):
+        objects.append({
+            "image": index, "category_id": value - 1, "segmentation": [[x0, y0, x1, y0, x1, y1, x0, y1]],
+            "iscrowd": 0, "ignore": 0, "area": 30.0, "bbox": [x0, y0, x1 - x0, y1 - y0],
+        })  # fmt: skip
     file = coco(tmp_path / "export", "result.json", objects, [{"id": 0, "name": "leaf"}, {"id": 1, "name": "stem"}], written)
     assert import_coco([str(file), "--out", str(tmp_path / "data")]) == 0
     assert find_labels(None, tmp_path / "data").names == ["background", "leaf", "stem"]
@@ -205,12 +207,9 @@ def test_roboflow_s_coco_export(tmp_path: Path, capsys: pytest.CaptureFixture[st
     write_photos(tmp_path / "train")
     expected = [drawn(index) for index in range(len(NAMES))]
     objects: list[dict[str, Any]] = []
-    for index, ids in enumerate(expected):
-        for value in np.unique(ids[ids > 0]).tolist():
-            rows, columns = np.nonzero(ids == value)
-            x0, y0, x1, y1 = (int(v) for v in (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1))
-            outline = [[x0, y0, x1, y0, x1, y1, x0, y1]]
-            objects.append({"image": index, "category_id": value, "segmentation": outline, "iscrowd": 0})
+    for index, value, (x0, y0, x1, y1) in rectangles(expected):
+        outline = [[x0, y0, x1, y0, x1, y1, x0, y1]]
+        objects.append({"image": index, "category_id": value, "segmentation": outline, "iscrowd": 0})
     categories = [{"id": 0, "name": "plants", "supercategory": "none"}]
     categories += [{"id": index, "name": name, "supercategory": "plants"} for index, name in ((1, "leaf"), (2, "stem"))]
     file = coco(tmp_path / "train", "_annotations.coco.json", objects, categories)
