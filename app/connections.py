@@ -6,6 +6,7 @@ import asyncio
 import re
 import socket
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from contextvars import ContextVar
 from urllib.parse import unquote
@@ -139,6 +140,12 @@ class HeadDeadline(H11Protocol, asyncio.BufferedProtocol):
 
 _connection: ContextVar[HeadDeadline | None] = ContextVar("connection", default=None)
 """The connection of a request: the application runs in the context in which its head's last bytes were received."""
+
+
+def connection_abort() -> Callable[[], None]:
+    """What closes the connection of the request that is being answered, at once."""
+    connection = _connection.get()
+    return connection.tcp.abort if connection else lambda: None
 
 
 class TellConnection:

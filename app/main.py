@@ -37,9 +37,9 @@ def create_app(settings: Settings) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        service.start(asyncio.get_running_loop().call_soon_threadsafe)
+        await service.start(asyncio.get_running_loop().call_soon_threadsafe)
         yield
-        service.stop()
+        await service.stop()
 
     app = FastAPI(
         title=TITLE, summary=SUMMARY, version=package_version(), lifespan=lifespan,

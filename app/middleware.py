@@ -202,9 +202,8 @@ class LoadShedding:
             await self.app(scope, receive, send)
         finally:
             self.service.in_flight -= 1
-            self.service.memory.hold(reservation.held, 0)
-            if reservation.uploading:
-                self.service.admission.release(reservation, done=False)
+            self.service.budget.end(reservation.memory)
+            self.service.admission.release(reservation, done=False)
 
 
 async def send_problem(scope: Scope, send: Send, problem: Problem) -> None:

@@ -26,6 +26,7 @@ from prometheus_client.core import GaugeMetricFamily, InfoMetricFamily
 from prometheus_client.registry import Collector
 
 from model.command_line import package_version
+from model.inference.worker import DEATH_REASONS, DeathReason
 
 VALUE_LENGTH = 100  # characters of a value that is told back
 FIELD_LENGTH = 300  # characters of a field in a log line
@@ -33,7 +34,7 @@ TEXT_LENGTH = 8000  # characters of a message or a traceback in a log line
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
 
 Reason = Literal[
-    "full", "deadline", "memory", "device_memory", "disk", "starting", "draining", "failed", "timeout", "key",
+    "full", "deadline", "memory", "device_memory", "disk", "worker", "starting", "draining", "failed", "timeout", "key",
     "slow_upload", "too_large", "type", "damaged", "parameter", "empty", "request", "not_acceptable",
 ]  # fmt: skip
 """Why an image was not segmented; `docs/operate.md` says what each means."""
@@ -51,7 +52,8 @@ class State:
     request_timeout_s: float
     memory_limit: int | None
     memory_budget: int
-    memory_taken: int
+    memory_used: int
+    memory_resident: int | None
     models: Sequence[Mapping[str, str]]
 
 
@@ -80,6 +82,12 @@ class Metrics:
         self.batch_tiles = Histogram(
             "segment_batch_tiles", "Tiles in a batch", buckets=(1, 2, 4, 8, 16, 32, 64), registry=self.registry
         )
+        self.worker_deaths = Counter(
+            "segment_worker_deaths", "Worker processes that ended or were ended", ["reason"], registry=self.registry
+        )
+        for death in DEATH_REASONS:
+            self.worker_deaths.labels(death)
+        self.worker_seconds = Counter("segment_worker_cpu_seconds", "Processor time of workers", registry=self.registry)
         self.batch_seconds = Histogram("segment_batch_seconds", "Seconds of a batch", buckets=SECONDS, registry=self.registry)
 
     def answered(self, route: str, method: str, status: int, seconds: float) -> None:
@@ -102,6 +110,14 @@ class Metrics:
         self.batch_tiles.observe(tiles)
         self.batch_seconds.observe(seconds)
 
+    def worker_died(self, reason: DeathReason) -> None:
+        """A worker process ended, by itself or because it was killed."""
+        self.worker_deaths.labels(reason).inc()
+
+    def worker_cpu(self, seconds: float) -> None:
+        """Workers have used so much processor time."""
+        self.worker_seconds.inc(max(0.0, seconds))
+
     def text(self) -> bytes:
         return generate_latest(self.registry)
 
@@ -122,7 +138,10 @@ class StateCollector(Collector):
         if state.memory_limit:
             yield GaugeMetricFamily("segment_memory_limit_bytes", "Memory that the process may use", state.memory_limit)
         yield GaugeMetricFamily("segment_memory_budget_bytes", "Memory that requests may take together", state.memory_budget)
-        yield GaugeMetricFamily("segment_memory_taken_bytes", "Memory that requests are given now", state.memory_taken)
+        yield GaugeMetricFamily("segment_memory_taken_bytes", "Memory that requests are given now", state.memory_used)
+        if state.memory_resident:
+            what = "Memory of the service and its workers, each page that they share counted once"
+            yield GaugeMetricFamily("segment_memory_resident_bytes", what, state.memory_resident)
         models = InfoMetricFamily("segment_model", "A model that is served", labels=["name"])
         for facts in state.models:
             models.add_metric([facts["name"]], {key: value for key, value in facts.items() if key != "name"})

@@ -17,8 +17,10 @@ from PIL.TiffImagePlugin import TiffImageFile
 from imaging.declared import Box, check_declared, check_pixels, frame_box, refusal, unread_kind
 from imaging.errors import DamagedImage, EmptyImage, ImageError, ImageTooLarge, UnknownImageType
 from imaging.foreign import foreign_format
-from imaging.headers import GIF, JPEG, PNG, TIFF, Header, png_chunks, read_header
-from imaging.jpeg import is_lossless
+from imaging.headers import GIF, JPEG, PNG, TIFF, check_header, png_chunks
+from imaging.jpeg import check_scan_count, coefficient_bytes, is_lossless
+from imaging.tiff import check_single_tags, piece_pixels
+from imaging.webp import read_webp_header
 
 Pixels = npt.NDArray[np.uint8]
 Size = tuple[int, int]
@@ -72,7 +74,7 @@ def decode(data: bytes, limits: Limits, working_size: Size | None = None) -> Pix
     is reduced by libjpeg first, to no less than that size, which takes a fraction of the time.
     Raises `EmptyImage`, `UnknownImageType`, `ImageTooLarge` or `DamagedImage`.
     """
-    with _open(data, limits) as (image, _):
+    with _open(data, limits) as image:
         orientation = _orientation(image, data)
         stored, box = _reduce(image, data, orientation, working_size)
         announced, frame = image.size, frame_box(image)
@@ -92,17 +94,28 @@ def decoding_bytes(data: bytes, limits: Limits, working_size: Size | None = None
     A bound by format and mode, for an image alone in its process measured to be 16 to 64 MiB above what is taken, and more for
     a TIFF by its file's length. Raises as `read_size` does.
     """
-    with _open(data, limits) as (image, header):
+    if header := read_webp_header(data):
+        _check_size(header.size, limits)
+        orientation = _of_exif(lambda: _exif(header.exif))
+        return FIXED_BYTES + _webp_bytes(header.size, len(data), _stored_size(orientation, working_size))
+    with _open(data, limits) as image:
         orientation = _orientation(image, data)
         stored, _ = _reduce(image, data, orientation, working_size)
-        return FIXED_BYTES + _taken_bytes(image, header, len(data), stored)
+        return FIXED_BYTES + _taken_bytes(image, data, stored)
 
 
 def read_size(data: bytes, limits: Limits) -> Size:
-    """The upright (height, width) that the header announces; raises as `decode` does, bar damage behind the header."""
-    with _open(data, limits) as (image, _):
-        width, height = image.size
-        return (width, height) if _orientation(image, data) in SWAPPING else (height, width)
+    """The upright (height, width) that the header announces; raises as `decode` does, bar damage behind the header.
+
+    A WebP's decoder is not asked: it takes memory for the whole canvas as it opens a file.
+    """
+    if header := read_webp_header(data):
+        _check_size(header.size, limits)
+        (width, height), orientation = header.size, _of_exif(lambda: _exif(header.exif))
+    else:
+        with _open(data, limits) as image:
+            (width, height), orientation = image.size, _orientation(image, data)
+    return (width, height) if orientation in SWAPPING else (height, width)
 
 
 def scale(image: Pixels, size: Size) -> Pixels:
@@ -135,6 +148,12 @@ def _of_exif(read: Callable[[], Image.Exif]) -> int:
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
 
+def _exif(content: bytes) -> Image.Exif:
+    exif = Image.Exif()
+    exif.load(content)
+    return exif
+
+
 def _forget_xmp(image: Image.Image) -> None:
     """Pillow would turn an image by its XMP, too, where EXIF says nothing, and not announce that."""
     for name in XMP:
@@ -154,14 +173,18 @@ def _without_pixels(png: bytes) -> bytes:
 
 
 @contextmanager
-def _open(data: bytes, limits: Limits) -> Iterator[tuple[Image.Image, Header]]:
-    """The opened image, and what a walk over its header found; whatever the decoder raises inside becomes an `ImageError`."""
+def _open(data: bytes, limits: Limits) -> Iterator[Image.Image]:
+    """The opened image; whatever the decoder raises inside becomes an `ImageError`, but for a lack of memory."""
     if not data:
         raise EmptyImage("the image is empty (0 bytes); send the bytes of an image file")
     try:
         _silence_pillow()
-        header = read_header(data)
-        if header.size:
+        check_header(data)
+        if data.startswith(JPEG):
+            check_scan_count(data)
+        elif data.startswith(TIFF):
+            check_single_tags(data)
+        elif header := read_webp_header(data):
             _check_size(header.size, limits)
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             _check_size(image.size, limits)
@@ -169,8 +192,8 @@ def _open(data: bytes, limits: Limits) -> Iterator[tuple[Image.Image, Header]]:
             check_declared(image, data)
             if image.format == "BMP" and image.info.get("compression") in RUN_LENGTHS:
                 _check_size(image.size, Limits(min(limits.megapixels, RUN_LENGTH_MEGAPIXELS)), "in run lengths ")
-            yield image, header
-    except ImageError:
+            yield image
+    except (ImageError, MemoryError):
         raise
     except UnidentifiedImageError as error:
         if data.startswith(SIGNATURES):
@@ -199,6 +222,11 @@ def _check_size(size: tuple[int, int], limits: Limits, kind: str = "") -> None:
         raise ImageTooLarge(f"the image has {stated}; at most {limits.megapixels:g} megapixels {kind}are taken, scale it down")
 
 
+def _stored_size(orientation: int, working_size: Size | None) -> Size | None:
+    """A working (height, width) as the file stores it: (width, height) of its pixels before they are turned."""
+    return working_size if working_size is None or orientation in SWAPPING else working_size[::-1]
+
+
 def _reduce(image: Image.Image, data: bytes, orientation: int, working_size: Size | None) -> tuple[Size | None, Extent | None]:
     """The working (width, height) as the file stores it; a JPEG that is far larger, and not lossless, will be decoded reduced.
 
@@ -207,7 +235,7 @@ def _reduce(image: Image.Image, data: bytes, orientation: int, working_size: Siz
     """
     if working_size is None:
         return None, None
-    stored = working_size if orientation in SWAPPING else working_size[::-1]
+    stored = _stored_size(orientation, working_size)
     reduced = image.draft(None, stored) if image.format in JPEG_FORMATS and not is_lossless(data) else None
     box = reduced[1] if reduced else None
     return stored, None if box is None or box == (0, 0, *image.size) else box
@@ -273,24 +301,38 @@ def _eight_bit(image: Image.Image) -> Image.Image:
     return Image.fromarray(grey)
 
 
-def _taken_bytes(image: Image.Image, header: Header, length: int, stored: tuple[int, int] | None) -> int:
+def _webp_bytes(size: tuple[int, int], length: int, stored: tuple[int, int] | None) -> int:
+    """As `_taken_bytes`: the decoder's two canvases and copies of the file; the frame as bytes while it is loaded."""
+    pixels = size[0] * size[1]
+    return _most_bytes(size, stored, own=4 * pixels, kept=8 * pixels + 3 * length, loading=4 * pixels, converting=8 * pixels)
+
+
+def _taken_bytes(image: Image.Image, data: bytes, stored: tuple[int, int] | None) -> int:
     """The most bytes that pixels take at once: the decoder's, Pillow's and our copies of them."""
-    width, height = image.size
-    pixels, own = width * height, width * height * MODE_BYTES.get(image.mode, 4)
-    kept, loading = 0, header.coefficient_bytes  # until the image is closed; while it is loaded
-    if image.format == "WEBP":  # the decoder's two canvases and the file; the frame as bytes
-        kept, loading = 8 * pixels + 3 * length, 4 * pixels
+    pixels = image.width * image.height
+    own = pixels * MODE_BYTES.get(image.mode, 4)
+    kept = loading = 0  # until the image is closed; while it is loaded
+    if data.startswith(JPEG):
+        loading = coefficient_bytes(data)
     elif image.format == "GIF":  # what the frame leaves behind
         kept = pixels
     elif image.info.get("compression") in RUN_LENGTHS:
         loading = 3 * pixels
     elif isinstance(image, TiffImageFile):  # a strip as it is read or decoded; a copy that is upright
         whole = image.tile[0][0] == "libtiff"
-        strip = header.tile_pixels * max(4, sum(image.tag_v2.get(BITS_PER_SAMPLE, (1,))) // 8) if whole else 0
-        loading = 3 * length + max(strip, own if image.tag_v2.get(ORIENTATION, 1) != 1 else 0)
-    if not stored or stored == image.size:
+        piece = piece_pixels(image.tag_v2) * max(4, sum(image.tag_v2.get(BITS_PER_SAMPLE, (1,))) // 8) if whole else 0
+        loading = 3 * len(data) + max(piece, own if image.tag_v2.get(ORIENTATION, 1) != 1 else 0)
+    converting = 0 if image.mode == "RGB" and not image.has_transparency_data else own + 4 * pixels
+    return _most_bytes(image.size, stored, own=own, kept=kept, loading=loading, converting=converting)
+
+
+def _most_bytes(
+    size: tuple[int, int], stored: tuple[int, int] | None, *, own: int, kept: int, loading: int, converting: int
+) -> int:
+    """Of Pillow's `own` pixels, what is `kept` until the image is closed, and what loading, converting and scaling take."""
+    pixels = size[0] * size[1]
+    if not stored or stored == size:
         return kept + own + max(loading, 3 * pixels)
     result = stored[0] * stored[1]
-    converting = 0 if image.mode == "RGB" and not image.has_transparency_data else own + 4 * pixels
-    scaling = 4 * (pixels + stored[0] * height + result)
+    scaling = 4 * (pixels + stored[0] * size[1] + result)
     return kept + max(own + loading, converting, scaling, 4 * pixels + 8 * result)

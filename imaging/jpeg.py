@@ -26,7 +26,10 @@ MIDDLE, NEAR = 127.5, 3  # what libjpeg decodes without coded data, inverted or 
 # coded data that holds no marker, and one of which decodes to something else than empty units whatever the tables are
 TAILS = (bytes(range(254, 0, -1)), bytes(range(1, 255)))
 COEFFICIENTS = 64
-MOST_MARKERS = 4096  # behind the first scan's header: each takes time, and 100 scans have some hundred
+# libjpeg's own progressive script has 10 scans, mozjpeg writes some dozen; libtiff stops at 100 as well
+SCANS = 100
+SCANNED_MEGAPIXELS = 2000.0  # scans x megapixels: a scan without content takes about 0.8 ms a megapixel
+MOST_MARKERS = 4096  # before the first scan, and behind its header: each takes time, and 100 scans have some hundred
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,11 @@ class JPEGHeader:
         return len(self.first_scan) == len(self.components)
 
     @property
+    def several_scans(self) -> bool:
+        """Whether libjpeg keeps all coefficients until the last scan."""
+        return bool(self.components) and (self.process in (*PROGRESSIVE, *HIERARCHICAL) or not self.interleaved)
+
+    @property
     def unit(self) -> tuple[int, int]:
         """Pixels (across, down) of a unit of blocks in a scan of all components (section A.2)."""
         if len(self.components) == 1:
@@ -65,7 +73,9 @@ class JPEGHeader:
 def read_jpeg_header(data: bytes) -> JPEGHeader | None:
     """Reads the segments up to the first scan; None where they cannot be followed."""
     position, interval, frame, process, adobe = 2, 0, b"", 0, False
-    while position + 4 <= len(data) and data[position] == 0xFF:
+    for _ in range(MOST_MARKERS):
+        if position + 4 > len(data) or data[position] != 0xFF:
+            break
         marker = data[position + 1]
         if marker == 0xFF or marker in BARE:
             position += 1 if marker == 0xFF else 2
@@ -114,6 +124,41 @@ def jpeg_problem(header: JPEGHeader | None) -> str | None:
 def is_lossless(data: bytes) -> bool:
     """Whether a JPEG is of the lossless process, which libjpeg cannot reduce."""
     return (header := read_jpeg_header(data)) is not None and header.process in LOSSLESS
+
+
+def check_scan_count(data: bytes) -> None:
+    """Raises `DamagedImage` for more scans than any program writes; each costs as much as the whole image, however short."""
+    header = read_jpeg_header(data)
+    if not header or not header.several_scans:
+        return
+    most = max(1, min(SCANS, int(SCANNED_MEGAPIXELS * 1e6 / max(1, header.width * header.height))))
+    scans = data.count(b"\xff\xda")  # stuffed bytes make this the most that there can be; segments and trailers may hold some
+    if scans > most and (scans := _count_scans(data, most)) > most:
+        stated = f"it has {scans} scans or more at {header.width}x{header.height} pixels; at most {most} are taken"
+        raise DamagedImage(f"the image is damaged: {stated}; save it anew")
+
+
+def coefficient_bytes(data: bytes) -> int:
+    """What libjpeg keeps of a JPEG in several scans beside its pixels: 2 bytes a coefficient, in whole units of blocks."""
+    header = read_jpeg_header(data)
+    if not header or not header.several_scans:
+        return 0
+    across, down = (max(factors) for factors in list(zip(*header.components, strict=True))[1:])
+    units = -(-header.width // (8 * across)) * -(-header.height // (8 * down))
+    return units * sum(each[1] * each[2] for each in header.components) * 128
+
+
+def _count_scans(data: bytes, most: int) -> int:
+    """The scans of the first picture, until there are more than `most`. Inside a segment FF DA is no scan."""
+    scans, position = 0, 2
+    while scans <= most and (marker := MARKER.search(data, position)):
+        position, kind = marker.end(), data[marker.end() - 1]
+        if kind == END:
+            break
+        scans += kind == SCAN
+        if kind >= 0xC0 and kind not in BARE:
+            position += max(2, int.from_bytes(data[position : position + 2], "big"))
+    return scans
 
 
 def check_restarts(header: JPEGHeader, data: bytes) -> None:

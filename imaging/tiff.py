@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,6 +15,8 @@ WIDTH, LENGTH, BITS_PER_SAMPLE, COMPRESSION, PHOTOMETRIC, FILL_ORDER = 256, 257,
 STRIP_OFFSETS, SAMPLES_PER_PIXEL, ROWS_PER_STRIP, STRIP_BYTE_COUNTS, PLANAR, COLOR_MAP = 273, 277, 278, 279, 284, 320
 TILE_WIDTH, TILE_LENGTH, TILE_OFFSETS, TILE_BYTE_COUNTS, INK_SET, EXTRA_SAMPLES = 322, 323, 324, 325, 332, 338
 SAMPLE_FORMAT, SUBSAMPLING, REFERENCE = 339, 530, 532
+SINGLE = (WIDTH, LENGTH, COMPRESSION, ROWS_PER_STRIP, TILE_WIDTH, TILE_LENGTH)
+WHOLE_NUMBERS = (1, 3, 4, 16)  # types of tags: BYTE, SHORT, LONG, LONG8
 NEW_SUBFILE, SUB_DIRECTORIES, DNG_VERSION = 254, 330, 50706
 WHITE_IS_ZERO, RGB, PALETTE, SEPARATED, YCBCR = 0, 2, 3, 5, 6
 MOST_8_BIT = 255
@@ -58,6 +61,34 @@ def tiff_problem(tags: Mapping[int, Any]) -> str | None:
     if compression == RAW and photometric == YCBCR and not _is_plain_ycbcr(tags):
         return "the TIFF has YCbCr of its own sampling or range without compression, which is not read; save it as RGB"
     return None
+
+
+def check_single_tags(data: bytes) -> None:
+    """Raises `DamagedImage` where a tag that says what pieces hold comes twice, or with several values.
+
+    Of those libtiff may take another than Pillow does.
+    """
+    order = "<" if data[:2] == b"II" else ">"
+    big = data[2:4] == b"+\0"
+    head, entry = (f"{order}Q", f"{order}HHQ8x") if big else (f"{order}H", f"{order}HHI4x")
+    position = struct.calcsize(head)
+    start = int.from_bytes(data[8:16] if big else data[4:8], "little" if order == "<" else "big")
+    if start + position > len(data):
+        return
+    (count,) = struct.unpack_from(head, data, start)
+    directory = data[start + position : start + position + count * struct.calcsize(entry)]
+    whole = len(directory) // struct.calcsize(entry) * struct.calcsize(entry)
+    single = [each for each in struct.iter_unpack(entry, directory[:whole]) if each[0] in SINGLE]
+    for tag, kind, values in single:
+        if values != 1 or kind not in WHOLE_NUMBERS or sum(each[0] == tag for each in single) > 1:
+            raise DamagedImage(f"the image is damaged: its tag {tag} is not one whole number; save it anew")
+
+
+def piece_pixels(tags: Mapping[int, Any]) -> int:
+    """Pixels of a strip or tile, which libtiff decodes as a whole."""
+    if TILE_OFFSETS in tags:
+        return int(tags[TILE_WIDTH] * tags[TILE_LENGTH])
+    return int(tags[WIDTH] * min(tags.get(ROWS_PER_STRIP, tags[LENGTH]), tags[LENGTH]))
 
 
 def check_strips(tags: Mapping[int, Any]) -> None:

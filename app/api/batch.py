@@ -8,7 +8,7 @@ import json
 import logging
 import zipfile
 from collections import deque
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from functools import partial
@@ -18,16 +18,18 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request, Response
 from starlette.datastructures import FormData, UploadFile
 from starlette.responses import StreamingResponse
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from app.api.errors import BATCH_PROBLEMS, Problem, TooLarge, document, mapped_errors, unexpected
 from app.api.examples import batch_body, batch_responses
 from app.api.schemas import SegmentQuery
-from app.api.segment import Ready, answer, make_options, pieces, prepared, upload_limits
-from app.api.uploads import base_name, check_files, images, read_form, read_part
-from app.serving.admission import Held
+from app.api.segment import PIECE_BYTES, Ready, answered, make_options, model_limits, upload_limits
+from app.api.uploads import base_name, check_files, images, read_form, spooled_body
+from app.connections import connection_abort
+from app.serving.budget import Budget, MemoryUse
 from app.serving.service import Service
 from imaging.answer import Format
+from model.inference.worker import Image
 
 router = APIRouter()
 AHEAD = 4  # images of one request that are worked on at once: enough to keep the runtime busy
@@ -43,7 +45,7 @@ class Outcome:
     file: str
     suffix: str
     body: bytes
-    held: Held
+    memory: MemoryUse
     problem: Problem | None = None
 
 
@@ -74,22 +76,27 @@ async def segment_batch(request: Request, service: Ready, query: Annotated[Segme
     service.admission.release(request.state.reservation, done=False)  # each image makes a reservation of its own
     outcomes = _outcomes(request, service, query, parts)
     if (query.format or "json") in ("json", "coco"):
-        return BatchResponse(_lines(request, outcomes), form, media_type=LINES)
+        return BatchResponse(_lines(request, outcomes), form, service.budget, media_type=LINES)
     headers = {"Content-Disposition": 'attachment; filename="masks.zip"'}
-    return BatchResponse(_zip(request, outcomes), form, media_type="application/zip", headers=headers)
+    return BatchResponse(_zip(request, outcomes), form, service.budget, media_type="application/zip", headers=headers)
 
 
 class BatchResponse(StreamingResponse):
     """Answers what a generator yields. However that ends, closes the generator, which else were the collector's matter, and the
     form."""
 
-    def __init__(self, content: AsyncGenerator[bytes, None], form: FormData, **options: Any) -> None:
+    def __init__(self, content: AsyncGenerator[bytes, None], form: FormData, budget: Budget, **options: Any) -> None:
         super().__init__(content, **options)
-        self.content, self.form = content, form
+        self.content, self.form, self.budget = content, form, budget
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_counted(message: Message) -> None:
+            sending.sent += len(message.get("body", b""))
+            await send(message)
+
         try:
-            await super().__call__(scope, receive, send)
+            with self.budget.sending(asyncio.get_running_loop().time(), connection_abort()) as sending:
+                await super().__call__(scope, receive, send_counted)
         finally:
             await self.content.aclose()
             await self.form.close()
@@ -108,7 +115,7 @@ async def _outcomes(request: Request, service: Service, query: SegmentQuery, par
             try:
                 yield outcome
             finally:  # also where the client goes before it has all of it
-                service.memory.hold(outcome.held, 0)
+                service.budget.end(outcome.memory)
     finally:
         for task in running:
             task.cancel()
@@ -118,46 +125,53 @@ async def _outcomes(request: Request, service: Service, query: SegmentQuery, par
 def _release(service: Service, task: asyncio.Task[Outcome]) -> None:
     """Of an outcome that nobody has taken."""
     if not task.cancelled() and not task.exception():
-        service.memory.hold(task.result().held, 0)
+        service.budget.end(task.result().memory)
 
 
 async def _outcome(request: Request, service: Service, query: SegmentQuery, index: int, part: UploadFile) -> Outcome:
     format: Format = query.format or "json"
-    held = Held()
+    memory = MemoryUse()
     try:
         if (part.size or 0) > service.settings.max_upload_mb * 1e6:
             raise TooLarge(f"the file is larger than {service.settings.max_upload_mb:g} MB; send a smaller one")
         with mapped_errors():
             reservation = service.reserve()
-            held = reservation.held
+            memory = reservation.memory
             try:
-                service.memory.hold(held, part.size or 0)
-                upload = await read_part(part)
-                options, deadline = make_options(service, query, format, upload.name), service.deadline()
-                prepare = partial(service.prepare, upload.data, options, query.model, reservation, deadline)
-                job = await prepared(service, prepare, deadline)
+                service.budget.hold_body(memory, part.size or 0)
+                body = await spooled_body(part)
+                options = make_options(service, query, format, base_name(part))
+                about = request.state.known | {"index": index, "format": format}
+                image = Image(body, options, model_limits(service), about=about)
+                work = service.segment(image, query.model, reservation, service.deadline())
+                try:
+                    answer = await answered(request, work)
+                finally:
+                    body.close()
             except BaseException:
                 service.admission.release(reservation, done=False)
                 raise
-            body = await answer(request, service, job)
-            service.memory.hold(held, len(body), made=True)
-            return Outcome(index, upload.name, options.rendering.suffix, body, held)
+            try:
+                data = answer.body.read(answer.body.length)
+            finally:
+                answer.body.close()
+            return Outcome(index, base_name(part), options.rendering.suffix, data, memory)
     except Problem as problem:
-        return _failed(service, index, part, held, problem)
+        return _failed(service, index, part, memory, problem)
     except Exception as error:  # here a request ends, as far as this image is concerned
         log.error("unexpected error", exc_info=error, extra={"fields": request.state.known | {"index": index}})
-        return _failed(service, index, part, held, unexpected(error, service))
+        return _failed(service, index, part, memory, unexpected(error, service))
     except BaseException:
-        service.memory.hold(held, 0)
+        service.budget.end(memory)
         raise
 
 
-def _failed(service: Service, index: int, part: UploadFile, held: Held, problem: Problem) -> Outcome:
+def _failed(service: Service, index: int, part: UploadFile, memory: MemoryUse, problem: Problem) -> Outcome:
     """The outcome of an image that got a problem for an answer; its bytes are given back, and its reason counted."""
-    service.memory.hold(held, 0)
+    service.budget.end(memory)
     if problem.reason:
         service.metrics.rejected(problem.reason)
-    return Outcome(index, base_name(part), ".problem.json", b"", held, problem)
+    return Outcome(index, base_name(part), ".problem.json", b"", memory, problem)
 
 
 async def _lines(request: Request, outcomes: Outcomes) -> AsyncGenerator[bytes, None]:
@@ -167,7 +181,7 @@ async def _lines(request: Request, outcomes: Outcomes) -> AsyncGenerator[bytes, 
             facts = {"index": outcome.index, "file": outcome.file, "status": problem.status if problem else 200}
             head = json.dumps(facts, separators=(",", ":"))[:-1].encode()
             name, body = (b"problem", _problem(request, problem)) if problem else (b"answer", outcome.body)
-            for piece in pieces(head + b',"' + name + b'":' + body + b"}\n"):
+            for piece in _pieces(head + b',"' + name + b'":' + body + b"}\n"):
                 yield piece
 
 
@@ -180,9 +194,15 @@ async def _zip(request: Request, outcomes: Outcomes) -> AsyncGenerator[bytes, No
                 body = _problem(request, outcome.problem) if outcome.problem else outcome.body
                 name = f"{outcome.index:03d}-{PurePath(outcome.file).stem}{outcome.suffix}"
                 archive.writestr(zipfile.ZipInfo(name), body)
-                for piece in pieces(pipe.take()):
+                for piece in _pieces(pipe.take()):
                     yield piece
         yield pipe.take()
+
+
+def _pieces(data: bytes) -> Iterator[bytes]:
+    """Of `PIECE_BYTES` each, but for the last."""
+    for start in range(0, len(data), PIECE_BYTES):
+        yield data[start : start + PIECE_BYTES]
 
 
 def _problem(request: Request, problem: Problem) -> bytes:

@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 
 from starlette.datastructures import Headers
 
 from app.api.errors import PreconditionFailed
 from model.command_line import package_version
-from model.inference.runtime import ModelIdentity
+from model.inference.runtime import Runtime
 from model.inference.segmenter import Options
 
-COMPRESSED = ("application/json", "application/x-ndjson")
-WORTH_BYTES = 1000
-LEVEL = 5
 
-
-def entity_tag(data: bytes, options: Options, identity: ModelIdentity, file_sha256: str) -> str:
+def entity_tag(image_sha256: str, options: Options, runtime: Runtime) -> str:
     """Equal for requests whose answers are equal, on processors of one kind.
 
     It is over the image, the parameters, the weights' name, the file that was loaded, what runs it, and this version.
     """
-    digest = hashlib.sha256(repr((options, identity, file_sha256, package_version())).encode())
-    digest.update(data)
-    return digest.hexdigest()[:32]
+    facts = (image_sha256, options, runtime.identity, runtime.file_sha256, package_version())
+    return hashlib.sha256(repr(facts).encode()).hexdigest()[:32]
 
 
 def check_precondition(headers: Headers, tag: str) -> None:
@@ -39,23 +33,13 @@ def weak(tag: str) -> str:
     return f'W/"{tag}"'
 
 
-def is_compressed(body: bytes, media_type: str, accepted: str) -> bool:
-    """Whether this answer is sent compressed to who accepts these encodings."""
-    return media_type in COMPRESSED and len(body) >= WORTH_BYTES and _takes_gzip(accepted)
-
-
-def compress(body: bytes) -> bytes:
-    """The answer in gzip; takes a second for 20 MB, so not on the event loop."""
-    return gzip.compress(body, LEVEL, mtime=0)
-
-
 def joined(headers: Headers, name: str) -> str:
     """A header that may come several times, as one list (RFC 9110, section 5.3)."""
     return ",".join(headers.getlist(name))
 
 
-def _takes_gzip(accepted: str) -> bool:
-    """Whether gzip has a weight above 0: its own, or else that of `*`."""
+def takes_gzip(accepted: str) -> bool:
+    """Whether an answer may be sent compressed: whether gzip has a weight above 0: its own, or else that of `*`."""
     weights = {}
     for part in accepted.lower().split(","):
         name, _, quality = part.partition(";")

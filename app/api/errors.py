@@ -12,11 +12,13 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, Response
 
-from app.serving.errors import Cancelled, DeadlinePassed, NotServing, QueueFull, TooManyTiles, TooMuchMemory, UnknownModel
+from app.serving.errors import NotServing, QueueFull, TooManyTiles, TooMuchMemory, UnknownModel
 from app.serving.service import Service
 from app.telemetry import VALUE_LENGTH, Reason, printable, shown
 from imaging.answer import ArrayTooLarge
 from imaging.errors import DamagedImage, EmptyImage, ImageTooLarge, UnknownImageType
+from model.inference.errors import Cancelled, DeadlinePassed, SchedulerEnded, WorkerFailed, WorkersStopped
+from model.inference.runtime import DeviceOutOfMemory
 from model.inference.scaling import SideTooLarge
 
 DETAIL_LENGTH = 1000
@@ -138,8 +140,17 @@ FOREIGN: dict[type[Exception], type[Problem]] = {
     TooMuchMemory: TooLarge,
     QueueFull: Unavailable,
     NotServing: Unavailable,
+    DeviceOutOfMemory: Unavailable,
+    SchedulerEnded: Unavailable,
+    WorkerFailed: Unavailable,
+    WorkersStopped: Unavailable,
     DeadlinePassed: TimedOut,
     Cancelled: TimedOut,
+}
+REASONS: dict[type[Exception], Reason] = {
+    DeviceOutOfMemory: "device_memory",
+    WorkerFailed: "worker",
+    WorkersStopped: "draining",
 }
 
 
@@ -156,7 +167,9 @@ def to_problem(error: Exception) -> Problem:
     """The problem for one of `FOREIGN`."""
     kind = next(FOREIGN[base] for base in type(error).__mro__ if base in FOREIGN)
     headers = {"Retry-After": str(getattr(error, "retry_after", 1))} if kind is Unavailable else {}
-    return kind(str(error), headers, getattr(error, "reason", None))
+    if isinstance(error, SchedulerEnded):
+        return kind(str(error), headers, "failed" if error.failed else "draining")
+    return kind(str(error), headers, REASONS.get(type(error)) or getattr(error, "reason", None))
 
 
 def document(kind: type[Problem], detail: str, request_id: str) -> dict[str, Any]:

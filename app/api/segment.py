@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import AsyncIterator, Callable, Iterator
-from functools import partial
+from collections.abc import Coroutine
 from typing import Annotated, Any, Literal, TypeVar
 
 from fastapi import APIRouter, Depends, Query, Request, Response
-from starlette.responses import StreamingResponse
+from starlette.types import Receive, Scope, Send
 
-from app.api.caching import check_precondition, compress, entity_tag, is_compressed, joined, weak
-from app.api.errors import SEGMENT_PROBLEMS, ClientGone, NotAcceptable, TimedOut, Unavailable, mapped_errors, to_problem
+from app.api.caching import check_precondition, entity_tag, joined, takes_gzip, weak
+from app.api.errors import SEGMENT_PROBLEMS, ClientGone, NotAcceptable, Unavailable, mapped_errors, to_problem
 from app.api.examples import segment_responses, upload_body
 from app.api.schemas import SegmentQuery
 from app.api.security import check_key
-from app.api.uploads import Limits, read_image
+from app.api.uploads import UploadLimits, read_image
+from app.connections import connection_abort
+from app.serving.admission import Reservation
+from app.serving.budget import Budget
 from app.serving.errors import QueueFull
-from app.serving.service import DRAINING, Job, Service
+from app.serving.registry import Model
+from app.serving.service import Service
 from imaging.answer import Format, Rendering
+from imaging.decoding import Limits
 from model.inference.segmenter import Options
+from model.inference.worker import Body, Image, Planned
 
 PIECE_BYTES = 1 << 18
 OFFERS: dict[str, Literal["png", "json"]] = {"image/png": "png", "application/json": "json"}
@@ -56,133 +60,87 @@ async def segment_image(request: Request, service: Ready, query: Annotated[Segme
     The mask has exactly the size of the upright image. What the image is, is judged by its bytes.
     """
     format = query.format or format_from_accept(joined(request.headers, "accept"))
-    settings = service.settings
-    upload = await read_image(request, upload_limits(request, service, settings.max_upload_mb))
+    reservation: Reservation = request.state.reservation
+    upload = await read_image(request, upload_limits(request, service, service.settings.max_upload_mb))
     options = make_options(service, query, format, upload.name)
-    deadline, tag = service.deadline(), ""
+    gzip, tag = takes_gzip(joined(request.headers, "accept-encoding")), ""
 
-    def prepare() -> Job:
+    def check(model: Model, planned: Planned) -> None:
         nonlocal tag
-        job = service.prepare(upload.data, options, query.model, request.state.reservation, deadline)
-        try:
-            runtime = job.model.segmenter.runtime
-            tag = entity_tag(upload.data, options, runtime.identity, runtime.file_sha256)
-            check_precondition(request.headers, tag)
-        except BaseException:
-            service.abandon(job)
-            raise
-        return job
+        tag = entity_tag(planned.sha256, options, model.segmenter.runtime)
+        check_precondition(request.headers, tag)
 
-    with mapped_errors():
-        job = await prepared(service, prepare, deadline)
-        body = await answer(request, service, job)
-        taken = job.milliseconds
-        size = job.plan.size
-        request.state.log = {"size": f"{size[1]}x{size[0]}", "format": format, **taken}
-        media_type = options.rendering.media_type
-        headers: dict[str, str] = {}
-        if is_compressed(body, media_type, joined(request.headers, "accept-encoding")):
-            packing = asyncio.wrap_future(service.aside(partial(compress, body)))
-            await asyncio.wait([packing], timeout=_left(deadline))
-            body, headers = _made(service, packing), {"Content-Encoding": "gzip"}
-    headers |= {
+    image = Image(upload.body, options, model_limits(service), gzip, request.state.known | {"format": format})
+    try:
+        with mapped_errors():
+            answer = await answered(request, service.segment(image, query.model, reservation, service.deadline(), check))
+    finally:
+        upload.body.close()
+    milliseconds = answer.milliseconds
+    request.state.log = {"size": f"{answer.size[1]}x{answer.size[0]}", "format": format, **milliseconds}
+    headers = {
         "ETag": weak(tag),
-        "Server-Timing": ", ".join(f"{stage};dur={value}" for stage, value in taken.items()),
+        "Server-Timing": ", ".join(f"{stage};dur={value}" for stage, value in milliseconds.items()),
         "Vary": "Accept, Accept-Encoding",
     }
-    service.memory.hold(request.state.reservation.held, len(body), made=True)
-    return in_pieces(body, media_type, headers)
+    if answer.encoding:
+        headers["Content-Encoding"] = answer.encoding
+    return AnswerResponse(answer.body, service.budget, reservation, options.rendering.media_type, headers)
 
 
-def upload_limits(request: Request, service: Service, megabytes: float) -> Limits:
+class AnswerResponse(Response):
+    """Sends an answer piece by piece, and frees its bytes however that ends; a slow reader's connection may be closed."""
+
+    def __init__(self, body: Body, budget: Budget, reservation: Reservation, media_type: str, headers: dict[str, str]) -> None:
+        super().__init__(None, media_type=media_type, headers=headers | {"Content-Length": str(body.length)})
+        self.content, self.budget, self.reservation = body, budget, reservation
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        content, position = self.content, 0
+        try:
+            with self.budget.sending(asyncio.get_running_loop().time(), connection_abort()) as sending:
+                await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+                while piece := content.read(PIECE_BYTES, position):
+                    position = sending.sent = position + len(piece)
+                    await send({"type": "http.response.body", "body": piece, "more_body": position < content.length})
+        finally:
+            content.close()
+            self.budget.end(self.reservation.memory)
+
+
+def upload_limits(request: Request, service: Service, megabytes: float) -> UploadLimits:
     """For a body of up to so many 10^6 bytes, which is held in the name of the request's reservation."""
-    held = request.state.reservation.held
+    memory = request.state.reservation.memory
 
     def hold(count: int) -> None:
         try:
-            service.memory.hold(held, count)
+            service.budget.hold_body(memory, count)
         except QueueFull as error:
             problem = to_problem(error)
             raise Unavailable(problem.detail, problem.headers | {"Connection": "close"}, error.reason) from error
 
-    return Limits(int(megabytes * 1e6), service.settings.upload_timeout_s, hold)
+    return UploadLimits(int(megabytes * 1e6), service.settings.upload_timeout_s, hold)
 
 
-def in_pieces(body: bytes, media_type: str, headers: dict[str, str]) -> Response:
-    """The answer, sent piece by piece where it is long: the next one once the client has taken most of the last."""
-
-    async def sent() -> AsyncIterator[bytes]:
-        for piece in pieces(body):
-            yield piece
-
-    if len(body) <= PIECE_BYTES:
-        return Response(body, media_type=media_type, headers=headers)
-    return StreamingResponse(sent(), media_type=media_type, headers=headers | {"Content-Length": str(len(body))})
+def model_limits(service: Service) -> Limits:
+    """On images, by the settings."""
+    return Limits(service.settings.max_megapixels)
 
 
-def pieces(body: bytes) -> Iterator[bytes]:
-    """Of `PIECE_BYTES` each, but for the last."""
-    for start in range(0, len(body), PIECE_BYTES):
-        yield body[start : start + PIECE_BYTES]
-
-
-async def prepared(service: Service, prepare: Callable[[], Job], deadline: float) -> Job:
-    """What `prepare` gives, on a thread, unless the deadline passes first, which raises `TimedOut`.
-
-    Where nobody waits any more, the job is abandoned once it is there.
-    """
-
-    def abandon(made: asyncio.Future[Job]) -> None:
-        if not made.cancelled() and not made.exception():
-            service.abandon(made.result())
-
-    making = asyncio.wrap_future(service.aside(prepare))
-    try:
-        await asyncio.wait([making], timeout=_left(deadline))
-        return _made(service, making)
-    except BaseException:
-        making.add_done_callback(abandon)
-        raise
-    finally:
-        del making  # an error refers to this frame: it must not refer back, or it would keep the image in memory
-
-
-async def answer(request: Request, service: Service, job: Job) -> bytes:
-    """The answer's bytes, unless the client goes away first, which raises `ClientGone`, or the deadline passes: `TimedOut`.
-
-    What the job raises is raised as it is. Waits on the event loop; the job runs on a thread of the service's.
-    """
-    made = asyncio.wrap_future(service.submit(job))
+async def answered(request: Request, work: Coroutine[Any, Any, T]) -> T:
+    """The work's result, unless the client goes away first, which cancels it and raises `ClientGone`."""
+    working = asyncio.create_task(work)
     gone = asyncio.create_task(_disconnected(request))
-    either: set[asyncio.Future[Any]] = {made, gone}
     try:
-        await asyncio.wait(either, timeout=_left(job.queue.deadline), return_when=asyncio.FIRST_COMPLETED)
-        if gone.done() and not made.done():
+        await asyncio.wait([working, gone], return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
             raise ClientGone(ClientGone.example)
-        return _made(service, made)
+        return working.result()
     finally:
-        if not made.done():
-            service.cancel(job)
-            made.cancel()
         gone.cancel()
-        del made, gone, either  # as in `prepared`
-
-
-def _left(deadline: float) -> float:
-    return max(0.0, deadline - time.monotonic())
-
-
-def _made(service: Service, made: asyncio.Future[T]) -> T:
-    """What was made on a thread; raises what that raised, `TimedOut` where it is late, `Unavailable` where it never comes."""
-    try:
-        if not made.done():
-            timeout = service.settings.request_timeout_s
-            raise TimedOut(f"no answer within {timeout:g} s; send a smaller image or try when it is less busy")
-        if made.cancelled():  # by the pool's end
-            raise Unavailable(service.refusal or DRAINING, {"Retry-After": "1"}, service.refusal_reason)
-        return made.result()
-    finally:
-        del made  # as in `prepared`
+        if not working.done():
+            working.cancel()
+            await asyncio.wait([working])
 
 
 def make_options(service: Service, query: SegmentQuery, format: Format, name: str) -> Options:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -19,6 +20,7 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 
 from app.api.errors import BadRequest, EmptyBody, TooLarge, Unavailable, UploadTooSlow
 from app.telemetry import shown
+from model.inference.worker import Body
 
 FIELDS = ("file", "image")
 UNNAMED = "image"
@@ -34,14 +36,14 @@ log = logging.getLogger("segment")
 
 
 class Upload(NamedTuple):
-    """An image file: its bytes, and its name without folders (`image` where none came)."""
+    """An image file: its bytes, for the caller to close, and its name without folders (`image` where none came)."""
 
-    data: bytes
+    body: Body
     name: str
 
 
 @dataclass(frozen=True)
-class Limits:
+class UploadLimits:
     """Of a body: the most bytes, the most seconds that it may take to arrive, and `hold`, which is told how many bytes of
     memory it takes and raises where those are not to be had."""
 
@@ -50,7 +52,7 @@ class Limits:
     hold: Callable[[int], None]
 
 
-async def read_image(request: Request, limits: Limits) -> Upload:
+async def read_image(request: Request, limits: UploadLimits) -> Upload:
     """The image: the multipart field `file` or `image`, or the raw body.
 
     Raises `TooLarge` (before reading where Content-Length tells), `UploadTooSlow`, `BadRequest`, `EmptyBody` or what `hold`
@@ -58,21 +60,19 @@ async def read_image(request: Request, limits: Limits) -> Upload:
     """
     _check_announced(request, limits.bytes)
     async with _in_time(limits.seconds) as deadline:
-        # what arrives is put together at the end: for a moment it is there twice
+        # put together at the end, it is there twice for a moment; later the worker that has it has a copy
         body = _arriving(request, limits, deadline, lambda received: 2 * received)
         if _media_type(request) != "multipart/form-data":
-            upload = Upload(_not_empty(b"".join([chunk async for chunk in body]), "the body"), UNNAMED)
-        else:
-            form = await _parse(request, body, limits.bytes)
-            try:
-                upload = await read_part(images(form)[0])
-            finally:
-                await form.close()
-    limits.hold(len(upload.data))
-    return upload
+            return Upload(_body(b"".join([chunk async for chunk in body]), "the body"), UNNAMED)
+        form = await _parse(request, body, limits.bytes)
+        try:
+            part = images(form)[0]
+            return Upload(_body(await _read(part), f"the file {base_name(part)}"), base_name(part))
+        finally:
+            await form.close()
 
 
-async def read_form(request: Request, limits: Limits) -> FormData:
+async def read_form(request: Request, limits: UploadLimits) -> FormData:
     """A form, for the caller to close; its files of more than `SPOOLED` bytes lie on disk until then.
 
     Raises as `read_image`, and `Unavailable` where they find no room on disk.
@@ -107,13 +107,28 @@ async def check_files(parts: Sequence[UploadFile]) -> None:
     raise _not_a_file(text)
 
 
-async def read_part(part: UploadFile) -> Upload:
-    """The image of a form's field; raises `EmptyBody`, or `BadRequest` where the field came as text."""
-    name = base_name(part)
-    data = _not_empty(await part.read(), f"the file {name}")
+async def spooled_body(part: UploadFile) -> Body:
+    """A batch's file for a worker, which reads it from disk itself where it lies there; raises as `read_image`."""
+    length = part.size or 0
+    if length <= SPOOLED:
+        return _body(await _read(part), f"the file {base_name(part)}")
+    if not part.filename and (text := _as_text(await part.read(TEXT_BYTES))):
+        raise _not_a_file(text)
+    return Body(b"", os.dup(part.file.fileno()), length)
+
+
+async def _read(part: UploadFile) -> bytes:
+    """A form field's bytes; raises `BadRequest` where they came as text."""
+    data = await part.read()
     if not part.filename and (text := _as_text(data)):
         raise _not_a_file(text)
-    return Upload(data, name)
+    return data
+
+
+def _body(data: bytes, what: str) -> Body:
+    if not data:
+        raise EmptyBody(f"{what} is empty (0 bytes); send an image as the field `file` of a form, or as the body")
+    return Body.of(data)
 
 
 def _not_a_file(text: str) -> BadRequest:
@@ -145,7 +160,7 @@ def _media_type(request: Request) -> str:
 
 
 async def _arriving(
-    request: Request, limits: Limits, deadline: asyncio.Timeout, taken: Callable[[int], int]
+    request: Request, limits: UploadLimits, deadline: asyncio.Timeout, taken: Callable[[int], int]
 ) -> AsyncGenerator[bytes, None]:
     """The body's chunks, within their limits; each moves the deadline on, by the time that it may have taken."""
     loop, received = asyncio.get_running_loop(), 0
@@ -245,12 +260,6 @@ async def _from_first_boundary(body: AsyncGenerator[bytes, None], boundary: byte
             yield kept[first.start(1) :]
         else:
             kept = kept[-len(boundary) - 4 :]  # what may be the beginning of a delimiter
-
-
-def _not_empty(data: bytes, what: str) -> bytes:
-    if not data:
-        raise EmptyBody(f"{what} is empty (0 bytes); send an image as the field `file` of a form, or as the body")
-    return data
 
 
 def _too_large(max_bytes: int) -> TooLarge:

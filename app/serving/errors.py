@@ -44,15 +44,3 @@ class UnknownModel(ServingError):
     """A model's name that none of those served has."""
 
     reason = "parameter"
-
-
-class DeadlinePassed(ServingError):
-    """A request's time is over."""
-
-    reason = "timeout"
-
-
-class Cancelled(ServingError):
-    """A request that nobody waits for any more."""
-
-    reason = "timeout"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import threading
 import time
 from collections.abc import Callable
@@ -10,26 +11,31 @@ from math import ceil
 
 import numpy as np
 
-from app.serving.admission import HELD_SHARE
+from app.serving.budget import BODIES_SHARE, PLANNING_BYTES
 from app.serving.errors import NotServing, UnknownModel
-from app.serving.scheduler import Scheduler
 from app.settings import Settings
 from app.telemetry import shown
 from imaging.decoding import Limits
 from imaging.encoding import grey_png
-from model.inference.runtime import load_runtime
+from model.inference.runtime import DistantRuntime, load_runtime
 from model.inference.scaling import working_size
+from model.inference.scheduler import Scheduler
 from model.inference.segmenter import Options, Segmenter
 from model.weights_file import find_files
 
 
 class Model:
-    """A network that is served: its segmenter, the scheduler in front of its runtimes, and how many requests use it."""
+    """A network that is served: its segmenter, the scheduler in front of its runtimes, and how many requests use it.
+
+    description: its runtime's, as worker processes are told. ahead: tiles that a worker sends before their logits have come.
+    """
 
     def __init__(self, segmenter: Segmenter, scheduler: Scheduler) -> None:
         self.segmenter = segmenter
         self.scheduler = scheduler
         self.name = segmenter.runtime.identity.name
+        self.description = pickle.dumps(DistantRuntime.of(segmenter.runtime))
+        self.ahead = max(2, scheduler.max_batch)
         self.users = 0
 
 
@@ -135,7 +141,7 @@ def check_limits(segmenter: Segmenter, settings: Settings) -> None:
     limits: list[tuple[str, float, float]] = [("MAX_MEGAPIXELS", settings.max_megapixels, height * width / 1e6)]
     if settings.max_megapixels >= height * width / 1e6:
         plan = segmenter.plan(data, options)
-        megabytes = ceil(segmenter.taken_bytes(data, plan) / (1 - HELD_SHARE) / 1e6)
+        megabytes = ceil((segmenter.taken_bytes(data, plan) + PLANNING_BYTES) / (1 - BODIES_SHARE) / 1e6)
         limits += [("MEMORY_MB", settings.memory_bytes / 1e6, megabytes)]
         limits += [("MAX_QUEUED_TILES", settings.max_queued_tiles, plan.tile_count)]
     for name, value, least in limits:

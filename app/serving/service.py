@@ -2,50 +2,60 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future
-from dataclasses import asdict, dataclass, field
-from functools import partial
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
 
-from app.serving.admission import Admission, Memory, Reservation
-from app.serving.errors import NotServing, QueueFull
-from app.serving.pool import Pool, R
+from app.serving.admission import Admission, Reservation
+from app.serving.budget import PLANNERS, Budget
+from app.serving.errors import NotServing
 from app.serving.registry import Model, Registry
-from app.serving.scheduler import TileQueue
 from app.serving.watchdog import LEAST_STALL_S, Later, Watchdog
 from app.settings import Settings
 from app.telemetry import Metrics, Reason, State
-from model.inference.cores import available_memory
+from model.inference.cores import available_memory, resident_memory
+from model.inference.errors import DeadlinePassed
 from model.inference.merging import Logits
 from model.inference.runtime import Tile, unused_gpu
-from model.inference.segmenter import Options, Plan
+from model.inference.scheduler import TileQueue
+from model.inference.worker import Body, Image, Planned, Worker
+from model.inference.workers import Workers
 
 log = logging.getLogger("segment")
-LARGE_MEGAPIXELS = 4.0  # images above it have threads of their own, so that they never keep small ones waiting
+LARGE_MEGAPIXELS = 4.0  # few of the images above it are worked on at once, so that they never keep small ones waiting
 DRAINING = "draining: the service is stopping"
+LATE = "no answer within {:g} s; send a smaller image or try when it is less busy"
 STAGES = ("decode", "queue", "inference", "encode")
 
 
-@dataclass
-class Job:
-    """An admitted request: its image, model, plan and reservation, and the seconds of each stage once it is done."""
+@dataclass(frozen=True)
+class Answer:
+    """An answer's bytes, for the caller to close, with their encoding (`gzip` or none), and the seconds of each stage."""
 
-    data: bytes
-    model: Model
-    plan: Plan
-    reservation: Reservation
-    queue: TileQueue
-    admitted: float
-    taken_bytes: int
-    done: bool = False
-    seconds: dict[str, float] = field(default_factory=dict)
+    body: Body
+    encoding: str
+    size: tuple[int, int]
+    seconds: dict[str, float]
 
     @property
     def milliseconds(self) -> dict[str, float]:
         return {stage: round(self.seconds.get(stage, 0.0) * 1000, 1) for stage in STAGES}
+
+
+@dataclass
+class Job:
+    """A request's image with what was reserved for it; `check` is called with its plan, and ends its work by raising."""
+
+    image: Image
+    model: Model
+    reservation: Reservation
+    queue: TileQueue
+    check: Callable[[Model, Planned], None]
+    admitted: float = 0.0
+    done: bool = False
 
 
 class Service:
@@ -54,8 +64,8 @@ class Service:
     `ending`: it is to end soon, so it is not ready, and still takes images, since balancers have yet to see that.
     `draining`: it takes no more images, and those under way end.
 
-    `prepare` and `submit` are for any thread, `in_flight` for the event loop's alone. Jobs run on two pools of threads, for
-    small and for large images; their tiles go through the model's scheduler, whose threads run the network.
+    For the event loop, but for `fail`, `reload`, `stop` and `state`, which any thread may call. Images are worked on by worker
+    processes; their tiles go through the model's scheduler, whose threads run the network.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -71,34 +81,34 @@ class Service:
         self.in_flight = 0
         self.metrics = Metrics(self.state)
         self.admission = Admission(settings.max_queued_tiles, time.monotonic)
-        self.memory = Memory(settings.memory_bytes)
+        self.budget = Budget(settings.memory_bytes, large_works=max(1, settings.cpu_threads // 2))
         self.registry = Registry(settings, self.metrics.batch, self.fail)
-        cores = settings.cpu_threads
-        self._small = Pool(2 * cores + 1, "small")
-        self._large = Pool(max(1, cores // 2), "large")
-        self._short = Pool(cores + 4, "short")
-        self._pools = (self._short, self._small, self._large)
+        self.workers = Workers(on_death=self.metrics.worker_died, on_cpu=self.metrics.worker_cpu, on_failure=self.fail)
+        self._planning = asyncio.Semaphore(PLANNERS)
         stall_s = max(LEAST_STALL_S, 2 * settings.request_timeout_s)
-        self.watchdog = Watchdog(self.registry.schedulers, self.fail, stall_s=stall_s, pools=self._pools)
+        self.watchdog = Watchdog(self.registry.schedulers, self.fail, stall_s=stall_s)
+        self._first_worker: asyncio.Task[None] | None = None
         self._loading = threading.Lock()
         self._loader = threading.Thread(target=self._load, name="loader", daemon=True)
 
-    def start(self, later: Later | None = None) -> None:
-        """Loads and warms up in the background, so that health checks are answered meanwhile.
+    async def start(self, later: Later | None = None) -> None:
+        """Starts the workers, and loads and warms up in the background, so that health checks are answered meanwhile.
 
         `later` has the event loop call a function, so that the watchdog sees whether it gets on.
         """
         self.watchdog.later = later
         self.watchdog.start()
+        self._first_worker = asyncio.create_task(self.workers.start())
         self._loader.start()
 
-    def stop(self) -> None:
-        """Ends the threads. The loader is not waited for: it stops what it has loaded once it is done."""
+    async def stop(self) -> None:
+        """Ends threads and workers. The loader is not waited for: it stops what it has loaded once it is done."""
         self.draining = self._stopped = True
         self.watchdog.stop()
-        self.registry.stop()
-        for pool in self._pools:
-            pool.stop()
+        if self._first_worker:
+            self._first_worker.cancel()
+        await self.workers.stop()
+        await asyncio.to_thread(self.registry.stop)
 
     def reload(self) -> None:
         """Reads the keys' file and the weights files again in the background; requests go on.
@@ -120,96 +130,97 @@ class Service:
         is told then is why."""
         return self.admission.reserve(self.deadline())
 
-    def prepare(self, data: bytes, options: Options, model: str | None, reservation: Reservation, deadline: float) -> Job:
-        """Admits an image by its header; blocks for a moment. Every job must go to `submit` or `abandon`.
+    async def segment(
+        self,
+        image: Image,
+        model: str | None,
+        reservation: Reservation,
+        deadline: float,
+        check: Callable[[Model, Planned], None] = lambda *_: None,
+    ) -> Answer:
+        """Answers an image; `check` is called once it is planned, and ends its work by raising.
 
-        Raises the errors of imaging, `SideTooLarge`, `TilingError` and those of serving.
+        Cancelled, it ends the work at once. Raises `UnknownModel`, `NotServing`, `TooManyTiles`, `TooMuchMemory`, `QueueFull`,
+        `InferenceError`s, `DeviceOutOfMemory`, what a `Worker` raises, and what `check` does.
         """
-        chosen = self.registry.acquire(model)
+        self.admission.arrive(reservation)
+        job = Job(image, self.registry.acquire(model), reservation, TileQueue(deadline), check)
         try:
-            plan = chosen.segmenter.plan(data, options)
-            taken = chosen.segmenter.taken_bytes(data, plan)
-            self.memory.check(taken)
-            self.admission.admit(reservation, plan.tile_count, deadline)
-        except BaseException:
-            self.registry.release(chosen)
-            raise
-        return Job(data, chosen, plan, reservation, TileQueue(deadline), time.monotonic(), taken)
+            async with asyncio.timeout_at(deadline):
+                answer = await self._answer(job, deadline)
+        except TimeoutError:
+            raise DeadlinePassed(LATE.format(self.settings.request_timeout_s)) from None
+        finally:
+            image.body.close()
+            job.model.scheduler.cancel(job.queue)
+            self.admission.release(reservation, done=job.done)
+            self.registry.release(job.model)
+            if not job.done:
+                self.budget.end(reservation.memory)
+        self.metrics.segmented(answer.size, answer.seconds)
+        return answer
 
-    def submit(self, job: Job) -> Future[bytes]:
-        """The answer's bytes, made on a thread of a pool.
+    async def _answer(self, job: Job, deadline: float) -> Answer:
+        """Plans the image and works on it in the same worker, unless it has to wait for memory: then it leaves the worker."""
+        memory, image = job.reservation.memory, job.image
+        async with self.workers.claim(deadline) as worker:
+            planned = await self._plan(worker, job)
+            large = planned.megapixels > LARGE_MEGAPIXELS
+            needed = planned.bytes + image.body.length
+            try:
+                job.check(job.model, planned)
+                self.budget.check(needed)
+                self.admission.admit(job.reservation, planned.tiles, deadline)
+                job.admitted = time.monotonic()
+                started = self.budget.start_now(memory, needed, large=large)
+            except Exception:
+                await worker.drop()
+                raise
+            if started:
+                return await self._work(worker, job, planned)
+            await worker.drop()
+        self.budget.hold_body(memory, image.body.length)
+        await self.budget.start(memory, needed, large=large)
+        async with self.workers.claim(deadline) as worker:
+            return await self._work(worker, job, await self._plan(worker, job))
 
-        Raises `NotServing` where the service has stopped, or where a thread cannot be started, which is the service's failure.
-        The job's reservation is given back when its thread is done with it, or when the future is cancelled before that begins.
-        """
-        pool = self._large if job.plan.megapixels > LARGE_MEGAPIXELS else self._small
-        try:
-            future = self._on(pool, partial(self._process, job))
-        except NotServing:
-            self.cancel(job)  # the pool may still have it, for a thread that is there already
-            self.abandon(job)
-            raise
-        future.add_done_callback(lambda _: self.abandon(job))
-        return future
+    async def _plan(self, worker: Worker, job: Job) -> Planned:
+        async with self._planning:
+            return await worker.plan(job.image, job.model.description, job.model.ahead)
 
-    def aside(self, function: Callable[[], R]) -> Future[R]:
-        """What a function of milliseconds gives, made on a thread of a pool; raises `NotServing` as `submit` does."""
-        return self._on(self._short, function)
+    async def _work(self, worker: Worker, job: Job, planned: Planned) -> Answer:
+        memory = job.reservation.memory
+        # the worker has a copy of its own
+        job.image.body.close()
+        self.budget.hold_body(memory, 0)
+        began = time.monotonic()
+
+        def submit(tile: Tile) -> asyncio.Future[Logits]:
+            future = asyncio.wrap_future(job.model.scheduler.submit(job.queue, tile))
+            future.add_done_callback(self._count_tile(job))
+            return future
+
+        answer = await worker.work(planned.bytes, submit)
+        self.budget.answered(memory, answer.body.length)
+        waited = job.queue.queue_seconds
+        seconds = answer.seconds | {
+            "queue": began - job.admitted + waited,
+            "inference": answer.seconds["inference"] - waited,
+        }
+        job.done = True
+        return Answer(answer.body, answer.encoding, planned.size, seconds)
+
+    def _count_tile(self, job: Job) -> Callable[[asyncio.Future[Logits]], None]:
+        def count(future: asyncio.Future[Logits]) -> None:
+            if not future.cancelled() and not future.exception():
+                self.admission.tile_done(job.reservation)
+
+        return count
 
     def no_thread(self, error: RuntimeError) -> NotServing:
         """A thread could not be started, which is the service's failure; what to raise for it."""
         self.fail(f"a thread could not be started: {error}")
         return NotServing(self.failure or str(error))
-
-    def _on(self, pool: Pool, function: Callable[[], R]) -> Future[R]:
-        def call() -> R:
-            try:
-                return function()
-            except MemoryError as error:
-                log.error("out of memory: %s", error)
-                raise QueueFull("the service's memory is full; try again later", reason="memory") from error
-
-        try:
-            return pool.submit(call)
-        except RuntimeError as error:
-            if self._stopped:
-                raise NotServing(DRAINING, "draining") from error
-            raise self.no_thread(error) from error
-
-    def abandon(self, job: Job) -> None:
-        """Gives an admitted job's reservation back."""
-        self.admission.release(job.reservation, done=job.done)
-        self.registry.release(job.model)
-
-    def cancel(self, job: Job) -> None:
-        """Nobody waits for this job any more."""
-        job.model.scheduler.cancel(job.queue)
-
-    def _process(self, job: Job) -> bytes:
-        """From bytes to bytes, on a thread of a pool; raises what `prepare` does, and the scheduler's errors."""
-        scheduler = job.model.scheduler
-        began = time.monotonic()
-
-        def check() -> None:
-            scheduler.check(job.queue)
-
-        def run(tiles: Iterator[Tile]) -> Iterator[Logits]:
-            for logits in scheduler.run(job.queue, tiles):
-                self.admission.tile_done(job.reservation)
-                yield logits
-
-        check()
-        with self.memory.working(job.taken_bytes, check):
-            waiting = time.monotonic() - began
-            output = job.model.segmenter.segment(job.data, job.plan, run, check)
-        waited = job.queue.queue_seconds
-        job.seconds = output.seconds | {
-            "queue": began - job.admitted + waiting + waited,
-            "inference": output.seconds["inference"] - waited,
-        }
-        job.done = True
-        self.metrics.segmented(job.plan.size, job.seconds)
-        return output.body
 
     def _load(self) -> None:
         try:
@@ -260,6 +271,11 @@ class Service:
         return next(filter(None, (model.scheduler.broken for model in self.registry.models.values())), None)
 
     @property
+    def _has_worker(self) -> bool:
+        """Whether the first worker has started."""
+        return self._first_worker is not None and self._first_worker.done()
+
+    @property
     def not_ready(self) -> str | None:
         """Why no image should be sent here now, or None."""
         return self.refusal or (DRAINING if self.ending else None)
@@ -269,7 +285,7 @@ class Service:
         """Why no image is taken now, or None."""
         if self.draining:
             return self.failure or DRAINING
-        if not self.registry.models:
+        if not self.registry.models or not self._has_worker:
             return self.not_live or "starting: weights are being loaded and warmed up"
         return self.not_live
 
@@ -290,8 +306,9 @@ class Service:
             requests_in_flight=self.in_flight,
             request_timeout_s=self.settings.request_timeout_s,
             memory_limit=available_memory(),
-            memory_budget=self.memory.limit,
-            memory_taken=self.memory.taken,
+            memory_budget=self.budget.limit,
+            memory_used=self.budget.used,
+            memory_resident=resident_memory(),
             models=[asdict(runtime.identity) | {"device": runtime.device} for runtime in runtimes],
         )
 

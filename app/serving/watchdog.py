@@ -1,13 +1,12 @@
-"""Sees that the process gets on: calls that do not come back, of a runtime, a decoder or the event loop; threads that ended."""
+"""Sees that the process gets on: calls of a runtime or of the event loop that do not come back, and threads that ended."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 
-from app.serving.pool import Pool
-from app.serving.scheduler import Scheduler
+from model.inference.scheduler import Scheduler
 
 INTERVAL_S = 1.0
 LEAST_STALL_S = 120.0  # far above what any image takes in one call
@@ -18,8 +17,7 @@ class Watchdog:
     """Looks at everything every `interval` seconds, on a thread of its own; `on_failure` is told once, and why.
 
     A scheduler that has failed, or whose thread has ended, or one of whose threads has been in one call of its runtime for
-    `stall_s` seconds, fails: whoever waits for it is answered. A pool one of whose threads has been at one call for so long
-    is stopped: what waits for its threads is cancelled. One call that hangs is enough, because its thread, its memory and
+    `stall_s` seconds, fails: what waits for it is answered. One call that hangs is enough, because its thread, its memory and
     its reservation never come back. `later`, where it is set, has the event loop call a function, which it must have done
     within `stall_s`. Seconds are counted in looks, at most `interval` for each, not by the clock: a process that was
     paused, as a container is, has lost no time. `schedulers` gives those to look at. A call into C that keeps the
@@ -33,16 +31,13 @@ class Watchdog:
         *,
         stall_s: float,
         interval: float = INTERVAL_S,
-        pools: Sequence[Pool] = (),
     ) -> None:
         self._schedulers = schedulers
-        self._pools = pools
         self.later: Later | None = None
         self._on_failure = on_failure
         self.stall_s = stall_s
         self._interval = interval
         self._seen: dict[Scheduler, list[tuple[int | None, int]]] = {}
-        self._calls: dict[Pool, dict[object, int]] = {}
         self._asked = threading.Event()  # the event loop clears it
         self._silent = 0  # looks since the event loop was asked, while it does not answer
         self._stopping = threading.Event()
@@ -62,12 +57,6 @@ class Watchdog:
             if reason := self._judge(scheduler):
                 scheduler.fail(reason)
                 return reason
-        for pool in self._pools:
-            if reason := self._judge_pool(pool):
-                for scheduler in schedulers:  # whoever waits is answered now, not when the process ends, and with this reason
-                    scheduler.fail(reason)
-                pool.stop()
-                return reason
         return self._judge_loop()
 
     def _judge(self, scheduler: Scheduler) -> str | None:
@@ -81,11 +70,6 @@ class Watchdog:
         ]
         self._seen[scheduler] = seen
         return f"the network has {self._stalled}" if self._is_long(max(looks for _, looks in seen)) else None
-
-    def _judge_pool(self, pool: Pool) -> str | None:
-        before = self._calls.get(pool, {})
-        calls = self._calls[pool] = {call: before.get(call, -1) + 1 for call in pool.running()}
-        return f"a thread of the pool `{pool.name}` has {self._stalled}" if any(map(self._is_long, calls.values())) else None
 
     def _judge_loop(self) -> str | None:
         if self.later is None:

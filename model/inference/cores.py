@@ -1,8 +1,9 @@
-"""How many cores and how much memory this process may use."""
+"""How many cores and how much memory this process may use, and how much it does."""
 
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from math import inf
 from pathlib import Path
 
@@ -35,3 +36,29 @@ def _limits(name: str) -> list[str]:
     group = GROUPS / next((line[3:] for line in lines if line.startswith("0::")), "").lstrip("/")
     files = [each / name for each in (group, *group.parents) if each.is_relative_to(GROUPS)]
     return [file.read_text() for file in files if file.is_file()]
+
+
+def resident_memory() -> int | None:
+    """Bytes in memory of this process and those below it, each page that they share counted once; None where Linux tells not.
+
+    https://docs.kernel.org/filesystems/proc.html, "smaps_rollup" and "children"
+    """
+    sizes = [size for pid in (os.getpid(), *_descendants(os.getpid())) if (size := _proportional_size(pid)) is not None]
+    return sum(sizes) if sizes else None
+
+
+def _descendants(pid: int) -> list[int]:
+    found: list[int] = []
+    for file in Path(f"/proc/{pid}/task").glob("*/children"):
+        with suppress(OSError):
+            for child in map(int, file.read_text().split()):
+                found += [child, *_descendants(child)]
+    return found
+
+
+def _proportional_size(pid: int) -> int | None:
+    with suppress(OSError):
+        for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+            if line.startswith("Pss:"):
+                return int(line.split()[1]) * 1024
+    return None

@@ -7,7 +7,7 @@ import importlib.util
 import mmap
 import platform
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Literal, Protocol, get_args
 
@@ -78,6 +78,31 @@ class Runtime(Protocol):
     def describe(self) -> dict[str, str]:
         """The runtime, its version, its device, its precision and the loaded file's sha256, for logs and `/info`."""
         ...
+
+
+@dataclass
+class DistantRuntime:
+    """What a runtime of another process says of itself, for a `Segmenter` whose tiles are sent there; its `logits` raises."""
+
+    identity: ModelIdentity
+    file_sha256: str
+    network_sha256: str
+    manifest: Manifest
+    device: str
+    stride: int
+    grid: Grid
+    max_batch: int | None
+    concurrency: int
+
+    @classmethod
+    def of(cls, runtime: Runtime) -> DistantRuntime:
+        return cls(**{each.name: getattr(runtime, each.name) for each in fields(cls)})
+
+    def logits(self, tiles: Sequence[Tile]) -> Logits:
+        raise RuntimeError("the network is in another process; give `segment` a `run` that sends tiles there")
+
+    def describe(self) -> dict[str, str]:
+        return {"runtime": self.identity.runtime, "device": self.device, "precision": self.identity.precision}
 
 
 def load_runtime(

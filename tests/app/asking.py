@@ -52,7 +52,7 @@ def assert_idle(service: Service) -> None:
 
     def kept() -> tuple[int, ...]:
         users = sum(model.users for model in service.registry.models.values())
-        return service.in_flight, service.queued_tiles, service.admission.requests, service.memory.taken, users
+        return service.in_flight, service.queued_tiles, service.admission.requests, service.budget.used, users
 
     try:
         wait_for(lambda: not any(kept()))

@@ -9,11 +9,11 @@ from contextlib import contextmanager
 import numpy as np
 
 from app.serving.registry import Model
-from app.serving.scheduler import Scheduler
 from app.serving.service import Service
 from model.architecture import Architecture, Grid
 from model.inference.merging import Logits
 from model.inference.runtime import ModelIdentity, Runtime, Tile
+from model.inference.scheduler import Scheduler
 from model.inference.segmenter import Segmenter
 from model.labels import numbered_labels
 from model.manifest import Manifest
@@ -74,7 +74,7 @@ class FirstChannel:
     def __init__(self, max_batch: int | None = None, concurrency: int = 1) -> None:
         architecture = Architecture("fcn32s", "mobilenet_v2", 1)
         self.identity = ModelIdentity("first-channel", "0" * 64, "double", "float32")
-        self.file_sha256 = "0" * 64
+        self.file_sha256, self.network_sha256 = "0" * 64, ""
         self.manifest = Manifest(architecture, numbered_labels(["one"]), Preprocessing(), "Apache-2.0")
         self.max_batch, self.concurrency = max_batch, concurrency
         self.batches: list[list[int]] = []
@@ -100,7 +100,8 @@ class HeldRuntime:
     def __init__(self, runtime: Runtime, hold: Hold) -> None:
         self._runtime, self._hold = runtime, hold
         self.identity, self.manifest, self.device = runtime.identity, runtime.manifest, runtime.device
-        self.stride, self.grid, self.file_sha256 = runtime.stride, runtime.grid, runtime.file_sha256
+        self.stride, self.grid = runtime.stride, runtime.grid
+        self.file_sha256, self.network_sha256 = runtime.file_sha256, runtime.network_sha256
         self.max_batch, self.concurrency = runtime.max_batch, runtime.concurrency
 
     def logits(self, tiles: Sequence[Tile]) -> Logits:

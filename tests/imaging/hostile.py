@@ -122,6 +122,7 @@ HOSTILE: dict[str, Callable[[], bytes]] = {
     ),
     "png of one huge text": lambda: png_with(chunk(b"zTXt", b"k\0\0" + _text(64))),
     "png of a huge profile": lambda: png_with(chunk(b"iCCP", b"k\0\0" + _text(64))),
+    "png of several profiles": lambda: png_with(*[chunk(b"iCCP", b"k\0\0" + _text(1))] * 2),
     "png of much beside its pixels": lambda: png_with(chunk(b"prVt", bytes(20_000_000))),
     "png of empty chunks": lambda: png_with(chunk(b"aaAa", b"") * 500_000),
     "gif of a huge screen": lambda: gif_of(65535, 1),

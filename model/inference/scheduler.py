@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, InvalidStateError
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
 
-from app.serving.errors import Cancelled, DeadlinePassed, NotServing, QueueFull
+from model.inference.errors import Cancelled, DeadlinePassed, InferenceError, SchedulerEnded
 from model.inference.merging import Logits
-from model.inference.runtime import DeviceLost, DeviceOutOfMemory, Runtime, Tile
+from model.inference.runtime import DeviceLost, Runtime, Tile
 
 Clock = Callable[[], float]
 ENDED = "a thread of the scheduler has ended"
-STOPPED = "the service was stopped"
-LATE = "no answer before the deadline; send a smaller image or try when it is less busy"
+STOPPED = "the scheduler was stopped"
 
 
 class Item(NamedTuple):
@@ -45,7 +45,7 @@ class TileQueue:
 
 
 @dataclass(eq=False)
-class Worker:
+class Runner:
     """A thread that calls a runtime: the tiles that it has taken and not yet answered, and how many calls it has begun."""
 
     runtime: Runtime
@@ -55,12 +55,12 @@ class Worker:
 
 
 class Scheduler:
-    """Takes tiles from requests' threads and gives them their logits.
+    """Runs tiles of any thread or event loop, and answers each with its logits.
 
     Each runtime has `concurrency` threads, which take batches of up to `max_batch` tiles of one shape and call it; after each,
     `on_batch` gets its number of tiles and its seconds. Logits that are not finite are a `FloatingPointError` of their tile.
     A device that is lost ends the scheduler's life: `failure` says why, and `on_failure` is told; `fail` does so from outside.
-    `_lock` guards the queues and the workers' batches, and whoever answers a tile holds it; `_queues` holds each request that
+    `_lock` guards the queues and the runners' batches, and whoever answers a tile holds it; `_queues` holds each request that
     has waiting tiles once, in the order of their turns.
     """
 
@@ -81,45 +81,45 @@ class Scheduler:
         self._work = threading.Condition(self._lock)
         self._queues: deque[TileQueue] = deque()
         self._stopping = False
-        self._max_batch = min([max_batch, *(runtime.max_batch or max_batch for runtime in runtimes)])
+        self.max_batch = min([max_batch, *(runtime.max_batch or max_batch for runtime in runtimes)])
         calls = [runtime for runtime in runtimes for _ in range(runtime.concurrency)]
-        self._workers = [
-            Worker(runtime, threading.Thread(target=self._serve, args=(i,), name=f"runtime-{i}", daemon=True))
+        self._runners = [
+            Runner(runtime, threading.Thread(target=self._serve, args=(i,), name=f"runtime-{i}", daemon=True))
             for i, runtime in enumerate(calls)
         ]
 
     def start(self) -> None:
-        for worker in self._workers:
-            worker.thread.start()
+        for runner in self._runners:
+            runner.thread.start()
 
     def stop(self) -> None:
-        """Ends the threads after their batches; whoever still waits gets `NotServing`.
+        """Ends the threads after their batches; what still waits gets `SchedulerEnded`.
 
         Where the scheduler has failed, its threads are not waited for: one may never come back from the runtime.
         """
         with self._lock:
             self._stopping = True
             self._work.notify_all()
-        for worker in self._workers:
-            if worker.thread.is_alive() and not self.failure:
-                worker.thread.join()
+        for runner in self._runners:
+            if runner.thread.is_alive() and not self.failure:
+                runner.thread.join()
         with self._lock:
-            self._fail_all(NotServing(STOPPED, "draining"))
+            self._fail_all(SchedulerEnded(STOPPED, failed=False))
 
     def fail(self, reason: str) -> None:
-        """Ends the scheduler's life: whoever waits, also for a call that does not come back, gets `NotServing`."""
+        """Ends the scheduler's life: what waits, also for a call that does not come back, gets `SchedulerEnded`."""
         with self._lock:
             self.failure = reason
-            self._fail_all(NotServing(reason))
-            for worker in self._workers:
-                for item in worker.batch:
-                    _answer(item, NotServing(reason))
+            self._fail_all(SchedulerEnded(reason, failed=True))
+            for runner in self._runners:
+                for item in runner.batch:
+                    _answer(item, SchedulerEnded(reason, failed=True))
             self._work.notify_all()
 
     @property
     def alive(self) -> bool:
         """Whether every thread runs and the device works."""
-        return self.failure is None and all(worker.thread.is_alive() for worker in self._workers)
+        return self.failure is None and all(runner.thread.is_alive() for runner in self._runners)
 
     @property
     def broken(self) -> str | None:
@@ -130,45 +130,18 @@ class Scheduler:
     def calls(self) -> list[int | None]:
         """For each thread, how many calls it has begun; None where it has nothing to do."""
         with self._lock:
-            return [worker.calls if worker.batch or self._queues else None for worker in self._workers]
+            return [runner.calls if runner.batch or self._queues else None for runner in self._runners]
 
-    def run(self, queue: TileQueue, tiles: Iterator[Tile]) -> Iterator[Logits]:
-        """Logits of the tiles, in order, on the caller's thread, which is a bounded number of tiles ahead of the runtime.
+    def submit(self, queue: TileQueue, tile: Tile) -> Future[Logits]:
+        """The tile's logits to be; any thread.
 
-        Raises `DeadlinePassed`, `Cancelled`, `NotServing`, `QueueFull` (the device's memory is full), or what the network
-        raised.
+        The future raises `DeadlinePassed`, `Cancelled`, `SchedulerEnded`, `DeviceOutOfMemory`, or what the network raised.
         """
-        ahead: deque[Future[Logits]] = deque()
-        most = 2 * self._max_batch * len(self._workers)
-        for tile in tiles:
-            ahead.append(self._submit(queue, tile))
-            if len(ahead) >= most:
-                yield self._result(queue, ahead.popleft())
-        while ahead:
-            yield self._result(queue, ahead.popleft())
-
-    def cancel(self, queue: TileQueue) -> None:
-        """Nobody waits for this request any more: its tiles leave the queue, its thread gets `Cancelled`."""
-        with self._lock:
-            queue.cancelled = True
-            _fail(queue, Cancelled("the request was cancelled"))
-
-    def check(self, queue: TileQueue) -> None:
-        """Raises `Cancelled` or `DeadlinePassed` where nobody waits for the request's answer any more."""
-        if queue.cancelled:
-            raise Cancelled("the request was cancelled")
-        if self.clock() >= queue.deadline:
-            raise DeadlinePassed(LATE)
-
-    def _submit(self, queue: TileQueue, tile: Tile) -> Future[Logits]:
         item = Item(tile, Future())
         with self._lock:
-            if queue.cancelled:
-                raise Cancelled("the request was cancelled")
-            if reason := self.broken:
-                raise NotServing(reason)
-            if self._stopping:
-                raise NotServing(STOPPED, "draining")
+            if error := self._refusal(queue):
+                item.future.set_exception(error)
+                return item.future
             queue.submitted = self.clock() if queue.submitted is None else queue.submitted
             queue.waiting.append(item)
             if len(queue.waiting) == 1:
@@ -176,25 +149,31 @@ class Scheduler:
             self._work.notify()
         return item.future
 
-    def _result(self, queue: TileQueue, future: Future[Logits]) -> Logits:
-        try:
-            return future.result(timeout=max(0.0, queue.deadline - self.clock()))
-        except TimeoutError:
-            self.cancel(queue)
-            raise DeadlinePassed(LATE) from None
+    def cancel(self, queue: TileQueue) -> None:
+        """Nobody waits for this request any more: its tiles leave the queue, its thread gets `Cancelled`."""
+        with self._lock:
+            queue.cancelled = True
+            _fail(queue, Cancelled("the request was cancelled"))
+
+    def _refusal(self, queue: TileQueue) -> InferenceError | None:
+        if queue.cancelled:
+            return Cancelled("the request was cancelled")
+        if reason := self.broken:
+            return SchedulerEnded(reason, failed=True)
+        return SchedulerEnded(STOPPED, failed=False) if self._stopping else None
 
     def _serve(self, index: int) -> None:
-        worker = self._workers[index]
-        while batch := self._next_batch(worker):
-            self._run_batch(worker, batch)
+        runner = self._runners[index]
+        while batch := self._next_batch(runner):
+            self._run_batch(runner, batch)
 
-    def _next_batch(self, worker: Worker) -> list[Item]:
+    def _next_batch(self, runner: Runner) -> list[Item]:
         """Waits for tiles, then takes up to a batch of one shape; empty when the thread is to end."""
         with self._lock:
-            worker.batch = []
+            runner.batch = []
             while not self._stopping and not self.failure:
                 if batch := self._take():
-                    worker.batch = batch
+                    runner.batch = batch
                     return batch
                 self._work.wait()
             return []
@@ -204,7 +183,7 @@ class Scheduler:
         now = self.clock()
         batch: list[Item] = []
         skipped: list[TileQueue] = []
-        while self._queues and len(batch) < self._max_batch:
+        while self._queues and len(batch) < self.max_batch:
             queue = self._queues.popleft()
             if queue.deadline <= now:
                 _fail(queue, DeadlinePassed("the request waited in the queue past its deadline"))
@@ -222,12 +201,12 @@ class Scheduler:
             self._work.notify()
         return batch
 
-    def _run_batch(self, worker: Worker, batch: list[Item]) -> None:
+    def _run_batch(self, runner: Runner, batch: list[Item]) -> None:
         started = self.clock()
         found: list[tuple[Item, Logits | Exception]] = []
-        worker.calls += 1
+        runner.calls += 1
         try:
-            logits = worker.runtime.logits([item.tile for item in batch])
+            logits = runner.runtime.logits([item.tile for item in batch])
             found = [(item, _finite(each)) for item, each in zip(batch, logits, strict=True)]
             self._on_batch(len(batch), self.clock() - started)
         except DeviceLost as error:
@@ -236,16 +215,15 @@ class Scheduler:
             return
         except Exception as error:
             if len(batch) == 1:
-                full = isinstance(error, DeviceOutOfMemory)
-                found = [(batch[0], QueueFull(f"{error}; try again later", reason="device_memory") if full else error)]
+                found = [(batch[0], error)]
         with self._lock:
             for item, result in found:
                 _answer(item, result)
         if not found:  # one by one, so that a bad tile does not fail its neighbours; the error is gone, and what it held
             for item in batch:
-                self._run_batch(worker, [item])
+                self._run_batch(runner, [item])
 
-    def _fail_all(self, error: NotServing) -> None:
+    def _fail_all(self, error: SchedulerEnded) -> None:
         for queue in self._queues:
             _fail(queue, error)
         self._queues.clear()
@@ -266,10 +244,9 @@ def _fail(queue: TileQueue, error: Exception) -> None:
 
 
 def _answer(item: Item, result: Logits | Exception) -> None:
-    """Answers a tile, unless `Scheduler.fail` has meanwhile. The scheduler's lock is held."""
-    if item.future.done():
-        return
-    if isinstance(result, Exception):
-        item.future.set_exception(result)
-    else:
-        item.future.set_result(result)
+    """Answers a tile, unless `Scheduler.fail` has, or its request was cancelled. The scheduler's lock is held."""
+    with suppress(InvalidStateError):
+        if isinstance(result, Exception):
+            item.future.set_exception(result)
+        else:
+            item.future.set_result(result)
