@@ -145,7 +145,8 @@ def coefficient_bytes(data: bytes) -> int:
         return 0
     across, down = (max(factors) for factors in list(zip(*header.components, strict=True))[1:])
     units = -(-header.width // (8 * across)) * -(-header.height // (8 * down))
-    return units * sum(each[1] * each[2] for each in header.components) * 128
+    blocks: int = units * sum(each[1] * each[2] for each in header.components)
+    return 128 * blocks
 
 
 def _count_scans(data: bytes, most: int) -> int:

@@ -27,7 +27,7 @@ from app.api.segment import PIECE_BYTES, Ready, answered, make_options, model_li
 from app.api.uploads import base_name, check_files, images, read_form, spooled_body
 from app.connections import connection_abort
 from app.serving.budget import Budget, MemoryUse
-from app.serving.service import Service
+from app.serving.service import Job, Service
 from imaging.answer import Format
 from model.inference.worker import Image
 
@@ -143,11 +143,7 @@ async def _outcome(request: Request, service: Service, query: SegmentQuery, inde
                 options = make_options(service, query, format, base_name(part))
                 about = request.state.known | {"index": index, "format": format}
                 image = Image(body, options, model_limits(service), about=about)
-                work = service.segment(image, query.model, reservation, service.deadline())
-                try:
-                    answer = await answered(request, work)
-                finally:
-                    body.close()
+                answer = await answered(request, service, Job(image, query.model, reservation))
             except BaseException:
                 service.admission.release(reservation, done=False)
                 raise

@@ -18,7 +18,6 @@ from app.telemetry import VALUE_LENGTH, Reason, printable, shown
 from imaging.answer import ArrayTooLarge
 from imaging.errors import DamagedImage, EmptyImage, ImageTooLarge, UnknownImageType
 from model.inference.errors import Cancelled, DeadlinePassed, SchedulerEnded, WorkerFailed, WorkersStopped
-from model.inference.runtime import DeviceOutOfMemory
 from model.inference.scaling import SideTooLarge
 
 DETAIL_LENGTH = 1000
@@ -140,15 +139,13 @@ FOREIGN: dict[type[Exception], type[Problem]] = {
     TooMuchMemory: TooLarge,
     QueueFull: Unavailable,
     NotServing: Unavailable,
-    DeviceOutOfMemory: Unavailable,
     SchedulerEnded: Unavailable,
     WorkerFailed: Unavailable,
     WorkersStopped: Unavailable,
     DeadlinePassed: TimedOut,
-    Cancelled: TimedOut,
+    Cancelled: ClientGone,
 }
 REASONS: dict[type[Exception], Reason] = {
-    DeviceOutOfMemory: "device_memory",
     WorkerFailed: "worker",
     WorkersStopped: "draining",
 }

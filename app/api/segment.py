@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 from starlette.types import Receive, Scope, Send
 
 from app.api.caching import check_precondition, entity_tag, joined, takes_gzip, weak
-from app.api.errors import SEGMENT_PROBLEMS, ClientGone, NotAcceptable, Unavailable, mapped_errors, to_problem
+from app.api.errors import SEGMENT_PROBLEMS, NotAcceptable, Unavailable, mapped_errors, to_problem
 from app.api.examples import segment_responses, upload_body
 from app.api.schemas import SegmentQuery
 from app.api.security import check_key
@@ -20,7 +19,7 @@ from app.serving.admission import Reservation
 from app.serving.budget import Budget
 from app.serving.errors import QueueFull
 from app.serving.registry import Model
-from app.serving.service import Service
+from app.serving.service import Answer, Job, Service
 from imaging.answer import Format, Rendering
 from imaging.decoding import Limits
 from model.inference.segmenter import Options
@@ -28,7 +27,6 @@ from model.inference.worker import Body, Image, Planned
 
 PIECE_BYTES = 1 << 18
 OFFERS: dict[str, Literal["png", "json"]] = {"image/png": "png", "application/json": "json"}
-T = TypeVar("T")
 router = APIRouter()
 
 
@@ -71,11 +69,8 @@ async def segment_image(request: Request, service: Ready, query: Annotated[Segme
         check_precondition(request.headers, tag)
 
     image = Image(upload.body, options, model_limits(service), gzip, request.state.known | {"format": format})
-    try:
-        with mapped_errors():
-            answer = await answered(request, service.segment(image, query.model, reservation, service.deadline(), check))
-    finally:
-        upload.body.close()
+    with mapped_errors():
+        answer = await answered(request, service, Job(image, query.model, reservation, check))
     milliseconds = answer.milliseconds
     request.state.log = {"size": f"{answer.size[1]}x{answer.size[0]}", "format": format, **milliseconds}
     headers = {
@@ -127,20 +122,14 @@ def model_limits(service: Service) -> Limits:
     return Limits(service.settings.max_megapixels)
 
 
-async def answered(request: Request, work: Coroutine[Any, Any, T]) -> T:
-    """The work's result, unless the client goes away first, which cancels it and raises `ClientGone`."""
-    working = asyncio.create_task(work)
+async def answered(request: Request, service: Service, job: Job) -> Answer:
+    """The job's answer, unless the client goes away first."""
     gone = asyncio.create_task(_disconnected(request))
     try:
-        await asyncio.wait([working, gone], return_when=asyncio.FIRST_COMPLETED)
-        if not working.done():
-            raise ClientGone(ClientGone.example)
-        return working.result()
+        return await service.segment(job, service.deadline(), gone)
     finally:
         gone.cancel()
-        if not working.done():
-            working.cancel()
-            await asyncio.wait([working])
+        job.image.body.close()
 
 
 def make_options(service: Service, query: SegmentQuery, format: Format, name: str) -> Options:

@@ -128,7 +128,11 @@ async def _read(part: UploadFile) -> bytes:
 def _body(data: bytes, what: str) -> Body:
     if not data:
         raise EmptyBody(f"{what} is empty (0 bytes); send an image as the field `file` of a form, or as the body")
-    return Body.of(data)
+    try:
+        return Body.of(data)
+    except OSError as error:
+        log.error("an image could not be kept: %s", error)
+        raise Unavailable("there is no room for the image; try again later", NO_ROOM, "disk") from error
 
 
 def _not_a_file(text: str) -> BadRequest:

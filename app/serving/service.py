@@ -8,18 +8,19 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from typing import Any
 
 from app.serving.admission import Admission, Reservation
 from app.serving.budget import PLANNERS, Budget
-from app.serving.errors import NotServing
+from app.serving.errors import NotServing, QueueFull
 from app.serving.registry import Model, Registry
 from app.serving.watchdog import LEAST_STALL_S, Later, Watchdog
 from app.settings import Settings
 from app.telemetry import Metrics, Reason, State
 from model.inference.cores import available_memory, resident_memory
-from model.inference.errors import DeadlinePassed
+from model.inference.errors import Cancelled, DeadlinePassed
 from model.inference.merging import Logits
-from model.inference.runtime import Tile, unused_gpu
+from model.inference.runtime import DeviceOutOfMemory, Tile, unused_gpu
 from model.inference.scheduler import TileQueue
 from model.inference.worker import Body, Image, Planned, Worker
 from model.inference.workers import Workers
@@ -28,6 +29,7 @@ log = logging.getLogger("segment")
 LARGE_MEGAPIXELS = 4.0  # few of the images above it are worked on at once, so that they never keep small ones waiting
 DRAINING = "draining: the service is stopping"
 LATE = "no answer within {:g} s; send a smaller image or try when it is less busy"
+GONE = "the client went away"
 STAGES = ("decode", "queue", "inference", "encode")
 
 
@@ -47,15 +49,24 @@ class Answer:
 
 @dataclass
 class Job:
-    """A request's image with what was reserved for it; `check` is called with its plan, and ends its work by raising."""
+    """A request's image, the name of its model, and what is reserved for it.
+
+    `check` is called with the model and the image's plan, and ends the work by raising.
+    """
 
     image: Image
-    model: Model
+    model: str | None
     reservation: Reservation
-    queue: TileQueue
-    check: Callable[[Model, Planned], None]
-    admitted: float = 0.0
+    check: Callable[[Model, Planned], None] = lambda *_: None
     done: bool = False
+
+
+@dataclass(frozen=True)
+class _Network:
+    """The network that a job uses, and its tiles that wait there."""
+
+    model: Model
+    queue: TileQueue
 
 
 class Service:
@@ -130,92 +141,100 @@ class Service:
         is told then is why."""
         return self.admission.reserve(self.deadline())
 
-    async def segment(
-        self,
-        image: Image,
-        model: str | None,
-        reservation: Reservation,
-        deadline: float,
-        check: Callable[[Model, Planned], None] = lambda *_: None,
-    ) -> Answer:
-        """Answers an image; `check` is called once it is planned, and ends its work by raising.
+    async def segment(self, job: Job, deadline: float, gone: asyncio.Future[None] | None = None) -> Answer:
+        """Answers an image; where `gone` is done first, nobody waits for the answer any more.
 
-        Cancelled, it ends the work at once. Raises `UnknownModel`, `NotServing`, `TooManyTiles`, `TooMuchMemory`, `QueueFull`,
-        `InferenceError`s, `DeviceOutOfMemory`, what a `Worker` raises, and what `check` does.
+        Ended by that, by the deadline or cancelled, it ends the work at once. Raises `UnknownModel`, `NotServing`,
+        `TooManyTiles`, `TooMuchMemory`, `QueueFull`, `InferenceError`s, what a `Worker` raises, and what
+        the job's `check` does.
         """
-        self.admission.arrive(reservation)
-        job = Job(image, self.registry.acquire(model), reservation, TileQueue(deadline), check)
+        answering = asyncio.create_task(self._answer(job, deadline))
+        either: set[asyncio.Future[Any]] = {answering, gone} if gone else {answering}
         try:
-            async with asyncio.timeout_at(deadline):
-                answer = await self._answer(job, deadline)
-        except TimeoutError:
-            raise DeadlinePassed(LATE.format(self.settings.request_timeout_s)) from None
+            seconds = max(0.0, deadline - time.monotonic())
+            await asyncio.wait(either, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+            if not answering.done():
+                raise Cancelled(GONE) if gone and gone.done() else DeadlinePassed(LATE.format(self.settings.request_timeout_s))
+            answer = answering.result()
+        except DeviceOutOfMemory as error:
+            raise QueueFull(f"{error}; try again later", reason="device_memory") from error
+        except MemoryError as error:
+            log.error("out of memory: %s", error)
+            raise QueueFull("the service's memory is full; try again later", reason="memory") from error
         finally:
-            image.body.close()
-            job.model.scheduler.cancel(job.queue)
-            self.admission.release(reservation, done=job.done)
-            self.registry.release(job.model)
+            if not answering.done():
+                answering.cancel()
+                await asyncio.wait([answering])
+            job.image.body.close()
+            self.admission.release(job.reservation, done=job.done)
             if not job.done:
-                self.budget.end(reservation.memory)
+                self.budget.end(job.reservation.memory)
+            del answering, either  # an error refers to this frame: it must not refer back, or it would keep what it had
         self.metrics.segmented(answer.size, answer.seconds)
         return answer
 
     async def _answer(self, job: Job, deadline: float) -> Answer:
+        """With the model that is asked for, which stays until then."""
+        self.admission.arrive(job.reservation)
+        model, queue = self.registry.acquire(job.model), TileQueue(deadline)
+        try:
+            return await self._plan_and_work(job, _Network(model, queue))
+        finally:
+            model.scheduler.cancel(queue)
+            self.registry.release(model)
+
+    async def _plan_and_work(self, job: Job, network: _Network) -> Answer:
         """Plans the image and works on it in the same worker, unless it has to wait for memory: then it leaves the worker."""
-        memory, image = job.reservation.memory, job.image
+        memory, image, deadline = job.reservation.memory, job.image, network.queue.deadline
         async with self.workers.claim(deadline) as worker:
-            planned = await self._plan(worker, job)
+            planned = await self._plan(worker, job, network)
             large = planned.megapixels > LARGE_MEGAPIXELS
             needed = planned.bytes + image.body.length
             try:
-                job.check(job.model, planned)
+                job.check(network.model, planned)
                 self.budget.check(needed)
                 self.admission.admit(job.reservation, planned.tiles, deadline)
-                job.admitted = time.monotonic()
                 started = self.budget.start_now(memory, needed, large=large)
             except Exception:
                 await worker.drop()
                 raise
+            admitted = time.monotonic()
             if started:
-                return await self._work(worker, job, planned)
+                return await self._work(worker, job, network, planned, admitted)
             await worker.drop()
         self.budget.hold_body(memory, image.body.length)
         await self.budget.start(memory, needed, large=large)
         async with self.workers.claim(deadline) as worker:
-            return await self._work(worker, job, await self._plan(worker, job))
+            return await self._work(worker, job, network, await self._plan(worker, job, network), admitted)
 
-    async def _plan(self, worker: Worker, job: Job) -> Planned:
+    async def _plan(self, worker: Worker, job: Job, network: _Network) -> Planned:
         async with self._planning:
-            return await worker.plan(job.image, job.model.description, job.model.ahead)
+            return await worker.plan(job.image, network.model.description, network.model.ahead)
 
-    async def _work(self, worker: Worker, job: Job, planned: Planned) -> Answer:
-        memory = job.reservation.memory
+    async def _work(self, worker: Worker, job: Job, network: _Network, planned: Planned, admitted: float) -> Answer:
+        memory, queue = job.reservation.memory, network.queue
         # the worker has a copy of its own
         job.image.body.close()
         self.budget.hold_body(memory, 0)
         began = time.monotonic()
 
+        def tile_done(future: asyncio.Future[Logits]) -> None:
+            if not future.cancelled() and not future.exception():
+                self.admission.tile_done(job.reservation)
+
         def submit(tile: Tile) -> asyncio.Future[Logits]:
-            future = asyncio.wrap_future(job.model.scheduler.submit(job.queue, tile))
-            future.add_done_callback(self._count_tile(job))
+            future = asyncio.wrap_future(network.model.scheduler.submit(queue, tile))
+            future.add_done_callback(tile_done)
             return future
 
         answer = await worker.work(planned.bytes, submit)
         self.budget.answered(memory, answer.body.length)
-        waited = job.queue.queue_seconds
         seconds = answer.seconds | {
-            "queue": began - job.admitted + waited,
-            "inference": answer.seconds["inference"] - waited,
+            "queue": began - admitted + queue.queue_seconds,
+            "inference": answer.seconds["inference"] - queue.queue_seconds,
         }
         job.done = True
         return Answer(answer.body, answer.encoding, planned.size, seconds)
-
-    def _count_tile(self, job: Job) -> Callable[[asyncio.Future[Logits]], None]:
-        def count(future: asyncio.Future[Logits]) -> None:
-            if not future.cancelled() and not future.exception():
-                self.admission.tile_done(job.reservation)
-
-        return count
 
     def no_thread(self, error: RuntimeError) -> NotServing:
         """A thread could not be started, which is the service's failure; what to raise for it."""

@@ -18,7 +18,7 @@ class Cancelled(InferenceError):
 class SchedulerEnded(InferenceError):
     """The scheduler runs no tiles any more; `failed` where it did not end as asked."""
 
-    def __init__(self, message: str, *, failed: bool) -> None:
+    def __init__(self, message: str, *, failed: bool = True) -> None:
         super().__init__(message)
         self.failed = failed
 

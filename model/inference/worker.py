@@ -35,7 +35,7 @@ from model.inference.merging import Logits
 from model.inference.runtime import Tile
 from model.inference.segmenter import Options
 from model.inference.tiling import Size, check_tile
-from model.inference.worker_main import PLAN_BYTES, PLAN_SECONDS, REPORTED, Drop, Start, Task
+from model.inference.worker_main import DROPPED, PLAN_BYTES, PLAN_SECONDS, REPORTED, Drop, Start, Task
 
 GROWN_BYTES = 64 << 20  # by which a worker may have grown
 MOST_IMAGES = 2000  # that a worker works on
@@ -141,6 +141,7 @@ class Worker:
         self._on_cpu = on_cpu
         self._image: Image | None = None
         self._sha256 = ""
+        self._tile_error: BaseException | None = None
         self._first_bytes = self.resident_bytes
 
     @property
@@ -196,42 +197,53 @@ class Worker:
         self.stage = "decode"
         answer_file = anonymous_file()
         logits: asyncio.Queue[asyncio.Future[Logits]] = asyncio.Queue()
+        returning = asyncio.create_task(self._return(logits))
         try:
             await send_files(self._channel, pickle.dumps(Start(granted_bytes)), b"", [answer_file])
-            async with asyncio.TaskGroup() as group:
-                returning = group.create_task(self._return(logits))
-                while (frame := await self._receive())[0]["kind"] == "tile":
-                    self.stage = "answer"
-                    logits.put_nowait(submit(_tile(*frame)))
-                returning.cancel()
+            while (frame := await self._receive())[0]["kind"] == "tile":
+                self.stage = "answer"
+                logits.put_nowait(submit(_tile(*frame)))
             answer = _answer(*frame, answer_file)
             if answer.body.descriptor is not None:
                 answer_file = -1
             self.idle = True
             return answer
-        except ExceptionGroup as group_error:
-            error = group_error.exceptions[0]
-            raise (await self._failure() if isinstance(error, OSError) else error) from error
         except OSError as error:
             raise await self._failure() from error
         finally:
+            returning.cancel()
             if answer_file >= 0:
                 os.close(answer_file)
             while not logits.empty():
                 logits.get_nowait().cancel()
 
     async def _return(self, logits: asyncio.Queue[asyncio.Future[Logits]]) -> None:
-        """Sends each tile's logits in order."""
-        while True:
-            result = np.ascontiguousarray(await (await logits.get()))
-            await send_async(self._channel, pickle.dumps(result.shape), result.data.cast("B"))
+        """Sends each tile's logits in order; after a tile that failed, which ends the image's work, nothing more."""
+        with suppress(OSError):  # the worker ended, as whoever receives sees
+            while True:
+                tile = await logits.get()
+                await asyncio.wait([tile])
+                if tile.cancelled() or (error := tile.exception()):
+                    self._tile_error = None if tile.cancelled() else error
+                    await send_async(self._channel, pickle.dumps(Drop()))
+                    return
+                result = np.ascontiguousarray(tile.result())
+                await send_async(self._channel, pickle.dumps(result.shape), result.data.cast("B"))
 
     def kill(self, reason: DeathReason) -> None:
         """Ends the process at once. The first reason stays."""
         self.death = self.death or reason
         with suppress(OSError, ValueError):
-            self.process.kill()
+            self.process.kill()  # what comes next over the channel is its end
+
+    async def reap(self) -> None:
+        """Waits for the process's end, and frees what it had here."""
+        with suppress(OSError, ValueError):
+            self.process.kill()  # it may have closed its end without coming to its own
+        await asyncio.to_thread(self.process.join, EXIT_S)
         self._channel.close()
+        with suppress(ValueError):  # it runs still
+            self.process.close()
 
     async def _receive(self) -> tuple[dict[str, Any], bytearray]:
         """The next frame. Raises what the worker reports, and `WorkerEnded` where it ended or sends what no worker sends."""
@@ -250,7 +262,10 @@ class Worker:
             raise self._reported(name, message)
         return document, payload
 
-    def _reported(self, name: str, message: str) -> Exception:
+    def _reported(self, name: str, message: str) -> BaseException:
+        if name == DROPPED and self._tile_error:
+            error, self._tile_error = self._tile_error, None
+            return error
         if name == "MemoryError" and self.stage != "answer":
             return self._too_costly()
         if name in REPORTED and name != "MemoryError":
@@ -262,7 +277,6 @@ class Worker:
         """What to raise once the worker has ended by itself."""
         await asyncio.to_thread(self.process.join, EXIT_S)
         code = self.process.exitcode
-        self._channel.close()
         if self.death is None:
             self.death = "processor_time" if code == -signal.SIGXCPU else "killed" if code == -signal.SIGKILL else "crash"
         if self.stage == "answer" or self.death == "killed":

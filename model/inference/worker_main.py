@@ -7,7 +7,7 @@ function; `model.inference.worker` is the other side. A conversation, each entry
     <- Start (pickled), with the answer's file      -> {"kind": "tile"} each, up to `ahead` of the logits
     <- logits of each tile                          -> {"kind": "answer", ...}, or an error
 
-In place of `Start` there may be `Drop`, which ends the task.
+In place of `Start`, or of logits, there may be `Drop`, which ends the task.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ from model.inference.scaling import SideTooLarge
 from model.inference.segmenter import Options, Plan, Segmenter
 from model.inference.tiling import TilingError
 
+DROPPED = "dropped"  # the error of a task that ended because the network failed at one of its tiles
 LIMITED = sys.platform == "linux"
 """Whether the system keeps limits on memory and processor time."""
 PLAN_BYTES = 64 << 20  # of memory that planning an image may take beside its file's own bytes
@@ -79,7 +80,11 @@ class Start:
 
 @dataclass(frozen=True)
 class Drop:
-    """The task is not wanted any more."""
+    """The task is not wanted any more, or the network failed at one of its tiles."""
+
+
+class _DroppedError(Exception):
+    pass
 
 
 def serve(channel: socket.socket) -> None:
@@ -133,6 +138,8 @@ class _Conversation:
             _unlimit()
             name = next(base.__name__ for base in type(error).__mro__ if base.__name__ in REPORTED)
             self._reply({"kind": "error", "type": name, "message": str(error)})
+        except _DroppedError:
+            self._reply({"kind": "error", "type": DROPPED, "message": ""})
         except Exception as error:  # around the work of one image
             _unlimit()
             text = "".join(traceback.format_exception(error))[-4000:]
@@ -178,7 +185,9 @@ class _Conversation:
 
     def _logits(self) -> Logits:
         head, payload, _ = receive(self.channel)
-        shape: tuple[int, int, int] = pickle.loads(head)  # noqa: S301
+        shape = pickle.loads(head)  # noqa: S301
+        if isinstance(shape, Drop):
+            raise _DroppedError
         return np.frombuffer(payload, np.float32).reshape(shape)
 
     def _check(self) -> None:

@@ -11,14 +11,14 @@ import multiprocessing
 import socket
 from collections import deque
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from math import inf
 from multiprocessing.context import ForkServerContext, SpawnContext
 
 from model.inference.cores import available_cores
 from model.inference.errors import WorkersStopped
 from model.inference.frames import receive_async
-from model.inference.worker import EXIT_S, DeathReason, Worker
+from model.inference.worker import DeathReason, Worker
 from model.inference.worker_main import LIMITED, serve
 
 MOST_WORKERS = 16
@@ -136,7 +136,7 @@ class Workers:
         self._workers.discard(worker)
         if worker in self._idle:
             self._idle.remove(worker)
-        end = asyncio.create_task(_reap(worker))
+        end = asyncio.create_task(worker.reap())
         self._ends.add(end)
         end.add_done_callback(self._ends.discard)
         if self._stopped or worker.death is None:
@@ -195,15 +195,6 @@ class Workers:
         except BaseException:
             channel.close()
             raise
-
-
-async def _reap(worker: Worker) -> None:
-    """Waits for a process's end, and frees what it had here."""
-    with suppress(OSError, ValueError):
-        worker.process.kill()  # it may have closed its end without coming to its own
-    await asyncio.to_thread(worker.process.join, EXIT_S)
-    with suppress(ValueError):  # it runs still
-        worker.process.close()
 
 
 def _context() -> ForkServerContext | SpawnContext:

@@ -2,23 +2,71 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from concurrent.futures import Future
 from contextlib import contextmanager
+from typing import Any, TypeVar
 
 import numpy as np
 
 from app.serving.registry import Model
-from app.serving.service import Service
+from app.serving.service import Job, Service
+from imaging.decoding import Limits
 from model.architecture import Architecture, Grid
 from model.inference.merging import Logits
 from model.inference.runtime import ModelIdentity, Runtime, Tile
 from model.inference.scheduler import Scheduler
-from model.inference.segmenter import Segmenter
+from model.inference.segmenter import Options, Segmenter
+from model.inference.worker import Body, Image
 from model.labels import numbered_labels
 from model.manifest import Manifest
 from model.preprocessing import Preprocessing
 from tests.conftest import HANG_S, wait_for
+
+T = TypeVar("T")
+
+
+class Alone:
+    """A service on an event loop of its own, in a thread."""
+
+    def __init__(self, service: Service) -> None:
+        self.service = service
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._thread.start()
+        self.call(service.start())
+
+    def submit(self, coroutine: Coroutine[Any, Any, T]) -> Future[T]:
+        """What a coroutine gives, on the loop."""
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+
+    def call(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        return self.submit(coroutine).result(HANG_S)
+
+    def segment(
+        self, data: bytes, options: Options, deadline: float | None = None, check: Callable[..., None] = lambda *_: None
+    ) -> Future[bytes]:
+        """The answer's bytes, as a request gets them."""
+        return self.submit(self._segment(data, options, deadline, check))
+
+    async def _segment(self, data: bytes, options: Options, deadline: float | None, check: Callable[..., None]) -> bytes:
+        service = self.service
+        reservation = service.reserve()
+        job = Job(Image(Body.of(data), options, Limits()), None, reservation, check)
+        answer = await service.segment(job, deadline or service.deadline())
+        try:
+            return answer.body.read(answer.body.length)
+        finally:
+            answer.body.close()
+            service.budget.end(reservation.memory)
+
+    def stop(self) -> None:
+        self.call(self.service.stop())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
 
 
 class Clock:

@@ -53,9 +53,10 @@ def test_a_batch_that_finds_no_room_on_disk_is_503_and_leaves_nothing(
         assert client.post("/segment/batch", files=files).status_code == 200
 
 
-def test_files_of_a_batch_lie_on_disk_beyond_64_kib_and_those_of_segment_never(serve: Serve) -> None:
+def test_files_of_a_batch_lie_on_disk_beyond_64_kib_and_those_of_segment_in_memory(serve: Serve) -> None:
     with serve() as client, disk_for_files_of(0):
         for size, status in ((SPOOLED, 200), (SPOOLED + 1, 503)):
             assert client.post("/segment/batch", files={"file": ("a", bytes(size))}).status_code == status
-        assert_problem(client.post("/segment", files={"file": ("a", bytes(5 << 20))}), 415)
+        assert_problem(client.post("/segment", files={"file": ("a", bytes(1 << 20))}), 415)
+        assert_problem(client.post("/segment", files={"file": ("a", bytes(2 << 20))}), 503, "no room for the image")
     assert SPOOLED == 64 << 10

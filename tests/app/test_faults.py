@@ -144,7 +144,7 @@ def test_a_network_that_is_lost_answers_everyone_and_ends_the_process_with_1(
 
 @pytest.mark.parametrize(
     ("name", "path"),
-    [("short", "/segment"), ("small", "/segment"), ("AnyIO", "/metrics")],
+    [("AnyIO", "/metrics"), ("AnyIO", "/info")],
 )
 def test_a_thread_that_cannot_be_started_is_a_503_and_ends_the_process_with_1(
     name: str, path: str, monkeypatch: pytest.MonkeyPatch
@@ -158,8 +158,7 @@ def test_a_thread_that_cannot_be_started_is_a_503_and_ends_the_process_with_1(
 
     monkeypatch.setattr(threading.Thread, "start", refused)
     with served(FirstChannel(), monkeypatch) as (it, status):
-        method, body = ("GET", b"") if path == "/metrics" else ("POST", photo(GOOD))
-        response = httpx.request(method, f"{it.url}{path}", content=body, timeout=HANG_S)
+        response = httpx.get(f"{it.url}{path}", timeout=HANG_S)
         assert_problem(response, 503, "a thread could not be started: can't start new thread")
         assert response.headers["retry-after"]
         assert "can't start new thread" in (it.service.not_live or "")

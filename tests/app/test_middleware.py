@@ -73,7 +73,7 @@ def test_an_unexpected_error_is_a_500_that_is_logged_and_counted(
         raise ZeroDivisionError("a bug")
 
     with serve() as client:
-        monkeypatch.setattr(service_of(client).registry.get().segmenter, "segment", fails)
+        monkeypatch.setattr(service_of(client).registry.get().scheduler, "submit", fails)
         response = post(client, headers={"X-Request-ID": "mine"})
         assert_problem(response, 500, "the log has the request's id")
         assert "a bug" not in response.text

@@ -71,6 +71,7 @@ def test_more_tiles_than_are_left_are_refused_by_the_image_s_header(serve: Serve
     with serve(max_queued_tiles=3) as client:
         admission = service_of(client).admission
         reservation = admission.reserve(1e9)
+        admission.arrive(reservation)
         admission.admit(reservation, 2, 1e9)
         response = post(client, PHOTO[: len(PHOTO) // 2])
         assert_problem(response, 503, "2 tiles are queued and at most 3 are taken")

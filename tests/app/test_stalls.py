@@ -1,78 +1,31 @@
-"""What clients, health checks and whoever started the process see when a decoder or the event loop does not come back."""
+"""What clients, health checks and whoever started the process see when a worker or the event loop does not come back."""
 
 from __future__ import annotations
 
+import os
+import signal
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 
 import httpx
-import numpy as np
 import pytest
 
-from app.serving.registry import Model
-from app.serving.service import Service
-from imaging.errors import UnknownImageType
-from model.inference.segmenter import Check, Options, Output, Plan, Run, Segmenter
 from tests.app.asking import assert_problem
 from tests.app.doubles import FirstChannel, Hold
 from tests.app.test_faults import GOOD, served
-from tests.conftest import HANG_S, encoded, wait_for
-
-SIDE = 33
-HANGS = encoded(np.zeros((SIDE, SIDE, 3), np.uint8))
+from tests.conftest import HANG_S, wait_for
 
 
-class Hanging(Segmenter):
-    """Where `step` is taken for an image of `SIDE` pixels, it waits at the hold."""
-
-    def __init__(self, inner: Segmenter, step: str) -> None:
-        super().__init__(inner.runtime, inner.limits)
-        self.step, self.hold = step, Hold()
-        self.hold.close()
-
-    def wait_at(self, step: str, size: tuple[int, int]) -> None:
-        if step == self.step and size == (SIDE, SIDE):
-            self.hold()
-            raise UnknownImageType("the decoder came back")
-
-    def plan(self, data: bytes, options: Options) -> Plan:
-        plan = super().plan(data, options)
-        self.wait_at("plan", plan.size)
-        return plan
-
-    def segment(self, data: bytes, plan: Plan, run: Run | None = None, check: Check = lambda: None) -> Output:
-        self.wait_at("segment", plan.size)
-        return super().segment(data, plan, run, check)
-
-
-@contextmanager
-def hanging(service: Service, step: str) -> Iterator[Hanging]:
-    ((name, model),) = service.registry.models.items()
-    segmenter = Hanging(model.segmenter, step)
-    service.registry.models = {name: Model(segmenter, model.scheduler)}
-    try:
-        yield segmenter
-    finally:
-        segmenter.hold.open()
-
-
-@pytest.mark.parametrize(("step", "name"), [("segment", "small"), ("plan", "short")])
-def test_an_image_that_hangs_has_its_504_others_go_on_and_after_a_while_the_process_ends_with_1(
-    step: str, name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(
-        "app.serving.admission.TRUSTED_S", 1e9
-    )  # what hangs counts as work that is slow, and others might be refused
-    with served(FirstChannel(), monkeypatch, 20, request_timeout_s=0.5, drain_s=2) as (it, status), hanging(it.service, step):
-        assert_problem(httpx.post(f"{it.url}/segment", content=HANGS, timeout=HANG_S), 504, "no answer")
+def test_an_image_whose_worker_hangs_has_its_504_and_others_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.serving.admission.TRUSTED_S", 1e9)  # what hangs counts as slow work, and others might be refused
+    with served(FirstChannel(), monkeypatch, request_timeout_s=2, drain_s=2) as (it, _):
+        for pid in it.service.workers.pids:
+            os.kill(pid, signal.SIGSTOP)
+        assert_problem(it.post(GOOD), 504, "no answer within 2 s")
         wait_for(lambda: it.post(GOOD).status_code == 200)
         assert httpx.get(f"{it.url}/health/live", timeout=HANG_S).status_code == 200
-        it.service.watchdog.stall_s = 0.1
-        assert status.result(HANG_S) == 1
-        assert f"a thread of the pool `{name}`" in (it.service.not_live or "")
-    assert it.ended == [1]
+        metrics = httpx.get(f"{it.url}/metrics", timeout=HANG_S).text
+        assert 'segment_worker_deaths_total{reason="deadline"} 0.0' not in metrics
 
 
 def test_the_old_network_of_a_reload_is_watched_until_it_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,7 +21,6 @@ from tests.conftest import ROOT, make_photo
 from tests.costs import cpu_seconds
 from tests.imaging.files import LIMITS, good_cpu_seconds, good_photo
 from tests.imaging.hostile import (
-    HOSTILE,
     QUIRK,
     bmp_of,
     chunk,

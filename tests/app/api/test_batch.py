@@ -15,8 +15,8 @@ from fastapi.testclient import TestClient
 
 from app.api.batch import Outcome, _lines, _outcomes, _zip
 from app.api.segment import PIECE_BYTES
-from app.serving.admission import Held
-from app.serving.service import Service
+from app.serving.budget import MemoryUse
+from app.serving.service import Job, Service
 from tests.app.asking import assert_idle, assert_problem, connected, head, service_of
 from tests.app.conftest import Serve
 from tests.app.doubles import held
@@ -79,14 +79,14 @@ def test_images_come_in_the_form_s_order_whatever_their_field(client: TestClient
 def test_an_error_that_nobody_expected_is_its_image_s_alone(
     client: TestClient, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, format: str
 ) -> None:
-    prepare = Service.prepare
+    segment = Service.segment
 
-    def failing(service: Service, data: bytes, *given: Any) -> Any:
-        if data == PHOTOS[1]:
+    async def failing(service: Service, job: Job, *others: Any) -> Any:
+        if job.image.body.data == PHOTOS[1]:
             raise FloatingPointError("nobody thought of this")
-        return prepare(service, data, *given)
+        return await segment(service, job, *others)
 
-    monkeypatch.setattr(Service, "prepare", failing)
+    monkeypatch.setattr(Service, "segment", failing)
     sent = parts(*((name, data) for name, data in zip("abc", PHOTOS, strict=False)))
     response = client.post(f"/segment/batch?format={format}", files=sent)
     assert response.status_code == 200
@@ -155,8 +155,8 @@ def test_an_outcome_that_comes_as_its_batch_is_cancelled_gives_its_memory_back(
 ) -> None:
     async def cancelled() -> None:
         async def outcome(*_: object) -> Outcome:
-            found = Outcome(0, "a", ".png", b"", Held())
-            service.memory.hold(found.held, 1000)
+            found = Outcome(0, "a", ".png", b"", MemoryUse())
+            service.budget.hold_body(found.memory, 1000)
             asyncio.get_running_loop().call_soon(taking.cancel)
             return found
 
@@ -173,7 +173,7 @@ def test_an_outcome_that_comes_as_its_batch_is_cancelled_gives_its_memory_back(
 @pytest.mark.parametrize("sent", [_lines, _zip])
 def test_long_answers_go_out_in_pieces(sent: Callable[..., AsyncGenerator[bytes, None]]) -> None:
     async def outcomes() -> AsyncGenerator[Outcome, None]:
-        yield Outcome(0, "a", ".json", b"7" * 1_000_000, Held())
+        yield Outcome(0, "a", ".json", b"7" * 1_000_000, MemoryUse())
 
     async def lengths() -> list[int]:
         return [len(piece) async for piece in sent(None, outcomes())]

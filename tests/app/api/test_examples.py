@@ -12,7 +12,7 @@ from fastapi.testclient import TestClient
 
 from app.api import errors
 from app.api.errors import SEGMENT_PROBLEMS, Problem
-from app.serving.scheduler import LATE
+from app.serving.service import LATE
 from tests.app.api.test_problems import bomb
 from tests.app.asking import PHOTO, answer_on, connected, head, post, service_of
 from tests.app.conftest import Serve
@@ -31,6 +31,7 @@ def client(serve: Serve) -> Iterator[TestClient]:
 def full(client: TestClient) -> Any:
     admission = service_of(client).admission
     reservation = admission.reserve(1e9)
+    admission.arrive(reservation)
     admission.admit(reservation, 1024, 1e9)
     try:
         return client.post("/segment", content=PHOTO, headers=KEY)

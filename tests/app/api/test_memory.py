@@ -13,7 +13,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from app.api import uploads
-from app.serving.admission import Memory
+from app.serving.budget import Budget
 from app.settings import Settings
 from model.inference.runtime import Runtime
 from model.inference.segmenter import Options, Segmenter
@@ -22,7 +22,7 @@ from tests.app.asking import PHOTO, answer_on, assert_idle, assert_problem, conn
 from tests.app.conftest import Serve
 from tests.conftest import encoded, make_photo, over_http, wait_for
 
-BUDGET_MB = 280  # 70 of them for bodies and answers
+BUDGET_MB = 440  # 110 of them for bodies, 134 for planning, 196 for work and answers
 LARGE = bytes(20_000_000)
 
 
@@ -46,13 +46,13 @@ def test_uploads_are_refused_by_what_has_come_of_them_and_not_by_what_they_annou
     with ExitStack() as stack:
         for _ in range(5):  # together they announce more than there is
             stack.enter_context(connected(port)).sendall(head(50_000_000) + PHOTO)
-        wait_for(lambda: service.in_flight == 5 and service.memory.taken >= 10 * len(PHOTO))
+        wait_for(lambda: service.in_flight == 5 and service.budget.used >= 10 * len(PHOTO))
         assert post(client).status_code == 200
         first = stack.enter_context(connected(port))
-        first.sendall(head(50_000_000) + bytes(30_000_000))
-        wait_for(lambda: service.memory.taken >= 60_000_000)
+        first.sendall(head(50_000_000) + bytes(45_000_000))
+        wait_for(lambda: service.budget.used >= 90_000_000)
         refused = client.post("/segment", content=LARGE)
-        assert_problem(refused, 503, "bodies and answers", "try again later")
+        assert_problem(refused, 503, "bodies of", "try again later")
         assert (refused.headers["connection"], refused.headers["retry-after"]) == ("close", "1")
         assert post(client).status_code == 200
     assert_idle(service)
@@ -63,7 +63,7 @@ def test_bodies_without_a_length_are_counted_as_well(client: TestClient) -> None
         for _ in range(count):
             yield bytes(1_000_000)
 
-    assert_problem(client.post("/segment", content=chunks(40)), 503, "bodies and answers")
+    assert_problem(client.post("/segment", content=chunks(60)), 503, "bodies of")
     assert_problem(client.post("/segment", content=chunks(10)), 415)
     assert_idle(service_of(client))
 
@@ -116,7 +116,7 @@ def test_a_long_answer_goes_out_in_pieces_and_is_held_until_the_last(client: Tes
     with connected(port) as connection:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 17)
         connection.sendall(head(len(image), path="/segment?format=overlay&side=96") + image)
-        wait_for(lambda: service.memory.taken == len(whole.content))
+        wait_for(lambda: service.budget.used == len(whole.content))
         response = answer_on(connection)
         assert service.in_flight == 1
         assert response.read() == whole.content
@@ -150,7 +150,7 @@ def test_a_batch_whose_client_goes_while_it_is_answered_gives_everything_back(cl
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 17)
         connection.sendall(head(len(body), lines, path="/segment/batch?format=overlay&side=96") + body)
         assert answer_on(connection).status == 200
-        wait_for(lambda: service.queued_tiles == 0 and service.memory.taken > 6_000_000)
+        wait_for(lambda: service.queued_tiles == 0 and service.budget.used > 6_000_000)
     assert_idle(service)
 
 
@@ -165,4 +165,4 @@ def test_a_jpeg_of_a_hundred_megapixels_is_taken_on_a_machine_of_2_gib(
     segmenter = Segmenter(runtime)
     plan = segmenter.plan(announced, Options(quality=quality))
     assert plan.size == (10_000, 10_000)
-    Memory(Settings(_env_file=None).memory_bytes).check(segmenter.taken_bytes(announced, plan))
+    Budget(Settings(_env_file=None).memory_bytes, 1).check(segmenter.taken_bytes(announced, plan))

@@ -66,7 +66,7 @@ def test_answers_and_refusals_vary_by_origin(serve: Serve, origin: str | None, m
         answers[503] = post(client, headers=headers)
         for reservation in reservations:
             admission.release(reservation, done=False)
-        monkeypatch.setattr(service_of(client).registry.get().segmenter, "segment", lambda *_: 1 / 0)
+        monkeypatch.setattr(service_of(client).registry.get().scheduler, "submit", lambda *_: 1 / 0)
         answers[500] = post(client, headers=headers)
     for status, answer in answers.items():
         assert answer.status_code == status

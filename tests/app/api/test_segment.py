@@ -5,10 +5,8 @@ from __future__ import annotations
 import asyncio
 import base64
 import io
-import threading
-import time
 from collections.abc import Iterator
-from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,14 +17,17 @@ from pycocotools import mask as coco
 from starlette.requests import Request
 from starlette.types import Message
 
-from app.api.errors import ClientGone, TimedOut
-from app.api.segment import answer, prepared
+from app.api.segment import answered
 from app.serving.service import Job, Service
+from app.settings import Settings
 from imaging.answer import Format, Rendering
+from imaging.decoding import Limits
+from model.inference import worker
+from model.inference.errors import Cancelled
 from model.inference.segmenter import Options
 from tests.app.asking import PHOTO, assert_idle, assert_problem, pixels, post, service_of
 from tests.app.conftest import Serve
-from tests.app.doubles import held
+from tests.app.doubles import Alone, held
 from tests.conftest import HANG_S, encoded, make_photo, wait_for
 
 
@@ -176,10 +177,6 @@ def request_of(gone: asyncio.Event) -> Request:
     return Request({"type": "http", "method": "POST", "path": "/segment", "headers": []}, receive)
 
 
-def job_of(service: Service, deadline: float | None = None) -> Job:
-    return service.prepare(PHOTO, Options(tile=(96, 96)), None, service.reserve(), deadline or service.deadline())
-
-
 @pytest.fixture(scope="module")
 def alone(serve: Serve) -> Iterator[Service]:
     """A service that nobody else asks."""
@@ -187,61 +184,28 @@ def alone(serve: Serve) -> Iterator[Service]:
         yield service_of(client)
 
 
-def test_a_client_that_goes_takes_its_tiles_out_of_the_queue(alone: Service, caplog: pytest.LogCaptureFixture) -> None:
-    async def ask(job: Job) -> None:
-        gone = asyncio.Event()
-        work = asyncio.create_task(answer(request_of(gone), alone, job))
-        await asyncio.to_thread(hold.entered.wait, 30)
-        gone.set()
-        with pytest.raises(ClientGone):
-            await work
-        assert not job.queue.waiting
-        hold.open()
-        await asyncio.to_thread(wait_for, lambda: alone.queued_tiles == 0)
-        await asyncio.sleep(0.02)  # a result that comes late is dropped
+def test_a_client_that_goes_ends_its_work(narrow_file: Path, caplog: pytest.LogCaptureFixture) -> None:
+    settings = Settings(_env_file=None, weights=str(narrow_file), device="cpu", runtime="openvino", tile="96", threads=1)
+    alone = Alone(Service(settings))
+    try:
+        wait_for(lambda: alone.service.not_ready is None)
 
-    with held(alone) as hold:
-        asyncio.run(ask(job_of(alone)), debug=True)
-    assert_idle(alone)
-    assert not caplog.records
+        async def ask() -> None:
+            gone = asyncio.Event()
+            job = Job(worker.Image(worker.Body.of(PHOTO), Options(), Limits()), None, alone.service.reserve())
+            asking = asyncio.create_task(answered(request_of(gone), alone.service, job))
+            await asyncio.to_thread(hold.entered.wait, HANG_S)
+            gone.set()
+            with pytest.raises(Cancelled, match="the client went away"):
+                await asking
+            assert not job.image.body.open
 
-
-def test_an_answer_is_waited_for_until_the_job_s_deadline(alone: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.serving.admission.TRUSTED_S", 1e9)  # else a slow machine may refuse what it cannot do in time
-    with held(alone):
-        threads = 2 * alone.settings.cpu_threads + 1
-        for _ in range(threads):
-            alone.submit(job_of(alone))
-        with pytest.raises(TimedOut, match="no answer within 60 s"):
-            asyncio.run(answer(request_of(asyncio.Event()), alone, job_of(alone, time.monotonic() + 0.05)))
-        assert alone.admission.requests == threads
-    assert_idle(alone)
-
-
-@pytest.mark.parametrize("fails", [False, True], ids=["admitted", "refused"])
-def test_who_is_cancelled_while_being_admitted_leaves_nothing(alone: Service, fails: bool) -> None:
-    entered, go = threading.Event(), threading.Event()
-
-    def prepare() -> Job:
-        job = job_of(alone)
-        entered.set()
-        assert go.wait(HANG_S)
-        if fails:
-            alone.abandon(job)
-            raise ValueError("refused")
-        return job
-
-    async def ask() -> None:
-        work = asyncio.create_task(prepared(alone, prepare, alone.deadline()))
-        assert await asyncio.to_thread(entered.wait, 30)
-        work.cancel()
-        with suppress(asyncio.CancelledError):
-            await work
-        go.set()
-        await asyncio.to_thread(wait_for, lambda: alone.queued_tiles == 0)
-
-    asyncio.run(ask())
-    assert_idle(alone)
+        with held(alone.service) as hold:
+            alone.call(ask())
+            assert_idle(alone.service)
+        assert not caplog.records
+    finally:
+        alone.stop()
 
 
 def test_encoding_looks_at_the_deadline(alone: Service) -> None:

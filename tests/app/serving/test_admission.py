@@ -6,15 +6,17 @@ import pytest
 
 from app.serving import admission as admission_module
 from app.serving.admission import FILLED, FRESH_S, Admission, Reservation
-from app.serving.errors import Cancelled, QueueFull, TooManyTiles
+from app.serving.errors import QueueFull, TooManyTiles
+from model.inference.errors import Cancelled
 from tests.app.doubles import Clock
 
 FAR = 1e6
 
 
 def take(admission: Admission, tiles: int, deadline: float = FAR) -> Reservation:
-    """A request's head, and then its image's header."""
+    """A request's head, its body, and then its image's plan."""
     reservation = admission.reserve(FAR)
+    admission.arrive(reservation)
     try:
         admission.admit(reservation, tiles, deadline)
     except BaseException:
@@ -105,6 +107,31 @@ def test_slow_uploads_keep_others_out_only_by_their_number(monkeypatch: pytest.M
     clock.now += FRESH_S
     with pytest.raises(QueueFull, match="3 uploads are on their way"):
         admission.reserve(FAR)
+
+
+def test_a_request_that_has_arrived_counts_however_long_it_waits_to_be_planned() -> None:
+    clock = Clock()
+    admission = Admission(2, clock)
+    for _ in range(2):
+        reservation = admission.reserve(FAR)
+        for _ in range(2):
+            admission.arrive(reservation)
+    clock.now += 10 * FRESH_S
+    assert (admission.queued, admission.requests) == (2, 2)
+    with pytest.raises(QueueFull, match="2 tiles are queued"):
+        admission.reserve(FAR)
+
+
+def test_what_is_refused_once_it_is_planned_counts_as_before() -> None:
+    admission = Admission(10, Clock())
+    take(admission, 8)
+    reservation = admission.reserve(FAR)
+    admission.arrive(reservation)
+    with pytest.raises(QueueFull):
+        admission.admit(reservation, 3, FAR)
+    assert (admission.queued, admission.requests) == (9, 2)
+    admission.release(reservation, done=False)
+    assert (admission.queued, admission.requests) == (8, 1)
 
 
 def test_a_reservation_that_was_given_back_is_not_admitted_afterwards() -> None:

@@ -11,10 +11,10 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 
-from app.serving.errors import Cancelled, DeadlinePassed, NotServing, QueueFull
-from app.serving.scheduler import Scheduler, TileQueue
+from model.inference.errors import Cancelled, DeadlinePassed, SchedulerEnded
 from model.inference.merging import Logits
 from model.inference.runtime import DeviceLost, DeviceOutOfMemory, Tile
+from model.inference.scheduler import Scheduler, TileQueue
 from tests.app.doubles import Clock, FirstChannel
 from tests.conftest import HANG_S, wait_for
 
@@ -36,19 +36,19 @@ class Running:
             runtimes, max_batch=max_batch, on_batch=lambda tiles, seconds: self.timed.append(tiles),
             on_failure=self.failures.append, clock=self.clock,
         )  # fmt: skip
-        self.ahead = 2 * max_batch * sum(runtime.concurrency for runtime in runtimes)
         self.threads = ThreadPoolExecutor(64)
 
     def run(self, values: Sequence[int], queue: TileQueue | None = None, side: int = 32) -> list[int]:
-        """The tiles' values by their logits, on the caller's thread."""
-        tiles = (tile(value, side) for value in values)
-        return [int(logits[0, 0, 0]) for logits in self.scheduler.run(queue or TileQueue(FAR), tiles)]
+        """The tiles' values by their logits; they are all submitted at once."""
+        queue = queue or TileQueue(FAR)
+        asked = [self.scheduler.submit(queue, tile(value, side)) for value in values]
+        return [int(each.result(HANG_S)[0, 0, 0]) for each in asked]
 
     def waiting(self, values: Sequence[int], queue: TileQueue | None = None, side: int = 32) -> Future[list[int]]:
         """As `run` on a thread, while the runtimes are busy; returns once the tiles wait."""
         queue = queue or TileQueue(FAR)
         asked = self.threads.submit(self.run, values, queue, side)
-        wait_for(lambda: len(queue.waiting) == min(len(values), self.ahead))
+        wait_for(lambda: len(queue.waiting) == len(values))
         return asked
 
     @contextmanager
@@ -97,7 +97,6 @@ def test_tiles_of_different_requests_share_a_batch_which_is_timed() -> None:
 def test_a_batch_is_as_large_as_the_setting_and_the_runtime_allow(max_batch: int | None) -> None:
     runtime = FirstChannel(max_batch)
     with running(runtime) as it:
-        it.ahead = 2 * (max_batch or 4)
         with it.busy(runtime):
             asked = it.waiting([2, 3])
             other = it.waiting([4] * 6)
@@ -121,24 +120,6 @@ def test_a_small_request_does_not_wait_behind_a_huge_one() -> None:
             huge, small = it.waiting([7] * 60), it.waiting([9])
         assert (huge.result(HANG_S), small.result(HANG_S)) == ([7] * 60, [9])
     assert runtime.batches[:3] == [[1], [7], [9]]
-
-
-def test_a_request_is_a_bounded_number_of_tiles_ahead_of_the_runtime() -> None:
-    runtime = FirstChannel()
-    with running(runtime, max_batch=1) as it:
-        cut: list[int] = []
-
-        def tiles() -> Iterator[Tile]:
-            for value in range(20):
-                cut.append(value)
-                yield tile(value)
-
-        queue = TileQueue(FAR)
-        with it.busy(runtime):
-            asked = it.threads.submit(lambda: list(it.scheduler.run(queue, tiles())))
-            wait_for(lambda: len(queue.waiting) == it.ahead)
-            assert len(cut) == it.ahead == 2
-        assert len(asked.result(HANG_S)) == 20
 
 
 def test_runtimes_work_at_once_and_share_the_queue() -> None:
@@ -194,10 +175,9 @@ def test_a_cancelled_request_s_tiles_leave_the_queue_and_its_thread_is_told() ->
     with running(runtime) as it:
         with it.busy(runtime):
             cancelled, other = it.waiting([2] * 3, queue), it.waiting([3])
-            it.scheduler.check(queue)
             it.scheduler.cancel(queue)
             assert not queue.waiting
-            for ask in (lambda: cancelled.result(HANG_S), lambda: it.run([4], queue), lambda: it.scheduler.check(queue)):
+            for ask in (lambda: cancelled.result(HANG_S), lambda: it.run([4], queue)):
                 with pytest.raises(Cancelled):
                     ask()
         assert other.result(HANG_S) == [3]
@@ -210,19 +190,21 @@ def test_tiles_that_wait_past_their_deadline_are_not_run() -> None:
         with it.busy(runtime):
             late, other = it.waiting([2] * 3, queue), it.waiting([3])
             it.clock.now = 60
-            with pytest.raises(DeadlinePassed):
-                it.scheduler.check(queue)
         with pytest.raises(DeadlinePassed, match="past its deadline"):
             late.result(HANG_S)
         assert other.result(HANG_S) == [3]
     assert runtime.batches == [[1], [3]]
 
 
-def test_a_thread_waits_for_logits_until_the_deadline_alone() -> None:
-    runtime = FirstChannel()
-    with running(runtime) as it, it.busy(runtime), pytest.raises(DeadlinePassed, match="no answer before the deadline"):
-        it.run([2, 3], TileQueue(deadline=0.05))
-    assert runtime.batches == [[1]]
+def test_a_future_that_its_caller_has_cancelled_is_passed_over() -> None:
+    runtime, queue = FirstChannel(), TileQueue(FAR)
+    with running(runtime) as it:
+        with it.busy(runtime):
+            given_up = it.scheduler.submit(queue, tile(2))
+            other = it.waiting([3])
+            assert given_up.cancel()
+        assert other.result(HANG_S) == [3]
+        assert it.scheduler.alive
 
 
 def test_a_bad_tile_fails_its_request_alone() -> None:
@@ -292,14 +274,14 @@ def test_what_a_failed_batch_held_is_free_when_its_tiles_are_run_one_by_one() ->
     assert still_taken == [False, False]
 
 
-def test_a_device_without_memory_is_told_as_a_full_queue_and_goes_on() -> None:
+def test_a_device_without_memory_fails_its_tile_alone() -> None:
     runtime = FirstChannel()
     runtime.errors[7] = DeviceOutOfMemory("the device's memory is full")
     with running(runtime) as it:
         with it.busy(runtime):
             asked = [it.waiting([value]) for value in (2, 7)]
         assert asked[0].result(HANG_S) == [2]
-        with pytest.raises(QueueFull, match="the device's memory is full; try again later"):
+        with pytest.raises(DeviceOutOfMemory, match="the device's memory is full"):
             asked[1].result(HANG_S)
         assert it.scheduler.alive
 
@@ -311,9 +293,9 @@ def test_a_lost_device_ends_the_scheduler_and_answers_those_that_wait() -> None:
         with it.busy(runtime):
             asked = [it.waiting([2, 8]), it.waiting([3] * 2)]
         for each in asked:
-            with pytest.raises(NotServing, match="the device is broken"):
+            with pytest.raises(SchedulerEnded, match="the device is broken"):
                 each.result(HANG_S)
-        with pytest.raises(NotServing, match="the device is broken"):
+        with pytest.raises(SchedulerEnded, match="the device is broken"):
             it.run([4])
         assert not it.scheduler.alive
         assert (it.scheduler.failure, it.failures) == ("the device is broken", ["the device is broken"])
@@ -326,11 +308,11 @@ def test_stopping_ends_after_the_batch_and_answers_those_that_wait() -> None:
         with it.busy(runtime):
             asked = it.waiting([2, 3])
             stopping = it.threads.submit(it.scheduler.stop)
-            wait_for(lambda: isinstance(it.threads.submit(it.run, [4]).exception(HANG_S), NotServing))
+            wait_for(lambda: isinstance(it.threads.submit(it.run, [4]).exception(HANG_S), SchedulerEnded))
         stopping.result(HANG_S)
-        with pytest.raises(NotServing, match="stopped"):
+        with pytest.raises(SchedulerEnded, match="stopped"):
             asked.result(HANG_S)
         assert not it.scheduler.alive
-        with pytest.raises(NotServing, match="stopped"):
+        with pytest.raises(SchedulerEnded, match="stopped"):
             it.run([5])
     assert runtime.batches == [[1]]
