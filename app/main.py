@@ -120,7 +120,3 @@ def main(argv: list[str] | None = None) -> int:
             "the pod, or another name of the Service, ends this", ", ".join(ignored), settings.port,
         )  # fmt: skip
     return serve(create_app(settings))
-
-
-if __name__ == "__main__":
-    sys.exit(main())

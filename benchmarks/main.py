@@ -10,6 +10,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from benchmarks import former as former_commit
 from benchmarks import gpu, overload, results, runtimes, served, size, soak, startup
 from benchmarks.load import available
 from benchmarks.peers import comparison
@@ -25,10 +26,11 @@ BENCHES: dict[str, Callable[[argparse.Namespace], Section]] = {
     "overload": lambda args: overload.run(quick=args.quick),
     "startup": lambda args: startup.run(quick=args.quick),
     "gpu": lambda args: gpu.run(quick=args.quick),
+    "former": lambda args: former_commit.run(quick=args.quick, former=args.former),
     "soak": lambda args: soak.run(quick=args.quick, minutes=args.minutes),
 }
-BY_NAME = ("peers", "gpu", "soak")
-WITH_LOAD = ("served", "peers", "size", "overload", "gpu")
+BY_NAME = ("peers", "gpu", "soak", "former")
+WITH_LOAD = ("served", "peers", "size", "overload", "gpu", "former")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -39,6 +41,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--minutes", type=float, default=soak.MINUTES, help="of the soak (default: %(default)g)")
     p.add_argument("--out", type=Path, default=HERE, help="folder of RESULTS.md and of results/ (default: benchmarks/)")
     p.add_argument("--peers", metavar="PYTHON", help="of the environment where the peers are; see benchmarks/peers/README.md")
+    p.add_argument("--former", metavar="FOLDER", type=Path, help="a checkout of a former commit, for the bench `former`")
     return p
 
 
@@ -46,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Exit status 0; 1 where a bench failed; 2 where something that was asked for cannot be measured here."""
     args = parser().parse_args(argv)
     chosen = args.benches or [name for name in BENCHES if name not in BY_NAME]
-    if reason := missing(chosen, args.peers):
+    if reason := missing(chosen, args.peers, args.former):
         print(f"fcn-bench: {reason}", file=sys.stderr)
         return 2
     folder = args.out / "results"
@@ -63,7 +66,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def missing(chosen: Sequence[str], peers: str | None) -> str | None:
+def missing(chosen: Sequence[str], peers: str | None, former: Path | None = None) -> str | None:
     """Why these benches cannot be run here, or None."""
     if unknown := sorted(set(chosen) - set(BENCHES)):
         return f"no bench {', '.join(unknown)}; there are {', '.join(BENCHES)}"
@@ -71,6 +74,8 @@ def missing(chosen: Sequence[str], peers: str | None) -> str | None:
         return "wrk is not installed; `apt install wrk` or `brew install wrk`"
     if "peers" in chosen and not peers:
         return "peers needs --peers PYTHON, that of an environment with the frameworks; see benchmarks/peers/README.md"
+    if "former" in chosen and not former:
+        return "former needs --former FOLDER, a checkout of the commit to compare with (git worktree add FOLDER COMMIT)"
     if "soak" in chosen and not find_spec("pytest"):
         return "soak sends the tests' hostile files, and needs what `make test` installs"
     return gpu.missing() if "gpu" in chosen else None

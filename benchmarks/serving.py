@@ -19,6 +19,7 @@ import psutil
 
 ROOT = Path(__file__).parent.parent
 PATIENCE_S = 180
+SERVE = "import sys; from app.main import main; sys.exit(main([]))"  # as the command `fcn-serve` does
 POLL_S = 0.02
 WATCH_S = 0.05
 
@@ -53,6 +54,11 @@ class Server:
         """Proportional set size in 10^6 bytes."""
         return sum(process.memory_full_info().pss for process in self._tree()) / 1e6
 
+    def main_thread_seconds(self) -> float:
+        """Processor time of the process's first thread, which has the event loop."""
+        fields = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
     def has_loaded(self, library: str) -> bool:
         """Whether a file of this name is mapped into one of its processes."""
         return any(library in Path(each.path).name for process in self._tree() for each in process.memory_maps())
@@ -68,21 +74,23 @@ class Server:
 
 @contextmanager
 def service(
-    probe: str = "/health/ready", *, environment: Mapping[str, str] | None = None, **settings: object
+    probe: str = "/health/ready", *, environment: Mapping[str, str] | None = None, checkout: Path = ROOT, **settings: object
 ) -> Iterator[Server]:
-    """Our service with these settings and other variables, once it answers the probe."""
+    """The service of a checkout with these settings and other variables, once it answers the probe."""
     port = free_port()
-    variables = {"SEGMENT_LOG_LEVEL": "warning", "SEGMENT_PORT": str(port), **(environment or {})}
+    variables = {"SEGMENT_LOG_LEVEL": "warning", "SEGMENT_PORT": str(port), "PYTHONPATH": str(checkout), **(environment or {})}
     variables |= {f"SEGMENT_{name.upper()}": str(value) for name, value in settings.items()}
-    with started([sys.executable, "-m", "app.main"], port, probe, variables) as server:
+    with started([sys.executable, "-c", SERVE], port, probe, variables, checkout) as server:
         yield server
 
 
 @contextmanager
-def started(command: Sequence[str], port: int, probe: str, variables: dict[str, str] | None = None) -> Iterator[Server]:
+def started(
+    command: Sequence[str], port: int, probe: str, variables: dict[str, str] | None = None, folder: Path = ROOT
+) -> Iterator[Server]:
     """A server that this command starts, once it answers the probe with 200; ended afterwards with its children."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("SEGMENT_")} | (variables or {})
-    process = subprocess.Popen(command, env=environment, cwd=ROOT, start_new_session=True, stdout=subprocess.DEVNULL)
+    process = subprocess.Popen(command, env=environment, cwd=folder, start_new_session=True, stdout=subprocess.DEVNULL)
     server = Server(f"http://127.0.0.1:{port}", psutil.Process(process.pid))
     try:
         server.wait(probe)

@@ -36,6 +36,7 @@ RUNTIMES = ["openvino", pytest.param("torch", marks=pytest.mark.torch)]
 NAMES = ["background", "circle", "square", "triangle"]
 WORKER_BYTES = 2 << 30  # a worker with PyTorch and OpenVINO, and the services that it starts
 HANG_S = 240  # for what must come at some time: long enough for the slowest machine, and nothing is measured by it
+SERVE = "import sys; from app.main import main; sys.exit(main([]))"  # as the command `fcn-serve` does
 LONGEST_S = 1000  # the same, for a whole training or bench
 
 
@@ -137,7 +138,7 @@ def served(log: Path, **settings: object) -> Iterator[str]:
     given = {f"SEGMENT_{name.upper()}": str(value) for name, value in settings.items()}
     environment = os.environ | {"SEGMENT_PORT": str(port), "SEGMENT_LOG_LEVEL": "warning"} | given
     with log.open("wb") as file:
-        process = subprocess.Popen([sys.executable, "-m", "app.main"], cwd=ROOT, env=environment, stdout=file, stderr=file)
+        process = subprocess.Popen([sys.executable, "-c", SERVE], cwd=ROOT, env=environment, stdout=file, stderr=file)
     url = f"http://127.0.0.1:{port}"
     try:
         wait_until_ready(url, process)

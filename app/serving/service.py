@@ -196,12 +196,12 @@ class Service:
                 self.admission.admit(job.reservation, planned.tiles, deadline)
                 started = self.budget.start_now(memory, needed, large=large)
             except Exception:
-                await worker.drop()
+                worker.drop()
                 raise
             admitted = time.monotonic()
             if started:
                 return await self._work(worker, job, network, planned, admitted)
-            await worker.drop()
+            worker.drop()
         self.budget.hold_body(memory, image.body.length)
         await self.budget.start(memory, needed, large=large)
         async with self.workers.claim(deadline) as worker:

@@ -12,17 +12,22 @@ import socket
 import struct
 import tempfile
 from array import array
+from collections import deque
 from collections.abc import Sequence
 
 PREFIX = struct.Struct("!IQ")
 INLINE_BYTES = 1 << 20  # larger bodies and answers travel as files
-MOST_PAYLOAD = 1 << 28  # bytes that a worker may announce: a tile of 4096x4096 takes 48 MiB
+MOST_PAYLOAD = 3 << 24  # bytes that a worker may announce: a tile of 4096x4096
 MOST_HEAD = 1 << 20
 MOST_FILES = 2
 
 
 class WorkerEnded(ConnectionError):
     """The other end of the socket is closed."""
+
+
+class WorkerBroken(WorkerEnded):
+    """The other end sent what no worker sends."""
 
 
 def send(channel: socket.socket, head: bytes, payload: bytes | memoryview = b"") -> None:
@@ -42,27 +47,106 @@ def receive(channel: socket.socket) -> tuple[bytes, bytearray, list[int]]:
     return bytes(_receive(channel, head_bytes)), _receive(channel, payload_bytes), list(descriptors)
 
 
-async def send_async(channel: socket.socket, head: bytes, payload: bytes | memoryview = b"") -> None:
-    """As `send`, on the event loop; the channel does not block."""
-    loop = asyncio.get_running_loop()
-    await loop.sock_sendall(channel, PREFIX.pack(len(head), len(payload)) + head)
-    if len(payload):
-        await loop.sock_sendall(channel, payload)
+class FrameChannel(asyncio.BufferedProtocol):
+    """The same on an event loop: frames that come are kept in order, until `receive` asks for them.
 
+    Bytes go from the socket into a frame's own buffer, so that they are copied once.
+    """
 
-async def send_files(channel: socket.socket, head: bytes, payload: bytes, descriptors: Sequence[int]) -> None:
-    """As `send_async`, with file descriptors. The other end must have read all that was sent before."""
-    rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array("i", descriptors))] if descriptors else []
-    channel.sendmsg([PREFIX.pack(len(head), len(payload))], rights)
-    await asyncio.get_running_loop().sock_sendall(channel, head + payload)
+    def __init__(self, channel: socket.socket) -> None:
+        self._channel = channel
+        self._frames: deque[tuple[bytes, memoryview]] = deque()
+        self._waiter: asyncio.Future[None] | None = None
+        self._ended: WorkerEnded | None = None
+        self._transport: asyncio.Transport | None = None
+        self._head_bytes: int | None = None  # of the frame whose prefix has come
+        self._buffer = bytearray(PREFIX.size)
+        self._view = memoryview(self._buffer)  # what is still to come of the buffer
 
+    @classmethod
+    async def open(cls, channel: socket.socket) -> FrameChannel:
+        loop = asyncio.get_running_loop()
+        _, frames = await loop.create_unix_connection(lambda: cls(channel), sock=channel)
+        return frames
 
-async def receive_async(channel: socket.socket) -> tuple[bytes, bytearray]:
-    """As `receive`, on the event loop, without descriptors. Raises `ValueError` for lengths that no worker sends."""
-    head_bytes, payload_bytes = PREFIX.unpack(await _receive_async(channel, PREFIX.size))
-    if head_bytes > MOST_HEAD or payload_bytes > MOST_PAYLOAD:
-        raise ValueError(f"a worker announced a head of {head_bytes} bytes and a payload of {payload_bytes}")
-    return bytes(await _receive_async(channel, head_bytes)), await _receive_async(channel, payload_bytes)
+    @property
+    def ended(self) -> bool:
+        """Whether the other end is closed, or this one was for what came."""
+        return self._ended is not None
+
+    async def receive(self) -> tuple[bytes, memoryview]:
+        """The next frame's head and payload. Raises `WorkerEnded`."""
+        while not self._frames:
+            if self._ended:
+                raise type(self._ended)(str(self._ended))
+            self._waiter = asyncio.get_running_loop().create_future()
+            try:
+                await self._waiter
+            finally:
+                self._waiter = None
+        return self._frames.popleft()
+
+    def send(self, head: bytes, payload: bytes | memoryview = b"") -> None:
+        """Sends a frame without waiting: what the socket does not take at once is kept until it does."""
+        if self._transport:
+            self._transport.write(PREFIX.pack(len(head), len(payload)) + head)
+            if len(payload):
+                self._transport.write(payload)
+
+    def send_files(self, head: bytes, payload: bytes, descriptors: Sequence[int]) -> None:
+        """As `send`, with file descriptors. The other end must have read all that was sent before; raises `OSError`."""
+        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array("i", descriptors))] if descriptors else []
+        self._channel.sendmsg([PREFIX.pack(len(head), len(payload))], rights)
+        if self._transport:
+            self._transport.write(head + payload)
+
+    def close(self) -> None:
+        if self._transport:
+            self._transport.abort()
+        self._channel.close()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return self._view
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self._view = self._view[nbytes:]
+        if self._view:
+            return
+        if self._head_bytes is None:
+            head_bytes, payload_bytes = PREFIX.unpack(self._buffer)
+            if head_bytes > MOST_HEAD or payload_bytes > MOST_PAYLOAD:
+                self._end(WorkerBroken(f"a worker announced a head of {head_bytes} bytes and a payload of {payload_bytes}"))
+                return
+            self._await(head_bytes + payload_bytes, head_bytes)
+            return
+        frame = memoryview(self._buffer)
+        self._frames.append((bytes(frame[: self._head_bytes]), frame[self._head_bytes :]))
+        self._await(PREFIX.size, None)
+        self._wake()
+
+    def eof_received(self) -> None:
+        self._end(WorkerEnded("the other end is closed"))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._end(WorkerEnded(str(exc or "the other end is closed")))
+
+    def _await(self, count: int, head_bytes: int | None) -> None:
+        self._buffer, self._head_bytes = bytearray(count), head_bytes
+        self._view = memoryview(self._buffer)
+
+    def _end(self, reason: WorkerEnded) -> None:
+        self._ended = self._ended or reason
+        if self._transport:
+            self._transport.abort()
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._waiter and not self._waiter.done():
+            self._waiter.set_result(None)
 
 
 def anonymous_file() -> int:
@@ -94,17 +178,6 @@ def _receive(channel: socket.socket, count: int) -> bytearray:
     view = memoryview(data)
     while view:
         received = channel.recv_into(view)
-        if not received:
-            raise WorkerEnded("the other end is closed")
-        view = view[received:]
-    return data
-
-
-async def _receive_async(channel: socket.socket, count: int) -> bytearray:
-    loop, data = asyncio.get_running_loop(), bytearray(count)
-    view = memoryview(data)
-    while view:
-        received = await loop.sock_recv_into(channel, view)
         if not received:
             raise WorkerEnded("the other end is closed")
         view = view[received:]

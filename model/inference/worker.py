@@ -8,10 +8,12 @@ import logging
 import os
 import pickle
 import signal
-import socket
+import threading
+from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, Literal
@@ -20,17 +22,8 @@ import numpy as np
 
 from imaging.decoding import Limits
 from imaging.errors import DamagedImage
-from model.inference.errors import WorkerFailed
-from model.inference.frames import (
-    INLINE_BYTES,
-    WorkerEnded,
-    anonymous_file,
-    read_file,
-    receive_async,
-    send_async,
-    send_files,
-    write_file,
-)
+from model.inference.errors import Cancelled, WorkerFailed
+from model.inference.frames import INLINE_BYTES, FrameChannel, WorkerBroken, anonymous_file, read_file, write_file
 from model.inference.merging import Logits
 from model.inference.runtime import Tile
 from model.inference.segmenter import Options
@@ -41,6 +34,7 @@ GROWN_BYTES = 64 << 20  # by which a worker may have grown
 MOST_IMAGES = 2000  # that a worker works on
 EXIT_S = 5.0  # within which a killed process has ended
 PLAN_TIMEOUT_S = 10.0  # for an image to be planned, by the clock
+PROCESSES = threading.Lock()  # `multiprocessing` keeps its processes in a set, and asks after all of them, without a lock
 log = logging.getLogger("segment")
 
 Submit = Callable[[Tile], asyncio.Future[Logits]]
@@ -130,17 +124,16 @@ class Worker:
     `idle` tells whether it may be given an image; a worker that is not must be killed. `death` tells why it ended.
     """
 
-    def __init__(self, process: BaseProcess, channel: socket.socket, on_cpu: Callable[[float], None]) -> None:
+    def __init__(self, process: BaseProcess, frames: FrameChannel, on_cpu: Callable[[float], None]) -> None:
         self.process = process
         self.images = 0
         self.idle = True
         self.stage: Stage = "plan"
         self.death: DeathReason | None = None
         self.planned: Planned | None = None
-        self._channel = channel
+        self._frames = frames
         self._on_cpu = on_cpu
         self._image: Image | None = None
-        self._sha256 = ""
         self._tile_error: BaseException | None = None
         self._first_bytes = self.resident_bytes
 
@@ -153,6 +146,11 @@ class Worker:
             return 0
 
     @property
+    def ended(self) -> bool:
+        """Whether the process has closed its end, as when it was killed."""
+        return self._frames.ended
+
+    @property
     def worn(self) -> bool:
         """Whether it has grown, or worked on many images, and is to be replaced."""
         return self.images >= MOST_IMAGES or self.resident_bytes - self._first_bytes > GROWN_BYTES
@@ -162,31 +160,26 @@ class Worker:
 
         Raises an `ImageError`, `ArrayTooLarge`, `SideTooLarge`, `TilingError` or `WorkerFailed`.
         """
-        self.idle, self.stage, self.planned, self._image, self._sha256 = False, "plan", None, image, ""
+        self.idle, self.stage, self.planned, self._image = False, "plan", None, image
         self.images += 1
         body = image.body
         task = Task(runtime, image.limits, image.options, image.gzip, ahead, body.length if body.descriptor else None)
         try:
             async with asyncio.timeout(PLAN_TIMEOUT_S):
                 descriptors = [body.descriptor] if body.descriptor else []
-                await send_files(self._channel, pickle.dumps(task), body.data, descriptors)
-                received, _ = await self._receive()
-                self._sha256 = str(received["sha256"])
+                self._frames.send_files(pickle.dumps(task), body.data, descriptors)
                 head, _ = await self._receive()
-            self.planned = _planned(head, self._sha256)
+            self.planned = _planned(head)
         except TimeoutError as error:
             self.kill("processor_time")
             raise self._too_costly() from error
         except OSError as error:
-            raise await self._failure() from error
+            raise await self._failure(error) from error
         return self.planned
 
-    async def drop(self) -> None:
+    def drop(self) -> None:
         """Ends the image's work after `plan`."""
-        try:
-            await send_async(self._channel, pickle.dumps(Drop()))
-        except OSError as error:
-            raise await self._failure() from error
+        self._frames.send(pickle.dumps(Drop()))
         self.idle = True
 
     async def work(self, granted_bytes: int, submit: Submit) -> WorkerAnswer:
@@ -194,41 +187,40 @@ class Worker:
 
         Raises `DamagedImage`, also where a limit ended decoding, `WorkerFailed`, or what `submit`'s futures raise.
         """
-        self.stage = "decode"
+        self.stage, self._tile_error = "decode", None
         answer_file = anonymous_file()
-        logits: asyncio.Queue[asyncio.Future[Logits]] = asyncio.Queue()
-        returning = asyncio.create_task(self._return(logits))
+        tiles: deque[asyncio.Future[Logits]] = deque()
         try:
-            await send_files(self._channel, pickle.dumps(Start(granted_bytes)), b"", [answer_file])
+            self._frames.send_files(pickle.dumps(Start(granted_bytes)), b"", [answer_file])
             while (frame := await self._receive())[0]["kind"] == "tile":
                 self.stage = "answer"
-                logits.put_nowait(submit(_tile(*frame)))
+                tile = submit(_tile(*frame))
+                tiles.append(tile)
+                tile.add_done_callback(lambda _: self._return(tiles))
             answer = _answer(*frame, answer_file)
             if answer.body.descriptor is not None:
                 answer_file = -1
             self.idle = True
             return answer
         except OSError as error:
-            raise await self._failure() from error
+            raise await self._failure(error) from error
         finally:
-            returning.cancel()
+            self._tile_error = None
             if answer_file >= 0:
                 os.close(answer_file)
-            while not logits.empty():
-                logits.get_nowait().cancel()
+            while tiles:
+                tiles.popleft().cancel()
 
-    async def _return(self, logits: asyncio.Queue[asyncio.Future[Logits]]) -> None:
-        """Sends each tile's logits in order; after a tile that failed, which ends the image's work, nothing more."""
-        with suppress(OSError):  # the worker ended, as whoever receives sees
-            while True:
-                tile = await logits.get()
-                await asyncio.wait([tile])
-                if tile.cancelled() or (error := tile.exception()):
-                    self._tile_error = None if tile.cancelled() else error
-                    await send_async(self._channel, pickle.dumps(Drop()))
-                    return
-                result = np.ascontiguousarray(tile.result())
-                await send_async(self._channel, pickle.dumps(result.shape), result.data.cast("B"))
+    def _return(self, tiles: deque[asyncio.Future[Logits]]) -> None:
+        """Sends the logits of the tiles that are done, in order; after one that failed, which ends the work, nothing more."""
+        while tiles and tiles[0].done() and self._tile_error is None:
+            tile = tiles.popleft()
+            if tile.cancelled() or tile.exception():
+                self._tile_error = Cancelled("a tile was cancelled") if tile.cancelled() else tile.exception()
+                self._frames.send(pickle.dumps(Drop()))
+            else:
+                logits = np.ascontiguousarray(tile.result())
+                self._frames.send(pickle.dumps(logits.shape), logits.data.cast("B"))
 
     def kill(self, reason: DeathReason) -> None:
         """Ends the process at once. The first reason stays."""
@@ -240,23 +232,22 @@ class Worker:
         """Waits for the process's end, and frees what it had here."""
         with suppress(OSError, ValueError):
             self.process.kill()  # it may have closed its end without coming to its own
-        await asyncio.to_thread(self.process.join, EXIT_S)
-        self._channel.close()
-        with suppress(ValueError):  # it runs still
+        await asyncio.to_thread(_exit_code, self.process)
+        self._frames.close()
+        with PROCESSES, suppress(ValueError):  # it runs still
             self.process.close()
 
-    async def _receive(self) -> tuple[dict[str, Any], bytearray]:
-        """The next frame. Raises what the worker reports, and `WorkerEnded` where it ended or sends what no worker sends."""
+    async def _receive(self) -> tuple[dict[str, Any], memoryview]:
+        """The next frame. Raises what the worker reports, and `WorkerEnded`."""
         try:
-            head, payload = await receive_async(self._channel)
+            head, payload = await self._frames.receive()
             document: dict[str, Any] = json.loads(head)
             kind = document["kind"]
             self._on_cpu(float(document.get("cpu_seconds", 0.0)))
             if kind == "error":
                 name, message = document["type"], str(document["message"])
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            self.kill("crash")
-            raise WorkerEnded(f"a worker sent what cannot be read: {error}") from error
+            raise WorkerBroken(f"a worker sent what cannot be read: {error}") from error
         if kind == "error":
             self.idle = True
             raise self._reported(name, message)
@@ -264,8 +255,7 @@ class Worker:
 
     def _reported(self, name: str, message: str) -> BaseException:
         if name == DROPPED and self._tile_error:
-            error, self._tile_error = self._tile_error, None
-            return error
+            return self._tile_error
         if name == "MemoryError" and self.stage != "answer":
             return self._too_costly()
         if name in REPORTED and name != "MemoryError":
@@ -273,13 +263,15 @@ class Worker:
         log.error("a worker failed", extra={"fields": self._about() | {"exception": message}})
         return WorkerFailed("the image could not be worked on; the log has the request's id")
 
-    async def _failure(self) -> Exception:
-        """What to raise once the worker has ended by itself."""
-        await asyncio.to_thread(self.process.join, EXIT_S)
-        code = self.process.exitcode
+    async def _failure(self, error: OSError) -> Exception:
+        """What to raise once the worker has ended by itself, or is ended for what it sent."""
+        if isinstance(error, WorkerBroken):
+            self.kill("crash")
+        code = await asyncio.to_thread(_exit_code, self.process)
         if self.death is None:
-            self.death = "processor_time" if code == -signal.SIGXCPU else "killed" if code == -signal.SIGKILL else "crash"
-        if self.stage == "answer" or self.death == "killed":
+            unknown = code in (None, -signal.SIGKILL)
+            self.death = "processor_time" if code == -signal.SIGXCPU else "killed" if unknown else "crash"
+        if self.stage == "answer" or self.death not in ("processor_time", "crash"):
             return WorkerFailed("the worker process that had the image ended; try again")
         return self._too_costly()
 
@@ -293,9 +285,9 @@ class Worker:
 
     def log_death(self) -> None:
         """Writes a line about the image that the worker had."""
-        facts = self._about() | {"reason": self.death, "sha256": self._sha256}
+        facts = self._about() | {"reason": self.death, "bytes": self._image.body.length if self._image else 0}
         if self.planned:
-            facts |= {"size": f"{self.planned.size[1]}x{self.planned.size[0]}"}
+            facts |= {"size": f"{self.planned.size[1]}x{self.planned.size[0]}", "sha256": self.planned.sha256}
         log.warning("a worker process ended", extra={"fields": facts})
 
     def _about(self) -> dict[str, Any]:
@@ -304,17 +296,29 @@ class Worker:
         return (dict(self._image.about) if self._image else {}) | facts
 
 
-def _planned(head: Mapping[str, Any], sha256: str) -> Planned:
-    """A worker's plan; raises `WorkerEnded` where it is none."""
+def _exit_code(process: BaseProcess) -> int | None:
+    """Waits for the process's end; None where it does not come, or is not told. Blocks."""
+    try:
+        wait([process.sentinel], EXIT_S)
+        with PROCESSES:
+            return process.exitcode
+    except ValueError:  # it was closed meanwhile
+        return None
+
+
+def _planned(head: Mapping[str, Any]) -> Planned:
+    """A worker's plan; raises `WorkerBroken` where it is none."""
     try:
         height, width = (int(side) for side in head["size"])
-        return Planned((height, width), int(head["tiles"]), int(head["bytes"]), float(head["decode_seconds"]), sha256)
+        return Planned(
+            (height, width), int(head["tiles"]), int(head["bytes"]), float(head["decode_seconds"]), str(head["sha256"])
+        )
     except (KeyError, TypeError, ValueError) as error:
-        raise WorkerEnded(f"a worker sent what is no plan: {error}") from error
+        raise WorkerBroken(f"a worker sent what is no plan: {error}") from error
 
 
-def _tile(head: Mapping[str, Any], payload: bytearray) -> Tile:
-    """A worker's tile; raises `WorkerEnded` where it is none."""
+def _tile(head: Mapping[str, Any], payload: memoryview) -> Tile:
+    """A worker's tile; raises `WorkerBroken` where it is none."""
     try:
         tile = np.frombuffer(payload, np.uint8).reshape(head["shape"])
         height, width, channels = tile.shape
@@ -322,16 +326,16 @@ def _tile(head: Mapping[str, Any], payload: bytearray) -> Tile:
         if channels != 3:
             raise ValueError(f"a tile has 3 channels, got {channels}")
     except (ValueError, KeyError, TypeError) as error:
-        raise WorkerEnded(f"a worker sent what is no tile: {error}") from error
+        raise WorkerBroken(f"a worker sent what is no tile: {error}") from error
     return tile
 
 
-def _answer(head: Mapping[str, Any], payload: bytearray, answer_file: int) -> WorkerAnswer:
-    """A worker's answer, inline or in the file; raises `WorkerEnded` where it is none."""
+def _answer(head: Mapping[str, Any], payload: memoryview, answer_file: int) -> WorkerAnswer:
+    """A worker's answer, inline or in the file; raises `WorkerBroken` where it is none."""
     try:
         length = os.fstat(answer_file).st_size
         body = Body(bytes(payload), None, len(payload)) if payload else Body(b"", answer_file, length)
         seconds = {stage: float(head["seconds"][stage]) for stage in ("decode", "inference", "encode")}
         return WorkerAnswer(body, "gzip" if head["encoding"] else "", seconds)
     except (KeyError, TypeError, ValueError) as error:
-        raise WorkerEnded(f"a worker sent what is no answer: {error}") from error
+        raise WorkerBroken(f"a worker sent what is no answer: {error}") from error

@@ -3,7 +3,7 @@
 Its network runs in the process that started it: tiles go there, logits come back. It starts no threads. `serve` is its main
 function; `model.inference.worker` is the other side. A conversation, each entry a frame:
 
-    <- Task (pickled), with the body or its file    -> {"kind": "received", ...}, then {"kind": "planned", ...} or an error
+    <- Task (pickled), with the body or its file    -> {"kind": "planned", ...}, or an error
     <- Start (pickled), with the answer's file      -> {"kind": "tile"} each, up to `ahead` of the logits
     <- logits of each tile                          -> {"kind": "answer", ...}, or an error
 
@@ -97,17 +97,23 @@ def serve(channel: socket.socket) -> None:
     try:
         _reply(channel, {"kind": "ready"})
         while True:
-            head, payload, descriptors = receive(channel)
-            task = pickle.loads(head)  # noqa: S301 (from the process that started this one)
-            body = bytes(payload)
-            if task.body_bytes is not None:
-                body = read_file(descriptors[0], task.body_bytes)
-                os.close(descriptors[0])
-            del payload
-            _Conversation(channel, task, body).run()
-            del body
+            task, body = _receive_task(channel)
+            conversation = _Conversation(channel, task, body)
+            del body  # so that it is freed before the answer is sent
+            conversation.run()
     finally:
         os._exit(0)  # nothing is left to put away, and an exit in good order needs memory that may be lacking
+
+
+def _receive_task(channel: socket.socket) -> tuple[Task, bytes]:
+    """The next task, and its image's bytes."""
+    head, payload, descriptors = receive(channel)
+    task: Task = pickle.loads(head)  # noqa: S301 (from the process that started this one)
+    if task.body_bytes is None:
+        return task, bytes(payload)
+    body = read_file(descriptors[0], task.body_bytes)
+    os.close(descriptors[0])
+    return task, body
 
 
 class _Conversation:
@@ -121,29 +127,38 @@ class _Conversation:
         self._hangup.register(channel, 0)
 
     def run(self) -> None:
-        """Answers with the plan, then with tiles and the answer, or with what was raised."""
+        """Answers with the plan, then with tiles and the answer, or with what was raised, once all else is freed."""
         try:
-            _limit(PLAN_BYTES, PLAN_SECONDS)
-            self._reply({"kind": "received", "sha256": hashlib.sha256(self.body).hexdigest()})
-            plan = self._plan()
-            head, _, descriptors = receive(self.channel)
-            start = pickle.loads(head)  # noqa: S301
-            if isinstance(start, Start):
-                _limit(start.bytes, decode_seconds(plan))
-                self._segment(plan, descriptors[0])
-                os.close(descriptors[0])
+            head, body = self._work()
         except (WorkerEnded, BrokenPipeError, ConnectionResetError):
             raise
         except tuple(REPORTED.values()) as error:
             _unlimit()
             name = next(base.__name__ for base in type(error).__mro__ if base.__name__ in REPORTED)
-            self._reply({"kind": "error", "type": name, "message": str(error)})
+            head, body = {"kind": "error", "type": name, "message": str(error)}, b""
         except _DroppedError:
-            self._reply({"kind": "error", "type": DROPPED, "message": ""})
+            head, body = {"kind": "error", "type": DROPPED, "message": ""}, b""
         except Exception as error:  # around the work of one image
             _unlimit()
             text = "".join(traceback.format_exception(error))[-4000:]
-            self._reply({"kind": "error", "type": "unexpected", "message": text})
+            head, body = {"kind": "error", "type": "unexpected", "message": text}, b""
+        self.body = b""
+        if head:
+            self._reply(head, body)
+
+    def _work(self) -> tuple[dict[str, object], bytes]:
+        """The answer, or nothing where the task is dropped."""
+        _limit(PLAN_BYTES, PLAN_SECONDS)
+        plan = self._plan()
+        head, _, descriptors = receive(self.channel)
+        start = pickle.loads(head)  # noqa: S301
+        if isinstance(start, Drop):
+            return {}, b""
+        _limit(start.bytes, decode_seconds(plan))
+        try:
+            return self._segment(plan, descriptors[0])
+        finally:
+            os.close(descriptors[0])
 
     def _plan(self) -> Plan:
         plan = self.segmenter.plan(self.body, self.task.options)
@@ -154,11 +169,12 @@ class _Conversation:
                 "tiles": plan.tile_count,
                 "bytes": self.segmenter.taken_bytes(self.body, plan),
                 "decode_seconds": decode_seconds(plan),
+                "sha256": hashlib.sha256(self.body).hexdigest(),
             }
         )
         return plan
 
-    def _segment(self, plan: Plan, answer_file: int) -> None:
+    def _segment(self, plan: Plan, answer_file: int) -> tuple[dict[str, object], bytes]:
         output = self.segmenter.segment(self.body, plan, self._run, self._check)
         body, encoding, started = output.body, "", time.perf_counter()
         if self.task.gzip and plan.options.rendering.media_type == "application/json" and len(body) >= GZIP_BYTES:
@@ -167,8 +183,8 @@ class _Conversation:
         if not inline:
             write_file(answer_file, body)
         output.seconds["encode"] += time.perf_counter() - started
-        head = {"kind": "answer", "bytes": len(body), "encoding": encoding, "seconds": output.seconds}
-        self._reply(head, body if inline else b"")
+        head: dict[str, object] = {"kind": "answer", "encoding": encoding, "seconds": output.seconds}
+        return head, body if inline else b""
 
     def _run(self, tiles: Iterator[Tile]) -> Iterator[Logits]:
         """Sends tiles, and yields their logits in order."""

@@ -14,11 +14,12 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from math import inf
 from multiprocessing.context import ForkServerContext, SpawnContext
+from multiprocessing.process import BaseProcess
 
 from model.inference.cores import available_cores
 from model.inference.errors import WorkersStopped
-from model.inference.frames import receive_async
-from model.inference.worker import DeathReason, Worker
+from model.inference.frames import FrameChannel
+from model.inference.worker import PROCESSES, DeathReason, Worker
 from model.inference.worker_main import LIMITED, serve
 
 MOST_WORKERS = 16
@@ -94,17 +95,22 @@ class Workers:
         worker = await self._next()
         try:
             yield worker
-            self._deaths_in_a_row = 0
         finally:
             if not worker.idle and worker.death is None:
                 worker.kill("deadline" if asyncio.get_running_loop().time() >= deadline else "cancelled")
+            if worker.death is None:
+                self._deaths_in_a_row = 0
             self._release(worker)
 
     async def _next(self) -> Worker:
         if self._stopped:
             raise WorkersStopped("the workers were stopped")
-        if self._idle:
-            return self._idle.pop()
+        while self._idle:
+            worker = self._idle.pop()
+            if not worker.ended:
+                return worker
+            worker.death = worker.death or "killed"
+            self._end(worker)
         if len(self._workers) + len(self._starts) < self.count:
             self._start()
         future: asyncio.Future[Worker] = asyncio.get_running_loop().create_future()
@@ -166,7 +172,7 @@ class Workers:
             try:
                 worker = await self._new()
                 break
-            except (OSError, EOFError, TimeoutError) as error:
+            except (OSError, EOFError, RuntimeError) as error:  # the latter for a thread that cannot be started
                 now = asyncio.get_running_loop().time()
                 self._failing_since = self._failing_since or now
                 log.error("a worker could not be started: %s", error or type(error).__name__)
@@ -183,18 +189,24 @@ class Workers:
         channel.setblocking(False)
         for end in (channel, other):  # a tile takes half a megabyte; the system bounds this
             end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER_BYTES)
+        frames = await FrameChannel.open(channel)
         process = self._context.Process(target=serve, args=(other,), name="fcn-segment worker", daemon=True)
         try:
             try:
-                await asyncio.to_thread(process.start)
+                await asyncio.to_thread(_start, process)
             finally:
                 other.close()  # so that the worker's death is an end of file
             async with asyncio.timeout(START_S):
-                await receive_async(channel)
-            return Worker(process, channel, self._on_cpu)
+                await frames.receive()
+            return Worker(process, frames, self._on_cpu)
         except BaseException:
-            channel.close()
+            frames.close()
             raise
+
+
+def _start(process: BaseProcess) -> None:
+    with PROCESSES:
+        process.start()
 
 
 def _context() -> ForkServerContext | SpawnContext:

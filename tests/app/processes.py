@@ -14,7 +14,7 @@ from pathlib import Path
 import httpx
 
 from tests.app.asking import PHOTO
-from tests.conftest import HANG_S, encoded, free_port, make_photo, wait_until_ready
+from tests.conftest import HANG_S, SERVE, encoded, free_port, make_photo, wait_until_ready
 
 LARGE = encoded(make_photo(1500, 2000), "JPEG")
 
@@ -28,7 +28,7 @@ class Process:
         environment = os.environ | {f"SEGMENT_{name}": str(value) for name, value in (given | settings).items()}
         self.log = log
         with log.open("wb") as file:
-            command = [sys.executable, *(["-c", program] if program else ["-m", "app.main"])]
+            command = [sys.executable, "-c", program or SERVE]
             self.process = subprocess.Popen(command, env=environment, stderr=file, stdout=file)
         self.url = f"http://127.0.0.1:{self.port}"
 

@@ -1,0 +1,61 @@
+"""What a worker's limits bound: hostile files cost little, and good ones of every format stay within their promise."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+import pytest
+
+from imaging.errors import DamagedImage, ImageError
+from model.inference.errors import WorkerFailed
+from model.inference.runtime import Runtime, load_runtime
+from model.inference.segmenter import Options
+from model.weights_file import find_files
+from tests.imaging.hostile import HOSTILE, hostile
+from tests.imaging.test_memory import FILES
+from tests.model.inference.working import asking
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="limits are kept by Linux alone")
+OPTIONS = Options(tile=(96, 96))
+MOST_SECONDS = 3.0  # of processor time, of any file
+SHORT_MB = 2  # less than any of the files needs
+LIMITED_FILES = ("jpeg", "progressive jpeg", "rgb png", "webp", "tiff")
+
+
+@pytest.fixture(scope="module")
+def narrow_runtime(narrow_file: Path) -> Runtime:
+    return load_runtime(find_files(str(narrow_file)), "openvino", "cpu", "float32", threads=1)
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_a_hostile_file_costs_its_request_alone_and_little_time(narrow_runtime: Runtime, kind: str) -> None:
+    async def work() -> None:
+        async with asking(narrow_runtime) as it:
+            before = psutil.Process().children(recursive=True)
+            with suppress(ImageError, WorkerFailed):
+                await it.segment(hostile(kind), OPTIONS)
+            if not it.deaths:
+                assert all(sum(each.cpu_times()[:2]) < MOST_SECONDS for each in before)
+            assert it.deaths in ([], ["processor_time"], ["crash"])
+
+    asyncio.run(work())
+
+
+@pytest.mark.parametrize("kind", [pytest.param(kind, marks=[pytest.mark.long] * (kind not in LIMITED_FILES)) for kind in FILES])
+def test_a_good_file_is_worked_on_within_its_promise(narrow_runtime: Runtime, kind: str) -> None:
+    data = FILES[kind]()
+
+    async def work() -> None:
+        async with asking(narrow_runtime, 1) as it:
+            for _ in range(2):  # what a first image leaves in a worker is no help to the second
+                assert await it.segment(data, OPTIONS)
+            with pytest.raises(DamagedImage):
+                await it.segment(data, Options(tile=(96, 96), side=2000), granted=SHORT_MB << 20)
+            assert await it.segment(data, OPTIONS)
+            assert it.deaths == []
+
+    asyncio.run(work())

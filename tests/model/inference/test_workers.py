@@ -1,0 +1,350 @@
+"""Images that are worked on in processes of their own: the same bytes, deaths that cost one request, and clean ends."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import random
+import signal
+import socket
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+
+from imaging.answer import FORMATS, Rendering
+from imaging.decoding import Limits
+from imaging.errors import DamagedImage, ImageTooLarge, UnknownImageType
+from model.inference import workers as workers_module
+from model.inference.errors import WorkerFailed, WorkersStopped
+from model.inference.frames import FrameChannel, WorkerEnded, receive, send
+from model.inference.runtime import Runtime
+from model.inference.scaling import SideTooLarge
+from model.inference.segmenter import Options
+from model.inference.worker import Body, Image, Worker
+from tests.conftest import encoded, make_photo
+from tests.model.inference.working import Asking, asking
+
+PHOTO = encoded(make_photo(90, 130))
+LARGE = encoded(make_photo(700, 1200), "JPEG")
+OPTIONS = Options(tile=(96, 96))
+
+
+def run(runtime: Runtime, work: Callable[[Asking], Awaitable[None]], count: int = 2) -> None:
+    async def inside() -> None:
+        async with asking(runtime, count) as it:
+            await work(it)
+
+    asyncio.run(asyncio.wait_for(inside(), 200))
+
+
+async def soon(condition: Callable[[], bool]) -> None:
+    while not condition():
+        await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_a_worker_s_bytes_are_a_segmenter_s(runtime: Runtime, format: str) -> None:
+    async def work(it: Asking) -> None:
+        for data in (PHOTO, LARGE):
+            options = Options(tile=(96, 96), side=500, rendering=Rendering(format))  # type: ignore[arg-type]
+            if data is PHOTO:
+                options = Options(tile=(96, 96), rendering=Rendering(format))  # type: ignore[arg-type]
+            assert await it.segment(data, options) == it.alone(data, options)
+        assert it.deaths == []
+
+    run(runtime, work)
+
+
+def test_bodies_and_answers_of_megabytes_travel_as_files(runtime: Runtime) -> None:
+    async def work(it: Asking) -> None:
+        noise = encoded(np.random.default_rng(0).integers(0, 256, (900, 1000, 3), np.uint8))
+        options = Options(tile=(96, 96), side=96, rendering=Rendering("overlay"))
+        assert len(noise) > 2 << 20
+        answer = await it.segment(noise, options)
+        assert len(answer) > 2 << 20
+        assert answer == it.alone(noise, options)
+
+    before = psutil.Process().num_fds()
+    run(runtime, work)
+    assert psutil.Process().num_fds() <= before + 6  # those of the process that workers are forked from
+
+
+@pytest.mark.parametrize(
+    ("data", "options", "error"),
+    [
+        (b"text", OPTIONS, UnknownImageType),
+        (PHOTO[: len(PHOTO) // 2], OPTIONS, DamagedImage),
+        (PHOTO, Options(side=5000), SideTooLarge),
+    ],
+    ids=["text", "damaged", "side"],
+)
+def test_what_is_wrong_with_an_image_is_raised_here_and_its_worker_goes_on(
+    runtime: Runtime, data: bytes, options: Options, error: type[Exception]
+) -> None:
+    async def work(it: Asking) -> None:
+        pids = it.workers.pids
+        with pytest.raises(error):
+            await it.segment(data, options)
+        assert await it.segment(PHOTO, OPTIONS) == it.alone(PHOTO, OPTIONS)
+        assert (it.workers.pids, it.deaths) == (pids, [])
+
+    run(runtime, work, 1)
+
+
+def test_limits_of_the_service_hold_in_its_workers(runtime: Runtime) -> None:
+    async def work(it: Asking) -> None:
+        image = Image(Body.of(PHOTO), OPTIONS, Limits(0.001))
+        with pytest.raises(ImageTooLarge):
+            async with it.workers.claim() as worker:
+                await worker.plan(image, it.description, ahead=2)
+
+    run(runtime, work)
+
+
+def test_an_error_of_the_network_is_its_image_s_alone_and_keeps_the_worker(runtime: Runtime) -> None:
+    async def work(it: Asking) -> None:
+        pids, submit = it.workers.pids, it.submit
+
+        def fail(tile: object) -> asyncio.Future[object]:
+            future: asyncio.Future[object] = asyncio.get_running_loop().create_future()
+            future.set_exception(FloatingPointError("logits that are NaN"))
+            return future
+
+        it.submit = fail  # type: ignore[assignment]
+        for _ in range(3):
+            with pytest.raises(FloatingPointError, match="NaN"):
+                await it.segment(PHOTO, Options(tile=(32, 32)))
+        it.submit = submit  # type: ignore[method-assign]
+        assert await it.segment(PHOTO, OPTIONS) == it.alone(PHOTO, OPTIONS)
+        assert (it.workers.pids, it.deaths) == (pids, [])
+
+    run(runtime, work, 1)
+
+
+def test_workers_that_are_killed_at_fifty_moments_cost_at_most_their_own_image(runtime: Runtime) -> None:
+    async def work(it: Asking) -> None:
+        expected, failures, answers, stop = it.alone(LARGE, OPTIONS), 0, 0, False
+
+        async def ask() -> None:
+            nonlocal failures, answers
+            while not stop:
+                try:
+                    assert await it.segment(LARGE, OPTIONS) == expected
+                    answers += 1
+                except WorkerFailed:
+                    failures += 1
+
+        asking = [asyncio.create_task(ask()) for _ in range(6)]
+        draw, killed = random.Random(0), 0
+        while killed < 50:
+            await asyncio.sleep(draw.uniform(0, 0.05))
+            with suppress(ProcessLookupError, IndexError):
+                os.kill(draw.choice(it.workers.pids), signal.SIGKILL)
+                killed += 1
+        stop = True
+        await asyncio.gather(*asking)
+        assert failures <= killed
+        assert answers > 0
+        assert await it.segment(LARGE, OPTIONS) == expected
+
+    run(runtime, work, 3)
+
+
+def test_a_worker_that_died_while_it_had_nothing_to_do_costs_nobody_anything(runtime: Runtime) -> None:
+    async def work(it: Asking) -> None:
+        (pid,) = it.workers.pids
+        os.kill(pid, signal.SIGKILL)
+        await soon(lambda: not psutil.pid_exists(pid))
+        await asyncio.sleep(0.05)
+        assert await it.segment(PHOTO, OPTIONS) == it.alone(PHOTO, OPTIONS)
+        assert it.deaths == ["killed"]
+
+    run(runtime, work, 1)
+
+
+def test_an_image_that_is_given_up_has_its_worker_killed_and_replaced(runtime: Runtime) -> None:
+    async def work(it: Asking) -> None:
+        never: asyncio.Future[object] = asyncio.get_running_loop().create_future()
+        submit, it.submit = it.submit, lambda tile: never  # type: ignore[assignment,method-assign]
+        given_up = asyncio.create_task(it.segment(PHOTO, OPTIONS))
+        (pid,) = it.workers.pids
+        await asyncio.sleep(0.1)
+        given_up.cancel()
+        await soon(lambda: not psutil.pid_exists(pid))
+        it.submit = submit  # type: ignore[method-assign]
+        assert await it.segment(PHOTO, OPTIONS) == it.alone(PHOTO, OPTIONS)
+        assert it.deaths == ["cancelled"]
+
+    run(runtime, work, 1)
+
+
+def test_a_worker_that_stops_is_killed_by_who_waits_for_it(runtime: Runtime) -> None:
+    async def work(it: Asking) -> None:
+        (pid,) = it.workers.pids
+        os.kill(pid, signal.SIGSTOP)
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(it.segment(PHOTO, OPTIONS), 0.2)
+        await soon(lambda: not psutil.pid_exists(pid))
+        assert await it.segment(PHOTO, OPTIONS)
+
+    run(runtime, work, 1)
+
+
+def test_a_worker_is_replaced_once_it_has_done_its_share_or_has_grown(
+    runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def work(it: Asking) -> None:
+        monkeypatch.setattr("model.inference.worker.MOST_IMAGES", 3)
+        for _ in range(7):
+            await it.segment(PHOTO, OPTIONS)
+        assert it.deaths == ["grown", "grown"]
+        monkeypatch.setattr("model.inference.worker.MOST_IMAGES", 1000)
+        monkeypatch.setattr("model.inference.worker.GROWN_BYTES", 4 << 20)
+        await it.segment(LARGE, Options(tile=(96, 96), side=1200, rendering=Rendering("overlay")))
+        assert it.deaths == ["grown"] * 3
+
+    run(runtime, work, 1)
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_signals_of_the_whole_group_do_not_end_a_worker(runtime: Runtime, name: str) -> None:
+    async def work(it: Asking) -> None:
+        pids = it.workers.pids
+        for pid in pids:
+            os.kill(pid, getattr(signal, name))
+        assert await it.segment(PHOTO, OPTIONS)
+        assert (it.workers.pids, it.deaths) == (pids, [])
+
+    run(runtime, work, 1)
+
+
+def test_workers_that_are_stopped_are_gone_and_whoever_asks_is_told(runtime: Runtime) -> None:
+    async def work(it: Asking) -> None:
+        pids = it.workers.pids
+        async with it.workers.claim() as worker:
+            worker.idle = False
+            waits = asyncio.create_task(it.segment(PHOTO, OPTIONS))
+            await asyncio.sleep(0.01)
+            await it.workers.stop()
+        for ask in (waits, it.segment(PHOTO, OPTIONS)):
+            with pytest.raises(WorkersStopped):
+                await ask
+        assert not any(map(psutil.pid_exists, pids))
+
+    run(runtime, work, 1)
+
+
+def test_workers_that_cannot_be_started_are_a_failure_after_a_while(
+    runtime: Runtime, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(workers_module, "START_S", 0.3)
+    monkeypatch.setattr(workers_module, "RETRY_S", 0.01)
+
+    async def refused(*_: object) -> Worker:
+        raise OSError("no room for processes")
+
+    async def inside() -> None:
+        it = Asking(runtime, 1)
+        monkeypatch.setattr(it.workers, "_new", refused)
+        waits = asyncio.create_task(it.workers.start())
+        await soon(lambda: bool(it.failures))
+        assert "no worker could be started for 0.3 s: no room for processes" in it.failures[0]
+        monkeypatch.undo()
+        await waits  # it is tried again and again
+        assert await it.segment(PHOTO, OPTIONS)
+        await it.workers.stop()
+
+    asyncio.run(inside())
+    assert "a worker could not be started" in caplog.text
+
+
+def test_deaths_one_after_another_are_followed_by_longer_and_longer_pauses_of_half_of_the_workers(
+    runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def work(it: Asking) -> None:
+        pauses: list[float] = []
+        start = it.workers._start
+        monkeypatch.setattr(it.workers, "_start", lambda pause=0.0: (pauses.append(pause), start()))
+        for _ in range(5):
+            async with it.workers.claim() as worker:
+                os.kill(worker.process.pid or 0, signal.SIGKILL)
+                with pytest.raises(WorkerFailed):
+                    await worker.plan(Image(Body.of(PHOTO), OPTIONS, Limits()), it.description, ahead=2)
+        assert [pause for pause in pauses if pause] == pytest.approx([0.1, 0.2, 0.4, 0.8])
+        await it.segment(PHOTO, OPTIONS)
+        assert it.workers._deaths_in_a_row == 0
+
+    run(runtime, work, 2)
+
+
+GARBAGE = [
+    b"no JSON",
+    b"[1, 2]",
+    b"{}",
+    b'{"kind": 7}',
+    json.dumps({"kind": "planned", "size": ["a", 1], "tiles": 1, "bytes": 1, "decode_seconds": 1, "sha256": ""}).encode(),
+    json.dumps({"kind": "error", "type": "SystemExit"}).encode(),
+    b"{" * 5000,
+]
+
+
+@pytest.mark.parametrize("head", GARBAGE, ids=range(len(GARBAGE)))
+def test_what_a_worker_sends_that_no_worker_sends_is_its_end(head: bytes) -> None:
+    """An attacker may have got hold of it."""
+    ended, ended_there = socket.socketpair()
+
+    class Process:
+        pid, exitcode, sentinel = None, -9, ended.fileno()
+
+        def kill(self) -> None:
+            ended_there.close()
+
+    async def inside() -> None:
+        here, there = socket.socketpair()
+        here.setblocking(False)
+        frames = await FrameChannel.open(here)
+        process = Process()
+        worker = Worker(process, frames, lambda _: None)  # type: ignore[arg-type]
+        planning = asyncio.create_task(worker.plan(Image(Body.of(PHOTO), OPTIONS, Limits()), b"", 2))
+        await asyncio.sleep(0)
+        receive(there)
+        send(there, head)
+        with pytest.raises((DamagedImage, WorkerFailed)):
+            await planning
+        assert worker.death == "crash"
+        frames.close()
+        for each in (there, ended, ended_there):
+            each.close()
+
+    asyncio.run(inside())
+
+
+def test_lengths_that_no_worker_announces_end_its_channel() -> None:
+    async def inside() -> None:
+        for prefix in (b"\xff" * 12, (10).to_bytes(4, "big") + (1 << 40).to_bytes(8, "big")):
+            here, there = socket.socketpair()
+            here.setblocking(False)
+            frames = await FrameChannel.open(here)
+            there.sendall(prefix)
+            with pytest.raises(WorkerEnded, match="announced"):
+                await frames.receive()
+            frames.close()
+            there.close()
+
+    asyncio.run(inside())
+
+
+def test_a_body_reads_the_same_in_memory_and_in_a_file_and_closes_once(tmp_path: Path) -> None:
+    data = np.random.default_rng(0).bytes(3_000_000)
+    for body in (Body.of(data[:1000]), Body.of(data)):
+        whole = data[: body.length]
+        assert body.read(700, 100) == whole[100:800]
+        assert body.read(10**9) == whole
+        for _ in range(2):
+            body.close()
+        assert not body.open
