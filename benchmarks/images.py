@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from PIL import Image
 
 from benchmarks.load import Sample
 from benchmarks.serving import ROOT
-from cli.local import Local
 from model.inference.runtime import load_runtime
 from model.inference.scaling import Side
 from model.inference.segmenter import Options, Segmenter
@@ -38,11 +37,12 @@ def photos(sizes: Sequence[tuple[int, int]]) -> list[bytes]:
     return [photo(name, size) for size in sizes for name in PHOTOS]
 
 
-def command_line(side: Side = "auto", device: str = "auto") -> Local:
-    """What `fcn-segment` segments with by default, at this side, on this device."""
-    return Local(Segmenter(load_runtime(find_files(DEFAULT_WEIGHTS), device=device)), Options(side=side))
+def command_line(side: Side = "auto", device: str = "auto") -> Callable[[bytes], bytes]:
+    """What gives the bytes of `fcn-segment`, at this side, on this device."""
+    segmenter, options = Segmenter(load_runtime(find_files(DEFAULT_WEIGHTS), device=device)), Options(side=side)
+    return lambda data: segmenter.segment(data, segmenter.plan(data, options)).body
 
 
-def samples(segment: Local, images: Sequence[bytes]) -> list[Sample]:
+def samples(segment: Callable[[bytes], bytes], images: Sequence[bytes]) -> list[Sample]:
     """The images, with the answers of the command line."""
     return [Sample(data, segment(data)) for data in images]

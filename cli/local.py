@@ -1,23 +1,85 @@
-"""Segments in this process, with a network of its own."""
+"""Segments on this machine: images are worked on in processes of their own, the network runs in this one."""
 
 from __future__ import annotations
 
+import asyncio
+import atexit
+import pickle
+import threading
+import time
 from dataclasses import replace
 
+from imaging.decoding import Limits
 from model.inference.cores import available_cores
-from model.inference.segmenter import Options, Segmenter
+from model.inference.merging import Logits
+from model.inference.runtime import DistantRuntime, Runtime, Tile
+from model.inference.scheduler import Scheduler, TileQueue
+from model.inference.segmenter import Options
+from model.inference.worker import Body, Image
+from model.inference.workers import Workers
+
+FOREVER_S = 1e9  # no deadline
+BATCH = 8  # tiles in a call, where the runtime takes several
 
 
 class Local:
-    """From an image file's bytes to the answer's; for several threads at once. threads: of the network, 0 for one a core."""
+    """From an image file's bytes to the answer's; for several threads at once. threads: of the network, 0 for one a core.
 
-    def __init__(self, segmenter: Segmenter, options: Options, threads: int = 0) -> None:
-        self.segmenter = segmenter
+    An event loop on a thread of its own speaks with the workers. `close` ends all that was started.
+    """
+
+    def __init__(self, runtime: Runtime, options: Options, limits: Limits | None = None, threads: int = 0) -> None:
         self.options = options
+        self.limits = limits or Limits()
         # while one image is in the network, others are read, decoded, encoded and written
         self.workers = (threads or available_cores()) + 1
+        self._description = pickle.dumps(DistantRuntime.of(runtime))
+        self._scheduler = Scheduler(
+            [runtime], max_batch=BATCH, on_batch=lambda *_: None, on_failure=lambda _: None, clock=time.monotonic
+        )
+        self._scheduler.start()
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="workers", daemon=True)
+        self._thread.start()
+        self._processes = Workers(self.workers)
+        self._closed = False
+        atexit.register(self.close)  # before `multiprocessing` waits for the workers to end by themselves
 
     def __call__(self, data: bytes, name: str = "image") -> bytes:
-        """The answer for an image file's bytes; `name` is the image's, for formats that hold it."""
+        """The answer for an image file's bytes; `name` is the image's, for formats that hold it.
+
+        Raises what a `Worker` does, and `InferenceError`s.
+        """
         options = replace(self.options, rendering=replace(self.options.rendering, name=name))
-        return self.segmenter.segment(data, self.segmenter.plan(data, options)).body
+        image = Image(Body.of(data), options, self.limits)
+        return asyncio.run_coroutine_threadsafe(self._segment(image), self._loop).result()
+
+    def close(self) -> None:
+        """Ends the workers and the threads. Calling it again does nothing."""
+        if self._closed:
+            return
+        self._closed = True
+        atexit.unregister(self.close)
+        asyncio.run_coroutine_threadsafe(self._processes.stop(), self._loop).result()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+        self._scheduler.stop()
+
+    async def _segment(self, image: Image) -> bytes:
+        queue = TileQueue(time.monotonic() + FOREVER_S)
+
+        def submit(tile: Tile) -> asyncio.Future[Logits]:
+            return asyncio.wrap_future(self._scheduler.submit(queue, tile))
+
+        try:
+            async with self._processes.claim() as worker:
+                planned = await worker.plan(image, self._description, max(2, self._scheduler.max_batch))
+                answer = await worker.work(planned.bytes, submit)
+        finally:
+            image.body.close()
+            self._scheduler.cancel(queue)
+        try:
+            return answer.body.read(answer.body.length)
+        finally:
+            answer.body.close()

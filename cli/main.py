@@ -33,8 +33,8 @@ from cli.report import (
 )
 from cli.start import ended_at_once
 from imaging.decoding import Limits
+from model.inference.errors import SchedulerEnded
 from model.inference.runtime import DeviceLost, load_runtime, unused_gpu
-from model.inference.segmenter import Segmenter
 from model.weights_file import find_files
 
 THREADS = "fcn-segment image"
@@ -99,7 +99,7 @@ def _segmenting(args: argparse.Namespace) -> AbstractContextManager[Segmenting]:
         if args.device == "auto" and (warning := unused_gpu()):
             tell(warning)
         runtime = load_runtime(find_files(args.weights), args.runtime, args.device, args.precision, args.threads)
-    return nullcontext(Local(Segmenter(runtime, Limits(args.max_megapixels)), options(args), args.threads))
+    return closing(Local(runtime, options(args), Limits(args.max_megapixels), args.threads))
 
 
 def run_all(segmenting: Segmenting, items: Sequence[Item]) -> Generator[Outcome]:
@@ -176,7 +176,9 @@ def _under_way() -> list[threading.Thread]:
 
 
 def _is_of_every_image(error: Exception) -> bool:
-    return isinstance(error, DeviceLost | ServerUnusable) or (isinstance(error, OSError) and error.errno in NO_ROOM)
+    return isinstance(error, DeviceLost | SchedulerEnded | ServerUnusable) or (
+        isinstance(error, OSError) and error.errno in NO_ROOM
+    )
 
 
 def _read(item: Item) -> bytes:
@@ -194,7 +196,3 @@ def _write(item: Item, data: bytes) -> None:
         write_stdout(data)
     else:
         write_whole(item.target, data)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -13,6 +13,7 @@ from cli.files import STDIO, Item
 from imaging.answer import ArrayTooLarge
 from imaging.errors import ImageError
 from model.command_line import one_line
+from model.inference.errors import InferenceError
 from model.inference.runtime import DeviceLost, DeviceOutOfMemory, RuntimeUnavailable
 from model.inference.scaling import SideTooLarge
 from model.inference.tiling import TilingError
@@ -21,8 +22,8 @@ from model.manifest import WeightsError
 DONE, NOTHING_DONE, SOME_FAILED, INTERRUPTED, PIPE_CLOSED = 0, 2, 3, 130, 141
 # their words say enough; any other error is told with its type
 EXPLAINED = (
-    ImageError, ArrayTooLarge, SideTooLarge, TilingError, DeviceLost, DeviceOutOfMemory, RuntimeUnavailable, WeightsError,
-    OSError,
+    ImageError, ArrayTooLarge, SideTooLarge, TilingError, InferenceError, DeviceLost, DeviceOutOfMemory, RuntimeUnavailable,
+    WeightsError, OSError,
 )  # fmt: skip
 
 

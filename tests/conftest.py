@@ -37,6 +37,7 @@ NAMES = ["background", "circle", "square", "triangle"]
 WORKER_BYTES = 2 << 30  # a worker with PyTorch and OpenVINO, and the services that it starts
 HANG_S = 240  # for what must come at some time: long enough for the slowest machine, and nothing is measured by it
 SERVE = "import sys; from app.main import main; sys.exit(main([]))"  # as the command `fcn-serve` does
+SEGMENT = "import sys; from cli.start import segment; sys.exit(segment())"  # as `fcn-segment` does
 LONGEST_S = 1000  # the same, for a whole training or bench
 
 

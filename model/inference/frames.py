@@ -63,11 +63,9 @@ class FrameChannel(asyncio.BufferedProtocol):
         self._buffer = bytearray(PREFIX.size)
         self._view = memoryview(self._buffer)  # what is still to come of the buffer
 
-    @classmethod
-    async def open(cls, channel: socket.socket) -> FrameChannel:
-        loop = asyncio.get_running_loop()
-        _, frames = await loop.create_unix_connection(lambda: cls(channel), sock=channel)
-        return frames
+    async def open(self) -> None:
+        """Begins to read."""
+        await asyncio.get_running_loop().create_unix_connection(lambda: self, sock=self._channel)
 
     @property
     def ended(self) -> bool:

@@ -187,12 +187,13 @@ class Workers:
         """A worker that has said that it is ready."""
         channel, other = socket.socketpair()
         channel.setblocking(False)
-        for end in (channel, other):  # a tile takes half a megabyte; the system bounds this
-            end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER_BYTES)
-        frames = await FrameChannel.open(channel)
-        process = self._context.Process(target=serve, args=(other,), name="fcn-segment worker", daemon=True)
+        frames = FrameChannel(channel)
         try:
             try:
+                for end in (channel, other):  # a tile takes half a megabyte; the system bounds this
+                    end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER_BYTES)
+                await frames.open()
+                process = self._context.Process(target=serve, args=(other,), name="fcn-segment worker", daemon=True)
                 await asyncio.to_thread(_start, process)
             finally:
                 other.close()  # so that the worker's death is an end of file

@@ -12,7 +12,7 @@ import pytest
 
 from cli.main import main
 from tests.cli.files import PHOTO, Segment, files_in, written
-from tests.conftest import ROOT
+from tests.conftest import ROOT, SEGMENT
 
 
 def test_what_has_an_image_s_name_and_cannot_be_read_is_a_line(
@@ -103,7 +103,9 @@ def test_closed_streams_are_told(
 ) -> None:
     written(tmp_path, {"photo.png": PHOTO})
     given = [each.format(photo=tmp_path / "photo.png", out=tmp_path / "mask.png") for each in arguments]
-    program = f"import os, sys; os.close({closed}); os.execv(sys.executable, [sys.executable, '-m', 'cli.main', *sys.argv[1:]])"
+    program = (
+        f"import os, sys; os.close({closed}); os.execv(sys.executable, [sys.executable, '-c', {SEGMENT!r}, *sys.argv[1:]])"
+    )
     options = ["--weights", str(narrow_file), "--device", "cpu", "--precision", "float32", "--threads", "1"]
     command = [sys.executable, "-c", program, *given, *options]
     run = subprocess.run(command, cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)

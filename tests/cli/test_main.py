@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +15,12 @@ from PIL import Image
 
 from cli.arguments import parser
 from imaging.answer import Rendering
-from model.inference.runtime import load_runtime
+from model.inference.merging import Logits
+from model.inference.runtime import Tile, load_runtime
 from model.inference.segmenter import Options, Segmenter
 from model.weights_file import find_files
 from tests.cli.files import OTHER, PHOTO, Segment, files_in, written
-from tests.conftest import ROOT
+from tests.conftest import ROOT, SEGMENT
 
 
 @pytest.fixture(scope="module")
@@ -73,14 +74,27 @@ def test_the_mask_has_the_images_size_at_every_working_side(side: str, run: Segm
 
 
 @pytest.mark.torch
-def test_threads_runtime_and_precision_are_those_asked_for(run: Segment, tmp_path: Path) -> None:
+def test_threads_runtime_and_precision_are_those_asked_for(
+    run: Segment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import torch
 
+    from model.inference.torch_runtime import TorchRuntime
+
+    threads: list[int] = []
+    logits = TorchRuntime.logits
+
+    def counted(runtime: TorchRuntime, tiles: Sequence[Tile]) -> Logits:
+        result = logits(runtime, tiles)
+        threads.append(torch.get_num_threads())  # of the thread that runs the network
+        return result
+
+    monkeypatch.setattr(TorchRuntime, "logits", counted)
     written(tmp_path, {"photo.jpg": OTHER})
     torch.set_num_threads(2)
     extra = ["--format", "json", "--runtime", "torch", "--precision", "bfloat16", "--threads", 1]
     assert run(tmp_path / "photo.jpg", "-o", tmp_path / "a.json", *extra) == 0
-    assert torch.get_num_threads() == 1
+    assert set(threads) == {1}
     model = json.loads((tmp_path / "a.json").read_bytes())["model"]
     assert (model["name"], model["runtime"], model["precision"]) == ("narrow", "torch", "bfloat16")
 
@@ -107,7 +121,7 @@ def test_a_file_goes_into_a_folder_under_its_own_name(run: Segment, tmp_path: Pa
 
 
 def test_stdin_goes_to_stdout(narrow_file: Path, expected: Callable[..., bytes]) -> None:
-    command = [sys.executable, "-m", "cli.main", "-", "-o", "-", "--weights", str(narrow_file)]
+    command = [sys.executable, "-c", SEGMENT, "-", "-o", "-", "--weights", str(narrow_file)]
     command += ["--device", "cpu", "--precision", "float32", "--threads", "1"]
     done = subprocess.run(command, input=PHOTO, capture_output=True, cwd=ROOT, check=False)
     assert (done.returncode, done.stderr) == (0, b"")

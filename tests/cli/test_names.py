@@ -13,7 +13,7 @@ import pytest
 from cli.files import plan_items, write_whole
 from cli.main import main
 from tests.cli.files import OTHER, PHOTO, Segment, files_in, written
-from tests.conftest import ROOT
+from tests.conftest import ROOT, SEGMENT
 
 LATIN1 = os.fsdecode(b"caf\xe9.jpg")
 
@@ -43,7 +43,7 @@ def test_a_name_that_is_not_utf_8_is_written_and_told(
 def test_a_terminal_of_ascii_is_told_of_any_name(folder: Path, narrow_file: Path) -> None:
     written(folder, {LATIN1: b"text", "Käfer.png": b"text", "two\nlines.png": b"text"})
     variables = {"LANG": "C", "LC_ALL": "C", "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
-    arguments = [sys.executable, "-m", "cli.main", str(folder), "-o", str(folder.parent / "out"), "--json"]
+    arguments = [sys.executable, "-c", SEGMENT, str(folder), "-o", str(folder.parent / "out"), "--json"]
     done = subprocess.run(
         [*arguments, "--weights", str(narrow_file), "--device", "cpu", "--threads", "1"],
         cwd=ROOT, env=os.environ | variables, capture_output=True, check=False,

@@ -11,13 +11,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 
 from cli.files import plan_items
 from cli.main import main, run_all
 from model.inference.runtime import DeviceLost
 from tests.cli.files import OTHER, PHOTO, Segment, files_in, written
-from tests.conftest import ROOT, encoded, make_photo, wait_for
+from tests.conftest import ROOT, SEGMENT, encoded, make_photo, wait_for
+from tests.imaging.hostile import hostile
 
 THUMBNAIL = encoded(make_photo(10, 12))
 
@@ -46,7 +48,7 @@ def outcomes_of(segmenting: Raising, folder: Path, count: int = 4) -> list[tuple
 
 def command(narrow_file: Path, *arguments: object) -> list[str]:
     options = ["--weights", narrow_file, "--device", "cpu", "--precision", "float32", "--threads", 1]
-    return [sys.executable, "-m", "cli.main", *map(str, [*arguments, *options])]
+    return [sys.executable, "-c", SEGMENT, *map(str, [*arguments, *options])]
 
 
 def environment(**changes: str) -> dict[str, str]:
@@ -128,7 +130,7 @@ def test_ctrl_c_does_not_wait_for_a_server_that_does_not_answer(tmp_path: Path, 
     written(tmp_path / "in", {f"{i}.png": PHOTO for i in range(20)})
     with socket.create_server(("127.0.0.1", 0)) as listener:
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        arguments = [sys.executable, "-m", "cli.main", str(tmp_path / "in"), "-o", str(tmp_path / "out"), "--server", url]
+        arguments = [sys.executable, "-c", SEGMENT, str(tmp_path / "in"), "-o", str(tmp_path / "out"), "--server", url]
         process = subprocess.Popen(arguments, cwd=ROOT, stderr=subprocess.PIPE)
         listener.settimeout(60)
         connection, _ = listener.accept()
@@ -174,3 +176,23 @@ def test_lines_that_cannot_be_written_are_told(tmp_path: Path, narrow_file: Path
         process = subprocess.run(arguments, cwd=ROOT, stdout=full, stderr=subprocess.PIPE, check=False)
     assert (process.returncode, process.stderr.count(b"\n")) == (2, 1)
     assert b"No space left on device: 'stdout'" in process.stderr
+
+
+def test_a_file_that_costs_too_much_is_its_line_and_the_others_are_done(
+    run: Segment, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    written(tmp_path / "in", {"a.png": PHOTO, "b.tif": hostile("tiff of many strips"), "c.png": PHOTO})
+    assert run(tmp_path / "in", "-o", tmp_path / "out") == 3
+    assert files_in(tmp_path / "out") == ["a.png", "c.png"]
+    assert f"{tmp_path / 'in' / 'b.tif'}: the image is damaged" in capsys.readouterr().err
+
+
+def test_a_run_that_is_killed_leaves_no_worker(narrow_file: Path, tmp_path: Path) -> None:
+    written(tmp_path / "in", {f"{i}.png": encoded(make_photo(600, 900)) for i in range(40)})
+    arguments = command(narrow_file, tmp_path / "in", "-o", tmp_path / "out", "--side", 900, "--format", "overlay")
+    with subprocess.Popen(arguments, env=environment(), cwd=tmp_path) as process:
+        wait_for(lambda: (tmp_path / "out").exists() and bool(files_in(tmp_path / "out")))
+        below = psutil.Process(process.pid).children(recursive=True)
+        assert len(below) > 1
+        process.kill()
+    wait_for(lambda: not any(each.is_running() and each.status() != psutil.STATUS_ZOMBIE for each in below))

@@ -307,7 +307,8 @@ def test_what_a_worker_sends_that_no_worker_sends_is_its_end(head: bytes) -> Non
     async def inside() -> None:
         here, there = socket.socketpair()
         here.setblocking(False)
-        frames = await FrameChannel.open(here)
+        frames = FrameChannel(here)
+        await frames.open()
         process = Process()
         worker = Worker(process, frames, lambda _: None)  # type: ignore[arg-type]
         planning = asyncio.create_task(worker.plan(Image(Body.of(PHOTO), OPTIONS, Limits()), b"", 2))
@@ -329,7 +330,8 @@ def test_lengths_that_no_worker_announces_end_its_channel() -> None:
         for prefix in (b"\xff" * 12, (10).to_bytes(4, "big") + (1 << 40).to_bytes(8, "big")):
             here, there = socket.socketpair()
             here.setblocking(False)
-            frames = await FrameChannel.open(here)
+            frames = FrameChannel(here)
+            await frames.open()
             there.sendall(prefix)
             with pytest.raises(WorkerEnded, match="announced"):
                 await frames.receive()
