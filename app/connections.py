@@ -6,7 +6,7 @@ import asyncio
 import re
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from contextvars import ContextVar
 from urllib.parse import unquote
@@ -14,8 +14,6 @@ from urllib.parse import unquote
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
-
-from app.serving.service import Service
 
 BACKLOG = 2048
 ABSOLUTE = re.compile(
@@ -29,6 +27,7 @@ HEAD_S = 30.0  # for a request's head to arrive in full
 # longer than load balancers keep a connection that is idle, so that none sends into one that has just been closed
 KEEP_ALIVE_S = 75
 SILENT_S = 10  # that the system keeps a connection to itself on which nothing has come
+DISCARD_S = 1.0  # for what is left of a body whose answer closes the connection
 UNREAD_S = 60  # that a client may take to acknowledge what was sent to it
 
 
@@ -61,7 +60,7 @@ class HeadDeadline(H11Protocol, asyncio.BufferedProtocol):
 
     A head is awaited from the connection's start, and, after an answer, from the first byte that comes then; for that first
     byte there are `KEEP_ALIVE_S` seconds. Adds to methods of `asyncio.Protocol` alone; which requests have begun and ended it
-    hears from `TellConnection`. Runs on the event loop alone.
+    hears from `ConnectionMiddleware`. Runs on the event loop alone.
     """
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -148,32 +147,67 @@ def connection_abort() -> Callable[[], None]:
     return connection.tcp.abort if connection else lambda: None
 
 
-class TellConnection:
-    """Tells a request's connection when the application has it, and when it has answered; gives its target in origin form."""
+class ConnectionMiddleware:
+    """The outermost middleware: what concerns a request's connection, and headers that every answer bears.
 
-    def __init__(self, app: ASGIApp) -> None:
+    Gives its target in origin form, and tells its connection when the application has it and when it has answered. While
+    `ending` holds, an answer closes its connection, so that its client opens the next one elsewhere. An answer that closes goes
+    out at once, and what still comes of the body is discarded for a second: closed with data unread, the system would reset
+    the connection, and a client that still sends might not see its answer.
+    """
+
+    def __init__(
+        self, app: ASGIApp, ending: Callable[[], bool] = lambda: False, headers: Mapping[str, str] | None = None
+    ) -> None:
         self.app = app
+        self.ending = ending
+        self.headers = headers or {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http":
-            to_origin_form(scope)
-        connection = _connection.get()
-        if scope["type"] != "http" or not connection:
+        if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        number, read = connection.request_began(answers_half_closed=scope["method"] != "POST"), False
+        to_origin_form(scope)
+        connection, headers = _connection.get(), Headers(scope=scope)
+        number = connection.request_began(answers_half_closed=scope["method"] != "POST") if connection else 0
+        read = "content-length" not in headers and "transfer-encoding" not in headers
+        # a client that waits for leave to send gets none
+        comes, closes = "expect" not in headers and not read, False
 
         async def receive_body() -> Message:
-            nonlocal read
+            nonlocal read, comes
             message = await receive()
-            read = message["type"] == "http.disconnect" or not message.get("more_body", False)
+            comes = message["type"] == "http.request" and message.get("more_body", False)
+            read = not comes
             return message
 
+        async def send_answer(message: Message) -> None:
+            nonlocal closes
+            if message["type"] == "http.response.start":
+                closes = self._complete(message)
+            elif closes and comes and not message.get("more_body"):
+                await send({**message, "more_body": True})
+                with suppress(TimeoutError, asyncio.CancelledError):  # it ends in any case
+                    async with asyncio.timeout(DISCARD_S):
+                        while comes:
+                            await receive_body()
+                message = {"type": "http.response.body", "body": b""}
+            await send(message)
+
         try:
-            await self.app(scope, receive_body, send)
+            await self.app(scope, receive_body, send_answer)
         finally:
-            bodiless = "content-length" not in (headers := Headers(scope=scope)) and "transfer-encoding" not in headers
-            connection.request_ended(number, read=read or bodiless)
+            if connection:
+                connection.request_ended(number, read=read)
+
+    def _complete(self, start: Message) -> bool:
+        """Adds headers to an answer's start; whether it closes the connection."""
+        headers = MutableHeaders(scope=start)
+        for name, value in self.headers.items():
+            headers.setdefault(name, value)
+        if self.ending():
+            headers["Connection"] = "close"
+        return headers.get("connection") == "close"
 
 
 def to_origin_form(scope: Scope) -> None:
@@ -187,19 +221,3 @@ def to_origin_form(scope: Scope) -> None:
         raw_path = absolute["path"] or b"/"
         scope["path"], scope["raw_path"] = root + unquote(raw_path.decode("latin-1")), root.encode() + raw_path
         MutableHeaders(scope=scope)["host"] = absolute["host"].decode("latin-1")
-
-
-class CloseWhileEnding:
-    """While the service is to end, each answer closes its connection, so that its client opens the next one elsewhere."""
-
-    def __init__(self, app: ASGIApp, service: Service) -> None:
-        self.app = app
-        self.service = service
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async def send_answer(message: Message) -> None:
-            if message["type"] == "http.response.start" and (self.service.ending or self.service.draining):
-                MutableHeaders(scope=message)["Connection"] = "close"
-            await send(message)
-
-        await self.app(scope, receive, send_answer)

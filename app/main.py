@@ -15,10 +15,10 @@ from pydantic import ValidationError
 from app.api import batch, segment, state
 from app.api.errors import install_handlers
 from app.api.page import mount_page
-from app.api.security import ProblemCORSMiddleware, SecurityHeaders
-from app.connections import CloseWhileEnding, TellConnection
+from app.api.security import SECURITY_HEADERS, ProblemCORSMiddleware
+from app.connections import ConnectionMiddleware
 from app.environment import PREFIX, UnknownSetting, UnreadLines, check_env_file
-from app.middleware import DiscardBeforeClose, HeadAsGet, LoadShedding, RequestTelemetry, UnexpectedErrors
+from app.middleware import LoadShedding, RequestTelemetry, UnexpectedErrors
 from app.server import serve
 from app.serving.service import Service
 from app.settings import ENV_FILE, Settings, ignored_variables
@@ -61,12 +61,8 @@ def create_app(settings: Settings) -> FastAPI:
             ProblemCORSMiddleware, allow_origins=settings.cors_origins, allow_methods=["GET", "POST"], allow_headers=["*"],
             expose_headers=exposed,
         )  # fmt: skip
-    app.add_middleware(HeadAsGet)
     app.add_middleware(RequestTelemetry, metrics=service.metrics)
-    app.add_middleware(SecurityHeaders)
-    app.add_middleware(CloseWhileEnding, service=service)
-    app.add_middleware(DiscardBeforeClose)
-    app.add_middleware(TellConnection)
+    app.add_middleware(ConnectionMiddleware, ending=service.is_ending, headers=SECURITY_HEADERS)
     return app
 
 

@@ -1,4 +1,4 @@
-"""ASGI middleware: request ids, access log and unexpected errors; HEAD; closing; load shedding before a body is read."""
+"""ASGI middleware: request ids, access log and unexpected errors; HEAD; load shedding before a body is read."""
 
 from __future__ import annotations
 
@@ -8,9 +8,8 @@ import logging
 import random
 import re
 import time
-from contextlib import suppress
 
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.api.errors import MEDIA_TYPE, Problem, Unavailable, document, nothing_at, to_problem, unexpected
@@ -23,14 +22,14 @@ REQUEST_ID = "x-request-id"
 SANE_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 POLLED = {"/health", "/health/live", "/health/ready", "/metrics"}
 METHODS = ("GET", "POST", "HEAD", "OPTIONS", "PUT", "PATCH", "DELETE")
-DISCARD_S = 1.0  # for what is left of a body whose answer closes the connection
 log = logging.getLogger("segment")
 
 
 class RequestTelemetry:
     """Gives each request an id, for inner layers in its headers and state; logs and counts its answer.
 
-    Log lines tell the caller's trace as well, where a valid `traceparent` header names one.
+    Log lines tell the caller's trace as well, where a valid `traceparent` header names one. Inner layers see a HEAD as a GET;
+    the server leaves the body out.
     """
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
@@ -55,9 +54,11 @@ class RequestTelemetry:
                 MutableHeaders(scope=message)[REQUEST_ID] = request_id
             await send(message)
 
+        inner = dict(scope, method="GET") if scope["method"] == "HEAD" else scope
         try:
-            await self.app(scope, receive, send_with_id)
+            await self.app(inner, receive, send_with_id)
         finally:
+            scope["route"] = inner.get("route")
             self._account(scope, status or 499, time.perf_counter() - started)
 
     def _account(self, scope: Scope, status: int, seconds: float) -> None:
@@ -81,7 +82,7 @@ class UnexpectedErrors:
 
     With 503 where a thread could not be started, which is the service's failure, and where the server cancels the request
     because the drain has taken too long. Once an answer has begun, the error is raised on, and the server closes the
-    connection. Middlewares outside this one (CORS, `HeadAsGet`, `RequestTelemetry` and those around it) are not covered: for
+    connection. Middlewares outside this one (CORS, `RequestTelemetry`, `ConnectionMiddleware`) are not covered: for
     them Starlette answers a plain 500, and uvicorn logs it.
     """
 
@@ -112,59 +113,6 @@ class UnexpectedErrors:
             if begun:
                 raise
             await send_problem(scope, send, problem)
-
-
-class HeadAsGet:
-    """Routes see a HEAD as a GET; the server leaves the body out."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["method"] == "HEAD":
-            seen = dict(scope, method="GET")
-            await self.app(seen, receive, send)
-            scope["route"] = seen.get("route")
-            return
-        await self.app(scope, receive, send)
-
-
-class DiscardBeforeClose:
-    """An answer that closes the connection goes out at once, and what still comes of the body is discarded for a second.
-
-    Closed with data unread, the system would reset the connection, and a client that still sends might not see its answer.
-    """
-
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self.app(scope, receive, send)
-            return
-        # a client that waits for leave to send gets none
-        more, closes = "expect" not in Headers(scope=scope), False
-
-        async def receive_body() -> Message:
-            nonlocal more
-            message = await receive()
-            more = message["type"] == "http.request" and message.get("more_body", False)
-            return message
-
-        async def send_answer(message: Message) -> None:
-            nonlocal closes
-            if message["type"] == "http.response.start":
-                closes = Headers(raw=message.get("headers", [])).get("connection") == "close"
-            elif closes and more and not message.get("more_body"):
-                await send({**message, "more_body": True})
-                with suppress(TimeoutError, asyncio.CancelledError):  # it ends in any case
-                    async with asyncio.timeout(DISCARD_S):
-                        while more:
-                            await receive_body()
-                message = {"type": "http.response.body", "body": b""}
-            await send(message)
-
-        await self.app(scope, receive_body, send_answer)
 
 
 class LoadShedding:

@@ -22,7 +22,7 @@ from prometheus_client import (
     disable_created_metrics,
     generate_latest,
 )
-from prometheus_client.core import GaugeMetricFamily, InfoMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily
 from prometheus_client.registry import Collector
 
 from model.command_line import package_version
@@ -54,6 +54,7 @@ class State:
     memory_budget: int
     memory_used: int
     memory_resident: int | None
+    worker_seconds: float | None
     models: Sequence[Mapping[str, str]]
 
 
@@ -87,7 +88,6 @@ class Metrics:
         )
         for death in DEATH_REASONS:
             self.worker_deaths.labels(death)
-        self.worker_seconds = Counter("segment_worker_cpu_seconds", "Processor time of workers", registry=self.registry)
         self.batch_seconds = Histogram("segment_batch_seconds", "Seconds of a batch", buckets=SECONDS, registry=self.registry)
 
     def answered(self, route: str, method: str, status: int, seconds: float) -> None:
@@ -114,10 +114,6 @@ class Metrics:
         """A worker process ended, by itself or because it was killed."""
         self.worker_deaths.labels(reason).inc()
 
-    def worker_cpu(self, seconds: float) -> None:
-        """Workers have used so much processor time."""
-        self.worker_seconds.inc(max(0.0, seconds))
-
     def text(self) -> bytes:
         return generate_latest(self.registry)
 
@@ -128,7 +124,7 @@ class StateCollector(Collector):
     def __init__(self, state: Callable[[], State]) -> None:
         self._state = state
 
-    def collect(self) -> Iterator[GaugeMetricFamily | InfoMetricFamily]:
+    def collect(self) -> Iterator[GaugeMetricFamily | CounterMetricFamily | InfoMetricFamily]:
         state = self._state()
         yield GaugeMetricFamily("segment_ready", "1 when ready", state.ready)
         yield GaugeMetricFamily("segment_requests_in_flight", "Requests with images under way", state.requests_in_flight)
@@ -142,6 +138,9 @@ class StateCollector(Collector):
         if state.memory_resident:
             what = "Memory of the service and its workers, each page that they share counted once"
             yield GaugeMetricFamily("segment_memory_resident_bytes", what, state.memory_resident)
+        if state.worker_seconds is not None:
+            what = "Processor time of workers, those that have ended included"
+            yield CounterMetricFamily("segment_worker_cpu_seconds", what, state.worker_seconds)
         models = InfoMetricFamily("segment_model", "A model that is served", labels=["name"])
         for facts in state.models:
             models.add_metric([facts["name"]], {key: value for key, value in facts.items() if key != "name"})

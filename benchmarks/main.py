@@ -11,7 +11,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from benchmarks import former as former_commit
-from benchmarks import gpu, overload, results, runtimes, served, size, soak, startup
+from benchmarks import gpu, hostile, overload, results, runtimes, served, size, soak, startup
 from benchmarks.load import available
 from benchmarks.peers import comparison
 from benchmarks.results import Section
@@ -26,10 +26,11 @@ BENCHES: dict[str, Callable[[argparse.Namespace], Section]] = {
     "overload": lambda args: overload.run(quick=args.quick),
     "startup": lambda args: startup.run(quick=args.quick),
     "gpu": lambda args: gpu.run(quick=args.quick),
+    "hostile": lambda args: hostile.run(quick=args.quick),
     "former": lambda args: former_commit.run(quick=args.quick, former=args.former),
     "soak": lambda args: soak.run(quick=args.quick, minutes=args.minutes),
 }
-BY_NAME = ("peers", "gpu", "soak", "former")
+BY_NAME = ("peers", "gpu", "soak", "hostile", "former")
 WITH_LOAD = ("served", "peers", "size", "overload", "gpu", "former")
 
 
@@ -76,8 +77,8 @@ def missing(chosen: Sequence[str], peers: str | None, former: Path | None = None
         return "peers needs --peers PYTHON, that of an environment with the frameworks; see benchmarks/peers/README.md"
     if "former" in chosen and not former:
         return "former needs --former FOLDER, a checkout of the commit to compare with (git worktree add FOLDER COMMIT)"
-    if "soak" in chosen and not find_spec("pytest"):
-        return "soak sends the tests' hostile files, and needs what `make test` installs"
+    if {"soak", "hostile"} & set(chosen) and not find_spec("pytest"):
+        return "soak and hostile send the tests' hostile files, and need what `make test` installs"
     return gpu.missing() if "gpu" in chosen else None
 
 

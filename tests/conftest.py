@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Literal
@@ -22,6 +23,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import uvicorn
+from fastapi.testclient import TestClient
 from filelock import FileLock
 from PIL import Image
 from starlette.types import ASGIApp
@@ -173,22 +175,26 @@ def free_port() -> int:
 
 
 @contextmanager
-def over_http(app: ASGIApp, http: type[asyncio.Protocol] | Literal["h11"] = "h11") -> Iterator[int]:
-    """The port where uvicorn serves the app from a thread, without its lifespan."""
+def over_http(app: ASGIApp | TestClient, http: type[asyncio.Protocol] | Literal["h11"] = "h11") -> Iterator[int]:
+    """The port where uvicorn serves the app from a thread, without its lifespan; a client's app on the client's event loop."""
     listener = socket.create_server(("127.0.0.1", 0))
     config = uvicorn.Config(
-        app, log_level="warning", lifespan="off", loop="asyncio", ws="none", http=http, timeout_keep_alive=2 * HANG_S
-    )
+        app.app if isinstance(app, TestClient) else app, log_level="warning", lifespan="off", loop="asyncio", ws="none",
+        http=http, timeout_keep_alive=2 * HANG_S,
+    )  # fmt: skip
     server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run, args=([listener],))
-    thread.start()
+    if isinstance(app, TestClient):
+        assert app.portal
+        running: Future[None] = app.portal.start_task_soon(server.serve, [listener])
+    else:
+        running = Future()
+        threading.Thread(target=lambda: running.set_result(server.run([listener]))).start()
     try:
-        while not server.started and thread.is_alive():
-            thread.join(0.02)
+        wait_for(lambda: server.started or running.done())
         yield listener.getsockname()[1]
     finally:
         server.should_exit = True
-        thread.join()
+        running.result(HANG_S)
         listener.close()
 
 

@@ -17,7 +17,7 @@ from app.serving.registry import Model, Registry
 from app.serving.watchdog import LEAST_STALL_S, Later, Watchdog
 from app.settings import Settings
 from app.telemetry import Metrics, Reason, State
-from model.inference.cores import available_memory, resident_memory
+from model.inference.cores import available_memory, child_seconds, resident_memory
 from model.inference.errors import Cancelled, DeadlinePassed
 from model.inference.merging import Logits
 from model.inference.runtime import DeviceOutOfMemory, Tile, unused_gpu
@@ -94,7 +94,7 @@ class Service:
         self.admission = Admission(settings.max_queued_tiles, time.monotonic)
         self.budget = Budget(settings.memory_bytes, large_works=max(1, settings.cpu_threads // 2))
         self.registry = Registry(settings, self.metrics.batch, self.fail)
-        self.workers = Workers(on_death=self.metrics.worker_died, on_cpu=self.metrics.worker_cpu, on_failure=self.fail)
+        self.workers = Workers(on_death=self.metrics.worker_died, on_failure=self.fail)
         self._planning = asyncio.Semaphore(PLANNERS)
         stall_s = max(LEAST_STALL_S, 2 * settings.request_timeout_s)
         self.watchdog = Watchdog(self.registry.schedulers, self.fail, stall_s=stall_s)
@@ -276,6 +276,10 @@ class Service:
             log.info(message, extra={"fields": facts})
         return None
 
+    def is_ending(self) -> bool:
+        """Whether clients should open their next connection elsewhere."""
+        return self.ending or self.draining
+
     @property
     def queued_tiles(self) -> int:
         return self.admission.queued
@@ -328,6 +332,7 @@ class Service:
             memory_budget=self.budget.limit,
             memory_used=self.budget.used,
             memory_resident=resident_memory(),
+            worker_seconds=child_seconds(),
             models=[asdict(runtime.identity) | {"device": runtime.device} for runtime in runtimes],
         )
 

@@ -47,6 +47,23 @@ def resident_memory() -> int | None:
     return sum(sizes) if sizes else None
 
 
+def child_seconds() -> float | None:
+    """Seconds of processor time of the processes below this one, those that have ended included; None where Linux tells not.
+
+    https://docs.kernel.org/filesystems/proc.html, table 1-4
+    """
+    stats = [stat for pid in _descendants(os.getpid()) if (stat := _stat(pid)) is not None]
+    # user and system time of its own, and of its children that have ended: the 14th to 17th field
+    return sum(int(each) for stat in stats for each in stat[11:15]) / os.sysconf("SC_CLK_TCK") if stats else None
+
+
+def _stat(pid: int) -> list[str] | None:
+    """The fields behind the name of /proc/PID/stat, from the third on."""
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return None
+
+
 def _descendants(pid: int) -> list[int]:
     found: list[int] = []
     for file in Path(f"/proc/{pid}/task").glob("*/children"):

@@ -59,6 +59,7 @@ class FrameChannel(asyncio.BufferedProtocol):
         self._waiter: asyncio.Future[None] | None = None
         self._ended: WorkerEnded | None = None
         self._transport: asyncio.Transport | None = None
+        self._closed = asyncio.Event()
         self._head_bytes: int | None = None  # of the frame whose prefix has come
         self._buffer = bytearray(PREFIX.size)
         self._view = memoryview(self._buffer)  # what is still to come of the buffer
@@ -98,9 +99,11 @@ class FrameChannel(asyncio.BufferedProtocol):
         if self._transport:
             self._transport.write(head + payload)
 
-    def close(self) -> None:
+    async def close(self) -> None:
+        """Closes the socket; returns once the event loop has let go of it."""
         if self._transport:
             self._transport.abort()
+            await self._closed.wait()
         self._channel.close()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -131,6 +134,7 @@ class FrameChannel(asyncio.BufferedProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._end(WorkerEnded(str(exc or "the other end is closed")))
+        self._closed.set()
 
     def _await(self, count: int, head_bytes: int | None) -> None:
         self._buffer, self._head_bytes = bytearray(count), head_bytes

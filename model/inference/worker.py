@@ -124,7 +124,7 @@ class Worker:
     `idle` tells whether it may be given an image; a worker that is not must be killed. `death` tells why it ended.
     """
 
-    def __init__(self, process: BaseProcess, frames: FrameChannel, on_cpu: Callable[[float], None]) -> None:
+    def __init__(self, process: BaseProcess, frames: FrameChannel) -> None:
         self.process = process
         self.images = 0
         self.idle = True
@@ -132,7 +132,6 @@ class Worker:
         self.death: DeathReason | None = None
         self.planned: Planned | None = None
         self._frames = frames
-        self._on_cpu = on_cpu
         self._image: Image | None = None
         self._tile_error: BaseException | None = None
         self._first_bytes = self.resident_bytes
@@ -233,7 +232,7 @@ class Worker:
         with suppress(OSError, ValueError):
             self.process.kill()  # it may have closed its end without coming to its own
         await asyncio.to_thread(_exit_code, self.process)
-        self._frames.close()
+        await self._frames.close()
         with PROCESSES, suppress(ValueError):  # it runs still
             self.process.close()
 
@@ -243,7 +242,6 @@ class Worker:
             head, payload = await self._frames.receive()
             document: dict[str, Any] = json.loads(head)
             kind = document["kind"]
-            self._on_cpu(float(document.get("cpu_seconds", 0.0)))
             if kind == "error":
                 name, message = document["type"], str(document["message"])
         except (ValueError, KeyError, TypeError, AttributeError) as error:

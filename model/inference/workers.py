@@ -35,9 +35,8 @@ log = logging.getLogger("segment")
 class Workers:
     """Up to `count` worker processes, started as they are needed. For the event loop in which `start` was called.
 
-    `on_death` hears of each that ended but was not asked to, `on_cpu` of the processor time that they use, and `on_failure`
-    where none could be started for `START_S` seconds. They are forked from a process of their own that has imported what they
-    need, where the system has that (Linux, macOS); elsewhere each is started anew.
+    `on_death` hears of each that ended, and `on_failure` where none could be started for `START_S` seconds. They are forked
+    from a process that has imported what they need, where the system has that (Linux, macOS); elsewhere each is started anew.
     """
 
     def __init__(
@@ -45,11 +44,10 @@ class Workers:
         count: int = 0,
         *,
         on_death: Callable[[DeathReason], None] = lambda _: None,
-        on_cpu: Callable[[float], None] = lambda _: None,
         on_failure: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.count = count or min(MOST_WORKERS, available_cores() + 2)
-        self._on_death, self._on_cpu, self._on_failure = on_death, on_cpu, on_failure
+        self._on_death, self._on_failure = on_death, on_failure
         self._workers: set[Worker] = set()
         self._idle: list[Worker] = []
         self._waiting: deque[asyncio.Future[Worker]] = deque()
@@ -199,9 +197,9 @@ class Workers:
                 other.close()  # so that the worker's death is an end of file
             async with asyncio.timeout(START_S):
                 await frames.receive()
-            return Worker(process, frames, self._on_cpu)
+            return Worker(process, frames)
         except BaseException:
-            frames.close()
+            await frames.close()
             raise
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from app import middleware
+from app import connections, middleware
 from app.api import batch
 from tests.app.asking import PHOTO, answer_on, assert_idle, assert_problem, connected, count_of, head, post, service_of
 from tests.app.conftest import Serve
@@ -27,7 +27,7 @@ LIVE = b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n"
 @contextmanager
 def over_socket(serve: Serve, **settings: Any) -> Iterator[tuple[TestClient, int]]:
     """A service in process, and the port where it is served as well."""
-    with serve(**settings) as client, over_http(client.app) as port:
+    with serve(**settings) as client, over_http(client) as port:
         yield client, port
 
 
@@ -118,7 +118,7 @@ def test_what_an_outer_middleware_raises_is_starlettes_plain_500(serve: Serve, m
         raise ZeroDivisionError("a bug")
 
     with serve() as client:
-        monkeypatch.setattr(middleware.HeadAsGet, "__call__", fails)
+        monkeypatch.setattr(middleware.RequestTelemetry, "__call__", fails)
         response = client.get("/health/live")
     assert (response.status_code, response.headers["content-type"]) == (500, "text/plain; charset=utf-8")
     assert "x-request-id" not in response.headers
@@ -175,7 +175,7 @@ def test_a_full_service_refuses_by_the_head_alone(small: tuple[TestClient, int],
 def test_the_body_of_a_refusal_is_discarded_for_a_while_alone(
     small: tuple[TestClient, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(middleware, "DISCARD_S", 0.2)
+    monkeypatch.setattr(connections, "DISCARD_S", 0.2)
     client, port = small
     with full(client), connected(port) as connection:
         started = time.monotonic()
@@ -188,7 +188,7 @@ def test_the_body_of_a_refusal_is_discarded_for_a_while_alone(
 def test_a_client_that_asks_before_it_sends_gets_the_refusal_alone_and_at_once(
     small: tuple[TestClient, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(middleware, "DISCARD_S", 2 * HANG_S)
+    monkeypatch.setattr(connections, "DISCARD_S", 2 * HANG_S)
     client, port = small
     with full(client), connected(port) as connection:
         connection.sendall(head(900_000, "Expect: 100-continue"))
@@ -217,7 +217,7 @@ def test_who_sends_on_sees_the_answer_that_closes_the_connection(small: tuple[Te
 
 
 def test_an_upload_that_stalls_is_408(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(middleware, "DISCARD_S", 0.1)
+    monkeypatch.setattr(connections, "DISCARD_S", 0.1)
     with over_socket(serve, upload_timeout_s=0.2) as (client, port):
         for lines in ((), ("Content-Type: multipart/form-data; boundary=x",)):
             with connected(port) as connection:

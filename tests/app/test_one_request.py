@@ -53,4 +53,4 @@ def test_the_files_that_a_request_passes_are_those_of_the_page(serve: Serve) -> 
     section = page[page.index("## One request") : page.index("## Where to change what")]
     assert recorder.files - EVERY_SECOND | DECLARED == set(re.findall(r"`((?:\w+/)?\w+\.py)`", section))
     table = set(re.findall(r"`((?:\w+/)?\w+\.py)`", section[section.index("| step |") : section.index("Errors of")]))
-    assert len(table - {"connections.py"}) == 11
+    assert len(table - {"connections.py"}) == 10

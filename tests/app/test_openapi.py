@@ -31,7 +31,7 @@ def client(serve: Serve) -> Iterator[TestClient]:
 
 @pytest.fixture(scope="module")
 def url(client: TestClient) -> Iterator[str]:
-    with over_http(client.app) as port:
+    with over_http(client) as port:
         yield f"http://127.0.0.1:{port}"
 
 

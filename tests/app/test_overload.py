@@ -21,7 +21,7 @@ QUERIES: list[dict[str, Any]] = [{}, {"format": "json"}, {"side": 300, "blend": 
 def test_sixteen_clients_at_once_get_the_bytes_that_they_get_alone(client: TestClient) -> None:
     images = [encoded(make_photo(40 + 13 * i, 200 - 9 * i, seed=i)) for i in range(16)]
     asked = [(image, QUERIES[i % len(QUERIES)]) for i, image in enumerate(images)] * 3
-    with over_http(client.app) as port, httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=HANG_S) as over:
+    with over_http(client) as port, httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=HANG_S) as over:
 
         def ask(request: tuple[bytes, dict[str, Any]]) -> bytes:
             response = over.post("/segment", content=request[0], params=request[1])
@@ -41,7 +41,7 @@ def test_a_burst_of_heads_does_not_all_pass_and_those_that_do_are_answered(
 ) -> None:
     monkeypatch.setattr("app.serving.admission.FRESH_S", 1e6)  # a slow machine may take longer for twenty heads
     monkeypatch.setattr("app.api.uploads.SLOW_S", 1e6)
-    with serve(max_queued_tiles=8) as client, over_http(client.app) as port, ExitStack() as stack:
+    with serve(max_queued_tiles=8) as client, over_http(client) as port, ExitStack() as stack:
         service = service_of(client)
         connections = [stack.enter_context(connected(port)) for _ in range(20)]
         for connection in connections:
@@ -57,7 +57,7 @@ def test_a_burst_of_heads_does_not_all_pass_and_those_that_do_are_answered(
 
 
 def test_a_batch_is_counted_from_its_head(serve: Serve) -> None:
-    with serve(max_queued_tiles=2) as client, over_http(client.app) as port:
+    with serve(max_queued_tiles=2) as client, over_http(client) as port:
         service = service_of(client)
         with connected(port) as connection:
             connection.sendall(head(1000, "Content-Type: multipart/form-data; boundary=x", path="/segment/batch"))
@@ -82,7 +82,7 @@ def test_more_tiles_than_are_left_are_refused_by_the_image_s_header(serve: Serve
 
 @pytest.mark.parametrize("path", ["/segment", "/segment?format=json&mask=polygons"])
 def test_a_client_that_goes_leaves_no_tiles_and_no_reservation(serve: Serve, path: str) -> None:
-    with serve() as client, over_http(client.app) as port:
+    with serve() as client, over_http(client) as port:
         service = service_of(client)
         with held(service) as hold:
             with connected(port) as connection:

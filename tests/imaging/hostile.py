@@ -92,6 +92,48 @@ def jpeg_with(content: bytes) -> bytes:
     return data[:2] + content + data[2:]
 
 
+def overlapping_strips(rows: int, width: int = 100_000) -> bytes:
+    """An uncompressed TIFF whose strips, a row each, begin a byte after one another: Pillow reads it a byte at a time."""
+    head = 8 + 2 + 12 * 8 + 4
+    bits, offsets = head, head + 6
+    pixels = offsets + 4 * rows
+    entries = [(258, 3, 3, bits), (273, 4, rows, offsets)]
+    tags = {256: width, 257: rows, 259: 1, 262: 2, 277: 3, 278: 1}
+    return b"".join((
+        tiff_of(tags, *entries), struct.pack("<3H", 8, 8, 8), struct.pack(f"<{rows}I", *range(pixels, pixels + rows)),
+        bytes(3 * width + rows),
+    ))  # fmt: skip
+
+
+def exif_of(entries: int) -> bytes:
+    """EXIF with so many tags, each of some hundred numbers that lie in one place."""
+    directory = b"".join(struct.pack("<HHII", 0xA000 + tag % 0x4000, 3, 120, 8) for tag in range(entries))
+    return b"II*\0" + struct.pack("<IH", 8, entries) + directory + bytes(4)
+
+
+def webp_with_exif(exif: bytes) -> bytes:
+    """A WebP of 16x16 pixels with this EXIF."""
+    data = file_of(Image.new("RGB", (16, 16)), "WEBP", exif=b"Exif\0\0II*\0\x08\0\0\0\0\0\0\0\0\0")
+    start = data.index(b"EXIF")
+    body = data[12:start] + b"EXIF" + struct.pack("<I", len(exif)) + exif + b"\0" * (len(exif) % 2)
+    return b"RIFF" + struct.pack("<I", 4 + len(body)) + b"WEBP" + body
+
+
+def jpeg_of_markers(count: int) -> bytes:
+    """A progressive JPEG with what looks like a hundred starts of scans before its end, and so many markers without content."""
+    data = file_of(Image.new("RGB", (16, 16)), "JPEG", progressive=True)
+    end = data.rindex(b"\xff\xd9")
+    return data[:end] + b"\xff\xda" * 101 + b"\xff\x01" * count + data[end:]
+
+
+def gif_block_ended_at_once(extent: int) -> bytes:
+    """A GIF whose extension ends with its name, behind which a walk may see a frame of one pixel, and Pillow a huge one."""
+    head = b"GIF89a" + struct.pack("<HHBBB", 1, 1, 0x80, 0, 0) + bytes(6)
+    decoy = (b"," + struct.pack("<HHHHB", 0, 0, 1, 1, 0)).ljust(45, b"\1") + b"\0"
+    frame = b"," + struct.pack("<HHHHB", 0, 0, extent, extent, 0) + b"\2\1\0\0;"
+    return head + b"!\xff\x0bNETSCAPE2.0\0" + decoy + b"!\xf9\4\x08\0\0\0\0" + frame
+
+
 @cache
 def _text(mebi: int, letter: str = "x") -> bytes:
     return zlib.compress((letter * (mebi << 20)).encode()[: mebi << 20], 9)
@@ -148,5 +190,20 @@ HOSTILE: dict[str, Callable[[], bytes]] = {
         + struct.pack("<HHHII", 1, 37500, 3, 4_000_000, 8)
         + bytes(8_000_000)
     ),
+    "tiff of overlapping strips": lambda: overlapping_strips(100),
+    "tiff whose directory points to itself": lambda: tiff_of({256: 16, 257: 16}, *[(34665, 1, 1, 8)] * 460),
+    "gif whose block ends at once": lambda: gif_block_ended_at_once(60_000),
+    "jpeg of markers": lambda: jpeg_of_markers(5_000_000),
+    "jpeg of segments between scans": lambda: scan_bomb(3).replace(b"\xff\xda", b"\xff\xfe\0\2" * 500_000 + b"\xff\xda"),
+    "png of a thousand profiles": lambda: png_with(*[chunk(b"iCCP", b"k\0\0" + _text(1))] * 1000),
+    "png of exif": lambda: png_with(chunk(b"eXIf", exif_of(60_000))),
+    "png of exif as text": lambda: png_with(
+        chunk(b"zTXt", b"Raw profile type exif\0\0" + zlib.compress(b"\nexif\n" + exif_of(60_000).hex().encode()))
+    ),
+    "webp of exif": lambda: webp_with_exif(b"Exif\0\0" + exif_of(60_000)),
+    "tiff of exif": lambda: (
+        tiff_of({256: 16, 257: 16, 258: 8, 259: 1, 262: 1, 273: 8, 34665: 98}) + exif_of(60_000)[8:] + bytes(800)
+    ),
+    "png of empty pixels": lambda: png_with(chunk(b"IDAT", b"") * 65_000),
     **{f"truncated {format}": partial(_truncated, format) for format in ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")},
 }

@@ -138,7 +138,7 @@ def test_a_client_that_goes_leaves_no_tiles_and_no_reservation(serve: Serve, que
         b'--x\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n' + data + b"\r\n" for data in PHOTOS
     )
     form += b"--x--\r\n"
-    with serve() as client, over_http(client.app) as port:
+    with serve() as client, over_http(client) as port:
         service = service_of(client)
         with held(service) as hold:
             with connected(port) as connection:

@@ -73,7 +73,7 @@ def test_the_examples_of_deadlines_are_what_is_answered(serve: Serve) -> None:
     with serve(request_timeout_s=0.2) as client, held(service_of(client)):
         late = client.post("/segment", content=PHOTO).json()["detail"]
     assert late.replace("0.2 s", "60 s") in (errors.TimedOut.example, LATE)  # whichever sees it first
-    with serve(upload_timeout_s=0.2) as client, over_http(client.app) as port, connected(port) as connection:
+    with serve(upload_timeout_s=0.2) as client, over_http(client) as port, connected(port) as connection:
         connection.settimeout(HANG_S)
         connection.sendall(head(1000) + b"abc")
         slow = json.loads(answer_on(connection).read())["detail"]

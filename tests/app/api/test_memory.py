@@ -34,7 +34,7 @@ def client(serve: Serve) -> Iterator[TestClient]:
 
 @pytest.fixture(scope="module")
 def port(client: TestClient) -> Iterator[int]:
-    with over_http(client.app) as port:
+    with over_http(client) as port:
         yield port
 
 

@@ -310,7 +310,7 @@ def test_what_a_worker_sends_that_no_worker_sends_is_its_end(head: bytes) -> Non
         frames = FrameChannel(here)
         await frames.open()
         process = Process()
-        worker = Worker(process, frames, lambda _: None)  # type: ignore[arg-type]
+        worker = Worker(process, frames)  # type: ignore[arg-type]
         planning = asyncio.create_task(worker.plan(Image(Body.of(PHOTO), OPTIONS, Limits()), b"", 2))
         await asyncio.sleep(0)
         receive(there)
@@ -318,7 +318,7 @@ def test_what_a_worker_sends_that_no_worker_sends_is_its_end(head: bytes) -> Non
         with pytest.raises((DamagedImage, WorkerFailed)):
             await planning
         assert worker.death == "crash"
-        frames.close()
+        await frames.close()
         for each in (there, ended, ended_there):
             each.close()
 
@@ -335,7 +335,7 @@ def test_lengths_that_no_worker_announces_end_its_channel() -> None:
             there.sendall(prefix)
             with pytest.raises(WorkerEnded, match="announced"):
                 await frames.receive()
-            frames.close()
+            await frames.close()
             there.close()
 
     asyncio.run(inside())
