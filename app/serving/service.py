@@ -150,12 +150,13 @@ class Service:
         """
         answering = asyncio.create_task(self._answer(job, deadline))
         either: set[asyncio.Future[Any]] = {answering, gone} if gone else {answering}
+        delivered = False
         try:
             seconds = max(0.0, deadline - time.monotonic())
             await asyncio.wait(either, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
             if not answering.done():
                 raise Cancelled(GONE) if gone and gone.done() else DeadlinePassed(LATE.format(self.settings.request_timeout_s))
-            answer = answering.result()
+            answer, delivered = answering.result(), True
         except DeviceOutOfMemory as error:
             raise QueueFull(f"{error}; try again later", reason="device_memory") from error
         except MemoryError as error:
@@ -165,10 +166,12 @@ class Service:
             if not answering.done():
                 answering.cancel()
                 await asyncio.wait([answering])
+            if not delivered:
+                if not answering.cancelled() and not answering.exception():  # it came too late
+                    answering.result().body.close()
+                self.budget.end(job.reservation.memory)
             job.image.body.close()
             self.admission.release(job.reservation, done=job.done)
-            if not job.done:
-                self.budget.end(job.reservation.memory)
             del answering, either  # an error refers to this frame: it must not refer back, or it would keep what it had
         self.metrics.segmented(answer.size, answer.seconds)
         return answer
@@ -308,8 +311,10 @@ class Service:
         """Why no image is taken now, or None."""
         if self.draining:
             return self.failure or DRAINING
-        if not self.registry.models or not self._has_worker:
+        if not self.registry.models:
             return self.not_live or "starting: weights are being loaded and warmed up"
+        if not self._has_worker:
+            return self.not_live or "starting: the first worker process is being started"
         return self.not_live
 
     @property
