@@ -16,16 +16,17 @@ import httpx
 from benchmarks.images import ONE_MEGAPIXEL, PHOTOS, photo, photos
 from benchmarks.load import Sample, load, percentile
 from benchmarks.results import Ratio, Row, Section
-from benchmarks.serving import ROOT, PeakMemory, Server, service
+from benchmarks.serving import ROOT, PeakMemory, Server, image_variables, service
 
 CLIENTS = 16
 LARGE_SIDE = 10_000
 SMALL_PAUSE_MS = 50.0
 TEXT = """\
 This checkout beside one of commit {commit}, by turns on the same cores, each turn in services that are started anew, with the
-default weights and settings. Images a second: {clients} clients, JPEGs of one megapixel as masks. The cheap network is the
-tests' narrow one. Small ones: a lone client's JPEGs of one megapixel while images of 100 megapixels are worked on. CPU of the
-event loop: of the process's first thread, an image. Ratios are of medians, this checkout's by the former one's."""
+default weights and settings, and with the variables for glibc that its Dockerfile sets. Images a second: {clients} clients,
+JPEGs of one megapixel as masks. The cheap network is the tests' narrow one. Small ones: a lone client's JPEGs of one megapixel
+while images of 100 megapixels are worked on. CPU of the event loop: of the process's first thread, an image. Ratios are of
+medians, this checkout's by the former one's."""
 
 
 def run(*, quick: bool, former: Path) -> Section:
@@ -65,7 +66,7 @@ AIMS: dict[str, dict[str, float]] = {
 
 def _turn(checkout: Path, photographs: list[bytes], large: bytes, narrow: Path, seconds: float) -> dict[str, float]:
     begun = time.perf_counter()
-    with service(checkout=checkout) as server:
+    with service(checkout=checkout, environment=image_variables(checkout)) as server:
         found = {"start to ready": time.perf_counter() - begun, "idle memory": server.memory_mb()}
         images = _answered(server, photographs)
         load(server.url, images, connections=CLIENTS, seconds=min(2.0, seconds))
@@ -75,14 +76,14 @@ def _turn(checkout: Path, photographs: list[bytes], large: bytes, narrow: Path, 
             found["CPU of the event loop"] = 1000 * (server.main_thread_seconds() - before) / answers.good
         found |= {"images a second": answers.rate, "memory, at most": memory.most_mb}
         found["a lone request"] = statistics.median(load(server.url, images, connections=1, seconds=seconds).milliseconds())
-    with service(checkout=checkout) as server:
+    with service(checkout=checkout, environment=image_variables(checkout)) as server:
         images = _answered(server, photographs)
         alone = load(server.url, images, connections=1, seconds=seconds, pause_ms=SMALL_PAUSE_MS).checked()
         with PeakMemory(server) as memory, _posting(server.url, large):
             beside = load(server.url, images, connections=1, seconds=seconds, pause_ms=SMALL_PAUSE_MS).checked()
         found |= {"100 megapixels add": memory.risen_mb, "p99 of small ones alone": percentile(alone.milliseconds(), 99)}
         found["p99 of small ones beside them"] = percentile(beside.milliseconds(), 99)
-    with service(checkout=checkout, weights=narrow, device="cpu") as server:
+    with service(checkout=checkout, environment=image_variables(checkout), weights=narrow, device="cpu") as server:
         images = _answered(server, photographs)
         load(server.url, images, connections=CLIENTS, seconds=min(2.0, seconds))
         found["cheap network, images a second"] = load(server.url, images, connections=CLIENTS, seconds=seconds).checked().rate

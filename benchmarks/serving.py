@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -52,7 +53,11 @@ class Server:
 
     def memory_mb(self) -> float:
         """Proportional set size in 10^6 bytes."""
-        return sum(process.memory_full_info().pss for process in self._tree()) / 1e6
+        total = 0
+        for process in self._tree():
+            with suppress(psutil.NoSuchProcess):  # a worker may be replaced meanwhile
+                total += process.memory_full_info().pss
+        return total / 1e6
 
     def main_thread_seconds(self) -> float:
         """Processor time of the process's first thread, which has the event loop."""
@@ -70,6 +75,11 @@ class Server:
         for process in self._tree():
             with suppress(psutil.NoSuchProcess):
                 process.send_signal(number)
+
+
+def image_variables(checkout: Path = ROOT) -> dict[str, str]:
+    """The variables for glibc that the container's image of a checkout sets."""
+    return dict(re.findall(r"(MALLOC_\w+)=(\d+)", (checkout / "Dockerfile").read_text()))
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import statistics
 import threading
 import time
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import httpx
 
 from benchmarks.results import Ratio, Row, Section
-from benchmarks.serving import ROOT, Server, service
+from benchmarks.serving import Server, image_variables, service
 
 if TYPE_CHECKING:
     from benchmarks.traffic import Outcome, Traffic
@@ -79,12 +78,11 @@ class Health:
 def run(*, quick: bool, minutes: float = MINUTES) -> Section:
     from benchmarks.traffic import Traffic, encoded_photos  # it imports the tests' hostile files, and torch with them
 
-    as_in_the_image = dict(re.findall(r"(MALLOC_\w+)=(\d+)", (ROOT / "Dockerfile").read_text()))
     photos, digests = encoded_photos(quick=quick), dict[tuple[int, str], str]()
     seconds = 60 * (QUICK_MINUTES if quick else minutes)
     count = max(LEAST_ROUNDS, round(seconds / ROUND_S))
     with (
-        service(environment=as_in_the_image, log_level="error") as server,
+        service(environment=image_variables(), log_level="error") as server,
         Health(server.url) as health,
         ExitStack() as open_clients,
     ):
