@@ -26,6 +26,14 @@ def check_header(data: bytes) -> None:
         raise UnknownImageType("the image is a big-endian BigTIFF, which is not read; save it little-endian, or as TIFF 6.0")
 
 
+def format_of(start: bytes) -> str:
+    """The accepted format that a file with these first 12 bytes claims to be, or `unknown`."""
+    signatures = {"JPEG": (JPEG,), "PNG": (PNG,), "GIF": GIF, "TIFF": TIFF, "BMP": (b"BM",)}
+    if start[:4] == b"RIFF" and start[8:12] == b"WEBP":
+        return "WEBP"
+    return next((name for name, each in signatures.items() if start.startswith(each)), "unknown")
+
+
 def png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
     """Each chunk's kind, first byte, and the one behind its last, which may be missing (PNG, third edition, section 5.3)."""
     start = 8

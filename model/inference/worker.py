@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import logging
 import os
@@ -22,6 +23,7 @@ import numpy as np
 
 from imaging.decoding import Limits
 from imaging.errors import DamagedImage
+from imaging.headers import format_of
 from model.inference.errors import Cancelled, WorkerFailed
 from model.inference.frames import INLINE_BYTES, FrameChannel, WorkerBroken, anonymous_file, read_file, write_file
 from model.inference.merging import Logits
@@ -72,6 +74,9 @@ class Body:
         self.data, descriptor, self.descriptor = b"", self.descriptor, None
         if descriptor is not None:
             os.close(descriptor)
+
+    def sha256(self) -> str:
+        return hashlib.sha256(self.read(self.length)).hexdigest()
 
     def read(self, count: int, start: int = 0) -> bytes:
         """Up to so many bytes from `start` on."""
@@ -133,6 +138,7 @@ class Worker:
         self.planned: Planned | None = None
         self._frames = frames
         self._image: Image | None = None
+        self._format = self._sha256 = ""
         self._tile_error: BaseException | None = None
         self._first_bytes = self.resident_bytes
 
@@ -162,6 +168,7 @@ class Worker:
         self.idle, self.stage, self.planned, self._image = False, "plan", None, image
         self.images += 1
         body = image.body
+        self._format, self._sha256 = format_of(body.read(12)), ""
         task = Task(runtime, image.limits, image.options, image.gzip, ahead, body.length if body.descriptor else None)
         try:
             async with asyncio.timeout(PLAN_TIMEOUT_S):
@@ -169,6 +176,7 @@ class Worker:
                 self._frames.send_files(pickle.dumps(task), body.data, descriptors)
                 head, _ = await self._receive()
             self.planned = _planned(head)
+            self._sha256 = self.planned.sha256
         except TimeoutError as error:
             self.kill("processor_time")
             raise self._too_costly() from error
@@ -269,6 +277,8 @@ class Worker:
         if self.death is None:
             unknown = code in (None, -signal.SIGKILL)
             self.death = "processor_time" if code == -signal.SIGXCPU else "killed" if unknown else "crash"
+        if self._image and self._image.body.open:  # the worker did not come to tell it
+            self._sha256 = await asyncio.to_thread(self._image.body.sha256)
         if self.stage == "answer" or self.death not in ("processor_time", "crash"):
             return WorkerFailed("the worker process that had the image ended; try again")
         return self._too_costly()
@@ -283,9 +293,10 @@ class Worker:
 
     def log_death(self) -> None:
         """Writes a line about the image that the worker had."""
-        facts = self._about() | {"reason": self.death, "bytes": self._image.body.length if self._image else 0}
+        size = self._image.body.length if self._image else 0
+        facts = self._about() | {"reason": self.death, "file": self._format, "bytes": size, "sha256": self._sha256}
         if self.planned:
-            facts |= {"size": f"{self.planned.size[1]}x{self.planned.size[0]}", "sha256": self.planned.sha256}
+            facts |= {"size": f"{self.planned.size[1]}x{self.planned.size[0]}"}
         log.warning("a worker process ended", extra={"fields": facts})
 
     def _about(self) -> dict[str, Any]:

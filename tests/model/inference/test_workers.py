@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import os
 import random
 import signal
 import socket
+import sys
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
@@ -27,6 +29,7 @@ from model.inference.scaling import SideTooLarge
 from model.inference.segmenter import Options
 from model.inference.worker import Body, Image, Worker
 from tests.conftest import encoded, make_photo
+from tests.imaging.hostile import jpeg_of_markers, overlapping_strips
 from tests.model.inference.working import Asking, asking
 
 PHOTO = encoded(make_photo(90, 130))
@@ -209,6 +212,28 @@ def test_a_worker_is_replaced_once_it_has_done_its_share_or_has_grown(
         assert it.deaths == ["grown"] * 3
 
     run(runtime, work, 1)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits are kept by Linux alone")
+def test_a_death_is_a_line_in_the_log_with_what_is_known_of_its_file(
+    runtime: Runtime, caplog: pytest.LogCaptureFixture
+) -> None:
+    data = overlapping_strips(40), jpeg_of_markers(20_000_000)
+
+    async def work(it: Asking) -> None:
+        for each in data:
+            with pytest.raises(DamagedImage, match="needs more than"):
+                await it.segment(each, OPTIONS)
+
+    run(runtime, work, 1)
+    fields = [record.fields for record in caplog.records if record.message == "a worker process ended"]  # type: ignore[attr-defined]
+    assert [(each["stage"], each["file"], each["reason"]) for each in fields] == [
+        ("decode", "TIFF", "processor_time"), ("plan", "JPEG", "processor_time"),
+    ]  # fmt: skip
+    assert [(each["bytes"], each["sha256"]) for each in fields] == [
+        (len(each), hashlib.sha256(each).hexdigest()) for each in data
+    ]
+    assert fields[0]["size"] == "100000x40"
 
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
