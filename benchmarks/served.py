@@ -17,7 +17,7 @@ MIXED_CLIENTS = 16
 MIXED_PHOTOS = 2000
 MIXED_SIZES = 60
 SIDES = (200, 3000)  # shortest and longest of the mixed sizes
-MOST_IDLE_MB, MOST_AFTER_MB, MOST_AT_ALL_MB = 300, 450, 512
+MOST_IDLE_MB, MOST_AFTER_MB, MOST_AT_ALL_MB = 350, 512, 512
 TEXT = f"""\
 JPEGs of one megapixel (1152x864) as masks, default settings, wrk on the same cores; each turn starts the service anew. Every
 answer was compared with the bytes of `fcn-segment`. Stages are those that `Server-Timing` states of lone requests, read and
