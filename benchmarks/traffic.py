@@ -176,7 +176,7 @@ KINDS: dict[str, tuple[float, Callable[[Traffic], int], frozenset[int]]] = {
     "photo": (40, Traffic.photo, frozenset({200}) | BUSY),
     "batch": (4, Traffic.batch, frozenset({200}) | BUSY),
     "damaged file": (15, Traffic.damaged, frozenset({200}) | REFUSED),
-    "bomb": (10, Traffic.bomb, REFUSED),
+    "bomb": (10, Traffic.bomb, frozenset({200}) | REFUSED),  # some are images that only cost much, within a worker's limits
     "bad query": (5, Traffic.bad_query, frozenset({422}) | BUSY),
     "page": (8, Traffic.page, frozenset({200, 404})),
     "hostile head": (6, Traffic.hostile_head, frozenset({CLOSED}) | REFUSED),

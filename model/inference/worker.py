@@ -266,7 +266,7 @@ class Worker:
             return self._too_costly()
         if name in REPORTED and name != "MemoryError":
             return REPORTED[name](message)
-        log.error("a worker failed", extra={"fields": self._about() | {"exception": message}})
+        log.error("a worker failed: %s", message, extra={"fields": self._about()})
         return WorkerFailed("the image could not be worked on; the log has the request's id")
 
     async def _failure(self, error: OSError) -> Exception:
