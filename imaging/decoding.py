@@ -213,6 +213,8 @@ def _silence_pillow() -> None:
 
 
 def _check_size(size: tuple[int, int], limits: Limits, kind: str = "") -> None:
+    if min(size) < 1:
+        raise DamagedImage(f"the image is damaged: it announces {size[0]}x{size[1]} pixels; save it anew")
     if max(size) > LONGEST_SIDE:
         stated = f"{size[0]}x{size[1]} pixels; at most {LONGEST_SIDE:,} are taken a side"
         raise ImageTooLarge(f"the image has {stated}, scale it down or cut it")

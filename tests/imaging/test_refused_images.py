@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from imaging.decoding import Limits, _open, decode, read_size
+from imaging.decoding import Limits, _open, decode, decoding_bytes, read_size
 from imaging.errors import DamagedImage, EmptyImage, ImageError, ImageTooLarge, UnknownImageType
 from tests.imaging.files import FORMATS, LIMITS, NOISE, SAMPLES, SMALL
 from tests.imaging.samples import bomb, file_of
@@ -73,6 +73,29 @@ def test_pixels_that_do_not_inflate_are_damaged() -> None:
     data[start + length : start + length + 4] = struct.pack(">I", zlib.crc32(data[start - 4 : start + length]))
     with pytest.raises(DamagedImage):
         decode(bytes(data), LIMITS)
+
+
+@pytest.mark.parametrize("format", ["GIF", "BMP", "PNG", "JPEG", "TIFF", "WEBP"])
+@pytest.mark.parametrize("axis", [0, 1])
+def test_an_image_without_pixels_is_refused_by_its_header(format: str, axis: int) -> None:
+    where = {"GIF": 6, "BMP": 18, "PNG": 16}
+    data = bytearray(file_of(Image.new("RGB", (3, 2)), format))
+    if format == "JPEG":
+        start, length = data.index(b"\xff\xc0") + 7 - 2 * axis, 2
+    elif format == "WEBP":
+        start, length = 26 + 2 * axis, 2
+    elif format == "TIFF":
+        start, length = data.index(struct.pack("<H", 256 + axis)) + 8, 4
+    else:
+        length = 2 if format == "GIF" else 4
+        start = where[format] + length * axis
+    data[start : start + length] = bytes(length)
+    if format == "GIF":  # its frame as well
+        frame = data.index(b",\0\0\0\0") + 5
+        data[frame + 2 * axis : frame + 2 * axis + 2] = bytes(2)
+    for read in (read_size, decoding_bytes, decode):
+        with pytest.raises((DamagedImage, UnknownImageType)):
+            read(bytes(data), LIMITS)
 
 
 def test_a_lack_of_memory_is_not_called_damage() -> None:
