@@ -31,11 +31,12 @@ class MemoryUse:
 
 @dataclass(eq=False)
 class Sending:
-    """An answer that is being sent since `since`; `sent` bytes have gone. `abort` closes its connection."""
+    """An answer of which `sent` bytes have gone to the system, `marked` of them at the time `since`. `abort` closes it."""
 
     since: float
     abort: Callable[[], None]
     sent: int = 0
+    marked: int = 0
 
 
 @dataclass(eq=False)
@@ -156,9 +157,15 @@ class Budget:
                 turn.future.set_result(None)
 
     def _close_slow(self, now: float) -> None:
-        if self._answers < self.most_answers and self._work + self._answers < self.most_work:
+        """Closes readers that were slow for the last seconds, where what their answers hold is all that is lacking."""
+        first = next((turn for turn in self._turns if not turn.large or self._large < self.large_works), None)
+        if not first or self._work + first.bytes > self.most_work:
             return
         for sending in list(self._sendings):
             seconds = now - sending.since
-            if seconds > SLOW_S and sending.sent < SLOW_BYTES_PER_SECOND * seconds:
+            if seconds < SLOW_S:
+                continue
+            if sending.sent - sending.marked < SLOW_BYTES_PER_SECOND * seconds:
                 sending.abort()
+            # from here on anew: the system takes some megabytes at once, however slowly the client reads
+            sending.since, sending.marked = now, sending.sent

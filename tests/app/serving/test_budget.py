@@ -124,7 +124,9 @@ def test_no_work_begins_while_answers_take_a_quarter() -> None:
 
 
 @pytest.mark.parametrize(
-    ("sent", "units", "closed"), [(50_000, 3, True), (5_000_000, 3, False), (50_000, 1, False)], ids=["slow", "fast", "room"]
+    ("sent", "units", "closed"),
+    [(50_000, 3, True), (5_000_000, 3, False), (50_000, 1, False), (50_000, 2, True)],
+    ids=["slow", "fast", "room", "first"],
 )
 def test_a_slow_reader_is_closed_where_others_wait_for_what_it_holds(
     monkeypatch: pytest.MonkeyPatch, sent: int, units: float, closed: bool
@@ -136,7 +138,8 @@ def test_a_slow_reader_is_closed_where_others_wait_for_what_it_holds(
         budget, now = budget_of(), asyncio.get_running_loop().time()
         large, answer = working(budget, 1, large=True), working(budget, units)
         budget.answered(answer, int(units * UNIT))
-        use, waits = waiting(budget, 1, large=units < 3)
+        # it waits for the answers' quarter, for another large image, or for the bytes that the answer has
+        use, waits = waiting(budget, 7 if units == 2 else 1, large=units == 1)
         with budget.sending(now - 10, lambda: ended.append(True)) as sending:
             sending.sent = sent
             await asyncio.sleep(0.05)
@@ -149,3 +152,22 @@ def test_a_slow_reader_is_closed_where_others_wait_for_what_it_holds(
 
     asyncio.run(ask())
     assert bool(ended) is closed
+
+
+def test_a_reader_that_stops_after_its_first_megabytes_is_slow(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(budget_module, "CHECK_S", 0.001)
+    monkeypatch.setattr(budget_module, "SLOW_S", 0.02)
+
+    async def ask() -> None:
+        budget, ended = budget_of(), asyncio.Event()
+        answer = working(budget, 3)
+        budget.answered(answer, 3 * UNIT)
+        use, waits = waiting(budget, 1)
+        with budget.sending(asyncio.get_running_loop().time() - 1, ended.set) as sending:
+            sending.sent = 5_000_000  # what the system takes at once
+            await asyncio.wait_for(ended.wait(), 60)
+        budget.end(answer)
+        await waits
+        budget.end(use)
+
+    asyncio.run(ask())
