@@ -5,7 +5,6 @@ from __future__ import annotations
 import statistics
 import subprocess
 import tempfile
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +13,7 @@ from pathlib import Path
 import httpx
 
 from benchmarks.images import ONE_MEGAPIXEL, PHOTOS, photo, photos
-from benchmarks.load import Sample, load, percentile
+from benchmarks.load import Sample, load, percentile, repeated
 from benchmarks.results import Ratio, Row, Section
 from benchmarks.serving import ROOT, PeakMemory, Server, image_variables, service
 
@@ -79,7 +78,7 @@ def _turn(checkout: Path, photographs: list[bytes], large: bytes, narrow: Path, 
     with service(checkout=checkout, environment=image_variables(checkout)) as server:
         images = _answered(server, photographs)
         alone = load(server.url, images, connections=1, seconds=seconds, pause_ms=SMALL_PAUSE_MS).checked()
-        with PeakMemory(server) as memory, _posting(server.url, large):
+        with PeakMemory(server) as memory, repeated(lambda: _post(server.url, large)):
             beside = load(server.url, images, connections=1, seconds=seconds, pause_ms=SMALL_PAUSE_MS).checked()
         found |= {"100 megapixels add": memory.risen_mb, "p99 of small ones alone": percentile(alone.milliseconds(), 99)}
         found["p99 of small ones beside them"] = percentile(beside.milliseconds(), 99)
@@ -92,27 +91,11 @@ def _turn(checkout: Path, photographs: list[bytes], large: bytes, narrow: Path, 
 
 def _answered(server: Server, photographs: list[bytes]) -> list[Sample]:
     """The photographs with this server's own answers: formers may have answered with other bytes."""
-    with httpx.Client(base_url=server.url, timeout=60) as client:
-        return [Sample(each, client.post("/segment", content=each).raise_for_status().content) for each in photographs]
+    return [Sample(each, _post(server.url, each)) for each in photographs]
 
 
-@contextmanager
-def _posting(url: str, image: bytes) -> Iterator[None]:
-    """While the block runs, one client posts this image again and again."""
-    over = threading.Event()
-
-    def post() -> None:
-        with httpx.Client(base_url=url, timeout=120) as client:
-            while not over.is_set():
-                client.post("/segment", content=image).raise_for_status()
-
-    thread = threading.Thread(target=post)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
+def _post(url: str, image: bytes) -> bytes:
+    return httpx.post(f"{url}/segment", content=image, timeout=120).raise_for_status().content
 
 
 @contextmanager

@@ -6,10 +6,13 @@ import resource
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import httpx
 import numpy as np
 
 SCRIPT = Path(__file__).with_name("wrk.lua")
@@ -125,6 +128,30 @@ def load(
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     seconds, p99, *errors = map(float, summary)
     return Load([_answer(line) for line in lines], float(began), seconds, p99, int(sum(errors)), cpu)
+
+
+@contextmanager
+def repeated(ask: Callable[[], object]) -> Iterator[None]:
+    """Has something asked without pause, on a thread, while the block runs; raises what `ask` raised."""
+    stop, errors = threading.Event(), []
+
+    def work() -> None:
+        while not stop.is_set():
+            try:
+                ask()
+            except (RuntimeError, httpx.HTTPError) as error:
+                errors.append(error)
+                return
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+    if errors:
+        raise errors[0]
 
 
 def _answer(line: str) -> Answer:

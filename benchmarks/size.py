@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import httpx
 
 from benchmarks.images import SMALL, command_line, photo, photos, samples
-from benchmarks.load import Load, Sample, load, percentile
+from benchmarks.load import Load, Sample, load, percentile, repeated
 from benchmarks.results import Ratio, Row, Section
 from benchmarks.serving import PeakMemory, Server, service
 
@@ -46,7 +43,7 @@ def run(*, quick: bool) -> Section:
         seconds = 2.0 if quick else 30.0
         load(server.url, small, connections=SMALL_CLIENTS, seconds=2).checked()
         quiet = small_requests(server, small, seconds)
-        with worked_on(server, images[largest]):
+        with repeated(lambda: ask(server, images[largest])):
             beside = small_requests(server, small, seconds)
     for name, found in (("quiet", quiet), ("meanwhile", beside)):
         rows.append(Row.of(f"a small image, {name}, median", [percentile(found.milliseconds(), 50)], "ms"))
@@ -77,27 +74,3 @@ def ask(server: Server, image: Sample) -> None:
 
 def small_requests(server: Server, small: list[Sample], seconds: float) -> Load:
     return load(server.url, small, connections=SMALL_CLIENTS, seconds=seconds, pause_ms=PAUSE_MS).checked()
-
-
-@contextmanager
-def worked_on(server: Server, image: Sample) -> Iterator[None]:
-    """Has this image asked for without pause while the block runs; raises what `ask` raises."""
-    stop, errors = threading.Event(), []
-
-    def work() -> None:
-        while not stop.is_set():
-            try:
-                ask(server, image)
-            except (RuntimeError, httpx.HTTPError) as error:
-                errors.append(error)
-                return
-
-    thread = threading.Thread(target=work)
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join()
-    if errors:
-        raise errors[0]

@@ -74,7 +74,7 @@ class Local:
 
         try:
             async with self._processes.claim() as worker:
-                planned = await worker.plan(image, self._description, max(2, self._scheduler.max_batch))
+                planned = await worker.plan(image, self._description, self._scheduler.ahead)
                 answer = await worker.work(planned.bytes, submit)
         finally:
             image.body.close()

@@ -94,10 +94,9 @@ def decoding_bytes(data: bytes, limits: Limits, working_size: Size | None = None
     A bound by format and mode, for an image alone in its process measured to be 16 to 64 MiB above what is taken, and more for
     a TIFF by its file's length. Raises as `read_size` does.
     """
-    if header := read_webp_header(data):
-        _check_size(header.size, limits)
-        orientation = _of_exif(lambda: _exif(header.exif))
-        return FIXED_BYTES + _webp_bytes(header.size, len(data), _stored_size(orientation, working_size))
+    if webp := _read_webp(data, limits):
+        size, orientation = webp
+        return FIXED_BYTES + _webp_bytes(size, len(data), _stored_size(orientation, working_size))
     with _open(data, limits) as image:
         orientation = _orientation(image, data)
         stored, _ = _reduce(image, data, orientation, working_size)
@@ -109,9 +108,8 @@ def read_size(data: bytes, limits: Limits) -> Size:
 
     A WebP's decoder is not asked: it takes memory for the whole canvas as it opens a file.
     """
-    if header := read_webp_header(data):
-        _check_size(header.size, limits)
-        (width, height), orientation = header.size, _of_exif(lambda: _exif(header.exif))
+    if webp := _read_webp(data, limits):
+        (width, height), orientation = webp
     else:
         with _open(data, limits) as image:
             (width, height), orientation = image.size, _orientation(image, data)
@@ -146,6 +144,15 @@ def _of_exif(read: Callable[[], Image.Exif]) -> int:
     except Exception:  # as around the decoder: Pillow's readers raise what they come upon
         return 1
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
+
+
+def _read_webp(data: bytes, limits: Limits) -> tuple[tuple[int, int], int] | None:
+    """A WebP's (width, height) as its file stores it, within the limits, and its orientation; None for other files."""
+    header = read_webp_header(data)
+    if header is None:
+        return None
+    _check_size(header.size, limits)
+    return header.size, _of_exif(lambda: _exif(header.exif))
 
 
 def _exif(content: bytes) -> Image.Exif:

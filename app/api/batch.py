@@ -23,7 +23,7 @@ from starlette.types import Message, Receive, Scope, Send
 from app.api.errors import BATCH_PROBLEMS, Problem, TooLarge, document, mapped_errors, unexpected
 from app.api.examples import batch_body, batch_responses
 from app.api.schemas import SegmentQuery
-from app.api.segment import PIECE_BYTES, Ready, answered, make_options, model_limits, upload_limits
+from app.api.segment import PIECE_BYTES, Ready, answered, image_limits, make_options, upload_limits
 from app.api.uploads import base_name, check_files, images, read_form, spooled_body
 from app.connections import connection_abort
 from app.serving.budget import Budget, MemoryUse
@@ -142,7 +142,7 @@ async def _outcome(request: Request, service: Service, query: SegmentQuery, inde
                 body = await spooled_body(part)
                 options = make_options(service, query, format, base_name(part))
                 about = request.state.known | {"index": index, "format": format}
-                image = Image(body, options, model_limits(service), about=about)
+                image = Image(body, options, image_limits(service), about=about)
                 answer = await answered(request, service, Job(image, query.model, reservation))
             except BaseException:
                 service.admission.release(reservation, done=False)

@@ -68,7 +68,7 @@ async def segment_image(request: Request, service: Ready, query: Annotated[Segme
         tag = entity_tag(planned.sha256, options, model.segmenter.runtime)
         check_precondition(request.headers, tag)
 
-    image = Image(upload.body, options, model_limits(service), gzip, request.state.known | {"format": format})
+    image = Image(upload.body, options, image_limits(service), gzip, request.state.known | {"format": format})
     with mapped_errors():
         answer = await answered(request, service, Job(image, query.model, reservation, check))
     milliseconds = answer.milliseconds
@@ -117,7 +117,7 @@ def upload_limits(request: Request, service: Service, megabytes: float) -> Uploa
     return UploadLimits(int(megabytes * 1e6), service.settings.upload_timeout_s, hold)
 
 
-def model_limits(service: Service) -> Limits:
+def image_limits(service: Service) -> Limits:
     """On images, by the settings."""
     return Limits(service.settings.max_megapixels)
 
@@ -129,7 +129,6 @@ async def answered(request: Request, service: Service, job: Job) -> Answer:
         return await service.segment(job, service.deadline(), gone)
     finally:
         gone.cancel()
-        job.image.body.close()
 
 
 def make_options(service: Service, query: SegmentQuery, format: Format, name: str) -> Options:

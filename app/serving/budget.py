@@ -134,10 +134,13 @@ class Budget:
         finally:
             del self._sendings[sending]
 
+    def _may_start(self, large: bool) -> bool:
+        """Whether an image of its kind may be worked on beside those that are."""
+        return not large or self._large < self.large_works
+
     def _fits(self, count: int, large: bool) -> bool:
-        if large and self._large >= self.large_works:
-            return False
-        return self._work + self._answers + count <= self.most_work and self._answers < self.most_answers
+        in_bytes = self._work + self._answers + count <= self.most_work and self._answers < self.most_answers
+        return in_bytes and self._may_start(large)
 
     def _start(self, use: MemoryUse, count: int, large: bool) -> None:
         use.work, use.large = count, large
@@ -147,7 +150,7 @@ class Budget:
     def _give_turns(self) -> None:
         """To those that wait, in order; a large image that waits for others of its kind is passed by."""
         for turn in list(self._turns):
-            if turn.large and self._large >= self.large_works:
+            if not self._may_start(turn.large):
                 continue
             if not self._fits(turn.bytes, turn.large):
                 return
@@ -158,7 +161,7 @@ class Budget:
 
     def _close_slow(self, now: float) -> None:
         """Closes readers that were slow for the last seconds, where what their answers hold is all that is lacking."""
-        first = next((turn for turn in self._turns if not turn.large or self._large < self.large_works), None)
+        first = next((turn for turn in self._turns if self._may_start(turn.large)), None)
         if not first or self._work + first.bytes > self.most_work:
             return
         for sending in list(self._sendings):

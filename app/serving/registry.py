@@ -27,7 +27,7 @@ from model.weights_file import find_files
 class Model:
     """A network that is served: its segmenter, the scheduler in front of its runtimes, and how many requests use it.
 
-    description: its runtime's, as worker processes are told. ahead: tiles that a worker sends before their logits have come.
+    description: its runtime's, as worker processes are told.
     """
 
     def __init__(self, segmenter: Segmenter, scheduler: Scheduler) -> None:
@@ -35,7 +35,6 @@ class Model:
         self.scheduler = scheduler
         self.name = segmenter.runtime.identity.name
         self.description = pickle.dumps(DistantRuntime.of(segmenter.runtime))
-        self.ahead = max(2, scheduler.max_batch)
         self.users = 0
 
 

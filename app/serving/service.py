@@ -212,7 +212,7 @@ class Service:
 
     async def _plan(self, worker: Worker, job: Job, network: _Network) -> Planned:
         async with self._planning:
-            return await worker.plan(job.image, network.model.description, network.model.ahead)
+            return await worker.plan(job.image, network.model.description, network.model.scheduler.ahead)
 
     async def _work(self, worker: Worker, job: Job, network: _Network, planned: Planned, admitted: float) -> Answer:
         memory, queue = job.reservation.memory, network.queue

@@ -6,6 +6,7 @@ import os
 from contextlib import suppress
 from math import inf
 from pathlib import Path
+from typing import Literal
 
 MEMBERSHIP = Path("/proc/self/cgroup")
 GROUPS = Path("/sys/fs/cgroup")
@@ -45,6 +46,14 @@ def resident_memory() -> int | None:
     """
     sizes = [size for pid in (os.getpid(), *_descendants(os.getpid())) if (size := _proportional_size(pid)) is not None]
     return sum(sizes) if sizes else None
+
+
+def process_memory(pid: int | Literal["self"] = "self") -> tuple[int, int]:
+    """Bytes of a process's address space, and of what is resident of it; raises `OSError` where Linux tells not."""
+    with open(f"/proc/{pid}/statm", "rb") as file:
+        size, resident = file.read().split()[:2]
+    page = os.sysconf("SC_PAGE_SIZE")
+    return int(size) * page, int(resident) * page
 
 
 def child_seconds() -> float | None:

@@ -117,6 +117,11 @@ class Scheduler:
             self._work.notify_all()
 
     @property
+    def ahead(self) -> int:
+        """So many tiles of a request should wait here, so that a batch is full and the next one there when it is done."""
+        return max(2, self.max_batch)
+
+    @property
     def alive(self) -> bool:
         """Whether every thread runs and the device works."""
         return self.failure is None and all(runner.thread.is_alive() for runner in self._runners)

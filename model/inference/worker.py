@@ -16,7 +16,6 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -24,6 +23,7 @@ import numpy as np
 from imaging.decoding import Limits
 from imaging.errors import DamagedImage
 from imaging.headers import format_of
+from model.inference.cores import process_memory
 from model.inference.errors import Cancelled, WorkerFailed
 from model.inference.frames import INLINE_BYTES, FrameChannel, WorkerBroken, anonymous_file, read_file, write_file
 from model.inference.merging import Logits
@@ -146,8 +146,8 @@ class Worker:
     def resident_bytes(self) -> int:
         """Of memory; 0 where the system does not say."""
         try:
-            return int(Path(f"/proc/{self.process.pid}/statm").read_bytes().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-        except (OSError, ValueError, IndexError):
+            return process_memory(self.process.pid or 0)[1]
+        except OSError:
             return 0
 
     @property

@@ -33,6 +33,7 @@ import numpy as np
 from imaging.answer import ArrayTooLarge
 from imaging.decoding import Limits
 from imaging.errors import DamagedImage, EmptyImage, ImageTooLarge, UnknownImageType
+from model.inference.cores import process_memory
 from model.inference.frames import INLINE_BYTES, WorkerEnded, read_file, receive, send, write_file
 from model.inference.merging import Logits
 from model.inference.runtime import DistantRuntime, Tile
@@ -143,7 +144,7 @@ class _Conversation:
             head, body = {"kind": "error", "type": "unexpected", "message": text}, b""
         self.body = b""
         if head:
-            self._reply(head, body)
+            _reply(self.channel, head, body)
 
     def _work(self) -> tuple[dict[str, object], bytes]:
         """The answer, or nothing where the task is dropped."""
@@ -161,7 +162,8 @@ class _Conversation:
 
     def _plan(self) -> Plan:
         plan = self.segmenter.plan(self.body, self.task.options)
-        self._reply(
+        _reply(
+            self.channel,
             {
                 "kind": "planned",
                 "size": plan.size,
@@ -169,7 +171,7 @@ class _Conversation:
                 "bytes": self.segmenter.taken_bytes(self.body, plan),
                 "decode_seconds": decode_seconds(plan),
                 "sha256": hashlib.sha256(self.body).hexdigest(),
-            }
+            },
         )
         return plan
 
@@ -190,7 +192,7 @@ class _Conversation:
         _unlimit_cpu()  # the image is decoded: what follows is our arithmetic, which the deadline bounds
         waiting = 0
         for tile in tiles:
-            self._reply({"kind": "tile", "shape": tile.shape}, np.ascontiguousarray(tile).data.cast("B"))
+            _reply(self.channel, {"kind": "tile", "shape": tile.shape}, np.ascontiguousarray(tile).data.cast("B"))
             waiting += 1
             if waiting >= self.task.ahead:
                 yield self._logits()
@@ -209,9 +211,6 @@ class _Conversation:
         """Raises `WorkerEnded` where nobody waits any more."""
         if any(event & (select.POLLHUP | select.POLLERR) for _, event in self._hangup.poll(0)):
             raise WorkerEnded("the other end is closed")
-
-    def _reply(self, head: dict[str, object], payload: bytes | memoryview = b"") -> None:
-        _reply(self.channel, head, payload)
 
 
 def decode_seconds(plan: Plan) -> float:
@@ -234,7 +233,7 @@ def _limit(memory_bytes: int, cpu_seconds: float) -> None:
     if LIMITED:
         import resource
 
-        _set_soft(resource.RLIMIT_AS, _address_space() + memory_bytes)
+        _set_soft(resource.RLIMIT_AS, process_memory()[0] + memory_bytes)
         _set_soft(resource.RLIMIT_CORE, 0)
         _set_soft(resource.RLIMIT_CPU, ceil(time.process_time() + cpu_seconds))  # whole seconds since the process's start
 
@@ -261,8 +260,3 @@ def _set_soft(limit: int, value: int) -> None:
 
     hard = resource.getrlimit(limit)[1]
     resource.setrlimit(limit, (value if hard == resource.RLIM_INFINITY else hard if value < 0 else min(value, hard), hard))
-
-
-def _address_space() -> int:
-    with open("/proc/self/statm", "rb") as file:
-        return int(file.read().split()[0]) * os.sysconf("SC_PAGE_SIZE")
