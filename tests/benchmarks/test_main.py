@@ -15,12 +15,12 @@ from benchmarks import gpu, load
 from benchmarks.main import BENCHES, WITH_LOAD, main
 from tests.conftest import LONGEST_S, ROOT
 
-RUN = [name for name in BENCHES if name not in ("gpu", "peers")]
+ALONE = [name for name in BENCHES if name not in ("former", "gpu", "peers")]  # these need no other checkout, device or environment
 
 
 @pytest.mark.long
 @pytest.mark.skipif(not load.available(), reason="wrk is not installed")
-@pytest.mark.parametrize("name", RUN)
+@pytest.mark.parametrize("name", ALONE)
 def test_a_quick_run_reports_a_bench_with_machine_and_commit(name: str, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "benchmarks.main", name, "--quick", "--out", str(tmp_path)]
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=LONGEST_S, check=False)
@@ -55,6 +55,12 @@ def test_peers_need_an_environment(monkeypatch: pytest.MonkeyPatch, capsys: pyte
     monkeypatch.setattr(load.shutil, "which", lambda name: name)
     assert main(["peers"]) == 2
     assert "--peers PYTHON" in capsys.readouterr().err
+
+
+def test_a_former_service_needs_its_checkout(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(load.shutil, "which", lambda name: name)
+    assert main(["former"]) == 2
+    assert "--former FOLDER" in capsys.readouterr().err
 
 
 @pytest.mark.skipif(gpu.missing() is None, reason="there is a GPU")
