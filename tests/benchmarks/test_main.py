@@ -15,7 +15,8 @@ from benchmarks import gpu, load
 from benchmarks.main import BENCHES, WITH_LOAD, main
 from tests.conftest import LONGEST_S, ROOT
 
-ALONE = [name for name in BENCHES if name not in ("former", "gpu", "peers")]  # these need no other checkout, device or environment
+# without those that need another checkout, a device, an environment
+ALONE = [name for name in BENCHES if name not in ("former", "gpu", "peers")]
 
 
 @pytest.mark.long
