@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import statistics
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from benchmarks.images import SMALL, command_line, photos, samples
+from benchmarks.images import ONE_MEGAPIXEL, SMALL, command_line, photos, samples
 from benchmarks.load import Sample, load
 from benchmarks.results import Ratio, Row, Section
 from benchmarks.runtimes import TILE, tiles
 from benchmarks.serving import service
-from model.inference.runtime import Runtime, load_runtime
+from model.inference.runtime import Runtime, Tile, load_runtime
+from model.inference.segmenter import Segmenter
 from model.weights_file import DEFAULT_WEIGHTS, find_files
 
 BATCHES = (1, 8, 32)
-CLIENTS = (1, 64, 256)
+CALLERS = 2  # threads that call the runtime, as the scheduler's do
+CLIENTS = (1, 16, 64)
+PRECISIONS = ("bfloat16", "float32")
 TEXT = """\
-The default network, 384x480 tiles from uint8 pixels to float32 logits, copies included: with torch on the GPU in batches, and
-on the processor as it is served there by default. Then the service on each, asked for masks of 500x375 JPEGs. A GPU rounds
-by the batch: answers whose bytes differ from those of the same image alone are counted, as is the agreement in argmax."""
+The default network, 384x480 tiles from uint8 pixels to float32 logits, copies included: with torch on the GPU in batches, by
+one thread and by two as in the service, and on the processor as it is served there by default. Then the service on each,
+asked for masks of JPEGs of 500x375 and of one megapixel. A GPU rounds by the batch: answers whose bytes differ from those of
+the same image alone are counted, as is the agreement in argmax."""
 
 
 def missing() -> str | None:
@@ -33,53 +38,79 @@ def missing() -> str | None:
 
 
 def run(*, quick: bool) -> Section:
-    files, seconds = find_files(DEFAULT_WEIGHTS), 0.5 if quick else 5.0
-    on_gpu, on_cpu = (load_runtime(files, device=device) for device in ("cuda", "cpu"))
-    rows: list[Row] = []
+    files, seconds = find_files(DEFAULT_WEIGHTS), 0.5 if quick else 3.0
+    on_cpu, master = load_runtime(files, device="cpu"), load_runtime(files, "torch", "cpu", "float32")
+    cpu = tiles_a_second(on_cpu, batch=1, callers=1, seconds=seconds)
+    expected = [master.logits([tile])[0].argmax(0) for tile in tiles()]
+    rows = [Row.of(f"processor, {_named(on_cpu)}", cpu, "tiles/s")]
     ratios: list[Ratio] = []
-    cpu = tiles_a_second(on_cpu, 1, seconds)
-    rows.append(Row.of(f"processor, {_named(on_cpu)}", cpu, "tiles/s"))
-    for batch in BATCHES:
-        gpu = tiles_a_second(on_gpu, batch, seconds)
-        rows.append(Row.of(f"GPU, {_named(on_gpu)}, batches of {batch}", gpu, "tiles/s"))
-        ratios.append(Ratio(f"tiles a second, GPU in batches of {batch} / processor", _median(gpu) / _median(cpu)))
-    master = load_runtime(files, "torch", "cpu", "float32")
-    maps = [np.stack([runtime.logits([tile])[0].argmax(0) for tile in tiles()]) for runtime in (on_gpu, master)]
-    ratios.append(Ratio("agreement in argmax, GPU and torch in float32 on the processor", float((maps[0] == maps[1]).mean())))
+    for precision in PRECISIONS:
+        started = time.perf_counter()
+        on_gpu = load_runtime(files, "torch", "cuda", precision)
+        Segmenter(on_gpu).warm_up()
+        name = f"GPU, {_named(on_gpu)}"
+        rows.append(Row.of(f"{name}, load and warm-up", [time.perf_counter() - started], "s"))
+        for batch in BATCHES:
+            for callers in (1, CALLERS):
+                rate = tiles_a_second(on_gpu, batch=batch, callers=callers, seconds=seconds)
+                rows.append(Row.of(f"{name}, batches of {batch}, {callers} at once", rate, "tiles/s"))
+            ratios.append(Ratio(f"tiles a second, {name}, batches of {batch} / processor", _median(rate) / _median(cpu)))
+        maps = [on_gpu.logits([tile])[0].argmax(0) for tile in tiles()]
+        agreement = float(np.mean(np.stack(maps) == np.stack(expected)))
+        ratios.append(Ratio(f"agreement in argmax, {name} and torch in float32 on the processor", agreement))
     for device in ("cuda", "cpu"):
-        found, wrong = answers_a_second(device, 1.0 if quick else 6.0)
-        rows += found
-        ratios.append(Ratio(f"share of answers with other bytes than alone, {device}", wrong))
+        for size in (SMALL, ONE_MEGAPIXEL):
+            served, other = answers_a_second(device, size, 1.0 if quick else 4.0)
+            rows += served
+            where = f"{device}, {size[0]}x{size[1]}"
+            ratios.append(Ratio(f"share of answers with other bytes than alone, {where}", other))
     return Section("GPU", TEXT, rows, ratios)
 
 
-def tiles_a_second(runtime: Runtime, batch: int, seconds: float) -> list[float]:
-    """Of each call with a batch of this size, after three that are not counted."""
-    found: list[float] = []
-    rng = np.random.default_rng(0)
-    given = list(rng.integers(0, 256, (batch, *TILE, 3), np.uint8))
-    end = time.perf_counter() + seconds
-    while time.perf_counter() < end or len(found) < 6:
-        started = time.perf_counter()
-        runtime.logits(given)
-        found.append(batch / (time.perf_counter() - started))
-    return found[3:]
+def tiles_a_second(runtime: Runtime, *, batch: int, callers: int, seconds: float) -> list[float]:
+    """Of each second or less, while so many threads call with batches of this size; what comes before is not counted."""
+    batches = [list(np.random.default_rng(i).integers(0, 256, (batch, *TILE, 3), np.uint8)) for i in range(callers)]
+    for _ in range(3):
+        runtime.logits(batches[0])
+    parts = 5
+    rates = []
+    with ThreadPoolExecutor(callers) as pool:
+        for _ in range(parts + 1):
+            started = time.perf_counter()
+            end = started + seconds / parts
+            calls = sum(pool.map(lambda each: _calls(runtime, each, end), batches))  # noqa: B023
+            rates.append(calls * batch / (time.perf_counter() - started))
+    return rates[1:]
 
 
-def answers_a_second(device: str, seconds: float) -> tuple[list[Row], float]:
+def _calls(runtime: Runtime, batch: list[Tile], end: float) -> int:
+    calls = 0
+    while time.perf_counter() < end:
+        runtime.logits(batch)
+        calls += 1
+    return calls
+
+
+def answers_a_second(device: str, size: tuple[int, int], seconds: float) -> tuple[list[Row], float]:
     """Rates and times by the number of clients, and the share of answers with other bytes than alone."""
-    images: list[Sample] = samples(command_line(device=device), photos([SMALL]))
+    images: list[Sample] = samples(command_line(device=device), photos([size]))
     rows, wrong, answers = [], 0, 0
+    started = time.perf_counter()
     with service(device=device) as server:
+        name = f"served on {device}, {size[0]}x{size[1]}"
+        rows.append(Row.of(f"served on {device}, start to ready", [time.perf_counter() - started], "s"))
         load(server.url, images, connections=16, seconds=seconds)
         for clients in CLIENTS:
-            found = load(server.url, images, connections=clients, seconds=seconds)
-            if found.failed or found.errors:
-                raise RuntimeError(f"{device}, {clients} clients: {found.failed} failures, {found.errors} errors")
-            rate = len(found.answers) / found.seconds
-            rows.append(Row.of(f"served on {device}, {clients} clients", [rate], "images/s"))
-            rows.append(Row.of(f"served on {device}, {clients} clients, a request", found.milliseconds(), "ms"))
-            wrong, answers = wrong + found.wrong, answers + len(found.answers)
+            busy = server.main_thread_seconds()
+            result = load(server.url, images, connections=clients, seconds=seconds)
+            busy = server.main_thread_seconds() - busy
+            if result.failed or result.errors:
+                raise RuntimeError(f"{name}, {clients} clients: {result.failed} failures, {result.errors} errors")
+            rows.append(Row.of(f"{name}, {clients} clients", [len(result.answers) / result.seconds], "images/s"))
+            rows.append(Row.of(f"{name}, {clients} clients, a request", result.milliseconds(), "ms"))
+            rows.append(Row.of(f"{name}, {clients} clients, event loop busy", [100 * busy / result.seconds], "%"))
+            wrong, answers = wrong + result.wrong, answers + len(result.answers)
+        rows.append(Row.of(f"{name}, memory afterwards", [server.memory_mb()], "MB"))
     return rows, wrong / answers
 
 

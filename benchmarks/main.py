@@ -11,7 +11,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from benchmarks import former as former_commit
-from benchmarks import gpu, hostile, overload, results, runtimes, served, size, soak, startup
+from benchmarks import front, gpu, hostile, overload, results, runtimes, served, size, soak, startup
 from benchmarks.load import available
 from benchmarks.peers import comparison
 from benchmarks.results import Section
@@ -25,13 +25,14 @@ BENCHES: dict[str, Callable[[argparse.Namespace], Section]] = {
     "size": lambda args: size.run(quick=args.quick),
     "overload": lambda args: overload.run(quick=args.quick),
     "startup": lambda args: startup.run(quick=args.quick),
+    "front": lambda args: front.run(quick=args.quick),
     "gpu": lambda args: gpu.run(quick=args.quick),
     "hostile": lambda args: hostile.run(quick=args.quick),
     "former": lambda args: former_commit.run(quick=args.quick, former=args.former),
     "soak": lambda args: soak.run(quick=args.quick, minutes=args.minutes),
 }
 BY_NAME = ("peers", "gpu", "soak", "hostile", "former")
-WITH_LOAD = ("served", "peers", "size", "overload", "gpu", "former")
+WITH_LOAD = ("served", "peers", "size", "overload", "front", "gpu", "former")
 
 
 def parser() -> argparse.ArgumentParser:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import contextmanager
+from queue import SimpleQueue
 from threading import Lock
 from typing import TYPE_CHECKING
 
@@ -24,7 +25,10 @@ CUDA_CALLS = 2  # while one computes, the other's tiles are copied
 
 
 class TorchRuntime:
-    """A master's network in PyTorch. `logits` may be called by several threads; a CPU runs one call at a time.
+    """A master's network in PyTorch. `logits` may be called by several threads.
+
+    A CPU runs one call at a time, a CUDA device `CUDA_CALLS`, each on a stream of its own; others wait. float32 on CUDA is
+    IEEE's, for convolutions of the whole process: PyTorch would take TensorFloat-32, whose mantissa has 10 bits.
 
     device: as `choose_device` takes it; precision: `auto`, `float32`, `bfloat16` or `float16`. threads: of a CPU, for the
     whole process; 0 for one a core. shifts: per axis, of shift-and-stitch; 1 for none. Raises `RuntimeUnavailable` or
@@ -45,10 +49,17 @@ class TorchRuntime:
         network = ServableNetwork(weights, dtype, shifts)
         self.stride, self.grid = network.stride, network.grid
         self._network = network.to(self._device).to(memory_format=torch.channels_last)
-        cpu = self._device.type == "cpu"
+        cpu, cuda = self._device.type == "cpu", self._device.type == "cuda"
+        self._streams: SimpleQueue[torch.cuda.Stream] = SimpleQueue()
+        if cuda:
+            torch.backends.cudnn.allow_tf32 = False
+            # the allocator keeps memory for each stream, so that a new one for each call would cost 32 times as much
+            for _ in range(CUDA_CALLS):
+                self._streams.put(torch.cuda.Stream(self._device))  # type: ignore[no-untyped-call]
+            torch.cuda.synchronize(self._device)  # the weights were copied on another stream than those
         # a convolution's rounding depends on the batch's size: one by one, a tile's logits do not depend on its neighbours
         self.max_batch: int | None = 1 if cpu else None
-        self.concurrency = CUDA_CALLS if self._device.type == "cuda" else 1
+        self.concurrency = CUDA_CALLS if cuda else 1
         self._one_call = Lock() if cpu else None
         self._threads = threads or available_cores()
 
@@ -75,15 +86,18 @@ class TorchRuntime:
         return found
 
     def _on_stream(self, tiles: Sequence[Tile]) -> Logits:
-        """Copies, runs and waits on a stream of this call's own, so that one call's copies overlap another's network."""
+        """Copies, runs and waits on one stream, so that one call's copies overlap another's network."""
         host = torch.empty((len(tiles), *tiles[0].shape), dtype=torch.uint8, pin_memory=True)
         np.stack(tiles, out=host.numpy())
-        stream = torch.cuda.Stream(self._device)  # type: ignore[no-untyped-call]
-        with torch.cuda.stream(stream):
-            logits = self._network(host.to(self._device, non_blocking=True))
-            found = torch.empty(logits.shape, dtype=logits.dtype, pin_memory=True)
-            found.copy_(logits, non_blocking=True)
-        stream.synchronize()
+        stream = self._streams.get()
+        try:
+            with torch.cuda.stream(stream):
+                logits = self._network(host.to(self._device, non_blocking=True))
+                found = torch.empty(logits.shape, dtype=logits.dtype, pin_memory=True)
+                found.copy_(logits, non_blocking=True)
+            stream.synchronize()
+        finally:
+            self._streams.put(stream)
         return found.numpy()
 
 

@@ -82,6 +82,11 @@ def samples(client: TestClient) -> list[Sample]:
     return [sample for family in text_string_to_metric_families(client.get("/metrics").text) for sample in family.samples]
 
 
+def metric(client: TestClient, name: str) -> float:
+    """The value of a metric without labels."""
+    return next(sample.value for sample in samples(client) if sample.name == name)
+
+
 def count_of(client: TestClient, status: int, route: str = "/segment", method: str = "POST") -> float:
     """How many such answers the metrics tell of."""
     start = f'segment_requests_total{{method="{method}",route="{route}",status="{status}"}} '

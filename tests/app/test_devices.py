@@ -1,0 +1,131 @@
+"""The whole service with PyTorch: on the processor always, on a GPU where there is one; and what only a GPU can lose."""
+
+from __future__ import annotations
+
+import signal
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+import torch
+from fastapi.testclient import TestClient
+
+from tests.app.asking import PHOTO, assert_idle, assert_problem, metric, pixels, post, service_of
+from tests.app.conftest import Serve
+from tests.app.processes import fcn_serve
+from tests.conftest import HANG_S, Pixels, encoded, make_photo, over_http, wait_for
+
+needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+DEVICES = [
+    pytest.param("cpu", marks=pytest.mark.torch),
+    pytest.param("cuda", marks=[pytest.mark.cuda, pytest.mark.torch, needs_gpu]),
+]
+SHAPES = [(90, 130), (300, 420), (200, 64)]
+PHOTOS = [encoded(make_photo(*SHAPES[seed % 3], seed)) for seed in range(12)]
+MIB = 1 << 20
+# the service; on SIGUSR2 it reads beyond the end of a tensor on the device, after which CUDA refuses every call
+LOSING = """
+import contextlib, signal, sys
+import torch
+def lose(*_):
+    with contextlib.suppress(RuntimeError):
+        torch.zeros(1, device="cuda")[torch.ones(1, dtype=torch.int64, device="cuda")]
+        torch.cuda.synchronize()
+signal.signal(signal.SIGUSR2, lose)
+from app.main import main
+sys.exit(main([]))
+"""
+
+
+def masks(client: TestClient, photos: list[bytes], clients: int = 1) -> list[Pixels]:
+    """Of each photo, asked for by so many clients at once."""
+    with over_http(client) as port, ThreadPoolExecutor(clients) as pool:
+        url = f"http://127.0.0.1:{port}/segment"
+        answers = list(pool.map(lambda photo: httpx.post(url, content=photo, timeout=HANG_S), photos))
+    assert [answer.status_code for answer in answers] == [200] * len(photos)
+    return [pixels(answer.content) for answer in answers]
+
+
+def agreement(some: list[Pixels], others: list[Pixels]) -> float:
+    return float(np.mean([(one == other).mean() for one, other in zip(some, others, strict=True)]))
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_masks_are_those_of_the_other_runtime(serve: Serve, device: str) -> None:
+    with serve() as client:
+        expected = masks(client, PHOTOS)
+    with serve(runtime="torch", device=device, precision="auto") as client:
+        assert client.get("/health").json()["device"].startswith(device)
+        assert agreement(masks(client, PHOTOS), expected) >= 0.97
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_a_crowd_gets_what_each_gets_alone_in_shared_batches(serve: Serve, device: str) -> None:
+    with serve(runtime="torch", device=device, precision="auto") as client:
+        alone = masks(client, PHOTOS)
+        before = metric(client, "segment_batch_tiles_count"), metric(client, "segment_batch_tiles_sum")
+        together = masks(client, PHOTOS * 4, clients=16)
+        batches, tiles = (
+            metric(client, f"segment_batch_tiles_{name}") - was for name, was in zip(("count", "sum"), before, strict=True)
+        )
+        assert_idle(service_of(client))
+    if device == "cpu":  # tile by tile: the same bytes
+        assert tiles == batches
+        assert agreement(together, alone * 4) == 1.0
+    else:  # rounding depends on a batch's size
+        assert tiles > batches
+        assert agreement(together, alone * 4) >= 0.99
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_a_reload_while_requests_come_drops_none_and_frees_the_former_network(serve: Serve, device: str) -> None:
+    with serve(runtime="torch", device=device, precision="float32") as client:
+        service = service_of(client)
+        before, used = masks(client, PHOTOS), []
+        for _ in range(3):
+            former = service.registry.models
+            with ThreadPoolExecutor(1) as pool:
+                asked = pool.submit(masks, client, PHOTOS * 2, 8)
+                service.reload()
+                wait_for(lambda former=former: service.registry.models is not former)
+                assert agreement(asked.result(HANG_S), before * 2) >= 0.99
+            (model,) = former.values()
+            wait_for(lambda model=model: not model.scheduler.alive)
+            assert agreement(masks(client, PHOTOS), before) >= 0.99
+            used.append(torch.cuda.memory_allocated() if device == "cuda" else 0)
+        assert max(used) - min(used) < 16 * MIB
+
+
+@pytest.mark.cuda
+@needs_gpu
+def test_a_device_s_memory_that_is_full_is_a_503_and_passes(serve: Serve) -> None:
+    large = encoded(make_photo(1400, 2100), "JPEG")
+    with serve(runtime="torch", device="cuda", tile="1024") as client:
+        assert post(client, PHOTO).status_code == 200
+        torch.cuda.empty_cache()
+        torch.cuda.set_per_process_memory_fraction(1e-5)
+        try:
+            answer = post(client, large, side="native")
+        finally:
+            torch.cuda.set_per_process_memory_fraction(1.0)
+        assert_problem(answer, 503, "the device's memory is full")
+        assert int(answer.headers["retry-after"]) > 0
+        assert client.get("/health/live").status_code == 200
+        assert post(client, large, side="native").status_code == 200
+        assert_idle(service_of(client))
+
+
+@pytest.mark.cuda
+@needs_gpu
+def test_a_device_that_is_lost_answers_everyone_and_ends_the_process_with_1(narrow_file: Path, tmp_path: Path) -> None:
+    with fcn_serve(narrow_file, tmp_path, program=LOSING, RUNTIME="torch", DEVICE="cuda") as it:
+        assert it.post().status_code == 200
+        it.signal(signal.SIGUSR2)
+        statuses = {it.post().status_code}
+        while 200 in statuses:  # the signal may not have come yet
+            statuses = {it.post().status_code}
+        assert statuses == {503}
+        assert it.process.wait(HANG_S) == 1
+        assert any("the device is broken" in message for message in it.messages())
