@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
@@ -35,6 +36,13 @@ from model.weights_file import Weights, find_files, load_weights
 ROOT = Path(__file__).parent.parent
 Pixels = npt.NDArray[np.uint8]
 RUNTIMES = ["openvino", pytest.param("torch", marks=pytest.mark.torch)]
+needs_gpu = pytest.mark.skipif(
+    not Path("/proc/driver/nvidia/version").exists() or not find_spec("torch"), reason="needs an NVIDIA GPU and PyTorch"
+)
+DEVICES = [
+    pytest.param("cpu", marks=pytest.mark.torch),
+    pytest.param("cuda", marks=[pytest.mark.cuda, pytest.mark.torch, needs_gpu]),
+]
 NAMES = ["background", "circle", "square", "triangle"]
 WORKER_BYTES = 2 << 30  # a worker with PyTorch and OpenVINO, and the services that it starts
 HANG_S = 240  # for what must come at some time: long enough for the slowest machine, and nothing is measured by it

@@ -15,13 +15,8 @@ from fastapi.testclient import TestClient
 from tests.app.asking import PHOTO, assert_idle, assert_problem, metric, pixels, post, service_of
 from tests.app.conftest import Serve
 from tests.app.processes import fcn_serve
-from tests.conftest import HANG_S, Pixels, encoded, make_photo, over_http, wait_for
+from tests.conftest import DEVICES, HANG_S, Pixels, encoded, make_photo, needs_gpu, over_http, wait_for
 
-needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-DEVICES = [
-    pytest.param("cpu", marks=pytest.mark.torch),
-    pytest.param("cuda", marks=[pytest.mark.cuda, pytest.mark.torch, needs_gpu]),
-]
 SHAPES = [(90, 130), (300, 420), (200, 64)]
 PHOTOS = [encoded(make_photo(*SHAPES[seed % 3], seed)) for seed in range(12)]
 MIB = 1 << 20
