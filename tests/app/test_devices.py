@@ -114,13 +114,16 @@ def test_a_device_s_memory_that_is_full_is_a_503_and_passes(serve: Serve) -> Non
 
 @pytest.mark.cuda
 @needs_gpu
-def test_a_device_that_is_lost_answers_everyone_and_ends_the_process_with_1(narrow_file: Path, tmp_path: Path) -> None:
+def test_a_service_whose_device_is_lost_ends_by_itself(narrow_file: Path, tmp_path: Path) -> None:
+    """With a 503 and status 1, or by an abort: PyTorch may call a broken CUDA once more while it frees memory."""
     with fcn_serve(narrow_file, tmp_path, program=LOSING, RUNTIME="torch", DEVICE="cuda") as it:
         assert it.post().status_code == 200
         it.signal(signal.SIGUSR2)
-        statuses = {it.post().status_code}
-        while 200 in statuses:  # the signal may not have come yet
-            statuses = {it.post().status_code}
-        assert statuses == {503}
-        assert it.process.wait(HANG_S) == 1
-        assert any("the device is broken" in message for message in it.messages())
+        status: int | None = 200
+        while status == 200:  # the signal may not have come yet
+            try:
+                status = it.post().status_code
+            except httpx.TransportError:
+                status = None
+        assert status in (503, None)
+        assert it.process.wait(HANG_S) in (1, -signal.SIGABRT), it.log.read_text()
