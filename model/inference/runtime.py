@@ -54,8 +54,8 @@ class Runtime(Protocol):
     """A network, ready to run. Its logits have a cell for every `stride` pixels, whose place among them is `grid`.
 
     file_sha256: of the bytes that were loaded, a master's or an export's. network_sha256: of an export's network without its
-    facts, empty of a master. max_batch: the most tiles that are worth one call,
-    or None for as many as fit. concurrency: calls at once that pay. `logits` may be called by several threads.
+    facts, empty of a master. max_batch: the most tiles that are worth one call, or None for as many as fit.
+    max_concurrency: the most calls at once that pay. `logits` may be called by several threads.
     """
 
     identity: ModelIdentity
@@ -66,7 +66,11 @@ class Runtime(Protocol):
     stride: int
     grid: Grid
     max_batch: int | None
-    concurrency: int
+    max_concurrency: int
+
+    def concurrency(self, tiles: int) -> int:
+        """How many calls at once pay, from 1 to `max_concurrency`, while so many tiles wait or are being run."""
+        ...
 
     def logits(self, tiles: Sequence[Tile]) -> Logits:
         """Float32 logits (N, classes, height / stride, width / stride) of N uint8 tiles (height, width, 3) of one shape.
@@ -92,11 +96,14 @@ class DistantRuntime:
     stride: int
     grid: Grid
     max_batch: int | None
-    concurrency: int
+    max_concurrency: int
 
     @classmethod
     def of(cls, runtime: Runtime) -> DistantRuntime:
         return cls(**{each.name: getattr(runtime, each.name) for each in fields(cls)})
+
+    def concurrency(self, tiles: int) -> int:
+        return self.max_concurrency
 
     def logits(self, tiles: Sequence[Tile]) -> Logits:
         raise RuntimeError("the network is in another process; give `segment` a `run` that sends tiles there")

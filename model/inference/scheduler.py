@@ -57,7 +57,8 @@ class Runner:
 class Scheduler:
     """Runs tiles of any thread or event loop, and answers each with its logits.
 
-    Each runtime has `concurrency` threads, which take batches of up to `max_batch` tiles of one shape and call it; after each,
+    Each runtime has `max_concurrency` threads, which take batches of up to `max_batch` tiles of one shape and call it, as many
+    at once as its `concurrency` says for the tiles that there are; after each,
     `on_batch` gets its number of tiles and its seconds. Logits that are not finite are a `FloatingPointError` of their tile.
     A device that is lost ends the scheduler's life: `failure` says why, and `on_failure` is told; `fail` does so from outside.
     `_lock` guards the queues and the runners' batches, and whoever answers a tile holds it; `_queues` holds each request that
@@ -82,7 +83,7 @@ class Scheduler:
         self._queues: deque[TileQueue] = deque()
         self._stopping = False
         self.max_batch = min([max_batch, *(runtime.max_batch or max_batch for runtime in runtimes)])
-        calls = [runtime for runtime in runtimes for _ in range(runtime.concurrency)]
+        calls = [runtime for runtime in runtimes for _ in range(runtime.max_concurrency)]
         self._runners = [
             Runner(runtime, threading.Thread(target=self._serve, args=(i,), name=f"runtime-{i}", daemon=True))
             for i, runtime in enumerate(calls)
@@ -118,8 +119,8 @@ class Scheduler:
 
     @property
     def ahead(self) -> int:
-        """So many tiles of a request should wait here, so that a batch is full and the next one there when it is done."""
-        return max(2, self.max_batch)
+        """So many tiles of a request should be here, so that a batch is full, every thread busy, and the next tile there."""
+        return max(self.max_batch, len(self._runners) + 1)
 
     @property
     def alive(self) -> bool:
@@ -177,11 +178,17 @@ class Scheduler:
         with self._lock:
             runner.batch = []
             while not self._stopping and not self.failure:
-                if batch := self._take():
+                if self._may_call(runner) and (batch := self._take()):
                     runner.batch = batch
                     return batch
                 self._work.wait()
             return []
+
+    def _may_call(self, runner: Runner) -> bool:
+        """Whether one more call of its runtime pays."""
+        batches = [other.batch for other in self._runners if other.runtime is runner.runtime and other.batch]
+        tiles = sum(map(len, batches)) + sum(len(queue.waiting) for queue in self._queues)
+        return len(batches) < runner.runtime.concurrency(tiles)
 
     def _take(self) -> list[Item]:
         """A tile of each request in turn, of the first one's shape. Requests whose next tile has another come first next."""

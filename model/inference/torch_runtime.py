@@ -61,9 +61,13 @@ class TorchRuntime:
             torch.cuda.synchronize(self._device)  # the weights were copied on another stream than those
         # a convolution's rounding depends on the batch's size: one by one, a tile's logits do not depend on its neighbours
         self.max_batch: int | None = 1 if cpu else None
-        self.concurrency = CUDA_CALLS if cuda else 1
+        self.max_concurrency = CUDA_CALLS if cuda else 1
         self._one_call = Lock() if cpu else None
         self._threads = threads or available_cores()
+
+    def concurrency(self, tiles: int) -> int:
+        """As `Runtime.concurrency`: the same, however many tiles there are."""
+        return self.max_concurrency
 
     @torch.inference_mode()
     def logits(self, tiles: Sequence[Tile]) -> Logits:

@@ -124,10 +124,13 @@ class FirstChannel:
         self.identity = ModelIdentity("first-channel", "0" * 64, "double", "float32")
         self.file_sha256, self.network_sha256 = "0" * 64, ""
         self.manifest = Manifest(architecture, numbered_labels(["one"]), Preprocessing(), "Apache-2.0")
-        self.max_batch, self.concurrency = max_batch, concurrency
+        self.max_batch, self.max_concurrency = max_batch, concurrency
         self.batches: list[list[int]] = []
         self.errors: dict[int, Exception] = {}
         self.hold = Hold()
+
+    def concurrency(self, tiles: int) -> int:
+        return self.max_concurrency
 
     def logits(self, tiles: Sequence[Tile]) -> Logits:
         self.hold()
@@ -150,7 +153,10 @@ class HeldRuntime:
         self.identity, self.manifest, self.device = runtime.identity, runtime.manifest, runtime.device
         self.stride, self.grid = runtime.stride, runtime.grid
         self.file_sha256, self.network_sha256 = runtime.file_sha256, runtime.network_sha256
-        self.max_batch, self.concurrency = runtime.max_batch, runtime.concurrency
+        self.max_batch, self.max_concurrency = runtime.max_batch, runtime.max_concurrency
+
+    def concurrency(self, tiles: int) -> int:
+        return self._runtime.concurrency(tiles)
 
     def logits(self, tiles: Sequence[Tile]) -> Logits:
         self._hold()

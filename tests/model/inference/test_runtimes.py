@@ -96,7 +96,7 @@ def test_runtimes_describe_themselves(runtime: Runtime, narrow: Weights) -> None
     assert (told["device"], told["precision"]) == (runtime.device, runtime.identity.precision) == ("cpu", "float32")
     assert told["runtime"] == runtime.identity.runtime
     assert (runtime.identity.name, runtime.identity.sha256) == ("narrow", narrow.sha256)
-    assert (runtime.max_batch, runtime.concurrency) == (1, 1)
+    assert (runtime.max_batch, runtime.max_concurrency) == (1, 1)
 
 
 @pytest.mark.torch

@@ -216,7 +216,7 @@ class Recording:
         self.runtime, self.identity, self.manifest = runtime, runtime.identity, runtime.manifest
         self.device, self.stride, self.grid = runtime.device, runtime.stride, runtime.grid
         self.file_sha256 = runtime.file_sha256
-        self.max_batch, self.concurrency = max_batch, 1
+        self.max_batch, self.max_concurrency = max_batch, 1
         self.calls: list[list[tuple[int, ...]]] = []
 
     def logits(self, tiles: Sequence[Tile]) -> Logits:

@@ -75,7 +75,7 @@ def test_threads_do_not_mix_their_tiles(narrow: Weights, device: str) -> None:
 @pytest.mark.parametrize("device", DEVICES)
 def test_a_runtime_says_how_it_wants_to_be_called(narrow: Weights, device: str) -> None:
     runtime = TorchRuntime(narrow, device, "float32")
-    assert (runtime.max_batch, runtime.concurrency) == ((None, CUDA_CALLS) if device == "cuda" else (1, 1))
+    assert (runtime.max_batch, runtime.max_concurrency) == ((None, CUDA_CALLS) if device == "cuda" else (1, 1))
 
 
 @pytest.mark.cuda
