@@ -176,6 +176,7 @@ class CompiledNetwork:
             self._compiled = openvino.Core().compile_model(export.model, "CPU", options)
         except RuntimeError as error:
             raise RuntimeUnavailable(f"OpenVINO cannot compile {export.path}: {error}") from error
+        self.streams = streams
         self._idle: deque[Any] = deque()  # requests; one that is running refuses a second call
 
     def logits(self, tile: Tile) -> Logits:

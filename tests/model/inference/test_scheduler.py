@@ -149,6 +149,34 @@ def test_a_runtime_is_called_by_as_many_threads_as_pay() -> None:
         assert it.run([1, 2, 3, 4]) == [1, 2, 3, 4]
 
 
+def test_no_more_calls_are_made_at_once_than_pay_for_the_tiles_there_are() -> None:
+    class ForCrowds(FirstChannel):
+        """Two calls at once pay for three tiles and more; keeps the most that there were."""
+
+        running = most = 0
+
+        def concurrency(self, tiles: int) -> int:
+            return 2 if tiles > 2 else 1
+
+        def logits(self, tiles: Sequence[Tile]) -> Logits:
+            self.running += 1
+            self.most = max(self.most, self.running)
+            logits = super().logits(tiles)
+            self.running -= 1
+            return logits
+
+    runtime = ForCrowds(concurrency=2)
+    with running(runtime, max_batch=1) as it:
+        with it.busy(runtime):
+            two = it.waiting([2])
+        assert two.result(HANG_S) == [2]
+        assert runtime.most == 1
+        with it.busy(runtime):
+            crowd = it.threads.submit(it.run, [2, 3, 4, 5])
+            wait_for(lambda: runtime.most == 2)
+        assert crowd.result(HANG_S) == [2, 3, 4, 5]
+
+
 def test_logits_never_come_to_another_request_among_64_threads() -> None:
     runtimes = FirstChannel(), FirstChannel(concurrency=2)
     with running(*runtimes) as it:

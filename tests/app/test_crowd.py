@@ -1,0 +1,38 @@
+"""Sixteen clients at once get the bytes that a lone client gets, in both precisions of OpenVINO."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
+import pytest
+
+from model.inference.openvino_runtime import OpenVINORuntime
+from model.weights_file import DEFAULT_WEIGHTS
+from tests.app.asking import assert_idle, service_of
+from tests.app.conftest import Serve
+from tests.conftest import HANG_S, encoded, make_photo, over_http, wait_for
+
+CLIENTS = 16
+SIZES = [(90, 130), (150, 210), (200, 64)]
+PHOTOS = [encoded(make_photo(*SIZES[seed % 3], seed), "JPEG" if seed % 2 else "PNG") for seed in range(6)]
+
+
+@pytest.mark.parametrize("precision", ["float32", "int8"])
+def test_a_crowd_gets_the_bytes_that_each_gets_alone(serve: Serve, precision: str) -> None:
+    with serve(weights=DEFAULT_WEIGHTS, precision=precision, threads=2) as client, over_http(client) as port:
+
+        def mask(photo: bytes) -> bytes:
+            url = f"http://127.0.0.1:{port}/segment"
+            return httpx.post(url, content=photo, params={"side": "native"}, timeout=HANG_S).raise_for_status().content
+
+        (model,) = service_of(client).registry.models.values()
+        runtime = model.segmenter.runtime
+        assert isinstance(runtime, OpenVINORuntime)
+        alone = [mask(photo) for photo in PHOTOS]
+        with ThreadPoolExecutor(CLIENTS) as pool:
+            assert list(pool.map(mask, PHOTOS * 4)) == alone * 4
+            wait_for(lambda: runtime.concurrency(CLIENTS) == 2)  # the crowd's streams are there now
+            assert list(pool.map(mask, PHOTOS * 4)) == alone * 4
+        assert runtime.concurrency(CLIENTS) == 2
+        assert_idle(service_of(client))

@@ -1,0 +1,115 @@
+"""A crowd's tiles in streams of their own: when, with which bytes, and what is done where a processor gives others."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from model.inference import openvino_runtime
+from model.inference.merging import Logits
+from model.inference.openvino_runtime import MOST_STREAMS, CompiledNetwork, OpenVINORuntime
+from model.inference.runtime import RuntimeUnavailable, Tile
+from model.weights_file import DEFAULT_WEIGHTS, find_files
+from tests.conftest import HANG_S, make_photo, wait_for
+
+SHAPES = [(32, 32), (64, 96), (96, 64)]
+TILES = [make_photo(*SHAPES[seed % 3], seed) for seed in range(9)]
+
+
+@pytest.fixture
+def export(narrow_file: Path) -> Path:
+    return find_files(str(narrow_file)).exports["float32"]
+
+
+def crowded(runtime: OpenVINORuntime) -> OpenVINORuntime:
+    """The runtime, once it has compiled its streams."""
+    wait_for(lambda: runtime.concurrency(2 * MOST_STREAMS) == runtime.max_concurrency)
+    return runtime
+
+
+def at_once(runtime: OpenVINORuntime, tiles: Sequence[Tile]) -> list[bytes]:
+    """Each tile's logits, all asked for at the same time by as many threads as pay."""
+    with ThreadPoolExecutor(runtime.max_concurrency) as pool:
+        return list(pool.map(lambda tile: runtime.logits([tile]).tobytes(), tiles))
+
+
+@pytest.mark.parametrize("precision", ["float32", "int8"])
+@pytest.mark.parametrize("threads", [2, 3])
+def test_equal_tiles_have_equal_logits_alone_and_in_a_crowd(precision: str, threads: int) -> None:
+    runtime = OpenVINORuntime(find_files(DEFAULT_WEIGHTS).exports[precision], threads)
+    tiles = [make_photo(*shape, seed) for seed, shape in enumerate([(192, 256), (256, 192), (224, 224)])]
+    alone = [runtime.logits([tile]).tobytes() for tile in tiles]
+    assert at_once(crowded(runtime), tiles * 8) == alone * 8
+    assert runtime.concurrency(threads) == threads  # no shape has been given up
+
+
+@pytest.mark.parametrize(
+    ("threads", "tiles", "calls"), [(1, 9, 1), (2, 1, 1), (2, 2, 2), (4, 2, 1), (4, 3, 4), (16, 4, 1), (16, 5, 8)]
+)
+def test_a_crowd_is_more_tiles_than_half_of_the_streams(export: Path, threads: int, tiles: int, calls: int) -> None:
+    runtime = OpenVINORuntime(export, threads)
+    assert runtime.max_concurrency == min(threads, MOST_STREAMS)
+    assert runtime.concurrency(MOST_STREAMS + 1) == 1  # until they are compiled
+    assert crowded(runtime).concurrency(tiles) == calls
+
+
+def test_while_streams_are_compiled_tiles_go_on_one_by_one(export: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    runtime, go = OpenVINORuntime(export, 2), threading.Event()
+
+    def slow(*args: object, **options: int) -> CompiledNetwork:
+        assert go.wait(HANG_S)
+        return CompiledNetwork(*args, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(openvino_runtime, "CompiledNetwork", slow)
+    alone = [runtime.logits([tile]).tobytes() for tile in TILES]
+    assert [runtime.concurrency(9) for _ in range(3)] == [1, 1, 1]
+    assert at_once(runtime, TILES) == alone
+    assert [thread.name for thread in threading.enumerate()].count("compile-streams") == 1
+    go.set()
+    assert at_once(crowded(runtime), TILES) == alone
+
+
+def other_logits_in_streams(shape: tuple[int, int]) -> Callable[[CompiledNetwork, Tile], Logits]:
+    """`CompiledNetwork.logits` as of a processor that rounds otherwise in streams, for tiles of one shape."""
+    true = CompiledNetwork.logits
+
+    def rounded(network: CompiledNetwork, tile: Tile) -> Logits:
+        logits = true(network, tile)
+        return np.nextafter(logits, np.inf) if network.streams > 1 and tile.shape[:2] == shape else logits
+
+    return rounded
+
+
+def test_where_a_shape_has_other_bits_in_streams_they_are_given_up(
+    export: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    runtime = OpenVINORuntime(export, 2)
+    alone = [runtime.logits([tile]).tobytes() for tile in TILES]
+    crowded(runtime)
+    monkeypatch.setattr(CompiledNetwork, "logits", other_logits_in_streams((64, 96)))
+    while runtime.concurrency(9) == 2:  # a call that has never met another one has not been in a stream
+        assert at_once(runtime, TILES) == alone
+    assert runtime.concurrency(9) == 1
+    assert at_once(runtime, TILES) == alone
+    (record,) = caplog.records
+    assert "narrow: a tile of 64 x 96 has other logits on one core than on all" in record.message
+
+
+def test_streams_that_cannot_be_compiled_are_done_without(
+    export: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refused(*_: object, **__: object) -> None:
+        raise RuntimeUnavailable("no memory")
+
+    runtime = OpenVINORuntime(export, 2)
+    monkeypatch.setattr(openvino_runtime, "CompiledNetwork", refused)
+    assert runtime.concurrency(9) == 1
+    wait_for(lambda: len(caplog.records) == 1)
+    assert "tiles go on one by one, each on all cores: no memory" in caplog.text
+    assert runtime.concurrency(9) == 1
+    assert len(runtime.logits([TILES[0]])) == 1
