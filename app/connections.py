@@ -1,75 +1,106 @@
-"""What a client may do with a connection before and after its request: the listening socket, a deadline for heads, closing."""
+"""What a client may do with a connection before and after its request: how many there are, a deadline for heads, closing."""
 
 from __future__ import annotations
 
 import asyncio
 import re
-import socket
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from contextvars import ContextVar
+from typing import Any
 from urllib.parse import unquote
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-BACKLOG = 2048
 ABSOLUTE = re.compile(
     rb"https?://(?P<host>(?:[^][/?#@:]+|\[[0-9a-f:.]+\])(?::(?P<port>\d{0,5}))?)(?P<path>/.*)?", re.IGNORECASE | re.DOTALL
 )
 MAX_HEAD_BYTES = 32768
-FIRST_READ, LEAST_READ, MOST_READ = 1 << 14, 1 << 7, 1 << 18  # bytes that are read from a connection at a time:
-READ_S = 0.002  # fewer where they kept the event loop busy for longer, as chunks of a byte do, else more
+FIRST_READ, LEAST_READ, MOST_READ = 1 << 9, 1 << 7, 1 << 18  # bytes that are read from a connection at a time:
+READ_S = 0.00025  # fewer where they kept the event loop busy for longer, as chunks of a byte do, else more,
+COSTLY_SHARE, MOST_COSTLY_S = 0.25, 0.25  # of the event loop's time for what costs so much, and how far it may be behind
+MOST_CHUNKED_READ = 1 << 13  # and never as many of a body in chunks, which may be large ones first and then small ones
 LARGEST_PORT = 65535
 HEAD_S = 30.0  # for a request's head to arrive in full
 # longer than load balancers keep a connection that is idle, so that none sends into one that has just been closed
 KEEP_ALIVE_S = 75
-SILENT_S = 10  # that the system keeps a connection to itself on which nothing has come
 DISCARD_S = 1.0  # for what is left of a body whose answer closes the connection
-UNREAD_S = 60  # that a client may take to acknowledge what was sent to it
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """A listening socket on this address, of whichever family it is; raises `OSError`.
+class Connections:
+    """A server's open connections, at most `limit`. On the event loop alone.
 
-    Where the system can, it keeps connections on which nothing has come to itself for a while, and drops those whose client
-    acknowledges nothing, or reads nothing, for `UNREAD_S` seconds.
+    Where one more comes, that which has waited longest for a head makes room, as half a head or an idle one does; where none
+    waits, the new one is closed.
     """
-    family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-    listener = socket.socket(family, kind, protocol)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        for option, value in (("TCP_DEFER_ACCEPT", SILENT_S), ("TCP_USER_TIMEOUT", 1000 * UNREAD_S)):
-            if hasattr(socket, option):
-                with suppress(OSError):
-                    listener.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
-        listener.bind(address)
-        listener.listen(BACKLOG)
-    except OSError:
-        listener.close()
-        raise
-    return listener
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.count = 0
+        self._costly_until = 0.0  # when a share of the event loop's time would have been enough for what was costly
+        self._waiting: dict[HeadDeadline, None] = {}  # in the order in which they began to wait
+
+    def protocol(self, *args: Any, **kwargs: Any) -> HeadDeadline:
+        """For a connection that comes: uvicorn's `http`."""
+        return HeadDeadline(self, *args, **kwargs)
+
+    def opened(self, connection: HeadDeadline) -> None:
+        self.count += 1
+        if self.count > self.limit:
+            closing = next(iter(self._waiting), connection)
+            self.served(closing)
+            closing.tcp.abort()
+
+    def closed(self, connection: HeadDeadline) -> None:
+        self.count -= 1
+        self.served(connection)
+
+    def costs(self, connection: HeadDeadline, seconds: float) -> None:
+        """Few bytes of a body cost so much; it is closed where those of all connections have cost more than their share."""
+        now = time.perf_counter()
+        self._costly_until = max(now, self._costly_until) + seconds / COSTLY_SHARE
+        if self._costly_until - now > MOST_COSTLY_S:
+            connection.tcp.abort()
+
+    def waits(self, connection: HeadDeadline) -> None:
+        """It waits for a head from now on."""
+        self.served(connection)
+        self._waiting[connection] = None
+
+    def served(self, connection: HeadDeadline) -> None:
+        """It does not wait any more."""
+        self._waiting.pop(connection, None)
 
 
 class HeadDeadline(H11Protocol, asyncio.BufferedProtocol):
     """uvicorn's HTTP, whose connection is closed where a head, once awaited, is not complete within `HEAD_S` seconds.
 
     Reads fewer bytes at a time while what it has read keeps the event loop busy for more than `READ_S` seconds.
+    request_bytes: that have come since the application has had the request.
 
     A head is awaited from the connection's start, and, after an answer, from the first byte that comes then; for that first
     byte there are `KEEP_ALIVE_S` seconds. Adds to methods of `asyncio.Protocol` alone; which requests have begun and ended it
     hears from `ConnectionMiddleware`. Runs on the event loop alone.
     """
 
+    read_bytes: int
+    most_read: int
+
+    def __init__(self, connections: Connections, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.connections_open = connections
+
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self.tcp = transport
-        self.read_bytes = FIRST_READ
+        self.request_bytes = 0
         self.head_timer: asyncio.TimerHandle | None = None
         self.head_begun = self.request_in_flight = self.answers_half_closed = self.half_closed = False
         self.requests = 0
+        self.connections_open.opened(self)
         self.await_head(HEAD_S)
 
     def get_buffer(self, sizehint: int) -> bytearray:
@@ -78,14 +109,17 @@ class HeadDeadline(H11Protocol, asyncio.BufferedProtocol):
 
     def buffer_updated(self, nbytes: int) -> None:
         data, self.received = bytes(memoryview(self.received)[:nbytes]), bytearray()  # it keeps none while nothing comes
-        started = time.perf_counter()
+        of_body, started = self.request_in_flight, time.perf_counter()
         self.data_received(data)
-        if time.perf_counter() - started > READ_S:
+        if (seconds := time.perf_counter() - started) > READ_S:
+            if of_body and nbytes <= FIRST_READ:
+                self.connections_open.costs(self, seconds)
             self.read_bytes = max(LEAST_READ, self.read_bytes // 4)
         elif nbytes == self.read_bytes:
-            self.read_bytes = min(MOST_READ, 2 * self.read_bytes)
+            self.read_bytes = min(self.most_read, 2 * self.read_bytes)
 
     def data_received(self, data: bytes) -> None:
+        self.request_bytes += len(data)
         if not self.request_in_flight and not self.head_begun:
             self.head_begun = True
             self.await_head(HEAD_S)
@@ -107,13 +141,16 @@ class HeadDeadline(H11Protocol, asyncio.BufferedProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.stop_waiting()
+        self.connections_open.closed(self)
         self.received = bytearray()
         # with an error, uvicorn would leave its timer for keep-alive, and with it this connection in memory
         super().connection_lost(None)
 
-    def request_began(self, *, answers_half_closed: bool) -> int:
+    def request_began(self, *, answers_half_closed: bool, chunked: bool) -> int:
         """Gives the request's number, for `request_ended`. answers_half_closed: also where its client sends no more."""
         self.stop_waiting()
+        self.connections_open.served(self)
+        self.request_bytes, self.most_read = 0, MOST_CHUNKED_READ if chunked else MOST_READ
         self.request_in_flight, self.answers_half_closed = True, answers_half_closed
         self.requests += 1
         return self.requests
@@ -130,6 +167,8 @@ class HeadDeadline(H11Protocol, asyncio.BufferedProtocol):
 
     def await_head(self, seconds: float) -> None:
         self.stop_waiting()
+        self.read_bytes, self.most_read = FIRST_READ, MOST_CHUNKED_READ
+        self.connections_open.waits(self)
         self.head_timer = asyncio.get_running_loop().call_later(seconds, self.tcp.abort)
 
     def stop_waiting(self) -> None:
@@ -145,6 +184,15 @@ def connection_abort() -> Callable[[], None]:
     """What closes the connection of the request that is being answered, at once."""
     connection = _connection.get()
     return connection.tcp.abort if connection else lambda: None
+
+
+def request_bytes() -> int | None:
+    """How many bytes have come since the application has had the request that is being answered, with what frames its body.
+
+    None where the server does not count them.
+    """
+    connection = _connection.get()
+    return connection.request_bytes if connection else None
 
 
 class ConnectionMiddleware:
@@ -169,7 +217,11 @@ class ConnectionMiddleware:
             return
         to_origin_form(scope)
         connection, headers = _connection.get(), Headers(scope=scope)
-        number = connection.request_began(answers_half_closed=scope["method"] != "POST") if connection else 0
+        number = 0
+        if connection:
+            number = connection.request_began(
+                answers_half_closed=scope["method"] != "POST", chunked="transfer-encoding" in headers
+            )
         read = "content-length" not in headers and "transfer-encoding" not in headers
         # a client that waits for leave to send gets none
         comes, closes = "expect" not in headers and not read, False

@@ -9,10 +9,10 @@ import random
 import re
 import time
 
-from starlette.datastructures import MutableHeaders
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.api.errors import MEDIA_TYPE, Problem, Unavailable, document, nothing_at, to_problem, unexpected
+from app.api.errors import MEDIA_TYPE, BadRequest, Problem, Unavailable, document, nothing_at, to_problem, unexpected
 from app.serving.errors import NotServing, ServingError
 from app.serving.service import DRAINING, Service
 from app.telemetry import Metrics
@@ -22,6 +22,7 @@ REQUEST_ID = "x-request-id"
 SANE_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 POLLED = {"/health", "/health/live", "/health/ready", "/metrics"}
 METHODS = ("GET", "POST", "HEAD", "OPTIONS", "PUT", "PATCH", "DELETE")
+TWO_LENGTHS = "the request has both Content-Length and Transfer-Encoding, which may disagree; send one of them"
 log = logging.getLogger("segment")
 
 
@@ -120,7 +121,7 @@ class LoadShedding:
 
     A refusal is 503 with `Connection: close`. The reservation lies in the request's state as `reservation`; the route
     corrects it once the image's header is known. It is given back here where that did not happen, however the request ends.
-    A path with control characters is 404, whatever the method.
+    A path with control characters is 404, whatever the method; a body whose length is told in two ways is 400 (RFC 9112, 6.1).
     """
 
     def __init__(self, app: ASGIApp, service: Service, paths: tuple[str, ...]) -> None:
@@ -133,6 +134,9 @@ class LoadShedding:
         if scope["type"] == "http" and any(character < " " for character in path):
             # a route's pattern would take a line feed at its end for none
             await send_problem(scope, send, nothing_at(scope["path"]))
+            return
+        if scope["type"] == "http" and {"content-length", "transfer-encoding"} <= set(Headers(scope=scope)):
+            await send_problem(scope, send, BadRequest(TWO_LENGTHS, {"Connection": "close"}))
             return
         if scope["type"] != "http" or scope["method"] != "POST" or path not in self.paths:
             await self.app(scope, receive, send)

@@ -16,8 +16,9 @@ from types import FrameType
 import uvicorn
 from fastapi import FastAPI
 
-from app.connections import BACKLOG, KEEP_ALIVE_S, MAX_HEAD_BYTES, HeadDeadline, listen
+from app.connections import KEEP_ALIVE_S, MAX_HEAD_BYTES, Connections
 from app.serving.service import Service
+from app.sockets import BACKLOG, listen, make_room
 
 log = logging.getLogger("segment")
 GRACE_S = 2.0  # after the drain, for what stops the threads; then the process ends all the same
@@ -43,6 +44,8 @@ class DrainingServer(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
+        for listener in sockets or ():  # the event loop accepts so many at once as its backlog; the system's is longer
+            listener.listen(BACKLOG)
         if hasattr(signal, "SIGHUP") and threading.current_thread() is threading.main_thread():
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self.service.reload)
 
@@ -88,6 +91,7 @@ def serve(app: FastAPI, end: Callable[[int], object] = os._exit) -> int:
     """
     service: Service = app.state.service
     settings = service.settings
+    room = make_room()
     try:
         listener = listen(settings.host, settings.port)
     except (OSError, UnicodeError) as error:  # the latter for a name that is no host's
@@ -95,8 +99,9 @@ def serve(app: FastAPI, end: Callable[[int], object] = os._exit) -> int:
         return 1
     config = uvicorn.Config(
         app, host=settings.host, port=settings.port, log_config=None,
-        access_log=False, server_header=False, root_path=settings.root_path, http=HeadDeadline,
-        h11_max_incomplete_event_size=MAX_HEAD_BYTES, ws="none", loop="asyncio", proxy_headers=True, backlog=BACKLOG,
+        access_log=False, server_header=False, root_path=settings.root_path, http=Connections(room.connections).protocol,  # type: ignore[arg-type]
+
+        h11_max_incomplete_event_size=MAX_HEAD_BYTES, ws="none", loop="asyncio", proxy_headers=True, backlog=room.at_once,
         timeout_graceful_shutdown=max(1, round(settings.drain_s)), timeout_keep_alive=KEEP_ALIVE_S,
     )  # fmt: skip
     server = DrainingServer(config, service, end)

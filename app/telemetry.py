@@ -8,8 +8,10 @@ import logging
 import os
 import platform
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from math import inf
 from typing import Any, Literal, get_args
 
 from prometheus_client import (
@@ -31,6 +33,7 @@ from model.inference.worker import DEATH_REASONS, DeathReason
 VALUE_LENGTH = 100  # characters of a value that is told back
 FIELD_LENGTH = 300  # characters of a field in a log line
 TEXT_LENGTH = 8000  # characters of a message or a traceback in a log line
+REPEAT_S = 60.0  # until a message of the server's own libraries is logged again
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
 
 Reason = Literal[
@@ -209,17 +212,44 @@ def _take_stderr() -> None:
     faulthandler.enable(sys.stderr)
 
 
+class OnceAMinute(logging.Filter):
+    """Lets a message through once a minute, whatever its arguments, and tells then how many there were meanwhile.
+
+    For loggers that tell of what clients do: they must not be able to fill the log. Any thread may log: of two at once, both
+    may go through.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
+        self._clock = clock
+        self._latest: dict[str, float] = {}
+        self._left_out: dict[str, int] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        key, now = f"{record.name}:{record.pathname}:{record.lineno}", self._clock()
+        if now - self._latest.get(key, -inf) < REPEAT_S:
+            self._left_out[key] = self._left_out.get(key, 0) + 1
+            return False
+        self._latest[key] = now
+        if left_out := self._left_out.pop(key, 0):
+            record.fields = {**getattr(record, "fields", {}), "left_out": left_out}
+        return True
+
+
 def configure_logging(format: str, level: str) -> None:
-    """Sends the service's and uvicorn's log lines to stderr, in this format, from this level on; stderr holds no others.
+    """Sends the service's, uvicorn's and asyncio's log lines to stderr, in this format, from this level on; stderr holds no
+    others. Of the latter two's, what repeats is one line a minute.
 
     For the whole process.
     """
     _take_stderr()
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter() if format == "json" else TextFormatter())
-    for name in ("segment", "uvicorn", "uvicorn.error"):
+    once = OnceAMinute()
+    for name in ("segment", "uvicorn", "uvicorn.error", "asyncio"):
         logger = logging.getLogger(name)
         logger.handlers, logger.propagate = ([handler] if name != "uvicorn.error" else []), name == "uvicorn.error"
+        logger.filters = [] if name in ("segment", "uvicorn") else [once]
         logger.setLevel(level.upper())
     logging.getLogger("uvicorn.access").disabled = True
     # a form or an image that cannot be read is logged with its request

@@ -17,7 +17,7 @@ from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast
 
 import httpx
 import numpy as np
@@ -183,12 +183,12 @@ def free_port() -> int:
 
 
 @contextmanager
-def over_http(app: ASGIApp | TestClient, http: type[asyncio.Protocol] | Literal["h11"] = "h11") -> Iterator[int]:
+def over_http(app: ASGIApp | TestClient, http: Callable[..., asyncio.Protocol] | Literal["h11"] = "h11") -> Iterator[int]:
     """The port where uvicorn serves the app from a thread, without its lifespan; a client's app on the client's event loop."""
     listener = socket.create_server(("127.0.0.1", 0))
     config = uvicorn.Config(
         app.app if isinstance(app, TestClient) else app, log_level="warning", lifespan="off", loop="asyncio", ws="none",
-        http=http, timeout_keep_alive=2 * HANG_S,
+        http=cast("type[asyncio.Protocol] | Literal['h11']", http), timeout_keep_alive=2 * HANG_S,
     )  # fmt: skip
     server = uvicorn.Server(config)
     if isinstance(app, TestClient):

@@ -19,6 +19,7 @@ from starlette.datastructures import FormData, Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
 from app.api.errors import BadRequest, EmptyBody, TooLarge, Unavailable, UploadTooSlow
+from app.connections import request_bytes
 from app.telemetry import shown
 from model.inference.worker import Body
 
@@ -31,6 +32,8 @@ TEXT_BYTES = 1024  # of a field for images, by which is told whether it is text
 SPOOLED = 1 << 16  # bytes of a batch's file that lie in memory; larger ones lie on disk
 LEAST_RATE = 10_000  # bytes a second that a body must come with, on average,
 SLOW_S = 10.0  # after so many seconds
+# of a body in chunks: `CHUNKS` in a row that average less than `CHUNK_BYTES` cost much more than the image
+CHUNK_BYTES, CHUNKS, FRAME_BYTES = 64, 1000, 6  # the last is what frames a chunk of 16 to 255 bytes
 NO_ROOM = {"Retry-After": "10", "Connection": "close"}
 log = logging.getLogger("segment")
 
@@ -170,13 +173,35 @@ async def _arriving(
     loop, received = asyncio.get_running_loop(), 0
     latest, started = deadline.when() or inf, loop.time()
     deadline.reschedule(min(latest, started + SLOW_S))
+    check_chunks = _chunk_check() if "transfer-encoding" in request.headers else lambda received: None
     async for chunk in request.stream():
         received += len(chunk)
+        check_chunks(received)
         if received > limits.bytes:
             raise _too_large(limits.bytes)
         limits.hold(taken(received))
         deadline.reschedule(min(latest, started + SLOW_S + received / LEAST_RATE))
         yield chunk
+
+
+def _chunk_check() -> Callable[[int], None]:
+    """What raises `BadRequest` where chunks are too small; it is told how many bytes of the body have come.
+
+    What came on the connection and is not of the body frames its chunks.
+    """
+    latest_body = latest_frames = 0
+
+    def check(received: int) -> None:
+        nonlocal latest_body, latest_frames
+        frames = (request_bytes() or 0) - received
+        if frames - latest_frames < CHUNKS * FRAME_BYTES:
+            return
+        if (received - latest_body) * FRAME_BYTES < (frames - latest_frames) * CHUNK_BYTES:
+            stated = f"{CHUNKS} chunks of the body average less than {CHUNK_BYTES} bytes; send larger ones, or Content-Length"
+            raise BadRequest(stated, {"Connection": "close"})
+        latest_body, latest_frames = received, frames
+
+    return check
 
 
 def _check_announced(request: Request, max_bytes: int) -> None:

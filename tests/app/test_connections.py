@@ -17,10 +17,11 @@ import pytest
 from starlette.types import Receive, Scope, Send
 
 from app import connections
-from app.connections import FIRST_READ, LEAST_READ, MOST_READ, SILENT_S, UNREAD_S, ConnectionMiddleware, HeadDeadline, listen
+from app.connections import FIRST_READ, LEAST_READ, MOST_READ, ConnectionMiddleware, Connections, HeadDeadline
 from app.main import create_app
 from app.server import serve
 from app.settings import Settings
+from app.sockets import SILENT_S, UNREAD_S, listen
 from tests.app.asking import PHOTO, answer_on, connected, head
 from tests.app.processes import fcn_serve
 from tests.conftest import HANG_S, free_port, over_http, wait_for
@@ -106,7 +107,7 @@ def test_of_what_costs_time_little_is_read_before_others_have_their_turn(costly:
 
     monkeypatch.setattr(connections, "READ_S", -1.0 if costly else 60.0)
     monkeypatch.setattr(HeadDeadline, "data_received", recorded)
-    with over_http(app, HeadDeadline) as port:
+    with over_http(app, Connections(1000).protocol) as port:
         assert httpx.post(f"http://127.0.0.1:{port}", content=bytes(size), timeout=HANG_S).status_code == 200
     assert sum(read) > size
     if costly:
@@ -124,7 +125,7 @@ def test_of_a_connection_that_its_client_resets_nothing_is_kept() -> None:
         return sum(type(each) is HeadDeadline for each in gc.get_objects())
 
     before = kept()
-    with over_http(ConnectionMiddleware(app), HeadDeadline) as port:
+    with over_http(ConnectionMiddleware(app), Connections(1000).protocol) as port:
         for _ in range(20):
             with connected(port) as connection:
                 connection.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -159,7 +160,7 @@ def test_a_request_that_still_puts_things_away_does_not_end_the_next_one(monkeyp
         if scope["path"] == "/batch":
             await next_one.wait()  # files are closed
 
-    with over_http(ConnectionMiddleware(app), HeadDeadline) as port, connected(port) as connection:
+    with over_http(ConnectionMiddleware(app), Connections(1000).protocol) as port, connected(port) as connection:
         connection.sendall(b"GET /batch HTTP/1.1\r\nHost: x\r\n\r\n")
         assert answer_on(connection).read() == b"ok"
         connection.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n1")
@@ -176,7 +177,7 @@ def test_the_rest_of_a_body_that_nobody_read_begins_no_head(monkeypatch: pytest.
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         await respond(send, 422, b"no")
 
-    with over_http(ConnectionMiddleware(app), HeadDeadline) as port, connected(port) as connection:
+    with over_http(ConnectionMiddleware(app), Connections(1000).protocol) as port, connected(port) as connection:
         connection.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\n1")
         assert answer_on(connection).read() == b"no"
         connection.sendall(b"23")

@@ -1,0 +1,170 @@
+"""Connections beyond the limit, bodies in small chunks, two lengths, and a log that clients cannot fill."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, suppress
+from pathlib import Path
+
+import httpx
+import pytest
+from starlette.types import Receive, Scope, Send
+
+from app.connections import ConnectionMiddleware, Connections
+from app.sockets import MOST_AT_ONCE, MOST_CONNECTIONS, Room, room_in
+from app.telemetry import REPEAT_S, OnceAMinute
+from tests.app.asking import PHOTO, answer_on, connected
+from tests.app.doubles import Clock
+from tests.app.processes import Process, fcn_serve
+from tests.conftest import HANG_S, over_http, wait_for
+
+HALF = b"GET /health HTTP/1.1\r\nHost: x\r\n"
+CHUNKED = b"POST /segment HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n"
+# the service with few files for its process: the soft limit is lower than the hard one, to which it is to be raised
+FEW_FILES = """
+import resource, sys
+resource.setrlimit(resource.RLIMIT_NOFILE, (64, 128))
+from app.main import main
+sys.exit(main([]))
+"""
+
+
+@pytest.fixture(scope="module")
+def running(narrow_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
+    with fcn_serve(narrow_file, tmp_path_factory.mktemp("log")) as it:
+        yield it
+
+
+def closed(connection: socket.socket) -> bool:
+    """Waits for the end; whether it came without an answer."""
+    with suppress(ConnectionResetError):
+        return connection.recv(1) == b""
+    return True
+
+
+def chunks(data: bytes, size: int) -> bytes:
+    parts = (data[start : start + size] for start in range(0, len(data), size))
+    return b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in parts)
+
+
+@pytest.mark.parametrize(
+    ("files", "room"),
+    [
+        (96, Room(26, 6)),
+        (1024, Room(704, MOST_AT_ONCE)),
+        (4096, Room(MOST_CONNECTIONS, MOST_AT_ONCE)),
+        (1 << 16, Room(MOST_CONNECTIONS, MOST_AT_ONCE)),
+    ],
+)
+def test_connections_leave_files_for_all_else(files: int, room: Room) -> None:
+    assert room_in(files) == room
+    assert sum(room) < files
+
+
+def test_one_more_connection_takes_the_place_of_what_has_waited_longest_for_a_head() -> None:
+    go = threading.Event()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        while scope["path"] == "/slow" and not go.is_set():
+            await asyncio.sleep(0.01)
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"0")]})
+        await send({"type": "http.response.body", "body": b""})
+
+    open_ = Connections(3)
+    with over_http(ConnectionMiddleware(app), open_.protocol) as port, ExitStack() as stack:
+        busy, half, idle = (stack.enter_context(connected(port)) for _ in range(3))
+        busy.sendall(b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n")
+        half.sendall(HALF)
+        idle.sendall(HALF + b"\r\n")
+        assert answer_on(idle).status == 200
+        assert httpx.get(f"http://127.0.0.1:{port}/", timeout=HANG_S).status_code == 200
+        assert closed(half)  # it began to wait before the idle one did
+        wait_for(lambda: open_.count == 2)
+        others = [stack.enter_context(connected(port)) for _ in range(2)]
+        for other in others:
+            other.sendall(b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert closed(idle)
+        wait_for(lambda: open_.count == 3)
+        with connected(port) as refused:  # all three are being answered
+            refused.sendall(HALF)
+            assert closed(refused)
+        go.set()
+        assert [answer_on(each).status for each in (busy, *others)] == [200] * 3
+    assert open_.count == 0
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no such limit")
+def test_with_few_files_half_heads_keep_nobody_out_and_do_not_fill_the_log(narrow_file: Path, tmp_path: Path) -> None:
+    with fcn_serve(narrow_file, tmp_path, program=FEW_FILES) as it, ExitStack() as stack:
+        for _ in range(200):
+            half = stack.enter_context(connected(it.port))
+            with suppress(ConnectionError):
+                half.sendall(HALF)
+        for _ in range(20):
+            assert httpx.get(f"{it.url}/health/live", timeout=HANG_S).status_code == 200
+        assert it.post().status_code == 200
+        log = it.log.read_text().splitlines()
+    assert len([line for line in log if "socket.accept" in line]) <= 2, log
+    assert len(log) < 60
+
+
+@pytest.mark.parametrize("first", [b"", chunks(PHOTO, 4096)], ids=["from the start", "after large ones"])
+@pytest.mark.parametrize("size", [1, 20, 63])
+def test_a_body_in_small_chunks_is_400_and_its_connection_is_closed(running: Process, first: bytes, size: int) -> None:
+    with connected(running.port) as connection:
+        with suppress(ConnectionError):
+            connection.sendall(CHUNKED + b"\r\n" + first)
+            for _ in range(200):
+                connection.sendall(chunks(bytes(50 * size), size))
+        answer = answer_on(connection)
+        assert (answer.status, answer.headers["connection"]) == (400, "close")
+        assert b"chunks of the body average less than 64 bytes" in answer.read()
+        assert closed(connection)
+
+
+@pytest.mark.parametrize("size", [64, 100, 16384])
+def test_a_body_in_larger_chunks_is_an_image_after_some_small_ones(running: Process, size: int) -> None:
+    body = chunks(PHOTO[:900], 1) + chunks(PHOTO[900:], size)
+    with connected(running.port) as connection:
+        connection.sendall(CHUNKED + b"\r\n" + body + b"0\r\n\r\n")
+        assert answer_on(connection).status == 200
+
+
+@pytest.mark.parametrize("start", [b"POST /segment", b"GET /health"])
+def test_two_lengths_are_400_and_the_connection_is_closed(running: Process, start: bytes) -> None:
+    with connected(running.port) as connection:
+        lengths = b" HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
+        connection.sendall(start + lengths + b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
+        answer = answer_on(connection)
+        assert (answer.status, answer.headers["content-type"]) == (400, "application/problem+json")
+        assert b"both Content-Length and Transfer-Encoding" in answer.read()
+        assert closed(connection)
+
+
+def test_what_repeats_is_logged_once_a_minute_with_how_many_there_were() -> None:
+    clock, records = Clock(), []
+    logger = logging.Logger("libraries")
+    logger.addFilter(OnceAMinute(clock))
+    handler = logging.Handler()
+    handler.emit = records.append  # type: ignore[method-assign]
+    logger.addHandler(handler)
+
+    def log(number: int) -> None:
+        logger.warning("invalid request %d", number)
+
+    for number in range(5):
+        log(number)
+    logger.warning("something else")
+    assert [record.getMessage() for record in records] == ["invalid request 0", "something else"]
+    clock.now += REPEAT_S
+    log(5)
+    assert records[-1].getMessage() == "invalid request 5"
+    assert records[-1].fields == {"left_out": 4}
+    clock.now += REPEAT_S
+    log(6)
+    assert not hasattr(records[-1], "fields")
