@@ -13,7 +13,7 @@ from string import Template
 from typing import Any
 
 from benchmarks.trainings import ROOT, by_name, markdown_table, read_table
-from model.manifest import scored_in
+from model.manifest import INT8_SCORES, scored_in
 from model.weights_file import find_weights, load_weights
 from training.card import checked_frames
 
@@ -21,7 +21,7 @@ DOCS = ROOT / "docs"
 HERE = Path(__file__).parent
 RECIPES = sorted((ROOT / "training" / "recipes").glob("*.toml"))
 CHECKED = "architecture checked"
-PRECISIONS = ("float32", "int8")
+PRECISIONS = ("float32", *INT8_SCORES.values())
 HIGH = ", quality high"  # in the names of scores
 PUBLISHED = {
     "voc-fcn8s-mobilenet-v2": "VOC 2012 animals, val",

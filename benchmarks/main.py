@@ -11,7 +11,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from benchmarks import former as former_commit
-from benchmarks import front, gpu, hostile, overload, results, runtimes, served, size, soak, startup
+from benchmarks import front, gpu, hostile, overload, results, runtimes, served, size, soak, startup, streams
 from benchmarks.load import available
 from benchmarks.peers import comparison
 from benchmarks.results import Section
@@ -20,6 +20,7 @@ from model.command_line import CommandParser
 HERE = Path(__file__).parent
 BENCHES: dict[str, Callable[[argparse.Namespace], Section]] = {
     "runtimes": lambda args: runtimes.run(quick=args.quick),
+    "streams": lambda args: streams.run(quick=args.quick),
     "served": lambda args: served.run(quick=args.quick),
     "peers": lambda args: comparison.run(quick=args.quick, python=args.peers),
     "size": lambda args: size.run(quick=args.quick),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 
 from model.architecture import Architecture
 from model.labels import LabelSet
@@ -17,6 +17,9 @@ METADATA_KEY = "fcn"
 MOST_IOU_LOST = 0.003
 MOST_CLASS_IOU_LOST = 0.01
 MOST_CALIBRATION_ERROR = 0.012
+Int8Sums = Literal["vnni", "avx2"]
+"""How a processor sums int8's products: in 32 bits (VNNI, AMX), or in 16 (AVX2 alone), which saturate."""
+INT8_SCORES: Mapping[Int8Sums, str] = {"vnni": "int8", "avx2": "int8 on AVX2"}
 
 
 class WeightsError(ValueError):
@@ -24,7 +27,7 @@ class WeightsError(ValueError):
 
 
 def scored_in(name: str, precision: str) -> str:
-    """The name of a score in the manifest, for a precision: float32 has the plain one."""
+    """The name of a score in the manifest, for a precision (of int8, one of `INT8_SCORES`): float32 has the plain one."""
     return name if precision == "float32" else f"{name}, {precision}"
 
 
@@ -52,7 +55,7 @@ class Manifest:
             raise ValueError("records in float32 are of the master's own tensors, and stay")
         return replace(
             self,
-            scores={name: score for name, score in self.scores.items() if not name.endswith(f", {precision}")},
+            scores={name: score for name, score in self.scores.items() if f", {precision}" not in name},
             training={name: fact for name, fact in self.training.items() if name != f"calibration_{precision}"},
             temperatures={name: value for name, value in self.temperatures.items() if name != precision},
             exports={name: digest for name, digest in self.exports.items() if name != precision},
@@ -72,18 +75,17 @@ class Manifest:
         """The calibration temperature of a network in this precision; None where none was fitted."""
         return self.temperatures.get(precision, self.temperatures.get("float32"))
 
-    @property
-    def allows_int8(self) -> bool:
-        """Whether measured scores show that int8 costs next to nothing.
+    def allows_int8(self, sums: Int8Sums) -> bool:
+        """Whether measured scores show that int8 costs next to nothing on processors that sum so.
 
-        Judged by the first score that was taken in both precisions, which is the published one: at most 0.003 of mean IoU and
+        Judged by the first score that was taken in float32 and so, which is the published one: at most 0.003 of mean IoU and
         0.01 of a class's may be lost, and the expected calibration error with int8's own temperature is at most 0.012.
         """
-        name = next((name for name in self.scores if scored_in(name, "int8") in self.scores), None)
+        name = next((name for name in self.scores if scored_in(name, INT8_SCORES[sums]) in self.scores), None)
         error = self.training.get("calibration_int8", {}).get("ece_after")
         if name is None or error is None or error > MOST_CALIBRATION_ERROR:
             return False
-        full, quantised = self.scores[name], self.scores[scored_in(name, "int8")]
+        full, quantised = self.scores[name], self.scores[scored_in(name, INT8_SCORES[sums])]
         lost = [a - b for a, b in zip(full["iou"], quantised["iou"], strict=True) if a is not None and b is not None]
         return bool(full["mean_iou"] - quantised["mean_iou"] <= MOST_IOU_LOST and max(lost, default=0) <= MOST_CLASS_IOU_LOST)
 

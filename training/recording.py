@@ -7,8 +7,9 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from model.inference.processor import int8_sums
 from model.inference.runtime import ModelIdentity, Runtime
-from model.manifest import Manifest, scored_in
+from model.manifest import INT8_SCORES, Int8Sums, Manifest, scored_in
 from model.preprocessing import Preprocessing
 from model.weights_file import load_weights, save_weights
 from training.calibration import Calibration
@@ -18,14 +19,25 @@ from training.export import missing_packages, refresh_facts
 
 @dataclass(frozen=True)
 class Measured:
-    """What a score or a temperature was measured of: the network's name, sha256 and precision, and its export's digest."""
+    """What a score or a temperature was measured of: the network's name, sha256 and precision, and its export's digest.
+
+    sums: of int8, how the processor sums; else `vnni`.
+    """
 
     identity: ModelIdentity
     network_sha256: str
+    sums: Int8Sums = "vnni"
 
     @classmethod
     def of(cls, runtime: Runtime) -> Measured:
-        return cls(runtime.identity, runtime.network_sha256)
+        sums = int8_sums() if runtime.identity.precision == "int8" else None
+        return cls(runtime.identity, runtime.network_sha256, sums or "vnni")
+
+    @property
+    def precision(self) -> str:
+        """As scores are named by it."""
+        precision = self.identity.precision
+        return INT8_SCORES[self.sums] if precision == "int8" else precision
 
 
 @dataclass(frozen=True)
@@ -56,8 +68,9 @@ def record(
 ) -> str:
     """Adds scores, temperatures and notes to a weights file, its card and its exports; the tensors stay. Gives what to print.
 
-    advise: gives the file's preprocessing with the advice under which the scores were measured. The score of another file, such
-    as of the start, says in its conditions which. What was recorded of another export in a precision is removed.
+    int8's temperature is that of processors with VNNI or AMX, for all others too. advise: gives the file's preprocessing with
+    the advice under which the scores were measured. The score of another file, such as of the start, says in its conditions
+    which. What was recorded of another export in a precision is removed.
     """
     weights = load_weights(path)
     manifest = weights.manifest
@@ -67,7 +80,8 @@ def record(
     for score in scores:
         manifest = _with_score(manifest, score, weights.sha256)
     for fit in calibrations:
-        manifest = _with_calibration(manifest, fit)
+        if fit.measured.sums == "vnni":
+            manifest = _with_calibration(manifest, fit)
     kept = dict.fromkeys([*manifest.training.get("notes", []), *notes])
     manifest = replace(
         manifest, training={**manifest.training, "notes": list(kept)}, preprocessing=advise(manifest.preprocessing)
@@ -82,7 +96,7 @@ def _with_score(manifest: Manifest, score: RecordedScore, sha256: str) -> Manife
     identity, values = score.measured.identity, dict(score.values)
     if identity.sha256 != sha256:
         values["conditions"] = f"of {identity.name} {identity.sha256[:16]}, not of this file; {values['conditions']}"
-    return replace(manifest, scores={**manifest.scores, scored_in(score.name, identity.precision): values})
+    return replace(manifest, scores={**manifest.scores, scored_in(score.name, score.measured.precision): values})
 
 
 def _with_calibration(manifest: Manifest, fit: RecordedCalibration) -> Manifest:

@@ -97,9 +97,9 @@ class OpenVINORuntime:
         self.file_sha256, self.network_sha256 = export.file_sha256, export.network_sha256
         self.identity = ModelIdentity(export.name, export.sha256, "openvino", export.precision)
         self._export = export
-        self._threads = threads or available_cores()
-        self.max_concurrency = min(MOST_STREAMS, self._threads)
-        self._alone = CompiledNetwork(export, threads=self._threads, streams=1)
+        self.threads = threads or available_cores()
+        self.max_concurrency = min(MOST_STREAMS, self.threads)
+        self._alone = CompiledNetwork(export, threads=self.threads, streams=1)
         self._streams: CompiledNetwork | None = None
         # the first array that OpenVINO takes sets up its binding to numpy, which two threads at once would do without end
         openvino.Tensor(np.zeros(1, np.uint8))
@@ -137,7 +137,7 @@ class OpenVINORuntime:
 
     def _compile_streams(self) -> None:
         try:
-            self._streams = CompiledNetwork(self._export, threads=self._threads, streams=self.max_concurrency)
+            self._streams = CompiledNetwork(self._export, threads=self.threads, streams=self.max_concurrency)
         except RuntimeUnavailable as error:
             log.warning("%s: tiles go on one by one, each on all cores: %s", self.identity.name, error)
 

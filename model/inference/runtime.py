@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import mmap
-import platform
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -16,6 +15,7 @@ import numpy.typing as npt
 
 from model.architecture import Grid
 from model.inference.merging import Logits
+from model.inference.processor import int8_sums
 from model.manifest import Manifest, WeightsError
 from model.weights_file import WeightsFiles
 
@@ -24,7 +24,6 @@ RuntimeName = Literal["auto", "openvino", "torch"]
 Precision = Literal["auto", "float32", "int8", "bfloat16", "float16"]
 RUNTIMES: tuple[str, ...] = get_args(RuntimeName)
 PRECISIONS: tuple[str, ...] = get_args(Precision)
-INT8_FLAGS = {"avx512_vnni", "avx_vnni", "amx_int8"}
 GPU_DRIVERS = (Path("/proc/driver/nvidia/version"), Path("/dev/dxg"))
 
 
@@ -197,11 +196,11 @@ def _check_fresh(files: WeightsFiles, export: ModelIdentity, master: str | None)
 
 
 def _int8_pays(files: WeightsFiles) -> bool:
-    """Whether int8 is fast on this processor, and the file's card shows that it costs next to nothing."""
+    """Whether int8 is fast on this processor, and the file's card shows that it costs next to nothing on its kind."""
     from model.inference.openvino_runtime import read_export
 
-    fast = platform.machine().lower() in ("x86_64", "amd64") and bool(INT8_FLAGS & cpu_flags())
-    return fast and read_export(files.exports["int8"]).manifest.allows_int8
+    sums = int8_sums()
+    return sums is not None and read_export(files.exports["int8"]).manifest.allows_int8(sums)
 
 
 def unused_gpu() -> str | None:
@@ -210,13 +209,6 @@ def unused_gpu() -> str | None:
         return None
     missing = "CUDA of the installed PyTorch does not see it" if _installed("torch") else "PyTorch is not installed"
     return f"there is a GPU, and {missing}; pip install 'fcn-segment[torch]' to serve on it"
-
-
-def cpu_flags() -> set[str]:
-    """Instruction sets that Linux reports; none elsewhere."""
-    path = Path("/proc/cpuinfo")
-    lines = path.read_text().splitlines() if path.exists() else []
-    return {flag for line in lines if line.lower().startswith(("flags", "features")) for flag in line.split()}
 
 
 def _installed(package: str) -> bool:

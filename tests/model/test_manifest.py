@@ -9,7 +9,7 @@ import pytest
 
 from model.architecture import Architecture
 from model.labels import numbered_labels
-from model.manifest import Manifest, scored_in
+from model.manifest import INT8_SCORES, Manifest, scored_in
 from model.preprocessing import Preprocessing
 
 PLAIN = Manifest(Architecture("fcn8s", "mobilenet_v2", 3), numbered_labels(["a", "b", "c"]), Preprocessing(), "none")
@@ -49,16 +49,25 @@ def measured(full: dict[str, Any], quantised: dict[str, Any], error: float | Non
 def test_int8_is_allowed_where_it_costs_next_to_nothing(
     full: dict[str, Any], quantised: dict[str, Any], error: float | None, allowed: bool
 ) -> None:
-    assert measured(full, quantised, error).allows_int8 is allowed
+    assert measured(full, quantised, error).allows_int8("vnni") is allowed
 
 
 def test_int8_is_not_allowed_without_a_score_in_both_precisions() -> None:
     training = {"calibration_int8": {"ece_after": 0.0}}
-    assert not replace(PLAIN, training=training).allows_int8
-    assert not replace(PLAIN, training=training, scores={"val": score(0.7, 0.7)}).allows_int8
-    assert not replace(PLAIN, training=training, scores={"val, int8": score(0.7, 0.7)}).allows_int8
+    assert not replace(PLAIN, training=training).allows_int8("vnni")
+    assert not replace(PLAIN, training=training, scores={"val": score(0.7, 0.7)}).allows_int8("vnni")
+    assert not replace(PLAIN, training=training, scores={"val, int8": score(0.7, 0.7)}).allows_int8("vnni")
     other = {"val": score(0.7, 0.7), "test, int8": score(0.7, 0.7)}
-    assert not replace(PLAIN, training=training, scores=other).allows_int8
+    assert not replace(PLAIN, training=training, scores=other).allows_int8("vnni")
+
+
+def test_each_kind_of_processor_is_judged_by_its_own_score() -> None:
+    manifest = measured(score(0.7, 0.7), score(0.7, 0.7))
+    assert (manifest.allows_int8("vnni"), manifest.allows_int8("avx2")) == (True, False)
+    for mean, allowed in ((0.699, True), (0.69, False)):
+        both = replace(manifest, scores={**manifest.scores, scored_in("val", INT8_SCORES["avx2"]): score(mean, 0.7)})
+        assert (both.allows_int8("vnni"), both.allows_int8("avx2")) == (True, allowed)
+        assert set(both.without("int8").scores) == {"val"}
 
 
 def test_the_first_pair_of_scores_decides() -> None:
@@ -66,7 +75,7 @@ def test_the_first_pair_of_scores_decides() -> None:
     for first, second, allowed in ((good, bad, True), (bad, good, False)):
         manifest = measured(*first)
         more = {"test": second[0], "test, int8": second[1]}
-        assert replace(manifest, scores={**manifest.scores, **more}).allows_int8 is allowed
+        assert replace(manifest, scores={**manifest.scores, **more}).allows_int8("vnni") is allowed
 
 
 def test_a_precision_without_a_temperature_of_its_own_has_float32s() -> None:

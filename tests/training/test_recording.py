@@ -11,12 +11,13 @@ import pytest
 from model.architecture import Architecture
 from model.inference.openvino_runtime import OpenVINORuntime, read_export
 from model.labels import numbered_labels
-from model.manifest import Manifest
+from model.manifest import Int8Sums, Manifest
 from model.preprocessing import Preprocessing
-from model.weights_file import load_weights
+from model.weights_file import load_weights, save_weights
 from tests.training.exported import write_other
+from training import recording
 from training.evaluate_command import main
-from training.export import export_path
+from training.export import export_path, refresh_facts
 
 MANIFEST = Manifest(
     Architecture("fcn8s", "mobilenet_v2", 2, output_stride=16), numbered_labels(["a", "b"]), Preprocessing(), "none"
@@ -34,11 +35,17 @@ def master(narrow_file: Path, tmp_path: Path) -> Path:
     return path
 
 
-@pytest.fixture
-def recorded(master: Path, shapes: Path) -> Path:
+def record(master: Path, shapes: Path, sums: Int8Sums, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """As on a processor that sums int8's products so."""
+    monkeypatch.setattr(recording, "int8_sums", lambda: sums)
     command = ["--data", str(shapes), "--labels", str(shapes / "classes.json"), "--weights", str(master), "--device", "cpu"]
     assert main([*command, "--record", "shapes, val", "--high", "--note", "A note."]) == 0
     return master
+
+
+@pytest.fixture
+def recorded(master: Path, shapes: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    return record(master, shapes, "vnni", monkeypatch)
 
 
 def assert_nothing_of_int8(manifest: Manifest) -> None:
@@ -63,6 +70,19 @@ def test_one_command_scores_fits_and_records_a_file_with_all_its_exports(recorde
     assert "| int8 | " in card
     before = manifest.scores["shapes, val"]
     assert manifest.scores["shapes, val, int8"]["conditions"] == before["conditions"].replace("float32", "int8")
+
+
+def test_scores_on_avx2_stand_beside_those_on_vnni_whose_temperature_stays(
+    recorded: Path, shapes: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = load_weights(recorded).manifest
+    fitted = {"calibration_int8": before.training["calibration_int8"] | {"split": "of VNNI"}}
+    save_weights(recorded, load_weights(recorded).tensors, replace(before, training={**before.training, **fitted}))
+    refresh_facts(recorded, read_export(export_path(recorded, "int8")).sha256)
+    manifest = load_weights(record(recorded, shapes, "avx2", monkeypatch)).manifest
+    assert list(manifest.scores) == [*RECORDED, "shapes, val, int8 on AVX2", "shapes, val, quality high, int8 on AVX2"]
+    assert manifest.training["calibration_int8"]["split"] == "of VNNI"
+    assert "shapes, val, int8 on AVX2" in recorded.with_suffix(".md").read_text()
 
 
 def test_records_of_an_export_go_when_another_takes_its_place(recorded: Path) -> None:

@@ -15,11 +15,12 @@ import numpy as np
 import onnx
 import pytest
 
+from model.inference import processor
 from model.inference import runtime as choice
 from model.inference.openvino_runtime import OpenVINORuntime, read_export
 from model.inference.runtime import Runtime, RuntimeUnavailable, load_runtime, unused_gpu
 from model.inference.segmenter import Options, Segmenter
-from model.manifest import METADATA_KEY, Manifest, WeightsError, scored_in
+from model.manifest import INT8_SCORES, METADATA_KEY, Int8Sums, Manifest, WeightsError, scored_in
 from model.weights_file import Weights, WeightsFiles, find_files, save_weights
 from tests.conftest import HANG_S, ROOT, make_photo
 
@@ -35,8 +36,9 @@ def files(narrow_file: Path) -> WeightsFiles:
 def no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     """As on a machine without an NVIDIA driver, whose processor has what int8 needs."""
     monkeypatch.setattr(choice, "GPU_DRIVERS", ())
-    monkeypatch.setattr(choice, "cpu_flags", lambda: {"avx512_vnni"})
+    monkeypatch.setattr(processor, "cpu_flags", lambda: {"avx2", "avx512_vnni"})
     monkeypatch.setattr(platform, "machine", lambda: "x86_64")
+    monkeypatch.delenv("ONEDNN_MAX_CPU_ISA", raising=False)
 
 
 def with_facts(source: Path, target: Path, **changes: str) -> Path:
@@ -109,18 +111,34 @@ def test_auto_takes_openvino_with_an_export_and_torch_without(files: WeightsFile
     assert isinstance(load_runtime(files, precision="bfloat16", device="cpu"), TorchRuntime)
 
 
-@pytest.mark.parametrize("allowed", [True, False])
-@pytest.mark.parametrize("fast", [True, False])
-def test_auto_is_int8_where_processor_and_scores_allow_it(
-    files: WeightsFiles, narrow: Weights, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, allowed: bool, fast: bool
-) -> None:
-    scores: dict[str, Any] = {"val": SCORE, scored_in("val", "int8"): SCORE if allowed else SCORE | {"mean_iou": 0.4}}
+@pytest.mark.parametrize(
+    ("flags", "most", "scored", "precision"),
+    [
+        ({"avx2", "avx512_vnni"}, "", {"vnni"}, "int8"),
+        ({"avx2", "avx_vnni"}, "", {"vnni"}, "int8"),
+        ({"avx2", "avx512_vnni"}, "", set(), "float32"),
+        ({"avx2", "avx512_vnni"}, "", {"avx2"}, "float32"),
+        ({"avx2"}, "", {"vnni"}, "float32"),
+        ({"avx2"}, "", {"vnni", "avx2"}, "int8"),
+        ({"avx2", "avx512_vnni"}, "AVX2", {"vnni"}, "float32"),
+        ({"avx2", "avx512_vnni"}, "avx2", {"avx2"}, "int8"),
+        ({"sse4_2"}, "", {"vnni", "avx2"}, "float32"),
+        ({"avx2"}, "SSE41", {"vnni", "avx2"}, "float32"),
+    ],
+)
+def test_auto_is_int8_where_the_processor_and_its_kind_s_score_allow_it(
+    files: WeightsFiles, narrow: Weights, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    flags: set[str], most: str, scored: set[Int8Sums], precision: str,
+) -> None:  # fmt: skip
+    scores: dict[str, Any] = {"val": SCORE} | {
+        scored_in("val", name): SCORE if sums in scored else SCORE | {"mean_iou": 0.4} for sums, name in INT8_SCORES.items()
+    }
     both = with_int8(
         files, tmp_path, replace(narrow.manifest, scores=scores, training={"calibration_int8": {"ece_after": 0.01}})
     )
-    if not fast:
-        monkeypatch.setattr(choice, "cpu_flags", lambda: {"avx2"})
-    assert load_runtime(both).identity.precision == ("int8" if allowed and fast else "float32")
+    monkeypatch.setattr(processor, "cpu_flags", lambda: flags)
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", most)
+    assert load_runtime(both).identity.precision == precision
     assert load_runtime(both, precision="int8").identity.precision == "int8"
     assert load_runtime(both, precision="float32").identity.precision == "float32"
     assert load_runtime(find_files(str(both.exports["int8"]))).identity.precision == "int8"
