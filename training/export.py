@@ -52,6 +52,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--calibration", type=Path, metavar="FOLDER", help="photos like those that will be asked for (not val's)")
     p.add_argument("--photos", type=int, default=PHOTOS, help=f"how many of them are looked at (default: {PHOTOS})")
     p.add_argument("--keep", type=int, default=KEPT, help=f"so many convolutions stay in float32 (default: the first {KEPT})")
+    p.add_argument("--avx2", action="store_true", help="with --int8: weights of seven bits, which AVX2's sums have room for")
     return p
 
 
@@ -68,7 +69,7 @@ def _export(args: argparse.Namespace) -> None:
         raise ValueError(f"--photos must be at least 1 and --keep at least 0, got {args.photos} and {args.keep}")
     written = [export_float32(master)]
     if args.int8:
-        written.append(export_int8(master, args.calibration, args.photos, args.keep))
+        written.append(export_int8(master, args.calibration, photos=args.photos, keep=args.keep, avx2=args.avx2))
     for path in written:
         print(f"wrote {path} ({path.stat().st_size / 1e6:.1f} MB)")
 
@@ -109,10 +110,12 @@ def export_float32(master: Path) -> Path:
     return write_export(master, "float32", _plain(program.model_proto, onnx), facts(weights, network, "float32"))
 
 
-def export_int8(master: Path, folder: Path, photos: int = PHOTOS, keep: int = KEPT) -> Path:
+def export_int8(master: Path, folder: Path, *, photos: int = PHOTOS, keep: int = KEPT, avx2: bool = False) -> Path:
     """Writes the int8 export: NNCF's post-training quantisation of the float32 one, its ranges measured on these photos.
 
     The photos go through the service's own scaling and tiling. keep: so many of the first convolutions stay in float32.
+    avx2: weights of seven bits in all layers, not in the first alone: processors with AVX2 and without VNNI sum two products
+    in 16 bits, which weights of eight overflow.
     Scores and a temperature that the master holds of another int8 export are removed from it, from its card and from its other
     export. Raises `ValueError` where the folder has no photos.
     """
@@ -130,8 +133,9 @@ def export_int8(master: Path, folder: Path, photos: int = PHOTOS, keep: int = KE
         preset=nncf.QuantizationPreset.MIXED,
         subset_size=len(tiles),
         ignored_scope=nncf.IgnoredScope(names=convolutions[:keep]),
-        # weights of seven bits in every layer: AVX2 sums two products in 16 bits, which those of eight overflow
-        advanced_parameters=nncf.AdvancedQuantizationParameters(overflow_fix=nncf.OverflowFix.ENABLE),
+        advanced_parameters=nncf.AdvancedQuantizationParameters(
+            overflow_fix=nncf.OverflowFix.ENABLE if avx2 else nncf.OverflowFix.FIRST_LAYER
+        ),
     )
     for path in forget_other_export(master, "int8", network_digest(quantised)):
         print(

@@ -6,6 +6,7 @@ import hashlib
 import io
 import logging
 import threading
+import weakref
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -99,8 +100,10 @@ class OpenVINORuntime:
         self._export = export
         self.threads = threads or available_cores()
         self.max_concurrency = min(MOST_STREAMS, self.threads)
-        self._alone = CompiledNetwork(export, threads=self.threads, streams=1)
-        self._streams: CompiledNetwork | None = None
+        # the one for a lone tile, and once it is compiled the one for a crowd
+        self._networks = [CompiledNetwork(export, threads=self.threads, streams=1)]
+        # OpenVINO may end the process where its threads outlive the interpreter, as they do with an object that is never freed
+        weakref.finalize(self, self._networks.clear)
         # the first array that OpenVINO takes sets up its binding to numpy, which two threads at once would do without end
         openvino.Tensor(np.zeros(1, np.uint8))
         self._lock = threading.Lock()  # guards what follows
@@ -116,15 +119,15 @@ class OpenVINORuntime:
             begin, self._compiling = not self._compiling, True
         if begin:
             threading.Thread(target=self._compile_streams, name="compile-streams").start()
-        return self.max_concurrency if self._streams else 1
+        return self.max_concurrency if len(self._networks) > 1 else 1
 
     def logits(self, tiles: Sequence[Tile]) -> Logits:
         """As `Runtime.logits`: tile by tile, in memory of the caller's own."""
         with self._lock:
             self._calls += 1
-            streams = self._streams if self._calls > 1 else None
+            networks = self._networks[: self._calls]  # a lone call has the first one alone
         try:
-            outputs = [self._in_stream(streams, tile) if streams else self._alone.logits(tile) for tile in tiles]
+            outputs = [self._logits(networks, tile) for tile in tiles]
         finally:
             with self._lock:
                 self._calls -= 1
@@ -137,20 +140,21 @@ class OpenVINORuntime:
 
     def _compile_streams(self) -> None:
         try:
-            self._streams = CompiledNetwork(self._export, threads=self.threads, streams=self.max_concurrency)
+            self._networks.append(CompiledNetwork(self._export, threads=self.threads, streams=self.max_concurrency))
         except RuntimeUnavailable as error:
             log.warning("%s: tiles go on one by one, each on all cores: %s", self.identity.name, error)
 
-    def _in_stream(self, streams: CompiledNetwork, tile: Tile) -> Logits:
-        """The tile's logits on one core; those on all cores where it is the first one of its shape."""
+    def _logits(self, networks: Sequence[CompiledNetwork], tile: Tile) -> Logits:
+        """The tile's logits by the last of these networks; by the first one where the tile is the first one of its shape."""
+        alone, streams = networks[0], networks[-1]
         logits = streams.logits(tile)
-        if tile.shape in self._compared:
+        if streams is alone or tile.shape in self._compared:
             return logits
-        expected = self._alone.logits(tile)
+        expected = alone.logits(tile)
         if expected.tobytes() == logits.tobytes():
             self._compared.add(tile.shape)
-        elif self._streams:
-            self._streams = None
+        elif streams in self._networks:
+            self._networks.remove(streams)
             log.warning(
                 "%s: a tile of %d x %d has other logits on one core than on all (by up to %g): tiles go on one by one, each on "
                 "all cores", self.identity.name, *tile.shape[:2], float(np.abs(expected - logits).max()),
