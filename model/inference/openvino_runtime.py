@@ -6,7 +6,6 @@ import hashlib
 import io
 import logging
 import threading
-import weakref
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -102,8 +101,6 @@ class OpenVINORuntime:
         self.max_concurrency = min(MOST_STREAMS, self.threads)
         # the one for a lone tile, and once it is compiled the one for a crowd
         self._networks = [CompiledNetwork(export, threads=self.threads, streams=1)]
-        # OpenVINO may end the process where its threads outlive the interpreter, as they do with an object that is never freed
-        weakref.finalize(self, self._networks.clear)
         # the first array that OpenVINO takes sets up its binding to numpy, which two threads at once would do without end
         openvino.Tensor(np.zeros(1, np.uint8))
         self._lock = threading.Lock()  # guards what follows
@@ -118,7 +115,8 @@ class OpenVINORuntime:
         with self._lock:
             begin, self._compiling = not self._compiling, True
         if begin:
-            threading.Thread(target=self._compile_streams, name="compile-streams").start()
+            # no daemon, as the thread that calls may be: the interpreter's end waits for it, since OpenVINO cannot be left midway
+            threading.Thread(target=self._compile_streams, name="compile-streams", daemon=False).start()
         return self.max_concurrency if len(self._networks) > 1 else 1
 
     def logits(self, tiles: Sequence[Tile]) -> Logits:
