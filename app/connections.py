@@ -60,7 +60,7 @@ class Connections:
 
     def costs(self, connection: HeadDeadline, seconds: float) -> None:
         """Few bytes of a body cost so much; it is closed where those of all connections have cost more than their share."""
-        now = time.perf_counter()
+        now = time.monotonic()
         self._costly_until = max(now, self._costly_until) + seconds / COSTLY_SHARE
         if self._costly_until - now > MOST_COSTLY_S:
             connection.tcp.abort()
@@ -109,9 +109,9 @@ class HeadDeadline(H11Protocol, asyncio.BufferedProtocol):
 
     def buffer_updated(self, nbytes: int) -> None:
         data, self.received = bytes(memoryview(self.received)[:nbytes]), bytearray()  # it keeps none while nothing comes
-        of_body, started = self.request_in_flight, time.perf_counter()
+        of_body, started = self.request_in_flight, time.thread_time()  # not while others have the processor
         self.data_received(data)
-        if (seconds := time.perf_counter() - started) > READ_S:
+        if (seconds := time.thread_time() - started) > READ_S:
             if of_body and nbytes <= FIRST_READ:
                 self.connections_open.costs(self, seconds)
             self.read_bytes = max(LEAST_READ, self.read_bytes // 4)

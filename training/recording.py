@@ -94,6 +94,8 @@ def record(
 
 def _with_score(manifest: Manifest, score: RecordedScore, sha256: str) -> Manifest:
     identity, values = score.measured.identity, dict(score.values)
+    if score.measured.sums == "avx2":
+        values["conditions"] += "; products summed in 16 bits, as by AVX2"
     if identity.sha256 != sha256:
         values["conditions"] = f"of {identity.name} {identity.sha256[:16]}, not of this file; {values['conditions']}"
     return replace(manifest, scores={**manifest.scores, scored_in(score.name, score.measured.precision): values})

@@ -115,7 +115,7 @@ class OpenVINORuntime:
         with self._lock:
             begin, self._compiling = not self._compiling, True
         if begin:
-            # no daemon, as the thread that calls may be: the interpreter's end waits for it, since OpenVINO cannot be left midway
+            # no daemon, as the calling thread may be: the interpreter's end waits for it, as OpenVINO cannot be left midway
             threading.Thread(target=self._compile_streams, name="compile-streams", daemon=False).start()
         return self.max_concurrency if len(self._networks) > 1 else 1
 
