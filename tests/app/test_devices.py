@@ -9,7 +9,6 @@ from pathlib import Path
 import httpx
 import numpy as np
 import pytest
-import torch
 from fastapi.testclient import TestClient
 
 from tests.app.asking import PHOTO, assert_idle, assert_problem, metric, pixels, post, service_of
@@ -45,6 +44,13 @@ def masks(client: TestClient, photos: list[bytes], clients: int = 1) -> list[Pix
 
 def agreement(some: list[Pixels], others: list[Pixels]) -> float:
     return float(np.mean([(one == other).mean() for one, other in zip(some, others, strict=True)]))
+
+
+def allocated(device: str) -> int:
+    """Bytes of the device's memory that PyTorch's tensors have; 0 of a processor's."""
+    import torch
+
+    return torch.cuda.memory_allocated() if device == "cuda" else 0
 
 
 @pytest.mark.parametrize("device", DEVICES)
@@ -89,13 +95,15 @@ def test_a_reload_while_requests_come_drops_none_and_frees_the_former_network(se
             (model,) = former.values()
             wait_for(lambda model=model: not model.scheduler.alive)
             assert agreement(masks(client, PHOTOS), before) >= 0.99
-            used.append(torch.cuda.memory_allocated() if device == "cuda" else 0)
+            used.append(allocated(device))
         assert max(used) - min(used) < 16 * MIB
 
 
 @pytest.mark.cuda
 @needs_gpu
 def test_a_device_s_memory_that_is_full_is_a_503_and_passes(serve: Serve) -> None:
+    import torch
+
     large = encoded(make_photo(1400, 2100), "JPEG")
     with serve(runtime="torch", device="cuda", tile="1024") as client:
         assert post(client, PHOTO).status_code == 200
