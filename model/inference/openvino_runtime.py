@@ -16,7 +16,7 @@ import numpy as np
 import openvino
 
 from model.architecture import Grid
-from model.inference.cores import available_cores
+from model.inference.cores import available_cores, available_memory
 from model.inference.external_data import has_external_data
 from model.inference.merging import Logits
 from model.inference.runtime import ModelIdentity, RuntimeUnavailable, Tile
@@ -27,7 +27,8 @@ NETWORK_SHA256 = "network_sha256"
 # OpenVINO keeps each shape of input's compiled layers, by default 5,000 of them: a gibibyte, once a few clients have asked
 # for many sides. A network has some 40 layers, so these are twelve shapes: more than photographs at one side have.
 KEPT_LAYERS = 500
-MOST_STREAMS = 8  # each takes memory for every shape
+MOST_STREAMS = 8
+STREAM_BYTES = 512 << 20  # of the memory that there is; a stream takes some 60 MB, and six more for each shape
 log = logging.getLogger("segment")
 
 
@@ -83,9 +84,10 @@ class OpenVINORuntime:
     """An exported network, compiled for the CPU. `logits` may be called by several threads.
 
     threads: 0 for one a core. A lone tile has all of them. For a crowd the network is compiled once more, with a stream for
-    each core (at most `MOST_STREAMS`), on a thread of its own, when `concurrency` is first asked for so many tiles that this
-    pays; a call that is not alone takes it. Equal tiles have equal logits, bit for bit, in both: the first tile of each shape
-    is run by both, and where a bit differs the second one is given up. Raises `WeightsError` or `RuntimeUnavailable`.
+    each core: at most `MOST_STREAMS`, and one for each `STREAM_BYTES` of memory. That is done on a thread of its own, when
+    `concurrency` is first asked for so many tiles that it pays. A call that is not alone takes the second one. Equal tiles
+    have equal logits, bit for bit, in both: the first tile of each shape is run by both, and where a bit differs the second
+    one is given up. Raises `WeightsError` or `RuntimeUnavailable`.
     """
 
     max_batch: int | None = 1
@@ -98,7 +100,9 @@ class OpenVINORuntime:
         self.identity = ModelIdentity(export.name, export.sha256, "openvino", export.precision)
         self._export = export
         self.threads = threads or available_cores()
-        self.max_concurrency = min(MOST_STREAMS, self.threads)
+        memory = available_memory()
+        streams = MOST_STREAMS if memory is None else max(1, memory // STREAM_BYTES)
+        self.max_concurrency = min(MOST_STREAMS, self.threads, streams)
         # the one for a lone tile, and once it is compiled the one for a crowd
         self._networks = [CompiledNetwork(export, threads=self.threads, streams=1)]
         # the first array that OpenVINO takes sets up its binding to numpy, which two threads at once would do without end

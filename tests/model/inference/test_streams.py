@@ -21,6 +21,12 @@ SHAPES = [(32, 32), (64, 96), (96, 64)]
 TILES = [make_photo(*SHAPES[seed % 3], seed) for seed in range(9)]
 
 
+@pytest.fixture(autouse=True)
+def memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a machine that has enough for all streams."""
+    monkeypatch.setattr(openvino_runtime, "available_memory", lambda: 16 << 30)
+
+
 @pytest.fixture
 def export(narrow_file: Path) -> Path:
     return find_files(str(narrow_file)).exports["float32"]
@@ -56,6 +62,14 @@ def test_a_crowd_is_more_tiles_than_half_of_the_streams(export: Path, threads: i
     assert runtime.max_concurrency == min(threads, MOST_STREAMS)
     assert runtime.concurrency(MOST_STREAMS + 1) == 1  # until they are compiled
     assert crowded(runtime).concurrency(tiles) == calls
+
+
+@pytest.mark.parametrize(("memory", "streams"), [(None, 8), (256 << 20, 1), (1 << 30, 2), (2 << 30, 4), (8 << 30, 8)])
+def test_where_there_is_little_memory_there_are_few_streams(
+    export: Path, monkeypatch: pytest.MonkeyPatch, memory: int | None, streams: int
+) -> None:
+    monkeypatch.setattr(openvino_runtime, "available_memory", lambda: memory)
+    assert OpenVINORuntime(export, 8).max_concurrency == streams
 
 
 def test_while_streams_are_compiled_tiles_go_on_one_by_one(export: Path, monkeypatch: pytest.MonkeyPatch) -> None:
