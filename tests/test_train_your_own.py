@@ -15,6 +15,8 @@ import pytest
 import yaml
 from PIL import Image
 
+from model.inference.processor import int8_sums
+from model.manifest import INT8_SCORES, scored_in
 from model.weights_file import load_weights
 from tests.conftest import HANG_S, ROOT, free_port, run, wait_until_ready
 from tests.test_readme import without_setup
@@ -43,7 +45,7 @@ def folder(checkout: Path) -> Path:
 
 @pytest.mark.long
 def test_the_tutorial_leads_to_a_served_mask(folder: Path) -> None:
-    train, evaluate, quantise, serve, ask = blocks("sh")
+    train, evaluate, quantise, on_avx2, serve, ask = blocks("sh")
     run(train.replace("training/recipes/finetune.toml", QUICK), folder)
     weights = load_weights(folder / "runs/leaves/leaves.safetensors")
     assert weights.manifest.labels.names == ["background", "leaf", "stem", "soil"]
@@ -54,8 +56,11 @@ def test_the_tutorial_leads_to_a_served_mask(folder: Path) -> None:
     assert load_weights(folder / "runs/leaves/leaves.safetensors").manifest.temperatures
     run(quantise, folder)
     manifest = load_weights(folder / "runs/leaves/leaves.safetensors").manifest
-    assert {"my leaves, val", "my leaves, val, int8"} <= set(manifest.scores)
+    assert {"my leaves, val", scored_in("my leaves, val", INT8_SCORES[int8_sums() or "vnni"])} <= set(manifest.scores)
     assert set(manifest.temperatures) == {"float32", "int8"}
+    run(on_avx2, folder)
+    if int8_sums():
+        assert "my leaves, val, int8 on AVX2" in load_weights(folder / "runs/leaves/leaves.safetensors").manifest.scores
     segment, service = serve.strip().splitlines()
     run(segment, folder)
     with Image.open(folder / "out" / "train_003.png") as overlay:

@@ -68,9 +68,9 @@ def record(
 ) -> str:
     """Adds scores, temperatures and notes to a weights file, its card and its exports; the tensors stay. Gives what to print.
 
-    int8's temperature is that of processors with VNNI or AMX, for all others too. advise: gives the file's preprocessing with
-    the advice under which the scores were measured. The score of another file, such as of the start, says in its conditions
-    which. What was recorded of another export in a precision is removed.
+    int8's temperature is that of processors with VNNI or AMX, where there is one, for others too. advise: gives the file's
+    preprocessing with the advice under which the scores were measured. The score of another file, such as of the start, says
+    in its conditions which. What was recorded of another export in a precision is removed.
     """
     weights = load_weights(path)
     manifest = weights.manifest
@@ -80,7 +80,7 @@ def record(
     for score in scores:
         manifest = _with_score(manifest, score, weights.sha256)
     for fit in calibrations:
-        if fit.measured.sums == "vnni":
+        if fit.measured.sums == "vnni" or fit.measured.identity.precision not in manifest.temperatures:
             manifest = _with_calibration(manifest, fit)
     kept = dict.fromkeys([*manifest.training.get("notes", []), *notes])
     manifest = replace(

@@ -237,12 +237,13 @@ def test_a_network_that_cannot_be_exported_is_refused_with_what_to_do(
 
 
 @pytest.mark.long
-def test_int8_is_quantised_on_photos_and_agrees_roughly(copy: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("avx2", [False, True])
+def test_int8_is_quantised_on_photos_and_agrees_roughly(copy: Path, tmp_path: Path, avx2: bool) -> None:
     photos = tmp_path / "photos"
     photos.mkdir()
     for seed in range(4):
         (photos / f"{seed}.png").write_bytes(encoded(make_photo(96, 128, seed)))
-    path = export_int8(copy, photos, 4)
+    path = export_int8(copy, photos, photos=4, avx2=avx2)
     assert path == export_path(copy, "int8")
     assert read_export(path).sha256 == load_weights(copy).sha256
     assert read_export(path).precision == "int8"

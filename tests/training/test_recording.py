@@ -85,6 +85,12 @@ def test_scores_on_avx2_stand_beside_those_on_vnni_whose_temperature_stays(
     assert "shapes, val, int8 on AVX2" in recorded.with_suffix(".md").read_text()
 
 
+def test_on_avx2_alone_there_is_a_temperature_too(master: Path, shapes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    manifest = load_weights(record(master, shapes, "avx2", monkeypatch)).manifest
+    assert set(manifest.temperatures) == {"float32", "int8"}
+    assert "calibration_int8" in manifest.training
+
+
 def test_records_of_an_export_go_when_another_takes_its_place(recorded: Path) -> None:
     float32 = load_weights(recorded).manifest.scores["shapes, val"]
     write_other(recorded, "int8", 0.8)
