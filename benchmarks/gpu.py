@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import statistics
 import time
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
 from benchmarks.images import ONE_MEGAPIXEL, SMALL, command_line, photos, samples
 from benchmarks.load import Sample, load
+from benchmarks.rates import tiles_a_second
 from benchmarks.results import Ratio, Row, Section
-from benchmarks.runtimes import TILE, tiles
+from benchmarks.runtimes import tiles
 from benchmarks.serving import service
-from model.inference.runtime import Runtime, Tile, load_runtime
+from model.inference.runtime import Runtime, load_runtime
 from model.inference.segmenter import Segmenter
 from model.weights_file import DEFAULT_WEIGHTS, find_files
 
@@ -63,30 +63,6 @@ def run(*, quick: bool) -> Section:
         rows += served
         ratios.append(Ratio(f"share of answers with other bytes than alone, {size[0]}x{size[1]}", other))
     return Section("GPU", TEXT, rows, ratios)
-
-
-def tiles_a_second(runtime: Runtime, *, batch: int, callers: int, seconds: float) -> list[float]:
-    """Of each second or less, while so many threads call with batches of this size; what comes before is not counted."""
-    batches = [list(np.random.default_rng(i).integers(0, 256, (batch, *TILE, 3), np.uint8)) for i in range(callers)]
-    for _ in range(3):
-        runtime.logits(batches[0])
-    parts = 5
-    rates = []
-    with ThreadPoolExecutor(callers) as pool:
-        for _ in range(parts + 1):
-            started = time.perf_counter()
-            end = started + seconds / parts
-            calls = sum(pool.map(lambda each: _calls(runtime, each, end), batches))  # noqa: B023
-            rates.append(calls * batch / (time.perf_counter() - started))
-    return rates[1:]
-
-
-def _calls(runtime: Runtime, batch: list[Tile], end: float) -> int:
-    calls = 0
-    while time.perf_counter() < end:
-        runtime.logits(batch)
-        calls += 1
-    return calls
 
 
 def answers_a_second(size: tuple[int, int], seconds: float) -> tuple[list[Row], float]:

@@ -8,13 +8,13 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
+from benchmarks.rates import tiles_a_second
 from benchmarks.results import Ratio, Row, Section
 from benchmarks.runtimes import TILE
 from model.inference.openvino_runtime import OpenVINORuntime
 from model.inference.tiling import tile_shapes
 from model.weights_file import DEFAULT_WEIGHTS, find_files
 
-PARTS = 5
 TEXT = """\
 The default network on {cores} cores, 384x480 tiles from uint8 pixels to float32 logits: one after another on all cores, as for
 a lone client, and as many at once as the runtime has streams for a crowd. Then a tile of each shape by both, whose logits are
@@ -27,7 +27,7 @@ def run(*, quick: bool) -> Section:
     seconds = 0.5 if quick else 5.0
     for precision, export in find_files(DEFAULT_WEIGHTS).exports.items():
         runtime = OpenVINORuntime(export)
-        alone = tiles_a_second(runtime, 1, seconds)
+        alone = tiles_a_second(runtime, batch=1, callers=1, seconds=seconds)
         rows.append(Row.of(f"{precision}, one after another", alone, "tiles/s"))
         if runtime.max_concurrency == 1:
             continue
@@ -35,7 +35,7 @@ def run(*, quick: bool) -> Section:
         expected = [runtime.logits([tile]).tobytes() for tile in tiles]
         while runtime.concurrency(2 * runtime.max_concurrency) == 1:  # until the streams are compiled
             time.sleep(0.05)
-        crowd = tiles_a_second(runtime, runtime.max_concurrency, seconds)
+        crowd = tiles_a_second(runtime, batch=1, callers=runtime.max_concurrency, seconds=seconds)
         rows.append(Row.of(f"{precision}, {runtime.max_concurrency} at once", crowd, "tiles/s"))
         gain = statistics.median(crowd) / statistics.median(alone)
         ratios.append(Ratio(f"{precision}, tiles a second, at once / one after another", gain))
@@ -44,23 +44,3 @@ def run(*, quick: bool) -> Section:
         given_up = runtime.concurrency(2 * runtime.max_concurrency) == 1
         ratios.append(Ratio(f"{precision}, shapes with other bits", float(given_up or found != expected * 4), at_most=0))
     return Section("Streams", TEXT.format(cores=runtime.threads), rows, ratios)
-
-
-def tiles_a_second(runtime: OpenVINORuntime, callers: int, seconds: float) -> list[float]:
-    """Of each part of these seconds, while so many threads call; the first part is not counted."""
-    tile = np.random.default_rng(0).integers(0, 256, (*TILE, 3), np.uint8)
-
-    def call(end: float) -> int:
-        calls = 0
-        while time.perf_counter() < end:
-            runtime.logits([tile])
-            calls += 1
-        return calls
-
-    rates = []
-    with ThreadPoolExecutor(callers) as pool:
-        for _ in range(PARTS + 1):
-            started = time.perf_counter()
-            calls = sum(pool.map(call, [started + seconds / PARTS] * callers))
-            rates.append(calls / (time.perf_counter() - started))
-    return rates[1:]
