@@ -33,7 +33,7 @@ def run(*, quick: bool) -> Section:
             continue
         tiles = [np.random.default_rng(i).integers(0, 256, (*shape, 3), np.uint8) for i, shape in enumerate(tile_shapes(TILE))]
         expected = [runtime.logits([tile]).tobytes() for tile in tiles]
-        while runtime.concurrency(2 * runtime.max_concurrency) == 1:  # until the streams are compiled
+        while runtime.max_concurrency > 1 == runtime.concurrency(2 * runtime.max_concurrency):  # until they are compiled
             time.sleep(0.05)
         crowd = tiles_a_second(runtime, batch=1, callers=runtime.max_concurrency, seconds=seconds)
         rows.append(Row.of(f"{precision}, {runtime.max_concurrency} at once", crowd, "tiles/s"))
@@ -41,6 +41,6 @@ def run(*, quick: bool) -> Section:
         ratios.append(Ratio(f"{precision}, tiles a second, at once / one after another", gain))
         with ThreadPoolExecutor(runtime.max_concurrency) as pool:
             found = list(pool.map(lambda tile: runtime.logits([tile]).tobytes(), tiles * 4))  # noqa: B023
-        given_up = runtime.concurrency(2 * runtime.max_concurrency) == 1
+        given_up = runtime.max_concurrency == 1
         ratios.append(Ratio(f"{precision}, shapes with other bits", float(given_up or found != expected * 4), at_most=0))
     return Section("Streams", TEXT.format(cores=runtime.threads), rows, ratios)

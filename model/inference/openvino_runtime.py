@@ -86,8 +86,8 @@ class OpenVINORuntime:
     threads: 0 for one a core. A lone tile has all of them. For a crowd the network is compiled once more, with a stream for
     each core: at most `MOST_STREAMS`, and one for each `STREAM_BYTES` of memory. That is done on a thread of its own, when
     `concurrency` is first asked for so many tiles that it pays. A call that is not alone takes the second one. Equal tiles
-    have equal logits, bit for bit, in both: the first tile of each shape is run by both, and where a bit differs the second
-    one is given up. Raises `WeightsError` or `RuntimeUnavailable`.
+    have equal logits, bit for bit, in both: the first tile of each shape is run by both. Where a bit differs, or where
+    the second one cannot be compiled, `max_concurrency` becomes 1. Raises `WeightsError` or `RuntimeUnavailable`.
     """
 
     max_batch: int | None = 1
@@ -109,12 +109,12 @@ class OpenVINORuntime:
         openvino.Tensor(np.zeros(1, np.uint8))
         self._lock = threading.Lock()  # guards what follows
         self._calls = 0
-        self._compiling = self.max_concurrency == 1
+        self._compiling = False
         self._compared: set[tuple[int, ...]] = set()
 
     def concurrency(self, tiles: int) -> int:
         """As `Runtime.concurrency`: half of the streams do no more than one call on all cores, more of them do."""
-        if tiles <= self.max_concurrency / 2:
+        if self.max_concurrency == 1 or tiles <= self.max_concurrency / 2:
             return 1
         with self._lock:
             begin, self._compiling = not self._compiling, True
@@ -144,6 +144,7 @@ class OpenVINORuntime:
         try:
             self._networks.append(CompiledNetwork(self._export, threads=self.threads, streams=self.max_concurrency))
         except RuntimeUnavailable as error:
+            self.max_concurrency = 1
             log.warning("%s: tiles go on one by one, each on all cores: %s", self.identity.name, error)
 
     def _logits(self, networks: Sequence[CompiledNetwork], tile: Tile) -> Logits:
@@ -157,6 +158,7 @@ class OpenVINORuntime:
             self._compared.add(tile.shape)
         elif streams in self._networks:
             self._networks.remove(streams)
+            self.max_concurrency = 1
             log.warning(
                 "%s: a tile of %d x %d has other logits on one core than on all (by up to %g): tiles go on one by one, each on "
                 "all cores", self.identity.name, *tile.shape[:2], float(np.abs(expected - logits).max()),
