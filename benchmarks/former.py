@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import statistics
-import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
@@ -15,7 +14,7 @@ import httpx
 from benchmarks.images import ONE_MEGAPIXEL, PHOTOS, photo, photos
 from benchmarks.load import Sample, load, percentile, repeated
 from benchmarks.results import Ratio, Row, Section
-from benchmarks.serving import ROOT, PeakMemory, Server, image_variables, service
+from benchmarks.serving import ROOT, PeakMemory, Server, checkout_commit, image_variables, service
 
 CLIENTS = 16
 LARGE_SIDE = 10_000
@@ -47,7 +46,7 @@ def run(*, quick: bool, former: Path) -> Section:
     ratios.append(Ratio("this one: memory that 100 megapixels add, in MB", medians["this"]["100 megapixels add"], at_most=1074))
     beside = medians["this"]["p99 of small ones beside them"] / medians["this"]["p99 of small ones alone"]
     ratios.append(Ratio("this one: p99 of small ones beside 100 megapixels, to that alone", beside, at_most=3))
-    return Section("Beside a former commit", TEXT.format(commit=_commit(former), clients=CLIENTS), rows, ratios)
+    return Section("Beside a former commit", TEXT.format(commit=checkout_commit(former), clients=CLIENTS), rows, ratios)
 
 
 UNITS = {
@@ -107,8 +106,3 @@ def narrow_weights() -> Iterator[Path]:
         path = Path(folder) / "narrow.safetensors"
         write_narrow(path)
         yield path
-
-
-def _commit(checkout: Path) -> str:
-    command = ["git", "-C", str(checkout), "rev-parse", "--short", "HEAD"]
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from benchmarks import formats, front, gpu, hostile, overload, results, runtimes, served, size, soak, startup, streams
 from benchmarks import former as former_commit
-from benchmarks import front, gpu, hostile, overload, results, runtimes, served, size, soak, startup, streams
 from benchmarks.load import available
 from benchmarks.peers import comparison
 from benchmarks.results import Section
@@ -22,6 +22,7 @@ BENCHES: dict[str, Callable[[argparse.Namespace], Section]] = {
     "runtimes": lambda args: runtimes.run(quick=args.quick),
     "streams": lambda args: streams.run(quick=args.quick),
     "served": lambda args: served.run(quick=args.quick),
+    "formats": lambda args: formats.run(quick=args.quick, former=args.former),
     "peers": lambda args: comparison.run(quick=args.quick, python=args.peers),
     "size": lambda args: size.run(quick=args.quick),
     "overload": lambda args: overload.run(quick=args.quick),
@@ -44,7 +45,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--minutes", type=float, default=soak.MINUTES, help="of the soak (default: %(default)g)")
     p.add_argument("--out", type=Path, default=HERE, help="folder of RESULTS.md and of results/ (default: benchmarks/)")
     p.add_argument("--peers", metavar="PYTHON", help="of the environment where the peers are; see benchmarks/peers/README.md")
-    p.add_argument("--former", metavar="FOLDER", type=Path, help="a checkout of a former commit, for the bench `former`")
+    p.add_argument("--former", metavar="FOLDER", type=Path, help="a checkout of a former commit, for `former` and `formats`")
     return p
 
 

@@ -82,6 +82,12 @@ def image_variables(checkout: Path = ROOT) -> dict[str, str]:
     return dict(re.findall(r"(MALLOC_\w+)=(\d+)", (checkout / "Dockerfile").read_text()))
 
 
+def checkout_commit(checkout: Path) -> str:
+    """The short name of a checkout's commit."""
+    command = ["git", "-C", str(checkout), "rev-parse", "--short", "HEAD"]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+
 @contextmanager
 def service(
     probe: str = "/health/ready", *, environment: Mapping[str, str] | None = None, checkout: Path = ROOT, **settings: object

@@ -9,9 +9,10 @@ from typing import get_args
 
 import shtab
 
-from imaging.answer import FORMATS, MaskEncoding, Rendering
 from imaging.decoding import FORMATS as IMAGE_FORMATS
 from imaging.decoding import Limits
+from imaging.encoding import ImageFormat
+from imaging.rendering import FORMATS, MaskEncoding, Rendering, parse_classes
 from model.command_line import CommandParser
 from model.inference.runtime import PRECISIONS, RUNTIMES
 from model.inference.scaling import Side, parse_side
@@ -32,6 +33,8 @@ SERVED = (
     "probabilities",
     "min_confidence",
     "tolerance",
+    "classes",
+    "image_format",
 )
 LOCAL = ("tile", "weights", "runtime", "device", "precision", "threads", "max_megapixels")
 MOST_THREADS = 1024
@@ -71,6 +74,8 @@ def _add_served(p: argparse._ArgumentGroup) -> None:
     p.add_argument("--probabilities", action="store_true", help="with npz: add every class's probability")
     p.add_argument("--min-confidence", type=_number(0, 1), default=0.0, help="pixels below it become 255, void")
     p.add_argument("--tolerance", type=_number(0, 100), default=Rendering.tolerance, help="of polygons, in pixels")
+    p.add_argument("--classes", type=_classes, help="names or ids, with commas: those that the answer shows")
+    p.add_argument("--image-format", choices=get_args(ImageFormat), help="of color and overlay (default: png)")
 
 
 def _add_local(p: argparse._ArgumentGroup) -> None:
@@ -90,13 +95,20 @@ def _add_local(p: argparse._ArgumentGroup) -> None:
 def rendering(args: argparse.Namespace) -> Rendering:
     """The form of answer that the arguments ask for."""
     return Rendering(
-        args.format, args.mask, args.alpha, args.confidence, args.probabilities, args.min_confidence, args.tolerance
+        args.format, args.mask, args.alpha, args.confidence, args.probabilities, args.min_confidence, args.tolerance,
+        classes=parse_classes(args.classes or ""), image_format=args.image_format,
     )  # fmt: skip
 
 
 def options(args: argparse.Namespace) -> Options:
     """How images are worked on, as the arguments ask."""
     return Options(args.tile, args.overlap, args.blend, args.side, args.quality, rendering(args))
+
+
+def _classes(text: str) -> str:
+    if not parse_classes(text):
+        raise argparse.ArgumentTypeError(f"must be names or ids of classes, with commas, got {text!r}")
+    return text
 
 
 def _side(text: str) -> Side:

@@ -95,11 +95,13 @@ def _run(args: argparse.Namespace) -> int:
 def _segmenting(args: argparse.Namespace) -> AbstractContextManager[Segmenting]:
     if args.server is not None:
         return closing(Remote(args))
+    wanted = options(args)
     with ended_at_once("fcn-segment"):  # the runtimes are imported there
         if args.device == "auto" and (warning := unused_gpu()):
             tell(warning)
         runtime = load_runtime(find_files(args.weights), args.runtime, args.device, args.precision, args.threads)
-    return closing(Local(runtime, options(args), Limits(args.max_megapixels), args.threads))
+    wanted.rendering.shown(runtime.manifest.labels.classes)  # raises for a class that the model lacks
+    return closing(Local(runtime, wanted, Limits(args.max_megapixels), args.threads))
 
 
 def run_all(segmenting: Segmenting, items: Sequence[Item]) -> Generator[Outcome]:

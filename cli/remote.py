@@ -40,7 +40,7 @@ class Remote:
         changed = [name for name in LOCAL if getattr(args, name) != parser().get_default(name)]
         if changed:
             raise ServerError(f"--{changed[0].replace('_', '-')} is the service's to choose; leave it out with --server")
-        query = {name: str(value) for name in SERVED if (value := getattr(args, name)) is not False}
+        query = {name: str(value) for name in SERVED if (value := getattr(args, name)) is not False and value is not None}
         self._query = query | ({"model": args.model} if args.model else {})
         self._media_type = rendering(args).media_type
         self._sleep = sleep

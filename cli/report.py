@@ -10,8 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from cli.files import STDIO, Item
-from imaging.answer import ArrayTooLarge
-from imaging.errors import ImageError
+from imaging.errors import AnswerTooLarge, ImageError, UnknownClass, UnusedParameter
 from model.command_line import one_line
 from model.inference.errors import InferenceError
 from model.inference.runtime import DeviceLost, DeviceOutOfMemory, RuntimeUnavailable
@@ -22,8 +21,8 @@ from model.manifest import WeightsError
 DONE, NOTHING_DONE, SOME_FAILED, INTERRUPTED, PIPE_CLOSED = 0, 2, 3, 130, 141
 # their words say enough; any other error is told with its type
 EXPLAINED = (
-    ImageError, ArrayTooLarge, SideTooLarge, TilingError, InferenceError, DeviceLost, DeviceOutOfMemory, RuntimeUnavailable,
-    WeightsError, OSError,
+    ImageError, AnswerTooLarge, UnknownClass, UnusedParameter, SideTooLarge, TilingError, InferenceError, DeviceLost,
+    DeviceOutOfMemory, RuntimeUnavailable, WeightsError, OSError,
 )  # fmt: skip
 
 

@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch, Polygon, Rectangle
 from PIL import Image
 
-from imaging.answer import Rendering
+from imaging.rendering import Rendering
 from model.inference.runtime import load_runtime
 from model.inference.segmenter import Options, Segmenter
 from model.inference.tiling import plan_tiles

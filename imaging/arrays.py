@@ -12,6 +12,6 @@ import numpy.typing as npt
 def npz(arrays: dict[str, npt.NDArray[Any] | None]) -> bytes:
     """The arrays that are there, compressed; equal arrays give equal bytes."""
     buffer = io.BytesIO()
-    there = {name: array for name, array in arrays.items() if array is not None}
-    np.savez_compressed(buffer, **there)  # type: ignore[arg-type]
+    contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items() if array is not None}
+    np.savez_compressed(buffer, **contiguous)  # type: ignore[arg-type]
     return buffer.getvalue()

@@ -1,4 +1,4 @@
-"""What can be wrong with an image's bytes. No status codes here: the web layer maps these once."""
+"""What can be wrong with an image's bytes, or with the answer that is wanted. The web layer maps these to status codes."""
 
 from __future__ import annotations
 
@@ -21,3 +21,15 @@ class ImageTooLarge(ImageError):
 
 class DamagedImage(ImageError):
     """An accepted format whose content cannot be decoded."""
+
+
+class AnswerTooLarge(ValueError):
+    """An image, or its class map, that is too large for the form of answer."""
+
+
+class UnknownClass(ValueError):
+    """A class that the label set lacks."""
+
+
+class UnusedParameter(ValueError):
+    """A parameter that the form of answer does not use."""

@@ -1,91 +1,130 @@
-"""The connected regions of one class, as run lengths in COCO's order: columns from the left, each from the top."""
+"""The connected regions of a class map, in one pass over its runs."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from pycocotools import mask as coco
 
+from imaging.errors import AnswerTooLarge
+from imaging.runs import coco_counts, column_runs
+
+Ids = npt.NDArray[np.uint8]
 Integers = npt.NDArray[np.int64]
+MASK_BYTES, POLYGON_BYTES = (100, 1000), (200, 2800)
+"""Bytes that a border and a region take at most, as run lengths and as polygons."""
+
+
+OTHERS = "ask for format=json with mask=rle, or format=png"
 
 
 @dataclass(frozen=True)
 class Region:
-    """One region: COCO's compressed counts over the whole image, its pixels, and its box [x, y, width, height]."""
+    """A class id, COCO's compressed counts over the whole image, the region's pixels, and its box [x, y, width, height]."""
 
+    id: int
     counts: str
     pixels: int
     bbox: tuple[int, int, int, int]
 
 
-def find_regions(inside: npt.NDArray[np.bool_], check: Callable[[], None] = lambda: None) -> Iterator[Region]:
-    """The 4-connected regions of a mask (H, W), by their first pixel in COCO's order.
+def most_borders(pixels: int) -> int:
+    """The most borders of a class map of so many pixels that is written by regions.
 
-    Pixels that touch at a corner alone are of two regions, as in `polygons.trace`. Time and memory grow with the number of
-    runs, not with regions times pixels. `check` is called for each region, and ends the work by raising.
+    A border lies between two neighbouring pixels of different classes. Photographs have one for every 50 pixels or fewer.
     """
-    height, width = inside.shape
-    starts, ends = _runs(inside)
-    region = _label(starts, ends, height + 1)
-    order = np.argsort(region, kind="stable")
-    starts, ends = starts[order], ends[order]
-    first = np.flatnonzero(np.diff(region[order], prepend=-1))
-    del region, order
-    columns = starts // (height + 1)
-    top = starts - columns * (height + 1) - 1
-    starts, ends = starts - columns - 1, ends - columns - 1  # without the gap above each column
-    if not first.size:
-        return
-    pixels = np.add.reduceat(ends - starts, first).tolist()
-    lefts, rights = np.minimum.reduceat(columns, first).tolist(), np.maximum.reduceat(columns, first).tolist()
-    tops, bottoms = np.minimum.reduceat(top, first).tolist(), np.maximum.reduceat(top + ends - starts, first).tolist()
-    bounds = [*first.tolist(), starts.size]
-    del columns, top
-    for index, area in enumerate(pixels):
-        check()
-        span = slice(bounds[index], bounds[index + 1])
-        box = lefts[index], tops[index], rights[index] - lefts[index] + 1, bottoms[index] - tops[index]
-        yield Region(_compress(starts[span], ends[span], height, width), area, box)
+    return min(500_000, 20_000 + pixels // 4)
 
 
-def _runs(inside: npt.NDArray[np.bool_]) -> tuple[Integers, Integers]:
-    """Start and end of each run of a column, counted over columns that have one pixel more, a gap above the first."""
-    height, width = inside.shape
-    flat = np.zeros((height + 1) * width + 1, np.bool_)
-    flat[:-1].reshape(width, height + 1)[:, 1:] = inside.T
-    edges = np.flatnonzero(flat[1:] != flat[:-1]) + 1
-    return edges[::2], edges[1::2]
+def most_regions(pixels: int) -> int:
+    """The most regions of a class map of so many pixels that is written by regions."""
+    return min(50_000, 1000 + pixels // 16)
 
 
-def _label(starts: Integers, ends: Integers, stride: int) -> Integers:
-    """For each run, the first run of its region: runs of neighbouring columns are connected where they share a row."""
-    first = np.searchsorted(ends, starts - stride, "right")
-    count = np.searchsorted(starts, ends - stride, "left") - first
-    right = np.repeat(np.arange(starts.size), count)
-    left = np.arange(right.size) - np.repeat(np.cumsum(count) - count, count) + np.repeat(first, count)
-    label = np.arange(starts.size)
-    while right.size:
-        # each root takes the least root that it touches, then every run its root's; roots at least halve in a few rounds
-        one, other = label[left], label[right]
-        apart = one != other
-        if not apart.any():
-            break
-        left, right, one, other = left[apart], right[apart], one[apart], other[apart]
-        np.minimum.at(label, np.maximum(one, other), np.minimum(one, other))
-        while (label[label] != label).any():
-            label = label[label]
-    return label
+def region_bytes(pixels: int, polygons: bool) -> int:
+    """At most so many bytes do the regions of a class map of so many pixels take, and an answer made of them."""
+    border, region = POLYGON_BYTES if polygons else MASK_BYTES
+    return border * most_borders(pixels) + region * most_regions(pixels)
 
 
-def _compress(starts: Integers, ends: Integers, height: int, width: int) -> str:
-    """COCO's counts of these runs; a run that goes on at the top of the next column is one with it."""
-    goes_on = starts[1:] == ends[:-1]
-    starts, ends = starts[np.r_[True, ~goes_on]], ends[np.r_[~goes_on, True]]
-    edges = np.column_stack([starts, ends]).ravel()
-    counts = np.diff(edges, prepend=0, append=height * width)
-    counts = counts if counts[-1] else counts[:-1]
-    text: bytes = coco.frPyObjects({"size": [height, width], "counts": counts}, height, width)["counts"]
-    return text.decode()
+class Regions:
+    """The 4-connected regions of these classes, ordered by class id, then by first pixel in COCO's order.
+
+    COCO's order: columns from the left, each from the top. Pixels that touch at a corner alone are of two regions. Time and
+    memory grow with the runs of equal pixels in columns. Raises `AnswerTooLarge` beyond `most_borders` or `most_regions`.
+    """
+
+    def __init__(self, class_map: Ids, ids: Iterable[int]) -> None:
+        runs = column_runs(class_map)
+        check_borders(len(runs) - runs.width, class_map.size)
+        self.height, self.width = class_map.shape
+        self._starts, self._ends, run_ids = runs.starts.astype(np.int64), runs.ends.astype(np.int64), runs.ids
+        shown = np.isin(run_ids, np.fromiter(ids, np.uint8))
+        roots = self._roots(run_ids, shown)
+        order = np.flatnonzero(shown)
+        self._order = order[np.lexsort((order, roots[order], run_ids[order]))]  # the shown runs, region by region
+        roots = roots[self._order]
+        self._first = np.flatnonzero(np.diff(roots, prepend=-1))  # of each region, within the order
+        self.ids: list[int] = run_ids[self._order[self._first]].tolist()
+        if len(self) > (most := most_regions(class_map.size)):
+            raise AnswerTooLarge(f"the class map has {len(self):,} regions, and at most {most:,} are written; {OTHERS}")
+        self._region = np.full(len(run_ids), -1)  # of each run
+        self._region[self._order] = np.repeat(np.arange(len(self)), np.diff(self._first, append=len(self._order)))
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def at(self, pixels: Integers) -> Integers:
+        """The regions of these pixels, which are counted row by row; -1 for pixels of other classes."""
+        rows, columns = np.divmod(pixels, self.width)
+        regions: Integers = self._region[np.searchsorted(self._starts, columns * self.height + rows, "right") - 1]
+        return regions
+
+    def masks(self, check: Callable[[], None] = lambda: None) -> Iterator[Region]:
+        """Each region's run lengths, pixels and box. `check` is called for each, and ends the work by raising."""
+        if not len(self):
+            return
+        starts, ends = self._starts[self._order], self._ends[self._order]
+        columns, tops = np.divmod(starts, self.height)
+        pixels = np.add.reduceat(ends - starts, self._first).tolist()
+        left, right = np.minimum.reduceat(columns, self._first), np.maximum.reduceat(columns, self._first)
+        top, bottom = np.minimum.reduceat(tops, self._first), np.maximum.reduceat(tops + ends - starts, self._first)
+        boxes = np.column_stack([left, top, right - left + 1, bottom - top]).tolist()
+        del columns, tops
+        bounds = [*self._first.tolist(), len(starts)]
+        for index, id in enumerate(self.ids):
+            check()
+            runs = slice(bounds[index], bounds[index + 1])
+            yield Region(id, coco_counts(starts[runs], ends[runs], self.height, self.width), pixels[index], tuple(boxes[index]))
+
+    def _roots(self, run_ids: Ids, shown: npt.NDArray[np.bool_]) -> Integers:
+        """For each run, the first run of its region: runs of neighbouring columns are connected where they share a row."""
+        starts, ends = self._starts, self._ends
+        first = np.maximum(np.searchsorted(starts, starts - self.height, "right") - 1, 0)  # runs of the column before
+        count = np.searchsorted(starts, ends - self.height, "left") - first
+        count[(starts < self.height) | ~shown] = 0
+        right = np.repeat(np.arange(len(starts)), count)
+        left = np.arange(len(right)) + np.repeat(first - np.cumsum(count) + count, count)
+        del first, count
+        equal = run_ids[left] == run_ids[right]
+        left, right = left[equal], right[equal]
+        roots = np.arange(len(starts))
+        while len(right):
+            # each root takes the least root that it touches, then every run its root's; roots at least halve in a few rounds
+            one, other = roots[left], roots[right]
+            apart = one != other
+            if not apart.any():
+                break
+            left, right, one, other = left[apart], right[apart], one[apart], other[apart]
+            np.minimum.at(roots, np.maximum(one, other), np.minimum(one, other))
+            while (roots[roots] != roots).any():
+                roots = roots[roots]
+        return roots
+
+
+def check_borders(borders: int, pixels: int) -> None:
+    """Raises `AnswerTooLarge` for more borders than a class map of so many pixels may have."""
+    if borders > (most := most_borders(pixels)):
+        raise AnswerTooLarge(f"the class map has {borders:,} borders between pixels, and at most {most:,} are traced; {OTHERS}")

@@ -6,18 +6,18 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
-from pycocotools import mask as coco
+
+from imaging.runs import ColumnRuns, coco_counts
 
 FIRST, MORE, BITS = 48, 0x20, 5  # a character is 48 and six bits: the highest says that more follow, the others are the number
 LONGEST = 8  # characters of one number
 
 
-def encode_rle(class_map: npt.NDArray[np.uint8], ids: Iterable[int]) -> dict[str, str]:
+def encode_rle(runs: ColumnRuns, ids: Iterable[int]) -> dict[str, str]:
     """For each id, the compressed RLE of its pixels; `pycocotools.mask.decode` reads it with the map's [h, w] as size."""
-    # Pillow turns a map several times as fast as numpy copies it into another order
-    columns = np.asarray(Image.fromarray(class_map).transpose(Image.Transpose.TRANSPOSE)).T
-    return {str(i): coco.encode((columns == i).view(np.uint8))["counts"].decode() for i in ids}
+    ends = runs.ends
+    of_class = {id: np.flatnonzero(runs.ids == id) for id in ids}
+    return {str(id): coco_counts(runs.starts[at], ends[at], runs.height, runs.width) for id, at in of_class.items()}
 
 
 def decode_rle(counts: str | Sequence[int], size: tuple[int, int]) -> npt.NDArray[np.bool_]:

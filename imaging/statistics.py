@@ -8,6 +8,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from imaging.runs import ColumnRuns
+
 
 @dataclass(frozen=True)
 class ClassStatistics:
@@ -18,11 +20,18 @@ class ClassStatistics:
     bbox: tuple[int, int, int, int]
 
 
-def class_statistics(class_map: npt.NDArray[np.uint8]) -> list[ClassStatistics]:
+def class_statistics(runs: ColumnRuns) -> list[ClassStatistics]:
     """The classes that are present, largest first (of equals, the lower id first)."""
-    counts = pixel_counts(class_map)
-    present = [ClassStatistics(id, count, _bbox(class_map == id)) for id, count in enumerate(counts) if count]
-    return sorted(present, key=lambda entry: (-entry.pixels, entry.id))
+    ends = runs.ends
+    statistics = []
+    for id in np.unique(runs.ids).tolist():
+        at = np.flatnonzero(runs.ids == id)
+        starts, lengths = runs.starts[at], ends[at] - runs.starts[at]
+        columns, rows = np.divmod(starts, runs.height)
+        left, top = int(columns[0]), int(rows.min())
+        bbox = left, top, int(columns[-1]) - left + 1, int((rows + lengths).max()) - top
+        statistics.append(ClassStatistics(id, int(lengths.sum(dtype=np.int64)), bbox))
+    return sorted(statistics, key=lambda entry: (-entry.pixels, entry.id))
 
 
 def pixel_counts(class_map: npt.NDArray[np.uint8]) -> list[int]:
@@ -38,9 +47,3 @@ def mean_confidences(class_map: npt.NDArray[np.uint8], confidence: npt.NDArray[n
     table = counts.reshape(256, 256)
     means: list[float] = (table @ np.arange(256) / 255 / np.maximum(table.sum(1), 1)).tolist()
     return means
-
-
-def _bbox(inside: npt.NDArray[np.bool_]) -> tuple[int, int, int, int]:
-    rows, columns = np.flatnonzero(inside.any(1)), np.flatnonzero(inside.any(0))
-    left, top = int(columns[0]), int(rows[0])
-    return left, top, int(columns[-1]) - left + 1, int(rows[-1]) - top + 1

@@ -17,7 +17,7 @@ import training.train_command
 from app.environment import FOREIGN, PREFIX
 from app.main import parser as serve_parser
 from app.settings import Settings
-from imaging.answer import Format, Rendering
+from imaging.rendering import Format, Rendering
 from model.inference.runtime import load_runtime
 from model.inference.segmenter import Options, Segmenter
 from model.weights_file import DEFAULT_WEIGHTS, find_files

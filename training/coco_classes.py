@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from imaging.coco import is_background
+from imaging.classes import is_background
 from model.labels import LabelError, voc_color
 from training.coco_files import Document, Key, is_key
 from training.coco_objects import BACKGROUND, VOID

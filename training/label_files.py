@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from imaging.coco import is_background
+from imaging.classes import is_background
 from model.labels import LabelError, LabelSet, camvid_labels, voc_color, voc_labels
 from training.layouts import repeated
 from training.text_files import read_text

@@ -28,7 +28,7 @@ from app.api.uploads import base_name, check_files, images, read_form, spooled_b
 from app.connections import connection_abort
 from app.serving.budget import Budget, MemoryUse
 from app.serving.service import Job, Service
-from imaging.answer import Format
+from imaging.rendering import Format
 from model.inference.worker import Image
 
 router = APIRouter()

@@ -15,8 +15,15 @@ from starlette.responses import JSONResponse, Response
 from app.serving.errors import NotServing, QueueFull, TooManyTiles, TooMuchMemory, UnknownModel
 from app.serving.service import Service
 from app.telemetry import VALUE_LENGTH, Reason, printable, shown
-from imaging.answer import ArrayTooLarge
-from imaging.errors import DamagedImage, EmptyImage, ImageTooLarge, UnknownImageType
+from imaging.errors import (
+    AnswerTooLarge,
+    DamagedImage,
+    EmptyImage,
+    ImageTooLarge,
+    UnknownClass,
+    UnknownImageType,
+    UnusedParameter,
+)
 from model.inference.errors import Cancelled, DeadlinePassed, SchedulerEnded, WorkerFailed, WorkersStopped
 from model.inference.scaling import SideTooLarge
 
@@ -98,7 +105,7 @@ class UnsupportedType(Problem):
 class Unprocessable(Problem):
     status, title = 422, "Damaged image or bad parameter"
     reason: Reason | None = "damaged"
-    example = "query format: Input should be 'png', 'color', 'overlay', 'confidence', 'json', 'coco' or 'npz', got 'gif'"
+    example = "query mask: Input should be 'rle', 'png', 'array' or 'polygons', got 'gif'"
 
 
 class BadParameter(Unprocessable):
@@ -132,7 +139,9 @@ FOREIGN: dict[type[Exception], type[Problem]] = {
     UnknownImageType: UnsupportedType,
     ImageTooLarge: TooLarge,
     DamagedImage: Unprocessable,
-    ArrayTooLarge: TooLarge,
+    AnswerTooLarge: TooLarge,
+    UnknownClass: BadParameter,
+    UnusedParameter: BadParameter,
     SideTooLarge: BadParameter,
     UnknownModel: Unprocessable,
     TooManyTiles: TooLarge,

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
 from app.api.errors import MEDIA_TYPE, Problem, Unauthorized, UnsupportedType, document
 from app.api.schemas import CocoAnswer, ProblemDetails, SegmentAnswer
-from imaging.answer import Answer, Rendering
+from imaging.answer import Answer
+from imaging.encoding import ImageFormat
+from imaging.rendering import Rendering
 from model.labels import voc_labels
 from model.weights_file import DEFAULT_WEIGHTS
 
@@ -47,10 +49,10 @@ def problem_responses(kinds: Sequence[type[Problem]]) -> dict[int | str, dict[st
 def segment_responses(kinds: Sequence[type[Problem]]) -> dict[int | str, dict[str, Any]]:
     """OpenAPI responses of `/segment`."""
     good = {
-        "description": "The mask: a PNG of the image's size, or JSON.",
+        "description": "The mask: a PNG of the image's size, or JSON; of `color` and `overlay` also JPEG or WebP.",
         "model": SegmentAnswer | CocoAnswer,
         "content": {
-            "image/png": {"schema": {"type": "string", "format": "binary"}},
+            **{f"image/{kind}": {"schema": {"type": "string", "format": "binary"}} for kind in get_args(ImageFormat)},
             "application/json": {"example": segmentation()},
             "application/x-npz": {"schema": {"type": "string", "format": "binary"}},
         },

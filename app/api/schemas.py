@@ -6,7 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field
 
-from imaging.answer import Format, MaskEncoding
+from imaging.encoding import ImageFormat
+from imaging.rendering import Format, MaskEncoding
 from model.inference.scaling import SIDES
 from model.inference.tiling import Blend
 from model.inference.views import Quality
@@ -18,7 +19,7 @@ class SegmentQuery(BaseModel):
     format: Format | None = Field(None, description="form of the answer; beats `Accept` (default: png)")
     mask: MaskEncoding = Field(
         "rle",
-        description="with JSON: how the class map is written; array up to 4 megapixels, polygons up to 16; "
+        description="with JSON: how the class map is written; array up to 4 megapixels; "
         "with coco: polygons, or else run lengths",
     )
     blend: Blend | None = Field(None, description="how overlapping logits are averaged (default: the server's)")
@@ -34,6 +35,12 @@ class SegmentQuery(BaseModel):
     confidence: bool = Field(False, description="with JSON: adds the confidence map, a grey PNG")
     probabilities: bool = Field(False, description="with npz: adds every class's probability; up to 4 megapixels")
     min_confidence: float = Field(0, ge=0, le=1, description="pixels below it become 255, void")
+    classes: str | None = Field(
+        None,
+        description="names or ids, with commas: the classes that color, overlay, binary, coco and polygons show (default: all; "
+        "binary and coco: all but the background)",
+    )
+    image_format: ImageFormat | None = Field(None, description="of color and overlay; beats `Accept` (default: png)")
     tolerance: float = Field(1, ge=0, le=100, description="of polygons: how far a point may move, in image pixels")
     model: str | None = Field(None, description="a model of `/models` (default: the first)")
 

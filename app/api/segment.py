@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Annotated, Literal
+from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 from starlette.types import Receive, Scope, Send
 
+from app.api.accept import format_from_accept, picture_format_from_accept
 from app.api.caching import check_precondition, entity_tag, joined, takes_gzip, weak
-from app.api.errors import SEGMENT_PROBLEMS, NotAcceptable, Unavailable, mapped_errors, to_problem
+from app.api.errors import SEGMENT_PROBLEMS, BadParameter, Unavailable, mapped_errors, to_problem
 from app.api.examples import segment_responses, upload_body
 from app.api.schemas import SegmentQuery
 from app.api.security import check_key
@@ -20,13 +21,12 @@ from app.serving.budget import Budget
 from app.serving.errors import QueueFull
 from app.serving.registry import Model
 from app.serving.service import Answer, Job, Service
-from imaging.answer import Format, Rendering
 from imaging.decoding import Limits
+from imaging.rendering import Format, Rendering, parse_classes
 from model.inference.segmenter import Options
 from model.inference.worker import Body, Image, Planned
 
 PIECE_BYTES = 1 << 18
-OFFERS: dict[str, Literal["png", "json"]] = {"image/png": "png", "application/json": "json"}
 router = APIRouter()
 
 
@@ -57,7 +57,10 @@ async def segment_image(request: Request, service: Ready, query: Annotated[Segme
 
     The mask has exactly the size of the upright image. What the image is, is judged by its bytes.
     """
-    format = query.format or format_from_accept(joined(request.headers, "accept"))
+    accept = joined(request.headers, "accept")
+    format = query.format or format_from_accept(accept)
+    if format in ("color", "overlay") and query.image_format is None:
+        query = query.model_copy(update={"image_format": picture_format_from_accept(accept)})
     reservation: Reservation = request.state.reservation
     upload = await read_image(request, upload_limits(request, service, service.settings.max_upload_mb))
     options = make_options(service, query, format, upload.name)
@@ -132,12 +135,15 @@ async def answered(request: Request, service: Service, job: Job) -> Answer:
 
 
 def make_options(service: Service, query: SegmentQuery, format: Format, name: str) -> Options:
-    """What is asked for, and the settings where nothing is; `name` is the image's, for COCO."""
-    settings = service.settings
-    rendering = Rendering(
-        format, query.mask, query.alpha, query.confidence, query.probabilities, query.min_confidence, query.tolerance,
-        name if format == "coco" else Rendering.name,
-    )  # fmt: skip
+    """What is asked for, and the settings where nothing is; `name` is the image's, for COCO. Raises `BadParameter`."""
+    settings, classes = service.settings, parse_classes(query.classes or "")
+    if query.classes is not None and not classes:
+        raise BadParameter(f"query classes: must be names or ids of classes, with commas, got {query.classes[:40]!r}")
+    with mapped_errors():
+        rendering = Rendering(
+            format, query.mask, query.alpha, query.confidence, query.probabilities, query.min_confidence, query.tolerance,
+            name if format == "coco" else Rendering.name, classes, query.image_format,
+        )  # fmt: skip
     overlap = settings.overlap if query.overlap is None else query.overlap
     return Options(settings.tile_size, overlap, query.blend or settings.blend, query.side, query.quality, rendering)
 
@@ -145,39 +151,3 @@ def make_options(service: Service, query: SegmentQuery, format: Format, name: st
 async def _disconnected(request: Request) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass
-
-
-def format_from_accept(accept: str) -> Literal["png", "json"]:
-    """`png` or `json` (RFC 9110, section 12.5.1): what the header weighs higher, then what it names and not only covers.
-
-    `png` where all is equal. Raises `NotAcceptable`.
-    """
-    weights = {media_type: _quality(accept, media_type) for media_type in OFFERS}
-    best = max(weights, key=lambda media_type: weights[media_type])
-    if weights[best][0] <= 0:
-        raise NotAcceptable(f"Accept: {accept} fits neither {' nor '.join(OFFERS)}; give one of those, or ?format=")
-    return OFFERS[best]
-
-
-def _quality(accept: str, media_type: str) -> tuple[float, int]:
-    """Weight and specificity (0 to 2) of the most specific range that matches; zeros where none does."""
-    found: list[tuple[int, float]] = []
-    for item in accept.split(",") if accept.strip() else ["*/*"]:
-        name, *parameters = (part.strip().lower() for part in item.split(";"))
-        group = media_type.split("/")[0]
-        if name in (media_type, f"{group}/*", "*/*"):
-            specificity = 2 - [media_type, f"{group}/*", "*/*"].index(name)
-            found.append((specificity, _weight(parameters)))
-    specificity, weight = max(found, default=(0, 0.0))
-    return weight, specificity
-
-
-def _weight(parameters: list[str]) -> float:
-    for parameter in parameters:
-        if parameter.startswith("q="):
-            try:
-                weight = float(parameter[2:])
-            except ValueError:
-                return 0.0
-            return weight if 0 <= weight <= 1 else 0.0
-    return 1.0

@@ -3,9 +3,9 @@ import { ask } from "./api.js";
 import { $, save, say, stem } from "./dom.js";
 
 const FORMS = {
-  mask: { format: "png", file: "mask" },
-  color: { format: "color", file: "color" },
-  overlay: { format: "overlay", file: "overlay" },
+  mask: { query: "format=png", file: "mask.png" },
+  color: { query: "format=color", file: "color.png" },
+  overlay: { query: "format=overlay&image_format=jpeg", file: "overlay.jpg" },
 };
 
 export function watchDownloads({ current, key, alpha, refuse }) {
@@ -13,17 +13,18 @@ export function watchDownloads({ current, key, alpha, refuse }) {
     const item = current();
     save(new Blob([item.answer], { type: "application/json" }), `${stem(item.name)}.json`);
   });
-  for (const [id, { format, file }] of Object.entries(FORMS)) {
+  for (const [id, form] of Object.entries(FORMS)) {
     const button = $(id);
     button.addEventListener("click", async () => {
       if (button.ariaBusy === "true") return;
       const item = current();
-      const query = `format=${format}${format === "overlay" ? `&alpha=${alpha()}` : ""}${item.query && `&${item.query}`}`;
+      const query = `${form.query}${id === "overlay" ? `&alpha=${alpha()}` : ""}${item.query && `&${item.query}`}`;
+      const file = `${stem(item.name)}-${form.file}`;
       button.ariaBusy = "true";
-      say(`Asking for the ${file} of ${item.name}.`);
+      say(`Asking for ${file}.`);
       try {
-        save(await ask(item.file, query, key()), `${stem(item.name)}-${file}.png`);
-        say(`${stem(item.name)}-${file}.png is saved.`);
+        save(await ask(item.file, query, key()), file);
+        say(`${file} is saved.`);
       } catch (problem) {
         refuse(problem);
       } finally {

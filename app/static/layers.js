@@ -5,6 +5,8 @@ import { LARGEST_SIDE, classMap } from "./rle.js";
 export const isClear = ({ id, name, color }) =>
   (id === 0 && /^_*background_*$/i.test(name.trim())) || color === "#000000";
 
+const ORANGE = 0x0066ff;
+
 function loaded(image, url) {
   return new Promise((resolve) => {
     image.onload = () => resolve(true);
@@ -35,10 +37,13 @@ export async function photoOf(file) {
   return seen ? image : null;
 }
 
-/** Grey values 0 to 255 by row, at the class map's size. */
-async function confidences(base64, width, height) {
+/** Grey values 0 to 255 of a picture by row, at the class map's size; null where the browser cannot show it. */
+async function greyOf(blob, width, height) {
   const image = new Image();
-  if (!(await loaded(image, `data:image/png;base64,${base64}`))) return null;
+  const url = URL.createObjectURL(blob);
+  const seen = await loaded(image, url);
+  URL.revokeObjectURL(url);
+  if (!seen) return null;
   const context = new OffscreenCanvas(width, height).getContext("2d", { willReadFrequently: true });
   context.imageSmoothingEnabled = false;
   context.drawImage(image, 0, 0, width, height);
@@ -50,17 +55,16 @@ async function confidences(base64, width, height) {
 
 /** Class and confidence of every pixel of an answer. */
 export class Segments {
-  static async of(answer) {
+  constructor(answer) {
+    const { width, height } = answer.image;
     const map = classMap(answer.class_map, LARGEST_SIDE);
-    const given = answer.confidence_map;
-    const grey = given?.data ? await confidences(given.data, map.width, map.height) : null;
-    return new Segments(answer, map, grey);
+    Object.assign(this, { width, height, classes: answer.classes, map, grey: null });
+    this.byId = new Map(answer.classes.map((entry) => [entry.id, entry]));
   }
 
-  constructor(answer, map, grey) {
-    const { width, height } = answer.image;
-    Object.assign(this, { width, height, classes: answer.classes, map, grey });
-    this.byId = new Map(answer.classes.map((entry) => [entry.id, entry]));
+  /** Takes the confidence of every pixel from a grey picture of the image's size. */
+  async read(blob) {
+    this.grey = await greyOf(blob, this.map.width, this.map.height);
   }
 
   at(column, row) {
@@ -73,17 +77,29 @@ export class Segments {
 
   /** Paints the classes that `isShown`; the others stay clear. */
   paint(canvas, isShown) {
-    const { width, height, ids } = this.map;
-    if (canvas.width !== width) canvas.width = width;
-    if (canvas.height !== height) canvas.height = height;
+    const { ids } = this.map;
     const colors = new Uint32Array(256);
     for (const entry of this.classes) {
       const [red, green, blue] = [1, 3, 5].map((at) => Number.parseInt(entry.color.slice(at, at + 2), 16));
       if (isShown(entry)) colors[entry.id] = ((255 << 24) | (blue << 16) | (green << 8) | red) >>> 0;
     }
+    this.fill(canvas, (at) => colors[ids[at]]);
+  }
+
+  /** Paints orange where the network is unsure, the less sure the more opaque. */
+  paintUnsure(canvas) {
+    const { grey } = this;
+    this.fill(canvas, (at) => (((255 - grey[at]) << 24) | ORANGE) >>> 0);
+  }
+
+  /** Paints the colour of each pixel, as opacity, blue, green and red from the highest byte. */
+  fill(canvas, colorAt) {
+    const { width, height } = this.map;
+    if (canvas.width !== width) canvas.width = width;
+    if (canvas.height !== height) canvas.height = height;
     const image = new ImageData(width, height);
     const words = new Uint32Array(image.data.buffer);
-    for (let at = 0; at < words.length; at += 1) words[at] = colors[ids[at]];
+    for (let at = 0; at < words.length; at += 1) words[at] = colorAt(at);
     canvas.getContext("2d").putImageData(image, 0, 0);
   }
 }

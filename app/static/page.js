@@ -1,4 +1,4 @@
-import { told } from "./api.js";
+import { ask, told } from "./api.js";
 import { showInfo, showKnown } from "./about.js";
 import { $, say } from "./dom.js";
 import { watchDownloads } from "./downloads.js";
@@ -10,11 +10,21 @@ import { Show } from "./show.js";
 import { watchCopies } from "./snippets.js";
 import { Strip } from "./strip.js";
 
-const show = new Show();
+const show = new Show(confidenceOf);
 const strip = new Strip(choose);
 const queue = new Queue(() => ({ query: currentQuery(), key: currentKey() }), changed);
 const current = () => show.item;
 const refuse = ({ title, detail }) => say(`${title}. ${detail}`);
+
+async function confidenceOf(item) {
+  try {
+    item.confidence ??= await ask(item.file, `format=confidence${item.query && `&${item.query}`}`, currentKey());
+    return item.confidence;
+  } catch (problem) {
+    refuse(problem);
+    return null;
+  }
+}
 
 function choose(item) {
   const before = current();

@@ -11,7 +11,7 @@ export class Queue {
 
   add(files) {
     const items = [...files].map((file) => ({
-      id: ++made, file, name: file.name || "pasted image", state: "waiting", progress: 0, problem: null, answer: null, query: null,
+      id: ++made, file, name: file.name || "pasted image", state: "waiting", progress: 0, problem: null, answer: null, confidence: null, query: null,
     }));
     this.items.push(...items);
     items.forEach(this.changed);
@@ -28,7 +28,7 @@ export class Queue {
     this.locked = false;
     for (const item of items) {
       if (item === this.running) continue;
-      this.set(item, { state: "waiting", progress: 0, problem: null, answer: null });
+      this.set(item, { state: "waiting", progress: 0, problem: null, answer: null, confidence: null });
     }
     this.next();
   }
@@ -62,7 +62,7 @@ export class Queue {
     item.abort = new AbortController();
     this.set(item, { state: "sending", query, keyed: Boolean(key) });
     try {
-      const answer = await upload(item.file, `format=json&mask=rle&confidence=true${query && `&${query}`}`, key, {
+      const answer = await upload(item.file, `format=json&mask=rle${query && `&${query}`}`, key, {
         progress: (progress) => this.set(item, { progress }),
         sent: () => this.set(item, { state: "working", progress: 1 }),
         signal: item.abort.signal,

@@ -9,10 +9,12 @@ import { Viewer } from "./viewer.js";
 const CANNOT = "This browser cannot show this kind of picture, so its classes are drawn without it.";
 
 export class Show {
-  constructor() {
+  /** `confidenceOf(item)` gives the grey picture of an item's confidence, or null after it has told why there is none. */
+  constructor(confidenceOf) {
+    this.confidenceOf = confidenceOf;
     this.item = null;
     this.wanted = null;
-    this.legend = new Legend(() => this.segments?.paint($("colors"), this.legend.isShown));
+    this.legend = new Legend(() => this.paint());
     this.divider = new Divider($("stage"), $("divider"), $("after"));
     this.viewer = new Viewer($("stage"), {
       point: (spot) => this.read(spot),
@@ -24,12 +26,32 @@ export class Show {
     const buttons = { closer: () => this.viewer.closer(), farther: () => this.viewer.farther(), fit: () => this.viewer.fit(), full: () => this.viewer.zoom(1) };
     for (const [id, act] of Object.entries(buttons)) $(id).addEventListener("click", act);
     $("opacity").addEventListener("input", () => this.fade());
+    $("sure").addEventListener("click", () => this.lookAtConfidence($("sure").getAttribute("aria-pressed") !== "true"));
     this.fade();
   }
 
   fade() {
     $("colors").style.opacity = this.seen === null ? 1 : $("opacity").value / 100;
     $("opacity-value").textContent = `${$("opacity").value} %`;
+  }
+
+  paint() {
+    if ($("sure").getAttribute("aria-pressed") === "true") this.segments?.paintUnsure($("colors"));
+    else this.segments?.paint($("colors"), this.legend.isShown);
+  }
+
+  /** Confidence in place of the classes' colours; it is asked of the service when it is looked at first. */
+  async lookAtConfidence(wanted) {
+    const { item, segments } = this;
+    if (wanted && !segments?.grey) {
+      $("sure").ariaBusy = "true";
+      const picture = await this.confidenceOf(item);
+      if (picture && segments) await segments.read(picture);
+      $("sure").ariaBusy = "false";
+      if (segments !== this.segments) return;
+    }
+    $("sure").setAttribute("aria-pressed", Boolean(wanted && segments?.grey));
+    this.paint();
   }
 
   /** Shows the item, or what changed of the one that is shown. */
@@ -41,6 +63,7 @@ export class Show {
     else if (item.answer === this.wanted) return;
     Object.assign(this, { wanted: item.answer, segments: null });
     this.read(null);
+    $("sure").setAttribute("aria-pressed", false);
     $("result").hidden = $("code").hidden = true;
     $("stage").classList.remove("segmented");
     if (item.answer) this.classes(item);
@@ -62,7 +85,7 @@ export class Show {
     const wanted = item.answer;
     const [text] = await Promise.all([wanted.text(), this.photoShown]);
     const answer = JSON.parse(text);
-    const segments = await Segments.of(answer);
+    const segments = new Segments(answer);
     if (item !== this.item || wanted !== this.wanted) return;
     const { width, height } = answer.image;
     const fits = this.seen?.width === width && this.seen?.height === height;

@@ -33,7 +33,7 @@ export function pythonOf(name, query, keyed) {
 }
 
 export function showSnippets({ name, query, keyed }) {
-  const full = `format=json&mask=rle&confidence=true${query && `&${query}`}`;
+  const full = `format=json&mask=rle${query && `&${query}`}`;
   $("curl").textContent = curlOf(name, full, keyed);
   $("python").textContent = pythonOf(name, full, keyed);
 }

@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from imaging.answer import Answer, Rendering
+from imaging.answer import Answer
 from imaging.decoding import Limits, decode, decoding_bytes, read_size
+from imaging.rendering import Rendering
 from imaging.statistics import pixel_counts
 from model.inference.merging import Band, BandMerger, Logits
 from model.inference.runtime import Runtime, Tile
@@ -31,7 +32,6 @@ Run = Callable[[Iterator[Tile]], Iterator[Logits]]
 Check = Callable[[], None]
 """Called every few rows; ends the work by raising."""
 LARGEST_FACTOR = 4  # by which an image may be enlarged, unless it is advised
-COUNTED = 1 << 16  # pixels whose confidence is summed at once, by bincount, which copies them to 64 bits
 BATCH = 8  # tiles in a call where the runtime takes as many as fit
 
 
@@ -113,9 +113,13 @@ class Segmenter:
         self.limits = limits or Limits()
 
     def plan(self, data: bytes, options: Options) -> Plan:
-        """Reads the image's header alone. Raises an `ImageError`, `ArrayTooLarge`, `SideTooLarge` or `TilingError`."""
+        """Reads the image's header alone.
+
+        Raises an `ImageError`, `AnswerTooLarge`, `UnknownClass`, `SideTooLarge` or `TilingError`.
+        """
         size = read_size(data, self.limits)
         options.rendering.check(size)
+        options.rendering.shown(self.manifest.labels.classes)  # raises for a class that the model lacks
         return self.plan_size(size, options)
 
     def plan_size(self, size: Size, options: Options) -> Plan:
@@ -249,13 +253,8 @@ class _Collector:
         if self._temperature is None or self._confidence is None:
             self._class_map[at] = rows.class_ids()
             return
-        ids, confidence = rows.class_ids_and_confidence(self._temperature)
-        self._class_map[at] = ids
-        for start in range(0, ids.size, COUNTED):
-            flat, values = (array.reshape(-1)[start : start + COUNTED] for array in (ids, confidence))
-            self._sums += np.bincount(flat, values, minlength=len(self._sums))
-        confidence *= 255
-        self._confidence[at] = np.rint(confidence, out=confidence)
+        self._class_map[at], self._confidence[at], sums = rows.class_ids_and_confidence(self._temperature)
+        self._sums += sums
         if self._probabilities is None:
             return
         for part in rows.parts():

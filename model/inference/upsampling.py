@@ -16,7 +16,7 @@ Ids = npt.NDArray[np.uint8]
 Indices = npt.NDArray[np.intp]
 Value = TypeVar("Value", bound=np.generic)
 BAND_PIXELS = 1 << 20  # whose class ids are found at once
-GATHERED = 1 << 20  # logits of single pixels that are interpolated at once
+GATHERED = 1 << 16  # logits of single pixels that are interpolated at once: they stay in a core's cache
 SURE = np.float32(1e-12)  # least odds against a cell's class: its probability is 1 in float32 all the same
 LOGITS_PIXELS = 1 << 15  # whose logits of all classes are held at once: they stay in a core's cache
 
@@ -31,6 +31,18 @@ class Axis(NamedTuple):
     def cut(self, pixels: slice, first: int = 0) -> Axis:
         """These pixels, their cells counted from `first` on."""
         return Axis(self.before[pixels] - first, self.after[pixels] - first, self.fraction[pixels])
+
+
+class Confident(NamedTuple):
+    """Class ids, uint8 (rows, width), and how sure they are.
+
+    confidence: uint8 (rows, width), round(255 x the probability of each pixel's class). sums: float64 (classes,), of the
+    probabilities of each class's pixels before they are rounded.
+    """
+
+    ids: Ids
+    confidence: Ids
+    sums: npt.NDArray[np.float64]
 
 
 class Rows(NamedTuple):
@@ -59,8 +71,8 @@ class Rows(NamedTuple):
             ids.reshape(-1)[positions] = possible[logits.argmax(1)]
         return ids
 
-    def class_ids_and_confidence(self, temperature: float) -> tuple[Ids, npt.NDArray[np.float32]]:
-        """The ids of `class_ids`, and the probability of each pixel's class, float32 (rows, width).
+    def class_ids_and_confidence(self, temperature: float) -> Confident:
+        """The ids of `class_ids`, and the probability of each pixel's class.
 
         The probability is the softmax of the logits / temperature. Between cells that agree on a class, its log-odds are
         interpolated, one value a cell, which differs from the softmax of all interpolated logits by less than 1/255 nearly
@@ -69,11 +81,16 @@ class Rows(NamedTuple):
         winners = self.cells.argmax(2)
         mixed = ~_around(winners, np.minimum, np.maximum)[2]
         ids: Ids = self._spread(winners.astype(np.uint8))
-        confidence = self._confidence(_log_odds(self.cells, temperature))
+        confidence, sums_of_cells = self._confidence(_log_odds(self.cells, temperature))
+        sums_of_cells[mixed] = 0
+        classes = self.cells.shape[2]
+        sums = np.bincount(winners.reshape(-1), sums_of_cells.reshape(-1), classes).astype(np.float64)
         for positions, logits in self._at(mixed, self.cells) if mixed.any() else ():
-            ids.reshape(-1)[positions] = logits.argmax(1)
-            confidence.reshape(-1)[positions] = _highest_probability(logits, temperature)
-        return ids, confidence
+            some, probability = logits.argmax(1), _highest_probability(logits, temperature)
+            ids.reshape(-1)[positions] = some
+            sums += np.bincount(some, probability, classes)
+            confidence.reshape(-1)[positions] = np.rint(255 * probability)
+        return Confident(ids, confidence, sums)
 
     def _at(self, mixed: npt.NDArray[np.bool_], cells: Logits) -> Iterator[tuple[Indices, Logits]]:
         """The pixels of these cells, counted over all rows, with the interpolated logits (pixels, classes) of `cells`."""
@@ -84,22 +101,33 @@ class Rows(NamedTuple):
             some = positions[at : at + step]
             yield some, self._interpolated(lines, some)
 
-    def _confidence(self, log_odds: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """The probabilities, float32 (rows, width), of log-odds (rows, columns) that are interpolated bilinearly."""
-        lines = interpolated(log_odds[:, :, None], self.vertical, 0)[:, :, 0]
-        result = np.empty((len(self.vertical.before), len(self.horizontal.before)), np.float32)
-        step = max(1, LOGITS_PIXELS // result.shape[1])
-        for top in range(0, len(result), step):
+    def _confidence(self, log_odds: npt.NDArray[np.float32]) -> tuple[Ids, npt.NDArray[np.float64]]:
+        """The probabilities of log-odds (rows, columns) that are interpolated bilinearly.
+
+        As `Confident.confidence`, and the sum of the probabilities of the pixels from each cell to the next, (rows, columns).
+        """
+        lines = interpolated(-log_odds[:, :, None], self.vertical, 0)[:, :, 0]
+        before, after, fraction = self.horizontal
+        slopes = lines.take(np.minimum(np.arange(lines.shape[1]) + 1, after.max()), 1) - lines
+        first_rows, first_columns = (np.flatnonzero(np.diff(axis.before, prepend=-1)) for axis in self[2:])
+        confidence = np.empty((len(lines), len(before)), np.uint8)
+        sums_of_lines = np.empty((len(lines), len(first_columns)))
+        step = max(1, LOGITS_PIXELS // len(before))
+        for top in range(0, len(lines), step):
             rows = slice(top, top + step)
-            before, after = (lines[rows].take(cells, 1) for cells in (self.horizontal.before, self.horizontal.after))
-            after -= before
-            after *= self.horizontal.fraction
-            after += before
-            np.negative(after, out=after)
-            np.exp(after, out=after)
-            after += 1
-            np.divide(1, after, out=result[rows])
-        return result
+            probability = slopes[rows].take(before, 1)
+            probability *= fraction
+            probability += lines[rows].take(before, 1)
+            np.exp(probability, out=probability)
+            probability += 1
+            np.divide(1, probability, out=probability)
+            sums_of_lines[rows] = np.add.reduceat(probability, first_columns, 1)
+            probability *= 255
+            confidence[rows] = np.rint(probability, out=probability)
+        sums = np.zeros(log_odds.shape)
+        cells = np.ix_(self.vertical.before[first_rows], before[first_columns])
+        sums[cells] = np.add.reduceat(sums_of_lines, first_rows, 0)
+        return confidence, sums
 
     def _interpolated(self, lines: Logits, positions: Indices) -> Logits:
         """Logits (positions, classes) at these pixels, counted over all rows; `lines` are interpolated vertically."""
@@ -182,11 +210,12 @@ def _log_odds(cells: Logits, temperature: float) -> npt.NDArray[np.float32]:
 
 
 def _highest_probability(logits: Logits, temperature: float) -> npt.NDArray[np.float32]:
-    """The softmax of logits (..., classes) / temperature where it is highest, float32 (...)."""
-    powers = logits - logits.max(-1, keepdims=True)
+    """The softmax of logits (N, classes) / temperature where it is highest, float32 (N,)."""
+    powers = np.ascontiguousarray(logits.T)  # numpy's reductions are several times as fast across the first axis
+    powers -= powers.max(0)
     powers *= np.float32(1 / temperature)
     np.exp(powers, out=powers)
-    return np.asarray(1 / powers.sum(-1), np.float32)
+    return np.asarray(1 / powers.sum(0), np.float32)
 
 
 def _around(cells: npt.NDArray[np.generic], low: np.ufunc, high: np.ufunc) -> tuple[Logits, Logits, npt.NDArray[np.bool_]]:

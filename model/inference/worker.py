@@ -163,7 +163,7 @@ class Worker:
     async def plan(self, image: Image, runtime: bytes, ahead: int) -> Planned:
         """Hands over the image's bytes. runtime: a pickled `DistantRuntime`; ahead: of tiles, before their logits have come.
 
-        Raises an `ImageError`, `ArrayTooLarge`, `SideTooLarge`, `TilingError` or `WorkerFailed`.
+        Raises an `ImageError`, `AnswerTooLarge`, `UnknownClass`, `SideTooLarge`, `TilingError` or `WorkerFailed`.
         """
         self.idle, self.stage, self.planned, self._image = False, "plan", None, image
         self.images += 1

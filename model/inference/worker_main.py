@@ -30,9 +30,8 @@ from math import ceil
 
 import numpy as np
 
-from imaging.answer import ArrayTooLarge
 from imaging.decoding import Limits
-from imaging.errors import DamagedImage, EmptyImage, ImageTooLarge, UnknownImageType
+from imaging.errors import AnswerTooLarge, DamagedImage, EmptyImage, ImageTooLarge, UnknownClass, UnknownImageType
 from model.inference.cores import process_memory
 from model.inference.frames import INLINE_BYTES, WorkerEnded, read_file, receive, send, write_file
 from model.inference.merging import Logits
@@ -51,7 +50,8 @@ GZIP_LEVEL, GZIP_BYTES = 5, 1000
 REPORTED = {
     error.__name__: error
     for error in (
-        EmptyImage, UnknownImageType, ImageTooLarge, DamagedImage, ArrayTooLarge, SideTooLarge, TilingError, MemoryError,
+        EmptyImage, UnknownImageType, ImageTooLarge, DamagedImage, AnswerTooLarge, UnknownClass, SideTooLarge, TilingError,
+        MemoryError,
     )
 }  # fmt: skip
 """What an image's work may raise and the other side raises again, by name."""

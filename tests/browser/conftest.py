@@ -16,6 +16,7 @@ import pytest
 from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
 
 from imaging.rle import encode_rle
+from imaging.runs import column_runs
 from tests.browser.proxy import proxied
 from tests.conftest import HANG_S, ROOT, Pixels, encoded, make_photo, served
 
@@ -137,7 +138,7 @@ def answer_of(class_map: Pixels, confidence: Pixels | None = None, name: str = "
         }
         for i in ids
     ]  # fmt: skip
-    counts = encode_rle(class_map, ids)
+    counts = encode_rle(column_runs(class_map), ids)
     answer = {
         "model": {"name": name, "sha256": "0" * 64},
         "image": {"width": width, "height": height},

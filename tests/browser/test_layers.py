@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from playwright.sync_api import Page
 
-from imaging.coco import is_background
+from imaging.classes import is_background
 
 IS_CLEAR = 'async (entry) => (await import("./static/layers.js")).isClear(entry)'
 

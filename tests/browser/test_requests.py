@@ -19,7 +19,7 @@ from playwright.sync_api import Page, expect
 from tests.browser.conftest import ANSWERED, CAT, Visit, answer_of, give, picture, quarters, reply, segmented
 from tests.conftest import HANG_S
 
-BASE = {"format": ["json"], "mask": ["rle"], "confidence": ["true"]}
+BASE = {"format": ["json"], "mask": ["rle"]}
 
 
 def downloaded(page: Page, selector: str) -> tuple[str, bytes]:
@@ -40,7 +40,7 @@ def test_pictures_are_asked_for_when_wanted_and_are_the_services(page: Page, nar
     for button, name, query in (
         ("#mask", "chelsea-mask.png", "format=png"),
         ("#color", "chelsea-color.png", "format=color"),
-        ("#overlay", "chelsea-overlay.png", "format=overlay&alpha=0.35"),
+        ("#overlay", "chelsea-overlay.jpg", "format=overlay&image_format=jpeg&alpha=0.35"),
     ):
         found, data = downloaded(page, button)
         assert found == name

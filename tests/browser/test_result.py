@@ -31,7 +31,8 @@ from tests.conftest import encoded, make_photo
 def shown(page: Page) -> Page:
     """A picture of 90 x 60 whose lower quarters are a leaf and a stone; confidence grows from left to right."""
     confidence = np.tile(np.linspace(0, 255, 90).astype(np.uint8), (60, 1))
-    reply(page, answer_of(quarters(), confidence))
+    reply(page, answer_of(quarters()))
+    page.route("**/segment?format=confidence*", lambda route: route.fulfill(body=encoded(confidence), content_type="image/png"))
     return segmented(page, picture("quarters.png"))
 
 
@@ -49,7 +50,7 @@ def test_one_request_shows_a_photo_its_classes_and_fits_the_screen(visit: Visit,
     segmented(page, CAT)
     expect(page.locator("#status")).to_contain_text(re.compile("chelsea.jpg: 451 . 300 pixels"))
     expect(page.locator("#classes")).to_contain_text("circle")
-    assert [url.split("/segment?")[1] for url in asked] == ["format=json&mask=rle&confidence=true"]
+    assert [url.split("/segment?")[1] for url in asked] == ["format=json&mask=rle"]
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
     assert abs(box(page, "#photo")["width"] / box(page, "#photo")["height"] - 451 / 300) < 0.01
     assert box(page, "#photo") == box(page, "#colors")
@@ -60,9 +61,12 @@ def test_the_default_weights_find_the_cat_of_a_sample(visit: Visit, live_url: st
     page = visit(url=live_url)
     page.locator(".sample").first.click()
     expect(page.locator("#classes")).to_contain_text("cat", timeout=ANSWERED)
+    page.click("#sure")
+    expect(page.locator("#sure")).to_have_attribute("aria-pressed", "true", timeout=ANSWERED)
     page.mouse.move(*on_screen(page, 225, 150))
     expect(page.locator("#reading-name")).to_have_text("cat")
     expect(page.locator("#reading-sure")).to_have_text(re.compile(r"^(\d\d|100) %$"))
+    page.click("#sure")
     with page.expect_download() as download:
         page.click("#mask")
     mask = np.asarray(Image.open(Path(download.value.path())))
@@ -115,6 +119,8 @@ def test_the_divider_is_dragged_and_moved_by_keys(shown: Page) -> None:
 def test_pointing_tells_class_and_confidence(shown: Page) -> None:
     reading = shown.locator("#reading")
     expect(reading).to_be_hidden()
+    shown.click("#sure")
+    expect(shown.locator("#sure")).to_have_attribute("aria-pressed", "true")
     for column, row, name in ((10, 50, "leaf"), (80, 50, "stone"), (70, 5, "background")):
         shown.mouse.move(*on_screen(shown, column, row))
         expect(shown.locator("#reading-name")).to_have_text(name)
@@ -123,6 +129,35 @@ def test_pointing_tells_class_and_confidence(shown: Page) -> None:
         assert shown.locator("#classes li.here .name").all_text_contents() == [name]
     shown.mouse.move(5, 5)
     expect(reading).to_be_hidden()
+
+
+def test_confidence_is_asked_for_once_when_it_is_looked_at(shown: Page) -> None:
+    asked: list[str] = []
+    shown.on("request", lambda request: asked.append(request.url) if request.method == "POST" else None)
+    sure = shown.locator("#sure")
+    shown.mouse.move(*on_screen(shown, 10, 50))
+    expect(shown.locator("#reading-sure")).to_have_text("")
+    assert asked == []
+    for _ in range(2):
+        sure.click()
+        expect(sure).to_have_attribute("aria-pressed", "true")
+        assert painted(shown, 89, 5)[3] == 0
+        assert painted(shown, 0, 50) == [255, 0x66, 0, 255]
+        sure.click()
+        expect(sure).to_have_attribute("aria-pressed", "false")
+        assert painted(shown, 0, 50) == [0x3C, 0xA9, 0x51, 255]
+    assert [url.split("?")[1] for url in asked] == ["format=confidence"]
+
+
+def test_a_confidence_that_is_refused_is_told_and_the_classes_stay(visit: Visit) -> None:
+    page = visit(refused=(503,))
+    reply(page, answer_of(quarters()))
+    segmented(page, picture("quarters.png"))
+    page.route("**/segment?format=confidence*", lambda route: route.fulfill(status=503, json={"detail": "it is full"}))
+    page.click("#sure")
+    expect(page.locator("#status")).to_contain_text("It is full")
+    expect(page.locator("#sure")).to_have_attribute("aria-pressed", "false")
+    assert painted(page, 10, 50) == [0x3C, 0xA9, 0x51, 255]
 
 
 def test_without_a_confidence_map_the_class_alone_is_told(page: Page) -> None:
@@ -134,6 +169,8 @@ def test_without_a_confidence_map_the_class_alone_is_told(page: Page) -> None:
 
 
 def test_arrow_keys_read_pixel_by_pixel_and_speak(shown: Page) -> None:
+    shown.click("#sure")
+    expect(shown.locator("#sure")).to_have_attribute("aria-pressed", "true")
     stage = shown.locator("#stage")
     stage.press("ArrowRight")
     expect(shown.locator("#spot")).to_be_visible()

@@ -10,6 +10,7 @@ import pytest
 from playwright.sync_api import Page
 
 from imaging.rle import encode_rle
+from imaging.runs import column_runs
 from tests.conftest import Pixels
 
 READ = """async ([map, largest]) => {
@@ -23,7 +24,7 @@ READ = """async ([map, largest]) => {
 
 def read(page: Page, class_map: Pixels, largest: int = 4096) -> Pixels:
     document: dict[str, Any] = {
-        "size": list(class_map.shape), "counts": encode_rle(class_map, np.unique(class_map).tolist()),
+        "size": list(class_map.shape), "counts": encode_rle(column_runs(class_map), np.unique(class_map).tolist()),
     }  # fmt: skip
     width, height, text = page.evaluate(READ, [document, largest])
     return np.frombuffer(base64.b64decode(text), np.uint8).reshape(height, width)

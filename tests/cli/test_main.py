@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from cli.arguments import parser
-from imaging.answer import Rendering
+from imaging.rendering import Rendering
 from model.inference.merging import Logits
 from model.inference.runtime import Tile, load_runtime
 from model.inference.segmenter import Options, Segmenter
@@ -34,12 +34,42 @@ def expected(narrow_file: Path) -> Callable[..., bytes]:
     return expected
 
 
-@pytest.mark.parametrize("format", ["png", "color", "overlay", "confidence"])
+@pytest.mark.parametrize("format", ["png", "grey", "color", "overlay", "binary", "confidence"])
 def test_a_file_becomes_the_segmenters_bytes(format: Any, run: Segment, expected: Callable[..., bytes], tmp_path: Path) -> None:
     written(tmp_path, {"photo.png": PHOTO})
     assert run(tmp_path / "photo.png", "-o", tmp_path / "out" / "mask.png", "--format", format, "--alpha", 0.3) == 0
     assert (tmp_path / "out" / "mask.png").read_bytes() == expected(PHOTO, Rendering(format, alpha=0.3))
     assert files_in(tmp_path / "out") == ["mask.png"]
+
+
+@pytest.mark.parametrize(("image_format", "ending"), [("jpeg", "jpg"), ("webp", "webp"), ("png", "png")])
+def test_a_picture_comes_in_the_image_format_and_with_the_classes_that_are_wanted(
+    image_format: Any, ending: str, run: Segment, expected: Callable[..., bytes], tmp_path: Path
+) -> None:
+    written(tmp_path, {"photo.png": PHOTO})
+    extra = ["--format", "overlay", "--image-format", image_format, "--classes", "Circle,3"]
+    assert run(tmp_path / "photo.png", "-o", tmp_path / f"picture.{ending}", *extra) == 0
+    rendering = Rendering("overlay", classes=("circle", "3"), image_format=image_format)
+    assert (tmp_path / f"picture.{ending}").read_bytes() == expected(PHOTO, rendering)
+
+
+@pytest.mark.parametrize(
+    ("extra", "message"),
+    [
+        (["--format", "overlay", "--classes", "circel"], "did you mean 'circle'?"),
+        (["--classes", "circle"], "classes goes with"),
+        (["--image-format", "jpeg"], "image_format=jpeg goes with"),
+    ],
+)
+def test_what_the_format_or_the_model_lacks_ends_the_run_in_a_line(
+    extra: list[str], message: str, run: Segment, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    written(tmp_path, {"photo.png": PHOTO})
+    assert run(tmp_path / "photo.png", "-o", tmp_path / "out", *extra) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert "Traceback" not in error
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("mask", ["rle", "png", "array"])

@@ -16,6 +16,7 @@ from PIL import Image
 
 from imaging.encoding import grey_png
 from imaging.rle import encode_rle
+from imaging.runs import column_runs
 
 CLASS_MAP = np.array([[0, 8, 8], [0, 0, 8]], np.uint8)
 HEADERS = {"X-Request-ID": "abc", "Server-Timing": "decode;dur=1.2, queue;dur=0"}
@@ -33,7 +34,7 @@ def document(**changes: Any) -> dict[str, Any]:
         "model": MODEL,
         "image": {"width": 3, "height": 2},
         "classes": [share(0, "background"), share(8, "cat")],
-        "class_map": {"encoding": "rle", "size": [2, 3], "counts": encode_rle(CLASS_MAP, [0, 8])},
+        "class_map": {"encoding": "rle", "size": [2, 3], "counts": encode_rle(column_runs(CLASS_MAP), [0, 8])},
         "tiling": {"side": [2, 3], "tile": [32, 32], "overlap": 0.25, "blend": "mean", "tiles": 1},
         "confidence_map": {"encoding": "png", "data": confidence},
     } | changes
@@ -63,7 +64,7 @@ def test_fields_that_are_not_known_yet_are_passed_over() -> None:
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
-        ({"class_map": {"encoding": "rle", "size": [2, 4], "counts": encode_rle(CLASS_MAP, [0, 8])}}, "has 8"),
+        ({"class_map": {"encoding": "rle", "size": [2, 4], "counts": encode_rle(column_runs(CLASS_MAP), [0, 8])}}, "has 8"),
         ({"class_map": {"encoding": "png", "data": ""}}, "KeyError"),
         ({"confidence_map": {"data": base64.b64encode(grey_png(CLASS_MAP.T)).decode()}}, "confidence map of"),
         ({"confidence_map": {"data": "AAAA"}}, "SyntaxError"),
@@ -104,7 +105,7 @@ def test_a_page_of_another_service_is_told(method: Method) -> None:
 def test_images_that_pillow_would_warn_of_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
     side = 95
-    whole = {"size": [side, side], "counts": encode_rle(np.zeros((side, side), np.uint8), [0])}
+    whole = {"size": [side, side], "counts": encode_rle(column_runs(np.zeros((side, side), np.uint8)), [0])}
     data = base64.b64encode(grey_png(np.full((side, side), 7, np.uint8))).decode()
     found = answers.segmentation(answer(document(class_map=whole, confidence_map={"data": data})))
     assert found.class_map.shape == (side, side)

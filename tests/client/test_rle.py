@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
 from imaging.rle import encode_rle
+from imaging.runs import column_runs
 
 MAPS = arrays(np.uint8, array_shapes(min_dims=2, max_dims=2, max_side=60), elements=st.sampled_from([0, 3, 255]))
 
@@ -19,7 +20,7 @@ MAPS = arrays(np.uint8, array_shapes(min_dims=2, max_dims=2, max_side=60), eleme
 @given(MAPS)
 def test_what_pycocotools_encodes_is_read_back(made: npt.NDArray[np.uint8]) -> None:
     height, width = made.shape
-    found = class_map(encode_rle(made, np.unique(made).tolist()), (height, width))
+    found = class_map(encode_rle(column_runs(made), np.unique(made).tolist()), (height, width))
     np.testing.assert_array_equal(found, made)
     assert found.flags.c_contiguous
 
@@ -27,13 +28,13 @@ def test_what_pycocotools_encodes_is_read_back(made: npt.NDArray[np.uint8]) -> N
 def test_long_runs_are_read() -> None:
     made = np.zeros((1000, 3000), np.uint8)
     made[:, 1500:] = 7
-    (text,) = encode_rle(made, [7]).values()
+    (text,) = encode_rle(column_runs(made), [7]).values()
     assert runs(text).tolist() == [1_500_000, 1_500_000]
 
 
 def test_runs_that_do_not_fill_the_image_are_told() -> None:
     with pytest.raises(ValueError, match="runs of class 7 cover 12 pixels, the image has 20"):
-        class_map(encode_rle(np.full((3, 4), 7, np.uint8), [7]), (4, 5))
+        class_map(encode_rle(column_runs(np.full((3, 4), 7, np.uint8)), [7]), (4, 5))
 
 
 @pytest.mark.parametrize("text", ["", "o", "0" * 3 + "o", "o" * 9 + "0", "\x7f", "+"])
@@ -44,7 +45,7 @@ def test_what_is_no_encoding_is_told(text: str) -> None:
 
 def test_pixels_of_no_class_are_void_and_of_two_refused() -> None:
     made = np.array([[1, 2, 2], [1, 1, 9]], np.uint8)
-    counts = encode_rle(made, [1, 2])
+    counts = encode_rle(column_runs(made), [1, 2])
     np.testing.assert_array_equal(class_map(counts, (2, 3)), [[1, 2, 2], [1, 1, 255]])
     np.testing.assert_array_equal(class_map({}, (2, 3)), np.full((2, 3), 255))
     with pytest.raises(ValueError, match="two classes overlap"):

@@ -37,7 +37,7 @@ def read(document: dict[str, Any]) -> COCO:
 
 @pytest.mark.parametrize("tolerance", [None, 0.0])
 def test_pycocotools_reads_the_regions_back(tolerance: float | None) -> None:
-    document = coco_document(class_map(), LABELS, "photo.jpg", tolerance)
+    document = coco_document(class_map(), LABELS, range(256), "photo.jpg", tolerance)
     index = read(document)
     assert index.loadImgs([1])[0] == {"id": 1, "file_name": "photo.jpg", "width": 80, "height": 60}
     assert [entry["name"] for entry in index.loadCats(index.getCatIds())] == ["circle", "square", "triangle"]
@@ -52,21 +52,21 @@ def test_pycocotools_reads_the_regions_back(tolerance: float | None) -> None:
 
 
 def test_background_and_void_have_no_annotation() -> None:
-    document = coco_document(class_map(), LABELS, "photo.jpg", None)
+    document = coco_document(class_map(), LABELS, range(256), "photo.jpg", None)
     assert [entry["category_id"] for entry in document["annotations"]] == [1, 1, 3]
     assert [entry["id"] for entry in document["annotations"]] == [1, 2, 3]
 
 
 @pytest.mark.parametrize("name", ["background", "Background", "BACKGROUND", "_background_"])
 def test_background_is_known_by_every_way_of_writing_it(name: str) -> None:
-    document = coco_document(class_map(), numbered_labels([name, *NAMES[1:]]).classes, "a", None)
+    document = coco_document(class_map(), numbered_labels([name, *NAMES[1:]]).classes, range(256), "a", None)
     assert [entry["name"] for entry in document["categories"]] == ["circle", "square", "triangle"]
 
 
 @pytest.mark.parametrize("tolerance", [None, 1.0])
 def test_each_region_is_one_annotation_and_no_crowd(tolerance: float | None) -> None:
     """The square with a hole too, which polygons write in pieces."""
-    annotations = coco_document(class_map(), LABELS, "a", tolerance)["annotations"]
+    annotations = coco_document(class_map(), LABELS, range(256), "a", tolerance)["annotations"]
     assert [(entry["category_id"], entry["iscrowd"]) for entry in annotations] == [(1, 0), (1, 0), (3, 0)]
     if tolerance is not None:
         assert [len(entry["segmentation"]) for entry in annotations] == [2, 1, 1]
@@ -74,18 +74,20 @@ def test_each_region_is_one_annotation_and_no_crowd(tolerance: float | None) -> 
 
 
 def test_category_ids_begin_with_1_where_no_class_is_background() -> None:
-    document = coco_document(class_map(), numbered_labels(["sky", "road", "car", "tree"]).classes, "a", None)
+    document = coco_document(class_map(), numbered_labels(["sky", "road", "car", "tree"]).classes, range(256), "a", None)
     names = {entry["id"]: entry["name"] for entry in document["categories"]}
     assert names == {1: "sky", 2: "road", 3: "car", 4: "tree"}
     assert {names[entry["category_id"]] for entry in document["annotations"]} == {"sky", "road", "tree"}
 
 
 def test_areas_and_boxes_are_the_regions() -> None:
-    first, second, _ = coco_document(class_map(), LABELS, "a", None)["annotations"]
+    first, second, _ = coco_document(class_map(), LABELS, range(256), "a", None)["annotations"]
     assert (first["area"], first["bbox"]) == (400 - 36, [5, 5, 20, 20])
     assert (second["area"], second["bbox"]) == (400, [40, 30, 20, 20])
     assert int(coco.area(first["segmentation"])) == first["area"]
-    outlines = [entry for entry in coco_document(class_map(), LABELS, "a", 0)["annotations"] if entry["category_id"] == 1]
+    outlines = [
+        entry for entry in coco_document(class_map(), LABELS, range(256), "a", 0)["annotations"] if entry["category_id"] == 1
+    ]
     assert [entry["area"] for entry in outlines] == [pytest.approx(364, abs=5), pytest.approx(400, abs=3)]
     assert outlines[0]["bbox"] == [5, 5, 20, 20]
 
@@ -95,6 +97,13 @@ def test_no_outline_is_without_area_and_boxes_are_rounded_as_corners_are() -> No
     for _ in range(40):
         coarse = Image.fromarray(rng.integers(0, 256, (24, 24), np.uint8)).resize((200, 200), Image.Resampling.BICUBIC)
         class_map = (np.asarray(coarse) > 128).astype(np.uint8)
-        for found in coco_document(class_map, LABELS, "a.png", 0.5)["annotations"]:
+        for found in coco_document(class_map, LABELS, range(256), "a.png", 0.5)["annotations"]:
             assert found["area"] > 0
             assert found["bbox"] == [round(value, 2) for value in found["bbox"]]
+
+
+@pytest.mark.parametrize("tolerance", [None, 1.0])
+def test_only_the_classes_that_are_wanted_have_annotations_and_ids_stay(tolerance: float | None) -> None:
+    document = coco_document(class_map(), LABELS, {0, 3}, "a", tolerance)
+    assert [entry["category_id"] for entry in document["annotations"]] == [3]
+    assert [entry["id"] for entry in document["categories"]] == [1, 2, 3]

@@ -13,18 +13,19 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from PIL import Image
 
-from imaging.encoding import color_png, grey_png, mask_png, overlay_png
+from imaging.encoding import ImageFormat, binary_png, color_picture, grey_png, mask_png, overlay_picture
 from model.labels import numbered_labels, voc_labels
 from tests.conftest import NAMES, make_photo
 
 Pixels = npt.NDArray[np.uint8]
 PALETTE = voc_labels().palette
+ALL = range(256)
 MAPS = arrays(np.uint8, array_shapes(min_dims=2, max_dims=2, max_side=40), elements=st.integers(0, 20))
 IHDR = struct.Struct(">IIBB")
 
 
 def opened(data: bytes) -> Image.Image:
-    return Image.open(io.BytesIO(data), formats=["PNG"])
+    return Image.open(io.BytesIO(data))
 
 
 def stripes(height: int = 12, width: int = 17) -> Pixels:
@@ -69,23 +70,58 @@ def test_a_mask_that_is_a_view_is_written_as_it_looks() -> None:
 
 @pytest.mark.parametrize("count", [0, 21, 255, 257])
 def test_a_palette_needs_256_colors(count: int) -> None:
-    with pytest.raises(ValueError, match=f"256 colours.*got {count}"):
+    with pytest.raises(ValueError, match=f"got {count}"):
         mask_png(stripes(), [(0, 0, 0)] * count)
 
 
-def test_color_shows_each_pixels_class_color() -> None:
-    image = opened(color_png(stripes(), PALETTE))
-    assert image.mode == "RGB"
-    assert np.array_equal(np.asarray(image), np.asarray(PALETTE, np.uint8)[stripes()])
+def rgb(data: bytes) -> Pixels:
+    return np.asarray(opened(data).convert("RGB"))
+
+
+def test_color_is_a_palette_png_of_each_pixels_class_color() -> None:
+    data = color_picture(stripes(), PALETTE, ALL)
+    assert (opened(data).format, opened(data).mode) == ("PNG", "P")
+    assert np.array_equal(rgb(data), np.asarray(PALETTE, np.uint8)[stripes()])
+
+
+@pytest.mark.parametrize(("image_format", "tolerance"), [("png", 0), ("webp", 0), ("jpeg", 90)])
+def test_color_shows_the_classes_that_are_wanted(image_format: ImageFormat, tolerance: int) -> None:
+    class_map = stripes(120, 170)
+    picture = opened(color_picture(class_map, PALETTE, {1, 3}, image_format))
+    expected = np.where(np.isin(class_map, [1, 3])[..., None], np.asarray(PALETTE, np.uint8)[class_map], 0)
+    assert picture.format == image_format.upper()
+    assert np.abs(np.asarray(picture.convert("RGB")).astype(int) - expected).max() <= tolerance
 
 
 def test_an_overlay_goes_from_the_photo_to_the_colors() -> None:
     photo, class_map = make_photo(12, 17), stripes()
     colors = np.asarray(PALETTE, np.uint8)[class_map]
-    shown = {alpha: np.asarray(opened(overlay_png(photo, class_map, PALETTE, alpha))) for alpha in (0.0, 0.25, 1.0)}
+    shown = {alpha: rgb(overlay_picture(photo, class_map, PALETTE, alpha, ALL)) for alpha in (0.0, 0.25, 1.0)}
     assert np.array_equal(shown[0.0], photo)
     assert np.array_equal(shown[1.0], colors)
-    assert np.abs(shown[0.25] - (0.75 * photo + 0.25 * colors)).max() <= 1
+    assert np.abs(shown[0.25] - (0.75 * photo + 0.25 * colors)).max() <= 1.5
+
+
+def test_an_overlay_leaves_the_photo_where_a_class_is_not_wanted() -> None:
+    photo, class_map = make_photo(12, 17), stripes()
+    overlay = rgb(overlay_picture(photo, class_map, PALETTE, 1.0, {2}))
+    expected = np.where((class_map == 2)[..., None], np.asarray(PALETTE, np.uint8)[2], photo)
+    assert np.array_equal(overlay, expected)
+
+
+@pytest.mark.parametrize("image_format", ["png", "jpeg", "webp"])
+def test_bands_of_an_overlay_change_no_byte(image_format: ImageFormat, monkeypatch: pytest.MonkeyPatch) -> None:
+    photo, class_map = make_photo(50, 40), stripes(50, 40)
+    whole = overlay_picture(photo, class_map, PALETTE, 0.6, ALL, image_format)
+    monkeypatch.setattr("imaging.encoding.BAND_PIXELS", 120)
+    assert overlay_picture(photo, class_map, PALETTE, 0.6, ALL, image_format) == whole
+    assert opened(whole).format == image_format.upper()
+
+
+def test_binary_is_an_8_bit_grey_png_of_255_where_the_classes_are() -> None:
+    data = binary_png(stripes(), {1, 2})
+    assert IHDR.unpack(data[16:26]) == (17, 12, 8, 0)
+    assert np.array_equal(np.asarray(opened(data)), np.where(np.isin(stripes(), [1, 2]), 255, 0))
 
 
 def test_confidence_is_an_8_bit_grey_png() -> None:

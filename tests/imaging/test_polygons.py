@@ -11,13 +11,20 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from PIL import Image, ImageDraw
 
-from imaging.answer import Answer, Rendering
+from imaging.answer import Answer
 from imaging.polygons import to_lists, trace, without_holes
+from imaging.regions import Regions
+from imaging.rendering import Rendering
 from model.labels import numbered_labels
 from tests.costs import cpu_seconds
 
 Mask = npt.NDArray[np.bool_]
 MASKS = arrays(np.bool_, array_shapes(min_dims=2, max_dims=2, max_side=20), elements=st.booleans())
+
+
+def traced(mask: Mask, tolerance: float) -> list[shapely.Polygon]:
+    """The regions of a mask."""
+    return [polygon for _, polygon in trace(mask.astype(np.uint8), [1], tolerance)]
 
 
 def filled(polygons: list[shapely.Polygon], shape: tuple[int, ...]) -> Mask:
@@ -36,19 +43,19 @@ def disc(side: int, radius: float, hole: float = 0) -> Mask:
 @settings(max_examples=200, deadline=None)
 @given(MASKS)
 def test_without_simplification_the_pixels_inside_are_the_masks(mask: Mask) -> None:
-    np.testing.assert_array_equal(filled(trace(mask, 0), mask.shape), mask)
+    np.testing.assert_array_equal(filled(traced(mask, 0), mask.shape), mask)
 
 
 def test_borders_run_between_pixels() -> None:
     mask = np.zeros((8, 9), bool)
     mask[2:5, 3:7] = True
-    (region,) = trace(mask, 0)
+    (region,) = traced(mask, 0)
     assert region.bounds == (3, 2, 7, 5)
     assert region.area == pytest.approx(12 - 4 / 8)
 
 
 def test_a_hole_is_kept_and_rings_are_closed() -> None:
-    (region,) = to_lists(trace(disc(40, 18, hole=8), 0.5))
+    (region,) = map(to_lists, traced(disc(40, 18, hole=8), 0.5))
     outer, hole = region
     assert outer[0] == outer[-1]
     assert hole[0] == hole[-1]
@@ -57,7 +64,7 @@ def test_a_hole_is_kept_and_rings_are_closed() -> None:
 
 @pytest.mark.parametrize("tolerance", [0.5, 2.0])
 def test_no_point_moves_by_more_than_the_tolerance(tolerance: float) -> None:
-    (exact,), (simple,) = trace(disc(60, 25), 0), trace(disc(60, 25), tolerance)
+    (exact,), (simple,) = traced(disc(60, 25), 0), traced(disc(60, 25), tolerance)
     assert len(simple.exterior.coords) < len(exact.exterior.coords) / 2
     assert exact.exterior.hausdorff_distance(simple.exterior) <= tolerance + 1e-9
     assert simple.is_valid
@@ -66,7 +73,7 @@ def test_no_point_moves_by_more_than_the_tolerance(tolerance: float) -> None:
 def test_pieces_without_holes_cover_the_same() -> None:
     mask = disc(60, 28, hole=6)
     mask[20:24, 8:12] = False
-    (region,) = trace(mask, 0)
+    (region,) = traced(mask, 0)
     pieces = without_holes(region)
     assert not any(piece.interiors for piece in pieces)
     assert sum(piece.area for piece in pieces) == pytest.approx(region.area)
@@ -78,7 +85,7 @@ def test_pieces_without_holes_cover_the_same() -> None:
 
 
 def test_nothing_is_no_polygon() -> None:
-    assert trace(np.zeros((3, 3), bool), 1) == []
+    assert traced(np.zeros((3, 3), bool), 1) == []
 
 
 def with_holes(count: int) -> shapely.Polygon:
@@ -86,7 +93,7 @@ def with_holes(count: int) -> shapely.Polygon:
     mask = np.ones((2 * count + 10, 2 * count + 10), bool)
     places = np.arange(count) * 2 + 4
     mask[places, places] = False
-    (region,) = trace(mask, 0)
+    (region,) = traced(mask, 0)
     assert len(region.interiors) == count
     return region
 
@@ -120,10 +127,61 @@ def test_a_check_that_raises_ends_the_encoding(rendering: Rendering, most: int) 
 
 
 def test_a_check_is_called_while_holes_are_cut() -> None:
-    (region,) = trace(disc(60, 28, hole=6), 0)
+    (region,) = traced(disc(60, 28, hole=6), 0)
     with pytest.raises(TimeoutError):
         without_holes(region, raising)
 
 
 def raising() -> None:
     raise TimeoutError
+
+
+def test_one_pass_gives_the_polygons_of_all_classes() -> None:
+    rng = np.random.default_rng(2)
+    for _ in range(40):
+        class_map = rng.integers(0, 4, rng.integers(1, 16, 2)).astype(np.uint8)
+        together = list(trace(class_map, [2, 0, 3], 0))
+        assert [id for id, _ in together] == sorted(id for id, _ in together)
+        for wanted in (0, 2, 3):
+            polygons = [polygon for id, polygon in together if id == wanted]
+            assert len(polygons) == len(Regions(class_map, [wanted]))
+            np.testing.assert_array_equal(filled(polygons, class_map.shape), class_map == wanted)
+
+
+def test_rings_of_touching_corners_and_holes_within_holes_are_apart() -> None:
+    class_map = np.zeros((9, 9), np.uint8)
+    class_map[1:8, 1:8] = 1
+    class_map[2:7, 2:7] = 0
+    class_map[3, 3] = class_map[4, 4] = class_map[5, 5] = 1
+    outer, *dots = traced(class_map == 1, 0)
+    assert (len(outer.interiors), [polygon.area for polygon in dots]) == (1, [0.5, 0.5, 0.5])
+    assert shapely.union_all([outer, *dots]).area == pytest.approx(outer.area + 1.5)
+
+
+@pytest.mark.parametrize("tolerance", [0, 1, 5, 50])
+def test_every_polygon_is_valid_however_much_it_is_simplified(tolerance: float) -> None:
+    coarse = Image.fromarray(np.random.default_rng(3).integers(0, 256, (30, 30), np.uint8)).resize((240, 240))
+    class_map = (np.asarray(coarse) // 64).astype(np.uint8)
+    polygons = [polygon for _, polygon in trace(class_map, range(4), tolerance)]
+    assert len(polygons) == len(Regions(class_map, range(4)))
+    assert all(polygon.is_valid and not polygon.is_empty for polygon in polygons)
+
+
+def test_work_grows_with_borders_and_not_with_classes() -> None:
+    few = np.zeros((600, 600), np.uint8)
+    few[100:500, 100:500] = 1
+    many = few * 200
+    one = cpu_seconds(lambda: list(trace(few, range(2), 1)))
+    all_of_them = cpu_seconds(lambda: list(trace(many, range(256), 1)))
+    assert all_of_them < 4 * one  # 128 times, were each class looked for
+
+
+def test_an_image_of_fifty_megapixels_with_a_few_objects_is_traced() -> None:
+    class_map = np.zeros((7000, 7200), np.uint8)
+    class_map[1000:3000, 2000:5000] = 8
+    class_map[1500:2000, 2500:3000] = 0
+    ((_, whole),) = trace(class_map, [8], 0)
+    assert (whole.bounds, len(whole.interiors)) == ((2000, 1000, 5000, 3000), 1)
+    answer = Answer(None, class_map, None, None, [1.0] * 9, numbered_labels([f"c{id}" for id in range(9)]), {}, {})
+    for rendering in (Rendering("json", "polygons"), Rendering("coco", "polygons"), Rendering("coco")):
+        assert answer.encode(rendering)

@@ -7,9 +7,11 @@ import numpy.typing as npt
 import pytest
 from pycocotools import mask as coco
 
+from imaging.errors import AnswerTooLarge
 from imaging.polygons import trace
-from imaging.regions import find_regions
+from imaging.regions import Region, Regions, most_borders, most_regions
 from imaging.rle import encode_rle
+from imaging.runs import column_runs
 
 Inside = npt.NDArray[np.bool_]
 
@@ -17,6 +19,11 @@ Inside = npt.NDArray[np.bool_]
 def drawn(counts: str, shape: tuple[int, ...]) -> Inside:
     pixels: Inside = coco.decode({"size": list(shape), "counts": counts}).astype(bool)
     return pixels
+
+
+def find_regions(inside: Inside) -> list[Region]:
+    """The regions of a mask."""
+    return list(Regions(inside.astype(np.uint8), [1]).masks())
 
 
 def serpentine(height: int, width: int) -> Inside:
@@ -34,8 +41,8 @@ def test_regions_are_disjoint_connected_and_all_of_the_mask(shape: tuple[int, in
     rng = np.random.default_rng(7)
     for _ in range(20):
         inside = rng.random(shape) < share
-        regions = list(find_regions(inside))
-        assert len(regions) == len(trace(inside, 0))
+        regions = find_regions(inside)
+        assert len(regions) == len(list(trace(inside.astype(np.uint8), [1], 0)))
         total = np.zeros(shape, int)
         for region in regions:
             pixels = drawn(region.counts, shape)
@@ -43,13 +50,13 @@ def test_regions_are_disjoint_connected_and_all_of_the_mask(shape: tuple[int, in
             assert region.pixels == pixels.sum()
             left, top = columns.min(), rows.min()
             assert region.bbox == (left, top, columns.max() - left + 1, rows.max() - top + 1)
-            assert encode_rle(pixels.astype(np.uint8), [1])["1"] == region.counts
+            assert encode_rle(column_runs(pixels.astype(np.uint8)), [1])["1"] == region.counts
             total += pixels
         np.testing.assert_array_equal(total, inside)
 
 
 def test_pixels_that_touch_at_a_corner_are_two_regions() -> None:
-    assert len(list(find_regions(np.eye(3, dtype=bool)))) == 3
+    assert len(find_regions(np.eye(3, dtype=bool))) == 3
 
 
 @pytest.mark.parametrize("inside", [serpentine(41, 30), serpentine(41, 30).T])
@@ -73,5 +80,41 @@ def test_a_check_ends_the_work_after_any_region() -> None:
             raise TimeoutError
 
     with pytest.raises(TimeoutError):
-        list(find_regions(np.eye(5, dtype=bool), check))
+        list(Regions(np.eye(5, dtype=np.uint8), [1]).masks(check))
     assert calls == 2
+
+
+def test_one_pass_gives_the_regions_of_all_classes_by_class_then_by_first_pixel() -> None:
+    rng = np.random.default_rng(11)
+    for _ in range(40):
+        class_map = rng.integers(0, 5, rng.integers(1, 20, 2)).astype(np.uint8)
+        together = Regions(class_map, [3, 0, 4])
+        assert together.ids == [region.id for region in together.masks()]
+        apart = [region for id in (0, 3, 4) for region in Regions(class_map, [id]).masks()]
+        assert list(together.masks()) == apart
+
+
+def test_each_pixel_is_of_one_region() -> None:
+    rng = np.random.default_rng(5)
+    class_map = rng.integers(0, 3, (14, 9)).astype(np.uint8)
+    regions = Regions(class_map, [0, 2])
+    of_pixels = regions.at(np.arange(class_map.size)).reshape(class_map.shape)
+    np.testing.assert_array_equal(of_pixels == -1, class_map == 1)
+    for index, region in enumerate(regions.masks()):
+        np.testing.assert_array_equal(of_pixels == index, drawn(region.counts, class_map.shape))
+
+
+def test_no_class_has_no_regions() -> None:
+    assert not list(Regions(np.zeros((3, 4), np.uint8), []).masks())
+    assert not list(Regions(np.zeros((3, 4), np.uint8), [7]).masks())
+
+
+def test_too_many_borders_and_too_many_regions_are_refused_with_their_counts_and_a_way_out() -> None:
+    stripes = np.broadcast_to((np.arange(400) % 2).astype(np.uint8)[:, None], (400, 400)).copy()
+    with pytest.raises(AnswerTooLarge, match=f"159,600 borders.*at most {most_borders(stripes.size):,}.*mask=rle"):
+        Regions(stripes, [1])
+    dots = np.zeros((200, 200), np.uint8)
+    dots[::3, ::3] = 1
+    with pytest.raises(AnswerTooLarge, match=f"4,489 regions.*at most {most_regions(dots.size):,}.*mask=rle"):
+        Regions(dots, [1])
+    assert len(Regions(dots, [0])) == 1

@@ -14,6 +14,7 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from pycocotools import mask as coco
 
 from imaging.rle import decode_rle, encode_rle
+from imaging.runs import column_runs
 
 Pixels = npt.NDArray[np.uint8]
 MAPS = arrays(np.uint8, array_shapes(min_dims=2, max_dims=2, max_side=40), elements=st.integers(0, 255), fill=st.integers(0, 3))
@@ -22,7 +23,7 @@ MAPS = arrays(np.uint8, array_shapes(min_dims=2, max_dims=2, max_side=40), eleme
 @settings(max_examples=100, deadline=None, derandomize=True)
 @given(MAPS)
 def test_pycocotools_decodes_every_class(class_map: Pixels) -> None:
-    counts = encode_rle(class_map, np.unique(class_map).tolist())
+    counts = encode_rle(column_runs(class_map), np.unique(class_map).tolist())
     assert list(counts) == [str(i) for i in np.unique(class_map)]
     for name, text in counts.items():
         decoded = coco.decode({"size": list(class_map.shape), "counts": text})
@@ -30,13 +31,13 @@ def test_pycocotools_decodes_every_class(class_map: Pixels) -> None:
 
 
 def test_a_class_that_is_absent_decodes_to_nothing() -> None:
-    counts = encode_rle(np.zeros((3, 5), np.uint8), [7])
+    counts = encode_rle(column_runs(np.zeros((3, 5), np.uint8)), [7])
     assert not coco.decode({"size": [3, 5], "counts": counts["7"]}).any()
 
 
 def test_the_known_encoding_of_a_small_map() -> None:
     class_map = np.array([[0, 1], [0, 1]], np.uint8)
-    assert encode_rle(class_map, [0, 1]) == {"0": "022", "1": "22"}
+    assert encode_rle(column_runs(class_map), [0, 1]) == {"0": "022", "1": "22"}
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (3, 5), (64, 48), (600, 500)])
@@ -44,7 +45,7 @@ def test_compressed_and_plain_counts_are_decoded_as_pycocotools_does(shape: tupl
     rng = np.random.default_rng(3)
     for share in (0.0, 0.01, 0.5, 1.0):
         inside = rng.random(shape) < share
-        text = encode_rle(inside.astype(np.uint8), [1])["1"]
+        text = encode_rle(column_runs(inside.astype(np.uint8)), [1])["1"]
         np.testing.assert_array_equal(decode_rle(text, shape), inside)
         flat = np.r_[False, inside.ravel(order="F")]
         edges = np.flatnonzero(np.diff(flat))

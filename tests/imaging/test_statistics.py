@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
+from imaging.runs import column_runs
 from imaging.statistics import ClassStatistics, class_statistics
 
 Pixels = npt.NDArray[np.uint8]
@@ -16,7 +17,7 @@ MAPS = arrays(np.uint8, array_shapes(min_dims=2, max_dims=2, max_side=30), eleme
 
 def test_a_small_map() -> None:
     class_map = np.array([[0, 0, 0, 0, 0], [0, 5, 0, 5, 0], [0, 0, 0, 0, 2]], np.uint8)
-    assert class_statistics(class_map) == [
+    assert class_statistics(column_runs(class_map)) == [
         ClassStatistics(0, 12, (0, 0, 5, 3)),
         ClassStatistics(5, 2, (1, 1, 3, 1)),
         ClassStatistics(2, 1, (4, 2, 1, 1)),
@@ -24,13 +25,13 @@ def test_a_small_map() -> None:
 
 
 def test_of_equally_large_classes_the_lower_id_comes_first() -> None:
-    assert [entry.id for entry in class_statistics(np.array([[9, 3], [3, 9]], np.uint8))] == [3, 9]
+    assert [entry.id for entry in class_statistics(column_runs(np.array([[9, 3], [3, 9]], np.uint8)))] == [3, 9]
 
 
 @settings(max_examples=100, deadline=None, derandomize=True)
 @given(MAPS)
 def test_statistics_agree_with_the_map(class_map: Pixels) -> None:
-    entries = class_statistics(class_map)
+    entries = class_statistics(column_runs(class_map))
     assert sum(entry.pixels for entry in entries) == class_map.size
     assert sorted(entry.id for entry in entries) == np.unique(class_map).tolist()
     assert [entry.pixels for entry in entries] == sorted((entry.pixels for entry in entries), reverse=True)

@@ -13,7 +13,7 @@ import httpx
 from PIL import Image
 
 from fcn_client import address, answers, calls
-from fcn_client.calls import Call, Options
+from fcn_client.calls import Call, Options, PictureFormat
 from fcn_client.errors import ConnectionFailed, ServerBusy
 from fcn_client.images import ImageLike
 from fcn_client.many import check_concurrency, in_order_async
@@ -76,10 +76,12 @@ class AsyncSegmentClient:
         """As `SegmentClient.mask_png`."""
         return await self.raw(image, **calls.checked(options), format="png")
 
-    async def overlay(self, image: ImageLike, *, alpha: float = 0.5, **options: Unpack[Options]) -> Image.Image:
+    async def overlay(
+        self, image: ImageLike, *, alpha: float = 0.5, image_format: PictureFormat = "jpeg", **options: Unpack[Options]
+    ) -> Image.Image:
         """As `SegmentClient.overlay`."""
-        response = await self._post(image, **calls.checked(options), format="overlay", alpha=alpha)
-        return await asyncio.to_thread(answers.picture, response)
+        query = calls.checked(options) | {"format": "overlay", "alpha": alpha, "image_format": image_format}
+        return await asyncio.to_thread(answers.picture, await self._post(image, **query))
 
     async def classes(self, model: str | None = None) -> list[Label]:
         return answers.labels(await self._ask(calls.get("classes", model)))

@@ -12,12 +12,16 @@ from typing import Any
 import httpx
 import numpy as np
 import numpy.typing as npt
+from PIL.ImageFile import ImageFile
+from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
+from PIL.WebPImagePlugin import WebPImageFile
 
 from fcn_client import headers, rle
 from fcn_client.errors import UnexpectedAnswer
 from fcn_client.results import ClassShare, Label, Model, Segmentation
 
+DECODERS: dict[str, type[ImageFile]] = {"image/png": PngImageFile, "image/jpeg": JpegImageFile, "image/webp": WebPImageFile}
 UNREADABLE = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, OSError, SyntaxError)
 
 
@@ -53,10 +57,10 @@ def document(response: httpx.Response) -> dict[str, Any]:
         return dict(response.json())
 
 
-def picture(response: httpx.Response) -> PngImageFile:
-    """The PNG, decoded."""
+def picture(response: httpx.Response) -> ImageFile:
+    """The PNG, JPEG or WebP, decoded."""
     with _understood(response):
-        return _decoded(response.content)
+        return _decoded(response.content, response.headers.get("Content-Type", ""))
 
 
 def body(response: httpx.Response) -> bytes:
@@ -109,8 +113,8 @@ def _grey(data: str, size: tuple[int, int]) -> npt.NDArray[np.uint8]:
     return values
 
 
-def _decoded(data: bytes) -> PngImageFile:
+def _decoded(data: bytes, media_type: str = "image/png") -> ImageFile:
     """Not by `Image.open`, which warns of images above 89 megapixels; the service takes more."""
-    image = PngImageFile(io.BytesIO(data))
+    image = DECODERS[media_type](io.BytesIO(data))
     image.load()
     return image

@@ -14,6 +14,9 @@ CONNECT_S = 10.0
 RETRIES = 4
 
 
+PictureFormat = Literal["png", "jpeg", "webp"]
+
+
 class Options(TypedDict, total=False):
     """How an image is worked on, as over HTTP; what is left out or None is the service's choice.
 

@@ -12,7 +12,7 @@ import httpx
 from PIL import Image
 
 from fcn_client import address, answers, calls
-from fcn_client.calls import Call, Options
+from fcn_client.calls import Call, Options, PictureFormat
 from fcn_client.errors import ConnectionFailed, ServerBusy
 from fcn_client.images import ImageLike
 from fcn_client.many import check_concurrency, in_order
@@ -80,9 +80,12 @@ class SegmentClient:
         """A palette PNG whose pixel values are class ids."""
         return self.raw(image, **calls.checked(options), format="png")
 
-    def overlay(self, image: ImageLike, *, alpha: float = 0.5, **options: Unpack[Options]) -> Image.Image:
-        """The photo with the class colours over it, RGB."""
-        return answers.picture(self._ask(calls.post(image, **calls.checked(options), format="overlay", alpha=alpha)))
+    def overlay(
+        self, image: ImageLike, *, alpha: float = 0.5, image_format: PictureFormat = "jpeg", **options: Unpack[Options]
+    ) -> Image.Image:
+        """The photo with the class colours over it, RGB; it travels as JPEG unless told otherwise."""
+        query = calls.checked(options) | {"format": "overlay", "alpha": alpha, "image_format": image_format}
+        return answers.picture(self._ask(calls.post(image, **query)))
 
     def classes(self, model: str | None = None) -> list[Label]:
         return answers.labels(self._ask(calls.get("classes", model)))

@@ -12,7 +12,7 @@ from fastapi.testclient import TestClient
 
 from app.api import caching
 from app.api.caching import entity_tag, takes_gzip
-from imaging.answer import Rendering
+from imaging.rendering import Rendering
 from model.inference.segmenter import Options
 from tests.app.asking import PHOTO, assert_idle, post, service_of
 from tests.app.conftest import Serve

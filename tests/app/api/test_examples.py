@@ -54,7 +54,7 @@ ANSWERS: list[tuple[type[Problem], Callable[[TestClient], Any]]] = [
     (errors.PreconditionFailed, known),
     (errors.TooLarge, lambda client: client.post("/segment", content=bomb(20_000), headers=KEY)),
     (errors.UnsupportedType, lambda client: client.post("/segment", content=b"text", headers=KEY)),
-    (errors.Unprocessable, lambda client: client.post("/segment?format=gif", content=PHOTO, headers=KEY)),
+    (errors.Unprocessable, lambda client: client.post("/segment?mask=gif", content=PHOTO, headers=KEY)),
     (errors.Unavailable, full),
 ]
 

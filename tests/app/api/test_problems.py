@@ -126,7 +126,7 @@ def test_examples_of_errors_are_what_the_service_says(client: TestClient) -> Non
         415: client.post("/segment", content=b"text"),
         405: client.get("/segment"),
         406: client.post("/segment", content=b"x", headers={"Accept": "text/csv"}),
-        422: client.post("/segment?format=gif", content=b"x"),
+        422: client.post("/segment?mask=gif", content=b"x"),
     }
     kinds = {kind.status: kind for kind in Problem.__subclasses__()}
     for status, response in answers.items():

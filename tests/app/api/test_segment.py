@@ -20,8 +20,8 @@ from starlette.types import Message
 from app.api.segment import answered
 from app.serving.service import Job, Service
 from app.settings import Settings
-from imaging.answer import Format, Rendering
 from imaging.decoding import Limits
+from imaging.rendering import Format, Rendering
 from model.inference import worker
 from model.inference.errors import Cancelled
 from model.inference.segmenter import Options
@@ -116,9 +116,90 @@ def test_mean_confidence_is_that_of_the_confidence_image(client: TestClient) -> 
 def test_color_and_overlay_show_the_palette(client: TestClient, service: Service) -> None:
     mask = pixels(post(client).content)
     colors = np.array(service.registry.get().segmenter.manifest.labels.palette, np.uint8)[mask]
-    np.testing.assert_array_equal(pixels(post(client, format="color").content), colors)
+    np.testing.assert_array_equal(Image.open(io.BytesIO(post(client, format="color").content)).convert("RGB"), colors)
     np.testing.assert_array_equal(pixels(post(client, format="overlay", alpha=1).content), colors)
     np.testing.assert_array_equal(pixels(post(client, format="overlay", alpha=0).content), make_photo(90, 130))
+
+
+def accepting(client: TestClient, accept: str, **query: Any) -> Any:
+    return post(client, headers={"Accept": accept}, **query)
+
+
+@pytest.mark.parametrize("image_format", ["png", "jpeg", "webp"])
+@pytest.mark.parametrize("format", ["color", "overlay"])
+def test_pictures_come_in_the_image_format_that_is_asked_for(client: TestClient, format: str, image_format: str) -> None:
+    by_parameter = post(client, format=format, image_format=image_format)
+    by_header = accepting(client, f"image/{image_format}", format=format)
+    assert by_parameter.headers["content-type"] == by_header.headers["content-type"] == f"image/{image_format}"
+    assert by_parameter.content == by_header.content
+    assert Image.open(io.BytesIO(by_header.content)).format == image_format.upper()
+    assert Image.open(io.BytesIO(by_header.content)).size == (130, 90)
+    assert by_parameter.headers["etag"] == by_header.headers["etag"]
+
+
+@pytest.mark.parametrize(
+    ("accept", "image_format"),
+    [
+        ("*/*", "png"), ("image/*", "png"), ("text/html", "png"), ("application/json", "png"),
+        ("image/webp,image/png", "png"), ("image/png;q=0.5,image/webp;q=0.8", "webp"),
+        ("image/avif,image/webp,image/apng,image/svg+xml,image/*,*/*;q=0.8", "webp"), ("image/jpeg;q=0, image/*", "png"),
+    ],
+)  # fmt: skip
+def test_accept_chooses_among_picture_formats_and_a_parameter_beats_it(
+    client: TestClient, accept: str, image_format: str
+) -> None:
+    response = accepting(client, accept, format="overlay")
+    assert response.headers["content-type"] == f"image/{image_format}"
+    assert accepting(client, accept, format="overlay", image_format="jpeg").headers["content-type"] == "image/jpeg"
+
+
+@pytest.mark.parametrize("accept", ["image/jpeg", "image/webp", "image/webp,image/jpeg"])
+def test_a_mask_is_never_lossy(client: TestClient, accept: str) -> None:
+    assert accepting(client, accept).status_code == 406
+    assert accepting(client, f"{accept},*/*;q=0.1").headers["content-type"] == "image/png"
+    for format in ("png", "grey", "binary", "confidence"):
+        assert accepting(client, accept, format=format).headers["content-type"] == "image/png"
+        refused = post(client, format=format, image_format="jpeg")
+        assert refused.status_code == 422
+        assert "image_format=jpeg goes with format=color and overlay" in refused.json()["detail"]
+
+
+def test_grey_and_binary_hold_the_mask(client: TestClient, service: Service) -> None:
+    mask = pixels(post(client).content)
+    names = [entry.name for entry in service.registry.get().segmenter.manifest.labels.classes]
+    grey = Image.open(io.BytesIO(post(client, format="grey").content))
+    assert grey.mode == "L"
+    np.testing.assert_array_equal(grey, mask)
+    for classes in (names[1], f"{names[1]},3", "1, 3"):
+        expected = np.where(np.isin(mask, [1, 3] if "3" in classes else [1]), 255, 0)
+        np.testing.assert_array_equal(pixels(post(client, format="binary", classes=classes).content), expected)
+    np.testing.assert_array_equal(pixels(post(client, format="binary").content), np.where(mask > 0, 255, 0))
+
+
+def test_classes_choose_what_is_shown(client: TestClient) -> None:
+    mask = pixels(post(client).content)
+    overlay = pixels(post(client, format="overlay", alpha=1, classes="1").content)
+    np.testing.assert_array_equal(overlay[mask != 1], make_photo(90, 130)[mask != 1])
+    coco = post(client, format="coco", classes="1").json()
+    assert {entry["category_id"] for entry in coco["annotations"]} <= {1}
+    polygons = post(client, format="json", mask="polygons", classes="1").json()["class_map"]["polygons"]
+    assert set(polygons) <= {"1"}
+
+
+@pytest.mark.parametrize(
+    ("query", "detail"),
+    [
+        ({"format": "color", "classes": "circel"}, "no class 'circel'; did you mean 'circle'?"),
+        ({"format": "coco", "classes": "circle,9"}, "no class '9'"),
+        ({"format": "overlay", "classes": ","}, "must be names or ids of classes"),
+        ({"format": "png", "classes": "circle"}, "classes goes with"),
+        ({"format": "json", "classes": "circle"}, "classes goes with"),
+    ],
+)
+def test_wrong_classes_are_422_and_the_detail_says_why(client: TestClient, query: dict[str, str], detail: str) -> None:
+    response = post(client, **query)
+    assert response.status_code == 422
+    assert detail in response.json()["detail"]
 
 
 def test_coco_bears_the_images_name_and_npz_the_arrays(client: TestClient) -> None:

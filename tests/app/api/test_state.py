@@ -174,11 +174,13 @@ def test_the_json_example_and_real_answers_fit_the_schema(client: TestClient) ->
 def test_the_api_reference_tells_parameters_bodies_and_answers(client: TestClient) -> None:
     paths = client.get("/openapi.json").json()["paths"]
     operation = paths["/segment"]["post"]
-    assert set(operation["responses"]["200"]["content"]) == {"image/png", "application/json", "application/x-npz"}
+    assert set(operation["responses"]["200"]["content"]) == {
+        "image/png", "image/jpeg", "image/webp", "application/json", "application/x-npz",
+    }  # fmt: skip
     assert "multipart/form-data" in operation["requestBody"]["content"]
     names = {
         "format", "mask", "blend", "overlap", "side", "quality", "alpha", "confidence", "probabilities", "min_confidence",
-        "tolerance", "model",
+        "tolerance", "classes", "image_format", "model",
     }  # fmt: skip
     assert {parameter["name"] for parameter in operation["parameters"]} == names
     assert {parameter["name"] for parameter in paths["/segment/batch"]["post"]["parameters"]} == names

@@ -10,8 +10,8 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
-from imaging.answer import Rendering
 from imaging.decoding import Limits, decode
+from imaging.rendering import Rendering
 from model.inference.merging import Logits
 from model.inference.runtime import Runtime, load_runtime
 from model.inference.segmenter import Options, Plan, Segmenter

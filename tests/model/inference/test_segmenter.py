@@ -13,9 +13,10 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
-from imaging.answer import Answer, ArrayTooLarge, Rendering
+from imaging.answer import Answer
 from imaging.decoding import Limits, decode, scale
-from imaging.errors import DamagedImage, ImageTooLarge
+from imaging.errors import AnswerTooLarge, DamagedImage, ImageTooLarge
+from imaging.rendering import Rendering
 from model.inference.merging import Logits
 from model.inference.runtime import Runtime, Tile
 from model.inference.segmenter import BATCH, Options, Segmentation, Segmenter
@@ -181,7 +182,7 @@ def test_a_plan_is_refused_before_anything_is_decoded(segmenter: Segmenter, phot
     with pytest.raises(ImageTooLarge):
         Segmenter(segmenter.runtime, Limits(megapixels=0.005)).plan(data, Options())
     large = encoded(np.zeros((2001, 2000, 3), np.uint8))
-    with pytest.raises(ArrayTooLarge):
+    with pytest.raises(AnswerTooLarge):
         segmenter.plan(large, Options(rendering=Rendering("json", "array")))
 
 

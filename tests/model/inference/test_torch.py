@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from imaging.answer import Rendering
+from imaging.rendering import Rendering
 from model.inference.runtime import DeviceOutOfMemory, load_runtime
 from model.inference.segmenter import Options, Segmenter
 from model.inference.tiling import Blend

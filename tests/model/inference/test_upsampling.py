@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from model.architecture import Grid
 from model.inference.merging import Band, Logits
-from model.inference.upsampling import BAND_PIXELS, LOGITS_PIXELS, LogitsUpsampler, Rows
+from model.inference.upsampling import BAND_PIXELS, LOGITS_PIXELS, Confident, LogitsUpsampler, Rows
 
 SIDES = st.integers(1, 90)
 SIZES = st.tuples(SIDES, SIDES)
@@ -147,9 +147,9 @@ def softmax(logits: Logits, temperature: float) -> npt.NDArray[np.float64]:
     return np.asarray(powers / powers.sum(0))
 
 
-def confidences(rows: Sequence[Rows], temperature: float) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32]]:
-    ids, confidence = zip(*(each.class_ids_and_confidence(temperature) for each in rows), strict=True)
-    return np.concatenate(ids), np.concatenate(confidence)
+def confidences(rows: Sequence[Rows], temperature: float) -> Confident:
+    ids, confidence, sums = zip(*(each.class_ids_and_confidence(temperature) for each in rows), strict=True)
+    return Confident(np.concatenate(ids), np.concatenate(confidence), np.sum(sums, 0))
 
 
 def agree(rows: Rows) -> npt.NDArray[np.bool_]:
@@ -176,27 +176,34 @@ def test_confidence_is_the_softmax_where_cells_disagree_and_between_the_cells_ow
     logits[0] *= leading
     source = cells[0] * stride, cells[1] * stride
     rows = in_bands(logits, stride, grid, source, target, cuts)
-    ids, confidence = confidences(rows, temperature)
-    assert (confidence.dtype, confidence.shape) == (np.float32, target)
+    ids, confidence, sums = confidences(rows, temperature)
+    assert (confidence.dtype, confidence.shape) == (np.uint8, target)
     assert np.array_equal(ids, ids_of(rows))
     exact = np.take_along_axis(softmax(whole(rows), temperature), ids[None].astype(np.intp), 0)[0]
     of_cells = softmax(logits, temperature).max(0, keepdims=True)
     odds = np.log(of_cells / np.maximum(1 - of_cells, 1e-12)).astype(np.float32)
     between = 1 / (1 + np.exp(-whole(in_bands(odds, stride, grid, source, target, cuts))[0]))
-    np.testing.assert_allclose(confidence, np.where(np.concatenate([agree(each) for each in rows]), between, exact), atol=1e-4)
+    expected = np.where(np.concatenate([agree(each) for each in rows]), between, exact)
+    np.testing.assert_allclose(confidence, 255 * expected, atol=0.5 + 255 * 1e-4)
+    of_class = np.bincount(ids.reshape(-1), expected.reshape(-1), classes)
+    np.testing.assert_allclose(sums, of_class, atol=1e-4 * ids.size)
 
 
 def test_where_all_cells_are_equal_confidence_is_their_softmax() -> None:
     logits = np.broadcast_to(np.float32([2, 1, 0])[:, None, None], (3, 4, 5))
-    _, confidence = confidences(in_bands(logits, 8, "corner", (32, 40), (50, 70)), 1.5)
-    np.testing.assert_allclose(confidence, softmax(np.float32([2, 1, 0]), 1.5)[0], atol=1e-6)
+    _, confidence, sums = confidences(in_bands(logits, 8, "corner", (32, 40), (50, 70)), 1.5)
+    expected = softmax(np.float32([2, 1, 0]), 1.5)[0]
+    assert (confidence == round(255 * expected)).all()
+    np.testing.assert_allclose(sums, [50 * 70 * expected, 0, 0], rtol=1e-6)
 
 
 def test_a_sure_network_has_a_confidence_of_one() -> None:
     logits = np.zeros((3, 2, 2), np.float32)
     logits[1] = 500
-    assert (confidences(in_bands(logits, 8, "corner", (16, 16), (40, 40)), 1.0)[1] == 1).all()
-    assert (confidences(in_bands(logits[:1], 8, "corner", (16, 16), (40, 40)), 1.0)[1] == 1).all()
+    for some, sums in ((logits, [0, 1600, 0]), (logits[:1], [1600])):
+        found = confidences(in_bands(some, 8, "corner", (16, 16), (40, 40)), 1.0)
+        assert (found.confidence == 255).all()
+        assert found.sums.tolist() == sums
 
 
 def test_an_upsampler_keeps_one_row_of_cells_of_what_it_has_seen_until_the_last_row() -> None:

@@ -18,9 +18,9 @@ import numpy as np
 import psutil
 import pytest
 
-from imaging.answer import FORMATS, Rendering
 from imaging.decoding import Limits
 from imaging.errors import DamagedImage, ImageTooLarge, UnknownImageType
+from imaging.rendering import FORMATS, Rendering
 from model.inference import workers as workers_module
 from model.inference.errors import WorkerFailed, WorkersStopped
 from model.inference.frames import FrameChannel, WorkerEnded, receive, send

@@ -1,0 +1,43 @@
+"""The classes of a label set, as answers and parameters name them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from difflib import get_close_matches
+from typing import Protocol
+
+from imaging.errors import UnknownClass
+
+BACKGROUND = "background"
+
+
+class Label(Protocol):
+    """A class: its id, its name, and its colour as `#rrggbb`."""
+
+    @property
+    def id(self) -> int: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def hex_color(self) -> str: ...
+
+
+def is_background(name: str) -> bool:
+    """Whether a class of this name is the background: `background`, `Background`, labelme's `_background_`."""
+    return name.strip().strip("_").casefold() == BACKGROUND
+
+
+def class_id(text: str, labels: Sequence[Label]) -> int:
+    """The id of a class by its name, in upper or lower case, or by its id in digits; raises `UnknownClass`."""
+    exact = {label.name: label.id for label in labels}
+    others = {str(label.id): label.id for label in labels} | {label.name.casefold(): label.id for label in labels}
+    if (id := exact.get(text, others.get(text.casefold()))) is not None:
+        return id
+    near = get_close_matches(text, [label.name for label in labels], 1)
+    hint = f"; did you mean {near[0]!r}?" if near else ";"
+    raise UnknownClass(f"this model has no class {text[:40]!r}{hint} {listed(labels)}")
+
+
+def listed(labels: Sequence[Label]) -> str:
+    """For messages."""
+    return f"its classes are {', '.join(label.name for label in labels)}"

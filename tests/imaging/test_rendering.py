@@ -1,0 +1,76 @@
+"""What form of answer may be asked for, and which classes it shows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from imaging.errors import UnknownClass, UnusedParameter
+from imaging.rendering import FORMATS, Rendering, parse_classes
+from model.labels import camvid_labels, numbered_labels, voc_labels
+
+VOC = voc_labels().classes
+SHOWING: list[dict[str, Any]] = [
+    *({"format": format} for format in ("color", "overlay", "binary", "coco")),
+    {"format": "json", "mask": "polygons"},
+]
+
+
+@pytest.mark.parametrize("options", SHOWING, ids=str)
+def test_classes_are_named_or_numbered_in_upper_or_lower_case(options: dict[str, Any]) -> None:
+    assert Rendering(**options, classes=("cat", "Dog", "15")).shown(VOC) == {8, 12, 15}
+
+
+@pytest.mark.parametrize("options", [{"format": format} for format in FORMATS if {"format": format} not in SHOWING], ids=str)
+def test_classes_are_refused_where_nothing_is_made_of_them(options: dict[str, Any]) -> None:
+    with pytest.raises(UnusedParameter, match=f"classes goes with .*got format={options['format']}"):
+        Rendering(**options, classes=("cat",))
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_an_image_format_is_of_pictures_alone(format: Any) -> None:
+    if format in ("color", "overlay"):
+        assert Rendering(format, image_format="jpeg").media_type == "image/jpeg"
+        assert Rendering(format, image_format="webp").suffix == ".webp"
+        assert Rendering(format).media_type == "image/png"
+        return
+    for image_format in ("png", "jpeg", "webp"):
+        with pytest.raises(UnusedParameter, match=f"image_format={image_format} goes with .*got format={format}"):
+            Rendering(format, image_format=image_format)  # type: ignore[arg-type]
+
+
+def test_without_classes_all_are_shown_but_for_the_background_of_binary() -> None:
+    assert Rendering("color").shown(VOC) == set(range(256))
+    assert Rendering("binary").shown(VOC) == set(range(1, 21))
+
+
+def test_binary_needs_classes_where_there_is_no_background() -> None:
+    with pytest.raises(UnknownClass, match=r"needs classes=.*Sky, Building"):
+        Rendering("binary").shown(camvid_labels().classes)
+    assert Rendering("binary", classes=("car",)).shown(camvid_labels().classes) == {8}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("dgo", r"no class 'dgo'; did you mean 'dog'\?.*aeroplane, bicycle"),
+        ("21", "no class '21'"),
+        ("quux", "no class 'quux';"),
+    ],
+)
+def test_a_class_that_the_model_lacks_is_refused_with_the_list(text: str, message: str) -> None:
+    with pytest.raises(UnknownClass, match=message):
+        Rendering("coco", classes=("cat", text)).shown(VOC)
+
+
+def test_a_name_beats_an_id_and_the_exact_name_one_in_another_case() -> None:
+    labels = numbered_labels(["background", "2", "Car", "car"]).classes
+    assert Rendering("color", classes=("2",)).shown(labels) == {1}
+    assert Rendering("color", classes=("Car",)).shown(labels) == {2}
+    assert Rendering("color", classes=("car",)).shown(labels) == {3}
+
+
+def test_classes_are_separated_by_commas() -> None:
+    assert parse_classes(" cat, potted plant,,3 ") == ("cat", "potted plant", "3")
+    assert parse_classes(" , ") == ()
