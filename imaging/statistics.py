@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
 from imaging.runs import ColumnRuns
 
@@ -32,11 +31,6 @@ def class_statistics(runs: ColumnRuns) -> list[ClassStatistics]:
         bbox = left, top, int(columns[-1]) - left + 1, int((rows + lengths).max()) - top
         statistics.append(ClassStatistics(id, int(lengths.sum(dtype=np.int64)), bbox))
     return sorted(statistics, key=lambda entry: (-entry.pixels, entry.id))
-
-
-def pixel_counts(class_map: npt.NDArray[np.uint8]) -> list[int]:
-    """For each id from 0 to 255, the number of its pixels."""
-    return Image.fromarray(class_map).histogram()
 
 
 def mean_confidences(class_map: npt.NDArray[np.uint8], confidence: npt.NDArray[np.uint8]) -> list[float]:

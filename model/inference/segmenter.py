@@ -18,7 +18,6 @@ import numpy.typing as npt
 from imaging.answer import Answer
 from imaging.decoding import Limits, decode, decoding_bytes, read_size
 from imaging.rendering import Rendering
-from imaging.statistics import pixel_counts
 from model.inference.merging import Band, BandMerger, Logits
 from model.inference.runtime import Runtime, Tile
 from model.inference.scaling import Side, SideTooLarge, working_size
@@ -246,15 +245,17 @@ class _Collector:
         self._class_map = np.empty(size, np.uint8)
         self._confidence = None if temperature is None else np.empty(size, np.uint8)
         self._probabilities = np.empty((classes, *size), np.float16) if probabilities else None
-        self._sums = np.zeros(classes)
+        self._counts, self._sums = np.zeros(classes, np.intp), np.zeros(classes)
 
     def add(self, rows: Rows, check: Check) -> None:
         at = slice(rows.top, rows.top + len(rows.vertical.before))
         if self._temperature is None or self._confidence is None:
             self._class_map[at] = rows.class_ids()
             return
-        self._class_map[at], self._confidence[at], sums = rows.class_ids_and_confidence(self._temperature)
-        self._sums += sums
+        confident = rows.class_ids_and_confidence(self._temperature)
+        self._class_map[at], self._confidence[at] = confident.ids, confident.confidence
+        self._counts += confident.counts
+        self._sums += confident.sums
         if self._probabilities is None:
             return
         for part in rows.parts():
@@ -262,8 +263,7 @@ class _Collector:
             self._probabilities[:, part.top : part.top + len(part.vertical.before)] = _softmax(part.logits(), self._temperature)
 
     def finish(self) -> Segmentation:
-        pixels = pixel_counts(self._class_map)[: len(self._sums)]
-        means = tuple((self._sums / np.maximum(pixels, 1)).tolist())
+        means = tuple((self._sums / np.maximum(self._counts, 1)).tolist())
         return Segmentation(self._class_map, self._confidence, means, self._probabilities)
 
 

@@ -36,12 +36,13 @@ class Axis(NamedTuple):
 class Confident(NamedTuple):
     """Class ids, uint8 (rows, width), and how sure they are.
 
-    confidence: uint8 (rows, width), round(255 x the probability of each pixel's class). sums: float64 (classes,), of the
-    probabilities of each class's pixels before they are rounded.
+    confidence: uint8 (rows, width), round(255 x the probability of each pixel's class). counts: int64 (classes,), of each
+    class's pixels. sums: float64 (classes,), of their probabilities before these are rounded.
     """
 
     ids: Ids
     confidence: Ids
+    counts: Indices
     sums: npt.NDArray[np.float64]
 
 
@@ -82,15 +83,19 @@ class Rows(NamedTuple):
         mixed = ~_around(winners, np.minimum, np.maximum)[2]
         ids: Ids = self._spread(winners.astype(np.uint8))
         confidence, sums_of_cells = self._confidence(_log_odds(self.cells, temperature))
-        sums_of_cells[mixed] = 0
+        rows, columns = (np.bincount(axis.before, minlength=count) for axis, count in zip(self[2:], mixed.shape, strict=True))
+        pixels_of_cells = np.outer(rows, columns)
+        sums_of_cells[mixed] = pixels_of_cells[mixed] = 0
         classes = self.cells.shape[2]
+        counts = np.bincount(winners.reshape(-1), pixels_of_cells.reshape(-1), classes).astype(np.intp)
         sums = np.bincount(winners.reshape(-1), sums_of_cells.reshape(-1), classes).astype(np.float64)
         for positions, logits in self._at(mixed, self.cells) if mixed.any() else ():
             some, probability = logits.argmax(1), _highest_probability(logits, temperature)
             ids.reshape(-1)[positions] = some
+            counts += np.bincount(some, minlength=classes)
             sums += np.bincount(some, probability, classes)
             confidence.reshape(-1)[positions] = np.rint(255 * probability)
-        return Confident(ids, confidence, sums)
+        return Confident(ids, confidence, counts, sums)
 
     def _at(self, mixed: npt.NDArray[np.bool_], cells: Logits) -> Iterator[tuple[Indices, Logits]]:
         """The pixels of these cells, counted over all rows, with the interpolated logits (pixels, classes) of `cells`."""

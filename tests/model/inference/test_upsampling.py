@@ -148,8 +148,8 @@ def softmax(logits: Logits, temperature: float) -> npt.NDArray[np.float64]:
 
 
 def confidences(rows: Sequence[Rows], temperature: float) -> Confident:
-    ids, confidence, sums = zip(*(each.class_ids_and_confidence(temperature) for each in rows), strict=True)
-    return Confident(np.concatenate(ids), np.concatenate(confidence), np.sum(sums, 0))
+    ids, confidence, counts, sums = zip(*(each.class_ids_and_confidence(temperature) for each in rows), strict=True)
+    return Confident(np.concatenate(ids), np.concatenate(confidence), np.sum(counts, 0), np.sum(sums, 0))
 
 
 def agree(rows: Rows) -> npt.NDArray[np.bool_]:
@@ -176,7 +176,7 @@ def test_confidence_is_the_softmax_where_cells_disagree_and_between_the_cells_ow
     logits[0] *= leading
     source = cells[0] * stride, cells[1] * stride
     rows = in_bands(logits, stride, grid, source, target, cuts)
-    ids, confidence, sums = confidences(rows, temperature)
+    ids, confidence, counts, sums = confidences(rows, temperature)
     assert (confidence.dtype, confidence.shape) == (np.uint8, target)
     assert np.array_equal(ids, ids_of(rows))
     exact = np.take_along_axis(softmax(whole(rows), temperature), ids[None].astype(np.intp), 0)[0]
@@ -185,15 +185,17 @@ def test_confidence_is_the_softmax_where_cells_disagree_and_between_the_cells_ow
     between = 1 / (1 + np.exp(-whole(in_bands(odds, stride, grid, source, target, cuts))[0]))
     expected = np.where(np.concatenate([agree(each) for each in rows]), between, exact)
     np.testing.assert_allclose(confidence, 255 * expected, atol=0.5 + 255 * 1e-4)
+    np.testing.assert_array_equal(counts, np.bincount(ids.reshape(-1), minlength=classes))
     of_class = np.bincount(ids.reshape(-1), expected.reshape(-1), classes)
     np.testing.assert_allclose(sums, of_class, atol=1e-4 * ids.size)
 
 
 def test_where_all_cells_are_equal_confidence_is_their_softmax() -> None:
     logits = np.broadcast_to(np.float32([2, 1, 0])[:, None, None], (3, 4, 5))
-    _, confidence, sums = confidences(in_bands(logits, 8, "corner", (32, 40), (50, 70)), 1.5)
+    _, confidence, counts, sums = confidences(in_bands(logits, 8, "corner", (32, 40), (50, 70)), 1.5)
     expected = softmax(np.float32([2, 1, 0]), 1.5)[0]
     assert (confidence == round(255 * expected)).all()
+    assert counts.tolist() == [50 * 70, 0, 0]
     np.testing.assert_allclose(sums, [50 * 70 * expected, 0, 0], rtol=1e-6)
 
 
