@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from benchmarks import formats, front, gpu, hostile, overload, results, runtimes, served, size, soak, startup, streams
+from benchmarks import formats, front, gpu, hostile, overload, page, results, runtimes, served, size, soak, startup, streams
 from benchmarks import former as former_commit
 from benchmarks.load import available
 from benchmarks.peers import comparison
@@ -23,6 +23,7 @@ BENCHES: dict[str, Callable[[argparse.Namespace], Section]] = {
     "streams": lambda args: streams.run(quick=args.quick),
     "served": lambda args: served.run(quick=args.quick),
     "formats": lambda args: formats.run(quick=args.quick, former=args.former),
+    "page": lambda args: page.run(quick=args.quick),
     "peers": lambda args: comparison.run(quick=args.quick, python=args.peers),
     "size": lambda args: size.run(quick=args.quick),
     "overload": lambda args: overload.run(quick=args.quick),
@@ -33,7 +34,7 @@ BENCHES: dict[str, Callable[[argparse.Namespace], Section]] = {
     "former": lambda args: former_commit.run(quick=args.quick, former=args.former),
     "soak": lambda args: soak.run(quick=args.quick, minutes=args.minutes),
 }
-BY_NAME = ("peers", "gpu", "soak", "hostile", "former")
+BY_NAME = ("page", "peers", "gpu", "soak", "hostile", "former")
 WITH_LOAD = ("served", "peers", "size", "overload", "front", "gpu", "former")
 
 
@@ -82,6 +83,8 @@ def missing(chosen: Sequence[str], peers: str | None, former: Path | None = None
         return "former needs --former FOLDER, a checkout of the commit to compare with (git worktree add FOLDER COMMIT)"
     if {"soak", "hostile"} & set(chosen) and not find_spec("pytest"):
         return "soak and hostile send the tests' hostile files, and need what `make test` installs"
+    if "page" in chosen and (reason := page.missing()):
+        return reason
     return gpu.missing() if "gpu" in chosen else None
 
 

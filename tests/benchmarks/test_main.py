@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import gpu, load
+from benchmarks import gpu, load, page
 from benchmarks.main import BENCHES, WITH_LOAD, main
 from tests.conftest import LONGEST_S, ROOT
 
 # without those that need another checkout, a device, an environment
-ALONE = [name for name in BENCHES if name not in ("former", "gpu", "peers")]
+ALONE = [name for name in BENCHES if name not in ("former", "gpu", "peers") and not (name == "page" and page.missing())]
 
 
 @pytest.mark.long
@@ -62,6 +62,12 @@ def test_a_former_service_needs_its_checkout(monkeypatch: pytest.MonkeyPatch, ca
     monkeypatch.setattr(load.shutil, "which", lambda name: name)
     assert main(["former"]) == 2
     assert "--former FOLDER" in capsys.readouterr().err
+
+
+def test_without_a_browser_the_page_is_refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert main(["page"]) == 2
+    assert "page needs Chromium" in capsys.readouterr().err
 
 
 @pytest.mark.skipif(gpu.missing() is None, reason="there is a GPU")
