@@ -6,6 +6,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,7 +24,8 @@ MOST_S = 5.0
 TIMEOUT_MS = 180_000
 TEXT = """\
 A JPEG that Chromium, without a window, is given by the page's file input, until the canvas has its classes: upload on loopback,
-the answer, the photograph decoded and drawn, run lengths turned into pixels. Then the button Confidence, until its map is drawn."""
+the answer, the photograph decoded and drawn, run lengths turned into pixels. Then the button Confidence, until its map is
+drawn."""
 
 
 def missing() -> str | None:
@@ -33,10 +35,10 @@ def missing() -> str | None:
     return "page needs Chromium and Playwright; `make test` installs the latter"
 
 
-def _seconds(page: Page, act: Callable[[Page], object], until: str) -> float:
+def _seconds(page: Page, act: Callable[[], object], until: str) -> float:
     """From the act until the page has an element that this selector fits, drawn."""
     started = time.perf_counter()
-    act(page)
+    act()
     page.wait_for_selector(until, timeout=TIMEOUT_MS)
     page.evaluate("new Promise((drawn) => requestAnimationFrame(() => setTimeout(drawn)))")
     return time.perf_counter() - started
@@ -59,8 +61,8 @@ def run(*, quick: bool) -> Section:
             for _ in range(1 if quick else 3):
                 page = browser.new_page(viewport={"width": 1280, "height": 800})
                 page.goto(server.url)
-                drawn.append(_seconds(page, lambda page: page.set_input_files("#file", file), "#stage.segmented"))
-                confident.append(_seconds(page, lambda page: page.click("#sure"), "#sure[aria-pressed=true]"))
+                drawn.append(_seconds(page, partial(page.set_input_files, "#file", file), "#stage.segmented"))
+                confident.append(_seconds(page, partial(page.click, "#sure"), "#sure[aria-pressed=true]"))
                 page.close()
             rows += [Row.of(f"{size}, classes", drawn, "s"), Row.of(f"{size}, confidence", confident, "s")]
             ratios.append(Ratio(f"{size}, from drop to picture, in s", rows[-2].median, at_most=MOST_S))
