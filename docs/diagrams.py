@@ -112,7 +112,10 @@ def forms(folder: Path) -> None:
     polygons = json.loads(_answer(segmenter, Rendering("json", "polygons", tolerance=3)))["class_map"]["polygons"]
     photo = Image.open(PHOTO).convert("RGB")
     figure = Figure(figsize=(10.5, 4.9), layout="constrained")
-    pictures = [("photo", photo), *((f"format={name}", Image.open(io.BytesIO(data))) for name, data in answers.items())]
+    pictures = [
+        ("photo", photo),
+        *((f"format={name}", Image.open(io.BytesIO(data)).convert("RGB")) for name, data in answers.items()),
+    ]
     grid = figure.subplots(2, 3).flatten()
     for axes, (title, picture) in zip(grid, pictures, strict=False):
         axes.imshow(picture, cmap="gray", vmin=0, vmax=255)
@@ -122,11 +125,15 @@ def forms(folder: Path) -> None:
         for outer, *_ in regions:
             grid[4].add_patch(Polygon(outer, fill=False, ec=ACCENT, lw=2))
     grid[4].set_title("mask=polygons, tolerance 3", fontsize=9)
-    grid[5].imshow(Image.open(io.BytesIO(_answer(segmenter, Rendering("color", min_confidence=0.9)))))
+    grid[5].imshow(_picture(_answer(segmenter, Rendering("color", min_confidence=0.9))))
     grid[5].set_title("min_confidence=0.9", fontsize=9)
     for axes in grid:
         axes.axis("off")
     figure.savefig(folder / "forms.png", dpi=110, metadata={"Software": None})
+
+
+def _picture(data: bytes) -> Image.Image:
+    return Image.open(io.BytesIO(data)).convert("RGB")
 
 
 def _answer(segmenter: Segmenter, rendering: Rendering) -> bytes:

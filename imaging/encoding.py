@@ -21,7 +21,7 @@ BAND_PIXELS = 1 << 18  # that are compressed or blended at once: they stay in a 
 PNG_SIGNATURE, PNG_GREY, PNG_PALETTE, PNG_UP = b"\x89PNG\r\n\x1a\n", 0, 3, 2  # kinds of colour, and the filter (sections 9, 11)
 PHOTOGRAPHS: dict[ImageFormat, dict[str, Any]] = {
     "png": {"compress_level": 1},
-    "jpeg": {"quality": 90, "subsampling": 0},  # colour at full resolution, as borders are of colour
+    "jpeg": {"quality": 85, "subsampling": 0},  # colour at full resolution, as borders are of colour
     "webp": {"quality": 80, "method": 0},
 }
 FLAT: dict[ImageFormat, dict[str, Any]] = {
@@ -42,8 +42,7 @@ def grey_png(values: Pixels) -> bytes:
 
 def binary_png(class_map: Pixels, shown: Collection[int]) -> bytes:
     """8-bit grey PNG: 255 where the class is one of `shown`, else 0."""
-    values = Image.fromarray(class_map).point([255 * (id in shown) for id in range(COLORS)])
-    return _eight_bit_png(np.asarray(values))
+    return _eight_bit_png(class_map, values=[255 * (id in shown) for id in range(COLORS)])
 
 
 def color_picture(class_map: Pixels, palette: Palette, shown: Collection[int], image_format: ImageFormat = "png") -> bytes:
@@ -86,17 +85,19 @@ def _colored(class_map: Pixels, palette: bytes) -> Image.Image:
     return image.convert("RGB")
 
 
-def _eight_bit_png(values: Pixels, palette: bytes = b"") -> bytes:
-    """PNG (third edition) of 8-bit samples (H, W): indices into a palette, or grey.
+def _eight_bit_png(pixels: Pixels, palette: bytes = b"", values: Sequence[int] = ()) -> bytes:
+    """PNG (third edition) of 8-bit pixels (H, W): indices into a palette, or grey. `values` maps pixels to those written.
 
     Each row is written as its difference to the row above, and compressed by runs: class maps and confidence change little from
     row to row. That takes half of the time that Pillow takes to try every filter, and no more bytes.
     """
-    height, width = values.shape
+    height, width = pixels.shape
     compressor = zlib.compressobj(strategy=zlib.Z_RLE)
     rows, above, pieces = max(1, BAND_PIXELS // width), np.zeros(width, np.uint8), []
     for top in range(0, height, rows):
-        band = values[top : top + rows]
+        band = pixels[top : top + rows]
+        if values:
+            band = np.asarray(Image.fromarray(band).point(values))
         lines = np.empty((len(band), 1 + width), np.uint8)
         lines[:, 0] = PNG_UP
         np.subtract(band[0], above, out=lines[0, 1:])

@@ -79,7 +79,12 @@ class Rendering:
 
     @property
     def needs_confidence(self) -> bool:
-        return self.format in ("json", "confidence", "npz") or self.min_confidence > 0
+        """Whether probabilities are told, of pixels or of classes."""
+        return self.format == "json" or self.needs_confidence_map
+
+    @property
+    def needs_confidence_map(self) -> bool:
+        return self.format in ("confidence", "npz") or self.confidence or self.min_confidence > 0
 
     @property
     def needs_probabilities(self) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import sqrt
 
 import torch
@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from tqdm import tqdm
 
+from imaging.rendering import Rendering
 from model.inference.segmenter import Options, Segmenter
 from training.datasets import Split
 
@@ -125,7 +126,33 @@ def _slope(sample: Sample, inverse: float) -> float:
 def expected_calibration_error(sample: Sample, temperature: float) -> float:
     """The mean distance of confidence and accuracy over bins of equal width, weighed by pixels (Guo et al. 2017)."""
     confidence, predicted = F.softmax(sample.logits / temperature, 1).max(1)
-    correct = (predicted == sample.labels).double()
+    return _error_of(confidence, predicted == sample.labels)
+
+
+def errors_of_answers(segmenter: Segmenter, split: Split, options: Options) -> tuple[float, float]:
+    """The expected calibration error at the file's temperature: of confidence as it is answered, and of every pixel's softmax.
+
+    Answers interpolate confidence between cells that agree on a class (`model.inference.upsampling`).
+    """
+    options = replace(options, rendering=Rendering("confidence"))
+    answered: list[Tensor] = []
+    exact: list[Tensor] = []
+    correct: list[Tensor] = []
+    for index in tqdm(range(len(split.frames)), desc="comparing confidence", unit="image", leave=False):
+        sample = gather(segmenter, split, options, range(index, index + 1))
+        data = split.file(index)
+        plan = segmenter.plan(data, options)
+        confidence = segmenter.infer(segmenter.decode(data, plan), plan).confidence
+        assert confidence is not None
+        labelled = split.mask(index)[::STEP, ::STEP] != split.labels.ignore_index
+        answered.append(torch.from_numpy(confidence[::STEP, ::STEP][labelled]).double() / 255)
+        highest, predicted = F.softmax(sample.logits / segmenter.temperature, 1).max(1)
+        exact.append(highest)
+        correct.append(predicted == sample.labels)
+    return _error_of(torch.cat(answered), torch.cat(correct)), _error_of(torch.cat(exact), torch.cat(correct))
+
+
+def _error_of(confidence: Tensor, correct: Tensor) -> float:
     index = (confidence * BINS).long().clamp(max=BINS - 1)
-    totals = [torch.zeros(BINS, dtype=torch.float64).index_add_(0, index, v) for v in (confidence.double(), correct)]
+    totals = [torch.zeros(BINS, dtype=torch.float64).index_add_(0, index, v.double()) for v in (confidence, correct)]
     return float((totals[0] - totals[1]).abs().sum() / len(correct))

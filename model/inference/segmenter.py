@@ -148,7 +148,7 @@ class Segmenter:
         decoding, kept = decoding_bytes(data, self.limits, tiles.size), 0
         if rendering.needs_photo and plan.size != tiles.size:
             decoding, kept = max(decoding, image + decoding_bytes(data, self.limits)), 3 * pixels
-        kept += pixels * (1 + rendering.needs_confidence + 2 * classes * rendering.needs_probabilities)
+        kept += pixels * (1 + rendering.needs_confidence_map + 2 * classes * rendering.needs_probabilities)
         inferring = band_bytes(plan.size, tiles, classes, self.runtime.stride)
         if len(plan.views) > 1:
             inferring += average_bytes(tiles, classes, self.runtime.stride)
@@ -185,7 +185,7 @@ class Segmenter:
         """Segments RGB pixels (H, W, 3) at the plan's working size; raises what `run` and `check` raise."""
         rendering = plan.options.rendering
         temperature = self.temperature if rendering.needs_confidence else None
-        collector = _Collector(plan.size, len(self.manifest.labels), temperature, rendering.needs_probabilities)
+        collector = _Collector(plan.size, len(self.manifest.labels), temperature, rendering)
         for rows in self.rows(image, plan, run):
             check()
             collector.add(rows, check)
@@ -240,20 +240,20 @@ class Segmenter:
 class _Collector:
     """Takes finished rows: their class ids and, with a temperature, their confidence and what else is asked for."""
 
-    def __init__(self, size: Size, classes: int, temperature: float | None, probabilities: bool) -> None:
+    def __init__(self, size: Size, classes: int, temperature: float | None, rendering: Rendering) -> None:
         self._temperature = temperature
         self._class_map = np.empty(size, np.uint8)
-        self._confidence = None if temperature is None else np.empty(size, np.uint8)
-        self._probabilities = np.empty((classes, *size), np.float16) if probabilities else None
+        self._confidence = np.empty(size, np.uint8) if rendering.needs_confidence_map else None
+        self._probabilities = np.empty((classes, *size), np.float16) if rendering.needs_probabilities else None
         self._counts, self._sums = np.zeros(classes, np.intp), np.zeros(classes)
 
     def add(self, rows: Rows, check: Check) -> None:
         at = slice(rows.top, rows.top + len(rows.vertical.before))
-        if self._temperature is None or self._confidence is None:
+        if self._temperature is None:
             self._class_map[at] = rows.class_ids()
             return
-        confident = rows.class_ids_and_confidence(self._temperature)
-        self._class_map[at], self._confidence[at] = confident.ids, confident.confidence
+        confident = rows.class_ids_and_confidence(self._temperature, None if self._confidence is None else self._confidence[at])
+        self._class_map[at] = confident.ids
         self._counts += confident.counts
         self._sums += confident.sums
         if self._probabilities is None:

@@ -34,14 +34,12 @@ class Axis(NamedTuple):
 
 
 class Confident(NamedTuple):
-    """Class ids, uint8 (rows, width), and how sure they are.
+    """Class ids, uint8 (rows, width), and how sure they are as a whole.
 
-    confidence: uint8 (rows, width), round(255 x the probability of each pixel's class). counts: int64 (classes,), of each
-    class's pixels. sums: float64 (classes,), of their probabilities before these are rounded.
+    counts: int64 (classes,), of each class's pixels. sums: float64 (classes,), of the probabilities of each class's pixels.
     """
 
     ids: Ids
-    confidence: Ids
     counts: Indices
     sums: npt.NDArray[np.float64]
 
@@ -72,8 +70,8 @@ class Rows(NamedTuple):
             ids.reshape(-1)[positions] = possible[logits.argmax(1)]
         return ids
 
-    def class_ids_and_confidence(self, temperature: float) -> Confident:
-        """The ids of `class_ids`, and the probability of each pixel's class.
+    def class_ids_and_confidence(self, temperature: float, confidence: Ids | None = None) -> Confident:
+        """The ids of `class_ids`, and the probability of each pixel's class; writes round(255 x it) to `confidence`.
 
         The probability is the softmax of the logits / temperature. Between cells that agree on a class, its log-odds are
         interpolated, one value a cell, which differs from the softmax of all interpolated logits by less than 1/255 nearly
@@ -82,7 +80,7 @@ class Rows(NamedTuple):
         winners = self.cells.argmax(2)
         mixed = ~_around(winners, np.minimum, np.maximum)[2]
         ids: Ids = self._spread(winners.astype(np.uint8))
-        confidence, sums_of_cells = self._confidence(_log_odds(self.cells, temperature))
+        sums_of_cells = self._sums(_log_odds(self.cells, temperature), confidence)
         rows, columns = (np.bincount(axis.before, minlength=count) for axis, count in zip(self[2:], mixed.shape, strict=True))
         pixels_of_cells = np.outer(rows, columns)
         sums_of_cells[mixed] = pixels_of_cells[mixed] = 0
@@ -94,8 +92,9 @@ class Rows(NamedTuple):
             ids.reshape(-1)[positions] = some
             counts += np.bincount(some, minlength=classes)
             sums += np.bincount(some, probability, classes)
-            confidence.reshape(-1)[positions] = np.rint(255 * probability)
-        return Confident(ids, confidence, counts, sums)
+            if confidence is not None:
+                confidence.reshape(-1)[positions] = np.rint(255 * probability)
+        return Confident(ids, counts, sums)
 
     def _at(self, mixed: npt.NDArray[np.bool_], cells: Logits) -> Iterator[tuple[Indices, Logits]]:
         """The pixels of these cells, counted over all rows, with the interpolated logits (pixels, classes) of `cells`."""
@@ -106,16 +105,15 @@ class Rows(NamedTuple):
             some = positions[at : at + step]
             yield some, self._interpolated(lines, some)
 
-    def _confidence(self, log_odds: npt.NDArray[np.float32]) -> tuple[Ids, npt.NDArray[np.float64]]:
-        """The probabilities of log-odds (rows, columns) that are interpolated bilinearly.
+    def _sums(self, log_odds: npt.NDArray[np.float32], confidence: Ids | None) -> npt.NDArray[np.float64]:
+        """Of each cell of log-odds (rows, columns), the sum of the probabilities of the pixels from it to the next.
 
-        As `Confident.confidence`, and the sum of the probabilities of the pixels from each cell to the next, (rows, columns).
+        The log-odds are interpolated bilinearly. Writes round(255 x probability) of each pixel to `confidence`.
         """
         lines = interpolated(-log_odds[:, :, None], self.vertical, 0)[:, :, 0]
         before, after, fraction = self.horizontal
         slopes = lines.take(np.minimum(np.arange(lines.shape[1]) + 1, after.max()), 1) - lines
         first_rows, first_columns = (np.flatnonzero(np.diff(axis.before, prepend=-1)) for axis in self[2:])
-        confidence = np.empty((len(lines), len(before)), np.uint8)
         sums_of_lines = np.empty((len(lines), len(first_columns)))
         step = max(1, LOGITS_PIXELS // len(before))
         for top in range(0, len(lines), step):
@@ -127,12 +125,13 @@ class Rows(NamedTuple):
             probability += 1
             np.divide(1, probability, out=probability)
             sums_of_lines[rows] = np.add.reduceat(probability, first_columns, 1)
-            probability *= 255
-            confidence[rows] = np.rint(probability, out=probability)
+            if confidence is not None:
+                probability *= 255
+                confidence[rows] = np.rint(probability, out=probability)
         sums = np.zeros(log_odds.shape)
         cells = np.ix_(self.vertical.before[first_rows], before[first_columns])
         sums[cells] = np.add.reduceat(sums_of_lines, first_rows, 0)
-        return confidence, sums
+        return sums
 
     def _interpolated(self, lines: Logits, positions: Indices) -> Logits:
         """Logits (positions, classes) at these pixels, counted over all rows; `lines` are interpolated vertically."""

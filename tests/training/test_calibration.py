@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from training.calibration import (
     Sample,
     calibrate,
     cut_blocks,
+    errors_of_answers,
     expected_calibration_error,
     fit_and_check,
     fit_temperature,
@@ -77,6 +79,24 @@ def test_logits_are_gathered_from_the_served_path(runtime: Runtime, split: Split
     assert served.confidence is not None
     found = (sample.logits.softmax(1).max(1).values * 255).round().numpy()
     assert np.abs(found - served.confidence[::STEP, ::STEP][labelled]).max() <= 3  # random weights, interpolated by log-odds
+
+
+def test_the_error_of_answers_is_that_of_the_served_confidence_maps(runtime: Runtime, split: Split) -> None:
+    segmenter, options = Segmenter(runtime), Options(tile=(64, 64))
+    sample = gather(segmenter, split, options, range(4))
+    answered, exact = errors_of_answers(segmenter, split, options)
+    assert exact == pytest.approx(expected_calibration_error(sample, segmenter.temperature), abs=1e-6)
+    confidence, correct = [], []
+    for index in range(4):
+        labels = split.mask(index)[::STEP, ::STEP]
+        served = segmentation(segmenter, split.file(index), replace(options, rendering=Rendering("confidence")))
+        assert served.confidence is not None
+        labelled = labels != split.labels.ignore_index
+        confidence.append(served.confidence[::STEP, ::STEP][labelled] / 255)
+        correct.append(served.class_map[::STEP, ::STEP][labelled] == labels[labelled])
+    bins = np.minimum((np.concatenate(confidence) * 15).astype(int), 14)
+    differences = [np.bincount(bins, values, 15) for values in (np.concatenate(confidence), np.concatenate(correct))]
+    assert answered == pytest.approx(np.abs(differences[0] - differences[1]).sum() / len(bins), abs=1e-3)
 
 
 def test_each_block_is_checked_at_the_temperature_of_the_others() -> None:

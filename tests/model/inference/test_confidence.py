@@ -24,7 +24,7 @@ def segmenter() -> Segmenter:
 @pytest.mark.parametrize("path", PHOTOS, ids=lambda path: path.stem)
 def test_confidence_is_nearly_the_exact_one(path: Path, segmenter: Segmenter) -> None:
     data = path.read_bytes()
-    plan = segmenter.plan(data, Options(rendering=Rendering("json")))
+    plan = segmenter.plan(data, Options(rendering=Rendering("confidence")))
     image = segmenter.decode(data, plan)
     segmentation = segmenter.infer(image, plan)
     assert segmentation.confidence is not None

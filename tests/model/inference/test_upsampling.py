@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from model.architecture import Grid
 from model.inference.merging import Band, Logits
-from model.inference.upsampling import BAND_PIXELS, LOGITS_PIXELS, Confident, LogitsUpsampler, Rows
+from model.inference.upsampling import BAND_PIXELS, LOGITS_PIXELS, Confident, Ids, LogitsUpsampler, Rows
 
 SIDES = st.integers(1, 90)
 SIZES = st.tuples(SIDES, SIDES)
@@ -147,9 +147,17 @@ def softmax(logits: Logits, temperature: float) -> npt.NDArray[np.float64]:
     return np.asarray(powers / powers.sum(0))
 
 
-def confidences(rows: Sequence[Rows], temperature: float) -> Confident:
-    ids, confidence, counts, sums = zip(*(each.class_ids_and_confidence(temperature) for each in rows), strict=True)
-    return Confident(np.concatenate(ids), np.concatenate(confidence), np.sum(counts, 0), np.sum(sums, 0))
+def confidences(rows: Sequence[Rows], temperature: float) -> tuple[Ids, Confident]:
+    """The confidence map, and what is said of all rows together, with and without that map."""
+    ids = ids_of(rows)
+    confidence = np.empty_like(ids)
+    parts = np.split(confidence, [after.top for after in rows[1:]])
+    with_map = [each.class_ids_and_confidence(temperature, part) for each, part in zip(rows, parts, strict=True)]
+    without = [each.class_ids_and_confidence(temperature) for each in rows]
+    for one, other in zip(with_map, without, strict=True):
+        assert all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
+    found, counts, sums = zip(*with_map, strict=True)
+    return confidence, Confident(np.concatenate(found), np.sum(counts, 0), np.sum(sums, 0))
 
 
 def agree(rows: Rows) -> npt.NDArray[np.bool_]:
@@ -176,8 +184,7 @@ def test_confidence_is_the_softmax_where_cells_disagree_and_between_the_cells_ow
     logits[0] *= leading
     source = cells[0] * stride, cells[1] * stride
     rows = in_bands(logits, stride, grid, source, target, cuts)
-    ids, confidence, counts, sums = confidences(rows, temperature)
-    assert (confidence.dtype, confidence.shape) == (np.uint8, target)
+    confidence, (ids, counts, sums) = confidences(rows, temperature)
     assert np.array_equal(ids, ids_of(rows))
     exact = np.take_along_axis(softmax(whole(rows), temperature), ids[None].astype(np.intp), 0)[0]
     of_cells = softmax(logits, temperature).max(0, keepdims=True)
@@ -192,7 +199,7 @@ def test_confidence_is_the_softmax_where_cells_disagree_and_between_the_cells_ow
 
 def test_where_all_cells_are_equal_confidence_is_their_softmax() -> None:
     logits = np.broadcast_to(np.float32([2, 1, 0])[:, None, None], (3, 4, 5))
-    _, confidence, counts, sums = confidences(in_bands(logits, 8, "corner", (32, 40), (50, 70)), 1.5)
+    confidence, (_, counts, sums) = confidences(in_bands(logits, 8, "corner", (32, 40), (50, 70)), 1.5)
     expected = softmax(np.float32([2, 1, 0]), 1.5)[0]
     assert (confidence == round(255 * expected)).all()
     assert counts.tolist() == [50 * 70, 0, 0]
@@ -203,8 +210,8 @@ def test_a_sure_network_has_a_confidence_of_one() -> None:
     logits = np.zeros((3, 2, 2), np.float32)
     logits[1] = 500
     for some, sums in ((logits, [0, 1600, 0]), (logits[:1], [1600])):
-        found = confidences(in_bands(some, 8, "corner", (16, 16), (40, 40)), 1.0)
-        assert (found.confidence == 255).all()
+        confidence, found = confidences(in_bands(some, 8, "corner", (16, 16), (40, 40)), 1.0)
+        assert (confidence == 255).all()
         assert found.sums.tolist() == sums
 
 
