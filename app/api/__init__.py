@@ -1,1 +1,1 @@
-"""What a client sees: routes, schemas, uploads, caching, errors, security, the web page."""
+"""What a client sees: routes, schemas, uploads, headers, errors, security, the web page."""

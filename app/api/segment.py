@@ -8,10 +8,17 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Query, Request, Response
 from starlette.types import Receive, Scope, Send
 
-from app.api.accept import format_from_accept, picture_format_from_accept
-from app.api.caching import check_precondition, entity_tag, joined, takes_gzip, weak
 from app.api.errors import SEGMENT_PROBLEMS, BadParameter, Unavailable, mapped_errors, to_problem
 from app.api.examples import segment_responses, upload_body
+from app.api.headers import (
+    check_precondition,
+    entity_tag,
+    format_from_accept,
+    joined,
+    picture_format_from_accept,
+    takes_gzip,
+    weak,
+)
 from app.api.schemas import SegmentQuery
 from app.api.security import check_key
 from app.api.uploads import UploadLimits, read_image

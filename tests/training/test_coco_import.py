@@ -469,7 +469,7 @@ def test_our_own_answers_are_read_back_pixel_by_pixel(tmp_path: Path, names: lis
     coarse = Image.fromarray(rng.integers(0, 4, (12, 16), np.uint8))
     class_map = np.asarray(coarse.resize((160, 120), Image.Resampling.NEAREST)).copy()
     class_map[30:40, 20:90] = 3
-    document = coco_document(class_map, numbered_labels(names).classes, "photo.png", None)
+    document = coco_document(class_map, numbered_labels(names).classes, range(256), "photo.png", None)
     Image.fromarray(make_photo(120, 160)).save(tmp_path / "photo.png")
     (tmp_path / "coco.json").write_text(json.dumps(document))
     assert main([str(tmp_path / "coco.json"), "--out", str(tmp_path / "data")]) == 0
@@ -482,7 +482,7 @@ def test_our_own_polygons_are_read_back_nearly(tmp_path: Path) -> None:
     y, x = np.mgrid[:120, :160]
     class_map = ((x - 60) ** 2 + (y - 60) ** 2 < 40**2).astype(np.uint8)
     class_map[(x - 60) ** 2 + (y - 60) ** 2 < 15**2] = 2
-    document = coco_document(class_map, numbered_labels(["background", "leaf", "stem"]).classes, "photo.png", 0.0)
+    document = coco_document(class_map, numbered_labels(["background", "leaf", "stem"]).classes, range(256), "photo.png", 0.0)
     Image.fromarray(make_photo(120, 160)).save(tmp_path / "photo.png")
     (tmp_path / "coco.json").write_text(json.dumps(document))
     assert main([str(tmp_path / "coco.json"), "--out", str(tmp_path / "data")]) == 0

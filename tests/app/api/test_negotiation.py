@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from fastapi.testclient import TestClient
 
-from app.api.accept import format_from_accept
 from app.api.errors import NotAcceptable
+from app.api.headers import format_from_accept
 from tests.app.asking import PHOTO, assert_problem, post
 
 

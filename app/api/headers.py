@@ -1,19 +1,60 @@
-"""What form of answer the header `Accept` asks for (RFC 9110, section 12.5.1)."""
+"""What the request's headers ask for: the format, compression, and an answer other than the one at hand (RFC 9110)."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from typing import Literal
 
-from app.api.errors import NotAcceptable
+from starlette.datastructures import Headers
+
+from app.api.errors import NotAcceptable, PreconditionFailed
 from imaging.encoding import ImageFormat
+from model.command_line import package_version
+from model.inference.runtime import Runtime
+from model.inference.segmenter import Options
 
 FORMATS: dict[str, Literal["png", "json"]] = {"image/png": "png", "application/json": "json"}
 PICTURES: dict[str, ImageFormat] = {"image/png": "png", "image/jpeg": "jpeg", "image/webp": "webp"}
 
 
+def entity_tag(image_sha256: str, options: Options, runtime: Runtime) -> str:
+    """Equal for requests whose answers are equal, on processors of one kind.
+
+    It is over the image, the parameters, the weights' name, the file that was loaded, what runs it, and this version.
+    """
+    facts = (image_sha256, options, runtime.identity, runtime.file_sha256, package_version())
+    return hashlib.sha256(repr(facts).encode()).hexdigest()[:32]
+
+
+def check_precondition(headers: Headers, tag: str) -> None:
+    """Raises `PreconditionFailed` where `If-None-Match` names this answer: the client has it already."""
+    tags = [part.strip().removeprefix("W/").strip('"') for part in joined(headers, "if-none-match").split(",")]
+    if tag in tags:
+        raise PreconditionFailed(f'the answer is still the one with the tag "{tag}"', {"ETag": weak(tag)})
+
+
+def weak(tag: str) -> str:
+    """The tag as a weak one: processors of different generations may differ in a bit."""
+    return f'W/"{tag}"'
+
+
+def joined(headers: Headers, name: str) -> str:
+    """A header that may come several times, as one list (RFC 9110, section 5.3)."""
+    return ",".join(headers.getlist(name))
+
+
+def takes_gzip(accepted: str) -> bool:
+    """Whether an answer may be sent compressed: whether gzip has a weight above 0: its own, or else that of `*`."""
+    weights = {}
+    for part in accepted.lower().split(","):
+        name, _, quality = part.partition(";")
+        weights[name.strip()] = quality.strip() not in ("q=0", "q=0.0", "q=0.00", "q=0.000")
+    return weights.get("gzip", weights.get("*", False))
+
+
 def format_from_accept(accept: str) -> Literal["png", "json"]:
-    """`png` or `json`: what the header weighs higher, then what it names and not only covers; `png` where all is equal.
+    """`png` or `json` (section 12.5.1): of the greater weight, then the one that is named and not only covered, then `png`.
 
     Raises `NotAcceptable`.
     """
