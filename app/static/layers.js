@@ -5,7 +5,7 @@ import { LARGEST_SIDE, classMap } from "./rle.js";
 export const isClear = ({ id, name, color }) =>
   (id === 0 && /^_*background_*$/i.test(name.trim())) || color === "#000000";
 
-const ORANGE = 0x0066ff;
+const MAGENTA = 0xc800d4; // blue, green, red: of few photos
 
 function loaded(image, url) {
   return new Promise((resolve) => {
@@ -86,10 +86,10 @@ export class Segments {
     this.fill(canvas, (at) => colors[ids[at]]);
   }
 
-  /** Paints orange where the network is unsure, the less sure the more opaque. */
+  /** Paints magenta where the network is unsure: opaque at a confidence of a half or less. */
   paintUnsure(canvas) {
     const { grey } = this;
-    this.fill(canvas, (at) => (((255 - grey[at]) << 24) | ORANGE) >>> 0);
+    this.fill(canvas, (at) => ((Math.min(255, 2 * (255 - grey[at])) << 24) | MAGENTA) >>> 0);
   }
 
   /** Paints the colour of each pixel, as opacity, blue, green and red from the highest byte. */

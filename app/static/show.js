@@ -36,7 +36,9 @@ export class Show {
   }
 
   paint() {
-    if ($("sure").getAttribute("aria-pressed") === "true") this.segments?.paintUnsure($("colors"));
+    const unsure = $("sure").getAttribute("aria-pressed") === "true";
+    $("after-tag").textContent = unsure ? "Unsure" : "Classes";
+    if (unsure) this.segments?.paintUnsure($("colors"));
     else this.segments?.paint($("colors"), this.legend.isShown);
   }
 

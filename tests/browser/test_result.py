@@ -142,7 +142,8 @@ def test_confidence_is_asked_for_once_when_it_is_looked_at(shown: Page) -> None:
         sure.click()
         expect(sure).to_have_attribute("aria-pressed", "true")
         assert painted(shown, 89, 5)[3] == 0
-        assert painted(shown, 0, 50) == [255, 0x66, 0, 255]
+        assert painted(shown, 0, 50) == [0xD4, 0, 0xC8, 255]
+        expect(shown.locator("#after-tag")).to_have_text("Unsure")
         sure.click()
         expect(sure).to_have_attribute("aria-pressed", "false")
         assert painted(shown, 0, 50) == [0x3C, 0xA9, 0x51, 255]
