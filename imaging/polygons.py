@@ -13,6 +13,7 @@ from imaging.regions import Ids, Integers, Regions, check_borders
 
 FEWEST = 4  # points of a closed ring, the first of them twice
 REGIONS_AT_ONCE = 16
+MOST_RINGS = 4000  # of a polygon that is simplified with care for its topology
 SIDES = 4  # of a pixel: top, right, bottom, left
 # of a pixel's side, the middle in half pixels (down, right) from the pixel's upper left corner
 MIDDLES = np.array([[0, 1], [1, 2], [2, 1], [1, 0]])
@@ -141,19 +142,20 @@ def _closed(points: npt.NDArray[np.float64], starts: Integers, lengths: Integers
 def _simplified(lines: npt.NDArray[np.object_], regions: Integers, tolerance: float) -> list[shapely.Polygon]:
     """Polygons of these rings, whose regions are numbered from 0 on, the outer ring of each before its holes.
 
-    Ring by ring (Douglas and Peucker, 1973); where rings would cross or vanish, with GEOS's care for topology. The latter may
-    also drop the point where a ring starts, up to the tolerance away from a line that is as far away again: hence with half
-    of it.
+    Ring by ring (Douglas and Peucker, 1973); a ring that would vanish stays as it is. Where rings would cross, GEOS simplifies
+    the polygon with care for its topology. That may also drop the point where a ring starts, up to the tolerance away from a
+    line that is as far away again: hence with half of it. It takes time by the square of the rings: of more than
+    `MOST_RINGS`, all stay as they are.
     """
     simple = shapely.simplify(lines, tolerance, preserve_topology=False)
-    vanished = shapely.get_num_coordinates(simple) < FEWEST
-    polygons = _polygons(np.where(vanished, lines, simple), regions)
-    careful = ~shapely.is_valid(polygons)
-    careful[regions[vanished]] = True
-    if careful.any():
-        chosen = careful[regions]
+    polygons = _polygons(np.where(shapely.get_num_coordinates(simple) < FEWEST, lines, simple), regions)
+    crossing = ~shapely.is_valid(polygons)
+    if crossing.any():
+        chosen = crossing[regions]
         exact = _polygons(lines[chosen], np.unique(regions[chosen], return_inverse=True)[1])
-        polygons[careful] = shapely.simplify(exact, tolerance / 2, preserve_topology=True)
+        few = shapely.get_num_interior_rings(exact) < MOST_RINGS
+        exact[few] = shapely.simplify(exact[few], tolerance / 2, preserve_topology=True)
+        polygons[crossing] = exact
     return list(polygons)
 
 
