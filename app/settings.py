@@ -12,7 +12,7 @@ from pydantic_settings import BaseSettings, EnvSettingsSource, NoDecode, Pydanti
 
 from app.environment import PREFIX, check_names, of_kubernetes
 from model.inference.cores import available_cores, available_memory
-from model.inference.runtime import Precision, RuntimeName
+from model.inference.loading import Precision, RuntimeName
 from model.inference.tiling import AUTO, Blend, Size, parse_tile
 from model.weights_file import DEFAULT_WEIGHTS, find_files
 

@@ -10,11 +10,12 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from benchmarks import formats, front, gpu, hostile, overload, page, results, runtimes, served, size, soak, startup, streams
-from benchmarks import former as former_commit
-from benchmarks.load import available
+from benchmarks.benches import formats, front, gpu, hostile, overload, page, runtimes, served, size, soak, startup, streams
+from benchmarks.benches import former as former_commit
+from benchmarks.harness import results
+from benchmarks.harness.load import available
+from benchmarks.harness.results import Section
 from benchmarks.peers import comparison
-from benchmarks.results import Section
 from model.command_line import CommandParser
 
 HERE = Path(__file__).parent

@@ -14,7 +14,7 @@ from imaging.decoding import Limits
 from imaging.encoding import ImageFormat
 from imaging.rendering import FORMATS, MaskEncoding, Rendering, parse_classes
 from model.command_line import CommandParser
-from model.inference.runtime import PRECISIONS, RUNTIMES
+from model.inference.loading import PRECISIONS, RUNTIMES
 from model.inference.scaling import Side, parse_side
 from model.inference.segmenter import Options
 from model.inference.tiling import Blend, Size, parse_tile

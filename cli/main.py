@@ -34,7 +34,8 @@ from cli.report import (
 from cli.start import ended_at_once
 from imaging.decoding import Limits
 from model.inference.errors import SchedulerEnded
-from model.inference.runtime import DeviceLost, load_runtime, unused_gpu
+from model.inference.loading import load_runtime, unused_gpu
+from model.inference.runtime import DeviceLost
 from model.weights_file import find_files
 
 THREADS = "fcn-segment image"

@@ -22,15 +22,15 @@ def serve() -> int:
 
 
 def train() -> int:
-    return _run("fcn-train", "training.train_command")
+    return _run("fcn-train", "training.commands.train")
 
 
 def evaluate() -> int:
-    return _run("fcn-evaluate", "training.evaluate_command")
+    return _run("fcn-evaluate", "training.commands.evaluate")
 
 
 def export() -> int:
-    return _run("fcn-export", "training.export")
+    return _run("fcn-export", "training.commands.export")
 
 
 @contextmanager

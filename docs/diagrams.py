@@ -20,7 +20,7 @@ from matplotlib.patches import FancyBboxPatch, Polygon, Rectangle
 from PIL import Image
 
 from imaging.rendering import Rendering
-from model.inference.runtime import load_runtime
+from model.inference.loading import load_runtime
 from model.inference.segmenter import Options, Segmenter
 from model.inference.tiling import plan_tiles
 from model.weights_file import DEFAULT_WEIGHTS, find_files

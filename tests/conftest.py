@@ -30,7 +30,8 @@ from PIL import Image
 from starlette.types import ASGIApp
 
 from model.inference.cores import available_cores, available_memory
-from model.inference.runtime import Runtime, load_runtime
+from model.inference.loading import load_runtime
+from model.inference.runtime import Runtime
 from model.weights_file import Weights, find_files, load_weights
 
 ROOT = Path(__file__).parent.parent

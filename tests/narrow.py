@@ -19,7 +19,7 @@ from model.networks.servable import half_tensors
 from model.preprocessing import Preprocessing
 from model.weights_file import save_weights
 from tests.conftest import NAMES
-from training.export import export_float32
+from training.commands.export import export_float32
 
 Net = TypeVar("Net", bound=torch.nn.Module)
 

@@ -14,7 +14,7 @@ from PIL import Image
 from pycocotools import mask as coco
 
 from cli.main import main as fcn_segment
-from model.inference.runtime import load_runtime
+from model.inference.loading import load_runtime
 from model.inference.segmenter import Options, Segmenter
 from model.weights_file import DEFAULT_WEIGHTS, find_files, find_weights, load_weights
 from tests.conftest import HANG_S, ROOT, Pixels, encoded

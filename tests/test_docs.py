@@ -26,7 +26,7 @@ ELSEWHERE = {
     "index.md": ("make serve\n", "curl -F file=@docs/photos/chelsea.jpg http"),  # the README has these
     "operate.md": ("kill -HUP",),
     "python.md": (),  # tests/client
-    "models.md": ("# FCN-8s",),  # commands of trainings that took minutes to hours; benchmarks.trainings ran them
+    "models.md": ("# FCN-8s",),  # commands of trainings that took minutes to hours; benchmarks.studies.trainings ran them
     "accuracy.md": ("fcn-train --data data/", "fcn-evaluate --data data/"),
     "train-your-own.md": (),  # tests/test_train_your_own.py
 }

@@ -16,7 +16,7 @@ from PIL import Image
 
 from model.weights_file import find_weights, load_weights
 from tests.conftest import HANG_S, ROOT, free_port, run, wait_until_ready
-from training.demo import write_demo_data
+from training.data.demo import write_demo_data
 
 README = (ROOT / "README.md").read_text()
 ADDRESS = "http://127.0.0.1:8000"
@@ -101,7 +101,7 @@ def test_own_labels_are_trained_evaluated_and_served(checkout: Path) -> None:
 
 
 def test_the_json_of_classes_is_a_label_set(tmp_path: Path) -> None:
-    from training.label_files import read_labels
+    from training.data.label_files import read_labels
 
     path = tmp_path / "classes.json"
     path.write_text(block_with('"classes"', "json"))

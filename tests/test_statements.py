@@ -10,26 +10,26 @@ import pytest
 
 import benchmarks.main
 import cli.arguments
-import training.coco_import
-import training.evaluate_command
-import training.export
-import training.train_command
+import training.commands.coco_import
+import training.commands.evaluate
+import training.commands.export
+import training.commands.train
 from app.environment import FOREIGN, PREFIX
 from app.main import parser as serve_parser
 from app.settings import Settings
 from imaging.rendering import Format, Rendering
-from model.inference.runtime import load_runtime
+from model.inference.loading import load_runtime
 from model.inference.segmenter import Options, Segmenter
 from model.weights_file import DEFAULT_WEIGHTS, find_files
 from tests.conftest import ROOT, encoded, make_photo
 
-# those of benchmarks/pages are read as the pages that are made of them
+# those of benchmarks/studies/pages are read as the pages that are made of them
 FOLDERS_OF_PAGES = (".", "docs", "client", "weights", "benchmarks", "benchmarks/peers")
 PAGES = sorted(page for folder in FOLDERS_OF_PAGES for page in (ROOT / folder).glob("*.md"))
 NOW = [page for page in PAGES if page.name != "CHANGELOG.md"]  # which names what is gone
 PARSERS = [
-    cli.arguments.parser, training.train_command.parser, training.evaluate_command.parser, training.export.parser,
-    training.coco_import.parser, serve_parser, benchmarks.main.parser,
+    cli.arguments.parser, training.commands.train.parser, training.commands.evaluate.parser, training.commands.export.parser,
+    training.commands.coco_import.parser, serve_parser, benchmarks.main.parser,
 ]  # fmt: skip
 FOREIGN_OPTIONS = {
     "curl": {"--data-binary"}, "docker": {"--profile", "--cpus", "--memory", "--pids-limit"},

@@ -20,7 +20,7 @@ from model.manifest import INT8_SCORES, scored_in
 from model.weights_file import load_weights
 from tests.conftest import HANG_S, ROOT, free_port, run, wait_until_ready
 from tests.test_readme import without_setup
-from training.demo import write_demo_data
+from training.data.demo import write_demo_data
 
 TUTORIAL = (ROOT / "docs" / "train-your-own.md").read_text()
 # the tutorial's recipe, cut to what a test can wait for
@@ -97,7 +97,7 @@ def test_what_the_tutorial_names_is_there() -> None:
 
 
 def test_each_change_that_it_advises_is_a_recipe_s() -> None:
-    from training.recipe import make_recipe, parse_changes
+    from training.learning.recipe import make_recipe, parse_changes
 
     changes = re.findall(r"--set (?:'([^']+)'|(\S+?)[`,;:\s])", TUTORIAL)
     assert len(changes) >= 6

@@ -17,7 +17,8 @@ from app.settings import Settings
 from app.telemetry import shown
 from imaging.decoding import Limits
 from imaging.encoding import grey_png
-from model.inference.runtime import DistantRuntime, load_runtime
+from model.inference.loading import load_runtime
+from model.inference.runtime import DistantRuntime
 from model.inference.scaling import working_size
 from model.inference.scheduler import Scheduler
 from model.inference.segmenter import Options, Segmenter

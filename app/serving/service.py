@@ -19,8 +19,9 @@ from app.settings import Settings
 from app.telemetry import Metrics, Reason, State
 from model.inference.cores import available_memory, child_seconds, resident_memory
 from model.inference.errors import Cancelled, DeadlinePassed
+from model.inference.loading import unused_gpu
 from model.inference.merging import Logits
-from model.inference.runtime import DeviceOutOfMemory, Tile, unused_gpu
+from model.inference.runtime import DeviceOutOfMemory, Tile
 from model.inference.scheduler import TileQueue
 from model.inference.worker import Body, Image, Planned, Worker
 from model.inference.workers import Workers

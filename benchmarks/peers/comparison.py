@@ -16,10 +16,10 @@ import httpx
 import numpy as np
 from PIL import Image
 
-from benchmarks.images import command_line, photos, samples
-from benchmarks.load import Load, Sample, load
-from benchmarks.results import Ratio, Row, Section
-from benchmarks.serving import Server, free_port, service, started
+from benchmarks.harness.images import command_line, photos, samples
+from benchmarks.harness.load import Load, Sample, load
+from benchmarks.harness.results import Ratio, Row, Section
+from benchmarks.harness.serving import Server, free_port, service, started
 
 CLIENTS = 16
 OURS = "fcn-segment"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from model.inference.runtime import load_runtime
+from model.inference.loading import load_runtime
 from model.inference.segmenter import Options, Segmenter
 from model.weights_file import DEFAULT_WEIGHTS, find_files
 

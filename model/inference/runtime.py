@@ -1,30 +1,19 @@
-"""What runs the network: one small protocol, the choice between those that are there, and their errors."""
+"""What runs the network: a small protocol, what stands for a runtime in another process, and errors."""
 
 from __future__ import annotations
 
-import hashlib
-import importlib.util
-import mmap
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from pathlib import Path
-from typing import Literal, Protocol, get_args
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from model.architecture import Grid
 from model.inference.merging import Logits
-from model.inference.processor import int8_sums
-from model.manifest import Manifest, WeightsError
-from model.weights_file import WeightsFiles
+from model.manifest import Manifest
 
 Tile = npt.NDArray[np.uint8]
-RuntimeName = Literal["auto", "openvino", "torch"]
-Precision = Literal["auto", "float32", "int8", "bfloat16", "float16"]
-RUNTIMES: tuple[str, ...] = get_args(RuntimeName)
-PRECISIONS: tuple[str, ...] = get_args(Precision)
-GPU_DRIVERS = (Path("/proc/driver/nvidia/version"), Path("/dev/dxg"))
 
 
 class RuntimeUnavailable(ValueError):
@@ -109,116 +98,3 @@ class DistantRuntime:
 
     def describe(self) -> dict[str, str]:
         return {"runtime": self.identity.runtime, "device": self.device, "precision": self.identity.precision}
-
-
-def load_runtime(
-    files: WeightsFiles, runtime: str = "auto", device: str = "auto", precision: str = "auto", threads: int = 0
-) -> Runtime:
-    """The network of these files on the runtime, device and precision that are asked for; `auto` chooses.
-
-    An NVIDIA GPU goes first, where torch is installed and sees one; then OpenVINO, where an export is there; then torch on the
-    CPU.
-    threads: of a CPU, 0 for one a core. Raises `RuntimeUnavailable` or `WeightsError`.
-    """
-    chosen = _choose(files, runtime, device, precision)
-    if chosen == "openvino":
-        from model.inference.openvino_runtime import OpenVINORuntime
-
-        master = _master_sha256(files)
-        found = OpenVINORuntime(_export(files, precision), threads)
-        _check_fresh(files, found.identity, master)
-        return found
-    from model.inference.torch_runtime import TorchRuntime
-    from model.weights_file import load_weights
-
-    assert files.master is not None
-    return TorchRuntime(load_weights(files.master), device, precision, threads)
-
-
-def _choose(files: WeightsFiles, runtime: str, device: str, precision: str) -> str:
-    if runtime not in RUNTIMES:
-        raise RuntimeUnavailable(f"runtime must be one of {', '.join(RUNTIMES)}, got {runtime!r}")
-    if precision not in PRECISIONS:
-        raise RuntimeUnavailable(f"precision must be one of {', '.join(PRECISIONS)}, got {precision!r}")
-    on_cpu = device in ("auto", "cpu")
-    if runtime == "auto":
-        wants_torch = not on_cpu or precision in ("bfloat16", "float16") or (device == "auto" and _torch_sees_gpu())
-        can_export = files.exports and precision != "bfloat16" and _installed("openvino")
-        runtime = "openvino" if can_export and (not wants_torch or not files.master) else "torch"
-    if runtime == "openvino":
-        if not on_cpu:
-            raise RuntimeUnavailable(f"OpenVINO serves on the CPU, got device {device!r}; ask for runtime torch")
-        if precision in ("bfloat16", "float16"):
-            raise RuntimeUnavailable(f"OpenVINO serves in float32 or int8, got {precision!r}; ask for runtime torch")
-        if not _installed("openvino"):
-            raise RuntimeUnavailable("the package openvino is not installed; pip install openvino, or ask for runtime torch")
-        return runtime
-    if precision == "int8":
-        raise RuntimeUnavailable("int8 is for OpenVINO: it needs NAME.int8.onnx beside the weights (fcn-export --int8)")
-    if not _installed("torch"):
-        raise RuntimeUnavailable(
-            f"{files.name} needs PyTorch here (device {device}, precision {precision}, exports: "
-            f"{', '.join(files.exports) or 'none'}); pip install 'fcn-segment[torch]'"
-        )
-    if files.master is None:
-        raise RuntimeUnavailable(f"runtime torch needs {files.name}.safetensors, and only its export is there")
-    return runtime
-
-
-def _export(files: WeightsFiles, precision: str) -> Path:
-    """The export to run; raises `RuntimeUnavailable` where it is missing."""
-    if precision == "auto":
-        precision = "int8" if "int8" in files.exports and ("float32" not in files.exports or _int8_pays(files)) else "float32"
-    if precision not in files.exports:
-        there = ", ".join(files.exports) or "none"
-        raise RuntimeUnavailable(f"{files.name} has no export in {precision} (there: {there}); fcn-export makes one")
-    return files.exports[precision]
-
-
-def _master_sha256(files: WeightsFiles) -> str | None:
-    """Of the master beside the exports; None where there is none."""
-    if files.master is None:
-        return None
-    try:
-        with files.master.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            return hashlib.sha256(data).hexdigest()
-    except (OSError, ValueError) as error:
-        raise WeightsError(f"{files.master} cannot be read: {error}") from error
-
-
-def _check_fresh(files: WeightsFiles, export: ModelIdentity, master: str | None) -> None:
-    """Raises `WeightsError` where the master beside the export is not the one that it was made from."""
-    if master not in (None, export.sha256):
-        raise WeightsError(
-            f"the {export.precision} export of {files.name} was made from a master of sha256 {export.sha256[:16]}..., the one "
-            f"beside it is {str(master)[:16]}...: make it anew (fcn-export --weights {files.master}), or remove it"
-        )
-
-
-def _int8_pays(files: WeightsFiles) -> bool:
-    """Whether int8 is fast on this processor, and the file's card shows that it costs next to nothing on its kind."""
-    from model.inference.openvino_runtime import read_export
-
-    sums = int8_sums()
-    return sums is not None and read_export(files.exports["int8"]).manifest.allows_int8(sums)
-
-
-def unused_gpu() -> str | None:
-    """What to say of an NVIDIA GPU that is there while torch, or its CUDA, is not; None where there is none, or it is used."""
-    if not any(path.exists() for path in GPU_DRIVERS) or _torch_sees_gpu():
-        return None
-    missing = "CUDA of the installed PyTorch does not see it" if _installed("torch") else "PyTorch is not installed"
-    return f"there is a GPU, and {missing}; pip install 'fcn-segment[torch]' to serve on it"
-
-
-def _installed(package: str) -> bool:
-    return importlib.util.find_spec(package) is not None
-
-
-def _torch_sees_gpu() -> bool:
-    """Asked only where a driver is there: importing torch takes seconds."""
-    if not any(path.exists() for path in GPU_DRIVERS) or not _installed("torch"):
-        return False
-    from model.inference.torch_runtime import sees_gpu
-
-    return sees_gpu()

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks.images import SMALL, command_line, photo
-from benchmarks.load import Answer, Load, available
+from benchmarks.harness.images import SMALL, command_line, photo
+from benchmarks.harness.load import Answer, Load, available
 from benchmarks.peers import comparison
 from benchmarks.peers.comparison import OURS, Peer, installed, ratios, run
 from benchmarks.peers.worker import Worker

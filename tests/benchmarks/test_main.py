@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import gpu, load, page
+from benchmarks.benches import gpu, page
+from benchmarks.harness import load
 from benchmarks.main import BENCHES, WITH_LOAD, main
 from tests.conftest import LONGEST_S, ROOT
 

@@ -15,8 +15,9 @@ from PIL import Image
 
 from cli.arguments import parser
 from imaging.rendering import Rendering
+from model.inference.loading import load_runtime
 from model.inference.merging import Logits
-from model.inference.runtime import Tile, load_runtime
+from model.inference.runtime import Tile
 from model.inference.segmenter import Options, Segmenter
 from model.weights_file import find_files
 from tests.cli.files import OTHER, PHOTO, Segment, files_in, written

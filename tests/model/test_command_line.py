@@ -12,10 +12,10 @@ from model.command_line import CommandParser, one_line, package_version
 COMMANDS = {
     "fcn-serve": "app.main",
     "fcn-segment": "cli.arguments",
-    "fcn-train": "training.train_command",
-    "fcn-evaluate": "training.evaluate_command",
-    "fcn-export": "training.export",
-    "python -m training.coco_import": "training.coco_import",
+    "fcn-train": "training.commands.train",
+    "fcn-evaluate": "training.commands.evaluate",
+    "fcn-export": "training.commands.export",
+    "python -m training.commands.coco_import": "training.commands.coco_import",
 }
 
 

@@ -16,12 +16,12 @@ from model.architecture import Architecture
 from model.networks.builder import build_network
 from model.preprocessing import Preprocessing
 from tests.training.runs import Make
-from training.datasets import Split, get_split
-from training.demo import write_demo_data
-from training.label_files import read_labels
-from training.recipe import make_recipe
-from training.teacher import Teacher
-from training.train import Run
+from training.data.datasets import Split, get_split
+from training.data.demo import write_demo_data
+from training.data.label_files import read_labels
+from training.learning.recipe import make_recipe
+from training.learning.run import Run
+from training.learning.teacher import Teacher
 
 TINY_RECIPE = """
 variant = "fcn8s"

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from model.networks.fcn import FCN
-from training.train import Run
+from training.learning.run import Run
 
 Make = Callable[..., Run]
 

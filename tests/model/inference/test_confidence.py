@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from imaging.rendering import Rendering
-from model.inference.runtime import load_runtime
+from model.inference.loading import load_runtime
 from model.inference.segmenter import Options, Segmenter
 from model.weights_file import DEFAULT_WEIGHTS, find_files
 from tests.conftest import ROOT

@@ -14,7 +14,8 @@ import pytest
 
 from imaging.errors import DamagedImage, ImageError
 from model.inference.errors import WorkerFailed
-from model.inference.runtime import Runtime, load_runtime
+from model.inference.loading import load_runtime
+from model.inference.runtime import Runtime
 from model.inference.segmenter import Options
 from model.weights_file import find_files
 from tests.imaging.hostile import HOSTILE, hostile

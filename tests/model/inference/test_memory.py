@@ -20,7 +20,7 @@ import json, sys
 import numpy as np
 from imaging.errors import AnswerTooLarge
 from imaging.rendering import Rendering
-from model.inference.runtime import load_runtime
+from model.inference.loading import load_runtime
 from model.inference.segmenter import Options, Segmenter
 from model.weights_file import DEFAULT_WEIGHTS, find_files
 
@@ -48,7 +48,7 @@ SHAPES = """
 import sys
 import numpy as np
 from model.inference import openvino_runtime
-from model.inference.runtime import load_runtime
+from model.inference.loading import load_runtime
 from model.weights_file import DEFAULT_WEIGHTS, find_files
 
 def resident():

@@ -12,8 +12,9 @@ from PIL import Image
 
 from imaging.decoding import Limits, decode
 from imaging.rendering import Rendering
+from model.inference.loading import load_runtime
 from model.inference.merging import Logits
-from model.inference.runtime import Runtime, load_runtime
+from model.inference.runtime import Runtime
 from model.inference.segmenter import Options, Plan, Segmenter
 from model.inference.tiling import Blend
 from model.weights_file import DEFAULT_WEIGHTS, find_files
@@ -105,7 +106,7 @@ def test_confidence_is_that_of_the_averaged_logits(served: Runtime) -> None:
 def test_segmenting_a_photo_imports_no_torch() -> None:
     program = """
 import sys
-from model.inference.runtime import load_runtime
+from model.inference.loading import load_runtime
 from model.inference.segmenter import Options, Segmenter
 from model.weights_file import DEFAULT_WEIGHTS, find_files
 segmenter = Segmenter(load_runtime(find_files(DEFAULT_WEIGHTS), "openvino"))

@@ -15,10 +15,11 @@ import numpy as np
 import onnx
 import pytest
 
+from model.inference import loading as choice
 from model.inference import processor
-from model.inference import runtime as choice
+from model.inference.loading import load_runtime, unused_gpu
 from model.inference.openvino_runtime import OpenVINORuntime, read_export
-from model.inference.runtime import Runtime, RuntimeUnavailable, load_runtime, unused_gpu
+from model.inference.runtime import Runtime, RuntimeUnavailable
 from model.inference.segmenter import Options, Segmenter
 from model.manifest import INT8_SCORES, METADATA_KEY, Int8Sums, Manifest, WeightsError, scored_in
 from model.weights_file import Weights, WeightsFiles, find_files, save_weights

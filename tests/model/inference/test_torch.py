@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from imaging.rendering import Rendering
-from model.inference.runtime import DeviceOutOfMemory, load_runtime
+from model.inference.loading import load_runtime
+from model.inference.runtime import DeviceOutOfMemory
 from model.inference.segmenter import Options, Segmenter
 from model.inference.tiling import Blend
 from model.inference.torch_runtime import CUDA_CALLS, TorchRuntime

@@ -1,0 +1,1 @@
+"""The benches of `fcn-bench`, one a file."""

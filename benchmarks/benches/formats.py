@@ -1,0 +1,97 @@
+"""What each format of a photograph costs, beside that of its mask, and beside that of a former commit."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import httpx
+
+from benchmarks.harness.images import PHOTOS, photo
+from benchmarks.harness.results import Ratio, Row, Section
+from benchmarks.harness.serving import checkout_commit, image_variables, service
+
+SIZES = {"1 megapixel": (1152, 864), "12 megapixels": (4000, 3000), "48 megapixels": (8000, 6000)}
+COMPARED = "12 megapixels"
+QUERIES = {
+    "png": "format=png",
+    "grey": "format=grey",
+    "binary": "format=binary",
+    "color": "format=color",
+    "color, WebP": "format=color&image_format=webp",
+    "overlay": "format=overlay",
+    "overlay, JPEG": "format=overlay&image_format=jpeg",
+    "overlay, WebP": "format=overlay&image_format=webp",
+    "confidence": "format=confidence",
+    "json": "format=json",
+    "json with confidence": "format=json&confidence=true",
+    "json with polygons": "format=json&mask=polygons",
+    "coco": "format=coco",
+    "coco with polygons": "format=coco&mask=polygons",
+    "npz": "format=npz",
+}
+# of a former commit's queries, those that ask for what it had, and how many times faster this one should be
+FORMER: dict[str, tuple[str, float | None]] = {
+    "png": ("format=png", None),
+    "json": ("format=json", 4),
+    "confidence": ("format=confidence", 4),
+    "json with confidence": ("format=json&confidence=true", 4),
+    "color": ("format=color", 4),
+    "overlay, JPEG": ("format=overlay", 4),
+    "overlay": ("format=overlay", None),
+    "coco": ("format=coco", None),
+    "npz": ("format=npz", None),
+}
+TEXT = """\
+A lone client's JPEG of {sizes} at the default side, from the request to the answer's last byte, in every format by turns;
+default settings, loopback, JSON not compressed. Sizes of answers are of the first photograph. {former}"""
+FORMER_TEXT = "Beside it a service of commit {commit} on the same cores, asked in turn with this one; ratios are of medians."
+
+
+def run(*, quick: bool, former: Path | None) -> Section:
+    seconds: dict[tuple[str, str], list[float]] = {}
+    kilobytes: dict[str, float] = {}
+    sizes = {"1 megapixel": SIZES["1 megapixel"]} if quick else SIZES
+    compared = list(sizes)[-1] if quick else COMPARED
+    with ExitStack() as stack:
+        url = stack.enter_context(service()).url
+        beside = ""
+        if former:
+            beside = stack.enter_context(service(checkout=former, environment=image_variables(former))).url
+        client = stack.enter_context(httpx.Client(timeout=300, headers={"Accept-Encoding": "identity"}))
+        for size in sizes:
+            images = [photo(name, sizes[size]) for name in (PHOTOS[:1] if quick else PHOTOS)]
+            for turn in range(2 if quick else 4):
+                for image in images:
+                    for key, elapsed, length in _turn(client, url, beside if size == compared else "", size, image):
+                        if turn:  # the first one warms up
+                            seconds.setdefault(key, []).append(elapsed)
+                        if image is images[0] and key[0] == compared:
+                            kilobytes[key[1]] = length / 1e3
+    medians = {key: statistics.median(values) for key, values in seconds.items()}
+    rows = [Row.of(f"{size}, {what}", [1000 * value for value in values], "ms") for (size, what), values in seconds.items()]
+    rows += [Row.of(f"{compared}, size of {what}", [value], "kB") for what, value in kilobytes.items() if "former" not in what]
+    ratios = [Ratio(f"{size}, {what} / png", medians[size, what] / medians[size, "png"]) for size in sizes for what in QUERIES]
+    if former:
+        for what, (query, aim) in FORMER.items():
+            faster = medians[compared, f"former {query}"] / medians[compared, what]
+            ratios.append(Ratio(f"{compared}, former {query} / {what}", faster, at_least=None if quick else aim))
+    beside_text = FORMER_TEXT.format(commit=checkout_commit(former)) if former else ""
+    return Section("Formats", TEXT.format(sizes=", ".join(sizes), former=beside_text), rows, ratios)
+
+
+def _turn(client: httpx.Client, url: str, former: str, size: str, image: bytes) -> Iterator[tuple[tuple[str, str], float, int]]:
+    """Each format once: (size, what), seconds, and the answer's bytes."""
+    for what, query in QUERIES.items():
+        yield (size, what), *_timed(client, f"{url}/segment?{query}", image)
+    for query in dict.fromkeys(query for query, _ in FORMER.values()) if former else ():
+        yield (size, f"former {query}"), *_timed(client, f"{former}/segment?{query}", image)
+
+
+def _timed(client: httpx.Client, url: str, image: bytes) -> tuple[float, int]:
+    started = time.perf_counter()
+    answer = client.post(url, content=image).raise_for_status()
+    return time.perf_counter() - started, len(answer.content)

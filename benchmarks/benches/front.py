@@ -1,0 +1,39 @@
+"""How many images a second one front process feeds: a network that costs next to nothing, and more and more clients."""
+
+from __future__ import annotations
+
+from benchmarks.benches.former import narrow_weights
+from benchmarks.harness.images import ONE_MEGAPIXEL, SMALL, photos
+from benchmarks.harness.load import Sample, load
+from benchmarks.harness.results import Ratio, Row, Section
+from benchmarks.harness.serving import image_variables, service
+from model.inference.cores import available_cores
+
+CLIENTS = (1, 4, 16, 64)
+TEXT = """\
+The tests' narrow network, whose tiles cost next to nothing, on {cores} cores: masks of JPEGs, by the number of clients. The
+event loop is the front process's first thread; a second divided by its time for an image is the most that one front process
+can feed, however many cores the workers and the network have."""
+
+
+def run(*, quick: bool) -> Section:
+    rows: list[Row] = []
+    ratios: list[Ratio] = []
+    seconds = 1.0 if quick else 5.0
+    with narrow_weights() as narrow:
+        for size in (SMALL, ONE_MEGAPIXEL):
+            name = f"{size[0]}x{size[1]}"
+            with service(environment=image_variables(), weights=narrow, device="cpu") as server:
+                images = [Sample(data, None) for data in photos([size])]
+                load(server.url, images, connections=16, seconds=min(2.0, seconds))
+                for clients in CLIENTS:
+                    before = server.main_thread_seconds()
+                    result = load(server.url, images, connections=clients, seconds=seconds)
+                    busy = server.main_thread_seconds() - before
+                    if result.failed or result.errors or not result.answers:
+                        raise RuntimeError(f"{name}, {clients} clients: {result.failed} failures, {result.errors} errors")
+                    count = len(result.answers)
+                    rows.append(Row.of(f"{name}, {clients} clients", [count / result.seconds], "images/s"))
+                    rows.append(Row.of(f"{name}, {clients} clients, event loop an image", [1000 * busy / count], "ms"))
+            ratios.append(Ratio(f"{name}: images a second that one event loop can feed", count / busy))
+    return Section("One front process", TEXT.format(cores=available_cores()), rows, ratios)

@@ -1,0 +1,98 @@
+"""The torch runtime on a GPU against the default runtime on the processor: tiles and answers a second."""
+
+from __future__ import annotations
+
+import statistics
+import time
+
+import numpy as np
+
+from benchmarks.benches.runtimes import tiles
+from benchmarks.harness.images import ONE_MEGAPIXEL, SMALL, command_line, photos, samples
+from benchmarks.harness.load import Sample, load
+from benchmarks.harness.rates import tiles_a_second
+from benchmarks.harness.results import Ratio, Row, Section
+from benchmarks.harness.serving import service
+from model.inference.loading import load_runtime
+from model.inference.runtime import Runtime
+from model.inference.segmenter import Segmenter
+from model.weights_file import DEFAULT_WEIGHTS, find_files
+
+BATCHES = (1, 8, 32)
+CALLERS = 2  # threads that call the runtime, as the scheduler's do
+CLIENTS = (1, 16, 64)
+PRECISIONS = ("bfloat16", "float32")
+TEXT = """\
+The default network, 384x480 tiles from uint8 pixels to float32 logits, copies included: with torch on the GPU in batches, by
+one thread and by two as in the service, and on the processor as it is served there by default. Then the service on the GPU,
+asked for masks of JPEGs of 500x375 and of one megapixel. A GPU rounds by the batch: answers whose bytes differ from those of
+the same image alone are counted, as is the agreement in argmax."""
+
+
+def missing() -> str | None:
+    """Why this bench cannot run here, or None."""
+    try:
+        import torch
+    except ModuleNotFoundError:
+        return "gpu needs PyTorch: pip install 'fcn-segment[torch]'"
+    return None if torch.cuda.is_available() else "gpu needs an NVIDIA GPU that PyTorch sees, and there is none"
+
+
+def run(*, quick: bool) -> Section:
+    files, seconds = find_files(DEFAULT_WEIGHTS), 0.5 if quick else 2.0
+    on_cpu, master = load_runtime(files, device="cpu"), load_runtime(files, "torch", "cpu", "float32")
+    cpu = tiles_a_second(on_cpu, batch=1, callers=1, seconds=seconds)
+    expected = [master.logits([tile])[0].argmax(0) for tile in tiles()]
+    rows = [Row.of(f"processor, {_named(on_cpu)}", cpu, "tiles/s")]
+    ratios: list[Ratio] = []
+    for precision in PRECISIONS:
+        started = time.perf_counter()
+        on_gpu = load_runtime(files, "torch", "cuda", precision)
+        Segmenter(on_gpu).warm_up()
+        name = f"GPU, {_named(on_gpu)}"
+        rows.append(Row.of(f"{name}, load and warm-up", [time.perf_counter() - started], "s"))
+        for batch in BATCHES:
+            for callers in (1, CALLERS):
+                rate = tiles_a_second(on_gpu, batch=batch, callers=callers, seconds=seconds)
+                rows.append(Row.of(f"{name}, batches of {batch}, {callers} at once", rate, "tiles/s"))
+            ratios.append(Ratio(f"tiles a second, {name}, batches of {batch} / processor", _median(rate) / _median(cpu)))
+        maps = [on_gpu.logits([tile])[0].argmax(0) for tile in tiles()]
+        agreement = float(np.mean(np.stack(maps) == np.stack(expected)))
+        ratios.append(Ratio(f"agreement in argmax, {name} and torch in float32 on the processor", agreement))
+    for size in (SMALL, ONE_MEGAPIXEL):
+        served, other = answers_a_second(size, 1.0 if quick else 3.0)
+        rows += served
+        ratios.append(Ratio(f"share of answers with other bytes than alone, {size[0]}x{size[1]}", other))
+    return Section("GPU", TEXT, rows, ratios)
+
+
+def answers_a_second(size: tuple[int, int], seconds: float) -> tuple[list[Row], float]:
+    """Rates and times by the number of clients, and the share of answers with other bytes than alone."""
+    images: list[Sample] = samples(command_line(device="cuda"), photos([size]))
+    rows, wrong, answers = [], 0, 0
+    started = time.perf_counter()
+    with service(device="cuda") as server:
+        name = f"served on the GPU, {size[0]}x{size[1]}"
+        rows.append(Row.of(f"{name}, start to ready", [time.perf_counter() - started], "s"))
+        load(server.url, images, connections=16, seconds=seconds)
+        for clients in CLIENTS:
+            busy = server.main_thread_seconds()
+            result = load(server.url, images, connections=clients, seconds=seconds)
+            busy = server.main_thread_seconds() - busy
+            if result.failed or result.errors:
+                raise RuntimeError(f"{name}, {clients} clients: {result.failed} failures, {result.errors} errors")
+            rows.append(Row.of(f"{name}, {clients} clients", [len(result.answers) / result.seconds], "images/s"))
+            rows.append(Row.of(f"{name}, {clients} clients, a request", result.milliseconds(), "ms"))
+            rows.append(Row.of(f"{name}, {clients} clients, event loop busy", [100 * busy / result.seconds], "%"))
+            wrong, answers = wrong + result.wrong, answers + len(result.answers)
+        rows.append(Row.of(f"{name}, memory afterwards", [server.memory_mb()], "MB"))
+    return rows, wrong / answers
+
+
+def _named(runtime: Runtime) -> str:
+    facts = runtime.describe()
+    return f"{facts['runtime']} {facts['precision']}"
+
+
+def _median(values: list[float]) -> float:
+    return statistics.median(values)

@@ -1,0 +1,70 @@
+"""The page in a browser: from the photograph's drop until its classes are drawn."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import time
+from collections.abc import Callable
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from benchmarks.harness.images import PHOTOS, photo
+from benchmarks.harness.results import Ratio, Row, Section
+from benchmarks.harness.serving import service
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
+SIZES = {"1 megapixel": (1152, 864), "12 megapixels": (4000, 3000), "81 megapixels": (9000, 9000)}
+MOST_S = 5.0
+TIMEOUT_MS = 180_000
+TEXT = """\
+A JPEG that Chromium, without a window, is given by the page's file input, until the canvas has its classes: upload on loopback,
+the answer, the photograph decoded and drawn, run lengths turned into pixels. Then the button Confidence, until its map is
+drawn."""
+
+
+def missing() -> str | None:
+    """Why the page cannot be measured here, or None."""
+    if find_spec("playwright") and any(map(shutil.which, CHROMIUM)):
+        return None
+    return "page needs Chromium and Playwright; `make test` installs the latter"
+
+
+def _seconds(page: Page, act: Callable[[], object], until: str) -> float:
+    """From the act until the page has an element that this selector fits, drawn."""
+    started = time.perf_counter()
+    act()
+    page.wait_for_selector(until, timeout=TIMEOUT_MS)
+    page.evaluate("new Promise((drawn) => requestAnimationFrame(() => setTimeout(drawn)))")
+    return time.perf_counter() - started
+
+
+def run(*, quick: bool) -> Section:
+    from playwright.sync_api import sync_playwright
+
+    rows: list[Row] = []
+    ratios: list[Ratio] = []
+    sizes = {"1 megapixel": SIZES["1 megapixel"]} if quick else SIZES
+    with service() as server, tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
+        path = next(filter(None, map(shutil.which, CHROMIUM)))
+        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu"])
+        for size, pixels in sizes.items():
+            file = Path(folder) / "photo.jpg"
+            file.write_bytes(photo(PHOTOS[0], pixels))
+            drawn: list[float] = []
+            confident: list[float] = []
+            for _ in range(1 if quick else 3):
+                page = browser.new_page(viewport={"width": 1280, "height": 800})
+                page.goto(server.url)
+                drawn.append(_seconds(page, partial(page.set_input_files, "#file", file), "#stage.segmented"))
+                confident.append(_seconds(page, partial(page.click, "#sure"), "#sure[aria-pressed=true]"))
+                page.close()
+            rows += [Row.of(f"{size}, classes", drawn, "s"), Row.of(f"{size}, confidence", confident, "s")]
+            ratios.append(Ratio(f"{size}, from drop to picture, in s", rows[-2].median, at_most=MOST_S))
+        browser.close()
+    return Section("Page", TEXT, rows, ratios)

@@ -1,0 +1,156 @@
+"""Good and hostile traffic for half an hour: memory, health, statuses, and the same bytes for the same photo throughout."""
+
+from __future__ import annotations
+
+import statistics
+import threading
+import time
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing
+from itertools import combinations
+from typing import TYPE_CHECKING, NamedTuple
+
+import httpx
+
+from benchmarks.harness.results import Ratio, Row, Section
+from benchmarks.harness.serving import Server, image_variables, service
+
+if TYPE_CHECKING:
+    from benchmarks.harness.traffic import Outcome, Traffic
+
+MINUTES = 30.0
+CLIENTS = 8
+ROUND_S = 60.0
+LEAST_ROUNDS = 6
+QUICK_MINUTES, QUICK_AGAIN = 0.2, 20
+SETTLE_S = 2.0  # after a round, until its memory is looked at
+WARM_UP = 3  # of so many rounds one is left out of the slope
+PROBE_S = 0.2
+MIB = 1 << 20
+MOST_SLOPE_MIB, MOST_HEALTH_S = 1.0, 1.0
+TEXT = f"""\
+{CLIENTS} clients, default settings, the Dockerfile's `MALLOC_` variables: photos of many sizes and formats with every form of
+answer, forms and raw bodies, batches, damaged files, files made to cost much, bad queries, hostile and half heads, stalled
+uploads, clients that go, pipelining. In rounds, after each of which the memory is looked at (proportional set size, with
+nothing under way); its slope is the median over all pairs of rounds, the first third left out. Health is asked every
+{PROBE_S:g} s throughout. Each answer to a photo is compared with its first one, and all of them are asked for once more at the
+end."""
+
+
+class Round(NamedTuple):
+    """How many requests there have been until its end, and the memory then, in 10^6 bytes."""
+
+    requests: int
+    memory_mb: float
+
+
+class Health:
+    """Asks for liveness while the block runs: seconds of each answer, and how many were no 200."""
+
+    def __init__(self, url: str) -> None:
+        self.seconds: list[float] = []
+        self.failed = 0
+        self._url = url
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self) -> Health:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        with httpx.Client(base_url=self._url, timeout=30) as client:
+            while not self._stop.wait(PROBE_S):
+                began = time.perf_counter()
+                try:
+                    self.failed += client.get("/health/live").status_code != httpx.codes.OK
+                except httpx.TransportError:
+                    self.failed += 1
+                self.seconds.append(time.perf_counter() - began)
+
+
+def run(*, quick: bool, minutes: float = MINUTES) -> Section:
+    from benchmarks.harness.traffic import Traffic, encoded_photos  # it imports the tests' hostile files, and torch with them
+
+    photos, digests = encoded_photos(quick=quick), dict[tuple[int, str], str]()
+    seconds = 60 * (QUICK_MINUTES if quick else minutes)
+    count = max(LEAST_ROUNDS, round(seconds / ROUND_S))
+    with (
+        service(environment=image_variables(), log_level="error") as server,
+        Health(server.url) as health,
+        ExitStack() as open_clients,
+    ):
+        clients = [open_clients.enter_context(closing(Traffic(server.url, photos, digests, seed))) for seed in range(CLIENTS)]
+        outcomes: list[Outcome] = []
+        rounds = []
+        for _ in range(count):
+            outcomes += a_round(clients, seconds / count)
+            time.sleep(SETTLE_S)
+            rounds.append(Round(len(outcomes), idle_memory(server)))
+        outcomes += clients[0].again(QUICK_AGAIN if quick else None)
+    changed = sum(client.changed for client in clients)
+    return Section("Soak", TEXT, *summary(outcomes, rounds, health.seconds, health.failed, changed))
+
+
+def a_round(clients: Sequence[Traffic], seconds: float) -> list[Outcome]:
+    """What became of all that the clients asked in so many seconds."""
+    end = time.monotonic() + seconds
+
+    def ask(client: Traffic) -> list[Outcome]:
+        found = []
+        while time.monotonic() < end:
+            found.append(client.one())
+        return found
+
+    with ThreadPoolExecutor(len(clients)) as pool:
+        return [outcome for found in pool.map(ask, clients) for outcome in found]
+
+
+def idle_memory(server: Server) -> float:
+    """In 10^6 bytes, once no request is under way; `RuntimeError` where that does not come about."""
+    for _ in range(600):
+        if not httpx.get(f"{server.url}/health", timeout=30).json()["requests_in_flight"]:
+            return server.memory_mb()
+        time.sleep(0.1)
+    raise RuntimeError("a minute after the last request, some are still under way")
+
+
+def slope(rounds: Sequence[Round]) -> float:
+    """MiB of memory that 10,000 requests add, once warmed up: the median over all pairs of rounds (Theil and Sen)."""
+    warm = rounds[len(rounds) // WARM_UP :]
+    pairs = [(b.memory_mb - a.memory_mb) * 1e6 / MIB / (b.requests - a.requests) for a, b in combinations(warm, 2)]
+    return statistics.median(pairs) * 10_000
+
+
+def summary(
+    outcomes: Sequence[Outcome], rounds: Sequence[Round], health_s: Sequence[float], failed: int, changed: int
+) -> tuple[list[Row], list[Ratio]]:
+    statuses = Counter(outcome.status for outcome in outcomes)
+    kinds = Counter(outcome.kind for outcome in outcomes)
+    unwanted = Counter(f"{outcome.kind}: {outcome.status}" for outcome in outcomes if not outcome.wanted)
+    rows = [Row.of(kind, [number], "requests") for kind, number in kinds.most_common()]
+    rows += [Row.of(f"answered {status or 'by none'}", [number], "requests") for status, number in sorted(statuses.items())]
+    rows += [Row.of(f"unwanted, {what}", [number], "requests") for what, number in unwanted.most_common()]
+    rows += [
+        Row.of("memory after the first round", [rounds[0].memory_mb], "MB"),
+        Row.of("memory after the second third", [rounds[2 * len(rounds) // 3 - 1].memory_mb], "MB"),
+        Row.of("memory at the end", [rounds[-1].memory_mb], "MB"),
+        Row.of("memory once warmed up", [each.memory_mb for each in rounds[len(rounds) // WARM_UP :]], "MB"),
+        Row.of("health", [1000 * each for each in health_s], "ms"),
+    ]
+    server_errors = sum(number for status, number in statuses.items() if status >= 500 and status not in (503, 504))
+    ratios = [
+        Ratio("answers of 5xx that are neither 503 nor 504", server_errors, at_most=0),
+        Ratio("requests without an answer, or with one that their kind must not have", unwanted.total(), at_most=0),
+        Ratio("answers to a photo with other bytes than its first one", changed, at_most=0),
+        Ratio("health checks that were not answered with 200", failed, at_most=0),
+        Ratio("the slowest health check, in seconds", max(health_s), at_most=MOST_HEALTH_S),
+        Ratio("memory that 10,000 requests add, in MiB", slope(rounds), at_most=MOST_SLOPE_MIB),
+    ]
+    return rows, ratios

@@ -1,0 +1,1 @@
+"""What the benches share: images, load, servers, results."""

@@ -1,0 +1,48 @@
+"""Images to measure with: the repository's photographs at many sizes, as JPEG, and the answers that are right."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from PIL import Image
+
+from benchmarks.harness.load import Sample
+from benchmarks.harness.serving import ROOT
+from model.inference.loading import load_runtime
+from model.inference.scaling import Side
+from model.inference.segmenter import Options, Segmenter
+from model.weights_file import DEFAULT_WEIGHTS, find_files
+
+PHOTOS = ("chelsea", "astronaut", "coffee")
+SMALL = (500, 375)
+ONE_MEGAPIXEL = (1152, 864)
+GRAIN = 6.0  # standard deviation of the noise that makes an enlarged photograph as hard to decode as a real one
+
+
+def photo(name: str, size: tuple[int, int]) -> bytes:
+    """The photograph at this (width, height), with grain, as JPEG."""
+    with Image.open(ROOT / "docs" / "photos" / f"{name}.jpg") as image:
+        pixels = np.asarray(image.convert("RGB").resize(size, Image.Resampling.BICUBIC))
+    noise = np.random.default_rng(size[0]).standard_normal((size[1], size[0], 1), np.float32)
+    noise *= GRAIN
+    buffer = io.BytesIO()
+    Image.fromarray(np.clip(pixels + noise, 0, 255).astype(np.uint8)).save(buffer, "JPEG", quality=90)
+    return buffer.getvalue()
+
+
+def photos(sizes: Sequence[tuple[int, int]]) -> list[bytes]:
+    """Every photograph at every size."""
+    return [photo(name, size) for size in sizes for name in PHOTOS]
+
+
+def command_line(side: Side = "auto", device: str = "auto") -> Callable[[bytes], bytes]:
+    """What gives the bytes of `fcn-segment`, at this side, on this device."""
+    segmenter, options = Segmenter(load_runtime(find_files(DEFAULT_WEIGHTS), device=device)), Options(side=side)
+    return lambda data: segmenter.segment(data, segmenter.plan(data, options)).body
+
+
+def samples(segment: Callable[[bytes], bytes], images: Sequence[bytes]) -> list[Sample]:
+    """The images, with the answers of the command line."""
+    return [Sample(data, segment(data)) for data in images]

@@ -1,0 +1,120 @@
+"""What the benches found: a JSON file each, with machine and commit, shown in RESULTS.md."""
+
+from __future__ import annotations
+
+import json
+import math
+import platform
+import statistics
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+from importlib.metadata import version
+from pathlib import Path
+
+from model.inference.cores import available_cores
+from model.inference.loading import load_runtime
+from model.weights_file import DEFAULT_WEIGHTS, find_files
+
+FOLDER = Path(__file__).parents[1] / "results"
+HISTORY = FOLDER / "history.md"
+PACKAGES = ("openvino", "torch", "numpy", "fastapi", "uvicorn", "pillow")
+HEAD = """\
+# Results
+
+Written by `fcn-bench`. Medians; ratios compare what was measured side by side in one run."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line: what was measured, and its median, least and greatest value."""
+
+    what: str
+    median: float
+    low: float
+    high: float
+    unit: str
+
+    @classmethod
+    def of(cls, what: str, values: Sequence[float], unit: str) -> Row:
+        return cls(what, statistics.median(values), min(values), max(values), unit)
+
+    def __str__(self) -> str:
+        spread = "" if self.low == self.high else f"{_short(self.low)} to {_short(self.high)}"
+        return f"| {self.what} | {_short(self.median)} {self.unit} | {spread} |"
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """A comparison within one run, or a figure that has an aim, and that aim."""
+
+    what: str
+    value: float
+    at_least: float | None = None
+    at_most: float | None = None
+
+    @property
+    def holds(self) -> bool:
+        return (self.at_least is None or self.value >= self.at_least) and (self.at_most is None or self.value <= self.at_most)
+
+    def __str__(self) -> str:
+        aims = [f"at least {self.at_least:g}"] if self.at_least is not None else []
+        aims += [f"at most {self.at_most:g}"] if self.at_most is not None else []
+        aim = f" (aim: {' and '.join(aims)}{'' if self.holds else '; missed'})" if aims else ""
+        return f"- {self.what}: **{_short(self.value)}**{aim}"
+
+
+@dataclass(frozen=True)
+class Section:
+    """What one bench found. `text` says how it was measured."""
+
+    title: str
+    text: str
+    rows: list[Row] = field(default_factory=list)
+    ratios: list[Ratio] = field(default_factory=list)
+    machine: str = ""
+    commit: str = ""
+    versions: str = ""
+
+    def markdown(self) -> str:
+        where = f"{self.machine}; commit {self.commit}; {self.versions}."
+        table = ["| what | median | spread |", "|---|---|---|", *map(str, self.rows)]
+        return "\n".join([f"## {self.title}", "", self.text, "", where, "", *table, "", *map(str, self.ratios)])
+
+
+def stamped(section: Section) -> Section:
+    """The section, with this machine, what it serves with by default, the commit and the versions."""
+    # it imports torch, which the processes that measure other runtimes should not
+    from training.reporting.machine import commit, machine
+
+    served = load_runtime(find_files(DEFAULT_WEIGHTS)).describe()
+    where = f"{machine(available_cores())}; served with {served['runtime']} in {served['precision']}"
+    versions = ", ".join([f"Python {platform.python_version()}", *(f"{name} {version(name)}" for name in PACKAGES)])
+    return replace(section, machine=where, commit=commit(), versions=versions)
+
+
+def save(name: str, section: Section, folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{name}.json").write_text(json.dumps(asdict(section), indent=1) + "\n")
+
+
+def load(name: str, folder: Path) -> Section | None:
+    """What was found last, or None."""
+    path = folder / f"{name}.json"
+    if not path.exists():
+        return None
+    facts = json.loads(path.read_text())
+    rows, ratios = ([kind(**entry) for entry in facts[key]] for key, kind in (("rows", Row), ("ratios", Ratio)))
+    return Section(**facts | {"rows": rows, "ratios": ratios})
+
+
+def page(names: Sequence[str], folder: Path) -> str:
+    """RESULTS.md: what these benches found last, then what was measured once and has no bench any more."""
+    sections = [section.markdown() for name in names if (section := load(name, folder))]
+    return "\n\n".join([HEAD, *sections, f"## Measured once\n\n{HISTORY.read_text().strip()}"]) + "\n"
+
+
+def _short(value: float) -> str:
+    """Three significant digits, or the whole number."""
+    if not math.isfinite(value):
+        return str(value)
+    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"

@@ -1,0 +1,199 @@
+"""Requests of all kinds for a soak: photos that must be answered, and what hostile or clumsy clients send."""
+
+from __future__ import annotations
+
+import io
+import json
+import random
+import socket
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from hashlib import sha256
+from urllib.parse import urlsplit
+
+import httpx
+from PIL import Image
+
+from benchmarks.harness.images import PHOTOS, photo
+from tests.imaging.hostile import HOSTILE, hostile
+from tests.imaging.test_fuzz import mutated
+
+SIZES = ((64, 48), (375, 500), (1152, 864), (2000, 1500))
+LARGE = (4000, 3000)
+ENCODINGS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
+QUERIES = (
+    "", "format=color", "format=overlay&alpha=0.3", "format=confidence", "format=json", "format=json&mask=png&confidence=true",
+    "format=json&mask=polygons", "format=coco", "format=coco&mask=polygons", "format=npz", "blend=hann&overlap=0.5",
+    "min_confidence=0.7", "side=native",
+)  # fmt: skip
+BAD_QUERIES = ("format=gif", "side=1", "overlap=nan", "model=none", "mask=%00", "tolerance=1e999", "alpha=&alpha=")
+PAGES = ("/", "/docs", "/openapi.json", "/info", "/classes", "/models", "/metrics", "/health", "/nothing")
+BUSY = frozenset({503, 504})
+REFUSED = frozenset({400, 413, 415, 422}) | BUSY
+CLOSED, SILENT = 0, -1  # the connection ended without an answer; nothing came for `PATIENCE_S`
+PATIENCE_S = 90
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a request: of which kind it was, its status, and whether that is one that it may have."""
+
+    kind: str
+    status: int
+    wanted: bool
+
+
+class Traffic:
+    """One client's requests, the same for the same seed. `digests`, of each photo's first answers, are all clients'."""
+
+    stall_s = 3.0  # at most
+
+    def __init__(self, url: str, photos: Sequence[bytes], digests: dict[tuple[int, str], str], seed: int) -> None:
+        self.address = (urlsplit(url).hostname, urlsplit(url).port)
+        self.photos = photos
+        self.digests = digests
+        self.source = random.Random(seed)
+        self.client = httpx.Client(base_url=url, timeout=PATIENCE_S)
+        self.changed = 0
+
+    def close(self) -> None:
+        self.client.close()
+
+    def one(self) -> Outcome:
+        """A request of some kind, good ones most often."""
+        kinds = list(KINDS)
+        (kind,) = self.source.choices(kinds, [KINDS[each][0] for each in kinds])
+        return self.outcome(kind)
+
+    def again(self, most: int | None) -> list[Outcome]:
+        """Every answer to a photo that there has been, or so many of them, asked for once more."""
+        asked = list(self.digests)[:most]
+        return [self.outcome("photo", lambda each=each: self.ask(*each)) for each in asked]  # type: ignore[misc]
+
+    def outcome(self, kind: str, send: Callable[[], int] | None = None) -> Outcome:
+        _, usual, may = KINDS[kind]
+        try:
+            status = send() if send else usual(self)
+        except (httpx.TimeoutException, TimeoutError):
+            status = SILENT
+        except (httpx.TransportError, OSError):
+            status = CLOSED
+        return Outcome(kind, status, status in may)
+
+    def photo(self) -> int:
+        return self.ask(self.source.randrange(len(self.photos)), self.source.choice(QUERIES))
+
+    def ask(self, index: int, query: str) -> int:
+        data = self.photos[index]
+        if self.source.random() < 0.5:
+            answer = self.client.post(f"/segment?{query}", content=data)
+        else:
+            answer = self.client.post(f"/segment?{query}", files={"file": ("photo", data)})
+        if answer.status_code == httpx.codes.OK:
+            # COCO tells the file's name
+            told = answer.json()["annotations"] if "coco" in query else answer.content
+            digest = sha256(told if isinstance(told, bytes) else json.dumps(told).encode()).hexdigest()
+            self.changed += self.digests.setdefault((index, query), digest) != digest
+        return answer.status_code
+
+    def batch(self) -> int:
+        files = [self.source.choice(self.photos), mutated(self.source), b"", self.source.choice(self.photos)]
+        query = self.source.choice(("format=json", "format=png"))
+        answer = self.client.post(f"/segment/batch?{query}", files=[("file", ("photo", data)) for data in files])
+        return answer.status_code
+
+    def damaged(self) -> int:
+        return self.client.post("/segment", content=mutated(self.source)).status_code
+
+    def bomb(self) -> int:
+        return self.client.post("/segment", content=hostile(self.source.choice(list(HOSTILE)))).status_code
+
+    def bad_query(self) -> int:
+        return self.client.post(f"/segment?{self.source.choice(BAD_QUERIES)}", content=self.photos[0]).status_code
+
+    def page(self) -> int:
+        return self.client.get(self.source.choice(PAGES)).status_code
+
+    def hostile_head(self) -> int:
+        return self.exchange(self.source.choice(HEADS))
+
+    def half_a_head(self) -> int:
+        return self.exchange(
+            b"POST /segment HTTP/1.1\r\nHost: x\r\nContent-Le", wait=self.source.uniform(0, self.stall_s), read=False
+        )
+
+    def stalled_upload(self) -> int:
+        data = self.source.choice(self.photos)
+        head = post(len(data))
+        return self.exchange(head + data[: len(data) // 2], wait=self.source.uniform(0, self.stall_s), read=False)
+
+    def gone_client(self) -> int:
+        data = self.source.choice(self.photos)
+        return self.exchange(post(len(data)) + data, wait=self.source.uniform(0, 0.2), read=False)
+
+    def pipelined(self) -> int:
+        """Several requests at once on one connection; the worst status."""
+        data = self.photos[0]
+        last = b"GET /health/live HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+        requests = [*[b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n", post(len(data)) + data] * 3, last]
+        with socket.create_connection(self.address, PATIENCE_S) as connection:
+            connection.sendall(b"".join(requests))
+            received = b"".join(iter(lambda: connection.recv(1 << 16), b""))
+        statuses = [int(piece[:3]) for piece in received.split(b"HTTP/1.1 ")[1:]]
+        return max(statuses, default=CLOSED) if len(statuses) == len(requests) else CLOSED
+
+    def exchange(self, data: bytes, *, wait: float = 0, read: bool = True) -> int:
+        """Sends bytes on a connection of its own; the status, or 0 where none is read."""
+        with socket.create_connection(self.address, PATIENCE_S) as connection:
+            with suppress(ConnectionError):
+                connection.sendall(data)
+            time.sleep(wait)
+            if not read:
+                return CLOSED
+            answer = connection.recv(1 << 16)
+        return int(answer[9:12]) if answer.startswith(b"HTTP/1.1 ") else CLOSED
+
+
+def post(length: int) -> bytes:
+    """The head of a POST of so many bytes."""
+    return b"POST /segment HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % length
+
+
+HEADS = (
+    b"GET / HTTP/1.1\r\nX: " + b"a" * (1 << 20) + b"\r\n\r\n",
+    b"GET / HTTP/1.1\r\n" + b"a: b\r\n" * 20_000 + b"\r\n",
+    b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" * 20 + b"\r\n\r\n",
+    b"GET /" + b"\xff" * 100 + b" HTTP/1.1\r\n\r\n",
+    b"POST /segment HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n",
+    b"POST /segment HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab",
+    b"POST /segment HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n\r\n",
+    b"POST /segment HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999\r\n\r\n",
+)
+# for each kind, how often it comes, its request, and the statuses that it may have
+KINDS: dict[str, tuple[float, Callable[[Traffic], int], frozenset[int]]] = {
+    "photo": (40, Traffic.photo, frozenset({200}) | BUSY),
+    "batch": (4, Traffic.batch, frozenset({200}) | BUSY),
+    "damaged file": (15, Traffic.damaged, frozenset({200}) | REFUSED),
+    "bomb": (10, Traffic.bomb, frozenset({200}) | REFUSED),  # some are images that only cost much, within a worker's limits
+    "bad query": (5, Traffic.bad_query, frozenset({422}) | BUSY),
+    "page": (8, Traffic.page, frozenset({200, 404})),
+    "hostile head": (6, Traffic.hostile_head, frozenset({CLOSED}) | REFUSED),
+    "half a head": (2, Traffic.half_a_head, frozenset({CLOSED})),
+    "stalled upload": (3, Traffic.stalled_upload, frozenset({CLOSED})),
+    "gone client": (4, Traffic.gone_client, frozenset({CLOSED})),
+    "pipelining": (3, Traffic.pipelined, frozenset({200}) | BUSY),
+}
+
+
+def encoded_photos(*, quick: bool) -> list[bytes]:
+    """Photographs of many sizes in every format that is read."""
+    found = []
+    for size in SIZES[: 2 if quick else None]:
+        for index, encoding in enumerate(ENCODINGS):
+            with Image.open(io.BytesIO(photo(PHOTOS[index % len(PHOTOS)], size))) as image:
+                buffer = io.BytesIO()
+                image.save(buffer, encoding)
+            found.append(buffer.getvalue())
+    return found if quick else [*found, photo(PHOTOS[0], LARGE)]

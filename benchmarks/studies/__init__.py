@@ -1,0 +1,1 @@
+"""Programs that measure networks and trainings, and make `docs/models.md` and `docs/accuracy.md`."""

@@ -1,0 +1,184 @@
+"""Makes `docs/models.md` and `docs/accuracy.md` of what the programs beside this one measured.
+
+python -m benchmarks.studies.documents
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from string import Template
+from typing import Any
+
+from benchmarks.studies.trainings import ROOT, by_name, markdown_table, read_table
+from model.manifest import INT8_SCORES, scored_in
+from model.weights_file import find_weights, load_weights
+from training.reporting.card import checked_frames
+
+DOCS = ROOT / "docs"
+HERE = Path(__file__).parent
+RECIPES = sorted((ROOT / "training" / "recipes").glob("*.toml"))
+CHECKED = "architecture checked"
+PRECISIONS = ("float32", *INT8_SCORES.values())
+HIGH = ", quality high"  # in the names of scores
+PUBLISHED = {
+    "voc-fcn8s-mobilenet-v2": "VOC 2012 animals, val",
+    "camvid-fcn8s-mobilenet-edgetpu": "CamVid, val",
+}
+
+
+def main() -> int:
+    (DOCS / "models.md").write_text(models_page())
+    (DOCS / "accuracy.md").write_text(accuracy_page())
+    return 0
+
+
+def _page(name: str, **values: object) -> str:
+    """The page's prose, with what was measured in its places."""
+    return Template((HERE / "pages" / f"{name}.md").read_text()).substitute(values)
+
+
+def load(name: str) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads((DOCS / f"{name}.json").read_text())
+    return document
+
+
+def models_page() -> str:
+    measured, stitched = load("models"), load("shift-and-stitch")
+    rows = by_name(measured["rows"])
+    listed = [row for row in read_table(HERE / "models.toml").rows if row.name in rows]
+    table = [
+        (
+            row.what,
+            f"{rows[row.name]['parameters'] / 1e6:.2f} M",
+            f"{rows[row.name]['gflops']:.1f}",
+            _milliseconds(rows[row.name]),
+            f"{rows[row.name]['mean_iou']:.3f}, {row.note}, {rows[row.name]['minutes']:.1f} min" if row.scored else CHECKED,
+        )
+        for row in listed
+    ]
+    height, width = measured["tile"]
+    commands = "\n".join(f"# {row.what}\n{rows[row.name]['command']}" for row in listed if row.scored)
+    return _page(
+        "models",
+        table=markdown_table(["network", "parameters", "GFLOPs", "ms", "CamVid val mean IoU"], table),
+        recipes=markdown_table(["recipe", "source"], [(f"`{path.stem}`", source(path)) for path in RECIPES]),
+        height=height,
+        width=width,
+        dtype=measured["dtype"],
+        machine=measured["machine"],
+        torch=measured["torch"],
+        stitched=_stitched(stitched),
+        commands=commands,
+    )
+
+
+def _milliseconds(row: Mapping[str, Any]) -> str:
+    """Median, lowest and highest; a row that was added after the last measurement has none."""
+    return f"{row['ms']:.0f} ({row['ms_low']:.0f} to {row['ms_high']:.0f})" if "ms" in row else "not measured"
+
+
+def source(recipe: Path) -> str:
+    """Where a recipe is from, by its first line."""
+    first = recipe.read_text().splitlines()[0]
+    if not first.startswith("# Source: "):
+        raise ValueError(f"{recipe} must begin with the line '# Source: ', got {first!r}")
+    return first.removeprefix("# Source: ").removesuffix(".")
+
+
+def _stitched(document: Mapping[str, Any]) -> str:
+    rows = [
+        (f"{row['shifts']} x {row['shifts']}", f"{row['ms']:.0f}", f"{row['ratio']:.1f}", f"{100 * row['changed']:.2f}%")
+        for row in document["rows"]
+    ]
+    height, width = document["size"]
+    header = ["shifts", "ms", "times the cost", "pixels on the other side of 0.5"]
+    where = f"{height}x{width}, {document['dtype']}, {document['machine']}, commit {document['commit']}."
+    return f"{markdown_table(header, rows)}\n\n{where}"
+
+
+def accuracy_page() -> str:
+    ablation, failures = json.loads((DOCS / "accuracy.json").read_text()), load("failures")
+    trials = {name: markdown_table(each["header"], map(_cells, each["rows"])) for name, each in load("trials").items()}
+    found = by_name(ablation)
+    base = found["base"]
+    seeds = [found[name]["mean_iou"] for name in ("base", "seed1", "seed2") if name in found]
+    table = [
+        (
+            f"*{row.name}*: {row.what}",
+            f"{found[row.name]['mean_iou']:.3f}",
+            "" if row.name == "base" else f"{found[row.name]['mean_iou'] - base['mean_iou']:+.3f}",
+            f"{found[row.name]['iou']['Pole']:.2f}",
+            f"{found[row.name]['minutes']:.1f}",
+            row.kept,
+        )
+        for row in read_table(HERE / "accuracy.toml").rows
+        if row.name in found
+    ]
+    return _page(
+        "accuracy",
+        published=_published(),
+        calibrated=_calibrated(),
+        steps=base["steps"],
+        minutes=f"{base['minutes']:.0f}",
+        table=markdown_table(["change", "mean IoU", "difference", "IoU of poles", "minutes", "kept"], table),
+        seeds=", ".join(f"{seed:.3f}" for seed in seeds),
+        noise=f"{max(seeds) - min(seeds):.3f}",
+        machine=base["machine"],
+        commits=", ".join(sorted({str(row["commit"]) for row in ablation})),
+        command=base["command"],
+        found_from=f"{100 * failures['found_from']:g}",
+        rare=_rare(failures["rare"]),
+        every=failures["every"]["train"],
+        **trials,
+    )
+
+
+def _cells(row: Sequence[object]) -> list[str]:
+    return [f"{cell:.3f}" if isinstance(cell, float) else str(cell) for cell in row]
+
+
+def _published() -> str:
+    rows = []
+    for name, score in PUBLISHED.items():
+        scores = load_weights(find_weights(name)).manifest.scores
+        listed = [scored_in(f"{score}{high}", precision) for high in ("", HIGH) for precision in PRECISIONS]
+        for frames in [given for given in listed if given in scores]:
+            values = scores[frames]
+            low, high = values.get("mean_iou_95", (None, None))
+            ends = "" if low is None else f"{low:.3f} to {high:.3f}"
+            near = f"{values['boundary_iou']:.3f}" if "boundary_iou" in values else ""
+            means = f"{values['mean_iou']:.3f}", ends, near, f"{values['pixel_accuracy']:.3f}"
+            rows.append((name, frames, len(values["classes"]), *means))
+    return markdown_table(["weights", "frames", "classes", "mean IoU", "95% of draws", "near borders", "pixel accuracy"], rows)
+
+
+def _calibrated() -> str:
+    rows = []
+    for name in PUBLISHED:
+        training = load_weights(find_weights(name)).manifest.training
+        fits = {name: training.get("calibration"), f"{name}, int8": training.get("calibration_int8")}
+        for what, fit in [(what, fit) for what, fit in fits.items() if fit]:
+            errors = f"{fit['ece_before']:.4f}", f"{fit['ece_after']:.4f}"
+            rows.append((what, f"{fit['temperature']:.3f}", *checked_frames(fit), *errors))
+    header = ["weights", "temperature", "frames", "checked on", "ECE without", "ECE with one"]
+    return markdown_table(header, rows)
+
+
+def _rare(splits: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> str:
+    rows = []
+    for split, classes in splits.items():
+        for name, values in classes.items():
+            numbers = [_number(values[key]) for key in ("iou", "start_iou", "agreement")]
+            rows.append((split, name, values["frames"], *numbers))
+    return markdown_table(["split", "class", "frames", "IoU", "the start's IoU", "agreement with the start"], rows)
+
+
+def _number(value: float | None) -> str:
+    return "none" if value is None else f"{value:.2f}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

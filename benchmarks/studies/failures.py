@@ -1,0 +1,137 @@
+"""Where the published weights fail: charts of confusions and of IoU against size, and what became of rare classes.
+
+    python -m benchmarks.studies.failures --voc data/voc2012-animals --camvid data/camvid --start runs/start/start.safetensors
+
+Writes `docs/failures-*.png` and `docs/failures.json`. `benchmarks.studies.documents` makes the page.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.figure import Figure
+
+from benchmarks.studies.trainings import ROOT
+from model.inference.loading import load_runtime
+from model.inference.segmenter import Options, Segmenter
+from model.metrics import ConfusionMatrix
+from model.weights_file import find_files
+from training.data.class_mapping import ClassMapping, parse_class_mapping
+from training.data.datasets import Split, get_split
+from training.data.label_files import find_labels
+from training.reporting.machine import commit, machine
+from training.scoring.evaluate import ClassMap, predictions
+
+DOCS = ROOT / "docs"
+SEVEN = "0=0,8=1,10=2,12=3,13=4,15=5,17=6,*=0"
+RARE = ("bottle", "car", "chair", "diningtable", "motorbike", "pottedplant", "sofa", "tvmonitor")
+EVERY = {"val": 1, "train": 5}  # of how many frames one is looked at for the rare classes
+FOUND = 0.01  # of the frame's pixels that the start gives a class, before it counts as found
+EDGES = (0.0, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)  # object sizes, as fractions of the frame
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser("benchmarks.studies.failures", description="Charts of failures, and the rare classes.")
+    parser.add_argument("--voc", type=Path, required=True)
+    parser.add_argument("--camvid", type=Path, required=True)
+    parser.add_argument("--start", type=Path, required=True, help="the weights file that the VOC training started from")
+    args = parser.parse_args()
+    labels = find_labels("voc", args.voc)
+    seven = parse_class_mapping(SEVEN, labels)
+    report: dict[str, Any] = {"machine": machine(), "commit": commit(), "found_from": FOUND, "every": EVERY}
+    names = "voc-fcn8s-mobilenet-v2", "camvid-fcn8s-mobilenet-edgetpu", str(args.start)
+    voc, camvid, start = (Segmenter(load_runtime(find_files(name))) for name in names)
+    charts(voc, get_split(args.voc, "val", labels, seven), seven, DOCS / "failures-voc.png")
+    camvid_val = get_split(args.camvid, "val", find_labels(None, args.camvid))
+    charts(camvid, camvid_val, None, DOCS / "failures-camvid.png")
+    report["rare"] = {}
+    for name, every in EVERY.items():
+        split = get_split(args.voc, name, labels)
+        report["rare"][name] = rare(replace(split, frames=split.frames[::every]), voc, start)
+    (DOCS / "failures.json").write_text(json.dumps(report, indent=1) + "\n")
+    return 0
+
+
+def charts(segmenter: Segmenter, split: Split, mapping: ClassMapping | None, path: Path) -> None:
+    """Draws the confusion matrix beside the IoU by size."""
+    matrix = ConfusionMatrix(len(split.labels))
+    by_size: list[list[float]] = [[] for _ in EDGES[1:]]
+    for truth, found in predictions(segmenter, split, Options()):
+        mapped = mapping(found) if mapping else found
+        matrix.update(truth, mapped)
+        for size, iou in sizes(truth, mapped, len(split.labels), skip_background=mapping is not None):
+            by_size[int(np.searchsorted(EDGES, size, side="left")) - 1].append(iou)
+    path.write_bytes(draw(matrix, split.labels.names, by_size))
+
+
+def sizes(truth: ClassMap, found: ClassMap, classes: int, *, skip_background: bool) -> Iterator[tuple[float, float]]:
+    """For each class that a frame shows, the fraction of the labelled frame that it covers, and its IoU there."""
+    labelled = truth < classes
+    for index in range(1 if skip_background else 0, classes):
+        actual, claimed = truth == index, (found == index) & labelled
+        if actual.any():
+            yield actual.sum() / labelled.sum(), (actual & claimed).sum() / (actual | claimed).sum()
+
+
+def draw(matrix: ConfusionMatrix, names: Sequence[str], by_size: Sequence[Sequence[float]]) -> bytes:
+    figure = Figure(figsize=(11, 4.6), layout="constrained")
+    left, right = figure.subplots(1, 2, width_ratios=[1.15, 1])
+    shares = matrix.counts / np.maximum(1, matrix.counts.sum(1, keepdims=True))
+    left.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    for row, column in np.argwhere(shares >= 0.005):
+        color = "white" if shares[row, column] > 0.5 else "black"
+        left.text(column, row, f"{100 * shares[row, column]:.0f}", ha="center", va="center", fontsize=7, color=color)
+    left.set_xticks(range(len(names)), names, rotation=60, ha="right")
+    left.set_yticks(range(len(names)), names)
+    left.set(xlabel="predicted", ylabel="label", title="% of a label's pixels")
+    shown = [index for index, values in enumerate(by_size) if values]
+    right.boxplot([by_size[index] for index in shown], showfliers=False, medianprops={"color": "#4269d0"})
+    ticks = [f"to {100 * EDGES[index + 1]:g}%\n{len(by_size[index])}" for index in shown]
+    right.set_xticks(range(1, len(shown) + 1), ticks, fontsize=8)
+    right.set(ylim=(0, 1), ylabel="IoU within a frame", xlabel="share of the frame that a class covers; below, how many")
+    right.set_title("the smaller, the worse")
+    right.spines[["top", "right"]].set_visible(False)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=90)
+    return buffer.getvalue()
+
+
+def rare(split: Split, segmenter: Segmenter, start: Segmenter) -> dict[str, dict[str, float | int | None]]:
+    """Per rare class, over the frames where the start finds it: IoU with labels of both networks, and with each other."""
+    names = split.labels.names
+    against = {key: {name: np.zeros(2, np.int64) for name in RARE} for key in ("iou", "start_iou", "agreement")}
+    frames = dict.fromkeys(RARE, 0)
+    for (truth, ours), (_, theirs) in zip(
+        predictions(segmenter, split, Options()), predictions(start, split, Options()), strict=True
+    ):
+        labelled = truth < len(names)
+        for name in RARE:
+            index = names.index(name)
+            if (theirs == index).mean() < FOUND:
+                continue
+            frames[name] += 1
+            label, mine, former = ((found == index) & labelled for found in (truth, ours, theirs))
+            for key, (one, other) in {"iou": (label, mine), "start_iou": (label, former), "agreement": (mine, former)}.items():
+                against[key][name] += [(one & other).sum(), (one | other).sum()]
+    return {
+        name: {"frames": frames[name]} | {key: _ratio(values[name]) for key, values in against.items()}
+        for name in RARE
+        if frames[name]
+    }
+
+
+def _ratio(counts: npt.NDArray[np.int64]) -> float | None:
+    return round(float(counts[0] / counts[1]), 3) if counts[1] else None
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,98 @@
+"""Rows of trainings: run where they have not been yet, one `fcn-train` each, and their scores gathered."""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from model.weights_file import load_weights
+from training.reporting.markdown import table_row
+
+ROOT = Path(__file__).parents[2]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One training: what it is called, what it shows, and the flags that it adds to the common ones.
+
+    scored: whether the score says something of the network, and not only of how little it was trained.
+    """
+
+    name: str
+    what: str
+    arguments: tuple[str, ...]
+    kept: str = ""
+    note: str = ""
+    scored: bool = True
+
+
+@dataclass(frozen=True)
+class Table:
+    """The rows of a TOML file, in order, and the flags that all of them share."""
+
+    common: tuple[str, ...]
+    rows: tuple[Row, ...]
+
+    def command(self, row: Row, out: Path) -> list[str]:
+        """What to type for this row; `{out}` in its flags stands for the folder of all rows."""
+        own = [argument.replace("{out}", str(out)) for argument in row.arguments]
+        return ["fcn-train", *self.common, *own, "--name", row.name, "--out", str(out / row.name)]
+
+
+def read_table(path: Path) -> Table:
+    document = tomllib.loads(path.read_text())
+    rows = [Row(**(row | {"arguments": tuple(shlex.split(row["arguments"]))})) for row in document["rows"]]
+    return Table(tuple(shlex.split(document["common"])), tuple(rows))
+
+
+def run_rows(table: Table, out: Path, only: Sequence[str], threads: int) -> None:
+    """Trains each row (or those named) that has no weights file yet; a run that was killed goes on where it was."""
+    if unknown := sorted(set(only) - {row.name for row in table.rows}):
+        raise SystemExit(f"no rows {unknown}; there are {[row.name for row in table.rows]}")
+    for row in table.rows:
+        if (not only or row.name in only) and not (out / row.name / f"{row.name}.safetensors").exists():
+            program = [sys.executable, "-m", "training.commands.train", *table.command(row, out)[1:]]
+            options = ["--threads", str(threads), "--evaluate-every", "1000"]
+            subprocess.run([*program, *options], cwd=ROOT, check=True)
+
+
+def results(table: Table, out: Path) -> list[dict[str, Any]]:
+    """What each finished row's weights file says, in the table's order."""
+    found = []
+    for row in table.rows:
+        path = out / row.name / f"{row.name}.safetensors"
+        if path.exists():
+            manifest = load_weights(path).manifest
+            (score,) = manifest.scores.values()
+            found.append(
+                {
+                    "name": row.name,
+                    "mean_iou": score["mean_iou"],
+                    "pixel_accuracy": score["pixel_accuracy"],
+                    "iou": dict(zip(score["classes"], score["iou"], strict=True)),
+                    "minutes": round(manifest.training["hours"] * 60, 1),
+                    "steps": manifest.training["steps"],
+                    "start": manifest.training["start"],
+                    "machine": manifest.training["machine"],
+                    "commit": manifest.training["commit"],
+                    "command": shlex.join(table.command(row, out)),
+                    "architecture": manifest.architecture.to_dict(),
+                    "conditions": score["conditions"],
+                }
+            )
+    return found
+
+
+def markdown_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    lines = [table_row(*header), "|" + "---|" * len(header)]
+    return "\n".join([*lines, *(table_row(*map(str, row)) for row in rows)])
+
+
+def by_name(found: Iterable[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
+    return {str(result["name"]): result for result in found}

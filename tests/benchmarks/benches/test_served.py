@@ -1,0 +1,53 @@
+"""What the service is asked and compared with, and what is read off its answers."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from benchmarks.benches import runtimes
+from benchmarks.benches.served import SIDES, mixed_photos, timings
+from benchmarks.harness.images import SMALL, command_line, photo, samples
+from cli.main import main
+
+
+def test_samples_hold_the_bytes_of_the_command_line(tmp_path: Path) -> None:
+    data = photo("chelsea", SMALL)
+    (tmp_path / "cat.jpg").write_bytes(data)
+    assert main([str(tmp_path / "cat.jpg"), "-o", str(tmp_path / "cat.png"), "--side", "native"]) == 0
+    (sample,) = samples(command_line("native"), [data])
+    assert sample.expected == (tmp_path / "cat.png").read_bytes()
+
+
+def test_mixed_photos_are_of_many_sizes_and_always_the_same() -> None:
+    found = mixed_photos(5)
+    sizes = [Image.open(io.BytesIO(data)).size for data in found]
+    assert len(set(sizes)) == 5
+    assert all(SIDES[0] <= side <= SIDES[1] for size in sizes for side in size)
+    assert mixed_photos(2) == found[:2]
+
+
+def test_stages_are_those_of_the_header() -> None:
+    header = "decode;dur=1.2, queue;dur=0.0, inference;dur=20.5, encode;dur=2"
+    assert timings(header) == {"decode": 1.2, "queue": 0.0, "inference": 20.5, "encode": 2.0}
+
+
+def test_a_runtime_that_is_not_there_is_left_out_with_its_reason(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert runtimes.measured("abacus", 0.1, tmp_path / "maps.npy") is None
+    assert "fcn-bench: abacus: KeyError: 'abacus'" in capsys.readouterr().err
+
+
+def test_calls_are_timed_alone_and_together() -> None:
+    def network(tile: object) -> object:
+        runtimes.time.sleep(0.01)
+        return tile
+
+    tile = runtimes.tiles()[0]
+    assert tile.shape == (*runtimes.TILE, 3)
+    times = runtimes.alone(network, tile, 0.05)
+    assert times
+    assert min(times) >= 10
+    assert runtimes.rate(network, tile, 0.1) <= 100 * runtimes.available_cores()

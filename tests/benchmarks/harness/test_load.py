@@ -1,0 +1,84 @@
+"""Loads: what is read off their answers, and that wrk tells right answers from wrong ones."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+
+import pytest
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from benchmarks.harness.load import Answer, Load, Sample, available, load
+from tests.conftest import over_http
+
+
+def answers(*ended: float, status: int = 200, right: bool = True) -> list[Answer]:
+    return [Answer(0, when, status, 10.0, right) for when in ended]
+
+
+def found(given: list[Answer]) -> Load:
+    """A load that began at 100 and took 8 seconds."""
+    return Load(given, 100.0, 8.0, 1, 0, 0.8)
+
+
+def test_the_rate_is_that_of_the_good_answers_once_the_load_has_settled() -> None:
+    mixed = [*answers(101.0, 101.9), *answers(102.0, 104.0, 107.9), *answers(103.0, status=503), *answers(105.0, right=False)]
+    assert found(mixed).rate == 3 / 6
+    assert (found(mixed).good, found(mixed).wrong, found(mixed).failed) == (5, 1, 1)
+
+
+def test_a_load_that_never_settles_is_counted_whole() -> None:
+    assert found(answers(100.5, 101.0)).rate == 2 / 8
+    assert found([]).rate == 0
+
+
+@pytest.mark.parametrize(
+    ("load", "words"),
+    [
+        (found([*answers(103.0), *answers(104.0, right=False)]), "1 right answers, 1 wrong ones"),
+        (found([*answers(103.0), *answers(104.0, status=503, right=False)]), "1 failures"),
+        (replace(found(answers(103.0)), errors=2), "2 errors"),
+        (found([]), "0 right answers"),
+    ],
+    ids=["wrong", "refused", "errors", "empty"],
+)
+def test_a_load_that_went_wrong_raises(load: Load, words: str) -> None:
+    with pytest.raises(RuntimeError, match=words):
+        load.checked()
+
+
+def test_a_load_that_went_right_is_given() -> None:
+    right = found(answers(103.0, 104.0))
+    assert right.checked() is right
+    refused = found([*answers(103.0), *answers(104.0, status=503, right=False)])
+    assert refused.checked(may_refuse=True) is refused
+    assert right.cores == pytest.approx(0.1)
+
+
+async def backwards(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answers a body turned round with the request's id, and 415 where it begins with `no`."""
+    request = Request(scope, receive)
+    body = await request.body()
+    status = 415 if body.startswith(b"no") else 200
+    headers = {"X-Request-ID": request.headers["X-Request-ID"]}
+    await Response(body[::-1], status, headers)(scope, receive, send)
+
+
+@pytest.mark.skipif(not available(), reason="wrk is not installed")
+def test_a_load_tells_right_answers_from_wrong_ones_and_refusals() -> None:
+    images = [Sample(b"abc", b"cba"), Sample(b"def", b"abc"), Sample(b"no image", None)]
+    with over_http(backwards) as port:
+        found = load(f"http://127.0.0.1:{port}", images, connections=2, seconds=1)
+    by_index = {index: {(a.status, a.right) for a in found.answers if a.index == index} for index in range(3)}
+    assert by_index == {0: {(200, True)}, 1: {(200, False)}, 2: {(415, False)}}
+    assert min(found.milliseconds()) > 0
+    assert found.p99 > 0
+    assert 0 < found.cpu_seconds < 2 * found.seconds * (os.cpu_count() or 1)
+
+
+def test_without_wrk_its_name_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(RuntimeError, match="wrk is not installed"):
+        load("http://127.0.0.1:1", [], connections=1, seconds=1)

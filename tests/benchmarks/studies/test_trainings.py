@@ -1,0 +1,83 @@
+"""Rows of trainings: run once, told as their weights files tell; and the tables that are published."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from benchmarks.studies import accuracy, models
+from benchmarks.studies.trainings import ROOT, Table, markdown_table, read_table, results, run_rows
+from model.weights_file import load_weights
+from tests.training.conftest import TINY_RECIPE
+from training.commands.train import FLAGS, parser
+from training.data.demo import write_demo_data
+from training.learning.recipe import make_recipe, parse_changes
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Table:
+    """Two tiny rows, the second of which starts from the first."""
+    write_demo_data(tmp_path / "data", train=8, val=2)
+    (tmp_path / "recipe.toml").write_text(TINY_RECIPE)
+    common = f"--data {tmp_path / 'data'} --recipe {tmp_path / 'recipe.toml'} --set epochs=1 --device cpu"
+    rows = """
+[[rows]]
+name = "first"
+what = "the first"
+arguments = ""
+
+[[rows]]
+name = "second"
+what = "the second"
+arguments = "--start {out}/first/first.safetensors --set skip_width=4"
+note = "from the first"
+"""
+    path = tmp_path / "table.toml"
+    path.write_text(f'common = "{common}"\n{rows}')
+    return read_table(path)
+
+
+@pytest.mark.long
+def test_rows_are_run_once_and_told_by_their_files(table: Table, tmp_path: Path) -> None:
+    out = tmp_path / "runs"
+    run_rows(table, out, ["first"], threads=1)
+    assert [row["name"] for row in results(table, out)] == ["first"]
+    written = (out / "first" / "first.safetensors").stat().st_mtime_ns
+    run_rows(table, out, [], threads=1)
+    assert (out / "first" / "first.safetensors").stat().st_mtime_ns == written
+    first, second = results(table, out)
+    manifest = load_weights(out / "second" / "second.safetensors").manifest
+    (score,) = manifest.scores.values()
+    assert second["mean_iou"] == score["mean_iou"]
+    assert second["architecture"]["skip_width"] == 4
+    assert (first["start"], second["start"]) == ("none", "first.safetensors")
+    assert "--set skip_width=4" in second["command"]
+    assert str(out / "first" / "first.safetensors") in second["command"]
+
+
+@pytest.mark.parametrize("program", [accuracy, models])
+def test_every_published_row_is_a_recipe_that_builds(program: object) -> None:
+    table = read_table(program.TABLE)  # type: ignore[attr-defined]
+    names = [row.name for row in table.rows]
+    assert len(set(names)) == len(names) <= 12
+    for row in table.rows:
+        args = parser().parse_args(table.command(row, Path("runs"))[1:])
+        flags = {name: value for name in FLAGS if (value := getattr(args, name)) is not None}
+        recipe = make_recipe(ROOT / args.recipe, parse_changes(args.set) | flags)
+        assert recipe.architecture(11).num_classes == 11
+
+
+def test_ablation_rows_change_one_thing_each() -> None:
+    table = read_table(accuracy.TABLE)
+    start = parser().parse_args([*table.common, *table.rows[0].arguments])
+    for row in table.rows[1:]:
+        args = parser().parse_args([*table.common, *row.arguments])
+        changed = {name for name, value in vars(args).items() if value != getattr(start, name)}
+        added = [change for change in args.set if change not in start.set]
+        assert len(changed) == 1, row.name
+        assert len(added) <= 1, row.name
+
+
+def test_a_markdown_table_has_a_rule_under_its_head() -> None:
+    assert markdown_table(["a", "b"], [(1, "x"), (2, "y")]) == "| a | b |\n|---|---|\n| 1 | x |\n| 2 | y |"

@@ -1,0 +1,103 @@
+"""What the training commands share: one line for what is wrong, exit statuses, names in any encoding."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.conftest import ROOT
+from training.commands import coco_import, export
+from training.commands import evaluate as evaluate_command
+from training.commands import train as train_command
+from training.commands.command import run_command
+
+Main = Callable[[list[str]], int]
+COMMANDS = [train_command.main, evaluate_command.main, export.main, coco_import.main]
+
+
+def failing(error: BaseException) -> Callable[[], None]:
+    def work() -> None:
+        raise error
+
+    return work
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "told"),
+    [
+        (ValueError("no"), 2, "fcn-x: no\n"),
+        (FileNotFoundError(2, "No such file", "a"), 2, "fcn-x: [Errno 2] No such file: 'a'\n"),
+        (KeyboardInterrupt(), 130, "\nfcn-x: stopped\n"),
+        (
+            ModuleNotFoundError("No module named 'nncf'", name="nncf"),
+            2,
+            "fcn-x: nncf is missing; pip install 'fcn-segment[train]'\n",
+        ),
+        (MemoryError(), 2, "fcn-x: memory ran out; smaller crops"),
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"), 2, "fcn-x: memory ran out; smaller crops"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"), 2, "fcn-x: memory ran out"),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else "",
+)
+def test_what_ends_a_command_is_a_line(
+    error: BaseException, status: int, told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_command("fcn-x", failing(error)) == status
+    assert capsys.readouterr().err.startswith(told)
+
+
+def test_a_mistake_of_the_program_keeps_its_traceback() -> None:
+    for error in (RuntimeError("shapes"), KeyError("net"), TypeError("no")):
+        with pytest.raises(type(error)):
+            run_command("fcn-x", failing(error))
+
+
+@pytest.mark.parametrize("main", COMMANDS, ids=["train", "evaluate", "export", "coco_import"])
+def test_wrong_arguments_are_a_line_and_each_has_a_version(main: Main, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["--photos", "x", "--worst", "x", "--epochs", "x", "--crowds", "x"])
+    told = capsys.readouterr().err
+    assert len(told.splitlines()) == 1
+    assert told.rstrip().endswith("--help")
+    with pytest.raises(SystemExit, match="0"):
+        main(["--version"])
+    assert len(capsys.readouterr().out.split()) >= 2
+
+
+def run(code: str, **environment: str) -> subprocess.CompletedProcess[bytes]:
+    script = f"import sys; from training.commands.command import run_command; sys.exit(run_command('fcn-x', lambda: {code}))"
+    return subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, check=False, env=os.environ | environment
+    )
+
+
+def test_letters_that_stdout_lacks_are_printed_as_their_codes() -> None:
+    """A class of another script, and a file's name that is not UTF-8."""
+    done = run("print('\\U0001f343 \\udce4')", PYTHONIOENCODING="ascii")
+    assert (done.returncode, done.stdout.strip()) == (0, b"\\U0001f343 \\udce4")
+
+
+def test_a_reader_who_has_gone_ends_a_command_in_silence() -> None:
+    script = (
+        "import sys; from training.commands.command import run_command; sys.exit(run_command('fcn-x', lambda: print('a' * 9)))"
+    )
+    read, write = os.pipe()
+    os.close(read)
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, stdout=write, stderr=subprocess.PIPE, check=False)
+    os.close(write)
+    assert (done.returncode, done.stderr) == (141, b"")
+
+
+@pytest.mark.parametrize("name", ["", "..", "a/b", "a\nb", "a" * 201])
+def test_a_name_that_no_file_can_have_is_told_before_the_training(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert train_command.main(["--demo", "--out", str(tmp_path / "out"), "--name", name]) == 2
+    assert "fcn-train: --name must be a name without folders, got" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,270 @@
+"""Exported files: of the weights that are here, against their masters; and `fcn-export` on the narrow network."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import onnxruntime
+import pytest
+import torch
+
+from imaging.decoding import Limits, decode
+from model.inference.loading import load_runtime
+from model.inference.openvino_runtime import OpenVINORuntime, read_export
+from model.inference.segmenter import Options, Segmenter
+from model.inference.torch_runtime import TorchRuntime
+from model.manifest import INT8_SCORES, Int8Sums, Manifest, WeightsError, scored_in
+from model.networks.builder import build
+from model.networks.servable import half_tensors
+from model.weights_file import (
+    DEFAULT_WEIGHTS,
+    EXPORT_SUFFIXES,
+    MASTER_SUFFIX,
+    WEIGHTS_FOLDER,
+    Weights,
+    find_files,
+    find_weights,
+    load_weights,
+    save_weights,
+)
+from tests.conftest import ROOT, encoded, make_photo
+from tests.narrow import randomise
+from training.commands.export import export_float32, export_int8, export_path, main, refresh_facts
+
+PHOTOS = sorted((ROOT / "docs" / "photos").glob("*.jpg"))
+MASTERS = sorted(path.name.removesuffix(MASTER_SUFFIX) for path in WEIGHTS_FOLDER.glob(f"*{MASTER_SUFFIX}"))
+EXPORTS = [(name, precision) for name in MASTERS for precision in find_files(name).exports]
+FLOAT32 = [name for name, precision in EXPORTS if precision == "float32"]
+
+
+def tiles(name: str) -> list[npt.NDArray[np.uint8]]:
+    """The first tile of each photo of the documentation, as the service cuts them for these weights."""
+    segmenter = Segmenter(OpenVINORuntime(find_files(name).exports["float32"]))
+    cut = []
+    for path in PHOTOS:
+        data = path.read_bytes()
+        plan = segmenter.plan(data, Options())
+        cut.append(plan.tiles.cut(decode(data, Limits(), plan.tiles.size), next(plan.tiles.regions)))
+    return cut
+
+
+def test_the_default_weights_are_exported_in_both_precisions_and_others_in_both_or_none() -> None:
+    assert set(find_files(DEFAULT_WEIGHTS).exports) == set(EXPORT_SUFFIXES)
+    for name in MASTERS:
+        assert set(find_files(name).exports) in (set(EXPORT_SUFFIXES), set())
+
+
+@pytest.mark.parametrize(
+    ("name", "sums", "allowed"),
+    [
+        ("voc-fcn8s-mobilenet-v2", "vnni", True),
+        ("voc-fcn8s-mobilenet-v2", "avx2", False),
+        ("camvid-fcn8s-mobilenet-edgetpu", "vnni", True),
+        ("camvid-fcn8s-mobilenet-edgetpu", "avx2", False),
+    ],
+)
+def test_the_card_of_an_int8_export_says_where_it_is_chosen(name: str, sums: Int8Sums, allowed: bool) -> None:
+    """A score or a calibration that is recorded anew may end that, and half of the rate with it."""
+    manifest = read_export(find_files(name).exports["int8"]).manifest
+    assert scored_in(next(iter(manifest.scores)), INT8_SCORES[sums]) in manifest.scores
+    assert manifest.allows_int8(sums) is allowed
+
+
+@pytest.mark.parametrize(("name", "precision"), EXPORTS, ids="-".join)
+def test_an_export_carries_its_masters_sha256_and_facts(name: str, precision: str) -> None:
+    files = find_files(name)
+    assert files.master is not None
+    master, export = load_weights(files.master), read_export(files.exports[precision])
+    assert export.sha256 == master.sha256
+    assert export.manifest == master.manifest
+    assert (export.name, export.precision) == (name, precision)
+    assert (export.stride, export.grid) == (8, "corner")
+    model = onnx.load(export.path)
+    onnx.checker.check_model(model)
+    assert [(value.name, value.type.tensor_type.elem_type) for value in (*model.graph.input, *model.graph.output)] == [
+        ("pixels", onnx.TensorProto.UINT8),
+        ("logits", onnx.TensorProto.FLOAT),
+    ]
+
+
+@pytest.mark.parametrize(("name", "precision"), EXPORTS, ids="-".join)
+def test_an_export_names_no_path_of_a_machine(name: str, precision: str) -> None:
+    data = find_files(name).exports[precision].read_bytes()
+    assert [word for word in (b"/work", b"/home", b"/root", b"/tmp", b"site-packages", b".py") if word in data] == []
+
+
+@pytest.mark.parametrize("name", FLOAT32)
+def test_the_float32_export_computes_what_the_master_does_in_torch_and_in_onnx_runtime(name: str) -> None:
+    path = find_files(name).exports["float32"]
+    exported, master = OpenVINORuntime(path), TorchRuntime(load_weights(find_weights(name)), "cpu", "float32")
+    other = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    for tile in tiles(name):
+        expected = master.logits([tile])
+        for found in (exported.logits([tile]), other.run(None, {"pixels": tile[None]})[0]):
+            np.testing.assert_allclose(found, expected, atol=1e-3)
+            assert (found.argmax(1) == expected.argmax(1)).mean() >= 0.999
+
+
+@pytest.mark.parametrize("name", [name for name, precision in EXPORTS if precision == "int8"])
+def test_the_int8_export_agrees_where_float32_is_sure(name: str) -> None:
+    """The photographs show what the default weights know, and no streets: others are far from sure of them."""
+    exports = find_files(name).exports
+    full, quantised = OpenVINORuntime(exports["float32"]), OpenVINORuntime(exports["int8"])
+    agreement, where_sure = [], []
+    for tile in tiles(name):
+        logits = full.logits([tile])
+        equal = logits.argmax(1) == quantised.logits([tile]).argmax(1)
+        sure = 1 / np.exp(logits - logits.max(1, keepdims=True)).sum(1) > 0.7  # the winner's probability
+        agreement.append(equal.mean())
+        where_sure.append(equal[sure].mean())
+    assert min(where_sure) >= 0.97
+    assert np.mean(agreement) >= (0.93 if name == DEFAULT_WEIGHTS else 0.85)
+    assert max(agreement) >= (0.98 if name == DEFAULT_WEIGHTS else 0.9)
+
+
+@pytest.fixture
+def copy(narrow_file: Path, tmp_path: Path) -> Path:
+    """The narrow network's master, and its export beside it."""
+    for ending in (".safetensors", ".onnx"):
+        shutil.copyfile(narrow_file.with_suffix(ending), tmp_path / f"narrow{ending}")
+    return tmp_path / "narrow.safetensors"
+
+
+def test_a_master_is_exported_beside_itself(copy: Path, narrow: Weights, capsys: pytest.CaptureFixture[str]) -> None:
+    path = export_path(copy, "float32")
+    path.unlink()
+    assert main(["--weights", str(copy)]) == 0
+    assert capsys.readouterr().out.startswith(f"wrote {path} (")
+    assert {entry.name for entry in copy.parent.iterdir()} == {"narrow.safetensors", "narrow.onnx"}
+    assert read_export(path).sha256 == load_weights(copy).sha256
+    tile = make_photo(64, 96)
+    np.testing.assert_allclose(OpenVINORuntime(path).logits([tile]), TorchRuntime(narrow, "cpu").logits([tile]), atol=1e-4)
+    data = path.read_bytes()
+    assert [word for word in (str(ROOT).encode(), b"site-packages", b".py") if word in data] == []
+
+
+def test_facts_are_written_anew_and_the_network_stays(copy: Path, narrow: Weights) -> None:
+    path, tile = export_path(copy, "float32"), make_photo(64, 96)
+    before = OpenVINORuntime(path).logits([tile])
+    scores = {"val": {"mean_iou": 0.5, "iou": [0.5] * 4}}
+    manifest = Manifest(
+        narrow.manifest.architecture, narrow.manifest.labels, narrow.manifest.preprocessing, "other", {}, scores
+    )
+    save_weights(copy, narrow.tensors, manifest)
+    assert refresh_facts(copy, "of another master") == []
+    with pytest.raises(WeightsError, match=r"the float32 export of narrow was made from a master of sha256 .* make it anew"):
+        load_runtime(find_files(str(copy)), "openvino")
+    assert refresh_facts(copy, narrow.sha256) == [path]
+    assert load_runtime(find_files(str(copy)), "openvino").identity.sha256 == load_weights(copy).sha256
+    assert read_export(path).manifest == manifest
+    assert np.array_equal(OpenVINORuntime(path).logits([tile]), before)
+
+
+def test_facts_of_a_master_without_exports_are_nothing_to_write(copy: Path) -> None:
+    export_path(copy, "float32").unlink()
+    assert refresh_facts(copy, load_weights(copy).sha256) == []
+    assert [entry.name for entry in copy.parent.iterdir()] == ["narrow.safetensors"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--weights", "nothing"], "no weights file 'nothing'"),
+        (["--int8"], "--int8 needs --calibration FOLDER"),
+        (["--int8", "--calibration", "{tmp}"], "no photos in {tmp}; their names end in "),
+    ],
+    ids=["no weights", "no folder", "no photos"],
+)
+def test_errors_are_told_on_stderr_with_status_2(
+    copy: Path, tmp_path: Path, arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = ["--weights", str(copy), *(argument.format(tmp=tmp_path) for argument in arguments)]
+    assert main(given) == 2
+    assert capsys.readouterr().err.startswith(f"fcn-export: {message.format(tmp=tmp_path)}")
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("decoder", ["interpolated", "learned"])
+def test_other_decoders_are_exported_too(tmp_path: Path, narrow: Weights, decoder: str) -> None:
+    head, stride = ("none", 16) if decoder == "interpolated" else ("fc", 32)
+    options = {"width": 0.1, "head": head, "head_width": 16, "output_stride": stride, "decoder": decoder}
+    net = randomise(build("fcn8s", "mobilenet_v2", 4, **options)).eval()
+    path = tmp_path / "other.safetensors"
+    save_weights(
+        path, half_tensors(net), Manifest(net.architecture, narrow.manifest.labels, narrow.manifest.preprocessing, "none")
+    )
+    exported, master = OpenVINORuntime(export_float32(path)), TorchRuntime(load_weights(path), "cpu", "float32")
+    for size in ((64, 96), (128, 32)):
+        expected = master.logits([make_photo(*size)])
+        assert np.ptp(expected) > 0.1
+        np.testing.assert_allclose(exported.logits([make_photo(*size)]), expected, atol=1e-3)
+
+
+@pytest.mark.long
+def test_the_decoder_shared_is_exported_and_served(tmp_path: Path, narrow: Weights) -> None:
+    torch.manual_seed(0)
+    net = randomise(build("fcn8s", "vgg16", 4, head="conv1x1", head_width=16, output_stride=32, decoder="shared")).eval()
+    path = tmp_path / "shared.safetensors"
+    manifest = Manifest(net.architecture, narrow.manifest.labels, narrow.manifest.preprocessing, "none")
+    save_weights(path, half_tensors(net), manifest)
+    exported, master = OpenVINORuntime(export_float32(path)), TorchRuntime(load_weights(path), "cpu", "float32")
+    for size in ((32, 32), (64, 96), (128, 32), (160, 224)):
+        expected = master.logits([make_photo(*size)])
+        assert expected.shape == (1, 4, *size)
+        assert len(np.unique(expected.argmax(1))) > 1
+        np.testing.assert_allclose(exported.logits([make_photo(*size)]), expected, atol=1e-4 * np.ptp(expected))
+    for size in ((1, 1), (31, 50), (97, 33)):  # the service extends each to multiples of 32
+        photo = make_photo(*size)
+        segmenters = [Segmenter(runtime) for runtime in (exported, master)]
+        ids = [one.infer(photo, one.plan(encoded(photo), Options())).class_map for one in segmenters]
+        assert ids[0].shape == size
+        assert (ids[0] == ids[1]).mean() > 0.99
+
+
+def test_a_network_that_cannot_be_exported_is_refused_with_what_to_do(
+    copy: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise torch.onnx.OnnxExporterError("no such operator")
+
+    monkeypatch.setattr(torch.onnx, "export", refuse)
+    assert main(["--weights", str(copy)]) == 2
+    assert capsys.readouterr().err == "fcn-export: narrow cannot be exported; serve it with torch: no such operator\n"
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("avx2", [False, True])
+def test_int8_is_quantised_on_photos_and_agrees_roughly(copy: Path, tmp_path: Path, avx2: bool) -> None:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for seed in range(4):
+        (photos / f"{seed}.png").write_bytes(encoded(make_photo(96, 128, seed)))
+    path = export_int8(copy, photos, photos=4, avx2=avx2)
+    assert path == export_path(copy, "int8")
+    assert read_export(path).sha256 == load_weights(copy).sha256
+    assert read_export(path).precision == "int8"
+    tile = make_photo(96, 128, 9)
+    full, quantised = OpenVINORuntime(export_path(copy, "float32")), OpenVINORuntime(path)
+    assert (full.logits([tile]).argmax(1) == quantised.logits([tile]).argmax(1)).mean() >= 0.9
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--photos", "0"], "--photos must be at least 1 and --keep at least 0, got 0 and 2"),
+        (["--keep", "-1"], "--photos must be at least 1 and --keep at least 0, got 300 and -1"),
+        ([], "broken.jpg: these bytes are none of PNG"),
+    ],
+)
+def test_what_is_wrong_with_a_calibration_is_named(
+    copy: Path, tmp_path: Path, arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "broken.jpg").write_bytes(b"no")
+    given = ["--weights", str(copy), "--int8", "--calibration", str(tmp_path / "photos"), *arguments]
+    assert main(given) == 2
+    assert message in capsys.readouterr().err

@@ -1,0 +1,81 @@
+"""Ctrl-C in the commands: status 130, one line, no traceback, and a training that goes on."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from tests.conftest import ROOT
+from tests.training.invocations import on_shapes
+from training.commands import coco_import, export
+from training.commands import evaluate as evaluate_command
+from training.commands import train as train_command
+from training.learning.checkpoint import FILE
+
+PROGRAM = [sys.executable, "-c", "import sys; from training.commands.train import main; sys.exit(main())"]
+
+
+def interrupt(*_: Any, **__: Any) -> None:
+    raise KeyboardInterrupt
+
+
+def test_a_training_says_whether_the_same_command_goes_on(
+    shapes: Path, tiny_recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(train_command, "train", interrupt)
+    arguments = on_shapes(shapes, tiny_recipe, tmp_path)
+    assert train_command.main(arguments) == 130
+    assert "fcn-train: stopped; the same command begins anew" in capsys.readouterr().err.splitlines()[-1]
+    (tmp_path / FILE).touch()
+    assert train_command.main(arguments) == 130
+    assert "fcn-train: stopped; the same command goes on from the last whole epoch" in capsys.readouterr().err.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("module", "function", "arguments", "name"),
+    [
+        (evaluate_command, "find_labels", ["--data", "."], "fcn-evaluate"),
+        (export, "find_weights", [], "fcn-export"),
+        (coco_import, "import_coco", ["a.json", "--out", "b"], "coco_import"),
+    ],
+)
+def test_other_commands_end_with_a_line(
+    module: Any, function: str, arguments: list[str], name: str,
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.setattr(module, function, interrupt)
+    assert module.main(arguments) == 130
+    assert capsys.readouterr().err == f"\n{name}: stopped\n"
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_terminal_s_ctrl_c_leaves_a_checkpoint_that_is_gone_on_from(
+    shapes: Path, tiny_recipe: Path, tmp_path: Path, workers: int
+) -> None:
+    command = [*PROGRAM, *on_shapes(shapes, tiny_recipe, tmp_path, "--workers", str(workers))]
+    # a session of its own: a terminal sends the signal to every process of it
+    pipe = subprocess.PIPE
+    run = subprocess.Popen([*command, "--epochs", "500"], cwd=ROOT, stdout=pipe, stderr=pipe, text=True, start_new_session=True)
+    while not (tmp_path / FILE).is_file() and run.poll() is None:
+        time.sleep(0.002)
+    os.killpg(run.pid, signal.SIGINT)
+    _, errors = run.communicate()
+    assert run.returncode == 130
+    assert "Traceback" not in errors
+    assert "the same command goes on" in errors
+    progress, _ = load_whole(tmp_path)
+    assert 1 <= progress["epoch"] < 500
+
+
+def load_whole(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    content = torch.load(folder / FILE, map_location="cpu", weights_only=True)
+    return content["progress"], content["states"]

@@ -1,0 +1,133 @@
+"""`fcn-train`: from data to a weights file and its card, across kills."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from model.inference.openvino_runtime import read_export
+from model.inference.segmenter import Options, Segmenter
+from model.inference.torch_runtime import TorchRuntime
+from model.weights_file import load_weights
+from tests.conftest import LONGEST_S, ROOT
+from tests.training.conftest import TINY_RECIPE
+from tests.training.invocations import on_shapes
+from training.commands.train import main
+from training.data.class_mapping import parse_class_mapping
+from training.data.datasets import get_split
+from training.data.demo import write_demo_data
+from training.data.label_files import read_labels
+from training.scoring.evaluate import evaluate
+
+pytestmark = pytest.mark.long
+
+PROGRAM = [sys.executable, "-c", "import sys; from training.commands.train import main; sys.exit(main())"]
+
+# ends as by a power cut: before the second checkpoint is in the first one's place
+DIES = """
+import os, signal, sys
+from training.commands.train import main
+
+def hook(event, arguments):
+    if event == "os.rename" and os.path.exists(arguments[1]) and os.path.basename(arguments[1]) == "checkpoint.pt":
+        os.kill(os.getpid(), signal.SIGKILL)
+
+sys.addaudithook(hook)
+sys.exit(main())
+"""
+
+
+def epochs_in(folder: Path) -> int:
+    progress = torch.load(folder / "checkpoint.pt", map_location="cpu", weights_only=True)["progress"]
+    return int(progress["epoch"])
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_training_that_was_killed_ends_in_the_same_weights(tmp_path: Path, workers: int) -> None:
+    write_demo_data(tmp_path / "data", train=32, val=3)
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text(TINY_RECIPE)
+    whole, broken = (on_shapes(tmp_path / "data", recipe, tmp_path / name) for name in ("whole", "broken"))
+    broken += ["--workers", str(workers)]
+    with (tmp_path / "log").open("wb") as log:
+        killed = subprocess.run([sys.executable, "-c", DIES, *broken], cwd=ROOT, stdout=log, stderr=log, timeout=LONGEST_S)
+    assert killed.returncode == -signal.SIGKILL, (tmp_path / "log").read_text()
+    assert 1 <= epochs_in(tmp_path / "broken") < 4
+    assert not (tmp_path / "broken" / "fcn.safetensors").exists()
+    # in a process of its own: OpenVINO, which other tests load, gives this one a signal stack that is too small for AMX
+    goes_on = subprocess.run([*PROGRAM, *broken], cwd=ROOT, capture_output=True, text=True, check=True, timeout=LONGEST_S)
+    assert "epoch 1/4" not in goes_on.stderr
+    assert main(whole) == 0
+    first, second = (load_weights(tmp_path / name / "fcn.safetensors") for name in ("whole", "broken"))
+    assert set(first.tensors) == set(second.tensors)
+    assert [name for name in first.tensors if not np.array_equal(first.tensors[name], second.tensors[name])] == []
+    assert first.manifest.scores == second.manifest.scores
+    assert second.manifest.training["steps"] == 32
+
+
+def test_flags_beat_the_recipe_and_the_file_bears_name_and_licence(
+    shapes: Path, tiny_recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = ["--epochs", "1", "--batch", "8", "--seed", "9", "--name", "mine", "--license", "CC0-1.0"]
+    assert main(on_shapes(shapes, tiny_recipe, tmp_path / "out", *flags)) == 0
+    weights = load_weights(tmp_path / "out" / "mine.safetensors")
+    recipe = weights.manifest.training["recipe"]
+    assert (recipe["epochs"], recipe["batch"], recipe["seed"], recipe["width"]) == (1, 8, 9, 0.1)
+    assert weights.manifest.license == "CC0-1.0"
+    assert list(weights.manifest.scores) == [f"{shapes.name}, val"]
+    assert "mean IoU" in capsys.readouterr().out
+
+
+def test_a_class_map_trains_and_a_score_map_scores_fewer_classes(shapes: Path, tiny_recipe: Path, tmp_path: Path) -> None:
+    maps = ["--epochs", "1", "--class-map", "0=0,1=1,*=2", "--score-map", "0=0,*=1"]
+    assert main(on_shapes(shapes, tiny_recipe, tmp_path / "out", *maps)) == 0
+    weights = load_weights(tmp_path / "out" / "fcn.safetensors")
+    assert weights.manifest.labels.names == ["background", "circle", "square"]
+    (scores,) = weights.manifest.scores.values()
+    assert scores["classes"] == ["background", "circle"]
+    labels = read_labels(str(shapes / "classes.json"))
+    split = get_split(shapes, "val", labels, parse_class_mapping("0=0,*=1", labels))
+    scored = parse_class_mapping("0=0,*=1", weights.manifest.labels)
+    matrix = evaluate(Segmenter(TorchRuntime(weights, "cpu")), split, Options(), scored, quiet=True)
+    assert scores["mean_iou"] == matrix.scores()["mean_iou"]
+
+
+def test_exports_of_what_was_there_before_go(shapes: Path, tiny_recipe: Path, tmp_path: Path) -> None:
+    """Else the service would go on with the former network, by an int8 export that nobody made anew."""
+    out = tmp_path / "out"
+    assert main(on_shapes(shapes, tiny_recipe, out, "--epochs", "1")) == 0
+    quantised = out / "fcn.int8.onnx"
+    shutil.copyfile(out / "fcn.onnx", quantised)
+    assert main(on_shapes(shapes, tiny_recipe, out, "--epochs", "2")) == 0
+    assert not quantised.exists()
+    assert read_export(out / "fcn.onnx").sha256 == load_weights(out / "fcn.safetensors").sha256
+
+
+def test_charts_that_cannot_be_drawn_leave_weights_and_card(
+    shapes: Path, tiny_recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fails(*_: object) -> bytes:
+        raise RuntimeError("no backend")
+
+    monkeypatch.setattr("training.reporting.curves.curves_chart", fails)
+    monkeypatch.setattr("training.reporting.card.score_chart", fails)
+    assert main(on_shapes(shapes, tiny_recipe, tmp_path / "out", "--epochs", "1")) == 0
+    told = capsys.readouterr().err
+    assert all(f"{name}.png is not drawn: no backend" in told for name in ("curves", "fcn"))
+    assert load_weights(tmp_path / "out" / "fcn.safetensors").manifest.scores
+    assert (tmp_path / "out" / "fcn.md").is_file()
+
+
+def test_a_notebook_s_backend_ends_no_training(shapes: Path, tiny_recipe: Path, tmp_path: Path) -> None:
+    command = [*PROGRAM, *on_shapes(shapes, tiny_recipe, tmp_path, "--epochs", "1")]
+    environment = os.environ | {"MPLBACKEND": "module://matplotlib_inline.backend_inline"}
+    subprocess.run(command, cwd=ROOT, env=environment, check=True, capture_output=True, timeout=200)
+    assert {"fcn.safetensors", "fcn.png", "curves.png"} <= {path.name for path in tmp_path.iterdir()}

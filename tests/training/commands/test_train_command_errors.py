@@ -1,0 +1,100 @@
+"""`fcn-train` tells what is wrong with its arguments and data, and stops."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.training.invocations import on_shapes
+from training.commands.train import main
+from training.data.demo import write_demo_data
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (["--data", "nowhere"], "nowhere is not a folder"),
+        (["--train-split", "all"], "all.txt is not there"),
+        (["--val-split", "all"], "all.txt is not there"),
+        (["--labels", "nothing"], "labels must be voc, camvid, or a JSON or YAML file"),
+        (["--labels", "{tmp}/no-classes.json"], "no-classes.json"),
+        (["--class-map", "0:1"], "a class mapping is written"),
+        (["--recipe", "nowhere.toml"], "nowhere.toml is not a recipe"),
+        (["--recipe", "{tmp}/word.toml"], "batch"),
+        (["--batch", "0"], "changes: batch: Input should be greater than or equal to 1, got 0"),
+        (["--variant", "fcn4s"], "variant must be one of fcn32s, fcn16s, fcn8s"),
+        (["--start", "nowhere.safetensors"], "nowhere.safetensors"),
+        (["--start", "{tmp}/word.safetensors"], "word.safetensors"),
+        (["--teacher", "nowhere.safetensors"], "nowhere.safetensors"),
+        (["--recipe", "{tmp}/teacher.toml"], "give --teacher FILE"),
+        (["--device", "abacus"], "device must be auto, cpu"),
+        (["--set", "learnin_rate=1"], "unknown 'learnin_rate'"),
+        (["--evaluate-every", "0"], "evaluate-every must be at least 1"),
+        (["--cache-mb", "-1"], "workers and cache-mb at least 0, got 5, 0 and -1"),
+        (["--threads", "-1"], "threads must be 0 or more"),
+        (["--name", "a/b"], "--name must be a name without folders, got 'a/b'"),
+        (["--start", "{tmp}"], "is not a safetensors file"),
+        (["--teacher", "voc-fcn8s-mobilenet-v2.safetensors"], "voc-fcn8s-mobilenet-v2.safetensors"),
+        (
+            ["--teacher", "weights/voc-fcn8s-mobilenet-v2.safetensors"],
+            "--teacher would change nothing",
+        ),
+        (
+            ["--teacher", "weights/voc-fcn8s-mobilenet-v2.safetensors", "--set", "teacher_weight=1.0"],
+            "the teacher must know the classes ['background', 'circle', 'square', 'triangle']",
+        ),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_errors_are_told_on_stderr_with_status_2(
+    changes: list[str],
+    message: str,
+    shapes: Path,
+    tiny_recipe: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "no-classes.json").write_text("{}")
+    (tmp_path / "word.toml").write_text("batch = 'eight'")
+    (tmp_path / "word.safetensors").write_bytes(b"no weights " * 10)
+    (tmp_path / "teacher.toml").write_text("teacher_weight = 1.0\nwidth = 0.1\n")
+    given = [change.format(tmp=tmp_path) for change in changes]
+    assert main([*on_shapes(shapes, tiny_recipe, tmp_path / "out"), *given]) == 2
+    error = capsys.readouterr().err
+    assert error.splitlines()[-1].startswith("fcn-train: ")
+    assert message in error
+    assert not list(tmp_path.rglob("fcn.safetensors"))
+
+
+def test_data_or_the_demo_must_be_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 2
+    assert capsys.readouterr().err == "fcn-train: give --data FOLDER, or --demo\n"
+
+
+def test_a_mask_that_does_not_fit_stops_the_training_naming_it(
+    tiny_recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_demo_data(tmp_path / "data", train=4, val=1)
+    bad = tmp_path / "data" / "SegmentationClass" / "train_002.png"
+    Image.fromarray(np.full((96, 96), 77, np.uint8)).save(bad)
+    assert main(on_shapes(tmp_path / "data", tiny_recipe, tmp_path / "out")) == 2
+    assert f"{bad}: ids [77]" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("arguments", [["--epochs", "many"], ["--nonsense"]], ids=" ".join)
+def test_arguments_that_cannot_be_parsed_exit_with_status_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["--demo", *arguments])
+    assert caught.value.code == 2
+    assert arguments[0] in capsys.readouterr().err
+
+
+def test_a_score_map_that_leaves_a_class_out_stops_before_the_training(
+    shapes: Path, tiny_recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(on_shapes(shapes, tiny_recipe, tmp_path / "out", "--score-map", "circle=round,square=angular")) == 2
+    assert "names every class: background, triangle missing" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,261 @@
+"""The layouts that users have: plain folders with and without lists, SBD's train_aug, and CamVid as published."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from model.labels import LabelClass, LabelSet, camvid_labels, voc_labels
+from tests.training.conftest import write_frame, write_voc
+from training.data.camvid import GROUPS, published_colors, split_of
+from training.data.datasets import get_split
+from training.data.layouts import DataError, find_frames, list_frames
+
+IDS = np.array([[0, 1, 1], [2, 3, 255]], np.uint8)
+
+
+def names(root: Path, split: str) -> list[str]:
+    return [frame.name for frame in find_frames(root, split)]
+
+
+def write_plain(root: Path, *stems: str) -> Path:
+    for stem in stems:
+        write_frame(root / "images" / f"{stem}.jpg", root / "masks" / f"{stem}.png", IDS)
+    return root
+
+
+def test_a_folder_without_lists_is_split_by_the_names_alone(tmp_path: Path) -> None:
+    stems = [f"leaf{index}" for index in range(40)]
+    write_plain(tmp_path, *stems)
+    train, val = names(tmp_path, "train"), names(tmp_path, "val")
+    assert sorted(train + val) == sorted(stems)
+    assert 3 <= len(val) <= 14
+    write_plain(tmp_path, "another")
+    assert set(val) <= set(names(tmp_path, "val"))
+    assert set(train) <= set(names(tmp_path, "train"))
+
+
+def test_lists_decide_where_there_are_any(tmp_path: Path) -> None:
+    write_plain(tmp_path, "a", "b", "c")
+    (tmp_path / "train.txt").write_text("c\na\n")
+    (tmp_path / "val.txt").write_text("b\n")
+    assert (names(tmp_path, "train"), names(tmp_path, "val")) == (["c", "a"], ["b"])
+
+
+def test_folders_of_splits_decide_where_there_are_any(tmp_path: Path) -> None:
+    for split, stem in (("train", "a"), ("val", "b"), ("extra", "c")):
+        write_frame(tmp_path / "images" / split / f"{stem}.PNG", tmp_path / "masks" / split / f"{stem}.png", IDS)
+    assert [names(tmp_path, split) for split in ("train", "val", "extra")] == [["a"], ["b"], ["c"]]
+
+
+@pytest.mark.parametrize(("there", "asked"), [("train", "val"), ("val", "train")])
+def test_half_a_set_of_lists_is_refused(tmp_path: Path, there: str, asked: str) -> None:
+    write_plain(tmp_path, "a", "b")
+    (tmp_path / f"{there}.txt").write_text("a\n")
+    with pytest.raises(DataError, match=rf"neither {asked}\.txt nor images/{asked}; its other splits have"):
+        names(tmp_path, asked)
+
+
+def test_lists_may_hold_endings_and_names_with_spaces(tmp_path: Path) -> None:
+    write_plain(tmp_path, "leaf 1", "leaf.2")
+    (tmp_path / "train.txt").write_text("leaf 1.jpg\n\nleaf.2\n")
+    assert names(tmp_path, "train") == ["leaf 1", "leaf.2"]
+
+
+def test_another_split_needs_a_list(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"neither test\.txt nor images/test"):
+        names(write_plain(tmp_path, "a"), "test")
+
+
+def test_an_image_without_a_mask_is_named(tmp_path: Path) -> None:
+    write_plain(tmp_path, *(f"leaf{index}" for index in range(9)))
+    (tmp_path / "masks" / "leaf4.png").unlink()
+    with pytest.raises(DataError, match=r"masks/leaf4\.png: no such mask"):
+        [names(tmp_path, split) for split in ("train", "val")]
+
+
+def test_an_empty_folder_is_an_empty_split(tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    with pytest.raises(DataError, match="the split 'train' is empty"):
+        names(tmp_path, "train")
+
+
+def test_a_file_is_no_folder(tmp_path: Path) -> None:
+    (tmp_path / "data").write_text("")
+    with pytest.raises(DataError, match="data is not a folder"):
+        names(tmp_path / "data", "train")
+
+
+@pytest.mark.parametrize(
+    "listing", ["a\nb\n", "/JPEGImages/a.png /SegmentationClassAug/a.png\n/JPEGImages/b.png /SegmentationClassAug/b.png\n"]
+)
+def test_train_aug_takes_sbd_s_masks(tmp_path: Path, listing: str) -> None:
+    write_voc(tmp_path, {"a": IDS, "b": IDS})
+    (tmp_path / "SegmentationClassAug").mkdir()
+    for stem in "ab":
+        Image.fromarray(IDS[::-1]).save(tmp_path / "SegmentationClassAug" / f"{stem}.png")
+    (tmp_path / "SegmentationClass" / "b.png").unlink()
+    (tmp_path / "ImageSets" / "Segmentation" / "train_aug.txt").write_text(listing)
+    split = get_split(tmp_path, "train_aug", voc_labels())
+    assert [frame.name for frame in split.frames] == ["a", "b"]
+    assert np.array_equal(split.mask(1), IDS[::-1])
+    assert np.array_equal(split.mask(0), IDS[::-1] if "Aug" in listing else IDS)
+
+
+CAMVID_FRAMES = {
+    "0001TP_006690": "train",
+    "0001TP_008520": "train",
+    "0001TP_008550": "test",
+    "0006R0_f03930": "train",
+    "0016E5_00390": "train",
+    "0016E5_07959": "val",
+    "0016E5_08159": "val",
+    "0016E5_08640": "train",
+    "Seq05VD_f00000": "test",
+    "0001TP_006690 (1)": "train",
+}
+
+
+def test_camvid_s_frames_fall_into_the_usual_splits() -> None:
+    assert {name: split_of(name) for name in CAMVID_FRAMES} == CAMVID_FRAMES
+
+
+def test_camvid_as_published_is_read_in_its_colours(tmp_path: Path) -> None:
+    (tmp_path / "label_colors.txt").write_text("128 128 128\tSky\n0 128 64\t\tArchway\n128 0 0\tBuilding\n0 0 0\tVoid\n")
+    colours = np.array([[(128, 128, 128), (0, 128, 64)], [(128, 0, 0), (0, 0, 0)]], np.uint8)
+    for folder, name in (("701_StillsRaw_full", "0001TP_006690"), ("LabeledApproved_full", "0001TP_006690_L")):
+        (tmp_path / folder).mkdir()
+        Image.fromarray(colours).save(tmp_path / folder / f"{name}.png")
+    split = get_split(tmp_path, "train", camvid_labels())
+    assert split.mask(0).tolist() == [[0, 1], [1, 11]]
+    with pytest.raises(DataError, match="the split 'val' is empty"):
+        get_split(tmp_path, "val", camvid_labels())
+
+
+def test_camvid_s_colours_are_left_to_labels_of_one_s_own(tmp_path: Path) -> None:
+    (tmp_path / "label_colors.txt").write_text("128 0 0 Building\n")
+    for folder, name in (("701_StillsRaw_full", "0001TP_006690"), ("LabeledApproved_full", "0001TP_006690_L")):
+        (tmp_path / folder).mkdir()
+        Image.fromarray(np.full((2, 2, 3), (128, 0, 0), np.uint8)).save(tmp_path / folder / f"{name}.png")
+    own = LabelSet((LabelClass(0, "Animal", (64, 128, 64)), LabelClass(1, "House", (128, 0, 0))))
+    assert get_split(tmp_path, "train", own).mask(0).tolist() == [[1, 1], [1, 1]]
+
+
+def test_a_class_that_camvid_does_not_have_is_named(tmp_path: Path) -> None:
+    (tmp_path / "label_colors.txt").write_text("1 2 3 Spaceship\n")
+    with pytest.raises(ValueError, match="'Spaceship' is none of CamVid's 32 classes"):
+        published_colors(tmp_path)
+
+
+def test_the_eleven_groups_hold_31_classes_each_once() -> None:
+    members = [name for group in GROUPS.values() for name in group.split()]
+    assert list(GROUPS) == camvid_labels().names
+    assert len(members) == len(set(members)) == 31
+    assert "RoadShoulder" in GROUPS["Pavement"].split()
+
+
+def test_two_images_of_one_name_are_refused(tmp_path: Path) -> None:
+    write_plain(tmp_path, "a", "b")
+    (tmp_path / "images" / "a.png").write_bytes(b"")
+    with pytest.raises(DataError, match=r"two images of one name \(a\), which would have one mask"):
+        names(tmp_path, "train")
+
+
+def test_lists_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
+    write_plain(tmp_path, "a", "b")
+    (tmp_path / "train.txt").write_bytes(b"\xef\xbb\xbfa\r\nb\r\n")
+    assert names(tmp_path, "train") == ["a", "b"]
+
+
+def test_a_mask_in_another_format_is_told(tmp_path: Path) -> None:
+    write_plain(tmp_path, *(f"leaf{index}" for index in range(9)))
+    (tmp_path / "masks" / "leaf4.png").rename(tmp_path / "masks" / "leaf4.jpg")
+    with pytest.raises(DataError, match=r"masks/leaf4\.png: no such mask, and leaf4\.jpg is none: export masks as PNG"):
+        [names(tmp_path, split) for split in ("train", "val")]
+
+
+def test_two_files_of_one_name_are_told_where_lists_name_them(tmp_path: Path) -> None:
+    """Whichever of them a list means, they would have one mask; and of two masks one would be taken at random."""
+    write_plain(tmp_path, "a", "b")
+    (tmp_path / "train.txt").write_text("a.png\nb\n")
+    (tmp_path / "images" / "a.png").write_bytes((tmp_path / "images" / "a.jpg").read_bytes())
+    (tmp_path / "masks" / "b.PNG").write_bytes((tmp_path / "masks" / "b.png").read_bytes())
+    with pytest.raises(DataError, match="2 errors") as caught:
+        names(tmp_path, "train")
+    assert "images/a.jpg and a.png are two files of one name" in str(caught.value)
+    assert "masks/b.PNG and b.png are two files of one name" in str(caught.value)
+
+
+def test_lists_may_name_files_from_the_folder_above_and_with_dots(tmp_path: Path) -> None:
+    write_plain(tmp_path, "a", "b", "c")
+    (tmp_path / "train.txt").write_text("images/a.jpg\n./images/b.jpg\n./a\nimages\\c.jpg\n")
+    listing = list_frames(tmp_path, "train")
+    assert [frame.name for frame in listing.frames] == ["a", "b", "a", "c"]
+    assert listing.notes == ["1 frames are listed more than once in 'train', and count as often: a"]
+
+
+def test_images_in_deeper_folders_are_told(tmp_path: Path) -> None:
+    write_plain(tmp_path, *(f"leaf{index}" for index in range(20)))
+    write_frame(tmp_path / "images" / "site" / "q.jpg", tmp_path / "masks" / "site" / "q.png", IDS)
+    assert list_frames(tmp_path, "train").notes == [
+        f"1 images in folders of {tmp_path / 'images'} are left out: {tmp_path / 'images' / 'site' / 'q.jpg'}"
+    ]
+
+
+def test_images_beside_the_folders_of_splits_are_told(tmp_path: Path) -> None:
+    write_plain(tmp_path, "a")
+    write_frame(tmp_path / "images" / "train" / "b.jpg", tmp_path / "masks" / "train" / "b.png", IDS)
+    listing = list_frames(tmp_path, "train")
+    assert [frame.name for frame in listing.frames] == ["b"]
+    assert listing.notes == [
+        f"1 images lie in {tmp_path / 'images'} beside its folders and are left out: {tmp_path / 'images' / 'a.jpg'}"
+    ]
+
+
+@pytest.mark.parametrize("ending", ["_mask", "-labelIds"])
+def test_masks_of_longer_names_are_told(tmp_path: Path, ending: str) -> None:
+    write_plain(tmp_path, "a")
+    (tmp_path / "train.txt").write_text("a\n")
+    (tmp_path / "masks" / "a.png").rename(tmp_path / "masks" / f"a{ending}.png")
+    with pytest.raises(DataError, match=rf"a\.png: no such mask; there is a{ending}\.png: a mask bears its image's name"):
+        names(tmp_path, "train")
+
+
+def test_names_that_are_not_utf_8_are_read(tmp_path: Path) -> None:
+    name = os.fsdecode(b"Bl\xe4tter")
+    write_plain(tmp_path, *(f"{name}{index}" for index in range(20)))
+    for split in ("train", "val"):
+        frames = get_split(tmp_path, split, voc_labels())
+        assert frames.frames[0].name.startswith(name)
+        assert len(frames.digest) == len(frames.contents) == 64
+
+
+def test_a_list_of_voc_s_may_hold_names_with_spaces_and_endings(tmp_path: Path) -> None:
+    write_voc(tmp_path, {"photo 1": IDS})
+    (tmp_path / "ImageSets" / "Segmentation" / "train.txt").write_text("photo 1.png\n")
+    assert names(tmp_path, "train") == ["photo 1"]
+
+
+def test_a_list_is_found_in_any_case_as_cvat_names_subsets(tmp_path: Path) -> None:
+    lists = write_voc(tmp_path, {"a": IDS}) / "ImageSets" / "Segmentation"
+    (lists / "train.txt").rename(lists / "Train.txt")
+    assert names(tmp_path, "train") == ["a"]
+
+
+def test_what_cvat_leaves_out_is_told(tmp_path: Path) -> None:
+    write_voc(tmp_path, {"a": IDS, "b": IDS})
+    (tmp_path / "labelmap.txt").write_text("background:0,0,0::\n")
+    (tmp_path / "SegmentationClass" / "b.png").unlink()
+    with pytest.raises(DataError, match=r"b\.png: no such mask; CVAT writes none for an image without objects"):
+        names(tmp_path, "train")
+
+
+@pytest.mark.parametrize("line", ["128 128 Sky", "a b c Sky", "300 0 0 Sky"])
+def test_a_line_of_camvid_s_colours_that_is_none_is_told(tmp_path: Path, line: str) -> None:
+    (tmp_path / "label_colors.txt").write_text(f"128 0 0 Building\n{line}\n")
+    with pytest.raises(ValueError, match=rf"label_colors\.txt: a line must be written red green blue name, got '{line}'"):
+        published_colors(tmp_path)

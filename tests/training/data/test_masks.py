@@ -1,0 +1,270 @@
+"""Masks as ids and as colours, and errors that name the file."""
+
+from __future__ import annotations
+
+import io
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from model.labels import VOID_COLOR, LabelClass, LabelSet, numbered_labels, voc_labels
+from tests.imaging.samples import png_of
+from training.data.masks import MaskError, label_colors, open_mask, read_mask
+
+FOUR = numbered_labels(["a", "b", "c", "d"])
+IDS = np.array([[0, 1, 20], [8, 15, 255]], np.uint8)
+
+
+def save(path: Path, pixels: np.ndarray, mode: str | None = None) -> Path:
+    image = Image.fromarray(pixels)
+    (image.convert(mode) if mode else image).save(path)
+    return path
+
+
+def test_grey_and_palette_masks_are_ids(tmp_path: Path) -> None:
+    labels = voc_labels()
+    assert np.array_equal(read_mask(save(tmp_path / "grey.png", IDS), labels, {}), IDS)
+    palette = Image.fromarray(IDS)
+    palette.putpalette(np.asarray(labels.palette, np.uint8).tobytes())
+    palette.save(tmp_path / "palette.png")
+    assert np.array_equal(read_mask(tmp_path / "palette.png", labels, {}), IDS)
+
+
+def test_colours_are_looked_up_void_s_too(tmp_path: Path) -> None:
+    labels = voc_labels()
+    colours = np.asarray(labels.palette, np.uint8)[IDS]
+    assert colours[1, 2].tolist() == list(VOID_COLOR)
+    assert np.array_equal(read_mask(save(tmp_path / "a.png", colours), labels, label_colors(labels)), IDS)
+
+
+def test_a_colour_of_no_class_is_named(tmp_path: Path) -> None:
+    path = save(tmp_path / "a.png", np.full((2, 2, 3), (1, 2, 3), np.uint8))
+    with pytest.raises(MaskError, match=r"a\.png: colours \['#010203'\] stand for no class"):
+        read_mask(path, voc_labels(), label_colors(voc_labels()))
+
+
+def test_a_colour_of_two_classes_stands_for_neither(tmp_path: Path) -> None:
+    labels = LabelSet(tuple(LabelClass(i, str(i), (9, 9, 9) if i else (0, 0, 0)) for i in range(3)))
+    assert label_colors(labels) == {(0, 0, 0): 0, VOID_COLOR: 255}
+    with pytest.raises(MaskError, match="#090909"):
+        read_mask(save(tmp_path / "a.png", np.full((2, 2, 3), 9, np.uint8)), labels, label_colors(labels))
+
+
+def test_an_id_outside_the_label_set_is_named(tmp_path: Path) -> None:
+    with pytest.raises(MaskError, match=r"a\.png: ids \[7, 9\] are neither one of 2 classes nor void"):
+        read_mask(save(tmp_path / "a.png", np.array([[0, 7, 9, 255]], np.uint8)), numbered_labels(["a", "b"]), {})
+
+
+def test_other_modes_are_refused(tmp_path: Path) -> None:
+    Image.new("CMYK", (2, 2)).save(tmp_path / "a.tif")
+    with pytest.raises(MaskError, match="must be an 8-bit grey, palette or RGB image, got mode CMYK"):
+        read_mask(tmp_path / "a.tif", voc_labels(), {})
+
+
+PLAIN = np.array([[0, 1, 2, 3], [3, 2, 1, 0]], np.uint8)
+
+
+def packed(depth: int, color_type: int) -> bytes:
+    """A PNG of `PLAIN` in so many bits a sample, grey (0) or with a palette (3)."""
+    bits = [np.unpackbits(row[:, None], axis=1)[:, 8 - depth :].ravel() for row in PLAIN & (2**depth - 1)]
+    rows = b"".join(b"\0" + np.packbits(row).tobytes() for row in bits)
+    palette = {"PLTE": bytes(value % 256 for value in range(3 * 2**depth))} if color_type == 3 else {}
+    return png_of(PLAIN.shape[1], PLAIN.shape[0], depth, color_type, rows, **palette)
+
+
+@pytest.mark.parametrize("color_type", [0, 3], ids=["grey", "palette"])
+@pytest.mark.parametrize("depth", [1, 2, 4, 8])
+def test_ids_of_few_bits_are_read_as_they_are(tmp_path: Path, depth: int, color_type: int) -> None:
+    """Pillow spreads grey of 2 and 4 bits over 0 to 255."""
+    (tmp_path / "a.png").write_bytes(packed(depth, color_type))
+    expected = PLAIN & (2**depth - 1)
+    ids = read_mask(tmp_path / "a.png", FOUR, label_colors(FOUR))
+    assert ids.dtype == np.uint8
+    assert np.array_equal(ids, expected)
+
+
+@pytest.mark.parametrize("mode", ["I;16", "LA", "RGB", "RGBA"])
+def test_plain_ids_in_other_modes_are_read(tmp_path: Path, mode: str) -> None:
+    image = Image.fromarray(PLAIN.astype(np.uint16)) if mode == "I;16" else Image.fromarray(PLAIN).convert(mode)
+    image.save(tmp_path / "a.png")
+    assert np.array_equal(read_mask(tmp_path / "a.png", FOUR, label_colors(FOUR)), PLAIN)
+
+
+def test_rgba_holds_colours_as_rgb_does(tmp_path: Path) -> None:
+    colours = np.asarray(FOUR.palette, np.uint8)[PLAIN]
+    Image.fromarray(colours).convert("RGBA").save(tmp_path / "a.png")
+    assert np.array_equal(read_mask(tmp_path / "a.png", FOUR, label_colors(FOUR)), PLAIN)
+
+
+@pytest.mark.parametrize("mode", ["LA", "RGBA"])
+def test_transparent_masks_are_refused(tmp_path: Path, mode: str) -> None:
+    image = Image.fromarray(PLAIN).convert(mode)
+    image.putalpha(Image.fromarray(255 - PLAIN))
+    image.save(tmp_path / "a.png")
+    with pytest.raises(MaskError, match=r"a\.png: a mask has no transparent pixels"):
+        read_mask(tmp_path / "a.png", FOUR, label_colors(FOUR))
+
+
+def test_sixteen_bits_hold_no_ids_beyond_the_classes(tmp_path: Path) -> None:
+    Image.fromarray(PLAIN.astype(np.uint16) * 257).save(tmp_path / "a.png")
+    with pytest.raises(MaskError, match=r"a\.png: ids \[257, 514, 771\] are neither one of 4 classes nor void"):
+        read_mask(tmp_path / "a.png", FOUR, label_colors(FOUR))
+
+
+@pytest.mark.parametrize(("color_type", "samples"), [(2, 3), (4, 2), (6, 4)], ids=["RGB", "LA", "RGBA"])
+def test_sixteen_bits_in_several_channels_are_refused(tmp_path: Path, color_type: int, samples: int) -> None:
+    """Pillow drops the lower byte, and with it the id."""
+    rows = b"\0" + b"\0\1" * samples + b"\0\2" * samples
+    (tmp_path / "a.png").write_bytes(png_of(2, 1, 16, color_type, rows))
+    with pytest.raises(MaskError, match=r"a\.png: a mask of 16 bits must be grey, got mode"):
+        read_mask(tmp_path / "a.png", FOUR, label_colors(FOUR))
+
+
+@pytest.mark.parametrize("format", ["JPEG", "WEBP"])
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_lossy_masks_are_refused_by_their_bytes(tmp_path: Path, format: str, mode: str) -> None:
+    Image.new(mode, (8, 8)).save(tmp_path / "a.png", format)
+    with pytest.raises(
+        MaskError, match=rf"a\.png: the file is a {format}, which may not keep ids exactly; export masks as PNG"
+    ):
+        read_mask(tmp_path / "a.png", FOUR, label_colors(FOUR))
+
+
+def test_a_tiff_is_read_but_for_lossy_and_inverted_ones(tmp_path: Path) -> None:
+    for options in ({}, {"compression": "tiff_lzw"}, {"compression": "tiff_deflate"}):
+        Image.fromarray(PLAIN).save(tmp_path / "a.png", "TIFF", **options)
+        assert np.array_equal(read_mask(tmp_path / "a.png", FOUR, {}), PLAIN)
+    for options in ({"compression": "jpeg"}, {"tiffinfo": {262: 0}}):
+        Image.fromarray(PLAIN).save(tmp_path / "a.png", "TIFF", **options)
+        with pytest.raises(MaskError, match=r"a\.png: .* export masks as PNG"):
+            read_mask(tmp_path / "a.png", FOUR, {})
+
+
+def test_black_and_white_in_rgb_are_colours_not_void(tmp_path: Path) -> None:
+    Image.fromarray(np.array([[0, 255]], np.uint8)).convert("RGB").save(tmp_path / "a.png")
+    with pytest.raises(MaskError, match="#ffffff"):
+        read_mask(tmp_path / "a.png", FOUR, label_colors(FOUR))
+
+
+def test_black_and_white_are_read_by_colours_where_that_is_asked_for(tmp_path: Path) -> None:
+    """Label Studio's brush masks; in any mode."""
+    labels = LabelSet((LabelClass(0, "ground", (0, 0, 0)), LabelClass(1, "leaf", (255, 255, 255))))
+    image = Image.fromarray(np.array([[0, 255], [255, 0]], np.uint8))
+    for mode in ("1", "L", "LA", "P", "RGB", "RGBA"):
+        image.convert(mode).save(tmp_path / "a.png")
+        assert read_mask(tmp_path / "a.png", labels, label_colors(labels), "colors").tolist() == [[0, 1], [1, 0]]
+
+
+def test_what_is_no_image_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_text("no mask")
+    with pytest.raises(MaskError, match=r"a\.png: not an image"):
+        read_mask(tmp_path / "a.png", voc_labels(), {})
+
+
+def test_values_are_ids_whatever_the_palette_says(tmp_path: Path) -> None:
+    """labelme's palette is VOC's; the classes' own colours may be VOC's in another order."""
+    labels = LabelSet(
+        (LabelClass(0, "soil", (0, 0, 0)), LabelClass(1, "leaf", (0, 128, 0)), LabelClass(2, "berry", (128, 0, 0)))
+    )
+    ids = np.array([[0, 1, 2, 255], [1, 1, 0, 2]], np.uint8)
+    for shown in (ids, ids[:, :2], ids[:, 2:], np.full((2, 2), 2, np.uint8)):
+        image = Image.fromarray(np.ascontiguousarray(shown))
+        image.putpalette(np.asarray(voc_labels().palette, np.uint8).tobytes())
+        image.save(tmp_path / "a.png")
+        assert np.array_equal(read_mask(tmp_path / "a.png", labels, label_colors(labels)), shown)
+    assert open_mask(tmp_path / "a.png").contradiction(labels, label_colors(labels)) == (2, 1)
+
+
+def test_an_optimised_palette_is_looked_up_by_its_colours_where_that_is_asked_for(tmp_path: Path) -> None:
+    labels, ids = voc_labels(), np.array([[0, 15, 15], [8, 0, 255]], np.uint8)
+    colours = Image.fromarray(np.asarray(labels.palette, np.uint8)[ids])
+    path = tmp_path / "a.png"
+    colours.convert("P", palette=Image.Palette.ADAPTIVE, colors=4).save(path)
+    with Image.open(path) as image:
+        values = np.asarray(image)
+    assert sorted(np.unique(values)) == [0, 1, 2, 3]
+    assert np.array_equal(read_mask(path, labels, label_colors(labels), "colors"), ids)
+    assert np.array_equal(read_mask(path, labels, label_colors(labels)), values)
+    assert open_mask(path).contradiction(labels, label_colors(labels)) is not None
+
+
+def test_a_palette_of_other_colours_or_the_classes_own_contradicts_nothing(tmp_path: Path) -> None:
+    labels = voc_labels()
+    grey = [value for index in range(256) for value in (index, index, index)]
+    for palette in (grey, np.asarray(labels.palette, np.uint8).ravel().tolist()):
+        image = Image.fromarray(IDS)
+        image.putpalette(palette)
+        image.save(tmp_path / "a.png")
+        assert open_mask(tmp_path / "a.png").contradiction(labels, label_colors(labels)) is None
+        assert np.array_equal(read_mask(tmp_path / "a.png", labels, label_colors(labels)), IDS)
+
+
+def test_an_id_of_a_palette_that_is_no_class_is_named_with_the_switch(tmp_path: Path) -> None:
+    image = Image.fromarray(np.array([[0, 9]], np.uint8))
+    image.putpalette(np.asarray(voc_labels().palette, np.uint8).tobytes())
+    image.save(tmp_path / "a.png")
+    with pytest.raises(MaskError, match=r"ids \[9\] .* give --masks colors"):
+        read_mask(tmp_path / "a.png", FOUR, label_colors(FOUR))
+
+
+def test_a_mask_without_its_last_rows_is_refused(tmp_path: Path) -> None:
+    """Pillow leaves them at 0, which is a class."""
+    rows = b"".join(b"\0" + row.tobytes() for row in PLAIN)
+    for some, path in ((rows[:5], tmp_path / "half.png"), (rows, tmp_path / "whole.png")):
+        path.write_bytes(png_of(4, 2, 8, 0, some))
+    assert np.array_equal(read_mask(tmp_path / "whole.png", FOUR, {}), PLAIN)
+    with pytest.raises(
+        MaskError, match=r"half\.png: the image is damaged: its rows take 10 bytes, and its stream ends after 5"
+    ):
+        read_mask(tmp_path / "half.png", FOUR, {})
+
+
+def test_a_first_frame_that_covers_a_part_of_the_mask_is_refused(tmp_path: Path) -> None:
+    frame = {"acTL": struct.pack(">II", 1, 0), "fcTL": struct.pack(">5I2H2B", 0, 4, 1, 0, 1, 1, 1, 0, 0)}
+    (tmp_path / "a.png").write_bytes(png_of(4, 2, 8, 0, b"\0" + PLAIN[0].tobytes(), **frame))
+    with pytest.raises(MaskError, match=r"a\.png: the image is damaged: its first frame has 4x1 of 4x2 pixels"):
+        read_mask(tmp_path / "a.png", FOUR, {})
+    file = io.BytesIO()
+    Image.fromarray(PLAIN).save(file, "GIF")
+    data = bytearray(file.getvalue())
+    data[6:10] = struct.pack("<HH", 8, 4)  # of the canvas
+    (tmp_path / "b.png").write_bytes(data)
+    with pytest.raises(MaskError, match=r"b\.png: the mask's first frame covers a part of it; export masks as PNG"):
+        read_mask(tmp_path / "b.png", FOUR, {})
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_mask_that_exif_turns_itself_is_refused(tmp_path: Path, orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(PLAIN).save(tmp_path / "a.png", exif=exif)
+    if orientation == 1:
+        assert np.array_equal(read_mask(tmp_path / "a.png", FOUR, {}), PLAIN)
+        return
+    with pytest.raises(MaskError, match=rf"a\.png: EXIF turns the mask itself \(orientation {orientation}\)"):
+        read_mask(tmp_path / "a.png", FOUR, {})
+
+
+@pytest.mark.parametrize("content", [b"", b"version https://git-lfs.github.com/spec/v1\n"], ids=["empty", "pointer"])
+def test_what_is_no_image_is_told_in_plain_words(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "a.png").write_bytes(content)
+    with pytest.raises(MaskError, match=rf"a\.png: not an image: its {len(content)} bytes are none of PNG, BMP, GIF, TIFF$"):
+        read_mask(tmp_path / "a.png", FOUR, {})
+
+
+def test_a_colour_of_two_classes_is_told_as_such(tmp_path: Path) -> None:
+    labels = LabelSet((LabelClass(0, "a", (0, 0, 0)), LabelClass(1, "b", (9, 9, 8)), LabelClass(2, "c", (9, 9, 8))))
+    path = save(tmp_path / "a.png", np.array([[[9, 9, 8], [0, 0, 0]]], np.uint8))
+    with pytest.raises(MaskError, match=r"stand for no class.*; #090908 is the colour of several classes: give each its own"):
+        read_mask(path, labels, label_colors(labels))
+
+
+def test_an_index_beyond_the_palette_has_no_colour(tmp_path: Path) -> None:
+    """Pillow shows it black, which is a class."""
+    rows = b"".join(b"\0" + row.tobytes() for row in PLAIN)
+    (tmp_path / "a.png").write_bytes(png_of(4, 2, 8, 3, rows, PLTE=bytes(9)))
+    with pytest.raises(MaskError, match=r"a\.png: .*its palette has 3 colours, and a pixel has number 3"):
+        read_mask(tmp_path / "a.png", FOUR, label_colors(FOUR), "colors")

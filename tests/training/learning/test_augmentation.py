@@ -1,0 +1,230 @@
+"""Image and mask stay together under every transform, and each draw is decided by seed, epoch and index."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from imaging.decoding import Limits, decode
+from imaging.decoding import scale as scaled
+from model.labels import numbered_labels
+from tests.conftest import make_photo
+from tests.training.conftest import write_camvid, write_frame
+from training.data.datasets import get_split
+from training.learning.augmentation import AugmentedSplit, scale_warning
+from training.learning.recipe import Recipe, RecipeError
+
+LABELS = numbered_labels(["a", "b", "c", "d"])
+STILL = {"scales": (1.0, 1.0), "flip": 0.0, "color": 0.0}
+
+
+def augmented(root: Path, **options: Any) -> AugmentedSplit:
+    """Two frames of 48x64 in blocks of 8, whose grey is 60 x class id."""
+    if not root.joinpath("train").exists():
+        blocks = np.random.default_rng(3).integers(0, 4, (2, 6, 8), dtype=np.uint8)
+        write_camvid(root, {str(i): np.kron(ids, np.ones((8, 8), np.uint8)) for i, ids in enumerate(blocks)})
+    recipe = Recipe(**({"crop": (40, 40), "color": 0.0} | options))
+    return AugmentedSplit(get_split(root, "train", LABELS), recipe)
+
+
+def draw(data: AugmentedSplit, epoch: int, index: int = 0) -> tuple[Tensor, Tensor]:
+    return data[epoch, index]
+
+
+def shown_classes(image: Tensor) -> Tensor:
+    return (image[0].float() / 60).round().long()
+
+
+def test_a_draw_is_a_uint8_image_and_an_int64_mask_of_the_crops_size(tmp_path: Path) -> None:
+    data = augmented(tmp_path, crop=(40, 56))
+    image, mask = data[0, 1]
+    assert (image.dtype, mask.dtype) == (torch.uint8, torch.int64)
+    assert (image.shape, mask.shape) == ((3, 40, 56), (40, 56))
+    assert type(image) is type(mask) is Tensor
+    assert len(data) == 2
+
+
+@pytest.mark.parametrize("flip", [0.0, 1.0])
+def test_crops_and_flips_keep_every_pixel_on_its_label(tmp_path: Path, flip: float) -> None:
+    data = augmented(tmp_path, scales=(1.0, 1.0), flip=flip)
+    for epoch in range(8):
+        image, mask = draw(data, epoch)
+        assert torch.equal(shown_classes(image), mask)
+
+
+def test_flips_mirror_left_and_right(tmp_path: Path) -> None:
+    plain, mirrored = (augmented(tmp_path, crop=(48, 64), **(STILL | {"flip": flip})) for flip in (0.0, 1.0))
+    assert torch.equal(plain[0, 0][0].flip(2), mirrored[0, 0][0])
+    assert torch.equal(plain[0, 0][1].flip(1), mirrored[0, 0][1])
+    assert not torch.equal(plain[0, 0][0], mirrored[0, 0][0])
+
+
+@pytest.mark.parametrize("scale", [0.5, 0.8, 1.25, 2.0])
+def test_scaling_keeps_image_and_mask_together(tmp_path: Path, scale: float) -> None:
+    data = augmented(tmp_path, crop=(24, 24), scales=(scale, scale), flip=0.5)
+    agreement = np.zeros((5, 5))
+    for epoch in range(8):
+        image, mask = draw(data, epoch)
+        for down, right in np.ndindex(5, 5):
+            moved = mask[down : down + 20, right : right + 20]
+            agreement[down, right] += (shown_classes(image)[2:22, 2:22] == moved).float().mean().item() / 8
+    assert np.unravel_index(agreement.argmax(), agreement.shape) == (2, 2)
+    assert agreement[2, 2] > 0.8
+
+
+def test_scales_are_drawn_over_the_whole_range(tmp_path: Path) -> None:
+    data = augmented(tmp_path, crop=(96, 128), scales=(0.5, 2.0))
+    rows = [int((draw(data, epoch)[1] != 255).any(1).sum()) for epoch in range(30)]
+    assert all(24 <= count <= 96 for count in rows)
+    assert min(rows) < 36
+    assert max(rows) > 70
+
+
+def test_what_lies_outside_repeats_the_edge_and_is_void(tmp_path: Path) -> None:
+    image, mask = augmented(tmp_path, crop=(60, 80), **STILL)[0, 0]
+    inside, labels = augmented(tmp_path, crop=(48, 64), **STILL)[0, 0]
+    assert torch.equal(image[:, :48, :64], inside)
+    assert torch.equal(mask[:48, :64], labels)
+    assert (mask[48:] == 255).all()
+    assert (mask[:, 64:] == 255).all()
+    assert torch.equal(image[:, 48:, :64], inside[:, -1:].expand(-1, 12, -1))
+    assert torch.equal(image[:, :48, 64:], inside[:, :, -1:].expand(-1, -1, 16))
+
+
+def test_padding_takes_the_label_sets_own_void(tmp_path: Path) -> None:
+    write_camvid(tmp_path, {"a": np.zeros((8, 8), np.uint8)})
+    split = get_split(tmp_path, "train", numbered_labels(["a", "b"], ignore_index=2))
+    _, mask = AugmentedSplit(split, Recipe(crop=(8, 12), scales=(1.0, 1.0)))[0, 0]
+    assert mask.unique().tolist() == [0, 2]
+    assert (mask == 2).sum() == 32
+
+
+@pytest.mark.parametrize("options", [{"color": 0.5}, {"hue": 0.5}, {"gamma": 1.0}, {"blur": 1.0}, {"jpeg": 1.0}], ids=str)
+def test_color_and_quality_change_the_image_alone(tmp_path: Path, options: dict[str, float]) -> None:
+    ids = np.random.default_rng(0).integers(0, 4, (48, 64), dtype=np.uint8)
+    write_frame(tmp_path / "train" / "a.png", tmp_path / "trainannot" / "a.png", ids, make_photo(48, 64))
+    plain, changed = (augmented(tmp_path, **(STILL | changes)) for changes in ({}, options))
+    (image, mask), (other, other_mask) = plain[0, 0], changed[0, 0]
+    assert torch.equal(mask, other_mask)
+    assert other.dtype == torch.uint8
+    assert other.shape == image.shape
+    assert not torch.equal(image, other)
+    assert (image.float() - other.float()).abs().mean() < 80
+
+
+def test_a_draw_depends_on_seed_epoch_and_index_alone(tmp_path: Path) -> None:
+    first, second = augmented(tmp_path, color=0.3), augmented(tmp_path, color=0.3)
+    forwards = [draw(first, epoch, index) for epoch in (0, 1) for index in (0, 1)]
+    torch.manual_seed(99)
+    backwards = [draw(second, epoch, index) for epoch in (1, 0) for index in (1, 0)][::-1]
+    for (image, mask), (image_again, mask_again) in zip(forwards, backwards, strict=True):
+        assert torch.equal(image, image_again)
+        assert torch.equal(mask, mask_again)
+
+
+def test_epochs_and_seeds_draw_differently(tmp_path: Path) -> None:
+    data, other = augmented(tmp_path), augmented(tmp_path, seed=1)
+    images = [draw(data, 0)[0], draw(data, 1)[0], draw(data, 2)[0], draw(other, 0)[0]]
+    assert all(not torch.equal(a, b) for i, a in enumerate(images) for b in images[:i])
+
+
+def test_a_draw_leaves_the_global_generator_alone(tmp_path: Path) -> None:
+    data = augmented(tmp_path)
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    draw(data, 3)
+    assert torch.equal(torch.rand(3), expected)
+
+
+@pytest.mark.parametrize("scale", [0.25, 0.5])
+def test_large_jpegs_are_reduced_as_the_service_reduces_them(tmp_path: Path, scale: float) -> None:
+    ids = np.zeros((96, 128), np.uint8)
+    write_frame(tmp_path / "train" / "a.jpg", tmp_path / "trainannot" / "a.png", ids, make_photo(96, 128))
+    split, size = get_split(tmp_path, "train", LABELS), (round(96 * scale), round(128 * scale))
+    data = AugmentedSplit(split, Recipe(crop=size, scales=(scale, scale), flip=0.0, color=0.0))
+    served = decode(split.file(0), Limits(), size)
+    for _ in range(2):  # from the file, and from what is kept of it
+        assert np.array_equal(data[0, 0][0].permute(1, 2, 0).numpy(), served)
+    whole = decode(split.file(0), Limits())
+    assert not np.array_equal(served, scaled(whole, size))
+
+
+def test_images_that_are_not_reduced_are_scaled_as_the_service_scales_them(tmp_path: Path) -> None:
+    ids = np.zeros((48, 64), np.uint8)
+    write_frame(tmp_path / "train" / "a.png", tmp_path / "trainannot" / "a.png", ids, make_photo(48, 64))
+    split = get_split(tmp_path, "train", LABELS)
+    for scale in (0.75, 2.0):
+        size = round(48 * scale), round(64 * scale)
+        data = AugmentedSplit(split, Recipe(crop=size, scales=(scale, scale), flip=0.0, color=0.0))
+        found = data[0, 0][0].permute(1, 2, 0).numpy().astype(int)
+        assert np.abs(found - decode(split.file(0), Limits(), size)).max() <= 1
+
+
+def blocks(root: Path, frames: dict[str, list[int]], **options: Any) -> AugmentedSplit:
+    """Frames of 8x8 whose columns hold these ids."""
+    shown = {name: np.resize(np.array(ids, np.uint8), (8, 8)) for name, ids in frames.items()}
+    split = get_split(write_camvid(root, shown), "train", LABELS)
+    return AugmentedSplit(split, Recipe(crop=(8, 8), **(STILL | options)))
+
+
+def test_frames_of_a_class_are_repeated_in_an_epoch_as_often_as_asked(tmp_path: Path) -> None:
+    frames = {"0": [0], "1": [0, 1], "2": [1, 2], "3": [3, 255]}
+    data = blocks(tmp_path, frames, repeats={"b": 2, "c": 4})
+    shown = [data[0, index][1][0, :2].tolist() for index in range(len(data))]
+    assert shown == [[0, 0], [0, 1], [1, 2], [3, 255], [0, 1], [1, 2], [1, 2], [1, 2]]
+    assert [len(blocks(tmp_path, frames, repeats=some)) for some in ({}, {"d": 1}, {"a": 3})] == [4, 4, 8]
+
+
+def test_repeats_of_an_unknown_class_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match=r"repeats must name classes of \['a', 'b', 'c', 'd'\], got \['person'\]"):
+        blocks(tmp_path, {"0": [0]}, repeats={"person": 2, "b": 2})
+    with pytest.raises(RecipeError, match=r"paste must name classes of .*, got \['person'\]"):
+        blocks(tmp_path, {"0": [0]}, paste={"person": 0.5})
+
+
+def test_pixels_of_a_class_are_pasted_from_another_frame_with_their_labels(tmp_path: Path) -> None:
+    data = blocks(tmp_path, {"0": [0, 3], "1": [1, 2]}, paste={"b": 1.0, "d": 0.0})
+    seen = set()
+    for epoch in range(12):
+        image, mask = data[epoch, 0]
+        assert image[0].tolist() == (60 * mask % 256).tolist()
+        seen.add(tuple(mask[0, :2].tolist()))
+    assert seen == {(0, 3), (1, 3)}
+    assert {tuple(data[epoch, 1][1][0, :2].tolist()) for epoch in range(12)} == {(1, 2)}
+
+
+def test_how_often_classes_are_pasted_is_what_the_recipe_says(tmp_path: Path) -> None:
+    data = blocks(tmp_path, {"0": [0], "1": [1]}, paste={"b": 0.5})
+    pasted = sum(bool((data[epoch, 0][1] == 1).any()) for epoch in range(200))
+    assert 30 < pasted < 75  # of a half of the crops, those whose other frame shows the class
+
+
+def test_frames_are_kept_up_to_the_cache_s_size(tmp_path: Path) -> None:
+    data = blocks(tmp_path, {"0": [0], "1": [1], "2": [2]})
+    frame = 4 * 8 * 8  # bytes of its pixels and its mask
+    caches = {count: AugmentedSplit(data.split, data.recipe, count * frame) for count in (0, 2, 3)}
+    drawn = {count: [some[0, index] for index in range(3)] for count, some in caches.items()}
+    for labelled in data.split.frames:
+        labelled.image.unlink()
+    for count, some in caches.items():
+        for index in range(count):
+            assert torch.equal(some[0, index][0], drawn[count][index][0])
+        for index in range(count, 3):
+            with pytest.raises(FileNotFoundError):
+                some[0, index]
+
+
+def test_crops_at_scales_that_the_service_does_not_work_at_are_told() -> None:
+    recipe = Recipe(scales=(0.5, 2.0), side=(512, 512))
+    assert [scale_warning(longer, recipe) for longer in (256, 400, 1024)] == ["", "", ""]
+    told = scale_warning(4000, recipe)
+    assert "4000 pixels long, at 2000 to 8000 pixels, the service at 512 to 512" in told
+    assert "--set 'scales=[0.09,0.18]'" in told
+    assert scale_warning(4000, Recipe(scales=(0.09, 0.18), side=(512, 512))) == ""
+    assert "at 64 to 256 pixels" in scale_warning(128, recipe)

@@ -1,0 +1,98 @@
+"""Checkpoints: what is saved comes back, another training's is refused, and a kill leaves the former one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from training.learning.checkpoint import FILE, Progress, load_checkpoint, save_checkpoint
+from training.learning.recipe import Recipe
+
+IDENTITY = {"recipe": Recipe().to_dict(), "frames": "abc"}
+PROGRESS = Progress(epoch=3, step=30, seconds=1.5, skipped=1)
+
+
+def test_what_was_saved_comes_back(tmp_path: Path) -> None:
+    states = {"net": {"weight": torch.arange(3.0)}, "optimizer": {"param_groups": [{"lr": 0.1}]}}
+    save_checkpoint(tmp_path, PROGRESS, states, IDENTITY)
+    found = load_checkpoint(tmp_path, IDENTITY)
+    assert found is not None
+    progress, loaded = found
+    assert progress == PROGRESS
+    assert torch.equal(loaded["net"]["weight"], torch.arange(3.0))
+    assert loaded["optimizer"] == states["optimizer"]
+
+
+def test_a_checkpoint_of_before_went_on_from_was_kept_is_read(tmp_path: Path) -> None:
+    progress = {name: value for name, value in vars(PROGRESS).items() if name != "went_on_from"}
+    torch.save({"progress": progress, "states": {}, "identity": IDENTITY}, tmp_path / FILE)
+    assert load_checkpoint(tmp_path, IDENTITY) == (PROGRESS, {})
+
+
+def test_an_empty_folder_has_none(tmp_path: Path) -> None:
+    assert load_checkpoint(tmp_path, IDENTITY) is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [({"recipe": Recipe(seed=1).to_dict()}, r"recipe: seed \(0, now 1\);"), ({"frames": "abd"}, "frames;")],
+)
+def test_a_checkpoint_of_another_training_is_refused(tmp_path: Path, changes: dict[str, object], named: str) -> None:
+    save_checkpoint(tmp_path, PROGRESS, {}, IDENTITY)
+    with pytest.raises(ValueError, match=rf"checkpoint\.pt is of a training with other {named}.*another --out"):
+        load_checkpoint(tmp_path, IDENTITY | changes)
+
+
+def test_only_whole_checkpoints_are_in_place(tmp_path: Path) -> None:
+    save_checkpoint(tmp_path, PROGRESS, {"net": {}}, IDENTITY)
+    assert [path.name for path in tmp_path.iterdir()] == [FILE]
+
+
+def test_a_write_that_fails_leaves_the_former_checkpoint(tmp_path: Path) -> None:
+    save_checkpoint(tmp_path, PROGRESS, {"net": {"weight": torch.ones(1)}}, IDENTITY)
+    with pytest.raises(Exception, match=r"pickle|local object"):
+        save_checkpoint(tmp_path, Progress(epoch=4), {"net": lambda: None}, IDENTITY)
+    found = load_checkpoint(tmp_path, IDENTITY)
+    assert found is not None
+    assert found[0].epoch == 3
+
+
+def test_a_half_written_file_is_not_read(tmp_path: Path) -> None:
+    (tmp_path / f"{FILE}.part").write_bytes(b"half")
+    assert load_checkpoint(tmp_path, IDENTITY) is None
+
+
+def test_nothing_but_data_is_unpickled(tmp_path: Path) -> None:
+    torch.save({"progress": {}, "states": {}, "identity": IDENTITY, "path": Path()}, tmp_path / FILE)
+    with pytest.raises(ValueError, match="Weights only load failed"):
+        load_checkpoint(tmp_path, IDENTITY)
+
+
+FOREIGN: dict[str, Any] = {
+    "a network's state": {"backbone.0.weight": torch.ones(1)},
+    "a tensor": torch.ones(2),
+    "a list": [1, 2],
+    "another program's": {"epoch": 3, "state_dict": {}, "optimizer": {}},
+    "other progress": {"progress": {"epoch": 1, "best": 0.5}, "states": {}, "identity": IDENTITY},
+    "no recipe": {"progress": vars(PROGRESS), "states": {}, "identity": {"frames": "abc"}},
+    "a recipe without epochs": {"progress": vars(PROGRESS), "states": {}, "identity": {"recipe": {}}},
+    "states that are none": {"progress": vars(PROGRESS), "states": 3, "identity": IDENTITY},
+    "nothing": None,
+}
+
+
+@pytest.mark.parametrize("content", FOREIGN.values(), ids=FOREIGN.keys())
+def test_a_file_of_another_program_is_refused_by_its_name(tmp_path: Path, content: Any) -> None:
+    torch.save(content, tmp_path / FILE)
+    with pytest.raises(ValueError, match=r"checkpoint\.pt is no checkpoint of fcn-train.*--out, or remove it"):
+        load_checkpoint(tmp_path, IDENTITY)
+
+
+@pytest.mark.parametrize("data", [b"", b"no", b"PK\x03\x04", b"\x80\x02}q\x00.", b"\0" * 999], ids=repr)
+def test_a_file_that_cannot_be_read_is_refused_by_its_name(tmp_path: Path, data: bytes) -> None:
+    (tmp_path / FILE).write_bytes(data)
+    with pytest.raises(ValueError, match=r"checkpoint\.pt is .*remove it"):
+        load_checkpoint(tmp_path, IDENTITY)

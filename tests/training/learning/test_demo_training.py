@@ -1,0 +1,105 @@
+"""`fcn-train --demo`: weights, card, curves and scores of a training on shapes, and a training that goes on from it."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from cli.main import main as segment_main
+from model.inference.segmenter import Options, Segmenter
+from model.inference.torch_runtime import TorchRuntime
+from model.weights_file import Weights, load_weights
+from tests.conftest import ROOT, make_photo
+from tests.training.invocations import on_shapes
+from training.commands.train import main
+from training.data.datasets import get_split
+from training.data.demo import write_demo_data
+from training.data.label_files import read_labels
+from training.reporting.card import card
+from training.scoring.evaluate import conditions, evaluate
+
+pytestmark = pytest.mark.long
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a demo cut to a few epochs."""
+    out = tmp_path_factory.mktemp("demo")
+    options = ["--epochs", "4", "--device", "cpu", "--threads", "1", "--name", "shapes", "--note", "A note."]
+    assert main(["--demo", *options, "--out", str(out)]) == 0
+    return out
+
+
+@pytest.fixture(scope="module")
+def demo_weights(demo: Path) -> Weights:
+    return load_weights(demo / "shapes.safetensors")
+
+
+def test_the_demos_loss_falls(demo: Path) -> None:
+    with (demo / "curves.csv").open(newline="") as file:
+        losses = [float(row["loss"]) for row in csv.DictReader(file)]
+    assert len(losses) == 4
+    assert losses[-1] < 0.8 * losses[0]
+
+
+def test_the_demo_leaves_weights_card_and_curves(demo: Path, demo_weights: Weights) -> None:
+    names = {path.name for path in demo.iterdir()}
+    assert names == {"checkpoint.pt", "curves.csv", "curves.png"} | {
+        f"shapes.{ending}" for ending in ("safetensors", "onnx", "md", "png", "curves.csv")
+    }
+    assert (demo / "shapes.md").read_text() == card(demo_weights)
+    assert (demo / "shapes.curves.csv").read_bytes() == (demo / "curves.csv").read_bytes()
+
+
+def test_the_demos_file_tells_its_training(demo: Path, demo_weights: Weights) -> None:
+    manifest = demo_weights.manifest
+    assert manifest.labels.names == ["background", "circle", "square", "triangle"]
+    assert manifest.preprocessing.side == (96, 96)
+    training = manifest.training
+    assert (training["data"], training["start"], training["steps"], training["notes"]) == (
+        "generated shapes",
+        "none",
+        48,
+        ["A note."],
+    )
+    assert training["command"].startswith("fcn-train --demo --epochs 4 --device cpu ")
+    assert training["splits"]["train"]["frames"] == 96
+    assert list(manifest.scores) == ["generated shapes, val"]
+
+
+def test_the_demos_scores_are_those_of_the_served_path(demo_weights: Weights, tmp_path: Path) -> None:
+    labels = read_labels(str(write_demo_data(tmp_path)))
+    split = get_split(tmp_path, "val", labels)
+    segmenter = Segmenter(TorchRuntime(demo_weights, "cpu", threads=1))  # as the demo was called
+    expected = evaluate(segmenter, split, Options(), quiet=True).scores() | {"classes": labels.names}
+    recorded = demo_weights.manifest.scores["generated shapes, val"]
+    assert {name: recorded[name] for name in expected} == expected
+    assert recorded["conditions"] == conditions(segmenter, Options())
+
+
+def test_the_command_line_segments_with_the_demos_file(demo: Path, tmp_path: Path) -> None:
+    Image.fromarray(make_photo(70, 50)).save(tmp_path / "photo.png")
+    out = tmp_path / "mask.png"
+    arguments = [tmp_path / "photo.png", "-o", out, "--weights", demo / "shapes.safetensors", "--device", "cpu"]
+    assert segment_main([str(argument) for argument in arguments]) == 0
+    with Image.open(out) as mask:
+        assert (mask.mode, mask.size) == ("P", (50, 70))
+        assert np.asarray(mask).max() < 4
+
+
+def test_a_training_goes_on_from_our_own_file_with_itself_as_teacher(
+    demo: Path, shapes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe = ROOT / "training" / "recipes" / "demo.toml"
+    file = str(demo / "shapes.safetensors")
+    (tmp_path / "teacher.toml").write_text(recipe.read_text() + "teacher_weight = 1.0\n")
+    arguments = on_shapes(
+        shapes, tmp_path / "teacher.toml", tmp_path / "out", "--epochs", "1", "--start", file, "--teacher", file
+    )
+    assert main(arguments) == 0
+    assert "; 0 tensors are new" in capsys.readouterr().out
+    assert load_weights(tmp_path / "out" / "fcn.safetensors").manifest.training["start"] == "shapes.safetensors"

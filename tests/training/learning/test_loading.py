@@ -1,0 +1,60 @@
+"""The order of frames: fixed by seed and epoch, shared out among processes without changing a step's frames."""
+
+from __future__ import annotations
+
+import pytest
+
+from training.learning.distributed import World
+from training.learning.loading import EpochBatches
+from training.learning.recipe import Recipe
+
+
+def batches(frames: int, batch: int, epoch: int = 0, seed: int = 0, world: World | None = None) -> list[list[tuple[int, int]]]:
+    sampler = EpochBatches(frames, Recipe(batch=batch, seed=seed), world or World())
+    sampler.epoch = epoch
+    assert len(sampler) == len(list(sampler))
+    return list(sampler)
+
+
+def test_an_epoch_shows_each_frame_at_most_once_in_whole_batches() -> None:
+    found = batches(11, 4)
+    assert [len(batch) for batch in found] == [4, 4]
+    shown = [index for batch in found for _, index in batch]
+    assert len(set(shown)) == 8
+    assert set(shown) <= set(range(11))
+
+
+def test_fewer_frames_than_a_batch_are_one_batch() -> None:
+    assert [len(batch) for batch in batches(3, 8)] == [3]
+
+
+def test_an_epoch_may_take_a_part_of_the_frames_anew_each_time() -> None:
+    sampler = EpochBatches(100, Recipe(batch=4, frames_per_epoch=12), World())
+    shown = set()
+    for sampler.epoch in range(40):
+        batches = list(sampler)
+        assert [len(batch) for batch in batches] == [4, 4, 4]
+        shown |= {index for batch in batches for _, index in batch}
+    assert len(shown) > 90
+
+
+def test_seed_and_epoch_fix_the_order() -> None:
+    assert batches(20, 4, epoch=2) == batches(20, 4, epoch=2)
+    assert {epoch for batch in batches(20, 4, epoch=2) for epoch, _ in batch} == {2}
+    orders = [[index for batch in batches(20, 4, **which) for _, index in batch] for which in ({}, {"epoch": 1}, {"seed": 1})]
+    assert orders[0] != orders[1] != orders[2] != orders[0]
+
+
+@pytest.mark.parametrize("size", [2, 4])
+def test_processes_share_the_frames_of_each_step(size: int) -> None:
+    whole = batches(22, 8)
+    shares = [batches(22, 8, world=World(rank, size)) for rank in range(size)]
+    for step, batch in enumerate(whole):
+        parts = [share[step] for share in shares]
+        assert {len(part) for part in parts} == {8 // size}
+        assert sorted(key for part in parts for key in part) == sorted(batch)
+
+
+def test_a_batch_that_processes_cannot_share_is_refused() -> None:
+    with pytest.raises(ValueError, match="batch must be a multiple of the 3 processes, got 8"):
+        EpochBatches(20, Recipe(batch=8), World(0, 3))

@@ -1,0 +1,133 @@
+"""Losses against their definitions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from model.labels import numbered_labels
+from tests.training.conftest import write_camvid
+from training.data.datasets import get_split
+from training.learning.losses import cross_entropy, distillation, lovasz_softmax, median_frequency_weights, without_border
+
+LOGITS = torch.randn(2, 4, 6, 5, generator=torch.Generator().manual_seed(0)) * 3
+MASKS = torch.randint(0, 4, (2, 6, 5), generator=torch.Generator().manual_seed(1))
+
+
+def test_cross_entropy_is_torchs_mean() -> None:
+    assert torch.allclose(cross_entropy(LOGITS, MASKS, 255, None), F.cross_entropy(LOGITS, MASKS))
+
+
+def test_void_pixels_count_neither_in_the_sum_nor_in_the_mean() -> None:
+    masks = MASKS.clone()
+    masks[:, :3] = 255
+    expected = F.cross_entropy(LOGITS[:, :, 3:], MASKS[:, 3:])
+    assert torch.allclose(cross_entropy(LOGITS, masks, 255, None), expected)
+    logits = LOGITS.clone()
+    logits[:, :, :3] = 1000 * torch.randn(2, 4, 3, 5, generator=torch.Generator().manual_seed(2))
+    assert torch.allclose(cross_entropy(logits, masks, 255, None), expected)
+
+
+def test_nothing_labelled_costs_nothing_and_has_no_gradient() -> None:
+    logits = LOGITS.clone().requires_grad_()
+    loss = cross_entropy(logits, torch.full_like(MASKS, 11), 11, None)
+    loss.backward()
+    assert loss.item() == 0
+    assert logits.grad is not None
+    assert not logits.grad.any()
+
+
+def test_class_weights_weigh_each_pixel_and_the_mean_is_over_pixels() -> None:
+    weights = torch.tensor([1.0, 2.0, 0.0, 0.5])
+    per_pixel = F.cross_entropy(LOGITS, MASKS, reduction="none") * weights[MASKS]
+    assert torch.allclose(cross_entropy(LOGITS, MASKS, 255, weights), per_pixel.mean())
+
+
+def test_bfloat16_logits_are_scored_in_float32() -> None:
+    loss = cross_entropy(LOGITS.bfloat16(), MASKS, 255, None)
+    assert loss.dtype == torch.float32
+    assert torch.allclose(loss, F.cross_entropy(LOGITS.bfloat16().float(), MASKS))
+
+
+def test_distillation_of_equals_is_zero_and_of_others_above() -> None:
+    teacher = LOGITS.log_softmax(1)
+    assert distillation(LOGITS + 7, teacher).item() == pytest.approx(0, abs=1e-6)
+    assert distillation(LOGITS.flip(1), teacher).item() > 0.1
+
+
+def test_distillation_is_the_mean_divergence_per_pixel() -> None:
+    student, teacher = LOGITS, LOGITS.roll(1, 1)
+    p, q = teacher.softmax(1), student.softmax(1)
+    assert torch.allclose(distillation(student, teacher.log_softmax(1)), (p * (p / q).log()).sum(1).mean(), atol=1e-5)
+
+
+def test_median_frequency_weights(tmp_path: Path) -> None:
+    ids = np.array([[0] * 8, [0] * 4 + [1] * 4, [2] * 2 + [255] * 6], np.uint8)
+    write_camvid(tmp_path, {"a": ids, "b": ids})
+    split = get_split(tmp_path, "train", numbered_labels(["a", "b", "c", "never"]))
+    assert torch.allclose(median_frequency_weights(split, 1.0), torch.tensor([4 / 12, 1, 2, 2]))
+    assert torch.allclose(median_frequency_weights(split, 0.5), torch.tensor([4 / 12, 1, 2, 2]).sqrt())
+    assert torch.equal(median_frequency_weights(split, 0.0), torch.ones(4))
+
+
+def soft(masks: torch.Tensor, confidence: float) -> torch.Tensor:
+    """Logits that give the mask's class about this probability."""
+    rest = (1 - confidence) / 3
+    return torch.where(F.one_hot(masks, 4).movedim(-1, 1).bool(), confidence, rest).log()
+
+
+def test_lovasz_is_one_minus_the_mean_iou_for_certain_predictions() -> None:
+    masks, predicted = MASKS, MASKS.roll(1, 2)
+    ious = [((masks == c) & (predicted == c)).sum() / ((masks == c) | (predicted == c)).sum() for c in range(4)]
+    loss = lovasz_softmax(soft(predicted, 1 - 1e-9), masks, 255, step=1)
+    assert loss.item() == pytest.approx(1 - float(torch.stack(ious).mean()), abs=1e-5)
+    assert lovasz_softmax(soft(masks, 1 - 1e-9), masks, 255, step=1).item() == pytest.approx(0, abs=1e-6)
+
+
+def test_lovasz_falls_as_the_right_class_grows_likelier() -> None:
+    losses = [lovasz_softmax(soft(MASKS, confidence), MASKS, 255, step=1).item() for confidence in (0.3, 0.6, 0.9)]
+    assert losses == sorted(losses, reverse=True)
+
+
+def test_lovasz_leaves_void_and_absent_classes_out() -> None:
+    masks = MASKS.clone()
+    masks[masks == 3] = 255
+    logits = LOGITS.clone()
+    expected = lovasz_softmax(logits, masks, 255, step=1)
+    logits[:, :, :, 0] = torch.where((masks[:, None, :, 0] == 255), 50.0, logits[:, :, :, 0])
+    assert lovasz_softmax(logits, masks, 255, step=1).item() == pytest.approx(expected.item())
+
+
+def test_lovasz_of_a_batch_without_labels_is_zero() -> None:
+    assert lovasz_softmax(LOGITS, torch.full_like(MASKS, 255), 255).item() == 0
+
+
+def test_lovasz_on_a_grid_sees_a_part_of_the_pixels() -> None:
+    torch.manual_seed(0)
+    whole = lovasz_softmax(LOGITS, MASKS, 255, step=1)
+    parts = torch.stack([lovasz_softmax(LOGITS, MASKS, 255, step=2) for _ in range(60)])
+    assert 1 < len(parts.unique()) <= 4
+    assert parts.mean().item() == pytest.approx(whole.item(), abs=0.15)
+
+
+def test_a_part_of_a_batch_is_divided_by_the_labels_of_all() -> None:
+    masks = MASKS.clone()
+    masks[0, :3] = 255
+    labelled = (masks != 255).sum()
+    parts = [cross_entropy(LOGITS[i : i + 1], masks[i : i + 1], 255, None, labelled) for i in (0, 1)]
+    assert torch.allclose(parts[0] + parts[1], cross_entropy(LOGITS, masks, 255, None))
+
+
+def test_pixels_near_another_class_lose_their_label() -> None:
+    line = torch.tensor([1, 1, 1, 1, 1, 2, 2, 2, 255, 2, 2])
+    mask = line.repeat(2, 4, 1)
+    found = {width: without_border(mask, 255, width) for width in (1, 2, 3)}
+    assert torch.equal(found[1], mask)
+    assert found[2][1, 0].tolist() == [1, 1, 1, 1, 255, 255, 2, 255, 255, 255, 2]
+    assert found[3][1, 0].tolist() == [1, 1, 1, 255, 255, 255, 255, 255, 255, 255, 255]
+    assert torch.equal(found[2].mT, without_border(mask.mT, 255, 2))
+    assert torch.equal(mask, line.repeat(2, 4, 1))

@@ -1,0 +1,82 @@
+"""What recipes can ask for, trained: optimizers, losses, precisions, a teacher, and every member of the family."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from tests.training.runs import Make, differing, rows, state
+from training.learning.run import train
+
+pytestmark = pytest.mark.long
+
+
+def test_a_teacher_alone_pulls_the_student_towards_it(make_run: Make) -> None:
+    run = make_run(teacher=True, teacher_weight=1.0, label_weight=0.0, epochs=3, power=0.1)
+    train(run)
+    losses = [float(row["loss"]) for row in rows(run.folder)]
+    assert losses[-1] < losses[0]
+
+
+def test_class_weights_change_what_is_learnt(make_run: Make) -> None:
+    plain, weighted = (train(make_run(name, class_weights=name, epochs=1))[0] for name in ("none", "median"))
+    assert "score_fr.weight" in differing(state(plain), state(weighted))
+
+
+@pytest.mark.parametrize("changes", [{"optimizer": "sgd", "learning_rate": 1e-2}, {"lovasz_weight": 1.0}, {"skip_width": 8}])
+def test_other_recipes_learn_too(make_run: Make, changes: dict[str, Any]) -> None:
+    run = make_run(epochs=5, **changes)
+    train(run)
+    losses = [float(row["loss"]) for row in rows(run.folder)]
+    assert losses[-1] < 0.9 * losses[0]
+
+
+def test_sgd_takes_its_momentum_from_the_recipe(make_run: Make) -> None:
+    one, other = (train(make_run(f"m{m}", optimizer="sgd", momentum=m, epochs=1))[0] for m in (0.0, 0.9))
+    assert "score_fr.weight" in differing(state(one), state(other))
+
+
+def test_bfloat16_and_float16_train_as_float32_does_roughly(make_run: Make) -> None:
+    losses = {}
+    for autocast in ("none", "bfloat16", "float16"):
+        run = make_run(autocast, autocast=autocast, ema=0.0, freeze_batch_norm=True)
+        _, progress = train(run)
+        assert progress.skipped < progress.step
+        losses[autocast] = float(rows(run.folder)[-1]["loss"])
+    assert len(set(losses.values())) == 3
+    assert losses["bfloat16"] == pytest.approx(losses["none"], rel=0.1)
+    assert losses["float16"] == pytest.approx(losses["none"], rel=0.1)
+
+
+FAMILY = {
+    "paper": {"backbone": "vgg16", "output_stride": 32, "head": "fc", "decoder": "padded", "score_scales": (0.01, 0.0001)}
+    # a border of 100 pixels around every crop, and small steps for want of batch norm
+    | {"crop": (48, 48), "batch": 2, "learning_rate": 1e-4},
+    "1x1": {"backbone": "vgg16", "output_stride": 32, "head": "conv1x1", "decoder": "interpolated"},
+    "1x1 shared": {"backbone": "vgg16", "output_stride": 32, "head": "conv1x1", "decoder": "shared"}
+    # without batch norm and bilinear kernels, the decoder needs the larger steps that its recipe takes
+    | {"learning_rate": 2e-4, "head_factor": 10.0},
+    "book": {"variant": "fcn32s", "backbone": "resnet18", "output_stride": 32, "head": "none", "decoder": "transposed"},
+    "learned": {"variant": "fcn16s", "backbone": "vgg16", "output_stride": 32, "head": "none", "decoder": "learned"},
+    "fcn16s": {"variant": "fcn16s", "backbone": "resnet18", "output_stride": 32, "head": "fc"},
+    "fcn32s": {"variant": "fcn32s", "output_stride": 32, "head": "fc", "learning_rate": 3e-3},
+}
+
+
+@pytest.mark.parametrize("name", FAMILY)
+def test_each_member_of_the_family_learns_the_demo_data(make_run: Make, name: str) -> None:
+    wide = FAMILY[name].get("backbone", "mobilenet_v2") != "mobilenet_v2"
+    common = {"width": 1.0 if wide else 0.25, "epochs": 4, "ema": 0.0, "learning_rate": 5e-4, "head_factor": 1.0}
+    run = make_run(**(common | FAMILY[name]))
+    train(run)
+    losses = [float(row["loss"]) for row in rows(run.folder)]
+    assert losses[-1] < 0.95 * losses[0]
+
+
+def test_a_summed_loss_steps_as_far_as_a_rate_times_the_batch(make_run: Make) -> None:
+    still = {"optimizer": "sgd", "clip_norm": 1e9, "epochs": 1, "ema": 0.0, "weight_decay": 0.0, "freeze_batch_norm": True}
+    summed = train(make_run("sum", batch_loss="sum", accumulate=2, learning_rate=1e-4, **still))[0]
+    mean = train(make_run("mean", learning_rate=4e-4, **still))[0]
+    torch.testing.assert_close(state(summed), state(mean), atol=1e-5, rtol=1e-3)

@@ -1,0 +1,131 @@
+"""A training that was stopped goes on where it was; a folder of another one is refused."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+
+from tests.training.runs import Make, Stop, differing, rows, state, stop
+from training.learning.checkpoint import FILE, load_checkpoint
+from training.learning.optimization import Optimization
+from training.learning.recipe import Recipe
+from training.learning.run import train
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"ema": 0.0}, {"ema": 0.9}, {"ema": 0.0, "dropout": True}, {"lovasz_weight": 1.0}],
+    ids=["plain", "averaged", "with dropout", "with Lovász"],
+)
+def test_a_training_that_was_interrupted_ends_as_if_it_had_not_been(make_run: Make, changes: dict[str, Any]) -> None:
+    whole, _ = train(make_run("whole", epochs=3, **changes))
+    with pytest.raises(Stop):
+        train(replace(make_run("broken", epochs=3, **changes), evaluate=stop, evaluate_every=2))
+    resumed, progress = train(make_run("broken", epochs=3, **changes))
+    assert (progress.epoch, progress.step) == (3, 12)
+    assert differing(state(whole), state(resumed)) == []
+
+
+def test_an_interruption_loses_no_row_of_the_curves(make_run: Make) -> None:
+    whole = make_run("whole", epochs=3)
+    train(whole)
+    interrupted = replace(make_run("broken", epochs=3), evaluate=stop, evaluate_every=2)
+    with pytest.raises(Stop):
+        train(interrupted)
+    train(make_run("broken", epochs=3))
+    found, expected = ([(row["epoch"], row["loss"]) for row in rows(run.folder)] for run in (interrupted, whole))
+    assert found == expected
+
+
+def test_a_training_that_is_done_is_not_trained_again(make_run: Make, capsys: pytest.CaptureFixture[str]) -> None:
+    first, done = train(make_run())
+    again, progress = train(make_run())
+    assert "is done, nothing is left to train" in capsys.readouterr().out
+    assert progress == done
+    assert differing(state(first), state(again)) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [({"epochs": 1}, r"epochs \(2, now 1\)"), ({"epochs": 3, "ema": 0.5}, r"ema \(0\.9, now 0\.5\)")],
+    ids=["fewer epochs", "more, and an average"],
+)
+def test_a_folder_of_another_recipe_is_refused(make_run: Make, changes: dict[str, Any], told: str) -> None:
+    train(make_run(epochs=2))
+    with pytest.raises(ValueError, match=f"other recipe: {told}"):
+        train(make_run(**changes))
+
+
+def test_a_folder_of_other_masks_is_refused(make_run: Make) -> None:
+    """Corrected labels are other data, though the files' names are the same."""
+    run = make_run(epochs=1)
+    train(run)
+    path = run.split.frames[0].mask
+    before = path.read_bytes()
+    with Image.open(path) as mask:
+        turned = mask.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    turned.save(path)
+    try:
+        with pytest.raises(ValueError, match="other frames; give another --out"):
+            train(make_run(epochs=1))
+    finally:
+        path.write_bytes(before)
+
+
+def test_a_training_that_is_done_goes_on_for_more_epochs_by_their_schedule(make_run: Make) -> None:
+    train(make_run(epochs=1, power=1.0, ema=0.0))
+    run = make_run(epochs=2, power=1.0, ema=0.0)
+    net, progress = train(run)
+    assert (progress.epoch, progress.step, progress.went_on_from) == (2, 8, [1])
+    assert [row["epoch"] for row in rows(run.folder)] == ["1", "2"]
+    _, again = train(replace(make_run(epochs=4, power=1.0, ema=0.0)))
+    assert (again.epoch, again.step, again.went_on_from) == (4, 16, [1, 2])
+    assert differing(state(net), state(train(make_run("at once", epochs=2, power=1.0, ema=0.0))[0]))
+
+
+def test_the_rate_of_a_training_that_goes_on_is_that_of_all_its_steps(make_run: Make) -> None:
+    run = make_run(power=1.0)
+    done, longer = (Optimization(run.net, run.recipe, steps, run.device) for steps in (4, 16))
+    for _ in range(4):
+        done.step()
+    assert done.learning_rate == 0
+    longer.load_state_dict(done.state_dict())
+    assert longer.learning_rate == pytest.approx(run.recipe.learning_rate * 12 / 16)
+
+
+def test_the_checkpoint_says_whose_it_is(make_run: Make) -> None:
+    run = make_run(epochs=1)
+    train(run)
+    found = load_checkpoint(run.folder, {"recipe": Recipe(**run.recipe.to_dict()).to_dict(), "frames": run.split.contents})
+    assert found is not None
+    assert set(found[1]) == {"net", "optimizer", "scheduler", "scaler", "average"}
+
+
+@pytest.mark.parametrize("changed", ["start", "teacher"])
+def test_a_folder_of_another_origin_is_refused(make_run: Make, changed: str) -> None:
+    train(replace(make_run(epochs=1), origin={"start": "none", "teacher": ""}))
+    other = {"start": "none", "teacher": ""} | {changed: "another"}
+    with pytest.raises(ValueError, match=f"other {changed};"):
+        train(replace(make_run(epochs=1), origin=other))
+
+
+def test_a_damaged_checkpoint_is_named(make_run: Make) -> None:
+    run = make_run(epochs=1)
+    train(run)
+    (run.folder / "checkpoint.pt").write_bytes(b"half a file")
+    with pytest.raises(ValueError, match=r"checkpoint\.pt is damaged.*remove it to begin anew"):
+        train(make_run(epochs=1))
+
+
+def test_a_checkpoint_whose_states_are_others_is_named(make_run: Make) -> None:
+    run = make_run("a", epochs=1)
+    train(run)
+    path = run.folder / FILE
+    content = torch.load(path, weights_only=True)
+    torch.save(content | {"states": {"x": 1}}, path)
+    with pytest.raises(ValueError, match=r"checkpoint\.pt does not hold the states of this training: 'net'; remove it"):
+        train(make_run("a", epochs=1))

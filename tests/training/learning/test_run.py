@@ -1,0 +1,189 @@
+"""The training loop: schedule, averaged weights, skipped steps and curves."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from tests.training.runs import Make, differing, rows, state
+from training.data.datasets import Split
+from training.learning.optimization import Optimization
+from training.learning.run import train
+from training.learning.teacher import Teacher
+
+
+def test_a_training_counts_its_steps_and_writes_curves_and_checkpoint(make_run: Make) -> None:
+    run = make_run()
+    before = state(run.net)
+    net, progress = train(run)
+    assert (progress.epoch, progress.step, progress.skipped) == (2, 8, 0)
+    assert progress.seconds > 0
+    assert {path.name for path in run.folder.iterdir()} == {"checkpoint.pt", "curves.csv", "curves.png"}
+    assert "backbone.features.0.0.weight" in differing(before, state(net))
+    assert "score_fr.weight" in differing(before, state(net))
+
+
+def test_equal_runs_give_equal_networks_and_another_seed_another(make_run: Make) -> None:
+    first, second, other = (train(make_run(name, seed=seed))[0] for name, seed in (("a", 0), ("b", 0), ("c", 1)))
+    assert differing(state(first), state(second)) == []
+    assert len(differing(state(first), state(other))) > 100
+
+
+def test_the_result_is_the_average_and_not_the_last_network(make_run: Make) -> None:
+    run = make_run(ema=0.9)
+    averaged, _ = train(run)
+    assert "score_fr.weight" in differing(state(averaged), state(run.net))
+    plain = make_run("plain", ema=0.0)
+    last, _ = train(plain)
+    assert differing(state(last), state(plain.net)) == []
+    assert differing(state(run.net), state(last)) == []
+
+
+def test_the_learning_rate_warms_up_and_falls_to_zero(make_run: Make) -> None:
+    run = make_run(epochs=4, warmup=8, power=1.0)
+    train(run)
+    rates = [float(row["learning_rate"]) for row in rows(run.folder)]
+    base = run.recipe.learning_rate
+    assert rates == pytest.approx([base * 5 / 8 * 12 / 16, base * 8 / 16, base * 4 / 16, 0], rel=1e-4)
+
+
+def test_val_is_scored_as_often_as_asked_and_at_the_end(make_run: Make) -> None:
+    run = replace(make_run(epochs=3), evaluate=lambda net: {"mean_iou": 0.25}, evaluate_every=2)
+    train(run)
+    assert [row["mean_iou"] for row in rows(run.folder)] == ["", "0.25", "0.25"]
+
+
+def test_frozen_batch_norm_keeps_its_statistics(make_run: Make) -> None:
+    run = make_run(freeze_batch_norm=True, ema=0.0)
+    before = state(run.net)
+    net, _ = train(run)
+    changed = differing(before, state(net))
+    assert changed
+    assert not [name for name in changed if "running_" in name]
+
+
+@pytest.mark.parametrize("convolutions", [1, 4])
+def test_frozen_convolutions_and_their_batch_norms_stay_as_they_were(make_run: Make, convolutions: int) -> None:
+    run = make_run(freeze_convolutions=convolutions, ema=0.0)
+    before = state(run.net)
+    found = differing(before, state(train(run)[0]))
+    layers = [name for name, layer in run.net.backbone.named_modules() if isinstance(layer, nn.Conv2d | nn.BatchNorm2d)]
+    changed = {name for name in layers if any(item.startswith(f"backbone.{name}.") for item in found)}
+    assert [name for name in layers if name not in changed] == layers[: 2 * convolutions]
+
+
+def test_a_border_without_labels_is_not_learnt_from(make_run: Make) -> None:
+    run = make_run(unlabelled_border=200, weight_decay=0.0, freeze_batch_norm=True, ema=0.0)
+    before = state(run.net)
+    assert differing(before, state(train(run)[0])) == []
+    assert [float(row["loss"]) for row in rows(run.folder)] == [0, 0]
+
+
+def test_a_teacher_is_shown_its_share_of_a_step_however_the_batch_is_cut(
+    make_run: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[int] = []
+    told = Teacher.log_probabilities
+
+    def counted(self: Teacher, images: Tensor) -> Tensor:
+        calls.append(len(images))
+        return told(self, images)
+
+    monkeypatch.setattr(Teacher, "log_probabilities", counted)
+    losses, shown = [], []
+    changes = {"teacher_weight": 1.0, "label_weight": 0.0, "freeze_batch_norm": True, "epochs": 1}
+    for share, parts in ((1.0, 1), (0.5, 1), (0.5, 2), (0.5, 4)):
+        run = make_run(f"{share}-{parts}", teacher=True, teacher_share=share, accumulate=parts, **changes)
+        train(run)
+        losses.append(float(rows(run.folder)[0]["loss"]))
+        shown.append(calls.copy())
+        calls.clear()
+    assert shown == [[4] * 4, [2] * 4, [2] * 4, [1] * 8]
+    assert losses[2:] == pytest.approx([losses[1]] * 2, rel=1e-4)
+    assert losses[1] == pytest.approx(losses[0], rel=0.3)
+
+
+@pytest.mark.filterwarnings("ignore:Detected call of .lr_scheduler.step")
+@pytest.mark.parametrize("ema", [0.0, 0.5])
+def test_a_step_with_an_infinite_gradient_leaves_weights_statistics_and_average_and_is_counted(
+    make_run: Make, ema: float
+) -> None:
+    run = make_run(epochs=1, ema=ema)
+    with torch.no_grad():
+        run.net.score_fr.weight.fill_(float("inf"))
+    before = state(run.net)
+    net, progress = train(run)
+    assert progress.skipped == progress.step == 4
+    assert differing(before, state(net)) == []
+    assert differing(before, state(run.net)) == []
+
+
+def test_fewer_frames_than_a_batch_are_one_batch(make_run: Make) -> None:
+    _, progress = train(make_run(batch=32, epochs=2))
+    assert progress.step == 2
+
+
+def test_no_epochs_leave_the_network_as_it_was(make_run: Make) -> None:
+    run = make_run(epochs=0, ema=0.0)
+    before = state(run.net)
+    net, progress = train(run)
+    assert progress.step == 0
+    assert differing(before, state(net)) == []
+
+
+def test_a_batch_in_parts_gives_the_losses_of_the_whole(make_run: Make) -> None:
+    runs = [make_run(f"parts{n}", accumulate=n, freeze_batch_norm=True, ema=0.0) for n in (1, 2, 4)]
+    nets = [train(run)[0] for run in runs]
+    losses = [[float(row["loss"]) for row in rows(run.folder)] for run in runs]
+    assert losses[1] == pytest.approx(losses[0], rel=1e-4)
+    assert losses[2] == pytest.approx(losses[0], rel=1e-4)
+    for net in nets[1:]:
+        torch.testing.assert_close(net.state_dict(), nets[0].state_dict(), atol=2e-3, rtol=1e-2)
+
+
+def test_each_epoch_says_its_loss_and_how_long_it_waited(make_run: Make, capsys: pytest.CaptureFixture[str]) -> None:
+    run = replace(make_run(), evaluate=lambda net: {"mean_iou": 0.25})
+    train(run)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(":")[0] for line in lines] == ["epoch 1/2", "epoch 2/2"]
+    assert f"loss {float(rows(run.folder)[1]['loss']):.4f}" in lines[1]
+    assert "% of the time waiting for data, val mean IoU 0.2500" in lines[1]
+
+
+def test_tensorboard_gets_the_numbers_of_the_curves(make_run: Make) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    run = replace(make_run(), tensorboard=True)
+    train(run)
+    events = EventAccumulator(str(run.folder / "tensorboard")).Reload()
+    found = [(event.step, event.value) for event in events.Scalars("loss")]
+    assert found == [(int(row["epoch"]), pytest.approx(float(row["loss"]), rel=1e-4)) for row in rows(run.folder)]
+
+
+def test_large_seeds_are_taken(make_run: Make) -> None:
+    _, progress = train(make_run(epochs=1, seed=20_250_607_000_000))
+    assert progress.step == 4
+
+
+def test_images_and_masks_are_hashed_once(make_run: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And not for the checkpoint of each epoch: a data set may be larger than memory."""
+    hashed, contents = [], Split.contents.fget
+    assert contents
+    monkeypatch.setattr(Split, "contents", property(lambda split: hashed.append(contents(split)) or hashed[-1]))
+    train(make_run(epochs=3))
+    assert len(hashed) == 1
+
+
+def test_the_average_of_a_short_training_forgets_how_it_began(make_run: Make) -> None:
+    """60 steps at a decay of 0.99 would leave more than half of the first."""
+    run = make_run(ema=0.99)
+    optimization = Optimization(run.net, run.recipe, 60, run.device)
+    assert optimization.average is not None
+    for step in range(60):
+        for parameter in run.net.parameters():
+            parameter.data.fill_(float(step == 0))
+        optimization.average.update_parameters(run.net)
+    assert next(optimization.averaged.parameters()).flatten()[0] < 0.01

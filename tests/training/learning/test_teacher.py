@@ -1,0 +1,73 @@
+"""The teacher's probabilities against the network's own, computed directly."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from model.networks.builder import build
+from model.networks.fcn import FCN
+from tests.narrow import narrow_net, randomise
+from training.learning.teacher import Teacher
+
+# in float64, since the random networks here are deep enough to blow up what float32 rounds away
+IMAGES = torch.rand(2, 3, 64, 96, generator=torch.Generator().manual_seed(0), dtype=torch.float64) * 2 - 1
+
+
+def flip_averaged(net: FCN, images: Tensor, stride: int) -> Tensor:
+    with torch.no_grad():
+        plain, flipped = net(images).softmax(1), net(images.flip(3)).flip(3).softmax(1)
+    return ((plain + flipped) / 2)[..., ::stride, ::stride]
+
+
+@pytest.mark.parametrize(("variant", "stride"), [("fcn8s", 8), ("fcn16s", 16), ("fcn32s", 32)])
+def test_at_scale_1_it_is_the_flip_averaged_network(variant: str, stride: int) -> None:
+    torch.manual_seed(0)
+    net = randomise(build(variant, "mobilenet_v2", 4, head_width=16, width=0.1)).double().eval()
+    found = Teacher(net, (1.0,)).log_probabilities(IMAGES).exp()
+    assert torch.allclose(found, flip_averaged(net, IMAGES, stride), atol=1e-4)
+
+
+def test_at_scale_1_it_is_the_flip_averaged_network_on_a_half_pixel_grid() -> None:
+    torch.manual_seed(0)
+    net = randomise(build("fcn8s", "vgg16", 4, head="none")).double().eval()
+    images = IMAGES[:1, :, :, :64]
+    found = Teacher(net, (1.0,)).log_probabilities(images).exp()
+    assert torch.allclose(found, flip_averaged(net, images, 8), atol=1e-4)
+
+
+def test_sizes_that_no_stride_divides_are_covered() -> None:
+    net = narrow_net().double()
+    images = IMAGES[..., :61, :83]
+    found = Teacher(net, (1.0,)).log_probabilities(images).exp()
+    assert found.shape == (2, 4, 8, 11)
+    assert torch.allclose(found, flip_averaged(net, images, 8), atol=1e-4)
+
+
+def test_several_scales_give_probabilities_near_each_ones_mean() -> None:
+    net = narrow_net().double()
+    one, two, both = (Teacher(net, s).log_probabilities(IMAGES).exp() for s in ((1.0,), (1.5,), (1.0, 1.5)))
+    assert torch.allclose(both.sum(1), torch.ones(2, 8, 12), atol=1e-5)
+    assert torch.allclose(both, (one + two) / 2, atol=1e-5)
+    assert not torch.allclose(one, two, atol=1e-3)
+
+
+def test_a_mirrored_image_has_mirrored_probabilities() -> None:
+    teacher = Teacher(narrow_net().double(), (1.25,))
+    teacher.stride = 1
+    found, mirrored = (teacher.log_probabilities(images) for images in (IMAGES, IMAGES.flip(3)))
+    assert torch.allclose(found, mirrored.flip(3), atol=1e-3)
+
+
+def test_the_network_is_frozen_in_evaluation_mode() -> None:
+    teacher = Teacher(narrow_net().double().train(), (1.0,))
+    assert not teacher.net.training
+    assert not any(parameter.requires_grad for parameter in teacher.net.parameters())
+    assert not teacher.log_probabilities(IMAGES).requires_grad
+
+
+def test_a_network_that_has_no_scores_to_read_is_no_teacher() -> None:
+    net = build("fcn8s", "mobilenet_v2", 4, width=0.1, head="conv1x1", head_width=8, decoder="interpolated")
+    with pytest.raises(ValueError, match="a teacher must have the decoder aligned, got interpolated"):
+        Teacher(net, (1.0,))

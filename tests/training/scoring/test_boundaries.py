@@ -1,0 +1,80 @@
+"""Boundary IoU: borders alone count, void does not."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from training.scoring.boundaries import BoundaryIoU, near_borders
+
+
+def halves(column: int, height: int = 40, width: int = 60) -> npt.NDArray[np.uint8]:
+    """Class 1 from this column on, else 0."""
+    return np.broadcast_to(np.arange(width) >= column, (height, width)).astype(np.uint8)
+
+
+def eroded(mask: npt.NDArray[np.bool_], steps: int) -> npt.NDArray[np.bool_]:
+    """Removes the pixels that touch what is outside the mask, so many times; around the image all is outside."""
+    for _ in range(steps):
+        framed = np.pad(mask, 1)
+        height, width = mask.shape
+        windows = [framed[row : row + height, column : column + width] for row in range(3) for column in range(3)]
+        mask = np.all(windows, axis=0)
+    return mask
+
+
+def published_iou(labels: npt.NDArray[np.uint8], predictions: npt.NDArray[np.uint8], item: int, distance: int) -> float:
+    """The paper's: of each mask the band that erosion takes, and the bands' intersection over union."""
+    masks = [ids == item for ids in (labels, predictions)]
+    mine, theirs = (mask & ~eroded(mask, distance) for mask in masks)
+    return float((mine & theirs).sum() / (mine | theirs).sum())
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("fraction", [0.01, 0.05, 0.2])
+def test_it_is_the_published_one(fraction: float, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    coarse = rng.integers(0, 3, (2, 5, 7), dtype=np.uint8)
+    labels, predictions = (np.kron(each, np.ones((8, 9), np.uint8)) for each in coarse)
+    boundaries = BoundaryIoU(3, fraction)
+    boundaries.update(labels, predictions)
+    distance = max(1, round(fraction * float(np.hypot(*labels.shape))))
+    expected = [published_iou(labels, predictions, item, distance) for item in range(3)]
+    assert boundaries.iou == pytest.approx(expected)
+
+
+def test_near_a_border_is_what_has_another_class_or_the_edge_within_the_distance() -> None:
+    near = near_borders(halves(30), 3, 9)
+    assert (near[3:-3, 27:30] == 0).all()
+    assert (near[3:-3, 30:33] == 1).all()
+    assert (near[3:-3, 3:27] == 9).all()
+    assert (near[3:-3, 33:-3] == 9).all()
+    edge = np.ones((40, 60), bool)
+    edge[3:-3, 3:-3] = False
+    assert (near[edge] == halves(30)[edge]).all()
+
+
+def test_equal_maps_have_one_also_beside_void() -> None:
+    labels = halves(30)
+    labels[10:20, 28:34] = 255
+    boundaries = BoundaryIoU(2)
+    boundaries.update(labels, halves(30))
+    assert boundaries.iou.tolist() == [1.0, 1.0]
+    assert boundaries.mean_iou == 1.0
+
+
+def test_a_class_that_the_labels_do_not_show_counts_in_no_mean() -> None:
+    boundaries = BoundaryIoU(3)
+    predictions = halves(30)
+    predictions[:, :5] = 2
+    boundaries.update(halves(30), predictions)
+    assert np.isnan(boundaries.iou[2])
+    assert boundaries.iou[1] == 1.0
+    assert boundaries.mean_iou == pytest.approx((boundaries.iou[0] + 1) / 2)
+
+
+def test_labels_without_a_class_have_no_score() -> None:
+    boundaries = BoundaryIoU(2)
+    boundaries.update(np.full((40, 60), 255, np.uint8), halves(30))
+    assert np.isnan(boundaries.mean_iou)

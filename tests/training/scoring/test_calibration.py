@@ -1,0 +1,145 @@
+"""Temperature and expected calibration error on data whose truth is known."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from imaging.rendering import Rendering
+from model.inference.runtime import Runtime
+from model.inference.segmenter import Options, Segmenter
+from training.data.datasets import Split, get_split
+from training.data.label_files import read_labels
+from training.scoring.calibration import (
+    STEP,
+    Calibration,
+    Sample,
+    calibrate,
+    cut_blocks,
+    errors_of_answers,
+    expected_calibration_error,
+    fit_and_check,
+    fit_temperature,
+    gather,
+    joined,
+)
+from training.scoring.evaluate import segmentation
+
+
+def drawn(temperature: float, pixels: int = 60_000) -> Sample:
+    """Labels drawn from softmax(logits / temperature): that temperature is the right one."""
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(pixels, 5, generator=generator) * 4
+    labels = torch.multinomial((logits / temperature).softmax(1), 1, generator=generator)[:, 0]
+    return Sample(logits, labels)
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0, 4.0])
+def test_the_temperature_that_the_labels_were_drawn_with_is_found(temperature: float) -> None:
+    assert fit_temperature(drawn(temperature)) == pytest.approx(temperature, rel=0.05)
+
+
+def test_the_error_is_near_zero_at_the_right_temperature_and_not_at_another() -> None:
+    sample = drawn(2.0)
+    assert expected_calibration_error(sample, 2.0) < 0.01
+    assert expected_calibration_error(sample, 1.0) > 0.1
+
+
+def test_the_error_of_certain_predictions_is_the_share_of_wrong_ones() -> None:
+    labels = torch.tensor([0, 0, 0, 1])
+    logits = torch.tensor([[100.0, 0.0]]).expand(4, 2)
+    assert expected_calibration_error(Sample(logits, labels), 1.0) == pytest.approx(0.25)
+
+
+def test_bins_weigh_by_their_pixels() -> None:
+    """Half the pixels at 0.6, all right; half at 0.9, all wrong: 0.5 * 0.4 + 0.5 * 0.9."""
+    confidence = torch.tensor([0.6] * 10 + [0.9] * 10)
+    logits = torch.stack([confidence, 1 - confidence], 1).log()
+    labels = torch.tensor([0] * 10 + [1] * 10)
+    assert expected_calibration_error(Sample(logits, labels), 1.0) == pytest.approx(0.65, abs=1e-6)
+
+
+@pytest.fixture
+def split(shapes: Path) -> Split:
+    return get_split(shapes, "val", read_labels(str(shapes / "classes.json")))
+
+
+def test_logits_are_gathered_from_the_served_path(runtime: Runtime, split: Split) -> None:
+    segmenter, options = Segmenter(runtime), Options(tile=(64, 64), rendering=Rendering("confidence"))
+    sample = gather(segmenter, split, options, range(1, 2))
+    mask = split.mask(1)[::STEP, ::STEP]
+    served = segmentation(segmenter, split.file(1), options)
+    labelled = mask != split.labels.ignore_index
+    assert np.array_equal(sample.labels.numpy(), mask[labelled])
+    assert np.array_equal(sample.logits.argmax(1).numpy(), served.class_map[::STEP, ::STEP][labelled])
+    assert served.confidence is not None
+    found = (sample.logits.softmax(1).max(1).values * 255).round().numpy()
+    assert np.abs(found - served.confidence[::STEP, ::STEP][labelled]).max() <= 3  # random weights, interpolated by log-odds
+
+
+def test_the_error_of_answers_is_that_of_the_served_confidence_maps(runtime: Runtime, split: Split) -> None:
+    segmenter, options = Segmenter(runtime), Options(tile=(64, 64))
+    sample = gather(segmenter, split, options, range(4))
+    answered, exact = errors_of_answers(segmenter, split, options)
+    assert exact == pytest.approx(expected_calibration_error(sample, segmenter.temperature), abs=1e-6)
+    confidence, correct = [], []
+    for index in range(4):
+        labels = split.mask(index)[::STEP, ::STEP]
+        served = segmentation(segmenter, split.file(index), replace(options, rendering=Rendering("confidence")))
+        assert served.confidence is not None
+        labelled = labels != split.labels.ignore_index
+        confidence.append(served.confidence[::STEP, ::STEP][labelled] / 255)
+        correct.append(served.class_map[::STEP, ::STEP][labelled] == labels[labelled])
+    bins = np.minimum((np.concatenate(confidence) * 15).astype(int), 14)
+    differences = [np.bincount(bins, values, 15) for values in (np.concatenate(confidence), np.concatenate(correct))]
+    assert answered == pytest.approx(np.abs(differences[0] - differences[1]).sum() / len(bins), abs=1e-3)
+
+
+def test_each_block_is_checked_at_the_temperature_of_the_others() -> None:
+    """Two blocks that are each wrong at the other's temperature: what was fitted on both would look right."""
+    one, other = drawn(0.5), drawn(3.0)
+    found = fit_and_check([one, other], 7)
+    assert (found.frames, found.blocks) == (7, 2)
+    assert found.temperature == pytest.approx(fit_temperature(joined([one, other])), abs=1e-3)
+    assert found.ece_before == pytest.approx(expected_calibration_error(joined([one, other]), 1.0), abs=1e-4)
+    wrong = joined([Sample(one.logits / 3.0, one.labels), Sample(other.logits / 0.5, other.labels)])
+    assert found.ece_after == pytest.approx(expected_calibration_error(wrong, 1.0), abs=0.01)
+    assert found.ece_after > 2 * expected_calibration_error(joined([one, other]), found.temperature)
+
+
+def test_the_served_path_of_each_block_is_looked_at(runtime: Runtime, split: Split) -> None:
+    segmenter, options = Segmenter(runtime), Options(tile=(64, 64))
+    blocks = [gather(segmenter, split, options, range(index, index + 1)) for index in range(4)]
+    assert calibrate(segmenter, split, options) == fit_and_check(blocks, 4)
+
+
+def test_blocks_are_runs_of_the_list_that_hold_every_frame_once() -> None:
+    for count in (2, 3, 4, 101):
+        blocks = cut_blocks(count)
+        assert [index for block in blocks for index in block] == list(range(count))
+        assert len(blocks) == min(4, count)
+        assert max(map(len, blocks)) - min(map(len, blocks)) <= 1
+
+
+def test_one_frame_is_too_few(runtime: Runtime, split: Split) -> None:
+    one = Split("val", split.frames[:1], split.mapping, split.source_labels, split.colors)
+    with pytest.raises(ValueError, match="one to fit on and one to check on; got 1"):
+        calibrate(Segmenter(runtime), one, Options())
+
+
+@pytest.mark.parametrize(("label", "edge"), [(0, 20.0), (1, 0.05)])
+def test_logits_that_are_always_wrong_or_right_end_at_an_edge(label: int, edge: float) -> None:
+    sample = Sample(torch.tensor([[0.0, 5.0]]).expand(100, 2), torch.full((100,), label))
+    temperature = fit_temperature(sample)
+    assert temperature == pytest.approx(edge, rel=1e-3)
+    assert Calibration(temperature, 1, 1, 0.0, 0.0).at_the_edge
+    assert not Calibration(1.3, 1, 1, 0.0, 0.0).at_the_edge
+
+
+def test_no_labels_have_no_temperature() -> None:
+    with pytest.raises(ValueError, match="no labelled pixel"):
+        fit_temperature(Sample(torch.zeros(0, 2), torch.zeros(0, dtype=torch.long)))

@@ -1,0 +1,114 @@
+"""Scores of the served path against a confusion matrix made by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from imaging.decoding import Limits, decode, scale
+from model.inference.runtime import Runtime
+from model.inference.segmenter import Options, Segmenter
+from model.metrics import ConfusionMatrix
+from model.weights_file import Weights
+from tests.conftest import make_photo
+from tests.training.conftest import write_frame
+from training.data.class_mapping import parse_class_mapping
+from training.data.datasets import Split, get_split
+from training.data.layouts import DataError
+from training.scoring.evaluate import conditions, evaluate, table
+
+OPTIONS = Options(tile=(64, 64), overlap=0.25, side=96)
+
+
+@pytest.fixture(scope="module")
+def segmenter(runtime: Runtime) -> Segmenter:
+    return Segmenter(runtime)
+
+
+@pytest.fixture(scope="module")
+def photos(narrow: Weights, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three photos of several sizes with random blocks as labels, some of them void."""
+    root = tmp_path_factory.mktemp("photos")
+    rng = np.random.default_rng(5)
+    for index, (height, width) in enumerate([(50, 70), (96, 33), (61, 61)]):
+        ids = rng.choice(np.array([0, 1, 2, 3, 255], np.uint8), (height // 10 + 1, width // 10 + 1))
+        ids = np.kron(ids, np.ones((10, 10), np.uint8))[:height, :width]
+        pixels = make_photo(height, width, seed=index)
+        write_frame(root / "val" / f"{index}.png", root / "valannot" / f"{index}.png", np.ascontiguousarray(ids), pixels)
+    return root
+
+
+@pytest.fixture(scope="module")
+def split(narrow: Weights, photos: Path) -> Split:
+    return get_split(photos, "val", narrow.manifest.labels)
+
+
+def predictions(segmenter: Segmenter, split: Split, options: Options = OPTIONS) -> list[npt.NDArray[np.uint8]]:
+    """The class maps of the served path, walked here step by step."""
+    found = []
+    for frame in split.frames:
+        image = decode(frame.image.read_bytes(), Limits())
+        plan = segmenter.plan_size((image.shape[0], image.shape[1]), options)
+        found.append(segmenter.infer(scale(image, plan.tiles.size), plan).class_map)
+    return found
+
+
+def counted(split: Split, maps: list[npt.NDArray[np.uint8]], classes: int, merge: Mapping[int, int]) -> list[list[int]]:
+    counts = [[0] * classes for _ in range(classes)]
+    for index, class_map in enumerate(maps):
+        for label, predicted in zip(split.mask(index).ravel().tolist(), class_map.ravel().tolist(), strict=True):
+            if label < classes:
+                counts[label][merge[predicted]] += 1
+    return counts
+
+
+@pytest.mark.parametrize("options", [OPTIONS, Options()], ids=["side 96", "the service's defaults"])
+def test_the_matrix_is_the_one_counted_by_hand(segmenter: Segmenter, split: Split, options: Options) -> None:
+    matrix = evaluate(segmenter, split, options, quiet=True)
+    expected = counted(split, predictions(segmenter, split, options), 4, {i: i for i in range(4)})
+    assert matrix.counts.tolist() == expected
+    counts = np.array(expected)
+    iou = [counts[i, i] / (counts[i].sum() + counts[:, i].sum() - counts[i, i]) for i in range(4)]
+    assert matrix.mean_iou == pytest.approx(np.mean(iou))
+    assert matrix.pixel_accuracy == pytest.approx(np.trace(counts) / counts.sum())
+    assert np.count_nonzero(counts.sum(0)) > 1
+
+
+def test_a_mapping_merges_labels_and_predictions_alike(segmenter: Segmenter, split: Split, photos: Path) -> None:
+    labels = segmenter.manifest.labels
+    mapping = parse_class_mapping("1=1,*=0", labels)
+    mapped = get_split(photos, "val", labels, mapping)
+    matrix = evaluate(segmenter, mapped, OPTIONS, mapping, quiet=True)
+    assert matrix.counts.tolist() == counted(mapped, predictions(segmenter, split), 2, {0: 0, 1: 1, 2: 0, 3: 0})
+
+
+def test_different_numbers_of_classes_are_refused_naming_both(segmenter: Segmenter, photos: Path) -> None:
+    labels = segmenter.manifest.labels
+    mapped = get_split(photos, "val", labels, parse_class_mapping("1=1,*=0", labels))
+    with pytest.raises(DataError, match="circle, square, triangle, labels of background, circle: both must"):
+        evaluate(segmenter, mapped, OPTIONS, quiet=True)
+
+
+def test_the_conditions_say_how_it_was_measured(segmenter: Segmenter) -> None:
+    told = conditions(segmenter, Options(tile=(64, 96), overlap=0.5, blend="hann"))
+    assert told.startswith("side auto (64-128), tile 64x96, overlap 0.5, blend hann; cpu float32, ")
+    assert conditions(segmenter, OPTIONS).startswith("side 96 (96), ")
+
+
+def test_the_table_has_a_row_a_class_and_the_means() -> None:
+    matrix = ConfusionMatrix(3)
+    matrix.counts[:2, :2] = [[75, 25], [0, 50]]
+    assert table(matrix, ["ground", "car", "never"]).splitlines() == [
+        "class                      IoU  accuracy       pixels",
+        "ground                   0.750     0.750          100",
+        "car                      0.667     1.000           50",
+        "never                      nan       nan            0",
+        "mean IoU                 0.708",
+        "pixel accuracy           0.833",
+        "mean accuracy            0.875",
+        "frequency-weighted IoU   0.722",
+    ]

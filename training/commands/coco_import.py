@@ -1,0 +1,240 @@
+"""From COCO's JSON, as CVAT, Label Studio and Roboflow export it, to a folder that `fcn-train` takes.
+
+python -m training.commands.coco_import annotations.json --out DATA
+"""
+
+from __future__ import annotations
+
+import argparse
+import filecmp
+import shutil
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, get_args
+
+import numpy as np
+from PIL import Image
+from tqdm import tqdm
+
+from imaging.decoding import Limits, read_size
+from imaging.errors import ImageError
+from model.command_line import CommandParser
+from training.commands.command import run_command
+from training.data.coco.classes import find_classes, find_groups, write_classes
+from training.data.coco.files import Document, ImageFinder, Key, base_name, is_key, read_document
+from training.data.coco.objects import BACKGROUND, VOID, Crowds, draw_mask, is_crowd, name_of
+from training.data.files import Folders, normal_name
+from training.data.label_files import FILES
+from training.data.layouts import repeated
+from training.data.orientation import DrawnOn, read_orientation, swaps_sides, turn_upright
+from training.data.problems import DataError, first_names, raise_all
+
+CLASSES = FILES[0]
+
+
+@dataclass
+class Imported:
+    """What an import wrote, and what is to be told of it.
+
+    labelled: frames whose masks show a class. boxes: objects without an outline. crowds: objects with `iscrowd` 1. empty:
+    objects without a pixel. blank: frames with objects whose masks show no class. turned: photos that EXIF turns without its
+    being seen in their size. groups: categories that are but the name over others.
+    """
+
+    classes: list[str]
+    frames: int = 0
+    labelled: int = 0
+    boxes: int = 0
+    crowds: int = 0
+    empty: int = 0
+    blank: list[str] = field(default_factory=list)
+    turned: list[str] = field(default_factory=list)
+    groups: list[str] = field(default_factory=list)
+
+    def lines(self, out: Path, crowds: Crowds) -> list[str]:
+        """What to print."""
+        lines = [f"wrote {self.frames} frames of {len(self.classes)} classes to {out}: {', '.join(self.classes)}"]
+        if self.groups:
+            lines.append(f"no classes, since they have no objects and only stand above others: {', '.join(self.groups)}")
+        if self.boxes:
+            lines.append(f"{self.boxes} objects have a box and no outline: their boxes are void, neither learnt nor scored")
+        if self.crowds and crowds == "objects":
+            lines.append(
+                f"{self.crowds} objects are marked as crowds (iscrowd 1), as CVAT marks every brush mask: they are of their "
+                "class; --crowds void makes them void"
+            )
+        elif self.crowds:
+            lines.append(f"{self.crowds} objects are marked as crowds (iscrowd 1): void, neither learnt nor scored")
+        if self.empty:
+            lines.append(f"{self.empty} objects cover no pixel of their image")
+        if self.blank:
+            lines.append(f"{len(self.blank)} frames have objects, and masks without any class: {first_names(self.blank)}")
+        if self.turned:
+            lines.append(
+                f"{len(self.turned)} images are turned by EXIF, such as {first_names(self.turned)}: objects are taken as drawn "
+                "on the upright image; if they were drawn on the stored one, --masks-orientation stored"
+            )
+        return lines
+
+
+def parser() -> argparse.ArgumentParser:
+    p = CommandParser("python -m training.commands.coco_import", description="Makes masks of the objects in COCO's JSON.")
+    p.add_argument("annotations", type=Path, help="the JSON file")
+    p.add_argument("--images", type=Path, help="folder of its images (default: the file's own, or images/ in it)")
+    p.add_argument("--out", type=Path, required=True, help="folder to make: images/, masks/ and classes.json")
+    p.add_argument("--split", help="train or val: images/train and masks/train; without, one frame in five is for val")
+    p.add_argument(
+        "--crowds", choices=get_args(Crowds), default="objects", help="what iscrowd 1 makes of an object (default: objects)"
+    )
+    p.add_argument(
+        "--masks-orientation",
+        choices=get_args(DrawnOn),
+        default="upright",
+        help="what objects were drawn on: photos upright, as EXIF turns them, or as their files store them (default: upright)",
+    )
+    return p
+
+
+def main(argv: list[str] | None = None) -> int:
+    args = parser().parse_args(argv)
+
+    def work() -> None:
+        imported = import_coco(args.annotations, args.images, args.out, args.split or "", args.crowds, args.masks_orientation)
+        print("\n".join(imported.lines(args.out, args.crowds)))
+
+    return run_command("coco_import", work)
+
+
+def import_coco(
+    annotations: Path,
+    images: Path | None,
+    out: Path,
+    split: str = "",
+    crowds: Crowds = "objects",
+    drawn_on: DrawnOn = "upright",
+) -> Imported:
+    """Writes images, masks and `classes.json`, all of them or none.
+
+    Class 0 is the background, the others are the categories in the order of their ids; where `out` has a file of classes, as
+    of another split, its classes by their names. Where objects overlap, the smaller lies on top; boxes of objects without an
+    outline are void. Raises `DataError` with all that is missing or wrong, where no pixel is of a class, and where `out` holds
+    another image of a name.
+    """
+    if split != Path(split).name:
+        raise DataError(f"--split must be a name without folders, such as train, got {split!r}")
+    document = read_document(annotations)
+    own = next((out / name for name in FILES if (out / name).is_file()), None)
+    groups = find_groups(document)
+    labels, ids = find_classes([entry for entry in document.categories if entry["id"] not in groups], own, annotations)
+    if twice := repeated(normal_name(base_name(entry["file_name"])) for entry in document.images):
+        raise DataError(f"{annotations}: images of one name {twice[:5]} would have one mask; rename them")
+    imported = Imported(labels, len(document.images), groups=list(groups.values()))
+    imported.crowds = sum(is_crowd(entry) for entry in document.annotations)
+    out.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=out, prefix=".import-") as folder:
+        drawn = _draw(document, ImageFinder(annotations, images), ids, Path(folder), imported, crowds, drawn_on)
+        if not imported.labelled:
+            counts = (
+                f"{len(document.annotations)} objects, {imported.boxes} of them boxes alone, {imported.empty} without a pixel"
+            )
+            raise DataError(f"{annotations}: no pixel of its {len(document.images)} images is of a class: {counts}")
+        _refuse_others(out / "images" / split, list(drawn))
+        for part in ("images", "masks"):
+            (out / part / split).mkdir(parents=True, exist_ok=True)
+        for source, mask in drawn.items():
+            copy = out / "images" / split / source.name
+            if source.resolve() != copy.resolve():
+                shutil.copyfile(source, copy)
+            shutil.move(mask, out / "masks" / split / f"{source.stem}.png")
+    if not own:
+        write_classes(out / CLASSES, labels)
+    return imported
+
+
+def _refuse_others(folder: Path, sources: list[Path]) -> None:
+    """Raises `DataError` where the folder has another image of a source's name, whose mask would be written over."""
+    files = Folders().images(folder)
+    raise_all(
+        [
+            DataError(
+                f"{there} is another image than {source}, and both would have one mask; rename one, or give another --out"
+            )
+            for source in sources
+            for there in files.get(normal_name(source.stem), [])
+            if there.name != source.name or not filecmp.cmp(source, there, shallow=False)
+        ]
+    )
+
+
+def _draw(
+    document: Document,
+    finder: ImageFinder,
+    ids: Mapping[Key, int],
+    folder: Path,
+    imported: Imported,
+    crowds: Crowds,
+    drawn_on: DrawnOn,
+) -> dict[Path, Path]:
+    """Writes each image's mask into the folder; gives the masks by their images. Raises `DataError` with all that is wrong."""
+    objects: dict[Any, list[Mapping[str, Any]]] = {entry["id"]: [] for entry in document.images}
+    errors: list[DataError] = []
+    for entry in document.annotations:
+        if is_key(image := entry.get("image_id")) and image in objects:
+            objects[image].append(entry)
+        else:
+            errors.append(DataError(f"{name_of(entry)} is of the image {entry.get('image_id')!r}, which is not listed"))
+    drawn: dict[Path, Path] = {}
+    written: dict[str, str] = {}
+    for entry in tqdm(document.images, desc="masks", unit="image", leave=False):
+        try:
+            source = finder.find(entry["file_name"])
+            if (other := written.setdefault(normal_name(source.stem), entry["file_name"])) != entry["file_name"]:
+                raise DataError(f"{other} and {entry['file_name']} are both the image {source}, and would have one mask")
+            size, orientation = _size(source, entry, drawn_on)
+        except DataError as error:
+            errors.append(error)
+            continue
+        drawing = draw_mask(objects[entry["id"]], size, ids, crowds)
+        errors += drawing.errors
+        imported.boxes += drawing.boxes
+        imported.empty += drawing.empty
+        shown = set(np.unique(drawing.mask).tolist()) - {BACKGROUND, VOID}
+        imported.labelled += bool(shown)
+        if not shown and drawing.named:
+            imported.blank.append(source.name)
+        if drawn_on == "upright" and orientation != 1 and (not swaps_sides(orientation) or size[0] == size[1]):
+            imported.turned.append(source.name)
+        mask = turn_upright(drawing.mask, orientation) if drawn_on == "stored" else drawing.mask
+        drawn[source] = folder / f"{len(drawn)}.png"
+        Image.fromarray(mask).save(drawn[source])
+    raise_all(errors)
+    return drawn
+
+
+def _size(source: Path, entry: Mapping[str, Any], drawn_on: DrawnOn) -> tuple[tuple[int, int], int]:
+    """The (height, width) that objects were drawn on, which must be the JSON's, and the photo's EXIF orientation."""
+    try:
+        data = source.read_bytes()
+        size = read_size(data, Limits())
+    except (ImageError, OSError) as error:
+        raise DataError(f"{source}: {getattr(error, 'strerror', None) or error}") from error
+    orientation = read_orientation(data)
+    if drawn_on == "stored" and swaps_sides(orientation):
+        size = size[::-1]
+    listed = (entry.get("height"), entry.get("width"))
+    if size != listed:
+        if swaps_sides(orientation) and listed == size[::-1]:
+            hint = "EXIF turns it, --masks-orientation says on which of both objects were drawn"
+        elif not any(listed):
+            hint = "write its height and width there, on which objects were drawn"
+        else:
+            hint = "was it turned after it was labelled?"
+        raise DataError(f"{source} is {listed} in the JSON, {size} {drawn_on}; {hint}")
+    return size, orientation
+
+
+if __name__ == "__main__":
+    sys.exit(main())

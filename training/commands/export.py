@@ -1,0 +1,242 @@
+"""`fcn-export`: from a master to files for other runtimes: float32 ONNX, and int8 by post-training quantisation."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import sys
+import warnings
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch.export import Dim
+
+from imaging.errors import ImageError
+from model.command_line import CommandParser
+from model.inference.openvino_runtime import NETWORK_SHA256, read_export
+from model.inference.segmenter import Options, Segmenter
+from model.inference.torch_runtime import TorchRuntime
+from model.manifest import METADATA_KEY
+from model.networks.servable import ServableNetwork
+from model.weights_file import (
+    DEFAULT_WEIGHTS,
+    EXPORT_SUFFIXES,
+    MASTER_SUFFIX,
+    Weights,
+    find_files,
+    find_weights,
+    load_weights,
+    save_weights,
+)
+from training.commands.command import run_command
+from training.data.files import IMAGE_ENDINGS, images_below
+from training.reporting.card import write_card
+
+INPUT, OUTPUT = "pixels", "logits"
+EXAMPLE = (1, 96, 128, 3)
+PHOTOS = 300  # of the calibration folder that are looked at
+# a MobileNetV2's stem and first depthwise convolution: with them in int8, twice as many cells change their class, and no time
+# is won; with more in float32, hardly fewer do
+KEPT = 2
+
+
+def parser() -> argparse.ArgumentParser:
+    p = CommandParser("fcn-export", description="Writes NAME.onnx, and with --int8 NAME.int8.onnx, beside a master.")
+    p.add_argument("--weights", default=DEFAULT_WEIGHTS, help="a master (.safetensors), or a name in weights/")
+    p.add_argument("--int8", action="store_true", help="quantise as well; needs --calibration")
+    p.add_argument("--calibration", type=Path, metavar="FOLDER", help="photos like those that will be asked for (not val's)")
+    p.add_argument("--photos", type=int, default=PHOTOS, help=f"how many of them are looked at (default: {PHOTOS})")
+    p.add_argument("--keep", type=int, default=KEPT, help=f"so many convolutions stay in float32 (default: the first {KEPT})")
+    p.add_argument("--avx2", action="store_true", help="with --int8: weights of seven bits, which AVX2's sums have room for")
+    return p
+
+
+def main(argv: list[str] | None = None) -> int:
+    args = parser().parse_args(argv)
+    return run_command("fcn-export", lambda: _export(args))
+
+
+def _export(args: argparse.Namespace) -> None:
+    master = find_weights(args.weights)
+    if args.int8 and args.calibration is None:
+        raise ValueError("--int8 needs --calibration FOLDER: photos to measure the ranges of the network's maps on")
+    if args.photos < 1 or args.keep < 0:
+        raise ValueError(f"--photos must be at least 1 and --keep at least 0, got {args.photos} and {args.keep}")
+    written = [export_float32(master)]
+    if args.int8:
+        written.append(export_int8(master, args.calibration, photos=args.photos, keep=args.keep, avx2=args.avx2))
+    for path in written:
+        print(f"wrote {path} ({path.stat().st_size / 1e6:.1f} MB)")
+
+
+def missing_packages() -> list[str]:
+    """What `export_float32` needs and is not installed."""
+    return [name for name in ("onnx", "onnxscript", "openvino") if find_spec(name) is None]
+
+
+def export_path(master: Path, precision: str) -> Path:
+    """Where the export of this master in this precision lies."""
+    return master.with_name(master.name.removesuffix(MASTER_SUFFIX) + EXPORT_SUFFIXES[precision])
+
+
+def export_float32(master: Path) -> Path:
+    """Writes the float32 export: uint8 pixels (1, height, width, 3) to float32 logits (1, classes, rows, columns).
+
+    Raises `ValueError` for a network that torch's exporter cannot follow.
+    """
+    import onnx
+
+    weights = load_weights(master)
+    network = ServableNetwork(weights)
+    example = torch.zeros(EXAMPLE, dtype=torch.uint8)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            program = torch.onnx.export(
+                network, (example,), dynamo=True, external_data=False, verbose=False, input_names=[INPUT],
+                output_names=[OUTPUT], dynamic_shapes={"pixels": {1: Dim.DYNAMIC, 2: Dim.DYNAMIC}},
+            )  # fmt: skip
+        except torch.onnx.OnnxExporterError as error:
+            reason = str(error).strip().splitlines()
+            raise ValueError(
+                f"{weights.name} cannot be exported; serve it with torch: {reason[0] if reason else error}"
+            ) from error
+    assert program is not None
+    return write_export(master, "float32", _plain(program.model_proto, onnx), facts(weights, network, "float32"))
+
+
+def export_int8(master: Path, folder: Path, *, photos: int = PHOTOS, keep: int = KEPT, avx2: bool = False) -> Path:
+    """Writes the int8 export: NNCF's post-training quantisation of the float32 one, its ranges measured on these photos.
+
+    The photos go through the service's own scaling and tiling. keep: so many of the first convolutions stay in float32.
+    avx2: weights of seven bits in all layers, not in the first alone: processors with AVX2 and without VNNI sum two products
+    in 16 bits, which weights of eight overflow.
+    Scores and a temperature that the master holds of another int8 export are removed from it, from its card and from its other
+    export. Raises `ValueError` where the folder has no photos.
+    """
+    import nncf
+    import onnx
+
+    weights = load_weights(master)
+    source = export_path(master, "float32")
+    tiles = list(calibration_tiles(weights, folder, photos))
+    model = onnx.load(source)
+    convolutions = [node.name for node in model.graph.node if node.op_type == "Conv"]
+    quantised = nncf.quantize(
+        model,
+        nncf.Dataset(tiles, lambda tile: {INPUT: tile[None]}),
+        preset=nncf.QuantizationPreset.MIXED,
+        subset_size=len(tiles),
+        ignored_scope=nncf.IgnoredScope(names=convolutions[:keep]),
+        advanced_parameters=nncf.AdvancedQuantizationParameters(
+            overflow_fix=nncf.OverflowFix.ENABLE if avx2 else nncf.OverflowFix.FIRST_LAYER
+        ),
+    )
+    for path in forget_other_export(master, "int8", network_digest(quantised)):
+        print(
+            f"{path}: removed the int8 scores and temperature of another export; fcn-evaluate --record NAME measures this one"
+        )
+    weights = load_weights(master)
+    return write_export(master, "int8", quantised, facts(weights, ServableNetwork(weights), "int8"))
+
+
+def calibration_tiles(weights: Weights, folder: Path, photos: int) -> Iterator[npt.NDArray[np.uint8]]:
+    """The first tile of each of so many photos, spread evenly over the folder, as the service cuts them."""
+    files = images_below(folder)
+    if not files:
+        raise ValueError(f"no photos in {folder}; their names end in {', '.join(IMAGE_ENDINGS)}")
+    segmenter = Segmenter(TorchRuntime(weights, "cpu", "float32"))
+    for file in files[:: max(1, len(files) // photos)][:photos]:
+        data = file.read_bytes()
+        try:
+            plan = segmenter.plan(data, Options())
+            photo = segmenter.decode(data, plan)
+        except ImageError as error:
+            raise ValueError(f"{file}: {error}") from error
+        yield plan.tiles.cut(photo, next(plan.tiles.regions))
+
+
+def facts(weights: Weights, network: ServableNetwork, precision: str) -> dict[str, str]:
+    """What the export says of itself, in the file's metadata."""
+    return {
+        METADATA_KEY: weights.manifest.to_json(),
+        "sha256": weights.sha256,
+        "precision": precision,
+        "stride": str(network.stride),
+        "grid": network.grid,
+    }
+
+
+def network_digest(model: Any) -> str:
+    """The sha256 of an ONNX model's graph: of the network alone, whatever facts stand beside it in its file."""
+    return hashlib.sha256(model.graph.SerializeToString(deterministic=True)).hexdigest()
+
+
+def forget_other_export(master: Path, precision: str, digest: str) -> list[Path]:
+    """Removes what the master holds of another export in this precision than this digest's; gives the files that changed."""
+    weights = load_weights(master)
+    emptied = weights.manifest.without(precision)
+    if weights.manifest.exports.get(precision) == digest or emptied == weights.manifest:
+        return []
+    save_weights(master, weights.tensors, emptied)
+    write_card(master)
+    return [master, master.with_suffix(".md"), *refresh_facts(master, weights.sha256)]
+
+
+def refresh_facts(master: Path, former: str) -> list[Path]:
+    """Writes the master's facts into the exports beside it, whose networks stay: after a score was recorded, say.
+
+    former: the sha256 that the master had before; exports that were made from another are left as they are.
+    """
+    import onnx
+
+    weights = load_weights(master)
+    network = ServableNetwork(weights)
+    there = {p: path for p, path in find_files(str(master)).exports.items() if read_export(path).sha256 == former}
+    return [
+        write_export(master, precision, onnx.load(path), facts(weights, network, precision))
+        for precision, path in there.items()
+    ]
+
+
+def remove_stale(master: Path) -> list[Path]:
+    """Removes the exports beside a master that were made from another one, as of before a training that went on."""
+    sha256 = load_weights(master).sha256
+    stale = [path for path in find_files(str(master)).exports.values() if read_export(path).sha256 != sha256]
+    for path in stale:
+        path.unlink()
+    return stale
+
+
+def _plain(model: Any, onnx: Any) -> Any:
+    """Without the exporter's notes on where each node comes from, which hold paths of the machine."""
+    del model.metadata_props[:]
+    model.doc_string = ""
+    model.graph.doc_string = ""
+    for part in (*model.graph.node, *model.graph.input, *model.graph.output, *model.graph.value_info, *model.graph.initializer):
+        del part.metadata_props[:]
+        part.doc_string = ""
+    del model.graph.metadata_props[:]
+    onnx.checker.check_model(model)
+    return model
+
+
+def write_export(master: Path, precision: str, model: Any, about: dict[str, str]) -> Path:
+    """Writes an ONNX model with these facts, and its network's digest, beside the master, atomically; gives its path."""
+    import onnx
+
+    onnx.helper.set_model_props(model, about | {NETWORK_SHA256: network_digest(model)})
+    path = export_path(master, precision)
+    partial = path.with_name(path.name + ".part")
+    partial.write_bytes(model.SerializeToString())
+    partial.replace(path)
+    return path
+
+
+if __name__ == "__main__":
+    sys.exit(main())

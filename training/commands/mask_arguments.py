@@ -1,0 +1,35 @@
+"""How commands are told what a data set's masks hold, and what they tell of them."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import get_args
+
+from training.data.datasets import Split
+from training.data.inspection import inspect_all
+from training.data.masks import Meaning
+from training.data.orientation import DrawnOn
+
+
+def add_mask_arguments(p: argparse.ArgumentParser) -> None:
+    """Adds `--masks` and `--masks-orientation`."""
+    p.add_argument(
+        "--masks",
+        choices=get_args(Meaning),
+        default="ids",
+        help="what masks hold: class ids (of RGB images, colours), or the classes' colours, in palettes too (default: ids)",
+    )
+    p.add_argument(
+        "--masks-orientation",
+        choices=get_args(DrawnOn),
+        default="upright",
+        help="what masks were drawn on: photos upright, as EXIF turns them, or as their files store them (default: upright)",
+    )
+
+
+def tell_of(split: Split) -> None:
+    """Prints on stderr how a split's masks are read and what may be wrong with it; raises `DataError` for what is wrong."""
+    (report,) = inspect_all([split], pixels=False)
+    for line in (report.meaning, *report.notes):
+        print(line, file=sys.stderr)

@@ -1,0 +1,290 @@
+"""`fcn-train`: from a folder of labelled images to a weights file with its model card."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import shutil
+import sys
+import tempfile
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import torch
+
+from model.command_line import CommandParser
+from model.inference.segmenter import Options
+from model.labels import LabelSet
+from model.manifest import Manifest, scored_in
+from model.networks.builder import build_network
+from model.networks.device import choose_device
+from model.networks.fcn import FCN
+from model.networks.servable import half_tensors, load_network
+from model.preprocessing import Preprocessing
+from model.weights_file import Weights, load_weights, save_weights
+from training.commands.command import run_command
+from training.commands.export import export_float32, missing_packages, remove_stale
+from training.commands.mask_arguments import add_mask_arguments
+from training.data.class_mapping import ClassMapping, parse_class_mapping
+from training.data.datasets import Split, get_split, get_splits
+from training.data.demo import write_demo_data
+from training.data.groups import EACH, GROUP, PATTERN_HELP, groups, only, refuse_shared_frames, without
+from training.data.inspection import inspect_all
+from training.data.label_files import find_labels
+from training.learning.augmentation import CACHE_MB, scale_warning
+from training.learning.checkpoint import FILE as CHECKPOINT
+from training.learning.distributed import World, join
+from training.learning.recipe import Recipe, make_recipe, parse_changes
+from training.learning.run import Run, train
+from training.learning.starts import load_start, start_digest, start_preprocessing
+from training.learning.teacher import Teacher
+from training.learning.validation import Scorer
+from training.reporting.card import CardFacts, training_facts, write_card
+from training.reporting.machine import commit, set_threads
+from training.reporting.plots import require_matplotlib
+from training.reporting.tensorboard import require_tensorboard
+from training.scoring.evaluate import conditions, snapshot_segmenter, table
+
+DEMO_RECIPE = Path(__file__).parents[1] / "recipes" / "demo.toml"
+LONGEST_NAME = 200  # bytes, to which endings such as .safetensors come
+FLAGS = {
+    "variant": str,
+    "backbone": str,
+    "output_stride": int,
+    "epochs": int,
+    "batch": int,
+    "learning_rate": float,
+    "class_weights": str,
+    "autocast": str,
+    "seed": int,
+}
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command's arguments."""
+    p = CommandParser("fcn-train", description="Trains an FCN and writes its weights file and model card.")
+    p.add_argument("--data", type=Path, help="folder of labelled images: images/ and masks/, a VOCdevkit, or CamVid")
+    p.add_argument("--demo", action="store_true", help="train a tiny network on generated shapes, in under a minute")
+    p.add_argument("--labels", help="voc, camvid, or a JSON or YAML file (default: what the data's folder tells)")
+    p.add_argument("--class-map", help="train on fewer classes: 0=0,8=1,*=0 or leaf=plant,*=ground (* for the others)")
+    p.add_argument("--score-map", help="score on fewer classes, written likewise over the trained ids")
+    add_mask_arguments(p)
+    p.add_argument("--train-split", default="train")
+    p.add_argument("--val-split", default="val")
+    p.add_argument("--group", help="leave these frames of train out and score on them, not on val; each: every group in turn")
+    p.add_argument("--group-pattern", default=GROUP, help=PATTERN_HELP)
+    p.add_argument("--start", default="none", help="none, imagenet (torchvision's hub), a file, or a name in weights/")
+    p.add_argument("--teacher", type=Path, help="weights file of a frozen network to stay close to")
+    p.add_argument("--recipe", type=Path, help="TOML file of hyperparameters; flags below override it")
+    p.add_argument("--out", type=Path, default=Path("runs/train"), help="folder of checkpoint, curves and result")
+    p.add_argument("--name", default="fcn", help="name of the weights file (default: fcn)")
+    p.add_argument("--license", default="unstated", help="licence of the weights, for the file and its card")
+    p.add_argument("--data-name", default="", help="the data set's name, for the card")
+    p.add_argument("--note", action="append", default=[], help="a sentence for the card; may be given several times")
+    p.add_argument("--device", default="auto")
+    p.add_argument("--threads", type=int, default=0, help="CPU threads (default: torch's choice)")
+    p.add_argument("--tensorboard", action="store_true", help="write the curves for TensorBoard too (its extra)")
+    p.add_argument("--workers", type=int, default=0, help="processes that load data (default: none)")
+    p.add_argument("--cache-mb", type=int, default=CACHE_MB, help=f"of decoded frames kept in memory (default: {CACHE_MB})")
+    p.add_argument("--evaluate-every", type=int, default=5, help="epochs between scores on val (default: 5)")
+    p.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="any other value of the recipe, as in TOML")
+    for name, kind in FLAGS.items():
+        p.add_argument(f"--{name.replace('_', '-')}", type=kind, default=None)
+    return p
+
+
+def main(argv: list[str] | None = None) -> int:
+    arguments = sys.argv[1:] if argv is None else argv
+    args = parser().parse_args(arguments)
+
+    def stopped() -> str:
+        done = any(args.out.rglob(CHECKPOINT))  # of folds, each has its own
+        further = "goes on from the last whole epoch" if done else "begins anew, since no epoch was finished"
+        return f"stopped; the same command {further} ({args.out})"
+
+    return run_command("fcn-train", lambda: _run(args, arguments), stopped)
+
+
+def _run(args: argparse.Namespace, arguments: list[str]) -> None:
+    set_threads(args.threads)
+    if args.evaluate_every < 1 or args.workers < 0 or args.cache_mb < 0:
+        given = f"{args.evaluate_every}, {args.workers} and {args.cache_mb}"
+        raise ValueError(f"evaluate-every must be at least 1, workers and cache-mb at least 0, got {given}")
+    _check_name(args.name)
+    require_matplotlib()
+    if args.tensorboard:
+        require_tensorboard()
+    if args.data is None and not args.demo:
+        raise ValueError("give --data FOLDER, or --demo")
+    with join(choose_device(args.device)) as (world, device):
+        run = _demo if args.demo else _folds if args.group == EACH else _train
+        run(args, arguments, world, device)
+
+
+def _check_name(name: str) -> None:
+    """Raises `ValueError` for a name that no file can have: better before a training than after it."""
+    if "/" in name or name in ("", ".", "..") or not name.isprintable() or len(os.fsencode(name)) > LONGEST_NAME:
+        raise ValueError(
+            f"--name must be a name without folders, got {name[:80]!r}: a line of up to {LONGEST_NAME} bytes; --out has them"
+        )
+
+
+def _demo(args: argparse.Namespace, arguments: list[str], world: World, device: torch.device) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        args.data = Path(folder)
+        args.recipe = args.recipe or DEMO_RECIPE
+        args.labels = str(write_demo_data(args.data))
+        args.data_name = "generated shapes"
+        _train(args, arguments, world, device)
+
+
+def _folds(args: argparse.Namespace, arguments: list[str], world: World, device: torch.device) -> None:
+    """A training for each group of train, without it, into a folder of its name; prints what they score on it, and the mean."""
+    labels = find_labels(args.labels, args.data)
+    split = get_split(args.data, args.train_split, labels, None, args.masks, args.masks_orientation)
+    scores = {}
+    for group in groups(split, args.group_pattern):
+        changed = argparse.Namespace(**vars(args) | {"group": group, "out": args.out / group})
+        if (score := _train(changed, arguments, world, device)) is not None:
+            scores[group] = score
+    if scores:  # of several processes, the first tells
+        print(", ".join(f"{group} {score:.4f}" for group, score in scores.items()))
+        print(f"mean of {len(scores)} groups: {sum(scores.values()) / len(scores):.4f}")
+
+
+def _train(args: argparse.Namespace, arguments: list[str], world: World, device: torch.device) -> float | None:
+    """Gives the mean IoU at the end; None in all processes but the first."""
+    flags = {name: value for name in FLAGS if (value := getattr(args, name)) is not None}
+    recipe = make_recipe(args.recipe, parse_changes(args.set) | flags)
+    labels = find_labels(args.labels, args.data)
+    mapping = parse_class_mapping(args.class_map, labels) if args.class_map else None
+    trained = mapping.labels if mapping else labels
+    scored = parse_class_mapping(args.score_map, trained).of_predictions(trained) if args.score_map else None
+    scored_split, chained = args.train_split if args.group else args.val_split, _chain(mapping, scored, labels)
+    split, validation = get_splits(
+        partial(get_split, args.data, args.train_split, labels, mapping, args.masks, args.masks_orientation),
+        partial(get_split, args.data, scored_split, labels, chained, args.masks, args.masks_orientation),
+    )
+    if args.group:
+        split, validation = (
+            pick(some, args.group, args.group_pattern) for pick, some in ((without, split), (only, validation))
+        )
+    if world.first:
+        _inspect(split, validation, recipe)
+    world.wait()
+    run = _prepare(args, recipe, split, device, world)
+    manifest = Manifest(run.net.architecture, split.labels, run.preprocessing, args.license)
+    started_at = commit()
+    run.evaluate = scorer = Scorer(manifest, validation, scored, str(device))
+    net, progress = train(run)
+    if not world.first:
+        return None
+    launcher = f"torchrun --nproc-per-node {world.size} -m training.commands.train" if world.size > 1 else "fcn-train"
+    command = f"{launcher} {shlex.join(arguments)}"
+    facts = CardFacts(split, validation, recipe, progress, command, args.data_name, args.start, args.note, started_at)
+    return _finish(args, net, replace(manifest, training=training_facts(facts)), scorer)
+
+
+def _inspect(split: Split, validation: Split, recipe: Recipe) -> None:
+    """Reads every frame once, and prints how masks are read and what may be wrong; raises `DataError` for what is wrong."""
+    learnt, scored = inspect_all([split, validation])
+    learnt.require_two_classes()
+    refuse_shared_frames(split, validation)
+    lines = [learnt.meaning, *learnt.notes, *scored.notes]
+    if told := scale_warning(learnt.seen.longer_side, recipe):
+        lines.append(told)
+    print("\n".join(dict.fromkeys(lines)))  # both splits tell of what lies in a folder that they share
+
+
+def _finish(args: argparse.Namespace, net: FCN, manifest: Manifest, scorer: Scorer) -> float:
+    """Writes the network's weights file, curves and card, with its score on val; gives its mean IoU."""
+    if scorer.matrix is None:  # nothing was left to train, so nothing was scored
+        scorer(net)
+    matrix, validation = scorer.matrix, scorer.validation
+    assert matrix is not None
+    segmenter = snapshot_segmenter(net, manifest, scorer.device)
+    precision = segmenter.runtime.identity.precision
+    name = scored_in(f"{args.data_name or args.data.resolve().name}, {validation.name}", precision)
+    score = matrix.scores() | {"classes": validation.labels.names, "conditions": conditions(segmenter, Options())}
+    path = args.out / f"{args.name}.safetensors"
+    save_weights(path, half_tensors(net), replace(manifest, scores={name: score}))
+    shutil.copyfile(args.out / "curves.csv", path.with_suffix(".curves.csv"))
+    write_card(path)
+    print(table(matrix, validation.labels.names))
+    print(f"wrote {path} and {path.with_suffix('.md')}")
+    _export(path)
+    return matrix.mean_iou
+
+
+def _export(path: Path) -> None:
+    """Writes the float32 export beside the master, where that can be done; else says why not. Exports of before go."""
+    for stale in remove_stale(path):
+        print(f"removed {stale}, an export of the file that was there before")
+    if missing := missing_packages():
+        print(f"not exported: {', '.join(missing)} missing; pip install 'fcn-segment[train]', then fcn-export --weights {path}")
+        return
+    try:
+        print(f"wrote {export_float32(path)}")
+    except ValueError as error:
+        print(error)
+
+
+def _prepare(args: argparse.Namespace, recipe: Recipe, split: Split, device: torch.device, world: World) -> Run:
+    if len(split.frames) < world.size:
+        raise ValueError(f"{split.name} has {len(split.frames)} frames for {world.size} processes; each needs one at least")
+    torch.manual_seed(recipe.seed)
+    net = build_network(recipe.architecture(len(split.labels)))
+    new = load_start(net, args.start, recipe.start_rows)
+    if world.first:
+        parameters = sum(p.numel() for p in net.parameters())
+        print(f"training {parameters:,} parameters on {len(split.frames)} frames; {len(new)} tensors are new")
+    preprocessing = replace(start_preprocessing(net, args.start), side=recipe.side, tile=recipe.tile)
+    origin = {"start": start_digest(args.start), "class map": args.class_map or "", "teacher": ""}
+    teacher = None
+    if args.teacher:
+        weights = load_weights(args.teacher)
+        teacher = _teacher(weights, recipe, split, preprocessing).to(device)
+        origin["teacher"] = weights.sha256
+    elif recipe.teacher_weight:
+        raise ValueError(f"the recipe's teacher_weight is {recipe.teacher_weight}; give --teacher FILE")
+    return Run(
+        net=net,
+        split=split,
+        recipe=recipe,
+        preprocessing=preprocessing,
+        folder=args.out,
+        device=device,
+        teacher=teacher,
+        evaluate_every=args.evaluate_every,
+        workers=args.workers,
+        cache_mb=args.cache_mb,
+        world=world,
+        tensorboard=args.tensorboard,
+        origin=origin,
+    )
+
+
+def _teacher(weights: Weights, recipe: Recipe, split: Split, preprocessing: Preprocessing) -> Teacher:
+    """The teacher, where it fits the training; raises `ValueError`."""
+    theirs = weights.manifest
+    if not recipe.teacher_weight:
+        raise ValueError("the recipe's teacher_weight is 0, so that --teacher would change nothing; --set teacher_weight=1.0")
+    if theirs.labels.names != split.labels.names:
+        raise ValueError(f"the teacher must know the classes {split.labels.names}, got {theirs.labels.names}")
+    fed, feeding = ((p.mean, p.std) for p in (theirs.preprocessing, preprocessing))
+    if fed != feeding:
+        raise ValueError(f"the teacher must be fed as the student, with mean and std {feeding}, got {fed}")
+    return Teacher(load_network(weights), recipe.teacher_scales)
+
+
+def _chain(first: ClassMapping | None, second: ClassMapping | None, labels: LabelSet) -> ClassMapping | None:
+    """First the mapping for training, then the one for scoring."""
+    if first is None or second is None:
+        return second or first
+    return ClassMapping(second.table[first.table], second.labels)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""COCO's JSON as labelling tools export it."""

@@ -1,0 +1,69 @@
+"""The categories of a COCO document as classes: names, order, and what becomes of those that are none."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from imaging.classes import is_background
+from model.labels import LabelError, voc_color
+from training.data.coco.files import Document, Key, is_key
+from training.data.coco.objects import BACKGROUND, VOID
+from training.data.label_files import class_name, read_labels
+from training.data.problems import DataError
+
+
+def find_groups(document: Document) -> dict[Key, str]:
+    """The categories without objects that are only what others stand under, such as the first one of each Roboflow export."""
+    used = {key for entry in document.annotations if is_key(key := entry.get("category_id"))}
+    parents = {str(entry.get("supercategory")) for entry in document.categories if entry.get("supercategory") != entry["name"]}
+    return {
+        entry["id"]: str(entry["name"])
+        for entry in document.categories
+        if entry["id"] not in used and str(entry["name"]) in parents and not is_background(str(entry["name"]))
+    }
+
+
+def find_classes(
+    categories: Sequence[Mapping[str, Any]], file: Path | None, annotations: Path
+) -> tuple[list[str], dict[Key, int]]:
+    """The classes' names, the background first, and the class of each category's id.
+
+    file: of the classes that there are already, which are taken by their names. Raises `DataError` where it lacks one, or has
+    another class than the background as 0.
+    """
+    try:
+        listed = {entry["id"]: class_name(entry["name"]) for entry in sorted(categories, key=_order)}
+    except LabelError as error:
+        raise DataError(f"{annotations}: a category: {error}") from error
+    objects = [name for name in listed.values() if not is_background(name)]
+    labels = read_labels(str(file)).names if file else list(dict.fromkeys(["background", *objects]))
+    if len(labels) > VOID:
+        raise DataError(f"{annotations} has {len(labels)} classes with the background; a mask of 8 bits holds {VOID}")
+    if not is_background(labels[BACKGROUND]):
+        raise DataError(
+            f"{file} has the class {labels[BACKGROUND]!r} as 0, which is what pixels without an object are here: put a class "
+            "background first, or give another --out"
+        )
+    if unknown := sorted(set(objects) - set(labels)):
+        raise DataError(
+            f"{annotations} has the categories {', '.join(unknown)}, and {file}, of what was imported before, only "
+            f"{', '.join(labels)}: import first what has all of them, or remove that file and begin anew"
+        )
+    return labels, {key: BACKGROUND if is_background(name) else labels.index(name) for key, name in listed.items()}
+
+
+def _order(category: Mapping[str, Any]) -> tuple[bool, Any]:
+    """By the id: numbers first, then texts."""
+    return isinstance(category["id"], str), category["id"]
+
+
+def write_classes(path: Path, labels: Sequence[str]) -> None:
+    """Writes a file of these classes in VOC's colours."""
+    colors = ("#{:02x}{:02x}{:02x}".format(*voc_color(index)) for index in range(len(labels)))
+    classes = [
+        {"id": index, "name": name, "color": color} for index, (name, color) in enumerate(zip(labels, colors, strict=True))
+    ]
+    path.write_text(json.dumps({"classes": classes, "ignore_index": VOID}, indent=1) + "\n", encoding="utf-8")

@@ -1,0 +1,149 @@
+"""Label sets by name, or from a file beside the data: our own `classes.json` or `classes.yaml`, CVAT's and labelme's."""
+
+from __future__ import annotations
+
+import json
+import re
+import unicodedata
+from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from imaging.classes import is_background
+from model.labels import LabelError, LabelSet, camvid_labels, voc_color, voc_labels
+from training.data.layouts import repeated
+from training.data.text_files import read_text
+
+KNOWN = {"voc": voc_labels, "camvid": camvid_labels}
+FILES = ("classes.json", "classes.yaml", "classes.yml")
+LABEL_MAP, CLASS_NAMES = "labelmap.txt", "class_names.txt"  # CVAT's "Segmentation mask", and labelme2voc's
+IGNORED = "__ignore__"  # labelme's void
+MAP_LINE = re.compile(r"(?P<name>.*):(?P<color>[^:]*):[^:]*:[^:]*")  # of a labelmap.txt: name, colour, parts, actions
+MAP_COLOR = re.compile(r"\s*\d+\s*,\s*\d+\s*,\s*\d+\s*")
+UNWRITABLE = ("Cc", "Cs", "Zl", "Zp")  # Unicode's categories of control characters, lone surrogates, line and paragraph ends
+
+
+def find_labels(name: str | None, root: Path) -> LabelSet:
+    """The named label set; without a name the one in the data's folder, else CamVid's or VOC's by the folder's layout."""
+    if name:
+        return read_labels(name)
+    own = [root / file for file in (*FILES, LABEL_MAP, CLASS_NAMES) if (root / file).is_file()]
+    if own:
+        labels = read_labels(str(own[0]))
+        for other in own[1:]:
+            if other.name in FILES and read_labels(str(other)) != labels:
+                raise LabelError(f"{own[0]} and {other.name} say other classes: remove one, or give --labels")
+        return labels
+    if (root / "images").is_dir():
+        raise LabelError(f"{root} has images/ but none of {', '.join(FILES)}: write one, or give --labels")
+    camvid = any((root / folder).is_dir() for folder in ("trainannot", "valannot", "LabeledApproved_full"))
+    return camvid_labels() if camvid else voc_labels()
+
+
+def read_labels(name: str) -> LabelSet:
+    """The label set `voc`, `camvid`, or that of a JSON or YAML file `{"classes": [...], "ignore_index": 255}`.
+
+    A class is `{"id", "name", "color": "#rrggbb"}`, or its name alone: ids then count from 0. Colours that are left
+    out are VOC's. A text file is CVAT's `labelmap.txt`, the background first, or names a line, as labelme's
+    `class_names.txt`. Raises `LabelError` naming the file.
+    """
+    if name in KNOWN:
+        return KNOWN[name]()
+    path = Path(name)
+    try:
+        document = _read(path)
+    except (OSError, ValueError, RecursionError) as error:
+        reason = " ".join(str(error).split())
+        raise LabelError(f"labels must be voc, camvid, or a JSON or YAML file, got {name!r}: {reason}") from error
+    if not isinstance(document, dict) or not isinstance(document.get("classes"), list):
+        raise LabelError(f'{name} needs a list of classes: {{"classes": ["background", "leaf"], "ignore_index": 255}}')
+    try:
+        labels = LabelSet.from_list(_entries(document["classes"]), _ignore_index(document))
+    except LabelError as error:
+        raise LabelError(f"{name}: {error}") from error
+    if twice := repeated(labels.names):
+        raise LabelError(f"{name}: each class needs a name of its own, got {', '.join(twice)} twice")
+    return labels
+
+
+def _read(path: Path) -> object:
+    text, suffix = read_text(path), path.suffix.lower()
+    if suffix in (".yaml", ".yml"):
+        return _yaml(text)
+    if suffix != ".txt":
+        return json.loads(text)
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    colored = any((match := MAP_LINE.fullmatch(line)) and MAP_COLOR.fullmatch(match["color"]) for line in lines)
+    if colored or path.name.lower() == LABEL_MAP:
+        return {"classes": _mapped(lines)}
+    return {"classes": [line for line in lines if line != IGNORED]}
+
+
+def _yaml(text: str) -> object:
+    if find_spec("yaml") is None:
+        raise ValueError("YAML needs the extra: pip install 'fcn-segment[train]'; or write JSON")
+    import yaml
+
+    try:
+        document: object = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ValueError(str(error)) from error
+    return document
+
+
+def _mapped(lines: Sequence[str]) -> list[dict[str, Any]]:
+    """The classes of lines `name:red,green,blue:parts:actions`, the background first; others that begin with # are comments."""
+    classes = []
+    for line in lines:
+        match = MAP_LINE.fullmatch(line)
+        if line.startswith("#") and not (match and MAP_COLOR.fullmatch(match["color"])):
+            continue
+        if not match:
+            raise ValueError(f"a line must be written name:red,green,blue:parts:actions, got {line!r}")
+        classes.append((match["name"], _hex_color(match["color"])))
+    classes.sort(key=lambda entry: not is_background(entry[0]))
+    return [{"id": index, "name": name, "color": color} for index, (name, color) in enumerate(classes)]
+
+
+def _hex_color(text: str) -> str:
+    channels = [part.strip() for part in text.split(",")]
+    if len(channels) != 3 or not all(part.isdecimal() and int(part) < 256 for part in channels):
+        raise ValueError(f"a colour must be written red,green,blue with 0 to 255 each, got {text!r}")
+    return "#{:02x}{:02x}{:02x}".format(*map(int, channels))
+
+
+def class_name(value: Any) -> str:
+    """A class's name in composed Unicode, without blanks around it; raises `LabelError` for what is no name."""
+    if isinstance(value, bool) or not isinstance(value, str | int | float):  # YAML takes `no` for false
+        raise LabelError(f"a name must be a text (in YAML, no and yes need quotes), got {value!r}")
+    name = unicodedata.normalize("NFC", str(value)).strip()
+    if not name or any(unicodedata.category(letter) in UNWRITABLE for letter in name):
+        raise LabelError(f"a name must be a line of text, got {name!r}")
+    return name
+
+
+def _entries(classes: Sequence[Any]) -> list[dict[str, Any]]:
+    entries: list[dict[str, Any]] = []
+    for index, entry in enumerate(classes):
+        given: Mapping[str, Any] = {"id": index, "name": entry} if isinstance(entry, str) else entry
+        if not isinstance(given, Mapping) or not isinstance(given.get("id"), int) or isinstance(given["id"], bool):
+            raise LabelError(f"class {index} must be a name or have id, name and color, got {entry!r}")
+        if "name" not in given:
+            raise LabelError(f"class {index} must be a name or have id, name and color, got {entry!r}")
+        if "color" in given and not isinstance(given["color"], str):
+            raise LabelError(f"class {index}: color must be a text like '#3ca951' (in YAML, in quotes), got {given['color']!r}")
+        try:
+            name = class_name(given["name"])
+        except LabelError as error:
+            raise LabelError(f"class {index}: {error}") from error
+        red, green, blue = voc_color(given["id"])
+        entries.append({"color": f"#{red:02x}{green:02x}{blue:02x}", **given, "name": name})
+    return entries
+
+
+def _ignore_index(document: Mapping[str, Any]) -> int:
+    value = document.get("ignore_index", 255)
+    if not isinstance(value, int):
+        raise LabelError(f"ignore_index must be a whole number, got {value!r}")
+    return value

@@ -1,0 +1,222 @@
+"""Where labelled images lie on disk: VOCdevkit, with CVAT's and labelme's forms, CamVid in two, `images/` and `masks/`."""
+
+from __future__ import annotations
+
+import hashlib
+import posixpath
+import re
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from training.data import camvid
+from training.data.files import IMAGE_ENDINGS, MASK_ENDINGS, NAME_ENCODING, Folders, images_below, normal_name, without_ending
+from training.data.problems import DataError as DataError
+from training.data.problems import first_names, raise_all
+from training.data.text_files import read_text
+
+LAYOUTS = (
+    "images/ and masks/, ImageSets/Segmentation (VOCdevkit, CVAT), JPEGImages and SegmentationClass (labelme), "
+    "train and trainannot or 701_StillsRaw_full (CamVid)"
+)
+ONE_IN = 5  # of the frames of a folder without lists, how many are val
+SPLITS = ("train", "val")
+VOC_MASKS = ("SegmentationClass", "SegmentationClassAug", "SegmentationClassPNG")  # VOC's, SBD's, labelme's former ones
+BRUSH_MASK = re.compile(r"task-\d+-annotation-\d+-by-")  # Label Studio's PNG export: one a label
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One labelled image: its name in the list, and its files."""
+
+    name: str
+    image: Path
+    mask: Path
+
+
+@dataclass
+class Listing:
+    """The frames of a split, what is missing of others, and what is to be told of them."""
+
+    folders: Folders = field(default_factory=Folders)
+    frames: list[Frame] = field(default_factory=list)
+    missing: list[DataError] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def add(self, name: str, image: Path, *masks: Path) -> None:
+        """Adds the frame of an image and the first of its masks that is there, all without endings."""
+        image_files = self.folders.find_all(image)
+        mask_files = next((files for mask in masks if (files := self.folders.find_all(mask, MASK_ENDINGS))), [])
+        if len(several := image_files) > 1 or len(several := mask_files) > 1:
+            self.missing.append(DataError(f"{several[0]} and {several[1].name} are two files of one name; remove one"))
+        elif image_files and mask_files:
+            self.frames.append(Frame(name, image_files[0], mask_files[0]))
+        elif image_files:
+            self.missing.append(DataError(f"{masks[0]}.png: no such mask{self._hint(masks[0])}"))
+        else:
+            self.missing.append(DataError(f"{image}: no such image (with {', '.join(IMAGE_ENDINGS)})"))
+
+    def _hint(self, mask: Path) -> str:
+        if other := self.folders.find(mask):
+            return f", and {other.name} is none: export masks as PNG"
+        names = self.folders.images(mask.parent)
+        if longer := next((name for name in names if name.startswith((f"{mask.name}_", f"{mask.name}-"))), None):
+            return f"; there is {names[longer][0].name}: a mask bears its image's name"
+        if any(BRUSH_MASK.match(name) for name in names):
+            importing = "python -m training.commands.coco_import"
+            return f"; Label Studio's PNGs hold one label each: export COCO, and make masks of it with {importing}"
+        if (mask.parent.parent / "labelmap.txt").is_file():
+            return "; CVAT writes none for an image without objects: remove it from the list, or draw a mask of the background"
+        return ""
+
+    def names(self, folder: Path) -> list[str]:
+        """The names of a folder's images; raises `DataError` for two of one name."""
+        images = self.folders.images(folder)
+        if twice := [name for name, files in images.items() if len(files) > 1]:
+            raise DataError(
+                f"{folder} has two images of one name ({first_names(twice)}), which would have one mask; rename them"
+            )
+        if nested := [path for path in images_below(folder) if path.parent != folder]:
+            self.notes.append(f"{len(nested)} images in folders of {folder} are left out: {first_names(nested)}")
+        return list(images)
+
+    def tell_unmatched(self, images: Path, masks: Path) -> None:
+        """Tells of masks that are no image's."""
+        unmatched = [
+            str(files[0]) for name, files in self.folders.images(masks).items() if not self.folders.find(images / name)
+        ]
+        if unmatched:
+            self.notes.append(f"{len(unmatched)} masks have no image and are left out: {first_names(unmatched)}")
+
+
+def find_frames(root: Path, split: str) -> list[Frame]:
+    """The frames of a split, in whichever layout the folder has; raises `DataError` naming every file that is missing."""
+    listing = list_frames(root, split)
+    raise_all(listing.missing)
+    return listing.frames
+
+
+def list_frames(root: Path, split: str) -> Listing:
+    """As `find_frames`, with what is missing; raises `DataError` for an unknown layout, and a list that is missing or empty."""
+    if not root.is_dir():
+        raise DataError(f"{root} is not a folder")
+    listing = Listing()
+    devkits = (root, root / "VOC2012", root / "VOCdevkit" / "VOC2012")
+    if voc := next((path for path in devkits if (path / "ImageSets").is_dir()), None):
+        _voc(listing, voc, split)
+    elif (root / "images").is_dir():
+        _plain(listing, root, split)
+    elif (root / "JPEGImages").is_dir():
+        _labelme(listing, root, split)
+    elif (root / camvid.FRAMES).is_dir():
+        _published_camvid(listing, root, split)
+    elif any(root.glob("*annot")):
+        _tutorial_camvid(listing, root, split)
+    else:
+        raise DataError(f"{root} has none of the known layouts: {LAYOUTS}")
+    if not listing.frames and not listing.missing:
+        raise DataError(f"{root}: the split {split!r} is empty; for plain folders, train.txt and val.txt can list the frames")
+    if twice := repeated(frame.name for frame in listing.frames):
+        listing.notes.append(
+            f"{len(twice)} frames are listed more than once in {split!r}, and count as often: {first_names(twice)}"
+        )
+    return listing
+
+
+def _voc(listing: Listing, root: Path, split: str) -> None:
+    """Lists hold names, or, as SBD's train_aug is often passed on, pairs of paths; of CVAT's one list, one in five is val."""
+    lists = root / "ImageSets" / "Segmentation"
+    if split in SPLITS and [path.name for path in lists.glob("[!.]*.txt")] == ["default.txt"]:
+        lines = [line for line in _lines(lists, "default") if _in_split(without_ending(line), split)]
+    else:
+        lines = _lines(lists, split)
+    for line in lines:
+        words = line.split()
+        if len(words) == 2 and all(word.lower().endswith(IMAGE_ENDINGS) for word in words):
+            name, masks = Path(words[0]).stem, [root / without_ending(words[1].lstrip("/"))]
+        else:  # VOC's own mask is finer than SBD's
+            name = without_ending(line)
+            masks = [root / folder / name for folder in VOC_MASKS]
+        listing.add(name, root / "JPEGImages" / name, *masks)
+
+
+def _labelme(listing: Listing, root: Path, split: str) -> None:
+    """What labelme2voc writes: VOC's folders without lists; about one frame in five is val."""
+    if split not in SPLITS:
+        raise DataError(f"{root} has no ImageSets/Segmentation/{split}.txt")
+    for name in listing.names(root / "JPEGImages"):
+        if _in_split(name, split):
+            listing.add(name, root / "JPEGImages" / name, *(root / folder / name for folder in VOC_MASKS))
+    for folder in VOC_MASKS:
+        listing.tell_unmatched(root / "JPEGImages", root / folder)
+
+
+def _plain(listing: Listing, root: Path, split: str) -> None:
+    """By `train.txt` and `val.txt`, by `images/train` and `masks/train`, else about one frame in five is val."""
+    images, masks = root / "images", root / "masks"
+    if (root / f"{split}.txt").is_file():
+        names = [without_ending(_below(images, line)) for line in _lines(root, split)]
+    elif (images / split).is_dir():
+        if rest := [files[0] for files in listing.folders.images(images).values()]:
+            listing.notes.append(f"{len(rest)} images lie in {images} beside its folders and are left out: {first_names(rest)}")
+        images, masks = images / split, masks / split
+        names = listing.names(images)
+    elif any((images / other).is_dir() or (root / f"{other}.txt").is_file() for other in SPLITS):
+        raise DataError(f"{root} has neither {split}.txt nor images/{split}; its other splits have")
+    elif split in SPLITS:
+        names = [name for name in listing.names(images) if _in_split(name, split)]
+    else:
+        raise DataError(f"{root} has neither {split}.txt nor images/{split}")
+    for name in names:
+        listing.add(name, images / name, masks / name)
+    listing.tell_unmatched(images, masks)
+
+
+def _below(images: Path, line: str) -> str:
+    """A line of a list as a path in the folder of images: lists may write it from the folder above, `images/a.jpg`."""
+    inside = line.removeprefix(f"{images.name}/")
+    return line if (images / images.name).is_dir() else inside
+
+
+def _in_split(name: str, split: str) -> bool:
+    """By the name alone, so that frames which are added later move none of the others."""
+    digest = hashlib.sha256(normal_name(name).encode(*NAME_ENCODING)).hexdigest()
+    return (int(digest, 16) % ONE_IN == 0) == (split == "val")
+
+
+def repeated(names: Iterable[str]) -> list[str]:
+    """Those that come more than once, sorted."""
+    return sorted(name for name, count in Counter(names).items() if count > 1)
+
+
+def _tutorial_camvid(listing: Listing, root: Path, split: str) -> None:
+    if not (root / f"{split}annot").is_dir():
+        raise DataError(f"{root / f'{split}annot'} is not there; a split has the folders {split} and {split}annot")
+    masks = listing.names(root / f"{split}annot")
+    for name in masks:
+        listing.add(name, root / split / name, root / f"{split}annot" / name)
+    if unmatched := [name for name in listing.names(root / split) if name not in set(masks)]:
+        listing.notes.append(
+            f"{len(unmatched)} images in {root / split} have no mask and are left out: {first_names(unmatched)}"
+        )
+
+
+def _published_camvid(listing: Listing, root: Path, split: str) -> None:
+    for name in listing.names(root / camvid.FRAMES):
+        if camvid.split_of(name) == split:
+            listing.add(name, root / camvid.FRAMES / name, root / camvid.MASKS / f"{name}_L")
+
+
+def _lines(folder: Path, split: str) -> list[str]:
+    """The lines of a split's list that hold something."""
+    path = next((p for p in sorted(folder.glob("*.txt")) if p.stem.lower() == split.lower()), folder / f"{split}.txt")
+    if not path.is_file():
+        there = ", ".join(sorted(p.stem for p in folder.glob("*.txt"))) or "none"
+        raise DataError(f"{path} is not there; lists in {folder}: {there}")
+    try:
+        text = read_text(path)
+    except ValueError as error:
+        raise DataError(str(error)) from error
+    lines = [line.strip().replace("\\", "/") for line in text.splitlines()]
+    return [posixpath.normpath(normal_name(line)) for line in lines if line]

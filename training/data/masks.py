@@ -1,0 +1,212 @@
+"""Masks on disk: class ids as grey or palette images, or one colour a class."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, UnidentifiedImageError
+
+from imaging.declared import check_declared, check_pixels, frame_box
+from imaging.errors import ImageError
+from model.labels import Color, LabelSet
+from training.data.orientation import read_orientation
+from training.data.problems import DataError
+
+Ids = npt.NDArray[np.uint8]
+Colors = Mapping[Color, int]
+Meaning = Literal["ids", "colors"]
+"""What the masks of a data set hold: class ids (RGB images, which cannot, the classes' colours), or colours in every mode."""
+
+LOSSLESS = ("PNG", "BMP", "GIF", "TIFF")
+GREY = ("1", "L", "I", "I;16", "I;16B", "I;16L", "I;16N")
+MODES = (*GREY, "LA", "P", "PA", "RGB", "RGBA")
+BITS_PER_SAMPLE, COMPRESSION, PHOTOMETRIC = 258, 259, 262  # tags of a TIFF
+LOSSLESS_TIFF = (1, 5, 8, 32946, 32773)  # none, LZW, Deflate in two numbers, PackBits
+BLACK_IS_ZERO, RGB, PALETTE = 1, 2, 3
+
+
+class MaskError(DataError):
+    """A mask that cannot be read, or that holds what its label set does not."""
+
+
+@dataclass(frozen=True)
+class MaskFile:
+    """A mask as its file holds it.
+
+    pixels: (H, W), of grey and palette images, or uint8 (H, W, 3). palette: uint8 (n, 3), where there is one. white: the
+    value of white in a grey image.
+    """
+
+    path: Path
+    pixels: npt.NDArray[np.generic]
+    palette: npt.NDArray[np.uint8] | None = None
+    white: int = 255
+
+    @property
+    def has_ids(self) -> bool:
+        """Whether it is a grey or palette image."""
+        return self.pixels.ndim == 2
+
+    def ids(self, labels: LabelSet) -> Ids:
+        """The pixel values of a grey or palette image; raises `MaskError` for one that is no class and not void."""
+        allowed = {*range(len(labels)), labels.ignore_index, 255}
+        if unknown := sorted(set(np.unique(self.pixels).tolist()) - allowed):
+            colored = "" if self.palette is None else "; where its colours stand for the classes, give --masks colors"
+            raise MaskError(f"{self.path}: ids {unknown[:5]} are neither one of {len(labels)} classes nor void{colored}")
+        return self.pixels.astype(np.uint8)
+
+    def by_colors(self, labels: LabelSet, colors: Colors) -> Ids:
+        """The ids of its colours in this table; raises `MaskError` for a colour that is not in it.
+
+        An RGB image of equal channels whose values are ids is read as such, unless a class has another grey as its colour.
+        """
+        rgb = self._rgb()
+        codes = rgb.astype(np.uint32) @ np.array([65536, 256, 1], np.uint32)
+        values, where = np.unique(codes, return_inverse=True)
+        table = {red * 65536 + green * 256 + blue: index for (red, green, blue), index in colors.items()}
+        unknown = [f"#{code:06x}" for code in values.tolist() if code not in table]
+        if unknown and self.repeats_ids(labels):
+            return MaskFile(self.path, rgb[..., 0]).ids(labels)
+        if unknown:
+            listed = [entry.hex_color for entry in labels.classes]
+            shared = [code for code in unknown if code in listed]
+            several = f"; {shared[0]} is the colour of several classes: give each its own" if shared else ""
+            raise MaskError(
+                f"{self.path}: colours {unknown[:5]} stand for no class; save ids, or list each class's colour{several}"
+            )
+        ids = np.array([table[code] for code in values.tolist()], np.uint8)
+        return ids[where].reshape(codes.shape)
+
+    def contradiction(self, labels: LabelSet, colors: Colors) -> tuple[int, int] | None:
+        """The first class id that is shown whose palette colour is another class's, and that class's id."""
+        if self.palette is None:
+            return None
+        for value in np.unique(self.pixels).tolist():
+            if value < min(len(labels), len(self.palette)):
+                red, green, blue = self.palette[value].tolist()
+                meant = colors.get((red, green, blue), value)
+                if meant != value and meant < len(labels):
+                    return value, meant
+        return None
+
+    @property
+    def is_black_and_white(self) -> bool:
+        """Whether its values are 0 and 255 alone, as where white is meant to be an object."""
+        return self.has_ids and self.white == 255 and set(np.unique(self.pixels).tolist()) == {0, 255}
+
+    def repeats_ids(self, labels: LabelSet) -> bool:
+        """Whether an RGB image holds an id in each channel; black and white alone may as well be colours."""
+        if self.has_ids or not (self.pixels[..., :1] == self.pixels).all():
+            return False
+        values = set(np.unique(self.pixels).tolist())
+        greys = all(entry.color[0] == entry.id for entry in labels.classes if len(set(entry.color)) == 1)
+        return greys and values <= {*range(len(labels)), labels.ignore_index, 255} and not values <= {0, 255}
+
+    def _rgb(self) -> Ids:
+        if self.pixels.ndim == 3:
+            return self.pixels.astype(np.uint8)
+        if self.palette is not None:
+            if self.pixels.max() >= len(self.palette):
+                raise MaskError(
+                    f"{self.path}: its palette has {len(self.palette)} colours, its pixels {self.pixels.max()}; save it anew"
+                )
+            rgb: Ids = self.palette[self.pixels]
+            return rgb
+        if self.white > 255:
+            raise MaskError(f"{self.path}: a mask of 16 bits holds ids, not colours; without --masks colors it is read so")
+        return np.repeat((self.pixels.astype(np.int64) * 255 // self.white).astype(np.uint8)[..., None], 3, 2)
+
+
+def label_colors(labels: LabelSet) -> dict[Color, int]:
+    """The id of each class's colour, and of void's; a colour that two classes share stands for neither."""
+    palette = [*labels.classes]
+    colors = [entry.color for entry in palette]
+    unique = {entry.color: entry.id for entry in palette if colors.count(entry.color) == 1}
+    return {labels.palette[255]: labels.ignore_index} | unique
+
+
+def read_mask(path: Path, labels: LabelSet, colors: Colors, meaning: Meaning = "ids") -> Ids:
+    """Ids (H, W) of a mask: the pixel values of a grey or palette image; of an RGB one, or for `colors`, those of its colours.
+
+    Raises `MaskError` naming the file for another mode, lossy compression, an id that is no class, or a colour that is not in
+    the table.
+    """
+    return interpret(open_mask(path), labels, colors, meaning)
+
+
+def interpret(mask: MaskFile, labels: LabelSet, colors: Colors, meaning: Meaning) -> Ids:
+    """As `read_mask`, of an opened mask."""
+    return mask.ids(labels) if mask.has_ids and meaning == "ids" else mask.by_colors(labels, colors)
+
+
+def open_mask(path: Path) -> MaskFile:
+    """Decodes a mask without changing a value: grey of 1 to 16 bits, a palette's indices, or RGB; alpha must be opaque.
+
+    Raises `MaskError` naming the file for what is no image, lacks pixels or is turned by EXIF, for other modes, and for lossy
+    compression, by the file's bytes.
+    """
+    try:
+        data = path.read_bytes()
+        with Image.open(io.BytesIO(data)) as image:
+            _refuse_others(path, image)
+            check_declared(image, data)
+            if frame_box(image):
+                raise MaskError(f"{path}: the mask's first frame covers a part of it; export masks as PNG")
+            if image.format == "PNG" and (orientation := read_orientation(data)) != 1:
+                raise MaskError(
+                    f"{path}: EXIF turns the mask itself (orientation {orientation}), and viewers show it otherwise than it "
+                    "lies; save it without EXIF"
+                )
+            bits = _sample_bits(image, data)
+            mode, palette = image.mode, image.getpalette("RGB") if image.mode in ("P", "PA") else None
+            pixels = np.asarray(image)
+            check_pixels(image, data)
+    except MaskError:
+        raise
+    except ImageError as error:
+        raise MaskError(f"{path}: {error}") from error
+    except UnidentifiedImageError as error:
+        raise MaskError(f"{path}: not an image: its {len(data)} bytes are none of {', '.join(LOSSLESS)}") from error
+    except OSError as error:
+        raise MaskError(f"{path}: not an image: {error.strerror or error}") from error
+    except Exception as error:  # as around the service's decoder: Pillow's readers raise what they come upon
+        raise MaskError(f"{path}: not an image: {error}") from error
+    if bits > 8 and mode not in GREY:  # Pillow would drop the lower half of each sample
+        raise MaskError(f"{path}: a mask of 16 bits must be grey, got mode {mode}; save it in 8 bits")
+    if mode in ("LA", "PA", "RGBA"):
+        if (pixels[..., -1] != 255).any():
+            raise MaskError(f"{path}: a mask has no transparent pixels, since they show no class; save it without alpha")
+        pixels = pixels[..., :3] if mode == "RGBA" else pixels[..., 0]
+    white: int = 2**bits - 1
+    if mode == "1":
+        pixels = pixels.astype(np.uint8)
+    elif mode == "L" and bits in (2, 4):  # Pillow spreads them over 8 bits
+        pixels = pixels // (255 // white)
+    return MaskFile(path, pixels, np.array(palette, np.uint8).reshape(-1, 3) if palette else None, white)
+
+
+def _refuse_others(path: Path, image: Image.Image) -> None:
+    """Raises `MaskError` for what holds no ids, or not exactly: judged by the bytes, not by the name."""
+    if image.mode not in MODES:
+        raise MaskError(f"{path}: a mask must be an 8-bit grey, palette or RGB image, got mode {image.mode}")
+    tags = getattr(image, "tag_v2", {})
+    if image.format not in LOSSLESS or tags.get(COMPRESSION, 1) not in LOSSLESS_TIFF:
+        raise MaskError(f"{path}: the file is a {image.format}, which may not keep ids exactly; export masks as PNG")
+    known = tags.get(PHOTOMETRIC, BLACK_IS_ZERO) in (BLACK_IS_ZERO, RGB, PALETTE) and image.mode != "I"
+    if image.format == "TIFF" and not known:
+        raise MaskError(f"{path}: this kind of TIFF is not read as a mask; export masks as PNG")
+
+
+def _sample_bits(image: Image.Image, data: bytes) -> int:
+    """The bits of a sample, as the header of a PNG (third edition, section 11.2.1) or TIFF says; 1 or 8 of others."""
+    if image.format == "PNG":
+        return data[24]
+    if image.format == "TIFF":
+        return int(max(getattr(image, "tag_v2", {}).get(BITS_PER_SAMPLE, (1,))))
+    return 1 if image.mode == "1" else 8

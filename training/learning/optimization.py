@@ -1,0 +1,125 @@
+"""Optimiser, schedule, gradient scaling and averaged weights, as a recipe sets them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import LambdaLR
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from training.learning.recipe import Recipe
+
+Parts = tuple[Tensor, ...] | list[Tensor]
+DTYPES = {"none": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+class Optimization:
+    """What turns gradients into weights.
+
+    A step whose gradient is not finite is left out, by the average too: float16's scale is found by such steps.
+    """
+
+    def __init__(self, net: nn.Module, recipe: Recipe, steps: int, device: torch.device) -> None:
+        self.recipe, self.steps, self.device, self.net = recipe, max(1, steps), device, net
+        _freeze(net, recipe.freeze_convolutions)
+        groups = _parameter_groups(net, recipe)
+        if recipe.optimizer == "sgd":
+            self.optimizer: torch.optim.Optimizer = torch.optim.SGD(groups, momentum=recipe.momentum)
+        else:
+            self.optimizer = torch.optim.AdamW(groups)
+        self.scheduler = LambdaLR(self.optimizer, self._schedule)
+        self.scaler = torch.amp.GradScaler(device.type, enabled=recipe.autocast == "float16")
+        self.average = _average(net, recipe.ema) if recipe.ema else None
+
+    @property
+    def learning_rate(self) -> float:
+        """Of the backbone's first layer, now."""
+        return float(self.optimizer.param_groups[0]["lr"])
+
+    @property
+    def averaged(self) -> nn.Module:
+        """The network of averaged weights where they are kept, else the trained one."""
+        return self.average.module if self.average else self.net
+
+    def autocast(self) -> torch.autocast:
+        """The precision of the forward pass."""
+        return torch.autocast(self.device.type, DTYPES[self.recipe.autocast], enabled=self.recipe.autocast != "none")
+
+    def backward(self, loss: Tensor) -> None:
+        self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+
+    def step(self) -> bool:
+        """Applies the gradients gathered since the last step and forgets them; False where they were not finite."""
+        self.scaler.unscale_(self.optimizer)
+        norm = nn.utils.clip_grad_norm_(self.net.parameters(), self.recipe.clip_norm)
+        finite = bool(torch.isfinite(norm))
+        if finite:
+            self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.scheduler.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        if self.average and finite:
+            self.average.update_parameters(self.net)
+        return finite
+
+    def state_dict(self) -> dict[str, Any]:
+        states: dict[str, Any] = {
+            "optimizer": self.optimizer.state_dict(),
+            "scheduler": self.scheduler.state_dict(),
+            "scaler": self.scaler.state_dict(),
+        }
+        if self.average:
+            states["average"] = self.average.state_dict()
+        return states
+
+    def load_state_dict(self, states: dict[str, Any]) -> None:
+        self.optimizer.load_state_dict(states["optimizer"])
+        self.scheduler.load_state_dict(states["scheduler"])
+        for group, rate in zip(self.optimizer.param_groups, self.scheduler.base_lrs, strict=True):
+            group["lr"] = rate * self._schedule(self.scheduler.last_epoch)  # of this many steps, which may be more than before
+        self.scaler.load_state_dict(states["scaler"])
+        if self.average:
+            self.average.load_state_dict(states["average"])
+
+    def _schedule(self, step: int) -> float:
+        warmup = min(1.0, (step + 1) / max(1, self.recipe.warmup))
+        return float(warmup * max(0.0, 1 - step / self.steps) ** self.recipe.power)
+
+
+def _average(net: nn.Module, decay: float) -> AveragedModel:
+    """The running average, which forgets faster while it is young: a short training would else keep what it began with."""
+
+    def update(averaged: Parts, current: Parts, count: Tensor | int) -> None:
+        steps = int(count)
+        get_ema_multi_avg_fn(min(decay, (1 + steps) / (4 + steps)))(averaged, current, count)  # type: ignore[no-untyped-call]
+
+    return AveragedModel(net, multi_avg_fn=update, use_buffers=True)
+
+
+def _freeze(net: nn.Module, convolutions: int) -> None:
+    """No gradients for the backbone up to and with this many convolutions and the batch norms that follow them."""
+    layers = [layer for name, layer in net.named_modules() if name.startswith("backbone.") and not list(layer.children())]
+    for layer in layers:
+        convolutions -= isinstance(layer, nn.Conv2d)
+        if convolutions < 0:
+            return
+        layer.requires_grad_(False)
+
+
+def _parameter_groups(net: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
+    """Backbone and the rest, at their own rates; no decay on biases and batch norms."""
+    groups: dict[tuple[bool, bool], list[Tensor]] = {}
+    for name, parameter in net.named_parameters():
+        if parameter.requires_grad:
+            groups.setdefault((name.startswith("backbone."), parameter.ndim > 1), []).append(parameter)
+    rate = recipe.learning_rate
+    return [
+        {
+            "params": parameters,
+            "lr": rate if in_backbone else rate * recipe.head_factor,
+            "weight_decay": recipe.weight_decay if decays else 0.0,
+        }
+        for (in_backbone, decays), parameters in groups.items()
+    ]

@@ -1,0 +1,172 @@
+"""A recipe: everything that decides what a training does, in one typed object, from a TOML file and flags."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic_core import ErrorDetails, PydanticCustomError
+
+from model.architecture import Architecture
+from training.data.text_files import read_text
+
+Count = Annotated[int, Field(ge=0)]
+Positive = Annotated[int, Field(ge=1)]
+Weight = Annotated[float, Field(ge=0)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Factor = Annotated[float, Field(gt=0)]
+
+
+class RecipeError(ValueError):
+    """A recipe with an unknown name or an impossible value."""
+
+
+class Recipe(BaseModel):
+    """Hyperparameters of a training.
+
+    variant to score_scales: the network's, as in `Architecture`.
+    start_rows: for each class, the row of the start's score layer that it begins as (empty: as many classes, or a new layer).
+    frames_per_epoch: how many of the frames, drawn anew, an epoch takes (0: all); a checkpoint follows each.
+    repeats: how often an epoch shows the frames that hold these classes, such as person=2; the largest of a frame's counts.
+    paste: of the crops, the share into which the pixels of a class in another frame's crop are pasted, such as person=0.5.
+    batch: crops of one step, over all processes, worked on in `accumulate` parts one after the other.
+    batch_loss: `mean` over the batch, or `sum`: the mean times the crops of a step.
+    crop: (height, width). scales: range of the random scale, drawn evenly in its logarithm.
+    color, hue, gamma: strength of brightness, contrast and saturation jitter; of hue jitter (0.5 at most); the largest gamma
+        less 1, drawn evenly in its logarithm, from its inverse on.
+    blur, jpeg: shares of the crops that are blurred (Gaussian, sigma 0.3 to 1.5) or compressed anew (quality 30 to 90).
+    learning_rate: the backbone's; head, scores and upsamplings learn `head_factor` times faster. It falls as
+        (1 - step/steps) ** power (poly, Liu et al. 2015), and rises to that in the first `warmup` steps.
+    freeze_convolutions: how many of the backbone's convolutions, from its first on, stay as they are.
+    optimizer: `adamw`, or `sgd` with `momentum`.
+    class_weights: `none`, or `median` (median frequency / frequency, after Eigen & Fergus 2015, but with frequencies
+        over all labelled pixels), to the power `class_weights_power`.
+    label_weight, lovasz_weight: of the cross-entropy and of the Lovász-softmax loss beside it.
+    unlabelled_border: pixels nearer than this to another class bear no label in the losses, for masks that are coarse there.
+    teacher_weight: of the divergence from the teacher (Hinton et al. 2015), whose probabilities are averaged over
+        `teacher_scales` and left-right flips; `teacher_share` of a step's crops are shown to it.
+    ema: decay of the averaged weights, which are those that are saved (0: none); less in the first steps.
+    autocast: `none`, `bfloat16` or `float16`.
+    side, tile: the advised range of the longer side, and the advised tile (height, width), that the file will bear.
+    """
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
+
+    variant: str = "fcn8s"
+    backbone: str = "mobilenet_v2"
+    output_stride: int = 16
+    head: str = "pooled"
+    head_width: int = 256
+    width: float = 1.0
+    skip_width: int = 0
+    decoder: str = "aligned"
+    score_scales: tuple[float, float] = (1.0, 1.0)
+    start_rows: tuple[int, ...] = ()
+    epochs: Count = 60
+    frames_per_epoch: Count = 0
+    repeats: dict[str, Positive] = {}
+    paste: dict[str, Fraction] = {}
+    batch: Positive = 8
+    accumulate: Positive = 1
+    batch_loss: Literal["mean", "sum"] = "mean"
+    crop: tuple[Positive, Positive] = (288, 384)
+    scales: tuple[Factor, Factor] = (0.5, 1.75)
+    flip: Fraction = 0.5
+    color: Weight = 0.2
+    hue: Annotated[float, Field(ge=0, le=0.5)] = 0.0
+    gamma: Weight = 0.0
+    blur: Fraction = 0.0
+    jpeg: Fraction = 0.0
+    learning_rate: Factor = 5e-4
+    head_factor: Weight = 5.0
+    optimizer: Literal["adamw", "sgd"] = "adamw"
+    momentum: Fraction = 0.9
+    weight_decay: Weight = 0.01
+    warmup: Count = 20
+    power: Weight = 0.9
+    clip_norm: Factor = 10.0
+    freeze_batch_norm: bool = False
+    freeze_convolutions: Count = 0
+    class_weights: Literal["none", "median"] = "none"
+    class_weights_power: float = 0.5
+    lovasz_weight: Weight = 0.0
+    unlabelled_border: Count = 0
+    teacher_weight: Weight = 0.0
+    teacher_scales: Annotated[tuple[Factor, ...], Field(min_length=1)] = (1.0,)
+    teacher_share: Fraction = 1.0
+    label_weight: Weight = 1.0
+    ema: Fraction = 0.0
+    autocast: Literal["none", "bfloat16", "float16"] = "bfloat16"
+    side: tuple[Positive, Positive] = (512, 512)
+    tile: tuple[Positive, Positive] = (512, 512)
+    seed: Count = 0
+
+    @field_validator("scales", "side")
+    @classmethod
+    def _rising(cls, ends: tuple[float, float]) -> tuple[float, float]:
+        if ends[0] > ends[1]:
+            raise PydanticCustomError("range", "Input should be low and high, in this order")
+        return ends
+
+    @field_validator("accumulate")
+    @classmethod
+    def _within_batch(cls, parts: int, info: ValidationInfo) -> int:
+        if parts > info.data.get("batch", parts):
+            raise PydanticCustomError("parts", "Input should be 1 to the batch of {batch}", info.data)
+        return parts
+
+    @field_validator("teacher_share")
+    @classmethod
+    def _a_crop_at_least(cls, share: float, info: ValidationInfo) -> float:
+        if share and not round(share * info.data.get("batch", 1 / share)):
+            raise PydanticCustomError("share", "Input should be at least a crop of the batch of {batch}, or 0", info.data)
+        return share
+
+    def architecture(self, num_classes: int) -> Architecture:
+        names = {item.name for item in fields(Architecture)}
+        return Architecture(num_classes=num_classes, **self.model_dump(include=names))
+
+    def to_dict(self) -> dict[str, Any]:
+        return self.model_dump()
+
+
+def make_recipe(path: Path | None, changes: Mapping[str, Any]) -> Recipe:
+    """The recipe of a TOML file (the defaults without one) with these changes; raises `RecipeError`."""
+    values: dict[str, Any] = {}
+    if path is not None:
+        try:
+            values = tomllib.loads(read_text(path))
+        except (OSError, ValueError) as error:
+            raise RecipeError(f"{path} is not a recipe: {error}") from error
+    merged = {name: tuple(value) if isinstance(value, list) else value for name, value in (values | dict(changes)).items()}
+    try:
+        return Recipe.model_validate(merged)
+    except ValidationError as error:
+        told = [f"{path if item['loc'][0] not in changes else 'changes'}: {_told(item)}" for item in error.errors()]
+        raise RecipeError("; ".join(told)) from error
+
+
+def parse_changes(texts: Sequence[str]) -> dict[str, Any]:
+    """Changes of a recipe written as `name=value`, each value as in TOML, the last of a name counting.
+
+    Raises `RecipeError` for what is not TOML.
+    """
+    changes: dict[str, Any] = {}
+    for text in texts:
+        try:
+            changes |= tomllib.loads(text)
+        except tomllib.TOMLDecodeError as error:
+            raise RecipeError(f"a change is written as in TOML, like ema=0.99 or head='fc', got {text!r}: {error}") from error
+    return changes
+
+
+def _told(error: ErrorDetails) -> str:
+    """The field, what was expected and what came."""
+    name = ".".join(map(str, error["loc"]))
+    if error["type"] == "extra_forbidden":
+        return f"unknown {name!r}; a recipe has {', '.join(Recipe.model_fields)}"
+    return f"{name}: {error['msg']}, got {error['input']!r}"

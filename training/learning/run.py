@@ -1,0 +1,111 @@
+"""A training from start to end: epochs, scores on val, curves and checkpoints."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from tqdm import tqdm
+
+from model.networks.fcn import FCN
+from model.preprocessing import Preprocessing
+from training.data.datasets import Split
+from training.learning.augmentation import CACHE_MB, AugmentedSplit
+from training.learning.checkpoint import FILE, Progress, first_line, load_checkpoint, save_checkpoint
+from training.learning.distributed import World
+from training.learning.recipe import Recipe
+from training.learning.teacher import Teacher
+from training.learning.trainer import Trainer
+from training.reporting.curves import Curves
+
+Evaluate = Callable[[FCN], Mapping[str, float | None]]
+
+
+@dataclass
+class Run:
+    """One training: the network, what it learns from, and where it writes.
+
+    evaluate: gives a network's `mean_iou` on val, and what else the curves are to hold, called every `evaluate_every`
+        epochs and after the last.
+    cache_mb: MiB of decoded frames that are kept in memory, shared out among workers and processes.
+    origin: further facts that a checkpoint must share to be gone on from, such as the start and the teacher.
+    """
+
+    net: FCN
+    split: Split
+    recipe: Recipe
+    preprocessing: Preprocessing
+    folder: Path
+    device: torch.device
+    teacher: Teacher | None = None
+    evaluate: Evaluate | None = None
+    evaluate_every: int = 5
+    workers: int = 0
+    cache_mb: int = CACHE_MB
+    world: World = field(default_factory=World)
+    tensorboard: bool = False
+    origin: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What tells this training from others."""
+        facts = {"recipe": self.recipe.to_dict(), "frames": self.split.contents, "labels": self.split.labels.to_list()}
+        return facts | dict(self.origin)
+
+
+def train(run: Run) -> tuple[FCN, Progress]:
+    """Trains to the recipe's end, going on from the folder's checkpoint; gives the network to save and the progress."""
+    recipe = run.recipe
+    run.folder.mkdir(parents=True, exist_ok=True)
+    torch.manual_seed(recipe.seed)
+    data = AugmentedSplit(run.split, recipe, (run.cache_mb << 20) // (max(1, run.workers) * run.world.size))
+    trainer = Trainer(run.net, data, recipe, run.device, run.world, run.preprocessing, run.teacher, run.workers)
+    identity = run.identity  # once: it reads every image and mask
+    progress = _restore(run, trainer, identity)
+    curves = Curves(run.folder, progress.epoch, tensorboard=run.tensorboard) if run.world.first else None
+    for epoch in range(progress.epoch, recipe.epochs):
+        started = time.monotonic()
+        loss, waited = trainer.train_one_epoch(epoch, progress)
+        progress.epoch = epoch + 1
+        progress.seconds += time.monotonic() - started
+        if curves:
+            scores = _evaluate(run, trainer.result, progress.epoch)
+            rate = trainer.optimization.learning_rate
+            curves.add(epoch=progress.epoch, loss=loss, learning_rate=rate, waited=waited, **scores)
+            save_checkpoint(run.folder, progress, trainer.states(), identity)
+            tqdm.write(_line(progress.epoch, recipe.epochs, loss, waited, scores["mean_iou"]))
+        run.world.wait()
+    if curves:
+        curves.plot()
+    return trainer.result, progress
+
+
+def _restore(run: Run, trainer: Trainer, identity: dict[str, Any]) -> Progress:
+    found = load_checkpoint(run.folder, identity)
+    if found is None:
+        return Progress()
+    progress, states = found
+    try:
+        trainer.restore(states)
+    except (LookupError, TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(
+            f"{run.folder / FILE} does not hold the states of this training: {first_line(error)}; remove it to begin anew"
+        ) from error
+    if run.world.first:
+        left = "nothing is left to train" if progress.epoch >= run.recipe.epochs else "going on"
+        print(f"{run.folder / FILE}: epoch {progress.epoch} of {run.recipe.epochs} is done, {left}")
+    return progress
+
+
+def _evaluate(run: Run, net: FCN, epoch: int) -> Mapping[str, float | None]:
+    due = epoch % run.evaluate_every == 0 or epoch == run.recipe.epochs
+    return run.evaluate(net) if run.evaluate and due else {"mean_iou": None}
+
+
+def _line(epoch: int, epochs: int, loss: float, waited: float, score: float | None) -> str:
+    scored = "" if score is None else f", val mean IoU {score:.4f}"
+    return f"epoch {epoch}/{epochs}: loss {loss:.4f}, {waited:.1%} of the time waiting for data{scored}"

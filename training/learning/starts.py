@@ -1,0 +1,136 @@
+"""What a training starts from: published backbones, other networks' tensors, or our own weights files."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from model.manifest import WeightsError
+from model.networks.builder import PUBLISHED, load_classifier, load_published_backbone, takes_classifier
+from model.networks.fcn import FCN
+from model.preprocessing import Preprocessing
+from model.weights_file import find_weights, load_weights
+from training.learning.checkpoint import UNREADABLE
+
+PICKLED = (".pth", ".pt", ".ckpt")
+NESTED = ("state_dict", "model")  # under which trainings of others put a network's tensors
+WRAPPED = "module."  # before each name of a network that was trained on several GPUs
+
+
+def load_start(net: FCN, start: str, rows: Sequence[int] = ()) -> list[str]:
+    """Loads what fits from `none`, `imagenet` (torchvision's hub), a safetensors or `PICKLED` file, or a name in `weights/`.
+
+    Understood are our own files, torchvision classifiers, and networks whose backbone's tensors bear our names with `head.*`
+    (DeepLabv3's image pooling, 1x1 branch, projection and logits). rows: for each of our classes the start's, where the
+    score layer is to be taken from a start of other classes; without, a score layer of another number of classes stays new.
+    Gives the names of the tensors that stay new. Raises `ValueError` where the file holds nothing of the backbone.
+    """
+    if start == "none":
+        return sorted(net.state_dict())
+    if start == "imagenet":
+        load_published_backbone(net)
+        return _others(net)
+    state = _read(_find(start))
+    if broken := next((name for name, tensor in state.items() if not torch.isfinite(tensor).all()), None):
+        raise ValueError(f"{start}: {broken} holds infinity or NaN, from which nothing can be learnt; begin from another start")
+    if not any(name.startswith(("head.", "backbone.")) for name in state):
+        load_classifier(net, state)
+        return _others(net)
+    named = {_our_name(net, name): tensor for name, tensor in state.items()}
+    return _load_fitting(net, named | _score_rows(net, named, rows), start)
+
+
+def start_digest(start: str) -> str:
+    """The sha256 of the file to start from; of `none` and `imagenet`, which are none, themselves."""
+    return start if start in ("none", "imagenet") else hashlib.sha256(_find(start).read_bytes()).hexdigest()
+
+
+def start_preprocessing(net: FCN, start: str) -> Preprocessing:
+    """How pixels were fed to what the training starts from.
+
+    As our own files say; torchvision's way for `imagenet` and for files of torch.save; else `x / 127.5 - 1`, or
+    `x / 128 - 1` for MobileNet-EdgeTPU.
+    """
+    if start == "none":
+        return Preprocessing()
+    if start == "imagenet" or _find(start).suffix in PICKLED:
+        transforms = PUBLISHED[net.architecture.backbone].transforms()
+        return Preprocessing(mean=tuple(transforms.mean), std=tuple(transforms.std))
+    try:
+        return load_weights(_find(start)).manifest.preprocessing
+    except WeightsError:
+        if net.architecture.backbone == "mobilenet_edgetpu":
+            return Preprocessing((1.0, 1.0, 1.0), (1.0, 1.0, 1.0), 1 / 128)
+        return Preprocessing()
+
+
+def _find(start: str) -> Path:
+    """The file of this path, or the weights file of this name."""
+    return Path(start) if Path(start).exists() or Path(start).suffix else find_weights(start)
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    if path.suffix in PICKLED:
+        return _read_pickled(path)
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise ValueError(f"{path} is not a safetensors file: {error}") from error
+
+
+def _read_pickled(path: Path) -> dict[str, Tensor]:
+    """The tensors of a file of torch.save, also where a training put them under a name of `NESTED`, or wrapped them."""
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except UNREADABLE as error:
+        kind = type(error).__name__  # torch's own words go on with how to run what is in the file
+        raise ValueError(
+            f"{path} is not a state dict ({kind}): damaged, or more than tensors; save torch.save(network.state_dict(), FILE)"
+        ) from error
+    for part in NESTED:
+        state = state[part] if isinstance(state, Mapping) and isinstance(state.get(part), Mapping) else state
+    if not isinstance(state, Mapping):
+        raise ValueError(f"{path} must hold a state dict, got {type(state).__name__}")
+    tensors = {name: value for name, value in state.items() if isinstance(name, str) and isinstance(value, Tensor)}
+    if not tensors:
+        raise ValueError(f"{path} must hold a state dict; it has no tensors by name: {', '.join(map(str, list(state)[:5]))}")
+    wrapped = all(name.startswith(WRAPPED) for name in tensors)
+    return {name.removeprefix(WRAPPED) if wrapped else name: tensor for name, tensor in tensors.items()}
+
+
+def _our_name(net: FCN, name: str) -> str:
+    if name.partition(".")[0] in dict(net.backbone.named_children()):
+        return f"backbone.{name}"
+    return name.replace("head.logits.", "score_fr.")
+
+
+def _score_rows(net: FCN, state: Mapping[str, Tensor], rows: Sequence[int]) -> dict[str, Tensor]:
+    """The score layer for our classes, made of these rows of the start's."""
+    if not rows:
+        return {}
+    scores = {name: state[name] for name in ("score_fr.weight", "score_fr.bias") if name in state}
+    classes, theirs = net.architecture.num_classes, min((len(tensor) for tensor in scores.values()), default=0)
+    if len(rows) != classes or not all(0 <= row < theirs for row in rows):
+        raise ValueError(f"start_rows must name, for each of {classes} classes, one of the start's {theirs}; got {list(rows)}")
+    return {name: tensor[list(rows)] for name, tensor in scores.items()}
+
+
+def _load_fitting(net: FCN, state: dict[str, Tensor], start: str) -> list[str]:
+    own = net.state_dict()
+    fitting = {n: t.to(own[n].dtype) for n, t in state.items() if n in own and own[n].shape == t.shape}
+    if not any(name.startswith("backbone.") for name in fitting):
+        raise ValueError(f"{start} holds no tensor of a {net.architecture.backbone} of width {net.architecture.width}")
+    net.load_state_dict(fitting, strict=False)
+    return sorted(name for name in set(own) - set(fitting) if not name.endswith("num_batches_tracked"))
+
+
+def _others(net: FCN) -> list[str]:
+    """What a classifier's file does not fill."""
+    filled = ("backbone.", "head.") if takes_classifier(net) else ("backbone.",)
+    return sorted(name for name in net.state_dict() if not name.startswith(filled))

@@ -1,0 +1,142 @@
+"""One epoch after another: the steps of a training, and what its checkpoint holds."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from contextlib import nullcontext
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+from tqdm import tqdm
+
+from model.networks.fcn import FCN
+from model.networks.servable import normalise
+from model.preprocessing import Preprocessing
+from training.learning.augmentation import AugmentedSplit, mixed
+from training.learning.checkpoint import Progress
+from training.learning.distributed import World
+from training.learning.loading import Loader
+from training.learning.losses import cross_entropy, distillation, lovasz_softmax, median_frequency_weights, without_border
+from training.learning.optimization import Optimization
+from training.learning.recipe import Recipe
+from training.learning.teacher import Teacher
+
+
+class Trainer:
+    """Trains a network by a recipe, on this process's share of each batch.
+
+    The losses are those of the whole batch, however it is cut into processes and into `accumulate` parts; batch norm
+    (but on CUDA, across processes) and the Lovász loss see one part at a time.
+    """
+
+    def __init__(
+        self,
+        net: FCN,
+        data: AugmentedSplit,
+        recipe: Recipe,
+        device: torch.device,
+        world: World,
+        preprocessing: Preprocessing,
+        teacher: Teacher | None = None,
+        workers: int = 0,
+    ) -> None:
+        self.net = net.to(device).to(memory_format=torch.channels_last)
+        self.data, self.recipe, self.device, self.world = data, recipe, device, world
+        self.preprocessing, self.teacher = preprocessing, teacher
+        self.loader = Loader(data, recipe, world, device, workers)
+        self.optimization = Optimization(self.net, recipe, len(self.loader) * recipe.epochs, device)
+        self.parallel = world.wrap(self.net, device)
+        self.class_weights: Tensor | None = None
+        if recipe.class_weights == "median":
+            self.class_weights = median_frequency_weights(data.split, recipe.class_weights_power).to(device)
+
+    @property
+    def result(self) -> FCN:
+        """The averaged network where one is kept, else the trained one."""
+        return cast(FCN, self.optimization.averaged)
+
+    def train_one_epoch(self, epoch: int, progress: Progress) -> tuple[float, float]:
+        """Mean loss, and the fraction of the time spent waiting for data."""
+        self._train_mode()
+        title = f"epoch {epoch + 1}/{self.recipe.epochs}"
+        bar = tqdm(total=len(self.loader), desc=title, unit="batch", mininterval=2, disable=not self.world.first)
+        total, waited, started = torch.zeros((), device=self.device), 0.0, time.monotonic()
+        batches = self.loader.epoch(epoch)
+        # after the loader, which draws a number itself; of each process its own, for dropout
+        torch.manual_seed(mixed(self.recipe.seed, epoch, self.world.rank))
+        for _ in range(len(self.loader)):
+            asked = time.monotonic()
+            images, masks = next(batches)
+            waited += time.monotonic() - asked
+            loss = self._step(images.to(self.device, non_blocking=True), masks.to(self.device, non_blocking=True), progress)
+            total += loss
+            bar.update()
+        bar.close()
+        mean = float(self.world.sum(total)) / self.world.size / len(self.loader)
+        return mean, waited / (time.monotonic() - started)
+
+    def _train_mode(self) -> None:
+        self.net.train()
+        for layer in self.net.modules():
+            if isinstance(layer, nn.BatchNorm2d | nn.SyncBatchNorm):
+                layer.train(layer.weight.requires_grad and not self.recipe.freeze_batch_norm)
+
+    def _step(self, images: Tensor, masks: Tensor, progress: Progress) -> Tensor:
+        if self.recipe.unlabelled_border:
+            masks = without_border(masks, self.data.ignore_index, self.recipe.unlabelled_border)
+        labelled = self.world.sum((masks != self.data.ignore_index).sum()).clamp(min=1) / self.world.size
+        total = torch.zeros((), device=self.device)
+        crops = len(images) * self.world.size if self.recipe.batch_loss == "sum" else 1
+        parts = min(self.recipe.accumulate, len(images))
+        taught = self._taught(len(images))
+        statistics = [buffer.clone() for buffer in self.net.buffers()]  # of batch norm
+        cut = (tensor.tensor_split(parts) for tensor in (images, masks, taught))
+        for index, (some, their, weights) in enumerate(zip(*cut, strict=True)):
+            last = index == parts - 1
+            quiet = isinstance(self.parallel, DistributedDataParallel) and not last
+            with cast(DistributedDataParallel, self.parallel).no_sync() if quiet else nullcontext():
+                loss = self._loss(some, their, labelled, len(some) / len(images), weights)
+                self.optimization.backward(loss * crops)
+            total += loss.detach()
+        if not self.optimization.step():
+            progress.skipped += 1
+            for buffer, before in zip(self.net.buffers(), statistics, strict=True):
+                buffer.copy_(before)
+        progress.step += 1
+        return total
+
+    def _taught(self, crops: int) -> Tensor:
+        """What the teacher's word on each of so many crops of this process weighs: 0 for those that it is not shown.
+
+        It is shown the first `teacher_share` of a step's crops, which processes take in turns.
+        """
+        size = self.world.size
+        shown = round(self.recipe.teacher_share * crops * size)
+        return (torch.arange(self.world.rank, crops * size, size) < shown) * (size / max(1, shown))
+
+    def _loss(self, images: Tensor, masks: Tensor, labelled: Tensor, share: float, taught: Tensor) -> Tensor:
+        """The loss of a part of the step's batch, whose labelled pixels in all, and whose share of it, are given."""
+        recipe, ignored = self.recipe, self.data.ignore_index
+        inputs = normalise(images, self.preprocessing).contiguous(memory_format=torch.channels_last)
+        with self.optimization.autocast():
+            logits = self.parallel(inputs)
+            shown = int(taught.count_nonzero())
+            target = self.teacher.log_probabilities(inputs[:shown]) if self.teacher and shown else None
+        loss = recipe.label_weight * cross_entropy(logits, masks, ignored, self.class_weights, labelled)
+        if recipe.lovasz_weight:
+            loss = loss + recipe.lovasz_weight * share * lovasz_softmax(logits, masks, ignored)
+        if self.teacher and target is not None:
+            at_cells = logits[:shown, :, :: self.teacher.stride, :: self.teacher.stride]
+            loss = loss + recipe.teacher_weight * float(taught.sum()) * distillation(at_cells, target)
+        return loss
+
+    def states(self) -> dict[str, Any]:
+        """What a checkpoint needs besides the progress."""
+        return {"net": self.net.state_dict(), **self.optimization.state_dict()}
+
+    def restore(self, states: Mapping[str, Any]) -> None:
+        self.net.load_state_dict(states["net"])
+        self.optimization.load_state_dict(dict(states))

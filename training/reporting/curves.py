@@ -1,0 +1,45 @@
+"""The curves of a training: a CSV that grows by a row an epoch, and a PNG plot of it."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+from training.reporting.plots import curves_chart, draw, read_curves
+from training.reporting.tensorboard import add_scalars, open_board
+
+COLUMNS = ("epoch", "loss", "learning_rate", "waited", "mean_iou")
+
+
+class Curves:
+    """Writes `curves.csv` and `curves.png` in a folder; rows after `epoch`, of a killed run, are dropped.
+
+    After `COLUMNS` come those of the scored epochs, such as `val_loss` and `iou/NAME` of each class, once there is one.
+    With `tensorboard` the same numbers go to event files in the folder `tensorboard`.
+    """
+
+    def __init__(self, folder: Path, epoch: int, *, tensorboard: bool = False) -> None:
+        self.folder = folder
+        self._board = open_board(folder / "tensorboard", epoch) if tensorboard else None
+        self.rows = [row for row in read_curves(folder / "curves.csv") if int(row["epoch"]) <= epoch]
+        self._write()
+
+    def add(self, **values: float | None) -> None:
+        """Adds a row; `None` leaves its cell empty."""
+        self.rows.append({name: "" if value is None else f"{value:.6g}" for name, value in values.items()})
+        self._write()
+        if self._board:
+            add_scalars(self._board, values)
+
+    def plot(self) -> None:
+        """Draws loss and val mean IoU over epochs; what cannot be drawn is told in a line."""
+        draw(self.folder / "curves.png", lambda: curves_chart(self.rows))
+
+    def _write(self) -> None:
+        columns = list(dict.fromkeys([*COLUMNS, *(name for row in self.rows for name in row)]))
+        partial = self.folder / "curves.csv.part"
+        with partial.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, columns, restval="")
+            writer.writeheader()
+            writer.writerows(self.rows)
+        partial.replace(self.folder / "curves.csv")

@@ -1,0 +1,1 @@
+"""Scores of the served path, their intervals, and calibration."""

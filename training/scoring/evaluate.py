@@ -1,0 +1,150 @@
+"""Scores of the served path: what the service answers, over a labelled split."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from math import isnan
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from tqdm import tqdm
+
+from imaging.errors import ImageError
+from model.inference.runtime import Runtime
+from model.inference.segmenter import Options, Segmentation, Segmenter
+from model.inference.torch_runtime import TorchRuntime
+from model.labels import LabelSet
+from model.manifest import Manifest
+from model.metrics import ConfusionMatrix
+from model.networks.fcn import FCN
+from model.networks.servable import half_tensors
+from model.weights_file import Weights
+from training.data.class_mapping import ClassMapping
+from training.data.datasets import Split
+from training.data.problems import DataError
+from training.reporting.machine import machine
+from training.scoring.boundaries import BoundaryIoU
+from training.scoring.intervals import Interval
+
+ClassMap = npt.NDArray[np.uint8]
+
+
+def evaluate(
+    segmenter: Segmenter, split: Split, options: Options, mapping: ClassMapping | None = None, *, quiet: bool = False
+) -> ConfusionMatrix:
+    """The confusion matrix of the segmenter's class maps against the split's masks.
+
+    The mapping, over the segmenter's ids, is applied to predictions; the split's own to labels. Raises `DataError`
+    where labels and predictions have different numbers of classes.
+    """
+    return summed(frame_counts(segmenter, split, options, mapping, quiet=quiet))
+
+
+def summed(counts: npt.NDArray[np.int64]) -> ConfusionMatrix:
+    """One confusion matrix of those (F, n, n) of several frames."""
+    matrix = ConfusionMatrix(counts.shape[-1])
+    matrix.counts = counts.sum(0)
+    return matrix
+
+
+def frame_counts(
+    segmenter: Segmenter,
+    split: Split,
+    options: Options,
+    mapping: ClassMapping | None = None,
+    boundaries: BoundaryIoU | None = None,
+    *,
+    quiet: bool = False,
+) -> npt.NDArray[np.int64]:
+    """The confusion matrices (F, n, n) of `evaluate`, one a frame; raises as it does. `boundaries` gathers the same maps."""
+    predicted = mapping.labels if mapping else segmenter.manifest.labels
+    require_same_classes(predicted, split.labels)
+    counts = []
+    for truth, class_map in predictions(segmenter, split, options, quiet=quiet):
+        matrix = ConfusionMatrix(len(predicted))
+        found = mapping(class_map) if mapping else class_map
+        matrix.update(truth, found)
+        counts.append(matrix.counts)
+        if boundaries:
+            boundaries.update(truth, found)
+    return np.stack(counts)
+
+
+def require_same_classes(predicted: LabelSet, labelled: LabelSet) -> None:
+    """Raises `DataError` where predictions and labels are not of the same classes in the same order."""
+    if predicted.names != labelled.names:
+        raise DataError(
+            f"predictions are of the classes {', '.join(predicted.names)}, labels of {', '.join(labelled.names)}: both must be "
+            "the same, in one order; --labels says what the masks' ids are, --class-map maps both to fewer"
+        )
+
+
+def predictions(
+    segmenter: Segmenter, split: Split, options: Options, *, quiet: bool = False
+) -> Iterator[tuple[ClassMap, ClassMap]]:
+    """Each frame's mask, and the class map that the served path gives for its image file."""
+    for index in tqdm(range(len(split.frames)), desc=f"segmenting {split.name}", unit="image", disable=quiet):
+        truth = split.mask(index)
+        try:
+            class_map = segmentation(segmenter, split.file(index), options).class_map
+        except ImageError as error:
+            raise DataError(f"{split.frames[index].image}: {error}") from error
+        split.require_one_size(index, truth, class_map.shape)
+        yield truth, class_map
+
+
+def segmentation(segmenter: Segmenter, data: bytes, options: Options) -> Segmentation:
+    """What the network says of an image file, before it is encoded."""
+    plan = segmenter.plan(data, options)
+    return segmenter.infer(segmenter.decode(data, plan), plan)
+
+
+def snapshot_segmenter(net: FCN, manifest: Manifest, device: str) -> Segmenter:
+    """The segmenter of a network in training, its tensors rounded to float16 as the weights file rounds them."""
+    weights = Weights("in training", "", manifest, half_tensors(net))
+    return Segmenter(TorchRuntime(weights, device, threads=torch.get_num_threads()))  # as many as the training has
+
+
+def conditions(segmenter: Segmenter, options: Options) -> str:
+    """Under what a score was measured."""
+    side = "-".join(map(str, segmenter.manifest.preprocessing.side)) if options.side == "auto" else options.side
+    tile = "x".join(map(str, options.tile or segmenter.manifest.preprocessing.tile))
+    where = f"{_runtime(segmenter.runtime)}, {machine()}"
+    way = f"side {options.side} ({side}), tile {tile}, overlap {options.overlap}, blend {options.blend}"
+    return f"{way}{', quality high' if options.quality == 'high' else ''}; {where}"
+
+
+def _runtime(runtime: Runtime) -> str:
+    facts = runtime.describe()
+    return f"{facts['device']} {facts['precision']}, {facts['runtime']} {facts['version']}"
+
+
+def table(matrix: ConfusionMatrix, names: Sequence[str]) -> str:
+    """The scores as text: a row a class, then the means."""
+    width = max(len(name) for name in [*names, "frequency-weighted IoU"])
+    rows = [f"{'class':<{width}}  {'IoU':>6}  {'accuracy':>8}  {'pixels':>11}"]
+    per_class = zip(names, matrix.iou, matrix.class_accuracy, matrix.counts.sum(1), strict=True)
+    rows += [f"{name:<{width}}  {iou:6.3f}  {accuracy:8.3f}  {pixels:11d}" for name, iou, accuracy, pixels in per_class]
+    means = {
+        "mean IoU": matrix.mean_iou,
+        "pixel accuracy": matrix.pixel_accuracy,
+        "mean accuracy": matrix.mean_accuracy,
+        "frequency-weighted IoU": matrix.frequency_weighted_iou,
+    }
+    return "\n".join(rows + [f"{name:<{width}}  {value:6.3f}" for name, value in means.items()])
+
+
+def difference_table(ours: ConfusionMatrix, theirs: ConfusionMatrix, found: Sequence[Interval], names: Sequence[str]) -> str:
+    """Both networks' IoU and the difference with its interval: a row a class, then the mean; a star where 0 lies outside."""
+
+    def ends(by: Interval) -> str:
+        if isnan(by.low):
+            return "too few frames show it"
+        return f"{by.low:+.3f} to {by.high:+.3f}{' *' if by.decides else ''}"
+
+    width = max(len(name) for name in [*names, "mean IoU"])
+    rows = [f"{'class':<{width}}  {'IoU':>6}  {'other':>6}  {'more':>6}  95% of draws"]
+    scores = zip([*ours.iou, ours.mean_iou], [*theirs.iou, theirs.mean_iou], found, [*names, "mean IoU"], strict=True)
+    rows += [f"{name:<{width}}  {mine:6.3f}  {other:6.3f}  {by.value:+6.3f}  {ends(by)}" for mine, other, by, name in scores]
+    return "\n".join(rows)
