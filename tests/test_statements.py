@@ -104,3 +104,18 @@ def test_the_operating_page_states_the_memory_that_jpegs_count_with() -> None:
     counted = [megabytes(size, format) for size in (one, twelve, hundred) for format in ("png", "overlay")]
     counted.append(megabytes(hundred, "png", "native"))
     assert [number for number in re.findall(r"[\d,]+\d", stated) if number not in ("12", "100")] == counted
+
+
+def test_the_hooks_run_before_a_commit_what_make_lint_runs() -> None:
+    lint = re.findall(
+        r"^\t\$\(BIN\)/(\S+)(?: (check|format))?",
+        (ROOT / "Makefile").read_text().split("\nlint:")[1].split("\n\n")[0],
+        re.MULTILINE,
+    )
+    hooks = re.findall(r"entry: \.venv/bin/(\S+)(?: (check|format))?", (ROOT / ".pre-commit-config.yaml").read_text())
+    assert hooks == lint
+
+
+def test_contributing_names_targets_of_make() -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert set(re.findall(r"`make ([a-z-]+)`", (ROOT / "CONTRIBUTING.md").read_text())) <= targets

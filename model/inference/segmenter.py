@@ -10,13 +10,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from imaging.answer import Answer
-from imaging.decoding import Limits, decode, decoding_bytes, read_size
+from imaging.decoding import Limits, decode, decoding_bytes, read_size, scale
 from imaging.rendering import Rendering
 from model.inference.merging import Band, BandMerger, Logits
 from model.inference.runtime import Runtime, Tile
@@ -24,6 +25,7 @@ from model.inference.scaling import Side, SideTooLarge, working_size
 from model.inference.tiling import Blend, Size, TilePlan, plan_tiles, tile_shapes
 from model.inference.upsampling import LogitsUpsampler, Rows, band_bytes
 from model.inference.views import Quality, View, ViewAverage, average_bytes, plan_views
+from model.weights_file import DEFAULT_WEIGHTS, find_files
 
 Pixels = npt.NDArray[np.uint8]
 Run = Callable[[Iterator[Tile]], Iterator[Logits]]
@@ -110,6 +112,35 @@ class Segmenter:
         self.runtime = runtime
         self.manifest = runtime.manifest
         self.limits = limits or Limits()
+
+    @classmethod
+    def from_weights(
+        cls, weights: str | Path = DEFAULT_WEIGHTS, device: str = "auto", *, precision: str = "auto", threads: int = 0
+    ) -> Segmenter:
+        """A segmenter for a weights file, or for a name in `weights/`, on the runtime that suits this machine.
+
+        device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`. threads: of a CPU, 0 for one per core. Raises `WeightsError` or
+        `RuntimeUnavailable`.
+        """
+        from model.inference.loading import load_runtime  # not in workers, whose network runs in another process
+
+        return cls(load_runtime(find_files(str(weights)), device=device, precision=precision, threads=threads))
+
+    def __call__(self, image: bytes | str | Path | Pixels, options: Options | None = None) -> Segmentation:
+        """Segments an image: an image file's bytes or path, or upright RGB pixels, uint8 (H, W, 3).
+
+        The class map has the size of the upright image. Ask for `Rendering("confidence")` in the options to get confidence.
+        Raises `ValueError` for other arrays, and what `plan`, `decode` and `infer` raise.
+        """
+        options = options or Options()
+        if isinstance(image, np.ndarray):
+            if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
+                raise ValueError(f"pixels must be uint8 (H, W, 3), RGB, got {image.dtype} {image.shape}; convert the array")
+            plan = self.plan_size((image.shape[0], image.shape[1]), options)
+            return self.infer(scale(image, plan.tiles.size), plan)
+        data = image if isinstance(image, bytes) else Path(image).read_bytes()
+        plan = self.plan(data, options)
+        return self.infer(self.decode(data, plan), plan)
 
     def plan(self, data: bytes, options: Options) -> Plan:
         """Reads the image's header alone.
