@@ -1,6 +1,7 @@
-"""The whole way from an image's bytes to the answer's: plan, decode, cut, infer, merge, argmax, encode.
+"""`Segmenter`: from an image file's bytes to the answer's bytes.
 
-The service, the command line, `fcn-evaluate` and the workers of other servers each hold a `Segmenter`.
+The steps are plan, decode, cut into tiles, run the network, merge, argmax, encode. The service's workers, the command line,
+`fcn-evaluate` and other servers each hold a `Segmenter`.
 """
 
 from __future__ import annotations
@@ -32,15 +33,15 @@ Run = Callable[[Iterator[Tile]], Iterator[Logits]]
 """Maps uint8 tiles (height, width, 3) of one shape to their logits (classes, height / stride, width / stride), in order."""
 Check = Callable[[], None]
 """Called every few rows; ends the work by raising."""
-LARGEST_FACTOR = 4  # by which an image may be enlarged, unless it is advised
-BATCH = 8  # tiles in a call where the runtime takes as many as fit
+LARGEST_FACTOR = 4  # limit on enlarging an image, unless the weights advise more
+BATCH = 8  # tiles per call for runtimes without a limit of their own
 
 
 @dataclass(frozen=True)
 class Options:
-    """How an image is worked on and answered; the names and ranges are those of the HTTP parameters.
+    """How an image is segmented and answered. Names and ranges are those of the HTTP parameters.
 
-    tile: (height, width), multiples of 32; None for what the weights advise.
+    tile: (height, width), multiples of 32; None for the tile that the weights advise.
     """
 
     tile: Size | None = None
@@ -53,7 +54,10 @@ class Options:
 
 @dataclass(frozen=True)
 class Plan:
-    """What is to be done for an image: the upright (height, width) of image and answer, and its views, the largest first."""
+    """The work for one image.
+
+    size: upright (height, width) of the image and of the answer. views: the sizes and mirror images to run, largest first.
+    """
 
     size: Size
     views: tuple[View, ...]
@@ -61,16 +65,16 @@ class Plan:
 
     @property
     def tiles(self) -> TilePlan:
-        """Of the first view: the image is decoded at its size, and the answer made of its cells."""
+        """The tiles of the first view. The image is decoded at its size; the answer is made from its cells."""
         return self.views[0].tiles
 
     @property
     def tile_count(self) -> int:
-        """Of all views."""
+        """The number of tiles of all views."""
         return sum(len(view.tiles) for view in self.views)
 
     def describe(self) -> dict[str, Any]:
-        """The plan as JSON answers tell it."""
+        """The plan as it appears in JSON answers."""
         return self.tiles.describe() | {"quality": self.options.quality, "tiles": self.tile_count}
 
     @property
@@ -80,11 +84,11 @@ class Plan:
 
 @dataclass(frozen=True)
 class Segmentation:
-    """What the network says of an image.
+    """The network's result for an image.
 
-    class_map: uint8 (H, W) class ids. confidence: uint8 (H, W), round(255 x the winning class's probability, as
-    `Rows.class_ids_and_confidence` says), or None where it is not needed. mean_confidence: per class id, the mean of that
-    probability over the class's pixels. probabilities: float16 (classes, H, W), or None likewise.
+    class_map: uint8 (H, W) class ids. confidence: uint8 (H, W), round(255 x probability of the pixel's class), as
+    `Rows.class_ids_and_confidence` defines it; None if the rendering does not need it. mean_confidence: for each class id, the
+    mean of that probability over the class's pixels. probabilities: float16 (classes, H, W); None if not needed.
     """
 
     class_map: Pixels
@@ -95,7 +99,7 @@ class Segmentation:
 
 @dataclass(frozen=True)
 class Output:
-    """An answer's bytes, and the seconds that each stage took: `decode`, `inference` and `encode`."""
+    """An answer's bytes, and the seconds of each stage: `decode`, `inference` and `encode`."""
 
     body: bytes
     seconds: dict[str, float]
@@ -106,7 +110,7 @@ def _unchecked() -> None:
 
 
 class Segmenter:
-    """Segments images with one network. Holds no state of a request; several threads may call it at once."""
+    """Segments images with one network. It holds no state of a request, so several threads may call it at once."""
 
     def __init__(self, runtime: Runtime, limits: Limits | None = None) -> None:
         self.runtime = runtime
@@ -143,7 +147,7 @@ class Segmenter:
         return self.infer(self.decode(data, plan), plan)
 
     def plan(self, data: bytes, options: Options) -> Plan:
-        """Reads the image's header alone.
+        """The plan for an image file, from its header alone.
 
         Raises an `ImageError`, `AnswerTooLarge`, `UnknownClass`, `SideTooLarge` or `TilingError`.
         """
@@ -161,7 +165,7 @@ class Segmenter:
         return Plan(size, views, options)
 
     def _check_side(self, size: Size, at: Size, options: Options) -> None:
-        """Raises `SideTooLarge` where so large a side could only blur, or takes more pixels than an image may have."""
+        """Raises `SideTooLarge` if the side enlarges the image too much, or needs more pixels than an image may have."""
         most = max(self.manifest.preprocessing.side[1], LARGEST_FACTOR * max(size))
         if isinstance(options.side, int) and options.side > most:
             stated = f"side may be up to {most} for an image of {size[1]}x{size[0]}, got {options.side}"
@@ -172,27 +176,31 @@ class Segmenter:
             raise SideTooLarge(f"{stated} megapixels are worked on; give a smaller side")
 
     def taken_bytes(self, data: bytes, plan: Plan) -> int:
-        """At most so many bytes does `segment` take beside the file's own, and OpenVINO's or PyTorch's; by the header alone."""
+        """Upper bound of the memory that `segment` needs, in bytes, from the header alone.
+
+        The file's own bytes and the memory of OpenVINO or PyTorch are not included.
+        """
         rendering, (height, width), tiles = plan.options.rendering, plan.size, plan.tiles
         pixels, classes = height * width, len(self.manifest.labels)
         image = 3 * tiles.size[0] * tiles.size[1]
-        decoding, kept = decoding_bytes(data, self.limits, tiles.size), 0
+        decoding, results = decoding_bytes(data, self.limits, tiles.size), 0
         if rendering.needs_photo and plan.size != tiles.size:
-            decoding, kept = max(decoding, image + decoding_bytes(data, self.limits)), 3 * pixels
-        kept += pixels * (1 + rendering.needs_confidence_map + 2 * classes * rendering.needs_probabilities)
+            decoding, results = max(decoding, image + decoding_bytes(data, self.limits)), 3 * pixels
+        results += pixels * (1 + rendering.needs_confidence_map + 2 * classes * rendering.needs_probabilities)
         inferring = band_bytes(plan.size, tiles, classes, self.runtime.stride)
         if len(plan.views) > 1:
             inferring += average_bytes(tiles, classes, self.runtime.stride)
-        return max(decoding, image + kept + inferring, kept + rendering.taken_bytes(pixels, classes))
+        return max(decoding, image + results + inferring, results + rendering.taken_bytes(pixels, classes))
 
     def decode(self, data: bytes, plan: Plan) -> Pixels:
-        """RGB pixels (H, W, 3) at the plan's working size, of an image file; raises `DamagedImage`."""
+        """RGB pixels, uint8 (H, W, 3), of an image file at the plan's working size. Raises `DamagedImage`."""
         return decode(data, self.limits, plan.tiles.size)
 
     def segment(self, data: bytes, plan: Plan, run: Run | None = None, check: Check = _unchecked) -> Output:
-        """The answer's bytes for an image file's. `run` is the runtime itself, or a scheduler in front of it.
+        """The answer for an image file's bytes.
 
-        Raises `DamagedImage`, what `run` raises, and what `check` raises.
+        run: maps tiles to logits; by default the runtime, in the service its scheduler. check: is called every few rows and may
+        raise to stop the work. Raises `DamagedImage`, and what `run` and `check` raise.
         """
         seconds: dict[str, float] = {}
         rendering = plan.options.rendering
@@ -202,18 +210,24 @@ class Segmenter:
             if rendering.needs_photo:
                 photo = image if plan.size == plan.tiles.size else decode(data, self.limits)
         with _timed(seconds, "inference"):
-            found = self.infer(image, plan, run, check)
+            segmentation = self.infer(image, plan, run, check)
         del image
         with _timed(seconds, "encode"):
             answer = Answer(
-                photo, found.class_map, found.confidence, found.probabilities, found.mean_confidence,
-                self.manifest.labels, self.identity, plan.describe(),
-            )  # fmt: skip
+                image=photo,
+                class_map=segmentation.class_map,
+                confidence=segmentation.confidence,
+                probabilities=segmentation.probabilities,
+                mean_confidence=segmentation.mean_confidence,
+                labels=self.manifest.labels,
+                model=self.identity,
+                tiling=plan.describe(),
+            )
             body = answer.encode(rendering, check)
         return Output(body, seconds)
 
     def infer(self, image: Pixels, plan: Plan, run: Run | None = None, check: Check = _unchecked) -> Segmentation:
-        """Segments RGB pixels (H, W, 3) at the plan's working size; raises what `run` and `check` raise."""
+        """Segments RGB pixels, uint8 (H, W, 3), at the plan's working size. Raises what `run` and `check` raise."""
         rendering = plan.options.rendering
         temperature = self.temperature if rendering.needs_confidence else None
         collector = _Collector(plan.size, len(self.manifest.labels), temperature, rendering)
@@ -223,14 +237,14 @@ class Segmenter:
         return collector.finish()
 
     def rows(self, image: Pixels, plan: Plan, run: Run | None = None) -> Iterator[Rows]:
-        """The averaged logits for RGB pixels at the plan's working size, some rows of the answer at a time from the top."""
+        """The averaged logits for RGB pixels at the plan's working size, in bands of the answer's rows from the top."""
         stride, grid, tiles = self.runtime.stride, self.runtime.grid, plan.tiles
         upsampler = LogitsUpsampler(tiles.cells(stride), stride, grid, tiles.size, plan.size)
         for band in self._bands(image, plan, run or self.run):
             yield from upsampler.push(band)
 
     def _bands(self, image: Pixels, plan: Plan, run: Run) -> Iterator[Band]:
-        """The averaged logits of the first view's cells; of several views, whose average needs all, in one band."""
+        """The averaged logits of the first view's cells. Several views give one band: their average needs all of them."""
         if len(plan.views) == 1:
             yield from self._merged(image, plan.views[0], run)
             return
@@ -246,30 +260,30 @@ class Segmenter:
                 yield band
 
     def run(self, tiles: Iterator[Tile]) -> Iterator[Logits]:
-        """The runtime itself, as many tiles at a time as are worth a call."""
+        """Runs the runtime on tiles of one shape, a batch at a time."""
         while batch := list(islice(tiles, self.runtime.max_batch or BATCH)):
             yield from self.runtime.logits(batch)
 
     def warm_up(self, tile: Size | None = None) -> None:
-        """Runs every shape that plans with this tile, or with the one that the weights advise, can have."""
+        """Runs the network once for every tile shape that plans can have. tile: as in `Options`."""
         for height, width in tile_shapes(tile or self.manifest.preprocessing.tile):
             self.runtime.logits([np.zeros((height, width, 3), np.uint8)])
 
     @property
     def temperature(self) -> float:
-        """What logits are divided by before the softmax; 1.0 where the file has none."""
+        """The divisor of logits before the softmax; 1.0 if the file has none for this precision."""
         return self.manifest.temperature(self.runtime.identity.precision) or 1.0
 
     @property
     def identity(self) -> dict[str, str]:
-        """What answers say of the model."""
+        """The model's facts in answers: name, sha256, runtime and precision."""
         identity = self.runtime.identity
         names = ("name", "sha256", "runtime", "precision")
         return {name: getattr(identity, name) for name in names}
 
 
 class _Collector:
-    """Takes finished rows: their class ids and, with a temperature, their confidence and what else is asked for."""
+    """Collects bands of rows into a `Segmentation`. Confidence is computed only with a temperature."""
 
     def __init__(self, size: Size, classes: int, temperature: float | None, rendering: Rendering) -> None:
         self._temperature = temperature
@@ -301,8 +315,8 @@ class _Collector:
 def _softmax(logits: Logits, temperature: float) -> Logits:
     """Softmax of logits (classes, rows, width) / temperature."""
     scaled = np.exp((logits - logits.max(0)) / temperature)
-    found: Logits = scaled / scaled.sum(0)
-    return found
+    probabilities: Logits = scaled / scaled.sum(0)
+    return probabilities
 
 
 @contextmanager
