@@ -17,13 +17,13 @@ from tests.deploy.conftest import DASHBOARD, DEPLOY, PANELS
 MONITORING = yaml.safe_load((DEPLOY / "monitoring.yml").read_text())["services"]
 
 
-def unread(given: Any, read: Any, path: str = "") -> list[str]:
+def unread(document: Any, read: Any, path: str = "") -> list[str]:
     """What of the given document is not, or is otherwise, in what was read of it."""
-    if isinstance(given, dict):
-        return [each for key, value in given.items() for each in unread(value, (read or {}).get(key), f"{path}/{key}")]
-    if isinstance(given, list) and isinstance(read, list) and len(given) == len(read):
-        return [each for i, pair in enumerate(zip(given, read, strict=True)) for each in unread(*pair, f"{path}/{i}")]
-    return [] if given == read else [path]
+    if isinstance(document, dict):
+        return [each for key, value in document.items() for each in unread(value, (read or {}).get(key), f"{path}/{key}")]
+    if isinstance(document, list) and isinstance(read, list) and len(document) == len(read):
+        return [each for i, pair in enumerate(zip(document, read, strict=True)) for each in unread(*pair, f"{path}/{i}")]
+    return [] if document == read else [path]
 
 
 def test_grafana_s_own_types_read_all_of_the_dashboard() -> None:

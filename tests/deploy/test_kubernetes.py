@@ -28,8 +28,8 @@ DOCKERFILE = (ROOT / "Dockerfile").read_text()
 
 @pytest.fixture(scope="module")
 def settings() -> Settings:
-    given = {name.removeprefix("SEGMENT_").lower(): value for name, value in ENVIRONMENT.items()}
-    return Settings(_env_file=None, **given)
+    values = {name.removeprefix("SEGMENT_").lower(): value for name, value in ENVIRONMENT.items()}
+    return Settings(_env_file=None, **values)
 
 
 @pytest.mark.parametrize("kind", MANIFESTS)

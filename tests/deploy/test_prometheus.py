@@ -37,17 +37,17 @@ def test_every_alert_is_seen_to_fire_and_stands_on_the_operating_page() -> None:
     names = [rule["alert"] for rule in ALERTS]
     assert sorted({check["alertname"] for check in checks if check["exp_alerts"]}) == sorted(names)
     assert sorted({check["alertname"] for check in checks if not check["exp_alerts"]}) == sorted(names)
-    told = re.findall(r"^\| `(Segment[A-Za-z]+)` \| (\w+) ", (ROOT / "docs" / "operate.md").read_text(), re.MULTILINE)
-    assert told == [(rule["alert"], rule["labels"]["severity"]) for rule in ALERTS]
+    rows = re.findall(r"^\| `(Segment[A-Za-z]+)` \| (\w+) ", (ROOT / "docs" / "operate.md").read_text(), re.MULTILINE)
+    assert rows == [(rule["alert"], rule["labels"]["severity"]) for rule in ALERTS]
 
 
 def test_rules_and_dashboard_ask_for_metrics_that_the_service_has(narrow_url: str) -> None:
     httpx.post(f"{narrow_url}/segment", content=PHOTO, timeout=HANG_S)
     families = text_string_to_metric_families(httpx.get(f"{narrow_url}/metrics", timeout=HANG_S).text)
-    told = {sample.name for family in families for sample in family.samples}
-    asked = {name for text in RULES + QUERIES + VARIABLES for name in METRIC.findall(text)}
-    assert len(asked) > 15
-    assert asked - told == set()
+    available = {sample.name for family in families for sample in family.samples}
+    queried = {name for text in RULES + QUERIES + VARIABLES for name in METRIC.findall(text)}
+    assert len(queried) > 15
+    assert queried - available == set()
 
 
 def test_what_is_scraped_is_the_service_of_the_compose_file() -> None:
@@ -86,20 +86,20 @@ def ask(url: str, path: str, **query: str) -> Any:
 
 @pytest.mark.long
 def test_a_real_prometheus_scrapes_the_service_and_finds_what_rules_and_dashboard_ask(prometheus: str, narrow_url: str) -> None:
-    def asked(query: str) -> str:
+    def with_variables(query: str) -> str:
         return query.replace("$__rate_interval", "1m").replace("$job", ".+").replace("$instance", ".+")
 
-    selectors = {OF_STATUS.sub("", found) for rule in RULES for found in SELECTOR.findall(rule)}
-    missing = [asked(query) for query in [*QUERIES, *selectors]]
+    selectors = {OF_STATUS.sub("", selector) for rule in RULES for selector in SELECTOR.findall(rule)}
+    missing = [with_variables(query) for query in [*QUERIES, *selectors]]
 
-    def found() -> bool:
+    def has_all_series() -> bool:
         for body in (PHOTO, b"no image"):
             httpx.post(f"{narrow_url}/segment", content=body, timeout=HANG_S)
         missing[:] = [query for query in missing if not (ask(prometheus, "query", query=query) or {}).get("result")]
         return not missing
 
     try:
-        wait_for(found)
+        wait_for(has_all_series)
     finally:
         assert missing == []
     (target,) = ask(prometheus, "targets")["activeTargets"]

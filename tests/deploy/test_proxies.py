@@ -1,0 +1,202 @@
+"""Two services behind the proxies of `deploy/`: restarted in turns they fail no request, killed only their own."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import signal
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from app.settings import Settings
+from tests.app.asking import PHOTO
+from tests.app.processes import Process, fcn_serve
+from tests.conftest import HANG_S, ROOT, free_port, wait_for
+
+DEPLOY = ROOT / "deploy"
+SETTINGS = {"LAME_DUCK_S": "6", "DRAIN_S": "60"}
+CLIENTS = 4
+NGINX = """
+daemon off;
+pid {folder}/nginx.pid;
+error_log stderr;
+events {{ worker_connections 512; }}
+http {{
+  access_log off;
+  client_body_temp_path {folder}/bodies;
+  proxy_temp_path {folder}/answers;
+  fastcgi_temp_path {folder}/fastcgi;
+  uwsgi_temp_path {folder}/uwsgi;
+  scgi_temp_path {folder}/scgi;
+  include {folder}/segment.conf;
+}}
+"""
+
+
+def haproxy(text: str, folder: Path) -> list[str]:
+    (folder / "haproxy.cfg").write_text(text.replace("127.0.0.1:8404", f"127.0.0.1:{free_port()}"))
+    return ["haproxy", "-db", "-f", str(folder / "haproxy.cfg")]
+
+
+def nginx(text: str, folder: Path) -> list[str]:
+    (folder / "segment.conf").write_text(text)
+    (folder / "nginx.conf").write_text(NGINX.format(folder=folder))
+    return ["nginx", "-c", str(folder / "nginx.conf"), "-p", str(folder), "-e", "stderr"]
+
+
+PROXIES: dict[str, tuple[Path, Callable[[str, Path], list[str]]]] = {
+    "haproxy": (DEPLOY / "haproxy" / "haproxy.cfg", haproxy),
+    "nginx": (DEPLOY / "nginx" / "segment.conf", nginx),
+}
+each_proxy = pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.skipif(shutil.which(name) is None, reason=f"{name} is not installed"))
+        for name in PROXIES
+    ],
+)
+
+
+@contextmanager
+def balanced(name: str, first: Process, second: Process, folder: Path) -> Iterator[str]:
+    """The proxy as `deploy/` configures it, in front of two services; its address."""
+    path, command = PROXIES[name]
+    port = free_port()
+    ports = {8000: port, 8001: first.port, 8002: second.port}
+    text = re.sub(r"\b(800[0-2])\b", lambda match: str(ports[int(match[1])]), path.read_text())
+    with subprocess.Popen(command(text, folder), stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as proxy:
+        url = f"http://127.0.0.1:{port}"
+        try:
+            wait_for(lambda: ready(url))
+            yield url
+        finally:
+            proxy.terminate()
+
+
+def ready(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/health/ready", timeout=HANG_S).status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+class Load:
+    """Clients that post a photo again and again, half of them on connections of their own each time."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.statuses: list[int] = []  # 0: no answer
+        self._stop = threading.Event()
+
+    def __enter__(self) -> Load:
+        self._pool = ThreadPoolExecutor(CLIENTS)
+        self._clients = [self._pool.submit(self._ask, index % 2 == 0) for index in range(CLIENTS)]
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._stop.set()
+        for client in self._clients:
+            client.result(HANG_S)
+        self._pool.shutdown()
+
+    def wait_for_more(self, count: int = 20) -> None:
+        target = len(self.statuses) + count
+        wait_for(lambda: len(self.statuses) > target)
+
+    def _ask(self, keep_alive: bool) -> None:
+        with httpx.Client(timeout=HANG_S, headers={} if keep_alive else {"Connection": "close"}) as client:
+            while not self._stop.is_set():
+                try:
+                    self.statuses.append(client.post(f"{self.url}/segment", content=PHOTO).status_code)
+                except httpx.TransportError:
+                    self.statuses.append(0)
+
+
+@pytest.mark.long
+@each_proxy
+def test_two_services_restarted_in_turns_under_load_fail_no_request(name: str, narrow_file: Path, tmp_path: Path) -> None:
+    folders = [tmp_path / service for service in ("first", "second", "proxy")]
+    for folder in folders:
+        folder.mkdir()
+    with ExitStack() as stack:
+        services = [stack.enter_context(fcn_serve(narrow_file, folder, **SETTINGS)) for folder in folders[:2]]
+        url = stack.enter_context(balanced(name, *services, folders[2]))
+        with Load(url) as load:
+            for index in (0, 1, 0):
+                load.wait_for_more()
+                old = services[index]
+                old.signal(signal.SIGTERM)
+                assert old.process.wait(HANG_S) == 0
+                services[index] = stack.enter_context(fcn_serve(narrow_file, folders[index], PORT=str(old.port), **SETTINGS))
+                load.wait_for_more(200)  # the proxy has seen the one that came back
+        assert set(load.statuses) == {200}
+
+
+@pytest.mark.long
+@each_proxy
+def test_a_service_that_is_killed_fails_its_own_requests_alone(name: str, narrow_file: Path, tmp_path: Path) -> None:
+    folders = [tmp_path / service for service in ("first", "second", "proxy")]
+    for folder in folders:
+        folder.mkdir()
+    with ExitStack() as stack:
+        services = [stack.enter_context(fcn_serve(narrow_file, folder, **SETTINGS)) for folder in folders[:2]]
+        url = stack.enter_context(balanced(name, *services, folders[2]))
+        with Load(url) as load:
+            load.wait_for_more()
+            services[0].signal(signal.SIGKILL)
+            services[0].process.wait(HANG_S)
+            load.wait_for_more(200)
+            failures = sum(status != 200 for status in load.statuses)
+            load.wait_for_more(100)
+        assert failures <= CLIENTS
+        assert sum(status != 200 for status in load.statuses) == failures
+
+
+@each_proxy
+def test_a_proxy_hides_the_metrics_and_waits_longer_than_the_service(name: str, narrow_file: Path, tmp_path: Path) -> None:
+    settings = Settings(_env_file=None)
+    text = PROXIES[name][0].read_text()
+    (seconds,) = set(re.findall(r"(?:timeout server|proxy_read_timeout) +(\d+)s", text))
+    assert settings.request_timeout_s < int(seconds)
+    with ExitStack() as stack:
+        service = stack.enter_context(fcn_serve(narrow_file, tmp_path))
+        url = stack.enter_context(balanced(name, service, service, tmp_path))
+        assert httpx.get(f"{url}/metrics", timeout=HANG_S).status_code == 404
+        assert httpx.get(f"{url}/health", timeout=HANG_S).status_code == 200
+        assert httpx.post(f"{url}/segment", content=PHOTO, timeout=HANG_S).headers["content-type"] == "image/png"
+
+
+def test_nginx_takes_bodies_as_large_as_the_service() -> None:
+    settings = Settings(_env_file=None)
+    text = PROXIES["nginx"][0].read_text()
+    one, several = (int(megabytes) * (1 << 20) for megabytes in re.findall(r"client_max_body_size (\d+)m", text))
+    assert settings.max_upload_mb * 1e6 < one
+    assert settings.max_batch_mb * 1e6 < several
+
+
+def test_the_unit_s_times_and_variables_are_those_of_the_settings() -> None:
+    text = (DEPLOY / "systemd" / "fcn-segment@.service").read_text()
+    variables = dict(re.findall(r"SEGMENT_(\w+)=(\S+)", text))
+    settings = Settings(_env_file=None)
+    (stop,) = map(float, re.findall(r"^TimeoutStopSec=(\d+)$", text, re.MULTILINE))
+    assert set(variables) <= {field.upper() for field in Settings.model_fields}
+    assert float(variables["LAME_DUCK_S"]) + settings.drain_s + 2 <= stop
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")
+def test_systemd_reads_the_unit(tmp_path: Path) -> None:
+    unit = tmp_path / "fcn-segment@8001.service"
+    unit.write_text(
+        (DEPLOY / "systemd" / "fcn-segment@.service").read_text().replace("/opt/fcn-segment/bin/fcn-serve", "/bin/true")
+    )
+    result = subprocess.run(
+        ["systemd-analyze", "verify", str(unit)], capture_output=True, text=True, timeout=HANG_S, check=False
+    )
+    assert (result.returncode, result.stderr) == (0, "")
