@@ -33,7 +33,7 @@ PARSERS = [
 ]  # fmt: skip
 FOREIGN_OPTIONS = {
     "curl": {"--data-binary"}, "docker": {"--profile", "--cpus", "--memory", "--pids-limit"},
-    "torchrun": {"--nproc-per-node"}, "benchmarks.peers": {"--port"},
+    "torchrun": {"--nproc-per-node"}, "benchmarks.peers": {"--port"}, "systemctl": {"--now"},
 }  # fmt: skip
 KUBERNETES = "SEGMENT_SERVICE_HOST"
 DESIGN = (ROOT / "docs" / "design.md").read_text()
