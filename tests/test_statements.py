@@ -32,7 +32,7 @@ PARSERS = [
     training.commands.coco_import.parser, serve_parser, benchmarks.main.parser,
 ]  # fmt: skip
 FOREIGN_OPTIONS = {
-    "curl": {"--data-binary"}, "docker": {"--profile", "--cpus", "--memory", "--pids-limit"},
+    "curl": {"--data-binary"}, "docker": {"--profile", "--scale", "--cpus", "--memory", "--pids-limit"},
     "torchrun": {"--nproc-per-node"}, "benchmarks.peers": {"--port"}, "systemctl": {"--now"},
 }  # fmt: skip
 KUBERNETES = "SEGMENT_SERVICE_HOST"

@@ -1,0 +1,63 @@
+"""docker-compose.yml: what reaches the service, and what it may take."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from typing import Any
+
+import pytest
+import yaml
+
+from app.settings import Settings
+from tests.conftest import HANG_S, ROOT
+
+COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+OURS = {name: service for name, service in COMPOSE["services"].items() if name != "proxy"}
+HAPROXY = ROOT / "deploy" / "haproxy"
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_every_line_of_the_settings_file_reaches_the_service_but_address_and_port(name: str) -> None:
+    service = OURS[name]
+    assert service["env_file"] == [{"path": ".env", "required": False}]
+    fields = {f"SEGMENT_{field}".upper() for field in Settings.model_fields}
+    assert set(service["environment"]) <= fields
+    assert set(service["environment"]) - {"SEGMENT_DEVICE"} == {"SEGMENT_HOST", "SEGMENT_PORT"}
+    for port in service.get("ports", []):
+        assert port.endswith(f":{service['environment']['SEGMENT_PORT']}")
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_each_instance_has_limits_and_time_to_drain(name: str) -> None:
+    service, settings = OURS[name], Settings(_env_file=None)
+    (lame_duck,) = re.findall(r"SEGMENT_LAME_DUCK_S=(\d+)", (ROOT / "Dockerfile").read_text())
+    assert float(service["stop_grace_period"].rstrip("s")) >= float(lame_duck) + settings.drain_s + 2
+    assert service["init"]
+    assert service["read_only"]
+    assert {"mem_limit", "cpus", "pids_limit", "logging", "tmpfs"} <= set(service)
+
+
+def test_the_default_services_are_those_without_a_profile() -> None:
+    assert [name for name, service in COMPOSE["services"].items() if "profiles" not in service] == ["segment"]
+    assert COMPOSE["services"]["proxy"]["profiles"] == COMPOSE["services"]["replica"]["profiles"] == ["proxy"]
+    assert "ports" not in COMPOSE["services"]["replica"]
+
+
+def test_the_replicas_have_the_proxy_s_configuration_but_for_their_addresses() -> None:
+    def lines(name: str) -> list[str]:
+        text = re.sub(r"(?m)\s*#.*$", "", (HAPROXY / name).read_text())
+        return [line.strip() for line in text.splitlines() if line.strip()]
+
+    own = lines("compose.cfg")
+    missing = [line for line in lines("haproxy.cfg") if line not in own]
+    assert missing == ["server first 127.0.0.1:8001", "server second 127.0.0.1:8002", "bind 127.0.0.1:8404"]
+
+
+@pytest.mark.skipif(shutil.which("haproxy") is None, reason="haproxy is not installed")
+@pytest.mark.parametrize("name", ["haproxy.cfg", "compose.cfg"])
+def test_haproxy_reads_its_configuration(name: str) -> None:
+    command = ["haproxy", "-c", "-f", str(HAPROXY / name)]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=HANG_S, check=False)
+    assert (result.returncode, result.stderr) == (0, "")
