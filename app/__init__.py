@@ -1,1 +1,1 @@
-"""The HTTP service: `app.api` is what a client sees, `app.serving` what does the work and knows no HTTP."""
+"""The HTTP service: `app.api` is the HTTP interface, `app.serving` does the work and knows no HTTP."""

@@ -1,4 +1,4 @@
-"""What a client may do with a connection before and after its request: how many there are, a deadline for heads, closing."""
+"""Connections before and after their requests: a limit on their number, a deadline for request heads, and closing."""
 
 from __future__ import annotations
 
@@ -19,32 +19,33 @@ ABSOLUTE = re.compile(
     rb"https?://(?P<host>(?:[^][/?#@:]+|\[[0-9a-f:.]+\])(?::(?P<port>\d{0,5}))?)(?P<path>/.*)?", re.IGNORECASE | re.DOTALL
 )
 MAX_HEAD_BYTES = 32768
-FIRST_READ, LEAST_READ, MOST_READ = 1 << 9, 1 << 7, 1 << 18  # bytes that are read from a connection at a time:
-READ_S = 0.00025  # fewer where they kept the event loop busy for longer, as chunks of a byte do, else more,
-COSTLY_SHARE, MOST_COSTLY_S = 0.25, 0.25  # of the event loop's time for what costs so much, and how far it may be behind
-MOST_CHUNKED_READ = 1 << 13  # and never as many of a body in chunks, which may be large ones first and then small ones
+FIRST_READ, LEAST_READ, MOST_READ = 1 << 9, 1 << 7, 1 << 18  # bytes read from a connection at a time
+READ_S = 0.00025  # processor time of one read; after a longer one (as with chunks of a byte) fewer bytes are read, else more
+COSTLY_SHARE = 0.25  # of the event loop's time, for small reads that take longer than `READ_S`
+MOST_COSTLY_S = 0.25  # seconds by which such reads may exceed their share
+MOST_CHUNKED_READ = 1 << 13  # bytes at a time of a chunked body: small, costly chunks may follow large ones
 LARGEST_PORT = 65535
 HEAD_S = 30.0  # for a request's head to arrive in full
-# longer than load balancers keep a connection that is idle, so that none sends into one that has just been closed
+# longer than load balancers keep an idle connection, so that none sends a request on a connection that was just closed
 KEEP_ALIVE_S = 75
-DISCARD_S = 1.0  # for what is left of a body whose answer closes the connection
+DISCARD_S = 1.0  # for discarding the rest of a body when the answer closes the connection
 
 
 class Connections:
-    """A server's open connections, at most `limit`. On the event loop alone.
+    """A server's open connections, at most `limit`. Only for the event loop.
 
-    Where one more comes, that which has waited longest for a head makes room, as half a head or an idle one does; where none
-    waits, the new one is closed.
+    When one more opens, the connection that has waited longest for a request's head is closed (it is idle, or has sent part of
+    a head). If none waits, the new connection is closed.
     """
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self.count = 0
-        self._costly_until = 0.0  # when a share of the event loop's time would have been enough for what was costly
-        self._waiting: dict[HeadDeadline, None] = {}  # in the order in which they began to wait
+        self._costly_until = 0.0  # when `COSTLY_SHARE` of the event loop's time will have paid for the costly reads so far
+        self._waiting: dict[HeadDeadline, None] = {}  # connections that wait for a head, the longest wait first
 
     def protocol(self, *args: Any, **kwargs: Any) -> HeadDeadline:
-        """For a connection that comes: uvicorn's `http`."""
+        """Makes the protocol of a new connection. This is uvicorn's `http` setting."""
         return HeadDeadline(self, *args, **kwargs)
 
     def opened(self, connection: HeadDeadline) -> None:
@@ -59,31 +60,35 @@ class Connections:
         self.served(connection)
 
     def costs(self, connection: HeadDeadline, seconds: float) -> None:
-        """Few bytes of a body cost so much; it is closed where those of all connections have cost more than their share."""
+        """Counts a small read of a body that took `seconds`, longer than `READ_S`.
+
+        Closes the connection if such reads, of all connections together, exceed their share of the event loop's time.
+        """
         now = time.monotonic()
         self._costly_until = max(now, self._costly_until) + seconds / COSTLY_SHARE
         if self._costly_until - now > MOST_COSTLY_S:
             connection.tcp.abort()
 
     def waits(self, connection: HeadDeadline) -> None:
-        """It waits for a head from now on."""
+        """The connection waits for a head from now on."""
         self.served(connection)
         self._waiting[connection] = None
 
     def served(self, connection: HeadDeadline) -> None:
-        """It does not wait any more."""
+        """The connection does not wait for a head any more."""
         self._waiting.pop(connection, None)
 
 
 class HeadDeadline(H11Protocol, asyncio.BufferedProtocol):
-    """uvicorn's HTTP, whose connection is closed where a head, once awaited, is not complete within `HEAD_S` seconds.
+    """uvicorn's HTTP protocol, with a deadline for the request's head. Only for the event loop.
 
-    Reads fewer bytes at a time while what it has read keeps the event loop busy for more than `READ_S` seconds.
-    request_bytes: that have come since the application has had the request.
+    A head must arrive in full within `HEAD_S` seconds, counted from the connection's start or, after an answer, from the next
+    byte that arrives. That byte must arrive within `KEEP_ALIVE_S` seconds. Else the connection is closed.
 
-    A head is awaited from the connection's start, and, after an answer, from the first byte that comes then; for that first
-    byte there are `KEEP_ALIVE_S` seconds. Adds to methods of `asyncio.Protocol` alone; which requests have begun and ended it
-    hears from `ConnectionMiddleware`. Runs on the event loop alone.
+    Reads fewer bytes at a time while a read keeps the event loop busy for more than `READ_S` seconds.
+    request_bytes: bytes that have arrived since the application was given the request.
+
+    Overrides only methods of `asyncio`'s protocols. `ConnectionMiddleware` reports when requests begin and end.
     """
 
     read_bytes: int
@@ -108,11 +113,11 @@ class HeadDeadline(H11Protocol, asyncio.BufferedProtocol):
         return self.received
 
     def buffer_updated(self, nbytes: int) -> None:
-        data, self.received = bytes(memoryview(self.received)[:nbytes]), bytearray()  # it keeps none while nothing comes
-        of_body, started = self.request_in_flight, time.thread_time()  # not while others have the processor
+        data, self.received = bytes(memoryview(self.received)[:nbytes]), bytearray()  # no buffer while nothing arrives
+        is_body, started = self.request_in_flight, time.thread_time()  # leaves out time in which other threads run
         self.data_received(data)
         if (seconds := time.thread_time() - started) > READ_S:
-            if of_body and nbytes <= FIRST_READ:
+            if is_body and nbytes <= FIRST_READ:
                 self.connections_open.costs(self, seconds)
             self.read_bytes = max(LEAST_READ, self.read_bytes // 4)
         elif nbytes == self.read_bytes:
@@ -127,10 +132,10 @@ class HeadDeadline(H11Protocol, asyncio.BufferedProtocol):
         super().data_received(data)
 
     def eof_received(self) -> bool:  # type: ignore[override]
-        """Whether the connection stays open for writing although its client sends no more.
+        """Returns whether the connection stays open for writing after its client has stopped sending.
 
-        It does while a request is answered that costs little. For an image, the end is taken for that of the client, since the
-        two look the same: the network is not to work for those who have gone.
+        It stays open while a request that costs little is answered. For an image it is closed: a client that only stops
+        sending looks the same as one that has gone, and the network should not work for a client that has gone.
         """
         self.half_closed = True
         return self.request_in_flight and self.answers_half_closed
@@ -143,11 +148,14 @@ class HeadDeadline(H11Protocol, asyncio.BufferedProtocol):
         self.stop_waiting()
         self.connections_open.closed(self)
         self.received = bytearray()
-        # with an error, uvicorn would leave its timer for keep-alive, and with it this connection in memory
+        # given an error, uvicorn would leave its keep-alive timer running, which would keep this connection in memory
         super().connection_lost(None)
 
     def request_began(self, *, answers_half_closed: bool, chunked: bool) -> int:
-        """Gives the request's number, for `request_ended`. answers_half_closed: also where its client sends no more."""
+        """Returns the request's number, for `request_ended`.
+
+        answers_half_closed: whether to answer a client that has stopped sending. chunked: whether the body comes in chunks.
+        """
         self.stop_waiting()
         self.connections_open.served(self)
         self.request_bytes, self.most_read = 0, MOST_CHUNKED_READ if chunked else MOST_READ
@@ -156,11 +164,11 @@ class HeadDeadline(H11Protocol, asyncio.BufferedProtocol):
         return self.requests
 
     def request_ended(self, number: int, *, read: bool) -> None:
-        """read: whether all of its body was; else what comes next is the rest of it, and begins no head."""
-        if number != self.requests:  # the next one began once the answer was sent, while this one still put things away
+        """Waits for the next head. read: whether the whole body was read; if not, the next bytes are its rest, not a head."""
+        if number != self.requests:  # the next request began when the answer was sent, before this one had cleaned up
             return
         self.request_in_flight, self.head_begun = False, not read
-        if self.half_closed:  # after requests that came on the same connection and are answered next
+        if self.half_closed:  # later, so that further requests already received on the connection begin first
             asyncio.get_running_loop().call_soon(self.close_if_idle)
         elif not self.tcp.is_closing():
             self.await_head(KEEP_ALIVE_S)
@@ -177,31 +185,31 @@ class HeadDeadline(H11Protocol, asyncio.BufferedProtocol):
 
 
 _connection: ContextVar[HeadDeadline | None] = ContextVar("connection", default=None)
-"""The connection of a request: the application runs in the context in which its head's last bytes were received."""
+"""The connection of a request. The application runs in the context in which the last bytes of the head were received."""
 
 
 def connection_abort() -> Callable[[], None]:
-    """What closes the connection of the request that is being answered, at once."""
+    """Returns a function that closes, at once, the connection of the request that is being answered."""
     connection = _connection.get()
     return connection.tcp.abort if connection else lambda: None
 
 
 def request_bytes() -> int | None:
-    """How many bytes have come since the application has had the request that is being answered, with what frames its body.
+    """Bytes that have arrived since the application was given the current request, with the framing of its body's chunks.
 
-    None where the server does not count them.
+    None if the server does not count them.
     """
     connection = _connection.get()
     return connection.request_bytes if connection else None
 
 
 class ConnectionMiddleware:
-    """The outermost middleware: what concerns a request's connection, and headers that every answer bears.
+    """The outermost middleware: handles a request's connection, and adds `headers` to every answer.
 
-    Gives its target in origin form, and tells its connection when the application has it and when it has answered. While
-    `ending` holds, an answer closes its connection, so that its client opens the next one elsewhere. An answer that closes goes
-    out at once, and what still comes of the body is discarded for a second: closed with data unread, the system would reset
-    the connection, and a client that still sends might not see its answer.
+    It turns the request's target into origin form. It tells the connection when the request begins and when it has ended.
+    While `ending()` is true, each answer closes its connection, so that the client opens its next one elsewhere. An answer that
+    closes the connection is sent at once; then the rest of the body is discarded for up to `DISCARD_S` seconds. Otherwise the
+    system would reset the connection because of unread data, and a client that is still sending might not see the answer.
     """
 
     def __init__(
@@ -222,26 +230,26 @@ class ConnectionMiddleware:
             number = connection.request_began(
                 answers_half_closed=scope["method"] != "POST", chunked="transfer-encoding" in headers
             )
-        read = "content-length" not in headers and "transfer-encoding" not in headers
-        # a client that waits for leave to send gets none
-        comes, closes = "expect" not in headers and not read, False
+        body_read = "content-length" not in headers and "transfer-encoding" not in headers
+        # a client that waits for "100 Continue" is not told to send its body
+        more_to_come, closing = "expect" not in headers and not body_read, False
 
         async def receive_body() -> Message:
-            nonlocal read, comes
+            nonlocal body_read, more_to_come
             message = await receive()
-            comes = message["type"] == "http.request" and message.get("more_body", False)
-            read = not comes
+            more_to_come = message["type"] == "http.request" and message.get("more_body", False)
+            body_read = not more_to_come
             return message
 
         async def send_answer(message: Message) -> None:
-            nonlocal closes
+            nonlocal closing
             if message["type"] == "http.response.start":
-                closes = self._complete(message)
-            elif closes and comes and not message.get("more_body"):
+                closing = self._complete(message)
+            elif closing and more_to_come and not message.get("more_body"):
                 await send({**message, "more_body": True})
-                with suppress(TimeoutError, asyncio.CancelledError):  # it ends in any case
+                with suppress(TimeoutError, asyncio.CancelledError):  # the answer must end in any case
                     async with asyncio.timeout(DISCARD_S):
-                        while comes:
+                        while more_to_come:
                             await receive_body()
                 message = {"type": "http.response.body", "body": b""}
             await send(message)
@@ -250,10 +258,10 @@ class ConnectionMiddleware:
             await self.app(scope, receive_body, send_answer)
         finally:
             if connection:
-                connection.request_ended(number, read=read)
+                connection.request_ended(number, read=body_read)
 
     def _complete(self, start: Message) -> bool:
-        """Adds headers to an answer's start; whether it closes the connection."""
+        """Adds headers to an answer's start. Returns whether the answer closes the connection."""
         headers = MutableHeaders(scope=start)
         for name, value in self.headers.items():
             headers.setdefault(name, value)
@@ -263,9 +271,9 @@ class ConnectionMiddleware:
 
 
 def to_origin_form(scope: Scope) -> None:
-    """Turns a target in absolute form, `http://host/path`, into its path, and its host into the header (RFC 9112, 3.2.2).
+    """Replaces a target in absolute form, `http://host/path`, by its path; its host becomes `Host` (RFC 9112, section 3.2.2).
 
-    A target whose host is none stays as it is, and is found nowhere.
+    A target whose host or port is invalid stays as it is; no route matches it.
     """
     root = scope.get("root_path", "")
     absolute = ABSOLUTE.fullmatch(scope.get("raw_path", b"").removeprefix(root.encode()))

@@ -1,4 +1,4 @@
-"""Puts the parts together, and runs them: `create_app(settings)` and `fcn-serve`."""
+"""Builds the app, `create_app(settings)`, and runs it as the command `fcn-serve`."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ SHED = ((segment.router, "segment_image"), (batch.router, "segment_batch"))
 
 
 def create_app(settings: Settings) -> FastAPI:
-    """The service with these settings; the network is loaded when the app starts."""
+    """The app with these settings. The models are loaded when the app starts."""
     service = Service(settings)
 
     @asynccontextmanager
@@ -52,7 +52,7 @@ def create_app(settings: Settings) -> FastAPI:
     mount_page(app)
     install_handlers(app)
     paths = tuple(router.url_path_for(name) for router, name in SHED)
-    # the last one added is the first to see a request
+    # the middleware added last is the outermost: it sees a request first
     app.add_middleware(LoadShedding, service=service, paths=paths)
     app.add_middleware(UnexpectedErrors, service=service)
     if settings.cors_origins:
@@ -67,7 +67,7 @@ def create_app(settings: Settings) -> FastAPI:
 
 
 def parser() -> argparse.ArgumentParser:
-    """`fcn-serve --help` lists every setting."""
+    """The parser of the command line. Its help lists every setting."""
     settings = [
         f"  {PREFIX}{name.upper():<18} {field.description} (default: {_default(field.default)})"
         for name, field in Settings.model_fields.items()
@@ -105,14 +105,14 @@ def main(argv: list[str] | None = None) -> int:
     except ValidationError as error:
         for entry in error.errors():
             name = PREFIX + "_".join(str(part) for part in entry["loc"]).upper()
-            # a key is told to nobody
-            got = "" if entry["loc"][0] == "api_keys" else f", got {shown(entry['input'])}"
-            print(f"fcn-serve: {name}: {entry['msg']}{got}", file=sys.stderr)
+            # never print a key
+            value = "" if entry["loc"][0] == "api_keys" else f", got {shown(entry['input'])}"
+            print(f"fcn-serve: {name}: {entry['msg']}{value}", file=sys.stderr)
         return 2
     configure_logging(settings.log_format, settings.log_level)
     if ignored := ignored_variables():
         log.warning(
-            "ignored, as Kubernetes sets them for a Service of this name: %s; the port is %d. `enableServiceLinks: false` in "
-            "the pod, or another name of the Service, ends this", ", ".join(ignored), settings.port,
+            "ignored variables that Kubernetes sets for a Service of this name: %s; the port is %d; to avoid them, set "
+            "`enableServiceLinks: false` in the pod, or rename the Service", ", ".join(ignored), settings.port,
         )  # fmt: skip
     return serve(create_app(settings))

@@ -1,4 +1,4 @@
-"""ASGI middleware: request ids, access log and unexpected errors; HEAD; load shedding before a body is read."""
+"""ASGI middleware: request ids, access log, unexpected errors, HEAD, and load shedding before a body is read."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ log = logging.getLogger("segment")
 
 
 class RequestTelemetry:
-    """Gives each request an id, for inner layers in its headers and state; logs and counts its answer.
+    """Gives each request an id, and logs and counts its answer.
 
-    Log lines tell the caller's trace as well, where a valid `traceparent` header names one. Inner layers see a HEAD as a GET;
-    the server leaves the body out.
+    Inner layers find the id in the request's headers and state. If a valid `traceparent` header names the caller's trace, log
+    lines have its ids too. Inner layers see a HEAD as a GET; the server leaves the body out.
     """
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
@@ -63,28 +63,28 @@ class RequestTelemetry:
             self._account(scope, status or 499, time.perf_counter() - started)
 
     def _account(self, scope: Scope, status: int, seconds: float) -> None:
-        """Counts an answered request, and logs it with what its state tells as `log`; 499 where nothing was answered."""
+        """Counts a request, and logs it with the fields in its state's `log`. status: 499 if nothing was answered."""
         state = scope["state"]
         route = state.get("route") or getattr(scope.get("route"), "path", "other")
         method = scope["method"] if scope["method"] in METHODS else "other"
         self.metrics.answered(route, method, status, seconds)
-        told = state.get("log", {})
-        if "route" in state and "reason" in told:  # of images alone
-            self.metrics.rejected(told["reason"])
-        # a poll whose answer is as expected is no news: 503 while starting or draining, of which the service tells itself
+        fields = state.get("log", {})
+        if "route" in state and "reason" in fields:  # `LoadShedding` sets `route`: only images count as rejected
+            self.metrics.rejected(fields["reason"])
+        # the usual answers of polled routes are not worth a line: the service logs itself why it answers 503
         level = logging.DEBUG if route in POLLED and (status < 400 or status == 503) else logging.INFO
         if log.isEnabledFor(level):
             facts = state["known"] | {"method": scope["method"], "path": scope["path"], "status": status}
-            log.log(level, "request", extra={"fields": facts | {"ms": round(seconds * 1000, 1)} | told})
+            log.log(level, "request", extra={"fields": facts | {"ms": round(seconds * 1000, 1)} | fields})
 
 
 class UnexpectedErrors:
-    """Answers with 500 what routes, error handlers and `LoadShedding` raise unexpectedly, and logs it with the request's id.
+    """Answers 500 to an unexpected error of a route, an error handler or `LoadShedding`, and logs it with the request's id.
 
-    With 503 where a thread could not be started, which is the service's failure, and where the server cancels the request
-    because the drain has taken too long. Once an answer has begun, the error is raised on, and the server closes the
-    connection. Middlewares outside this one (CORS, `RequestTelemetry`, `ConnectionMiddleware`) are not covered: for
-    them Starlette answers a plain 500, and uvicorn logs it.
+    Answers 503 if a thread could not be started, which fails the service, or if the server cancels the request because the
+    drain has taken too long. Once an answer has begun, the error is raised again, and the server closes the connection.
+    Middleware outside this one (CORS, `RequestTelemetry`, `ConnectionMiddleware`) is not covered: Starlette answers its
+    errors with a plain 500, and uvicorn logs them.
     """
 
     def __init__(self, app: ASGIApp, service: Service) -> None:
@@ -117,11 +117,12 @@ class UnexpectedErrors:
 
 
 class LoadShedding:
-    """Makes a reservation for each POST to these paths by its head alone, before anything is routed, parsed or read.
+    """Makes a reservation for each POST to `paths` by its head alone, before anything is routed, parsed or read.
 
-    A refusal is 503 with `Connection: close`. The reservation lies in the request's state as `reservation`; the route
-    corrects it once the image's header is known. It is given back here where that did not happen, however the request ends.
-    A path with control characters is 404, whatever the method; a body whose length is told in two ways is 400 (RFC 9112, 6.1).
+    A refusal is 503 with `Connection: close`. The request's state holds the reservation as `reservation`; the service corrects
+    it once the image is planned. However the request ends, this middleware releases the reservation and its memory, if nothing
+    else has done so. A path with control characters is 404, whatever the method. A request with both Content-Length and
+    Transfer-Encoding is 400 (RFC 9112, section 6.1).
     """
 
     def __init__(self, app: ASGIApp, service: Service, paths: tuple[str, ...]) -> None:
@@ -132,7 +133,7 @@ class LoadShedding:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = scope.get("path", "").removeprefix(scope.get("root_path", ""))
         if scope["type"] == "http" and any(character < " " for character in path):
-            # a route's pattern would take a line feed at its end for none
+            # the pattern of a route would match a path that ends with a line feed
             await send_problem(scope, send, nothing_at(scope["path"]))
             return
         if scope["type"] == "http" and {"content-length", "transfer-encoding"} <= set(Headers(scope=scope)):
@@ -159,7 +160,7 @@ class LoadShedding:
 
 
 async def send_problem(scope: Scope, send: Send, problem: Problem) -> None:
-    """Answers a problem without the application."""
+    """Sends a problem as the answer, without the application."""
     scope["state"]["log"] = problem.log
     body = json.dumps(document(type(problem), problem.detail, scope["state"]["request_id"])).encode()
     headers = MutableHeaders({"content-type": MEDIA_TYPE, "content-length": str(len(body)), **problem.headers})
@@ -167,6 +168,6 @@ async def send_problem(scope: Scope, send: Send, problem: Problem) -> None:
     await send({"type": "http.response.body", "body": body})
 
 
-def sane_request_id(given: str | None) -> str:
-    """The given id where it is 1 to 128 letters, digits, dots, dashes or underscores, else a new one."""
-    return given if given and SANE_ID.fullmatch(given) else f"{random.getrandbits(128):032x}"
+def sane_request_id(header: str | None) -> str:
+    """The header's value if it is 1 to 128 letters, digits, dots, dashes or underscores, else a new id."""
+    return header if header and SANE_ID.fullmatch(header) else f"{random.getrandbits(128):032x}"

@@ -1,5 +1,7 @@
-"""uvicorn with a graceful stop: requests in flight end before the process does, which always ends, at the latest `GRACE_S`
-after the drain's time."""
+"""uvicorn with a graceful stop: requests in flight end before the process does.
+
+The process always ends, at the latest `GRACE_S` seconds after the drain's time is over.
+"""
 
 from __future__ import annotations
 
@@ -21,16 +23,18 @@ from app.serving.service import Service
 from app.sockets import BACKLOG, listen, make_room
 
 log = logging.getLogger("segment")
-GRACE_S = 2.0  # after the drain, for what stops the threads; then the process ends all the same
+GRACE_S = 2.0  # seconds after the drain for stopping threads; then the process ends in any case
 
 
 class DrainingServer(uvicorn.Server):
-    """Ends on a signal or a failure: on the first signal after requests in flight have ended, on the second at once.
+    """Ends on a signal or a failure. The first signal lets requests in flight end; the second ends the process at once.
 
-    SIGTERM: not ready from now on; images are still taken for `lame_duck_s`, which SIGINT leaves out. Then they are refused,
-    and those in flight have `drain_s`. The thread `end` sees to that, and calls `end` with the exit status where the process is
-    still there `drain_s` + `GRACE_S` after the drain began, as where a call into C does not come back. It is started with the
-    server: when threads cannot be started any more, it is there.
+    After SIGTERM the service is not ready, but takes images for `lame_duck_s` seconds more; after SIGINT it does not. Then it
+    refuses images, and requests in flight have `drain_s` seconds to end.
+
+    The thread named `end` does this. If the process still runs `drain_s` + `GRACE_S` seconds after the drain began (as when a
+    call into C does not return), it calls `end` with the exit status. The thread starts with the server, because threads may be
+    impossible to start by the time that it is needed.
     """
 
     def __init__(self, config: uvicorn.Config, service: Service, end: Callable[[int], object]) -> None:
@@ -38,13 +42,14 @@ class DrainingServer(uvicorn.Server):
         self.service = service
         self.over = threading.Event()
         self._end = end
-        self._asked = threading.Event()
+        self._stop = threading.Event()
         self._lame_duck_s = 0.0
-        threading.Thread(target=self._see_to_the_end, name="end", daemon=True).start()
+        threading.Thread(target=self._drain, name="end", daemon=True).start()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
-        for listener in sockets or ():  # the event loop accepts so many at once as its backlog; the system's is longer
+        # uvicorn's backlog limits how many connections the event loop accepts at once; the system's queue is to be longer
+        for listener in sockets or ():
             listener.listen(BACKLOG)
         if hasattr(signal, "SIGHUP") and threading.current_thread() is threading.main_thread():
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self.service.reload)
@@ -56,18 +61,19 @@ class DrainingServer(uvicorn.Server):
         self._lame_duck_s = self.service.settings.lame_duck_s if sig == signal.SIGTERM else 0.0
         self.service.ending = True
         self.service.draining = not self._lame_duck_s
-        self._asked.set()
+        self._stop.set()
 
     def fail(self) -> None:
-        """The service has failed: what waits is answered, and the process ends. For any thread."""
-        self._asked.set()
+        """Drains and ends the process because the service has failed. Any thread may call it."""
+        self._stop.set()
 
     @property
     def status(self) -> int:
         return 1 if self.service.failure or not self.started else 0
 
-    def _see_to_the_end(self) -> None:
-        self._asked.wait()
+    def _drain(self) -> None:
+        """Waits for a signal or a failure, drains, has uvicorn stop, and ends the process if it does not end by itself."""
+        self._stop.wait()
         service = self.service
         fields = {"requests_in_flight": service.in_flight, "lame_duck_s": self._lame_duck_s, "failure": service.failure}
         log.info("draining", extra={"fields": fields})
@@ -75,7 +81,7 @@ class DrainingServer(uvicorn.Server):
         service.draining = True
         end = time.monotonic() + service.settings.drain_s
         _wait(lambda: not service.in_flight, service.settings.drain_s)
-        # what is left is for answers that are made and still being sent
+        # uvicorn gets the rest of the drain's time for answers that are still being sent
         self.config.timeout_graceful_shutdown = max(1, round(end - time.monotonic()))
         self.should_exit = True
         if not self.over.wait(max(0.0, end - time.monotonic()) + GRACE_S):
@@ -83,18 +89,18 @@ class DrainingServer(uvicorn.Server):
 
 
 def serve(app: FastAPI, end: Callable[[int], object] = os._exit) -> int:
-    """Runs what `create_app` gave until a signal or a failure; then calls `end` with the exit status, and returns it.
+    """Runs the app of `create_app` until a signal or a failure; then calls `end` with the exit status, and returns it.
 
-    1: the network could not be loaded, the device is lost, the watchdog saw something stuck, or the port could not be had (then
-    `end` is not called). `end` is to end the process at once: the interpreter's own end would wait for threads in calls into C,
-    as for an image that is decoded for nobody. The log's handlers write each line out, so that none is lost.
+    The status is 1 if the network could not be loaded, the device is lost, the watchdog found a stall, or the port could not be
+    opened (then `end` is not called); else 0. `end` is to end the process at once: the interpreter's normal exit would wait for
+    threads in calls into C. The log's handlers flush each line, so none is lost.
     """
     service: Service = app.state.service
     settings = service.settings
     room = make_room()
     try:
         listener = listen(settings.host, settings.port)
-    except (OSError, UnicodeError) as error:  # the latter for a name that is no host's
+    except (OSError, UnicodeError) as error:  # UnicodeError: the name cannot be encoded as a host's
         log.critical("cannot listen on %s port %d: %s", settings.host, settings.port, error)
         return 1
     config = uvicorn.Config(
@@ -115,7 +121,7 @@ def serve(app: FastAPI, end: Callable[[int], object] = os._exit) -> int:
 
 
 def _wait(condition: Callable[[], bool], seconds: float) -> None:
-    """Until it holds, for so many seconds at most."""
+    """Waits until the condition holds, at most `seconds`."""
     end = time.monotonic() + seconds
     while not condition() and time.monotonic() < end:
         time.sleep(0.02)

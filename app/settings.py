@@ -1,4 +1,4 @@
-"""Settings: the only reader of the environment."""
+"""The service's settings. Only this file reads them from the environment."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ from model.weights_file import DEFAULT_WEIGHTS, find_files
 
 ENV_FILE = Path(".env")
 LARGEST_TILE = 4096
-MEMORY_SHARE = 0.75  # of the machine's memory or the control group's that is taken, the network and all else included
-NETWORK_BYTES = 350 << 20  # what the service takes while it has nothing to do, and some more
+MEMORY_SHARE = 0.75  # of the machine's or control group's memory that the service uses, the network and all else included
+NETWORK_BYTES = 350 << 20  # memory of the idle service, with a margin
 LEAST_MEMORY_BYTES = 256 << 20
-LEAST_MEMORY_MB = 250  # with less, one pixel is too much for the published weights; the registry checks those that are served
-LEAST_MB, LEAST_S = 0.001, 0.01  # of bodies and deadlines: below them nothing could be sent or answered
-MOST_S = 86_400.0  # of deadlines: the system's clocks take no number of seconds however large
+LEAST_MEMORY_MB = 250  # with less, the published weights cannot segment one pixel; the registry checks the weights in use
+LEAST_MB, LEAST_S = 0.001, 0.01  # of bodies and deadlines: with less, nothing could be sent or answered
+MOST_S = 86_400.0  # of deadlines: the system's clocks do not accept arbitrarily many seconds
 ORIGIN = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*)://(?P<host>[a-z0-9_.-]+|\[[0-9a-f:.]+\])(?::(?P<port>\d{1,5}))?")
-DEFAULT_PORTS = {"http": "80", "https": "443"}  # which browsers leave out
+DEFAULT_PORTS = {"http": "80", "https": "443"}  # browsers leave these ports out
 SHA256 = re.compile(r"[0-9A-Fa-f]{64}")
 Finite = Annotated[float, Field(allow_inf_nan=False)]
-Listed = Annotated[tuple[str, ...], NoDecode]
+CommaSeparated = Annotated[tuple[str, ...], NoDecode]
 
 
 class Settings(BaseSettings):
-    """Read once from `SEGMENT_*` variables and a `.env` file.
+    """Settings, read once from `SEGMENT_*` variables and a `.env` file.
 
-    A wrong value raises `ValidationError`, a variable that is no setting `UnknownSetting`. Keys are not in its `repr`.
+    A wrong value raises `ValidationError`. A variable that is not a setting raises `UnknownSetting`. The `repr` has no keys.
     """
 
     model_config = SettingsConfigDict(
@@ -52,7 +52,7 @@ class Settings(BaseSettings):
     weights: str = Field(
         DEFAULT_WEIGHTS, description="weights: a file, or a name in `weights/`; several with commas, the first is the default"
     )
-    weights_sha256: Listed = Field(
+    weights_sha256: CommaSeparated = Field(
         (),
         description="comma-separated sha256 of the files to be loaded, in the order of the weights; `/` between those of one",
     )
@@ -100,13 +100,13 @@ class Settings(BaseSettings):
     api_keys_file: str = Field(
         "", description="file with a key a line, such as a Docker secret; lines that begin with `#` are comments"
     )
-    api_keys: Listed = Field(
+    api_keys: CommaSeparated = Field(
         (), repr=False, validate_default=True, description="comma-separated keys that `/segment` asks for; empty: none asked"
     )
     protect_all: bool = Field(
         False, description="asks for keys on `/metrics`, `/info`, `/models`, `/classes`, `/docs` and `/openapi.json` as well"
     )
-    cors_origins: Listed = Field((), description="comma-separated origins whose pages may call; `*` for all")
+    cors_origins: CommaSeparated = Field((), description="comma-separated origins whose pages may call; `*` for all")
     log_format: Literal["json", "text"] = Field("json", description="format of the log lines")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level that is logged")
     threads: int = Field(0, ge=0, description="CPU threads of the network; 0: one a core")
@@ -120,7 +120,7 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Looks at the names of all variables, and leaves out those of Kubernetes."""
+        """Checks the names of all variables, and leaves out those that Kubernetes sets."""
         for source in (env_settings, dotenv_settings):
             assert isinstance(source, EnvSettingsSource)
             check_names(source.env_vars, cls.model_fields)
@@ -148,7 +148,7 @@ class Settings(BaseSettings):
     @field_validator("api_keys")
     @classmethod
     def _keys(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        return _checked(value)
+        return _check_keys(value)
 
     @field_validator("memory_mb")
     @classmethod
@@ -160,13 +160,13 @@ class Settings(BaseSettings):
     @field_validator("cors_origins")
     @classmethod
     def _origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        """As browsers send them."""
+        """Writes origins as browsers send them."""
         return tuple(_origin(origin) for origin in value)
 
     @field_validator("root_path")
     @classmethod
     def _root_path(cls, value: str) -> str:
-        """With a slash at its start and none at its end."""
+        """Writes the path with a slash at its start and none at its end."""
         if not (value.isascii() and value.isprintable()) or any(sign in value for sign in "?# ") or "://" in value:
             raise ValueError("must be a path such as /segmentation, without scheme, spaces, ? and #")
         path = value.strip("/")
@@ -215,12 +215,12 @@ class Settings(BaseSettings):
         return value
 
     def read_api_keys(self) -> tuple[str, ...]:
-        """The keys of the settings and of their file as it is now; raises `ValueError` where the file cannot be read."""
+        """The keys of the settings and those in the key file now. Raises `ValueError` if the file cannot be read."""
         return self.api_keys + (read_keys(Path(self.api_keys_file)) if self.api_keys_file else ())
 
     @property
     def tile_size(self) -> Size | None:
-        """None for what the weights advise."""
+        """The tile's height and width; None for the size that the weights advise."""
         return parse_tile(self.tile)
 
     @property
@@ -233,23 +233,26 @@ class Settings(BaseSettings):
 
     @property
     def memory_bytes(self) -> int:
-        """What requests may take together: as set, else by what this process may take."""
+        """Memory that all requests together may use: as set, else a share of the memory that this process may use."""
         share = int(MEMORY_SHARE * (available_memory() or 0)) - NETWORK_BYTES
         return self.memory_mb * 10**6 or max(LEAST_MEMORY_BYTES, share)
 
     @property
     def cpu_threads(self) -> int:
-        """Threads for the network: as set, else one for each core that this process may use."""
+        """CPU threads of the network: as set, else one for each core that this process may use."""
         return self.threads or available_cores()
 
 
 def ignored_variables() -> list[str]:
-    """The variables that Kubernetes has set for a Service named `segment`, which no setting is read from."""
+    """The variables that Kubernetes has set for a Service named `segment`. They are not settings."""
     return of_kubernetes(os.environ)
 
 
 def read_keys(path: Path) -> tuple[str, ...]:
-    """The keys of a file, one a line, without blank lines and comments (`#`); raises `ValueError` where there is none."""
+    """The keys in a file: one per line, without blank lines and comments (`#`).
+
+    Raises `ValueError` if it has no key or cannot be read, or if a key cannot be sent in a header.
+    """
     try:
         lines = [line.strip() for line in path.read_text("utf-8-sig").splitlines()]
     except (OSError, UnicodeDecodeError) as error:
@@ -258,11 +261,11 @@ def read_keys(path: Path) -> tuple[str, ...]:
     keys = tuple(line for line in lines if line and not line.startswith("#"))
     if not keys:
         raise ValueError("the file has no key; write one a line, or unset this")
-    return _checked(keys)
+    return _check_keys(keys)
 
 
-def _checked(keys: tuple[str, ...]) -> tuple[str, ...]:
-    """The keys; raises `ValueError`, which does not tell the key, for one that no header could carry."""
+def _check_keys(keys: tuple[str, ...]) -> tuple[str, ...]:
+    """Returns the keys. Raises `ValueError`, without quoting the key, if one cannot be sent in a header."""
     for number, key in enumerate(keys, 1):
         if not (key.isascii() and key.isprintable()):
             raise ValueError(f"key {number} has characters that no header carries; use letters, digits and signs of ASCII")
@@ -270,7 +273,10 @@ def _checked(keys: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _origin(text: str) -> str:
-    """An origin as browsers send it: in lower case, without a slash at its end or its scheme's port; raises `ValueError`."""
+    """The origin as browsers send it: in lower case, without a final slash or its scheme's default port.
+
+    Raises `ValueError` if the text is not an origin.
+    """
     origin = text.lower().rstrip("/")
     if origin in ("*", "null"):
         return origin
@@ -282,4 +288,5 @@ def _origin(text: str) -> str:
 
 
 def _split(text: str) -> tuple[str, ...]:
+    """The text's comma-separated parts, without blank ones."""
     return tuple(part.strip() for part in text.split(",") if part.strip())

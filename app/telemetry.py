@@ -1,4 +1,4 @@
-"""Prometheus metrics, the format of log lines, and how what a client sent is told."""
+"""Prometheus metrics, the format of log lines, and safe display of values that clients send."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ from prometheus_client.registry import Collector
 from model.command_line import package_version
 from model.inference.worker import DEATH_REASONS, DeathReason
 
-VALUE_LENGTH = 100  # characters of a value that is told back
+VALUE_LENGTH = 100  # characters of a client's value that an error quotes
 FIELD_LENGTH = 300  # characters of a field in a log line
 TEXT_LENGTH = 8000  # characters of a message or a traceback in a log line
-REPEAT_S = 60.0  # until a message of the server's own libraries is logged again
+REPEAT_S = 60.0  # seconds until a repeated message of uvicorn or asyncio is logged again
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
 
 Reason = Literal[
@@ -46,7 +46,7 @@ REASONS: tuple[Reason, ...] = get_args(Reason)
 
 @dataclass(frozen=True)
 class State:
-    """The service at one moment. models: for each that is served its name, sha256, runtime, precision and device."""
+    """The service's state at one moment. models: name, sha256, runtime, precision and device of each model in service."""
 
     ready: bool
     queued_tiles: int
@@ -62,7 +62,7 @@ class State:
 
 
 class Metrics:
-    """The service's metrics, and those of its process, in a registry of their own; `state` is asked at each scrape."""
+    """The metrics of the service and its process, in their own registry. `state` is called at each scrape."""
 
     def __init__(self, state: Callable[[], State]) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -77,7 +77,7 @@ class Metrics:
         )  # fmt: skip
         self.rejections = Counter("segment_rejected", "Images that were not segmented", ["reason"], registry=self.registry)
         for reason in REASONS:
-            self.rejections.labels(reason)  # a rate is known from the first one on where there was a 0 before
+            self.rejections.labels(reason)  # starts each counter at 0, so that a rate includes the first rejection
         self.stages = Histogram(
             "segment_stage_seconds", "Seconds of a request in each stage", ["stage"], buckets=SECONDS, registry=self.registry
         )
@@ -94,27 +94,28 @@ class Metrics:
         self.batch_seconds = Histogram("segment_batch_seconds", "Seconds of a batch", buckets=SECONDS, registry=self.registry)
 
     def answered(self, route: str, method: str, status: int, seconds: float) -> None:
-        """A request was answered; 499 where its client went before it was."""
+        """Counts a request. status: 499 if its client disconnected before the answer."""
         self.requests.labels(route, method, str(status)).inc()
         self.seconds.labels(route).observe(seconds)
 
     def rejected(self, reason: Reason) -> None:
-        """An image was not segmented."""
+        """Counts an image that was not segmented."""
         self.rejections.labels(reason).inc()
 
     def segmented(self, size: tuple[int, int], seconds: Mapping[str, float]) -> None:
-        """An image of this (height, width) was segmented, in so many seconds a stage."""
-        for stage, taken in seconds.items():
-            self.stages.labels(stage).observe(taken)
+        """Counts a segmented image. size: height, width. seconds: of each stage."""
+        for stage, stage_seconds in seconds.items():
+            self.stages.labels(stage).observe(stage_seconds)
         self.pixels.inc(size[0] * size[1])
 
     def batch(self, tiles: int, seconds: float) -> None:
+        """Counts a batch that the network has run."""
         self.tiles.inc(tiles)
         self.batch_tiles.observe(tiles)
         self.batch_seconds.observe(seconds)
 
     def worker_died(self, reason: DeathReason) -> None:
-        """A worker process ended, by itself or because it was killed."""
+        """Counts a worker process that ended by itself or was killed."""
         self.worker_deaths.labels(reason).inc()
 
     def text(self) -> bytes:
@@ -122,7 +123,7 @@ class Metrics:
 
 
 class StateCollector(Collector):
-    """What a scrape tells of the service as it is then: its load, its limits, and which models it serves."""
+    """The metrics of the service's current state: its load, its limits, and its models."""
 
     def __init__(self, state: Callable[[], State]) -> None:
         self._state = state
@@ -139,11 +140,11 @@ class StateCollector(Collector):
         yield GaugeMetricFamily("segment_memory_budget_bytes", "Memory that requests may take together", state.memory_budget)
         yield GaugeMetricFamily("segment_memory_taken_bytes", "Memory that requests are given now", state.memory_used)
         if state.memory_resident:
-            what = "Memory of the service and its workers, each page that they share counted once"
-            yield GaugeMetricFamily("segment_memory_resident_bytes", what, state.memory_resident)
+            description = "Memory of the service and its workers, each page that they share counted once"
+            yield GaugeMetricFamily("segment_memory_resident_bytes", description, state.memory_resident)
         if state.worker_seconds is not None:
-            what = "Processor time of workers, those that have ended included"
-            yield CounterMetricFamily("segment_worker_cpu_seconds", what, state.worker_seconds)
+            description = "Processor time of workers, those that have ended included"
+            yield CounterMetricFamily("segment_worker_cpu_seconds", description, state.worker_seconds)
         models = InfoMetricFamily("segment_model", "A model that is served", labels=["name"])
         for facts in state.models:
             models.add_metric([facts["name"]], {key: value for key, value in facts.items() if key != "name"})
@@ -153,7 +154,7 @@ class StateCollector(Collector):
 
 
 def printable(text: str, length: int) -> str:
-    """The text with what cannot be printed escaped; its first `length` characters and `...` where it is longer."""
+    """The text with unprintable characters escaped. If longer than `length`, it is cut to that, and `...` is added."""
     start = text[: length + 1]
     if not start.isprintable():
         start = "".join(c if c.isprintable() else repr(c)[1:-1] for c in start)
@@ -161,12 +162,12 @@ def printable(text: str, length: int) -> str:
 
 
 def shown(value: object) -> str:
-    """The value as Python writes it, cut to some 100 characters."""
+    """The value's `repr`, cut to `VALUE_LENGTH` characters and `...`."""
     return printable(repr(value), VALUE_LENGTH)
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line."""
+    """Formats a log record as one JSON object on one line."""
 
     def format(self, record: logging.LogRecord) -> str:
         line: dict[str, Any] = {
@@ -179,7 +180,7 @@ class JsonFormatter(logging.Formatter):
 
 
 class TextFormatter(logging.Formatter):
-    """Time, level, message, and the fields as key=value, on one line."""
+    """Formats a log record on one line: time, level, message, and the fields as key=value."""
 
     def format(self, record: logging.LogRecord) -> str:
         fields = " ".join(f"{key}={json.dumps(value)}" for key, value in _fields(record).items())
@@ -188,7 +189,7 @@ class TextFormatter(logging.Formatter):
 
 
 def _fields(record: logging.LogRecord) -> dict[str, Any]:
-    """The record's fields, cut to their length, and `exception` with the end of the traceback where there is one."""
+    """The record's fields, long strings cut to `FIELD_LENGTH`. `exception` has the end of the traceback, if there is one."""
     fields: dict[str, Any] = {
         key: value[:FIELD_LENGTH] + "..." if isinstance(value, str) and len(value) > FIELD_LENGTH else value
         for key, value in getattr(record, "fields", {}).items()
@@ -198,25 +199,26 @@ def _fields(record: logging.LogRecord) -> dict[str, Any]:
     return fields
 
 
-def _take_stderr() -> None:
-    """Leaves stderr to Python: what libraries in C write goes nowhere, such as libtiff's line for each damaged row of an image.
+def _silence_c_libraries() -> None:
+    """Keeps stderr for Python only. What C libraries write, such as libtiff's line per damaged row of an image, is dropped.
 
-    Where such a library ends the process, Python still tells where its threads were.
+    If such a library crashes the process, Python still writes where its threads were.
     """
-    if not sys.stderr:  # the process was started without
+    if not sys.stderr:  # the process was started without stderr
         return
     with open(os.devnull, "wb") as nowhere:
         own = os.dup(2)
         os.dup2(nowhere.fileno(), 2)
-    sys.stderr = open(own, "w", buffering=1, encoding="utf-8", errors="backslashreplace")  # noqa: SIM115 (until the end)
+    # open until the process ends
+    sys.stderr = open(own, "w", buffering=1, encoding="utf-8", errors="backslashreplace")  # noqa: SIM115
     faulthandler.enable(sys.stderr)
 
 
 class OnceAMinute(logging.Filter):
-    """Lets a message through once a minute, whatever its arguments, and tells then how many there were meanwhile.
+    """Lets a message through once a minute, whatever its arguments. Its field `left_out` counts those dropped before it.
 
-    For loggers that tell of what clients do: they must not be able to fill the log. Any thread may log: of two at once, both
-    may go through.
+    For loggers whose messages clients can cause, so that clients cannot fill the log. Any thread may log; of two messages at
+    the same moment, both may go through.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -237,12 +239,12 @@ class OnceAMinute(logging.Filter):
 
 
 def configure_logging(format: str, level: str) -> None:
-    """Sends the service's, uvicorn's and asyncio's log lines to stderr, in this format, from this level on; stderr holds no
-    others. Of the latter two's, what repeats is one line a minute.
+    """Sends the log lines of the service, uvicorn and asyncio to stderr, in this format and from this level on.
 
-    For the whole process.
+    Nothing else is written to stderr. A repeated message of uvicorn or asyncio is logged once a minute. It changes the logging
+    of the whole process.
     """
-    _take_stderr()
+    _silence_c_libraries()
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter() if format == "json" else TextFormatter())
     once = OnceAMinute()
@@ -252,6 +254,6 @@ def configure_logging(format: str, level: str) -> None:
         logger.filters = [] if name in ("segment", "uvicorn") else [once]
         logger.setLevel(level.upper())
     logging.getLogger("uvicorn.access").disabled = True
-    # a form or an image that cannot be read is logged with its request
+    # the request's own log line reports a form or an image that cannot be read
     for name in ("python_multipart", "PIL"):
         logging.getLogger(name).setLevel(logging.CRITICAL)

@@ -1,1 +1,1 @@
-"""What a client sees: routes, schemas, uploads, headers, errors, security, the web page."""
+"""The HTTP interface: routes, schemas, uploads, headers, errors, security, and the web page."""

@@ -1,4 +1,4 @@
-"""`POST /segment/batch`: several images in one request, each with an answer or an error of its own."""
+"""`POST /segment/batch`: several images in one request, each with its own answer or error."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ from imaging.rendering import Format
 from model.inference.worker import Image
 
 router = APIRouter()
-AHEAD = 4  # images of one request that are worked on at once: enough to keep the runtime busy
+AHEAD = 4  # images of one request in work at once: enough to keep the runtime busy
 LINES = "application/x-ndjson"
 log = logging.getLogger("segment")
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one image: the answer's bytes, or a problem."""
+    """The result of one image: the answer's bytes, or a problem."""
 
     index: int
     file: str
@@ -61,9 +61,9 @@ Outcomes = AsyncGenerator[Outcome, None]
     openapi_extra=batch_body(),
 )
 async def segment_batch(request: Request, service: Ready, query: Annotated[SegmentQuery, Query()]) -> Response:
-    """Answers each field `file` of a form in turn; a bad image answers its own error, and the others are done.
+    """Segments each field `file` of a form, and answers in their order. A bad image gets its own error; the others go on.
 
-    With `format=json` (the default) or `coco`, a line of JSON for each as soon as it is done; else a zip.
+    With `format=json` (the default) or `coco` the answer is one line of JSON per image, sent as soon as it is done; else a zip.
     """
     settings = service.settings
     form = await read_form(request, upload_limits(request, service, settings.max_batch_mb))
@@ -73,7 +73,7 @@ async def segment_batch(request: Request, service: Ready, query: Annotated[Segme
     except Problem:
         await form.close()
         raise
-    service.admission.release(request.state.reservation, done=False)  # each image makes a reservation of its own
+    service.admission.release(request.state.reservation, done=False)  # each image makes its own reservation
     outcomes = _outcomes(request, service, query, parts)
     if (query.format or "json") in ("json", "coco"):
         return BatchResponse(_lines(request, outcomes), form, service.budget, media_type=LINES)
@@ -82,8 +82,10 @@ async def segment_batch(request: Request, service: Ready, query: Annotated[Segme
 
 
 class BatchResponse(StreamingResponse):
-    """Answers what a generator yields. However that ends, closes the generator, which else were the collector's matter, and the
-    form."""
+    """Sends what a generator yields, then closes the generator and the form in every case.
+
+    Without this, the generator would stay open until it is garbage collected.
+    """
 
     def __init__(self, content: AsyncGenerator[bytes, None], form: FormData, budget: Budget, **options: Any) -> None:
         super().__init__(content, **options)
@@ -103,27 +105,27 @@ class BatchResponse(StreamingResponse):
 
 
 async def _outcomes(request: Request, service: Service, query: SegmentQuery, parts: Sequence[UploadFile]) -> Outcomes:
-    """In the order of the parts, a few ahead."""
+    """Yields the outcomes in the order of the parts. Works on up to `AHEAD` parts at once."""
     waiting = deque(enumerate(parts))
-    running: deque[asyncio.Task[Outcome]] = deque()
+    tasks: deque[asyncio.Task[Outcome]] = deque()
     try:
-        while waiting or running:
-            while waiting and len(running) < AHEAD:
-                running.append(asyncio.create_task(_outcome(request, service, query, *waiting.popleft())))
-            outcome = await running[0]  # and not taken out before: it may be done when this is cancelled
-            running.popleft()
+        while waiting or tasks:
+            while waiting and len(tasks) < AHEAD:
+                tasks.append(asyncio.create_task(_outcome(request, service, query, *waiting.popleft())))
+            outcome = await tasks[0]  # stays in `tasks` meanwhile, so that its memory is freed if this is cancelled
+            tasks.popleft()
             try:
                 yield outcome
-            finally:  # also where the client goes before it has all of it
+            finally:  # also if the client disconnects before it has the whole answer
                 service.budget.end(outcome.memory)
     finally:
-        for task in running:
+        for task in tasks:
             task.cancel()
             task.add_done_callback(partial(_release, service))
 
 
 def _release(service: Service, task: asyncio.Task[Outcome]) -> None:
-    """Of an outcome that nobody has taken."""
+    """Frees the memory of an outcome that was not sent."""
     if not task.cancelled() and not task.exception():
         service.budget.end(task.result().memory)
 
@@ -154,7 +156,7 @@ async def _outcome(request: Request, service: Service, query: SegmentQuery, inde
             return Outcome(index, base_name(part), options.rendering.suffix, data, memory)
     except Problem as problem:
         return _failed(service, index, part, memory, problem)
-    except Exception as error:  # here a request ends, as far as this image is concerned
+    except Exception as error:  # an unexpected error of one image must not end the others
         log.error("unexpected error", exc_info=error, extra={"fields": request.state.known | {"index": index}})
         return _failed(service, index, part, memory, unexpected(error, service))
     except BaseException:
@@ -163,7 +165,7 @@ async def _outcome(request: Request, service: Service, query: SegmentQuery, inde
 
 
 def _failed(service: Service, index: int, part: UploadFile, memory: MemoryUse, problem: Problem) -> Outcome:
-    """The outcome of an image that got a problem for an answer; its bytes are given back, and its reason counted."""
+    """The outcome of an image with a problem. Frees the image's memory, and counts the problem's reason."""
     service.budget.end(memory)
     if problem.reason:
         service.metrics.rejected(problem.reason)
@@ -182,7 +184,7 @@ async def _lines(request: Request, outcomes: Outcomes) -> AsyncGenerator[bytes, 
 
 
 async def _zip(request: Request, outcomes: Outcomes) -> AsyncGenerator[bytes, None]:
-    """A zip file as it grows; its members are stored, since masks are compressed already."""
+    """Yields a zip file as it grows. Its members are stored without compression, because masks are compressed already."""
     pipe = _Pipe()
     async with aclosing(outcomes):
         with zipfile.ZipFile(pipe, "w") as archive:
@@ -196,7 +198,7 @@ async def _zip(request: Request, outcomes: Outcomes) -> AsyncGenerator[bytes, No
 
 
 def _pieces(data: bytes) -> Iterator[bytes]:
-    """Of `PIECE_BYTES` each, but for the last."""
+    """Splits the data into pieces of `PIECE_BYTES`; the last may be shorter."""
     for start in range(0, len(data), PIECE_BYTES):
         yield data[start : start + PIECE_BYTES]
 
@@ -206,12 +208,15 @@ def _problem(request: Request, problem: Problem) -> bytes:
 
 
 class _Pipe(io.RawIOBase):
-    """Keeps what is written until it is taken. `zipfile` goes back in it to write a member's size before the member, without
-    which some readers cannot take a zip as it comes."""
+    """A file that keeps written data until `take` returns it.
+
+    `zipfile` seeks back in it to write a member's size before the member; without that, some readers cannot read a zip as a
+    stream.
+    """
 
     def __init__(self) -> None:
-        self._kept = bytearray()
-        self._begins = self._at = 0  # in the whole of what was written
+        self._buffer = bytearray()
+        self._start = self._position = 0  # of the buffer, and of the next write, in all the data ever written
 
     def writable(self) -> bool:
         return True
@@ -220,23 +225,24 @@ class _Pipe(io.RawIOBase):
         return True
 
     def tell(self) -> int:
-        return self._at
+        return self._position
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        if whence != io.SEEK_SET or offset < self._begins:
-            raise io.UnsupportedOperation(f"what was written before {self._begins} is gone, got {offset} ({whence})")
-        self._at = offset
+        if whence != io.SEEK_SET or offset < self._start:
+            raise io.UnsupportedOperation(f"data before {self._start} is gone, cannot seek to {offset} (whence {whence})")
+        self._position = offset
         return offset
 
     def write(self, data: object) -> int:
         view = memoryview(data)  # type: ignore[arg-type]
-        start = self._at - self._begins
-        self._kept[start : start + view.nbytes] = view
-        self._at += view.nbytes
+        offset = self._position - self._start
+        self._buffer[offset : offset + view.nbytes] = view
+        self._position += view.nbytes
         return view.nbytes
 
     def take(self) -> bytes:
-        taken = bytes(self._kept)
-        self._begins += len(taken)
-        self._kept.clear()
-        return taken
+        """Returns and forgets the data written since the last call."""
+        data = bytes(self._buffer)
+        self._start += len(data)
+        self._buffer.clear()
+        return data

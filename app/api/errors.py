@@ -1,4 +1,4 @@
-"""Errors that a client sees: their tree, their status codes, the mapping from what other packages raise, and their answers."""
+"""Errors that a client sees: their classes and status codes, the mapping from other packages' errors, and their answers."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ MEDIA_TYPE = "application/problem+json"
 
 
 class Problem(Exception):
-    """An error answered as RFC 9457 problem details; `reason`, where it has one, is for the metrics and the log."""
+    """An error that is answered as problem details (RFC 9457). `reason`, if not None, is for the metrics and the log."""
 
     status: ClassVar[int] = 500
     title: ClassVar[str] = "Internal error"
@@ -48,7 +48,7 @@ class Problem(Exception):
 
     @property
     def log(self) -> dict[str, str]:
-        """What the request's log line tells of it."""
+        """The fields that the problem adds to the request's log line."""
         return {"detail": self.detail} | ({"reason": self.reason} if self.reason else {})
 
 
@@ -123,7 +123,7 @@ class TimedOut(Problem):
 
 
 class ClientGone(Problem):
-    """For the log and the metrics: nobody reads it."""
+    """Only for the log and the metrics: no client is left to read it."""
 
     status, title = 499, "Client closed request"
     example = "the client went away"
@@ -162,7 +162,7 @@ REASONS: dict[type[Exception], Reason] = {
 
 @contextmanager
 def mapped_errors() -> Iterator[None]:
-    """Turns what imaging and serving raise into problems."""
+    """Raises a `Problem` in place of each error of `FOREIGN`."""
     try:
         yield
     except tuple(FOREIGN) as error:
@@ -170,7 +170,7 @@ def mapped_errors() -> Iterator[None]:
 
 
 def to_problem(error: Exception) -> Problem:
-    """The problem for one of `FOREIGN`."""
+    """The problem for an error of `FOREIGN`."""
     kind = next(FOREIGN[base] for base in type(error).__mro__ if base in FOREIGN)
     headers = {"Retry-After": str(getattr(error, "retry_after", 1))} if kind is Unavailable else {}
     if isinstance(error, SchedulerEnded):
@@ -179,13 +179,16 @@ def to_problem(error: Exception) -> Problem:
 
 
 def document(kind: type[Problem], detail: str, request_id: str) -> dict[str, Any]:
-    """The problem details of RFC 9457, section 3.1, with the request's id; the detail is printable and bounded."""
+    """The problem details (RFC 9457, section 3.1) with the request's id.
+
+    The detail is cut to `DETAIL_LENGTH` characters; what cannot be printed is escaped.
+    """
     detail = printable(detail, DETAIL_LENGTH)
     return {"type": "about:blank", "title": kind.title, "status": kind.status, "detail": detail, "request_id": request_id}
 
 
 def install_handlers(app: FastAPI) -> None:
-    """Answers errors as problem details; what no handler is for, `app.middleware.UnexpectedErrors` answers likewise."""
+    """Adds handlers that answer errors as problem details. `app.middleware.UnexpectedErrors` answers all other errors."""
     app.add_exception_handler(Problem, _on_problem)
     app.add_exception_handler(RequestValidationError, _on_invalid)
     app.add_exception_handler(HTTPException, _on_http)
@@ -206,8 +209,8 @@ async def _on_invalid(request: Request, error: Exception) -> Response:
 
 
 def _describe(entry: dict[str, Any]) -> str:
-    where = " ".join(str(part) for part in entry["loc"][:2])
-    return f"{where}: {entry['msg']}, got {shown(entry.get('input'))}"
+    location = " ".join(str(part) for part in entry["loc"][:2])
+    return f"{location}: {entry['msg']}, got {shown(entry.get('input'))}"
 
 
 async def _on_http(request: Request, error: Exception) -> Response:
@@ -218,8 +221,8 @@ async def _on_http(request: Request, error: Exception) -> Response:
         return await _on_problem(request, nothing_at(path, headers))
     if error.status_code == 405:
         method = printable(request.method, VALUE_LENGTH)
-        allowed = f"{method} is not allowed on {printable(path, VALUE_LENGTH)}; allowed: {headers.get('Allow', 'see /docs')}"
-        return await _on_problem(request, MethodNotAllowed(allowed, headers))
+        detail = f"{method} is not allowed on {printable(path, VALUE_LENGTH)}; allowed: {headers.get('Allow', 'see /docs')}"
+        return await _on_problem(request, MethodNotAllowed(detail, headers))
     return await _on_problem(request, BadRequest(str(error.detail), headers))
 
 
@@ -228,12 +231,12 @@ async def _on_disconnect(request: Request, error: Exception) -> Response:
 
 
 def nothing_at(path: str, headers: dict[str, str] | None = None) -> NotFound:
-    """The problem of a path that no route has."""
+    """The problem for a path that no route has."""
     return NotFound(f"nothing at {printable(path, VALUE_LENGTH)}; the routes are listed at /docs", headers)
 
 
 def unexpected(error: Exception, service: Service) -> Problem:
-    """What is answered for an exception that nobody expected: 500; of a thread that could not be started, the service's 503."""
+    """The problem for an unexpected error: 500, or 503 if a thread could not be started, which also fails the service."""
     if isinstance(error, RuntimeError) and str(error) == NO_THREAD:
         return to_problem(service.no_thread(error))
     return Problem(Problem.example)

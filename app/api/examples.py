@@ -1,4 +1,4 @@
-"""Examples that the API reference shows: answers made by the code that makes them, errors from their tree."""
+"""Examples for the API reference: answers made by the service's own code, and errors from their classes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ REQUEST_ID = "5f2c9b0e4d1a4c7f8a3b6d9e0c1f2a3b"
 
 
 def segmentation() -> dict[str, Any]:
-    """The JSON answer for an image of 4x3 pixels, made by the code that makes every answer."""
+    """The JSON answer for an image of 4x3 pixels, made by the code that makes real answers."""
     class_map = np.array([[0, 8, 8, 0], [0, 8, 8, 8], [0, 0, 8, 8]], np.uint8)
     labels = voc_labels()
     tiling = {"side": [384, 512], "tile": [384, 512], "overlap": 0.25, "blend": "mean", "quality": "standard", "tiles": 1}
@@ -36,7 +36,7 @@ def segmentation() -> dict[str, Any]:
 
 
 def problem_responses(kinds: Sequence[type[Problem]]) -> dict[int | str, dict[str, Any]]:
-    """OpenAPI responses of these problems, each with an example."""
+    """OpenAPI responses for these problems, each with an example."""
     return {
         kind.status: {
             "description": kind.title,
@@ -48,8 +48,8 @@ def problem_responses(kinds: Sequence[type[Problem]]) -> dict[int | str, dict[st
 
 def segment_responses(kinds: Sequence[type[Problem]]) -> dict[int | str, dict[str, Any]]:
     """OpenAPI responses of `/segment`."""
-    good = {
-        "description": "The mask: a PNG of the image's size, or JSON; of `color` and `overlay` also JPEG or WebP.",
+    success = {
+        "description": "The mask: a PNG of the image's size, or JSON; with `color` and `overlay` also JPEG or WebP.",
         "model": SegmentAnswer | CocoAnswer,
         "content": {
             **{f"image/{kind}": {"schema": {"type": "string", "format": "binary"}} for kind in get_args(ImageFormat)},
@@ -58,10 +58,10 @@ def segment_responses(kinds: Sequence[type[Problem]]) -> dict[int | str, dict[st
         },
         "headers": {
             "X-Request-ID": {"description": "the request's id", "schema": {"type": "string"}},
-            "Server-Timing": {"description": "milliseconds a stage", "schema": {"type": "string"}},
+            "Server-Timing": {"description": "milliseconds per stage", "schema": {"type": "string"}},
         },
     }
-    return {200: good} | problem_responses(kinds)
+    return {200: success} | problem_responses(kinds)
 
 
 def batch_responses(kinds: Sequence[type[Problem]]) -> dict[int | str, dict[str, Any]]:
@@ -70,29 +70,32 @@ def batch_responses(kinds: Sequence[type[Problem]]) -> dict[int | str, dict[str,
     bad = {"index": 1, "file": "notes.txt", "status": UnsupportedType.status}
     bad["problem"] = document(UnsupportedType, UnsupportedType.example, REQUEST_ID)
     lines = "".join(json.dumps(line) + "\n" for line in (good, bad))
-    found = {
+    success = {
         "description": "A line of JSON for each image, or a zip of masks.",
         "content": {
             "application/x-ndjson": {"example": lines},
             "application/zip": {"schema": {"type": "string", "format": "binary"}},
         },
     }
-    return {200: found} | problem_responses(kinds)
+    return {200: success} | problem_responses(kinds)
 
 
 def with_keys(document: dict[str, Any], *, all_routes: bool) -> dict[str, Any]:
-    """The OpenAPI document with the two ways to send a key, on the POST routes, or on each that may answer 401."""
+    """Adds the two ways to send a key to the OpenAPI document.
+
+    They go to the POST routes and, with `all_routes`, to every route that may answer 401.
+    """
     schemes = {
         "header": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
         "bearer": {"type": "http", "scheme": "bearer"},
     }
 
-    def asks(method: str, operation: dict[str, Any]) -> bool:
+    def needs_key(method: str, operation: dict[str, Any]) -> bool:
         return method == "post" or (all_routes and str(Unauthorized.status) in operation["responses"])
 
     paths = {
         path: {
-            method: operation | ({"security": [{name: []} for name in schemes]} if asks(method, operation) else {})
+            method: operation | ({"security": [{name: []} for name in schemes]} if needs_key(method, operation) else {})
             for method, operation in operations.items()
         }
         for path, operations in document["paths"].items()

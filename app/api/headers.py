@@ -1,4 +1,4 @@
-"""What the request's headers ask for: the format, compression, and an answer other than the one at hand (RFC 9110)."""
+"""Request headers that select the answer (RFC 9110): its format, its compression, and whether the client has it already."""
 
 from __future__ import annotations
 
@@ -19,33 +19,34 @@ PICTURES: dict[str, ImageFormat] = {"image/png": "png", "image/jpeg": "jpeg", "i
 
 
 def entity_tag(image_sha256: str, options: Options, runtime: Runtime) -> str:
-    """Equal for requests whose answers are equal, on processors of one kind.
+    """A tag that is equal for requests with equal answers, on processors of one kind.
 
-    It is over the image, the parameters, the weights' name, the file that was loaded, what runs it, and this version.
+    It is a hash of the image, the options, the model's identity (name, weights, runtime, precision), the loaded file and this
+    package's version.
     """
     facts = (image_sha256, options, runtime.identity, runtime.file_sha256, package_version())
     return hashlib.sha256(repr(facts).encode()).hexdigest()[:32]
 
 
 def check_precondition(headers: Headers, tag: str) -> None:
-    """Raises `PreconditionFailed` where `If-None-Match` names this answer: the client has it already."""
+    """Raises `PreconditionFailed` if `If-None-Match` names this tag: the client has the answer already."""
     tags = [part.strip().removeprefix("W/").strip('"') for part in joined(headers, "if-none-match").split(",")]
     if tag in tags:
         raise PreconditionFailed(f'the answer is still the one with the tag "{tag}"', {"ETag": weak(tag)})
 
 
 def weak(tag: str) -> str:
-    """The tag as a weak one: processors of different generations may differ in a bit."""
+    """The tag as a weak entity tag, because processors of different generations may give answers that differ in a bit."""
     return f'W/"{tag}"'
 
 
 def joined(headers: Headers, name: str) -> str:
-    """A header that may come several times, as one list (RFC 9110, section 5.3)."""
+    """All values of a header that may be repeated, as one comma-separated list (RFC 9110, section 5.3)."""
     return ",".join(headers.getlist(name))
 
 
 def takes_gzip(accepted: str) -> bool:
-    """Whether an answer may be sent compressed: whether gzip has a weight above 0: its own, or else that of `*`."""
+    """Whether `Accept-Encoding` allows gzip: its weight, or else the weight of `*`, is above 0."""
     weights = {}
     for part in accepted.lower().split(","):
         name, _, quality = part.partition(";")
@@ -54,9 +55,9 @@ def takes_gzip(accepted: str) -> bool:
 
 
 def format_from_accept(accept: str) -> Literal["png", "json"]:
-    """`png` or `json` (section 12.5.1): of the greater weight, then the one that is named and not only covered, then `png`.
+    """Chooses `png` or `json` by `Accept` (RFC 9110, section 12.5.1). Raises `NotAcceptable` if it allows neither.
 
-    Raises `NotAcceptable`.
+    The greater weight wins; then the type that a more specific range matches; then `png`.
     """
     media_type = _best(accept, FORMATS)
     if media_type is None:
@@ -65,19 +66,22 @@ def format_from_accept(accept: str) -> Literal["png", "json"]:
 
 
 def picture_format_from_accept(accept: str) -> ImageFormat:
-    """Likewise for `color` and `overlay`; `png` where the header fits no picture, since `format` beats it."""
+    """Chooses the image format of `color` and `overlay` by `Accept`.
+
+    If the header allows none, the answer is `png`, because the query's `format` takes precedence over the header.
+    """
     return PICTURES.get(_best(accept, PICTURES) or "", "png")
 
 
 def _best(accept: str, offers: Mapping[str, str]) -> str | None:
-    """The first of the best of these media types, None where none fits."""
+    """The media type of `offers` that the header prefers, the first of equal ones; None if it allows none."""
     weights = {media_type: _quality(accept, media_type) for media_type in offers}
     best = max(weights, key=lambda media_type: weights[media_type])
     return best if weights[best][0] > 0 else None
 
 
 def _quality(accept: str, media_type: str) -> tuple[float, int]:
-    """Weight and specificity (0 to 2) of the most specific range that matches; zeros where none does."""
+    """Weight and specificity (0 to 2) of the most specific range that matches the type; zeros if none does."""
     matches: list[tuple[int, float]] = []
     for item in accept.split(",") if accept.strip() else ["*/*"]:
         name, *parameters = (part.strip().lower() for part in item.split(";"))

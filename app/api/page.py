@@ -1,4 +1,4 @@
-"""The web page at `/` and the API reference at `/docs`, from files that come with the service."""
+"""The web page at `/` and the API reference at `/docs`, both from installed files."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ POLICY = "; ".join((
     "base-uri 'none'", "form-action 'none'", "frame-ancestors 'self'",
     "require-trusted-types-for 'script'", "trusted-types 'none'",
 ))  # fmt: skip
-# Swagger UI writes styles into the document as it goes; {} is the one script that the document itself holds
+# Swagger UI adds inline styles to the document while it runs; {} is the hash of the document's only inline script
 DOCS_POLICY = "; ".join((
     "default-src 'none'", "script-src 'self' '{}'", "style-src 'self' 'unsafe-inline'", "img-src 'self' data:",
     "connect-src 'self'", "base-uri 'none'", "form-action 'none'", "frame-ancestors 'none'",
@@ -37,16 +37,16 @@ router = APIRouter(include_in_schema=False)
 
 @router.get("/")
 def page(request: Request) -> Response:
-    """The page. Under a prefix its addresses begin with that, so that it works without a slash at its own end too."""
+    """The page. Behind a proxy's prefix its links begin with the prefix, so that it works with and without a final slash."""
     text = (STATIC / "index.html").read_text("utf-8")
     if root := _root(request):
-        text = RELATIVE.sub(lambda found: f"{found[0]}{escape(root)}/", text)
+        text = RELATIVE.sub(lambda match: f"{match[0]}{escape(root)}/", text)
     return HTMLResponse(text, headers={"Content-Security-Policy": POLICY} | FRESH)
 
 
 @router.get("/openapi.json", dependencies=[Depends(protected)])
 def openapi(request: Request) -> Response:
-    """The API reference for programs."""
+    """The OpenAPI document."""
     service, root = request.app.state.service, _root(request)
     document = request.app.openapi()
     if service.api_keys:
@@ -56,7 +56,7 @@ def openapi(request: Request) -> Response:
 
 @router.get("/docs", dependencies=[Depends(protected)])
 def docs(request: Request) -> Response:
-    """Swagger UI from the installed package, so that no other host is asked."""
+    """Swagger UI from the installed package, so that the browser loads nothing from other hosts."""
     root = _root(request)
     response = get_swagger_ui_html(
         openapi_url=f"{root}/openapi.json",
@@ -72,13 +72,13 @@ def docs(request: Request) -> Response:
 
 
 def _root(request: Request) -> str:
-    """The path under which a proxy serves this: empty, or with a slash before it and none behind."""
+    """The path under which a proxy serves this app: empty, or with a slash at its start and none at its end."""
     root = request.scope.get("root_path", "").strip("/")
     return f"/{root}" if root else ""
 
 
 class PageFiles(StaticFiles):
-    """Files that are asked for anew each time, so that no browser mixes the scripts of two versions."""
+    """Static files that browsers revalidate each time, so that they never mix the scripts of two versions."""
 
     def file_response(self, *args: Any, **options: Any) -> Response:
         response = super().file_response(*args, **options)

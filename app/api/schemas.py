@@ -1,4 +1,4 @@
-"""What requests may ask and what JSON answers hold, as OpenAPI shows them."""
+"""Query parameters and JSON answers, as OpenAPI describes them."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ class SegmentQuery(BaseModel):
     format: Format | None = Field(None, description="form of the answer; beats `Accept` (default: png)")
     mask: MaskEncoding = Field(
         "rle",
-        description="with JSON: how the class map is written; array up to 4 megapixels; "
-        "with coco: polygons, or else run lengths",
+        description="with JSON: how the class map is written (array: up to 4 megapixels); "
+        "with coco: polygons, or run lengths for every other value",
     )
     blend: Blend | None = Field(None, description="how overlapping logits are averaged (default: the server's)")
     overlap: float | None = Field(None, ge=0, le=0.5, description="fraction of a tile shared with its neighbour")
@@ -29,24 +29,26 @@ class SegmentQuery(BaseModel):
         description="size to work at: `native`, the longer side in pixels, or `auto` (the range that the weights advise)",
     )
     quality: Quality = Field(
-        "standard", description="`high`: three sizes and their mirror images, averaged; some seven times the work"
+        "standard", description="`high`: averages three sizes and their mirror images; about seven times the work"
     )
     alpha: float = Field(0.5, ge=0, le=1, description="opacity of the colours in an overlay")
     confidence: bool = Field(False, description="with JSON: adds the confidence map, a grey PNG")
     probabilities: bool = Field(False, description="with npz: adds every class's probability; up to 4 megapixels")
-    min_confidence: float = Field(0, ge=0, le=1, description="pixels below it become 255, void")
+    min_confidence: float = Field(0, ge=0, le=1, description="pixels with less confidence become 255, void")
     classes: str | None = Field(
         None,
-        description="names or ids, with commas: the classes that color, overlay, binary, coco and polygons show (default: all; "
-        "binary and coco: all but the background)",
+        description="comma-separated names or ids of the classes that color, overlay, binary, coco and polygons show "
+        "(default: all; binary and coco: all but the background)",
     )
-    image_format: ImageFormat | None = Field(None, description="of color and overlay; beats `Accept` (default: png)")
-    tolerance: float = Field(1, ge=0, le=100, description="of polygons: how far a point may move, in image pixels")
+    image_format: ImageFormat | None = Field(
+        None, description="image format of color and overlay; beats `Accept` (default: png)"
+    )
+    tolerance: float = Field(1, ge=0, le=100, description="with polygons: how far a point may move, in image pixels")
     model: str | None = Field(None, description="a model of `/models` (default: the first)")
 
 
 class ModelName(BaseModel):
-    """The network that answered: its name, the sha256 of its weights, what ran it, and in which precision."""
+    """The network that answered: its name, the sha256 of its weights, its runtime, and its precision."""
 
     name: str
     sha256: str
@@ -60,7 +62,7 @@ class ImageSize(BaseModel):
 
 
 class ClassShare(BaseModel):
-    """One class that is present."""
+    """A class that is present in the image."""
 
     id: int
     name: str
@@ -72,7 +74,7 @@ class ClassShare(BaseModel):
 
 
 class RleMap(BaseModel):
-    """Class map as COCO's compressed RLE, one string an id; `pycocotools.mask.decode` reads them."""
+    """Class map as COCO's compressed RLE, one string per class id; `pycocotools.mask.decode` reads them."""
 
     encoding: Literal["rle"]
     size: tuple[int, int] = Field(description="height, width")
@@ -87,14 +89,14 @@ class PngMap(BaseModel):
 
 
 class ArrayMap(BaseModel):
-    """Class map as rows of ids."""
+    """Class map as rows of class ids."""
 
     encoding: Literal["array"]
     data: list[list[int]]
 
 
 class PolygonMap(BaseModel):
-    """Class map as polygons an id, nested as a GeoJSON MultiPolygon: polygons, their rings (holes after the first), points."""
+    """Class map as polygons per class id, nested as a GeoJSON MultiPolygon: polygons, rings (holes after the first), points."""
 
     encoding: Literal["polygons"]
     size: tuple[int, int] = Field(description="height, width")
@@ -110,7 +112,10 @@ class ConfidenceMap(BaseModel):
 
 
 class Tiling(BaseModel):
-    """How the image was tiled: working size, of several the largest, and tile as height, width; and tiles in all."""
+    """How the image was tiled.
+
+    side: the working size as height, width; the largest if there are several. tile: height, width. tiles: their number.
+    """
 
     side: tuple[int, int]
     tile: tuple[int, int]
@@ -178,7 +183,7 @@ class LabelEntry(BaseModel):
 
 
 class ModelEntry(ModelName):
-    """A network that is served."""
+    """A network in service."""
 
     default: bool
     classes: list[LabelEntry]
@@ -195,7 +200,7 @@ class ProblemDetails(BaseModel):
 
 
 class State(BaseModel):
-    """Whether the process works; the reason where it does not."""
+    """Whether the process works; the reason if it does not."""
 
     status: Literal["ok", "unavailable"]
     reason: str | None = None
@@ -211,7 +216,7 @@ class Health(BaseModel):
 
 
 class Info(BaseModel):
-    """What is served, and how."""
+    """The model in service, its scores and its settings."""
 
     model: ModelName
     architecture: dict[str, Any]

@@ -1,4 +1,4 @@
-"""API keys, which other origins may call, and what browsers may do with an answer."""
+"""API keys, cross-origin requests (CORS), and headers that limit what browsers do with an answer."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SECURITY_HEADERS = {
 
 
 class ProblemCORSMiddleware(CORSMiddleware):
-    """CORS whose refusals are problem details too."""
+    """CORS middleware that answers refused preflight requests with problem details."""
 
     def preflight_response(self, request_headers: Headers) -> Response:
         response = super().preflight_response(request_headers)
@@ -32,18 +32,18 @@ class ProblemCORSMiddleware(CORSMiddleware):
 
 
 async def protected(request: Request) -> None:
-    """A dependency of routes that ask for a key where `protect_all` is set; raises `Unauthorized`."""
+    """A dependency of routes that need a key only if `protect_all` is set. Raises `Unauthorized`."""
     service = request.app.state.service
     if service.settings.protect_all:
         check_key(request, service.api_keys)
 
 
 def check_key(request: Request, keys: Sequence[str]) -> None:
-    """Raises `Unauthorized` unless the request bears one of the keys, or none is asked for."""
+    """Raises `Unauthorized` unless the request has one of the keys, or there are no keys."""
     if not keys:
         return
-    given = request.headers.get("x-api-key") or _bearer(request.headers.get("authorization", ""))
-    matches = [hmac.compare_digest(given.encode(), key.encode()) for key in keys]
+    token = request.headers.get("x-api-key") or _bearer(request.headers.get("authorization", ""))
+    matches = [hmac.compare_digest(token.encode(), key.encode()) for key in keys]
     if not any(matches):
         raise Unauthorized(Unauthorized.example, {"WWW-Authenticate": "Bearer"})
 

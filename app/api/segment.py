@@ -1,4 +1,4 @@
-"""`POST /segment`: from a request to its answer, in the format that it asks for."""
+"""`POST /segment`: answers one image in the requested format."""
 
 from __future__ import annotations
 
@@ -38,17 +38,20 @@ router = APIRouter()
 
 
 async def ready_service(request: Request) -> Service:
-    """The service, where the client may use it and it takes images now; raises `Unauthorized` or `Unavailable`."""
+    """Returns the service if the client has a valid key and the service takes images now.
+
+    Raises `Unauthorized` or `Unavailable`.
+    """
     service: Service = request.app.state.service
     check_key(request, service.api_keys)
     if reason := service.refusal:
-        closing = {"Connection": "close"} if service.draining else {}
-        raise Unavailable(reason, {"Retry-After": "1"} | closing, service.refusal_reason)
+        close = {"Connection": "close"} if service.draining else {}
+        raise Unavailable(reason, {"Retry-After": "1"} | close, service.refusal_reason)
     return service
 
 
 Ready = Annotated[Service, Depends(ready_service)]
-"""A dependency: runs before the query is looked at and the body is read."""
+"""A dependency. It runs before the query is validated and the body is read."""
 
 
 @router.post(
@@ -62,7 +65,7 @@ Ready = Annotated[Service, Depends(ready_service)]
 async def segment_image(request: Request, service: Ready, query: Annotated[SegmentQuery, Query()]) -> Response:
     """Answers the mask of the image in the form's field `file` (or `image`), or in the raw body.
 
-    The mask has exactly the size of the upright image. What the image is, is judged by its bytes.
+    The mask has exactly the size of the upright image. The image's bytes, not its content type, tell its file format.
     """
     accept = joined(request.headers, "accept")
     format = query.format or format_from_accept(accept)
@@ -94,7 +97,7 @@ async def segment_image(request: Request, service: Ready, query: Annotated[Segme
 
 
 class AnswerResponse(Response):
-    """Sends an answer piece by piece, and frees its bytes however that ends; a slow reader's connection may be closed."""
+    """Sends an answer piece by piece, then frees its bytes in every case. May close the connection of a slow reader."""
 
     def __init__(self, body: Body, budget: Budget, reservation: Reservation, media_type: str, headers: dict[str, str]) -> None:
         super().__init__(None, media_type=media_type, headers=headers | {"Content-Length": str(body.length)})
@@ -114,7 +117,7 @@ class AnswerResponse(Response):
 
 
 def upload_limits(request: Request, service: Service, megabytes: float) -> UploadLimits:
-    """For a body of up to so many 10^6 bytes, which is held in the name of the request's reservation."""
+    """The limits for a body of up to `megabytes` 10^6 bytes. Its memory counts for the request's reservation."""
     memory = request.state.reservation.memory
 
     def hold(count: int) -> None:
@@ -128,12 +131,12 @@ def upload_limits(request: Request, service: Service, megabytes: float) -> Uploa
 
 
 def image_limits(service: Service) -> Limits:
-    """On images, by the settings."""
+    """The settings' limits on images."""
     return Limits(service.settings.max_megapixels)
 
 
 async def answered(request: Request, service: Service, job: Job) -> Answer:
-    """The job's answer, unless the client goes away first."""
+    """Returns the job's answer. Raises the errors of `Service.segment`, among them `Cancelled` if the client disconnects."""
     gone = asyncio.create_task(_disconnected(request))
     try:
         return await service.segment(job, service.deadline(), gone)
@@ -142,7 +145,7 @@ async def answered(request: Request, service: Service, job: Job) -> Answer:
 
 
 def make_options(service: Service, query: SegmentQuery, format: Format, name: str) -> Options:
-    """What is asked for, and the settings where nothing is; `name` is the image's, for COCO. Raises `BadParameter`."""
+    """The options of a request: from its query, else from the settings. name: the image's, for COCO. Raises `BadParameter`."""
     settings, classes = service.settings, parse_classes(query.classes or "")
     if query.classes is not None and not classes:
         raise BadParameter(f"query classes: must be names or ids of classes, with commas, got {query.classes[:40]!r}")

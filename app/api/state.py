@@ -1,4 +1,4 @@
-"""Routes that tell what is served and how it fares: health, classes, info, metrics."""
+"""Routes about the service itself: health, models, classes, info and metrics."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from app.serving.service import Service
 from model.command_line import package_version
 from model.inference.segmenter import Segmenter
 
-# health is `async`, on the event loop: it is answered also while every thread is busy
+# health routes are `async`: they run on the event loop, so they answer while all threads are busy
 router = APIRouter()
 UNAVAILABLE = problem_responses([Unavailable])
 LISTING = problem_responses([Unauthorized, Unavailable])
@@ -30,7 +30,7 @@ Model = Annotated[str | None, Query(description="a model of `/models` (default: 
 
 @router.get("/health/live", summary="Can the process work?", responses=UNAVAILABLE)
 async def live(request: Request) -> State:
-    """503 once it cannot recover by itself: a dead inference thread, a broken CUDA context."""
+    """503 once it cannot recover by itself, for example after an inference thread has ended or the CUDA context broke."""
     return _state(_service(request).not_live)
 
 
@@ -42,7 +42,7 @@ async def ready(request: Request) -> State:
 
 @router.get("/health", summary="Both, with details", response_model=Health)
 async def health(request: Request, response: Response) -> Health:
-    """Its status is that of ready."""
+    """The status code is that of `/health/ready`."""
     service = _service(request)
     response.status_code = 503 if service.not_ready else 200
     return Health(
@@ -57,15 +57,17 @@ async def health(request: Request, response: Response) -> Health:
 
 @router.get("/models", summary="The models that are served", responses=LISTING, dependencies=PROTECTED)
 def models(request: Request) -> list[ModelEntry]:
-    """Names are what `model=` takes; the first is the default."""
+    """The names are values of the parameter `model`; the first model is the default."""
     _segmenter(request)
     segmenters = [model.segmenter for model in _service(request).registry.models.values()]
-    return [ModelEntry(**each.identity, default=i == 0, classes=_labels(each)) for i, each in enumerate(segmenters)]
+    return [
+        ModelEntry(**segmenter.identity, default=i == 0, classes=_labels(segmenter)) for i, segmenter in enumerate(segmenters)
+    ]
 
 
 @router.get("/classes", summary="The classes of the model", responses=PICKING, dependencies=PROTECTED)
 def classes(request: Request, model: Model = None) -> list[LabelEntry]:
-    """Ids are the pixel values of masks."""
+    """The ids are the pixel values of masks."""
     return _labels(_segmenter(request, model))
 
 
@@ -142,5 +144,5 @@ def _public(training: Mapping[str, Any]) -> dict[str, Any]:
 
 def _versions() -> dict[str, str]:
     names = ("fcn-segment", "openvino", "torch", "numpy", "fastapi", "pillow")
-    found = {name: package_version(name) for name in names}
-    return {"python": platform.python_version()} | {name: version for name, version in found.items() if version != "unknown"}
+    versions = {name: package_version(name) for name in names}
+    return {"python": platform.python_version()} | {name: version for name, version in versions.items() if version != "unknown"}

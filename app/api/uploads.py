@@ -1,4 +1,4 @@
-"""Reads a request's body within its limits, and finds the image in it."""
+"""Reads a request's body within limits of size, time and memory, and finds the image in it."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ from model.inference.worker import Body
 
 FIELDS = ("file", "image")
 UNNAMED = "image"
-LONGEST_NAME = 255  # of a file, in characters, as on file systems: the end of a longer one counts
+LONGEST_NAME = 255  # characters of a file's name, as on file systems; only the end of a longer name is used
 MAX_FILES = 100
-MAX_FIELDS, FIELD_BYTES = 20, 4096  # that are no files: nobody reads them, and they lie in memory
-TEXT_BYTES = 1024  # of a field for images, by which is told whether it is text
-SPOOLED = 1 << 16  # bytes of a batch's file that lie in memory; larger ones lie on disk
-LEAST_RATE = 10_000  # bytes a second that a body must come with, on average,
-SLOW_S = 10.0  # after so many seconds
-# of a body in chunks: `CHUNKS` in a row that average less than `CHUNK_BYTES` cost much more than the image
-CHUNK_BYTES, CHUNKS, FRAME_BYTES = 64, 1000, 6  # the last is what frames a chunk of 16 to 255 bytes
+MAX_FIELDS, FIELD_BYTES = 20, 4096  # limits on form fields that are not files: they are unused, and kept in memory
+TEXT_BYTES = 1024  # bytes of an image field that are checked for being text
+SPOOLED = 1 << 16  # a batch's files of up to this many bytes are kept in memory, larger ones on disk
+LEAST_RATE = 10_000  # bytes per second that a body must arrive with on average
+SLOW_S = 10.0  # seconds before this average is required
+# a chunked body is refused if `CHUNKS` chunks in a row average less than `CHUNK_BYTES`: they cost far more than the image
+CHUNK_BYTES, CHUNKS, FRAME_BYTES = 64, 1000, 6  # the last: bytes that frame a chunk of 16 to 255 bytes
 NO_ROOM = {"Retry-After": "10", "Connection": "close"}
 log = logging.getLogger("segment")
 
 
 class Upload(NamedTuple):
-    """An image file: its bytes, for the caller to close, and its name without folders (`image` where none came)."""
+    """An image file: its bytes, which the caller closes, and its name without folders (`image` if it has none)."""
 
     body: Body
     name: str
@@ -47,8 +47,10 @@ class Upload(NamedTuple):
 
 @dataclass(frozen=True)
 class UploadLimits:
-    """Of a body: the most bytes, the most seconds that it may take to arrive, and `hold`, which is told how many bytes of
-    memory it takes and raises where those are not to be had."""
+    """Limits on a body: the most bytes, and the most seconds that it may take to arrive.
+
+    hold: called with the number of bytes of memory that the body uses so far; raises if they are not available.
+    """
 
     bytes: int
     seconds: float
@@ -56,15 +58,15 @@ class UploadLimits:
 
 
 async def read_image(request: Request, limits: UploadLimits) -> Upload:
-    """The image: the multipart field `file` or `image`, or the raw body.
+    """Reads the image: the multipart field `file` or `image`, or the raw body.
 
-    Raises `TooLarge` (before reading where Content-Length tells), `UploadTooSlow`, `BadRequest`, `EmptyBody` or what `hold`
-    raises.
+    Raises `TooLarge` (before reading, if Content-Length is too large), `UploadTooSlow`, `BadRequest`, `EmptyBody`,
+    `Unavailable` if there is no room for the image, or what `hold` raises.
     """
-    _check_announced(request, limits.bytes)
-    async with _in_time(limits.seconds) as deadline:
-        # put together at the end, it is there twice for a moment; later the worker that has it has a copy
-        body = _arriving(request, limits, deadline, lambda received: 2 * received)
+    _check_content_length(request, limits.bytes)
+    async with _upload_timeout(limits.seconds) as deadline:
+        # twice the bytes: joining the chunks makes a second copy for a moment, and later the worker has a copy
+        body = _receive(request, limits, deadline, lambda received: 2 * received)
         if _media_type(request) != "multipart/form-data":
             return Upload(_body(b"".join([chunk async for chunk in body]), "the body"), UNNAMED)
         form = await _parse(request, body, limits.bytes)
@@ -76,22 +78,23 @@ async def read_image(request: Request, limits: UploadLimits) -> Upload:
 
 
 async def read_form(request: Request, limits: UploadLimits) -> FormData:
-    """A form, for the caller to close; its files of more than `SPOOLED` bytes lie on disk until then.
+    """Reads a form, which the caller closes; its files of more than `SPOOLED` bytes are on disk until then.
 
-    Raises as `read_image`, and `Unavailable` where they find no room on disk.
+    Raises the errors of `read_image`, and `Unavailable` if there is no room on disk.
     """
     if _media_type(request) != "multipart/form-data":
-        raise BadRequest("several images come as multipart/form-data, each as a field `file`")
-    _check_announced(request, limits.bytes)
-    async with _in_time(limits.seconds) as deadline:
-        body = _arriving(request, limits, deadline, lambda received: min(received, MAX_FILES * SPOOLED))
+        raise BadRequest("several images must come as multipart/form-data, each as a field `file`")
+    _check_content_length(request, limits.bytes)
+    async with _upload_timeout(limits.seconds) as deadline:
+        body = _receive(request, limits, deadline, lambda received: min(received, MAX_FILES * SPOOLED))
         return await _parse(request, body, SPOOLED)
 
 
 def images(form: FormData) -> list[UploadFile]:
-    """The files in the fields for images, in the form's order; raises `BadRequest` where there is none.
+    """The files in the fields for images, in the form's order. Raises `BadRequest` if there is none.
 
-    A field without a name and without bytes, as browsers send for one in which nothing was chosen, counts where no other came.
+    Browsers send a file without a name and without bytes for a field in which no file was chosen. Such files are left out,
+    unless there are no others.
     """
     parts = [part for name, part in form.multi_items() if name in FIELDS and isinstance(part, UploadFile)]
     if not parts:
@@ -101,7 +104,7 @@ def images(form: FormData) -> list[UploadFile]:
 
 
 async def check_files(parts: Sequence[UploadFile]) -> None:
-    """Raises `BadRequest` where all of a form's fields for images came as text."""
+    """Raises `BadRequest` if all of a form's fields for images are text."""
     for part in parts:
         text = "" if part.filename else _as_text(await part.read(TEXT_BYTES))
         await part.seek(0)
@@ -111,7 +114,7 @@ async def check_files(parts: Sequence[UploadFile]) -> None:
 
 
 async def spooled_body(part: UploadFile) -> Body:
-    """A batch's file for a worker, which reads it from disk itself where it lies there; raises as `read_image`."""
+    """The body of a batch's file. If the file is on disk, the worker reads it from there. Raises as `read_image`."""
     length = part.size or 0
     if length <= SPOOLED:
         return _body(await _read(part), f"the file {base_name(part)}")
@@ -121,16 +124,17 @@ async def spooled_body(part: UploadFile) -> Body:
 
 
 async def _read(part: UploadFile) -> bytes:
-    """A form field's bytes; raises `BadRequest` where they came as text."""
+    """The bytes of a form's field. Raises `BadRequest` if they are text."""
     data = await part.read()
     if not part.filename and (text := _as_text(data)):
         raise _not_a_file(text)
     return data
 
 
-def _body(data: bytes, what: str) -> Body:
+def _body(data: bytes, source: str) -> Body:
+    """The data as a `Body`. `source` names its origin in the error. Raises `EmptyBody` or `Unavailable`."""
     if not data:
-        raise EmptyBody(f"{what} is empty (0 bytes); send an image as the field `file` of a form, or as the body")
+        raise EmptyBody(f"{source} is empty (0 bytes); send an image as the field `file` of a form, or as the body")
     try:
         return Body.of(data)
     except OSError as error:
@@ -144,19 +148,22 @@ def _not_a_file(text: str) -> BadRequest:
 
 
 def _as_text(data: bytes) -> str:
-    """The start of a field without a file's name, where that is text, as the name of a file is when `@` is forgotten."""
+    """The first `TEXT_BYTES` bytes as text, or empty if they are not text.
+
+    An image field is text if, for example, the `@` before the file's name is missing in a curl command.
+    """
     start = data[:TEXT_BYTES]
     try:
         text = start.decode()
     except UnicodeDecodeError as error:
-        if error.start < TEXT_BYTES - 3:  # no letter that is cut off at the end
+        if error.start < TEXT_BYTES - 3:  # else it may be a character that is cut off at the end
             return ""
         text = start[: error.start].decode()
     return "" if "\0" in text else text
 
 
 def base_name(part: UploadFile) -> str:
-    """The file's name without folders, of whichever system, cut to 255 characters; `image` where none came."""
+    """The file's name without folders (with `/` or `\\`), cut to its last 255 characters; `image` if it has none."""
     return (part.filename or "").replace("\\", "/").rsplit("/", 1)[-1][-LONGEST_NAME:] or UNNAMED
 
 
@@ -166,10 +173,14 @@ def _media_type(request: Request) -> str:
     return message.get_content_type()
 
 
-async def _arriving(
-    request: Request, limits: UploadLimits, deadline: asyncio.Timeout, taken: Callable[[int], int]
+async def _receive(
+    request: Request, limits: UploadLimits, deadline: asyncio.Timeout, memory_bytes: Callable[[int], int]
 ) -> AsyncGenerator[bytes, None]:
-    """The body's chunks, within their limits; each moves the deadline on, by the time that it may have taken."""
+    """Yields the body's chunks as they arrive, and checks the limits.
+
+    Each chunk moves the deadline to when the body would be slower than `LEAST_RATE`, at most to the first deadline.
+    memory_bytes: returns the memory that is used once this many bytes have arrived.
+    """
     loop, received = asyncio.get_running_loop(), 0
     latest, started = deadline.when() or inf, loop.time()
     deadline.reschedule(min(latest, started + SLOW_S))
@@ -179,15 +190,15 @@ async def _arriving(
         check_chunks(received)
         if received > limits.bytes:
             raise _too_large(limits.bytes)
-        limits.hold(taken(received))
+        limits.hold(memory_bytes(received))
         deadline.reschedule(min(latest, started + SLOW_S + received / LEAST_RATE))
         yield chunk
 
 
 def _chunk_check() -> Callable[[int], None]:
-    """What raises `BadRequest` where chunks are too small; it is told how many bytes of the body have come.
+    """Returns a function to call with the number of body bytes received so far; it raises `BadRequest` if chunks are too small.
 
-    What came on the connection and is not of the body frames its chunks.
+    All other bytes that arrived on the connection count as framing of the chunks.
     """
     latest_body = latest_frames = 0
 
@@ -197,44 +208,44 @@ def _chunk_check() -> Callable[[int], None]:
         if frames - latest_frames < CHUNKS * FRAME_BYTES:
             return
         if (received - latest_body) * FRAME_BYTES < (frames - latest_frames) * CHUNK_BYTES:
-            stated = f"{CHUNKS} chunks of the body average less than {CHUNK_BYTES} bytes; send larger ones, or Content-Length"
-            raise BadRequest(stated, {"Connection": "close"})
+            message = f"{CHUNKS} chunks of the body average less than {CHUNK_BYTES} bytes; send larger ones, or Content-Length"
+            raise BadRequest(message, {"Connection": "close"})
         latest_body, latest_frames = received, frames
 
     return check
 
 
-def _check_announced(request: Request, max_bytes: int) -> None:
-    announced = request.headers.get("content-length", "")
-    if announced.isdigit() and int(announced) > max_bytes:
+def _check_content_length(request: Request, max_bytes: int) -> None:
+    content_length = request.headers.get("content-length", "")
+    if content_length.isdigit() and int(content_length) > max_bytes:
         raise _too_large(max_bytes)
 
 
 @asynccontextmanager
-async def _in_time(timeout_s: float) -> AsyncIterator[asyncio.Timeout]:
+async def _upload_timeout(timeout_s: float) -> AsyncIterator[asyncio.Timeout]:
     try:
         async with asyncio.timeout(timeout_s) as deadline:
             yield deadline
     except TimeoutError:
-        stated = f"the body did not arrive within {timeout_s:g} s, or came slower than {LEAST_RATE / 1000:g} kB a second"
-        raise UploadTooSlow(stated, {"Connection": "close"}) from None
+        message = f"the body did not arrive within {timeout_s:g} s, or came slower than {LEAST_RATE / 1000:g} kB a second"
+        raise UploadTooSlow(message, {"Connection": "close"}) from None
 
 
-async def _parse(request: Request, body: AsyncGenerator[bytes, None], spooled: int) -> FormData:
-    """The request's form; parts of more than `spooled` bytes lie on disk."""
-    # names are UTF-8 (RFC 7578, section 5.1.2): a charset of the client's choice could be any of Python's codecs
+async def _parse(request: Request, body: AsyncGenerator[bytes, None], spool_bytes: int) -> FormData:
+    """The request's form. Parts of more than `spool_bytes` bytes are on disk."""
+    # only the boundary is passed on: names are UTF-8 (RFC 7578, section 5.1.2), and a client's charset could select any codec
     kind, parameters = parse_options_header(request.headers.get("content-type"))
     boundary = parameters.get(b"boundary", b"").decode("latin-1")
     headers = Headers({"content-type": f'{kind.decode("latin-1")}; boundary="{boundary}"'} if boundary else {})
 
-    async def whole() -> AsyncGenerator[bytes, None]:
+    async def checked_body() -> AsyncGenerator[bytes, None]:
         async for chunk in _from_first_boundary(body, parameters.get(b"boundary", b"")):
             yield chunk
         if not parser.ended:
             raise MultiPartException("it is cut off: its closing boundary is missing")
 
-    parser = _WholeForm(headers, whole(), max_files=MAX_FILES, max_fields=MAX_FIELDS, max_part_size=FIELD_BYTES)
-    parser.spool_max_size = spooled
+    parser = _WholeForm(headers, checked_body(), max_files=MAX_FILES, max_fields=MAX_FIELDS, max_part_size=FIELD_BYTES)
+    parser.spool_max_size = spool_bytes
     try:
         return await parser.parse()
     except (MultiPartException, KeyError, UnicodeDecodeError) as error:
@@ -246,9 +257,9 @@ async def _parse(request: Request, body: AsyncGenerator[bytes, None], spooled: i
 
 
 class _WholeForm(MultiPartParser):
-    """Knows whether the form's closing boundary came: a part that it does not end is left out.
+    """A parser that records in `ended` whether the form's closing boundary arrived; without it, the last part may be missing.
 
-    A field for images is a file even where it has no file's name, so that it is counted and spooled as one.
+    It treats a field for images as a file even if it has no file name, so that it is counted and spooled as a file.
     """
 
     ended = False
@@ -276,19 +287,22 @@ class _WholeForm(MultiPartParser):
 
 
 async def _from_first_boundary(body: AsyncGenerator[bytes, None], boundary: bytes) -> AsyncGenerator[bytes, None]:
-    """The body without what stands before its first boundary (RFC 2046, section 5.1.1); of that, the last bytes are kept."""
+    """Yields the body without the preamble before its first boundary (RFC 2046, section 5.1.1).
+
+    Keeps only the last bytes of the preamble in memory.
+    """
     delimiter = re.compile(rb"\n(--%b(?:\r\n|--))" % re.escape(boundary))
-    kept, begun = b"\n", not boundary  # the body's start is the start of a line
+    tail, begun = b"\n", not boundary  # a line feed, because the body's start is the start of a line
     async for chunk in body:
         if begun:
             yield chunk
             continue
-        kept += chunk
-        if first := delimiter.search(kept):
+        tail += chunk
+        if match := delimiter.search(tail):
             begun = True
-            yield kept[first.start(1) :]
+            yield tail[match.start(1) :]
         else:
-            kept = kept[-len(boundary) - 4 :]  # what may be the beginning of a delimiter
+            tail = tail[-len(boundary) - 4 :]  # these bytes may begin a delimiter
 
 
 def _too_large(max_bytes: int) -> TooLarge:

@@ -1,1 +1,4 @@
-"""What does the work and knows no HTTP: the service's state, models by name, admission, the tile scheduler."""
+"""The work behind the HTTP interface: the service's state, models by name, admission, memory budget and watchdog.
+
+Nothing here knows HTTP.
+"""

@@ -1,4 +1,4 @@
-"""Who is let in: so many tiles, and no more than can be done before their deadline."""
+"""Admission of requests: a limited number of tiles, and only as many as can be done before their deadline."""
 
 from __future__ import annotations
 
@@ -10,18 +10,22 @@ from app.serving.budget import MemoryUse
 from app.serving.errors import QueueFull, TooManyTiles
 from model.inference.errors import Cancelled
 
-AVERAGED_S = 10.0  # of busy time, over which the rate is averaged
-TRUSTED_S = 1.0  # of busy time, before the rate is believed
-FRESH_S = 2.0  # an upload that began longer ago is slow, and must not keep others out
+AVERAGED_S = 10.0  # seconds of busy time over which the rate is averaged
+TRUSTED_S = 1.0  # seconds of busy time before the rate is used
+FRESH_S = 2.0  # an upload that began longer ago counts as slow, and must not keep other requests out
 MAX_UPLOADS = 1024
 LONGEST_RETRY_S = 600
-LONGEST_GAP_S = 3.0  # between two tiles that is counted in full: a process may be paused for a while, as a container is
-FILLED = 0.5  # of the time to the deadline, at most: the machine may be half as fast the next moment
+LONGEST_GAP_S = 3.0  # seconds between two tiles that count in full; a longer gap may be a pause of the process or container
+FILLED = 0.5  # share of the time to the deadline that may be planned for: the machine may soon run at half its speed
 
 
 @dataclass(eq=False)
 class Reservation:
-    """What is kept for a request since `since`: a tile until its image is planned, then its tiles that are not done."""
+    """A request's place in the queue.
+
+    since: when its head arrived; once its body has arrived, when that was. tiles: 1 until its image is planned, then the
+    number of its tiles that are not done. uploading: whether its body has yet to arrive.
+    """
 
     since: float
     tiles: int = 1
@@ -30,10 +34,10 @@ class Reservation:
 
 
 class Admission:
-    """Counts the tiles that are admitted and not done, and how many are done a second while there are any.
+    """Counts the tiles that are admitted and not done, and measures how many are done per second while there are any.
 
-    Requests take turns, a tile each: before the last tile of one, each other has had at most as many as that one has.
-    For the event loop alone. Invariant: `_queued` is the sum of the tiles of `_admitted`.
+    The scheduler runs one tile of each request in turn. Before a request of n tiles is done, each other request has therefore
+    run at most n tiles. Only for the event loop. Invariant: `_queued` is the sum of the tiles of `_admitted`.
     """
 
     def __init__(self, max_queued_tiles: int, clock: Callable[[], float]) -> None:
@@ -58,15 +62,15 @@ class Admission:
 
     @property
     def tiles_per_second(self) -> float | None:
-        """The measured rate, or None before enough was done to tell."""
+        """The measured rate, or None before enough tiles are done to measure it."""
         return self._done / self._busy_s if self._busy_s >= TRUSTED_S and self._done else None
 
     def reserve(self, deadline: float) -> Reservation:
-        """A reservation for a request whose head has come, before its body is read; raises `QueueFull`."""
+        """Makes a reservation for a request whose head has arrived, before its body is read. Raises `QueueFull`."""
         now = self._clock()
         if len(self._uploading) >= MAX_UPLOADS:
-            stated = f"{len(self._uploading)} uploads are on their way, the most that are taken"
-            raise QueueFull(f"{stated}; try again later", self._retry_after(len(self._admitted)))
+            message = f"{len(self._uploading)} uploads are on their way, the most that are taken"
+            raise QueueFull(f"{message}; try again later", self._retry_after(len(self._admitted)))
         fresh = sum(now - reservation.since < FRESH_S for reservation in self._uploading)
         self._check(1, deadline, fresh)
         reservation = Reservation(now)
@@ -74,7 +78,7 @@ class Admission:
         return reservation
 
     def arrive(self, reservation: Reservation) -> None:
-        """Counts the request's tile from now on, however long it waits: its body is here. Calling again does nothing."""
+        """Counts the request's tile from now on, because its body has arrived. Calling it again does nothing."""
         if reservation in self._uploading:
             self._uploading.remove(reservation)
             now = self._clock()
@@ -85,9 +89,9 @@ class Admission:
             self._queued += reservation.tiles
 
     def admit(self, reservation: Reservation, tiles: int, deadline: float) -> None:
-        """Corrects the reservation of a request that has arrived to this many tiles, now that its image is planned.
+        """Sets the number of tiles of a request that has arrived, once its image is planned.
 
-        Raises `TooManyTiles`, `QueueFull`, or `Cancelled` where the reservation was given back meanwhile.
+        Raises `TooManyTiles`, `QueueFull`, or `Cancelled` if the reservation was released meanwhile.
         """
         if tiles > self.max_queued_tiles:
             limit = self.max_queued_tiles
@@ -104,12 +108,12 @@ class Admission:
             self._queued += reservation.tiles
 
     def tile_done(self, reservation: Reservation) -> None:
-        """A tile of an admitted request is done; its last one is given back by `release`, after argmax and encoding."""
+        """Counts a done tile of an admitted request. The last one counts until `release`, after argmax and encoding."""
         if reservation in self._admitted and reservation.tiles > 1:
             self._give_back(reservation, 1, done=True)
 
     def release(self, reservation: Reservation, *, done: bool) -> None:
-        """Gives the reservation back; `done` where its answer was made. Calling again does nothing."""
+        """Ends the reservation. done: whether the answer is ready. Calling it again does nothing."""
         self._uploading.discard(reservation)
         if reservation in self._admitted:
             self._admitted.remove(reservation)
@@ -119,32 +123,37 @@ class Admission:
         reservation.tiles -= tiles
         self._queued -= tiles
         now = self._clock()
-        # what was given up or has failed tells nothing of the rate: its tiles do not count, nor its time where it was alone
+        # tiles of a request that failed or was cancelled do not count for the rate, nor does the time when it was alone
         if not done:
-            self._last = max(self._last, min((each.since for each in self._admitted), default=now))
+            self._last = max(self._last, min((other.since for other in self._admitted), default=now))
         else:
             rate = self.tiles_per_second
             elapsed = min(now - self._last, max(LONGEST_GAP_S, 2 * tiles / rate) if rate else AVERAGED_S)
             fade = exp(-elapsed / AVERAGED_S)
-            kept = AVERAGED_S * (1 - fade) / elapsed if elapsed else 1.0
-            self._busy_s = self._busy_s * fade + elapsed * kept
-            self._done = self._done * fade + tiles * kept
+            weight = AVERAGED_S * (1 - fade) / elapsed if elapsed else 1.0
+            self._busy_s = self._busy_s * fade + elapsed * weight
+            self._done = self._done * fade + tiles * weight
             self._last = now
 
     def _check(self, tiles: int, deadline: float, fresh_uploads: int) -> None:
-        others = len(self._admitted) if tiles == 1 else sum(min(each.tiles, tiles) for each in self._admitted)
-        before, queued = others + fresh_uploads, self._queued + fresh_uploads
-        if queued + tiles > self.max_queued_tiles:
-            stated = f"{queued} tiles are queued and at most {self.max_queued_tiles} are taken"
-            raise QueueFull(f"{stated}; try again later", self._retry_after(before))
-        rate, allowed = self.tiles_per_second, FILLED * (deadline - self._clock())
-        # an image that comes while nothing waits may try, however long it takes
-        if self._queued and rate and (needed := (before + tiles) / rate) > allowed:
-            stated = f"{queued} tiles are queued, and these would be done in {needed:.1f} s, too near the deadline"
-            lacking = min(LONGEST_RETRY_S, ceil(needed - allowed))
-            raise QueueFull(f"{stated}; try again later", max(self._retry_after(before), lacking), "deadline")
+        """Raises `QueueFull` if a request of `tiles` tiles has no room, or would be done too near its deadline.
 
-    def _retry_after(self, requests: int) -> int:
-        """Seconds until so many requests of a tile each are done, at the measured rate."""
+        fresh_uploads: uploads that count as one queued tile each.
+        """
+        # tiles of other requests that run before this request is done; with one tile, the sum is their number
+        admitted = len(self._admitted) if tiles == 1 else sum(min(other.tiles, tiles) for other in self._admitted)
+        before, queued = admitted + fresh_uploads, self._queued + fresh_uploads
+        if queued + tiles > self.max_queued_tiles:
+            message = f"{queued} tiles are queued and at most {self.max_queued_tiles} are taken"
+            raise QueueFull(f"{message}; try again later", self._retry_after(before))
+        rate, allowed_s = self.tiles_per_second, FILLED * (deadline - self._clock())
+        # while nothing is queued, an image is admitted however long it takes
+        if self._queued and rate and (needed_s := (before + tiles) / rate) > allowed_s:
+            message = f"{queued} tiles are queued, and these would be done in {needed_s:.1f} s, too near the deadline"
+            excess_s = min(LONGEST_RETRY_S, ceil(needed_s - allowed_s))
+            raise QueueFull(f"{message}; try again later", max(self._retry_after(before), excess_s), "deadline")
+
+    def _retry_after(self, tiles: int) -> int:
+        """Seconds in which this many tiles are done at the measured rate: at least 1, at most `LONGEST_RETRY_S`."""
         rate = self.tiles_per_second
-        return 1 if rate is None else min(LONGEST_RETRY_S, max(1, ceil(requests / rate)))
+        return 1 if rate is None else min(LONGEST_RETRY_S, max(1, ceil(tiles / rate)))

@@ -1,4 +1,4 @@
-"""The memory that requests take together: bodies, images that are worked on, and answers that are being sent."""
+"""The memory budget of all requests: bodies, work on images, and answers that are being sent."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from model.inference.worker_main import PLAN_BYTES
 PLANNERS = 2  # images that are planned at once
 PLANNING_BYTES = PLANNERS * PLAN_BYTES
 BODIES_SHARE = ANSWERS_SHARE = 0.25  # of the budget
-SLOW_BYTES_PER_SECOND = 100_000  # of a reader that is closed where others wait for what its answer holds,
-SLOW_S = 5.0  # after so many seconds
-CHECK_S = 1.0  # between two looks at readers
+SLOW_BYTES_PER_SECOND = 100_000  # a slower reader is closed while others wait for the memory that its answer holds
+SLOW_S = 5.0  # seconds over which a reader's rate is measured
+CHECK_S = 1.0  # seconds between checks for slow readers
 
 
 @dataclass(eq=False)
 class MemoryUse:
-    """Bytes of one request: its body, its work, and its answer."""
+    """Bytes that one request uses: for its body, its work, and its answer. large: whether a large image is in work."""
 
     body: int = 0
     work: int = 0
@@ -31,7 +31,11 @@ class MemoryUse:
 
 @dataclass(eq=False)
 class Sending:
-    """An answer of which `sent` bytes have gone to the system, `marked` of them at the time `since`. `abort` closes it."""
+    """An answer that is being sent.
+
+    sent: bytes handed to the operating system so far. marked: the value of `sent` at the time `since`, when the current
+    measurement of its rate began. abort: closes the connection.
+    """
 
     since: float
     abort: Callable[[], None]
@@ -41,6 +45,8 @@ class Sending:
 
 @dataclass(eq=False)
 class _Turn:
+    """Work that waits for memory. `future` is done once it has its bytes."""
+
     use: MemoryUse
     bytes: int
     large: bool
@@ -48,11 +54,12 @@ class _Turn:
 
 
 class Budget:
-    """Counts what requests take, up to `limit` bytes. For the event loop alone.
+    """Counts the memory that requests use, up to `limit` bytes. Only for the event loop.
 
-    A part is set aside for planning, a quarter is for bodies: beyond it, uploads are refused. The rest is for work and answers.
-    Work waits for it in order of arrival, and while answers take a quarter of the budget; readers that are slow meanwhile are
-    closed. At most `large_works` large images are worked on at once; others pass those that wait for that.
+    `PLANNING_BYTES` are set aside for planning. A quarter of the limit is for bodies; uploads beyond it are refused. The rest
+    is for work and answers. Work waits for memory in order of arrival, and also while answers use a quarter of the limit or
+    more. While work waits for memory that answers use, connections that read slowly are closed. At most `large_works` large
+    images are in work at once; other images overtake a large image that waits for this reason.
     """
 
     def __init__(self, limit: int, large_works: int) -> None:
@@ -67,33 +74,37 @@ class Budget:
 
     @property
     def used(self) -> int:
-        """Bytes that requests take now; what is set aside for planning is not among them."""
+        """Bytes that requests use now, without those set aside for planning."""
         return self._bodies + self._work + self._answers
 
     def hold_body(self, use: MemoryUse, count: int) -> None:
-        """Corrects the bytes of a request's body. Raises `QueueFull` where there is no room for more of them."""
-        more = count - use.body
-        if more > 0 and self._bodies + more > self.most_bodies:
-            stated = f"bodies of {self._bodies / 1e6:.0f} MB are held and at most {self.most_bodies / 1e6:.0f} are"
-            raise QueueFull(f"{stated}; try again later", reason="memory")
+        """Sets the bytes that a request's body uses. Raises `QueueFull` if it grows and there is no room."""
+        growth = count - use.body
+        if growth > 0 and self._bodies + growth > self.most_bodies:
+            message = f"bodies use {self._bodies / 1e6:.0f} MB of memory and may use at most {self.most_bodies / 1e6:.0f} MB"
+            raise QueueFull(f"{message}; try again later", reason="memory")
         use.body = count
-        self._bodies += more
+        self._bodies += growth
 
     def check(self, count: int) -> None:
-        """Raises `TooMuchMemory` where work with so many bytes could never begin."""
+        """Raises `TooMuchMemory` if work that needs `count` bytes could never begin."""
         if count > self.most_work:
-            stated = f"{count / 1e6:.0f} MB to be decoded and answered, and at most {self.most_work / 1e6:.0f} are given"
-            raise TooMuchMemory(f"the image takes {stated}; send a smaller one, or ask for a smaller side or a mask alone")
+            need = f"{count / 1e6:.0f} MB to be decoded and answered, and at most {self.most_work / 1e6:.0f} MB are available"
+            raise TooMuchMemory(f"the image takes {need}; send a smaller one, or ask for a smaller side or a mask alone")
 
     def start_now(self, use: MemoryUse, count: int, *, large: bool) -> bool:
-        """Gives the work its bytes, where they are free, nobody waits for them, and a large image may be worked on."""
+        """Gives the work its bytes if that is possible without waiting, and says whether it did.
+
+        It is impossible while other work waits or too few bytes are free, and, for a large image, while `large_works` other
+        large images are in work.
+        """
         if self._turns or not self._fits(count, large):
             return False
         self._start(use, count, large)
         return True
 
     async def start(self, use: MemoryUse, count: int, *, large: bool) -> None:
-        """Gives the work its bytes once it is its turn."""
+        """Waits for the work's turn, then gives it its bytes. Closes slow readers while it waits."""
         loop = asyncio.get_running_loop()
         turn = _Turn(use, count, large, loop.create_future())
         self._turns.append(turn)
@@ -111,7 +122,7 @@ class Budget:
                 self._give_turns()
 
     def answered(self, use: MemoryUse, count: int) -> None:
-        """The work is done; its answer takes so many bytes until `end`."""
+        """Frees the bytes of work that is done. Its answer uses `count` bytes until `end`."""
         self._work -= use.work
         self._large -= use.large
         self._answers += count - use.answer
@@ -119,14 +130,14 @@ class Budget:
         self._give_turns()
 
     def end(self, use: MemoryUse) -> None:
-        """Nothing of the request is in memory any more. Calling it again does nothing."""
+        """Frees all bytes of a request. Calling it again does nothing."""
         self._bodies -= use.body
         use.body = 0
         self.answered(use, 0)
 
     @contextmanager
     def sending(self, since: float, abort: Callable[[], None]) -> Iterator[Sending]:
-        """While an answer is being sent, so that a slow reader can be closed."""
+        """Registers an answer while it is being sent, so that `abort` can close the connection of a slow reader."""
         sending = Sending(since, abort)
         self._sendings[sending] = None
         try:
@@ -135,12 +146,12 @@ class Budget:
             del self._sendings[sending]
 
     def _may_start(self, large: bool) -> bool:
-        """Whether an image of its kind may be worked on beside those that are."""
+        """Whether the number of large images in work allows another image, `large` or not."""
         return not large or self._large < self.large_works
 
     def _fits(self, count: int, large: bool) -> bool:
-        in_bytes = self._work + self._answers + count <= self.most_work and self._answers < self.most_answers
-        return in_bytes and self._may_start(large)
+        has_memory = self._work + self._answers + count <= self.most_work and self._answers < self.most_answers
+        return has_memory and self._may_start(large)
 
     def _start(self, use: MemoryUse, count: int, large: bool) -> None:
         use.work, use.large = count, large
@@ -148,7 +159,7 @@ class Budget:
         self._large += large
 
     def _give_turns(self) -> None:
-        """To those that wait, in order; a large image that waits for others of its kind is passed by."""
+        """Starts waiting work in order of arrival, as far as memory allows. Skips large images while enough are in work."""
         for turn in list(self._turns):
             if not self._may_start(turn.large):
                 continue
@@ -160,7 +171,10 @@ class Budget:
                 turn.future.set_result(None)
 
     def _close_slow(self, now: float) -> None:
-        """Closes readers that were slow for the last seconds, where what their answers hold is all that is lacking."""
+        """Closes connections whose rate over at least `SLOW_S` seconds was too low.
+
+        Does nothing unless work waits, and would have enough memory if there were no answers.
+        """
         first = next((turn for turn in self._turns if self._may_start(turn.large)), None)
         if not first or self._work + first.bytes > self.most_work:
             return
@@ -170,5 +184,5 @@ class Budget:
                 continue
             if sending.sent - sending.marked < SLOW_BYTES_PER_SECOND * seconds:
                 sending.abort()
-            # from here on anew: the system takes some megabytes at once, however slowly the client reads
+            # measure anew from here: the operating system takes some megabytes at once, however slowly the client reads
             sending.since, sending.marked = now, sending.sent

@@ -1,4 +1,4 @@
-"""What serving refuses or gives up. No status codes here: `app.api.errors` maps these once."""
+"""Errors of this package. They have no status codes: `app.api.errors` maps them."""
 
 from __future__ import annotations
 
@@ -6,25 +6,25 @@ from app.telemetry import Reason
 
 
 class ServingError(Exception):
-    """Base of the errors of this package; `reason` is for the metrics."""
+    """Base class of this package's errors. The metrics count `reason`."""
 
     reason: Reason
 
 
 class TooManyTiles(ServingError):
-    """A request with more tiles than the queue could ever take."""
+    """The image has more tiles than the queue can hold even when it is empty."""
 
     reason = "too_large"
 
 
 class TooMuchMemory(ServingError):
-    """A request that takes more memory than all together ever may."""
+    """The image needs more memory than the budget has even when nothing else uses it."""
 
     reason = "too_large"
 
 
 class QueueFull(ServingError):
-    """No room for this many tiles now; `retry_after` is in whole seconds."""
+    """The service has no room for the request now. `retry_after`: whole seconds until a new try makes sense."""
 
     def __init__(self, message: str, retry_after: int = 1, reason: Reason = "full") -> None:
         super().__init__(message)
@@ -33,7 +33,7 @@ class QueueFull(ServingError):
 
 
 class NotServing(ServingError):
-    """The service takes no images now: it starts, drains, has stopped, or its device has failed."""
+    """The service takes no images now: it is starting, draining or stopped, or its device has failed."""
 
     def __init__(self, message: str, reason: Reason = "failed") -> None:
         super().__init__(message)
@@ -41,6 +41,6 @@ class NotServing(ServingError):
 
 
 class UnknownModel(ServingError):
-    """A model's name that none of those served has."""
+    """No model of this name is served."""
 
     reason = "parameter"

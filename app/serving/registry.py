@@ -1,4 +1,4 @@
-"""The models that are served: loaded, warmed up, picked by name, and replaced while requests go on."""
+"""The models in service: loads them, warms them up, finds them by name, and replaces them while requests go on."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ from model.weights_file import find_files
 
 
 class Model:
-    """A network that is served: its segmenter, the scheduler in front of its runtimes, and how many requests use it.
+    """A network in service: its segmenter, the scheduler of its runtimes, and the number of requests that use it.
 
-    description: its runtime's, as worker processes are told.
+    description: a pickled `DistantRuntime`, which tells worker processes about the runtime.
     """
 
     def __init__(self, segmenter: Segmenter, scheduler: Scheduler) -> None:
@@ -42,7 +42,7 @@ class Model:
 class Registry:
     """Models by name; the first is the default. Empty until `load`.
 
-    Any thread may call it; `_lock` guards `models` and the counts of users, and `_unused` tells when one falls to 0.
+    Any thread may call it. `_lock` guards `models` and the counts of users; `_unused` is notified at each release.
     """
 
     def __init__(self, settings: Settings, on_batch: Callable[[int, float], None], on_failure: Callable[[str], None]) -> None:
@@ -55,9 +55,10 @@ class Registry:
         self._unused = threading.Condition(self._lock)
 
     def load(self) -> None:
-        """Loads every weights file and serves them from now on; those served until now end when their requests have.
+        """Loads every weights file and serves these models from now on.
 
-        Raises `ValueError`, `RuntimeError` or `OSError`, and then all stays as it was.
+        Returns once all requests of the former models have ended and their schedulers are stopped. If it raises `ValueError`,
+        `RuntimeError` or `OSError`, the former models stay in service.
         """
         fresh: dict[str, Model] = {}
         try:
@@ -72,15 +73,18 @@ class Registry:
                 model.scheduler.stop()
             raise
         with self._lock:
-            self._replaced = old = list(self.models.values())
+            self._replaced = former = list(self.models.values())
             self.models = fresh
-            self._unused.wait_for(lambda: not any(model.users for model in old))
-        for model in old:
+            self._unused.wait_for(lambda: not any(model.users for model in former))
+        for model in former:
             model.scheduler.stop()
         self._replaced = []
 
     def acquire(self, name: str | None = None) -> Model:
-        """The model of this name, or the default; it stays until `release`. Raises `UnknownModel` or `NotServing`."""
+        """Returns the model of this name, or the default, and keeps it running until `release`.
+
+        Raises `UnknownModel` or `NotServing`.
+        """
         with self._lock:
             model = self.get(name)
             model.users += 1
@@ -92,7 +96,7 @@ class Registry:
             self._unused.notify_all()
 
     def get(self, name: str | None = None) -> Model:
-        """As `acquire`, for a look."""
+        """Returns the model as `acquire` does, but a reload may stop it at any time. For reading its facts."""
         models = self.models
         if not models:
             raise NotServing("starting: weights are being loaded and warmed up", "starting")
@@ -102,7 +106,7 @@ class Registry:
         return models[name]
 
     def schedulers(self) -> list[Scheduler]:
-        """Of the models that are served, and of those that were replaced and have not ended yet."""
+        """The schedulers of the models in service, and of replaced models whose requests have not ended yet."""
         with self._lock:
             return [model.scheduler for model in (*self.models.values(), *self._replaced)]
 
@@ -117,10 +121,10 @@ class Registry:
             load_runtime(files, settings.runtime, device, settings.precision, settings.threads) for device in settings.devices
         ]
         for runtime in runtimes:
-            found = runtime.file_sha256
-            if expected and found not in expected.split("/"):
-                stated = f"the file that was loaded for the weights {name} has the sha256 {found}"
-                raise ValueError(f"{stated}, and SEGMENT_WEIGHTS_SHA256 expects {expected}")
+            sha256 = runtime.file_sha256
+            if expected and sha256 not in expected.split("/"):
+                message = f"the file that was loaded for the weights {name} has the sha256 {sha256}"
+                raise ValueError(f"{message}, and SEGMENT_WEIGHTS_SHA256 expects {expected}")
         segmenters = [Segmenter(runtime, Limits(settings.max_megapixels)) for runtime in runtimes]
         for segmenter in segmenters:
             segmenter.warm_up(settings.tile_size)
@@ -134,7 +138,7 @@ class Registry:
 
 
 def check_limits(segmenter: Segmenter, settings: Settings) -> None:
-    """Raises `ValueError`, with the least value, where a limit would refuse every image: one pixel is tried."""
+    """Raises `ValueError`, with the least value that works, if a limit refuses even an image of one pixel."""
     data = grey_png(np.zeros((1, 1), np.uint8))
     options = Options(settings.tile_size, settings.overlap, settings.blend)
     height, width = working_size((1, 1), options.side, segmenter.manifest.preprocessing.side)
@@ -146,7 +150,5 @@ def check_limits(segmenter: Segmenter, settings: Settings) -> None:
         limits += [("MAX_QUEUED_TILES", settings.max_queued_tiles, plan.tile_count)]
     for name, value, least in limits:
         if value < least:
-            stated = (
-                f"SEGMENT_{name} is {value:g}, and {segmenter.runtime.identity.name} takes no image with less than {least:g}"
-            )
-            raise ValueError(f"{stated}; raise it")
+            model = segmenter.runtime.identity.name
+            raise ValueError(f"SEGMENT_{name} is {value:g}, and {model} takes no image with less than {least:g}; raise it")

@@ -1,4 +1,4 @@
-"""The service's state and lifecycle, and a request's way through it, from an image's bytes to the answer's."""
+"""The service's state and lifecycle, and the path of a request from the image's bytes to the answer's bytes."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from model.inference.worker import Body, Image, Planned, Worker
 from model.inference.workers import Workers
 
 log = logging.getLogger("segment")
-LARGE_MEGAPIXELS = 4.0  # few of the images above it are worked on at once, so that they never keep small ones waiting
+LARGE_MEGAPIXELS = 4.0  # larger images count as large: few run at once, so that they never keep small ones waiting
 DRAINING = "draining: the service is stopping"
 LATE = "no answer within {:g} s; send a smaller image or try when it is less busy"
 GONE = "the client went away"
@@ -36,7 +36,7 @@ STAGES = ("decode", "queue", "inference", "encode")
 
 @dataclass(frozen=True)
 class Answer:
-    """An answer's bytes, for the caller to close, with their encoding (`gzip` or none), and the seconds of each stage."""
+    """An answer. The caller closes `body`. encoding: `gzip`, or empty. size: the image's. seconds: of each stage."""
 
     body: Body
     encoding: str
@@ -50,9 +50,10 @@ class Answer:
 
 @dataclass
 class Job:
-    """A request's image, the name of its model, and what is reserved for it.
+    """A request's image, the name of its model (None for the default), and its reservation.
 
-    `check` is called with the model and the image's plan, and ends the work by raising.
+    `check` is called with the model and the image's plan. If it raises, the work ends with its error.
+    `done` is set when the answer is ready.
     """
 
     image: Image
@@ -64,20 +65,20 @@ class Job:
 
 @dataclass(frozen=True)
 class _Network:
-    """The network that a job uses, and its tiles that wait there."""
+    """The model that a job uses, and the queue of the job's tiles in its scheduler."""
 
     model: Model
     queue: TileQueue
 
 
 class Service:
-    """Models, admission and threads; its states are starting, ready, ending, draining, failed and stopped.
+    """Models, admission and threads. Its states are starting, ready, ending, draining, failed and stopped.
 
-    `ending`: it is to end soon, so it is not ready, and still takes images, since balancers have yet to see that.
-    `draining`: it takes no more images, and those under way end.
+    `ending`: it will stop soon. It reports not ready, but still takes images until load balancers have noticed.
+    `draining`: it takes no more images; requests in flight go on to their end.
 
-    For the event loop, but for `fail`, `reload`, `stop` and `state`, which any thread may call. Images are worked on by worker
-    processes; their tiles go through the model's scheduler, whose threads run the network.
+    Only for the event loop, except `fail`, `reload`, `stop` and `state`, which any thread may call. Worker processes decode
+    images and encode answers; the images' tiles go through the model's scheduler, whose threads run the network.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -104,9 +105,9 @@ class Service:
         self._loader = threading.Thread(target=self._load, name="loader", daemon=True)
 
     async def start(self, later: Later | None = None) -> None:
-        """Starts the workers, and loads and warms up in the background, so that health checks are answered meanwhile.
+        """Starts the workers and, in the background, loads and warms up the models. Health checks are answered meanwhile.
 
-        `later` has the event loop call a function, so that the watchdog sees whether it gets on.
+        `later` makes the event loop call a function. The watchdog uses it to check that the loop makes progress.
         """
         self.watchdog.later = later
         self.watchdog.start()
@@ -114,7 +115,7 @@ class Service:
         self._loader.start()
 
     async def stop(self) -> None:
-        """Ends threads and workers. The loader is not waited for: it stops what it has loaded once it is done."""
+        """Ends threads and workers. Does not wait for the loader: once it is done, it stops the models that it has loaded."""
         self.draining = self._stopped = True
         self.watchdog.stop()
         if self._first_worker:
@@ -123,14 +124,17 @@ class Service:
         await asyncio.to_thread(self.registry.stop)
 
     def reload(self) -> None:
-        """Reads the keys' file and the weights files again in the background; requests go on.
+        """Reads the key file and the weights files again, in the background; requests go on.
 
-        Where one of them cannot be read, what was read from it before stays.
+        If the key file cannot be read, the former keys stay. If a weights file cannot be read, the former models stay.
         """
         threading.Thread(target=self._reload, name="reloader", daemon=True).start()
 
     def fail(self, reason: str) -> None:
-        """The process cannot recover by itself: it is live no more, and `on_failure` is to end it. The first reason stays."""
+        """Marks the process as not live, because it cannot recover by itself, and calls `on_failure` to end it.
+
+        Only the first call has an effect; its reason stays.
+        """
         if self.failure:
             return
         self.failure = reason
@@ -138,47 +142,53 @@ class Service:
         self.on_failure()
 
     def reserve(self) -> Reservation:
-        """A reservation for a request whose head has come. Raises `QueueFull`; while no model is there, all get one, and what
-        is told then is why."""
+        """Makes a reservation for a request whose head has arrived. Raises `QueueFull`.
+
+        It does not need a model: before one is loaded, the route answers 503 with the reason.
+        """
         return self.admission.reserve(self.deadline())
 
     async def segment(self, job: Job, deadline: float, gone: asyncio.Future[None] | None = None) -> Answer:
-        """Answers an image; where `gone` is done first, nobody waits for the answer any more.
+        """Segments the job's image. `gone` is done once the client has disconnected.
 
-        Ended by that, by the deadline or cancelled, it ends the work at once. Raises `UnknownModel`, `NotServing`,
-        `TooManyTiles`, `TooMuchMemory`, `QueueFull`, `InferenceError`s, what a `Worker` raises, and what
-        the job's `check` does.
+        The work ends at once when `gone` is done (`Cancelled`), when the deadline passes (`DeadlinePassed`), or when this call
+        is cancelled. In every case it closes the image's body and releases the reservation; the memory of the answer stays
+        counted until the caller ends it.
+
+        Raises `UnknownModel`, `NotServing`, `TooManyTiles`, `TooMuchMemory`, `QueueFull`, `InferenceError`s, the errors of a
+        `Worker`, and those of the job's `check`.
         """
-        answering = asyncio.create_task(self._answer(job, deadline))
-        either: set[asyncio.Future[Any]] = {answering, gone} if gone else {answering}
-        delivered = False
+        work = asyncio.create_task(self._answer(job, deadline))
+        futures: set[asyncio.Future[Any]] = {work, gone} if gone else {work}
+        success = False
         try:
             seconds = max(0.0, deadline - time.monotonic())
-            await asyncio.wait(either, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-            if not answering.done():
+            await asyncio.wait(futures, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+            if not work.done():
                 raise Cancelled(GONE) if gone and gone.done() else DeadlinePassed(LATE.format(self.settings.request_timeout_s))
-            answer, delivered = answering.result(), True
+            answer, success = work.result(), True
         except DeviceOutOfMemory as error:
             raise QueueFull(f"{error}; try again later", reason="device_memory") from error
         except MemoryError as error:
             log.error("out of memory: %s", error)
             raise QueueFull("the service's memory is full; try again later", reason="memory") from error
         finally:
-            if not answering.done():
-                answering.cancel()
-                await asyncio.wait([answering])
-            if not delivered:
-                if not answering.cancelled() and not answering.exception():  # it came too late
-                    answering.result().body.close()
+            if not work.done():
+                work.cancel()
+                await asyncio.wait([work])
+            if not success:
+                if not work.cancelled() and not work.exception():  # the answer came too late
+                    work.result().body.close()
                 self.budget.end(job.reservation.memory)
             job.image.body.close()
             self.admission.release(job.reservation, done=job.done)
-            del answering, either  # an error refers to this frame: it must not refer back, or it would keep what it had
+            # a raised error refers to this frame; referring back to it from here would be a cycle that keeps memory in use
+            del work, futures
         self.metrics.segmented(answer.size, answer.seconds)
         return answer
 
     async def _answer(self, job: Job, deadline: float) -> Answer:
-        """With the model that is asked for, which stays until then."""
+        """Answers with the requested model, which stays in service until the answer is ready."""
         self.admission.arrive(job.reservation)
         model, queue = self.registry.acquire(job.model), TileQueue(deadline)
         try:
@@ -188,7 +198,10 @@ class Service:
             self.registry.release(model)
 
     async def _plan_and_work(self, job: Job, network: _Network) -> Answer:
-        """Plans the image and works on it in the same worker, unless it has to wait for memory: then it leaves the worker."""
+        """Plans the image and works on it in the same worker.
+
+        If the work has to wait for memory, the worker is released meanwhile; then another worker plans the image again.
+        """
         memory, image, deadline = job.reservation.memory, job.image, network.queue.deadline
         async with self.workers.claim(deadline) as worker:
             planned = await self._plan(worker, job, network)
@@ -217,7 +230,7 @@ class Service:
 
     async def _work(self, worker: Worker, job: Job, network: _Network, planned: Planned, admitted: float) -> Answer:
         memory, queue = job.reservation.memory, network.queue
-        # the worker has a copy of its own
+        # the worker has its own copy
         job.image.body.close()
         self.budget.hold_body(memory, 0)
         began = time.monotonic()
@@ -241,7 +254,7 @@ class Service:
         return Answer(answer.body, answer.encoding, planned.size, seconds)
 
     def no_thread(self, error: RuntimeError) -> NotServing:
-        """A thread could not be started, which is the service's failure; what to raise for it."""
+        """Fails the service because a thread could not be started. Returns the error to raise."""
         self.fail(f"a thread could not be started: {error}")
         return NotServing(self.failure or str(error))
 
@@ -250,19 +263,19 @@ class Service:
             if error := self._read_weights("ready"):
                 self.fail(f"the network could not be loaded: {error}")
         finally:
-            if not self.registry.models:  # what was raised goes to the log
+            if not self.registry.models:  # also after an unexpected error, whose traceback Python prints as this thread ends
                 self.fail("the loading of the network has ended without a network")
 
     def _reload(self) -> None:
         try:
             self.api_keys = self.settings.read_api_keys()
         except ValueError as error:
-            log.error("keys are not reloaded: %s; the former ones are asked for", error)
+            log.error("keys are not reloaded: %s; the former keys stay in use", error)
         if reason := self._read_weights("reloaded"):
-            log.error("not reloaded: %s; the networks that were loaded are served on", reason)
+            log.error("not reloaded: %s; the networks loaded before stay in service", reason)
 
     def _read_weights(self, message: str) -> str | None:
-        """What went wrong, or None."""
+        """Loads the models, and logs `message` with each model's facts. Returns the problem, or None."""
         started = time.perf_counter()
         with self._loading:
             try:
@@ -320,13 +333,13 @@ class Service:
 
     @property
     def refusal_reason(self) -> Reason:
-        """The same in a word, for the metrics, while there is a refusal."""
+        """The reason of `refusal` for the metrics. Only valid while there is a refusal."""
         if self.not_live:
             return "failed"
         return "draining" if self.draining else "starting"
 
     def state(self) -> State:
-        """For a scrape; any thread."""
+        """The state for a scrape of the metrics. Any thread may call it."""
         runtimes = [model.segmenter.runtime for model in self.registry.models.values()]
         return State(
             ready=self.not_ready is None,
@@ -343,4 +356,5 @@ class Service:
         )
 
     def deadline(self) -> float:
+        """The deadline, on `time.monotonic`, of a request that starts now."""
         return time.monotonic() + self.settings.request_timeout_s

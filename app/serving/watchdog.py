@@ -1,4 +1,4 @@
-"""Sees that the process gets on: calls of a runtime or of the event loop that do not come back, and threads that ended."""
+"""Detects calls of a runtime or of the event loop that do not return, and threads that have ended."""
 
 from __future__ import annotations
 
@@ -9,19 +9,24 @@ from contextlib import suppress
 from model.inference.scheduler import Scheduler
 
 INTERVAL_S = 1.0
-LEAST_STALL_S = 120.0  # far above what any image takes in one call
+LEAST_STALL_S = 120.0  # far longer than any image takes in one call
 Later = Callable[[Callable[[], None]], object]
 
 
 class Watchdog:
-    """Looks at everything every `interval` seconds, on a thread of its own; `on_failure` is told once, and why.
+    """Checks every `interval` seconds, on its own thread, that the schedulers and the event loop make progress.
 
-    A scheduler that has failed, or whose thread has ended, or one of whose threads has been in one call of its runtime for
-    `stall_s` seconds, fails: what waits for it is answered. One call that hangs is enough, because its thread, its memory and
-    its reservation never come back. `later`, where it is set, has the event loop call a function, which it must have done
-    within `stall_s`. Seconds are counted in looks, at most `interval` for each, not by the clock: a process that was
-    paused, as a container is, has lost no time. `schedulers` gives those to look at. A call into C that keeps the
-    interpreter's lock stops the watchdog as well.
+    At the first problem it calls `on_failure` once, with the reason, and its thread ends.
+
+    `schedulers` returns the schedulers to check. A problem is one of these: the scheduler has failed, one of its threads has
+    ended, or one of its threads has been in the same call of its runtime for `stall_s` seconds. The watchdog then fails the
+    scheduler, so that its waiting tiles are answered. One stalled call is enough, because its thread, its memory and its
+    reservation never come back.
+
+    `later`, if set, makes the event loop call a function. Not calling it within `stall_s` seconds is a problem too.
+
+    Time is counted in checks of `interval` seconds, not by the clock: pausing the process (as containers can be) adds no time.
+    A call into C that keeps the interpreter's lock stops the watchdog as well.
     """
 
     def __init__(
@@ -37,9 +42,10 @@ class Watchdog:
         self._on_failure = on_failure
         self.stall_s = stall_s
         self._interval = interval
-        self._seen: dict[Scheduler, list[tuple[int | None, int]]] = {}
-        self._asked = threading.Event()  # the event loop clears it
-        self._silent = 0  # looks since the event loop was asked, while it does not answer
+        # for each thread of a scheduler: the number of its current call, and how many checks in a row it has been the same
+        self._calls: dict[Scheduler, list[tuple[int | None, int]]] = {}
+        self._ping = threading.Event()  # set here, cleared on the event loop
+        self._unanswered = 0  # checks for which the event loop has not cleared the ping
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
 
@@ -50,44 +56,44 @@ class Watchdog:
         self._stopping.set()
 
     def look(self) -> str | None:
-        """One look: what is wrong, or None."""
+        """Runs one check. Returns the problem, or None; fails a scheduler that has one."""
         schedulers = list(self._schedulers())
-        self._seen = {scheduler: self._seen.get(scheduler, []) for scheduler in schedulers}
+        self._calls = {scheduler: self._calls.get(scheduler, []) for scheduler in schedulers}
         for scheduler in schedulers:
-            if reason := self._judge(scheduler):
+            if reason := self._check_scheduler(scheduler):
                 scheduler.fail(reason)
                 return reason
-        return self._judge_loop()
+        return self._check_loop()
 
-    def _judge(self, scheduler: Scheduler) -> str | None:
+    def _check_scheduler(self, scheduler: Scheduler) -> str | None:
         if reason := scheduler.broken:
             return reason
-        calls = scheduler.calls()
-        before = self._seen[scheduler] or [(None, 0)] * len(calls)
-        # for each thread, its call and in how many looks one after another it has been the same
-        seen = [
-            (now, looks + 1 if now is not None and now == then else 0) for now, (then, looks) in zip(calls, before, strict=True)
+        numbers = scheduler.calls()
+        previous = self._calls[scheduler] or [(None, 0)] * len(numbers)
+        calls = [
+            (number, checks + 1 if number is not None and number == previous_number else 0)
+            for number, (previous_number, checks) in zip(numbers, previous, strict=True)
         ]
-        self._seen[scheduler] = seen
-        return f"the network has {self._stalled}" if self._is_long(max(looks for _, looks in seen)) else None
+        self._calls[scheduler] = calls
+        return f"the network has {self._stall}" if self._is_stall(max(checks for _, checks in calls)) else None
 
-    def _judge_loop(self) -> str | None:
+    def _check_loop(self) -> str | None:
         if self.later is None:
             return None
-        if self._asked.is_set():
-            self._silent += 1
+        if self._ping.is_set():
+            self._unanswered += 1
         else:
-            self._silent = 0
-            self._asked.set()
-            with suppress(RuntimeError):  # it is closed: the process is at its end
-                self.later(self._asked.clear)
-        return f"the event loop has {self._stalled}" if self._is_long(self._silent) else None
+            self._unanswered = 0
+            self._ping.set()
+            with suppress(RuntimeError):  # the event loop is closed: the process is ending
+                self.later(self._ping.clear)
+        return f"the event loop has {self._stall}" if self._is_stall(self._unanswered) else None
 
-    def _is_long(self, looks: int) -> bool:
-        return looks * self._interval >= self.stall_s
+    def _is_stall(self, checks: int) -> bool:
+        return checks * self._interval >= self.stall_s
 
     @property
-    def _stalled(self) -> str:
+    def _stall(self) -> str:
         return f"been at one call for {self.stall_s:g} s, which does not come back"
 
     def _watch(self) -> None:

@@ -52,7 +52,7 @@ def test_uploads_are_refused_by_what_has_come_of_them_and_not_by_what_they_annou
         first.sendall(head(50_000_000) + bytes(45_000_000))
         wait_for(lambda: service.budget.used >= 90_000_000)
         refused = client.post("/segment", content=LARGE)
-        assert_problem(refused, 503, "bodies of", "try again later")
+        assert_problem(refused, 503, "bodies use", "try again later")
         assert (refused.headers["connection"], refused.headers["retry-after"]) == ("close", "1")
         assert post(client).status_code == 200
     assert_idle(service)
@@ -63,7 +63,7 @@ def test_bodies_without_a_length_are_counted_as_well(client: TestClient) -> None
         for _ in range(count):
             yield bytes(1_000_000)
 
-    assert_problem(client.post("/segment", content=chunks(60)), 503, "bodies of")
+    assert_problem(client.post("/segment", content=chunks(60)), 503, "bodies use")
     assert_problem(client.post("/segment", content=chunks(10)), 415)
     assert_idle(service_of(client))
 
@@ -143,8 +143,8 @@ def _read_within(connection: socket.socket, seconds: float) -> bytes:
 
 def test_a_batch_whose_client_goes_while_it_is_answered_gives_everything_back(client: TestClient, port: int) -> None:
     image = encoded(np.random.default_rng(0).integers(0, 256, (1500, 1500, 3), np.uint8))
-    asked = httpx.Request("POST", "http://x/segment/batch", files=[("file", ("noise.png", image))] * 2)
-    body, lines = asked.read(), f"Content-Type: {asked.headers['content-type']}"
+    request = httpx.Request("POST", "http://x/segment/batch", files=[("file", ("noise.png", image))] * 2)
+    body, lines = request.read(), f"Content-Type: {request.headers['content-type']}"
     service = service_of(client)
     with connected(port) as connection:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 17)
