@@ -1,4 +1,4 @@
-"""What a network is made of: the arguments of `model.networks.builder.build`, as a weights file stores them."""
+"""The description of a network: the arguments of `model.networks.builder.build`, which a weights file stores."""
 
 from __future__ import annotations
 
@@ -12,30 +12,31 @@ HEADS = ("none", "fc", "conv1x1", "pooled")
 DECODERS = ("aligned", "padded", "interpolated", "transposed", "learned", "shared")
 OUTPUT_STRIDES = (16, 32)
 Grid = Literal["corner", "half_pixel"]
-"""Where in its stride x stride pixels a cell of logits lies: on the first pixel, or in the middle."""
+"""Where a cell of logits lies in its stride x stride pixels: on the first pixel, or in the middle."""
 
 
 class ArchitectureError(ValueError):
-    """The description of a network names something that cannot be built."""
+    """The description of a network that cannot be built."""
 
 
 @dataclass(frozen=True)
 class Architecture:
-    """Arguments of `build`.
+    """Arguments of `build`. Raises `ArchitectureError` for a combination that cannot be built.
 
-    variant: the finest skip, as in Long, Shelhamer & Darrell 2015 (strides 32, 16 or 8).
-    output_stride: of the backbone's last stage; 16 dilates that stage instead of striding.
+    variant: `fcn32s`, `fcn16s` or `fcn8s`, by the stride of the finest skip (Long, Shelhamer & Darrell 2015).
+    output_stride: stride of the backbone's last stage; 16 dilates that stage instead of striding.
     head: `none`; `fc` (VGG16's fc6 and fc7 as convolutions, or one 1x1 convolution elsewhere); `conv1x1` (two 1x1
         convolutions, conv6 and conv7); `pooled` (a 1x1 convolution beside the global mean, then a projection: DeepLabv3's head
         without its dilated branches, Chen et al. 2017, section 3.3).
     head_width: channels of the head's convolutions.
-    width: multiplier of the backbone's channels (`mobilenet_v2` alone).
+    width: multiplier of the backbone's channels (`mobilenet_v2` only).
     skip_width: 0 for the paper's linear score layers on the skips; else the channels of two convolutions before them.
-    decoder: how maps become logits: `aligned` (upsampled on the backbone's grid: what is served), `padded` (the paper's
-        padding and crops, VGG16 alone), `interpolated` (resized to each skip), `transposed` (FCN-32s in one learnable
-        step of 64/32/16), `learned` (batch-normalised transposed convolutions over features), `shared` (FCN-8s on VGG16
-        whose two steps of 2x share one learnable transposed convolution, between scores with ReLU).
-    score_scales: factors of pool4 and pool3 before their scores, with the decoder `padded`.
+    decoder: how maps become logits. `aligned`: upsampled on the backbone's grid; this is the one that is served. `padded`: the
+        paper's padding and crops (VGG16 only). `interpolated`: resized to each skip. `transposed`: FCN-32s with one learnable
+        transposed convolution (kernel 64, stride 32, padding 16). `learned`: batch-normalised transposed convolutions over
+        features. `shared`: FCN-8s on VGG16; its two steps of 2x share one learnable transposed convolution, and its scores
+        have a ReLU.
+    score_scales: factors for pool4 and pool3 before their score layers (decoder `padded` only).
     """
 
     variant: str
@@ -55,7 +56,7 @@ class Architecture:
         _one_of("head", self.head, HEADS)
         _one_of("decoder", self.decoder, DECODERS)
         _one_of("output_stride", self.output_stride, OUTPUT_STRIDES)
-        object.__setattr__(self, "score_scales", tuple(self.score_scales))  # JSON and TOML know lists alone
+        object.__setattr__(self, "score_scales", tuple(self.score_scales))  # JSON and TOML give a list
         if not 1 <= self.num_classes <= 255:
             raise ArchitectureError(f"num_classes must be 1 to 255 (ids are 8-bit and 255 is void), got {self.num_classes}")
         if self.head_width < 1:
@@ -69,7 +70,8 @@ class Architecture:
         self._check_decoder()
 
     def _check_decoder(self) -> None:
-        demands: dict[str, dict[str, object]] = {
+        """Raises `ArchitectureError` for arguments that the decoder does not support."""
+        required: dict[str, dict[str, object]] = {
             "aligned": {},
             "padded": {"backbone": "vgg16", "head": "fc", "output_stride": 32},
             "interpolated": {},
@@ -77,9 +79,9 @@ class Architecture:
             "learned": {"output_stride": 32},
             "shared": {"variant": "fcn8s", "backbone": "vgg16", "head": "conv1x1", "output_stride": 32, "skip_width": 0},
         }
-        for name, needed in demands[self.decoder].items():
-            if (got := getattr(self, name)) != needed:
-                raise ArchitectureError(f"the decoder {self.decoder} needs {name} {needed}, got {got}")
+        for name, expected in required[self.decoder].items():
+            if (value := getattr(self, name)) != expected:
+                raise ArchitectureError(f"the decoder {self.decoder} needs {name} {expected}, got {value}")
         if self.decoder != "padded" and self.score_scales != (1.0, 1.0):
             raise ArchitectureError(f"score_scales are for the decoder padded, got {self.score_scales} with {self.decoder}")
         if self.decoder == "learned" and self.skip_width:

@@ -1,4 +1,4 @@
-"""What all commands share: arguments that are wrong are told in one line, and `--version`."""
+"""The argument parser of all commands: one-line messages for wrong arguments, and `--version`."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, NoReturn
 
-WRONG_ARGUMENTS = 2
+WRONG_ARGUMENTS = 2  # exit status
 
 
 class CommandParser(argparse.ArgumentParser):
-    """A parser with `--version` that answers wrong arguments with one line on stderr, and exit status 2.
+    """A parser with `--version`. For wrong arguments it writes one line to stderr and exits with status 2.
 
-    hint: what stands before the pointer to `--help`. distribution: whose version is told.
+    hint: text before the message's `see PROG --help`. distribution: the package whose version `--version` shows.
     """
 
     def __init__(self, prog: str, *, hint: str = "", distribution: str = "fcn-segment", **options: Any) -> None:
@@ -27,7 +27,7 @@ class CommandParser(argparse.ArgumentParser):
 
 @cache
 def package_version(name: str = "fcn-segment") -> str:
-    """The installed version; `unknown` where the code runs without being installed."""
+    """The installed version of the package; `unknown` if it is not installed."""
     try:
         return version(name)
     except PackageNotFoundError:
@@ -35,5 +35,5 @@ def package_version(name: str = "fcn-segment") -> str:
 
 
 def one_line(text: str) -> str:
-    """The text with line ends, control characters and bytes that are not UTF-8 as escapes."""
+    """The text without outer white space, with line ends, control characters and undecodable bytes written as escapes."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text.strip())

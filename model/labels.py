@@ -1,4 +1,4 @@
-"""Label sets: the ids, names and colours of classes, and the palettes made from them."""
+"""Label sets: the ids, names and colours of classes, and their palettes."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ Color = tuple[int, int, int]
 
 
 class LabelError(ValueError):
-    """A label set that contradicts itself."""
+    """A label set that is malformed or contradicts itself."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class LabelClass:
 
 @dataclass(frozen=True)
 class LabelSet:
-    """Classes with ids 0 to n-1 in order, and the id that masks use for pixels without a label."""
+    """Classes with ids 0 to n-1 in order, and the id of pixels without a label in masks. Raises `LabelError`."""
 
     classes: tuple[LabelClass, ...]
     ignore_index: int = 255
@@ -71,7 +71,7 @@ class LabelSet:
 
     @property
     def palette(self) -> list[Color]:
-        """256 RGB colours: the classes', then black, and the void colour at `ignore_index` and 255."""
+        """256 RGB colours: those of the classes, the void colour at `ignore_index` and 255, and black for all others."""
         colors: list[Color] = [(0, 0, 0)] * 256
         colors[self.ignore_index] = colors[255] = VOID_COLOR
         for entry in self.classes:
@@ -85,7 +85,7 @@ class LabelSet:
     def from_list(cls, entries: Iterable[Mapping[str, Any]], ignore_index: int) -> LabelSet:
         """The label set of `[{"id", "name", "color": "#rrggbb"}]`; raises `LabelError`."""
         try:
-            classes = tuple(LabelClass(int(e["id"]), str(e["name"]), parse_color(e["color"])) for e in entries)
+            classes = tuple(LabelClass(int(entry["id"]), str(entry["name"]), parse_color(entry["color"])) for entry in entries)
         except LabelError:
             raise
         except (KeyError, TypeError, ValueError) as error:
@@ -94,14 +94,17 @@ class LabelSet:
 
 
 def parse_color(text: str) -> Color:
-    """The RGB colour written `#rrggbb`."""
+    """Parses a colour `#rrggbb` to RGB; raises `LabelError`."""
     if not re.fullmatch(r"#[0-9a-fA-F]{6}", text):
         raise LabelError(f"a color must be written #rrggbb, got {text!r}")
     return int(text[1:3], 16), int(text[3:5], 16), int(text[5:7], 16)
 
 
 def voc_color(index: int) -> Color:
-    """Colour of an id in the Pascal VOC palette: bits 0, 1, 2 of the id, three at a time, from the top bit down."""
+    """The RGB colour of an id in the Pascal VOC palette.
+
+    Bits 0, 1 and 2 of the id become the top bits of red, green and blue; bits 3, 4 and 5 the next lower ones, and so on.
+    """
     channels = [0, 0, 0]
     for level in range(8):
         for channel in range(3):
@@ -120,5 +123,5 @@ def camvid_labels() -> LabelSet:
 
 
 def numbered_labels(names: Sequence[str], ignore_index: int = 255) -> LabelSet:
-    """A label set of these names, coloured by the VOC palette."""
+    """A label set with these names in order, and colours of the VOC palette."""
     return LabelSet(tuple(LabelClass(i, name, voc_color(i)) for i, name in enumerate(names)), ignore_index)

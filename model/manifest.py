@@ -1,4 +1,4 @@
-"""The JSON document that every weights file carries: what the network is, what it knows, how well, and under which licence."""
+"""The JSON document in every weights file: the network's architecture, classes, preprocessing, scores and licence."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from model.preprocessing import Preprocessing
 
 FORMAT_VERSION = 1
 METADATA_KEY = "fcn"
-# what int8 may cost to be chosen without being asked for
+# largest losses with which int8 is still chosen automatically
 MOST_IOU_LOST = 0.003
 MOST_CLASS_IOU_LOST = 0.01
 MOST_CALIBRATION_ERROR = 0.012
 Int8Sums = Literal["vnni", "avx2"]
-"""How a processor sums int8's products: in 32 bits (VNNI, AMX), or in 16 (AVX2 alone), which saturate."""
+"""How a processor sums int8 products: in 32 bits (`vnni`: VNNI, AMX), or in 16 bits, which saturate (`avx2`: only AVX2)."""
 INT8_SCORES: Mapping[Int8Sums, str] = {"vnni": "int8", "avx2": "int8 on AVX2"}
 
 
 class WeightsError(ValueError):
-    """A weights file that is missing, damaged, of another version, or that contradicts itself."""
+    """A weights file that is missing, damaged, of another version, or contradicts itself."""
 
 
 def scored_in(name: str, precision: str) -> str:
-    """The name of a score in the manifest, for a precision (of int8, one of `INT8_SCORES`): float32 has the plain one."""
+    """The manifest's name for a score in a precision. float32 keeps the plain name; for int8 pass a value of `INT8_SCORES`."""
     return name if precision == "float32" else f"{name}, {precision}"
 
 
@@ -35,9 +35,10 @@ def scored_in(name: str, precision: str) -> str:
 class Manifest:
     """The document in a weights file's header.
 
-    temperatures: by precision, what logits are divided by before the softmax; float32 where only one was fitted.
-    scores: by name (`scored_in`), as `ConfusionMatrix.scores` gives them. training: the facts that the model card tells.
-    exports: by precision, the `network_sha256` of the export that was scored: records in that precision are of it alone.
+    training: facts about the training, for the model card.
+    scores: results of `ConfusionMatrix.scores`, by name (`scored_in`).
+    temperatures: divisors of logits before the softmax, by precision; `float32` holds for a precision without its own.
+    exports: by precision, the `network_sha256` of the export that was scored. Records in that precision are valid only for it.
     """
 
     architecture: Architecture
@@ -50,7 +51,10 @@ class Manifest:
     exports: Mapping[str, str] = field(default_factory=dict)
 
     def without(self, precision: str) -> Manifest:
-        """The manifest without the scores, the temperature and the calibration that were recorded in this precision."""
+        """A copy without the scores, temperature and calibration of this precision.
+
+        Raises `ValueError` for float32, whose records belong to the master itself.
+        """
         if precision == "float32":
             raise ValueError("records in float32 are of the master's own tensors, and stay")
         return replace(
@@ -62,32 +66,33 @@ class Manifest:
         )
 
     def of_export(self, precision: str, network_sha256: str) -> Manifest:
-        """The manifest whose records in this precision are of this export's network; those of another one are dropped.
+        """The manifest for the export with this network: drops records in this precision that belong to another network.
 
-        Files written before exports had a `network_sha256` do not say of which export their records are: they are dropped too.
+        Records in files from before `network_sha256` existed are dropped too, since they do not name their export.
         """
         if precision == "float32" or self.exports.get(precision) == network_sha256:
             return self
-        kept = self.without(precision)
-        return replace(kept, exports={**kept.exports, precision: network_sha256})
+        remaining = self.without(precision)
+        return replace(remaining, exports={**remaining.exports, precision: network_sha256})
 
     def temperature(self, precision: str = "float32") -> float | None:
-        """The calibration temperature of a network in this precision; None where none was fitted."""
+        """The calibration temperature in this precision, else the one in float32; None if neither was fitted."""
         return self.temperatures.get(precision, self.temperatures.get("float32"))
 
     def allows_int8(self, sums: Int8Sums) -> bool:
-        """Whether measured scores show that int8 costs next to nothing on processors that sum so.
+        """Whether the scores show that int8 loses almost no accuracy on processors that sum products this way.
 
-        Judged by the first score that was taken in float32 and so, which is the published one: at most 0.003 of mean IoU and
-        0.01 of a class's may be lost, and the expected calibration error with int8's own temperature is at most 0.012.
+        Compares the first score that exists both in float32 and in this form of int8; it is the published one. Mean IoU may
+        fall by at most 0.003, the IoU of a class by at most 0.01, and the expected calibration error with int8's own
+        temperature may be at most 0.012.
         """
         name = next((name for name in self.scores if scored_in(name, INT8_SCORES[sums]) in self.scores), None)
         error = self.training.get("calibration_int8", {}).get("ece_after")
         if name is None or error is None or error > MOST_CALIBRATION_ERROR:
             return False
         full, quantised = self.scores[name], self.scores[scored_in(name, INT8_SCORES[sums])]
-        lost = [a - b for a, b in zip(full["iou"], quantised["iou"], strict=True) if a is not None and b is not None]
-        return bool(full["mean_iou"] - quantised["mean_iou"] <= MOST_IOU_LOST and max(lost, default=0) <= MOST_CLASS_IOU_LOST)
+        losses = [a - b for a, b in zip(full["iou"], quantised["iou"], strict=True) if a is not None and b is not None]
+        return bool(full["mean_iou"] - quantised["mean_iou"] <= MOST_IOU_LOST and max(losses, default=0) <= MOST_CLASS_IOU_LOST)
 
     def to_json(self) -> str:
         document = {
@@ -109,7 +114,7 @@ class Manifest:
 
     @classmethod
     def from_json(cls, text: str) -> Manifest:
-        """Reads the document; raises `WeightsError` naming what is missing or wrong."""
+        """Parses the document; raises `WeightsError`, which names the missing or wrong part."""
         try:
             document = json.loads(text)
         except ValueError as error:
@@ -141,6 +146,7 @@ class Manifest:
 
 
 def _facts(name: str, value: Any) -> dict[str, Any]:
+    """The value, if it is a JSON object; else raises `WeightsError`."""
     if not isinstance(value, dict):
         raise WeightsError(f"the header is wrong: {name} must be an object, got {str(value)[:60]}")
     return value
@@ -156,8 +162,8 @@ def _preprocessing(values: Mapping[str, Any]) -> Preprocessing:
 
 
 def _temperatures(calibration: Mapping[str, Any]) -> dict[str, float]:
-    found = {("float32" if name == "temperature" else name): value for name, value in calibration.items()}
-    for value in found.values():
+    temperatures = {("float32" if name == "temperature" else name): value for name, value in calibration.items()}
+    for value in temperatures.values():
         if not isinstance(value, int | float) or not value > 0:
             raise WeightsError(f"a calibration temperature must be a number above 0, got {value!r}")
-    return {name: float(value) for name, value in found.items()}
+    return {name: float(value) for name, value in temperatures.items()}

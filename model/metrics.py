@@ -9,17 +9,17 @@ import numpy.typing as npt
 
 
 class ConfusionMatrix:
-    """Counts pixels by label (rows) and prediction (columns); labels outside 0..n-1 are not counted.
+    """Counts pixels by label (rows) and prediction (columns). Pixels with labels outside 0 to n-1 are ignored.
 
-    Classes that the labels do not show have no IoU (nan) and count in no mean, whether they were predicted or not: so the
-    means of two networks on the same frames are over the same classes.
+    A class that no label shows has the IoU nan and is left out of means, even if it was predicted. So means of two networks
+    on the same frames are over the same classes.
     """
 
     def __init__(self, num_classes: int) -> None:
         self.counts = np.zeros((num_classes, num_classes), np.int64)
 
     def update(self, labels: npt.NDArray[np.uint8], predictions: npt.NDArray[np.uint8]) -> None:
-        """Adds two class maps of one shape; raises `ValueError` where shapes differ or a predicted id is unknown."""
+        """Adds two class maps of one shape; raises `ValueError` if shapes differ or a predicted id is not below n."""
         if labels.shape != predictions.shape:
             raise ValueError(f"labels {labels.shape} and predictions {predictions.shape} must have one shape")
         n = len(self.counts)
@@ -57,7 +57,7 @@ class ConfusionMatrix:
         return float((frequency[seen] * self.iou[seen]).sum() / frequency.sum()) if seen.any() else float("nan")
 
     def scores(self) -> dict[str, object]:
-        """The scores as a weights file stores them, to six decimals; nan becomes None."""
+        """The scores as a weights file stores them, rounded to six decimals; nan becomes None."""
         return {
             "pixel_accuracy": _rounded(self.pixel_accuracy),
             "mean_accuracy": _rounded(self.mean_accuracy),
@@ -75,6 +75,7 @@ def ious(counts: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
 
 
 def _ratio(part: npt.ArrayLike, whole: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    """part / whole, element by element; nan where whole is 0."""
     part, whole = np.asarray(part, np.float64), np.asarray(whole, np.float64)
     result = np.full(whole.shape, np.nan)
     np.divide(part, whole, out=result, where=whole > 0)
@@ -82,6 +83,7 @@ def _ratio(part: npt.ArrayLike, whole: npt.ArrayLike) -> npt.NDArray[np.float64]
 
 
 def _mean(values: npt.NDArray[np.float64]) -> float:
+    """The mean of the values that are not nan; nan if all are."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)
         return float(np.nanmean(values))

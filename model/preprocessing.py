@@ -1,4 +1,4 @@
-"""What happens to pixels before a network, as a weights file states it."""
+"""How pixels are scaled and normalised for a network, as stored in its weights file."""
 
 from __future__ import annotations
 
@@ -7,14 +7,15 @@ from math import isfinite
 
 
 class PreprocessingError(ValueError):
-    """A preprocessing that this program cannot do."""
+    """A preprocessing that this program does not support."""
 
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """Networks see `(pixel * scale - mean) / std`, per RGB channel, of images whose longer side is within `side`.
+    """The network's input is `(pixel * scale - mean) / std` for each RGB channel. Raises `PreprocessingError`.
 
-    tile: (height, width) of the tiles that these are cut into, multiples of 32.
+    side: the advised (lowest, highest) longer side of images, in pixels. tile: the advised (height, width) of tiles, multiples
+    of 32.
     """
 
     mean: tuple[float, float, float] = (0.5, 0.5, 0.5)

@@ -1,4 +1,4 @@
-"""Weights files: the master in safetensors, which training writes, and its exports, which other runtimes run."""
+"""Weights files: the master in safetensors, which training writes, and its exports for other runtimes."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Weights:
 
 @dataclass(frozen=True)
 class WeightsFiles:
-    """The files of one network that are there: the master, and the exports by precision."""
+    """The files of one network that exist: the master, or None, and the exports by precision."""
 
     name: str
     master: Path | None
@@ -44,7 +44,7 @@ class WeightsFiles:
 
 
 def find_weights(name: str) -> Path:
-    """The master of this path, or of this name in `weights/`; raises `WeightsError` with the names there are."""
+    """The master at this path or with this name in `weights/`; raises `WeightsError`, which lists the existing names."""
     for path in (Path(name), WEIGHTS_FOLDER / name, WEIGHTS_FOLDER / f"{name}{MASTER_SUFFIX}"):
         if path.is_file() and path.name.endswith(MASTER_SUFFIX):
             return path
@@ -52,9 +52,10 @@ def find_weights(name: str) -> Path:
 
 
 def find_files(name: str) -> WeightsFiles:
-    """The master and the exports of this name: of a master's or an export's path, or a name in `weights/`.
+    """The files of a network. name: the path of a master or an export, or a name in `weights/`.
 
-    The path of an export means that file alone. Raises `WeightsError` with the names there are.
+    The path of a master includes the exports beside it; the path of an export means that file only. Raises `WeightsError`,
+    which lists the existing names.
     """
     for path in (Path(name), WEIGHTS_FOLDER / name):
         for precision, suffix in EXPORT_SUFFIXES.items():
@@ -62,30 +63,31 @@ def find_files(name: str) -> WeightsFiles:
                 return WeightsFiles(path.name.removesuffix(suffix), None, {precision: path})
         if path.is_file() and path.name.endswith(MASTER_SUFFIX):
             return _beside(path.with_name(path.name.removesuffix(MASTER_SUFFIX)))
-    found = _beside(WEIGHTS_FOLDER / name)
-    if not found.master and not found.exports:
+    files = _beside(WEIGHTS_FOLDER / name)
+    if not files.master and not files.exports:
         raise _not_found(name)
-    return found
+    return files
 
 
 def _beside(stem: Path) -> WeightsFiles:
+    """The existing files whose paths are this one plus a suffix."""
     master = stem.with_name(stem.name + MASTER_SUFFIX)
     exports = {precision: stem.with_name(stem.name + suffix) for precision, suffix in EXPORT_SUFFIXES.items()}
-    there = {precision: path for precision, path in exports.items() if path.is_file()}
-    return WeightsFiles(stem.name, master if master.is_file() else None, there)
+    existing = {precision: path for precision, path in exports.items() if path.is_file()}
+    return WeightsFiles(stem.name, master if master.is_file() else None, existing)
 
 
 def _not_found(name: str) -> WeightsError:
     suffixes = (*EXPORT_SUFFIXES.values(), MASTER_SUFFIX)
-    stems = {path.name.removesuffix(s) for s in suffixes for path in WEIGHTS_FOLDER.glob(f"*{s}")}
+    stems = {path.name.removesuffix(suffix) for suffix in suffixes for path in WEIGHTS_FOLDER.glob(f"*{suffix}")}
     names = ", ".join(sorted(stem for stem in stems if not stem.endswith(".int8"))) or "none"
     return WeightsError(f"no weights file {name!r}; give a file's path or a name in {WEIGHTS_FOLDER} (there: {names})")
 
 
 def load_weights(path: Path) -> Weights:
-    """Reads and checks a master, without unpickling anything; raises `WeightsError`."""
+    """Reads and checks a master; raises `WeightsError`. Unpickles nothing."""
     try:
-        # read once: the digest is of the bytes that are loaded, also where the file is replaced meanwhile
+        # reads the file once, so that the digest matches the loaded bytes even if the file is replaced at the same time
         data = path.read_bytes()
         tensors = load(data)
     except (SafetensorError, OSError) as error:
@@ -103,16 +105,16 @@ def load_weights(path: Path) -> Weights:
 
 
 def _metadata(data: bytes) -> dict[str, str]:
-    """The strings in a safetensors file's header: 8 bytes of its length, little-endian, then JSON."""
+    """The metadata in a safetensors file's header: the header's length in 8 little-endian bytes, then JSON."""
     length = int.from_bytes(data[:8], "little")
-    found: dict[str, str] | None = json.loads(data[8 : 8 + length]).get("__metadata__")
-    return found or {}
+    metadata: dict[str, str] | None = json.loads(data[8 : 8 + length]).get("__metadata__")
+    return metadata or {}
 
 
 def save_weights(path: Path, tensors: Tensors, manifest: Manifest) -> None:
-    """Writes a master, tensors as they are, atomically."""
+    """Writes a master atomically. Tensors keep their dtypes."""
     partial = path.with_name(path.name + ".part")
-    # safetensors writes an array's memory as it lies, whatever its strides say
+    # safetensors writes an array's memory and ignores its strides
     contiguous = {name: np.asarray(tensor, order="C") for name, tensor in tensors.items()}
     partial.write_bytes(save(contiguous, {METADATA_KEY: manifest.to_json()}))
     partial.replace(path)

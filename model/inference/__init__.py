@@ -1,6 +1,6 @@
-"""From an image's bytes to an answer's: tiling, runtimes, merging, argmax. Needs no PyTorch outside its torch runtime."""
+"""Turns an image file into an answer: tiling, runtimes, merging, argmax. Only the torch runtime needs PyTorch."""
 
 import sys
 
-# where this package is there, `import openvino` tells Google Analytics of itself; it is made to do without
+# if openvino_telemetry can be imported, `import openvino` sends usage data to Google Analytics; this blocks the import
 sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]

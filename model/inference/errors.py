@@ -1,4 +1,4 @@
-"""What the scheduler and the workers refuse or give up. Servers map these to what their clients understand."""
+"""Errors of requests that the scheduler or the workers refuse or give up. Servers map them to their own responses."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ class InferenceError(Exception):
 
 
 class DeadlinePassed(InferenceError):
-    """A request's time is over."""
+    """A request's deadline has passed."""
 
 
 class Cancelled(InferenceError):
-    """A request that nobody waits for any more."""
+    """The request was cancelled: nobody waits for it any more."""
 
 
 class SchedulerEnded(InferenceError):
-    """The scheduler runs no tiles any more; `failed` where it did not end as asked."""
+    """The scheduler runs no more tiles. failed: whether it broke, rather than being stopped."""
 
     def __init__(self, message: str, *, failed: bool = True) -> None:
         super().__init__(message)
@@ -24,8 +24,8 @@ class SchedulerEnded(InferenceError):
 
 
 class WorkerFailed(InferenceError):
-    """A worker process ended, or failed, for a reason that is not the image's."""
+    """A worker process ended or failed, and the image is not known to be the cause."""
 
 
 class WorkersStopped(InferenceError):
-    """No worker is to be had: they were stopped."""
+    """No worker is available because the workers were stopped."""

@@ -1,10 +1,10 @@
-"""Finds tensors of an ONNX file whose values lie in other files: a runtime would read whatever file the model names."""
+"""Finds tensors of an ONNX file that keep their values in other files. A runtime would read any file that the model names."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-# messages below a model that may hold a tensor, by message and field number (onnx.proto3, version 1.20)
+# the message type of each field that may contain a tensor, by the enclosing message and field number (onnx.proto3, 1.20)
 MESSAGES = {
     ("model", 7): "graph",
     ("model", 25): "function",
@@ -24,17 +24,17 @@ MESSAGES = {
 }
 EXTERNAL_DATA, DATA_LOCATION = 13, 14  # fields of a tensor
 VARINT, FIXED64, LENGTH_DELIMITED, FIXED32 = 0, 1, 2, 5  # wire types (protobuf.dev, "Encoding")
-DEEPEST = 64
+DEEPEST = 64  # levels of nested messages
 
 
 def has_external_data(model: bytes) -> bool:
-    """Whether a tensor of this ONNX model says that its values lie elsewhere; raises `ValueError` for what is no protobuf."""
+    """Whether any tensor of this ONNX model keeps its values in another file; raises `ValueError` for invalid protobuf."""
     return _has_external_data(memoryview(model), "model", 0)
 
 
 def _has_external_data(message: memoryview, kind: str, depth: int) -> bool:
     if depth > DEEPEST:
-        raise ValueError(f"its graphs lie more than {DEEPEST} deep in one another")
+        raise ValueError(f"its messages are nested more than {DEEPEST} levels deep")
     for field, value in _fields(message):
         if kind == "tensor" and (field == EXTERNAL_DATA or (field == DATA_LOCATION and value != 0)):
             return True
@@ -45,7 +45,7 @@ def _has_external_data(message: memoryview, kind: str, depth: int) -> bool:
 
 
 def _fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
-    """The number of each field, and its value: a whole number, or the bytes of what has a length."""
+    """The number and value of each field: an integer, or the bytes of a length-delimited field. Skips fixed-width fields."""
     position = 0
     while position < len(message):
         key, position = _varint(message, position)
@@ -66,7 +66,7 @@ def _fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
 
 
 def _varint(message: memoryview, position: int) -> tuple[int, int]:
-    """A variable-length whole number, and the position behind it."""
+    """A variable-length integer, and the position after it."""
     value = 0
     for shift in range(0, 70, 7):
         if position >= len(message):

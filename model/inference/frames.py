@@ -1,7 +1,8 @@
-"""Messages between a worker process and the process that started it, over a socket pair.
+"""Messages between a worker process and its parent, over a socket pair.
 
-A frame is a prefix (lengths of head and payload), a head, and a payload of raw bytes. Heads that a worker sends are JSON, since
-an attacker may have got hold of it, and unpickling would give him this process as well. Those that it gets are pickled.
+A frame is a prefix (lengths of head and payload), a head, and a payload of raw bytes. A worker sends its heads as JSON: an
+attacker may control the worker, and unpickling its bytes would let the attacker run code in the parent. The parent sends
+pickled heads.
 """
 
 from __future__ import annotations
@@ -16,10 +17,10 @@ from collections import deque
 from collections.abc import Sequence
 
 PREFIX = struct.Struct("!IQ")
-INLINE_BYTES = 1 << 20  # larger bodies and answers travel as files
-MOST_PAYLOAD = 3 << 24  # bytes that a worker may announce: a tile of 4096x4096
-MOST_HEAD = 1 << 20
-MOST_FILES = 2
+INLINE_BYTES = 1 << 20  # larger bodies and answers are passed as files
+MOST_PAYLOAD = 3 << 24  # largest payload in bytes that a worker may send: a tile of 4096x4096
+MOST_HEAD = 1 << 20  # largest head in bytes that a worker may send
+MOST_FILES = 2  # file descriptors of one frame
 
 
 class WorkerEnded(ConnectionError):
@@ -27,18 +28,18 @@ class WorkerEnded(ConnectionError):
 
 
 class WorkerBroken(WorkerEnded):
-    """The other end sent what no worker sends."""
+    """The other end sent an invalid message."""
 
 
 def send(channel: socket.socket, head: bytes, payload: bytes | memoryview = b"") -> None:
-    """Sends a frame; blocks. Raises `OSError` where the other end is closed."""
+    """Sends a frame; blocks. Raises `OSError` when the other end is closed."""
     channel.sendall(PREFIX.pack(len(head), len(payload)) + head)
     if len(payload):
         channel.sendall(payload)
 
 
 def receive(channel: socket.socket) -> tuple[bytes, bytearray, list[int]]:
-    """The next frame's head, payload and file descriptors; blocks. Raises `WorkerEnded` where the other end is closed."""
+    """The next frame's head, payload and file descriptors; blocks. Raises `WorkerEnded` when the other end is closed."""
     prefix, descriptors, _, _ = socket.recv_fds(channel, PREFIX.size, MOST_FILES)
     if not prefix:
         raise WorkerEnded("the other end is closed")
@@ -48,9 +49,9 @@ def receive(channel: socket.socket) -> tuple[bytes, bytearray, list[int]]:
 
 
 class FrameChannel(asyncio.BufferedProtocol):
-    """The same on an event loop: frames that come are kept in order, until `receive` asks for them.
+    """Sends and receives frames on an event loop. Received frames are kept in order until `receive` returns them.
 
-    Bytes go from the socket into a frame's own buffer, so that they are copied once.
+    The socket's bytes are read directly into each frame's own buffer, so they are copied once.
     """
 
     def __init__(self, channel: socket.socket) -> None:
@@ -60,17 +61,17 @@ class FrameChannel(asyncio.BufferedProtocol):
         self._ended: WorkerEnded | None = None
         self._transport: asyncio.Transport | None = None
         self._closed = asyncio.Event()
-        self._head_bytes: int | None = None  # of the frame whose prefix has come
+        self._head_bytes: int | None = None  # length of the current frame's head; None while its prefix is being read
         self._buffer = bytearray(PREFIX.size)
-        self._view = memoryview(self._buffer)  # what is still to come of the buffer
+        self._view = memoryview(self._buffer)  # the part of the buffer that is not yet filled
 
     async def open(self) -> None:
-        """Begins to read."""
+        """Starts reading from the socket."""
         await asyncio.get_running_loop().create_unix_connection(lambda: self, sock=self._channel)
 
     @property
     def ended(self) -> bool:
-        """Whether the other end is closed, or this one was for what came."""
+        """Whether the other end is closed, or this end was closed because an invalid frame arrived."""
         return self._ended is not None
 
     async def receive(self) -> tuple[bytes, memoryview]:
@@ -86,21 +87,21 @@ class FrameChannel(asyncio.BufferedProtocol):
         return self._frames.popleft()
 
     def send(self, head: bytes, payload: bytes | memoryview = b"") -> None:
-        """Sends a frame without waiting: what the socket does not take at once is kept until it does."""
+        """Sends a frame without waiting. Bytes that the socket cannot take yet are buffered."""
         if self._transport:
             self._transport.write(PREFIX.pack(len(head), len(payload)) + head)
             if len(payload):
                 self._transport.write(payload)
 
     def send_files(self, head: bytes, payload: bytes, descriptors: Sequence[int]) -> None:
-        """As `send`, with file descriptors. The other end must have read all that was sent before; raises `OSError`."""
+        """As `send`, with file descriptors; raises `OSError`. The other end must have read all earlier frames."""
         rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array("i", descriptors))] if descriptors else []
         self._channel.sendmsg([PREFIX.pack(len(head), len(payload))], rights)
         if self._transport:
             self._transport.write(head + payload)
 
     async def close(self) -> None:
-        """Closes the socket; returns once the event loop has let go of it."""
+        """Closes the socket, once the event loop no longer uses it."""
         if self._transport:
             self._transport.abort()
             await self._closed.wait()
@@ -137,10 +138,12 @@ class FrameChannel(asyncio.BufferedProtocol):
         self._closed.set()
 
     def _await(self, count: int, head_bytes: int | None) -> None:
+        """Prepares to read `count` bytes: a prefix (`head_bytes` is None), or a head of `head_bytes` and its payload."""
         self._buffer, self._head_bytes = bytearray(count), head_bytes
         self._view = memoryview(self._buffer)
 
     def _end(self, reason: WorkerEnded) -> None:
+        """Closes the channel. `receive` raises the first reason after it has returned all complete frames."""
         self._ended = self._ended or reason
         if self._transport:
             self._transport.abort()
@@ -152,7 +155,7 @@ class FrameChannel(asyncio.BufferedProtocol):
 
 
 def anonymous_file() -> int:
-    """A descriptor of an empty file without a name: in memory where the system can (Linux), else on disk."""
+    """A descriptor of an empty file without a name: in memory on Linux, else on disk."""
     if hasattr(os, "memfd_create"):
         return os.memfd_create("fcn-segment", os.MFD_CLOEXEC)
     with tempfile.TemporaryFile() as file:
@@ -160,14 +163,14 @@ def anonymous_file() -> int:
 
 
 def write_file(descriptor: int, data: bytes | memoryview) -> None:
-    """Writes all of the data at the file's beginning."""
+    """Writes all of the data from the start of the file."""
     view, position = memoryview(data), 0
     while position < len(view):
         position += os.pwrite(descriptor, view[position:], position)
 
 
 def read_file(descriptor: int, count: int, start: int = 0) -> bytes:
-    """Up to so many bytes of the file from `start` on."""
+    """Up to `count` bytes of the file from the offset `start`."""
     pieces = []
     while count and (piece := os.pread(descriptor, count, start)):
         pieces.append(piece)
@@ -176,6 +179,7 @@ def read_file(descriptor: int, count: int, start: int = 0) -> bytes:
 
 
 def _receive(channel: socket.socket, count: int) -> bytearray:
+    """Exactly `count` bytes; blocks."""
     data = bytearray(count)
     view = memoryview(data)
     while view:

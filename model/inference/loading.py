@@ -1,4 +1,4 @@
-"""The choice of a runtime for a weights file, by what the machine, the installation and the file have."""
+"""Chooses a runtime for a weights file, depending on the machine, the installed packages and the file's exports."""
 
 from __future__ import annotations
 
@@ -23,20 +23,18 @@ GPU_DRIVERS = (Path("/proc/driver/nvidia/version"), Path("/dev/dxg"))
 def load_runtime(
     files: WeightsFiles, runtime: str = "auto", device: str = "auto", precision: str = "auto", threads: int = 0
 ) -> Runtime:
-    """The network of these files on the runtime, device and precision that are asked for; `auto` chooses.
+    """Loads the network of these files on a runtime, device and precision; each may be `auto`.
 
-    An NVIDIA GPU goes first, where torch is installed and sees one; then OpenVINO, where an export is there; then torch on the
-    CPU.
-    threads: of a CPU, 0 for one a core. Raises `RuntimeUnavailable` or `WeightsError`.
+    `auto` takes the first of these that is possible: torch on an NVIDIA GPU, if torch sees one; OpenVINO, if there is an
+    export; torch on the CPU. threads: CPU threads; 0 for one per core. Raises `RuntimeUnavailable` or `WeightsError`.
     """
-    chosen = _choose(files, runtime, device, precision)
-    if chosen == "openvino":
+    if _choose(files, runtime, device, precision) == "openvino":
         from model.inference.openvino_runtime import OpenVINORuntime
 
         master = _master_sha256(files)
-        exported = OpenVINORuntime(_export(files, precision), threads)
-        _check_fresh(files, exported.identity, master)
-        return exported
+        export = OpenVINORuntime(_export(files, precision), threads)
+        _check_fresh(files, export.identity, master)
+        return export
     from model.inference.torch_runtime import TorchRuntime
     from model.weights_file import load_weights
 
@@ -45,6 +43,7 @@ def load_runtime(
 
 
 def _choose(files: WeightsFiles, runtime: str, device: str, precision: str) -> str:
+    """`openvino` or `torch`; raises `RuntimeUnavailable` with the reason if neither can run."""
     if runtime not in RUNTIMES:
         raise RuntimeUnavailable(f"runtime must be one of {', '.join(RUNTIMES)}, got {runtime!r}")
     if precision not in PRECISIONS:
@@ -75,17 +74,17 @@ def _choose(files: WeightsFiles, runtime: str, device: str, precision: str) -> s
 
 
 def _export(files: WeightsFiles, precision: str) -> Path:
-    """The export to run; raises `RuntimeUnavailable` where it is missing."""
+    """The export to run in this precision; raises `RuntimeUnavailable` if it is missing."""
     if precision == "auto":
         precision = "int8" if "int8" in files.exports and ("float32" not in files.exports or _int8_pays(files)) else "float32"
     if precision not in files.exports:
-        there = ", ".join(files.exports) or "none"
-        raise RuntimeUnavailable(f"{files.name} has no export in {precision} (there: {there}); fcn-export makes one")
+        available = ", ".join(files.exports) or "none"
+        raise RuntimeUnavailable(f"{files.name} has no export in {precision} (there: {available}); fcn-export makes one")
     return files.exports[precision]
 
 
 def _master_sha256(files: WeightsFiles) -> str | None:
-    """Of the master beside the exports; None where there is none."""
+    """The sha256 of the master beside the exports; None if there is no master."""
     if files.master is None:
         return None
     try:
@@ -96,7 +95,7 @@ def _master_sha256(files: WeightsFiles) -> str | None:
 
 
 def _check_fresh(files: WeightsFiles, export: ModelIdentity, master: str | None) -> None:
-    """Raises `WeightsError` where the master beside the export is not the one that it was made from."""
+    """Raises `WeightsError` if the export was made from another master than the one beside it, whose sha256 is `master`."""
     if master not in (None, export.sha256):
         raise WeightsError(
             f"the {export.precision} export of {files.name} was made from a master of sha256 {export.sha256[:16]}..., the one "
@@ -105,7 +104,7 @@ def _check_fresh(files: WeightsFiles, export: ModelIdentity, master: str | None)
 
 
 def _int8_pays(files: WeightsFiles) -> bool:
-    """Whether int8 is fast on this processor, and the file's card shows that it costs next to nothing on its kind."""
+    """Whether int8 is fast on this processor, and the scores in the file show that it loses almost no accuracy here."""
     from model.inference.openvino_runtime import read_export
 
     sums = int8_sums()
@@ -113,7 +112,7 @@ def _int8_pays(files: WeightsFiles) -> bool:
 
 
 def unused_gpu() -> str | None:
-    """What to say of an NVIDIA GPU that is there while torch, or its CUDA, is not; None where there is none, or it is used."""
+    """A message for a machine with an NVIDIA GPU that torch cannot use; None if there is no GPU, or torch can use it."""
     if not any(path.exists() for path in GPU_DRIVERS) or _torch_sees_gpu():
         return None
     missing = "CUDA of the installed PyTorch does not see it" if _installed("torch") else "PyTorch is not installed"
@@ -125,7 +124,7 @@ def _installed(package: str) -> bool:
 
 
 def _torch_sees_gpu() -> bool:
-    """Asked only where a driver is there: importing torch takes seconds."""
+    """Whether torch sees an NVIDIA GPU. Imports torch, which takes seconds, only if a driver is installed."""
     if not any(path.exists() for path in GPU_DRIVERS) or not _installed("torch"):
         return False
     from model.inference.torch_runtime import sees_gpu

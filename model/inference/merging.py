@@ -1,7 +1,7 @@
 """Averages the logits of overlapping tiles, one band of rows at a time.
 
-Regions lie on multiples of 32 and logits have a cell for every `stride` pixels, so that the cells of overlapping tiles
-coincide: they are averaged as they are, and upsampled to pixels once, on the averages (`model.inference.upsampling`).
+Regions lie on multiples of 32, and logits have a cell for every `stride` pixels. So the cells of overlapping tiles coincide and
+are averaged directly. `model.inference.upsampling` then interpolates the averages to pixels, once.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ Logits = npt.NDArray[np.float32]
 
 
 class Band(NamedTuple):
-    """Finished logits, float32 (rows, columns, classes), of the cells from row `top` on, over the image's whole width."""
+    """Finished logits, float32 (rows, columns, classes): full rows of cells, from row `top` on."""
 
     top: int
     logits: Logits
 
 
 class BandMerger:
-    """Takes the tiles' logits in the order of `TilePlan.regions` and gives bands from top to bottom.
+    """Takes the tiles' logits in the order of `TilePlan.regions` and gives bands from top to bottom. For one thread.
 
-    `grid` says where in its pixels a cell lies, for the weights. Holds one row of tiles: memory grows with
-    classes x tile height x width, never with the image's height. For one thread.
+    grid: where in its pixels a cell lies; it selects the weights. Holds one row of tiles, so its memory grows with
+    classes x tile height x width, and does not depend on the image's height.
     """
 
     def __init__(self, plan: TilePlan, grid: Grid) -> None:
@@ -40,14 +40,14 @@ class BandMerger:
 
     @property
     def nbytes(self) -> int:
-        """Bytes that are held between two tiles; a band that was given is its taker's."""
+        """Bytes that this object holds between two tiles, without bands that it has returned."""
         return self._rows.nbytes
 
     def add(self, logits: Logits) -> Band | None:
         """Adds the next tile's float32 logits (classes, tile height / stride, tile width / stride).
 
-        Gives a band when the tile's row of tiles is full. Raises `ValueError` for logits of another size and for more
-        tiles than the plan has.
+        Returns a band after the last tile of a row of tiles, else None. Raises `ValueError` for logits of another size and
+        for more tiles than the plan has.
         """
         plan = self.plan
         if self._next >= len(plan):
@@ -82,12 +82,12 @@ class BandMerger:
         self._rows = np.zeros((rows, self._lefts[-1] + columns, classes), np.float32)
 
     def _finish_row(self, row: int) -> Band:
-        """The rows that no later tile touches; what the next row of tiles adds to moves to the front."""
+        """The rows of cells that no later tile overlaps. The other rows move to the front, for the next row of tiles."""
         top = self._tops[row]
         last = row == len(self._tops) - 1
         done = self._tile[0] if last else self._tops[row + 1] - top
         band = Band(top, self._rows[:done].copy())
-        kept = self._rows[done:].copy()
-        self._rows[: len(kept)] = kept
-        self._rows[len(kept) :] = 0
+        remaining = self._rows[done:].copy()
+        self._rows[: len(remaining)] = remaining
+        self._rows[len(remaining) :] = 0
         return band

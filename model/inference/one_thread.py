@@ -1,4 +1,4 @@
-"""Imported first in the process that workers are forked from, before numpy: they have one thread each."""
+"""Limits numpy to one thread. The process that workers are forked from imports this module before numpy."""
 
 import os
 

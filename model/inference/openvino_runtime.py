@@ -24,19 +24,20 @@ from model.manifest import METADATA_KEY, Manifest, WeightsError
 
 FACTS = (METADATA_KEY, "sha256", "precision", "stride", "grid")
 NETWORK_SHA256 = "network_sha256"
-# OpenVINO keeps each shape of input's compiled layers, by default 5,000 of them: a gibibyte, once a few clients have asked
-# for many sides. A network has some 40 layers, so these are twelve shapes: more than photographs at one side have.
+# OpenVINO caches compiled layers for each input shape, by default up to 5,000. They fill a gibibyte after a few clients have
+# asked for many sides. A network has about 40 layers, so 500 hold twelve shapes: more than photographs at one side need.
 KEPT_LAYERS = 500
 MOST_STREAMS = 8
-STREAM_BYTES = 512 << 20  # of the memory that there is; a stream takes some 60 MB, and six more for each shape
+STREAM_BYTES = 512 << 20  # one stream for each 512 MiB of available memory; a stream takes about 60 MB, plus 6 MB a shape
 log = logging.getLogger("segment")
 
 
 @dataclass(frozen=True)
 class Export:
-    """An exported file: the network as OpenVINO reads it, the file's own sha256, and the facts in its metadata.
+    """An exported file: the network as OpenVINO reads it, and the facts in its metadata.
 
-    sha256: of the master that it was made from. network_sha256: of the network without the facts; empty in files of before.
+    file_sha256: of the file itself. network_sha256: of the network without the facts; empty in files written before it was
+    recorded. sha256: of the master that the file was exported from.
     """
 
     path: Path
@@ -55,7 +56,7 @@ class Export:
 
 
 def read_export(path: Path) -> Export:
-    """Reads an exported file and its metadata; raises `WeightsError`, also where it keeps tensors in other files."""
+    """Reads an exported file and its metadata; raises `WeightsError`, also for a file that keeps tensors in other files."""
     try:
         data = path.read_bytes()
         if has_external_data(data):
@@ -75,19 +76,29 @@ def read_export(path: Path) -> Export:
     if manifest.exports.get(facts["precision"], network_sha256) != network_sha256:
         manifest = manifest.without(facts["precision"])
     return Export(
-        path, model, hashlib.sha256(data).hexdigest(), network_sha256, manifest, facts["sha256"], facts["precision"],
-        int(facts["stride"]), grid,
-    )  # fmt: skip
+        path=path,
+        model=model,
+        file_sha256=hashlib.sha256(data).hexdigest(),
+        network_sha256=network_sha256,
+        manifest=manifest,
+        sha256=facts["sha256"],
+        precision=facts["precision"],
+        stride=int(facts["stride"]),
+        grid=grid,
+    )
 
 
 class OpenVINORuntime:
-    """An exported network, compiled for the CPU. `logits` may be called by several threads.
+    """An exported network, compiled for the CPU. Several threads may call `logits`.
 
-    threads: 0 for one a core. A lone tile has all of them. For a crowd the network is compiled once more, with a stream for
-    each core: at most `MOST_STREAMS`, and one for each `STREAM_BYTES` of memory. That is done on a thread of its own, when
-    `concurrency` is first asked for so many tiles that it pays. A call that is not alone takes the second one. Equal tiles
-    have equal logits, bit for bit, in both: the first tile of each shape is run by both. Where a bit differs, or where
-    the second one cannot be compiled, `max_concurrency` becomes 1. Raises `WeightsError` or `RuntimeUnavailable`.
+    threads: number of CPU threads; 0 for one per core. The network is compiled up to twice:
+
+    - The first compilation runs a single tile on all threads.
+    - The second has a stream for each thread, at most `MOST_STREAMS` and one for each `STREAM_BYTES` of memory. A call that
+      overlaps another call uses it. A separate thread compiles it when `concurrency` is first called with enough tiles.
+
+    Both must give bit-identical logits, so the first tile of each shape runs in both. If they differ, or if the second
+    compilation fails, `max_concurrency` becomes 1. Raises `WeightsError` or `RuntimeUnavailable`.
     """
 
     max_batch: int | None = 1
@@ -103,31 +114,31 @@ class OpenVINORuntime:
         memory = available_memory()
         streams = MOST_STREAMS if memory is None else max(1, memory // STREAM_BYTES)
         self.max_concurrency = min(MOST_STREAMS, self.threads, streams)
-        # the one for a lone tile, and once it is compiled the one for a crowd
+        # the compilation for a single tile, then, once it exists, the one with streams
         self._networks = [CompiledNetwork(export, threads=self.threads, streams=1)]
-        # the first array that OpenVINO takes sets up its binding to numpy, which two threads at once would do without end
+        # the first array initialises OpenVINO's numpy binding; two threads that do so at the same time never finish
         openvino.Tensor(np.zeros(1, np.uint8))
-        self._lock = threading.Lock()  # guards what follows
+        self._lock = threading.Lock()  # guards `_calls` and `_compiling`
         self._calls = 0
         self._compiling = False
         self._compared: set[tuple[int, ...]] = set()
 
     def concurrency(self, tiles: int) -> int:
-        """As `Runtime.concurrency`: half of the streams do no more than one call on all cores, more of them do."""
+        """As `Runtime.concurrency`. Streams are faster than one call on all cores only when more than half are in use."""
         if self.max_concurrency == 1 or tiles <= self.max_concurrency / 2:
             return 1
         with self._lock:
-            begin, self._compiling = not self._compiling, True
-        if begin:
-            # no daemon, as the calling thread may be: the interpreter's end waits for it, as OpenVINO cannot be left midway
+            first_call, self._compiling = not self._compiling, True
+        if first_call:
+            # not a daemon, even if the calling thread is one: the interpreter must wait until OpenVINO has compiled
             threading.Thread(target=self._compile_streams, name="compile-streams", daemon=False).start()
         return self.max_concurrency if len(self._networks) > 1 else 1
 
     def logits(self, tiles: Sequence[Tile]) -> Logits:
-        """As `Runtime.logits`: tile by tile, in memory of the caller's own."""
+        """As `Runtime.logits`. Runs one tile after another; the result is a copy that the caller owns."""
         with self._lock:
             self._calls += 1
-            networks = self._networks[: self._calls]  # a lone call has the first one alone
+            networks = self._networks[: self._calls]  # a single call gets only the first compilation
         try:
             outputs = [self._logits(networks, tile) for tile in tiles]
         finally:
@@ -145,39 +156,39 @@ class OpenVINORuntime:
             self._networks.append(CompiledNetwork(self._export, threads=self.threads, streams=self.max_concurrency))
         except RuntimeUnavailable as error:
             self.max_concurrency = 1
-            log.warning("%s: tiles go on one by one, each on all cores: %s", self.identity.name, error)
+            log.warning("%s: tiles now run one at a time, each on all cores: %s", self.identity.name, error)
 
     def _logits(self, networks: Sequence[CompiledNetwork], tile: Tile) -> Logits:
-        """The tile's logits by the last of these networks; by the first one where the tile is the first one of its shape."""
-        alone, streams = networks[0], networks[-1]
+        """The tile's logits from the last of these networks. The first tile of a shape also runs in the first network."""
+        single, streams = networks[0], networks[-1]
         logits = streams.logits(tile)
-        if streams is alone or tile.shape in self._compared:
+        if streams is single or tile.shape in self._compared:
             return logits
-        expected = alone.logits(tile)
+        expected = single.logits(tile)
         if expected.tobytes() == logits.tobytes():
             self._compared.add(tile.shape)
         elif streams in self._networks:
             self._networks.remove(streams)
             self.max_concurrency = 1
             log.warning(
-                "%s: a tile of %d x %d has other logits on one core than on all (by up to %g): tiles go on one by one, each on "
-                "all cores", self.identity.name, *tile.shape[:2], float(np.abs(expected - logits).max()),
+                "%s: a tile of %d x %d has other logits on one core than on all (by up to %g): tiles now run one at a time, "
+                "each on all cores", self.identity.name, *tile.shape[:2], float(np.abs(expected - logits).max()),
             )  # fmt: skip
         return expected
 
 
 class CompiledNetwork:
-    """An export, compiled with so many threads in so many streams. `logits` may be called by several threads."""
+    """An export, compiled with `threads` CPU threads in `streams` streams. Several threads may call `logits`."""
 
     def __init__(self, export: Export, *, threads: int, streams: int) -> None:
         options = {
-            # float32 is asked for, for int8 files too: OpenVINO would choose bfloat16 by the processor's flags
+            # also for int8 files: by default OpenVINO chooses bfloat16 on processors that support it
             "INFERENCE_PRECISION_HINT": "f32",
             "ENABLE_CPU_PINNING": "NO",
-            # it looks at the affinity alone, not at a control group's quota
+            # set because OpenVINO considers only the CPU affinity, not the control group's quota
             "INFERENCE_NUM_THREADS": threads,
             "NUM_STREAMS": streams,
-            # told by its maintainers: github.com/openvinotoolkit/openvino/issues/23316
+            # recommended by the maintainers: github.com/openvinotoolkit/openvino/issues/23316
             "CPU_RUNTIME_CACHE_CAPACITY": KEPT_LAYERS,
         }
         try:
@@ -185,7 +196,7 @@ class CompiledNetwork:
         except RuntimeError as error:
             raise RuntimeUnavailable(f"OpenVINO cannot compile {export.path}: {error}") from error
         self.streams = streams
-        self._idle: deque[Any] = deque()  # requests; one that is running refuses a second call
+        self._idle: deque[Any] = deque()  # inference requests that are not running; each runs one call at a time
 
     def logits(self, tile: Tile) -> Logits:
         """Float32 logits (classes, rows, columns) of a tile (height, width, 3)."""

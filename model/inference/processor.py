@@ -1,4 +1,4 @@
-"""What of this processor decides whether int8 is fast, and what it costs."""
+"""The processor's instruction sets, which decide whether int8 is fast here and how its products are summed."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from pathlib import Path
 from model.manifest import Int8Sums
 
 VNNI_FLAGS = {"avx512_vnni", "avx_vnni", "amx_int8"}
-HELD_BACK = ("AVX2", "AVX512_CORE")  # values of oneDNN's variable, under which it uses no VNNI
+HELD_BACK = ("AVX2", "AVX512_CORE")  # values of ONEDNN_MAX_CPU_ISA with which oneDNN does not use VNNI
 
 
 def int8_sums() -> Int8Sums | None:
-    """How int8's products are summed here: `vnni` in 32 bits (VNNI, AMX), `avx2` in 16; None where int8 is slow.
+    """How this processor sums int8 products: `vnni` in 32 bits (VNNI, AMX), `avx2` in 16 bits; None where int8 is slow.
 
-    Known under Linux on x86 alone. oneDNN's variable `ONEDNN_MAX_CPU_ISA` counts, by which another kind of processor is tried.
+    None also outside Linux on x86. Respects oneDNN's variable `ONEDNN_MAX_CPU_ISA`, with which one processor can stand in
+    for an older kind.
     """
     flags, most = cpu_flags(), os.environ.get("ONEDNN_MAX_CPU_ISA", "").upper()
     if platform.machine().lower() not in ("x86_64", "amd64") or most in ("SSE41", "AVX"):
@@ -26,7 +27,7 @@ def int8_sums() -> Int8Sums | None:
 
 
 def cpu_flags() -> set[str]:
-    """Instruction sets that Linux reports; none elsewhere."""
+    """The instruction sets that Linux reports; an empty set on other systems."""
     path = Path("/proc/cpuinfo")
     lines = path.read_text().splitlines() if path.exists() else []
     return {flag for line in lines if line.lower().startswith(("flags", "features")) for flag in line.split()}

@@ -1,4 +1,4 @@
-"""What runs the network: a small protocol, what stands for a runtime in another process, and errors."""
+"""The protocol of runtimes, which run the network; a stand-in for a runtime in another process; and errors."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ Tile = npt.NDArray[np.uint8]
 
 
 class RuntimeUnavailable(ValueError):
-    """A runtime, device or precision that this machine, this installation or this file does not have."""
+    """A runtime, device or precision that this machine, this installation or this file does not support."""
 
 
 class DeviceOutOfMemory(RuntimeError):
-    """The device has no memory left for these tiles, now."""
+    """The device has too little free memory for these tiles at the moment."""
 
 
 class DeviceLost(RuntimeError):
-    """The device does not work any more, and will not until the process is started anew."""
+    """The device has failed, and works again only after the process is restarted."""
 
 
 @dataclass(frozen=True)
 class ModelIdentity:
-    """What answers say of the model: its name, and the sha256 of its master. runtime and precision: what runs it."""
+    """How answers identify the model: its name, the sha256 of its master, and the runtime and precision that run it."""
 
     name: str
     sha256: str
@@ -39,11 +39,11 @@ class ModelIdentity:
 
 
 class Runtime(Protocol):
-    """A network, ready to run. Its logits have a cell for every `stride` pixels, whose place among them is `grid`.
+    """A network, ready to run. Several threads may call `logits`.
 
-    file_sha256: of the bytes that were loaded, a master's or an export's. network_sha256: of an export's network without its
-    facts, empty of a master. max_batch: the most tiles that are worth one call, or None for as many as fit.
-    max_concurrency: the most calls at once that pay. `logits` may be called by several threads.
+    file_sha256: of the loaded file, a master or an export. network_sha256: of an export's network without its facts; empty for
+    a master. stride: pixels per cell of the logits. grid: where in those pixels the cell lies. max_batch: the largest batch
+    that is useful; None for as many tiles as fit. max_concurrency: the largest useful number of calls at the same time.
     """
 
     identity: ModelIdentity
@@ -57,7 +57,7 @@ class Runtime(Protocol):
     max_concurrency: int
 
     def concurrency(self, tiles: int) -> int:
-        """How many calls at once pay, from 1 to `max_concurrency`, while so many tiles wait or are being run."""
+        """The useful number of calls at the same time, 1 to `max_concurrency`, while `tiles` tiles wait or run."""
         ...
 
     def logits(self, tiles: Sequence[Tile]) -> Logits:
@@ -74,7 +74,7 @@ class Runtime(Protocol):
 
 @dataclass
 class DistantRuntime:
-    """What a runtime of another process says of itself, for a `Segmenter` whose tiles are sent there; its `logits` raises."""
+    """The attributes of a runtime in another process, for a `Segmenter` that sends its tiles there. Its `logits` raises."""
 
     identity: ModelIdentity
     file_sha256: str
@@ -88,7 +88,7 @@ class DistantRuntime:
 
     @classmethod
     def of(cls, runtime: Runtime) -> DistantRuntime:
-        return cls(**{each.name: getattr(runtime, each.name) for each in fields(cls)})
+        return cls(**{field.name: getattr(runtime, field.name) for field in fields(cls)})
 
     def concurrency(self, tiles: int) -> int:
         return self.max_concurrency

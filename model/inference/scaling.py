@@ -1,4 +1,4 @@
-"""From the image's size to the size that the network works at."""
+"""Computes the working size, at which the network sees an image, from the image's size."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ SIDES = (32, 16384)
 
 
 class SideTooLarge(ValueError):
-    """A side that an image would be enlarged too far for."""
+    """A side that would enlarge the image too far."""
 
 
 def parse_side(text: str) -> Side:
-    """The side written `auto`, `native` or as a number; raises `ValueError`."""
+    """Parses `auto`, `native` or a number of pixels; raises `ValueError`."""
     if text == "auto":
         return "auto"
     if text == "native":
@@ -26,9 +26,9 @@ def parse_side(text: str) -> Side:
 
 
 def working_size(size: Size, side: Side, advised: tuple[int, int]) -> Size:
-    """The (height, width) to work at: the image's own, or scaled so that its longer side is `side`.
+    """The working (height, width): the image's own size for `native`, else scaled so that its longer side is `side`.
 
-    `auto` keeps the longer side within the advised range. No side falls below 1.
+    `auto` keeps the longer side within the advised (lowest, highest) range. Both sides are at least 1.
     """
     longer = max(size)
     if side == "native":

@@ -1,4 +1,4 @@
-"""Runs the tiles of all requests: a tile of each request in turn, in shared batches where a device gains by them."""
+"""Runs the tiles of all requests: one tile of each request in turn, in shared batches where the device is faster with them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ STOPPED = "the scheduler was stopped"
 
 
 class Item(NamedTuple):
-    """A tile, and where its logits go."""
+    """A tile, and the future that receives its logits."""
 
     tile: Tile
     future: Future[Logits]
@@ -30,7 +30,10 @@ class Item(NamedTuple):
 
 @dataclass(eq=False)
 class TileQueue:
-    """One request's tiles that wait, until its deadline on the scheduler's clock. The scheduler's lock guards it."""
+    """The waiting tiles of one request. The scheduler's lock guards it.
+
+    deadline, submitted (when the first tile arrived) and started (when its first batch began) are on the scheduler's clock.
+    """
 
     deadline: float
     waiting: deque[Item] = field(default_factory=deque)
@@ -40,13 +43,16 @@ class TileQueue:
 
     @property
     def queue_seconds(self) -> float:
-        """From the first tile's arrival to its batch."""
+        """Seconds from the arrival of the first tile to the start of its batch; 0 before that."""
         return 0.0 if self.submitted is None or self.started is None else self.started - self.submitted
 
 
 @dataclass(eq=False)
 class Runner:
-    """A thread that calls a runtime: the tiles that it has taken and not yet answered, and how many calls it has begun."""
+    """A thread that calls a runtime.
+
+    batch: the tiles that it has taken and not yet answered. calls: how many calls it has begun.
+    """
 
     runtime: Runtime
     thread: threading.Thread
@@ -55,14 +61,15 @@ class Runner:
 
 
 class Scheduler:
-    """Runs tiles of any thread or event loop, and answers each with its logits.
+    """Runs tiles and returns their logits in futures. Tiles may be submitted from any thread or event loop.
 
-    Each runtime has `max_concurrency` threads, which take batches of up to `max_batch` tiles of one shape and call it, as many
-    at once as its `concurrency` says for the tiles that there are; after each,
-    `on_batch` gets its number of tiles and its seconds. Logits that are not finite are a `FloatingPointError` of their tile.
-    A device that is lost ends the scheduler's life: `failure` says why, and `on_failure` is told; `fail` does so from outside.
-    `_lock` guards the queues and the runners' batches, and whoever answers a tile holds it; `_queues` holds each request that
-    has waiting tiles once, in the order of their turns.
+    Each runtime has `max_concurrency` threads. A thread takes a batch of up to `max_batch` tiles of one shape and calls the
+    runtime. At most `runtime.concurrency(tiles)` threads call it at the same time; `tiles` counts those running and waiting.
+    `on_batch` is called after each batch with its number of tiles and its seconds. A tile whose logits are not finite gets a
+    `FloatingPointError`. When a device is lost, the scheduler fails for good: `failure` holds the reason, and `on_failure` is
+    called with it. Other code can make it fail with `fail`.
+    `_lock` guards the queues and the runners' batches, and is held while a tile is answered. `_queues` contains each request
+    with waiting tiles once, in the order of their turns.
     """
 
     def __init__(
@@ -94,9 +101,9 @@ class Scheduler:
             runner.thread.start()
 
     def stop(self) -> None:
-        """Ends the threads after their batches; what still waits gets `SchedulerEnded`.
+        """Ends the threads after their current batches. Tiles that still wait get `SchedulerEnded`.
 
-        Where the scheduler has failed, its threads are not waited for: one may never come back from the runtime.
+        After a failure it does not wait for the threads, because a call of the runtime may never return.
         """
         with self._lock:
             self._stopping = True
@@ -108,7 +115,7 @@ class Scheduler:
             self._fail_all(SchedulerEnded(STOPPED, failed=False))
 
     def fail(self, reason: str) -> None:
-        """Ends the scheduler's life: what waits, also for a call that does not come back, gets `SchedulerEnded`."""
+        """Makes the scheduler fail for good. All tiles get `SchedulerEnded`, also those in calls that never return."""
         with self._lock:
             self.failure = reason
             self._fail_all(SchedulerEnded(reason, failed=True))
@@ -119,27 +126,27 @@ class Scheduler:
 
     @property
     def ahead(self) -> int:
-        """So many tiles of a request should be here, so that a batch is full, every thread busy, and the next tile there."""
+        """How many tiles a request should submit ahead: a full batch, or one for each thread and one that waits, if more."""
         return max(self.max_batch, len(self._runners) + 1)
 
     @property
     def alive(self) -> bool:
-        """Whether every thread runs and the device works."""
+        """Whether every thread is running and no device has failed."""
         return self.failure is None and all(runner.thread.is_alive() for runner in self._runners)
 
     @property
     def broken(self) -> str | None:
-        """Why it cannot go on, which is not that it was stopped; or None."""
-        # in this order: `stop` may be called meanwhile
+        """Why the scheduler can run no more tiles; None while it can, or after a regular `stop`."""
+        # `alive` is read before `_stopping`: threads that `stop` ends between the two reads are then no failure
         return self.failure or (None if self.alive or self._stopping else ENDED)
 
     def calls(self) -> list[int | None]:
-        """For each thread, how many calls it has begun; None where it has nothing to do."""
+        """For each thread, how many calls it has begun; None for a thread without a batch while no tile waits."""
         with self._lock:
             return [runner.calls if runner.batch or self._queues else None for runner in self._runners]
 
     def submit(self, queue: TileQueue, tile: Tile) -> Future[Logits]:
-        """The tile's logits to be; any thread.
+        """Adds a tile and returns the future of its logits. Any thread may call it.
 
         The future raises `DeadlinePassed`, `Cancelled`, `SchedulerEnded`, `DeviceOutOfMemory`, or what the network raised.
         """
@@ -156,12 +163,13 @@ class Scheduler:
         return item.future
 
     def cancel(self, queue: TileQueue) -> None:
-        """Nobody waits for this request any more: its tiles leave the queue, its thread gets `Cancelled`."""
+        """Cancels a request: its waiting tiles leave the queue, and their futures raise `Cancelled`."""
         with self._lock:
             queue.cancelled = True
             _fail(queue, Cancelled("the request was cancelled"))
 
     def _refusal(self, queue: TileQueue) -> InferenceError | None:
+        """The error for a tile that cannot be accepted; None where it can."""
         if queue.cancelled:
             return Cancelled("the request was cancelled")
         if reason := self.broken:
@@ -174,7 +182,7 @@ class Scheduler:
             self._run_batch(runner, batch)
 
     def _next_batch(self, runner: Runner) -> list[Item]:
-        """Waits for tiles, then takes up to a batch of one shape; empty when the thread is to end."""
+        """Waits for tiles and takes up to a batch of one shape; an empty list tells the thread to end."""
         with self._lock:
             runner.batch = []
             while not self._stopping and not self.failure:
@@ -185,13 +193,16 @@ class Scheduler:
             return []
 
     def _may_call(self, runner: Runner) -> bool:
-        """Whether one more call of its runtime pays."""
+        """Whether the runner's runtime gains from one more call at the same time."""
         batches = [other.batch for other in self._runners if other.runtime is runner.runtime and other.batch]
         tiles = sum(map(len, batches)) + sum(len(queue.waiting) for queue in self._queues)
         return len(batches) < runner.runtime.concurrency(tiles)
 
     def _take(self) -> list[Item]:
-        """A tile of each request in turn, of the first one's shape. Requests whose next tile has another come first next."""
+        """Takes one tile of each request in turn, all of the first tile's shape.
+
+        Requests whose next tile has another shape are first in the next batch.
+        """
         now = self.clock()
         batch: list[Item] = []
         skipped: list[TileQueue] = []
@@ -214,12 +225,13 @@ class Scheduler:
         return batch
 
     def _run_batch(self, runner: Runner, batch: list[Item]) -> None:
+        """Runs a batch and answers its tiles. If a call with several tiles fails, runs them one at a time."""
         started = self.clock()
-        found: list[tuple[Item, Logits | Exception]] = []
+        results: list[tuple[Item, Logits | Exception]] = []
         runner.calls += 1
         try:
             logits = runner.runtime.logits([item.tile for item in batch])
-            found = [(item, _finite(each)) for item, each in zip(batch, logits, strict=True)]
+            results = [(item, _finite(tile_logits)) for item, tile_logits in zip(batch, logits, strict=True)]
             self._on_batch(len(batch), self.clock() - started)
         except DeviceLost as error:
             self.fail(str(error))
@@ -227,11 +239,12 @@ class Scheduler:
             return
         except Exception as error:
             if len(batch) == 1:
-                found = [(batch[0], error)]
+                results = [(batch[0], error)]
         with self._lock:
-            for item, result in found:
+            for item, result in results:
                 _answer(item, result)
-        if not found:  # one by one, so that a bad tile does not fail its neighbours; the error is gone, and what it held
+        # one at a time, so that a bad tile does not fail the others; outside `except`, so that the error frees its memory first
+        if not results:
             for item in batch:
                 self._run_batch(runner, [item])
 
@@ -242,21 +255,21 @@ class Scheduler:
 
 
 def _finite(logits: Logits) -> Logits | FloatingPointError:
-    """The logits of a tile, or what to tell of them where some are NaN or infinite."""
+    """The tile's logits, or an error where some are NaN or infinite."""
     if np.isfinite(logits).all():
         return logits
     return FloatingPointError("the network gave logits that are NaN or infinite for a tile; expected finite numbers")
 
 
 def _fail(queue: TileQueue, error: Exception) -> None:
-    """Answers every tile that waits with this error."""
+    """Answers every waiting tile of the request with the error. The scheduler's lock is held."""
     for item in queue.waiting:
         _answer(item, error)
     queue.waiting.clear()
 
 
 def _answer(item: Item, result: Logits | Exception) -> None:
-    """Answers a tile, unless `Scheduler.fail` has, or its request was cancelled. The scheduler's lock is held."""
+    """Answers a tile, unless `Scheduler.fail` or a cancellation already has. The scheduler's lock is held."""
     with suppress(InvalidStateError):
         if isinstance(result, Exception):
             item.future.set_exception(result)

@@ -1,4 +1,4 @@
-"""Where tiles lie on an image: regions whose origins and sides are multiples of 32, which together cover it."""
+"""Places tiles on an image: regions that together cover it, and whose origins and sides are multiples of 32."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 UNIT = 32
-AUTO = "auto"  # the tile that the weights advise
-FINE, COARSE = 8, 2  # sides of a region whose other side is the full tile, and of smaller ones
+AUTO = "auto"  # stands for the tile size that the weights advise
+FINE, COARSE = 8, 2  # how many sides to choose from: for a region with one full side, and for a smaller region
 Blend = Literal["mean", "hann"]
 Size = tuple[int, int]
 
@@ -24,7 +24,7 @@ class TilingError(ValueError):
 
 @dataclass(frozen=True)
 class Region:
-    """A tile's place on the extended image, in pixels."""
+    """A tile's position and size on the image, in pixels. It may reach beyond the right and bottom edges."""
 
     top: int
     left: int
@@ -36,7 +36,7 @@ class Region:
 class TilePlan:
     """Regions of one shape, `tile` (height, width), at every pair of `tops` and `lefts`.
 
-    `size` is the image's (height, width); the tiles reach beyond it, over pixels that repeat its edge.
+    size: the image's (height, width). Tiles may reach beyond it, over pixels that repeat its edge.
     """
 
     size: Size
@@ -50,7 +50,7 @@ class TilePlan:
         return len(self.tops) * len(self.lefts)
 
     def cells(self, stride: int) -> Size:
-        """(rows, columns) of the merged map, a cell for every stride x stride of the pixels that the tiles cover."""
+        """(rows, columns) of the merged map, which has one cell for every stride x stride pixels that the tiles cover."""
         return (self.tops[-1] + self.tile[0]) // stride, (self.lefts[-1] + self.tile[1]) // stride
 
     @property
@@ -59,7 +59,7 @@ class TilePlan:
         return (Region(top, left, *self.tile) for top in self.tops for left in self.lefts)
 
     def describe(self) -> dict[str, Any]:
-        """The plan as JSON answers tell it; `side` is the working size."""
+        """The plan as it appears in JSON answers; `side` is the working (height, width)."""
         return {
             "side": list(self.size),
             "tile": list(self.tile),
@@ -69,23 +69,24 @@ class TilePlan:
         }
 
     def cut(self, image: npt.NDArray[np.uint8], region: Region) -> npt.NDArray[np.uint8]:
-        """The region's pixels (height, width, 3) of the image (H, W, 3), its edge repeated outside."""
+        """The region's pixels (height, width, 3) of the image (H, W, 3). Outside the image its edge is repeated."""
         inside = image[region.top : region.top + region.height, region.left : region.left + region.width]
         below, right = region.height - inside.shape[0], region.width - inside.shape[1]
         return np.pad(inside, ((0, below), (0, right), (0, 0)), mode="edge") if below or right else inside
 
     @cached_property
     def row_weights(self) -> list[npt.NDArray[np.float32]]:
-        """Per row of tiles, the weights of its pixel rows; a pixel's weight in a tile is row weight x column weight."""
+        """For each row of tiles, the weights of its pixel rows. A pixel's weight in a tile is row weight x column weight."""
         return _axis_weights(self.tops, self.tile[0], self.blend)
 
     @cached_property
     def column_weights(self) -> list[npt.NDArray[np.float32]]:
+        """For each column of tiles, the weights of its pixel columns."""
         return _axis_weights(self.lefts, self.tile[1], self.blend)
 
 
 def parse_tile(text: str) -> Size | None:
-    """(height, width) of `512` or `384x480` (height x width); None of `auto`; raises `TilingError`."""
+    """Parses `512` or `384x480` (height x width) to (height, width), and `auto` to None; raises `TilingError`."""
     if text == AUTO:
         return None
     parts = text.lower().split("x")
@@ -98,22 +99,24 @@ def parse_tile(text: str) -> Size | None:
 
 
 def check_tile(tile: Size) -> None:
+    """Raises `TilingError` unless both sides are positive multiples of 32."""
     for side in tile:
         if side < UNIT or side % UNIT:
             raise TilingError(f"tile must be a multiple of {UNIT}, got {side}")
 
 
 def tile_sides(limit: int, count: int) -> list[int]:
-    """At most so many sides that a region may have on an axis with tiles of side `limit`, evenly apart."""
+    """The sides that a region may have on an axis with tiles of side `limit`: at most `count`, evenly spaced."""
     step = UNIT * ceil(limit / (count * UNIT))
     return sorted({*range(step, limit, step), limit})
 
 
 def tile_shapes(tile: Size) -> list[Size]:
-    """Every (height, width) that the tiles of a plan can have: what a runtime is warmed up with.
+    """Every (height, width) that tiles can have for this tile size. Runtimes are warmed up with them.
 
-    Few, since runtimes keep code and buffers for every shape that they have seen, and since batches fill sooner. A region with
-    one full side, as nearly all have, is rounded up less than a smaller one, since padding moves scores.
+    There are few shapes, because runtimes keep code and buffers for each shape, and because batches of one shape fill sooner.
+    Padding changes scores, so regions with one full side, which are the most common, can choose from more sides than smaller
+    ones.
     """
     height, width = tile
     full = [(height, side) for side in tile_sides(width, FINE)] + [(side, width) for side in tile_sides(height, FINE)]
@@ -122,10 +125,10 @@ def tile_shapes(tile: Size) -> list[Size]:
 
 
 def plan_tiles(size: Size, tile: Size, overlap: float = 0.25, blend: Blend = "mean") -> TilePlan:
-    """Lays tiles over an image of this (height, width).
+    """Places tiles on an image of this (height, width).
 
-    An axis that fits into the tile becomes one region, rounded up to one of `tile_shapes`; a longer one, extended to a
-    multiple of 32, gets regions at a stride of tile minus overlap, the last one shifted inward. Raises `TilingError`
+    An axis that fits into the tile gets one region, rounded up to one of `tile_shapes`. A longer axis is extended to a
+    multiple of 32 and gets regions at a step of tile minus overlap; the last region is shifted inward. Raises `TilingError`
     for sides below 1, a tile that is not a multiple of 32, or an overlap outside 0 to 0.5.
     """
     check_tile(tile)
@@ -140,21 +143,21 @@ def plan_tiles(size: Size, tile: Size, overlap: float = 0.25, blend: Blend = "me
 
 
 def _axis(length: int, side: int, overlap: float, count: int) -> tuple[int, tuple[int, ...]]:
-    """A region's side on this axis, and the regions' origins."""
+    """The side of all regions on this axis, and their origins."""
     if length <= side:
         return _side(length, side, count), (0,)
     extended = ceil(length / UNIT) * UNIT
-    stride = max(UNIT, side - UNIT * int(side * overlap / UNIT + 0.5))
-    return side, (*range(0, extended - side, stride), extended - side)
+    step = max(UNIT, side - UNIT * int(side * overlap / UNIT + 0.5))
+    return side, (*range(0, extended - side, step), extended - side)
 
 
 def _side(length: int, limit: int, count: int) -> int:
-    """The smallest of `tile_sides` that holds this length; the limit for longer ones."""
+    """The smallest of `tile_sides` that is at least `length`; `limit` if none is."""
     return next((side for side in tile_sides(limit, count) if side >= length), limit)
 
 
 def _axis_weights(origins: tuple[int, ...], side: int, blend: Blend) -> list[npt.NDArray[np.float32]]:
-    """Weights of each region's pixels, divided by their sum over regions."""
+    """For each region, the weights of its pixels along an axis; over all regions a pixel's weights add up to 1."""
     windows = [_window(side, blend, first=i == 0, last=i == len(origins) - 1) for i in range(len(origins))]
     total = np.zeros(origins[-1] + side, np.float64)
     for origin, window in zip(origins, windows, strict=True):
@@ -163,7 +166,7 @@ def _axis_weights(origins: tuple[int, ...], side: int, blend: Blend) -> list[npt
 
 
 def _window(side: int, blend: Blend, *, first: bool, last: bool) -> npt.NDArray[np.float64]:
-    """One everywhere, or a Hann window that never reaches 0 and stays 1 towards the image's own border."""
+    """Ones for `mean`; for `hann` a Hann window above 0, which is 1 towards the image's border (`first`, `last`)."""
     if blend == "mean":
         return np.ones(side)
     window = np.sin(np.pi * (np.arange(side) + 0.5) / side) ** 2

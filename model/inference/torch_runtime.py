@@ -21,17 +21,18 @@ from model.weights_file import Weights
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-CUDA_CALLS = 2  # while one computes, the other's tiles are copied
+CUDA_CALLS = 2  # one call's tiles are copied while the other computes
 
 
 class TorchRuntime:
-    """A master's network in PyTorch. `logits` may be called by several threads.
+    """A master's network in PyTorch. Several threads may call `logits`.
 
-    A CPU runs one call at a time, a CUDA device `CUDA_CALLS`, each on a stream of its own; others wait. float32 on CUDA is
-    IEEE's, for convolutions of the whole process: PyTorch would take TensorFloat-32, whose mantissa has 10 bits.
+    A CPU runs one call at a time. A CUDA device runs `CUDA_CALLS` at a time, each on its own stream. Further calls wait. On
+    CUDA, convolutions of the whole process compute float32 as IEEE 754: by default PyTorch uses TensorFloat-32, with a
+    mantissa of 10 bits.
 
-    device: as `choose_device` takes it; precision: `auto`, `float32`, `bfloat16` or `float16`. threads: of a CPU, for the
-    whole process; 0 for one a core. shifts: per axis, of shift-and-stitch; 1 for none. Raises `RuntimeUnavailable` or
+    device: as for `choose_device`. precision: `auto`, `float32`, `bfloat16` or `float16`. threads: CPU threads of the whole
+    process; 0 for one per core. shifts: shift-and-stitch runs per axis; 1 for none. Raises `RuntimeUnavailable` or
     `WeightsError`.
     """
 
@@ -55,18 +56,18 @@ class TorchRuntime:
         self._streams: SimpleQueue[torch.cuda.Stream] = SimpleQueue()
         if cuda:
             torch.backends.cudnn.allow_tf32 = False
-            # the allocator keeps memory for each stream, so that a new one for each call would cost 32 times as much
+            # reused by all calls: the allocator keeps memory for each stream; a new stream for each call takes 32 times as much
             for _ in range(CUDA_CALLS):
                 self._streams.put(torch.cuda.Stream(self._device))  # type: ignore[no-untyped-call]
-            torch.cuda.synchronize(self._device)  # the weights were copied on another stream than those
-        # a convolution's rounding depends on the batch's size: one by one, a tile's logits do not depend on its neighbours
+            torch.cuda.synchronize(self._device)  # waits for the weights, which were copied on the default stream
+        # a convolution's rounding depends on the batch size; in batches of one, a tile's logits do not depend on other tiles
         self.max_batch: int | None = 1 if cpu else None
         self.max_concurrency = CUDA_CALLS if cuda else 1
         self._one_call = Lock() if cpu else None
         self._threads = threads or available_cores()
 
     def concurrency(self, tiles: int) -> int:
-        """As `Runtime.concurrency`: the same, however many tiles there are."""
+        """As `Runtime.concurrency`. It does not depend on the number of tiles."""
         return self.max_concurrency
 
     @torch.inference_mode()
@@ -88,26 +89,26 @@ class TorchRuntime:
 
     def _run(self, batch: Tile) -> Logits:
         pixels = torch.from_numpy(np.require(batch, None, ["C", "W"]))
-        found: Logits = self._network(pixels.to(self._device)).cpu().numpy()
-        return found
+        logits: Logits = self._network(pixels.to(self._device)).cpu().numpy()
+        return logits
 
     def _on_stream(self, tiles: Sequence[Tile]) -> Logits:
-        """Copies, runs and waits on one stream, so that one call's copies overlap another's network."""
+        """Copies, runs and waits on one stream, so that the copies of one call overlap the computation of another."""
         host = torch.empty((len(tiles), *tiles[0].shape), dtype=torch.uint8, pin_memory=True)
         np.stack(tiles, out=host.numpy())
         stream = self._streams.get()
         try:
             with torch.cuda.stream(stream):
                 pixels = host.to(self._device, non_blocking=True)
-                # in channels-last cuDNN takes a second to plan each new shape and size of a batch; so, a tenth of it
+                # channels first: cuDNN plans each new tile shape and batch size in 0.1 s; with channels last it takes 1 s
                 planes = pixels.permute(0, 3, 1, 2).contiguous()
                 logits = self._network(planes.permute(0, 2, 3, 1))
-                found = torch.empty(logits.shape, dtype=logits.dtype, pin_memory=True)
-                found.copy_(logits, non_blocking=True)
+                host_logits = torch.empty(logits.shape, dtype=logits.dtype, pin_memory=True)
+                host_logits.copy_(logits, non_blocking=True)
             stream.synchronize()
         finally:
             self._streams.put(stream)
-        return found.numpy()
+        return host_logits.numpy()
 
 
 def sees_gpu() -> bool:
@@ -117,6 +118,7 @@ def sees_gpu() -> bool:
 
 @contextmanager
 def _mapped_errors() -> Iterator[None]:
+    """Raises torch's errors of a device as `DeviceOutOfMemory` or `DeviceLost`."""
     try:
         yield
     except torch.OutOfMemoryError as error:

@@ -1,4 +1,7 @@
-"""From averaged logits, one cell for every `stride` working pixels, to the image's own pixels: argmax and confidence."""
+"""Interpolates averaged logits to the image's pixels, and finds each pixel's class and confidence.
+
+The logits have one cell for every stride x stride pixels of the working size.
+"""
 
 from __future__ import annotations
 
@@ -15,28 +18,29 @@ from model.inference.tiling import Size, TilePlan
 Ids = npt.NDArray[np.uint8]
 Indices = npt.NDArray[np.intp]
 Value = TypeVar("Value", bound=np.generic)
-BAND_PIXELS = 1 << 20  # whose class ids are found at once
-GATHERED = 1 << 16  # logits of single pixels that are interpolated at once: they stay in a core's cache
-SURE = np.float32(1e-12)  # least odds against a cell's class: its probability is 1 in float32 all the same
-LOGITS_PIXELS = 1 << 15  # whose logits of all classes are held at once: they stay in a core's cache
+BAND_PIXELS = 1 << 20  # pixels in one `Rows`
+GATHERED = 1 << 16  # logits that are gathered and interpolated in one step, so that they stay in a core's cache
+SURE = np.float32(1e-12)  # lower bound for the odds against a cell's class; already there its probability is 1 in float32
+LOGITS_PIXELS = 1 << 15  # pixels that are interpolated in one step, so that their values stay in a core's cache
 
 
 class Axis(NamedTuple):
-    """For each pixel along an axis, the cells before and after it, and how far it lies between them (float32, 0 to 1)."""
+    """For each pixel along an axis: the cells before and after it, and its position between them (float32, 0 to 1)."""
 
     before: Indices
     after: Indices
     fraction: npt.NDArray[np.float32]
 
     def cut(self, pixels: slice, first: int = 0) -> Axis:
-        """These pixels, their cells counted from `first` on."""
+        """The axis of these pixels, with cell indices relative to the cell `first`."""
         return Axis(self.before[pixels] - first, self.after[pixels] - first, self.fraction[pixels])
 
 
 class Confident(NamedTuple):
-    """Class ids, uint8 (rows, width), and how sure they are as a whole.
+    """Class ids with the totals that a mean confidence of each class needs.
 
-    counts: int64 (classes,), of each class's pixels. sums: float64 (classes,), of the probabilities of each class's pixels.
+    ids: uint8 (rows, width). counts: int64 (classes,), the number of each class's pixels. sums: float64 (classes,), the sum
+    of the probabilities of each class's pixels.
     """
 
     ids: Ids
@@ -45,7 +49,10 @@ class Confident(NamedTuple):
 
 
 class Rows(NamedTuple):
-    """Some rows of pixels from `top` on: the logits of their cells, float32 (rows, columns, classes), and both axes."""
+    """Consecutive rows of pixels, from row `top` on.
+
+    cells: the logits of their cells, float32 (rows, columns, classes). vertical, horizontal: where pixels lie among the cells.
+    """
 
     top: int
     cells: Logits
@@ -53,11 +60,11 @@ class Rows(NamedTuple):
     horizontal: Axis
 
     def class_ids(self) -> Ids:
-        """The uint8 ids (rows, width) of the highest bilinearly interpolated logits; of equals, the lowest id.
+        """Each pixel's class, uint8 (rows, width): the highest bilinearly interpolated logit; the lowest id among equals.
 
-        A pixel between cells that agree has their class, since an average of logits that all have one class highest has it
-        highest. Only the others are interpolated, and of their logits those of classes that can win: where the highest of
-        a pixel's four cells falls below another class's lowest, a class cannot.
+        A pixel whose four cells agree on a class has that class: if a class is highest in every cell, it is highest in their
+        weighted mean. Only the other pixels are interpolated, and only for classes that can win. A class cannot win at a
+        pixel where its highest logit in the four cells is below another class's lowest.
         """
         winners = self.cells.argmax(2).astype(np.uint8)
         mixed = ~_around(winners, np.minimum, np.maximum)[2]
@@ -71,11 +78,11 @@ class Rows(NamedTuple):
         return ids
 
     def class_ids_and_confidence(self, temperature: float, confidence: Ids | None = None) -> Confident:
-        """The ids of `class_ids`, and the probability of each pixel's class; writes round(255 x it) to `confidence`.
+        """The ids of `class_ids` and the probability of each pixel's class. Writes round(255 x probability) to `confidence`.
 
-        The probability is the softmax of the logits / temperature. Between cells that agree on a class, its log-odds are
-        interpolated, one value a cell, which differs from the softmax of all interpolated logits by less than 1/255 nearly
-        everywhere (interpolated probabilities would differ ten times as much); elsewhere it is that softmax.
+        The probability is the softmax of the interpolated logits / temperature. Where a pixel's four cells agree on a class,
+        an approximation is faster: the log-odds of that class, one value per cell, are interpolated. It differs from the
+        softmax by less than 1/255 nearly everywhere; interpolated probabilities would differ ten times as much.
         """
         winners = self.cells.argmax(2)
         mixed = ~_around(winners, np.minimum, np.maximum)[2]
@@ -88,25 +95,25 @@ class Rows(NamedTuple):
         counts = np.bincount(winners.reshape(-1), pixels_of_cells.reshape(-1), classes).astype(np.intp)
         sums = np.bincount(winners.reshape(-1), sums_of_cells.reshape(-1), classes).astype(np.float64)
         for positions, logits in self._at(mixed, self.cells) if mixed.any() else ():
-            some, probability = logits.argmax(1), _highest_probability(logits, temperature)
-            ids.reshape(-1)[positions] = some
-            counts += np.bincount(some, minlength=classes)
-            sums += np.bincount(some, probability, classes)
+            winning, probability = logits.argmax(1), _highest_probability(logits, temperature)
+            ids.reshape(-1)[positions] = winning
+            counts += np.bincount(winning, minlength=classes)
+            sums += np.bincount(winning, probability, classes)
             if confidence is not None:
                 confidence.reshape(-1)[positions] = np.rint(255 * probability)
         return Confident(ids, counts, sums)
 
     def _at(self, mixed: npt.NDArray[np.bool_], cells: Logits) -> Iterator[tuple[Indices, Logits]]:
-        """The pixels of these cells, counted over all rows, with the interpolated logits (pixels, classes) of `cells`."""
+        """The pixels of the cells in `mixed`, some at a time: flat positions, and interpolated logits (pixels, classes)."""
         positions = np.flatnonzero(self._spread(mixed))
         lines = interpolated(cells, self.vertical, 0)
         step = max(1, GATHERED // cells.shape[2])
-        for at in range(0, len(positions), step):
-            some = positions[at : at + step]
-            yield some, self._interpolated(lines, some)
+        for start in range(0, len(positions), step):
+            chunk = positions[start : start + step]
+            yield chunk, self._interpolated(lines, chunk)
 
     def _sums(self, log_odds: npt.NDArray[np.float32], confidence: Ids | None) -> npt.NDArray[np.float64]:
-        """Of each cell of log-odds (rows, columns), the sum of the probabilities of the pixels from it to the next.
+        """For each cell (rows, columns), the sum of the probabilities of the pixels between it and the next cells.
 
         The log-odds are interpolated bilinearly. Writes round(255 x probability) of each pixel to `confidence`.
         """
@@ -134,7 +141,7 @@ class Rows(NamedTuple):
         return sums
 
     def _interpolated(self, lines: Logits, positions: Indices) -> Logits:
-        """Logits (positions, classes) at these pixels, counted over all rows; `lines` are interpolated vertically."""
+        """Logits (positions, classes) at these flat positions; `lines` are already interpolated vertically."""
         rows, columns = np.divmod(positions, len(self.horizontal.before))
         start = rows * lines.shape[1]
         flat = lines.reshape(-1, lines.shape[2])
@@ -146,11 +153,11 @@ class Rows(NamedTuple):
         return logits
 
     def _spread(self, cells: npt.NDArray[Value]) -> npt.NDArray[Value]:
-        """To each pixel the value of the cell before it, of (rows, columns)."""
+        """For each pixel, the value of the cell before it. `cells` is (rows, columns)."""
         return cells.take(self.horizontal.before, 1).take(self.vertical.before, 0)
 
     def parts(self) -> Iterator[Rows]:
-        """The same rows in pieces that are small enough to hold the logits of each."""
+        """The same rows in pieces of about `LOGITS_PIXELS` pixels, so that the logits of a piece take little memory."""
         step = max(1, LOGITS_PIXELS // len(self.horizontal.before))
         for start in range(0, len(self.vertical.before), step):
             yield self._replace(top=self.top + start, vertical=self.vertical.cut(slice(start, start + step)))
@@ -167,11 +174,11 @@ class Rows(NamedTuple):
 
 
 class LogitsUpsampler:
-    """Interpolates bands of cells bilinearly to the rows of an image of size `target`.
+    """Interpolates bands of cells bilinearly to the rows of an image of size `target`. For one thread.
 
-    source: the working size, in pixels, that the target was scaled to. Cells lie on pixels 0, stride, ... (grid `corner`) or
-    in the middle of their stride pixels (`half_pixel`); working and target pixels share their outer edges, and beyond the
-    outermost centres the map is constant. cells: (rows, columns) of the whole map. For one thread.
+    cells: (rows, columns) of the whole map. source: the working size, in pixels, that the target was scaled to. Cells lie on
+    the pixels 0, stride, ... (grid `corner`), or in the middle of each run of `stride` pixels (`half_pixel`). The working and
+    the target image share their outer edges. Beyond the outermost cell centres the map is constant.
     """
 
     def __init__(self, cells: Size, stride: int, grid: Grid, source: Size, target: Size) -> None:
@@ -181,7 +188,7 @@ class LogitsUpsampler:
         self._done = 0
 
     def push(self, band: Band) -> Iterator[Rows]:
-        """The rows that this band, the next one downwards, completes."""
+        """Takes the next band from the top, and gives the rows of pixels that it completes."""
         bottom = band.top + len(band.logits)
         cells = band.logits if self._kept is None else np.concatenate([self._kept, band.logits])
         top = bottom - len(cells)
@@ -196,7 +203,7 @@ class LogitsUpsampler:
 
 
 def band_bytes(target: Size, tiles: TilePlan, classes: int, stride: int) -> int:
-    """At most so many bytes do merging and interpolating take beside their results."""
+    """Upper bound, in bytes, of the memory that merging and interpolating need besides their results."""
     rows = min(target[0], BAND_PIXELS // target[1] + 1)
     cells = tiles.cells(stride)[1] * 4 * classes
     merged = 3 * cells * (tiles.tile[0] // stride + tiles.size[0] * rows // (stride * target[0]) + 2)
@@ -205,7 +212,7 @@ def band_bytes(target: Size, tiles: TilePlan, classes: int, stride: int) -> int:
 
 
 def _log_odds(cells: Logits, temperature: float) -> npt.NDArray[np.float32]:
-    """The logarithm of p / (1 - p) of each cell's class, float32 (rows, columns); p is as `_highest_probability` gives it."""
+    """log(p / (1 - p)) of each cell's class, float32 (rows, columns); `_highest_probability` defines p."""
     powers = cells - cells.max(2, keepdims=True)
     powers *= np.float32(1 / temperature)
     np.exp(powers, out=powers)
@@ -214,8 +221,8 @@ def _log_odds(cells: Logits, temperature: float) -> npt.NDArray[np.float32]:
 
 
 def _highest_probability(logits: Logits, temperature: float) -> npt.NDArray[np.float32]:
-    """The softmax of logits (N, classes) / temperature where it is highest, float32 (N,)."""
-    powers = np.ascontiguousarray(logits.T)  # numpy's reductions are several times as fast across the first axis
+    """The highest softmax value of logits (N, classes) / temperature, float32 (N,)."""
+    powers = np.ascontiguousarray(logits.T)  # numpy reduces over the first axis several times as fast
     powers -= powers.max(0)
     powers *= np.float32(1 / temperature)
     np.exp(powers, out=powers)
@@ -223,7 +230,7 @@ def _highest_probability(logits: Logits, temperature: float) -> npt.NDArray[np.f
 
 
 def _around(cells: npt.NDArray[np.generic], low: np.ufunc, high: np.ufunc) -> tuple[Logits, Logits, npt.NDArray[np.bool_]]:
-    """Of the four cells from (row, column) on: the lowest and the highest value, and whether they are equal."""
+    """For each square of four cells, by its upper left cell: the lowest value, the highest, and whether they are equal."""
     padded = np.pad(cells, ((0, 1), (0, 1), *((0, 0),) * (cells.ndim - 2)), mode="edge")
     corners = padded[:-1, :-1], padded[:-1, 1:], padded[1:, :-1], padded[1:, 1:]
     least, most = (f(f(corners[0], corners[1]), f(corners[2], corners[3])) for f in (low, high))
@@ -231,7 +238,7 @@ def _around(cells: npt.NDArray[np.generic], low: np.ufunc, high: np.ufunc) -> tu
 
 
 def interpolated(cells: Logits, axis: Axis, dimension: int) -> Logits:
-    """Logits (rows, columns, classes), interpolated along one dimension alone: 0 or 1."""
+    """Logits (rows, columns, classes), interpolated along one dimension only: 0 (rows) or 1 (columns)."""
     before, after = cells.take(axis.before, dimension), cells.take(axis.after, dimension)
     after -= before
     after *= axis.fraction.reshape((-1, 1, 1) if dimension == 0 else (-1, 1))
@@ -240,11 +247,12 @@ def interpolated(cells: Logits, axis: Axis, dimension: int) -> Logits:
 
 
 def _axis(cells: int, stride: int, grid: Grid, source: int, target: int) -> Axis:
+    """Where the `target` pixels of an axis lie among its cells, through the `source` pixels of the working size."""
     return cells_at(((np.arange(target) + 0.5) * (source / target) - 0.5).clip(0, source - 1), cells, stride, grid)
 
 
 def cells_at(pixels: npt.NDArray[np.floating[Any]], cells: int, stride: int, grid: Grid) -> Axis:
-    """Where these positions, in working pixels along an axis, lie among its cells."""
+    """Where positions along an axis, in working pixels, lie among its cells."""
     centre = 0 if grid == "corner" else (stride - 1) / 2
     positions = ((pixels - centre) / stride).clip(0, cells - 1)
     before = positions.astype(np.intp)

@@ -1,7 +1,7 @@
-"""Several views of one image, at several sizes and mirrored, and the average of what the network says of each.
+"""Several views of one image, at several sizes and mirrored, and the average of the network's predictions for them.
 
-What is known as testing at several scales with left-right flips (Chen et al. 2017, "Rethinking Atrous Convolution for
-Semantic Image Segmentation", section 4.1).
+This is multi-scale testing with left-right flips (Chen et al. 2017, "Rethinking Atrous Convolution for Semantic Image
+Segmentation", section 4.1).
 """
 
 from __future__ import annotations
@@ -22,38 +22,38 @@ from model.inference.upsampling import Axis, cells_at, interpolated
 Pixels = npt.NDArray[np.uint8]
 Quality = Literal["standard", "high"]
 SCALES: dict[Quality, tuple[float, ...]] = {"standard": (1.0,), "high": (1.25, 1.0, 0.75)}
-"""Of the working size, the largest first: the image is decoded at it."""
-ROWS = 64  # that are interpolated at once
-LEAST_PROBABILITY = 1e-7
+"""Factors of the working size, the largest first. The image is decoded at the largest size."""
+ROWS = 64  # rows that are interpolated in one step
+LEAST_PROBABILITY = 1e-7  # lower bound of the mean probabilities, whose logarithm must be finite
 
 
 @dataclass(frozen=True)
 class View:
-    """The tiles of one pass over an image, which is scaled to their size and perhaps mirrored left to right."""
+    """One pass over an image: the image is scaled to the tiles' size and, if `mirrored`, flipped left to right."""
 
     tiles: TilePlan
     mirrored: bool = False
 
     def of(self, image: Pixels) -> Pixels:
-        """The RGB image (H, W, 3) as this view shows it."""
+        """The RGB image (H, W, 3), scaled and flipped for this view."""
         scaled = scale(image, self.tiles.size)
         return np.ascontiguousarray(scaled[:, ::-1]) if self.mirrored else scaled
 
 
 def plan_views(size: Size, quality: Quality, plan: Callable[[Size], TilePlan]) -> tuple[View, ...]:
-    """The views of an image at this working size, the largest first; `plan` lays tiles over an image of a size."""
-    found = []
+    """The views of an image at this working size, the largest first. `plan` gives the tiles for an image of a size."""
+    views = []
     for factor in SCALES[quality]:
         tiles = plan((max(1, round(size[0] * factor)), max(1, round(size[1] * factor))))
-        found += [View(tiles, mirrored) for mirrored in ((False, True) if quality == "high" else (False,))]
-    return tuple(found)
+        views += [View(tiles, mirrored) for mirrored in ((False, True) if quality == "high" else (False,))]
+    return tuple(views)
 
 
 class ViewAverage:
-    """Averages the views' class probabilities where the first view has its cells.
+    """Averages the views' class probabilities at the cells of the first view. For one thread.
 
-    Probabilities are the softmax of logits / temperature. Holds maps of the whole image, a cell for every stride x stride
-    pixels. For one thread.
+    Probabilities are the softmax of logits / temperature. Holds maps of the whole image, with one cell for every
+    stride x stride pixels.
     """
 
     def __init__(self, target: TilePlan, stride: int, grid: Grid, temperature: float) -> None:
@@ -62,22 +62,22 @@ class ViewAverage:
         self._views = 0
 
     def add(self, view: View, bands: Iterable[Band]) -> None:
-        """Adds a view by all the bands of its merged logits."""
-        found = np.concatenate([band.logits for band in bands])
-        found -= found.max(2, keepdims=True)
-        found *= np.float32(1 / self._temperature)
-        np.exp(found, out=found)
-        found /= found.sum(2, keepdims=True)
+        """Adds a view. bands: all bands of its merged logits."""
+        probabilities = np.concatenate([band.logits for band in bands])
+        probabilities -= probabilities.max(2, keepdims=True)
+        probabilities *= np.float32(1 / self._temperature)
+        np.exp(probabilities, out=probabilities)
+        probabilities /= probabilities.sum(2, keepdims=True)
         vertical, horizontal = self._axis(0, view), self._axis(1, view)
         if self._sum is None:
-            self._sum = np.zeros((len(vertical.before), len(horizontal.before), found.shape[2]), np.float32)
+            self._sum = np.zeros((len(vertical.before), len(horizontal.before), probabilities.shape[2]), np.float32)
         for start in range(0, len(self._sum), ROWS):
             rows = slice(start, start + ROWS)
-            self._sum[rows] += interpolated(interpolated(found, vertical.cut(rows), 0), horizontal, 1)
+            self._sum[rows] += interpolated(interpolated(probabilities, vertical.cut(rows), 0), horizontal, 1)
         self._views += 1
 
     def finish(self) -> Band:
-        """Logits whose softmax, divided by the temperature, is the mean of the probabilities; ends the average."""
+        """The average as logits: the softmax of logits / temperature is the mean of the probabilities. Call it once, last."""
         assert self._sum is not None
         logits, self._sum = self._sum, None
         logits /= self._views
@@ -86,7 +86,7 @@ class ViewAverage:
         return Band(0, logits)
 
     def _axis(self, axis: int, view: View) -> Axis:
-        """Where the first view's cells lie among those of this one."""
+        """Where the first view's cells lie among the cells of `view`."""
         target, source, stride = self._target.size[axis], view.tiles.size[axis], self._stride
         centre = 0 if self._grid == "corner" else (stride - 1) / 2
         pixels = np.arange(self._target.cells(stride)[axis]) * stride + centre
@@ -97,7 +97,7 @@ class ViewAverage:
 
 
 def average_bytes(target: TilePlan, classes: int, stride: int) -> int:
-    """At most so many bytes does an average of views that are no larger than the first one take, their images included."""
+    """Upper bound, in bytes, of the memory that averaging views and their images take. No view is larger than the first."""
     rows, columns = target.cells(stride)
     image: Size = target.size
     return 4 * classes * columns * (4 * rows + 4 * ROWS) + 14 * image[0] * image[1]

@@ -1,4 +1,4 @@
-"""A worker process as the process that started it sees it, and what is handed to it and comes back. For an event loop."""
+"""The parent's side of one worker process, and the messages that the two exchange. For use on an event loop."""
 
 from __future__ import annotations
 
@@ -32,11 +32,12 @@ from model.inference.segmenter import Options
 from model.inference.tiling import Size, check_tile
 from model.inference.worker_main import DROPPED, PLAN_BYTES, PLAN_SECONDS, REPORTED, Drop, Start, Task
 
-GROWN_BYTES = 64 << 20  # by which a worker may have grown
-MOST_IMAGES = 2000  # that a worker works on
-EXIT_S = 5.0  # within which a killed process has ended
-PLAN_TIMEOUT_S = 10.0  # for an image to be planned, by the clock
-PROCESSES = threading.Lock()  # `multiprocessing` keeps its processes in a set, and asks after all of them, without a lock
+GROWN_BYTES = 64 << 20  # a worker whose resident memory has grown by more is replaced
+MOST_IMAGES = 2000  # a worker is replaced after this many images
+EXIT_S = 5.0  # longest wait for a killed process to exit
+PLAN_TIMEOUT_S = 10.0  # longest time to plan an image, wall clock
+# `multiprocessing` keeps a set of all processes and polls every one of them, without a lock; so calls of it hold this one
+PROCESSES = threading.Lock()
 log = logging.getLogger("segment")
 
 Submit = Callable[[Tile], asyncio.Future[Logits]]
@@ -48,7 +49,7 @@ DEATH_REASONS: tuple[DeathReason, ...] = ("processor_time", "crash", "killed", "
 
 @dataclass(eq=False)
 class Body:
-    """An image file's bytes: in memory, or in a file without a name where they are many. `close` frees either."""
+    """An image file's bytes. Up to `INLINE_BYTES` are in memory; larger files are in an anonymous file. `close` frees both."""
 
     data: bytes = b""
     descriptor: int | None = None
@@ -79,7 +80,7 @@ class Body:
         return hashlib.sha256(self.read(self.length)).hexdigest()
 
     def read(self, count: int, start: int = 0) -> bytes:
-        """Up to so many bytes from `start` on."""
+        """Up to `count` bytes from the offset `start`."""
         if self.descriptor is None:
             return self.data[start : start + count]
         return read_file(self.descriptor, min(count, self.length - start), start)
@@ -87,7 +88,7 @@ class Body:
 
 @dataclass(frozen=True)
 class Image:
-    """An image to be worked on. gzip: whether a JSON answer comes compressed. about: what log lines say of the request."""
+    """An image to segment. gzip: whether to compress a JSON answer. about: the request's fields for log lines."""
 
     body: Body
     options: Options
@@ -98,9 +99,10 @@ class Image:
 
 @dataclass(frozen=True)
 class Planned:
-    """What a worker says of an image. size: upright (height, width). bytes: of memory that its work takes beside its file.
+    """A worker's plan for an image.
 
-    decode_seconds: of processor time, the most that decoding may take. sha256: of the file.
+    size: (height, width) of the upright image. tiles: of all views. bytes: of memory that the work needs besides the file's
+    own bytes. decode_seconds: the limit on processor time for decoding. sha256: of the file.
     """
 
     size: Size
@@ -116,7 +118,7 @@ class Planned:
 
 @dataclass(frozen=True)
 class WorkerAnswer:
-    """An answer's bytes, whether they are compressed, and the seconds of the stages `decode`, `inference` and `encode`."""
+    """An answer's bytes, their content encoding (`gzip` or empty), and the seconds of `decode`, `inference` and `encode`."""
 
     body: Body
     encoding: str
@@ -124,9 +126,10 @@ class WorkerAnswer:
 
 
 class Worker:
-    """A worker process, which works on one image at a time: `plan`, then `work` or `drop`.
+    """A worker process. It handles one image at a time: `plan`, then `work` or `drop`.
 
-    `idle` tells whether it may be given an image; a worker that is not must be killed. `death` tells why it ended.
+    idle: whether it can take an image. A worker that is not idle when nobody waits for its answer any more must be killed.
+    death: why the process ended; None while it runs.
     """
 
     def __init__(self, process: BaseProcess, frames: FrameChannel) -> None:
@@ -144,7 +147,7 @@ class Worker:
 
     @property
     def resident_bytes(self) -> int:
-        """Of memory; 0 where the system does not say."""
+        """Resident memory of the process; 0 where the system does not report it."""
         try:
             return process_memory(self.process.pid or 0)[1]
         except OSError:
@@ -152,24 +155,32 @@ class Worker:
 
     @property
     def ended(self) -> bool:
-        """Whether the process has closed its end, as when it was killed."""
+        """Whether the process has closed its end of the socket, for instance because it was killed."""
         return self._frames.ended
 
     @property
     def worn(self) -> bool:
-        """Whether it has grown, or worked on many images, and is to be replaced."""
+        """Whether it should be replaced, because its memory has grown or it has handled `MOST_IMAGES` images."""
         return self.images >= MOST_IMAGES or self.resident_bytes - self._first_bytes > GROWN_BYTES
 
     async def plan(self, image: Image, runtime: bytes, ahead: int) -> Planned:
-        """Hands over the image's bytes. runtime: a pickled `DistantRuntime`; ahead: of tiles, before their logits have come.
+        """Sends the image to the worker and returns its plan.
 
+        runtime: a pickled `DistantRuntime`. ahead: how many tiles the worker may send before it waits for logits.
         Raises an `ImageError`, `AnswerTooLarge`, `UnknownClass`, `SideTooLarge`, `TilingError` or `WorkerFailed`.
         """
         self.idle, self.stage, self.planned, self._image = False, "plan", None, image
         self.images += 1
         body = image.body
         self._format, self._sha256 = format_of(body.read(12)), ""
-        task = Task(runtime, image.limits, image.options, image.gzip, ahead, body.length if body.descriptor else None)
+        task = Task(
+            runtime=runtime,
+            limits=image.limits,
+            options=image.options,
+            gzip=image.gzip,
+            ahead=ahead,
+            body_bytes=body.length if body.descriptor else None,
+        )
         try:
             async with asyncio.timeout(PLAN_TIMEOUT_S):
                 descriptors = [body.descriptor] if body.descriptor else []
@@ -185,14 +196,15 @@ class Worker:
         return self.planned
 
     def drop(self) -> None:
-        """Ends the image's work after `plan`."""
+        """Drops the image after `plan`. The worker is idle again."""
         self._frames.send(pickle.dumps(Drop()))
         self.idle = True
 
     async def work(self, granted_bytes: int, submit: Submit) -> WorkerAnswer:
-        """The answer, made with so many bytes beside the file's own; its tiles go through `submit`.
+        """Segments the planned image and returns the answer. `submit` runs each tile.
 
-        Raises `DamagedImage`, also where a limit ended decoding, `WorkerFailed`, or what `submit`'s futures raise.
+        granted_bytes: of memory that the worker may take besides the file's own bytes. Raises `DamagedImage` (also when
+        decoding exceeds a limit), `WorkerFailed`, or an error of `submit`'s futures.
         """
         self.stage, self._tile_error = "decode", None
         answer_file = anonymous_file()
@@ -219,7 +231,7 @@ class Worker:
                 tiles.popleft().cancel()
 
     def _return(self, tiles: deque[asyncio.Future[Logits]]) -> None:
-        """Sends the logits of the tiles that are done, in order; after one that failed, which ends the work, nothing more."""
+        """Sends the logits of finished tiles, in order. When a tile fails it sends `Drop` and then nothing more."""
         while tiles and tiles[0].done() and self._tile_error is None:
             tile = tiles.popleft()
             if tile.cancelled() or tile.exception():
@@ -230,22 +242,22 @@ class Worker:
                 self._frames.send(pickle.dumps(logits.shape), logits.data.cast("B"))
 
     def kill(self, reason: DeathReason) -> None:
-        """Ends the process at once. The first reason stays."""
+        """Ends the process at once. `death` keeps the reason of the first call."""
         self.death = self.death or reason
         with suppress(OSError, ValueError):
-            self.process.kill()  # what comes next over the channel is its end
+            self.process.kill()  # the channel then reports its end
 
     async def reap(self) -> None:
-        """Waits for the process's end, and frees what it had here."""
+        """Waits until the process has ended, and frees its socket and process object."""
         with suppress(OSError, ValueError):
-            self.process.kill()  # it may have closed its end without coming to its own
+            self.process.kill()  # it may have closed its socket and still be running
         await asyncio.to_thread(_exit_code, self.process)
         await self._frames.close()
-        with PROCESSES, suppress(ValueError):  # it runs still
+        with PROCESSES, suppress(ValueError):  # raised when it still runs after `EXIT_S`
             self.process.close()
 
     async def _receive(self) -> tuple[dict[str, Any], memoryview]:
-        """The next frame. Raises what the worker reports, and `WorkerEnded`."""
+        """The next frame. Raises the error that the worker reports, or `WorkerEnded`."""
         try:
             head, payload = await self._frames.receive()
             document: dict[str, Any] = json.loads(head)
@@ -253,13 +265,14 @@ class Worker:
             if kind == "error":
                 name, message = document["type"], str(document["message"])
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise WorkerBroken(f"a worker sent what cannot be read: {error}") from error
+            raise WorkerBroken(f"a worker sent a message that cannot be read: {error}") from error
         if kind == "error":
             self.idle = True
             raise self._reported(name, message)
         return document, payload
 
     def _reported(self, name: str, message: str) -> BaseException:
+        """The exception to raise for an error that the worker reports."""
         if name == DROPPED and self._tile_error:
             return self._tile_error
         if name == "MemoryError" and self.stage != "answer":
@@ -267,17 +280,17 @@ class Worker:
         if name in REPORTED and name != "MemoryError":
             return REPORTED[name](message)
         log.error("a worker failed: %s", message, extra={"fields": self._about()})
-        return WorkerFailed("the image could not be worked on; the log has the request's id")
+        return WorkerFailed("the image could not be processed; the log has the request's id")
 
     async def _failure(self, error: OSError) -> Exception:
-        """What to raise once the worker has ended by itself, or is ended for what it sent."""
+        """The exception to raise after the worker ended, or sent an invalid message, for which it is killed here."""
         if isinstance(error, WorkerBroken):
             self.kill("crash")
         code = await asyncio.to_thread(_exit_code, self.process)
         if self.death is None:
             unknown = code in (None, -signal.SIGKILL)
             self.death = "processor_time" if code == -signal.SIGXCPU else "killed" if unknown else "crash"
-        if self._image and self._image.body.open:  # the worker did not come to tell it
+        if self._image and self._image.body.open:  # the worker may have ended before it sent the digest
             self._sha256 = await asyncio.to_thread(self._image.body.sha256)
         if self.stage == "answer" or self.death not in ("processor_time", "crash"):
             return WorkerFailed("the worker process that had the image ended; try again")
@@ -292,42 +305,46 @@ class Worker:
         )
 
     def log_death(self) -> None:
-        """Writes a line about the image that the worker had."""
+        """Logs that the worker ended, with facts about its image."""
         size = self._image.body.length if self._image else 0
-        facts = self._about() | {"reason": self.death, "file": self._format, "bytes": size, "sha256": self._sha256}
+        fields = self._about() | {"reason": self.death, "file": self._format, "bytes": size, "sha256": self._sha256}
         if self.planned:
-            facts |= {"size": f"{self.planned.size[1]}x{self.planned.size[0]}"}
-        log.warning("a worker process ended", extra={"fields": facts})
+            fields |= {"size": f"{self.planned.size[1]}x{self.planned.size[0]}"}
+        log.warning("a worker process ended", extra={"fields": fields})
 
     def _about(self) -> dict[str, Any]:
-        """What log lines say of the image that the worker has."""
-        facts = {"stage": self.stage, "worker": self.process.pid}
-        return (dict(self._image.about) if self._image else {}) | facts
+        """Log fields: those of the worker's image, its stage and the process id."""
+        fields = {"stage": self.stage, "worker": self.process.pid}
+        return (dict(self._image.about) if self._image else {}) | fields
 
 
 def _exit_code(process: BaseProcess) -> int | None:
-    """Waits for the process's end; None where it does not come, or is not told. Blocks."""
+    """Waits up to `EXIT_S` for the process to end; blocks. None where it has not ended, or its code is not known."""
     try:
         wait([process.sentinel], EXIT_S)
         with PROCESSES:
             return process.exitcode
-    except ValueError:  # it was closed meanwhile
+    except ValueError:  # the process object was closed meanwhile
         return None
 
 
 def _planned(head: Mapping[str, Any]) -> Planned:
-    """A worker's plan; raises `WorkerBroken` where it is none."""
+    """Parses a worker's plan; raises `WorkerBroken` for an invalid one."""
     try:
         height, width = (int(side) for side in head["size"])
         return Planned(
-            (height, width), int(head["tiles"]), int(head["bytes"]), float(head["decode_seconds"]), str(head["sha256"])
+            size=(height, width),
+            tiles=int(head["tiles"]),
+            bytes=int(head["bytes"]),
+            decode_seconds=float(head["decode_seconds"]),
+            sha256=str(head["sha256"]),
         )
     except (KeyError, TypeError, ValueError) as error:
-        raise WorkerBroken(f"a worker sent what is no plan: {error}") from error
+        raise WorkerBroken(f"a worker sent an invalid plan: {error}") from error
 
 
 def _tile(head: Mapping[str, Any], payload: memoryview) -> Tile:
-    """A worker's tile; raises `WorkerBroken` where it is none."""
+    """Parses a worker's tile; raises `WorkerBroken` for an invalid one."""
     try:
         tile = np.frombuffer(payload, np.uint8).reshape(head["shape"])
         height, width, channels = tile.shape
@@ -335,16 +352,16 @@ def _tile(head: Mapping[str, Any], payload: memoryview) -> Tile:
         if channels != 3:
             raise ValueError(f"a tile has 3 channels, got {channels}")
     except (ValueError, KeyError, TypeError) as error:
-        raise WorkerBroken(f"a worker sent what is no tile: {error}") from error
+        raise WorkerBroken(f"a worker sent an invalid tile: {error}") from error
     return tile
 
 
 def _answer(head: Mapping[str, Any], payload: memoryview, answer_file: int) -> WorkerAnswer:
-    """A worker's answer, inline or in the file; raises `WorkerBroken` where it is none."""
+    """Parses a worker's answer, whose bytes are in the frame or in the file; raises `WorkerBroken` for an invalid one."""
     try:
         length = os.fstat(answer_file).st_size
         body = Body(bytes(payload), None, len(payload)) if payload else Body(b"", answer_file, length)
         seconds = {stage: float(head["seconds"][stage]) for stage in ("decode", "inference", "encode")}
         return WorkerAnswer(body, "gzip" if head["encoding"] else "", seconds)
     except (KeyError, TypeError, ValueError) as error:
-        raise WorkerBroken(f"a worker sent what is no answer: {error}") from error
+        raise WorkerBroken(f"a worker sent an invalid answer: {error}") from error

@@ -1,13 +1,13 @@
-"""A worker process: plans, decodes, cuts, merges and encodes one image at a time, of bytes that nobody trusts.
+"""A worker process: plans, decodes, cuts, merges and encodes one untrusted image at a time.
 
-Its network runs in the process that started it: tiles go there, logits come back. It starts no threads. `serve` is its main
-function; `model.inference.worker` is the other side. A conversation, each entry a frame:
+The network runs in the parent process: the worker sends tiles and receives their logits. It starts no threads. `serve` is its
+main function; `model.inference.worker` is the parent's side. A conversation, each entry a frame (`<-` received, `->` sent):
 
     <- Task (pickled), with the body or its file    -> {"kind": "planned", ...}, or an error
-    <- Start (pickled), with the answer's file      -> {"kind": "tile"} each, up to `ahead` of the logits
+    <- Start (pickled), with the answer's file      -> a {"kind": "tile"} for each tile, up to `ahead` before logits
     <- logits of each tile                          -> {"kind": "answer", ...}, or an error
 
-In place of `Start`, or of logits, there may be `Drop`, which ends the task.
+The parent may send `Drop` instead of `Start` or of logits. It ends the task.
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ from model.inference.scaling import SideTooLarge
 from model.inference.segmenter import Options, Plan, Segmenter
 from model.inference.tiling import TilingError
 
-DROPPED = "dropped"  # the error of a task that ended because the network failed at one of its tiles
+DROPPED = "dropped"  # the error name of a task that ended because one of its tiles failed
 LIMITED = sys.platform == "linux"
-"""Whether the system keeps limits on memory and processor time."""
-PLAN_BYTES = 64 << 20  # of memory that planning an image may take beside its file's own bytes
-PLAN_SECONDS = 1  # of processor time for that
-DECODE_SECONDS, DECODE_MEGAPIXELS_PER_SECOND = 1.0, 10.0  # processor time for decoding
+"""Whether the system enforces limits on memory and processor time."""
+PLAN_BYTES = 64 << 20  # memory that planning an image may take besides the file's own bytes
+PLAN_SECONDS = 1  # processor time that planning an image may take
+DECODE_SECONDS, DECODE_MEGAPIXELS_PER_SECOND = 1.0, 10.0  # processor time that decoding may take (`decode_seconds`)
 GZIP_LEVEL, GZIP_BYTES = 5, 1000
 REPORTED = {
     error.__name__: error
@@ -54,14 +54,15 @@ REPORTED = {
         MemoryError,
     )
 }  # fmt: skip
-"""What an image's work may raise and the other side raises again, by name."""
+"""Errors of an image, by name. The worker reports them and the parent raises them again."""
 
 
 @dataclass(frozen=True)
 class Task:
-    """An image to be worked on. runtime: a pickled `DistantRuntime`. body_bytes: of the body's file; None where it is inline.
+    """An image to segment.
 
-    gzip: whether JSON answers are sent compressed. ahead: most tiles that are sent before their logits have come.
+    runtime: a pickled `DistantRuntime`. gzip: whether to compress a JSON answer. ahead: how many tiles may be sent before
+    logits must be received. body_bytes: length of the body's file; None where the body is the frame's payload.
     """
 
     runtime: bytes
@@ -74,36 +75,36 @@ class Task:
 
 @dataclass(frozen=True)
 class Start:
-    """Leave to begin. bytes: of memory that may be taken beside the file's own."""
+    """Permission to begin. bytes: of memory that the work may take besides the file's own bytes."""
 
     bytes: int
 
 
 @dataclass(frozen=True)
 class Drop:
-    """The task is not wanted any more, or the network failed at one of its tiles."""
+    """Ends the task, because nobody waits for it any more or one of its tiles failed."""
 
 
 class _DroppedError(Exception):
-    pass
+    """The parent sent `Drop` instead of a tile's logits."""
 
 
 def serve(channel: socket.socket) -> None:
-    """Works until the other end of the channel is closed. The process's signals are its parent's matter."""
+    """Handles tasks until the parent closes its end of the channel, then exits. Ignores signals: the parent handles them."""
     for name in ("SIGINT", "SIGTERM", "SIGHUP"):
         signal.signal(getattr(signal, name), signal.SIG_IGN)
     with open(os.devnull, "wb") as nowhere:
-        os.dup2(nowhere.fileno(), 2)  # libtiff writes a line for each damaged row
+        os.dup2(nowhere.fileno(), 2)  # discards stderr, where libtiff writes a line for each damaged row
     channel.setblocking(True)
     try:
         _reply(channel, {"kind": "ready"})
         while True:
             task, body = _receive_task(channel)
             conversation = _Conversation(channel, task, body)
-            del body  # so that it is freed before the answer is sent
+            del body  # so that the conversation holds the only reference, and can free it before it sends the answer
             conversation.run()
     finally:
-        os._exit(0)  # nothing is left to put away, and an exit in good order needs memory that may be lacking
+        os._exit(0)  # nothing needs cleaning up, and a regular exit needs memory, which may have run out
 
 
 def _receive_task(channel: socket.socket) -> tuple[Task, bytes]:
@@ -118,7 +119,7 @@ def _receive_task(channel: socket.socket) -> tuple[Task, bytes]:
 
 
 class _Conversation:
-    """One image from its bytes to its answer."""
+    """Handles one task, from the image's bytes to the answer."""
 
     def __init__(self, channel: socket.socket, task: Task, body: bytes) -> None:
         self.channel, self.task, self.body = channel, task, body
@@ -127,7 +128,7 @@ class _Conversation:
         self._hangup.register(channel, 0)
 
     def run(self) -> None:
-        """Answers with the plan, then with tiles and the answer, or with what was raised, once all else is freed."""
+        """Sends the plan, the tiles and then the answer or an error. The image's memory is freed before the last frame."""
         try:
             head, body = self._work()
         except (WorkerEnded, BrokenPipeError, ConnectionResetError):
@@ -138,7 +139,7 @@ class _Conversation:
             head, body = {"kind": "error", "type": name, "message": str(error)}, b""
         except _DroppedError:
             head, body = {"kind": "error", "type": DROPPED, "message": ""}, b""
-        except Exception as error:  # around the work of one image
+        except Exception as error:  # an error of one image must not end the worker
             _unlimit()
             text = "".join(traceback.format_exception(error))[-4000:]
             head, body = {"kind": "error", "type": "unexpected", "message": text}, b""
@@ -147,7 +148,7 @@ class _Conversation:
             _reply(self.channel, head, body)
 
     def _work(self) -> tuple[dict[str, object], bytes]:
-        """The answer, or nothing where the task is dropped."""
+        """The head and body of the answer; both are empty when the task is dropped."""
         _limit(PLAN_BYTES, PLAN_SECONDS)
         plan = self._plan()
         head, _, descriptors = receive(self.channel)
@@ -189,15 +190,15 @@ class _Conversation:
 
     def _run(self, tiles: Iterator[Tile]) -> Iterator[Logits]:
         """Sends tiles, and yields their logits in order."""
-        _unlimit_cpu()  # the image is decoded: what follows is our arithmetic, which the deadline bounds
-        waiting = 0
+        _unlimit_cpu()  # decoding is over; the request's deadline bounds the rest
+        pending = 0
         for tile in tiles:
             _reply(self.channel, {"kind": "tile", "shape": tile.shape}, np.ascontiguousarray(tile).data.cast("B"))
-            waiting += 1
-            if waiting >= self.task.ahead:
+            pending += 1
+            if pending >= self.task.ahead:
                 yield self._logits()
-                waiting -= 1
-        for _ in range(waiting):
+                pending -= 1
+        for _ in range(pending):
             yield self._logits()
 
     def _logits(self) -> Logits:
@@ -208,13 +209,13 @@ class _Conversation:
         return np.frombuffer(payload, np.float32).reshape(shape)
 
     def _check(self) -> None:
-        """Raises `WorkerEnded` where nobody waits any more."""
+        """Raises `WorkerEnded` when the parent has closed its end of the channel."""
         if any(event & (select.POLLHUP | select.POLLERR) for _, event in self._hangup.poll(0)):
             raise WorkerEnded("the other end is closed")
 
 
 def decode_seconds(plan: Plan) -> float:
-    """Seconds of processor time that an image of this plan may take to be decoded."""
+    """The processor time that decoding an image of this plan may take."""
     return DECODE_SECONDS + plan.megapixels / DECODE_MEGAPIXELS_PER_SECOND
 
 
@@ -229,13 +230,13 @@ def _segmenter(runtime: bytes, limits: Limits) -> Segmenter:
 
 
 def _limit(memory_bytes: int, cpu_seconds: float) -> None:
-    """Has the system refuse more memory than this process has now and these bytes, and end it after these seconds."""
+    """Limits further memory to `memory_bytes`, and further processor time to `cpu_seconds`, at which the system ends us."""
     if LIMITED:
         import resource
 
         _set_soft(resource.RLIMIT_AS, process_memory()[0] + memory_bytes)
         _set_soft(resource.RLIMIT_CORE, 0)
-        _set_soft(resource.RLIMIT_CPU, ceil(time.process_time() + cpu_seconds))  # whole seconds since the process's start
+        _set_soft(resource.RLIMIT_CPU, ceil(time.process_time() + cpu_seconds))  # counts whole seconds from the process's start
 
 
 def _unlimit_cpu() -> None:
@@ -246,7 +247,7 @@ def _unlimit_cpu() -> None:
 
 
 def _unlimit() -> None:
-    """Takes both limits back, so that what went wrong can be told."""
+    """Removes both limits, so that an error can be reported."""
     if LIMITED:
         import resource
 
@@ -255,7 +256,7 @@ def _unlimit() -> None:
 
 
 def _set_soft(limit: int, value: int) -> None:
-    """Sets the soft limit, within the hard one, which stays."""
+    """Sets the soft limit, at most to the hard limit. The hard limit stays."""
     import resource
 
     hard = resource.getrlimit(limit)[1]

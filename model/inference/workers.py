@@ -1,6 +1,6 @@
-"""Up to so many worker processes: started as they are needed, claimed for an image each, and replaced where they end.
+"""A pool of worker processes: starts them as they are needed, lends each to one image at a time, replaces those that end.
 
-The system calls of a start block, so they run on a thread; all else runs on the event loop, and no lock is needed.
+Starting a process blocks, so it happens on a thread. Everything else runs on the event loop and needs no lock.
 """
 
 from __future__ import annotations
@@ -23,20 +23,21 @@ from model.inference.worker import PROCESSES, DeathReason, Worker
 from model.inference.worker_main import LIMITED, serve
 
 MOST_WORKERS = 16
-START_S = 30.0  # within which a worker must have started
-FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 30.0  # before a worker that has ended by itself is replaced, several times in a row
-BUFFER_BYTES = 1 << 20  # of a socket
-RETRY_S = 1.0  # between two tries to start a worker
+START_S = 30.0  # longest time for a worker to start
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 30.0  # before a replacement starts, from the second death `BY_ITSELF` in a row on
+BUFFER_BYTES = 1 << 20  # send buffer of a socket
+RETRY_S = 1.0  # between two attempts to start a worker
 PRELOADED = ["model.inference.one_thread", "model.inference.worker_main"]
-BY_ITSELF = ("processor_time", "crash", "killed")
+BY_ITSELF = ("processor_time", "crash", "killed")  # reasons of deaths that this class did not cause
 log = logging.getLogger("segment")
 
 
 class Workers:
-    """Up to `count` worker processes, started as they are needed. For the event loop in which `start` was called.
+    """Up to `count` worker processes, started as they are needed. For the event loop that called `start`.
 
-    `on_death` hears of each that ended, and `on_failure` where none could be started for `START_S` seconds. They are forked
-    from a process that has imported what they need, where the system has that (Linux, macOS); elsewhere each is started anew.
+    count: 0 for two more than the cores, at most `MOST_WORKERS`. on_death: called with the reason when a worker ends.
+    on_failure: called with a message when no worker runs and none could be started for `START_S` seconds. On Linux and macOS
+    workers are forked from a server process that has imported their modules; elsewhere each imports them itself.
     """
 
     def __init__(
@@ -62,12 +63,12 @@ class Workers:
             log.warning("this system keeps no limits on the memory of workers: images are bounded by their deadline alone")
 
     async def start(self) -> None:
-        """Returns once the first worker is there."""
+        """Returns once the first worker has started."""
         async with self.claim():
             pass
 
     async def stop(self) -> None:
-        """Kills the workers; whoever waits for one gets `WorkersStopped`."""
+        """Kills the workers. Pending calls of `claim` raise `WorkersStopped`."""
         self._stopped = True
         for future in self._waiting:
             if not future.done():
@@ -81,14 +82,15 @@ class Workers:
 
     @property
     def pids(self) -> list[int]:
-        """Of the workers' processes."""
+        """Process ids of the workers."""
         return [worker.process.pid for worker in self._workers if worker.process.pid]
 
     @asynccontextmanager
     async def claim(self, deadline: float = inf) -> AsyncIterator[Worker]:
-        """A worker for one image, in order of arrival. It is killed where its work is given up; raises `WorkersStopped`.
+        """A worker for one image, in order of the calls. Raises `WorkersStopped`.
 
-        deadline: on the loop's clock, to tell a kill for it from others.
+        A worker that is still busy when the block ends is killed. deadline: on the event loop's clock; from then on the
+        reason of such a kill is `deadline` instead of `cancelled`.
         """
         worker = await self._next()
         try:
@@ -101,6 +103,7 @@ class Workers:
             self._release(worker)
 
     async def _next(self) -> Worker:
+        """An idle worker; else starts one, if fewer than `count` exist, and waits for the next one that is free."""
         if self._stopped:
             raise WorkersStopped("the workers were stopped")
         while self._idle:
@@ -121,6 +124,7 @@ class Workers:
             raise
 
     def _release(self, worker: Worker) -> None:
+        """Hands an idle worker to the next waiting claim. Ends it where it is dead or worn."""
         if worker.idle and worker.death is None and worker.worn:
             worker.kill("grown")
         if worker.death is not None:
@@ -134,7 +138,7 @@ class Workers:
         self._idle.append(worker)
 
     def _end(self, worker: Worker) -> None:
-        """Takes a worker's death in, and replaces it."""
+        """Removes a dead worker, reports its death and starts a replacement."""
         if worker not in self._workers:
             return
         self._workers.discard(worker)
@@ -160,7 +164,7 @@ class Workers:
         start.add_done_callback(self._starts.discard)
 
     async def _started(self, pause: float) -> None:
-        """Starts a worker, again and again until there is one."""
+        """Starts a worker after the pause, and retries until it succeeds."""
         self._pausing += pause > 0
         try:
             await asyncio.sleep(pause)
@@ -170,7 +174,7 @@ class Workers:
             try:
                 worker = await self._new()
                 break
-            except (OSError, EOFError, RuntimeError) as error:  # the latter for a thread that cannot be started
+            except (OSError, EOFError, RuntimeError) as error:  # RuntimeError: a thread cannot be started
                 now = asyncio.get_running_loop().time()
                 self._failing_since = self._failing_since or now
                 log.error("a worker could not be started: %s", error or type(error).__name__)
@@ -182,19 +186,19 @@ class Workers:
         self._release(worker)
 
     async def _new(self) -> Worker:
-        """A worker that has said that it is ready."""
+        """Starts a process and returns once it has sent its `ready` frame."""
         channel, other = socket.socketpair()
         channel.setblocking(False)
         frames = FrameChannel(channel)
         try:
             try:
-                for end in (channel, other):  # a tile takes half a megabyte; the system bounds this
+                for end in (channel, other):  # a tile is about 0.75 MB; the system may grant a smaller buffer
                     end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER_BYTES)
                 await frames.open()
                 process = self._context.Process(target=serve, args=(other,), name="fcn-segment worker", daemon=True)
                 await asyncio.to_thread(_start, process)
             finally:
-                other.close()  # so that the worker's death is an end of file
+                other.close()  # the worker then holds the only copy, so its death is an end of file here
             async with asyncio.timeout(START_S):
                 await frames.receive()
             return Worker(process, frames)
@@ -204,6 +208,7 @@ class Workers:
 
 
 def _start(process: BaseProcess) -> None:
+    """Starts the process; blocks."""
     with PROCESSES:
         process.start()
 

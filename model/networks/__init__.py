@@ -1,1 +1,1 @@
-"""The FCN family in PyTorch: backbones, heads, decoders, and how they are built and loaded."""
+"""The FCN family in PyTorch: backbones, heads and decoders, with functions that build and load them."""

@@ -1,4 +1,4 @@
-"""The network that is served: score layers at strides 32, 16 and 8, upsampled on the backbone's own grid and summed."""
+"""The network that is served. Scores at strides 32, 16 and 8 are upsampled on the backbone's grid and summed."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from model.networks.upsampling import BilinearConvTranspose2d, EdgeRepeating, Fi
 
 
 class AlignedFCN(FCN):
-    """FCN-32s, 16s or 8s (Long, Shelhamer & Darrell 2015, section 4.2), layers named as in its published models.
+    """FCN-32s, 16s or 8s (Long, Shelhamer & Darrell 2015, section 4.2). Layers have the names of the published models.
 
-    Skip scores start at zero, so that a finer net starts as the coarser one; the 2x upsamplings are learnable and
-    start bilinear, the final one is fixed. With output stride 16 the coarse scores have stride 16 already.
+    Skip scores start at zero, so a finer net starts with the outputs of the coarser one. The 2x upsamplings are learnable and
+    start as bilinear; the final upsampling is fixed. With output stride 16 the coarse scores already have stride 16.
     """
 
     def __init__(self, architecture: Architecture) -> None:
@@ -41,7 +41,7 @@ class AlignedFCN(FCN):
         self.upscore_final = FixedUpsample(stride, grid)
 
     def scores(self, images: Tensor) -> Tensor:
-        """Scores (N, classes, ceil(H/stride), ceil(W/stride)) at the finest skip's stride."""
+        """Scores (N, classes, ceil(H/stride), ceil(W/stride)) of normalised images; the stride is `score_stride`."""
         features = self.backbone(images)
         scores: Tensor = self.score_fr(self.head(features.last))
         if self.score_pool4 is not None:
@@ -57,6 +57,7 @@ class AlignedFCN(FCN):
 
 
 def _fuse(coarse: Tensor, upsampling: EdgeRepeating | None, fine: Tensor) -> Tensor:
+    """The sum of both scores at the size of `fine`. upsampling: None where they have one size already."""
     if upsampling is None:
         return coarse + fine
     height, width = fine.shape[-2:]

@@ -1,4 +1,4 @@
-"""Backbones: feature maps at strides 8 and 16 and the last one, each centred on a known grid."""
+"""Backbones, which give feature maps at stride 8, at stride 16 and after the last stage, each on a known grid."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from model.architecture import Grid
 
 
 class Features(NamedTuple):
-    """Maps of (N, channels, ceil(H/stride), ceil(W/stride)): strides 8 and 16 (VGG16's pool3 and pool4), and the last
-    stage's output stride.
+    """Maps of (N, channels, ceil(H/stride), ceil(W/stride)).
+
+    stride8 and stride16: the skips, on VGG16 pool3 and pool4. last: the last stage's map, at the output stride.
     """
 
     stride8: Tensor
@@ -21,7 +22,10 @@ class Features(NamedTuple):
 
 
 class Backbone(nn.Module):
-    """Maps normalised images (N, 3, H, W) to `Features`; `channels` counts those of stride8, stride16 and last."""
+    """Maps normalised images (N, 3, H, W) to `Features`.
+
+    grid: where cells lie in their pixels. channels: the numbers of channels of stride8, stride16 and last.
+    """
 
     grid: Grid
     channels: tuple[int, int, int]
@@ -33,7 +37,7 @@ class Backbone(nn.Module):
 class MobileNetV2Backbone(Backbone):
     """MobileNetV2 (Sandler et al. 2018) up to its last inverted residual.
 
-    The skips are the expansions of blocks 7 and 14: the widest maps before each of the last two strides.
+    The skips are the expanded maps of blocks 7 and 14, the widest maps before each of the last two strides.
     """
 
     grid: Grid = "corner"
@@ -73,7 +77,7 @@ class ResNet18Backbone(Backbone):
         self.stem = nn.Sequential(net.conv1, net.bn1, net.relu, net.maxpool)
         self.layer1, self.layer2, self.layer3, self.layer4 = net.layer1, net.layer2, net.layer3, net.layer4
         if output_stride == 16:
-            # the first convolution still reads the finer grid, as the strided one did
+            # the stage's first convolution reads the undilated map, as it did when it was strided
             _dilate(self.layer4, 2)
             _dilate(self.layer4[0].conv1, 1)
 
@@ -84,9 +88,9 @@ class ResNet18Backbone(Backbone):
 
 
 class VGG16Backbone(Backbone):
-    """VGG16 (Simonyan & Zisserman 2015) up to pool5; pooling rounds up, so that every pixel has a cell.
+    """VGG16 (Simonyan & Zisserman 2015) up to pool5. Poolings round sizes up, so every pixel has a cell.
 
-    At output stride 16, pool5 is a 3x3 pooling of stride 1 (DeepLab-LargeFOV, Chen et al. 2015) and fc6 is dilated.
+    At output stride 16, pool5 is a 3x3 pooling of stride 1 (DeepLab-LargeFOV, Chen et al. 2015), and the head's fc6 is dilated.
     """
 
     grid: Grid = "half_pixel"
@@ -108,7 +112,7 @@ class VGG16Backbone(Backbone):
 
 
 def _dilate(block: nn.Module, dilation: int) -> None:
-    """Stride 1 for every convolution of the block, and this dilation for its 3x3 ones (atrous, Chen et al. 2015)."""
+    """Sets every convolution of the block to stride 1, and its 3x3 ones to this dilation (atrous, Chen et al. 2015)."""
     for layer in block.modules():
         if isinstance(layer, nn.Conv2d):
             layer.stride = (1, 1)
@@ -117,9 +121,11 @@ def _dilate(block: nn.Module, dilation: int) -> None:
 
 
 def _expansion(net: MobileNetV2Backbone, index: int) -> int:
+    """The number of channels of a block's expanded map."""
     convolution = next(layer for layer in net.features[index].modules() if isinstance(layer, nn.Conv2d))
     return convolution.out_channels
 
 
 def _projection(net: MobileNetV2Backbone, index: int) -> int:
+    """The number of channels of a block's output."""
     return [layer for layer in net.features[index].modules() if isinstance(layer, nn.Conv2d)][-1].out_channels

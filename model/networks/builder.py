@@ -1,4 +1,4 @@
-"""Builders of networks: by arguments, and from the files that backbones are published in."""
+"""Builds networks from their arguments, and loads published backbones into them."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ PUBLISHED = {
 
 
 def build(variant: str, backbone: str, num_classes: int, **options: Any) -> FCN:
-    """An untrained network in training mode; the arguments are those of `Architecture`.
+    """Builds an untrained network, in training mode. The arguments are those of `Architecture`.
 
     Raises `ArchitectureError` for a combination that cannot be built.
     """
@@ -40,12 +40,12 @@ def build(variant: str, backbone: str, num_classes: int, **options: Any) -> FCN:
 
 
 def build_network(architecture: Architecture) -> FCN:
-    """An untrained network of this architecture, in training mode."""
+    """Builds an untrained network of this architecture, in training mode."""
     return MEMBERS[architecture.decoder](architecture)
 
 
 def load_published_backbone(net: FCN) -> None:
-    """Loads torchvision's ImageNet weights (fetched from its hub) into the backbone; raises `ValueError` where it has none."""
+    """Downloads torchvision's ImageNet weights into the backbone; raises `ValueError` if torchvision has none for it."""
     name = net.architecture.backbone
     if name not in PUBLISHED:
         raise ValueError(f"torchvision publishes no weights of {name}; start from a file, or from none")
@@ -53,9 +53,9 @@ def load_published_backbone(net: FCN) -> None:
 
 
 def load_classifier(net: FCN, state: Mapping[str, Tensor]) -> None:
-    """Loads a torchvision classifier's state dict into the backbone, and VGG16's fc6 and fc7 into the head.
+    """Loads a torchvision classifier's state dict into the backbone, and VGG16's fc6 and fc7 into the head if it takes them.
 
-    Strict: a tensor of them that is missing or of another shape raises `ValueError`.
+    Raises `ValueError` if a needed tensor is missing or has another shape.
     """
     net.backbone.load_state_dict(_backbone_state(net, state))
     if takes_classifier(net):
@@ -63,33 +63,33 @@ def load_classifier(net: FCN, state: Mapping[str, Tensor]) -> None:
 
 
 def takes_classifier(net: FCN) -> bool:
-    """Whether the head is VGG16's own, fc6 and fc7 at their published width."""
+    """Whether the head is VGG16's fc6 and fc7 at their published width."""
     architecture = net.architecture
     return (architecture.backbone, architecture.head, architecture.head_width) == ("vgg16", "fc", 4096)
 
 
 def _backbone_state(net: FCN, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The classifier's tensors under the backbone's names; counters of batches may be missing."""
+    """The classifier's tensors under the backbone's names. Batch norm's counters of batches may be missing in `state`."""
     stem = {"conv1.": "stem.0.", "bn1.": "stem.1."}
-    wanted = net.backbone.state_dict()
-    found: dict[str, Tensor] = {}
+    expected = net.backbone.state_dict()
+    renamed: dict[str, Tensor] = {}
     for name, tensor in state.items():
         prefix = next((old for old in stem if name.startswith(old)), "")
-        found[stem.get(prefix, "") + name.removeprefix(prefix)] = tensor
-    counters = {name: tensor for name, tensor in wanted.items() if name.endswith("num_batches_tracked")}
-    missing = sorted(set(wanted) - set(found) - set(counters))
+        renamed[stem.get(prefix, "") + name.removeprefix(prefix)] = tensor
+    counters = {name: tensor for name, tensor in expected.items() if name.endswith("num_batches_tracked")}
+    missing = sorted(set(expected) - set(renamed) - set(counters))
     if missing:
         raise ValueError(f"the file lacks {len(missing)} tensors of a {net.architecture.backbone}, {missing[0]} first")
-    for name, tensor in wanted.items():
-        if name in found and found[name].shape != tensor.shape:
-            raise ValueError(f"{name} must have shape {tuple(tensor.shape)}, got {tuple(found[name].shape)}")
-    return {name: found.get(name, tensor) for name, tensor in wanted.items()}
+    for name, tensor in expected.items():
+        if name in renamed and renamed[name].shape != tensor.shape:
+            raise ValueError(f"{name} must have shape {tuple(tensor.shape)}, got {tuple(renamed[name].shape)}")
+    return {name: renamed.get(name, tensor) for name, tensor in expected.items()}
 
 
 def _fully_convolutional(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """VGG16's two fully connected layers as convolutions (Long et al. 2015, section 3.1)."""
-    wanted = [f"classifier.{index}.{kind}" for index in (0, 3) for kind in ("weight", "bias")]
-    if missing := [name for name in wanted if name not in state]:
+    names = [f"classifier.{index}.{kind}" for index in (0, 3) for kind in ("weight", "bias")]
+    if missing := [name for name in names if name not in state]:
         raise ValueError(f"the file lacks {missing[0]}, which becomes part of the head; give a file of the whole classifier")
     return {
         "fc6.weight": state["classifier.0.weight"].view(4096, 512, 7, 7),

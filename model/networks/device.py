@@ -1,4 +1,4 @@
-"""Choice of device and precision."""
+"""Parses and checks the names of devices and precisions."""
 
 from __future__ import annotations
 
@@ -8,11 +8,14 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch
 
 
 class DeviceError(ValueError):
-    """A device that is not there, or a precision that it cannot do."""
+    """An unknown or missing device, or an unknown precision."""
 
 
 def choose_device(name: str) -> torch.device:
-    """The device of `auto`, `cpu`, `cuda`, `cuda:N` or `mps`; raises `DeviceError` where it is not to be had."""
+    """The device named `auto`, `cpu`, `cuda`, `cuda:N` or `mps`; raises `DeviceError` if torch does not have it.
+
+    `auto` is CUDA if torch sees a GPU, else the CPU.
+    """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -33,7 +36,10 @@ def _choices(name: str) -> str:
 
 
 def choose_dtype(name: str, device: torch.device) -> torch.dtype:
-    """The precision of `auto` (bfloat16 on CUDA from Ampere on, else float32) or of a name; raises `DeviceError`."""
+    """The dtype named `float32`, `bfloat16`, `float16` or `auto`; raises `DeviceError` for another name.
+
+    `auto` is bfloat16 on CUDA devices from Ampere on, else float32.
+    """
     if name == "auto":
         native = device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)
         return torch.bfloat16 if native else torch.float32
@@ -43,5 +49,5 @@ def choose_dtype(name: str, device: torch.device) -> torch.dtype:
 
 
 def dtype_name(dtype: torch.dtype) -> str:
-    """The name as settings and users write it: `bfloat16`."""
+    """The dtype's name as in settings, such as `bfloat16`."""
     return str(dtype).removeprefix("torch.")

@@ -1,4 +1,4 @@
-"""What every fully convolutional network here has: a backbone, a head, and logits of exactly the image's size."""
+"""The base class of all networks here: a backbone, a head, and logits of exactly the image's size."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from model.networks.mobilenet_edgetpu import MobileNetEdgeTPUBackbone
 
 
 class FCN(nn.Module):
-    """Base of the family; its members differ in how they turn the backbone's maps into logits.
+    """Base of the family. Its members differ in how they turn the backbone's maps into logits.
 
-    head_channels: of the maps that the head gives. score_stride: pixels per cell of `scores`, and grid: where in them
-    the cell lies. least_side: pixels; the network accepts no image whose height or width is below it.
+    head_channels: number of channels of the head's maps. score_stride: pixels per cell of `scores`. grid: where in those
+    pixels the cell lies. least_side: the smallest height and width of an image, in pixels.
     """
 
     least_side: int = 1
@@ -35,12 +35,12 @@ class FCN(nn.Module):
         raise NotImplementedError
 
     def scores(self, images: Tensor) -> Tensor:
-        """Scores (N, classes, ceil(H/score_stride), ceil(W/score_stride)); bilinear upsampling of them gives the logits."""
+        """Scores (N, classes, ceil(H/score_stride), ceil(W/score_stride)), whose bilinear upsampling gives the logits."""
         return self.forward(images)
 
 
 def build_backbone(architecture: Architecture) -> Backbone:
-    """The untrained backbone that this architecture names."""
+    """Builds the architecture's backbone, untrained."""
     if architecture.backbone == "mobilenet_v2":
         return MobileNetV2Backbone(architecture.output_stride, architecture.width)
     if architecture.backbone == "mobilenet_edgetpu":

@@ -1,4 +1,4 @@
-"""Folds batch normalisation into the convolutions before it: the same function with fewer operations."""
+"""Folds batch normalisation into the preceding convolutions. The network computes the same with fewer operations."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 
 def fold_batch_norm(net: nn.Module) -> None:
-    """Replaces, in place, each convolution that a batch norm follows in its parent by their product.
+    """Folds each batch norm into the convolution directly before it in the same parent module.
 
-    The network must be in evaluation mode.
+    Changes the network in place; the batch norm becomes an identity. The network must be in evaluation mode.
     """
     for parent in net.modules():
         previous: tuple[str, nn.Module] | None = None

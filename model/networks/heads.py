@@ -1,4 +1,4 @@
-"""Heads and skips: what stands between the backbone's maps and their sum."""
+"""Heads, which process the backbone's last map, and score layers of the skips."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from model.architecture import Architecture
 
 
 class FullyConvolutionalHead(nn.Sequential):
-    """VGG16's fc6 and fc7 as a 7x7 and a 1x1 convolution with dropout, element by element (Long et al. 2015, section 4.1)."""
+    """VGG16's fc6 and fc7 as a 7x7 and a 1x1 convolution (Long et al. 2015, section 4.1). Dropout is per element."""
 
     def __init__(self, channels: int, width: int, dilation: int) -> None:
         super().__init__()
@@ -22,7 +22,7 @@ class FullyConvolutionalHead(nn.Sequential):
 
 
 class PointwiseHead(nn.Sequential):
-    """Two 1x1 convolutions with dropout: what is left of fc6 and fc7 when they see one cell at a time."""
+    """Two 1x1 convolutions with dropout per channel: fc6 and fc7 reduced to one cell of input."""
 
     def __init__(self, channels: int, width: int) -> None:
         super().__init__()
@@ -51,7 +51,7 @@ class PooledHead(nn.Module):
 
 
 def build_head(architecture: Architecture, channels: int) -> tuple[nn.Module, int]:
-    """The head for a last map of this many channels, and the channels that it gives."""
+    """Builds the head for a last map with `channels` channels; returns it and its number of output channels."""
     width = architecture.head_width
     if architecture.head == "none":
         return nn.Identity(), channels
@@ -65,7 +65,7 @@ def build_head(architecture: Architecture, channels: int) -> tuple[nn.Module, in
 
 
 class ScoreBranch(nn.Sequential):
-    """A 1x1 and a 3x3 convolution with batch norm before a skip's score, so that it can tell edges from texture."""
+    """A skip's score after a 1x1 and a 3x3 convolution with batch norm, with which it can tell edges from texture."""
 
     def __init__(self, channels: int, width: int, classes: int) -> None:
         super().__init__()
@@ -77,13 +77,14 @@ class ScoreBranch(nn.Sequential):
 
 
 def skip_score(channels: int, architecture: Architecture) -> nn.Module:
-    """The score layer of a skip of this many channels; its scores start at zero."""
+    """Builds the score layer of a skip with `channels` channels. Its scores start at zero."""
     if architecture.skip_width:
         return ScoreBranch(channels, architecture.skip_width, architecture.num_classes)
     return _zero_score(channels, architecture.num_classes)
 
 
 def _zero_score(channels: int, classes: int) -> nn.Conv2d:
+    """A 1x1 convolution with zero weights and biases."""
     layer = nn.Conv2d(channels, classes, 1)
     nn.init.zeros_(layer.weight)
     assert layer.bias is not None

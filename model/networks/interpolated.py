@@ -1,4 +1,4 @@
-"""Networks that resize scores instead of cropping them, and the one that upsamples in a single step."""
+"""Networks that resize scores instead of cropping them, and a network that upsamples in a single step."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from model.networks.padded import set_bilinear
 
 
 class InterpolatedFCN(FCN):
-    """An FCN whose scores are interpolated to the size of each skip before the sum, and to the image's at the end.
+    """An FCN whose scores are interpolated to the size of each skip before the sum, and finally to the image's size.
 
-    So any size works, odd ones too, without crops and without weights in the upsampling. With head `conv1x1` it is a
-    changed form of `SharedFCN`: the same backbone and score layers, but no ReLU on scores, bilinear interpolation in place
-    of the transposed convolutions, and poolings that round up. Interpolation to a size that is no multiple shifts scores
-    by up to half a cell.
+    So it accepts any image size, and its upsampling needs no crops and has no weights. Interpolation to a size that is not a
+    multiple of the map's size shifts scores by up to half a cell. With head `conv1x1` it is a variant of `SharedFCN`: the
+    backbone and score layers are the same, but scores have no ReLU, bilinear interpolation replaces the transposed
+    convolutions, and poolings round up.
     """
 
     def __init__(self, architecture: Architecture) -> None:
@@ -38,11 +38,12 @@ class InterpolatedFCN(FCN):
 
 
 class TransposedFCN(FCN):
-    """An FCN-32s with one learnable transposed convolution of kernel 64, stride 32 and padding 16, set to bilinear.
+    """An FCN-32s with one learnable transposed convolution of kernel 64, stride 32 and padding 16, which starts as bilinear.
 
-    After *Dive into Deep Learning* (Zhang et al. 2023, section 14.11), which puts it on ResNet-18; sizes that are no
-    multiple of 32 are cut at the far edges. The kernel is one for cells in the middle of their 32 pixels, and ResNet-18's
-    lie on the first: as in the book, logits start 15.5 pixels too far right and down, and training has to make up for it.
+    After *Dive into Deep Learning* (Zhang et al. 2023, section 14.11), which uses ResNet-18. For sizes that are not multiples
+    of 32, the logits are cut at the right and bottom edges. The kernel is meant for cells in the middle of their 32 pixels,
+    but ResNet-18's cells lie on the first pixel. So, as in the book, untrained logits lie 15.5 pixels too far right and down,
+    and training has to correct this.
     """
 
     def __init__(self, architecture: Architecture) -> None:
@@ -60,4 +61,5 @@ class TransposedFCN(FCN):
 
 
 def _resize(maps: Tensor, like: Tensor) -> Tensor:
+    """The maps at the height and width of `like`, by bilinear interpolation."""
     return F.interpolate(maps, size=like.shape[-2:], mode="bilinear", align_corners=False)

@@ -1,4 +1,4 @@
-"""An FCN that learns its upsampling: transposed convolutions with batch norm, which the skips' features join."""
+"""An FCN that learns its upsampling: transposed convolutions with batch norm, to whose maps the skips' features are added."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from model.networks.fcn import FCN
 
 
 class LearnedDecoderFCN(FCN):
-    """An encoder and a decoder of five 3x3 transposed convolutions of stride 2, each with ReLU and batch norm.
+    """An encoder, and a decoder of five 3x3 transposed convolutions of stride 2, each with ReLU and batch norm.
 
-    FCN-16s adds stride 16 to the first one's maps, FCN-8s also stride 8 to the second one's: features are summed here, not
-    scores, and a 1x1 convolution at full resolution classifies. The kernels start at random and are all learned, the
-    possibility that Long, Shelhamer & Darrell 2015, section 3.3, mention.
+    It sums features instead of scores: FCN-16s adds the backbone's map of stride 16 after the first transposed convolution,
+    FCN-8s also the map of stride 8 after the second one. A 1x1 convolution at full resolution classifies the pixels. All
+    kernels start at random and are learned, which Long, Shelhamer & Darrell 2015, section 3.3, mention as a possibility.
     """
 
     def __init__(self, architecture: Architecture) -> None:
@@ -40,7 +40,7 @@ class LearnedDecoderFCN(FCN):
 
 
 class _Step(nn.Module):
-    """Twice the resolution; the skip, where there is one, is added before the batch norm."""
+    """Doubles the resolution. A skip is added after the ReLU and before the batch norm."""
 
     def __init__(self, before: int, after: int) -> None:
         super().__init__()

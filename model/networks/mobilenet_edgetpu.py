@@ -1,7 +1,7 @@
 """MobileNet-EdgeTPU: MobileNetV2 with full convolutions in place of the first depthwise ones.
 
 After Howard & Gupta 2019, "Introducing the Next Generation of On-Device Vision Models: MobileNetV3 and MobileNetEdgeTPU". Batch
-norm is folded into the convolutions: every one has a bias, and the network is trained without it.
+norm is folded into the convolutions: each of them has a bias, and the network is trained without batch norm.
 """
 
 from __future__ import annotations
@@ -15,7 +15,11 @@ from model.networks.backbones import Backbone, Features
 
 
 class Block(NamedTuple):
-    """An inverted residual: `fused` expands by a k x k convolution, else by a 1x1 one before a depthwise k x k one."""
+    """Parameters of an inverted residual.
+
+    fused: whether one k x k convolution expands; otherwise a 1x1 convolution expands and a depthwise k x k one follows.
+    kernel: k. expansion: channels after the expansion. channels: of the output.
+    """
 
     fused: bool
     kernel: int
@@ -26,7 +30,7 @@ class Block(NamedTuple):
 
 
 STEM, STEM_PROJECTION, LAST = 24, 16, 1280
-# at output stride 16: the last stage is dilated instead of striding
+# at output stride 16, so the last stage is dilated instead of strided
 BLOCKS = (
     Block(True, 3, 128, 2, 1, 24), *[Block(True, 3, 96, 1, 1, 24)] * 3,
     Block(True, 3, 192, 2, 1, 40), *[Block(True, 3, 160, 1, 1, 40)] * 3,
@@ -35,12 +39,15 @@ BLOCKS = (
     Block(False, 5, 576, 1, 1, 120), *[Block(False, 5, 480, 1, 2, 120)] * 3,
     Block(False, 3, 960, 1, 2, 144),
 )  # fmt: skip
-SKIPS = (8, 16)  # the blocks whose expansions have strides 8 and 16, the widest maps before each of the last two strides
-WITHOUT_INPUT = (12,)  # has the input's shape, and does not add it
+SKIPS = (8, 16)  # the blocks whose expanded maps, at strides 8 and 16, are the widest before each of the last two strides
+WITHOUT_INPUT = (12,)  # blocks that do not add their input, although their output has its shape
 
 
 class InvertedResidual(nn.Module):
-    """Maps (N, channels, H, W) to (N, block.channels, ceil(H/stride), ceil(W/stride)); nothing follows the projection."""
+    """Maps (N, channels, H, W) to (N, block.channels, ceil(H/stride), ceil(W/stride)).
+
+    residual: whether to add the input to the output. No activation follows the projection.
+    """
 
     def __init__(self, channels: int, block: Block, *, residual: bool) -> None:
         super().__init__()
@@ -57,7 +64,7 @@ class InvertedResidual(nn.Module):
         self.project = nn.Conv2d(block.expansion, block.channels, 1)
 
     def after_expansion(self, maps: Tensor, expanded: Tensor) -> Tensor:
-        """The block's output for its input and the expansion of that."""
+        """The block's output. maps: its input. expanded: the input after `expand` and ReLU."""
         if self.depthwise is not None:
             expanded = self.depthwise(expanded).relu()
         projected: Tensor = self.project(expanded)
@@ -65,9 +72,9 @@ class InvertedResidual(nn.Module):
 
 
 class MobileNetEdgeTPUBackbone(Backbone):
-    """MobileNet-EdgeTPU at output stride 16, up to its last 1x1 convolution, which the head reads.
+    """MobileNet-EdgeTPU at output stride 16, up to its last 1x1 convolution, whose map the head reads.
 
-    The skips are the expansions of blocks 8 and 16. Names of tensors are those of the file that it starts from.
+    The skips are the expanded maps of blocks 8 and 16. Tensors are named as in the file that training starts from.
     """
 
     grid: Grid = "corner"

@@ -1,4 +1,4 @@
-"""The networks as their paper released them: a padding of 100 pixels, and crops that undo it."""
+"""The networks as the paper's authors released them: the image is padded by 100 pixels, and crops remove the padding."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from model.networks.heads import FullyConvolutionalHead, skip_score
 from model.networks.upsampling import bilinear_kernel
 
 PADDING = 100
-# where an upsampled map starts within the padded one, per stride of the skip below it, and of the finest scores
+# offsets of crops, in cells of the cropped map: of a skip's scores, by the skip's stride; of the final map, by the net's stride
 SKIP_CROPS = {16: 5, 8: 9}
 FINAL_CROPS = {32: 19, 16: 27, 8: 31}
 
@@ -19,10 +19,10 @@ FINAL_CROPS = {32: 19, 16: 27, 8: 31}
 class PaddedFCN(FCN):
     """FCN-32s, 16s or 8s on VGG16 (Long, Shelhamer & Darrell 2015), with the paddings and crops of its released models.
 
-    The first convolution pads by 100 pixels and fc6 not at all, so that every size from 1x1 leads to a score; the
-    upsamplings are dense transposed convolutions from classes to classes, set to bilinear, of which the final one is
-    frozen, as the paper writes; in the released models those of 2x are frozen too. Skips are multiplied by `score_scales`
-    before they are scored, which the paper's training in one go needs.
+    The first convolution pads by 100 pixels and fc6 does not pad, so every image size from 1x1 gives a score. Upsamplings are
+    dense transposed convolutions from classes to classes, which start as bilinear. The final one is frozen, as in the paper;
+    in the released models the 2x ones are frozen too. Skips are multiplied by `score_scales` before their score layers; the
+    paper's training in one go needs these factors.
     """
 
     def __init__(self, architecture: Architecture) -> None:
@@ -45,7 +45,7 @@ class PaddedFCN(FCN):
         if self.stride == 8:
             self.upscore_pool4 = _bilinear(classes, 2)
             self.score_pool3 = skip_score(self.backbone.channels[0], architecture)
-        # of its own name in each variant: a finer net that starts from a coarser one makes its own
+        # the name differs by variant, so that a finer net that starts from a coarser one does not load its final upsampling
         self.final_name = {32: "upscore", 16: "upscore16", 8: "upscore8"}[self.stride]
         self.add_module(self.final_name, _bilinear(classes, self.stride).requires_grad_(False))
 
@@ -64,6 +64,7 @@ class PaddedFCN(FCN):
 
 
 def _sum(coarse: Tensor, fine: Tensor, offset: int) -> Tensor:
+    """The coarse map plus the fine one, which is cropped to its size."""
     height, width = coarse.shape[-2:]
     return coarse + _crop(fine, offset, (height, width))
 
@@ -73,6 +74,7 @@ def _crop(maps: Tensor, offset: int, size: tuple[int, int]) -> Tensor:
 
 
 def _bilinear(classes: int, stride: int) -> nn.ConvTranspose2d:
+    """A transposed convolution that upsamples each class bilinearly by `stride`."""
     layer = nn.ConvTranspose2d(classes, classes, 2 * stride, stride, bias=False)
     set_bilinear(layer)
     return layer

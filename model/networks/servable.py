@@ -1,4 +1,4 @@
-"""A network as it is served and exported: pixels in, logits out, batch norm folded."""
+"""Networks as they are served and exported: they map pixels to logits, and their batch norm is folded."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ from model.weights_file import Weights
 
 
 def load_network(weights: Weights) -> FCN:
-    """The network with the file's tensors in float32, in evaluation mode.
+    """Builds the network and loads the file's tensors, in float32 and evaluation mode.
 
-    Raises `WeightsError` where they don't fit, or are not finite.
+    Raises `WeightsError` if tensors are missing, unknown, of another shape or not finite.
     """
     net = build_network(weights.manifest.architecture)
-    wanted = net.state_dict()
-    if difference := sorted(set(wanted) ^ set(weights.tensors)):
+    expected = net.state_dict()
+    if difference := sorted(set(expected) ^ set(weights.tensors)):
         raise WeightsError(f"{weights.name}: {len(difference)} tensors are missing or unknown, {difference[0]} first")
-    for name, tensor in wanted.items():
+    for name, tensor in expected.items():
         if tuple(tensor.shape) != weights.tensors[name].shape:
             shapes = f"{tuple(tensor.shape)}, got {weights.tensors[name].shape}"
             raise WeightsError(f"{weights.name}: {name} must have shape {shapes}")
-    net.load_state_dict({n: torch.tensor(t, dtype=wanted[n].dtype) for n, t in weights.tensors.items()})
+    net.load_state_dict({name: torch.tensor(values, dtype=expected[name].dtype) for name, values in weights.tensors.items()})
     if broken := _overflowing(net):
         raise WeightsError(
             f"{weights.name}: {broken} holds infinity or NaN, so that the network answers nothing; train it anew"
@@ -41,15 +41,16 @@ def load_network(weights: Weights) -> FCN:
 
 
 def half_tensors(net: FCN) -> Mapping[str, npt.NDArray[np.generic]]:
-    """The network's tensors as a weights file holds them: floats in float16, integers as they are.
+    """The network's tensors as a weights file stores them: floats in float16, integers unchanged.
 
-    A tensor with a value beyond float16's range, such as a variance of 100,000, stays in float32. Raises `WeightsError`
-    naming a tensor that holds infinity or NaN.
+    A tensor with a value beyond float16's range, such as a variance of 100,000, is stored in float32. Raises `WeightsError`,
+    which names the tensor, for infinity or NaN.
     """
     return {name: _stored(name, tensor.detach().cpu()) for name, tensor in net.state_dict().items()}
 
 
 def _stored(name: str, tensor: Tensor) -> npt.NDArray[np.generic]:
+    """One tensor as `half_tensors` gives it."""
     if not tensor.is_floating_point():
         return tensor.numpy()
     if not torch.isfinite(tensor).all():
@@ -62,22 +63,24 @@ def _stored(name: str, tensor: Tensor) -> npt.NDArray[np.generic]:
 
 
 def _overflowing(net: nn.Module) -> str | None:
-    """The first tensor that is not finite."""
+    """The name of the first tensor that is not finite; None if all are finite."""
     return next((name for name, tensor in net.state_dict().items() if not torch.isfinite(tensor).all()), None)
 
 
 def normalise(images: Tensor, preprocessing: Preprocessing) -> Tensor:
     """Maps uint8 pixels (N, 3, H, W) to normalised float32 images, keeping the memory layout."""
-    mean, std = (torch.tensor(v, device=images.device).view(1, 3, 1, 1) for v in (preprocessing.mean, preprocessing.std))
+    mean, std = (
+        torch.tensor(values, device=images.device).view(1, 3, 1, 1) for values in (preprocessing.mean, preprocessing.std)
+    )
     return images.float() * (preprocessing.scale / std) - mean / std
 
 
 class ServableNetwork(nn.Module):
     """Maps uint8 pixels (N, height, width, 3), sides multiples of 32, to float32 logits (N, classes, rows, columns).
 
-    Logits have a cell for every `stride` pixels, which lies among them as `grid` says. The network runs in `dtype`.
-    shifts: per axis, of shift-and-stitch; 1 for none. Raises `WeightsError` or `ValueError` for a network that cannot do so,
-    such as one whose tensors are beyond float16's range.
+    stride: pixels per cell of the logits. grid: where in those pixels the cell lies. dtype: of the network's weights and
+    computation. shifts: shift-and-stitch runs per axis; 1 for none. Raises `WeightsError` for tensors that do not fit or are
+    beyond float16's range, and `ValueError` for a network that shift-and-stitch does not support.
     """
 
     stride: int
@@ -89,14 +92,14 @@ class ServableNetwork(nn.Module):
         super().__init__()
         net = load_network(weights)
         fold_batch_norm(net)
-        whole = ShiftAndStitch(net, shifts) if shifts != 1 else net
-        self.stride, self.grid = whole.score_stride, whole.grid
-        self.net: nn.Module = whole.to(dtype)
+        scorer = ShiftAndStitch(net, shifts) if shifts != 1 else net
+        self.stride, self.grid = scorer.score_stride, scorer.grid
+        self.net: nn.Module = scorer.to(dtype)
         if dtype == torch.float16 and (name := _overflowing(self.net)):
             raise WeightsError(f"{weights.name}: {name} is beyond float16's range; serve it in float32 or bfloat16")
         self.dtype = dtype
         preprocessing = weights.manifest.preprocessing
-        mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in (preprocessing.mean, preprocessing.std))
+        mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (preprocessing.mean, preprocessing.std))
         self.register_buffer("factor", preprocessing.scale / std)
         self.register_buffer("shift", mean / std)
         self.eval()

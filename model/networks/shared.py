@@ -10,12 +10,12 @@ from model.networks.fcn import FCN
 
 
 class SharedFCN(FCN):
-    """FCN-8s on VGG16 with 1x1 conv6 and conv7, its upsampling learned from random kernels.
+    """FCN-8s on VGG16 with 1x1 conv6 and conv7. Its upsampling is learned from random kernels.
 
-    Each of the three scores passes a ReLU. One transposed convolution of kernel 2 and stride 2 serves both steps of 2x,
-    one of kernel 8 and stride 8 the last step; both have a bias. Poolings round down, so maps have floor(side / stride)
-    cells, and a map takes the next one's size by its nearest neighbours: for sides that are multiples of 32 it has that
-    size already.
+    Each of the three scores passes through a ReLU. Both steps of 2x use the same transposed convolution, of kernel 2 and
+    stride 2. The last step uses one of kernel 8 and stride 8. Both have a bias. Poolings round down, so maps have
+    floor(side / stride) cells. Nearest-neighbour interpolation resizes each upsampled map to the next map's size, which it
+    already has for sides that are multiples of 32.
     """
 
     least_side = 32
@@ -27,7 +27,7 @@ class SharedFCN(FCN):
         for layer in self.backbone.modules():
             if isinstance(layer, nn.MaxPool2d):
                 layer.ceil_mode = False
-        # scores start at random: from zero, where the other members start, no gradient passes a ReLU
+        # scores start at random: at zero, where the other networks' scores start, the ReLU would pass no gradient
         self.score_fr = nn.Conv2d(self.head_channels, classes, 1)
         self.score_pool4 = nn.Conv2d(stride16, classes, 1)
         self.score_pool3 = nn.Conv2d(stride8, classes, 1)
@@ -53,4 +53,5 @@ class SharedFCN(FCN):
 
 
 def _resize(maps: Tensor, like: Tensor) -> Tensor:
+    """The maps at the height and width of `like`, by nearest neighbours."""
     return F.interpolate(maps, size=like.shape[-2:], mode="nearest")

@@ -1,4 +1,4 @@
-"""Shift-and-stitch: finer scores from a coarse network by running it on shifted copies of the image."""
+"""Shift-and-stitch: runs a coarse network on shifted copies of an image, to get finer scores."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from model.networks.upsampling import FixedUpsample
 
 
 class ShiftAndStitch(nn.Module):
-    """A network's scores at `shifts` times their resolution, interlaced from shifts^2 runs; bilinear from there.
+    """Interlaces a network's scores from shifts^2 runs to `shifts` times their resolution, and upsamples them bilinearly.
 
-    After Long, Shelhamer & Darrell 2015, section 3.2: for an FCN-32s it computes what the same filters compute densely
-    (à trous: strides removed, filters dilated), up to the padding at the image's border, at shifts^2 times the cost.
-    Raises `ValueError` for a network whose scores have no grid, or a number of shifts that does not divide its stride.
+    After Long, Shelhamer & Darrell 2015, section 3.2. For an FCN-32s the result equals that of the same filters applied
+    densely (à trous: strides removed, filters dilated), except for the padding at the image's border. It costs shifts^2 times
+    as much as one run. Raises `ValueError` for a decoder other than `aligned`, for shifts that do not divide the scores'
+    stride, and for shifts equal to the stride on a half-pixel grid.
     """
 
     def __init__(self, net: FCN, shifts: int) -> None:
@@ -29,7 +30,7 @@ class ShiftAndStitch(nn.Module):
         if shifts == stride and net.backbone.grid == "half_pixel":
             raise ValueError(f"cells of this backbone lie between pixels: shifts must be below {stride}, got {shifts}")
         self.net, self.shifts, self.step = net, shifts, stride // shifts
-        # on a half-pixel grid the finer cells begin before the coarse ones
+        # on a half-pixel grid the first fine cell lies before the first coarse cell
         self.first = 0 if net.backbone.grid == "corner" else -(stride - self.step) // 2
         self.score_stride, self.grid = self.step, net.grid
         self.upscore_final = FixedUpsample(self.step, net.grid)
@@ -49,7 +50,7 @@ class ShiftAndStitch(nn.Module):
 
 
 def _shifted(images: Tensor, dy: int, dx: int) -> Tensor:
-    """The images from pixel (dy, dx) on, of the same size, their edges repeated."""
+    """The images from pixel (dy, dx) on, at the same size. Outside the images their edges are repeated."""
     height, width = images.shape[-2:]
     padded = F.pad(images, (max(0, -dx), max(0, dx), max(0, -dy), max(0, dy)), mode="replicate")
     top, left = max(0, dy), max(0, dx)

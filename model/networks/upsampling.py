@@ -1,8 +1,8 @@
-"""Bilinear upsampling that agrees with the grid of the backbone below it.
+"""Bilinear upsampling that matches the backbone's grid.
 
-A stride-2 convolution with padding 1 centres cell i of a stride-s map on pixel s*i (grid `corner`); a 2x2
-pooling centres it on s*i + (s-1)/2 (grid `half_pixel`). Kernels after Long et al. 2015, section 3.3: size 2s-1
-in the first case, 2s in the second. The map's edge is repeated by a cell, so that nothing fades at the border.
+In a network of stride-2 convolutions with padding 1, cell i of a stride-s map is centred on pixel s*i (grid `corner`). In one
+of 2x2 poolings it is centred on s*i + (s-1)/2 (grid `half_pixel`). Kernels follow Long et al. 2015, section 3.3: their size is
+2s-1 for `corner` and 2s for `half_pixel`. The map's edge is repeated by one cell, so that values do not fade at the border.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from model.architecture import Grid
 
 
 def bilinear_kernel(stride: int, grid: Grid) -> Tensor:
-    """The (k, k) float32 kernel with which a transposed convolution of this stride interpolates bilinearly."""
+    """The (k, k) float32 kernel that makes a transposed convolution of this stride a bilinear interpolation."""
     size = 2 * stride - 1 if grid == "corner" else 2 * stride
     centre = (size - 1) / 2
     line = 1 - (torch.arange(size, dtype=torch.float32) - centre).abs() / stride
@@ -23,13 +23,13 @@ def bilinear_kernel(stride: int, grid: Grid) -> Tensor:
 
 
 class EdgeRepeating(nn.Module):
-    """Upsampling by a transposed convolution, which is its `forward`, of maps whose edge is repeated by a cell."""
+    """Repeats the edge of maps by one cell, then upsamples them. A subclass's `forward` is a transposed convolution."""
 
     grid: Grid
     stride: tuple[int, ...]
 
     def upsample(self, scores: Tensor, size: tuple[int, int]) -> Tensor:
-        """Maps (N, C, h, w) to (N, C, height, width) for any size up to (stride*h, stride*w), cut at the far edges."""
+        """Maps (N, C, h, w) to (N, C, height, width), cut at the bottom and right to any size up to (stride*h, stride*w)."""
         before = 0 if self.grid == "corner" else 1
         padded = F.pad(scores, (before, 1, before, 1), mode="replicate")
         start = before * self.stride[0]
@@ -51,10 +51,10 @@ class BilinearConvTranspose2d(EdgeRepeating, nn.ConvTranspose2d):
 
 
 class FixedUpsample(nn.Module):
-    """The paper's fixed final upsampling: what a transposed convolution with frozen bilinear kernels computes.
+    """The paper's fixed final upsampling, equal to a transposed convolution with frozen bilinear kernels.
 
-    Maps (N, C, h, w) to float32 (N, C, height, width), cut at the far edges. Written as an interpolation, which
-    costs a fraction of the transposed convolution; float32, since bfloat16 would turn near ties into the lower id.
+    It is computed as an interpolation, which costs a fraction of the transposed convolution. The result is float32, because in
+    bfloat16 near ties would become ties, which the lower id wins.
     """
 
     def __init__(self, stride: int, grid: Grid) -> None:
@@ -63,6 +63,7 @@ class FixedUpsample(nn.Module):
         self.grid: Grid = grid
 
     def upsample(self, scores: Tensor, size: tuple[int, int]) -> Tensor:
+        """Maps (N, C, h, w) to float32 (N, C, height, width), cut at the bottom and right."""
         scores = scores.float()
         height, width = (self.stride * side for side in scores.shape[-2:])
         if self.grid == "half_pixel":
