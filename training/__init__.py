@@ -1,4 +1,7 @@
-"""Data sets, joint transforms, training, evaluation, export and plots; needs PyTorch: `pip install 'fcn-segment[train]'`."""
+"""Data sets, augmentation, training, evaluation, export and plots.
+
+The package needs PyTorch: `pip install 'fcn-segment[train]'`.
+"""
 
 from importlib.util import find_spec
 

@@ -1,4 +1,4 @@
-"""From COCO's JSON, as CVAT, Label Studio and Roboflow export it, to a folder that `fcn-train` takes.
+"""Imports COCO's JSON, as CVAT, Label Studio and Roboflow export it, into a folder for `fcn-train`.
 
 python -m training.commands.coco_import annotations.json --out DATA
 """
@@ -37,11 +37,11 @@ CLASSES = FILES[0]
 
 @dataclass
 class Imported:
-    """What an import wrote, and what is to be told of it.
+    """The classes and the number of frames that an import wrote, and facts for the user.
 
-    labelled: frames whose masks show a class. boxes: objects without an outline. crowds: objects with `iscrowd` 1. empty:
-    objects without a pixel. blank: frames with objects whose masks show no class. turned: photos that EXIF turns without its
-    being seen in their size. groups: categories that are but the name over others.
+    labelled: number of frames whose masks show a class. boxes: number of objects without an outline. crowds: number of objects
+    with `iscrowd` 1. empty: number of objects that cover no pixel. blank: frames with objects whose masks show no class.
+    turned: photos that EXIF turns, where their size does not show it. groups: categories that only group others.
     """
 
     classes: list[str]
@@ -55,7 +55,7 @@ class Imported:
     groups: list[str] = field(default_factory=list)
 
     def lines(self, out: Path, crowds: Crowds) -> list[str]:
-        """What to print."""
+        """The lines to print after the import."""
         lines = [f"wrote {self.frames} frames of {len(self.classes)} classes to {out}: {', '.join(self.classes)}"]
         if self.groups:
             lines.append(f"no classes, since they have no objects and only stand above others: {', '.join(self.groups)}")
@@ -87,7 +87,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--out", type=Path, required=True, help="folder to make: images/, masks/ and classes.json")
     p.add_argument("--split", help="train or val: images/train and masks/train; without, one frame in five is for val")
     p.add_argument(
-        "--crowds", choices=get_args(Crowds), default="objects", help="what iscrowd 1 makes of an object (default: objects)"
+        "--crowds", choices=get_args(Crowds), default="objects", help="how objects with iscrowd 1 are drawn (default: objects)"
     )
     p.add_argument(
         "--masks-orientation",
@@ -116,55 +116,55 @@ def import_coco(
     crowds: Crowds = "objects",
     drawn_on: DrawnOn = "upright",
 ) -> Imported:
-    """Writes images, masks and `classes.json`, all of them or none.
+    """Writes images, masks and `classes.json`, and nothing if there is an error.
 
-    Class 0 is the background, the others are the categories in the order of their ids; where `out` has a file of classes, as
-    of another split, its classes by their names. Where objects overlap, the smaller lies on top; boxes of objects without an
-    outline are void. Raises `DataError` with all that is missing or wrong, where no pixel is of a class, and where `out` holds
-    another image of a name.
+    Class 0 is the background; the others are the categories in the order of their ids. If `out` already has a file of classes,
+    such as from another split, categories become its classes of the same names. Smaller objects are drawn over larger ones.
+    Boxes of objects without an outline are void. Raises `DataError` with everything that is missing or wrong, if no pixel has a
+    class, and if `out` has another image of the same name.
     """
     if split != Path(split).name:
         raise DataError(f"--split must be a name without folders, such as train, got {split!r}")
     document = read_document(annotations)
-    own = next((out / name for name in FILES if (out / name).is_file()), None)
+    classes_file = next((out / name for name in FILES if (out / name).is_file()), None)
     groups = find_groups(document)
-    labels, ids = find_classes([entry for entry in document.categories if entry["id"] not in groups], own, annotations)
-    if twice := repeated(normal_name(base_name(entry["file_name"])) for entry in document.images):
-        raise DataError(f"{annotations}: images of one name {twice[:5]} would have one mask; rename them")
+    labels, ids = find_classes([entry for entry in document.categories if entry["id"] not in groups], classes_file, annotations)
+    if duplicates := repeated(normal_name(base_name(entry["file_name"])) for entry in document.images):
+        raise DataError(f"{annotations}: images of one name {duplicates[:5]} would have one mask; rename them")
     imported = Imported(labels, len(document.images), groups=list(groups.values()))
     imported.crowds = sum(is_crowd(entry) for entry in document.annotations)
     out.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=out, prefix=".import-") as folder:
-        drawn = _draw(document, ImageFinder(annotations, images), ids, Path(folder), imported, crowds, drawn_on)
+        masks = _draw(document, ImageFinder(annotations, images), ids, Path(folder), imported, crowds, drawn_on)
         if not imported.labelled:
             counts = (
                 f"{len(document.annotations)} objects, {imported.boxes} of them boxes alone, {imported.empty} without a pixel"
             )
             raise DataError(f"{annotations}: no pixel of its {len(document.images)} images is of a class: {counts}")
-        _refuse_others(out / "images" / split, list(drawn))
+        _refuse_overwriting(out / "images" / split, list(masks))
         for part in ("images", "masks"):
             (out / part / split).mkdir(parents=True, exist_ok=True)
-        for source, mask in drawn.items():
+        for source, mask in masks.items():
             copy = out / "images" / split / source.name
             if source.resolve() != copy.resolve():
                 shutil.copyfile(source, copy)
             shutil.move(mask, out / "masks" / split / f"{source.stem}.png")
-    if not own:
+    if not classes_file:
         write_classes(out / CLASSES, labels)
     return imported
 
 
-def _refuse_others(folder: Path, sources: list[Path]) -> None:
-    """Raises `DataError` where the folder has another image of a source's name, whose mask would be written over."""
+def _refuse_overwriting(folder: Path, sources: list[Path]) -> None:
+    """Raises `DataError` if the folder has another image of a source's name, because its mask would be overwritten."""
     files = Folders().images(folder)
     raise_all(
         [
             DataError(
-                f"{there} is another image than {source}, and both would have one mask; rename one, or give another --out"
+                f"{existing} is another image than {source}, and both would have one mask; rename one, or give another --out"
             )
             for source in sources
-            for there in files.get(normal_name(source.stem), [])
-            if there.name != source.name or not filecmp.cmp(source, there, shallow=False)
+            for existing in files.get(normal_name(source.stem), [])
+            if existing.name != source.name or not filecmp.cmp(source, existing, shallow=False)
         ]
     )
 
@@ -178,20 +178,23 @@ def _draw(
     crowds: Crowds,
     drawn_on: DrawnOn,
 ) -> dict[Path, Path]:
-    """Writes each image's mask into the folder; gives the masks by their images. Raises `DataError` with all that is wrong."""
+    """Writes each image's mask into the folder; gives the masks' paths by the images' paths.
+
+    Updates the counts of `imported`. Raises `DataError` with all errors.
+    """
     objects: dict[Any, list[Mapping[str, Any]]] = {entry["id"]: [] for entry in document.images}
     errors: list[DataError] = []
     for entry in document.annotations:
-        if is_key(image := entry.get("image_id")) and image in objects:
-            objects[image].append(entry)
+        if is_key(image_id := entry.get("image_id")) and image_id in objects:
+            objects[image_id].append(entry)
         else:
             errors.append(DataError(f"{name_of(entry)} is of the image {entry.get('image_id')!r}, which is not listed"))
-    drawn: dict[Path, Path] = {}
-    written: dict[str, str] = {}
+    masks: dict[Path, Path] = {}
+    file_names: dict[str, str] = {}  # of the images, by the masks' names
     for entry in tqdm(document.images, desc="masks", unit="image", leave=False):
         try:
             source = finder.find(entry["file_name"])
-            if (other := written.setdefault(normal_name(source.stem), entry["file_name"])) != entry["file_name"]:
+            if (other := file_names.setdefault(normal_name(source.stem), entry["file_name"])) != entry["file_name"]:
                 raise DataError(f"{other} and {entry['file_name']} are both the image {source}, and would have one mask")
             size, orientation = _size(source, entry, drawn_on)
         except DataError as error:
@@ -201,21 +204,24 @@ def _draw(
         errors += drawing.errors
         imported.boxes += drawing.boxes
         imported.empty += drawing.empty
-        shown = set(np.unique(drawing.mask).tolist()) - {BACKGROUND, VOID}
-        imported.labelled += bool(shown)
-        if not shown and drawing.named:
+        class_ids = set(np.unique(drawing.mask).tolist()) - {BACKGROUND, VOID}
+        imported.labelled += bool(class_ids)
+        if not class_ids and drawing.named:
             imported.blank.append(source.name)
         if drawn_on == "upright" and orientation != 1 and (not swaps_sides(orientation) or size[0] == size[1]):
             imported.turned.append(source.name)
         mask = turn_upright(drawing.mask, orientation) if drawn_on == "stored" else drawing.mask
-        drawn[source] = folder / f"{len(drawn)}.png"
-        Image.fromarray(mask).save(drawn[source])
+        masks[source] = folder / f"{len(masks)}.png"
+        Image.fromarray(mask).save(masks[source])
     raise_all(errors)
-    return drawn
+    return masks
 
 
 def _size(source: Path, entry: Mapping[str, Any], drawn_on: DrawnOn) -> tuple[tuple[int, int], int]:
-    """The (height, width) that objects were drawn on, which must be the JSON's, and the photo's EXIF orientation."""
+    """The (height, width) that objects were drawn on, and the photo's EXIF orientation.
+
+    Raises `DataError` if the JSON has another size, and if the image cannot be read.
+    """
     try:
         data = source.read_bytes()
         size = read_size(data, Limits())
@@ -224,15 +230,15 @@ def _size(source: Path, entry: Mapping[str, Any], drawn_on: DrawnOn) -> tuple[tu
     orientation = read_orientation(data)
     if drawn_on == "stored" and swaps_sides(orientation):
         size = size[::-1]
-    listed = (entry.get("height"), entry.get("width"))
-    if size != listed:
-        if swaps_sides(orientation) and listed == size[::-1]:
+    json_size = (entry.get("height"), entry.get("width"))
+    if size != json_size:
+        if swaps_sides(orientation) and json_size == size[::-1]:
             hint = "EXIF turns it, --masks-orientation says on which of both objects were drawn"
-        elif not any(listed):
+        elif not any(json_size):
             hint = "write its height and width there, on which objects were drawn"
         else:
             hint = "was it turned after it was labelled?"
-        raise DataError(f"{source} is {listed} in the JSON, {size} {drawn_on}; {hint}")
+        raise DataError(f"{source} is {json_size} in the JSON, {size} {drawn_on}; {hint}")
     return size, orientation
 
 

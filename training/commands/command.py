@@ -1,4 +1,4 @@
-"""What the training commands share: exit statuses, and errors that are one line."""
+"""Exit statuses and one-line errors, shared by the training commands."""
 
 from __future__ import annotations
 
@@ -8,17 +8,18 @@ import sys
 from collections.abc import Callable
 
 FAILED, INTERRUPTED, PIPE_CLOSED = 2, 130, 141
-"""Exit statuses: nothing could be done; after Ctrl-C; as for a program that the signal SIGPIPE ends."""
-NO_MEMORY = ("OutOfMemoryError", "DefaultCPUAllocator")  # what torch's errors are called, or say, without torch being imported
+"""Exit statuses: after an error; after Ctrl-C; after a closed pipe, as for a program that SIGPIPE ends."""
+# in the name or the text of torch's errors, so that torch need not be imported
+NO_MEMORY = ("OutOfMemoryError", "DefaultCPUAllocator")
 
 
 def run_command(name: str, work: Callable[[], None], stopped: Callable[[], str] = lambda: "stopped") -> int:
-    """Does the work and gives the exit status; what ends it is told on stderr, in a line.
+    """Does the work and gives the exit status; prints errors on stderr in one line.
 
-    stopped: what to say after Ctrl-C. An error of another kind than those that files, arguments and the machine cause is a
-    mistake of this program, and passes with its traceback.
+    stopped: gives the message after Ctrl-C. Errors that neither files, arguments nor the machine cause are bugs of this
+    program, and are raised.
     """
-    _take_any_name()
+    _escape_unprintable()
     try:
         work()
         sys.stdout.flush()
@@ -26,7 +27,7 @@ def run_command(name: str, work: Callable[[], None], stopped: Callable[[], str] 
         print(f"\n{name}: {stopped()}", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:
-        # what is left in the buffer goes nowhere, or the interpreter would tell of it as it ends
+        # redirected to the null device: otherwise the interpreter would report a failed flush at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return PIPE_CLOSED
     except (ValueError, OSError) as error:
@@ -34,7 +35,7 @@ def run_command(name: str, work: Callable[[], None], stopped: Callable[[], str] 
     except ModuleNotFoundError as error:
         print(f"{name}: {error.name} is missing; pip install 'fcn-segment[train]'", file=sys.stderr)
     except (MemoryError, RuntimeError) as error:
-        if not _is_of_memory(error):
+        if not _is_out_of_memory(error):
             raise
         print(f"{name}: memory ran out; smaller crops, a smaller batch or --set accumulate=N take less", file=sys.stderr)
     else:
@@ -42,11 +43,11 @@ def run_command(name: str, work: Callable[[], None], stopped: Callable[[], str] 
     return FAILED
 
 
-def _is_of_memory(error: Exception) -> bool:
+def _is_out_of_memory(error: Exception) -> bool:
     return isinstance(error, MemoryError) or any(word in f"{type(error).__name__} {error}" for word in NO_MEMORY)
 
 
-def _take_any_name() -> None:
-    """Names of files and classes are printed in whatever encoding stdout has: letters that it lacks, as their codes."""
+def _escape_unprintable() -> None:
+    """Makes stdout print letters that its encoding lacks as escapes, since files and classes may have any name."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")

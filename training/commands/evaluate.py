@@ -36,12 +36,12 @@ from training.scoring.frame_report import worst, write_json, write_picture
 from training.scoring.intervals import difference_intervals
 from training.scoring.scorer import Scored, fit_temperature, score
 
-HOLE = "{group}"  # in the name of weights: the group that is scored
-SKIPS = ("score_pool3.", "score_pool4.")
+HOLE = "{group}"  # in the name of weights, replaced with the name of the scored group
+SKIPS = ("score_pool3.", "score_pool4.")  # prefixes of the skips' tensors
 
 
 def parser() -> argparse.ArgumentParser:
-    """The command's arguments; tiling defaults are the service's."""
+    """The command's arguments; the defaults of tiling are those of the service."""
     p = CommandParser("fcn-evaluate", description="Scores of the served path on a labelled split.")
     p.add_argument("--data", type=Path, required=True, help="folder of labelled images, as fcn-train takes it")
     p.add_argument("--split", default="val")
@@ -52,11 +52,11 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--group", help="score this group of frames alone, such as a drive; each: every group, and their mean")
     p.add_argument("--group-pattern", default=GROUP, help=PATTERN_HELP)
     p.add_argument("--against", help="other weights, scored on the same frames: the differences with their intervals")
-    p.add_argument("--against-precision", choices=PRECISIONS, help="of these (default: as --precision)")
+    p.add_argument("--against-precision", choices=PRECISIONS, help="precision of the other weights (default: as --precision)")
     p.add_argument("--json", type=Path, metavar="FILE", help="write the scores there, those of every frame too")
     p.add_argument("--pictures", type=Path, metavar="FOLDER", help="save the worst frames there: photo, label, prediction")
-    p.add_argument("--worst", type=int, default=10, help="how many of them (default: 10)")
-    p.add_argument("--without-skips", action="store_true", help="with the skips' scores at zero: what the skips add")
+    p.add_argument("--worst", type=int, default=10, help="how many frames --pictures saves (default: 10)")
+    p.add_argument("--without-skips", action="store_true", help="set the skips' scores to zero, to see what the skips add")
     p.add_argument("--side", default="auto", help="auto, native or a number (default: auto)")
     p.add_argument(
         "--quality",
@@ -64,12 +64,14 @@ def parser() -> argparse.ArgumentParser:
         default="standard",
         help="as the service's: high averages sizes and mirror images",
     )
-    p.add_argument("--against-quality", choices=get_args(Quality), help="of the other weights (default: as --quality)")
+    p.add_argument("--against-quality", choices=get_args(Quality), help="quality for the other weights (default: as --quality)")
     p.add_argument("--tile", type=parse_tile, default=Options.tile, help="auto (the weights' own), a side or HEIGHTxWIDTH")
     p.add_argument("--overlap", type=float, default=Options.overlap)
     p.add_argument("--blend", choices=("mean", "hann"), default=Options.blend)
     p.add_argument("--shifts", type=int, default=1, help="shift-and-stitch with this many shifts per axis (default: none)")
-    p.add_argument("--calibrate", action="store_true", help="fit a temperature, and check it on blocks of frames by the others")
+    p.add_argument(
+        "--calibrate", action="store_true", help="fit a temperature; check each block of frames at that of the others"
+    )
     p.add_argument("--runtime", choices=RUNTIMES, default="auto", help="what runs the network (default: as the service)")
     p.add_argument("--device", default="auto")
     p.add_argument("--precision", choices=PRECISIONS, default="auto", help="of the network (default: as the service)")
@@ -113,7 +115,7 @@ def _evaluate(args: argparse.Namespace) -> None:
     options = Options(args.tile, args.overlap, args.blend, parse_side(args.side), args.quality)
     if args.group == EACH:
         tell_of(split)
-        _each(args, split, labels, mapping, options)
+        _score_each_group(args, split, labels, mapping, options)
         return
     if args.group:
         split = only(split, args.group, args.group_pattern)
@@ -125,13 +127,13 @@ def _evaluate(args: argparse.Namespace) -> None:
     if args.calibrate:
         _calibrate(args, Segmenter(_runtime(args, weights)), split, options)
         return
-    against = _against(args) if args.against else None
+    other_segmenter = _other_segmenter(args) if args.against else None
     ours = score(Segmenter(_runtime(args, weights)), split, labels, mapping, options, _changes(args))
     print(ours.text(split))
     facts = ours.facts()
-    if against:
-        other = replace(options, quality=args.against_quality or args.quality)
-        facts["against"] = _compare(ours, score(against, split, labels, mapping, other), split)
+    if other_segmenter:
+        other_options = replace(options, quality=args.against_quality or args.quality)
+        facts["against"] = _compare(ours, score(other_segmenter, split, labels, mapping, other_options), split)
     if args.json:
         write_json(args.json, facts, ours.counts, split)
     if args.pictures:
@@ -141,14 +143,14 @@ def _evaluate(args: argparse.Namespace) -> None:
         print(record(args.record_in, scores=[recorded], advise=partial(_advised, args), notes=args.note))
 
 
-def _against(args: argparse.Namespace) -> Segmenter:
-    """The other weights', on the same runtime; what other flags change of the network is not changed of theirs."""
+def _other_segmenter(args: argparse.Namespace) -> Segmenter:
+    """The segmenter of `--against`, on the same runtime; flags that change the network, such as `--shifts`, do not apply."""
     name, precision = args.against.replace(HOLE, args.group or HOLE), args.against_precision or args.precision
     return Segmenter(load_runtime(find_files(name), args.runtime, args.device, precision, args.threads))
 
 
 def _compare(ours: Scored, theirs: Scored, split: Split) -> dict[str, Any]:
-    """Prints what the weights score more, or less, than the others; gives the others' facts with the differences."""
+    """Prints the differences from the other weights' scores; gives the other weights' facts with the differences."""
     differences = difference_intervals(ours.counts, theirs.counts)
     print(difference_table(summed(ours.counts), summed(theirs.counts), differences, split.labels.names))
     identity = theirs.segmenter.runtime.identity
@@ -157,8 +159,10 @@ def _compare(ours: Scored, theirs: Scored, split: Split) -> dict[str, Any]:
     return theirs.facts() | {"difference_95": {"iou": ends[:-1], "mean_iou": ends[-1]}}
 
 
-def _each(args: argparse.Namespace, split: Split, labels: LabelSet, mapping: ClassMapping | None, options: Options) -> None:
-    """Scores every group, by weights of its own where their name has `{group}` in it, and prints the mean."""
+def _score_each_group(
+    args: argparse.Namespace, split: Split, labels: LabelSet, mapping: ClassMapping | None, options: Options
+) -> None:
+    """Scores every group and prints the mean; if `--weights` contains `{group}`, each group has its own weights."""
     if args.calibrate or args.record or args.record_in or args.against or args.json or args.pictures:
         raise ValueError(
             f"--group {EACH} prints a table; give --calibrate, --record, --record-in, --against, --json and --pictures "
@@ -167,25 +171,27 @@ def _each(args: argparse.Namespace, split: Split, labels: LabelSet, mapping: Cla
     means = []
     for group in groups(split, args.group_pattern):
         segmenter = Segmenter(_runtime(args, args.weights.replace(HOLE, group)))
-        found = score(segmenter, only(split, group, args.group_pattern), labels, mapping, options, _changes(args))
-        means.append(found.interval.value)
-        print(f"{group}: mean IoU {found.interval.value:.4f} ({found.interval}), {found.where}")
+        result = score(segmenter, only(split, group, args.group_pattern), labels, mapping, options, _changes(args))
+        means.append(result.interval.value)
+        print(f"{group}: mean IoU {result.interval.value:.4f} ({result.interval}), {result.where}")
     print(f"mean of {len(means)} groups: {sum(means) / len(means):.4f}")
 
 
 def _pictures(args: argparse.Namespace, ours: Scored, split: Split) -> None:
+    """Saves pictures of the worst frames."""
     for rank, index in enumerate(worst(ours.counts, split, args.worst), 1):
-        found = segmentation(ours.segmenter, split.file(index), ours.options).class_map
-        write_picture(args.pictures, rank, split, index, ours.mapping(found) if ours.mapping else found)
+        class_map = segmentation(ours.segmenter, split.file(index), ours.options).class_map
+        write_picture(args.pictures, rank, split, index, ours.mapping(class_map) if ours.mapping else class_map)
 
 
 def _changes(args: argparse.Namespace) -> str:
-    """What flags changed of the network, for the score's conditions."""
+    """The changes that flags make to the network, as text for the score's conditions."""
     shifts = f"; shift-and-stitch {args.shifts}x{args.shifts}" if args.shifts != 1 else ""
     return shifts + ("; skips' scores at zero" if args.without_skips else "")
 
 
 def _calibrate(args: argparse.Namespace, segmenter: Segmenter, split: Split, options: Options) -> None:
+    """Fits a temperature, prints the calibration errors, and records the temperature in `--record-in`."""
     if args.record_in and load_weights(args.record_in).sha256 != segmenter.runtime.identity.sha256:
         raise ValueError(
             "a temperature belongs to the file that it was fitted for: give --weights and --record-in the same one"
@@ -201,8 +207,8 @@ def _calibrate(args: argparse.Namespace, segmenter: Segmenter, split: Split, opt
     split.check()
     fit = fit_temperature(segmenter, split, options)
     answered, exact = errors_of_answers(segmenter, split, options)
-    compared = f"{answered:.4f} as it is answered, {exact:.4f} by every pixel's softmax"
-    print(f"at the file's temperature, {segmenter.temperature}: {compared}")
+    errors = f"{answered:.4f} as it is answered, {exact:.4f} by every pixel's softmax"
+    print(f"at the file's temperature, {segmenter.temperature}: {errors}")
     if args.record_in:
         print(record(args.record_in, calibrations=[fit]))
 
@@ -210,12 +216,12 @@ def _calibrate(args: argparse.Namespace, segmenter: Segmenter, split: Split, opt
 def _record(
     args: argparse.Namespace, path: Path, split: Split, labels: LabelSet, mapping: ClassMapping | None, options: Options
 ) -> None:
-    """Scores a master in every precision that it has, fits the temperatures, and records both at once."""
+    """Scores a master in float32 and in the precision of each export, fits temperatures, and records both together."""
     if args.calibrate or args.record_in or args.record_as or args.against or args.json or args.pictures:
         raise ValueError("--record scores and records one file; give --against, --json, --pictures and --calibrate without it")
     if args.without_skips or args.shifts != 1 or args.advise or args.advise_tile or options != Options():
         raise ValueError("--record scores the file as it is served; give --record-in FILE --record-as NAME for other options")
-    own = replace(split, mapping=identity(labels))
+    unmapped = replace(split, mapping=identity(labels))
     scores, calibrations = [], []
     for precision in ("float32", *(name for name in find_files(str(path)).exports if name != "float32")):
         segmenter = Segmenter(load_runtime(find_files(str(path)), args.runtime, args.device, precision, args.threads))
@@ -226,14 +232,14 @@ def _record(
             name = f"{args.record}{', quality high' if quality == 'high' else ''}"
             scores.append(RecordedScore(name, scored.recorded(split), measured))
         if segmenter.manifest.labels.names == labels.names:
-            calibrations.append(fit_temperature(segmenter, own, options))
+            calibrations.append(fit_temperature(segmenter, unmapped, options))
         else:
             print(f"no temperature is fitted: the file's classes are {', '.join(segmenter.manifest.labels.names)}")
     print(record(path, scores=scores, calibrations=calibrations, notes=args.note))
 
 
 def _runtime(args: argparse.Namespace, name: str) -> Runtime:
-    """The network on its runtime, with what the flags change of it; a changed one runs on torch."""
+    """The runtime of these weights, with the changes that flags make; a changed network runs on torch."""
     if args.without_skips or args.shifts != 1:
         weights = load_weights(find_weights(name))
         if args.without_skips:
@@ -247,7 +253,7 @@ def _runtime(args: argparse.Namespace, name: str) -> Runtime:
 
 
 def _advised(args: argparse.Namespace, preprocessing: Preprocessing) -> Preprocessing:
-    """With the advice that is tried, where there is one."""
+    """The preprocessing with the side of `--advise` and the tile of `--advise-tile`, if given."""
     side = tuple(args.advise) if args.advise else preprocessing.side
     return replace(preprocessing, side=side, tile=args.advise_tile or preprocessing.tile)
 

@@ -1,4 +1,4 @@
-"""`fcn-export`: from a master to files for other runtimes: float32 ONNX, and int8 by post-training quantisation."""
+"""`fcn-export`: exports a master for other runtimes, as float32 ONNX and as int8 by post-training quantisation."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ from training.reporting.card import write_card
 
 INPUT, OUTPUT = "pixels", "logits"
 EXAMPLE = (1, 96, 128, 3)
-PHOTOS = 300  # of the calibration folder that are looked at
-# a MobileNetV2's stem and first depthwise convolution: with them in int8, twice as many cells change their class, and no time
-# is won; with more in float32, hardly fewer do
+PHOTOS = 300  # photos of the calibration folder that are used
+# the first convolutions, which stay in float32: a MobileNetV2's stem and first depthwise convolution. In int8 they double the
+# number of cells that change their class and save no time. More in float32 hardly reduce that number.
 KEPT = 2
 
 
@@ -50,9 +50,13 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--weights", default=DEFAULT_WEIGHTS, help="a master (.safetensors), or a name in weights/")
     p.add_argument("--int8", action="store_true", help="quantise as well; needs --calibration")
     p.add_argument("--calibration", type=Path, metavar="FOLDER", help="photos like those that will be asked for (not val's)")
-    p.add_argument("--photos", type=int, default=PHOTOS, help=f"how many of them are looked at (default: {PHOTOS})")
-    p.add_argument("--keep", type=int, default=KEPT, help=f"so many convolutions stay in float32 (default: the first {KEPT})")
-    p.add_argument("--avx2", action="store_true", help="with --int8: weights of seven bits, which AVX2's sums have room for")
+    p.add_argument("--photos", type=int, default=PHOTOS, help=f"how many photos of the folder are used (default: {PHOTOS})")
+    p.add_argument(
+        "--keep", type=int, default=KEPT, help=f"how many of the first convolutions stay in float32 (default: {KEPT})"
+    )
+    p.add_argument(
+        "--avx2", action="store_true", help="with --int8: weights of seven bits, so that AVX2's 16-bit sums do not overflow"
+    )
     return p
 
 
@@ -75,19 +79,20 @@ def _export(args: argparse.Namespace) -> None:
 
 
 def missing_packages() -> list[str]:
-    """What `export_float32` needs and is not installed."""
+    """The packages that `export_float32` needs and that are not installed."""
     return [name for name in ("onnx", "onnxscript", "openvino") if find_spec(name) is None]
 
 
 def export_path(master: Path, precision: str) -> Path:
-    """Where the export of this master in this precision lies."""
+    """The path of this master's export in this precision."""
     return master.with_name(master.name.removesuffix(MASTER_SUFFIX) + EXPORT_SUFFIXES[precision])
 
 
 def export_float32(master: Path) -> Path:
-    """Writes the float32 export: uint8 pixels (1, height, width, 3) to float32 logits (1, classes, rows, columns).
+    """Writes the float32 export; gives its path.
 
-    Raises `ValueError` for a network that torch's exporter cannot follow.
+    Its input is uint8 pixels (1, height, width, 3); its output is float32 logits (1, classes, rows, columns). Raises
+    `ValueError` for a network that torch's exporter cannot convert.
     """
     import onnx
 
@@ -107,17 +112,18 @@ def export_float32(master: Path) -> Path:
                 f"{weights.name} cannot be exported; serve it with torch: {reason[0] if reason else error}"
             ) from error
     assert program is not None
-    return write_export(master, "float32", _plain(program.model_proto, onnx), facts(weights, network, "float32"))
+    return write_export(master, "float32", _without_origins(program.model_proto, onnx), facts(weights, network, "float32"))
 
 
 def export_int8(master: Path, folder: Path, *, photos: int = PHOTOS, keep: int = KEPT, avx2: bool = False) -> Path:
-    """Writes the int8 export: NNCF's post-training quantisation of the float32 one, its ranges measured on these photos.
+    """Writes the int8 export: NNCF's post-training quantisation of the float32 export; gives its path.
 
-    The photos go through the service's own scaling and tiling. keep: so many of the first convolutions stay in float32.
-    avx2: weights of seven bits in all layers, not in the first alone: processors with AVX2 and without VNNI sum two products
-    in 16 bits, which weights of eight overflow.
-    Scores and a temperature that the master holds of another int8 export are removed from it, from its card and from its other
-    export. Raises `ValueError` where the folder has no photos.
+    folder: photos on which ranges are measured, with the service's scaling and tiling. photos: how many are used. keep: how
+    many of the first convolutions stay in float32. avx2: weights have seven bits in all layers, not only in the first.
+    Processors with AVX2 but without VNNI sum two products in 16 bits, which weights of eight bits overflow.
+
+    If the master holds scores and a temperature of another int8 export, they are removed from the master, its card and its
+    float32 export. Raises `ValueError` if the folder has no photos, or one that cannot be decoded.
     """
     import nncf
     import onnx
@@ -146,7 +152,10 @@ def export_int8(master: Path, folder: Path, *, photos: int = PHOTOS, keep: int =
 
 
 def calibration_tiles(weights: Weights, folder: Path, photos: int) -> Iterator[npt.NDArray[np.uint8]]:
-    """The first tile of each of so many photos, spread evenly over the folder, as the service cuts them."""
+    """Yields the first tile (height, width, 3) of each photo, as the service cuts it; raises `ValueError` without photos.
+
+    photos: how many of the folder's photos are used, spread evenly over the sorted names.
+    """
     files = images_below(folder)
     if not files:
         raise ValueError(f"no photos in {folder}; their names end in {', '.join(IMAGE_ENDINGS)}")
@@ -162,7 +171,7 @@ def calibration_tiles(weights: Weights, folder: Path, photos: int) -> Iterator[n
 
 
 def facts(weights: Weights, network: ServableNetwork, precision: str) -> dict[str, str]:
-    """What the export says of itself, in the file's metadata."""
+    """The facts about an export, for its file's metadata."""
     return {
         METADATA_KEY: weights.manifest.to_json(),
         "sha256": weights.sha256,
@@ -173,12 +182,15 @@ def facts(weights: Weights, network: ServableNetwork, precision: str) -> dict[st
 
 
 def network_digest(model: Any) -> str:
-    """The sha256 of an ONNX model's graph: of the network alone, whatever facts stand beside it in its file."""
+    """The sha256 of an ONNX model's graph, which does not depend on the facts in the file's metadata."""
     return hashlib.sha256(model.graph.SerializeToString(deterministic=True)).hexdigest()
 
 
 def forget_other_export(master: Path, precision: str, digest: str) -> list[Path]:
-    """Removes what the master holds of another export in this precision than this digest's; gives the files that changed."""
+    """Removes the master's values of another export in this precision; gives the files that changed.
+
+    digest: of the current export's network; values of that export stay.
+    """
     weights = load_weights(master)
     emptied = weights.manifest.without(precision)
     if weights.manifest.exports.get(precision) == digest or emptied == weights.manifest:
@@ -189,23 +201,23 @@ def forget_other_export(master: Path, precision: str, digest: str) -> list[Path]
 
 
 def refresh_facts(master: Path, former: str) -> list[Path]:
-    """Writes the master's facts into the exports beside it, whose networks stay: after a score was recorded, say.
+    """Writes the master's facts into the exports beside it, such as after a score was recorded; gives their paths.
 
-    former: the sha256 that the master had before; exports that were made from another are left as they are.
+    The networks do not change. former: the master's sha256 before the change; exports of other masters are left unchanged.
     """
     import onnx
 
     weights = load_weights(master)
     network = ServableNetwork(weights)
-    there = {p: path for p, path in find_files(str(master)).exports.items() if read_export(path).sha256 == former}
+    exports = {p: path for p, path in find_files(str(master)).exports.items() if read_export(path).sha256 == former}
     return [
         write_export(master, precision, onnx.load(path), facts(weights, network, precision))
-        for precision, path in there.items()
+        for precision, path in exports.items()
     ]
 
 
 def remove_stale(master: Path) -> list[Path]:
-    """Removes the exports beside a master that were made from another one, as of before a training that went on."""
+    """Removes exports beside a master that belong to another master, such as before further training; gives their paths."""
     sha256 = load_weights(master).sha256
     stale = [path for path in find_files(str(master)).exports.values() if read_export(path).sha256 != sha256]
     for path in stale:
@@ -213,8 +225,8 @@ def remove_stale(master: Path) -> list[Path]:
     return stale
 
 
-def _plain(model: Any, onnx: Any) -> Any:
-    """Without the exporter's notes on where each node comes from, which hold paths of the machine."""
+def _without_origins(model: Any, onnx: Any) -> Any:
+    """Removes the exporter's notes on the origin of each node, which contain paths of this machine."""
     del model.metadata_props[:]
     model.doc_string = ""
     model.graph.doc_string = ""
@@ -227,7 +239,7 @@ def _plain(model: Any, onnx: Any) -> Any:
 
 
 def write_export(master: Path, precision: str, model: Any, about: dict[str, str]) -> Path:
-    """Writes an ONNX model with these facts, and its network's digest, beside the master, atomically; gives its path."""
+    """Writes an ONNX model with these facts and its network's digest beside the master, atomically; gives its path."""
     import onnx
 
     onnx.helper.set_model_props(model, about | {NETWORK_SHA256: network_digest(model)})

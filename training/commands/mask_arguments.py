@@ -1,4 +1,4 @@
-"""How commands are told what a data set's masks hold, and what they tell of them."""
+"""Arguments on how to read a data set's masks, and a report on how they are read."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def add_mask_arguments(p: argparse.ArgumentParser) -> None:
 
 
 def tell_of(split: Split) -> None:
-    """Prints on stderr how a split's masks are read and what may be wrong with it; raises `DataError` for what is wrong."""
+    """Prints on stderr how a split's masks are read, and what may be wrong; raises `DataError` for errors in the split."""
     (report,) = inspect_all([split], pixels=False)
     for line in (report.meaning, *report.notes):
         print(line, file=sys.stderr)

@@ -1,4 +1,4 @@
-"""`fcn-train`: from a folder of labelled images to a weights file with its model card."""
+"""`fcn-train`: trains a network on a folder of labelled images; writes a weights file and its model card."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ import torch
 
 from model.command_line import CommandParser
 from model.inference.segmenter import Options
-from model.labels import LabelSet
 from model.manifest import Manifest, scored_in
 from model.networks.builder import build_network
 from model.networks.device import choose_device
@@ -48,7 +47,7 @@ from training.reporting.tensorboard import require_tensorboard
 from training.scoring.evaluate import conditions, snapshot_segmenter, table
 
 DEMO_RECIPE = Path(__file__).parents[1] / "recipes" / "demo.toml"
-LONGEST_NAME = 200  # bytes, to which endings such as .safetensors come
+LONGEST_NAME = 200  # bytes, without endings such as .safetensors
 FLAGS = {
     "variant": str,
     "backbone": str,
@@ -69,7 +68,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--demo", action="store_true", help="train a tiny network on generated shapes, in under a minute")
     p.add_argument("--labels", help="voc, camvid, or a JSON or YAML file (default: what the data's folder tells)")
     p.add_argument("--class-map", help="train on fewer classes: 0=0,8=1,*=0 or leaf=plant,*=ground (* for the others)")
-    p.add_argument("--score-map", help="score on fewer classes, written likewise over the trained ids")
+    p.add_argument("--score-map", help="score on fewer classes: written as --class-map, from the trained classes")
     add_mask_arguments(p)
     p.add_argument("--train-split", default="train")
     p.add_argument("--val-split", default="val")
@@ -87,7 +86,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--threads", type=int, default=0, help="CPU threads (default: torch's choice)")
     p.add_argument("--tensorboard", action="store_true", help="write the curves for TensorBoard too (its extra)")
     p.add_argument("--workers", type=int, default=0, help="processes that load data (default: none)")
-    p.add_argument("--cache-mb", type=int, default=CACHE_MB, help=f"of decoded frames kept in memory (default: {CACHE_MB})")
+    p.add_argument("--cache-mb", type=int, default=CACHE_MB, help=f"MiB of frames kept in memory (default: {CACHE_MB})")
     p.add_argument("--evaluate-every", type=int, default=5, help="epochs between scores on val (default: 5)")
     p.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="any other value of the recipe, as in TOML")
     for name, kind in FLAGS.items():
@@ -100,9 +99,9 @@ def main(argv: list[str] | None = None) -> int:
     args = parser().parse_args(arguments)
 
     def stopped() -> str:
-        done = any(args.out.rglob(CHECKPOINT))  # of folds, each has its own
-        further = "goes on from the last whole epoch" if done else "begins anew, since no epoch was finished"
-        return f"stopped; the same command {further} ({args.out})"
+        has_checkpoint = any(args.out.rglob(CHECKPOINT))  # each fold has one in its own folder
+        outlook = "goes on from the last whole epoch" if has_checkpoint else "begins anew, since no epoch was finished"
+        return f"stopped; the same command {outlook} ({args.out})"
 
     return run_command("fcn-train", lambda: _run(args, arguments), stopped)
 
@@ -110,8 +109,8 @@ def main(argv: list[str] | None = None) -> int:
 def _run(args: argparse.Namespace, arguments: list[str]) -> None:
     set_threads(args.threads)
     if args.evaluate_every < 1 or args.workers < 0 or args.cache_mb < 0:
-        given = f"{args.evaluate_every}, {args.workers} and {args.cache_mb}"
-        raise ValueError(f"evaluate-every must be at least 1, workers and cache-mb at least 0, got {given}")
+        values = f"{args.evaluate_every}, {args.workers} and {args.cache_mb}"
+        raise ValueError(f"evaluate-every must be at least 1, workers and cache-mb at least 0, got {values}")
     _check_name(args.name)
     require_matplotlib()
     if args.tensorboard:
@@ -124,7 +123,7 @@ def _run(args: argparse.Namespace, arguments: list[str]) -> None:
 
 
 def _check_name(name: str) -> None:
-    """Raises `ValueError` for a name that no file can have: better before a training than after it."""
+    """Raises `ValueError` for a name that no file can have, before the training starts."""
     if "/" in name or name in ("", ".", "..") or not name.isprintable() or len(os.fsencode(name)) > LONGEST_NAME:
         raise ValueError(
             f"--name must be a name without folders, got {name[:80]!r}: a line of up to {LONGEST_NAME} bytes; --out has them"
@@ -132,6 +131,7 @@ def _check_name(name: str) -> None:
 
 
 def _demo(args: argparse.Namespace, arguments: list[str], world: World, device: torch.device) -> None:
+    """Trains on generated shapes, by the demo's recipe unless `--recipe` names another."""
     with tempfile.TemporaryDirectory() as folder:
         args.data = Path(folder)
         args.recipe = args.recipe or DEMO_RECIPE
@@ -141,7 +141,10 @@ def _demo(args: argparse.Namespace, arguments: list[str], world: World, device: 
 
 
 def _folds(args: argparse.Namespace, arguments: list[str], world: World, device: torch.device) -> None:
-    """A training for each group of train, without it, into a folder of its name; prints what they score on it, and the mean."""
+    """Trains once for each group of train: without the group, into a folder of its name, scored on the group.
+
+    Prints the mean IoU of each group, and their mean.
+    """
     labels = find_labels(args.labels, args.data)
     split = get_split(args.data, args.train_split, labels, None, args.masks, args.masks_orientation)
     scores = {}
@@ -149,58 +152,70 @@ def _folds(args: argparse.Namespace, arguments: list[str], world: World, device:
         changed = argparse.Namespace(**vars(args) | {"group": group, "out": args.out / group})
         if (score := _train(changed, arguments, world, device)) is not None:
             scores[group] = score
-    if scores:  # of several processes, the first tells
+    if scores:  # only the first process has scores
         print(", ".join(f"{group} {score:.4f}" for group, score in scores.items()))
         print(f"mean of {len(scores)} groups: {sum(scores.values()) / len(scores):.4f}")
 
 
 def _train(args: argparse.Namespace, arguments: list[str], world: World, device: torch.device) -> float | None:
-    """Gives the mean IoU at the end; None in all processes but the first."""
+    """Runs one training and writes its files; gives the final mean IoU, or None in all processes but the first."""
     flags = {name: value for name in FLAGS if (value := getattr(args, name)) is not None}
     recipe = make_recipe(args.recipe, parse_changes(args.set) | flags)
     labels = find_labels(args.labels, args.data)
     mapping = parse_class_mapping(args.class_map, labels) if args.class_map else None
-    trained = mapping.labels if mapping else labels
-    scored = parse_class_mapping(args.score_map, trained).of_predictions(trained) if args.score_map else None
-    scored_split, chained = args.train_split if args.group else args.val_split, _chain(mapping, scored, labels)
+    trained_labels = mapping.labels if mapping else labels
+    score_mapping = None
+    if args.score_map:
+        score_mapping = parse_class_mapping(args.score_map, trained_labels).of_predictions(trained_labels)
+    validation_name = args.train_split if args.group else args.val_split
+    validation_mapping = _chain(mapping, score_mapping)
     split, validation = get_splits(
         partial(get_split, args.data, args.train_split, labels, mapping, args.masks, args.masks_orientation),
-        partial(get_split, args.data, scored_split, labels, chained, args.masks, args.masks_orientation),
+        partial(get_split, args.data, validation_name, labels, validation_mapping, args.masks, args.masks_orientation),
     )
     if args.group:
-        split, validation = (
-            pick(some, args.group, args.group_pattern) for pick, some in ((without, split), (only, validation))
-        )
+        split = without(split, args.group, args.group_pattern)
+        validation = only(validation, args.group, args.group_pattern)
     if world.first:
         _inspect(split, validation, recipe)
     world.wait()
     run = _prepare(args, recipe, split, device, world)
     manifest = Manifest(run.net.architecture, split.labels, run.preprocessing, args.license)
-    started_at = commit()
-    run.evaluate = scorer = Scorer(manifest, validation, scored, str(device))
+    commit_at_start = commit()
+    run.evaluate = scorer = Scorer(manifest, validation, score_mapping, str(device))
     net, progress = train(run)
     if not world.first:
         return None
     launcher = f"torchrun --nproc-per-node {world.size} -m training.commands.train" if world.size > 1 else "fcn-train"
     command = f"{launcher} {shlex.join(arguments)}"
-    facts = CardFacts(split, validation, recipe, progress, command, args.data_name, args.start, args.note, started_at)
+    facts = CardFacts(
+        split=split,
+        validation=validation,
+        recipe=recipe,
+        progress=progress,
+        command=command,
+        data_name=args.data_name,
+        start=args.start,
+        notes=args.note,
+        commit=commit_at_start,
+    )
     return _finish(args, net, replace(manifest, training=training_facts(facts)), scorer)
 
 
 def _inspect(split: Split, validation: Split, recipe: Recipe) -> None:
-    """Reads every frame once, and prints how masks are read and what may be wrong; raises `DataError` for what is wrong."""
-    learnt, scored = inspect_all([split, validation])
-    learnt.require_two_classes()
+    """Reads every frame once, and prints how masks are read and what may be wrong; raises `DataError` for errors."""
+    train_report, validation_report = inspect_all([split, validation])
+    train_report.require_two_classes()
     refuse_shared_frames(split, validation)
-    lines = [learnt.meaning, *learnt.notes, *scored.notes]
-    if told := scale_warning(learnt.seen.longer_side, recipe):
-        lines.append(told)
-    print("\n".join(dict.fromkeys(lines)))  # both splits tell of what lies in a folder that they share
+    lines = [train_report.meaning, *train_report.notes, *validation_report.notes]
+    if warning := scale_warning(train_report.seen.longer_side, recipe):
+        lines.append(warning)
+    print("\n".join(dict.fromkeys(lines)))  # once each: two splits in one folder have notes in common
 
 
 def _finish(args: argparse.Namespace, net: FCN, manifest: Manifest, scorer: Scorer) -> float:
-    """Writes the network's weights file, curves and card, with its score on val; gives its mean IoU."""
-    if scorer.matrix is None:  # nothing was left to train, so nothing was scored
+    """Writes the network's weights file, curves, card and export, with its score on val; gives the mean IoU."""
+    if scorer.matrix is None:  # no epoch was left to train, so the network was not scored
         scorer(net)
     matrix, validation = scorer.matrix, scorer.validation
     assert matrix is not None
@@ -219,7 +234,7 @@ def _finish(args: argparse.Namespace, net: FCN, manifest: Manifest, scorer: Scor
 
 
 def _export(path: Path) -> None:
-    """Writes the float32 export beside the master, where that can be done; else says why not. Exports of before go."""
+    """Writes the float32 export beside the master, or prints why it cannot; removes exports of an earlier master."""
     for stale in remove_stale(path):
         print(f"removed {stale}, an export of the file that was there before")
     if missing := missing_packages():
@@ -232,14 +247,15 @@ def _export(path: Path) -> None:
 
 
 def _prepare(args: argparse.Namespace, recipe: Recipe, split: Split, device: torch.device, world: World) -> Run:
+    """Builds the network, loads its start and the teacher, and gives the run; raises `ValueError` if they do not fit."""
     if len(split.frames) < world.size:
         raise ValueError(f"{split.name} has {len(split.frames)} frames for {world.size} processes; each needs one at least")
     torch.manual_seed(recipe.seed)
     net = build_network(recipe.architecture(len(split.labels)))
-    new = load_start(net, args.start, recipe.start_rows)
+    new_tensors = load_start(net, args.start, recipe.start_rows)
     if world.first:
         parameters = sum(p.numel() for p in net.parameters())
-        print(f"training {parameters:,} parameters on {len(split.frames)} frames; {len(new)} tensors are new")
+        print(f"training {parameters:,} parameters on {len(split.frames)} frames; {len(new_tensors)} tensors are new")
     preprocessing = replace(start_preprocessing(net, args.start), side=recipe.side, tile=recipe.tile)
     origin = {"start": start_digest(args.start), "class map": args.class_map or "", "teacher": ""}
     teacher = None
@@ -267,20 +283,20 @@ def _prepare(args: argparse.Namespace, recipe: Recipe, split: Split, device: tor
 
 
 def _teacher(weights: Weights, recipe: Recipe, split: Split, preprocessing: Preprocessing) -> Teacher:
-    """The teacher, where it fits the training; raises `ValueError`."""
-    theirs = weights.manifest
+    """The teacher; raises `ValueError` if it does not fit the training."""
+    manifest = weights.manifest
     if not recipe.teacher_weight:
         raise ValueError("the recipe's teacher_weight is 0, so that --teacher would change nothing; --set teacher_weight=1.0")
-    if theirs.labels.names != split.labels.names:
-        raise ValueError(f"the teacher must know the classes {split.labels.names}, got {theirs.labels.names}")
-    fed, feeding = ((p.mean, p.std) for p in (theirs.preprocessing, preprocessing))
-    if fed != feeding:
-        raise ValueError(f"the teacher must be fed as the student, with mean and std {feeding}, got {fed}")
+    if manifest.labels.names != split.labels.names:
+        raise ValueError(f"the teacher must know the classes {split.labels.names}, got {manifest.labels.names}")
+    teacher_input, student_input = ((p.mean, p.std) for p in (manifest.preprocessing, preprocessing))
+    if teacher_input != student_input:
+        raise ValueError(f"the teacher must be fed as the student, with mean and std {student_input}, got {teacher_input}")
     return Teacher(load_network(weights), recipe.teacher_scales)
 
 
-def _chain(first: ClassMapping | None, second: ClassMapping | None, labels: LabelSet) -> ClassMapping | None:
-    """First the mapping for training, then the one for scoring."""
+def _chain(first: ClassMapping | None, second: ClassMapping | None) -> ClassMapping | None:
+    """One mapping that applies `first`, then `second`; None without both."""
     if first is None or second is None:
         return second or first
     return ClassMapping(second.table[first.table], second.labels)

@@ -1,1 +1,1 @@
-"""Data sets on disk: layouts, masks, label files, splits, and what is wrong with them."""
+"""Data sets on disk: layouts, masks, label files, splits, and checks for errors."""

@@ -1,4 +1,4 @@
-"""CamVid as it is published: 960x720 frames, masks in 32 colours, and the usual 11 classes and three splits of them."""
+"""CamVid as published: 960x720 frames and masks in 32 colours, with the usual 11 classes and three splits."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ GROUPS = {
 
 
 def split_of(name: str) -> str:
-    """The split that a frame of this name, such as `0016E5_07959`, is usually put in: train, val or test.
+    """The usual split of a frame with this name, such as `0016E5_07959`: train, val or test.
 
-    val is the part of 0016E5 that was labelled at 15 Hz; test is Seq05VD and the second half of 0001TP.
+    val is the part of 0016E5 that was labelled at 15 Hz. test is Seq05VD and the second half of 0001TP. train is the rest.
     """
     sequence, _, number = name.partition("_")
     frame = int(number) if number.isdecimal() else 0
@@ -39,16 +39,19 @@ def split_of(name: str) -> str:
 
 
 def published_colors(root: Path) -> dict[Color, int]:
-    """The id among the 11 classes of each of the 32 colours in the data's own `label_colors.txt`; void is ignored."""
+    """Maps each of the 32 colours in the data's `label_colors.txt` to one of the 11 class ids, or to `ignore_index` for void.
+
+    Raises `LabelError` naming the file for a line of another form, and for an unknown class.
+    """
     labels = camvid_labels()
-    target = {name: labels.names.index(group) for group, names in GROUPS.items() for name in names.split()}
+    class_ids = {name: labels.names.index(group) for group, names in GROUPS.items() for name in names.split()}
     colors: dict[Color, int] = {}
     for line in read_text(root / COLORS).splitlines():
         if words := line.split():
             if len(words) < 4 or not all(word.isdecimal() and int(word) < 256 for word in words[:3]):
                 raise LabelError(f"{root / COLORS}: a line must be written red green blue name, got {line!r}")
             red, green, blue, name = *map(int, words[:3]), words[-1]
-            if name != "Void" and name not in target:
+            if name != "Void" and name not in class_ids:
                 raise LabelError(f"{root / COLORS}: {name!r} is none of CamVid's 32 classes")
-            colors[red, green, blue] = target.get(name, labels.ignore_index)
+            colors[red, green, blue] = class_ids.get(name, labels.ignore_index)
     return colors

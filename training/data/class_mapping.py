@@ -13,7 +13,11 @@ from model.labels import LabelClass, LabelSet
 
 @dataclass(frozen=True)
 class ClassMapping:
-    """A table of 256 target ids; ids that it does not name, and void, become `ignore_index`."""
+    """Maps class ids to fewer classes.
+
+    table: 256 target ids as uint8; `ignore_index` for void and for ids that the mapping does not name.
+    labels: the target classes.
+    """
 
     table: npt.NDArray[np.uint8]
     labels: LabelSet
@@ -22,7 +26,7 @@ class ClassMapping:
         return self.table[class_map]
 
     def of_predictions(self, labels: LabelSet) -> ClassMapping:
-        """Itself, for a network of these classes: raises `ValueError` where it does not say what becomes of one of them."""
+        """Returns itself as a mapping of predictions of these classes; raises `ValueError` if it does not map all of them."""
         missing = [entry.name for entry in labels.classes if self.table[entry.id] >= len(self.labels)]
         if missing:
             raise ValueError(f"a class mapping of predictions names every class: {', '.join(missing)} missing; add *=...")
@@ -30,32 +34,33 @@ class ClassMapping:
 
 
 def parse_class_mapping(text: str, labels: LabelSet) -> ClassMapping:
-    """The mapping written `0=0,8=1,12=2,*=0`: source=target, `*` for every other class; void stays void.
+    """Parses a mapping such as `0=0,8=1,12=2,*=0`: source=target, with `*` for every other class; void stays void.
 
-    A source is an id or a name of the label set. Targets are ids, or all of them names, `cat=animal,dog=animal,*=other`:
-    then their ids are in the order in which they are first named. A target is coloured, and where it is an id named,
-    after the lowest source that is named for it. Raises `ValueError` with what was wrong.
+    A source is an id or a name in the label set. Targets are either all ids or all names, as in
+    `cat=animal,dog=animal,*=other`; named targets get ids in the order of their first mention. A target has the colour of the
+    lowest source id that is written for it, and also its name if the target is an id. Raises `ValueError` for a text of
+    another form, an unknown class, a source that comes twice, and target ids that are not 0 to n-1.
     """
-    written = [_pair(item, text) for item in text.split(",")]
-    targets = list(dict.fromkeys(target for _, target in written))
-    numbered = [target.isdecimal() for target in targets]
-    if any(numbered) and not all(numbered):
+    source_targets = [_pair(item, text) for item in text.split(",")]
+    targets = list(dict.fromkeys(target for _, target in source_targets))
+    are_ids = [target.isdecimal() for target in targets]
+    if any(are_ids) and not all(are_ids):
         raise ValueError(f"a class mapping's targets are all ids or all names, got {targets} in {text!r}")
-    names = [] if all(numbered) else targets
+    names = [] if all(are_ids) else targets
     pairs: dict[int, int] = {}
-    others: int | None = None
-    for source, given in written:
-        target = names.index(given) if names else int(given)
-        if source == "*" and others is None:
-            others = target
+    default: int | None = None
+    for source, target_text in source_targets:
+        target = names.index(target_text) if names else int(target_text)
+        if source == "*" and default is None:
+            default = target
         elif source != "*" and (index := _source(source, labels)) not in pairs:
             pairs[index] = target
         else:
             raise ValueError(f"a class mapping names each source once, got {source} again in {text!r}")
     if unknown := sorted(set(pairs) - set(range(len(labels)))):
         raise ValueError(f"the label set has ids 0 to {len(labels) - 1}; the mapping names {unknown}")
-    everything = {} if others is None else dict.fromkeys(range(len(labels)), others)
-    mapping = _mapping(everything | pairs, set(pairs), labels)
+    defaults = {} if default is None else dict.fromkeys(range(len(labels)), default)
+    mapping = _mapping(defaults | pairs, set(pairs), labels)
     if not names:
         return mapping
     classes = tuple(replace(entry, name=name) for entry, name in zip(mapping.labels.classes, names, strict=True))
@@ -63,7 +68,7 @@ def parse_class_mapping(text: str, labels: LabelSet) -> ClassMapping:
 
 
 def _pair(item: str, text: str) -> tuple[str, str]:
-    """Source and target of one item."""
+    """The source and target of one item; raises `ValueError` for another form. text: the whole mapping, for the error."""
     source, _, target = (part.strip() for part in item.partition("="))
     if not source or not re.fullmatch(r"\d+|[^\W\d][^=*]*", target) or not re.fullmatch(r"\*|\d+|[^\W\d][^=*:]*", source):
         raise ValueError(f"a class mapping is written 0=0,8=1,*=0, or with names; got {item.strip()!r} in {text!r}")
@@ -71,7 +76,7 @@ def _pair(item: str, text: str) -> tuple[str, str]:
 
 
 def _source(text: str, labels: LabelSet) -> int:
-    """The id that a source means; raises `ValueError` for a name that no class has, or several."""
+    """The class id of a source; raises `ValueError` for a name that no class has, or that several have."""
     if text.isdecimal():
         return int(text)
     if labels.names.count(text) != 1:
@@ -79,7 +84,8 @@ def _source(text: str, labels: LabelSet) -> int:
     return labels.names.index(text)
 
 
-def _mapping(pairs: dict[int, int], named: set[int], labels: LabelSet) -> ClassMapping:
+def _mapping(pairs: dict[int, int], explicit: set[int], labels: LabelSet) -> ClassMapping:
+    """The mapping of these source and target ids. explicit: the sources that were written, not covered by `*`."""
     targets = sorted(set(pairs.values()))
     if targets != list(range(len(targets))):
         raise ValueError(f"target ids must be 0 to n-1, got {targets}")
@@ -89,11 +95,11 @@ def _mapping(pairs: dict[int, int], named: set[int], labels: LabelSet) -> ClassM
     classes = []
     for target in targets:
         sources = [source for source, to in pairs.items() if to == target]
-        origin = labels.classes[min(sources, key=lambda source: (source not in named, source))]
+        origin = labels.classes[min(sources, key=lambda source: (source not in explicit, source))]
         classes.append(LabelClass(target, origin.name, origin.color))
     return ClassMapping(table, LabelSet(tuple(classes), labels.ignore_index))
 
 
 def identity(labels: LabelSet) -> ClassMapping:
-    """Every class as it is; ids that are no class become void."""
+    """The mapping that keeps every class; ids that are no class become void."""
     return _mapping({entry.id: entry.id for entry in labels.classes}, set(range(len(labels))), labels)

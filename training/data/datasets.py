@@ -1,4 +1,4 @@
-"""Splits of labelled images: pixels and masks, with what the masks' values mean."""
+"""Splits of labelled images: reads images as pixels and masks as class ids."""
 
 from __future__ import annotations
 
@@ -25,9 +25,10 @@ from training.data.problems import DataError, FrameErrors, raise_all
 
 @dataclass(frozen=True)
 class Split:
-    """Frames of one split, and what their masks' values mean after `mapping`.
+    """The frames of one split, and how their masks are read.
 
-    meaning, drawn_on: of all masks of the data set. notes: what is to be told of its files before they are used.
+    mapping: from the masks' own classes (`source_labels`) to the split's (`labels`). colors: the class id of each mask colour.
+    meaning, drawn_on: how all masks of the data set are read. notes: remarks on the files, printed before they are used.
     """
 
     name: str
@@ -45,12 +46,12 @@ class Split:
 
     @property
     def digest(self) -> str:
-        """Sha256 of the frame names in order: tells whether two runs used the same list."""
+        """Sha256 of the frame names in order: equal for two runs with the same list."""
         return hashlib.sha256("\n".join(frame.name for frame in self.frames).encode(*NAME_ENCODING)).hexdigest()
 
     @property
     def contents(self) -> str:
-        """Sha256 of the names, images, masks and how those are read: tells whether two runs learnt from the same."""
+        """Sha256 of the names, images and masks, and of how masks are read: equal for two runs with the same data."""
         digest = hashlib.sha256()
         for frame in self.frames:
             for part in (frame.name.encode(*NAME_ENCODING), frame.image.read_bytes(), frame.mask.read_bytes()):
@@ -64,45 +65,48 @@ class Split:
         return self.frames[index].image.read_bytes()
 
     def image(self, index: int) -> npt.NDArray[np.uint8]:
-        """The image as uint8 RGB (H, W, 3); raises `DataError` naming the file."""
+        """The image as uint8 RGB (H, W, 3); raises `DataError` naming a file that cannot be decoded."""
         return self.decode(index, self.file(index))
 
     def decode(self, index: int, data: bytes, size: tuple[int, int] | None = None) -> npt.NDArray[np.uint8]:
-        """The image of these bytes of its file, at this (height, width) where one is given, as the service decodes it."""
+        """Decodes the bytes of a frame's image file to uint8 RGB (H, W, 3), as the service does.
+
+        size: (height, width) to scale to, if any. Raises `DataError` naming the file.
+        """
         try:
             return decode(data, Limits(), size)
         except ImageError as error:
             raise DataError(f"{self.frames[index].image}: {error}") from error
 
     def mask(self, index: int) -> npt.NDArray[np.uint8]:
-        """The mask as uint8 ids (H, W) of the upright image, after the mapping; raises `MaskError` naming the file."""
+        """The mask as uint8 ids (H, W) of the upright image, after the mapping; raises `MaskError` naming a wrong file."""
         mask = open_mask(self.frames[index].mask)
         ids = self.mapping(interpret(mask, self.source_labels, self.colors, self.meaning))
         return ids if self.drawn_on == "upright" else turn_upright(ids, read_orientation(self.file(index)))
 
     def require_one_size(self, index: int, mask: npt.NDArray[np.uint8], size: tuple[int, ...]) -> None:
-        """Raises `DataError`, naming the file, where a frame's mask is not of its image's (height, width)."""
+        """Raises `DataError`, naming the file, if a frame's mask does not have its image's size (height, width)."""
         if mask.shape == size:
             return
-        turned = mask.shape == size[::-1] and swaps_sides(read_orientation(self.file(index)))
-        hint = "; EXIF turns the image, --masks-orientation says on which of both masks were drawn" if turned else ""
+        is_turned = mask.shape == size[::-1] and swaps_sides(read_orientation(self.file(index)))
+        hint = "; EXIF turns the image, --masks-orientation says on which of both masks were drawn" if is_turned else ""
         raise DataError(f"{self.frames[index].mask}: the mask is {mask.shape}, its image {size}; both need one size{hint}")
 
     def inspect(self, *, pixels: bool = True) -> Report:
-        """Reads every frame once; without `pixels`, of images the header alone."""
+        """Reads every frame once; without `pixels`, only the headers of images."""
         return inspect(self, pixels=pixels)
 
     def check(self) -> Seen:
-        """Reads every frame once, so that wrong ones are named before a training and not in its midst; gives what it saw.
+        """Reads every frame once, to find errors before a training starts.
 
-        Raises `DataError` naming every wrong file, and where no pixel bears a label.
+        Raises `DataError` naming every wrong file, and if no pixel has a label.
         """
         report = self.inspect()
         raise_all(report.errors)
         return report.seen
 
     def check_learnable(self) -> Seen:
-        """As `check`, and raises `DataError` where the masks show fewer than two classes."""
+        """Like `check`, and also raises `DataError` if the masks show fewer than two classes."""
         report = self.inspect()
         raise_all(report.errors)
         report.require_two_classes()
@@ -117,23 +121,35 @@ def get_split(
     meaning: Meaning = "ids",
     drawn_on: DrawnOn = "upright",
 ) -> Split:
-    """The split (`train`, `val`, ...) of the data set in this folder, whichever of the known layouts it has.
+    """The split (`train`, `val`, ...) of the data set in this folder, in any known layout.
 
-    Raises `DataError` where none is found, or the split is empty; where listed files are missing, with all that is wrong of
-    the others as well.
+    Raises `DataError` for an unknown layout and an empty split. If listed files are missing, raises `FrameErrors` with all
+    missing files and all errors of the other frames.
     """
     listing = list_frames(root, split)
     published = labels == camvid_labels() and (root / camvid.COLORS).is_file()
     colors = camvid.published_colors(root) if published else label_colors(labels)
     frames, notes = tuple(listing.frames), tuple(listing.notes)
-    whole = Split(split, frames, mapping or identity(labels), labels, colors, meaning, drawn_on, notes)
+    result = Split(
+        name=split,
+        frames=frames,
+        mapping=mapping or identity(labels),
+        source_labels=labels,
+        colors=colors,
+        meaning=meaning,
+        drawn_on=drawn_on,
+        notes=notes,
+    )
     if listing.missing:
-        raise FrameErrors([*listing.missing, *(whole.inspect().frame_errors if frames else [])])
-    return whole
+        raise FrameErrors([*listing.missing, *(result.inspect().frame_errors if frames else [])])
+    return result
 
 
 def get_splits(*make: Callable[[], Split]) -> list[Split]:
-    """Several splits of one data set; raises `DataError` with what is wrong of all of them."""
+    """Makes several splits of one data set.
+
+    If files of one split are missing, raises `DataError` with the errors of all splits.
+    """
     splits: list[Split] = []
     errors: list[DataError] = []
     for get in make:

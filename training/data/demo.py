@@ -1,4 +1,4 @@
-"""Generated shapes in the VOCdevkit layout: a first training without any data set."""
+"""Writes a data set of generated shapes in the VOCdevkit layout, for a first training without own data."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ SIDE = 96
 
 
 def write_demo_data(folder: Path, train: int = 96, val: int = 24, seed: int = 0) -> Path:
-    """Writes images, masks, lists and `classes.json` into the folder; gives the path of the last."""
+    """Writes images, masks, lists and `classes.json` into the folder; gives the path of `classes.json`.
+
+    train, val: the numbers of frames.
+    """
     rng = np.random.default_rng(seed)
     for name in ("JPEGImages", "SegmentationClass", "ImageSets/Segmentation"):
         (folder / name).mkdir(parents=True, exist_ok=True)
@@ -32,7 +35,7 @@ def write_demo_data(folder: Path, train: int = 96, val: int = 24, seed: int = 0)
 
 
 def _draw(rng: np.random.Generator) -> tuple[Image.Image, Image.Image]:
-    """An image of one to three shapes of random bright colours on a dark, noisy ground, and its mask."""
+    """An image of one to three shapes in random bright colours on a dark, noisy background, and its mask."""
     image = Image.fromarray(rng.integers(0, 70, (SIDE, SIDE, 3), dtype=np.uint8))
     mask = Image.new("L", (SIDE, SIDE))
     for _ in range(rng.integers(1, 4)):

@@ -1,4 +1,4 @@
-"""Images and masks by their names, as the file systems of different machines spell them."""
+"""Finds images and masks by name, however different systems spell the names."""
 
 from __future__ import annotations
 
@@ -8,51 +8,52 @@ from pathlib import Path
 
 IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 MASK_ENDINGS = (".png",)
-NAME_ENCODING = ("utf-8", "surrogateescape")  # names need not be UTF-8 on Linux, and Python writes the other bytes so
+# Linux allows names that are not UTF-8; Python decodes them with this error handler
+NAME_ENCODING = ("utf-8", "surrogateescape")
 
 
 def is_image(path: Path) -> bool:
-    """Whether a file's name is an image's; not that of macOS's notes on one, such as `._a.jpg` and what lies in `__MACOSX`."""
+    """Whether a path has an image's ending; False for hidden files, and for macOS metadata (`._a.jpg`, `__MACOSX`)."""
     return path.suffix.lower() in IMAGE_ENDINGS and not path.name.startswith(".") and "__MACOSX" not in path.parts
 
 
 def images_below(folder: Path) -> list[Path]:
-    """Every image in a folder and the folders in it, sorted."""
+    """All images in a folder and its subfolders, sorted."""
     return sorted(path for path in folder.rglob("*") if is_image(path))
 
 
 def normal_name(name: str) -> str:
-    """The composed Unicode form: macOS decomposes the accents of names, other systems don't."""
+    """The composed Unicode form (NFC) of a name: macOS decomposes accents in names, other systems do not."""
     return unicodedata.normalize("NFC", name)
 
 
 def without_ending(name: str) -> str:
-    """A name without the ending of an image, where it has one: `a.b` stays."""
+    """A name without its ending, if that is an image's: `a.jpg` becomes `a`, and `a.b` stays."""
     return name.removesuffix(Path(name).suffix) if Path(name).suffix.lower() in IMAGE_ENDINGS else name
 
 
 class Folders:
-    """Finds files by their names without endings; the Unicode form, and the case of the ending, do not matter."""
+    """Finds files by their names without endings, in any Unicode form and with endings in any case; caches folders."""
 
     def __init__(self) -> None:
         self._images: dict[Path, dict[str, list[Path]]] = {}
 
     def images(self, folder: Path) -> dict[str, list[Path]]:
-        """The images right in a folder by their names, sorted; none where there is no folder."""
+        """The images directly in a folder, by sorted names without endings; empty if the folder does not exist."""
         if folder not in self._images:
-            named: dict[str, list[Path]] = {}
+            by_name: dict[str, list[Path]] = {}
             for path in sorted(folder.iterdir()) if folder.is_dir() else ():
                 if is_image(path):
-                    named.setdefault(normal_name(path.stem), []).append(path)
-            self._images[folder] = dict(sorted(named.items()))
+                    by_name.setdefault(normal_name(path.stem), []).append(path)
+            self._images[folder] = dict(sorted(by_name.items()))
         return self._images[folder]
 
     def find(self, stem: Path, endings: Sequence[str] = IMAGE_ENDINGS) -> Path | None:
-        """The file of this path without its ending; of several, the one whose ending comes first."""
+        """The file with this path without its ending, or None; of several, the one whose ending comes first in `endings`."""
         return next(iter(self.find_all(stem, endings)), None)
 
     def find_all(self, stem: Path, endings: Sequence[str] = IMAGE_ENDINGS) -> list[Path]:
-        """The files of this path without its ending, in the order of their endings."""
+        """The files with this path without its ending, in the order of `endings`."""
         paths = self.images(stem.parent).get(normal_name(stem.name), [])
-        fitting = [path for path in paths if path.suffix.lower() in endings]
-        return sorted(fitting, key=lambda path: endings.index(path.suffix.lower()))
+        matches = [path for path in paths if path.suffix.lower() in endings]
+        return sorted(matches, key=lambda path: endings.index(path.suffix.lower()))

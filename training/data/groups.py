@@ -1,6 +1,7 @@
-"""Groups of frames that belong together, such as the drives of CamVid: each left out in turn is a fold.
+"""Groups of frames that belong together, such as the drives of CamVid, for cross-validation by group.
 
-A pattern is a regular expression for the beginning of a frame's name; the group is what it finds, or its first parentheses.
+A pattern is a regular expression that matches the beginning of a frame's name. The group is the match, or its first capturing
+group if the pattern has one.
 """
 
 from __future__ import annotations
@@ -12,29 +13,32 @@ from dataclasses import replace
 from training.data.datasets import Split
 from training.data.problems import DataError
 
-GROUP = r"[^_]+"  # of a frame's name, from its beginning: 0016E5 of 0016E5_07959
+GROUP = r"[^_]+"  # the default pattern: finds 0016E5 in 0016E5_07959
 EACH = "each"
-PATTERN_HELP = f"what of a frame's name, from its beginning, is its group; or its first parentheses (default: {GROUP})"
+PATTERN_HELP = (
+    "regular expression for the beginning of a frame's name: its match, or its first parentheses, is the frame's group "
+    f"(default: {GROUP})"
+)
 
 
 def groups(split: Split, pattern: str = GROUP) -> list[str]:
-    """The groups of the split's frames, sorted. Raises `DataError` where there is only one, or a name has none."""
-    found = sorted({_group(frame.name, pattern) for frame in split.frames})
-    if len(found) < 2:
+    """The sorted groups of the split's frames; raises `DataError` if there is only one, or if a name has none."""
+    result = sorted({_group(frame.name, pattern) for frame in split.frames})
+    if len(result) < 2:
         raise DataError(
-            f"the frames of {split.name!r} are one group, {found[0]!r}: nothing would be left to train on; "
+            f"the frames of {split.name!r} are one group, {result[0]!r}: nothing would be left to train on; "
             f"a group is what --group-pattern finds at the beginning of a frame's name, now {pattern!r}"
         )
-    return found
+    return result
 
 
 def only(split: Split, group: str, pattern: str = GROUP) -> Split:
-    """The frames of this group."""
+    """The split with only the frames of this group."""
     return _pick(split, group, pattern, f"{split.name} {group}", inside=True)
 
 
 def without(split: Split, group: str, pattern: str = GROUP) -> Split:
-    """The frames of the other groups."""
+    """The split with only the frames of the other groups."""
     return _pick(split, group, pattern, f"{split.name} without {group}", inside=False)
 
 
@@ -48,29 +52,29 @@ def _pick(split: Split, group: str, pattern: str, name: str, *, inside: bool) ->
 
 def _group(name: str, pattern: str) -> str:
     try:
-        found = re.match(pattern, name)
+        match = re.match(pattern, name)
     except re.error as error:
         raise DataError(f"--group-pattern must be a regular expression, got {pattern!r}: {error}") from error
-    group = (found[1] if found.re.groups else found[0]) if found else None
+    group = (match[1] if match.re.groups else match[0]) if match else None
     if not group:
         raise DataError(f"{pattern!r} finds no group at the beginning of the frame's name {name!r}")
     return group
 
 
 def refuse_shared_frames(train: Split, validation: Split) -> None:
-    """Raises `DataError` where an image file of one split is, byte for byte, in the other: its score would be of no worth."""
-    seen = {_digest(train, index): frame for index, frame in enumerate(train.frames)}
+    """Raises `DataError` if both splits hold the same image file, byte for byte: a score on it would be worthless."""
+    train_frames = {_digest(train, index): frame for index, frame in enumerate(train.frames)}
     shared = [
-        (seen[digest].image, frame.image)
+        (train_frames[digest].image, frame.image)
         for index, frame in enumerate(validation.frames)
-        if (digest := _digest(validation, index)) in seen
+        if (digest := _digest(validation, index)) in train_frames
     ]
     if shared:
-        mine, theirs = shared[0]
-        named = str(mine) if mine == theirs else f"{mine}, the same as {theirs}"
+        in_train, in_validation = shared[0]
+        example = str(in_train) if in_train == in_validation else f"{in_train}, the same as {in_validation}"
         raise DataError(
             f"{len(shared)} of {len(validation.frames)} frames of {validation.name!r} stand in {train.name!r} as well, such as "
-            f"{named}; a score on frames that were trained on tells nothing"
+            f"{example}; a score on frames that were trained on tells nothing"
         )
 
 

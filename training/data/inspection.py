@@ -1,4 +1,4 @@
-"""One look at every frame of a split before it is used: what its masks show, all that is wrong, and what is to be told."""
+"""Inspects every frame of a split before it is used: gathers its classes, its errors and remarks for the user."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Seen(NamedTuple):
-    """What the masks of a split show: the ids of classes, and the median of the frames' longer sides in pixels."""
+    """The class ids that the masks of a split show, and the median of the frames' longer sides in pixels."""
 
     ids: set[int]
     longer_side: int
@@ -29,7 +29,12 @@ class Seen(NamedTuple):
 
 @dataclass
 class Report:
-    """What an inspection of a split gathers, frame by frame."""
+    """The results of an inspection.
+
+    ids: classes that the masks show. colored: RGB masks, read by the classes' colours. contradicting: masks whose palette
+    contradicts the classes' colours, each with a class id and the id whose colour it has. turned: images that EXIF turns, where
+    the mask's size cannot show whether it was drawn on the upright image. black_and_white: masks that hold only 0 and 255.
+    """
 
     split: Split
     ids: set[int] = field(default_factory=set)
@@ -46,11 +51,11 @@ class Report:
 
     @property
     def errors(self) -> list[DataError]:
-        """Those of frames; of a split whose frames are right, that no pixel bears a label."""
+        """The errors of frames; if there are none, an error if no pixel has a label."""
         return self.frame_errors or ([] if self.ids else [self._too_few("no class")])
 
     def require_two_classes(self) -> None:
-        """Raises `DataError` where the masks show fewer than two classes."""
+        """Raises `DataError` if the masks show fewer than two classes."""
         if len(self.ids) < 2:
             raise self._too_few(", ".join(self.split.labels.names[index] for index in self.ids))
 
@@ -63,27 +68,27 @@ class Report:
 
     @property
     def meaning(self) -> str:
-        """How the masks of the whole split are read, in a line."""
+        """How the split's masks are read, in one line."""
         if self.split.meaning == "colors":
             return "masks: read by the classes' colours"
         if len(self.colored) == len(self.split.frames):
             return "masks: RGB images, read by the classes' colours"
         if self.colored:
-            some = f"{len(self.colored)} RGB images are read by the classes' colours: {first_names(self.colored)}"
-            return f"masks: pixel values are class ids; {some}"
+            exception = f"{len(self.colored)} RGB images are read by the classes' colours: {first_names(self.colored)}"
+            return f"masks: pixel values are class ids; {exception}"
         return "masks: pixel values are class ids"
 
     @property
     def notes(self) -> list[str]:
-        """What may be wrong, a line each."""
+        """What may be wrong with the split, one line for each remark."""
         split, labels = self.split, self.split.labels
         notes = list(split.notes)
         if self.contradicting:
-            path, value, meant = self.contradicting[0]
+            path, value, other = self.contradicting[0]
             names = split.source_labels.names
             notes.append(
                 f"{len(self.contradicting)} masks have a palette that contradicts the classes' colours, such as {path}: the "
-                f"value {value} is {names[value]!r} and has the colour of {names[meant]!r}; if colours count, --masks colors"
+                f"value {value} is {names[value]!r} and has the colour of {names[other]!r}; if colours count, --masks colors"
             )
         if self.black_and_white:
             notes.append(
@@ -103,7 +108,7 @@ class Report:
 
 
 def inspect(split: Split, *, pixels: bool = True) -> Report:
-    """Reads every frame of a split once; without `pixels`, of images the header alone."""
+    """Reads every frame of a split once; without `pixels`, only the headers of images."""
     report = Report(split)
     for index in tqdm(range(len(split.frames)), desc=f"checking {split.name}", unit="frame", leave=False):
         try:
@@ -115,7 +120,7 @@ def inspect(split: Split, *, pixels: bool = True) -> Report:
 
 
 def inspect_all(splits: Sequence[Split], *, pixels: bool = True) -> list[Report]:
-    """The reports of several splits; raises `DataError` with all that is wrong with any of them."""
+    """Inspects several splits; raises `DataError` with the errors of all of them."""
     reports = [split.inspect(pixels=pixels) for split in splits]
     raise_all([error for report in reports for error in report.frame_errors])
     raise_all([error for report in reports for error in report.errors])
@@ -134,7 +139,8 @@ def _inspect_frame(report: Report, index: int, pixels: bool) -> None:
         report.frame_errors.append(DataError(f"{frame.image}: {error.strerror}"))
     mask = open_mask(frame.mask)
     ids = split.mapping(interpret(mask, split.source_labels, split.colors, split.meaning))
-    if not mask.has_ids and not (mask.repeats_ids(split.source_labels) and mask.pixels.any()):  # black is a colour and an id
+    # an all-black mask may hold colours or ids, so it counts as coloured
+    if not mask.has_ids and not (mask.repeats_ids(split.source_labels) and mask.pixels.any()):
         report.colored.append(frame.mask)
     if split.meaning == "ids" and (pair := mask.contradiction(split.source_labels, split.colors)):
         report.contradicting.append((frame.mask, *pair))
@@ -145,7 +151,7 @@ def _inspect_frame(report: Report, index: int, pixels: bool) -> None:
     orientation = read_orientation(data)
     if split.drawn_on == "stored":
         ids = turn_upright(ids, orientation)
-    elif orientation != 1 and (not swaps_sides(orientation) or size[0] == size[1]):  # else the mask's size tells
+    elif orientation != 1 and (not swaps_sides(orientation) or size[0] == size[1]):  # else the mask's size shows it
         report.turned.append(frame.image)
     split.require_one_size(index, ids, size)
     report.longer_sides.append(max(ids.shape))

@@ -1,4 +1,4 @@
-"""Label sets by name, or from a file beside the data: our own `classes.json` or `classes.yaml`, CVAT's and labelme's."""
+"""Label sets by name, or from a file: our `classes.json` or `classes.yaml`, or text files of CVAT and labelme."""
 
 from __future__ import annotations
 
@@ -19,34 +19,39 @@ KNOWN = {"voc": voc_labels, "camvid": camvid_labels}
 FILES = ("classes.json", "classes.yaml", "classes.yml")
 LABEL_MAP, CLASS_NAMES = "labelmap.txt", "class_names.txt"  # CVAT's "Segmentation mask", and labelme2voc's
 IGNORED = "__ignore__"  # labelme's void
-MAP_LINE = re.compile(r"(?P<name>.*):(?P<color>[^:]*):[^:]*:[^:]*")  # of a labelmap.txt: name, colour, parts, actions
+MAP_LINE = re.compile(r"(?P<name>.*):(?P<color>[^:]*):[^:]*:[^:]*")  # a line of labelmap.txt: name, colour, parts, actions
 MAP_COLOR = re.compile(r"\s*\d+\s*,\s*\d+\s*,\s*\d+\s*")
-UNWRITABLE = ("Cc", "Cs", "Zl", "Zp")  # Unicode's categories of control characters, lone surrogates, line and paragraph ends
+UNWRITABLE = ("Cc", "Cs", "Zl", "Zp")  # Unicode categories: control characters, lone surrogates, line and paragraph separators
 
 
 def find_labels(name: str | None, root: Path) -> LabelSet:
-    """The named label set; without a name the one in the data's folder, else CamVid's or VOC's by the folder's layout."""
+    """The label set of this name or file; without a name, that of the file in the data's folder.
+
+    Without a file it is CamVid's or VOC's, depending on the folder's layout. Raises `LabelError` if several files in the
+    folder differ, and if a folder with `images/` has no file.
+    """
     if name:
         return read_labels(name)
-    own = [root / file for file in (*FILES, LABEL_MAP, CLASS_NAMES) if (root / file).is_file()]
-    if own:
-        labels = read_labels(str(own[0]))
-        for other in own[1:]:
+    paths = [root / file for file in (*FILES, LABEL_MAP, CLASS_NAMES) if (root / file).is_file()]
+    if paths:
+        labels = read_labels(str(paths[0]))
+        for other in paths[1:]:
             if other.name in FILES and read_labels(str(other)) != labels:
-                raise LabelError(f"{own[0]} and {other.name} say other classes: remove one, or give --labels")
+                raise LabelError(f"{paths[0]} and {other.name} say other classes: remove one, or give --labels")
         return labels
     if (root / "images").is_dir():
         raise LabelError(f"{root} has images/ but none of {', '.join(FILES)}: write one, or give --labels")
-    camvid = any((root / folder).is_dir() for folder in ("trainannot", "valannot", "LabeledApproved_full"))
-    return camvid_labels() if camvid else voc_labels()
+    is_camvid = any((root / folder).is_dir() for folder in ("trainannot", "valannot", "LabeledApproved_full"))
+    return camvid_labels() if is_camvid else voc_labels()
 
 
 def read_labels(name: str) -> LabelSet:
-    """The label set `voc`, `camvid`, or that of a JSON or YAML file `{"classes": [...], "ignore_index": 255}`.
+    """The label set `voc` or `camvid`, or that of a JSON, YAML or text file.
 
-    A class is `{"id", "name", "color": "#rrggbb"}`, or its name alone: ids then count from 0. Colours that are left
-    out are VOC's. A text file is CVAT's `labelmap.txt`, the background first, or names a line, as labelme's
-    `class_names.txt`. Raises `LabelError` naming the file.
+    JSON and YAML hold `{"classes": [...], "ignore_index": 255}`. A class is `{"id", "name", "color": "#rrggbb"}`, or only its
+    name: its id is then its position, from 0. A class without a colour gets VOC's. A text file is CVAT's `labelmap.txt`, whose
+    background becomes class 0, or has one name on each line, as labelme's `class_names.txt`. Raises `LabelError` naming the
+    file.
     """
     if name in KNOWN:
         return KNOWN[name]()
@@ -62,8 +67,8 @@ def read_labels(name: str) -> LabelSet:
         labels = LabelSet.from_list(_entries(document["classes"]), _ignore_index(document))
     except LabelError as error:
         raise LabelError(f"{name}: {error}") from error
-    if twice := repeated(labels.names):
-        raise LabelError(f"{name}: each class needs a name of its own, got {', '.join(twice)} twice")
+    if duplicates := repeated(labels.names):
+        raise LabelError(f"{name}: each class needs a name of its own, got {', '.join(duplicates)} twice")
     return labels
 
 
@@ -74,9 +79,9 @@ def _read(path: Path) -> object:
     if suffix != ".txt":
         return json.loads(text)
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    colored = any((match := MAP_LINE.fullmatch(line)) and MAP_COLOR.fullmatch(match["color"]) for line in lines)
-    if colored or path.name.lower() == LABEL_MAP:
-        return {"classes": _mapped(lines)}
+    has_colors = any((match := MAP_LINE.fullmatch(line)) and MAP_COLOR.fullmatch(match["color"]) for line in lines)
+    if has_colors or path.name.lower() == LABEL_MAP:
+        return {"classes": _label_map_classes(lines)}
     return {"classes": [line for line in lines if line != IGNORED]}
 
 
@@ -92,8 +97,11 @@ def _yaml(text: str) -> object:
     return document
 
 
-def _mapped(lines: Sequence[str]) -> list[dict[str, Any]]:
-    """The classes of lines `name:red,green,blue:parts:actions`, the background first; others that begin with # are comments."""
+def _label_map_classes(lines: Sequence[str]) -> list[dict[str, Any]]:
+    """The classes of lines `name:red,green,blue:parts:actions`, the background first.
+
+    Other lines are comments if they begin with #; else raises `ValueError`.
+    """
     classes = []
     for line in lines:
         match = MAP_LINE.fullmatch(line)
@@ -114,8 +122,8 @@ def _hex_color(text: str) -> str:
 
 
 def class_name(value: Any) -> str:
-    """A class's name in composed Unicode, without blanks around it; raises `LabelError` for what is no name."""
-    if isinstance(value, bool) or not isinstance(value, str | int | float):  # YAML takes `no` for false
+    """A class's name in composed Unicode (NFC), without surrounding blanks; raises `LabelError` if it is not a line of text."""
+    if isinstance(value, bool) or not isinstance(value, str | int | float):  # YAML reads `no` as false
         raise LabelError(f"a name must be a text (in YAML, no and yes need quotes), got {value!r}")
     name = unicodedata.normalize("NFC", str(value)).strip()
     if not name or any(unicodedata.category(letter) in UNWRITABLE for letter in name):
@@ -126,19 +134,20 @@ def class_name(value: Any) -> str:
 def _entries(classes: Sequence[Any]) -> list[dict[str, Any]]:
     entries: list[dict[str, Any]] = []
     for index, entry in enumerate(classes):
-        given: Mapping[str, Any] = {"id": index, "name": entry} if isinstance(entry, str) else entry
-        if not isinstance(given, Mapping) or not isinstance(given.get("id"), int) or isinstance(given["id"], bool):
+        fields: Mapping[str, Any] = {"id": index, "name": entry} if isinstance(entry, str) else entry
+        if not isinstance(fields, Mapping) or not isinstance(fields.get("id"), int) or isinstance(fields["id"], bool):
             raise LabelError(f"class {index} must be a name or have id, name and color, got {entry!r}")
-        if "name" not in given:
+        if "name" not in fields:
             raise LabelError(f"class {index} must be a name or have id, name and color, got {entry!r}")
-        if "color" in given and not isinstance(given["color"], str):
-            raise LabelError(f"class {index}: color must be a text like '#3ca951' (in YAML, in quotes), got {given['color']!r}")
+        if "color" in fields and not isinstance(fields["color"], str):
+            color = fields["color"]
+            raise LabelError(f"class {index}: color must be a text like '#3ca951' (in YAML, in quotes), got {color!r}")
         try:
-            name = class_name(given["name"])
+            name = class_name(fields["name"])
         except LabelError as error:
             raise LabelError(f"class {index}: {error}") from error
-        red, green, blue = voc_color(given["id"])
-        entries.append({"color": f"#{red:02x}{green:02x}{blue:02x}", **given, "name": name})
+        red, green, blue = voc_color(fields["id"])
+        entries.append({"color": f"#{red:02x}{green:02x}{blue:02x}", **fields, "name": name})
     return entries
 
 

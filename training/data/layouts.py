@@ -1,4 +1,7 @@
-"""Where labelled images lie on disk: VOCdevkit, with CVAT's and labelme's forms, CamVid in two, `images/` and `masks/`."""
+"""Finds the frames of a split in the known layouts.
+
+These are VOCdevkit and its variants by CVAT and labelme, two layouts of CamVid, and `images/` with `masks/`.
+"""
 
 from __future__ import annotations
 
@@ -20,15 +23,16 @@ LAYOUTS = (
     "images/ and masks/, ImageSets/Segmentation (VOCdevkit, CVAT), JPEGImages and SegmentationClass (labelme), "
     "train and trainannot or 701_StillsRaw_full (CamVid)"
 )
-ONE_IN = 5  # of the frames of a folder without lists, how many are val
+ONE_IN = 5  # without lists, about one frame in five is val
 SPLITS = ("train", "val")
-VOC_MASKS = ("SegmentationClass", "SegmentationClassAug", "SegmentationClassPNG")  # VOC's, SBD's, labelme's former ones
-BRUSH_MASK = re.compile(r"task-\d+-annotation-\d+-by-")  # Label Studio's PNG export: one a label
+# folders of masks of VOC, of SBD, and of older versions of labelme
+VOC_MASKS = ("SegmentationClass", "SegmentationClassAug", "SegmentationClassPNG")
+BRUSH_MASK = re.compile(r"task-\d+-annotation-\d+-by-")  # Label Studio's PNG export: one file for each label
 
 
 @dataclass(frozen=True)
 class Frame:
-    """One labelled image: its name in the list, and its files."""
+    """One labelled image: its name in the split's list, and its two files."""
 
     name: str
     image: Path
@@ -37,7 +41,7 @@ class Frame:
 
 @dataclass
 class Listing:
-    """The frames of a split, what is missing of others, and what is to be told of them."""
+    """The frames of a split, errors of frames whose files are missing, and notes for the user."""
 
     folders: Folders = field(default_factory=Folders)
     frames: list[Frame] = field(default_factory=list)
@@ -45,11 +49,14 @@ class Listing:
     notes: list[str] = field(default_factory=list)
 
     def add(self, name: str, image: Path, *masks: Path) -> None:
-        """Adds the frame of an image and the first of its masks that is there, all without endings."""
+        """Adds the frame of an image and the first of `masks` that exists; all paths are without endings.
+
+        A missing file, or two files of one name, is added to `missing`.
+        """
         image_files = self.folders.find_all(image)
         mask_files = next((files for mask in masks if (files := self.folders.find_all(mask, MASK_ENDINGS))), [])
-        if len(several := image_files) > 1 or len(several := mask_files) > 1:
-            self.missing.append(DataError(f"{several[0]} and {several[1].name} are two files of one name; remove one"))
+        if len(duplicates := image_files) > 1 or len(duplicates := mask_files) > 1:
+            self.missing.append(DataError(f"{duplicates[0]} and {duplicates[1].name} are two files of one name; remove one"))
         elif image_files and mask_files:
             self.frames.append(Frame(name, image_files[0], mask_files[0]))
         elif image_files:
@@ -58,31 +65,32 @@ class Listing:
             self.missing.append(DataError(f"{image}: no such image (with {', '.join(IMAGE_ENDINGS)})"))
 
     def _hint(self, mask: Path) -> str:
+        """The likely reason why a mask is missing, to append to the error; empty if there is none."""
         if other := self.folders.find(mask):
             return f", and {other.name} is none: export masks as PNG"
         names = self.folders.images(mask.parent)
-        if longer := next((name for name in names if name.startswith((f"{mask.name}_", f"{mask.name}-"))), None):
-            return f"; there is {names[longer][0].name}: a mask bears its image's name"
+        if longer_name := next((name for name in names if name.startswith((f"{mask.name}_", f"{mask.name}-"))), None):
+            return f"; there is {names[longer_name][0].name}: a mask bears its image's name"
         if any(BRUSH_MASK.match(name) for name in names):
-            importing = "python -m training.commands.coco_import"
-            return f"; Label Studio's PNGs hold one label each: export COCO, and make masks of it with {importing}"
+            command = "python -m training.commands.coco_import"
+            return f"; Label Studio's PNGs hold one label each: export COCO, and make masks of it with {command}"
         if (mask.parent.parent / "labelmap.txt").is_file():
             return "; CVAT writes none for an image without objects: remove it from the list, or draw a mask of the background"
         return ""
 
     def names(self, folder: Path) -> list[str]:
-        """The names of a folder's images; raises `DataError` for two of one name."""
+        """The names of a folder's images without endings; raises `DataError` for two images of one name."""
         images = self.folders.images(folder)
-        if twice := [name for name, files in images.items() if len(files) > 1]:
+        if duplicates := [name for name, files in images.items() if len(files) > 1]:
             raise DataError(
-                f"{folder} has two images of one name ({first_names(twice)}), which would have one mask; rename them"
+                f"{folder} has two images of one name ({first_names(duplicates)}), which would have one mask; rename them"
             )
         if nested := [path for path in images_below(folder) if path.parent != folder]:
             self.notes.append(f"{len(nested)} images in folders of {folder} are left out: {first_names(nested)}")
         return list(images)
 
     def tell_unmatched(self, images: Path, masks: Path) -> None:
-        """Tells of masks that are no image's."""
+        """Adds a note if masks have no image."""
         unmatched = [
             str(files[0]) for name, files in self.folders.images(masks).items() if not self.folders.find(images / name)
         ]
@@ -91,20 +99,23 @@ class Listing:
 
 
 def find_frames(root: Path, split: str) -> list[Frame]:
-    """The frames of a split, in whichever layout the folder has; raises `DataError` naming every file that is missing."""
+    """The frames of a split, in any known layout; raises `DataError` naming every missing file."""
     listing = list_frames(root, split)
     raise_all(listing.missing)
     return listing.frames
 
 
 def list_frames(root: Path, split: str) -> Listing:
-    """As `find_frames`, with what is missing; raises `DataError` for an unknown layout, and a list that is missing or empty."""
+    """Like `find_frames`, but lists missing files instead of raising.
+
+    Raises `DataError` for an unknown layout, and for a list that is missing or empty.
+    """
     if not root.is_dir():
         raise DataError(f"{root} is not a folder")
     listing = Listing()
     devkits = (root, root / "VOC2012", root / "VOCdevkit" / "VOC2012")
-    if voc := next((path for path in devkits if (path / "ImageSets").is_dir()), None):
-        _voc(listing, voc, split)
+    if devkit := next((path for path in devkits if (path / "ImageSets").is_dir()), None):
+        _voc(listing, devkit, split)
     elif (root / "images").is_dir():
         _plain(listing, root, split)
     elif (root / "JPEGImages").is_dir():
@@ -117,15 +128,19 @@ def list_frames(root: Path, split: str) -> Listing:
         raise DataError(f"{root} has none of the known layouts: {LAYOUTS}")
     if not listing.frames and not listing.missing:
         raise DataError(f"{root}: the split {split!r} is empty; for plain folders, train.txt and val.txt can list the frames")
-    if twice := repeated(frame.name for frame in listing.frames):
+    if duplicates := repeated(frame.name for frame in listing.frames):
         listing.notes.append(
-            f"{len(twice)} frames are listed more than once in {split!r}, and count as often: {first_names(twice)}"
+            f"{len(duplicates)} frames are listed more than once in {split!r}, and count as often: {first_names(duplicates)}"
         )
     return listing
 
 
 def _voc(listing: Listing, root: Path, split: str) -> None:
-    """Lists hold names, or, as SBD's train_aug is often passed on, pairs of paths; of CVAT's one list, one in five is val."""
+    """Adds the frames of a list in `ImageSets/Segmentation`.
+
+    A line is a name, or a pair of paths, as in many copies of SBD's train_aug. CVAT writes a single list, `default.txt`: about
+    one of its frames in five is val, the others are train.
+    """
     lists = root / "ImageSets" / "Segmentation"
     if split in SPLITS and [path.name for path in lists.glob("[!.]*.txt")] == ["default.txt"]:
         lines = [line for line in _lines(lists, "default") if _in_split(without_ending(line), split)]
@@ -135,14 +150,14 @@ def _voc(listing: Listing, root: Path, split: str) -> None:
         words = line.split()
         if len(words) == 2 and all(word.lower().endswith(IMAGE_ENDINGS) for word in words):
             name, masks = Path(words[0]).stem, [root / without_ending(words[1].lstrip("/"))]
-        else:  # VOC's own mask is finer than SBD's
+        else:  # VOC's mask comes before SBD's, because it is finer
             name = without_ending(line)
             masks = [root / folder / name for folder in VOC_MASKS]
         listing.add(name, root / "JPEGImages" / name, *masks)
 
 
 def _labelme(listing: Listing, root: Path, split: str) -> None:
-    """What labelme2voc writes: VOC's folders without lists; about one frame in five is val."""
+    """Adds frames of labelme2voc's output: VOC's folders without lists. About one frame in five is val."""
     if split not in SPLITS:
         raise DataError(f"{root} has no ImageSets/Segmentation/{split}.txt")
     for name in listing.names(root / "JPEGImages"):
@@ -153,13 +168,19 @@ def _labelme(listing: Listing, root: Path, split: str) -> None:
 
 
 def _plain(listing: Listing, root: Path, split: str) -> None:
-    """By `train.txt` and `val.txt`, by `images/train` and `masks/train`, else about one frame in five is val."""
+    """Adds frames of `images/` and `masks/`.
+
+    The split is that of `train.txt` or `val.txt`, or of the folders `images/train` and `masks/train`. Without either, about one
+    frame in five is val.
+    """
     images, masks = root / "images", root / "masks"
     if (root / f"{split}.txt").is_file():
         names = [without_ending(_below(images, line)) for line in _lines(root, split)]
     elif (images / split).is_dir():
-        if rest := [files[0] for files in listing.folders.images(images).values()]:
-            listing.notes.append(f"{len(rest)} images lie in {images} beside its folders and are left out: {first_names(rest)}")
+        if outside := [files[0] for files in listing.folders.images(images).values()]:
+            listing.notes.append(
+                f"{len(outside)} images lie in {images} beside its folders and are left out: {first_names(outside)}"
+            )
         images, masks = images / split, masks / split
         names = listing.names(images)
     elif any((images / other).is_dir() or (root / f"{other}.txt").is_file() for other in SPLITS):
@@ -174,23 +195,24 @@ def _plain(listing: Listing, root: Path, split: str) -> None:
 
 
 def _below(images: Path, line: str) -> str:
-    """A line of a list as a path in the folder of images: lists may write it from the folder above, `images/a.jpg`."""
-    inside = line.removeprefix(f"{images.name}/")
-    return line if (images / images.name).is_dir() else inside
+    """A line of a list as a path inside the folder of images; lists may include the folder's name, as in `images/a.jpg`."""
+    relative = line.removeprefix(f"{images.name}/")
+    return line if (images / images.name).is_dir() else relative
 
 
 def _in_split(name: str, split: str) -> bool:
-    """By the name alone, so that frames which are added later move none of the others."""
+    """Whether a frame without a list belongs to the split; depends only on its name, so added frames do not move others."""
     digest = hashlib.sha256(normal_name(name).encode(*NAME_ENCODING)).hexdigest()
     return (int(digest, 16) % ONE_IN == 0) == (split == "val")
 
 
 def repeated(names: Iterable[str]) -> list[str]:
-    """Those that come more than once, sorted."""
+    """The names that occur more than once, sorted."""
     return sorted(name for name, count in Counter(names).items() if count > 1)
 
 
 def _tutorial_camvid(listing: Listing, root: Path, split: str) -> None:
+    """Adds the frames of `train` and `trainannot`, as in the copy of CamVid that SegNet's tutorial uses."""
     if not (root / f"{split}annot").is_dir():
         raise DataError(f"{root / f'{split}annot'} is not there; a split has the folders {split} and {split}annot")
     masks = listing.names(root / f"{split}annot")
@@ -203,17 +225,18 @@ def _tutorial_camvid(listing: Listing, root: Path, split: str) -> None:
 
 
 def _published_camvid(listing: Listing, root: Path, split: str) -> None:
+    """Adds the frames of CamVid as published, with its usual splits."""
     for name in listing.names(root / camvid.FRAMES):
         if camvid.split_of(name) == split:
             listing.add(name, root / camvid.FRAMES / name, root / camvid.MASKS / f"{name}_L")
 
 
 def _lines(folder: Path, split: str) -> list[str]:
-    """The lines of a split's list that hold something."""
+    """The non-empty lines of a split's list, as normalised paths; raises `DataError` if the list is missing or unreadable."""
     path = next((p for p in sorted(folder.glob("*.txt")) if p.stem.lower() == split.lower()), folder / f"{split}.txt")
     if not path.is_file():
-        there = ", ".join(sorted(p.stem for p in folder.glob("*.txt"))) or "none"
-        raise DataError(f"{path} is not there; lists in {folder}: {there}")
+        lists = ", ".join(sorted(p.stem for p in folder.glob("*.txt"))) or "none"
+        raise DataError(f"{path} is not there; lists in {folder}: {lists}")
     try:
         text = read_text(path)
     except ValueError as error:

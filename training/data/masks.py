@@ -1,4 +1,4 @@
-"""Masks on disk: class ids as grey or palette images, or one colour a class."""
+"""Reads masks: class ids as grey or palette images, or one colour for each class."""
 
 from __future__ import annotations
 
@@ -21,26 +21,30 @@ from training.data.problems import DataError
 Ids = npt.NDArray[np.uint8]
 Colors = Mapping[Color, int]
 Meaning = Literal["ids", "colors"]
-"""What the masks of a data set hold: class ids (RGB images, which cannot, the classes' colours), or colours in every mode."""
+"""How the masks of a data set are read.
+
+`ids`: the pixel values of grey and palette images are class ids; RGB images are read by the classes' colours.
+`colors`: all images are read by the classes' colours.
+"""
 
 LOSSLESS = ("PNG", "BMP", "GIF", "TIFF")
 GREY = ("1", "L", "I", "I;16", "I;16B", "I;16L", "I;16N")
 MODES = (*GREY, "LA", "P", "PA", "RGB", "RGBA")
 BITS_PER_SAMPLE, COMPRESSION, PHOTOMETRIC = 258, 259, 262  # tags of a TIFF
-LOSSLESS_TIFF = (1, 5, 8, 32946, 32773)  # none, LZW, Deflate in two numbers, PackBits
+LOSSLESS_TIFF = (1, 5, 8, 32946, 32773)  # none, LZW, Deflate (two codes), PackBits
 BLACK_IS_ZERO, RGB, PALETTE = 1, 2, 3
 
 
 class MaskError(DataError):
-    """A mask that cannot be read, or that holds what its label set does not."""
+    """A mask that cannot be read, or that holds a value or colour outside its label set."""
 
 
 @dataclass(frozen=True)
 class MaskFile:
-    """A mask as its file holds it.
+    """The decoded contents of a mask file.
 
-    pixels: (H, W), of grey and palette images, or uint8 (H, W, 3). palette: uint8 (n, 3), where there is one. white: the
-    value of white in a grey image.
+    pixels: (H, W) of grey and palette images, else uint8 RGB (H, W, 3). palette: uint8 (n, 3), or None. white: the value of
+    white in a grey image.
     """
 
     path: Path
@@ -50,58 +54,61 @@ class MaskFile:
 
     @property
     def has_ids(self) -> bool:
-        """Whether it is a grey or palette image."""
+        """Whether the mask is a grey or palette image, so that its values can be ids."""
         return self.pixels.ndim == 2
 
     def ids(self, labels: LabelSet) -> Ids:
-        """The pixel values of a grey or palette image; raises `MaskError` for one that is no class and not void."""
+        """The pixel values of a grey or palette image as uint8 ids; raises `MaskError` for a value that is no class or void."""
         allowed = {*range(len(labels)), labels.ignore_index, 255}
         if unknown := sorted(set(np.unique(self.pixels).tolist()) - allowed):
-            colored = "" if self.palette is None else "; where its colours stand for the classes, give --masks colors"
-            raise MaskError(f"{self.path}: ids {unknown[:5]} are neither one of {len(labels)} classes nor void{colored}")
+            hint = "" if self.palette is None else "; where its colours stand for the classes, give --masks colors"
+            raise MaskError(f"{self.path}: ids {unknown[:5]} are neither one of {len(labels)} classes nor void{hint}")
         return self.pixels.astype(np.uint8)
 
     def by_colors(self, labels: LabelSet, colors: Colors) -> Ids:
-        """The ids of its colours in this table; raises `MaskError` for a colour that is not in it.
+        """The ids of the mask's colours in `colors`; raises `MaskError` for an unknown colour.
 
-        An RGB image of equal channels whose values are ids is read as such, unless a class has another grey as its colour.
+        An image with unknown colours is read as ids if its channels are equal and hold ids (`repeats_ids`).
         """
         rgb = self._rgb()
         codes = rgb.astype(np.uint32) @ np.array([65536, 256, 1], np.uint32)
-        values, where = np.unique(codes, return_inverse=True)
+        values, inverse = np.unique(codes, return_inverse=True)
         table = {red * 65536 + green * 256 + blue: index for (red, green, blue), index in colors.items()}
         unknown = [f"#{code:06x}" for code in values.tolist() if code not in table]
         if unknown and self.repeats_ids(labels):
             return MaskFile(self.path, rgb[..., 0]).ids(labels)
         if unknown:
-            listed = [entry.hex_color for entry in labels.classes]
-            shared = [code for code in unknown if code in listed]
-            several = f"; {shared[0]} is the colour of several classes: give each its own" if shared else ""
+            class_colors = [entry.hex_color for entry in labels.classes]
+            shared = [code for code in unknown if code in class_colors]
+            hint = f"; {shared[0]} is the colour of several classes: give each its own" if shared else ""
             raise MaskError(
-                f"{self.path}: colours {unknown[:5]} stand for no class; save ids, or list each class's colour{several}"
+                f"{self.path}: colours {unknown[:5]} stand for no class; save ids, or list each class's colour{hint}"
             )
         ids = np.array([table[code] for code in values.tolist()], np.uint8)
-        return ids[where].reshape(codes.shape)
+        return ids[inverse].reshape(codes.shape)
 
     def contradiction(self, labels: LabelSet, colors: Colors) -> tuple[int, int] | None:
-        """The first class id that is shown whose palette colour is another class's, and that class's id."""
+        """The first class id in the mask whose palette colour belongs to another class, and that class's id; else None."""
         if self.palette is None:
             return None
         for value in np.unique(self.pixels).tolist():
             if value < min(len(labels), len(self.palette)):
                 red, green, blue = self.palette[value].tolist()
-                meant = colors.get((red, green, blue), value)
-                if meant != value and meant < len(labels):
-                    return value, meant
+                color_id = colors.get((red, green, blue), value)
+                if color_id != value and color_id < len(labels):
+                    return value, color_id
         return None
 
     @property
     def is_black_and_white(self) -> bool:
-        """Whether its values are 0 and 255 alone, as where white is meant to be an object."""
+        """Whether an 8-bit mask holds exactly the values 0 and 255: its author may mean white as an object."""
         return self.has_ids and self.white == 255 and set(np.unique(self.pixels).tolist()) == {0, 255}
 
     def repeats_ids(self, labels: LabelSet) -> bool:
-        """Whether an RGB image holds an id in each channel; black and white alone may as well be colours."""
+        """Whether an RGB image repeats ids in all three channels.
+
+        False if a grey class colour differs from the class's id, and if the image is only black and white: both may be colours.
+        """
         if self.has_ids or not (self.pixels[..., :1] == self.pixels).all():
             return False
         values = set(np.unique(self.pixels).tolist())
@@ -109,6 +116,7 @@ class MaskFile:
         return greys and values <= {*range(len(labels)), labels.ignore_index, 255} and not values <= {0, 255}
 
     def _rgb(self) -> Ids:
+        """The mask as uint8 RGB (H, W, 3); raises `MaskError` for 16 bits, and for values outside the palette."""
         if self.pixels.ndim == 3:
             return self.pixels.astype(np.uint8)
         if self.palette is not None:
@@ -124,37 +132,37 @@ class MaskFile:
 
 
 def label_colors(labels: LabelSet) -> dict[Color, int]:
-    """The id of each class's colour, and of void's; a colour that two classes share stands for neither."""
-    palette = [*labels.classes]
-    colors = [entry.color for entry in palette]
-    unique = {entry.color: entry.id for entry in palette if colors.count(entry.color) == 1}
+    """Maps each class's colour to its id, and void's colour to `ignore_index`; a colour of several classes is left out."""
+    colors = [entry.color for entry in labels.classes]
+    unique = {entry.color: entry.id for entry in labels.classes if colors.count(entry.color) == 1}
     return {labels.palette[255]: labels.ignore_index} | unique
 
 
 def read_mask(path: Path, labels: LabelSet, colors: Colors, meaning: Meaning = "ids") -> Ids:
-    """Ids (H, W) of a mask: the pixel values of a grey or palette image; of an RGB one, or for `colors`, those of its colours.
+    """Reads a mask file as uint8 ids (H, W).
 
-    Raises `MaskError` naming the file for another mode, lossy compression, an id that is no class, or a colour that is not in
-    the table.
+    The ids are the pixel values of a grey or palette image. An RGB image, and any image for the meaning `colors`, is read by
+    its colours. Raises `MaskError` naming the file for another mode, lossy compression, an id that is no class, or an unknown
+    colour.
     """
     return interpret(open_mask(path), labels, colors, meaning)
 
 
 def interpret(mask: MaskFile, labels: LabelSet, colors: Colors, meaning: Meaning) -> Ids:
-    """As `read_mask`, of an opened mask."""
+    """Like `read_mask`, for an opened mask."""
     return mask.ids(labels) if mask.has_ids and meaning == "ids" else mask.by_colors(labels, colors)
 
 
 def open_mask(path: Path) -> MaskFile:
-    """Decodes a mask without changing a value: grey of 1 to 16 bits, a palette's indices, or RGB; alpha must be opaque.
+    """Decodes a mask without changing a value: grey with 1 to 16 bits, palette indices, or RGB; alpha must be opaque.
 
-    Raises `MaskError` naming the file for what is no image, lacks pixels or is turned by EXIF, for other modes, and for lossy
-    compression, by the file's bytes.
+    Raises `MaskError` naming the file if it is no image, lacks pixels, is turned by EXIF, has another mode or uses lossy
+    compression. The file's bytes decide, not its name.
     """
     try:
         data = path.read_bytes()
         with Image.open(io.BytesIO(data)) as image:
-            _refuse_others(path, image)
+            _require_lossless_ids(path, image)
             check_declared(image, data)
             if frame_box(image):
                 raise MaskError(f"{path}: the mask's first frame covers a part of it; export masks as PNG")
@@ -175,9 +183,9 @@ def open_mask(path: Path) -> MaskFile:
         raise MaskError(f"{path}: not an image: its {len(data)} bytes are none of {', '.join(LOSSLESS)}") from error
     except OSError as error:
         raise MaskError(f"{path}: not an image: {error.strerror or error}") from error
-    except Exception as error:  # as around the service's decoder: Pillow's readers raise what they come upon
+    except Exception as error:  # as in the service's decoder: Pillow's readers raise errors of any type
         raise MaskError(f"{path}: not an image: {error}") from error
-    if bits > 8 and mode not in GREY:  # Pillow would drop the lower half of each sample
+    if bits > 8 and mode not in GREY:  # Pillow drops the lower half of each sample
         raise MaskError(f"{path}: a mask of 16 bits must be grey, got mode {mode}; save it in 8 bits")
     if mode in ("LA", "PA", "RGBA"):
         if (pixels[..., -1] != 255).any():
@@ -186,13 +194,13 @@ def open_mask(path: Path) -> MaskFile:
     white: int = 2**bits - 1
     if mode == "1":
         pixels = pixels.astype(np.uint8)
-    elif mode == "L" and bits in (2, 4):  # Pillow spreads them over 8 bits
+    elif mode == "L" and bits in (2, 4):  # Pillow scales these values to 8 bits
         pixels = pixels // (255 // white)
     return MaskFile(path, pixels, np.array(palette, np.uint8).reshape(-1, 3) if palette else None, white)
 
 
-def _refuse_others(path: Path, image: Image.Image) -> None:
-    """Raises `MaskError` for what holds no ids, or not exactly: judged by the bytes, not by the name."""
+def _require_lossless_ids(path: Path, image: Image.Image) -> None:
+    """Raises `MaskError` for a mode without ids, and for a format or compression that may change values."""
     if image.mode not in MODES:
         raise MaskError(f"{path}: a mask must be an 8-bit grey, palette or RGB image, got mode {image.mode}")
     tags = getattr(image, "tag_v2", {})
@@ -204,7 +212,7 @@ def _refuse_others(path: Path, image: Image.Image) -> None:
 
 
 def _sample_bits(image: Image.Image, data: bytes) -> int:
-    """The bits of a sample, as the header of a PNG (third edition, section 11.2.1) or TIFF says; 1 or 8 of others."""
+    """Bits per sample, from the header of a PNG (third edition, section 11.2.1) or TIFF; 1 or 8 for other formats."""
     if image.format == "PNG":
         return data[24]
     if image.format == "TIFF":

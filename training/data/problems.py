@@ -1,18 +1,18 @@
-"""Errors of a data set: each names its file, and all are told at once."""
+"""Errors of a data set: each names its file, and several are reported together."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-MOST = 10  # errors that are written out
+MOST = 10  # errors that a message shows
 
 
 class DataError(ValueError):
-    """A data set that is not as expected."""
+    """A data set that cannot be used as it is."""
 
 
 class FrameErrors(DataError):
-    """What is wrong with frames of a data set: the first ten, and how many more there are."""
+    """Several errors of a data set; the message shows the first ten and the number of others."""
 
     def __init__(self, errors: Sequence[DataError]) -> None:
         self.errors = list(errors)
@@ -22,7 +22,7 @@ class FrameErrors(DataError):
 
 
 def raise_all(errors: Sequence[DataError]) -> None:
-    """Raises a single error as it is, several as `FrameErrors`; nothing where there is none."""
+    """Raises a single error as it is and several as `FrameErrors`; does nothing without errors."""
     if len(errors) == 1:
         raise errors[0]
     if errors:
@@ -30,7 +30,7 @@ def raise_all(errors: Sequence[DataError]) -> None:
 
 
 def first_names(names: Iterable[object], most: int = 3) -> str:
-    """The first names, and how many more there are."""
-    listed = [str(name) for name in names]
-    further = [f"and {len(listed) - most} more"] if len(listed) > most else []
-    return ", ".join([*listed[:most], *further])
+    """The first `most` names, and the number of others."""
+    texts = [str(name) for name in names]
+    further = [f"and {len(texts) - most} more"] if len(texts) > most else []
+    return ", ".join([*texts[:most], *further])

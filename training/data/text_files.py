@@ -1,4 +1,4 @@
-"""Text files as editors and shells of any system write them."""
+"""Reads text files in the encodings that editors and shells write."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 MARKS = {
     codecs.BOM_UTF8: "utf-8-sig",
-    codecs.BOM_UTF32_LE: "utf-32",  # before UTF-16's, with which it begins
+    codecs.BOM_UTF32_LE: "utf-32",  # before UTF-16's mark, which is its beginning
     codecs.BOM_UTF32_BE: "utf-32",
     codecs.BOM_UTF16_LE: "utf-16",
     codecs.BOM_UTF16_BE: "utf-16",
@@ -15,7 +15,7 @@ MARKS = {
 
 
 def read_text(path: Path) -> str:
-    """A file's text in UTF-8, or in what its byte order mark says; raises `ValueError` naming it for another encoding."""
+    """A file's text, decoded as UTF-8 or as its byte order mark says; raises `ValueError` naming a file it cannot decode."""
     data = path.read_bytes()
     encoding = next((encoding for mark, encoding in MARKS.items() if data.startswith(mark)), "utf-8")
     try:

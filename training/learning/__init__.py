@@ -1,1 +1,1 @@
-"""From a recipe and a data set to trained weights."""
+"""Trains a network by a recipe on a data set."""

@@ -1,4 +1,7 @@
-"""Joint augmentation of image and mask: scale, flip, crop, colour; the same for an index and epoch whenever it runs."""
+"""Augments images and masks together: scale, crop, flip and colour.
+
+The same seed, epoch and index always give the same crop.
+"""
 
 from __future__ import annotations
 
@@ -21,12 +24,12 @@ from training.data.datasets import Split
 from training.learning.recipe import Recipe, RecipeError
 
 CACHE_MB = 4096
-REDUCED = 0.5  # of a JPEG's size: from there on it is reduced as it is decoded
+REDUCED = 0.5  # at this scale or below, JPEGs are decoded at reduced size
 Pixels = npt.NDArray[np.uint8]
 
 
 def mixed(*numbers: int) -> int:
-    """One seed of several numbers, below 2**63."""
+    """Combines several numbers into one seed below 2**63."""
     seed = 0
     for number in numbers:
         seed = (seed * 1_000_003 + number) % (1 << 63)
@@ -36,10 +39,10 @@ def mixed(*numbers: int) -> int:
 class AugmentedSplit(Dataset[tuple[Tensor, Tensor]]):
     """Crops of a split: uint8 images (3, h, w) and int64 masks (h, w).
 
-    Keys are (epoch, index), where the recipe's `repeats` count as further frames; random choices depend on these and the
-    seed alone, so that a resumed training sees the same crops. Frames are kept once decoded, up to `cache_bytes`: each
-    worker keeps its own. JPEGs that are worked on at half of their size or less are decoded for each crop, at its scale:
-    reduced by libjpeg, as the service does.
+    Keys are (epoch, index). Frames that the recipe's `repeats` add have indices of their own. Random choices depend only on
+    the key and the recipe's seed, so a resumed training sees the same crops. Each worker caches frames, up to `cache_bytes`.
+    The cache holds decoded pixels. If the recipe's largest scale is 0.5 or less, it holds JPEGs undecoded: each crop decodes
+    its JPEG at the crop's scale, reduced by libjpeg as in the service.
     """
 
     def __init__(self, split: Split, recipe: Recipe, cache_bytes: int = CACHE_MB << 20) -> None:
@@ -47,9 +50,9 @@ class AugmentedSplit(Dataset[tuple[Tensor, Tensor]]):
         self.ignore_index = split.labels.ignore_index
         self._free_bytes = cache_bytes
         self._cache: dict[int, tuple[bytes | Pixels, Pixels]] = {}
-        self._shown = _shown(split, recipe.repeats)
-        self._pasted = _by_id(split.labels.names, recipe.paste, "paste")
-        self._finish = v2.Compose(
+        self._frame_indices = _epoch_frames(split, recipe.repeats)
+        self._paste_shares = _by_id(split.labels.names, recipe.paste, "paste")
+        self._transform = v2.Compose(
             [
                 v2.RandomCrop(recipe.crop),
                 v2.RandomHorizontalFlip(recipe.flip),
@@ -59,30 +62,30 @@ class AugmentedSplit(Dataset[tuple[Tensor, Tensor]]):
         )
 
     def __len__(self) -> int:
-        return len(self._shown)
+        return len(self._frame_indices)
 
     def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, Tensor]:
         epoch, index = key
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(mixed(self.recipe.seed, epoch, index))
-            image, mask = self._crop(self._shown[index])
-            if pasted := [item for item, share in self._pasted.items() if float(torch.rand(())) < share]:
-                image, mask = self._paste(image, mask, pasted)
-            image = self._exposed(image.as_subclass(Tensor))
+            image, mask = self._crop(self._frame_indices[index])
+            if class_ids := [class_id for class_id, share in self._paste_shares.items() if float(torch.rand(())) < share]:
+                image, mask = self._paste(image, mask, class_ids)
+            image = self._vary_exposure(image.as_subclass(Tensor))
         return image, mask[0].as_subclass(Tensor).long()
 
     def _crop(self, index: int) -> tuple[Tensor, Tensor]:
-        image, mask = self._finish(*self._pad(*self._scale(index)))
+        image, mask = self._transform(*self._pad(*self._scale(index)))
         return image, mask
 
-    def _paste(self, image: Tensor, mask: Tensor, ids: list[int]) -> tuple[Tensor, Tensor]:
-        """Over them the pixels of these classes of another frame's crop, where they lie there (after Ghiasi et al. 2021)."""
-        other, other_mask = self._crop(int(torch.randint(len(self.split.frames), ())))
-        taken = torch.isin(other_mask, torch.tensor(ids, dtype=other_mask.dtype))
-        return torch.where(taken, other, image), torch.where(taken, other_mask, mask)
+    def _paste(self, image: Tensor, mask: Tensor, class_ids: list[int]) -> tuple[Tensor, Tensor]:
+        """Pastes the pixels of these classes from a random frame's crop, at the same place (after Ghiasi et al. 2021)."""
+        source, source_mask = self._crop(int(torch.randint(len(self.split.frames), ())))
+        region = torch.isin(source_mask, torch.tensor(class_ids, dtype=source_mask.dtype))
+        return torch.where(region, source, image), torch.where(region, source_mask, mask)
 
     def _load(self, index: int) -> tuple[bytes | Pixels, Pixels]:
-        """The image, as its file or as pixels, and the mask's ids."""
+        """The image, as file bytes or decoded pixels, and the mask's ids (H, W)."""
         if index in self._cache:
             return self._cache[index]
         data, ids = self.split.file(index), self.split.mask(index).copy()
@@ -95,24 +98,24 @@ class AugmentedSplit(Dataset[tuple[Tensor, Tensor]]):
         return frame
 
     def _scale(self, index: int) -> tuple[Tensor, Tensor]:
-        kept, ids = self._load(index)
+        source, ids = self._load(index)
         low, high = self.recipe.scales
         factor = low * (high / low) ** float(torch.rand(()))
         height, width = (max(1, round(side * factor)) for side in ids.shape)
-        pixels = self.split.decode(index, kept, (height, width)) if isinstance(kept, bytes) else kept
-        image = tv_tensors.Image(torch.from_numpy(pixels.copy() if isinstance(kept, bytes) else pixels).permute(2, 0, 1))
+        pixels = self.split.decode(index, source, (height, width)).copy() if isinstance(source, bytes) else source
+        image = tv_tensors.Image(torch.from_numpy(pixels).permute(2, 0, 1))
         mask = tv_tensors.Mask(torch.from_numpy(ids)[None])
-        scaled = TF.resize(mask, [height, width], TF.InterpolationMode.NEAREST_EXACT)
-        return TF.resize(image, [height, width], antialias=True), scaled
+        scaled_mask = TF.resize(mask, [height, width], TF.InterpolationMode.NEAREST_EXACT)
+        return TF.resize(image, [height, width], antialias=True), scaled_mask
 
     def _pad(self, image: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """At least the crop's size: the image's edge repeated, as tiling does, and void in the mask."""
+        """Pads to at least the crop's size: the image with its edge pixels, as tiling does, and the mask with void."""
         height, width = image.shape[-2:]
         padding = [0, 0, max(0, self.recipe.crop[1] - width), max(0, self.recipe.crop[0] - height)]
         return TF.pad(image, padding, padding_mode="edge"), TF.pad(mask, padding, fill=self.ignore_index)
 
-    def _exposed(self, image: Tensor) -> Tensor:
-        """At another gamma, and compressed anew, as the recipe has it."""
+    def _vary_exposure(self, image: Tensor) -> Tensor:
+        """Applies a random gamma and JPEG compression, as the recipe's `gamma` and `jpeg` set them."""
         if self.recipe.gamma:
             image = TF.adjust_gamma(image, math.exp(math.log1p(self.recipe.gamma) * (2 * float(torch.rand(())) - 1)))
         if float(torch.rand(())) >= self.recipe.jpeg:
@@ -124,33 +127,37 @@ class AugmentedSplit(Dataset[tuple[Tensor, Tensor]]):
 
 
 def scale_warning(longer_side: int, recipe: Recipe) -> str:
-    """What to say where the crops show frames of this many pixels at no scale at which the service works; else nothing."""
+    """A warning if the crops never show frames at a size at which the service works; empty if they do.
+
+    longer_side: of the frames, in pixels.
+    """
     low, high = (round(longer_side * scale) for scale in recipe.scales)
-    least, most = recipe.side
-    if low <= most and high >= least:
+    served_low, served_high = recipe.side
+    if low <= served_high and high >= served_low:
         return ""
-    fitting = f"{0.7 * least / longer_side:.2g},{1.4 * most / longer_side:.2g}"
+    scales = f"{0.7 * served_low / longer_side:.2g},{1.4 * served_high / longer_side:.2g}"
     return (
-        f"the crops show the frames, {longer_side} pixels long, at {low} to {high} pixels, the service at {least} to {most}: "
-        f"it would see objects of other sizes than were learnt; --set 'scales=[{fitting}]' trains on those that it sees"
+        f"the crops show the frames, {longer_side} pixels long, at {low} to {high} pixels, the service at {served_low} to "
+        f"{served_high}: it would see objects of other sizes than were learnt; --set 'scales=[{scales}]' trains on those that "
+        "it sees"
     )
 
 
-def _shown(split: Split, repeats: Mapping[str, int]) -> list[int]:
-    """The frames of an epoch: all of them, and then what the recipe repeats; raises `RecipeError` for an unknown class."""
+def _epoch_frames(split: Split, repeats: Mapping[str, int]) -> list[int]:
+    """The frame indices of an epoch: every frame once, then the repeats; raises `RecipeError` for an unknown class."""
     frames = list(range(len(split.frames)))
     times = _by_id(split.labels.names, repeats, "repeats")
     if not times:
         return frames
-    more = []
+    extra = []
     for index in frames:
-        shown = np.unique(split.mask(index)).tolist()
-        more += [index] * (int(max(times.get(item, 1) for item in shown)) - 1)
-    return frames + more
+        class_ids = np.unique(split.mask(index)).tolist()
+        extra += [index] * (int(max(times.get(class_id, 1) for class_id in class_ids)) - 1)
+    return frames + extra
 
 
 def _by_id(names: Sequence[str], values: Mapping[str, float], field: str) -> dict[int, float]:
-    """A recipe's values of classes by the classes' ids; raises `RecipeError` for an unknown class."""
+    """Turns a recipe's values by class name into values by class id; raises `RecipeError` for an unknown class."""
     if unknown := sorted(set(values) - set(names)):
         raise RecipeError(f"{field} must name classes of {names}, got {unknown}")
     return {names.index(name): value for name, value in values.items()}

@@ -1,4 +1,4 @@
-"""Checkpoints: all that a training needs to go on as if it had not been stopped."""
+"""Checkpoints: the state from which a stopped training resumes exactly."""
 
 from __future__ import annotations
 
@@ -11,15 +11,17 @@ from typing import Any
 import torch
 
 FILE = "checkpoint.pt"
-# what torch.load raises of a file that is damaged, or holds more than tensors
+# torch.load raises these for a file that is damaged or holds objects other than tensors
 UNREADABLE = (RuntimeError, UnpicklingError, LookupError, EOFError, AttributeError, TypeError, ValueError)
 
 
 @dataclass
 class Progress:
-    """Where a training stands: whole epochs done, optimiser steps, those skipped for an infinite gradient, seconds spent.
+    """How far a training has come.
 
-    went_on_from: the epochs after which it went on with more of them in its recipe than before.
+    epoch: finished epochs. step: optimiser steps, skipped ones included. seconds: time spent in training epochs.
+    skipped: steps without an update, because a gradient was not finite.
+    went_on_from: each finished epoch from which the training resumed with a larger number of epochs in its recipe.
     """
 
     epoch: int = 0
@@ -30,17 +32,18 @@ class Progress:
 
 
 def save_checkpoint(folder: Path, progress: Progress, states: dict[str, Any], identity: dict[str, Any]) -> None:
-    """Writes the checkpoint atomically: a kill leaves the former one."""
+    """Writes the checkpoint atomically: if the process is killed, the previous checkpoint stays."""
     partial = folder / f"{FILE}.part"
     torch.save({"progress": vars(progress), "states": states, "identity": identity}, partial)
     partial.replace(folder / FILE)
 
 
 def load_checkpoint(folder: Path, identity: dict[str, Any]) -> tuple[Progress, dict[str, Any]] | None:
-    """The checkpoint in the folder, None without one; raises `ValueError` where it is of another training.
+    """Loads the progress and the states from the folder's checkpoint; None if there is no checkpoint.
 
-    A training of fewer epochs, alike but for that, is gone on from. A file of another program, such as a network's plain
-    state, is refused by its name.
+    A checkpoint of a training that differs only in having fewer epochs is accepted, and `went_on_from` notes it. Raises
+    `ValueError`, naming the file, for a damaged file, a file of another program, such as a network's state dict, and a
+    checkpoint whose identity differs.
     """
     path = folder / FILE
     if not path.is_file():
@@ -52,29 +55,31 @@ def load_checkpoint(folder: Path, identity: dict[str, Any]) -> tuple[Progress, d
             f"{path} is damaged, or no checkpoint of fcn-train: {first_line(error)}; remove it to begin anew"
         ) from error
     try:
-        progress, theirs, states = Progress(**content["progress"]), dict(content["identity"]), dict(content["states"])
-        asked, before = (int(facts["recipe"]["epochs"]) for facts in (identity, theirs))
+        progress, states = Progress(**content["progress"]), dict(content["states"])
+        saved_identity = dict(content["identity"])
+        epochs, saved_epochs = (int(facts["recipe"]["epochs"]) for facts in (identity, saved_identity))
     except (LookupError, TypeError, ValueError) as error:
         names = ", ".join(map(str, list(content)[:5])) if isinstance(content, Mapping) else type(content).__name__
         raise ValueError(
             f"{path} is no checkpoint of fcn-train, which has progress, states and identity; it holds {names}: "
             "give another --out, or remove it; a network's state is a start: --start FILE"
         ) from error
-    if asked > before:
+    if epochs > saved_epochs:
         progress.went_on_from.append(progress.epoch)
-        theirs = theirs | {"recipe": theirs["recipe"] | {"epochs": asked}}
-    if different := sorted(k for k in identity if theirs.get(k) != identity[k]):
-        told = ", ".join(_changed(theirs.get("recipe", {}), identity["recipe"]) if k == "recipe" else k for k in different)
-        raise ValueError(f"{path} is of a training with other {told}; give another --out or remove it")
+        saved_identity = saved_identity | {"recipe": saved_identity["recipe"] | {"epochs": epochs}}
+    if changed := sorted(name for name in identity if saved_identity.get(name) != identity[name]):
+        recipe_changes = _recipe_changes(saved_identity.get("recipe", {}), identity["recipe"])
+        differences = ", ".join(recipe_changes if name == "recipe" else name for name in changed)
+        raise ValueError(f"{path} is of a training with other {differences}; give another --out or remove it")
     return progress, states
 
 
 def first_line(error: Exception) -> str:
-    """The first line of what an error says; torch's go on with advice."""
+    """The first line of an error's message, or its type; torch's messages continue with advice."""
     return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
-def _changed(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
-    """What of a recipe is other than before, with both values."""
+def _recipe_changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """The values of a recipe that changed, each with the old and the new value."""
     changes = [f"{name} ({before.get(name)}, now {value})" for name, value in now.items() if before.get(name) != value]
     return f"recipe: {', '.join(changes)}"

@@ -1,4 +1,4 @@
-"""Several processes on one training, as `torchrun` starts them; one process needs nothing of this."""
+"""Runs one training in several processes, which `torchrun` starts; a single process needs no setup."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-PATIENCE = timedelta(hours=2)  # the others wait while the first process scores the network on val
+PATIENCE = timedelta(hours=2)  # how long the other processes wait while the first scores the network on val
 
 
 @dataclass(frozen=True)
 class World:
-    """This process's place among all; alone by default."""
+    """This process's rank and the number of processes; by default a single process."""
 
     rank: int = 0
     size: int = 1
@@ -35,12 +35,12 @@ class World:
         return value
 
     def wait(self) -> None:
-        """Returns once every process has come here."""
+        """Blocks until every process has called it."""
         if self.size > 1:
             dist.barrier()
 
     def wrap(self, net: nn.Module, device: torch.device) -> nn.Module:
-        """The network with gradients averaged over processes, and on CUDA batch norms that see the whole batch."""
+        """The network, with gradients averaged over the processes; on CUDA, batch norm uses the batches of all processes."""
         if self.size == 1:
             return net
         if device.type == "cuda":
@@ -50,9 +50,9 @@ class World:
 
 @contextmanager
 def join(device: torch.device) -> Iterator[tuple[World, torch.device]]:
-    """This process's world and device, for as long as the block lasts: under `torchrun` several, else one.
+    """Joins the process group for the length of the block; gives this process's world and device.
 
-    On CUDA each process takes the GPU of its local rank.
+    Without `torchrun` the world has one process. On CUDA each process uses the GPU of its local rank.
     """
     if not dist.is_torchelastic_launched():
         yield World(), device

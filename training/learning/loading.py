@@ -1,4 +1,7 @@
-"""Batches of augmented crops: in an order that the seed and the epoch fix, shared out among processes and workers."""
+"""Loads batches of augmented crops.
+
+The seed and the epoch determine the order; processes and workers share the batches.
+"""
 
 from __future__ import annotations
 
@@ -18,31 +21,31 @@ Batch = tuple[Tensor, Tensor]
 
 
 class EpochBatches(Sampler[list[tuple[int, int]]]):
-    """Lists of (epoch, index): one a step, holding this process's share of the step's batch.
+    """Yields a list of (epoch, index) for each step: this process's share of the step's batch.
 
-    All processes draw the same order, so that the frames of a step do not depend on how many there are.
+    All processes draw the same order, so the frames of a step do not depend on the number of processes.
     """
 
     def __init__(self, frames: int, recipe: Recipe, world: World) -> None:
         if recipe.batch % world.size:
             raise ValueError(f"batch must be a multiple of the {world.size} processes, got {recipe.batch}")
         self.frames, self.recipe, self.world = frames, recipe, world
-        self.taken = min(frames, recipe.frames_per_epoch or frames)
+        self.epoch_frames = min(frames, recipe.frames_per_epoch or frames)
         self.epoch = 0
 
     def __len__(self) -> int:
-        return max(1, self.taken // self.recipe.batch)
+        return max(1, self.epoch_frames // self.recipe.batch)
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
         generator = torch.Generator().manual_seed(mixed(self.recipe.seed, self.epoch))
         order = torch.randperm(self.frames, generator=generator).tolist()
-        batch = min(self.recipe.batch, self.taken)
+        batch = min(self.recipe.batch, self.epoch_frames)
         for start in range(0, len(self) * batch, batch):
             yield [(self.epoch, index) for index in order[start : start + batch][self.world.rank :: self.world.size]]
 
 
 class Loader:
-    """Gives each epoch's batches of this process; its workers, where there are any, live as long as it does."""
+    """Gives this process its batches of each epoch; worker processes live as long as the loader."""
 
     def __init__(self, data: AugmentedSplit, recipe: Recipe, world: World, device: torch.device, workers: int) -> None:
         self.batches = EpochBatches(len(data), recipe, world)
@@ -50,7 +53,7 @@ class Loader:
             data,
             batch_sampler=self.batches,
             num_workers=workers,
-            # a forked worker of a process whose libraries have threads may wait for a lock that nobody holds any more
+            # a forked worker can deadlock: it inherits locks, but not the library threads that would release them
             multiprocessing_context="spawn" if workers else None,
             persistent_workers=workers > 0,
             pin_memory=device.type == "cuda",
@@ -68,9 +71,10 @@ class Loader:
 
 @contextmanager
 def _interrupts_blocked() -> Iterator[None]:
-    """Processes that start meanwhile never see Ctrl-C, which a terminal sends to all: they end with the training, in silence.
+    """Blocks SIGINT in this process, and for good in the processes that it starts inside the block.
 
-    A signal that comes meanwhile reaches this process right after.
+    A terminal sends Ctrl-C to all processes; workers ignore it and end with the training, without a traceback. A signal that
+    arrives inside the block reaches this process right after it.
     """
     if not hasattr(signal, "pthread_sigmask"):
         yield

@@ -1,4 +1,4 @@
-"""Losses: cross-entropy with void pixels and class weights, and the divergence from a teacher."""
+"""Losses: cross-entropy with void pixels and class weights, Lovász-softmax, and the divergence from a teacher."""
 
 from __future__ import annotations
 
@@ -13,34 +13,34 @@ from training.data.datasets import Split
 def cross_entropy(
     logits: Tensor, masks: Tensor, ignore_index: int, weights: Tensor | None, labelled: Tensor | None = None
 ) -> Tensor:
-    """Mean over the labelled pixels of logits (N, C, H, W) and masks (N, H, W); 0 where no pixel is labelled.
+    """Mean cross-entropy over the labelled pixels of logits (N, C, H, W) and masks (N, H, W); 0 without labelled pixels.
 
-    labelled: the number to divide by where these are a part of a larger batch.
+    labelled: the number to divide by, if these crops are part of a larger batch; without it, their own labelled pixels.
     """
     sums = F.cross_entropy(logits.float(), masks, weight=weights, ignore_index=ignore_index, reduction="sum")
     return sums / ((masks != ignore_index).sum().clamp(min=1) if labelled is None else labelled)
 
 
 def without_border(masks: Tensor, ignore_index: int, width: int) -> Tensor:
-    """Masks (N, H, W) in which pixels less than `width` from one of another id, void included, are void."""
+    """Masks (N, H, W) in which each pixel closer than `width` to a pixel of another id, void included, becomes void."""
     ids = masks[:, None].float()
-    side, beyond = 2 * width - 1, width - 1
-    # by rows, then by columns: what a square holds, in a fraction of the time
-    rows = (F.max_pool2d(sign * ids, (1, side), 1, (0, beyond)) for sign in (1, -1))
-    largest, smallest = (F.max_pool2d(each, (side, 1), 1, (beyond, 0)) for each in rows)
+    side, padding = 2 * width - 1, width - 1
+    # the maximum over rows, then over columns, equals that over the square and is much faster
+    rows = (F.max_pool2d(sign * ids, (1, side), 1, (0, padding)) for sign in (1, -1))
+    largest, smallest = (F.max_pool2d(row_maximum, (side, 1), 1, (padding, 0)) for row_maximum in rows)
     return masks.masked_fill((largest != -smallest)[:, 0], ignore_index)
 
 
 def lovasz_softmax(logits: Tensor, masks: Tensor, ignore_index: int, step: int = 4) -> Tensor:
-    """The Lovász extension of 1 - IoU, mean over the classes that the batch shows (Berman et al. 2018, section 3).
+    """The Lovász extension of 1 - IoU, averaged over the classes that the batch shows (Berman et al. 2018, section 3).
 
-    logits (N, C, H, W), masks (N, H, W). Pixels of a grid of `step` at a random offset stand for all: sorting
-    every pixel would cost as much as the network.
+    logits (N, C, H, W), masks (N, H, W). Only every `step`th pixel per axis counts, from a random offset: sorting all pixels
+    would cost as much as the network.
     """
     top, left = (int(offset) for offset in torch.randint(step, (2,)))
-    picked = masks[:, top::step, left::step]
-    labelled = picked != ignore_index
-    truth = picked[labelled]
+    sampled = masks[:, top::step, left::step]
+    labelled = sampled != ignore_index
+    truth = sampled[labelled]
     probabilities = logits[..., top::step, left::step].float().softmax(1).movedim(1, 0)[:, labelled]
     present = torch.unique(truth)
     foreground = (truth == present[:, None]).float()
@@ -53,7 +53,7 @@ def lovasz_softmax(logits: Tensor, masks: Tensor, ignore_index: int, step: int =
 
 
 def _lovasz_gradient(foreground: Tensor) -> Tensor:
-    """How much 1 - IoU grows with each further wrong pixel, errors sorted from the largest (algorithm 1)."""
+    """How much 1 - IoU grows with each further wrong pixel; errors are sorted from the largest (algorithm 1)."""
     total = foreground.sum(1, keepdim=True)
     missed = foreground.cumsum(1)
     jaccard = 1 - (total - missed) / (total + (1 - foreground).cumsum(1))
@@ -67,7 +67,10 @@ def distillation(logits: Tensor, teacher: Tensor) -> Tensor:
 
 
 def median_frequency_weights(split: Split, power: float) -> Tensor:
-    """Per class, (median frequency / frequency) ** power; a class that the split never shows weighs as the rarest."""
+    """(median frequency / frequency) ** power of each class.
+
+    A class that the split never shows gets the weight of the rarest class.
+    """
     counts = np.zeros(len(split.labels), np.int64)
     for index in range(len(split.frames)):
         ids = split.mask(index)

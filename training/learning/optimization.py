@@ -1,4 +1,4 @@
-"""Optimiser, schedule, gradient scaling and averaged weights, as a recipe sets them."""
+"""Optimiser, learning-rate schedule, gradient scaling and averaged weights, as the recipe sets them."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ DTYPES = {"none": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.fl
 
 
 class Optimization:
-    """What turns gradients into weights.
+    """Updates a network's weights from its gradients.
 
-    A step whose gradient is not finite is left out, by the average too: float16's scale is found by such steps.
+    A step whose gradient is not finite changes neither the weights nor their average. With float16 such steps are normal:
+    they are how the gradient scaler finds its scale.
     """
 
     def __init__(self, net: nn.Module, recipe: Recipe, steps: int, device: torch.device) -> None:
@@ -35,12 +36,12 @@ class Optimization:
 
     @property
     def learning_rate(self) -> float:
-        """Of the backbone's first layer, now."""
+        """The current learning rate of the first parameter group: the backbone, if it learns."""
         return float(self.optimizer.param_groups[0]["lr"])
 
     @property
     def averaged(self) -> nn.Module:
-        """The network of averaged weights where they are kept, else the trained one."""
+        """The network with averaged weights if the recipe asks for them, else the trained network."""
         return self.average.module if self.average else self.net
 
     def autocast(self) -> torch.autocast:
@@ -51,7 +52,7 @@ class Optimization:
         self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
 
     def step(self) -> bool:
-        """Applies the gradients gathered since the last step and forgets them; False where they were not finite."""
+        """Applies the gradients accumulated since the last step and clears them; False if they were not finite."""
         self.scaler.unscale_(self.optimizer)
         norm = nn.utils.clip_grad_norm_(self.net.parameters(), self.recipe.clip_norm)
         finite = bool(torch.isfinite(norm))
@@ -78,7 +79,8 @@ class Optimization:
         self.optimizer.load_state_dict(states["optimizer"])
         self.scheduler.load_state_dict(states["scheduler"])
         for group, rate in zip(self.optimizer.param_groups, self.scheduler.base_lrs, strict=True):
-            group["lr"] = rate * self._schedule(self.scheduler.last_epoch)  # of this many steps, which may be more than before
+            # the number of steps may have grown, so the rate comes from the schedule and not from the saved state
+            group["lr"] = rate * self._schedule(self.scheduler.last_epoch)
         self.scaler.load_state_dict(states["scaler"])
         if self.average:
             self.average.load_state_dict(states["average"])
@@ -89,7 +91,10 @@ class Optimization:
 
 
 def _average(net: nn.Module, decay: float) -> AveragedModel:
-    """The running average, which forgets faster while it is young: a short training would else keep what it began with."""
+    """The running average of the weights.
+
+    The decay is smaller in the first steps: otherwise a short training would keep mostly its initial weights.
+    """
 
     def update(averaged: Parts, current: Parts, count: Tensor | int) -> None:
         steps = int(count)
@@ -99,7 +104,7 @@ def _average(net: nn.Module, decay: float) -> AveragedModel:
 
 
 def _freeze(net: nn.Module, convolutions: int) -> None:
-    """No gradients for the backbone up to and with this many convolutions and the batch norms that follow them."""
+    """Freezes the backbone's first `convolutions` convolutions and the batch norms that follow them."""
     layers = [layer for name, layer in net.named_modules() if name.startswith("backbone.") and not list(layer.children())]
     for layer in layers:
         convolutions -= isinstance(layer, nn.Conv2d)
@@ -109,7 +114,7 @@ def _freeze(net: nn.Module, convolutions: int) -> None:
 
 
 def _parameter_groups(net: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
-    """Backbone and the rest, at their own rates; no decay on biases and batch norms."""
+    """Parameter groups: the backbone and the rest have their own rates; biases and batch norms have no weight decay."""
     groups: dict[tuple[bool, bool], list[Tensor]] = {}
     for name, parameter in net.named_parameters():
         if parameter.requires_grad:

@@ -1,4 +1,4 @@
-"""A recipe: everything that decides what a training does, in one typed object, from a TOML file and flags."""
+"""Recipes: the hyperparameters of a training, read from a TOML file and flags."""
 
 from __future__ import annotations
 
@@ -29,29 +29,31 @@ class Recipe(BaseModel):
     """Hyperparameters of a training.
 
     variant to score_scales: the network's, as in `Architecture`.
-    start_rows: for each class, the row of the start's score layer that it begins as (empty: as many classes, or a new layer).
-    frames_per_epoch: how many of the frames, drawn anew, an epoch takes (0: all); a checkpoint follows each.
-    repeats: how often an epoch shows the frames that hold these classes, such as person=2; the largest of a frame's counts.
-    paste: of the crops, the share into which the pixels of a class in another frame's crop are pasted, such as person=0.5.
-    batch: crops of one step, over all processes, worked on in `accumulate` parts one after the other.
+    start_rows: for each class, the row of the start's score layer from which it begins. Empty: the layer is loaded if it has
+        as many classes, else it stays new.
+    frames_per_epoch: frames of an epoch, drawn anew for each (0: all). A checkpoint is written after each epoch.
+    repeats: how often an epoch shows the frames with a class, such as person=2. A frame with several counts uses the largest.
+    paste: for each class, such as person=0.5, the share of crops into which its pixels in another frame's crop are pasted.
+    batch: crops of one step over all processes; each process splits its share into `accumulate` parts, one after the other.
     batch_loss: `mean` over the batch, or `sum`: the mean times the crops of a step.
-    crop: (height, width). scales: range of the random scale, drawn evenly in its logarithm.
-    color, hue, gamma: strength of brightness, contrast and saturation jitter; of hue jitter (0.5 at most); the largest gamma
-        less 1, drawn evenly in its logarithm, from its inverse on.
-    blur, jpeg: shares of the crops that are blurred (Gaussian, sigma 0.3 to 1.5) or compressed anew (quality 30 to 90).
-    learning_rate: the backbone's; head, scores and upsamplings learn `head_factor` times faster. It falls as
-        (1 - step/steps) ** power (poly, Liu et al. 2015), and rises to that in the first `warmup` steps.
-    freeze_convolutions: how many of the backbone's convolutions, from its first on, stay as they are.
+    crop: (height, width) in pixels. scales: range of the random scale; its logarithm is uniform.
+    color: strength of brightness, contrast and saturation jitter. hue: strength of hue jitter, at most 0.5.
+    gamma: the random gamma lies between 1 / (1 + gamma) and 1 + gamma; its logarithm is uniform.
+    blur: share of crops that are blurred (Gaussian, sigma 0.3 to 1.5).
+    jpeg: share of crops that are compressed as JPEG (quality 30 to 90).
+    learning_rate: of the backbone; head, scores and upsamplings have `head_factor` times this rate. The rates fall as
+        (1 - step/steps) ** power (poly, Liu et al. 2015), after a linear rise over the first `warmup` steps.
+    freeze_convolutions: number of the backbone's first convolutions that are not trained.
     optimizer: `adamw`, or `sgd` with `momentum`.
-    class_weights: `none`, or `median` (median frequency / frequency, after Eigen & Fergus 2015, but with frequencies
-        over all labelled pixels), to the power `class_weights_power`.
-    label_weight, lovasz_weight: of the cross-entropy and of the Lovász-softmax loss beside it.
-    unlabelled_border: pixels nearer than this to another class bear no label in the losses, for masks that are coarse there.
-    teacher_weight: of the divergence from the teacher (Hinton et al. 2015), whose probabilities are averaged over
-        `teacher_scales` and left-right flips; `teacher_share` of a step's crops are shown to it.
-    ema: decay of the averaged weights, which are those that are saved (0: none); less in the first steps.
-    autocast: `none`, `bfloat16` or `float16`.
-    side, tile: the advised range of the longer side, and the advised tile (height, width), that the file will bear.
+    class_weights: `none`, or `median`: (median frequency / frequency) ** `class_weights_power`, after Eigen & Fergus 2015,
+        but with frequencies over all labelled pixels.
+    label_weight, lovasz_weight: weights of the cross-entropy and of the Lovász-softmax loss.
+    unlabelled_border: the losses ignore pixels closer than this, in pixels, to another class: for masks with coarse borders.
+    teacher_weight: weight of the divergence from the teacher (Hinton et al. 2015). The teacher's probabilities are averaged
+        over `teacher_scales` and left-right flips. teacher_share: share of a step's crops that the teacher sees.
+    ema: decay of the averaged weights, which are then the saved ones (0: no average). It is smaller in the first steps.
+    autocast: precision of the forward pass: `none` (float32), `bfloat16` or `float16`.
+    side, tile: the weights file's advised range of the longer side, and advised tile (height, width), in pixels.
     """
 
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
@@ -107,21 +109,21 @@ class Recipe(BaseModel):
 
     @field_validator("scales", "side")
     @classmethod
-    def _rising(cls, ends: tuple[float, float]) -> tuple[float, float]:
+    def _check_order(cls, ends: tuple[float, float]) -> tuple[float, float]:
         if ends[0] > ends[1]:
             raise PydanticCustomError("range", "Input should be low and high, in this order")
         return ends
 
     @field_validator("accumulate")
     @classmethod
-    def _within_batch(cls, parts: int, info: ValidationInfo) -> int:
+    def _check_accumulate(cls, parts: int, info: ValidationInfo) -> int:
         if parts > info.data.get("batch", parts):
             raise PydanticCustomError("parts", "Input should be 1 to the batch of {batch}", info.data)
         return parts
 
     @field_validator("teacher_share")
     @classmethod
-    def _a_crop_at_least(cls, share: float, info: ValidationInfo) -> float:
+    def _check_teacher_share(cls, share: float, info: ValidationInfo) -> float:
         if share and not round(share * info.data.get("batch", 1 / share)):
             raise PydanticCustomError("share", "Input should be at least a crop of the batch of {batch}, or 0", info.data)
         return share
@@ -135,7 +137,7 @@ class Recipe(BaseModel):
 
 
 def make_recipe(path: Path | None, changes: Mapping[str, Any]) -> Recipe:
-    """The recipe of a TOML file (the defaults without one) with these changes; raises `RecipeError`."""
+    """The recipe of a TOML file, or the defaults without one, with these changes; raises `RecipeError`."""
     values: dict[str, Any] = {}
     if path is not None:
         try:
@@ -146,14 +148,14 @@ def make_recipe(path: Path | None, changes: Mapping[str, Any]) -> Recipe:
     try:
         return Recipe.model_validate(merged)
     except ValidationError as error:
-        told = [f"{path if item['loc'][0] not in changes else 'changes'}: {_told(item)}" for item in error.errors()]
-        raise RecipeError("; ".join(told)) from error
+        problems = [f"{path if item['loc'][0] not in changes else 'changes'}: {_problem(item)}" for item in error.errors()]
+        raise RecipeError("; ".join(problems)) from error
 
 
 def parse_changes(texts: Sequence[str]) -> dict[str, Any]:
-    """Changes of a recipe written as `name=value`, each value as in TOML, the last of a name counting.
+    """Parses changes of a recipe, written `name=value` with values as in TOML; the last change of a name wins.
 
-    Raises `RecipeError` for what is not TOML.
+    Raises `RecipeError` for a text that is not TOML.
     """
     changes: dict[str, Any] = {}
     for text in texts:
@@ -164,8 +166,8 @@ def parse_changes(texts: Sequence[str]) -> dict[str, Any]:
     return changes
 
 
-def _told(error: ErrorDetails) -> str:
-    """The field, what was expected and what came."""
+def _problem(error: ErrorDetails) -> str:
+    """One line: the field, what was expected and what came."""
     name = ".".join(map(str, error["loc"]))
     if error["type"] == "extra_forbidden":
         return f"unknown {name!r}; a recipe has {', '.join(Recipe.model_fields)}"

@@ -1,4 +1,4 @@
-"""A training from start to end: epochs, scores on val, curves and checkpoints."""
+"""Runs a training from start to end: epochs, scores on val, curves and checkpoints."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ Evaluate = Callable[[FCN], Mapping[str, float | None]]
 class Run:
     """One training: the network, what it learns from, and where it writes.
 
-    evaluate: gives a network's `mean_iou` on val, and what else the curves are to hold, called every `evaluate_every`
-        epochs and after the last.
-    cache_mb: MiB of decoded frames that are kept in memory, shared out among workers and processes.
-    origin: further facts that a checkpoint must share to be gone on from, such as the start and the teacher.
+    evaluate: gives a network's `mean_iou` on val and further values for the curves. It is called every `evaluate_every`
+        epochs and after the last one.
+    cache_mb: MiB of frames cached in memory, divided among all workers of all processes.
+    origin: further facts that a checkpoint must share for the training to resume from it, such as the start and the teacher.
     """
 
     net: FCN
@@ -52,19 +52,22 @@ class Run:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What tells this training from others."""
+        """The facts that a checkpoint must share for the training to resume from it; reads every image and mask."""
         facts = {"recipe": self.recipe.to_dict(), "frames": self.split.contents, "labels": self.split.labels.to_list()}
         return facts | dict(self.origin)
 
 
 def train(run: Run) -> tuple[FCN, Progress]:
-    """Trains to the recipe's end, going on from the folder's checkpoint; gives the network to save and the progress."""
+    """Trains to the recipe's end; gives the network to save and the progress.
+
+    Resumes from the checkpoint in the folder, if there is one; raises `ValueError` if it belongs to another training.
+    """
     recipe = run.recipe
     run.folder.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(recipe.seed)
     data = AugmentedSplit(run.split, recipe, (run.cache_mb << 20) // (max(1, run.workers) * run.world.size))
     trainer = Trainer(run.net, data, recipe, run.device, run.world, run.preprocessing, run.teacher, run.workers)
-    identity = run.identity  # once: it reads every image and mask
+    identity = run.identity  # computed once, because it reads every image and mask
     progress = _restore(run, trainer, identity)
     curves = Curves(run.folder, progress.epoch, tensorboard=run.tensorboard) if run.world.first else None
     for epoch in range(progress.epoch, recipe.epochs):
@@ -85,10 +88,10 @@ def train(run: Run) -> tuple[FCN, Progress]:
 
 
 def _restore(run: Run, trainer: Trainer, identity: dict[str, Any]) -> Progress:
-    found = load_checkpoint(run.folder, identity)
-    if found is None:
+    checkpoint = load_checkpoint(run.folder, identity)
+    if checkpoint is None:
         return Progress()
-    progress, states = found
+    progress, states = checkpoint
     try:
         trainer.restore(states)
     except (LookupError, TypeError, ValueError, RuntimeError) as error:
@@ -96,8 +99,8 @@ def _restore(run: Run, trainer: Trainer, identity: dict[str, Any]) -> Progress:
             f"{run.folder / FILE} does not hold the states of this training: {first_line(error)}; remove it to begin anew"
         ) from error
     if run.world.first:
-        left = "nothing is left to train" if progress.epoch >= run.recipe.epochs else "going on"
-        print(f"{run.folder / FILE}: epoch {progress.epoch} of {run.recipe.epochs} is done, {left}")
+        outlook = "nothing is left to train" if progress.epoch >= run.recipe.epochs else "going on"
+        print(f"{run.folder / FILE}: epoch {progress.epoch} of {run.recipe.epochs} is done, {outlook}")
     return progress
 
 
@@ -107,5 +110,5 @@ def _evaluate(run: Run, net: FCN, epoch: int) -> Mapping[str, float | None]:
 
 
 def _line(epoch: int, epochs: int, loss: float, waited: float, score: float | None) -> str:
-    scored = "" if score is None else f", val mean IoU {score:.4f}"
-    return f"epoch {epoch}/{epochs}: loss {loss:.4f}, {waited:.1%} of the time waiting for data{scored}"
+    score_text = "" if score is None else f", val mean IoU {score:.4f}"
+    return f"epoch {epoch}/{epochs}: loss {loss:.4f}, {waited:.1%} of the time waiting for data{score_text}"

@@ -1,4 +1,4 @@
-"""What a training starts from: published backbones, other networks' tensors, or our own weights files."""
+"""Starting points of a training: published backbones, tensors of other networks, and our own weights files."""
 
 from __future__ import annotations
 
@@ -19,43 +19,47 @@ from model.weights_file import find_weights, load_weights
 from training.learning.checkpoint import UNREADABLE
 
 PICKLED = (".pth", ".pt", ".ckpt")
-NESTED = ("state_dict", "model")  # under which trainings of others put a network's tensors
-WRAPPED = "module."  # before each name of a network that was trained on several GPUs
+NESTED = ("state_dict", "model")  # keys under which other trainers put a network's tensors
+WRAPPED = "module."  # prefix of every name in a network that was trained on several GPUs
 
 
 def load_start(net: FCN, start: str, rows: Sequence[int] = ()) -> list[str]:
-    """Loads what fits from `none`, `imagenet` (torchvision's hub), a safetensors or `PICKLED` file, or a name in `weights/`.
+    """Loads the start's tensors that fit into the network; gives the sorted names of the tensors that stay new.
 
-    Understood are our own files, torchvision classifiers, and networks whose backbone's tensors bear our names with `head.*`
-    (DeepLabv3's image pooling, 1x1 branch, projection and logits). rows: for each of our classes the start's, where the
-    score layer is to be taken from a start of other classes; without, a score layer of another number of classes stays new.
-    Gives the names of the tensors that stay new. Raises `ValueError` where the file holds nothing of the backbone.
+    start: `none`, `imagenet` (torchvision's hub), a safetensors or `PICKLED` file, or a name in `weights/`. A file may be one
+        of ours, a torchvision classifier, or a network with our names for the backbone's tensors and `head.*` (DeepLabv3's
+        image pooling, 1x1 branch, projection and logits).
+    rows: for each of our classes, a row of the start's score layer. Without rows, a score layer with another number of classes
+        stays new.
+
+    Raises `ValueError` if the file cannot be read, holds infinity or NaN, or holds no tensor of the backbone, and if the rows
+    do not fit.
     """
     if start == "none":
         return sorted(net.state_dict())
     if start == "imagenet":
         load_published_backbone(net)
-        return _others(net)
+        return _not_in_classifier(net)
     state = _read(_find(start))
     if broken := next((name for name, tensor in state.items() if not torch.isfinite(tensor).all()), None):
         raise ValueError(f"{start}: {broken} holds infinity or NaN, from which nothing can be learnt; begin from another start")
     if not any(name.startswith(("head.", "backbone.")) for name in state):
         load_classifier(net, state)
-        return _others(net)
+        return _not_in_classifier(net)
     named = {_our_name(net, name): tensor for name, tensor in state.items()}
     return _load_fitting(net, named | _score_rows(net, named, rows), start)
 
 
 def start_digest(start: str) -> str:
-    """The sha256 of the file to start from; of `none` and `imagenet`, which are none, themselves."""
+    """The sha256 of the start's file; `none` and `imagenet` have no file and are returned unchanged."""
     return start if start in ("none", "imagenet") else hashlib.sha256(_find(start).read_bytes()).hexdigest()
 
 
 def start_preprocessing(net: FCN, start: str) -> Preprocessing:
-    """How pixels were fed to what the training starts from.
+    """The preprocessing with which the start was trained.
 
-    As our own files say; torchvision's way for `imagenet` and for files of torch.save; else `x / 127.5 - 1`, or
-    `x / 128 - 1` for MobileNet-EdgeTPU.
+    Our own files name theirs. `imagenet` and files of torch.save use torchvision's. Other files use `x / 127.5 - 1`, or
+    `x / 128 - 1` for MobileNet-EdgeTPU. `none` uses the default `Preprocessing`.
     """
     if start == "none":
         return Preprocessing()
@@ -76,6 +80,7 @@ def _find(start: str) -> Path:
 
 
 def _read(path: Path) -> dict[str, Tensor]:
+    """The tensors of a file by name; raises `ValueError` naming a file that cannot be read."""
     if path.suffix in PICKLED:
         return _read_pickled(path)
     try:
@@ -85,11 +90,11 @@ def _read(path: Path) -> dict[str, Tensor]:
 
 
 def _read_pickled(path: Path) -> dict[str, Tensor]:
-    """The tensors of a file of torch.save, also where a training put them under a name of `NESTED`, or wrapped them."""
+    """The tensors of a file of torch.save, also under a key of `NESTED`; removes the prefix `WRAPPED`."""
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except UNREADABLE as error:
-        kind = type(error).__name__  # torch's own words go on with how to run what is in the file
+        kind = type(error).__name__  # torch's own message explains how to execute the file's code
         raise ValueError(
             f"{path} is not a state dict ({kind}): damaged, or more than tensors; save torch.save(network.state_dict(), FILE)"
         ) from error
@@ -105,32 +110,36 @@ def _read_pickled(path: Path) -> dict[str, Tensor]:
 
 
 def _our_name(net: FCN, name: str) -> str:
+    """Our name of a tensor that another network names without `backbone.`, or `head.logits.` for the score layer."""
     if name.partition(".")[0] in dict(net.backbone.named_children()):
         return f"backbone.{name}"
     return name.replace("head.logits.", "score_fr.")
 
 
 def _score_rows(net: FCN, state: Mapping[str, Tensor], rows: Sequence[int]) -> dict[str, Tensor]:
-    """The score layer for our classes, made of these rows of the start's."""
+    """The score layer for our classes, built from these rows of the start's score layer."""
     if not rows:
         return {}
     scores = {name: state[name] for name in ("score_fr.weight", "score_fr.bias") if name in state}
-    classes, theirs = net.architecture.num_classes, min((len(tensor) for tensor in scores.values()), default=0)
-    if len(rows) != classes or not all(0 <= row < theirs for row in rows):
-        raise ValueError(f"start_rows must name, for each of {classes} classes, one of the start's {theirs}; got {list(rows)}")
+    classes, start_classes = net.architecture.num_classes, min((len(tensor) for tensor in scores.values()), default=0)
+    if len(rows) != classes or not all(0 <= row < start_classes for row in rows):
+        raise ValueError(
+            f"start_rows must name, for each of {classes} classes, one of the start's {start_classes}; got {list(rows)}"
+        )
     return {name: tensor[list(rows)] for name, tensor in scores.items()}
 
 
 def _load_fitting(net: FCN, state: dict[str, Tensor], start: str) -> list[str]:
-    own = net.state_dict()
-    fitting = {n: t.to(own[n].dtype) for n, t in state.items() if n in own and own[n].shape == t.shape}
+    """Loads the tensors whose names and shapes match; gives the names of the others of the network."""
+    network = net.state_dict()
+    fitting = {n: t.to(network[n].dtype) for n, t in state.items() if n in network and network[n].shape == t.shape}
     if not any(name.startswith("backbone.") for name in fitting):
         raise ValueError(f"{start} holds no tensor of a {net.architecture.backbone} of width {net.architecture.width}")
     net.load_state_dict(fitting, strict=False)
-    return sorted(name for name in set(own) - set(fitting) if not name.endswith("num_batches_tracked"))
+    return sorted(name for name in set(network) - set(fitting) if not name.endswith("num_batches_tracked"))
 
 
-def _others(net: FCN) -> list[str]:
-    """What a classifier's file does not fill."""
+def _not_in_classifier(net: FCN) -> list[str]:
+    """The names of the tensors that a classifier's file does not provide."""
     filled = ("backbone.", "head.") if takes_classifier(net) else ("backbone.",)
     return sorted(name for name in net.state_dict() if not name.startswith(filled))

@@ -1,4 +1,4 @@
-"""The frozen network that a student must not drift from."""
+"""The frozen network whose probabilities a student learns to match."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from model.networks.fcn import FCN
 
 
 class Teacher:
-    """Mean class probabilities of a frozen network over scales and left-right flips of its input."""
+    """Gives a frozen network's class probabilities, averaged over scales and left-right flips of its input.
+
+    Raises `ValueError` for a network whose decoder is not `aligned`.
+    """
 
     def __init__(self, net: FCN, scales: tuple[float, ...]) -> None:
         if not isinstance(net, AlignedFCN):
@@ -28,7 +31,7 @@ class Teacher:
     def log_probabilities(self, images: Tensor) -> Tensor:
         """Log of the mean probabilities (N, C, ceil(H/stride), ceil(W/stride)) for normalised images (N, 3, H, W).
 
-        They stand for the pixels at multiples of the teacher's own stride.
+        They belong to the pixels whose rows and columns are multiples of the teacher's stride.
         """
         total = torch.zeros((), device=images.device)
         for scale in self.scales:
@@ -40,18 +43,24 @@ class Teacher:
         return (total / (2 * len(self.scales))).clamp(min=1e-8).log()
 
     def _at_pixels(self, scores: Tensor, images: Tensor, scale: float, flip: bool) -> Tensor:
-        """Scores of the scaled, perhaps flipped images, read bilinearly where the images' pixels went."""
+        """Samples the scores of the scaled images bilinearly at the original images' pixels, one pixel every stride.
+
+        flip: whether the scaled images were flipped left to right.
+        """
         height, width = images.shape[-2:]
         ys = torch.arange(0, height, self.stride, device=images.device)
         xs = torch.arange(0, width, self.stride, device=images.device)
         rows = self._cells(ys, scale, scores.shape[-2])
         columns = self._cells(width - 1 - xs if flip else xs, scale, scores.shape[-1])
         grid = torch.stack([columns[None, :].expand(len(rows), -1), rows[:, None].expand(-1, len(columns))], -1)
-        repeated = grid.expand(len(images), -1, -1, -1)
-        return F.grid_sample(scores, repeated, mode="bilinear", padding_mode="border", align_corners=True)
+        grids = grid.expand(len(images), -1, -1, -1)
+        return F.grid_sample(scores, grids, mode="bilinear", padding_mode="border", align_corners=True)
 
     def _cells(self, pixels: Tensor, scale: float, cells: int) -> Tensor:
-        """Where pixels lie on the score map, from -1 (its first cell) to 1 (its last)."""
+        """Positions of pixels on an axis of the score map, from -1 (first cell) to 1 (last cell).
+
+        cells: the number of cells along the axis.
+        """
         final = self.net.upscore_final
         centre = 0.0 if final.grid == "corner" else (final.stride - 1) / 2
         position = ((pixels + 0.5) * scale - 0.5 - centre) / final.stride

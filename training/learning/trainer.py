@@ -1,4 +1,4 @@
-"""One epoch after another: the steps of a training, and what its checkpoint holds."""
+"""Trains a network epoch by epoch, and gives the states that a checkpoint holds."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ from training.learning.teacher import Teacher
 class Trainer:
     """Trains a network by a recipe, on this process's share of each batch.
 
-    The losses are those of the whole batch, however it is cut into processes and into `accumulate` parts; batch norm
-    (but on CUDA, across processes) and the Lovász loss see one part at a time.
+    The cross-entropy is that of the whole batch, however many processes and `accumulate` parts share it. Batch norm and the
+    Lovász loss see one part at a time; on CUDA, batch norm sees that part of all processes.
     """
 
     def __init__(
@@ -55,22 +55,22 @@ class Trainer:
 
     @property
     def result(self) -> FCN:
-        """The averaged network where one is kept, else the trained one."""
+        """The network with averaged weights if the recipe asks for them, else the trained network."""
         return cast(FCN, self.optimization.averaged)
 
     def train_one_epoch(self, epoch: int, progress: Progress) -> tuple[float, float]:
-        """Mean loss, and the fraction of the time spent waiting for data."""
+        """Trains one epoch; gives the mean loss, and the fraction of the time spent waiting for data."""
         self._train_mode()
         title = f"epoch {epoch + 1}/{self.recipe.epochs}"
         bar = tqdm(total=len(self.loader), desc=title, unit="batch", mininterval=2, disable=not self.world.first)
         total, waited, started = torch.zeros((), device=self.device), 0.0, time.monotonic()
         batches = self.loader.epoch(epoch)
-        # after the loader, which draws a number itself; of each process its own, for dropout
+        # seeded after the loader, which draws a random number itself; each process has its own seed, for dropout
         torch.manual_seed(mixed(self.recipe.seed, epoch, self.world.rank))
         for _ in range(len(self.loader)):
-            asked = time.monotonic()
+            wait_start = time.monotonic()
             images, masks = next(batches)
-            waited += time.monotonic() - asked
+            waited += time.monotonic() - wait_start
             loss = self._step(images.to(self.device, non_blocking=True), masks.to(self.device, non_blocking=True), progress)
             total += loss
             bar.update()
@@ -91,14 +91,15 @@ class Trainer:
         total = torch.zeros((), device=self.device)
         crops = len(images) * self.world.size if self.recipe.batch_loss == "sum" else 1
         parts = min(self.recipe.accumulate, len(images))
-        taught = self._taught(len(images))
-        statistics = [buffer.clone() for buffer in self.net.buffers()]  # of batch norm
-        cut = (tensor.tensor_split(parts) for tensor in (images, masks, taught))
-        for index, (some, their, weights) in enumerate(zip(*cut, strict=True)):
-            last = index == parts - 1
-            quiet = isinstance(self.parallel, DistributedDataParallel) and not last
-            with cast(DistributedDataParallel, self.parallel).no_sync() if quiet else nullcontext():
-                loss = self._loss(some, their, labelled, len(some) / len(images), weights)
+        teacher_weights = self._teacher_weights(len(images))
+        statistics = [buffer.clone() for buffer in self.net.buffers()]  # of batch norm, restored if the step is skipped
+        split = (tensor.tensor_split(parts) for tensor in (images, masks, teacher_weights))
+        for index, (part_images, part_masks, part_weights) in enumerate(zip(*split, strict=True)):
+            # processes exchange gradients once a step, in its last part
+            local = isinstance(self.parallel, DistributedDataParallel) and index < parts - 1
+            with cast(DistributedDataParallel, self.parallel).no_sync() if local else nullcontext():
+                share = len(part_images) / len(images)
+                loss = self._loss(part_images, part_masks, labelled, share, part_weights)
                 self.optimization.backward(loss * crops)
             total += loss.detach()
         if not self.optimization.step():
@@ -108,33 +109,37 @@ class Trainer:
         progress.step += 1
         return total
 
-    def _taught(self, crops: int) -> Tensor:
-        """What the teacher's word on each of so many crops of this process weighs: 0 for those that it is not shown.
+    def _teacher_weights(self, crops: int) -> Tensor:
+        """The weight of the teacher's divergence for each crop of this process (crops,); 0 for crops it does not see.
 
-        It is shown the first `teacher_share` of a step's crops, which processes take in turns.
+        The teacher sees the first `teacher_share` of a step's crops. Processes take the crops of a step in turn.
         """
         size = self.world.size
-        shown = round(self.recipe.teacher_share * crops * size)
-        return (torch.arange(self.world.rank, crops * size, size) < shown) * (size / max(1, shown))
+        taught = round(self.recipe.teacher_share * crops * size)
+        return (torch.arange(self.world.rank, crops * size, size) < taught) * (size / max(1, taught))
 
-    def _loss(self, images: Tensor, masks: Tensor, labelled: Tensor, share: float, taught: Tensor) -> Tensor:
-        """The loss of a part of the step's batch, whose labelled pixels in all, and whose share of it, are given."""
+    def _loss(self, images: Tensor, masks: Tensor, labelled: Tensor, share: float, teacher_weights: Tensor) -> Tensor:
+        """The loss of one part of the step's batch.
+
+        labelled: labelled pixels of the whole batch over all processes, divided by the number of processes. share: the part's
+        share of this process's crops. teacher_weights: one for each crop.
+        """
         recipe, ignored = self.recipe, self.data.ignore_index
         inputs = normalise(images, self.preprocessing).contiguous(memory_format=torch.channels_last)
         with self.optimization.autocast():
             logits = self.parallel(inputs)
-            shown = int(taught.count_nonzero())
-            target = self.teacher.log_probabilities(inputs[:shown]) if self.teacher and shown else None
+            taught = int(teacher_weights.count_nonzero())
+            target = self.teacher.log_probabilities(inputs[:taught]) if self.teacher and taught else None
         loss = recipe.label_weight * cross_entropy(logits, masks, ignored, self.class_weights, labelled)
         if recipe.lovasz_weight:
             loss = loss + recipe.lovasz_weight * share * lovasz_softmax(logits, masks, ignored)
         if self.teacher and target is not None:
-            at_cells = logits[:shown, :, :: self.teacher.stride, :: self.teacher.stride]
-            loss = loss + recipe.teacher_weight * float(taught.sum()) * distillation(at_cells, target)
+            at_cells = logits[:taught, :, :: self.teacher.stride, :: self.teacher.stride]
+            loss = loss + recipe.teacher_weight * float(teacher_weights.sum()) * distillation(at_cells, target)
         return loss
 
     def states(self) -> dict[str, Any]:
-        """What a checkpoint needs besides the progress."""
+        """The states of the network and the optimisation, for a checkpoint."""
         return {"net": self.net.state_dict(), **self.optimization.state_dict()}
 
     def restore(self, states: Mapping[str, Any]) -> None:

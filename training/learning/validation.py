@@ -1,4 +1,4 @@
-"""What a network in training scores on val: confusion matrix and cross-entropy, of one pass along the served path."""
+"""Scores a network in training on val: confusion matrix and cross-entropy, in one pass along the served path."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ Scores = dict[str, float | None]
 
 
 class Scorer:
-    """Scores networks of one manifest on a split, and remembers the last one's confusion matrix.
+    """Scores networks of one manifest on a split; `matrix` is the confusion matrix of the last call.
 
-    mapping: of the network's classes to the split's, where it is scored on fewer. The counts are those of
+    mapping: from the network's classes to the split's, if the split has fewer. The matrix equals that of
     `training.scoring.evaluate.evaluate` with the service's options.
     """
 
@@ -32,11 +32,11 @@ class Scorer:
         self.matrix: ConfusionMatrix | None = None
 
     def __call__(self, net: FCN) -> Scores:
-        """`mean_iou`; `val_loss`; and `iou/NAME` of each class, None for those that val does not show.
+        """Gives `mean_iou`, `val_loss`, and `iou/NAME` of each class; None for a class that val does not show.
 
-        The loss is the mean cross-entropy over the labelled pixels of all frames, of the logits whose highest is the class
-        map, without class weights and the other terms of the training's loss. Scored on fewer classes, what counts is the
-        sum of the probabilities of those that became the label. None without labelled pixels.
+        `val_loss` is the mean cross-entropy over the labelled pixels of all frames, without class weights and the other terms
+        of the training's loss. Its logits are those whose maximum gives the class map. With a mapping to fewer classes, the
+        probability of a label is the sum over the classes that map to it. It is None without labelled pixels.
         """
         segmenter, split = snapshot_segmenter(net, self.manifest, self.device), self.validation
         classes, loss, table = len(split.labels), 0.0, torch.from_numpy(self.mapping.table.copy())
@@ -54,13 +54,16 @@ class Scorer:
         self.matrix = matrix
         labelled = int(matrix.counts.sum())
         scores: Scores = {"mean_iou": matrix.mean_iou, "val_loss": loss / labelled if labelled else None}
-        named = zip(split.labels.names, matrix.iou.tolist(), strict=True)
-        return scores | {f"iou/{name}": None if isnan(iou) else iou for name, iou in named}
+        class_scores = zip(split.labels.names, matrix.iou.tolist(), strict=True)
+        return scores | {f"iou/{name}": None if isnan(iou) else iou for name, iou in class_scores}
 
 
 def cross_entropy_sum(logits: Tensor, labels: Tensor, table: Tensor, classes: int) -> float:
-    """The sum over pixels of logits (C, H, W) and uint8 labels (H, W) below `classes`, to which `table` maps the C classes."""
+    """The sum of the cross-entropy over the pixels whose label is below `classes`.
+
+    logits (C, H, W); labels: uint8 (H, W). table: maps each of the C classes to a label.
+    """
     labelled = labels < classes
     log_probabilities = logits[:, labelled].log_softmax(0)
-    others = table[: len(logits), None] != labels[labelled]
-    return -float(log_probabilities.masked_fill(others, -np.inf).logsumexp(0).double().sum())
+    other_classes = table[: len(logits), None] != labels[labelled]
+    return -float(log_probabilities.masked_fill(other_classes, -np.inf).logsumexp(0).double().sum())

@@ -1,1 +1,1 @@
-"""What is written about weights and trainings: model cards, charts, curves, facts in files."""
+"""Reports about weights and trainings: model cards, charts, curves, and facts in weights files."""

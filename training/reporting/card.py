@@ -1,4 +1,4 @@
-"""Model cards: what a weights file says of itself, for people."""
+"""Model cards: Markdown texts of the facts in a weights file."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from training.reporting.plots import draw, score_chart
 
 @dataclass(frozen=True)
 class CardFacts:
-    """What a training knows at its end and the weights file keeps."""
+    """Facts about a finished training, for the weights file."""
 
     split: Split
     validation: Split
@@ -57,14 +57,14 @@ def training_facts(facts: CardFacts) -> dict[str, Any]:
 
 
 def write_card(path: Path) -> None:
-    """Writes the card and the charts of this weights file beside it; a chart that cannot be drawn is told in a line."""
+    """Writes the card and the chart of a weights file beside it; if the chart cannot be drawn, stderr says why."""
     weights = load_weights(path)
     path.with_suffix(".md").write_text(card(weights), encoding="utf-8", errors="backslashreplace")
     draw(path.with_suffix(".png"), lambda: score_chart(weights, path.with_suffix(".curves.csv")))
 
 
 def card(weights: Weights) -> str:
-    """The card's text, from the file's facts alone."""
+    """The card's text, which depends only on the facts in the file."""
     manifest, training = weights.manifest, weights.manifest.training
     architecture, preprocessing = manifest.architecture, manifest.preprocessing
     variant = f"FCN-{architecture.variant.removeprefix('fcn')}"
@@ -90,10 +90,10 @@ def card(weights: Weights) -> str:
 
 
 def _calibration(training: Mapping[str, Any]) -> list[str]:
-    """What `confidence` is worth in each precision, where that was measured."""
+    """The section on calibration, with a row for each measured precision; empty if none was measured."""
     names = {"calibration": "float32", "calibration_int8": "int8"}
-    found = {precision: training[name] for name, precision in names.items() if name in training}
-    if not found:
+    calibrations = {precision: training[name] for name, precision in names.items() if name in training}
+    if not calibrations:
         return []
     rows = [
         table_row(
@@ -104,7 +104,7 @@ def _calibration(training: Mapping[str, Any]) -> list[str]:
             f"{facts['ece_before']:.4f}",
             f"{facts['ece_after']:.4f}",
         )
-        for precision, facts in found.items()
+        for precision, facts in calibrations.items()
         for frames, checked in [checked_frames(facts)]
     ]
     head = ["| precision | temperature | frames | checked on | ECE without | ECE with one |", "|---|---|---|---|---|---|"]
@@ -118,14 +118,14 @@ def _calibration(training: Mapping[str, Any]) -> list[str]:
 
 
 def checked_frames(facts: Mapping[str, Any]) -> tuple[int, str]:
-    """How many frames a calibration was given, and how it was checked: `4 blocks`, or in files of before `every second`."""
+    """The number of frames of a calibration, and how it was checked: `4 blocks`, or `every second` in older files."""
     if "blocks" in facts:
         return facts["frames"], f"{facts['blocks']} blocks"
     return facts["fitted_frames"] + facts["checked_frames"], "every second"
 
 
 def _score_tables(scores: Mapping[str, Any]) -> list[str]:
-    """A table for each set of classes, a column for each measurement, then the conditions."""
+    """A table for each set of classes, with a column for each measurement; then the conditions."""
     scores = {name: values for name, values in scores.items() if {"classes", "iou"} <= set(values)}
     groups: dict[tuple[str, ...], list[str]] = {}
     for name, values in scores.items():
@@ -140,9 +140,9 @@ def _score_tables(scores: Mapping[str, Any]) -> list[str]:
 
 
 def _few_frames(values: Mapping[str, Any]) -> str:
-    """The classes that too few frames show for the interval to tell of them."""
-    shown = ", ".join(f"{literal(name)} ({count})" for name, count in values.get("few_frames", {}).items())
-    return f"; frames that show {shown} are too few for the interval to tell what others would score" if shown else ""
+    """A remark on the classes that too few frames show for an interval; empty if there are none."""
+    classes = ", ".join(f"{literal(name)} ({count})" for name, count in values.get("few_frames", {}).items())
+    return f"; frames that show {classes} are too few for the interval to tell what others would score" if classes else ""
 
 
 def _score_table(columns: Mapping[str, Any], classes: Sequence[str]) -> str:
@@ -178,7 +178,7 @@ def _number(value: float | None) -> str:
 
 
 def _ends(values: Mapping[str, Any]) -> str:
-    """The interval of a mean IoU, where one was stored."""
+    """The interval of a mean IoU; empty if none is stored."""
     ends = values.get("mean_iou_95", (None, None))
     return "" if None in ends else f"{_number(ends[0])} to {_number(ends[1])}"
 

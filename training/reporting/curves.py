@@ -1,4 +1,4 @@
-"""The curves of a training: a CSV that grows by a row an epoch, and a PNG plot of it."""
+"""The curves of a training: a CSV with a row for each epoch, and a PNG plot of it."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ COLUMNS = ("epoch", "loss", "learning_rate", "waited", "mean_iou")
 
 
 class Curves:
-    """Writes `curves.csv` and `curves.png` in a folder; rows after `epoch`, of a killed run, are dropped.
+    """Writes `curves.csv` and `curves.png` in a folder; drops rows after `epoch`, which a killed run left.
 
-    After `COLUMNS` come those of the scored epochs, such as `val_loss` and `iou/NAME` of each class, once there is one.
-    With `tensorboard` the same numbers go to event files in the folder `tensorboard`.
+    Scored epochs add columns after `COLUMNS`, such as `val_loss` and `iou/NAME` of each class. With `tensorboard` the same
+    numbers go to event files in the folder `tensorboard`.
     """
 
     def __init__(self, folder: Path, epoch: int, *, tensorboard: bool = False) -> None:
@@ -25,14 +25,14 @@ class Curves:
         self._write()
 
     def add(self, **values: float | None) -> None:
-        """Adds a row; `None` leaves its cell empty."""
+        """Adds a row; the cell of a value that is None stays empty."""
         self.rows.append({name: "" if value is None else f"{value:.6g}" for name, value in values.items()})
         self._write()
         if self._board:
             add_scalars(self._board, values)
 
     def plot(self) -> None:
-        """Draws loss and val mean IoU over epochs; what cannot be drawn is told in a line."""
+        """Draws loss and val mean IoU over epochs; if that fails, stderr says why."""
         draw(self.folder / "curves.png", lambda: curves_chart(self.rows))
 
     def _write(self) -> None:

@@ -1,4 +1,4 @@
-"""Where something was measured: the machine and the commit."""
+"""The machine and the commit of a measurement."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 
 
 def machine(threads: int | None = None) -> str:
-    """The processor, the threads in use (default: torch's) and the GPU if any."""
+    """The processor, the number of threads (default: torch's) and the GPU, if any, in one line."""
     cpu = platform.processor() or platform.machine()
     info = Path("/proc/cpuinfo")
     if info.exists():
@@ -20,7 +20,7 @@ def machine(threads: int | None = None) -> str:
 
 
 def commit() -> str:
-    """The checkout's commit, or `unknown` outside one."""
+    """The commit of the checkout, or `unknown` outside a checkout."""
     command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "--short=12", "HEAD"]
     try:
         result = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -30,7 +30,7 @@ def commit() -> str:
 
 
 def set_threads(threads: int) -> None:
-    """Uses this many CPU threads; 0 leaves torch's choice. Raises `ValueError` for less."""
+    """Sets the number of CPU threads; 0 keeps torch's choice. Raises `ValueError` for a negative number."""
     if threads < 0:
         raise ValueError(f"threads must be 0 or more, got {threads}")
     if threads:

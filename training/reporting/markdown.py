@@ -1,4 +1,4 @@
-"""Rows of Markdown tables, whatever stands in their cells."""
+"""Rows of Markdown tables, with escaped cells."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import re
 
 
 def table_row(*cells: str) -> str:
-    """A row of a Markdown table; a bar in a cell is escaped, and a line break is a space."""
+    """A row of a Markdown table; escapes bars in cells, and replaces line breaks with spaces."""
     return f"| {' | '.join(_cell(cell) for cell in cells)} |"
 
 
 def _cell(text: str) -> str:
-    # backslashes before a bar are doubled: else they would escape the one that escapes it
+    # backslashes before a bar are doubled: otherwise they would escape the backslash that escapes the bar
     return re.sub(r"(\\*)\|", lambda bar: bar[1] * 2 + "\\|", " ".join(text.splitlines()))
 
 
 def literal(name: str) -> str:
-    """A name that Markdown shows letter by letter: `_background_` would be in italics, `$x$` a formula."""
+    """Escapes a name so that Markdown shows it literally: not `_background_` in italics, nor `$x$` as a formula."""
     return re.sub(r"[*`$<\[]|(?<!\w)_|_(?!\w)", r"\\\g<0>", name)

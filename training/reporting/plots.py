@@ -1,4 +1,4 @@
-"""Charts: the curves of a training, and the scores of a weights file by class."""
+"""Charts of a training's curves, and of a weights file's scores by class."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-MOST = 3
+MOST = 3  # measurements that a chart of scores shows
 BLUE, GREEN, GREY = "#4269d0", "#3ca951", "#b8bec5"
 
 
 def read_curves(path: Path) -> list[dict[str, str]]:
-    """The rows of a training's CSV; none where there is no file."""
+    """The rows of a training's CSV; empty if there is no file."""
     if not path.exists():
         return []
     with path.open(newline="", encoding="utf-8") as file:
@@ -31,47 +31,50 @@ def read_curves(path: Path) -> list[dict[str, str]]:
 
 
 def require_matplotlib() -> None:
-    """Raises `ValueError` where charts cannot be drawn: better before a training than after it."""
+    """Raises `ValueError` if matplotlib is missing; commands call it before a training, not after it."""
     if find_spec("matplotlib") is None:
         raise ValueError("charts need matplotlib; install the extra: pip install 'fcn-segment[train]'")
 
 
 def draw(path: Path, chart: Callable[[], bytes]) -> None:
-    """Writes a chart's PNG; where it cannot be drawn or written, one line says why, and the work goes on without it."""
+    """Writes a chart's PNG; if that fails, prints the reason in one line on stderr and returns."""
     try:
         path.write_bytes(chart())
-    except Exception as error:  # whatever a font, a backend or a name does to matplotlib: no chart is worth a training
+    except Exception as error:  # fonts, backends and names can raise any error in matplotlib, and must not end a training
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         print(f"{path} is not drawn: {reason}", file=sys.stderr)
 
 
 def curves_chart(rows: Sequence[Mapping[str, str]]) -> bytes:
-    """PNG of the loss and of the val mean IoU over epochs."""
+    """A PNG of the loss and the val mean IoU over epochs."""
     figure = _figure(7, 3.2)
     _curves(rows, *figure.subplots(1, 2))
     return _png(figure)
 
 
 def score_chart(weights: Weights, curves: Path) -> bytes:
-    """PNG of the IoU of each class, the first three measurements of the same classes side by side, and of the curves."""
+    """A PNG of the IoU of each class, and of the training's curves if there are any.
+
+    Up to three measurements of the same classes, the first in the file, are drawn side by side.
+    """
     rows = read_curves(curves)
     first: Mapping[str, Any] = next(iter(weights.manifest.scores.values()), {"classes": []})
-    same = [(n, v) for n, v in weights.manifest.scores.items() if v["classes"] == first["classes"]]
-    measured = dict(same[:MOST])
+    comparable = [(n, v) for n, v in weights.manifest.scores.items() if v["classes"] == first["classes"]]
+    scores = dict(comparable[:MOST])
     figure = _figure(9, max(3.5, 0.34 * len(first["classes"]) + 1.2))
     if rows:
         grid = figure.add_gridspec(2, 2, width_ratios=[1.6, 1])
-        _bars(measured, first["classes"], figure.add_subplot(grid[:, 0]))
+        _bars(scores, first["classes"], figure.add_subplot(grid[:, 0]))
         _curves(rows, figure.add_subplot(grid[0, 1]), figure.add_subplot(grid[1, 1]))
     else:
-        _bars(measured, first["classes"], figure.subplots())
+        _bars(scores, first["classes"], figure.subplots())
     return _png(figure)
 
 
 def _figure(width: float, height: float) -> Figure:
-    """An empty figure with a canvas of its own.
+    """An empty figure, in inches, with an Agg canvas of its own.
 
-    The environment's MPLBACKEND, which a notebook sets for all of its processes, is hidden while matplotlib is imported:
+    MPLBACKEND is removed from the environment while matplotlib is imported: notebooks set it for their child processes, and
     the import fails for a backend that is not installed.
     """
     require_matplotlib()
@@ -87,23 +90,22 @@ def _figure(width: float, height: float) -> Figure:
     return figure
 
 
-def _bars(measured: Mapping[str, Any], classes: Sequence[str], axes: Axes) -> None:
-    height = 0.8 / max(1, len(measured))
-    for index, (name, values) in enumerate(measured.items()):
+def _bars(scores: Mapping[str, Any], classes: Sequence[str], axes: Axes) -> None:
+    height = 0.8 / max(1, len(scores))
+    for index, (name, values) in enumerate(scores.items()):
         ticks = [tick + index * height for tick in range(len(classes))]
         color = GREEN if index == 0 else (BLUE if index == 1 else GREY)
         axes.barh(ticks, [iou or 0 for iou in values["iou"]], height, label=_literal(name), color=color)
     axes.set_yticks([tick + 0.4 - height / 2 for tick in range(len(classes))], [_literal(name) for name in classes])
     axes.invert_yaxis()
     axes.set(xlabel="IoU", xlim=(0, 1))
-    if len(measured) > 1:
+    if len(scores) > 1:
         axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1), fontsize="small", frameon=False)
-    _plain(axes)
+    _style(axes)
 
 
 def _literal(name: str) -> str:
-    """A name as matplotlib shows it letter by letter: between two dollars it would read a formula, and it takes no text that is
-    not UTF-8."""
+    """Escapes a name so that matplotlib shows it literally: no formula between dollars, and no text outside UTF-8."""
     return name.replace("$", r"\$").encode("utf-8", "backslashreplace").decode()
 
 
@@ -112,21 +114,21 @@ def _curves(rows: Sequence[Mapping[str, str]], left: Axes, right: Axes) -> None:
     left.plot(epochs, [float(row["loss"]) for row in rows], color=BLUE)
     left.set(xlabel="epoch", ylabel="training loss")
     if any(row.get("val_loss") for row in rows):
-        _scored(rows, "val_loss", left, GREY)
+        _plot_scored(rows, "val_loss", left, GREY)
         left.set(ylabel="training loss; grey: val cross-entropy")
-    _scored(rows, "mean_iou", right, GREEN)
+    _plot_scored(rows, "mean_iou", right, GREEN)
     right.set(xlabel="epoch", ylabel="val mean IoU")
-    _plain(left)
-    _plain(right)
+    _style(left)
+    _style(right)
 
 
-def _scored(rows: Sequence[Mapping[str, str]], name: str, axes: Axes, color: str) -> None:
-    """This column over the epochs that were scored."""
+def _plot_scored(rows: Sequence[Mapping[str, str]], name: str, axes: Axes, color: str) -> None:
+    """Plots a column over the epochs that have a value in it."""
     points = [(int(row["epoch"]), float(row[name])) for row in rows if row.get(name)]
     axes.plot([epoch for epoch, _ in points], [value for _, value in points], "o-", markersize=3, color=color)
 
 
-def _plain(axes: Axes) -> None:
+def _style(axes: Axes) -> None:
     axes.grid(alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
 
@@ -134,6 +136,6 @@ def _plain(axes: Axes) -> None:
 def _png(figure: Figure) -> bytes:
     buffer = io.BytesIO()
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph", UserWarning)  # a letter that the font lacks is a box
+        warnings.filterwarnings("ignore", "Glyph", UserWarning)  # a letter that the font lacks is drawn as a box
         figure.savefig(buffer, format="png", dpi=110)
     return buffer.getvalue()

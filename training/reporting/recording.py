@@ -1,4 +1,4 @@
-"""What was measured of a weights file goes into its facts, into its card, and into those of its exports."""
+"""Records scores and temperatures in a weights file, in its card, and in its exports."""
 
 from __future__ import annotations
 
@@ -19,9 +19,10 @@ from training.scoring.calibration import Calibration
 
 @dataclass(frozen=True)
 class Measured:
-    """What a score or a temperature was measured of: the network's name, sha256 and precision, and its export's digest.
+    """The network that a score or a temperature was measured with.
 
-    sums: of int8, how the processor sums; else `vnni`.
+    identity: the weights file's name, its sha256, and the precision. network_sha256: the digest of the export's network.
+    sums: how the processor sums int8 products; `vnni` for other precisions.
     """
 
     identity: ModelIdentity
@@ -35,14 +36,17 @@ class Measured:
 
     @property
     def precision(self) -> str:
-        """As scores are named by it."""
+        """The precision as the names of scores spell it."""
         precision = self.identity.precision
         return INT8_SCORES[self.sums] if precision == "int8" else precision
 
 
 @dataclass(frozen=True)
 class RecordedScore:
-    """A score to record: its name, without the precision, its values as a weights file stores them, and what was scored."""
+    """A score to record.
+
+    name: without the precision. values: as a weights file stores them. measured: the network that was scored.
+    """
 
     name: str
     values: Mapping[str, Any]
@@ -51,7 +55,7 @@ class RecordedScore:
 
 @dataclass(frozen=True)
 class RecordedCalibration:
-    """A temperature to record, the split that it was fitted on, and what it was fitted for."""
+    """A temperature to record, the name of the split it was fitted on, and the network it was fitted for."""
 
     calibration: Calibration
     split: str
@@ -66,15 +70,15 @@ def record(
     advise: Callable[[Preprocessing], Preprocessing] = lambda preprocessing: preprocessing,
     notes: Sequence[str] = (),
 ) -> str:
-    """Adds scores, temperatures and notes to a weights file, its card and its exports; the tensors stay. Gives what to print.
+    """Adds scores, temperatures and notes to a weights file, its card and its exports; gives a line to print.
 
-    int8's temperature is that of processors with VNNI or AMX, where there is one, for others too. advise: gives the file's
-    preprocessing with the advice under which the scores were measured. The score of another file, such as of the start, says
-    in its conditions which. What was recorded of another export in a precision is removed.
+    The tensors do not change. advise: gives the file's preprocessing with the advised side and tile of the measurement. Values
+    of another export in a measured precision are removed. A score of another file, such as of the start, names that file in
+    its conditions. A temperature for int8 that was fitted on a processor without VNNI or AMX never replaces a recorded one.
     """
     weights = load_weights(path)
     manifest = weights.manifest
-    for measured in [each.measured for each in scores] + [each.measured for each in calibrations]:
+    for measured in [score.measured for score in scores] + [fit.measured for fit in calibrations]:
         if measured.network_sha256 and measured.identity.sha256 == weights.sha256:
             manifest = manifest.of_export(measured.identity.precision, measured.network_sha256)
     for score in scores:
@@ -82,9 +86,9 @@ def record(
     for fit in calibrations:
         if fit.measured.sums == "vnni" or fit.measured.identity.precision not in manifest.temperatures:
             manifest = _with_calibration(manifest, fit)
-    kept = dict.fromkeys([*manifest.training.get("notes", []), *notes])
+    all_notes = dict.fromkeys([*manifest.training.get("notes", []), *notes])
     manifest = replace(
-        manifest, training={**manifest.training, "notes": list(kept)}, preprocessing=advise(manifest.preprocessing)
+        manifest, training={**manifest.training, "notes": list(all_notes)}, preprocessing=advise(manifest.preprocessing)
     )
     save_weights(path, weights.tensors, manifest)
     write_card(path)

@@ -1,4 +1,4 @@
-"""Curves for TensorBoard, where its extra is installed."""
+"""Writes curves for TensorBoard, if its extra is installed."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ if TYPE_CHECKING:
 
 
 def require_tensorboard() -> None:
-    """Raises `ValueError` where the extra is missing: better before a training than after its first epoch."""
+    """Raises `ValueError` if the extra is missing; the trainer calls it before a training, not after the first epoch."""
     if find_spec("tensorboard") is None:
         raise ValueError("--tensorboard needs its extra: pip install 'fcn-segment[tensorboard]'")
 
 
 def open_board(folder: Path, epoch: int) -> SummaryWriter:
-    """A writer of event files, in which what a killed run wrote after `epoch` is hidden."""
+    """Opens a writer of event files; TensorBoard then hides what a killed run wrote after `epoch`."""
     require_tensorboard()
     from torch.utils.tensorboard import SummaryWriter
 
@@ -26,7 +26,7 @@ def open_board(folder: Path, epoch: int) -> SummaryWriter:
 
 
 def add_scalars(board: SummaryWriter, values: Mapping[str, float | None]) -> None:
-    """Adds a row of the curves: `epoch` is the step, what is None is left out."""
+    """Adds a row of the curves with `epoch` as the step; values that are None are left out."""
     step = values["epoch"]
     assert step is not None
     for name, value in values.items():

@@ -1,6 +1,6 @@
-"""Boundary IoU (Cheng et al. 2021, "Boundary IoU", section 4): the IoU of the pixels near each class's border alone.
+"""Boundary IoU (Cheng et al. 2021, "Boundary IoU", section 4): the IoU over the pixels near each class's border.
 
-As in the paper's published evaluation, the image's own edge is a border of what touches it.
+As in the paper's published evaluation code, the edge of the image is a border too.
 """
 
 from __future__ import annotations
@@ -14,30 +14,30 @@ from model.metrics import ConfusionMatrix
 from training.learning.losses import without_border
 
 ClassMap = npt.NDArray[np.uint8]
-FRACTION = 0.02  # of the image's diagonal: how far from a border counts, as in the paper
+FRACTION = 0.02  # pixels closer to a border than this fraction of the image's diagonal count, as in the paper
 VOID = 255
-OUTSIDE = -1  # no class's id
+OUTSIDE = -1  # id of the frame around the image; no class has it
 
 
 class BoundaryIoU:
-    """Gathers class maps of frames. Labels of the classes and above are void, which counts in neither map."""
+    """Accumulates class maps of frames. Pixels whose label is no class are void and count in neither map."""
 
     def __init__(self, num_classes: int, fraction: float = FRACTION) -> None:
         self.fraction = fraction
         self._matrix = ConfusionMatrix(num_classes + 1)
 
     def update(self, labels: ClassMap, predictions: ClassMap) -> None:
-        """Adds two class maps of one shape."""
+        """Adds the labels and predictions (H, W) of one frame."""
         inner = len(self._matrix.counts) - 1
         distance = max(1, round(self.fraction * float(np.hypot(*labels.shape))))
         truth = np.where(labels < inner, labels, VOID).astype(np.uint8)
-        found = np.where(truth == VOID, VOID, predictions).astype(np.uint8)
-        near, near_found = (near_borders(ids, distance, inner) for ids in (truth, found))
-        self._matrix.update(np.where(truth == VOID, VOID, near).astype(np.uint8), near_found)
+        predicted = np.where(truth == VOID, VOID, predictions).astype(np.uint8)
+        near_truth, near_predicted = (near_borders(ids, distance, inner) for ids in (truth, predicted))
+        self._matrix.update(np.where(truth == VOID, VOID, near_truth).astype(np.uint8), near_predicted)
 
     @property
     def iou(self) -> npt.NDArray[np.float64]:
-        """Of each class; nan for those that the labels do not show near a border."""
+        """The boundary IoU of each class; nan for a class that the labels do not show near a border."""
         return self._matrix.iou[:-1]
 
     @property
@@ -46,10 +46,10 @@ class BoundaryIoU:
 
 
 def near_borders(ids: ClassMap, distance: int, inner: int) -> ClassMap:
-    """Class ids (H, W) in which pixels farther than `distance` from another id and from the image's edge become `inner`.
+    """Class ids (H, W) in which pixels farther than `distance` from any other id and from the image's edge become `inner`.
 
-    Distances are counted in rows or columns, whichever are more; the edge lies a pixel outside the image.
+    A distance is the larger of the distances in rows and in columns. The edge lies one pixel outside the image.
     """
     framed = F.pad(torch.from_numpy(ids.astype(np.int64))[None], (1, 1, 1, 1), value=OUTSIDE)
-    marked = without_border(framed, VOID, distance + 1)[0, 1:-1, 1:-1].numpy()
-    return np.where(marked == VOID, ids, inner).astype(np.uint8)
+    without_near = without_border(framed, VOID, distance + 1)[0, 1:-1, 1:-1].numpy()
+    return np.where(without_near == VOID, ids, inner).astype(np.uint8)

@@ -1,4 +1,4 @@
-"""Whether confidence means what it says: expected calibration error, and the temperature that mends it."""
+"""Calibration of confidence: the expected calibration error, and the temperature that reduces it."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from model.inference.segmenter import Options, Segmenter
 from training.data.datasets import Split
 
 BINS = 15
-BLOCKS = 4  # of frames, each checked at the temperature of the others
-RANGE = (0.05, 20.0)  # of the temperatures that are looked for
-STEP = 4  # pixels between those that are looked at, per axis: neighbours tell the same
+BLOCKS = 4  # of frames; each is checked at the temperature fitted on the others
+RANGE = (0.05, 20.0)  # of temperatures that are tried
+STEP = 4  # only every fourth pixel per axis counts, since neighbours are nearly equal
 
 
 @dataclass(frozen=True)
 class Sample:
-    """Logits (P, C) of the served path at labelled pixels, and their labels (P)."""
+    """Logits (P, C) of the served path at labelled pixels, and the pixels' labels (P)."""
 
     logits: Tensor
     labels: Tensor
@@ -31,9 +31,10 @@ class Sample:
 
 @dataclass(frozen=True)
 class Calibration:
-    """A temperature fitted on all frames, and the expected calibration error over them without and with one.
+    """A temperature fitted on all frames, and the expected calibration error without and with temperature scaling.
 
-    The error with it is that of each block of frames at the temperature fitted on the other blocks.
+    ece_before: over all frames at temperature 1. ece_after: over all frames, each block at the temperature fitted on the
+    other blocks.
     """
 
     temperature: float
@@ -44,68 +45,73 @@ class Calibration:
 
     @property
     def at_the_edge(self) -> bool:
-        """Whether no temperature within `RANGE` was best: the logits tell nothing, or are never wrong."""
+        """Whether the temperature lies at an end of `RANGE`: the logits are never wrong, or do not depend on the labels."""
         return not 1.01 * RANGE[0] < self.temperature < 0.99 * RANGE[1]
 
 
 def calibrate(segmenter: Segmenter, split: Split, options: Options) -> Calibration:
-    """Fits one temperature on the split, and checks it on blocks of frames that lie together in the list.
+    """Fits one temperature on the split, and checks it on blocks of consecutive frames.
 
-    Frames of a video resemble those around them: every second one would be checked on what it was fitted on. Raises
-    `ValueError` for a single frame, and without labelled pixels.
+    Blocks are consecutive because neighbouring frames of a video are alike: alternating frames would be checked on nearly the
+    frames of the fit. Raises `ValueError` for a single frame, and without labelled pixels.
     """
     count = len(split.frames)
     if count < 2:
         raise ValueError(f"calibration needs two frames at least, one to fit on and one to check on; got {count}")
-    return fit_and_check([gather(segmenter, split, options, some) for some in cut_blocks(count)], count)
+    return fit_and_check([gather(segmenter, split, options, indices) for indices in cut_blocks(count)], count)
 
 
 def fit_and_check(blocks: Sequence[Sample], frames: int) -> Calibration:
-    """The temperature of all blocks, and the error of each at that of the others."""
-    others = [joined([*blocks[:index], *blocks[index + 1 :]]) for index in range(len(blocks))]
-    held_out = [scaled(block, fit_temperature(rest)) for block, rest in zip(blocks, others, strict=True)]
+    """Fits a temperature on all blocks, and checks each block at the temperature fitted on the others."""
+    other_blocks = [joined([*blocks[:index], *blocks[index + 1 :]]) for index in range(len(blocks))]
+    held_out = [scaled(block, fit_temperature(others)) for block, others in zip(blocks, other_blocks, strict=True)]
     everything = joined(blocks)
-    before, after = (expected_calibration_error(sample, 1.0) for sample in (everything, joined(held_out)))
-    return Calibration(round(fit_temperature(everything), 4), frames, len(blocks), round(before, 5), round(after, 5))
+    return Calibration(
+        temperature=round(fit_temperature(everything), 4),
+        frames=frames,
+        blocks=len(blocks),
+        ece_before=round(expected_calibration_error(everything, 1.0), 5),
+        ece_after=round(expected_calibration_error(joined(held_out), 1.0), 5),
+    )
 
 
 def cut_blocks(count: int) -> list[range]:
-    """So many frames in `BLOCKS` runs of about one length, fewer where there are fewer frames."""
+    """Splits `count` frame indices into `BLOCKS` consecutive ranges of about equal length; fewer if there are fewer frames."""
     blocks = min(BLOCKS, count)
     return [range(count * index // blocks, count * (index + 1) // blocks) for index in range(blocks)]
 
 
 def joined(samples: Sequence[Sample]) -> Sample:
-    """The pixels of all of them."""
+    """One sample with the pixels of all samples."""
     return Sample(torch.cat([sample.logits for sample in samples]), torch.cat([sample.labels for sample in samples]))
 
 
 def scaled(sample: Sample, temperature: float) -> Sample:
-    """The pixels with their logits divided by this temperature."""
+    """The sample with its logits divided by this temperature."""
     return Sample(sample.logits / temperature, sample.labels)
 
 
 def gather(segmenter: Segmenter, split: Split, options: Options, indices: range) -> Sample:
-    """The split's labelled pixels on a grid of `STEP`, with the logits that the served path gives them."""
+    """The labelled pixels of these frames, every `STEP`th pixel per axis, with their logits on the served path."""
     logits, labels = [], []
     for index in tqdm(indices, desc="gathering logits", unit="image", leave=False):
         data, mask = split.file(index), torch.from_numpy(split.mask(index).copy())
         plan = segmenter.plan(data, options)
-        rows_of_all = segmenter.rows(segmenter.decode(data, plan), plan)
-        parts = [torch.from_numpy(part.logits()) for rows in rows_of_all for part in rows.parts()]
-        whole = torch.cat(parts, 1).permute(1, 2, 0)[::STEP, ::STEP]
-        picked = mask[::STEP, ::STEP]
-        labelled = picked != split.labels.ignore_index
-        logits.append(whole[labelled].clone())
-        labels.append(picked[labelled].long())
+        row_groups = segmenter.rows(segmenter.decode(data, plan), plan)
+        parts = [torch.from_numpy(part.logits()) for rows in row_groups for part in rows.parts()]
+        sampled_logits = torch.cat(parts, 1).permute(1, 2, 0)[::STEP, ::STEP]
+        sampled_mask = mask[::STEP, ::STEP]
+        labelled = sampled_mask != split.labels.ignore_index
+        logits.append(sampled_logits[labelled].clone())
+        labels.append(sampled_mask[labelled].long())
     return Sample(torch.cat(logits), torch.cat(labels))
 
 
 def fit_temperature(sample: Sample) -> float:
-    """The temperature of least negative log-likelihood (Guo et al. 2017, section 4.2), by bisection of its slope.
+    """The temperature with the least negative log-likelihood (Guo et al. 2017, section 4.2), by bisection of its slope.
 
-    In the inverse temperature the likelihood is convex, so that its slope changes sign once; where it does not, as for
-    logits that tell nothing, an end of `RANGE` is given. Raises `ValueError` without labelled pixels.
+    The negative log-likelihood is convex in the inverse temperature, so its slope changes sign at most once. If it does not
+    change sign within `RANGE`, the result is an end of `RANGE`. Raises `ValueError` without labelled pixels.
     """
     if not len(sample.labels):
         raise ValueError("no labelled pixel to fit a temperature on")
@@ -124,15 +130,15 @@ def _slope(sample: Sample, inverse: float) -> float:
 
 
 def expected_calibration_error(sample: Sample, temperature: float) -> float:
-    """The mean distance of confidence and accuracy over bins of equal width, weighed by pixels (Guo et al. 2017)."""
+    """The mean distance between confidence and accuracy over `BINS` equal bins, weighted by pixels (Guo et al. 2017)."""
     confidence, predicted = F.softmax(sample.logits / temperature, 1).max(1)
     return _error_of(confidence, predicted == sample.labels)
 
 
 def errors_of_answers(segmenter: Segmenter, split: Split, options: Options) -> tuple[float, float]:
-    """The expected calibration error at the file's temperature: of confidence as it is answered, and of every pixel's softmax.
+    """The expected calibration error at the file's temperature: first of the answered confidence, then of the exact softmax.
 
-    Answers interpolate confidence between cells that agree on a class (`model.inference.upsampling`).
+    They differ because answers interpolate confidence between cells that agree on a class (`model.inference.upsampling`).
     """
     options = replace(options, rendering=Rendering("confidence"))
     answered: list[Tensor] = []
@@ -153,6 +159,6 @@ def errors_of_answers(segmenter: Segmenter, split: Split, options: Options) -> t
 
 
 def _error_of(confidence: Tensor, correct: Tensor) -> float:
-    index = (confidence * BINS).long().clamp(max=BINS - 1)
-    totals = [torch.zeros(BINS, dtype=torch.float64).index_add_(0, index, v.double()) for v in (confidence, correct)]
-    return float((totals[0] - totals[1]).abs().sum() / len(correct))
+    bins = (confidence * BINS).long().clamp(max=BINS - 1)
+    sums = [torch.zeros(BINS, dtype=torch.float64).index_add_(0, bins, values.double()) for values in (confidence, correct)]
+    return float((sums[0] - sums[1]).abs().sum() / len(correct))

@@ -1,4 +1,4 @@
-"""Scores of the served path: what the service answers, over a labelled split."""
+"""Scores the class maps that the service would answer against a labelled split."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ def evaluate(
 ) -> ConfusionMatrix:
     """The confusion matrix of the segmenter's class maps against the split's masks.
 
-    The mapping, over the segmenter's ids, is applied to predictions; the split's own to labels. Raises `DataError`
-    where labels and predictions have different numbers of classes.
+    `mapping` maps the segmenter's ids; the split maps its labels itself. Raises `DataError` if labels and predictions do not
+    have the same classes in the same order, and for an image that cannot be decoded or whose size differs from its mask's.
     """
     return summed(frame_counts(segmenter, split, options, mapping, quiet=quiet))
 
 
 def summed(counts: npt.NDArray[np.int64]) -> ConfusionMatrix:
-    """One confusion matrix of those (F, n, n) of several frames."""
+    """The sum of the confusion matrices (F, n, n) of several frames."""
     matrix = ConfusionMatrix(counts.shape[-1])
     matrix.counts = counts.sum(0)
     return matrix
@@ -57,22 +57,25 @@ def frame_counts(
     *,
     quiet: bool = False,
 ) -> npt.NDArray[np.int64]:
-    """The confusion matrices (F, n, n) of `evaluate`, one a frame; raises as it does. `boundaries` gathers the same maps."""
+    """The confusion matrices (F, n, n) of `evaluate`, one for each frame; raises the same errors.
+
+    boundaries: is updated with the same class maps, if there is one.
+    """
     predicted = mapping.labels if mapping else segmenter.manifest.labels
     require_same_classes(predicted, split.labels)
     counts = []
     for truth, class_map in predictions(segmenter, split, options, quiet=quiet):
         matrix = ConfusionMatrix(len(predicted))
-        found = mapping(class_map) if mapping else class_map
-        matrix.update(truth, found)
+        mapped = mapping(class_map) if mapping else class_map
+        matrix.update(truth, mapped)
         counts.append(matrix.counts)
         if boundaries:
-            boundaries.update(truth, found)
+            boundaries.update(truth, mapped)
     return np.stack(counts)
 
 
 def require_same_classes(predicted: LabelSet, labelled: LabelSet) -> None:
-    """Raises `DataError` where predictions and labels are not of the same classes in the same order."""
+    """Raises `DataError` unless predictions and labels have the same classes in the same order."""
     if predicted.names != labelled.names:
         raise DataError(
             f"predictions are of the classes {', '.join(predicted.names)}, labels of {', '.join(labelled.names)}: both must be "
@@ -83,7 +86,7 @@ def require_same_classes(predicted: LabelSet, labelled: LabelSet) -> None:
 def predictions(
     segmenter: Segmenter, split: Split, options: Options, *, quiet: bool = False
 ) -> Iterator[tuple[ClassMap, ClassMap]]:
-    """Each frame's mask, and the class map that the served path gives for its image file."""
+    """Yields each frame's mask (H, W) and the class map (H, W) that the served path gives for its image file."""
     for index in tqdm(range(len(split.frames)), desc=f"segmenting {split.name}", unit="image", disable=quiet):
         truth = split.mask(index)
         try:
@@ -95,24 +98,24 @@ def predictions(
 
 
 def segmentation(segmenter: Segmenter, data: bytes, options: Options) -> Segmentation:
-    """What the network says of an image file, before it is encoded."""
+    """The segmentation of an image file with the service's scaling and tiling, before it is encoded."""
     plan = segmenter.plan(data, options)
     return segmenter.infer(segmenter.decode(data, plan), plan)
 
 
 def snapshot_segmenter(net: FCN, manifest: Manifest, device: str) -> Segmenter:
-    """The segmenter of a network in training, its tensors rounded to float16 as the weights file rounds them."""
+    """A segmenter for a network in training; its tensors are rounded to float16, as in a weights file."""
     weights = Weights("in training", "", manifest, half_tensors(net))
-    return Segmenter(TorchRuntime(weights, device, threads=torch.get_num_threads()))  # as many as the training has
+    return Segmenter(TorchRuntime(weights, device, threads=torch.get_num_threads()))  # the training's number of threads
 
 
 def conditions(segmenter: Segmenter, options: Options) -> str:
-    """Under what a score was measured."""
+    """The conditions of a score in one line: options, runtime and machine."""
     side = "-".join(map(str, segmenter.manifest.preprocessing.side)) if options.side == "auto" else options.side
     tile = "x".join(map(str, options.tile or segmenter.manifest.preprocessing.tile))
-    where = f"{_runtime(segmenter.runtime)}, {machine()}"
-    way = f"side {options.side} ({side}), tile {tile}, overlap {options.overlap}, blend {options.blend}"
-    return f"{way}{', quality high' if options.quality == 'high' else ''}; {where}"
+    platform = f"{_runtime(segmenter.runtime)}, {machine()}"
+    settings = f"side {options.side} ({side}), tile {tile}, overlap {options.overlap}, blend {options.blend}"
+    return f"{settings}{', quality high' if options.quality == 'high' else ''}; {platform}"
 
 
 def _runtime(runtime: Runtime) -> str:
@@ -121,7 +124,7 @@ def _runtime(runtime: Runtime) -> str:
 
 
 def table(matrix: ConfusionMatrix, names: Sequence[str]) -> str:
-    """The scores as text: a row a class, then the means."""
+    """The scores as text: a row for each class, then the means."""
     width = max(len(name) for name in [*names, "frequency-weighted IoU"])
     rows = [f"{'class':<{width}}  {'IoU':>6}  {'accuracy':>8}  {'pixels':>11}"]
     per_class = zip(names, matrix.iou, matrix.class_accuracy, matrix.counts.sum(1), strict=True)
@@ -135,16 +138,24 @@ def table(matrix: ConfusionMatrix, names: Sequence[str]) -> str:
     return "\n".join(rows + [f"{name:<{width}}  {value:6.3f}" for name, value in means.items()])
 
 
-def difference_table(ours: ConfusionMatrix, theirs: ConfusionMatrix, found: Sequence[Interval], names: Sequence[str]) -> str:
-    """Both networks' IoU and the difference with its interval: a row a class, then the mean; a star where 0 lies outside."""
+def difference_table(
+    ours: ConfusionMatrix, theirs: ConfusionMatrix, differences: Sequence[Interval], names: Sequence[str]
+) -> str:
+    """Both networks' IoU, and the difference with its interval: a row for each class, then the mean.
 
-    def ends(by: Interval) -> str:
-        if isnan(by.low):
+    A star marks an interval that does not contain 0.
+    """
+
+    def ends(difference: Interval) -> str:
+        if isnan(difference.low):
             return "too few frames show it"
-        return f"{by.low:+.3f} to {by.high:+.3f}{' *' if by.decides else ''}"
+        return f"{difference.low:+.3f} to {difference.high:+.3f}{' *' if difference.decides else ''}"
 
     width = max(len(name) for name in [*names, "mean IoU"])
     rows = [f"{'class':<{width}}  {'IoU':>6}  {'other':>6}  {'more':>6}  95% of draws"]
-    scores = zip([*ours.iou, ours.mean_iou], [*theirs.iou, theirs.mean_iou], found, [*names, "mean IoU"], strict=True)
-    rows += [f"{name:<{width}}  {mine:6.3f}  {other:6.3f}  {by.value:+6.3f}  {ends(by)}" for mine, other, by, name in scores]
+    scores = zip([*names, "mean IoU"], [*ours.iou, ours.mean_iou], [*theirs.iou, theirs.mean_iou], differences, strict=True)
+    rows += [
+        f"{name:<{width}}  {our_iou:6.3f}  {their_iou:6.3f}  {difference.value:+6.3f}  {ends(difference)}"
+        for name, our_iou, their_iou, difference in scores
+    ]
     return "\n".join(rows)

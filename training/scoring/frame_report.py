@@ -1,4 +1,4 @@
-"""What `fcn-evaluate` writes besides the table: every frame's scores as JSON, and pictures of the worst."""
+"""Files that `fcn-evaluate` writes besides the table: every frame's scores as JSON, and pictures of the worst frames."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from training.scoring.evaluate import ClassMap, summed
 from training.scoring.intervals import Counts
 
 GAP = 8  # pixels between the parts of a picture
-HEIGHT = 480  # at most, of a picture
-LONGEST_NAME = 240  # bytes of a frame's name in a picture's: file systems take 255
+HEIGHT = 480  # greatest height of a picture, in pixels
+LONGEST_NAME = 240  # bytes of a frame's name that a picture's file name keeps; file systems allow 255 in all
 
 
 def frame_scores(counts: Counts, split: Split) -> list[dict[str, Any]]:
-    """Each frame's name and scores, the worst mean IoU first; frames without labelled pixels come last."""
+    """Each frame's name and scores, sorted by mean IoU, worst first; frames without labelled pixels come last."""
     rows: list[dict[str, Any]] = [
         {"name": frame.name, "image": str(frame.image)} | summed(matrix[None]).scores()
         for frame, matrix in zip(split.frames, counts, strict=True)
@@ -30,29 +30,33 @@ def frame_scores(counts: Counts, split: Split) -> list[dict[str, Any]]:
 
 
 def write_json(path: Path, facts: Mapping[str, Any], counts: Counts, split: Split) -> None:
-    """Writes these facts and each frame's scores."""
+    """Writes a JSON file of these facts, the classes, and each frame's scores; creates its folder."""
     document = {**facts, "classes": split.labels.names, "frames": frame_scores(counts, split)}
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(document, indent=1) + "\n")
 
 
 def worst(counts: Counts, split: Split, number: int) -> list[int]:
-    """The indices of so many frames of the worst mean IoU, the worst first."""
+    """The indices of the `number` frames with the lowest mean IoU, worst first; frames without labelled pixels are left out."""
     means = [summed(matrix[None]).mean_iou for matrix in counts]
     order = sorted((mean, index) for index, mean in enumerate(means) if not np.isnan(mean))
     return [index for _, index in order[:number]]
 
 
-def write_picture(folder: Path, rank: int, split: Split, index: int, found: ClassMap) -> Path:
-    """Saves the photo, its label and the prediction side by side in the classes' colours; gives the file."""
+def write_picture(folder: Path, rank: int, split: Split, index: int, prediction: ClassMap) -> Path:
+    """Saves the photo, its label and the prediction side by side; gives the file's path.
+
+    Label and prediction are drawn in the classes' colours.
+    """
     image, palette = split.image(index), np.asarray(split.labels.palette, np.uint8)
     height = min(HEIGHT, image.shape[0])
     size = max(1, round(image.shape[1] * height / image.shape[0])), height
     photo = Image.fromarray(image).resize(size, Image.Resampling.BILINEAR)
-    maps = (Image.fromarray(palette[ids]).resize(size, Image.Resampling.NEAREST) for ids in (split.mask(index), found))
+    class_maps = (split.mask(index), prediction)
+    maps = (Image.fromarray(palette[ids]).resize(size, Image.Resampling.NEAREST) for ids in class_maps)
     gap = np.full((height, GAP, 3), 255, np.uint8)
-    first, *others = (np.asarray(part) for part in (photo, *maps))
-    picture = np.concatenate([first, *(piece for other in others for piece in (gap, other))], 1)
+    photo_pixels, *map_pixels = (np.asarray(part) for part in (photo, *maps))
+    picture = np.concatenate([photo_pixels, *(piece for pixels in map_pixels for piece in (gap, pixels))], 1)
     folder.mkdir(parents=True, exist_ok=True)
     name = os.fsdecode(os.fsencode(split.frames[index].name.replace("/", "_"))[:LONGEST_NAME])
     path = folder / f"{rank:03d}-{name}.png"

@@ -1,8 +1,7 @@
-"""What other frames could have made of a score: bootstrap intervals over frames (Efron 1979), paired for two networks.
+"""Bootstrap intervals of scores over frames (Efron 1979), paired for the difference of two networks.
 
-A draw counts where it shows every class that all frames together show, so that each draw's mean is over the same classes as
-the score. Frames that resemble each other, such as those of one video, make an interval too narrow, and so do classes that few
-frames show.
+A draw counts only if it shows every class that all frames together show, so each draw's mean is over the same classes as the
+score. Intervals are too narrow if frames resemble each other, such as those of one video, or if few frames show a class.
 """
 
 from __future__ import annotations
@@ -17,21 +16,21 @@ import numpy.typing as npt
 from model.metrics import ious
 
 Counts = npt.NDArray[np.int64]
-"""Confusion matrices (F, n, n), one a frame; labels are rows."""
+"""Confusion matrices (F, n, n), one for each frame; rows are labels."""
 Scores = npt.NDArray[np.float64]
 DRAWS = 2000
-AT_ONCE = 100  # draws whose matrices are in memory together
-MOST_DRAWS = 100 * DRAWS  # where fewer than DRAWS of so many show every class, there is no interval
-ENDS = (2.5, 97.5)
-MOST_WITHOUT = 0.025  # of all draws may lack a class; where more do, too few frames show it for an interval of its own
+AT_ONCE = 100  # draws that are scored together, which limits memory
+MOST_DRAWS = 100 * DRAWS  # there is no interval if fewer than DRAWS of these draws show every class
+ENDS = (2.5, 97.5)  # percentiles of the draws
+MOST_WITHOUT = 0.025  # a class has no interval of its own if more than this fraction of draws would lack it
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A score over all frames, and the ends of what 95% of 2000 draws of as many frames, with repetition, give.
+    """A score over all frames, and its 95% interval over 2000 draws of as many frames, with replacement.
 
-    The ends are nan where too few frames show the class, of a mean where hardly a draw shows all classes, and of a single
-    frame, of which every draw is the same.
+    Both ends are nan for a class that too few frames show, for all scores if hardly any draw shows all classes, and for a
+    single frame, because all its draws are equal.
     """
 
     value: float
@@ -40,47 +39,47 @@ class Interval:
 
     @property
     def decides(self) -> bool:
-        """Of a difference: whether 0 lies outside."""
+        """For a difference: whether 0 lies outside the interval."""
         return self.low > 0 or self.high < 0
 
     def __str__(self) -> str:
         return "without an interval" if np.isnan(self.low) else f"{self.low:.3f} to {self.high:.3f}"
 
     def rounded(self) -> list[float | None]:
-        """Low and high to six decimals; None for nan."""
+        """Low and high, rounded to six decimals; None for nan."""
         return [None if np.isnan(end) else round(end, 6) for end in (self.low, self.high)]
 
 
 def mean_iou_interval(counts: Counts) -> Interval:
-    """The mean IoU over the classes that the labels show."""
+    """The interval of the mean IoU over the classes that the labels show."""
     return _intervals(_means, counts)[0]
 
 
 def difference_intervals(ours: Counts, theirs: Counts) -> list[Interval]:
-    """Ours less theirs on the same frames: the IoU of each class, and last the mean IoU.
+    """Intervals of our scores minus theirs on the same frames: the IoU of each class, then the mean IoU.
 
-    Both are drawn together: what a frame adds to the difficulty of both does not widen the interval. Raises `ValueError` where
-    the shapes differ.
+    Each draw uses the same frames for both, so frames that are difficult for both do not widen the interval. Raises
+    `ValueError` if the shapes differ.
     """
     if ours.shape != theirs.shape:
         raise ValueError(f"both must be scored on the same frames and classes, got {ours.shape} and {theirs.shape}")
 
     def difference(pairs: Counts) -> Scores:
-        mine, others = _all_scores(pairs[..., 0]), _all_scores(pairs[..., 1])
-        return mine - others
+        return _all_scores(pairs[..., 0]) - _all_scores(pairs[..., 1])
 
     return _intervals(difference, np.stack([ours, theirs], -1))
 
 
 def rare_classes(counts: Counts) -> dict[int, int]:
-    """The classes that too few frames show for an interval, each with the number of frames that show it."""
-    shown = (counts.sum(2) > 0).sum(0)
-    without = (1 - shown / len(counts)) ** len(counts)
-    return {index: int(shown[index]) for index in np.flatnonzero((shown > 0) & (without > MOST_WITHOUT)).tolist()}
+    """The ids of the classes that too few frames show for an interval, each with the number of these frames."""
+    frames_with = (counts.sum(2) > 0).sum(0)
+    draws_without = (1 - frames_with / len(counts)) ** len(counts)  # expected fraction
+    rare = np.flatnonzero((frames_with > 0) & (draws_without > MOST_WITHOUT)).tolist()
+    return {class_id: int(frames_with[class_id]) for class_id in rare}
 
 
 def _all_scores(counts: Counts) -> Scores:
-    """The classes' IoU and their mean (..., n + 1)."""
+    """The IoU of each class, then their mean (..., n + 1)."""
     scores = ious(counts)
     return np.concatenate([scores, _nanmean(scores)[..., None]], -1)
 
@@ -90,7 +89,10 @@ def _means(counts: Counts) -> Scores:
 
 
 def _intervals(score: Callable[[Counts], Scores], counts: Counts) -> list[Interval]:
-    """The intervals of each of the scores (..., k) that are computed from summed counts (F, n, n) or (F, n, n, 2)."""
+    """The intervals of k scores. counts: (F, n, n), or (F, n, n, 2) for two networks.
+
+    score: gives the scores (..., k) of counts that are summed over frames.
+    """
     labels = counts[..., 0] if counts.ndim == 4 else counts
     values = score(counts.sum(0))
     draws = _draws(score, counts, (labels.sum(2) > 0).astype(np.float64))
@@ -98,23 +100,23 @@ def _intervals(score: Callable[[Counts], Scores], counts: Counts) -> list[Interv
         low = high = np.full(len(values), np.nan)
     else:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", RuntimeWarning)  # a class that no label shows
+            warnings.simplefilter("ignore", RuntimeWarning)  # nan for a class that no label shows
             low, high = np.nanpercentile(draws, ENDS, axis=0)
-    if len(values) > 1:  # of each class
+    if len(values) > 1:  # scores of each class, not the mean alone
         rare = list(rare_classes(labels))
         low[rare] = high[rare] = np.nan
     return [Interval(*map(float, ends)) for ends in zip(values, low, high, strict=True)]
 
 
 def _draws(score: Callable[[Counts], Scores], counts: Counts, shown: Scores) -> Scores | None:
-    """The scores (2000, k) of draws that show every class; None where hardly a draw does, and of a single frame.
+    """The scores (2000, k) of draws that show every class; None if hardly any draw does, and for a single frame.
 
-    shown (F, n): 1 where a frame shows a class.
+    shown: (F, n), 1 where a frame shows a class.
     """
     frames = len(counts)
     if frames < 2:
         return None
-    flat = counts.reshape(frames, -1).astype(np.float64)  # exact below 2**53, and multiplied by BLAS
+    flat = counts.reshape(frames, -1).astype(np.float64)  # float64 is exact below 2**53, and BLAS multiplies it
     classes = shown.any(0)
     rng = np.random.default_rng(0)
     parts: list[Scores] = []

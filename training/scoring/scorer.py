@@ -1,4 +1,4 @@
-"""A network's scores and temperature on a split: measured, told, and as a weights file stores them."""
+"""Measures a network's scores and temperature on a split, as text, as JSON and as a weights file stores them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,10 @@ from training.scoring.intervals import Counts, Interval, mean_iou_interval, rare
 
 @dataclass(frozen=True)
 class Scored:
-    """One network's confusion matrices (F, n, n) over the frames of a split, and under what they were found."""
+    """One network's confusion matrices (F, n, n) over the frames of a split, and their conditions.
+
+    where: the conditions in one line.
+    """
 
     segmenter: Segmenter
     options: Options
@@ -36,29 +39,30 @@ class Scored:
     def text(self, split: Split) -> str:
         """The table, the interval and the conditions."""
         identity = self.segmenter.runtime.identity
-        drawn = f"95% of draws of {len(self.counts)} frames: mean IoU {self.interval}"
+        interval = f"95% of draws of {len(self.counts)} frames: mean IoU {self.interval}"
         if rare := self.rare(split):
-            drawn += f"; few frames show {', '.join(f'{name} ({count})' for name, count in rare.items())}"
+            interval += f"; few frames show {', '.join(f'{name} ({count})' for name, count in rare.items())}"
         scores = table(summed(self.counts), split.labels.names)
         near = f"mean IoU near borders, within {FRACTION:.0%} of the diagonal: {self.boundary_iou:.3f}"
-        return f"{scores}\n{drawn}\n{near}\n{identity.name} {identity.sha256[:16]}, {self.where}"
+        return f"{scores}\n{interval}\n{near}\n{identity.name} {identity.sha256[:16]}, {self.where}"
 
     def rare(self, split: Split) -> dict[str, int]:
-        """The names of the classes that too few frames show, each with their number."""
+        """The names of the classes that too few frames show for an interval, each with the number of these frames."""
         return {split.labels.names[index]: count for index, count in rare_classes(self.counts).items()}
 
     def facts(self) -> dict[str, Any]:
+        """The scores, the weights file and the conditions, for JSON."""
         identity = self.segmenter.runtime.identity
-        told = {"weights": identity.name, "sha256": identity.sha256, "conditions": self.where}
-        return told | summed(self.counts).scores() | self._further()
+        source = {"weights": identity.name, "sha256": identity.sha256, "conditions": self.where}
+        return source | summed(self.counts).scores() | self._interval_and_boundary()
 
     def recorded(self, split: Split) -> dict[str, Any]:
-        """As a weights file stores it."""
-        scores = summed(self.counts).scores() | self._further()
+        """The scores and the conditions, as a weights file stores them."""
+        scores = summed(self.counts).scores() | self._interval_and_boundary()
         rare = {"few_frames": rare} if (rare := self.rare(split)) else {}
         return scores | rare | {"classes": split.labels.names, "conditions": self.where}
 
-    def _further(self) -> dict[str, Any]:
+    def _interval_and_boundary(self) -> dict[str, Any]:
         near = None if isnan(self.boundary_iou) else round(self.boundary_iou, 6)
         return {"mean_iou_95": self.interval.rounded(), "boundary_iou": near}
 
@@ -71,28 +75,29 @@ def score(
     options: Options,
     changes: str = "",
 ) -> Scored:
-    """Scores a network on the split. labels: the masks' own; changes: what flags changed of it, for the conditions.
+    """Scores a network on the split.
 
-    Raises `DataError` where the network's classes are not the labels'.
+    labels: of the masks, before the split's mapping. mapping: from these labels to fewer classes. changes: how flags changed
+    the network, as text for the conditions. Raises `DataError` if the network's classes differ from the labels'.
     """
-    # a file that was trained with this mapping gives its ids already
+    # a network that was trained with this mapping already predicts the mapped ids
     mapped = None if mapping and segmenter.manifest.labels.names == mapping.labels.names else mapping
     if mapped:
         require_same_classes(segmenter.manifest.labels, labels)
         mapped = mapped.of_predictions(labels)
     boundaries = BoundaryIoU(len(split.labels))
-    found = frame_counts(segmenter, split, options, mapped, boundaries)
+    counts = frame_counts(segmenter, split, options, mapped, boundaries)
     frames = f"{len(split.frames)} frames (list {split.digest[:16]})"
     where = f"{frames}, {conditions(segmenter, options)}{changes}"
-    return Scored(segmenter, options, mapped, found, where, boundaries.mean_iou)
+    return Scored(segmenter, options, mapped, counts, where, boundaries.mean_iou)
 
 
 def fit_temperature(segmenter: Segmenter, split: Split, options: Options) -> RecordedCalibration:
-    """The temperature of this network on a split of its own classes; prints it, and what it is worth."""
+    """Fits a temperature for this network on a split with the network's classes; prints it and its calibration errors."""
     calibration = calibrate(segmenter, split, options)
     print(f"temperature {calibration.temperature}, fitted on {calibration.frames} frames of {split.name}")
-    checked = f"with that of the other blocks {calibration.ece_after:.4f}"
-    print(f"expected calibration error over {calibration.blocks} blocks of them: {calibration.ece_before:.4f}, {checked}")
+    ece_after = f"with that of the other blocks {calibration.ece_after:.4f}"
+    print(f"expected calibration error over {calibration.blocks} blocks of them: {calibration.ece_before:.4f}, {ece_after}")
     if calibration.at_the_edge:
         print("that temperature is the edge of what is looked for: these logits are never wrong, or tell nothing of the labels")
     return RecordedCalibration(calibration, split.name, Measured.of(segmenter.runtime))

@@ -1,1 +1,1 @@
-"""COCO's JSON as labelling tools export it."""
+"""Reads COCO's JSON as labelling tools export it."""

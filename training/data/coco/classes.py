@@ -1,4 +1,4 @@
-"""The categories of a COCO document as classes: names, order, and what becomes of those that are none."""
+"""Turns the categories of a COCO document into classes: their names, their order, and which categories are no classes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from training.data.problems import DataError
 
 
 def find_groups(document: Document) -> dict[Key, str]:
-    """The categories without objects that are only what others stand under, such as the first one of each Roboflow export."""
+    """The categories without objects that only group others, such as the first one of each Roboflow export, by their ids."""
     used = {key for entry in document.annotations if is_key(key := entry.get("category_id"))}
     parents = {str(entry.get("supercategory")) for entry in document.categories if entry.get("supercategory") != entry["name"]}
     return {
@@ -29,16 +29,16 @@ def find_groups(document: Document) -> dict[Key, str]:
 def find_classes(
     categories: Sequence[Mapping[str, Any]], file: Path | None, annotations: Path
 ) -> tuple[list[str], dict[Key, int]]:
-    """The classes' names, the background first, and the class of each category's id.
+    """The classes' names, the background first, and the class id of each category's id.
 
-    file: of the classes that there are already, which are taken by their names. Raises `DataError` where it lacks one, or has
-    another class than the background as 0.
+    file: existing file of classes, if any: categories then become its classes of the same names. Raises `DataError` if the file
+    lacks a category, if its class 0 is not a background, for names that are no text, and for more than 255 classes.
     """
     try:
-        listed = {entry["id"]: class_name(entry["name"]) for entry in sorted(categories, key=_order)}
+        names = {entry["id"]: class_name(entry["name"]) for entry in sorted(categories, key=_order)}
     except LabelError as error:
         raise DataError(f"{annotations}: a category: {error}") from error
-    objects = [name for name in listed.values() if not is_background(name)]
+    objects = [name for name in names.values() if not is_background(name)]
     labels = read_labels(str(file)).names if file else list(dict.fromkeys(["background", *objects]))
     if len(labels) > VOID:
         raise DataError(f"{annotations} has {len(labels)} classes with the background; a mask of 8 bits holds {VOID}")
@@ -52,16 +52,16 @@ def find_classes(
             f"{annotations} has the categories {', '.join(unknown)}, and {file}, of what was imported before, only "
             f"{', '.join(labels)}: import first what has all of them, or remove that file and begin anew"
         )
-    return labels, {key: BACKGROUND if is_background(name) else labels.index(name) for key, name in listed.items()}
+    return labels, {key: BACKGROUND if is_background(name) else labels.index(name) for key, name in names.items()}
 
 
 def _order(category: Mapping[str, Any]) -> tuple[bool, Any]:
-    """By the id: numbers first, then texts."""
+    """Sort key by id: numbers first, then texts."""
     return isinstance(category["id"], str), category["id"]
 
 
 def write_classes(path: Path, labels: Sequence[str]) -> None:
-    """Writes a file of these classes in VOC's colours."""
+    """Writes a `classes.json` of these classes in VOC's colours."""
     colors = ("#{:02x}{:02x}{:02x}".format(*voc_color(index)) for index in range(len(labels)))
     classes = [
         {"id": index, "name": name, "color": color} for index, (name, color) in enumerate(zip(labels, colors, strict=True))

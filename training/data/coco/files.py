@@ -1,4 +1,7 @@
-"""COCO's JSON as tools write it: ids as numbers or text, and file names with the tool's paths, escapes and addresses."""
+"""Reads COCO's JSON as tools write it.
+
+Ids are numbers or texts. File names may contain the tool's folders, URL escapes and addresses.
+"""
 
 from __future__ import annotations
 
@@ -16,13 +19,16 @@ from training.data.text_files import read_text
 
 Key = int | float | str
 NEEDED = {"images": ("id", "file_name"), "annotations": (), "categories": ("id", "name")}
-WHOLE = re.compile(r"[+-]?\d{1,18}(\.0*)?")  # a whole number as text
-UPLOAD = re.compile(r"^[0-9a-f]{8}-(?=.)")  # what Label Studio puts before the name of an uploaded file
+WHOLE = re.compile(r"[+-]?\d{1,18}(\.0*)?")  # a whole number, written as text
+UPLOAD = re.compile(r"^[0-9a-f]{8}-(?=.)")  # Label Studio's prefix of the names of uploaded files
 
 
 @dataclass(frozen=True)
 class Document:
-    """The three lists of a file, without entries that repeat; what is an id in them is a number where it is one."""
+    """The three lists of a COCO file, without repeated images and categories.
+
+    Ids and sizes that are whole numbers written as text or as 1.0 are ints.
+    """
 
     images: list[dict[str, Any]]
     annotations: list[dict[str, Any]]
@@ -30,7 +36,7 @@ class Document:
 
 
 def read_document(path: Path) -> Document:
-    """Reads the JSON; raises `DataError` naming what is missing, and ids that stand for two images or categories."""
+    """Reads a COCO file; raises `DataError` if a part is missing or wrong, and if two images or categories share an id."""
     try:
         document = json.loads(read_text(path))
     except (OSError, ValueError, RecursionError) as error:
@@ -47,9 +53,10 @@ def read_document(path: Path) -> Document:
 
 
 def _entries(path: Path, part: str, entries: list[Any], needed: tuple[str, ...]) -> list[dict[str, Any]]:
+    """The entries of one part, with ids as `as_key` gives them; raises `DataError` for an entry without the needed fields."""
     for entry in entries:
-        if lacking := [name for name in needed if not isinstance(entry, dict) or name not in entry]:
-            raise DataError(f"{path}: an entry of {part} lacks {', '.join(sorted(lacking))}: {str(entry)[:80]}")
+        if missing := [name for name in needed if not isinstance(entry, dict) or name not in entry]:
+            raise DataError(f"{path}: an entry of {part} lacks {', '.join(sorted(missing))}: {str(entry)[:80]}")
         if not isinstance(entry, dict):
             raise DataError(f"{path}: an entry of {part} is no object: {str(entry)[:80]}")
         if "id" in needed and not is_key(entry["id"]):
@@ -58,13 +65,13 @@ def _entries(path: Path, part: str, entries: list[Any], needed: tuple[str, ...])
 
 
 def _distinct(path: Path, part: str, entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The entries by their ids; the same entry twice is one. Raises `DataError` where an id stands for two."""
+    """The entries without repetitions; raises `DataError` if two different entries share an id."""
     by_id: dict[Key, dict[str, Any]] = {}
     for entry in entries:
         first = by_id.setdefault(entry["id"], entry)
         if different := [name for name in NEEDED[part] if first[name] != entry[name]]:
-            names = " and ".join(repr(each[different[0]]) for each in (first, entry))
-            raise DataError(f"{path}: two {part} have the id {entry['id']!r}, {names}: give each an id of its own")
+            values = " and ".join(repr(item[different[0]]) for item in (first, entry))
+            raise DataError(f"{path}: two {part} have the id {entry['id']!r}, {values}: give each an id of its own")
     return list(by_id.values())
 
 
@@ -74,24 +81,27 @@ def _with_keys(entry: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def is_key(value: Any) -> bool:
-    """Whether a value can be an id: a number, or a text."""
+    """Whether a value can be an id: a text, or a number other than NaN."""
     return isinstance(value, str) or (isinstance(value, int | float) and value == value)
 
 
 def as_key(value: Any) -> Any:
-    """A number that is written as text, or as 1.0, as a whole number; anything else as it is."""
+    """Converts a whole number written as text or as 1.0 to int; returns any other value unchanged."""
     if isinstance(value, str) and WHOLE.fullmatch(value.strip()):
         return int(value.strip().partition(".")[0])
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def file_names(written: str) -> list[str]:
-    """What a `file_name` may mean, the likeliest first: as written, of an address, with slashes, unescaped; names alone."""
+    """The paths that a `file_name` may mean, the likeliest first.
+
+    Candidates are the text itself, the path of an address, both with slashes and unescaped, then the bare file names.
+    """
     address = _split(written)
     # Label Studio serves local files as /data/local-files/?d=folder/a.jpg
     query = parse_qs(address.query).get("d", [])
     paths = [address.path if address.scheme in ("http", "https", "s3", "gs", "file") else written, *query]
-    paths += [written.partition("?")[0]]  # of an address without its scheme
+    paths += [written.partition("?")[0]]  # an address without its scheme may still have a query
     paths += [path.replace("\\", "/") for path in paths]
     paths += [unquote(path) for path in paths]
     names = [re.split(r"[/\\]", path)[-1] for path in paths]
@@ -100,7 +110,7 @@ def file_names(written: str) -> list[str]:
 
 
 def _split(written: str) -> SplitResult:
-    """The parts of an address; a name that urllib takes for a wrong one is a path."""
+    """The parts of an address; a text that urllib refuses counts as a path."""
     try:
         return urlsplit(written)
     except ValueError:
@@ -108,33 +118,34 @@ def _split(written: str) -> SplitResult:
 
 
 def base_name(written: str) -> str:
-    """The name of the file alone, without folders, escapes and ending."""
-    plain = [name for name in file_names(written) if "/" not in name and "\\" not in name and "%" not in name]
-    return without_ending(plain[0] if plain else Path(written).name)
+    """The bare name of the file, without folders, escapes and ending."""
+    bare = [name for name in file_names(written) if "/" not in name and "\\" not in name and "%" not in name]
+    return without_ending(bare[0] if bare else Path(written).name)
 
 
 class ImageFinder:
-    """Finds the files of a document's images in a folder, or beside the document and in `images/`.
+    """Finds the files of a document's images.
 
-    Of CVAT's `instances_NAME.json` also in `images/NAME`, where it puts the images of a subset.
+    It searches the folder `images`, or without one the document's folder and `images/` in and beside it. For a document named
+    `instances_NAME.json`, as CVAT writes it, it also searches `images/NAME`, where CVAT puts the images of a subset.
     """
 
     def __init__(self, annotations: Path, images: Path | None) -> None:
-        beside = [annotations.parent, annotations.parent / "images", annotations.parent.parent / "images"]
+        folders = [annotations.parent, annotations.parent / "images", annotations.parent.parent / "images"]
         subset = annotations.stem.removeprefix("instances_")
-        beside += [folder / subset for folder in beside[1:]] if subset != annotations.stem else []
-        self.folders = [images] if images else beside
+        folders += [folder / subset for folder in folders[1:]] if subset != annotations.stem else []
+        self.folders = [images] if images else folders
         self._files = Folders()
 
     def find(self, written: str) -> Path:
-        """The file of a `file_name`, in any Unicode form and case of its ending.
+        """The file of a `file_name`, in any Unicode form and with its ending in any case.
 
-        Raises `DataError` where there is none, and for a name by which trainings know no image.
+        Raises `DataError` if there is no such file, and for a file whose name training would not take for an image.
         """
         for name in file_names(written):
             for path in (folder / name for folder in self.folders):
                 if _is_file(path):
-                    return _usable(path)
+                    return _require_image(path)
                 if similar := self._files.find(path.with_name(without_ending(path.name))):
                     return similar
         folders = ", ".join(map(str, self.folders))
@@ -144,11 +155,12 @@ class ImageFinder:
 def _is_file(path: Path) -> bool:
     try:
         return path.is_file()
-    except OSError:  # a name that is too long for the file system
+    except OSError:  # such as for a name that is too long for the file system
         return False
 
 
-def _usable(path: Path) -> Path:
+def _require_image(path: Path) -> Path:
+    """Returns the path; raises `DataError` if training would not take its name for an image's."""
     if not is_image(path):
         raise DataError(f"{path} would be no image in a training, where names end in {', '.join(IMAGE_ENDINGS)}; rename it")
     return path

@@ -1,4 +1,4 @@
-"""The objects of a COCO document as masks of class ids."""
+"""Draws the objects of a COCO document as masks of class ids."""
 
 from __future__ import annotations
 
@@ -16,18 +16,20 @@ from training.data.coco.files import Key, as_key, is_key
 from training.data.problems import DataError
 
 BACKGROUND = 0
-VOID = 255  # boxes of objects without an outline, and crowds where that is asked for
+VOID = 255  # for boxes of objects without an outline, and for crowds with the option `void`
 Crowds = Literal["objects", "void"]
 Outline = list[list[Any]] | Mapping[str, Any]
-"""Polygons of three points or more, x and y in turn; or run lengths."""
-FARTHEST = 10  # a point lies within so many sides of the image: pycocotools takes memory for each pixel of an outline
+"""Polygons of three or more points, x and y alternating; or run lengths."""
+# points may lie this many image sides from the origin, since pycocotools uses memory for each pixel of an outline
+FARTHEST = 10
 
 
 @dataclass
 class Drawing:
-    """The mask (H, W) of one image, and what is wrong with its objects.
+    """The mask (H, W) of one image, and the errors of its objects.
 
-    boxes: objects without an outline. empty: objects without a pixel. named: whether a category of an object is a class.
+    boxes: number of objects without an outline. empty: number of objects that cover no pixel. named: whether an object has
+    another class than the background.
     """
 
     mask: npt.NDArray[np.uint8]
@@ -40,7 +42,10 @@ class Drawing:
 def draw_mask(
     objects: Sequence[Mapping[str, Any]], size: tuple[int, int], ids: Mapping[Key, int], crowds: Crowds = "objects"
 ) -> Drawing:
-    """Draws one image's objects, the smaller over the larger, with the class ids of their categories."""
+    """Draws the objects of one image with the class ids of their categories, smaller objects over larger ones.
+
+    Objects with errors are left out; the errors are in the drawing.
+    """
     drawing = Drawing(np.full(size, BACKGROUND, np.uint8))
     regions = []
     for entry in objects:
@@ -56,17 +61,18 @@ def draw_mask(
         drawing.named |= id_ != BACKGROUND
         void = outline is None or (crowds == "void" and is_crowd(entry))
         regions.append((area, VOID if void else id_, region))
-    for _, value, region in sorted(regions, key=lambda drawn: -drawn[0]):
+    for _, value, region in sorted(regions, key=lambda item: -item[0]):
         drawing.mask[region] = value
     return drawing
 
 
 def is_crowd(entry: Mapping[str, Any]) -> bool:
-    """Whether `iscrowd` is 1: of several objects that are not told apart, and of each brush mask of CVAT."""
+    """Whether `iscrowd` is 1: a group of objects as one region, or any brush mask of CVAT."""
     return str(entry.get("iscrowd", 0)).strip().lower() in ("1", "1.0", "true")
 
 
 def name_of(entry: Mapping[str, Any]) -> str:
+    """Names an object in error messages."""
     return f"the object {entry.get('id', '(without id)')} of image {entry.get('image_id')}"
 
 
@@ -78,7 +84,7 @@ def _class_id(entry: Mapping[str, Any], ids: Mapping[Key, int]) -> int:
 
 
 def _outline(entry: Mapping[str, Any]) -> Outline | None:
-    """An object's polygons or run lengths; None for a box alone. Raises `DataError` for what is neither."""
+    """An object's polygons or run lengths; None for an object with only a box. Raises `DataError` for other values."""
     segmentation = entry.get("segmentation")
     if not segmentation or isinstance(segmentation, dict):
         return segmentation or None
@@ -86,9 +92,9 @@ def _outline(entry: Mapping[str, Any]) -> Outline | None:
         raise DataError(f"{name_of(entry)} needs polygons, or run lengths with counts and size; got {str(segmentation)[:60]}")
     polygons = segmentation if any(isinstance(part, list | dict) for part in segmentation) else [segmentation]
     for part in polygons:
-        # three lists of two numbers or more are points in brackets of their own, not polygons
-        in_brackets = len(polygons) > 2 and all(isinstance(each, list) and len(each) == 2 for each in polygons)
-        if in_brackets or not isinstance(part, list) or any(isinstance(value, list | dict) for value in part):
+        # three or more lists of two numbers are points, [[x, y], ...], not polygons
+        are_points = len(polygons) > 2 and all(isinstance(item, list) and len(item) == 2 for item in polygons)
+        if are_points or not isinstance(part, list) or any(isinstance(value, list | dict) for value in part):
             raise DataError(
                 f"{name_of(entry)} needs polygons as x and y in turn, [[x1, y1, x2, y2, ...]]; got {str(segmentation)[:60]}"
             )
@@ -98,15 +104,15 @@ def _outline(entry: Mapping[str, Any]) -> Outline | None:
 
 
 def _region(entry: Mapping[str, Any], outline: Outline, size: tuple[int, int]) -> npt.NDArray[np.bool_]:
-    """The pixels of polygons, or of run lengths, compressed or not."""
+    """The pixels (H, W) of polygons, or of run lengths, compressed or not; raises `DataError` for an unusable outline."""
     if isinstance(outline, list):
         return _fill(entry, outline, size)
     if not {"counts", "size"} <= set(outline):
         raise DataError(f"{name_of(entry)} needs polygons, or run lengths with counts and size; got {str(outline)[:60]}")
-    shape = outline["size"]
-    got = tuple(map(as_key, shape)) if isinstance(shape, list) else shape
-    if got != size:
-        raise DataError(f"{name_of(entry)} is in {got} pixels, its image in {size}")
+    value = outline["size"]
+    shape = tuple(map(as_key, value)) if isinstance(value, list) else value
+    if shape != size:
+        raise DataError(f"{name_of(entry)} is in {shape} pixels, its image in {size}")
     counts = outline["counts"]
     if not isinstance(counts, str | list):
         raise DataError(f"{name_of(entry)} needs counts that are a text or a list; got {str(counts)[:60]}")
@@ -126,7 +132,7 @@ def _fill(entry: Mapping[str, Any], polygons: list[list[Any]], size: tuple[int, 
 
 
 def _box(entry: Mapping[str, Any], size: tuple[int, int]) -> npt.NDArray[np.bool_]:
-    """The pixels of [x, y, width, height], as far as they lie in the image; none of an object without a box."""
+    """The pixels (H, W) of the box [x, y, width, height] inside the image; empty for an object without a box."""
     region = np.zeros(size, bool)
     box = entry.get("bbox") or []
     if not isinstance(box, list) or len(box) not in (0, 4) or not _are_within(box, FARTHEST * max(size)):
@@ -139,5 +145,5 @@ def _box(entry: Mapping[str, Any], size: tuple[int, int]) -> npt.NDArray[np.bool
 
 
 def _are_within(values: Sequence[Any], most: int) -> bool:
-    """Whether all of them are numbers that lie so near to 0."""
+    """Whether all values are numbers with an absolute value of at most `most`."""
     return all(isinstance(value, int | float) and abs(value) <= most for value in values)
