@@ -1,4 +1,4 @@
-"""Where a service is, and the way there: its address, a key, and the proxies of the environment."""
+"""Opens an HTTP client for a service: checks its address and API key, and uses the environment's proxies."""
 
 from __future__ import annotations
 
@@ -11,30 +11,31 @@ VARIABLES = "HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY or SSL_CERT_FILE"
 
 
 class AddressError(OSError):
-    """An address, a key or a proxy that no request can be sent with."""
+    """The address, the API key or a proxy cannot be used to send requests."""
 
 
 def open_client(server: str, api_key: str | None) -> httpx.Client:
-    """A client of the service at this address. This machine is asked directly, others through the environment's proxies.
+    """Opens a client for the service at this address. Close it after use.
 
-    Raises `AddressError`.
+    Requests to this machine go direct; requests to others use the environment's proxies. Raises `AddressError`.
     """
     url = _address(server)
     headers = {"X-API-Key": _key(api_key)} if api_key else {}
     try:
-        transport = httpx.HTTPTransport() if is_this_machine(url.host) else None  # with a transport, httpx looks for no proxy
+        # with a transport of its own, httpx uses no proxy
+        transport = httpx.HTTPTransport() if is_this_machine(url.host) else None
         return httpx.Client(base_url=url, headers=headers, timeout=TIMEOUT_S, transport=transport)
     except (ValueError, ImportError, OSError, httpx.InvalidURL) as error:
         raise AddressError(f"{VARIABLES} cannot be used for {origin(url)}: {error}; change or unset it") from error
 
 
 def origin(url: httpx.URL) -> str:
-    """Scheme, host and port, without a password."""
+    """Scheme, host and port of the address, without user and password."""
     return f"{url.scheme}://{url.netloc.decode()}"
 
 
 def is_this_machine(host: str) -> bool:
-    """Whether requests to this host never leave the machine: localhost, 127.0.0.0/8, ::1, and the unspecified addresses."""
+    """Whether requests to this host stay on this machine: localhost, 127.0.0.0/8, ::1 and the unspecified addresses."""
     name = host.lower().rstrip(".")
     if name == "localhost" or name.endswith(".localhost"):
         return True
@@ -60,7 +61,7 @@ def _address(server: str) -> httpx.URL:
 
 
 def _key(api_key: str) -> str:
-    """The key, which is not told: it may be one character away from the right one."""
+    """Checks the key. The error does not show it, since it may differ from the right key by one character."""
     if not (api_key.isascii() and api_key.isprintable()) or api_key != api_key.strip():
         raise AddressError("--api-key must be letters, digits and signs of ASCII, without spaces or line ends around it")
     return api_key

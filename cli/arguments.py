@@ -1,4 +1,4 @@
-"""The arguments of `fcn-segment`; those of `/segment` bear their HTTP names."""
+"""The arguments of `fcn-segment`. Those that `/segment` also has use the HTTP names."""
 
 from __future__ import annotations
 
@@ -41,20 +41,20 @@ MOST_THREADS = 1024
 
 
 def parser() -> argparse.ArgumentParser:
-    """The command's arguments."""
+    """Builds the parser of the command's arguments."""
     p = CommandParser("fcn-segment", description="Segments images: files, folders (recursively), or - for stdin.")
     endings = ", ".join(IMAGE_FORMATS)
     p.add_argument("inputs", nargs="+", metavar="IN", help=f"files ({endings}), folders, patterns such as 'in/**/*.jpg', or -")
     p.add_argument("-o", "--out", required=True, help="file (for one image), folder, or - for stdout")
-    p.add_argument("--resume", action="store_true", help="leave out images whose answer is there")
-    p.add_argument("--json", action="store_true", help="on stdout a line of JSON for each image: what became of it")
+    p.add_argument("--resume", action="store_true", help="skip images whose answer exists")
+    p.add_argument("--json", action="store_true", help="write a line of JSON to stdout for each image, with its outcome")
     shtab.add_argument_to(p, "--print-completion", help="print the completion script of a shell")
     _add_served(p.add_argument_group("as over HTTP"))
     _add_local(p.add_argument_group("where the network runs"))
     remote = p.add_argument_group("on a running service")
     remote.add_argument("--server", metavar="URL", help="send the images to this service instead")
-    remote.add_argument("--api-key", help="its key")
-    remote.add_argument("--model", help="one of its models (default: its first)")
+    remote.add_argument("--api-key", help="API key of the service")
+    remote.add_argument("--model", help="name of one of the service's models (default: its first)")
     return p
 
 
@@ -72,10 +72,12 @@ def _add_served(p: argparse._ArgumentGroup) -> None:
     p.add_argument("--alpha", type=_number(0, 1), default=Rendering.alpha, help="opacity of the colours in an overlay")
     p.add_argument("--confidence", action="store_true", help="with json: add the confidence map")
     p.add_argument("--probabilities", action="store_true", help="with npz: add every class's probability")
-    p.add_argument("--min-confidence", type=_number(0, 1), default=0.0, help="pixels below it become 255, void")
-    p.add_argument("--tolerance", type=_number(0, 100), default=Rendering.tolerance, help="of polygons, in pixels")
-    p.add_argument("--classes", type=_classes, help="names or ids, with commas: those that the answer shows")
-    p.add_argument("--image-format", choices=get_args(ImageFormat), help="of color and overlay (default: png)")
+    p.add_argument("--min-confidence", type=_number(0, 1), default=0.0, help="pixels of less confidence become 255, void")
+    p.add_argument(
+        "--tolerance", type=_number(0, 100), default=Rendering.tolerance, help="how far polygons' points may move, in pixels"
+    )
+    p.add_argument("--classes", type=_classes, help="classes that the answer shows: names or ids, with commas")
+    p.add_argument("--image-format", choices=get_args(ImageFormat), help="file format of color and overlay (default: png)")
 
 
 def _add_local(p: argparse._ArgumentGroup) -> None:
@@ -83,31 +85,42 @@ def _add_local(p: argparse._ArgumentGroup) -> None:
         "--tile", type=_tile, default=Options.tile, help="auto (the weights' own), a side or HEIGHTxWIDTH, multiples of 32"
     )
     p.add_argument("--weights", default=DEFAULT_WEIGHTS, help="weights: a file, or a name in weights/")
-    p.add_argument("--runtime", choices=RUNTIMES, default="auto", help="what runs the network (default: as the service)")
+    p.add_argument(
+        "--runtime", choices=RUNTIMES, default="auto", help="library that runs the network (default: as the service)"
+    )
     p.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps")
-    p.add_argument("--precision", choices=PRECISIONS, default="auto", help="of the network (default: as the service)")
-    p.add_argument("--threads", type=_threads, default=0, help="CPU threads of the network (default: one a core)")
+    p.add_argument(
+        "--precision", choices=PRECISIONS, default="auto", help="number format of the network (default: as the service)"
+    )
+    p.add_argument("--threads", type=_threads, default=0, help="CPU threads of the network (default: one per core)")
     p.add_argument(
         "--max-megapixels", type=_number(0, inf, above=True), default=Limits.megapixels, help="largest image, in 10^6 pixels"
     )
 
 
 def rendering(args: argparse.Namespace) -> Rendering:
-    """The form of answer that the arguments ask for."""
+    """The form of answer that the arguments select."""
     return Rendering(
-        args.format, args.mask, args.alpha, args.confidence, args.probabilities, args.min_confidence, args.tolerance,
-        classes=parse_classes(args.classes or ""), image_format=args.image_format,
-    )  # fmt: skip
+        format=args.format,
+        mask=args.mask,
+        alpha=args.alpha,
+        confidence=args.confidence,
+        probabilities=args.probabilities,
+        min_confidence=args.min_confidence,
+        tolerance=args.tolerance,
+        classes=parse_classes(args.classes or ""),
+        image_format=args.image_format,
+    )
 
 
 def options(args: argparse.Namespace) -> Options:
-    """How images are worked on, as the arguments ask."""
+    """The options of segmentation that the arguments select."""
     return Options(args.tile, args.overlap, args.blend, args.side, args.quality, rendering(args))
 
 
 def _classes(text: str) -> str:
     if not parse_classes(text):
-        raise argparse.ArgumentTypeError(f"must be names or ids of classes, with commas, got {text!r}")
+        raise argparse.ArgumentTypeError(f"must be comma-separated names or ids of classes, got {text!r}")
     return text
 
 
@@ -126,7 +139,7 @@ def _tile(text: str) -> Size | None:
 
 
 def _number(least: float, most: float, *, above: bool = False) -> Callable[[str], float]:
-    """The type of an argument that is a finite number from `least` to `most`; `above`: more than `least`."""
+    """The type of an argument: a finite number from `least` to `most`. With `above`, it must be greater than `least`."""
     span = f"{'above ' if above else ''}{least:g}" + (f" to {most:g}" if isfinite(most) else ", and finite")
 
     def parse(text: str) -> float:
@@ -144,4 +157,4 @@ def _number(least: float, most: float, *, above: bool = False) -> Callable[[str]
 def _threads(text: str) -> int:
     if text.isdecimal() and int(text) <= MOST_THREADS:
         return int(text)
-    raise argparse.ArgumentTypeError(f"must be a whole number, 0 to {MOST_THREADS} (0: one a core), got {text!r}")
+    raise argparse.ArgumentTypeError(f"must be a whole number, 0 to {MOST_THREADS} (0: one per core), got {text!r}")

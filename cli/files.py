@@ -1,4 +1,4 @@
-"""What is to be segmented, where each answer goes, and how it is written."""
+"""Finds the images to segment, decides where each answer goes, and writes the answers."""
 
 from __future__ import annotations
 
@@ -13,14 +13,15 @@ from pathlib import Path
 ENDINGS = {".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff"}
 ANSWERS = {".png", ".json", ".npz"}
 STDIO = "-"
-LONGEST_NAME = 255  # bytes of a file's name, on every file system that is common
+LONGEST_NAME = 255  # bytes of a file's name; the limit of all common file systems
 DIGEST_LENGTH = 16
-APPLE_DOUBLE, APPLE_FOLDER = "._", "__MACOSX"  # what macOS writes beside files on other file systems and in archives
+# macOS writes such files and folders next to images, on other file systems and in archives
+APPLE_DOUBLE, APPLE_FOLDER = "._", "__MACOSX"
 
 
 @dataclass(frozen=True)
 class Item:
-    """One image to segment, and where its answer goes; None is stdin or stdout."""
+    """An image to segment (None: stdin), and the file of its answer (None: stdout)."""
 
     source: Path | None
     target: Path | None
@@ -31,20 +32,20 @@ class Item:
 
     @property
     def file_name(self) -> str:
-        """The image's name without folders, for answers that hold it; what is not UTF-8 is U+FFFD."""
+        """The image's name without folders, for answers that contain it. Bytes that are not UTF-8 become U+FFFD."""
         return os.fsencode(self.source.name).decode("utf-8", "replace") if self.source else "stdin"
 
     @property
     def done(self) -> bool:
-        """Whether its answer is there; answers are written whole or not at all."""
+        """Whether its answer exists. An answer that exists is complete, since answers are written whole or not at all."""
         return self.target is not None and self.target.exists()
 
 
 def plan_items(inputs: Sequence[str], out: str, suffix: str, tell: Callable[[str], object] = len) -> list[Item]:
-    """The images among files, folders, patterns and `-`; folders are mirrored below the output folder.
+    """Finds the images in files, folders, patterns and `-`. The structure of folders is kept below the output folder.
 
-    An output folder inside an input folder is no input; nor are linked folders inside one, which `tell` is told of. Raises
-    `OSError` where there is no image, or where an answer would overwrite another or an image.
+    Skips the output folder if it lies inside an input folder. Skips linked folders inside input folders, and passes a line
+    about them to `tell`. Raises `OSError` if there is no image, or if an answer would overwrite an image or another answer.
     """
     links = list[Path]()
     items = list(_plan(inputs, out, suffix, links))
@@ -55,7 +56,7 @@ def plan_items(inputs: Sequence[str], out: str, suffix: str, tell: Callable[[str
 
 
 def write_whole(target: Path, data: bytes) -> None:
-    """Writes a file whole or not at all; makes its folder. Raises `OSError`."""
+    """Writes a file whole or not at all, and creates its folder. Raises `OSError`."""
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = _partial(target)
     try:
@@ -67,7 +68,7 @@ def write_whole(target: Path, data: bytes) -> None:
 
 
 def remove_partials(targets: Iterable[Path]) -> None:
-    """Removes what has been written of these files, where they are not whole."""
+    """Removes the partial files of these targets, if there are any."""
     for target in targets:
         with suppress(OSError):
             _partial(target).unlink()
@@ -75,7 +76,7 @@ def remove_partials(targets: Iterable[Path]) -> None:
 
 def _plan(inputs: Sequence[str], out: str, suffix: str, links: list[Path]) -> Iterator[Item]:
     if "" in (*inputs, out):
-        raise OSError("a name is empty, as that of a variable that is not set; give . for the folder here")
+        raise OSError("a name is empty, perhaps from a variable that is not set; give . for the current folder")
     single = len(inputs) == 1 and (inputs[0] == STDIO or Path(inputs[0]).is_file())
     is_folder = Path(out).is_dir() or out.endswith(os.sep)
     if single and (out == STDIO or (Path(out).suffix.lower() == suffix and not is_folder)):
@@ -96,9 +97,9 @@ def _plan(inputs: Sequence[str], out: str, suffix: str, links: list[Path]) -> It
 
 
 def _files(name: str, out: Path, links: list[Path]) -> list[tuple[Path, Path]]:
-    """The images of a file's name, a folder's or a pattern, each with its path below the output folder.
+    """The images that the name of a file, a folder or a pattern stands for, each with its path below the output folder.
 
-    Adds linked folders to `links`: one may lead back to the folder that it lies in.
+    Does not enter linked folders but adds them to `links`, since a link may lead back to a folder that contains it.
     """
     path, unreadable = Path(name), list[Path]()
     if path.is_file():
@@ -106,7 +107,8 @@ def _files(name: str, out: Path, links: list[Path]) -> list[tuple[Path, Path]]:
     if path.is_dir():
         root = path
         walk = list(os.walk(path, onerror=lambda error: unreadable.append(Path(error.filename))))
-        links += [Path(folder) / each for folder, names, _ in walk for each in names if (Path(folder) / each).is_symlink()]
+        folders = [Path(folder) / name for folder, names, _ in walk for name in names]
+        links += [folder for folder in folders if folder.is_symlink()]
         matches = [Path(folder) / file for folder, _, files in walk for file in files]
     elif glob.has_magic(name):
         root = _fixed_part(path)
@@ -117,19 +119,21 @@ def _files(name: str, out: Path, links: list[Path]) -> list[tuple[Path, Path]]:
     files = sorted(match for match in matches if match.parent not in answers and _is_image(match, root))
     if not files and not unreadable:
         raise OSError(f"no images in {name!r}; their names end in {', '.join(sorted(ENDINGS))}")
-    # a folder that cannot be read fails when it is, as an image of its name inside it would
-    return [(file, file.relative_to(root)) for file in files] + [(each, each.relative_to(root) / "-") for each in unreadable]
+    # An unreadable folder is listed like an image, so that reading it fails and the run reports it.
+    failing = [(folder, folder.relative_to(root) / "-") for folder in unreadable]
+    return [(file, file.relative_to(root)) for file in files] + failing
 
 
 def _is_image(file: Path, root: Path) -> bool:
-    """Whether a file has an image's ending, and is none of macOS's own."""
+    """Whether a file has an image's ending and is not one of macOS's own files."""
     if file.name.startswith(APPLE_DOUBLE) or APPLE_FOLDER in file.relative_to(root).parts:
         return False
-    return file.suffix.lower() in ENDINGS and not file.is_dir()  # what cannot be read, as a broken link, is told when it is
+    # an unreadable file, such as a broken link, counts as an image; reading it fails, and the run reports it
+    return file.suffix.lower() in ENDINGS and not file.is_dir()
 
 
 def _folders_of_answers(root: Path, out: Path, folders: set[Path]) -> set[Path]:
-    """Those of the folders that are the output folder or below it, where that lies inside the root."""
+    """Those of the folders that are the output folder or lie below it. Empty if it is not inside the root."""
     answers = _real(out)
     if _real(root) not in answers.parents:
         return set()
@@ -137,15 +141,15 @@ def _folders_of_answers(root: Path, out: Path, folders: set[Path]) -> set[Path]:
 
 
 def _once(matches: Iterable[Path]) -> list[Path]:
-    """The matches of a pattern, each file by its shortest way alone: `**` goes through links, also in circles."""
-    ways: dict[tuple[Path, str], Path] = {}
+    """The matches of a pattern, with each file only once, by its shortest path. `**` follows links, even in circles."""
+    shortest: dict[tuple[Path, str], Path] = {}
     for match in sorted(matches, key=lambda match: len(match.parts)):
-        ways.setdefault((_real(match.parent), match.name), match)
-    return list(ways.values())
+        shortest.setdefault((_real(match.parent), match.name), match)
+    return list(shortest.values())
 
 
 def _fixed_part(pattern: Path) -> Path:
-    """The folders of a pattern before the first that is one."""
+    """The leading folders of a pattern, up to the first part with a wildcard."""
     fixed = Path()
     for part in pattern.parts[:-1]:
         if glob.has_magic(part):
@@ -155,6 +159,7 @@ def _fixed_part(pattern: Path) -> Path:
 
 
 def _check_targets(items: Sequence[Item]) -> None:
+    """Raises `OSError` if an answer would overwrite an image or another answer."""
     sources = {_real(item.source) for item in items if item.source}
     targets: dict[Path, Item] = {}
     for item in items:
@@ -163,21 +168,22 @@ def _check_targets(items: Sequence[Item]) -> None:
         target = _real(item.target)
         if target in sources:
             raise OSError(f"{item.target} would overwrite an image; give another -o")
-        if (other := targets.setdefault(target, item)) is not item:
-            raise OSError(f"{other.name} and {item.name} would both become {item.target}")
+        if (earlier := targets.setdefault(target, item)) is not item:
+            raise OSError(f"{earlier.name} and {item.name} would both become {item.target}")
 
 
 def _real(path: Path) -> Path:
-    """The path without links, also where they lead in a circle, for which `Path.resolve` raises."""
+    """The path with links resolved. Also works for links in a circle, for which `Path.resolve` raises."""
     return Path(os.path.realpath(path))
 
 
 def _partial(target: Path) -> Path:
+    """Where a file is written before it is renamed to its target."""
     return target.with_name(_fitting(target.name + ".part", ".part"))
 
 
 def _fitting(name: str, suffix: str) -> str:
-    """The name, or its start, a digest of it and the suffix where it is longer than file systems take."""
+    """The name; if it is too long for file systems, its start, a digest of the whole name, and the suffix."""
     if len(data := os.fsencode(name)) <= LONGEST_NAME:
         return name
     digest = sha256(data).hexdigest()[:DIGEST_LENGTH]

@@ -1,4 +1,4 @@
-"""Segments on this machine: images are worked on in processes of their own, the network runs in this one."""
+"""Segments on this machine. Worker processes decode and encode images; the network runs in this process."""
 
 from __future__ import annotations
 
@@ -19,19 +19,20 @@ from model.inference.worker import Body, Image
 from model.inference.workers import Workers
 
 FOREVER_S = 1e9  # no deadline
-BATCH = 8  # tiles in a call, where the runtime takes several
+BATCH = 8  # most tiles in a call of the network, if the runtime takes several
 
 
 class Local:
-    """From an image file's bytes to the answer's; for several threads at once. threads: of the network, 0 for one a core.
+    """Turns an image file's bytes into the answer's bytes. Several threads may call it at once.
 
-    An event loop on a thread of its own speaks with the workers. `close` ends all that was started.
+    threads: CPU threads of the network; 0 means one per core. An event loop on its own thread communicates with the worker
+    processes. `close` ends everything that was started here.
     """
 
     def __init__(self, runtime: Runtime, options: Options, limits: Limits | None = None, threads: int = 0) -> None:
         self.options = options
         self.limits = limits or Limits()
-        # while one image is in the network, others are read, decoded, encoded and written
+        # one more than cores: while the network works on an image, others are read, decoded, encoded and written
         self.workers = (threads or available_cores()) + 1
         self._description = pickle.dumps(DistantRuntime.of(runtime))
         self._scheduler = Scheduler(
@@ -43,12 +44,12 @@ class Local:
         self._thread.start()
         self._processes = Workers(self.workers)
         self._closed = False
-        atexit.register(self.close)  # before `multiprocessing` waits for the workers to end by themselves
+        atexit.register(self.close)  # runs before `multiprocessing` waits for the workers to end
 
     def __call__(self, data: bytes, name: str = "image") -> bytes:
-        """The answer for an image file's bytes; `name` is the image's, for formats that hold it.
+        """The answer for an image file's bytes. `name` is the image's name, for formats that contain it.
 
-        Raises what a `Worker` does, and `InferenceError`s.
+        Raises the errors of a `Worker`, and `InferenceError`.
         """
         options = replace(self.options, rendering=replace(self.options.rendering, name=name))
         image = Image(Body.of(data), options, self.limits)
@@ -74,8 +75,8 @@ class Local:
 
         try:
             async with self._processes.claim() as worker:
-                planned = await worker.plan(image, self._description, self._scheduler.ahead)
-                answer = await worker.work(planned.bytes, submit)
+                plan = await worker.plan(image, self._description, self._scheduler.ahead)
+                answer = await worker.work(plan.bytes, submit)
         finally:
             image.body.close()
             self._scheduler.cancel(queue)

@@ -1,4 +1,4 @@
-"""`fcn-segment`: segments files and folders, giving the bytes that the service would."""
+"""`fcn-segment`: segments files and folders. Writes the same bytes that the service would answer."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ from model.inference.runtime import DeviceLost
 from model.weights_file import find_files
 
 THREADS = "fcn-segment image"
-GRACE_S = 2.0  # for images under way when the run is interrupted
-NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}  # of the disk: no other answer can be written either
+GRACE_S = 2.0  # how long an interrupted run waits for the images in progress
+NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}  # errors of the disk, which affect every answer
 
 
 class Segmenting(Protocol):
-    """What makes answers of image files' bytes, on so many threads at once."""
+    """Turns image files' bytes into answers. `workers` threads call it at once."""
 
     @property
     def workers(self) -> int: ...
@@ -53,9 +53,10 @@ class Segmenting(Protocol):
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Gives the exit status: 0 all done, 2 nothing could be done, 3 some images failed and the others are done.
+    """Runs the command and returns its exit status.
 
-    130 after Ctrl-C; 141 where the reader of stdout has gone, as for a program that the signal SIGPIPE ends.
+    0: all images are done. 2: nothing could be done. 3: some images failed and the others are done. 130: interrupted by
+    Ctrl-C. 141: the reader of stdout is gone; a program that the signal SIGPIPE ends has the same status.
     """
     try:
         return _run(parser().parse_args(argv))
@@ -96,28 +97,28 @@ def _run(args: argparse.Namespace) -> int:
 def _segmenting(args: argparse.Namespace) -> AbstractContextManager[Segmenting]:
     if args.server is not None:
         return closing(Remote(args))
-    wanted = options(args)
-    with ended_at_once("fcn-segment"):  # the runtimes are imported there
+    segment_options = options(args)
+    with ended_at_once("fcn-segment"):  # `load_runtime` imports large packages
         if args.device == "auto" and (warning := unused_gpu()):
             tell(warning)
         runtime = load_runtime(find_files(args.weights), args.runtime, args.device, args.precision, args.threads)
-    wanted.rendering.shown(runtime.manifest.labels.classes)  # raises for a class that the model lacks
-    return closing(Local(runtime, wanted, Limits(args.max_megapixels), args.threads))
+    segment_options.rendering.shown(runtime.manifest.labels.classes)  # raises for a class that the model lacks
+    return closing(Local(runtime, segment_options, Limits(args.max_megapixels), args.threads))
 
 
 def run_all(segmenting: Segmenting, items: Sequence[Item]) -> Generator[Outcome]:
-    """What became of each image, in order. Several go side by side: while one is decoded, another is inferred.
+    """Segments the images on several threads and yields their outcomes in order.
 
-    Whatever an image raises is its outcome, and the others go on; an error of every image (the device or the server is lost,
-    the disk is full) is the outcome of all that have not begun. Closed or interrupted, it waits `GRACE_S` seconds for images
-    under way.
+    An image's error becomes its outcome, and the others continue. An error that affects every image (the device or the server
+    is lost, the disk is full) becomes the outcome of all images that have not begun. If the generator is closed or
+    interrupted, it waits up to `GRACE_S` seconds for the images in progress.
     """
-    over = threading.Event()
+    run_ended = threading.Event()
     reason = ""
 
     def run(item: Item) -> Outcome:
         nonlocal reason
-        if over.is_set():
+        if run_ended.is_set():
             return Outcome(item, "failed", 0.0, reason, ends_run=True)
         started = time.perf_counter()
         try:
@@ -125,10 +126,10 @@ def run_all(segmenting: Segmenting, items: Sequence[Item]) -> Generator[Outcome]
         except BrokenPipeError:
             raise
         except Exception as error:
-            ends_run = _is_of_every_image(error)
-            if ends_run and not over.is_set():
+            ends_run = _affects_every_image(error)
+            if ends_run and not run_ended.is_set():
                 reason = describe(error)
-                over.set()
+                run_ended.set()
             return Outcome(item, "failed", time.perf_counter() - started, describe(error), ends_run)
         return Outcome(item, "done", time.perf_counter() - started)
 
@@ -156,29 +157,31 @@ def _nothing() -> Generator[Outcome]:
 
 
 def _ended_within_grace() -> bool:
-    """Whether no image is under way any more after `GRACE_S` seconds; a second Ctrl-C ends the wait."""
+    """Waits up to `GRACE_S` seconds, and returns whether all images in progress have ended. A second Ctrl-C ends the wait."""
     end = time.monotonic() + GRACE_S
     try:
-        for thread in _under_way():
+        for thread in _image_threads():
             thread.join(max(0.0, end - time.monotonic()))
     except KeyboardInterrupt:
         return False
-    return not _under_way()
+    return not _image_threads()
 
 
 def _leave(status: int) -> int:
-    """The status; ends the process with it at once where an image is still under way, since the interpreter would wait for its
-    thread as long as a server does not answer."""
-    if _under_way():
+    """Returns the status; if an image is still in progress, ends the process with this status at once instead.
+
+    Otherwise the interpreter would wait for the image's thread for as long as a server does not answer.
+    """
+    if _image_threads():
         os._exit(status)
     return status
 
 
-def _under_way() -> list[threading.Thread]:
+def _image_threads() -> list[threading.Thread]:
     return [thread for thread in threading.enumerate() if thread.name.startswith(THREADS)]
 
 
-def _is_of_every_image(error: Exception) -> bool:
+def _affects_every_image(error: Exception) -> bool:
     return isinstance(error, DeviceLost | SchedulerEnded | ServerUnusable) or (
         isinstance(error, OSError) and error.errno in NO_ROOM
     )
@@ -189,7 +192,7 @@ def _read(item: Item) -> bytes:
         if sys.stdin is None:
             raise OSError("it is closed; give a file, or send one there")
         return sys.stdin.buffer.read()
-    if item.source.exists() and not item.source.is_file():  # a pipe would be waited for
+    if item.source.exists() and not item.source.is_file():  # reading a pipe could wait for ever
         raise OSError("it is no file, but a folder, a pipe, a socket or a device; - reads stdin")
     return item.source.read_bytes()
 

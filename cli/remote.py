@@ -1,4 +1,4 @@
-"""Sends images to a running service, which answers the same bytes."""
+"""Sends images to a running service, whose answers have the same bytes as local ones."""
 
 from __future__ import annotations
 
@@ -13,33 +13,33 @@ from cli.address import open_client, origin
 from cli.arguments import LOCAL, SERVED, parser, rendering
 
 TRIES = 6
-MOST_WAIT_S = 60.0  # before the service is asked again, however long it asks for
-BUSY = {429, 502, 503}  # it, or a proxy before it, may answer later
-OF_THE_IMAGE = {400, 408, 412, 413, 415, 422, 504}  # others may be answered
+MOST_WAIT_S = 60.0  # longest wait before a retry, whatever the service asks for
+BUSY = {429, 502, 503}  # the service, or a proxy before it, may answer later
+OF_THE_IMAGE = {400, 408, 412, 413, 415, 422, 504}  # errors of one image; others may still be answered
 NOT_CONNECTED = (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError, httpx.UnsupportedProtocol)
 
 
 class ServerError(OSError):
-    """What a service answered instead of a mask, or that it did not answer."""
+    """The service answered with an error or not at all, or the arguments do not suit a service."""
 
 
 class ServerUnusable(ServerError):
-    """No image will be answered: nothing answers there, the key is wrong, or it is no such service."""
+    """The service will answer no image: nothing answers at the address, the key is wrong, or it is another service."""
 
 
 class Remote:
-    """From an image file's bytes to the service's answer; for several threads at once.
+    """Turns an image file's bytes into the service's answer. Several threads may call it at once.
 
-    Failures that are not the image's own are `ServerUnusable` until the first answer for an image, and after `workers` of them
-    in a row. `_lock` guards their count.
+    A failure that is not the image's own raises `ServerUnusable` until the first answer for an image, and again after `workers`
+    such failures in a row. `_lock` guards `_answered` and `_failures`.
     """
 
-    workers = 8  # requests at once: more than most machines have cores, few beside what a service queues
+    workers = 8  # requests at once: more than the cores of most machines, but few compared with a service's queue
 
     def __init__(self, args: argparse.Namespace, sleep: Callable[[float], None] = time.sleep) -> None:
         changed = [name for name in LOCAL if getattr(args, name) != parser().get_default(name)]
         if changed:
-            raise ServerError(f"--{changed[0].replace('_', '-')} is the service's to choose; leave it out with --server")
+            raise ServerError(f"--{changed[0].replace('_', '-')} is set by the service; leave it out with --server")
         query = {name: str(value) for name in SERVED if (value := getattr(args, name)) is not False and value is not None}
         self._query = query | ({"model": args.model} if args.model else {})
         self._media_type = rendering(args).media_type
@@ -60,8 +60,8 @@ class Remote:
                 lost = isinstance(error, httpx.NetworkError | httpx.ConnectTimeout | httpx.RemoteProtocolError)
                 if last or not lost or not self._answered:
                     reason = str(error) or type(error).__name__
-                    stated = f"{self._origin} does not answer: {reason}; see that the service runs there"
-                    raise self._failure(stated, isinstance(error, NOT_CONNECTED)) from error
+                    message = f"{self._origin} does not answer: {reason}; see that the service runs there"
+                    raise self._failure(message, isinstance(error, NOT_CONNECTED)) from error
                 self._sleep(float(attempt))
                 continue
             if response.status_code not in BUSY or last:
@@ -81,25 +81,28 @@ class Remote:
         self._client.close()
 
     def _check_answer(self, response: httpx.Response) -> None:
-        """Raises `ServerError` for what is no answer of the service, such as the page of a login."""
+        """Raises `ServerError` for an answer that is not the service's, such as a login page."""
         kind = response.headers.get("Content-Type", self._media_type).partition(";")[0].strip().lower()
-        came = kind if response.content else "an empty body"
-        if came != self._media_type:
+        received = kind if response.content else "an empty body"
+        if received != self._media_type:
             expected = f"where {self._media_type} was expected"
-            raise self._failure(f"{self._origin} answers {came} {expected}; see that --server is the service's address")
+            raise self._failure(f"{self._origin} answers {received} {expected}; see that --server is the service's address")
 
-    def _failure(self, stated: str, not_connected: bool = False) -> ServerError:
-        """The error for a failure that is not the image's own."""
+    def _failure(self, message: str, not_connected: bool = False) -> ServerError:
+        """Counts a failure that is not the image's own, and returns its error."""
         with self._lock:
             self._failures += 1
             hopeless = not_connected or not self._answered or self._failures >= self.workers
-        return ServerUnusable(stated) if hopeless else ServerError(stated)
+        return ServerUnusable(message) if hopeless else ServerError(message)
 
 
 def _wait(response: httpx.Response, attempt: int) -> float:
-    """Seconds that the service asks for, a minute at most; where it names none, or a date, one more each time."""
-    asked = response.headers.get("Retry-After", "")
-    return min(float(asked), MOST_WAIT_S) if asked.isdecimal() else float(attempt)
+    """Seconds to wait before the next attempt: the number in `Retry-After`, at most `MOST_WAIT_S`.
+
+    Without such a number (the header is missing or holds a date), as many seconds as attempts were made.
+    """
+    value = response.headers.get("Retry-After", "")
+    return min(float(value), MOST_WAIT_S) if value.isdecimal() else float(attempt)
 
 
 def _detail(response: httpx.Response) -> str:

@@ -1,4 +1,4 @@
-"""What became of each image: a line of JSON on stdout, a line of text on stderr, and the exit status."""
+"""Reports the outcome of each image: JSON lines on stdout, messages on stderr, and the exit status."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from model.inference.tiling import TilingError
 from model.manifest import WeightsError
 
 DONE, NOTHING_DONE, SOME_FAILED, INTERRUPTED, PIPE_CLOSED = 0, 2, 3, 130, 141
-# their words say enough; any other error is told with its type
+# messages of these errors are clear without the error's type; `describe` adds the type to all others
 EXPLAINED = (
     ImageError, AnswerTooLarge, UnknownClass, UnusedParameter, SideTooLarge, TilingError, InferenceError, DeviceLost,
     DeviceOutOfMemory, RuntimeUnavailable, WeightsError, OSError,
@@ -28,7 +28,10 @@ EXPLAINED = (
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of an image: `done`, `skipped` or `failed`. ends_run: the error is of every image, not of this one."""
+    """The outcome of an image.
+
+    status: `done`, `skipped` or `failed`. ends_run: whether the error affects every image, not only this one.
+    """
 
     item: Item
     status: str
@@ -37,20 +40,23 @@ class Outcome:
     ends_run: bool = False
 
     def line(self) -> str:
-        """As JSON in ASCII. Bytes of a name that are not UTF-8 are lone surrogates, which Python's `os.fsencode` takes back."""
+        """The outcome as JSON in ASCII.
+
+        Bytes of a name that are not UTF-8 become lone surrogates, which Python's `os.fsencode` turns back into the bytes.
+        """
         facts = {"source": self.item.name, "target": str(self.item.target or STDIO), "status": self.status}
         facts |= {"error": self.error} if self.error else {}
         return json.dumps(facts | {"seconds": round(self.seconds, 3)})
 
 
 def tell(text: str) -> None:
-    """Writes one line to stderr, where there is one."""
+    """Writes one line to stderr; does nothing if stderr is closed."""
     if sys.stderr is not None:
         print(f"fcn-segment: {one_line(text)}", file=sys.stderr)
 
 
 def describe(error: BaseException) -> str:
-    """The error in one line, with its type where its words alone may not say enough."""
+    """The error in one line, with its type unless it is one of `EXPLAINED`."""
     text = one_line(str(error))
     if text and isinstance(error, EXPLAINED):
         return text
@@ -58,12 +64,12 @@ def describe(error: BaseException) -> str:
 
 
 def print_line(line: str) -> None:
-    """Writes a line to stdout at once; raises `OSError` where that is closed or full, or has no reader any more."""
+    """Writes a line to stdout and flushes it. Raises `OSError` if stdout is closed or full, or if its reader is gone."""
     write_stdout(f"{line}\n".encode())
 
 
 def write_stdout(data: bytes) -> None:
-    """Writes bytes to stdout; raises as `print_line`."""
+    """Writes bytes to stdout and flushes them. Raises the same errors as `print_line`."""
     if sys.stdout is None:
         raise OSError("stdout is closed; give -o a file or a folder")
     try:
@@ -75,18 +81,18 @@ def write_stdout(data: bytes) -> None:
 
 
 def discard_stdout() -> None:
-    """Sends what stdout still holds to nowhere, so that the interpreter does not fail at it when it ends."""
+    """Redirects stdout to the null device, so that the interpreter does not fail to flush it at exit."""
     with suppress(OSError, ValueError):
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stdout.fileno())
-        os.close(nowhere)
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, sys.stdout.fileno())
+        os.close(null)
 
 
 def summarize(outcomes: Sequence[Outcome]) -> int:
-    """Tells what was left out and what failed, and gives the exit status."""
-    skipped, failed = ([each for each in outcomes if each.status == status] for status in ("skipped", "failed"))
+    """Writes to stderr which images were skipped and which failed, and returns the exit status."""
+    skipped, failed = ([outcome for outcome in outcomes if outcome.status == status] for status in ("skipped", "failed"))
     if skipped:
-        tell(f"{len(skipped)} left out, their answers are there")
+        tell(f"{len(skipped)} skipped, their answers exist")
     undone = [outcome for outcome in failed if outcome.ends_run]
     for outcome in failed:
         if not outcome.ends_run or len(outcomes) == 1:

@@ -1,4 +1,7 @@
-"""Where the commands start: nothing of ours is imported at the top, so that Ctrl-C is a line from the first moment on."""
+"""Entry points of the commands.
+
+They import no module of the project at the top, so that Ctrl-C prints one line from the first moment on.
+"""
 
 from __future__ import annotations
 
@@ -35,10 +38,10 @@ def export() -> int:
 
 @contextmanager
 def ended_at_once(command: str) -> Iterator[None]:
-    """While it lasts, Ctrl-C ends the process at once, with a line and status 130.
+    """In this context, Ctrl-C ends the process at once with one line on stderr and status 130.
 
-    For imports: the exception of Ctrl-C would be raised inside any package, and some turn it into another. Does nothing on
-    other threads, and where Ctrl-C is ignored, as behind `nohup`, or handled.
+    It is meant for imports. `KeyboardInterrupt` could be raised inside any package, and some packages turn it into another
+    exception. Does nothing on threads other than the main one, or if Ctrl-C is ignored (as with `nohup`) or handled.
     """
     main_thread = threading.current_thread() is threading.main_thread()
     if not main_thread or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
@@ -52,7 +55,7 @@ def ended_at_once(command: str) -> Iterator[None]:
 
 
 def _run(command: str, module: str) -> int:
-    """Imports the module, which takes a second or more, and gives the exit status of its `main`."""
+    """Imports the module, which takes a second or more; runs its `main` and returns the exit status."""
     try:
         with ended_at_once(command):
             main: Callable[[], int] = import_module(module).main
@@ -62,8 +65,9 @@ def _run(command: str, module: str) -> int:
     try:
         status = main()
         if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-            signal.signal(signal.SIGINT, signal.SIG_IGN)  # what is done is done: the interpreter's end is not interrupted
-    except KeyboardInterrupt:  # in the moment before the command looks for it, or behind its end
+            # the command is done; Ctrl-C must not interrupt the interpreter's shutdown
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+    except KeyboardInterrupt:  # before `main` catches it, or after `main` has returned
         _leave(command)
         raise
     return status

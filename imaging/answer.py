@@ -1,4 +1,4 @@
-"""Every form in which a segmented image is answered; HTTP and the command line give the same bytes."""
+"""Encodes a segmented image in every form of answer. HTTP and the command line return the same bytes."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from imaging.runs import ColumnRuns, column_runs
 from imaging.statistics import class_statistics, mean_confidences
 
 Check = Callable[[], None]
-"""Called now and then while an answer is encoded; ends the work by raising."""
+"""Called repeatedly while an answer is encoded; may raise to end the work."""
 VOID = 255
 
 
 class Labels(Protocol):
-    """The classes by id, and a colour for each of 256 ids."""
+    """A label set: its classes, indexed by id, and a palette with a colour for each of 256 ids."""
 
     @property
     def classes(self) -> Sequence[Label]: ...
@@ -37,11 +37,11 @@ class Labels(Protocol):
 
 @dataclass(frozen=True)
 class Answer:
-    """A segmented image and what is said of it.
+    """A segmented image, ready to be encoded.
 
-    image: uint8 (H, W, 3), where the rendering needs the photo. class_map: uint8 (H, W). confidence: uint8 (H, W), and
-    probabilities: float16 (classes, H, W), where they were computed; mean_confidence per class id. model and tiling:
-    parts of the JSON answer.
+    image: the photo, uint8 (H, W, 3), or None if the rendering does not need it. class_map: uint8 (H, W). confidence: uint8
+    (H, W), or None if it was not computed. probabilities: float16 (classes, H, W), or None if they were not computed.
+    mean_confidence: one value for each class id. model, tiling: parts of the JSON answer.
     """
 
     image: npt.NDArray[np.uint8] | None
@@ -56,11 +56,11 @@ class Answer:
     def encode(self, rendering: Rendering, check: Check = lambda: None) -> bytes:
         """The answer's bytes; equal answers give equal bytes.
 
-        Raises `AnswerTooLarge`, `UnknownClass`, and what `check` raises.
+        Raises `AnswerTooLarge`, `UnknownClass`, and any error of `check`.
         """
         rendering.check((self.class_map.shape[0], self.class_map.shape[1]))
         shown = rendering.shown(self.labels.classes)
-        answer = self._certain(rendering.min_confidence) if rendering.min_confidence > 0 else self
+        answer = self._with_void(rendering.min_confidence) if rendering.min_confidence > 0 else self
         if rendering.format == "json":
             return _json(answer._document(rendering, shown, check))
         if rendering.format == "coco":
@@ -94,10 +94,10 @@ class Answer:
             raise ValueError("confidence was not computed; segment with a temperature")
         return self.confidence
 
-    def _certain(self, least: float) -> Answer:
-        """The answer where pixels of less confidence than this (0 to 1, in steps of 1/255) are void."""
+    def _with_void(self, min_confidence: float) -> Answer:
+        """This answer with void at pixels of less confidence than this (0 to 1, rounded to steps of 1/255)."""
         confidence = self._confidence()
-        class_map = np.where(confidence < round(least * 255), np.uint8(VOID), self.class_map)
+        class_map = np.where(confidence < round(min_confidence * 255), np.uint8(VOID), self.class_map)
         return replace(self, class_map=class_map, mean_confidence=mean_confidences(class_map, confidence))
 
     def _document(self, rendering: Rendering, shown: Collection[int], check: Check) -> dict[str, Any]:
@@ -106,7 +106,7 @@ class Answer:
         classes = [
             {
                 "id": entry.id,
-                **self._named(entry.id),
+                **self._name_and_color(entry.id),
                 "pixels": entry.pixels,
                 "fraction": round(entry.pixels / (height * width), 6),
                 "mean_confidence": round(self.mean_confidence[entry.id], 6),
@@ -125,7 +125,7 @@ class Answer:
             document["confidence_map"] = {"encoding": "png", "data": _base64(grey_png(self._confidence()))}
         return document
 
-    def _named(self, id: int) -> dict[str, str]:
+    def _name_and_color(self, id: int) -> dict[str, str]:
         if id < len(self.labels.classes):
             return {"name": self.labels.classes[id].name, "color": self.labels.classes[id].hex_color}
         return {"name": "void", "color": "#{:02x}{:02x}{:02x}".format(*self.labels.palette[id])}

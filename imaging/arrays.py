@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 
 def npz(arrays: dict[str, npt.NDArray[Any] | None]) -> bytes:
-    """The arrays that are there, compressed; equal arrays give equal bytes."""
+    """Compresses the arrays into one file and omits names whose value is None. Equal arrays give equal bytes."""
     buffer = io.BytesIO()
     contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items() if array is not None}
     np.savez_compressed(buffer, **contiguous)  # type: ignore[arg-type]

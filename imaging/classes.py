@@ -1,4 +1,4 @@
-"""The classes of a label set, as answers and parameters name them."""
+"""Looks up the classes of a label set by the names and ids that answers and parameters use."""
 
 from __future__ import annotations
 
@@ -28,16 +28,19 @@ def is_background(name: str) -> bool:
 
 
 def class_id(text: str, labels: Sequence[Label]) -> int:
-    """The id of a class by its name, in upper or lower case, or by its id in digits; raises `UnknownClass`."""
+    """The id of a class, given its name in any case, or its id in digits. An exact name takes precedence.
+
+    Raises `UnknownClass`.
+    """
     exact = {label.name: label.id for label in labels}
-    others = {str(label.id): label.id for label in labels} | {label.name.casefold(): label.id for label in labels}
-    if (id := exact.get(text, others.get(text.casefold()))) is not None:
+    fallbacks = {str(label.id): label.id for label in labels} | {label.name.casefold(): label.id for label in labels}
+    if (id := exact.get(text, fallbacks.get(text.casefold()))) is not None:
         return id
-    near = get_close_matches(text, [label.name for label in labels], 1)
-    hint = f"; did you mean {near[0]!r}?" if near else ";"
-    raise UnknownClass(f"this model has no class {text[:40]!r}{hint} {listed(labels)}")
+    matches = get_close_matches(text, [label.name for label in labels], 1)
+    hint = f"; did you mean {matches[0]!r}?" if matches else ";"
+    raise UnknownClass(f"this model has no class {text[:40]!r}{hint} {class_list(labels)}")
 
 
-def listed(labels: Sequence[Label]) -> str:
-    """For messages."""
+def class_list(labels: Sequence[Label]) -> str:
+    """The part of an error message that lists the classes' names."""
     return f"its classes are {', '.join(label.name for label in labels)}"

@@ -1,4 +1,4 @@
-"""A class map as COCO annotations (https://cocodataset.org/#format-data), as pycocotools reads them."""
+"""Writes a class map as COCO annotations (https://cocodataset.org/#format-data) that pycocotools can read."""
 
 from __future__ import annotations
 
@@ -22,11 +22,12 @@ def coco_document(
     tolerance: float | None,
     check: Check = lambda: None,
 ) -> dict[str, Any]:
-    """One image's annotations: one for each region of the classes in `shown`; the background and void have none.
+    """The COCO document of one image, with one annotation for each region of the classes in `shown`.
 
-    With a tolerance in pixels, polygons: a region with holes is several, since COCO's polygons have none. Without, run
-    lengths, exact to the pixel. Category ids are those of the classes, all plus 1 where a category has the id 0, which tools
-    take for the background. `check` ends the work by raising. Raises `AnswerTooLarge` as `Regions` does.
+    The background and void have no annotations. With a `tolerance` in pixels, regions are polygons; a region with holes
+    becomes several, since COCO's polygons have no holes. With None, regions are run lengths, exact to the pixel. Category ids
+    are class ids. If a category has the id 0, all ids are raised by 1, since tools take 0 for the background. `check` is
+    called for every few regions, and may raise to end the work. Raises `AnswerTooLarge` like `Regions`.
     """
     height, width = class_map.shape
     categories = [label for label in labels if not is_background(label.name)]
@@ -52,7 +53,7 @@ def _masks(class_map: Ids, ids: Sequence[int], check: Check) -> Iterator[tuple[i
 
 def _outlines(class_map: Ids, ids: Sequence[int], tolerance: float, check: Check) -> Iterator[tuple[int, dict[str, Any]]]:
     for id, polygon in trace(class_map, ids, tolerance, check):
-        pieces = [piece for piece in without_holes(polygon, check) if round(piece.area, 2)]  # a cut leaves slivers
+        pieces = [piece for piece in without_holes(polygon, check) if round(piece.area, 2)]  # cuts leave slivers of no area
         if not pieces:
             continue
         left, top, right, bottom = (round(edge, 2) for edge in shapely.total_bounds(pieces).tolist())

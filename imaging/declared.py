@@ -1,4 +1,4 @@
-"""Compares what a file declares with what Pillow opens, and refuses what Pillow would read wrong without a word."""
+"""Compares a file's declarations with what Pillow opens, and refuses files that Pillow would misread without an error."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from imaging.tiff import check_fourth_sample, check_strips, tiff_problem, tiff_r
 
 Box = tuple[int, int, int, int]
 """Left, top, right, bottom in pixels; right and bottom lie outside."""
-# passes of an interlaced PNG: first column and row, and the steps to the next ones (PNG, third edition, section 8.1)
+# passes of an interlaced PNG: first column, first row, column step, row step (PNG, third edition, section 8.1)
 PASSES = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
-PNG_SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by colour type
-INFLATED_AT_ONCE = 1 << 20
-UNREAD = ("Unsupported BMP", "unknown raw mode")  # how Pillow's words begin
+PNG_SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # samples per pixel, by colour type
+INFLATED_AT_ONCE = 1 << 20  # bytes
+UNREAD = ("Unsupported BMP", "unknown raw mode")  # the first words of Pillow's messages for kinds that it does not read
 
 
 def check_declared(image: Image.Image, data: bytes) -> None:
-    """Raises `UnknownImageType` for samples that Pillow reads wrong, `DamagedImage` where the file lacks pixels."""
+    """Raises `UnknownImageType` for samples that Pillow misreads, and `DamagedImage` if the file lacks pixels."""
     if isinstance(image, TiffImageFile):
         if problem := tiff_problem(image.tag_v2):
             raise UnknownImageType(problem)
@@ -40,22 +40,27 @@ def check_declared(image: Image.Image, data: bytes) -> None:
 
 
 def refusal(data: bytes) -> ImageError:
-    """Says why Pillow cannot open a file of an accepted format: a kind of samples that it does not read, or damage."""
+    """The error for a file of an accepted format that Pillow cannot open.
+
+    It is `UnknownImageType` for a kind of samples that Pillow does not read, and `DamagedImage` otherwise.
+    """
     problem = jpeg_problem(read_jpeg_header(data)) if data.startswith(JPEG) else None
     unread = tiff_refusal(data) if data.startswith(TIFF) else UnknownImageType(problem) if problem else None
     return unread or DamagedImage("the image is damaged: its header cannot be read; is the file complete?")
 
 
 def unread_kind(error: Exception) -> ImageError | None:
-    """The error for what Pillow says that it does not read, where it raises that while it opens or decodes a file."""
+    """`UnknownImageType` if Pillow raised this error because it does not read this kind of file; None for other errors."""
     if str(error).startswith(UNREAD):
         return UnknownImageType(f"the image is of a kind that is not read ({error}); save it as 8-bit RGB")
     return None
 
 
 def check_pixels(image: Image.Image, data: bytes) -> None:
-    """Raises `DamagedImage` where a decoded image lacks pixels that Pillow does not miss, and `UnknownImageType` where the
-    file does not say what a sample means."""
+    """Checks a decoded image for faults that Pillow does not report.
+
+    Raises `DamagedImage` if pixels are missing, and `UnknownImageType` if the file does not say what a sample means.
+    """
     if image.format == "PNG":
         _check_checksums(data)
         _check_palette(image)
@@ -67,7 +72,7 @@ def check_pixels(image: Image.Image, data: bytes) -> None:
 
 
 def _check_checksums(data: bytes) -> None:
-    """Raises `DamagedImage` where a checksum of the image's stream is wrong, which Pillow does not look at."""
+    """Raises `DamagedImage` if a checksum of the pixel chunks is wrong. Pillow does not verify them."""
     view = memoryview(data)
     for kind, start, end in png_chunks(data):
         if kind == b"IEND" or end > len(data):
@@ -77,20 +82,24 @@ def _check_checksums(data: bytes) -> None:
 
 
 def _check_palette(image: Image.Image) -> None:
-    """Raises `DamagedImage` for pixels beyond a PNG's palette, which Pillow makes black (section 11.2.2: an error)."""
+    """Raises `DamagedImage` if a PNG's pixel has an index beyond its palette.
+
+    Section 11.2.2 calls this an error; Pillow makes such pixels black.
+    """
     if image.mode == "P" and image.palette:
-        most, colors = max(value for value, count in enumerate(image.histogram()) if count), len(image.palette.palette) // 3
-        if most >= colors:
+        highest = max(value for value, count in enumerate(image.histogram()) if count)
+        colors = len(image.palette.palette) // 3
+        if highest >= colors:
             raise DamagedImage(
-                f"the image is damaged: its palette has {colors} colours, and a pixel has number {most}; save it anew"
+                f"the image is damaged: its palette has {colors} colours, and a pixel has number {highest}; save it anew"
             )
 
 
 def _check_stream(image: Image.Image, data: bytes) -> None:
-    """Raises `DamagedImage` where a PNG's stream ended, whole, before its last row.
+    """Raises `DamagedImage` if a PNG's compressed stream is complete but ends before the last row.
 
-    Pillow leaves such rows at zero. So the stream is inflated a second time only where the last row is zero, or where the
-    image is interlaced.
+    Pillow leaves the missing rows at zero. The stream is therefore inflated a second time only if the last row is zero, or if
+    the image is interlaced.
     """
     width, height = image.size
     if not image.info.get("interlace") and np.asarray(image.crop((0, height - 1, width, height))).any():
@@ -103,7 +112,10 @@ def _check_stream(image: Image.Image, data: bytes) -> None:
 
 
 def frame_box(image: Image.Image) -> Box | None:
-    """The part of a GIF's canvas that its first frame covers, where that is not all; call it before the image is loaded."""
+    """The part of a GIF's canvas that its first frame covers; None if it covers all, or for other formats.
+
+    Call it before the image is loaded.
+    """
     if not isinstance(image, GifImageFile) or not image.tile:
         return None
     left, top, right, bottom = image.tile[0][1] or (0, 0, *image.size)
@@ -112,7 +124,7 @@ def frame_box(image: Image.Image) -> Box | None:
 
 
 def _check_first_frame(image: Image.Image, data: bytes) -> None:
-    """Raises `DamagedImage` where an animated PNG's first frame, which is its image, does not cover it (section 11.3.6.2)."""
+    """Raises `DamagedImage` if an animated PNG's first frame does not cover the image (section 11.3.6.2)."""
     for kind, start, _ in png_chunks(data):
         if kind == b"IDAT":
             return
@@ -124,18 +136,19 @@ def _check_first_frame(image: Image.Image, data: bytes) -> None:
 
 
 def _scale_transparency(image: Image.Image, data: bytes) -> None:
-    """Brings a PNG's transparent sample to the 8 bits in which Pillow gives the pixels; of 16 bits, the upper 8 count."""
+    """Scales a PNG's transparent sample to the 8 bits of Pillow's pixels. Of a 16-bit RGB sample, the upper 8 bits are used."""
     depth, color_type, sample = data[24], data[25], image.info.get("transparency")
-    most = (1 << depth) - 1
+    mask = (1 << depth) - 1
     if color_type == 0 and depth < 16 and isinstance(sample, int):
-        sample = next(data[start + 9] for kind, start, _ in png_chunks(data) if kind == b"tRNS")  # Pillow forgets bits of it
-        image.info["transparency"] = (sample & most) * 255 // most  # the upper bits do not count (section 11.3.1.1)
+        # Pillow drops some of the sample's bits, so it is read from the chunk
+        sample = next(data[start + 9] for kind, start, _ in png_chunks(data) if kind == b"tRNS")
+        image.info["transparency"] = (sample & mask) * 255 // mask  # the upper bits are ignored (section 11.3.1.1)
     elif color_type == 2 and isinstance(sample, tuple):
-        image.info["transparency"] = tuple(value >> 8 if depth == 16 else value & most for value in sample)
+        image.info["transparency"] = tuple(value >> 8 if depth == 16 else value & mask for value in sample)
 
 
 def _png_bytes(width: int, height: int, *, depth: int, color_type: int, interlaced: bool) -> int:
-    """Bytes of all rows with their filters."""
+    """Number of bytes of all rows before compression, with one filter byte for each row."""
     bits = depth * PNG_SAMPLES[color_type]
     total = 0
     for left, top, across, down in PASSES if interlaced else ((0, 0, 1, 1),):
@@ -144,14 +157,14 @@ def _png_bytes(width: int, height: int, *, depth: int, color_type: int, interlac
     return total
 
 
-def _inflated_bytes(data: bytes, most: int) -> int:
-    """How many bytes the image's stream holds, counted up to `most`."""
+def _inflated_bytes(data: bytes, expected: int) -> int:
+    """Number of bytes in the image's inflated stream. Counting stops once `expected` bytes are reached."""
     inflate, total = zlib.decompressobj(), 0
     for kind, start, end in png_chunks(data):
         piece = data[start + 8 : end - 4] if kind == b"IDAT" else b""
-        while piece and total < most and not inflate.eof:
+        while piece and total < expected and not inflate.eof:
             total += len(inflate.decompress(piece, INFLATED_AT_ONCE))
             piece = inflate.unconsumed_tail
-        if kind == b"IEND" or total >= most:
+        if kind == b"IEND" or total >= expected:
             break
     return total

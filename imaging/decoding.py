@@ -1,4 +1,4 @@
-"""Bytes to an upright uint8 RGB array, within limits that are checked before any pixel is decoded."""
+"""Decodes an image file to an upright uint8 RGB array. Size limits are checked before any pixel is decoded."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ Pixels = npt.NDArray[np.uint8]
 Size = tuple[int, int]
 Extent = tuple[float, float, float, float]
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
-JPEG_FORMATS = ("JPEG", "MPO")  # MPO: what phones make, several JPEGs of which the first counts
-# our own limit, which is checked right after the header, replaces Pillow's
+JPEG_FORMATS = ("JPEG", "MPO")  # MPO: several JPEGs in one file, as phones write them; only the first is read
+# `_check_size` replaces Pillow's limit; it runs right after the header is read
 Image.MAX_IMAGE_PIXELS = None
-# of a PNG's texts when inflated: none but EXIF counts here
+# limit in bytes for a PNG's inflated text chunks, of which only EXIF is used
 PngImagePlugin.MAX_TEXT_MEMORY = 8 << 20
 SIGNATURES = (PNG, JPEG, *GIF, *TIFF)
 ORIENTATION = 0x0112
@@ -37,7 +37,7 @@ SWAPPING = (5, 6, 7, 8)
 PNG_EXIF = (b"eXIf", b"tEXt", b"zTXt", b"iTXt")
 XMP = ("xmp", "XML:com.adobe.xmp")
 PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
-# per EXIF orientation, the upright array seen as the file stores it (Exif 3.0, section 4.6.5.1.6)
+# for each EXIF orientation: a view of the upright array in the layout that the file stores (Exif 3.0, section 4.6.5.1.6)
 STORED: dict[int, Callable[[Pixels], Pixels]] = {
     2: lambda upright: upright[:, ::-1],
     3: lambda upright: upright[::-1, ::-1],
@@ -47,13 +47,13 @@ STORED: dict[int, Callable[[Pixels], Pixels]] = {
     7: lambda upright: upright.swapaxes(0, 1)[::-1, ::-1],
     8: lambda upright: upright.swapaxes(0, 1)[:, ::-1],
 }
-LONGEST_SIDE = 100_000  # Pillow takes memory for each row, however short, and what follows takes time for each
+LONGEST_SIDE = 100_000  # pixels; each row costs memory in Pillow and time in later steps, however short it is
 BAND_PIXELS = 1 << 20
-RUN_LENGTHS = (1, 2)  # of a BMP: Pillow expands them in Python, a byte at a time
+RUN_LENGTHS = (1, 2)  # run-length compressions of a BMP; Pillow expands them in Python, byte by byte
 RUN_LENGTH_MEGAPIXELS = 4.0
-FIXED_BYTES = 48 << 20  # bands with their conversions, rows, what Pillow keeps of a header
+FIXED_BYTES = 48 << 20  # for bands and their conversions, memory per row, and the header data that Pillow keeps
 PILLOW = re.compile(r"PIL\.")
-# of Pillow's pixels in memory, where not 4
+# bytes per pixel in Pillow's memory, for modes that do not use 4
 MODE_BYTES = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16L": 2, "I;16B": 2, "I;16N": 2}
 BITS_PER_SAMPLE = 258
 SIXTEEN_BIT = ("I;16", "I;16L", "I;16B", "I;16N")
@@ -61,52 +61,53 @@ SIXTEEN_BIT = ("I;16", "I;16L", "I;16B", "I;16N")
 
 @dataclass(frozen=True)
 class Limits:
-    """megapixels: of 10^6 pixels, the most that an image may announce."""
+    """megapixels: the largest size that an image's header may announce, in units of 10^6 pixels."""
 
     megapixels: float = 100.0
 
 
 def decode(data: bytes, limits: Limits, working_size: Size | None = None) -> Pixels:
-    """The first frame as uint8 RGB (H, W, 3), upright after its EXIF orientation.
+    """Decodes the first frame to uint8 RGB (H, W, 3) and turns it upright by its EXIF orientation.
 
-    Transparent pixels lie over white, 16-bit samples are scaled to 8, colour profiles are ignored. With a working (height,
-    width) the image comes scaled to it: bilinear, averaging where it shrinks; a JPEG that is twice as large or more
-    is reduced by libjpeg first, to no less than that size, which takes a fraction of the time.
+    Transparent pixels are blended with white. 16-bit samples are scaled to 8 bits. Colour profiles are ignored.
+    `working_size` is (height, width): the result is scaled to it with a bilinear filter, which averages when it shrinks.
+    libjpeg first reduces a JPEG that is at least twice as large, to no less than that size; this takes a fraction of the time.
     Raises `EmptyImage`, `UnknownImageType`, `ImageTooLarge` or `DamagedImage`.
     """
     with _open(data, limits) as image:
         orientation = _orientation(image, data)
-        stored, box = _reduce(image, data, orientation, working_size)
+        target, box = _reduce(image, data, orientation, working_size)
         announced, frame = image.size, frame_box(image)
         image.load()
         if image.size != announced:
             raise DamagedImage(f"the image is damaged: it announces {announced} pixels, and has {image.size}; save it anew")
         check_pixels(image, data)
-        if stored and (image.size != stored or box):
-            scaled = _rgb_image(image, frame).resize(stored, Image.Resampling.BILINEAR, box)
+        if target and (image.size != target or box):
+            scaled = _rgb_image(image, frame).resize(target, Image.Resampling.BILINEAR, box)
             return _upright_array(scaled, orientation)
         return _upright_array(image, orientation, frame)
 
 
 def decoding_bytes(data: bytes, limits: Limits, working_size: Size | None = None) -> int:
-    """At most so many bytes does `decode` take beside the file's own, its result among them; by the header alone.
+    """Upper bound, in bytes, of the memory that `decode` needs besides the file's own bytes; includes its result.
 
-    A bound by format and mode, for an image alone in its process measured to be 16 to 64 MiB above what is taken, and more for
-    a TIFF by its file's length. Raises as `read_size` does.
+    Reads only the header; the bound depends on format and mode. In measurements with one image in the process it was 16 to
+    64 MiB above the real use; for a TIFF, the file's length comes on top. Raises the same errors as `read_size`.
     """
     if webp := _read_webp(data, limits):
         size, orientation = webp
         return FIXED_BYTES + _webp_bytes(size, len(data), _stored_size(orientation, working_size))
     with _open(data, limits) as image:
         orientation = _orientation(image, data)
-        stored, _ = _reduce(image, data, orientation, working_size)
-        return FIXED_BYTES + _taken_bytes(image, data, stored)
+        target, _ = _reduce(image, data, orientation, working_size)
+        return FIXED_BYTES + _pixel_bytes(image, data, target)
 
 
 def read_size(data: bytes, limits: Limits) -> Size:
-    """The upright (height, width) that the header announces; raises as `decode` does, bar damage behind the header.
+    """The upright (height, width) that the header announces.
 
-    A WebP's decoder is not asked: it takes memory for the whole canvas as it opens a file.
+    Raises the same errors as `decode`, except for damage after the header. A WebP is read without its decoder, which
+    allocates memory for the whole canvas when it opens a file.
     """
     if webp := _read_webp(data, limits):
         (width, height), orientation = webp
@@ -117,42 +118,48 @@ def read_size(data: bytes, limits: Limits) -> Size:
 
 
 def scale(image: Pixels, size: Size) -> Pixels:
-    """An RGB image (H, W, 3) at this (height, width), as `decode` scales."""
+    """Scales an RGB image (H, W, 3) to this (height, width), with the same filter as `decode`."""
     if image.shape[:2] == size:
         return image
     return np.asarray(Image.fromarray(image).resize(size[::-1], Image.Resampling.BILINEAR))
 
 
 def _orientation(image: Image.Image, data: bytes) -> int:
-    """The EXIF orientation, without decoding: of a PNG, Pillow reads what stands behind the pixels only after them."""
-    if image.format == "TIFF":  # Pillow turns it, and announces the upright size
+    """The EXIF orientation, read without decoding the pixels.
+
+    Pillow reads the chunks after a PNG's pixels only when it decodes. A copy without the pixels is therefore opened here.
+    """
+    if image.format == "TIFF":  # Pillow turns it itself and reports the upright size
         return 1
     if image.format == "PNG":
         try:
             with Image.open(io.BytesIO(_without_pixels(data)), formats=("PNG",)) as header:
                 _forget_xmp(header)
-                return _of_exif(lambda: Image.Image.getexif(header))
-        except UnidentifiedImageError:  # the image itself was opened: what cannot be read stands behind its pixels
+                return _exif_orientation(lambda: Image.Image.getexif(header))
+        except UnidentifiedImageError:  # the full file opened, so the unreadable part lies after the pixels
             return 1
-    return _of_exif(image.getexif)
+    return _exif_orientation(image.getexif)
 
 
-def _of_exif(read: Callable[[], Image.Exif]) -> int:
-    """The orientation, 1 where EXIF cannot be read or says what is none: the pixels may still be right."""
+def _exif_orientation(read: Callable[[], Image.Exif]) -> int:
+    """The EXIF orientation; 1 if EXIF cannot be read or its value is invalid, since the pixels may still be correct."""
     try:
         value = read().get(ORIENTATION, 1)
-    except Exception:  # as around the decoder: Pillow's readers raise what they come upon
+    except Exception:  # Pillow's EXIF reader raises many types on damaged data
         return 1
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
 
 def _read_webp(data: bytes, limits: Limits) -> tuple[tuple[int, int], int] | None:
-    """A WebP's (width, height) as its file stores it, within the limits, and its orientation; None for other files."""
+    """A WebP's (width, height) as the file stores it, and its orientation; None for other files.
+
+    Raises `ImageTooLarge` or `DamagedImage` for a size outside the limits.
+    """
     header = read_webp_header(data)
     if header is None:
         return None
     _check_size(header.size, limits)
-    return header.size, _of_exif(lambda: _exif(header.exif))
+    return header.size, _exif_orientation(lambda: _exif(header.exif))
 
 
 def _exif(content: bytes) -> Image.Exif:
@@ -162,26 +169,29 @@ def _exif(content: bytes) -> Image.Exif:
 
 
 def _forget_xmp(image: Image.Image) -> None:
-    """Pillow would turn an image by its XMP, too, where EXIF says nothing, and not announce that."""
+    """Removes XMP, where Pillow looks for an orientation if EXIF has none. The reported size would not show such a turn."""
     for name in XMP:
         image.info.pop(name, None)
 
 
 def _without_pixels(png: bytes) -> bytes:
-    """The PNG's header and what may hold EXIF behind the pixels (PNG, third edition, section 5.3), without them."""
-    kept, seen = [png[:8]], False
+    """The PNG without its pixels: the chunks before them, and those after them that may hold EXIF.
+
+    Chunks: PNG, third edition, section 5.3.
+    """
+    pieces, after_pixels = [png[:8]], False
     for kind, start, end in png_chunks(png):
         if kind == b"IEND" or end > len(png):
             break
-        seen = seen or kind == b"IDAT"
-        if not seen or kind in PNG_EXIF:
-            kept.append(png[start:end])
-    return b"".join([*kept, PNG_END])
+        after_pixels = after_pixels or kind == b"IDAT"
+        if not after_pixels or kind in PNG_EXIF:
+            pieces.append(png[start:end])
+    return b"".join([*pieces, PNG_END])
 
 
 @contextmanager
 def _open(data: bytes, limits: Limits) -> Iterator[Image.Image]:
-    """The opened image; whatever the decoder raises inside becomes an `ImageError`, but for a lack of memory."""
+    """Opens an image. Errors of the decoder, here or in the body, become an `ImageError`; `MemoryError` passes."""
     if not data:
         raise EmptyImage("the image is empty (0 bytes); send the bytes of an image file")
     try:
@@ -206,15 +216,20 @@ def _open(data: bytes, limits: Limits) -> Iterator[Image.Image]:
         if data.startswith(SIGNATURES):
             raise refusal(data) from error
         name, accepted = foreign_format(data), ", ".join(FORMATS)
-        came = f"these bytes are {name}, none of {accepted}; convert it, for instance to JPEG"
-        raise UnknownImageType(came if name else f"these bytes are none of {accepted}; send one of those") from error
+        message = f"these bytes are none of {accepted}; send one of those"
+        if name:
+            message = f"these bytes are {name}, none of {accepted}; convert it, for instance to JPEG"
+        raise UnknownImageType(message) from error
     except Exception as error:
         reason = f": {text}" if (text := str(error)) else ""
         raise unread_kind(error) or DamagedImage(f"the image is damaged{reason}; is the file complete?") from error
 
 
 def _silence_pillow() -> None:
-    """What Pillow warns of is either refused here or harmless. For good: `catch_warnings` would undo what other threads set."""
+    """Ignores Pillow's warnings, which are harmless or lead to an error here.
+
+    The filter stays for the process's life: `catch_warnings` would undo the filters that other threads set.
+    """
     if not any(module == PILLOW for _, _, _, module, _ in warnings.filters):
         warnings.filterwarnings("ignore", module=PILLOW.pattern)
 
@@ -223,45 +238,49 @@ def _check_size(size: tuple[int, int], limits: Limits, kind: str = "") -> None:
     if min(size) < 1:
         raise DamagedImage(f"the image is damaged: it announces {size[0]}x{size[1]} pixels; save it anew")
     if max(size) > LONGEST_SIDE:
-        stated = f"{size[0]}x{size[1]} pixels; at most {LONGEST_SIDE:,} are taken a side"
-        raise ImageTooLarge(f"the image has {stated}, scale it down or cut it")
+        problem = f"{size[0]}x{size[1]} pixels; at most {LONGEST_SIDE:,} are taken a side"
+        raise ImageTooLarge(f"the image has {problem}, scale it down or cut it")
     megapixels = size[0] * size[1] / 1e6
     if megapixels > limits.megapixels:
-        stated = f"{size[0]}x{size[1]} pixels ({megapixels:.1f} megapixels)"
-        raise ImageTooLarge(f"the image has {stated}; at most {limits.megapixels:g} megapixels {kind}are taken, scale it down")
+        problem = f"{size[0]}x{size[1]} pixels ({megapixels:.1f} megapixels)"
+        raise ImageTooLarge(f"the image has {problem}; at most {limits.megapixels:g} megapixels {kind}are taken, scale it down")
 
 
 def _stored_size(orientation: int, working_size: Size | None) -> Size | None:
-    """A working (height, width) as the file stores it: (width, height) of its pixels before they are turned."""
+    """Converts an upright (height, width) to the (width, height) that the file's pixels have before they are turned."""
     return working_size if working_size is None or orientation in SWAPPING else working_size[::-1]
 
 
 def _reduce(image: Image.Image, data: bytes, orientation: int, working_size: Size | None) -> tuple[Size | None, Extent | None]:
-    """The working (width, height) as the file stores it; a JPEG that is far larger, and not lossless, will be decoded reduced.
+    """The working (width, height) in the file's layout, and the part of the reduced image that the photo covers.
 
-    Where libjpeg cannot divide a side evenly, the last pixel of the reduced image reaches beyond the photo: the second value is
-    then the part of the reduced image, in its pixels, that the photo covers.
+    Makes Pillow decode a much larger JPEG at a reduced size, unless it is lossless. If libjpeg cannot divide a side evenly,
+    the reduced image's last pixel reaches beyond the photo. The second value then gives the photo's extent in pixels of the
+    reduced image; otherwise it is None.
     """
     if working_size is None:
         return None, None
-    stored = _stored_size(orientation, working_size)
-    reduced = image.draft(None, stored) if image.format in JPEG_FORMATS and not is_lossless(data) else None
+    target = _stored_size(orientation, working_size)
+    reduced = image.draft(None, target) if image.format in JPEG_FORMATS and not is_lossless(data) else None
     box = reduced[1] if reduced else None
-    return stored, None if box is None or box == (0, 0, *image.size) else box
+    return target, None if box is None or box == (0, 0, *image.size) else box
 
 
 def _upright_array(image: Image.Image, orientation: int, frame: Box | None = None) -> Pixels:
-    """An image's RGB pixels, turned as EXIF says; in bands, since a copy holds the interpreter's lock and takes memory."""
+    """The image's RGB pixels, turned upright by the EXIF orientation.
+
+    Copies in bands: one copy of the whole image would hold the interpreter's lock for long and need more memory.
+    """
     width, height = image.size
     upright = np.empty((width, height, 3) if orientation in SWAPPING else (height, width, 3), np.uint8)
-    stored = STORED[orientation](upright) if orientation in STORED else upright
+    file_view = STORED[orientation](upright) if orientation in STORED else upright
     for top, band in _rgb_bands(image, frame):
-        stored[top : top + band.height] = np.asarray(band)
+        file_view[top : top + band.height] = np.asarray(band)
     return upright
 
 
 def _rgb_image(image: Image.Image, frame: Box | None) -> Image.Image:
-    """An image as RGB without transparency; the memory of one that is neither is given back."""
+    """The image as RGB without transparency. If a conversion is needed, the source image is closed to free its memory."""
     if image.mode == "RGB" and not image.has_transparency_data:
         return image
     rgb = Image.new("RGB", image.size)
@@ -272,7 +291,7 @@ def _rgb_image(image: Image.Image, frame: Box | None) -> Image.Image:
 
 
 def _rgb_bands(image: Image.Image, frame: Box | None) -> Iterator[tuple[int, Image.Image]]:
-    """Bands of an image as RGB, each with its first row; white outside the frame."""
+    """Yields horizontal bands of the image as RGB, each with the index of its first row; white outside the frame."""
     width, height = image.size
     rows = max(1, BAND_PIXELS // width)
     for top in range(0, height, rows):
@@ -292,7 +311,7 @@ def _over_white(band: Image.Image, top: int, frame: Box) -> Image.Image:
 def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode in SIXTEEN_BIT:
         image = _eight_bit(image)
-    if image.mode == "La":  # grey, multiplied by its opacity: Pillow converts it to nothing but LA
+    if image.mode == "La":  # grey, premultiplied by its opacity; Pillow converts this mode only to LA
         image = image.convert("LA")
     if image.has_transparency_data:
         layer = image.convert("RGBA")
@@ -302,7 +321,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 
 
 def _eight_bit(image: Image.Image) -> Image.Image:
-    """16-bit grey samples, which Pillow's own conversion would clip at 255, scaled by 255/65535."""
+    """Scales 16-bit grey samples by 255/65535. Pillow's own conversion would clip them at 255."""
     samples = np.asarray(image).astype(np.float32)
     grey = np.clip(samples * (255 / 65535) + 0.5, 0, 255).astype(np.uint8)
     if (transparent := image.info.get("transparency")) is not None:
@@ -310,38 +329,41 @@ def _eight_bit(image: Image.Image) -> Image.Image:
     return Image.fromarray(grey)
 
 
-def _webp_bytes(size: tuple[int, int], length: int, stored: tuple[int, int] | None) -> int:
-    """As `_taken_bytes`: the decoder's two canvases and copies of the file; the frame as bytes while it is loaded."""
+def _webp_bytes(size: tuple[int, int], length: int, target: tuple[int, int] | None) -> int:
+    """`_pixel_bytes` for a WebP. The decoder keeps two canvases and copies of the file; loading adds the frame as bytes."""
     pixels = size[0] * size[1]
-    return _most_bytes(size, stored, own=4 * pixels, kept=8 * pixels + 3 * length, loading=4 * pixels, converting=8 * pixels)
+    return _most_bytes(size, target, own=4 * pixels, kept=8 * pixels + 3 * length, loading=4 * pixels, converting=8 * pixels)
 
 
-def _taken_bytes(image: Image.Image, data: bytes, stored: tuple[int, int] | None) -> int:
-    """The most bytes that pixels take at once: the decoder's, Pillow's and our copies of them."""
+def _pixel_bytes(image: Image.Image, data: bytes, target: tuple[int, int] | None) -> int:
+    """The largest number of bytes in use at once for pixels: those of the decoder, of Pillow, and of copies made here."""
     pixels = image.width * image.height
     own = pixels * MODE_BYTES.get(image.mode, 4)
-    kept = loading = 0  # until the image is closed; while it is loaded
+    kept = loading = 0  # kept: until the image is closed; loading: only while it is loaded
     if data.startswith(JPEG):
         loading = coefficient_bytes(data)
-    elif image.format == "GIF":  # what the frame leaves behind
+    elif image.format == "GIF":  # Pillow keeps the image that will replace the frame
         kept = pixels
     elif image.info.get("compression") in RUN_LENGTHS:
         loading = 3 * pixels
-    elif isinstance(image, TiffImageFile):  # a strip as it is read or decoded; a copy that is upright
-        whole = image.tile[0][0] == "libtiff"
-        piece = piece_pixels(image.tag_v2) * max(4, sum(image.tag_v2.get(BITS_PER_SAMPLE, (1,))) // 8) if whole else 0
+    elif isinstance(image, TiffImageFile):  # the strip that is read or decoded; or an upright copy
+        by_libtiff = image.tile[0][0] == "libtiff"
+        piece = piece_pixels(image.tag_v2) * max(4, sum(image.tag_v2.get(BITS_PER_SAMPLE, (1,))) // 8) if by_libtiff else 0
         loading = 3 * len(data) + max(piece, own if image.tag_v2.get(ORIENTATION, 1) != 1 else 0)
     converting = 0 if image.mode == "RGB" and not image.has_transparency_data else own + 4 * pixels
-    return _most_bytes(image.size, stored, own=own, kept=kept, loading=loading, converting=converting)
+    return _most_bytes(image.size, target, own=own, kept=kept, loading=loading, converting=converting)
 
 
 def _most_bytes(
-    size: tuple[int, int], stored: tuple[int, int] | None, *, own: int, kept: int, loading: int, converting: int
+    size: tuple[int, int], target: tuple[int, int] | None, *, own: int, kept: int, loading: int, converting: int
 ) -> int:
-    """Of Pillow's `own` pixels, what is `kept` until the image is closed, and what loading, converting and scaling take."""
+    """The peak number of bytes over loading, converting and scaling.
+
+    own: Pillow's pixels. kept: bytes in use until the image is closed. loading, converting: bytes that the step needs.
+    """
     pixels = size[0] * size[1]
-    if not stored or stored == size:
+    if not target or target == size:
         return kept + own + max(loading, 3 * pixels)
-    result = stored[0] * stored[1]
-    scaling = 4 * (pixels + stored[0] * size[1] + result)
+    result = target[0] * target[1]
+    scaling = 4 * (pixels + target[0] * size[1] + result)
     return kept + max(own + loading, converting, scaling, 4 * pixels + 8 * result)

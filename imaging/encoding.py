@@ -17,11 +17,12 @@ Pixels = npt.NDArray[np.uint8]
 Palette = Sequence[tuple[int, int, int]]
 ImageFormat = Literal["png", "jpeg", "webp"]
 COLORS = 256
-BAND_PIXELS = 1 << 18  # that are compressed or blended at once: they stay in a core's cache
-PNG_SIGNATURE, PNG_GREY, PNG_PALETTE, PNG_UP = b"\x89PNG\r\n\x1a\n", 0, 3, 2  # kinds of colour, and the filter (sections 9, 11)
+BAND_PIXELS = 1 << 18  # compressed or blended at once; so few pixels stay in a core's cache
+PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+PNG_GREY, PNG_PALETTE, PNG_UP = 0, 3, 2  # two colour types (section 11) and a filter (section 9)
 PHOTOGRAPHS: dict[ImageFormat, dict[str, Any]] = {
     "png": {"compress_level": 1},
-    "jpeg": {"quality": 85, "subsampling": 0},  # colour at full resolution, as borders are of colour
+    "jpeg": {"quality": 85, "subsampling": 0},  # full colour resolution, since class borders differ in colour
     "webp": {"quality": 80, "method": 0},
 }
 FLAT: dict[ImageFormat, dict[str, Any]] = {
@@ -36,17 +37,17 @@ def mask_png(class_map: Pixels, palette: Palette) -> bytes:
 
 
 def grey_png(values: Pixels) -> bytes:
-    """8-bit grey PNG of (H, W)."""
+    """8-bit grey PNG of an array (H, W)."""
     return _eight_bit_png(values)
 
 
 def binary_png(class_map: Pixels, shown: Collection[int]) -> bytes:
-    """8-bit grey PNG: 255 where the class is one of `shown`, else 0."""
+    """8-bit grey PNG: 255 for pixels whose class is in `shown`, 0 for others."""
     return _eight_bit_png(class_map, values=[255 * (id in shown) for id in range(COLORS)])
 
 
 def color_picture(class_map: Pixels, palette: Palette, shown: Collection[int], image_format: ImageFormat = "png") -> bytes:
-    """Each pixel's class colour, black where its class is not one of `shown`: a palette PNG (mode P), or RGB."""
+    """Each pixel in its class's colour, or black if the class is not in `shown`. PNG has a palette (mode P), others are RGB."""
     colors = _palette_bytes([color if id in shown else (0, 0, 0) for id, color in enumerate(palette)])
     if image_format == "png":
         return _eight_bit_png(class_map, colors)
@@ -61,7 +62,10 @@ def overlay_picture(
     shown: Collection[int],
     image_format: ImageFormat = "png",
 ) -> bytes:
-    """The photo (H, W, 3) with class colours over it where the class is one of `shown`; alpha is their opacity, 0 to 1."""
+    """The photo (H, W, 3), overlaid with class colours where the class is in `shown`.
+
+    alpha: opacity of the colours, 0 to 1.
+    """
     height, width = class_map.shape
     overlay, colors = Image.new("RGB", (width, height)), _palette_bytes(palette)
     opacities = [round(255 * alpha) if id in shown else 0 for id in range(COLORS)]
@@ -86,10 +90,11 @@ def _colored(class_map: Pixels, palette: bytes) -> Image.Image:
 
 
 def _eight_bit_png(pixels: Pixels, palette: bytes = b"", values: Sequence[int] = ()) -> bytes:
-    """PNG (third edition) of 8-bit pixels (H, W): indices into a palette, or grey. `values` maps pixels to those written.
+    """PNG (third edition) of 8-bit pixels (H, W): indices into a palette, or grey if there is none.
 
-    Each row is written as its difference to the row above, and compressed by runs: class maps and confidence change little from
-    row to row. That takes half of the time that Pillow takes to try every filter, and no more bytes.
+    values: a table of 256 values that replace the pixels. Each row is stored as its difference to the row above and compressed
+    by run lengths, since class maps and confidence change little between rows. This takes half the time of Pillow, which tries
+    every filter, and no more bytes.
     """
     height, width = pixels.shape
     compressor = zlib.compressobj(strategy=zlib.Z_RLE)

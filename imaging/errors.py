@@ -1,35 +1,35 @@
-"""What can be wrong with an image's bytes, or with the answer that is wanted. The web layer maps these to status codes."""
+"""Errors about an image's bytes, or about the requested answer. The web layer maps these to status codes."""
 
 from __future__ import annotations
 
 
 class ImageError(ValueError):
-    """Base of the errors about an image."""
+    """Base class of the errors about an image's bytes."""
 
 
 class EmptyImage(ImageError):
-    """No bytes at all."""
+    """The image has no bytes."""
 
 
 class UnknownImageType(ImageError):
-    """Bytes that are no accepted image format."""
+    """The bytes are not in an accepted image format, or are of a kind that is not read."""
 
 
 class ImageTooLarge(ImageError):
-    """An image whose header announces more pixels than the limit."""
+    """The image's header announces more pixels than the limit."""
 
 
 class DamagedImage(ImageError):
-    """An accepted format whose content cannot be decoded."""
+    """The format is accepted, but the content cannot be decoded."""
 
 
 class AnswerTooLarge(ValueError):
-    """An image, or its class map, that is too large for the form of answer."""
+    """The image or its class map is too large for the requested form of answer."""
 
 
 class UnknownClass(ValueError):
-    """A class that the label set lacks."""
+    """The label set has no such class."""
 
 
 class UnusedParameter(ValueError):
-    """A parameter that the form of answer does not use."""
+    """The requested form of answer does not use a parameter that was set."""

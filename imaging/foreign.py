@@ -1,9 +1,9 @@
-"""Names formats that are not read, by their first bytes, and says how to convert them."""
+"""Recognises formats that are not read by their first bytes, so that error messages can name them."""
 
 from __future__ import annotations
 
 BRANDS = {b"heic": "HEIC", b"heix": "HEIC", b"hevc": "HEIC", b"mif1": "HEIF", b"msf1": "HEIF", b"avif": "AVIF", b"avis": "AVIF"}
-"""Of the ISO base media format (ISO/IEC 14496-12, section 4.3): photographs. Other brands are videos."""
+"""Brands of photographs in the ISO base media format (ISO/IEC 14496-12, section 4.3). Other brands are videos."""
 SIGNATURES = (
     (b"\x00\x00\x00\x0cJXL \r\n\x87\n", "JPEG XL"),
     (b"\xff\x0a", "JPEG XL"),
@@ -18,11 +18,11 @@ SIGNATURES = (
     (b"\x1aE\xdf\xa3", "a video"),
 )
 NETPBM = (b"P1", b"P2", b"P3", b"P4", b"P5", b"P6", b"P7")
-TEXT_BYTES = 512
+TEXT_BYTES = 512  # searched for signs of SVG and HTML
 
 
 def foreign_format(data: bytes) -> str | None:
-    """The format of bytes that are no image of an accepted one, such as `HEIC`; None where it is not known."""
+    """The name of the format of bytes that no accepted format matches, such as `HEIC`; None if it is unknown."""
     if data[4:8] == b"ftyp":
         return BRANDS.get(data[8:12], "a video")
     if name := next((name for signature, name in SIGNATURES if data.startswith(signature)), None):

@@ -1,4 +1,4 @@
-"""What a JPEG's headers declare, and whether its coded data is all there (ITU-T T.81)."""
+"""Reads a JPEG's headers, and checks that its coded data is complete (ITU-T T.81)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from PIL import Image
 
 from imaging.errors import DamagedImage
 
-HIERARCHICAL = (0xC5, 0xC6, 0xC7, 0xCD, 0xCE, 0xCF)  # of frames (table B.1)
+HIERARCHICAL = (0xC5, 0xC6, 0xC7, 0xCD, 0xCE, 0xCF)  # frame markers (table B.1), as in the next lines
 PROGRESSIVE = (0xC2, 0xCA)
 LOSSLESS = (0xC3, 0xCB)
 SEQUENTIAL = (0xC0, 0xC1)  # with Huffman codes
@@ -22,23 +22,25 @@ BARE = (0x01, *range(0xD0, 0xD9))  # markers without a length
 SCAN, RESTART_INTERVAL, APP14, END = 0xDA, 0xDD, 0xEE, 0xD9
 RESTART = re.compile(rb"\xff[\xd0-\xd7]")
 MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
-MIDDLE, NEAR = 127.5, 3  # what libjpeg decodes without coded data, inverted or not
-# coded data that holds no marker, and one of which decodes to something else than empty units whatever the tables are
+MIDDLE, NEAR = 127.5, 3  # the grey that libjpeg gives units without coded data, inverted or not
+# Coded data without markers, to append to a scan. Whatever the Huffman tables are, at least one of the two decodes to
+# something other than empty units.
 TAILS = (bytes(range(254, 0, -1)), bytes(range(1, 255)))
 COEFFICIENTS = 64
-# libjpeg's own progressive script has 10 scans, mozjpeg writes some dozen; libtiff stops at 100 as well
+# libjpeg's own progressive script has 10 scans, mozjpeg writes about a dozen, and libtiff also stops at 100
 SCANS = 100
-SCANNED_MEGAPIXELS = 2000.0  # scans x megapixels: a scan without content takes about 0.8 ms a megapixel
-MOST_MARKERS = 4096  # before the first scan, and behind its header: each takes time, and 100 scans have some hundred
+SCANNED_MEGAPIXELS = 2000.0  # limit of scans x megapixels; an empty scan takes about 0.8 ms per megapixel
+MOST_MARKERS = 4096  # before the first scan, and again after its header; each costs time, and 100 scans have a few hundred
 
 
 @dataclass(frozen=True)
 class JPEGHeader:
     """A JPEG's first frame and scan headers.
 
-    process: the frame's marker. components: (identifier, sampling factor across, down) of each. restart_interval: in units of
-    blocks, 0 without. first_scan: identifiers of the components in the first scan, whose header begins at scan_header and whose
-    coded data begins at scan_start. adobe: whether there is Adobe's segment, which says how colours are coded.
+    process: the frame's marker. precision: bits per sample. width, height: in pixels. components: (identifier, horizontal
+    sampling factor, vertical sampling factor) of each component. restart_interval: in units of blocks, 0 if there is none.
+    first_scan: identifiers of the components in the first scan. scan_header: byte offset of the first scan's marker.
+    scan_start: byte offset of its coded data. adobe: whether the file has Adobe's segment, which says how colours are coded.
     """
 
     process: int
@@ -59,19 +61,19 @@ class JPEGHeader:
 
     @property
     def several_scans(self) -> bool:
-        """Whether libjpeg keeps all coefficients until the last scan."""
+        """Whether the image has several scans; libjpeg then keeps all coefficients until the last one."""
         return bool(self.components) and (self.process in (*PROGRESSIVE, *HIERARCHICAL) or not self.interleaved)
 
     @property
     def unit(self) -> tuple[int, int]:
-        """Pixels (across, down) of a unit of blocks in a scan of all components (section A.2)."""
+        """Width and height in pixels of a unit of blocks, in a scan of all components (section A.2)."""
         if len(self.components) == 1:
             return 8, 8
         return 8 * max(across for _, across, _ in self.components), 8 * max(down for _, _, down in self.components)
 
 
 def read_jpeg_header(data: bytes) -> JPEGHeader | None:
-    """Reads the segments up to the first scan; None where they cannot be followed."""
+    """Reads the segments up to the first scan; None if they cannot be parsed."""
     position, interval, frame, process, adobe = 2, 0, b"", 0, False
     for _ in range(MOST_MARKERS):
         if position + 4 > len(data) or data[position] != 0xFF:
@@ -91,15 +93,25 @@ def read_jpeg_header(data: bytes) -> JPEGHeader | None:
         elif marker == SCAN and len(frame) >= 6 and segment:
             height, width = struct.unpack_from(">HH", frame, 1)
             entries = (frame[start : start + 2] for start in range(6, 6 + 3 * frame[5], 3))
-            components = tuple((each[0], each[1] >> 4 or 1, each[1] & 15 or 1) for each in entries if len(each) == 2)
-            first = segment[1 : 1 + 2 * segment[0] : 2]
-            return JPEGHeader(process, frame[0], width, height, components, interval, first, position, end, adobe)
+            components = tuple((entry[0], entry[1] >> 4 or 1, entry[1] & 15 or 1) for entry in entries if len(entry) == 2)
+            return JPEGHeader(
+                process=process,
+                precision=frame[0],
+                width=width,
+                height=height,
+                components=components,
+                restart_interval=interval,
+                first_scan=segment[1 : 1 + 2 * segment[0] : 2],
+                scan_header=position,
+                scan_start=end,
+                adobe=adobe,
+            )
         position = end
     return None
 
 
 def jpeg_problem(header: JPEGHeader | None) -> str | None:
-    """What of a JPEG's samples or coding is not read, and how to convert it."""
+    """A message that says which sample type or coding of the JPEG is not read, and how to convert it; None if all is read."""
     if header is None:
         return None
     if header.process == JPEG_LS:
@@ -109,48 +121,55 @@ def jpeg_problem(header: JPEGHeader | None) -> str | None:
     if header.precision != 8:
         return f"the JPEG has samples of {header.precision} bits, which are not read; save it with 8 bits"
     if header.height == 0:
-        return "the JPEG tells its height behind its pixels, which is not read; save it as a baseline JPEG"
+        return "the JPEG gives its height after its pixels, which is not read; save it as a baseline JPEG"
     if len(header.components) not in (1, 3, 4):
         return f"the JPEG has {len(header.components)} components, which are not read; save it as grey or RGB"
     if len(header.components) == 4 and not header.adobe:
         return "the JPEG has 4 components and does not say whether 0 is all ink or none; save it as RGB"
     across, down = (max(factors) for factors in list(zip(*header.components, strict=True))[1:])
-    if any(across % each[1] or down % each[2] for each in header.components):
-        factors = ", ".join(f"{each[1]}x{each[2]}" for each in header.components)
+    if any(across % horizontal or down % vertical for _, horizontal, vertical in header.components):
+        factors = ", ".join(f"{horizontal}x{vertical}" for _, horizontal, vertical in header.components)
         return f"the JPEG has sampling factors {factors}, which are not read; save it with 4:4:4 or 4:2:0"
     return None
 
 
 def is_lossless(data: bytes) -> bool:
-    """Whether a JPEG is of the lossless process, which libjpeg cannot reduce."""
+    """Whether a JPEG uses the lossless process; libjpeg cannot decode such a file at a reduced size."""
     return (header := read_jpeg_header(data)) is not None and header.process in LOSSLESS
 
 
 def check_scan_count(data: bytes) -> None:
-    """Raises `DamagedImage` for more scans than any program writes; each costs as much as the whole image, however short."""
+    """Raises `DamagedImage` if there are more scans than any program writes.
+
+    However short a scan is, it costs as much time as the whole image.
+    """
     header = read_jpeg_header(data)
     if not header or not header.several_scans:
         return
     most = max(1, min(SCANS, int(SCANNED_MEGAPIXELS * 1e6 / max(1, header.width * header.height))))
-    scans = data.count(b"\xff\xda")  # stuffed bytes make this the most that there can be; segments and trailers may hold some
+    # An upper bound: coded data cannot contain these bytes, but segments and trailers may.
+    scans = data.count(b"\xff\xda")
     if scans > most and (scans := _count_scans(data, most)) > most:
-        stated = f"it has {scans} scans or more at {header.width}x{header.height} pixels; at most {most} are taken"
-        raise DamagedImage(f"the image is damaged: {stated}; save it anew")
+        problem = f"it has {scans} scans or more at {header.width}x{header.height} pixels; at most {most} are taken"
+        raise DamagedImage(f"the image is damaged: {problem}; save it anew")
 
 
 def coefficient_bytes(data: bytes) -> int:
-    """What libjpeg keeps of a JPEG in several scans beside its pixels: 2 bytes a coefficient, in whole units of blocks."""
+    """Bytes that libjpeg needs for the coefficients of a JPEG in several scans, besides its pixels; 0 for a single scan.
+
+    Each coefficient takes 2 bytes. Blocks are counted in whole units.
+    """
     header = read_jpeg_header(data)
     if not header or not header.several_scans:
         return 0
     across, down = (max(factors) for factors in list(zip(*header.components, strict=True))[1:])
     units = -(-header.width // (8 * across)) * -(-header.height // (8 * down))
-    blocks: int = units * sum(each[1] * each[2] for each in header.components)
+    blocks: int = units * sum(horizontal * vertical for _, horizontal, vertical in header.components)
     return 128 * blocks
 
 
 def _count_scans(data: bytes, most: int) -> int:
-    """The scans of the first picture, until there are more than `most`. Inside a segment FF DA is no scan."""
+    """Counts the scans of the first picture; stops once there are more than `most`. FF DA inside a segment does not count."""
     scans, position = 0, 2
     while scans <= most and (marker := MARKER.search(data, position)):
         position, kind = marker.end(), data[marker.end() - 1]
@@ -163,7 +182,7 @@ def _count_scans(data: bytes, most: int) -> int:
 
 
 def check_restarts(header: JPEGHeader, data: bytes) -> None:
-    """Raises `DamagedImage` where a sequential JPEG in one scan lacks restart markers, and so the units between them."""
+    """Raises `DamagedImage` if a sequential JPEG in one scan lacks restart markers, and so the units between them."""
     if not header.restart_interval or header.process in PROGRESSIVE or not header.interleaved:
         return
     across, down = header.unit
@@ -176,9 +195,9 @@ def check_restarts(header: JPEGHeader, data: bytes) -> None:
 
 
 def check_scans(image: Image.Image, data: bytes) -> None:
-    """Raises `DamagedImage` where a decoded JPEG's scans do not hold all of its coefficients, or end before the last unit.
+    """Raises `DamagedImage` if a decoded JPEG's scans lack some of its coefficients, or end before the last unit.
 
-    libjpeg makes up what is missing, and only warns: coefficients of 0, and so units of middle grey.
+    libjpeg only warns. It replaces missing coefficients by 0, and so missing units by middle grey.
     """
     header = read_jpeg_header(data)
     if not header:
@@ -193,28 +212,29 @@ def check_scans(image: Image.Image, data: bytes) -> None:
             "is the file complete?"
         )
     if header.process in SEQUENTIAL:
-        coded = data[:end].rstrip(b"\xff")  # such bytes fill up to a marker
+        coded = data[:end].rstrip(b"\xff")  # fill bytes may precede a marker
         decoded = _eighth(coded)
-        if any(_eighth(coded + tail) != decoded for tail in TAILS):  # what stands behind all units changes none
+        if any(_eighth(coded + tail) != decoded for tail in TAILS):  # after a complete scan, more bytes change no pixel
             raise DamagedImage("the image is damaged: its coded data ends before its last rows; is the file complete?")
 
 
 def _walk_scans(header: JPEGHeader, data: bytes) -> tuple[int, int]:
-    """Of how many components the scans do not hold every coefficient to its last bit, and where the last scan ends.
+    """The number of components that lack a coefficient, or bits of one, in the scans; and the offset where the last scan ends.
 
-    Raises `DamagedImage` for markers in numbers that no image needs.
+    Raises `DamagedImage` for more markers than any image needs.
     """
-    lowest = {identifier: [1] * COEFFICIENTS for identifier, _, _ in header.components}  # the bit that a scan has told last
+    # for each component and coefficient, the lowest bit that the scans so far have sent; 0 means complete
+    lowest = {identifier: [1] * COEFFICIENTS for identifier, _, _ in header.components}
     position, end, markers = header.scan_header, len(data), 0
-    while found := MARKER.search(data, position):
-        position, marker = found.end(), data[found.end() - 1]
+    while match := MARKER.search(data, position):
+        position, marker = match.end(), data[match.end() - 1]
         markers += 1
         if markers > MOST_MARKERS:
             raise DamagedImage(
                 "the image is damaged: more segments stand between its scans than any program writes; save it anew"
             )
         if marker == END:
-            end = found.start()
+            end = match.start()
             break
         if marker in BARE:
             continue
@@ -232,9 +252,10 @@ def _walk_scans(header: JPEGHeader, data: bytes) -> tuple[int, int]:
 
 
 def _is_middle_grey(image: Image.Image) -> bool:
-    """Whether a decoded image's last pixel may be of a unit without coded data, of which the other pixels say nothing new.
+    """Whether a decoded image's last pixel may belong to a unit without coded data.
 
-    Of colours the luminance counts, since colour differences are interpolated from the units around.
+    All pixels of such a unit are alike, so one is enough. In colour images only the luminance is compared, since colour
+    differences are interpolated from neighbouring units.
     """
     pixel = np.asarray(image.crop((image.width - 1, image.height - 1, image.width, image.height))).reshape(-1).astype(float)
     value = pixel @ (0.299, 0.587, 0.114) if len(pixel) == 3 else pixel[-1]
@@ -242,7 +263,7 @@ def _is_middle_grey(image: Image.Image) -> bool:
 
 
 def _eighth(start: bytes) -> bytes:
-    """The pixels of a JPEG that is cut here and closed, each the mean of a block, as libjpeg reduces it."""
+    """Decodes this start of a JPEG, closed by an end marker, at an eighth of its size: each pixel is the mean of a block."""
     with Image.open(io.BytesIO(start + b"\xff\xd9"), formats=("JPEG",)) as image:
         image.draft(None, (1, 1))
         return image.tobytes()

@@ -1,4 +1,4 @@
-"""The regions of a class map as polygons with holes, in image pixels."""
+"""Traces the regions of a class map as polygons with holes. Coordinates are in image pixels."""
 
 from __future__ import annotations
 
@@ -11,26 +11,28 @@ import shapely
 
 from imaging.regions import Ids, Integers, Regions, check_borders
 
-FEWEST = 4  # points of a closed ring, the first of them twice
+FEWEST = 4  # points of the smallest closed ring, whose first point is repeated at its end
 REGIONS_AT_ONCE = 16
-MOST_RINGS = 4000  # of a polygon that is simplified with care for its topology
-SIDES = 4  # of a pixel: top, right, bottom, left
-# of a pixel's side, the middle in half pixels (down, right) from the pixel's upper left corner
+MOST_RINGS = 4000  # limit for a polygon that is simplified with its topology preserved
+SIDES = 4  # of a pixel, numbered: top, right, bottom, left
+# the middle of each side, in half pixels (down, right) from the pixel's upper left corner
 MIDDLES = np.array([[0, 1], [1, 2], [2, 1], [1, 0]])
 Ring = list[list[float]]
 MultiPolygon = list[list[Ring]]
-"""Polygons as in GeoJSON: of each, the outer ring, then its holes; rings are closed lists of [x, y]."""
+"""Polygons as in GeoJSON: each is its outer ring, then its holes. A ring is a closed list of [x, y]."""
 
 
 def trace(
     class_map: Ids, ids: Iterable[int], tolerance: float, check: Callable[[], None] = lambda: None
 ) -> Iterator[tuple[int, shapely.Polygon]]:
-    """The regions of these classes as (id, polygon), holes kept, ordered as in `Regions`.
+    """Yields (id, polygon) for each region of these classes, with holes, in the order of `Regions`.
 
-    They are simplified so that no point moves by more than `tolerance` pixels. x runs right and y down from the image's upper
-    left corner; the middle of its first pixel is (0.5, 0.5). A ring goes through the middles of the pixel sides that it
-    follows, which cuts corners by half a pixel: without simplification, a pixel is inside where its middle is. `check` is
-    called for every `REGIONS_AT_ONCE` regions, and ends the work by raising. Raises `AnswerTooLarge` as `Regions` does.
+    Polygons are simplified so that no point moves by more than `tolerance` pixels. x runs right and y runs down from the
+    image's upper left corner; the middle of the first pixel is (0.5, 0.5). A ring goes through the middles of the pixel sides
+    that it follows. This cuts corners by half a pixel, but without simplification the middle of a pixel is inside the polygon
+    if and only if the pixel is in the region.
+    `check` is called before every `REGIONS_AT_ONCE` regions, and may raise to end the work.
+    Raises `AnswerTooLarge` like `Regions`.
     """
     ids = list(ids)
     regions = Regions(class_map, ids)
@@ -42,32 +44,33 @@ def trace(
     rows, columns = np.divmod(pixels, class_map.shape[1])
     points = (np.column_stack([columns, rows]) * 2 + MIDDLES[sides][:, ::-1]) / 2
     lengths = np.diff(starts, append=len(order))
-    areas = np.add.reduceat(_areas(points, starts, lengths), starts)  # above 0 of outer rings, below of holes
-    of_region = regions.at(pixels[starts])
-    by_region = np.lexsort((areas < 0, of_region))
-    bounds = np.searchsorted(of_region[by_region], np.arange(len(regions) + 1))
+    areas = np.add.reduceat(_areas(points, starts, lengths), starts)  # positive for outer rings, negative for holes
+    ring_regions = regions.at(pixels[starts])
+    by_region = np.lexsort((areas < 0, ring_regions))  # rings by region, the outer ring first
+    bounds = np.searchsorted(ring_regions[by_region], np.arange(len(regions) + 1))
     for first in range(0, len(regions), REGIONS_AT_ONCE):
         check()
         last = min(first + REGIONS_AT_ONCE, len(regions))
         rings = by_region[bounds[first] : bounds[last]]
         lines = _closed(points, starts[rings], lengths[rings])
-        yield from zip(regions.ids[first:last], _simplified(lines, of_region[rings] - first, tolerance), strict=True)
+        yield from zip(regions.ids[first:last], _simplified(lines, ring_regions[rings] - first, tolerance), strict=True)
 
 
 def _borders(class_map: Ids, ids: list[int]) -> tuple[Integers, Integers, Integers]:
-    """The pixel sides where regions of these classes end: pixels, sides, and the index of the side that follows each.
+    """The pixel sides on the borders of regions of these classes: pixels, side numbers, and the index of each one's successor.
 
-    A border is followed clockwise, as seen, with its region to the right. At a corner it turns around its pixel where the next
-    pixel ahead is of another class, and else goes on along that one, or the one diagonally ahead where that is of the class.
+    A border is followed clockwise on screen, so its region lies to the right. What follows a side depends on the pixels ahead:
+    if the next pixel is of another class, the border turns to the next side of the same pixel. Otherwise it goes on along
+    the next pixel, or turns to the diagonally adjacent pixel if that is of the same class, too.
     """
     height, width = class_map.shape
     flat = np.ascontiguousarray(class_map).reshape(-1)
-    beside, below = flat[1:] != flat[:-1], np.flatnonzero(flat[width:] != flat[:-width])
-    beside[width - 1 :: width] = False
-    check_borders(int(np.count_nonzero(beside)) + len(below), flat.size)
-    beside[width - 1 :: width] = True
-    right = np.append(np.flatnonzero(beside), flat.size - 1)
-    del beside
+    differs_right, below = flat[1:] != flat[:-1], np.flatnonzero(flat[width:] != flat[:-width])
+    differs_right[width - 1 :: width] = False
+    check_borders(int(np.count_nonzero(differs_right)) + len(below), flat.size)
+    differs_right[width - 1 :: width] = True
+    right = np.append(np.flatnonzero(differs_right), flat.size - 1)
+    del differs_right
     shown = np.isin(np.arange(256), ids)
     groups = [
         pixels[shown[flat[pixels]]]
@@ -81,49 +84,49 @@ def _borders(class_map: Ids, ids: list[int]) -> tuple[Integers, Integers, Intege
     firsts = np.cumsum([0, *map(len, groups)])
 
     def equal(pixels: Integers, rows: int, columns: int) -> tuple[npt.NDArray[np.bool_], Integers]:
-        """Whether the pixel so many rows and columns on has the same class, and which it is."""
+        """Whether the pixel at this offset in rows and columns has the same class, and its index."""
         row, column = np.divmod(pixels, width)
         row, column = row + rows, column + columns
         inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)
-        other = np.where(inside, row * width + column, pixels)
-        return inside & (flat[other] == flat[pixels]), other
+        neighbours = np.where(inside, row * width + column, pixels)
+        return inside & (flat[neighbours] == flat[pixels]), neighbours
 
     successors = []
     for side, pixels in enumerate(groups):
         ahead, across = MIDDLES[(side + 1) % SIDES] - 1, MIDDLES[side] - 1
-        goes_on, forward = equal(pixels, *ahead.tolist())
+        continues, forward = equal(pixels, *ahead.tolist())
         turns_back, diagonal = equal(pixels, *(ahead + across).tolist())
-        turns_back &= goes_on
+        turns_back &= continues
         nexts = (
-            (~goes_on, (side + 1) % SIDES, pixels),
-            (goes_on & ~turns_back, side, forward),
+            (~continues, (side + 1) % SIDES, pixels),
+            (continues & ~turns_back, side, forward),
             (turns_back, (side - 1) % SIDES, diagonal),
         )
         successor = np.empty(len(pixels), np.int64)
-        for chosen, next_side, at in nexts:
-            successor[chosen] = firsts[next_side] + np.searchsorted(groups[next_side], at[chosen])
+        for mask, next_side, next_pixels in nexts:
+            successor[mask] = firsts[next_side] + np.searchsorted(groups[next_side], next_pixels[mask])
         successors.append(successor)
     return np.concatenate(groups), np.repeat(np.arange(SIDES), np.diff(firsts)), np.concatenate(successors)
 
 
 def _rings(successors: Integers) -> tuple[Integers, Integers]:
-    """The cycles of a permutation, one after the other, and where each starts."""
+    """The cycles of a permutation, concatenated, and the position where each starts."""
     order, starts, position = array("q", bytes(8 * len(successors))), list[int](), 0
     unseen, following = bytearray(b"\1" * len(successors)), array("q", successors.tobytes())
-    at = unseen.find(1)
-    while at >= 0:
+    index = unseen.find(1)
+    while index >= 0:
         starts.append(position)
-        while unseen[at]:
-            unseen[at] = 0
-            order[position] = at
+        while unseen[index]:
+            unseen[index] = 0
+            order[position] = index
             position += 1
-            at = following[at]
-        at = unseen.find(1, at)
+            index = following[index]
+        index = unseen.find(1, index)
     return np.asarray(order), np.array(starts, np.int64)
 
 
 def _areas(points: npt.NDArray[np.float64], starts: Integers, lengths: Integers) -> npt.NDArray[np.float64]:
-    """What each point adds to the signed area of its ring."""
+    """The term that each point adds to the signed area of its ring."""
     after = np.arange(1, len(points) + 1)
     after[starts + lengths - 1] = starts
     areas: npt.NDArray[np.float64] = (points[:, 0] * points[after, 1] - points[after, 0] * points[:, 1]) / 2
@@ -131,28 +134,28 @@ def _areas(points: npt.NDArray[np.float64], starts: Integers, lengths: Integers)
 
 
 def _closed(points: npt.NDArray[np.float64], starts: Integers, lengths: Integers) -> npt.NDArray[np.object_]:
-    """Line strings of these rings."""
+    """The rings as closed line strings."""
     indices = np.repeat(np.arange(len(starts)), lengths + 1)
     within = np.arange(len(indices)) - np.repeat(np.cumsum(lengths + 1) - lengths - 1, lengths + 1)
-    at = np.repeat(starts, lengths + 1) + within % np.repeat(lengths, lengths + 1)
-    lines: npt.NDArray[np.object_] = shapely.linestrings(points[at], indices=indices)
+    positions = np.repeat(starts, lengths + 1) + within % np.repeat(lengths, lengths + 1)
+    lines: npt.NDArray[np.object_] = shapely.linestrings(points[positions], indices=indices)
     return lines
 
 
 def _simplified(lines: npt.NDArray[np.object_], regions: Integers, tolerance: float) -> list[shapely.Polygon]:
-    """Polygons of these rings, whose regions are numbered from 0 on, the outer ring of each before its holes.
+    """Simplified polygons, one for each region. `regions` numbers each ring's region from 0; outer rings precede their holes.
 
-    Ring by ring (Douglas and Peucker, 1973); a ring that would vanish stays as it is. Where rings would cross, GEOS simplifies
-    the polygon with care for its topology. That may also drop the point where a ring starts, up to the tolerance away from a
-    line that is as far away again: hence with half of it. It takes time by the square of the rings: of more than
-    `MOST_RINGS`, all stay as they are.
+    Each ring is simplified on its own (Douglas and Peucker, 1973). A ring that would vanish stays as it is. If rings would
+    cross, GEOS simplifies the whole polygon and preserves its topology. It may also drop the point where a ring starts, and so
+    move the ring by up to twice its tolerance; it is therefore called with half the tolerance. Its time grows with the
+    square of the number of rings, so a polygon with `MOST_RINGS` holes or more is not simplified.
     """
     simple = shapely.simplify(lines, tolerance, preserve_topology=False)
     polygons = _polygons(np.where(shapely.get_num_coordinates(simple) < FEWEST, lines, simple), regions)
     crossing = ~shapely.is_valid(polygons)
     if crossing.any():
-        chosen = crossing[regions]
-        exact = _polygons(lines[chosen], np.unique(regions[chosen], return_inverse=True)[1])
+        mask = crossing[regions]  # of rings
+        exact = _polygons(lines[mask], np.unique(regions[mask], return_inverse=True)[1])
         few = shapely.get_num_interior_rings(exact) < MOST_RINGS
         exact[few] = shapely.simplify(exact[few], tolerance / 2, preserve_topology=True)
         polygons[crossing] = exact
@@ -160,7 +163,7 @@ def _simplified(lines: npt.NDArray[np.object_], regions: Integers, tolerance: fl
 
 
 def _polygons(lines: npt.NDArray[np.object_], regions: Integers) -> npt.NDArray[np.object_]:
-    """Polygons of these closed lines, of each region the outer one first."""
+    """Polygons of these closed lines, one for each region; the first line of a region is its outer ring."""
     points, line_of_point = shapely.get_coordinates(lines, return_index=True)
     polygons: npt.NDArray[np.object_] = shapely.polygons(shapely.linearrings(points, indices=line_of_point), indices=regions)
     return polygons
@@ -177,21 +180,23 @@ def _corners(ring: shapely.LinearRing) -> Ring:
 
 
 def without_holes(polygon: shapely.Polygon, check: Callable[[], None] = lambda: None) -> list[shapely.Polygon]:
-    """The polygon in pieces that have no holes, for formats that know outlines alone.
+    """Cuts the polygon into pieces without holes, for formats that support only outlines.
 
-    A piece is cut through the middle of its median hole until none has a hole. `check` is called for each piece.
+    A piece with holes is cut vertically through the centre of its median hole, until no piece has a hole. `check` is called
+    for each piece, and may raise to end the work.
     """
-    whole, cut = [], [polygon]
-    while cut:
+    finished, pending = [], [polygon]
+    while pending:
         check()
-        piece = cut.pop()
+        piece = pending.pop()
         if not piece.interiors:
-            whole.append(piece)
+            finished.append(piece)
             continue
-        # the median hole, so that as many are on either side: one after the other would take a cut for each
+        # the median hole leaves equal numbers of holes on both sides; cutting from one end would take a cut for each hole
         middles = sorted(shapely.Polygon(ring).centroid.x for ring in piece.interiors)
         x0, y0, x1, y1 = piece.bounds
         middle = middles[len(middles) // 2]
         halves = [piece.intersection(shapely.box(x0, y0, middle, y1)), piece.intersection(shapely.box(middle, y0, x1, y1))]
-        cut += [part for half in reversed(halves) for part in reversed(shapely.get_parts(half)) if part.geom_type == "Polygon"]
-    return whole
+        parts = [part for half in reversed(halves) for part in reversed(shapely.get_parts(half))]
+        pending += [part for part in parts if part.geom_type == "Polygon"]
+    return finished

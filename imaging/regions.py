@@ -1,4 +1,4 @@
-"""The connected regions of a class map, in one pass over its runs."""
+"""Finds the connected regions of a class map from its column runs."""
 
 from __future__ import annotations
 
@@ -14,15 +14,17 @@ from imaging.runs import coco_counts, column_runs
 Ids = npt.NDArray[np.uint8]
 Integers = npt.NDArray[np.int64]
 MASK_BYTES, POLYGON_BYTES = (100, 1000), (200, 2800)
-"""Bytes that a border and a region take at most, as run lengths and as polygons."""
-
-
+"""Upper bounds of memory in bytes, for (a border, a region), when regions are written as run lengths and as polygons."""
 OTHERS = "ask for format=json with mask=rle, or format=png"
 
 
 @dataclass(frozen=True)
 class Region:
-    """A class id, COCO's compressed counts over the whole image, the region's pixels, and its box [x, y, width, height]."""
+    """A connected region of one class.
+
+    id: class id. counts: COCO's compressed counts over the whole image. pixels: number of pixels. bbox: (x, y, width, height)
+    in pixels.
+    """
 
     id: int
     counts: str
@@ -31,20 +33,21 @@ class Region:
 
 
 def most_borders(pixels: int) -> int:
-    """The most borders of a class map of so many pixels that is written by regions.
+    """The limit of borders in a class map of this many pixels, for answers that consist of regions.
 
-    A border lies between two neighbouring pixels of different classes. Photographs have one for every 50 pixels or fewer.
+    A border lies between two neighbouring pixels of different classes. Class maps of photographs have at most one border for
+    every 50 pixels.
     """
     return min(500_000, 20_000 + pixels // 4)
 
 
 def most_regions(pixels: int) -> int:
-    """The most regions of a class map of so many pixels that is written by regions."""
+    """The limit of regions in a class map of this many pixels, for answers that consist of regions."""
     return min(50_000, 1000 + pixels // 16)
 
 
 def region_bytes(pixels: int, polygons: bool) -> int:
-    """At most so many bytes do the regions of a class map of so many pixels take, and an answer made of them."""
+    """Upper bound, in bytes, of the memory for the regions of a class map of this many pixels and for their answer."""
     border, region = POLYGON_BYTES if polygons else MASK_BYTES
     return border * most_borders(pixels) + region * most_regions(pixels)
 
@@ -52,8 +55,9 @@ def region_bytes(pixels: int, polygons: bool) -> int:
 class Regions:
     """The 4-connected regions of these classes, ordered by class id, then by first pixel in COCO's order.
 
-    COCO's order: columns from the left, each from the top. Pixels that touch at a corner alone are of two regions. Time and
-    memory grow with the runs of equal pixels in columns. Raises `AnswerTooLarge` beyond `most_borders` or `most_regions`.
+    COCO's order: columns from left to right, each from top to bottom. Pixels that touch only at a corner belong to different
+    regions. Time and memory grow with the number of runs of equal pixels in columns. Raises `AnswerTooLarge` beyond
+    `most_borders` or `most_regions`.
     """
 
     def __init__(self, class_map: Ids, ids: Iterable[int]) -> None:
@@ -66,24 +70,24 @@ class Regions:
         order = np.flatnonzero(shown)
         self._order = order[np.lexsort((order, roots[order], run_ids[order]))]  # the shown runs, region by region
         roots = roots[self._order]
-        self._first = np.flatnonzero(np.diff(roots, prepend=-1))  # of each region, within the order
+        self._first = np.flatnonzero(np.diff(roots, prepend=-1))  # position in `_order` of each region's first run
         self.ids: list[int] = run_ids[self._order[self._first]].tolist()
         if len(self) > (most := most_regions(class_map.size)):
             raise AnswerTooLarge(f"the class map has {len(self):,} regions, and at most {most:,} are written; {OTHERS}")
-        self._region = np.full(len(run_ids), -1)  # of each run
+        self._region = np.full(len(run_ids), -1)  # of each run; -1 for runs of other classes
         self._region[self._order] = np.repeat(np.arange(len(self)), np.diff(self._first, append=len(self._order)))
 
     def __len__(self) -> int:
         return len(self.ids)
 
     def at(self, pixels: Integers) -> Integers:
-        """The regions of these pixels, which are counted row by row; -1 for pixels of other classes."""
+        """The region index of each pixel, -1 for pixels of other classes. Pixels are counted row by row."""
         rows, columns = np.divmod(pixels, self.width)
         regions: Integers = self._region[np.searchsorted(self._starts, columns * self.height + rows, "right") - 1]
         return regions
 
     def masks(self, check: Callable[[], None] = lambda: None) -> Iterator[Region]:
-        """Each region's run lengths, pixels and box. `check` is called for each, and ends the work by raising."""
+        """Yields each region. `check` is called before each one, and may raise to end the work."""
         if not len(self):
             return
         starts, ends = self._starts[self._order], self._ends[self._order]
@@ -100,9 +104,10 @@ class Regions:
             yield Region(id, coco_counts(starts[runs], ends[runs], self.height, self.width), pixels[index], tuple(boxes[index]))
 
     def _roots(self, run_ids: Ids, shown: npt.NDArray[np.bool_]) -> Integers:
-        """For each run, the first run of its region: runs of neighbouring columns are connected where they share a row."""
+        """For each run, the first run of its region. Runs of neighbouring columns are connected if they share a row."""
         starts, ends = self._starts, self._ends
-        first = np.maximum(np.searchsorted(starts, starts - self.height, "right") - 1, 0)  # runs of the column before
+        # for each run: the first run that touches it in the column before, and the number of runs that do
+        first = np.maximum(np.searchsorted(starts, starts - self.height, "right") - 1, 0)
         count = np.searchsorted(starts, ends - self.height, "left") - first
         count[(starts < self.height) | ~shown] = 0
         right = np.repeat(np.arange(len(starts)), count)
@@ -112,19 +117,20 @@ class Regions:
         left, right = left[equal], right[equal]
         roots = np.arange(len(starts))
         while len(right):
-            # each root takes the least root that it touches, then every run its root's; roots at least halve in a few rounds
-            one, other = roots[left], roots[right]
-            apart = one != other
+            # Each root takes the least root that it touches; then each run takes its root's root. The number of roots at least
+            # halves in a few rounds.
+            left_roots, right_roots = roots[left], roots[right]
+            apart = left_roots != right_roots
             if not apart.any():
                 break
-            left, right, one, other = left[apart], right[apart], one[apart], other[apart]
-            np.minimum.at(roots, np.maximum(one, other), np.minimum(one, other))
+            left, right, left_roots, right_roots = left[apart], right[apart], left_roots[apart], right_roots[apart]
+            np.minimum.at(roots, np.maximum(left_roots, right_roots), np.minimum(left_roots, right_roots))
             while (roots[roots] != roots).any():
                 roots = roots[roots]
         return roots
 
 
 def check_borders(borders: int, pixels: int) -> None:
-    """Raises `AnswerTooLarge` for more borders than a class map of so many pixels may have."""
+    """Raises `AnswerTooLarge` for more borders than `most_borders` allows in a class map of this many pixels."""
     if borders > (most := most_borders(pixels)):
         raise AnswerTooLarge(f"the class map has {borders:,} borders between pixels, and at most {most:,} are traced; {OTHERS}")

@@ -1,4 +1,4 @@
-"""What form of answer is wanted, and what that form needs."""
+"""The form of answer that a request asks for, and what it needs."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from imaging.classes import Label, class_id, is_background, listed
+from imaging.classes import Label, class_id, is_background
 from imaging.encoding import ImageFormat
 from imaging.errors import AnswerTooLarge, UnknownClass, UnusedParameter
 from imaging.regions import region_bytes
@@ -18,30 +18,31 @@ MEDIA_TYPES: dict[str, str] = {"json": "application/json", "coco": "application/
 SUFFIXES: dict[str, str] = {"json": ".json", "coco": ".json", "npz": ".npz"}
 IMAGE_SUFFIXES: dict[ImageFormat, str] = {"png": ".png", "jpeg": ".jpg", "webp": ".webp"}
 MEGAPIXELS = {"mask=array": 4.0, "probabilities": 4.0}
-"""Up to so many are these given."""
+"""Largest images, in megapixels, for which these are available."""
 FIXED_BYTES = 16 << 20
-# bytes a pixel, measured on maps as mixed as logits with a cell for every two pixels make them
-TAKEN = {
+# bytes per pixel, measured on class maps with very small regions: those of logits with one cell for every two pixels
+BYTES_PER_PIXEL = {
     "png": 5, "grey": 5, "binary": 5, "confidence": 5, "json": 12, "coco": 4, "npz": 6, "mask=array": 24,
     "color png": 5, "color jpeg": 9, "color webp": 20, "overlay png": 12, "overlay jpeg": 9, "overlay webp": 14,
 }  # fmt: skip
 
 
 def parse_classes(text: str) -> tuple[str, ...]:
-    """The names and ids in a text that separates them by commas."""
+    """Splits a comma-separated text into names and ids of classes."""
     return tuple(name for part in text.split(",") if (name := part.strip()))
 
 
 @dataclass(frozen=True)
 class Rendering:
-    """What is wanted: the format, and how it is filled.
+    """The form of an answer: its format, and the parameters of that format.
 
-    mask: with JSON, how the class map is written; with COCO, `polygons` or run lengths. alpha: opacity of an overlay.
-    confidence: with JSON, whether the confidence map is added; probabilities: with npz, whether each class's are.
-    min_confidence: pixels below it become 255, void. tolerance: of polygons, in pixels. name: the image's, for COCO.
-    classes: names or ids of those that pictures, `binary`, COCO and polygons show; empty for all, in `binary` and COCO all but
-    the background. image_format: of `color` and `overlay`, PNG unless given. Raises `UnusedParameter` where the format does
-    not use one of the last two.
+    mask: with JSON, how the class map is written; with COCO, `polygons` or run lengths. alpha: opacity of the colours in an
+    overlay, 0 to 1. confidence: with JSON, whether to add the confidence map. probabilities: with npz, whether to add the
+    probabilities of every class. min_confidence: 0 to 1; pixels below it become void (255). tolerance: largest movement of a
+    polygon's points, in pixels. name: file name of the image, for COCO. classes: names or ids of the classes that pictures,
+    `binary`, COCO and polygons show; empty means all, except for the background in `binary` and COCO. image_format: of
+    `color` and `overlay`, by default PNG.
+    Raises `UnusedParameter` if `classes` or `image_format` is set and the format does not use it.
     """
 
     format: Format = "png"
@@ -57,15 +58,15 @@ class Rendering:
 
     def __post_init__(self) -> None:
         if self.classes and not (self.is_picture or self.polygons or self.format in ("binary", "coco")):
-            uses = "format=color, overlay, binary, coco, and with json and mask=polygons"
-            raise UnusedParameter(f"classes goes with {uses}, got format={self.format}; leave it out")
+            formats = "format=color, overlay, binary, coco, and with json and mask=polygons"
+            raise UnusedParameter(f"classes goes with {formats}, got format={self.format}; leave it out")
         if self.image_format and not self.is_picture:
-            stated = f"image_format={self.image_format} goes with format=color and overlay, got format={self.format}"
-            raise UnusedParameter(f"{stated}; masks are always PNG")
+            problem = f"image_format={self.image_format} goes with format=color and overlay, got format={self.format}"
+            raise UnusedParameter(f"{problem}; masks are always PNG")
 
     @property
     def is_picture(self) -> bool:
-        """Whether the answer is a picture for people, which may be JPEG or WebP."""
+        """Whether the answer is a picture for people to look at. Such a picture may be JPEG or WebP."""
         return self.format in ("color", "overlay")
 
     @property
@@ -74,12 +75,12 @@ class Rendering:
 
     @property
     def polygons(self) -> bool:
-        """Whether regions are written as polygons."""
+        """Whether the answer contains regions as polygons."""
         return self.mask == "polygons" and self.format in ("json", "coco")
 
     @property
     def needs_confidence(self) -> bool:
-        """Whether probabilities are told, of pixels or of classes."""
+        """Whether the answer contains confidence, of pixels or of classes."""
         return self.format == "json" or self.needs_confidence_map
 
     @property
@@ -100,29 +101,30 @@ class Rendering:
 
     @property
     def suffix(self) -> str:
-        """Of the answer's file name."""
+        """The ending of the answer's file name, with its dot."""
         return SUFFIXES.get(self.format, IMAGE_SUFFIXES[self.picture_format])
 
-    def taken_bytes(self, pixels: int, classes: int) -> int:
-        """At most so many bytes does encoding an image of so many pixels take, beside what it is given."""
+    def memory_bytes(self, pixels: int, classes: int) -> int:
+        """Upper bound, in bytes, of the memory that encoding the answer needs besides its input."""
         if self.needs_probabilities:
             return FIXED_BYTES + pixels * 4 * classes
         by_regions = self.format == "coco" or self.polygons
         picture = f"{self.format} {self.picture_format}" if self.is_picture else self.format
         regions = region_bytes(pixels, self.polygons) if by_regions else 0
-        return FIXED_BYTES + pixels * TAKEN[self._limited or picture] + regions
+        return FIXED_BYTES + pixels * BYTES_PER_PIXEL[self._limited_part or picture] + regions
 
     def check(self, size: tuple[int, int]) -> None:
-        """Raises `AnswerTooLarge` where an image of this (height, width) cannot be answered so."""
-        megapixels, limited = size[0] * size[1] / 1e6, self._limited
-        if limited and megapixels > MEGAPIXELS[limited]:
-            stated = f"{limited} is given up to {MEGAPIXELS[limited]:g} megapixels, and this image has {megapixels:.1f}"
-            raise AnswerTooLarge(f"{stated}; ask for mask=rle or mask=png, without probabilities")
+        """Raises `AnswerTooLarge` if an image of this (height, width) is too large for this form of answer."""
+        megapixels, part = size[0] * size[1] / 1e6, self._limited_part
+        if part and megapixels > MEGAPIXELS[part]:
+            problem = f"{part} is given up to {MEGAPIXELS[part]:g} megapixels, and this image has {megapixels:.1f}"
+            raise AnswerTooLarge(f"{problem}; ask for mask=rle or mask=png, without probabilities")
 
     def shown(self, labels: Sequence[Label]) -> frozenset[int]:
         """The ids of the classes that the answer shows; raises `UnknownClass`.
 
-        Without `classes`: all, void (255) among them, but for `binary`, where the background is left out.
+        Without `classes`, these are all ids from 0 to 255, including void (255). `binary` is the exception: it shows every
+        class of the label set except the background.
         """
         if self.classes:
             return frozenset(class_id(name, labels) for name in self.classes)
@@ -130,12 +132,12 @@ class Rendering:
             return frozenset(range(256))
         ids = frozenset(label.id for label in labels if not is_background(label.name))
         if len(ids) == len(labels):
-            raise UnknownClass(f"format=binary needs classes=, as this model has no background; {listed(labels)}")
+            raise UnknownClass(f"format=binary needs classes=, as this model has no background; {class_list(labels)}")
         return ids
 
     @property
-    def _limited(self) -> str | None:
-        """What of it is given for images of so many `MEGAPIXELS` alone."""
+    def _limited_part(self) -> str | None:
+        """The part of the answer whose image size `MEGAPIXELS` limits, if it has one."""
         if self.needs_probabilities:
             return "probabilities"
         return "mask=array" if self.format == "json" and self.mask == "array" else None

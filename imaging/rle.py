@@ -1,4 +1,7 @@
-"""Class maps as COCO's run-length encoding: columns from the left, each from the top; runs outside and inside in turn."""
+"""COCO's run-length encoding of class maps.
+
+Pixels are ordered by columns from left to right, each from top to bottom. Runs outside and inside the class alternate.
+"""
 
 from __future__ import annotations
 
@@ -9,24 +12,30 @@ import numpy.typing as npt
 
 from imaging.runs import ColumnRuns, coco_counts
 
-FIRST, MORE, BITS = 48, 0x20, 5  # a character is 48 and six bits: the highest says that more follow, the others are the number
-LONGEST = 8  # characters of one number
+# a character's code is 48 plus six bits: the highest says that more characters follow, the lower five hold part of the number
+FIRST, MORE, BITS = 48, 0x20, 5
+LONGEST = 8  # most characters of one number
 
 
 def encode_rle(runs: ColumnRuns, ids: Iterable[int]) -> dict[str, str]:
-    """For each id, the compressed RLE of its pixels; `pycocotools.mask.decode` reads it with the map's [h, w] as size."""
+    """For each id, the compressed RLE of its pixels.
+
+    `pycocotools.mask.decode` reads it, given the class map's [height, width] as `size`.
+    """
     ends = runs.ends
-    of_class = {id: np.flatnonzero(runs.ids == id) for id in ids}
-    return {str(id): coco_counts(runs.starts[at], ends[at], runs.height, runs.width) for id, at in of_class.items()}
+    indices_of = {id: np.flatnonzero(runs.ids == id) for id in ids}
+    return {
+        str(id): coco_counts(runs.starts[indices], ends[indices], runs.height, runs.width) for id, indices in indices_of.items()
+    }
 
 
 def decode_rle(counts: str | Sequence[int], size: tuple[int, int]) -> npt.NDArray[np.bool_]:
-    """The mask (H, W) of compressed or plain counts.
+    """The mask, bool (H, W), of compressed or plain counts. `size` is (height, width).
 
-    Raises `ValueError` where they are no run lengths, or do not add up to the image: pycocotools would fill the rest with
-    whatever lies in memory.
+    Raises `ValueError` if the counts are no run lengths, or do not add up to the image's pixels. pycocotools would fill the
+    rest from uninitialised memory.
     """
-    lengths = _parse(counts) if isinstance(counts, str) else _listed(counts)
+    lengths = _parse(counts) if isinstance(counts, str) else _from_numbers(counts)
     height, width = size
     if lengths.size and lengths.min() < 0:
         raise ValueError(f"a run length is 0 or more, got {int(lengths.min())}")
@@ -37,7 +46,7 @@ def decode_rle(counts: str | Sequence[int], size: tuple[int, int]) -> npt.NDArra
     return np.ascontiguousarray(inside.reshape(width, height).T)
 
 
-def _listed(counts: Sequence[int]) -> npt.NDArray[np.int64]:
+def _from_numbers(counts: Sequence[int]) -> npt.NDArray[np.int64]:
     if not all(isinstance(count, int | float) and not isinstance(count, bool) and count == count // 1 for count in counts):
         raise ValueError(f"run lengths are whole numbers, got {str(counts)[:60]}")
     if any(abs(count) > 1 << 40 for count in counts):
@@ -46,12 +55,12 @@ def _listed(counts: Sequence[int]) -> npt.NDArray[np.int64]:
 
 
 def _parse(text: str) -> npt.NDArray[np.int64]:
-    """The numbers of a compressed string: from the fourth on, each is written as the difference to the last but one."""
+    """The numbers of a compressed string. From the fourth on, each is stored as the difference to the number two before it."""
     codes = np.frombuffer(text.encode("utf-8"), np.uint8).astype(np.int64) - FIRST
     last = np.flatnonzero((codes & MORE) == 0)
     sizes = np.diff(last, prepend=-1)
-    whole = last.size > 0 and last[-1] == codes.size - 1 and int(sizes.max()) <= LONGEST
-    if not whole or int(codes.min()) < 0 or int(codes.max()) >= 2 * MORE:
+    complete = last.size > 0 and last[-1] == codes.size - 1 and int(sizes.max()) <= LONGEST
+    if not complete or int(codes.min()) < 0 or int(codes.max()) >= 2 * MORE:
         raise ValueError(f"not a run-length encoding: {text[:40]!r}")
     first = last - sizes + 1
     place = BITS * (np.arange(codes.size) - np.repeat(first, sizes))

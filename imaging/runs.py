@@ -1,4 +1,4 @@
-"""The runs of equal pixels in a class map's columns, which regions, run lengths and boxes are made of."""
+"""Runs of equal pixels in a class map's columns. Regions, run lengths and boxes are computed from them."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ BAND_PIXELS = 1 << 20
 
 @dataclass(frozen=True)
 class ColumnRuns:
-    """Runs in COCO's order: columns from the left, each from the top; no run goes on in the next column.
+    """Runs in COCO's order: columns from left to right, each from top to bottom. A run never continues in the next column.
 
-    starts: int32 (N,), of pixels counted in that order. ids: uint8 (N,), class ids.
+    height, width: of the class map, in pixels. starts: int32 (N,), index of each run's first pixel in that order.
+    ids: uint8 (N,), class ids.
     """
 
     height: int
@@ -41,7 +42,7 @@ def column_runs(class_map: Pixels) -> ColumnRuns:
     ids = []
     columns_at_once = max(1, BAND_PIXELS // height)
     for left in range(0, width, columns_at_once):
-        # Pillow transposes several times as fast as numpy copies
+        # Pillow transposes several times faster than NumPy copies a transposed array
         band = Image.fromarray(class_map[:, left : left + columns_at_once]).transpose(Image.Transpose.TRANSPOSE)
         pixels = np.asarray(band).reshape(-1)
         begins = np.empty(pixels.size, np.bool_)
@@ -54,12 +55,15 @@ def column_runs(class_map: Pixels) -> ColumnRuns:
 
 
 def coco_counts(starts: Integers, ends: Integers, height: int, width: int) -> str:
-    """COCO's compressed counts of the pixels in these runs; a run that goes on at the top of the next column is one with it."""
+    """COCO's compressed counts of the pixels in these runs.
+
+    A run that ends at the bottom of a column is joined with a run that starts at the top of the next one.
+    """
     if not len(starts):
         edges = np.zeros(0, np.int64)
     else:
-        goes_on = starts[1:] == ends[:-1]
-        edges = np.column_stack([starts[np.r_[True, ~goes_on]], ends[np.r_[~goes_on, True]]]).ravel()
+        continues = starts[1:] == ends[:-1]
+        edges = np.column_stack([starts[np.r_[True, ~continues]], ends[np.r_[~continues, True]]]).ravel()
     counts = np.diff(edges, prepend=0, append=height * width)
     counts = counts if counts[-1] else counts[:-1]
     text: bytes = coco.frPyObjects({"size": [height, width], "counts": counts}, height, width)["counts"]

@@ -1,4 +1,4 @@
-"""What a class map says about each class: pixels and bounding box."""
+"""Statistics of each class in a class map: pixels, bounding box and mean confidence."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from imaging.runs import ColumnRuns
 
 @dataclass(frozen=True)
 class ClassStatistics:
-    """Pixels of one class and their bounding box [x, y, width, height]."""
+    """Number of pixels of one class, and their bounding box (x, y, width, height) in pixels."""
 
     id: int
     pixels: int
@@ -20,12 +20,12 @@ class ClassStatistics:
 
 
 def class_statistics(runs: ColumnRuns) -> list[ClassStatistics]:
-    """The classes that are present, largest first (of equals, the lower id first)."""
+    """Statistics of the classes that are present, largest first. Of equal ones, the lower id comes first."""
     ends = runs.ends
     statistics = []
     for id in np.unique(runs.ids).tolist():
-        at = np.flatnonzero(runs.ids == id)
-        starts, lengths = runs.starts[at], ends[at] - runs.starts[at]
+        indices = np.flatnonzero(runs.ids == id)
+        starts, lengths = runs.starts[indices], ends[indices] - runs.starts[indices]
         columns, rows = np.divmod(starts, runs.height)
         left, top = int(columns[0]), int(rows.min())
         bbox = left, top, int(columns[-1]) - left + 1, int((rows + lengths).max()) - top
@@ -34,7 +34,7 @@ def class_statistics(runs: ColumnRuns) -> list[ClassStatistics]:
 
 
 def mean_confidences(class_map: npt.NDArray[np.uint8], confidence: npt.NDArray[np.uint8]) -> list[float]:
-    """For each id from 0 to 255, the mean confidence (0 to 1) of its pixels; 0 where it has none."""
+    """For each id from 0 to 255, the mean confidence (0 to 1) of its pixels; 0 if it has no pixels."""
     counts = np.zeros(1 << 16, np.int64)
     for ids, values in zip(class_map, confidence, strict=True):
         counts += np.bincount(ids.astype(np.uint16) * 256 + values, minlength=1 << 16)

@@ -1,4 +1,4 @@
-"""What a TIFF's tags declare, compared with what Pillow reads (TIFF 6.0)."""
+"""Checks that Pillow reads what a TIFF's tags declare (TIFF 6.0)."""
 
 from __future__ import annotations
 
@@ -20,27 +20,27 @@ WHOLE_NUMBERS = (1, 3, 4, 16)  # types of tags: BYTE, SHORT, LONG, LONG8
 NEW_SUBFILE, SUB_DIRECTORIES, DNG_VERSION = 254, 330, 50706
 WHITE_IS_ZERO, RGB, PALETTE, SEPARATED, YCBCR = 0, 2, 3, 5, 6
 MOST_8_BIT = 255
-UNSPECIFIED, PREMULTIPLIED = 0, 1  # of extra samples
-CMYK = 1  # of ink sets
-REDUCED = 1  # of subfiles: a smaller version of another image in the file
+UNSPECIFIED, PREMULTIPLIED = 0, 1  # values of EXTRA_SAMPLES
+CMYK = 1  # value of INK_SET
+REDUCED = 1  # bit of NEW_SUBFILE: a smaller version of another image in the file
 PHOTOMETRICS = (0, 1, 2, 3, 5, 6, 8)  # grey, RGB, palette, CMYK, YCbCr, CIE L*a*b*
 SAMPLE_FORMATS = {2: "signed", 3: "floating-point", 4: "undefined", 5: "complex", 6: "complex"}
 RAW, FAX = 1, (2, 3, 4, 32771)  # compressions: none, CCITT's
-UNREAD = (50001,)  # WebP in a TIFF: Pillow knows the name, and its wheels' libtiff lacks the codec
+UNREAD = (50001,)  # WebP: Pillow knows the number, but the libtiff in its wheels lacks the codec
 BITS = (1, 2, 4, 8, 16)
-FULL_RANGE = (0, 255, 128, 255, 128, 255)  # of YCbCr, black and white of each
+FULL_RANGE = (0, 255, 128, 255, 128, 255)  # of YCbCr: black and white of each component
 
 
 def tiff_problem(tags: Mapping[int, Any]) -> str | None:
-    """What of a TIFF's samples is not read, and how to convert it."""
+    """A message that says which sample type or layout of the TIFF is not read, and how to convert it; None if all is read."""
     bits, formats = _numbers(tags, BITS_PER_SAMPLE, 1), _numbers(tags, SAMPLE_FORMAT, 1)
     photometric, compression = tags.get(PHOTOMETRIC, 0), tags.get(COMPRESSION, RAW)
-    if names := [SAMPLE_FORMATS[each] for each in formats if each in SAMPLE_FORMATS]:
+    if names := [SAMPLE_FORMATS[number] for number in formats if number in SAMPLE_FORMATS]:
         return f"the image has {names[0]} samples of an unknown range; save it in 8 or 16 bits"
-    if unknown := [each for each in bits if each not in BITS]:
-        return f"the image has samples of {unknown[0]} bits, of which white is not known; save it in 8 or 16 bits"
+    if unread_bits := [count for count in bits if count not in BITS]:
+        return f"the image has samples of {unread_bits[0]} bits, whose value of white is unknown; save it in 8 or 16 bits"
     if DNG_VERSION in tags or (SUB_DIRECTORIES in tags and tags.get(NEW_SUBFILE, 0) & REDUCED):
-        return "the file is a camera's raw file, of which a TIFF's reader sees the preview; save it as JPEG or TIFF"
+        return "the file is a camera's raw file, of which a TIFF reader sees only the preview; save it as JPEG or TIFF"
     if PHOTOMETRIC not in tags and compression not in FAX:
         return "the TIFF does not say whether 0 is black or white; save it as grey or RGB"
     if photometric not in PHOTOMETRICS:
@@ -50,7 +50,7 @@ def tiff_problem(tags: Mapping[int, Any]) -> str | None:
     if photometric == WHITE_IS_ZERO and max(bits) > 8:
         return "the TIFF has 16-bit samples whose 0 is white, which are not read; save it with 0 as black"
     if photometric == PALETTE and max(_numbers(tags, COLOR_MAP, MOST_8_BIT + 1), default=0) <= MOST_8_BIT:
-        return "the TIFF has a palette of 8 bits, where TIFF has 16, and would be black; save it as RGB"
+        return "the TIFF has a palette of 8 bits where 16 are required, and would be black; save it as RGB"
     if photometric == SEPARATED and tags.get(INK_SET, CMYK) != CMYK:
         return "the TIFF has inks other than CMYK, which are not read; save it as RGB"
     extra = _numbers(tags, EXTRA_SAMPLES, UNSPECIFIED)
@@ -64,9 +64,9 @@ def tiff_problem(tags: Mapping[int, Any]) -> str | None:
 
 
 def check_single_tags(data: bytes) -> None:
-    """Raises `DamagedImage` where a tag that says what pieces hold comes twice, or with several values.
+    """Raises `DamagedImage` if a tag of `SINGLE` appears twice, has several values or is not a whole number.
 
-    Of those libtiff may take another than Pillow does.
+    These tags give the layout of strips and tiles. libtiff and Pillow might use different values of them.
     """
     order = "<" if data[:2] == b"II" else ">"
     big = data[2:4] == b"+\0"
@@ -77,22 +77,22 @@ def check_single_tags(data: bytes) -> None:
         return
     (count,) = struct.unpack_from(head, data, start)
     directory = data[start + position : start + position + count * struct.calcsize(entry)]
-    whole = len(directory) // struct.calcsize(entry) * struct.calcsize(entry)
-    single = [each for each in struct.iter_unpack(entry, directory[:whole]) if each[0] in SINGLE]
-    for tag, kind, values in single:
-        if values != 1 or kind not in WHOLE_NUMBERS or sum(each[0] == tag for each in single) > 1:
+    complete = len(directory) // struct.calcsize(entry) * struct.calcsize(entry)
+    fields = [field for field in struct.iter_unpack(entry, directory[:complete]) if field[0] in SINGLE]
+    for tag, kind, values in fields:
+        if values != 1 or kind not in WHOLE_NUMBERS or sum(field[0] == tag for field in fields) > 1:
             raise DamagedImage(f"the image is damaged: its tag {tag} is not one whole number; save it anew")
 
 
 def piece_pixels(tags: Mapping[int, Any]) -> int:
-    """Pixels of a strip or tile, which libtiff decodes as a whole."""
+    """Number of pixels in a strip or tile. libtiff decodes each as a whole."""
     if TILE_OFFSETS in tags:
         return int(tags[TILE_WIDTH] * tags[TILE_LENGTH])
     return int(tags[WIDTH] * min(tags.get(ROWS_PER_STRIP, tags[LENGTH]), tags[LENGTH]))
 
 
 def check_strips(tags: Mapping[int, Any]) -> None:
-    """Raises `DamagedImage` where the strips or tiles do not hold all rows. libtiff sees it, Pillow's own reader does not."""
+    """Raises `DamagedImage` if the strips or tiles do not hold all rows. Pillow's own reader, unlike libtiff, misses this."""
     width, length, bits = tags[WIDTH], tags[LENGTH], _numbers(tags, BITS_PER_SAMPLE, 1)
     tiled = TILE_OFFSETS in tags
     if tiled and STRIP_OFFSETS in tags:
@@ -118,23 +118,23 @@ def check_strips(tags: Mapping[int, Any]) -> None:
     if tags.get(COMPRESSION, RAW) != RAW or tags.get(PHOTOMETRIC) == YCBCR or expected == 1 or len(counts) != expected:
         return
     row_bytes = -(-across * (bits[0] if apart else _pixel_bits(tags)) // 8)
-    last = down if tiled else length - (rows - 1) * down
-    needed = (row_bytes * (last if (index + 1) % rows == 0 else down) for index in range(expected))
-    if any(count < least for count, least in zip(counts, needed, strict=True)):
+    last_rows = down if tiled else length - (rows - 1) * down
+    needed = (row_bytes * (last_rows if (index + 1) % rows == 0 else down) for index in range(expected))
+    if any(count < minimum for count, minimum in zip(counts, needed, strict=True)):
         raise DamagedImage(f"the image is damaged: its {pieces} hold fewer bytes than its rows; is the file complete?")
 
 
 def check_fourth_sample(image: TiffImageFile) -> None:
-    """Raises `UnknownImageType` for a fourth sample of a decoded RGB image that Pillow takes for opacity, and may be infrared.
+    """Raises `UnknownImageType` for a decoded RGB image with a fourth sample of undeclared meaning.
 
-    Where it is full everywhere, both are the same.
+    Pillow treats it as opacity, but it may be infrared. If it is 255 everywhere, it does not affect the result.
     """
     if image.mode == "RGBA" and EXTRA_SAMPLES not in image.tag_v2 and image.getextrema()[-1] != (MOST_8_BIT, MOST_8_BIT):
         raise UnknownImageType("the TIFF has a fourth sample and does not say whether it is opacity; save it as RGB")
 
 
 def tiff_refusal(data: bytes) -> ImageError | None:
-    """Says why Pillow cannot open a TIFF: a kind of samples that it does not read; None for damage."""
+    """The error for a TIFF that Pillow cannot open because it does not read its kind of samples; None for a damaged file."""
     try:
         tags, file = ImageFileDirectory_v2(data[: 16 if 43 in data[2:4] else 8]), io.BytesIO(data)
         file.seek(tags.next)
@@ -144,7 +144,7 @@ def tiff_refusal(data: bytes) -> ImageError | None:
         bits = ", ".join(map(str, _numbers(tags, BITS_PER_SAMPLE, 1)))
         kind = f"samples of {bits} bits in photometric interpretation {tags.get(PHOTOMETRIC, 0)}"
         return UnknownImageType(tiff_problem(tags) or f"the TIFF has {kind}, which are not read; save it as 8-bit RGB")
-    except Exception:  # as around the decoder: Pillow's readers raise what they come upon
+    except Exception:  # Pillow's tag reader raises many types on damaged data
         return None
 
 
@@ -154,17 +154,17 @@ def _numbers(tags: Mapping[int, Any], tag: int, default: int) -> tuple[int, ...]
 
 
 def _is_apart(tags: Mapping[int, Any]) -> bool:
-    """Whether the samples of a pixel lie in planes of their own."""
+    """Whether the file stores each sample of a pixel in a separate plane."""
     return bool(tags.get(PLANAR, 1) == 2 and tags.get(SAMPLES_PER_PIXEL, 1) > 1)
 
 
 def _pixel_bits(tags: Mapping[int, Any]) -> int:
-    """Bits of all samples of a pixel; a single number of bits counts for each of them."""
+    """Bits of all samples of a pixel. If the tag holds a single number, it applies to every sample."""
     bits = _numbers(tags, BITS_PER_SAMPLE, 1)
     return sum(bits) if len(bits) > 1 else int(bits[0] * tags.get(SAMPLES_PER_PIXEL, 1))
 
 
 def _is_plain_ycbcr(tags: Mapping[int, Any]) -> bool:
-    """Whether each pixel has colours of its own, in the full range: all that Pillow's own reader knows."""
+    """Whether YCbCr is not subsampled and uses the full range. Pillow's own reader supports nothing else."""
     sampling, reference = tags.get(SUBSAMPLING, (2, 2)), tags.get(REFERENCE, FULL_RANGE)
     return tuple(sampling) == (1, 1) and tuple(map(float, reference)) == FULL_RANGE

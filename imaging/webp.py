@@ -1,4 +1,7 @@
-"""What a WebP's first chunks say (RFC 9649, section 2), without its decoder, which takes memory by them as it opens a file."""
+"""Reads a WebP's size and EXIF without its decoder (RFC 9649, section 2).
+
+The decoder allocates memory for the whole canvas when it opens a file.
+"""
 
 from __future__ import annotations
 
@@ -7,14 +10,14 @@ from typing import NamedTuple
 
 
 class WebPHeader(NamedTuple):
-    """The canvas's (width, height), and the bytes of the chunk `EXIF`, which may be empty."""
+    """size: the canvas's (width, height) in pixels. exif: content of the chunk `EXIF`, empty if there is none."""
 
     size: tuple[int, int]
     exif: bytes
 
 
 def read_webp_header(data: bytes) -> WebPHeader | None:
-    """None where the bytes are no WebP, or their size cannot be read."""
+    """Reads the header; None if the bytes are no WebP, or if the size cannot be read."""
     if data[:4] != b"RIFF" or data[8:12] != b"WEBP" or len(data) < 30:
         return None
     kind = data[12:16]
@@ -30,12 +33,12 @@ def read_webp_header(data: bytes) -> WebPHeader | None:
     return None
 
 
-def _chunk(data: bytes, wanted: bytes) -> bytes:
-    """The content of the first chunk of this kind."""
+def _chunk(data: bytes, kind: bytes) -> bytes:
+    """The content of the first chunk of this kind; empty if there is none."""
     start = 12
     while start + 8 <= len(data):
         length = int.from_bytes(data[start + 4 : start + 8], "little")
-        if data[start : start + 4] == wanted:
+        if data[start : start + 4] == kind:
             return data[start + 8 : start + 8 + length]
         start += 8 + length + length % 2
     return b""

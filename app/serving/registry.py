@@ -145,7 +145,7 @@ def check_limits(segmenter: Segmenter, settings: Settings) -> None:
     limits: list[tuple[str, float, float]] = [("MAX_MEGAPIXELS", settings.max_megapixels, height * width / 1e6)]
     if settings.max_megapixels >= height * width / 1e6:
         plan = segmenter.plan(data, options)
-        megabytes = ceil((segmenter.taken_bytes(data, plan) + PLANNING_BYTES) / (1 - BODIES_SHARE) / 1e6)
+        megabytes = ceil((segmenter.memory_bytes(data, plan) + PLANNING_BYTES) / (1 - BODIES_SHARE) / 1e6)
         limits += [("MEMORY_MB", settings.memory_bytes / 1e6, megabytes)]
         limits += [("MAX_QUEUED_TILES", settings.max_queued_tiles, plan.tile_count)]
     for name, value, least in limits:

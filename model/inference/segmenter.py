@@ -175,7 +175,7 @@ class Segmenter:
             stated = f"{asked} make {at[1]}x{at[0]} pixels of this image, and at most {self.limits.megapixels:g}"
             raise SideTooLarge(f"{stated} megapixels are worked on; give a smaller side")
 
-    def taken_bytes(self, data: bytes, plan: Plan) -> int:
+    def memory_bytes(self, data: bytes, plan: Plan) -> int:
         """Upper bound of the memory that `segment` needs, in bytes, from the header alone.
 
         The file's own bytes and the memory of OpenVINO or PyTorch are not included.
@@ -190,7 +190,7 @@ class Segmenter:
         inferring = band_bytes(plan.size, tiles, classes, self.runtime.stride)
         if len(plan.views) > 1:
             inferring += average_bytes(tiles, classes, self.runtime.stride)
-        return max(decoding, image + results + inferring, results + rendering.taken_bytes(pixels, classes))
+        return max(decoding, image + results + inferring, results + rendering.memory_bytes(pixels, classes))
 
     def decode(self, data: bytes, plan: Plan) -> Pixels:
         """RGB pixels, uint8 (H, W, 3), of an image file at the plan's working size. Raises `DamagedImage`."""

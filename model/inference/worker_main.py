@@ -169,7 +169,7 @@ class _Conversation:
                 "kind": "planned",
                 "size": plan.size,
                 "tiles": plan.tile_count,
-                "bytes": self.segmenter.taken_bytes(self.body, plan),
+                "bytes": self.segmenter.memory_bytes(self.body, plan),
                 "decode_seconds": decode_seconds(plan),
                 "sha256": hashlib.sha256(self.body).hexdigest(),
             },

@@ -1,4 +1,4 @@
-"""Client of fcn-segment: images go in, NumPy arrays come out."""
+"""Client of the fcn-segment service: sends images and returns class maps as NumPy arrays."""
 
 from fcn_client.aio import AsyncSegmentClient
 from fcn_client.calls import Options

@@ -1,4 +1,4 @@
-"""Where a service is, and the way there: its address, a key, and the proxies of the environment."""
+"""Checks a service's address, its API key, and the proxies of the environment."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ VARIABLES = "HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY or SSL_CERT_FILE"
 
 
 def base(url: str) -> httpx.URL:
-    """The address with a slash at its end, so that paths are added below it. Raises `ValueError`."""
+    """Parses the address and ends it with a slash, so that paths are added below it. Raises `ValueError`."""
     expected = "base_url must be an address such as http://127.0.0.1:8000"
     try:
         parsed = httpx.URL(url.strip().rstrip("/") + "/")
@@ -24,7 +24,7 @@ def base(url: str) -> httpx.URL:
 
 
 def headers(api_key: str | None) -> dict[str, str]:
-    """Raises `ValueError` for a key that no header carries; the error does not tell it."""
+    """The headers for the API key. Raises `ValueError` if a header cannot hold the key; the error does not show the key."""
     if not api_key:
         return {}
     if not (api_key.isascii() and api_key.isprintable()) or api_key != api_key.strip():
@@ -33,9 +33,9 @@ def headers(api_key: str | None) -> dict[str, str]:
 
 
 def is_this_machine(host: str) -> bool:
-    """Whether requests to this host never leave the machine: localhost, 127.0.0.0/8, ::1, and the unspecified addresses.
+    """Whether requests to this host stay on this machine: localhost, 127.0.0.0/8, ::1 and the unspecified addresses.
 
-    They go through no proxy: with a transport of its own, a client of httpx looks for none.
+    The clients pass their own transport for such hosts, so that httpx uses no proxy.
     """
     name = host.lower().rstrip(".")
     if name == "localhost" or name.endswith(".localhost"):
@@ -50,7 +50,7 @@ def is_this_machine(host: str) -> bool:
 
 @contextmanager
 def usable_environment(url: httpx.URL) -> Iterator[None]:
-    """Raises `ValueError` where the environment's proxies or certificates are of no use to a client that is made here."""
+    """Turns errors of opening a client into `ValueError`: the environment's proxies or certificates cannot be used."""
     try:
         yield
     except (ValueError, ImportError, OSError, httpx.InvalidURL) as error:

@@ -22,7 +22,7 @@ from fcn_client.retrying import POLL_S, Attempts, Outcome, Send, attempts
 
 
 class AsyncSegmentClient:
-    """As `SegmentClient`, to be awaited; files are read, pixels encoded and answers decoded on a thread."""
+    """Asynchronous version of `SegmentClient`. Reads files, encodes pixels and decodes answers on a thread."""
 
     def __init__(
         self,
@@ -84,18 +84,19 @@ class AsyncSegmentClient:
         return await asyncio.to_thread(answers.picture, await self._post(image, **query))
 
     async def classes(self, model: str | None = None) -> list[Label]:
+        """As `SegmentClient.classes`."""
         return answers.labels(await self._ask(calls.get("classes", model)))
 
     async def models(self) -> list[Model]:
-        """The first is the default."""
+        """As `SegmentClient.models`."""
         return answers.models(await self._ask(calls.get("models")))
 
     async def info(self, model: str | None = None) -> dict[str, Any]:
-        """The model, its scores, the device and the limits."""
+        """As `SegmentClient.info`."""
         return answers.document(await self._ask(calls.get("info", model)))
 
     async def ready(self) -> bool:
-        """Whether it takes images now; asks once."""
+        """As `SegmentClient.ready`."""
         try:
             answers.not_a_page(await self._ask(calls.get("health/ready"), attempts(0, self.timeout, self._clock)))
         except (ServerBusy, ConnectionFailed):

@@ -1,4 +1,4 @@
-"""From an answer's bytes to typed values; what an answer has beyond them is passed over."""
+"""Converts responses to typed values. Unknown fields in a response are ignored."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ UNREADABLE = (LookupError, TypeError, ValueError, AttributeError, ArithmeticErro
 
 
 def segmentation(response: httpx.Response) -> Segmentation:
-    """Of an answer with `format=json&mask=rle`; this and all below raise `UnexpectedAnswer`."""
-    with _understood(response):
+    """Reads an answer with `format=json&mask=rle`. All functions of this module raise `UnexpectedAnswer`."""
+    with _reading(response):
         document = response.json()
         height, width = document["class_map"]["size"]
         confidence = document.get("confidence_map")
@@ -43,35 +43,35 @@ def segmentation(response: httpx.Response) -> Segmentation:
 
 
 def labels(response: httpx.Response) -> list[Label]:
-    with _understood(response):
+    with _reading(response):
         return [_label(entry) for entry in response.json()]
 
 
 def models(response: httpx.Response) -> list[Model]:
-    with _understood(response):
+    with _reading(response):
         return [Model(**_known(Model, entry) | {"classes": tuple(map(_label, entry["classes"]))}) for entry in response.json()]
 
 
 def document(response: httpx.Response) -> dict[str, Any]:
-    with _understood(response):
+    with _reading(response):
         return dict(response.json())
 
 
 def picture(response: httpx.Response) -> ImageFile:
-    """The PNG, JPEG or WebP, decoded."""
-    with _understood(response):
+    """Decodes a PNG, JPEG or WebP."""
+    with _reading(response):
         return _decoded(response.content, response.headers.get("Content-Type", ""))
 
 
 def body(response: httpx.Response) -> bytes:
-    """The bytes, unless there are none, or they are a web page's, such as a login's."""
+    """The response's bytes. Raises `UnexpectedAnswer` for an empty body or a web page, such as a login page."""
     if not response.content:
         raise _unexpected(response, "answers an empty body")
     return not_a_page(response).content
 
 
 def not_a_page(response: httpx.Response) -> httpx.Response:
-    """The answer; raises `UnexpectedAnswer` for a web page, which is not the service's."""
+    """The response itself. Raises `UnexpectedAnswer` for a web page, which cannot come from the service."""
     if response.headers.get("Content-Type", "").lower().startswith("text/html"):
         raise _unexpected(response, "answers a web page")
     return response
@@ -83,7 +83,8 @@ def _unexpected(response: httpx.Response, reason: str) -> UnexpectedAnswer:
 
 
 @contextmanager
-def _understood(response: httpx.Response) -> Iterator[None]:
+def _reading(response: httpx.Response) -> Iterator[None]:
+    """Turns errors of reading the response into `UnexpectedAnswer`."""
     try:
         yield
     except UNREADABLE as error:
@@ -114,7 +115,7 @@ def _grey(data: str, size: tuple[int, int]) -> npt.NDArray[np.uint8]:
 
 
 def _decoded(data: bytes, media_type: str = "image/png") -> ImageFile:
-    """Not by `Image.open`, which warns of images above 89 megapixels; the service takes more."""
+    """Decodes an image. Avoids `Image.open`, which warns above 89 megapixels, since the service accepts larger images."""
     image = DECODERS[media_type](io.BytesIO(data))
     image.load()
     return image

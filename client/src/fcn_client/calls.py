@@ -1,4 +1,4 @@
-"""Requests to the service, built without sending them."""
+"""Builds requests to the service. The clients send them."""
 
 from __future__ import annotations
 
@@ -13,16 +13,15 @@ TIMEOUT_S = 120.0
 CONNECT_S = 10.0
 RETRIES = 4
 
-
 PictureFormat = Literal["png", "jpeg", "webp"]
 
 
 class Options(TypedDict, total=False):
-    """How an image is worked on, as over HTTP; what is left out or None is the service's choice.
+    """Options of segmentation, with the names of the HTTP API. The service chooses the value of a missing option or None.
 
-    side: size to work at, `auto`, `native`, or the longer side in pixels. blend: how overlapping tiles are averaged. overlap:
-    fraction of a tile shared with its neighbour, 0 to 0.5. quality: `high` averages several sizes and mirror images.
-    min_confidence: 0 to 1; pixels below it become 255, void. model: a name of `models()`.
+    side: the size to work at: `auto`, `native`, or the longer side in pixels. blend: how overlapping tiles are averaged.
+    overlap: fraction of a tile that it shares with its neighbour, 0 to 0.5. quality: `high` averages several sizes and mirror
+    images. min_confidence: 0 to 1; pixels below it become void (255). model: a name from `models()`.
     """
 
     side: Literal["auto", "native"] | int | None
@@ -34,7 +33,7 @@ class Options(TypedDict, total=False):
 
 
 class Call(NamedTuple):
-    """A request: its method and path, query, and the image."""
+    """A request: its method, path, query, and the file to send (name, bytes)."""
 
     method: str
     path: str
@@ -43,10 +42,10 @@ class Call(NamedTuple):
 
 
 def post(image: ImageLike, **query: Any) -> Call:
-    """To segment an image; what is None is left out."""
+    """The request to segment an image. Query values of None are omitted."""
     upload = upload_of(image)
-    given = {name: _text(value) for name, value in query.items() if value is not None}
-    return Call("POST", "segment", given, {"file": (upload.name, upload.data)})
+    text_query = {name: _text(value) for name, value in query.items() if value is not None}
+    return Call("POST", "segment", text_query, {"file": (upload.name, upload.data)})
 
 
 def get(path: str, model: str | None = None) -> Call:
@@ -54,12 +53,12 @@ def get(path: str, model: str | None = None) -> Call:
 
 
 def as_json(options: Mapping[str, Any], confidence: bool) -> dict[str, Any]:
-    """The query of a `Segmentation`."""
+    """The query whose answer `answers.segmentation` reads."""
     return checked(options) | {"format": "json", "mask": "rle", "confidence": confidence or None}
 
 
 def checked(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Raises `TypeError` for an option that there is not: the service passes over what it does not know."""
+    """Copies the options. Raises `TypeError` for an unknown option, since the service would ignore it."""
     if unknown := options.keys() - Options.__annotations__.keys():
         raise TypeError(f"no option {', '.join(sorted(unknown))}; there are {', '.join(Options.__annotations__)}")
     return dict(options)
@@ -70,11 +69,11 @@ def _text(value: object) -> str:
 
 
 def limits(timeout: float, retries: int) -> None:
-    """Raises `ValueError` for limits under which nothing could be asked."""
+    """Raises `ValueError` if the timeout is not above 0 or the number of retries is negative."""
     if not timeout > 0 or retries < 0:
         raise ValueError(f"timeout must be above 0 s and retries at least 0, got {timeout} and {retries}")
 
 
 def timeouts(seconds: float) -> httpx.Timeout:
-    """For one attempt: an address where nobody listens is given up early, so that it can be tried again."""
+    """The timeouts of one attempt. The limit for connecting is short, so that there is time for a retry."""
     return httpx.Timeout(seconds, connect=min(seconds, CONNECT_S))

@@ -1,4 +1,4 @@
-"""What can go wrong, one class for what a caller may want to tell apart."""
+"""Exceptions of the client, with one class for each case that a caller may want to handle."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from fcn_client.headers import retry_after
 
 
 class SegmentError(Exception):
-    """The service did not answer what was asked.
+    """Base class of the errors of a call.
 
-    status: of HTTP, 0 where there was no answer. title, detail: the service's words. request_id: as in its log.
-    problem: the whole document (RFC 9457). repeatable: whether asking again may help.
+    status: HTTP status, 0 if there was no answer. title, detail: the service's explanation. request_id: the request's id in
+    the service's log. problem: the service's whole problem document (RFC 9457). repeatable: whether a retry may help.
     """
 
     repeatable: ClassVar[bool] = False
@@ -29,48 +29,51 @@ class SegmentError(Exception):
 
 
 class BadRequest(SegmentError):
-    """400, 404, 405 or 406: the request is not one that the service knows."""
+    """400, 404, 405 or 406: the service does not accept such a request."""
 
 
 class Unauthorized(SegmentError):
-    """401: no key or a wrong one; give `api_key`."""
+    """401: the API key is missing or wrong; set `api_key`."""
 
 
 class TooLarge(SegmentError):
-    """413: too many bytes, pixels or tiles."""
+    """413: the image has too many bytes, pixels or tiles."""
 
 
 class UnsupportedImage(SegmentError):
-    """415: not a type of image that is taken."""
+    """415: the service does not read this type of image."""
 
 
 class InvalidImage(SegmentError):
-    """422: the image is damaged, or a parameter is wrong; the detail names the choices."""
+    """422: the image is damaged, or a parameter is wrong. The detail lists the accepted values."""
 
 
 class ServerBusy(SegmentError):
-    """503, still after the retries: full, starting or stopping. retry_after: seconds, None where the service said nothing."""
+    """503, even after the retries: the service is full, starting or stopping.
+
+    retry_after: seconds that the service asks to wait; None if it gave no time.
+    """
 
     repeatable = True
     retry_after: float | None = None
 
 
 class DeadlinePassed(SegmentError):
-    """504: the service had no answer in time."""
+    """504: the service did not finish the answer in time."""
 
 
 class ConnectionFailed(SegmentError):
-    """No answer at all."""
+    """There was no answer."""
 
 
 class ConnectionLost(ConnectionFailed):
-    """Not connected, or cut off before the answer, still after the retries."""
+    """No connection, or it broke before the answer, even after the retries."""
 
     repeatable = True
 
 
 class UnexpectedAnswer(SegmentError):
-    """An answer that is not the service's: perhaps of a proxy, or of something else at this address."""
+    """The answer is not the service's. It may come from a proxy or from another program at this address."""
 
 
 KINDS: dict[int, type[SegmentError]] = {
@@ -81,7 +84,7 @@ LOST = (httpx.NetworkError, httpx.ConnectTimeout, httpx.RemoteProtocolError, htt
 
 
 def error_of(response: httpx.Response) -> SegmentError:
-    """The error that an answer of another status than 2xx is; from a proxy it may come without a problem document."""
+    """The error for a response whose status is not 2xx. A proxy's response may lack a problem document."""
     try:
         problem = response.json()
     except ValueError:
@@ -97,7 +100,7 @@ def error_of(response: httpx.Response) -> SegmentError:
 
 
 def lost(error: httpx.RequestError, seconds: float) -> ConnectionFailed:
-    """What it means that no answer came within so many seconds, or at all."""
+    """The error for a request that got no response. `seconds`: the timeout of the call, for the message."""
     where = f"{error.request.url.scheme}://{error.request.url.netloc.decode()}"
     if isinstance(error, LOST):
         reason = str(error) or type(error).__name__

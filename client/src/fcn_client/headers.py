@@ -1,4 +1,4 @@
-"""What the service says in headers."""
+"""Parses headers of the service's responses."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ STAGE = re.compile(r"[\w.-]+", re.ASCII)
 
 
 def retry_after(response: httpx.Response) -> float | None:
-    """Seconds of the header `Retry-After`, a number or a date (RFC 9110, section 10.2.3); None without it.
+    """Seconds to wait by the header `Retry-After`, which holds a number or a date (RFC 9110, section 10.2.3); else None.
 
-    A date is counted from the answer's own `Date` where it has one, so that the two clocks need not agree.
+    A date is compared with the response's own `Date` header, if there is one, so that the two clocks need not agree.
     """
     value = response.headers.get("Retry-After", "")
     if value.isascii() and value.isdigit():
         return float(value)
-    if (when := _date(value)) is None:
+    if (retry_date := _date(value)) is None:
         return None
     now = _date(response.headers.get("Date", "")) or datetime.now(UTC)
-    return max(0.0, (when - now).total_seconds())
+    return max(0.0, (retry_date - now).total_seconds())
 
 
 def _date(value: str) -> datetime | None:
@@ -34,12 +34,12 @@ def _date(value: str) -> datetime | None:
 
 
 def timing(response: httpx.Response) -> dict[str, float]:
-    """Milliseconds a stage, of `Server-Timing: decode;dur=1.2, ...`; entries without a duration are left out."""
-    found: dict[str, float] = {}
+    """Milliseconds per stage, from `Server-Timing: decode;dur=1.2, ...`. Entries without a duration are skipped."""
+    durations: dict[str, float] = {}
     for entry in response.headers.get("Server-Timing", "").split(","):
         name, *parameters = (part.strip() for part in entry.split(";"))
         for parameter in parameters:
             key, _, value = parameter.partition("=")
             if STAGE.fullmatch(name) and key.lower() == "dur" and value.replace(".", "", 1).isdecimal():
-                found[name] = float(value)
-    return found
+                durations[name] = float(value)
+    return durations

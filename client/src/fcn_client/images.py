@@ -1,4 +1,4 @@
-"""Images as files' bytes, whatever they came as."""
+"""Converts every accepted kind of image to the bytes of an image file."""
 
 from __future__ import annotations
 
@@ -13,19 +13,22 @@ from PIL import Image
 
 ImageLike = bytes | bytearray | memoryview | str | os.PathLike[str] | IO[bytes] | Image.Image | npt.NDArray[np.uint8]
 """A file's bytes, a path, an open file, a Pillow image, or an array (H, W, 3) or (H, W) of uint8."""
-AS_THEY_ARE = ("1", "L", "LA", "P", "RGB", "RGBA", "I;16", "I;16B")
-WITHOUT_RANGE = ("I", "F", "I;16L", "I;16N")
+PNG_MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "I;16", "I;16B")
+MODES_WITHOUT_RANGE = ("I", "F", "I;16L", "I;16N")
 
 
 class Upload(NamedTuple):
-    """A file to send."""
+    """A file to send: its name and its bytes."""
 
     name: str
     data: bytes
 
 
 def upload_of(image: ImageLike) -> Upload:
-    """The bytes to send: files as they are, pixels as PNG, without loss. Raises `TypeError`, `ValueError` or `OSError`."""
+    """The file to send. Files keep their bytes; arrays and Pillow images are encoded as PNG, without loss.
+
+    Raises `TypeError`, `ValueError` or `OSError`.
+    """
     if isinstance(image, bytes | bytearray | memoryview):
         return Upload("image", bytes(image))
     if isinstance(image, str | os.PathLike):
@@ -41,7 +44,7 @@ def upload_of(image: ImageLike) -> Upload:
 
 
 def _utf8(name: str) -> str:
-    """The name as forms carry it; what is not UTF-8 is U+FFFD."""
+    """The name as text for a form. Bytes that are not UTF-8 become U+FFFD."""
     return os.fsencode(name).decode("utf-8", "replace")
 
 
@@ -59,18 +62,18 @@ def _from_array(array: npt.NDArray[np.uint8]) -> Image.Image:
 
 
 def _writable(image: Image.Image) -> Image.Image:
-    """The image in a mode that PNG has: itself, or RGB for colour spaces that PNG lacks."""
+    """The image itself if PNG supports its mode, else converted to RGB, or to RGBA if it has transparency."""
     if 0 in image.size:
         raise ValueError(f"an image must have pixels, got {image.width}x{image.height}")
-    if image.mode in WITHOUT_RANGE:
+    if image.mode in MODES_WITHOUT_RANGE:
         raise ValueError(f"mode {image.mode} does not say which value is white; convert the image to L or RGB")
-    if image.mode in AS_THEY_ARE:
+    if image.mode in PNG_MODES:
         return image
     return image.convert("RGBA" if image.has_transparency_data else "RGB")
 
 
 def _png(image: Image.Image) -> bytes:
-    """Without its EXIF: the pixels are meant as they lie."""
+    """Encodes the image as PNG, without its EXIF: the service must not turn the pixels by an orientation."""
     buffer = io.BytesIO()
     image.save(buffer, "PNG", exif=b"", compress_level=1)
     return buffer.getvalue()

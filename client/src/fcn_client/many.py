@@ -1,4 +1,7 @@
-"""Many images at once, their results in order; a few more are begun than are at work, so that a slow one holds up nobody."""
+"""Segments many images at once and yields the results in order.
+
+More images are queued than are processed at once, so that a slow image does not leave the other threads or tasks idle.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from fcn_client.errors import SegmentError
 from fcn_client.results import Segmentation
 
 Item = TypeVar("Item")
-AHEAD = 2
+AHEAD = 2  # images taken from the input, as a multiple of the concurrency
 OF_ONE_IMAGE = (SegmentError, OSError, TypeError, ValueError)
 
 
@@ -24,7 +27,7 @@ def check_concurrency(concurrency: int) -> None:
 def in_order(
     items: Iterable[Item], ask: Callable[[Item], Segmentation], concurrency: int
 ) -> Iterator[tuple[Item, Segmentation | Exception]]:
-    """On threads. Left early, it waits for what is at work and begins nothing more."""
+    """Runs `ask` on threads. If closed early, it waits for the running calls and starts no more."""
     waiting: deque[tuple[Item, Future[Segmentation]]] = deque()
     pool = ThreadPoolExecutor(concurrency)
     try:
@@ -41,17 +44,17 @@ def in_order(
 async def in_order_async(
     items: Iterable[Item], ask: Callable[[Item], Awaitable[Segmentation]], concurrency: int
 ) -> AsyncIterator[tuple[Item, Segmentation | Exception]]:
-    """As tasks. Left early, it cancels them."""
+    """Runs `ask` in asyncio tasks. If closed early, it cancels them."""
     waiting: deque[tuple[Item, asyncio.Task[Segmentation]]] = deque()
-    places = asyncio.Semaphore(concurrency)
+    semaphore = asyncio.Semaphore(concurrency)
 
-    async def in_turn(item: Item) -> Segmentation:
-        async with places:
+    async def limited(item: Item) -> Segmentation:
+        async with semaphore:
             return await ask(item)
 
     try:
         for item in items:
-            waiting.append((item, asyncio.create_task(in_turn(item))))
+            waiting.append((item, asyncio.create_task(limited(item))))
             if len(waiting) == AHEAD * concurrency:
                 await asyncio.wait([waiting[0][1]])
                 yield _outcome(*waiting.popleft())
@@ -65,7 +68,7 @@ async def in_order_async(
 
 
 def _outcome(item: Item, work: Future[Segmentation] | asyncio.Task[Segmentation]) -> tuple[Item, Segmentation | Exception]:
-    """What came of an image, or its error; raises errors that are not of this image alone."""
+    """The image with its result or its error. Raises errors that are not about this image alone."""
     try:
         return item, work.result()
     except OF_ONE_IMAGE as error:

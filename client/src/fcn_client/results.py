@@ -1,4 +1,4 @@
-"""What the service answers, as typed values."""
+"""Typed values for the service's answers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 @dataclass(frozen=True)
 class Label:
-    """A class: its id (the pixel's value), name, and colour as `#rrggbb`."""
+    """A class: its id (the value of its pixels), its name, and its colour as `#rrggbb`."""
 
     id: int
     name: str
@@ -21,7 +21,11 @@ class Label:
 
 @dataclass(frozen=True)
 class Model:
-    """A network that is served: its name, the sha256 of its weights, what runs it (`openvino`, `torch`), and its precision."""
+    """A network that the service offers.
+
+    sha256: of its weights. runtime: the library that runs it (`openvino`, `torch`). precision: its number format. default:
+    whether the service uses it if a request names no model.
+    """
 
     name: str
     sha256: str
@@ -33,7 +37,11 @@ class Model:
 
 @dataclass(frozen=True)
 class ClassShare:
-    """A class that is present: pixels, fraction (0 to 1), mean confidence (0 to 1), and bbox (x, y, width, height)."""
+    """A class that is present in an image.
+
+    pixels: their number. fraction: share of the image's pixels, 0 to 1. mean_confidence: 0 to 1. bbox: (x, y, width, height)
+    in pixels.
+    """
 
     id: int
     name: str
@@ -48,9 +56,9 @@ class ClassShare:
 class Segmentation:
     """The answer for one image.
 
-    class_map: uint8 (H, W) class ids, 255 void. confidence: uint8 (H, W), 255 x the winning class's probability, where it was
-    asked for. classes: those present, largest first. model: name, sha256, runtime and precision. tiling: how the image was
-    cut. timing: milliseconds a stage.
+    class_map: uint8 (H, W), class ids; 255 is void. confidence: uint8 (H, W), 255 x the winning class's probability; None
+    unless requested. classes: those present, largest first. model: name, sha256, runtime and precision. tiling: how the image
+    was cut into tiles. request_id: the request's id in the service's log. timing: milliseconds per stage.
     """
 
     class_map: npt.NDArray[np.uint8]
@@ -62,7 +70,7 @@ class Segmentation:
     timing: Mapping[str, float]
 
     def mask(self, label: str | int) -> npt.NDArray[np.bool_]:
-        """Where this class is, by name or id, bool (H, W); raises `KeyError` for a name that is not present."""
+        """The mask of a class, given its name or id: bool (H, W). Raises `KeyError` for a name that is not present."""
         ids = {entry.name: entry.id for entry in self.classes}
         if isinstance(label, str) and label not in ids:
             raise KeyError(f"no {label!r} in this image; present are {', '.join(ids)}")

@@ -1,4 +1,4 @@
-"""When to ask again: decided here for both clients, which only send and sleep."""
+"""Decides when to retry, for both clients. The clients themselves only send and sleep."""
 
 from __future__ import annotations
 
@@ -12,31 +12,31 @@ from fcn_client.errors import SegmentError, ServerBusy, error_of, lost
 
 FIRST_S, MOST_S = 0.5, 20.0
 LEAST_S = 0.001
-POLL_S = 0.2  # between questions whether a service is ready
+POLL_S = 0.2  # between two checks whether a service is ready
 
 
 class Send(NamedTuple):
-    """Send the request, and give what comes of it within so many seconds."""
+    """Tells the client to send the request with this timeout, and to pass back the response or the error."""
 
     seconds: float
 
 
 class Sleep(NamedTuple):
-    """Sleep so many seconds."""
+    """Tells the client to sleep for this many seconds."""
 
     seconds: float
 
 
 Outcome = httpx.Response | httpx.RequestError
 Attempts = Generator[Send | Sleep, Outcome | None, httpx.Response]
-"""What to do next; takes what came of a `Send`; returns the answer."""
+"""Yields the next step, receives the outcome of a `Send`, and returns the successful response."""
 
 
 def attempts(retries: float, seconds: float, clock: Callable[[], float], pause: float | None = None) -> Attempts:
-    """Asks again after 503 and lost connections, at most `retries` times and until `seconds` have passed.
+    """Plans the attempts of a call: retries after 503 and lost connections, at most `retries` times and within `seconds`.
 
-    pause: seconds between attempts whatever the service says; else what `Retry-After` says, or else longer ones each time.
-    Raises what the last attempt came to.
+    pause: seconds between attempts, whatever the service says. With None, the pause is the value of `Retry-After`; without
+    that header it grows with each attempt. Raises the error of the last attempt.
     """
     end = clock() + seconds
     attempt = 0
@@ -54,9 +54,9 @@ def attempts(retries: float, seconds: float, clock: Callable[[], float], pause: 
 
 def _lost(error: httpx.RequestError | None, seconds: float) -> SegmentError:
     assert error is not None
-    found = lost(error, seconds)
-    found.__cause__ = error
-    return found
+    connection_error = lost(error, seconds)
+    connection_error.__cause__ = error
+    return connection_error
 
 
 def _wait(error: SegmentError, attempt: int) -> float:

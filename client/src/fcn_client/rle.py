@@ -1,4 +1,7 @@
-"""COCO's compressed run-length encoding: the runs of a mask, column by column, each as the difference to the last but one."""
+"""Decodes COCO's compressed run-length encoding.
+
+It stores the run lengths of a mask column by column, each as the difference to the length two before it.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ Integers = npt.NDArray[np.int64]
 
 
 def runs(text: str) -> Integers:
-    """Lengths of the runs, outside and inside in turn, of a string as COCO's `counts` holds; raises `ValueError`."""
+    """The run lengths in a string of COCO's `counts`, alternately outside and inside the mask. Raises `ValueError`."""
     chunks = np.frombuffer(text.encode("ascii"), np.uint8).astype(np.int64) - FIRST
     last = np.flatnonzero((chunks & MORE) == 0)
     first = np.concatenate([[0], last[:-1] + 1])
@@ -30,7 +33,10 @@ def runs(text: str) -> Integers:
 
 
 def class_map(counts: Mapping[str, str], size: tuple[int, int]) -> npt.NDArray[np.uint8]:
-    """The uint8 class map (H, W) of one string a class id, 255 where none is; raises `ValueError` for runs that do not fit."""
+    """The class map, uint8 (H, W), given one string for each class id. Pixels of no class are 255.
+
+    Raises `ValueError` for runs that overlap or do not add up to the image.
+    """
     height, width = size
     inside = [_inside(id, runs(text), height * width) for id, text in counts.items()]
     spans = np.concatenate([np.empty((0, 3), np.int64), *inside])
@@ -44,7 +50,7 @@ def class_map(counts: Mapping[str, str], size: tuple[int, int]) -> npt.NDArray[n
 
 
 def _inside(id: str, lengths: Integers, pixels: int) -> Integers:
-    """Rows of start, end and class id of the runs that are inside the class."""
+    """The runs inside the class, as rows of start, end and class id. `lengths`: alternately outside and inside."""
     if lengths.min() < 0 or lengths.sum() != pixels:
         raise ValueError(f"runs of class {id} cover {lengths.sum()} pixels, the image has {pixels}")
     if not 0 <= int(id) <= VOID:

@@ -1,4 +1,4 @@
-"""The client that waits."""
+"""The blocking client."""
 
 from __future__ import annotations
 
@@ -21,12 +21,13 @@ from fcn_client.retrying import POLL_S, Attempts, Outcome, Send, attempts
 
 
 class SegmentClient:
-    """Asks a service; for several threads at once. Close it, or use it in a `with`.
+    """Sends images to a service. Several threads may use one client. Close it, or use it in a `with` statement.
 
-    timeout: seconds for one call with its retries. retries: how often a busy or lost service is asked again. sleep, clock:
-    for tests. Raises `ValueError` for an address, a key, limits or proxies of the environment that cannot be used; this machine
-    (localhost, 127.0.0.0/8, ::1) is asked without a proxy. Every method raises `SegmentError`; those that take an image also
-    what reading it raises.
+    timeout: seconds for one call, including its retries. retries: how often a call is repeated if the service is busy or the
+    connection is lost. transport: replaces httpx's own. sleep, clock: for tests. Requests to this machine (localhost,
+    127.0.0.0/8, ::1) use no proxy.
+    Raises `ValueError` if the address, the key, the limits or the environment's proxies cannot be used. Every method may raise
+    `SegmentError`; methods that take an image also raise the errors of reading it.
     """
 
     def __init__(
@@ -61,19 +62,19 @@ class SegmentClient:
         self._http.close()
 
     def segment(self, image: ImageLike, *, confidence: bool = False, **options: Unpack[Options]) -> Segmentation:
-        """The image's class map as an array, and what is said of it; with `confidence`, that of every pixel."""
+        """Segments an image. With `confidence`, the result also has the confidence of every pixel."""
         return answers.segmentation(self._ask(calls.post(image, **calls.as_json(options, confidence))))
 
     def segment_many(
         self, images: Iterable[ImageLike], *, concurrency: int = 4, confidence: bool = False, **options: Unpack[Options]
     ) -> Iterator[tuple[ImageLike, Segmentation | Exception]]:
-        """Each image with its answer or its error, in order; the images are taken as they are needed."""
+        """Segments many images and yields each with its answer or its error, in order. Takes images only as they are needed."""
         check_concurrency(concurrency)
         calls.checked(options)
         return in_order(images, partial(self.segment, confidence=confidence, **options), concurrency)
 
     def raw(self, image: ImageLike, **query: Any) -> bytes:
-        """The answer's bytes for any query of `/segment`, such as `format="npz"`."""
+        """The answer's bytes for any query parameters of `/segment`, such as `format="npz"`."""
         return answers.body(self._ask(calls.post(image, **query)))
 
     def mask_png(self, image: ImageLike, **options: Unpack[Options]) -> bytes:
@@ -83,23 +84,24 @@ class SegmentClient:
     def overlay(
         self, image: ImageLike, *, alpha: float = 0.5, image_format: PictureFormat = "jpeg", **options: Unpack[Options]
     ) -> Image.Image:
-        """The photo with the class colours over it, RGB; it travels as JPEG unless told otherwise."""
+        """The photo overlaid with class colours, as an RGB image. `image_format`: the format of the transfer."""
         query = calls.checked(options) | {"format": "overlay", "alpha": alpha, "image_format": image_format}
         return answers.picture(self._ask(calls.post(image, **query)))
 
     def classes(self, model: str | None = None) -> list[Label]:
+        """The classes of a model; None means the default model."""
         return answers.labels(self._ask(calls.get("classes", model)))
 
     def models(self) -> list[Model]:
-        """The first is the default."""
+        """The models that the service offers; the first is the default."""
         return answers.models(self._ask(calls.get("models")))
 
     def info(self, model: str | None = None) -> dict[str, Any]:
-        """The model, its scores, the device and the limits."""
+        """The service's description of a model: its name, scores, device and limits. None means the default model."""
         return answers.document(self._ask(calls.get("info", model)))
 
     def ready(self) -> bool:
-        """Whether it takes images now; asks once."""
+        """Whether the service accepts images now. Asks once, without retries."""
         try:
             answers.not_a_page(self._ask(calls.get("health/ready"), attempts(0, self.timeout, self._clock)))
         except (ServerBusy, ConnectionFailed):
@@ -107,7 +109,10 @@ class SegmentClient:
         return True
 
     def wait_until_ready(self, timeout: float = 60.0) -> None:
-        """Raises `ConnectionFailed` or `ServerBusy`, with the reason, where it is not ready within so many seconds."""
+        """Waits until the service is ready.
+
+        Raises `ConnectionFailed` or `ServerBusy`, with the reason, if it is not ready within `timeout` seconds.
+        """
         answers.not_a_page(self._ask(calls.get("health/ready"), attempts(math.inf, timeout, self._clock, POLL_S)))
 
     def _ask(self, call: Call, plan: Attempts | None = None) -> httpx.Response:
