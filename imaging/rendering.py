@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from imaging.classes import Label, class_id, is_background
+from imaging.classes import Label, class_id, class_list, is_background
 from imaging.encoding import ImageFormat
 from imaging.errors import AnswerTooLarge, UnknownClass, UnusedParameter
 from imaging.regions import region_bytes
