@@ -1,1 +1,1 @@
-"""Programs that measure: `fcn-bench`, and those that make `docs/models.md` and `docs/accuracy.md`."""
+"""Measurement programs: `fcn-bench`, and the studies that make `docs/models.md` and `docs/accuracy.md`."""

@@ -1,4 +1,4 @@
-"""`fcn-bench`: measures the default weights on this machine, and writes `benchmarks/RESULTS.md`."""
+"""`fcn-bench`: measures the default weights on this machine and writes `benchmarks/RESULTS.md`."""
 
 from __future__ import annotations
 
@@ -35,7 +35,9 @@ BENCHES: dict[str, Callable[[argparse.Namespace], Section]] = {
     "former": lambda args: former_commit.run(quick=args.quick, former=args.former),
     "soak": lambda args: soak.run(quick=args.quick, minutes=args.minutes),
 }
+# run only when the command line names them
 BY_NAME = ("page", "peers", "gpu", "soak", "hostile", "former")
+# need wrk
 WITH_LOAD = ("served", "peers", "size", "overload", "front", "gpu", "former")
 
 
@@ -43,23 +45,23 @@ def parser() -> argparse.ArgumentParser:
     p = CommandParser("fcn-bench", description="Measures the default weights on this machine.")
     default = f"default: all but {', '.join(BY_NAME)}"
     p.add_argument("benches", nargs="*", metavar="BENCH", help=f"{', '.join(BENCHES)} ({default})")
-    p.add_argument("--quick", action="store_true", help="a few seconds each: shows that the benches work")
-    p.add_argument("--minutes", type=float, default=soak.MINUTES, help="of the soak (default: %(default)g)")
-    p.add_argument("--out", type=Path, default=HERE, help="folder of RESULTS.md and of results/ (default: benchmarks/)")
-    p.add_argument("--peers", metavar="PYTHON", help="of the environment where the peers are; see benchmarks/peers/README.md")
+    p.add_argument("--quick", action="store_true", help="run each bench for a few seconds, to show that it works")
+    p.add_argument("--minutes", type=float, default=soak.MINUTES, help="duration of the soak (default: %(default)g)")
+    p.add_argument("--out", type=Path, default=HERE, help="folder for RESULTS.md and results/ (default: benchmarks/)")
+    p.add_argument("--peers", metavar="PYTHON", help="Python of the environment with the peers; see benchmarks/peers/README.md")
     p.add_argument("--former", metavar="FOLDER", type=Path, help="a checkout of a former commit, for `former` and `formats`")
     return p
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Exit status 0; 1 where a bench failed; 2 where something that was asked for cannot be measured here."""
+    """Returns the exit status: 0 on success, 1 if a bench failed, 2 if a requested bench cannot run here."""
     args = parser().parse_args(argv)
-    chosen = args.benches or [name for name in BENCHES if name not in BY_NAME]
-    if reason := missing(chosen, args.peers, args.former):
+    names = args.benches or [name for name in BENCHES if name not in BY_NAME]
+    if reason := missing(names, args.peers, args.former):
         print(f"fcn-bench: {reason}", file=sys.stderr)
         return 2
     folder = args.out / "results"
-    for name in (bar := tqdm(chosen, unit="bench", disable=not sys.stderr.isatty())):
+    for name in (bar := tqdm(names, unit="bench", disable=not sys.stderr.isatty())):
         bar.set_description(name)
         try:
             section = results.stamped(BENCHES[name](args))
@@ -72,21 +74,24 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def missing(chosen: Sequence[str], peers: str | None, former: Path | None = None) -> str | None:
-    """Why these benches cannot be run here, or None."""
-    if unknown := sorted(set(chosen) - set(BENCHES)):
+def missing(names: Sequence[str], peers: str | None, former: Path | None = None) -> str | None:
+    """The reason why these benches cannot run here, or None if they can.
+
+    peers: the value of `--peers`. former: the value of `--former`.
+    """
+    if unknown := sorted(set(names) - set(BENCHES)):
         return f"no bench {', '.join(unknown)}; there are {', '.join(BENCHES)}"
-    if set(chosen) & set(WITH_LOAD) and not available():
+    if set(names) & set(WITH_LOAD) and not available():
         return "wrk is not installed; `apt install wrk` or `brew install wrk`"
-    if "peers" in chosen and not peers:
-        return "peers needs --peers PYTHON, that of an environment with the frameworks; see benchmarks/peers/README.md"
-    if "former" in chosen and not former:
+    if "peers" in names and not peers:
+        return "peers needs --peers PYTHON, the Python of an environment with the frameworks; see benchmarks/peers/README.md"
+    if "former" in names and not former:
         return "former needs --former FOLDER, a checkout of the commit to compare with (git worktree add FOLDER COMMIT)"
-    if {"soak", "hostile"} & set(chosen) and not find_spec("pytest"):
-        return "soak and hostile send the tests' hostile files, and need what `make test` installs"
-    if "page" in chosen and (reason := page.missing()):
+    if {"soak", "hostile"} & set(names) and not find_spec("pytest"):
+        return "soak and hostile need the packages that `make test` installs, because they send the tests' hostile files"
+    if "page" in names and (reason := page.missing()):
         return reason
-    return gpu.missing() if "gpu" in chosen else None
+    return gpu.missing() if "gpu" in names else None
 
 
 if __name__ == "__main__":

@@ -90,9 +90,9 @@ def threads() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def narrow_file(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The narrow network's master, its export beside it: the given one, or one that is made once for all of xdist's workers."""
-    given: Path | None = request.config.getoption("narrow")
-    if given:
-        return given.absolute()
+    option: Path | None = request.config.getoption("narrow")
+    if option:
+        return option.absolute()
     folder = tmp_path_factory.getbasetemp()
     folder = (folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder) / "weights"
     folder.mkdir(exist_ok=True)
@@ -147,8 +147,8 @@ def encoded(pixels: Pixels, format: str = "PNG", **options: object) -> bytes:
 def served(log: Path, **settings: object) -> Iterator[str]:
     """The address of `fcn-serve` with these settings, ready, in a process of its own that writes to `log`."""
     port = free_port()
-    given = {f"SEGMENT_{name.upper()}": str(value) for name, value in settings.items()}
-    environment = os.environ | {"SEGMENT_PORT": str(port), "SEGMENT_LOG_LEVEL": "warning"} | given
+    variables = {f"SEGMENT_{name.upper()}": str(value) for name, value in settings.items()}
+    environment = os.environ | {"SEGMENT_PORT": str(port), "SEGMENT_LOG_LEVEL": "warning"} | variables
     with log.open("wb") as file:
         process = subprocess.Popen([sys.executable, "-c", SERVE], cwd=ROOT, env=environment, stdout=file, stderr=file)
     url = f"http://127.0.0.1:{port}"

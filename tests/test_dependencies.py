@@ -12,7 +12,7 @@ from packaging.utils import canonicalize_name
 from tests.conftest import ROOT
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-EXTRAS = [text for name, found in PROJECT["optional-dependencies"].items() if name not in ("dev", "test") for text in found]
+EXTRAS = [text for name, extra in PROJECT["optional-dependencies"].items() if name not in ("dev", "test") for text in extra]
 SERVED = [Requirement(text) for text in PROJECT["dependencies"]]
 OPTIONAL = [Requirement(text) for text in EXTRAS if not text.startswith("fcn-segment")]
 PINS = dict(line.split("==") for line in (ROOT / "constraints.txt").read_text().split())

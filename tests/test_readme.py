@@ -24,9 +24,9 @@ SIZE = (451, 300)
 
 
 def blocks(language: str) -> list[str]:
-    found = re.findall(rf"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
-    assert found
-    return found
+    texts = re.findall(rf"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+    assert texts
+    return texts
 
 
 def block_with(word: str, language: str = "sh") -> str:

@@ -97,7 +97,7 @@ def test_the_operating_page_states_the_memory_that_jpegs_count_with() -> None:
 
     def megabytes(size: tuple[int, int], format: Format, side: str = "auto") -> str:
         data, options = jpeg_of(*size), Options(side="native" if side == "native" else "auto", rendering=Rendering(format))
-        return f"{segmenter.taken_bytes(data, segmenter.plan(data, options)) / 1e6:,.0f}"
+        return f"{segmenter.memory_bytes(data, segmenter.plan(data, options)) / 1e6:,.0f}"
 
     one, twelve, hundred = (1152, 864), (4000, 3000), (12247, 8165)
     (stated,) = re.findall(r"A JPEG of 1 megapixel counts .*?\)\.", OPERATE, re.DOTALL)

@@ -66,10 +66,10 @@ def test_the_tutorial_leads_to_a_served_mask(folder: Path) -> None:
     with Image.open(folder / "out" / "train_003.png") as overlay:
         assert (overlay.mode, overlay.size) == ("RGB", (96, 96))
     assert len(list((folder / "out").iterdir())) == 20
-    asked(folder, service, ask)
+    assert_answers(folder, service, ask)
 
 
-def asked(folder: Path, service: str, ask: str) -> None:
+def assert_answers(folder: Path, service: str, ask: str) -> None:
     address = f"http://127.0.0.1:{free_port()}"
     environment = os.environ | {"SEGMENT_PORT": address.rpartition(":")[2]}
     command = ["bash", "-c", without_setup(service.replace("make serve", "exec make serve"))]
@@ -77,9 +77,9 @@ def asked(folder: Path, service: str, ask: str) -> None:
         process = subprocess.Popen(command, cwd=folder, env=environment, stderr=log, stdout=log, start_new_session=True)
     try:
         wait_until_ready(address, process)
-        told = subprocess.check_output(["bash", "-c", ask.replace("http://127.0.0.1:8000", address)], cwd=folder)
+        output = subprocess.check_output(["bash", "-c", ask.replace("http://127.0.0.1:8000", address)], cwd=folder)
         classes = yaml.safe_load(blocks("yaml")[0])["classes"]
-        assert json.loads(told) == classes
+        assert json.loads(output) == classes
         image = (folder / "DATA/images/train_003.jpg").read_bytes()
         answer = httpx.post(f"{address}/segment?format=json", content=image, timeout=HANG_S).json()
         assert {entry["name"] for entry in answer["classes"]} <= {entry["name"] for entry in classes}

@@ -1,1 +1,1 @@
-"""The benches of `fcn-bench`, one a file."""
+"""The benches of `fcn-bench`, one in each file."""

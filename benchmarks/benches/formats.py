@@ -1,4 +1,4 @@
-"""What each format of a photograph costs, beside that of its mask, and beside that of a former commit."""
+"""The time of a request in each format, compared with format=png and with a former commit."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ QUERIES = {
     "coco with polygons": "format=coco&mask=polygons",
     "npz": "format=npz",
 }
-# of a former commit's queries, those that ask for what it had, and how many times faster this one should be
+# for each format: the former commit's query to compare it with, and the least speed-up to reach, or None
 FORMER: dict[str, tuple[str, float | None]] = {
     "png": ("format=png", None),
     "json": ("format=json", 4),
@@ -46,9 +46,9 @@ FORMER: dict[str, tuple[str, float | None]] = {
     "npz": ("format=npz", None),
 }
 TEXT = """\
-A lone client's JPEG of {sizes} at the default side, from the request to the answer's last byte, in every format by turns;
-default settings, loopback, JSON not compressed. Sizes of answers are of the first photograph. {former}"""
-FORMER_TEXT = "Beside it a service of commit {commit} on the same cores, asked in turn with this one; ratios are of medians."
+A lone client sends JPEGs of {sizes} at the default side and asks for every format in turn. Times run from the request to the
+answer's last byte; default settings, loopback, JSON not compressed. Answer sizes are those of the first photograph. {former}"""
+FORMER_TEXT = "A service of commit {commit} runs on the same cores and is asked in turn with this one; ratios compare medians."
 
 
 def run(*, quick: bool, former: Path | None) -> Section:
@@ -58,35 +58,38 @@ def run(*, quick: bool, former: Path | None) -> Section:
     compared = list(sizes)[-1] if quick else COMPARED
     with ExitStack() as stack:
         url = stack.enter_context(service()).url
-        beside = ""
+        former_url = ""
         if former:
-            beside = stack.enter_context(service(checkout=former, environment=image_variables(former))).url
+            former_url = stack.enter_context(service(checkout=former, environment=image_variables(former))).url
         client = stack.enter_context(httpx.Client(timeout=300, headers={"Accept-Encoding": "identity"}))
         for size in sizes:
             images = [photo(name, sizes[size]) for name in (PHOTOS[:1] if quick else PHOTOS)]
             for turn in range(2 if quick else 4):
                 for image in images:
-                    for key, elapsed, length in _turn(client, url, beside if size == compared else "", size, image):
-                        if turn:  # the first one warms up
+                    for key, elapsed, length in _turn(client, url, former_url if size == compared else "", size, image):
+                        if turn:  # the first turn warms up
                             seconds.setdefault(key, []).append(elapsed)
                         if image is images[0] and key[0] == compared:
                             kilobytes[key[1]] = length / 1e3
     medians = {key: statistics.median(values) for key, values in seconds.items()}
-    rows = [Row.of(f"{size}, {what}", [1000 * value for value in values], "ms") for (size, what), values in seconds.items()]
-    rows += [Row.of(f"{compared}, size of {what}", [value], "kB") for what, value in kilobytes.items() if "former" not in what]
-    ratios = [Ratio(f"{size}, {what} / png", medians[size, what] / medians[size, "png"]) for size in sizes for what in QUERIES]
+    rows = [Row.of(f"{size}, {form}", [1000 * value for value in values], "ms") for (size, form), values in seconds.items()]
+    rows += [Row.of(f"{compared}, size of {form}", [value], "kB") for form, value in kilobytes.items() if "former" not in form]
+    ratios = [Ratio(f"{size}, {form} / png", medians[size, form] / medians[size, "png"]) for size in sizes for form in QUERIES]
     if former:
-        for what, (query, aim) in FORMER.items():
-            faster = medians[compared, f"former {query}"] / medians[compared, what]
-            ratios.append(Ratio(f"{compared}, former {query} / {what}", faster, at_least=None if quick else aim))
-    beside_text = FORMER_TEXT.format(commit=checkout_commit(former)) if former else ""
-    return Section("Formats", TEXT.format(sizes=", ".join(sizes), former=beside_text), rows, ratios)
+        for form, (query, aim) in FORMER.items():
+            speedup = medians[compared, f"former {query}"] / medians[compared, form]
+            ratios.append(Ratio(f"{compared}, former {query} / {form}", speedup, at_least=None if quick else aim))
+    former_text = FORMER_TEXT.format(commit=checkout_commit(former)) if former else ""
+    return Section("Formats", TEXT.format(sizes=", ".join(sizes), former=former_text), rows, ratios)
 
 
 def _turn(client: httpx.Client, url: str, former: str, size: str, image: bytes) -> Iterator[tuple[tuple[str, str], float, int]]:
-    """Each format once: (size, what), seconds, and the answer's bytes."""
-    for what, query in QUERIES.items():
-        yield (size, what), *_timed(client, f"{url}/segment?{query}", image)
+    """Asks for each format once; yields (size, format name), seconds, and the number of bytes of the answer.
+
+    former: the URL of the former service, or an empty string to leave it out.
+    """
+    for form, query in QUERIES.items():
+        yield (size, form), *_timed(client, f"{url}/segment?{query}", image)
     for query in dict.fromkeys(query for query, _ in FORMER.values()) if former else ():
         yield (size, f"former {query}"), *_timed(client, f"{former}/segment?{query}", image)
 

@@ -1,4 +1,4 @@
-"""The service of this checkout beside that of a former commit, in turns of one run."""
+"""Compares the service of this checkout with that of a former commit, in alternate turns of one run."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ CLIENTS = 16
 LARGE_SIDE = 10_000
 SMALL_PAUSE_MS = 50.0
 TEXT = """\
-This checkout beside one of commit {commit}, by turns on the same cores, each turn in services that are started anew, with the
-default weights and settings, and with the variables for glibc that its Dockerfile sets. Images a second: {clients} clients,
-JPEGs of one megapixel as masks. The cheap network is the tests' narrow one. Small ones: a lone client's JPEGs of one megapixel
-while images of 100 megapixels are worked on. CPU of the event loop: of the process's first thread, an image. Ratios are of
-medians, this checkout's by the former one's."""
+This checkout and one of commit {commit} take turns on the same cores. Each turn starts its services anew, with the default
+weights and settings and the glibc variables that the checkout's Dockerfile sets. Images a second: {clients} clients post JPEGs
+of one megapixel and take masks. The cheap network is the tests' narrow one. Small ones: a lone client posts JPEGs of one
+megapixel while the service works on images of 100 megapixels. CPU of the event loop: CPU time of the process's first thread for
+an image. Ratios divide this checkout's median by the former one's."""
 
 
 def run(*, quick: bool, former: Path) -> Section:
@@ -34,15 +34,17 @@ def run(*, quick: bool, former: Path) -> Section:
     with narrow_weights() as narrow:
         for _ in range(1 if quick else 3):
             for name, checkout in (("this", ROOT), ("former", former)):
-                for what, value in _turn(checkout, images, large, narrow, 1.0 if quick else 8.0).items():
-                    values[name].setdefault(what, []).append(value)
+                for figure, value in _turn(checkout, images, large, narrow, 1.0 if quick else 8.0).items():
+                    values[name].setdefault(figure, []).append(value)
     rows = [
-        Row.of(f"{what}, {'this' if name == 'this' else 'the former one'}", values[name][what], unit)
-        for what, unit in UNITS.items()
+        Row.of(f"{figure}, {'this' if name == 'this' else 'the former one'}", values[name][figure], unit)
+        for figure, unit in UNITS.items()
         for name in values
     ]
-    medians = {name: {what: statistics.median(each) for what, each in found.items()} for name, found in values.items()}
-    ratios = [Ratio(what, medians["this"][what] / medians["former"][what], **aim) for what, aim in AIMS.items()]
+    medians = {
+        name: {figure: statistics.median(numbers) for figure, numbers in figures.items()} for name, figures in values.items()
+    }
+    ratios = [Ratio(figure, medians["this"][figure] / medians["former"][figure], **aim) for figure, aim in AIMS.items()]
     ratios.append(Ratio("this one: memory that 100 megapixels add, in MB", medians["this"]["100 megapixels add"], at_most=1074))
     beside = medians["this"]["p99 of small ones beside them"] / medians["this"]["p99 of small ones alone"]
     ratios.append(Ratio("this one: p99 of small ones beside 100 megapixels, to that alone", beside, at_most=3))
@@ -63,34 +65,39 @@ AIMS: dict[str, dict[str, float]] = {
 
 
 def _turn(checkout: Path, photographs: list[bytes], large: bytes, narrow: Path, seconds: float) -> dict[str, float]:
-    begun = time.perf_counter()
+    """Measures the services of one checkout once; returns the figures by their names in `UNITS`.
+
+    large: a JPEG of 100 megapixels. narrow: the weights file of the cheap network. seconds: duration of each load.
+    """
+    started = time.perf_counter()
     with service(checkout=checkout, environment=image_variables(checkout)) as server:
-        found = {"start to ready": time.perf_counter() - begun, "idle memory": server.memory_mb()}
+        figures = {"start to ready": time.perf_counter() - started, "idle memory": server.memory_mb()}
         images = _answered(server, photographs)
         load(server.url, images, connections=CLIENTS, seconds=min(2.0, seconds))
         with PeakMemory(server) as memory:
             before = server.main_thread_seconds()
             answers = load(server.url, images, connections=CLIENTS, seconds=seconds).checked()
-            found["CPU of the event loop"] = 1000 * (server.main_thread_seconds() - before) / answers.good
-        found |= {"images a second": answers.rate, "memory, at most": memory.most_mb}
-        found["a lone request"] = statistics.median(load(server.url, images, connections=1, seconds=seconds).milliseconds())
+            figures["CPU of the event loop"] = 1000 * (server.main_thread_seconds() - before) / answers.good
+        figures |= {"images a second": answers.rate, "memory, at most": memory.most_mb}
+        figures["a lone request"] = statistics.median(load(server.url, images, connections=1, seconds=seconds).milliseconds())
     with service(checkout=checkout, environment=image_variables(checkout)) as server:
         images = _answered(server, photographs)
         alone = load(server.url, images, connections=1, seconds=seconds, pause_ms=SMALL_PAUSE_MS).checked()
         with PeakMemory(server) as memory, repeated(lambda: _post(server.url, large)):
             beside = load(server.url, images, connections=1, seconds=seconds, pause_ms=SMALL_PAUSE_MS).checked()
-        found |= {"100 megapixels add": memory.risen_mb, "p99 of small ones alone": percentile(alone.milliseconds(), 99)}
-        found["p99 of small ones beside them"] = percentile(beside.milliseconds(), 99)
+        figures |= {"100 megapixels add": memory.risen_mb, "p99 of small ones alone": percentile(alone.milliseconds(), 99)}
+        figures["p99 of small ones beside them"] = percentile(beside.milliseconds(), 99)
     with service(checkout=checkout, environment=image_variables(checkout), weights=narrow, device="cpu") as server:
         images = _answered(server, photographs)
         load(server.url, images, connections=CLIENTS, seconds=min(2.0, seconds))
-        found["cheap network, images a second"] = load(server.url, images, connections=CLIENTS, seconds=seconds).checked().rate
-    return found
+        answers = load(server.url, images, connections=CLIENTS, seconds=seconds).checked()
+        figures["cheap network, images a second"] = answers.rate
+    return figures
 
 
 def _answered(server: Server, photographs: list[bytes]) -> list[Sample]:
-    """The photographs with this server's own answers: formers may have answered with other bytes."""
-    return [Sample(each, _post(server.url, each)) for each in photographs]
+    """The photographs with this server's own answers, because a former commit may give other bytes."""
+    return [Sample(photograph, _post(server.url, photograph)) for photograph in photographs]
 
 
 def _post(url: str, image: bytes) -> bytes:
@@ -99,7 +106,7 @@ def _post(url: str, image: bytes) -> bytes:
 
 @contextmanager
 def narrow_weights() -> Iterator[Path]:
-    """The tests' narrow network, whose tiles cost next to nothing."""
+    """Writes the weights of the tests' narrow network, whose tiles cost almost no time; yields the file's path."""
     from tests.narrow import write_narrow  # needs PyTorch
 
     with tempfile.TemporaryDirectory() as folder:

@@ -1,4 +1,4 @@
-"""How many images a second one front process feeds: a network that costs next to nothing, and more and more clients."""
+"""How many images a second one front process can feed: a network that costs almost no time, and up to 64 clients."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from model.inference.cores import available_cores
 
 CLIENTS = (1, 4, 16, 64)
 TEXT = """\
-The tests' narrow network, whose tiles cost next to nothing, on {cores} cores: masks of JPEGs, by the number of clients. The
-event loop is the front process's first thread; a second divided by its time for an image is the most that one front process
-can feed, however many cores the workers and the network have."""
+The tests' narrow network, whose tiles cost almost no time, on {cores} cores: masks of JPEGs, by the number of clients. The
+event loop is the front process's first thread. One second divided by its CPU time for an image is the highest rate that one
+front process can feed, however many cores the workers and the network have."""
 
 
 def run(*, quick: bool) -> Section:
@@ -29,11 +29,11 @@ def run(*, quick: bool) -> Section:
                 for clients in CLIENTS:
                     before = server.main_thread_seconds()
                     result = load(server.url, images, connections=clients, seconds=seconds)
-                    busy = server.main_thread_seconds() - before
+                    loop_seconds = server.main_thread_seconds() - before
                     if result.failed or result.errors or not result.answers:
                         raise RuntimeError(f"{name}, {clients} clients: {result.failed} failures, {result.errors} errors")
                     count = len(result.answers)
                     rows.append(Row.of(f"{name}, {clients} clients", [count / result.seconds], "images/s"))
-                    rows.append(Row.of(f"{name}, {clients} clients, event loop an image", [1000 * busy / count], "ms"))
-            ratios.append(Ratio(f"{name}: images a second that one event loop can feed", count / busy))
+                    rows.append(Row.of(f"{name}, {clients} clients, event loop an image", [1000 * loop_seconds / count], "ms"))
+            ratios.append(Ratio(f"{name}: images a second that one event loop can feed", count / loop_seconds))
     return Section("One front process", TEXT.format(cores=available_cores()), rows, ratios)

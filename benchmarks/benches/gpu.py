@@ -1,4 +1,4 @@
-"""The torch runtime on a GPU against the default runtime on the processor: tiles and answers a second."""
+"""Compares the torch runtime on a GPU with the default runtime on the processor: tiles and answers a second."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ CALLERS = 2  # threads that call the runtime, as the scheduler's do
 CLIENTS = (1, 16, 64)
 PRECISIONS = ("bfloat16", "float32")
 TEXT = """\
-The default network, 384x480 tiles from uint8 pixels to float32 logits, copies included: with torch on the GPU in batches, by
-one thread and by two as in the service, and on the processor as it is served there by default. Then the service on the GPU,
-asked for masks of JPEGs of 500x375 and of one megapixel. A GPU rounds by the batch: answers whose bytes differ from those of
-the same image alone are counted, as is the agreement in argmax."""
+The default network on 384x480 tiles, from uint8 pixels to float32 logits, copies included. It runs with torch on the GPU in
+batches, called by one thread and by two as in the service, and on the processor as the service runs it there by default. Then
+the service on the GPU answers with masks of JPEGs of 500x375 and of one megapixel. On a GPU, rounding depends on the batch:
+the bench counts the answers whose bytes differ from those of the same image alone, and the agreement in argmax."""
 
 
 def missing() -> str | None:
-    """Why this bench cannot run here, or None."""
+    """The reason why this bench cannot run here, or None if it can."""
     try:
         import torch
     except ModuleNotFoundError:
@@ -60,14 +60,17 @@ def run(*, quick: bool) -> Section:
         agreement = float(np.mean(np.stack(maps) == np.stack(expected)))
         ratios.append(Ratio(f"agreement in argmax, {name} and torch in float32 on the processor", agreement))
     for size in (SMALL, ONE_MEGAPIXEL):
-        served, other = answers_a_second(size, 1.0 if quick else 3.0)
-        rows += served
-        ratios.append(Ratio(f"share of answers with other bytes than alone, {size[0]}x{size[1]}", other))
+        size_rows, different_share = answers_a_second(size, 1.0 if quick else 3.0)
+        rows += size_rows
+        ratios.append(Ratio(f"share of answers with other bytes than alone, {size[0]}x{size[1]}", different_share))
     return Section("GPU", TEXT, rows, ratios)
 
 
 def answers_a_second(size: tuple[int, int], seconds: float) -> tuple[list[Row], float]:
-    """Rates and times by the number of clients, and the share of answers with other bytes than alone."""
+    """Rows of rates and times for each number of clients, and the share of answers whose bytes differ from the image alone.
+
+    size: (width, height) of the images. Raises `RuntimeError` if a request fails.
+    """
     images: list[Sample] = samples(command_line(device="cuda"), photos([size]))
     rows, wrong, answers = [], 0, 0
     started = time.perf_counter()
@@ -76,14 +79,14 @@ def answers_a_second(size: tuple[int, int], seconds: float) -> tuple[list[Row], 
         rows.append(Row.of(f"{name}, start to ready", [time.perf_counter() - started], "s"))
         load(server.url, images, connections=16, seconds=seconds)
         for clients in CLIENTS:
-            busy = server.main_thread_seconds()
+            loop_seconds = server.main_thread_seconds()
             result = load(server.url, images, connections=clients, seconds=seconds)
-            busy = server.main_thread_seconds() - busy
+            loop_seconds = server.main_thread_seconds() - loop_seconds
             if result.failed or result.errors:
                 raise RuntimeError(f"{name}, {clients} clients: {result.failed} failures, {result.errors} errors")
             rows.append(Row.of(f"{name}, {clients} clients", [len(result.answers) / result.seconds], "images/s"))
             rows.append(Row.of(f"{name}, {clients} clients, a request", result.milliseconds(), "ms"))
-            rows.append(Row.of(f"{name}, {clients} clients, event loop busy", [100 * busy / result.seconds], "%"))
+            rows.append(Row.of(f"{name}, {clients} clients, event loop busy", [100 * loop_seconds / result.seconds], "%"))
             wrong, answers = wrong + result.wrong, answers + len(result.answers)
         rows.append(Row.of(f"{name}, memory afterwards", [server.memory_mb()], "MB"))
     return rows, wrong / answers

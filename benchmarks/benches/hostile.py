@@ -1,4 +1,4 @@
-"""Hostile files, one at a time beside a good client, and forty of the worst at once under a small budget."""
+"""Hostile files: one at a time beside a good client, then forty of the worst at once with a small memory budget."""
 
 from __future__ import annotations
 
@@ -18,68 +18,72 @@ from benchmarks.harness.serving import PeakMemory, Server, service
 
 BUDGET_MB = 600
 AT_ONCE = 40
-WORST = 4  # kinds that take most time, and those that take most memory
+WORST = 4  # number of kinds that take the most time, and of kinds that take the most memory
 REPEATED = 3
+# statuses that a hostile file may get
 SERVED = (200, 413, 415, 422, 503)
 TEXT = f"""\
-The tests' hostile files ({{kinds}} kinds: `tests/imaging/hostile.py`), each sent {REPEATED} times while one client posts JPEGs
-of one megapixel and another asks `/health/live` every 20 ms. CPU is of all processes, less what the good client takes alone in
-that time. Then {AT_ONCE} of the worst at once with `SEGMENT_MEMORY_MB={BUDGET_MB}`, and memory above idle of all processes."""
+Each of the tests' hostile files ({{kinds}} kinds: `tests/imaging/hostile.py`) is sent {REPEATED} times while one client posts
+JPEGs of one megapixel and another asks `/health/live` every 20 ms. CPU time is that of all processes, less the time that the
+good client alone takes. Then {AT_ONCE} of the worst are sent at once with `SEGMENT_MEMORY_MB={BUDGET_MB}`; memory is that of
+all processes above idle."""
 
 
 def run(*, quick: bool) -> Section:
-    from tests.imaging.hostile import HOSTILE, hostile  # needs what `make test` installs
+    from tests.imaging.hostile import HOSTILE, hostile  # needs the packages that `make test` installs
 
     kinds = list(HOSTILE)[:3] if quick else list(HOSTILE)
     seconds: dict[str, float] = {}
     risen: dict[str, float] = {}
     with service() as server, _Good(server.url) as good:
         time.sleep(1.0 if quick else 5.0)
-        alone, alone_live = good.latencies(), good.health()
-        rate = good.cpu_rate(server)
+        alone_ms, alone_live_ms = good.latencies(), good.health()
+        good_cpu_rate = good.cpu_rate(server)
         good.clear()
         for kind in kinds:
             data = hostile(kind)
-            before, begun = _cpu(server), time.perf_counter()
+            before, started = _cpu(server), time.perf_counter()
             with PeakMemory(server) as memory:
                 for _ in range(REPEATED):
                     _post(server.url, data)
-            elapsed = time.perf_counter() - begun
-            seconds[kind] = max(0.0, (_cpu(server) - before - rate * elapsed) / REPEATED)
+            elapsed = time.perf_counter() - started
+            seconds[kind] = max(0.0, (_cpu(server) - before - good_cpu_rate * elapsed) / REPEATED)
             risen[kind] = memory.risen_mb
-        beside, live = good.latencies(), good.health()
+        beside_ms, beside_live_ms = good.latencies(), good.health()
     worst = sorted(seconds, key=lambda kind: seconds[kind])[-WORST:] + sorted(risen, key=lambda kind: risen[kind])[-WORST:]
     with service(memory_mb=BUDGET_MB) as server, PeakMemory(server) as memory, ThreadPoolExecutor(AT_ONCE) as pool:
         files = [hostile(worst[i % len(worst)]) for i in range(AT_ONCE)]
         list(pool.map(lambda data: _post(server.url, data), files))
-    at_once = memory.risen_mb
+    at_once_mb = memory.risen_mb
     rows = [
         Row.of("CPU time of a hostile file, all kinds", list(seconds.values()), "s"),
         Row.of("memory that hostile files add, all kinds", list(risen.values()), "MB"),
-        Row.of("a good request alone", alone, "ms"),
-        Row.of("a good request beside them", beside, "ms"),
-        Row.of("/health/live beside them", live, "ms"),
+        Row.of("a good request alone", alone_ms, "ms"),
+        Row.of("a good request beside them", beside_ms, "ms"),
+        Row.of("/health/live beside them", beside_live_ms, "ms"),
     ]
     ratios = [
         Ratio(f"most CPU time, in seconds ({max(seconds, key=lambda kind: seconds[kind])})", max(seconds.values()), at_most=3),
-        Ratio("p99 of a good request beside them, to that alone", percentile(beside, 99) / percentile(alone, 99), at_most=3),
-        Ratio("/health/live beside them, median, in seconds", statistics.median(live) / 1000, at_most=0.1),
-        Ratio("/health/live beside them, slowest, in seconds", max(live) / 1000, at_most=1),
-        Ratio("/health/live alone, slowest, in seconds", max(alone_live) / 1000),
-        Ratio(f"{AT_ONCE} of the worst at once with {BUDGET_MB} MB: memory above idle, in MB", at_once, at_most=650),
+        Ratio(
+            "p99 of a good request beside them, to that alone", percentile(beside_ms, 99) / percentile(alone_ms, 99), at_most=3
+        ),
+        Ratio("/health/live beside them, median, in seconds", statistics.median(beside_live_ms) / 1000, at_most=0.1),
+        Ratio("/health/live beside them, slowest, in seconds", max(beside_live_ms) / 1000, at_most=1),
+        Ratio("/health/live alone, slowest, in seconds", max(alone_live_ms) / 1000),
+        Ratio(f"{AT_ONCE} of the worst at once with {BUDGET_MB} MB: memory above idle, in MB", at_once_mb, at_most=650),
     ]
     return Section("Hostile files", TEXT.format(kinds=len(kinds)), rows, ratios)
 
 
 class _Good:
-    """A client that posts photographs one after another, and one that asks for the health, in threads of their own."""
+    """Two clients, each in its own thread while the block runs: one posts photographs, the other asks `/health/live`."""
 
     def __init__(self, url: str) -> None:
         self._url = url
         self._over = threading.Event()
         self._photos: list[float] = []
         self._health: list[float] = []
-        self._threads = [threading.Thread(target=each, daemon=True) for each in (self._post, self._ask)]
+        self._threads = [threading.Thread(target=loop, daemon=True) for loop in (self._post, self._ask)]
 
     def __enter__(self) -> _Good:
         for thread in self._threads:
@@ -92,9 +96,11 @@ class _Good:
             thread.join()
 
     def latencies(self) -> list[float]:
+        """Milliseconds of each photograph's request since the last `clear`."""
         return self._photos.copy()
 
     def health(self) -> list[float]:
+        """Milliseconds of each health check since the last `clear`."""
         return self._health.copy()
 
     def clear(self) -> None:
@@ -102,7 +108,7 @@ class _Good:
         self._health.clear()
 
     def cpu_rate(self, server: Server) -> float:
-        """CPU seconds a second that the server takes for this client alone."""
+        """CPU seconds that the server uses each second for these clients alone; measures for two seconds."""
         before = _cpu(server)
         time.sleep(2.0)
         return (_cpu(server) - before) / 2.0
@@ -125,19 +131,21 @@ class _Good:
 
 @contextmanager
 def _timed(milliseconds: list[float]) -> Iterator[None]:
-    begun = time.perf_counter()
+    """Appends the duration of the block to the list."""
+    started = time.perf_counter()
     yield
-    milliseconds.append(1000 * (time.perf_counter() - begun))
+    milliseconds.append(1000 * (time.perf_counter() - started))
 
 
 def _post(url: str, data: bytes) -> None:
+    """Posts a hostile file; raises `RuntimeError` if its status is not in `SERVED`."""
     status = httpx.post(f"{url}/segment", content=data, timeout=120).status_code
     if status not in SERVED:
         raise RuntimeError(f"a hostile file was answered with {status}")
 
 
 def _cpu(server: Server) -> float:
-    """Seconds of the server's process, and of its workers, those that have ended included, as it tells of them."""
+    """CPU seconds of the server's process and of all its workers, ended ones included, which `/metrics` reports."""
     times = server.process.cpu_times()
     text = httpx.get(f"{server.url}/metrics", timeout=60).text
     line = next(line for line in text.splitlines() if line.startswith("segment_worker_cpu_seconds_total "))

@@ -1,4 +1,4 @@
-"""The page in a browser: from the photograph's drop until its classes are drawn."""
+"""The page in a browser: time from choosing a photograph until the page has drawn its classes."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ SIZES = {"1 megapixel": (1152, 864), "12 megapixels": (4000, 3000), "81 megapixe
 MOST_S = 5.0
 TIMEOUT_MS = 180_000
 TEXT = """\
-A JPEG that Chromium, without a window, is given by the page's file input, until the canvas has its classes: upload on loopback,
-the answer, the photograph decoded and drawn, run lengths turned into pixels. Then the button Confidence, until its map is
-drawn."""
+Headless Chromium gets a JPEG through the page's file input; the time ends when the canvas shows the classes. It includes the
+upload on loopback, the answer, decoding and drawing the photograph, and turning run lengths into pixels. Then a click on the
+button Confidence; the time ends when the page has drawn the confidence map."""
 
 
 def missing() -> str | None:
-    """Why the page cannot be measured here, or None."""
+    """The reason why this bench cannot run here, or None if it can."""
     if find_spec("playwright") and any(map(shutil.which, CHROMIUM)):
         return None
     return "page needs Chromium and Playwright; `make test` installs the latter"
 
 
 def _seconds(page: Page, act: Callable[[], object], until: str) -> float:
-    """From the act until the page has an element that this selector fits, drawn."""
+    """Seconds from the start of `act` until the page has drawn an element that matches the selector `until`."""
     started = time.perf_counter()
     act()
     page.wait_for_selector(until, timeout=TIMEOUT_MS)

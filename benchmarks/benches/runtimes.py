@@ -1,4 +1,4 @@
-"""The default network in each runtime on the processor: how long a tile takes, how many a second, and whether they agree."""
+"""The default network in each runtime on the processor: time of a tile, tiles a second, and agreement of the class ids."""
 
 from __future__ import annotations
 
@@ -28,25 +28,25 @@ from model.weights_file import DEFAULT_WEIGHTS, find_files
 
 TILE = (384, 480)
 REFERENCE = "torch, float32"
-OTHER = "MobileNet-EdgeTPU, "
+OTHER = "MobileNet-EdgeTPU, "  # begins the kinds that run the network of `STREETS`
 STREETS = "camvid-fcn8s-mobilenet-edgetpu"
-AGREEING = 0.999  # share of cells, of the files in float32
+AGREEING = 0.999  # least share of cells that runtimes in float32 must agree on
 TEXT = """\
-One 384x480 tile of the default network, from uint8 pixels to float32 logits, on all cores; each runtime in a process of its
-own, one after the other. Alone: one call after the other. Tiles a second: as many threads call as there are cores. Agreement
-is the share of cells of the photographs in `docs/` with the same argmax as torch in float32 gives. MobileNet-EdgeTPU is the
-network of the CamVid file, the default's is on MobileNetV2."""
+One 384x480 tile of the default network, from uint8 pixels to float32 logits, on all cores. Each runtime has a process of its
+own; the processes run one after the other. Alone: one call after the other. Tiles a second: one calling thread for each core.
+Agreement is the share of cells of the photographs in `docs/` with the same argmax as torch in float32. MobileNet-EdgeTPU is
+the network of the CamVid file; the default file's network is MobileNetV2."""
 Network = Callable[[npt.NDArray[np.uint8]], npt.NDArray[np.float32]]
 
 
 def served(runtime: str, precision: str, weights: str = DEFAULT_WEIGHTS) -> Network:
-    """The network as the service runs it with these settings."""
+    """The network as the service runs it with these settings, on the processor."""
     network = load_runtime(find_files(weights), runtime, "cpu", precision)
     return lambda tile: network.logits([tile])[0]
 
 
 def onnxruntime() -> Network:
-    """The float32 export in ONNX Runtime, where that is installed."""
+    """The float32 export in ONNX Runtime; raises `ModuleNotFoundError` if the package is not installed."""
     package = import_module("onnxruntime")
     options = package.SessionOptions()
     options.intra_op_num_threads = available_cores()
@@ -68,24 +68,24 @@ KINDS: dict[str, Callable[[], Network]] = {
 
 
 def run(*, quick: bool) -> Section:
-    found: dict[str, dict[str, Any]] = {}
+    results: dict[str, dict[str, Any]] = {}
     with tempfile.TemporaryDirectory() as folder:
         for kind in KINDS:
-            if answer := measured(kind, 0.3 if quick else 6.0, Path(folder) / f"{kind}.npy"):
-                found[kind] = answer
-        maps = {kind: np.load(Path(folder) / f"{kind}.npy") for kind in found}
-    rows = [Row.of(f"{kind}, alone", each["ms"], "ms") for kind, each in found.items()]
-    rows += [Row.of(f"{kind}, all cores busy", [each["rate"]], "tiles/s") for kind, each in found.items()]
+            if measurement := measured(kind, 0.3 if quick else 6.0, Path(folder) / f"{kind}.npy"):
+                results[kind] = measurement
+        maps = {kind: np.load(Path(folder) / f"{kind}.npy") for kind in results}
+    rows = [Row.of(f"{kind}, alone", result["ms"], "ms") for kind, result in results.items()]
+    rows += [Row.of(f"{kind}, all cores busy", [result["rate"]], "tiles/s") for kind, result in results.items()]
     ratios = []
-    for kind in found:
+    for kind in results:
         other_network = kind.startswith(OTHER)
-        beside = kind.removeprefix(OTHER) if other_network else REFERENCE
-        if kind == beside or beside not in found:
+        reference_kind = kind.removeprefix(OTHER) if other_network else REFERENCE
+        if kind == reference_kind or reference_kind not in results:
             continue
-        reference, other = found[beside], found[kind]
-        alone = statistics.median(other["ms"]) / statistics.median(reference["ms"])
-        ratios.append(Ratio(f"time alone, {kind} / {beside}", alone))
-        ratios.append(Ratio(f"tiles a second, {kind} / {beside}", other["rate"] / reference["rate"]))
+        reference, other = results[reference_kind], results[kind]
+        time_ratio = statistics.median(other["ms"]) / statistics.median(reference["ms"])
+        ratios.append(Ratio(f"time alone, {kind} / {reference_kind}", time_ratio))
+        ratios.append(Ratio(f"tiles a second, {kind} / {reference_kind}", other["rate"] / reference["rate"]))
         if other_network:
             continue
         agreement = float((maps[kind] == maps[REFERENCE]).mean())
@@ -94,36 +94,39 @@ def run(*, quick: bool) -> Section:
 
 
 def measured(kind: str, seconds: float, path: Path) -> dict[str, Any] | None:
-    """What `main` found in a process of its own, or None where the runtime is not installed or cannot run the network."""
+    """Runs `main` in a new process and returns its measurement.
+
+    Returns None, and prints the reason, if the runtime is not installed or cannot run the network. path: of the class ids.
+    """
     command = [sys.executable, "-m", "benchmarks.benches.runtimes", kind, str(seconds), str(path)]
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     if result.returncode:
-        reason = (result.stderr.strip().splitlines() or ["it ended without a word"])[-1]
+        reason = (result.stderr.strip().splitlines() or ["the process printed no error"])[-1]
         print(f"fcn-bench: {kind}: {reason}", file=sys.stderr)
         return None
-    found: dict[str, Any] = json.loads(result.stdout.splitlines()[-1])
-    return found
+    measurement: dict[str, Any] = json.loads(result.stdout.splitlines()[-1])
+    return measurement
 
 
 def tiles() -> list[npt.NDArray[np.uint8]]:
-    """A tile of each photograph."""
+    """One tile of each photograph in `PHOTOS`."""
     files = [photo(name, (TILE[1], TILE[0])) for name in PHOTOS]
     return [np.asarray(Image.open(io.BytesIO(data)).convert("RGB")) for data in files]
 
 
 def alone(network: Network, tile: npt.NDArray[np.uint8], seconds: float) -> list[float]:
-    """Milliseconds of each call, one after the other; at least three."""
-    taken: list[float] = []
+    """Milliseconds of each of at least three calls, one after the other."""
+    times: list[float] = []
     end = time.perf_counter() + seconds
-    while time.perf_counter() < end or len(taken) < 3:
+    while time.perf_counter() < end or len(times) < 3:
         started = time.perf_counter()
         network(tile)
-        taken.append((time.perf_counter() - started) * 1000)
-    return taken
+        times.append((time.perf_counter() - started) * 1000)
+    return times
 
 
 def rate(network: Network, tile: npt.NDArray[np.uint8], seconds: float) -> float:
-    """Calls a second, by as many threads as there are cores."""
+    """Calls a second of one thread for each core."""
     with ThreadPoolExecutor(available_cores()) as pool:
         started = time.perf_counter()
         counts = pool.map(lambda _: len(alone(network, tile, seconds)), range(available_cores()))
@@ -131,13 +134,16 @@ def rate(network: Network, tile: npt.NDArray[np.uint8], seconds: float) -> float
 
 
 def main() -> int:
-    """Prints one runtime's times alone and its rate as JSON, and saves its class ids of the cells."""
+    """Prints a runtime's times alone and its rate as JSON, and saves the class ids of the photographs' cells.
+
+    Command line: kind (of `KINDS`), seconds, path of the class ids.
+    """
     kind, seconds, path = sys.argv[1], float(sys.argv[2]), sys.argv[3]
     network, photographs = KINDS[kind](), tiles()
     alone(network, photographs[0], min(1.0, seconds))
-    found = {"ms": alone(network, photographs[0], seconds), "rate": rate(network, photographs[0], seconds)}
+    measurement = {"ms": alone(network, photographs[0], seconds), "rate": rate(network, photographs[0], seconds)}
     np.save(path, [network(tile).argmax(0) for tile in photographs])
-    print(json.dumps(found))
+    print(json.dumps(measurement))
     return 0
 
 

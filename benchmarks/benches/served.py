@@ -1,4 +1,4 @@
-"""The service with its default settings: answers a second, a lone request's time and stages, memory."""
+"""The service with its default settings: answers a second, time and stages of a lone request, and memory."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ SIDES = (200, 3000)  # shortest and longest of the mixed sizes
 MOST_IDLE_MB, MOST_AFTER_MB, MOST_AT_ALL_MB = 350, 512, 512
 TEXT = f"""\
 JPEGs of one megapixel (1152x864) as masks, default settings, wrk on the same cores; each turn starts the service anew. Every
-answer was compared with the bytes of `fcn-segment`. Stages are those that `Server-Timing` states of lone requests, read and
-sent not included. Memory is the proportional set size of the process and its children: idle once it is ready, at most while
-16 clients are answered, and of another process after {MIXED_PHOTOS} photos of {MIXED_SIZES} sizes from {SIDES[0]}x{SIDES[0]} to
-{SIDES[1]}x{SIDES[1]}."""
+answer was compared with the bytes of `fcn-segment`. Stages are those in the `Server-Timing` of lone requests, which leaves out
+reading the request and sending the answer. Memory is the proportional set size of the process and its children: idle once it is
+ready, the peak with 16 clients, and of another process after {MIXED_PHOTOS} photos of {MIXED_SIZES} sizes from
+{SIDES[0]}x{SIDES[0]} to {SIDES[1]}x{SIDES[1]}."""
 
 
 def run(*, quick: bool) -> Section:
@@ -31,67 +31,67 @@ def run(*, quick: bool) -> Section:
     images = samples(segment, photos([ONE_MEGAPIXEL]))
     seconds = 1.0 if quick else 8.0
     rates: dict[int, list[float]] = {clients: [] for clients in CLIENTS}
-    lone: list[float] = []
-    idle: list[float] = []
-    most: list[float] = []
+    lone_ms: list[float] = []
+    idle_mb: list[float] = []
+    most_mb: list[float] = []
     stages: dict[str, list[float]] = {}
     for _ in range(1 if quick else 3):
         with service() as server:
-            idle.append(server.memory_mb())
+            idle_mb.append(server.memory_mb())
             with PeakMemory(server) as memory:
                 load(server.url, images, connections=16, seconds=seconds).checked()
-            most.append(memory.most_mb)
+            most_mb.append(memory.most_mb)
             for clients in CLIENTS:
-                found = load(server.url, images, connections=clients, seconds=seconds).checked()
-                rates[clients].append(found.rate)
+                result = load(server.url, images, connections=clients, seconds=seconds).checked()
+                rates[clients].append(result.rate)
                 if clients == 1:
-                    lone.append(statistics.median(found.milliseconds()))
+                    lone_ms.append(statistics.median(result.milliseconds()))
             for stage, values in stages_of(server, images, 5 if quick else 50).items():
                 stages.setdefault(stage, []).extend(values)
-    after = after_mixed(samples(segment, mixed_photos(6 if quick else MIXED_SIZES)), 60 if quick else MIXED_PHOTOS)
+    after_mb = after_mixed(samples(segment, mixed_photos(6 if quick else MIXED_SIZES)), 60 if quick else MIXED_PHOTOS)
     rows = [Row.of(f"{clients} client{'s' if clients > 1 else ''}", values, "images/s") for clients, values in rates.items()]
-    rows.append(Row.of("a lone request", lone, "ms"))
+    rows.append(Row.of("a lone request", lone_ms, "ms"))
     rows += [Row.of(f"of it, {stage}", values, "ms") for stage, values in stages.items()]
     rows += [
-        Row.of("memory, idle", idle, "MB"),
-        Row.of("memory, at most with 16 clients", most, "MB"),
-        Row.of("memory, after photos of mixed sizes", [after], "MB"),
+        Row.of("memory, idle", idle_mb, "MB"),
+        Row.of("memory, at most with 16 clients", most_mb, "MB"),
+        Row.of("memory, after photos of mixed sizes", [after_mb], "MB"),
     ]
     ratios = [
         Ratio("images a second, 64 clients / 16 clients", statistics.median(rates[64]) / statistics.median(rates[16])),
-        Ratio("memory, idle, in MB", statistics.median(idle), at_most=MOST_IDLE_MB),
-        Ratio("memory, at most with 16 clients, in MB", max(most), at_most=MOST_AT_ALL_MB),
-        Ratio("memory, after photos of mixed sizes, in MB", after, at_most=MOST_AFTER_MB),
+        Ratio("memory, idle, in MB", statistics.median(idle_mb), at_most=MOST_IDLE_MB),
+        Ratio("memory, at most with 16 clients, in MB", max(most_mb), at_most=MOST_AT_ALL_MB),
+        Ratio("memory, after photos of mixed sizes, in MB", after_mb, at_most=MOST_AFTER_MB),
     ]
     return Section("Served", TEXT, rows, ratios)
 
 
 def stages_of(server: Server, images: list[Sample], count: int) -> dict[str, list[float]]:
-    """Milliseconds of each stage of so many lone requests."""
-    found: dict[str, list[float]] = {}
+    """Sends `count` lone requests; returns the milliseconds of each stage, a value for each request."""
+    stages: dict[str, list[float]] = {}
     with httpx.Client(base_url=server.url, timeout=60) as client:
         for i in range(count):
             answer = client.post("/segment", content=images[i % len(images)].body).raise_for_status()
             for stage, ms in timings(answer.headers["Server-Timing"]).items():
-                found.setdefault(stage, []).append(ms)
-    return found
+                stages.setdefault(stage, []).append(ms)
+    return stages
 
 
 def timings(header: str) -> dict[str, float]:
-    """The milliseconds by stage of a `Server-Timing` header."""
+    """Parses a `Server-Timing` header: milliseconds by stage."""
     entries = (entry.strip().partition(";dur=") for entry in header.split(","))
     return {stage: float(ms) for stage, _, ms in entries}
 
 
 def mixed_photos(count: int) -> list[bytes]:
-    """Photographs of so many sizes; small ones are as frequent as large ones (sides are uniform in their logarithm)."""
+    """Photographs of `count` sizes, the same at every call; the logarithms of their sides are uniformly distributed."""
     shortest, longest = np.log(SIDES)
     sides = np.exp(np.random.default_rng(0).uniform(shortest, longest, (count, 2)))
     return [photo(PHOTOS[i % len(PHOTOS)], (int(width), int(height))) for i, (width, height) in enumerate(sides)]
 
 
 def after_mixed(images: list[Sample], count: int) -> float:
-    """The memory of a service that has answered at least so many of these, in MB."""
+    """Memory, in 10^6 bytes, of a service after it has answered at least `count` of these images."""
     with service() as server:
         answered = 0
         while answered < count:

@@ -1,4 +1,4 @@
-"""Good and hostile traffic for half an hour: memory, health, statuses, and the same bytes for the same photo throughout."""
+"""Good and hostile traffic for half an hour: memory, health, statuses, and whether a photo always gets the same bytes."""
 
 from __future__ import annotations
 
@@ -25,29 +25,32 @@ CLIENTS = 8
 ROUND_S = 60.0
 LEAST_ROUNDS = 6
 QUICK_MINUTES, QUICK_AGAIN = 0.2, 20
-SETTLE_S = 2.0  # after a round, until its memory is looked at
-WARM_UP = 3  # of so many rounds one is left out of the slope
-PROBE_S = 0.2
+SETTLE_S = 2.0  # from the end of a round until its memory is read
+WARM_UP = 3  # the slope leaves out the first 1 / WARM_UP of the rounds
+PROBE_S = 0.2  # between two health checks
 MIB = 1 << 20
 MOST_SLOPE_MIB, MOST_HEALTH_S = 1.0, 1.0
 TEXT = f"""\
-{CLIENTS} clients, default settings, the Dockerfile's `MALLOC_` variables: photos of many sizes and formats with every form of
-answer, forms and raw bodies, batches, damaged files, files made to cost much, bad queries, hostile and half heads, stalled
-uploads, clients that go, pipelining. In rounds, after each of which the memory is looked at (proportional set size, with
-nothing under way); its slope is the median over all pairs of rounds, the first third left out. Health is asked every
-{PROBE_S:g} s throughout. Each answer to a photo is compared with its first one, and all of them are asked for once more at the
-end."""
+{CLIENTS} clients, default settings, the Dockerfile's `MALLOC_` variables. They send photos of many sizes and formats with every
+form of answer, as forms and raw bodies; batches, damaged files, files made to cost much, bad queries, hostile and half heads,
+stalled uploads and pipelined requests; some clients go away before the answer. After each round, with no request under way, the
+memory (proportional set size) is read; its slope is the median over all pairs of rounds without the first third. Health is
+asked every {PROBE_S:g} s throughout. Each answer to a photo is compared with the first one, and all photos are asked for once
+more at the end."""
 
 
 class Round(NamedTuple):
-    """How many requests there have been until its end, and the memory then, in 10^6 bytes."""
+    """Number of requests from the start of the soak to the end of the round, and the memory then, in 10^6 bytes."""
 
     requests: int
     memory_mb: float
 
 
 class Health:
-    """Asks for liveness while the block runs: seconds of each answer, and how many were no 200."""
+    """Asks for `/health/live` on a thread while the block runs.
+
+    seconds: of each check. failed: number of checks without an answer of 200.
+    """
 
     def __init__(self, url: str) -> None:
         self.seconds: list[float] = []
@@ -67,16 +70,16 @@ class Health:
     def _watch(self) -> None:
         with httpx.Client(base_url=self._url, timeout=30) as client:
             while not self._stop.wait(PROBE_S):
-                began = time.perf_counter()
+                started = time.perf_counter()
                 try:
                     self.failed += client.get("/health/live").status_code != httpx.codes.OK
                 except httpx.TransportError:
                     self.failed += 1
-                self.seconds.append(time.perf_counter() - began)
+                self.seconds.append(time.perf_counter() - started)
 
 
 def run(*, quick: bool, minutes: float = MINUTES) -> Section:
-    from benchmarks.harness.traffic import Traffic, encoded_photos  # it imports the tests' hostile files, and torch with them
+    from benchmarks.harness.traffic import Traffic, encoded_photos  # imports the tests' hostile files, and these import torch
 
     photos, digests = encoded_photos(quick=quick), dict[tuple[int, str], str]()
     seconds = 60 * (QUICK_MINUTES if quick else minutes)
@@ -99,30 +102,30 @@ def run(*, quick: bool, minutes: float = MINUTES) -> Section:
 
 
 def a_round(clients: Sequence[Traffic], seconds: float) -> list[Outcome]:
-    """What became of all that the clients asked in so many seconds."""
+    """Lets all clients send requests for this many seconds; returns the outcomes."""
     end = time.monotonic() + seconds
 
     def ask(client: Traffic) -> list[Outcome]:
-        found = []
+        client_outcomes = []
         while time.monotonic() < end:
-            found.append(client.one())
-        return found
+            client_outcomes.append(client.one())
+        return client_outcomes
 
     with ThreadPoolExecutor(len(clients)) as pool:
-        return [outcome for found in pool.map(ask, clients) for outcome in found]
+        return [outcome for outcomes in pool.map(ask, clients) for outcome in outcomes]
 
 
 def idle_memory(server: Server) -> float:
-    """In 10^6 bytes, once no request is under way; `RuntimeError` where that does not come about."""
+    """Memory in 10^6 bytes once no request is under way; raises `RuntimeError` if that takes more than a minute."""
     for _ in range(600):
         if not httpx.get(f"{server.url}/health", timeout=30).json()["requests_in_flight"]:
             return server.memory_mb()
         time.sleep(0.1)
-    raise RuntimeError("a minute after the last request, some are still under way")
+    raise RuntimeError("requests are still under way a minute after the last one was sent")
 
 
 def slope(rounds: Sequence[Round]) -> float:
-    """MiB of memory that 10,000 requests add, once warmed up: the median over all pairs of rounds (Theil and Sen)."""
+    """MiB of memory that 10,000 requests add after the warm-up: the median over all pairs of rounds (Theil-Sen estimator)."""
     warm = rounds[len(rounds) // WARM_UP :]
     pairs = [(b.memory_mb - a.memory_mb) * 1e6 / MIB / (b.requests - a.requests) for a, b in combinations(warm, 2)]
     return statistics.median(pairs) * 10_000
@@ -131,6 +134,11 @@ def slope(rounds: Sequence[Round]) -> float:
 def summary(
     outcomes: Sequence[Outcome], rounds: Sequence[Round], health_s: Sequence[float], failed: int, changed: int
 ) -> tuple[list[Row], list[Ratio]]:
+    """Rows and ratios of a soak.
+
+    health_s: seconds of each health check. failed: number of failed health checks. changed: number of answers to a photo with
+    other bytes than its first one.
+    """
     statuses = Counter(outcome.status for outcome in outcomes)
     kinds = Counter(outcome.kind for outcome in outcomes)
     unwanted = Counter(f"{outcome.kind}: {outcome.status}" for outcome in outcomes if not outcome.wanted)

@@ -1,4 +1,4 @@
-"""A crowd's tiles, each on a core of its own, against one after another on all cores: tiles a second, and equal bits."""
+"""Compares tiles at once, each on its own core, with tiles one after another on all cores: tiles a second, and equal bits."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from model.weights_file import DEFAULT_WEIGHTS, find_files
 
 TEXT = """\
 The default network on {cores} cores, 384x480 tiles from uint8 pixels to float32 logits: one after another on all cores, as for
-a lone client, and as many at once as the runtime has streams for a crowd. Then a tile of each shape by both, whose logits are
-compared bit for bit."""
+a lone client, and as many at once as the runtime has streams, as for many clients. Then both run a tile of each shape, and the
+bench compares their logits bit for bit."""
 
 
 def run(*, quick: bool) -> Section:
@@ -40,7 +40,7 @@ def run(*, quick: bool) -> Section:
         gain = statistics.median(crowd) / statistics.median(alone)
         ratios.append(Ratio(f"{precision}, tiles a second, at once / one after another", gain))
         with ThreadPoolExecutor(runtime.max_concurrency) as pool:
-            found = list(pool.map(lambda tile: runtime.logits([tile]).tobytes(), tiles * 4))  # noqa: B023
-        given_up = runtime.max_concurrency == 1
-        ratios.append(Ratio(f"{precision}, shapes with other bits", float(given_up or found != expected * 4), at_most=0))
+            logits = list(pool.map(lambda tile: runtime.logits([tile]).tobytes(), tiles * 4))  # noqa: B023
+        fell_back = runtime.max_concurrency == 1
+        ratios.append(Ratio(f"{precision}, shapes with other bits", float(fell_back or logits != expected * 4), at_most=0))
     return Section("Streams", TEXT.format(cores=runtime.threads), rows, ratios)

@@ -1,1 +1,1 @@
-"""What the benches share: images, load, servers, results."""
+"""Code that the benches share: images, load, servers, results."""

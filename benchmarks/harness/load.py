@@ -1,4 +1,4 @@
-"""A load of images over HTTP, sent by wrk: its answers checked, its own CPU time counted."""
+"""Sends images over HTTP with wrk, checks the answers, and counts the CPU time of wrk."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ import httpx
 import numpy as np
 
 SCRIPT = Path(__file__).with_name("wrk.lua")
-SETTLING = 0.25  # of a load's time, until answers come as they will go on to: servers that batch answer none at first
+SETTLING = 0.25  # share of a load that the rate leaves out: servers that batch give no answers at first
 
 
 @dataclass(frozen=True)
 class Sample:
-    """An image to post, and the answer's bytes, where they are known."""
+    """An image to post. expected: the bytes of the right answer, or None if they are not known."""
 
     body: bytes
     expected: bytes | None
@@ -30,7 +30,11 @@ class Sample:
 
 @dataclass(frozen=True)
 class Answer:
-    """One answer: of which sample (-1 unknown), when it ended, its status, milliseconds (-1 unknown), and if it was right."""
+    """One answer.
+
+    index: of its sample; -1 if unknown. ended: seconds on the monotonic clock. ms: from the request to the answer; -1 if
+    unknown. right: whether its bytes are the expected ones.
+    """
 
     index: int
     ended: float
@@ -41,7 +45,11 @@ class Answer:
 
 @dataclass(frozen=True)
 class Load:
-    """What came of a load. p99: wrk's own, in milliseconds. errors: of sockets, and timeouts. cpu_seconds: of wrk."""
+    """The result of a load.
+
+    began: on the clock of `Answer.ended`. p99: as wrk reports it, in milliseconds. errors: socket errors and timeouts.
+    cpu_seconds: CPU time of wrk.
+    """
 
     answers: list[Answer]
     began: float
@@ -52,41 +60,47 @@ class Load:
 
     @property
     def good(self) -> int:
-        """Answers of status 200 with the right bytes."""
+        """Number of answers of status 200 with the right bytes."""
         return sum(answer.right and answer.status == 200 for answer in self.answers)
 
     @property
     def wrong(self) -> int:
-        """Answers of status 200 with other bytes."""
+        """Number of answers of status 200 with wrong bytes."""
         return sum(answer.status == 200 and not answer.right for answer in self.answers)
 
     @property
     def failed(self) -> int:
-        """Answers of another status than 200."""
+        """Number of answers of another status than 200."""
         return sum(answer.status != 200 for answer in self.answers)
 
     @property
     def rate(self) -> float:
-        """Good answers a second, once the load has settled: what is under way then and at the end weighs the same."""
-        ended = [a.ended for a in self.answers if a.right and a.status == 200]
-        settled = sum(when >= self.began + SETTLING * self.seconds for when in ended)
-        return settled / ((1 - SETTLING) * self.seconds) if settled else len(ended) / self.seconds
+        """Good answers a second after the first `SETTLING` of the load.
+
+        Requests under way at the end are not counted; those under way at the start of the interval make up for them.
+        """
+        ended_at = [a.ended for a in self.answers if a.right and a.status == 200]
+        settled_count = sum(moment >= self.began + SETTLING * self.seconds for moment in ended_at)
+        return settled_count / ((1 - SETTLING) * self.seconds) if settled_count else len(ended_at) / self.seconds
 
     @property
     def cores(self) -> float:
-        """Of those that there are, how many wrk kept busy."""
+        """Mean number of cores that wrk kept busy."""
         return self.cpu_seconds / self.seconds
 
     def checked(self, *, may_refuse: bool = False) -> Load:
-        """This load; raises `RuntimeError` where an answer was wrong or (but for `may_refuse`) refused, a socket failed, or
-        none came."""
+        """Returns this load if it went well.
+
+        Raises `RuntimeError` if an answer was wrong, if a socket failed or timed out, if there was no good answer, or, without
+        `may_refuse`, if an answer had another status than 200.
+        """
         if self.wrong or self.errors or not self.good or (self.failed and not may_refuse):
             counts = f"{self.good} right answers, {self.wrong} wrong ones, {self.failed} failures, {self.errors} errors"
             raise RuntimeError(f"a load went wrong: {counts}")
         return self
 
     def milliseconds(self, status: int = 200) -> list[float]:
-        """Of the answers with this status."""
+        """Milliseconds of each answer with this status."""
         return [a.ms for a in self.answers if a.status == status]
 
 
@@ -95,15 +109,17 @@ def percentile(values: Sequence[float], percent: float) -> float:
 
 
 def available() -> bool:
+    """Whether wrk is installed."""
     return shutil.which("wrk") is not None
 
 
 def load(
     url: str, samples: Sequence[Sample], *, connections: int, seconds: float, pause_ms: float = 0, path: str = "/segment"
 ) -> Load:
-    """Posts the samples in turn over so many connections, each one's next request up to twice `pause_ms` after an answer.
+    """Posts the samples in turn over this number of connections.
 
-    Raises `RuntimeError` where wrk is missing or fails.
+    Each connection pauses between an answer and the next request, by `pause_ms` on average and at most twice that. Raises
+    `RuntimeError` if wrk is missing or fails.
     """
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -132,7 +148,10 @@ def load(
 
 @contextmanager
 def repeated(ask: Callable[[], object]) -> Iterator[None]:
-    """Has something asked without pause, on a thread, while the block runs; raises what `ask` raised."""
+    """Calls `ask` repeatedly on a thread while the block runs.
+
+    Stops at a `RuntimeError` or `httpx.HTTPError` of `ask`, and raises it after the block.
+    """
     stop, errors = threading.Event(), []
 
     def work() -> None:
@@ -155,5 +174,6 @@ def repeated(ask: Callable[[], object]) -> Iterator[None]:
 
 
 def _answer(line: str) -> Answer:
+    """Parses a line that `wrk.lua` wrote."""
     index, ended, status, ms, right = line.split()
     return Answer(int(index), float(ended), int(status), float(ms), right == "1")

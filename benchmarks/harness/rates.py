@@ -1,4 +1,4 @@
-"""How many tiles a second a runtime runs, for so many callers at once."""
+"""Measures the tiles a second that a runtime runs for a number of callers at once."""
 
 from __future__ import annotations
 
@@ -10,11 +10,14 @@ import numpy as np
 from benchmarks.benches.runtimes import TILE
 from model.inference.runtime import Runtime, Tile
 
-PARTS = 5  # that a time is divided into; each has a rate
+PARTS = 5  # parts of the duration; each gives a rate
 
 
 def tiles_a_second(runtime: Runtime, *, batch: int, callers: int, seconds: float) -> list[float]:
-    """Of each second or less, while so many threads call with batches of this size; what comes before is not counted."""
+    """The rate of each of `PARTS` parts of `seconds`, after a part as warm-up.
+
+    batch: tiles of a call. callers: number of threads that call the runtime.
+    """
     batches = [list(np.random.default_rng(i).integers(0, 256, (batch, *TILE, 3), np.uint8)) for i in range(callers)]
     for _ in range(3):
         runtime.logits(batches[0])
@@ -23,7 +26,7 @@ def tiles_a_second(runtime: Runtime, *, batch: int, callers: int, seconds: float
         for _ in range(PARTS + 1):
             started = time.perf_counter()
             end = started + seconds / PARTS
-            calls = sum(pool.map(lambda each: _calls(runtime, each, end), batches))  # noqa: B023
+            calls = sum(pool.map(lambda tiles: _calls(runtime, tiles, end), batches))  # noqa: B023
             rates.append(calls * batch / (time.perf_counter() - started))
     return rates[1:]
 

@@ -1,4 +1,4 @@
-"""What the benches found: a JSON file each, with machine and commit, shown in RESULTS.md."""
+"""Results of the benches: one JSON file for each, with machine and commit, shown in RESULTS.md."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Written by `fcn-bench`. Medians; ratios compare what was measured side by side i
 
 @dataclass(frozen=True)
 class Row:
-    """One line: what was measured, and its median, least and greatest value."""
+    """One line of a table: the measured quantity, and its median, lowest and highest value."""
 
     what: str
     median: float
@@ -45,7 +45,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Ratio:
-    """A comparison within one run, or a figure that has an aim, and that aim."""
+    """A comparison within one run, or a figure, and its aim if it has one."""
 
     what: str
     value: float
@@ -65,7 +65,7 @@ class Ratio:
 
 @dataclass(frozen=True)
 class Section:
-    """What one bench found. `text` says how it was measured."""
+    """The result of one bench. `text` says how it was measured."""
 
     title: str
     text: str
@@ -82,14 +82,14 @@ class Section:
 
 
 def stamped(section: Section) -> Section:
-    """The section, with this machine, what it serves with by default, the commit and the versions."""
-    # it imports torch, which the processes that measure other runtimes should not
+    """The section with this machine, the default runtime and precision on it, the commit, and the versions of packages."""
+    # imported here because it imports torch, which processes that measure other runtimes should not load
     from training.reporting.machine import commit, machine
 
     served = load_runtime(find_files(DEFAULT_WEIGHTS)).describe()
-    where = f"{machine(available_cores())}; served with {served['runtime']} in {served['precision']}"
+    machine_text = f"{machine(available_cores())}; served with {served['runtime']} in {served['precision']}"
     versions = ", ".join([f"Python {platform.python_version()}", *(f"{name} {version(name)}" for name in PACKAGES)])
-    return replace(section, machine=where, commit=commit(), versions=versions)
+    return replace(section, machine=machine_text, commit=commit(), versions=versions)
 
 
 def save(name: str, section: Section, folder: Path) -> None:
@@ -98,7 +98,7 @@ def save(name: str, section: Section, folder: Path) -> None:
 
 
 def load(name: str, folder: Path) -> Section | None:
-    """What was found last, or None."""
+    """The last saved result of this bench, or None if there is none."""
     path = folder / f"{name}.json"
     if not path.exists():
         return None
@@ -108,13 +108,13 @@ def load(name: str, folder: Path) -> Section | None:
 
 
 def page(names: Sequence[str], folder: Path) -> str:
-    """RESULTS.md: what these benches found last, then what was measured once and has no bench any more."""
+    """The text of RESULTS.md: the last results of these benches, then `HISTORY`, results that no longer have a bench."""
     sections = [section.markdown() for name in names if (section := load(name, folder))]
     return "\n\n".join([HEAD, *sections, f"## Measured once\n\n{HISTORY.read_text().strip()}"]) + "\n"
 
 
 def _short(value: float) -> str:
-    """Three significant digits, or the whole number."""
+    """Three significant digits; from 100 on, the whole number."""
     if not math.isfinite(value):
         return str(value)
     return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"

@@ -1,4 +1,4 @@
-"""Servers under measurement: started as processes of their own, with the default settings unless told otherwise."""
+"""Starts the servers to measure, each in its own process and with the default settings unless the caller changes them."""
 
 from __future__ import annotations
 
@@ -19,33 +19,33 @@ import httpx
 import psutil
 
 ROOT = Path(__file__).parents[2]
-PATIENCE_S = 180
-SERVE = "import sys; from app.main import main; sys.exit(main([]))"  # as the command `fcn-serve` does
+PATIENCE_S = 180  # longest start of a server
+SERVE = "import sys; from app.main import main; sys.exit(main([]))"  # runs the same code as the command `fcn-serve`
 POLL_S = 0.02
-WATCH_S = 0.05
+WATCH_S = 0.05  # between two readings of the memory
 
 
 @dataclass(frozen=True)
 class Server:
-    """A running server: its address, and its process, whose children count as its own."""
+    """A running server: its URL and its process. Memory, signals and libraries include the process's children."""
 
     url: str
     process: psutil.Process
 
     def wait(self, path: str) -> None:
-        """Until this path answers 200; `RuntimeError` where the process ends or is too slow."""
+        """Waits until this path answers 200; raises `RuntimeError` if the process ends, or after `PATIENCE_S`."""
         end = time.monotonic() + PATIENCE_S
         with httpx.Client(base_url=self.url, timeout=5) as client:
-            while (running := self.process.status() != psutil.STATUS_ZOMBIE) and time.monotonic() < end:
+            while (is_running := self.process.status() != psutil.STATUS_ZOMBIE) and time.monotonic() < end:
                 with suppress(httpx.TransportError):
                     if client.get(path).status_code == httpx.codes.OK:
                         return
                 time.sleep(POLL_S)
-        what = f"did not answer in {PATIENCE_S} s" if running else "ended"
-        raise RuntimeError(f"no server at {self.url}: its process {what}")
+        problem = f"did not answer in {PATIENCE_S} s" if is_running else "ended"
+        raise RuntimeError(f"no server at {self.url}: its process {problem}")
 
     def pause(self) -> None:
-        """Stops its processes until `resume`: some servers keep a processor busy while nobody asks."""
+        """Stops the processes until `resume`, because some servers use CPU time without any request."""
         self._send(signal.SIGSTOP)
 
     def resume(self) -> None:
@@ -55,18 +55,18 @@ class Server:
         """Proportional set size in 10^6 bytes."""
         total = 0
         for process in self._tree():
-            with suppress(psutil.NoSuchProcess):  # a worker may be replaced meanwhile
+            with suppress(psutil.NoSuchProcess):  # the server may replace a worker meanwhile
                 total += process.memory_full_info().pss
         return total / 1e6
 
     def main_thread_seconds(self) -> float:
-        """Processor time of the process's first thread, which has the event loop."""
+        """CPU time of the process's first thread, which runs the event loop."""
         fields = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def has_loaded(self, library: str) -> bool:
-        """Whether a file of this name is mapped into one of its processes."""
-        return any(library in Path(each.path).name for process in self._tree() for each in process.memory_maps())
+        """Whether a file whose name contains `library` is mapped into one of the processes."""
+        return any(library in Path(mapping.path).name for process in self._tree() for mapping in process.memory_maps())
 
     def _tree(self) -> list[psutil.Process]:
         return [self.process, *self.process.children(recursive=True)]
@@ -78,7 +78,7 @@ class Server:
 
 
 def image_variables(checkout: Path = ROOT) -> dict[str, str]:
-    """The variables for glibc that the container's image of a checkout sets."""
+    """The `MALLOC_` variables for glibc that a checkout's Dockerfile sets."""
     return dict(re.findall(r"(MALLOC_\w+)=(\d+)", (checkout / "Dockerfile").read_text()))
 
 
@@ -92,7 +92,10 @@ def checkout_commit(checkout: Path) -> str:
 def service(
     probe: str = "/health/ready", *, environment: Mapping[str, str] | None = None, checkout: Path = ROOT, **settings: object
 ) -> Iterator[Server]:
-    """The service of a checkout with these settings and other variables, once it answers the probe."""
+    """Starts the service of a checkout and yields it once it answers the probe with 200; ends it afterwards.
+
+    environment: additional variables. settings: by their names without the prefix, such as `memory_mb=600`.
+    """
     port = free_port()
     variables = {"SEGMENT_LOG_LEVEL": "warning", "SEGMENT_PORT": str(port), "PYTHONPATH": str(checkout), **(environment or {})}
     variables |= {f"SEGMENT_{name.upper()}": str(value) for name, value in settings.items()}
@@ -104,7 +107,11 @@ def service(
 def started(
     command: Sequence[str], port: int, probe: str, variables: dict[str, str] | None = None, folder: Path = ROOT
 ) -> Iterator[Server]:
-    """A server that this command starts, once it answers the probe with 200; ended afterwards with its children."""
+    """Starts a server with this command and yields it once it answers the probe with 200.
+
+    Afterwards the server and its children are ended. The server gets this process's variables, except those that begin with
+    `SEGMENT_`, and `variables`. Raises `RuntimeError` if the server does not start.
+    """
     environment = {name: value for name, value in os.environ.items() if not name.startswith("SEGMENT_")} | (variables or {})
     process = subprocess.Popen(command, env=environment, cwd=folder, start_new_session=True, stdout=subprocess.DEVNULL)
     server = Server(f"http://127.0.0.1:{port}", psutil.Process(process.pid))
@@ -117,10 +124,12 @@ def started(
 
 
 class PeakMemory:
-    """The most memory that a server takes while the block runs, in 10^6 bytes: `most_mb`, and above the start `risen_mb`.
+    """Peak memory of a server while the block runs, in 10^6 bytes.
 
-    The proportional set size is looked at every 50 ms. What rises and falls between two looks the system remembers of the
-    resident set, which counts where it has risen more.
+    most_mb: the peak. risen_mb: the peak less the memory at the start. Both are final once the block has ended.
+
+    A thread reads the proportional set size every 50 ms. The system records the peak of the main process's resident set, which
+    also shows peaks between two readings; its rise counts if it is larger.
     """
 
     def __init__(self, server: Server) -> None:
@@ -131,8 +140,8 @@ class PeakMemory:
         self.risen_mb = self.most_mb = 0.0
 
     def __enter__(self) -> PeakMemory:
-        self._status.with_name("clear_refs").write_text("5")  # forgets the highest resident set until now (man proc)
-        self._resident = self._stated("VmRSS")
+        self._status.with_name("clear_refs").write_text("5")  # resets the recorded peak of the resident set (man proc)
+        self._resident = self._read_mb("VmRSS")
         self._before = self.most_mb = self._server.memory_mb()
         self._thread.start()
         return self
@@ -140,14 +149,15 @@ class PeakMemory:
     def __exit__(self, *exc_info: object) -> None:
         self._stop.set()
         self._thread.join()
-        self.risen_mb = max(self.most_mb - self._before, self._stated("VmHWM") - self._resident)
+        self.risen_mb = max(self.most_mb - self._before, self._read_mb("VmHWM") - self._resident)
         self.most_mb = self._before + self.risen_mb
 
     def _watch(self) -> None:
         while not self._stop.wait(WATCH_S):
             self.most_mb = max(self.most_mb, self._server.memory_mb())
 
-    def _stated(self, name: str) -> float:
+    def _read_mb(self, name: str) -> float:
+        """A field of `/proc/PID/status` in 10^6 bytes."""
         lines = self._status.read_text().splitlines()
         return next(int(line.split()[1]) * 1024 / 1e6 for line in lines if line.startswith(f"{name}:"))
 
@@ -160,6 +170,7 @@ def free_port() -> int:
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
+    """Terminates the process, then kills it if it still runs after 20 s, and kills all of its process group."""
     process.terminate()
     with suppress(subprocess.TimeoutExpired):
         process.wait(20)

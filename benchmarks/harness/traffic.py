@@ -1,4 +1,4 @@
-"""Requests of all kinds for a soak: photos that must be answered, and what hostile or clumsy clients send."""
+"""Requests of all kinds for a soak: photos that must be answered, and requests of hostile or faulty clients."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ BAD_QUERIES = ("format=gif", "side=1", "overlap=nan", "model=none", "mask=%00", 
 PAGES = ("/", "/docs", "/openapi.json", "/info", "/classes", "/models", "/metrics", "/health", "/nothing")
 BUSY = frozenset({503, 504})
 REFUSED = frozenset({400, 413, 415, 422}) | BUSY
-CLOSED, SILENT = 0, -1  # the connection ended without an answer; nothing came for `PATIENCE_S`
+CLOSED, SILENT = 0, -1  # instead of a status: the connection ended without an answer; no answer within `PATIENCE_S`
 PATIENCE_S = 90
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a request: of which kind it was, its status, and whether that is one that it may have."""
+    """The result of a request: its kind, its status, and whether `KINDS` allows this status for the kind."""
 
     kind: str
     status: int
@@ -46,9 +46,13 @@ class Outcome:
 
 
 class Traffic:
-    """One client's requests, the same for the same seed. `digests`, of each photo's first answers, are all clients'."""
+    """One client that sends random requests; the same seed gives the same requests.
 
-    stall_s = 3.0  # at most
+    digests: sha256 of the first answer to each (index of a photo, query); all clients share it. changed: number of answers to
+    a photo that differ from the first one.
+    """
+
+    stall_s = 3.0  # longest stall of an upload or of a head
 
     def __init__(self, url: str, photos: Sequence[bytes], digests: dict[tuple[int, str], str], seed: int) -> None:
         self.address = (urlsplit(url).hostname, urlsplit(url).port)
@@ -62,39 +66,41 @@ class Traffic:
         self.client.close()
 
     def one(self) -> Outcome:
-        """A request of some kind, good ones most often."""
+        """Sends a request of a random kind, by the weights in `KINDS`."""
         kinds = list(KINDS)
-        (kind,) = self.source.choices(kinds, [KINDS[each][0] for each in kinds])
+        (kind,) = self.source.choices(kinds, [KINDS[name][0] for name in kinds])
         return self.outcome(kind)
 
     def again(self, most: int | None) -> list[Outcome]:
-        """Every answer to a photo that there has been, or so many of them, asked for once more."""
-        asked = list(self.digests)[:most]
-        return [self.outcome("photo", lambda each=each: self.ask(*each)) for each in asked]  # type: ignore[misc]
+        """Asks again for all answers in `digests`, or for the first `most` of them."""
+        keys = list(self.digests)[:most]
+        return [self.outcome("photo", lambda key=key: self.ask(*key)) for key in keys]  # type: ignore[misc]
 
     def outcome(self, kind: str, send: Callable[[], int] | None = None) -> Outcome:
-        _, usual, may = KINDS[kind]
+        """Sends a request of this kind, with `send` if it is given; returns its outcome."""
+        _, send_usual, allowed = KINDS[kind]
         try:
-            status = send() if send else usual(self)
+            status = send() if send else send_usual(self)
         except (httpx.TimeoutException, TimeoutError):
             status = SILENT
         except (httpx.TransportError, OSError):
             status = CLOSED
-        return Outcome(kind, status, status in may)
+        return Outcome(kind, status, status in allowed)
 
     def photo(self) -> int:
         return self.ask(self.source.randrange(len(self.photos)), self.source.choice(QUERIES))
 
     def ask(self, index: int, query: str) -> int:
+        """Posts a photo, as a body or as a form, and compares a 200 with the first one; returns the status."""
         data = self.photos[index]
         if self.source.random() < 0.5:
             answer = self.client.post(f"/segment?{query}", content=data)
         else:
             answer = self.client.post(f"/segment?{query}", files={"file": ("photo", data)})
         if answer.status_code == httpx.codes.OK:
-            # COCO tells the file's name
-            told = answer.json()["annotations"] if "coco" in query else answer.content
-            digest = sha256(told if isinstance(told, bytes) else json.dumps(told).encode()).hexdigest()
+            # a COCO document also has the file's name, which differs between body and form
+            content = answer.json()["annotations"] if "coco" in query else answer.content
+            digest = sha256(content if isinstance(content, bytes) else json.dumps(content).encode()).hexdigest()
             self.changed += self.digests.setdefault((index, query), digest) != digest
         return answer.status_code
 
@@ -134,7 +140,7 @@ class Traffic:
         return self.exchange(post(len(data)) + data, wait=self.source.uniform(0, 0.2), read=False)
 
     def pipelined(self) -> int:
-        """Several requests at once on one connection; the worst status."""
+        """Sends several requests at once on one connection; returns the highest status, or `CLOSED` if an answer is missing."""
         data = self.photos[0]
         last = b"GET /health/live HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
         requests = [*[b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n", post(len(data)) + data] * 3, last]
@@ -145,7 +151,7 @@ class Traffic:
         return max(statuses, default=CLOSED) if len(statuses) == len(requests) else CLOSED
 
     def exchange(self, data: bytes, *, wait: float = 0, read: bool = True) -> int:
-        """Sends bytes on a connection of its own; the status, or 0 where none is read."""
+        """Sends bytes on a new connection and waits; returns the status, or `CLOSED` if there is none or `read` is false."""
         with socket.create_connection(self.address, PATIENCE_S) as connection:
             with suppress(ConnectionError):
                 connection.sendall(data)
@@ -157,7 +163,7 @@ class Traffic:
 
 
 def post(length: int) -> bytes:
-    """The head of a POST of so many bytes."""
+    """The head of a POST with a body of this length, in bytes."""
     return b"POST /segment HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % length
 
 
@@ -171,12 +177,12 @@ HEADS = (
     b"POST /segment HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n\r\n",
     b"POST /segment HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999\r\n\r\n",
 )
-# for each kind, how often it comes, its request, and the statuses that it may have
+# for each kind: its weight among all requests, the method that sends it, and the statuses that it may have
 KINDS: dict[str, tuple[float, Callable[[Traffic], int], frozenset[int]]] = {
     "photo": (40, Traffic.photo, frozenset({200}) | BUSY),
     "batch": (4, Traffic.batch, frozenset({200}) | BUSY),
     "damaged file": (15, Traffic.damaged, frozenset({200}) | REFUSED),
-    "bomb": (10, Traffic.bomb, frozenset({200}) | REFUSED),  # some are images that only cost much, within a worker's limits
+    "bomb": (10, Traffic.bomb, frozenset({200}) | REFUSED),  # some are valid, within a worker's limits
     "bad query": (5, Traffic.bad_query, frozenset({422}) | BUSY),
     "page": (8, Traffic.page, frozenset({200, 404})),
     "hostile head": (6, Traffic.hostile_head, frozenset({CLOSED}) | REFUSED),
@@ -188,12 +194,12 @@ KINDS: dict[str, tuple[float, Callable[[Traffic], int], frozenset[int]]] = {
 
 
 def encoded_photos(*, quick: bool) -> list[bytes]:
-    """Photographs of many sizes in every format that is read."""
-    found = []
+    """Photographs of many sizes in every format that the service reads."""
+    photos = []
     for size in SIZES[: 2 if quick else None]:
         for index, encoding in enumerate(ENCODINGS):
             with Image.open(io.BytesIO(photo(PHOTOS[index % len(PHOTOS)], size))) as image:
                 buffer = io.BytesIO()
                 image.save(buffer, encoding)
-            found.append(buffer.getvalue())
-    return found if quick else [*found, photo(PHOTOS[0], LARGE)]
+            photos.append(buffer.getvalue())
+    return photos if quick else [*photos, photo(PHOTOS[0], LARGE)]

@@ -1,1 +1,1 @@
-"""The same `Segmenter` held by other serving frameworks, to measure our service against: see README.md."""
+"""Servers of other frameworks around the same `Segmenter`, to compare with our service: see README.md."""

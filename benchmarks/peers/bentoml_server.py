@@ -12,8 +12,8 @@ from bentoml.validators import ContentType  # type: ignore[import-not-found]
 from benchmarks.peers.worker import Worker, port
 
 
-# docs, "Parallelize requests handling": workers="cpu_count" for CPU-bound work; docs, "Define input and output types": a
-# single positional argument is the whole body
+# docs, "Parallelize requests handling": workers="cpu_count" for CPU-bound work
+# docs, "Define input and output types": a single positional argument is the whole body
 @bentoml.service(workers="cpu_count", traffic={"timeout": 120}, logging={"access": {"enabled": False}})
 class Segmentation:
     """One worker's segmenter: POST /segment."""
@@ -27,11 +27,11 @@ class Segmentation:
 
 
 def main() -> None:
-    """Becomes `bentoml serve`, which ends with its workers on SIGTERM."""
+    """Replaces this process with `bentoml serve`, which ends with its workers on SIGTERM."""
     os.environ["BENTOML_DO_NOT_TRACK"] = "True"
     service = "benchmarks.peers.bentoml_server:Segmentation"
     command = [sys.executable, "-m", "bentoml", "serve", service, "--host", "127.0.0.1", "--port", str(port())]
-    # once in a while a worker that started slowly waits forever for its health checks to end
+    # without a timeout, a worker that started slowly sometimes waits forever for its health checks to end
     os.execv(sys.executable, [*command, "--timeout-graceful-shutdown", "5"])
 
 

@@ -1,4 +1,4 @@
-"""Our service against other frameworks that hold the same `Segmenter`: same weights, machine and images, a mix of sizes."""
+"""Compares our service with other frameworks around the same `Segmenter`: same weights, machine and images of mixed sizes."""
 
 from __future__ import annotations
 
@@ -24,22 +24,24 @@ from benchmarks.harness.serving import Server, free_port, service, started
 CLIENTS = 16
 OURS = "fcn-segment"
 SIZES = ((320, 240), (500, 375), (640, 480), (375, 500), (1024, 768), (1152, 864), (1600, 1200))
-AGREEMENT = 0.999  # share of pixels: with another number of threads sums are rounded otherwise
-TRIES = 3
+AGREEMENT = 0.999  # least share of equal pixels: with another number of threads, sums are rounded differently
+TRIES = 3  # loads until one has answers
 TEXT = f"""\
 {CLIENTS} clients of wrk post JPEGs of {len(SIZES)} sizes from 320x240 to 1600x1200 and take masks. LitServe, BentoML and Ray
-Serve hold our `Segmenter`, from the file's bytes to the mask's, in a worker for each core with one thread each, as their
-documentation advises (`benchmarks/peers/`); our service has its default settings. In each round servers are measured one after
-the other in a random order, and are stopped while others are; each has time to end what its warm-up left before it is measured.
-Each mask was compared with `fcn-segment`'s before the load, and byte by byte with that one under it. p99 is wrk's, over all
-answers of a load. Memory is the proportional set size of all processes."""
+Serve run our `Segmenter`, from the file's bytes to the mask's, in one worker for each core with one thread each, as their
+documentation advises (`benchmarks/peers/`); our service has its default settings. In each round the servers are measured one
+after the other in random order; a server is stopped while another one is measured. Each has time after its warm-up to end the
+requests under way. Before the load, each server's masks were compared with those of `fcn-segment`; under load, each answer was
+compared byte by byte with the server's own mask from before. p99 is wrk's, over all answers of a load. Memory is the
+proportional set size of all processes."""
 
 
 @dataclass(frozen=True)
 class Peer:
-    """A server that `python -m MODULE --port N` starts on 127.0.0.1, and that ends with its children on SIGTERM.
+    """A framework's server. `python -m MODULE --port N` starts it on 127.0.0.1; on SIGTERM it ends with its children.
 
-    ready: a path that answers 200 to GET once it serves. Images are posted to `/segment` as the body.
+    package: the import that it needs. ready: a path that answers GET with 200 once the server is ready. Images are posted to
+    `/segment` as the body.
     """
 
     name: str
@@ -57,28 +59,28 @@ PEERS = (
 
 @dataclass(frozen=True)
 class Contender:
-    """A server, stopped while others are measured, and what it is asked."""
+    """A server, which is stopped while others are measured, and the images to post to it."""
 
     name: str
     server: Server
     images: list[Sample]
 
     def measured(self, seconds: float, clients: int) -> Load:
-        """What came of a load, after a short one that is not counted. Raises `RuntimeError` where an answer was wrong."""
+        """The result of a load, after a short warm-up load. Raises `RuntimeError` if an answer was wrong or none came."""
         self.server.resume()
         for _ in range(TRIES):
             load(self.server.url, self.images, connections=clients, seconds=seconds / 3)
-            time.sleep(seconds / 3)  # not every server drops the requests of clients that have gone
-            found = load(self.server.url, self.images, connections=clients, seconds=seconds)
-            if found.answers:  # a server that still works on its warm-up may give none
+            time.sleep(seconds / 3)  # some servers still work on requests of clients that have gone
+            result = load(self.server.url, self.images, connections=clients, seconds=seconds)
+            if result.answers:  # there are none if the server still works on the warm-up
                 break
         time.sleep(seconds / 3)
         self.server.pause()
-        return found.checked()
+        return result.checked()
 
 
 def run(*, quick: bool, python: str) -> Section:
-    """The service against those frameworks that are installed in this Python's environment; `RuntimeError` where none is."""
+    """Compares the service with the frameworks in the environment of `python`; raises `RuntimeError` if there are none."""
     images = samples(command_line(), photos(SIZES[:2] if quick else SIZES))
     rounds, seconds, clients = (1, 3.0, 2) if quick else (6, 10.0, CLIENTS)
     peers = [peer for peer in PEERS if installed(peer, python)]
@@ -87,35 +89,35 @@ def run(*, quick: bool, python: str) -> Section:
     with ExitStack() as stack:
         contenders = [stack.enter_context(_ours(images))]
         contenders += [stack.enter_context(_peer(peer, python, images)) for peer in peers]
-        found: dict[str, list[Load]] = {each.name: [] for each in contenders}
+        loads_by_name: dict[str, list[Load]] = {contender.name: [] for contender in contenders}
         for number in range(rounds):
-            for each in Random(number).sample(contenders, len(contenders)):
-                found[each.name].append(each.measured(seconds, clients))
-        memory = [Row.of(f"{each.name}, memory", [each.server.memory_mb()], "MB") for each in contenders]
-    return Section("Other frameworks", TEXT, [*_rows(found), *memory], ratios(found))
+            for contender in Random(number).sample(contenders, len(contenders)):
+                loads_by_name[contender.name].append(contender.measured(seconds, clients))
+        memory = [Row.of(f"{contender.name}, memory", [contender.server.memory_mb()], "MB") for contender in contenders]
+    return Section("Other frameworks", TEXT, [*_rows(loads_by_name), *memory], ratios(loads_by_name))
 
 
-def _rows(found: Mapping[str, Sequence[Load]]) -> list[Row]:
-    rows = [Row.of(name, [each.rate for each in loads], "images/s") for name, loads in found.items()]
-    rows += [Row.of(f"{name}, p99", [each.p99 for each in loads], "ms") for name, loads in found.items()]
-    cpu = [100 * each.cores for loads in found.values() for each in loads]
+def _rows(loads_by_name: Mapping[str, Sequence[Load]]) -> list[Row]:
+    rows = [Row.of(name, [each.rate for each in loads], "images/s") for name, loads in loads_by_name.items()]
+    rows += [Row.of(f"{name}, p99", [each.p99 for each in loads], "ms") for name, loads in loads_by_name.items()]
+    cpu = [100 * each.cores for loads in loads_by_name.values() for each in loads]
     return [*rows, Row.of("CPU time of wrk", cpu, "% of a core")]
 
 
-def ratios(found: Mapping[str, Sequence[Load]]) -> list[Ratio]:
-    """Medians over the rounds, each of which compares what was measured right after one another."""
-    given = []
-    for name in [name for name in found if name != OURS]:
-        pairs = list(zip(found[OURS], found[name], strict=True))
-        faster = statistics.median(ours.rate / theirs.rate for ours, theirs in pairs)
-        sooner = statistics.median(theirs.p99 / ours.p99 for ours, theirs in pairs)
-        given.append(Ratio(f"throughput, ours / {name}", faster, at_least=1.0))
-        given.append(Ratio(f"p99, {name} / ours", sooner, at_least=1.0))
-    return given
+def ratios(loads_by_name: Mapping[str, Sequence[Load]]) -> list[Ratio]:
+    """Our service compared with each framework: medians, over the rounds, of the ratios within a round."""
+    comparisons = []
+    for name in [name for name in loads_by_name if name != OURS]:
+        pairs = list(zip(loads_by_name[OURS], loads_by_name[name], strict=True))
+        speedup = statistics.median(ours.rate / theirs.rate for ours, theirs in pairs)
+        p99_ratio = statistics.median(theirs.p99 / ours.p99 for ours, theirs in pairs)
+        comparisons.append(Ratio(f"throughput, ours / {name}", speedup, at_least=1.0))
+        comparisons.append(Ratio(f"p99, {name} / ours", p99_ratio, at_least=1.0))
+    return comparisons
 
 
 def installed(peer: Peer, python: str) -> bool:
-    """Whether the environment has what this peer needs; says where it has not."""
+    """Whether the environment of `python` has the peer's package; prints a line if it has not."""
     result = subprocess.run([python, "-c", f"import {peer.package}"], capture_output=True, check=False)
     if result.returncode:
         print(f"fcn-bench: {peer.name} is not installed in {python}; see benchmarks/peers/README.md", file=sys.stderr)
@@ -133,13 +135,13 @@ def _ours(images: list[Sample]) -> Iterator[Contender]:
 def _peer(peer: Peer, python: str, images: list[Sample]) -> Iterator[Contender]:
     port = free_port()
     with started([python, "-m", peer.module, "--port", str(port)], port, peer.ready) as server:
-        own = [replace(sample, expected=_answered(peer, server.url, sample)) for sample in images]
+        peer_samples = [replace(sample, expected=_answered(peer, server.url, sample)) for sample in images]
         server.pause()
-        yield Contender(peer.name, server, own)
+        yield Contender(peer.name, server, peer_samples)
 
 
 def _answered(peer: Peer, url: str, sample: Sample) -> bytes:
-    """The peer's mask; raises `RuntimeError` where that is not the image's."""
+    """The peer's mask; raises `RuntimeError` if it differs from the expected one in more pixels than `AGREEMENT` allows."""
     assert sample.expected is not None
     headers = {"Content-Type": sample.content_type}
     answer = httpx.post(f"{url}/segment", content=sample.body, headers=headers, timeout=120).raise_for_status().content

@@ -1,7 +1,7 @@
 """Our `Segmenter` behind LitServe: the image as the request's body, the mask as PNG.
 
-LitServe's own request handling takes JSON and forms alone (its issues 362 and 732 ask for more), yet it hands
-`decode_request`'s type hint to FastAPI (docs, "Request, response format"), which takes bodies as bytes.
+LitServe's own request handling takes only JSON and forms. It passes the type hint of `decode_request` to FastAPI, however
+(docs, "Request, response format"), and FastAPI takes bodies as bytes.
 """
 
 # no `from __future__ import annotations`: LitServe reads the hints of `decode_request` and `encode_response` as objects
@@ -38,20 +38,20 @@ class Segmentation(ls.LitAPI):  # type: ignore[misc]
 def main() -> None:
     """Serves until SIGTERM."""
     number, parent = port(), os.getpid()
-    # LitServer's reference on workers_per_device: "for CPU, set to the number of cores". fast_queue stays off: it is for
-    # more than 100 requests a second, says the same page. Requests may wait longer than the default of 30 s.
+    # LitServer's reference on workers_per_device: "for CPU, set to the number of cores". fast_queue stays off: the same page
+    # says that it is for more than 100 requests a second. timeout: requests may wait longer than the default of 30 s.
     server = ls.LitServer(
         Segmentation(api_path="/segment"), accelerator="cpu", workers_per_device=available_cores(), timeout=120
     )
 
     def end(signum: int, frame: FrameType | None) -> None:
-        # LitServe ends cleanly on SIGINT; its processes inherit this
+        # LitServe ends cleanly on SIGINT; its child processes inherit this handler
         if os.getpid() == parent:
             raise KeyboardInterrupt
         sys.exit()
 
     signal.signal(signal.SIGTERM, end)
-    # num_api_servers stays as recommended: as many as workers
+    # num_api_servers keeps its recommended default, the number of workers
     server.run(host="127.0.0.1", port=number, log_level="warning", generate_client_file=False)
 
 

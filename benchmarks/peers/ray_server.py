@@ -1,6 +1,6 @@
 """Our `Segmenter` behind Ray Serve: the image as the request's body, the mask as PNG."""
 
-# no `from __future__ import annotations`: Ray sends this class to its actors without the names that only hints use
+# no `from __future__ import annotations`: Ray sends this class to its actors without names that only type hints use
 
 import asyncio
 import os
@@ -8,8 +8,8 @@ import signal
 import threading
 from types import FrameType
 
-# docs, "Enable High Throughput on Ray Serve": HAProxy (which comes with ray[serve]) instead of the proxy in Python, and
-# the settings that go with it; read when Ray Serve is imported, and by its actors
+# docs, "Enable High Throughput on Ray Serve": HAProxy (part of ray[serve]) instead of the proxy in Python, and the settings
+# for it. Ray Serve reads these variables on import, and its actors read them too.
 os.environ["RAY_SERVE_ENABLE_HA_PROXY"] = "1"
 os.environ["RAY_SERVE_THROUGHPUT_OPTIMIZED"] = "1"
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
@@ -24,7 +24,8 @@ from model.inference.cores import available_cores
 app = FastAPI()
 
 
-# docs, "Resource Allocation": a replica a core. One more request is sent to each than it works on, to be there when that ends
+# docs, "Resource Allocation": one replica for each core. Each replica gets one request more than it works on, so that the
+# next one is there when the first ends.
 @serve.deployment(
     num_replicas=available_cores(),
     ray_actor_options={"num_cpus": 1},
@@ -33,7 +34,7 @@ app = FastAPI()
 )
 @serve.ingress(app)
 class Segmentation:
-    """One replica's segmenter. Docs, "Asyncio and Concurrency best practices": what computes leaves the event loop."""
+    """One replica's segmenter. Docs, "Asyncio and Concurrency best practices": computation runs outside the event loop."""
 
     def __init__(self) -> None:
         self.worker = Worker()
@@ -61,7 +62,7 @@ def main() -> None:
         signal.signal(signal.SIGTERM, end)
         stop.wait()
     finally:
-        # not `serve.shutdown`, which drains for 30 s
+        # not `serve.shutdown`, which waits 30 s for requests to end
         ray.shutdown()
 
 

@@ -1,4 +1,4 @@
-"""What each worker of the other frameworks holds: a `Segmenter` of the default weights, warm, on one thread."""
+"""The worker in the other frameworks' servers: a warmed-up `Segmenter` of the default weights on one thread."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from model.inference.loading import load_runtime
 from model.inference.segmenter import Options, Segmenter
 from model.weights_file import DEFAULT_WEIGHTS, find_files
 
-THREADS = 1  # of the network: workers are as many as cores
+THREADS = 1  # of the network: there is one worker for each core
 
 
 class Worker:
-    """From an image file's bytes to the mask's, with the service's default options."""
+    """Turns an image file into its mask, with the service's default options."""
 
     def __init__(self) -> None:
         self.options = Options()
@@ -20,12 +20,12 @@ class Worker:
         self.segmenter.warm_up(self.options.tile)
 
     def mask(self, data: bytes) -> bytes:
-        """The PNG's bytes; raises an `ImageError`."""
+        """The mask of an image file's bytes, as a PNG's bytes; raises `ImageError`."""
         return self.segmenter.segment(data, self.segmenter.plan(data, self.options)).body
 
 
 def port() -> int:
-    """The port that the command line names."""
+    """The port in the command line's `--port`."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--port", type=int, required=True)
     number: int = parser.parse_args().port

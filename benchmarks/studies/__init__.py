@@ -1,1 +1,1 @@
-"""Programs that measure networks and trainings, and make `docs/models.md` and `docs/accuracy.md`."""
+"""Programs that measure networks and trainings and make `docs/models.md` and `docs/accuracy.md`."""

@@ -1,8 +1,9 @@
-"""The ablation: trains the rows of `accuracy.toml` and writes `docs/accuracy.json`.
+"""The ablation study: trains the rows of `accuracy.toml` and writes `docs/accuracy.json`.
 
     python -m benchmarks.studies.accuracy --out runs/accuracy
 
-The rows name their data and starts as `data/` and `start/` of the checkout. `benchmarks.studies.documents` makes the page.
+The rows refer to their data and start weights as `data/` and `start/` in the checkout.
+`benchmarks.studies.documents` makes the page.
 """
 
 from __future__ import annotations

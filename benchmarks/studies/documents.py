@@ -1,4 +1,4 @@
-"""Makes `docs/models.md` and `docs/accuracy.md` of what the programs beside this one measured.
+"""Makes `docs/models.md` and `docs/accuracy.md` from the measurements of the other programs in this folder.
 
 python -m benchmarks.studies.documents
 """
@@ -36,11 +36,12 @@ def main() -> int:
 
 
 def _page(name: str, **values: object) -> str:
-    """The page's prose, with what was measured in its places."""
+    """The text of a page in `pages/`, with the values filled in."""
     return Template((HERE / "pages" / f"{name}.md").read_text()).substitute(values)
 
 
 def load(name: str) -> dict[str, Any]:
+    """A JSON document in `docs/`."""
     document: dict[str, Any] = json.loads((DOCS / f"{name}.json").read_text())
     return document
 
@@ -48,7 +49,7 @@ def load(name: str) -> dict[str, Any]:
 def models_page() -> str:
     measured, stitched = load("models"), load("shift-and-stitch")
     rows = by_name(measured["rows"])
-    listed = [row for row in read_table(HERE / "models.toml").rows if row.name in rows]
+    table_rows = [row for row in read_table(HERE / "models.toml").rows if row.name in rows]
     table = [
         (
             row.what,
@@ -57,10 +58,10 @@ def models_page() -> str:
             _milliseconds(rows[row.name]),
             f"{rows[row.name]['mean_iou']:.3f}, {row.note}, {rows[row.name]['minutes']:.1f} min" if row.scored else CHECKED,
         )
-        for row in listed
+        for row in table_rows
     ]
     height, width = measured["tile"]
-    commands = "\n".join(f"# {row.what}\n{rows[row.name]['command']}" for row in listed if row.scored)
+    commands = "\n".join(f"# {row.what}\n{rows[row.name]['command']}" for row in table_rows if row.scored)
     return _page(
         "models",
         table=markdown_table(["network", "parameters", "GFLOPs", "ms", "CamVid val mean IoU"], table),
@@ -76,12 +77,12 @@ def models_page() -> str:
 
 
 def _milliseconds(row: Mapping[str, Any]) -> str:
-    """Median, lowest and highest; a row that was added after the last measurement has none."""
+    """Median, lowest and highest; `not measured` for a row that was added after the last measurement."""
     return f"{row['ms']:.0f} ({row['ms_low']:.0f} to {row['ms_high']:.0f})" if "ms" in row else "not measured"
 
 
 def source(recipe: Path) -> str:
-    """Where a recipe is from, by its first line."""
+    """The source that a recipe's first line names; raises `ValueError` if there is none."""
     first = recipe.read_text().splitlines()[0]
     if not first.startswith("# Source: "):
         raise ValueError(f"{recipe} must begin with the line '# Source: ', got {first!r}")
@@ -101,21 +102,21 @@ def _stitched(document: Mapping[str, Any]) -> str:
 
 def accuracy_page() -> str:
     ablation, failures = json.loads((DOCS / "accuracy.json").read_text()), load("failures")
-    trials = {name: markdown_table(each["header"], map(_cells, each["rows"])) for name, each in load("trials").items()}
-    found = by_name(ablation)
-    base = found["base"]
-    seeds = [found[name]["mean_iou"] for name in ("base", "seed1", "seed2") if name in found]
+    trials = {name: markdown_table(trial["header"], map(_cells, trial["rows"])) for name, trial in load("trials").items()}
+    scores_by_name = by_name(ablation)
+    base = scores_by_name["base"]
+    seeds = [scores_by_name[name]["mean_iou"] for name in ("base", "seed1", "seed2") if name in scores_by_name]
     table = [
         (
             f"*{row.name}*: {row.what}",
-            f"{found[row.name]['mean_iou']:.3f}",
-            "" if row.name == "base" else f"{found[row.name]['mean_iou'] - base['mean_iou']:+.3f}",
-            f"{found[row.name]['iou']['Pole']:.2f}",
-            f"{found[row.name]['minutes']:.1f}",
+            f"{scores_by_name[row.name]['mean_iou']:.3f}",
+            "" if row.name == "base" else f"{scores_by_name[row.name]['mean_iou'] - base['mean_iou']:+.3f}",
+            f"{scores_by_name[row.name]['iou']['Pole']:.2f}",
+            f"{scores_by_name[row.name]['minutes']:.1f}",
             row.kept,
         )
         for row in read_table(HERE / "accuracy.toml").rows
-        if row.name in found
+        if row.name in scores_by_name
     ]
     return _page(
         "accuracy",
@@ -144,14 +145,14 @@ def _published() -> str:
     rows = []
     for name, score in PUBLISHED.items():
         scores = load_weights(find_weights(name)).manifest.scores
-        listed = [scored_in(f"{score}{high}", precision) for high in ("", HIGH) for precision in PRECISIONS]
-        for frames in [given for given in listed if given in scores]:
+        candidates = [scored_in(f"{score}{high}", precision) for high in ("", HIGH) for precision in PRECISIONS]
+        for frames in [candidate for candidate in candidates if candidate in scores]:
             values = scores[frames]
             low, high = values.get("mean_iou_95", (None, None))
-            ends = "" if low is None else f"{low:.3f} to {high:.3f}"
-            near = f"{values['boundary_iou']:.3f}" if "boundary_iou" in values else ""
-            means = f"{values['mean_iou']:.3f}", ends, near, f"{values['pixel_accuracy']:.3f}"
-            rows.append((name, frames, len(values["classes"]), *means))
+            interval = "" if low is None else f"{low:.3f} to {high:.3f}"
+            boundary_iou = f"{values['boundary_iou']:.3f}" if "boundary_iou" in values else ""
+            numbers = f"{values['mean_iou']:.3f}", interval, boundary_iou, f"{values['pixel_accuracy']:.3f}"
+            rows.append((name, frames, len(values["classes"]), *numbers))
     return markdown_table(["weights", "frames", "classes", "mean IoU", "95% of draws", "near borders", "pixel accuracy"], rows)
 
 
@@ -160,9 +161,9 @@ def _calibrated() -> str:
     for name in PUBLISHED:
         training = load_weights(find_weights(name)).manifest.training
         fits = {name: training.get("calibration"), f"{name}, int8": training.get("calibration_int8")}
-        for what, fit in [(what, fit) for what, fit in fits.items() if fit]:
+        for label, fit in [(label, fit) for label, fit in fits.items() if fit]:
             errors = f"{fit['ece_before']:.4f}", f"{fit['ece_after']:.4f}"
-            rows.append((what, f"{fit['temperature']:.3f}", *checked_frames(fit), *errors))
+            rows.append((label, f"{fit['temperature']:.3f}", *checked_frames(fit), *errors))
     header = ["weights", "temperature", "frames", "checked on", "ECE without", "ECE with one"]
     return markdown_table(header, rows)
 

@@ -1,4 +1,4 @@
-"""Where the published weights fail: charts of confusions and of IoU against size, and what became of rare classes.
+"""Where the published weights fail: charts of confusions and of IoU by size, and scores of rare classes.
 
     python -m benchmarks.studies.failures --voc data/voc2012-animals --camvid data/camvid --start runs/start/start.safetensors
 
@@ -34,8 +34,8 @@ from training.scoring.evaluate import ClassMap, predictions
 DOCS = ROOT / "docs"
 SEVEN = "0=0,8=1,10=2,12=3,13=4,15=5,17=6,*=0"
 RARE = ("bottle", "car", "chair", "diningtable", "motorbike", "pottedplant", "sofa", "tvmonitor")
-EVERY = {"val": 1, "train": 5}  # of how many frames one is looked at for the rare classes
-FOUND = 0.01  # of the frame's pixels that the start gives a class, before it counts as found
+EVERY = {"val": 1, "train": 5}  # for the rare classes, every how many frames one is evaluated
+FOUND = 0.01  # least share of a frame's pixels that the start weights give a class, for the class to count as found
 EDGES = (0.0, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)  # object sizes, as fractions of the frame
 
 
@@ -62,74 +62,89 @@ def main() -> int:
 
 
 def charts(segmenter: Segmenter, split: Split, mapping: ClassMapping | None, path: Path) -> None:
-    """Draws the confusion matrix beside the IoU by size."""
+    """Evaluates a split and writes a PNG of the confusion matrix beside the IoU by size.
+
+    mapping: from the segmenter's classes to the split's, or None if they are the same.
+    """
     matrix = ConfusionMatrix(len(split.labels))
     by_size: list[list[float]] = [[] for _ in EDGES[1:]]
-    for truth, found in predictions(segmenter, split, Options()):
-        mapped = mapping(found) if mapping else found
+    for truth, class_map in predictions(segmenter, split, Options()):
+        mapped = mapping(class_map) if mapping else class_map
         matrix.update(truth, mapped)
         for size, iou in sizes(truth, mapped, len(split.labels), skip_background=mapping is not None):
             by_size[int(np.searchsorted(EDGES, size, side="left")) - 1].append(iou)
     path.write_bytes(draw(matrix, split.labels.names, by_size))
 
 
-def sizes(truth: ClassMap, found: ClassMap, classes: int, *, skip_background: bool) -> Iterator[tuple[float, float]]:
-    """For each class that a frame shows, the fraction of the labelled frame that it covers, and its IoU there."""
+def sizes(truth: ClassMap, class_map: ClassMap, classes: int, *, skip_background: bool) -> Iterator[tuple[float, float]]:
+    """For each class in a frame's labels: its share of the labelled pixels, and its IoU over them.
+
+    truth, class_map: (height, width) class ids. Ids in `truth` from `classes` on are unlabelled.
+    """
     labelled = truth < classes
     for index in range(1 if skip_background else 0, classes):
-        actual, claimed = truth == index, (found == index) & labelled
-        if actual.any():
-            yield actual.sum() / labelled.sum(), (actual & claimed).sum() / (actual | claimed).sum()
+        in_truth, in_map = truth == index, (class_map == index) & labelled
+        if in_truth.any():
+            yield in_truth.sum() / labelled.sum(), (in_truth & in_map).sum() / (in_truth | in_map).sum()
 
 
 def draw(matrix: ConfusionMatrix, names: Sequence[str], by_size: Sequence[Sequence[float]]) -> bytes:
+    """The chart as PNG. by_size: IoU values for each interval of `EDGES`."""
     figure = Figure(figsize=(11, 4.6), layout="constrained")
-    left, right = figure.subplots(1, 2, width_ratios=[1.15, 1])
+    matrix_axes, size_axes = figure.subplots(1, 2, width_ratios=[1.15, 1])
     shares = matrix.counts / np.maximum(1, matrix.counts.sum(1, keepdims=True))
-    left.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    matrix_axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     for row, column in np.argwhere(shares >= 0.005):
         color = "white" if shares[row, column] > 0.5 else "black"
-        left.text(column, row, f"{100 * shares[row, column]:.0f}", ha="center", va="center", fontsize=7, color=color)
-    left.set_xticks(range(len(names)), names, rotation=60, ha="right")
-    left.set_yticks(range(len(names)), names)
-    left.set(xlabel="predicted", ylabel="label", title="% of a label's pixels")
-    shown = [index for index, values in enumerate(by_size) if values]
-    right.boxplot([by_size[index] for index in shown], showfliers=False, medianprops={"color": "#4269d0"})
-    ticks = [f"to {100 * EDGES[index + 1]:g}%\n{len(by_size[index])}" for index in shown]
-    right.set_xticks(range(1, len(shown) + 1), ticks, fontsize=8)
-    right.set(ylim=(0, 1), ylabel="IoU within a frame", xlabel="share of the frame that a class covers; below, how many")
-    right.set_title("the smaller, the worse")
-    right.spines[["top", "right"]].set_visible(False)
+        matrix_axes.text(column, row, f"{100 * shares[row, column]:.0f}", ha="center", va="center", fontsize=7, color=color)
+    matrix_axes.set_xticks(range(len(names)), names, rotation=60, ha="right")
+    matrix_axes.set_yticks(range(len(names)), names)
+    matrix_axes.set(xlabel="predicted", ylabel="label", title="% of a label's pixels")
+    filled = [index for index, values in enumerate(by_size) if values]
+    size_axes.boxplot([by_size[index] for index in filled], showfliers=False, medianprops={"color": "#4269d0"})
+    ticks = [f"to {100 * EDGES[index + 1]:g}%\n{len(by_size[index])}" for index in filled]
+    size_axes.set_xticks(range(1, len(filled) + 1), ticks, fontsize=8)
+    size_axes.set(ylim=(0, 1), ylabel="IoU within a frame", xlabel="share of the frame that a class covers; below, how many")
+    size_axes.set_title("the smaller, the worse")
+    size_axes.spines[["top", "right"]].set_visible(False)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=90)
     return buffer.getvalue()
 
 
 def rare(split: Split, segmenter: Segmenter, start: Segmenter) -> dict[str, dict[str, float | int | None]]:
-    """Per rare class, over the frames where the start finds it: IoU with labels of both networks, and with each other."""
+    """Scores of each rare class over the frames where the start weights find it.
+
+    frames: number of these frames. iou, start_iou: IoU of each network with the labels. agreement: IoU between the networks.
+    """
     names = split.labels.names
-    against = {key: {name: np.zeros(2, np.int64) for name in RARE} for key in ("iou", "start_iou", "agreement")}
+    counts = {key: {name: np.zeros(2, np.int64) for name in RARE} for key in ("iou", "start_iou", "agreement")}
     frames = dict.fromkeys(RARE, 0)
-    for (truth, ours), (_, theirs) in zip(
+    for (truth, class_map), (_, start_map) in zip(
         predictions(segmenter, split, Options()), predictions(start, split, Options()), strict=True
     ):
         labelled = truth < len(names)
         for name in RARE:
             index = names.index(name)
-            if (theirs == index).mean() < FOUND:
+            if (start_map == index).mean() < FOUND:
                 continue
             frames[name] += 1
-            label, mine, former = ((found == index) & labelled for found in (truth, ours, theirs))
-            for key, (one, other) in {"iou": (label, mine), "start_iou": (label, former), "agreement": (mine, former)}.items():
-                against[key][name] += [(one & other).sum(), (one | other).sum()]
+            label, predicted, start_predicted = ((ids == index) & labelled for ids in (truth, class_map, start_map))
+            for key, (first, second) in {
+                "iou": (label, predicted),
+                "start_iou": (label, start_predicted),
+                "agreement": (predicted, start_predicted),
+            }.items():
+                counts[key][name] += [(first & second).sum(), (first | second).sum()]
     return {
-        name: {"frames": frames[name]} | {key: _ratio(values[name]) for key, values in against.items()}
+        name: {"frames": frames[name]} | {key: _ratio(values[name]) for key, values in counts.items()}
         for name in RARE
         if frames[name]
     }
 
 
 def _ratio(counts: npt.NDArray[np.int64]) -> float | None:
+    """Intersection over union, to three digits; None if the union is empty."""
     return round(float(counts[0] / counts[1]), 3) if counts[1] else None
 
 

@@ -1,8 +1,9 @@
-"""The family side by side: trains the rows of `models.toml`, measures each network, and writes `docs/models.json`.
+"""Compares the family's networks: trains the rows of `models.toml`, measures each network, and writes `docs/models.json`.
 
     python -m benchmarks.studies.models --out runs/models
 
-The rows name their data and starts as `data/` and `start/` of the checkout. `benchmarks.studies.documents` makes the page.
+The rows refer to their data and start weights as `data/` and `start/` in the checkout.
+`benchmarks.studies.documents` makes the page.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ REPEATS = 15
 def main() -> int:
     parser = argparse.ArgumentParser("benchmarks.studies.models", description="Trains and measures the family's networks.")
     parser.add_argument("--out", type=Path, default=Path("runs/models"))
-    parser.add_argument("--threads", type=int, default=1, help="of each training; measurements use all")
+    parser.add_argument("--threads", type=int, default=1, help="threads of each training; measurements use all cores")
     parser.add_argument("--measure", action="store_true", help="measure every trained row, and write the results")
     parser.add_argument("rows", nargs="*", help="names of rows to train (default: all)")
     args = parser.parse_args()
@@ -56,9 +57,10 @@ def main() -> int:
 
 
 def measure(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """The document of these trained rows, with parameters, operations and milliseconds of each one's network.
+    """The document of these trained rows, with the parameters, operations and milliseconds of their networks.
 
-    The networks are built anew from the rows' architectures: times do not depend on what was trained.
+    Adds these figures to `rows`. The networks are built anew from the rows' architectures, because times do not depend on the
+    weights.
     """
     networks = [untrained(Architecture.from_dict(row["architecture"])) for row in rows]
     tile = np.random.default_rng(0).integers(0, 256, (*TILE, 3), dtype=np.uint8)
@@ -71,31 +73,35 @@ def measure(rows: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def untrained(architecture: Architecture) -> TorchRuntime:
-    """A network of this architecture with fresh weights, as it is served."""
+    """A network of this architecture with random weights, as the service runs it."""
     labels = numbered_labels([f"class {number}" for number in range(architecture.num_classes)])
     manifest = Manifest(architecture, labels, Preprocessing(), "none")
     return TorchRuntime(Weights("untrained", "", manifest, half_tensors(build_network(architecture))))
 
 
 def milliseconds(networks: Sequence[TorchRuntime], tile: Tile) -> list[list[float]]:
-    """Times of this tile through each network, taken in turns so that a slow spell of the machine meets all."""
+    """Milliseconds of `REPEATS` runs of this tile through each network.
+
+    The networks take turns, so that a slow phase of the machine affects all of them. The first two turns warm up.
+    """
     times: list[list[float]] = [[] for _ in networks]
     for turn in range(REPEATS + 2):
-        for network, taken in zip(networks, times, strict=True):
+        for network, network_times in zip(networks, times, strict=True):
             started = time.perf_counter()
             network.logits([tile])
             if turn >= 2:
-                taken.append((time.perf_counter() - started) * 1000)
+                network_times.append((time.perf_counter() - started) * 1000)
     return times
 
 
 def parameters(architecture: Architecture) -> int:
+    """Number of parameters of the network."""
     with torch.device("meta"):
         return sum(parameter.numel() for parameter in build_network(architecture).parameters())
 
 
 def gflops(architecture: Architecture) -> float:
-    """Billions of floating-point operations of one tile, a multiplication and an addition being two."""
+    """Billions of floating-point operations for one tile; a multiplication and an addition count as two."""
     with torch.device("meta"), FlopCounterMode(display=False) as counter:
         build_network(architecture).eval()(torch.empty(1, 3, *TILE))
     total: int = counter.get_total_flops()

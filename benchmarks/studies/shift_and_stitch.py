@@ -1,4 +1,4 @@
-"""Shift-and-stitch beside bilinear upsampling: the picture and the cost, on the default weights.
+"""Compares shift-and-stitch with bilinear upsampling on the default weights: a picture, and the cost.
 
     python -m benchmarks.studies.shift_and_stitch
 
@@ -27,17 +27,17 @@ from training.reporting.machine import commit, machine
 SHIFTS = (1, 2, 4, 8)
 PHOTO = ROOT / "docs" / "photos" / "chelsea.jpg"
 SIZE = (320, 480)
-ZOOM = (slice(0, 240), slice(320, 480))  # where the cat ends
-CAT = 8
+ZOOM = (slice(0, 240), slice(320, 480))  # rows and columns of the cat's outline
+CAT = 8  # class id
 
 
 def probability(segmenter: Segmenter, photo: Pixels) -> npt.NDArray[np.float32]:
-    """Of the cat, at every pixel."""
+    """Probability of the class `CAT` at every pixel, (height, width) float32."""
     rows = segmenter.rows(photo, segmenter.plan_size(SIZE, Options(SIZE, side="native")))
     logits = np.concatenate([part.logits() for part in rows], 1)
     exponentials = np.exp(logits - logits.max(0))
-    found: npt.NDArray[np.float32] = exponentials[CAT] / exponentials.sum(0)
-    return found
+    probabilities: npt.NDArray[np.float32] = exponentials[CAT] / exponentials.sum(0)
+    return probabilities
 
 
 def main() -> int:
@@ -50,23 +50,23 @@ def main() -> int:
     axes = figure.subplots(1, 1 + len(SHIFTS))
     axes[0].imshow(photo[ZOOM])
     axes[0].set_title("photo", fontsize=9)
-    for shifts, values, drawn in zip(SHIFTS, probabilities, axes[1:], strict=True):
-        drawn.imshow(values[ZOOM], cmap="viridis", vmin=0, vmax=1)
-        drawn.contour(values[ZOOM], [0.5], colors="white", linewidths=0.8)
-        drawn.set_title("bilinear alone" if shifts == 1 else f"{shifts}x{shifts} shifts", fontsize=9)
-    for drawn in axes:
-        drawn.set_axis_off()
+    for shifts, values, panel in zip(SHIFTS, probabilities, axes[1:], strict=True):
+        panel.imshow(values[ZOOM], cmap="viridis", vmin=0, vmax=1)
+        panel.contour(values[ZOOM], [0.5], colors="white", linewidths=0.8)
+        panel.set_title("bilinear alone" if shifts == 1 else f"{shifts}x{shifts} shifts", fontsize=9)
+    for panel in axes:
+        panel.set_axis_off()
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=90)
     (ROOT / "docs" / "shift-and-stitch.png").write_bytes(buffer.getvalue())
     rows = [
         {
             "shifts": shifts,
-            "ms": round(statistics.median(taken), 1),
-            "ratio": round(statistics.median(taken) / statistics.median(times[0]), 1),
+            "ms": round(statistics.median(network_times), 1),
+            "ratio": round(statistics.median(network_times) / statistics.median(times[0]), 1),
             "changed": round(float(np.mean((values > 0.5) != (probabilities[0] > 0.5))), 5),
         }
-        for shifts, taken, values in zip(SHIFTS, times, probabilities, strict=True)
+        for shifts, network_times, values in zip(SHIFTS, times, probabilities, strict=True)
     ]
     document = {"size": SIZE, "dtype": networks[0].identity.precision, "machine": machine(), "commit": commit(), "rows": rows}
     (ROOT / "docs" / "shift-and-stitch.json").write_text(json.dumps(document, indent=1) + "\n")

@@ -1,4 +1,4 @@
-"""Rows of trainings: run where they have not been yet, one `fcn-train` each, and their scores gathered."""
+"""Tables of trainings: runs `fcn-train` for each row without weights yet, and collects the scores."""
 
 from __future__ import annotations
 
@@ -19,9 +19,10 @@ ROOT = Path(__file__).parents[2]
 
 @dataclass(frozen=True)
 class Row:
-    """One training: what it is called, what it shows, and the flags that it adds to the common ones.
+    """One training: its name, what it shows, and its flags besides the common ones.
 
-    scored: whether the score says something of the network, and not only of how little it was trained.
+    kept, note: texts for the tables. scored: whether the training was long enough for the score to say something about the
+    network.
     """
 
     name: str
@@ -34,13 +35,13 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """The rows of a TOML file, in order, and the flags that all of them share."""
+    """The rows of a TOML file, in order, and the flags that all rows share."""
 
     common: tuple[str, ...]
     rows: tuple[Row, ...]
 
     def command(self, row: Row, out: Path) -> list[str]:
-        """What to type for this row; `{out}` in its flags stands for the folder of all rows."""
+        """The command for this row; `{out}` in its flags stands for `out`, the folder of all rows."""
         own = [argument.replace("{out}", str(out)) for argument in row.arguments]
         return ["fcn-train", *self.common, *own, "--name", row.name, "--out", str(out / row.name)]
 
@@ -52,7 +53,10 @@ def read_table(path: Path) -> Table:
 
 
 def run_rows(table: Table, out: Path, only: Sequence[str], threads: int) -> None:
-    """Trains each row (or those named) that has no weights file yet; a run that was killed goes on where it was."""
+    """Trains each row without a weights file, or only the rows in `only`; a killed run resumes from its checkpoint.
+
+    Raises `SystemExit` for an unknown name.
+    """
     if unknown := sorted(set(only) - {row.name for row in table.rows}):
         raise SystemExit(f"no rows {unknown}; there are {[row.name for row in table.rows]}")
     for row in table.rows:
@@ -63,14 +67,14 @@ def run_rows(table: Table, out: Path, only: Sequence[str], threads: int) -> None
 
 
 def results(table: Table, out: Path) -> list[dict[str, Any]]:
-    """What each finished row's weights file says, in the table's order."""
-    found = []
+    """Scores and facts from the weights file of each finished row, in the table's order."""
+    entries = []
     for row in table.rows:
         path = out / row.name / f"{row.name}.safetensors"
         if path.exists():
             manifest = load_weights(path).manifest
             (score,) = manifest.scores.values()
-            found.append(
+            entries.append(
                 {
                     "name": row.name,
                     "mean_iou": score["mean_iou"],
@@ -86,7 +90,7 @@ def results(table: Table, out: Path) -> list[dict[str, Any]]:
                     "conditions": score["conditions"],
                 }
             )
-    return found
+    return entries
 
 
 def markdown_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
@@ -94,5 +98,5 @@ def markdown_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> s
     return "\n".join([*lines, *(table_row(*map(str, row)) for row in rows)])
 
 
-def by_name(found: Iterable[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
-    return {str(result["name"]): result for result in found}
+def by_name(rows: Iterable[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
+    return {str(row["name"]): row for row in rows}

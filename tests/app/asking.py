@@ -22,8 +22,8 @@ PHOTO = encoded(make_photo(90, 130))
 
 
 def service_of(client: TestClient) -> Service:
-    found: Service = client.app.state.service  # type: ignore[attr-defined]
-    return found
+    service: Service = client.app.state.service  # type: ignore[attr-defined]
+    return service
 
 
 def post(
@@ -50,14 +50,14 @@ def assert_problem(response: Any, status: int, *words: str) -> None:
 def assert_idle(service: Service) -> None:
     """Soon nothing is kept: no request in flight, tile, reservation or memory, no user of a model."""
 
-    def kept() -> tuple[int, ...]:
+    def usage() -> tuple[int, ...]:
         users = sum(model.users for model in service.registry.models.values())
         return service.in_flight, service.queued_tiles, service.admission.requests, service.budget.used, users
 
     try:
-        wait_for(lambda: not any(kept()))
+        wait_for(lambda: not any(usage()))
     except AssertionError:
-        assert kept() == (0, 0, 0, 0, 0)
+        assert usage() == (0, 0, 0, 0, 0)
 
 
 def head(length: int = len(PHOTO), *lines: str, path: str = "/segment") -> bytes:

@@ -24,8 +24,8 @@ class Process:
 
     def __init__(self, weights: Path, log: Path, program: str = "", **settings: str) -> None:
         self.port = int(settings.get("PORT", free_port()))
-        given = {"WEIGHTS": weights, "PORT": self.port, "DEVICE": "cpu", "RUNTIME": "openvino", "TILE": "96", "THREADS": "1"}
-        environment = os.environ | {f"SEGMENT_{name}": str(value) for name, value in (given | settings).items()}
+        defaults = {"WEIGHTS": weights, "PORT": self.port, "DEVICE": "cpu", "RUNTIME": "openvino", "TILE": "96", "THREADS": "1"}
+        environment = os.environ | {f"SEGMENT_{name}": str(value) for name, value in (defaults | settings).items()}
         self.log = log
         with log.open("wb") as file:
             command = [sys.executable, "-c", program or SERVE]

@@ -120,18 +120,18 @@ def test_of_a_connection_that_its_client_resets_nothing_is_kept() -> None:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         await respond(send, 200, b"")
 
-    def kept() -> int:
+    def deadline_count() -> int:
         gc.collect()
         return sum(type(each) is HeadDeadline for each in gc.get_objects())
 
-    before = kept()
+    before = deadline_count()
     with over_http(ConnectionMiddleware(app), Connections(1000).protocol) as port:
         for _ in range(20):
             with connected(port) as connection:
                 connection.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
                 assert connection.recv(100)
                 connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        wait_for(lambda: kept() - before < 3)
+        wait_for(lambda: deadline_count() - before < 3)
 
 
 async def respond(send: Send, status: int, body: bytes) -> None:

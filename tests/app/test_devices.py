@@ -88,10 +88,10 @@ def test_a_reload_while_requests_come_drops_none_and_frees_the_former_network(se
         for _ in range(3):
             former = service.registry.models
             with ThreadPoolExecutor(1) as pool:
-                asked = pool.submit(masks, client, PHOTOS * 2, 8)
+                future = pool.submit(masks, client, PHOTOS * 2, 8)
                 service.reload()
                 wait_for(lambda former=former: service.registry.models is not former)
-                assert agreement(asked.result(HANG_S), before * 2) >= 0.99
+                assert agreement(future.result(HANG_S), before * 2) >= 0.99
             (model,) = former.values()
             wait_for(lambda model=model: not model.scheduler.alive)
             assert agreement(masks(client, PHOTOS), before) >= 0.99

@@ -31,14 +31,14 @@ def open_files() -> int:
     return psutil.Process().num_fds()
 
 
-@pytest.mark.parametrize("kept", [0, (5 << 20) - 100], ids=["none fits", "the last bytes do not fit"])
+@pytest.mark.parametrize("capacity", [0, (5 << 20) - 100], ids=["none fits", "the last bytes do not fit"])
 def test_a_batch_that_finds_no_room_on_disk_is_503_and_leaves_nothing(
-    serve: Serve, kept: int, caplog: pytest.LogCaptureFixture
+    serve: Serve, capacity: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     with serve() as client:
         files = [("file", ("a", PHOTO)), ("file", ("b", bytes(5 << 20)))]
         before = open_files()
-        with disk_for_files_of(kept):
+        with disk_for_files_of(capacity):
             response = client.post("/segment/batch", files=files)
         assert_problem(response, 503, "no room on disk")
         assert response.headers["retry-after"]

@@ -78,13 +78,13 @@ def test_every_detail_is_bounded_and_printable(client: TestClient) -> None:
 
 @pytest.mark.parametrize("formatter", FORMATTERS, ids=["json", "text"])
 def test_a_request_is_one_log_line_of_bounded_length(client: TestClient, formatter: logging.Formatter) -> None:
-    asked: list[Any] = [
+    requests: list[Any] = [
         lambda: client.get("/%0a%0d%1b%5b31m" + "x" * 5000),
         lambda: post(client, b"text", format=ODD * 1000),
         lambda: client.post("/segment", files={"file": (f"{ODD}.png" * 100, b"")}),
         lambda: client.post("/segment", files={ODD * 500: ("photo", PHOTO)}),
     ]
-    for ask in asked:
+    for ask in requests:
         with logged(formatter) as stream:
             ask()
         (line,) = stream.getvalue().splitlines()

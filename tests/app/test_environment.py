@@ -31,15 +31,15 @@ DIGEST = "ab" * 32
 @pytest.fixture(autouse=True)
 def started(monkeypatch: pytest.MonkeyPatch) -> list[Settings]:
     """The settings of each service that was started; none is in truth."""
-    found: list[Settings] = []
+    settings: list[Settings] = []
 
     def start(app: FastAPI) -> int:
-        found.append(app.state.service.settings)
+        settings.append(app.state.service.settings)
         return 0
 
     monkeypatch.setattr(program, "serve", start)
     monkeypatch.setattr(program, "configure_logging", lambda *_: None)  # it is for the whole process
-    return found
+    return settings
 
 
 @pytest.mark.parametrize(
@@ -63,10 +63,10 @@ def test_a_variable_that_is_no_setting_stops_the_start(
     else:
         monkeypatch.setenv(name, "kept-to-itself")
     assert main([]) == 2
-    told = capsys.readouterr().err
-    assert told.startswith(f"fcn-serve: {name.upper()}: ")
-    assert words in told
-    assert "kept-to-itself" not in told
+    stderr = capsys.readouterr().err
+    assert stderr.startswith(f"fcn-serve: {name.upper()}: ")
+    assert words in stderr
+    assert "kept-to-itself" not in stderr
 
 
 def test_every_variable_that_is_no_setting_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -149,9 +149,9 @@ def test_what_protects_nothing_stops_the_start(
     for name, value in variables.items():
         monkeypatch.setenv(f"SEGMENT_{name}", value)
     assert main([]) == 2
-    told = capsys.readouterr().err
-    assert words in told
-    assert "same" not in told
+    stderr = capsys.readouterr().err
+    assert words in stderr
+    assert "same" not in stderr
 
 
 def test_keys_are_told_nowhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -45,10 +45,10 @@ class Faulty(FirstChannel):
             raise self.fault
         if bad and self.fault == "end":
             raise SystemExit
-        found = super().logits(tiles)
+        logits = super().logits(tiles)
         if bad and self.fault == "nan":
-            found[0, 0, 5, 5] = np.nan
-        return found
+            logits[0, 0, 5, 5] = np.nan
+        return logits
 
 
 class Served:
@@ -128,13 +128,13 @@ def test_a_network_that_is_lost_answers_everyone_and_ends_the_process_with_1(
     watched = 20.0 if fault == "hang" else 30.0  # with less than 30 the event loop is not
     with served(runtime, monkeypatch, watched) as (it, status), ThreadPoolExecutor() as pool:
         runtime.hold.close()
-        asked = [pool.submit(it.post, BAD) for _ in range(4)]
+        futures = [pool.submit(it.post, BAD) for _ in range(4)]
         wait_for(lambda: it.service.in_flight == 4)
         if fault == "hang":
             it.service.watchdog.stall_s = 0.5
         else:
             runtime.hold.open()
-        for each in asked:
+        for each in futures:
             assert_problem(each.result(HANG_S), 503, words)
         assert words in (it.service.not_live or "")
         assert words in (it.service.not_ready or "")

@@ -83,8 +83,8 @@ def test_weights_that_cannot_be_loaded_end_the_process_with_status_1_and_the_rea
 def test_a_port_in_use_ends_the_process_with_status_1_and_the_reason(
     narrow_file: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
         assert serve(create_app(Settings(_env_file=None, weights=str(narrow_file), port=port))) == 1
     assert f"cannot listen on 127.0.0.1 port {port}" in caplog.text
     for host in ("no.such.host.invalid", "a" * 64):  # the second is no host's name at all

@@ -34,8 +34,8 @@ def over_socket(serve: Serve, **settings: Any) -> Iterator[tuple[TestClient, int
 @pytest.fixture(scope="module")
 def small(serve: Serve) -> Iterator[tuple[TestClient, int]]:
     """A service that takes two requests and a megabyte."""
-    with over_socket(serve, max_queued_tiles=2, max_upload_mb=1) as found:
-        yield found
+    with over_socket(serve, max_queued_tiles=2, max_upload_mb=1) as client:
+        yield client
 
 
 @contextmanager

@@ -83,9 +83,9 @@ def test_a_wrong_value_stops_the_start_with_a_clear_message(
 ) -> None:
     monkeypatch.setenv(f"SEGMENT_{name}", value)
     assert main([]) == 2
-    told = capsys.readouterr().err
-    assert told.startswith(f"fcn-serve: SEGMENT_{name}: ")
-    assert words in told
+    stderr = capsys.readouterr().err
+    assert stderr.startswith(f"fcn-serve: SEGMENT_{name}: ")
+    assert words in stderr
 
 
 def test_settings_are_read_once_and_do_not_change() -> None:
@@ -95,11 +95,11 @@ def test_settings_are_read_once_and_do_not_change() -> None:
 
 def test_the_readmes_table_is_the_class() -> None:
     rows = re.findall(rf"^\| `{PREFIX}(\w+)` \| (.*?) \| (.*?) \|$", (ROOT / "README.md").read_text(), re.MULTILINE)
-    told = {name.lower(): (default.strip("`"), text) for name, default, text in rows}
-    assert set(told) == set(Settings.model_fields)
+    documented = {name.lower(): (default.strip("`"), text) for name, default, text in rows}
+    assert set(documented) == set(Settings.model_fields)
     for name, field in Settings.model_fields.items():
         default = "" if field.default in ("", ()) else str(field.default)
-        assert told[name] == (default, field.description), name
+        assert documented[name] == (default, field.description), name
 
 
 def test_help_lists_every_setting(capsys: pytest.CaptureFixture[str]) -> None:

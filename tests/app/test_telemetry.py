@@ -36,9 +36,9 @@ OPERATE = (ROOT / "docs" / "operate.md").read_text()
 
 def rejections(client: TestClient) -> dict[str, float]:
     """Those that were counted, by reason."""
-    found = {sample.labels["reason"]: sample.value for sample in samples(client) if sample.name == "segment_rejected_total"}
-    assert list(found) == list(REASONS)
-    return {reason: count for reason, count in found.items() if count}
+    counts = {sample.labels["reason"]: sample.value for sample in samples(client) if sample.name == "segment_rejected_total"}
+    assert list(counts) == list(REASONS)
+    return {reason: count for reason, count in counts.items() if count}
 
 
 def info(client: TestClient, name: str) -> list[dict[str, str]]:
@@ -46,8 +46,8 @@ def info(client: TestClient, name: str) -> list[dict[str, str]]:
 
 
 def value(client: TestClient, name: str) -> float:
-    (found,) = [sample for sample in samples(client) if sample.name == name]
-    return found.value
+    (match,) = [sample for sample in samples(client) if sample.name == name]
+    return match.value
 
 
 @pytest.fixture(scope="module")
@@ -219,10 +219,10 @@ def test_metrics_tell_of_the_process(client: TestClient) -> None:
 
 
 def test_the_operating_page_names_every_metric_and_every_reason(client: TestClient) -> None:
-    told = {sample.name for sample in samples(client)}
-    told = {re.sub(r"(?<=segment)(.*_(?:seconds|tiles))_(bucket|count|sum)$", r"\1", name) for name in told}
+    names = {sample.name for sample in samples(client)}
+    names = {re.sub(r"(?<=segment)(.*_(?:seconds|tiles))_(bucket|count|sum)$", r"\1", name) for name in names}
     tables = OPERATE[OPERATE.index("## Watch it") : OPERATE.index("## How large a machine")]
-    assert told == set(re.findall(r"^\| `((?:segment|process|python)_[a-z_]+)[`{]", tables, re.MULTILINE))
+    assert names == set(re.findall(r"^\| `((?:segment|process|python)_[a-z_]+)[`{]", tables, re.MULTILINE))
     assert list(REASONS) == re.findall(r"^\| `([a-z_]+)` \| \d{3}", tables, re.MULTILINE)
 
 
@@ -264,8 +264,8 @@ def test_polls_are_logged_at_debug_unless_they_fail_unexpectedly(
     paths = ("/health", "/health/live", "/health/ready", "/metrics")
 
     def lines(level: int) -> list[tuple[str, int]]:
-        asked = [record for record in caplog.records if record.message == "request" and record.levelno == level]
-        return [(record.fields["path"], record.fields["status"]) for record in asked]  # type: ignore[attr-defined]
+        records = [record for record in caplog.records if record.message == "request" and record.levelno == level]
+        return [(record.fields["path"], record.fields["status"]) for record in records]  # type: ignore[attr-defined]
 
     with serve() as client, caplog.at_level(logging.DEBUG, "segment"):
         caplog.clear()

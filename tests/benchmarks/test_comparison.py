@@ -30,8 +30,8 @@ def turn(rate: int, p99: float) -> Load:
 
 
 def test_ratios_compare_within_each_turn() -> None:
-    found = ratios({OURS: [turn(30, 10), turn(60, 5), turn(10, 90)], "other": [turn(20, 20), turn(20, 20), turn(20, 20)]})
-    assert [(ratio.what, ratio.value, ratio.at_least) for ratio in found] == [
+    comparisons = ratios({OURS: [turn(30, 10), turn(60, 5), turn(10, 90)], "other": [turn(20, 20), turn(20, 20), turn(20, 20)]})
+    assert [(ratio.what, ratio.value, ratio.at_least) for ratio in comparisons] == [
         ("throughput, ours / other", pytest.approx(1.5), 1.0),
         ("p99, other / ours", pytest.approx(2.0), 1.0),
     ]

@@ -34,9 +34,9 @@ Visit = Callable[..., Page]
 
 @pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
-    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     with sync_playwright() as playwright:
-        path = found or playwright.chromium.executable_path
+        path = program or playwright.chromium.executable_path
         if not Path(path).exists():
             pytest.skip("no Chromium on this machine, and none from Playwright")
         expect.set_options(timeout=ANSWERED)
@@ -152,15 +152,15 @@ def answer_of(class_map: Pixels, confidence: Pixels | None = None, name: str = "
 
 def reply(page: Page, *answers: dict[str, Any]) -> list[str]:
     """Answers requests from here, in order, the last one again and again; gives the list that collects their addresses."""
-    asked: list[str] = []
+    requests: list[str] = []
 
     def fulfill(route: Route) -> None:
-        answer = answers[min(len(asked), len(answers) - 1)]
-        asked.append(route.request.url)
+        answer = answers[min(len(requests), len(answers) - 1)]
+        requests.append(route.request.url)
         route.fulfill(**({"json": answer} if "status" not in answer else answer))
 
     page.route(SEGMENT, fulfill)
-    return asked
+    return requests
 
 
 def problem(status: int, title: str, detail: str, **headers: str) -> dict[str, Any]:
@@ -193,8 +193,8 @@ def on_screen(page: Page, column: float, row: float) -> tuple[float, float]:
 def painted(page: Page, column: int, row: int) -> list[int]:
     """The colour layer's red, green, blue and opacity there."""
     script = "([x, y]) => [...document.querySelector('#colors').getContext('2d').getImageData(x, y, 1, 1).data]"
-    found: list[int] = page.evaluate(script, [column, row])
-    return found
+    rgba: list[int] = page.evaluate(script, [column, row])
+    return rgba
 
 
 def until(page: Page, done: Any) -> None:

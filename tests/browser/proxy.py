@@ -42,8 +42,8 @@ class Proxy:
         headers = {name: value for name, value in request.headers.items() if name not in OWN}
         async with httpx.AsyncClient(timeout=HANG_S) as client:
             answer = await client.request(request.method, url, headers=headers, content=body)
-        kept = {name: answer.headers[name] for name in KEPT if name in answer.headers}
-        await Response(answer.content, answer.status_code, kept)(scope, receive, send)
+        answer_headers = {name: answer.headers[name] for name in KEPT if name in answer.headers}
+        await Response(answer.content, answer.status_code, answer_headers)(scope, receive, send)
 
 
 @contextmanager

@@ -17,8 +17,8 @@ RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "be
 
 
 def violations(page: Page) -> list[str]:
-    found = Axe().run(page, options=RULES).response["violations"]
-    return [f"{entry['id']}: {[node['html'] for node in entry['nodes']]}" for entry in found]
+    entries = Axe().run(page, options=RULES).response["violations"]
+    return [f"{entry['id']}: {[node['html'] for node in entry['nodes']]}" for entry in entries]
 
 
 @pytest.mark.parametrize(
@@ -45,8 +45,8 @@ def test_axe_finds_nothing_wrong(visit: Visit, scheme: str, width: int) -> None:
 
 
 def ground(page: Page) -> str:
-    found: str = page.evaluate("getComputedStyle(document.body).backgroundColor")
-    return found
+    colour: str = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    return colour
 
 
 @pytest.mark.parametrize("scheme", [pytest.param("light", marks=LONG), "dark"])

@@ -24,12 +24,12 @@ def test_without_samples_the_page_stays_below_200_kilobytes() -> None:
 
 def test_samples_are_small_and_their_licences_are_told() -> None:
     folder = STATIC / "samples"
-    told = (folder / "LICENSE.md").read_text()
+    licences = (folder / "LICENSE.md").read_text()
     photos = sorted(folder.glob("*.jpg"))
     assert len(photos) == 3
     for photo in photos:
         assert photo.stat().st_size < 70_000
-        assert f"`{photo.name}`" in told
+        assert f"`{photo.name}`" in licences
 
 
 def test_scripts_and_styles_come_from_files_alone(narrow_url: str) -> None:

@@ -24,7 +24,7 @@ from tests.browser.test_queue import state, thumb
 KEY_NEEDED = problem(401, "No or wrong API key", "send a valid key", **{"WWW-Authenticate": "Bearer"})
 
 
-def told(page: Page, title: str, detail: str) -> None:
+def assert_problem_shown(page: Page, title: str, detail: str) -> None:
     expect(page.locator("#problem-title")).to_have_text(title, timeout=ANSWERED)
     expect(page.locator("#problem-detail")).to_contain_text(detail)
     expect(page.locator("#status")).to_contain_text(title)
@@ -37,7 +37,7 @@ def test_files_that_are_no_image_or_damaged_are_explained_and_others_go_on(visit
     whole = picture("whole.jpg", format="JPEG")
     damaged = whole | {"name": "half.jpg", "buffer": whole["buffer"][: len(whole["buffer"]) // 2]}
     give(page, {"name": "notes.png", "mimeType": "image/png", "buffer": b"no image"}, damaged, whole)
-    told(page, "Not an image this service reads", "PNG")
+    assert_problem_shown(page, "Not an image this service reads", "PNG")
     expect(page.locator("#problem-name")).to_have_text("notes.png")
     expect(page.locator("#retry")).to_be_hidden()
     state(page, "whole.jpg", "done")
@@ -47,7 +47,7 @@ def test_files_that_are_no_image_or_damaged_are_explained_and_others_go_on(visit
     expect(page.locator("#result")).to_be_visible()
     state(page, "half.jpg", "failed")
     thumb(page, "half.jpg").click()
-    told(page, "Damaged image or bad parameter", "damaged")
+    assert_problem_shown(page, "Damaged image or bad parameter", "damaged")
 
 
 def test_refusals_are_told_in_plain_words_and_tried_again_when_that_may_help(visit: Visit) -> None:
@@ -55,25 +55,25 @@ def test_refusals_are_told_in_plain_words_and_tried_again_when_that_may_help(vis
     large = problem(413, "Too large", "at most 100 megapixels are taken, scale it down")
     foreign = {"status": 502, "body": "<h1>Bad gateway</h1>", "content_type": "text/html"}
     busy = problem(503, "Not available now", "1024 tiles are queued", **{"Retry-After": "7"})
-    asked = reply(page, large, foreign, busy, answer_of(quarters()))
+    requests = reply(page, large, foreign, busy, answer_of(quarters()))
     give(page, *(picture(f"{name}.png") for name in ("large", "foreign", "busy")))
-    told(page, "Too large", "At most 100 megapixels")
+    assert_problem_shown(page, "Too large", "At most 100 megapixels")
     expect(page.locator("#retry")).to_be_hidden()
     thumb(page, "foreign.png").click()
-    told(page, "The server answered 502", "no reason")
+    assert_problem_shown(page, "The server answered 502", "no reason")
     thumb(page, "busy.png").click()
-    told(page, "The server is busy", "tried again in 7 seconds")
+    assert_problem_shown(page, "The server is busy", "tried again in 7 seconds")
     page.click("#retry")
     expect(page.locator("#result")).to_be_visible()
     expect(page.locator("#problem")).to_be_hidden()
-    assert len(asked) == 4
+    assert len(requests) == 4
 
 
 def test_no_connection_is_told_and_tried_again(visit: Visit) -> None:
     page = visit(refused=(0,))
     page.route(SEGMENT, lambda route: route.abort("connectionrefused"))
     give(page, picture("a.png"))
-    told(page, "No connection", "cannot be reached")
+    assert_problem_shown(page, "No connection", "cannot be reached")
     page.unroute(SEGMENT)
     page.click("#retry")
     expect(page.locator("#result")).to_be_visible(timeout=ANSWERED)
@@ -98,13 +98,13 @@ def test_a_key_is_asked_for_kept_in_the_tab_and_sent(visit: Visit, width: int) -
     page.route(SEGMENT, guard)
     give(page, picture("a.png"), picture("b.png"))
     expect(page.locator("#key-ask")).to_be_visible()
-    told(page, "A key is needed", "only those who have an API key")
+    assert_problem_shown(page, "A key is needed", "only those who have an API key")
     expect(page.locator("#problem")).to_be_visible()
     expect(page.locator("#key")).to_be_focused()
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
     page.keyboard.type("wrong")
     page.keyboard.press("Enter")
-    told(page, "The key was not accepted", "See that it is whole")
+    assert_problem_shown(page, "The key was not accepted", "See that it is whole")
     expect(page.locator("#key-reason")).to_contain_text("not accepted")
     expect(page.locator("#problem")).to_be_visible()
     expect(page.locator("#key")).to_be_focused()

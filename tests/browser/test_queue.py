@@ -72,13 +72,13 @@ def test_photos_dropped_anywhere_get_their_own_answers(page: Page) -> None:
 
 
 def test_answers_go_to_their_images_however_one_clicks(page: Page) -> None:
-    held: list[Route] = []
-    page.route(SEGMENT, lambda route: held.append(route))
+    routes: list[Route] = []
+    page.route(SEGMENT, lambda route: routes.append(route))
     give(page, *(picture(f"{value}.png", 20, 30 + value) for value in range(3)))
     for value in range(3):
-        until(page, lambda value=value: len(held) == value + 1)
+        until(page, lambda value=value: len(routes) == value + 1)
         thumb(page, f"{(value + 1) % 3}.png").click()
-        held[value].fulfill(json=answer_of(solid(20, 30 + value, value), name=f"model {value}"))
+        routes[value].fulfill(json=answer_of(solid(20, 30 + value, value), name=f"model {value}"))
         state(page, f"{value}.png", "done")
     for value in (2, 0, 1, 0):
         for other in (1, 2, 0):
@@ -109,10 +109,10 @@ def test_what_is_slow_to_draw_does_not_cover_what_was_chosen_later(page: Page) -
 
 
 def test_one_image_is_sent_at_a_time_and_one_that_waits_is_cancelled_before(page: Page) -> None:
-    held: list[Route] = []
-    page.route(SEGMENT, lambda route: held.append(route))
+    routes: list[Route] = []
+    page.route(SEGMENT, lambda route: routes.append(route))
     give(page, picture("a.png"), picture("b.png"))
-    until(page, lambda: held)
+    until(page, lambda: routes)
     state(page, "a.png", "sending")
     state(page, "b.png", "waiting")
     give(page, picture("c.png"))
@@ -122,12 +122,12 @@ def test_one_image_is_sent_at_a_time_and_one_that_waits_is_cancelled_before(page
     page.click("#cancel")
     state(page, "b.png", "cancelled")
     page.wait_for_timeout(200)
-    assert len(held) == 1
-    held[0].fulfill(json=answer_of(quarters()))
-    until(page, lambda: len(held) == 2)
+    assert len(routes) == 1
+    routes[0].fulfill(json=answer_of(quarters()))
+    until(page, lambda: len(routes) == 2)
     state(page, "a.png", "done")
-    assert b'filename="c.png"' in (held[1].request.post_data_buffer or b"")
-    held[1].fulfill(json=answer_of(quarters()))
+    assert b'filename="c.png"' in (routes[1].request.post_data_buffer or b"")
+    routes[1].fulfill(json=answer_of(quarters()))
     state(page, "c.png", "done")
 
 
@@ -150,13 +150,13 @@ def test_a_photo_is_pasted_from_the_clipboard(visit: Visit) -> None:
 @pytest.mark.long
 def test_every_sample_is_segmented_by_the_default_weights(visit: Visit, live_url: str) -> None:
     page = visit(url=live_url)
-    for name, found in (("chelsea.jpg", "cat"), ("astronaut.jpg", "person"), ("coffee.jpg", "background")):
+    for name, label in (("chelsea.jpg", "cat"), ("astronaut.jpg", "person"), ("coffee.jpg", "background")):
         page.goto(page.url)
         sample = page.locator(".sample", has=page.locator(f'img[src$="{name}"]'))
         sample.scroll_into_view_if_needed()
         assert sample.locator("img").evaluate("(e) => e.decode().then(() => e.naturalWidth)") > 400
         sample.click()
-        expect(page.locator("#classes")).to_contain_text(found, timeout=ANSWERED)
+        expect(page.locator("#classes")).to_contain_text(label, timeout=ANSWERED)
 
 
 def test_the_progress_of_an_upload_is_shown(page: Page) -> None:
@@ -174,23 +174,23 @@ def test_the_progress_of_an_upload_is_shown(page: Page) -> None:
 
 
 def test_cancelling_stops_the_request_and_goes_on_with_the_next(page: Page) -> None:
-    held: list[Route] = []
+    routes: list[Route] = []
     failed: list[str] = []
     page.on("requestfailed", lambda request: failed.append(request.failure or ""))
-    page.route(SEGMENT, lambda route: held.append(route))
+    page.route(SEGMENT, lambda route: routes.append(route))
     give(page, picture("a.png"), picture("b.png"))
-    until(page, lambda: held)
+    until(page, lambda: routes)
     page.click("#cancel")
     state(page, "a.png", "cancelled")
     expect(page.locator("#problem-title")).to_have_text("Cancelled")
-    until(page, lambda: len(held) == 2)
+    until(page, lambda: len(routes) == 2)
     assert failed == ["net::ERR_ABORTED"]
-    held[1].fulfill(json=answer_of(quarters()))
+    routes[1].fulfill(json=answer_of(quarters()))
     state(page, "b.png", "done")
     expect(page.locator("#result")).to_be_hidden()
     page.click("#retry")
-    until(page, lambda: len(held) == 3)
-    held[2].fulfill(json=answer_of(quarters()))
+    until(page, lambda: len(routes) == 3)
+    routes[2].fulfill(json=answer_of(quarters()))
     state(page, "a.png", "done")
     expect(page.locator("#result")).to_be_visible()
 

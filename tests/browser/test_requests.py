@@ -34,34 +34,34 @@ def query_of(url: str) -> dict[str, list[str]]:
 
 def test_pictures_are_asked_for_when_wanted_and_are_the_services(page: Page, narrow_url: str) -> None:
     segmented(page, CAT)
-    asked: list[str] = []
-    page.on("request", lambda request: asked.append(request.url) if request.method == "POST" else None)
+    requests: list[str] = []
+    page.on("request", lambda request: requests.append(request.url) if request.method == "POST" else None)
     page.locator("#opacity").fill("35")
     for button, name, query in (
         ("#mask", "chelsea-mask.png", "format=png"),
         ("#color", "chelsea-color.png", "format=color"),
         ("#overlay", "chelsea-overlay.jpg", "format=overlay&image_format=jpeg&alpha=0.35"),
     ):
-        found, data = downloaded(page, button)
-        assert found == name
+        filename, data = downloaded(page, button)
+        assert filename == name
         expected = httpx.post(f"{narrow_url}/segment?{query}", files={"file": CAT.read_bytes()}, timeout=HANG_S).content
         assert np.array_equal(np.asarray(Image.open(io.BytesIO(data))), np.asarray(Image.open(io.BytesIO(expected))))
-        assert asked.pop() == f"{narrow_url}/segment?{query}"
-    assert asked == []
+        assert requests.pop() == f"{narrow_url}/segment?{query}"
+    assert requests == []
 
 
 def test_json_is_what_came_without_asking_again(page: Page) -> None:
     answer = answer_of(quarters())
-    asked = reply(page, answer)
+    requests = reply(page, answer)
     segmented(page, picture("a.b.png"))
     name, data = downloaded(page, "#json")
     assert name == "a.b.json"
     assert json.loads(data) == answer
-    assert len(asked) == 1
+    assert len(requests) == 1
 
 
 def test_options_are_sent_and_hold_for_downloads_and_programs(page: Page) -> None:
-    asked = reply(page, answer_of(quarters()))
+    requests = reply(page, answer_of(quarters()))
     page.click("#options summary")
     page.select_option("#side", "number")
     page.fill("#side-pixels", "640")
@@ -71,7 +71,7 @@ def test_options_are_sent_and_hold_for_downloads_and_programs(page: Page) -> Non
     page.fill("#min-confidence", "0.3")
     segmented(page, picture("a.png"))
     options = {"side": ["640"], "quality": ["high"], "blend": ["hann"], "overlap": ["0.5"], "min_confidence": ["0.3"]}
-    assert query_of(asked[0]) == BASE | options
+    assert query_of(requests[0]) == BASE | options
     for part in ('"side": "640"', '"blend": "hann"', '"min_confidence": "0.3"'):
         expect(page.locator("#python")).to_contain_text(part)
     expect(page.locator("#again")).to_be_hidden()
@@ -82,7 +82,7 @@ def test_options_are_sent_and_hold_for_downloads_and_programs(page: Page) -> Non
     assert query_of(request.value.url) == {"format": ["png"]} | options
     page.click("#again")
     expect(page.locator("#python")).to_contain_text('"side": "native"')
-    assert query_of(asked[-1])["side"] == ["native"]
+    assert query_of(requests[-1])["side"] == ["native"]
     expect(page.locator("#again")).to_be_hidden()
 
 
@@ -119,7 +119,7 @@ def test_a_model_is_chosen_where_there_are_several(visit: Visit) -> None:
         page.route("**/info?model=streets", lambda route: route.fulfill(json=INFO))
 
     page = visit(before=two)
-    asked = reply(page, answer_of(quarters()))
+    requests = reply(page, answer_of(quarters()))
     page.click("#options summary")
     page.locator("#model").select_option(label="streets")
     expect(page.locator("#known")).to_have_text("road")
@@ -128,12 +128,12 @@ def test_a_model_is_chosen_where_there_are_several(visit: Visit) -> None:
     expect(page.locator("#scores tr")).to_have_count(1)
     expect(page.locator("#scores tr")).to_contain_text("Roads, val75.1 %")
     segmented(page, picture("a.png"))
-    assert query_of(asked[0]) == BASE | {"model": ["streets"]}
+    assert query_of(requests[0]) == BASE | {"model": ["streets"]}
     page.route("**/info?model=animals", lambda route: route.fulfill(json=INFO))
     page.locator("#model").select_option(label="animals")
     page.click("#again")
     expect(page.locator("#again")).to_be_hidden()
-    assert query_of(asked[1]) == BASE
+    assert query_of(requests[1]) == BASE
 
 
 @pytest.mark.parametrize("models", [MODELS[:1], pytest.param(None, marks=pytest.mark.long)], ids=["one", "no route"])
@@ -143,9 +143,9 @@ def test_no_model_is_offered_where_there_is_no_choice(visit: Visit, models: list
     page.click("#options summary")
     expect(page.locator("#side")).to_be_visible()
     expect(page.locator("#model")).to_be_hidden()
-    asked = reply(page, answer_of(quarters()))
+    requests = reply(page, answer_of(quarters()))
     segmented(page, picture("a.png"))
-    assert query_of(asked[0]) == BASE
+    assert query_of(requests[0]) == BASE
 
 
 NAMES = [

@@ -37,20 +37,20 @@ def shown(page: Page) -> Page:
 
 
 def box(page: Page, selector: str) -> dict[str, float]:
-    found = page.locator(selector).bounding_box()
-    assert found
-    return dict(found)
+    bounds = page.locator(selector).bounding_box()
+    assert bounds
+    return dict(bounds)
 
 
 @pytest.mark.parametrize("width", [pytest.param(1280, marks=pytest.mark.long), 390])
 def test_one_request_shows_a_photo_its_classes_and_fits_the_screen(visit: Visit, width: int) -> None:
     page = visit(width=width)
-    asked: list[str] = []
-    page.on("request", lambda request: asked.append(request.url) if request.method == "POST" else None)
+    requests: list[str] = []
+    page.on("request", lambda request: requests.append(request.url) if request.method == "POST" else None)
     segmented(page, CAT)
     expect(page.locator("#status")).to_contain_text(re.compile("chelsea.jpg: 451 . 300 pixels"))
     expect(page.locator("#classes")).to_contain_text("circle")
-    assert [url.split("/segment?")[1] for url in asked] == ["format=json&mask=rle"]
+    assert [url.split("/segment?")[1] for url in requests] == ["format=json&mask=rle"]
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
     assert abs(box(page, "#photo")["width"] / box(page, "#photo")["height"] - 451 / 300) < 0.01
     assert box(page, "#photo") == box(page, "#colors")
@@ -92,8 +92,8 @@ def test_the_legend_tells_shares_and_the_opacity_follows_its_slider(shown: Page)
 
 
 def clip(page: Page) -> str:
-    found: str = page.locator("#after").evaluate("(e) => getComputedStyle(e).clipPath")
-    return found
+    path: str = page.locator("#after").evaluate("(e) => getComputedStyle(e).clipPath")
+    return path
 
 
 def test_the_divider_is_dragged_and_moved_by_keys(shown: Page) -> None:
@@ -132,12 +132,12 @@ def test_pointing_tells_class_and_confidence(shown: Page) -> None:
 
 
 def test_confidence_is_asked_for_once_when_it_is_looked_at(shown: Page) -> None:
-    asked: list[str] = []
-    shown.on("request", lambda request: asked.append(request.url) if request.method == "POST" else None)
+    requests: list[str] = []
+    shown.on("request", lambda request: requests.append(request.url) if request.method == "POST" else None)
     sure = shown.locator("#sure")
     shown.mouse.move(*on_screen(shown, 10, 50))
     expect(shown.locator("#reading-sure")).to_have_text("")
-    assert asked == []
+    assert requests == []
     for _ in range(2):
         sure.click()
         expect(sure).to_have_attribute("aria-pressed", "true")
@@ -147,7 +147,7 @@ def test_confidence_is_asked_for_once_when_it_is_looked_at(shown: Page) -> None:
         sure.click()
         expect(sure).to_have_attribute("aria-pressed", "false")
         assert painted(shown, 0, 50) == [0x3C, 0xA9, 0x51, 255]
-    assert [url.split("?")[1] for url in asked] == ["format=confidence"]
+    assert [url.split("?")[1] for url in requests] == ["format=confidence"]
 
 
 def test_a_confidence_that_is_refused_is_told_and_the_classes_stay(visit: Visit) -> None:

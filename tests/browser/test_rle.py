@@ -48,16 +48,18 @@ def test_every_pixel_is_read_as_it_was_written(page: Page) -> None:
 def test_a_large_map_is_read_smaller_by_the_nearest_pixel(page: Page) -> None:
     for size in ((50, 400), (400, 50), (333, 333)):
         noise = np.random.default_rng(1).integers(0, 4, size, dtype=np.uint8)
-        found = read(page, noise, 100)
-        assert max(found.shape) == 100
-        np.testing.assert_array_equal(found, noise[np.ix_(nearest(size[0], found.shape[0]), nearest(size[1], found.shape[1]))])
+        result = read(page, noise, 100)
+        assert max(result.shape) == 100
+        np.testing.assert_array_equal(
+            result, noise[np.ix_(nearest(size[0], result.shape[0]), nearest(size[1], result.shape[1]))]
+        )
 
 
 @pytest.mark.long
 def test_a_hundred_megapixels_are_read_at_4096_a_side(page: Page) -> None:
     rows, columns = np.ogrid[:10000, :10000]
     large = ((rows // 700 + columns // 900) % 3).astype(np.uint8)
-    found = read(page, large)
-    assert found.shape == (4096, 4096)
+    result = read(page, large)
+    assert result.shape == (4096, 4096)
     at = nearest(10000, 4096)
-    assert np.array_equal(found, large[np.ix_(at, at)])
+    assert np.array_equal(result, large[np.ix_(at, at)])

@@ -13,10 +13,10 @@ from tests.browser.conftest import Visit, answer_of, on_screen, picture, reply, 
 
 def image_box(page: Page) -> tuple[float, float, float]:
     """Left and top of the image in the stage, and its width."""
-    found, frame = page.locator("#photo").bounding_box(), page.locator("#stage").bounding_box()
-    assert found
+    photo, frame = page.locator("#photo").bounding_box(), page.locator("#stage").bounding_box()
+    assert photo
     assert frame
-    return found["x"] - frame["x"], found["y"] - frame["y"], found["width"]
+    return photo["x"] - frame["x"], photo["y"] - frame["y"], photo["width"]
 
 
 def prepare(page: Page) -> Page:

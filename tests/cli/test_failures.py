@@ -117,9 +117,9 @@ def test_what_cannot_start_is_told_with_status_2(
 ) -> None:
     written(tmp_path, {"photo.png": PHOTO})
     written(tmp_path / "empty", {"broken.safetensors": b"text", "export.onnx": b"text"})
-    given = [argument.format(photo=tmp_path / "photo.png", empty=tmp_path / "empty") for argument in arguments]
-    weights = [] if "--weights" in given else ["--weights", str(narrow_file)]
-    assert main([*given, *weights]) == 2
+    command = [argument.format(photo=tmp_path / "photo.png", empty=tmp_path / "empty") for argument in arguments]
+    weights = [] if "--weights" in command else ["--weights", str(narrow_file)]
+    assert main([*command, *weights]) == 2
     error = capsys.readouterr().err
     assert error.startswith("fcn-segment: ")
     assert message in error

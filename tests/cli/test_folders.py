@@ -64,7 +64,7 @@ def test_resume_leaves_out_what_is_there_and_makes_the_rest(run: Segment, capsys
     assert run("in", "-o", "out", "--resume") == 0
     assert Path("out/2.png").read_bytes() == b"mine"
     assert files_in("out") == ["1.png", "2.png", "3.png"]
-    assert "1 left out" in capsys.readouterr().err
+    assert "1 skipped" in capsys.readouterr().err
     times = [Path(f"out/{i}.png").stat().st_mtime_ns for i in (1, 2, 3)]
     assert run("in", "-o", "out", "--resume") == 0
     assert [Path(f"out/{i}.png").stat().st_mtime_ns for i in (1, 2, 3)] == times
@@ -78,12 +78,12 @@ def test_with_json_each_image_has_a_line_on_stdout(run: Segment, capsys: pytest.
     write("out/3.png")
     assert run("in", "-o", "out", "--json", "--resume") == 3
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    found = {line["source"]: line for line in lines}
-    statuses = {name: found[name]["status"] for name in sorted(found)}
+    by_source = {line["source"]: line for line in lines}
+    statuses = {name: by_source[name]["status"] for name in sorted(by_source)}
     assert statuses == {"in/1.png": "done", "in/2.png": "failed", "in/3.png": "skipped"}
-    assert "none of PNG" in found["in/2.png"]["error"]
-    assert found["in/1.png"]["target"] == "out/1.png"
-    assert found["in/1.png"]["seconds"] > 0
+    assert "none of PNG" in by_source["in/2.png"]["error"]
+    assert by_source["in/1.png"]["target"] == "out/1.png"
+    assert by_source["in/1.png"]["seconds"] > 0
 
 
 def test_lines_and_bytes_do_not_share_stdout(run: Segment, capsys: pytest.CaptureFixture[str]) -> None:
@@ -116,9 +116,9 @@ def test_coco_bears_the_images_name_and_npz_its_arrays(run: Segment) -> None:
 
 @pytest.mark.parametrize("shell", ["bash", "zsh"])
 def test_completion_is_printed(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as left:
+    with pytest.raises(SystemExit) as exit_info:
         main(["--print-completion", shell])
-    assert not left.value.code
+    assert not exit_info.value.code
     script = capsys.readouterr().out
     assert "--min-confidence" in script
     assert "polygons" in script

@@ -56,7 +56,7 @@ def test_an_empty_name_is_no_folder(
     written(tmp_path, {"photo.png": PHOTO})
     monkeypatch.chdir(tmp_path)
     assert run(*arguments) == 2
-    assert "a name is empty, as that of a variable that is not set" in capsys.readouterr().err
+    assert "a name is empty, perhaps from a variable that is not set" in capsys.readouterr().err
     assert files_in(tmp_path) == ["photo.png"]
 
 
@@ -102,12 +102,12 @@ def test_closed_streams_are_told(
     arguments: list[str], closed: int, status: int, words: str, narrow_file: Path, tmp_path: Path
 ) -> None:
     written(tmp_path, {"photo.png": PHOTO})
-    given = [each.format(photo=tmp_path / "photo.png", out=tmp_path / "mask.png") for each in arguments]
+    formatted = [each.format(photo=tmp_path / "photo.png", out=tmp_path / "mask.png") for each in arguments]
     program = (
         f"import os, sys; os.close({closed}); os.execv(sys.executable, [sys.executable, '-c', {SEGMENT!r}, *sys.argv[1:]])"
     )
     options = ["--weights", str(narrow_file), "--device", "cpu", "--precision", "float32", "--threads", "1"]
-    command = [sys.executable, "-c", program, *given, *options]
+    command = [sys.executable, "-c", program, *formatted, *options]
     run = subprocess.run(command, cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
     assert (run.returncode, run.stderr.count("\n")) == (status, 1)
     assert words in run.stderr

@@ -90,7 +90,7 @@ def test_the_output_folder_is_no_input(
     for extra in ([], [], ["--resume"]):
         assert run(inputs, "-o", "in/masks", *extra) == 0
         assert files_in(tmp_path / "in") == ["a.png", "deep/b.jpg", "masks/a.png", "masks/deep/b.png"]
-    assert "2 left out" in capsys.readouterr().err
+    assert "2 skipped" in capsys.readouterr().err
 
 
 def test_an_output_folder_behind_a_link_is_no_input(run: Segment, tmp_path: Path) -> None:

@@ -67,9 +67,9 @@ def test_the_service_gives_the_bytes_of_the_command_line(live_url: str, tmp_path
         arguments = [str(PHOTOS), "--format", format, "--min-confidence", "0.5", "--mask", "polygons"]
         assert main([*arguments, "-o", str(tmp_path / "here" / format)]) == 0
         assert main([*arguments, "-o", str(tmp_path / "there" / format), "--server", live_url]) == 0
-    made = sorted(path for path in (tmp_path / "here").rglob("*") if path.is_file())
-    assert len(made) == 9
-    for path in made:
+    paths = sorted(path for path in (tmp_path / "here").rglob("*") if path.is_file())
+    assert len(paths) == 9
+    for path in paths:
         assert path.read_bytes() == (tmp_path / "there" / path.relative_to(tmp_path / "here")).read_bytes()
 
 
@@ -119,7 +119,7 @@ def test_no_service_and_options_that_are_its_own_are_said(tmp_path: Path, capsys
     assert main(arguments) == 2
     assert "does not answer" in capsys.readouterr().err
     assert main([*arguments, "--tile", "96"]) == 2
-    assert "--tile is the service's to choose" in capsys.readouterr().err
+    assert "--tile is set by the service" in capsys.readouterr().err
 
 
 class Answering(BaseHTTPRequestHandler):

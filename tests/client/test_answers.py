@@ -45,24 +45,24 @@ def answer(content: object) -> httpx.Response:
 
 
 def test_fields_that_are_not_known_yet_are_passed_over() -> None:
-    found = answers.segmentation(answer(document(instances=[])))
-    np.testing.assert_array_equal(found.class_map, CLASS_MAP)
-    assert found.confidence is not None
-    np.testing.assert_array_equal(found.confidence, CLASS_MAP + 100)
-    assert found.class_map.flags.writeable
-    assert found.confidence.flags.writeable
-    assert [entry.bbox for entry in found.classes] == [(0, 0, 2, 2)] * 2
-    assert (found.request_id, found.timing) == ("abc", {"decode": 1.2, "queue": 0.0})
+    result = answers.segmentation(answer(document(instances=[])))
+    np.testing.assert_array_equal(result.class_map, CLASS_MAP)
+    assert result.confidence is not None
+    np.testing.assert_array_equal(result.confidence, CLASS_MAP + 100)
+    assert result.class_map.flags.writeable
+    assert result.confidence.flags.writeable
+    assert [entry.bbox for entry in result.classes] == [(0, 0, 2, 2)] * 2
+    assert (result.request_id, result.timing) == ("abc", {"decode": 1.2, "queue": 0.0})
     label = {"id": 1, "name": "leaf", "color": "#00ff00", "parent": "plant"}
     assert answers.labels(answer([label]))[0].name == "leaf"
     (model,) = answers.models(answer([MODEL | {"default": True, "classes": [label], "new": 1}]))
     assert model.classes == tuple(answers.labels(answer([label])))
     assert (model.runtime, model.precision) == ("openvino", "int8")
-    assert found.model == MODEL
+    assert result.model == MODEL
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "message"),
     [
         ({"class_map": {"encoding": "rle", "size": [2, 4], "counts": encode_rle(column_runs(CLASS_MAP), [0, 8])}}, "has 8"),
         ({"class_map": {"encoding": "png", "data": ""}}, "KeyError"),
@@ -72,8 +72,8 @@ def test_fields_that_are_not_known_yet_are_passed_over() -> None:
     ],
     ids=["size", "encoding", "confidence's size", "no PNG", "class"],
 )
-def test_a_segmentation_that_does_not_fit_together_is_told(changes: dict[str, Any], told: str) -> None:
-    with pytest.raises(UnexpectedAnswer, match=told) as caught:
+def test_a_segmentation_that_does_not_fit_together_is_told(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(UnexpectedAnswer, match=message) as caught:
         answers.segmentation(answer(document(**changes)))
     assert (caught.value.status, caught.value.request_id) == (200, "abc")
 
@@ -95,10 +95,10 @@ def test_a_page_of_another_service_is_told(method: Method) -> None:
         async with AsyncSegmentClient("http://service", transport=PAGE) as client:
             await method(client)
 
-    told = "http://service/.* answers text/html.*see that base_url is the service's"
-    with SegmentClient("http://service", transport=PAGE) as client, pytest.raises(UnexpectedAnswer, match=told):
+    message = "http://service/.* answers text/html.*see that base_url is the service's"
+    with SegmentClient("http://service", transport=PAGE) as client, pytest.raises(UnexpectedAnswer, match=message):
         method(client)
-    with pytest.raises(UnexpectedAnswer, match=told):
+    with pytest.raises(UnexpectedAnswer, match=message):
         asyncio.run(ask())
 
 
@@ -107,16 +107,16 @@ def test_images_that_pillow_would_warn_of_are_read(monkeypatch: pytest.MonkeyPat
     side = 95
     whole = {"size": [side, side], "counts": encode_rle(column_runs(np.zeros((side, side), np.uint8)), [0])}
     data = base64.b64encode(grey_png(np.full((side, side), 7, np.uint8))).decode()
-    found = answers.segmentation(answer(document(class_map=whole, confidence_map={"data": data})))
-    assert found.class_map.shape == (side, side)
-    assert found.confidence is not None
-    assert found.confidence[-1, -1] == 7
+    result = answers.segmentation(answer(document(class_map=whole, confidence_map={"data": data})))
+    assert result.class_map.shape == (side, side)
+    assert result.confidence is not None
+    assert result.confidence[-1, -1] == 7
 
 
 def test_durations_of_others_do_no_harm() -> None:
     timing = 'decode;dur=1.25, cdn;desc="a hit, cached";dur=4, miss, broken;dur=soon, queue; DUR=3'
-    found = headers.timing(httpx.Response(200, headers={"Server-Timing": timing}))
-    assert found == {"decode": 1.25, "queue": 3}
+    durations = headers.timing(httpx.Response(200, headers={"Server-Timing": timing}))
+    assert durations == {"decode": 1.25, "queue": 3}
     assert headers.timing(httpx.Response(200)) == {}
 
 
@@ -147,7 +147,7 @@ def test_bytes_of_something_else_are_no_answer(content: bytes, kind: str, client
     def reply(request: httpx.Request) -> httpx.Response:
         return httpx.Response(200, content=content, headers={"Content-Type": kind})
 
-    def asked(name: str, *arguments: Any) -> Any:
+    def call_client(name: str, *arguments: Any) -> Any:
         one = client("http://service", transport=httpx.MockTransport(reply))
         if isinstance(one, SegmentClient):
             with one:
@@ -163,4 +163,4 @@ def test_bytes_of_something_else_are_no_answer(content: bytes, kind: str, client
     calls += [("ready",), ("wait_until_ready", 1.0)] if content else []
     for call in calls:
         with pytest.raises(UnexpectedAnswer, match="see that base_url is the service's"):
-            asked(*call)
+            call_client(*call)

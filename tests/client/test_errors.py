@@ -19,7 +19,7 @@ def test_a_lost_service_is_told(ask: Ask) -> None:
 
 @both
 @pytest.mark.parametrize(
-    ("error", "told"),
+    ("error", "message"),
     [
         (httpx.ReadTimeout("timed out"), "no answer from http://service within 120 s; give a longer timeout"),
         (httpx.LocalProtocolError("illegal header"), "http://service cannot be asked: illegal header"),
@@ -27,9 +27,9 @@ def test_a_lost_service_is_told(ask: Ask) -> None:
     ],
     ids=lambda value: type(value).__name__,
 )
-def test_what_another_attempt_would_not_mend_is_told_at_once(ask: Ask, error: httpx.RequestError, told: str) -> None:
+def test_what_another_attempt_would_not_mend_is_told_at_once(ask: Ask, error: httpx.RequestError, message: str) -> None:
     service = Service([error])
-    with pytest.raises(ConnectionFailed, match=told) as caught:
+    with pytest.raises(ConnectionFailed, match=message) as caught:
         ask(service)
     assert not isinstance(caught.value, ConnectionLost)
     assert service.slept == []

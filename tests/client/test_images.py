@@ -67,7 +67,7 @@ def test_an_orientation_turns_no_pixels() -> None:
 
 
 @pytest.mark.parametrize(
-    ("image", "told"),
+    ("image", "message"),
     [
         (np.zeros((4, 4, 3), np.float32), "float32"),
         (np.zeros((4, 4, 2), np.uint8), "(4, 4, 2)"),
@@ -78,8 +78,8 @@ def test_an_orientation_turns_no_pixels() -> None:
     ],
     ids=["float", "channels", "no rows", "no columns", "F", "I"],
 )
-def test_what_is_no_image_is_refused_before_it_is_sent(image: Any, told: str) -> None:
-    with pytest.raises(ValueError, match=re.escape(told)):
+def test_what_is_no_image_is_refused_before_it_is_sent(image: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(message)):
         upload_of(image)
 
 

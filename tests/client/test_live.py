@@ -45,20 +45,20 @@ def segment_sync(url: str, *args: Any, **options: Any) -> Segmentation:
 
 @pytest.mark.parametrize("segment", [segment_sync, segment_async], ids=["sync", "async"])
 def test_arrays_are_those_of_the_mask_and_the_confidence(live_url: str, segment: Any) -> None:
-    found = segment(live_url, PHOTO, confidence=True, min_confidence=0.6, side=512)
+    result = segment(live_url, PHOTO, confidence=True, min_confidence=0.6, side=512)
     data = PHOTO.read_bytes()
-    np.testing.assert_array_equal(found.class_map, mask_of(live_url, data, min_confidence=0.6, side=512))
-    np.testing.assert_array_equal(found.confidence, mask_of(live_url, data, format="confidence", side=512))
-    assert found.class_map.dtype == np.uint8
-    assert found.classes[0].name == "cat"
-    assert found.mask("cat").sum() == found.classes[0].pixels == found.mask(8).sum()
-    assert {entry.id for entry in found.classes} == set(np.unique(found.class_map))
-    assert found.model["name"] == "voc-fcn8s-mobilenet-v2"
-    assert set(found.timing) == {"decode", "queue", "inference", "encode"}
-    assert found.timing["inference"] > 0
-    assert found.request_id
+    np.testing.assert_array_equal(result.class_map, mask_of(live_url, data, min_confidence=0.6, side=512))
+    np.testing.assert_array_equal(result.confidence, mask_of(live_url, data, format="confidence", side=512))
+    assert result.class_map.dtype == np.uint8
+    assert result.classes[0].name == "cat"
+    assert result.mask("cat").sum() == result.classes[0].pixels == result.mask(8).sum()
+    assert {entry.id for entry in result.classes} == set(np.unique(result.class_map))
+    assert result.model["name"] == "voc-fcn8s-mobilenet-v2"
+    assert set(result.timing) == {"decode", "queue", "inference", "encode"}
+    assert result.timing["inference"] > 0
+    assert result.request_id
     with pytest.raises(KeyError, match="no 'dog' in this image; present are cat"):
-        found.mask("dog")
+        result.mask("dog")
 
 
 def test_every_form_of_an_image_is_the_same_image(live_url: str) -> None:

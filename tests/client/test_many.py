@@ -24,8 +24,8 @@ def test_a_slow_image_holds_up_nobody_and_keeps_its_place() -> None:
             third.set()
         return -item
 
-    found: list[Any] = list(in_order(range(6), ask, 2))
-    assert found == [(i, -i) for i in range(6)]
+    results: list[Any] = list(in_order(range(6), ask, 2))
+    assert results == [(i, -i) for i in range(6)]
 
 
 @pytest.mark.parametrize("concurrency", [1, 3])
@@ -52,18 +52,18 @@ def test_no_more_than_these_are_at_work(concurrency: int) -> None:
 
 
 def test_images_are_taken_as_they_are_needed() -> None:
-    taken: list[int] = []
+    indices: list[int] = []
 
     def images() -> Generator[int]:
         for i in range(100):
-            taken.append(i)
+            indices.append(i)
             yield i
 
     results = cast(Generator[Any], in_order(images(), lambda item: cast(Result, item), 2))
     assert next(results) == (0, 0)
-    assert len(taken) == 4
+    assert len(indices) == 4
     results.close()
-    assert len(taken) == 4
+    assert len(indices) == 4
 
 
 def test_who_leaves_early_leaves_nothing_behind() -> None:

@@ -42,7 +42,7 @@ def test_no_retry_begins_after_the_timeout(ask: Ask) -> None:
 def test_every_attempt_has_the_seconds_that_are_left(ask: Ask) -> None:
     service = Service([problem(503, {"Retry-After": "40"}), problem(503, {"Retry-After": "55"}), good()])
     ask(service, timeout=100)
-    assert [(given["read"], given["connect"]) for given in service.seconds] == [(100, 10), (60, 10), (5, 5)]
+    assert [(timeout["read"], timeout["connect"]) for timeout in service.seconds] == [(100, 10), (60, 10), (5, 5)]
 
 
 @both

@@ -18,17 +18,17 @@ MAPS = arrays(np.uint8, array_shapes(min_dims=2, max_dims=2, max_side=60), eleme
 
 @settings(max_examples=200, deadline=None)
 @given(MAPS)
-def test_what_pycocotools_encodes_is_read_back(made: npt.NDArray[np.uint8]) -> None:
-    height, width = made.shape
-    found = class_map(encode_rle(column_runs(made), np.unique(made).tolist()), (height, width))
-    np.testing.assert_array_equal(found, made)
-    assert found.flags.c_contiguous
+def test_what_pycocotools_encodes_is_read_back(original: npt.NDArray[np.uint8]) -> None:
+    height, width = original.shape
+    result = class_map(encode_rle(column_runs(original), np.unique(original).tolist()), (height, width))
+    np.testing.assert_array_equal(result, original)
+    assert result.flags.c_contiguous
 
 
 def test_long_runs_are_read() -> None:
-    made = np.zeros((1000, 3000), np.uint8)
-    made[:, 1500:] = 7
-    (text,) = encode_rle(column_runs(made), [7]).values()
+    original = np.zeros((1000, 3000), np.uint8)
+    original[:, 1500:] = 7
+    (text,) = encode_rle(column_runs(original), [7]).values()
     assert runs(text).tolist() == [1_500_000, 1_500_000]
 
 
@@ -44,8 +44,8 @@ def test_what_is_no_encoding_is_told(text: str) -> None:
 
 
 def test_pixels_of_no_class_are_void_and_of_two_refused() -> None:
-    made = np.array([[1, 2, 2], [1, 1, 9]], np.uint8)
-    counts = encode_rle(column_runs(made), [1, 2])
+    original = np.array([[1, 2, 2], [1, 1, 9]], np.uint8)
+    counts = encode_rle(column_runs(original), [1, 2])
     np.testing.assert_array_equal(class_map(counts, (2, 3)), [[1, 2, 2], [1, 1, 255]])
     np.testing.assert_array_equal(class_map({}, (2, 3)), np.full((2, 3), 255))
     with pytest.raises(ValueError, match="two classes overlap"):

@@ -11,7 +11,7 @@ from fcn_client import AsyncSegmentClient, SegmentClient
 
 @pytest.mark.parametrize("kind", [SegmentClient, AsyncSegmentClient])
 @pytest.mark.parametrize(
-    ("given", "told"),
+    ("arguments", "message"),
     [
         ({"base_url": "service:8000"}, "base_url must be an address such as"),
         ({"timeout": 0}, "timeout must be above 0 s"),
@@ -19,9 +19,11 @@ from fcn_client import AsyncSegmentClient, SegmentClient
     ],
     ids=["address", "timeout", "retries"],
 )
-def test_limits_that_leave_nothing_to_ask_are_refused(kind: Callable[..., object], given: dict[str, object], told: str) -> None:
-    with pytest.raises(ValueError, match=told):
-        kind(**{"base_url": "http://service"} | given)
+def test_limits_that_leave_nothing_to_ask_are_refused(
+    kind: Callable[..., object], arguments: dict[str, object], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        kind(**{"base_url": "http://service"} | arguments)
 
 
 def test_the_path_of_the_address_and_the_key_go_along() -> None:

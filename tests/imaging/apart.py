@@ -41,5 +41,5 @@ def decode_apart(data: bytes, *working_size: int) -> Outcome:
     """What becomes of these bytes within the default limits."""
     command = [sys.executable, "-c", PROGRAM, *map(str, working_size)]
     run = subprocess.run(command, input=data, capture_output=True, cwd=ROOT, check=True, timeout=HANG_S)
-    result, promised, taken = run.stdout.decode().split()
-    return Outcome(result, int(promised), int(taken))
+    result, promised, used = run.stdout.decode().split()
+    return Outcome(result, int(promised), int(used))

@@ -60,9 +60,9 @@ def jpeg(
     grid = -(-columns // (8 * most[0])), -(-rows // (8 * most[1]))
     blocks = [_blocks(plane, each, most, grid) for plane, each in zip(planes, factors, strict=True)]
     entries = b"".join(bytes([index, a << 4 | d, 0]) for index, (a, d) in enumerate(factors, 1))
-    told = rows if height is None else height
+    declared_rows = rows if height is None else height
     parts = [b"\xff\xd8", before, segment(0xDB, bytes([0] + [STEP] * 64))]
-    parts += [segment(0xC0, struct.pack(">BHHB", 8, told, columns, len(planes)) + entries), _tables()]
+    parts += [segment(0xC0, struct.pack(">BHHB", 8, declared_rows, columns, len(planes)) + entries), _tables()]
     parts += [segment(0xDD, struct.pack(">H", restart))] if restart else []
     scans = scans or [range(len(planes))]
     for scan in scans:

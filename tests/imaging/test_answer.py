@@ -146,45 +146,45 @@ def test_an_array_of_exactly_4_megapixels_is_given() -> None:
 
 
 def test_the_confidence_map_comes_with_json_where_it_is_asked_for() -> None:
-    made = answer()
-    assert "confidence_map" not in json.loads(made.encode(Rendering("json")))
-    found = json.loads(made.encode(Rendering("json", confidence=True)))["confidence_map"]
-    assert found["encoding"] == "png"
-    with Image.open(io.BytesIO(base64.b64decode(found["data"]))) as image:
-        np.testing.assert_array_equal(np.asarray(image), made.confidence)
+    result = answer()
+    assert "confidence_map" not in json.loads(result.encode(Rendering("json")))
+    confidence_map = json.loads(result.encode(Rendering("json", confidence=True)))["confidence_map"]
+    assert confidence_map["encoding"] == "png"
+    with Image.open(io.BytesIO(base64.b64decode(confidence_map["data"]))) as image:
+        np.testing.assert_array_equal(np.asarray(image), result.confidence)
 
 
 def test_pixels_below_the_least_confidence_are_void_in_every_form() -> None:
     confidence = np.full((3, 4), 200, np.uint8)
     confidence[0, :2], confidence[2, 3] = 127, 128
-    made = replace(answer(), confidence=confidence)
+    result = replace(answer(), confidence=confidence)
     expected = CLASS_MAP.copy()
     expected[0, :2] = 255
     rendering = Rendering("json", "array", min_confidence=0.5)
-    document = json.loads(made.encode(rendering))
+    document = json.loads(result.encode(rendering))
     assert document["class_map"]["data"] == expected.tolist()
     void = next(entry for entry in document["classes"] if entry["id"] == 255)
     assert (void["name"], void["color"], void["pixels"]) == ("void", "#e0e0c0", 2)
     assert void["mean_confidence"] == pytest.approx(127 / 255, abs=1e-6)
     three = next(entry for entry in document["classes"] if entry["id"] == 3)
     assert three["mean_confidence"] == pytest.approx((200 + 128) / 2 / 255, abs=1e-6)
-    with Image.open(io.BytesIO(made.encode(Rendering(min_confidence=0.5)))) as image:
+    with Image.open(io.BytesIO(result.encode(Rendering(min_confidence=0.5)))) as image:
         np.testing.assert_array_equal(np.asarray(image), expected)
 
 
 def test_npz_holds_what_was_computed() -> None:
-    made = replace(answer(), probabilities=np.full((4, 3, 4), 0.25, np.float16))
-    for asked, names in ((made, {"class_map", "confidence", "probabilities"}), (answer(), {"class_map", "confidence"})):
-        with np.load(io.BytesIO(asked.encode(Rendering("npz")))) as arrays:
+    result = replace(answer(), probabilities=np.full((4, 3, 4), 0.25, np.float16))
+    for source, names in ((result, {"class_map", "confidence", "probabilities"}), (answer(), {"class_map", "confidence"})):
+        with np.load(io.BytesIO(source.encode(Rendering("npz")))) as arrays:
             assert set(arrays) == names
             np.testing.assert_array_equal(arrays["class_map"], CLASS_MAP)
-    assert made.encode(Rendering("npz")) == made.encode(Rendering("npz"))
+    assert result.encode(Rendering("npz")) == result.encode(Rendering("npz"))
 
 
 def test_polygons_bear_their_tolerance_and_one_entry_a_class() -> None:
-    found = json.loads(answer().encode(Rendering("json", "polygons", tolerance=0)))["class_map"]
-    assert (found["encoding"], found["size"], found["tolerance"]) == ("polygons", [3, 4], 0)
-    assert set(found["polygons"]) == {"0", "1", "3"}
+    class_map = json.loads(answer().encode(Rendering("json", "polygons", tolerance=0)))["class_map"]
+    assert (class_map["encoding"], class_map["size"], class_map["tolerance"]) == ("polygons", [3, 4], 0)
+    assert set(class_map["polygons"]) == {"0", "1", "3"}
 
 
 @pytest.mark.parametrize(

@@ -19,13 +19,13 @@ LABELS = numbered_labels(NAMES).classes
 
 def class_map() -> np.ndarray[Any, np.dtype[np.uint8]]:
     """Two squares of class 1, one with a hole of background; a bar of class 3 with a void end."""
-    made = np.zeros((60, 80), np.uint8)
-    made[5:25, 5:25] = 1
-    made[12:18, 12:18] = 0
-    made[30:50, 40:60] = 1
-    made[30:50, 70:76] = 3
-    made[45:50, 70:76] = 255
-    return made
+    ids = np.zeros((60, 80), np.uint8)
+    ids[5:25, 5:25] = 1
+    ids[12:18, 12:18] = 0
+    ids[30:50, 40:60] = 1
+    ids[30:50, 70:76] = 3
+    ids[45:50, 70:76] = 255
+    return ids
 
 
 def read(document: dict[str, Any]) -> COCO:
@@ -97,9 +97,9 @@ def test_no_outline_is_without_area_and_boxes_are_rounded_as_corners_are() -> No
     for _ in range(40):
         coarse = Image.fromarray(rng.integers(0, 256, (24, 24), np.uint8)).resize((200, 200), Image.Resampling.BICUBIC)
         class_map = (np.asarray(coarse) > 128).astype(np.uint8)
-        for found in coco_document(class_map, LABELS, range(256), "a.png", 0.5)["annotations"]:
-            assert found["area"] > 0
-            assert found["bbox"] == [round(value, 2) for value in found["bbox"]]
+        for annotation in coco_document(class_map, LABELS, range(256), "a.png", 0.5)["annotations"]:
+            assert annotation["area"] > 0
+            assert annotation["bbox"] == [round(value, 2) for value in annotation["bbox"]]
 
 
 @pytest.mark.parametrize("tolerance", [None, 1.0])

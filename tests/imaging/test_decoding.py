@@ -60,10 +60,10 @@ def test_pixels_that_are_turned_lie_together() -> None:
 @pytest.mark.parametrize("format", ["JPEG", "MPO", "PNG", "WEBP", "TIFF"])
 def test_an_image_comes_at_the_working_size_exactly(format: str, working: tuple[int, int]) -> None:
     data = file_of(Image.fromarray(PHOTO), format, **LOSSY.get(format, {}))
-    found, scaled = decode(data, LIMITS, working), scale(decode(data, LIMITS), working)
-    assert (found.shape, found.dtype) == ((*working, 3), np.uint8)
+    decoded, scaled = decode(data, LIMITS, working), scale(decode(data, LIMITS), working)
+    assert (decoded.shape, decoded.dtype) == ((*working, 3), np.uint8)
     assert read_size(data, LIMITS) == PHOTO.shape[:2]
-    difference = np.abs(found.astype(int) - scaled)
+    difference = np.abs(decoded.astype(int) - scaled)
     if format in LOSSY and max(working) <= 300:  # libjpeg's reduced size
         assert difference.mean() < 2
     else:
@@ -87,9 +87,9 @@ def test_every_exif_orientation_is_scaled_as_the_upright_image(format: str, orie
     data = oriented(PHOTO, format, orientation)
     height, width = read_size(data, LIMITS)
     for working in ((height // 2, width // 2), (height // 9, width // 7)):
-        found, expected = decode(data, LIMITS, working), scale(decode(data, LIMITS), working)
-        assert found.shape == (*working, 3)
-        difference = np.abs(found.astype(int) - expected)
+        decoded, expected = decode(data, LIMITS, working), scale(decode(data, LIMITS), working)
+        assert decoded.shape == (*working, 3)
+        difference = np.abs(decoded.astype(int) - expected)
         assert difference.max() <= (1 if format != "JPEG" else 24)
         assert difference.mean() < 2
 

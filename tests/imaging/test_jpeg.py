@@ -135,7 +135,7 @@ def test_any_sampling_factors_give_the_picture_whole_and_reduced(factors: list[t
     [
         (jpeg(components(PICTURE), [(3, 1), (2, 1), (1, 1)]), "has sampling factors 3x1, 2x1, 1x1"),
         (jpeg(INKS), "has 4 components and does not say whether 0 is all ink or none"),
-        (jpeg(components(PICTURE), height=0), "tells its height behind its pixels"),
+        (jpeg(components(PICTURE), height=0), "gives its height after its pixels"),
         (imagecodecs.jpegls_encode(PICTURE), "is a JPEG-LS"),
     ],
     ids=["factors", "inks", "height", "jpeg-ls"],

@@ -34,28 +34,28 @@ def matrix(num_classes: int, *pairs: tuple[Map, Map]) -> ConfusionMatrix:
 @pytest.mark.parametrize("classes", [[0, 1, 2, 3, 4, 5], [0, 2, 5], [3]], ids=["all classes", "some absent", "one alone"])
 def test_scores_are_those_of_scikit_learn(seed: int, classes: list[int]) -> None:
     pairs = [maps(seed, classes), maps(seed + 100, classes)]
-    found = matrix(6, *pairs)
+    confusion = matrix(6, *pairs)
     labels, predictions = (np.concatenate([pair[i].flatten() for pair in pairs]) for i in (0, 1))
     labels, predictions = labels[labels != 255], predictions[labels != 255]
     seen = sorted(set(labels))
-    assert found.pixel_accuracy == pytest.approx(accuracy_score(labels, predictions))
+    assert confusion.pixel_accuracy == pytest.approx(accuracy_score(labels, predictions))
     iou = jaccard_score(labels, predictions, labels=seen, average=None, zero_division=0)
-    assert found.iou[seen] == pytest.approx(iou)
-    assert found.mean_iou == pytest.approx(iou.mean())
-    assert found.frequency_weighted_iou == pytest.approx(jaccard_score(labels, predictions, average="weighted"))
+    assert confusion.iou[seen] == pytest.approx(iou)
+    assert confusion.mean_iou == pytest.approx(iou.mean())
+    assert confusion.frequency_weighted_iou == pytest.approx(jaccard_score(labels, predictions, average="weighted"))
     labelled = sorted(set(labels))
     recalls = recall_score(labels, predictions, labels=labelled, average=None)
-    assert found.class_accuracy[labelled] == pytest.approx(recalls)
-    assert found.mean_accuracy == pytest.approx(recalls.mean())
+    assert confusion.class_accuracy[labelled] == pytest.approx(recalls)
+    assert confusion.mean_accuracy == pytest.approx(recalls.mean())
     if len(classes) > 1:
-        assert found.mean_accuracy == pytest.approx(balanced_accuracy_score(labels, predictions))
-    assert np.isnan(found.iou[[i for i in range(6) if i not in seen]]).all()
+        assert confusion.mean_accuracy == pytest.approx(balanced_accuracy_score(labels, predictions))
+    assert np.isnan(confusion.iou[[i for i in range(6) if i not in seen]]).all()
 
 
 def test_a_case_by_hand() -> None:
-    found = matrix(4, (np.array([[0, 0, 1, 255]], np.uint8), np.array([[0, 1, 1, 2]], np.uint8)))
-    assert found.counts.tolist() == [[1, 1, 0, 0], [0, 1, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0]]
-    assert found.scores() == {
+    confusion = matrix(4, (np.array([[0, 0, 1, 255]], np.uint8), np.array([[0, 1, 1, 2]], np.uint8)))
+    assert confusion.counts.tolist() == [[1, 1, 0, 0], [0, 1, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0]]
+    assert confusion.scores() == {
         "pixel_accuracy": 0.666667,
         "mean_accuracy": 0.75,
         "mean_iou": 0.5,
@@ -65,38 +65,38 @@ def test_a_case_by_hand() -> None:
 
 
 def test_a_class_that_is_predicted_but_never_labelled_has_no_scores() -> None:
-    found = matrix(3, (np.array([0, 0], np.uint8), np.array([0, 2], np.uint8)))
-    assert math.isnan(found.iou[2])
-    assert math.isnan(found.class_accuracy[2])
-    assert found.mean_iou == pytest.approx(0.5)
-    assert found.mean_accuracy == pytest.approx(0.5)
-    assert found.frequency_weighted_iou == pytest.approx(0.5)
+    confusion = matrix(3, (np.array([0, 0], np.uint8), np.array([0, 2], np.uint8)))
+    assert math.isnan(confusion.iou[2])
+    assert math.isnan(confusion.class_accuracy[2])
+    assert confusion.mean_iou == pytest.approx(0.5)
+    assert confusion.mean_accuracy == pytest.approx(0.5)
+    assert confusion.frequency_weighted_iou == pytest.approx(0.5)
 
 
 @pytest.mark.parametrize("labels", [[], [255, 255], [11, 200]], ids=["no pixels", "all void", "unknown ids"])
 def test_without_a_labelled_pixel_every_score_is_nan_and_none_when_stored(labels: list[int]) -> None:
-    found = matrix(2, (np.array(labels, np.uint8), np.zeros(len(labels), np.uint8)))
-    assert found.counts.sum() == 0
-    values = (found.pixel_accuracy, found.mean_accuracy, found.mean_iou, found.frequency_weighted_iou)
+    confusion = matrix(2, (np.array(labels, np.uint8), np.zeros(len(labels), np.uint8)))
+    assert confusion.counts.sum() == 0
+    values = (confusion.pixel_accuracy, confusion.mean_accuracy, confusion.mean_iou, confusion.frequency_weighted_iou)
     assert all(math.isnan(value) for value in values)
     names = ("pixel_accuracy", "mean_accuracy", "mean_iou", "frequency_weighted_iou")
-    assert found.scores() == dict.fromkeys(names) | {"iou": [None, None]}
+    assert confusion.scores() == dict.fromkeys(names) | {"iou": [None, None]}
 
 
 def test_many_classes_do_not_overflow_the_8_bits_of_the_maps() -> None:
     labels = np.full((3, 3), 200, np.uint8)
-    found = matrix(255, (labels, labels + 1))
-    assert found.counts[200, 201] == 9
-    assert found.counts.sum() == 9
+    confusion = matrix(255, (labels, labels + 1))
+    assert confusion.counts[200, 201] == 9
+    assert confusion.counts.sum() == 9
 
 
 def test_a_prediction_beyond_the_classes_is_refused_and_counts_nothing() -> None:
-    found = ConfusionMatrix(3)
+    confusion = ConfusionMatrix(3)
     with pytest.raises(ValueError, match="predictions must be below 3, got 3"):
-        found.update(np.array([0, 1], np.uint8), np.array([0, 3], np.uint8))
-    assert found.counts.sum() == 0
-    found.update(np.array([255, 1], np.uint8), np.array([3, 1], np.uint8))
-    assert found.counts.sum() == 1
+        confusion.update(np.array([0, 1], np.uint8), np.array([0, 3], np.uint8))
+    assert confusion.counts.sum() == 0
+    confusion.update(np.array([255, 1], np.uint8), np.array([3, 1], np.uint8))
+    assert confusion.counts.sum() == 1
 
 
 def test_maps_of_different_shapes_are_refused() -> None:

@@ -14,30 +14,30 @@ from model.preprocessing import Preprocessing, PreprocessingError
 def test_pixels_are_scaled_shifted_and_divided_per_channel() -> None:
     preprocessing = Preprocessing((0.5, 0.25, 0.0), (0.5, 0.25, 2.0), 1 / 255)
     pixels = torch.tensor([0, 255, 51], dtype=torch.uint8).view(1, 3, 1, 1)
-    found = normalise(pixels, preprocessing).flatten().tolist()
-    assert found == pytest.approx([-1.0, 3.0, 0.1], abs=1e-6)
+    values = normalise(pixels, preprocessing).flatten().tolist()
+    assert values == pytest.approx([-1.0, 3.0, 0.1], abs=1e-6)
 
 
 def test_by_default_pixels_lie_between_minus_one_and_one() -> None:
     pixels = torch.tensor([0, 255], dtype=torch.uint8).view(1, 1, 1, 2).expand(1, 3, 1, 2)
-    found = normalise(pixels, Preprocessing())
-    torch.testing.assert_close(found[0, :, 0], torch.tensor([[-1.0, 1.0]] * 3))
+    result = normalise(pixels, Preprocessing())
+    torch.testing.assert_close(result[0, :, 0], torch.tensor([[-1.0, 1.0]] * 3))
 
 
 def test_every_value_is_that_of_the_definition() -> None:
     pixels = torch.arange(256, dtype=torch.uint8).repeat(3, 1).view(1, 3, 1, 256)
     preprocessing = Preprocessing((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-    found = normalise(pixels, preprocessing)
-    assert found.dtype == torch.float32
+    result = normalise(pixels, preprocessing)
+    assert result.dtype == torch.float32
     mean, std = (torch.tensor(v, dtype=torch.float64).view(1, 3, 1, 1) for v in (preprocessing.mean, preprocessing.std))
     expected = (pixels.double() / 255 - mean) / std
-    torch.testing.assert_close(found.double(), expected, atol=1e-6, rtol=1e-6)
+    torch.testing.assert_close(result.double(), expected, atol=1e-6, rtol=1e-6)
 
 
 def test_the_memory_layout_is_kept() -> None:
     pixels = torch.zeros(2, 5, 7, 3, dtype=torch.uint8).permute(0, 3, 1, 2)
-    found = normalise(pixels, Preprocessing())
-    assert found.is_contiguous(memory_format=torch.channels_last)
+    result = normalise(pixels, Preprocessing())
+    assert result.is_contiguous(memory_format=torch.channels_last)
 
 
 @pytest.mark.parametrize(

@@ -74,9 +74,9 @@ def test_weights_are_found_by_path(narrow_file: Path) -> None:
 @pytest.mark.parametrize("ending", ["", ".safetensors"])
 def test_the_default_weights_are_found_by_name(ending: str) -> None:
     assert find_weights(DEFAULT_WEIGHTS + ending).name == f"{DEFAULT_WEIGHTS}.safetensors"
-    found = find_files(DEFAULT_WEIGHTS + ending)
-    assert (found.name, set(found.exports)) == (DEFAULT_WEIGHTS, {"float32", "int8"})
-    assert found.master == find_weights(DEFAULT_WEIGHTS)
+    files = find_files(DEFAULT_WEIGHTS + ending)
+    assert (files.name, set(files.exports)) == (DEFAULT_WEIGHTS, {"float32", "int8"})
+    assert files.master == find_weights(DEFAULT_WEIGHTS)
 
 
 def test_the_exports_beside_a_master_are_its_files(narrow_file: Path, tmp_path: Path) -> None:

@@ -38,18 +38,18 @@ def lines(client: TestClient, sent: list[Part], **query: Any) -> list[dict[str, 
 
 
 def test_every_image_has_a_line_in_order_with_its_own_answer(client: TestClient, service: Service) -> None:
-    found = lines(client, parts(*((f"folder/{i}.png", data) for i, data in enumerate(PHOTOS))))
-    assert [(line["index"], line["file"], line["status"]) for line in found] == [(i, f"{i}.png", 200) for i in range(7)]
-    for line, data in zip(found, PHOTOS, strict=True):
+    entries = lines(client, parts(*((f"folder/{i}.png", data) for i, data in enumerate(PHOTOS))))
+    assert [(line["index"], line["file"], line["status"]) for line in entries] == [(i, f"{i}.png", 200) for i in range(7)]
+    for line, data in zip(entries, PHOTOS, strict=True):
         assert line["answer"] == client.post("/segment?format=json", content=data).json()
     assert_idle(service)
 
 
 def test_a_bad_image_answers_its_own_error_and_the_others_are_done(client: TestClient, service: Service) -> None:
     sent = parts(("a.png", PHOTOS[0]), ("b.txt", b"text"), ("c.png", PHOTOS[1][:200]), ("d.png", b""), ("e.png", PHOTOS[2]))
-    found = lines(client, sent)
-    assert [line["status"] for line in found] == [200, 415, 422, 400, 200]
-    problem = found[1]["problem"]
+    entries = lines(client, sent)
+    assert [line["status"] for line in entries] == [200, 415, 422, 400, 200]
+    problem = entries[1]["problem"]
     assert set(problem) == {"type", "title", "status", "detail", "request_id"}
     assert problem["status"] == 415
     assert_idle(service)
@@ -101,8 +101,8 @@ def test_an_error_that_nobody_expected_is_its_image_s_alone(
 
 
 def test_parameters_hold_for_every_image(client: TestClient) -> None:
-    found = lines(client, parts(("a.png", PHOTOS[0])), side=96, mask="png")
-    assert found[0]["answer"] == client.post("/segment?format=json&side=96&mask=png", content=PHOTOS[0]).json()
+    entries = lines(client, parts(("a.png", PHOTOS[0])), side=96, mask="png")
+    assert entries[0]["answer"] == client.post("/segment?format=json&side=96&mask=png", content=PHOTOS[0]).json()
 
 
 @pytest.mark.parametrize("sent", [{"files": [("other", ("a.png", b"x"))]}, {"content": b"raw"}, {}], ids=str)
@@ -126,8 +126,8 @@ def test_each_image_takes_a_reservation_of_its_own_and_is_refused_alone(serve: S
     with serve(max_queued_tiles=2) as client:
         admission = service_of(client).admission
         reservation = admission.reserve(1e9)
-        found = lines(client, parts(*((f"{i}", data) for i, data in enumerate(PHOTOS[:4]))))
-        assert {line["status"] for line in found} == {200, 503}
+        entries = lines(client, parts(*((f"{i}", data) for i, data in enumerate(PHOTOS[:4]))))
+        assert {line["status"] for line in entries} == {200, 503}
         admission.release(reservation, done=False)
         assert_idle(service_of(client))
 
@@ -155,10 +155,10 @@ def test_an_outcome_that_comes_as_its_batch_is_cancelled_gives_its_memory_back(
 ) -> None:
     async def cancelled() -> None:
         async def outcome(*_: object) -> Outcome:
-            found = Outcome(0, "a", ".png", b"", MemoryUse())
-            service.budget.hold_body(found.memory, 1000)
+            late_outcome = Outcome(0, "a", ".png", b"", MemoryUse())
+            service.budget.hold_body(late_outcome.memory, 1000)
             asyncio.get_running_loop().call_soon(taking.cancel)
-            return found
+            return late_outcome
 
         monkeypatch.setattr("app.api.batch._outcome", outcome)
         nothing: Any = None
@@ -178,6 +178,6 @@ def test_long_answers_go_out_in_pieces(sent: Callable[..., AsyncGenerator[bytes,
     async def lengths() -> list[int]:
         return [len(piece) async for piece in sent(None, outcomes())]
 
-    found = asyncio.run(lengths())
-    assert sum(found) > 1_000_000
-    assert max(found) <= PIECE_BYTES
+    sizes = asyncio.run(lengths())
+    assert sum(sizes) > 1_000_000
+    assert max(sizes) <= PIECE_BYTES

@@ -63,8 +63,8 @@ def test_runtimes_have_tags_of_their_own(serve: Serve) -> None:
 
 def test_who_has_the_answer_is_not_answered_again(client: TestClient) -> None:
     known = tag(client)
-    for given in (known, known.removeprefix("W/"), f'"old", {known}'):
-        response = client.post("/segment", content=PHOTO, headers={"If-None-Match": given})
+    for header in (known, known.removeprefix("W/"), f'"old", {known}'):
+        response = client.post("/segment", content=PHOTO, headers={"If-None-Match": header})
         assert (response.status_code, response.headers["etag"]) == (412, known)
         assert response.headers["content-type"] == "application/problem+json"
     assert client.post("/segment", content=OTHER, headers={"If-None-Match": known}).status_code == 200
@@ -125,8 +125,8 @@ def test_a_short_answer_is_not_compressed_and_equal_ones_are_equally(client: Tes
 
 def test_headers_that_come_twice_are_one_list(client: TestClient) -> None:
     known = tag(client)
-    given = [("If-None-Match", '"other"'), ("If-None-Match", known)]
-    assert client.post("/segment", content=PHOTO, headers=given).status_code == 412
-    taken = [("Accept-Encoding", "br"), ("Accept-Encoding", "gzip")]
-    answer = client.post("/segment?format=json&mask=array", content=PHOTO, headers=taken)
+    etag_headers = [("If-None-Match", '"other"'), ("If-None-Match", known)]
+    assert client.post("/segment", content=PHOTO, headers=etag_headers).status_code == 412
+    encoding_headers = [("Accept-Encoding", "br"), ("Accept-Encoding", "gzip")]
+    answer = client.post("/segment?format=json&mask=array", content=PHOTO, headers=encoding_headers)
     assert answer.headers["content-encoding"] == "gzip"

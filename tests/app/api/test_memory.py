@@ -165,4 +165,4 @@ def test_a_jpeg_of_a_hundred_megapixels_is_taken_on_a_machine_of_2_gib(
     segmenter = Segmenter(runtime)
     plan = segmenter.plan(announced, Options(quality=quality))
     assert plan.size == (10_000, 10_000)
-    Budget(Settings(_env_file=None).memory_bytes, 1).check(segmenter.taken_bytes(announced, plan))
+    Budget(Settings(_env_file=None).memory_bytes, 1).check(segmenter.memory_bytes(announced, plan))

@@ -106,9 +106,9 @@ def test_unknown_paths_and_methods_are_problems_too(client: TestClient) -> None:
 def test_a_slash_at_the_end_is_another_path_and_leads_nowhere(client: TestClient) -> None:
     """A redirection would name the host that the client claims to have asked."""
     for path in ("/segment/", "/health/live/", "/info/"):
-        found = client.get(path, headers={"Host": "elsewhere.example"}, follow_redirects=False)
-        assert_problem(found, 404)
-        assert "location" not in found.headers
+        response = client.get(path, headers={"Host": "elsewhere.example"}, follow_redirects=False)
+        assert_problem(response, 404)
+        assert "location" not in response.headers
 
 
 def test_every_error_of_imaging_and_serving_has_a_problem() -> None:

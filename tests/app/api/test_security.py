@@ -33,27 +33,27 @@ def test_keys_are_asked_for_where_they_are_set(serve: Serve) -> None:
 def test_the_key_comes_before_readiness_the_query_and_the_body(serve: Serve) -> None:
     with serve(api_keys="alpha", max_upload_mb=0.001) as client:
         service_of(client).draining = True
-        asked: dict[str, Any] = {"content": bytes(2000), "params": {"side": 31}, "headers": {"X-API-Key": "alpha"}}
+        arguments: dict[str, Any] = {"content": bytes(2000), "params": {"side": 31}, "headers": {"X-API-Key": "alpha"}}
         for path in ("/segment", "/segment/batch"):
-            assert_problem(client.post(path, **asked | {"headers": {}}), 401)
-            assert_problem(client.post(path, **asked), 503, "draining")
+            assert_problem(client.post(path, **arguments | {"headers": {}}), 401)
+            assert_problem(client.post(path, **arguments), 503, "draining")
         service_of(client).draining = False
-        assert_problem(client.post("/segment", **asked), 422, "query side")
-        assert_problem(client.post("/segment", **asked | {"params": {}}), 413)
+        assert_problem(client.post("/segment", **arguments), 422, "query side")
+        assert_problem(client.post("/segment", **arguments | {"params": {}}), 413)
 
 
 def test_other_origins_may_call_only_where_they_are_allowed(serve: Serve, client: TestClient) -> None:
-    asked = {"Origin": ORIGIN}
-    assert "access-control-allow-origin" not in client.get("/classes", headers=asked).headers
+    headers = {"Origin": ORIGIN}
+    assert "access-control-allow-origin" not in client.get("/classes", headers=headers).headers
     with serve(cors_origins=ORIGIN) as open_client:
-        answer = open_client.get("/classes", headers=asked)
+        answer = open_client.get("/classes", headers=headers)
         assert answer.headers["access-control-allow-origin"] == ORIGIN
         assert "x-request-id" in answer.headers["access-control-expose-headers"].lower()
         assert (
             "access-control-allow-origin" not in open_client.get("/classes", headers={"Origin": "https://evil.example"}).headers
         )
     with serve(cors_origins="*") as open_client:
-        assert open_client.get("/classes", headers=asked).headers["access-control-allow-origin"] == "*"
+        assert open_client.get("/classes", headers=headers).headers["access-control-allow-origin"] == "*"
 
 
 @pytest.mark.parametrize("origin", [ORIGIN, "https://evil.example", None])

@@ -34,8 +34,8 @@ from tests.conftest import HANG_S, encoded, make_photo, wait_for
 def expected(service: Service, data: bytes, format: Format = "png", **options: Any) -> bytes:
     """The answer by the segmenter itself, without the web."""
     segmenter = service.registry.get().segmenter
-    asked = Options(**({"tile": (96, 96), "rendering": Rendering(format)} | options))
-    return segmenter.segment(data, segmenter.plan(data, asked)).body
+    request_options = Options(**({"tile": (96, 96), "rendering": Rendering(format)} | options))
+    return segmenter.segment(data, segmenter.plan(data, request_options)).body
 
 
 def test_the_mask_is_an_8_bit_palette_png_of_the_images_size_with_class_ids(client: TestClient, service: Service) -> None:
@@ -85,13 +85,13 @@ def test_the_encodings_hold_the_class_map_of_the_png(client: TestClient) -> None
 
 def test_json_tells_model_image_classes_and_tiling(client: TestClient, service: Service) -> None:
     identity = service.registry.get().segmenter.runtime.identity
-    found = post(client, format="json").json()
-    assert set(found) == {"model", "image", "classes", "class_map", "tiling"}
-    assert found["model"] == {
+    document = post(client, format="json").json()
+    assert set(document) == {"model", "image", "classes", "class_map", "tiling"}
+    assert document["model"] == {
         "name": "narrow", "sha256": identity.sha256, "runtime": identity.runtime, "precision": "float32",
     }  # fmt: skip
-    assert found["image"] == {"width": 130, "height": 90}
-    assert found["tiling"] == {
+    assert document["image"] == {"width": 130, "height": 90}
+    assert document["tiling"] == {
         "side": [89, 128],
         "tile": [96, 96],
         "overlap": 0.25,
@@ -99,11 +99,11 @@ def test_json_tells_model_image_classes_and_tiling(client: TestClient, service: 
         "quality": "standard",
         "tiles": 2,
     }
-    sizes = [entry["pixels"] for entry in found["classes"]]
+    sizes = [entry["pixels"] for entry in document["classes"]]
     assert sum(sizes) == 130 * 90
     assert sizes == sorted(sizes, reverse=True)
-    assert set(found["classes"][0]) == {"id", "name", "color", "pixels", "fraction", "mean_confidence", "bbox"}
-    assert {str(entry["id"]) for entry in found["classes"]} == set(found["class_map"]["counts"])
+    assert set(document["classes"][0]) == {"id", "name", "color", "pixels", "fraction", "mean_confidence", "bbox"}
+    assert {str(entry["id"]) for entry in document["classes"]} == set(document["class_map"]["counts"])
 
 
 def test_mean_confidence_is_that_of_the_confidence_image(client: TestClient) -> None:

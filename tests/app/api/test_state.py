@@ -147,7 +147,7 @@ def test_metrics_tell_of_stages_pixels_tiles_and_batches(serve: Serve) -> None:
     with serve() as client:
         assert post(client).status_code == 200
         text = client.get("/metrics").text
-    told = dict(line.rsplit(" ", 1) for line in text.splitlines() if not line.startswith("#"))
+    metrics = dict(line.rsplit(" ", 1) for line in text.splitlines() if not line.startswith("#"))
     expected = {
         'segment_requests_total{method="POST",route="/segment",status="200"}': 1,
         "segment_pixels_total": 90 * 130,
@@ -157,7 +157,7 @@ def test_metrics_tell_of_stages_pixels_tiles_and_batches(serve: Serve) -> None:
         "segment_queued_tiles": 0,
         **{f'segment_stage_seconds_count{{stage="{stage}"}}': 1 for stage in ("decode", "queue", "inference", "encode")},
     }
-    assert {name: float(told[name]) for name in expected} == expected
+    assert {name: float(metrics[name]) for name in expected} == expected
 
 
 def test_the_json_example_and_real_answers_fit_the_schema(client: TestClient) -> None:

@@ -29,9 +29,9 @@ def registry_of(weights: str, **changes: Any) -> Registry:
 @pytest.fixture
 def copy(narrow_file: Path, tmp_path: Path) -> Path:
     """The narrow network under another name."""
-    found = tmp_path / "copy.onnx"
-    shutil.copy(narrow_file.with_suffix(".onnx"), found)
-    return found
+    path = tmp_path / "copy.onnx"
+    shutil.copy(narrow_file.with_suffix(".onnx"), path)
+    return path
 
 
 def test_the_first_is_the_default_and_others_are_picked_by_name(narrow_file: Path, copy: Path) -> None:
@@ -60,14 +60,14 @@ def test_a_file_of_another_digest_than_the_expected_ones_is_refused(narrow_file:
     loaded, other = narrow_file.with_suffix(".onnx"), narrow_file
     if runtime == "torch":
         loaded, other = other, loaded
-    found, expected = (hashlib.sha256(path.read_bytes()).hexdigest() for path in (loaded, other))
-    for good in (found.upper(), f"{expected}/{found}"):
+    actual, expected = (hashlib.sha256(path.read_bytes()).hexdigest() for path in (loaded, other))
+    for good in (actual.upper(), f"{expected}/{actual}"):
         registry = registry_of(str(narrow_file), weights_sha256=good, runtime=runtime)
         registry.load()
-        assert registry.get().segmenter.runtime.describe()["file_sha256"] == found
+        assert registry.get().segmenter.runtime.describe()["file_sha256"] == actual
         registry.stop()
     registry = registry_of(str(narrow_file), weights_sha256=expected, runtime=runtime)
-    with pytest.raises(ValueError, match=f"has the sha256 {found}, and SEGMENT_WEIGHTS_SHA256 expects {expected}"):
+    with pytest.raises(ValueError, match=f"has the sha256 {actual}, and SEGMENT_WEIGHTS_SHA256 expects {expected}"):
         registry.load()
     assert registry.models == {}
 

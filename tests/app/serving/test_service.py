@@ -44,8 +44,8 @@ def started(weights: Path | str, ready: bool = True) -> Iterator[Alone]:
 
 @pytest.fixture(scope="module")
 def alone(narrow_file: Path) -> Iterator[Alone]:
-    with started(narrow_file) as found:
-        yield found
+    with started(narrow_file) as service:
+        yield service
 
 
 def test_an_answer_is_the_segmenter_s_and_leaves_nothing(alone: Alone) -> None:
@@ -57,12 +57,12 @@ def test_an_answer_is_the_segmenter_s_and_leaves_nothing(alone: Alone) -> None:
 def test_a_request_counts_as_a_tile_until_it_is_planned_and_as_its_tiles_from_then_on(alone: Alone) -> None:
     planned: list[Planned] = []
     with held(alone.service) as hold:
-        asked = alone.segment(PHOTO, OPTIONS, check=lambda model, plan: planned.append(plan))
+        request = alone.segment(PHOTO, OPTIONS, check=lambda model, plan: planned.append(plan))
         assert hold.entered.wait(HANG_S)
         assert (alone.service.admission.requests, alone.service.queued_tiles) == (1, planned[0].tiles)
         assert planned[0].sha256 == hashlib.sha256(PHOTO).hexdigest()
         hold.open()
-        assert asked.result(HANG_S)
+        assert request.result(HANG_S)
     assert_idle(alone.service)
 
 
@@ -80,10 +80,10 @@ def test_what_its_check_raises_ends_a_request_and_keeps_its_worker(alone: Alone)
 
 def test_a_request_that_is_cancelled_frees_all_that_it_had_at_once(alone: Alone) -> None:
     with held(alone.service) as hold:
-        asked, other = alone.segment(PHOTO, OPTIONS), alone.segment(PHOTO, OPTIONS)
+        request, other = alone.segment(PHOTO, OPTIONS), alone.segment(PHOTO, OPTIONS)
         assert hold.entered.wait(HANG_S)
         wait_for(lambda: alone.service.budget.used > 0)
-        assert asked.cancel()
+        assert request.cancel()
         assert other.cancel()
         assert_idle(alone.service)  # while the network is still at its tile
     assert alone.segment(PHOTO, OPTIONS).result(HANG_S)
@@ -91,19 +91,19 @@ def test_a_request_that_is_cancelled_frees_all_that_it_had_at_once(alone: Alone)
 
 def test_more_requests_than_workers_are_answered_in_the_end(alone: Alone) -> None:
     with held(alone.service) as hold:
-        asked = [alone.segment(PHOTO, OPTIONS) for _ in range(3 * alone.service.workers.count)]
+        requests = [alone.segment(PHOTO, OPTIONS) for _ in range(3 * alone.service.workers.count)]
         assert hold.entered.wait(HANG_S)
-        waiting = asked.pop()
+        waiting = requests.pop()
         assert waiting.cancel()
         hold.open()
-        assert len({each.result(HANG_S) for each in asked}) == 1
+        assert len({each.result(HANG_S) for each in requests}) == 1
     assert_idle(alone.service)
 
 
 def test_a_deadline_that_passes_ends_a_request_wherever_it_is(alone: Alone) -> None:
     with held(alone.service):
-        asked = [alone.segment(PHOTO, OPTIONS, time.monotonic() + 0.2) for _ in range(2 * alone.service.workers.count)]
-        for each in asked:
+        requests = [alone.segment(PHOTO, OPTIONS, time.monotonic() + 0.2) for _ in range(2 * alone.service.workers.count)]
+        for each in requests:
             with pytest.raises(DeadlinePassed, match="no answer within 60 s"):
                 each.result(HANG_S)
         assert_idle(alone.service)
@@ -132,11 +132,11 @@ def test_an_image_that_waits_for_memory_leaves_its_worker_and_is_done_in_its_tur
     """Large images are worked on one at a time here; small ones go on."""
     large = encoded(np.zeros((2001, 2000, 3), np.uint8), "JPEG")
     with held(alone.service) as hold:
-        asked = [alone.segment(large, OPTIONS) for _ in range(3 * alone.service.workers.count)]
+        requests = [alone.segment(large, OPTIONS) for _ in range(3 * alone.service.workers.count)]
         assert hold.entered.wait(HANG_S)
         hold.open()
         assert alone.segment(PHOTO, OPTIONS).result(HANG_S)
-        assert len({each.result(HANG_S) for each in asked}) == 1
+        assert len({each.result(HANG_S) for each in requests}) == 1
     assert_idle(alone.service)
 
 
@@ -188,10 +188,10 @@ def test_a_lost_device_ends_the_service(narrow_file: Path) -> None:
         service.on_failure = ended.set
         with held(service) as hold:
             hold.error = DeviceLost("the device is broken")
-            asked = alone.segment(PHOTO, OPTIONS)
+            request = alone.segment(PHOTO, OPTIONS)
             hold.open()
             with pytest.raises(SchedulerEnded, match="the device is broken"):
-                asked.result(HANG_S)
+                request.result(HANG_S)
             assert ended.wait(HANG_S)
             assert service.failure == service.not_live == service.not_ready == "the device is broken"
         assert_idle(service)
@@ -201,11 +201,11 @@ def test_a_service_that_is_stopped_takes_nothing_and_answers_what_waits(narrow_f
     with started(narrow_file) as alone:
         service = alone.service
         with held(service) as hold:
-            asked = [alone.segment(PHOTO, OPTIONS) for _ in range(3 * service.workers.count)]
+            requests = [alone.segment(PHOTO, OPTIONS) for _ in range(3 * service.workers.count)]
             assert hold.entered.wait(HANG_S)
             pids = service.workers.pids
             stopping = alone.submit(service.stop())
-            for each in asked:
+            for each in requests:
                 assert isinstance(each.exception(HANG_S), WorkersStopped | WorkerFailed)
             with pytest.raises(WorkersStopped):
                 alone.segment(PHOTO, OPTIONS).result(HANG_S)

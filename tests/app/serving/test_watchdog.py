@@ -54,12 +54,12 @@ def test_a_call_that_does_not_come_back_fails_the_scheduler_and_everyone_is_answ
     runtime = FirstChannel()
     it = Watched(runtime)
     with runtime.hold as hold:
-        asked = [it.ask(1), it.ask(2)]
+        requests = [it.ask(1), it.ask(2)]
         assert hold.entered.wait(HANG_S)
         assert it.look(5) == [None] * 5
-        found = it.watchdog.look()
-        assert found == it.scheduler.failure == "the network has been at one call for 5 s, which does not come back"
-        for each in [*asked, it.ask(3)]:
+        problem = it.watchdog.look()
+        assert problem == it.scheduler.failure == "the network has been at one call for 5 s, which does not come back"
+        for each in [*requests, it.ask(3)]:
             with pytest.raises(SchedulerEnded, match="does not come back"):
                 each.result(HANG_S)
         it.scheduler.stop()  # does not wait for the thread
@@ -71,10 +71,10 @@ def test_while_calls_come_back_or_nothing_waits_all_is_well() -> None:
     assert it.look(20) == [None] * 20
     for value in range(4):
         with runtime.hold as hold:
-            asked = it.ask(value)
+            request = it.ask(value)
             assert hold.entered.wait(HANG_S)
             assert it.look(4) == [None] * 4
-        assert asked.result(HANG_S) is not None
+        assert request.result(HANG_S) is not None
     it.scheduler.stop()
 
 
@@ -97,11 +97,11 @@ def test_one_of_two_threads_that_hangs_is_seen_while_the_other_goes_on() -> None
 @ENDS
 def test_a_thread_that_has_ended_fails_the_scheduler_and_everyone_is_answered() -> None:
     it = Watched(Ends())
-    asked = it.ask(1)
+    request = it.ask(1)
     wait_for(lambda: not it.scheduler.alive)
     assert it.watchdog.look() == ENDED
     with pytest.raises(SchedulerEnded, match=ENDED):
-        asked.result(HANG_S)
+        request.result(HANG_S)
 
 
 def test_a_scheduler_that_was_replaced_and_stopped_is_no_failure() -> None:
@@ -123,13 +123,13 @@ def test_the_thread_tells_once_and_ends() -> None:
 
 
 def test_an_event_loop_that_does_not_answer_is_seen_and_one_that_answers_late_is_well() -> None:
-    asked: list[Callable[[], None]] = []
+    callbacks: list[Callable[[], None]] = []
     watchdog = Watchdog(list, lambda _: None, stall_s=5, interval=1)
-    watchdog.later = asked.append
+    watchdog.later = callbacks.append
     for _ in range(4):
         assert [watchdog.look() for _ in range(5)] == [None] * 5
-        (answer,) = asked
-        asked.clear()
+        (answer,) = callbacks
+        callbacks.clear()
         answer()
     assert [watchdog.look() for _ in range(5)] == [None] * 5
     assert "the event loop has been at one call for 5 s" in (watchdog.look() or "")

@@ -24,13 +24,13 @@ def ratios_of(*rounds: Round) -> dict[str, float]:
 
 
 def test_goodput_is_the_median_against_what_is_answered_around_it() -> None:
-    found = ratios_of(a_round(100, 96, 100), a_round(80, 90, 120), a_round(100, 20, 100))
-    assert found["goodput / the most that is answered"] == pytest.approx(0.9)
-    assert found["offered / the most that is answered"] == pytest.approx(4.4 * 0.75)  # of one second, a quarter settles
-    assert found["median of a refusal / of an answer"] == pytest.approx(0.01)
+    ratios = ratios_of(a_round(100, 96, 100), a_round(80, 90, 120), a_round(100, 20, 100))
+    assert ratios["goodput / the most that is answered"] == pytest.approx(0.9)
+    assert ratios["offered / the most that is answered"] == pytest.approx(4.4 * 0.75)  # of one second, a quarter settles
+    assert ratios["median of a refusal / of an answer"] == pytest.approx(0.01)
 
 
 def test_what_is_late_or_wrong_counts() -> None:
-    found = ratios_of(a_round(100, 90, 100, wrong=3), a_round(100, 7, 100, late=True))
-    assert found["accepted requests past their deadline"] == 7
-    assert found["wrong answers"] == 3
+    ratios = ratios_of(a_round(100, 90, 100, wrong=3), a_round(100, 7, 100, late=True))
+    assert ratios["accepted requests past their deadline"] == 7
+    assert ratios["wrong answers"] == 3

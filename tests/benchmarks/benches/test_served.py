@@ -23,11 +23,11 @@ def test_samples_hold_the_bytes_of_the_command_line(tmp_path: Path) -> None:
 
 
 def test_mixed_photos_are_of_many_sizes_and_always_the_same() -> None:
-    found = mixed_photos(5)
-    sizes = [Image.open(io.BytesIO(data)).size for data in found]
+    photos = mixed_photos(5)
+    sizes = [Image.open(io.BytesIO(data)).size for data in photos]
     assert len(set(sizes)) == 5
     assert all(SIDES[0] <= side <= SIDES[1] for size in sizes for side in size)
-    assert mixed_photos(2) == found[:2]
+    assert mixed_photos(2) == photos[:2]
 
 
 def test_stages_are_those_of_the_header() -> None:

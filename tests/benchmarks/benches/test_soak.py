@@ -44,9 +44,9 @@ def test_every_kind_of_request_is_answered_as_wanted(narrow_url: str) -> None:
             for _ in range(3):
                 assert client.outcome(kind).wanted, kind
         assert client.changed == 0
-        asked = client.again(None)
-        assert len(asked) == len(digests) > 1
-        assert all(outcome.wanted and outcome.status in BUSY | {200} for outcome in asked)
+        outcomes = client.again(None)
+        assert len(outcomes) == len(digests) > 1
+        assert all(outcome.wanted and outcome.status in BUSY | {200} for outcome in outcomes)
         digests[next(iter(digests))] = "another"
         client.again(None)
         assert client.changed == 1

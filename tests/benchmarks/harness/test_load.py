@@ -18,29 +18,29 @@ def answers(*ended: float, status: int = 200, right: bool = True) -> list[Answer
     return [Answer(0, when, status, 10.0, right) for when in ended]
 
 
-def found(given: list[Answer]) -> Load:
+def load_of(load_answers: list[Answer]) -> Load:
     """A load that began at 100 and took 8 seconds."""
-    return Load(given, 100.0, 8.0, 1, 0, 0.8)
+    return Load(load_answers, 100.0, 8.0, 1, 0, 0.8)
 
 
 def test_the_rate_is_that_of_the_good_answers_once_the_load_has_settled() -> None:
     mixed = [*answers(101.0, 101.9), *answers(102.0, 104.0, 107.9), *answers(103.0, status=503), *answers(105.0, right=False)]
-    assert found(mixed).rate == 3 / 6
-    assert (found(mixed).good, found(mixed).wrong, found(mixed).failed) == (5, 1, 1)
+    assert load_of(mixed).rate == 3 / 6
+    assert (load_of(mixed).good, load_of(mixed).wrong, load_of(mixed).failed) == (5, 1, 1)
 
 
 def test_a_load_that_never_settles_is_counted_whole() -> None:
-    assert found(answers(100.5, 101.0)).rate == 2 / 8
-    assert found([]).rate == 0
+    assert load_of(answers(100.5, 101.0)).rate == 2 / 8
+    assert load_of([]).rate == 0
 
 
 @pytest.mark.parametrize(
     ("load", "words"),
     [
-        (found([*answers(103.0), *answers(104.0, right=False)]), "1 right answers, 1 wrong ones"),
-        (found([*answers(103.0), *answers(104.0, status=503, right=False)]), "1 failures"),
-        (replace(found(answers(103.0)), errors=2), "2 errors"),
-        (found([]), "0 right answers"),
+        (load_of([*answers(103.0), *answers(104.0, right=False)]), "1 right answers, 1 wrong ones"),
+        (load_of([*answers(103.0), *answers(104.0, status=503, right=False)]), "1 failures"),
+        (replace(load_of(answers(103.0)), errors=2), "2 errors"),
+        (load_of([]), "0 right answers"),
     ],
     ids=["wrong", "refused", "errors", "empty"],
 )
@@ -50,9 +50,9 @@ def test_a_load_that_went_wrong_raises(load: Load, words: str) -> None:
 
 
 def test_a_load_that_went_right_is_given() -> None:
-    right = found(answers(103.0, 104.0))
+    right = load_of(answers(103.0, 104.0))
     assert right.checked() is right
-    refused = found([*answers(103.0), *answers(104.0, status=503, right=False)])
+    refused = load_of([*answers(103.0), *answers(104.0, status=503, right=False)])
     assert refused.checked(may_refuse=True) is refused
     assert right.cores == pytest.approx(0.1)
 
@@ -70,12 +70,12 @@ async def backwards(scope: Scope, receive: Receive, send: Send) -> None:
 def test_a_load_tells_right_answers_from_wrong_ones_and_refusals() -> None:
     images = [Sample(b"abc", b"cba"), Sample(b"def", b"abc"), Sample(b"no image", None)]
     with over_http(backwards) as port:
-        found = load(f"http://127.0.0.1:{port}", images, connections=2, seconds=1)
-    by_index = {index: {(a.status, a.right) for a in found.answers if a.index == index} for index in range(3)}
+        result = load(f"http://127.0.0.1:{port}", images, connections=2, seconds=1)
+    by_index = {index: {(a.status, a.right) for a in result.answers if a.index == index} for index in range(3)}
     assert by_index == {0: {(200, True)}, 1: {(200, False)}, 2: {(415, False)}}
-    assert min(found.milliseconds()) > 0
-    assert found.p99 > 0
-    assert 0 < found.cpu_seconds < 2 * found.seconds * (os.cpu_count() or 1)
+    assert min(result.milliseconds()) > 0
+    assert result.p99 > 0
+    assert 0 < result.cpu_seconds < 2 * result.seconds * (os.cpu_count() or 1)
 
 
 def test_without_wrk_its_name_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

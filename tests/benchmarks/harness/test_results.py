@@ -15,7 +15,7 @@ def test_a_row_is_the_median_and_the_spread() -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "at_least", "at_most", "told"),
+    ("value", "at_least", "at_most", "line"),
     [
         (0.96, 0.95, None, "- r: **0.96** (aim: at least 0.95)"),
         (0.94, 0.95, None, "- r: **0.94** (aim: at least 0.95; missed)"),
@@ -27,9 +27,9 @@ def test_a_row_is_the_median_and_the_spread() -> None:
     ids=str,
 )
 def test_a_ratio_tells_whether_its_aim_was_reached(
-    value: float, at_least: float | None, at_most: float | None, told: str
+    value: float, at_least: float | None, at_most: float | None, line: str
 ) -> None:
-    assert str(Ratio("r", value, at_least, at_most)) == told
+    assert str(Ratio("r", value, at_least, at_most)) == line
 
 
 def test_sections_are_kept_each_with_its_own_machine_and_commit(tmp_path: Path) -> None:

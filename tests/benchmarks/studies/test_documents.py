@@ -25,8 +25,8 @@ DOCS = ROOT / "docs"
 
 
 def rows() -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = documents.load("models")["rows"]
-    return found
+    entries: list[dict[str, Any]] = documents.load("models")["rows"]
+    return entries
 
 
 def test_the_pages_are_made_of_the_measurements() -> None:
@@ -98,9 +98,9 @@ def test_a_measurement_needs_no_trained_weights() -> None:
 
 def test_networks_without_a_score_show_none() -> None:
     text = (DOCS / "models.md").read_text()
-    told = [line for line in text.splitlines() if line.startswith("| FCN-") and line.count("|") == 6]
+    lines = [line for line in text.splitlines() if line.startswith("| FCN-") and line.count("|") == 6]
     scored = [row.scored for row in read_table(models.TABLE).rows]
-    assert [line.endswith(f"| {documents.CHECKED} |") for line in told] == [not one for one in scored]
+    assert [line.endswith(f"| {documents.CHECKED} |") for line in lines] == [not one for one in scored]
     assert "0.027" not in text
 
 
@@ -130,9 +130,9 @@ def test_the_published_scores_are_the_weights_own() -> None:
 
 def test_the_commands_of_the_pages_can_be_parsed() -> None:
     commands = [line for name in ("models", "accuracy") for line in (DOCS / f"{name}.md").read_text().splitlines()]
-    found = [shlex.split(line) for line in commands if line.startswith("fcn-train ")]
-    assert len(found) == sum(row.scored for row in read_table(models.TABLE).rows) + 3
-    for words in found:
+    trainings = [shlex.split(line) for line in commands if line.startswith("fcn-train ")]
+    assert len(trainings) == sum(row.scored for row in read_table(models.TABLE).rows) + 3
+    for words in trainings:
         assert (ROOT / parser().parse_args(words[1:]).recipe).is_file()
 
 

@@ -27,13 +27,13 @@ from training.scoring.evaluate import predictions
 
 def test_sizes_are_of_the_labelled_part_and_iou_of_each_class_in_it() -> None:
     truth = np.array([[0, 0, 1, 1], [2, 2, 255, 255]], np.uint8)
-    found = np.array([[0, 1, 1, 1], [2, 0, 2, 1]], np.uint8)
-    assert list(sizes(truth, found, 3, skip_background=False)) == [
+    class_map = np.array([[0, 1, 1, 1], [2, 0, 2, 1]], np.uint8)
+    assert list(sizes(truth, class_map, 3, skip_background=False)) == [
         (pytest.approx(2 / 6), pytest.approx(1 / 3)),
         (pytest.approx(2 / 6), pytest.approx(2 / 3)),
         (pytest.approx(2 / 6), pytest.approx(1 / 2)),
     ]
-    assert len(list(sizes(truth, found, 3, skip_background=True))) == 2
+    assert len(list(sizes(truth, class_map, 3, skip_background=True))) == 2
 
 
 def test_the_chart_is_a_png_of_classes_and_sizes(tmp_path: Path) -> None:
@@ -69,6 +69,6 @@ def test_rare_classes_are_reported_where_the_start_finds_them(voc_split: Split) 
 
 
 def test_predictions_are_those_that_are_served(voc_split: Split) -> None:
-    found = list(predictions(voc_segmenter(9), voc_split, Options(), quiet=True))
-    assert len(found) == 3
-    assert all((class_map == 9).all() and (truth == 7).all() for truth, class_map in found)
+    pairs = list(predictions(voc_segmenter(9), voc_split, Options(), quiet=True))
+    assert len(pairs) == 3
+    assert all((class_map == 9).all() and (truth == 7).all() for truth, class_map in pairs)

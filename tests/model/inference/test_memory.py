@@ -37,7 +37,7 @@ segmenter = Segmenter(load_runtime(find_files(DEFAULT_WEIGHTS), "openvino", "cpu
 classes, stride, rng = len(segmenter.manifest.labels), segmenter.runtime.stride, np.random.default_rng(0)
 data = sys.stdin.buffer.read()
 plan = segmenter.plan(data, Options(side=int(side) if side.isdecimal() else side, quality=quality, rendering=rendering))
-promised, before = segmenter.taken_bytes(data, plan), resident("VmRSS")
+promised, before = segmenter.memory_bytes(data, plan), resident("VmRSS")
 try:
     segmenter.segment(data, plan, noise)
 except AnswerTooLarge:  # a large image's noise has more regions than are answered; counting them is bounded, too
@@ -115,8 +115,8 @@ def photo(megapixels: float) -> bytes:
 def test_segmenting_stays_within_what_its_plan_promises(name: str, side: str, megapixels: float, quality: str) -> None:
     command = [sys.executable, "-c", PROGRAM, side, quality, json.dumps(RENDERINGS[name])]
     run = subprocess.run(command, input=photo(megapixels), capture_output=True, cwd=ROOT, check=True, timeout=HANG_S)
-    promised, taken = map(int, run.stdout.split())
-    assert taken < promised < 6 * taken + decoding.FIXED_BYTES
+    promised, used = map(int, run.stdout.split())
+    assert used < promised < 6 * used + decoding.FIXED_BYTES
 
 
 def grown_by_shapes(layers: int = 0) -> int:

@@ -48,10 +48,10 @@ def test_a_network_that_sees_one_pixel_gives_the_same_in_tiles_as_at_once(plan: 
     weight, bias = np.linspace(-1, 1, 12, dtype=np.float32).reshape(4, 3), np.linspace(0, 1, 4, dtype=np.float32)
 
     def network(pixels: npt.NDArray[np.uint8]) -> Logits:
-        found: Logits = (weight @ (pixels / np.float32(255)).transpose(2, 0, 1).reshape(3, -1) + bias[:, None]).reshape(
+        logits: Logits = (weight @ (pixels / np.float32(255)).transpose(2, 0, 1).reshape(3, -1) + bias[:, None]).reshape(
             4, *pixels.shape[:2]
         )
-        return found
+        return logits
 
     tiled = merged(plan, (network(plan.cut(image, region)) for region in plan.regions))
     np.testing.assert_allclose(tiled[:, : plan.size[0], : plan.size[1]], network(image), atol=1e-5)
@@ -70,11 +70,11 @@ def test_bands_are_the_sum_of_all_tiles_weighed_as_the_pixels_that_cells_lie_on(
         weights = np.outer(plan.row_weights[row], plan.column_weights[column])[middle::stride, middle::stride]
         top, left = region.top // stride, region.left // stride
         total[:, top : top + tile.shape[1], left : left + tile.shape[2]] += tile * weights
-    found = bands(plan, tiles, grid)
-    assert all(band.logits.dtype == np.float32 for band in found)
+    result = bands(plan, tiles, grid)
+    assert all(band.logits.dtype == np.float32 for band in result)
     np.testing.assert_allclose(merged(plan, tiles, grid), total, atol=1e-5)
-    assert [band.top for band in found] == [top // stride for top in plan.tops]
-    ends = np.cumsum([len(band.logits) for band in found]).tolist()
+    assert [band.top for band in result] == [top // stride for top in plan.tops]
+    ends = np.cumsum([len(band.logits) for band in result]).tolist()
     assert ends == [*(top // stride for top in plan.tops[1:]), total.shape[1]]
 
 
@@ -90,8 +90,8 @@ def test_x_and_x_plus_one_come_back_as_they_are(blend: Blend) -> None:
     plan = plan_tiles((150, 130), (64, 96), 0.25, blend)
     image = np.random.default_rng(0).integers(0, 256, (150, 130, 3), np.uint8)
     reds = [plan.cut(image, region)[:, :, 0].astype(np.float32) for region in plan.regions]
-    found = merged(plan, (np.stack([red, red + 1]) for red in reds))[:, :150, :130]
-    np.testing.assert_allclose(found, np.stack([image[:, :, 0], image[:, :, 0] + 1.0]), atol=1e-4)
+    result = merged(plan, (np.stack([red, red + 1]) for red in reds))[:, :150, :130]
+    np.testing.assert_allclose(result, np.stack([image[:, :, 0], image[:, :, 0] + 1.0]), atol=1e-4)
 
 
 def test_tiles_averaged_by_hand() -> None:
@@ -137,18 +137,18 @@ def test_logits_of_another_size_than_the_first_tiles_are_refused(shape: tuple[in
 
 def test_a_band_stays_as_it_was_given() -> None:
     plan = plan_tiles((200, 100), (64, 64), 0.5)
-    merger, given, copies = BandMerger(plan, "corner"), [], []
+    merger, results, copies = BandMerger(plan, "corner"), [], []
     for tile in noise(len(plan), 3, 8, 8):
         if band := merger.add(tile):
-            given.append(band.logits)
+            results.append(band.logits)
             copies.append(band.logits.copy())
-    assert len(given) > 2
-    for band, copy in zip(given, copies, strict=True):
+    assert len(results) > 2
+    for band, copy in zip(results, copies, strict=True):
         np.testing.assert_array_equal(band, copy)
 
 
 def test_memory_does_not_grow_with_the_images_height() -> None:
-    def held(height: int) -> int:
+    def most_bytes(height: int) -> int:
         """The most bytes that a merger holds between two tiles."""
         plan, most = plan_tiles((height, 100), (64, 64), 0.5), 0
         merger = BandMerger(plan, "corner")
@@ -157,4 +157,4 @@ def test_memory_does_not_grow_with_the_images_height() -> None:
             most = max(most, merger.nbytes)
         return most
 
-    assert 0 < held(4000) == held(200) == 4 * 5 * 64 * 128
+    assert 0 < most_bytes(4000) == most_bytes(200) == 4 * 5 * 64 * 128

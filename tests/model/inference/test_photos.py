@@ -70,9 +70,9 @@ def test_merging_cells_agrees_with_merging_pixels(served: Runtime, name: str, bl
     image, segmenter = enlarged(name, 900), Segmenter(served)
     plan = segmenter.plan_size((image.shape[0], image.shape[1]), Options((384, 480), 0.25, blend, "native"))
     assert len(plan.tiles) > 4
-    found = segmenter.infer(image, plan).class_map
-    assert len(np.unique(found)) > 1
-    equal = found == by_pixels(served, image, plan).argmax(0)
+    class_map = segmenter.infer(image, plan).class_map
+    assert len(np.unique(class_map)) > 1
+    equal = class_map == by_pixels(served, image, plan).argmax(0)
     # a mean of pixels jumps where a tile ends; one of cells goes over to the next tile within a cell
     assert equal.mean() >= least
     assert equal[away_from_seams(plan, served.stride)].mean() >= (0.9999 if blend == "mean" else 0.999)
@@ -83,9 +83,9 @@ def test_one_tile_is_merged_exactly(served: Runtime) -> None:
     image, segmenter = enlarged("astronaut.jpg", 400), Segmenter(served)
     plan = segmenter.plan_size((image.shape[0], image.shape[1]), Options((512, 512), side="native"))
     assert len(plan.tiles) == 1
-    found = segmenter.infer(image, plan).class_map
+    class_map = segmenter.infer(image, plan).class_map
     logits = by_pixels(served, image, plan)
-    differing = found != logits.argmax(0)
+    differing = class_map != logits.argmax(0)
     assert differing.mean() <= 1e-5
     best = np.sort(logits[:, differing], 0)
     assert (best[-1] - best[-2] < 1e-4).all()
@@ -97,10 +97,10 @@ def test_confidence_is_that_of_the_averaged_logits(served: Runtime) -> None:
     segmenter = Segmenter(served)
     plan = segmenter.plan(data, Options((256, 256), side="native", rendering=Rendering("confidence")))
     image = decode(data, Limits(), plan.tiles.size)
-    found = segmenter.infer(image, plan)
+    result = segmenter.infer(image, plan)
     powers = np.exp(by_pixels(served, image, plan) / segmenter.temperature)
-    assert found.confidence is not None
-    assert np.abs(found.confidence - 255 * powers.max(0) / powers.sum(0)).mean() < 0.5
+    assert result.confidence is not None
+    assert np.abs(result.confidence - 255 * powers.max(0) / powers.sum(0)).mean() < 0.5
 
 
 def test_segmenting_a_photo_imports_no_torch() -> None:

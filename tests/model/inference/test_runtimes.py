@@ -63,10 +63,12 @@ def with_int8(files: WeightsFiles, folder: Path, manifest: Manifest) -> WeightsF
 def test_both_runtimes_say_the_same(files: WeightsFiles, shape: tuple[int, int]) -> None:
     tiles = [make_photo(*shape, seed) for seed in range(3)]
     one, other = (load_runtime(files, name, "cpu", "float32") for name in ("openvino", "torch"))
-    found, expected = one.logits(tiles), other.logits(tiles)
-    assert (found.dtype, found.shape) == (expected.dtype, expected.shape) == (np.float32, (3, 4, shape[0] // 8, shape[1] // 8))
-    assert found.std() > 0.1
-    np.testing.assert_allclose(found, expected, atol=1e-4)
+    actual, expected = one.logits(tiles), other.logits(tiles)
+    assert (
+        (actual.dtype, actual.shape) == (expected.dtype, expected.shape) == (np.float32, (3, 4, shape[0] // 8, shape[1] // 8))
+    )
+    assert actual.std() > 0.1
+    np.testing.assert_allclose(actual, expected, atol=1e-4)
     assert (one.stride, one.grid, one.manifest) == (other.stride, other.grid, other.manifest)
     plan = Segmenter(one).plan_size(shape, Options((64, 64), side="native"))
     maps = [Segmenter(runtime).infer(tiles[0], plan).class_map for runtime in (one, other)]
@@ -94,10 +96,12 @@ def test_logits_do_not_depend_on_neighbours_nor_on_how_a_tile_lies_in_memory(run
 
 
 def test_runtimes_describe_themselves(runtime: Runtime, narrow: Weights) -> None:
-    told = runtime.describe()
-    assert set(told) == {"runtime", "version", "device", "precision", "file_sha256"}
-    assert (told["device"], told["precision"]) == (runtime.device, runtime.identity.precision) == ("cpu", "float32")
-    assert told["runtime"] == runtime.identity.runtime
+    description = runtime.describe()
+    assert set(description) == {"runtime", "version", "device", "precision", "file_sha256"}
+    assert (
+        (description["device"], description["precision"]) == (runtime.device, runtime.identity.precision) == ("cpu", "float32")
+    )
+    assert description["runtime"] == runtime.identity.runtime
     assert (runtime.identity.name, runtime.identity.sha256) == ("narrow", narrow.sha256)
     assert (runtime.max_batch, runtime.max_concurrency) == (1, 1)
 
@@ -158,7 +162,7 @@ def test_an_export_of_another_master_is_refused(files: WeightsFiles, narrow: Wei
 
 
 @pytest.mark.parametrize(
-    ("asked", "message"),
+    ("arguments", "message"),
     [
         (("abacus",), "runtime must be one of auto, openvino, torch, got 'abacus'"),
         (("auto", "auto", "int4"), "precision must be one of auto, float32, int8, bfloat16, float16, got 'int4'"),
@@ -173,10 +177,10 @@ def test_an_export_of_another_master_is_refused(files: WeightsFiles, narrow: Wei
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )
 def test_what_cannot_be_had_is_refused_naming_what_is_missing(
-    files: WeightsFiles, asked: tuple[str, ...], message: str
+    files: WeightsFiles, arguments: tuple[str, ...], message: str
 ) -> None:
     with pytest.raises(RuntimeUnavailable, match=message):
-        load_runtime(files, *asked)
+        load_runtime(files, *arguments)
 
 
 @pytest.mark.torch

@@ -41,15 +41,15 @@ class Running:
     def run(self, values: Sequence[int], queue: TileQueue | None = None, side: int = 32) -> list[int]:
         """The tiles' values by their logits; they are all submitted at once."""
         queue = queue or TileQueue(FAR)
-        asked = [self.scheduler.submit(queue, tile(value, side)) for value in values]
-        return [int(each.result(HANG_S)[0, 0, 0]) for each in asked]
+        futures = [self.scheduler.submit(queue, tile(value, side)) for value in values]
+        return [int(each.result(HANG_S)[0, 0, 0]) for each in futures]
 
     def waiting(self, values: Sequence[int], queue: TileQueue | None = None, side: int = 32) -> Future[list[int]]:
         """As `run` on a thread, while the runtimes are busy; returns once the tiles wait."""
         queue = queue or TileQueue(FAR)
-        asked = self.threads.submit(self.run, values, queue, side)
+        future = self.threads.submit(self.run, values, queue, side)
         wait_for(lambda: len(queue.waiting) == len(values))
-        return asked
+        return future
 
     @contextmanager
     def busy(self, *runtimes: FirstChannel) -> Iterator[None]:
@@ -66,15 +66,15 @@ class Running:
 
 @contextmanager
 def running(*runtimes: FirstChannel, max_batch: int = 4) -> Iterator[Running]:
-    found = Running(*runtimes, max_batch=max_batch)
-    found.scheduler.start()
+    instance = Running(*runtimes, max_batch=max_batch)
+    instance.scheduler.start()
     try:
-        yield found
+        yield instance
     finally:
         for runtime in runtimes:
             runtime.hold.open()
-        found.scheduler.stop()
-        found.threads.shutdown()
+        instance.scheduler.stop()
+        instance.threads.shutdown()
 
 
 def test_logits_come_back_in_the_order_of_the_tiles() -> None:
@@ -98,9 +98,9 @@ def test_a_batch_is_as_large_as_the_setting_and_the_runtime_allow(max_batch: int
     runtime = FirstChannel(max_batch)
     with running(runtime) as it:
         with it.busy(runtime):
-            asked = it.waiting([2, 3])
+            future = it.waiting([2, 3])
             other = it.waiting([4] * 6)
-        assert (asked.result(HANG_S), other.result(HANG_S)) == ([2, 3], [4] * 6)
+        assert (future.result(HANG_S), other.result(HANG_S)) == ([2, 3], [4] * 6)
     assert max(map(len, runtime.batches)) == (max_batch or 4)
 
 
@@ -108,8 +108,8 @@ def test_a_batch_holds_one_shape_and_what_was_left_out_comes_first_in_the_next()
     runtime = FirstChannel()
     with running(runtime, max_batch=2) as it:
         with it.busy(runtime):
-            asked = [it.waiting([2] * 4), it.waiting([3], side=64), it.waiting([4] * 4)]
-        assert [each.result(HANG_S) for each in asked] == [[2] * 4, [3], [4] * 4]
+            futures = [it.waiting([2] * 4), it.waiting([3], side=64), it.waiting([4] * 4)]
+        assert [each.result(HANG_S) for each in futures] == [[2] * 4, [3], [4] * 4]
     assert runtime.batches[:4] == [[1], [2, 4], [3], [2, 4]]
 
 
@@ -127,14 +127,14 @@ def test_runtimes_work_at_once_and_share_the_queue() -> None:
     with running(one, other, max_batch=1) as it:
         for runtime in (one, other):
             runtime.hold.close()
-        asked = [it.threads.submit(it.run, [value]) for value in (1, 2, 3)]
+        futures = [it.threads.submit(it.run, [value]) for value in (1, 2, 3)]
         assert one.hold.entered.wait(HANG_S)
         assert other.hold.entered.wait(HANG_S)
         one.hold.open()
         wait_for(lambda: len(one.batches) == 2)
         assert not other.batches
         other.hold.open()
-        assert [each.result(HANG_S) for each in asked] == [[1], [2], [3]]
+        assert [each.result(HANG_S) for each in futures] == [[1], [2], [3]]
 
 
 def test_a_runtime_is_called_by_as_many_threads_as_pay() -> None:
@@ -180,8 +180,8 @@ def test_no_more_calls_are_made_at_once_than_pay_for_the_tiles_there_are() -> No
 def test_logits_never_come_to_another_request_among_64_threads() -> None:
     runtimes = FirstChannel(), FirstChannel(concurrency=2)
     with running(*runtimes) as it:
-        asked = {number: it.threads.submit(it.run, [number % 256] * (1 + number % 2)) for number in range(3000)}
-        wrong = [number for number, each in asked.items() if each.result(HANG_S) != [number % 256] * (1 + number % 2)]
+        futures = {number: it.threads.submit(it.run, [number % 256] * (1 + number % 2)) for number in range(3000)}
+        wrong = [number for number, each in futures.items() if each.result(HANG_S) != [number % 256] * (1 + number % 2)]
     assert wrong == []
     assert sum(it.timed) == 4500
 
@@ -191,10 +191,10 @@ def test_queue_seconds_are_from_the_first_tile_s_arrival_to_its_batch() -> None:
     with running(runtime) as it:
         assert queue.queue_seconds == 0
         with it.busy(runtime):
-            asked = it.waiting([2], queue)
+            future = it.waiting([2], queue)
             it.clock.now += 3
             assert queue.queue_seconds == 0
-        asked.result(HANG_S)
+        future.result(HANG_S)
         assert queue.queue_seconds == 3
 
 
@@ -252,8 +252,8 @@ def test_a_bad_tile_fails_its_request_alone() -> None:
 def test_a_runtime_that_gives_too_few_logits_fails_the_request_and_goes_on() -> None:
     class Short(FirstChannel):
         def logits(self, tiles: Sequence[Tile]) -> Logits:
-            found = super().logits(tiles)
-            return found[:0] if tiles[0][0, 0, 0] == 9 else found
+            logits = super().logits(tiles)
+            return logits[:0] if tiles[0][0, 0, 0] == 9 else logits
 
     with running(Short()) as it:
         with pytest.raises(ValueError, match="shorter"):
@@ -265,11 +265,11 @@ def test_a_runtime_that_gives_too_few_logits_fails_the_request_and_goes_on() -> 
 def test_logits_that_are_not_finite_fail_their_tile_alone() -> None:
     class Infinite(FirstChannel):
         def logits(self, tiles: Sequence[Tile]) -> Logits:
-            found = super().logits(tiles)
-            for logits, each in zip(found, tiles, strict=True):
+            outputs = super().logits(tiles)
+            for logits, each in zip(outputs, tiles, strict=True):
                 if each[0, 0, 0] == 9:
                     logits[0, -1, -1] = np.inf
-            return found
+            return outputs
 
     runtime = Infinite()
     with running(runtime) as it:
@@ -287,18 +287,18 @@ def test_what_a_failed_batch_held_is_free_when_its_tiles_are_run_one_by_one() ->
         def logits(self, tiles: Sequence[Tile]) -> Logits:
             if len(tiles) > 1:
                 activations = np.zeros(8)
-                taken.append(weakref.ref(activations))
+                references.append(weakref.ref(activations))
                 raise DeviceOutOfMemory("no memory beside that")
-            still_taken.extend(each() is not None for each in taken)
+            still_taken.extend(each() is not None for each in references)
             return super().logits(tiles)
 
-    taken: list[weakref.ref[object]] = []
+    references: list[weakref.ref[object]] = []
     still_taken: list[bool] = []
     runtime = Greedy()
     with running(runtime) as it:
         with it.busy(runtime):
-            asked = [it.waiting([value]) for value in (2, 3)]
-        assert [each.result(HANG_S) for each in asked] == [[2], [3]]
+            futures = [it.waiting([value]) for value in (2, 3)]
+        assert [each.result(HANG_S) for each in futures] == [[2], [3]]
     assert still_taken == [False, False]
 
 
@@ -307,10 +307,10 @@ def test_a_device_without_memory_fails_its_tile_alone() -> None:
     runtime.errors[7] = DeviceOutOfMemory("the device's memory is full")
     with running(runtime) as it:
         with it.busy(runtime):
-            asked = [it.waiting([value]) for value in (2, 7)]
-        assert asked[0].result(HANG_S) == [2]
+            futures = [it.waiting([value]) for value in (2, 7)]
+        assert futures[0].result(HANG_S) == [2]
         with pytest.raises(DeviceOutOfMemory, match="the device's memory is full"):
-            asked[1].result(HANG_S)
+            futures[1].result(HANG_S)
         assert it.scheduler.alive
 
 
@@ -319,8 +319,8 @@ def test_a_lost_device_ends_the_scheduler_and_answers_those_that_wait() -> None:
     runtime.errors[2] = DeviceLost("the device is broken")
     with running(runtime, max_batch=1) as it:
         with it.busy(runtime):
-            asked = [it.waiting([2, 8]), it.waiting([3] * 2)]
-        for each in asked:
+            futures = [it.waiting([2, 8]), it.waiting([3] * 2)]
+        for each in futures:
             with pytest.raises(SchedulerEnded, match="the device is broken"):
                 each.result(HANG_S)
         with pytest.raises(SchedulerEnded, match="the device is broken"):
@@ -334,12 +334,12 @@ def test_stopping_ends_after_the_batch_and_answers_those_that_wait() -> None:
     runtime = FirstChannel()
     with running(runtime, max_batch=1) as it:
         with it.busy(runtime):
-            asked = it.waiting([2, 3])
+            future = it.waiting([2, 3])
             stopping = it.threads.submit(it.scheduler.stop)
             wait_for(lambda: isinstance(it.threads.submit(it.run, [4]).exception(HANG_S), SchedulerEnded))
         stopping.result(HANG_S)
         with pytest.raises(SchedulerEnded, match="stopped"):
-            asked.result(HANG_S)
+            future.result(HANG_S)
         assert not it.scheduler.alive
         with pytest.raises(SchedulerEnded, match="stopped"):
             it.run([5])

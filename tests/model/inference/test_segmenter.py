@@ -64,58 +64,58 @@ def direct_logits(weights: Weights, image: Pixels) -> Tensor:
         return load_network(weights)(normalise(pixels, weights.manifest.preprocessing))[0, :, :height, :width]
 
 
-def assert_same_classes(found: Pixels, logits: Tensor) -> None:
+def assert_same_classes(class_map: Pixels, logits: Tensor) -> None:
     """Equal ids wherever rounding cannot decide, which is nearly everywhere."""
     best, second = logits.topk(2, 0).values
     clear = (best - second > 1e-3).numpy()
     assert clear.mean() > 0.99
-    assert np.array_equal(found[clear], logits.argmax(0).numpy()[clear])
-    assert len(np.unique(found)) > 1
+    assert np.array_equal(class_map[clear], logits.argmax(0).numpy()[clear])
+    assert len(np.unique(class_map)) > 1
 
 
 def test_a_small_image_is_segmented_as_the_network_alone_does_it(segmenter: Segmenter, narrow: Weights, photo: Photo) -> None:
     image = photo(50, 61)
-    found = segmented(segmenter, image, Options((64, 64), side="native", rendering=Rendering("confidence")))
+    result = segmented(segmenter, image, Options((64, 64), side="native", rendering=Rendering("confidence")))
     logits = direct_logits(narrow, image)
-    assert_same_classes(found.class_map, logits)
-    assert found.confidence is not None
+    assert_same_classes(result.class_map, logits)
+    assert result.confidence is not None
     # between cells that agree it is interpolated by log-odds; random weights show the difference more than photographs do
-    assert np.abs(found.confidence - (255 * logits.softmax(0).amax(0)).numpy()).max() <= 3
+    assert np.abs(result.confidence - (255 * logits.softmax(0).amax(0)).numpy()).max() <= 3
 
 
 def test_a_scaled_image_is_segmented_by_logits_scaled_back(segmenter: Segmenter, narrow: Weights, photo: Photo) -> None:
     import torch
 
     image = photo(20, 32)
-    found = segmented(segmenter, image, Options((64, 64), side="auto"))
+    result = segmented(segmenter, image, Options((64, 64), side="auto"))
     logits = direct_logits(narrow, scale(image, (40, 64)))
     scaled = torch.nn.functional.interpolate(logits[None], size=(20, 32), mode="bilinear")
-    assert_same_classes(found.class_map, scaled[0])
+    assert_same_classes(result.class_map, scaled[0])
 
 
 def test_overlapping_tiles_are_segmented_by_their_averaged_logits(segmenter: Segmenter, narrow: Weights, photo: Photo) -> None:
     import torch
 
     image = photo(64, 96)
-    found = segmented(segmenter, image, Options((64, 64), 0.5, "mean", "native"))
+    result = segmented(segmenter, image, Options((64, 64), 0.5, "mean", "native"))
     left, right = direct_logits(narrow, image[:, :64]), direct_logits(narrow, image[:, 32:])
     both = (left[:, :, 32:] + right[:, :, :32]) / 2
     expected = torch.cat([left[:, :, :32], both, right[:, :, 32:]], 2)
     # cells are averaged before they are interpolated: between the last cell of a zone and the next zone, pixels differ a little
-    assert (found.class_map == expected.argmax(0).numpy()).mean() >= 0.995
+    assert (result.class_map == expected.argmax(0).numpy()).mean() >= 0.995
     inner = [*range(24), *range(32, 56), *range(64, 96)]
-    assert_same_classes(found.class_map[:, inner], expected[:, :, inner])
+    assert_same_classes(result.class_map[:, inner], expected[:, :, inner])
 
 
 @pytest.mark.parametrize("size", SIZES, ids=str)
 @pytest.mark.parametrize("side", ["auto", "native", 70])
 def test_the_class_map_has_the_size_of_the_image(segmenter: Segmenter, photo: Photo, size: tuple[int, int], side: int) -> None:
-    found = segmented(segmenter, photo(*size), Options((64, 96), side=side, rendering=Rendering("confidence")))
-    assert found.confidence is not None
-    for made in (found.class_map, found.confidence):
-        assert (made.shape, made.dtype) == (size, np.uint8)
-    assert found.class_map.max() < 4
-    assert found.confidence.min() >= 63
+    result = segmented(segmenter, photo(*size), Options((64, 96), side=side, rendering=Rendering("confidence")))
+    assert result.confidence is not None
+    for array in (result.class_map, result.confidence):
+        assert (array.shape, array.dtype) == (size, np.uint8)
+    assert result.class_map.max() < 4
+    assert result.confidence.min() >= 63
 
 
 @pytest.mark.parametrize("size", [*SIZES, (150, 200)], ids=str)
@@ -128,18 +128,18 @@ def test_confidence_and_probabilities_are_the_softmax_over_the_temperature(
     tempered = Segmenter(segmenter.runtime)
     tempered.manifest = manifest
     options = Options((64, 64), side="native", rendering=Rendering("npz", probabilities=True))
-    found = by_pixel(tempered, image, options)
+    result = by_pixel(tempered, image, options)
     powers = np.exp(seen_as(image).astype(np.float64) / (temperature or 1))
     softmax = powers / powers.sum(0)
     probability, ids = softmax.max(0), softmax.argmax(0)
-    assert np.array_equal(found.class_map, ids)
-    assert found.confidence is not None
-    assert np.abs(found.confidence - 255 * probability).max() <= 0.501
+    assert np.array_equal(result.class_map, ids)
+    assert result.confidence is not None
+    assert np.abs(result.confidence - 255 * probability).max() <= 0.501
     means = [probability[ids == i].mean() if (ids == i).any() else 0.0 for i in range(4)]
-    assert found.mean_confidence == pytest.approx(means, abs=1e-5)
-    assert found.probabilities is not None
-    assert found.probabilities.dtype == np.float16
-    np.testing.assert_allclose(found.probabilities, softmax, atol=5e-4)
+    assert result.mean_confidence == pytest.approx(means, abs=1e-5)
+    assert result.probabilities is not None
+    assert result.probabilities.dtype == np.float16
+    np.testing.assert_allclose(result.probabilities, softmax, atol=5e-4)
 
 
 def test_without_confidence_the_classes_are_the_same(segmenter: Segmenter, photo: Photo) -> None:
@@ -155,9 +155,9 @@ def test_the_answer_is_the_encoded_segmentation(segmenter: Segmenter, photo: Pho
         options = Options((64, 64), rendering=Rendering(format))  # type: ignore[arg-type]
         plan = segmenter.plan(data, options)
         assert (plan.size, plan.tiles.size, plan.megapixels) == ((90, 150), (77, 128), 0.0135)
-        found = segmenter.infer(decode(data, Limits(), (77, 128)), plan)
+        result = segmenter.infer(decode(data, Limits(), (77, 128)), plan)
         answer = Answer(
-            photo(90, 150), found.class_map, found.confidence, None, found.mean_confidence,
+            photo(90, 150), result.class_map, result.confidence, None, result.mean_confidence,
             segmenter.manifest.labels, segmenter.identity, plan.describe(),
         )  # fmt: skip
         output = segmenter.segment(data, plan)
@@ -240,14 +240,14 @@ class Pixelwise(Recording):
         return np.stack([seen_as(tile) for tile in tiles])
 
 
-@pytest.mark.parametrize(("max_batch", "taken"), [(1, [1] * 10), (3, [3, 3, 3, 1]), (None, [BATCH, 10 - BATCH])])
+@pytest.mark.parametrize(("max_batch", "batch_sizes"), [(1, [1] * 10), (3, [3, 3, 3, 1]), (None, [BATCH, 10 - BATCH])])
 def test_tiles_go_to_the_runtime_in_batches_and_come_back_in_order(
-    segmenter: Segmenter, photo: Photo, max_batch: int | None, taken: list[int]
+    segmenter: Segmenter, photo: Photo, max_batch: int | None, batch_sizes: list[int]
 ) -> None:
     tiles, recording = [photo(32, 32, seed) for seed in range(10)], Recording(segmenter.runtime, max_batch)
-    found = list(Segmenter(recording).run(iter(tiles)))
-    assert [len(call) for call in recording.calls] == taken
-    for tile, logits in zip(tiles, found, strict=True):
+    results = list(Segmenter(recording).run(iter(tiles)))
+    assert [len(call) for call in recording.calls] == batch_sizes
+    for tile, logits in zip(tiles, results, strict=True):
         np.testing.assert_allclose(logits, segmenter.runtime.logits([tile])[0], atol=1e-5)
 
 

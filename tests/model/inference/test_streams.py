@@ -128,6 +128,6 @@ def test_streams_that_cannot_be_compiled_are_done_without(
     monkeypatch.setattr(openvino_runtime, "CompiledNetwork", refused)
     assert runtime.concurrency(9) == 1
     wait_for(lambda: len(caplog.records) == 1)
-    assert "tiles go on one by one, each on all cores: no memory" in caplog.text
+    assert "tiles now run one at a time, each on all cores: no memory" in caplog.text
     assert (runtime.max_concurrency, runtime.concurrency(9)) == (1, 1)
     assert len(runtime.logits([TILES[0]])) == 1

@@ -34,12 +34,12 @@ def in_bands(
     return [rows for top, bottom in pairwise(edges) for rows in upsampler.push(Band(top, cells[top:bottom]))]
 
 
-def whole(found: Sequence[Rows]) -> Logits:
-    return np.concatenate([rows.logits() for rows in found], 1)
+def whole(bands: Sequence[Rows]) -> Logits:
+    return np.concatenate([rows.logits() for rows in bands], 1)
 
 
-def ids_of(found: Sequence[Rows]) -> npt.NDArray[np.uint8]:
-    return np.concatenate([rows.class_ids() for rows in found])
+def ids_of(bands: Sequence[Rows]) -> npt.NDArray[np.uint8]:
+    return np.concatenate([rows.class_ids() for rows in bands])
 
 
 def noise(*shape: int) -> Logits:
@@ -65,8 +65,8 @@ def test_pixels_are_interpolated_by_the_definition(
 ) -> None:
     source = max(1, cells[0] * stride - less_high), max(1, cells[1] * stride - less_wide)
     logits = noise(2, *cells)
-    found = whole(in_bands(logits, stride, grid, source, target, cuts))
-    np.testing.assert_allclose(found, interpolated(logits, stride, grid, source, target), atol=1e-5)
+    result = whole(in_bands(logits, stride, grid, source, target, cuts))
+    np.testing.assert_allclose(result, interpolated(logits, stride, grid, source, target), atol=1e-5)
 
 
 @pytest.mark.torch
@@ -89,8 +89,8 @@ def test_class_ids_are_the_highest_of_the_interpolated_logits(
 ) -> None:
     logits = noise(classes, *cells)
     logits[0] *= leading  # so that some neighbours agree
-    found = in_bands(logits, stride, grid, (cells[0] * stride, cells[1] * stride), target, cuts)
-    ids, expected = ids_of(found), whole(found)
+    bands = in_bands(logits, stride, grid, (cells[0] * stride, cells[1] * stride), target, cuts)
+    ids, expected = ids_of(bands), whole(bands)
     assert (ids.dtype, ids.shape) == (np.uint8, target)
     chosen = np.take_along_axis(expected, ids[None], 0)[0]
     np.testing.assert_array_less(expected.max(0) - chosen, 1e-5)
@@ -131,15 +131,15 @@ def test_bands_do_not_change_a_pixel(cells: tuple[int, int], target: tuple[int, 
 def test_rows_come_in_order_a_bounded_number_at_a_time_and_in_smaller_parts(
     cells: tuple[int, int], target: tuple[int, int], cuts: list[int]
 ) -> None:
-    found = in_bands(noise(2, *cells), 8, "corner", (cells[0] * 8, cells[1] * 8), target, cuts)
-    parts = [part for rows in found for part in rows.parts()]
-    for pieces, most in ((found, BAND_PIXELS), (parts, LOGITS_PIXELS)):
+    bands = in_bands(noise(2, *cells), 8, "corner", (cells[0] * 8, cells[1] * 8), target, cuts)
+    parts = [part for rows in bands for part in rows.parts()]
+    for pieces, most in ((bands, BAND_PIXELS), (parts, LOGITS_PIXELS)):
         heights = [len(piece.vertical.before) for piece in pieces]
         assert [piece.top for piece in pieces] == [0, *np.cumsum(heights)[:-1]]
         assert sum(heights) == target[0]
         assert all(0 < height * target[1] <= max(target[1], most) for height in heights)
-    assert np.array_equal(whole(parts), whole(found))
-    assert np.array_equal(ids_of(parts), ids_of(found))
+    assert np.array_equal(whole(parts), whole(bands))
+    assert np.array_equal(ids_of(parts), ids_of(bands))
 
 
 def softmax(logits: Logits, temperature: float) -> npt.NDArray[np.float64]:
@@ -156,8 +156,8 @@ def confidences(rows: Sequence[Rows], temperature: float) -> tuple[Ids, Confiden
     without = [each.class_ids_and_confidence(temperature) for each in rows]
     for one, other in zip(with_map, without, strict=True):
         assert all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
-    found, counts, sums = zip(*with_map, strict=True)
-    return confidence, Confident(np.concatenate(found), np.sum(counts, 0), np.sum(sums, 0))
+    maps, counts, sums = zip(*with_map, strict=True)
+    return confidence, Confident(np.concatenate(maps), np.sum(counts, 0), np.sum(sums, 0))
 
 
 def agree(rows: Rows) -> npt.NDArray[np.bool_]:
@@ -210,16 +210,16 @@ def test_a_sure_network_has_a_confidence_of_one() -> None:
     logits = np.zeros((3, 2, 2), np.float32)
     logits[1] = 500
     for some, sums in ((logits, [0, 1600, 0]), (logits[:1], [1600])):
-        confidence, found = confidences(in_bands(some, 8, "corner", (16, 16), (40, 40)), 1.0)
+        confidence, result = confidences(in_bands(some, 8, "corner", (16, 16), (40, 40)), 1.0)
         assert (confidence == 255).all()
-        assert found.sums.tolist() == sums
+        assert result.sums.tolist() == sums
 
 
 def test_an_upsampler_keeps_one_row_of_cells_of_what_it_has_seen_until_the_last_row() -> None:
     upsampler = LogitsUpsampler((400, 10), 8, "corner", (3200, 80), (10, 10))
-    held = []
+    sizes = []
     for top in range(0, 400, 100):
         list(upsampler.push(Band(top, np.zeros((100, 10, 2), np.float32))))
-        kept = [value for value in vars(upsampler).values() if isinstance(value, np.ndarray)]
-        held.append(sum(array.nbytes if array.base is None else array.base.nbytes for array in kept))
-    assert held == [2 * 10 * 4] * 3 + [0]
+        arrays = [value for value in vars(upsampler).values() if isinstance(value, np.ndarray)]
+        sizes.append(sum(array.nbytes if array.base is None else array.base.nbytes for array in arrays))
+    assert sizes == [2 * 10 * 4] * 3 + [0]

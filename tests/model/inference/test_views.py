@@ -59,8 +59,8 @@ def test_high_answers_at_the_images_size_with_every_tile_of_its_plan(
             yield segmenter.runtime.logits([tile])[0]
 
     plan = segmenter.plan_size(size, Options((64, 64), side="native", quality="high"))
-    found = segmenter.infer(scale(photo(*size), plan.tiles.size), plan, run)
-    assert found.class_map.shape == size
+    result = segmenter.infer(scale(photo(*size), plan.tiles.size), plan, run)
+    assert result.class_map.shape == size
     assert seen == plan.tile_count
 
 
@@ -85,8 +85,8 @@ def test_views_are_averaged_where_they_show_the_same(grid: Grid, mirrored: bool,
         logits[..., 0] = (width - 1) / width - logits[..., 0]
     average = ViewAverage(target, 8, grid, temperature=1.0)
     average.add(view, [Band(0, np.repeat(logits, rows, 0))])
-    found = average.finish().logits
-    odds = found[0, :, 0] - found[0, :, 1]
+    averaged = average.finish().logits
+    odds = averaged[0, :, 0] - averaged[0, :, 1]
     centre = 0 if grid == "corner" else 3.5
     expected = (np.arange(0, 8 * target.cells(8)[1], 8) + centre + 0.5) / 64 - 0.5 / width
     inside = (expected > 16 / width) & (expected < 1 - 16 / width)
@@ -114,7 +114,7 @@ def test_high_may_not_work_on_more_pixels_than_an_image_may_have(runtime: Runtim
 def test_high_takes_more_memory_by_its_plan(segmenter: Segmenter) -> None:
     data = encoded(make_photo(300, 400), "PNG")
     plans = [segmenter.plan(data, Options(side="native", quality=quality)) for quality in ("standard", "high")]
-    standard, high = (segmenter.taken_bytes(data, plan) for plan in plans)
+    standard, high = (segmenter.memory_bytes(data, plan) for plan in plans)
     assert high > standard
 
 

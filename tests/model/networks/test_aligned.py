@@ -60,8 +60,8 @@ def without_skips(net: AlignedFCN) -> AlignedFCN:
 def test_logits_have_the_size_of_the_image_at_twenty_sizes(variant: str, output_stride: int) -> None:
     net = small(variant, output_stride=output_stride)
     with torch.inference_mode():
-        found = {size: tuple(net(torch.randn(1, 3, *size)).shape) for size in SIZES}
-    assert found == {(height, width): (1, 3, height, width) for height, width in SIZES}
+        shapes = {size: tuple(net(torch.randn(1, 3, *size)).shape) for size in SIZES}
+    assert shapes == {(height, width): (1, 3, height, width) for height, width in SIZES}
 
 
 @pytest.mark.parametrize("output_stride", [16, 32])
@@ -70,8 +70,8 @@ def test_logits_have_the_size_of_the_image_at_twenty_sizes(variant: str, output_
 def test_wide_backbones_keep_the_size_too(backbone: str, variant: str, output_stride: int) -> None:
     with torch.device("meta"):
         net = fresh(variant, backbone, output_stride)
-        found = {size: tuple(net(torch.empty(2, 3, *size)).shape) for size in SIZES[::4]}
-    assert found == {(height, width): (2, 3, height, width) for height, width in SIZES[::4]}
+        shapes = {size: tuple(net(torch.empty(2, 3, *size)).shape) for size in SIZES[::4]}
+    assert shapes == {(height, width): (2, 3, height, width) for height, width in SIZES[::4]}
 
 
 @pytest.mark.long
@@ -119,13 +119,13 @@ def test_with_zero_skips_an_fcn8s_is_its_coarse_score_upsampled_in_steps(
     net = without_skips(small("fcn8s", backbone, output_stride))
     images = torch.randn(1, 3, 75, 101)
     with torch.inference_mode():
-        scores, found = coarse_scores(net, images), net(images)
+        scores, logits = coarse_scores(net, images), net(images)
     stride = output_stride
     for step in steps:
         stride //= step
         scores = interpolated(scores, step, (ceil(75 / stride), ceil(101 / stride)), net.backbone.grid)
     assert scores.std() > 0
-    torch.testing.assert_close(found, scores, atol=1e-5 * scores.abs().max().item(), rtol=0)
+    torch.testing.assert_close(logits, scores, atol=1e-5 * scores.abs().max().item(), rtol=0)
 
 
 @pytest.mark.parametrize(
@@ -193,8 +193,8 @@ def test_every_logit_averages_pixels_around_its_own(variant: str, backbone: str,
     image = strip(length, axis)
     maps = net.upscore_final.upsample(net.scores(image), (image.shape[2], image.shape[3]))
     for pixel in (length // 2, length // 2 + 5, length // 2 + 22):
-        found = centre(maps[0, 0].flatten()[pixel], image, axis)
-        assert found == pytest.approx(pixel, abs=1e-3)
+        position = centre(maps[0, 0].flatten()[pixel], image, axis)
+        assert position == pytest.approx(pixel, abs=1e-3)
 
 
 @cache

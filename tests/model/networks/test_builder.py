@@ -38,7 +38,7 @@ def test_a_loaded_backbone_computes_what_the_classifier_computes(name: str) -> N
     load_classifier(net, classifier.state_dict())
     images = torch.randn(1, 3, 65, 90)
     with torch.inference_mode():
-        found = net.backbone.eval()(images)
+        maps = net.backbone.eval()(images)
         if name == "mobilenet_v2":
             expected = classifier.features[:18](images)
             skip = classifier.features[7].conv[0](classifier.features[:7](images))
@@ -47,8 +47,8 @@ def test_a_loaded_backbone_computes_what_the_classifier_computes(name: str) -> N
             skip = classifier.layer2(classifier.layer1(stem))
             expected = classifier.layer4(classifier.layer3(skip))
     assert expected.std() > 0
-    torch.testing.assert_close(found.last, expected)
-    torch.testing.assert_close(found.stride8, skip)
+    torch.testing.assert_close(maps.last, expected)
+    torch.testing.assert_close(maps.stride8, skip)
 
 
 def test_a_loaded_vgg16_computes_what_the_classifier_computes() -> None:
@@ -57,10 +57,10 @@ def test_a_loaded_vgg16_computes_what_the_classifier_computes() -> None:
     load_classifier(net, {f"features.{name}": tensor for name, tensor in features.state_dict().items()})
     images = torch.randn(1, 3, 64, 64)
     with torch.inference_mode():
-        found, expected = net.backbone(images), features(images)
+        maps, expected = net.backbone(images), features(images)
     assert expected.std() > 0
-    torch.testing.assert_close(found.last, expected)
-    torch.testing.assert_close(found.stride8, features[:17](images))
+    torch.testing.assert_close(maps.last, expected)
+    torch.testing.assert_close(maps.stride8, features[:17](images))
 
 
 def test_a_vgg16_of_full_width_takes_the_published_layout_head_included() -> None:
@@ -90,11 +90,11 @@ def test_fc6_and_fc7_as_convolutions_compute_the_linear_layers() -> None:
     state = _fully_convolutional(layers | {"classifier.3.weight": fc7, "classifier.3.bias": biases[1]})
     maps = torch.randn(1, 512, 7, 7)
     few = slice(0, 4096, 512)
-    found = F.conv2d(maps, state["fc6.weight"][few], state["fc6.bias"][few])
-    torch.testing.assert_close(found.flatten(), F.linear(maps.flatten(), fc6[few], biases[0, few]), atol=1e-3, rtol=0)
+    result = F.conv2d(maps, state["fc6.weight"][few], state["fc6.bias"][few])
+    torch.testing.assert_close(result.flatten(), F.linear(maps.flatten(), fc6[few], biases[0, few]), atol=1e-3, rtol=0)
     vector = torch.randn(1, 4096, 1, 1)
-    found = F.conv2d(vector, state["fc7.weight"][few], state["fc7.bias"][few])
-    torch.testing.assert_close(found.flatten(), F.linear(vector.flatten(), fc7[few], biases[1, few]), atol=1e-3, rtol=0)
+    result = F.conv2d(vector, state["fc7.weight"][few], state["fc7.bias"][few])
+    torch.testing.assert_close(result.flatten(), F.linear(vector.flatten(), fc7[few], biases[1, few]), atol=1e-3, rtol=0)
 
 
 @pytest.mark.parametrize(

@@ -73,9 +73,9 @@ def test_two_shifts_of_the_plain_network_are_the_one_of_output_stride_16() -> No
     images = blocks()
     with torch.inference_mode():
         expected = dilated(images)[..., 520:600, 520:600]
-        found = ShiftAndStitch(net, 2)(images)[..., 520:600, 520:600]
+        logits = ShiftAndStitch(net, 2)(images)[..., 520:600, 520:600]
         bilinear = net(images)[..., 520:600, 520:600]
-    torch.testing.assert_close(found, expected, atol=1e-3 * variation(expected), rtol=0)
+    torch.testing.assert_close(logits, expected, atol=1e-3 * variation(expected), rtol=0)
     assert (bilinear - expected).abs().max() > 0.1 * variation(expected)
 
 
@@ -93,8 +93,8 @@ def test_a_network_without_context_is_shifted_onto_the_pixels(backbone: str) -> 
 
     net.scores = pixels  # type: ignore[method-assign]
     ramp = torch.arange(128.0)[:, None] * 3 + torch.arange(128.0)[None, :]
-    found = ShiftAndStitch(net, 8)(ramp.expand(1, 3, 128, 128))
-    torch.testing.assert_close(found[0, 0, 32:96, 32:96], ramp[32:96, 32:96], atol=1e-3, rtol=0)
+    logits = ShiftAndStitch(net, 8)(ramp.expand(1, 3, 128, 128))
+    torch.testing.assert_close(logits[0, 0, 32:96, 32:96], ramp[32:96, 32:96], atol=1e-3, rtol=0)
 
 
 def test_one_shift_is_the_network_itself() -> None:

@@ -37,19 +37,19 @@ def test_the_kernel_of_stride_2_is_the_textbook_one(grid: Grid, line: list[float
 def test_transposing_with_the_corner_kernel_is_interpolating_with_aligned_corners(stride: int) -> None:
     scores = torch.randn(1, 1, 4, 5)
     size = (stride * 3 + 1, stride * 4 + 1)
-    found = F.conv_transpose2d(scores, bilinear_kernel(stride, "corner")[None, None], stride=stride, padding=stride - 1)
+    result = F.conv_transpose2d(scores, bilinear_kernel(stride, "corner")[None, None], stride=stride, padding=stride - 1)
     expected = F.interpolate(scores, size=size, mode="bilinear", align_corners=True)
-    torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
+    torch.testing.assert_close(result, expected, atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("stride", STRIDES)
 def test_transposing_with_the_half_pixel_kernel_is_interpolating_without_aligned_corners_inside(stride: int) -> None:
     scores = torch.randn(1, 1, 4, 5)
     kernel = bilinear_kernel(stride, "half_pixel")[None, None]
-    found = F.conv_transpose2d(scores, kernel, stride=stride, padding=stride // 2)
+    result = F.conv_transpose2d(scores, kernel, stride=stride, padding=stride // 2)
     expected = F.interpolate(scores, scale_factor=float(stride), mode="bilinear", align_corners=False)
     inside = (..., slice(stride // 2, -(stride // 2)), slice(stride // 2, -(stride // 2)))
-    torch.testing.assert_close(found[inside], expected[inside], atol=1e-5, rtol=0)
+    torch.testing.assert_close(result[inside], expected[inside], atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("grid", GRIDS)
@@ -80,6 +80,6 @@ def test_only_the_transposed_convolution_learns() -> None:
 def test_the_final_upsampling_gives_float32_for_bfloat16_scores() -> None:
     scores = torch.randn(1, 2, 3, 3)
     halves = scores.bfloat16()
-    found = FixedUpsample(8, "corner").upsample(halves, (24, 24))
-    assert found.dtype == torch.float32
-    torch.testing.assert_close(found, interpolated(halves.float(), 8, (24, 24), "corner"), atol=1e-5, rtol=0)
+    result = FixedUpsample(8, "corner").upsample(halves, (24, 24))
+    assert result.dtype == torch.float32
+    torch.testing.assert_close(result, interpolated(halves.float(), 8, (24, 24), "corner"), atol=1e-5, rtol=0)

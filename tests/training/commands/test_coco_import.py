@@ -61,12 +61,12 @@ def test_objects_are_drawn_and_the_smaller_lies_on_top(file: Path, tmp_path: Pat
     out = tmp_path / "data"
     assert main([str(file), "--out", str(out)]) == 0
     assert "wrote 2 frames of 3 classes" in capsys.readouterr().out
-    found = masks(out)
+    masks_by_name = masks(out)
     expected = np.zeros((HEIGHT, WIDTH), np.uint8)
     expected[10:30, 10:30] = 2
     expected[15:20, 15:20] = 1
-    assert np.array_equal(found["a"], expected)
-    assert not found["b"].any()
+    assert np.array_equal(masks_by_name["a"], expected)
+    assert not masks_by_name["b"].any()
     assert (out / "images" / "a.jpg").read_bytes() == (file.parent / "a.jpg").read_bytes()
 
 
@@ -249,10 +249,10 @@ def test_all_that_is_wrong_is_told_at_once(
     document["annotations"] = [entry(5, {"size": [40, 60], "counts": [1]}), entry(3, [SQUARE]), entry(5, [SQUARE], image=8)]
     file.write_text(json.dumps(document))
     assert main([str(file), "--out", str(tmp_path / "data")]) == 2
-    told = capsys.readouterr().err
-    assert "4 errors in the data set:" in told
+    stderr = capsys.readouterr().err
+    assert "4 errors in the data set:" in stderr
     for message in ("cover 1 pixels", "of the category 3", "of the image 8", "gone.jpg is in none of"):
-        assert message in told
+        assert message in stderr
 
 
 def test_frames_whose_labels_vanished_are_told(
@@ -261,9 +261,9 @@ def test_frames_whose_labels_vanished_are_told(
     document["annotations"] += [entry(5, [[100, 2, 110, 4, 105, 9]], image=9)]
     file.write_text(json.dumps(document))
     assert main([str(file), "--out", str(tmp_path / "data")]) == 0
-    told = capsys.readouterr().out
-    assert "1 objects cover no pixel of their image" in told
-    assert "1 frames have objects, and masks without any class: b.jpg" in told
+    stdout = capsys.readouterr().out
+    assert "1 objects cover no pixel of their image" in stdout
+    assert "1 frames have objects, and masks without any class: b.jpg" in stdout
 
 
 def test_ids_may_be_written_as_text(file: Path, document: dict[str, Any], tmp_path: Path) -> None:
@@ -337,9 +337,9 @@ def test_files_that_cannot_be_read_are_told_with_all_that_is_wrong(
     (file.parent / "a.jpg").symlink_to("nowhere")
     (file.parent / "sub" / "b.jpg").write_bytes(b"")
     assert main([str(file), "--out", str(tmp_path / "data")]) == 2
-    told = capsys.readouterr().err
-    assert "2 errors in the data set:" in told
-    assert "a.jpg: No such file or directory" in told
+    stderr = capsys.readouterr().err
+    assert "2 errors in the data set:" in stderr
+    assert "a.jpg: No such file or directory" in stderr
 
 
 def test_the_same_entry_twice_is_one(file: Path, document: dict[str, Any], tmp_path: Path) -> None:
@@ -445,8 +445,8 @@ def test_objects_are_drawn_on_the_photo_that_is_said(
     file.write_text(json.dumps(document))
     out = file.parent / "data"
     assert main([str(file), "--out", str(out), "--masks-orientation", drawn_on]) == 0
-    told = "1 images are turned by EXIF, such as a.jpg" in capsys.readouterr().out
-    assert told == (drawn_on == "upright" and orientation == 3)
+    has_note = "1 images are turned by EXIF, such as a.jpg" in capsys.readouterr().out
+    assert has_note == (drawn_on == "upright" and orientation == 3)
     size = (WIDTH, HEIGHT) if orientation == 6 and drawn_on == "upright" else (HEIGHT, WIDTH)
     expected = np.zeros(size, np.uint8)
     expected[10:30, 10:30] = 2

@@ -29,7 +29,7 @@ def failing(error: BaseException) -> Callable[[], None]:
 
 
 @pytest.mark.parametrize(
-    ("error", "status", "told"),
+    ("error", "status", "message"),
     [
         (ValueError("no"), 2, "fcn-x: no\n"),
         (FileNotFoundError(2, "No such file", "a"), 2, "fcn-x: [Errno 2] No such file: 'a'\n"),
@@ -46,10 +46,10 @@ def failing(error: BaseException) -> Callable[[], None]:
     ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else "",
 )
 def test_what_ends_a_command_is_a_line(
-    error: BaseException, status: int, told: str, capsys: pytest.CaptureFixture[str]
+    error: BaseException, status: int, message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run_command("fcn-x", failing(error)) == status
-    assert capsys.readouterr().err.startswith(told)
+    assert capsys.readouterr().err.startswith(message)
 
 
 def test_a_mistake_of_the_program_keeps_its_traceback() -> None:
@@ -62,9 +62,9 @@ def test_a_mistake_of_the_program_keeps_its_traceback() -> None:
 def test_wrong_arguments_are_a_line_and_each_has_a_version(main: Main, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="2"):
         main(["--photos", "x", "--worst", "x", "--epochs", "x", "--crowds", "x"])
-    told = capsys.readouterr().err
-    assert len(told.splitlines()) == 1
-    assert told.rstrip().endswith("--help")
+    stderr = capsys.readouterr().err
+    assert len(stderr.splitlines()) == 1
+    assert stderr.rstrip().endswith("--help")
     with pytest.raises(SystemExit, match="0"):
         main(["--version"])
     assert len(capsys.readouterr().out.split()) >= 2

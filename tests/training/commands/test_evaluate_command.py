@@ -36,10 +36,10 @@ def test_the_table_is_printed_with_its_conditions(
     *rows, drawn, near, where = capsys.readouterr().out.splitlines()
     split = get_split(shapes, "val", read_labels(str(shapes / "classes.json")))
     assert "\n".join(rows) == table(scored(narrow, shapes), split.labels.names)
-    told = conditions(Segmenter(TorchRuntime(narrow, "cpu", "float32")), Options(tile=(64, 64)))
+    expected_conditions = conditions(Segmenter(TorchRuntime(narrow, "cpu", "float32")), Options(tile=(64, 64)))
     assert re.fullmatch(r"95% of draws of 4 frames: mean IoU 0\.\d{3} to 0\.\d{3}; few frames show (\w+ \(\d\)(, )?)+", drawn)
     assert re.fullmatch(r"mean IoU near borders, within 2% of the diagonal: 0\.\d{3}", near)
-    assert where == f"narrow {narrow.sha256[:16]}, 4 frames (list {split.digest[:16]}), {told}"
+    assert where == f"narrow {narrow.sha256[:16]}, 4 frames (list {split.digest[:16]}), {expected_conditions}"
 
 
 def test_options_reach_the_served_path(
@@ -79,15 +79,15 @@ def test_a_score_is_recorded_beside_the_others_and_the_tensors_stay(
     assert main([*arguments, *record, "shapes, train", "--split", "train", "--advise", "96", "96"]) == 0
     weights = load_weights(file)
     assert list(weights.manifest.scores) == ["shapes, val", "shapes, train"]
-    found = weights.manifest.scores["shapes, val"]
-    assert {name: found[name] for name in ("iou", "mean_iou", "pixel_accuracy")}.items() <= scored(
+    score = weights.manifest.scores["shapes, val"]
+    assert {name: score[name] for name in ("iou", "mean_iou", "pixel_accuracy")}.items() <= scored(
         narrow, shapes
     ).scores().items()
-    assert found["classes"] == narrow.manifest.labels.names
-    low, high = found["mean_iou_95"]
-    assert low < found["mean_iou"] < high
+    assert score["classes"] == narrow.manifest.labels.names
+    low, high = score["mean_iou_95"]
+    assert low < score["mean_iou"] < high
     assert f"| 95% of draws of the frames | {low:.3f} to {high:.3f} |" in file.with_suffix(".md").read_text()
-    assert "tile 64x64" in found["conditions"]
+    assert "tile 64x64" in score["conditions"]
     assert weights.manifest.preprocessing.side == (96, 96)
     assert set(weights.tensors) == set(narrow.tensors)
     assert all(np.array_equal(weights.tensors[name], tensor) for name, tensor in narrow.tensors.items())
@@ -161,19 +161,19 @@ def test_calibration_is_stored_told_and_served(
 ) -> None:
     file = tmp_path / "copy.safetensors"
     save_weights(file, narrow.tensors, narrow.manifest)
-    given = [*arguments, "--weights", str(file), "--calibrate", "--record-in", str(file)]
-    assert main(given) == 2
+    command = [*arguments, "--weights", str(file), "--calibrate", "--record-in", str(file)]
+    assert main(command) == 2
     assert "with --record-in without --side, --tile" in capsys.readouterr().err
     arguments[6:8] = []  # --tile
-    given = [*arguments, "--weights", str(file), "--calibrate", "--record-in", str(file)]
-    assert main(given) == 0
+    command = [*arguments, "--weights", str(file), "--calibrate", "--record-in", str(file)]
+    assert main(command) == 0
     weights = load_weights(file)
     temperature = weights.manifest.temperature()
     assert temperature is not None
     assert temperature != 1
-    told = weights.manifest.training["calibration"]
-    assert told["temperature"] == temperature
-    assert (told["frames"], told["blocks"], told["split"]) == (4, 4, "val")
+    calibration = weights.manifest.training["calibration"]
+    assert calibration["temperature"] == temperature
+    assert (calibration["frames"], calibration["blocks"], calibration["split"]) == (4, 4, "val")
     assert f"temperature {temperature}, fitted on 4 frames of val" in capsys.readouterr().out
     assert f"| float32 | {temperature:.3f} | 4 of val | 4 blocks |" in file.with_suffix(".md").read_text()
     assert main([*arguments, "--calibrate", "--record-in", str(file)]) == 2

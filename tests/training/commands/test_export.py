@@ -104,9 +104,9 @@ def test_the_float32_export_computes_what_the_master_does_in_torch_and_in_onnx_r
     other = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     for tile in tiles(name):
         expected = master.logits([tile])
-        for found in (exported.logits([tile]), other.run(None, {"pixels": tile[None]})[0]):
-            np.testing.assert_allclose(found, expected, atol=1e-3)
-            assert (found.argmax(1) == expected.argmax(1)).mean() >= 0.999
+        for logits in (exported.logits([tile]), other.run(None, {"pixels": tile[None]})[0]):
+            np.testing.assert_allclose(logits, expected, atol=1e-3)
+            assert (logits.argmax(1) == expected.argmax(1)).mean() >= 0.999
 
 
 @pytest.mark.parametrize("name", [name for name, precision in EXPORTS if precision == "int8"])
@@ -182,8 +182,8 @@ def test_facts_of_a_master_without_exports_are_nothing_to_write(copy: Path) -> N
 def test_errors_are_told_on_stderr_with_status_2(
     copy: Path, tmp_path: Path, arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    given = ["--weights", str(copy), *(argument.format(tmp=tmp_path) for argument in arguments)]
-    assert main(given) == 2
+    command = ["--weights", str(copy), *(argument.format(tmp=tmp_path) for argument in arguments)]
+    assert main(command) == 2
     assert capsys.readouterr().err.startswith(f"fcn-export: {message.format(tmp=tmp_path)}")
 
 
@@ -265,6 +265,6 @@ def test_what_is_wrong_with_a_calibration_is_named(
 ) -> None:
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "broken.jpg").write_bytes(b"no")
-    given = ["--weights", str(copy), "--int8", "--calibration", str(tmp_path / "photos"), *arguments]
-    assert main(given) == 2
+    command = ["--weights", str(copy), "--int8", "--calibration", str(tmp_path / "photos"), *arguments]
+    assert main(command) == 2
     assert message in capsys.readouterr().err

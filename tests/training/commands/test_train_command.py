@@ -120,8 +120,8 @@ def test_charts_that_cannot_be_drawn_leave_weights_and_card(
     monkeypatch.setattr("training.reporting.curves.curves_chart", fails)
     monkeypatch.setattr("training.reporting.card.score_chart", fails)
     assert main(on_shapes(shapes, tiny_recipe, tmp_path / "out", "--epochs", "1")) == 0
-    told = capsys.readouterr().err
-    assert all(f"{name}.png is not drawn: no backend" in told for name in ("curves", "fcn"))
+    stderr = capsys.readouterr().err
+    assert all(f"{name}.png is not drawn: no backend" in stderr for name in ("curves", "fcn"))
     assert load_weights(tmp_path / "out" / "fcn.safetensors").manifest.scores
     assert (tmp_path / "out" / "fcn.md").is_file()
 

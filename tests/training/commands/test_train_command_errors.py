@@ -61,8 +61,8 @@ def test_errors_are_told_on_stderr_with_status_2(
     (tmp_path / "word.toml").write_text("batch = 'eight'")
     (tmp_path / "word.safetensors").write_bytes(b"no weights " * 10)
     (tmp_path / "teacher.toml").write_text("teacher_weight = 1.0\nwidth = 0.1\n")
-    given = [change.format(tmp=tmp_path) for change in changes]
-    assert main([*on_shapes(shapes, tiny_recipe, tmp_path / "out"), *given]) == 2
+    arguments = [change.format(tmp=tmp_path) for change in changes]
+    assert main([*on_shapes(shapes, tiny_recipe, tmp_path / "out"), *arguments]) == 2
     error = capsys.readouterr().err
     assert error.splitlines()[-1].startswith("fcn-train: ")
     assert message in error

@@ -106,16 +106,16 @@ def test_each_group_is_left_out_in_turn(
 ) -> None:
     out = tmp_path / "out"
     arguments = ["--data", str(drives), "--labels", "camvid", "--recipe", str(tiny_recipe), "--out", str(out)]
-    given = [*arguments, "--device", "cpu", "--threads", "1", "--epochs", "0", "--data-name", "drives"]
-    assert main([*given, "--group", "each"]) == 0
+    command = [*arguments, "--device", "cpu", "--threads", "1", "--epochs", "0", "--data-name", "drives"]
+    assert main([*command, "--group", "each"]) == 0
     *_, scores, mean = capsys.readouterr().out.splitlines()
-    found = {}
-    for group, left in {"0001TP": 5, "0006R0": 4, "0016E5": 3}.items():
+    scores_by_group = {}
+    for group, frame_count in {"0001TP": 5, "0006R0": 4, "0016E5": 3}.items():
         manifest = load_weights(out / group / "fcn.safetensors").manifest
         ((name, score),) = manifest.scores.items()
         assert name == f"drives, train {group}"
         splits = manifest.training["splits"]
-        assert [splits[one]["frames"] for one in splits] == [left, 6 - left]
-        found[group] = score["mean_iou"]
-    assert scores == ", ".join(f"{group} {value:.4f}" for group, value in found.items())
-    assert mean == f"mean of 3 groups: {sum(found.values()) / 3:.4f}"
+        assert [splits[one]["frames"] for one in splits] == [frame_count, 6 - frame_count]
+        scores_by_group[group] = score["mean_iou"]
+    assert scores == ", ".join(f"{group} {value:.4f}" for group, value in scores_by_group.items())
+    assert mean == f"mean of 3 groups: {sum(scores_by_group.values()) / 3:.4f}"

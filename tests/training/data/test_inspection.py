@@ -88,9 +88,9 @@ def test_both_commands_tell_all_errors(
     for name in ("train_000", "val_001", "val_002"):
         save(tmp_path / "SegmentationClass" / f"{name}.png", np.full((96, 96), 77, np.uint8))
     assert main(on_shapes(tmp_path, tiny_recipe, tmp_path / "out")) == 2
-    told = capsys.readouterr().err
-    assert "fcn-train: 3 errors in the data set:" in told
-    assert all(f"{name}.png: ids [77]" in told for name in ("train_000", "val_001", "val_002"))
+    stderr = capsys.readouterr().err
+    assert "fcn-train: 3 errors in the data set:" in stderr
+    assert all(f"{name}.png: ids [77]" in stderr for name in ("train_000", "val_001", "val_002"))
     data = str(shapes)
     assert evaluate([str(tmp_path) if value == data else value for value in arguments]) == 2
     assert "fcn-evaluate: 2 errors in the data set:" in capsys.readouterr().err
@@ -120,9 +120,9 @@ def test_masks_without_an_image_are_told(tmp_path: Path) -> None:
     for name in ("a", "b"):
         write_frame(tmp_path / "images" / "train" / f"{name}.jpg", tmp_path / "masks" / "train" / f"{name}.png", IDS)
     save(tmp_path / "masks" / "train" / "c.png", IDS)
-    (told,) = notes(get_split(tmp_path, "train", FOUR))
-    assert told.startswith("1 masks have no image and are left out: ")
-    assert told.endswith("masks/train/c.png")
+    (note,) = notes(get_split(tmp_path, "train", FOUR))
+    assert note.startswith("1 masks have no image and are left out: ")
+    assert note.endswith("masks/train/c.png")
 
 
 def test_images_without_a_mask_are_told_where_masks_are_the_list(tmp_path: Path) -> None:
@@ -221,8 +221,8 @@ def test_palettes_that_contradict_the_classes_are_told_once(tmp_path: Path) -> N
         mask.save(tmp_path / "SegmentationClass" / f"{name}.png")
     split = get_split(tmp_path, "train", labels)
     assert [split.mask(index).tolist() for index in range(3)] == [ids.tolist() for ids in frames.values()]
-    (told,) = notes(split)
-    assert told == (
+    (note,) = notes(split)
+    assert note == (
         f"3 masks have a palette that contradicts the classes' colours, such as {tmp_path}/SegmentationClass/a.png: the "
         "value 1 is 'leaf' and has the colour of 'berry'; if colours count, --masks colors"
     )
@@ -247,9 +247,9 @@ def test_both_commands_print_how_masks_are_read(
     assert main([*on_shapes(tmp_path, tiny_recipe, tmp_path / "out"), "--epochs", "0", "--start", "nowhere.pth"]) == 2
     assert capsys.readouterr().out.splitlines()[0] == "masks: pixel values are class ids"
     assert evaluate(arguments) == 0
-    told = capsys.readouterr()
-    assert "masks: pixel values are class ids\n" in told.err
-    assert "masks: pixel values" not in told.out
+    output = capsys.readouterr()
+    assert "masks: pixel values are class ids\n" in output.err
+    assert "masks: pixel values" not in output.out
 
 
 def test_files_that_cannot_be_read_are_told_with_the_others(tmp_path: Path) -> None:
@@ -264,10 +264,10 @@ def test_files_that_cannot_be_read_are_told_with_the_others(tmp_path: Path) -> N
     (photos / "c.png").write_bytes(b"")
     with pytest.raises(FrameErrors) as caught:
         get_split(tmp_path, "train", FOUR).check()
-    told = str(caught.value)
-    assert told.startswith("4 errors in the data set:")
-    assert f"{photos / 'a.png'}: No such file or directory" in told
-    assert f"{photos / 'b.png'}: Is a directory" in told
+    message = str(caught.value)
+    assert message.startswith("4 errors in the data set:")
+    assert f"{photos / 'a.png'}: No such file or directory" in message
+    assert f"{photos / 'b.png'}: Is a directory" in message
 
 
 def test_masks_of_black_and_white_alone_are_told(tmp_path: Path) -> None:
@@ -276,8 +276,8 @@ def test_masks_of_black_and_white_alone_are_told(tmp_path: Path) -> None:
     write_voc(tmp_path, {"a": IDS, "b": white, "c": np.full((2, 3), 255, np.uint8)})
     (report,) = [get_split(tmp_path, "train", FOUR).inspect()]
     path = tmp_path / "SegmentationClass" / "b.png"
-    told = f"1 masks of 'train' hold 0 and 255 alone, such as {path}: 255 is void, not an object"
-    assert [note for note in report.notes if note.startswith(told)]
+    message = f"1 masks of 'train' hold 0 and 255 alone, such as {path}: 255 is void, not an object"
+    assert [note for note in report.notes if note.startswith(message)]
 
 
 def test_rgb_masks_that_repeat_ids_are_told_as_ids(tmp_path: Path) -> None:

@@ -52,12 +52,12 @@ def test_folders_of_splits_decide_where_there_are_any(tmp_path: Path) -> None:
     assert [names(tmp_path, split) for split in ("train", "val", "extra")] == [["a"], ["b"], ["c"]]
 
 
-@pytest.mark.parametrize(("there", "asked"), [("train", "val"), ("val", "train")])
-def test_half_a_set_of_lists_is_refused(tmp_path: Path, there: str, asked: str) -> None:
+@pytest.mark.parametrize(("there", "split_name"), [("train", "val"), ("val", "train")])
+def test_half_a_set_of_lists_is_refused(tmp_path: Path, there: str, split_name: str) -> None:
     write_plain(tmp_path, "a", "b")
     (tmp_path / f"{there}.txt").write_text("a\n")
-    with pytest.raises(DataError, match=rf"neither {asked}\.txt nor images/{asked}; its other splits have"):
-        names(tmp_path, asked)
+    with pytest.raises(DataError, match=rf"neither {split_name}\.txt nor images/{split_name}; its other splits have"):
+        names(tmp_path, split_name)
 
 
 def test_lists_may_hold_endings_and_names_with_spaces(tmp_path: Path) -> None:

@@ -162,8 +162,8 @@ def test_images_that_are_not_reduced_are_scaled_as_the_service_scales_them(tmp_p
     for scale in (0.75, 2.0):
         size = round(48 * scale), round(64 * scale)
         data = AugmentedSplit(split, Recipe(crop=size, scales=(scale, scale), flip=0.0, color=0.0))
-        found = data[0, 0][0].permute(1, 2, 0).numpy().astype(int)
-        assert np.abs(found - decode(split.file(0), Limits(), size)).max() <= 1
+        pixels = data[0, 0][0].permute(1, 2, 0).numpy().astype(int)
+        assert np.abs(pixels - decode(split.file(0), Limits(), size)).max() <= 1
 
 
 def blocks(root: Path, frames: dict[str, list[int]], **options: Any) -> AugmentedSplit:
@@ -223,8 +223,8 @@ def test_frames_are_kept_up_to_the_cache_s_size(tmp_path: Path) -> None:
 def test_crops_at_scales_that_the_service_does_not_work_at_are_told() -> None:
     recipe = Recipe(scales=(0.5, 2.0), side=(512, 512))
     assert [scale_warning(longer, recipe) for longer in (256, 400, 1024)] == ["", "", ""]
-    told = scale_warning(4000, recipe)
-    assert "4000 pixels long, at 2000 to 8000 pixels, the service at 512 to 512" in told
-    assert "--set 'scales=[0.09,0.18]'" in told
+    warning = scale_warning(4000, recipe)
+    assert "4000 pixels long, at 2000 to 8000 pixels, the service at 512 to 512" in warning
+    assert "--set 'scales=[0.09,0.18]'" in warning
     assert scale_warning(4000, Recipe(scales=(0.09, 0.18), side=(512, 512))) == ""
     assert "at 64 to 256 pixels" in scale_warning(128, recipe)

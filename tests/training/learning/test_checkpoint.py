@@ -18,9 +18,9 @@ PROGRESS = Progress(epoch=3, step=30, seconds=1.5, skipped=1)
 def test_what_was_saved_comes_back(tmp_path: Path) -> None:
     states = {"net": {"weight": torch.arange(3.0)}, "optimizer": {"param_groups": [{"lr": 0.1}]}}
     save_checkpoint(tmp_path, PROGRESS, states, IDENTITY)
-    found = load_checkpoint(tmp_path, IDENTITY)
-    assert found is not None
-    progress, loaded = found
+    checkpoint = load_checkpoint(tmp_path, IDENTITY)
+    assert checkpoint is not None
+    progress, loaded = checkpoint
     assert progress == PROGRESS
     assert torch.equal(loaded["net"]["weight"], torch.arange(3.0))
     assert loaded["optimizer"] == states["optimizer"]
@@ -55,9 +55,9 @@ def test_a_write_that_fails_leaves_the_former_checkpoint(tmp_path: Path) -> None
     save_checkpoint(tmp_path, PROGRESS, {"net": {"weight": torch.ones(1)}}, IDENTITY)
     with pytest.raises(Exception, match=r"pickle|local object"):
         save_checkpoint(tmp_path, Progress(epoch=4), {"net": lambda: None}, IDENTITY)
-    found = load_checkpoint(tmp_path, IDENTITY)
-    assert found is not None
-    assert found[0].epoch == 3
+    checkpoint = load_checkpoint(tmp_path, IDENTITY)
+    assert checkpoint is not None
+    assert checkpoint[0].epoch == 3
 
 
 def test_a_half_written_file_is_not_read(tmp_path: Path) -> None:

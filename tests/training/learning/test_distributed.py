@@ -31,8 +31,8 @@ def test_two_gloo_processes_train_as_one(tmp_path: Path, batch: int, accumulate:
     write_demo_data(tmp_path / "data", train=16, val=2)
     recipe = tmp_path / "recipe.toml"
     changes = f"batch = {batch}\naccumulate = {accumulate}\nepochs = 3\nfreeze_batch_norm = true\n"
-    kept = [line for line in TINY_RECIPE.splitlines() if not line.startswith(("batch", "epochs"))]
-    recipe.write_text("\n".join([*kept, changes]))
+    recipe_lines = [line for line in TINY_RECIPE.splitlines() if not line.startswith(("batch", "epochs"))]
+    recipe.write_text("\n".join([*recipe_lines, changes]))
     common = ["--data", str(tmp_path / "data"), "--labels", str(tmp_path / "data" / "classes.json"), "--recipe", str(recipe)]
     common += ["--device", "cpu", "--threads", "1", "--out"]
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
@@ -42,8 +42,8 @@ def test_two_gloo_processes_train_as_one(tmp_path: Path, batch: int, accumulate:
     assert done.stdout.count("epoch 3/3: loss") == 1
     assert main([*common, str(tmp_path / "one")]) == 0
     assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "one"), rel=1e-4)
-    told = load_weights(tmp_path / "two" / "fcn.safetensors").manifest.training
-    assert told["command"].startswith("torchrun --nproc-per-node 2 -m training.commands.train --data ")
+    facts = load_weights(tmp_path / "two" / "fcn.safetensors").manifest.training
+    assert facts["command"].startswith("torchrun --nproc-per-node 2 -m training.commands.train --data ")
     one, two = (load_weights(tmp_path / name / "fcn.safetensors").tensors for name in ("one", "two"))
     for name, tensor in one.items():
         np.testing.assert_allclose(two[name], tensor, atol=2e-3, rtol=1e-2)

@@ -17,9 +17,9 @@ def batches(frames: int, batch: int, epoch: int = 0, seed: int = 0, world: World
 
 
 def test_an_epoch_shows_each_frame_at_most_once_in_whole_batches() -> None:
-    found = batches(11, 4)
-    assert [len(batch) for batch in found] == [4, 4]
-    shown = [index for batch in found for _, index in batch]
+    epoch = batches(11, 4)
+    assert [len(batch) for batch in epoch] == [4, 4]
+    shown = [index for batch in epoch for _, index in batch]
     assert len(set(shown)) == 8
     assert set(shown) <= set(range(11))
 

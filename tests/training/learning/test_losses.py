@@ -125,9 +125,9 @@ def test_a_part_of_a_batch_is_divided_by_the_labels_of_all() -> None:
 def test_pixels_near_another_class_lose_their_label() -> None:
     line = torch.tensor([1, 1, 1, 1, 1, 2, 2, 2, 255, 2, 2])
     mask = line.repeat(2, 4, 1)
-    found = {width: without_border(mask, 255, width) for width in (1, 2, 3)}
-    assert torch.equal(found[1], mask)
-    assert found[2][1, 0].tolist() == [1, 1, 1, 1, 255, 255, 2, 255, 255, 255, 2]
-    assert found[3][1, 0].tolist() == [1, 1, 1, 255, 255, 255, 255, 255, 255, 255, 255]
-    assert torch.equal(found[2].mT, without_border(mask.mT, 255, 2))
+    masks = {width: without_border(mask, 255, width) for width in (1, 2, 3)}
+    assert torch.equal(masks[1], mask)
+    assert masks[2][1, 0].tolist() == [1, 1, 1, 1, 255, 255, 2, 255, 255, 255, 2]
+    assert masks[3][1, 0].tolist() == [1, 1, 1, 255, 255, 255, 255, 255, 255, 255, 255]
+    assert torch.equal(masks[2].mT, without_border(mask.mT, 255, 2))
     assert torch.equal(mask, line.repeat(2, 4, 1))

@@ -37,8 +37,8 @@ def test_an_interruption_loses_no_row_of_the_curves(make_run: Make) -> None:
     with pytest.raises(Stop):
         train(interrupted)
     train(make_run("broken", epochs=3))
-    found, expected = ([(row["epoch"], row["loss"]) for row in rows(run.folder)] for run in (interrupted, whole))
-    assert found == expected
+    actual, expected = ([(row["epoch"], row["loss"]) for row in rows(run.folder)] for run in (interrupted, whole))
+    assert actual == expected
 
 
 def test_a_training_that_is_done_is_not_trained_again(make_run: Make, capsys: pytest.CaptureFixture[str]) -> None:
@@ -50,13 +50,13 @@ def test_a_training_that_is_done_is_not_trained_again(make_run: Make, capsys: py
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "message"),
     [({"epochs": 1}, r"epochs \(2, now 1\)"), ({"epochs": 3, "ema": 0.5}, r"ema \(0\.9, now 0\.5\)")],
     ids=["fewer epochs", "more, and an average"],
 )
-def test_a_folder_of_another_recipe_is_refused(make_run: Make, changes: dict[str, Any], told: str) -> None:
+def test_a_folder_of_another_recipe_is_refused(make_run: Make, changes: dict[str, Any], message: str) -> None:
     train(make_run(epochs=2))
-    with pytest.raises(ValueError, match=f"other recipe: {told}"):
+    with pytest.raises(ValueError, match=f"other recipe: {message}"):
         train(make_run(**changes))
 
 
@@ -100,9 +100,9 @@ def test_the_rate_of_a_training_that_goes_on_is_that_of_all_its_steps(make_run: 
 def test_the_checkpoint_says_whose_it_is(make_run: Make) -> None:
     run = make_run(epochs=1)
     train(run)
-    found = load_checkpoint(run.folder, {"recipe": Recipe(**run.recipe.to_dict()).to_dict(), "frames": run.split.contents})
-    assert found is not None
-    assert set(found[1]) == {"net", "optimizer", "scheduler", "scaler", "average"}
+    checkpoint = load_checkpoint(run.folder, {"recipe": Recipe(**run.recipe.to_dict()).to_dict(), "frames": run.split.contents})
+    assert checkpoint is not None
+    assert set(checkpoint[1]) == {"net", "optimizer", "scheduler", "scaler", "average"}
 
 
 @pytest.mark.parametrize("changed", ["start", "teacher"])

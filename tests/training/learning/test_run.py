@@ -69,9 +69,9 @@ def test_frozen_batch_norm_keeps_its_statistics(make_run: Make) -> None:
 def test_frozen_convolutions_and_their_batch_norms_stay_as_they_were(make_run: Make, convolutions: int) -> None:
     run = make_run(freeze_convolutions=convolutions, ema=0.0)
     before = state(run.net)
-    found = differing(before, state(train(run)[0]))
+    names = differing(before, state(train(run)[0]))
     layers = [name for name, layer in run.net.backbone.named_modules() if isinstance(layer, nn.Conv2d | nn.BatchNorm2d)]
-    changed = {name for name in layers if any(item.startswith(f"backbone.{name}.") for item in found)}
+    changed = {name for name in layers if any(item.startswith(f"backbone.{name}.") for item in names)}
     assert [name for name in layers if name not in changed] == layers[: 2 * convolutions]
 
 
@@ -86,11 +86,11 @@ def test_a_teacher_is_shown_its_share_of_a_step_however_the_batch_is_cut(
     make_run: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls: list[int] = []
-    told = Teacher.log_probabilities
+    log_probabilities = Teacher.log_probabilities
 
     def counted(self: Teacher, images: Tensor) -> Tensor:
         calls.append(len(images))
-        return told(self, images)
+        return log_probabilities(self, images)
 
     monkeypatch.setattr(Teacher, "log_probabilities", counted)
     losses, shown = [], []
@@ -159,8 +159,8 @@ def test_tensorboard_gets_the_numbers_of_the_curves(make_run: Make) -> None:
     run = replace(make_run(), tensorboard=True)
     train(run)
     events = EventAccumulator(str(run.folder / "tensorboard")).Reload()
-    found = [(event.step, event.value) for event in events.Scalars("loss")]
-    assert found == [(int(row["epoch"]), pytest.approx(float(row["loss"]), rel=1e-4)) for row in rows(run.folder)]
+    losses = [(event.step, event.value) for event in events.Scalars("loss")]
+    assert losses == [(int(row["epoch"]), pytest.approx(float(row["loss"]), rel=1e-4)) for row in rows(run.folder)]
 
 
 def test_large_seeds_are_taken(make_run: Make) -> None:

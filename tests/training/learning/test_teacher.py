@@ -25,24 +25,24 @@ def flip_averaged(net: FCN, images: Tensor, stride: int) -> Tensor:
 def test_at_scale_1_it_is_the_flip_averaged_network(variant: str, stride: int) -> None:
     torch.manual_seed(0)
     net = randomise(build(variant, "mobilenet_v2", 4, head_width=16, width=0.1)).double().eval()
-    found = Teacher(net, (1.0,)).log_probabilities(IMAGES).exp()
-    assert torch.allclose(found, flip_averaged(net, IMAGES, stride), atol=1e-4)
+    probabilities = Teacher(net, (1.0,)).log_probabilities(IMAGES).exp()
+    assert torch.allclose(probabilities, flip_averaged(net, IMAGES, stride), atol=1e-4)
 
 
 def test_at_scale_1_it_is_the_flip_averaged_network_on_a_half_pixel_grid() -> None:
     torch.manual_seed(0)
     net = randomise(build("fcn8s", "vgg16", 4, head="none")).double().eval()
     images = IMAGES[:1, :, :, :64]
-    found = Teacher(net, (1.0,)).log_probabilities(images).exp()
-    assert torch.allclose(found, flip_averaged(net, images, 8), atol=1e-4)
+    probabilities = Teacher(net, (1.0,)).log_probabilities(images).exp()
+    assert torch.allclose(probabilities, flip_averaged(net, images, 8), atol=1e-4)
 
 
 def test_sizes_that_no_stride_divides_are_covered() -> None:
     net = narrow_net().double()
     images = IMAGES[..., :61, :83]
-    found = Teacher(net, (1.0,)).log_probabilities(images).exp()
-    assert found.shape == (2, 4, 8, 11)
-    assert torch.allclose(found, flip_averaged(net, images, 8), atol=1e-4)
+    probabilities = Teacher(net, (1.0,)).log_probabilities(images).exp()
+    assert probabilities.shape == (2, 4, 8, 11)
+    assert torch.allclose(probabilities, flip_averaged(net, images, 8), atol=1e-4)
 
 
 def test_several_scales_give_probabilities_near_each_ones_mean() -> None:
@@ -56,8 +56,8 @@ def test_several_scales_give_probabilities_near_each_ones_mean() -> None:
 def test_a_mirrored_image_has_mirrored_probabilities() -> None:
     teacher = Teacher(narrow_net().double(), (1.25,))
     teacher.stride = 1
-    found, mirrored = (teacher.log_probabilities(images) for images in (IMAGES, IMAGES.flip(3)))
-    assert torch.allclose(found, mirrored.flip(3), atol=1e-3)
+    unmirrored, mirrored = (teacher.log_probabilities(images) for images in (IMAGES, IMAGES.flip(3)))
+    assert torch.allclose(unmirrored, mirrored.flip(3), atol=1e-3)
 
 
 def test_the_network_is_frozen_in_evaluation_mode() -> None:

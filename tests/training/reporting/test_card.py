@@ -55,7 +55,7 @@ def file(narrow: Weights, facts: CardFacts, tmp_path: Path) -> Path:
 
 
 def test_the_training_facts_are_the_contracts(facts: CardFacts) -> None:
-    told = training_facts(facts)
+    stored_facts = training_facts(facts)
     expected: dict[str, Any] = {
         "data": "shapes",
         "start": "start.pth",
@@ -73,7 +73,7 @@ def test_the_training_facts_are_the_contracts(facts: CardFacts) -> None:
             "val": {"frames": 4, "sha256": facts.validation.digest},
         },
     }
-    assert {name: told[name] for name in expected} == expected
+    assert {name: stored_facts[name] for name in expected} == expected
 
 
 def test_the_card_holds_scores_command_and_digests(file: Path, facts: CardFacts) -> None:
@@ -126,9 +126,9 @@ def test_calibrations_say_how_they_were_checked(narrow: Weights) -> None:
 
 
 def test_a_training_that_went_on_says_from_where(narrow: Weights, facts: CardFacts) -> None:
-    told = training_facts(facts)
-    assert told["went_on_from_epochs"] == []
-    assert "went on" not in card(replace(narrow, manifest=replace(narrow.manifest, training=told)))
+    stored_facts = training_facts(facts)
+    assert stored_facts["went_on_from_epochs"] == []
+    assert "went on" not in card(replace(narrow, manifest=replace(narrow.manifest, training=stored_facts)))
     longer = training_facts(replace(facts, progress=Progress(epoch=9, went_on_from=[2, 5])))
     text = card(replace(narrow, manifest=replace(narrow.manifest, training=longer)))
     assert "| went on from epoch | 2, 5 |" in text

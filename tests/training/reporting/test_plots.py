@@ -27,7 +27,7 @@ def opened(data: bytes) -> Image.Image:
 def shows(image: Image.Image, color: str) -> bool:
     """Whether the colour `#rrggbb` is drawn somewhere."""
     wanted = tuple(bytes.fromhex(color[1:]))
-    return wanted in {found for _, found in image.getcolors(1 << 24) or []}
+    return wanted in {colour for _, colour in image.getcolors(1 << 24) or []}
 
 
 def scored(weights: Weights, **scores: dict[str, Any]) -> Weights:

@@ -115,8 +115,8 @@ def test_an_export_that_was_put_there_by_hand_is_not_served_with_the_records_of_
     other.parent.mkdir()
     for file in (recorded, export_path(recorded, "float32")):
         shutil.copyfile(file, other.parent / file.name)
-    made = write_other(other, "int8", 0.7)
-    shutil.copyfile(made, export_path(recorded, "int8"))
+    export = write_other(other, "int8", 0.7)
+    shutil.copyfile(export, export_path(recorded, "int8"))
     assert_nothing_of_int8(read_export(export_path(recorded, "int8")).manifest)
 
 

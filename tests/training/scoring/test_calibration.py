@@ -77,8 +77,9 @@ def test_logits_are_gathered_from_the_served_path(runtime: Runtime, split: Split
     assert np.array_equal(sample.labels.numpy(), mask[labelled])
     assert np.array_equal(sample.logits.argmax(1).numpy(), served.class_map[::STEP, ::STEP][labelled])
     assert served.confidence is not None
-    found = (sample.logits.softmax(1).max(1).values * 255).round().numpy()
-    assert np.abs(found - served.confidence[::STEP, ::STEP][labelled]).max() <= 3  # random weights, interpolated by log-odds
+    confidence = (sample.logits.softmax(1).max(1).values * 255).round().numpy()
+    # random weights, interpolated by log-odds
+    assert np.abs(confidence - served.confidence[::STEP, ::STEP][labelled]).max() <= 3
 
 
 def test_the_error_of_answers_is_that_of_the_served_confidence_maps(runtime: Runtime, split: Split) -> None:
@@ -102,13 +103,13 @@ def test_the_error_of_answers_is_that_of_the_served_confidence_maps(runtime: Run
 def test_each_block_is_checked_at_the_temperature_of_the_others() -> None:
     """Two blocks that are each wrong at the other's temperature: what was fitted on both would look right."""
     one, other = drawn(0.5), drawn(3.0)
-    found = fit_and_check([one, other], 7)
-    assert (found.frames, found.blocks) == (7, 2)
-    assert found.temperature == pytest.approx(fit_temperature(joined([one, other])), abs=1e-3)
-    assert found.ece_before == pytest.approx(expected_calibration_error(joined([one, other]), 1.0), abs=1e-4)
+    result = fit_and_check([one, other], 7)
+    assert (result.frames, result.blocks) == (7, 2)
+    assert result.temperature == pytest.approx(fit_temperature(joined([one, other])), abs=1e-3)
+    assert result.ece_before == pytest.approx(expected_calibration_error(joined([one, other]), 1.0), abs=1e-4)
     wrong = joined([Sample(one.logits / 3.0, one.labels), Sample(other.logits / 0.5, other.labels)])
-    assert found.ece_after == pytest.approx(expected_calibration_error(wrong, 1.0), abs=0.01)
-    assert found.ece_after > 2 * expected_calibration_error(joined([one, other]), found.temperature)
+    assert result.ece_after == pytest.approx(expected_calibration_error(wrong, 1.0), abs=0.01)
+    assert result.ece_after > 2 * expected_calibration_error(joined([one, other]), result.temperature)
 
 
 def test_the_served_path_of_each_block_is_looked_at(runtime: Runtime, split: Split) -> None:

@@ -49,12 +49,12 @@ def split(narrow: Weights, photos: Path) -> Split:
 
 def predictions(segmenter: Segmenter, split: Split, options: Options = OPTIONS) -> list[npt.NDArray[np.uint8]]:
     """The class maps of the served path, walked here step by step."""
-    found = []
+    pairs = []
     for frame in split.frames:
         image = decode(frame.image.read_bytes(), Limits())
         plan = segmenter.plan_size((image.shape[0], image.shape[1]), options)
-        found.append(segmenter.infer(scale(image, plan.tiles.size), plan).class_map)
-    return found
+        pairs.append(segmenter.infer(scale(image, plan.tiles.size), plan).class_map)
+    return pairs
 
 
 def counted(split: Split, maps: list[npt.NDArray[np.uint8]], classes: int, merge: Mapping[int, int]) -> list[list[int]]:
@@ -94,8 +94,8 @@ def test_different_numbers_of_classes_are_refused_naming_both(segmenter: Segment
 
 
 def test_the_conditions_say_how_it_was_measured(segmenter: Segmenter) -> None:
-    told = conditions(segmenter, Options(tile=(64, 96), overlap=0.5, blend="hann"))
-    assert told.startswith("side auto (64-128), tile 64x96, overlap 0.5, blend hann; cpu float32, ")
+    text = conditions(segmenter, Options(tile=(64, 96), overlap=0.5, blend="hann"))
+    assert text.startswith("side auto (64-128), tile 64x96, overlap 0.5, blend hann; cpu float32, ")
     assert conditions(segmenter, OPTIONS).startswith("side 96 (96), ")
 
 

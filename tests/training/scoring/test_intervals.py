@@ -31,9 +31,9 @@ def test_the_value_is_the_score_over_all_frames() -> None:
     counts = frames(varied(50))
     matrix = ConfusionMatrix(2)
     matrix.counts = counts.sum(0)
-    found = mean_iou_interval(counts)
-    assert found.value == matrix.mean_iou
-    assert found.low < found.value < found.high
+    interval = mean_iou_interval(counts)
+    assert interval.value == matrix.mean_iou
+    assert interval.low < interval.value < interval.high
 
 
 def test_equal_frames_leave_no_doubt_and_more_frames_leave_less() -> None:
@@ -49,10 +49,10 @@ def test_the_interval_is_that_of_the_means_distribution() -> None:
     counts = np.zeros((200, 2, 2), np.int64)
     counts[:, 0, 0] = np.rint(accuracies * 1000)
     counts[:, 0, 1] = 1000 - counts[:, 0, 0]
-    found = mean_iou_interval(counts)
+    interval = mean_iou_interval(counts)
     spread = 1.96 * accuracies.std() / math.sqrt(200)
-    assert found.value == pytest.approx(accuracies.mean(), abs=1e-3)
-    assert (found.low, found.high) == pytest.approx((found.value - spread, found.value + spread), abs=0.15 * spread)
+    assert interval.value == pytest.approx(accuracies.mean(), abs=1e-3)
+    assert (interval.low, interval.high) == pytest.approx((interval.value - spread, interval.value + spread), abs=0.15 * spread)
 
 
 def test_what_both_find_hard_does_not_hide_a_difference() -> None:
@@ -69,9 +69,9 @@ def test_what_both_find_hard_does_not_hide_a_difference() -> None:
 
 
 def test_a_difference_by_chance_is_not_decided() -> None:
-    found = difference_intervals(frames(varied(60, 1)), frames(varied(60, 2)))[-1]
-    assert found.low < 0 < found.high
-    assert not found.decides
+    interval = difference_intervals(frames(varied(60, 1)), frames(varied(60, 2)))[-1]
+    assert interval.low < 0 < interval.high
+    assert not interval.decides
 
 
 def test_classes_without_labels_have_no_interval() -> None:
