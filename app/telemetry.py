@@ -28,7 +28,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoM
 from prometheus_client.registry import Collector
 
 from model.command_line import package_version
-from model.inference.worker import DEATH_REASONS, DeathReason
+from model.inference.processes.worker import DEATH_REASONS, DeathReason
 
 VALUE_LENGTH = 100  # characters of a client's value that an error quotes
 FIELD_LENGTH = 300  # characters of a field in a log line

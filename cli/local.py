@@ -12,11 +12,11 @@ from dataclasses import replace
 from imaging.decoding import Limits
 from model.inference.cores import available_cores
 from model.inference.merging import Logits
+from model.inference.processes.worker import Body, Image
+from model.inference.processes.workers import Workers
 from model.inference.runtime import DistantRuntime, Runtime, Tile
 from model.inference.scheduler import Scheduler, TileQueue
 from model.inference.segmenter import Options
-from model.inference.worker import Body, Image
-from model.inference.workers import Workers
 
 FOREVER_S = 1e9  # no deadline
 BATCH = 8  # most tiles in a call of the network, if the runtime takes several

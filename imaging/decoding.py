@@ -14,13 +14,13 @@ import numpy.typing as npt
 from PIL import Image, PngImagePlugin, UnidentifiedImageError
 from PIL.TiffImagePlugin import TiffImageFile
 
-from imaging.declared import Box, check_declared, check_pixels, frame_box, refusal, unread_kind
 from imaging.errors import DamagedImage, EmptyImage, ImageError, ImageTooLarge, UnknownImageType
-from imaging.foreign import foreign_format
-from imaging.headers import GIF, JPEG, PNG, TIFF, check_header, png_chunks
-from imaging.jpeg import check_scan_count, coefficient_bytes, is_lossless
-from imaging.tiff import check_single_tags, piece_pixels
-from imaging.webp import read_webp_header
+from imaging.formats.declared import Box, check_declared, check_pixels, frame_box, refusal, unread_kind
+from imaging.formats.foreign import foreign_format
+from imaging.formats.headers import GIF, JPEG, PNG, TIFF, check_header, png_chunks
+from imaging.formats.jpeg import check_scan_count, coefficient_bytes, is_lossless
+from imaging.formats.tiff import check_single_tags, piece_pixels
+from imaging.formats.webp import read_webp_header
 
 Pixels = npt.NDArray[np.uint8]
 Size = tuple[int, int]

@@ -15,7 +15,7 @@ import pytest
 import yaml
 from PIL import Image
 
-from model.inference.processor import int8_sums
+from model.inference.runtimes.processor import int8_sums
 from model.manifest import INT8_SCORES, scored_in
 from model.weights_file import load_weights
 from tests.conftest import HANG_S, ROOT, free_port, run, wait_until_ready

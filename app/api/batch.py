@@ -29,7 +29,7 @@ from app.connections import connection_abort
 from app.serving.budget import Budget, MemoryUse
 from app.serving.service import Job, Service
 from imaging.rendering import Format
-from model.inference.worker import Image
+from model.inference.processes.worker import Image
 
 router = APIRouter()
 AHEAD = 4  # images of one request in work at once: enough to keep the runtime busy

@@ -30,8 +30,8 @@ from app.serving.registry import Model
 from app.serving.service import Answer, Job, Service
 from imaging.decoding import Limits
 from imaging.rendering import Format, Rendering, parse_classes
+from model.inference.processes.worker import Body, Image, Planned
 from model.inference.segmenter import Options
-from model.inference.worker import Body, Image, Planned
 
 PIECE_BYTES = 1 << 18
 router = APIRouter()

@@ -21,7 +21,7 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from app.api.errors import BadRequest, EmptyBody, TooLarge, Unavailable, UploadTooSlow
 from app.connections import request_bytes
 from app.telemetry import shown
-from model.inference.worker import Body
+from model.inference.processes.worker import Body
 
 FIELDS = ("file", "image")
 UNNAMED = "image"

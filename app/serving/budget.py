@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from app.serving.errors import QueueFull, TooMuchMemory
-from model.inference.worker_main import PLAN_BYTES
+from model.inference.processes.worker_main import PLAN_BYTES
 
 PLANNERS = 2  # images that are planned at once
 PLANNING_BYTES = PLANNERS * PLAN_BYTES

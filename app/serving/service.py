@@ -21,10 +21,10 @@ from model.inference.cores import available_memory, child_seconds, resident_memo
 from model.inference.errors import Cancelled, DeadlinePassed
 from model.inference.loading import unused_gpu
 from model.inference.merging import Logits
+from model.inference.processes.worker import Body, Image, Planned, Worker
+from model.inference.processes.workers import Workers
 from model.inference.runtime import DeviceOutOfMemory, Tile
 from model.inference.scheduler import TileQueue
-from model.inference.worker import Body, Image, Planned, Worker
-from model.inference.workers import Workers
 
 log = logging.getLogger("segment")
 LARGE_MEGAPIXELS = 4.0  # larger images count as large: few run at once, so that they never keep small ones waiting

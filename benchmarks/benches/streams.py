@@ -11,7 +11,7 @@ import numpy as np
 from benchmarks.benches.runtimes import TILE
 from benchmarks.harness.rates import tiles_a_second
 from benchmarks.harness.results import Ratio, Row, Section
-from model.inference.openvino_runtime import OpenVINORuntime
+from model.inference.runtimes.openvino_runtime import OpenVINORuntime
 from model.inference.tiling import tile_shapes
 from model.weights_file import DEFAULT_WEIGHTS, find_files
 

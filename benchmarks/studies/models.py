@@ -24,7 +24,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks.studies.trainings import ROOT, by_name, read_table, results, run_rows
 from model.architecture import Architecture
 from model.inference.runtime import Tile
-from model.inference.torch_runtime import TorchRuntime
+from model.inference.runtimes.torch_runtime import TorchRuntime
 from model.labels import numbered_labels
 from model.manifest import Manifest
 from model.networks.builder import build_network

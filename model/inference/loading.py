@@ -8,8 +8,8 @@ import mmap
 from pathlib import Path
 from typing import Literal, get_args
 
-from model.inference.processor import int8_sums
 from model.inference.runtime import ModelIdentity, Runtime, RuntimeUnavailable
+from model.inference.runtimes.processor import int8_sums
 from model.manifest import WeightsError
 from model.weights_file import WeightsFiles
 
@@ -29,13 +29,13 @@ def load_runtime(
     export; torch on the CPU. threads: CPU threads; 0 for one per core. Raises `RuntimeUnavailable` or `WeightsError`.
     """
     if _choose(files, runtime, device, precision) == "openvino":
-        from model.inference.openvino_runtime import OpenVINORuntime
+        from model.inference.runtimes.openvino_runtime import OpenVINORuntime
 
         master = _master_sha256(files)
         export = OpenVINORuntime(_export(files, precision), threads)
         _check_fresh(files, export.identity, master)
         return export
-    from model.inference.torch_runtime import TorchRuntime
+    from model.inference.runtimes.torch_runtime import TorchRuntime
     from model.weights_file import load_weights
 
     assert files.master is not None
@@ -105,7 +105,7 @@ def _check_fresh(files: WeightsFiles, export: ModelIdentity, master: str | None)
 
 def _int8_pays(files: WeightsFiles) -> bool:
     """Whether int8 is fast on this processor, and the scores in the file show that it loses almost no accuracy here."""
-    from model.inference.openvino_runtime import read_export
+    from model.inference.runtimes.openvino_runtime import read_export
 
     sums = int8_sums()
     return sums is not None and read_export(files.exports["int8"]).manifest.allows_int8(sums)
@@ -127,6 +127,6 @@ def _torch_sees_gpu() -> bool:
     """Whether torch sees an NVIDIA GPU. Imports torch, which takes seconds, only if a driver is installed."""
     if not any(path.exists() for path in GPU_DRIVERS) or not _installed("torch"):
         return False
-    from model.inference.torch_runtime import sees_gpu
+    from model.inference.runtimes.torch_runtime import sees_gpu
 
     return sees_gpu()

@@ -16,10 +16,10 @@ from app.serving.service import Job, Service
 from imaging.decoding import Limits
 from model.architecture import Architecture, Grid
 from model.inference.merging import Logits
+from model.inference.processes.worker import Body, Image
 from model.inference.runtime import ModelIdentity, Runtime, Tile
 from model.inference.scheduler import Scheduler
 from model.inference.segmenter import Options, Segmenter
-from model.inference.worker import Body, Image
 from model.labels import numbered_labels
 from model.manifest import Manifest
 from model.preprocessing import Preprocessing

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 
-from model.inference.openvino_runtime import OpenVINORuntime
+from model.inference.runtimes.openvino_runtime import OpenVINORuntime
 from model.weights_file import DEFAULT_WEIGHTS
 from tests.app.asking import assert_idle, service_of
 from tests.app.conftest import Serve

@@ -110,7 +110,7 @@ def test_threads_runtime_and_precision_are_those_asked_for(
 ) -> None:
     import torch
 
-    from model.inference.torch_runtime import TorchRuntime
+    from model.inference.runtimes.torch_runtime import TorchRuntime
 
     threads: list[int] = []
     logits = TorchRuntime.logits

@@ -1,6 +1,6 @@
 """Files made to cost much: many are refused for little, by their bytes; those that only look like them are not.
 
-What the others cost, a worker's limits bound: `tests/model/inference/test_limits.py`.
+What the others cost, a worker's limits bound: `tests/model/inference/processes/test_limits.py`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from PIL import Image
 
 from imaging.decoding import Limits, decode, decoding_bytes, read_size
 from imaging.errors import DamagedImage, ImageError, ImageTooLarge
-from imaging.headers import CHUNKS
+from imaging.formats.headers import CHUNKS
 from tests.conftest import ROOT, make_photo
 from tests.costs import cpu_seconds
 from tests.imaging.files import LIMITS, good_cpu_seconds, good_photo

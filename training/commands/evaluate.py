@@ -14,10 +14,10 @@ import numpy as np
 from model.command_line import CommandParser
 from model.inference.loading import PRECISIONS, RUNTIMES, load_runtime
 from model.inference.runtime import Runtime
+from model.inference.runtimes.torch_runtime import TorchRuntime
 from model.inference.scaling import parse_side
 from model.inference.segmenter import Options, Segmenter
 from model.inference.tiling import parse_tile
-from model.inference.torch_runtime import TorchRuntime
 from model.inference.views import Quality
 from model.labels import LabelSet
 from model.preprocessing import Preprocessing

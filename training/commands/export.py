@@ -18,9 +18,9 @@ from torch.export import Dim
 
 from imaging.errors import ImageError
 from model.command_line import CommandParser
-from model.inference.openvino_runtime import NETWORK_SHA256, read_export
+from model.inference.runtimes.openvino_runtime import NETWORK_SHA256, read_export
+from model.inference.runtimes.torch_runtime import TorchRuntime
 from model.inference.segmenter import Options, Segmenter
-from model.inference.torch_runtime import TorchRuntime
 from model.manifest import METADATA_KEY
 from model.networks.servable import ServableNetwork
 from model.weights_file import (

@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
-from imaging.declared import check_declared, check_pixels, frame_box
 from imaging.errors import ImageError
+from imaging.formats.declared import check_declared, check_pixels, frame_box
 from model.labels import Color, LabelSet
 from training.data.orientation import read_orientation
 from training.data.problems import DataError

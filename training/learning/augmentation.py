@@ -19,7 +19,7 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as TF
 
-from imaging.headers import JPEG
+from imaging.formats.headers import JPEG
 from training.data.datasets import Split
 from training.learning.recipe import Recipe, RecipeError
 

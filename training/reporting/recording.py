@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from model.inference.processor import int8_sums
 from model.inference.runtime import ModelIdentity, Runtime
+from model.inference.runtimes.processor import int8_sums
 from model.manifest import INT8_SCORES, Int8Sums, Manifest, scored_in
 from model.preprocessing import Preprocessing
 from model.weights_file import load_weights, save_weights

@@ -12,8 +12,8 @@ from tqdm import tqdm
 
 from imaging.errors import ImageError
 from model.inference.runtime import Runtime
+from model.inference.runtimes.torch_runtime import TorchRuntime
 from model.inference.segmenter import Options, Segmentation, Segmenter
-from model.inference.torch_runtime import TorchRuntime
 from model.labels import LabelSet
 from model.manifest import Manifest
 from model.metrics import ConfusionMatrix

@@ -22,8 +22,8 @@ from app.serving.service import Job, Service
 from app.settings import Settings
 from imaging.decoding import Limits
 from imaging.rendering import Format, Rendering
-from model.inference import worker
 from model.inference.errors import Cancelled
+from model.inference.processes import worker
 from model.inference.segmenter import Options
 from tests.app.asking import PHOTO, assert_idle, assert_problem, pixels, post, service_of
 from tests.app.conftest import Serve

@@ -20,9 +20,9 @@ from app.serving.service import Service
 from app.settings import Settings
 from imaging.errors import DamagedImage
 from model.inference.errors import DeadlinePassed, SchedulerEnded, WorkerFailed, WorkersStopped
+from model.inference.processes.worker import Planned
 from model.inference.runtime import DeviceLost
 from model.inference.segmenter import Options
-from model.inference.worker import Planned
 from tests.app.asking import PHOTO, assert_idle
 from tests.app.doubles import Alone, Clock, FirstChannel, Hold, held
 from tests.conftest import HANG_S, encoded, make_photo, wait_for

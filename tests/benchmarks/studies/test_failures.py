@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from benchmarks.studies.failures import draw, rare, sizes
+from model.inference.runtimes.torch_runtime import TorchRuntime
 from model.inference.segmenter import Options, Segmenter
-from model.inference.torch_runtime import TorchRuntime
 from model.labels import voc_labels
 from model.manifest import Manifest
 from model.metrics import ConfusionMatrix

@@ -47,7 +47,7 @@ print(promised, resident("VmHWM") - before)
 SHAPES = """
 import sys
 import numpy as np
-from model.inference import openvino_runtime
+from model.inference.runtimes import openvino_runtime
 from model.inference.loading import load_runtime
 from model.weights_file import DEFAULT_WEIGHTS, find_files
 

@@ -16,10 +16,10 @@ import onnx
 import pytest
 
 from model.inference import loading as choice
-from model.inference import processor
 from model.inference.loading import load_runtime, unused_gpu
-from model.inference.openvino_runtime import OpenVINORuntime, read_export
 from model.inference.runtime import Runtime, RuntimeUnavailable
+from model.inference.runtimes import processor
+from model.inference.runtimes.openvino_runtime import OpenVINORuntime, read_export
 from model.inference.segmenter import Options, Segmenter
 from model.manifest import INT8_SCORES, METADATA_KEY, Int8Sums, Manifest, WeightsError, scored_in
 from model.weights_file import Weights, WeightsFiles, find_files, save_weights
@@ -108,7 +108,7 @@ def test_runtimes_describe_themselves(runtime: Runtime, narrow: Weights) -> None
 
 @pytest.mark.torch
 def test_auto_takes_openvino_with_an_export_and_torch_without(files: WeightsFiles) -> None:
-    from model.inference.torch_runtime import TorchRuntime
+    from model.inference.runtimes.torch_runtime import TorchRuntime
 
     assert isinstance(load_runtime(files), OpenVINORuntime)
     assert isinstance(load_runtime(replace(files, master=None)), OpenVINORuntime)
@@ -240,7 +240,7 @@ FIRST_CALLS = """
 import sys, threading
 from pathlib import Path
 import numpy as np
-from model.inference.openvino_runtime import OpenVINORuntime
+from model.inference.runtimes.openvino_runtime import OpenVINORuntime
 sys.setswitchinterval(1e-6)
 runtime, barrier = OpenVINORuntime(Path(sys.argv[1]), 1), threading.Barrier(16)
 def call():

@@ -9,10 +9,10 @@ from contextlib import asynccontextmanager
 
 from imaging.decoding import Limits
 from model.inference.merging import Logits
+from model.inference.processes.worker import Body, DeathReason, Image
+from model.inference.processes.workers import Workers
 from model.inference.runtime import DistantRuntime, Runtime, Tile
 from model.inference.segmenter import Options, Segmenter
-from model.inference.worker import Body, DeathReason, Image
-from model.inference.workers import Workers
 
 
 class Asking:

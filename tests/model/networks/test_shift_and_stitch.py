@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from model.inference.torch_runtime import TorchRuntime
+from model.inference.runtimes.torch_runtime import TorchRuntime
 from model.networks.aligned import AlignedFCN
 from model.networks.builder import build
 from model.networks.shift_and_stitch import ShiftAndStitch

@@ -14,9 +14,9 @@ import torch
 
 from imaging.decoding import Limits, decode
 from model.inference.loading import load_runtime
-from model.inference.openvino_runtime import OpenVINORuntime, read_export
+from model.inference.runtimes.openvino_runtime import OpenVINORuntime, read_export
+from model.inference.runtimes.torch_runtime import TorchRuntime
 from model.inference.segmenter import Options, Segmenter
-from model.inference.torch_runtime import TorchRuntime
 from model.manifest import INT8_SCORES, Int8Sums, Manifest, WeightsError, scored_in
 from model.networks.builder import build
 from model.networks.servable import half_tensors

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 import torch
 
-from model.inference.openvino_runtime import read_export
+from model.inference.runtimes.openvino_runtime import read_export
+from model.inference.runtimes.torch_runtime import TorchRuntime
 from model.inference.segmenter import Options, Segmenter
-from model.inference.torch_runtime import TorchRuntime
 from model.weights_file import load_weights
 from tests.conftest import LONGEST_S, ROOT
 from tests.training.conftest import TINY_RECIPE

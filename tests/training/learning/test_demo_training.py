@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from cli.main import main as segment_main
+from model.inference.runtimes.torch_runtime import TorchRuntime
 from model.inference.segmenter import Options, Segmenter
-from model.inference.torch_runtime import TorchRuntime
 from model.weights_file import Weights, load_weights
 from tests.conftest import ROOT, make_photo
 from tests.training.invocations import on_shapes

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from model.architecture import Architecture
-from model.inference.openvino_runtime import OpenVINORuntime, read_export
+from model.inference.runtimes.openvino_runtime import OpenVINORuntime, read_export
 from model.labels import numbered_labels
 from model.manifest import Int8Sums, Manifest
 from model.preprocessing import Preprocessing

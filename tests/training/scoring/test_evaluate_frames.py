@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from model.inference.runtimes.torch_runtime import TorchRuntime
 from model.inference.segmenter import Options, Segmenter
-from model.inference.torch_runtime import TorchRuntime
 from model.weights_file import Weights
 from tests.training.invocations import scored
 from training.commands.evaluate import main

@@ -1,7 +1,8 @@
 """A worker process: plans, decodes, cuts, merges and encodes one untrusted image at a time.
 
 The network runs in the parent process: the worker sends tiles and receives their logits. It starts no threads. `serve` is its
-main function; `model.inference.worker` is the parent's side. A conversation, each entry a frame (`<-` received, `->` sent):
+main function; `model.inference.processes.worker` is the parent's side. A conversation, each entry a frame (`<-` received,
+`->` sent):
 
     <- Task (pickled), with the body or its file    -> {"kind": "planned", ...}, or an error
     <- Start (pickled), with the answer's file      -> a {"kind": "tile"} for each tile, up to `ahead` before logits
@@ -33,8 +34,8 @@ import numpy as np
 from imaging.decoding import Limits
 from imaging.errors import AnswerTooLarge, DamagedImage, EmptyImage, ImageTooLarge, UnknownClass, UnknownImageType
 from model.inference.cores import process_memory
-from model.inference.frames import INLINE_BYTES, WorkerEnded, read_file, receive, send, write_file
 from model.inference.merging import Logits
+from model.inference.processes.frames import INLINE_BYTES, WorkerEnded, read_file, receive, send, write_file
 from model.inference.runtime import DistantRuntime, Tile
 from model.inference.scaling import SideTooLarge
 from model.inference.segmenter import Options, Plan, Segmenter

@@ -11,8 +11,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from onnx.external_data_helper import set_external_data
 
-from model.inference.external_data import has_external_data
-from model.inference.openvino_runtime import read_export
+from model.inference.runtimes.external_data import has_external_data
+from model.inference.runtimes.openvino_runtime import read_export
 from model.manifest import WeightsError
 from model.weights_file import WEIGHTS_FOLDER
 

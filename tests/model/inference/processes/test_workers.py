@@ -21,13 +21,13 @@ import pytest
 from imaging.decoding import Limits
 from imaging.errors import DamagedImage, ImageTooLarge, UnknownImageType
 from imaging.rendering import FORMATS, Rendering
-from model.inference import workers as workers_module
 from model.inference.errors import WorkerFailed, WorkersStopped
-from model.inference.frames import FrameChannel, WorkerEnded, receive, send
+from model.inference.processes import workers as workers_module
+from model.inference.processes.frames import FrameChannel, WorkerEnded, receive, send
+from model.inference.processes.worker import Body, Image, Worker
 from model.inference.runtime import Runtime
 from model.inference.scaling import SideTooLarge
 from model.inference.segmenter import Options
-from model.inference.worker import Body, Image, Worker
 from tests.conftest import encoded, make_photo
 from tests.imaging.hostile import jpeg_of_markers, overlapping_strips
 from tests.model.inference.working import Asking, asking
@@ -202,12 +202,12 @@ def test_a_worker_is_replaced_once_it_has_done_its_share_or_has_grown(
     runtime: Runtime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def work(it: Asking) -> None:
-        monkeypatch.setattr("model.inference.worker.MOST_IMAGES", 3)
+        monkeypatch.setattr("model.inference.processes.worker.MOST_IMAGES", 3)
         for _ in range(7):
             await it.segment(PHOTO, OPTIONS)
         assert it.deaths == ["grown", "grown"]
-        monkeypatch.setattr("model.inference.worker.MOST_IMAGES", 1000)
-        monkeypatch.setattr("model.inference.worker.GROWN_BYTES", 4 << 20)
+        monkeypatch.setattr("model.inference.processes.worker.MOST_IMAGES", 1000)
+        monkeypatch.setattr("model.inference.processes.worker.GROWN_BYTES", 4 << 20)
         await it.segment(LARGE, Options(tile=(96, 96), side=1200, rendering=Rendering("overlay")))
         assert it.deaths == ["grown"] * 3
 

@@ -11,9 +11,9 @@ from PIL.GifImagePlugin import GifImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
 from imaging.errors import DamagedImage, ImageError, UnknownImageType
-from imaging.headers import JPEG, TIFF, png_chunks
-from imaging.jpeg import check_restarts, check_scans, jpeg_problem, read_jpeg_header
-from imaging.tiff import check_fourth_sample, check_strips, tiff_problem, tiff_refusal
+from imaging.formats.headers import JPEG, TIFF, png_chunks
+from imaging.formats.jpeg import check_restarts, check_scans, jpeg_problem, read_jpeg_header
+from imaging.formats.tiff import check_fourth_sample, check_strips, tiff_problem, tiff_refusal
 
 Box = tuple[int, int, int, int]
 """Left, top, right, bottom in pixels; right and bottom lie outside."""

@@ -11,7 +11,7 @@ from PIL import Image
 
 from imaging.decoding import decode, read_size
 from imaging.errors import DamagedImage, UnknownImageType
-from imaging.jpeg import MOST_MARKERS, read_jpeg_header
+from imaging.formats.jpeg import MOST_MARKERS, read_jpeg_header
 from tests.imaging.corners import GREY, PICTURE, corners
 from tests.imaging.files import LIMITS
 from tests.imaging.jpegs import adobe, components, jpeg

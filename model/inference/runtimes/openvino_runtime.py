@@ -17,9 +17,9 @@ import openvino
 
 from model.architecture import Grid
 from model.inference.cores import available_cores, available_memory
-from model.inference.external_data import has_external_data
 from model.inference.merging import Logits
 from model.inference.runtime import ModelIdentity, RuntimeUnavailable, Tile
+from model.inference.runtimes.external_data import has_external_data
 from model.manifest import METADATA_KEY, Manifest, WeightsError
 
 FACTS = (METADATA_KEY, "sha256", "precision", "stride", "grid")

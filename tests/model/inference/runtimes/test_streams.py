@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from model.inference import openvino_runtime
 from model.inference.merging import Logits
-from model.inference.openvino_runtime import MOST_STREAMS, CompiledNetwork, OpenVINORuntime
 from model.inference.runtime import RuntimeUnavailable, Tile
+from model.inference.runtimes import openvino_runtime
+from model.inference.runtimes.openvino_runtime import MOST_STREAMS, CompiledNetwork, OpenVINORuntime
 from model.weights_file import DEFAULT_WEIGHTS, find_files
 from tests.conftest import HANG_S, make_photo, wait_for
 

@@ -18,16 +18,16 @@ from multiprocessing.process import BaseProcess
 
 from model.inference.cores import available_cores
 from model.inference.errors import WorkersStopped
-from model.inference.frames import FrameChannel
-from model.inference.worker import PROCESSES, DeathReason, Worker
-from model.inference.worker_main import LIMITED, serve
+from model.inference.processes.frames import FrameChannel
+from model.inference.processes.worker import PROCESSES, DeathReason, Worker
+from model.inference.processes.worker_main import LIMITED, serve
 
 MOST_WORKERS = 16
 START_S = 30.0  # longest time for a worker to start
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 30.0  # before a replacement starts, from the second death `BY_ITSELF` in a row on
 BUFFER_BYTES = 1 << 20  # send buffer of a socket
 RETRY_S = 1.0  # between two attempts to start a worker
-PRELOADED = ["model.inference.one_thread", "model.inference.worker_main"]
+PRELOADED = ["model.inference.one_thread", "model.inference.processes.worker_main"]
 BY_ITSELF = ("processor_time", "crash", "killed")  # reasons of deaths that this class did not cause
 log = logging.getLogger("segment")
 

@@ -11,9 +11,9 @@ import torch
 from imaging.rendering import Rendering
 from model.inference.loading import load_runtime
 from model.inference.runtime import DeviceOutOfMemory
+from model.inference.runtimes.torch_runtime import CUDA_CALLS, TorchRuntime
 from model.inference.segmenter import Options, Segmenter
 from model.inference.tiling import Blend
-from model.inference.torch_runtime import CUDA_CALLS, TorchRuntime
 from model.weights_file import Weights, find_files
 from tests.conftest import DEVICES, make_photo, needs_gpu
 

@@ -22,15 +22,15 @@ import numpy as np
 
 from imaging.decoding import Limits
 from imaging.errors import DamagedImage
-from imaging.headers import format_of
+from imaging.formats.headers import format_of
 from model.inference.cores import process_memory
 from model.inference.errors import Cancelled, WorkerFailed
-from model.inference.frames import INLINE_BYTES, FrameChannel, WorkerBroken, anonymous_file, read_file, write_file
 from model.inference.merging import Logits
+from model.inference.processes.frames import INLINE_BYTES, FrameChannel, WorkerBroken, anonymous_file, read_file, write_file
+from model.inference.processes.worker_main import DROPPED, PLAN_BYTES, PLAN_SECONDS, REPORTED, Drop, Start, Task
 from model.inference.runtime import Tile
 from model.inference.segmenter import Options
 from model.inference.tiling import Size, check_tile
-from model.inference.worker_main import DROPPED, PLAN_BYTES, PLAN_SECONDS, REPORTED, Drop, Start, Task
 
 GROWN_BYTES = 64 << 20  # a worker whose resident memory has grown by more is replaced
 MOST_IMAGES = 2000  # a worker is replaced after this many images

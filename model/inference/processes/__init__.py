@@ -1,0 +1,1 @@
+"""Worker processes: starting, messages, and their main function."""

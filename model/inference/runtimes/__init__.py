@@ -1,0 +1,1 @@
+"""The runtimes: OpenVINO and PyTorch."""
