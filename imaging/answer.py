@@ -91,7 +91,7 @@ class Answer:
 
     def _confidence(self) -> npt.NDArray[np.uint8]:
         if self.confidence is None:
-            raise ValueError("confidence was not computed; segment with a temperature")
+            raise ValueError("confidence was not computed; this rendering does not ask for it")
         return self.confidence
 
     def _with_void(self, min_confidence: float) -> Answer:

@@ -80,7 +80,7 @@ def decode(data: bytes, limits: Limits, working_size: Size | None = None) -> Pix
         announced, frame = image.size, frame_box(image)
         image.load()
         if image.size != announced:
-            raise DamagedImage(f"the image is damaged: it announces {announced} pixels, and has {image.size}; save it anew")
+            raise DamagedImage(f"the image is damaged: it announces {announced} pixels, and has {image.size}; save it again")
         check_pixels(image, data)
         if target and (image.size != target or box):
             scaled = _rgb_image(image, frame).resize(target, Image.Resampling.BILINEAR, box)
@@ -236,7 +236,7 @@ def _silence_pillow() -> None:
 
 def _check_size(size: tuple[int, int], limits: Limits, kind: str = "") -> None:
     if min(size) < 1:
-        raise DamagedImage(f"the image is damaged: it announces {size[0]}x{size[1]} pixels; save it anew")
+        raise DamagedImage(f"the image is damaged: it announces {size[0]}x{size[1]} pixels; save it again")
     if max(size) > LONGEST_SIDE:
         problem = f"{size[0]}x{size[1]} pixels; at most {LONGEST_SIDE:,} are taken a side"
         raise ImageTooLarge(f"the image has {problem}, scale it down or cut it")

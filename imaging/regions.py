@@ -133,4 +133,4 @@ class Regions:
 def check_borders(borders: int, pixels: int) -> None:
     """Raises `AnswerTooLarge` for more borders than `most_borders` allows in a class map of this many pixels."""
     if borders > (most := most_borders(pixels)):
-        raise AnswerTooLarge(f"the class map has {borders:,} borders between pixels, and at most {most:,} are traced; {OTHERS}")
+        raise AnswerTooLarge(f"the class map has {borders:,} borders between classes; at most {most:,} are written; {OTHERS}")

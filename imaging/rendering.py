@@ -16,6 +16,8 @@ MaskEncoding = Literal["rle", "png", "array", "polygons"]
 FORMATS: tuple[str, ...] = get_args(Format)
 MEDIA_TYPES: dict[str, str] = {"json": "application/json", "coco": "application/json", "npz": "application/x-npz"}
 SUFFIXES: dict[str, str] = {"json": ".json", "coco": ".json", "npz": ".npz"}
+LONGEST_SIDES: dict[ImageFormat, int] = {"png": 1 << 30, "jpeg": 65_500, "webp": 16_383}
+"""Pixels that a side may have: libjpeg's limit, and that of the WebP format."""
 IMAGE_SUFFIXES: dict[ImageFormat, str] = {"png": ".png", "jpeg": ".jpg", "webp": ".webp"}
 MEGAPIXELS = {"mask=array": 4.0, "probabilities": 4.0}
 """Largest images, in megapixels, for which these are available."""
@@ -85,7 +87,7 @@ class Rendering:
 
     @property
     def needs_confidence_map(self) -> bool:
-        return self.format in ("confidence", "npz") or self.confidence or self.min_confidence > 0
+        return self.format in ("confidence", "npz") or (self.format == "json" and self.confidence) or self.min_confidence > 0
 
     @property
     def needs_probabilities(self) -> bool:
@@ -115,9 +117,12 @@ class Rendering:
 
     def check(self, size: tuple[int, int]) -> None:
         """Raises `AnswerTooLarge` if an image of this (height, width) is too large for this form of answer."""
+        if self.is_picture and max(size) > (side := LONGEST_SIDES[self.picture_format]):
+            problem = f"a side of {self.picture_format} has at most {side:,} pixels, and this image is {size[1]}x{size[0]}"
+            raise AnswerTooLarge(f"{problem}; ask for image_format=png")
         megapixels, part = size[0] * size[1] / 1e6, self._limited_part
         if part and megapixels > MEGAPIXELS[part]:
-            problem = f"{part} is given up to {MEGAPIXELS[part]:g} megapixels, and this image has {megapixels:.1f}"
+            problem = f"{part} is available up to {MEGAPIXELS[part]:g} megapixels, and this image has {megapixels:.1f}"
             raise AnswerTooLarge(f"{problem}; ask for mask=rle or mask=png, without probabilities")
 
     def shown(self, labels: Sequence[Label]) -> frozenset[int]:

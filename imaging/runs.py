@@ -36,7 +36,7 @@ class ColumnRuns:
 
 
 def column_runs(class_map: Pixels) -> ColumnRuns:
-    """The runs of a class map, uint8 (H, W) of up to 2^31 pixels."""
+    """The runs of a class map, uint8 (H, W) of less than 2^31 pixels."""
     height, width = class_map.shape
     starts = []
     ids = []

@@ -119,7 +119,7 @@ class Unavailable(Problem):
 
 class TimedOut(Problem):
     status, title, reason = 504, "Deadline passed", "timeout"
-    example = "no answer within 60 s; send a smaller image or try when it is less busy"
+    example = "no answer within 60 s; send a smaller image, or try again when the service is less busy"
 
 
 class ClientGone(Problem):

@@ -69,7 +69,7 @@ class Admission:
         """Makes a reservation for a request whose head has arrived, before its body is read. Raises `QueueFull`."""
         now = self._clock()
         if len(self._uploading) >= MAX_UPLOADS:
-            message = f"{len(self._uploading)} uploads are on their way, the most that are taken"
+            message = f"{len(self._uploading)} uploads are in progress, which is the limit"
             raise QueueFull(f"{message}; try again later", self._retry_after(len(self._admitted)))
         fresh = sum(now - reservation.since < FRESH_S for reservation in self._uploading)
         self._check(1, deadline, fresh)
@@ -95,7 +95,7 @@ class Admission:
         """
         if tiles > self.max_queued_tiles:
             limit = self.max_queued_tiles
-            raise TooManyTiles(f"the image makes {tiles} tiles and at most {limit} are taken; give a smaller side")
+            raise TooManyTiles(f"the image has {tiles} tiles; the limit is {limit}; give a smaller side")
         if reservation not in self._admitted:
             raise Cancelled("the request was cancelled")
         self._admitted.remove(reservation)
@@ -149,7 +149,9 @@ class Admission:
         rate, allowed_s = self.tiles_per_second, FILLED * (deadline - self._clock())
         # while nothing is queued, an image is admitted however long it takes
         if self._queued and rate and (needed_s := (before + tiles) / rate) > allowed_s:
-            message = f"{queued} tiles are queued, and these would be done in {needed_s:.1f} s, too near the deadline"
+            message = (
+                f"{queued} tiles are queued, and this request would be done in {needed_s:.1f} s, too close to its deadline"
+            )
             excess_s = min(LONGEST_RETRY_S, ceil(needed_s - allowed_s))
             raise QueueFull(f"{message}; try again later", max(self._retry_after(before), excess_s), "deadline")
 

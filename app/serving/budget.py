@@ -89,7 +89,7 @@ class Budget:
     def check(self, count: int) -> None:
         """Raises `TooMuchMemory` if work that needs `count` bytes could never begin."""
         if count > self.most_work:
-            need = f"{count / 1e6:.0f} MB to be decoded and answered, and at most {self.most_work / 1e6:.0f} MB are available"
+            need = f"{count / 1e6:.0f} MB of memory, and at most {self.most_work / 1e6:.0f} MB are available"
             raise TooMuchMemory(f"the image takes {need}; send a smaller one, or ask for a smaller side or a mask alone")
 
     def start_now(self, use: MemoryUse, count: int, *, large: bool) -> bool:

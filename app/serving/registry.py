@@ -66,7 +66,7 @@ class Registry:
                 model = self._load(name, expected)
                 if model.name in fresh:
                     model.scheduler.stop()
-                    raise ValueError(f"two weights files are named {model.name}; a model's name must be its own")
+                    raise ValueError(f"two weights files are named {model.name}; model names must be unique")
                 fresh[model.name] = model
         except BaseException:
             for model in fresh.values():

@@ -29,7 +29,7 @@ from model.inference.scheduler import TileQueue
 log = logging.getLogger("segment")
 LARGE_MEGAPIXELS = 4.0  # larger images count as large: few run at once, so that they never keep small ones waiting
 DRAINING = "draining: the service is stopping"
-LATE = "no answer within {:g} s; send a smaller image or try when it is less busy"
+LATE = "no answer within {:g} s; send a smaller image, or try again when the service is less busy"
 GONE = "the client went away"
 STAGES = ("decode", "queue", "inference", "encode")
 

@@ -67,7 +67,7 @@ def a_round(server: Server, images: list[Sample], seconds: float) -> Round:
 def at_most(server: Server, images: list[Sample], seconds: float) -> Load:
     """The load of `CLIENTS` clients that ask without pause.
 
-    Refusals are allowed: a slow machine refuses requests whose answers would come too near the deadline.
+    Refusals are allowed: a slow machine refuses requests whose answers would come too close to its deadline.
     """
     return load(server.url, images, connections=CLIENTS, seconds=seconds).checked(may_refuse=True)
 

@@ -78,7 +78,7 @@ def _check_checksums(data: bytes) -> None:
         if kind == b"IEND" or end > len(data):
             return
         if kind == b"IDAT" and zlib.crc32(view[start + 4 : end - 4]) != int.from_bytes(view[end - 4 : end], "big"):
-            raise DamagedImage("the image is damaged: a checksum of its pixels is wrong; send the file anew")
+            raise DamagedImage("the image is damaged: a checksum of its pixels is wrong; send the file again")
 
 
 def _check_palette(image: Image.Image) -> None:
@@ -91,7 +91,7 @@ def _check_palette(image: Image.Image) -> None:
         colors = len(image.palette.palette) // 3
         if highest >= colors:
             raise DamagedImage(
-                f"the image is damaged: its palette has {colors} colours, and a pixel has number {highest}; save it anew"
+                f"the image is damaged: its palette has {colors} colours, and a pixel has number {highest}; save it again"
             )
 
 
@@ -107,7 +107,7 @@ def _check_stream(image: Image.Image, data: bytes) -> None:
     expected = _png_bytes(width, height, depth=data[24], color_type=data[25], interlaced=bool(data[28]))
     if (inflated := _inflated_bytes(data, expected)) < expected:
         raise DamagedImage(
-            f"the image is damaged: its rows take {expected:,} bytes, and its stream ends after {inflated:,}; save it anew"
+            f"the image is damaged: its rows take {expected:,} bytes, and its stream ends after {inflated:,}; save it again"
         )
 
 
@@ -132,7 +132,7 @@ def _check_first_frame(image: Image.Image, data: bytes) -> None:
             width, height, left, top = struct.unpack_from(">4I", data, start + 12)
             if (width, height, left, top) != (*image.size, 0, 0):
                 size = f"{image.width}x{image.height}"
-                raise DamagedImage(f"the image is damaged: its first frame has {width}x{height} of {size} pixels; save it anew")
+                raise DamagedImage(f"the image is damaged: its first frame covers {width}x{height} of {size}; save it again")
 
 
 def _scale_transparency(image: Image.Image, data: bytes) -> None:

@@ -58,6 +58,6 @@ def _check_chunks(data: bytes) -> None:
             problem = (
                 f"it has more than {CHUNKS} chunks beside its pixels" if chunks > CHUNKS else "it has several colour profiles"
             )
-            raise DamagedImage(f"the image is damaged: {problem}, as no program writes; save it anew")
+            raise DamagedImage(f"the image is damaged: {problem}, as no program writes; save it again")
         if kind == b"IEND":
             return

@@ -151,7 +151,7 @@ def check_scan_count(data: bytes) -> None:
     scans = data.count(b"\xff\xda")
     if scans > most and (scans := _count_scans(data, most)) > most:
         problem = f"it has {scans} scans or more at {header.width}x{header.height} pixels; at most {most} are taken"
-        raise DamagedImage(f"the image is damaged: {problem}; save it anew")
+        raise DamagedImage(f"the image is damaged: {problem}; save it again")
 
 
 def coefficient_bytes(data: bytes) -> int:
@@ -231,7 +231,7 @@ def _walk_scans(header: JPEGHeader, data: bytes) -> tuple[int, int]:
         markers += 1
         if markers > MOST_MARKERS:
             raise DamagedImage(
-                "the image is damaged: more segments stand between its scans than any program writes; save it anew"
+                "the image is damaged: more segments stand between its scans than any program writes; save it again"
             )
         if marker == END:
             end = match.start()

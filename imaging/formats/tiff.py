@@ -81,7 +81,7 @@ def check_single_tags(data: bytes) -> None:
     fields = [field for field in struct.iter_unpack(entry, directory[:complete]) if field[0] in SINGLE]
     for tag, kind, values in fields:
         if values != 1 or kind not in WHOLE_NUMBERS or sum(field[0] == tag for field in fields) > 1:
-            raise DamagedImage(f"the image is damaged: its tag {tag} is not one whole number; save it anew")
+            raise DamagedImage(f"the image is damaged: its tag {tag} is not one whole number; save it again")
 
 
 def piece_pixels(tags: Mapping[int, Any]) -> int:
@@ -96,13 +96,13 @@ def check_strips(tags: Mapping[int, Any]) -> None:
     width, length, bits = tags[WIDTH], tags[LENGTH], _numbers(tags, BITS_PER_SAMPLE, 1)
     tiled = TILE_OFFSETS in tags
     if tiled and STRIP_OFFSETS in tags:
-        raise DamagedImage("the image is damaged: it has strips as well as tiles; save it anew")
+        raise DamagedImage("the image is damaged: it has strips as well as tiles; save it again")
     if tiled:
         across, down = tags[TILE_WIDTH], tags[TILE_LENGTH]
     else:
         across, down = width, min(tags.get(ROWS_PER_STRIP, length), length)
     if across < 1 or down < 1:
-        raise DamagedImage(f"the image is damaged: its strips or tiles have {across}x{down} pixels; save it anew")
+        raise DamagedImage(f"the image is damaged: its strips or tiles have {across}x{down} pixels; save it again")
     rows = -(-length // down)
     apart = _is_apart(tags)
     expected = rows * -(-width // across) * (tags[SAMPLES_PER_PIXEL] if apart else 1)

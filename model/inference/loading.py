@@ -32,9 +32,9 @@ def load_runtime(
         from model.inference.runtimes.openvino_runtime import OpenVINORuntime
 
         master = _master_sha256(files)
-        export = OpenVINORuntime(_export(files, precision), threads)
-        _check_fresh(files, export.identity, master)
-        return export
+        openvino_runtime = OpenVINORuntime(_export(files, precision), threads)
+        _check_fresh(files, openvino_runtime.identity, master)
+        return openvino_runtime
     from model.inference.runtimes.torch_runtime import TorchRuntime
     from model.weights_file import load_weights
 
@@ -50,9 +50,10 @@ def _choose(files: WeightsFiles, runtime: str, device: str, precision: str) -> s
         raise RuntimeUnavailable(f"precision must be one of {', '.join(PRECISIONS)}, got {precision!r}")
     on_cpu = device in ("auto", "cpu")
     if runtime == "auto":
-        wants_torch = not on_cpu or precision in ("bfloat16", "float16") or (device == "auto" and _torch_sees_gpu())
-        can_export = files.exports and precision != "bfloat16" and _installed("openvino")
-        runtime = "openvino" if can_export and (not wants_torch or not files.master) else "torch"
+        on_gpu = not on_cpu or (device == "auto" and precision != "int8" and _torch_sees_gpu())
+        for_torch = precision in ("bfloat16", "float16")
+        export_is_usable = files.exports and not for_torch and on_cpu and _installed("openvino")
+        runtime = "openvino" if export_is_usable and (not on_gpu or not files.master) else "torch"
     if runtime == "openvino":
         if not on_cpu:
             raise RuntimeUnavailable(f"OpenVINO serves on the CPU, got device {device!r}; ask for runtime torch")
@@ -99,7 +100,7 @@ def _check_fresh(files: WeightsFiles, export: ModelIdentity, master: str | None)
     if master not in (None, export.sha256):
         raise WeightsError(
             f"the {export.precision} export of {files.name} was made from a master of sha256 {export.sha256[:16]}..., the one "
-            f"beside it is {str(master)[:16]}...: make it anew (fcn-export --weights {files.master}), or remove it"
+            f"beside it is {str(master)[:16]}...: make it again (fcn-export --weights {files.master}), or remove it"
         )
 
 

@@ -126,7 +126,7 @@ class Scheduler:
 
     @property
     def ahead(self) -> int:
-        """How many tiles a request should submit ahead: a full batch, or one for each thread and one that waits, if more."""
+        """How many tiles a request should submit ahead: the larger of a full batch and the number of threads plus one."""
         return max(self.max_batch, len(self._runners) + 1)
 
     @property

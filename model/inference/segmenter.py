@@ -172,7 +172,7 @@ class Segmenter:
             raise SideTooLarge(f"{stated}; give a smaller one")
         if at != size and at[0] * at[1] > self.limits.megapixels * 1e6:
             asked = f"side {options.side}" + (" and quality high" if options.quality == "high" else "")
-            stated = f"{asked} make {at[1]}x{at[0]} pixels of this image, and at most {self.limits.megapixels:g}"
+            stated = f"{asked} enlarge this image to {at[1]}x{at[0]} pixels; the limit is {self.limits.megapixels:g}"
             raise SideTooLarge(f"{stated} megapixels are worked on; give a smaller side")
 
     def memory_bytes(self, data: bytes, plan: Plan) -> int:

@@ -20,7 +20,7 @@ Indices = npt.NDArray[np.intp]
 Value = TypeVar("Value", bound=np.generic)
 BAND_PIXELS = 1 << 20  # pixels in one `Rows`
 GATHERED = 1 << 16  # logits that are gathered and interpolated in one step, so that they stay in a core's cache
-SURE = np.float32(1e-12)  # lower bound for the odds against a cell's class; already there its probability is 1 in float32
+SURE = np.float32(1e-12)  # floor of the odds against a cell's class: keeps the log finite, and the probability rounds to 1
 LOGITS_PIXELS = 1 << 15  # pixels that are interpolated in one step, so that their values stay in a core's cache
 
 
@@ -82,7 +82,7 @@ class Rows(NamedTuple):
 
         The probability is the softmax of the interpolated logits / temperature. Where a pixel's four cells agree on a class,
         an approximation is faster: the log-odds of that class, one value per cell, are interpolated. It differs from the
-        softmax by less than 1/255 nearly everywhere; interpolated probabilities would differ ten times as much.
+        softmax by less than 1/255 nearly everywhere; interpolating probabilities instead would give ten times the error.
         """
         winners = self.cells.argmax(2)
         mixed = ~_around(winners, np.minimum, np.maximum)[2]

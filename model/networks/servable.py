@@ -35,7 +35,7 @@ def load_network(weights: Weights) -> FCN:
     net.load_state_dict({name: torch.tensor(values, dtype=expected[name].dtype) for name, values in weights.tensors.items()})
     if broken := _overflowing(net):
         raise WeightsError(
-            f"{weights.name}: {broken} holds infinity or NaN, so that the network answers nothing; train it anew"
+            f"{weights.name}: {broken} holds infinity or NaN, so that the network answers nothing; train it again"
         )
     return net.eval()
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import io
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
-from imaging.errors import UnknownClass, UnusedParameter
+from imaging.answer import Answer
+from imaging.errors import AnswerTooLarge, UnknownClass, UnusedParameter
 from imaging.rendering import FORMATS, Rendering, parse_classes
 from model.labels import camvid_labels, numbered_labels, voc_labels
 
@@ -38,6 +42,25 @@ def test_an_image_format_is_of_pictures_alone(format: Any) -> None:
     for image_format in ("png", "jpeg", "webp"):
         with pytest.raises(UnusedParameter, match=f"image_format={image_format} goes with .*got format={format}"):
             Rendering(format, image_format=image_format)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("image_format", "side"), [("jpeg", 65_500), ("webp", 16_383)])
+@pytest.mark.parametrize("format", ["color", "overlay"])
+def test_a_picture_that_is_too_long_for_its_image_format_is_refused(format: Any, image_format: Any, side: int) -> None:
+    rendering = Rendering(format, image_format=image_format)
+    rendering.check((2, side))
+    photo, class_map = np.zeros((2, side, 3), np.uint8), np.zeros((2, side), np.uint8)
+    answer = Answer(photo, class_map, None, None, (), voc_labels(), {}, {})
+    assert Image.open(io.BytesIO(answer.encode(rendering))).size == (side, 2)
+    for size in ((2, side + 1), (side + 1, 2)):
+        with pytest.raises(AnswerTooLarge, match=f"a side of {image_format} has at most .*image_format=png"):
+            rendering.check(size)
+    Rendering(format).check((2, 100_000))
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_only_json_uses_the_parameter_confidence(format: Any) -> None:
+    assert Rendering(format, confidence=True).needs_confidence_map == (format in ("json", "confidence", "npz"))
 
 
 def test_without_classes_all_are_shown_but_for_the_background_of_binary() -> None:

@@ -122,7 +122,7 @@ class MaskFile:
         if self.palette is not None:
             if self.pixels.max() >= len(self.palette):
                 raise MaskError(
-                    f"{self.path}: its palette has {len(self.palette)} colours, its pixels {self.pixels.max()}; save it anew"
+                    f"{self.path}: its palette has {len(self.palette)} colours, its pixels {self.pixels.max()}; save it again"
                 )
             rgb: Ids = self.palette[self.pixels]
             return rgb

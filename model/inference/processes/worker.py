@@ -49,7 +49,10 @@ DEATH_REASONS: tuple[DeathReason, ...] = ("processor_time", "crash", "killed", "
 
 @dataclass(eq=False)
 class Body:
-    """An image file's bytes. Up to `INLINE_BYTES` are in memory; larger files are in an anonymous file. `close` frees both."""
+    """Bytes of an image file or of an answer.
+
+    Up to `INLINE_BYTES` are in memory; larger files are in an anonymous file. `close` frees both.
+    """
 
     data: bytes = b""
     descriptor: int | None = None
@@ -301,7 +304,7 @@ class Worker:
         seconds = self.planned.decode_seconds if self.planned else PLAN_SECONDS
         return DamagedImage(
             f"the image is damaged, or needs more than {megabytes:.0f} MB or {seconds:.0f} s of processor time to be decoded; "
-            "save it anew"
+            "save it again"
         )
 
     def log_death(self) -> None:

@@ -231,7 +231,10 @@ def _segmenter(runtime: bytes, limits: Limits) -> Segmenter:
 
 
 def _limit(memory_bytes: int, cpu_seconds: float) -> None:
-    """Limits further memory to `memory_bytes`, and further processor time to `cpu_seconds`, at which the system ends us."""
+    """Allows `memory_bytes` more memory and `cpu_seconds` more processor time.
+
+    Beyond the first Python raises `MemoryError`; beyond the second the system kills the process.
+    """
     if LIMITED:
         import resource
 

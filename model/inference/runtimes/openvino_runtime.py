@@ -60,7 +60,7 @@ def read_export(path: Path) -> Export:
     try:
         data = path.read_bytes()
         if has_external_data(data):
-            raise WeightsError(f"{path} keeps tensors in other files, which are not read; make it anew with fcn-export")
+            raise WeightsError(f"{path} keeps tensors in other files, which are not read; make it again with fcn-export")
         model = openvino.Core().read_model(io.BytesIO(data))
         facts = {key: str(model.get_rt_info(["framework", key]).astype(str)) for key in FACTS}
         key = ["framework", NETWORK_SHA256]
@@ -167,12 +167,13 @@ class OpenVINORuntime:
         expected = single.logits(tile)
         if expected.tobytes() == logits.tobytes():
             self._compared.add(tile.shape)
-        elif streams in self._networks:
-            self._networks.remove(streams)
-            self.max_concurrency = 1
+            return expected
+        with self._lock:
+            in_use, self._networks, self.max_concurrency = streams in self._networks, [single], 1
+        if in_use:
             log.warning(
-                "%s: a tile of %d x %d has other logits on one core than on all (by up to %g): tiles now run one at a time, "
-                "each on all cores", self.identity.name, *tile.shape[:2], float(np.abs(expected - logits).max()),
+                "%s: a tile of %d x %d has other logits in a stream than on all cores (by up to %g): tiles now run one at a "
+                "time, each on all cores", self.identity.name, *tile.shape[:2], float(np.abs(expected - logits).max()),
             )  # fmt: skip
         return expected
 

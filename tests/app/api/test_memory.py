@@ -87,7 +87,7 @@ def test_an_upload_that_comes_too_slowly_is_408(client: TestClient, port: int, m
 
 def test_an_image_that_could_never_be_worked_on_is_413_by_its_header(client: TestClient) -> None:
     large = encoded(make_photo(5000, 4000), "PNG", compress_level=1)
-    assert_problem(client.post("/segment?format=overlay", content=large), 413, "MB to be decoded and answered")
+    assert_problem(client.post("/segment?format=overlay", content=large), 413, "MB of memory")
     assert client.post("/segment", content=encoded(make_photo(2000, 2000), "JPEG")).status_code == 200
     assert_idle(service_of(client))
 

@@ -77,7 +77,7 @@ def test_limits_of_pixels_and_tiles_are_413_that_name_them(serve: Serve) -> None
     with serve(max_megapixels=0.2, max_queued_tiles=4) as client:
         assert_problem(post(client, encoded(make_photo(500, 500))), 413, "at most 0.2 megapixels")
         damaged = encoded(make_photo(400, 400))[:500]
-        assert_problem(post(client, damaged, side="native"), 413, "makes 36 tiles and at most 4 are taken; give a smaller side")
+        assert_problem(post(client, damaged, side="native"), 413, "has 36 tiles; the limit is 4; give a smaller side")
         assert_problem(post(client, damaged), 422, "damaged")
         assert_idle(service_of(client))
 

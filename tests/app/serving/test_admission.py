@@ -58,7 +58,7 @@ def test_tiles_are_counted_until_they_are_given_back_and_the_last_one_until_rele
 
 
 def test_more_tiles_than_could_ever_wait_are_too_many() -> None:
-    with pytest.raises(TooManyTiles, match="the image makes 11 tiles and at most 10 are taken; give a smaller side"):
+    with pytest.raises(TooManyTiles, match="the image has 11 tiles; the limit is 10; give a smaller side"):
         take(Admission(10, Clock()), 11)
 
 
@@ -89,7 +89,7 @@ def test_at_a_measured_rate_a_burst_of_heads_passes_until_the_deadline_is_near()
     take(admission, 1)
     for _ in range(int(10 * FILLED * 10) - 1):
         admission.reserve(clock.now + 10)
-    with pytest.raises(QueueFull, match="too near the deadline"):
+    with pytest.raises(QueueFull, match="too close to its deadline"):
         admission.reserve(clock.now + 10)
 
 
@@ -105,7 +105,7 @@ def test_slow_uploads_keep_others_out_only_by_their_number(monkeypatch: pytest.M
     clock.now += FRESH_S
     admission.reserve(FAR)
     clock.now += FRESH_S
-    with pytest.raises(QueueFull, match="3 uploads are on their way"):
+    with pytest.raises(QueueFull, match="3 uploads are in progress"):
         admission.reserve(FAR)
 
 
@@ -250,7 +250,7 @@ def test_who_has_more_tiles_than_time_is_told_how_many_seconds_are_lacking() -> 
     admission, clock = worked(50, 600)
     for _ in range(5):
         take(admission, 1)
-    with pytest.raises(QueueFull, match=r"5 tiles are queued, and these would be done in 58\.\d s, too near") as refused:
+    with pytest.raises(QueueFull, match=r"5 tiles are queued, and this request would be done in 58\.\d s, too close") as refused:
         take(admission, 700, clock.now + 60)
     assert refused.value.retry_after == 29
 

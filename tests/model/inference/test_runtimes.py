@@ -153,7 +153,7 @@ def test_an_export_of_another_master_is_refused(files: WeightsFiles, narrow: Wei
     """It would serve the network of before, under the new one's name."""
     export = shutil.copyfile(files.exports["float32"], tmp_path / "narrow.onnx")
     save_weights(tmp_path / "narrow.safetensors", narrow.tensors, replace(narrow.manifest, license="another"))
-    with pytest.raises(WeightsError, match=r"the float32 export of narrow was made from a master of sha256 .* make it anew"):
+    with pytest.raises(WeightsError, match=r"the float32 export of narrow was made from a master of sha256 .* make it again"):
         load_runtime(find_files(str(tmp_path / "narrow.safetensors")), "openvino")
     assert load_runtime(find_files(str(export)), "openvino").identity.sha256 == narrow.sha256
     (tmp_path / "narrow.safetensors").write_bytes(b"")
@@ -257,3 +257,26 @@ for thread in threads: thread.join()
 def test_the_first_calls_of_a_process_may_come_at_once(narrow_file: Path, _: int) -> None:
     command = [sys.executable, "-c", FIRST_CALLS, str(narrow_file.with_suffix(".onnx"))]
     subprocess.run(command, cwd=ROOT, check=True, timeout=HANG_S)
+
+
+@pytest.mark.parametrize(
+    ("device", "precision", "master", "expected"),
+    [
+        ("auto", "auto", True, "torch"), ("auto", "int8", True, "openvino"), ("cpu", "auto", True, "openvino"),
+        ("auto", "float32", True, "torch"), ("auto", "float16", True, "torch"), ("auto", "auto", False, "openvino"),
+    ],
+)  # fmt: skip
+def test_auto_on_a_machine_with_a_gpu(
+    files: WeightsFiles, monkeypatch: pytest.MonkeyPatch, device: str, precision: str, master: bool, expected: str
+) -> None:
+    monkeypatch.setattr(choice, "_torch_sees_gpu", lambda: True)
+    monkeypatch.setattr(choice, "_installed", lambda package: True)
+    exports = files.exports | {"int8": files.exports["float32"]}
+    own = replace(files, exports=exports, master=files.master if master else None)
+    assert choice._choose(own, "auto", device, precision) == expected
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_half_precision_without_a_master_names_what_is_missing(files: WeightsFiles, precision: str) -> None:
+    with pytest.raises(RuntimeUnavailable, match="only its export is there"):
+        choice._choose(replace(files, master=None), "auto", "auto", precision)

@@ -156,7 +156,7 @@ def test_facts_are_written_anew_and_the_network_stays(copy: Path, narrow: Weight
     )
     save_weights(copy, narrow.tensors, manifest)
     assert refresh_facts(copy, "of another master") == []
-    with pytest.raises(WeightsError, match=r"the float32 export of narrow was made from a master of sha256 .* make it anew"):
+    with pytest.raises(WeightsError, match=r"the float32 export of narrow was made from a master of sha256 .* make it again"):
         load_runtime(find_files(str(copy)), "openvino")
     assert refresh_facts(copy, narrow.sha256) == [path]
     assert load_runtime(find_files(str(copy)), "openvino").identity.sha256 == load_weights(copy).sha256

@@ -115,7 +115,7 @@ def test_where_a_shape_has_other_bits_in_streams_they_are_given_up(
     assert (runtime.max_concurrency, runtime.concurrency(9)) == (1, 1)
     assert at_once(runtime, TILES) == alone
     (record,) = caplog.records
-    assert "narrow: a tile of 64 x 96 has other logits on one core than on all" in record.message
+    assert "narrow: a tile of 64 x 96 has other logits in a stream than on all cores" in record.message
 
 
 def test_streams_that_cannot_be_compiled_are_done_without(
