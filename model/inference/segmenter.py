@@ -168,12 +168,12 @@ class Segmenter:
         """Raises `SideTooLarge` if the side enlarges the image too much, or needs more pixels than an image may have."""
         most = max(self.manifest.preprocessing.side[1], LARGEST_FACTOR * max(size))
         if isinstance(options.side, int) and options.side > most:
-            stated = f"side may be up to {most} for an image of {size[1]}x{size[0]}, got {options.side}"
-            raise SideTooLarge(f"{stated}; give a smaller one")
+            problem = f"side may be up to {most} for an image of {size[1]}x{size[0]}, got {options.side}"
+            raise SideTooLarge(f"{problem}; give a smaller one")
         if at != size and at[0] * at[1] > self.limits.megapixels * 1e6:
-            asked = f"side {options.side}" + (" and quality high" if options.quality == "high" else "")
-            stated = f"{asked} enlarge this image to {at[1]}x{at[0]} pixels; the limit is {self.limits.megapixels:g}"
-            raise SideTooLarge(f"{stated} megapixels are worked on; give a smaller side")
+            parameters = f"side {options.side}" + (" with quality high" if options.quality == "high" else "")
+            problem = f"{parameters} enlarges this image to {at[1]}x{at[0]} pixels"
+            raise SideTooLarge(f"{problem}; the limit is {self.limits.megapixels:g} megapixels; give a smaller side")
 
     def memory_bytes(self, data: bytes, plan: Plan) -> int:
         """Upper bound of the memory that `segment` needs, in bytes, from the header alone.
