@@ -225,7 +225,7 @@ def test_a_mask_without_its_last_rows_is_refused(tmp_path: Path) -> None:
 def test_a_first_frame_that_covers_a_part_of_the_mask_is_refused(tmp_path: Path) -> None:
     frame = {"acTL": struct.pack(">II", 1, 0), "fcTL": struct.pack(">5I2H2B", 0, 4, 1, 0, 1, 1, 1, 0, 0)}
     (tmp_path / "a.png").write_bytes(png_of(4, 2, 8, 0, b"\0" + PLAIN[0].tobytes(), **frame))
-    with pytest.raises(MaskError, match=r"a\.png: the image is damaged: its first frame has 4x1 of 4x2 pixels"):
+    with pytest.raises(MaskError, match=r"a\.png: the image is damaged: its first frame covers 4x1 of 4x2"):
         read_mask(tmp_path / "a.png", FOUR, {})
     file = io.BytesIO()
     Image.fromarray(PLAIN).save(file, "GIF")
