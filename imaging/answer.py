@@ -16,6 +16,7 @@ from imaging.classes import Label
 from imaging.coco import coco_document
 from imaging.encoding import Palette, binary_png, color_picture, grey_png, mask_png, overlay_picture
 from imaging.polygons import MultiPolygon, to_lists, trace
+from imaging.regions import Regions
 from imaging.rendering import Rendering
 from imaging.rle import encode_rle
 from imaging.runs import ColumnRuns, column_runs
@@ -140,7 +141,8 @@ class Answer:
         size = list(self.class_map.shape)
         if rendering.mask == "polygons":
             polygons: dict[str, MultiPolygon] = {str(id): [] for id in ids if id in shown}
-            for id, polygon in trace(self.class_map, map(int, polygons), rendering.tolerance, check):
+            regions = Regions(runs, map(int, polygons))
+            for id, polygon in trace(self.class_map, regions, rendering.tolerance, check):
                 polygons[str(id)].append(to_lists(polygon))
             return {"encoding": "polygons", "size": size, "tolerance": rendering.tolerance, "polygons": polygons}
         return {"encoding": "rle", "size": size, "counts": encode_rle(runs, ids)}

@@ -10,6 +10,7 @@ import shapely
 from imaging.classes import Label, is_background
 from imaging.polygons import trace, without_holes
 from imaging.regions import Ids, Regions
+from imaging.runs import column_runs
 
 Check = Callable[[], None]
 
@@ -46,13 +47,13 @@ def coco_document(
 
 def _masks(class_map: Ids, ids: Sequence[int], check: Check) -> Iterator[tuple[int, dict[str, Any]]]:
     size = list(class_map.shape)
-    for region in Regions(class_map, ids).masks(check):
+    for region in Regions(column_runs(class_map), ids).masks(check):
         segmentation = {"size": size, "counts": region.counts}
         yield region.id, {"segmentation": segmentation, "area": region.pixels, "bbox": list(region.bbox)}
 
 
 def _outlines(class_map: Ids, ids: Sequence[int], tolerance: float, check: Check) -> Iterator[tuple[int, dict[str, Any]]]:
-    for id, polygon in trace(class_map, ids, tolerance, check):
+    for id, polygon in trace(class_map, Regions(column_runs(class_map), ids), tolerance, check):
         pieces = [piece for piece in without_holes(polygon, check) if round(piece.area, 2)]  # cuts leave slivers of no area
         if not pieces:
             continue

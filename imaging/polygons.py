@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import numpy.typing as npt
@@ -23,20 +23,18 @@ MultiPolygon = list[list[Ring]]
 
 
 def trace(
-    class_map: Ids, ids: Iterable[int], tolerance: float, check: Callable[[], None] = lambda: None
+    class_map: Ids, regions: Regions, tolerance: float, check: Callable[[], None] = lambda: None
 ) -> Iterator[tuple[int, shapely.Polygon]]:
-    """Yields (id, polygon) for each region of these classes, with holes, in the order of `Regions`.
+    """Yields (id, polygon) for each of these regions of the class map, with holes, in their order.
 
     Polygons are simplified so that no point moves by more than `tolerance` pixels. x runs right and y runs down from the
     image's upper left corner; the middle of the first pixel is (0.5, 0.5). A ring goes through the middles of the pixel sides
     that it follows. This cuts corners by half a pixel, but without simplification the middle of a pixel is inside the polygon
     if and only if the pixel is in the region.
     `check` is called before every `REGIONS_AT_ONCE` regions, and may raise to end the work.
-    Raises `AnswerTooLarge` like `Regions`.
+    Raises `AnswerTooLarge` beyond `most_borders`.
     """
-    ids = list(ids)
-    regions = Regions(class_map, ids)
-    pixels, sides, successors = _borders(class_map, ids)
+    pixels, sides, successors = _borders(class_map, sorted(set(regions.ids)))
     order, starts = _rings(successors)
     if not len(starts):
         return

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from imaging.errors import AnswerTooLarge
-from imaging.runs import coco_counts, column_runs
+from imaging.runs import ColumnRuns, coco_counts
 
 Ids = npt.NDArray[np.uint8]
 Integers = npt.NDArray[np.int64]
@@ -60,10 +60,10 @@ class Regions:
     `most_borders` or `most_regions`.
     """
 
-    def __init__(self, class_map: Ids, ids: Iterable[int]) -> None:
-        runs = column_runs(class_map)
-        check_borders(len(runs) - runs.width, class_map.size)
-        self.height, self.width = class_map.shape
+    def __init__(self, runs: ColumnRuns, ids: Iterable[int]) -> None:
+        pixels = runs.height * runs.width
+        check_borders(len(runs) - runs.width, pixels)
+        self.height, self.width = runs.height, runs.width
         self._starts, self._ends, run_ids = runs.starts.astype(np.int64), runs.ends.astype(np.int64), runs.ids
         shown = np.isin(run_ids, np.fromiter(ids, np.uint8))
         roots = self._roots(run_ids, shown)
@@ -72,7 +72,7 @@ class Regions:
         roots = roots[self._order]
         self._first = np.flatnonzero(np.diff(roots, prepend=-1))  # position in `_order` of each region's first run
         self.ids: list[int] = run_ids[self._order[self._first]].tolist()
-        if len(self) > (most := most_regions(class_map.size)):
+        if len(self) > (most := most_regions(pixels)):
             raise AnswerTooLarge(f"the class map has {len(self):,} regions, and at most {most:,} are written; {OTHERS}")
         self._region = np.full(len(run_ids), -1)  # of each run; -1 for runs of other classes
         self._region[self._order] = np.repeat(np.arange(len(self)), np.diff(self._first, append=len(self._order)))

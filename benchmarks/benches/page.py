@@ -30,9 +30,13 @@ button Confidence; the time ends when the page has drawn the confidence map."""
 
 def missing() -> str | None:
     """The reason why this bench cannot run here, or None if it can."""
-    if find_spec("playwright") and any(map(shutil.which, CHROMIUM)):
+    if find_spec("playwright") and _chromium():
         return None
     return "page needs Chromium and Playwright; `make test` installs the latter"
+
+
+def _chromium() -> str | None:
+    return next(filter(None, map(shutil.which, CHROMIUM)), None)
 
 
 def _seconds(page: Page, act: Callable[[], object], until: str) -> float:
@@ -51,8 +55,7 @@ def run(*, quick: bool) -> Section:
     ratios: list[Ratio] = []
     sizes = {"1 megapixel": SIZES["1 megapixel"]} if quick else SIZES
     with service() as server, tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
-        path = next(filter(None, map(shutil.which, CHROMIUM)))
-        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu"])
+        browser = playwright.chromium.launch(executable_path=_chromium(), args=["--no-sandbox", "--disable-gpu"])
         for size, pixels in sizes.items():
             file = Path(folder) / "photo.jpg"
             file.write_bytes(photo(PHOTOS[0], pixels))

@@ -119,22 +119,25 @@ class Load:
                     self.statuses.append(0)
 
 
+def start(stack: ExitStack, weights: Path, folder: Path, **settings: str) -> Process:
+    """A service that ends with the stack; its log is in the folder."""
+    folder.mkdir(exist_ok=True)
+    return stack.enter_context(fcn_serve(weights, folder, **SETTINGS, **settings))
+
+
 @pytest.mark.long
 @each_proxy
 def test_two_services_restarted_in_turns_under_load_fail_no_request(name: str, narrow_file: Path, tmp_path: Path) -> None:
-    folders = [tmp_path / service for service in ("first", "second", "proxy")]
-    for folder in folders:
-        folder.mkdir()
     with ExitStack() as stack:
-        services = [stack.enter_context(fcn_serve(narrow_file, folder, **SETTINGS)) for folder in folders[:2]]
-        url = stack.enter_context(balanced(name, *services, folders[2]))
+        services = [start(stack, narrow_file, tmp_path / service) for service in ("first", "second")]
+        url = stack.enter_context(balanced(name, *services, tmp_path))
         with Load(url) as load:
             for index in (0, 1, 0):
                 load.wait_for_more()
                 old = services[index]
                 old.signal(signal.SIGTERM)
                 assert old.process.wait(HANG_S) == 0
-                services[index] = stack.enter_context(fcn_serve(narrow_file, folders[index], PORT=str(old.port), **SETTINGS))
+                services[index] = start(stack, narrow_file, old.log.parent, PORT=str(old.port))
                 load.wait_for_more(200)  # the proxy has seen the one that came back
         assert set(load.statuses) == {200}
 
@@ -142,12 +145,9 @@ def test_two_services_restarted_in_turns_under_load_fail_no_request(name: str, n
 @pytest.mark.long
 @each_proxy
 def test_a_service_that_is_killed_fails_its_own_requests_alone(name: str, narrow_file: Path, tmp_path: Path) -> None:
-    folders = [tmp_path / service for service in ("first", "second", "proxy")]
-    for folder in folders:
-        folder.mkdir()
     with ExitStack() as stack:
-        services = [stack.enter_context(fcn_serve(narrow_file, folder, **SETTINGS)) for folder in folders[:2]]
-        url = stack.enter_context(balanced(name, *services, folders[2]))
+        services = [start(stack, narrow_file, tmp_path / service) for service in ("first", "second")]
+        url = stack.enter_context(balanced(name, *services, tmp_path))
         with Load(url) as load:
             load.wait_for_more()
             services[0].signal(signal.SIGKILL)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -15,6 +17,7 @@ from imaging.answer import Answer
 from imaging.polygons import to_lists, trace, without_holes
 from imaging.regions import Regions
 from imaging.rendering import Rendering
+from imaging.runs import column_runs
 from model.labels import numbered_labels
 from tests.costs import cpu_seconds
 
@@ -22,9 +25,15 @@ Mask = npt.NDArray[np.bool_]
 MASKS = arrays(np.bool_, array_shapes(min_dims=2, max_dims=2, max_side=20), elements=st.booleans())
 
 
+def regions_traced(
+    class_map: npt.NDArray[np.uint8], ids: Iterable[int], tolerance: float
+) -> Iterator[tuple[int, shapely.Polygon]]:
+    return trace(class_map, Regions(column_runs(class_map), ids), tolerance)
+
+
 def traced(mask: Mask, tolerance: float) -> list[shapely.Polygon]:
     """The regions of a mask."""
-    return [polygon for _, polygon in trace(mask.astype(np.uint8), [1], tolerance)]
+    return [polygon for _, polygon in regions_traced(mask.astype(np.uint8), [1], tolerance)]
 
 
 def filled(polygons: list[shapely.Polygon], shape: tuple[int, ...]) -> Mask:
@@ -140,11 +149,11 @@ def test_one_pass_gives_the_polygons_of_all_classes() -> None:
     rng = np.random.default_rng(2)
     for _ in range(40):
         class_map = rng.integers(0, 4, rng.integers(1, 16, 2)).astype(np.uint8)
-        together = list(trace(class_map, [2, 0, 3], 0))
+        together = list(regions_traced(class_map, [2, 0, 3], 0))
         assert [id for id, _ in together] == sorted(id for id, _ in together)
         for wanted in (0, 2, 3):
             polygons = [polygon for id, polygon in together if id == wanted]
-            assert len(polygons) == len(Regions(class_map, [wanted]))
+            assert len(polygons) == len(Regions(column_runs(class_map), [wanted]))
             np.testing.assert_array_equal(filled(polygons, class_map.shape), class_map == wanted)
 
 
@@ -162,8 +171,8 @@ def test_rings_of_touching_corners_and_holes_within_holes_are_apart() -> None:
 def test_every_polygon_is_valid_however_much_it_is_simplified(tolerance: float) -> None:
     coarse = Image.fromarray(np.random.default_rng(3).integers(0, 256, (30, 30), np.uint8)).resize((240, 240))
     class_map = (np.asarray(coarse) // 64).astype(np.uint8)
-    polygons = [polygon for _, polygon in trace(class_map, range(4), tolerance)]
-    assert len(polygons) == len(Regions(class_map, range(4)))
+    polygons = [polygon for _, polygon in regions_traced(class_map, range(4), tolerance)]
+    assert len(polygons) == len(Regions(column_runs(class_map), range(4)))
     assert all(polygon.is_valid and not polygon.is_empty for polygon in polygons)
 
 
@@ -171,8 +180,8 @@ def test_work_grows_with_borders_and_not_with_classes() -> None:
     few = np.zeros((600, 600), np.uint8)
     few[100:500, 100:500] = 1
     many = few * 200
-    one = cpu_seconds(lambda: list(trace(few, range(2), 1)))
-    all_of_them = cpu_seconds(lambda: list(trace(many, range(256), 1)))
+    one = cpu_seconds(lambda: list(regions_traced(few, range(2), 1)))
+    all_of_them = cpu_seconds(lambda: list(regions_traced(many, range(256), 1)))
     assert all_of_them < 4 * one  # 128 times, were each class looked for
 
 
@@ -180,7 +189,7 @@ def test_an_image_of_fifty_megapixels_with_a_few_objects_is_traced() -> None:
     class_map = np.zeros((7000, 7200), np.uint8)
     class_map[1000:3000, 2000:5000] = 8
     class_map[1500:2000, 2500:3000] = 0
-    ((_, whole),) = trace(class_map, [8], 0)
+    ((_, whole),) = regions_traced(class_map, [8], 0)
     assert (whole.bounds, len(whole.interiors)) == ((2000, 1000, 5000, 3000), 1)
     answer = Answer(None, class_map, None, None, [1.0] * 9, numbered_labels([f"c{id}" for id in range(9)]), {}, {})
     for rendering in (Rendering("json", "polygons"), Rendering("coco", "polygons"), Rendering("coco")):

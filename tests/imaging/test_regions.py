@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -21,9 +23,13 @@ def drawn(counts: str, shape: tuple[int, ...]) -> Inside:
     return pixels
 
 
+def regions_of(class_map: npt.NDArray[np.uint8], ids: Iterable[int]) -> Regions:
+    return Regions(column_runs(class_map), ids)
+
+
 def find_regions(inside: Inside) -> list[Region]:
     """The regions of a mask."""
-    return list(Regions(inside.astype(np.uint8), [1]).masks())
+    return list(regions_of(inside.astype(np.uint8), [1]).masks())
 
 
 def serpentine(height: int, width: int) -> Inside:
@@ -42,7 +48,7 @@ def test_regions_are_disjoint_connected_and_all_of_the_mask(shape: tuple[int, in
     for _ in range(20):
         inside = rng.random(shape) < share
         regions = find_regions(inside)
-        assert len(regions) == len(list(trace(inside.astype(np.uint8), [1], 0)))
+        assert len(regions) == len(list(trace(inside.astype(np.uint8), regions_of(inside.astype(np.uint8), [1]), 0)))
         total = np.zeros(shape, int)
         for region in regions:
             pixels = drawn(region.counts, shape)
@@ -80,7 +86,7 @@ def test_a_check_ends_the_work_after_any_region() -> None:
             raise TimeoutError
 
     with pytest.raises(TimeoutError):
-        list(Regions(np.eye(5, dtype=np.uint8), [1]).masks(check))
+        list(regions_of(np.eye(5, dtype=np.uint8), [1]).masks(check))
     assert calls == 2
 
 
@@ -88,16 +94,16 @@ def test_one_pass_gives_the_regions_of_all_classes_by_class_then_by_first_pixel(
     rng = np.random.default_rng(11)
     for _ in range(40):
         class_map = rng.integers(0, 5, rng.integers(1, 20, 2)).astype(np.uint8)
-        together = Regions(class_map, [3, 0, 4])
+        together = regions_of(class_map, [3, 0, 4])
         assert together.ids == [region.id for region in together.masks()]
-        apart = [region for id in (0, 3, 4) for region in Regions(class_map, [id]).masks()]
+        apart = [region for id in (0, 3, 4) for region in regions_of(class_map, [id]).masks()]
         assert list(together.masks()) == apart
 
 
 def test_each_pixel_is_of_one_region() -> None:
     rng = np.random.default_rng(5)
     class_map = rng.integers(0, 3, (14, 9)).astype(np.uint8)
-    regions = Regions(class_map, [0, 2])
+    regions = regions_of(class_map, [0, 2])
     of_pixels = regions.at(np.arange(class_map.size)).reshape(class_map.shape)
     np.testing.assert_array_equal(of_pixels == -1, class_map == 1)
     for index, region in enumerate(regions.masks()):
@@ -105,16 +111,16 @@ def test_each_pixel_is_of_one_region() -> None:
 
 
 def test_no_class_has_no_regions() -> None:
-    assert not list(Regions(np.zeros((3, 4), np.uint8), []).masks())
-    assert not list(Regions(np.zeros((3, 4), np.uint8), [7]).masks())
+    assert not list(regions_of(np.zeros((3, 4), np.uint8), []).masks())
+    assert not list(regions_of(np.zeros((3, 4), np.uint8), [7]).masks())
 
 
 def test_too_many_borders_and_too_many_regions_are_refused_with_their_counts_and_a_way_out() -> None:
     stripes = np.broadcast_to((np.arange(400) % 2).astype(np.uint8)[:, None], (400, 400)).copy()
     with pytest.raises(AnswerTooLarge, match=f"159,600 borders.*at most {most_borders(stripes.size):,}.*mask=rle"):
-        Regions(stripes, [1])
+        regions_of(stripes, [1])
     dots = np.zeros((200, 200), np.uint8)
     dots[::3, ::3] = 1
     with pytest.raises(AnswerTooLarge, match=f"4,489 regions.*at most {most_regions(dots.size):,}.*mask=rle"):
-        Regions(dots, [1])
-    assert len(Regions(dots, [0])) == 1
+        regions_of(dots, [1])
+    assert len(regions_of(dots, [0])) == 1

@@ -31,7 +31,7 @@ from training.data.label_files import find_labels
 from training.reporting.machine import set_threads
 from training.reporting.recording import Measured, RecordedScore, record
 from training.scoring.calibration import errors_of_answers
-from training.scoring.evaluate import difference_table, require_same_classes, segmentation, summed
+from training.scoring.evaluate import difference_table, require_same_classes, summed
 from training.scoring.frame_report import worst, write_json, write_picture
 from training.scoring.intervals import difference_intervals
 from training.scoring.scorer import Scored, fit_temperature, score
@@ -180,7 +180,7 @@ def _score_each_group(
 def _pictures(args: argparse.Namespace, ours: Scored, split: Split) -> None:
     """Saves pictures of the worst frames."""
     for rank, index in enumerate(worst(ours.counts, split, args.worst), 1):
-        class_map = segmentation(ours.segmenter, split.file(index), ours.options).class_map
+        class_map = ours.segmenter(split.file(index), ours.options).class_map
         write_picture(args.pictures, rank, split, index, ours.mapping(class_map) if ours.mapping else class_map)
 
 

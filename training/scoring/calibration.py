@@ -146,9 +146,7 @@ def errors_of_answers(segmenter: Segmenter, split: Split, options: Options) -> t
     correct: list[Tensor] = []
     for index in tqdm(range(len(split.frames)), desc="comparing confidence", unit="image", leave=False):
         sample = gather(segmenter, split, options, range(index, index + 1))
-        data = split.file(index)
-        plan = segmenter.plan(data, options)
-        confidence = segmenter.infer(segmenter.decode(data, plan), plan).confidence
+        confidence = segmenter(split.file(index), options).confidence
         assert confidence is not None
         labelled = split.mask(index)[::STEP, ::STEP] != split.labels.ignore_index
         answered.append(torch.from_numpy(confidence[::STEP, ::STEP][labelled]).double() / 255)

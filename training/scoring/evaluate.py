@@ -13,7 +13,7 @@ from tqdm import tqdm
 from imaging.errors import ImageError
 from model.inference.runtime import Runtime
 from model.inference.runtimes.torch_runtime import TorchRuntime
-from model.inference.segmenter import Options, Segmentation, Segmenter
+from model.inference.segmenter import Options, Segmenter
 from model.labels import LabelSet
 from model.manifest import Manifest
 from model.metrics import ConfusionMatrix
@@ -90,17 +90,11 @@ def predictions(
     for index in tqdm(range(len(split.frames)), desc=f"segmenting {split.name}", unit="image", disable=quiet):
         truth = split.mask(index)
         try:
-            class_map = segmentation(segmenter, split.file(index), options).class_map
+            class_map = segmenter(split.file(index), options).class_map
         except ImageError as error:
             raise DataError(f"{split.frames[index].image}: {error}") from error
         split.require_one_size(index, truth, class_map.shape)
         yield truth, class_map
-
-
-def segmentation(segmenter: Segmenter, data: bytes, options: Options) -> Segmentation:
-    """The segmentation of an image file with the service's scaling and tiling, before it is encoded."""
-    plan = segmenter.plan(data, options)
-    return segmenter.infer(segmenter.decode(data, plan), plan)
 
 
 def snapshot_segmenter(net: FCN, manifest: Manifest, device: str) -> Segmenter:

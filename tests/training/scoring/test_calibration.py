@@ -27,7 +27,6 @@ from training.scoring.calibration import (
     gather,
     joined,
 )
-from training.scoring.evaluate import segmentation
 
 
 def drawn(temperature: float, pixels: int = 60_000) -> Sample:
@@ -72,7 +71,7 @@ def test_logits_are_gathered_from_the_served_path(runtime: Runtime, split: Split
     segmenter, options = Segmenter(runtime), Options(tile=(64, 64), rendering=Rendering("confidence"))
     sample = gather(segmenter, split, options, range(1, 2))
     mask = split.mask(1)[::STEP, ::STEP]
-    served = segmentation(segmenter, split.file(1), options)
+    served = segmenter(split.file(1), options)
     labelled = mask != split.labels.ignore_index
     assert np.array_equal(sample.labels.numpy(), mask[labelled])
     assert np.array_equal(sample.logits.argmax(1).numpy(), served.class_map[::STEP, ::STEP][labelled])
@@ -90,7 +89,7 @@ def test_the_error_of_answers_is_that_of_the_served_confidence_maps(runtime: Run
     confidence, correct = [], []
     for index in range(4):
         labels = split.mask(index)[::STEP, ::STEP]
-        served = segmentation(segmenter, split.file(index), replace(options, rendering=Rendering("confidence")))
+        served = segmenter(split.file(index), replace(options, rendering=Rendering("confidence")))
         assert served.confidence is not None
         labelled = labels != split.labels.ignore_index
         confidence.append(served.confidence[::STEP, ::STEP][labelled] / 255)
