@@ -64,13 +64,13 @@ def _choose(files: WeightsFiles, runtime: str, device: str, precision: str) -> s
         return runtime
     if precision == "int8":
         raise RuntimeUnavailable("int8 is for OpenVINO: it needs NAME.int8.onnx beside the weights (fcn-export --int8)")
+    if files.master is None:
+        raise RuntimeUnavailable(f"runtime torch needs {files.name}.safetensors, and only its export is there")
     if not _installed("torch"):
         raise RuntimeUnavailable(
             f"{files.name} needs PyTorch here (device {device}, precision {precision}, exports: "
             f"{', '.join(files.exports) or 'none'}); pip install 'fcn-segment[torch]'"
         )
-    if files.master is None:
-        raise RuntimeUnavailable(f"runtime torch needs {files.name}.safetensors, and only its export is there")
     return runtime
 
 
