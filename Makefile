@@ -41,7 +41,7 @@ wheel-check: $(DEV_READY)
 	cd build/wheel && venv/bin/fcn-segment ../../docs/photos/chelsea.jpg -o mask.png && venv/bin/fcn-serve --help >/dev/null
 	build/wheel/venv/bin/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -c constraints.txt "$$(ls build/wheel/*.whl)[test]"
 	! build/wheel/venv/bin/python -c "import torch" 2>/dev/null
-	$(BIN)/python -m tests.narrow build/wheel
+	$(BIN)/python -m benchmarks.harness.narrow build/wheel
 	OMP_NUM_THREADS=1 build/wheel/venv/bin/python -m pytest -n auto -m "not torch and not long" --narrow build/wheel/narrow.safetensors \
 		--ignore tests/model/inference/runtimes/test_torch.py tests/imaging tests/model/inference tests/app tests/cli
 

@@ -5,12 +5,25 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Sequence
-from importlib.util import find_spec
 from pathlib import Path
 
 from tqdm import tqdm
 
-from benchmarks.benches import formats, front, gpu, hostile, overload, page, runtimes, served, size, soak, startup, streams
+from benchmarks.benches import (
+    formats,
+    front,
+    gpu,
+    hostile,
+    overload,
+    page,
+    runtimes,
+    scale,
+    served,
+    size,
+    soak,
+    startup,
+    streams,
+)
 from benchmarks.benches import former as former_commit
 from benchmarks.harness import results
 from benchmarks.harness.load import available
@@ -30,6 +43,7 @@ BENCHES: dict[str, Callable[[argparse.Namespace], Section]] = {
     "overload": lambda args: overload.run(quick=args.quick),
     "startup": lambda args: startup.run(quick=args.quick),
     "front": lambda args: front.run(quick=args.quick),
+    "scale": lambda args: scale.run(quick=args.quick),
     "gpu": lambda args: gpu.run(quick=args.quick),
     "hostile": lambda args: hostile.run(quick=args.quick),
     "former": lambda args: former_commit.run(quick=args.quick, former=args.former),
@@ -38,7 +52,7 @@ BENCHES: dict[str, Callable[[argparse.Namespace], Section]] = {
 # run only when the command line names them
 BY_NAME = ("page", "peers", "gpu", "soak", "hostile", "former")
 # need wrk
-WITH_LOAD = ("served", "peers", "size", "overload", "front", "gpu", "former")
+WITH_LOAD = ("served", "peers", "size", "overload", "front", "scale", "gpu", "former")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -87,8 +101,6 @@ def missing(names: Sequence[str], peers: str | None, former: Path | None = None)
         return "peers needs --peers PYTHON, the Python of an environment with the frameworks; see benchmarks/peers/README.md"
     if "former" in names and not former:
         return "former needs --former FOLDER, a checkout of the commit to compare with (git worktree add FOLDER COMMIT)"
-    if {"soak", "hostile"} & set(names) and not find_spec("pytest"):
-        return "soak and hostile need the packages that `make test` installs, because they send the tests' hostile files"
     if "page" in names and (reason := page.missing()):
         return reason
     return gpu.missing() if "gpu" in names else None

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 from pathlib import Path
 
 from playwright.sync_api import sync_playwright
+
+from benchmarks.harness.chromium import chromium_path
 
 DOCS = Path(__file__).parent
 PHOTOS = [DOCS / "photos" / f"{name}.jpg" for name in ("astronaut", "chelsea", "coffee")]
@@ -14,9 +15,8 @@ VIEWPORT = {"width": 1200, "height": 720}
 
 
 def main(url: str, target: Path = DOCS / "page.jpg") -> None:
-    chromium = shutil.which("chromium") or shutil.which("google-chrome")
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        browser = playwright.chromium.launch(executable_path=chromium_path(playwright), args=["--no-sandbox"])
         page = browser.new_page(viewport=VIEWPORT, color_scheme="light")  # type: ignore[arg-type]
         page.goto(url)
         page.set_input_files("#file", PHOTOS)

@@ -1,55 +1,26 @@
-"""Small real objects that the tests share: a narrow FCN saved to a file, and images made on the spot."""
+"""Fixtures of all tests: the narrow network, services that answer, a photograph, a copy of the checkout."""
 
 from __future__ import annotations
 
-import asyncio
-import io
 import os
-import random
 import signal
-import socket
-import subprocess
 import sys
-import threading
-import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
-from contextlib import contextmanager, suppress
-from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal, cast
 
-import httpx
-import numpy as np
-import numpy.typing as npt
 import pytest
-import uvicorn
-from fastapi.testclient import TestClient
 from filelock import FileLock
-from PIL import Image
-from starlette.types import ASGIApp
 
+from benchmarks.harness.serving import service
 from model.inference.cores import available_cores, available_memory
 from model.inference.loading import load_runtime
 from model.inference.runtime import Runtime
 from model.weights_file import Weights, find_files, load_weights
+from tests.support.checkout import ROOT
+from tests.support.images import Pixels, make_photo
+from tests.support.runtimes import RUNTIMES
 
-ROOT = Path(__file__).parent.parent
-Pixels = npt.NDArray[np.uint8]
-RUNTIMES = ["openvino", pytest.param("torch", marks=pytest.mark.torch)]
-needs_gpu = pytest.mark.skipif(
-    not Path("/proc/driver/nvidia/version").exists() or not find_spec("torch"), reason="needs an NVIDIA GPU and PyTorch"
-)
-DEVICES = [
-    pytest.param("cpu", marks=pytest.mark.torch),
-    pytest.param("cuda", marks=[pytest.mark.cuda, pytest.mark.torch, needs_gpu]),
-]
-NAMES = ["background", "circle", "square", "triangle"]
 WORKER_BYTES = 2 << 30  # a worker with PyTorch and OpenVINO, and the services that it starts
-HANG_S = 240  # for what must come at some time: long enough for the slowest machine, and nothing is measured by it
-SERVE = "import sys; from app.main import main; sys.exit(main([]))"  # as the command `fcn-serve` does
-SEGMENT = "import sys; from cli.start import segment; sys.exit(segment())"  # as `fcn-segment` does
-LONGEST_S = 1000  # the same, for a whole training or bench
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -99,7 +70,7 @@ def narrow_file(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPat
     path = folder / "narrow.safetensors"
     with FileLock(folder / "lock"):
         if not path.exists():
-            from tests.narrow import write_narrow  # needs PyTorch
+            from benchmarks.harness.narrow import write_narrow  # needs PyTorch
 
             write_narrow(path)
     return path
@@ -118,105 +89,22 @@ def runtime(request: pytest.FixtureRequest, narrow_file: Path) -> Runtime:
 
 @pytest.fixture
 def photo() -> Callable[..., Pixels]:
-    """Makes a smooth, colourful uint8 RGB image (height, width, 3): the same for the same size and seed."""
+    """`make_photo`."""
     return make_photo
-
-
-def make_photo(height: int, width: int, seed: int = 0) -> Pixels:
-    rng = np.random.default_rng(seed)
-    coarse = rng.integers(0, 256, (max(2, height // 24), max(2, width // 24), 3), dtype=np.uint8)
-    return np.asarray(Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC))
-
-
-def wait_for(condition: Callable[[], bool], seconds: float = HANG_S) -> None:
-    """Returns once it holds; raises `AssertionError` where it does not come about."""
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "the condition did not come about"
-        time.sleep(0.01)
-
-
-def encoded(pixels: Pixels, format: str = "PNG", **options: object) -> bytes:
-    """The image as a file's bytes."""
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, format, **options)
-    return buffer.getvalue()
-
-
-@contextmanager
-def served(log: Path, **settings: object) -> Iterator[str]:
-    """The address of `fcn-serve` with these settings, ready, in a process of its own that writes to `log`."""
-    port = free_port()
-    variables = {f"SEGMENT_{name.upper()}": str(value) for name, value in settings.items()}
-    environment = os.environ | {"SEGMENT_PORT": str(port), "SEGMENT_LOG_LEVEL": "warning"} | variables
-    with log.open("wb") as file:
-        process = subprocess.Popen([sys.executable, "-c", SERVE], cwd=ROOT, env=environment, stdout=file, stderr=file)
-    url = f"http://127.0.0.1:{port}"
-    try:
-        wait_until_ready(url, process)
-        yield url
-    finally:
-        process.terminate()
-        process.wait(HANG_S)
 
 
 @pytest.fixture(scope="session")
 def live_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a service with the default weights and settings."""
-    with served(tmp_path_factory.mktemp("live") / "log") as url:
-        yield url
+    with service(log=tmp_path_factory.mktemp("live") / "log") as server:
+        yield server.url
 
 
 @pytest.fixture(scope="session")
 def narrow_url(narrow_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a service with the narrow network."""
-    with served(tmp_path_factory.mktemp("narrow") / "log", weights=narrow_file, device="cpu", threads=1) as url:
-        yield url
-
-
-def free_port() -> int:
-    """One that nobody listens on; below those that systems give to outgoing connections, so that none takes it meanwhile."""
-    while True:
-        port = random.SystemRandom().randrange(12_000, 32_000)
-        with socket.socket() as listener, suppress(OSError):
-            listener.bind(("127.0.0.1", port))
-            return port
-
-
-@contextmanager
-def over_http(app: ASGIApp | TestClient, http: Callable[..., asyncio.Protocol] | Literal["h11"] = "h11") -> Iterator[int]:
-    """The port where uvicorn serves the app from a thread, without its lifespan; a client's app on the client's event loop."""
-    listener = socket.create_server(("127.0.0.1", 0))
-    config = uvicorn.Config(
-        app.app if isinstance(app, TestClient) else app, log_level="warning", lifespan="off", loop="asyncio", ws="none",
-        http=cast("type[asyncio.Protocol] | Literal['h11']", http), timeout_keep_alive=2 * HANG_S,
-    )  # fmt: skip
-    server = uvicorn.Server(config)
-    if isinstance(app, TestClient):
-        assert app.portal
-        running: Future[None] = app.portal.start_task_soon(server.serve, [listener])
-    else:
-        running = Future()
-        threading.Thread(target=lambda: running.set_result(server.run([listener]))).start()
-    try:
-        wait_for(lambda: server.started or running.done())
-        yield listener.getsockname()[1]
-    finally:
-        server.should_exit = True
-        running.result(HANG_S)
-        listener.close()
-
-
-def wait_until_ready(url: str, process: subprocess.Popen[bytes]) -> None:
-    end = time.monotonic() + HANG_S
-    while time.monotonic() < end and process.poll() is None:
-        try:
-            if httpx.get(f"{url}/health/ready").status_code == 200:
-                return
-        except httpx.TransportError:
-            pass
-        time.sleep(0.05)
-    raise AssertionError(f"the service at {url} did not become ready; its exit status is {process.poll()}")
+    with service(log=tmp_path_factory.mktemp("narrow") / "log", weights=narrow_file, device="cpu", threads=1) as server:
+        yield server.url
 
 
 @pytest.fixture
@@ -226,9 +114,3 @@ def checkout(tmp_path: Path) -> Path:
         if path.name not in ("runs", "out", ".git"):
             (tmp_path / path.name).symlink_to(path)
     return tmp_path
-
-
-def run(commands: str, folder: Path, seconds: float = LONGEST_S) -> None:
-    """Runs shell commands, which must succeed within so many seconds."""
-    result = subprocess.run(["bash", "-euc", commands], cwd=folder, capture_output=True, text=True, timeout=seconds)
-    assert result.returncode == 0, result.stderr

@@ -17,7 +17,9 @@ from cli.main import main as fcn_segment
 from model.inference.loading import load_runtime
 from model.inference.segmenter import Options, Segmenter
 from model.weights_file import DEFAULT_WEIGHTS, find_files, find_weights, load_weights
-from tests.conftest import HANG_S, ROOT, Pixels, encoded
+from tests.support.checkout import ROOT
+from tests.support.images import Pixels, encoded
+from tests.support.polling import HANG_S
 
 PHOTOS = ROOT / "docs" / "photos"
 GOLDEN = Path(__file__).parent / "golden"

@@ -17,7 +17,8 @@ from PIL import Image
 from pycocotools.coco import COCO
 
 from docs import diagrams
-from tests.conftest import HANG_S, ROOT, run
+from tests.support.checkout import ROOT, run
+from tests.support.polling import HANG_S
 
 ADDRESS = "http://127.0.0.1:8000"
 SIZE = (451, 300)

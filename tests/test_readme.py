@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -14,8 +12,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from benchmarks.harness.serving import free_port, started
 from model.weights_file import find_weights, load_weights
-from tests.conftest import HANG_S, ROOT, free_port, run, wait_until_ready
+from tests.support.checkout import ROOT, run, without_setup
+from tests.support.polling import HANG_S
 from training.data.demo import write_demo_data
 
 README = (ROOT / "README.md").read_text()
@@ -36,11 +36,6 @@ def block_with(word: str, language: str = "sh") -> str:
 def size_of(path: Path) -> tuple[int, int]:
     with Image.open(path) as image:
         return image.size
-
-
-def without_setup(commands: str) -> str:
-    """The commands, with what `make test` has installed taken as it is: set up from here, it would point here."""
-    return commands.replace("make ", "make -o .venv/.dev-ready -o .venv/.serve-ready -o .venv/.serve-ready-gpu ")
 
 
 def test_every_shell_block_is_run_by_a_test_here() -> None:
@@ -86,18 +81,11 @@ def test_own_labels_are_trained_evaluated_and_served(checkout: Path) -> None:
     train, evaluate, serve = re.findall(r"(?:[^\\\n]|\\\n)+", block_with("fcn-train --data"))
     run(f"{train} --epochs 0", checkout)
     run(evaluate, checkout)
-    port = free_port()
-    environment = os.environ | {"SEGMENT_PORT": str(port)}
-    command = ["bash", "-c", without_setup(serve.replace("make serve", "exec make serve"))]
-    with (checkout / "log").open("wb") as log:
-        process = subprocess.Popen(command, cwd=checkout, env=environment, stderr=log, stdout=log, start_new_session=True)
-    try:
-        wait_until_ready(f"http://127.0.0.1:{port}", process)
-        names = json.loads(subprocess.check_output(["curl", "-s", f"http://127.0.0.1:{port}/classes"]))
+    port, command = free_port(), ["bash", "-c", without_setup(serve.replace("make serve", "exec make serve"))]
+    variables = {"SEGMENT_PORT": str(port)}
+    with started(command, port, "/health/ready", variables, checkout, checkout / "log") as server:
+        names = json.loads(subprocess.check_output(["curl", "-s", f"{server.url}/classes"]))
         assert [entry["name"] for entry in names] == ["background", "disc", "square", "triangle"]
-    finally:
-        os.killpg(process.pid, signal.SIGTERM)
-        process.wait(HANG_S)
 
 
 def test_the_json_of_classes_is_a_label_set(tmp_path: Path) -> None:

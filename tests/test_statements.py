@@ -21,7 +21,8 @@ from imaging.rendering import Format, Rendering
 from model.inference.loading import load_runtime
 from model.inference.segmenter import Options, Segmenter
 from model.weights_file import DEFAULT_WEIGHTS, find_files
-from tests.conftest import ROOT, encoded, make_photo
+from tests.support.checkout import ROOT
+from tests.support.images import encoded, make_photo
 
 # those of benchmarks/studies/pages are read as the pages that are made of them
 FOLDERS_OF_PAGES = (".", "docs", "client", "weights", "benchmarks", "benchmarks/peers")

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
-import signal
 import subprocess
 from pathlib import Path
 
@@ -15,11 +13,12 @@ import pytest
 import yaml
 from PIL import Image
 
+from benchmarks.harness.serving import free_port, started
 from model.inference.runtimes.processor import int8_sums
 from model.manifest import INT8_SCORES, scored_in
 from model.weights_file import load_weights
-from tests.conftest import HANG_S, ROOT, free_port, run, wait_until_ready
-from tests.test_readme import without_setup
+from tests.support.checkout import ROOT, run, without_setup
+from tests.support.polling import HANG_S
 from training.data.demo import write_demo_data
 
 TUTORIAL = (ROOT / "docs" / "train-your-own.md").read_text()
@@ -70,23 +69,16 @@ def test_the_tutorial_leads_to_a_served_mask(folder: Path) -> None:
 
 
 def assert_answers(folder: Path, service: str, ask: str) -> None:
-    address = f"http://127.0.0.1:{free_port()}"
-    environment = os.environ | {"SEGMENT_PORT": address.rpartition(":")[2]}
-    command = ["bash", "-c", without_setup(service.replace("make serve", "exec make serve"))]
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(command, cwd=folder, env=environment, stderr=log, stdout=log, start_new_session=True)
-    try:
-        wait_until_ready(address, process)
-        output = subprocess.check_output(["bash", "-c", ask.replace("http://127.0.0.1:8000", address)], cwd=folder)
+    port, command = free_port(), ["bash", "-c", without_setup(service.replace("make serve", "exec make serve"))]
+    variables = {"SEGMENT_PORT": str(port)}
+    with started(command, port, "/health/ready", variables, folder, folder / "log") as server:
+        output = subprocess.check_output(["bash", "-c", ask.replace("http://127.0.0.1:8000", server.url)], cwd=folder)
         classes = yaml.safe_load(blocks("yaml")[0])["classes"]
         assert json.loads(output) == classes
         image = (folder / "DATA/images/train_003.jpg").read_bytes()
-        answer = httpx.post(f"{address}/segment?format=json", content=image, timeout=HANG_S).json()
+        answer = httpx.post(f"{server.url}/segment?format=json", content=image, timeout=HANG_S).json()
         assert {entry["name"] for entry in answer["classes"]} <= {entry["name"] for entry in classes}
         assert (answer["image"]["width"], answer["image"]["height"]) == (96, 96)
-    finally:
-        os.killpg(process.pid, signal.SIGTERM)
-        process.wait(HANG_S)
 
 
 def test_what_the_tutorial_names_is_there() -> None:

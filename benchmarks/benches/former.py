@@ -22,9 +22,9 @@ SMALL_PAUSE_MS = 50.0
 TEXT = """\
 This checkout and one of commit {commit} take turns on the same cores. Each turn starts its services anew, with the default
 weights and settings and the glibc variables that the checkout's Dockerfile sets. Images a second: {clients} clients post JPEGs
-of one megapixel and take masks. The cheap network is the tests' narrow one. Small ones: a lone client posts JPEGs of one
-megapixel while the service works on images of 100 megapixels. CPU of the event loop: CPU time of the process's first thread for
-an image. Ratios divide this checkout's median by the former one's."""
+of one megapixel and take masks. The cheap network has a tenth of the channels of a MobileNetV2. Small ones: a lone client posts
+JPEGs of one megapixel while the service works on images of 100 megapixels. CPU of the event loop: CPU time of the process's
+first thread for an image. Ratios divide this checkout's median by the former one's."""
 
 
 def run(*, quick: bool, former: Path) -> Section:
@@ -106,8 +106,8 @@ def _post(url: str, image: bytes) -> bytes:
 
 @contextmanager
 def narrow_weights() -> Iterator[Path]:
-    """Writes the weights of the tests' narrow network, whose tiles cost almost no time; yields the file's path."""
-    from tests.narrow import write_narrow  # needs PyTorch
+    """Writes the weights of the narrow network, whose tiles cost almost no time; yields the file's path."""
+    from benchmarks.harness.narrow import write_narrow  # needs PyTorch
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "narrow.safetensors"

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 
 import httpx
 
+from benchmarks.harness.hostile import HOSTILE, hostile
 from benchmarks.harness.images import ONE_MEGAPIXEL, photos
 from benchmarks.harness.load import percentile
 from benchmarks.harness.results import Ratio, Row, Section
@@ -23,15 +24,13 @@ REPEATED = 3
 # statuses that a hostile file may get
 SERVED = (200, 413, 415, 422, 503)
 TEXT = f"""\
-Each of the tests' hostile files ({{kinds}} kinds: `tests/imaging/hostile.py`) is sent {REPEATED} times while one client posts
+Each of the hostile files ({{kinds}} kinds: `benchmarks/harness/hostile.py`) is sent {REPEATED} times while one client posts
 JPEGs of one megapixel and another asks `/health/live` every 20 ms. CPU time is that of all processes, less the time that the
 good client alone takes. Then {AT_ONCE} of the worst are sent at once with `SEGMENT_MEMORY_MB={BUDGET_MB}`; memory is that of
 all processes above idle."""
 
 
 def run(*, quick: bool) -> Section:
-    from tests.imaging.hostile import HOSTILE, hostile  # needs the packages that `make test` installs
-
     kinds = list(HOSTILE)[:3] if quick else list(HOSTILE)
     seconds: dict[str, float] = {}
     risen: dict[str, float] = {}

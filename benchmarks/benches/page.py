@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 import time
 from collections.abc import Callable
@@ -11,6 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from benchmarks.harness.chromium import chromium_path
 from benchmarks.harness.images import PHOTOS, photo
 from benchmarks.harness.results import Ratio, Row, Section
 from benchmarks.harness.serving import service
@@ -18,7 +18,6 @@ from benchmarks.harness.serving import service
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
-CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 SIZES = {"1 megapixel": (1152, 864), "12 megapixels": (4000, 3000), "81 megapixels": (9000, 9000)}
 MOST_S = 5.0
 TIMEOUT_MS = 180_000
@@ -30,13 +29,13 @@ button Confidence; the time ends when the page has drawn the confidence map."""
 
 def missing() -> str | None:
     """The reason why this bench cannot run here, or None if it can."""
-    if find_spec("playwright") and _chromium():
-        return None
-    return "page needs Chromium and Playwright; `make test` installs the latter"
+    if find_spec("playwright"):
+        from playwright.sync_api import sync_playwright
 
-
-def _chromium() -> str | None:
-    return next(filter(None, map(shutil.which, CHROMIUM)), None)
+        with sync_playwright() as playwright:
+            if chromium_path(playwright):
+                return None
+    return "page needs Playwright and Chromium; `make test` installs them"
 
 
 def _seconds(page: Page, act: Callable[[], object], until: str) -> float:
@@ -55,7 +54,7 @@ def run(*, quick: bool) -> Section:
     ratios: list[Ratio] = []
     sizes = {"1 megapixel": SIZES["1 megapixel"]} if quick else SIZES
     with service() as server, tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=_chromium(), args=["--no-sandbox", "--disable-gpu"])
+        browser = playwright.chromium.launch(executable_path=chromium_path(playwright), args=["--no-sandbox", "--disable-gpu"])
         for size, pixels in sizes.items():
             file = Path(folder) / "photo.jpg"
             file.write_bytes(photo(PHOTOS[0], pixels))

@@ -10,15 +10,13 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from itertools import combinations
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import httpx
 
 from benchmarks.harness.results import Ratio, Row, Section
 from benchmarks.harness.serving import Server, image_variables, service
-
-if TYPE_CHECKING:
-    from benchmarks.harness.traffic import Outcome, Traffic
+from benchmarks.harness.traffic import Outcome, Traffic, encoded_photos
 
 MINUTES = 30.0
 CLIENTS = 8
@@ -79,8 +77,6 @@ class Health:
 
 
 def run(*, quick: bool, minutes: float = MINUTES) -> Section:
-    from benchmarks.harness.traffic import Traffic, encoded_photos  # imports the tests' hostile files, and these import torch
-
     photos, digests = encoded_photos(quick=quick), dict[tuple[int, str], str]()
     seconds = 60 * (QUICK_MINUTES if quick else minutes)
     count = max(LEAST_ROUNDS, round(seconds / ROUND_S))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import re
 import signal
 import socket
@@ -11,7 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,7 +31,7 @@ class Server:
     """A running server: its URL and its process. Memory, signals and libraries include the process's children."""
 
     url: str
-    process: psutil.Process
+    process: psutil.Popen
 
     def wait(self, path: str) -> None:
         """Waits until this path answers 200; raises `RuntimeError` if the process ends, or after `PATIENCE_S`."""
@@ -64,6 +65,11 @@ class Server:
         fields = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
+    def process_seconds(self) -> tuple[float, float]:
+        """CPU time of the server's own process, and of its children."""
+        own, *children = (process.cpu_times() for process in self._tree())
+        return own.user + own.system, sum(times.user + times.system for times in children)
+
     def has_loaded(self, library: str) -> bool:
         """Whether a file whose name contains `library` is mapped into one of the processes."""
         return any(library in Path(mapping.path).name for process in self._tree() for mapping in process.memory_maps())
@@ -90,37 +96,54 @@ def checkout_commit(checkout: Path) -> str:
 
 @contextmanager
 def service(
-    probe: str = "/health/ready", *, environment: Mapping[str, str] | None = None, checkout: Path = ROOT, **settings: object
+    probe: str | None = "/health/ready",
+    *,
+    environment: Mapping[str, str] | None = None,
+    checkout: Path = ROOT,
+    command: Sequence[str] = (sys.executable, "-c", SERVE),
+    log: Path | None = None,
+    **settings: object,
 ) -> Iterator[Server]:
     """Starts the service of a checkout and yields it once it answers the probe with 200; ends it afterwards.
 
-    environment: additional variables. settings: by their names without the prefix, such as `memory_mb=600`.
+    probe, log: as for `started`. environment: additional variables. settings: by their names without the prefix, such as
+    `memory_mb=600`; the port is a free one by default.
     """
-    port = free_port()
+    port = settings.get("port") or free_port()
+    assert isinstance(port, int)
     variables = {"SEGMENT_LOG_LEVEL": "warning", "SEGMENT_PORT": str(port), "PYTHONPATH": str(checkout), **(environment or {})}
     variables |= {f"SEGMENT_{name.upper()}": str(value) for name, value in settings.items()}
-    with started([sys.executable, "-c", SERVE], port, probe, variables, checkout) as server:
+    with started(command, port, probe, variables, checkout, log) as server:
         yield server
 
 
 @contextmanager
 def started(
-    command: Sequence[str], port: int, probe: str, variables: dict[str, str] | None = None, folder: Path = ROOT
+    command: Sequence[str],
+    port: int,
+    probe: str | None,
+    variables: Mapping[str, str] | None = None,
+    folder: Path = ROOT,
+    log: Path | None = None,
 ) -> Iterator[Server]:
-    """Starts a server with this command and yields it once it answers the probe with 200.
+    """Starts a server with this command in this folder and yields it once it answers the probe with 200.
 
-    Afterwards the server and its children are ended. The server gets this process's variables, except those that begin with
-    `SEGMENT_`, and `variables`. Raises `RuntimeError` if the server does not start.
+    Afterwards the server and its children are ended. probe: a path, or None to yield the server at once. The server gets this
+    process's variables, except those that begin with `SEGMENT_`, and `variables`. log: the file that gets its standard output
+    and standard error; without it the former is discarded. Raises `RuntimeError` if the server does not start.
     """
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("SEGMENT_")} | (variables or {})
-    process = subprocess.Popen(command, env=environment, cwd=folder, start_new_session=True, stdout=subprocess.DEVNULL)
-    server = Server(f"http://127.0.0.1:{port}", psutil.Process(process.pid))
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("SEGMENT_")} | dict(variables or {})
+    with log.open("wb") if log else nullcontext() as file:
+        process = psutil.Popen(
+            command, env=environment, cwd=folder, start_new_session=True, stdout=file or subprocess.DEVNULL, stderr=file
+        )
+    server = Server(f"http://127.0.0.1:{port}", process)
     try:
-        server.wait(probe)
+        if probe is not None:
+            server.wait(probe)
         yield server
     finally:
-        server.resume()
-        _end(process)
+        _end(server)
 
 
 class PeakMemory:
@@ -163,17 +186,21 @@ class PeakMemory:
 
 
 def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
+    """A port of 127.0.0.1 that nobody listens on, below those that systems give to outgoing connections."""
+    while True:
+        port = random.SystemRandom().randrange(12_000, 32_000)
+        with socket.socket() as listener, suppress(OSError):
+            listener.bind(("127.0.0.1", port))
+            return port
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """Terminates the process, then kills it if it still runs after 20 s, and kills all of its process group."""
-    process.terminate()
-    with suppress(subprocess.TimeoutExpired):
-        process.wait(20)
+def _end(server: Server) -> None:
+    """Resumes and terminates the process, kills it if it still runs after 20 s, and kills all of its process group."""
+    with suppress(psutil.NoSuchProcess):  # it may have ended
+        server.resume()
+        server.process.terminate()
+    with suppress(psutil.TimeoutExpired):
+        server.process.wait(20)
     with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait(20)
+        os.killpg(server.process.pid, signal.SIGKILL)
+    server.process.wait(20)

@@ -10,19 +10,21 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from hashlib import sha256
 from urllib.parse import urlsplit
 
 import httpx
 from PIL import Image
 
+from benchmarks.harness.hostile import HOSTILE, hostile, mutated
+from benchmarks.harness.image_files import file_of
 from benchmarks.harness.images import PHOTOS, photo
-from tests.imaging.hostile import HOSTILE, hostile
-from tests.imaging.test_fuzz import mutated
 
 SIZES = ((64, 48), (375, 500), (1152, 864), (2000, 1500))
 LARGE = (4000, 3000)
 ENCODINGS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
+MODES = ("RGB", "RGBA", "CMYK", "L", "LA", "P", "1", "I;16")
 QUERIES = (
     "", "format=color", "format=overlay&alpha=0.3", "format=confidence", "format=json", "format=json&mask=png&confidence=true",
     "format=json&mask=polygons", "format=coco", "format=coco&mask=polygons", "format=npz", "blend=hann&overlap=0.5",
@@ -105,13 +107,13 @@ class Traffic:
         return answer.status_code
 
     def batch(self) -> int:
-        files = [self.source.choice(self.photos), mutated(self.source), b"", self.source.choice(self.photos)]
+        files = [self.source.choice(self.photos), mutated(self.source, small_files()), b"", self.source.choice(self.photos)]
         query = self.source.choice(("format=json", "format=png"))
         answer = self.client.post(f"/segment/batch?{query}", files=[("file", ("photo", data)) for data in files])
         return answer.status_code
 
     def damaged(self) -> int:
-        return self.client.post("/segment", content=mutated(self.source)).status_code
+        return self.client.post("/segment", content=mutated(self.source, small_files())).status_code
 
     def bomb(self) -> int:
         return self.client.post("/segment", content=hostile(self.source.choice(list(HOSTILE)))).status_code
@@ -193,13 +195,25 @@ KINDS: dict[str, tuple[float, Callable[[Traffic], int], frozenset[int]]] = {
 }
 
 
+@cache
+def small_files() -> tuple[bytes, ...]:
+    """A photograph of `SIZES[0]` in every format and pixel mode that Pillow can write together."""
+    files = []
+    with Image.open(io.BytesIO(photo(PHOTOS[0], SIZES[0]))) as image:
+        for mode in MODES:
+            for encoding in ENCODINGS:
+                with suppress(OSError, ValueError):  # this format has no such mode
+                    files.append(file_of(image.convert(mode), encoding))
+        files.append(file_of(image, "JPEG", progressive=True))
+        files.append(file_of(image, "TIFF", compression="jpeg"))
+    return tuple(files)
+
+
 def encoded_photos(*, quick: bool) -> list[bytes]:
     """Photographs of many sizes in every format that the service reads."""
     photos = []
     for size in SIZES[: 2 if quick else None]:
         for index, encoding in enumerate(ENCODINGS):
             with Image.open(io.BytesIO(photo(PHOTOS[index % len(PHOTOS)], size))) as image:
-                buffer = io.BytesIO()
-                image.save(buffer, encoding)
-            photos.append(buffer.getvalue())
+                photos.append(file_of(image, encoding))
     return photos if quick else [*photos, photo(PHOTOS[0], LARGE)]

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,10 @@ from fastapi.testclient import TestClient
 from app.main import create_app
 from app.serving.service import Service
 from app.settings import Settings
-from tests.app.asking import service_of
-from tests.conftest import HANG_S, RUNTIMES
-
-Serve = Callable[..., AbstractContextManager[TestClient]]
+from tests.support.app.exchanges import service_of
+from tests.support.app.services import Serve
+from tests.support.polling import HANG_S
+from tests.support.runtimes import RUNTIMES
 
 
 def wait_until_ready(client: TestClient) -> None:

@@ -22,9 +22,10 @@ from app.main import create_app
 from app.server import serve
 from app.settings import Settings
 from app.sockets import SILENT_S, UNREAD_S, listen
-from tests.app.asking import PHOTO, answer_on, connected, head
-from tests.app.processes import fcn_serve
-from tests.conftest import HANG_S, free_port, over_http, wait_for
+from benchmarks.harness.serving import free_port
+from tests.support.app.exchanges import PHOTO, answer_on, connected, head
+from tests.support.polling import HANG_S, wait_until
+from tests.support.servers import fcn_serve, over_http
 
 
 def test_the_listening_socket_leaves_silent_and_unread_connections_to_the_system() -> None:
@@ -64,7 +65,7 @@ def test_half_a_head_and_none_are_closed_and_whole_ones_are_not(narrow_file: Pat
     thread = threading.Thread(target=serve, args=(app, lambda _: None))
     thread.start()
     try:
-        wait_for(lambda: service.not_ready is None)
+        wait_until(lambda: service.not_ready is None)
         with connected(port) as silent, connected(port) as half, connected(port) as second, httpx.Client() as idle:
             half.sendall(head()[:20])
             second.sendall(head() + PHOTO)
@@ -131,7 +132,7 @@ def test_of_a_connection_that_its_client_resets_nothing_is_kept() -> None:
                 connection.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
                 assert connection.recv(100)
                 connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        wait_for(lambda: deadline_count() - before < 3)
+        wait_until(lambda: deadline_count() - before < 3)
 
 
 async def respond(send: Send, status: int, body: bytes) -> None:

@@ -9,9 +9,11 @@ import pytest
 
 from model.inference.runtimes.openvino_runtime import OpenVINORuntime
 from model.weights_file import DEFAULT_WEIGHTS
-from tests.app.asking import assert_idle, service_of
-from tests.app.conftest import Serve
-from tests.conftest import HANG_S, encoded, make_photo, over_http, wait_for
+from tests.support.app.exchanges import assert_idle, service_of
+from tests.support.app.services import Serve
+from tests.support.images import encoded, make_photo
+from tests.support.polling import HANG_S, wait_until
+from tests.support.servers import over_http
 
 CLIENTS = 16
 SIZES = [(90, 130), (150, 210), (200, 64)]
@@ -32,7 +34,7 @@ def test_a_crowd_gets_the_bytes_that_each_gets_alone(serve: Serve, precision: st
         alone = [mask(photo) for photo in PHOTOS]
         with ThreadPoolExecutor(CLIENTS) as pool:
             assert list(pool.map(mask, PHOTOS * 4)) == alone * 4
-            wait_for(lambda: runtime.concurrency(CLIENTS) == 2)  # the crowd's streams are there now
+            wait_until(lambda: runtime.concurrency(CLIENTS) == 2)  # the crowd's streams are there now
             assert list(pool.map(mask, PHOTOS * 4)) == alone * 4
         assert runtime.concurrency(CLIENTS) == 2
         assert_idle(service_of(client))

@@ -11,10 +11,12 @@ import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 
-from tests.app.asking import PHOTO, assert_idle, assert_problem, metric, pixels, post, service_of
-from tests.app.conftest import Serve
-from tests.app.processes import fcn_serve
-from tests.conftest import DEVICES, HANG_S, Pixels, encoded, make_photo, needs_gpu, over_http, wait_for
+from tests.support.app.exchanges import PHOTO, assert_idle, assert_problem, metric, pixels, post, service_of
+from tests.support.app.services import Serve
+from tests.support.images import Pixels, encoded, make_photo
+from tests.support.polling import HANG_S, wait_until
+from tests.support.runtimes import DEVICES, needs_gpu
+from tests.support.servers import fcn_serve, over_http
 
 SHAPES = [(90, 130), (300, 420), (200, 64)]
 PHOTOS = [encoded(make_photo(*SHAPES[seed % 3], seed)) for seed in range(12)]
@@ -89,11 +91,11 @@ def test_a_reload_while_requests_come_drops_none_and_frees_the_former_network(se
             former = service.registry.models
             with ThreadPoolExecutor(1) as pool:
                 future = pool.submit(masks, client, PHOTOS * 2, 8)
-                service.reload()
-                wait_for(lambda former=former: service.registry.models is not former)
+                service.loader.reload()
+                wait_until(lambda former=former: service.registry.models is not former)
                 assert agreement(future.result(HANG_S), before * 2) >= 0.99
             (model,) = former.values()
-            wait_for(lambda model=model: not model.scheduler.alive)
+            wait_until(lambda model=model: not model.scheduler.alive)
             assert agreement(masks(client, PHOTOS), before) >= 0.99
             used.append(allocated(device))
         assert max(used) - min(used) < 16 * MIB
@@ -124,7 +126,7 @@ def test_a_device_s_memory_that_is_full_is_a_503_and_passes(serve: Serve) -> Non
 @needs_gpu
 def test_a_service_whose_device_is_lost_ends_by_itself(narrow_file: Path, tmp_path: Path) -> None:
     """With a 503 and status 1, or by an abort: PyTorch may call a broken CUDA once more while it frees memory."""
-    with fcn_serve(narrow_file, tmp_path, program=LOSING, RUNTIME="torch", DEVICE="cuda") as it:
+    with fcn_serve(narrow_file, tmp_path, program=LOSING, runtime="torch", device="cuda") as it:
         assert it.post().status_code == 200
         it.signal(signal.SIGUSR2)
         status: int | None = 200

@@ -10,8 +10,8 @@ import psutil
 import pytest
 
 from app.api.uploads import SPOOLED
-from tests.app.asking import PHOTO, assert_idle, assert_problem, samples, service_of
-from tests.app.conftest import Serve
+from tests.support.app.exchanges import PHOTO, assert_idle, assert_problem, samples, service_of
+from tests.support.app.services import Serve
 
 resource = pytest.importorskip("resource")
 

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import httpx
 
-from tests.app.asking import PHOTO, answer_on, connected, head
-from tests.app.processes import LARGE, Process, fcn_serve
-from tests.conftest import HANG_S, wait_for
+from tests.support.app.exchanges import PHOTO, answer_on, connected, head
+from tests.support.polling import HANG_S, wait_until
+from tests.support.servers import LARGE, Process, fcn_serve
 
 # the network never comes back from its first call, or the first image from its thread, or an upload may stall
 LOADS_FOR_EVER = """
@@ -42,7 +42,7 @@ sys.exit(main([]))
 
 def test_on_sigterm_what_is_in_flight_is_answered_and_new_images_are_refused(narrow_file: Path, tmp_path: Path) -> None:
     with (
-        fcn_serve(narrow_file, tmp_path, program=UPLOADS_FOR_EVER, DRAIN_S="600", UPLOAD_TIMEOUT_S="600") as it,
+        fcn_serve(narrow_file, tmp_path, program=UPLOADS_FOR_EVER, drain_s="600", upload_timeout_s="600") as it,
         ThreadPoolExecutor() as pool,
         httpx.Client(base_url=it.url, timeout=HANG_S) as other,
     ):
@@ -50,9 +50,9 @@ def test_on_sigterm_what_is_in_flight_is_answered_and_new_images_are_refused(nar
         assert other.post("/segment", **broken).status_code == 400
         with stalled(it):  # so that the drain lasts
             large = pool.submit(it.post, LARGE, side=2000)
-            wait_for(lambda: other.get("/health").json()["queued_tiles"] > 0)
+            wait_until(lambda: other.get("/health").json()["queued_tiles"] > 0)
             it.signal(signal.SIGTERM)
-            wait_for(lambda: other.get("/health/ready").status_code == 503)
+            wait_until(lambda: other.get("/health/ready").status_code == 503)
             assert other.get("/health/live").status_code == 200
             refused = other.post("/segment", content=PHOTO)
             assert (refused.status_code, refused.headers["retry-after"], refused.headers["connection"]) == (503, "1", "close")
@@ -68,12 +68,12 @@ def stalled(it: Process) -> Iterator[socket.socket]:
     """An upload that never ends, in flight."""
     with connected(it.port) as connection:
         connection.sendall(head(1000) + b"abc")
-        wait_for(lambda: httpx.get(f"{it.url}/health", timeout=HANG_S).json()["requests_in_flight"] == 1)
+        wait_until(lambda: httpx.get(f"{it.url}/health", timeout=HANG_S).json()["requests_in_flight"] == 1)
         yield connection
 
 
 def test_a_drain_takes_as_long_as_it_may_and_no_longer(narrow_file: Path, tmp_path: Path) -> None:
-    settings = {"DRAIN_S": "1", "UPLOAD_TIMEOUT_S": "600"}
+    settings = {"drain_s": "1", "upload_timeout_s": "600"}
     with fcn_serve(narrow_file, tmp_path, program=UPLOADS_FOR_EVER, **settings) as it, stalled(it) as connection:
         started = time.monotonic()
         it.signal(signal.SIGTERM)
@@ -86,31 +86,31 @@ def test_a_drain_takes_as_long_as_it_may_and_no_longer(narrow_file: Path, tmp_pa
 
 
 def test_a_second_signal_ends_the_process_before_the_drain_does(narrow_file: Path, tmp_path: Path) -> None:
-    settings = {"DRAIN_S": "600", "UPLOAD_TIMEOUT_S": "600"}
+    settings = {"drain_s": "600", "upload_timeout_s": "600"}
     with fcn_serve(narrow_file, tmp_path, program=UPLOADS_FOR_EVER, **settings) as it, stalled(it):
         it.signal(signal.SIGTERM)
-        wait_for(lambda: httpx.get(f"{it.url}/health/ready", timeout=HANG_S).status_code == 503)
+        wait_until(lambda: httpx.get(f"{it.url}/health/ready", timeout=HANG_S).status_code == 503)
         it.signal(signal.SIGTERM)
         assert it.process.wait(HANG_S) == 128 + signal.SIGTERM
 
 
 def test_for_the_lame_duck_time_images_are_taken_and_connections_closed(narrow_file: Path, tmp_path: Path) -> None:
-    with fcn_serve(narrow_file, tmp_path, LAME_DUCK_S="600") as it:
+    with fcn_serve(narrow_file, tmp_path, lame_duck_s="600") as it:
         assert "connection" not in it.post().headers
         it.signal(signal.SIGTERM)
-        wait_for(lambda: httpx.get(f"{it.url}/health/ready", timeout=HANG_S).status_code == 503)
+        wait_until(lambda: httpx.get(f"{it.url}/health/ready", timeout=HANG_S).status_code == 503)
         answer = it.post()
         assert (answer.status_code, answer.headers["connection"]) == (200, "close")
         assert httpx.get(f"{it.url}/health/live", timeout=HANG_S).status_code == 200
 
 
 def test_after_the_lame_duck_time_images_are_refused(narrow_file: Path, tmp_path: Path) -> None:
-    settings = {"LAME_DUCK_S": "1", "DRAIN_S": "600", "UPLOAD_TIMEOUT_S": "600"}
+    settings = {"lame_duck_s": "1", "drain_s": "600", "upload_timeout_s": "600"}
     with fcn_serve(narrow_file, tmp_path, program=UPLOADS_FOR_EVER, **settings) as it:
         with stalled(it):  # so that the drain lasts
             started = time.monotonic()
             it.signal(signal.SIGTERM)
-            wait_for(lambda: it.post().status_code == 503)
+            wait_until(lambda: it.post().status_code == 503)
             assert time.monotonic() - started >= 1
             refused = it.post(LARGE)
             assert (refused.status_code, refused.headers["connection"]) == (503, "close")
@@ -118,21 +118,21 @@ def test_after_the_lame_duck_time_images_are_refused(narrow_file: Path, tmp_path
 
 
 def test_ctrl_c_leaves_the_lame_duck_time_out(narrow_file: Path, tmp_path: Path) -> None:
-    with fcn_serve(narrow_file, tmp_path, LAME_DUCK_S="600") as it:
+    with fcn_serve(narrow_file, tmp_path, lame_duck_s="600") as it:
         it.signal(signal.SIGINT)
         assert it.process.wait(HANG_S) == 0
 
 
 def test_sigterm_while_the_network_is_loaded_ends_the_process_at_once(narrow_file: Path, tmp_path: Path) -> None:
     with fcn_serve(narrow_file, tmp_path, ready=False, program=LOADS_FOR_EVER) as it:
-        wait_for(lambda: "listening" in it.messages())
-        wait_for(lambda: _status(it, "/health/live") == 200)
+        wait_until(lambda: "listening" in it.messages())
+        wait_until(lambda: _status(it, "/health/live") == 200)
         it.signal(signal.SIGTERM)
         assert it.process.wait(HANG_S) == 0
 
 
 def test_a_thread_that_never_comes_back_does_not_keep_the_process(narrow_file: Path, tmp_path: Path) -> None:
-    settings = {"REQUEST_TIMEOUT_S": "0.5", "DRAIN_S": "1"}
+    settings = {"request_timeout_s": "0.5", "drain_s": "1"}
     with fcn_serve(narrow_file, tmp_path, program=SEGMENTS_FOR_EVER, **settings) as it:
         assert it.post().status_code == 504
         it.signal(signal.SIGTERM)

@@ -11,7 +11,7 @@ from app import main as program
 from app.environment import UnknownSetting
 from app.main import main
 from app.settings import Settings, ignored_variables
-from tests.conftest import ROOT
+from tests.support.checkout import ROOT
 
 SERVICE = {
     "SEGMENT_PORT": "tcp://10.0.0.1:80",

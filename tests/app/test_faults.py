@@ -3,32 +3,21 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
-from functools import partial
-from typing import Any
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import numpy as np
 import pytest
 
-from app.main import create_app
-from app.server import serve
-from app.serving.service import Service
-from app.serving.watchdog import Watchdog
-from app.settings import Settings
 from model.inference.merging import Logits
 from model.inference.runtime import DeviceLost, DeviceOutOfMemory, Tile
-from tests.app.asking import assert_problem
-from tests.app.doubles import FirstChannel
-from tests.conftest import HANG_S, encoded, free_port, wait_for
+from tests.support.app.exchanges import assert_problem
+from tests.support.app.served_thread import GOOD, served
+from tests.support.model.doubles import FirstChannel
+from tests.support.polling import HANG_S, wait_until
 
-GOOD, BAD = 3, 7
-
-
-def photo(value: int) -> bytes:
-    return encoded(np.full((32, 32, 3), value, np.uint8))
+BAD = 7
 
 
 class Faulty(FirstChannel):
@@ -49,45 +38,6 @@ class Faulty(FirstChannel):
         if bad and self.fault == "nan":
             logits[0, 0, 5, 5] = np.nan
         return logits
-
-
-class Served:
-    """`serve` on a thread, in front of this runtime; whoever would end the process tells `ended`."""
-
-    def __init__(self, runtime: FirstChannel, monkeypatch: pytest.MonkeyPatch, **changes: Any) -> None:
-        monkeypatch.setattr("app.serving.registry.load_runtime", lambda *_: runtime)
-        common: dict[str, Any] = {"device": "cpu", "tile": "96", "port": free_port(), "threads": 1, "drain_s": 5}
-        settings = Settings(_env_file=None, **(common | changes))
-        self.app = create_app(settings)
-        self.service: Service = self.app.state.service
-        self.url = f"http://127.0.0.1:{settings.port}"
-        self.ended: list[int] = []
-
-    def post(self, value: int) -> httpx.Response:
-        return httpx.post(f"{self.url}/segment", content=photo(value), timeout=HANG_S)
-
-
-@contextmanager
-def served(
-    runtime: FirstChannel, monkeypatch: pytest.MonkeyPatch, stall_s: float = 30, **settings: Any
-) -> Iterator[tuple[Served, Future[int]]]:
-    """It, ready, and the exit status to come. Its watchdog looks every 20 ms; with a short stall not at the event loop, which
-    a busy machine may hold up as long."""
-    monkeypatch.setattr("app.serving.service.Watchdog", partial(Watchdog, interval=0.02))
-    it = Served(runtime, monkeypatch, **settings)
-    service = it.service
-    with ThreadPoolExecutor() as pool:
-        status = pool.submit(serve, it.app, it.ended.append)
-        try:
-            wait_for(lambda: service.not_ready is None)
-            service.watchdog.later = service.watchdog.later if stall_s >= 30 else None
-            service.watchdog.stall_s = stall_s
-            yield it, status
-        finally:
-            runtime.hold.open()
-            if not status.done():
-                service.on_failure()
-            status.result(HANG_S)
 
 
 @pytest.mark.parametrize(
@@ -129,7 +79,7 @@ def test_a_network_that_is_lost_answers_everyone_and_ends_the_process_with_1(
     with served(runtime, monkeypatch, watched) as (it, status), ThreadPoolExecutor() as pool:
         runtime.hold.close()
         futures = [pool.submit(it.post, BAD) for _ in range(4)]
-        wait_for(lambda: it.service.in_flight == 4)
+        wait_until(lambda: it.service.in_flight == 4)
         if fault == "hang":
             it.service.watchdog.stall_s = 0.5
         else:

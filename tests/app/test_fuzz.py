@@ -12,10 +12,10 @@ from fastapi.testclient import TestClient
 from hypothesis import given
 
 from app.api.schemas import SegmentQuery
-from tests.app.asking import assert_idle, service_of
-from tests.app.conftest import Serve
-from tests.app.documented import DOCUMENTED, LONG, QUICK, assert_kept
-from tests.conftest import encoded, make_photo
+from tests.support.app.exchanges import assert_idle, service_of
+from tests.support.app.openapi import DOCUMENTED, LONG, QUICK, assert_kept
+from tests.support.app.services import Serve
+from tests.support.images import encoded, make_photo
 
 PHOTO = encoded(make_photo(40, 70), "JPEG")
 

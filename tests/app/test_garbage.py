@@ -10,10 +10,9 @@ from types import FrameType
 import pytest
 from fastapi.testclient import TestClient
 
-from tests.app.asking import PHOTO, assert_idle, service_of
-from tests.app.conftest import Serve
-from tests.app.doubles import held
-from tests.conftest import ROOT
+from tests.support.app.exchanges import PHOTO, assert_idle, service_of
+from tests.support.app.services import Serve, held
+from tests.support.checkout import ROOT
 
 ROOMS = [ROOT / room for room in ("app", "imaging", "model")]
 

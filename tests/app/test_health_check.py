@@ -9,8 +9,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.app.processes import fcn_serve
-from tests.conftest import ROOT, free_port
+from benchmarks.harness.serving import free_port
+from tests.support.checkout import ROOT
+from tests.support.servers import fcn_serve
 
 WORDS = re.search(r"^HEALTHCHECK .*?CMD (\[.*?\])$", (ROOT / "Dockerfile").read_text(), re.MULTILINE | re.DOTALL)
 

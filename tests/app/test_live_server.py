@@ -19,10 +19,12 @@ import pytest
 from app.main import create_app
 from app.server import serve
 from app.settings import Settings
-from tests.app.asking import PHOTO
-from tests.app.processes import LARGE, fcn_serve
-from tests.conftest import HANG_S, ROOT, free_port, wait_for
-from tests.imaging.hostile import fax, tiff_of
+from benchmarks.harness.hostile import fax, tiff_of
+from benchmarks.harness.serving import free_port
+from tests.support.app.exchanges import PHOTO
+from tests.support.checkout import ROOT
+from tests.support.polling import HANG_S, wait_until
+from tests.support.servers import LARGE, fcn_serve
 
 
 def test_sighup_reads_the_weights_again_and_drops_no_request(narrow_file: Path, tmp_path: Path) -> None:
@@ -40,10 +42,10 @@ def test_sighup_reads_the_weights_again_and_drops_no_request(narrow_file: Path, 
         asking = [pool.submit(ask) for _ in range(4)]
         try:
             it.signal(signal.SIGHUP)
-            wait_for(lambda: "reloaded" in it.messages())
+            wait_until(lambda: "reloaded" in it.messages())
             weights.write_bytes(b"broken")
             it.signal(signal.SIGHUP)
-            wait_for(lambda: any(message.startswith("not reloaded") for message in it.messages()))
+            wait_until(lambda: any(message.startswith("not reloaded") for message in it.messages()))
         finally:
             stop.set()
         assert [each.result(HANG_S) for each in asking] == [{200}] * 4
@@ -51,7 +53,7 @@ def test_sighup_reads_the_weights_again_and_drops_no_request(narrow_file: Path, 
 
 
 def test_health_is_answered_while_a_large_image_is_segmented(narrow_file: Path, tmp_path: Path) -> None:
-    with fcn_serve(narrow_file, tmp_path, ROOT_PATH="/seg") as it, ThreadPoolExecutor() as pool:
+    with fcn_serve(narrow_file, tmp_path, root_path="/seg") as it, ThreadPoolExecutor() as pool:
         large = pool.submit(it.post, LARGE, side=2000, format="json", mask="array")
         began, times = time.monotonic(), []
         while not large.done():
@@ -67,7 +69,7 @@ def test_a_library_s_own_lines_are_not_in_the_log(narrow_file: Path, tmp_path: P
     with fcn_serve(narrow_file, tmp_path) as it:
         assert it.post(fax(100)).status_code == 200  # libtiff writes one for each damaged row
         assert it.post(tiff_of({256: 16, 257: 16, 258: 8, 259: 1, 262: 1, 273: 8, 277: 33})).status_code == 415  # Pillow, one
-        wait_for(lambda: it.messages().count("request") == 2)
+        wait_until(lambda: it.messages().count("request") == 2)
     assert "Bad code word" not in it.log.read_text()
     assert "More samples" not in it.log.read_text()
 
@@ -96,7 +98,7 @@ def test_a_lost_device_ends_the_process_with_status_1(narrow_file: Path) -> None
     with ThreadPoolExecutor() as pool:
         ended: list[int] = []
         status = pool.submit(serve, app, ended.append)
-        wait_for(lambda: app.state.service.not_ready is None)
+        wait_until(lambda: app.state.service.not_ready is None)
         app.state.service.fail("the device is broken")
         assert status.result(HANG_S) == 1
         assert ended == [1]

@@ -18,10 +18,10 @@ from starlette.types import Receive, Scope, Send
 from app.connections import ConnectionMiddleware, Connections
 from app.sockets import MOST_AT_ONCE, MOST_CONNECTIONS, Room, room_in
 from app.telemetry import REPEAT_S, OnceAMinute
-from tests.app.asking import PHOTO, answer_on, connected
-from tests.app.doubles import Clock
-from tests.app.processes import Process, fcn_serve
-from tests.conftest import HANG_S, over_http, wait_for
+from tests.support.app.exchanges import PHOTO, answer_on, connected
+from tests.support.model.doubles import Clock
+from tests.support.polling import HANG_S, wait_until
+from tests.support.servers import Process, fcn_serve, over_http
 
 HALF = b"GET /health HTTP/1.1\r\nHost: x\r\n"
 CHUNKED = b"POST /segment HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n"
@@ -84,12 +84,12 @@ def test_one_more_connection_takes_the_place_of_what_has_waited_longest_for_a_he
         assert answer_on(idle).status == 200
         assert httpx.get(f"http://127.0.0.1:{port}/", timeout=HANG_S).status_code == 200
         assert closed(half)  # it began to wait before the idle one did
-        wait_for(lambda: open_.count == 2)
+        wait_until(lambda: open_.count == 2)
         others = [stack.enter_context(connected(port)) for _ in range(2)]
         for other in others:
             other.sendall(b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n")
         assert closed(idle)
-        wait_for(lambda: open_.count == 3)
+        wait_until(lambda: open_.count == 3)
         with connected(port) as refused:  # all three are being answered
             refused.sendall(HALF)
             assert closed(refused)

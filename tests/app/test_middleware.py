@@ -17,9 +17,20 @@ from fastapi.testclient import TestClient
 
 from app import connections, middleware
 from app.api import batch
-from tests.app.asking import PHOTO, answer_on, assert_idle, assert_problem, connected, count_of, head, post, service_of
-from tests.app.conftest import Serve
-from tests.conftest import HANG_S, over_http, wait_for
+from tests.support.app.exchanges import (
+    PHOTO,
+    answer_on,
+    assert_idle,
+    assert_problem,
+    connected,
+    count_of,
+    head,
+    post,
+    service_of,
+)
+from tests.support.app.services import Serve
+from tests.support.polling import HANG_S, wait_until
+from tests.support.servers import over_http
 
 LIVE = b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n"
 
@@ -109,7 +120,7 @@ def test_an_error_after_the_answer_began_closes_the_connection_and_is_logged_wit
         assert connection.recv(1) == b""
     (record,) = [record for record in caplog.records if record.getMessage() == "unexpected error"]
     assert record.fields == {"request_id": "mine"}  # type: ignore[attr-defined]
-    wait_for(lambda: count_of(client, 200, "/segment/batch") == before + 1)
+    wait_until(lambda: count_of(client, 200, "/segment/batch") == before + 1)
     assert_idle(service_of(client))
 
 
@@ -168,7 +179,7 @@ def test_a_full_service_refuses_by_the_head_alone(small: tuple[TestClient, int],
         connection.sendall(bytes(length) + LIVE)
         assert connection.recv(1) == b""
         assert service_of(client).in_flight == 0
-        wait_for(lambda: count_of(client, 503, path) == before + 1)
+        wait_until(lambda: count_of(client, 503, path) == before + 1)
     assert_idle(service_of(client))
 
 
@@ -226,8 +237,8 @@ def test_an_upload_that_stalls_is_408(serve: Serve, monkeypatch: pytest.MonkeyPa
                 assert (response.status, response.headers["content-type"]) == (408, "application/problem+json")
                 assert b"within 0.2 s" in response.read()
                 assert connection.recv(1) == b""
-        wait_for(lambda: service_of(client).in_flight == 0)
-        wait_for(lambda: 'segment_rejected_total{reason="slow_upload"} 2.0' in client.get("/metrics").text)
+        wait_until(lambda: service_of(client).in_flight == 0)
+        wait_until(lambda: 'segment_rejected_total{reason="slow_upload"} 2.0' in client.get("/metrics").text)
         assert_idle(service_of(client))
 
 
@@ -236,8 +247,8 @@ def test_a_client_that_goes_while_it_sends_is_counted_as_gone_and_leaves_nothing
     before = count_of(client, 499)
     with connected(port) as connection:
         connection.sendall(head() + PHOTO[:100])
-        wait_for(lambda: service_of(client).in_flight == 1)
-    wait_for(lambda: count_of(client, 499) == before + 1)
+        wait_until(lambda: service_of(client).in_flight == 1)
+    wait_until(lambda: count_of(client, 499) == before + 1)
     assert_idle(service_of(client))
 
 

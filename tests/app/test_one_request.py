@@ -11,9 +11,9 @@ from pathlib import Path
 from types import FrameType
 
 import app
-from tests.app.asking import post
-from tests.app.conftest import Serve
-from tests.conftest import ROOT
+from tests.support.app.exchanges import post
+from tests.support.app.services import Serve
+from tests.support.checkout import ROOT
 
 APP = Path(app.__file__).parent
 DECLARED = {"api/schemas.py"}  # pydantic reads it; no function of it runs

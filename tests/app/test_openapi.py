@@ -11,9 +11,11 @@ from pathlib import Path
 import pytest
 from fastapi.testclient import TestClient
 
-from tests.app.asking import assert_idle, count_of, service_of
-from tests.app.conftest import Serve
-from tests.conftest import LONGEST_S, ROOT, over_http
+from tests.support.app.exchanges import assert_idle, count_of, service_of
+from tests.support.app.services import Serve
+from tests.support.checkout import ROOT
+from tests.support.polling import LONGEST_S
+from tests.support.servers import over_http
 
 # of a good request a document cannot say everything: whether bytes are an image, which models there are, which sizes fit
 CONFIG = """
@@ -38,7 +40,7 @@ def url(client: TestClient) -> Iterator[str]:
 @pytest.mark.parametrize("examples", [30, pytest.param(400, marks=pytest.mark.long)])
 def test_the_document_is_kept(client: TestClient, url: str, examples: int, tmp_path: Path) -> None:
     (tmp_path / "schemathesis.toml").write_text(CONFIG)
-    hooks = {"PYTHONPATH": str(ROOT), "SCHEMATHESIS_HOOKS": "tests.app.schemathesis_images"}
+    hooks = {"PYTHONPATH": str(ROOT), "SCHEMATHESIS_HOOKS": "tests.support.app.schemathesis_images"}
     command = [
         sys.executable, "-m", "schemathesis.cli", "run", f"{url}/openapi.json", "--checks", "all",
         "--max-examples", str(examples),

@@ -12,7 +12,7 @@ from app.main import main, parser
 from app.settings import PREFIX, Settings
 from model.inference.cores import available_cores
 from model.weights_file import DEFAULT_WEIGHTS
-from tests.conftest import ROOT
+from tests.support.checkout import ROOT
 
 CONTRACT = (
     "HOST PORT ROOT_PATH WEIGHTS RUNTIME DEVICE PRECISION TILE OVERLAP BLEND MAX_BATCH_TILES MAX_QUEUED_TILES MAX_UPLOAD_MB "

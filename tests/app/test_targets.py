@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.app.asking import PHOTO, answer_on, connected, head
-from tests.app.processes import Process, fcn_serve
+from tests.support.app.exchanges import PHOTO, answer_on, connected, head
+from tests.support.servers import Process, fcn_serve
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +58,7 @@ def test_an_image_for_a_target_in_absolute_form_is_segmented(running: Process) -
 
 
 def test_under_a_path_a_target_in_absolute_form_is_below_it(narrow_file: Path, tmp_path: Path) -> None:
-    with fcn_serve(narrow_file, tmp_path, ROOT_PATH="seg/") as it, connected(it.port) as connection:
+    with fcn_serve(narrow_file, tmp_path, root_path="seg/") as it, connected(it.port) as connection:
         connection.sendall(get("http://service.example/health"))
         assert answer_on(connection).status == 200
 

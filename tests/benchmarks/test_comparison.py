@@ -15,7 +15,7 @@ from benchmarks.peers import comparison
 from benchmarks.peers.comparison import OURS, Peer, installed, ratios, run
 from benchmarks.peers.worker import Worker
 
-STDLIB = Peer("standard library", "http.server", "tests.benchmarks.peer_server", "/health")
+STDLIB = Peer("standard library", "http.server", "tests.support.benchmarks.peer_server", "/health")
 
 
 def test_a_worker_gives_the_command_line_s_mask() -> None:

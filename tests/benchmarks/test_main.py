@@ -14,7 +14,8 @@ import pytest
 from benchmarks.benches import gpu, page
 from benchmarks.harness import load
 from benchmarks.main import BENCHES, WITH_LOAD, main
-from tests.conftest import LONGEST_S, ROOT
+from tests.support.checkout import ROOT
+from tests.support.polling import LONGEST_S
 
 # without those that need another checkout, a device, an environment
 ALONE = [name for name in BENCHES if name not in ("former", "gpu", "peers") and not (name == "page" and page.missing())]

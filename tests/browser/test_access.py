@@ -9,8 +9,19 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import ANSWERED, CAT, Visit, answer_of, give, picture, problem, quarters, reply, segmented
-from tests.browser.test_queue import state
+from tests.support.browser.page import (
+    ANSWERED,
+    CAT,
+    Visit,
+    answer_of,
+    give,
+    picture,
+    problem,
+    quarters,
+    reply,
+    segmented,
+    state,
+)
 
 LONG = pytest.mark.long
 RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}

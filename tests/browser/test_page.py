@@ -9,8 +9,9 @@ import httpx
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.conftest import ANSWERED, CAT, Visit, segmented
-from tests.conftest import HANG_S, ROOT
+from tests.support.browser.page import ANSWERED, CAT, Visit, segmented
+from tests.support.checkout import ROOT
+from tests.support.polling import HANG_S
 
 STATIC = ROOT / "app" / "static"
 

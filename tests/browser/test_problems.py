@@ -7,7 +7,7 @@ import re
 import pytest
 from playwright.sync_api import Page, Route, expect
 
-from tests.browser.conftest import (
+from tests.support.browser.page import (
     ANSWERED,
     SEGMENT,
     Visit,
@@ -18,8 +18,9 @@ from tests.browser.conftest import (
     quarters,
     reply,
     segmented,
-)  # fmt: skip
-from tests.browser.test_queue import state, thumb
+    state,
+    thumb,
+)
 
 KEY_NEEDED = problem(401, "No or wrong API key", "send a valid key", **{"WWW-Authenticate": "Bearer"})
 
@@ -52,7 +53,7 @@ def test_files_that_are_no_image_or_damaged_are_explained_and_others_go_on(visit
 
 def test_refusals_are_told_in_plain_words_and_tried_again_when_that_may_help(visit: Visit) -> None:
     page = visit(refused=(413, 502, 503))
-    large = problem(413, "Too large", "at most 100 megapixels are taken, scale it down")
+    large = problem(413, "Too large", "at most 100 megapixels are accepted; scale it down")
     foreign = {"status": 502, "body": "<h1>Bad gateway</h1>", "content_type": "text/html"}
     busy = problem(503, "Not available now", "1024 tiles are queued", **{"Retry-After": "7"})
     requests = reply(page, large, foreign, busy, answer_of(quarters()))

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from playwright.sync_api import Page, Route, expect
 
-from tests.browser.conftest import (
+from tests.support.browser.page import (
     ANSWERED,
     SEGMENT,
     Visit,
@@ -20,9 +20,11 @@ from tests.browser.conftest import (
     picture,
     quarters,
     reply,
+    state,
+    thumb,
     until,
 )
-from tests.conftest import Pixels, encoded
+from tests.support.images import Pixels, encoded
 
 TRANSFER = """(files) => {
     const transfer = new DataTransfer();
@@ -42,14 +44,6 @@ def drop(page: Page, selector: str, *files: dict[str, Any]) -> None:
     assert page.locator("body.over").count() == 1
     page.dispatch_event(selector, "drop", {"dataTransfer": transfer})
     assert page.locator("body.over").count() == 0
-
-
-def thumb(page: Page, name: str) -> Any:
-    return page.locator(f'.thumb[title="{name}"]')
-
-
-def state(page: Page, name: str, wanted: str) -> None:
-    expect(thumb(page, name)).to_have_attribute("data-state", wanted, timeout=ANSWERED)
 
 
 def solid(height: int, width: int, value: int) -> Pixels:

@@ -16,8 +16,8 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import ANSWERED, CAT, Visit, answer_of, give, picture, quarters, reply, segmented
-from tests.conftest import HANG_S
+from tests.support.browser.page import ANSWERED, CAT, Visit, answer_of, give, picture, quarters, reply, segmented
+from tests.support.polling import HANG_S
 
 BASE = {"format": ["json"], "mask": ["rle"]}
 

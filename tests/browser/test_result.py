@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import (
+from tests.support.browser.page import (
     ANSWERED,
     CAT,
     Visit,
@@ -24,7 +24,7 @@ from tests.browser.conftest import (
     reply,
     segmented,
 )
-from tests.conftest import encoded, make_photo
+from tests.support.images import encoded, make_photo
 
 
 @pytest.fixture

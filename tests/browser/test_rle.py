@@ -11,7 +11,7 @@ from playwright.sync_api import Page
 
 from imaging.rle import encode_rle
 from imaging.runs import column_runs
-from tests.conftest import Pixels
+from tests.support.images import Pixels
 
 READ = """async ([map, largest]) => {
     const { classMap } = await import("./static/rle.js");

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import Visit, answer_of, on_screen, picture, reply, segmented, until
+from tests.support.browser.page import Visit, answer_of, on_screen, picture, reply, segmented, until
 
 
 def image_box(page: Page) -> tuple[float, float, float]:

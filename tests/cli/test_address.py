@@ -13,8 +13,8 @@ from cli.address import is_this_machine
 from cli.arguments import parser
 from cli.main import main
 from cli.remote import Remote, ServerError, ServerUnusable
-from tests.cli.files import PHOTO, files_in, written
-from tests.cli.test_remote import Busy, busy  # noqa: F401 (a fixture)
+from tests.support.cli.busy_service import Busy
+from tests.support.cli.folders import PHOTO, files_in, written
 
 PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
 
@@ -93,7 +93,7 @@ def test_proxies_that_cannot_be_used_are_a_line(
 @pytest.mark.parametrize("busy", [0], indirect=True)
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "127.0.0.2"])
 def test_this_machine_is_asked_without_a_proxy(
-    busy: Busy,  # noqa: F811
+    busy: Busy,
     host: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,

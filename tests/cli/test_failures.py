@@ -12,7 +12,7 @@ from PIL import Image
 from cli.files import plan_items
 from cli.main import main, run_all
 from model.inference.runtime import DeviceOutOfMemory
-from tests.cli.files import OTHER, PHOTO, Segment, files_in, written
+from tests.support.cli.folders import OTHER, PHOTO, Segment, files_in, written
 
 
 def test_a_broken_file_among_good_ones_is_named_and_the_others_are_done(

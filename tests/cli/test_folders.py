@@ -12,7 +12,7 @@ import pytest
 
 from cli.files import plan_items
 from cli.main import main
-from tests.conftest import encoded, make_photo
+from tests.support.images import encoded, make_photo
 
 Segment = Callable[..., int]
 PHOTO = encoded(make_photo(40, 33))

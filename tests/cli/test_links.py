@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from cli.main import main
-from tests.cli.files import PHOTO, Segment, files_in, written
-from tests.conftest import ROOT, SEGMENT
+from tests.support.checkout import ROOT, SEGMENT
+from tests.support.cli.folders import PHOTO, Segment, files_in, written
 
 
 def test_what_has_an_image_s_name_and_cannot_be_read_is_a_line(

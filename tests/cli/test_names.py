@@ -12,8 +12,8 @@ import pytest
 
 from cli.files import plan_items, write_whole
 from cli.main import main
-from tests.cli.files import OTHER, PHOTO, Segment, files_in, written
-from tests.conftest import ROOT, SEGMENT
+from tests.support.checkout import ROOT, SEGMENT
+from tests.support.cli.folders import OTHER, PHOTO, Segment, files_in, written
 
 LATIN1 = os.fsdecode(b"caf\xe9.jpg")
 

@@ -13,47 +13,11 @@ import pytest
 from cli.arguments import parser
 from cli.main import main
 from cli.remote import MOST_WAIT_S, Remote, ServerError, ServerUnusable
-from tests.conftest import ROOT, encoded, make_photo
+from tests.support.checkout import ROOT
+from tests.support.cli.busy_service import Busy
+from tests.support.images import encoded, make_photo
 
 PHOTOS = ROOT / "docs" / "photos"
-
-
-class Busy(ThreadingHTTPServer):
-    """Answers 503 so many times, then 200."""
-
-    def __init__(self, times: int) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.left = times
-        self.asks = "7"
-        self.paths: list[str] = []
-
-
-class Handler(BaseHTTPRequestHandler):
-    server: Busy
-
-    def do_POST(self) -> None:
-        self.rfile.read(int(self.headers["Content-Length"]))
-        self.server.paths.append(self.path)
-        busy, self.server.left = self.server.left > 0, self.server.left - 1
-        body = b'{"title": "Not available now", "detail": "full"}' if busy else b"mask of " + self.headers["X-API-Key"].encode()
-        self.send_response(503 if busy else 200)
-        self.send_header("Content-Length", str(len(body)))
-        self.send_header("Retry-After", self.server.asks)
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, format: str, *args: object) -> None:
-        pass
-
-
-@pytest.fixture
-def busy(request: pytest.FixtureRequest) -> Iterator[Busy]:
-    with Busy(request.param) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
-        yield server
-        server.shutdown()
-        thread.join()
 
 
 def remote(server: Busy, waits: list[float], *arguments: str) -> Remote:

@@ -15,12 +15,14 @@ from pathlib import Path
 import psutil
 import pytest
 
+from benchmarks.harness.hostile import hostile
 from cli.files import plan_items
 from cli.main import main, run_all
 from model.inference.runtime import DeviceLost
-from tests.cli.files import OTHER, PHOTO, Segment, files_in, written
-from tests.conftest import ROOT, SEGMENT, encoded, make_photo, wait_for
-from tests.imaging.hostile import hostile
+from tests.support.checkout import ROOT, SEGMENT
+from tests.support.cli.folders import OTHER, PHOTO, Segment, files_in, written
+from tests.support.images import encoded, make_photo
+from tests.support.polling import wait_until
 
 THUMBNAIL = encoded(make_photo(10, 12))
 
@@ -118,7 +120,7 @@ def test_ctrl_c_ends_with_130_and_leaves_whole_answers_alone(tmp_path: Path, nar
     process = subprocess.Popen(
         command(narrow_file, tmp_path / "in", "-o", out, "--side", "native"), cwd=ROOT, stderr=subprocess.PIPE
     )
-    wait_for(lambda: len(list(out.glob("*.png"))) > 2, 120)
+    wait_until(lambda: len(list(out.glob("*.png"))) > 2, 120)
     process.send_signal(signal.SIGINT)
     _, error = process.communicate()
     assert (process.returncode, error.count(b"\n"), b"Traceback" in error) == (130, 1, False)
@@ -195,8 +197,8 @@ def test_a_run_that_is_killed_leaves_no_worker(narrow_file: Path, tmp_path: Path
     written(tmp_path / "in", {f"{i}.png": encoded(make_photo(600, 900)) for i in range(40)})
     arguments = command(narrow_file, tmp_path / "in", "-o", tmp_path / "out", "--side", 900, "--format", "overlay")
     with subprocess.Popen(arguments, env=environment(), cwd=tmp_path) as process:
-        wait_for(lambda: (tmp_path / "out").exists() and bool(files_in(tmp_path / "out")))
+        wait_until(lambda: (tmp_path / "out").exists() and bool(files_in(tmp_path / "out")))
         below = psutil.Process(process.pid).children(recursive=True)
         assert len(below) > 1
         process.kill()
-    wait_for(lambda: not any(each.is_running() and each.status() != psutil.STATUS_ZOMBIE for each in below))
+    wait_until(lambda: not any(each.is_running() and each.status() != psutil.STATUS_ZOMBIE for each in below))

@@ -10,7 +10,7 @@ import tomllib
 import pytest
 
 from cli.start import ended_at_once
-from tests.conftest import ROOT
+from tests.support.checkout import ROOT
 
 SCRIPTS: dict[str, str] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
 SERVING = {name: name for name in ("fcn-serve", "fcn-segment")}  # which need no PyTorch

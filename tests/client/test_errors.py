@@ -6,7 +6,7 @@ import httpx
 import pytest
 from fcn_client import ConnectionFailed, ConnectionLost, SegmentError, ServerBusy, errors
 
-from tests.client.scripted import Ask, Service, ask_sync, both, problem
+from tests.support.client.scripted_service import Ask, Service, ask_sync, both, problem
 
 
 @both

@@ -13,7 +13,7 @@ from fcn_client.images import upload_of
 from PIL import Image
 
 from imaging.decoding import Limits, decode
-from tests.conftest import encoded, make_photo
+from tests.support.images import encoded, make_photo
 
 PIXELS = make_photo(30, 40)
 

@@ -17,7 +17,9 @@ import pytest
 from fcn_client import AsyncSegmentClient, InvalidImage, Segmentation, SegmentClient, UnsupportedImage
 from PIL import Image
 
-from tests.conftest import HANG_S, ROOT, encoded, make_photo
+from tests.support.checkout import ROOT
+from tests.support.images import encoded, make_photo
+from tests.support.polling import HANG_S
 
 PHOTO = ROOT / "docs" / "photos" / "chelsea.jpg"
 ADDRESS = "http://127.0.0.1:8000"

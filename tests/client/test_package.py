@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tomllib
 
-from tests.conftest import ROOT
+from tests.support.checkout import ROOT
 
 
 def test_it_needs_three_packages_and_none_of_the_service() -> None:

@@ -9,7 +9,7 @@ import httpx
 import pytest
 from fcn_client import AsyncSegmentClient, BadRequest, SegmentClient, ServerBusy
 
-from tests.client.scripted import Service, good, problem
+from tests.support.client.scripted_service import Service, good, problem
 
 
 def ready_sync(service: Service, timeout: float | None = None) -> bool | None:

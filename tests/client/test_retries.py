@@ -8,7 +8,7 @@ import httpx
 import pytest
 from fcn_client import ServerBusy
 
-from tests.client.scripted import Ask, Service, ask_sync, both, good, problem
+from tests.support.client.scripted_service import Ask, Service, ask_sync, both, good, problem
 
 
 @both

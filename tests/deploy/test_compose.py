@@ -11,7 +11,8 @@ import pytest
 import yaml
 
 from app.settings import Settings
-from tests.conftest import HANG_S, ROOT
+from tests.support.checkout import ROOT
+from tests.support.polling import HANG_S
 
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 OURS = {name: service for name, service in COMPOSE["services"].items() if name != "proxy"}

@@ -11,8 +11,8 @@ from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.cog.plugins import register_default_plugins
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
-from tests.conftest import ROOT
-from tests.deploy.conftest import DASHBOARD, DEPLOY, PANELS
+from tests.support.checkout import ROOT
+from tests.support.deploy.files import DASHBOARD, DEPLOY, PANELS
 
 MONITORING = yaml.safe_load((DEPLOY / "monitoring.yml").read_text())["services"]
 

@@ -14,9 +14,11 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.app.asking import PHOTO
-from tests.conftest import HANG_S, ROOT, free_port, wait_for
-from tests.deploy.conftest import ALERTS, DEPLOY, METRIC, QUERIES, RULES, VARIABLES, program
+from benchmarks.harness.serving import free_port
+from tests.support.app.exchanges import PHOTO
+from tests.support.checkout import ROOT
+from tests.support.deploy.files import ALERTS, DEPLOY, METRIC, QUERIES, RULES, VARIABLES, program
+from tests.support.polling import HANG_S, wait_until
 
 FOLDER = DEPLOY / "prometheus"
 SELECTOR = re.compile(r"\b(?:segment|process)_[a-z_]+\{[^}]*\}")
@@ -99,7 +101,7 @@ def test_a_real_prometheus_scrapes_the_service_and_finds_what_rules_and_dashboar
         return not missing
 
     try:
-        wait_for(has_all_series)
+        wait_until(has_all_series)
     finally:
         assert missing == []
     (target,) = ask(prometheus, "targets")["activeTargets"]
@@ -108,4 +110,4 @@ def test_a_real_prometheus_scrapes_the_service_and_finds_what_rules_and_dashboar
     def rules() -> list[tuple[str, str]]:
         return [(rule["health"], rule["state"]) for group in ask(prometheus, "rules")["groups"] for rule in group["rules"]]
 
-    wait_for(lambda: set(rules()) == {("ok", "inactive")} and len(rules()) == len(ALERTS))
+    wait_until(lambda: set(rules()) == {("ok", "inactive")} and len(rules()) == len(ALERTS))

@@ -16,12 +16,14 @@ import httpx
 import pytest
 
 from app.settings import Settings
-from tests.app.asking import PHOTO
-from tests.app.processes import Process, fcn_serve
-from tests.conftest import HANG_S, ROOT, free_port, wait_for
+from benchmarks.harness.serving import free_port
+from tests.support.app.exchanges import PHOTO
+from tests.support.checkout import ROOT
+from tests.support.polling import HANG_S, wait_until
+from tests.support.servers import Process, fcn_serve
 
 DEPLOY = ROOT / "deploy"
-SETTINGS = {"LAME_DUCK_S": "6", "DRAIN_S": "60"}
+SETTINGS = {"lame_duck_s": 6, "drain_s": 60}
 CLIENTS = 4
 NGINX = """
 daemon off;
@@ -74,7 +76,7 @@ def balanced(name: str, first: Process, second: Process, folder: Path) -> Iterat
     with subprocess.Popen(command(text, folder), stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as proxy:
         url = f"http://127.0.0.1:{port}"
         try:
-            wait_for(lambda: ready(url))
+            wait_until(lambda: ready(url))
             yield url
         finally:
             proxy.terminate()
@@ -108,7 +110,7 @@ class Load:
 
     def wait_for_more(self, count: int = 20) -> None:
         target = len(self.statuses) + count
-        wait_for(lambda: len(self.statuses) > target)
+        wait_until(lambda: len(self.statuses) > target)
 
     def _ask(self, keep_alive: bool) -> None:
         with httpx.Client(timeout=HANG_S, headers={} if keep_alive else {"Connection": "close"}) as client:
@@ -119,7 +121,7 @@ class Load:
                     self.statuses.append(0)
 
 
-def start(stack: ExitStack, weights: Path, folder: Path, **settings: str) -> Process:
+def start(stack: ExitStack, weights: Path, folder: Path, **settings: object) -> Process:
     """A service that ends with the stack; its log is in the folder."""
     folder.mkdir(exist_ok=True)
     return stack.enter_context(fcn_serve(weights, folder, **SETTINGS, **settings))
@@ -137,7 +139,7 @@ def test_two_services_restarted_in_turns_under_load_fail_no_request(name: str, n
                 old = services[index]
                 old.signal(signal.SIGTERM)
                 assert old.process.wait(HANG_S) == 0
-                services[index] = start(stack, narrow_file, old.log.parent, PORT=str(old.port))
+                services[index] = start(stack, narrow_file, old.log.parent, port=old.port)
                 load.wait_for_more(200)  # the proxy has seen the one that came back
         assert set(load.statuses) == {200}
 

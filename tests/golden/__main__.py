@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from cli.main import main
-from tests.conftest import ROOT
+from tests.support.checkout import ROOT
 
 PHOTOS = ("chelsea", "astronaut")
 

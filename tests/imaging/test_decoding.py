@@ -11,13 +11,14 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms, PngImagePlugin, TiffImagePlugin
 
+from benchmarks.harness.image_files import file_of
 from imaging import decoding
 from imaging.decoding import decode, read_size, scale
 from imaging.errors import DamagedImage, UnknownImageType
-from tests.conftest import make_photo
-from tests.costs import cpu_seconds
-from tests.imaging.files import LIMITS, NOISE, SAMPLES
-from tests.imaging.samples import SIZE, Sample, file_of, grey16_png, late_exif_png, oriented, upright
+from tests.support.costs import cpu_seconds
+from tests.support.images import make_photo
+from tests.support.imaging.corpus import LIMITS, NOISE, SAMPLES
+from tests.support.imaging.samples import SIZE, Sample, grey16_png, late_exif_png, oriented, upright
 
 PHOTO = make_photo(400, 600)
 LOSSY = {"JPEG": {"quality": 95}, "MPO": {"quality": 95, "save_all": True, "append_images": [Image.new("RGB", (600, 400))]}}

@@ -3,69 +3,21 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from benchmarks.harness.image_files import bomb, file_of
 from imaging import decoding
 from imaging.decoding import decode, decoding_bytes
 from imaging.errors import ImageTooLarge
-from tests.conftest import make_photo
-from tests.imaging.apart import decode_apart
-from tests.imaging.files import LIMITS, SAMPLES
-from tests.imaging.samples import Sample, bomb, file_of
-
-HEIGHT, WIDTH = 3000, 4000
-PIXELS = HEIGHT * WIDTH
-
-
-def photo(mode: str = "RGB", height: int = HEIGHT, width: int = WIDTH) -> Image.Image:
-    image = Image.fromarray(make_photo(height // 10, width // 10)).resize((width, height))
-    if mode in ("RGBA", "LA"):
-        image.putalpha(image.getchannel("G"))
-    return image.convert(mode)
-
-
-def wide_grey(height: int = HEIGHT, width: int = WIDTH) -> Image.Image:
-    return Image.fromarray(np.asarray(photo("L", height, width)).astype(np.uint16) * 257)
-
-
-def files(height: int, width: int) -> dict[str, Callable[[], bytes]]:
-    """A photograph of this size in every format and mode."""
-
-    def of(mode: str = "RGB") -> Image.Image:
-        return photo(mode, height, width)
-
-    return {
-        "jpeg": lambda: file_of(of(), "JPEG"),
-        "progressive jpeg": lambda: file_of(of(), "JPEG", progressive=True, subsampling=0),
-        "cmyk jpeg": lambda: file_of(of("CMYK"), "JPEG"),
-        "grey jpeg": lambda: file_of(of("L"), "JPEG"),
-        "rgb png": lambda: file_of(of(), "PNG", compress_level=1),
-        "rgba png": lambda: file_of(of("RGBA"), "PNG", compress_level=1),
-        "la png": lambda: file_of(of("LA"), "PNG", compress_level=1),
-        "palette png": lambda: file_of(of("P"), "PNG", compress_level=1),
-        "transparent palette png": lambda: file_of(of("P"), "PNG", transparency=3, compress_level=1),
-        "16-bit grey png": lambda: file_of(wide_grey(height, width), "PNG", compress_level=1),
-        "gif": lambda: file_of(of("P"), "GIF"),
-        "disposing gif": lambda: file_of(of("P"), "GIF", transparency=3, disposal=2, save_all=True, append_images=[of("P")]),
-        "bmp": lambda: file_of(of(), "BMP"),
-        "tiff": lambda: file_of(of(), "TIFF"),
-        "tiff of one strip": lambda: file_of(of("RGBA"), "TIFF", compression="tiff_deflate", strip_size=1 << 30),
-        "turned tiff": lambda: file_of(of(), "TIFF", compression="tiff_lzw", tiffinfo={274: 6}),
-        "jpeg tiff": lambda: file_of(of(), "TIFF", compression="jpeg"),
-        "webp": lambda: file_of(of(), "WEBP", method=0),
-        "transparent webp": lambda: file_of(of("RGBA"), "WEBP", method=0),
-        "lossless webp": lambda: file_of(of("RGBA"), "WEBP", lossless=True, method=0, quality=0),
-    }
-
+from tests.support.imaging.corpus import LIMITS, SAMPLES
+from tests.support.imaging.decoding_process import decode_apart
+from tests.support.imaging.photographs import FILES, HEIGHT, PIXELS, WIDTH
+from tests.support.imaging.samples import Sample
 
 FAST = ("jpeg", "progressive jpeg", "transparent palette png")
-FILES = files(HEIGHT, WIDTH)
-
-
 linux = pytest.mark.skipif(sys.platform != "linux", reason="a process's peak of memory is read from /proc")
 
 

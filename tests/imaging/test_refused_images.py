@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from benchmarks.harness.image_files import bomb, file_of
 from imaging.decoding import Limits, _open, decode, decoding_bytes, read_size
 from imaging.errors import DamagedImage, EmptyImage, ImageError, ImageTooLarge, UnknownImageType
-from tests.imaging.files import FORMATS, LIMITS, NOISE, SAMPLES, SMALL
-from tests.imaging.samples import bomb, file_of
+from tests.support.imaging.corpus import FORMATS, LIMITS, NOISE, SAMPLES, SMALL
 
 
 @pytest.mark.parametrize("read", [decode, read_size])

@@ -14,7 +14,7 @@ from torch import Tensor
 from model.manifest import WeightsError
 from model.networks.servable import load_network
 from model.weights_file import find_weights, load_weights
-from tests.model.weights_files import content, written
+from tests.support.model.weights_files import content, written
 
 
 @pytest.mark.parametrize("key", ["architecture", "classes", "ignore_index", "preprocessing", "license", "training", "scores"])

@@ -17,10 +17,11 @@ from app.api.batch import Outcome, _lines, _outcomes, _zip
 from app.api.segment import PIECE_BYTES
 from app.serving.budget import MemoryUse
 from app.serving.service import Job, Service
-from tests.app.asking import assert_idle, assert_problem, connected, head, service_of
-from tests.app.conftest import Serve
-from tests.app.doubles import held
-from tests.conftest import HANG_S, encoded, make_photo, over_http, wait_for
+from tests.support.app.exchanges import assert_idle, assert_problem, connected, head, service_of
+from tests.support.app.services import Serve, held
+from tests.support.images import encoded, make_photo
+from tests.support.polling import HANG_S, wait_until
+from tests.support.servers import over_http
 
 PHOTOS = [encoded(make_photo(40 + 8 * i, 60, seed=i)) for i in range(7)]
 Part = tuple[str, tuple[str, bytes]]
@@ -145,8 +146,8 @@ def test_a_client_that_goes_leaves_no_tiles_and_no_reservation(serve: Serve, que
                 path = f"/segment/batch{query}"
                 connection.sendall(head(len(form), "Content-Type: multipart/form-data; boundary=x", path=path) + form)
                 assert hold.entered.wait(HANG_S)
-                wait_for(lambda: service.admission.requests == 4)
-            wait_for(lambda: service.in_flight == 0)
+                wait_until(lambda: service.admission.requests == 4)
+            wait_until(lambda: service.in_flight == 0)
         assert_idle(service)
 
 

@@ -13,11 +13,11 @@ from fastapi.testclient import TestClient
 from app.api import errors
 from app.api.errors import SEGMENT_PROBLEMS, Problem
 from app.serving.service import LATE
-from tests.app.api.test_problems import bomb
-from tests.app.asking import PHOTO, answer_on, connected, head, post, service_of
-from tests.app.conftest import Serve
-from tests.app.doubles import held
-from tests.conftest import HANG_S, over_http
+from benchmarks.harness.image_files import bomb
+from tests.support.app.exchanges import PHOTO, answer_on, connected, head, post, service_of
+from tests.support.app.services import Serve, held
+from tests.support.polling import HANG_S
+from tests.support.servers import over_http
 
 KEY = {"X-API-Key": "abc"}
 

@@ -18,9 +18,11 @@ from app.settings import Settings
 from model.inference.runtime import Runtime
 from model.inference.segmenter import Options, Segmenter
 from model.inference.views import Quality
-from tests.app.asking import PHOTO, answer_on, assert_idle, assert_problem, connected, head, post, service_of
-from tests.app.conftest import Serve
-from tests.conftest import encoded, make_photo, over_http, wait_for
+from tests.support.app.exchanges import PHOTO, answer_on, assert_idle, assert_problem, connected, head, post, service_of
+from tests.support.app.services import Serve
+from tests.support.images import encoded, make_photo
+from tests.support.polling import wait_until
+from tests.support.servers import over_http
 
 BUDGET_MB = 440  # 110 of them for bodies, 134 for planning, 196 for work and answers
 LARGE = bytes(20_000_000)
@@ -46,11 +48,11 @@ def test_uploads_are_refused_by_what_has_come_of_them_and_not_by_what_they_annou
     with ExitStack() as stack:
         for _ in range(5):  # together they announce more than there is
             stack.enter_context(connected(port)).sendall(head(50_000_000) + PHOTO)
-        wait_for(lambda: service.in_flight == 5 and service.budget.used >= 10 * len(PHOTO))
+        wait_until(lambda: service.in_flight == 5 and service.budget.used >= 10 * len(PHOTO))
         assert post(client).status_code == 200
         first = stack.enter_context(connected(port))
         first.sendall(head(50_000_000) + bytes(45_000_000))
-        wait_for(lambda: service.budget.used >= 90_000_000)
+        wait_until(lambda: service.budget.used >= 90_000_000)
         refused = client.post("/segment", content=LARGE)
         assert_problem(refused, 503, "bodies use", "try again later")
         assert (refused.headers["connection"], refused.headers["retry-after"]) == ("close", "1")
@@ -116,7 +118,7 @@ def test_a_long_answer_goes_out_in_pieces_and_is_held_until_the_last(client: Tes
     with connected(port) as connection:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 17)
         connection.sendall(head(len(image), path="/segment?format=overlay&side=96") + image)
-        wait_for(lambda: service.budget.used == len(whole.content))
+        wait_until(lambda: service.budget.used == len(whole.content))
         response = answer_on(connection)
         assert service.in_flight == 1
         assert response.read() == whole.content
@@ -150,7 +152,7 @@ def test_a_batch_whose_client_goes_while_it_is_answered_gives_everything_back(cl
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 17)
         connection.sendall(head(len(body), lines, path="/segment/batch?format=overlay&side=96") + body)
         assert answer_on(connection).status == 200
-        wait_for(lambda: service.queued_tiles == 0 and service.budget.used > 6_000_000)
+        wait_until(lambda: service.queued_tiles == 0 and service.budget.used > 6_000_000)
     assert_idle(service)
 
 

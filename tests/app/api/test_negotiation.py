@@ -7,7 +7,7 @@ from fastapi.testclient import TestClient
 
 from app.api.errors import NotAcceptable
 from app.api.headers import format_from_accept
-from tests.app.asking import PHOTO, assert_problem, post
+from tests.support.app.exchanges import PHOTO, assert_problem, post
 
 
 @pytest.mark.parametrize(

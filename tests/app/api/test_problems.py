@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import struct
-import zlib
 from typing import Any
 
 import numpy as np
@@ -12,10 +10,11 @@ from fastapi.testclient import TestClient
 
 from app.api.errors import FOREIGN, SEGMENT_PROBLEMS, Problem, to_problem
 from app.serving.errors import QueueFull, ServingError
+from benchmarks.harness.image_files import bomb
 from imaging.errors import ImageError
-from tests.app.asking import PHOTO, assert_idle, assert_problem, post, service_of
-from tests.app.conftest import Serve
-from tests.conftest import encoded, make_photo
+from tests.support.app.exchanges import PHOTO, assert_idle, assert_problem, post, service_of
+from tests.support.app.services import Serve
+from tests.support.images import encoded, make_photo
 
 
 @pytest.mark.parametrize(
@@ -44,16 +43,6 @@ def test_bad_parameters_are_422_with_the_choices(client: TestClient, query: dict
 def test_of_a_parameter_that_comes_twice_the_last_counts_and_unknown_ones_do_not(client: TestClient) -> None:
     assert client.post("/segment?side=31&side=64&sides=31", content=PHOTO).status_code == 200
     assert_problem(client.post("/segment?side=64&side=31", content=PHOTO), 422, "query side")
-
-
-def bomb(side: int) -> bytes:
-    """A PNG whose header announces side x side pixels, and little more."""
-
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-    header = struct.pack(">IIBBBBB", side, side, 1, 0, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(10_000))) + chunk(b"IEND", b"")
 
 
 @pytest.mark.parametrize(

@@ -23,10 +23,12 @@ from model.labels import numbered_labels
 from model.manifest import Manifest
 from model.preprocessing import Preprocessing
 from model.weights_file import save_weights
-from tests.app.asking import PHOTO, assert_problem, post, service_of
-from tests.app.conftest import Serve
-from tests.app.doubles import Hold, held
-from tests.conftest import HANG_S, NAMES, encoded, make_photo
+from tests.support.app.exchanges import PHOTO, assert_problem, post, service_of
+from tests.support.app.services import Serve, held
+from tests.support.images import encoded, make_photo
+from tests.support.model.doubles import Hold
+from tests.support.polling import HANG_S
+from training.data.demo import NAMES
 
 
 def test_health_tells_device_queue_and_uptime(client: TestClient) -> None:
@@ -90,8 +92,8 @@ def test_a_lost_device_is_not_live(serve: Serve) -> None:
 def both(serve: Serve, narrow_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
     """Two networks: the narrow one, and one of other classes that has no export."""
     path = tmp_path_factory.mktemp("both") / "other.safetensors"
+    from benchmarks.harness.narrow import narrow_net
     from model.networks.servable import half_tensors
-    from tests.narrow import narrow_net
 
     net, labels = narrow_net(), numbered_labels(["sky", "road", "tree", "car"])
     save_weights(path, half_tensors(net), Manifest(net.architecture, labels, Preprocessing(side=(64, 64)), "Apache-2.0"))

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from tests.app.asking import PHOTO, assert_idle, assert_problem, pixels, post, service_of
-from tests.app.conftest import Serve
-from tests.conftest import encoded, make_photo
+from tests.support.app.exchanges import PHOTO, assert_idle, assert_problem, pixels, post, service_of
+from tests.support.app.services import Serve
+from tests.support.images import encoded, make_photo
 
 PART = 'form-data; name="file"; filename="a"'
 

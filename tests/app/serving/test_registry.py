@@ -17,7 +17,8 @@ from app.serving.registry import Registry
 from app.settings import Settings
 from model.manifest import WeightsError
 from model.weights_file import Weights, load_weights, save_weights
-from tests.conftest import HANG_S, RUNTIMES, wait_for
+from tests.support.polling import HANG_S, wait_until
+from tests.support.runtimes import RUNTIMES
 
 
 def registry_of(weights: str, **changes: Any) -> Registry:
@@ -73,8 +74,8 @@ def test_a_file_of_another_digest_than_the_expected_ones_is_refused(narrow_file:
 
 
 def test_expected_digests_are_in_the_order_of_the_weights(narrow_file: Path, narrow: Weights, tmp_path: Path) -> None:
+    from benchmarks.harness.narrow import narrow_net
     from model.networks.servable import half_tensors
-    from tests.narrow import narrow_net
 
     net, path = narrow_net(), tmp_path / "other.safetensors"
     save_weights(path, half_tensors(net), replace(narrow.manifest, license="MIT"))
@@ -93,7 +94,7 @@ def test_a_new_model_is_served_at_once_and_the_old_one_until_its_last_request_en
     assert registry.acquire() is old
     with ThreadPoolExecutor() as pool:
         loading = pool.submit(registry.load)
-        wait_for(lambda: registry.get() is not old)
+        wait_until(lambda: registry.get() is not old)
         new = registry.acquire()
         registry.release(new)
         registry.release(old)

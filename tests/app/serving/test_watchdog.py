@@ -17,9 +17,9 @@ from model.inference.errors import SchedulerEnded
 from model.inference.merging import Logits
 from model.inference.runtime import Tile
 from model.inference.scheduler import ENDED, Scheduler, TileQueue
-from tests.app.doubles import Clock, FirstChannel
-from tests.conftest import HANG_S, ROOT, wait_for
-from tests.model.inference.test_scheduler import FAR, tile
+from tests.support.checkout import ROOT
+from tests.support.model.doubles import FAR, Clock, FirstChannel, tile
+from tests.support.polling import HANG_S, wait_until
 
 ENDS = pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 
@@ -98,7 +98,7 @@ def test_one_of_two_threads_that_hangs_is_seen_while_the_other_goes_on() -> None
 def test_a_thread_that_has_ended_fails_the_scheduler_and_everyone_is_answered() -> None:
     it = Watched(Ends())
     request = it.ask(1)
-    wait_for(lambda: not it.scheduler.alive)
+    wait_until(lambda: not it.scheduler.alive)
     assert it.watchdog.look() == ENDED
     with pytest.raises(SchedulerEnded, match=ENDED):
         request.result(HANG_S)
@@ -117,7 +117,7 @@ def test_the_thread_tells_once_and_ends() -> None:
     watchdog = Watchdog(lambda: it.listed, it.failures.append, stall_s=5, interval=0.01)
     watchdog.start()
     it.ask(1)
-    wait_for(lambda: it.failures == [ENDED])
+    wait_until(lambda: it.failures == [ENDED])
     time.sleep(0.05)
     assert it.failures == [ENDED]
 

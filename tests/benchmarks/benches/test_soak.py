@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks.benches.soak import MIB, Health, Round, slope, summary
 from benchmarks.harness.traffic import BUSY, CLOSED, KINDS, Outcome, Traffic
-from tests.conftest import encoded, make_photo
+from tests.support.images import encoded, make_photo
 
 
 def rounds_of(*mib: float) -> list[Round]:

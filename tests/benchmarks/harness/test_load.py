@@ -11,7 +11,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from benchmarks.harness.load import Answer, Load, Sample, available, load
-from tests.conftest import over_http
+from tests.support.servers import over_http
 
 
 def answers(*ended: float, status: int = 200, right: bool = True) -> list[Answer]:

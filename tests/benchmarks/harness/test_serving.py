@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks.harness import serving
 from benchmarks.harness.serving import PeakMemory, Server, free_port, started
-from tests.conftest import HANG_S
+from tests.support.polling import HANG_S
 
 GREEDY = """
 import mmap, sqlite3, sys

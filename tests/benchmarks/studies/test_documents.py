@@ -16,7 +16,7 @@ from benchmarks.studies import documents, models
 from benchmarks.studies.trainings import ROOT, read_table
 from model.architecture import Architecture
 from model.weights_file import find_weights, load_weights
-from tests.model.networks.test_parity import PAIRS
+from tests.support.model.reference.pairs import PAIRS
 from training.commands import evaluate as evaluate_command
 from training.commands.train import parser
 from training.learning.recipe import make_recipe

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from benchmarks.harness.narrow import randomise
 from benchmarks.studies.failures import draw, rare, sizes
 from model.inference.runtimes.torch_runtime import TorchRuntime
 from model.inference.segmenter import Options, Segmenter
@@ -18,9 +19,8 @@ from model.networks.builder import build
 from model.networks.servable import half_tensors
 from model.preprocessing import Preprocessing
 from model.weights_file import Weights
-from tests.conftest import make_photo
-from tests.narrow import randomise
-from tests.training.conftest import write_frame
+from tests.support.images import make_photo
+from tests.support.training.data_sets import write_frame
 from training.data.datasets import Split, get_split
 from training.scoring.evaluate import predictions
 

@@ -14,9 +14,10 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
+from benchmarks.harness.image_files import file_of
 from imaging.decoding import decode, read_size
 from imaging.errors import DamagedImage, ImageError, UnknownImageType
-from tests.imaging.corners import (
+from tests.support.imaging.corners import (
     ALPHA,
     GREY,
     MARK,
@@ -32,8 +33,8 @@ from tests.imaging.corners import (
     tiff,
     with_tag,
 )
-from tests.imaging.files import LIMITS
-from tests.imaging.samples import file_of, over_white, rgb
+from tests.support.imaging.corpus import LIMITS
+from tests.support.imaging.samples import over_white, rgb
 
 Samples = npt.NDArray[Any]
 SCALE = {"uint8": 1, "uint16": 257, "uint32": 1 << 24, "int8": 0.5, "int16": 128, "int32": 1 << 23, "float32": 1 / 255}

@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from benchmarks.harness.image_files import file_of
 from imaging.decoding import decode, read_size
 from imaging.errors import DamagedImage, UnknownImageType
 from imaging.formats.jpeg import MOST_MARKERS, read_jpeg_header
-from tests.imaging.corners import GREY, PICTURE, corners
-from tests.imaging.files import LIMITS
-from tests.imaging.jpegs import adobe, components, jpeg
-from tests.imaging.samples import file_of, rgb
+from tests.support.imaging.corners import GREY, PICTURE, corners
+from tests.support.imaging.corpus import LIMITS
+from tests.support.imaging.jpegs import adobe, components, jpeg
+from tests.support.imaging.samples import rgb
 
 SIZE = (450, 670)
 PHOTO = Image.fromarray(corners(SIZE))

@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from benchmarks.harness.image_files import file_of
 from imaging.decoding import decode, read_size
 from imaging.errors import DamagedImage, UnknownImageType
-from tests.imaging.corners import ALPHA, GREY, PALETTE, PICTURE, SIZE, tiff, with_tag
-from tests.imaging.files import LIMITS
-from tests.imaging.samples import file_of, over_white, rgb
+from tests.support.imaging.corners import ALPHA, GREY, PALETTE, PICTURE, SIZE, tiff, with_tag
+from tests.support.imaging.corpus import LIMITS
+from tests.support.imaging.samples import over_white, rgb
 
 REVERSED = np.packbits(np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1)[:, ::-1], axis=1)[:, 0]
 APART = np.ascontiguousarray(PICTURE.transpose(2, 0, 1))

@@ -11,7 +11,7 @@ from imaging.rendering import Rendering
 from model.inference.loading import load_runtime
 from model.inference.segmenter import Options, Segmenter
 from model.weights_file import DEFAULT_WEIGHTS, find_files
-from tests.conftest import ROOT
+from tests.support.checkout import ROOT
 
 PHOTOS = sorted((ROOT / "docs" / "photos").glob("*.jpg"))
 

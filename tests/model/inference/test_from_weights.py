@@ -11,7 +11,7 @@ from imaging.errors import DamagedImage
 from imaging.rendering import Rendering
 from model.inference.segmenter import Options, Segmenter
 from model.manifest import WeightsError
-from tests.conftest import encoded, make_photo
+from tests.support.images import encoded, make_photo
 
 PHOTO = make_photo(90, 130)
 

@@ -13,7 +13,9 @@ import pytest
 from PIL import Image
 
 from imaging import decoding
-from tests.conftest import HANG_S, ROOT, encoded
+from tests.support.checkout import ROOT
+from tests.support.images import encoded
+from tests.support.polling import HANG_S
 
 PROGRAM = """
 import json, sys

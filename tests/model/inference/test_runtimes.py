@@ -23,7 +23,9 @@ from model.inference.runtimes.openvino_runtime import OpenVINORuntime, read_expo
 from model.inference.segmenter import Options, Segmenter
 from model.manifest import INT8_SCORES, METADATA_KEY, Int8Sums, Manifest, WeightsError, scored_in
 from model.weights_file import Weights, WeightsFiles, find_files, save_weights
-from tests.conftest import HANG_S, ROOT, make_photo
+from tests.support.checkout import ROOT
+from tests.support.images import make_photo
+from tests.support.polling import HANG_S
 
 SCORE = {"mean_iou": 0.5, "iou": [0.5] * 4}
 

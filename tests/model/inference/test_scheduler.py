@@ -15,14 +15,8 @@ from model.inference.errors import Cancelled, DeadlinePassed, SchedulerEnded
 from model.inference.merging import Logits
 from model.inference.runtime import DeviceLost, DeviceOutOfMemory, Tile
 from model.inference.scheduler import Scheduler, TileQueue
-from tests.app.doubles import Clock, FirstChannel
-from tests.conftest import HANG_S, wait_for
-
-FAR = 1e6
-
-
-def tile(value: int, side: int = 32) -> Tile:
-    return np.full((side, side, 3), value, np.uint8)
+from tests.support.model.doubles import FAR, Clock, FirstChannel, tile
+from tests.support.polling import HANG_S, wait_until
 
 
 class Running:
@@ -48,7 +42,7 @@ class Running:
         """As `run` on a thread, while the runtimes are busy; returns once the tiles wait."""
         queue = queue or TileQueue(FAR)
         future = self.threads.submit(self.run, values, queue, side)
-        wait_for(lambda: len(queue.waiting) == len(values))
+        wait_until(lambda: len(queue.waiting) == len(values))
         return future
 
     @contextmanager
@@ -131,7 +125,7 @@ def test_runtimes_work_at_once_and_share_the_queue() -> None:
         assert one.hold.entered.wait(HANG_S)
         assert other.hold.entered.wait(HANG_S)
         one.hold.open()
-        wait_for(lambda: len(one.batches) == 2)
+        wait_until(lambda: len(one.batches) == 2)
         assert not other.batches
         other.hold.open()
         assert [each.result(HANG_S) for each in futures] == [[1], [2], [3]]
@@ -173,7 +167,7 @@ def test_no_more_calls_are_made_at_once_than_pay_for_the_tiles_there_are() -> No
         assert runtime.most == 1
         with it.busy(runtime):
             crowd = it.threads.submit(it.run, [2, 3, 4, 5])
-            wait_for(lambda: runtime.most == 2)
+            wait_until(lambda: runtime.most == 2)
         assert crowd.result(HANG_S) == [2, 3, 4, 5]
 
 
@@ -336,7 +330,7 @@ def test_stopping_ends_after_the_batch_and_answers_those_that_wait() -> None:
         with it.busy(runtime):
             future = it.waiting([2, 3])
             stopping = it.threads.submit(it.scheduler.stop)
-            wait_for(lambda: isinstance(it.threads.submit(it.run, [4]).exception(HANG_S), SchedulerEnded))
+            wait_until(lambda: isinstance(it.threads.submit(it.run, [4]).exception(HANG_S), SchedulerEnded))
         stopping.result(HANG_S)
         with pytest.raises(SchedulerEnded, match="stopped"):
             future.result(HANG_S)

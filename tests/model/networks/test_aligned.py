@@ -10,13 +10,12 @@ import pytest
 import torch
 from torch import Tensor
 
+from benchmarks.harness.narrow import randomise
 from model.architecture import Architecture
 from model.networks.aligned import AlignedFCN
 from model.networks.builder import build
 from model.networks.heads import build_head
-from tests.model.networks.nets import averaging, centre, strip
-from tests.model.networks.test_upsampling import interpolated
-from tests.narrow import randomise
+from tests.support.model.networks import averaging, centre, interpolated, strip
 
 VARIANTS = {"fcn32s": 32, "fcn16s": 16, "fcn8s": 8}
 SIZES = [

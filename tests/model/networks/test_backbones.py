@@ -8,11 +8,11 @@ from math import ceil
 import pytest
 import torch
 
+from benchmarks.harness.narrow import randomise
 from model.architecture import Architecture
 from model.networks.backbones import Backbone
 from model.networks.fcn import build_backbone
-from tests.model.networks.nets import averaging, centre, strip
-from tests.narrow import randomise
+from tests.support.model.networks import averaging, centre, strip
 
 BACKBONES = [
     *((name, stride) for name in ("mobilenet_v2", "resnet18", "vgg16") for stride in (16, 32)),

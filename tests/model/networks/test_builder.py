@@ -10,9 +10,10 @@ import torch.nn.functional as F
 import torchvision
 from torch import Tensor
 
+from benchmarks.harness.narrow import randomise
 from model.architecture import Architecture, ArchitectureError
 from model.networks.builder import PUBLISHED, _fully_convolutional, build, load_classifier
-from tests.narrow import randomise
+from tests.support.model.networks import vgg16_layout
 
 State = dict[str, Tensor]
 
@@ -25,13 +26,6 @@ def published(name: str) -> torch.nn.Module:
 
 
 @cache
-def vgg16_layout() -> State:
-    """Names and shapes of torchvision's VGG16, without its 138 million numbers."""
-    with torch.device("meta"):
-        state: State = torchvision.models.vgg16(weights=None).state_dict()
-    return state
-
-
 @pytest.mark.parametrize("name", ["mobilenet_v2", "resnet18"])
 def test_a_loaded_backbone_computes_what_the_classifier_computes(name: str) -> None:
     classifier, net = published(name), build("fcn8s", name, 2)

@@ -9,13 +9,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from benchmarks.harness.narrow import randomise
 from model.architecture import Architecture
 from model.networks.builder import build, build_network, load_classifier
 from model.networks.fcn import FCN
 from model.networks.heads import ScoreBranch
-from tests.model.networks.nets import averaging, centre, strip
-from tests.model.networks.test_builder import vgg16_layout
-from tests.narrow import randomise
+from tests.support.model.networks import averaging, centre, strip, vgg16_layout
 
 MEMBERS = {
     "paper 32s": {"variant": "fcn32s", "backbone": "vgg16", "decoder": "padded"},

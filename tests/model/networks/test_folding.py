@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import nn
 
+from benchmarks.harness.narrow import randomise
 from model.networks.builder import build
 from model.networks.folding import fold_batch_norm
-from tests.narrow import randomise
 
 
 @pytest.mark.parametrize(

@@ -12,12 +12,12 @@ import pytest
 import torch
 from torch import nn
 
+from benchmarks.harness.narrow import narrow_net, randomise
 from model.manifest import WeightsError
 from model.networks.builder import build
 from model.networks.servable import ServableNetwork, half_tensors, load_network, normalise
 from model.weights_file import Weights, load_weights, save_weights
-from tests.model.weights_files import content
-from tests.narrow import narrow_net, randomise
+from tests.support.model.weights_files import content
 
 Photo = Callable[..., npt.NDArray[np.uint8]]
 

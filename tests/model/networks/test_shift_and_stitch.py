@@ -9,12 +9,12 @@ import pytest
 import torch
 from torch import nn
 
+from benchmarks.harness.narrow import narrow_net, randomise
 from model.inference.runtimes.torch_runtime import TorchRuntime
 from model.networks.aligned import AlignedFCN
 from model.networks.builder import build
 from model.networks.shift_and_stitch import ShiftAndStitch
 from model.weights_file import Weights
-from tests.narrow import narrow_net, randomise
 
 # wider than twice the reach of the backbone, so that the middle never sees the border's padding
 SIDE = 1120

@@ -2,30 +2,16 @@
 
 from __future__ import annotations
 
-import numpy as np
-import numpy.typing as npt
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import Tensor
 
 from model.architecture import Grid
 from model.networks.upsampling import BilinearConvTranspose2d, FixedUpsample, bilinear_kernel
+from tests.support.model.networks import interpolated
 
 GRIDS: tuple[Grid, Grid] = ("corner", "half_pixel")
 STRIDES = (2, 8, 16, 32)
-
-
-def interpolated(scores: Tensor, stride: int, size: tuple[int, int], grid: Grid) -> Tensor:
-    """Linear interpolation along both axes, by definition: cell i lies at stride*i, or half a cell further."""
-
-    def matrix(cells: int, pixels: int) -> npt.NDArray[np.float64]:
-        offset = 0.0 if grid == "corner" else (stride - 1) / 2
-        centres = stride * np.arange(cells) + offset
-        return np.stack([np.interp(np.arange(pixels), centres, row) for row in np.eye(cells)], 1)
-
-    rows, columns = matrix(scores.shape[-2], size[0]), matrix(scores.shape[-1], size[1])
-    return torch.from_numpy(rows @ scores.detach().double().numpy() @ columns.T).float()
 
 
 @pytest.mark.parametrize(("grid", "line"), [("corner", [0.5, 1.0, 0.5]), ("half_pixel", [0.25, 0.75, 0.75, 0.25])], ids=GRIDS)

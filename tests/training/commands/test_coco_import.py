@@ -13,8 +13,8 @@ from pycocotools import mask as run_lengths
 
 from imaging.coco import coco_document
 from model.labels import numbered_labels
-from tests.conftest import make_photo
-from tests.imaging.samples import oriented, upright
+from tests.support.images import make_photo
+from tests.support.imaging.samples import oriented, upright
 from training.commands.coco_import import main
 from training.data.datasets import get_split
 from training.data.label_files import find_labels

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.conftest import ROOT
+from tests.support.checkout import ROOT
 from training.commands import coco_import, export
 from training.commands import evaluate as evaluate_command
 from training.commands import train as train_command

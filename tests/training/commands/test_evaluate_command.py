@@ -21,7 +21,7 @@ from model.networks.builder import build
 from model.networks.servable import half_tensors
 from model.preprocessing import Preprocessing
 from model.weights_file import Weights, load_weights, save_weights
-from tests.training.invocations import scored
+from tests.support.training.invocations import scored
 from training.commands.evaluate import main
 from training.data.class_mapping import parse_class_mapping
 from training.data.datasets import get_split

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 import torch
 
-from tests.conftest import ROOT
-from tests.training.invocations import on_shapes
+from tests.support.checkout import ROOT
+from tests.support.training.invocations import on_shapes
 from training.commands import coco_import, export
 from training.commands import evaluate as evaluate_command
 from training.commands import train as train_command

@@ -17,9 +17,10 @@ from model.inference.runtimes.openvino_runtime import read_export
 from model.inference.runtimes.torch_runtime import TorchRuntime
 from model.inference.segmenter import Options, Segmenter
 from model.weights_file import load_weights
-from tests.conftest import LONGEST_S, ROOT
-from tests.training.conftest import TINY_RECIPE
-from tests.training.invocations import on_shapes
+from tests.support.checkout import ROOT
+from tests.support.polling import LONGEST_S
+from tests.support.training.invocations import on_shapes
+from tests.support.training.runs import TINY_RECIPE
 from training.commands.train import main
 from training.data.class_mapping import parse_class_mapping
 from training.data.datasets import get_split

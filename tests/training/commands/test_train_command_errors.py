@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.training.invocations import on_shapes
+from tests.support.training.invocations import on_shapes
 from training.commands.train import main
 from training.data.demo import write_demo_data
 

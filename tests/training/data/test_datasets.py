@@ -11,9 +11,9 @@ from PIL import Image
 
 from imaging.decoding import Limits, decode
 from model.labels import camvid_labels, numbered_labels, voc_labels
-from tests.conftest import make_photo
-from tests.imaging.samples import oriented, upright
-from tests.training.conftest import write_camvid, write_frame, write_voc
+from tests.support.images import make_photo
+from tests.support.imaging.samples import oriented, upright
+from tests.support.training.data_sets import write_camvid, write_frame, write_voc
 from training.data.class_mapping import parse_class_mapping
 from training.data.datasets import get_split
 from training.data.layouts import DataError

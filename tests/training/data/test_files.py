@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.training.conftest import write_frame, write_voc
+from tests.support.training.data_sets import write_frame, write_voc
 from training.data.files import images_below
 from training.data.label_files import read_labels
 from training.data.layouts import find_frames

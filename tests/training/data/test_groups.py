@@ -9,8 +9,8 @@ import pytest
 
 from model.labels import numbered_labels
 from model.weights_file import load_weights
-from tests.training.conftest import write_camvid
-from tests.training.invocations import on_shapes
+from tests.support.training.data_sets import write_camvid
+from tests.support.training.invocations import on_shapes
 from training.commands.train import main
 from training.data.datasets import Split, get_split
 from training.data.groups import groups, only, refuse_shared_frames, without

@@ -11,10 +11,10 @@ import pytest
 from PIL import Image
 
 from model.labels import LabelClass, LabelSet, numbered_labels, voc_labels
-from tests.conftest import make_photo
-from tests.imaging.samples import oriented, upright
-from tests.training.conftest import write_frame, write_voc
-from tests.training.invocations import on_shapes
+from tests.support.images import make_photo
+from tests.support.imaging.samples import oriented, upright
+from tests.support.training.data_sets import write_frame, write_voc
+from tests.support.training.invocations import on_shapes
 from training.commands.evaluate import main as evaluate
 from training.commands.train import main
 from training.data.datasets import Split, get_split, get_splits

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from model.labels import LabelError, camvid_labels, numbered_labels, voc_labels
-from tests.training.conftest import write_camvid, write_voc
+from tests.support.training.data_sets import write_camvid, write_voc
 from training.data.label_files import find_labels, read_labels
 
 FOUR = numbered_labels(["background", "circle", "square", "triangle"])

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from model.labels import voc_labels
-from tests.conftest import make_photo
+from tests.support.images import make_photo
 from training.commands.coco_import import main as import_coco
 from training.data.datasets import Split, get_split
 from training.data.label_files import find_labels, read_labels

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from model.labels import LabelClass, LabelSet, camvid_labels, voc_labels
-from tests.training.conftest import write_frame, write_voc
+from tests.support.training.data_sets import write_frame, write_voc
 from training.data.camvid import GROUPS, published_colors, split_of
 from training.data.datasets import get_split
 from training.data.layouts import DataError, find_frames, list_frames

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from benchmarks.harness.image_files import png_of
 from model.labels import VOID_COLOR, LabelClass, LabelSet, numbered_labels, voc_labels
-from tests.imaging.samples import png_of
 from training.data.masks import MaskError, label_colors, open_mask, read_mask
 
 FOUR = numbered_labels(["a", "b", "c", "d"])

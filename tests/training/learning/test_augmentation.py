@@ -13,8 +13,8 @@ from torch import Tensor
 from imaging.decoding import Limits, decode
 from imaging.decoding import scale as scaled
 from model.labels import numbered_labels
-from tests.conftest import make_photo
-from tests.training.conftest import write_camvid, write_frame
+from tests.support.images import make_photo
+from tests.support.training.data_sets import write_camvid, write_frame
 from training.data.datasets import get_split
 from training.learning.augmentation import AugmentedSplit, scale_warning
 from training.learning.recipe import Recipe, RecipeError

@@ -13,8 +13,9 @@ from cli.main import main as segment_main
 from model.inference.runtimes.torch_runtime import TorchRuntime
 from model.inference.segmenter import Options, Segmenter
 from model.weights_file import Weights, load_weights
-from tests.conftest import ROOT, make_photo
-from tests.training.invocations import on_shapes
+from tests.support.checkout import ROOT
+from tests.support.images import make_photo
+from tests.support.training.invocations import on_shapes
 from training.commands.train import main
 from training.data.datasets import get_split
 from training.data.demo import write_demo_data

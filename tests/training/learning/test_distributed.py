@@ -12,8 +12,9 @@ import pytest
 import torch
 
 from model.weights_file import load_weights
-from tests.conftest import LONGEST_S, ROOT
-from tests.training.conftest import TINY_RECIPE
+from tests.support.checkout import ROOT
+from tests.support.polling import LONGEST_S
+from tests.support.training.runs import TINY_RECIPE
 from training.commands.train import main
 from training.data.demo import write_demo_data
 from training.learning.distributed import World, join

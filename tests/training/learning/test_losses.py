@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 
 from model.labels import numbered_labels
-from tests.training.conftest import write_camvid
+from tests.support.training.data_sets import write_camvid
 from training.data.datasets import get_split
 from training.learning.losses import cross_entropy, distillation, lovasz_softmax, median_frequency_weights, without_border
 

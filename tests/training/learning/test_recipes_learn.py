@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from tests.training.runs import Make, differing, rows, state
+from tests.support.training.runs import Make, differing, rows, state
 from training.learning.run import train
 
 pytestmark = pytest.mark.long

@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from tests.training.runs import Make, Stop, differing, rows, state, stop
+from tests.support.training.runs import Make, Stop, differing, rows, state, stop
 from training.learning.checkpoint import FILE, load_checkpoint
 from training.learning.optimization import Optimization
 from training.learning.recipe import Recipe

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.training.runs import Make, differing, rows, state
+from tests.support.training.runs import Make, differing, rows, state
 from training.data.datasets import Split
 from training.learning.optimization import Optimization
 from training.learning.run import train

@@ -12,12 +12,12 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torchvision.models import mobilenet_v2
 
+from benchmarks.harness.narrow import narrow_net
 from model.architecture import Architecture
 from model.networks.builder import build, build_network
 from model.networks.fcn import FCN
 from model.preprocessing import Preprocessing
 from model.weights_file import Weights, save_weights
-from tests.narrow import narrow_net
 from training.learning.starts import load_start, start_preprocessing
 
 OURS = Architecture("fcn8s", "mobilenet_v2", 4, 16, "pooled", 16, 0.1)

@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from benchmarks.harness.narrow import narrow_net, randomise
 from model.networks.builder import build
 from model.networks.fcn import FCN
-from tests.narrow import narrow_net, randomise
 from training.learning.teacher import Teacher
 
 # in float64, since the random networks here are deep enough to blow up what float32 rounds away

@@ -10,9 +10,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from benchmarks.harness.narrow import narrow_net
 from model.inference.segmenter import Options
 from model.weights_file import Weights
-from tests.narrow import narrow_net
 from training.data.class_mapping import ClassMapping, parse_class_mapping
 from training.data.datasets import Split, get_split
 from training.data.label_files import read_labels

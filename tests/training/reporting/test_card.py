@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from benchmarks.harness.narrow import narrow_net
 from model.metrics import ConfusionMatrix
 from model.networks.servable import half_tensors
 from model.weights_file import Weights, load_weights, save_weights
-from tests.conftest import NAMES
-from tests.narrow import narrow_net
 from training.data.datasets import Split, get_split
+from training.data.demo import NAMES
 from training.data.label_files import read_labels
 from training.learning.checkpoint import Progress
 from training.learning.recipe import Recipe

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from tests.training.runs import rows
+from tests.support.training.runs import rows
 from training.reporting.curves import COLUMNS, Curves
 
 

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from model.weights_file import Weights
-from tests.conftest import ROOT
+from tests.support.checkout import ROOT
 from training.reporting.plots import curves_chart, draw, read_curves, score_chart
 
 ROWS = [{"epoch": str(i), "loss": str(1 / i), "mean_iou": "" if i % 2 else "0.5"} for i in range(1, 5)]

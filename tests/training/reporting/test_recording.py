@@ -14,7 +14,7 @@ from model.labels import numbered_labels
 from model.manifest import Int8Sums, Manifest
 from model.preprocessing import Preprocessing
 from model.weights_file import load_weights, save_weights
-from tests.training.exported import write_other
+from tests.support.training.exports import write_other
 from training.commands.evaluate import main
 from training.commands.export import export_path, refresh_facts
 from training.reporting import recording

@@ -15,7 +15,7 @@ from PIL import Image
 from model.inference.runtimes.torch_runtime import TorchRuntime
 from model.inference.segmenter import Options, Segmenter
 from model.weights_file import Weights
-from tests.training.invocations import scored
+from tests.support.training.invocations import scored
 from training.commands.evaluate import main
 from training.data.datasets import get_split
 from training.data.label_files import read_labels

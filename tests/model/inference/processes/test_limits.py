@@ -12,15 +12,15 @@ from typing import Any
 import psutil
 import pytest
 
+from benchmarks.harness.hostile import HOSTILE, hostile
 from imaging.errors import DamagedImage, ImageError
 from model.inference.errors import WorkerFailed
 from model.inference.loading import load_runtime
 from model.inference.runtime import Runtime
 from model.inference.segmenter import Options
 from model.weights_file import find_files
-from tests.imaging.hostile import HOSTILE, hostile
-from tests.imaging.test_memory import FILES, files
-from tests.model.inference.working import asking
+from tests.support.imaging.photographs import FILES, files
+from tests.support.model.workers import asking
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="limits are kept by Linux alone")
 OPTIONS = Options(tile=(96, 96))

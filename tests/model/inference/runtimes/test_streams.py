@@ -15,7 +15,8 @@ from model.inference.runtime import RuntimeUnavailable, Tile
 from model.inference.runtimes import openvino_runtime
 from model.inference.runtimes.openvino_runtime import MOST_STREAMS, CompiledNetwork, OpenVINORuntime
 from model.weights_file import DEFAULT_WEIGHTS, find_files
-from tests.conftest import HANG_S, make_photo, wait_for
+from tests.support.images import make_photo
+from tests.support.polling import HANG_S, wait_until
 
 SHAPES = [(32, 32), (64, 96), (96, 64)]
 TILES = [make_photo(*SHAPES[seed % 3], seed) for seed in range(9)]
@@ -34,7 +35,7 @@ def export(narrow_file: Path) -> Path:
 
 def crowded(runtime: OpenVINORuntime) -> OpenVINORuntime:
     """The runtime, once it has compiled its streams."""
-    wait_for(lambda: runtime.concurrency(2 * MOST_STREAMS) == runtime.max_concurrency)
+    wait_until(lambda: runtime.concurrency(2 * MOST_STREAMS) == runtime.max_concurrency)
     return runtime
 
 
@@ -127,7 +128,7 @@ def test_streams_that_cannot_be_compiled_are_done_without(
     runtime = OpenVINORuntime(export, 2)
     monkeypatch.setattr(openvino_runtime, "CompiledNetwork", refused)
     assert runtime.concurrency(9) == 1
-    wait_for(lambda: len(caplog.records) == 1)
+    wait_until(lambda: len(caplog.records) == 1)
     assert "tiles now run one at a time, each on all cores: no memory" in caplog.text
     assert (runtime.max_concurrency, runtime.concurrency(9)) == (1, 1)
     assert len(runtime.logits([TILES[0]])) == 1

@@ -15,7 +15,8 @@ from model.inference.runtimes.torch_runtime import CUDA_CALLS, TorchRuntime
 from model.inference.segmenter import Options, Segmenter
 from model.inference.tiling import Blend
 from model.weights_file import Weights, find_files
-from tests.conftest import DEVICES, make_photo, needs_gpu
+from tests.support.images import make_photo
+from tests.support.runtimes import DEVICES, needs_gpu
 
 SHAPES = [(64, 96), (96, 64), (32, 128)]
 

@@ -1,0 +1,57 @@
+"""A network whose tiles cost almost no time, for benches and tests: made with PyTorch.
+
+`python -m benchmarks.harness.narrow FOLDER` writes its files, for environments without PyTorch.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+
+from model.labels import numbered_labels
+from model.manifest import Manifest
+from model.networks.builder import build
+from model.networks.fcn import FCN
+from model.networks.servable import half_tensors
+from model.preprocessing import Preprocessing
+from model.weights_file import save_weights
+from training.commands.export import export_float32
+from training.data.demo import NAMES
+
+Net = TypeVar("Net", bound=torch.nn.Module)
+
+
+def randomise(net: Net, seed: int = 0) -> Net:
+    """Draws scores and batch-norm statistics so that outputs depend on the input, and rounding errors stay small."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, tensor in net.state_dict().items():
+            if name.endswith("running_mean"):
+                tensor.copy_(torch.randn(tensor.shape, generator=generator) * 0.1)
+            elif name.endswith("running_var"):
+                tensor.copy_(torch.rand(tensor.shape, generator=generator) * 0.5 + 0.5)
+            elif name.startswith("score_"):
+                tensor.copy_(torch.randn(tensor.shape, generator=generator) * 0.5)
+    return net
+
+
+def narrow_net(**options: object) -> FCN:
+    """An FCN-8s on a MobileNetV2 of a tenth of the width, four classes, in evaluation mode."""
+    torch.manual_seed(0)
+    arguments = {"output_stride": 16, "head": "fc", "head_width": 16, "width": 0.1} | options
+    return randomise(build("fcn8s", "mobilenet_v2", len(NAMES), **arguments)).eval()
+
+
+def write_narrow(path: Path) -> None:
+    """The narrow network's master, its float32 export beside it; its advised longer side is 64 to 128."""
+    net = narrow_net()
+    manifest = Manifest(net.architecture, numbered_labels(NAMES), Preprocessing(side=(64, 128)), "Apache-2.0")
+    save_weights(path, half_tensors(net), manifest)
+    export_float32(path)
+
+
+if __name__ == "__main__":
+    write_narrow(Path(sys.argv[1]) / "narrow.safetensors")

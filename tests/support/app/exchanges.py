@@ -1,0 +1,92 @@
+"""Requests over HTTP and over a bare socket, and what must be in their answers."""
+
+from __future__ import annotations
+
+import http.client
+import io
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+from fastapi.testclient import TestClient
+from PIL import Image
+from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.samples import Sample
+
+from app.serving.service import Service
+from tests.support.images import Pixels, encoded, make_photo
+from tests.support.polling import HANG_S, wait_until
+
+PHOTO = encoded(make_photo(90, 130))
+
+
+def service_of(client: TestClient) -> Service:
+    service: Service = client.app.state.service  # type: ignore[attr-defined]
+    return service
+
+
+def post(
+    client: TestClient, data: bytes = PHOTO, *, field: str = "file", headers: dict[str, str] | None = None, **query: Any
+) -> Any:
+    return client.post("/segment", files={field: ("photo", data)}, params=query, headers=headers or {})
+
+
+def pixels(body: bytes) -> Pixels:
+    return np.asarray(Image.open(io.BytesIO(body)))
+
+
+def assert_problem(response: Any, status: int, *words: str) -> None:
+    assert response.status_code == status, response.text
+    assert response.headers["content-type"] == "application/problem+json"
+    problem = response.json()
+    assert set(problem) == {"type", "title", "status", "detail", "request_id"}
+    assert problem["status"] == status
+    assert problem["request_id"] == response.headers["x-request-id"]
+    for word in words:
+        assert word in problem["detail"]
+
+
+def assert_idle(service: Service) -> None:
+    """Soon nothing is kept: no request in flight, tile, reservation or memory, no user of a model."""
+
+    def usage() -> tuple[int, ...]:
+        users = sum(model.users for model in service.registry.models.values())
+        return service.in_flight, service.queued_tiles, service.admission.requests, service.budget.used, users
+
+    wait_until(lambda: not any(usage()), lambda: f"in flight, tiles, reservations, bytes, users: {usage()}")
+
+
+def head(length: int = len(PHOTO), *lines: str, path: str = "/segment") -> bytes:
+    return "\r\n".join([f"POST {path} HTTP/1.1", "Host: x", f"Content-Length: {length}", *lines, "", ""]).encode()
+
+
+@contextmanager
+def connected(port: int) -> Iterator[socket.socket]:
+    with socket.create_connection(("127.0.0.1", port), timeout=HANG_S) as connection:
+        yield connection
+
+
+def answer_on(connection: socket.socket) -> http.client.HTTPResponse:
+    """The next answer, its body still unread."""
+    response = http.client.HTTPResponse(connection)
+    response.begin()
+    return response
+
+
+def samples(client: TestClient) -> list[Sample]:
+    """What `/metrics` tells."""
+    return [sample for family in text_string_to_metric_families(client.get("/metrics").text) for sample in family.samples]
+
+
+def metric(client: TestClient, name: str) -> float:
+    """The value of a metric without labels."""
+    return next(sample.value for sample in samples(client) if sample.name == name)
+
+
+def count_of(client: TestClient, status: int, route: str = "/segment", method: str = "POST") -> float:
+    """How many such answers the metrics tell of."""
+    start = f'segment_requests_total{{method="{method}",route="{route}",status="{status}"}} '
+    lines = [line for line in client.get("/metrics").text.splitlines() if line.startswith(start)]
+    return float(lines[0].removeprefix(start)) if lines else 0.0

@@ -1,0 +1,89 @@
+"""A service without HTTP on an event loop of its own, and one whose network waits."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Coroutine, Iterator
+from concurrent.futures import Future
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any, TypeVar
+
+from fastapi.testclient import TestClient
+
+from app.serving.registry import Model
+from app.serving.service import Job, Service
+from imaging.decoding import Limits
+from model.inference.processes.messages import Body, Image
+from model.inference.scheduler import Scheduler
+from model.inference.segmenter import Options, Segmenter
+from tests.support.model.doubles import HeldRuntime, Hold
+from tests.support.polling import HANG_S, wait_until
+
+T = TypeVar("T")
+Serve = Callable[..., AbstractContextManager[TestClient]]
+
+
+class Alone:
+    """A service on an event loop of its own, in a thread."""
+
+    def __init__(self, service: Service) -> None:
+        self.service = service
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._thread.start()
+        self.call(service.start())
+
+    def submit(self, coroutine: Coroutine[Any, Any, T]) -> Future[T]:
+        """What a coroutine gives, on the loop."""
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+
+    def call(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        return self.submit(coroutine).result(HANG_S)
+
+    def segment(
+        self, data: bytes, options: Options, deadline: float | None = None, check: Callable[..., None] = lambda *_: None
+    ) -> Future[bytes]:
+        """The answer's bytes, as a request gets them."""
+        return self.submit(self._segment(data, options, deadline, check))
+
+    async def _segment(self, data: bytes, options: Options, deadline: float | None, check: Callable[..., None]) -> bytes:
+        service = self.service
+        reservation = service.reserve()
+        job = Job(Image(Body.of(data), options, Limits()), None, reservation, check)
+        answer = await service.segment(job, deadline or service.deadline())
+        try:
+            return answer.body.read(answer.body.length)
+        finally:
+            answer.body.close()
+            service.budget.end(reservation.memory)
+
+    def stop(self) -> None:
+        self.call(self.service.stop())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+
+@contextmanager
+def held(service: Service) -> Iterator[Hold]:
+    """The service with its default model behind a hold, which is closed.
+
+    At the end it is opened, what waits is done, which leaves no reservation, and the model is put back.
+    """
+    before = service.registry.models
+    model, hold = next(iter(before.values())), Hold()
+    runtime = HeldRuntime(model.segmenter.runtime, hold)
+    scheduler = Scheduler(
+        [runtime], max_batch=1, on_batch=service.metrics.batch, on_failure=service.fail, clock=model.scheduler.clock
+    )
+    scheduler.start()
+    hold.close()
+    service.registry.models = {model.name: Model(Segmenter(runtime, model.segmenter.limits), scheduler)}
+    try:
+        yield hold
+    finally:
+        hold.open()
+        wait_until(lambda: service.admission.requests == 0)
+        service.registry.models = before
+        scheduler.stop()

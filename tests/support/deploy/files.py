@@ -1,0 +1,33 @@
+"""What the files in `deploy/` say, and the programs that read them."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.support.checkout import ROOT
+
+DEPLOY = ROOT / "deploy"
+ALERTS: list[dict[str, Any]] = yaml.safe_load((DEPLOY / "prometheus" / "alerts.yml").read_text())["groups"][0]["rules"]
+DASHBOARD: dict[str, Any] = json.loads((DEPLOY / "grafana" / "dashboard.json").read_text())
+PANELS: list[dict[str, Any]] = [panel for panel in DASHBOARD["panels"] if panel["type"] != "row"]
+RULES = [rule["expr"] for rule in ALERTS]
+QUERIES = [target["expr"] for panel in PANELS for target in panel["targets"]]
+VARIABLES = [variable["query"]["query"] for variable in DASHBOARD["templating"]["list"] if variable["type"] == "query"]
+METRIC = re.compile(r"\b(?:segment|process|python)_[a-z_]+\b")
+
+
+def program(name: str) -> str:
+    """The program of Debian's package `prometheus`; skips where it is not installed, which in CI is an error."""
+    if path := shutil.which(name):
+        return path
+    missing = f"{name} is not installed (apt-get install prometheus)"
+    if os.environ.get("CI"):
+        pytest.fail(missing)
+    pytest.skip(missing)

@@ -1,0 +1,122 @@
+"""Image files made on the spot, with what decoding must give."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from benchmarks.harness.image_files import chunk, file_of, png_of
+from tests.support.images import Pixels, make_photo
+
+ORIENTATION = 0x0112
+SIZE = (21, 34)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A file, the RGB pixels that it stands for, and by how much a lossy format may miss them."""
+
+    data: bytes
+    pixels: Pixels
+    tolerance: int = 0
+
+
+def grey16_png(values: npt.NDArray[np.uint16], **chunks: bytes) -> bytes:
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
+    return png_of(values.shape[1], values.shape[0], 16, 0, rows, **chunks)
+
+
+def samples() -> dict[str, Sample]:
+    """One file of each kind that the contract names."""
+    photo = make_photo(*SIZE)
+    grey, alpha = photo[..., 0], photo[..., 1].copy()
+    alpha[:4], alpha[-4:] = 0, 255
+    wide = (np.arange(grey.size, dtype=np.uint32) * 65535 // (grey.size - 1)).astype(np.uint16).reshape(SIZE)
+    ids = (grey // 32).astype(np.uint8)
+    bits = grey > 127
+    palette = np.random.default_rng(1).integers(0, 256, (8, 3), dtype=np.uint8)
+    indexed = Image.fromarray(ids)
+    indexed.putpalette(palette.tobytes())
+    holed = palette[ids]
+    holed[ids == 3] = 255
+    color = Image.fromarray(photo)
+    return {
+        "rgb png": Sample(file_of(color, "PNG"), photo),
+        "rgb bmp": Sample(file_of(color, "BMP"), photo),
+        "rgb tiff": Sample(file_of(color, "TIFF"), photo),
+        "deflated tiff": Sample(file_of(color, "TIFF", compression="tiff_deflate"), photo),
+        "lossless webp": Sample(file_of(color, "WEBP", lossless=True), photo),
+        "jpeg": Sample(file_of(color, "JPEG", quality=95, subsampling=0), photo, 24),
+        "cmyk jpeg": Sample(file_of(color.convert("CMYK"), "JPEG", quality=95), photo, 24),
+        "rgba png": Sample(file_of(Image.fromarray(np.dstack([photo, alpha])), "PNG"), over_white(photo, alpha), 1),
+        "rgba webp": Sample(
+            file_of(Image.fromarray(np.dstack([photo, alpha])), "WEBP", lossless=True), over_white(photo, alpha), 1
+        ),
+        "la png": Sample(file_of(Image.fromarray(np.dstack([grey, alpha])), "PNG"), over_white(rgb(grey), alpha), 1),
+        "grey png": Sample(file_of(Image.fromarray(grey), "PNG"), rgb(grey)),
+        "grey jpeg": Sample(file_of(Image.fromarray(grey), "JPEG", quality=95), rgb(grey), 24),
+        "16-bit grey png": Sample(grey16_png(wide), rgb(eight_bit(wide))),
+        "16-bit grey tiff": Sample(file_of(Image.fromarray(wide), "TIFF"), rgb(eight_bit(wide))),
+        "big-endian 16-bit tiff": Sample(file_of(Image.fromarray(wide.astype(">u2")), "TIFF"), rgb(eight_bit(wide))),
+        "1-bit png": Sample(file_of(Image.fromarray(bits), "PNG"), rgb(bits * np.uint8(255))),
+        "1-bit tiff": Sample(file_of(Image.fromarray(bits), "TIFF", compression="group4"), rgb(bits * np.uint8(255))),
+        "palette png": Sample(file_of(indexed, "PNG"), palette[ids]),
+        "palette gif": Sample(file_of(indexed, "GIF"), palette[ids]),
+        "transparent palette png": Sample(file_of(indexed, "PNG", transparency=3), holed),
+        "transparent gif": Sample(file_of(indexed, "GIF", transparency=3), holed),
+        "animated gif": Sample(file_of(indexed, "GIF", save_all=True, append_images=[solid()]), palette[ids]),
+        "animated webp": Sample(file_of(color, "WEBP", lossless=True, save_all=True, append_images=[solid()]), photo),
+        "two-page tiff": Sample(file_of(color, "TIFF", save_all=True, append_images=[solid()]), photo),
+    }
+
+
+def rgb(grey: Pixels) -> Pixels:
+    return np.dstack([grey] * 3)
+
+
+def solid() -> Image.Image:
+    """A second frame, unlike any first one."""
+    return Image.new("RGB", (SIZE[1], SIZE[0]), (255, 0, 255))
+
+
+def eight_bit(values: npt.NDArray[np.uint16]) -> Pixels:
+    return np.round(values * (255 / 65535)).astype(np.uint8)
+
+
+def over_white(pixels: Pixels, alpha: Pixels) -> Pixels:
+    opacity = alpha[..., None] / 255
+    return np.round(pixels * opacity + 255 * (1 - opacity)).astype(np.uint8)
+
+
+def upright(stored: Pixels, orientation: int) -> Pixels:
+    """What an image stored so shows under this EXIF orientation."""
+    turns = {
+        1: stored,
+        2: stored[:, ::-1],
+        3: stored[::-1, ::-1],
+        4: stored[::-1],
+        5: stored.swapaxes(0, 1),
+        6: np.rot90(stored, -1),
+        7: stored[::-1, ::-1].swapaxes(0, 1),
+        8: np.rot90(stored, 1),
+    }
+    return turns[orientation]
+
+
+def oriented(pixels: Pixels, format: str, orientation: int) -> bytes:
+    exif = Image.Exif()
+    exif[ORIENTATION] = orientation
+    options = {"tiffinfo": {ORIENTATION: orientation}} if format == "TIFF" else {"exif": exif}
+    return file_of(Image.fromarray(pixels), format, **options)
+
+
+def late_exif_png(pixels: Pixels, orientation: int) -> bytes:
+    """A PNG whose EXIF stands behind its pixels, as the format allows."""
+    exif = Image.Exif()
+    exif[ORIENTATION] = orientation
+    data = file_of(Image.fromarray(pixels), "PNG")
+    end = data.rindex(b"IEND") - 4
+    return data[:end] + chunk(b"eXIf", exif.tobytes().removeprefix(b"Exif\0\0")) + data[end:]

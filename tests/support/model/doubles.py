@@ -1,0 +1,120 @@
+"""Stand-ins that a test controls: a clock, a runtime of one channel, a runtime that waits."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+
+import numpy as np
+
+from model.architecture import Architecture, Grid
+from model.inference.merging import Logits
+from model.inference.runtime import ModelIdentity, Runtime, Tile
+from model.labels import numbered_labels
+from model.manifest import Manifest
+from model.preprocessing import Preprocessing
+from tests.support.polling import HANG_S
+
+FAR = 1e6  # a deadline that does not come
+
+
+def tile(value: int, side: int = 32) -> Tile:
+    """A tile of this value."""
+    return np.full((side, side, 3), value, np.uint8)
+
+
+class Clock:
+    """Stands still until told."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Hold:
+    """Where calls wait while it is closed; `entered` once one has come. They raise `error` where it is set."""
+
+    def __init__(self) -> None:
+        self.error: Exception | None = None
+        self._open = threading.Event()
+        self._open.set()
+        self.entered = threading.Event()
+
+    def close(self) -> None:
+        self.entered.clear()
+        self._open.clear()
+
+    def open(self) -> None:
+        self._open.set()
+
+    def __enter__(self) -> Hold:
+        self.close()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.open()
+
+    def __call__(self) -> None:
+        self.entered.set()
+        assert self._open.wait(HANG_S)
+        if self.error:
+            raise self.error
+
+
+class FirstChannel:
+    """A runtime of one class whose logits are the tile's first channel; keeps the first value of each tile, by batch.
+
+    Raises what `errors` has for a tile's first value.
+    """
+
+    device = "cpu"
+    stride = 1
+    grid: Grid = "corner"
+
+    def __init__(self, max_batch: int | None = None, concurrency: int = 1) -> None:
+        architecture = Architecture("fcn32s", "mobilenet_v2", 1)
+        self.identity = ModelIdentity("first-channel", "0" * 64, "double", "float32")
+        self.file_sha256, self.network_sha256 = "0" * 64, ""
+        self.manifest = Manifest(architecture, numbered_labels(["one"]), Preprocessing(), "Apache-2.0")
+        self.max_batch, self.max_concurrency = max_batch, concurrency
+        self.batches: list[list[int]] = []
+        self.errors: dict[int, Exception] = {}
+        self.hold = Hold()
+
+    def concurrency(self, tiles: int) -> int:
+        return self.max_concurrency
+
+    def logits(self, tiles: Sequence[Tile]) -> Logits:
+        self.hold()
+        values = [int(tile[0, 0, 0]) for tile in tiles]
+        self.batches.append(values)
+        for value in values:
+            if value in self.errors:
+                raise self.errors[value]
+        return np.stack([tile[None, :, :, 0].astype(np.float32) for tile in tiles])
+
+    def describe(self) -> dict[str, str]:
+        return {}
+
+
+class HeldRuntime:
+    """A real runtime behind a hold."""
+
+    def __init__(self, runtime: Runtime, hold: Hold) -> None:
+        self._runtime, self._hold = runtime, hold
+        self.identity, self.manifest, self.device = runtime.identity, runtime.manifest, runtime.device
+        self.stride, self.grid = runtime.stride, runtime.grid
+        self.file_sha256, self.network_sha256 = runtime.file_sha256, runtime.network_sha256
+        self.max_batch, self.max_concurrency = runtime.max_batch, runtime.max_concurrency
+
+    def concurrency(self, tiles: int) -> int:
+        return self._runtime.concurrency(tiles)
+
+    def logits(self, tiles: Sequence[Tile]) -> Logits:
+        self._hold()
+        return self._runtime.logits(tiles)
+
+    def describe(self) -> dict[str, str]:
+        return self._runtime.describe()

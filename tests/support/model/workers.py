@@ -1,0 +1,58 @@
+"""Workers on an event loop, in front of the narrow network, and what asks them."""
+
+from __future__ import annotations
+
+import asyncio
+import pickle
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from imaging.decoding import Limits
+from model.inference.merging import Logits
+from model.inference.processes.messages import Body, Image
+from model.inference.processes.worker import DeathReason
+from model.inference.processes.workers import Workers
+from model.inference.runtime import DistantRuntime, Runtime, Tile
+from model.inference.segmenter import Options, Segmenter
+
+
+class Asking:
+    """Workers, the deaths that they tell of, and images that are worked on by them."""
+
+    def __init__(self, runtime: Runtime, count: int) -> None:
+        self.segmenter = Segmenter(runtime)
+        self.description = pickle.dumps(DistantRuntime.of(runtime))
+        self.deaths: list[DeathReason] = []
+        self.failures: list[str] = []
+        self.workers = Workers(count, on_death=self.deaths.append, on_failure=self.failures.append)
+
+    def submit(self, tile: Tile) -> asyncio.Future[Logits]:
+        return asyncio.get_running_loop().run_in_executor(None, lambda: self.segmenter.runtime.logits([tile])[0])
+
+    async def segment(self, data: bytes, options: Options | None = None, granted: int | None = None) -> bytes:
+        """The answer's bytes; `granted` in place of the memory that the plan asks for."""
+        image = Image(Body.of(data), options or Options(), Limits())
+        try:
+            async with self.workers.claim() as worker:
+                planned = await worker.plan(image, self.description, ahead=2)
+                answer = await worker.work(planned.bytes if granted is None else granted, self.submit)
+        finally:
+            image.body.close()
+        try:
+            return answer.body.read(answer.body.length)
+        finally:
+            answer.body.close()
+
+    def alone(self, data: bytes, options: Options | None = None) -> bytes:
+        """What a segmenter answers in this process."""
+        return self.segmenter.segment(data, self.segmenter.plan(data, options or Options())).body
+
+
+@asynccontextmanager
+async def asking(runtime: Runtime, count: int = 2) -> AsyncIterator[Asking]:
+    it = Asking(runtime, count)
+    await it.workers.start()
+    try:
+        yield it
+    finally:
+        await it.workers.stop()

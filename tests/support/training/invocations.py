@@ -1,0 +1,28 @@
+"""Arguments of `fcn-train` on the generated shapes, and the matrix that `fcn-evaluate` must find."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from model.inference.runtimes.torch_runtime import TorchRuntime
+from model.inference.segmenter import Options, Segmenter
+from model.metrics import ConfusionMatrix
+from model.weights_file import Weights
+from training.data.class_mapping import parse_class_mapping
+from training.data.datasets import get_split
+from training.data.label_files import read_labels
+from training.scoring.evaluate import evaluate
+
+
+def on_shapes(shapes: Path, recipe: Path, out: Path, *extra: str) -> list[str]:
+    names = ["--data", shapes, "--labels", shapes / "classes.json", "--recipe", recipe, "--out", out, "--threads", "1"]
+    return [*map(str, names), "--device", "cpu", *extra]
+
+
+def scored(weights: Weights, shapes: Path, mapping: str | None = None, split: str = "val", **options: Any) -> ConfusionMatrix:
+    """The matrix that the command must find."""
+    labels = read_labels(str(shapes / "classes.json"))
+    mapped = parse_class_mapping(mapping, labels) if mapping else None
+    segmenter = Segmenter(TorchRuntime(weights, "cpu", "float32"))
+    return evaluate(segmenter, get_split(shapes, split, labels, mapped), Options((64, 64), **options), mapped, quiet=True)
