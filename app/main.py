@@ -18,17 +18,22 @@ from app.api.page import mount_page
 from app.api.security import SECURITY_HEADERS, ProblemCORSMiddleware
 from app.connections import ConnectionMiddleware
 from app.environment import PREFIX, UnknownSetting, UnreadLines, check_env_file
-from app.middleware import LoadShedding, RequestTelemetry, UnexpectedErrors
+from app.interop.sagemaker import sagemaker_router
+from app.interop.variables import SAGEMAKER_PORT, WrongPort
+from app.interop.vertex_ai import vertex_ai_router
+from app.middleware import POLLED, LoadShedding, RequestTelemetry, UnexpectedErrors
 from app.server import serve
 from app.serving.service import Service
 from app.settings import ENV_FILE, Settings, ignored_variables
-from app.telemetry import configure_logging, printable, shown
+from app.telemetry import configure_logging, excerpt, printable
 from model.command_line import CommandParser, package_version
 
 TITLE = "fcn-segment"
 SUMMARY = "Semantic segmentation over HTTP: an image goes in, a mask of exactly the same size comes out."
+SAGEMAKER_ARGUMENT = "serve"  # SageMaker starts a container with it
 log = logging.getLogger("segment")
 SHED = ((segment.router, "segment_image"), (batch.router, "segment_batch"))
+PLATFORMS = {"sagemaker": sagemaker_router, "vertex_ai": vertex_ai_router}
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -46,14 +51,19 @@ def create_app(settings: Settings) -> FastAPI:
         openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False,
     )  # fmt: skip
     app.state.service = service
+    paths, polled = {router.url_path_for(name) for router, name in SHED}, set(POLLED)
+    if make_router := PLATFORMS.get(settings.platform):
+        platform = make_router(settings)
+        app.include_router(platform)  # before the others, so that a path of the platform is the platform's
+        paths.add(platform.url_path_for("platform_predict"))
+        polled.add(platform.url_path_for("platform_health"))
     app.include_router(segment.router, tags=["segmentation"])
     app.include_router(batch.router, tags=["segmentation"])
     app.include_router(state.router, tags=["state"])
     mount_page(app)
     install_handlers(app)
-    paths = tuple(router.url_path_for(name) for router, name in SHED)
     # the middleware added last is the outermost: it sees a request first
-    app.add_middleware(LoadShedding, service=service, paths=paths)
+    app.add_middleware(LoadShedding, service=service, paths=tuple(paths))
     app.add_middleware(UnexpectedErrors, service=service)
     if settings.cors_origins:
         exposed = ["X-Request-ID", "Server-Timing", "Retry-After", "ETag"]
@@ -61,7 +71,7 @@ def create_app(settings: Settings) -> FastAPI:
             ProblemCORSMiddleware, allow_origins=settings.cors_origins, allow_methods=["GET", "POST"], allow_headers=["*"],
             expose_headers=exposed,
         )  # fmt: skip
-    app.add_middleware(RequestTelemetry, metrics=service.metrics)
+    app.add_middleware(RequestTelemetry, metrics=service.metrics, polled=polled)
     app.add_middleware(ConnectionMiddleware, ending=service.is_ending, headers=SECURITY_HEADERS)
     return app
 
@@ -72,7 +82,10 @@ def parser() -> argparse.ArgumentParser:
         f"  {PREFIX}{name.upper():<18} {field.description} (default: {_default(field.default)})"
         for name, field in Settings.model_fields.items()
     ]
-    epilog = "settings, from the environment and a .env file:\n" + "\n".join(settings)
+    epilog = (
+        f"with the argument `{SAGEMAKER_ARGUMENT}`: as SageMaker starts it, on port {SAGEMAKER_PORT}\n\n"
+        "settings, from the environment and a .env file:\n" + "\n".join(settings)
+    )
     return CommandParser(
         "fcn-serve", hint="settings are variables: ", description=SUMMARY, epilog=epilog,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -84,15 +97,18 @@ def _default(value: object) -> str:
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser().parse_args(argv)
+    arguments = sys.argv[1:] if argv is None else argv
+    for_sagemaker = arguments == [SAGEMAKER_ARGUMENT]
+    if not for_sagemaker:
+        parser().parse_args(arguments)
     try:
         check_env_file(ENV_FILE)
         with UnreadLines() as unread:
-            settings = Settings()
+            settings = Settings(platform="sagemaker") if for_sagemaker else Settings()
         if unread.messages:
             print(f"fcn-serve: {ENV_FILE}: {printable(unread.messages[0], 1000)}; write NAME=value there", file=sys.stderr)
             return 2
-    except UnknownSetting as error:
+    except (UnknownSetting, WrongPort) as error:
         for line in str(error).splitlines():
             print(f"fcn-serve: {line}", file=sys.stderr)
         return 2
@@ -106,7 +122,7 @@ def main(argv: list[str] | None = None) -> int:
         for entry in error.errors():
             name = PREFIX + "_".join(str(part) for part in entry["loc"]).upper()
             # never print a key
-            value = "" if entry["loc"][0] == "api_keys" else f", got {shown(entry['input'])}"
+            value = "" if entry["loc"][0] == "api_keys" else f", got {excerpt(entry['input'])}"
             print(f"fcn-serve: {name}: {entry['msg']}{value}", file=sys.stderr)
         return 2
     configure_logging(settings.log_format, settings.log_level)

@@ -8,6 +8,7 @@ import logging
 import random
 import re
 import time
+from collections.abc import Collection
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -30,12 +31,14 @@ class RequestTelemetry:
     """Gives each request an id, and logs and counts its answer.
 
     Inner layers find the id in the request's headers and state. If a valid `traceparent` header names the caller's trace, log
-    lines have its ids too. Inner layers see a HEAD as a GET; the server leaves the body out.
+    lines have its ids too. Inner layers see a HEAD as a GET; the server leaves the body out. polled: routes whose usual answers
+    are logged only at the level `debug`.
     """
 
-    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+    def __init__(self, app: ASGIApp, metrics: Metrics, polled: Collection[str] = POLLED) -> None:
         self.app = app
         self.metrics = metrics
+        self.polled = polled
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -67,12 +70,12 @@ class RequestTelemetry:
         state = scope["state"]
         route = state.get("route") or getattr(scope.get("route"), "path", "other")
         method = scope["method"] if scope["method"] in METHODS else "other"
-        self.metrics.answered(route, method, status, seconds)
+        self.metrics.count_request(route, method, status, seconds)
         fields = state.get("log", {})
         if "route" in state and "reason" in fields:  # `LoadShedding` sets `route`: only images count as rejected
-            self.metrics.rejected(fields["reason"])
+            self.metrics.count_rejection(fields["reason"])
         # the usual answers of polled routes are not worth a line: the service logs itself why it answers 503
-        level = logging.DEBUG if route in POLLED and (status < 400 or status == 503) else logging.INFO
+        level = logging.DEBUG if route in self.polled and (status < 400 or status == 503) else logging.INFO
         if log.isEnabledFor(level):
             facts = state["known"] | {"method": scope["method"], "path": scope["path"], "status": status}
             log.log(level, "request", extra={"fields": facts | {"ms": round(seconds * 1000, 1)} | fields})

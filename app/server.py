@@ -52,7 +52,7 @@ class DrainingServer(uvicorn.Server):
         for listener in sockets or ():
             listener.listen(BACKLOG)
         if hasattr(signal, "SIGHUP") and threading.current_thread() is threading.main_thread():
-            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self.service.reload)
+            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self.service.loader.reload)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         if self.service.ending:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
+from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, EnvSettingsSource, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from app.environment import PREFIX, check_names, of_kubernetes
+from app.interop.variables import Platform, implied_settings
 from model.inference.cores import available_cores, available_memory
 from model.inference.loading import Precision, RuntimeName
 from model.inference.tiling import AUTO, Blend, Size, parse_tile
@@ -27,12 +29,23 @@ MOST_S = 86_400.0  # of deadlines: the system's clocks do not accept arbitrarily
 ORIGIN = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*)://(?P<host>[a-z0-9_.-]+|\[[0-9a-f:.]+\])(?::(?P<port>\d{1,5}))?")
 DEFAULT_PORTS = {"http": "80", "https": "443"}  # browsers leave these ports out
 SHA256 = re.compile(r"[0-9A-Fa-f]{64}")
+ROUTE = re.compile(r"/[A-Za-z0-9._~:@/-]*")
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 CommaSeparated = Annotated[tuple[str, ...], NoDecode]
 
 
+class PlatformVariables(PydanticBaseSettingsSource):
+    """The settings that a managed platform's own variables imply. All other sources beat it. Raises `WrongPort`."""
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        return self().get(field_name), field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        return implied_settings(os.environ, self.current_state)
+
+
 class Settings(BaseSettings):
-    """Settings, read once from `SEGMENT_*` variables and a `.env` file.
+    """Settings, read once from `SEGMENT_*` variables, a `.env` file, and the variables of managed platforms.
 
     A wrong value raises `ValidationError`. A variable that is not a setting raises `UnknownSetting`. The `repr` has no keys.
     """
@@ -47,7 +60,7 @@ class Settings(BaseSettings):
     )
 
     host: str = Field("127.0.0.1", description="address to listen on; 0.0.0.0 for all (the container's default)")
-    port: int = Field(8000, ge=0, le=65535, description="port to listen on")
+    port: int = Field(8000, ge=0, le=65535, description="port to listen on; by default that of the platform, or `PORT`")
     root_path: str = Field("", description="path under which a proxy serves this, e.g. `/segmentation`")
     weights: str = Field(
         DEFAULT_WEIGHTS, description="weights: a file, or a name in `weights/`; several with commas, the first is the default"
@@ -110,6 +123,12 @@ class Settings(BaseSettings):
     log_format: Literal["json", "text"] = Field("json", description="format of the log lines")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level that is logged")
     threads: int = Field(0, ge=0, description="CPU threads of the network; 0: one a core")
+    platform: Platform = Field(
+        "none",
+        description="`sagemaker` or `vertex_ai`: answers the routes of this platform as well; by default its variables decide",
+    )
+    vertex_health_route: str = Field("/health/ready", description="Vertex AI's health route; by default `AIP_HEALTH_ROUTE`")
+    vertex_predict_route: str = Field("/predict", description="Vertex AI's predict route; by default `AIP_PREDICT_ROUTE`")
 
     @classmethod
     def settings_customise_sources(
@@ -120,13 +139,13 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Checks the names of all variables, and leaves out those that Kubernetes sets."""
+        """Checks the names of all variables, leaves out those that Kubernetes sets, and adds those of managed platforms."""
         for source in (env_settings, dotenv_settings):
             assert isinstance(source, EnvSettingsSource)
             check_names(source.env_vars, cls.model_fields)
             foreign = of_kubernetes(source.env_vars)
             source.env_vars = {name: value for name, value in source.env_vars.items() if name.upper() not in foreign}
-        return init_settings, env_settings, dotenv_settings
+        return init_settings, env_settings, dotenv_settings, PlatformVariables(settings_cls)
 
     @field_validator("api_keys", "cors_origins", "weights_sha256", mode="before")
     @classmethod
@@ -171,6 +190,13 @@ class Settings(BaseSettings):
             raise ValueError("must be a path such as /segmentation, without scheme, spaces, ? and #")
         path = value.strip("/")
         return f"/{path}" if path else ""
+
+    @field_validator("vertex_health_route", "vertex_predict_route")
+    @classmethod
+    def _route(cls, value: str) -> str:
+        if not ROUTE.fullmatch(value):
+            raise ValueError("must be a path such as /predict, of letters, digits and the signs . _ ~ : @ - /")
+        return value
 
     @field_validator("protect_all")
     @classmethod

@@ -35,6 +35,7 @@ FIELD_LENGTH = 300  # characters of a field in a log line
 TEXT_LENGTH = 8000  # characters of a message or a traceback in a log line
 REPEAT_S = 60.0  # seconds until a repeated message of uvicorn or asyncio is logged again
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
+CONFIDENCES = (0.3, 0.4, 0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 1)
 
 Reason = Literal[
     "full", "deadline", "memory", "device_memory", "disk", "worker", "starting", "draining", "failed", "timeout", "key",
@@ -45,12 +46,13 @@ REASONS: tuple[Reason, ...] = get_args(Reason)
 
 
 @dataclass(frozen=True)
-class State:
+class ServiceState:
     """The service's state at one moment. models: name, sha256, runtime, precision and device of each model in service."""
 
     ready: bool
     queued_tiles: int
     max_queued_tiles: int
+    queue_seconds: float
     requests_in_flight: int
     request_timeout_s: float
     memory_limit: int | None
@@ -64,7 +66,7 @@ class State:
 class Metrics:
     """The metrics of the service and its process, in their own registry. `state` is called at each scrape."""
 
-    def __init__(self, state: Callable[[], State]) -> None:
+    def __init__(self, state: Callable[[], ServiceState]) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
         for collector in (ProcessCollector, PlatformCollector, GCCollector):
@@ -82,6 +84,13 @@ class Metrics:
             "segment_stage_seconds", "Seconds of a request in each stage", ["stage"], buckets=SECONDS, registry=self.registry
         )
         self.pixels = Counter("segment_pixels", "Pixels of segmented images", registry=self.registry)
+        self.class_pixels = Counter(
+            "segment_class_pixels", "Pixels of each class in segmented images", ["model", "class"], registry=self.registry
+        )
+        self.confidence = Histogram(
+            "segment_mean_confidence", "Mean confidence of an image's pixels", ["model"],
+            buckets=CONFIDENCES, registry=self.registry,
+        )  # fmt: skip
         self.tiles = Counter("segment_tiles", "Tiles that the network has run", registry=self.registry)
         self.batch_tiles = Histogram(
             "segment_batch_tiles", "Tiles in a batch", buckets=(1, 2, 4, 8, 16, 32, 64), registry=self.registry
@@ -93,20 +102,29 @@ class Metrics:
             self.worker_deaths.labels(death)
         self.batch_seconds = Histogram("segment_batch_seconds", "Seconds of a batch", buckets=SECONDS, registry=self.registry)
 
-    def answered(self, route: str, method: str, status: int, seconds: float) -> None:
+    def count_request(self, route: str, method: str, status: int, seconds: float) -> None:
         """Counts a request. status: 499 if its client disconnected before the answer."""
         self.requests.labels(route, method, str(status)).inc()
         self.seconds.labels(route).observe(seconds)
 
-    def rejected(self, reason: Reason) -> None:
+    def count_rejection(self, reason: Reason) -> None:
         """Counts an image that was not segmented."""
         self.rejections.labels(reason).inc()
 
-    def segmented(self, size: tuple[int, int], seconds: Mapping[str, float]) -> None:
-        """Counts a segmented image. size: height, width. seconds: of each stage."""
+    def count_segmentation(
+        self, model: str, seconds: Mapping[str, float], class_pixels: Mapping[str, int], mean_confidence: float | None
+    ) -> None:
+        """Counts a segmented image. seconds: of each stage. class_pixels: of every class of the model, by name.
+
+        mean_confidence: 0 to 1; None if the answer did not need it.
+        """
         for stage, stage_seconds in seconds.items():
             self.stages.labels(stage).observe(stage_seconds)
-        self.pixels.inc(size[0] * size[1])
+        for name, pixels in class_pixels.items():
+            self.class_pixels.labels(model, name).inc(pixels)
+        self.pixels.inc(sum(class_pixels.values()))
+        if mean_confidence is not None:
+            self.confidence.labels(model).observe(mean_confidence)
 
     def batch(self, tiles: int, seconds: float) -> None:
         """Counts a batch that the network has run."""
@@ -114,7 +132,7 @@ class Metrics:
         self.batch_tiles.observe(tiles)
         self.batch_seconds.observe(seconds)
 
-    def worker_died(self, reason: DeathReason) -> None:
+    def count_worker_death(self, reason: DeathReason) -> None:
         """Counts a worker process that ended by itself or was killed."""
         self.worker_deaths.labels(reason).inc()
 
@@ -125,7 +143,7 @@ class Metrics:
 class StateCollector(Collector):
     """The metrics of the service's current state: its load, its limits, and its models."""
 
-    def __init__(self, state: Callable[[], State]) -> None:
+    def __init__(self, state: Callable[[], ServiceState]) -> None:
         self._state = state
 
     def collect(self) -> Iterator[GaugeMetricFamily | CounterMetricFamily | InfoMetricFamily]:
@@ -134,6 +152,8 @@ class StateCollector(Collector):
         yield GaugeMetricFamily("segment_requests_in_flight", "Requests with images under way", state.requests_in_flight)
         yield GaugeMetricFamily("segment_queued_tiles", "Tiles admitted and not done", state.queued_tiles)
         yield GaugeMetricFamily("segment_max_queued_tiles", "Most tiles admitted and not done", state.max_queued_tiles)
+        description = "Seconds that the tiles admitted and not done take at the measured rate"
+        yield GaugeMetricFamily("segment_queue_seconds", description, state.queue_seconds)
         yield GaugeMetricFamily("segment_request_timeout_seconds", "Most seconds from body to answer", state.request_timeout_s)
         if state.memory_limit:
             yield GaugeMetricFamily("segment_memory_limit_bytes", "Memory that the process may use", state.memory_limit)
@@ -161,7 +181,7 @@ def printable(text: str, length: int) -> str:
     return start if len(start) <= length else start[:length] + "..."
 
 
-def shown(value: object) -> str:
+def excerpt(value: object) -> str:
     """The value's `repr`, cut to `VALUE_LENGTH` characters and `...`."""
     return printable(repr(value), VALUE_LENGTH)
 

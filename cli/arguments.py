@@ -9,10 +9,9 @@ from typing import get_args
 
 import shtab
 
-from imaging.decoding import FORMATS as IMAGE_FORMATS
-from imaging.decoding import Limits
+from imaging.decoding import IMAGE_FORMATS, Limits
 from imaging.encoding import ImageFormat
-from imaging.rendering import FORMATS, MaskEncoding, Rendering, parse_classes
+from imaging.rendering import ANSWER_FORMATS, MaskEncoding, Rendering, parse_classes
 from model.command_line import CommandParser
 from model.inference.loading import PRECISIONS, RUNTIMES
 from model.inference.scaling import Side, parse_side
@@ -59,7 +58,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _add_served(p: argparse._ArgumentGroup) -> None:
-    p.add_argument("--format", choices=FORMATS, default="png", help="form of the answer (default: png)")
+    p.add_argument("--format", choices=ANSWER_FORMATS, default="png", help="form of the answer (default: png)")
     p.add_argument("--mask", choices=get_args(MaskEncoding), default="rle", help="with json and coco: how regions are written")
     p.add_argument("--blend", choices=get_args(Blend), default=Options.blend, help="how overlapping logits are averaged")
     p.add_argument(

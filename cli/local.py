@@ -12,7 +12,7 @@ from dataclasses import replace
 from imaging.decoding import Limits
 from model.inference.cores import available_cores
 from model.inference.merging import Logits
-from model.inference.processes.worker import Body, Image
+from model.inference.processes.messages import Body, Image
 from model.inference.processes.workers import Workers
 from model.inference.runtime import DistantRuntime, Runtime, Tile
 from model.inference.scheduler import Scheduler, TileQueue

@@ -102,7 +102,7 @@ def _segmenting(args: argparse.Namespace) -> AbstractContextManager[Segmenting]:
         if args.device == "auto" and (warning := unused_gpu()):
             tell(warning)
         runtime = load_runtime(find_files(args.weights), args.runtime, args.device, args.precision, args.threads)
-    segment_options.rendering.shown(runtime.manifest.labels.classes)  # raises for a class that the model lacks
+    segment_options.rendering.class_ids(runtime.manifest.labels.classes)  # raises for a class that the model lacks
     return closing(Local(runtime, segment_options, Limits(args.max_megapixels), args.threads))
 
 

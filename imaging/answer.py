@@ -37,15 +37,15 @@ class Labels(Protocol):
 
 
 @dataclass(frozen=True)
-class Answer:
+class SegmentedImage:
     """A segmented image, ready to be encoded.
 
-    image: the photo, uint8 (H, W, 3), or None if the rendering does not need it. class_map: uint8 (H, W). confidence: uint8
+    photo: uint8 (H, W, 3), or None if the rendering does not need it. class_map: uint8 (H, W). confidence: uint8
     (H, W), or None if it was not computed. probabilities: float16 (classes, H, W), or None if they were not computed.
     mean_confidence: one value for each class id. model, tiling: parts of the JSON answer.
     """
 
-    image: npt.NDArray[np.uint8] | None
+    photo: npt.NDArray[np.uint8] | None
     class_map: npt.NDArray[np.uint8]
     confidence: npt.NDArray[np.uint8] | None
     probabilities: npt.NDArray[np.float16] | None
@@ -55,34 +55,34 @@ class Answer:
     tiling: Mapping[str, Any]
 
     def encode(self, rendering: Rendering, check: Check = lambda: None) -> bytes:
-        """The answer's bytes; equal answers give equal bytes.
+        """The answer's bytes; equal images give equal bytes.
 
         Raises `AnswerTooLarge`, `UnknownClass`, and any error of `check`.
         """
         rendering.check((self.class_map.shape[0], self.class_map.shape[1]))
-        shown = rendering.shown(self.labels.classes)
-        answer = self._with_void(rendering.min_confidence) if rendering.min_confidence > 0 else self
+        class_ids = rendering.class_ids(self.labels.classes)
+        image = self._with_void(rendering.min_confidence) if rendering.min_confidence > 0 else self
         if rendering.format == "json":
-            return _json(answer._document(rendering, shown, check))
+            return _json(image._document(rendering, class_ids, check))
         if rendering.format == "coco":
             tolerance = rendering.tolerance if rendering.polygons else None
             labels = self.labels.classes
-            return _json(coco_document(answer.class_map, labels, shown, rendering.name, tolerance, check))
+            return _json(coco_document(image.class_map, labels, class_ids, rendering.name, tolerance, check))
         if rendering.format == "npz":
-            return npz({name: getattr(answer, name) for name in ("class_map", "confidence", "probabilities")})
-        return answer._picture(rendering, shown)
+            return npz({name: getattr(image, name) for name in ("class_map", "confidence", "probabilities")})
+        return image._picture(rendering, class_ids)
 
-    def _picture(self, rendering: Rendering, shown: Collection[int]) -> bytes:
+    def _picture(self, rendering: Rendering, class_ids: Collection[int]) -> bytes:
         palette, picture_format = self.labels.palette, rendering.picture_format
         match rendering.format:
             case "color":
-                return color_picture(self.class_map, palette, shown, picture_format)
+                return color_picture(self.class_map, palette, class_ids, picture_format)
             case "overlay":
-                if self.image is None:
+                if self.photo is None:
                     raise ValueError("an overlay needs the photo")
-                return overlay_picture(self.image, self.class_map, palette, rendering.alpha, shown, picture_format)
+                return overlay_picture(self.photo, self.class_map, palette, rendering.alpha, class_ids, picture_format)
             case "binary":
-                return binary_png(self.class_map, shown)
+                return binary_png(self.class_map, class_ids)
             case "grey":
                 return grey_png(self.class_map)
             case "confidence":
@@ -95,13 +95,13 @@ class Answer:
             raise ValueError("confidence was not computed; this rendering does not ask for it")
         return self.confidence
 
-    def _with_void(self, min_confidence: float) -> Answer:
-        """This answer with void at pixels of less confidence than this (0 to 1, rounded to steps of 1/255)."""
+    def _with_void(self, min_confidence: float) -> SegmentedImage:
+        """This image with void at pixels of less confidence than this (0 to 1, rounded to steps of 1/255)."""
         confidence = self._confidence()
         class_map = np.where(confidence < round(min_confidence * 255), np.uint8(VOID), self.class_map)
         return replace(self, class_map=class_map, mean_confidence=mean_confidences(class_map, confidence))
 
-    def _document(self, rendering: Rendering, shown: Collection[int], check: Check) -> dict[str, Any]:
+    def _document(self, rendering: Rendering, class_ids: Collection[int], check: Check) -> dict[str, Any]:
         height, width = self.class_map.shape
         runs = column_runs(self.class_map)
         classes = [
@@ -119,7 +119,7 @@ class Answer:
             "model": dict(self.model),
             "image": {"width": width, "height": height},
             "classes": classes,
-            "class_map": self._class_map(rendering, runs, [entry["id"] for entry in classes], shown, check),
+            "class_map": self._class_map(rendering, runs, [entry["id"] for entry in classes], class_ids, check),
             "tiling": dict(self.tiling),
         }
         if rendering.confidence:
@@ -132,7 +132,7 @@ class Answer:
         return {"name": "void", "color": "#{:02x}{:02x}{:02x}".format(*self.labels.palette[id])}
 
     def _class_map(
-        self, rendering: Rendering, runs: ColumnRuns, ids: Sequence[int], shown: Collection[int], check: Check
+        self, rendering: Rendering, runs: ColumnRuns, ids: Sequence[int], class_ids: Collection[int], check: Check
     ) -> dict[str, Any]:
         if rendering.mask == "array":
             return {"encoding": "array", "data": self.class_map.tolist()}
@@ -140,7 +140,7 @@ class Answer:
             return {"encoding": "png", "data": _base64(mask_png(self.class_map, self.labels.palette))}
         size = list(self.class_map.shape)
         if rendering.mask == "polygons":
-            polygons: dict[str, MultiPolygon] = {str(id): [] for id in ids if id in shown}
+            polygons: dict[str, MultiPolygon] = {str(id): [] for id in ids if id in class_ids}
             regions = Regions(runs, map(int, polygons))
             for id, polygon in trace(self.class_map, regions, rendering.tolerance, check):
                 polygons[str(id)].append(to_lists(polygon))

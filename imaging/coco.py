@@ -18,12 +18,12 @@ Check = Callable[[], None]
 def coco_document(
     class_map: Ids,
     labels: Sequence[Label],
-    shown: Collection[int],
+    class_ids: Collection[int],
     file_name: str,
     tolerance: float | None,
     check: Check = lambda: None,
 ) -> dict[str, Any]:
-    """The COCO document of one image, with one annotation for each region of the classes in `shown`.
+    """The COCO document of one image, with one annotation for each region of the classes in `class_ids`.
 
     The background and void have no annotations. With a `tolerance` in pixels, regions are polygons; a region with holes
     becomes several, since COCO's polygons have no holes. With None, regions are run lengths, exact to the pixel. Category ids
@@ -33,7 +33,7 @@ def coco_document(
     height, width = class_map.shape
     categories = [label for label in labels if not is_background(label.name)]
     shift = int(any(label.id == 0 for label in categories))
-    ids = [label.id for label in categories if label.id in shown]
+    ids = [label.id for label in categories if label.id in class_ids]
     regions = _masks(class_map, ids, check) if tolerance is None else _outlines(class_map, ids, tolerance, check)
     return {
         "images": [{"id": 1, "file_name": file_name, "width": width, "height": height}],

@@ -10,22 +10,21 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image, PngImagePlugin, UnidentifiedImageError
 from PIL.TiffImagePlugin import TiffImageFile
 
+from imaging.conversion import SWAPPING, Pixels, rgb_image, upright_array
 from imaging.errors import DamagedImage, EmptyImage, ImageError, ImageTooLarge, UnknownImageType
-from imaging.formats.declared import Box, check_declared, check_pixels, frame_box, refusal, unread_kind
+from imaging.formats.declared import check_declared, check_pixels, frame_box, refusal, unread_kind
 from imaging.formats.foreign import foreign_format
 from imaging.formats.headers import GIF, JPEG, PNG, TIFF, check_header, png_chunks
 from imaging.formats.jpeg import check_scan_count, coefficient_bytes, is_lossless
 from imaging.formats.tiff import check_single_tags, piece_pixels
 from imaging.formats.webp import read_webp_header
 
-Pixels = npt.NDArray[np.uint8]
 Size = tuple[int, int]
 Extent = tuple[float, float, float, float]
-FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
+IMAGE_FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
 JPEG_FORMATS = ("JPEG", "MPO")  # MPO: several JPEGs in one file, as phones write them; only the first is read
 # `_check_size` replaces Pillow's limit; it runs right after the header is read
 Image.MAX_IMAGE_PIXELS = None
@@ -33,22 +32,10 @@ Image.MAX_IMAGE_PIXELS = None
 PngImagePlugin.MAX_TEXT_MEMORY = 8 << 20
 SIGNATURES = (PNG, JPEG, *GIF, *TIFF)
 ORIENTATION = 0x0112
-SWAPPING = (5, 6, 7, 8)
 PNG_EXIF = (b"eXIf", b"tEXt", b"zTXt", b"iTXt")
 XMP = ("xmp", "XML:com.adobe.xmp")
 PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
-# for each EXIF orientation: a view of the upright array in the layout that the file stores (Exif 3.0, section 4.6.5.1.6)
-STORED: dict[int, Callable[[Pixels], Pixels]] = {
-    2: lambda upright: upright[:, ::-1],
-    3: lambda upright: upright[::-1, ::-1],
-    4: lambda upright: upright[::-1],
-    5: lambda upright: upright.swapaxes(0, 1),
-    6: lambda upright: upright.swapaxes(0, 1)[::-1],
-    7: lambda upright: upright.swapaxes(0, 1)[::-1, ::-1],
-    8: lambda upright: upright.swapaxes(0, 1)[:, ::-1],
-}
 LONGEST_SIDE = 100_000  # pixels; each row costs memory in Pillow and time in later steps, however short it is
-BAND_PIXELS = 1 << 20
 RUN_LENGTHS = (1, 2)  # run-length compressions of a BMP; Pillow expands them in Python, byte by byte
 RUN_LENGTH_MEGAPIXELS = 4.0
 FIXED_BYTES = 48 << 20  # for bands and their conversions, memory per row, and the header data that Pillow keeps
@@ -56,7 +43,6 @@ PILLOW = re.compile(r"PIL\.")
 # bytes per pixel in Pillow's memory, for modes that do not use 4
 MODE_BYTES = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16L": 2, "I;16B": 2, "I;16N": 2}
 BITS_PER_SAMPLE = 258
-SIXTEEN_BIT = ("I;16", "I;16L", "I;16B", "I;16N")
 
 
 @dataclass(frozen=True)
@@ -83,9 +69,9 @@ def decode(data: bytes, limits: Limits, working_size: Size | None = None) -> Pix
             raise DamagedImage(f"the image is damaged: it announces {announced} pixels, and has {image.size}; save it again")
         check_pixels(image, data)
         if target and (image.size != target or box):
-            scaled = _rgb_image(image, frame).resize(target, Image.Resampling.BILINEAR, box)
-            return _upright_array(scaled, orientation)
-        return _upright_array(image, orientation, frame)
+            scaled = rgb_image(image, frame).resize(target, Image.Resampling.BILINEAR, box)
+            return upright_array(scaled, orientation)
+        return upright_array(image, orientation, frame)
 
 
 def decoding_bytes(data: bytes, limits: Limits, working_size: Size | None = None) -> int:
@@ -203,7 +189,7 @@ def _open(data: bytes, limits: Limits) -> Iterator[Image.Image]:
             check_single_tags(data)
         elif header := read_webp_header(data):
             _check_size(header.size, limits)
-        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+        with Image.open(io.BytesIO(data), formats=IMAGE_FORMATS) as image:
             _check_size(image.size, limits)
             _forget_xmp(image)
             check_declared(image, data)
@@ -215,7 +201,7 @@ def _open(data: bytes, limits: Limits) -> Iterator[Image.Image]:
     except UnidentifiedImageError as error:
         if data.startswith(SIGNATURES):
             raise refusal(data) from error
-        name, accepted = foreign_format(data), ", ".join(FORMATS)
+        name, accepted = foreign_format(data), ", ".join(IMAGE_FORMATS)
         message = f"these bytes are none of {accepted}; send one of those"
         if name:
             message = f"these bytes are {name}, none of {accepted}; convert it, for instance to JPEG"
@@ -238,12 +224,14 @@ def _check_size(size: tuple[int, int], limits: Limits, kind: str = "") -> None:
     if min(size) < 1:
         raise DamagedImage(f"the image is damaged: it announces {size[0]}x{size[1]} pixels; save it again")
     if max(size) > LONGEST_SIDE:
-        problem = f"{size[0]}x{size[1]} pixels; at most {LONGEST_SIDE:,} are taken a side"
-        raise ImageTooLarge(f"the image has {problem}, scale it down or cut it")
+        problem = f"{size[0]}x{size[1]} pixels; a side may have at most {LONGEST_SIDE:,}"
+        raise ImageTooLarge(f"the image has {problem}; scale it down or cut it")
     megapixels = size[0] * size[1] / 1e6
     if megapixels > limits.megapixels:
         problem = f"{size[0]}x{size[1]} pixels ({megapixels:.1f} megapixels)"
-        raise ImageTooLarge(f"the image has {problem}; at most {limits.megapixels:g} megapixels {kind}are taken, scale it down")
+        raise ImageTooLarge(
+            f"the image has {problem}; at most {limits.megapixels:g} megapixels {kind}are accepted; scale it down"
+        )
 
 
 def _stored_size(orientation: int, working_size: Size | None) -> Size | None:
@@ -264,69 +252,6 @@ def _reduce(image: Image.Image, data: bytes, orientation: int, working_size: Siz
     reduced = image.draft(None, target) if image.format in JPEG_FORMATS and not is_lossless(data) else None
     box = reduced[1] if reduced else None
     return target, None if box is None or box == (0, 0, *image.size) else box
-
-
-def _upright_array(image: Image.Image, orientation: int, frame: Box | None = None) -> Pixels:
-    """The image's RGB pixels, turned upright by the EXIF orientation.
-
-    Copies in bands: one copy of the whole image would hold the interpreter's lock for long and need more memory.
-    """
-    width, height = image.size
-    upright = np.empty((width, height, 3) if orientation in SWAPPING else (height, width, 3), np.uint8)
-    file_view = STORED[orientation](upright) if orientation in STORED else upright
-    for top, band in _rgb_bands(image, frame):
-        file_view[top : top + band.height] = np.asarray(band)
-    return upright
-
-
-def _rgb_image(image: Image.Image, frame: Box | None) -> Image.Image:
-    """The image as RGB without transparency. If a conversion is needed, the source image is closed to free its memory."""
-    if image.mode == "RGB" and not image.has_transparency_data:
-        return image
-    rgb = Image.new("RGB", image.size)
-    for top, band in _rgb_bands(image, frame):
-        rgb.paste(band, (0, top))
-    image.close()
-    return rgb
-
-
-def _rgb_bands(image: Image.Image, frame: Box | None) -> Iterator[tuple[int, Image.Image]]:
-    """Yields horizontal bands of the image as RGB, each with the index of its first row; white outside the frame."""
-    width, height = image.size
-    rows = max(1, BAND_PIXELS // width)
-    for top in range(0, height, rows):
-        bottom = min(top + rows, height)
-        band = _to_rgb(image if rows >= height else image.crop((0, top, width, bottom)))
-        yield top, band if frame is None else _over_white(band, top, frame)
-
-
-def _over_white(band: Image.Image, top: int, frame: Box) -> Image.Image:
-    white = Image.new("RGB", band.size, "white")
-    left, first, right, last = frame[0], max(0, frame[1] - top), frame[2], min(band.height, frame[3] - top)
-    if first < last:
-        white.paste(band.crop((left, first, right, last)), (left, first))
-    return white
-
-
-def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode in SIXTEEN_BIT:
-        image = _eight_bit(image)
-    if image.mode == "La":  # grey, premultiplied by its opacity; Pillow converts this mode only to LA
-        image = image.convert("LA")
-    if image.has_transparency_data:
-        layer = image.convert("RGBA")
-        white = Image.new("RGBA", layer.size, "white")
-        return Image.alpha_composite(white, layer).convert("RGB")
-    return image if image.mode == "RGB" else image.convert("RGB")
-
-
-def _eight_bit(image: Image.Image) -> Image.Image:
-    """Scales 16-bit grey samples by 255/65535. Pillow's own conversion would clip them at 255."""
-    samples = np.asarray(image).astype(np.float32)
-    grey = np.clip(samples * (255 / 65535) + 0.5, 0, 255).astype(np.uint8)
-    if (transparent := image.info.get("transparency")) is not None:
-        grey[samples == transparent] = 255
-    return Image.fromarray(grey)
 
 
 def _webp_bytes(size: tuple[int, int], length: int, target: tuple[int, int] | None) -> int:

@@ -41,14 +41,17 @@ def grey_png(values: Pixels) -> bytes:
     return _eight_bit_png(values)
 
 
-def binary_png(class_map: Pixels, shown: Collection[int]) -> bytes:
-    """8-bit grey PNG: 255 for pixels whose class is in `shown`, 0 for others."""
-    return _eight_bit_png(class_map, values=[255 * (id in shown) for id in range(COLORS)])
+def binary_png(class_map: Pixels, class_ids: Collection[int]) -> bytes:
+    """8-bit grey PNG: 255 for pixels whose class is in `class_ids`, 0 for others."""
+    return _eight_bit_png(class_map, values=[255 * (id in class_ids) for id in range(COLORS)])
 
 
-def color_picture(class_map: Pixels, palette: Palette, shown: Collection[int], image_format: ImageFormat = "png") -> bytes:
-    """Each pixel in its class's colour, or black if the class is not in `shown`. PNG has a palette (mode P), others are RGB."""
-    colors = _palette_bytes([color if id in shown else (0, 0, 0) for id, color in enumerate(palette)])
+def color_picture(class_map: Pixels, palette: Palette, class_ids: Collection[int], image_format: ImageFormat = "png") -> bytes:
+    """Each pixel in its class's colour, or black if the class is not in `class_ids`.
+
+    A PNG has a palette (mode P); JPEG and WebP are RGB.
+    """
+    colors = _palette_bytes([color if id in class_ids else (0, 0, 0) for id, color in enumerate(palette)])
     if image_format == "png":
         return _eight_bit_png(class_map, colors)
     return _file(_colored(class_map, colors), image_format, FLAT[image_format])
@@ -59,16 +62,16 @@ def overlay_picture(
     class_map: Pixels,
     palette: Palette,
     alpha: float,
-    shown: Collection[int],
+    class_ids: Collection[int],
     image_format: ImageFormat = "png",
 ) -> bytes:
-    """The photo (H, W, 3), overlaid with class colours where the class is in `shown`.
+    """The photo (H, W, 3), overlaid with class colours where the class is in `class_ids`.
 
     alpha: opacity of the colours, 0 to 1.
     """
     height, width = class_map.shape
     overlay, colors = Image.new("RGB", (width, height)), _palette_bytes(palette)
-    opacities = [round(255 * alpha) if id in shown else 0 for id in range(COLORS)]
+    opacities = [round(255 * alpha) if id in class_ids else 0 for id in range(COLORS)]
     rows = max(1, BAND_PIXELS // width)
     for top in range(0, height, rows):
         band, classes = Image.fromarray(image[top : top + rows]), class_map[top : top + rows]

@@ -69,9 +69,9 @@ def _borders(class_map: Ids, ids: list[int]) -> tuple[Integers, Integers, Intege
     differs_right[width - 1 :: width] = True
     right = np.append(np.flatnonzero(differs_right), flat.size - 1)
     del differs_right
-    shown = np.isin(np.arange(256), ids)
+    is_outlined = np.isin(np.arange(256), ids)
     groups = [
-        pixels[shown[flat[pixels]]]
+        pixels[is_outlined[flat[pixels]]]
         for pixels in (
             np.concatenate([np.arange(width), below + width]),
             right,

@@ -19,7 +19,7 @@ OTHERS = "ask for format=json with mask=rle, or format=png"
 
 
 @dataclass(frozen=True)
-class Region:
+class ClassRegion:
     """A connected region of one class.
 
     id: class id. counts: COCO's compressed counts over the whole image. pixels: number of pixels. bbox: (x, y, width, height)
@@ -65,10 +65,10 @@ class Regions:
         check_borders(len(runs) - runs.width, pixels)
         self.height, self.width = runs.height, runs.width
         self._starts, self._ends, run_ids = runs.starts.astype(np.int64), runs.ends.astype(np.int64), runs.ids
-        shown = np.isin(run_ids, np.fromiter(ids, np.uint8))
-        roots = self._roots(run_ids, shown)
-        order = np.flatnonzero(shown)
-        self._order = order[np.lexsort((order, roots[order], run_ids[order]))]  # the shown runs, region by region
+        mask = np.isin(run_ids, np.fromiter(ids, np.uint8))
+        roots = self._roots(run_ids, mask)
+        order = np.flatnonzero(mask)
+        self._order = order[np.lexsort((order, roots[order], run_ids[order]))]  # the runs of these classes, region by region
         roots = roots[self._order]
         self._first = np.flatnonzero(np.diff(roots, prepend=-1))  # position in `_order` of each region's first run
         self.ids: list[int] = run_ids[self._order[self._first]].tolist()
@@ -86,7 +86,7 @@ class Regions:
         regions: Integers = self._region[np.searchsorted(self._starts, columns * self.height + rows, "right") - 1]
         return regions
 
-    def masks(self, check: Callable[[], None] = lambda: None) -> Iterator[Region]:
+    def masks(self, check: Callable[[], None] = lambda: None) -> Iterator[ClassRegion]:
         """Yields each region. `check` is called before each one, and may raise to end the work."""
         if not len(self):
             return
@@ -101,15 +101,17 @@ class Regions:
         for index, id in enumerate(self.ids):
             check()
             runs = slice(bounds[index], bounds[index + 1])
-            yield Region(id, coco_counts(starts[runs], ends[runs], self.height, self.width), pixels[index], tuple(boxes[index]))
+            yield ClassRegion(
+                id, coco_counts(starts[runs], ends[runs], self.height, self.width), pixels[index], tuple(boxes[index])
+            )
 
-    def _roots(self, run_ids: Ids, shown: npt.NDArray[np.bool_]) -> Integers:
+    def _roots(self, run_ids: Ids, mask: npt.NDArray[np.bool_]) -> Integers:
         """For each run, the first run of its region. Runs of neighbouring columns are connected if they share a row."""
         starts, ends = self._starts, self._ends
         # for each run: the first run that touches it in the column before, and the number of runs that do
         first = np.maximum(np.searchsorted(starts, starts - self.height, "right") - 1, 0)
         count = np.searchsorted(starts, ends - self.height, "left") - first
-        count[(starts < self.height) | ~shown] = 0
+        count[(starts < self.height) | ~mask] = 0
         right = np.repeat(np.arange(len(starts)), count)
         left = np.arange(len(right)) + np.repeat(first - np.cumsum(count) + count, count)
         del first, count

@@ -13,7 +13,7 @@ from imaging.regions import region_bytes
 
 Format = Literal["png", "grey", "color", "overlay", "binary", "confidence", "json", "coco", "npz"]
 MaskEncoding = Literal["rle", "png", "array", "polygons"]
-FORMATS: tuple[str, ...] = get_args(Format)
+ANSWER_FORMATS: tuple[str, ...] = get_args(Format)
 MEDIA_TYPES: dict[str, str] = {"json": "application/json", "coco": "application/json", "npz": "application/x-npz"}
 SUFFIXES: dict[str, str] = {"json": ".json", "coco": ".json", "npz": ".npz"}
 LONGEST_SIDES: dict[ImageFormat, int] = {"png": 1 << 30, "jpeg": 65_500, "webp": 16_383}
@@ -61,9 +61,9 @@ class Rendering:
     def __post_init__(self) -> None:
         if self.classes and not (self.is_picture or self.polygons or self.format in ("binary", "coco")):
             formats = "format=color, overlay, binary, coco, and with json and mask=polygons"
-            raise UnusedParameter(f"classes goes with {formats}, got format={self.format}; leave it out")
+            raise UnusedParameter(f"classes applies to {formats}, got format={self.format}; leave it out")
         if self.image_format and not self.is_picture:
-            problem = f"image_format={self.image_format} goes with format=color and overlay, got format={self.format}"
+            problem = f"image_format={self.image_format} applies to format=color and overlay, got format={self.format}"
             raise UnusedParameter(f"{problem}; masks are always PNG")
 
     @property
@@ -125,7 +125,7 @@ class Rendering:
             problem = f"{part} is available up to {MEGAPIXELS[part]:g} megapixels, and this image has {megapixels:.1f}"
             raise AnswerTooLarge(f"{problem}; ask for mask=rle or mask=png, without probabilities")
 
-    def shown(self, labels: Sequence[Label]) -> frozenset[int]:
+    def class_ids(self, labels: Sequence[Label]) -> frozenset[int]:
         """The ids of the classes that the answer shows; raises `UnknownClass`.
 
         Without `classes`, these are all ids from 0 to 255, including void (255). `binary` is the exception: it shows every

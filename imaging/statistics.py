@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 from imaging.runs import ColumnRuns
 
@@ -31,6 +32,11 @@ def class_statistics(runs: ColumnRuns) -> list[ClassStatistics]:
         bbox = left, top, int(columns[-1]) - left + 1, int((rows + lengths).max()) - top
         statistics.append(ClassStatistics(id, int(lengths.sum(dtype=np.int64)), bbox))
     return sorted(statistics, key=lambda entry: (-entry.pixels, entry.id))
+
+
+def class_pixels(class_map: npt.NDArray[np.uint8]) -> list[int]:
+    """For each id from 0 to 255, its number of pixels in a class map, uint8 (H, W)."""
+    return Image.fromarray(class_map).histogram()  # several times faster than NumPy, which widens each pixel first
 
 
 def mean_confidences(class_map: npt.NDArray[np.uint8], confidence: npt.NDArray[np.uint8]) -> list[float]:

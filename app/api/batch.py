@@ -23,13 +23,13 @@ from starlette.types import Message, Receive, Scope, Send
 from app.api.errors import BATCH_PROBLEMS, Problem, TooLarge, document, mapped_errors, unexpected
 from app.api.examples import batch_body, batch_responses
 from app.api.schemas import SegmentQuery
-from app.api.segment import PIECE_BYTES, Ready, answered, image_limits, make_options, upload_limits
+from app.api.segment import PIECE_BYTES, Ready, answer_job, image_limits, make_options, upload_limits
 from app.api.uploads import base_name, check_files, images, read_form, spooled_body
 from app.connections import connection_abort
 from app.serving.budget import Budget, MemoryUse
 from app.serving.service import Job, Service
 from imaging.rendering import Format
-from model.inference.processes.worker import Image
+from model.inference.processes.messages import Image
 
 router = APIRouter()
 AHEAD = 4  # images of one request in work at once: enough to keep the runtime busy
@@ -74,7 +74,7 @@ async def segment_batch(request: Request, service: Ready, query: Annotated[Segme
         await form.close()
         raise
     service.admission.release(request.state.reservation, done=False)  # each image makes its own reservation
-    outcomes = _outcomes(request, service, query, parts)
+    outcomes = image_outcomes(request, service, query, parts)
     if (query.format or "json") in ("json", "coco"):
         return BatchResponse(_lines(request, outcomes), form, service.budget, media_type=LINES)
     headers = {"Content-Disposition": 'attachment; filename="masks.zip"'}
@@ -93,7 +93,7 @@ class BatchResponse(StreamingResponse):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def send_counted(message: Message) -> None:
-            sending.sent += len(message.get("body", b""))
+            sending.sent_bytes += len(message.get("body", b""))
             await send(message)
 
         try:
@@ -104,7 +104,7 @@ class BatchResponse(StreamingResponse):
             await self.form.close()
 
 
-async def _outcomes(request: Request, service: Service, query: SegmentQuery, parts: Sequence[UploadFile]) -> Outcomes:
+async def image_outcomes(request: Request, service: Service, query: SegmentQuery, parts: Sequence[UploadFile]) -> Outcomes:
     """Yields the outcomes in the order of the parts. Works on up to `AHEAD` parts at once."""
     waiting = deque(enumerate(parts))
     tasks: deque[asyncio.Task[Outcome]] = deque()
@@ -145,7 +145,7 @@ async def _outcome(request: Request, service: Service, query: SegmentQuery, inde
                 options = make_options(service, query, format, base_name(part))
                 about = request.state.known | {"index": index, "format": format}
                 image = Image(body, options, image_limits(service), about=about)
-                answer = await answered(request, service, Job(image, query.model, reservation))
+                answer = await answer_job(request, service, Job(image, query.model, reservation))
             except BaseException:
                 service.admission.release(reservation, done=False)
                 raise
@@ -168,7 +168,7 @@ def _failed(service: Service, index: int, part: UploadFile, memory: MemoryUse, p
     """The outcome of an image with a problem. Frees the image's memory, and counts the problem's reason."""
     service.budget.end(memory)
     if problem.reason:
-        service.metrics.rejected(problem.reason)
+        service.metrics.count_rejection(problem.reason)
     return Outcome(index, base_name(part), ".problem.json", b"", memory, problem)
 
 

@@ -14,7 +14,7 @@ from starlette.responses import JSONResponse, Response
 
 from app.serving.errors import NotServing, QueueFull, TooManyTiles, TooMuchMemory, UnknownModel
 from app.serving.service import Service
-from app.telemetry import VALUE_LENGTH, Reason, printable, shown
+from app.telemetry import VALUE_LENGTH, Reason, excerpt, printable
 from imaging.errors import (
     AnswerTooLarge,
     DamagedImage,
@@ -94,7 +94,7 @@ class UploadTooSlow(Problem):
 
 class TooLarge(Problem):
     status, title, reason = 413, "Too large", "too_large"
-    example = "the image has 20000x20000 pixels (400.0 megapixels); at most 100 megapixels are taken, scale it down"
+    example = "the image has 20000x20000 pixels (400.0 megapixels); at most 100 megapixels are accepted; scale it down"
 
 
 class UnsupportedType(Problem):
@@ -114,7 +114,7 @@ class BadParameter(Unprocessable):
 
 class Unavailable(Problem):
     status, title = 503, "Not available now"
-    example = "1024 tiles are queued and at most 1024 are taken; try again later"
+    example = "1024 tiles are queued and at most 1024 are allowed; try again later"
 
 
 class TimedOut(Problem):
@@ -210,7 +210,7 @@ async def _on_invalid(request: Request, error: Exception) -> Response:
 
 def _describe(entry: dict[str, Any]) -> str:
     location = " ".join(str(part) for part in entry["loc"][:2])
-    return f"{location}: {entry['msg']}, got {shown(entry.get('input'))}"
+    return f"{location}: {entry['msg']}, got {excerpt(entry.get('input'))}"
 
 
 async def _on_http(request: Request, error: Exception) -> Response:
@@ -238,5 +238,5 @@ def nothing_at(path: str, headers: dict[str, str] | None = None) -> NotFound:
 def unexpected(error: Exception, service: Service) -> Problem:
     """The problem for an unexpected error: 500, or 503 if a thread could not be started, which also fails the service."""
     if isinstance(error, RuntimeError) and str(error) == NO_THREAD:
-        return to_problem(service.no_thread(error))
+        return to_problem(service.thread_failure(error))
     return Problem(Problem.example)

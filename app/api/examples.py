@@ -10,7 +10,7 @@ import numpy as np
 
 from app.api.errors import MEDIA_TYPE, Problem, Unauthorized, UnsupportedType, document
 from app.api.schemas import CocoAnswer, ProblemDetails, SegmentAnswer
-from imaging.answer import Answer
+from imaging.answer import SegmentedImage
 from imaging.encoding import ImageFormat
 from imaging.rendering import Rendering
 from model.labels import voc_labels
@@ -27,8 +27,8 @@ def segmentation() -> dict[str, Any]:
     class_map = np.array([[0, 8, 8, 0], [0, 8, 8, 8], [0, 0, 8, 8]], np.uint8)
     labels = voc_labels()
     tiling = {"side": [384, 512], "tile": [384, 512], "overlap": 0.25, "blend": "mean", "quality": "standard", "tiles": 1}
-    answer = Answer(
-        image=np.zeros((3, 4, 3), np.uint8), class_map=class_map, confidence=None, probabilities=None,
+    answer = SegmentedImage(
+        photo=np.zeros((3, 4, 3), np.uint8), class_map=class_map, confidence=None, probabilities=None,
         mean_confidence=[0.98] + [0.91] * 20, labels=labels, model=MODEL, tiling=tiling,
     )  # fmt: skip
     document: dict[str, Any] = json.loads(answer.encode(Rendering("json")))

@@ -14,7 +14,7 @@ from model.command_line import package_version
 from model.inference.runtime import Runtime
 from model.inference.segmenter import Options
 
-FORMATS: dict[str, Literal["png", "json"]] = {"image/png": "png", "application/json": "json"}
+ACCEPTED_FORMATS: dict[str, Literal["png", "json"]] = {"image/png": "png", "application/json": "json"}
 PICTURES: dict[str, ImageFormat] = {"image/png": "png", "image/jpeg": "jpeg", "image/webp": "webp"}
 
 
@@ -59,10 +59,10 @@ def format_from_accept(accept: str) -> Literal["png", "json"]:
 
     The greater weight wins; then the type that a more specific range matches; then `png`.
     """
-    media_type = _best(accept, FORMATS)
+    media_type = _best(accept, ACCEPTED_FORMATS)
     if media_type is None:
-        raise NotAcceptable(f"Accept: {accept} fits neither {' nor '.join(FORMATS)}; give one of those, or ?format=")
-    return FORMATS[media_type]
+        raise NotAcceptable(f"Accept: {accept} fits neither {' nor '.join(ACCEPTED_FORMATS)}; give one of those, or ?format=")
+    return ACCEPTED_FORMATS[media_type]
 
 
 def picture_format_from_accept(accept: str) -> ImageFormat:

@@ -49,7 +49,7 @@ def openapi(request: Request) -> Response:
     """The OpenAPI document."""
     service, root = request.app.state.service, _root(request)
     document = request.app.openapi()
-    if service.api_keys:
+    if service.loader.api_keys:
         document = with_keys(document, all_routes=service.settings.protect_all)
     return JSONResponse(document | ({"servers": [{"url": root}]} if root else {}))
 

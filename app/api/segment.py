@@ -30,7 +30,7 @@ from app.serving.registry import Model
 from app.serving.service import Answer, Job, Service
 from imaging.decoding import Limits
 from imaging.rendering import Format, Rendering, parse_classes
-from model.inference.processes.worker import Body, Image, Planned
+from model.inference.processes.messages import Body, Image, WorkerPlan
 from model.inference.segmenter import Options
 
 PIECE_BYTES = 1 << 18
@@ -43,7 +43,7 @@ async def ready_service(request: Request) -> Service:
     Raises `Unauthorized` or `Unavailable`.
     """
     service: Service = request.app.state.service
-    check_key(request, service.api_keys)
+    check_key(request, service.loader.api_keys)
     if reason := service.refusal:
         close = {"Connection": "close"} if service.draining else {}
         raise Unavailable(reason, {"Retry-After": "1"} | close, service.refusal_reason)
@@ -76,14 +76,14 @@ async def segment_image(request: Request, service: Ready, query: Annotated[Segme
     options = make_options(service, query, format, upload.name)
     gzip, tag = takes_gzip(joined(request.headers, "accept-encoding")), ""
 
-    def check(model: Model, planned: Planned) -> None:
+    def check(model: Model, plan: WorkerPlan) -> None:
         nonlocal tag
-        tag = entity_tag(planned.sha256, options, model.segmenter.runtime)
+        tag = entity_tag(plan.sha256, options, model.segmenter.runtime)
         check_precondition(request.headers, tag)
 
     image = Image(upload.body, options, image_limits(service), gzip, request.state.known | {"format": format})
     with mapped_errors():
-        answer = await answered(request, service, Job(image, query.model, reservation, check))
+        answer = await answer_job(request, service, Job(image, query.model, reservation, check))
     milliseconds = answer.milliseconds
     request.state.log = {"size": f"{answer.size[1]}x{answer.size[0]}", "format": format, **milliseconds}
     headers = {
@@ -109,7 +109,7 @@ class AnswerResponse(Response):
             with self.budget.sending(asyncio.get_running_loop().time(), connection_abort()) as sending:
                 await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
                 while piece := content.read(PIECE_BYTES, position):
-                    position = sending.sent = position + len(piece)
+                    position = sending.sent_bytes = position + len(piece)
                     await send({"type": "http.response.body", "body": piece, "more_body": position < content.length})
         finally:
             content.close()
@@ -135,7 +135,7 @@ def image_limits(service: Service) -> Limits:
     return Limits(service.settings.max_megapixels)
 
 
-async def answered(request: Request, service: Service, job: Job) -> Answer:
+async def answer_job(request: Request, service: Service, job: Job) -> Answer:
     """Returns the job's answer. Raises the errors of `Service.segment`, among them `Cancelled` if the client disconnects."""
     gone = asyncio.create_task(_disconnected(request))
     try:

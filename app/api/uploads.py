@@ -20,8 +20,8 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 
 from app.api.errors import BadRequest, EmptyBody, TooLarge, Unavailable, UploadTooSlow
 from app.connections import request_bytes
-from app.telemetry import shown
-from model.inference.processes.worker import Body
+from app.telemetry import excerpt
+from model.inference.processes.messages import Body
 
 FIELDS = ("file", "image")
 UNNAMED = "image"
@@ -34,6 +34,7 @@ LEAST_RATE = 10_000  # bytes per second that a body must arrive with on average
 SLOW_S = 10.0  # seconds before this average is required
 # a chunked body is refused if `CHUNKS` chunks in a row average less than `CHUNK_BYTES`: they cost far more than the image
 CHUNK_BYTES, CHUNKS, FRAME_BYTES = 64, 1000, 6  # the last: bytes that frame a chunk of 16 to 255 bytes
+IMAGE_COPIES = 2  # joining the chunks makes a second copy for a moment, and later the worker has a copy
 NO_ROOM = {"Retry-After": "10", "Connection": "close"}
 log = logging.getLogger("segment")
 
@@ -63,12 +64,11 @@ async def read_image(request: Request, limits: UploadLimits) -> Upload:
     Raises `TooLarge` (before reading, if Content-Length is too large), `UploadTooSlow`, `BadRequest`, `EmptyBody`,
     `Unavailable` if there is no room for the image, or what `hold` raises.
     """
+    if media_type(request) != "multipart/form-data":
+        return Upload(_body(await read_body(request, limits, IMAGE_COPIES), "the body"), UNNAMED)
     _check_content_length(request, limits.bytes)
     async with _upload_timeout(limits.seconds) as deadline:
-        # twice the bytes: joining the chunks makes a second copy for a moment, and later the worker has a copy
-        body = _receive(request, limits, deadline, lambda received: 2 * received)
-        if _media_type(request) != "multipart/form-data":
-            return Upload(_body(b"".join([chunk async for chunk in body]), "the body"), UNNAMED)
+        body = _receive(request, limits, deadline, lambda received: IMAGE_COPIES * received)
         form = await _parse(request, body, limits.bytes)
         try:
             part = images(form)[0]
@@ -77,12 +77,19 @@ async def read_image(request: Request, limits: UploadLimits) -> Upload:
             await form.close()
 
 
+async def read_body(request: Request, limits: UploadLimits, copies: int) -> bytes:
+    """Reads the whole body, which counts `copies` times for the memory. Raises `TooLarge`, `UploadTooSlow` or `BadRequest`."""
+    _check_content_length(request, limits.bytes)
+    async with _upload_timeout(limits.seconds) as deadline:
+        return b"".join([chunk async for chunk in _receive(request, limits, deadline, lambda received: copies * received)])
+
+
 async def read_form(request: Request, limits: UploadLimits) -> FormData:
     """Reads a form, which the caller closes; its files of more than `SPOOLED` bytes are on disk until then.
 
     Raises the errors of `read_image`, and `Unavailable` if there is no room on disk.
     """
-    if _media_type(request) != "multipart/form-data":
+    if media_type(request) != "multipart/form-data":
         raise BadRequest("several images must come as multipart/form-data, each as a field `file`")
     _check_content_length(request, limits.bytes)
     async with _upload_timeout(limits.seconds) as deadline:
@@ -144,7 +151,7 @@ def _body(data: bytes, source: str) -> Body:
 
 def _not_a_file(text: str) -> BadRequest:
     advice = "send the file itself, with curl: -F file=@photo.jpg"
-    return BadRequest(f"the form's field for the image came as the text {shown(text)}, and not as a file; {advice}")
+    return BadRequest(f"the form's field for the image came as the text {excerpt(text)}, and not as a file; {advice}")
 
 
 def _as_text(data: bytes) -> str:
@@ -167,7 +174,8 @@ def base_name(part: UploadFile) -> str:
     return (part.filename or "").replace("\\", "/").rsplit("/", 1)[-1][-LONGEST_NAME:] or UNNAMED
 
 
-def _media_type(request: Request) -> str:
+def media_type(request: Request) -> str:
+    """The media type of the request's body, in lower case and without parameters."""
     message = Message()
     message["content-type"] = request.headers.get("content-type", "")
     return message.get_content_type()

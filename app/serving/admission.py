@@ -65,6 +65,12 @@ class Admission:
         """The measured rate, or None before enough tiles are done to measure it."""
         return self._done / self._busy_s if self._busy_s >= TRUSTED_S and self._done else None
 
+    @property
+    def queue_seconds(self) -> float:
+        """Seconds that the tiles admitted and not done take at the measured rate; 0 before there is a rate."""
+        rate = self.tiles_per_second
+        return self._queued / rate if rate else 0.0
+
     def reserve(self, deadline: float) -> Reservation:
         """Makes a reservation for a request whose head has arrived, before its body is read. Raises `QueueFull`."""
         now = self._clock()
@@ -144,7 +150,7 @@ class Admission:
         admitted = len(self._admitted) if tiles == 1 else sum(min(other.tiles, tiles) for other in self._admitted)
         before, queued = admitted + fresh_uploads, self._queued + fresh_uploads
         if queued + tiles > self.max_queued_tiles:
-            message = f"{queued} tiles are queued and at most {self.max_queued_tiles} are taken"
+            message = f"{queued} tiles are queued and at most {self.max_queued_tiles} are allowed"
             raise QueueFull(f"{message}; try again later", self._retry_after(before))
         rate, allowed_s = self.tiles_per_second, FILLED * (deadline - self._clock())
         # while nothing is queued, an image is admitted however long it takes

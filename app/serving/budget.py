@@ -33,14 +33,14 @@ class MemoryUse:
 class Sending:
     """An answer that is being sent.
 
-    sent: bytes handed to the operating system so far. marked: the value of `sent` at the time `since`, when the current
-    measurement of its rate began. abort: closes the connection.
+    sent_bytes: bytes handed to the operating system so far. since: when the current measurement of its rate began.
+    rate_from_bytes: the value of `sent_bytes` at that time. abort: closes the connection.
     """
 
     since: float
     abort: Callable[[], None]
-    sent: int = 0
-    marked: int = 0
+    sent_bytes: int = 0
+    rate_from_bytes: int = 0
 
 
 @dataclass(eq=False)
@@ -121,7 +121,7 @@ class Budget:
                 self._turns.remove(turn)
                 self._give_turns()
 
-    def answered(self, use: MemoryUse, count: int) -> None:
+    def hold_answer(self, use: MemoryUse, count: int) -> None:
         """Frees the bytes of work that is done. Its answer uses `count` bytes until `end`."""
         self._work -= use.work
         self._large -= use.large
@@ -133,7 +133,7 @@ class Budget:
         """Frees all bytes of a request. Calling it again does nothing."""
         self._bodies -= use.body
         use.body = 0
-        self.answered(use, 0)
+        self.hold_answer(use, 0)
 
     @contextmanager
     def sending(self, since: float, abort: Callable[[], None]) -> Iterator[Sending]:
@@ -182,7 +182,7 @@ class Budget:
             seconds = now - sending.since
             if seconds < SLOW_S:
                 continue
-            if sending.sent - sending.marked < SLOW_BYTES_PER_SECOND * seconds:
+            if sending.sent_bytes - sending.rate_from_bytes < SLOW_BYTES_PER_SECOND * seconds:
                 sending.abort()
             # measure anew from here: the operating system takes some megabytes at once, however slowly the client reads
-            sending.since, sending.marked = now, sending.sent
+            sending.since, sending.rate_from_bytes = now, sending.sent_bytes

@@ -14,7 +14,7 @@ import numpy as np
 from app.serving.budget import BODIES_SHARE, PLANNING_BYTES
 from app.serving.errors import NotServing, UnknownModel
 from app.settings import Settings
-from app.telemetry import shown
+from app.telemetry import excerpt
 from imaging.decoding import Limits
 from imaging.encoding import grey_png
 from model.inference.loading import load_runtime
@@ -102,7 +102,7 @@ class Registry:
             raise NotServing("starting: weights are being loaded and warmed up", "starting")
         name = name or next(iter(models))
         if name not in models:
-            raise UnknownModel(f"model must be one of {', '.join(models)}, got {shown(name)}")
+            raise UnknownModel(f"model must be one of {', '.join(models)}, got {excerpt(name)}")
         return models[name]
 
     def schedulers(self) -> list[Scheduler]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -13,15 +12,16 @@ from typing import Any
 from app.serving.admission import Admission, Reservation
 from app.serving.budget import PLANNERS, Budget
 from app.serving.errors import NotServing, QueueFull
+from app.serving.loader import Loader
 from app.serving.registry import Model, Registry
 from app.serving.watchdog import LEAST_STALL_S, Later, Watchdog
 from app.settings import Settings
-from app.telemetry import Metrics, Reason, State
+from app.telemetry import Metrics, Reason, ServiceState
 from model.inference.cores import available_memory, child_seconds, resident_memory
 from model.inference.errors import Cancelled, DeadlinePassed
-from model.inference.loading import unused_gpu
 from model.inference.merging import Logits
-from model.inference.processes.worker import Body, Image, Planned, Worker
+from model.inference.processes.messages import Body, Image, WorkerPlan
+from model.inference.processes.worker import Worker
 from model.inference.processes.workers import Workers
 from model.inference.runtime import DeviceOutOfMemory, Tile
 from model.inference.scheduler import TileQueue
@@ -36,12 +36,19 @@ STAGES = ("decode", "queue", "inference", "encode")
 
 @dataclass(frozen=True)
 class Answer:
-    """An answer. The caller closes `body`. encoding: `gzip`, or empty. size: the image's. seconds: of each stage."""
+    """An answer. The caller closes `body`. encoding: `gzip`, or empty. size: the image's. seconds: of each stage.
+
+    model: its name. class_pixels: of every class of the model, by name. mean_confidence: of all pixels, 0 to 1; None if the
+    answer did not need it.
+    """
 
     body: Body
     encoding: str
     size: tuple[int, int]
     seconds: dict[str, float]
+    model: str
+    class_pixels: dict[str, int]
+    mean_confidence: float | None
 
     @property
     def milliseconds(self) -> dict[str, float]:
@@ -59,7 +66,7 @@ class Job:
     image: Image
     model: str | None
     reservation: Reservation
-    check: Callable[[Model, Planned], None] = lambda *_: None
+    check: Callable[[Model, WorkerPlan], None] = lambda *_: None
     done: bool = False
 
 
@@ -77,32 +84,28 @@ class Service:
     `ending`: it will stop soon. It reports not ready, but still takes images until load balancers have noticed.
     `draining`: it takes no more images; requests in flight go on to their end.
 
-    Only for the event loop, except `fail`, `reload`, `stop` and `state`, which any thread may call. Worker processes decode
+    Only for the event loop, except `fail`, `stop` and `state`, which any thread may call. Worker processes decode
     images and encode answers; the images' tiles go through the model's scheduler, whose threads run the network.
     """
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.api_keys = settings.read_api_keys()
         self.started = time.monotonic()
         self.failure: str | None = None
         self.on_failure: Callable[[], None] = lambda: None
-        self.warning = unused_gpu() if settings.devices == ("auto",) else None
         self.ending = False
         self.draining = False
-        self._stopped = False
         self.in_flight = 0
         self.metrics = Metrics(self.state)
         self.admission = Admission(settings.max_queued_tiles, time.monotonic)
         self.budget = Budget(settings.memory_bytes, large_works=max(1, settings.cpu_threads // 2))
         self.registry = Registry(settings, self.metrics.batch, self.fail)
-        self.workers = Workers(on_death=self.metrics.worker_died, on_failure=self.fail)
+        self.loader = Loader(settings, self.registry, self.fail)
+        self.workers = Workers(on_death=self.metrics.count_worker_death, on_failure=self.fail)
         self._planning = asyncio.Semaphore(PLANNERS)
         stall_s = max(LEAST_STALL_S, 2 * settings.request_timeout_s)
         self.watchdog = Watchdog(self.registry.schedulers, self.fail, stall_s=stall_s)
         self._first_worker: asyncio.Task[None] | None = None
-        self._loading = threading.Lock()
-        self._loader = threading.Thread(target=self._load, name="loader", daemon=True)
 
     async def start(self, later: Later | None = None) -> None:
         """Starts the workers and, in the background, loads and warms up the models. Health checks are answered meanwhile.
@@ -112,23 +115,17 @@ class Service:
         self.watchdog.later = later
         self.watchdog.start()
         self._first_worker = asyncio.create_task(self.workers.start())
-        self._loader.start()
+        self.loader.start()
 
     async def stop(self) -> None:
         """Ends threads and workers. Does not wait for the loader: once it is done, it stops the models that it has loaded."""
-        self.draining = self._stopped = True
+        self.draining = True
+        self.loader.stop()
         self.watchdog.stop()
         if self._first_worker:
             self._first_worker.cancel()
         await self.workers.stop()
         await asyncio.to_thread(self.registry.stop)
-
-    def reload(self) -> None:
-        """Reads the key file and the weights files again, in the background; requests go on.
-
-        If the key file cannot be read, the former keys stay. If a weights file cannot be read, the former models stay.
-        """
-        threading.Thread(target=self._reload, name="reloader", daemon=True).start()
 
     def fail(self, reason: str) -> None:
         """Marks the process as not live, because it cannot recover by itself, and calls `on_failure` to end it.
@@ -184,7 +181,7 @@ class Service:
             self.admission.release(job.reservation, done=job.done)
             # a raised error refers to this frame; referring back to it from here would be a cycle that keeps memory in use
             del work, futures
-        self.metrics.segmented(answer.size, answer.seconds)
+        self.metrics.count_segmentation(answer.model, answer.seconds, answer.class_pixels, answer.mean_confidence)
         return answer
 
     async def _answer(self, job: Job, deadline: float) -> Answer:
@@ -204,31 +201,31 @@ class Service:
         """
         memory, image, deadline = job.reservation.memory, job.image, network.queue.deadline
         async with self.workers.claim(deadline) as worker:
-            planned = await self._plan(worker, job, network)
-            large = planned.megapixels > LARGE_MEGAPIXELS
-            needed = planned.bytes + image.body.length
+            plan = await self._plan(worker, job, network)
+            large = plan.megapixels > LARGE_MEGAPIXELS
+            needed = plan.bytes + image.body.length
             try:
-                job.check(network.model, planned)
+                job.check(network.model, plan)
                 self.budget.check(needed)
-                self.admission.admit(job.reservation, planned.tiles, deadline)
+                self.admission.admit(job.reservation, plan.tile_count, deadline)
                 started = self.budget.start_now(memory, needed, large=large)
             except Exception:
                 worker.drop()
                 raise
             admitted = time.monotonic()
             if started:
-                return await self._work(worker, job, network, planned, admitted)
+                return await self._work(worker, job, network, plan, admitted)
             worker.drop()
         self.budget.hold_body(memory, image.body.length)
         await self.budget.start(memory, needed, large=large)
         async with self.workers.claim(deadline) as worker:
             return await self._work(worker, job, network, await self._plan(worker, job, network), admitted)
 
-    async def _plan(self, worker: Worker, job: Job, network: _Network) -> Planned:
+    async def _plan(self, worker: Worker, job: Job, network: _Network) -> WorkerPlan:
         async with self._planning:
             return await worker.plan(job.image, network.model.description, network.model.scheduler.ahead)
 
-    async def _work(self, worker: Worker, job: Job, network: _Network, planned: Planned, admitted: float) -> Answer:
+    async def _work(self, worker: Worker, job: Job, network: _Network, plan: WorkerPlan, admitted: float) -> Answer:
         memory, queue = job.reservation.memory, network.queue
         # the worker has its own copy
         job.image.body.close()
@@ -244,54 +241,28 @@ class Service:
             future.add_done_callback(tile_done)
             return future
 
-        answer = await worker.work(planned.bytes, submit)
-        self.budget.answered(memory, answer.body.length)
+        answer = await worker.work(plan.bytes, submit)
+        self.budget.hold_answer(memory, answer.body.length)
         seconds = answer.seconds | {
             "queue": began - admitted + queue.queue_seconds,
             "inference": answer.seconds["inference"] - queue.queue_seconds,
         }
         job.done = True
-        return Answer(answer.body, answer.encoding, planned.size, seconds)
+        names = network.model.segmenter.manifest.labels.names
+        return Answer(
+            body=answer.body,
+            encoding=answer.encoding,
+            size=plan.size,
+            seconds=seconds,
+            model=network.model.name,
+            class_pixels=dict(zip(names, answer.counts, strict=False)),  # a hostile worker may send more counts than classes
+            mean_confidence=answer.mean_confidence,
+        )
 
-    def no_thread(self, error: RuntimeError) -> NotServing:
+    def thread_failure(self, error: RuntimeError) -> NotServing:
         """Fails the service because a thread could not be started. Returns the error to raise."""
         self.fail(f"a thread could not be started: {error}")
         return NotServing(self.failure or str(error))
-
-    def _load(self) -> None:
-        try:
-            if error := self._read_weights("ready"):
-                self.fail(f"the network could not be loaded: {error}")
-        finally:
-            if not self.registry.models:  # also after an unexpected error, whose traceback Python prints as this thread ends
-                self.fail("the loading of the network has ended without a network")
-
-    def _reload(self) -> None:
-        try:
-            self.api_keys = self.settings.read_api_keys()
-        except ValueError as error:
-            log.error("keys are not reloaded: %s; the former keys stay in use", error)
-        if reason := self._read_weights("reloaded"):
-            log.error("not reloaded: %s; the networks loaded before stay in service", reason)
-
-    def _read_weights(self, message: str) -> str | None:
-        """Loads the models, and logs `message` with each model's facts. Returns the problem, or None."""
-        started = time.perf_counter()
-        with self._loading:
-            try:
-                self.registry.load()
-                if self._stopped:
-                    self.registry.stop()
-            except (ValueError, RuntimeError, OSError, ImportError, MemoryError) as error:
-                return str(error) or type(error).__name__
-        seconds = round(time.perf_counter() - started, 2)
-        if self.warning:
-            log.warning(self.warning)
-        for name, model in self.registry.models.items():
-            runtime = model.segmenter.runtime
-            facts = {"model": name, "seconds": seconds, **runtime.describe(), "sha256": runtime.identity.sha256}
-            log.info(message, extra={"fields": facts})
-        return None
 
     def is_ending(self) -> bool:
         """Whether clients should open their next connection elsewhere."""
@@ -306,8 +277,8 @@ class Service:
         """Why the process cannot recover by itself, or None."""
         if self.failure:
             return self.failure
-        if not self.registry.models and self._loader.ident and not self._loader.is_alive():
-            return "the loading of the network has ended without a network"
+        if not self.registry.models:
+            return self.loader.problem
         return next(filter(None, (model.scheduler.broken for model in self.registry.models.values())), None)
 
     @property
@@ -338,13 +309,14 @@ class Service:
             return "failed"
         return "draining" if self.draining else "starting"
 
-    def state(self) -> State:
+    def state(self) -> ServiceState:
         """The state for a scrape of the metrics. Any thread may call it."""
         runtimes = [model.segmenter.runtime for model in self.registry.models.values()]
-        return State(
+        return ServiceState(
             ready=self.not_ready is None,
             queued_tiles=self.queued_tiles,
             max_queued_tiles=self.settings.max_queued_tiles,
+            queue_seconds=self.admission.queue_seconds,
             requests_in_flight=self.in_flight,
             request_timeout_s=self.settings.request_timeout_s,
             memory_limit=available_memory(),

@@ -26,8 +26,9 @@ from model.inference.segmenter import Options, Segmenter
 from model.metrics import ConfusionMatrix
 from model.weights_file import find_files
 from training.data.class_mapping import ClassMapping, parse_class_mapping
-from training.data.datasets import Split, get_split
+from training.data.datasets import get_split
 from training.data.label_files import find_labels
+from training.data.split import Split
 from training.reporting.machine import commit, machine
 from training.scoring.evaluate import ClassMap, predictions
 

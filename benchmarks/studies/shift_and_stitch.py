@@ -18,7 +18,8 @@ from matplotlib.figure import Figure
 
 from benchmarks.studies.models import milliseconds
 from benchmarks.studies.trainings import ROOT
-from imaging.decoding import Limits, Pixels, decode
+from imaging.conversion import Pixels
+from imaging.decoding import Limits, decode
 from model.inference.runtimes.torch_runtime import TorchRuntime
 from model.inference.segmenter import Options, Segmenter
 from model.weights_file import DEFAULT_WEIGHTS, find_weights, load_weights

@@ -150,7 +150,7 @@ def check_scan_count(data: bytes) -> None:
     # An upper bound: coded data cannot contain these bytes, but segments and trailers may.
     scans = data.count(b"\xff\xda")
     if scans > most and (scans := _count_scans(data, most)) > most:
-        problem = f"it has {scans} scans or more at {header.width}x{header.height} pixels; at most {most} are taken"
+        problem = f"it has {scans} scans or more at {header.width}x{header.height} pixels; at most {most} are accepted"
         raise DamagedImage(f"the image is damaged: {problem}; save it again")
 
 

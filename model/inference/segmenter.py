@@ -15,24 +15,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from imaging.answer import Answer
+from imaging.answer import SegmentedImage
 from imaging.decoding import Limits, decode, decoding_bytes, read_size, scale
 from imaging.rendering import Rendering
 from model.inference.merging import Band, BandMerger, Logits
 from model.inference.runtime import Runtime, Tile
 from model.inference.scaling import Side, SideTooLarge, working_size
+from model.inference.segmentation import Check, Pixels, Segmentation, SegmentationBuilder
 from model.inference.tiling import Blend, Size, TilePlan, plan_tiles, tile_shapes
 from model.inference.upsampling import LogitsUpsampler, Rows, band_bytes
 from model.inference.views import Quality, View, ViewAverage, average_bytes, plan_views
 from model.weights_file import DEFAULT_WEIGHTS, find_files
 
-Pixels = npt.NDArray[np.uint8]
 Run = Callable[[Iterator[Tile]], Iterator[Logits]]
 """Maps uint8 tiles (height, width, 3) of one shape to their logits (classes, height / stride, width / stride), in order."""
-Check = Callable[[], None]
-"""Called every few rows; ends the work by raising."""
 LARGEST_FACTOR = 4  # limit on enlarging an image, unless the weights advise more
 BATCH = 8  # tiles per call for runtimes without a limit of their own
 
@@ -64,18 +61,18 @@ class Plan:
     options: Options
 
     @property
-    def tiles(self) -> TilePlan:
+    def tile_plan(self) -> TilePlan:
         """The tiles of the first view. The image is decoded at its size; the answer is made from its cells."""
-        return self.views[0].tiles
+        return self.views[0].tile_plan
 
     @property
     def tile_count(self) -> int:
         """The number of tiles of all views."""
-        return sum(len(view.tiles) for view in self.views)
+        return sum(len(view.tile_plan) for view in self.views)
 
     def describe(self) -> dict[str, Any]:
         """The plan as it appears in JSON answers."""
-        return self.tiles.describe() | {"quality": self.options.quality, "tiles": self.tile_count}
+        return self.tile_plan.describe() | {"quality": self.options.quality, "tiles": self.tile_count}
 
     @property
     def megapixels(self) -> float:
@@ -83,26 +80,17 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class Segmentation:
-    """The network's result for an image.
-
-    class_map: uint8 (H, W) class ids. confidence: uint8 (H, W), round(255 x probability of the pixel's class), as
-    `Rows.class_ids_and_confidence` defines it; None if the rendering does not need it. mean_confidence: for each class id, the
-    mean of that probability over the class's pixels. probabilities: float16 (classes, H, W); None if not needed.
-    """
-
-    class_map: Pixels
-    confidence: npt.NDArray[np.uint8] | None = None
-    mean_confidence: tuple[float, ...] = ()
-    probabilities: npt.NDArray[np.float16] | None = None
-
-
-@dataclass(frozen=True)
 class Output:
-    """An answer's bytes, and the seconds of each stage: `decode`, `inference` and `encode`."""
+    """An answer's bytes, and the seconds of each stage: `decode`, `inference` and `encode`.
+
+    counts: the network's pixels of each class id, before `min_confidence`; their sum is height x width. mean_confidence: of
+    all pixels, 0 to 1; None if the rendering does not need confidence.
+    """
 
     body: bytes
     seconds: dict[str, float]
+    counts: tuple[int, ...]
+    mean_confidence: float | None
 
 
 def _unchecked() -> None:
@@ -141,7 +129,7 @@ class Segmenter:
             if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
                 raise ValueError(f"pixels must be uint8 (H, W, 3), RGB, got {image.dtype} {image.shape}; convert the array")
             plan = self.plan_size((image.shape[0], image.shape[1]), options)
-            return self.infer(scale(image, plan.tiles.size), plan)
+            return self.infer(scale(image, plan.tile_plan.size), plan)
         data = image if isinstance(image, bytes) else Path(image).read_bytes()
         plan = self.plan(data, options)
         return self.infer(self.decode(data, plan), plan)
@@ -153,7 +141,7 @@ class Segmenter:
         """
         size = read_size(data, self.limits)
         options.rendering.check(size)
-        options.rendering.shown(self.manifest.labels.classes)  # raises for a class that the model lacks
+        options.rendering.class_ids(self.manifest.labels.classes)  # raises for a class that the model lacks
         return self.plan_size(size, options)
 
     def plan_size(self, size: Size, options: Options) -> Plan:
@@ -161,7 +149,7 @@ class Segmenter:
         at = working_size(size, options.side, self.manifest.preprocessing.side)
         tile = options.tile or self.manifest.preprocessing.tile
         views = plan_views(at, options.quality, lambda size: plan_tiles(size, tile, options.overlap, options.blend))
-        self._check_side(size, views[0].tiles.size, options)
+        self._check_side(size, views[0].tile_plan.size, options)
         return Plan(size, views, options)
 
     def _check_side(self, size: Size, at: Size, options: Options) -> None:
@@ -180,7 +168,7 @@ class Segmenter:
 
         The file's own bytes and the memory of OpenVINO or PyTorch are not included.
         """
-        rendering, (height, width), tiles = plan.options.rendering, plan.size, plan.tiles
+        rendering, (height, width), tiles = plan.options.rendering, plan.size, plan.tile_plan
         pixels, classes = height * width, len(self.manifest.labels)
         image = 3 * tiles.size[0] * tiles.size[1]
         decoding, results = decoding_bytes(data, self.limits, tiles.size), 0
@@ -194,7 +182,7 @@ class Segmenter:
 
     def decode(self, data: bytes, plan: Plan) -> Pixels:
         """RGB pixels, uint8 (H, W, 3), of an image file at the plan's working size. Raises `DamagedImage`."""
-        return decode(data, self.limits, plan.tiles.size)
+        return decode(data, self.limits, plan.tile_plan.size)
 
     def segment(self, data: bytes, plan: Plan, run: Run | None = None, check: Check = _unchecked) -> Output:
         """The answer for an image file's bytes.
@@ -208,13 +196,13 @@ class Segmenter:
             image = self.decode(data, plan)
             photo = None
             if rendering.needs_photo:
-                photo = image if plan.size == plan.tiles.size else decode(data, self.limits)
+                photo = image if plan.size == plan.tile_plan.size else decode(data, self.limits)
         with _timed(seconds, "inference"):
             segmentation = self.infer(image, plan, run, check)
         del image
         with _timed(seconds, "encode"):
-            answer = Answer(
-                image=photo,
+            segmented_image = SegmentedImage(
+                photo=photo,
                 class_map=segmentation.class_map,
                 confidence=segmentation.confidence,
                 probabilities=segmentation.probabilities,
@@ -223,22 +211,24 @@ class Segmenter:
                 model=self.identity,
                 tiling=plan.describe(),
             )
-            body = answer.encode(rendering, check)
-        return Output(body, seconds)
+            body = segmented_image.encode(rendering, check)
+        return Output(
+            body, seconds, segmentation.counts, segmentation.overall_confidence if rendering.needs_confidence else None
+        )
 
     def infer(self, image: Pixels, plan: Plan, run: Run | None = None, check: Check = _unchecked) -> Segmentation:
         """Segments RGB pixels, uint8 (H, W, 3), at the plan's working size. Raises what `run` and `check` raise."""
         rendering = plan.options.rendering
         temperature = self.temperature if rendering.needs_confidence else None
-        collector = _Collector(plan.size, len(self.manifest.labels), temperature, rendering)
+        builder = SegmentationBuilder(plan.size, len(self.manifest.labels), temperature, rendering)
         for rows in self.rows(image, plan, run):
             check()
-            collector.add(rows, check)
-        return collector.finish()
+            builder.add(rows, check)
+        return builder.finish()
 
     def rows(self, image: Pixels, plan: Plan, run: Run | None = None) -> Iterator[Rows]:
         """The averaged logits for RGB pixels at the plan's working size, in bands of the answer's rows from the top."""
-        stride, grid, tiles = self.runtime.stride, self.runtime.grid, plan.tiles
+        stride, grid, tiles = self.runtime.stride, self.runtime.grid, plan.tile_plan
         upsampler = LogitsUpsampler(tiles.cells(stride), stride, grid, tiles.size, plan.size)
         for band in self._bands(image, plan, run or self.run):
             yield from upsampler.push(band)
@@ -248,14 +238,14 @@ class Segmenter:
         if len(plan.views) == 1:
             yield from self._merged(image, plan.views[0], run)
             return
-        average = ViewAverage(plan.tiles, self.runtime.stride, self.runtime.grid, self.temperature)
+        average = ViewAverage(plan.tile_plan, self.runtime.stride, self.runtime.grid, self.temperature)
         for view in plan.views:
             average.add(view, self._merged(view.of(image), view, run))
         yield average.finish()
 
     def _merged(self, image: Pixels, view: View, run: Run) -> Iterator[Band]:
-        merger = BandMerger(view.tiles, self.runtime.grid)
-        for logits in run(view.tiles.cut(image, region) for region in view.tiles.regions):
+        merger = BandMerger(view.tile_plan, self.runtime.grid)
+        for logits in run(view.tile_plan.cut(image, region) for region in view.tile_plan.regions):
             if band := merger.add(logits):
                 yield band
 
@@ -280,43 +270,6 @@ class Segmenter:
         identity = self.runtime.identity
         names = ("name", "sha256", "runtime", "precision")
         return {name: getattr(identity, name) for name in names}
-
-
-class _Collector:
-    """Collects bands of rows into a `Segmentation`. Confidence is computed only with a temperature."""
-
-    def __init__(self, size: Size, classes: int, temperature: float | None, rendering: Rendering) -> None:
-        self._temperature = temperature
-        self._class_map = np.empty(size, np.uint8)
-        self._confidence = np.empty(size, np.uint8) if rendering.needs_confidence_map else None
-        self._probabilities = np.empty((classes, *size), np.float16) if rendering.needs_probabilities else None
-        self._counts, self._sums = np.zeros(classes, np.intp), np.zeros(classes)
-
-    def add(self, rows: Rows, check: Check) -> None:
-        at = slice(rows.top, rows.top + len(rows.vertical.before))
-        if self._temperature is None:
-            self._class_map[at] = rows.class_ids()
-            return
-        confident = rows.class_ids_and_confidence(self._temperature, None if self._confidence is None else self._confidence[at])
-        self._class_map[at] = confident.ids
-        self._counts += confident.counts
-        self._sums += confident.sums
-        if self._probabilities is None:
-            return
-        for part in rows.parts():
-            check()
-            self._probabilities[:, part.top : part.top + len(part.vertical.before)] = _softmax(part.logits(), self._temperature)
-
-    def finish(self) -> Segmentation:
-        means = tuple((self._sums / np.maximum(self._counts, 1)).tolist())
-        return Segmentation(self._class_map, self._confidence, means, self._probabilities)
-
-
-def _softmax(logits: Logits, temperature: float) -> Logits:
-    """Softmax of logits (classes, rows, width) / temperature."""
-    scaled = np.exp((logits - logits.max(0)) / temperature)
-    probabilities: Logits = scaled / scaled.sum(0)
-    return probabilities
 
 
 @contextmanager

@@ -36,7 +36,7 @@ class Axis(NamedTuple):
         return Axis(self.before[pixels] - first, self.after[pixels] - first, self.fraction[pixels])
 
 
-class Confident(NamedTuple):
+class ClassifiedRows(NamedTuple):
     """Class ids with the totals that a mean confidence of each class needs.
 
     ids: uint8 (rows, width). counts: int64 (classes,), the number of each class's pixels. sums: float64 (classes,), the sum
@@ -77,7 +77,7 @@ class Rows(NamedTuple):
             ids.reshape(-1)[positions] = possible[logits.argmax(1)]
         return ids
 
-    def class_ids_and_confidence(self, temperature: float, confidence: Ids | None = None) -> Confident:
+    def class_ids_and_confidence(self, temperature: float, confidence: Ids | None = None) -> ClassifiedRows:
         """The ids of `class_ids` and the probability of each pixel's class. Writes round(255 x probability) to `confidence`.
 
         The probability is the softmax of the interpolated logits / temperature. Where a pixel's four cells agree on a class,
@@ -101,7 +101,7 @@ class Rows(NamedTuple):
             sums += np.bincount(winning, probability, classes)
             if confidence is not None:
                 confidence.reshape(-1)[positions] = np.rint(255 * probability)
-        return Confident(ids, counts, sums)
+        return ClassifiedRows(ids, counts, sums)
 
     def _at(self, mixed: npt.NDArray[np.bool_], cells: Logits) -> Iterator[tuple[Indices, Logits]]:
         """The pixels of the cells in `mixed`, some at a time: flat positions, and interpolated logits (pixels, classes)."""

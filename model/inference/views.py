@@ -31,12 +31,12 @@ LEAST_PROBABILITY = 1e-7  # lower bound of the mean probabilities, whose logarit
 class View:
     """One pass over an image: the image is scaled to the tiles' size and, if `mirrored`, flipped left to right."""
 
-    tiles: TilePlan
+    tile_plan: TilePlan
     mirrored: bool = False
 
     def of(self, image: Pixels) -> Pixels:
         """The RGB image (H, W, 3), scaled and flipped for this view."""
-        scaled = scale(image, self.tiles.size)
+        scaled = scale(image, self.tile_plan.size)
         return np.ascontiguousarray(scaled[:, ::-1]) if self.mirrored else scaled
 
 
@@ -87,13 +87,13 @@ class ViewAverage:
 
     def _axis(self, axis: int, view: View) -> Axis:
         """Where the first view's cells lie among the cells of `view`."""
-        target, source, stride = self._target.size[axis], view.tiles.size[axis], self._stride
+        target, source, stride = self._target.size[axis], view.tile_plan.size[axis], self._stride
         centre = 0 if self._grid == "corner" else (stride - 1) / 2
         pixels = np.arange(self._target.cells(stride)[axis]) * stride + centre
         pixels = ((pixels + 0.5) * (source / target) - 0.5).clip(0, source - 1)
         if view.mirrored and axis == 1:
             pixels = source - 1 - pixels
-        return cells_at(pixels, view.tiles.cells(stride)[axis], stride, self._grid)
+        return cells_at(pixels, view.tile_plan.cells(stride)[axis], stride, self._grid)
 
 
 def average_bytes(target: TilePlan, classes: int, stride: int) -> int:

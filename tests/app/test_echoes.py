@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from app.telemetry import JsonFormatter, TextFormatter, printable, shown
-from tests.app.asking import PHOTO, assert_problem, post
-from tests.app.conftest import Serve
+from app.telemetry import JsonFormatter, TextFormatter, excerpt, printable
+from tests.support.app.exchanges import PHOTO, assert_problem, post
+from tests.support.app.services import Serve
 
 ODD = "a\n\x1b[31m\u202e\x7f\u2028b"
 ESCAPED = r"a\n\x1b[31m\u202e\x7f\u2028b"
@@ -40,9 +40,9 @@ def test_what_cannot_be_printed_is_escaped_and_what_is_long_is_cut() -> None:
     assert printable(ODD, 100) == ESCAPED
     assert printable("Größe 100 %", 100) == "Größe 100 %"
     assert printable("x" * 101, 100) == "x" * 100 + "..."
-    assert shown(ODD) == f"'{ESCAPED}'"
-    assert len(shown("\ud800" * 5000)) < 110
-    assert len(shown({"a": "b" * 5000})) < 110
+    assert excerpt(ODD) == f"'{ESCAPED}'"
+    assert len(excerpt("\ud800" * 5000)) < 110
+    assert len(excerpt({"a": "b" * 5000})) < 110
 
 
 @pytest.mark.parametrize("parameter", ["format", "side", "model", "overlap", "confidence"])

@@ -10,10 +10,11 @@ import httpx
 import pytest
 from fastapi.testclient import TestClient
 
-from tests.app.asking import PHOTO, answer_on, assert_idle, assert_problem, connected, head, post, service_of
-from tests.app.conftest import Serve
-from tests.app.doubles import held
-from tests.conftest import HANG_S, encoded, make_photo, over_http, wait_for
+from tests.support.app.exchanges import PHOTO, answer_on, assert_idle, assert_problem, connected, head, post, service_of
+from tests.support.app.services import Serve, held
+from tests.support.images import encoded, make_photo
+from tests.support.polling import HANG_S, wait_until
+from tests.support.servers import over_http
 
 QUERIES: list[dict[str, Any]] = [{}, {"format": "json"}, {"side": 300, "blend": "hann"}, {"format": "overlay"}]
 
@@ -46,7 +47,7 @@ def test_a_burst_of_heads_does_not_all_pass_and_those_that_do_are_answered(
         connections = [stack.enter_context(connected(port)) for _ in range(20)]
         for connection in connections:
             connection.sendall(head())
-        wait_for(lambda: service.in_flight == 8)
+        wait_until(lambda: service.in_flight == 8)
         for connection in connections:
             connection.sendall(PHOTO)
         answers = [answer_on(connection) for connection in connections]
@@ -61,7 +62,7 @@ def test_a_batch_is_counted_from_its_head(serve: Serve) -> None:
         service = service_of(client)
         with connected(port) as connection:
             connection.sendall(head(1000, "Content-Type: multipart/form-data; boundary=x", path="/segment/batch"))
-            wait_for(lambda: service.in_flight == 1)
+            wait_until(lambda: service.in_flight == 1)
             assert service.admission.requests == 1
             assert client.get("/health").json()["requests_in_flight"] == 1
         assert_idle(service)
@@ -74,7 +75,7 @@ def test_more_tiles_than_are_left_are_refused_by_the_image_s_header(serve: Serve
         admission.arrive(reservation)
         admission.admit(reservation, 2, 1e9)
         response = post(client, PHOTO[: len(PHOTO) // 2])
-        assert_problem(response, 503, "2 tiles are queued and at most 3 are taken")
+        assert_problem(response, 503, "2 tiles are queued and at most 3 are allowed")
         assert int(response.headers["retry-after"]) >= 1
         admission.release(reservation, done=False)
         assert post(client).status_code == 200
@@ -88,6 +89,6 @@ def test_a_client_that_goes_leaves_no_tiles_and_no_reservation(serve: Serve, pat
             with connected(port) as connection:
                 connection.sendall(head(path=path) + PHOTO)
                 assert hold.entered.wait(HANG_S)
-            wait_for(lambda: service.in_flight == 0)
+            wait_until(lambda: service.in_flight == 0)
             assert post(client, b"no image").status_code == 415
         assert_idle(service)

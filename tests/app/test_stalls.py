@@ -10,10 +10,12 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 
-from tests.app.asking import assert_problem
-from tests.app.doubles import FirstChannel, Hold
-from tests.app.test_faults import GOOD, served
-from tests.conftest import HANG_S, wait_for
+from tests.support.app.exchanges import assert_problem
+from tests.support.app.served_thread import GOOD, served
+from tests.support.model.doubles import FirstChannel, Hold
+from tests.support.polling import HANG_S, wait_until
+
+STALL_S = 0.3  # fifteen looks of the watchdog
 
 
 def test_an_image_whose_worker_hangs_has_its_504_and_others_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -22,7 +24,7 @@ def test_an_image_whose_worker_hangs_has_its_504_and_others_go_on(monkeypatch: p
         for pid in it.service.workers.pids:
             os.kill(pid, signal.SIGSTOP)
         assert_problem(it.post(GOOD), 504, "no answer within 2 s")
-        wait_for(lambda: it.post(GOOD).status_code == 200)
+        wait_until(lambda: it.post(GOOD).status_code == 200)
         assert httpx.get(f"{it.url}/health/live", timeout=HANG_S).status_code == 200
         metrics = httpx.get(f"{it.url}/metrics", timeout=HANG_S).text
         assert 'segment_worker_deaths_total{reason="deadline"} 0.0' not in metrics
@@ -35,10 +37,10 @@ def test_the_old_network_of_a_reload_is_watched_until_it_has_ended(monkeypatch: 
         assert old.hold.entered.wait(HANG_S)
         before = it.service.registry.get()
         monkeypatch.setattr("app.serving.registry.load_runtime", lambda *_: new)
-        it.service.reload()
+        it.service.loader.reload()
         assert_problem(hangs.result(HANG_S), 504, "no answer")
-        wait_for(lambda: it.service.registry.get() is not before and not before.users)
-        wait_for(lambda: it.post(GOOD).status_code == 200)  # its time is half a second as well
+        wait_until(lambda: it.service.registry.get() is not before and not before.users)
+        wait_until(lambda: it.post(GOOD).status_code == 200)  # its time is half a second as well
         assert it.service.not_live is None
         it.service.watchdog.stall_s = 0.1
         assert status.result(HANG_S) == 1
@@ -60,7 +62,7 @@ def test_an_event_loop_that_stalls_answers_no_health_check_and_ends_the_process_
         it.service.watchdog.stall_s = 1
         with pytest.raises(httpx.TimeoutException):
             httpx.get(f"{it.url}/health/live", timeout=0.1)
-        wait_for(lambda: it.ended == [1])
+        wait_until(lambda: it.ended == [1])
         assert "the event loop has been at one call" in (it.service.not_live or "")
         hold.open()
         assert status.result(HANG_S) == 1
@@ -71,7 +73,7 @@ def test_an_event_loop_that_comes_back_in_time_is_no_failure(monkeypatch: pytest
 
         @it.app.get("/stall")
         async def stall() -> None:
-            time.sleep(0.3)
+            time.sleep(STALL_S)
 
         for _ in range(3):
             assert httpx.get(f"{it.url}/stall", timeout=HANG_S).status_code == 200

@@ -25,10 +25,11 @@ from model.command_line import package_version
 from model.inference.cores import available_memory
 from model.inference.errors import Cancelled
 from model.inference.runtime import DeviceOutOfMemory
-from tests.app.asking import PHOTO, post, samples, service_of
-from tests.app.conftest import Serve
-from tests.app.doubles import held
-from tests.conftest import ROOT, encoded, make_photo, wait_for
+from tests.support.app.exchanges import PHOTO, post, samples, service_of
+from tests.support.app.services import Serve, held
+from tests.support.checkout import ROOT
+from tests.support.images import encoded, make_photo
+from tests.support.polling import wait_until
 
 TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 OPERATE = (ROOT / "docs" / "operate.md").read_text()
@@ -185,8 +186,8 @@ def test_the_model_s_info_follows_a_reload(serve: Serve, narrow_file: Path, tmp_
         assert set(before) == {"name", "sha256", "runtime", "precision", "device"}
         old = service_of(client).registry.get()
         path.write_bytes(_trailing_space_in_header(path.read_bytes()))
-        service_of(client).reload()
-        wait_for(lambda: service_of(client).registry.get() is not old)
+        service_of(client).loader.reload()
+        wait_until(lambda: service_of(client).registry.get() is not old)
         (after,) = info(client, "segment_model_info")
     assert after == before | {"sha256": after["sha256"]}
     assert after["sha256"] != before["sha256"]
@@ -215,7 +216,7 @@ def test_metrics_tell_of_the_process(client: TestClient) -> None:
     assert 0 < value(client, "process_open_fds") < value(client, "process_max_fds")
     assert abs(value(client, "process_start_time_seconds") - time.time()) < 24 * 3600
     before = value(client, "process_cpu_seconds_total")
-    wait_for(lambda: value(client, "process_cpu_seconds_total") > before)
+    wait_until(lambda: value(client, "process_cpu_seconds_total") > before)
 
 
 def test_the_operating_page_names_every_metric_and_every_reason(client: TestClient) -> None:

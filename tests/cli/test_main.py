@@ -20,8 +20,8 @@ from model.inference.merging import Logits
 from model.inference.runtime import Tile
 from model.inference.segmenter import Options, Segmenter
 from model.weights_file import find_files
-from tests.cli.files import OTHER, PHOTO, Segment, files_in, written
-from tests.conftest import ROOT, SEGMENT
+from tests.support.checkout import ROOT, SEGMENT
+from tests.support.cli.folders import OTHER, PHOTO, Segment, files_in, written
 
 
 @pytest.fixture(scope="module")
@@ -58,8 +58,8 @@ def test_a_picture_comes_in_the_image_format_and_with_the_classes_that_are_wante
     ("extra", "message"),
     [
         (["--format", "overlay", "--classes", "circel"], "did you mean 'circle'?"),
-        (["--classes", "circle"], "classes goes with"),
-        (["--image-format", "jpeg"], "image_format=jpeg goes with"),
+        (["--classes", "circle"], "classes applies to"),
+        (["--image-format", "jpeg"], "image_format=jpeg applies to"),
     ],
 )
 def test_what_the_format_or_the_model_lacks_ends_the_run_in_a_line(

@@ -17,12 +17,13 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from PIL import Image
 from pycocotools import mask as coco
 
-from imaging.answer import Answer
+from imaging.answer import SegmentedImage
 from imaging.encoding import binary_png, color_picture, grey_png, mask_png, overlay_picture
 from imaging.errors import AnswerTooLarge
-from imaging.rendering import FORMATS, MaskEncoding, Rendering
+from imaging.rendering import ANSWER_FORMATS, MaskEncoding, Rendering
 from model.labels import numbered_labels
-from tests.conftest import NAMES, make_photo
+from tests.support.classes import NAMES
+from tests.support.images import make_photo
 
 Pixels = npt.NDArray[np.uint8]
 LABELS = numbered_labels(NAMES)
@@ -31,10 +32,10 @@ MAPS = arrays(np.uint8, array_shapes(min_dims=2, max_dims=2, max_side=30), eleme
 CLASS_MAP = np.array([[1, 1, 1, 0], [1, 1, 1, 3], [1, 1, 1, 3]], np.uint8)
 
 
-def answer(class_map: Pixels = CLASS_MAP, *, confidence: bool = True) -> Answer:
+def answer(class_map: Pixels = CLASS_MAP, *, confidence: bool = True) -> SegmentedImage:
     height, width = class_map.shape
-    return Answer(
-        image=make_photo(height, width),
+    return SegmentedImage(
+        photo=make_photo(height, width),
         class_map=class_map,
         confidence=make_photo(height, width, seed=1)[..., 0] if confidence else None,
         probabilities=None,
@@ -99,21 +100,21 @@ def test_every_encoding_of_the_class_map_says_the_same(class_map: Pixels) -> Non
 
 
 def test_png_formats_are_those_of_the_encoders() -> None:
-    given_answer = answer()
+    image = answer()
     expected = {
         "png": mask_png(CLASS_MAP, LABELS.palette),
         "grey": grey_png(CLASS_MAP),
         "binary": binary_png(CLASS_MAP, {1, 2, 3}),
         "color": color_picture(CLASS_MAP, LABELS.palette, range(256)),
-        "overlay": overlay_picture(given_answer.image, CLASS_MAP, LABELS.palette, 0.25, range(256)),
+        "overlay": overlay_picture(image.photo, CLASS_MAP, LABELS.palette, 0.25, range(256)),
         "confidence": grey_png(make_photo(3, 4, seed=1)[..., 0]),
     }
     for format, data in expected.items():
-        assert given_answer.encode(Rendering(format, alpha=0.25)) == data  # type: ignore[arg-type]
+        assert image.encode(Rendering(format, alpha=0.25)) == data  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("mask", ["rle", "png", "array"])
-@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("format", ANSWER_FORMATS)
 def test_equal_answers_give_equal_bytes(format: Any, mask: Any) -> None:
     rendering = Rendering(format, mask)
     assert answer(CLASS_MAP.copy()).encode(rendering) == answer(np.asfortranarray(CLASS_MAP)).encode(rendering)

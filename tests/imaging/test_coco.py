@@ -12,7 +12,7 @@ from pycocotools.coco import COCO
 
 from imaging.coco import coco_document
 from model.labels import numbered_labels
-from training.data.demo import NAMES
+from tests.support.classes import NAMES
 
 LABELS = numbered_labels(NAMES).classes
 

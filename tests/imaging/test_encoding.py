@@ -15,8 +15,8 @@ from PIL import Image
 
 from imaging.encoding import ImageFormat, binary_png, color_picture, grey_png, mask_png, overlay_picture
 from model.labels import numbered_labels, voc_labels
+from tests.support.classes import NAMES
 from tests.support.images import make_photo
-from training.data.demo import NAMES
 
 Pixels = npt.NDArray[np.uint8]
 PALETTE = voc_labels().palette

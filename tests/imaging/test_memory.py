@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from benchmarks.harness.image_files import bomb, file_of
-from imaging import decoding
+from imaging import conversion, decoding
 from imaging.decoding import decode, decoding_bytes
 from imaging.errors import ImageTooLarge
 from tests.support.imaging.corpus import LIMITS, SAMPLES
@@ -54,5 +54,5 @@ def test_what_is_too_large_is_promised_nothing() -> None:
 @pytest.mark.parametrize("sample", SAMPLES.values(), ids=SAMPLES)
 def test_bands_change_no_byte(monkeypatch: pytest.MonkeyPatch, sample: Sample, working: tuple[int, int] | None) -> None:
     whole = decode(sample.data, LIMITS, working)
-    monkeypatch.setattr(decoding, "BAND_PIXELS", 100)
+    monkeypatch.setattr(conversion, "BAND_PIXELS", 100)
     assert np.array_equal(decode(sample.data, LIMITS, working), whole)

@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from PIL import Image, ImageDraw
 
-from imaging.answer import Answer
+from imaging.answer import SegmentedImage
 from imaging.polygons import to_lists, trace, without_holes
 from imaging.regions import Regions
 from imaging.rendering import Rendering
 from imaging.runs import column_runs
 from model.labels import numbered_labels
-from tests.costs import cpu_seconds
+from tests.support.costs import cpu_seconds
 
 Mask = npt.NDArray[np.bool_]
 MASKS = arrays(np.bool_, array_shapes(min_dims=2, max_dims=2, max_side=20), elements=st.booleans())
@@ -129,7 +129,7 @@ def test_a_check_that_raises_ends_the_encoding(rendering: Rendering, most: int) 
         if called > most:
             raise TimeoutError
 
-    answer = Answer(None, class_map, None, None, (0.5, 0.5), numbered_labels(["background", "dot"]), {}, {})
+    answer = SegmentedImage(None, class_map, None, None, (0.5, 0.5), numbered_labels(["background", "dot"]), {}, {})
     with pytest.raises(TimeoutError):
         answer.encode(rendering, check)
     assert called == most + 1
@@ -191,7 +191,7 @@ def test_an_image_of_fifty_megapixels_with_a_few_objects_is_traced() -> None:
     class_map[1500:2000, 2500:3000] = 0
     ((_, whole),) = regions_traced(class_map, [8], 0)
     assert (whole.bounds, len(whole.interiors)) == ((2000, 1000, 5000, 3000), 1)
-    answer = Answer(None, class_map, None, None, [1.0] * 9, numbered_labels([f"c{id}" for id in range(9)]), {}, {})
+    answer = SegmentedImage(None, class_map, None, None, [1.0] * 9, numbered_labels([f"c{id}" for id in range(9)]), {}, {})
     for rendering in (Rendering("json", "polygons"), Rendering("coco", "polygons"), Rendering("coco")):
         assert answer.encode(rendering)
 

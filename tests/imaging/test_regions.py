@@ -11,7 +11,7 @@ from pycocotools import mask as coco
 
 from imaging.errors import AnswerTooLarge
 from imaging.polygons import trace
-from imaging.regions import Region, Regions, most_borders, most_regions
+from imaging.regions import ClassRegion, Regions, most_borders, most_regions
 from imaging.rle import encode_rle
 from imaging.runs import column_runs
 
@@ -27,7 +27,7 @@ def regions_of(class_map: npt.NDArray[np.uint8], ids: Iterable[int]) -> Regions:
     return Regions(column_runs(class_map), ids)
 
 
-def find_regions(inside: Inside) -> list[Region]:
+def find_regions(inside: Inside) -> list[ClassRegion]:
     """The regions of a mask."""
     return list(regions_of(inside.astype(np.uint8), [1]).masks())
 

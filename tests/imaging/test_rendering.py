@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from imaging.answer import Answer
+from imaging.answer import SegmentedImage
 from imaging.errors import AnswerTooLarge, UnknownClass, UnusedParameter
-from imaging.rendering import FORMATS, Rendering, parse_classes
+from imaging.rendering import ANSWER_FORMATS, Rendering, parse_classes
 from model.labels import camvid_labels, numbered_labels, voc_labels
 
 VOC = voc_labels().classes
@@ -23,16 +23,18 @@ SHOWING: list[dict[str, Any]] = [
 
 @pytest.mark.parametrize("options", SHOWING, ids=str)
 def test_classes_are_named_or_numbered_in_upper_or_lower_case(options: dict[str, Any]) -> None:
-    assert Rendering(**options, classes=("cat", "Dog", "15")).shown(VOC) == {8, 12, 15}
+    assert Rendering(**options, classes=("cat", "Dog", "15")).class_ids(VOC) == {8, 12, 15}
 
 
-@pytest.mark.parametrize("options", [{"format": format} for format in FORMATS if {"format": format} not in SHOWING], ids=str)
+@pytest.mark.parametrize(
+    "options", [{"format": format} for format in ANSWER_FORMATS if {"format": format} not in SHOWING], ids=str
+)
 def test_classes_are_refused_where_nothing_is_made_of_them(options: dict[str, Any]) -> None:
-    with pytest.raises(UnusedParameter, match=f"classes goes with .*got format={options['format']}"):
+    with pytest.raises(UnusedParameter, match=f"classes applies to .*got format={options['format']}"):
         Rendering(**options, classes=("cat",))
 
 
-@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("format", ANSWER_FORMATS)
 def test_an_image_format_is_of_pictures_alone(format: Any) -> None:
     if format in ("color", "overlay"):
         assert Rendering(format, image_format="jpeg").media_type == "image/jpeg"
@@ -40,7 +42,7 @@ def test_an_image_format_is_of_pictures_alone(format: Any) -> None:
         assert Rendering(format).media_type == "image/png"
         return
     for image_format in ("png", "jpeg", "webp"):
-        with pytest.raises(UnusedParameter, match=f"image_format={image_format} goes with .*got format={format}"):
+        with pytest.raises(UnusedParameter, match=f"image_format={image_format} applies to .*got format={format}"):
             Rendering(format, image_format=image_format)  # type: ignore[arg-type]
 
 
@@ -50,7 +52,7 @@ def test_a_picture_that_is_too_long_for_its_image_format_is_refused(format: Any,
     rendering = Rendering(format, image_format=image_format)
     rendering.check((2, side))
     photo, class_map = np.zeros((2, side, 3), np.uint8), np.zeros((2, side), np.uint8)
-    answer = Answer(photo, class_map, None, None, (), voc_labels(), {}, {})
+    answer = SegmentedImage(photo, class_map, None, None, (), voc_labels(), {}, {})
     assert Image.open(io.BytesIO(answer.encode(rendering))).size == (side, 2)
     for size in ((2, side + 1), (side + 1, 2)):
         with pytest.raises(AnswerTooLarge, match=f"a side of {image_format} has at most .*image_format=png"):
@@ -58,20 +60,20 @@ def test_a_picture_that_is_too_long_for_its_image_format_is_refused(format: Any,
     Rendering(format).check((2, 100_000))
 
 
-@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("format", ANSWER_FORMATS)
 def test_only_json_uses_the_parameter_confidence(format: Any) -> None:
     assert Rendering(format, confidence=True).needs_confidence_map == (format in ("json", "confidence", "npz"))
 
 
 def test_without_classes_all_are_shown_but_for_the_background_of_binary() -> None:
-    assert Rendering("color").shown(VOC) == set(range(256))
-    assert Rendering("binary").shown(VOC) == set(range(1, 21))
+    assert Rendering("color").class_ids(VOC) == set(range(256))
+    assert Rendering("binary").class_ids(VOC) == set(range(1, 21))
 
 
 def test_binary_needs_classes_where_there_is_no_background() -> None:
     with pytest.raises(UnknownClass, match=r"needs classes=.*Sky, Building"):
-        Rendering("binary").shown(camvid_labels().classes)
-    assert Rendering("binary", classes=("car",)).shown(camvid_labels().classes) == {8}
+        Rendering("binary").class_ids(camvid_labels().classes)
+    assert Rendering("binary", classes=("car",)).class_ids(camvid_labels().classes) == {8}
 
 
 @pytest.mark.parametrize(
@@ -84,14 +86,14 @@ def test_binary_needs_classes_where_there_is_no_background() -> None:
 )
 def test_a_class_that_the_model_lacks_is_refused_with_the_list(text: str, message: str) -> None:
     with pytest.raises(UnknownClass, match=message):
-        Rendering("coco", classes=("cat", text)).shown(VOC)
+        Rendering("coco", classes=("cat", text)).class_ids(VOC)
 
 
 def test_a_name_beats_an_id_and_the_exact_name_one_in_another_case() -> None:
     labels = numbered_labels(["background", "2", "Car", "car"]).classes
-    assert Rendering("color", classes=("2",)).shown(labels) == {1}
-    assert Rendering("color", classes=("Car",)).shown(labels) == {2}
-    assert Rendering("color", classes=("car",)).shown(labels) == {3}
+    assert Rendering("color", classes=("2",)).class_ids(labels) == {1}
+    assert Rendering("color", classes=("Car",)).class_ids(labels) == {2}
+    assert Rendering("color", classes=("car",)).class_ids(labels) == {3}
 
 
 def test_classes_are_separated_by_commas() -> None:

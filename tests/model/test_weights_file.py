@@ -16,8 +16,8 @@ from model.manifest import Manifest, WeightsError
 from model.networks.servable import half_tensors
 from model.preprocessing import Preprocessing
 from model.weights_file import DEFAULT_WEIGHTS, WeightsFiles, find_files, find_weights, load_weights, save_weights
+from tests.support.classes import NAMES
 from tests.support.model.weights_files import content, written
-from training.data.demo import NAMES
 
 
 def test_what_is_written_comes_back(tmp_path: Path) -> None:

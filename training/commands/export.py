@@ -167,7 +167,7 @@ def calibration_tiles(weights: Weights, folder: Path, photos: int) -> Iterator[n
             photo = segmenter.decode(data, plan)
         except ImageError as error:
             raise ValueError(f"{file}: {error}") from error
-        yield plan.tiles.cut(photo, next(plan.tiles.regions))
+        yield plan.tile_plan.cut(photo, next(plan.tile_plan.regions))
 
 
 def facts(weights: Weights, network: ServableNetwork, precision: str) -> dict[str, str]:
@@ -209,7 +209,7 @@ def refresh_facts(master: Path, former: str) -> list[Path]:
 
     weights = load_weights(master)
     network = ServableNetwork(weights)
-    exports = {p: path for p, path in find_files(str(master)).exports.items() if read_export(path).sha256 == former}
+    exports = {p: path for p, path in find_files(str(master)).exports.items() if read_export(path).master_sha256 == former}
     return [
         write_export(master, precision, onnx.load(path), facts(weights, network, precision))
         for precision, path in exports.items()
@@ -219,7 +219,7 @@ def refresh_facts(master: Path, former: str) -> list[Path]:
 def remove_stale(master: Path) -> list[Path]:
     """Removes exports beside a master that belong to another master, such as before further training; gives their paths."""
     sha256 = load_weights(master).sha256
-    stale = [path for path in find_files(str(master)).exports.values() if read_export(path).sha256 != sha256]
+    stale = [path for path in find_files(str(master)).exports.values() if read_export(path).master_sha256 != sha256]
     for path in stale:
         path.unlink()
     return stale

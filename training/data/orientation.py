@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from imaging.decoding import ORIENTATION, STORED, SWAPPING, XMP
+from imaging.conversion import STORED, SWAPPING
+from imaging.decoding import ORIENTATION, XMP
 
 Ids = npt.NDArray[np.uint8]
 DrawnOn = Literal["upright", "stored"]

@@ -4,7 +4,7 @@ The network runs in the parent process: the worker sends tiles and receives thei
 main function; `model.inference.processes.worker` is the parent's side. A conversation, each entry a frame (`<-` received,
 `->` sent):
 
-    <- Task (pickled), with the body or its file    -> {"kind": "planned", ...}, or an error
+    <- Task (pickled), with the body or its file    -> {"kind": "plan", ...}, or an error
     <- Start (pickled), with the answer's file      -> a {"kind": "tile"} for each tile, up to `ahead` before logits
     <- logits of each tile                          -> {"kind": "answer", ...}, or an error
 
@@ -167,7 +167,7 @@ class _Conversation:
         _reply(
             self.channel,
             {
-                "kind": "planned",
+                "kind": "plan",
                 "size": plan.size,
                 "tiles": plan.tile_count,
                 "bytes": self.segmenter.memory_bytes(self.body, plan),
@@ -186,7 +186,13 @@ class _Conversation:
         if not inline:
             write_file(answer_file, body)
         output.seconds["encode"] += time.perf_counter() - started
-        head: dict[str, object] = {"kind": "answer", "encoding": encoding, "seconds": output.seconds}
+        head: dict[str, object] = {
+            "kind": "answer",
+            "encoding": encoding,
+            "seconds": output.seconds,
+            "counts": output.counts,
+            "mean_confidence": output.mean_confidence,
+        }
         return head, body if inline else b""
 
     def _run(self, tiles: Iterator[Tile]) -> Iterator[Logits]:

@@ -113,7 +113,7 @@ class Workers:
             worker.death = worker.death or "killed"
             self._end(worker)
         if len(self._workers) + len(self._starts) < self.count:
-            self._start()
+            self._schedule_start()
         future: asyncio.Future[Worker] = asyncio.get_running_loop().create_future()
         self._waiting.append(future)
         try:
@@ -156,14 +156,14 @@ class Workers:
             self._deaths_in_a_row += 1
             if self._deaths_in_a_row > 1 and self._pausing < self.count // 2:
                 pause = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2.0 ** (self._deaths_in_a_row - 2))
-        self._start(pause)
+        self._schedule_start(pause)
 
-    def _start(self, pause: float = 0.0) -> None:
-        start = asyncio.create_task(self._started(pause))
+    def _schedule_start(self, pause: float = 0.0) -> None:
+        start = asyncio.create_task(self._start_worker(pause))
         self._starts.add(start)
         start.add_done_callback(self._starts.discard)
 
-    async def _started(self, pause: float) -> None:
+    async def _start_worker(self, pause: float) -> None:
         """Starts a worker after the pause, and retries until it succeeds."""
         self._pausing += pause > 0
         try:
@@ -196,7 +196,7 @@ class Workers:
                     end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER_BYTES)
                 await frames.open()
                 process = self._context.Process(target=serve, args=(other,), name="fcn-segment worker", daemon=True)
-                await asyncio.to_thread(_start, process)
+                await asyncio.to_thread(_start_process, process)
             finally:
                 other.close()  # the worker then holds the only copy, so its death is an end of file here
             async with asyncio.timeout(START_S):
@@ -207,7 +207,7 @@ class Workers:
             raise
 
 
-def _start(process: BaseProcess) -> None:
+def _start_process(process: BaseProcess) -> None:
     """Starts the process; blocks."""
     with PROCESSES:
         process.start()

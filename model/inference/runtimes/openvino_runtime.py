@@ -37,7 +37,7 @@ class Export:
     """An exported file: the network as OpenVINO reads it, and the facts in its metadata.
 
     file_sha256: of the file itself. network_sha256: of the network without the facts; empty in files written before it was
-    recorded. sha256: of the master that the file was exported from.
+    recorded. master_sha256: of the master that the file was exported from.
     """
 
     path: Path
@@ -45,7 +45,7 @@ class Export:
     file_sha256: str
     network_sha256: str
     manifest: Manifest
-    sha256: str
+    master_sha256: str
     precision: str
     stride: int
     grid: Grid
@@ -81,7 +81,7 @@ def read_export(path: Path) -> Export:
         file_sha256=hashlib.sha256(data).hexdigest(),
         network_sha256=network_sha256,
         manifest=manifest,
-        sha256=facts["sha256"],
+        master_sha256=facts["sha256"],
         precision=facts["precision"],
         stride=int(facts["stride"]),
         grid=grid,
@@ -108,7 +108,7 @@ class OpenVINORuntime:
         export = read_export(path)
         self.manifest, self.stride, self.grid = export.manifest, export.stride, export.grid
         self.file_sha256, self.network_sha256 = export.file_sha256, export.network_sha256
-        self.identity = ModelIdentity(export.name, export.sha256, "openvino", export.precision)
+        self.identity = ModelIdentity(export.name, export.master_sha256, "openvino", export.precision)
         self._export = export
         self.threads = threads or available_cores()
         memory = available_memory()

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from app.api.batch import Outcome, _lines, _outcomes, _zip
+from app.api.batch import Outcome, _lines, _zip, image_outcomes
 from app.api.segment import PIECE_BYTES
 from app.serving.budget import MemoryUse
 from app.serving.service import Job, Service
@@ -163,7 +163,7 @@ def test_an_outcome_that_comes_as_its_batch_is_cancelled_gives_its_memory_back(
 
         monkeypatch.setattr("app.api.batch._outcome", outcome)
         nothing: Any = None
-        taking = asyncio.ensure_future(anext(_outcomes(nothing, service, nothing, [nothing])))
+        taking = asyncio.ensure_future(anext(image_outcomes(nothing, service, nothing, [nothing])))
         with pytest.raises(asyncio.CancelledError):
             await taking
 

@@ -14,10 +14,11 @@ from app.api import headers
 from app.api.headers import entity_tag, takes_gzip
 from imaging.rendering import Rendering
 from model.inference.segmenter import Options
-from tests.app.asking import PHOTO, assert_idle, post, service_of
-from tests.app.conftest import Serve
-from tests.app.doubles import FirstChannel
-from tests.conftest import encoded, make_photo, wait_for
+from tests.support.app.exchanges import PHOTO, assert_idle, post, service_of
+from tests.support.app.services import Serve
+from tests.support.images import encoded, make_photo
+from tests.support.model.doubles import FirstChannel
+from tests.support.polling import wait_until
 
 OTHER = encoded(make_photo(90, 130, seed=1))
 
@@ -74,7 +75,7 @@ def test_who_has_the_answer_is_not_answered_again(client: TestClient) -> None:
 @pytest.mark.torch
 def test_another_export_of_the_same_master_has_other_tags(serve: Serve, narrow_file: Path, tmp_path: Path) -> None:
     """As after `fcn-export --int8` with other photographs, and a reload."""
-    from tests.training.exported import write_other  # needs PyTorch
+    from tests.support.training.exports import write_other  # needs PyTorch
 
     master = tmp_path / "copy.safetensors"
     for path in (narrow_file, narrow_file.with_suffix(".onnx")):
@@ -83,8 +84,8 @@ def test_another_export_of_the_same_master_has_other_tags(serve: Serve, narrow_f
     with serve(weights=str(master), precision="int8") as client:
         known, body = tag(client), post(client).content
         write_other(master, "int8", -1.0)
-        service_of(client).reload()
-        wait_for(lambda: tag(client) != known)
+        service_of(client).loader.reload()
+        wait_until(lambda: tag(client) != known)
         answer = client.post("/segment", content=PHOTO, headers={"If-None-Match": known})
         assert answer.status_code == 200
         assert answer.content != body

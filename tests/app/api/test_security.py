@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from tests.app.asking import PHOTO, assert_problem, post, service_of
-from tests.app.conftest import Serve
-from tests.conftest import wait_for
+from tests.support.app.exchanges import PHOTO, assert_problem, post, service_of
+from tests.support.app.services import Serve
+from tests.support.polling import wait_until
 
 ORIGIN = "https://example.org"
 
@@ -188,11 +188,11 @@ def test_a_reload_reads_the_file_with_keys_again(serve: Serve, tmp_path: Path, c
     with serve(api_keys_file=str(path), protect_all=True) as client:
         assert (status("old"), status("new"), status("stays")) == (200, 401, 200)
         path.write_text("new\nstays\n")
-        service_of(client).reload()
-        wait_for(lambda: status("new") == 200)
+        service_of(client).loader.reload()
+        wait_until(lambda: status("new") == 200)
         assert (status("old"), status("stays")) == (401, 200)
         assert client.get("/info", headers={"X-API-Key": "new"}).status_code == 200
         path.write_text("")
-        service_of(client).reload()
-        wait_for(lambda: "keys are not reloaded: the file has no key" in caplog.text)
+        service_of(client).loader.reload()
+        wait_until(lambda: "keys are not reloaded: the file has no key" in caplog.text)
         assert (status("new"), status("")) == (200, 401)

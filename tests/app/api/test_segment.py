@@ -17,18 +17,18 @@ from pycocotools import mask as coco
 from starlette.requests import Request
 from starlette.types import Message
 
-from app.api.segment import answered
+from app.api.segment import answer_job
 from app.serving.service import Job, Service
 from app.settings import Settings
 from imaging.decoding import Limits
 from imaging.rendering import Format, Rendering
 from model.inference.errors import Cancelled
-from model.inference.processes import worker
+from model.inference.processes import messages
 from model.inference.segmenter import Options
-from tests.app.asking import PHOTO, assert_idle, assert_problem, pixels, post, service_of
-from tests.app.conftest import Serve
-from tests.app.doubles import Alone, held
-from tests.conftest import HANG_S, encoded, make_photo, wait_for
+from tests.support.app.exchanges import PHOTO, assert_idle, assert_problem, pixels, post, service_of
+from tests.support.app.services import Alone, Serve, held
+from tests.support.images import encoded, make_photo
+from tests.support.polling import HANG_S, wait_until
 
 
 def expected(service: Service, data: bytes, format: Format = "png", **options: Any) -> bytes:
@@ -161,7 +161,7 @@ def test_a_mask_is_never_lossy(client: TestClient, accept: str) -> None:
         assert accepting(client, accept, format=format).headers["content-type"] == "image/png"
         refused = post(client, format=format, image_format="jpeg")
         assert refused.status_code == 422
-        assert "image_format=jpeg goes with format=color and overlay" in refused.json()["detail"]
+        assert "image_format=jpeg applies to format=color and overlay" in refused.json()["detail"]
 
 
 def test_grey_and_binary_hold_the_mask(client: TestClient, service: Service) -> None:
@@ -192,8 +192,8 @@ def test_classes_choose_what_is_shown(client: TestClient) -> None:
         ({"format": "color", "classes": "circel"}, "no class 'circel'; did you mean 'circle'?"),
         ({"format": "coco", "classes": "circle,9"}, "no class '9'"),
         ({"format": "overlay", "classes": ","}, "must be names or ids of classes"),
-        ({"format": "png", "classes": "circle"}, "classes goes with"),
-        ({"format": "json", "classes": "circle"}, "classes goes with"),
+        ({"format": "png", "classes": "circle"}, "classes applies to"),
+        ({"format": "json", "classes": "circle"}, "classes applies to"),
     ],
 )
 def test_wrong_classes_are_422_and_the_detail_says_why(client: TestClient, query: dict[str, str], detail: str) -> None:
@@ -269,12 +269,12 @@ def test_a_client_that_goes_ends_its_work(narrow_file: Path, caplog: pytest.LogC
     settings = Settings(_env_file=None, weights=str(narrow_file), device="cpu", runtime="openvino", tile="96", threads=1)
     alone = Alone(Service(settings))
     try:
-        wait_for(lambda: alone.service.not_ready is None)
+        wait_until(lambda: alone.service.not_ready is None)
 
         async def ask() -> None:
             gone = asyncio.Event()
-            job = Job(worker.Image(worker.Body.of(PHOTO), Options(), Limits()), None, alone.service.reserve())
-            asking = asyncio.create_task(answered(request_of(gone), alone.service, job))
+            job = Job(messages.Image(messages.Body.of(PHOTO), Options(), Limits()), None, alone.service.reserve())
+            asking = asyncio.create_task(answer_job(request_of(gone), alone.service, job))
             await asyncio.to_thread(hold.entered.wait, HANG_S)
             gone.set()
             with pytest.raises(Cancelled, match="the client went away"):
@@ -300,7 +300,7 @@ def test_encoding_looks_at_the_deadline(alone: Service) -> None:
         if called == last:
             raise TimeoutError
 
-    segmenter.infer(make_photo(*plan.tiles.size), plan, check=check)
+    segmenter.infer(make_photo(*plan.tile_plan.size), plan, check=check)
     called, last = 0, called + 1
     with pytest.raises(TimeoutError):
         segmenter.segment(encoded(image), plan, check=check)

@@ -25,10 +25,10 @@ from model.preprocessing import Preprocessing
 from model.weights_file import save_weights
 from tests.support.app.exchanges import PHOTO, assert_problem, post, service_of
 from tests.support.app.services import Serve, held
+from tests.support.classes import NAMES
 from tests.support.images import encoded, make_photo
 from tests.support.model.doubles import Hold
 from tests.support.polling import HANG_S
-from training.data.demo import NAMES
 
 
 def test_health_tells_device_queue_and_uptime(client: TestClient) -> None:

@@ -8,7 +8,7 @@ from app.serving import admission as admission_module
 from app.serving.admission import FILLED, FRESH_S, Admission, Reservation
 from app.serving.errors import QueueFull, TooManyTiles
 from model.inference.errors import Cancelled
-from tests.app.doubles import Clock
+from tests.support.model.doubles import Clock
 
 FAR = 1e6
 
@@ -65,7 +65,7 @@ def test_more_tiles_than_could_ever_wait_are_too_many() -> None:
 def test_a_full_queue_refuses_and_lets_in_again() -> None:
     admission = Admission(10, Clock())
     eight = take(admission, 8)
-    with pytest.raises(QueueFull, match="8 tiles are queued and at most 10 are taken"):
+    with pytest.raises(QueueFull, match="8 tiles are queued and at most 10 are allowed"):
         take(admission, 3)
     assert admission.requests == 1
     take(admission, 2)

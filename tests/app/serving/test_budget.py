@@ -12,6 +12,7 @@ from app.serving.errors import QueueFull, TooMuchMemory
 
 UNIT = PLANNING_BYTES  # of these tests: a budget of 12 gives 3 to bodies, 8 to work and 1 to planning
 LIMIT = 12 * UNIT
+CHECK_S, CHECKED_S = 0.001, 0.05  # between two looks for slow readers, and the time of many of them
 
 
 def budget_of(limit: int = LIMIT, large_works: int = 1) -> Budget:
@@ -53,7 +54,7 @@ def test_work_that_could_never_begin_is_refused_and_none_other() -> None:
 def test_bodies_work_answers_and_planning_never_pass_the_limit() -> None:
     budget, body = budget_of(), MemoryUse()
     answer = working(budget, 2)
-    budget.answered(answer, 2 * UNIT)
+    budget.hold_answer(answer, 2 * UNIT)
     budget.hold_body(body, 3 * UNIT)
     work = working(budget, 6)
     assert budget.used + PLANNING_BYTES == LIMIT
@@ -87,7 +88,7 @@ def test_a_large_image_that_waits_for_another_one_keeps_no_small_one_waiting() -
         _, small = waiting(budget, 1)
         await small
         assert not second.done()
-        budget.answered(first, 0)
+        budget.hold_answer(first, 0)
         await second
 
     asyncio.run(ask())
@@ -113,7 +114,7 @@ def test_no_work_begins_while_answers_take_a_quarter() -> None:
     async def ask() -> None:
         budget = budget_of()
         answer = working(budget, 3)
-        budget.answered(answer, 3 * UNIT)
+        budget.hold_answer(answer, 3 * UNIT)
         _, waits = waiting(budget, 1)
         await asyncio.sleep(0)
         assert not waits.done()
@@ -131,18 +132,18 @@ def test_no_work_begins_while_answers_take_a_quarter() -> None:
 def test_a_slow_reader_is_closed_where_others_wait_for_what_it_holds(
     monkeypatch: pytest.MonkeyPatch, sent: int, units: float, closed: bool
 ) -> None:
-    monkeypatch.setattr(budget_module, "CHECK_S", 0.001)
+    monkeypatch.setattr(budget_module, "CHECK_S", CHECK_S)
     ended: list[bool] = []
 
     async def ask() -> None:
         budget, now = budget_of(), asyncio.get_running_loop().time()
         large, answer = working(budget, 1, large=True), working(budget, units)
-        budget.answered(answer, int(units * UNIT))
+        budget.hold_answer(answer, int(units * UNIT))
         # it waits for the answers' quarter, for another large image, or for the bytes that the answer has
         use, waits = waiting(budget, 7 if units == 2 else 1, large=units == 1)
         with budget.sending(now - 10, lambda: ended.append(True)) as sending:
-            sending.sent = sent
-            await asyncio.sleep(0.05)
+            sending.sent_bytes = sent
+            await asyncio.sleep(CHECKED_S)
         assert not waits.done()
         for each in (answer, large):
             budget.end(each)
@@ -155,16 +156,16 @@ def test_a_slow_reader_is_closed_where_others_wait_for_what_it_holds(
 
 
 def test_a_reader_that_stops_after_its_first_megabytes_is_slow(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(budget_module, "CHECK_S", 0.001)
+    monkeypatch.setattr(budget_module, "CHECK_S", CHECK_S)
     monkeypatch.setattr(budget_module, "SLOW_S", 0.02)
 
     async def ask() -> None:
         budget, ended = budget_of(), asyncio.Event()
         answer = working(budget, 3)
-        budget.answered(answer, 3 * UNIT)
+        budget.hold_answer(answer, 3 * UNIT)
         use, waits = waiting(budget, 1)
         with budget.sending(asyncio.get_running_loop().time() - 1, ended.set) as sending:
-            sending.sent = 5_000_000  # what the system takes at once
+            sending.sent_bytes = 5_000_000  # what the system takes at once
             await asyncio.wait_for(ended.wait(), 60)
         budget.end(answer)
         await waits

@@ -20,12 +20,14 @@ from app.serving.service import Service
 from app.settings import Settings
 from imaging.errors import DamagedImage
 from model.inference.errors import DeadlinePassed, SchedulerEnded, WorkerFailed, WorkersStopped
-from model.inference.processes.worker import Planned
+from model.inference.processes.messages import WorkerPlan
 from model.inference.runtime import DeviceLost
 from model.inference.segmenter import Options
-from tests.app.asking import PHOTO, assert_idle
-from tests.app.doubles import Alone, Clock, FirstChannel, Hold, held
-from tests.conftest import HANG_S, encoded, make_photo, wait_for
+from tests.support.app.exchanges import PHOTO, assert_idle
+from tests.support.app.services import Alone, held
+from tests.support.images import encoded, make_photo
+from tests.support.model.doubles import Clock, FirstChannel, Hold
+from tests.support.polling import HANG_S, wait_until
 
 OPTIONS = Options(tile=(96, 96))
 
@@ -36,7 +38,7 @@ def started(weights: Path | str, ready: bool = True) -> Iterator[Alone]:
     alone = Alone(service)
     try:
         if ready:
-            wait_for(lambda: service.not_ready is None)
+            wait_until(lambda: service.not_ready is None)
         yield alone
     finally:
         alone.stop()
@@ -55,11 +57,11 @@ def test_an_answer_is_the_segmenter_s_and_leaves_nothing(alone: Alone) -> None:
 
 
 def test_a_request_counts_as_a_tile_until_it_is_planned_and_as_its_tiles_from_then_on(alone: Alone) -> None:
-    planned: list[Planned] = []
+    planned: list[WorkerPlan] = []
     with held(alone.service) as hold:
         request = alone.segment(PHOTO, OPTIONS, check=lambda model, plan: planned.append(plan))
         assert hold.entered.wait(HANG_S)
-        assert (alone.service.admission.requests, alone.service.queued_tiles) == (1, planned[0].tiles)
+        assert (alone.service.admission.requests, alone.service.queued_tiles) == (1, planned[0].tile_count)
         assert planned[0].sha256 == hashlib.sha256(PHOTO).hexdigest()
         hold.open()
         assert request.result(HANG_S)
@@ -82,7 +84,7 @@ def test_a_request_that_is_cancelled_frees_all_that_it_had_at_once(alone: Alone)
     with held(alone.service) as hold:
         request, other = alone.segment(PHOTO, OPTIONS), alone.segment(PHOTO, OPTIONS)
         assert hold.entered.wait(HANG_S)
-        wait_for(lambda: alone.service.budget.used > 0)
+        wait_until(lambda: alone.service.budget.used > 0)
         assert request.cancel()
         assert other.cancel()
         assert_idle(alone.service)  # while the network is still at its tile
@@ -157,9 +159,9 @@ def test_a_weights_file_that_cannot_be_loaded_ends_the_service(tmp_path: Path, c
 def test_a_loader_that_ends_by_a_bug_is_the_service_s_failure(narrow_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("app.serving.registry.load_runtime", lambda *_: {}["a bug"])
     with started(narrow_file, ready=False) as alone:
-        wait_for(lambda: alone.service.failure is not None)
+        wait_until(lambda: alone.service.failure is not None)
         assert "ended without a network" in (alone.service.failure or "")
-        wait_for(lambda: not any(thread.name == "loader" for thread in threading.enumerate()))
+        wait_until(lambda: not any(thread.name == "loader" for thread in threading.enumerate()))
 
 
 def test_a_service_that_is_stopped_while_it_loads_does_not_wait_and_keeps_no_thread(
@@ -176,9 +178,9 @@ def test_a_service_that_is_stopped_while_it_loads_does_not_wait_and_keeps_no_thr
         assert loading.entered.wait(HANG_S)
         alone.call(alone.service.stop())
         loading.open()
-        wait_for(lambda: bool(alone.service.registry.models))
+        wait_until(lambda: bool(alone.service.registry.models))
         scheduler = alone.service.registry.get().scheduler
-        wait_for(lambda: not scheduler.alive)
+        wait_until(lambda: not scheduler.alive)
         assert alone.service.failure is None
 
 
@@ -209,7 +211,7 @@ def test_a_service_that_is_stopped_takes_nothing_and_answers_what_waits(narrow_f
                 assert isinstance(each.exception(HANG_S), WorkersStopped | WorkerFailed)
             with pytest.raises(WorkersStopped):
                 alone.segment(PHOTO, OPTIONS).result(HANG_S)
-            wait_for(lambda: not any(map(psutil.pid_exists, pids)))
+            wait_until(lambda: not any(map(psutil.pid_exists, pids)))
             hold.open()
             stopping.result(HANG_S)
         assert_idle(service)
@@ -231,8 +233,8 @@ def test_a_reload_serves_the_new_file_and_drops_no_request(narrow_file: Path, tm
         asking = [pool.submit(ask) for _ in range(4)]
         for _ in range(3):
             old = alone.service.registry.get()
-            alone.service.reload()
-            wait_for(lambda old=old: not old.scheduler.alive)  # type: ignore[misc]
+            alone.service.loader.reload()
+            wait_until(lambda old=old: not old.scheduler.alive)  # type: ignore[misc]
         stop.set()
         assert all(each.result(HANG_S) for each in asking)
         assert_idle(alone.service)
@@ -245,8 +247,8 @@ def test_a_reload_that_fails_leaves_all_as_it_was(narrow_file: Path, tmp_path: P
         service = alone.service
         before = service.registry.models
         path.write_bytes(b"broken")
-        service.reload()
-        wait_for(lambda: "not reloaded" in caplog.text)
+        service.loader.reload()
+        wait_until(lambda: "not reloaded" in caplog.text)
         assert service.registry.models is before
         assert service.not_ready is None
         assert alone.segment(PHOTO, OPTIONS).result(HANG_S)

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
@@ -16,9 +17,10 @@ from app.serving.watchdog import Watchdog
 from model.inference.errors import SchedulerEnded
 from model.inference.merging import Logits
 from model.inference.runtime import Tile
-from model.inference.scheduler import ENDED, Scheduler, TileQueue
+from model.inference.scheduler import ENDED
+from tests.support.app.watched_scheduler import WatchedScheduler
 from tests.support.checkout import ROOT
-from tests.support.model.doubles import FAR, Clock, FirstChannel, tile
+from tests.support.model.doubles import FirstChannel
 from tests.support.polling import HANG_S, wait_until
 
 ENDS = pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
@@ -31,28 +33,9 @@ class Ends(FirstChannel):
         raise SystemExit
 
 
-class Watched:
-    """A scheduler, those that ask it, and a watchdog with five looks of a second to a stall, which looks when told."""
-
-    def __init__(self, *runtimes: FirstChannel) -> None:
-        self.failures: list[str] = []
-        self.scheduler = Scheduler(
-            runtimes, max_batch=1, on_batch=lambda *_: None, on_failure=self.failures.append, clock=Clock()
-        )
-        self.scheduler.start()
-        self.listed = [self.scheduler]
-        self.watchdog = Watchdog(lambda: self.listed, self.failures.append, stall_s=5, interval=1)
-
-    def ask(self, value: int) -> Future[Logits]:
-        return self.scheduler.submit(TileQueue(FAR), tile(value))
-
-    def look(self, times: int) -> list[str | None]:
-        return [self.watchdog.look() for _ in range(times)]
-
-
 def test_a_call_that_does_not_come_back_fails_the_scheduler_and_everyone_is_answered() -> None:
     runtime = FirstChannel()
-    it = Watched(runtime)
+    it = WatchedScheduler(runtime)
     with runtime.hold as hold:
         requests = [it.ask(1), it.ask(2)]
         assert hold.entered.wait(HANG_S)
@@ -67,7 +50,7 @@ def test_a_call_that_does_not_come_back_fails_the_scheduler_and_everyone_is_answ
 
 def test_while_calls_come_back_or_nothing_waits_all_is_well() -> None:
     runtime = FirstChannel()
-    it = Watched(runtime)
+    it = WatchedScheduler(runtime)
     assert it.look(20) == [None] * 20
     for value in range(4):
         with runtime.hold as hold:
@@ -80,12 +63,15 @@ def test_while_calls_come_back_or_nothing_waits_all_is_well() -> None:
 
 def test_one_of_two_threads_that_hangs_is_seen_while_the_other_goes_on() -> None:
     hangs, other = FirstChannel(), FirstChannel()
-    it = Watched(hangs, other)
+    it = WatchedScheduler(hangs, other)
     with hangs.hold:
         stuck: list[Future[Logits]] = []
-        while not hangs.hold.entered.is_set():
+
+        def hung() -> bool:
             stuck.append(it.ask(1))
-            time.sleep(0.01)
+            return hangs.hold.entered.is_set()
+
+        wait_until(hung)
         for _ in range(5):
             assert it.watchdog.look() is None
             assert it.ask(2).result(HANG_S).any()
@@ -96,7 +82,7 @@ def test_one_of_two_threads_that_hangs_is_seen_while_the_other_goes_on() -> None
 
 @ENDS
 def test_a_thread_that_has_ended_fails_the_scheduler_and_everyone_is_answered() -> None:
-    it = Watched(Ends())
+    it = WatchedScheduler(Ends())
     request = it.ask(1)
     wait_until(lambda: not it.scheduler.alive)
     assert it.watchdog.look() == ENDED
@@ -105,7 +91,7 @@ def test_a_thread_that_has_ended_fails_the_scheduler_and_everyone_is_answered() 
 
 
 def test_a_scheduler_that_was_replaced_and_stopped_is_no_failure() -> None:
-    it = Watched(FirstChannel())
+    it = WatchedScheduler(FirstChannel())
     it.scheduler.stop()
     assert it.look(10) == [None] * 10
     assert it.scheduler.failure is None
@@ -113,12 +99,12 @@ def test_a_scheduler_that_was_replaced_and_stopped_is_no_failure() -> None:
 
 @ENDS
 def test_the_thread_tells_once_and_ends() -> None:
-    it = Watched(Ends())
+    it = WatchedScheduler(Ends())
     watchdog = Watchdog(lambda: it.listed, it.failures.append, stall_s=5, interval=0.01)
     watchdog.start()
     it.ask(1)
     wait_until(lambda: it.failures == [ENDED])
-    time.sleep(0.05)
+    wait_until(lambda: all(thread.name != "watchdog" for thread in threading.enumerate()))
     assert it.failures == [ENDED]
 
 
@@ -135,14 +121,18 @@ def test_an_event_loop_that_does_not_answer_is_seen_and_one_that_answers_late_is
     assert "the event loop has been at one call for 5 s" in (watchdog.look() or "")
 
 
+PAUSE_S, LOOKS_S = 5.0, 0.2  # a pause longer than a stall; after it, the time of some looks
 PAUSED = """
 import time
 from concurrent.futures import ThreadPoolExecutor
-from tests.app.serving.test_watchdog import HANG_S, FirstChannel, Watched, Watchdog
+from app.serving.watchdog import Watchdog
+from tests.support.app.watched_scheduler import WatchedScheduler
+from tests.support.model.doubles import FirstChannel
+from tests.support.polling import HANG_S
 
 runtime = FirstChannel()
-it = Watched(runtime)
-watchdog = Watchdog(lambda: it.listed, it.failures.append, stall_s=4, interval=0.05)
+it = WatchedScheduler(runtime)
+watchdog = Watchdog(lambda: it.listed, it.failures.append, stall_s={stall_s}, interval={interval})
 runtime.hold.close()
 it.ask(1)
 runtime.hold.entered.wait(HANG_S)
@@ -157,14 +147,14 @@ runtime.hold.open()
 @pytest.mark.long
 @pytest.mark.skipif(os.name != "posix", reason="only POSIX can pause a process")
 def test_a_pause_of_the_whole_process_does_not_count() -> None:
-    command = [sys.executable, "-c", PAUSED]
+    command = [sys.executable, "-c", PAUSED.format(stall_s=PAUSE_S - 1, interval=LOOKS_S / 4)]
     with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdin
         assert process.stdout
         assert process.stdout.readline() == "waiting\n"
         process.send_signal(signal.SIGSTOP)
-        time.sleep(5)
+        time.sleep(PAUSE_S)
         process.send_signal(signal.SIGCONT)
-        time.sleep(0.2)
+        time.sleep(LOOKS_S)
         out, _ = process.communicate("\n", timeout=HANG_S)
     assert out == "[]\n"

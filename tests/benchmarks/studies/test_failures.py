@@ -21,7 +21,8 @@ from model.preprocessing import Preprocessing
 from model.weights_file import Weights
 from tests.support.images import make_photo
 from tests.support.training.data_sets import write_frame
-from training.data.datasets import Split, get_split
+from training.data.datasets import get_split
+from training.data.split import Split
 from training.scoring.evaluate import predictions
 
 

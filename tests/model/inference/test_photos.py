@@ -18,7 +18,7 @@ from model.inference.runtime import Runtime
 from model.inference.segmenter import Options, Plan, Segmenter
 from model.inference.tiling import Blend
 from model.weights_file import DEFAULT_WEIGHTS, find_files
-from tests.conftest import ROOT
+from tests.support.checkout import ROOT
 
 Pixels = npt.NDArray[np.uint8]
 PHOTOS = ROOT / "docs" / "photos"
@@ -42,7 +42,7 @@ def by_pixels(runtime: Runtime, image: Pixels, plan: Plan) -> Logits:
 
     from model.networks.upsampling import FixedUpsample
 
-    tiles, final = plan.tiles, FixedUpsample(runtime.stride, runtime.grid)
+    tiles, final = plan.tile_plan, FixedUpsample(runtime.stride, runtime.grid)
     shape = tiles.tops[-1] + tiles.tile[0], tiles.lefts[-1] + tiles.tile[1]
     total = np.zeros((len(runtime.manifest.labels), *shape), np.float32)
     for index, region in enumerate(tiles.regions):
@@ -57,7 +57,8 @@ def by_pixels(runtime: Runtime, image: Pixels, plan: Plan) -> Logits:
 def away_from_seams(plan: Plan, stride: int) -> npt.NDArray[np.bool_]:
     """Where no tile begins or ends within a cell: there one pixel's tiles are not the next one's."""
     far = np.ones(plan.size, bool)
-    for axis, (origins, side) in enumerate(((plan.tiles.tops, plan.tiles.tile[0]), (plan.tiles.lefts, plan.tiles.tile[1]))):
+    tops, lefts, (height, width) = plan.tile_plan.tops, plan.tile_plan.lefts, plan.tile_plan.tile
+    for axis, (origins, side) in enumerate(((tops, height), (lefts, width))):
         for seam in (*origins[1:], *(origin + side for origin in origins[:-1])):
             far.swapaxes(0, axis)[max(0, seam - stride) : seam + stride] = False
     return far
@@ -69,7 +70,7 @@ def away_from_seams(plan: Plan, stride: int) -> npt.NDArray[np.bool_]:
 def test_merging_cells_agrees_with_merging_pixels(served: Runtime, name: str, blend: Blend, least: float) -> None:
     image, segmenter = enlarged(name, 900), Segmenter(served)
     plan = segmenter.plan_size((image.shape[0], image.shape[1]), Options((384, 480), 0.25, blend, "native"))
-    assert len(plan.tiles) > 4
+    assert len(plan.tile_plan) > 4
     class_map = segmenter.infer(image, plan).class_map
     assert len(np.unique(class_map)) > 1
     equal = class_map == by_pixels(served, image, plan).argmax(0)
@@ -82,7 +83,7 @@ def test_merging_cells_agrees_with_merging_pixels(served: Runtime, name: str, bl
 def test_one_tile_is_merged_exactly(served: Runtime) -> None:
     image, segmenter = enlarged("astronaut.jpg", 400), Segmenter(served)
     plan = segmenter.plan_size((image.shape[0], image.shape[1]), Options((512, 512), side="native"))
-    assert len(plan.tiles) == 1
+    assert len(plan.tile_plan) == 1
     class_map = segmenter.infer(image, plan).class_map
     logits = by_pixels(served, image, plan)
     differing = class_map != logits.argmax(0)
@@ -96,7 +97,7 @@ def test_confidence_is_that_of_the_averaged_logits(served: Runtime) -> None:
     data = (PHOTOS / "chelsea.jpg").read_bytes()
     segmenter = Segmenter(served)
     plan = segmenter.plan(data, Options((256, 256), side="native", rendering=Rendering("confidence")))
-    image = decode(data, Limits(), plan.tiles.size)
+    image = decode(data, Limits(), plan.tile_plan.size)
     result = segmenter.infer(image, plan)
     powers = np.exp(by_pixels(served, image, plan) / segmenter.temperature)
     assert result.confidence is not None

@@ -13,16 +13,18 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
-from imaging.answer import Answer
+from imaging.answer import SegmentedImage
 from imaging.decoding import Limits, decode, scale
 from imaging.errors import AnswerTooLarge, DamagedImage, ImageTooLarge
 from imaging.rendering import Rendering
 from model.inference.merging import Logits
 from model.inference.runtime import Runtime, Tile
-from model.inference.segmenter import BATCH, Options, Segmentation, Segmenter
+from model.inference.segmentation import Segmentation
+from model.inference.segmenter import BATCH, Options, Segmenter
 from model.inference.tiling import TilingError, tile_shapes
 from model.weights_file import Weights
-from tests.conftest import encoded, make_photo
+from tests.support.images import encoded, make_photo
+from tests.support.model.segmentation import segmented
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -30,12 +32,6 @@ if TYPE_CHECKING:
 Pixels = npt.NDArray[np.uint8]
 Photo = Callable[..., Pixels]
 SIZES = [(1, 1), (31, 32), (33, 500)]
-
-
-def segmented(segmenter: Segmenter, image: Pixels, options: Options) -> Segmentation:
-    """What the network says of these pixels, at the working size that the options ask for."""
-    plan = segmenter.plan_size((image.shape[0], image.shape[1]), options)
-    return segmenter.infer(scale(image, plan.tiles.size), plan)
 
 
 def by_pixel(segmenter: Segmenter, image: Pixels, options: Options) -> Segmentation:
@@ -154,9 +150,9 @@ def test_the_answer_is_the_encoded_segmentation(segmenter: Segmenter, photo: Pho
     for format in ("png", "overlay", "json", "npz"):
         options = Options((64, 64), rendering=Rendering(format))  # type: ignore[arg-type]
         plan = segmenter.plan(data, options)
-        assert (plan.size, plan.tiles.size, plan.megapixels) == ((90, 150), (77, 128), 0.0135)
+        assert (plan.size, plan.tile_plan.size, plan.megapixels) == ((90, 150), (77, 128), 0.0135)
         result = segmenter.infer(decode(data, Limits(), (77, 128)), plan)
-        answer = Answer(
+        answer = SegmentedImage(
             photo(90, 150), result.class_map, result.confidence, None, result.mean_confidence,
             segmenter.manifest.labels, segmenter.identity, plan.describe(),
         )  # fmt: skip
@@ -169,7 +165,7 @@ def test_the_answer_is_the_encoded_segmentation(segmenter: Segmenter, photo: Pho
 def test_an_overlay_at_the_working_size_is_decoded_once(segmenter: Segmenter, photo: Photo) -> None:
     data = encoded(photo(60, 100))
     plan = segmenter.plan(data, Options((64, 64), rendering=Rendering("overlay", alpha=0.0)))
-    assert plan.tiles.size == plan.size
+    assert plan.tile_plan.size == plan.size
     with Image.open(io.BytesIO(segmenter.segment(data, plan).body)) as shown:
         assert np.array_equal(np.asarray(shown), photo(60, 100))
 
@@ -263,9 +259,9 @@ def test_tiles_are_cut_when_they_are_asked_for(segmenter: Segmenter, photo: Phot
     plan = segmenter.plan_size((300, 64), Options((64, 64), side="native"))
     rows = segmenter.rows(photo(300, 64), plan, run)
     next(rows)
-    assert drawn == 1 < len(plan.tiles)
+    assert drawn == 1 < len(plan.tile_plan)
     assert sum(1 for _ in rows) > 1
-    assert drawn == len(plan.tiles)
+    assert drawn == len(plan.tile_plan)
 
 
 def test_warm_up_runs_each_shape_that_plans_can_have_once(segmenter: Segmenter) -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from model.architecture import Grid
 from model.inference.merging import Band, Logits
-from model.inference.upsampling import BAND_PIXELS, LOGITS_PIXELS, Confident, Ids, LogitsUpsampler, Rows
+from model.inference.upsampling import BAND_PIXELS, LOGITS_PIXELS, ClassifiedRows, Ids, LogitsUpsampler, Rows
 
 SIDES = st.integers(1, 90)
 SIZES = st.tuples(SIDES, SIDES)
@@ -147,7 +147,7 @@ def softmax(logits: Logits, temperature: float) -> npt.NDArray[np.float64]:
     return np.asarray(powers / powers.sum(0))
 
 
-def confidences(rows: Sequence[Rows], temperature: float) -> tuple[Ids, Confident]:
+def confidences(rows: Sequence[Rows], temperature: float) -> tuple[Ids, ClassifiedRows]:
     """The confidence map, and what is said of all rows together, with and without that map."""
     ids = ids_of(rows)
     confidence = np.empty_like(ids)
@@ -157,7 +157,7 @@ def confidences(rows: Sequence[Rows], temperature: float) -> tuple[Ids, Confiden
     for one, other in zip(with_map, without, strict=True):
         assert all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
     maps, counts, sums = zip(*with_map, strict=True)
-    return confidence, Confident(np.concatenate(maps), np.sum(counts, 0), np.sum(sums, 0))
+    return confidence, ClassifiedRows(np.concatenate(maps), np.sum(counts, 0), np.sum(sums, 0))
 
 
 def agree(rows: Rows) -> npt.NDArray[np.bool_]:

@@ -16,8 +16,8 @@ from model.inference.scaling import SideTooLarge
 from model.inference.segmenter import Options, Segmenter
 from model.inference.tiling import plan_tiles
 from model.inference.views import SCALES, View, ViewAverage
-from tests.conftest import encoded, make_photo
-from tests.model.inference.test_segmenter import segmented
+from tests.support.images import encoded, make_photo
+from tests.support.model.segmentation import segmented
 
 Pixels = npt.NDArray[np.uint8]
 Photo = Callable[..., Pixels]
@@ -32,18 +32,18 @@ def ramp(width: int, stride: int, grid: Grid) -> Logits:
 
 def test_high_has_each_size_and_its_mirror_image_the_largest_first(segmenter: Segmenter) -> None:
     plan = segmenter.plan_size((160, 320), Options((64, 64), side="native", quality="high"))
-    assert [(view.tiles.size, view.mirrored) for view in plan.views] == [
+    assert [(view.tile_plan.size, view.mirrored) for view in plan.views] == [
         ((round(160 * factor), round(320 * factor)), mirrored) for factor in SCALES["high"] for mirrored in (False, True)
     ]
-    assert plan.tiles is plan.views[0].tiles
-    assert plan.tile_count == sum(len(view.tiles) for view in plan.views) == plan.describe()["tiles"]
+    assert plan.tile_plan is plan.views[0].tile_plan
+    assert plan.tile_count == sum(len(view.tile_plan) for view in plan.views) == plan.describe()["tiles"]
     assert plan.describe()["quality"] == "high"
 
 
 def test_standard_is_one_view_at_the_working_size(segmenter: Segmenter) -> None:
     plan = segmenter.plan_size((160, 320), Options((64, 64), side="native"))
-    assert [(view.tiles.size, view.mirrored) for view in plan.views] == [((160, 320), False)]
-    assert plan.describe()["tiles"] == len(plan.tiles)
+    assert [(view.tile_plan.size, view.mirrored) for view in plan.views] == [((160, 320), False)]
+    assert plan.describe()["tiles"] == len(plan.tile_plan)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (33, 500), (70, 90)])
@@ -59,7 +59,7 @@ def test_high_answers_at_the_images_size_with_every_tile_of_its_plan(
             yield segmenter.runtime.logits([tile])[0]
 
     plan = segmenter.plan_size(size, Options((64, 64), side="native", quality="high"))
-    result = segmenter.infer(scale(photo(*size), plan.tiles.size), plan, run)
+    result = segmenter.infer(scale(photo(*size), plan.tile_plan.size), plan, run)
     assert result.class_map.shape == size
     assert seen == plan.tile_count
 
@@ -78,7 +78,7 @@ def test_a_mirrored_image_gives_the_mirrored_classes(segmenter: Segmenter, photo
 def test_views_are_averaged_where_they_show_the_same(grid: Grid, mirrored: bool, width: int) -> None:
     target = plan_tiles((1, 64), (96, 96))
     view = View(plan_tiles((1, width), (96, 96)), mirrored)
-    rows, columns = view.tiles.cells(8)
+    rows, columns = view.tile_plan.cells(8)
     covered = 8 * columns
     logits = ramp(covered, 8, grid) * np.float32(covered / width)
     if mirrored:

@@ -18,19 +18,22 @@ import numpy as np
 import psutil
 import pytest
 
+from benchmarks.harness.hostile import jpeg_of_markers, overlapping_strips
 from imaging.decoding import Limits
 from imaging.errors import DamagedImage, ImageTooLarge, UnknownImageType
-from imaging.rendering import FORMATS, Rendering
+from imaging.rendering import ANSWER_FORMATS, Rendering
 from model.inference.errors import WorkerFailed, WorkersStopped
+from model.inference.merging import Logits
 from model.inference.processes import workers as workers_module
 from model.inference.processes.frames import FrameChannel, WorkerEnded, receive, send
-from model.inference.processes.worker import Body, Image, Worker
-from model.inference.runtime import Runtime
+from model.inference.processes.messages import Body, Image
+from model.inference.processes.worker import Worker
+from model.inference.runtime import Runtime, Tile
 from model.inference.scaling import SideTooLarge
 from model.inference.segmenter import Options
-from tests.conftest import encoded, make_photo
-from tests.imaging.hostile import jpeg_of_markers, overlapping_strips
-from tests.model.inference.working import Asking, asking
+from tests.support.images import encoded, make_photo
+from tests.support.model.workers import Asking, asking
+from tests.support.polling import wait_until_async
 
 PHOTO = encoded(make_photo(90, 130))
 LARGE = encoded(make_photo(700, 1200), "JPEG")
@@ -45,12 +48,7 @@ def run(runtime: Runtime, work: Callable[[Asking], Awaitable[None]], count: int 
     asyncio.run(asyncio.wait_for(inside(), 200))
 
 
-async def soon(condition: Callable[[], bool]) -> None:
-    while not condition():
-        await asyncio.sleep(0.01)
-
-
-@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("format", ANSWER_FORMATS)
 def test_a_worker_s_bytes_are_a_segmenter_s(runtime: Runtime, format: str) -> None:
     async def work(it: Asking) -> None:
         for data in (PHOTO, LARGE):
@@ -162,8 +160,7 @@ def test_a_worker_that_died_while_it_had_nothing_to_do_costs_nobody_anything(run
     async def work(it: Asking) -> None:
         (pid,) = it.workers.pids
         os.kill(pid, signal.SIGKILL)
-        await soon(lambda: not psutil.pid_exists(pid))
-        await asyncio.sleep(0.05)
+        await wait_until_async(lambda: it.deaths == ["killed"])
         assert await it.segment(PHOTO, OPTIONS) == it.alone(PHOTO, OPTIONS)
         assert it.deaths == ["killed"]
 
@@ -172,13 +169,18 @@ def test_a_worker_that_died_while_it_had_nothing_to_do_costs_nobody_anything(run
 
 def test_an_image_that_is_given_up_has_its_worker_killed_and_replaced(runtime: Runtime) -> None:
     async def work(it: Asking) -> None:
-        never: asyncio.Future[object] = asyncio.get_running_loop().create_future()
-        submit, it.submit = it.submit, lambda tile: never  # type: ignore[assignment,method-assign]
+        tiles: list[Tile] = []
+
+        def keep(tile: Tile) -> asyncio.Future[Logits]:
+            tiles.append(tile)
+            return asyncio.get_running_loop().create_future()
+
+        submit, it.submit = it.submit, keep  # type: ignore[method-assign]
         given_up = asyncio.create_task(it.segment(PHOTO, OPTIONS))
         (pid,) = it.workers.pids
-        await asyncio.sleep(0.1)
+        await wait_until_async(lambda: bool(tiles))
         given_up.cancel()
-        await soon(lambda: not psutil.pid_exists(pid))
+        await wait_until_async(lambda: not psutil.pid_exists(pid))
         it.submit = submit  # type: ignore[method-assign]
         assert await it.segment(PHOTO, OPTIONS) == it.alone(PHOTO, OPTIONS)
         assert it.deaths == ["cancelled"]
@@ -192,7 +194,7 @@ def test_a_worker_that_stops_is_killed_by_who_waits_for_it(runtime: Runtime) -> 
         os.kill(pid, signal.SIGSTOP)
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(it.segment(PHOTO, OPTIONS), 0.2)
-        await soon(lambda: not psutil.pid_exists(pid))
+        await wait_until_async(lambda: not psutil.pid_exists(pid))
         assert await it.segment(PHOTO, OPTIONS)
 
     run(runtime, work, 1)
@@ -254,7 +256,7 @@ def test_workers_that_are_stopped_are_gone_and_whoever_asks_is_told(runtime: Run
         async with it.workers.claim() as worker:
             worker.idle = False
             waits = asyncio.create_task(it.segment(PHOTO, OPTIONS))
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(0)  # it begins, and waits for a worker
             await it.workers.stop()
         for ask in (waits, it.segment(PHOTO, OPTIONS)):
             with pytest.raises(WorkersStopped):
@@ -277,7 +279,7 @@ def test_workers_that_cannot_be_started_are_a_failure_after_a_while(
         it = Asking(runtime, 1)
         monkeypatch.setattr(it.workers, "_new", refused)
         waits = asyncio.create_task(it.workers.start())
-        await soon(lambda: bool(it.failures))
+        await wait_until_async(lambda: bool(it.failures))
         assert "no worker could be started for 0.3 s: no room for processes" in it.failures[0]
         monkeypatch.undo()
         await waits  # it is tried again and again
@@ -293,8 +295,8 @@ def test_deaths_one_after_another_are_followed_by_longer_and_longer_pauses_of_ha
 ) -> None:
     async def work(it: Asking) -> None:
         pauses: list[float] = []
-        start = it.workers._start
-        monkeypatch.setattr(it.workers, "_start", lambda pause=0.0: (pauses.append(pause), start()))
+        start = it.workers._schedule_start
+        monkeypatch.setattr(it.workers, "_schedule_start", lambda pause=0.0: (pauses.append(pause), start()))
         for _ in range(5):
             async with it.workers.claim() as worker:
                 os.kill(worker.process.pid or 0, signal.SIGKILL)
@@ -312,7 +314,7 @@ GARBAGE = [
     b"[1, 2]",
     b"{}",
     b'{"kind": 7}',
-    json.dumps({"kind": "planned", "size": ["a", 1], "tiles": 1, "bytes": 1, "decode_seconds": 1, "sha256": ""}).encode(),
+    json.dumps({"kind": "plan", "size": ["a", 1], "tiles": 1, "bytes": 1, "decode_seconds": 1, "sha256": ""}).encode(),
     json.dumps({"kind": "error", "type": "SystemExit"}).encode(),
     b"{" * 5000,
 ]

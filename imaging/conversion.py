@@ -1,0 +1,89 @@
+"""Converts a decoded Pillow image of any mode to an upright array of RGB pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from imaging.formats.declared import Box
+
+Pixels = npt.NDArray[np.uint8]
+SWAPPING = (5, 6, 7, 8)  # EXIF orientations that swap height and width
+# for each EXIF orientation: a view of the upright array in the layout that the file stores (Exif 3.0, section 4.6.5.1.6)
+STORED: dict[int, Callable[[Pixels], Pixels]] = {
+    2: lambda upright: upright[:, ::-1],
+    3: lambda upright: upright[::-1, ::-1],
+    4: lambda upright: upright[::-1],
+    5: lambda upright: upright.swapaxes(0, 1),
+    6: lambda upright: upright.swapaxes(0, 1)[::-1],
+    7: lambda upright: upright.swapaxes(0, 1)[::-1, ::-1],
+    8: lambda upright: upright.swapaxes(0, 1)[:, ::-1],
+}
+BAND_PIXELS = 1 << 20
+SIXTEEN_BIT = ("I;16", "I;16L", "I;16B", "I;16N")
+
+
+def upright_array(image: Image.Image, orientation: int, frame: Box | None = None) -> Pixels:
+    """The image's RGB pixels, turned upright by the EXIF orientation.
+
+    Copies in bands: one copy of the whole image would hold the interpreter's lock for long and need more memory.
+    """
+    width, height = image.size
+    upright = np.empty((width, height, 3) if orientation in SWAPPING else (height, width, 3), np.uint8)
+    file_view = STORED[orientation](upright) if orientation in STORED else upright
+    for top, band in _rgb_bands(image, frame):
+        file_view[top : top + band.height] = np.asarray(band)
+    return upright
+
+
+def rgb_image(image: Image.Image, frame: Box | None) -> Image.Image:
+    """The image as RGB without transparency. If a conversion is needed, the source image is closed to free its memory."""
+    if image.mode == "RGB" and not image.has_transparency_data:
+        return image
+    rgb = Image.new("RGB", image.size)
+    for top, band in _rgb_bands(image, frame):
+        rgb.paste(band, (0, top))
+    image.close()
+    return rgb
+
+
+def _rgb_bands(image: Image.Image, frame: Box | None) -> Iterator[tuple[int, Image.Image]]:
+    """Yields horizontal bands of the image as RGB, each with the index of its first row; white outside the frame."""
+    width, height = image.size
+    rows = max(1, BAND_PIXELS // width)
+    for top in range(0, height, rows):
+        bottom = min(top + rows, height)
+        band = _to_rgb(image if rows >= height else image.crop((0, top, width, bottom)))
+        yield top, band if frame is None else _over_white(band, top, frame)
+
+
+def _over_white(band: Image.Image, top: int, frame: Box) -> Image.Image:
+    white = Image.new("RGB", band.size, "white")
+    left, first, right, last = frame[0], max(0, frame[1] - top), frame[2], min(band.height, frame[3] - top)
+    if first < last:
+        white.paste(band.crop((left, first, right, last)), (left, first))
+    return white
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode in SIXTEEN_BIT:
+        image = _eight_bit(image)
+    if image.mode == "La":  # grey, premultiplied by its opacity; Pillow converts this mode only to LA
+        image = image.convert("LA")
+    if image.has_transparency_data:
+        layer = image.convert("RGBA")
+        white = Image.new("RGBA", layer.size, "white")
+        return Image.alpha_composite(white, layer).convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def _eight_bit(image: Image.Image) -> Image.Image:
+    """Scales 16-bit grey samples by 255/65535. Pillow's own conversion would clip them at 255."""
+    samples = np.asarray(image).astype(np.float32)
+    grey = np.clip(samples * (255 / 65535) + 0.5, 0, 255).astype(np.uint8)
+    if (transparent := image.info.get("transparency")) is not None:
+        grey[samples == transparent] = 255
+    return Image.fromarray(grey)

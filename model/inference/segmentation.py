@@ -1,0 +1,82 @@
+"""The network's result for an image, built from bands of averaged logits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from imaging.rendering import Rendering
+from imaging.statistics import class_pixels
+from model.inference.merging import Logits
+from model.inference.tiling import Size
+from model.inference.upsampling import Rows
+
+Pixels = npt.NDArray[np.uint8]
+Check = Callable[[], None]
+"""Called every few rows; ends the work by raising."""
+
+
+@dataclass(frozen=True)
+class Segmentation:
+    """The network's result for an image.
+
+    class_map: uint8 (H, W) class ids. confidence: uint8 (H, W), round(255 x probability of the pixel's class), as
+    `Rows.class_ids_and_confidence` defines it; None if the rendering does not need it. mean_confidence: for each class id, the
+    mean of that probability over the class's pixels. probabilities: float16 (classes, H, W); None if not needed.
+    counts: for each class id, its number of pixels.
+    """
+
+    class_map: Pixels
+    confidence: npt.NDArray[np.uint8] | None = None
+    mean_confidence: tuple[float, ...] = ()
+    probabilities: npt.NDArray[np.float16] | None = None
+    counts: tuple[int, ...] = ()
+
+    @property
+    def overall_confidence(self) -> float:
+        """The mean confidence of all pixels. Only valid if confidence was computed."""
+        mean = np.dot(self.counts, self.mean_confidence) / sum(self.counts)
+        return min(1.0, float(mean))  # rounding may exceed 1
+
+
+class SegmentationBuilder:
+    """Builds a `Segmentation` from its bands of rows. Confidence is computed only with a temperature. For one thread."""
+
+    def __init__(self, size: Size, classes: int, temperature: float | None, rendering: Rendering) -> None:
+        self._temperature = temperature
+        self._class_map = np.empty(size, np.uint8)
+        self._confidence = np.empty(size, np.uint8) if rendering.needs_confidence_map else None
+        self._probabilities = np.empty((classes, *size), np.float16) if rendering.needs_probabilities else None
+        self._counts, self._sums = np.zeros(classes, np.intp), np.zeros(classes)
+
+    def add(self, rows: Rows, check: Check) -> None:
+        at = slice(rows.top, rows.top + len(rows.vertical.before))
+        if self._temperature is None:
+            self._class_map[at] = rows.class_ids()
+            self._counts += class_pixels(self._class_map[at])[: len(self._counts)]
+            return
+        classified = rows.class_ids_and_confidence(
+            self._temperature, None if self._confidence is None else self._confidence[at]
+        )
+        self._class_map[at] = classified.ids
+        self._counts += classified.counts
+        self._sums += classified.sums
+        if self._probabilities is None:
+            return
+        for part in rows.parts():
+            check()
+            self._probabilities[:, part.top : part.top + len(part.vertical.before)] = _softmax(part.logits(), self._temperature)
+
+    def finish(self) -> Segmentation:
+        means = tuple((self._sums / np.maximum(self._counts, 1)).tolist())
+        return Segmentation(self._class_map, self._confidence, means, self._probabilities, tuple(self._counts.tolist()))
+
+
+def _softmax(logits: Logits, temperature: float) -> Logits:
+    """Softmax of logits (classes, rows, width) / temperature."""
+    scaled = np.exp((logits - logits.max(0)) / temperature)
+    probabilities: Logits = scaled / scaled.sum(0)
+    return probabilities
