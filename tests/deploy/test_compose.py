@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -15,8 +16,14 @@ from tests.support.checkout import ROOT
 from tests.support.polling import HANG_S
 
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
-OURS = {name: service for name, service in COMPOSE["services"].items() if name != "proxy"}
+OURS = {name: service for name, service in COMPOSE["services"].items() if "build" in service}
 HAPROXY = ROOT / "deploy" / "haproxy"
+
+
+def test_the_file_is_one_by_the_compose_specification() -> None:
+    command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec", "docker-compose.yml"]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stdout + result.stderr
 
 
 @pytest.mark.parametrize("name", OURS)
@@ -37,12 +44,32 @@ def test_each_instance_has_limits_and_time_to_drain(name: str) -> None:
     assert float(service["stop_grace_period"].rstrip("s")) >= float(lame_duck) + settings.drain_s + 2
     assert service["init"]
     assert service["read_only"]
-    assert {"mem_limit", "cpus", "pids_limit", "logging", "tmpfs"} <= set(service)
+    assert {"mem_limit", "cpus", "pids_limit"} <= set(service)
+    (folder,) = service["tmpfs"]
+    assert re.fullmatch(r"/tmp:size=\$\{TMP_SIZE:-\dg\}", folder)
+
+
+@pytest.mark.parametrize("name", COMPOSE["services"])
+def test_no_service_fills_the_disk_with_logs_or_takes_all_memory(name: str) -> None:
+    service = COMPOSE["services"][name]
+    assert set(service["logging"]["options"]) == {"max-size", "max-file"}
+    assert service["mem_limit"]
+
+
+def test_a_file_of_keys_is_where_the_comment_says() -> None:
+    text = (ROOT / "docker-compose.yml").read_text()
+    assert "#   SEGMENT_API_KEYS_FILE=/run/secrets/keys\n" in text
+    assert COMPOSE["secrets"] == {"keys": {"file": "${KEYS_FILE:-/dev/null}"}}
+    assert all(service["secrets"] == ["keys"] for service in OURS.values())
 
 
 def test_the_default_services_are_those_without_a_profile() -> None:
     assert [name for name, service in COMPOSE["services"].items() if "profiles" not in service] == ["segment"]
-    assert COMPOSE["services"]["proxy"]["profiles"] == COMPOSE["services"]["replica"]["profiles"] == ["proxy"]
+    profiles = {name: service["profiles"] for name, service in COMPOSE["services"].items() if "profiles" in service}
+    assert profiles == {
+        "gpu": ["gpu"], "replica": ["proxy"], "proxy": ["proxy"],
+        "prometheus": ["observability"], "grafana": ["observability"],
+    }  # fmt: skip
     assert "ports" not in COMPOSE["services"]["replica"]
 
 

@@ -14,7 +14,8 @@ from grafana_foundation_sdk.models.dashboard import Dashboard
 from tests.support.checkout import ROOT
 from tests.support.deploy.files import DASHBOARD, DEPLOY, PANELS
 
-MONITORING = yaml.safe_load((DEPLOY / "monitoring.yml").read_text())["services"]
+SERVICES = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
+MONITORING = {name: service for name, service in SERVICES.items() if service.get("profiles") == ["observability"]}
 
 
 def unread(document: Any, read: Any, path: str = "") -> list[str]:

@@ -1,8 +1,12 @@
-"""The manifests are Kubernetes', strictly, and agree with the service's settings, routes and image."""
+"""The manifests, as kubectl builds them, are Kubernetes', strictly, and agree with the service's settings, routes and image."""
 
 from __future__ import annotations
 
 import re
+import shutil
+import subprocess
+from collections import defaultdict
+from pathlib import Path
 from typing import Any
 
 import kubernetes_validate
@@ -14,72 +18,215 @@ from app.environment import check_names
 from app.main import create_app
 from app.server import GRACE_S
 from app.settings import Settings
-from tests.conftest import ROOT
-from tests.deploy.conftest import DEPLOY
+from app.telemetry import REASONS
+from tests.support.checkout import ROOT
+from tests.support.deploy.files import DEPLOY, program
 
-MANIFESTS: dict[str, dict[str, Any]] = {
-    manifest["kind"]: manifest for manifest in yaml.safe_load_all((DEPLOY / "kubernetes" / "segment.yaml").read_text())
-}
-POD = MANIFESTS["Deployment"]["spec"]["template"]
-(CONTAINER,) = POD["spec"]["containers"]
-ENVIRONMENT = {entry["name"]: entry["value"] for entry in CONTAINER["env"]}
+FOLDER = DEPLOY / "kubernetes"
+ADAPTER = yaml.safe_load((FOLDER / "autoscaling" / "prometheus-adapter.yaml").read_text())["rules"]["custom"]
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
+LABELS = {"app.kubernetes.io/name": "segment"}
+UNITS = {"Gi": 1 << 30, "Mi": 1 << 20, "m": 1 << 20}
+
+Manifests = dict[str, dict[str, Any]]
+"""Manifests by kind."""
+
+
+def size(text: str) -> int:
+    """The bytes of a size such as 2Gi, or nginx's 64m."""
+    number, unit = re.fullmatch(r"(\d+)(\w+)", text).groups()  # type: ignore[union-attr]
+    return int(number) * UNITS[unit]
+
+
+def build(kubectl: str, folder: Path) -> Manifests:
+    """What `kubectl apply -k` would send."""
+    command = [kubectl, "kustomize", str(folder)]
+    text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    manifests = {manifest["kind"]: manifest for manifest in yaml.safe_load_all(text)}
+    assert len(manifests) == text.count("\nkind:") + text.startswith("kind:")
+    return manifests
+
+
+@pytest.fixture(scope="module", params=["cpu", "gpu"])
+def overlay(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
 
 
 @pytest.fixture(scope="module")
-def settings() -> Settings:
-    values = {name.removeprefix("SEGMENT_").lower(): value for name, value in ENVIRONMENT.items()}
+def plain(overlay: str, kubectl: str) -> Manifests:
+    """The manifests as the folder has them."""
+    return build(kubectl, FOLDER / overlay)
+
+
+@pytest.fixture(scope="module")
+def complete(overlay: str, kubectl: str, tmp_path_factory: pytest.TempPathFactory) -> Manifests:
+    """The manifests with every component that the overlay's comment names."""
+    folder = tmp_path_factory.mktemp("manifests") / "kubernetes"
+    shutil.copytree(FOLDER, folder)
+    path = folder / overlay / "kustomization.yaml"
+    text, count = re.subn(r"(?m)^# (components:|  - \.\./\w+)", r"\1", path.read_text())
+    assert count == 3
+    path.write_text(text)
+    return build(kubectl, folder / overlay)
+
+
+def pod(manifests: Manifests) -> dict[str, Any]:
+    spec: dict[str, Any] = manifests["Deployment"]["spec"]["template"]["spec"]
+    return spec
+
+
+def container(manifests: Manifests) -> dict[str, Any]:
+    only: dict[str, Any]
+    (only,) = pod(manifests)["containers"]
+    return only
+
+
+def environment(manifests: Manifests) -> dict[str, str]:
+    return {entry["name"]: entry["value"] for entry in container(manifests)["env"]}
+
+
+def settings(manifests: Manifests) -> Settings:
+    values = {name.removeprefix("SEGMENT_").lower(): value for name, value in environment(manifests).items()}
     return Settings(_env_file=None, **values)
 
 
-@pytest.mark.parametrize("kind", MANIFESTS)
 @pytest.mark.parametrize("version", ["1.29", kubernetes_validate.latest_version()])
-def test_kubernetes_knows_every_field(kind: str, version: str) -> None:
-    kubernetes_validate.validate(MANIFESTS[kind], version, strict=True)
+def test_kubernetes_knows_every_field(plain: Manifests, complete: Manifests, version: str) -> None:
+    for manifest in (*plain.values(), *complete.values()):
+        kubernetes_validate.validate(manifest, version, strict=True)
 
 
-def test_variables_are_settings() -> None:
-    check_names(ENVIRONMENT, Settings.model_fields)
+def test_variables_are_settings(plain: Manifests, complete: Manifests) -> None:
+    for manifests in (plain, complete):
+        check_names(environment(manifests), Settings.model_fields)
 
 
-def test_a_pod_is_given_the_time_that_a_drain_may_take(settings: Settings) -> None:
-    needed = settings.lame_duck_s + settings.drain_s + GRACE_S
-    assert settings.lame_duck_s > 0
-    assert needed < POD["spec"]["terminationGracePeriodSeconds"] < needed + 10
+def test_a_pod_has_the_time_that_a_drain_may_take(plain: Manifests) -> None:
+    values = settings(plain)
+    needed = values.lame_duck_s + values.drain_s + GRACE_S
+    assert values.lame_duck_s > 0
+    assert needed < pod(plain)["terminationGracePeriodSeconds"] < needed + 10
 
 
-def test_probes_and_ports_are_those_of_the_service(settings: Settings) -> None:
-    app: FastAPI = create_app(settings)
-    ports = {port["name"]: port["containerPort"] for port in CONTAINER["ports"]}
-    assert ports == {"http": settings.port}
-    for probe, path in (("livenessProbe", "/health/live"), ("readinessProbe", "/health/ready")):
-        assert CONTAINER[probe]["httpGet"] == {"path": path, "port": "http"}
+def test_probes_and_ports_are_those_of_the_service(plain: Manifests) -> None:
+    values = settings(plain)
+    app: FastAPI = create_app(values)
+    ports = {port["name"]: port["containerPort"] for port in container(plain)["ports"]}
+    assert ports == {"http": values.port}
+    paths = {"startupProbe": "/health/ready", "readinessProbe": "/health/ready", "livenessProbe": "/health/live"}
+    for probe, path in paths.items():
+        assert container(plain)[probe]["httpGet"] == {"path": path, "port": "http"}
         assert app.url_path_for(path.rsplit("/", 1)[1]) == path
-    annotations = POD["metadata"]["annotations"]
-    assert (annotations["prometheus.io/port"], annotations["prometheus.io/path"]) == (str(settings.port), "/metrics")
-    (port,) = MANIFESTS["Service"]["spec"]["ports"]
+    annotations = plain["Deployment"]["spec"]["template"]["metadata"]["annotations"]
+    assert (annotations["prometheus.io/port"], annotations["prometheus.io/path"]) == (str(values.port), "/metrics")
+    (port,) = plain["Service"]["spec"]["ports"]
     assert port["targetPort"] in ports
+    ((rule,),) = (each["ports"] for each in plain["NetworkPolicy"]["spec"]["ingress"])
+    assert rule["port"] in ports
 
 
-def test_selectors_find_the_pod() -> None:
-    labels = POD["metadata"]["labels"]
-    assert MANIFESTS["Service"]["spec"]["selector"] == labels
+def test_selectors_find_the_pod(plain: Manifests) -> None:
+    assert plain["Deployment"]["spec"]["template"]["metadata"]["labels"] == LABELS
+    assert plain["Service"]["spec"]["selector"] == LABELS
+    assert plain["NetworkPolicy"]["spec"]["podSelector"]["matchLabels"] == LABELS
     for kind in ("Deployment", "PodDisruptionBudget"):
-        assert MANIFESTS[kind]["spec"]["selector"]["matchLabels"] == labels
-    (spread,) = POD["spec"]["topologySpreadConstraints"]
-    assert spread["labelSelector"]["matchLabels"] == labels
+        assert plain[kind]["spec"]["selector"]["matchLabels"] == LABELS
+    (spread,) = pod(plain)["topologySpreadConstraints"]
+    assert spread["labelSelector"]["matchLabels"] == LABELS
 
 
-def test_the_process_may_do_nothing_but_serve() -> None:
+def test_the_process_may_do_nothing_but_serve(plain: Manifests) -> None:
     user = int(re.findall(r"^USER (\d+)$", DOCKERFILE, re.MULTILINE)[0])
-    pod, container = POD["spec"]["securityContext"], CONTAINER["securityContext"]
-    assert (pod["runAsNonRoot"], pod["runAsUser"]) == (True, user)
-    assert container["readOnlyRootFilesystem"] is True
-    assert container["allowPrivilegeEscalation"] is False
-    assert container["capabilities"] == {"drop": ["ALL"]}
-    # batches are spooled here
-    (mount,) = CONTAINER["volumeMounts"]
-    (volume,) = POD["spec"]["volumes"]
+    own = container(plain)["securityContext"]
+    assert (pod(plain)["securityContext"]["runAsNonRoot"], pod(plain)["securityContext"]["runAsUser"]) == (True, user)
+    assert own["readOnlyRootFilesystem"] is True
+    assert own["allowPrivilegeEscalation"] is False
+    assert own["capabilities"] == {"drop": ["ALL"]}
+    assert pod(plain)["automountServiceAccountToken"] is pod(plain)["enableServiceLinks"] is False
+    assert plain["NetworkPolicy"]["spec"]["policyTypes"] == ["Ingress", "Egress"]
+    assert plain["NetworkPolicy"]["spec"]["egress"] == []
+    # files of batches
+    (mount,) = container(plain)["volumeMounts"]
+    (volume,) = pod(plain)["volumes"]
     assert (mount["name"], mount["mountPath"]) == (volume["name"], "/tmp")
-    assert volume["emptyDir"]["sizeLimit"]
-    assert set(CONTAINER["resources"]["limits"]) >= {"cpu", "memory"}
+    assert size(volume["emptyDir"]["sizeLimit"]) >= 2 * settings(plain).max_batch_mb * 1e6
+    limits = container(plain)["resources"]["limits"]
+    assert size(limits["ephemeral-storage"]) > size(volume["emptyDir"]["sizeLimit"])
+
+
+def test_a_pod_reserves_the_memory_and_cores_that_the_service_counts_on(plain: Manifests) -> None:
+    resources = container(plain)["resources"]
+    for name in ("memory", "cpu"):
+        assert resources["requests"][name] == resources["limits"][name]
+    values = settings(plain)
+    # without a value of its own, the budget follows the limit
+    assert values.memory_mb * 1e6 < 0.5 * size(resources["limits"]["memory"])
+
+
+def test_the_image_is_the_one_that_compose_builds(plain: Manifests, overlay: str) -> None:
+    services = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
+    (image,) = {service["image"] for service in services.values() if service.get("build", {}).get("target") == overlay}
+    assert container(plain)["image"] == image
+
+
+def test_only_the_gpu_s_pods_ask_for_a_gpu_and_start_nowhere_else(plain: Manifests, overlay: str) -> None:
+    asked = container(plain)["resources"]["limits"].get("nvidia.com/gpu")
+    expected = {"cpu": (None, ("auto",)), "gpu": ("1", ("cuda",))}
+    assert (asked, settings(plain).devices) == expected[overlay]
+    surge = plain["Deployment"]["spec"]["strategy"]["rollingUpdate"]
+    assert surge["maxSurge"] == (0 if asked else 1)
+
+
+def test_the_ingress_opens_all_routes_but_health_and_metrics(plain: Manifests) -> None:
+    (rule,) = plain["Ingress"]["spec"]["rules"]
+    exact, prefixes = defaultdict(list), defaultdict(list)
+    for entry in rule["http"]["paths"]:
+        {"Exact": exact, "Prefix": prefixes}[entry["pathType"]][entry["path"]].append(entry["backend"]["service"]["name"])
+
+    def opened(path: str) -> bool:
+        return path in exact or any(path == prefix or path.startswith(f"{prefix}/") for prefix in prefixes)
+
+    pages = ["/", "/docs", "/docs/static/swagger-ui.css", "/openapi.json", "/static/page.js"]
+    for path in [*create_app(settings(plain)).openapi()["paths"], *pages]:
+        assert opened(path) is not path.startswith(("/health", "/metrics")), path
+    assert {name for names in [*exact.values(), *prefixes.values()] for name in names} == {plain["Service"]["metadata"]["name"]}
+
+
+def test_the_ingress_takes_bodies_as_large_and_waits_as_long_as_the_service(plain: Manifests) -> None:
+    annotations, values = plain["Ingress"]["metadata"]["annotations"], settings(plain)
+    assert size(annotations["nginx.org/client-max-body-size"]) >= max(values.max_batch_mb, values.max_upload_mb) * 1e6
+    assert float(annotations["nginx.org/proxy-read-timeout"].rstrip("s")) > values.request_timeout_s
+
+
+def test_the_autoscaler_sets_the_number_of_pods_by_the_adapter_s_metrics(plain: Manifests, complete: Manifests) -> None:
+    assert "HorizontalPodAutoscaler" not in plain
+    spec = complete["HorizontalPodAutoscaler"]["spec"]
+    assert spec["scaleTargetRef"]["name"] == complete["Deployment"]["metadata"]["name"]
+    assert "replicas" not in complete["Deployment"]["spec"]
+    assert (
+        spec["minReplicas"] == plain["Deployment"]["spec"]["replicas"] > plain["PodDisruptionBudget"]["spec"]["maxUnavailable"]
+    )
+    assert [metric["pods"]["metric"]["name"] for metric in spec["metrics"]] == [rule["name"]["as"] for rule in ADAPTER]
+
+
+def test_the_keys_lie_where_the_setting_looks_for_them(complete: Manifests) -> None:
+    path = Path(environment(complete)["SEGMENT_API_KEYS_FILE"])
+    (mount,) = (each for each in container(complete)["volumeMounts"] if each["name"] == "keys")
+    (volume,) = (each for each in pod(complete)["volumes"] if each["name"] == "keys")
+    assert (Path(mount["mountPath"]), mount["readOnly"]) == (path.parent, True)
+    assert volume["secret"]["secretName"] in (FOLDER / "keys" / "kustomization.yaml").read_text().split("patches:")[0]
+
+
+def test_prometheus_takes_the_adapter_s_queries(tmp_path: Path) -> None:
+    rules = []
+    for rule in ADAPTER:
+        series = rule["seriesQuery"].split("{")[0]
+        query = rule["metricsQuery"].replace("<<.Series>>", series).replace("<<.GroupBy>>", "pod")
+        query = query.replace("<<.LabelMatchers>>", 'namespace="default",pod=~"one|two"')
+        assert "<<" not in query
+        assert set(re.findall(r"\w+", "".join(re.findall(r'reason=~"([^"]+)"', query)))) <= set(REASONS)
+        rules.append({"record": rule["name"]["as"], "expr": query})
+    (tmp_path / "rules.yml").write_text(yaml.safe_dump({"groups": [{"name": "adapter", "rules": rules}]}))
+    command = [program("promtool"), "check", "rules", str(tmp_path / "rules.yml")]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stdout + result.stderr

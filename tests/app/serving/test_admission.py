@@ -163,6 +163,19 @@ def test_the_rate_is_that_of_busy_time(seconds: float, tiles: int, rate: float) 
     assert admission.tiles_per_second == pytest.approx(rate, rel=0.01)
 
 
+def test_the_queue_s_seconds_are_its_tiles_at_the_rate_and_0_before_there_is_one() -> None:
+    unmeasured = Admission(100, Clock())
+    take(unmeasured, 40)
+    assert unmeasured.queue_seconds == 0
+    admission, _ = worked(5, 100)
+    assert admission.queue_seconds == 0
+    requests = take(admission, 30), take(admission, 10)
+    assert admission.queue_seconds == pytest.approx(40 / 20, rel=0.01)
+    for request in requests:
+        admission.release(request, done=False)
+    assert admission.queue_seconds == 0
+
+
 def test_the_rate_follows_a_change() -> None:
     admission, clock = worked(50, 1000)
     work(admission, clock, 50, 100)
