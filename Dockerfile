@@ -32,8 +32,11 @@ COPY --from=wheel /wheel /wheel
 RUN /opt/venv/bin/pip install --no-deps --disable-pip-version-check /wheel/*.whl && /opt/venv/bin/pip uninstall --yes pip
 
 FROM python:3.12-slim AS base
-LABEL org.opencontainers.image.title="fcn-segment" org.opencontainers.image.licenses="Apache-2.0"
-RUN useradd --system --uid 10001 --no-create-home segment
+LABEL org.opencontainers.image.title="fcn-segment" org.opencontainers.image.licenses="Apache-2.0" \
+    com.amazonaws.sagemaker.capabilities.accept-bind-to-port="true"
+# SageMaker starts a container with the one word `serve`
+RUN useradd --system --uid 10001 --no-create-home segment \
+    && printf '#!/bin/sh\nexec fcn-serve serve\n' > /usr/local/bin/serve && chmod 755 /usr/local/bin/serve
 ENV PATH=/opt/venv/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
@@ -41,14 +44,14 @@ ENV PATH=/opt/venv/bin:$PATH \
     MALLOC_MMAP_THRESHOLD_=4194304 \
     MALLOC_TRIM_THRESHOLD_=16777216 \
     SEGMENT_HOST=0.0.0.0 \
-    SEGMENT_PORT=8000 \
+    PORT=8000 \
     SEGMENT_LAME_DUCK_S=5
 USER 10001
 WORKDIR /tmp
 EXPOSE 8000
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=3s --start-period=60s --retries=3 \
-    CMD ["python3", "-c", "import os, urllib.request as r; r.build_opener(r.ProxyHandler({})).open(f'http://127.0.0.1:{os.environ[\"SEGMENT_PORT\"]}/health/ready', timeout=2)"]
+    CMD ["python3", "-c", "import os, urllib.request as r; r.build_opener(r.ProxyHandler({})).open(f'http://127.0.0.1:{os.environ.get(\"SEGMENT_PORT\") or os.environ[\"PORT\"]}/health/ready', timeout=2)"]
 CMD ["fcn-serve"]
 
 FROM base AS gpu

@@ -1,0 +1,53 @@
+"""The contract of Amazon SageMaker: `GET /ping` and `POST /invocations`.
+
+Source: SageMaker AI Developer Guide, "Custom Inference Code with Hosting Services"; SageMaker Runtime, `InvokeEndpoint`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+from fastapi.routing import APIRoute
+
+from app.api.errors import SEGMENT_PROBLEMS
+from app.api.examples import segment_responses, upload_body
+from app.api.segment import segment_image
+from app.api.state import UNAVAILABLE, ready
+from app.settings import Settings
+
+ATTRIBUTES = "x-amzn-sagemaker-custom-attributes"
+
+
+class AttributesRoute(APIRoute):
+    """A route that reads query parameters from the header for custom attributes too, because `InvokeEndpoint` has no query."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handle = super().get_route_handler()
+
+        async def handle_attributes(request: Request) -> Response:
+            parts = (request.scope["query_string"], request.headers.get(ATTRIBUTES, "").encode("latin-1"))
+            scope = {**request.scope, "query_string": b"&".join(filter(None, parts))}
+            return await handle(Request(scope, request.receive))
+
+        return handle_attributes
+
+
+def sagemaker_router(_: Settings) -> APIRouter:
+    """`/ping` and `/invocations`. SageMaker replaces an instance whose `/ping` is not 200; it is 200 only while ready."""
+    router = APIRouter(tags=["Amazon SageMaker"], route_class=AttributesRoute)
+    router.add_api_route("/ping", ready, name="platform_health", summary="Can it take an image now?", responses=UNAVAILABLE)
+    router.add_api_route(
+        "/invocations",
+        segment_image,
+        methods=["POST"],
+        name="platform_predict",
+        summary="Segment an image, as `/segment`",
+        description="Parameters come in `X-Amzn-SageMaker-Custom-Attributes`, written as a query: `format=json&mask=rle`.",
+        response_class=Response,
+        response_model=None,
+        responses=segment_responses(SEGMENT_PROBLEMS),
+        openapi_extra=upload_body(),
+    )
+    return router

@@ -1,0 +1,174 @@
+"""The contract of Google's Vertex AI: a health route and a predict route, whose paths its variables give.
+
+Source: Vertex AI documentation, "Custom container requirements for prediction", "Get online predictions from a custom trained
+model" and "Choose an endpoint type".
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import logging
+from collections.abc import Sequence
+from contextlib import aclosing
+from tempfile import SpooledTemporaryFile
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, Field, ValidationError
+from pydantic_core import from_json
+from starlette.datastructures import FormData, UploadFile
+
+from app.api.batch import Outcomes, image_outcomes
+from app.api.errors import SEGMENT_PROBLEMS, BadRequest, Problem, TooLarge, Unavailable
+from app.api.examples import segment_responses, upload_body
+from app.api.schemas import CocoAnswer, SegmentAnswer, SegmentQuery
+from app.api.segment import AnswerResponse, Ready, segment_image, upload_limits
+from app.api.state import UNAVAILABLE, ready
+from app.api.uploads import FIELDS, MAX_FILES, NO_ROOM, SPOOLED, UNNAMED, UploadLimits, images, media_type, read_body
+from app.settings import Settings
+from model.inference.processes.messages import Body
+
+MOST_MB = 10.0  # 10^6 bytes of a request's JSON, and of its answers: Vertex AI carries 1.5, a dedicated endpoint 10
+COPIES = 4  # the body, its text, the images, and one for a moment
+MOST_VALUES = 10_000  # in the JSON: each may take hundreds of bytes of memory, and an honest request has a few hundred
+FORMS = 'base64 text, {"b64": TEXT}, {"content": TEXT} or {"image_bytes": {"b64": TEXT}}'
+INSTANCES = {
+    "type": "object",
+    "required": ["instances"],
+    "properties": {
+        "instances": {"type": "array", "minItems": 1, "maxItems": MAX_FILES, "items": {}, "description": f"images: {FORMS}"},
+        "parameters": {"type": "object", "description": "names and values of the query"},
+    },
+}
+EXAMPLE = {"instances": [{"b64": "iVBORw0KGgo="}], "parameters": {"format": "json", "mask": "rle"}}
+log = logging.getLogger("segment")
+
+
+class Predictions(BaseModel):
+    """The predictions, in the order of the instances."""
+
+    predictions: list[Any] = Field(description="JSON with the formats `json` and `coco`, else `b64`: the answer's bytes")
+
+
+async def predict(request: Request, service: Ready, query: Annotated[SegmentQuery, Query()]) -> Response:
+    """Answers one prediction for each instance, in their order: JSON as of `/segment?format=json`, or as `parameters` ask.
+
+    Parameters have the names and values of the query. The first instance that cannot be answered fails the whole request. A
+    body that is not JSON is an image, and is answered as by `/segment`.
+    """
+    if media_type(request) != "application/json":
+        return await segment_image(request, service, query)
+    limits = upload_limits(request, service, min(MOST_MB, service.settings.max_upload_mb))
+    document = _parse(await read_body(request, limits, COPIES))
+    query = _parameters(document, query)
+    form = await _form([_image(index, instance) for index, instance in enumerate(document.pop("instances"))])
+    service.admission.release(request.state.reservation, done=False)  # each image makes its own reservation
+    try:
+        body = await _predictions(image_outcomes(request, service, query, images(form)), query, limits)
+    finally:
+        await form.close()
+    limits.hold(0)
+    service.budget.hold_answer(request.state.reservation.memory, len(body))
+    return AnswerResponse(
+        Body(body, length=len(body)), service.budget, request.state.reservation, "application/json", headers={}
+    )
+
+
+def vertex_ai_router(settings: Settings) -> APIRouter:
+    """The health and the predict route. Vertex AI sends requests only while the health route is 200, that is, while ready."""
+    router = APIRouter(tags=["Vertex AI"])
+    router.add_api_route(
+        settings.vertex_health_route, ready, name="platform_health", summary="Can it take an image now?", responses=UNAVAILABLE
+    )
+    responses = segment_responses(SEGMENT_PROBLEMS)
+    responses[200] |= {"model": SegmentAnswer | CocoAnswer | Predictions}
+    upload = upload_body()
+    upload["requestBody"]["content"]["application/json"] = {"schema": INSTANCES, "example": EXAMPLE}
+    router.add_api_route(
+        settings.vertex_predict_route, predict, methods=["POST"], name="platform_predict", summary="Segment instances",
+        response_class=Response, response_model=None, responses=responses, openapi_extra=upload,
+    )  # fmt: skip
+    return router
+
+
+async def _predictions(outcomes: Outcomes, query: SegmentQuery, limits: UploadLimits) -> bytes:
+    """The JSON of all predictions. Raises the `Problem` of the first instance that has one, or `TooLarge`."""
+    predictions, size = [], 0
+    async with aclosing(outcomes):
+        async for outcome in outcomes:
+            if outcome.problem:
+                raise _of_instance(outcome.index, outcome.problem)
+            is_json = (query.format or "json") in ("json", "coco")
+            prediction = outcome.body if is_json else b'{"b64":"' + base64.b64encode(outcome.body) + b'"}'
+            size += len(prediction)
+            if size > MOST_MB * 1e6:
+                message = f"the predictions are larger than {MOST_MB:g} MB in all"
+                raise TooLarge(f"{message}; send fewer instances, or ask for a smaller format, such as png or mask=rle")
+            limits.hold(size)
+            predictions.append(prediction)
+    return b'{"predictions":[' + b",".join(predictions) + b"]}"
+
+
+def _of_instance(index: int, problem: Problem) -> Problem:
+    """The problem of the request. It has no reason, because `image_outcomes` has counted it already."""
+    error = type(problem)(f"instances[{index}]: {problem.detail}", problem.headers)
+    error.reason = None
+    return error
+
+
+def _parse(body: bytes) -> dict[str, Any]:
+    """The request's JSON, with `instances`, a list of 1 to `MAX_FILES` instances. Raises `BadRequest`."""
+    if sum(map(body.count, (b",", b"[", b"{"))) > MOST_VALUES:
+        raise BadRequest(f"the JSON has more than {MOST_VALUES} values; send up to {MAX_FILES} instances, each with one image")
+    try:
+        document = from_json(body, allow_inf_nan=False)
+    except ValueError as error:
+        raise BadRequest(f"the body is not JSON: {error}; send {json.dumps(EXAMPLE)}") from error
+    instances = document.get("instances") if isinstance(document, dict) else None
+    if not isinstance(instances, list) or not 1 <= len(instances) <= MAX_FILES:
+        raise BadRequest(f"the JSON has no list `instances` of 1 to {MAX_FILES} images; send {json.dumps(EXAMPLE)}")
+    assert isinstance(document, dict)
+    return document
+
+
+def _parameters(document: dict[str, Any], query: SegmentQuery) -> SegmentQuery:
+    """The request's `parameters`, else its query. Raises `RequestValidationError`."""
+    if document.get("parameters") is None:
+        return query
+    try:
+        return SegmentQuery.model_validate(document["parameters"])
+    except ValidationError as error:
+        raise RequestValidationError([{**entry, "loc": ("parameters", *entry["loc"])} for entry in error.errors()]) from error
+
+
+def _image(index: int, instance: object) -> bytes:
+    """The bytes of an instance's image. Raises `BadRequest`."""
+    value = instance
+    if isinstance(value, dict):
+        value = value.get("image_bytes", value.get("content", value))
+    if isinstance(value, dict):
+        value = value.get("b64")
+    if not isinstance(value, str):
+        raise BadRequest(f"instances[{index}]: no image; write it as {FORMS}")
+    try:
+        return base64.b64decode(value, validate=True)
+    except ValueError as error:
+        raise BadRequest(f"instances[{index}]: its text is not base64: {error}; write the image as {FORMS}") from error
+
+
+async def _form(contents: Sequence[bytes]) -> FormData:
+    """A form with an image file for each of the contents, as `/segment/batch` gets it. The caller closes it."""
+    files = [SpooledTemporaryFile(SPOOLED) for _ in contents]  # noqa: SIM115
+    parts = [UploadFile(file, size=0, filename=UNNAMED) for file in files]  # type: ignore[arg-type]
+    form = FormData([(FIELDS[0], part) for part in parts])
+    try:
+        for part, content in zip(parts, contents, strict=True):
+            await part.write(content)
+            await part.seek(0)
+    except OSError as error:
+        await form.close()
+        log.error("images could not be kept on disk: %s", error)
+        raise Unavailable("there is no room on disk for the images; try again later", NO_ROOM, "disk") from error
+    return form

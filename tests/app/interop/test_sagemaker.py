@@ -1,0 +1,169 @@
+"""SageMaker's contract: how it starts a container, asks for its health, invokes it, and ends it."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from fastapi.testclient import TestClient
+
+from benchmarks.harness.serving import ROOT, free_port, started
+from tests.support.app.exchanges import PHOTO, assert_idle, assert_problem, count_of, metric, samples, service_of
+from tests.support.app.services import Serve, held
+from tests.support.images import encoded, make_photo
+from tests.support.polling import HANG_S, wait_until
+from tests.support.servers import LARGE
+
+SCRIPT = re.compile(r"(printf '[^']+') > /usr/local/bin/serve")
+CONSOLE_SCRIPT = """#!{}
+import sys
+from cli.start import serve
+if __name__ == "__main__":
+    sys.exit(serve())
+"""
+ATTRIBUTES = "X-Amzn-SageMaker-Custom-Attributes"
+
+
+@pytest.fixture(scope="module")
+def client(serve: Serve) -> Iterator[TestClient]:
+    with serve(platform="sagemaker") as running:
+        yield running
+        assert_idle(service_of(running))
+
+
+def invoke(client: TestClient, data: bytes = PHOTO, **headers: str) -> Any:
+    return client.post("/invocations", content=data, headers={"Content-Type": "application/x-image", **headers})
+
+
+@pytest.fixture
+def image_serve(tmp_path: Path) -> Path:
+    """The container's program `serve`, made by the Dockerfile's own words, with this checkout's `fcn-serve` beside it."""
+    words = SCRIPT.search((ROOT / "Dockerfile").read_text())
+    assert words
+    program, command = tmp_path / "serve", tmp_path / "fcn-serve"
+    program.write_text(subprocess.check_output(["sh", "-c", words[1]], text=True))
+    command.write_text(CONSOLE_SCRIPT.format(sys.executable))
+    program.chmod(0o755)
+    command.chmod(0o755)
+    return program
+
+
+def test_a_container_that_sagemaker_starts_and_ends(image_serve: Path, narrow_file: Path, tmp_path: Path) -> None:
+    port = free_port()
+    variables = {
+        "PATH": f"{tmp_path}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT),
+        "SAGEMAKER_BIND_TO_PORT": str(port), "PORT": "8000",
+        "SEGMENT_WEIGHTS": str(narrow_file), "SEGMENT_DEVICE": "cpu", "SEGMENT_RUNTIME": "openvino", "SEGMENT_TILE": "96",
+        "SEGMENT_THREADS": "1", "SEGMENT_LAME_DUCK_S": "600",
+    }  # fmt: skip
+    log = tmp_path / "log"
+    with (
+        started([str(image_serve)], port, "/ping", variables, log=log) as server,
+        httpx.Client(base_url=server.url, timeout=HANG_S) as client,
+        ThreadPoolExecutor() as pool,
+    ):
+        headers = {"Content-Type": "image/png", "Accept": "application/json"}
+        answer = client.post("/invocations", content=PHOTO, headers=headers)
+        assert (answer.status_code, answer.headers["content-type"]) == (200, "application/json")
+        assert answer.content == client.post("/segment", content=PHOTO, params={"format": "json"}).content
+        large = pool.submit(client.post, "/invocations", content=LARGE, headers={ATTRIBUTES: "side=2000"})
+        wait_until(lambda: client.get("/health").json()["queued_tiles"] > 0)
+        assert client.get("/ping").status_code == 200
+        server.process.send_signal(signal.SIGTERM)
+        wait_until(lambda: client.get("/ping").status_code == 503)
+        assert large.result(HANG_S).status_code == 200
+        assert client.post("/invocations", content=PHOTO).status_code == 200  # the lame-duck time
+    assert '"/ping"' not in log.read_text()  # what is polled is not logged
+
+
+def test_without_a_variable_the_argument_alone_sets_port_8080(image_serve: Path, narrow_file: Path, tmp_path: Path) -> None:
+    variables = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT), "SEGMENT_WEIGHTS": str(narrow_file)}
+    log = tmp_path / "log"
+    with started([str(image_serve)], 8080, None, variables, log=log):
+        wait_until(lambda: "8080" in log.read_text(), log.read_text)  # where it is in use, the message says so
+
+
+def test_attributes_are_parameters(client: TestClient) -> None:
+    expected = client.post("/segment", content=PHOTO, params={"format": "overlay", "alpha": 0.25, "image_format": "jpeg"})
+    answer = invoke(client, **{ATTRIBUTES: "format=overlay&alpha=0.25&image_format=jpeg"})
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "image/jpeg")
+    assert answer.content == expected.content
+    assert answer.headers["etag"] == expected.headers["etag"]
+    assert {"server-timing", "x-request-id"} <= set(answer.headers)
+    both = client.post("/invocations?format=overlay&alpha=0.25", content=PHOTO, headers={ATTRIBUTES: "image_format=jpeg"})
+    assert both.content == expected.content
+
+
+def test_problems_are_those_of_segment(client: TestClient) -> None:
+    assert_problem(invoke(client, b"no image"), 415)
+    assert_problem(invoke(client, b""), 400, "empty")
+    assert_problem(invoke(client, **{ATTRIBUTES: "alpha=7"}), 422, "query alpha", "got '7'")
+    assert_problem(invoke(client, Accept="text/csv"), 406)
+    assert_problem(client.get("/invocations"), 405, "allowed: POST")
+
+
+def test_a_form_is_taken_as_well(client: TestClient) -> None:
+    answer = client.post("/invocations", files={"file": ("photo", PHOTO)}, headers={"Accept": "image/png"})
+    assert answer.content == client.post("/segment", content=PHOTO).content
+
+
+def test_invocations_are_counted_and_images_measured(client: TestClient) -> None:
+    before = count_of(client, 200, "/invocations"), count_of(client, 415, "/invocations"), rejected(client, "type")
+    tiles = metric(client, "segment_tiles_total")
+    assert invoke(client).status_code == 200
+    assert invoke(client, b"no image").status_code == 415
+    after = count_of(client, 200, "/invocations"), count_of(client, 415, "/invocations"), rejected(client, "type")
+    assert after == tuple(count + 1 for count in before)
+    assert metric(client, "segment_tiles_total") > tiles
+
+
+def rejected(client: TestClient, reason: str) -> float:
+    return next(s.value for s in samples(client) if s.name == "segment_rejected_total" and s.labels == {"reason": reason})
+
+
+def test_a_full_queue_refuses_invocations_and_ping_stays_200(serve: Serve) -> None:
+    """A replaced instance would only make the others' queues longer."""
+    with serve(platform="sagemaker", max_queued_tiles=1) as client, held(service_of(client)), ThreadPoolExecutor() as pool:
+        first = pool.submit(invoke, client, encoded(make_photo(64, 64)))  # one tile
+        wait_until(lambda: service_of(client).queued_tiles == 1)
+        answer = invoke(client)
+        assert_problem(answer, 503)
+        assert answer.headers["connection"] == "close"
+        assert client.get("/ping").status_code == 200
+        assert not first.done()
+
+
+def test_ping_tells_whether_images_are_taken(client: TestClient) -> None:
+    service = service_of(client)
+    assert client.get("/ping").json() == client.get("/health/ready").json()
+    service.ending = True
+    try:
+        assert_problem(client.get("/ping"), 503, "draining")
+    finally:
+        service.ending = False
+
+
+def test_keys_are_asked_for_by_invocations_alone(serve: Serve) -> None:
+    with serve(platform="sagemaker", api_keys="secret", protect_all=True) as client:
+        assert client.get("/ping").status_code == 200
+        assert_problem(invoke(client), 401)
+        assert invoke(client, **{"X-API-Key": "secret"}).status_code == 200
+        document = client.get("/openapi.json", headers={"X-API-Key": "secret"}).json()
+        assert document["paths"]["/invocations"]["post"]["security"]
+
+
+def test_the_routes_are_there_only_on_the_platform(client: TestClient, serve: Serve) -> None:
+    assert {"/ping", "/invocations"} <= set(client.get("/openapi.json").json()["paths"])
+    with serve() as plain:
+        assert not {"/ping", "/invocations", "/predict"} & set(plain.get("/openapi.json").json()["paths"])
+        assert_problem(plain.get("/ping"), 404)
+        assert_problem(invoke(plain), 404)

@@ -1,0 +1,93 @@
+"""Variables of managed platforms: which settings they imply, and what beats them."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import httpx
+import pytest
+
+from app.main import main
+from app.settings import Settings
+from benchmarks.harness.serving import SERVE, free_port, started
+from tests.support.app.vertex_ai import VARIABLES
+
+
+@pytest.fixture(autouse=True)
+def bare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No variables of a platform, and no `.env`."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("PORT", "SAGEMAKER_BIND_TO_PORT", "SAGEMAKER_BATCH", *VARIABLES):
+        monkeypatch.delenv(name, raising=False)
+
+
+def settings_with(monkeypatch: pytest.MonkeyPatch, variables: dict[str, str]) -> Settings:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    return Settings()
+
+
+@pytest.mark.parametrize(
+    ("variables", "platform", "port"),
+    [
+        ({}, "none", 8000),
+        ({"PORT": "8081"}, "none", 8081),
+        ({"PORT": ""}, "none", 8000),
+        ({"SAGEMAKER_BIND_TO_PORT": "9000"}, "sagemaker", 9000),
+        ({"SAGEMAKER_BATCH": "true", "PORT": "8000"}, "sagemaker", 8080),
+        ({"SEGMENT_PLATFORM": "sagemaker", "PORT": "8000"}, "sagemaker", 8080),
+        ({"SEGMENT_PLATFORM": "none", "SAGEMAKER_BIND_TO_PORT": "9000"}, "none", 8000),
+        (VARIABLES | {"PORT": "8000"}, "vertex_ai", 8080),
+        ({"AIP_PREDICT_ROUTE": "/predict", "PORT": "8081"}, "vertex_ai", 8081),
+    ],
+    ids=lambda value: "-".join(value) if isinstance(value, dict) else str(value),
+)
+@pytest.mark.parametrize("own_port", [None, "7000"])
+def test_variables_imply_the_platform_and_the_port_unless_it_is_set(
+    variables: dict[str, str], platform: str, port: int, own_port: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = {"SEGMENT_PORT": own_port} if own_port else {}
+    settings = settings_with(monkeypatch, variables | own)
+    assert (settings.platform, settings.port) == (platform, int(own_port or port))
+
+
+def test_the_port_in_the_env_file_beats_the_platforms(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path(".env").write_text("SEGMENT_PORT=7000\n")
+    assert settings_with(monkeypatch, {"PORT": "8081"}).port == 7000
+
+
+def test_vertex_ais_variables_give_its_routes(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = settings_with(monkeypatch, VARIABLES)
+    assert settings.vertex_health_route == VARIABLES["AIP_HEALTH_ROUTE"]
+    assert settings.vertex_predict_route == VARIABLES["AIP_PREDICT_ROUTE"]
+
+
+@pytest.mark.parametrize(
+    ("variables", "words"),
+    [
+        ({"PORT": "http"}, "PORT: must be a port from 1 to 65535, got 'http'"),
+        ({"PORT": "0"}, "PORT: must be a port"),
+        ({"SAGEMAKER_BIND_TO_PORT": "65536"}, "SAGEMAKER_BIND_TO_PORT: must be a port"),
+        ({"AIP_HTTP_PORT": "tcp://10.0.0.1:80"}, "AIP_HTTP_PORT: must be a port"),
+        ({"AIP_PREDICT_ROUTE": "predict?x"}, "SEGMENT_VERTEX_PREDICT_ROUTE: Value error, must be a path"),
+        ({"SEGMENT_PLATFORM": "azure"}, "SEGMENT_PLATFORM: Input should be 'none', 'sagemaker' or 'vertex_ai'"),
+        ({"SEGMENT_AIP_HTTP_PORT": "80"}, "SEGMENT_AIP_HTTP_PORT: there is no such setting"),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_a_wrong_variable_stops_the_start_with_a_line(
+    variables: dict[str, str], words: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert main([]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"fcn-serve: {words}")
+
+
+def test_the_service_listens_on_the_port_of_cloud_run(narrow_file: Path, tmp_path: Path) -> None:
+    port = free_port()
+    variables = {"PORT": str(port), "K_SERVICE": "segment", "SEGMENT_WEIGHTS": str(narrow_file), "SEGMENT_DEVICE": "cpu"}
+    with started([sys.executable, "-c", SERVE], port, "/health/ready", variables) as server:
+        assert httpx.get(f"{server.url}/ping").status_code == 404

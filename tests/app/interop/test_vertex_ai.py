@@ -1,0 +1,205 @@
+"""Vertex AI's contract: the health route, and the predict route with instances or a raw body."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from fastapi.testclient import TestClient
+from PIL import Image
+
+from benchmarks.harness.serving import SERVE, free_port, started
+from tests.support.app.exchanges import PHOTO, assert_idle, assert_problem, count_of, samples, service_of
+from tests.support.app.services import Serve
+from tests.support.app.vertex_ai import VARIABLES
+from tests.support.images import encoded, make_photo
+from tests.support.polling import HANG_S
+
+OTHER = encoded(make_photo(50, 40, seed=1), "JPEG")
+TEXT = base64.b64encode(PHOTO).decode()
+
+
+@pytest.fixture(scope="module")
+def client(serve: Serve) -> Iterator[TestClient]:
+    with serve(platform="vertex_ai") as running:
+        yield running
+        assert_idle(service_of(running))
+
+
+def b64(data: bytes) -> dict[str, str]:
+    return {"b64": base64.b64encode(data).decode()}
+
+
+def predict(client: Any, *instances: object, **parameters: object) -> Any:
+    return client.post("/predict", json={"instances": instances} | ({"parameters": parameters} if parameters else {}))
+
+
+def segment(client: Any, data: bytes = PHOTO, **query: object) -> Any:
+    return client.post("/segment", content=data, params=query)
+
+
+def rejected(client: TestClient) -> float:
+    return sum(sample.value for sample in samples(client) if sample.name == "segment_rejected_total")
+
+
+def test_a_container_that_vertex_ai_starts(narrow_file: Path) -> None:
+    port = free_port()
+    settings = {"SEGMENT_WEIGHTS": str(narrow_file), "SEGMENT_DEVICE": "cpu", "SEGMENT_THREADS": "1"}
+    variables = VARIABLES | settings | {"AIP_HTTP_PORT": str(port), "PORT": "8000"}
+    health, route = VARIABLES["AIP_HEALTH_ROUTE"], VARIABLES["AIP_PREDICT_ROUTE"]
+    with (
+        started([sys.executable, "-c", SERVE], port, health, variables) as server,
+        httpx.Client(base_url=server.url, timeout=HANG_S) as client,
+    ):
+        answer = client.post(route, json={"instances": [b64(PHOTO), b64(OTHER)], "parameters": {"mask": "png"}})
+        assert answer.status_code == 200
+        assert answer.json() == {"predictions": [segment(client, d, format="json", mask="png").json() for d in (PHOTO, OTHER)]}
+        raw = client.post(route, content=PHOTO, headers={"Content-Type": "image/png"})
+        assert raw.content == segment(client).content
+
+
+@pytest.mark.parametrize(
+    "instance",
+    [TEXT, {"b64": TEXT}, {"content": TEXT}, {"image_bytes": {"b64": TEXT}}, {"key": 1, "image_bytes": {"b64": TEXT}}],
+    ids=["text", "b64", "content", "image_bytes", "key"],
+)
+def test_an_image_comes_in_each_documented_form(client: TestClient, instance: object) -> None:
+    assert predict(client, instance).json() == {"predictions": [segment(client, format="json").json()]}
+
+
+def test_predictions_are_in_the_order_of_instances(client: TestClient) -> None:
+    images = [encoded(make_photo(30 + 40 * (i % 3), 40, seed=i)) for i in range(12)]
+    predictions = predict(client, *map(b64, images)).json()["predictions"]
+    assert predictions == [segment(client, image, format="json").json() for image in images]
+
+
+@pytest.mark.parametrize("format", ["png", "overlay", "npz"])
+def test_bytes_are_base64(client: TestClient, format: str) -> None:
+    (prediction,) = predict(client, b64(PHOTO), format=format).json()["predictions"]
+    assert set(prediction) == {"b64"}
+    assert base64.b64decode(prediction["b64"], validate=True) == segment(client, format=format).content
+
+
+def test_parameters_are_those_of_the_query(client: TestClient) -> None:
+    parameters = {"format": "coco", "side": 64, "min_confidence": 0.2}
+    (prediction,) = predict(client, b64(PHOTO), **parameters).json()["predictions"]
+    assert prediction == segment(client, **parameters).json()
+    query = client.post("/predict", params={"format": "coco"}, json={"instances": [TEXT]}).json()
+    assert query["predictions"] == [segment(client, format="coco").json()]
+
+
+def test_a_raw_body_is_answered_as_by_segment(client: TestClient) -> None:
+    query = {"format": "json", "mask": "polygons"}
+    expected = segment(client, **query)
+    for body in ({"content": PHOTO}, {"files": {"file": ("photo", PHOTO)}}):
+        answer = client.post("/predict", params=query, **body)
+        assert (answer.content, answer.headers["etag"]) == (expected.content, expected.headers["etag"])
+    assert_problem(client.post("/predict", content=b"no image"), 415)
+
+
+BAD_INSTANCES = {
+    "an image that is none": (b64(b"text"), 415),
+    "a damaged image": (b64(PHOTO[:200]), 422),
+    "an empty image": (b64(b""), 400),
+    "no base64": ({"b64": "%%%"}, 400),
+    "no ASCII": ("é", 400),
+    "no field": ({"image": TEXT}, 400),
+    "a number": (7, 400),
+    "null": ({"b64": None}, 400),
+}
+
+
+@pytest.mark.parametrize(("instance", "status"), BAD_INSTANCES.values(), ids=BAD_INSTANCES)
+def test_a_bad_instance_fails_the_request_with_its_index(client: TestClient, instance: object, status: int) -> None:
+    before, answered = rejected(client), count_of(client, status, "/predict")
+    assert_problem(predict(client, b64(PHOTO), instance, b64(PHOTO)), status, "instances[1]: ")
+    assert rejected(client) == before + 1
+    assert count_of(client, status, "/predict") == answered + 1
+
+
+BAD_BODIES = {
+    "no JSON": (b"{", 400, "not JSON"),
+    "no text": (b"\xff\xd8\xff", 400, "not JSON"),
+    "empty": (b"", 400, "not JSON"),
+    "deep": (b"[" * 5000, 400, "not JSON"),
+    "a list": (b"[]", 400, "instances"),
+    "no instances": (b"{}", 400, "instances"),
+    "not a list": (b'{"instances": {"b64": ""}}', 400, "instances"),
+    "none": (b'{"instances": []}', 400, "instances"),
+    "too many": (json.dumps({"instances": [""] * 101}).encode(), 400, "1 to 100"),
+    "too many values": (b'{"instances": [' + b"{}," * 10_000 + b"{}]}", 400, "10000 values"),
+    "not a number": (b'{"instances": [NaN]}', 400, "not JSON"),
+    "a wrong parameter": (json.dumps({"instances": [TEXT], "parameters": {"alpha": 7}}).encode(), 422, "parameters alpha"),
+    "parameters as a list": (json.dumps({"instances": [TEXT], "parameters": [1]}).encode(), 422, "parameters"),
+    "too large": (b'{"instances": ["' + b"A" * 10_000_000 + b'"]}', 413, "10 MB"),
+}
+
+
+@pytest.mark.parametrize(("body", "status", "words"), BAD_BODIES.values(), ids=BAD_BODIES)
+def test_a_bad_body_is_a_problem(client: TestClient, body: bytes, status: int, words: str) -> None:
+    before = rejected(client)
+    answer = client.post("/predict", content=body, headers={"Content-Type": "application/json; charset=utf-8"})
+    assert_problem(answer, status, words)
+    assert rejected(client) == before + 1
+    assert_idle(service_of(client))
+
+
+def test_predictions_larger_than_vertex_ai_carries_are_413(client: TestClient) -> None:
+    buffer = io.BytesIO()
+    Image.new("RGB", (1500, 1000)).save(buffer, "PNG")
+    assert_problem(predict(client, *[b64(buffer.getvalue())] * 4, format="json", mask="array"), 413, "predictions", "10 MB")
+    assert_idle(service_of(client))
+
+
+def test_images_that_no_memory_is_left_for_are_503(serve: Serve) -> None:
+    with serve(platform="vertex_ai", memory_mb=250) as client:
+        service = service_of(client)
+        service.budget.most_bodies = 4 * len(TEXT)
+        assert_problem(predict(client, TEXT, TEXT), 503, "memory")
+        assert_idle(service)
+
+
+def test_an_image_above_64_kib_is_segmented(client: TestClient) -> None:
+    photo = encoded(make_photo(400, 500), "BMP")
+    assert predict(client, b64(photo)).json() == {"predictions": [segment(client, photo, format="json").json()]}
+
+
+def test_keys_are_asked_for_by_predict_alone(serve: Serve) -> None:
+    with serve(platform="vertex_ai", api_keys="secret", vertex_health_route="/alive") as client:
+        assert client.get("/alive").status_code == 200
+        assert_problem(predict(client, TEXT), 401)
+        answer = client.post("/predict", json={"instances": [TEXT]}, headers={"Authorization": "Bearer secret"})
+        assert answer.status_code == 200
+
+
+def test_health_tells_whether_images_are_taken(client: TestClient) -> None:
+    service = service_of(client)
+    service.draining = True
+    try:
+        assert_problem(client.get("/health/ready"), 503, "draining")
+        assert_problem(predict(client, TEXT), 503, "draining")
+    finally:
+        service.draining = False
+
+
+def test_paths_of_the_service_may_be_the_platforms(serve: Serve) -> None:
+    routes = {"vertex_predict_route": "/segment", "vertex_health_route": "/health"}
+    with serve(platform="vertex_ai", **routes) as client:
+        assert client.get("/health").json() == client.get("/health/ready").json()
+        answer = client.post("/segment", json={"instances": [TEXT]})
+        assert answer.json() == {"predictions": [segment(client, format="json").json()]}
+        assert client.get("/openapi.json").status_code == 200
+
+
+def test_the_routes_are_in_the_api_reference(client: TestClient) -> None:
+    operation = client.get("/openapi.json").json()["paths"]["/predict"]["post"]
+    assert set(operation["requestBody"]["content"]) == {
+        "application/json", "application/octet-stream", "image/*", "multipart/form-data",
+    }  # fmt: skip
