@@ -1,0 +1,87 @@
+"""Where each answer goes, and how it is written: whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from cli.image_names import ENDINGS
+from cli.input import STDIO, Input
+from cli.places import PARTIAL, fitting_name, join, partial_of, write_whole
+from cli.stores import is_url
+
+ANSWERS = {".png", ".json", ".npz"}
+SAME_ENDING = {".jpeg": ".jpg"}
+STATE = ".fcn-segment"
+"""Folder below the output folder for journals and for files that are not whole yet."""
+STALE_S = 86_400.0  # age of a file in `STATE` that no run still writes
+
+
+@dataclass(frozen=True)
+class Answers:
+    """Names and writes the answers of a run. Any thread may call it.
+
+    out: a folder or URL, the file of the one answer, or `-` for stdout. suffix: the ending of answers. file: whether `out` is
+    a file or stdout.
+    """
+
+    out: str
+    suffix: str
+    file: bool = False
+
+    def relative(self, image: Input) -> str:
+        """The answer's path below the output folder. Names that are too long are cut, and end in a digest."""
+        folder, _, name = image.answer.rpartition("/")
+        return f"{folder}/{fitting_name(name + self.suffix, self.suffix)}".lstrip("/")
+
+    def target(self, image: Input) -> str:
+        """The answer's path or URL; `-` for stdout."""
+        return self.out if self.file else join(self.out, self.relative(image))
+
+    def exists(self, target: str) -> bool:
+        """Whether the answer is there. Of objects this believes the journal, since asking costs as much as a read."""
+        return is_url(target) or os.path.exists(target)
+
+    def write(self, target: str, data: bytes) -> None:
+        """Writes an answer to its path or URL. Raises `OSError`."""
+        write_whole(target, data, self._partials)
+
+    def remove_partial(self, target: str) -> None:
+        """Removes what an interrupted `write` of this process has left."""
+        with suppress(OSError):
+            partial_of(Path(target), self._partials).unlink()
+
+    def remove_stale(self) -> None:
+        """Removes what runs that were killed more than a day ago have left."""
+        if self._partials is None or not self._partials.is_dir():
+            return
+        for partial in self._partials.glob(f"*{PARTIAL}"):
+            with suppress(OSError):
+                if time.time() - partial.stat().st_mtime > STALE_S:
+                    partial.unlink()
+
+    @property
+    def _partials(self) -> Path | None:
+        return None if self.file or is_url(self.out) else Path(self.out, STATE)
+
+
+def open_answers(out: str, suffix: str, single: bool) -> Answers:
+    """Decides whether `out` is a file or a folder. single: whether there is one image. Raises `OSError` if it fits neither."""
+    is_folder = out.endswith("/") or (not is_url(out) and os.path.isdir(out))
+    ending = os.path.splitext(out)[1].lower()
+    if out == STDIO:
+        if not single:
+            raise OSError("-o - takes one image; give a folder for several")
+        return Answers(out, suffix, file=True)
+    if is_folder or ending not in ENDINGS | ANSWERS:
+        if not is_folder and os.path.exists(out):
+            raise OSError(f"-o {out} is no folder; give one for the answers")
+        return Answers(out, suffix)
+    if not single:
+        raise OSError(f"-o {out} is named as a file, which takes one image; give a folder, such as {os.path.splitext(out)[0]}/")
+    if SAME_ENDING.get(ending, ending) != suffix:
+        raise OSError(f"the answer is a {suffix} file, and -o {out} is named otherwise; name it {suffix}, or give a folder")
+    return Answers(out, suffix, file=True)

@@ -1,0 +1,56 @@
+"""Which names are images, and how their answers are named."""
+
+from __future__ import annotations
+
+import os
+from typing import Literal
+
+ENDINGS = {".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff"}
+NOT_ACCEPTED = {".avif", ".heic", ".heif", ".hif", ".jxl", ".jp2"}
+"""Endings of photographs that are not read."""
+# macOS writes such files and folders next to images, on other file systems and in archives
+APPLE_DOUBLE, APPLE_FOLDER = "._", "__MACOSX"
+Kind = Literal["image", "not accepted", "other"]
+
+
+def kind_of(name: str) -> Kind:
+    """What a file's name says: an accepted image; a photograph of another type, or no ending at all; or something else."""
+    if name.startswith(APPLE_DOUBLE):
+        return "other"
+    ending = os.path.splitext(name)[1].lower()
+    if ending in ENDINGS:
+        return "image"
+    return "not accepted" if ending in NOT_ACCEPTED or not (ending or name.startswith(".")) else "other"
+
+
+def problem_of(name: str) -> str:
+    """Why a file of the kind `not accepted` is not read, and what to do."""
+    ending = os.path.splitext(name)[1]
+    subject = f"{ending} is" if ending else "a name without an ending is"
+    return f"not an accepted type: {subject} none of {', '.join(sorted(ENDINGS))}; save it as one of them"
+
+
+class AnswerNames:
+    """Names the answers of images. The images of a folder come in the order of their names' bytes.
+
+    An answer is named as its image is, without the ending. If an earlier image of the folder has that name already, as
+    `same.jpg` has for `same.png`, the ending is kept. So a name depends on what the folder holds, and on nothing else. No two
+    answers have one name. Memory does not grow with the number of images.
+    """
+
+    def __init__(self) -> None:
+        self._last = b""
+        self._used: list[bytes] = []
+
+    def name(self, image: str) -> str:
+        """The answer's name, without the ending of its own format. Raises `OSError` if the order is another."""
+        name = os.fsencode(image)
+        if name < self._last:
+            raise OSError(f"{image} is listed after a name that follows it; give the names with --from-file")
+        self._last = name
+        # images with the stem S are named S.ENDING, so what is not below S/ in order may still follow
+        self._used = [used for used in self._used if name < used + b"/"]
+        stem = os.path.splitext(image)[0]
+        answer = image if os.fsencode(stem) in self._used else stem
+        self._used.append(os.fsencode(answer))
+        return answer

@@ -1,0 +1,60 @@
+"""An input of a run: an image, or what is told of instead."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass
+from hashlib import sha256
+
+from cli.places import read_whole, version
+
+STDIO = "-"
+
+
+@dataclass(frozen=True)
+class Input:
+    """An image to segment.
+
+    name: path, URL, or `-` for stdin. relative: its path below the folder, bucket or list that it was listed from, with `/`.
+    answer: path of its answer below the output folder, without the ending of the answer's format. version: changes when the
+    content does; empty if the listing did not say. problem: why the image is not read; None for all others.
+    """
+
+    name: str
+    relative: str
+    answer: str
+    version: str = ""
+    problem: str | None = None
+
+    @property
+    def file_name(self) -> str:
+        """The image's name without folders, for answers that contain it. Bytes that are not UTF-8 become U+FFFD."""
+        if self.name == STDIO:
+            return "stdin"
+        return os.fsencode(self.name.rpartition("/")[2]).decode("utf-8", "replace")
+
+    def current_version(self) -> str:
+        """The version; asks the file system or the store if the listing did not say. Raises `OSError`."""
+        return self.version or ("" if self.name == STDIO else version(self.name))
+
+    def read(self) -> tuple[bytes, str]:
+        """The image's bytes and version. Raises `OSError`."""
+        if self.name != STDIO:
+            return read_whole(self.name)
+        if sys.stdin is None:
+            raise OSError("it is closed; give a file, or send one there")
+        return sys.stdin.buffer.read(), ""
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One of `count` parts of the inputs. index: 0 to count - 1."""
+
+    index: int = 0
+    count: int = 1
+
+    def holds(self, item: Input) -> bool:
+        """Whether the input belongs to this part. The sha256 of its relative name decides: the same on every machine."""
+        digest = sha256(os.fsencode(item.relative)).digest()
+        return int.from_bytes(digest[:8], "big") % self.count == self.index

@@ -1,0 +1,188 @@
+"""Lists the inputs of a run lazily: files, folders, patterns, URLs of object stores, lists of names, standard input.
+
+How a bulk job uses it, together with `cli.answers`, `cli.resume` and `cli.table`:
+
+    listing = list_inputs(["photos/"], "masks/")       # or list_names("names.txt", "masks/")
+    shard = Shard(index=0, count=8)
+    for image in listing:                              # `cli.input.Input`; a generator, which never holds all of them
+        if shard.holds(image):
+            target = answers.target(image)             # `cli.answers.Answers("masks/", ".png")`
+            key = journal.key(image.relative, image.current_version(), answers.relative(image))
+            if journal.done(answers.relative(image), key) and answers.exists(target):
+                continue
+            data, version = image.read()
+            answers.write(target, segmented(data))
+            journal.append(answers.relative(image), key)
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain
+from pathlib import Path
+from typing import Protocol
+
+from cli.buckets import Bucket, is_below
+from cli.folders import Folder
+from cli.image_names import ENDINGS, AnswerNames
+from cli.input import STDIO, Input
+from cli.name_lists import NameList
+from cli.patterns import Pattern, split_pattern
+from cli.places import real
+from cli.stores import is_url, object_version
+
+
+class Part(Protocol):
+    """A part of a listing: what one input stands for."""
+
+    def __iter__(self) -> Iterator[Input]: ...
+
+    def holds(self, path: Path) -> bool:
+        """Whether a path is an existing image of this part, and so no place for an answer."""
+        ...
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The inputs of a run, in an order that is the same in each shard. Iterating it again lists again.
+
+    single: whether the input is one file, one object or stdin. Iterating raises `OSError` if a list or store cannot be read.
+    """
+
+    parts: Sequence[Part]
+    single: bool = False
+
+    def __iter__(self) -> Iterator[Input]:
+        return chain.from_iterable(self.parts)
+
+    def holds(self, path: Path) -> bool:
+        """Whether a path is an existing image among the inputs, and so no place for an answer."""
+        return any(part.holds(path) for part in self.parts)
+
+
+class _Files:
+    """Files, objects and stdin that the command line names."""
+
+    def __init__(self, inputs: Sequence[Input]) -> None:
+        self._inputs = inputs
+        self._places = {real(each.name) for each in inputs if each.name != STDIO and not is_url(each.name)}
+
+    def __iter__(self) -> Iterator[Input]:
+        return iter(self._inputs)
+
+    def holds(self, path: Path) -> bool:
+        return real(path) in self._places
+
+
+@dataclass(frozen=True)
+class _Below:
+    """A folder's or bucket's inputs, with their answers below a folder of the input's name."""
+
+    folder: Folder | Bucket
+    name: str
+
+    def __iter__(self) -> Iterator[Input]:
+        for item in self.folder:
+            yield replace(item, answer=f"{self.name}/{item.answer}".rstrip("/"))
+
+    def holds(self, path: Path) -> bool:
+        return self.folder.holds(path)
+
+
+def list_inputs(names: Sequence[str], out: str) -> Listing:
+    """The inputs that files, folders, patterns, URLs and `-` stand for.
+
+    The structure of one folder or pattern is kept below the output folder. Of several, each is kept below a folder of its own
+    name. Raises `OSError` if a name stands for no image, or if two answers would have one name.
+    """
+    if "" in (*names, out):
+        raise OSError("a name is empty, perhaps from a variable that is not set; give . for the current folder")
+    files: list[str] = []
+    roots: dict[tuple[str, bool], list[str]] = {}
+    named: dict[tuple[str, bool], str] = {}
+    for name in names:
+        root, pattern = _root_and_pattern(name)
+        if root is None:
+            files.append(name)
+            continue
+        key = (root.rstrip("/"), True) if is_url(root) else (str(real(root)), False)
+        named.setdefault(key, root)
+        roots.setdefault(key, []).append(pattern)
+    folders = [_folder(named[key], patterns, out) for key, patterns in roots.items()]
+    for folder, key in zip(folders, roots, strict=True):
+        if next(iter(folder), None) is None:
+            text = names[0] if len(names) == 1 else named[key]
+            raise OSError(f"no images in {text!r}; their names end in {', '.join(sorted(ENDINGS))}")
+    parts: list[Part] = [_files(files)] if files else []
+    if len(folders) + bool(files) == 1:
+        return Listing([*parts, *folders], single=len(files) == 1)
+    by_name: dict[str, str] = {}
+    for folder, (place, _) in zip(folders, roots, strict=True):
+        name = place.rpartition("/")[2] or "root"
+        if (earlier := by_name.setdefault(name, folder.root)) != folder.root:
+            raise OSError(f"the answers of {earlier} and {folder.root} would both go to {name}/; run one after the other")
+        parts.append(_Below(folder, name))
+    return Listing(parts)
+
+
+def list_names(source: str, out: str) -> Listing:
+    """The inputs that the lines of a file name; `-` for standard input. Raises `OSError` while it is read."""
+    return Listing([NameList(source, out)])
+
+
+def _root_and_pattern(name: str) -> tuple[str | None, str]:
+    """The folder or URL to list and the pattern below it; no folder for a file, an object or stdin."""
+    if is_url(name):
+        if glob.has_magic(name):
+            scheme, _, rest = name.partition("://")
+            root, pattern = split_pattern(rest)
+            return f"{scheme}://{root}", pattern
+        return (None if _is_object(name) else name), ""
+    if name == STDIO or os.path.isfile(name):
+        return None, ""
+    if os.path.isdir(name):
+        return name, ""
+    if glob.has_magic(name):
+        return split_pattern(name)
+    raise OSError(f"no file or folder {name!r}")
+
+
+def _is_object(url: str) -> bool:
+    if os.path.splitext(url)[1].lower() not in ENDINGS:
+        return False
+    try:
+        object_version(url)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def _folder(root: str, patterns: Sequence[str], out: str) -> Folder | Bucket:
+    """The inputs below a folder or URL that one of the patterns matches; all of them if a pattern is empty."""
+    wanted = [] if "" in patterns else [Pattern(text) for text in patterns]
+    if not is_url(root):
+        return Folder(root, None if is_url(out) else out, wanted)
+    inside = is_url(out) and is_below(out, root) and not is_below(root, out)
+    if is_url(out) and is_below(root, out):
+        raise OSError(
+            f"the answers in {out} could overwrite images of {root}; give another -o, such as {root.rstrip('/')}-masks"
+        )
+    return Bucket(root, out if inside else None, wanted)
+
+
+def _files(names: Sequence[str]) -> _Files:
+    """The files, objects and stdin that the command line names. Raises `OSError` if two answers would have one name."""
+    answers: dict[str, str] = {}
+    inputs = dict[str, Input]()
+    for folder in dict.fromkeys(name.rpartition("/")[0] for name in names):
+        kept = AnswerNames()
+        for name in sorted({name for name in names if name.rpartition("/")[0] == folder}, key=os.fsencode):
+            last = name.rpartition("/")[2]
+            answer = "stdin" if name == STDIO else kept.name(last)
+            if (earlier := answers.setdefault(answer, name)) != name:
+                raise OSError(f"{earlier} and {name} would both become {answer}; run one after the other")
+            inputs[name] = Input(name, "stdin" if name == STDIO else last, answer)
+    return _Files([inputs[name] for name in dict.fromkeys(names)])

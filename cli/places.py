@@ -1,0 +1,107 @@
+"""Files in folders and objects in stores, by their names: paths, or URLs of `cli.stores`. Any thread may call these functions.
+
+They raise `OSError`.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+from contextlib import suppress
+from hashlib import sha256
+from pathlib import Path
+
+from cli.stores import delete_object, is_url, list_objects, object_version, read_object, split_url, write_object
+
+LONGEST_NAME = 255  # bytes of a file's name; the limit of all common file systems
+DIGEST_LENGTH = 16
+PARTIAL = ".part"
+TOKEN = secrets.token_hex(4)
+"""Distinguishes this process's files from those of others that write into the same folder."""
+
+
+def join(folder: str, name: str) -> str:
+    """The name below the folder."""
+    return f"{folder.rstrip('/')}/{name}" if is_url(folder) else os.path.join(folder, name)
+
+
+def read_whole(name: str) -> tuple[bytes, str]:
+    """The bytes and the version of a file or an object."""
+    if is_url(name):
+        return read_object(name)
+    if os.path.exists(name) and not os.path.isfile(name):  # reading a pipe could wait for ever
+        raise OSError("it is no file, but a folder, a pipe, a socket or a device; - reads stdin")
+    with open(name, "rb") as file:
+        return file.read(), _version(os.fstat(file.fileno()))
+
+
+def version(name: str) -> str:
+    """Changes when the content does: a file's size and time of change, an object's size and entity tag."""
+    return object_version(name) if is_url(name) else _version(os.stat(name))
+
+
+def write_whole(name: str, data: bytes, partials: Path | None = None) -> None:
+    """Writes a file or an object whole or not at all, and creates its folder.
+
+    partials: folder for the file until it is whole, on the same file system; by default the folder of the file.
+    """
+    if is_url(name):
+        write_object(name, data)
+        return
+    target = Path(name)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = partial_of(target, partials)
+    try:
+        partial.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_bytes(data)
+        partial.replace(target)
+    except BaseException as error:
+        with suppress(OSError):
+            partial.unlink()
+        if partials and isinstance(error, OSError) and error.errno == errno.EXDEV:  # a folder on another file system
+            write_whole(name, data)
+            return
+        raise
+
+
+def partial_of(target: Path, partials: Path | None = None) -> Path:
+    """Where this process writes a file before it is renamed to its target."""
+    if partials is None:
+        return target.with_name(fitting_name(f"{target.name}.{TOKEN}{PARTIAL}", PARTIAL))
+    return partials / f"{sha256(os.fsencode(target)).hexdigest()[:DIGEST_LENGTH]}.{TOKEN}{PARTIAL}"
+
+
+def remove(name: str) -> None:
+    """Deletes a file or an object."""
+    if is_url(name):
+        delete_object(name)
+    else:
+        os.unlink(name)
+
+
+def names_below(folder: str) -> list[str]:
+    """Names of the files or objects below a folder, relative to it, sorted. Empty if there is no such folder."""
+    if is_url(folder):
+        start = len(split_url(folder)[1]) + 1 if split_url(folder)[1] else 0
+        return sorted(entry.key[start:] for entry in list_objects(folder))
+    paths = (Path(parent, name) for parent, _, names in os.walk(folder) for name in names)
+    return sorted(path.relative_to(folder).as_posix() for path in paths)
+
+
+def fitting_name(name: str, suffix: str) -> str:
+    """The name; if it is too long for file systems, its start, a digest of the whole name, and the suffix."""
+    if len(data := os.fsencode(name)) <= LONGEST_NAME:
+        return name
+    digest = sha256(data).hexdigest()[:DIGEST_LENGTH]
+    start = data[: LONGEST_NAME - len(f"-{digest}{suffix}")].decode("utf-8", "ignore")
+    return f"{start}-{digest}{suffix}"
+
+
+def real(path: str | Path) -> Path:
+    """The path with links resolved. Also works for links in a circle, for which `Path.resolve` raises."""
+    return Path(os.path.realpath(path))
+
+
+def _version(status: os.stat_result) -> str:
+    return f"{status.st_size} {status.st_mtime_ns}"

@@ -1,0 +1,132 @@
+"""Objects of `s3://`, `gs://` and `az://` URLs, through the package obstore (extra `cloud`).
+
+Keys, regions and endpoints come from the environment, by the names that each provider's tools use. Any thread may call these
+functions. They raise `FileNotFoundError` for an object that is not there, `StoreUnavailable` for what every other object would
+meet too, and else `OSError`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from obstore.store import ObjectStore
+
+SCHEMES = ("s3", "gs", "az")
+PAGE = 1000  # objects in one answer of a store
+INSTALL = "pip install 'fcn-segment[cloud]'"
+
+
+class StoreUnavailable(OSError):
+    """The store does not answer, or does not know the bucket or the key."""
+
+
+@dataclass(frozen=True)
+class StoredObject:
+    """key: below the bucket. version: changes when the content does. size: bytes."""
+
+    key: str
+    version: str
+    size: int
+
+
+def is_url(name: str) -> bool:
+    """Whether the name is a URL of an object store, and not a file's."""
+    scheme, separator, _ = name.partition("://")
+    return bool(separator) and scheme in SCHEMES
+
+
+def split_url(url: str) -> tuple[str, str]:
+    """The bucket's URL, and the key without outer slashes. Raises `OSError` without a bucket."""
+    scheme, _, rest = url.partition("://")
+    bucket, _, key = rest.partition("/")
+    if not bucket:
+        raise OSError(f"{url} names no bucket; give {scheme}://BUCKET/NAME")
+    return f"{scheme}://{bucket}", key.strip("/")
+
+
+def list_objects(url: str) -> Iterator[StoredObject]:
+    """The objects below a URL, in the order of their keys. At most a few pages of them are in memory."""
+    bucket, prefix = split_url(url)
+    with _errors(url):
+        for page in _store(bucket).list(prefix or None, chunk_size=PAGE):
+            for entry in page:
+                yield StoredObject(entry["path"], _version(entry["size"], entry["e_tag"]), entry["size"])
+
+
+def folder_names(url: str) -> list[str]:
+    """The names of the objects in the folder of this URL, without those of folders below it."""
+    bucket, prefix = split_url(url)
+    with _errors(url):
+        entries = _store(bucket).list_with_delimiter(prefix or None)["objects"]
+        return [entry["path"].rpartition("/")[2] for entry in entries]
+
+
+def read_object(url: str) -> tuple[bytes, str]:
+    """The object's bytes and its version."""
+    bucket, key = split_url(url)
+    with _errors(url):
+        result = _store(bucket).get(key)
+        return bytes(result.bytes()), _version(result.meta["size"], result.meta["e_tag"])
+
+
+def object_version(url: str) -> str:
+    """The object's version."""
+    bucket, key = split_url(url)
+    with _errors(url):
+        entry = _store(bucket).head(key)
+        return _version(entry["size"], entry["e_tag"])
+
+
+def write_object(url: str, data: bytes) -> None:
+    """Writes the object whole or not at all."""
+    bucket, key = split_url(url)
+    with _errors(url):
+        _store(bucket).put(key, data)
+
+
+def delete_object(url: str) -> None:
+    """Deletes the object."""
+    bucket, key = split_url(url)
+    with _errors(url):
+        _store(bucket).delete(key)
+
+
+def _version(size: int, e_tag: str | None) -> str:
+    return f"{size} {(e_tag or '').strip(chr(34))}"
+
+
+@lru_cache(maxsize=64)
+def _store(bucket: str) -> ObjectStore:
+    try:
+        from obstore.store import from_url
+    except ImportError as error:
+        raise StoreUnavailable(f"{bucket} needs the package obstore; {INSTALL}") from error
+    return from_url(bucket, client_options={"allow_http": True})  # where the environment's endpoint is http://
+
+
+@contextmanager
+def _errors(url: str) -> Iterator[None]:
+    """Turns the errors of obstore, which have many lines, into `OSError`s of one."""
+    try:
+        from obstore.exceptions import BaseError, PermissionDeniedError
+    except ImportError as error:
+        raise StoreUnavailable(f"{url} needs the package obstore; {INSTALL}") from error
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"no object {url}") from error
+    except PermissionDeniedError as error:
+        raise PermissionError(f"{url}: permission denied; see the store's policy for these keys") from error
+    except ValueError as error:
+        raise OSError(f"{url}: {_first_line(error)}") from error
+    except BaseError as error:
+        raise StoreUnavailable(f"{url}: {_first_line(error)}; see address, bucket and keys in the environment") from error
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0]

@@ -1,0 +1,81 @@
+"""The journal of answers that are done: keys, settings, shards, and what a killed process leaves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from cli.answers import Answers
+from cli.input import Shard
+from cli.resume import Journal, settings_digest
+from tests.support.cli.folders import files_in
+
+
+@pytest.fixture
+def answers(tmp_path: Path) -> Answers:
+    return Answers(str(tmp_path / "out"), ".png")
+
+
+def note(journal: Journal, *names: str, version: str = "1") -> None:
+    for name in names:
+        journal.append(f"{name}.png", journal.key(f"{name}.jpg", version, f"{name}.png"))
+    journal.close()
+
+
+def is_done(journal: Journal, name: str, version: str = "1") -> bool:
+    return journal.done(f"{name}.png", journal.key(f"{name}.jpg", version, f"{name}.png"))
+
+
+def test_what_was_noted_is_done_and_another_version_is_not(answers: Answers) -> None:
+    note(Journal(answers, "s"), "a", "b")
+    journal = Journal(answers, "s")
+    assert [is_done(journal, "a"), is_done(journal, "b"), is_done(journal, "c")] == [True, True, False]
+    assert not is_done(journal, "a", version="2")
+    assert not is_done(Journal(answers, "s", resume=False), "a")
+
+
+def test_the_latest_key_of_an_answer_counts(answers: Answers) -> None:
+    note(Journal(answers, "s"), "a", version="1")
+    note(Journal(answers, "s"), "a", version="2")
+    journal = Journal(answers, "s")
+    assert (is_done(journal, "a", version="1"), is_done(journal, "a", version="2")) == (False, True)
+
+
+def test_shards_write_files_of_their_own_and_each_reads_all(answers: Answers) -> None:
+    shards = [Journal(answers, "s", Shard(index, 2)) for index in range(2)]
+    for shard, name in zip(shards, "ab", strict=True):
+        note(shard, name)
+    assert len(files_in(Path(answers.out))) == 2
+    assert all(is_done(Journal(answers, "s", Shard(index, 3)), name) for index in range(3) for name in "ab")
+
+
+def test_other_settings_end_the_journals_of_answers_with_the_same_ending(answers: Answers) -> None:
+    documents = Answers(answers.out, ".json")
+    note(Journal(answers, "s"), "a")
+    note(Journal(documents, "t"), "a")
+    assert not is_done(Journal(answers, "u"), "a")
+    assert not is_done(Journal(answers, "s"), "a")
+    journal = Journal(documents, "t")
+    assert journal.done("a.png", journal.key("a.jpg", "1", "a.png"))
+
+
+@pytest.mark.parametrize("torn", [b'{"answer": "c.p', b"\xff\xfe", b"[]\n", b'{"answer": 1, "key": "x"}\n', b"null"])
+def test_a_torn_line_is_ignored_and_what_follows_is_read(torn: bytes, answers: Answers) -> None:
+    note(Journal(answers, "s"), "a", "b")
+    (name,) = files_in(Path(answers.out))
+    with (Path(answers.out) / name).open("ab") as file:
+        file.write(torn)
+    note(Journal(answers, "s"), "d")
+    journal = Journal(answers, "s")
+    assert [is_done(journal, name) for name in "abd"] == [True, True, True]
+
+
+def test_names_that_are_not_utf_8_are_noted(answers: Answers) -> None:
+    note(Journal(answers, "s"), "caf\udce9")
+    assert is_done(Journal(answers, "s"), "caf\udce9")
+
+
+def test_settings_differ_by_each_fact() -> None:
+    assert settings_digest("a", 1) == settings_digest("a", 1)
+    assert len({settings_digest("a", 1), settings_digest("a", 2), settings_digest("b", 1), settings_digest("a")}) == 4
