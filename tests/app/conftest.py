@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,16 +15,8 @@ from app.serving.service import Service
 from app.settings import Settings
 from tests.support.app.exchanges import service_of
 from tests.support.app.services import Serve
-from tests.support.polling import HANG_S
+from tests.support.polling import wait_until
 from tests.support.runtimes import RUNTIMES
-
-
-def wait_until_ready(client: TestClient) -> None:
-    end = time.monotonic() + HANG_S
-    while client.get("/health/ready").status_code != 200:
-        assert client.get("/health/live").status_code == 200, client.get("/health").json()
-        assert time.monotonic() < end, client.get("/health").json()
-        time.sleep(0.01)
 
 
 @pytest.fixture(scope="session")
@@ -37,7 +28,7 @@ def serve(narrow_file: Path) -> Serve:
         common = {"device": "cpu", "runtime": "openvino", "precision": "float32", "tile": "96", "threads": 1}
         settings = Settings(_env_file=None, **({"weights": str(narrow_file)} | common | changes))
         with TestClient(create_app(settings), raise_server_exceptions=False) as client:
-            wait_until_ready(client)
+            wait_until(lambda: client.get("/health/ready").status_code == 200, lambda: client.get("/health").text)
             yield client
 
     return start

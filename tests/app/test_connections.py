@@ -17,7 +17,7 @@ import pytest
 from starlette.types import Receive, Scope, Send
 
 from app import connections
-from app.connections import FIRST_READ, LEAST_READ, MOST_READ, ConnectionMiddleware, Connections, HeadDeadline
+from app.connections import FIRST_READ, LEAST_READ, MOST_READ, ConnectionMiddleware, Connections, LimitedProtocol
 from app.main import create_app
 from app.server import serve
 from app.settings import Settings
@@ -26,6 +26,8 @@ from benchmarks.harness.serving import free_port
 from tests.support.app.exchanges import PHOTO, answer_on, connected, head
 from tests.support.polling import HANG_S, wait_until
 from tests.support.servers import fcn_serve, over_http
+
+HEAD_S, LONGER_S = 0.3, 0.8  # the time that a head may take here, and a longer one
 
 
 def test_the_listening_socket_leaves_silent_and_unread_connections_to_the_system() -> None:
@@ -55,7 +57,7 @@ def test_a_head_of_a_megabyte_is_a_plain_400_and_keeps_no_memory(line: bytes, na
 
 
 def test_half_a_head_and_none_are_closed_and_whole_ones_are_not(narrow_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connections, "HEAD_S", 0.5)
+    monkeypatch.setattr(connections, "HEAD_S", HEAD_S)
     monkeypatch.setattr(connections, "KEEP_ALIVE_S", 2 * HANG_S)  # else it would end them
     port = free_port()
     app = create_app(
@@ -81,11 +83,11 @@ def test_half_a_head_and_none_are_closed_and_whole_ones_are_not(narrow_file: Pat
             with connected(port) as slow:
                 for _ in range(2):
                     slow.sendall(head() + PHOTO[:50])
-                    time.sleep(0.7)
+                    time.sleep(LONGER_S)
                     slow.sendall(PHOTO[50:])
                     answer = answer_on(slow)
                     assert (answer.status, len(answer.read()) > 0) == (200, True)
-                    time.sleep(0.7)
+                    time.sleep(LONGER_S)
     finally:
         service.on_failure()
         thread.join(30)
@@ -95,9 +97,9 @@ def test_half_a_head_and_none_are_closed_and_whole_ones_are_not(narrow_file: Pat
 def test_of_what_costs_time_little_is_read_before_others_have_their_turn(costly: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[int] = []
     size = 1 << 18 if costly else 1 << 22
-    received = HeadDeadline.data_received
+    received = LimitedProtocol.data_received
 
-    def recorded(connection: HeadDeadline, data: bytes) -> None:
+    def recorded(connection: LimitedProtocol, data: bytes) -> None:
         read.append(len(data))
         received(connection, data)
 
@@ -107,7 +109,7 @@ def test_of_what_costs_time_little_is_read_before_others_have_their_turn(costly:
         await respond(send, 200, b"")
 
     monkeypatch.setattr(connections, "READ_S", -1.0 if costly else 60.0)
-    monkeypatch.setattr(HeadDeadline, "data_received", recorded)
+    monkeypatch.setattr(LimitedProtocol, "data_received", recorded)
     with over_http(app, Connections(1000).protocol) as port:
         assert httpx.post(f"http://127.0.0.1:{port}", content=bytes(size), timeout=HANG_S).status_code == 200
     assert sum(read) > size
@@ -123,7 +125,7 @@ def test_of_a_connection_that_its_client_resets_nothing_is_kept() -> None:
 
     def deadline_count() -> int:
         gc.collect()
-        return sum(type(each) is HeadDeadline for each in gc.get_objects())
+        return sum(type(each) is LimitedProtocol for each in gc.get_objects())
 
     before = deadline_count()
     with over_http(ConnectionMiddleware(app), Connections(1000).protocol) as port:
@@ -148,7 +150,7 @@ def _ends(connection: socket.socket) -> bool:
 
 def test_a_request_that_still_puts_things_away_does_not_end_the_next_one(monkeypatch: pytest.MonkeyPatch) -> None:
     """The next one begins once an answer is sent; its body may take longer than a head."""
-    monkeypatch.setattr(connections, "HEAD_S", 0.3)
+    monkeypatch.setattr(connections, "HEAD_S", HEAD_S)
     monkeypatch.setattr(connections, "KEEP_ALIVE_S", 0.3)
     next_one = asyncio.Event()
 
@@ -165,14 +167,14 @@ def test_a_request_that_still_puts_things_away_does_not_end_the_next_one(monkeyp
         connection.sendall(b"GET /batch HTTP/1.1\r\nHost: x\r\n\r\n")
         assert answer_on(connection).read() == b"ok"
         connection.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n1")
-        time.sleep(0.8)  # longer than a head may take
+        time.sleep(LONGER_S)
         connection.sendall(b"2")
         assert answer_on(connection).read() == b"ok"
 
 
 def test_the_rest_of_a_body_that_nobody_read_begins_no_head(monkeypatch: pytest.MonkeyPatch) -> None:
     """Else a connection that a load balancer keeps would be closed under it earlier than another."""
-    monkeypatch.setattr(connections, "HEAD_S", 0.3)
+    monkeypatch.setattr(connections, "HEAD_S", HEAD_S)
     monkeypatch.setattr(connections, "KEEP_ALIVE_S", 600)
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -182,7 +184,7 @@ def test_the_rest_of_a_body_that_nobody_read_begins_no_head(monkeypatch: pytest.
         connection.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\n1")
         assert answer_on(connection).read() == b"no"
         connection.sendall(b"23")
-        time.sleep(0.8)  # longer than a head may take
+        time.sleep(LONGER_S)
         monkeypatch.setattr(connections, "KEEP_ALIVE_S", 0.1)
         connection.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
         answer = answer_on(connection)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import socket
 import sys
@@ -20,7 +19,7 @@ from app.sockets import MOST_AT_ONCE, MOST_CONNECTIONS, Room, room_in
 from app.telemetry import REPEAT_S, OnceAMinute
 from tests.support.app.exchanges import PHOTO, answer_on, connected
 from tests.support.model.doubles import Clock
-from tests.support.polling import HANG_S, wait_until
+from tests.support.polling import HANG_S, wait_until, wait_until_async
 from tests.support.servers import Process, fcn_serve, over_http
 
 HALF = b"GET /health HTTP/1.1\r\nHost: x\r\n"
@@ -70,8 +69,8 @@ def test_one_more_connection_takes_the_place_of_what_has_waited_longest_for_a_he
     go = threading.Event()
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        while scope["path"] == "/slow" and not go.is_set():
-            await asyncio.sleep(0.01)
+        if scope["path"] == "/slow":
+            await wait_until_async(go.is_set)
         await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"0")]})
         await send({"type": "http.response.body", "body": b""})
 

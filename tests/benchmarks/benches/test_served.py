@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import time
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,8 @@ from benchmarks.benches import runtimes
 from benchmarks.benches.served import SIDES, mixed_photos, timings
 from benchmarks.harness.images import SMALL, command_line, photo, samples
 from cli.main import main
+
+CALL_S = 0.01
 
 
 def test_samples_hold_the_bytes_of_the_command_line(tmp_path: Path) -> None:
@@ -42,12 +45,12 @@ def test_a_runtime_that_is_not_there_is_left_out_with_its_reason(tmp_path: Path,
 
 def test_calls_are_timed_alone_and_together() -> None:
     def network(tile: object) -> object:
-        runtimes.time.sleep(0.01)
+        time.sleep(CALL_S)
         return tile
 
     tile = runtimes.tiles()[0]
     assert tile.shape == (*runtimes.TILE, 3)
     times = runtimes.alone(network, tile, 0.05)
     assert times
-    assert min(times) >= 10
-    assert runtimes.rate(network, tile, 0.1) <= 100 * runtimes.available_cores()
+    assert min(times) >= 1000 * CALL_S
+    assert runtimes.rate(network, tile, 0.1) <= runtimes.available_cores() / CALL_S

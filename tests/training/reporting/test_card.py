@@ -14,9 +14,10 @@ from benchmarks.harness.narrow import narrow_net
 from model.metrics import ConfusionMatrix
 from model.networks.servable import half_tensors
 from model.weights_file import Weights, load_weights, save_weights
-from training.data.datasets import Split, get_split
-from training.data.demo import NAMES
+from tests.support.classes import NAMES
+from training.data.datasets import get_split
 from training.data.label_files import read_labels
+from training.data.split import Split
 from training.learning.checkpoint import Progress
 from training.learning.recipe import Recipe
 from training.reporting.card import CardFacts, card, training_facts, write_card

@@ -160,7 +160,7 @@ def test_a_worker_that_died_while_it_had_nothing_to_do_costs_nobody_anything(run
     async def work(it: Asking) -> None:
         (pid,) = it.workers.pids
         os.kill(pid, signal.SIGKILL)
-        await wait_until_async(lambda: it.deaths == ["killed"])
+        await wait_until_async(lambda: not psutil.pid_exists(pid))
         assert await it.segment(PHOTO, OPTIONS) == it.alone(PHOTO, OPTIONS)
         assert it.deaths == ["killed"]
 

@@ -1,0 +1,29 @@
+"""A scheduler with a watchdog."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future
+
+from app.serving.watchdog import Watchdog
+from model.inference.merging import Logits
+from model.inference.scheduler import Scheduler, TileQueue
+from tests.support.model.doubles import FAR, Clock, FirstChannel, tile
+
+
+class WatchedScheduler:
+    """A scheduler, those that ask it, and a watchdog with five looks of a second to a stall, which looks when told."""
+
+    def __init__(self, *runtimes: FirstChannel) -> None:
+        self.failures: list[str] = []
+        self.scheduler = Scheduler(
+            runtimes, max_batch=1, on_batch=lambda *_: None, on_failure=self.failures.append, clock=Clock()
+        )
+        self.scheduler.start()
+        self.listed = [self.scheduler]
+        self.watchdog = Watchdog(lambda: self.listed, self.failures.append, stall_s=5, interval=1)
+
+    def ask(self, value: int) -> Future[Logits]:
+        return self.scheduler.submit(TileQueue(FAR), tile(value))
+
+    def look(self, times: int) -> list[str | None]:
+        return [self.watchdog.look() for _ in range(times)]

@@ -1,0 +1,51 @@
+"""Where helpers of tests live, and who may import whom."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+from tests.support.checkout import ROOT
+
+TESTS = sorted((ROOT / "tests").rglob("*.py"))
+OTHERS = [path for folder in ("app", "benchmarks", "cli", "client", "docs", "imaging", "model", "training")
+          for path in sorted((ROOT / folder).rglob("*.py"))]  # fmt: skip
+HELPERS = ROOT / "tests" / "support"
+ENTRIES = ("__init__.py", "__main__.py", "conftest.py")
+
+
+def imported(path: Path) -> Iterator[str]:
+    """The full names that a file imports, such as `package.module.name`."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def test_imports_are_read_in_every_form(tmp_path: Path) -> None:
+    path = tmp_path / "module.py"
+    path.write_text("import a.b\ndef f():\n    from c.d import e, g as h\n")
+    assert list(imported(path)) == ["a.b", "c.d.e", "c.d.g"]
+
+
+def test_no_test_file_and_no_conftest_is_imported() -> None:
+    for path in TESTS:
+        for name in imported(path):
+            words = name.split(".")
+            assert words[0] != "tests" or not any(word.startswith("test_") or word == "conftest" for word in words), (
+                path,
+                name,
+            )
+
+
+def test_nothing_outside_of_the_tests_imports_them() -> None:
+    assert {path.parts[len(ROOT.parts)] for path in OTHERS} >= {"app", "benchmarks", "model"}
+    for path in OTHERS:
+        assert not [name for name in imported(path) if name.split(".")[0] == "tests"], path
+
+
+def test_files_that_hold_no_tests_are_helpers() -> None:
+    for path in TESTS:
+        assert path.is_relative_to(HELPERS) or path.name.startswith("test_") or path.name in ENTRIES, path
