@@ -26,6 +26,7 @@ RUN_HERE = {"http-api.md", "command-line.md"}
 ELSEWHERE = {
     "index.md": ("make serve\n", "curl -F file=@docs/photos/chelsea.jpg http"),  # the README has these
     "operate.md": ("kill -HUP",),
+    "platforms.md": ("aws ", "gcloud "),  # tests/app/interop speak the contracts; nothing runs in an account
     "python.md": (),  # tests/client
     "models.md": ("# FCN-8s",),  # commands of trainings that took minutes to hours; benchmarks.studies.trainings ran them
     "accuracy.md": ("fcn-train --data data/", "fcn-evaluate --data data/"),

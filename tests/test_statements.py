@@ -36,6 +36,14 @@ FOREIGN_OPTIONS = {
     "curl": {"--data-binary"}, "docker": {"--profile", "--scale", "--cpus", "--memory", "--pids-limit"},
     "docker build": {"--target", "--build-arg", "--platform"}, "docker run": {"--rm", "--entrypoint"}, "kubectl": {"--from-file"},
     "torchrun": {"--nproc-per-node"}, "benchmarks.peers": {"--port"}, "systemctl": {"--now"},
+    "aws": {
+        "--model-name", "--execution-role-arn", "--primary-container", "--endpoint-config-name", "--production-variants",
+        "--endpoint-name", "--content-type", "--accept", "--custom-attributes", "--body",
+    },
+    "gcloud": {
+        "--region", "--display-name", "--container-image-uri", "--container-ports", "--container-health-route",
+        "--container-predict-route", "--json-request", "--image", "--cpu", "--timeout", "--startup-probe", "--set-env-vars",
+    },
 }  # fmt: skip
 KUBERNETES = "SEGMENT_SERVICE_HOST"
 DESIGN = (ROOT / "docs" / "design.md").read_text()
@@ -87,6 +95,7 @@ FOLDERS = [
     "model/networks",
     "app",
     "app/api",
+    "app/interop",
     "app/serving",
 ]
 
