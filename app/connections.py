@@ -42,24 +42,24 @@ class Connections:
         self.limit = limit
         self.count = 0
         self._costly_until = 0.0  # when `COSTLY_SHARE` of the event loop's time will have paid for the costly reads so far
-        self._waiting: dict[HeadDeadline, None] = {}  # connections that wait for a head, the longest wait first
+        self._waiting: dict[LimitedProtocol, None] = {}  # connections that wait for a head, the longest wait first
 
-    def protocol(self, *args: Any, **kwargs: Any) -> HeadDeadline:
+    def protocol(self, *args: Any, **kwargs: Any) -> LimitedProtocol:
         """Makes the protocol of a new connection. This is uvicorn's `http` setting."""
-        return HeadDeadline(self, *args, **kwargs)
+        return LimitedProtocol(self, *args, **kwargs)
 
-    def opened(self, connection: HeadDeadline) -> None:
+    def add(self, connection: LimitedProtocol) -> None:
         self.count += 1
         if self.count > self.limit:
             closing = next(iter(self._waiting), connection)
-            self.served(closing)
+            self.end_wait(closing)
             closing.tcp.abort()
 
-    def closed(self, connection: HeadDeadline) -> None:
+    def remove(self, connection: LimitedProtocol) -> None:
         self.count -= 1
-        self.served(connection)
+        self.end_wait(connection)
 
-    def costs(self, connection: HeadDeadline, seconds: float) -> None:
+    def record_read(self, connection: LimitedProtocol, seconds: float) -> None:
         """Counts a small read of a body that took `seconds`, longer than `READ_S`.
 
         Closes the connection if such reads, of all connections together, exceed their share of the event loop's time.
@@ -69,17 +69,17 @@ class Connections:
         if self._costly_until - now > MOST_COSTLY_S:
             connection.tcp.abort()
 
-    def waits(self, connection: HeadDeadline) -> None:
+    def begin_wait(self, connection: LimitedProtocol) -> None:
         """The connection waits for a head from now on."""
-        self.served(connection)
+        self.end_wait(connection)
         self._waiting[connection] = None
 
-    def served(self, connection: HeadDeadline) -> None:
+    def end_wait(self, connection: LimitedProtocol) -> None:
         """The connection does not wait for a head any more."""
         self._waiting.pop(connection, None)
 
 
-class HeadDeadline(H11Protocol, asyncio.BufferedProtocol):
+class LimitedProtocol(H11Protocol, asyncio.BufferedProtocol):
     """uvicorn's HTTP protocol, with a deadline for the request's head. Only for the event loop.
 
     A head must arrive in full within `HEAD_S` seconds, counted from the connection's start or, after an answer, from the next
@@ -96,7 +96,7 @@ class HeadDeadline(H11Protocol, asyncio.BufferedProtocol):
 
     def __init__(self, connections: Connections, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.connections_open = connections
+        self.open_connections = connections
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -105,7 +105,7 @@ class HeadDeadline(H11Protocol, asyncio.BufferedProtocol):
         self.head_timer: asyncio.TimerHandle | None = None
         self.head_begun = self.request_in_flight = self.answers_half_closed = self.half_closed = False
         self.requests = 0
-        self.connections_open.opened(self)
+        self.open_connections.add(self)
         self.await_head(HEAD_S)
 
     def get_buffer(self, sizehint: int) -> bytearray:
@@ -118,7 +118,7 @@ class HeadDeadline(H11Protocol, asyncio.BufferedProtocol):
         self.data_received(data)
         if (seconds := time.thread_time() - started) > READ_S:
             if is_body and nbytes <= FIRST_READ:
-                self.connections_open.costs(self, seconds)
+                self.open_connections.record_read(self, seconds)
             self.read_bytes = max(LEAST_READ, self.read_bytes // 4)
         elif nbytes == self.read_bytes:
             self.read_bytes = min(self.most_read, 2 * self.read_bytes)
@@ -146,7 +146,7 @@ class HeadDeadline(H11Protocol, asyncio.BufferedProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.stop_waiting()
-        self.connections_open.closed(self)
+        self.open_connections.remove(self)
         self.received = bytearray()
         # given an error, uvicorn would leave its keep-alive timer running, which would keep this connection in memory
         super().connection_lost(None)
@@ -157,7 +157,7 @@ class HeadDeadline(H11Protocol, asyncio.BufferedProtocol):
         answers_half_closed: whether to answer a client that has stopped sending. chunked: whether the body comes in chunks.
         """
         self.stop_waiting()
-        self.connections_open.served(self)
+        self.open_connections.end_wait(self)
         self.request_bytes, self.most_read = 0, MOST_CHUNKED_READ if chunked else MOST_READ
         self.request_in_flight, self.answers_half_closed = True, answers_half_closed
         self.requests += 1
@@ -176,7 +176,7 @@ class HeadDeadline(H11Protocol, asyncio.BufferedProtocol):
     def await_head(self, seconds: float) -> None:
         self.stop_waiting()
         self.read_bytes, self.most_read = FIRST_READ, MOST_CHUNKED_READ
-        self.connections_open.waits(self)
+        self.open_connections.begin_wait(self)
         self.head_timer = asyncio.get_running_loop().call_later(seconds, self.tcp.abort)
 
     def stop_waiting(self) -> None:
@@ -184,7 +184,7 @@ class HeadDeadline(H11Protocol, asyncio.BufferedProtocol):
             self.head_timer.cancel()
 
 
-_connection: ContextVar[HeadDeadline | None] = ContextVar("connection", default=None)
+_connection: ContextVar[LimitedProtocol | None] = ContextVar("connection", default=None)
 """The connection of a request. The application runs in the context in which the last bytes of the head were received."""
 
 

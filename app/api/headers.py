@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Literal
 
 from starlette.datastructures import Headers
@@ -47,11 +47,8 @@ def joined(headers: Headers, name: str) -> str:
 
 def takes_gzip(accepted: str) -> bool:
     """Whether `Accept-Encoding` allows gzip: its weight, or else the weight of `*`, is above 0."""
-    weights = {}
-    for part in accepted.lower().split(","):
-        name, _, quality = part.partition(";")
-        weights[name.strip()] = quality.strip() not in ("q=0", "q=0.0", "q=0.00", "q=0.000")
-    return weights.get("gzip", weights.get("*", False))
+    weights = dict(_weights(accepted))
+    return weights.get("gzip", weights.get("*", 0.0)) > 0
 
 
 def format_from_accept(accept: str) -> Literal["png", "json"]:
@@ -82,23 +79,19 @@ def _best(accept: str, offers: Mapping[str, str]) -> str | None:
 
 def _quality(accept: str, media_type: str) -> tuple[float, int]:
     """Weight and specificity (0 to 2) of the most specific range that matches the type; zeros if none does."""
-    matches: list[tuple[int, float]] = []
-    for item in accept.split(",") if accept.strip() else ["*/*"]:
-        name, *parameters = (part.strip().lower() for part in item.split(";"))
-        group = media_type.split("/")[0]
-        if name in (media_type, f"{group}/*", "*/*"):
-            specificity = 2 - [media_type, f"{group}/*", "*/*"].index(name)
-            matches.append((specificity, _weight(parameters)))
+    ranges = ["*/*", f"{media_type.split('/')[0]}/*", media_type]
+    matches = [(ranges.index(name), weight) for name, weight in _weights(accept if accept.strip() else "*/*") if name in ranges]
     specificity, weight = max(matches, default=(0, 0.0))
     return weight, specificity
 
 
-def _weight(parameters: list[str]) -> float:
-    for parameter in parameters:
-        if parameter.startswith("q="):
-            try:
-                weight = float(parameter[2:])
-            except ValueError:
-                return 0.0
-            return weight if 0 <= weight <= 1 else 0.0
-    return 1.0
+def _weights(header: str) -> Iterator[tuple[str, float]]:
+    """The entries of a header in lower case, each with its weight `q` (RFC 9110, section 12.4.2); 0 if that is invalid."""
+    for entry in header.lower().split(","):
+        name, *parameters = (part.strip() for part in entry.split(";"))
+        weight = next((parameter[2:] for parameter in parameters if parameter.startswith("q=")), "1")
+        try:
+            value = float(weight)
+        except ValueError:
+            value = 0.0
+        yield name, value if 0 <= value <= 1 else 0.0

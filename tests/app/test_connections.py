@@ -1,4 +1,4 @@
-"""Heads without limit or end, silent connections, and what the listening socket asks of the system."""
+"""Heads without limit or end, silent connections, and bodies that others wait behind."""
 
 from __future__ import annotations
 
@@ -21,21 +21,12 @@ from app.connections import FIRST_READ, LEAST_READ, MOST_READ, ConnectionMiddlew
 from app.main import create_app
 from app.server import serve
 from app.settings import Settings
-from app.sockets import SILENT_S, UNREAD_S, listen
 from benchmarks.harness.serving import free_port
 from tests.support.app.exchanges import PHOTO, answer_on, connected, head
 from tests.support.polling import HANG_S, wait_until
 from tests.support.servers import fcn_serve, over_http
 
 HEAD_S, LONGER_S = 0.3, 0.8  # the time that a head may take here, and a longer one
-
-
-def test_the_listening_socket_leaves_silent_and_unread_connections_to_the_system() -> None:
-    with listen("127.0.0.1", 0) as listener:
-        if hasattr(socket, "TCP_USER_TIMEOUT"):
-            assert listener.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 1000 * UNREAD_S
-        if hasattr(socket, "TCP_DEFER_ACCEPT"):  # rounded up to a number of retransmissions
-            assert listener.getsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT) >= SILENT_S
 
 
 @pytest.mark.parametrize("line", [b"X: " + b"a" * 2**20 + b"\r\n", b"a: b\r\n" * 175000], ids=["one line", "many lines"])
