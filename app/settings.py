@@ -61,13 +61,15 @@ class Settings(BaseSettings):
 
     host: str = Field("127.0.0.1", description="address to listen on; 0.0.0.0 for all (the container's default)")
     port: int = Field(8000, ge=0, le=65535, description="port to listen on; by default that of the platform, or `PORT`")
-    root_path: str = Field("", description="path under which a proxy serves this, e.g. `/segmentation`")
+    root_path: str = Field("", description="path under which a proxy serves the service, e.g. `/segmentation`")
     weights: str = Field(
-        DEFAULT_WEIGHTS, description="weights: a file, or a name in `weights/`; several with commas, the first is the default"
+        DEFAULT_WEIGHTS,
+        description="weights: a file, or a name in `weights/`; several are separated by commas, and the first is the default",
     )
     weights_sha256: CommaSeparated = Field(
         (),
-        description="comma-separated sha256 of the files to be loaded, in the order of the weights; `/` between those of one",
+        description="sha256 of the files that must be loaded, separated by commas in the order of the weights; "
+        "`/` separates several files of one network",
     )
     runtime: RuntimeName = Field(
         "auto",
@@ -80,49 +82,56 @@ class Settings(BaseSettings):
     )
     precision: Precision = Field(
         "auto",
-        description="`float32`, `int8` (OpenVINO), `bfloat16`, `float16` (torch); `auto`: int8 where the processor is fast "
-        "at it and the model's card allows it, bfloat16 on NVIDIA GPUs from Ampere on, else float32",
+        description="`float32`, `int8` (OpenVINO), `bfloat16`, `float16` (torch); `auto`: int8 if the processor is fast at "
+        "int8 and the model's card allows it, bfloat16 on NVIDIA GPUs since Ampere, else float32",
     )
     tile: str = Field(
-        AUTO, description="tile side, or height x width such as `384x480`; multiples of 32; `auto`: what the weights advise"
+        AUTO, description="tile side, or height x width such as `384x480`, in multiples of 32; `auto`: what the weights advise"
     )
     overlap: Finite = Field(0.25, ge=0, le=0.5, description="fraction of a tile shared with its neighbour")
     blend: Blend = Field("mean", description="how overlapping logits are averaged")
     max_batch_tiles: int = Field(8, ge=1, description="most tiles in one batch on a GPU; a CPU takes them one by one")
-    max_queued_tiles: int = Field(1024, ge=1, description="most tiles admitted and not yet done; beyond it 503")
+    max_queued_tiles: int = Field(1024, ge=1, description="most tiles that wait or run; beyond it 503")
     max_upload_mb: Finite = Field(64, ge=LEAST_MB, description="largest request body, in 10^6 bytes")
     max_batch_mb: Finite = Field(
-        512, ge=LEAST_MB, description="largest body of `/segment/batch`, in 10^6 bytes; one image as above"
+        512, ge=LEAST_MB, description="largest body of `/segment/batch`, in 10^6 bytes; each image is limited as above"
     )
     memory_mb: int = Field(
         0,
         ge=0,
-        description="most memory that requests take together, in 10^6 bytes, the network's aside; 0: by the "
+        description="most memory that all requests use together, in 10^6 bytes, without the network's; 0: derived from the "
         "control group or the machine",
     )
     max_megapixels: Finite = Field(100, gt=0, description="largest image, in 10^6 pixels")
     upload_timeout_s: Finite = Field(30, ge=LEAST_S, le=MOST_S, description="most seconds that a body may take to arrive")
-    request_timeout_s: Finite = Field(60, ge=LEAST_S, le=MOST_S, description="most seconds from body to answer; beyond it 504")
+    request_timeout_s: Finite = Field(
+        60, ge=LEAST_S, le=MOST_S, description="most seconds from the end of the body to the answer; beyond it 504"
+    )
     lame_duck_s: Finite = Field(
         0,
         ge=0,
         le=MOST_S,
-        description="after SIGTERM, seconds in which images are still taken while ready is 503 (in containers 5)",
+        description="seconds after SIGTERM in which images are still accepted while `/health/ready` is 503 (in containers 5)",
     )
-    drain_s: Finite = Field(30, ge=0, le=MOST_S, description="after that, most seconds for requests in flight to end")
+    drain_s: Finite = Field(30, ge=0, le=MOST_S, description="most seconds after that for requests in flight to end")
     api_keys_file: str = Field(
-        "", description="file with a key a line, such as a Docker secret; lines that begin with `#` are comments"
+        "", description="file with one key per line, such as a Docker secret; lines that begin with `#` are comments"
     )
     api_keys: CommaSeparated = Field(
-        (), repr=False, validate_default=True, description="comma-separated keys that `/segment` asks for; empty: none asked"
+        (),
+        repr=False,
+        validate_default=True,
+        description="comma-separated keys; `/segment` answers only requests with one of them. Empty: no key is needed",
     )
     protect_all: bool = Field(
-        False, description="asks for keys on `/metrics`, `/info`, `/models`, `/classes`, `/docs` and `/openapi.json` as well"
+        False, description="requires a key for `/metrics`, `/info`, `/models`, `/classes`, `/docs` and `/openapi.json` as well"
     )
-    cors_origins: CommaSeparated = Field((), description="comma-separated origins whose pages may call; `*` for all")
+    cors_origins: CommaSeparated = Field(
+        (), description="comma-separated origins whose pages may call the service; `*` for all"
+    )
     log_format: Literal["json", "text"] = Field("json", description="format of the log lines")
-    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level that is logged")
-    threads: int = Field(0, ge=0, description="CPU threads of the network; 0: one a core")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="lowest level that is logged")
+    threads: int = Field(0, ge=0, description="CPU threads of the network; 0: one per core")
     platform: Platform = Field(
         "none",
         description="`sagemaker` or `vertex_ai`: answers the routes of this platform as well; by default its variables decide",
