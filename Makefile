@@ -43,7 +43,7 @@ wheel-check: $(DEV_READY)
 	! build/wheel/venv/bin/python -c "import torch" 2>/dev/null
 	$(BIN)/python -m benchmarks.harness.narrow build/wheel
 	OMP_NUM_THREADS=1 build/wheel/venv/bin/python -m pytest -n auto -m "not torch and not long" --narrow build/wheel/narrow.safetensors \
-		--ignore tests/model/inference/runtimes/test_torch.py tests/imaging tests/model/inference tests/app tests/cli
+		--ignore tests/model/inference/runtimes/test_torch_runtime.py tests/imaging tests/model/inference tests/app tests/cli
 
 # known vulnerabilities of the pinned versions, as PyPI tells them (AUDIT_ARGS="-s osv": as OSV does); a package it cannot
 # ask about is a failure

@@ -8,11 +8,13 @@ from pathlib import Path
 
 from tests.support.checkout import ROOT
 
-TESTS = sorted((ROOT / "tests").rglob("*.py"))
-OTHERS = [path for folder in ("app", "benchmarks", "cli", "client", "docs", "imaging", "model", "training")
-          for path in sorted((ROOT / folder).rglob("*.py"))]  # fmt: skip
+CODE = ("app", "benchmarks", "cli", "client", "docs", "imaging", "model", "training")
 HELPERS = ROOT / "tests" / "support"
 ENTRIES = ("__init__.py", "__main__.py", "conftest.py")
+
+
+def python_files(*folders: str) -> list[Path]:
+    return [path for folder in folders for path in sorted((ROOT / folder).rglob("*.py"))]
 
 
 def imported(path: Path) -> Iterator[str]:
@@ -31,7 +33,7 @@ def test_imports_are_read_in_every_form(tmp_path: Path) -> None:
 
 
 def test_no_test_file_and_no_conftest_is_imported() -> None:
-    for path in TESTS:
+    for path in python_files("tests"):
         for name in imported(path):
             words = name.split(".")
             assert words[0] != "tests" or not any(word.startswith("test_") or word == "conftest" for word in words), (
@@ -41,11 +43,10 @@ def test_no_test_file_and_no_conftest_is_imported() -> None:
 
 
 def test_nothing_outside_of_the_tests_imports_them() -> None:
-    assert {path.parts[len(ROOT.parts)] for path in OTHERS} >= {"app", "benchmarks", "model"}
-    for path in OTHERS:
+    for path in python_files(*CODE):
         assert not [name for name in imported(path) if name.split(".")[0] == "tests"], path
 
 
 def test_files_that_hold_no_tests_are_helpers() -> None:
-    for path in TESTS:
+    for path in python_files("tests"):
         assert path.is_relative_to(HELPERS) or path.name.startswith("test_") or path.name in ENTRIES, path

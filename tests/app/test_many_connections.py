@@ -1,8 +1,7 @@
-"""Connections beyond the limit, bodies in small chunks, two lengths, and a log that clients cannot fill."""
+"""Connections beyond the limit, bodies in small chunks, and two lengths."""
 
 from __future__ import annotations
 
-import logging
 import socket
 import sys
 import threading
@@ -15,10 +14,7 @@ import pytest
 from starlette.types import Receive, Scope, Send
 
 from app.connections import ConnectionMiddleware, Connections
-from app.sockets import MOST_AT_ONCE, MOST_CONNECTIONS, Room, room_in
-from app.telemetry import REPEAT_S, OnceAMinute
 from tests.support.app.exchanges import PHOTO, answer_on, connected
-from tests.support.model.doubles import Clock
 from tests.support.polling import HANG_S, wait_until, wait_until_async
 from tests.support.servers import Process, fcn_serve, over_http
 
@@ -49,20 +45,6 @@ def closed(connection: socket.socket) -> bool:
 def chunks(data: bytes, size: int) -> bytes:
     parts = (data[start : start + size] for start in range(0, len(data), size))
     return b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in parts)
-
-
-@pytest.mark.parametrize(
-    ("files", "room"),
-    [
-        (96, Room(26, 6)),
-        (1024, Room(704, MOST_AT_ONCE)),
-        (4096, Room(MOST_CONNECTIONS, MOST_AT_ONCE)),
-        (1 << 16, Room(MOST_CONNECTIONS, MOST_AT_ONCE)),
-    ],
-)
-def test_connections_leave_files_for_all_else(files: int, room: Room) -> None:
-    assert room_in(files) == room
-    assert sum(room) < files
 
 
 def test_one_more_connection_takes_the_place_of_what_has_waited_longest_for_a_head() -> None:
@@ -143,27 +125,3 @@ def test_two_lengths_are_400_and_the_connection_is_closed(running: Process, star
         assert (answer.status, answer.headers["content-type"]) == (400, "application/problem+json")
         assert b"both Content-Length and Transfer-Encoding" in answer.read()
         assert closed(connection)
-
-
-def test_what_repeats_is_logged_once_a_minute_with_how_many_there_were() -> None:
-    clock, records = Clock(), []
-    logger = logging.Logger("libraries")
-    logger.addFilter(OnceAMinute(clock))
-    handler = logging.Handler()
-    handler.emit = records.append  # type: ignore[method-assign]
-    logger.addHandler(handler)
-
-    def log(number: int) -> None:
-        logger.warning("invalid request %d", number)
-
-    for number in range(5):
-        log(number)
-    logger.warning("something else")
-    assert [record.getMessage() for record in records] == ["invalid request 0", "something else"]
-    clock.now += REPEAT_S
-    log(5)
-    assert records[-1].getMessage() == "invalid request 5"
-    assert records[-1].fields == {"left_out": 4}
-    clock.now += REPEAT_S
-    log(6)
-    assert not hasattr(records[-1], "fields")

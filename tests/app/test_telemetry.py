@@ -1,4 +1,4 @@
-"""What `/metrics` and the log tell: rejections by reason, what is served, the process; a caller's trace; no polls."""
+"""What `/metrics` and the log tell: rejections by reason, what is served, the process; no polls, and no floods."""
 
 from __future__ import annotations
 
@@ -19,8 +19,7 @@ from app.main import create_app
 from app.serving.admission import Admission
 from app.serving.errors import QueueFull
 from app.settings import Settings
-from app.telemetry import REASONS
-from app.tracing import trace_fields
+from app.telemetry import REASONS, REPEAT_S, OnceAMinute
 from model.command_line import package_version
 from model.inference.cores import available_memory
 from model.inference.errors import Cancelled
@@ -32,7 +31,6 @@ from tests.support.images import encoded, make_photo
 from tests.support.model.doubles import Clock
 from tests.support.polling import wait_until
 
-TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 OPERATE = (ROOT / "docs" / "operate.md").read_text()
 
 
@@ -276,38 +274,6 @@ def test_the_operating_page_names_every_metric_and_every_reason(client: TestClie
     assert list(REASONS) == re.findall(r"^\| `([a-z_]+)` \| \d{3}", tables, re.MULTILINE)
 
 
-GOOD = f"00-{TRACE}-{PARENT}-01"
-BAD = [
-    "", "00", GOOD.upper(), GOOD + "-", f"{GOOD}-more", " " + GOOD, GOOD + "\n", GOOD[:-1], GOOD + "0",
-    GOOD.replace("00-", "ff-", 1), GOOD.replace("00-", "0-", 1), GOOD.replace(TRACE, "0" * 32), GOOD.replace(PARENT, "0" * 16),
-    GOOD.replace("-", "_"), GOOD.replace(TRACE, TRACE[:-1]), f"01-{TRACE}-{PARENT}-01more",
-    GOOD.replace(TRACE, TRACE[:-1] + "\u0663"),
-]  # fmt: skip
-
-
-def test_a_trace_is_read_from_a_valid_header_alone() -> None:
-    fields = {"trace_id": TRACE, "parent_id": PARENT}
-    for good in (GOOD, GOOD[:-2] + "ff", f"cc-{TRACE}-{PARENT}-01", f"01-{TRACE}-{PARENT}-00-what-comes"):
-        assert trace_fields([good]) == fields
-    for bad in BAD:
-        assert trace_fields([bad]) == {}, bad
-    assert trace_fields([]) == trace_fields([GOOD, GOOD]) == {}
-
-
-def test_a_request_s_log_lines_have_the_caller_s_trace(
-    serve: Serve, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with serve() as client, caplog.at_level(logging.INFO, "segment"):
-        response = post(client, headers={"traceparent": GOOD})
-        post(client, headers={"traceparent": GOOD[:-1]})
-        monkeypatch.setattr(service_of(client).registry.get().scheduler, "submit", lambda *_: _raise(ZeroDivisionError()))
-        post(client, headers={"traceparent": GOOD})
-    fields = [record.fields for record in caplog.records if record.message in ("request", "unexpected error")]  # type: ignore[attr-defined]
-    assert [each.get("trace_id") for each in fields] == [TRACE, None, TRACE, TRACE]
-    assert [each.get("parent_id") for each in fields] == [PARENT, None, PARENT, PARENT]
-    assert "traceparent" not in response.headers
-
-
 def test_polls_are_logged_at_debug_unless_they_fail_unexpectedly(
     serve: Serve, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -329,3 +295,27 @@ def test_polls_are_logged_at_debug_unless_they_fail_unexpectedly(
         client.get("/metrics")
     assert lines(logging.DEBUG) == [(path, 200) for path in paths for _ in range(2)] + [("/health/ready", 503)]
     assert lines(logging.INFO) == [("/models", 200), ("/metrics", 500)]
+
+
+def test_what_repeats_is_logged_once_a_minute_with_how_many_there_were() -> None:
+    clock, records = Clock(), []
+    logger = logging.Logger("libraries")
+    logger.addFilter(OnceAMinute(clock))
+    handler = logging.Handler()
+    handler.emit = records.append  # type: ignore[method-assign]
+    logger.addHandler(handler)
+
+    def log(number: int) -> None:
+        logger.warning("invalid request %d", number)
+
+    for number in range(5):
+        log(number)
+    logger.warning("something else")
+    assert [record.getMessage() for record in records] == ["invalid request 0", "something else"]
+    clock.now += REPEAT_S
+    log(5)
+    assert records[-1].getMessage() == "invalid request 5"
+    assert records[-1].fields == {"left_out": 4}
+    clock.now += REPEAT_S
+    log(6)
+    assert not hasattr(records[-1], "fields")

@@ -1,0 +1,60 @@
+"""The page as it is delivered: its files, their sizes and licences, and what browsers are told of them."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from fastapi.testclient import TestClient
+
+from tests.support.checkout import ROOT
+
+STATIC = ROOT / "app" / "static"
+
+
+def test_without_samples_the_page_stays_below_200_kilobytes() -> None:
+    files = [path for path in STATIC.rglob("*") if path.is_file() and path.parent.name != "samples"]
+    assert sum(path.stat().st_size for path in files) < 200_000
+    lines = {path.name: len(path.read_text().splitlines()) for path in STATIC.glob("*.js")}
+    assert max(lines.values()) <= 200, lines
+
+
+def test_samples_are_small_and_their_licences_are_told() -> None:
+    folder = STATIC / "samples"
+    licences = (folder / "LICENSE.md").read_text()
+    photos = sorted(folder.glob("*.jpg"))
+    assert len(photos) == 3
+    for photo in photos:
+        assert photo.stat().st_size < 70_000
+        assert f"`{photo.name}`" in licences
+
+
+def test_scripts_and_styles_come_from_files_alone(client: TestClient) -> None:
+    response = client.get("/")
+    policy = dict(part.split(" ", 1) for part in response.headers["content-security-policy"].split("; "))
+    assert policy["default-src"] == "'none'"
+    assert policy["script-src"] == policy["style-src"] == policy["connect-src"] == "'self'"
+    assert policy["base-uri"] == policy["form-action"] == "'none'"
+    assert "unsafe" not in response.headers["content-security-policy"]
+    assert not re.search(r"<style|\sstyle=|\son\w+=|<script(?![^>]*\ssrc=)", response.text)
+
+
+def test_no_address_is_absolute_and_no_markup_is_made_from_text() -> None:
+    text = "".join(path.read_text() for path in STATIC.glob("*.*") if path.suffix in (".js", ".html", ".css"))
+    assert not re.search(r"(?:src|href)=[\"']/", text)
+    assert set(re.findall(r"https?://[^\s\"']+", text)) == {"http://www.w3.org/2000/svg"}
+    assert not re.search(r"innerHTML|insertAdjacentHTML|document\.write|eval\(", text)
+
+
+def test_browsers_ask_anew_so_that_versions_do_not_mix(client: TestClient) -> None:
+    for path in ("/", "/static/page.js", "/static/page.css"):
+        assert client.get(path).headers["cache-control"] == "no-cache"
+
+
+@pytest.mark.parametrize("path", ["/", "/docs", "/static/page.js", "/static/page.css", "/docs/static/swagger-ui-bundle.js"])
+def test_the_page_and_the_reference_come_from_this_server(client: TestClient, path: str) -> None:
+    response = client.get(path)
+    assert response.status_code == 200
+    if path in ("/", "/docs"):
+        assert 'src="http' not in response.text
+        assert 'href="http' not in response.text
