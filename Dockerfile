@@ -1,6 +1,10 @@
 # docker build .                  -> the CPU image: OpenVINO, no PyTorch
 # docker build --target gpu .     -> the image for NVIDIA GPUs: PyTorch with CUDA
-FROM python:3.12-slim AS dependencies
+# python:3.12-slim of September 2026, Python 3.12.14 on Debian 13, for all its platforms. To refresh the digest:
+#   docker buildx imagetools inspect python:3.12-slim
+ARG PYTHON_IMAGE=python:3.12-slim@sha256:78387bc3881b8273120a12ebe6c1ab22b018ccc2c9adf565ae1ac9b536e184ea
+
+FROM ${PYTHON_IMAGE} AS dependencies
 ARG PIP_ARGS=""
 WORKDIR /src
 RUN python3 -m venv /opt/venv
@@ -31,8 +35,31 @@ FROM gpu-dependencies AS gpu-environment
 COPY --from=wheel /wheel /wheel
 RUN /opt/venv/bin/pip install --no-deps --disable-pip-version-check /wheel/*.whl && /opt/venv/bin/pip uninstall --yes pip
 
-FROM python:3.12-slim AS base
-LABEL org.opencontainers.image.title="fcn-segment" org.opencontainers.image.licenses="Apache-2.0" \
+# the bill of materials: what is in the environment, in CycloneDX
+FROM ${PYTHON_IMAGE} AS bill
+ARG PIP_ARGS=""
+COPY pyproject.toml constraints.txt /src/
+RUN python3 -m venv /opt/bill \
+    && /opt/bill/bin/pip install --no-cache-dir --disable-pip-version-check $PIP_ARGS -c /src/constraints.txt cyclonedx-bom
+
+FROM bill AS cpu-bill
+COPY --from=cpu-environment /opt/venv /opt/venv
+RUN /opt/bill/bin/cyclonedx-py environment --pyproject /src/pyproject.toml --output-reproducible -o /fcn-segment.cdx.json /opt/venv/bin/python
+
+FROM bill AS gpu-bill
+COPY --from=gpu-environment /opt/venv /opt/venv
+RUN /opt/bill/bin/cyclonedx-py environment --pyproject /src/pyproject.toml --output-reproducible -o /fcn-segment.cdx.json /opt/venv/bin/python
+
+FROM ${PYTHON_IMAGE} AS base
+ARG PYTHON_IMAGE
+ARG VERSION=unknown
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="fcn-segment" \
+    org.opencontainers.image.description="HTTP microservice for semantic segmentation" \
+    org.opencontainers.image.licenses="Apache-2.0" \
+    org.opencontainers.image.version="${VERSION}" \
+    org.opencontainers.image.revision="${REVISION}" \
+    org.opencontainers.image.base.name="${PYTHON_IMAGE}" \
     com.amazonaws.sagemaker.capabilities.accept-bind-to-port="true"
 # SageMaker starts a container with the one word `serve`
 RUN useradd --system --uid 10001 --no-create-home segment \
@@ -56,6 +83,8 @@ CMD ["fcn-serve"]
 
 FROM base AS gpu
 COPY --from=gpu-environment /opt/venv /opt/venv
+COPY --from=gpu-bill /fcn-segment.cdx.json /usr/share/sbom/
 
 FROM base AS cpu
 COPY --from=cpu-environment /opt/venv /opt/venv
+COPY --from=cpu-bill /fcn-segment.cdx.json /usr/share/sbom/

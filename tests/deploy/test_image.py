@@ -1,0 +1,47 @@
+"""The Dockerfile: where its files come from, and what the image says of itself."""
+
+from __future__ import annotations
+
+import re
+
+from packaging.utils import canonicalize_name
+
+from tests.support.checkout import ROOT
+
+TEXT = (ROOT / "Dockerfile").read_text()
+OPERATE = (ROOT / "docs" / "operate.md").read_text()
+
+
+def test_every_base_image_is_the_one_that_is_named_by_its_digest() -> None:
+    assert re.search(r"^ARG PYTHON_IMAGE=python:[\w.-]+@sha256:[0-9a-f]{64}$", TEXT, re.MULTILINE)
+    stages: set[str] = set()
+    for image, stage in re.findall(r"^FROM (\S+) AS (\S+)$", TEXT, re.MULTILINE):
+        assert image == "${PYTHON_IMAGE}" or image in stages
+        stages.add(stage)
+    assert len(stages) == TEXT.count("\nFROM ")
+    assert set(re.findall(r"^COPY --from=(\S+)", TEXT, re.MULTILINE)) <= stages
+
+
+def test_what_is_installed_is_pinned() -> None:
+    pins = {canonicalize_name(line.split("==")[0]) for line in (ROOT / "constraints.txt").read_text().split()}
+    assert "cyclonedx-bom" in pins
+    for command in re.findall(r"pip install (?:.*\\\n)*.*", TEXT):
+        assert "constraints.txt" in command or "--no-deps" in command, command
+
+
+def test_each_image_holds_the_bill_of_materials_of_its_own_environment() -> None:
+    (path,) = set(re.findall(r"/usr/share/sbom/[\w.-]+", OPERATE))
+    for target in ("cpu", "gpu"):
+        final = TEXT.split(f"FROM base AS {target}\n")[1].split("\nFROM ")[0]
+        assert f"COPY --from={target}-environment /opt/venv /opt/venv\n" in final
+        assert f"COPY --from={target}-bill /{path.rsplit('/', 1)[1]} {path.rsplit('/', 1)[0]}/\n" in final
+        bill = TEXT.split(f"FROM bill AS {target}-bill\n")[1].split("\nFROM ")[0]
+        assert f"COPY --from={target}-environment /opt/venv /opt/venv\n" in bill
+        assert "cyclonedx-py environment" in bill
+
+
+def test_the_labels_are_those_of_the_open_container_initiative() -> None:
+    labels = set(re.findall(r"org\.opencontainers\.image\.([\w.]+)=", TEXT))
+    assert labels == {"title", "description", "licenses", "version", "revision", "base.name"}
+    for argument in re.findall(r"--build-arg (\w+)=", OPERATE):
+        assert re.search(rf"^ARG {argument}\b", TEXT, re.MULTILINE), argument
