@@ -35,11 +35,9 @@ def test_imports_are_read_in_every_form(tmp_path: Path) -> None:
 def test_no_test_file_and_no_conftest_is_imported() -> None:
     for path in python_files("tests"):
         for name in imported(path):
-            words = name.split(".")
-            assert words[0] != "tests" or not any(word.startswith("test_") or word == "conftest" for word in words), (
-                path,
-                name,
-            )
+            package, *modules = name.split(".")
+            if package == "tests":
+                assert not [each for each in modules if each.startswith("test_") or each == "conftest"], (path, name)
 
 
 def test_nothing_outside_of_the_tests_imports_them() -> None:
