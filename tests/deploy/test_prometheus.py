@@ -16,7 +16,18 @@ from prometheus_client.parser import text_string_to_metric_families
 from benchmarks.harness.serving import free_port
 from tests.support.app.exchanges import PHOTO
 from tests.support.checkout import ROOT
-from tests.support.deploy.files import ALERTS, DEPLOY, METRIC, QUERIES, RULES, VARIABLES, program
+from tests.support.deploy.files import (
+    ADAPTER,
+    ALERTS,
+    DEPLOY,
+    KEDA,
+    METRIC,
+    QUERIES,
+    RULES,
+    VARIABLES,
+    adapter_query,
+    program,
+)
 from tests.support.polling import HANG_S, wait_until
 
 FOLDER = DEPLOY / "prometheus"
@@ -74,7 +85,9 @@ def prometheus(narrow_url: str, tmp_path: Path) -> Iterator[str]:
     configuration["global"] = dict.fromkeys(configuration["global"], "1s")
     (job,) = configuration["scrape_configs"]
     del job["dns_sd_configs"]
-    job["static_configs"] = [{"targets": [narrow_url.removeprefix("http://")]}]
+    job["static_configs"] = [
+        {"targets": [narrow_url.removeprefix("http://")], "labels": {"namespace": "default", "pod": "one"}}
+    ]
     (tmp_path / "prometheus.yml").write_text(yaml.safe_dump(configuration))
     rules, count = re.subn(r"(?m)^    interval: \S+$", "    interval: 1s", (FOLDER / "alerts.yml").read_text())
     assert count == 1
@@ -102,7 +115,7 @@ def test_a_real_prometheus_scrapes_the_service_and_finds_what_rules_and_dashboar
         return query.replace("$__rate_interval", "1m").replace("$job", ".+").replace("$instance", ".+")
 
     selectors = {OF_STATUS.sub("", selector) for rule in RULES for selector in SELECTOR.findall(rule)}
-    missing = [with_variables(query) for query in [*QUERIES, *selectors]]
+    missing = [with_variables(query) for query in [*QUERIES, *selectors, *map(adapter_query, ADAPTER), *KEDA]]
 
     def has_all_series() -> bool:
         for body in (PHOTO, b"no image"):

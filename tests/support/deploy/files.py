@@ -21,7 +21,21 @@ PANELS: list[dict[str, Any]] = [panel for panel in DASHBOARD["panels"] if panel[
 RULES = [rule["expr"] for group in GROUPS for rule in group["rules"]]
 QUERIES = [target["expr"] for panel in PANELS for target in panel["targets"]]
 VARIABLES = [variable["query"]["query"] for variable in DASHBOARD["templating"]["list"] if variable["type"] == "query"]
+ADAPTER: list[dict[str, Any]] = yaml.safe_load((DEPLOY / "kubernetes" / "autoscaling" / "prometheus-adapter.yaml").read_text())[
+    "rules"
+]["custom"]
+KEDA = re.findall(r"^ {10}query: (.+)$", (ROOT / "docs" / "operate.md").read_text(), re.MULTILINE)
 METRIC = re.compile(r"\b(?:segment|process|python)_[a-z_]+\b")
+
+
+def adapter_query(rule: dict[str, Any]) -> str:
+    """The query that prometheus-adapter makes of its rule, for the pods `one` and `two`."""
+    values = {
+        "Series": rule["seriesQuery"].split("{")[0],
+        "LabelMatchers": 'namespace="default",pod=~"one|two"',
+        "GroupBy": "pod",
+    }
+    return re.sub(r"<<\.(\w+)>>", lambda match: values[match[1]], rule["metricsQuery"])
 
 
 def program(name: str) -> str:
