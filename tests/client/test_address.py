@@ -58,14 +58,14 @@ def port() -> Iterator[int]:
     "url", ["service:8000", "", "http://", "http://[::1", "http://service:port", "ftp://service", "http://service/?a=b"]
 )
 def test_an_address_that_is_none_is_told(kind: Make, url: str) -> None:
-    with pytest.raises(ValueError, match=r"base_url must be an address such as http://127\.0\.0\.1:8000, got"):
+    with pytest.raises(ValueError, match=r"base_url must .*http://127\.0\.0\.1:8000"):
         kind(url)
 
 
 @kinds
 @pytest.mark.parametrize("key", ["schlüssel", "a\nb", "word\n", " word"])
 def test_a_key_that_no_header_carries_is_refused_and_not_told(kind: Make, key: str) -> None:
-    with pytest.raises(ValueError, match="api_key must be letters, digits and signs of ASCII") as caught:
+    with pytest.raises(ValueError, match=r"api_key must .*ASCII") as caught:
         kind("http://service", api_key=key)
     assert key.strip() not in str(caught.value)
 
@@ -75,7 +75,7 @@ def test_a_key_that_no_header_carries_is_refused_and_not_told(kind: Make, key: s
 def test_proxies_that_cannot_be_used_are_told(kind: Make, variables: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    with pytest.raises(ValueError, match=r"ALL_PROXY, NO_PROXY or SSL_CERT_FILE cannot be used for http://service\.invalid"):
+    with pytest.raises(ValueError, match=r"ALL_PROXY.*NO_PROXY.*SSL_CERT_FILE.*http://service\.invalid"):
         kind("http://service.invalid")
 
 

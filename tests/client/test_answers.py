@@ -133,7 +133,7 @@ def test_an_option_that_there_is_not_is_refused(kind: type[Any], name: str) -> N
         await (answer if asyncio.iscoroutine(answer) else asyncio.sleep(0))
         await client.aclose()
 
-    with pytest.raises(TypeError, match="no option sied; there are side, blend"):
+    with pytest.raises(TypeError, match=r"sied.* side, blend"):
         asyncio.run(close(getattr(client, name)([] if name == "segment_many" else b"image", sied=3)))
 
 

@@ -12,7 +12,7 @@ from tests.support.client.scripted_service import Ask, Service, ask_sync, both, 
 @both
 def test_a_lost_service_is_told(ask: Ask) -> None:
     service = Service([httpx.ConnectError("refused")] * 2)
-    with pytest.raises(ConnectionLost, match="http://service does not answer: refused; see that") as caught:
+    with pytest.raises(ConnectionLost, match=r"http://service .*refused") as caught:
         ask(service, retries=1)
     assert isinstance(caught.value.__cause__, httpx.ConnectError)
 
@@ -53,7 +53,7 @@ def test_an_error_without_a_document_is_told_by_its_status() -> None:
 
 def test_an_answer_of_another_service_bears_the_id_and_where_it_points() -> None:
     moved = httpx.Response(308, headers={"Location": "https://service/", "X-Request-ID": "here"})
-    with pytest.raises(SegmentError, match="moved to https://service/; give its address there as base_url") as caught:
+    with pytest.raises(SegmentError, match=r"https://service/.*base_url") as caught:
         ask_sync(Service([moved]))
     assert caught.value.request_id == "here"
 

@@ -84,7 +84,7 @@ def test_what_is_no_image_is_refused_before_it_is_sent(image: Any, message: str)
 
 
 def test_a_file_of_text_and_other_things_are_refused() -> None:
-    with pytest.raises(TypeError, match="must give bytes, got str; open it with mode 'rb'"):
+    with pytest.raises(TypeError, match=r"bytes, got str.*'rb'"):
         upload_of(io.StringIO("text"))  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="got int"):
         upload_of(7)  # type: ignore[arg-type]

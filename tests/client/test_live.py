@@ -59,7 +59,7 @@ def test_arrays_are_those_of_the_mask_and_the_confidence(live_url: str, segment:
     assert set(result.timing) == {"decode", "queue", "inference", "encode"}
     assert result.timing["inference"] > 0
     assert result.request_id
-    with pytest.raises(KeyError, match="no 'dog' in this image; present are cat"):
+    with pytest.raises(KeyError, match=r"'dog'.* cat"):
         result.mask("dog")
 
 

@@ -33,7 +33,7 @@ def test_long_runs_are_read() -> None:
 
 
 def test_runs_that_do_not_fill_the_image_are_told() -> None:
-    with pytest.raises(ValueError, match="runs of class 7 cover 12 pixels, the image has 20"):
+    with pytest.raises(ValueError, match=r"class 7 .*12 .*20"):
         class_map(encode_rle(column_runs(np.full((3, 4), 7, np.uint8)), [7]), (4, 5))
 
 
@@ -50,5 +50,5 @@ def test_pixels_of_no_class_are_void_and_of_two_refused() -> None:
     np.testing.assert_array_equal(class_map({}, (2, 3)), np.full((2, 3), 255))
     with pytest.raises(ValueError, match="two classes overlap"):
         class_map(counts | {"7": counts["1"]}, (2, 3))
-    with pytest.raises(ValueError, match="a class id is 0 to 255, got 256"):
+    with pytest.raises(ValueError, match="0 to 255, got 256"):
         class_map({"256": counts["1"]}, (2, 3))

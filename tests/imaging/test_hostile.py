@@ -119,9 +119,9 @@ def test_refusing_a_hostile_file_takes_less_memory_than_a_good_photo(tmp_path: P
 @pytest.mark.parametrize("format", ["JPEG", "MPO"])
 def test_scans_are_bounded_by_number_and_by_pixels(format: str) -> None:
     assert decode(scan_bomb(100, 64, format), LIMITS).shape == (64, 64, 3)
-    with pytest.raises(DamagedImage, match=r"it has 101 scans or more at 64x64 pixels; at most 100 are accepted"):
+    with pytest.raises(DamagedImage, match=r"101 scans .*64x64.* 100 "):
         read_size(scan_bomb(101, 64, format), LIMITS)
-    with pytest.raises(DamagedImage, match=r"21 scans or more at 10000x10000 pixels; at most 20"):
+    with pytest.raises(DamagedImage, match=r"21 scans .*10000x10000.* 20"):
         read_size(resized(scan_bomb(21, 64, format), 10_000), LIMITS)
     assert read_size(resized(scan_bomb(20, 64, format), 10_000), LIMITS) == (10_000, 10_000)
 
@@ -159,7 +159,7 @@ def test_a_directory_that_points_to_itself_ends() -> None:
 def test_run_lengths_of_a_bmp_are_taken_up_to_four_megapixels() -> None:
     rows = b"\xff\7\1\7\0\0" * 16
     assert (decode(bmp_of(256, 16, 8, 1, rows + b"\0\1"), LIMITS) == (0, 0, 7)).all()
-    with pytest.raises(ImageTooLarge, match=r"2001x2000 pixels .*at most 4 megapixels in run lengths are accepted"):
+    with pytest.raises(ImageTooLarge, match=r"2001x2000 pixels .* 4 megapixels in run lengths"):
         decode(bmp_of(2001, 2000, 8, 1, rows), LIMITS)
 
 
@@ -173,7 +173,7 @@ def test_the_frame_of_a_gif_counts_as_pillow_reads_it(before: bytes) -> None:
 @pytest.mark.parametrize("size", [(100_001, 1), (1, 100_001), (1, 99_000_000)])
 def test_a_side_is_bounded_however_few_the_pixels(size: tuple[int, int]) -> None:
     for data in (png_of(*size, 8, 0, b""), tiff_of({256: size[0], 257: size[1], 258: 8, 259: 1, 262: 1, 273: 8})):
-        with pytest.raises(ImageTooLarge, match=rf"{size[0]}x{size[1]} pixels; a side may have at most 100,000"):
+        with pytest.raises(ImageTooLarge, match=rf"{size[0]}x{size[1]} pixels.* 100,000"):
             read_size(data, LIMITS)
     with pytest.raises(ImageTooLarge, match="a side"):
         read_size(bmp_of(*size, 24, 0), LIMITS)
@@ -193,6 +193,6 @@ def test_long_headers_are_taken_within_their_bounds() -> None:
     assert decode(jpeg_with(b"\xff\xfe\xff\xff".ljust(65537, b"c") * 100), LIMITS).shape == (16, 16, 3)
     assert decode(png_with(chunk(b"tEXt", b"k\0" + b"t" * 6_000_000)), LIMITS).shape == (1, 1, 3)
     assert decode(png_with(chunk(b"aaAa", b"") * (CHUNKS - 10)), LIMITS).shape == (1, 1, 3)
-    with pytest.raises(DamagedImage, match="more than 4096 chunks beside its pixels"):
+    with pytest.raises(DamagedImage, match="4096 chunks"):
         read_size(png_with(chunk(b"aaAa", b"") * CHUNKS), LIMITS)
     assert read_size(gif_of(4, 4, before=b"!\xfe" + b"\2ab" * 10_000 + b"\0"), LIMITS) == (4, 4)

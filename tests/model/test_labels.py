@@ -106,7 +106,7 @@ def test_sets_that_contradict_themselves_are_refused(ids: list[int], ignore_inde
 
 @pytest.mark.parametrize("entry", [{"id": 0, "name": "x"}, {"name": "x", "color": "#000000"}, 5, None], ids=str)
 def test_an_incomplete_class_is_refused(entry: object) -> None:
-    with pytest.raises(LabelError, match="each class needs id, name and color"):
+    with pytest.raises(LabelError, match="id, name and color"):
         LabelSet.from_list([entry], 255)  # type: ignore[list-item]
 
 
@@ -121,5 +121,5 @@ def test_colours_are_read_in_either_case() -> None:
 
 @pytest.mark.parametrize("text", ["red", "#fff", "#12345g", "123456", "#1234567", "#123456\n"])
 def test_other_writings_of_a_colour_are_refused(text: str) -> None:
-    with pytest.raises(LabelError, match="a color must be written #rrggbb, got"):
+    with pytest.raises(LabelError, match="#rrggbb"):
         parse_color(text)

@@ -92,7 +92,7 @@ def test_many_classes_do_not_overflow_the_8_bits_of_the_maps() -> None:
 
 def test_a_prediction_beyond_the_classes_is_refused_and_counts_nothing() -> None:
     confusion = ConfusionMatrix(3)
-    with pytest.raises(ValueError, match="predictions must be below 3, got 3"):
+    with pytest.raises(ValueError, match="below 3, got 3"):
         confusion.update(np.array([0, 1], np.uint8), np.array([0, 3], np.uint8))
     assert confusion.counts.sum() == 0
     confusion.update(np.array([255, 1], np.uint8), np.array([3, 1], np.uint8))
@@ -100,5 +100,5 @@ def test_a_prediction_beyond_the_classes_is_refused_and_counts_nothing() -> None
 
 
 def test_maps_of_different_shapes_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"labels \(2, 3\) and predictions \(3, 2\) must have one shape"):
+    with pytest.raises(ValueError, match=r"\(2, 3\) .*\(3, 2\)"):
         ConfusionMatrix(2).update(np.zeros((2, 3), np.uint8), np.zeros((3, 2), np.uint8))

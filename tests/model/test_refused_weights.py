@@ -29,7 +29,7 @@ def test_a_missing_part_of_the_header_is_named(narrow_file: Path, tmp_path: Path
 def test_another_version_is_refused(narrow_file: Path, tmp_path: Path, document: object) -> None:
     if isinstance(document, dict) and document:
         document = content(narrow_file)[0] | document
-    with pytest.raises(WeightsError, match=r"format_version must be 1, got (2|'1'|None)"):
+    with pytest.raises(WeightsError, match=r"format_version .*got (2|'1'|None)"):
         load_weights(written(tmp_path, document, {"a": torch.zeros(1)}))
 
 
@@ -85,21 +85,21 @@ def test_as_many_labels_as_the_network_has_classes_are_needed(narrow_file: Path,
 
 
 def test_a_header_that_is_not_json_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(WeightsError, match="the header's 'fcn' is not JSON"):
+    with pytest.raises(WeightsError, match="'fcn' is not JSON"):
         load_weights(written(tmp_path, "{", {"a": torch.zeros(1)}))
 
 
 def test_a_safetensors_file_of_another_program_is_refused(tmp_path: Path) -> None:
     for metadata in (None, {"format": "pt"}):
         save_file({"a": torch.zeros(1)}, tmp_path / "other.safetensors", metadata)
-        with pytest.raises(WeightsError, match=r"other\.safetensors has no 'fcn' in its header"):
+        with pytest.raises(WeightsError, match=r"other\.safetensors .*'fcn'"):
             load_weights(tmp_path / "other.safetensors")
 
 
 def test_a_pickle_is_refused_and_never_run(tmp_path: Path) -> None:
     path = tmp_path / "pickled.safetensors"
     torch.save(Trap(tmp_path / "sprung"), path)
-    with pytest.raises(WeightsError, match=r"pickled\.safetensors is not a safetensors file"):
+    with pytest.raises(WeightsError, match=r"pickled\.safetensors is not"):
         load_weights(path)
     assert not (tmp_path / "sprung").exists()
 
@@ -118,7 +118,7 @@ class Trap:
 def test_bytes_that_are_no_safetensors_are_refused(tmp_path: Path, data: bytes) -> None:
     path = tmp_path / "odd.safetensors"
     path.write_bytes(data)
-    with pytest.raises(WeightsError, match=r"odd\.safetensors is not a safetensors file"):
+    with pytest.raises(WeightsError, match=r"odd\.safetensors is not"):
         load_weights(path)
 
 
@@ -168,7 +168,7 @@ def test_a_network_that_is_not_finite_is_refused(narrow_file: Path, tmp_path: Pa
     document, tensors = content(narrow_file)
     tensors["score_fr.bias"][1] = value
     weights = load_weights(written(tmp_path, document, tensors))
-    with pytest.raises(WeightsError, match=r"edited: score_fr\.bias holds infinity or NaN"):
+    with pytest.raises(WeightsError, match=r"score_fr\.bias .*NaN"):
         load_network(weights)
 
 

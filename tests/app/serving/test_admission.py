@@ -58,14 +58,14 @@ def test_tiles_are_counted_until_they_are_given_back_and_the_last_one_until_rele
 
 
 def test_more_tiles_than_could_ever_wait_are_too_many() -> None:
-    with pytest.raises(TooManyTiles, match="the image has 11 tiles; the limit is 10; give a smaller side"):
+    with pytest.raises(TooManyTiles, match=r"11 tiles.* 10"):
         take(Admission(10, Clock()), 11)
 
 
 def test_a_full_queue_refuses_and_lets_in_again() -> None:
     admission = Admission(10, Clock())
     eight = take(admission, 8)
-    with pytest.raises(QueueFull, match="8 tiles are queued and at most 10 are allowed"):
+    with pytest.raises(QueueFull, match=r"8 tiles.* 10"):
         take(admission, 3)
     assert admission.requests == 1
     take(admission, 2)
@@ -263,7 +263,7 @@ def test_who_has_more_tiles_than_time_is_told_how_many_seconds_are_lacking() -> 
     admission, clock = worked(50, 600)
     for _ in range(5):
         take(admission, 1)
-    with pytest.raises(QueueFull, match=r"5 tiles are queued, and this request.* 58\.\d s, too close") as refused:
+    with pytest.raises(QueueFull, match=r"5 tiles.* 58\.\d s") as refused:
         take(admission, 700, clock.now + 60)
     assert refused.value.retry_after == 29
 

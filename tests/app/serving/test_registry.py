@@ -41,7 +41,7 @@ def test_the_first_is_the_default_and_others_are_picked_by_name(narrow_file: Pat
         registry.get()
     registry.load()
     assert [registry.get(name).name for name in (None, "narrow", "copy")] == ["narrow", "narrow", "copy"]
-    with pytest.raises(UnknownModel, match="model must be one of narrow, copy, got 'third'"):
+    with pytest.raises(UnknownModel, match="narrow, copy, got 'third'"):
         registry.acquire("third")
     assert all(model.scheduler.alive for model in registry.models.values())
     registry.stop()
@@ -51,7 +51,7 @@ def test_the_first_is_the_default_and_others_are_picked_by_name(narrow_file: Pat
 def test_two_files_of_one_name_are_refused(narrow_file: Path, tmp_path: Path) -> None:
     shutil.copy(narrow_file.with_suffix(".onnx"), tmp_path)
     registry = registry_of(f"{narrow_file},{tmp_path / 'narrow.onnx'}")
-    with pytest.raises(ValueError, match="two weights files are named narrow"):
+    with pytest.raises(ValueError, match="named narrow"):
         registry.load()
     assert registry.models == {}
 
@@ -68,7 +68,7 @@ def test_a_file_of_another_digest_than_the_expected_ones_is_refused(narrow_file:
         assert registry.get().segmenter.runtime.describe()["file_sha256"] == actual
         registry.stop()
     registry = registry_of(str(narrow_file), weights_sha256=expected, runtime=runtime)
-    with pytest.raises(ValueError, match=f"has the sha256 {actual}, and SEGMENT_WEIGHTS_SHA256 expects {expected}"):
+    with pytest.raises(ValueError, match=f"{actual}.*SEGMENT_WEIGHTS_SHA256.*{expected}"):
         registry.load()
     assert registry.models == {}
 
@@ -80,7 +80,7 @@ def test_expected_digests_are_in_the_order_of_the_weights(narrow_file: Path, nar
     net, path = narrow_net(), tmp_path / "other.safetensors"
     save_weights(path, half_tensors(net), replace(narrow.manifest, license="MIT"))
     digests = f"{load_weights(path).sha256},{narrow.sha256}"
-    with pytest.raises(ValueError, match=f"the weights {narrow_file} has the sha256 {narrow.sha256}"):
+    with pytest.raises(ValueError, match=f"{narrow_file}.*{narrow.sha256}"):
         registry_of(f"{narrow_file},{path}", weights_sha256=digests, runtime="torch").load()
     registry = registry_of(f"{path},{narrow_file}", weights_sha256=digests, runtime="torch")
     registry.load()

@@ -221,7 +221,7 @@ def test_an_animated_png_whose_first_frame_does_not_cover_it_is_damaged(frame: t
         return png_chunks_of(png_head(*SIZE[::-1], 8, 2), (b"acTL", struct.pack(">II", 1, 0)), control, stream, (b"IEND", b""))
 
     assert np.array_equal(decode(of((67, 45, 0, 0)), LIMITS), PICTURE)
-    with pytest.raises(DamagedImage, match=rf"its first frame covers {frame[0]}x{frame[1]} of 67x45"):
+    with pytest.raises(DamagedImage, match=rf"{frame[0]}x{frame[1]} of 67x45"):
         read_size(of(frame), LIMITS)
 
 
@@ -399,7 +399,7 @@ def test_a_png_whose_pixels_fail_their_checksum_is_damaged() -> None:
         changed = data[:at] + bytes([data[at] ^ 0x55]) + data[at + 1 :]
         with pytest.raises(DamagedImage):
             decode(changed, LIMITS)
-    with pytest.raises(DamagedImage, match="a checksum of its pixels is wrong; send the file again"):
+    with pytest.raises(DamagedImage, match="checksum"):
         decode(data[:end] + bytes(4) + data[end + 4 :], LIMITS)
 
 
@@ -413,7 +413,7 @@ def test_a_png_with_pixels_beyond_its_palette_is_damaged(depth: int) -> None:
         if colors > ids.max():
             assert np.array_equal(decode(data, LIMITS), PALETTE[ids])
         else:
-            with pytest.raises(DamagedImage, match=rf"its palette has {colors} colours, and a pixel has number {ids.max()}"):
+            with pytest.raises(DamagedImage, match=rf"palette has {colors} .* {ids.max()}"):
                 decode(data, LIMITS)
 
 

@@ -135,10 +135,10 @@ def test_opacity_and_more_in_planes_apart_is_refused_as_unread() -> None:
 
 def test_strips_beside_tiles_are_damage_and_missing_strips_are_counted() -> None:
     both = renumbered(tiff(PICTURE, photometric="rgb", tile=(16, 32), extratags=[(65000, "I", 1, 8, True)]), 65000, 273)
-    with pytest.raises(DamagedImage, match="it has strips as well as tiles"):
+    with pytest.raises(DamagedImage, match="strips as well as tiles"):
         read_size(both, LIMITS)
     strips = tiff(PICTURE, photometric="rgb", rowsperstrip=15)
-    with pytest.raises(DamagedImage, match="its rows need 3 strips, and it has 2"):
+    with pytest.raises(DamagedImage, match=r"3 strips.* 2"):
         read_size(with_tag(strips, 279, [3015, 0, 3015]), LIMITS)
 
 

@@ -49,5 +49,5 @@ def test_sides_are_written_as_words_or_numbers(text: str, side: Side) -> None:
 
 @pytest.mark.parametrize("text", ["", "many", "31", "16385", "-64", "64.0", "\N{SUPERSCRIPT TWO}"])
 def test_other_writings_of_a_side_are_refused(text: str) -> None:
-    with pytest.raises(ValueError, match=f"side must be auto, native or 32 to 16384, got '{text}'"):
+    with pytest.raises(ValueError, match=f"side must .*got '{text}'"):
         parse_side(text)

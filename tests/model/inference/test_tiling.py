@@ -229,7 +229,7 @@ def test_tiles_are_written_as_one_side_or_two(text: str, tile: tuple[int, int]) 
 
 @pytest.mark.parametrize("text", ["", "x", "512x", "1x2x3", "big", "-32", "51.2", "\N{SUPERSCRIPT TWO}"])
 def test_other_writings_of_a_tile_are_refused(text: str) -> None:
-    with pytest.raises(TilingError, match=r"tile must be written auto, 512 or 384x480 \(height x width\), got"):
+    with pytest.raises(TilingError, match=r"tile must .* 384x480"):
         parse_tile(text)
 
 

@@ -107,7 +107,7 @@ def test_probabilities_are_averaged_at_the_temperature() -> None:
 def test_high_may_not_work_on_more_pixels_than_an_image_may_have(runtime: Runtime) -> None:
     segmenter = Segmenter(runtime, Limits(megapixels=0.01))
     assert segmenter.plan_size((100, 100), Options(side="native")).tile_count == 1
-    with pytest.raises(SideTooLarge, match="side native with quality high enlarges this image to 125x125 pixels"):
+    with pytest.raises(SideTooLarge, match=r"quality high .*125x125"):
         segmenter.plan_size((100, 100), Options(side="native", quality="high"))
 
 

@@ -99,7 +99,7 @@ def test_a_missing_tensor_is_named(backbone: str, lacking: str) -> None:
     state = vgg16_layout() if backbone == "vgg16" else published(backbone).state_dict()
     with torch.device("meta"):
         net = build("fcn8s", backbone, 2)
-    with pytest.raises(ValueError, match=rf"lacks 1 tensors of a {backbone}, {lacking} first"):
+    with pytest.raises(ValueError, match=rf"lacks 1 .*{lacking}"):
         load_classifier(net, {name: tensor for name, tensor in state.items() if name != lacking})
 
 
@@ -116,7 +116,7 @@ def test_a_tensor_of_another_shape_is_named(backbone: str, name: str, shape: str
     state["conv1.weight" if backbone == "resnet18" else name] = torch.zeros(5, 3, 3, 3)
     with torch.device("meta"):
         net = build("fcn8s", backbone, 2)
-    with pytest.raises(ValueError, match=rf"{name} must have shape {shape}, got \(5, 3, 3, 3\)"):
+    with pytest.raises(ValueError, match=rf"{name} .*{shape}, got \(5, 3, 3, 3\)"):
         load_classifier(net, state)
 
 

@@ -112,18 +112,18 @@ def test_the_runtime_takes_shifts(narrow: Weights) -> None:
 
 @pytest.mark.parametrize("shifts", [0, 3, 16])
 def test_shifts_that_do_not_divide_the_stride_are_refused(shifts: int) -> None:
-    with pytest.raises(ValueError, match=f"shifts must divide the scores' stride of 8, got {shifts}"):
+    with pytest.raises(ValueError, match=f"stride of 8, got {shifts}"):
         ShiftAndStitch(narrow_net(), shifts)
 
 
 def test_networks_without_a_grid_are_refused() -> None:
     net = build("fcn8s", "mobilenet_v2", 2, width=0.1, head="none", decoder="interpolated")
-    with pytest.raises(ValueError, match="shift-and-stitch needs the decoder aligned, got interpolated"):
+    with pytest.raises(ValueError, match="decoder aligned, got interpolated"):
         ShiftAndStitch(net, 2)
 
 
 def test_the_finest_shift_of_cells_between_pixels_is_refused() -> None:
     net = build("fcn8s", "vgg16", 2, head="none")
-    with pytest.raises(ValueError, match="cells of this backbone lie between pixels: shifts must be below 8, got 8"):
+    with pytest.raises(ValueError, match="shifts must be below 8, got 8"):
         ShiftAndStitch(net, 8)
     ShiftAndStitch(net, 4)

@@ -45,7 +45,7 @@ def test_a_tensor_of_another_file_is_found(place: str, tmp_path: Path) -> None:
     assert has_external_data(HIDDEN[place])
     path = tmp_path / "model.onnx"
     path.write_bytes(HIDDEN[place])
-    with pytest.raises(WeightsError, match=r"model\.onnx keeps tensors in other files, which are not read; make it again"):
+    with pytest.raises(WeightsError, match=r"model\.onnx .*other files"):
         read_export(path)
 
 
