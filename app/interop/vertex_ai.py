@@ -10,7 +10,7 @@ import base64
 import json
 import logging
 from collections.abc import Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from tempfile import SpooledTemporaryFile
 from typing import Annotated, Any
 
@@ -38,7 +38,13 @@ INSTANCES = {
     "type": "object",
     "required": ["instances"],
     "properties": {
-        "instances": {"type": "array", "minItems": 1, "maxItems": MAX_FILES, "items": {}, "description": f"images: {FORMS}"},
+        "instances": {
+            "type": "array",
+            "minItems": 1,
+            "maxItems": MAX_FILES,
+            "items": {"anyOf": [{"type": "string", "format": "byte"}, {"type": "object"}]},
+            "description": f"images: {FORMS}",
+        },
         "parameters": {"type": "object", "description": "names and values of the query"},
     },
 }
@@ -168,7 +174,9 @@ async def _form(contents: Sequence[bytes]) -> FormData:
             await part.write(content)
             await part.seek(0)
     except OSError as error:
-        await form.close()
+        for part in parts:
+            with suppress(OSError):  # closing writes what is still in the file's buffer
+                await part.close()
         log.error("images could not be kept on disk: %s", error)
         raise Unavailable("there is no room on disk for the images; try again later", NO_ROOM, "disk") from error
     return form

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -51,6 +52,24 @@ def test_a_batch_that_finds_no_room_on_disk_is_503_and_leaves_nothing(
         assert [(sample.labels["reason"], sample.value) for sample in counted] == [("disk", 1)]
         assert client.get("/health/live").status_code == 200
         assert client.post("/segment/batch", files=files).status_code == 200
+
+
+@pytest.mark.parametrize("capacity", [0, (5 << 20) - 100], ids=["none fits", "the last bytes do not fit"])
+def test_instances_of_vertex_ai_that_find_no_room_on_disk_are_503_and_leave_nothing(
+    serve: Serve, capacity: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    with serve(platform="vertex_ai") as client:
+        instances = [base64.b64encode(data).decode() for data in (PHOTO, bytes(5 << 20), bytes(1 << 20))]
+        before = open_files()
+        with disk_for_files_of(capacity):
+            response = client.post("/predict", json={"instances": instances})
+        assert_problem(response, 503, "no room on disk")
+        assert response.headers["retry-after"]
+        assert "unexpected error" not in caplog.text
+        assert_idle(service_of(client))
+        gc.collect()
+        assert open_files() <= before
+        assert_problem(client.post("/predict", json={"instances": instances}), 415, "instances[1]")
 
 
 def test_files_of_a_batch_lie_on_disk_beyond_64_kib_and_those_of_segment_in_memory(serve: Serve) -> None:

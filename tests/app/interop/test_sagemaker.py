@@ -132,14 +132,16 @@ def rejected(client: TestClient, reason: str) -> float:
 
 def test_a_full_queue_refuses_invocations_and_ping_stays_200(serve: Serve) -> None:
     """A replaced instance would only make the others' queues longer."""
-    with serve(platform="sagemaker", max_queued_tiles=1) as client, held(service_of(client)), ThreadPoolExecutor() as pool:
-        first = pool.submit(invoke, client, encoded(make_photo(64, 64)))  # one tile
-        wait_until(lambda: service_of(client).queued_tiles == 1)
-        answer = invoke(client)
-        assert_problem(answer, 503)
-        assert answer.headers["connection"] == "close"
-        assert client.get("/ping").status_code == 200
-        assert not first.done()
+    with ThreadPoolExecutor() as pool, serve(platform="sagemaker", max_queued_tiles=1) as client:
+        with held(service_of(client)):
+            first = pool.submit(invoke, client, encoded(make_photo(64, 64)))  # one tile
+            wait_until(lambda: service_of(client).queued_tiles == 1)
+            answer = invoke(client)
+            assert_problem(answer, 503)
+            assert answer.headers["connection"] == "close"
+            assert client.get("/ping").status_code == 200
+            assert not first.done()
+        assert first.result(HANG_S).status_code == 200
 
 
 def test_ping_tells_whether_images_are_taken(client: TestClient) -> None:
