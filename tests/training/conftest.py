@@ -13,9 +13,11 @@ from model.architecture import Architecture
 from model.networks.builder import build_network
 from model.preprocessing import Preprocessing
 from tests.support.training.runs import TINY_RECIPE, Make
-from training.data.datasets import Split, get_split
+from training.data.datasets import get_split
 from training.data.demo import write_demo_data
 from training.data.label_files import read_labels
+from training.data.split import Split
+from training.data.survey import survey_all
 from training.learning.recipe import make_recipe
 from training.learning.run import Run
 from training.learning.teacher import Teacher
@@ -53,7 +55,8 @@ def make_run(shapes_split: Split, tiny_recipe: Path, tmp_path: Path) -> Make:
             net.head = nn.Sequential(net.head, nn.Dropout2d(0.5))
         other = Architecture("fcn8s", "mobilenet_v2", 4, 16, "fc", 16, 0.1)
         frozen = Teacher(build_network(other), (1.0,)) if teacher else None
-        return Run(net, shapes_split, recipe, Preprocessing(side=recipe.side), tmp_path / name, torch.device("cpu"), frozen)
+        (survey,) = survey_all([shapes_split])
+        return Run(net, survey, recipe, Preprocessing(side=recipe.side), tmp_path / name, torch.device("cpu"), frozen)
 
     return make
 

@@ -25,12 +25,13 @@ from model.weights_file import DEFAULT_WEIGHTS, find_files, find_weights, load_w
 from training.commands.command import run_command
 from training.commands.mask_arguments import add_mask_arguments, tell_of
 from training.data.class_mapping import ClassMapping, identity, parse_class_mapping
-from training.data.datasets import Split, get_split
+from training.data.datasets import get_split
 from training.data.groups import EACH, GROUP, PATTERN_HELP, groups, only
 from training.data.label_files import find_labels
+from training.data.split import Split
 from training.reporting.machine import set_threads
 from training.reporting.recording import Measured, RecordedScore, record
-from training.scoring.calibration import errors_of_answers
+from training.scoring.calibration import errors_of_answers, gather
 from training.scoring.evaluate import difference_table, require_same_classes, summed
 from training.scoring.frame_report import worst, write_json, write_picture
 from training.scoring.intervals import difference_intervals
@@ -204,9 +205,9 @@ def _calibrate(args: argparse.Namespace, segmenter: Segmenter, split: Split, opt
     if args.class_map:
         raise ValueError("confidence is that of the file's own classes: give --calibrate without --class-map")
     require_same_classes(segmenter.manifest.labels, split.labels)
-    split.check()
-    fit = fit_temperature(segmenter, split, options)
-    answered, exact = errors_of_answers(segmenter, split, options)
+    samples = gather(segmenter, split, options)
+    fit = fit_temperature(segmenter, split, samples)
+    answered, exact = errors_of_answers(samples, segmenter.temperature)
     errors = f"{answered:.4f} as it is answered, {exact:.4f} by every pixel's softmax"
     print(f"at the file's temperature, {segmenter.temperature}: {errors}")
     if args.record_in:
@@ -232,7 +233,7 @@ def _record(
             name = f"{args.record}{', quality high' if quality == 'high' else ''}"
             scores.append(RecordedScore(name, scored.recorded(split), measured))
         if segmenter.manifest.labels.names == labels.names:
-            calibrations.append(fit_temperature(segmenter, unmapped, options))
+            calibrations.append(fit_temperature(segmenter, unmapped, gather(segmenter, unmapped, options)))
         else:
             print(f"no temperature is fitted: the file's classes are {', '.join(segmenter.manifest.labels.names)}")
     print(record(path, scores=scores, calibrations=calibrations, notes=args.note))

@@ -6,10 +6,11 @@ import argparse
 import sys
 from typing import get_args
 
-from training.data.datasets import Split
-from training.data.inspection import inspect_all
+from training.data.inspection import report_all
 from training.data.masks import Meaning
 from training.data.orientation import DrawnOn
+from training.data.split import Split
+from training.data.survey import survey_all
 
 
 def add_mask_arguments(p: argparse.ArgumentParser) -> None:
@@ -30,6 +31,6 @@ def add_mask_arguments(p: argparse.ArgumentParser) -> None:
 
 def tell_of(split: Split) -> None:
     """Prints on stderr how a split's masks are read, and what may be wrong; raises `DataError` for errors in the split."""
-    (report,) = inspect_all([split], pixels=False)
+    (report,) = report_all(survey_all([split], pixels=False))
     for line in (report.meaning, *report.notes):
         print(line, file=sys.stderr)

@@ -8,8 +8,9 @@ import shlex
 import shutil
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import torch
@@ -26,13 +27,13 @@ from model.weights_file import Weights, load_weights, save_weights
 from training.commands.command import run_command
 from training.commands.export import export_float32, missing_packages, remove_stale
 from training.commands.mask_arguments import add_mask_arguments
-from training.data.class_mapping import ClassMapping, parse_class_mapping
-from training.data.datasets import Split, get_split, get_splits
+from training.commands.train_data import read_training_data, survey_groups
 from training.data.demo import write_demo_data
-from training.data.groups import EACH, GROUP, PATTERN_HELP, groups, only, refuse_shared_frames, without
-from training.data.inspection import inspect_all
-from training.data.label_files import find_labels
-from training.learning.augmentation import CACHE_MB, scale_warning
+from training.data.groups import EACH, GROUP, PATTERN_HELP
+from training.data.split import Split
+from training.data.survey import FILE as SURVEY
+from training.data.survey import Survey
+from training.learning.augmentation import CACHE_MB
 from training.learning.checkpoint import FILE as CHECKPOINT
 from training.learning.distributed import World, join
 from training.learning.recipe import Recipe, make_recipe, parse_changes
@@ -117,8 +118,8 @@ def _run(args: argparse.Namespace, arguments: list[str]) -> None:
         require_tensorboard()
     if args.data is None and not args.demo:
         raise ValueError("give --data FOLDER, or --demo")
-    with join(choose_device(args.device)) as (world, device):
-        run = _demo if args.demo else _folds if args.group == EACH else _train
+    run = _folds if args.group == EACH else _train
+    with _demo_data(args) if args.demo else nullcontext(), join(choose_device(args.device)) as (world, device):
         run(args, arguments, world, device)
 
 
@@ -130,59 +131,51 @@ def _check_name(name: str) -> None:
         )
 
 
-def _demo(args: argparse.Namespace, arguments: list[str], world: World, device: torch.device) -> None:
-    """Trains on generated shapes, by the demo's recipe unless `--recipe` names another."""
+@contextmanager
+def _demo_data(args: argparse.Namespace) -> Iterator[None]:
+    """Writes generated shapes into a temporary folder, and sets the arguments to train on them.
+
+    The recipe is the demo's unless `--recipe` names another.
+    """
     with tempfile.TemporaryDirectory() as folder:
         args.data = Path(folder)
         args.recipe = args.recipe or DEMO_RECIPE
         args.labels = str(write_demo_data(args.data))
         args.data_name = "generated shapes"
-        _train(args, arguments, world, device)
+        yield
 
 
 def _folds(args: argparse.Namespace, arguments: list[str], world: World, device: torch.device) -> None:
     """Trains once for each group of train: without the group, into a folder of its name, scored on the group.
 
-    Prints the mean IoU of each group, and their mean.
+    Prints the mean IoU of each group, and their mean. All trainings use one survey.
     """
-    labels = find_labels(args.labels, args.data)
-    split = get_split(args.data, args.train_split, labels, None, args.masks, args.masks_orientation)
+    survey_file = args.out / SURVEY
     scores = {}
-    for group in groups(split, args.group_pattern):
+    for group in world.from_first(lambda: survey_groups(args, survey_file)):
         changed = argparse.Namespace(**vars(args) | {"group": group, "out": args.out / group})
-        if (score := _train(changed, arguments, world, device)) is not None:
+        if (score := _train(changed, arguments, world, device, survey_file)) is not None:
             scores[group] = score
     if scores:  # only the first process has scores
         print(", ".join(f"{group} {score:.4f}" for group, score in scores.items()))
         print(f"mean of {len(scores)} groups: {sum(scores.values()) / len(scores):.4f}")
 
 
-def _train(args: argparse.Namespace, arguments: list[str], world: World, device: torch.device) -> float | None:
-    """Runs one training and writes its files; gives the final mean IoU, or None in all processes but the first."""
+def _train(
+    args: argparse.Namespace, arguments: list[str], world: World, device: torch.device, survey_file: Path | None = None
+) -> float | None:
+    """Runs one training and writes its files; gives the final mean IoU, or None in all processes but the first.
+
+    survey_file: where the records of the data are kept (default: in the folder `--out`).
+    """
     flags = {name: value for name in FLAGS if (value := getattr(args, name)) is not None}
     recipe = make_recipe(args.recipe, parse_changes(args.set) | flags)
-    labels = find_labels(args.labels, args.data)
-    mapping = parse_class_mapping(args.class_map, labels) if args.class_map else None
-    trained_labels = mapping.labels if mapping else labels
-    score_mapping = None
-    if args.score_map:
-        score_mapping = parse_class_mapping(args.score_map, trained_labels).of_predictions(trained_labels)
-    validation_name = args.train_split if args.group else args.val_split
-    validation_mapping = _chain(mapping, score_mapping)
-    split, validation = get_splits(
-        partial(get_split, args.data, args.train_split, labels, mapping, args.masks, args.masks_orientation),
-        partial(get_split, args.data, validation_name, labels, validation_mapping, args.masks, args.masks_orientation),
-    )
-    if args.group:
-        split = without(split, args.group, args.group_pattern)
-        validation = only(validation, args.group, args.group_pattern)
-    if world.first:
-        _inspect(split, validation, recipe)
-    world.wait()
-    run = _prepare(args, recipe, split, device, world)
+    data = world.from_first(lambda: read_training_data(args, recipe, survey_file or args.out / SURVEY))
+    split, validation = data.train.split, data.validation.split
+    run = _prepare(args, recipe, data.train, device, world)
     manifest = Manifest(run.net.architecture, split.labels, run.preprocessing, args.license)
     commit_at_start = commit()
-    run.evaluate = scorer = Scorer(manifest, validation, score_mapping, str(device))
+    run.evaluate = scorer = Scorer(manifest, validation, data.score_mapping, str(device))
     net, progress = train(run)
     if not world.first:
         return None
@@ -200,17 +193,6 @@ def _train(args: argparse.Namespace, arguments: list[str], world: World, device:
         commit=commit_at_start,
     )
     return _finish(args, net, replace(manifest, training=training_facts(facts)), scorer)
-
-
-def _inspect(split: Split, validation: Split, recipe: Recipe) -> None:
-    """Reads every frame once, and prints how masks are read and what may be wrong; raises `DataError` for errors."""
-    train_report, validation_report = inspect_all([split, validation])
-    train_report.require_two_classes()
-    refuse_shared_frames(split, validation)
-    lines = [train_report.meaning, *train_report.notes, *validation_report.notes]
-    if warning := scale_warning(train_report.seen.longer_side, recipe):
-        lines.append(warning)
-    print("\n".join(dict.fromkeys(lines)))  # once each: two splits in one folder have notes in common
 
 
 def _finish(args: argparse.Namespace, net: FCN, manifest: Manifest, scorer: Scorer) -> float:
@@ -246,10 +228,9 @@ def _export(path: Path) -> None:
         print(error)
 
 
-def _prepare(args: argparse.Namespace, recipe: Recipe, split: Split, device: torch.device, world: World) -> Run:
+def _prepare(args: argparse.Namespace, recipe: Recipe, survey: Survey, device: torch.device, world: World) -> Run:
     """Builds the network, loads its start and the teacher, and gives the run; raises `ValueError` if they do not fit."""
-    if len(split.frames) < world.size:
-        raise ValueError(f"{split.name} has {len(split.frames)} frames for {world.size} processes; each needs one at least")
+    split = survey.split
     torch.manual_seed(recipe.seed)
     net = build_network(recipe.architecture(len(split.labels)))
     new_tensors = load_start(net, args.start, recipe.start_rows)
@@ -267,7 +248,7 @@ def _prepare(args: argparse.Namespace, recipe: Recipe, split: Split, device: tor
         raise ValueError(f"the recipe's teacher_weight is {recipe.teacher_weight}; give --teacher FILE")
     return Run(
         net=net,
-        split=split,
+        survey=survey,
         recipe=recipe,
         preprocessing=preprocessing,
         folder=args.out,
@@ -293,13 +274,6 @@ def _teacher(weights: Weights, recipe: Recipe, split: Split, preprocessing: Prep
     if teacher_input != student_input:
         raise ValueError(f"the teacher must be fed as the student, with mean and std {student_input}, got {teacher_input}")
     return Teacher(load_network(weights), recipe.teacher_scales)
-
-
-def _chain(first: ClassMapping | None, second: ClassMapping | None) -> ClassMapping | None:
-    """One mapping that applies `first`, then `second`; None without both."""
-    if first is None or second is None:
-        return second or first
-    return ClassMapping(second.table[first.table], second.labels)
 
 
 if __name__ == "__main__":

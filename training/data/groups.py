@@ -6,12 +6,12 @@ group if the pattern has one.
 
 from __future__ import annotations
 
-import hashlib
 import re
 from dataclasses import replace
 
-from training.data.datasets import Split
 from training.data.problems import DataError
+from training.data.split import Split
+from training.data.survey import Survey
 
 GROUP = r"[^_]+"  # the default pattern: finds 0016E5 in 0016E5_07959
 EACH = "each"
@@ -61,22 +61,18 @@ def _group(name: str, pattern: str) -> str:
     return group
 
 
-def refuse_shared_frames(train: Split, validation: Split) -> None:
+def refuse_shared_frames(train: Survey, validation: Survey) -> None:
     """Raises `DataError` if both splits hold the same image file, byte for byte: a score on it would be worthless."""
-    train_frames = {_digest(train, index): frame for index, frame in enumerate(train.frames)}
+    train_frames = {record.image_sha256: frame for record, frame in zip(train.records, train.split.frames, strict=True)}
     shared = [
-        (train_frames[digest].image, frame.image)
-        for index, frame in enumerate(validation.frames)
-        if (digest := _digest(validation, index)) in train_frames
+        (train_frames[record.image_sha256].image, frame.image)
+        for record, frame in zip(validation.records, validation.split.frames, strict=True)
+        if record.image_sha256 in train_frames
     ]
     if shared:
         in_train, in_validation = shared[0]
         example = str(in_train) if in_train == in_validation else f"{in_train}, the same as {in_validation}"
         raise DataError(
-            f"{len(shared)} of {len(validation.frames)} frames of {validation.name!r} stand in {train.name!r} as well, such as "
-            f"{example}; a score on frames that were trained on tells nothing"
+            f"{len(shared)} of {len(validation.records)} frames of {validation.split.name!r} are in {train.split.name!r} too, "
+            f"such as {example}; a score on frames that the network was trained on tells nothing"
         )
-
-
-def _digest(split: Split, index: int) -> bytes:
-    return hashlib.sha256(split.file(index)).digest()

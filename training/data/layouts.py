@@ -174,7 +174,7 @@ def _plain(listing: Listing, root: Path, split: str) -> None:
     frame in five is val.
     """
     images, masks = root / "images", root / "masks"
-    if (root / f"{split}.txt").is_file():
+    if _list_file(root, split):
         names = [without_ending(_below(images, line)) for line in _lines(root, split)]
     elif (images / split).is_dir():
         if outside := [files[0] for files in listing.folders.images(images).values()]:
@@ -183,7 +183,7 @@ def _plain(listing: Listing, root: Path, split: str) -> None:
             )
         images, masks = images / split, masks / split
         names = listing.names(images)
-    elif any((images / other).is_dir() or (root / f"{other}.txt").is_file() for other in SPLITS):
+    elif any((images / other).is_dir() or _list_file(root, other) for other in SPLITS):
         raise DataError(f"{root} has neither {split}.txt nor images/{split}; its other splits have")
     elif split in SPLITS:
         names = [name for name in listing.names(images) if _in_split(name, split)]
@@ -218,7 +218,8 @@ def _tutorial_camvid(listing: Listing, root: Path, split: str) -> None:
     masks = listing.names(root / f"{split}annot")
     for name in masks:
         listing.add(name, root / split / name, root / f"{split}annot" / name)
-    if unmatched := [name for name in listing.names(root / split) if name not in set(masks)]:
+    labelled = set(masks)
+    if unmatched := [name for name in listing.names(root / split) if name not in labelled]:
         listing.notes.append(
             f"{len(unmatched)} images in {root / split} have no mask and are left out: {first_names(unmatched)}"
         )
@@ -231,12 +232,18 @@ def _published_camvid(listing: Listing, root: Path, split: str) -> None:
             listing.add(name, root / camvid.FRAMES / name, root / camvid.MASKS / f"{name}_L")
 
 
+def _list_file(folder: Path, split: str) -> Path | None:
+    """The list of a split, its name in any case, as CVAT writes `Train.txt`; None if there is none."""
+    lists = sorted(path for path in folder.glob("*.txt") if path.stem.lower() == split.lower() and path.is_file())
+    return next((path for path in lists if path.stem == split), next(iter(lists), None))
+
+
 def _lines(folder: Path, split: str) -> list[str]:
     """The non-empty lines of a split's list, as normalised paths; raises `DataError` if the list is missing or unreadable."""
-    path = next((p for p in sorted(folder.glob("*.txt")) if p.stem.lower() == split.lower()), folder / f"{split}.txt")
-    if not path.is_file():
+    path = _list_file(folder, split)
+    if path is None:
         lists = ", ".join(sorted(p.stem for p in folder.glob("*.txt"))) or "none"
-        raise DataError(f"{path} is not there; lists in {folder}: {lists}")
+        raise DataError(f"{folder / f'{split}.txt'} is not there; lists in {folder}: {lists}")
     try:
         text = read_text(path)
     except ValueError as error:

@@ -154,13 +154,21 @@ def interpret(mask: MaskFile, labels: LabelSet, colors: Colors, meaning: Meaning
 
 
 def open_mask(path: Path) -> MaskFile:
+    """Reads and decodes a mask file as `decode_mask` does; raises `MaskError` also for a file that cannot be read."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise MaskError(f"{path}: {error.strerror}") from error
+    return decode_mask(path, data)
+
+
+def decode_mask(path: Path, data: bytes) -> MaskFile:
     """Decodes a mask without changing a value: grey with 1 to 16 bits, palette indices, or RGB; alpha must be opaque.
 
     Raises `MaskError` naming the file if it is no image, lacks pixels, is turned by EXIF, has another mode or uses lossy
     compression. The file's bytes decide, not its name.
     """
     try:
-        data = path.read_bytes()
         with Image.open(io.BytesIO(data)) as image:
             _require_lossless_ids(path, image)
             check_declared(image, data)

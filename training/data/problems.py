@@ -10,15 +10,24 @@ MOST = 10  # errors that a message shows
 class DataError(ValueError):
     """A data set that cannot be used as it is."""
 
+    @property
+    def each(self) -> list[DataError]:
+        """The single errors: this one, or those of `FrameErrors`."""
+        return [self]
+
 
 class FrameErrors(DataError):
     """Several errors of a data set; the message shows the first ten and the number of others."""
 
     def __init__(self, errors: Sequence[DataError]) -> None:
-        self.errors = list(errors)
+        self._errors = list(errors)
         lines = [f"{len(errors)} errors in the data set:", *(f"  {error}" for error in errors[:MOST])]
         further = [f"  and {len(errors) - MOST} more"] if len(errors) > MOST else []
         super().__init__("\n".join([*lines, *further]) if len(errors) > 1 else str(errors[0]))
+
+    @property
+    def each(self) -> list[DataError]:
+        return self._errors
 
 
 def raise_all(errors: Sequence[DataError]) -> None:

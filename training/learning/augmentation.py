@@ -19,8 +19,8 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as TF
 
-from imaging.formats.headers import JPEG
-from training.data.datasets import Split
+from training.data.survey import Survey
+from training.learning.frame_cache import FrameCache
 from training.learning.recipe import Recipe, RecipeError
 
 CACHE_MB = 4096
@@ -40,18 +40,23 @@ class AugmentedSplit(Dataset[tuple[Tensor, Tensor]]):
     """Crops of a split: uint8 images (3, h, w) and int64 masks (h, w).
 
     Keys are (epoch, index). Frames that the recipe's `repeats` add have indices of their own. Random choices depend only on
-    the key and the recipe's seed, so a resumed training sees the same crops. Each worker caches frames, up to `cache_bytes`.
-    The cache holds decoded pixels. If the recipe's largest scale is 0.5 or less, it holds JPEGs undecoded: each crop decodes
-    its JPEG at the crop's scale, reduced by libjpeg as in the service.
+    the key and the recipe's seed, so a resumed training sees the same crops. All workers share one cache of frames, of up to
+    `cache_bytes`. The cache holds decoded pixels. If the recipe's largest scale is 0.5 or less, it holds JPEGs undecoded: each
+    crop decodes its JPEG at the crop's scale, reduced by libjpeg as in the service.
     """
 
-    def __init__(self, split: Split, recipe: Recipe, cache_bytes: int = CACHE_MB << 20) -> None:
-        self.split, self.recipe = split, recipe
-        self.ignore_index = split.labels.ignore_index
-        self._free_bytes = cache_bytes
-        self._cache: dict[int, tuple[bytes | Pixels, Pixels]] = {}
-        self._frame_indices = _epoch_frames(split, recipe.repeats)
-        self._paste_shares = _by_id(split.labels.names, recipe.paste, "paste")
+    def __init__(self, survey: Survey, recipe: Recipe, cache_bytes: int = CACHE_MB << 20) -> None:
+        self.split, self.recipe = survey.split, recipe
+        self.ignore_index = self.split.labels.ignore_index
+        self._shapes = [record.size for record in survey.records]
+        self._undecoded = [record.is_jpeg and recipe.scales[1] <= REDUCED for record in survey.records]
+        sizes = [
+            height * width + (record.image_bytes if undecoded else 3 * height * width)
+            for (height, width), undecoded, record in zip(self._shapes, self._undecoded, survey.records, strict=True)
+        ]
+        self._cache = FrameCache(sizes, cache_bytes)
+        self._frame_indices = _epoch_frames(survey, recipe.repeats)
+        self._paste_shares = _by_id(self.split.labels.names, recipe.paste, "paste")
         self._transform = v2.Compose(
             [
                 v2.RandomCrop(recipe.crop),
@@ -86,16 +91,16 @@ class AugmentedSplit(Dataset[tuple[Tensor, Tensor]]):
 
     def _load(self, index: int) -> tuple[bytes | Pixels, Pixels]:
         """The image, as file bytes or decoded pixels, and the mask's ids (H, W)."""
-        if index in self._cache:
-            return self._cache[index]
+        height, width = self._shapes[index]
+        cached = self._cache.read(index)
+        if cached is not None:
+            image, ids = cached[: -height * width], cached[-height * width :].reshape(height, width)
+            return image.tobytes() if self._undecoded[index] else image.reshape(height, width, 3), ids
         data, ids = self.split.file(index), self.split.mask(index).copy()
-        as_file = data.startswith(JPEG) and self.recipe.scales[1] <= REDUCED
-        frame = data if as_file else self.split.decode(index, data).copy(), ids
-        size = (len(data) if as_file else 3 * ids.size) + ids.nbytes
-        if size <= self._free_bytes:
-            self._cache[index] = frame
-            self._free_bytes -= size
-        return frame
+        source = data if self._undecoded[index] else self.split.decode(index, data).copy()
+        flat = np.frombuffer(source, np.uint8) if isinstance(source, bytes) else source.reshape(-1)
+        self._cache.write(index, np.concatenate([flat, ids.reshape(-1)]))
+        return source, ids
 
     def _scale(self, index: int) -> tuple[Tensor, Tensor]:
         source, ids = self._load(index)
@@ -143,16 +148,16 @@ def scale_warning(longer_side: int, recipe: Recipe) -> str:
     )
 
 
-def _epoch_frames(split: Split, repeats: Mapping[str, int]) -> list[int]:
+def _epoch_frames(survey: Survey, repeats: Mapping[str, int]) -> list[int]:
     """The frame indices of an epoch: every frame once, then the repeats; raises `RecipeError` for an unknown class."""
-    frames = list(range(len(split.frames)))
-    times = _by_id(split.labels.names, repeats, "repeats")
+    frames = list(range(len(survey.records)))
+    times = _by_id(survey.split.labels.names, repeats, "repeats")
     if not times:
         return frames
     extra = []
-    for index in frames:
-        class_ids = np.unique(split.mask(index)).tolist()
-        extra += [index] * (int(max(times.get(class_id, 1) for class_id in class_ids)) - 1)
+    for index, pixels in enumerate(survey.class_pixels):
+        most = max((int(times.get(class_id, 1)) for class_id in pixels.nonzero()[0].tolist()), default=1)
+        extra += [index] * (most - 1)
     return frames + extra
 
 

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import TypeVar, cast
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-PATIENCE = timedelta(hours=2)  # how long the other processes wait while the first scores the network on val
+PATIENCE = timedelta(hours=2)  # how long the other processes wait while the first surveys the data, or scores the network
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,14 @@ class World:
             value = value.clone()
             dist.all_reduce(value)
         return value
+
+    def from_first(self, make: Callable[[], Value]) -> Value:
+        """What `make` returns in the first process, in every process; the others wait for it and do not call `make`."""
+        if self.size == 1:
+            return make()
+        values = [make() if self.first else None]
+        dist.broadcast_object_list(values)
+        return cast(Value, values[0])
 
     def wait(self) -> None:
         """Blocks until every process has called it."""

@@ -23,25 +23,31 @@ Batch = tuple[Tensor, Tensor]
 class EpochBatches(Sampler[list[tuple[int, int]]]):
     """Yields a list of (epoch, index) for each step: this process's share of the step's batch.
 
-    All processes draw the same order, so the frames of a step do not depend on the number of processes.
+    All processes draw the same order, so the frames of a step do not depend on the number of processes. Their shares are
+    equal. An epoch with fewer frames than the recipe's batch is one step of as many frames as the processes can share equally.
+    Raises `ValueError` for a batch that they cannot share equally, and for an epoch with fewer frames than processes.
     """
 
     def __init__(self, frames: int, recipe: Recipe, world: World) -> None:
+        epoch_frames = min(frames, recipe.frames_per_epoch or frames)
         if recipe.batch % world.size:
             raise ValueError(f"batch must be a multiple of the {world.size} processes, got {recipe.batch}")
+        if epoch_frames < world.size:
+            raise ValueError(f"an epoch must have a frame for each of the {world.size} processes, got {epoch_frames}")
         self.frames, self.recipe, self.world = frames, recipe, world
-        self.epoch_frames = min(frames, recipe.frames_per_epoch or frames)
+        self.batch = min(recipe.batch, epoch_frames - epoch_frames % world.size)
+        self.steps = max(1, epoch_frames // recipe.batch)
         self.epoch = 0
 
     def __len__(self) -> int:
-        return max(1, self.epoch_frames // self.recipe.batch)
+        return self.steps
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
         generator = torch.Generator().manual_seed(mixed(self.recipe.seed, self.epoch))
         order = torch.randperm(self.frames, generator=generator).tolist()
-        batch = min(self.recipe.batch, self.epoch_frames)
-        for start in range(0, len(self) * batch, batch):
-            yield [(self.epoch, index) for index in order[start : start + batch][self.world.rank :: self.world.size]]
+        for step in range(self.steps):
+            batch = order[step * self.batch : (step + 1) * self.batch]
+            yield [(self.epoch, index) for index in batch[self.world.rank :: self.world.size]]
 
 
 class Loader:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-
-from training.data.datasets import Split
 
 
 def cross_entropy(
@@ -66,17 +65,13 @@ def distillation(logits: Tensor, teacher: Tensor) -> Tensor:
     return F.kl_div(student, teacher, reduction="none", log_target=True).sum(1).mean()
 
 
-def median_frequency_weights(split: Split, power: float) -> Tensor:
-    """(median frequency / frequency) ** power of each class.
+def median_frequency_weights(pixels: npt.NDArray[np.int64], power: float) -> Tensor:
+    """(median frequency / frequency) ** power of each class, float32 (classes,).
 
-    A class that the split never shows gets the weight of the rarest class.
+    pixels: the number of pixels of each class, int64 (classes,). A class without pixels gets the weight of the rarest class.
     """
-    counts = np.zeros(len(split.labels), np.int64)
-    for index in range(len(split.frames)):
-        ids = split.mask(index)
-        counts += np.bincount(ids.ravel(), minlength=256)[: len(counts)]
-    frequency = counts / counts.sum()
-    seen = frequency > 0
-    frequency = np.where(seen, frequency, frequency[seen].min())
-    weights = (np.median(frequency[seen]) / frequency) ** power
+    frequency = pixels / pixels.sum()
+    is_shown = frequency > 0
+    frequency = np.where(is_shown, frequency, frequency[is_shown].min())
+    weights = (np.median(frequency[is_shown]) / frequency) ** power
     return torch.from_numpy(weights).float()

@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from model.networks.fcn import FCN
 from model.preprocessing import Preprocessing
-from training.data.datasets import Split
+from training.data.survey import Survey
 from training.learning.augmentation import CACHE_MB, AugmentedSplit
 from training.learning.checkpoint import FILE, Progress, first_line, load_checkpoint, save_checkpoint
 from training.learning.distributed import World
@@ -27,16 +27,16 @@ Evaluate = Callable[[FCN], Mapping[str, float | None]]
 
 @dataclass
 class Run:
-    """One training: the network, what it learns from, and where it writes.
+    """One training: the network, the surveyed split that it learns from, and the folder that it writes to.
 
     evaluate: gives a network's `mean_iou` on val and further values for the curves. It is called every `evaluate_every`
         epochs and after the last one.
-    cache_mb: MiB of frames cached in memory, divided among all workers of all processes.
+    cache_mb: MiB of frames kept in temporary files, divided among all processes; the workers of a process share one file.
     origin: further facts that a checkpoint must share for the training to resume from it, such as the start and the teacher.
     """
 
     net: FCN
-    split: Split
+    survey: Survey
     recipe: Recipe
     preprocessing: Preprocessing
     folder: Path
@@ -52,8 +52,9 @@ class Run:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """The facts that a checkpoint must share for the training to resume from it; reads every image and mask."""
-        facts = {"recipe": self.recipe.to_dict(), "frames": self.split.contents, "labels": self.split.labels.to_list()}
+        """The facts that a checkpoint must share for the training to resume from it."""
+        labels = self.survey.split.labels.to_list()
+        facts = {"recipe": self.recipe.to_dict(), "frames": self.survey.contents, "labels": labels}
         return facts | dict(self.origin)
 
 
@@ -65,9 +66,19 @@ def train(run: Run) -> tuple[FCN, Progress]:
     recipe = run.recipe
     run.folder.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(recipe.seed)
-    data = AugmentedSplit(run.split, recipe, (run.cache_mb << 20) // (max(1, run.workers) * run.world.size))
-    trainer = Trainer(run.net, data, recipe, run.device, run.world, run.preprocessing, run.teacher, run.workers)
-    identity = run.identity  # computed once, because it reads every image and mask
+    data = AugmentedSplit(run.survey, recipe, (run.cache_mb << 20) // run.world.size)
+    trainer = Trainer(
+        net=run.net,
+        data=data,
+        class_pixels=run.survey.class_pixels.sum(0),
+        recipe=recipe,
+        device=run.device,
+        world=run.world,
+        preprocessing=run.preprocessing,
+        teacher=run.teacher,
+        workers=run.workers,
+    )
+    identity = run.identity
     progress = _restore(run, trainer, identity)
     curves = Curves(run.folder, progress.epoch, tensorboard=run.tensorboard) if run.world.first else None
     for epoch in range(progress.epoch, recipe.epochs):

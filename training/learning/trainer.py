@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from typing import Any, cast
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
@@ -30,12 +32,15 @@ class Trainer:
 
     The cross-entropy is that of the whole batch, however many processes and `accumulate` parts share it. Batch norm and the
     Lovász loss see one part at a time; on CUDA, batch norm sees that part of all processes.
+
+    class_pixels: the number of pixels of each class in the data, int64 (classes,).
     """
 
     def __init__(
         self,
         net: FCN,
         data: AugmentedSplit,
+        class_pixels: npt.NDArray[np.int64],
         recipe: Recipe,
         device: torch.device,
         world: World,
@@ -51,7 +56,7 @@ class Trainer:
         self.parallel = world.wrap(self.net, device)
         self.class_weights: Tensor | None = None
         if recipe.class_weights == "median":
-            self.class_weights = median_frequency_weights(data.split, recipe.class_weights_power).to(device)
+            self.class_weights = median_frequency_weights(class_pixels, recipe.class_weights_power).to(device)
 
     @property
     def result(self) -> FCN:
@@ -61,6 +66,7 @@ class Trainer:
     def train_one_epoch(self, epoch: int, progress: Progress) -> tuple[float, float]:
         """Trains one epoch; gives the mean loss, and the fraction of the time spent waiting for data."""
         self._train_mode()
+        statistics = [buffer.clone() for buffer in self._statistics()]
         title = f"epoch {epoch + 1}/{self.recipe.epochs}"
         bar = tqdm(total=len(self.loader), desc=title, unit="batch", mininterval=2, disable=not self.world.first)
         total, waited, started = torch.zeros((), device=self.device), 0.0, time.monotonic()
@@ -71,7 +77,11 @@ class Trainer:
             wait_start = time.monotonic()
             images, masks = next(batches)
             waited += time.monotonic() - wait_start
-            loss = self._step(images.to(self.device, non_blocking=True), masks.to(self.device, non_blocking=True), progress)
+            loss, is_finite = self._step(images.to(self.device, non_blocking=True), masks.to(self.device, non_blocking=True))
+            if not is_finite:
+                progress.skipped += 1
+                self._restore_statistics(statistics)
+            progress.step += 1
             total += loss
             bar.update()
         bar.close()
@@ -84,7 +94,22 @@ class Trainer:
             if isinstance(layer, nn.BatchNorm2d | nn.SyncBatchNorm):
                 layer.train(layer.weight.requires_grad and not self.recipe.freeze_batch_norm)
 
-    def _step(self, images: Tensor, masks: Tensor, progress: Progress) -> Tensor:
+    def _statistics(self) -> list[Tensor]:
+        """The running means and variances of batch norm."""
+        return [buffer for buffer in self.net.buffers() if buffer.is_floating_point()]
+
+    def _restore_statistics(self, before: Sequence[Tensor]) -> None:
+        """Sets the statistics to those of the epoch's beginning if a skipped step has left infinity or NaN in them.
+
+        Most skipped steps leave finite statistics: float16 overflows in the gradients, not in the activations.
+        """
+        if all(bool(torch.isfinite(buffer).all()) for buffer in self._statistics()):
+            return
+        for buffer, value in zip(self._statistics(), before, strict=True):
+            buffer.copy_(value)
+
+    def _step(self, images: Tensor, masks: Tensor) -> tuple[Tensor, bool]:
+        """Trains on one batch; gives its loss, and whether its gradient was finite, so that it changed the weights."""
         if self.recipe.unlabelled_border:
             masks = without_border(masks, self.data.ignore_index, self.recipe.unlabelled_border)
         labelled = self.world.sum((masks != self.data.ignore_index).sum()).clamp(min=1) / self.world.size
@@ -92,7 +117,6 @@ class Trainer:
         crops = len(images) * self.world.size if self.recipe.batch_loss == "sum" else 1
         parts = min(self.recipe.accumulate, len(images))
         teacher_weights = self._teacher_weights(len(images))
-        statistics = [buffer.clone() for buffer in self.net.buffers()]  # of batch norm, restored if the step is skipped
         split = (tensor.tensor_split(parts) for tensor in (images, masks, teacher_weights))
         for index, (part_images, part_masks, part_weights) in enumerate(zip(*split, strict=True)):
             # processes exchange gradients once a step, in its last part
@@ -102,12 +126,7 @@ class Trainer:
                 loss = self._loss(part_images, part_masks, labelled, share, part_weights)
                 self.optimization.backward(loss * crops)
             total += loss.detach()
-        if not self.optimization.step():
-            progress.skipped += 1
-            for buffer, before in zip(self.net.buffers(), statistics, strict=True):
-                buffer.copy_(before)
-        progress.step += 1
-        return total
+        return total, self.optimization.step()
 
     def _teacher_weights(self, crops: int) -> Tensor:
         """The weight of the teacher's divergence for each crop of this process (crops,); 0 for crops it does not see.

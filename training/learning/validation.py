@@ -13,7 +13,7 @@ from model.manifest import Manifest
 from model.metrics import ConfusionMatrix
 from model.networks.fcn import FCN
 from training.data.class_mapping import ClassMapping, identity
-from training.data.datasets import Split
+from training.data.split import Split
 from training.scoring.evaluate import snapshot_segmenter
 
 Scores = dict[str, float | None]

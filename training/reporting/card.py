@@ -11,7 +11,7 @@ from urllib.parse import quote
 import torch
 
 from model.weights_file import Weights, load_weights
-from training.data.datasets import Split
+from training.data.split import Split
 from training.learning.checkpoint import Progress
 from training.learning.recipe import Recipe
 from training.reporting.machine import machine

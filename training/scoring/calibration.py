@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import sqrt
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from tqdm import tqdm
 
-from imaging.rendering import Rendering
+from imaging.errors import ImageError
 from model.inference.segmenter import Options, Segmenter
-from training.data.datasets import Split
+from training.data.problems import DataError
+from training.data.split import Split
 
 BINS = 15
 BLOCKS = 4  # of frames; each is checked at the temperature fitted on the others
@@ -30,8 +32,18 @@ class Sample:
 
 
 @dataclass(frozen=True)
+class FrameSample(Sample):
+    """The sample of one frame.
+
+    confidence: the confidence (P) that the service answers for the same pixels at the file's temperature, 0 to 1.
+    """
+
+    confidence: Tensor
+
+
+@dataclass(frozen=True)
 class Calibration:
-    """A temperature fitted on all frames, and the expected calibration error without and with temperature scaling.
+    """A temperature fitted on all frames with labels, and the expected calibration error without and with temperature scaling.
 
     ece_before: over all frames at temperature 1. ece_after: over all frames, each block at the temperature fitted on the
     other blocks.
@@ -49,29 +61,33 @@ class Calibration:
         return not 1.01 * RANGE[0] < self.temperature < 0.99 * RANGE[1]
 
 
-def calibrate(segmenter: Segmenter, split: Split, options: Options) -> Calibration:
-    """Fits one temperature on the split, and checks it on blocks of consecutive frames.
+def calibrate(samples: Sequence[Sample]) -> Calibration:
+    """Fits one temperature on the samples of frames, and checks it on blocks of consecutive frames.
 
     Blocks are consecutive because neighbouring frames of a video are alike: alternating frames would be checked on nearly the
-    frames of the fit. Raises `ValueError` for a single frame, and without labelled pixels.
+    frames of the fit. Frames without labelled pixels do not count. Raises `ValueError` for fewer than two frames with labels.
     """
-    count = len(split.frames)
-    if count < 2:
-        raise ValueError(f"calibration needs two frames at least, one to fit on and one to check on; got {count}")
-    return fit_and_check([gather(segmenter, split, options, indices) for indices in cut_blocks(count)], count)
+    labelled = [sample for sample in samples if len(sample.labels)]
+    if len(labelled) < 2:
+        raise ValueError(
+            f"calibration needs two frames with labels at least, one to fit on and one to check on; got {len(labelled)} of "
+            f"{len(samples)} frames"
+        )
+    blocks = [joined([labelled[index] for index in indices]) for indices in cut_blocks(len(labelled))]
+    return fit_and_check(blocks, len(labelled))
 
 
 def fit_and_check(blocks: Sequence[Sample], frames: int) -> Calibration:
     """Fits a temperature on all blocks, and checks each block at the temperature fitted on the others."""
     other_blocks = [joined([*blocks[:index], *blocks[index + 1 :]]) for index in range(len(blocks))]
-    held_out = [scaled(block, fit_temperature(others)) for block, others in zip(blocks, other_blocks, strict=True)]
+    checked = [scaled(block, fit_temperature(others)) for block, others in zip(blocks, other_blocks, strict=True)]
     everything = joined(blocks)
     return Calibration(
         temperature=round(fit_temperature(everything), 4),
         frames=frames,
         blocks=len(blocks),
         ece_before=round(expected_calibration_error(everything, 1.0), 5),
-        ece_after=round(expected_calibration_error(joined(held_out), 1.0), 5),
+        ece_after=round(expected_calibration_error(joined(checked), 1.0), 5),
     )
 
 
@@ -91,20 +107,28 @@ def scaled(sample: Sample, temperature: float) -> Sample:
     return Sample(sample.logits / temperature, sample.labels)
 
 
-def gather(segmenter: Segmenter, split: Split, options: Options, indices: range) -> Sample:
-    """The labelled pixels of these frames, every `STEP`th pixel per axis, with their logits on the served path."""
-    logits, labels = [], []
-    for index in tqdm(indices, desc="gathering logits", unit="image", leave=False):
-        data, mask = split.file(index), torch.from_numpy(split.mask(index).copy())
-        plan = segmenter.plan(data, options)
-        row_groups = segmenter.rows(segmenter.decode(data, plan), plan)
-        parts = [torch.from_numpy(part.logits()) for rows in row_groups for part in rows.parts()]
-        sampled_logits = torch.cat(parts, 1).permute(1, 2, 0)[::STEP, ::STEP]
-        sampled_mask = mask[::STEP, ::STEP]
-        labelled = sampled_mask != split.labels.ignore_index
-        logits.append(sampled_logits[labelled].clone())
-        labels.append(sampled_mask[labelled].long())
-    return Sample(torch.cat(logits), torch.cat(labels))
+def gather(segmenter: Segmenter, split: Split, options: Options) -> list[FrameSample]:
+    """The labelled pixels of each frame, every `STEP`th pixel per axis, with their logits on the served path.
+
+    Runs the network once for each frame. Raises `DataError` naming an image that cannot be decoded.
+    """
+    samples = []
+    for index in tqdm(range(len(split.frames)), desc="gathering logits", unit="image", leave=False):
+        data, mask = split.file(index), torch.from_numpy(split.mask(index)[::STEP, ::STEP].copy())
+        try:
+            plan = segmenter.plan(data, options)
+            image = segmenter.decode(data, plan)
+        except ImageError as error:
+            raise DataError(f"{split.frames[index].image}: {error}") from error
+        logits, confidence = [], np.empty(plan.size, np.uint8)
+        for rows in segmenter.rows(image, plan):
+            rows.class_ids_and_confidence(segmenter.temperature, confidence[rows.top : rows.top + len(rows.vertical.before)])
+            logits += [torch.from_numpy(part.logits()) for part in rows.parts()]
+        sampled_logits = torch.cat(logits, 1).permute(1, 2, 0)[::STEP, ::STEP]
+        labelled = mask != split.labels.ignore_index
+        answered = torch.from_numpy(confidence[::STEP, ::STEP].copy())[labelled].double() / 255
+        samples.append(FrameSample(sampled_logits[labelled].clone(), mask[labelled].long(), answered))
+    return samples
 
 
 def fit_temperature(sample: Sample) -> float:
@@ -135,25 +159,15 @@ def expected_calibration_error(sample: Sample, temperature: float) -> float:
     return _error_of(confidence, predicted == sample.labels)
 
 
-def errors_of_answers(segmenter: Segmenter, split: Split, options: Options) -> tuple[float, float]:
+def errors_of_answers(samples: Sequence[FrameSample], temperature: float) -> tuple[float, float]:
     """The expected calibration error at the file's temperature: first of the answered confidence, then of the exact softmax.
 
     They differ because answers interpolate confidence between cells that agree on a class (`model.inference.upsampling`).
     """
-    options = replace(options, rendering=Rendering("confidence"))
-    answered: list[Tensor] = []
-    exact: list[Tensor] = []
-    correct: list[Tensor] = []
-    for index in tqdm(range(len(split.frames)), desc="comparing confidence", unit="image", leave=False):
-        sample = gather(segmenter, split, options, range(index, index + 1))
-        confidence = segmenter(split.file(index), options).confidence
-        assert confidence is not None
-        labelled = split.mask(index)[::STEP, ::STEP] != split.labels.ignore_index
-        answered.append(torch.from_numpy(confidence[::STEP, ::STEP][labelled]).double() / 255)
-        highest, predicted = F.softmax(sample.logits / segmenter.temperature, 1).max(1)
-        exact.append(highest)
-        correct.append(predicted == sample.labels)
-    return _error_of(torch.cat(answered), torch.cat(correct)), _error_of(torch.cat(exact), torch.cat(correct))
+    everything = joined(samples)
+    answered = torch.cat([sample.confidence for sample in samples])
+    correct = everything.logits.argmax(1) == everything.labels
+    return _error_of(answered, correct), expected_calibration_error(everything, temperature)
 
 
 def _error_of(confidence: Tensor, correct: Tensor) -> float:

@@ -21,8 +21,8 @@ from model.networks.fcn import FCN
 from model.networks.servable import half_tensors
 from model.weights_file import Weights
 from training.data.class_mapping import ClassMapping
-from training.data.datasets import Split
 from training.data.problems import DataError
+from training.data.split import Split
 from training.reporting.machine import machine
 from training.scoring.boundaries import BoundaryIoU
 from training.scoring.intervals import Interval

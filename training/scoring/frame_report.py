@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from training.data.datasets import Split
+from training.data.split import Split
 from training.scoring.evaluate import ClassMap, summed
 from training.scoring.intervals import Counts
 

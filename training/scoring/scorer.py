@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import isnan
@@ -10,10 +11,10 @@ from typing import Any
 from model.inference.segmenter import Options, Segmenter
 from model.labels import LabelSet
 from training.data.class_mapping import ClassMapping
-from training.data.datasets import Split
+from training.data.split import Split
 from training.reporting.recording import Measured, RecordedCalibration
 from training.scoring.boundaries import FRACTION, BoundaryIoU
-from training.scoring.calibration import calibrate
+from training.scoring.calibration import Sample, calibrate
 from training.scoring.evaluate import conditions, frame_counts, require_same_classes, summed, table
 from training.scoring.intervals import Counts, Interval, mean_iou_interval, rare_classes
 
@@ -92,9 +93,12 @@ def score(
     return Scored(segmenter, options, mapped, counts, where, boundaries.mean_iou)
 
 
-def fit_temperature(segmenter: Segmenter, split: Split, options: Options) -> RecordedCalibration:
-    """Fits a temperature for this network on a split with the network's classes; prints it and its calibration errors."""
-    calibration = calibrate(segmenter, split, options)
+def fit_temperature(segmenter: Segmenter, split: Split, samples: Sequence[Sample]) -> RecordedCalibration:
+    """Fits a temperature for this network on a split with the network's classes; prints it and its calibration errors.
+
+    samples: of the split's frames, as `gather` gives them.
+    """
+    calibration = calibrate(samples)
     print(f"temperature {calibration.temperature}, fitted on {calibration.frames} frames of {split.name}")
     ece_after = f"with that of the other blocks {calibration.ece_after:.4f}"
     print(f"expected calibration error over {calibration.blocks} blocks of them: {calibration.ece_before:.4f}, {ece_after}")

@@ -65,8 +65,11 @@ def read_export(path: Path) -> Export:
         facts = {key: str(model.get_rt_info(["framework", key]).astype(str)) for key in FACTS}
         key = ["framework", NETWORK_SHA256]
         network_sha256 = str(model.get_rt_info(key).astype(str)) if model.has_rt_info(key) else ""
+        stride = int(facts["stride"])
     except WeightsError:
         raise
+    except OSError as error:
+        raise WeightsError(f"{path} cannot be read: {error.strerror}") from error
     except (RuntimeError, ValueError) as error:
         raise WeightsError(f"{path} is no file of fcn-export: {str(error).strip().splitlines()[-1]}") from error
     try:
@@ -83,7 +86,7 @@ def read_export(path: Path) -> Export:
         manifest=manifest,
         master_sha256=facts["sha256"],
         precision=facts["precision"],
-        stride=int(facts["stride"]),
+        stride=stride,
         grid=grid,
     )
 

@@ -18,6 +18,7 @@ from tests.support.imaging.samples import oriented, upright
 from training.commands.coco_import import main
 from training.data.datasets import get_split
 from training.data.label_files import find_labels
+from training.data.survey import survey_all
 
 HEIGHT, WIDTH = 40, 60
 SQUARE = [10.0, 10.0, 30.0, 10.0, 30.0, 30.0, 10.0, 30.0]
@@ -78,7 +79,7 @@ def test_the_folder_is_one_that_trainings_take(file: Path, tmp_path: Path) -> No
     assert labels.names == ["background", "leaf", "stem"]
     assert labels.ignore_index == 255
     split = get_split(out, "train", labels)
-    split.check()
+    survey_all([split])
     assert [frame.name for frame in split.frames] == ["a", "b"]
 
 

@@ -12,6 +12,7 @@ import onnxruntime
 import pytest
 import torch
 
+from benchmarks.harness.narrow import randomise
 from imaging.decoding import Limits, decode
 from model.inference.loading import load_runtime
 from model.inference.runtimes.openvino_runtime import OpenVINORuntime, read_export
@@ -31,8 +32,8 @@ from model.weights_file import (
     load_weights,
     save_weights,
 )
-from tests.conftest import ROOT, encoded, make_photo
-from tests.narrow import randomise
+from tests.support.checkout import ROOT
+from tests.support.images import encoded, make_photo
 from training.commands.export import export_float32, export_int8, export_path, main, refresh_facts
 
 PHOTOS = sorted((ROOT / "docs" / "photos").glob("*.jpg"))
@@ -48,7 +49,7 @@ def tiles(name: str) -> list[npt.NDArray[np.uint8]]:
     for path in PHOTOS:
         data = path.read_bytes()
         plan = segmenter.plan(data, Options())
-        cut.append(plan.tiles.cut(decode(data, Limits(), plan.tiles.size), next(plan.tiles.regions)))
+        cut.append(plan.tile_plan.cut(decode(data, Limits(), plan.tile_plan.size), next(plan.tile_plan.regions)))
     return cut
 
 
@@ -79,7 +80,7 @@ def test_an_export_carries_its_masters_sha256_and_facts(name: str, precision: st
     files = find_files(name)
     assert files.master is not None
     master, export = load_weights(files.master), read_export(files.exports[precision])
-    assert export.sha256 == master.sha256
+    assert export.master_sha256 == master.sha256
     assert export.manifest == master.manifest
     assert (export.name, export.precision) == (name, precision)
     assert (export.stride, export.grid) == (8, "corner")
@@ -140,7 +141,7 @@ def test_a_master_is_exported_beside_itself(copy: Path, narrow: Weights, capsys:
     assert main(["--weights", str(copy)]) == 0
     assert capsys.readouterr().out.startswith(f"wrote {path} (")
     assert {entry.name for entry in copy.parent.iterdir()} == {"narrow.safetensors", "narrow.onnx"}
-    assert read_export(path).sha256 == load_weights(copy).sha256
+    assert read_export(path).master_sha256 == load_weights(copy).sha256
     tile = make_photo(64, 96)
     np.testing.assert_allclose(OpenVINORuntime(path).logits([tile]), TorchRuntime(narrow, "cpu").logits([tile]), atol=1e-4)
     data = path.read_bytes()
@@ -245,7 +246,7 @@ def test_int8_is_quantised_on_photos_and_agrees_roughly(copy: Path, tmp_path: Pa
         (photos / f"{seed}.png").write_bytes(encoded(make_photo(96, 128, seed)))
     path = export_int8(copy, photos, photos=4, avx2=avx2)
     assert path == export_path(copy, "int8")
-    assert read_export(path).sha256 == load_weights(copy).sha256
+    assert read_export(path).master_sha256 == load_weights(copy).sha256
     assert read_export(path).precision == "int8"
     tile = make_photo(96, 128, 9)
     full, quantised = OpenVINORuntime(export_path(copy, "float32")), OpenVINORuntime(path)

@@ -16,8 +16,11 @@ from tests.support.imaging.samples import oriented, upright
 from tests.support.training.data_sets import write_camvid, write_frame, write_voc
 from training.data.class_mapping import parse_class_mapping
 from training.data.datasets import get_split
+from training.data.inspection import Report, report_all
 from training.data.layouts import DataError
 from training.data.masks import MaskError
+from training.data.split import Split
+from training.data.survey import survey_all
 
 FOUR = numbered_labels(["background", "circle", "square", "triangle"])
 IDS = np.array([[0, 1, 1], [2, 3, 255]], np.uint8)
@@ -137,7 +140,7 @@ def test_a_mask_of_another_size_is_named_with_both_sizes(tmp_path: Path) -> None
     write_voc(tmp_path, {"good": IDS, "bad": IDS})
     Image.fromarray(IDS.T.copy()).save(tmp_path / "SegmentationClass" / "bad.png")
     with pytest.raises(DataError, match=r"bad\.png: the mask is \(3, 2\), its image \(2, 3\)"):
-        get_split(tmp_path, "train", FOUR).check()
+        survey_all([get_split(tmp_path, "train", FOUR)])
 
 
 def test_an_id_outside_the_label_set_is_named(tmp_path: Path) -> None:
@@ -146,25 +149,32 @@ def test_an_id_outside_the_label_set_is_named(tmp_path: Path) -> None:
 
 def test_a_check_names_the_first_mask_that_is_wrong(tmp_path: Path) -> None:
     write_voc(tmp_path, {"good": IDS, "bad": IDS})
-    get_split(tmp_path, "train", FOUR).check()
+    survey_all([get_split(tmp_path, "train", FOUR)])
     Image.fromarray(IDS + 90).save(tmp_path / "SegmentationClass" / "bad.png")
     with pytest.raises(MaskError, match=r"bad\.png: ids \["):
-        get_split(tmp_path, "train", FOUR).check()
+        survey_all([get_split(tmp_path, "train", FOUR)])
+
+
+def report_of(split: Split) -> Report:
+    (report,) = report_all(survey_all([split]))
+    return report
 
 
 @pytest.mark.parametrize(("ids", "shown"), [([255], "no class"), ([0, 255], "background")])
 def test_masks_that_show_a_single_class_are_not_learnt_from(tmp_path: Path, ids: list[int], shown: str) -> None:
     write_voc(tmp_path, {"a": np.resize(np.array(ids, np.uint8), (2, 3))})
     with pytest.raises(DataError, match=f"show {shown} of 4 classes.*255 is void, not an object"):
-        get_split(tmp_path, "train", FOUR).check_learnable()
+        report_of(get_split(tmp_path, "train", FOUR)).require_two_classes()
 
 
 def test_masks_that_show_a_single_class_can_be_scored_and_void_ones_not(tmp_path: Path) -> None:
     write_voc(tmp_path, {"a": np.zeros((2, 3), np.uint8)})
-    assert get_split(tmp_path, "train", FOUR).check() == ({0}, 3)
+    split = get_split(tmp_path, "train", FOUR)
+    assert report_of(split).class_ids == {0}
+    assert survey_all([split])[0].longer_side == 3
     write_voc(tmp_path, {"a": np.full((2, 3), 255, np.uint8)})
     with pytest.raises(DataError, match="show no class"):
-        get_split(tmp_path, "train", FOUR).check()
+        report_of(get_split(tmp_path, "train", FOUR))
 
 
 def test_a_check_names_an_image_that_is_damaged(tmp_path: Path) -> None:
@@ -172,4 +182,4 @@ def test_a_check_names_an_image_that_is_damaged(tmp_path: Path) -> None:
     path = tmp_path / "JPEGImages" / "a.png"
     path.write_bytes(path.read_bytes()[:60])
     with pytest.raises(DataError, match=r"JPEGImages/a\.png: "):
-        get_split(tmp_path, "train", FOUR).check()
+        survey_all([get_split(tmp_path, "train", FOUR)])

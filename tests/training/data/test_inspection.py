@@ -17,10 +17,13 @@ from tests.support.training.data_sets import write_frame, write_voc
 from tests.support.training.invocations import on_shapes
 from training.commands.evaluate import main as evaluate
 from training.commands.train import main
-from training.data.datasets import Split, get_split, get_splits
+from training.data.datasets import get_split, get_splits
 from training.data.demo import write_demo_data
+from training.data.inspection import Report, report_all
 from training.data.orientation import DrawnOn, read_orientation, turn_upright
 from training.data.problems import DataError, FrameErrors
+from training.data.split import Split
+from training.data.survey import survey_all
 
 FOUR = numbered_labels(["background", "circle", "square", "triangle"])
 IDS = np.array([[0, 1, 1], [2, 3, 255]], np.uint8)
@@ -59,13 +62,13 @@ def test_an_image_and_its_mask_may_both_be_wrong(tmp_path: Path) -> None:
     (tmp_path / "JPEGImages" / "a.png").write_bytes(b"no")
     save(tmp_path / "SegmentationClass" / "a.png", IDS + 90)
     with pytest.raises(DataError, match="2 errors in the data set"):
-        get_split(tmp_path, "train", FOUR).check()
+        survey_all([get_split(tmp_path, "train", FOUR)])
 
 
 def test_ten_errors_are_written_out(tmp_path: Path) -> None:
     write_voc(tmp_path, {f"frame{index:02}": IDS + 90 for index in range(13)})
     with pytest.raises(DataError) as caught:
-        get_split(tmp_path, "train", FOUR).check()
+        survey_all([get_split(tmp_path, "train", FOUR)])
     lines = str(caught.value).splitlines()
     assert lines[0] == "13 errors in the data set:"
     assert "frame00.png" in lines[1]
@@ -96,8 +99,13 @@ def test_both_commands_tell_all_errors(
     assert "fcn-evaluate: 2 errors in the data set:" in capsys.readouterr().err
 
 
+def report_of(split: Split) -> Report:
+    (report,) = report_all(survey_all([split]))
+    return report
+
+
 def notes(split: Split) -> list[str]:
-    return split.inspect().notes
+    return report_of(split).notes
 
 
 def test_a_class_that_is_never_shown_is_told(tmp_path: Path) -> None:
@@ -152,7 +160,7 @@ def turned_notes(root: Path, orientation: int, side: tuple[int, int]) -> list[st
 
 def told_of(name: str, root: Path) -> str:
     return (
-        f"1 images of {name} are turned by EXIF, such as {root / 'images' / 'train' / 'a.png'}: masks are taken as drawn on "
+        f"1 images of {name} are turned by EXIF, such as {root / 'images' / 'train' / 'a.png'}: masks are read as drawn on "
         "the upright image; if they were drawn on the stored one, --masks-orientation stored"
     )
 
@@ -177,14 +185,14 @@ def test_masks_are_turned_where_they_were_drawn_on_the_stored_photo(
     right = write_turned(tmp_path, orientation, side, drawn_on)
     split = get_split(tmp_path, "train", FOUR, drawn_on=drawn_on)
     assert np.array_equal(split.mask(0), right)
-    split.check()
+    survey_all([split])
     assert drawn_on == "upright" or notes(split) == []
 
 
 def test_a_mask_that_lies_on_its_side_is_an_error_that_names_the_switch(tmp_path: Path) -> None:
     write_turned(tmp_path, 6, (4, 6), "stored")
     with pytest.raises(DataError, match=r"a\.png: the mask is \(4, 6\), its image \(6, 4\).*--masks-orientation says"):
-        get_split(tmp_path, "train", FOUR).check()
+        survey_all([get_split(tmp_path, "train", FOUR)])
 
 
 @pytest.mark.parametrize("format", ["PNG", "JPEG", "WEBP", "TIFF"])
@@ -198,15 +206,15 @@ def test_the_orientation_is_the_decoder_s(format: str) -> None:
 
 def test_how_masks_are_read_is_told_in_a_line(tmp_path: Path) -> None:
     write_voc(tmp_path, {"a": IDS, "b": IDS})
-    assert get_split(tmp_path, "train", FOUR).inspect().meaning == "masks: pixel values are class ids"
+    assert report_of(get_split(tmp_path, "train", FOUR)).meaning == "masks: pixel values are class ids"
     rgb = np.asarray(FOUR.palette, np.uint8)[IDS]
     save(tmp_path / "SegmentationClass" / "a.png", rgb)
-    mixed = get_split(tmp_path, "train", FOUR).inspect().meaning
+    mixed = report_of(get_split(tmp_path, "train", FOUR)).meaning
     assert mixed.startswith("masks: pixel values are class ids; 1 RGB images are read by the classes' colours: ")
     save(tmp_path / "SegmentationClass" / "b.png", rgb)
-    assert get_split(tmp_path, "train", FOUR).inspect().meaning == "masks: RGB images, read by the classes' colours"
+    assert report_of(get_split(tmp_path, "train", FOUR)).meaning == "masks: RGB images, read by the classes' colours"
     split = get_split(tmp_path, "train", FOUR, meaning="colors")
-    assert split.inspect().meaning == "masks: read by the classes' colours"
+    assert report_of(split).meaning == "masks: read by the classes' colours"
     assert np.array_equal(split.mask(0), IDS)
 
 
@@ -231,9 +239,9 @@ def test_palettes_that_contradict_the_classes_are_told_once(tmp_path: Path) -> N
 
 
 def test_another_reading_of_masks_is_another_training(tmp_path: Path) -> None:
-    write_voc(tmp_path, {"a": IDS})
+    write_voc(tmp_path, {"a": np.zeros((2, 3), np.uint8)})
     digests = {
-        get_split(tmp_path, "train", FOUR, None, meaning, drawn_on).contents
+        survey_all([get_split(tmp_path, "train", FOUR, None, meaning, drawn_on)])[0].contents
         for meaning in ("ids", "colors")
         for drawn_on in ("upright", "stored")
     }
@@ -263,7 +271,7 @@ def test_files_that_cannot_be_read_are_told_with_the_others(tmp_path: Path) -> N
     (masks / "a.png").symlink_to("nowhere")
     (photos / "c.png").write_bytes(b"")
     with pytest.raises(FrameErrors) as caught:
-        get_split(tmp_path, "train", FOUR).check()
+        survey_all([get_split(tmp_path, "train", FOUR)])
     message = str(caught.value)
     assert message.startswith("4 errors in the data set:")
     assert f"{photos / 'a.png'}: No such file or directory" in message
@@ -274,7 +282,7 @@ def test_masks_of_black_and_white_alone_are_told(tmp_path: Path) -> None:
     """Where others show classes, their white would be void without a word."""
     white = np.array([[0, 255, 255], [0, 0, 0]], np.uint8)
     write_voc(tmp_path, {"a": IDS, "b": white, "c": np.full((2, 3), 255, np.uint8)})
-    (report,) = [get_split(tmp_path, "train", FOUR).inspect()]
+    report = report_of(get_split(tmp_path, "train", FOUR))
     path = tmp_path / "SegmentationClass" / "b.png"
     message = f"1 masks of 'train' hold 0 and 255 alone, such as {path}: 255 is void, not an object"
     assert [note for note in report.notes if note.startswith(message)]
@@ -284,5 +292,5 @@ def test_rgb_masks_that_repeat_ids_are_told_as_ids(tmp_path: Path) -> None:
     write_voc(tmp_path, {"a": IDS, "b": IDS})
     save(tmp_path / "SegmentationClass" / "a.png", np.dstack([IDS] * 3))
     split = get_split(tmp_path, "train", FOUR)
-    assert split.inspect().meaning == "masks: pixel values are class ids"
+    assert report_of(split).meaning == "masks: pixel values are class ids"
     assert np.array_equal(split.mask(0), IDS)

@@ -15,9 +15,11 @@ from PIL import Image
 from model.labels import voc_labels
 from tests.support.images import make_photo
 from training.commands.coco_import import main as import_coco
-from training.data.datasets import Split, get_split
+from training.data.datasets import get_split
 from training.data.label_files import find_labels, read_labels
 from training.data.layouts import DataError, find_frames
+from training.data.split import Split
+from training.data.survey import survey_all
 
 Ids = npt.NDArray[np.uint8]
 SIZE = (24, 32)
@@ -43,8 +45,7 @@ def read(root: Path, **how: Any) -> dict[str, Ids]:
     """The masks of both splits by the names of their frames."""
     labels = find_labels(None, root)
     splits: list[Split] = [get_split(root, name, labels, **how) for name in ("train", "val")]
-    for split in splits:
-        split.check()
+    survey_all(splits)
     return {frame.name: split.mask(index) for split in splits for index, frame in enumerate(split.frames)}
 
 

@@ -14,6 +14,7 @@ from tests.support.training.data_sets import write_frame, write_voc
 from training.data.camvid import GROUPS, published_colors, split_of
 from training.data.datasets import get_split
 from training.data.layouts import DataError, find_frames, list_frames
+from training.data.survey import survey_all
 
 IDS = np.array([[0, 1, 1], [2, 3, 255]], np.uint8)
 
@@ -231,7 +232,8 @@ def test_names_that_are_not_utf_8_are_read(tmp_path: Path) -> None:
     for split in ("train", "val"):
         frames = get_split(tmp_path, split, voc_labels())
         assert frames.frames[0].name.startswith(name)
-        assert len(frames.digest) == len(frames.contents) == 64
+        assert len(frames.digest) == 64
+        assert len(survey_all([frames])[0].contents) == 64
 
 
 def test_a_list_of_voc_s_may_hold_names_with_spaces_and_endings(tmp_path: Path) -> None:
@@ -243,6 +245,18 @@ def test_a_list_of_voc_s_may_hold_names_with_spaces_and_endings(tmp_path: Path) 
 def test_a_list_is_found_in_any_case_as_cvat_names_subsets(tmp_path: Path) -> None:
     lists = write_voc(tmp_path, {"a": IDS}) / "ImageSets" / "Segmentation"
     (lists / "train.txt").rename(lists / "Train.txt")
+    assert names(tmp_path, "train") == ["a"]
+
+
+def test_a_plain_folder_s_lists_are_found_in_any_case(tmp_path: Path) -> None:
+    """Else the frames would be split by their names, without a word."""
+    write_plain(tmp_path, "a", "b", "c")
+    (tmp_path / "Train.txt").write_text("c\na\n")
+    with pytest.raises(DataError, match=r"neither val\.txt nor images/val; its other splits have"):
+        names(tmp_path, "val")
+    (tmp_path / "VAL.txt").write_text("b\n")
+    assert (names(tmp_path, "train"), names(tmp_path, "val")) == (["c", "a"], ["b"])
+    (tmp_path / "train.txt").write_text("a\n")
     assert names(tmp_path, "train") == ["a"]
 
 

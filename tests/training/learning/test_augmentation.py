@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import pickle
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +19,7 @@ from model.labels import numbered_labels
 from tests.support.images import make_photo
 from tests.support.training.data_sets import write_camvid, write_frame
 from training.data.datasets import get_split
+from training.data.survey import survey_all
 from training.learning.augmentation import AugmentedSplit, scale_warning
 from training.learning.recipe import Recipe, RecipeError
 
@@ -29,7 +33,7 @@ def augmented(root: Path, **options: Any) -> AugmentedSplit:
         blocks = np.random.default_rng(3).integers(0, 4, (2, 6, 8), dtype=np.uint8)
         write_camvid(root, {str(i): np.kron(ids, np.ones((8, 8), np.uint8)) for i, ids in enumerate(blocks)})
     recipe = Recipe(**({"crop": (40, 40), "color": 0.0} | options))
-    return AugmentedSplit(get_split(root, "train", LABELS), recipe)
+    return AugmentedSplit(survey_all([get_split(root, "train", LABELS)])[0], recipe)
 
 
 def draw(data: AugmentedSplit, epoch: int, index: int = 0) -> tuple[Tensor, Tensor]:
@@ -99,7 +103,7 @@ def test_what_lies_outside_repeats_the_edge_and_is_void(tmp_path: Path) -> None:
 def test_padding_takes_the_label_sets_own_void(tmp_path: Path) -> None:
     write_camvid(tmp_path, {"a": np.zeros((8, 8), np.uint8)})
     split = get_split(tmp_path, "train", numbered_labels(["a", "b"], ignore_index=2))
-    _, mask = AugmentedSplit(split, Recipe(crop=(8, 12), scales=(1.0, 1.0)))[0, 0]
+    _, mask = AugmentedSplit(survey_all([split])[0], Recipe(crop=(8, 12), scales=(1.0, 1.0)))[0, 0]
     assert mask.unique().tolist() == [0, 2]
     assert (mask == 2).sum() == 32
 
@@ -147,7 +151,7 @@ def test_large_jpegs_are_reduced_as_the_service_reduces_them(tmp_path: Path, sca
     ids = np.zeros((96, 128), np.uint8)
     write_frame(tmp_path / "train" / "a.jpg", tmp_path / "trainannot" / "a.png", ids, make_photo(96, 128))
     split, size = get_split(tmp_path, "train", LABELS), (round(96 * scale), round(128 * scale))
-    data = AugmentedSplit(split, Recipe(crop=size, scales=(scale, scale), flip=0.0, color=0.0))
+    data = AugmentedSplit(survey_all([split])[0], Recipe(crop=size, scales=(scale, scale), flip=0.0, color=0.0))
     served = decode(split.file(0), Limits(), size)
     for _ in range(2):  # from the file, and from what is kept of it
         assert np.array_equal(data[0, 0][0].permute(1, 2, 0).numpy(), served)
@@ -161,7 +165,7 @@ def test_images_that_are_not_reduced_are_scaled_as_the_service_scales_them(tmp_p
     split = get_split(tmp_path, "train", LABELS)
     for scale in (0.75, 2.0):
         size = round(48 * scale), round(64 * scale)
-        data = AugmentedSplit(split, Recipe(crop=size, scales=(scale, scale), flip=0.0, color=0.0))
+        data = AugmentedSplit(survey_all([split])[0], Recipe(crop=size, scales=(scale, scale), flip=0.0, color=0.0))
         pixels = data[0, 0][0].permute(1, 2, 0).numpy().astype(int)
         assert np.abs(pixels - decode(split.file(0), Limits(), size)).max() <= 1
 
@@ -170,7 +174,7 @@ def blocks(root: Path, frames: dict[str, list[int]], **options: Any) -> Augmente
     """Frames of 8x8 whose columns hold these ids."""
     shown = {name: np.resize(np.array(ids, np.uint8), (8, 8)) for name, ids in frames.items()}
     split = get_split(write_camvid(root, shown), "train", LABELS)
-    return AugmentedSplit(split, Recipe(crop=(8, 8), **(STILL | options)))
+    return AugmentedSplit(survey_all([split])[0], Recipe(crop=(8, 8), **(STILL | options)))
 
 
 def test_frames_of_a_class_are_repeated_in_an_epoch_as_often_as_asked(tmp_path: Path) -> None:
@@ -208,7 +212,9 @@ def test_how_often_classes_are_pasted_is_what_the_recipe_says(tmp_path: Path) ->
 def test_frames_are_kept_up_to_the_cache_s_size(tmp_path: Path) -> None:
     data = blocks(tmp_path, {"0": [0], "1": [1], "2": [2]})
     frame = 4 * 8 * 8  # bytes of its pixels and its mask
-    caches = {count: AugmentedSplit(data.split, data.recipe, count * frame) for count in (0, 2, 3)}
+    (survey,) = survey_all([data.split])
+    marks = 3  # bytes, one a frame
+    caches = {count: AugmentedSplit(survey, data.recipe, marks + count * frame) for count in (0, 2, 3)}
     drawn = {count: [some[0, index] for index in range(3)] for count, some in caches.items()}
     for labelled in data.split.frames:
         labelled.image.unlink()
@@ -218,6 +224,29 @@ def test_frames_are_kept_up_to_the_cache_s_size(tmp_path: Path) -> None:
         for index in range(count, 3):
             with pytest.raises(FileNotFoundError):
                 some[0, index]
+
+
+def test_processes_share_what_one_of_them_has_read(tmp_path: Path) -> None:
+    data = blocks(tmp_path, {"0": [0], "1": [1], "2": [2]})
+    worker = pickle.loads(pickle.dumps(data))  # as a data loader passes it to a process
+    drawn = [data[0, index][0] for index in range(3)]
+    for frame in data.split.frames:
+        frame.image.unlink()
+        frame.mask.unlink()
+    assert all(torch.equal(worker[0, index][0], drawn[index]) for index in range(3))
+
+
+def test_the_cache_s_file_goes_with_the_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    (tmp_path / "temporary").mkdir()
+    data = blocks(tmp_path, {"0": [0], "1": [1]})
+    assert [path.suffix for path in (tmp_path / "temporary").iterdir()] == [".frames"]
+    worker = pickle.loads(pickle.dumps(data))
+    del worker
+    assert list((tmp_path / "temporary").iterdir())
+    del data
+    gc.collect()
+    assert not list((tmp_path / "temporary").iterdir())
 
 
 def test_crops_at_scales_that_the_service_does_not_work_at_are_told() -> None:

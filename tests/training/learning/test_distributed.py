@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -75,3 +76,41 @@ def test_several_processes_leave_out_one_group_after_the_other(tmp_path: Path) -
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=LONGEST_S, check=False)
     assert done.returncode == 0, done.stderr
     assert "mean of 2 groups: " in done.stdout
+
+
+COUNTS_OPENS = """
+import os, sys
+from pathlib import Path
+from training.commands.train import main
+
+data, log = Path(sys.argv[1]), Path(sys.argv[2])
+names = []
+
+def hook(event, arguments):
+    if event == "open" and isinstance(arguments[0], (str, os.PathLike)) and data in Path(arguments[0]).parents:
+        names.append(Path(arguments[0]).name)
+
+sys.addaudithook(hook)
+status = main(sys.argv[3:])
+log.with_name(f"opens{os.environ['RANK']}").write_text("\\n".join(names))
+sys.exit(status)
+"""
+
+
+def test_the_first_process_reads_the_data_for_all(tmp_path: Path) -> None:
+    """Without epochs, so that no batch is read."""
+    data, script = tmp_path / "data", tmp_path / "counts.py"
+    write_demo_data(data, train=8, val=2)
+    script.write_text(COUNTS_OPENS)
+    (tmp_path / "recipe.toml").write_text(TINY_RECIPE)
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(script)]
+    command += [str(data), str(tmp_path / "opens"), "--data", str(data), "--labels", str(data / "classes.json")]
+    command += ["--recipe", str(tmp_path / "recipe.toml"), "--set", "class_weights='median'", "--set", "repeats={circle=2}"]
+    command += ["--epochs", "0", "--device", "cpu", "--threads", "1", "--out", str(tmp_path / "out")]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=LONGEST_S, check=False)
+    assert done.returncode == 0, done.stderr
+    first, second = ((tmp_path / f"opens{rank}").read_text().split() for rank in range(2))
+    train_files = sorted(f"train_{index:03}.{ending}" for index in range(8) for ending in ("jpg", "png"))
+    assert sorted(name for name in first if name.startswith("train_")) == train_files
+    assert not [name for name in second if name.endswith((".jpg", ".png"))]

@@ -58,3 +58,20 @@ def test_processes_share_the_frames_of_each_step(size: int) -> None:
 def test_a_batch_that_processes_cannot_share_is_refused() -> None:
     with pytest.raises(ValueError, match="batch must be a multiple of the 3 processes, got 8"):
         EpochBatches(20, Recipe(batch=8), World(0, 3))
+
+
+@pytest.mark.parametrize(("frames", "frames_per_epoch", "steps"), [(22, 13, 1), (22, 5, 1), (5, 0, 1), (22, 20, 2), (22, 2, 1)])
+def test_processes_have_equal_shares_of_an_epoch_of_any_length(frames: int, frames_per_epoch: int, steps: int) -> None:
+    recipe = Recipe(batch=8, frames_per_epoch=frames_per_epoch)
+    shares = [list(EpochBatches(frames, recipe, World(rank, 2))) for rank in range(2)]
+    assert [len(share) for share in shares] == [steps] * 2
+    for parts in zip(*shares, strict=True):
+        assert len({len(part) for part in parts}) == 1
+        assert parts[0]
+        assert not set(parts[0]) & set(parts[1])
+
+
+@pytest.mark.parametrize(("frames", "frames_per_epoch"), [(1, 0), (20, 1)])
+def test_an_epoch_with_fewer_frames_than_processes_is_refused(frames: int, frames_per_epoch: int) -> None:
+    with pytest.raises(ValueError, match="an epoch must have a frame for each of the 2 processes, got 1"):
+        EpochBatches(frames, Recipe(batch=8, frames_per_epoch=frames_per_epoch), World(0, 2))

@@ -64,7 +64,7 @@ def test_a_folder_of_other_masks_is_refused(make_run: Make) -> None:
     """Corrected labels are other data, though the files' names are the same."""
     run = make_run(epochs=1)
     train(run)
-    path = run.split.frames[0].mask
+    path = run.survey.split.frames[0].mask
     before = path.read_bytes()
     with Image.open(path) as mask:
         turned = mask.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
@@ -100,7 +100,9 @@ def test_the_rate_of_a_training_that_goes_on_is_that_of_all_its_steps(make_run: 
 def test_the_checkpoint_says_whose_it_is(make_run: Make) -> None:
     run = make_run(epochs=1)
     train(run)
-    checkpoint = load_checkpoint(run.folder, {"recipe": Recipe(**run.recipe.to_dict()).to_dict(), "frames": run.split.contents})
+    checkpoint = load_checkpoint(
+        run.folder, {"recipe": Recipe(**run.recipe.to_dict()).to_dict(), "frames": run.survey.contents}
+    )
     assert checkpoint is not None
     assert set(checkpoint[1]) == {"net", "optimizer", "scheduler", "scaler", "average"}
 

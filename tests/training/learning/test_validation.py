@@ -14,8 +14,9 @@ from benchmarks.harness.narrow import narrow_net
 from model.inference.segmenter import Options
 from model.weights_file import Weights
 from training.data.class_mapping import ClassMapping, parse_class_mapping
-from training.data.datasets import Split, get_split
+from training.data.datasets import get_split
 from training.data.label_files import read_labels
+from training.data.split import Split
 from training.learning.validation import Scorer, cross_entropy_sum
 from training.scoring.evaluate import evaluate, snapshot_segmenter
 

@@ -62,7 +62,7 @@ def test_one_command_scores_fits_and_records_a_file_with_all_its_exports(recorde
     assert manifest.training["notes"] == ["A note."]
     full, quantised = (read_export(export_path(recorded, precision)) for precision in ("float32", "int8"))
     assert full.manifest == quantised.manifest == manifest
-    assert full.sha256 == quantised.sha256 == load_weights(recorded).sha256
+    assert full.master_sha256 == quantised.master_sha256 == load_weights(recorded).sha256
     assert manifest.exports == {"int8": quantised.network_sha256}
     assert full.network_sha256 != quantised.network_sha256
     card = recorded.with_suffix(".md").read_text()
@@ -78,7 +78,7 @@ def test_scores_on_avx2_stand_beside_those_on_vnni_whose_temperature_stays(
     before = load_weights(recorded).manifest
     fitted = {"calibration_int8": before.training["calibration_int8"] | {"split": "of VNNI"}}
     save_weights(recorded, load_weights(recorded).tensors, replace(before, training={**before.training, **fitted}))
-    refresh_facts(recorded, read_export(export_path(recorded, "int8")).sha256)
+    refresh_facts(recorded, read_export(export_path(recorded, "int8")).master_sha256)
     manifest = load_weights(record(recorded, shapes, "avx2", monkeypatch)).manifest
     assert list(manifest.scores) == [*RECORDED, "shapes, val, int8 on AVX2", "shapes, val, quality high, int8 on AVX2"]
     assert manifest.training["calibration_int8"]["split"] == "of VNNI"

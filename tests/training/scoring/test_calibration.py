@@ -12,8 +12,9 @@ import torch
 from imaging.rendering import Rendering
 from model.inference.runtime import Runtime
 from model.inference.segmenter import Options, Segmenter
-from training.data.datasets import Split, get_split
+from training.data.datasets import get_split
 from training.data.label_files import read_labels
+from training.data.split import Split
 from training.scoring.calibration import (
     STEP,
     Calibration,
@@ -69,7 +70,7 @@ def split(shapes: Path) -> Split:
 
 def test_logits_are_gathered_from_the_served_path(runtime: Runtime, split: Split) -> None:
     segmenter, options = Segmenter(runtime), Options(tile=(64, 64), rendering=Rendering("confidence"))
-    sample = gather(segmenter, split, options, range(1, 2))
+    sample = gather(segmenter, split, options)[1]
     mask = split.mask(1)[::STEP, ::STEP]
     served = segmenter(split.file(1), options)
     labelled = mask != split.labels.ignore_index
@@ -78,14 +79,16 @@ def test_logits_are_gathered_from_the_served_path(runtime: Runtime, split: Split
     assert served.confidence is not None
     confidence = (sample.logits.softmax(1).max(1).values * 255).round().numpy()
     # random weights, interpolated by log-odds
-    assert np.abs(confidence - served.confidence[::STEP, ::STEP][labelled]).max() <= 3
+    answered = served.confidence[::STEP, ::STEP][labelled]
+    assert np.abs(confidence - answered).max() <= 3
+    assert np.array_equal((sample.confidence * 255).round().numpy(), answered)
 
 
 def test_the_error_of_answers_is_that_of_the_served_confidence_maps(runtime: Runtime, split: Split) -> None:
     segmenter, options = Segmenter(runtime), Options(tile=(64, 64))
-    sample = gather(segmenter, split, options, range(4))
-    answered, exact = errors_of_answers(segmenter, split, options)
-    assert exact == pytest.approx(expected_calibration_error(sample, segmenter.temperature), abs=1e-6)
+    samples = gather(segmenter, split, options)
+    answered, exact = errors_of_answers(samples, segmenter.temperature)
+    assert exact == pytest.approx(expected_calibration_error(joined(samples), segmenter.temperature), abs=1e-6)
     confidence, correct = [], []
     for index in range(4):
         labels = split.mask(index)[::STEP, ::STEP]
@@ -111,10 +114,22 @@ def test_each_block_is_checked_at_the_temperature_of_the_others() -> None:
     assert result.ece_after > 2 * expected_calibration_error(joined([one, other]), result.temperature)
 
 
-def test_the_served_path_of_each_block_is_looked_at(runtime: Runtime, split: Split) -> None:
+def test_the_network_runs_once_for_each_tile(runtime: Runtime, split: Split, monkeypatch: pytest.MonkeyPatch) -> None:
     segmenter, options = Segmenter(runtime), Options(tile=(64, 64))
-    blocks = [gather(segmenter, split, options, range(index, index + 1)) for index in range(4)]
-    assert calibrate(segmenter, split, options) == fit_and_check(blocks, 4)
+    logits, tiles = runtime.logits, []
+    monkeypatch.setattr(runtime, "logits", lambda batch: tiles.extend(batch) or logits(batch))
+    samples = gather(segmenter, split, options)
+    calibrate(samples)
+    errors_of_answers(samples, segmenter.temperature)
+    assert len(tiles) == sum(segmenter.plan(split.file(index), options).tile_count for index in range(4))
+
+
+def test_blocks_are_made_of_the_frames_with_labels() -> None:
+    """As where a data set labels only some frames of each video: a block without labels could not be checked."""
+    frames = [drawn(2.0, pixels=count) for count in (0, 0, 0, 0, 300, 200, 0, 100, 0, 0)]
+    labelled = [frame for frame in frames if len(frame.labels)]
+    assert calibrate(frames) == fit_and_check(labelled, 3)
+    assert calibrate(frames).frames == 3
 
 
 def test_blocks_are_runs_of_the_list_that_hold_every_frame_once() -> None:
@@ -125,10 +140,13 @@ def test_blocks_are_runs_of_the_list_that_hold_every_frame_once() -> None:
         assert max(map(len, blocks)) - min(map(len, blocks)) <= 1
 
 
-def test_one_frame_is_too_few(runtime: Runtime, split: Split) -> None:
-    one = Split("val", split.frames[:1], split.mapping, split.source_labels, split.colors)
-    with pytest.raises(ValueError, match="one to fit on and one to check on; got 1"):
-        calibrate(Segmenter(runtime), one, Options())
+@pytest.mark.parametrize("pixels", [[], [300], [0, 300, 0, 0]])
+def test_one_frame_with_labels_is_too_few(pixels: list[int]) -> None:
+    frames = [drawn(2.0, count) for count in pixels]
+    with pytest.raises(
+        ValueError, match=f"one to fit on and one to check on; got {min(1, sum(pixels))} of {len(pixels)} frames"
+    ):
+        calibrate(frames)
 
 
 @pytest.mark.parametrize(("label", "edge"), [(0, 20.0), (1, 0.05)])

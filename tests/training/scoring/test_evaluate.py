@@ -14,11 +14,12 @@ from model.inference.runtime import Runtime
 from model.inference.segmenter import Options, Segmenter
 from model.metrics import ConfusionMatrix
 from model.weights_file import Weights
-from tests.conftest import make_photo
-from tests.training.conftest import write_frame
+from tests.support.images import make_photo
+from tests.support.training.data_sets import write_frame
 from training.data.class_mapping import parse_class_mapping
-from training.data.datasets import Split, get_split
+from training.data.datasets import get_split
 from training.data.layouts import DataError
+from training.data.split import Split
 from training.scoring.evaluate import conditions, evaluate, table
 
 OPTIONS = Options(tile=(64, 64), overlap=0.25, side=96)
@@ -53,7 +54,7 @@ def predictions(segmenter: Segmenter, split: Split, options: Options = OPTIONS) 
     for frame in split.frames:
         image = decode(frame.image.read_bytes(), Limits())
         plan = segmenter.plan_size((image.shape[0], image.shape[1]), options)
-        pairs.append(segmenter.infer(scale(image, plan.tiles.size), plan).class_map)
+        pairs.append(segmenter.infer(scale(image, plan.tile_plan.size), plan).class_map)
     return pairs
 
 

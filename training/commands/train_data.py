@@ -1,0 +1,82 @@
+"""The data of `fcn-train`: the frames to learn from and the frames to score on, by the command's arguments."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from training.data.class_mapping import ClassMapping, parse_class_mapping
+from training.data.datasets import get_split, get_splits
+from training.data.groups import groups, only, refuse_shared_frames, without
+from training.data.inspection import report_all
+from training.data.label_files import find_labels
+from training.data.survey import Survey, survey_all
+from training.learning.augmentation import scale_warning
+from training.learning.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """The surveyed splits of a training.
+
+    score_mapping: from the classes of `train` to those of `validation`, if these are fewer.
+    """
+
+    train: Survey
+    validation: Survey
+    score_mapping: ClassMapping | None
+
+
+def read_training_data(args: argparse.Namespace, recipe: Recipe, file: Path) -> TrainingData:
+    """Surveys both splits; prints how masks are read, and what may be wrong.
+
+    file: where the survey's records are kept. Raises `DataError` for errors in the data, and `ValueError` for wrong arguments.
+    """
+    labels = find_labels(args.labels, args.data)
+    mapping = parse_class_mapping(args.class_map, labels) if args.class_map else None
+    score_mapping = None
+    if args.score_map:
+        trained_labels = mapping.labels if mapping else labels
+        score_mapping = parse_class_mapping(args.score_map, trained_labels).of_predictions(trained_labels)
+    validation_name = args.train_split if args.group else args.val_split
+    validation_mapping = _chain(mapping, score_mapping)
+    split, validation = get_splits(
+        partial(get_split, args.data, args.train_split, labels, mapping, args.masks, args.masks_orientation),
+        partial(get_split, args.data, validation_name, labels, validation_mapping, args.masks, args.masks_orientation),
+    )
+    if args.group:
+        split = without(split, args.group, args.group_pattern)
+        validation = only(validation, args.group, args.group_pattern)
+    train, val = survey_all([split, validation], file=file)
+    data = TrainingData(train, val, score_mapping)
+    _print_reports(data, recipe)
+    return data
+
+
+def survey_groups(args: argparse.Namespace, file: Path) -> list[str]:
+    """Surveys the whole of the train split into `file`; gives the names of its groups."""
+    labels = find_labels(args.labels, args.data)
+    split = get_split(args.data, args.train_split, labels, None, args.masks, args.masks_orientation)
+    names = groups(split, args.group_pattern)
+    survey_all([split], file=file)
+    return names
+
+
+def _print_reports(data: TrainingData, recipe: Recipe) -> None:
+    """Prints the reports on both splits; raises `DataError` if the training cannot learn from them or be scored on them."""
+    train_report, validation_report = report_all([data.train, data.validation])
+    train_report.require_two_classes()
+    refuse_shared_frames(data.train, data.validation)
+    lines = [train_report.meaning, *train_report.notes, *validation_report.notes]
+    if warning := scale_warning(data.train.longer_side, recipe):
+        lines.append(warning)
+    print("\n".join(dict.fromkeys(lines)))  # once each: two splits in one folder have notes in common
+
+
+def _chain(first: ClassMapping | None, second: ClassMapping | None) -> ClassMapping | None:
+    """One mapping that applies `first`, then `second`; None without both."""
+    if first is None or second is None:
+        return second or first
+    return ClassMapping(second.table[first.table], second.labels)

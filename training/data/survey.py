@@ -1,0 +1,207 @@
+"""Reads every image and mask of a data set once, and records what trainings and reports need to know of them.
+
+A training writes the records to a file. A later run reads a frame again only if one of its two files has changed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict, TypeAdapter
+from tqdm import tqdm
+
+from imaging.decoding import Limits, read_size
+from imaging.errors import ImageError
+from imaging.formats.headers import JPEG
+from training.data.files import NAME_ENCODING
+from training.data.masks import decode_mask, interpret
+from training.data.orientation import read_orientation, swaps_sides, turn_upright
+from training.data.problems import DataError, raise_all
+from training.data.split import Split
+
+FILE = "survey.json"
+VERSION = 1  # of the records; another number makes every run read its data set again
+
+
+class FrameRecord(BaseModel):
+    """What an image and its mask hold.
+
+    image_sha256, mask_sha256: of the files. image_bytes: the size of the image file. size: (height, width) of the upright
+    image, and of its mask. pixels: for each class id of the source labels, the number of the mask's pixels; void included.
+    is_colored: whether the mask is an RGB image that is read by the classes' colours. contradiction: the first class id whose
+    palette colour belongs to another class, and that class's id. is_turned: whether EXIF turns the image and the mask's size
+    cannot show whether the mask was drawn on the upright image. is_black_and_white: whether the mask holds only 0 and 255.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    image_sha256: str
+    mask_sha256: str
+    image_bytes: int
+    is_jpeg: bool
+    size: tuple[int, int]
+    pixels: dict[int, int]
+    is_colored: bool
+    contradiction: tuple[int, int] | None
+    is_turned: bool
+    is_black_and_white: bool
+
+
+RECORDS = TypeAdapter(dict[str, FrameRecord])
+
+
+@dataclass(frozen=True)
+class Survey:
+    """A split and the record of each of its frames."""
+
+    split: Split
+    records: tuple[FrameRecord, ...]
+
+    @property
+    def contents(self) -> str:
+        """Sha256 of the names, images and masks, and of how masks are read: equal for two runs with the same data."""
+        digest = hashlib.sha256()
+        for frame, record in zip(self.split.frames, self.records, strict=True):
+            digest.update(hashlib.sha256(frame.name.encode(*NAME_ENCODING)).digest())
+            digest.update(bytes.fromhex(record.image_sha256 + record.mask_sha256))
+        if (self.split.meaning, self.split.drawn_on) != ("ids", "upright"):
+            digest.update(f"{self.split.meaning} {self.split.drawn_on}".encode())
+        return digest.hexdigest()
+
+    @property
+    def longer_side(self) -> int:
+        """The median of the frames' longer sides, in pixels."""
+        return int(np.median([max(record.size) for record in self.records]))
+
+    @property
+    def class_pixels(self) -> npt.NDArray[np.int64]:
+        """The number of pixels of each class in each frame, int64 (frames, classes), after the split's mapping."""
+        counts = np.zeros((len(self.records), 256), np.int64)
+        for row, record in zip(counts, self.records, strict=True):
+            np.add.at(row, self.split.mapping.table[list(record.pixels)], list(record.pixels.values()))
+        return counts[:, : len(self.split.labels)]
+
+
+def survey_all(splits: Sequence[Split], *, pixels: bool = True, file: Path | None = None) -> list[Survey]:
+    """Surveys several splits of one data set. A frame that is listed several times is read once.
+
+    pixels: whether images are decoded, or only their headers read. file: where the records are kept; records of frames whose
+    paths, sizes and times of change are the same are used again. Raises `DataError` with the errors of all frames.
+    """
+    known = _load(file) if file else {}
+    used: dict[str, FrameRecord] = {}
+    keys: list[list[str]] = []
+    errors: list[DataError] = []
+    for split in splits:
+        keys.append([])
+        for index in tqdm(range(len(split.frames)), desc=f"checking {split.name}", unit="frame", leave=False):
+            key = _key(split, index)
+            keys[-1].append(key)
+            try:
+                if key not in used:
+                    used[key] = known.get(key) or _read(split, index, pixels)
+            except DataError as error:
+                errors += error.each
+    if file:
+        _save(file, used)
+    raise_all(errors)
+    return [Survey(split, tuple(used[key] for key in split_keys)) for split, split_keys in zip(splits, keys, strict=True)]
+
+
+def frame_errors(splits: Sequence[Split]) -> list[DataError]:
+    """The errors of all frames of these splits; reads every frame."""
+    try:
+        survey_all(splits)
+    except DataError as error:
+        return error.each
+    return []
+
+
+def _key(split: Split, index: int) -> str:
+    """A digest of a frame's paths, sizes and times of change, and of how its mask is read."""
+    frame = split.frames[index]
+    reading = [split.source_labels.to_list(), split.source_labels.ignore_index, list(split.colors.items())]
+    digest = hashlib.sha256(json.dumps([VERSION, *reading, split.meaning, split.drawn_on]).encode())
+    for path in (frame.image.absolute(), frame.mask.absolute()):
+        digest.update(hashlib.sha256(os.fsencode(path)).digest())
+        try:
+            status = path.stat()
+        except OSError:  # reading the file gives the error
+            continue
+        digest.update(f"{status.st_size} {status.st_mtime_ns} ".encode())
+    return digest.hexdigest()
+
+
+def _load(file: Path) -> dict[str, FrameRecord]:
+    """The records of a file; none if it is missing or damaged, which costs only time."""
+    try:
+        return RECORDS.validate_json(file.read_bytes())
+    except (OSError, ValueError):
+        return {}
+
+
+def _save(file: Path, records: dict[str, FrameRecord]) -> None:
+    """Writes the records atomically: if the process is killed, the previous file stays."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    partial = file.with_name(f"{file.name}.part")
+    partial.write_bytes(RECORDS.dump_json(records))
+    partial.replace(file)
+
+
+def _read(split: Split, index: int, pixels: bool) -> FrameRecord:
+    """Reads a frame's two files; raises `DataError` with the errors of both."""
+    frame = split.frames[index]
+    errors: list[DataError] = []
+    try:
+        data = _bytes(frame.image)
+        size = split.decode(index, data).shape[:2] if pixels else _size(frame.image, data)
+    except DataError as error:
+        errors.append(error)
+    try:
+        mask_data = _bytes(frame.mask)
+        mask = decode_mask(frame.mask, mask_data)
+        ids = interpret(mask, split.source_labels, split.colors, split.meaning)
+    except DataError as error:
+        errors.append(error)
+    raise_all(errors)
+    orientation = read_orientation(data)
+    if split.drawn_on == "stored":
+        ids = turn_upright(ids, orientation)
+    split.require_one_size(index, ids, size)
+    counts = np.bincount(ids.ravel(), minlength=256)
+    reads_ids = split.meaning == "ids"
+    return FrameRecord(
+        image_sha256=hashlib.sha256(data).hexdigest(),
+        mask_sha256=hashlib.sha256(mask_data).hexdigest(),
+        image_bytes=len(data),
+        is_jpeg=data.startswith(JPEG),
+        size=size,
+        pixels={int(value): int(counts[value]) for value in np.flatnonzero(counts)},
+        # an all-black mask may hold colours or ids, so it counts as coloured
+        is_colored=not mask.has_ids and not (mask.repeats_ids(split.source_labels) and bool(mask.pixels.any())),
+        contradiction=mask.contradiction(split.source_labels, split.colors) if reads_ids else None,
+        # where EXIF swaps two different sides, the mask's size shows it
+        is_turned=split.drawn_on == "upright" and orientation != 1 and (not swaps_sides(orientation) or size[0] == size[1]),
+        is_black_and_white=reads_ids and mask.is_black_and_white,
+    )
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path}: {error.strerror}") from error
+
+
+def _size(path: Path, data: bytes) -> tuple[int, int]:
+    try:
+        return read_size(data, Limits())
+    except ImageError as error:
+        raise DataError(f"{path}: {error}") from error

@@ -1,0 +1,64 @@
+"""A cache of decoded frames that a training and its loader's worker processes share."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import weakref
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+Bytes = npt.NDArray[np.uint8]
+FILLED = b"\1"
+
+
+class FrameCache:
+    """Keeps frames in a temporary file, which is removed with the object that made it. Copies in other processes share it.
+
+    sizes: bytes of each frame. limit: bytes of the file. Frames have fixed places, in order, as far as the limit reaches;
+    further frames are never kept. A byte for each frame says whether its place is filled; it is written last, so a reader
+    sees a whole frame or none. Two processes may fill one place at once, since they write the same bytes. Without room on the
+    disk, the cache keeps no more frames.
+    """
+
+    def __init__(self, sizes: Sequence[int], limit: int) -> None:
+        self._sizes = sizes
+        self._places: dict[int, int] = {}
+        end = len(sizes)
+        for index, size in enumerate(sizes):
+            if end + size <= limit:
+                self._places[index] = end
+                end += size
+        descriptor, name = tempfile.mkstemp(prefix="fcn-train-", suffix=".frames")
+        os.ftruncate(descriptor, end)
+        os.close(descriptor)
+        self._path = Path(name)
+        weakref.finalize(self, self._path.unlink, missing_ok=True)
+
+    def read(self, index: int) -> Bytes | None:
+        """The bytes of a frame, uint8 (n,); None if the cache does not have it."""
+        if index not in self._places:
+            return None
+        with self._path.open("rb", buffering=0) as file:
+            file.seek(index)
+            if file.read(1) != FILLED:
+                return None
+            file.seek(self._places[index])
+            frame = np.empty(self._sizes[index], np.uint8)
+            return frame if file.readinto(frame.data) == len(frame) else None
+
+    def write(self, index: int, frame: Bytes) -> None:
+        """Keeps a frame if it has a place, and the size that its place was made for."""
+        if index not in self._places or len(frame) != self._sizes[index]:
+            return
+        try:
+            with self._path.open("r+b", buffering=0) as file:
+                file.seek(self._places[index])
+                if file.write(frame.data) == len(frame):
+                    file.seek(index)
+                    file.write(FILLED)
+        except OSError:  # no room on the disk
+            return
