@@ -9,6 +9,8 @@ from typing import get_args
 
 import shtab
 
+from cli.input import Shard
+from cli.stores import SCHEMES
 from imaging.decoding import IMAGE_FORMATS, Limits
 from imaging.encoding import ImageFormat
 from imaging.rendering import ANSWER_FORMATS, MaskEncoding, Rendering, parse_classes
@@ -41,11 +43,19 @@ MOST_THREADS = 1024
 
 def parser() -> argparse.ArgumentParser:
     """Builds the parser of the command's arguments."""
-    p = CommandParser("fcn-segment", description="Segments images: files, folders (recursively), or - for stdin.")
+    p = CommandParser(
+        "fcn-segment", description="Segments images: files, folders (recursively), object stores, or - for stdin."
+    )
     endings = ", ".join(IMAGE_FORMATS)
-    p.add_argument("inputs", nargs="+", metavar="IN", help=f"files ({endings}), folders, patterns such as 'in/**/*.jpg', or -")
-    p.add_argument("-o", "--out", required=True, help="file (for one image), folder, or - for stdout")
-    p.add_argument("--resume", action="store_true", help="skip images whose answer exists")
+    names = (
+        f"files ({endings}), folders, patterns such as 'in/**/*.jpg', {', '.join(f'{name}://' for name in SCHEMES)} URLs, or -"
+    )
+    p.add_argument("inputs", nargs="*", metavar="IN", help=names)
+    p.add_argument("--from-file", metavar="LIST", help="segment what the lines of this file name, instead of IN; - for stdin")
+    p.add_argument("-o", "--out", required=True, help="file (for one image), folder, URL, or - for stdout")
+    p.add_argument("--resume", action="store_true", help="skip images whose answer is there and would be the same")
+    p.add_argument("--shard", type=_shard, metavar="I/N", help="do one of N parts of the images; I is 0 to N-1")
+    p.add_argument("--results", metavar="FILE", help="write a table with a row for each image: FILE.jsonl or FILE.parquet")
     p.add_argument("--json", action="store_true", help="write a line of JSON to stdout for each image, with its outcome")
     shtab.add_argument_to(p, "--print-completion", help="print the completion script of a shell")
     _add_served(p.add_argument_group("as over HTTP"))
@@ -157,3 +167,10 @@ def _threads(text: str) -> int:
     if text.isdecimal() and int(text) <= MOST_THREADS:
         return int(text)
     raise argparse.ArgumentTypeError(f"must be a whole number, 0 to {MOST_THREADS} (0: one per core), got {text!r}")
+
+
+def _shard(text: str) -> Shard:
+    index, _, count = text.partition("/")
+    if index.isdecimal() and count.isdecimal() and int(index) < int(count):
+        return Shard(int(index), int(count))
+    raise argparse.ArgumentTypeError(f"must be I/N with I from 0 to N-1, such as 0/8, got {text!r}")

@@ -28,11 +28,14 @@ class Input:
     problem: str | None = None
 
     @property
+    def display_name(self) -> str:
+        """The name in messages and lines."""
+        return "stdin" if self.name == STDIO else self.name
+
+    @property
     def file_name(self) -> str:
         """The image's name without folders, for answers that contain it. Bytes that are not UTF-8 become U+FFFD."""
-        if self.name == STDIO:
-            return "stdin"
-        return os.fsencode(self.name.rpartition("/")[2]).decode("utf-8", "replace")
+        return os.fsencode(self.display_name.rpartition("/")[2]).decode("utf-8", "replace")
 
     def current_version(self) -> str:
         """The version; asks the file system or the store if the listing did not say. Raises `OSError`."""

@@ -146,7 +146,10 @@ def _root_and_pattern(name: str) -> tuple[str | None, str]:
     if os.path.isdir(name):
         return name, ""
     if glob.has_magic(name):
-        return split_pattern(name)
+        root, pattern = split_pattern(name)
+        if not os.path.isdir(root):
+            raise OSError(f"no images in {name!r}: there is no folder {root!r}")
+        return root, pattern
     raise OSError(f"no file or folder {name!r}")
 
 

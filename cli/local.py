@@ -9,6 +9,8 @@ import threading
 import time
 from dataclasses import replace
 
+from cli.resume import settings_digest
+from cli.segmented import Segmented
 from imaging.decoding import Limits
 from model.inference.cores import available_cores
 from model.inference.merging import Logits
@@ -34,7 +36,8 @@ class Local:
         self.limits = limits or Limits()
         # one more than cores: while the network works on an image, others are read, decoded, encoded and written
         self.workers = (threads or available_cores()) + 1
-        self._description = pickle.dumps(DistantRuntime.of(runtime))
+        self._runtime = DistantRuntime.of(runtime)
+        self._description = pickle.dumps(self._runtime)
         self._scheduler = Scheduler(
             [runtime], max_batch=BATCH, on_batch=lambda *_: None, on_failure=lambda _: None, clock=time.monotonic
         )
@@ -46,7 +49,12 @@ class Local:
         self._closed = False
         atexit.register(self.close)  # runs before `multiprocessing` waits for the workers to end
 
-    def __call__(self, data: bytes, name: str = "image") -> bytes:
+    def settings(self) -> str:
+        """A digest of what answers depend on: the options, the loaded file, runtime and precision."""
+        options = replace(self.options, mean_confidence=False)
+        return settings_digest(options, self._runtime.identity, self._runtime.file_sha256)
+
+    def __call__(self, data: bytes, name: str = "image") -> Segmented:
         """The answer for an image file's bytes. `name` is the image's name, for formats that contain it.
 
         Raises the errors of a `Worker`, and `InferenceError`.
@@ -67,7 +75,7 @@ class Local:
         self._loop.close()
         self._scheduler.stop()
 
-    async def _segment(self, image: Image) -> bytes:
+    async def _segment(self, image: Image) -> Segmented:
         queue = TileQueue(time.monotonic() + FOREVER_S)
 
         def submit(tile: Tile) -> asyncio.Future[Logits]:
@@ -81,6 +89,12 @@ class Local:
             image.body.close()
             self._scheduler.cancel(queue)
         try:
-            return answer.body.read(answer.body.length)
+            body = answer.body.read(answer.body.length)
         finally:
             answer.body.close()
+        height, width = plan.size
+        names = (label.name for label in self._runtime.manifest.labels.classes)
+        counts = zip(names, answer.counts, strict=False)  # a hostile worker may send more counts than classes
+        shares = {name: round(pixels / (height * width), 6) for name, pixels in counts if pixels}
+        confidence = None if answer.mean_confidence is None else round(answer.mean_confidence, 6)
+        return Segmented(body, plan.size, shares, confidence)

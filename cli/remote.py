@@ -11,6 +11,8 @@ import httpx
 
 from cli.address import open_client, origin
 from cli.arguments import LOCAL, SERVED, parser, rendering
+from cli.resume import settings_digest
+from cli.segmented import Segmented
 
 TRIES = 6
 MOST_WAIT_S = 60.0  # longest wait before a retry, whatever the service asks for
@@ -50,8 +52,22 @@ class Remote:
         self._answered = False
         self._failures = 0
 
-    def __call__(self, data: bytes, name: str = "image") -> bytes:
-        """The answer's bytes. Raises `ServerError`."""
+    def settings(self) -> str | None:
+        """A digest of what answers depend on: the query, and the model that the service's `/info` describes.
+
+        None if the service does not describe it. Raises `ServerUnusable` if nothing answers at the address.
+        """
+        try:
+            response = self._client.get("info", params={"model": self._query["model"]} if "model" in self._query else {})
+            info = response.json()
+            return settings_digest(self._query, *(info[name] for name in ("model", "runtime", "tile")), info["versions"])
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise ServerUnusable(self._silence(error)) from error
+        except (ValueError, KeyError, TypeError):
+            return None
+
+    def __call__(self, data: bytes, name: str = "image") -> Segmented:
+        """The answer. Raises `ServerError`."""
         for attempt in range(1, TRIES + 1):
             last = attempt == TRIES
             try:
@@ -59,9 +75,7 @@ class Remote:
             except (httpx.HTTPError, httpx.InvalidURL) as error:
                 lost = isinstance(error, httpx.NetworkError | httpx.ConnectTimeout | httpx.RemoteProtocolError)
                 if last or not lost or not self._answered:
-                    reason = str(error) or type(error).__name__
-                    message = f"{self._origin} does not answer: {reason}; see that the service runs there"
-                    raise self._failure(message, isinstance(error, NOT_CONNECTED)) from error
+                    raise self._failure(self._silence(error), isinstance(error, NOT_CONNECTED)) from error
                 self._sleep(float(attempt))
                 continue
             if response.status_code not in BUSY or last:
@@ -75,10 +89,13 @@ class Remote:
             self._answered, self._failures = True, 0
         if response.status_code != httpx.codes.OK:
             raise ServerError(f"{response.status_code} {_detail(response)}")
-        return response.content
+        return Segmented(response.content)
 
     def close(self) -> None:
         self._client.close()
+
+    def _silence(self, error: Exception) -> str:
+        return f"{self._origin} does not answer: {str(error) or type(error).__name__}; see that the service runs there"
 
     def _check_answer(self, response: httpx.Response) -> None:
         """Raises `ServerError` for an answer that is not the service's, such as a login page."""

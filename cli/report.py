@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-from cli.files import STDIO, Item
+from tqdm import tqdm
+
+from cli.input import Input
+from cli.segmented import Segmented
 from imaging.errors import AnswerTooLarge, ImageError, UnknownClass, UnusedParameter
 from model.command_line import one_line
 from model.inference.errors import InferenceError
@@ -30,29 +32,62 @@ EXPLAINED = (
 class Outcome:
     """The outcome of an image.
 
-    status: `done`, `skipped` or `failed`. ends_run: whether the error affects every image, not only this one.
+    target: of its answer, `-` for stdout; None if the image is not read. status: `done`, `skipped` or `failed`. ends_run:
+    whether the error affects every image, not only this one. key: of the answer, for the journal.
     """
 
-    item: Item
+    image: Input
+    target: str | None
     status: str
     seconds: float = 0.0
     error: str | None = None
     ends_run: bool = False
+    segmented: Segmented | None = None
+    key: str | None = None
 
     def line(self) -> str:
         """The outcome as JSON in ASCII.
 
         Bytes of a name that are not UTF-8 become lone surrogates, which Python's `os.fsencode` turns back into the bytes.
         """
-        facts = {"source": self.item.name, "target": str(self.item.target or STDIO), "status": self.status}
+        facts = {"source": self.image.display_name, "target": self.target, "status": self.status}
         facts |= {"error": self.error} if self.error else {}
         return json.dumps(facts | {"seconds": round(self.seconds, 3)})
 
 
+class Summary:
+    """Counts outcomes and tells of failures at once, so that its memory does not grow with them."""
+
+    def __init__(self) -> None:
+        self._counts = dict.fromkeys(("done", "skipped", "failed"), 0)
+        self._reason: str | None = None
+
+    def add(self, outcome: Outcome) -> None:
+        if outcome.ends_run:
+            self._reason = outcome.error
+            return
+        self._counts[outcome.status] += 1
+        if outcome.status == "failed":
+            tell(f"{outcome.image.display_name}: {outcome.error}")
+
+    def finish(self, resumable: bool) -> int:
+        """Tells the counts, and returns the exit status. resumable: whether `--resume` would go on with this run."""
+        done, skipped, failed = self._counts.values()
+        if skipped:
+            tell(f"{skipped} skipped, their answers exist")
+        if self._reason is not None:
+            rest = f"; {done} images were done, --resume does the rest" if resumable else ""
+            tell(f"{self._reason}{rest}")
+            return NOTHING_DONE
+        if failed > 1:
+            tell(f"{failed} of {done + skipped + failed} failed")
+        return SOME_FAILED if failed else DONE
+
+
 def tell(text: str) -> None:
-    """Writes one line to stderr; does nothing if stderr is closed."""
+    """Writes one line to stderr, above a progress bar; does nothing if stderr is closed."""
     if sys.stderr is not None:
-        print(f"fcn-segment: {one_line(text)}", file=sys.stderr)
+        tqdm.write(f"fcn-segment: {one_line(text)}", file=sys.stderr)
 
 
 def describe(error: BaseException) -> str:
@@ -86,21 +121,3 @@ def discard_stdout() -> None:
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, sys.stdout.fileno())
         os.close(null)
-
-
-def summarize(outcomes: Sequence[Outcome]) -> int:
-    """Writes to stderr which images were skipped and which failed, and returns the exit status."""
-    skipped, failed = ([outcome for outcome in outcomes if outcome.status == status] for status in ("skipped", "failed"))
-    if skipped:
-        tell(f"{len(skipped)} skipped, their answers exist")
-    undone = [outcome for outcome in failed if outcome.ends_run]
-    for outcome in failed:
-        if not outcome.ends_run or len(outcomes) == 1:
-            tell(f"{outcome.item.name}: {outcome.error}")
-    if undone and len(outcomes) > 1:
-        tell(f"{len(undone)} of {len(outcomes)} images were not done: {undone[0].error}; --resume does them later")
-    if len(failed) > 1 and len(undone) < len(failed):
-        tell(f"{len(failed)} of {len(outcomes)} failed")
-    if undone and not any(outcome.status == "done" for outcome in outcomes):
-        return NOTHING_DONE
-    return SOME_FAILED if failed else DONE

@@ -44,12 +44,12 @@ class Row:
 class Table(Protocol):
     """Takes rows. For one thread. Raises `OSError`."""
 
-    def add(self, row: Row) -> Sequence[Row]:
-        """Takes a row. The rows, of this call and earlier ones, that from now on survive the end of this process."""
+    def add(self, row: Row) -> int:
+        """Takes a row. The number of rows, from the oldest that waits, that now survive the end of this process."""
         ...
 
-    def close(self) -> Sequence[Row]:
-        """Writes what waits, and gives those rows."""
+    def close(self) -> int:
+        """Writes the rows that wait, and gives their number."""
         ...
 
 
@@ -77,11 +77,11 @@ def open_table(name: str | None, shard: Shard | None = None, *, resume: bool = F
 class NoTable:
     """Writes no table."""
 
-    def add(self, row: Row) -> Sequence[Row]:
-        return [row]
+    def add(self, row: Row) -> int:
+        return 1
 
-    def close(self) -> Sequence[Row]:
-        return []
+    def close(self) -> int:
+        return 0
 
 
 class JsonLinesTable:
@@ -89,18 +89,18 @@ class JsonLinesTable:
 
     def __init__(self, name: str) -> None:
         self._file = LineFile(name)
-        self._waiting: list[Row] = []
+        self._waiting = 0
 
-    def add(self, row: Row) -> Sequence[Row]:
-        self._waiting.append(row)
-        return self._written() if self._file.append(json.dumps(asdict(row))) else []
+    def add(self, row: Row) -> int:
+        self._waiting += 1
+        return self._written() if self._file.append(json.dumps(asdict(row))) else 0
 
-    def close(self) -> Sequence[Row]:
+    def close(self) -> int:
         self._file.close()
         return self._written()
 
-    def _written(self) -> Sequence[Row]:
-        written, self._waiting = self._waiting, []
+    def _written(self) -> int:
+        written, self._waiting = self._waiting, 0
         return written
 
 
@@ -118,17 +118,17 @@ class ParquetTable:
                 with suppress(FileNotFoundError):
                     remove(join(folder, name))
 
-    def add(self, row: Row) -> Sequence[Row]:
+    def add(self, row: Row) -> int:
         self._waiting.append(row)
         full = len(self._waiting) >= PART_ROWS or time.monotonic() - self._since > PART_S
-        return self.close() if full else []
+        return self.close() if full else 0
 
-    def close(self) -> Sequence[Row]:
+    def close(self) -> int:
         written, self._waiting, self._since = self._waiting, [], time.monotonic()
         if written:
             write_whole(join(self._folder, f"{self._prefix}-{self._number:04}.parquet"), _parquet(written))
             self._number += 1
-        return written
+        return len(written)
 
 
 def _parquet(rows: Sequence[Row]) -> bytes:

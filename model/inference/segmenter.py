@@ -38,7 +38,8 @@ BATCH = 8  # tiles per call for runtimes without a limit of their own
 class Options:
     """How an image is segmented and answered. Names and ranges are those of the HTTP parameters.
 
-    tile: (height, width), multiples of 32; None for the tile that the weights advise.
+    tile: (height, width), multiples of 32; None for the tile that the weights advise. mean_confidence: whether `Output` must
+    have it even if the answer's form does not need it; this does not change the answer.
     """
 
     tile: Size | None = None
@@ -47,6 +48,11 @@ class Options:
     side: Side = "auto"
     quality: Quality = "standard"
     rendering: Rendering = field(default_factory=Rendering)
+    mean_confidence: bool = False
+
+    @property
+    def needs_confidence(self) -> bool:
+        return self.mean_confidence or self.rendering.needs_confidence
 
 
 @dataclass(frozen=True)
@@ -84,7 +90,7 @@ class Output:
     """An answer's bytes, and the seconds of each stage: `decode`, `inference` and `encode`.
 
     counts: the network's pixels of each class id, before `min_confidence`; their sum is height x width. mean_confidence: of
-    all pixels, 0 to 1; None if the rendering does not need confidence.
+    all pixels, 0 to 1; None if the options do not need confidence.
     """
 
     body: bytes
@@ -213,13 +219,13 @@ class Segmenter:
             )
             body = segmented_image.encode(rendering, check)
         return Output(
-            body, seconds, segmentation.counts, segmentation.overall_confidence if rendering.needs_confidence else None
+            body, seconds, segmentation.counts, segmentation.overall_confidence if plan.options.needs_confidence else None
         )
 
     def infer(self, image: Pixels, plan: Plan, run: Run | None = None, check: Check = _unchecked) -> Segmentation:
         """Segments RGB pixels, uint8 (H, W, 3), at the plan's working size. Raises what `run` and `check` raise."""
         rendering = plan.options.rendering
-        temperature = self.temperature if rendering.needs_confidence else None
+        temperature = self.temperature if plan.options.needs_confidence else None
         builder = SegmentationBuilder(plan.size, len(self.manifest.labels), temperature, rendering)
         for rows in self.rows(image, plan, run):
             check()

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from cli.files import plan_items
-from cli.main import main, run_all
+from cli.main import main
+from cli.segmented import Segmented
 from model.inference.runtime import DeviceOutOfMemory
-from tests.support.cli.folders import OTHER, PHOTO, Segment, files_in, written
+from tests.support.cli.folders import OTHER, PHOTO, Segment, files_in, outcomes_of, written
 
 
 def test_a_broken_file_among_good_ones_is_named_and_the_others_are_done(
@@ -54,15 +54,15 @@ class Exhausted:
 
     workers = 1
 
-    def __call__(self, data: bytes, name: str) -> bytes:
+    def __call__(self, data: bytes, name: str) -> Segmented:
         if name == "b.png":
             raise DeviceOutOfMemory("no memory left for 1 tile")
-        return b"mask"
+        return Segmented(b"mask")
 
 
 def test_a_device_that_fails_at_an_image_does_not_end_the_run(tmp_path: Path) -> None:
     written(tmp_path, {"a.png": PHOTO, "b.png": PHOTO, "c.png": PHOTO})
-    outcomes = list(run_all(Exhausted(), plan_items([str(tmp_path)], str(tmp_path / "out"), ".png")))
+    outcomes = outcomes_of(Exhausted(), tmp_path, tmp_path / "out")
     assert [outcome.status for outcome in outcomes] == ["done", "failed", "done"]
     assert outcomes[1].error == "no memory left for 1 tile"
 

@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cli.files import plan_items
 from cli.main import main
 from tests.support.images import encoded, make_photo
 
@@ -33,7 +32,8 @@ def write(*names: str, data: bytes = PHOTO) -> None:
 
 
 def files_in(folder: str) -> list[str]:
-    return sorted(path.relative_to(folder).as_posix() for path in Path(folder).rglob("*") if path.is_file())
+    paths = (path.relative_to(folder) for path in Path(folder).rglob("*") if path.is_file())
+    return sorted(path.as_posix() for path in paths if ".fcn-segment" not in path.parts)
 
 
 def test_images_side_by_side_get_the_bytes_of_each_alone(run: Segment) -> None:
@@ -59,23 +59,45 @@ def test_a_pattern_of_nothing_is_said(run: Segment, capsys: pytest.CaptureFixtur
 
 
 def test_resume_leaves_out_what_is_there_and_makes_the_rest(run: Segment, capsys: pytest.CaptureFixture[str]) -> None:
-    write("in/1.png", "in/2.png", "in/3.png")
-    write("out/2.png", data=b"mine")
-    assert run("in", "-o", "out", "--resume") == 0
-    assert Path("out/2.png").read_bytes() == b"mine"
-    assert files_in("out") == ["1.png", "2.png", "3.png"]
-    assert "1 skipped" in capsys.readouterr().err
-    times = [Path(f"out/{i}.png").stat().st_mtime_ns for i in (1, 2, 3)]
-    assert run("in", "-o", "out", "--resume") == 0
-    assert [Path(f"out/{i}.png").stat().st_mtime_ns for i in (1, 2, 3)] == times
+    write("in/1.png", "in/2.png")
     assert run("in", "-o", "out") == 0
-    assert Path("out/2.png").read_bytes() != b"mine"
+    write("in/3.png", "in/4.png")
+    write("out/3.png", data=b"of an unknown run")
+    Path("out/2.png").write_bytes(b"marked")
+    assert run("in", "-o", "out", "--resume") == 0
+    assert Path("out/2.png").read_bytes() == b"marked"
+    assert Path("out/3.png").read_bytes() == Path("out/4.png").read_bytes() == Path("out/1.png").read_bytes()
+    assert "2 skipped" in capsys.readouterr().err
+    Path("out/1.png").unlink()
+    assert run("in", "-o", "out", "--resume") == 0
+    assert files_in("out") == ["1.png", "2.png", "3.png", "4.png"]
+    assert run("in", "-o", "out") == 0
+    assert Path("out/2.png").read_bytes() != b"marked"
+
+
+def test_resume_does_again_what_would_be_another_answer(run: Segment, capsys: pytest.CaptureFixture[str]) -> None:
+    write("in/1.png", "in/2.png")
+    assert run("in", "-o", "out", "--side", 64) == 0
+    for arguments, skipped in [
+        (["--side", 64], "2 skipped"),
+        (["--side", 96], ""),
+        (["--side", 96, "--results", "r.jsonl"], "2 skipped"),
+        (["--side", 96, "--precision", "float32", "--tile", 64], ""),
+        (["--side", 64], ""),
+    ]:
+        assert run("in", "-o", "out", "--resume", *arguments) == 0
+        assert skipped in (told := capsys.readouterr().err)
+        assert bool(told) == bool(skipped)
+    write("in/2.png", data=encoded(make_photo(40, 33, seed=9)))
+    assert run("in", "-o", "out", "--resume", "--side", 64) == 0
+    assert "1 skipped" in capsys.readouterr().err
 
 
 def test_with_json_each_image_has_a_line_on_stdout(run: Segment, capsys: pytest.CaptureFixture[str]) -> None:
-    write("in/1.png", "in/2.png", "in/3.png")
+    write("in/3.png")
+    assert run("in", "-o", "out") == 0
+    write("in/1.png")
     write("in/2.png", data=b"text")
-    write("out/3.png")
     assert run("in", "-o", "out", "--json", "--resume") == 3
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     by_source = {line["source"]: line for line in lines}
@@ -124,10 +146,3 @@ def test_completion_is_printed(shell: str, capsys: pytest.CaptureFixture[str]) -
     assert "polygons" in script
     if shell == "bash":
         subprocess.run(["bash", "-n"], input=script, text=True, check=True)
-
-
-def test_targets_are_planned_without_a_network(tmp_path: Path) -> None:
-    (tmp_path / "a.png").write_bytes(PHOTO)
-    (item,) = plan_items([str(tmp_path)], str(tmp_path / "out"), ".npz")
-    assert item.target == tmp_path / "out" / "a.npz"
-    assert not item.done

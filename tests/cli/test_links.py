@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from cli.main import main
 from tests.support.checkout import ROOT, SEGMENT
 from tests.support.cli.folders import PHOTO, Segment, files_in, written
 
@@ -34,17 +33,13 @@ def test_what_has_an_image_s_name_and_cannot_be_read_is_a_line(
             assert line.startswith(f"fcn-segment: {folder / name}.png: ")
 
 
-def test_linked_folders_are_told_of_and_a_pattern_goes_through_a_circle_once(
-    run: Segment, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_folders_behind_links_are_inputs_and_a_circle_is_entered_once(run: Segment, tmp_path: Path) -> None:
     folder = written(tmp_path / "in", {"a.png": PHOTO, "b/c.png": PHOTO})
     written(tmp_path / "other", {"d.png": PHOTO})
     (folder / "b" / "circle").symlink_to("..")
     (folder / "other").symlink_to("../other")
     assert run(folder, "-o", tmp_path / "out") == 0
-    assert files_in(tmp_path / "out") == ["a.png", "b/c.png"]
-    (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("fcn-segment: 2 linked folders are left out, such as ")
+    assert files_in(tmp_path / "out") == ["a.png", "b/c.png", "other/d.png"]
     assert run(folder / "**" / "*.png", "-o", tmp_path / "pattern") == 0
     assert files_in(tmp_path / "pattern") == ["a.png", "b/c.png", "other/d.png"]
 
@@ -70,6 +65,8 @@ def test_an_answer_is_not_named_as_another_format(
     assert run(tmp_path / "photo.png", "-o", f"{tmp_path / out}/") == 0
     assert files_in(tmp_path) == sorted(["photo.png", f"{out}/photo.png"])
     assert run(tmp_path / "photo.png", "-o", tmp_path / out, "--resume") == 0
+    assert run(tmp_path, "-o", tmp_path / "in" / out) == 2
+    assert f"-o {tmp_path / 'in' / out} is named as a file" in capsys.readouterr().err
 
 
 def test_the_case_of_an_ending_is_as_given_and_a_folder_may_have_one(run: Segment, tmp_path: Path) -> None:
@@ -114,9 +111,10 @@ def test_closed_streams_are_told(
     assert not (tmp_path / "mask.png").exists()
 
 
-def test_folders_of_many_levels_are_mirrored(run: Segment, tmp_path: Path) -> None:
+def test_folders_of_many_levels_are_mirrored(run: Segment, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     deep = "/".join("abcdefghij" * 3)
     written(tmp_path / "in", {f"{deep}/photo.png": PHOTO, "image.png/photo.png": PHOTO})
     assert run(tmp_path / "in", "-o", tmp_path / "out") == 0
     assert files_in(tmp_path / "out") == [f"{deep}/photo.png", "image.png/photo.png"]
-    assert main([str(tmp_path / "in" / "a" / ".."), "-o", str(tmp_path / "out"), "--resume"]) == 0
+    assert run(tmp_path / "in" / "a" / "..", "-o", tmp_path / "out", "--resume") == 0
+    assert "2 skipped" in capsys.readouterr().err

@@ -142,7 +142,7 @@ def test_a_folder_is_mirrored_recursively(run: Segment, expected: Callable[..., 
 def test_files_and_folders_go_together_into_a_folder(run: Segment, tmp_path: Path) -> None:
     written(tmp_path, {"a.png": PHOTO, "in/b.jpg": OTHER})
     assert run(tmp_path / "a.png", tmp_path / "in", "-o", tmp_path / "out", "--format", "json") == 0
-    assert files_in(tmp_path / "out") == ["a.json", "b.json"]
+    assert files_in(tmp_path / "out") == ["a.json", "in/b.json"]
 
 
 def test_a_file_goes_into_a_folder_under_its_own_name(run: Segment, tmp_path: Path) -> None:

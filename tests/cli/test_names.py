@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from cli.files import plan_items, write_whole
+from cli.answers import Answers
+from cli.inputs import list_inputs
 from cli.main import main
+from cli.places import write_whole
 from tests.support.checkout import ROOT, SEGMENT
 from tests.support.cli.folders import OTHER, PHOTO, Segment, files_in, written
 
@@ -68,8 +70,8 @@ def test_names_as_long_as_they_can_be_are_written(length: int, format: str, run:
 
 def test_long_names_with_one_start_have_answers_of_their_own(tmp_path: Path) -> None:
     written(tmp_path / "in", {"ä" * 125 + f"{i}.jpg": b"" for i in range(3)})
-    items = plan_items([str(tmp_path / "in")], str(tmp_path / "out"), ".json-lines")
-    names = {item.target.name for item in items if item.target}
+    answers = Answers("out", ".json-lines")
+    names = {answers.relative(image) for image in list_inputs([str(tmp_path / "in")], "out")}
     assert len(names) == 3
     assert max(len(os.fsencode(name)) for name in names) <= 255
 
@@ -77,7 +79,7 @@ def test_long_names_with_one_start_have_answers_of_their_own(tmp_path: Path) -> 
 def test_an_answer_that_cannot_be_put_in_place_leaves_nothing(tmp_path: Path) -> None:
     (tmp_path / "taken.png").mkdir()
     with pytest.raises(OSError, match="taken"):
-        write_whole(tmp_path / "taken.png", b"mask")
+        write_whole(str(tmp_path / "taken.png"), b"mask")
     assert files_in(tmp_path) == []
 
 
@@ -103,15 +105,14 @@ def test_an_output_folder_behind_a_link_is_no_input(run: Segment, tmp_path: Path
 def test_images_of_the_output_folder_that_are_named_are_inputs(run: Segment, tmp_path: Path) -> None:
     written(tmp_path / "out", {"a.png": PHOTO, "in/b.png": PHOTO})
     assert run(tmp_path / "out" / "a.png", tmp_path / "out" / "in", "-o", tmp_path / "out", "--format", "json") == 0
-    assert files_in(tmp_path / "out") == ["a.json", "a.png", "b.json", "in/b.png"]
+    assert files_in(tmp_path / "out") == ["a.json", "a.png", "in/b.json", "in/b.png"]
 
 
 @pytest.mark.parametrize("inputs", ["in", "in/**/*", "in/**/.*"])
 def test_what_macos_writes_beside_images_is_left_out(inputs: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     written(tmp_path / "in", {"a.jpg": OTHER, "._a.jpg": b"", ".b.jpg": OTHER, "__MACOSX/deep/c.jpg": b"", "d/._e.jpg": b""})
-    items = plan_items([inputs], "out", ".png")
-    assert {item.name for item in items} <= {"in/a.jpg", "in/.b.jpg"}
+    assert {image.name for image in list_inputs([inputs], "out")} <= {"in/a.jpg", "in/.b.jpg"}
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read any folder")

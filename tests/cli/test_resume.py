@@ -9,7 +9,6 @@ import pytest
 from cli.answers import Answers
 from cli.input import Shard
 from cli.resume import Journal, settings_digest
-from tests.support.cli.folders import files_in
 
 
 @pytest.fixture
@@ -21,6 +20,10 @@ def note(journal: Journal, *names: str, version: str = "1") -> None:
     for name in names:
         journal.append(f"{name}.png", journal.key(f"{name}.jpg", version, f"{name}.png"))
     journal.close()
+
+
+def journals(answers: Answers) -> list[Path]:
+    return [path for path in Path(answers.out).rglob("*") if path.is_file()]
 
 
 def is_done(journal: Journal, name: str, version: str = "1") -> bool:
@@ -46,7 +49,7 @@ def test_shards_write_files_of_their_own_and_each_reads_all(answers: Answers) ->
     shards = [Journal(answers, "s", Shard(index, 2)) for index in range(2)]
     for shard, name in zip(shards, "ab", strict=True):
         note(shard, name)
-    assert len(files_in(Path(answers.out))) == 2
+    assert len(journals(answers)) == 2
     assert all(is_done(Journal(answers, "s", Shard(index, 3)), name) for index in range(3) for name in "ab")
 
 
@@ -63,8 +66,8 @@ def test_other_settings_end_the_journals_of_answers_with_the_same_ending(answers
 @pytest.mark.parametrize("torn", [b'{"answer": "c.p', b"\xff\xfe", b"[]\n", b'{"answer": 1, "key": "x"}\n', b"null"])
 def test_a_torn_line_is_ignored_and_what_follows_is_read(torn: bytes, answers: Answers) -> None:
     note(Journal(answers, "s"), "a", "b")
-    (name,) = files_in(Path(answers.out))
-    with (Path(answers.out) / name).open("ab") as file:
+    (path,) = journals(answers)
+    with path.open("ab") as file:
         file.write(torn)
     note(Journal(answers, "s"), "d")
     journal = Journal(answers, "s")

@@ -5,6 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from cli.answers import STATE, open_answers
+from cli.inputs import list_inputs
+from cli.report import Outcome
+from cli.run import Job, run_all
+from cli.segmented import Segmenting
 from tests.support.images import encoded, make_photo
 
 Segment = Callable[..., int]
@@ -20,4 +25,18 @@ def written(folder: Path, files: dict[str, bytes]) -> Path:
 
 
 def files_in(folder: Path) -> list[str]:
-    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    """The files below a folder, without those of the journal of answers."""
+    paths = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
+    return sorted(path.as_posix() for path in paths if STATE not in path.parts)
+
+
+def job_of(segmenting: Segmenting, folder: Path, out: Path) -> Job:
+    """What the command does with an image of this folder."""
+    listing = list_inputs([str(folder)], str(out))
+    return Job(segmenting, open_answers(str(out), ".png", single=False), listing)
+
+
+def outcomes_of(segmenting: Segmenting, folder: Path, out: Path) -> list[Outcome]:
+    """The outcomes of the images of a folder."""
+    job = job_of(segmenting, folder, out)
+    return list(run_all(job, job.listing, segmenting.workers))

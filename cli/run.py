@@ -1,0 +1,148 @@
+"""Segments the images of a listing on several threads, with a bounded number of them in progress."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Generator, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tqdm import tqdm
+
+from cli.answers import Answers
+from cli.input import STDIO, Input
+from cli.inputs import Listing
+from cli.remote import ServerUnusable
+from cli.report import Outcome, describe, write_stdout
+from cli.resume import Journal
+from cli.segmented import Segmenting
+from cli.stores import StoreUnavailable, is_url
+from model.inference.errors import SchedulerEnded
+from model.inference.runtime import DeviceLost
+
+THREADS = "fcn-segment image"
+AHEAD = 4  # images for each thread that wait for it, or whose outcome waits for an earlier one
+GRACE_S = 2.0  # how long an interrupted run waits for the images in progress
+NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}  # errors of the disk, which affect every answer
+
+
+@dataclass
+class Job:
+    """What is done with an image. Several threads call it at once.
+
+    journal: of answers; None where they go to one file or to stdout. resume: whether to skip those that are done. `_ended` is
+    set once an error that affects every image has occurred; then no image begins any more.
+    """
+
+    segmenting: Segmenting
+    answers: Answers
+    listing: Listing
+    journal: Journal | None = None
+    resume: bool = False
+    _ended: threading.Event = field(default_factory=threading.Event)
+
+    def __call__(self, image: Input) -> Outcome:
+        """The image's outcome. An error becomes its outcome, except for `BrokenPipeError`."""
+        if image.problem or self._ended.is_set():
+            return Outcome(image, None, "failed", error=image.problem or "the run has ended")
+        started, target = time.perf_counter(), self.answers.target(image)
+        try:
+            return self._segment(image, target, started)
+        except BrokenPipeError:
+            raise
+        except Exception as error:
+            ends_run = _affects_every_image(error)
+            if ends_run:
+                self._ended.set()
+            return Outcome(image, target, "failed", time.perf_counter() - started, describe(error), ends_run)
+
+    def _segment(self, image: Input, target: str, started: float) -> Outcome:
+        if not self.answers.file and not is_url(target) and self.listing.holds(Path(target)):
+            raise OSError(f"{target} would overwrite an image; give another -o")
+        if self.resume and self._is_done(image, target):
+            return Outcome(image, target, "skipped")
+        data, version = image.read()
+        segmented = self.segmenting(data, image.file_name)
+        if target == STDIO:
+            write_stdout(segmented.body)
+        else:
+            self.answers.write(target, segmented.body)
+        key = self._key(image, version)
+        return Outcome(image, target, "done", time.perf_counter() - started, segmented=segmented, key=key)
+
+    def _is_done(self, image: Input, target: str) -> bool:
+        if self.journal is None:
+            return False
+        key = self._key(image, image.current_version())
+        return key is not None and self.journal.done(self.answers.relative(image), key) and self.answers.exists(target)
+
+    def _key(self, image: Input, version: str) -> str | None:
+        return self.journal.key(image.relative, version, self.answers.relative(image)) if self.journal else None
+
+
+def run_all(job: Job, images: Iterable[Input], threads: int) -> Generator[Outcome]:
+    """Does the job with each image, and yields the outcomes in order.
+
+    No more than `threads` times `AHEAD` images are listed ahead of the outcomes. After an outcome that ends the run, none
+    follows. If the generator is closed or interrupted, it waits up to `GRACE_S` seconds for the images in progress.
+    """
+    listing = iter(images)
+    pool = ThreadPoolExecutor(threads, THREADS)
+    waiting: deque[tuple[Input, Future[Outcome]]] = deque()
+    complete = False
+    try:
+        with tqdm(unit="image", disable=not (sys.stderr and sys.stderr.isatty())) as bar:
+            while True:
+                while len(waiting) < threads * AHEAD and (image := next(listing, None)):
+                    waiting.append((image, pool.submit(job, image)))
+                if not waiting:
+                    complete = True
+                    break
+                outcome = waiting[0][1].result()
+                waiting.popleft()
+                bar.update()
+                yield outcome
+                if outcome.ends_run:
+                    break
+    finally:
+        pool.shutdown(wait=complete, cancel_futures=True)
+        if not complete and not _ended_within_grace():
+            for image, _ in waiting:
+                job.answers.remove_partial(job.answers.target(image))
+
+
+def leave(status: int) -> int:
+    """Returns the status; if an image is still in progress, ends the process with this status at once instead.
+
+    Otherwise the interpreter would wait for the image's thread for as long as a server does not answer.
+    """
+    if _image_threads():
+        os._exit(status)
+    return status
+
+
+def _ended_within_grace() -> bool:
+    """Waits up to `GRACE_S` seconds, and returns whether all images in progress have ended. A second Ctrl-C ends the wait."""
+    end = time.monotonic() + GRACE_S
+    try:
+        for thread in _image_threads():
+            thread.join(max(0.0, end - time.monotonic()))
+    except KeyboardInterrupt:
+        return False
+    return not _image_threads()
+
+
+def _image_threads() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name.startswith(THREADS)]
+
+
+def _affects_every_image(error: Exception) -> bool:
+    return isinstance(error, DeviceLost | SchedulerEnded | ServerUnusable | StoreUnavailable) or (
+        isinstance(error, OSError) and error.errno in NO_ROOM
+    )

@@ -1,0 +1,167 @@
+"""Shards of a run, processes that are killed, and memory that does not grow with the number of images."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import tracemalloc
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from cli.answers import open_answers
+from cli.input import Input
+from cli.inputs import list_names
+from cli.main import main
+from cli.resume import Journal
+from cli.run import AHEAD, Job, run_all
+from cli.segmented import Segmented
+from tests.support.cli.commands import command, environment
+from tests.support.cli.folders import PHOTO, Segment, files_in, job_of, written
+from tests.support.images import encoded, make_photo
+from tests.support.polling import wait_until
+
+
+class Copying:
+    """Answers each image with a mask of a few bytes."""
+
+    def __init__(self, workers: int = 1) -> None:
+        self.workers = workers
+
+    def __call__(self, data: bytes, name: str) -> Segmented:
+        return Segmented(b"mask")
+
+
+def test_few_images_are_listed_ahead(tmp_path: Path) -> None:
+    written(tmp_path / "in", {f"{number:03}.png": PHOTO for number in range(200)})
+    job, listed = job_of(Copying(), tmp_path / "in", tmp_path / "out"), 0
+
+    def counted() -> Iterator[Input]:
+        nonlocal listed
+        for image in job.listing:
+            listed += 1
+            yield image
+
+    for done, outcome in enumerate(run_all(job, counted(), threads=3)):
+        assert outcome.status == "done"
+        assert listed <= done + 3 * AHEAD
+    assert (done, listed) == (199, 200)
+
+
+def test_memory_does_not_grow_with_the_number_of_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    written(tmp_path, {f"{number}.png": PHOTO for number in range(10)})
+    blocks = []
+    for count in (200, 200, 2000):
+        Path("names").write_text("".join(f"{number % 10}.png\n" for number in range(count)))
+        tracemalloc.start()
+        answers = open_answers("out", ".png", single=False)
+        listing = list_names("names", "out")
+        job = Job(Copying(), answers, listing, Journal(answers, "s", resume=False))
+        for done, outcome in enumerate(run_all(job, listing, threads=1), 1):
+            assert outcome.status == "done"
+            if done == count:
+                blocks.append(len(tracemalloc.take_snapshot().traces))
+        tracemalloc.stop()
+    assert blocks[2] < blocks[1] + 500  # a list of 1,800 outcomes would be more
+
+
+def test_shards_together_do_each_image_once(run: Segment, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    written(tmp_path / "in", {f"{number}.png": PHOTO for number in range(9)})
+    sources = []
+    for index in range(3):
+        assert run(tmp_path / "in", "-o", tmp_path / "out", "--shard", f"{index}/3", "--json") == 0
+        sources += [json.loads(line)["source"] for line in capsys.readouterr().out.splitlines()]
+    assert len(sources) == len(set(sources)) == 9
+    assert files_in(tmp_path / "out") == sorted(f"{number}.png" for number in range(9))
+    assert run(tmp_path / "in", "-o", tmp_path / "out", "--resume") == 0
+    assert "9 skipped" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("shard", ["3/3", "1", "-1/3", "a/b", "0/0", "/"])
+def test_a_shard_that_is_none_is_told(shard: str, run: Segment, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as leaving:
+        run(tmp_path, "-o", tmp_path / "out", f"--shard={shard}")
+    assert leaving.value.code == 2
+    assert "must be I/N" in capsys.readouterr().err
+
+
+def test_names_come_from_standard_input(run: Segment, narrow_file: Path, tmp_path: Path) -> None:
+    written(tmp_path, {"a.png": PHOTO, "b/c.png": PHOTO, "b/notes.txt": b"text"})
+    arguments = command(narrow_file, "--from-file", "-", "-o", "out")
+    done = subprocess.run(
+        arguments, input=b"a.png\nb/c.png\nb/notes.txt\n", cwd=tmp_path, env=environment(), capture_output=True, check=False
+    )
+    assert (done.returncode, done.stderr.count(b"\n")) == (3, 1)
+    assert files_in(tmp_path / "out") == ["a.png", "b/c.png"]
+
+
+@pytest.mark.parametrize("arguments", [["in", "--from-file", "names"], []])
+def test_names_come_from_one_place(arguments: list[str], run: Segment, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(*arguments, "-o", "out") == 2
+    assert "give IN or --from-file, and not both" in capsys.readouterr().err
+
+
+def test_an_empty_list_is_told(run: Segment, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    written(tmp_path, {"names": b"\n"})
+    assert run("--from-file", tmp_path / "names", "-o", tmp_path / "out") == 2
+    assert "no names in" in capsys.readouterr().err
+
+
+def test_the_table_has_a_row_for_each_image(run: Segment, tmp_path: Path) -> None:
+    written(tmp_path / "in", {"a.png": PHOTO, "b.png": b"text", "c.heic": b"text"})
+    name = tmp_path / "results.jsonl"
+    assert run(tmp_path / "in", "-o", tmp_path / "out", "--results", name) == 3
+    rows = {Path(row["name"]).name: row for row in map(json.loads, name.read_text().splitlines())}
+    assert (rows["a.png"]["width"], rows["a.png"]["height"]) == (101, 70)
+    assert sum(rows["a.png"]["classes"].values()) == pytest.approx(1, abs=1e-5)
+    assert 0 < rows["a.png"]["mean_confidence"] <= 1
+    assert rows["a.png"]["milliseconds"] > 0
+    assert (rows["a.png"]["problem"], len(rows["a.png"]["key"])) == (None, 32)
+    assert "none of PNG" in rows["b.png"]["problem"]
+    assert "not an accepted type" in rows["c.heic"]["problem"]
+    plain = (tmp_path / "out" / "a.png").read_bytes()
+    assert run(tmp_path / "in", "-o", tmp_path / "out") == 3
+    assert (tmp_path / "out" / "a.png").read_bytes() == plain
+
+
+def test_the_run_of_a_service_is_resumed_by_its_model(
+    narrow_url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    written(tmp_path / "in", {"a.png": PHOTO, "b.png": PHOTO})
+    arguments = [str(tmp_path / "in"), "-o", str(tmp_path / "out"), "--server", narrow_url, "--resume"]
+    for options, skipped in [([], 0), ([], 2), (["--side", "64"], 0)]:
+        assert main([*arguments, *options, "--json"]) == 0
+        lines = [json.loads(line)["status"] for line in capsys.readouterr().out.splitlines()]
+        assert lines.count("skipped") == skipped
+
+
+@pytest.mark.long
+def test_shards_that_are_killed_twice_give_the_bytes_of_one_run(run: Segment, narrow_file: Path, tmp_path: Path) -> None:
+    names = {f"{number % 7}/{number}.png": encoded(make_photo(300, 400, seed=number)) for number in range(60)}
+    written(tmp_path / "in", names)
+    assert run(tmp_path / "in", "-o", tmp_path / "whole") == 0
+    out, table = tmp_path / "out", tmp_path / "results.jsonl"
+
+    def start(index: int) -> subprocess.Popen[bytes]:
+        arguments = command(narrow_file, tmp_path / "in", "-o", out, "--shard", f"{index}/3", "--resume", "--results", table)
+        return subprocess.Popen(arguments, env=environment(), cwd=tmp_path, stderr=subprocess.DEVNULL)
+
+    others = [start(0), start(1)]
+    for _ in range(2):
+        before = journal_lines(out, "00002")
+        with start(2) as process:
+            wait_until(lambda count=before: journal_lines(out, "00002") > count)
+            process.kill()
+    assert start(2).wait() == 0
+    assert [process.wait() for process in others] == [0, 0]
+    assert files_in(out) == files_in(tmp_path / "whole")
+    for name in files_in(out):
+        assert (out / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    rows = [json.loads(line) for part in tmp_path.glob("results-*.jsonl") for line in part.read_bytes().splitlines()]
+    assert {Path(row["name"]).relative_to(tmp_path / "in").as_posix() for row in rows} == set(names)
+
+
+def journal_lines(out: Path, shard: str) -> int:
+    return sum(path.read_bytes().count(b"\n") for path in out.glob(f".fcn-segment/*/*-{shard}-of-*.jsonl"))
