@@ -6,11 +6,13 @@ ARG PYTHON_IMAGE=python:3.12-slim@sha256:78387bc3881b8273120a12ebe6c1ab22b018ccc
 
 FROM ${PYTHON_IMAGE} AS dependencies
 ARG PIP_ARGS=""
+# object stores for bulk jobs; "cloud table" for their tables in Parquet too
+ARG EXTRAS="cloud"
 WORKDIR /src
 RUN python3 -m venv /opt/venv
 COPY pyproject.toml constraints.txt ./
 # dependencies alone, so that a change of the sources does not install them again
-RUN /opt/venv/bin/python -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['dependencies'], sep='\n')" > base.txt \
+RUN /opt/venv/bin/python -c "import os, tomllib; p = tomllib.load(open('pyproject.toml', 'rb'))['project']; print(*p['dependencies'], *(each for extra in os.environ['EXTRAS'].split() for each in p['optional-dependencies'][extra]), sep='\n')" > base.txt \
     && /opt/venv/bin/pip install --no-cache-dir --disable-pip-version-check $PIP_ARGS -c constraints.txt -r base.txt
 
 FROM dependencies AS gpu-dependencies
