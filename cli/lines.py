@@ -62,7 +62,11 @@ def read_lines(folder: str) -> Iterator[bytes]:
     """The lines of all files and parts below a folder, in the order of their names. The last may be torn."""
     for name in names_below(folder):
         with suppress(FileNotFoundError):  # another shard may remove what it no longer needs
-            yield from read_whole(join(folder, name))[0].splitlines()
+            if is_url(folder):
+                yield from read_whole(join(folder, name))[0].splitlines()
+            else:
+                with open(join(folder, name), "rb") as lines:
+                    yield from lines
 
 
 def remove_lines(name: str) -> None:

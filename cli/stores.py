@@ -83,10 +83,13 @@ def object_version(url: str) -> str:
 
 
 def write_object(url: str, data: bytes) -> None:
-    """Writes the object whole or not at all."""
+    """Writes the object whole or not at all. Raises `StoreUnavailable` also if the keys may not write there."""
     bucket, key = split_url(url)
-    with _errors(url):
-        _store(bucket).put(key, data)
+    try:
+        with _errors(url):
+            _store(bucket).put(key, data)
+    except PermissionError as error:
+        raise StoreUnavailable(str(error)) from error
 
 
 def delete_object(url: str) -> None:

@@ -100,10 +100,12 @@ def run_python(answers: Path) -> None:
 
 def test_the_commands_of_the_command_line_page(checkout: Path, live_url: str) -> None:
     run_page("command-line.md", checkout, live_url)
-    assert {path.name for path in (checkout / "out").iterdir()} == {"astronaut.png", "chelsea.png", "coffee.png"}
-    for path in (checkout / "out").iterdir():
+    assert {path.name for path in (checkout / "out").glob("*.png")} == {"astronaut.png", "chelsea.png", "coffee.png"}
+    for path in (checkout / "out").glob("*.png"):
         assert path.read_bytes() == (checkout / "out-served" / path.name).read_bytes()
     assert (checkout / "out-json" / "photos" / "chelsea.json").exists()
+    assert (checkout / "out-list" / "docs" / "photos" / "chelsea.png").exists()
+    assert len((checkout / "results.jsonl").read_text().splitlines()) == 3
     assert size_of(checkout / "overlay.png") == SIZE
     model = json.loads((checkout / "coffee.json").read_text())["model"]
     assert (model["runtime"], model["precision"]) == ("openvino", "float32")
