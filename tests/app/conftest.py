@@ -19,6 +19,12 @@ from tests.support.polling import wait_until
 from tests.support.runtimes import RUNTIMES
 
 
+def is_ready(client: TestClient) -> bool:
+    """Fails at once where the service cannot become ready."""
+    assert client.get("/health/live").status_code == 200, client.get("/health").text
+    return client.get("/health/ready").status_code == 200
+
+
 @pytest.fixture(scope="session")
 def serve(narrow_file: Path) -> Serve:
     """Starts a service with these settings; tiles of 96 in float32 on OpenVINO unless told otherwise."""
@@ -28,7 +34,7 @@ def serve(narrow_file: Path) -> Serve:
         common = {"device": "cpu", "runtime": "openvino", "precision": "float32", "tile": "96", "threads": 1}
         settings = Settings(_env_file=None, **({"weights": str(narrow_file)} | common | changes))
         with TestClient(create_app(settings), raise_server_exceptions=False) as client:
-            wait_until(lambda: client.get("/health/ready").status_code == 200, lambda: client.get("/health").text)
+            wait_until(lambda: is_ready(client), lambda: client.get("/health").text)
             yield client
 
     return start

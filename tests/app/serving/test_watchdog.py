@@ -97,14 +97,20 @@ def test_a_scheduler_that_was_replaced_and_stopped_is_no_failure() -> None:
     assert it.scheduler.failure is None
 
 
+def started_since(before: set[threading.Thread]) -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread not in before and thread.name == "watchdog"]
+
+
 @ENDS
 def test_the_thread_tells_once_and_ends() -> None:
     it = WatchedScheduler(Ends())
     watchdog = Watchdog(lambda: it.listed, it.failures.append, stall_s=5, interval=0.01)
+    before = set(threading.enumerate())
     watchdog.start()
+    assert started_since(before)
     it.ask(1)
     wait_until(lambda: it.failures == [ENDED])
-    wait_until(lambda: all(thread.name != "watchdog" for thread in threading.enumerate()))
+    wait_until(lambda: not started_since(before))
     assert it.failures == [ENDED]
 
 
