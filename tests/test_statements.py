@@ -13,7 +13,7 @@ import cli.arguments
 import training.commands.coco_import
 import training.commands.evaluate
 import training.commands.export
-import training.commands.train
+import training.commands.train_arguments
 from app.environment import FOREIGN, PREFIX
 from app.main import parser as serve_parser
 from app.settings import Settings
@@ -29,8 +29,8 @@ FOLDERS_OF_PAGES = (".", "docs", "client", "weights", "benchmarks", "benchmarks/
 PAGES = sorted(page for folder in FOLDERS_OF_PAGES for page in (ROOT / folder).glob("*.md"))
 NOW = [page for page in PAGES if page.name != "CHANGELOG.md"]  # which names what is gone
 PARSERS = [
-    cli.arguments.parser, training.commands.train.parser, training.commands.evaluate.parser, training.commands.export.parser,
-    training.commands.coco_import.parser, serve_parser, benchmarks.main.parser,
+    cli.arguments.parser, training.commands.train_arguments.parser, training.commands.evaluate.parser,
+    training.commands.export.parser, training.commands.coco_import.parser, serve_parser, benchmarks.main.parser,
 ]  # fmt: skip
 FOREIGN_OPTIONS = {
     "curl": {"--data-binary"}, "docker": {"--profile", "--scale", "--cpus", "--memory", "--pids-limit"},

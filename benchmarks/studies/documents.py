@@ -56,12 +56,12 @@ def models_page() -> str:
             f"{rows[row.name]['parameters'] / 1e6:.2f} M",
             f"{rows[row.name]['gflops']:.1f}",
             _milliseconds(rows[row.name]),
-            f"{rows[row.name]['mean_iou']:.3f}, {row.note}, {rows[row.name]['minutes']:.1f} min" if row.scored else CHECKED,
+            f"{rows[row.name]['mean_iou']:.3f}, {row.note}, {rows[row.name]['minutes']:.1f} min" if row.has_score else CHECKED,
         )
         for row in table_rows
     ]
     height, width = measured["tile"]
-    commands = "\n".join(f"# {row.what}\n{rows[row.name]['command']}" for row in table_rows if row.scored)
+    commands = "\n".join(f"# {row.what}\n{rows[row.name]['command']}" for row in table_rows if row.has_score)
     return _page(
         "models",
         table=markdown_table(["network", "parameters", "GFLOPs", "ms", "CamVid val mean IoU"], table),
@@ -113,7 +113,7 @@ def accuracy_page() -> str:
             "" if row.name == "base" else f"{scores_by_name[row.name]['mean_iou'] - base['mean_iou']:+.3f}",
             f"{scores_by_name[row.name]['iou']['Pole']:.2f}",
             f"{scores_by_name[row.name]['minutes']:.1f}",
-            row.kept,
+            row.verdict,
         )
         for row in read_table(HERE / "accuracy.toml").rows
         if row.name in scores_by_name

@@ -21,16 +21,16 @@ ROOT = Path(__file__).parents[2]
 class Row:
     """One training: its name, what it shows, and its flags besides the common ones.
 
-    kept, note: texts for the tables. scored: whether the training was long enough for the score to say something about the
-    network.
+    verdict, note: texts for the tables. has_score: whether the training was long enough for its score to say something about
+    the network.
     """
 
     name: str
     what: str
     arguments: tuple[str, ...]
-    kept: str = ""
+    verdict: str = ""
     note: str = ""
-    scored: bool = True
+    has_score: bool = True
 
 
 @dataclass(frozen=True)

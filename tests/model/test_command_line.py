@@ -12,7 +12,7 @@ from model.command_line import CommandParser, one_line, package_version
 COMMANDS = {
     "fcn-serve": "app.main",
     "fcn-segment": "cli.arguments",
-    "fcn-train": "training.commands.train",
+    "fcn-train": "training.commands.train_arguments",
     "fcn-evaluate": "training.commands.evaluate",
     "fcn-export": "training.commands.export",
     "python -m training.commands.coco_import": "training.commands.coco_import",

@@ -58,23 +58,27 @@ class Imported:
         """The lines to print after the import."""
         lines = [f"wrote {self.frames} frames of {len(self.classes)} classes to {out}: {', '.join(self.classes)}"]
         if self.groups:
-            lines.append(f"no classes, since they have no objects and only stand above others: {', '.join(self.groups)}")
+            lines.append(f"left out, because they have no objects and only group other categories: {', '.join(self.groups)}")
         if self.boxes:
-            lines.append(f"{self.boxes} objects have a box and no outline: their boxes are void, neither learnt nor scored")
+            lines.append(
+                f"{self.boxes} objects have a box and no outline: their boxes are void, which is neither learnt nor scored"
+            )
         if self.crowds and crowds == "objects":
             lines.append(
-                f"{self.crowds} objects are marked as crowds (iscrowd 1), as CVAT marks every brush mask: they are of their "
-                "class; --crowds void makes them void"
+                f"{self.crowds} objects are marked as crowds (iscrowd 1), as CVAT marks every brush mask; they keep their "
+                "class, or become void with --crowds void"
             )
         elif self.crowds:
-            lines.append(f"{self.crowds} objects are marked as crowds (iscrowd 1): void, neither learnt nor scored")
+            lines.append(
+                f"{self.crowds} objects are marked as crowds (iscrowd 1) and become void, which is neither learnt nor scored"
+            )
         if self.empty:
             lines.append(f"{self.empty} objects cover no pixel of their image")
         if self.blank:
             lines.append(f"{len(self.blank)} frames have objects, and masks without any class: {first_names(self.blank)}")
         if self.turned:
             lines.append(
-                f"{len(self.turned)} images are turned by EXIF, such as {first_names(self.turned)}: objects are taken as drawn "
+                f"{len(self.turned)} images are turned by EXIF, such as {first_names(self.turned)}: objects are read as drawn "
                 "on the upright image; if they were drawn on the stored one, --masks-orientation stored"
             )
         return lines
@@ -83,9 +87,12 @@ class Imported:
 def parser() -> argparse.ArgumentParser:
     p = CommandParser("python -m training.commands.coco_import", description="Makes masks of the objects in COCO's JSON.")
     p.add_argument("annotations", type=Path, help="the JSON file")
-    p.add_argument("--images", type=Path, help="folder of its images (default: the file's own, or images/ in it)")
-    p.add_argument("--out", type=Path, required=True, help="folder to make: images/, masks/ and classes.json")
-    p.add_argument("--split", help="train or val: images/train and masks/train; without, one frame in five is for val")
+    p.add_argument("--images", type=Path, help="folder of the images (default: the folder of the JSON file, or images/ in it)")
+    p.add_argument("--out", type=Path, required=True, help="folder to write images/, masks/ and classes.json to")
+    p.add_argument(
+        "--split",
+        help="train or val: writes to images/train and masks/train (default: one frame in five will be val)",
+    )
     p.add_argument(
         "--crowds", choices=get_args(Crowds), default="objects", help="how objects with iscrowd 1 are drawn (default: objects)"
     )
@@ -93,7 +100,7 @@ def parser() -> argparse.ArgumentParser:
         "--masks-orientation",
         choices=get_args(DrawnOn),
         default="upright",
-        help="what objects were drawn on: photos upright, as EXIF turns them, or as their files store them (default: upright)",
+        help="whether objects were drawn on the photo as EXIF turns it (upright) or as its file stores it (default: upright)",
     )
     return p
 
@@ -233,9 +240,9 @@ def _size(source: Path, entry: Mapping[str, Any], drawn_on: DrawnOn) -> tuple[tu
     json_size = (entry.get("height"), entry.get("width"))
     if size != json_size:
         if swaps_sides(orientation) and json_size == size[::-1]:
-            hint = "EXIF turns it, --masks-orientation says on which of both objects were drawn"
+            hint = "EXIF turns it: --masks-orientation says whether objects were drawn on the upright or the stored photo"
         elif not any(json_size):
-            hint = "write its height and width there, on which objects were drawn"
+            hint = "write the height and width of the photo that objects were drawn on into the JSON"
         else:
             hint = "was it turned after it was labelled?"
         raise DataError(f"{source} is {json_size} in the JSON, {size} {drawn_on}; {hint}")

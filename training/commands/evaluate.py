@@ -45,48 +45,66 @@ def parser() -> argparse.ArgumentParser:
     """The command's arguments; the defaults of tiling are those of the service."""
     p = CommandParser("fcn-evaluate", description="Scores of the served path on a labelled split.")
     p.add_argument("--data", type=Path, required=True, help="folder of labelled images, as fcn-train takes it")
-    p.add_argument("--split", default="val")
-    p.add_argument("--labels", help="label set of the masks: voc, camvid, or a file (default: what the folder tells)")
+    p.add_argument("--split", default="val", help="split to score on (default: val)")
+    p.add_argument(
+        "--labels", help="classes of the masks: voc, camvid, or a file (default: the file in the data's folder, or its layout)"
+    )
     add_mask_arguments(p)
-    p.add_argument("--class-map", help="fewer classes, for labels and predictions alike: 0=0,8=1,*=0 or sky=up,*=rest")
-    p.add_argument("--weights", default=DEFAULT_WEIGHTS)
-    p.add_argument("--group", help="score this group of frames alone, such as a drive; each: every group, and their mean")
+    p.add_argument(
+        "--class-map", help="map labels and predictions to fewer classes: 0=0,8=1,*=0 or sky=up,*=rest (*: all other classes)"
+    )
+    p.add_argument("--weights", default=DEFAULT_WEIGHTS, help=f"a file, or a name in weights/ (default: {DEFAULT_WEIGHTS})")
+    p.add_argument("--group", help="score only this group of frames, such as a drive; each: every group in turn, and the mean")
     p.add_argument("--group-pattern", default=GROUP, help=PATTERN_HELP)
-    p.add_argument("--against", help="other weights, scored on the same frames: the differences with their intervals")
-    p.add_argument("--against-precision", choices=PRECISIONS, help="precision of the other weights (default: as --precision)")
-    p.add_argument("--json", type=Path, metavar="FILE", help="write the scores there, those of every frame too")
-    p.add_argument("--pictures", type=Path, metavar="FOLDER", help="save the worst frames there: photo, label, prediction")
+    p.add_argument(
+        "--against", help="weights to compare with on the same frames; prints the change of each IoU with its interval"
+    )
+    p.add_argument(
+        "--against-precision", choices=PRECISIONS, help="precision of the weights of --against (default: --precision)"
+    )
+    p.add_argument("--json", type=Path, metavar="FILE", help="file to write all scores to, also those of each frame")
+    p.add_argument(
+        "--pictures", type=Path, metavar="FOLDER", help="folder to save the worst frames to: photo, label, prediction"
+    )
     p.add_argument("--worst", type=int, default=10, help="how many frames --pictures saves (default: 10)")
-    p.add_argument("--without-skips", action="store_true", help="set the skips' scores to zero, to see what the skips add")
-    p.add_argument("--side", default="auto", help="auto, native or a number (default: auto)")
+    p.add_argument(
+        "--without-skips", action="store_true", help="set the scores of the skips to zero, to measure what the skips add"
+    )
+    p.add_argument("--side", default="auto", help="longer side that the network sees: auto, native or a number (default: auto)")
     p.add_argument(
         "--quality",
         choices=get_args(Quality),
         default="standard",
-        help="as the service's: high averages sizes and mirror images",
+        help="high averages several sizes and mirror images, as in the service (default: standard)",
     )
-    p.add_argument("--against-quality", choices=get_args(Quality), help="quality for the other weights (default: as --quality)")
+    p.add_argument(
+        "--against-quality", choices=get_args(Quality), help="quality for the weights of --against (default: --quality)"
+    )
     p.add_argument("--tile", type=parse_tile, default=Options.tile, help="auto (the weights' own), a side or HEIGHTxWIDTH")
-    p.add_argument("--overlap", type=float, default=Options.overlap)
-    p.add_argument("--blend", choices=("mean", "hann"), default=Options.blend)
+    p.add_argument("--overlap", type=float, default=Options.overlap, help=f"share of a tile (default: {Options.overlap})")
+    p.add_argument("--blend", choices=("mean", "hann"), default=Options.blend, help="weights of overlapping tiles")
     p.add_argument("--shifts", type=int, default=1, help="shift-and-stitch with this many shifts per axis (default: none)")
     p.add_argument(
-        "--calibrate", action="store_true", help="fit a temperature; check each block of frames at that of the others"
+        "--calibrate", action="store_true", help="fit a temperature, and check it on blocks of frames that it was not fitted on"
     )
-    p.add_argument("--runtime", choices=RUNTIMES, default="auto", help="what runs the network (default: as the service)")
-    p.add_argument("--device", default="auto")
-    p.add_argument("--precision", choices=PRECISIONS, default="auto", help="of the network (default: as the service)")
-    p.add_argument("--threads", type=int, default=0, help="CPU threads of the network (default: one a core)")
-    p.add_argument("--advise", type=int, nargs=2, metavar=("LOW", "HIGH"), help="advised range of the longer side to try")
-    p.add_argument("--advise-tile", type=parse_tile, metavar="TILE", help="advised tile to try")
+    p.add_argument("--runtime", choices=RUNTIMES, default="auto", help="runtime of the network (default: as in the service)")
+    p.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (default: auto)")
+    p.add_argument(
+        "--precision", choices=PRECISIONS, default="auto", help="precision of the network (default: as in the service)"
+    )
+    p.add_argument("--threads", type=int, default=0, help="CPU threads of the network (default: one for each core)")
+    p.add_argument(
+        "--advise", type=int, nargs=2, metavar=("LOW", "HIGH"), help="range of the longer side to use instead of the file's"
+    )
+    p.add_argument("--advise-tile", type=parse_tile, metavar="TILE", help="tile to use instead of the file's")
     p.add_argument(
         "--record",
         metavar="NAME",
-        help="score the file in every precision that it has, fit temperatures, write them into it, its card and its exports",
+        help="score the file in each of its precisions, fit temperatures, and write both into file, card and exports",
     )
-    p.add_argument("--high", action="store_true", help="with --record: score --quality high as well")
-    p.add_argument("--record-in", type=Path, help="weights file that is to hold this score; its card is written anew")
-    p.add_argument("--record-as", help="the score's name there, such as `CamVid, val`")
+    p.add_argument("--high", action="store_true", help="with --record: also score --quality high")
+    p.add_argument("--record-in", type=Path, help="weights file to write this score into; its card is updated")
+    p.add_argument("--record-as", help="name of the score in that file, such as `CamVid, val`")
     p.add_argument("--note", action="append", default=[], help="a sentence to add to that file's card")
     return p
 

@@ -48,8 +48,10 @@ KEPT = 2
 def parser() -> argparse.ArgumentParser:
     p = CommandParser("fcn-export", description="Writes NAME.onnx, and with --int8 NAME.int8.onnx, beside a master.")
     p.add_argument("--weights", default=DEFAULT_WEIGHTS, help="a master (.safetensors), or a name in weights/")
-    p.add_argument("--int8", action="store_true", help="quantise as well; needs --calibration")
-    p.add_argument("--calibration", type=Path, metavar="FOLDER", help="photos like those that will be asked for (not val's)")
+    p.add_argument("--int8", action="store_true", help="also write an int8 export; needs --calibration")
+    p.add_argument(
+        "--calibration", type=Path, metavar="FOLDER", help="photos like those that the service will get, none of them of val"
+    )
     p.add_argument("--photos", type=int, default=PHOTOS, help=f"how many photos of the folder are used (default: {PHOTOS})")
     p.add_argument(
         "--keep", type=int, default=KEPT, help=f"how many of the first convolutions stay in float32 (default: {KEPT})"
@@ -68,7 +70,7 @@ def main(argv: list[str] | None = None) -> int:
 def _export(args: argparse.Namespace) -> None:
     master = find_weights(args.weights)
     if args.int8 and args.calibration is None:
-        raise ValueError("--int8 needs --calibration FOLDER: photos to measure the ranges of the network's maps on")
+        raise ValueError("--int8 needs --calibration FOLDER, with photos on which the ranges of int8 are measured")
     if args.photos < 1 or args.keep < 0:
         raise ValueError(f"--photos must be at least 1 and --keep at least 0, got {args.photos} and {args.keep}")
     written = [export_float32(master)]

@@ -19,13 +19,13 @@ def add_mask_arguments(p: argparse.ArgumentParser) -> None:
         "--masks",
         choices=get_args(Meaning),
         default="ids",
-        help="what masks hold: class ids (of RGB images, colours), or the classes' colours, in palettes too (default: ids)",
+        help="ids: pixel values are class ids, and RGB images are read by colours; colors: all masks are (default: ids)",
     )
     p.add_argument(
         "--masks-orientation",
         choices=get_args(DrawnOn),
         default="upright",
-        help="what masks were drawn on: photos upright, as EXIF turns them, or as their files store them (default: upright)",
+        help="whether masks were drawn on the photo as EXIF turns it (upright) or as its file stores it (default: upright)",
     )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import shlex
 import shutil
 import sys
@@ -15,7 +14,6 @@ from pathlib import Path
 
 import torch
 
-from model.command_line import CommandParser
 from model.inference.segmenter import Options
 from model.manifest import Manifest, scored_in
 from model.networks.builder import build_network
@@ -26,14 +24,13 @@ from model.preprocessing import Preprocessing
 from model.weights_file import Weights, load_weights, save_weights
 from training.commands.command import run_command
 from training.commands.export import export_float32, missing_packages, remove_stale
-from training.commands.mask_arguments import add_mask_arguments
+from training.commands.train_arguments import FLAGS, check_arguments, parser
 from training.commands.train_data import read_training_data, survey_groups
 from training.data.demo import write_demo_data
-from training.data.groups import EACH, GROUP, PATTERN_HELP
+from training.data.groups import EACH
 from training.data.split import Split
 from training.data.survey import FILE as SURVEY
 from training.data.survey import Survey
-from training.learning.augmentation import CACHE_MB
 from training.learning.checkpoint import FILE as CHECKPOINT
 from training.learning.distributed import World, join
 from training.learning.recipe import Recipe, make_recipe, parse_changes
@@ -48,51 +45,6 @@ from training.reporting.tensorboard import require_tensorboard
 from training.scoring.evaluate import conditions, snapshot_segmenter, table
 
 DEMO_RECIPE = Path(__file__).parents[1] / "recipes" / "demo.toml"
-LONGEST_NAME = 200  # bytes, without endings such as .safetensors
-FLAGS = {
-    "variant": str,
-    "backbone": str,
-    "output_stride": int,
-    "epochs": int,
-    "batch": int,
-    "learning_rate": float,
-    "class_weights": str,
-    "autocast": str,
-    "seed": int,
-}
-
-
-def parser() -> argparse.ArgumentParser:
-    """The command's arguments."""
-    p = CommandParser("fcn-train", description="Trains an FCN and writes its weights file and model card.")
-    p.add_argument("--data", type=Path, help="folder of labelled images: images/ and masks/, a VOCdevkit, or CamVid")
-    p.add_argument("--demo", action="store_true", help="train a tiny network on generated shapes, in under a minute")
-    p.add_argument("--labels", help="voc, camvid, or a JSON or YAML file (default: what the data's folder tells)")
-    p.add_argument("--class-map", help="train on fewer classes: 0=0,8=1,*=0 or leaf=plant,*=ground (* for the others)")
-    p.add_argument("--score-map", help="score on fewer classes: written as --class-map, from the trained classes")
-    add_mask_arguments(p)
-    p.add_argument("--train-split", default="train")
-    p.add_argument("--val-split", default="val")
-    p.add_argument("--group", help="leave these frames of train out and score on them, not on val; each: every group in turn")
-    p.add_argument("--group-pattern", default=GROUP, help=PATTERN_HELP)
-    p.add_argument("--start", default="none", help="none, imagenet (torchvision's hub), a file, or a name in weights/")
-    p.add_argument("--teacher", type=Path, help="weights file of a frozen network to stay close to")
-    p.add_argument("--recipe", type=Path, help="TOML file of hyperparameters; flags below override it")
-    p.add_argument("--out", type=Path, default=Path("runs/train"), help="folder of checkpoint, curves and result")
-    p.add_argument("--name", default="fcn", help="name of the weights file (default: fcn)")
-    p.add_argument("--license", default="unstated", help="licence of the weights, for the file and its card")
-    p.add_argument("--data-name", default="", help="the data set's name, for the card")
-    p.add_argument("--note", action="append", default=[], help="a sentence for the card; may be given several times")
-    p.add_argument("--device", default="auto")
-    p.add_argument("--threads", type=int, default=0, help="CPU threads (default: torch's choice)")
-    p.add_argument("--tensorboard", action="store_true", help="write the curves for TensorBoard too (its extra)")
-    p.add_argument("--workers", type=int, default=0, help="processes that load data (default: none)")
-    p.add_argument("--cache-mb", type=int, default=CACHE_MB, help=f"MiB of frames kept in memory (default: {CACHE_MB})")
-    p.add_argument("--evaluate-every", type=int, default=5, help="epochs between scores on val (default: 5)")
-    p.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="any other value of the recipe, as in TOML")
-    for name, kind in FLAGS.items():
-        p.add_argument(f"--{name.replace('_', '-')}", type=kind, default=None)
-    return p
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -101,7 +53,7 @@ def main(argv: list[str] | None = None) -> int:
 
     def stopped() -> str:
         has_checkpoint = any(args.out.rglob(CHECKPOINT))  # each fold has one in its own folder
-        outlook = "goes on from the last whole epoch" if has_checkpoint else "begins anew, since no epoch was finished"
+        outlook = "resumes after the last finished epoch" if has_checkpoint else "begins again, since no epoch was finished"
         return f"stopped; the same command {outlook} ({args.out})"
 
     return run_command("fcn-train", lambda: _run(args, arguments), stopped)
@@ -109,26 +61,13 @@ def main(argv: list[str] | None = None) -> int:
 
 def _run(args: argparse.Namespace, arguments: list[str]) -> None:
     set_threads(args.threads)
-    if args.evaluate_every < 1 or args.workers < 0 or args.cache_mb < 0:
-        values = f"{args.evaluate_every}, {args.workers} and {args.cache_mb}"
-        raise ValueError(f"evaluate-every must be at least 1, workers and cache-mb at least 0, got {values}")
-    _check_name(args.name)
+    check_arguments(args)
     require_matplotlib()
     if args.tensorboard:
         require_tensorboard()
-    if args.data is None and not args.demo:
-        raise ValueError("give --data FOLDER, or --demo")
     run = _folds if args.group == EACH else _train
     with _demo_data(args) if args.demo else nullcontext(), join(choose_device(args.device)) as (world, device):
         run(args, arguments, world, device)
-
-
-def _check_name(name: str) -> None:
-    """Raises `ValueError` for a name that no file can have, before the training starts."""
-    if "/" in name or name in ("", ".", "..") or not name.isprintable() or len(os.fsencode(name)) > LONGEST_NAME:
-        raise ValueError(
-            f"--name must be a name without folders, got {name[:80]!r}: a line of up to {LONGEST_NAME} bytes; --out has them"
-        )
 
 
 @contextmanager
@@ -245,7 +184,7 @@ def _prepare(args: argparse.Namespace, recipe: Recipe, survey: Survey, device: t
         teacher = _teacher(weights, recipe, split, preprocessing).to(device)
         origin["teacher"] = weights.sha256
     elif recipe.teacher_weight:
-        raise ValueError(f"the recipe's teacher_weight is {recipe.teacher_weight}; give --teacher FILE")
+        raise ValueError(f"the recipe's teacher_weight is {recipe.teacher_weight}, which needs a teacher; give --teacher FILE")
     return Run(
         net=net,
         survey=survey,
@@ -267,12 +206,12 @@ def _teacher(weights: Weights, recipe: Recipe, split: Split, preprocessing: Prep
     """The teacher; raises `ValueError` if it does not fit the training."""
     manifest = weights.manifest
     if not recipe.teacher_weight:
-        raise ValueError("the recipe's teacher_weight is 0, so that --teacher would change nothing; --set teacher_weight=1.0")
+        raise ValueError("--teacher has no effect, because the recipe's teacher_weight is 0; add --set teacher_weight=1.0")
     if manifest.labels.names != split.labels.names:
-        raise ValueError(f"the teacher must know the classes {split.labels.names}, got {manifest.labels.names}")
+        raise ValueError(f"the teacher must have the classes {split.labels.names}, got {manifest.labels.names}")
     teacher_input, student_input = ((p.mean, p.std) for p in (manifest.preprocessing, preprocessing))
     if teacher_input != student_input:
-        raise ValueError(f"the teacher must be fed as the student, with mean and std {student_input}, got {teacher_input}")
+        raise ValueError(f"the teacher must have the same mean and std as the start, {student_input}, got {teacher_input}")
     return Teacher(load_network(weights), recipe.teacher_scales)
 
 

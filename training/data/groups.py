@@ -16,8 +16,8 @@ from training.data.survey import Survey
 GROUP = r"[^_]+"  # the default pattern: finds 0016E5 in 0016E5_07959
 EACH = "each"
 PATTERN_HELP = (
-    "regular expression for the beginning of a frame's name: its match, or its first parentheses, is the frame's group "
-    f"(default: {GROUP})"
+    "regular expression for the beginning of a frame's name; the group is what it matches, or what its first parentheses "
+    f"match (default: {GROUP})"
 )
 
 
@@ -26,8 +26,8 @@ def groups(split: Split, pattern: str = GROUP) -> list[str]:
     result = sorted({_group(frame.name, pattern) for frame in split.frames})
     if len(result) < 2:
         raise DataError(
-            f"the frames of {split.name!r} are one group, {result[0]!r}: nothing would be left to train on; "
-            f"a group is what --group-pattern finds at the beginning of a frame's name, now {pattern!r}"
+            f"the frames of {split.name!r} are all of one group, {result[0]!r}; two are needed, to train and to score; "
+            f"--group-pattern, now {pattern!r}, finds the group at the beginning of a frame's name"
         )
     return result
 

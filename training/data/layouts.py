@@ -67,15 +67,15 @@ class Listing:
     def _hint(self, mask: Path) -> str:
         """The likely reason why a mask is missing, to append to the error; empty if there is none."""
         if other := self.folders.find(mask):
-            return f", and {other.name} is none: export masks as PNG"
+            return f"; {other.name} is no PNG: export masks as PNG"
         names = self.folders.images(mask.parent)
         if longer_name := next((name for name in names if name.startswith((f"{mask.name}_", f"{mask.name}-"))), None):
-            return f"; there is {names[longer_name][0].name}: a mask bears its image's name"
+            return f"; there is {names[longer_name][0].name}; rename it: a mask has the name of its image"
         if any(BRUSH_MASK.match(name) for name in names):
             command = "python -m training.commands.coco_import"
             return f"; Label Studio's PNGs hold one label each: export COCO, and make masks of it with {command}"
         if (mask.parent.parent / "labelmap.txt").is_file():
-            return "; CVAT writes none for an image without objects: remove it from the list, or draw a mask of the background"
+            return "; CVAT writes no mask for an image without objects: remove the image from the list, or draw its background"
         return ""
 
     def names(self, folder: Path) -> list[str]:
@@ -130,7 +130,7 @@ def list_frames(root: Path, split: str) -> Listing:
         raise DataError(f"{root}: the split {split!r} is empty; for plain folders, train.txt and val.txt can list the frames")
     if duplicates := repeated(frame.name for frame in listing.frames):
         listing.notes.append(
-            f"{len(duplicates)} frames are listed more than once in {split!r}, and count as often: {first_names(duplicates)}"
+            f"{len(duplicates)} frames are listed more than once in {split!r}, and used as often: {first_names(duplicates)}"
         )
     return listing
 
@@ -184,7 +184,7 @@ def _plain(listing: Listing, root: Path, split: str) -> None:
         images, masks = images / split, masks / split
         names = listing.names(images)
     elif any((images / other).is_dir() or _list_file(root, other) for other in SPLITS):
-        raise DataError(f"{root} has neither {split}.txt nor images/{split}; its other splits have")
+        raise DataError(f"{root} has neither {split}.txt nor images/{split}, but a list or folder of another split")
     elif split in SPLITS:
         names = [name for name in listing.names(images) if _in_split(name, split)]
     else:

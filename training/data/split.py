@@ -74,5 +74,9 @@ class Split:
         if mask.shape == size:
             return
         is_turned = mask.shape == size[::-1] and swaps_sides(read_orientation(self.file(index)))
-        hint = "; EXIF turns the image, --masks-orientation says on which of both masks were drawn" if is_turned else ""
+        hint = (
+            "; EXIF turns the image: --masks-orientation says whether masks were drawn on the upright or the stored one"
+            if is_turned
+            else ""
+        )
         raise DataError(f"{self.frames[index].mask}: the mask is {mask.shape}, its image {size}; both need one size{hint}")

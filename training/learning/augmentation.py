@@ -142,9 +142,8 @@ def scale_warning(longer_side: int, recipe: Recipe) -> str:
         return ""
     scales = f"{0.7 * served_low / longer_side:.2g},{1.4 * served_high / longer_side:.2g}"
     return (
-        f"the crops show the frames, {longer_side} pixels long, at {low} to {high} pixels, the service at {served_low} to "
-        f"{served_high}: it would see objects of other sizes than were learnt; --set 'scales=[{scales}]' trains on those that "
-        "it sees"
+        f"the training scales the frames, {longer_side} pixels long, to {low} to {high} pixels, but the service scales them to "
+        f"{served_low} to {served_high}, where objects differ in size; --set 'scales=[{scales}]' trains on the service's sizes"
     )
 
 

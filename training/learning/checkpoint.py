@@ -52,7 +52,7 @@ def load_checkpoint(folder: Path, identity: dict[str, Any]) -> tuple[Progress, d
         content = torch.load(path, map_location="cpu", weights_only=True)
     except UNREADABLE as error:
         raise ValueError(
-            f"{path} is damaged, or no checkpoint of fcn-train: {first_line(error)}; remove it to begin anew"
+            f"{path} is damaged, or no checkpoint of fcn-train: {first_line(error)}; remove it to begin again"
         ) from error
     try:
         progress, states = Progress(**content["progress"]), dict(content["states"])
@@ -61,8 +61,8 @@ def load_checkpoint(folder: Path, identity: dict[str, Any]) -> tuple[Progress, d
     except (LookupError, TypeError, ValueError) as error:
         names = ", ".join(map(str, list(content)[:5])) if isinstance(content, Mapping) else type(content).__name__
         raise ValueError(
-            f"{path} is no checkpoint of fcn-train, which has progress, states and identity; it holds {names}: "
-            "give another --out, or remove it; a network's state is a start: --start FILE"
+            f"{path} is no checkpoint of fcn-train, which holds progress, states and identity; it holds {names}: "
+            "give another --out, or remove it; to begin from a network's weights, give --start FILE"
         ) from error
     if epochs > saved_epochs:
         progress.went_on_from.append(progress.epoch)
@@ -70,7 +70,7 @@ def load_checkpoint(folder: Path, identity: dict[str, Any]) -> tuple[Progress, d
     if changed := sorted(name for name in identity if saved_identity.get(name) != identity[name]):
         recipe_changes = _recipe_changes(saved_identity.get("recipe", {}), identity["recipe"])
         differences = ", ".join(recipe_changes if name == "recipe" else name for name in changed)
-        raise ValueError(f"{path} is of a training with other {differences}; give another --out or remove it")
+        raise ValueError(f"{path} belongs to a training with another {differences}; give another --out or remove it")
     return progress, states
 
 

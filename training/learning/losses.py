@@ -10,14 +10,14 @@ from torch import Tensor
 
 
 def cross_entropy(
-    logits: Tensor, masks: Tensor, ignore_index: int, weights: Tensor | None, labelled: Tensor | None = None
+    logits: Tensor, masks: Tensor, ignore_index: int, weights: Tensor | None, divisor: Tensor | None = None
 ) -> Tensor:
     """Mean cross-entropy over the labelled pixels of logits (N, C, H, W) and masks (N, H, W); 0 without labelled pixels.
 
-    labelled: the number to divide by, if these crops are part of a larger batch; without it, their own labelled pixels.
+    divisor: the labelled pixels of the whole batch, if these crops are a part of it (default: of these crops).
     """
     sums = F.cross_entropy(logits.float(), masks, weight=weights, ignore_index=ignore_index, reduction="sum")
-    return sums / ((masks != ignore_index).sum().clamp(min=1) if labelled is None else labelled)
+    return sums / ((masks != ignore_index).sum().clamp(min=1) if divisor is None else divisor)
 
 
 def without_border(masks: Tensor, ignore_index: int, width: int) -> Tensor:
@@ -37,10 +37,10 @@ def lovasz_softmax(logits: Tensor, masks: Tensor, ignore_index: int, step: int =
     would cost as much as the network.
     """
     top, left = (int(offset) for offset in torch.randint(step, (2,)))
-    sampled = masks[:, top::step, left::step]
-    labelled = sampled != ignore_index
-    truth = sampled[labelled]
-    probabilities = logits[..., top::step, left::step].float().softmax(1).movedim(1, 0)[:, labelled]
+    sample = masks[:, top::step, left::step]
+    has_label = sample != ignore_index
+    truth = sample[has_label]
+    probabilities = logits[..., top::step, left::step].float().softmax(1).movedim(1, 0)[:, has_label]
     present = torch.unique(truth)
     foreground = (truth == present[:, None]).float()
     errors = (foreground - probabilities[present]).abs()
@@ -54,8 +54,8 @@ def lovasz_softmax(logits: Tensor, masks: Tensor, ignore_index: int, step: int =
 def _lovasz_gradient(foreground: Tensor) -> Tensor:
     """How much 1 - IoU grows with each further wrong pixel; errors are sorted from the largest (algorithm 1)."""
     total = foreground.sum(1, keepdim=True)
-    missed = foreground.cumsum(1)
-    jaccard = 1 - (total - missed) / (total + (1 - foreground).cumsum(1))
+    misses = foreground.cumsum(1)
+    jaccard = 1 - (total - misses) / (total + (1 - foreground).cumsum(1))
     return torch.cat([jaccard[:, :1], jaccard.diff(dim=1)], 1)
 
 

@@ -6,19 +6,44 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, ValidationInfo
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from model.architecture import Architecture
 from training.data.text_files import read_text
+
+Ends = TypeVar("Ends", tuple[float, float], tuple[int, int])
+
+
+def _require_order(ends: Ends) -> Ends:
+    if ends[0] > ends[1]:
+        raise PydanticCustomError("range", "Input should be low and high, in this order")
+    return ends
+
+
+def _require_parts(parts: int, info: ValidationInfo) -> int:
+    if "batch" in info.data and parts > info.data["batch"]:  # a wrong batch is not in the data
+        raise PydanticCustomError("parts", "Input should be 1 to the batch of {batch}", info.data)
+    return parts
+
+
+def _require_crop(share: float, info: ValidationInfo) -> float:
+    if "batch" in info.data and share and not round(share * info.data["batch"]):
+        raise PydanticCustomError("share", "Input should be at least a crop of the batch of {batch}, or 0", info.data)
+    return share
+
 
 Count = Annotated[int, Field(ge=0)]
 Positive = Annotated[int, Field(ge=1)]
 Weight = Annotated[float, Field(ge=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Factor = Annotated[float, Field(gt=0)]
+Scales = Annotated[tuple[Factor, Factor], AfterValidator(_require_order)]
+Sides = Annotated[tuple[Positive, Positive], AfterValidator(_require_order)]
+Parts = Annotated[Positive, AfterValidator(_require_parts)]
+BatchShare = Annotated[Fraction, AfterValidator(_require_crop)]
 
 
 class RecipeError(ValueError):
@@ -73,10 +98,10 @@ class Recipe(BaseModel):
     repeats: dict[str, Positive] = {}
     paste: dict[str, Fraction] = {}
     batch: Positive = 8
-    accumulate: Positive = 1
+    accumulate: Parts = 1
     batch_loss: Literal["mean", "sum"] = "mean"
     crop: tuple[Positive, Positive] = (288, 384)
-    scales: tuple[Factor, Factor] = (0.5, 1.75)
+    scales: Scales = (0.5, 1.75)
     flip: Fraction = 0.5
     color: Weight = 0.2
     hue: Annotated[float, Field(ge=0, le=0.5)] = 0.0
@@ -99,34 +124,13 @@ class Recipe(BaseModel):
     unlabelled_border: Count = 0
     teacher_weight: Weight = 0.0
     teacher_scales: Annotated[tuple[Factor, ...], Field(min_length=1)] = (1.0,)
-    teacher_share: Fraction = 1.0
+    teacher_share: BatchShare = 1.0
     label_weight: Weight = 1.0
     ema: Fraction = 0.0
     autocast: Literal["none", "bfloat16", "float16"] = "bfloat16"
-    side: tuple[Positive, Positive] = (512, 512)
+    side: Sides = (512, 512)
     tile: tuple[Positive, Positive] = (512, 512)
     seed: Count = 0
-
-    @field_validator("scales", "side")
-    @classmethod
-    def _check_order(cls, ends: tuple[float, float]) -> tuple[float, float]:
-        if ends[0] > ends[1]:
-            raise PydanticCustomError("range", "Input should be low and high, in this order")
-        return ends
-
-    @field_validator("accumulate")
-    @classmethod
-    def _check_accumulate(cls, parts: int, info: ValidationInfo) -> int:
-        if parts > info.data.get("batch", parts):
-            raise PydanticCustomError("parts", "Input should be 1 to the batch of {batch}", info.data)
-        return parts
-
-    @field_validator("teacher_share")
-    @classmethod
-    def _check_teacher_share(cls, share: float, info: ValidationInfo) -> float:
-        if share and not round(share * info.data.get("batch", 1 / share)):
-            raise PydanticCustomError("share", "Input should be at least a crop of the batch of {batch}, or 0", info.data)
-        return share
 
     def architecture(self, num_classes: int) -> Architecture:
         names = {item.name for item in fields(Architecture)}

@@ -82,16 +82,16 @@ def train(run: Run) -> tuple[FCN, Progress]:
     progress = _restore(run, trainer, identity)
     curves = Curves(run.folder, progress.epoch, tensorboard=run.tensorboard) if run.world.first else None
     for epoch in range(progress.epoch, recipe.epochs):
-        started = time.monotonic()
-        loss, waited = trainer.train_one_epoch(epoch, progress)
+        start = time.monotonic()
+        loss, wait_share = trainer.train_one_epoch(epoch, progress)
         progress.epoch = epoch + 1
-        progress.seconds += time.monotonic() - started
+        progress.seconds += time.monotonic() - start
         if curves:
             scores = _evaluate(run, trainer.result, progress.epoch)
             rate = trainer.optimization.learning_rate
-            curves.add(epoch=progress.epoch, loss=loss, learning_rate=rate, waited=waited, **scores)
+            curves.add(epoch=progress.epoch, loss=loss, learning_rate=rate, waited=wait_share, **scores)
             save_checkpoint(run.folder, progress, trainer.states(), identity)
-            tqdm.write(_line(progress.epoch, recipe.epochs, loss, waited, scores["mean_iou"]))
+            tqdm.write(_line(progress.epoch, recipe.epochs, loss, wait_share, scores["mean_iou"]))
         run.world.wait()
     if curves:
         curves.plot()
@@ -107,10 +107,10 @@ def _restore(run: Run, trainer: Trainer, identity: dict[str, Any]) -> Progress:
         trainer.restore(states)
     except (LookupError, TypeError, ValueError, RuntimeError) as error:
         raise ValueError(
-            f"{run.folder / FILE} does not hold the states of this training: {first_line(error)}; remove it to begin anew"
+            f"{run.folder / FILE} does not hold the states of this training: {first_line(error)}; remove it to begin again"
         ) from error
     if run.world.first:
-        outlook = "nothing is left to train" if progress.epoch >= run.recipe.epochs else "going on"
+        outlook = "nothing is left to train" if progress.epoch >= run.recipe.epochs else "the training resumes"
         print(f"{run.folder / FILE}: epoch {progress.epoch} of {run.recipe.epochs} is done, {outlook}")
     return progress
 
@@ -120,6 +120,6 @@ def _evaluate(run: Run, net: FCN, epoch: int) -> Mapping[str, float | None]:
     return run.evaluate(net) if run.evaluate and due else {"mean_iou": None}
 
 
-def _line(epoch: int, epochs: int, loss: float, waited: float, score: float | None) -> str:
+def _line(epoch: int, epochs: int, loss: float, wait_share: float, score: float | None) -> str:
     score_text = "" if score is None else f", val mean IoU {score:.4f}"
-    return f"epoch {epoch}/{epochs}: loss {loss:.4f}, {waited:.1%} of the time waiting for data{score_text}"
+    return f"epoch {epoch}/{epochs}: loss {loss:.4f}, {wait_share:.1%} of the time waiting for data{score_text}"

@@ -42,7 +42,7 @@ def load_start(net: FCN, start: str, rows: Sequence[int] = ()) -> list[str]:
         return _not_in_classifier(net)
     state = _read(_find(start))
     if broken := next((name for name, tensor in state.items() if not torch.isfinite(tensor).all()), None):
-        raise ValueError(f"{start}: {broken} holds infinity or NaN, from which nothing can be learnt; begin from another start")
+        raise ValueError(f"{start}: {broken} holds infinity or NaN; give another --start")
     if not any(name.startswith(("head.", "backbone.")) for name in state):
         load_classifier(net, state)
         return _not_in_classifier(net)

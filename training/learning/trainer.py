@@ -69,14 +69,14 @@ class Trainer:
         statistics = [buffer.clone() for buffer in self._statistics()]
         title = f"epoch {epoch + 1}/{self.recipe.epochs}"
         bar = tqdm(total=len(self.loader), desc=title, unit="batch", mininterval=2, disable=not self.world.first)
-        total, waited, started = torch.zeros((), device=self.device), 0.0, time.monotonic()
+        total, wait_seconds, start = torch.zeros((), device=self.device), 0.0, time.monotonic()
         batches = self.loader.epoch(epoch)
         # seeded after the loader, which draws a random number itself; each process has its own seed, for dropout
         torch.manual_seed(mixed(self.recipe.seed, epoch, self.world.rank))
         for _ in range(len(self.loader)):
             wait_start = time.monotonic()
             images, masks = next(batches)
-            waited += time.monotonic() - wait_start
+            wait_seconds += time.monotonic() - wait_start
             loss, is_finite = self._step(images.to(self.device, non_blocking=True), masks.to(self.device, non_blocking=True))
             if not is_finite:
                 progress.skipped += 1
@@ -86,7 +86,7 @@ class Trainer:
             bar.update()
         bar.close()
         mean = float(self.world.sum(total)) / self.world.size / len(self.loader)
-        return mean, waited / (time.monotonic() - started)
+        return mean, wait_seconds / (time.monotonic() - start)
 
     def _train_mode(self) -> None:
         self.net.train()
@@ -112,7 +112,7 @@ class Trainer:
         """Trains on one batch; gives its loss, and whether its gradient was finite, so that it changed the weights."""
         if self.recipe.unlabelled_border:
             masks = without_border(masks, self.data.ignore_index, self.recipe.unlabelled_border)
-        labelled = self.world.sum((masks != self.data.ignore_index).sum()).clamp(min=1) / self.world.size
+        divisor = self.world.sum((masks != self.data.ignore_index).sum()).clamp(min=1) / self.world.size
         total = torch.zeros((), device=self.device)
         crops = len(images) * self.world.size if self.recipe.batch_loss == "sum" else 1
         parts = min(self.recipe.accumulate, len(images))
@@ -123,7 +123,7 @@ class Trainer:
             local = isinstance(self.parallel, DistributedDataParallel) and index < parts - 1
             with cast(DistributedDataParallel, self.parallel).no_sync() if local else nullcontext():
                 share = len(part_images) / len(images)
-                loss = self._loss(part_images, part_masks, labelled, share, part_weights)
+                loss = self._loss(part_images, part_masks, divisor, share, part_weights)
                 self.optimization.backward(loss * crops)
             total += loss.detach()
         return total, self.optimization.step()
@@ -134,26 +134,26 @@ class Trainer:
         The teacher sees the first `teacher_share` of a step's crops. Processes take the crops of a step in turn.
         """
         size = self.world.size
-        taught = round(self.recipe.teacher_share * crops * size)
-        return (torch.arange(self.world.rank, crops * size, size) < taught) * (size / max(1, taught))
+        teacher_crops = round(self.recipe.teacher_share * crops * size)
+        return (torch.arange(self.world.rank, crops * size, size) < teacher_crops) * (size / max(1, teacher_crops))
 
-    def _loss(self, images: Tensor, masks: Tensor, labelled: Tensor, share: float, teacher_weights: Tensor) -> Tensor:
+    def _loss(self, images: Tensor, masks: Tensor, divisor: Tensor, share: float, teacher_weights: Tensor) -> Tensor:
         """The loss of one part of the step's batch.
 
-        labelled: labelled pixels of the whole batch over all processes, divided by the number of processes. share: the part's
+        divisor: labelled pixels of the whole batch over all processes, divided by the number of processes. share: the part's
         share of this process's crops. teacher_weights: one for each crop.
         """
         recipe, ignored = self.recipe, self.data.ignore_index
         inputs = normalise(images, self.preprocessing).contiguous(memory_format=torch.channels_last)
         with self.optimization.autocast():
             logits = self.parallel(inputs)
-            taught = int(teacher_weights.count_nonzero())
-            target = self.teacher.log_probabilities(inputs[:taught]) if self.teacher and taught else None
-        loss = recipe.label_weight * cross_entropy(logits, masks, ignored, self.class_weights, labelled)
+            teacher_crops = int(teacher_weights.count_nonzero())
+            target = self.teacher.log_probabilities(inputs[:teacher_crops]) if self.teacher and teacher_crops else None
+        loss = recipe.label_weight * cross_entropy(logits, masks, ignored, self.class_weights, divisor)
         if recipe.lovasz_weight:
             loss = loss + recipe.lovasz_weight * share * lovasz_softmax(logits, masks, ignored)
         if self.teacher and target is not None:
-            at_cells = logits[:taught, :, :: self.teacher.stride, :: self.teacher.stride]
+            at_cells = logits[:teacher_crops, :, :: self.teacher.stride, :: self.teacher.stride]
             loss = loss + recipe.teacher_weight * float(teacher_weights.sum()) * distillation(at_cells, target)
         return loss
 

@@ -78,8 +78,8 @@ def require_same_classes(predicted: LabelSet, labelled: LabelSet) -> None:
     """Raises `DataError` unless predictions and labels have the same classes in the same order."""
     if predicted.names != labelled.names:
         raise DataError(
-            f"predictions are of the classes {', '.join(predicted.names)}, labels of {', '.join(labelled.names)}: both must be "
-            "the same, in one order; --labels says what the masks' ids are, --class-map maps both to fewer"
+            f"the network has the classes {', '.join(predicted.names)}, the labels {', '.join(labelled.names)}: both must have "
+            "the same in the same order; --labels names the masks' classes, --class-map maps both to fewer"
         )
 
 
@@ -135,21 +135,21 @@ def table(matrix: ConfusionMatrix, names: Sequence[str]) -> str:
 def difference_table(
     ours: ConfusionMatrix, theirs: ConfusionMatrix, differences: Sequence[Interval], names: Sequence[str]
 ) -> str:
-    """Both networks' IoU, and the difference with its interval: a row for each class, then the mean.
+    """Both networks' IoU, and the change from `theirs` to `ours` with its interval: a row for each class, then the mean.
 
     A star marks an interval that does not contain 0.
     """
 
     def ends(difference: Interval) -> str:
         if isnan(difference.low):
-            return "too few frames show it"
+            return "too few frames with this class"
         return f"{difference.low:+.3f} to {difference.high:+.3f}{' *' if difference.decides else ''}"
 
     width = max(len(name) for name in [*names, "mean IoU"])
-    rows = [f"{'class':<{width}}  {'IoU':>6}  {'other':>6}  {'more':>6}  95% of draws"]
+    rows = [f"{'class':<{width}}  {'IoU':>6}  {'against':>7}  {'change':>6}  95% interval of the change"]
     scores = zip([*names, "mean IoU"], [*ours.iou, ours.mean_iou], [*theirs.iou, theirs.mean_iou], differences, strict=True)
     rows += [
-        f"{name:<{width}}  {our_iou:6.3f}  {their_iou:6.3f}  {difference.value:+6.3f}  {ends(difference)}"
+        f"{name:<{width}}  {our_iou:6.3f}  {their_iou:7.3f}  {difference.value:+6.3f}  {ends(difference)}"
         for name, our_iou, their_iou, difference in scores
     ]
     return "\n".join(rows)

@@ -103,5 +103,5 @@ def fit_temperature(segmenter: Segmenter, split: Split, samples: Sequence[Sample
     ece_after = f"with that of the other blocks {calibration.ece_after:.4f}"
     print(f"expected calibration error over {calibration.blocks} blocks of them: {calibration.ece_before:.4f}, {ece_after}")
     if calibration.at_the_edge:
-        print("that temperature is the edge of what is looked for: these logits are never wrong, or tell nothing of the labels")
+        print("this temperature is at the limit of the search: the predictions are never wrong, or do not depend on the labels")
     return RecordedCalibration(calibration, split.name, Measured.of(segmenter.runtime))

@@ -18,7 +18,7 @@ from model.architecture import Architecture
 from model.weights_file import find_weights, load_weights
 from tests.support.model.reference.pairs import PAIRS
 from training.commands import evaluate as evaluate_command
-from training.commands.train import parser
+from training.commands.train_arguments import parser
 from training.learning.recipe import make_recipe
 
 DOCS = ROOT / "docs"
@@ -99,8 +99,8 @@ def test_a_measurement_needs_no_trained_weights() -> None:
 def test_networks_without_a_score_show_none() -> None:
     text = (DOCS / "models.md").read_text()
     lines = [line for line in text.splitlines() if line.startswith("| FCN-") and line.count("|") == 6]
-    scored = [row.scored for row in read_table(models.TABLE).rows]
-    assert [line.endswith(f"| {documents.CHECKED} |") for line in lines] == [not one for one in scored]
+    has_score = [row.has_score for row in read_table(models.TABLE).rows]
+    assert [line.endswith(f"| {documents.CHECKED} |") for line in lines] == [not one for one in has_score]
     assert "0.027" not in text
 
 
@@ -131,7 +131,7 @@ def test_the_published_scores_are_the_weights_own() -> None:
 def test_the_commands_of_the_pages_can_be_parsed() -> None:
     commands = [line for name in ("models", "accuracy") for line in (DOCS / f"{name}.md").read_text().splitlines()]
     trainings = [shlex.split(line) for line in commands if line.startswith("fcn-train ")]
-    assert len(trainings) == sum(row.scored for row in read_table(models.TABLE).rows) + 3
+    assert len(trainings) == sum(row.has_score for row in read_table(models.TABLE).rows) + 3
     for words in trainings:
         assert (ROOT / parser().parse_args(words[1:]).recipe).is_file()
 

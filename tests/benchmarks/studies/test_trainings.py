@@ -10,7 +10,7 @@ from benchmarks.studies import accuracy, models
 from benchmarks.studies.trainings import ROOT, Table, markdown_table, read_table, results, run_rows
 from model.weights_file import load_weights
 from tests.support.training.runs import TINY_RECIPE
-from training.commands.train import FLAGS, parser
+from training.commands.train_arguments import FLAGS, parser
 from training.data.demo import write_demo_data
 from training.learning.recipe import make_recipe, parse_changes
 

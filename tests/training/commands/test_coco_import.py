@@ -125,9 +125,9 @@ def test_run_lengths_are_read_and_crowds_are_told(
         ({"annotations": [entry(5, {"size": [40, 60], "counts": "32"})]}, "run lengths cover 5 pixels"),
         ({"annotations": [entry(5, {"size": [40, 60], "counts": "no!"})]}, "not a run-length encoding: 'no!'"),
         ({"annotations": [entry(5, {"size": [40, 60], "counts": None})]}, "needs counts that are a text or a list; got None"),
-        ({"annotations": [entry(5, [[1, 2, 3, 4, 5, 1e9]])]}, "has points that are no pixels of its image"),
-        ({"annotations": [entry(5, [[1, 2, 3, 4, 5, None]])]}, "has points that are no pixels of its image"),
-        ({"annotations": [entry(5, [[1, 2, 3, 4, 5, float("nan")]])]}, "has points that are no pixels of its image"),
+        ({"annotations": [entry(5, [[1, 2, 3, 4, 5, 1e9]])]}, "has points far outside its image"),
+        ({"annotations": [entry(5, [[1, 2, 3, 4, 5, None]])]}, "has points far outside its image"),
+        ({"annotations": [entry(5, [[1, 2, 3, 4, 5, float("nan")]])]}, "has points far outside its image"),
         ({"annotations": []}, "no pixel of its 2 images is of a class: 0 objects"),
         (
             {"annotations": [entry(5, [[100, 2, 110, 4, 105, 9]])]},
@@ -140,7 +140,7 @@ def test_run_lengths_are_read_and_crowds_are_told(
         ({"images": [{"id": 1, "file_name": "a.jpg"}, {"id": 2, "file_name": "sub/a.png"}]}, "of one name ['a']"),
         ({"images": [image(7, "a.jpg"), image(7, "sub/b.jpg")]}, "two images have the id 7, 'a.jpg' and 'sub/b.jpg'"),
         ({"images": [image(7, "a.jpg"), image("7", "sub/b.jpg")]}, "two images have the id 7, 'a.jpg' and 'sub/b.jpg'"),
-        ({"images": [image([7], "a.jpg")]}, "an entry of images has an id that is no number and no text: {'id': [7]"),
+        ({"images": [image([7], "a.jpg")]}, "an entry of images has an id that is neither a number nor a text: {'id': [7]"),
         ({"images": [image(7, None)]}, "the file_name of an image must be a text, got {'id': 7, 'file_name': None"),
         ({"images": [image(7, "0a1b2c3d-a.jpg"), image(9, "a.jpg")]}, "0a1b2c3d-a.jpg and a.jpg are both the image"),
         ({"images": [image(7, "a" * 300 + ".jpg")]}, "aaa.jpg is in none of"),
@@ -148,21 +148,33 @@ def test_run_lengths_are_read_and_crowds_are_told(
             {"categories": [{"id": 5, "name": "stem"}, {"id": 5, "name": "leaf"}]},
             "two categories have the id 5, 'stem' and 'leaf': give each an id of its own",
         ),
-        ({"categories": [{"id": None, "name": "stem"}]}, "an entry of categories has an id that is no number and no text"),
-        ({"categories": [{"id": [5], "name": "stem"}]}, "an entry of categories has an id that is no number and no text"),
+        (
+            {"categories": [{"id": None, "name": "stem"}]},
+            "an entry of categories has an id that is neither a number nor a text",
+        ),
+        ({"categories": [{"id": [5], "name": "stem"}]}, "an entry of categories has an id that is neither a number nor a text"),
         ({"categories": [{"id": 5, "name": None}]}, "labels.json: a category: a name must be a text"),
         ({"categories": [{"id": 5, "name": " "}]}, "labels.json: a category: a name must be a line of text, got ''"),
         ({"annotations": [entry([5], [SQUARE])]}, "of the category [5], which is not listed"),
         ({"annotations": [entry(5, [SQUARE], image=[7])]}, "of the image [7], which is not listed"),
-        ({"annotations": [entry(5, [INNER, SQUARE[:-1]])]}, "has a polygon of 7 numbers, which are no pairs of x and y"),
-        ({"annotations": [entry(5, SQUARE[:-1])]}, "has a polygon of 7 numbers, which are no pairs of x and y"),
+        ({"annotations": [entry(5, [INNER, SQUARE[:-1]])]}, "has a polygon of 7 numbers, but x and y need an even number"),
+        ({"annotations": [entry(5, SQUARE[:-1])]}, "has a polygon of 7 numbers, but x and y need an even number"),
         ({"annotations": [entry(5, [[1, 2], [9, 2], [9, 9]])]}, "needs polygons as x and y in turn"),
         ({"annotations": [entry(5, [[[1, 2], [9, 2], [9, 9]]])]}, "needs polygons as x and y in turn"),
         ({"annotations": [entry(5, [{"size": [40, 60], "counts": [0, 2400]}])]}, "needs polygons as x and y in turn"),
-        ({"annotations": [entry(5, [[0, 0, 10**400, 10, 5, 5]])]}, "has points that are no pixels of its image"),
-        ({"annotations": [entry(5, []) | {"bbox": [0, 0, 10**400, 9]}]}, "has a box that is none of its image"),
-        ({"annotations": [entry(5, []) | {"bbox": [1e308, 1e308, 1e308, 1e308]}]}, "has a box that is none of its image"),
-        ({"annotations": [entry(5, []) | {"bbox": [1, 1, 5, 5, 45]}]}, "has a box that is none of its image"),
+        ({"annotations": [entry(5, [[0, 0, 10**400, 10, 5, 5]])]}, "has points far outside its image"),
+        (
+            {"annotations": [entry(5, []) | {"bbox": [0, 0, 10**400, 9]}]},
+            "has a box that is not x, y, width and height near its image",
+        ),
+        (
+            {"annotations": [entry(5, []) | {"bbox": [1e308, 1e308, 1e308, 1e308]}]},
+            "has a box that is not x, y, width and height near its image",
+        ),
+        (
+            {"annotations": [entry(5, []) | {"bbox": [1, 1, 5, 5, 45]}]},
+            "has a box that is not x, y, width and height near its image",
+        ),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )
@@ -202,7 +214,7 @@ def test_another_split_s_classes_are_those_of_the_first_by_name(
     document["categories"].append({"id": 3, "name": "root"})
     file.write_text(json.dumps(document))
     assert main([str(file), "--out", str(out), "--split", "val"]) == 2
-    assert "has the categories root, and" in capsys.readouterr().err
+    assert "has the categories root, which" in capsys.readouterr().err
 
 
 def test_a_category_background_is_the_background(file: Path, document: dict[str, Any], tmp_path: Path) -> None:
@@ -328,7 +340,7 @@ def test_an_image_that_trainings_would_not_find_is_refused(
     document["images"][0]["file_name"] = stored
     file.write_text(json.dumps(document))
     assert main([str(file), "--out", str(file.parent / "data")]) == 2
-    assert f"{stored} would be no image in a training, where names end in .jpg" in capsys.readouterr().err
+    assert f"{stored} is no image for a training, because its name does not end in one of .jpg" in capsys.readouterr().err
 
 
 def test_files_that_cannot_be_read_are_told_with_all_that_is_wrong(
@@ -390,7 +402,7 @@ def test_classes_without_the_background_first_are_refused(
     """Their class 0 would be what every pixel without an object is."""
     (tmp_path / "classes.json").write_text(json.dumps({"classes": classes}))
     assert main([str(file), "--out", str(tmp_path)]) == 2
-    assert "classes.json has the class 'leaf' as 0, which is what pixels without an object are" in capsys.readouterr().err
+    assert "classes.json has the class 'leaf' as 0, but pixels without an object get 0" in capsys.readouterr().err
 
 
 def test_classes_in_yaml_are_those_of_the_folder(file: Path, tmp_path: Path) -> None:
@@ -460,7 +472,7 @@ def test_an_object_on_a_photo_on_its_side_is_an_error_that_names_the_switch(
 ) -> None:
     (file.parent / "a.jpg").write_bytes(oriented(make_photo(HEIGHT, WIDTH), "JPEG", 6))
     assert main([str(file), "--out", str(tmp_path / "data")]) == 2
-    assert "(40, 60) in the JSON, (60, 40) upright; EXIF turns it, --masks-orientation says" in capsys.readouterr().err
+    assert "(40, 60) in the JSON, (60, 40) upright; EXIF turns it: --masks-orientation says" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("names", [["background", "leaf", "stem", "berry"], ["sky", "leaf", "stem", "berry"]])

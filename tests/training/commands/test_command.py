@@ -99,5 +99,5 @@ def test_a_name_that_no_file_can_have_is_told_before_the_training(
     name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert train_command.main(["--demo", "--out", str(tmp_path / "out"), "--name", name]) == 2
-    assert "fcn-train: --name must be a name without folders, got" in capsys.readouterr().err
+    assert "fcn-train: --name must be a file name of up to 200 bytes, got" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()

@@ -102,7 +102,7 @@ def test_a_score_is_recorded_beside_the_others_and_the_tensors_stay(
         (["--weights", "nothing"], "no weights file 'nothing'"),
         (["--split", "test"], "test.txt is not there"),
         (["--labels", "nothing"], "labels must be voc, camvid, or a JSON or YAML file"),
-        (["--labels", "voc"], "triangle, labels of background, aeroplane"),
+        (["--labels", "voc"], "triangle, the labels background, aeroplane"),
         (["--class-map", "0:1"], "a class mapping is written"),
         (["--side", "many"], "side must be auto, native or 32 to 16384, got 'many'"),
         (["--side", "0"], "side must be auto, native or 32 to 16384, got '0'"),
@@ -118,11 +118,11 @@ def test_a_score_is_recorded_beside_the_others_and_the_tensors_stay(
         (["--calibrate", "--class-map", "0=0,*=1"], "give --calibrate without --class-map"),
         (
             ["--calibrate", "--labels", "voc"],
-            "circle, square, triangle, labels of background, aeroplane",
+            "circle, square, triangle, the labels background, aeroplane",
         ),
         (["--against-precision", "int8"], "give --against WEIGHTS with --against-precision"),
         (["--against", "nothing"], "no weights file 'nothing'"),
-        (["--group", "one"], "the frames of 'val' are one group, 'val'"),
+        (["--group", "one"], "the frames of 'val' are all of one group, 'val'"),
         (["--group", "each", "--calibrate"], "--json and --pictures with one group"),
         (["--group", "each", "--record", "val"], "--json and --pictures with one group"),
         (["--high"], "give --record NAME with --high"),
@@ -195,7 +195,7 @@ def test_a_file_of_fewer_classes_is_scored_by_the_mapping_it_was_trained_with(
     assert float(printed.split("square")[1].split()[0]) > 0
     assert float(printed.split("background")[1].split()[0]) == 0
     assert main([*arguments, "--class-map", "0=0,3=1,*=0"]) == 2
-    assert "predictions are of the classes background, square, labels of background, circle" in capsys.readouterr().err
+    assert "the network has the classes background, square, the labels background, circle" in capsys.readouterr().err
 
 
 def test_by_default_the_export_is_scored_as_the_service_runs_it(
@@ -264,7 +264,9 @@ def test_classes_in_another_order_are_not_scored(
     labels[1]["name"], labels[2]["name"] = labels[2]["name"], labels[1]["name"]
     (tmp_path / "classes.json").write_text(json.dumps({"classes": labels}))
     assert main([*arguments, "--labels", str(tmp_path / "classes.json")]) == 2
-    assert "labels of background, square, circle, triangle: both must be the same, in one order" in capsys.readouterr().err
+    assert (
+        "the labels background, square, circle, triangle: both must have the same in the same order" in capsys.readouterr().err
+    )
 
 
 def test_a_mapping_says_what_becomes_of_every_class_that_may_be_predicted(

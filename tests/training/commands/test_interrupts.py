@@ -33,10 +33,12 @@ def test_a_training_says_whether_the_same_command_goes_on(
     monkeypatch.setattr(train_command, "train", interrupt)
     arguments = on_shapes(shapes, tiny_recipe, tmp_path)
     assert train_command.main(arguments) == 130
-    assert "fcn-train: stopped; the same command begins anew" in capsys.readouterr().err.splitlines()[-1]
+    assert "fcn-train: stopped; the same command begins again" in capsys.readouterr().err.splitlines()[-1]
     (tmp_path / FILE).touch()
     assert train_command.main(arguments) == 130
-    assert "fcn-train: stopped; the same command goes on from the last whole epoch" in capsys.readouterr().err.splitlines()[-1]
+    assert (
+        "fcn-train: stopped; the same command resumes after the last finished epoch" in capsys.readouterr().err.splitlines()[-1]
+    )
 
 
 @pytest.mark.parametrize(

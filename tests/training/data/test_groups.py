@@ -69,7 +69,7 @@ def test_a_group_is_what_the_first_parentheses_find(split: Split) -> None:
     ("group", "pattern", "message"),
     [
         ("0005VD", r"[^_]+", "of the groups 0001TP, 0006R0, 0016E5; got '0005VD'"),
-        ("0", r"0", "are one group, '0': nothing would be left"),
+        ("0", r"0", "are all of one group, '0'; two are needed"),
         ("x", r"x", "'x' finds no group at the beginning of the frame's name '0001TP_006690'"),
         ("x", r"\d+(x)?", "finds no group at the beginning of the frame's name '0001TP_006690'"),
         ("x", r"(", "--group-pattern must be a regular expression, got '('"),

@@ -121,7 +121,7 @@ def test_a_frame_that_is_listed_twice_is_told(tmp_path: Path) -> None:
     (tmp_path / "train.txt").write_text("a\nb\nb.jpg\n")
     split = get_split(tmp_path, "train", FOUR)
     assert [frame.name for frame in split.frames] == ["a", "b", "b"]
-    assert notes(split) == ["1 frames are listed more than once in 'train', and count as often: b"]
+    assert notes(split) == ["1 frames are listed more than once in 'train', and used as often: b"]
 
 
 def test_masks_without_an_image_are_told(tmp_path: Path) -> None:

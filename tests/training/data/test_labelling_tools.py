@@ -215,7 +215,7 @@ def test_roboflow_s_coco_export(tmp_path: Path, capsys: pytest.CaptureFixture[st
     categories += [{"id": index, "name": name, "supercategory": "plants"} for index, name in ((1, "leaf"), (2, "stem"))]
     file = coco(tmp_path / "train", "_annotations.coco.json", objects, categories)
     assert import_coco([str(file), "--out", str(tmp_path / "data")]) == 0
-    assert "no classes, since they have no objects and only stand above others: plants" in capsys.readouterr().out
+    assert "left out, because they have no objects and only group other categories: plants" in capsys.readouterr().out
     assert find_labels(None, tmp_path / "data").names == ["background", "leaf", "stem"]
     assert_read(read(tmp_path / "data"), expected)
 

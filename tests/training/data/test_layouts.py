@@ -57,7 +57,9 @@ def test_folders_of_splits_decide_where_there_are_any(tmp_path: Path) -> None:
 def test_half_a_set_of_lists_is_refused(tmp_path: Path, there: str, split_name: str) -> None:
     write_plain(tmp_path, "a", "b")
     (tmp_path / f"{there}.txt").write_text("a\n")
-    with pytest.raises(DataError, match=rf"neither {split_name}\.txt nor images/{split_name}; its other splits have"):
+    with pytest.raises(
+        DataError, match=rf"neither {split_name}\.txt nor images/{split_name}, but a list or folder of another split"
+    ):
         names(tmp_path, split_name)
 
 
@@ -175,7 +177,7 @@ def test_lists_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
 def test_a_mask_in_another_format_is_told(tmp_path: Path) -> None:
     write_plain(tmp_path, *(f"leaf{index}" for index in range(9)))
     (tmp_path / "masks" / "leaf4.png").rename(tmp_path / "masks" / "leaf4.jpg")
-    with pytest.raises(DataError, match=r"masks/leaf4\.png: no such mask, and leaf4\.jpg is none: export masks as PNG"):
+    with pytest.raises(DataError, match=r"masks/leaf4\.png: no such mask; leaf4\.jpg is no PNG: export masks as PNG"):
         [names(tmp_path, split) for split in ("train", "val")]
 
 
@@ -196,7 +198,7 @@ def test_lists_may_name_files_from_the_folder_above_and_with_dots(tmp_path: Path
     (tmp_path / "train.txt").write_text("images/a.jpg\n./images/b.jpg\n./a\nimages\\c.jpg\n")
     listing = list_frames(tmp_path, "train")
     assert [frame.name for frame in listing.frames] == ["a", "b", "a", "c"]
-    assert listing.notes == ["1 frames are listed more than once in 'train', and count as often: a"]
+    assert listing.notes == ["1 frames are listed more than once in 'train', and used as often: a"]
 
 
 def test_images_in_deeper_folders_are_told(tmp_path: Path) -> None:
@@ -222,7 +224,9 @@ def test_masks_of_longer_names_are_told(tmp_path: Path, ending: str) -> None:
     write_plain(tmp_path, "a")
     (tmp_path / "train.txt").write_text("a\n")
     (tmp_path / "masks" / "a.png").rename(tmp_path / "masks" / f"a{ending}.png")
-    with pytest.raises(DataError, match=rf"a\.png: no such mask; there is a{ending}\.png: a mask bears its image's name"):
+    with pytest.raises(
+        DataError, match=rf"a\.png: no such mask; there is a{ending}\.png; rename it: a mask has the name of its image"
+    ):
         names(tmp_path, "train")
 
 
@@ -252,7 +256,7 @@ def test_a_plain_folder_s_lists_are_found_in_any_case(tmp_path: Path) -> None:
     """Else the frames would be split by their names, without a word."""
     write_plain(tmp_path, "a", "b", "c")
     (tmp_path / "Train.txt").write_text("c\na\n")
-    with pytest.raises(DataError, match=r"neither val\.txt nor images/val; its other splits have"):
+    with pytest.raises(DataError, match=r"neither val\.txt nor images/val, but a list or folder of another split"):
         names(tmp_path, "val")
     (tmp_path / "VAL.txt").write_text("b\n")
     assert (names(tmp_path, "train"), names(tmp_path, "val")) == (["c", "a"], ["b"])
@@ -264,7 +268,7 @@ def test_what_cvat_leaves_out_is_told(tmp_path: Path) -> None:
     write_voc(tmp_path, {"a": IDS, "b": IDS})
     (tmp_path / "labelmap.txt").write_text("background:0,0,0::\n")
     (tmp_path / "SegmentationClass" / "b.png").unlink()
-    with pytest.raises(DataError, match=r"b\.png: no such mask; CVAT writes none for an image without objects"):
+    with pytest.raises(DataError, match=r"b\.png: no such mask; CVAT writes no mask for an image without objects"):
         names(tmp_path, "train")
 
 

@@ -253,7 +253,7 @@ def test_crops_at_scales_that_the_service_does_not_work_at_are_told() -> None:
     recipe = Recipe(scales=(0.5, 2.0), side=(512, 512))
     assert [scale_warning(longer, recipe) for longer in (256, 400, 1024)] == ["", "", ""]
     warning = scale_warning(4000, recipe)
-    assert "4000 pixels long, at 2000 to 8000 pixels, the service at 512 to 512" in warning
+    assert "4000 pixels long, to 2000 to 8000 pixels, but the service scales them to 512 to 512" in warning
     assert "--set 'scales=[0.09,0.18]'" in warning
     assert scale_warning(4000, Recipe(scales=(0.09, 0.18), side=(512, 512))) == ""
-    assert "at 64 to 256 pixels" in scale_warning(128, recipe)
+    assert "to 64 to 256 pixels" in scale_warning(128, recipe)

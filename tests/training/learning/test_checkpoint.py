@@ -42,7 +42,7 @@ def test_an_empty_folder_has_none(tmp_path: Path) -> None:
 )
 def test_a_checkpoint_of_another_training_is_refused(tmp_path: Path, changes: dict[str, object], named: str) -> None:
     save_checkpoint(tmp_path, PROGRESS, {}, IDENTITY)
-    with pytest.raises(ValueError, match=rf"checkpoint\.pt is of a training with other {named}.*another --out"):
+    with pytest.raises(ValueError, match=rf"checkpoint\.pt belongs to a training with another {named}.*another --out"):
         load_checkpoint(tmp_path, IDENTITY | changes)
 
 

@@ -110,8 +110,8 @@ def test_lovasz_on_a_grid_sees_a_part_of_the_pixels() -> None:
 def test_a_part_of_a_batch_is_divided_by_the_labels_of_all() -> None:
     masks = MASKS.clone()
     masks[0, :3] = 255
-    labelled = (masks != 255).sum()
-    parts = [cross_entropy(LOGITS[i : i + 1], masks[i : i + 1], 255, None, labelled) for i in (0, 1)]
+    divisor = (masks != 255).sum()
+    parts = [cross_entropy(LOGITS[i : i + 1], masks[i : i + 1], 255, None, divisor) for i in (0, 1)]
     assert torch.allclose(parts[0] + parts[1], cross_entropy(LOGITS, masks, 255, None))
 
 

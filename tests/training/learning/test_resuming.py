@@ -119,7 +119,7 @@ def test_a_damaged_checkpoint_is_named(make_run: Make) -> None:
     run = make_run(epochs=1)
     train(run)
     (run.folder / "checkpoint.pt").write_bytes(b"half a file")
-    with pytest.raises(ValueError, match=r"checkpoint\.pt is damaged.*remove it to begin anew"):
+    with pytest.raises(ValueError, match=r"checkpoint\.pt is damaged.*remove it to begin again"):
         train(make_run(epochs=1))
 
 

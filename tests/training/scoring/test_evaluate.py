@@ -90,7 +90,7 @@ def test_a_mapping_merges_labels_and_predictions_alike(segmenter: Segmenter, spl
 def test_different_numbers_of_classes_are_refused_naming_both(segmenter: Segmenter, photos: Path) -> None:
     labels = segmenter.manifest.labels
     mapped = get_split(photos, "val", labels, parse_class_mapping("1=1,*=0", labels))
-    with pytest.raises(DataError, match="circle, square, triangle, labels of background, circle: both must"):
+    with pytest.raises(DataError, match="circle, square, triangle, the labels background, circle: both must"):
         evaluate(segmenter, mapped, OPTIONS, quiet=True)
 
 

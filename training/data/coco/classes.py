@@ -44,13 +44,13 @@ def find_classes(
         raise DataError(f"{annotations} has {len(labels)} classes with the background; a mask of 8 bits holds {VOID}")
     if not is_background(labels[BACKGROUND]):
         raise DataError(
-            f"{file} has the class {labels[BACKGROUND]!r} as 0, which is what pixels without an object are here: put a class "
-            "background first, or give another --out"
+            f"{file} has the class {labels[BACKGROUND]!r} as 0, but pixels without an object get 0: put a class background "
+            "first, or give another --out"
         )
     if unknown := sorted(set(objects) - set(labels)):
         raise DataError(
-            f"{annotations} has the categories {', '.join(unknown)}, and {file}, of what was imported before, only "
-            f"{', '.join(labels)}: import first what has all of them, or remove that file and begin anew"
+            f"{annotations} has the categories {', '.join(unknown)}, which {file} lacks; its classes are "
+            f"{', '.join(labels)}: import a file with all categories first, or remove {file}"
         )
     return labels, {key: BACKGROUND if is_background(name) else labels.index(name) for key, name in names.items()}
 

@@ -60,7 +60,7 @@ def _entries(path: Path, part: str, entries: list[Any], needed: tuple[str, ...])
         if not isinstance(entry, dict):
             raise DataError(f"{path}: an entry of {part} is no object: {str(entry)[:80]}")
         if "id" in needed and not is_key(entry["id"]):
-            raise DataError(f"{path}: an entry of {part} has an id that is no number and no text: {str(entry)[:80]}")
+            raise DataError(f"{path}: an entry of {part} has an id that is neither a number nor a text: {str(entry)[:80]}")
     return [_with_keys(entry) for entry in entries]
 
 
@@ -162,5 +162,7 @@ def _is_file(path: Path) -> bool:
 def _require_image(path: Path) -> Path:
     """Returns the path; raises `DataError` if training would not take its name for an image's."""
     if not is_image(path):
-        raise DataError(f"{path} would be no image in a training, where names end in {', '.join(IMAGE_ENDINGS)}; rename it")
+        raise DataError(
+            f"{path} is no image for a training, because its name does not end in one of {', '.join(IMAGE_ENDINGS)}; rename it"
+        )
     return path

@@ -99,7 +99,7 @@ def _outline(entry: Mapping[str, Any]) -> Outline | None:
                 f"{name_of(entry)} needs polygons as x and y in turn, [[x1, y1, x2, y2, ...]]; got {str(segmentation)[:60]}"
             )
         if len(part) % 2:
-            raise DataError(f"{name_of(entry)} has a polygon of {len(part)} numbers, which are no pairs of x and y")
+            raise DataError(f"{name_of(entry)} has a polygon of {len(part)} numbers, but x and y need an even number")
     return [part for part in polygons if len(part) >= 6] or None
 
 
@@ -125,7 +125,7 @@ def _region(entry: Mapping[str, Any], outline: Outline, size: tuple[int, int]) -
 def _fill(entry: Mapping[str, Any], polygons: list[list[Any]], size: tuple[int, int]) -> npt.NDArray[np.bool_]:
     for points in polygons:
         if not _are_within(points, FARTHEST * max(size)):
-            raise DataError(f"{name_of(entry)} has points that are no pixels of its image of {size}: {str(points)[:60]}")
+            raise DataError(f"{name_of(entry)} has points far outside its image of {size}: {str(points)[:60]}")
     merged = run_lengths.merge(run_lengths.frPyObjects(polygons, *size))
     region: npt.NDArray[np.bool_] = run_lengths.decode(merged).astype(bool)
     return region
@@ -136,7 +136,9 @@ def _box(entry: Mapping[str, Any], size: tuple[int, int]) -> npt.NDArray[np.bool
     region = np.zeros(size, bool)
     box = entry.get("bbox") or []
     if not isinstance(box, list) or len(box) not in (0, 4) or not _are_within(box, FARTHEST * max(size)):
-        raise DataError(f"{name_of(entry)} has a box that is none of its image of {size}: {str(box)[:60]}")
+        raise DataError(
+            f"{name_of(entry)} has a box that is not x, y, width and height near its image of {size}: {str(box)[:60]}"
+        )
     if box:
         left, top, width, height = box
         rows = slice(max(0, int(top)), max(0, ceil(top + height)))

@@ -1,0 +1,98 @@
+"""The arguments of `fcn-train`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+
+from model.command_line import CommandParser
+from training.commands.mask_arguments import add_mask_arguments
+from training.data.groups import GROUP, PATTERN_HELP
+from training.learning.augmentation import CACHE_MB
+
+LONGEST_NAME = 200  # bytes, without endings such as .safetensors
+FLAGS = {
+    "variant": str,
+    "backbone": str,
+    "output_stride": int,
+    "epochs": int,
+    "batch": int,
+    "learning_rate": float,
+    "class_weights": str,
+    "autocast": str,
+    "seed": int,
+}
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command's arguments."""
+    p = CommandParser("fcn-train", description="Trains an FCN and writes its weights file and model card.")
+    p.add_argument("--data", type=Path, help="folder of labelled images: images/ and masks/, a VOCdevkit, or CamVid")
+    p.add_argument("--demo", action="store_true", help="train a tiny network on generated shapes, in under a minute")
+    p.add_argument(
+        "--labels", help="classes of the masks: voc, camvid, or a file (default: the file in the data's folder, or its layout)"
+    )
+    p.add_argument("--class-map", help="train on fewer classes: 0=0,8=1,*=0 or leaf=plant,*=ground (*: all other classes)")
+    p.add_argument("--score-map", help="score on fewer classes than the trained ones; written as --class-map")
+    add_mask_arguments(p)
+    p.add_argument("--train-split", default="train", help="split to learn from (default: train)")
+    p.add_argument("--val-split", default="val", help="split to score on (default: val)")
+    p.add_argument(
+        "--group", help="score on this group of the train split, and train on its other groups; each: every group in turn"
+    )
+    p.add_argument("--group-pattern", default=GROUP, help=PATTERN_HELP)
+    p.add_argument(
+        "--start",
+        default="none",
+        help="weights to begin with: none, imagenet (torchvision's), a file, or a name in weights/ (default: none)",
+    )
+    p.add_argument(
+        "--teacher",
+        type=Path,
+        help="weights file of a network whose probabilities the new one also learns; needs teacher_weight",
+    )
+    p.add_argument("--recipe", type=Path, help="TOML file of hyperparameters; --set and the options after it override the file")
+    p.add_argument(
+        "--out", type=Path, default=Path("runs/train"), help="folder for checkpoint, curves and weights (default: runs/train)"
+    )
+    p.add_argument("--name", default="fcn", help="name of the weights file, without its ending (default: fcn)")
+    p.add_argument(
+        "--license", default="unstated", help="licence of the weights, written into the file and its card (default: unstated)"
+    )
+    p.add_argument("--data-name", default="", help="name of the data set in the card (default: its folder's name)")
+    p.add_argument("--note", action="append", default=[], help="a sentence for the card; can be repeated")
+    p.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (default: auto)")
+    p.add_argument("--threads", type=int, default=0, help="CPU threads (default: torch's choice)")
+    p.add_argument(
+        "--tensorboard", action="store_true", help="also write the curves for TensorBoard; needs fcn-segment[tensorboard]"
+    )
+    p.add_argument("--workers", type=int, default=0, help="processes that load data (default: none)")
+    p.add_argument(
+        "--cache-mb", type=int, default=CACHE_MB, help=f"MiB of decoded frames kept in a temporary file (default: {CACHE_MB})"
+    )
+    p.add_argument("--evaluate-every", type=int, default=5, help="epochs between scores on val (default: 5)")
+    p.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="set a value of the recipe, as in TOML; can be repeated",
+    )
+    for name, kind in FLAGS.items():
+        p.add_argument(f"--{name.replace('_', '-')}", type=kind, default=None, help=f"the recipe's {name}")
+    return p
+
+
+def check_arguments(args: argparse.Namespace) -> None:
+    """Raises `ValueError` for values that no training can have, before anything is read."""
+    if args.evaluate_every < 1 or args.workers < 0 or args.cache_mb < 0:
+        values = f"{args.evaluate_every}, {args.workers} and {args.cache_mb}"
+        raise ValueError(f"--evaluate-every must be at least 1, --workers and --cache-mb at least 0, got {values}")
+    name = args.name
+    if "/" in name or name in ("", ".", "..") or not name.isprintable() or len(os.fsencode(name)) > LONGEST_NAME:
+        raise ValueError(
+            f"--name must be a file name of up to {LONGEST_NAME} bytes, got {name[:80]!r}; give the folder as --out"
+        )
+    if args.data is None and not args.demo:
+        raise ValueError("give --data FOLDER, or --demo")
