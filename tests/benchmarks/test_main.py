@@ -66,10 +66,13 @@ def test_a_former_service_needs_its_checkout(monkeypatch: pytest.MonkeyPatch, ca
     assert "--former FOLDER" in capsys.readouterr().err
 
 
-def test_without_a_browser_the_page_is_refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_a_browser_the_page_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
+    monkeypatch.setenv("PLAYWRIGHT_BROWSERS_PATH", str(tmp_path))
     assert main(["page"]) == 2
-    assert "page needs Chromium" in capsys.readouterr().err
+    assert "page needs Playwright and Chromium" in capsys.readouterr().err
 
 
 @pytest.mark.skipif(gpu.missing() is None, reason="there is a GPU")
