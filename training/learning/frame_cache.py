@@ -7,16 +7,20 @@ import tempfile
 import weakref
 from collections.abc import Sequence
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import numpy.typing as npt
 
 Bytes = npt.NDArray[np.uint8]
 FILLED = b"\1"
+OPEN_FILES = Path("/proc/self/fd")  # Linux has it
 
 
 class FrameCache:
-    """Keeps frames in a temporary file, which is removed with the object that made it. Copies in other processes share it.
+    """Keeps frames in a temporary file, which goes with the object that made it. Copies in other processes share it.
+
+    On Linux the file has no name, so a process that is killed leaves nothing behind; others open it through `/proc`.
 
     sizes: bytes of each frame. limit: bytes of the file. Frames have fixed places, in order, as far as the limit reaches;
     further frames are never kept. A byte for each frame says whether its place is filled; it is written last, so a reader
@@ -32,23 +36,29 @@ class FrameCache:
             if end + size <= limit:
                 self._places[index] = end
                 end += size
-        descriptor, name = tempfile.mkstemp(prefix="fcn-train-", suffix=".frames")
-        os.ftruncate(descriptor, end)
-        os.close(descriptor)
-        self._path = Path(name)
-        weakref.finalize(self, self._path.unlink, missing_ok=True)
+        if OPEN_FILES.is_dir():
+            file: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  # the finalizer closes it
+            self._path = Path(f"/proc/{os.getpid()}/fd/{file.fileno()}")
+        else:
+            file = tempfile.NamedTemporaryFile(prefix="fcn-train-", suffix=".frames")  # noqa: SIM115
+            self._path = Path(file.name)
+        file.truncate(end)
+        weakref.finalize(self, file.close)
 
     def read(self, index: int) -> Bytes | None:
         """The bytes of a frame, uint8 (n,); None if the cache does not have it."""
         if index not in self._places:
             return None
-        with self._path.open("rb", buffering=0) as file:
-            file.seek(index)
-            if file.read(1) != FILLED:
-                return None
-            file.seek(self._places[index])
-            frame = np.empty(self._sizes[index], np.uint8)
-            return frame if file.readinto(frame.data) == len(frame) else None
+        frame = np.empty(self._sizes[index], np.uint8)
+        try:
+            with self._path.open("rb", buffering=0) as file:
+                file.seek(index)
+                if file.read(1) != FILLED:
+                    return None
+                file.seek(self._places[index])
+                return frame if file.readinto(frame.data) == len(frame) else None
+        except OSError:  # the process that made the file has ended
+            return None
 
     def write(self, index: int, frame: Bytes) -> None:
         """Keeps a frame if it has a place, and the size that its place was made for."""

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import gc
 import pickle
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -234,19 +232,6 @@ def test_processes_share_what_one_of_them_has_read(tmp_path: Path) -> None:
         frame.image.unlink()
         frame.mask.unlink()
     assert all(torch.equal(worker[0, index][0], drawn[index]) for index in range(3))
-
-
-def test_the_cache_s_file_goes_with_the_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
-    (tmp_path / "temporary").mkdir()
-    data = blocks(tmp_path, {"0": [0], "1": [1]})
-    assert [path.suffix for path in (tmp_path / "temporary").iterdir()] == [".frames"]
-    worker = pickle.loads(pickle.dumps(data))
-    del worker
-    assert list((tmp_path / "temporary").iterdir())
-    del data
-    gc.collect()
-    assert not list((tmp_path / "temporary").iterdir())
 
 
 def test_crops_at_scales_that_the_service_does_not_work_at_are_told() -> None:

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import gc
+import pickle
+import tempfile
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from training.learning import frame_cache
 from training.learning.frame_cache import FrameCache
 
 
@@ -38,3 +44,24 @@ def test_a_frame_of_another_size_than_its_place_is_not_kept() -> None:
     assert cache.read(0) is None
     assert cache.read(1) is not None
     assert cache.read(1).tolist() == [1] * 4  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("has_name", [False, True])
+def test_the_file_goes_with_the_object_that_made_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, has_name: bool) -> None:
+    """Without a name, where the system can open such a file: even a process that is killed leaves nothing."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    if has_name:
+        monkeypatch.setattr(frame_cache, "OPEN_FILES", tmp_path / "none")
+    cache = FrameCache([4, 4], limit=100)
+    copy = pickle.loads(pickle.dumps(cache))
+    copy.write(1, frame(4, 3))
+    read = cache.read(1)
+    assert read is not None
+    assert read.tolist() == [3] * 4
+    assert len(list(tmp_path.iterdir())) == has_name
+    del copy
+    gc.collect()
+    assert cache.read(1) is not None
+    del cache
+    gc.collect()
+    assert not list(tmp_path.iterdir())
