@@ -1,10 +1,11 @@
-"""The command with the narrow network, and a service that is full at first."""
+"""The command with the narrow network, a service that is full at first, and a bucket."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
@@ -32,3 +33,33 @@ def busy(request: pytest.FixtureRequest) -> Iterator[Busy]:
         yield server
         server.shutdown()
         thread.join()
+
+
+@pytest.fixture(scope="session")
+def s3_endpoint() -> Iterator[str]:
+    """The address of moto's server of the S3 interface, on this machine."""
+    pytest.importorskip("obstore", reason="the extra cloud is not installed")
+    server = pytest.importorskip("moto.server", reason="moto is not installed")
+    moto = server.ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    moto.start()
+    host, port = moto.get_host_and_port()
+    yield f"http://{host}:{port}"
+    moto.stop()
+
+
+@pytest.fixture
+def bucket(s3_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The URL of an empty bucket; the environment has what its store needs."""
+    variables = {
+        "AWS_ENDPOINT_URL": s3_endpoint,
+        "AWS_ACCESS_KEY_ID": "k",
+        "AWS_SECRET_ACCESS_KEY": "s",
+        "AWS_REGION": "us-east-1",
+    }
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    name = f"photos-{uuid4().hex}"
+    client = pytest.importorskip("boto3").client("s3", endpoint_url=s3_endpoint, region_name="us-east-1")
+    client.create_bucket(Bucket=name)
+    client.close()
+    return f"s3://{name}"

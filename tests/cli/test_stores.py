@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
-from uuid import uuid4
 
 import pytest
 
@@ -15,38 +13,6 @@ from cli.inputs import list_inputs, list_names
 from cli.main import main
 from cli.stores import folder_names, read_object, write_object
 from tests.support.cli.folders import OTHER, PHOTO, Segment, files_in, written
-
-pytest.importorskip("obstore", reason="the extra cloud is not installed")
-boto3 = pytest.importorskip("boto3", reason="moto and boto3 are not installed")
-server = pytest.importorskip("moto.server", reason="moto and boto3 are not installed")
-
-
-@pytest.fixture(scope="module")
-def endpoint() -> Iterator[str]:
-    """The address of an S3 interface on this machine."""
-    moto = server.ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    moto.start()
-    host, port = moto.get_host_and_port()
-    yield f"http://{host}:{port}"
-    moto.stop()
-
-
-@pytest.fixture
-def bucket(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The URL of an empty bucket; the environment has what its store needs."""
-    variables = {
-        "AWS_ENDPOINT_URL": endpoint,
-        "AWS_ACCESS_KEY_ID": "k",
-        "AWS_SECRET_ACCESS_KEY": "s",
-        "AWS_REGION": "us-east-1",
-    }
-    for name, value in variables.items():
-        monkeypatch.setenv(name, value)
-    name = f"photos-{uuid4().hex}"
-    client = boto3.client("s3", endpoint_url=endpoint, region_name="us-east-1")
-    client.create_bucket(Bucket=name)
-    client.close()
-    return f"s3://{name}"
 
 
 def fill(bucket: str, **objects: bytes) -> None:
