@@ -33,8 +33,13 @@ class Answers:
     file: bool = False
 
     def relative(self, image: Input) -> str:
-        """The answer's path below the output folder. Names that are too long are cut, and end in a digest."""
+        """The answer's path below the output folder. Names that are too long are cut, and end in a digest.
+
+        Raises `OSError` for a name that would lead out of the folder; keys of objects may be such.
+        """
         folder, _, name = image.answer.rpartition("/")
+        if ".." in folder.split("/"):
+            raise OSError(f"a name with the part .. has no place below {self.out}; name the image without it")
         return f"{folder}/{fitting_name(name + self.suffix, self.suffix)}".lstrip("/")
 
     def target(self, image: Input) -> str:
