@@ -54,10 +54,10 @@ class Answers:
         """Writes an answer to its path or URL. Raises `OSError`."""
         write_whole(target, data, self._partials)
 
-    def remove_partial(self, target: str) -> None:
-        """Removes what an interrupted `write` of this process has left."""
+    def remove_partial(self, image: Input) -> None:
+        """Removes what an interrupted `write` of this image's answer has left."""
         with suppress(OSError):
-            partial_of(Path(target), self._partials).unlink()
+            partial_of(Path(self.target(image)), self._partials).unlink()
 
     def remove_stale(self) -> None:
         """Removes what runs that were killed more than a day ago have left."""

@@ -5,14 +5,12 @@ How a bulk job uses it, together with `cli.answers`, `cli.resume` and `cli.table
     listing = list_inputs(["photos/"], "masks/")       # or list_names("names.txt", "masks/")
     shard = Shard(index=0, count=8)
     for image in listing:                              # `cli.input.Input`; a generator, which never holds all of them
-        if shard.holds(image):
-            target = answers.target(image)             # `cli.answers.Answers("masks/", ".png")`
-            key = journal.key(image.relative, image.current_version(), answers.relative(image))
-            if journal.done(answers.relative(image), key) and answers.exists(target):
-                continue
-            data, version = image.read()
-            answers.write(target, segmented(data))
-            journal.append(answers.relative(image), key)
+        if not shard.holds(image) or is_done(journal, settings, answers, image):
+            continue
+        data, version = image.read()
+        answers.write(answers.target(image), segmented(data))  # `cli.answers.Answers("masks/", ".png")`
+        key = answer_key(settings, image.relative, version, answers.relative(image))
+        journal.append(answers.relative(image), key)
 """
 
 from __future__ import annotations

@@ -74,7 +74,7 @@ def _run(args: argparse.Namespace) -> int:
         answers.remove_stale()
         summary = Summary()
         try:
-            for outcome in _outcomes(Job(segmenting, answers, listing, journal, args.resume), args):
+            for outcome in _outcomes(Job(segmenting, answers, listing, settings, journal if args.resume else None), args):
                 records.add(outcome)
                 summary.add(outcome)
                 if args.json:

@@ -20,7 +20,7 @@ from hashlib import sha256
 import numpy as np
 
 from cli.answers import STATE, Answers
-from cli.input import Shard
+from cli.input import Input, Shard
 from cli.lines import LineFile, read_lines
 from cli.places import TOKEN, join, names_below, remove
 from model.command_line import package_version
@@ -33,8 +33,13 @@ def settings_digest(*facts: object) -> str:
     return sha256(repr((facts, package_version())).encode()).hexdigest()[:16]
 
 
+def answer_key(settings: str, image: str, version: str, answer: str) -> str:
+    """The key of an answer. settings: of `settings_digest`. image, answer: their relative names. version: of the image."""
+    return sha256(json.dumps([image, version, answer, settings]).encode()).hexdigest()[:KEY_LENGTH]
+
+
 class Journal:
-    """The journal of a run's answers. For one thread, except `key` and `done`, which any may call.
+    """The journal of a run's answers. For one thread, except `done`, which any may call.
 
     Of each answer it keeps 16 bytes in memory. Opening it removes journals of other settings for answers with this ending,
     which this run is going to overwrite. Raises `OSError`.
@@ -54,11 +59,6 @@ class Journal:
         started = f"{time.time_ns():020}"
         self._file = LineFile(join(folder, f"{mine}/{started}-{part.index:05}-of-{part.count:05}-{TOKEN}.jsonl"))
 
-    def key(self, image: str, version: str, answer: str) -> str:
-        """The key of an answer. image, answer: their relative names. version: of the image."""
-        facts = json.dumps([image, version, answer, self._settings])
-        return sha256(facts.encode()).hexdigest()[:KEY_LENGTH]
-
     def done(self, answer: str, key: str) -> bool:
         """Whether the answer was written with this key, and with no other after it."""
         index = int(np.searchsorted(self._answers, wanted := np.uint64(_number(answer))))
@@ -70,6 +70,13 @@ class Journal:
 
     def close(self) -> None:
         self._file.close()
+
+
+def is_done(journal: Journal, settings: str, answers: Answers, image: Input) -> bool:
+    """Whether the answer of this image is there, with the key that it would have now. Raises `OSError`."""
+    answer = answers.relative(image)
+    key = answer_key(settings, image.relative, image.current_version(), answer)
+    return journal.done(answer, key) and answers.exists(answers.target(image))
 
 
 def _latest(folder: str | None) -> tuple[np.ndarray[tuple[int], np.dtype[np.uint64]], ...]:

@@ -20,7 +20,7 @@ from cli.input import STDIO, Input
 from cli.inputs import Listing
 from cli.remote import ServerUnusable
 from cli.report import Outcome, describe, write_stdout
-from cli.resume import Journal
+from cli.resume import Journal, answer_key, is_done
 from cli.segmented import Segmenting
 from cli.stores import StoreUnavailable, is_url
 from model.inference.errors import SchedulerEnded
@@ -36,23 +36,25 @@ NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}  # errors of the disk, which
 class Job:
     """What is done with an image. Several threads call it at once.
 
-    journal: of answers; None where they go to one file or to stdout. resume: whether to skip those that are done. `_ended` is
-    set once an error that affects every image has occurred; then no image begins any more.
+    settings: the digest of options and model; None where answers go to one file or to stdout, which have no keys. done: the
+    journal whose answers are skipped, or None. `_ended` is set once an error that affects every image has occurred; then no
+    image begins any more.
     """
 
     segmenting: Segmenting
     answers: Answers
     listing: Listing
-    journal: Journal | None = None
-    resume: bool = False
+    settings: str | None = None
+    done: Journal | None = None
     _ended: threading.Event = field(default_factory=threading.Event)
 
     def __call__(self, image: Input) -> Outcome:
         """The image's outcome. An error becomes its outcome, except for `BrokenPipeError`."""
         if image.problem or self._ended.is_set():
             return Outcome(image, None, "failed", error=image.problem or "the run has ended")
-        started, target = time.perf_counter(), self.answers.target(image)
+        started, target = time.perf_counter(), None
         try:
+            target = self.answers.target(image)
             return self._segment(image, target, started)
         except BrokenPipeError:
             raise
@@ -65,7 +67,7 @@ class Job:
     def _segment(self, image: Input, target: str, started: float) -> Outcome:
         if not self.answers.file and not is_url(target) and self.listing.holds(Path(target)):
             raise OSError(f"{target} would overwrite an image; give another -o")
-        if self.resume and self._is_done(image, target):
+        if self.done and self.settings and is_done(self.done, self.settings, self.answers, image):
             return Outcome(image, target, "skipped")
         data, version = image.read()
         segmented = self.segmenting(data, image.file_name)
@@ -73,17 +75,8 @@ class Job:
             write_stdout(segmented.body)
         else:
             self.answers.write(target, segmented.body)
-        key = self._key(image, version)
+        key = self.settings and answer_key(self.settings, image.relative, version, self.answers.relative(image))
         return Outcome(image, target, "done", time.perf_counter() - started, segmented=segmented, key=key)
-
-    def _is_done(self, image: Input, target: str) -> bool:
-        if self.journal is None:
-            return False
-        key = self._key(image, image.current_version())
-        return key is not None and self.journal.done(self.answers.relative(image), key) and self.answers.exists(target)
-
-    def _key(self, image: Input, version: str) -> str | None:
-        return self.journal.key(image.relative, version, self.answers.relative(image)) if self.journal else None
 
 
 def run_all(job: Job, images: Iterable[Input], threads: int) -> Generator[Outcome]:
@@ -114,7 +107,7 @@ def run_all(job: Job, images: Iterable[Input], threads: int) -> Generator[Outcom
         pool.shutdown(wait=complete, cancel_futures=True)
         if not complete and not _ended_within_grace():
             for image, _ in waiting:
-                job.answers.remove_partial(job.answers.target(image))
+                job.answers.remove_partial(image)
 
 
 def leave(status: int) -> int:

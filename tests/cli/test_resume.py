@@ -8,7 +8,7 @@ import pytest
 
 from cli.answers import Answers
 from cli.input import Shard
-from cli.resume import Journal, settings_digest
+from cli.resume import Journal, answer_key, settings_digest
 
 
 @pytest.fixture
@@ -18,7 +18,7 @@ def answers(tmp_path: Path) -> Answers:
 
 def note(journal: Journal, *names: str, version: str = "1") -> None:
     for name in names:
-        journal.append(f"{name}.png", journal.key(f"{name}.jpg", version, f"{name}.png"))
+        journal.append(f"{name}.png", answer_key("s", f"{name}.jpg", version, f"{name}.png"))
     journal.close()
 
 
@@ -27,7 +27,7 @@ def journals(answers: Answers) -> list[Path]:
 
 
 def is_done(journal: Journal, name: str, version: str = "1") -> bool:
-    return journal.done(f"{name}.png", journal.key(f"{name}.jpg", version, f"{name}.png"))
+    return journal.done(f"{name}.png", answer_key("s", f"{name}.jpg", version, f"{name}.png"))
 
 
 def test_what_was_noted_is_done_and_another_version_is_not(answers: Answers) -> None:
@@ -60,7 +60,7 @@ def test_other_settings_end_the_journals_of_answers_with_the_same_ending(answers
     assert not is_done(Journal(answers, "u"), "a")
     assert not is_done(Journal(answers, "s"), "a")
     journal = Journal(documents, "t")
-    assert journal.done("a.png", journal.key("a.jpg", "1", "a.png"))
+    assert journal.done("a.png", answer_key("s", "a.jpg", "1", "a.png"))
 
 
 @pytest.mark.parametrize("torn", [b'{"answer": "c.p', b"\xff\xfe", b"[]\n", b'{"answer": 1, "key": "x"}\n', b"null"])

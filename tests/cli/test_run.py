@@ -6,14 +6,16 @@ import json
 import subprocess
 import tracemalloc
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from cli.answers import open_answers
-from cli.input import Input
-from cli.inputs import list_names
+from cli.answers import STATE, open_answers
+from cli.input import Input, Shard
+from cli.inputs import list_inputs, list_names
 from cli.main import main
+from cli.places import names_below, read_whole, write_whole
 from cli.resume import Journal
 from cli.run import AHEAD, Job, run_all
 from cli.segmented import Segmented
@@ -58,7 +60,7 @@ def test_memory_does_not_grow_with_the_number_of_names(tmp_path: Path, monkeypat
         tracemalloc.start()
         answers = open_answers("out", ".png", single=False)
         listing = list_names("names", "out")
-        job = Job(Copying(), answers, listing, Journal(answers, "s", resume=False))
+        job = Job(Copying(), answers, listing, "s", Journal(answers, "s"))
         for done, outcome in enumerate(run_all(job, listing, threads=1), 1):
             assert outcome.status == "done"
             if done == count:
@@ -77,6 +79,14 @@ def test_shards_together_do_each_image_once(run: Segment, tmp_path: Path, capsys
     assert files_in(tmp_path / "out") == sorted(f"{number}.png" for number in range(9))
     assert run(tmp_path / "in", "-o", tmp_path / "out", "--resume") == 0
     assert "9 skipped" in capsys.readouterr().err
+
+
+def test_a_name_that_leads_out_of_the_output_folder_is_a_problem_of_its_own(tmp_path: Path) -> None:
+    written(tmp_path / "in", {"a.png": PHOTO, "b.png": PHOTO})
+    job = job_of(Copying(), tmp_path / "in", tmp_path / "out")
+    images = [replace(image, answer=f"../x/{image.answer}") if image.answer == "a" else image for image in job.listing]
+    assert [outcome.status for outcome in run_all(job, images, threads=1)] == ["failed", "done"]
+    assert not (tmp_path / "x").exists()
 
 
 @pytest.mark.parametrize("shard", ["3/3", "1", "-1/3", "a/b", "0/0", "/"])
@@ -138,30 +148,45 @@ def test_the_run_of_a_service_is_resumed_by_its_model(
 
 
 @pytest.mark.long
-def test_shards_that_are_killed_twice_give_the_bytes_of_one_run(run: Segment, narrow_file: Path, tmp_path: Path) -> None:
-    names = {f"{number % 7}/{number}.png": encoded(make_photo(300, 400, seed=number)) for number in range(60)}
-    written(tmp_path / "in", names)
-    assert run(tmp_path / "in", "-o", tmp_path / "whole") == 0
-    out, table = tmp_path / "out", tmp_path / "results.jsonl"
+@pytest.mark.parametrize("kind", ["folder", "bucket"])
+def test_shards_that_are_killed_twice_give_the_bytes_of_one_run(
+    kind: str, request: pytest.FixtureRequest, run: Segment, narrow_file: Path, tmp_path: Path
+) -> None:
+    files = {f"{number % 7}/{number}.png": encoded(make_photo(300, 400, seed=number)) for number in range(60)}
+    place = str(tmp_path) if kind == "folder" else request.getfixturevalue("bucket")
+    for name, data in files.items():
+        write_whole(f"{place}/in/{name}", data)
+    assert run(f"{place}/in", "-o", tmp_path / "whole") == 0
 
     def start(index: int) -> subprocess.Popen[bytes]:
-        arguments = command(narrow_file, tmp_path / "in", "-o", out, "--shard", f"{index}/3", "--resume", "--results", table)
+        table = ["--results", f"{place}/results.jsonl"]
+        arguments = command(narrow_file, f"{place}/in", "-o", f"{place}/out", "--shard", f"{index}/3", "--resume", *table)
         return subprocess.Popen(arguments, env=environment(), cwd=tmp_path, stderr=subprocess.DEVNULL)
 
+    mine = {image.answer for image in list_inputs([f"{place}/in"], f"{place}/out") if Shard(2, 3).holds(image)}
     others = [start(0), start(1)]
     for _ in range(2):
-        before = journal_lines(out, "00002")
+        before = stems(f"{place}/out")
         with start(2) as process:
-            wait_until(lambda count=before: journal_lines(out, "00002") > count)
+            wait_until(lambda before=before: bool(mine & stems(f"{place}/out") - before))
             process.kill()
     assert start(2).wait() == 0
     assert [process.wait() for process in others] == [0, 0]
-    assert files_in(out) == files_in(tmp_path / "whole")
-    for name in files_in(out):
-        assert (out / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
-    rows = [json.loads(line) for part in tmp_path.glob("results-*.jsonl") for line in part.read_bytes().splitlines()]
-    assert {Path(row["name"]).relative_to(tmp_path / "in").as_posix() for row in rows} == set(names)
+    whole = read_all(str(tmp_path / "whole"))
+    assert set(whole) == set(files)
+    assert read_all(f"{place}/out") == whole
+    rows = [json.loads(line) for part in tables(place) for line in part.splitlines()]
+    assert {row["name"].removeprefix(f"{place}/in/") for row in rows} == set(files)
 
 
-def journal_lines(out: Path, shard: str) -> int:
-    return sum(path.read_bytes().count(b"\n") for path in out.glob(f".fcn-segment/*/*-{shard}-of-*.jsonl"))
+def stems(folder: str) -> set[str]:
+    return {name.removesuffix(".png") for name in names_below(folder)}
+
+
+def read_all(folder: str) -> dict[str, bytes]:
+    """The answers below a folder or a URL."""
+    return {name: read_whole(f"{folder}/{name}")[0] for name in names_below(folder) if not name.startswith(STATE)}
+
+
+def tables(place: str) -> list[bytes]:
+    return [read_whole(f"{place}/{name}")[0] for name in names_below(place) if name.startswith("results")]
