@@ -83,10 +83,13 @@ class Survey:
     @property
     def class_pixels(self) -> npt.NDArray[np.int64]:
         """The number of pixels of each class in each frame, int64 (frames, classes), after the split's mapping."""
-        counts = np.zeros((len(self.records), 256), np.int64)
+        counts = np.zeros((len(self.records), len(self.split.labels)), np.int64)
         for row, record in zip(counts, self.records, strict=True):
-            np.add.at(row, self.split.mapping.table[list(record.pixels)], list(record.pixels.values()))
-        return counts[:, : len(self.split.labels)]
+            for source, number in record.pixels.items():
+                target = self.split.mapping.table[source]
+                if target < len(row):  # else void
+                    row[target] += number
+        return counts
 
 
 def survey_all(splits: Sequence[Split], *, pixels: bool = True, file: Path | None = None) -> list[Survey]:

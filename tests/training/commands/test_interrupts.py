@@ -73,7 +73,7 @@ def test_a_terminal_s_ctrl_c_leaves_a_checkpoint_that_is_gone_on_from(
     _, errors = run.communicate()
     assert run.returncode == 130
     assert "Traceback" not in errors
-    assert "the same command goes on" in errors
+    assert "the same command resumes" in errors
     progress, _ = load_whole(tmp_path)
     assert 1 <= progress["epoch"] < 500
 

@@ -56,6 +56,7 @@ def test_a_process_alone_is_a_world_of_one() -> None:
         assert (world, device) == (World(0, 1), torch.device("cpu"))
         assert world.first
         assert world.sum(torch.tensor(3)).item() == 3
+        assert world.from_first(lambda: "made here") == "made here"
         world.wait()
 
 
