@@ -6,7 +6,7 @@ ARG PYTHON_IMAGE=python:3.12-slim@sha256:78387bc3881b8273120a12ebe6c1ab22b018ccc
 
 FROM ${PYTHON_IMAGE} AS dependencies
 ARG PIP_ARGS=""
-# object stores for bulk jobs; "cloud table" for their tables in Parquet too
+# object stores for bulk jobs; "cloud table" for their tables in Parquet too; "ray" for all that a Ray cluster needs
 ARG EXTRAS="cloud"
 WORKDIR /src
 RUN python3 -m venv /opt/venv
@@ -23,6 +23,7 @@ FROM dependencies AS wheel
 COPY README.md LICENSE ./
 COPY app app
 COPY cli cli
+COPY cluster cluster
 COPY imaging imaging
 COPY model model
 COPY training training

@@ -46,6 +46,20 @@ def parser() -> argparse.ArgumentParser:
     p = CommandParser(
         "fcn-segment", description="Segments images: files, folders (recursively), object stores, or - for stdin."
     )
+    add_inputs(p)
+    p.add_argument("--json", action="store_true", help="write a line of JSON to stdout for each image, with its outcome")
+    shtab.add_argument_to(p, "--print-completion", help="print the completion script of a shell")
+    add_answer(p.add_argument_group("as over HTTP"))
+    add_network(p.add_argument_group("where the network runs"))
+    remote = p.add_argument_group("on a running service")
+    remote.add_argument("--server", metavar="URL", help="send the images to this service instead")
+    remote.add_argument("--api-key", help="API key of the service")
+    remote.add_argument("--model", help="name of one of the service's models (default: its first)")
+    return p
+
+
+def add_inputs(p: argparse.ArgumentParser) -> None:
+    """Adds the arguments that say which images are segmented, and where their answers and results go."""
     endings = ", ".join(IMAGE_FORMATS)
     names = (
         f"files ({endings}), folders, patterns such as 'in/**/*.jpg', {', '.join(f'{name}://' for name in SCHEMES)} URLs, or -"
@@ -56,40 +70,33 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--resume", action="store_true", help="skip images whose answer is there and would be the same")
     p.add_argument("--shard", type=_shard, metavar="I/N", help="do one of N parts of the images; I is 0 to N-1")
     p.add_argument("--results", metavar="FILE", help="write a table with a row for each image: FILE.jsonl or FILE.parquet")
-    p.add_argument("--json", action="store_true", help="write a line of JSON to stdout for each image, with its outcome")
-    shtab.add_argument_to(p, "--print-completion", help="print the completion script of a shell")
-    _add_served(p.add_argument_group("as over HTTP"))
-    _add_local(p.add_argument_group("where the network runs"))
-    remote = p.add_argument_group("on a running service")
-    remote.add_argument("--server", metavar="URL", help="send the images to this service instead")
-    remote.add_argument("--api-key", help="API key of the service")
-    remote.add_argument("--model", help="name of one of the service's models (default: its first)")
-    return p
 
 
-def _add_served(p: argparse._ArgumentGroup) -> None:
+def add_answer(p: argparse._ArgumentGroup) -> None:
+    """Adds the arguments that `/segment` has as well."""
     p.add_argument("--format", choices=ANSWER_FORMATS, default="png", help="form of the answer (default: png)")
     p.add_argument("--mask", choices=get_args(MaskEncoding), default="rle", help="with json and coco: how regions are written")
     p.add_argument("--blend", choices=get_args(Blend), default=Options.blend, help="how overlapping logits are averaged")
     p.add_argument(
-        "--overlap", type=_number(0, 0.5), default=Options.overlap, help="fraction of a tile shared with its neighbour"
+        "--overlap", type=number(0, 0.5), default=Options.overlap, help="fraction of a tile shared with its neighbour"
     )
     p.add_argument("--side", type=_side, default="auto", help="auto, native, or the longer side to work at, 32 to 16384")
     p.add_argument(
         "--quality", choices=get_args(Quality), default="standard", help="high: several scales and mirror images, averaged"
     )
-    p.add_argument("--alpha", type=_number(0, 1), default=Rendering.alpha, help="opacity of the colours in an overlay")
+    p.add_argument("--alpha", type=number(0, 1), default=Rendering.alpha, help="opacity of the colours in an overlay")
     p.add_argument("--confidence", action="store_true", help="with json: add the confidence map")
     p.add_argument("--probabilities", action="store_true", help="with npz: add every class's probability")
-    p.add_argument("--min-confidence", type=_number(0, 1), default=0.0, help="pixels of less confidence become 255, void")
+    p.add_argument("--min-confidence", type=number(0, 1), default=0.0, help="pixels of less confidence become 255, void")
     p.add_argument(
-        "--tolerance", type=_number(0, 100), default=Rendering.tolerance, help="how far polygons' points may move, in pixels"
+        "--tolerance", type=number(0, 100), default=Rendering.tolerance, help="how far polygons' points may move, in pixels"
     )
     p.add_argument("--classes", type=_classes, help="classes that the answer shows: names or ids, with commas")
     p.add_argument("--image-format", choices=get_args(ImageFormat), help="file format of color and overlay (default: png)")
 
 
-def _add_local(p: argparse._ArgumentGroup) -> None:
+def add_network(p: argparse._ArgumentGroup) -> None:
+    """Adds the arguments that choose weights, runtime and device."""
     p.add_argument(
         "--tile", type=_tile, default=Options.tile, help="auto (the weights' own), a side or HEIGHTxWIDTH, multiples of 32"
     )
@@ -101,9 +108,10 @@ def _add_local(p: argparse._ArgumentGroup) -> None:
     p.add_argument(
         "--precision", choices=PRECISIONS, default="auto", help="number format of the network (default: as the service)"
     )
-    p.add_argument("--threads", type=_threads, default=0, help="CPU threads of the network (default: one per core)")
+    threads = whole_number(0, MOST_THREADS, " (0: one per core)")
+    p.add_argument("--threads", type=threads, default=0, help="CPU threads of the network (default: one per core)")
     p.add_argument(
-        "--max-megapixels", type=_number(0, inf, above=True), default=Limits.megapixels, help="largest image, in 10^6 pixels"
+        "--max-megapixels", type=number(0, inf, above=True), default=Limits.megapixels, help="largest image, in 10^6 pixels"
     )
 
 
@@ -147,7 +155,7 @@ def _tile(text: str) -> Size | None:
         raise argparse.ArgumentTypeError(str(error)) from error
 
 
-def _number(least: float, most: float, *, above: bool = False) -> Callable[[str], float]:
+def number(least: float, most: float, *, above: bool = False) -> Callable[[str], float]:
     """The type of an argument: a finite number from `least` to `most`. With `above`, it must be greater than `least`."""
     span = f"{'above ' if above else ''}{least:g}" + (f" to {most:g}" if isfinite(most) else ", and finite")
 
@@ -163,10 +171,15 @@ def _number(least: float, most: float, *, above: bool = False) -> Callable[[str]
     return parse
 
 
-def _threads(text: str) -> int:
-    if text.isdecimal() and int(text) <= MOST_THREADS:
-        return int(text)
-    raise argparse.ArgumentTypeError(f"must be a whole number, 0 to {MOST_THREADS} (0: one per core), got {text!r}")
+def whole_number(least: int, most: int, meaning: str = "") -> Callable[[str], int]:
+    """The type of an argument: a whole number from `least` to `most`. meaning: of special values, for the error."""
+
+    def parse(text: str) -> int:
+        if text.isdecimal() and least <= int(text) <= most:
+            return int(text)
+        raise argparse.ArgumentTypeError(f"must be a whole number, {least} to {most}{meaning}, got {text!r}")
+
+    return parse
 
 
 def _shard(text: str) -> Shard:

@@ -13,6 +13,7 @@ from cli.resume import settings_digest
 from cli.segmented import Segmented
 from imaging.decoding import Limits
 from model.inference.cores import available_cores
+from model.inference.errors import DeadlinePassed
 from model.inference.merging import Logits
 from model.inference.processes.messages import Body, Image
 from model.inference.processes.workers import Workers
@@ -27,12 +28,21 @@ BATCH = 8  # most tiles in a call of the network, if the runtime takes several
 class Local:
     """Turns an image file's bytes into the answer's bytes. Several threads may call it at once.
 
-    threads: CPU threads of the network; 0 means one per core. An event loop on its own thread communicates with the worker
-    processes. `close` ends everything that was started here.
+    threads: CPU threads of the network; 0 means one per core. deadline_s: most seconds for an image; None for no deadline. An
+    event loop on its own thread communicates with the worker processes. `close` ends everything that was started here.
     """
 
-    def __init__(self, runtime: Runtime, options: Options, limits: Limits | None = None, threads: int = 0) -> None:
+    def __init__(
+        self,
+        runtime: Runtime,
+        options: Options,
+        limits: Limits | None = None,
+        threads: int = 0,
+        *,
+        deadline_s: float | None = None,
+    ) -> None:
         self.options = options
+        self.deadline_s = deadline_s
         self.limits = limits or Limits()
         # one more than cores: while the network works on an image, others are read, decoded, encoded and written
         self.workers = (threads or available_cores()) + 1
@@ -57,7 +67,7 @@ class Local:
     def __call__(self, data: bytes, name: str = "image") -> Segmented:
         """The answer for an image file's bytes. `name` is the image's name, for formats that contain it.
 
-        Raises the errors of a `Worker`, and `InferenceError`.
+        Raises the errors of a `Worker`, and `InferenceError`, among them `DeadlinePassed`.
         """
         options = replace(self.options, rendering=replace(self.options.rendering, name=name))
         image = Image(Body.of(data), options, self.limits)
@@ -76,15 +86,17 @@ class Local:
         self._scheduler.stop()
 
     async def _segment(self, image: Image) -> Segmented:
-        queue = TileQueue(time.monotonic() + FOREVER_S)
+        queue = TileQueue(time.monotonic() + (self.deadline_s or FOREVER_S))
 
         def submit(tile: Tile) -> asyncio.Future[Logits]:
             return asyncio.wrap_future(self._scheduler.submit(queue, tile))
 
         try:
-            async with self._processes.claim() as worker:
+            async with asyncio.timeout(self.deadline_s), self._processes.claim(queue.deadline) as worker:
                 plan = await worker.plan(image, self._description, self._scheduler.ahead)
                 answer = await worker.work(plan.bytes, submit)
+        except TimeoutError as error:
+            raise DeadlinePassed(f"no answer within {self.deadline_s:g} s") from error
         finally:
             image.body.close()
             self._scheduler.cancel(queue)

@@ -56,9 +56,10 @@ class Outcome:
 
 
 class Summary:
-    """Counts outcomes and tells of failures at once, so that its memory does not grow with them."""
+    """Counts outcomes and tells of failures at once, so that its memory does not grow with them. command: its name."""
 
-    def __init__(self) -> None:
+    def __init__(self, command: str = "fcn-segment") -> None:
+        self._command = command
         self._counts = dict.fromkeys(("done", "skipped", "failed"), 0)
         self._reason: str | None = None
 
@@ -68,26 +69,26 @@ class Summary:
             return
         self._counts[outcome.status] += 1
         if outcome.status == "failed":
-            tell(f"{outcome.image.display_name}: {outcome.error}")
+            tell(f"{outcome.image.display_name}: {outcome.error}", self._command)
 
     def finish(self, resumable: bool) -> int:
         """Tells the counts, and returns the exit status. resumable: whether `--resume` would go on with this run."""
         done, skipped, failed = self._counts.values()
         if skipped:
-            tell(f"{skipped} skipped, their answers exist")
+            tell(f"{skipped} skipped, their answers exist", self._command)
         if self._reason is not None:
             rest = f"; {done} images were done, --resume does the rest" if resumable else ""
-            tell(f"{self._reason}{rest}")
+            tell(f"{self._reason}{rest}", self._command)
             return NOTHING_DONE
         if failed > 1:
-            tell(f"{failed} of {done + skipped + failed} failed")
+            tell(f"{failed} of {done + skipped + failed} failed", self._command)
         return SOME_FAILED if failed else DONE
 
 
-def tell(text: str) -> None:
+def tell(text: str, command: str = "fcn-segment") -> None:
     """Writes one line to stderr, above a progress bar; does nothing if stderr is closed."""
     if sys.stderr is not None:
-        tqdm.write(f"fcn-segment: {one_line(text)}", file=sys.stderr)
+        tqdm.write(f"{command}: {one_line(text)}", file=sys.stderr)
 
 
 def describe(error: BaseException) -> str:

@@ -24,6 +24,10 @@ def serve() -> int:
     return _run("fcn-serve", "app.main")
 
 
+def bulk() -> int:
+    return _run("fcn-bulk", "cluster.bulk")
+
+
 def train() -> int:
     return _run("fcn-train", "training.commands.train")
 

@@ -1,0 +1,1 @@
+"""Bulk jobs on a Ray cluster: `fcn-bulk`. Only this folder imports ray."""

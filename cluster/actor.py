@@ -1,0 +1,82 @@
+"""What runs on the nodes of a Ray cluster: an object that holds the network and the worker processes."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import Any
+
+from cli.answers import Answers
+from cli.inputs import Listing
+from cli.local import Local
+from cli.report import Outcome
+from cli.run import Job
+from imaging.decoding import Limits
+from model.inference.loading import load_runtime
+from model.inference.segmenter import Options
+from model.weights_file import find_files
+
+Batch = Mapping[str, Sequence[bytes]]
+
+
+@dataclass(frozen=True)
+class Network:
+    """What each node loads and how it segments. The fields are arguments of `fcn-bulk`.
+
+    weights: a name or a path that every node has. threads: CPU threads; 0 for one per core. deadline_s: most seconds from
+    reading an image to its answer.
+    """
+
+    weights: str
+    runtime: str
+    device: str
+    precision: str
+    threads: int
+    options: Options
+    megapixels: float
+    deadline_s: float
+
+    def load(self) -> Local:
+        """Raises `WeightsError` or `RuntimeUnavailable`."""
+        runtime = load_runtime(find_files(self.weights), self.runtime, self.device, self.precision, self.threads)
+        self.options.rendering.class_ids(runtime.manifest.labels.classes)  # raises for a class that the model lacks
+        return Local(runtime, self.options, Limits(self.megapixels), self.threads, deadline_s=self.deadline_s)
+
+
+def network_settings(network: Network) -> str:
+    """The digest of options and model on the node that runs this, as in `Journal`."""
+    local = network.load()
+    try:
+        return local.settings()
+    finally:
+        local.close()
+
+
+class ImageActor:
+    """Segments batches of images on one node. Ray makes one for each actor of the pool, and calls it on one thread.
+
+    An image's error, also a passed deadline, becomes its outcome: the actor lives on. Raises `ValueError` at its start if this
+    node would give other bytes than the first one: another file, runtime or precision.
+    """
+
+    def __init__(self, network: Network, answers: Answers, listing: Listing, settings: str) -> None:
+        self._local = network.load()
+        if (own := self._local.settings()) != settings:
+            self._local.close()
+            raise ValueError(
+                f"this node would answer with settings {own}, and the job began with {settings}; give all nodes the same "
+                "weights file and package, and say --runtime and --precision"
+            )
+        self._job = Job(self._local, answers, listing, settings)
+        self._pool = ThreadPoolExecutor(self._local.workers)
+
+    def __call__(self, batch: Batch) -> dict[str, Any]:
+        """Column `image`: pickled `Input`s. The result's column `outcome`: pickled `Outcome`s without the answers' bytes."""
+        images = [pickle.loads(image) for image in batch["image"]]  # noqa: S301 (the driver has pickled them)
+        return {"outcome": [pickle.dumps(_without_body(outcome)) for outcome in self._pool.map(self._job, images)]}
+
+
+def _without_body(outcome: Outcome) -> Outcome:
+    return replace(outcome, segmented=outcome.segmented and replace(outcome.segmented, body=b""))
