@@ -10,6 +10,7 @@ import pytest
 
 import benchmarks.main
 import cli.arguments
+import cluster.arguments
 import training.commands.coco_import
 import training.commands.evaluate
 import training.commands.export
@@ -29,12 +30,13 @@ FOLDERS_OF_PAGES = (".", "docs", "client", "weights", "benchmarks", "benchmarks/
 PAGES = sorted(page for folder in FOLDERS_OF_PAGES for page in (ROOT / folder).glob("*.md"))
 NOW = [page for page in PAGES if page.name != "CHANGELOG.md"]  # which names what is gone
 PARSERS = [
-    cli.arguments.parser, training.commands.train_arguments.parser, training.commands.evaluate.parser,
+    cli.arguments.parser, cluster.arguments.parser, training.commands.train_arguments.parser, training.commands.evaluate.parser,
     training.commands.export.parser, training.commands.coco_import.parser, serve_parser, benchmarks.main.parser,
 ]  # fmt: skip
 FOREIGN_OPTIONS = {
     "curl": {"--data-binary"}, "docker": {"--profile", "--scale", "--cpus", "--memory", "--pids-limit"},
-    "docker build": {"--target", "--build-arg", "--platform"}, "docker run": {"--rm", "--entrypoint"}, "kubectl": {"--from-file"},
+    "docker build": {"--target", "--build-arg", "--platform"}, "docker run": {"--rm", "--entrypoint"},
+    "kubectl": {"--from-file"},
     "torchrun": {"--nproc-per-node"}, "benchmarks.peers": {"--port"}, "systemctl": {"--now"},
     "aws": {
         "--model-name", "--execution-role-arn", "--primary-container", "--endpoint-config-name", "--production-variants",

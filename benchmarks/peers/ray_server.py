@@ -14,7 +14,7 @@ os.environ["RAY_SERVE_ENABLE_HA_PROXY"] = "1"
 os.environ["RAY_SERVE_THROUGHPUT_OPTIMIZED"] = "1"
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 
-import ray  # type: ignore[import-not-found]
+import ray
 from fastapi import FastAPI, Request, Response
 from ray import serve
 
