@@ -10,6 +10,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from benchmarks.benches import (
+    bulk,
     formats,
     front,
     gpu,
@@ -44,13 +45,14 @@ BENCHES: dict[str, Callable[[argparse.Namespace], Section]] = {
     "startup": lambda args: startup.run(quick=args.quick),
     "front": lambda args: front.run(quick=args.quick),
     "scale": lambda args: scale.run(quick=args.quick),
+    "bulk": lambda args: bulk.run(quick=args.quick),
     "gpu": lambda args: gpu.run(quick=args.quick),
     "hostile": lambda args: hostile.run(quick=args.quick),
     "former": lambda args: former_commit.run(quick=args.quick, former=args.former),
     "soak": lambda args: soak.run(quick=args.quick, minutes=args.minutes),
 }
 # run only when the command line names them
-BY_NAME = ("page", "peers", "gpu", "soak", "hostile", "former")
+BY_NAME = ("bulk", "page", "peers", "gpu", "soak", "hostile", "former")
 # need wrk
 WITH_LOAD = ("served", "peers", "size", "overload", "front", "scale", "gpu", "former")
 
@@ -102,6 +104,8 @@ def missing(names: Sequence[str], peers: str | None, former: Path | None = None)
     if "former" in names and not former:
         return "former needs --former FOLDER, a checkout of the commit to compare with (git worktree add FOLDER COMMIT)"
     if "page" in names and (reason := page.missing()):
+        return reason
+    if "bulk" in names and (reason := bulk.missing()):
         return reason
     return gpu.missing() if "gpu" in names else None
 

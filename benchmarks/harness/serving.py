@@ -66,9 +66,10 @@ class Server:
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def process_seconds(self) -> tuple[float, float]:
-        """CPU time of the server's own process, and of its children."""
-        own, *children = (process.cpu_times() for process in self._tree())
-        return own.user + own.system, sum(times.user + times.system for times in children)
+        """CPU time of the server's own process, and of its descendants, also of those that have ended."""
+        own, *others = (process.cpu_times() for process in self._tree())
+        ended = sum(times.children_user + times.children_system for times in others)
+        return own.user + own.system, ended + sum(times.user + times.system for times in others)
 
     def has_loaded(self, library: str) -> bool:
         """Whether a file whose name contains `library` is mapped into one of the processes."""
