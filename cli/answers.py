@@ -37,7 +37,7 @@ class Answers:
 
         Raises `OSError` for a name that would lead out of the folder; keys of objects may be such.
         """
-        folder, _, name = image.answer.rpartition("/")
+        folder, _, name = image.answer_stem.rpartition("/")
         if ".." in folder.split("/"):
             raise OSError(f"a name with the part .. has no place below {self.out}; name the image without it")
         return f"{folder}/{fitting_name(name + self.suffix, self.suffix)}".lstrip("/")
@@ -47,7 +47,7 @@ class Answers:
         return self.out if self.file else join(self.out, self.relative(image))
 
     def exists(self, target: str) -> bool:
-        """Whether the answer is there. Of objects this believes the journal, since asking costs as much as a read."""
+        """Whether the file exists. Always true for a URL: to ask a store costs as much as to read, and the journal has it."""
         return is_url(target) or os.path.exists(target)
 
     def write(self, target: str, data: bytes) -> None:

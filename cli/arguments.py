@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from math import inf, isfinite
 from typing import get_args
 
@@ -58,15 +58,14 @@ def parser() -> argparse.ArgumentParser:
     return p
 
 
-def add_inputs(p: argparse.ArgumentParser) -> None:
-    """Adds the arguments that say which images are segmented, and where their answers and results go."""
+def add_inputs(p: argparse.ArgumentParser, *, stdio: bool = True) -> None:
+    """Adds the arguments for images, answers and results. stdio: whether `-` stands for stdin and stdout."""
     endings = ", ".join(IMAGE_FORMATS)
-    names = (
-        f"files ({endings}), folders, patterns such as 'in/**/*.jpg', {', '.join(f'{name}://' for name in SCHEMES)} URLs, or -"
-    )
-    p.add_argument("inputs", nargs="*", metavar="IN", help=names)
-    p.add_argument("--from-file", metavar="LIST", help="segment what the lines of this file name, instead of IN; - for stdin")
-    p.add_argument("-o", "--out", required=True, help="file (for one image), folder, URL, or - for stdout")
+    names = [f"files ({endings})", "folders", "patterns such as 'in/**/*.jpg'", *(f"{name}:// URLs" for name in SCHEMES)]
+    places = ["file (for one image)", "folder", "URL", "- for stdout"] if stdio else ["folder", "URL"]
+    p.add_argument("inputs", nargs="*", metavar="IN", help=_either([*names, "-"] if stdio else names))
+    p.add_argument("--from-file", metavar="LIST", help="file with one path or URL per line, instead of IN; - for stdin")
+    p.add_argument("-o", "--out", required=True, help=_either(places))
     p.add_argument("--resume", action="store_true", help="skip images whose answer is there and would be the same")
     p.add_argument("--shard", type=_shard, metavar="I/N", help="do one of N parts of the images; I is 0 to N-1")
     p.add_argument("--results", metavar="FILE", help="write a table with a row for each image: FILE.jsonl or FILE.parquet")
@@ -133,6 +132,10 @@ def rendering(args: argparse.Namespace) -> Rendering:
 def options(args: argparse.Namespace) -> Options:
     """The options of segmentation that the arguments select."""
     return Options(args.tile, args.overlap, args.blend, args.side, args.quality, rendering(args))
+
+
+def _either(words: Sequence[str]) -> str:
+    return f"{', '.join(words[:-1])} or {words[-1]}"
 
 
 def _classes(text: str) -> str:

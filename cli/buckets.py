@@ -31,6 +31,10 @@ class Bucket:
             relative, name = entry.key[start:], entry.key.rpartition("/")[2]
             kind, url = kind_of(name), f"{bucket}/{entry.key}"
             outside = APPLE_FOLDER in relative.split("/") or (self.out is not None and is_below(url, self.out))
+            if entry.problem and not outside:
+                yield Input(url, relative or ".", relative, problem=entry.problem)
+            if entry.problem:
+                continue
             if kind == "other" or outside or not matches_any(self.patterns, relative):
                 continue
             if kind == "image":
@@ -39,7 +43,7 @@ class Bucket:
                 yield Input(url, relative, relative, entry.version, problem_of(name))
 
     def holds(self, path: Path) -> bool:
-        """No file is an object."""
+        """False for every path: a bucket has no files."""
         return False
 
 

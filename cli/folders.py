@@ -28,8 +28,8 @@ class _Folder:
 class Folder:
     """A folder as an input: all its images, or those that one of the patterns matches.
 
-    The output folder is left out if it lies inside. A link to a folder is followed, unless it leads to a folder that is listed
-    anyway; so a circle of links ends. At most the names of one folder, and of the folders that wait, are in memory.
+    It leaves out the output folder. It follows a link to a folder, unless it lists that folder anyway; so circles of links end.
+    It keeps in memory the names of one folder, and of the folders that it has not listed yet.
     """
 
     root: str
@@ -43,7 +43,7 @@ class Folder:
         self._left_out = out if out and not self._real.is_relative_to(out) else None
 
     def __iter__(self) -> Iterator[Input]:
-        """The images, and what is to be told of: unreadable folders, photographs of types that are not accepted."""
+        """Yields the images, and inputs with a problem: unreadable folders, photographs of types that are not accepted."""
         self._followed = set()
         waiting = [_Folder(self.root, "", self._real, tuple(pattern.start for pattern in self.patterns))]
         while waiting:

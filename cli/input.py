@@ -1,4 +1,4 @@
-"""An input of a run: an image, or what is told of instead."""
+"""An input of a run: an image, or a name with the problem that keeps it from being read."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ class Input:
     """An image to segment.
 
     name: path, URL, or `-` for stdin. relative: its path below the folder, bucket or list that it was listed from, with `/`.
-    answer: path of its answer below the output folder, without the ending of the answer's format. version: changes when the
-    content does; empty if the listing did not say. problem: why the image is not read; None for all others.
+    answer_stem: path of its answer below the output folder, without the ending of the answer's format. version: changes when
+    the content does; empty if the listing does not know it. problem: why the image is not read; None for all others.
     """
 
     name: str
     relative: str
-    answer: str
+    answer_stem: str
     version: str = ""
     problem: str | None = None
 
@@ -38,7 +38,7 @@ class Input:
         return os.fsencode(self.display_name.rpartition("/")[2]).decode("utf-8", "replace")
 
     def current_version(self) -> str:
-        """The version; asks the file system or the store if the listing did not say. Raises `OSError`."""
+        """The version; asks the file system or the store if the listing does not know it. Empty for stdin. Raises `OSError`."""
         return self.version or ("" if self.name == STDIO else version(self.name))
 
     def read(self) -> tuple[bytes, str]:

@@ -5,11 +5,11 @@ How a bulk job uses it, together with `cli.answers`, `cli.resume` and `cli.table
     listing = list_inputs(["photos/"], "masks/")       # or list_names("names.txt", "masks/")
     shard = Shard(index=0, count=8)
     for image in listing:                              # `cli.input.Input`; a generator, which never holds all of them
-        if not shard.holds(image) or is_done(journal, settings, answers, image):
+        if not shard.holds(image) or done_key(journal, digest, answers, image):
             continue
         data, version = image.read()
-        answers.write(answers.target(image), segmented(data))  # `cli.answers.Answers("masks/", ".png")`
-        key = answer_key(settings, image.relative, version, answers.relative(image))
+        answers.write(answers.target(image), segment(data))  # `cli.answers.Answers("masks/", ".png")`
+        key = answer_key(digest, image.relative, version, answers.relative(image))
         journal.append(answers.relative(image), key)
 """
 
@@ -33,13 +33,13 @@ from cli.places import real
 from cli.stores import is_url, object_version
 
 
-class Part(Protocol):
-    """A part of a listing: what one input stands for."""
+class InputSource(Protocol):
+    """The images that one input names."""
 
     def __iter__(self) -> Iterator[Input]: ...
 
     def holds(self, path: Path) -> bool:
-        """Whether a path is an existing image of this part, and so no place for an answer."""
+        """Whether a path is an existing image of this source. An answer must not overwrite it."""
         ...
 
 
@@ -50,15 +50,15 @@ class Listing:
     single: whether the input is one file, one object or stdin. Iterating raises `OSError` if a list or store cannot be read.
     """
 
-    parts: Sequence[Part]
+    sources: Sequence[InputSource]
     single: bool = False
 
     def __iter__(self) -> Iterator[Input]:
-        return chain.from_iterable(self.parts)
+        return chain.from_iterable(self.sources)
 
     def holds(self, path: Path) -> bool:
-        """Whether a path is an existing image among the inputs, and so no place for an answer."""
-        return any(part.holds(path) for part in self.parts)
+        """Whether a path is an existing image among the inputs. An answer must not overwrite it."""
+        return any(source.holds(path) for source in self.sources)
 
 
 class _Files:
@@ -84,17 +84,17 @@ class _Below:
 
     def __iter__(self) -> Iterator[Input]:
         for item in self.folder:
-            yield replace(item, answer=f"{self.name}/{item.answer}".rstrip("/"))
+            yield replace(item, answer_stem=f"{self.name}/{item.answer_stem}".rstrip("/"))
 
     def holds(self, path: Path) -> bool:
         return self.folder.holds(path)
 
 
 def list_inputs(names: Sequence[str], out: str) -> Listing:
-    """The inputs that files, folders, patterns, URLs and `-` stand for.
+    """Lists the images that files, folders, patterns, URLs and `-` name.
 
-    The structure of one folder or pattern is kept below the output folder. Of several, each is kept below a folder of its own
-    name. Raises `OSError` if a name stands for no image, or if two answers would have one name.
+    Answers of one folder or pattern have its structure below the output folder. Of several folders or patterns, each has a
+    folder of its own name there. Raises `OSError` if a name leads to no image, or if two answers would have one name.
     """
     if "" in (*names, out):
         raise OSError("a name is empty, perhaps from a variable that is not set; give . for the current folder")
@@ -114,16 +114,18 @@ def list_inputs(names: Sequence[str], out: str) -> Listing:
         if next(iter(folder), None) is None:
             text = names[0] if len(names) == 1 else named[key]
             raise OSError(f"no images in {text!r}; their names end in {', '.join(sorted(ENDINGS))}")
-    parts: list[Part] = [_files(files)] if files else []
+    sources: list[InputSource] = [_files(files)] if files else []
     if len(folders) + bool(files) == 1:
-        return Listing([*parts, *folders], single=len(files) == 1)
+        return Listing([*sources, *folders], single=len(files) == 1)
     by_name: dict[str, str] = {}
     for folder, (place, _) in zip(folders, roots, strict=True):
         name = place.rpartition("/")[2] or "root"
         if (earlier := by_name.setdefault(name, folder.root)) != folder.root:
-            raise OSError(f"the answers of {earlier} and {folder.root} would both go to {name}/; run one after the other")
-        parts.append(_Below(folder, name))
-    return Listing(parts)
+            raise OSError(
+                f"the answers of {earlier} and {folder.root} would both go to {name}/; give them different -o folders"
+            )
+        sources.append(_Below(folder, name))
+    return Listing(sources)
 
 
 def list_names(source: str, out: str) -> Listing:
@@ -184,6 +186,6 @@ def _files(names: Sequence[str]) -> _Files:
             last = name.rpartition("/")[2]
             answer = "stdin" if name == STDIO else kept.name(last)
             if (earlier := answers.setdefault(answer, name)) != name:
-                raise OSError(f"{earlier} and {name} would both become {answer}; run one after the other")
+                raise OSError(f"{earlier} and {name} would both become {answer}; give them different -o folders")
             inputs[name] = Input(name, "stdin" if name == STDIO else last, answer)
     return _Files([inputs[name] for name in dict.fromkeys(names)])

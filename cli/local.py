@@ -9,8 +9,8 @@ import threading
 import time
 from dataclasses import replace
 
+from cli.backend import Result
 from cli.resume import settings_digest
-from cli.segmented import Segmented
 from imaging.decoding import Limits
 from model.inference.cores import available_cores
 from model.inference.errors import DeadlinePassed
@@ -59,12 +59,13 @@ class Local:
         self._closed = False
         atexit.register(self.close)  # runs before `multiprocessing` waits for the workers to end
 
-    def settings(self) -> str:
+    def settings_digest(self) -> str:
         """A digest of what answers depend on: the options, the loaded file, runtime and precision."""
+        # `repr` has every field of the options, also the tile: a new field is part of the key at once
         options = replace(self.options, mean_confidence=False)
         return settings_digest(options, self._runtime.identity, self._runtime.file_sha256)
 
-    def __call__(self, data: bytes, name: str = "image") -> Segmented:
+    def __call__(self, data: bytes, name: str = "image") -> Result:
         """The answer for an image file's bytes. `name` is the image's name, for formats that contain it.
 
         Raises the errors of a `Worker`, and `InferenceError`, among them `DeadlinePassed`.
@@ -85,7 +86,7 @@ class Local:
         self._loop.close()
         self._scheduler.stop()
 
-    async def _segment(self, image: Image) -> Segmented:
+    async def _segment(self, image: Image) -> Result:
         queue = TileQueue(time.monotonic() + (self.deadline_s or FOREVER_S))
 
         def submit(tile: Tile) -> asyncio.Future[Logits]:
@@ -109,4 +110,4 @@ class Local:
         counts = zip(names, answer.counts, strict=False)  # a hostile worker may send more counts than classes
         shares = {name: round(pixels / (height * width), 6) for name, pixels in counts if pixels}
         confidence = None if answer.mean_confidence is None else round(answer.mean_confidence, 6)
-        return Segmented(body, plan.size, shares, confidence)
+        return Result(body, plan.size, shares, confidence)

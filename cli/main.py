@@ -11,6 +11,7 @@ from pathlib import Path
 
 from cli.answers import Answers, open_answers
 from cli.arguments import options, parser, rendering
+from cli.backend import Backend
 from cli.input import STDIO, Input, Shard
 from cli.inputs import Listing, list_inputs, list_names
 from cli.local import Local
@@ -27,9 +28,8 @@ from cli.report import (
     print_line,
     tell,
 )
-from cli.resume import Journal
+from cli.resume import OTHER_SETTINGS, Journal
 from cli.run import Job, leave, run_all
-from cli.segmented import Segmenting
 from cli.start import ended_at_once
 from cli.stores import is_url
 from cli.table import open_table
@@ -37,19 +37,19 @@ from imaging.decoding import Limits
 from model.inference.loading import load_runtime, unused_gpu
 from model.weights_file import find_files
 
-DISTANT_THREADS = 4  # times the threads for images or answers in an object store, most of which wait for it
+DISTANT_THREADS = 4  # threads for each worker, if images or answers are in an object store: most threads wait for it
 
 
 def main(argv: list[str] | None = None) -> int:
     """Runs the command and returns its exit status.
 
-    0: all images are done. 2: nothing could be done, or the run could not go on. 3: some images failed and the others are done.
-    130: interrupted by Ctrl-C. 141: the reader of stdout is gone; a program that the signal SIGPIPE ends has the same status.
+    0: all images are done. 2: no image is done, or an error has ended the run. 3: some images failed, all others are done. 130:
+    Ctrl-C has interrupted the run. 141: the reader of stdout has closed it; the signal SIGPIPE gives the same status.
     """
     try:
         return leave(_run(parser().parse_args(argv)))
     except KeyboardInterrupt:
-        tell("interrupted; answers that were written are whole, and --resume does the rest")
+        tell("interrupted")
         return leave(INTERRUPTED)
     except BrokenPipeError:
         discard_stdout()
@@ -65,23 +65,35 @@ def _run(args: argparse.Namespace) -> int:
     if args.json and sys.stdout is None:
         raise OSError("--json has nowhere to write: stdout is closed")
     listing, answers = _listing(args)
-    with _segmenting(args) as segmenting:
-        settings = None if answers.file else segmenting.settings()
-        if settings is None and args.resume and not answers.file:
+    with _backend(args) as backend:
+        digest = None if answers.file else backend.settings_digest()
+        if digest is None and args.resume and not answers.file:
             raise OSError(f"{args.server} does not say at /info which model it runs, and --resume needs that; leave it out")
-        journal = Journal(answers, settings, args.shard, resume=args.resume) if settings else None
+        journal = Journal(answers, digest, args.shard, resume=args.resume) if digest else None
+        if journal and journal.other_settings and (args.resume or args.shard):
+            tell(f"{args.out}: {OTHER_SETTINGS}")
         records = Records(answers, open_table(args.results, args.shard, resume=args.resume), journal)
         answers.remove_stale()
         summary = Summary()
         try:
-            for outcome in _outcomes(Job(segmenting, answers, listing, settings, journal if args.resume else None), args):
-                records.add(outcome)
-                summary.add(outcome)
-                if args.json:
-                    print_line(outcome.line())
-        finally:
-            records.close()
+            job = Job(backend, answers, listing, digest, journal if args.resume else None)
+            _report(_outcomes(job, args), records, summary, json=args.json)
+        except KeyboardInterrupt:
+            tell(f"interrupted; answers that were written are whole{', and --resume does the rest' if journal else ''}")
+            return INTERRUPTED
         return summary.finish(resumable=journal is not None)
+
+
+def _report(outcomes: Iterator[Outcome], records: Records, summary: Summary, *, json: bool) -> None:
+    """Records and counts outcomes as they come, and closes the records. json: whether to print a line for each."""
+    try:
+        for outcome in outcomes:
+            records.add(outcome)
+            summary.add(outcome)
+            if json:
+                print_line(outcome.line())
+    finally:
+        records.close()
 
 
 def _listing(args: argparse.Namespace) -> tuple[Listing, Answers]:
@@ -103,7 +115,7 @@ def _outcomes(job: Job, args: argparse.Namespace) -> Iterator[Outcome]:
         yield from map(job, images)
         return
     distant = any(map(is_url, (*args.inputs, args.out))) or args.from_file is not None
-    with closing(run_all(job, images, job.segmenting.workers * (DISTANT_THREADS if distant else 1))) as running:
+    with closing(run_all(job, images, job.backend.workers * (DISTANT_THREADS if distant else 1))) as running:
         yield from running
 
 
@@ -117,7 +129,7 @@ def _images(listing: Listing, shard: Shard, names: str | None) -> Iterator[Input
         raise OSError(f"no names in {names}; each line is a path or a URL")
 
 
-def _segmenting(args: argparse.Namespace) -> AbstractContextManager[Segmenting]:
+def _backend(args: argparse.Namespace) -> AbstractContextManager[Backend]:
     if args.server is not None:
         return closing(Remote(args))
     segment_options = replace(options(args), mean_confidence=args.results is not None)

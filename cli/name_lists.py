@@ -6,40 +6,43 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import BinaryIO
 
 from cli.buckets import is_below
+from cli.hashes import HashMap, hash_of
 from cli.image_names import ENDINGS, AnswerNames, kind_of, problem_of
 from cli.input import STDIO, Input
 from cli.places import real
 from cli.stores import folder_names, is_url
 
-FOLDERS = 10_000  # whose names of answers are remembered
+FOLDERS = 10_000  # most folders in the cache of `_kept_endings`
 
 
 @dataclass(frozen=True)
 class NameList:
-    """The names in a file as an input; `-` for standard input. They are read as the run needs them.
+    """The images that a file names; `-` for standard input. It reads the lines as the run needs them.
 
     Answers keep the folders of their images: `a/1.jpg` becomes `a/1.png` below the output folder, `/data/1.jpg` becomes
-    `data/1.png`, and `s3://bucket/1.jpg` becomes `bucket/1.png`. An image inside the output folder is not read, as another's
-    answer could overwrite it.
+    `data/1.png`, and `s3://bucket/1.jpg` becomes `bucket/1.png`. If two images would share an answer, as `/data/1.jpg` and
+    `data/1.jpg` do, the second is an input with a problem; this takes 16 bytes of memory for each name. So is an image inside
+    the output folder, since another image's answer could overwrite it.
     """
 
     source: str
     out: str | None = None
 
     def __iter__(self) -> Iterator[Input]:
+        owners = HashMap()
         with _opened(self.source) as lines:
             for line in lines:
                 if name := os.fsdecode(line.rstrip(b"\r\n")):
-                    yield self._input(name)
+                    yield _alone(self._input(name), owners)
 
     def holds(self, path: Path) -> bool:
-        """No image inside the output folder is read."""
+        """False for every path: the list has no images inside the output folder."""
         return False
 
     def _input(self, name: str) -> Input:
@@ -66,15 +69,28 @@ class NameList:
 
 @lru_cache(maxsize=FOLDERS)
 def _kept_endings(folder: str) -> frozenset[str]:
-    """The images of a folder or of a bucket's folder whose answers keep their endings."""
+    """The names of a folder's images whose answers keep the image's ending. folder: a path or a URL."""
     names = folder_names(folder) if is_url(folder) else os.listdir(folder)
     images = sorted((name for name in names if os.path.splitext(name)[1].lower() in ENDINGS), key=os.fsencode)
     answers = AnswerNames()
     return frozenset(name for name in images if kind_of(name) == "image" and answers.name(name) == name)
 
 
+def _alone(image: Input, owners: HashMap) -> Input:
+    """The image; with a problem if an earlier one has its answer. owners: the hash of the image of each answer so far."""
+    if image.problem:
+        return image
+    owner = hash_of(image.name if is_url(image.name) else os.path.abspath(image.name))
+    earlier = owners.get(image.answer_stem)
+    if earlier is not None and earlier != owner:
+        problem = f"an earlier name of the list has its answer, {image.answer_stem}; put it in another list, with another -o"
+        return replace(image, problem=problem)
+    owners.set(image.answer_stem, owner)
+    return image
+
+
 def _relative(name: str) -> str:
-    """Where the answer of a name in a list goes below the output folder, with the image's ending."""
+    """The path below the output folder for the answer of this name, with the image's ending."""
     if is_url(name):
         return name.partition("://")[2]
     path = os.path.normpath(name)

@@ -43,7 +43,7 @@ class Pattern:
         return len(self._parts) in positions
 
     def _with_skipped(self, positions: set[int]) -> Positions:
-        """The positions, and those after any `**`, which also matches no folder at all."""
+        """Adds the position after each `**`, because `**` also matches zero folders."""
         reached = set(positions)
         for position, part in enumerate(self._parts):
             if position in reached and part == ANY_DEPTH:

@@ -84,7 +84,7 @@ def names_below(folder: str) -> list[str]:
     """Names of the files or objects below a folder, relative to it, sorted. Empty if there is no such folder."""
     if is_url(folder):
         start = len(split_url(folder)[1]) + 1 if split_url(folder)[1] else 0
-        return sorted(entry.key[start:] for entry in list_objects(folder))
+        return sorted(entry.key[start:] for entry in list_objects(folder) if not entry.problem)
     paths = (Path(parent, name) for parent, _, names in os.walk(folder) for name in names)
     return sorted(path.relative_to(folder).as_posix() for path in paths)
 

@@ -11,41 +11,41 @@ from cli.table import Row, Table
 
 
 class Records:
-    """For one thread. Raises `OSError`.
+    """Adds a row for each outcome to the table, and a line for each answer to the journal. For one thread. Raises `OSError`.
 
-    An answer is noted as done only after its row is safe, so that a killed run never leaves an answer without a row.
+    It adds the line after it has written the row. So the next run does an image again whose row a killed run has lost.
     """
 
     def __init__(self, answers: Answers, table: Table, journal: Journal | None) -> None:
         self._answers, self._table, self._journal = answers, table, journal
-        self._waiting: deque[Outcome] = deque()
+        self._pending: deque[Outcome] = deque()
 
     def add(self, outcome: Outcome) -> None:
-        """Records an outcome. An answer that was skipped has been recorded by an earlier run."""
-        if outcome.status == "skipped":
+        """Records an outcome. A skipped image gets a row only if the table has none with its key."""
+        if outcome.status == "skipped" and (outcome.key is None or self._table.has(outcome.key)):
             return
-        self._waiting.append(outcome)
+        self._pending.append(outcome)
         self._note(self._table.add(_row(outcome)))
 
     def close(self) -> None:
-        """Writes what waits."""
+        """Writes the pending rows and lines, and closes the files."""
         self._note(self._table.close())
         if self._journal:
             self._journal.close()
 
     def _note(self, count: int) -> None:
         for _ in range(count):
-            outcome = self._waiting.popleft()
+            outcome = self._pending.popleft()
             if self._journal and outcome.key and outcome.status == "done":
                 self._journal.append(self._answers.relative(outcome.image), outcome.key)
 
 
 def _row(outcome: Outcome) -> Row:
-    segmented, milliseconds = outcome.segmented, round(outcome.seconds * 1000, 3)
-    name, target = outcome.image.display_name, outcome.target
-    if segmented is None:
-        return Row(name, None, milliseconds=milliseconds, problem=outcome.error)
-    height, width = segmented.size or (None, None)
-    return Row(
-        name, target, width, height, segmented.shares, segmented.mean_confidence, milliseconds=milliseconds, key=outcome.key
-    )
+    name, target, key, result = outcome.image.display_name, outcome.target, outcome.key, outcome.result
+    if outcome.status == "skipped":
+        return Row(name, target, key=key)
+    milliseconds = round(outcome.seconds * 1000, 3)
+    if result is None:
+        return Row(name, None, milliseconds=milliseconds, problem=outcome.problem)
+    height, width = result.size or (None, None)
+    return Row(name, target, width, height, result.shares, result.mean_confidence, milliseconds=milliseconds, key=key)

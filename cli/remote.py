@@ -11,8 +11,8 @@ import httpx
 
 from cli.address import open_client, origin
 from cli.arguments import LOCAL, SERVED, parser, rendering
+from cli.backend import Result
 from cli.resume import settings_digest
-from cli.segmented import Segmented
 
 TRIES = 6
 MOST_WAIT_S = 60.0  # longest wait before a retry, whatever the service asks for
@@ -52,7 +52,7 @@ class Remote:
         self._answered = False
         self._failures = 0
 
-    def settings(self) -> str | None:
+    def settings_digest(self) -> str | None:
         """A digest of what answers depend on: the query, and the model that the service's `/info` describes.
 
         None if the service does not describe it. Raises `ServerUnusable` if nothing answers at the address.
@@ -66,7 +66,7 @@ class Remote:
         except (ValueError, KeyError, TypeError):
             return None
 
-    def __call__(self, data: bytes, name: str = "image") -> Segmented:
+    def __call__(self, data: bytes, name: str = "image") -> Result:
         """The answer. Raises `ServerError`."""
         for attempt in range(1, TRIES + 1):
             last = attempt == TRIES
@@ -89,7 +89,7 @@ class Remote:
             self._answered, self._failures = True, 0
         if response.status_code != httpx.codes.OK:
             raise ServerError(f"{response.status_code} {_detail(response)}")
-        return Segmented(response.content)
+        return Result(response.content)
 
     def close(self) -> None:
         self._client.close()

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 from tqdm import tqdm
 
+from cli.backend import Result
 from cli.input import Input
-from cli.segmented import Segmented
 from imaging.errors import AnswerTooLarge, ImageError, UnknownClass, UnusedParameter
 from model.command_line import one_line
 from model.inference.errors import InferenceError
@@ -33,16 +33,16 @@ class Outcome:
     """The outcome of an image.
 
     target: of its answer, `-` for stdout; None if the image is not read. status: `done`, `skipped` or `failed`. ends_run:
-    whether the error affects every image, not only this one. key: of the answer, for the journal.
+    whether the problem affects every image, not only this one. key: of the answer, for the journal.
     """
 
     image: Input
     target: str | None
     status: str
     seconds: float = 0.0
-    error: str | None = None
+    problem: str | None = None
     ends_run: bool = False
-    segmented: Segmented | None = None
+    result: Result | None = None
     key: str | None = None
 
     def line(self) -> str:
@@ -51,7 +51,7 @@ class Outcome:
         Bytes of a name that are not UTF-8 become lone surrogates, which Python's `os.fsencode` turns back into the bytes.
         """
         facts = {"source": self.image.display_name, "target": self.target, "status": self.status}
-        facts |= {"error": self.error} if self.error else {}
+        facts |= {"error": self.problem} if self.problem else {}
         return json.dumps(facts | {"seconds": round(self.seconds, 3)})
 
 
@@ -65,11 +65,11 @@ class Summary:
 
     def add(self, outcome: Outcome) -> None:
         if outcome.ends_run:
-            self._reason = outcome.error
+            self._reason = outcome.problem
             return
         self._counts[outcome.status] += 1
         if outcome.status == "failed":
-            tell(f"{outcome.image.display_name}: {outcome.error}", self._command)
+            tell(f"{outcome.image.display_name}: {outcome.problem}", self._command)
 
     def finish(self, resumable: bool) -> int:
         """Tells the counts, and returns the exit status. resumable: whether `--resume` would go on with this run."""

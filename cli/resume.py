@@ -1,31 +1,30 @@
-"""Which answers are done: a journal below the output folder, with a key of each.
+"""Which answers are done: a journal below the output folder, with a key for each answer.
 
 A key is a hash of all that an answer's bytes depend on: the image's name and version, the answer's name, the options, the
-loaded file, runtime and precision, and the version of this package. What is there with another key is done again.
+loaded file, runtime and precision, and the version of this package. `--resume` skips an answer whose latest key is the one that
+it would have now.
 
-Each process appends to a file of its own, `.fcn-segment/ENDING-SETTINGS/START-SHARD-PROCESS.jsonl`, after it has written an
-answer. So shards need no lock, and a killed process loses a line at most, or on an object store a part; then it writes the
-same bytes again.
+Each process appends to a file of its own, `.fcn-segment/ENDING-DIGEST/START-SHARD-PROCESS.jsonl`, after it has written an
+answer. So shards need no lock. A killed process loses the notes of the last answers, and the next run writes them again. No
+process removes a journal, since another one may still write it.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import time
-from array import array
 from contextlib import suppress
 from hashlib import sha256
 
-import numpy as np
-
 from cli.answers import STATE, Answers
-from cli.input import Input, Shard
+from cli.hashes import HashMap
+from cli.input import STDIO, Input, Shard
 from cli.lines import LineFile, read_lines
-from cli.places import TOKEN, join, names_below, remove
+from cli.places import TOKEN, join, names_below
 from model.command_line import package_version
 
 KEY_LENGTH = 32  # hexadecimal digits
+OTHER_SETTINGS = "the last run there had other options, weights, runtime, precision or version; its answers may differ"
 
 
 def settings_digest(*facts: object) -> str:
@@ -33,36 +32,37 @@ def settings_digest(*facts: object) -> str:
     return sha256(repr((facts, package_version())).encode()).hexdigest()[:16]
 
 
-def answer_key(settings: str, image: str, version: str, answer: str) -> str:
-    """The key of an answer. settings: of `settings_digest`. image, answer: their relative names. version: of the image."""
-    return sha256(json.dumps([image, version, answer, settings]).encode()).hexdigest()[:KEY_LENGTH]
+def answer_key(digest: str, image: str, version: str, answer: str) -> str:
+    """The key of an answer. digest: of `settings_digest`. image, answer: their relative names. version: of the image."""
+    return sha256(json.dumps([image, version, answer, digest]).encode()).hexdigest()[:KEY_LENGTH]
 
 
 class Journal:
     """The journal of a run's answers. For one thread, except `done`, which any may call.
 
-    Of each answer it keeps 16 bytes in memory. Opening it removes journals of other settings for answers with this ending,
-    which this run is going to overwrite. Raises `OSError`.
+    digest: of `settings_digest`. With `resume` it reads the journals of all earlier runs whose answers have this ending, in the
+    order of their starts, and keeps 16 bytes for each answer. Raises `OSError`.
     """
 
-    def __init__(self, answers: Answers, settings: str, shard: Shard | None = None, *, resume: bool = True) -> None:
-        self._settings = settings
-        part = shard or Shard()
+    def __init__(self, answers: Answers, digest: str, shard: Shard | None = None, *, resume: bool = True) -> None:
+        shard = shard or Shard()
         folder = join(answers.out, STATE)
-        mine = f"{answers.suffix.removeprefix('.')}-{settings}"
-        for name in names_below(folder):
-            kind = name.partition("/")[0]
-            if kind.startswith(f"{answers.suffix.removeprefix('.')}-") and kind != mine:
-                with suppress(FileNotFoundError):
-                    remove(join(folder, name))
-        self._answers, self._keys = _latest(join(folder, mine)) if resume else _latest(None)
-        started = f"{time.time_ns():020}"
-        self._file = LineFile(join(folder, f"{mine}/{started}-{part.index:05}-of-{part.count:05}-{TOKEN}.jsonl"))
+        ending = answers.suffix.removeprefix(".")
+        names = [name for name in names_below(folder) if name.startswith(f"{ending}-")]
+        names.sort(key=lambda name: name.partition("/")[2])
+        self.other_settings = bool(names) and not names[-1].startswith(f"{ending}-{digest}/")
+        """Whether the last run that wrote such answers had another digest."""
+        self._keys = HashMap()
+        for line in read_lines(join(folder, name) for name in names) if resume else ():
+            with suppress(ValueError, KeyError, TypeError):  # a torn line
+                note = json.loads(line)
+                self._keys.set(note["answer"], _number(note["key"]))
+        start = f"{time.time_ns():020}"
+        self._file = LineFile(join(folder, f"{ending}-{digest}/{start}-{shard.index:05}-of-{shard.count:05}-{TOKEN}.jsonl"))
 
     def done(self, answer: str, key: str) -> bool:
         """Whether the answer was written with this key, and with no other after it."""
-        index = int(np.searchsorted(self._answers, wanted := np.uint64(_number(answer))))
-        return index < len(self._answers) and self._answers[index] == wanted and self._keys[index] == int(key[:16], 16)
+        return self._keys.get(answer) == _number(key)
 
     def append(self, answer: str, key: str) -> None:
         """Notes that the answer was written."""
@@ -72,25 +72,17 @@ class Journal:
         self._file.close()
 
 
-def is_done(journal: Journal, settings: str, answers: Answers, image: Input) -> bool:
-    """Whether the answer of this image is there, with the key that it would have now. Raises `OSError`."""
+def done_key(journal: Journal, digest: str, answers: Answers, image: Input) -> str | None:
+    """The key of the image's answer, if the answer is there and has the key that it would have now; else None.
+
+    An image from stdin is never done, since it has no version. Raises `OSError`.
+    """
+    if image.name == STDIO:
+        return None
     answer = answers.relative(image)
-    key = answer_key(settings, image.relative, image.current_version(), answer)
-    return journal.done(answer, key) and answers.exists(answers.target(image))
+    key = answer_key(digest, image.relative, image.current_version(), answer)
+    return key if journal.done(answer, key) and answers.exists(answers.target(image)) else None
 
 
-def _latest(folder: str | None) -> tuple[np.ndarray[tuple[int], np.dtype[np.uint64]], ...]:
-    """Hashes of all answers in the journal, in order, and the latest key of each. Ignores lines that are torn."""
-    answers, keys = array("Q"), array("Q")
-    for line in read_lines(folder) if folder else ():
-        with suppress(ValueError, KeyError, TypeError):
-            entry = json.loads(line)
-            answer, key = _number(entry["answer"]), int(entry["key"][:16], 16)
-            answers.append(answer)
-            keys.append(key)
-    names, latest = np.unique(np.array(answers, np.uint64)[::-1], return_index=True)
-    return names, np.array(keys, np.uint64)[::-1][latest]
-
-
-def _number(answer: str) -> int:
-    return int.from_bytes(sha256(os.fsencode(answer)).digest()[:8], "big")
+def _number(key: str) -> int:
+    return int(key[:16], 16)

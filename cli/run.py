@@ -16,18 +16,18 @@ from pathlib import Path
 from tqdm import tqdm
 
 from cli.answers import Answers
+from cli.backend import Backend
 from cli.input import STDIO, Input
 from cli.inputs import Listing
 from cli.remote import ServerUnusable
 from cli.report import Outcome, describe, write_stdout
-from cli.resume import Journal, answer_key, is_done
-from cli.segmented import Segmenting
+from cli.resume import Journal, answer_key, done_key
 from cli.stores import StoreUnavailable, is_url
 from model.inference.errors import SchedulerEnded
 from model.inference.runtime import DeviceLost
 
 THREADS = "fcn-segment image"
-AHEAD = 4  # images for each thread that wait for it, or whose outcome waits for an earlier one
+AHEAD = 4  # most images for each thread whose outcomes are not reported yet
 GRACE_S = 2.0  # how long an interrupted run waits for the images in progress
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}  # errors of the disk, which affect every answer
 
@@ -36,22 +36,21 @@ NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}  # errors of the disk, which
 class Job:
     """What is done with an image. Several threads call it at once.
 
-    settings: the digest of options and model; None where answers go to one file or to stdout, which have no keys. done: the
-    journal whose answers are skipped, or None. `_ended` is set once an error that affects every image has occurred; then no
-    image begins any more.
+    digest: of options and model; None where answers go to one file or to stdout, which have no keys. journal: the job skips the
+    answers that are done by it; None skips nothing. An error that affects every image sets `_ended`; after it no image begins.
     """
 
-    segmenting: Segmenting
+    backend: Backend
     answers: Answers
     listing: Listing
-    settings: str | None = None
-    done: Journal | None = None
+    digest: str | None = None
+    journal: Journal | None = None
     _ended: threading.Event = field(default_factory=threading.Event)
 
     def __call__(self, image: Input) -> Outcome:
         """The image's outcome. An error becomes its outcome, except for `BrokenPipeError`."""
         if image.problem or self._ended.is_set():
-            return Outcome(image, None, "failed", error=image.problem or "the run has ended")
+            return Outcome(image, None, "failed", problem=image.problem or "the run has ended")
         started, target = time.perf_counter(), None
         try:
             target = self.answers.target(image)
@@ -67,16 +66,16 @@ class Job:
     def _segment(self, image: Input, target: str, started: float) -> Outcome:
         if not self.answers.file and not is_url(target) and self.listing.holds(Path(target)):
             raise OSError(f"{target} would overwrite an image; give another -o")
-        if self.done and self.settings and is_done(self.done, self.settings, self.answers, image):
-            return Outcome(image, target, "skipped")
+        if self.journal and self.digest and (key := done_key(self.journal, self.digest, self.answers, image)):
+            return Outcome(image, target, "skipped", key=key)
         data, version = image.read()
-        segmented = self.segmenting(data, image.file_name)
+        result = self.backend(data, image.file_name)
         if target == STDIO:
-            write_stdout(segmented.body)
+            write_stdout(result.body)
         else:
-            self.answers.write(target, segmented.body)
-        key = self.settings and answer_key(self.settings, image.relative, version, self.answers.relative(image))
-        return Outcome(image, target, "done", time.perf_counter() - started, segmented=segmented, key=key)
+            self.answers.write(target, result.body)
+        key = self.digest and answer_key(self.digest, image.relative, version, self.answers.relative(image))
+        return Outcome(image, target, "done", time.perf_counter() - started, result=result, key=key)
 
 
 def run_all(job: Job, images: Iterable[Input], threads: int) -> Generator[Outcome]:

@@ -5,19 +5,24 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import secrets
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
+from cli.hashes import HashMap
 from cli.input import Shard
-from cli.lines import LineFile, remove_lines
-from cli.places import join, names_below, remove, write_whole
+from cli.lines import LineFile, part_names, read_lines, remove_lines
+from cli.places import join, names_below, read_whole, remove, write_whole
+from cli.stores import is_url
 
 ENDINGS = (".jsonl", ".parquet")
-PART_ROWS, PART_S = 5000, 60.0  # of a Parquet file
+PART_ROWS, PART_S = 5000, 60.0  # most rows of a Parquet file, and most seconds between two files
+JSON_LINES_SHARD = re.compile(r"\d+-of-(\d+)")
+PARQUET_PART = re.compile(r"part-\d+-of-(\d+)-")
 INSTALL = "pip install 'fcn-segment[table]'"
 
 
@@ -27,7 +32,7 @@ class Row:
 
     name, target: of the image and of its answer. width, height: of the upright image, in pixels. classes: the share of the
     pixels of each class that is there, 0 to 1. mean_confidence: of all pixels, 0 to 1. milliseconds: from reading the image to
-    the written answer. problem: why there is no answer. key: as in `cli.resume`. What is not known is None or empty.
+    the written answer. problem: why there is no answer. key: as in `cli.resume`. Fields that are not known are None or empty.
     """
 
     name: str
@@ -44,38 +49,42 @@ class Row:
 class Table(Protocol):
     """Takes rows. For one thread. Raises `OSError`."""
 
+    def has(self, key: str) -> bool:
+        """Whether the table has a row with this key from an earlier run."""
+        ...
+
     def add(self, row: Row) -> int:
-        """Takes a row. The number of rows, from the oldest that waits, that now survive the end of this process."""
+        """Adds a row. Returns how many pending rows, oldest first, were written by this call."""
         ...
 
     def close(self) -> int:
-        """Writes the rows that wait, and gives their number."""
+        """Writes the pending rows. Returns their number."""
         ...
 
 
 def open_table(name: str | None, shard: Shard | None = None, *, resume: bool = False) -> Table:
-    """The table of this name: `NAME.jsonl`, `NAME.parquet`, or none. Raises `OSError` for another ending.
+    """The table of this name: `NAME.jsonl`, `NAME.parquet`, or none.
 
-    Several shards may write at once: each has its own file `NAME-I-of-N.jsonl`, or its own files in the folder `NAME.parquet`.
-    Without `resume` a shard's earlier rows are removed; with it, rows are added.
+    Several shards may write at once: each has its own file `NAME-I-of-N.jsonl` (below a URL, objects `NAME/I-of-N/...`), or its
+    own files in the folder `NAME.parquet`. Without `resume` it removes the shard's earlier rows; with it, it keeps them, and 16
+    bytes of each in memory. Raises `OSError` for another ending, and if the table has rows of another number of shards.
     """
     if name is None:
         return NoTable()
     ending = os.path.splitext(name)[1]
     if ending not in ENDINGS:
         raise OSError(f"--results {name} must end in {' or '.join(ENDINGS)}")
-    part = shard or Shard()
+    shard = shard or Shard()
     if ending == ".jsonl":
-        if part.count > 1:
-            name = f"{name.removesuffix(ending)}-{part.index}-of-{part.count}{ending}"
-        if not resume:
-            remove_lines(name)
-        return JsonLinesTable(name)
-    return ParquetTable(name, part, resume=resume)
+        return JsonLinesTable(name, shard, resume=resume)
+    return ParquetTable(name, shard, resume=resume)
 
 
 class NoTable:
     """Writes no table."""
+
+    def has(self, key: str) -> bool:
+        return True
 
     def add(self, row: Row) -> int:
         return 1
@@ -87,12 +96,22 @@ class NoTable:
 class JsonLinesTable:
     """A line of JSON for each row, in ASCII. Bytes of names that are not UTF-8 become lone surrogates."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, shard: Shard, *, resume: bool) -> None:
+        _check_shards(name, shard, _json_lines_counts(name))
+        if shard.count > 1:
+            separator = "/" if is_url(name) else "-"
+            name = f"{name.removesuffix('.jsonl')}{separator}{shard.index}-of-{shard.count}.jsonl"
+        if not resume:
+            remove_lines(name)
+        self._keys = _keys(_json_lines_keys(name) if resume else ())
         self._file = LineFile(name)
-        self._waiting = 0
+        self._pending = 0
+
+    def has(self, key: str) -> bool:
+        return self._keys.get(key) is not None
 
     def add(self, row: Row) -> int:
-        self._waiting += 1
+        self._pending += 1
         return self._written() if self._file.append(json.dumps(asdict(row))) else 0
 
     def close(self) -> int:
@@ -100,35 +119,85 @@ class JsonLinesTable:
         return self._written()
 
     def _written(self) -> int:
-        written, self._waiting = self._waiting, 0
+        written, self._pending = self._pending, 0
         return written
 
 
 class ParquetTable:
-    """Files `part-SHARD-RUN-NUMBER.parquet` in a folder, which readers of data sets take as one table."""
+    """Files `part-SHARD-RUN-NUMBER.parquet` in a folder. Libraries such as pyarrow read the folder as one table."""
 
     def __init__(self, folder: str, shard: Shard, *, resume: bool) -> None:
         _pyarrow()  # fails before the work, not after it
         label = f"part-{shard.index:05}-of-{shard.count:05}"
         self._folder, self._prefix = folder, f"{label}-{secrets.token_hex(4)}"
-        self._waiting: list[Row] = []
+        self._pending: list[Row] = []
         self._number, self._since = 0, time.monotonic()
-        for name in names_below(folder) if not resume else ():
-            if name.startswith(f"{label}-"):
-                with suppress(FileNotFoundError):
-                    remove(join(folder, name))
+        names = names_below(folder)
+        _check_shards(folder, shard, {int(match[1]) for name in names if (match := PARQUET_PART.match(name))})
+        mine = [join(folder, name) for name in names if name.startswith(f"{label}-")]
+        for name in mine if not resume else ():
+            with suppress(FileNotFoundError):
+                remove(name)
+        self._keys = _keys(_parquet_keys(mine) if resume else ())
+
+    def has(self, key: str) -> bool:
+        return self._keys.get(key) is not None
 
     def add(self, row: Row) -> int:
-        self._waiting.append(row)
-        full = len(self._waiting) >= PART_ROWS or time.monotonic() - self._since > PART_S
+        self._pending.append(row)
+        full = len(self._pending) >= PART_ROWS or time.monotonic() - self._since > PART_S
         return self.close() if full else 0
 
     def close(self) -> int:
-        written, self._waiting, self._since = self._waiting, [], time.monotonic()
+        written, self._pending, self._since = self._pending, [], time.monotonic()
         if written:
             write_whole(join(self._folder, f"{self._prefix}-{self._number:04}.parquet"), _parquet(written))
             self._number += 1
         return len(written)
+
+
+def _check_shards(name: str, shard: Shard, counts: set[int]) -> None:
+    """Raises `OSError` if the table has rows of a run with another number of shards: both would have a row for each image."""
+    if others := counts - {shard.count}:
+        raise OSError(
+            f"--results {name} has rows of a run with {min(others)} shards, and this run has {shard.count}; "
+            "remove them, or give another name"
+        )
+
+
+def _json_lines_counts(name: str) -> set[int]:
+    """The numbers of shards whose rows a table of JSON lines has."""
+    stem = name.removesuffix(".jsonl")
+    if is_url(name):
+        parts = names_below(stem)
+        return {int(match[1]) if (match := JSON_LINES_SHARD.match(part)) else 1 for part in parts}
+    folder, base = os.path.split(stem)
+    names = os.listdir(folder or ".") if os.path.isdir(folder or ".") else []
+    endings = [each.removeprefix(f"{base}-") for each in names if each.startswith(f"{base}-") and each.endswith(".jsonl")]
+    counts = {int(match[1]) for each in endings if (match := JSON_LINES_SHARD.fullmatch(each.removesuffix(".jsonl")))}
+    return counts | ({1} if os.path.exists(name) else set())
+
+
+def _keys(keys: Iterable[str | None]) -> HashMap:
+    known = HashMap()
+    for key in keys:
+        if key:
+            known.set(key, 1)
+    return known
+
+
+def _json_lines_keys(name: str) -> Iterator[str | None]:
+    for line in read_lines(part_names(name)):
+        with suppress(ValueError, KeyError, TypeError):  # a line that a killed process left incomplete
+            yield json.loads(line)["key"]
+
+
+def _parquet_keys(names: Iterable[str]) -> Iterator[str | None]:
+    _pyarrow()
+    from pyarrow import parquet
+
+    for name in names:
+        yield from parquet.read_table(io.BytesIO(read_whole(name)[0]), columns=["key"])["key"].to_pylist()
 
 
 def _parquet(rows: Sequence[Row]) -> bytes:

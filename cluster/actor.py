@@ -1,4 +1,4 @@
-"""What runs on the nodes of a Ray cluster: an object that holds the network and the worker processes."""
+"""Runs on the nodes of a Ray cluster: an actor that holds the network and the worker processes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Batch = Mapping[str, Sequence[bytes]]
 
 @dataclass(frozen=True)
 class Network:
-    """What each node loads and how it segments. The fields are arguments of `fcn-bulk`.
+    """The network that each node loads, and how it segments. The fields are arguments of `fcn-bulk`.
 
     weights: a name or a path that every node has. threads: CPU threads; 0 for one per core. deadline_s: most seconds from
     reading an image to its answer.
@@ -45,11 +45,11 @@ class Network:
         return Local(runtime, self.options, Limits(self.megapixels), self.threads, deadline_s=self.deadline_s)
 
 
-def network_settings(network: Network) -> str:
+def network_digest(network: Network) -> str:
     """The digest of options and model on the node that runs this, as in `Journal`."""
     local = network.load()
     try:
-        return local.settings()
+        return local.settings_digest()
     finally:
         local.close()
 
@@ -61,15 +61,15 @@ class ImageActor:
     node would give other bytes than the first one: another file, runtime or precision.
     """
 
-    def __init__(self, network: Network, answers: Answers, listing: Listing, settings: str) -> None:
+    def __init__(self, network: Network, answers: Answers, listing: Listing, digest: str) -> None:
         self._local = network.load()
-        if (own := self._local.settings()) != settings:
+        if (own := self._local.settings_digest()) != digest:
             self._local.close()
             raise ValueError(
-                f"this node would answer with settings {own}, and the job began with {settings}; give all nodes the same "
+                f"this node would answer with settings {own}, and the job began with {digest}; give all nodes the same "
                 "weights file and package, and say --runtime and --precision"
             )
-        self._job = Job(self._local, answers, listing, settings)
+        self._job = Job(self._local, answers, listing, digest)
         self._pool = ThreadPoolExecutor(self._local.workers)
 
     def __call__(self, batch: Batch) -> dict[str, Any]:
@@ -79,4 +79,4 @@ class ImageActor:
 
 
 def _without_body(outcome: Outcome) -> Outcome:
-    return replace(outcome, segmented=outcome.segmented and replace(outcome.segmented, body=b""))
+    return replace(outcome, result=outcome.result and replace(outcome.result, body=b""))

@@ -15,7 +15,7 @@ MOST_ACTORS = 100_000
 def parser() -> argparse.ArgumentParser:
     """Builds the parser of the command's arguments."""
     p = CommandParser("fcn-bulk", description="Segments images on a Ray cluster, with the answers of fcn-segment.")
-    add_inputs(p)
+    add_inputs(p, stdio=False)
     add_answer(p.add_argument_group("as over HTTP"))
     add_network(p.add_argument_group("where the network runs"))
     pool = p.add_argument_group("on the cluster")
@@ -28,6 +28,6 @@ def parser() -> argparse.ArgumentParser:
     pool.add_argument("--gpus", type=number(0, 64), default=0.0, help="GPUs of an actor; a fraction shares one (default: 0)")
     pool.add_argument(
         "--deadline", type=number(0, inf, above=True), default=DEADLINE_S, metavar="SECONDS",
-        help="most seconds for an image, which else becomes a problem (default: %(default)g)",
+        help="seconds after which an image counts as failed (default: %(default)g)",
     )  # fmt: skip
     return p

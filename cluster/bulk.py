@@ -1,8 +1,8 @@
 """`fcn-bulk`: segments many images on a Ray cluster.
 
-The driver lists the inputs, leaves out what is done, and records outcomes: it alone writes the journal and the table of
-results. Actors read, segment and write. Only names and outcomes travel between them. Every process must see the inputs and the
-output folder under the same names: an object store, or a shared file system.
+The driver lists the inputs, skips images that are done, and records outcomes: only the driver writes the journal and the table
+of results. Actors read, segment and write. Only names and outcomes travel between them; names of files are absolute. Every
+process must see the inputs and the output folder under the same names: in an object store, or on a shared file system.
 """
 
 from __future__ import annotations
@@ -19,21 +19,22 @@ from typing import Any
 
 from cli.answers import Answers, open_answers
 from cli.arguments import options, rendering
-from cli.input import Input, Shard
+from cli.input import STDIO, Input, Shard
 from cli.inputs import Listing, list_inputs, list_names
 from cli.records import Records
 from cli.report import INTERRUPTED, NOTHING_DONE, Outcome, Summary, describe, tell
-from cli.resume import Journal, is_done
+from cli.resume import OTHER_SETTINGS, Journal, done_key
 from cli.start import ended_at_once
+from cli.stores import is_url
 from cli.table import open_table
-from cluster.actor import ImageActor, Network, network_settings
+from cluster.actor import ImageActor, Network, network_digest
 from cluster.arguments import parser
 
 COMMAND = "fcn-bulk"
-BLOCK_IMAGES = 64  # most names in a block, which one actor does: what is done again at most when it is killed
-BLOCKS_PER_ACTOR = 4  # at least, so that actors end at about the same time
+BLOCK_IMAGES = 64  # most names in a block; Ray gives a block to one actor, and the whole block again if that actor is lost
+BLOCKS_PER_ACTOR = 4  # fewest blocks for each actor, so that all actors end at about the same time
 CONNECT_S = 10.0
-BATCH_IMAGES = 16  # of a block, in one call of an actor
+BATCH_IMAGES = 16  # most images in one call of an actor
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -41,7 +42,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         return _run(parser().parse_args(argv))
     except KeyboardInterrupt:
-        tell("interrupted; answers that were written are whole, and --resume does the rest", COMMAND)
+        tell("interrupted", COMMAND)
         return INTERRUPTED
     except Exception as error:
         tell(describe(error), COMMAND)
@@ -51,8 +52,11 @@ def main(argv: list[str] | None = None) -> int:
 def _run(args: argparse.Namespace) -> int:
     if bool(args.inputs) == (args.from_file is not None):
         raise OSError("give IN or --from-file, and not both; see fcn-bulk --help")
-    listing = list_names(args.from_file, args.out) if args.from_file is not None else list_inputs(args.inputs, args.out)
-    answers = open_answers(args.out, rendering(args).suffix, single=False)
+    if STDIO in (*args.inputs, args.out):
+        raise OSError("- is not for a cluster; give files, folders or URLs, and -o with a folder or a URL")
+    out = _absolute(args.out) if args.out else args.out
+    listing = list_names(args.from_file, out) if args.from_file is not None else list_inputs(args.inputs, out)
+    answers = open_answers(out, rendering(args).suffix, single=False)
     with ended_at_once(COMMAND):  # imports large packages
         ray = _ray()
     _check_address(args.address)
@@ -60,15 +64,15 @@ def _run(args: argparse.Namespace) -> int:
     try:
         return _segment(ray, args, listing, answers)
     except ray.exceptions.RayError as error:
-        # the line that matters is the last one: a cluster's errors have the traceback of another process
-        raise OSError(f"the job has ended: {str(error).strip().splitlines()[-1]}; --resume does the rest") from error
+        raise OSError(f"the job has not begun: {_last_line(error)}") from error
     finally:
         ray.shutdown()
 
 
 def _segment(ray: Any, args: argparse.Namespace, listing: Listing, answers: Answers) -> int:
+    weights = _absolute(args.weights) if os.path.isfile(args.weights) else args.weights
     network = Network(
-        weights=args.weights, runtime=args.runtime, device=args.device, precision=args.precision,
+        weights=weights, runtime=args.runtime, device=args.device, precision=args.precision,
         threads=args.threads or (0 if args.gpus else args.cpus),
         options=replace(options(args), mean_confidence=args.results is not None),
         megapixels=args.max_megapixels, deadline_s=args.deadline,
@@ -76,27 +80,44 @@ def _segment(ray: Any, args: argparse.Namespace, listing: Listing, answers: Answ
     resources = {"num_cpus": args.cpus, "num_gpus": args.gpus}
     if not any(_fits(node["Resources"], args.cpus, args.gpus) for node in ray.nodes() if node["Alive"]):
         tell(f"no node has {args.cpus} CPUs and {args.gpus:g} GPUs; waiting until the cluster gets one", COMMAND)
-    settings = ray.get(ray.remote(**resources)(network_settings).remote(network))
+    digest = ray.get(ray.remote(**resources)(network_digest).remote(network))
     shard = args.shard or Shard()
-    journal = Journal(answers, settings, shard, resume=args.resume)
+    journal = Journal(answers, digest, shard, resume=args.resume)
+    if journal.other_settings and (args.resume or args.shard):
+        tell(f"{answers.out}: {OTHER_SETTINGS}", COMMAND)
     records, summary = Records(answers, open_table(args.results, shard, resume=args.resume), journal), Summary(COMMAND)
     answers.remove_stale()
     try:
         images = []
-        for item in _images(listing, shard, answers, (journal, settings) if args.resume else None):
+        for item in _images(listing, shard, answers, (journal, digest) if args.resume else None):
             if isinstance(item, bytes):
                 images.append(item)
             else:
                 records.add(item)
                 summary.add(item)
-        for outcome in _outcomes(ray, args, resources, images, (network, answers, listing, settings)):
+        for outcome in _outcomes(ray, args, resources, images, (network, answers, listing, digest)):
             records.add(outcome)
             summary.add(outcome)
             if outcome.ends_run:
                 break
+    except KeyboardInterrupt:
+        tell("interrupted; answers that were written are whole, and --resume does the rest", COMMAND)
+        return INTERRUPTED
+    except ray.exceptions.RayError as error:
+        raise OSError(f"the job has ended: {_last_line(error)}; --resume does the rest") from error
     finally:
         records.close()
     return summary.finish(resumable=True)
+
+
+def _absolute(name: str) -> str:
+    """The name as every process understands it: a path from the root, or the URL."""
+    return name if is_url(name) else os.path.join(os.getcwd(), name)
+
+
+def _last_line(error: Exception) -> str:
+    """The line that says what happened; a cluster's errors have the traceback of another process before it."""
+    return str(error).strip().splitlines()[-1]
 
 
 def _check_address(address: str) -> None:
@@ -116,25 +137,26 @@ def _fits(node: Mapping[str, float], cpus: float, gpus: float) -> bool:
 
 
 def _images(listing: Listing, shard: Shard, answers: Answers, done: tuple[Journal, str] | None) -> Iterator[bytes | Outcome]:
-    """The pickled inputs of the shard that are to be done, and the outcomes of the others."""
-    for image in listing:
-        if not shard.holds(image):
+    """Yields the shard's inputs, pickled, and outcomes of those that no actor does. done: a journal and its digest, or None."""
+    for each in listing:
+        if not shard.holds(each):
             continue
+        image = replace(each, name=_absolute(each.name))
         if image.problem:
-            yield Outcome(image, None, "failed", error=image.problem)
-        elif _is_done(image, answers, done):
-            yield Outcome(image, answers.target(image), "skipped")
+            yield Outcome(image, None, "failed", problem=image.problem)
+        elif key := _done_key(image, answers, done):
+            yield Outcome(image, answers.target(image), "skipped", key=key)
         else:
             yield pickle.dumps(image)
 
 
-def _is_done(image: Input, answers: Answers, done: tuple[Journal, str] | None) -> bool:
+def _done_key(image: Input, answers: Answers, done: tuple[Journal, str] | None) -> str | None:
     if done is None:
-        return False
-    journal, settings = done
-    with suppress(OSError):  # an image that cannot be read is told of by the actor that tries to
-        return is_done(journal, settings, answers, image)
-    return False
+        return None
+    journal, digest = done
+    with suppress(OSError):  # the actor that tries to read the image reports the error
+        return done_key(journal, digest, answers, image)
+    return None
 
 
 def _outcomes(

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from cli.backend import Result
 from cli.main import main
-from cli.segmented import Segmented
 from model.inference.runtime import DeviceOutOfMemory
 from tests.support.cli.folders import OTHER, PHOTO, Segment, files_in, outcomes_of, written
 
@@ -54,17 +54,17 @@ class Exhausted:
 
     workers = 1
 
-    def __call__(self, data: bytes, name: str) -> Segmented:
+    def __call__(self, data: bytes, name: str) -> Result:
         if name == "b.png":
             raise DeviceOutOfMemory("no memory left for 1 tile")
-        return Segmented(b"mask")
+        return Result(b"mask")
 
 
 def test_a_device_that_fails_at_an_image_does_not_end_the_run(tmp_path: Path) -> None:
     written(tmp_path, {"a.png": PHOTO, "b.png": PHOTO, "c.png": PHOTO})
     outcomes = outcomes_of(Exhausted(), tmp_path, tmp_path / "out")
     assert [outcome.status for outcome in outcomes] == ["done", "failed", "done"]
-    assert outcomes[1].error == "no memory left for 1 tile"
+    assert outcomes[1].problem == "no memory left for 1 tile"
 
 
 def test_an_answer_that_cannot_be_written_is_named(run: Segment, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -16,7 +16,7 @@ from tests.support.cli.folders import written
 
 def answers(inputs: Iterable[Input]) -> dict[str, str]:
     """The answer's name of each image."""
-    return {each.relative: each.answer for each in inputs if not each.problem}
+    return {each.relative: each.answer_stem for each in inputs if not each.problem}
 
 
 def problems(inputs: Iterable[Input]) -> dict[str, str]:
@@ -111,8 +111,8 @@ def test_several_folders_keep_their_names_and_patterns_of_one_folder_are_one_inp
 ) -> None:
     monkeypatch.chdir(tmp_path)
     empty(Path(), "a/1.jpg", "b/1.jpg", "b/2.png", "c/a/1.jpg", "file.png")
-    assert [each.answer for each in list_inputs(["a", "b", "file.png"], "out")] == ["file", "a/1", "b/1", "b/2"]
-    assert [each.answer for each in list_inputs(["b/*.jpg", "b/*.png"], "out")] == ["1", "2"]
+    assert [each.answer_stem for each in list_inputs(["a", "b", "file.png"], "out")] == ["file", "a/1", "b/1", "b/2"]
+    assert [each.answer_stem for each in list_inputs(["b/*.jpg", "b/*.png"], "out")] == ["1", "2"]
     with pytest.raises(OSError, match="a and c/a would both go to a/"):
         list_inputs(["a", "c/a"], "out")
     with pytest.raises(OSError, match="would both become 1"):
@@ -129,8 +129,19 @@ def test_a_list_is_mirrored_and_images_of_the_output_folder_are_not_read(
     )
     listed = list(list_names("list", "out"))
     absolute = f"{tmp_path}/else/3".lstrip("/")
-    assert [each.answer for each in listed if not each.problem] == ["a/1", "a/1", absolute, absolute, "none"]
+    assert [each.answer_stem for each in listed if not each.problem] == ["a/1", "a/1", absolute, absolute, "none"]
     assert set(problems(listed)) == {"out/2.jpg", "a/notes.txt"}
+
+
+def test_a_second_name_for_an_answer_is_a_problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    here = empty(tmp_path / "here", "2.jpg")
+    monkeypatch.chdir(here)
+    name = f"{empty(tmp_path / 'data', '1.jpg')}/1.jpg"
+    empty(here, relative := name.lstrip("/"))
+    Path("list").write_text(f"{name}\n{relative}\n2.jpg\n./2.jpg\n")
+    listed = list(list_names("list", "out"))
+    assert [bool(each.problem) for each in listed] == [False, True, False, False]
+    assert f"an earlier name of the list has its answer, {relative.removesuffix('.jpg')};" in str(listed[1].problem)
 
 
 def test_a_listing_pulls_no_more_than_is_asked_for(tmp_path: Path) -> None:

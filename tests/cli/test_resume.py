@@ -53,14 +53,34 @@ def test_shards_write_files_of_their_own_and_each_reads_all(answers: Answers) ->
     assert all(is_done(Journal(answers, "s", Shard(index, 3)), name) for index in range(3) for name in "ab")
 
 
-def test_other_settings_end_the_journals_of_answers_with_the_same_ending(answers: Answers) -> None:
+def test_a_note_of_other_settings_counts_for_its_answer_alone(answers: Answers) -> None:
     documents = Answers(answers.out, ".json")
-    note(Journal(answers, "s"), "a")
+    note(Journal(answers, "s"), "a", "b")
     note(Journal(documents, "t"), "a")
-    assert not is_done(Journal(answers, "u"), "a")
-    assert not is_done(Journal(answers, "s"), "a")
-    journal = Journal(documents, "t")
-    assert journal.done("a.png", answer_key("s", "a.jpg", "1", "a.png"))
+    other = Journal(answers, "u")
+    other.append("a.png", answer_key("u", "a.jpg", "1", "a.png"))
+    other.close()
+    journal = Journal(answers, "s")
+    assert [is_done(journal, "a"), is_done(journal, "b")] == [False, True]
+    assert is_done(Journal(documents, "t"), "a"), "answers with another ending have journals of their own"
+
+
+def test_shards_with_unlike_settings_keep_each_others_journals(answers: Answers) -> None:
+    first = Journal(answers, "s", Shard(0, 2))
+    first.append("a.png", answer_key("s", "a.jpg", "1", "a.png"))
+    note(Journal(answers, "u", Shard(1, 2)), "b")
+    first.append("c.png", answer_key("s", "c.jpg", "1", "c.png"))
+    first.close()
+    journal = Journal(answers, "s", Shard(0, 2))
+    assert [is_done(journal, "a"), is_done(journal, "c")] == [True, True]
+
+
+def test_a_journal_knows_whether_the_last_run_had_other_settings(answers: Answers) -> None:
+    assert not Journal(answers, "s").other_settings
+    note(Journal(answers, "s"), "a")
+    assert [Journal(answers, digest, resume=False).other_settings for digest in "su"] == [False, True]
+    note(Journal(answers, "u"), "a")
+    assert [Journal(answers, digest).other_settings for digest in "su"] == [True, False]
 
 
 @pytest.mark.parametrize("torn", [b'{"answer": "c.p', b"\xff\xfe", b"[]\n", b'{"answer": 1, "key": "x"}\n', b"null"])

@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 
 from cli.answers import STATE, open_answers
+from cli.backend import Result
 from cli.input import Input, Shard
 from cli.inputs import list_inputs, list_names
 from cli.main import main
 from cli.places import names_below, read_whole, write_whole
 from cli.resume import Journal
 from cli.run import AHEAD, Job, run_all
-from cli.segmented import Segmented
 from tests.support.cli.commands import command, environment
 from tests.support.cli.folders import PHOTO, Segment, files_in, job_of, written
 from tests.support.images import encoded, make_photo
@@ -31,8 +31,8 @@ class Copying:
     def __init__(self, workers: int = 1) -> None:
         self.workers = workers
 
-    def __call__(self, data: bytes, name: str) -> Segmented:
-        return Segmented(b"mask")
+    def __call__(self, data: bytes, name: str) -> Result:
+        return Result(b"mask")
 
 
 def test_few_images_are_listed_ahead(tmp_path: Path) -> None:
@@ -84,7 +84,8 @@ def test_shards_together_do_each_image_once(run: Segment, tmp_path: Path, capsys
 def test_a_name_that_leads_out_of_the_output_folder_is_a_problem_of_its_own(tmp_path: Path) -> None:
     written(tmp_path / "in", {"a.png": PHOTO, "b.png": PHOTO})
     job = job_of(Copying(), tmp_path / "in", tmp_path / "out")
-    images = [replace(image, answer=f"../x/{image.answer}") if image.answer == "a" else image for image in job.listing]
+    first, second = job.listing
+    images = [replace(first, answer_stem=f"../x/{first.answer_stem}"), second]
     assert [outcome.status for outcome in run_all(job, images, threads=1)] == ["failed", "done"]
     assert not (tmp_path / "x").exists()
 
@@ -136,6 +137,39 @@ def test_the_table_has_a_row_for_each_image(run: Segment, tmp_path: Path) -> Non
     assert (tmp_path / "out" / "a.png").read_bytes() == plain
 
 
+def test_a_table_that_begins_later_has_rows_of_skipped_images_once(run: Segment, tmp_path: Path) -> None:
+    written(tmp_path / "in", {"a.png": PHOTO, "b.png": PHOTO})
+    arguments = [tmp_path / "in", "-o", tmp_path / "out", "--resume"]
+    assert run(*arguments) == 0
+    written(tmp_path / "in", {"c.png": PHOTO})
+    name = tmp_path / "results.jsonl"
+    for _ in range(2):
+        assert run(*arguments, "--results", name) == 0
+        rows = {Path(row["name"]).name: row for row in map(json.loads, name.read_text().splitlines())}
+        assert (len(name.read_text().splitlines()), sorted(rows)) == (3, ["a.png", "b.png", "c.png"])
+        assert [rows[each]["width"] for each in sorted(rows)] == [None, None, 101]
+        assert all(row["key"] and row["target"] and not row["problem"] for row in rows.values())
+
+
+def test_stdin_is_never_skipped(narrow_file: Path, tmp_path: Path) -> None:
+    arguments = command(narrow_file, "-", "-o", "out/", "--resume")
+    answers = set()
+    for image in (PHOTO, encoded(make_photo(40, 33))):
+        subprocess.run(arguments, input=image, cwd=tmp_path, env=environment(), check=True)
+        answers.add((tmp_path / "out" / "stdin.png").read_bytes())
+    assert len(answers) == 2
+
+
+def test_a_shard_says_that_the_last_run_had_other_settings(
+    run: Segment, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    written(tmp_path / "in", {f"{number}.png": PHOTO for number in range(9)})
+    arguments = [tmp_path / "in", "-o", tmp_path / "out", "--shard"]
+    for options, lines in [(["0/2"], 0), (["1/2", "--side", 64], 1), (["1/2", "--side", 64], 0)]:
+        assert run(*arguments, *options) == 0
+        assert capsys.readouterr().err.count("the last run there had other options") == lines
+
+
 def test_the_run_of_a_service_is_resumed_by_its_model(
     narrow_url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -163,7 +197,7 @@ def test_shards_that_are_killed_twice_give_the_bytes_of_one_run(
         arguments = command(narrow_file, f"{place}/in", "-o", f"{place}/out", "--shard", f"{index}/3", "--resume", *table)
         return subprocess.Popen(arguments, env=environment(), cwd=tmp_path, stderr=subprocess.DEVNULL)
 
-    mine = {image.answer for image in list_inputs([f"{place}/in"], f"{place}/out") if Shard(2, 3).holds(image)}
+    mine = {image.answer_stem for image in list_inputs([f"{place}/in"], f"{place}/out") if Shard(2, 3).holds(image)}
     others = [start(0), start(1)]
     for _ in range(2):
         before = stems(f"{place}/out")

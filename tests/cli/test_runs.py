@@ -15,8 +15,8 @@ import psutil
 import pytest
 
 from benchmarks.harness.hostile import hostile
+from cli.backend import Result
 from cli.main import main
-from cli.segmented import Segmented
 from model.inference.runtime import DeviceLost
 from tests.support.checkout import ROOT, SEGMENT
 from tests.support.cli.commands import command, environment
@@ -36,16 +36,16 @@ class Raising:
         self.error, self.names = error, names
         self.calls = 0
 
-    def __call__(self, data: bytes, name: str) -> Segmented:
+    def __call__(self, data: bytes, name: str) -> Result:
         self.calls += 1
         if name in self.names:
             raise self.error
-        return Segmented(b"mask")
+        return Result(b"mask")
 
 
-def statuses_of(segmenting: Raising, folder: Path, count: int = 4) -> list[tuple[str, str | None]]:
+def statuses_of(backend: Raising, folder: Path, count: int = 4) -> list[tuple[str, str | None]]:
     written(folder / "in", {f"{i}.png": PHOTO for i in range(count)})
-    return [(outcome.status, outcome.error) for outcome in outcomes_of(segmenting, folder / "in", folder / "out")]
+    return [(outcome.status, outcome.problem) for outcome in outcomes_of(backend, folder / "in", folder / "out")]
 
 
 def test_a_thumbnail_that_a_side_is_too_large_for_is_a_line_and_the_others_are_done(
@@ -75,9 +75,9 @@ def test_whatever_an_image_raises_is_its_line(error: Exception, line: str, tmp_p
 
 @pytest.mark.parametrize("error", [DeviceLost("the device is lost"), OSError(errno.ENOSPC, "No space left on device")])
 def test_what_every_image_would_raise_ends_the_run(error: Exception, tmp_path: Path) -> None:
-    segmenting = Raising(error, "1.png", "2.png", "3.png")
-    assert statuses_of(segmenting, tmp_path) == [("done", None), ("failed", str(error))]
-    assert segmenting.calls == 2
+    backend = Raising(error, "1.png", "2.png", "3.png")
+    assert statuses_of(backend, tmp_path) == [("done", None), ("failed", str(error))]
+    assert backend.calls == 2
 
 
 def test_a_lost_device_is_told_once(
@@ -93,14 +93,21 @@ def test_a_lost_device_is_told_once(
     assert line == "fcn-segment: the device is lost; 0 images were done, --resume does the rest"
 
 
-def test_ctrl_c_gives_130_in_the_process_of_the_command(
-    tmp_path: Path, narrow_file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(("out", "resumable"), [("mask.png", False), ("masks/", True)])
+def test_ctrl_c_gives_130_and_tells_of_resume_where_there_is_a_journal(
+    out: str,
+    resumable: bool,
+    tmp_path: Path,
+    narrow_file: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr("cli.local.Local.__call__", Raising(KeyboardInterrupt(), "photo.png"))
     written(tmp_path, {"photo.png": PHOTO})
-    arguments = [tmp_path / "photo.png", "-o", tmp_path / "mask.png", "--weights", narrow_file, "--device", "cpu"]
+    arguments = [tmp_path / "photo.png", "-o", f"{tmp_path}/{out}", "--weights", narrow_file, "--device", "cpu"]
     assert main(list(map(str, arguments))) == 130
-    assert capsys.readouterr().err.startswith("fcn-segment: interrupted")
+    (line,) = capsys.readouterr().err.splitlines()
+    assert (line.startswith("fcn-segment: interrupted"), "--resume does the rest" in line) == (True, resumable)
 
 
 def test_ctrl_c_ends_with_130_and_leaves_whole_answers_alone(tmp_path: Path, narrow_file: Path) -> None:

@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from cli.input import Shard
 from cli.inputs import list_inputs, list_names
 from cli.main import main
 from cli.stores import folder_names, read_object, write_object
+from cli.table import Row, open_table
 from tests.support.cli.folders import OTHER, PHOTO, Segment, files_in, written
 
 
@@ -25,7 +27,7 @@ def test_a_bucket_is_listed_as_a_folder_is(bucket: str, tmp_path: Path) -> None:
     fill(bucket, **dict.fromkeys((f"in/{name}" for name in names), b"1"))
     written(tmp_path / "in", dict.fromkeys(names, b"1"))
     here, there = list(list_inputs([str(tmp_path / "in")], "out")), list(list_inputs([f"{bucket}/in"], f"{bucket}/out"))
-    assert {(each.relative, each.answer) for each in there} == {(each.relative, each.answer) for each in here}
+    assert {(each.relative, each.answer_stem) for each in there} == {(each.relative, each.answer_stem) for each in here}
     assert len(there) == 7
     matches = list_inputs([f"{bucket}/in/**/*.jpg"], f"{bucket}/out")
     assert {each.relative for each in matches} == {"same.jpg", "same-1.jpg", "same/1.jpg", "a b/ü%20.jpg"}
@@ -87,7 +89,7 @@ def test_a_list_names_objects(bucket: str, run: Segment, tmp_path: Path, capsys:
     names = tmp_path / "names"
     names.write_text(f"{bucket}/in/same.png\n{bucket}/in/none.jpg\n{bucket}/in/same.jpg\n")
     place = f"{bucket.removeprefix('s3://')}/in"
-    assert [each.answer for each in list_names(str(names), "out")] == [
+    assert [each.answer_stem for each in list_names(str(names), "out")] == [
         f"{place}/{name}" for name in ("same.png", "none", "same")
     ]
     assert run("--from-file", names, "-o", tmp_path / "out") == 3
@@ -123,3 +125,25 @@ def test_a_bucket_that_takes_no_answer_ends_the_run(
     assert run(tmp_path / "in", "-o", "s3://no-such-bucket/out") == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert "no-such-bucket" in line
+
+
+def test_a_key_with_an_empty_part_is_a_problem_and_the_others_are_listed(bucket: str) -> None:
+    client = pytest.importorskip("boto3").client("s3", region_name="us-east-1")
+    keys = ["in/a.jpg", "in/b/1.jpg", "in/b//2.jpg", "in/b/3.jpg", "in/b/d/4.jpg", "in/z/5.jpg", "out/6.jpg"]
+    for key in keys:
+        client.put_object(Bucket=bucket.removeprefix("s3://"), Key=key, Body=b"1")
+    client.close()
+    listed = list(list_inputs([f"{bucket}/in"], "out"))
+    assert {each.relative for each in listed if not each.problem} == {"a.jpg", "b/1.jpg", "b/3.jpg", "b/d/4.jpg", "z/5.jpg"}
+    (problem,) = [each for each in listed if each.problem]
+    assert (problem.name, "b//" in str(problem.problem)) == (f"{bucket}/in/b/", True)
+
+
+def test_rows_of_shards_are_told_apart_in_a_bucket(bucket: str) -> None:
+    for index in range(2):
+        table = open_table(f"{bucket}/results.jsonl", Shard(index, 2))
+        table.add(Row(f"{index}.jpg", None, key=str(index) * 32))
+        table.close()
+    assert open_table(f"{bucket}/results.jsonl", Shard(1, 2), resume=True).has("1" * 32)
+    with pytest.raises(OSError, match="a run with 2 shards, and this run has 1"):
+        open_table(f"{bucket}/results.jsonl")

@@ -40,6 +40,36 @@ def test_a_line_that_was_torn_is_ended_before_others(tmp_path: Path) -> None:
     assert json.loads(name.read_text().splitlines()[1])["name"] == "in/1.jpg"
 
 
+@pytest.mark.parametrize("kind", ["jsonl", "parquet"])
+@pytest.mark.parametrize("resume", [True, False])
+def test_another_number_of_shards_is_refused(kind: str, resume: bool, tmp_path: Path) -> None:
+    if kind == "parquet":
+        pytest.importorskip("pyarrow", reason="the extra table is not installed")
+    name = str(tmp_path / f"results.{kind}")
+    table = open_table(name, Shard(1, 4))
+    table.add(CAT)
+    table.close()
+    for shard in (Shard(1, 8), None):
+        with pytest.raises(OSError, match=f"a run with 4 shards, and this run has {shard.count if shard else 1}"):
+            open_table(name, shard, resume=resume)
+    assert open_table(name, Shard(0, 4), resume=resume).close() == 0
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "parquet"])
+def test_a_table_knows_the_keys_of_its_rows(kind: str, tmp_path: Path) -> None:
+    if kind == "parquet":
+        pytest.importorskip("pyarrow", reason="the extra table is not installed")
+    name = str(tmp_path / f"results.{kind}")
+    for row in (CAT, BROKEN):
+        table = open_table(name, resume=True)
+        table.add(row)
+        table.close()
+    table = open_table(name, resume=True)
+    assert CAT.key
+    assert (table.has(CAT.key), table.has("1" * 32)) == (True, False)
+    assert not open_table(name).has(CAT.key), "without resume the rows are removed"
+
+
 def test_shards_have_lines_of_their_own(tmp_path: Path) -> None:
     for index in range(2):
         table = open_table(str(tmp_path / "results.jsonl"), Shard(index, 2))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,6 +14,9 @@ import pytest
 from ray.cluster_utils import Cluster
 
 from benchmarks.harness.hostile import hostile
+from cluster.arguments import parser
+from tests.support.checkout import ROOT
+from tests.support.cli.commands import environment
 from tests.support.cli.folders import files_in, written
 from tests.support.images import encoded, make_photo
 from tests.support.polling import LONGEST_S, wait_until
@@ -33,13 +37,13 @@ def photos(folder: Path, count: int) -> Path:
 
 @pytest.fixture
 def start(narrow_file: Path) -> Start:
-    """Starts the command `bulk` or `segment` with the narrow network."""
+    """Starts the command `bulk` or `segment` with the narrow network, in this folder."""
 
-    def start(command: str, *arguments: object) -> subprocess.Popen[str]:
+    def start(command: str, *arguments: object, folder: Path = ROOT) -> subprocess.Popen[str]:
         code = f"import sys; from cli.start import {command}; sys.exit({command}())"
         options = ["--weights", str(narrow_file), "--device", "cpu", "--precision", "float32"]
         words = [sys.executable, "-c", code, *options, *map(str, arguments)]
-        return subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        return subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=folder, env=environment())
 
     return start
 
@@ -78,6 +82,33 @@ def test_a_cluster_gives_the_answers_and_the_table_of_the_command_line(cluster: 
         assert bool(alone["problem"]) == bool(on_cluster["problem"])
     status, errors = ended(start("segment", folder, "-o", tmp_path / "cluster", "--resume"))
     assert (status, "13 skipped" in errors) == (3, True), "fcn-segment goes on where fcn-bulk has ended"
+
+
+def test_relative_names_are_those_of_the_folder_of_the_command(
+    cluster: Cluster, start: Start, narrow_file: Path, tmp_path: Path
+) -> None:
+    photos(tmp_path / "in", 9)
+    shutil.copy(narrow_file, tmp_path / "network.safetensors")
+    (tmp_path / "names").write_text("in/0000.jpg\nin/0001.jpg\n")
+    arguments = ["--from-file", "names", "-o", "out", "--results", "table.jsonl", "--address", cluster.address]
+    arguments += ["--weights", "network.safetensors"]
+    status, errors = ended(start("bulk", *arguments, folder=tmp_path))
+    assert (status, files_in(tmp_path / "out")) == (0, ["in/0000.png", "in/0001.png"]), errors
+    assert {row["name"] for row in rows(tmp_path / "table.jsonl")} == {f"{tmp_path}/in/000{index}.jpg" for index in (0, 1)}
+    status, errors = ended(start("bulk", "in", "-o", "out2", "--address", cluster.address, folder=tmp_path))
+    assert (status, files_in(tmp_path / "out2")) == (3, ["0000.png", "0001.png"]), errors
+
+
+@pytest.mark.parametrize("arguments", [["-", "-o", "out"], ["in", "-o", "-"]])
+def test_stdin_and_stdout_are_refused(arguments: list[str], start: Start) -> None:
+    status, errors = ended(start("bulk", *arguments))
+    assert (status, errors.count("\n"), "- is not for a cluster" in errors) == (2, 1, True), errors
+
+
+def test_the_help_offers_no_stdin_for_images_and_no_stdout() -> None:
+    text = parser().format_help()
+    assert "stdout" not in text
+    assert text.count("stdin") == 1, "that of --from-file"
 
 
 def test_what_a_cluster_cannot_do_is_one_line(cluster: Cluster, start: Start, tmp_path: Path) -> None:

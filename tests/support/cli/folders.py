@@ -6,10 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from cli.answers import STATE, open_answers
+from cli.backend import Backend
 from cli.inputs import list_inputs
 from cli.report import Outcome
 from cli.run import Job, run_all
-from cli.segmented import Segmenting
 from tests.support.images import encoded, make_photo
 
 Segment = Callable[..., int]
@@ -30,13 +30,13 @@ def files_in(folder: Path) -> list[str]:
     return sorted(path.as_posix() for path in paths if STATE not in path.parts)
 
 
-def job_of(segmenting: Segmenting, folder: Path, out: Path) -> Job:
+def job_of(backend: Backend, folder: Path, out: Path) -> Job:
     """What the command does with an image of this folder."""
     listing = list_inputs([str(folder)], str(out))
-    return Job(segmenting, open_answers(str(out), ".png", single=False), listing)
+    return Job(backend, open_answers(str(out), ".png", single=False), listing)
 
 
-def outcomes_of(segmenting: Segmenting, folder: Path, out: Path) -> list[Outcome]:
+def outcomes_of(backend: Backend, folder: Path, out: Path) -> list[Outcome]:
     """The outcomes of the images of a folder."""
-    job = job_of(segmenting, folder, out)
-    return list(run_all(job, job.listing, segmenting.workers))
+    job = job_of(backend, folder, out)
+    return list(run_all(job, job.listing, backend.workers))

@@ -1,4 +1,4 @@
-"""What segments an image, here or on a service, and what it gives."""
+"""The protocol of `Local` and `Remote`, which segment an image here or on a service, and their result."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from model.inference.tiling import Size
 
 
 @dataclass(frozen=True)
-class Segmented:
+class Result:
     """An answer's bytes, and facts for the table of results.
 
     size: (height, width) of the upright image. shares: of the pixels of each class that is there, 0 to 1, before
@@ -23,16 +23,16 @@ class Segmented:
     mean_confidence: float | None = None
 
 
-class Segmenting(Protocol):
+class Backend(Protocol):
     """Turns image files' bytes into answers. `workers` threads call it at once."""
 
     @property
     def workers(self) -> int: ...
 
-    def settings(self) -> str | None:
+    def settings_digest(self) -> str | None:
         """A digest of options and model, for the journal of answers; None if the model is not known. Raises `OSError`."""
         ...
 
-    def __call__(self, data: bytes, name: str) -> Segmented: ...
+    def __call__(self, data: bytes, name: str) -> Result: ...
 
     def close(self) -> None: ...
