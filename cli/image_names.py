@@ -24,18 +24,18 @@ def kind_of(name: str) -> Kind:
 
 
 def problem_of(name: str) -> str:
-    """Why a file of the kind `not accepted` is not read, and what to do."""
+    """Says why a file of the kind `not accepted` is not read, and what to do."""
     ending = os.path.splitext(name)[1]
     subject = f"{ending} is" if ending else "a name without an ending is"
     return f"not an accepted type: {subject} none of {', '.join(sorted(ENDINGS))}; save it as one of them"
 
 
 class AnswerNames:
-    """Names the answers of images. The images of a folder come in the order of their names' bytes.
+    """Names the answers of a folder's images. Call `name` in the order of the images' names, by their bytes.
 
-    An answer is named as its image is, without the ending. If an earlier image of the folder has that name already, as
-    `same.jpg` has for `same.png`, the ending is kept. So a name depends on what the folder holds, and on nothing else. No two
-    answers have one name. Memory does not grow with the number of images.
+    An answer has the name of its image without the ending. If an earlier image has taken that name, the answer keeps the
+    image's ending: `same.jpg` becomes `same`, and then `same.png` becomes `same.png`. The names depend only on the images of
+    the folder. No two answers have the same name. Memory does not grow with the number of images.
     """
 
     def __init__(self) -> None:
@@ -43,12 +43,12 @@ class AnswerNames:
         self._used: list[bytes] = []
 
     def name(self, image: str) -> str:
-        """The answer's name, without the ending of its own format. Raises `OSError` if the order is another."""
+        """Returns the answer's name, without the ending of its format. Raises `OSError` for a name out of order."""
         name = os.fsencode(image)
         if name < self._last:
-            raise OSError(f"{image} is listed after a name that follows it; give the names with --from-file")
+            raise OSError(f"{image} is listed after a name that follows it in order; give the names with --from-file")
         self._last = name
-        # images with the stem S are named S.ENDING, so what is not below S/ in order may still follow
+        # every name S.ENDING sorts before S/, since . sorts before /: a stem S can be forgotten once a name sorts after S/
         self._used = [used for used in self._used if name < used + b"/"]
         stem = os.path.splitext(image)[0]
         answer = image if os.fsencode(stem) in self._used else stem
