@@ -24,7 +24,17 @@ from imaging.formats.webp import read_webp_header
 
 Size = tuple[int, int]
 Extent = tuple[float, float, float, float]
-IMAGE_FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
+ENDINGS_OF_FORMATS = {
+    "PNG": (".png",),
+    "JPEG": (".jpg", ".jpeg"),
+    "WEBP": (".webp",),
+    "GIF": (".gif",),
+    "BMP": (".bmp",),
+    "TIFF": (".tif", ".tiff"),
+}
+"""The accepted formats, and the endings of names in lower case by which commands find images in folders."""
+IMAGE_FORMATS = tuple(ENDINGS_OF_FORMATS)
+IMAGE_ENDINGS = tuple(ending for endings in ENDINGS_OF_FORMATS.values() for ending in endings)
 JPEG_FORMATS = ("JPEG", "MPO")  # MPO: several JPEGs in one file, as phones write them; only the first is read
 # `_check_size` replaces Pillow's limit; it runs right after the header is read
 Image.MAX_IMAGE_PIXELS = None

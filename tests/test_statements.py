@@ -12,7 +12,7 @@ import benchmarks.main
 import cli.arguments
 import cluster.arguments
 import training.commands.coco_import
-import training.commands.evaluate
+import training.commands.evaluate_arguments
 import training.commands.export
 import training.commands.train_arguments
 from app.environment import FOREIGN, PREFIX
@@ -30,8 +30,9 @@ FOLDERS_OF_PAGES = (".", "docs", "client", "weights", "benchmarks", "benchmarks/
 PAGES = sorted(page for folder in FOLDERS_OF_PAGES for page in (ROOT / folder).glob("*.md"))
 NOW = [page for page in PAGES if page.name != "CHANGELOG.md"]  # which names what is gone
 PARSERS = [
-    cli.arguments.parser, cluster.arguments.parser, training.commands.train_arguments.parser, training.commands.evaluate.parser,
-    training.commands.export.parser, training.commands.coco_import.parser, serve_parser, benchmarks.main.parser,
+    cli.arguments.parser, cluster.arguments.parser, training.commands.train_arguments.parser,
+    training.commands.evaluate_arguments.parser, training.commands.export.parser, training.commands.coco_import.parser,
+    serve_parser, benchmarks.main.parser,
 ]  # fmt: skip
 FOREIGN_OPTIONS = {
     "curl": {"--data-binary"}, "docker": {"--profile", "--scale", "--cpus", "--memory", "--pids-limit"},

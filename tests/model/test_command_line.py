@@ -13,7 +13,7 @@ COMMANDS = {
     "fcn-serve": "app.main",
     "fcn-segment": "cli.arguments",
     "fcn-train": "training.commands.train_arguments",
-    "fcn-evaluate": "training.commands.evaluate",
+    "fcn-evaluate": "training.commands.evaluate_arguments",
     "fcn-export": "training.commands.export",
     "python -m training.commands.coco_import": "training.commands.coco_import",
 }

@@ -8,16 +8,16 @@ import sys
 from collections.abc import Callable
 
 FAILED, INTERRUPTED, PIPE_CLOSED = 2, 130, 141
-"""Exit statuses: after an error; after Ctrl-C; after a closed pipe, as for a program that SIGPIPE ends."""
-# in the name or the text of torch's errors, so that torch need not be imported
+"""Exit statuses after an error, after Ctrl-C, and after the reader of stdout has closed the pipe (128 + SIGPIPE)."""
+# words in the type or message of torch's errors; comparing words spares the import of torch
 NO_MEMORY = ("OutOfMemoryError", "DefaultCPUAllocator")
 
 
 def run_command(name: str, work: Callable[[], None], stopped: Callable[[], str] = lambda: "stopped") -> int:
     """Does the work and gives the exit status; prints errors on stderr in one line.
 
-    stopped: gives the message after Ctrl-C. Errors that neither files, arguments nor the machine cause are bugs of this
-    program, and are raised.
+    It expects errors of files and arguments (`ValueError`, `OSError`), of missing packages, and of memory. Any other error is a
+    bug in this program and is raised. stopped: gives the message after Ctrl-C.
     """
     _escape_unprintable()
     try:

@@ -16,6 +16,7 @@ import numpy.typing as npt
 import torch
 from torch.export import Dim
 
+from imaging.decoding import IMAGE_ENDINGS
 from imaging.errors import ImageError
 from model.command_line import CommandParser
 from model.inference.runtimes.openvino_runtime import NETWORK_SHA256, read_export
@@ -34,14 +35,14 @@ from model.weights_file import (
     save_weights,
 )
 from training.commands.command import run_command
-from training.data.files import IMAGE_ENDINGS, images_below
+from training.data.files import images_below
 from training.reporting.card import write_card
 
 INPUT, OUTPUT = "pixels", "logits"
 EXAMPLE = (1, 96, 128, 3)
 PHOTOS = 300  # photos of the calibration folder that are used
-# the first convolutions, which stay in float32: a MobileNetV2's stem and first depthwise convolution. In int8 they double the
-# number of cells that change their class and save no time. More in float32 hardly reduce that number.
+# The first convolutions of the network that stay in float32; in a MobileNetV2, the stem and the first depthwise convolution.
+# With these two in int8, twice as many cells change their class, and no time is saved. Keeping more changes hardly any cell.
 KEPT = 2
 
 
@@ -50,7 +51,11 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--weights", default=DEFAULT_WEIGHTS, help="a master (.safetensors), or a name in weights/")
     p.add_argument("--int8", action="store_true", help="also write an int8 export; needs --calibration")
     p.add_argument(
-        "--calibration", type=Path, metavar="FOLDER", help="photos like those that the service will get, none of them of val"
+        "--calibration",
+        type=Path,
+        metavar="FOLDER",
+        help="with --int8: photos on which the ranges of int8 are measured, like those that "
+        "the service will get, none of them of val; --calibrate of fcn-evaluate is another thing, a temperature for confidence",
     )
     p.add_argument("--photos", type=int, default=PHOTOS, help=f"how many photos of the folder are used (default: {PHOTOS})")
     p.add_argument(
@@ -189,9 +194,9 @@ def network_digest(model: Any) -> str:
 
 
 def forget_other_export(master: Path, precision: str, digest: str) -> list[Path]:
-    """Removes the master's values of another export in this precision; gives the files that changed.
+    """Removes the scores and the temperature of an earlier export in this precision; gives the files that changed.
 
-    digest: of the current export's network; values of that export stay.
+    digest: of the new export's network. What the master holds of that very network stays.
     """
     weights = load_weights(master)
     emptied = weights.manifest.without(precision)

@@ -19,7 +19,8 @@ def add_mask_arguments(p: argparse.ArgumentParser) -> None:
         "--masks",
         choices=get_args(Meaning),
         default="ids",
-        help="ids: pixel values are class ids, and RGB images are read by colours; colors: all masks are (default: ids)",
+        help="what masks hold. ids: class ids as the pixel values of grey and palette images, or class colours in RGB images; "
+        "colors: class colours, whatever the kind of image (default: ids)",
     )
     p.add_argument(
         "--masks-orientation",
@@ -29,8 +30,8 @@ def add_mask_arguments(p: argparse.ArgumentParser) -> None:
     )
 
 
-def tell_of(split: Split) -> None:
-    """Prints on stderr how a split's masks are read, and what may be wrong; raises `DataError` for errors in the split."""
+def print_mask_report(split: Split) -> None:
+    """Prints on stderr how the masks of a split are read, and what may be wrong with it; raises `DataError` for errors."""
     (report,) = report_all(survey_all([split], pixels=False))
     for line in (report.meaning, *report.notes):
         print(line, file=sys.stderr)

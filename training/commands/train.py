@@ -52,22 +52,24 @@ def main(argv: list[str] | None = None) -> int:
     args = parser().parse_args(arguments)
 
     def stopped() -> str:
-        has_checkpoint = any(args.out.rglob(CHECKPOINT))  # each fold has one in its own folder
+        has_checkpoint = any(args.out.rglob(CHECKPOINT))  # with --group each, every group has one in its own folder
         outlook = "resumes after the last finished epoch" if has_checkpoint else "begins again, since no epoch was finished"
         return f"stopped; the same command {outlook} ({args.out})"
 
-    return run_command("fcn-train", lambda: _run(args, arguments), stopped)
+    return run_command("fcn-train", lambda: _train(args, arguments), stopped)
 
 
-def _run(args: argparse.Namespace, arguments: list[str]) -> None:
+def _train(args: argparse.Namespace, arguments: list[str]) -> None:
     set_threads(args.threads)
     check_arguments(args)
     require_matplotlib()
     if args.tensorboard:
         require_tensorboard()
-    run = _folds if args.group == EACH else _train
     with _demo_data(args) if args.demo else nullcontext(), join(choose_device(args.device)) as (world, device):
-        run(args, arguments, world, device)
+        if args.group == EACH:
+            _train_each_group(args, arguments, world, device)
+        else:
+            _train_once(args, arguments, world, device)
 
 
 @contextmanager
@@ -84,7 +86,7 @@ def _demo_data(args: argparse.Namespace) -> Iterator[None]:
         yield
 
 
-def _folds(args: argparse.Namespace, arguments: list[str], world: World, device: torch.device) -> None:
+def _train_each_group(args: argparse.Namespace, arguments: list[str], world: World, device: torch.device) -> None:
     """Trains once for each group of train: without the group, into a folder of its name, scored on the group.
 
     Prints the mean IoU of each group, and their mean. All trainings use one survey.
@@ -93,14 +95,14 @@ def _folds(args: argparse.Namespace, arguments: list[str], world: World, device:
     scores = {}
     for group in world.from_first(lambda: survey_groups(args, survey_file)):
         changed = argparse.Namespace(**vars(args) | {"group": group, "out": args.out / group})
-        if (score := _train(changed, arguments, world, device, survey_file)) is not None:
+        if (score := _train_once(changed, arguments, world, device, survey_file)) is not None:
             scores[group] = score
     if scores:  # only the first process has scores
         print(", ".join(f"{group} {score:.4f}" for group, score in scores.items()))
         print(f"mean of {len(scores)} groups: {sum(scores.values()) / len(scores):.4f}")
 
 
-def _train(
+def _train_once(
     args: argparse.Namespace, arguments: list[str], world: World, device: torch.device, survey_file: Path | None = None
 ) -> float | None:
     """Runs one training and writes its files; gives the final mean IoU, or None in all processes but the first.
@@ -111,7 +113,7 @@ def _train(
     recipe = make_recipe(args.recipe, parse_changes(args.set) | flags)
     data = world.from_first(lambda: read_training_data(args, recipe, survey_file or args.out / SURVEY))
     split, validation = data.train.split, data.validation.split
-    run = _prepare(args, recipe, data.train, device, world)
+    run = _make_run(args, recipe, data.train, device, world)
     manifest = Manifest(run.net.architecture, split.labels, run.preprocessing, args.license)
     commit_at_start = commit()
     run.evaluate = scorer = Scorer(manifest, validation, data.score_mapping, str(device))
@@ -167,7 +169,7 @@ def _export(path: Path) -> None:
         print(error)
 
 
-def _prepare(args: argparse.Namespace, recipe: Recipe, survey: Survey, device: torch.device, world: World) -> Run:
+def _make_run(args: argparse.Namespace, recipe: Recipe, survey: Survey, device: torch.device, world: World) -> Run:
     """Builds the network, loads its start and the teacher, and gives the run; raises `ValueError` if they do not fit."""
     split = survey.split
     torch.manual_seed(recipe.seed)

@@ -39,7 +39,7 @@ def read_training_data(args: argparse.Namespace, recipe: Recipe, file: Path) -> 
     score_mapping = None
     if args.score_map:
         trained_labels = mapping.labels if mapping else labels
-        score_mapping = parse_class_mapping(args.score_map, trained_labels).of_predictions(trained_labels)
+        score_mapping = parse_class_mapping(args.score_map, trained_labels).require_complete(trained_labels)
     validation_name = args.train_split if args.group else args.val_split
     validation_mapping = _chain(mapping, score_mapping)
     split, validation = get_splits(

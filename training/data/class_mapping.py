@@ -25,8 +25,11 @@ class ClassMapping:
     def __call__(self, class_map: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
         return self.table[class_map]
 
-    def of_predictions(self, labels: LabelSet) -> ClassMapping:
-        """Returns itself as a mapping of predictions of these classes; raises `ValueError` if it does not map all of them."""
+    def require_complete(self, labels: LabelSet) -> ClassMapping:
+        """Returns the mapping itself; raises `ValueError` if it maps one of these classes to void.
+
+        Masks may have void pixels, predictions may not. So a mapping of predictions must name every class.
+        """
         missing = [entry.name for entry in labels.classes if self.table[entry.id] >= len(self.labels)]
         if missing:
             raise ValueError(f"a class mapping of predictions names every class: {', '.join(missing)} missing; add *=...")
@@ -100,6 +103,6 @@ def _mapping(pairs: dict[int, int], explicit: set[int], labels: LabelSet) -> Cla
     return ClassMapping(table, LabelSet(tuple(classes), labels.ignore_index))
 
 
-def identity(labels: LabelSet) -> ClassMapping:
+def identity_mapping(labels: LabelSet) -> ClassMapping:
     """The mapping that keeps every class; ids that are no class become void."""
     return _mapping({entry.id: entry.id for entry in labels.classes}, set(range(len(labels))), labels)

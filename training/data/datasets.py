@@ -7,7 +7,7 @@ from pathlib import Path
 
 from model.labels import LabelSet, camvid_labels
 from training.data import camvid
-from training.data.class_mapping import ClassMapping, identity
+from training.data.class_mapping import ClassMapping, identity_mapping
 from training.data.layouts import list_frames
 from training.data.masks import Meaning, label_colors
 from training.data.orientation import DrawnOn
@@ -36,7 +36,7 @@ def get_split(
     result = Split(
         name=split,
         frames=frames,
-        mapping=mapping or identity(labels),
+        mapping=mapping or identity_mapping(labels),
         source_labels=labels,
         colors=colors,
         meaning=meaning,

@@ -6,8 +6,11 @@ import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 
-IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
+from imaging.decoding import IMAGE_ENDINGS
+
 MASK_ENDINGS = (".png",)
+# of two files with one name, the PNG may be the mask, so the photo comes first
+PHOTO_ENDINGS = (*(ending for ending in IMAGE_ENDINGS if ending not in MASK_ENDINGS), *MASK_ENDINGS)
 # Linux allows names that are not UTF-8; Python decodes them with this error handler
 NAME_ENCODING = ("utf-8", "surrogateescape")
 
@@ -48,11 +51,11 @@ class Folders:
             self._images[folder] = dict(sorted(by_name.items()))
         return self._images[folder]
 
-    def find(self, stem: Path, endings: Sequence[str] = IMAGE_ENDINGS) -> Path | None:
+    def find(self, stem: Path, endings: Sequence[str] = PHOTO_ENDINGS) -> Path | None:
         """The file with this path without its ending, or None; of several, the one whose ending comes first in `endings`."""
         return next(iter(self.find_all(stem, endings)), None)
 
-    def find_all(self, stem: Path, endings: Sequence[str] = IMAGE_ENDINGS) -> list[Path]:
+    def find_all(self, stem: Path, endings: Sequence[str] = PHOTO_ENDINGS) -> list[Path]:
         """The files with this path without its ending, in the order of `endings`."""
         paths = self.images(stem.parent).get(normal_name(stem.name), [])
         matches = [path for path in paths if path.suffix.lower() in endings]

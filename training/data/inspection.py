@@ -70,7 +70,7 @@ class Report:
                 f"{len(black_and_white)} masks of {split.name!r} hold 0 and 255 alone, such as {first_names(black_and_white)}: "
                 "255 is void, not an object; save objects as 1, or give --masks colors"
             )
-        if turned := [frame.image for frame, record in frames if record.is_turned]:
+        if turned := [frame.image for frame, record in frames if record.is_orientation_ambiguous]:
             notes.append(
                 f"{len(turned)} images of {split.name!r} are turned by EXIF, such as {first_names(turned)}: masks are read as "
                 "drawn on the upright image; if they were drawn on the stored one, --masks-orientation stored"

@@ -25,10 +25,10 @@ UNWRITABLE = ("Cc", "Cs", "Zl", "Zp")  # Unicode categories: control characters,
 
 
 def find_labels(name: str | None, root: Path) -> LabelSet:
-    """The label set of this name or file; without a name, that of the file in the data's folder.
+    """The label set of a name or file, as `read_labels` gives it. Without a name, the data's folder decides.
 
-    Without a file it is CamVid's or VOC's, depending on the folder's layout. Raises `LabelError` if several files in the
-    folder differ, and if a folder with `images/` has no file.
+    The folder's file of classes comes first. In a folder without one, CamVid's layouts have CamVid's classes, and other
+    layouts have VOC's. Raises `LabelError` if the folder's files differ, and if a folder with `images/` has no file.
     """
     if name:
         return read_labels(name)

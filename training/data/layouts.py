@@ -13,8 +13,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from imaging.decoding import IMAGE_ENDINGS
 from training.data import camvid
-from training.data.files import IMAGE_ENDINGS, MASK_ENDINGS, NAME_ENCODING, Folders, images_below, normal_name, without_ending
+from training.data.files import MASK_ENDINGS, NAME_ENCODING, Folders, images_below, normal_name, without_ending
 from training.data.problems import DataError as DataError
 from training.data.problems import first_names, raise_all
 from training.data.text_files import read_text
@@ -89,7 +90,7 @@ class Listing:
             self.notes.append(f"{len(nested)} images in folders of {folder} are left out: {first_names(nested)}")
         return list(images)
 
-    def tell_unmatched(self, images: Path, masks: Path) -> None:
+    def note_unmatched(self, images: Path, masks: Path) -> None:
         """Adds a note if masks have no image."""
         unmatched = [
             str(files[0]) for name, files in self.folders.images(masks).items() if not self.folders.find(images / name)
@@ -164,7 +165,7 @@ def _labelme(listing: Listing, root: Path, split: str) -> None:
         if _in_split(name, split):
             listing.add(name, root / "JPEGImages" / name, *(root / folder / name for folder in VOC_MASKS))
     for folder in VOC_MASKS:
-        listing.tell_unmatched(root / "JPEGImages", root / folder)
+        listing.note_unmatched(root / "JPEGImages", root / folder)
 
 
 def _plain(listing: Listing, root: Path, split: str) -> None:
@@ -191,7 +192,7 @@ def _plain(listing: Listing, root: Path, split: str) -> None:
         raise DataError(f"{root} has neither {split}.txt nor images/{split}")
     for name in names:
         listing.add(name, images / name, masks / name)
-    listing.tell_unmatched(images, masks)
+    listing.note_unmatched(images, masks)
 
 
 def _below(images: Path, line: str) -> str:

@@ -107,7 +107,8 @@ class MaskFile:
     def repeats_ids(self, labels: LabelSet) -> bool:
         """Whether an RGB image repeats ids in all three channels.
 
-        False if a grey class colour differs from the class's id, and if the image is only black and white: both may be colours.
+        False if the values may be colours: if a class has a grey colour that differs from its id, and if the image holds only
+        black and white.
         """
         if self.has_ids or not (self.pixels[..., :1] == self.pixels).all():
             return False

@@ -27,7 +27,7 @@ from training.data.problems import DataError, raise_all
 from training.data.split import Split
 
 FILE = "survey.json"
-VERSION = 1  # of the records; another number makes every run read its data set again
+VERSION = 2  # of the records; another number makes every run read its data set again
 
 
 class FrameRecord(BaseModel):
@@ -36,8 +36,8 @@ class FrameRecord(BaseModel):
     image_sha256, mask_sha256: of the files. image_bytes: the size of the image file. size: (height, width) of the upright
     image, and of its mask. pixels: for each class id of the source labels, the number of the mask's pixels; void included.
     is_colored: whether the mask is an RGB image that is read by the classes' colours. contradiction: the first class id whose
-    palette colour belongs to another class, and that class's id. is_turned: whether EXIF turns the image and the mask's size
-    cannot show whether the mask was drawn on the upright image. is_black_and_white: whether the mask holds only 0 and 255.
+    palette colour belongs to another class, and that class's id. is_orientation_ambiguous: whether EXIF turns the image
+    and the mask fits both the upright and the stored image. is_black_and_white: whether the mask holds only 0 and 255.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -50,7 +50,7 @@ class FrameRecord(BaseModel):
     pixels: dict[int, int]
     is_colored: bool
     contradiction: tuple[int, int] | None
-    is_turned: bool
+    is_orientation_ambiguous: bool
     is_black_and_white: bool
 
 
@@ -95,8 +95,8 @@ class Survey:
 def survey_all(splits: Sequence[Split], *, pixels: bool = True, file: Path | None = None) -> list[Survey]:
     """Surveys several splits of one data set. A frame that is listed several times is read once.
 
-    pixels: whether images are decoded, or only their headers read. file: where the records are kept; records of frames whose
-    paths, sizes and times of change are the same are used again. Raises `DataError` with the errors of all frames.
+    pixels: whether images are decoded, or only their headers read. file: where the records are kept; a frame is not read again
+    if its record has the same paths, sizes and times of change. Raises `DataError` with the errors of all frames.
     """
     known = _load(file) if file else {}
     used: dict[str, FrameRecord] = {}
@@ -190,8 +190,10 @@ def _read(split: Split, index: int, pixels: bool) -> FrameRecord:
         # an all-black mask may hold colours or ids, so it counts as coloured
         is_colored=not mask.has_ids and not (mask.repeats_ids(split.source_labels) and bool(mask.pixels.any())),
         contradiction=mask.contradiction(split.source_labels, split.colors) if reads_ids else None,
-        # where EXIF swaps two different sides, the mask's size shows it
-        is_turned=split.drawn_on == "upright" and orientation != 1 and (not swaps_sides(orientation) or size[0] == size[1]),
+        # if EXIF swaps sides of different lengths, a mask fits only one of the two images
+        is_orientation_ambiguous=split.drawn_on == "upright"
+        and orientation != 1
+        and (not swaps_sides(orientation) or size[0] == size[1]),
         is_black_and_white=reads_ids and mask.is_black_and_white,
     )
 

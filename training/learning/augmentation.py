@@ -28,7 +28,7 @@ REDUCED = 0.5  # at this scale or below, JPEGs are decoded at reduced size
 Pixels = npt.NDArray[np.uint8]
 
 
-def mixed(*numbers: int) -> int:
+def combine_seeds(*numbers: int) -> int:
     """Combines several numbers into one seed below 2**63."""
     seed = 0
     for number in numbers:
@@ -37,12 +37,13 @@ def mixed(*numbers: int) -> int:
 
 
 class AugmentedSplit(Dataset[tuple[Tensor, Tensor]]):
-    """Crops of a split: uint8 images (3, h, w) and int64 masks (h, w).
+    """Random crops of a split: uint8 images (3, h, w) and int64 masks (h, w).
 
-    Keys are (epoch, index). Frames that the recipe's `repeats` add have indices of their own. Random choices depend only on
-    the key and the recipe's seed, so a resumed training sees the same crops. All workers share one cache of frames, of up to
-    `cache_bytes`. The cache holds decoded pixels. If the recipe's largest scale is 0.5 or less, it holds JPEGs undecoded: each
-    crop decodes its JPEG at the crop's scale, reduced by libjpeg as in the service.
+    Keys are (epoch, index). A frame that the recipe repeats has several indices. Random choices depend only on the key and the
+    recipe's seed, so a resumed training sees the same crops.
+
+    All workers share one cache of frames, of up to `cache_bytes`. It holds decoded pixels. If the recipe's largest scale is 0.5
+    or less, it holds JPEGs as files instead: each crop decodes its JPEG at the crop's scale, which libjpeg does in less time.
     """
 
     def __init__(self, survey: Survey, recipe: Recipe, cache_bytes: int = CACHE_MB << 20) -> None:
@@ -72,11 +73,11 @@ class AugmentedSplit(Dataset[tuple[Tensor, Tensor]]):
     def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, Tensor]:
         epoch, index = key
         with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(mixed(self.recipe.seed, epoch, index))
+            torch.default_generator.manual_seed(combine_seeds(self.recipe.seed, epoch, index))
             image, mask = self._crop(self._frame_indices[index])
             if class_ids := [class_id for class_id, share in self._paste_shares.items() if float(torch.rand(())) < share]:
                 image, mask = self._paste(image, mask, class_ids)
-            image = self._vary_exposure(image.as_subclass(Tensor))
+            image = self._degrade(image.as_subclass(Tensor))
         return image, mask[0].as_subclass(Tensor).long()
 
     def _crop(self, index: int) -> tuple[Tensor, Tensor]:
@@ -119,8 +120,8 @@ class AugmentedSplit(Dataset[tuple[Tensor, Tensor]]):
         padding = [0, 0, max(0, self.recipe.crop[1] - width), max(0, self.recipe.crop[0] - height)]
         return TF.pad(image, padding, padding_mode="edge"), TF.pad(mask, padding, fill=self.ignore_index)
 
-    def _vary_exposure(self, image: Tensor) -> Tensor:
-        """Applies a random gamma and JPEG compression, as the recipe's `gamma` and `jpeg` set them."""
+    def _degrade(self, image: Tensor) -> Tensor:
+        """Applies a random gamma and JPEG compression to uint8 (3, h, w), as the recipe's `gamma` and `jpeg` say."""
         if self.recipe.gamma:
             image = TF.adjust_gamma(image, math.exp(math.log1p(self.recipe.gamma) * (2 * float(torch.rand(())) - 1)))
         if float(torch.rand(())) >= self.recipe.jpeg:
@@ -132,7 +133,7 @@ class AugmentedSplit(Dataset[tuple[Tensor, Tensor]]):
 
 
 def scale_warning(longer_side: int, recipe: Recipe) -> str:
-    """A warning if the crops never show frames at a size at which the service works; empty if they do.
+    """A warning if no crop shows objects at the size at which the service sees them; empty if some do.
 
     longer_side: of the frames, in pixels.
     """

@@ -21,7 +21,7 @@ class Progress:
 
     epoch: finished epochs. step: optimiser steps, skipped ones included. seconds: time spent in training epochs.
     skipped: steps without an update, because a gradient was not finite.
-    went_on_from: each finished epoch from which the training resumed with a larger number of epochs in its recipe.
+    went_on_from: the numbers of finished epochs at which the training was resumed with more epochs in its recipe.
     """
 
     epoch: int = 0
@@ -31,19 +31,22 @@ class Progress:
     went_on_from: list[int] = field(default_factory=list)
 
 
-def save_checkpoint(folder: Path, progress: Progress, states: dict[str, Any], identity: dict[str, Any]) -> None:
-    """Writes the checkpoint atomically: if the process is killed, the previous checkpoint stays."""
+def save_checkpoint(folder: Path, progress: Progress, states: dict[str, Any], resume_facts: dict[str, Any]) -> None:
+    """Writes the checkpoint atomically: if the process is killed, the previous checkpoint stays.
+
+    resume_facts: facts of the training; it resumes from this checkpoint only if they are the same.
+    """
     partial = folder / f"{FILE}.part"
-    torch.save({"progress": vars(progress), "states": states, "identity": identity}, partial)
+    torch.save({"progress": vars(progress), "states": states, "identity": resume_facts}, partial)
     partial.replace(folder / FILE)
 
 
-def load_checkpoint(folder: Path, identity: dict[str, Any]) -> tuple[Progress, dict[str, Any]] | None:
+def load_checkpoint(folder: Path, resume_facts: dict[str, Any]) -> tuple[Progress, dict[str, Any]] | None:
     """Loads the progress and the states from the folder's checkpoint; None if there is no checkpoint.
 
     A checkpoint of a training that differs only in having fewer epochs is accepted, and `went_on_from` notes it. Raises
     `ValueError`, naming the file, for a damaged file, a file of another program, such as a network's state dict, and a
-    checkpoint whose identity differs.
+    checkpoint with other `resume_facts`.
     """
     path = folder / FILE
     if not path.is_file():
@@ -56,8 +59,8 @@ def load_checkpoint(folder: Path, identity: dict[str, Any]) -> tuple[Progress, d
         ) from error
     try:
         progress, states = Progress(**content["progress"]), dict(content["states"])
-        saved_identity = dict(content["identity"])
-        epochs, saved_epochs = (int(facts["recipe"]["epochs"]) for facts in (identity, saved_identity))
+        saved_facts = dict(content["identity"])
+        epochs, saved_epochs = (int(facts["recipe"]["epochs"]) for facts in (resume_facts, saved_facts))
     except (LookupError, TypeError, ValueError) as error:
         names = ", ".join(map(str, list(content)[:5])) if isinstance(content, Mapping) else type(content).__name__
         raise ValueError(
@@ -66,9 +69,9 @@ def load_checkpoint(folder: Path, identity: dict[str, Any]) -> tuple[Progress, d
         ) from error
     if epochs > saved_epochs:
         progress.went_on_from.append(progress.epoch)
-        saved_identity = saved_identity | {"recipe": saved_identity["recipe"] | {"epochs": epochs}}
-    if changed := sorted(name for name in identity if saved_identity.get(name) != identity[name]):
-        recipe_changes = _recipe_changes(saved_identity.get("recipe", {}), identity["recipe"])
+        saved_facts = saved_facts | {"recipe": saved_facts["recipe"] | {"epochs": epochs}}
+    if changed := sorted(name for name in resume_facts if saved_facts.get(name) != resume_facts[name]):
+        recipe_changes = _recipe_changes(saved_facts.get("recipe", {}), resume_facts["recipe"])
         differences = ", ".join(recipe_changes if name == "recipe" else name for name in changed)
         raise ValueError(f"{path} belongs to a training with another {differences}; give another --out or remove it")
     return progress, states

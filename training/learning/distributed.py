@@ -13,7 +13,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-PATIENCE = timedelta(hours=2)  # how long the other processes wait while the first surveys the data, or scores the network
+TIMEOUT = timedelta(hours=2)  # how long the other processes wait while the first surveys the data, or scores the network
 Value = TypeVar("Value")
 
 
@@ -70,7 +70,7 @@ def join(device: torch.device) -> Iterator[tuple[World, torch.device]]:
     if device.type == "cuda":
         device = torch.device("cuda", dist.get_node_local_rank(0))
         torch.cuda.set_device(device)
-    dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=PATIENCE)
+    dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=TIMEOUT)
     try:
         yield World(dist.get_rank(), dist.get_world_size()), device
     finally:

@@ -18,14 +18,16 @@ OPEN_FILES = Path("/proc/self/fd")  # Linux has it
 
 
 class FrameCache:
-    """Keeps frames in a temporary file, which goes with the object that made it. Copies in other processes share it.
+    """Keeps frames in a temporary file. The process that makes the cache owns the file; pickled copies in others open it.
 
-    On Linux the file has no name, so a process that is killed leaves nothing behind; others open it through `/proc`.
+    The file is deleted with the original object. On Linux it has no name: other processes open it through `/proc`, and nothing
+    is left behind if its owner is killed.
 
-    sizes: bytes of each frame. limit: bytes of the file. Frames have fixed places, in order, as far as the limit reaches;
-    further frames are never kept. A byte for each frame says whether its place is filled; it is written last, so a reader
-    sees a whole frame or none. Two processes may fill one place at once, since they write the same bytes. Without room on the
-    disk, the cache keeps no more frames.
+    sizes: bytes of each frame. limit: bytes of the file. The file begins with one byte for each frame, which says whether the
+    frame is there. Then each frame has a fixed place, in the order of `sizes`; frames whose place would end beyond the limit
+    are never kept. There are no locks. A frame's byte is written after the frame, so a reader sees a whole frame or none. Two
+    processes may write a frame at the same time, because both write the same bytes. When the disk is full, further frames are
+    not kept.
     """
 
     def __init__(self, sizes: Sequence[int], limit: int) -> None:

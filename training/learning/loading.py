@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
-from training.learning.augmentation import AugmentedSplit, mixed
+from training.learning.augmentation import AugmentedSplit, combine_seeds
 from training.learning.distributed import World
 from training.learning.recipe import Recipe
 
@@ -43,7 +43,7 @@ class EpochBatches(Sampler[list[tuple[int, int]]]):
         return self.steps
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        generator = torch.Generator().manual_seed(mixed(self.recipe.seed, self.epoch))
+        generator = torch.Generator().manual_seed(combine_seeds(self.recipe.seed, self.epoch))
         order = torch.randperm(self.frames, generator=generator).tolist()
         for step in range(self.steps):
             batch = order[step * self.batch : (step + 1) * self.batch]

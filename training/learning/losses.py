@@ -21,7 +21,7 @@ def cross_entropy(
 
 
 def without_border(masks: Tensor, ignore_index: int, width: int) -> Tensor:
-    """Masks (N, H, W) in which each pixel closer than `width` to a pixel of another id, void included, becomes void."""
+    """Masks (N, H, W) whose pixels near a border become void: those closer than `width` to another id, or to void."""
     ids = masks[:, None].float()
     side, padding = 2 * width - 1, width - 1
     # the maximum over rows, then over columns, equals that over the square and is much faster

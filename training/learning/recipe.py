@@ -24,7 +24,7 @@ def _require_order(ends: Ends) -> Ends:
 
 
 def _require_parts(parts: int, info: ValidationInfo) -> int:
-    if "batch" in info.data and parts > info.data["batch"]:  # a wrong batch is not in the data
+    if "batch" in info.data and parts > info.data["batch"]:  # pydantic leaves a batch that failed its own check out
         raise PydanticCustomError("parts", "Input should be 1 to the batch of {batch}", info.data)
     return parts
 
@@ -54,13 +54,18 @@ class Recipe(BaseModel):
     """Hyperparameters of a training.
 
     variant to score_scales: the network's, as in `Architecture`.
-    start_rows: for each class, the row of the start's score layer from which it begins. Empty: the layer is loaded if it has
-        as many classes, else it stays new.
-    frames_per_epoch: frames of an epoch, drawn anew for each (0: all). A checkpoint is written after each epoch.
-    repeats: how often an epoch shows the frames with a class, such as person=2. A frame with several counts uses the largest.
-    paste: for each class, such as person=0.5, the share of crops into which its pixels in another frame's crop are pasted.
-    batch: crops of one step over all processes; each process splits its share into `accumulate` parts, one after the other.
-    batch_loss: `mean` over the batch, or `sum`: the mean times the crops of a step.
+    start_rows: for each class, a row of the start's score layer, whose weights the class starts with. Empty: the whole layer is
+        loaded if it has the same number of classes; else it keeps its random weights.
+    frames_per_epoch: number of frames of an epoch, drawn at random for each epoch (0: all frames). A checkpoint is written
+        after each epoch.
+    repeats: how often an epoch shows the frames with a class, such as person=2. For a frame with several such classes the
+        largest number counts.
+    paste: share of crops, for each class, such as person=0.5. Pixels of the class are copied into them from another frame.
+    batch: number of crops of one step, over all processes.
+    accumulate: number of parts into which each process splits its share of the batch. It runs one part after the other and
+        adds their gradients: this takes less memory.
+    batch_loss: the loss whose gradient is taken. `mean`: averaged over the labelled pixels of the batch. `sum`: that mean,
+        times the number of crops of the step.
     crop: (height, width) in pixels. scales: range of the random scale; its logarithm is uniform.
     color: strength of brightness, contrast and saturation jitter. hue: strength of hue jitter, at most 0.5.
     gamma: the random gamma lies between 1 / (1 + gamma) and 1 + gamma; its logarithm is uniform.
@@ -73,10 +78,12 @@ class Recipe(BaseModel):
     class_weights: `none`, or `median`: (median frequency / frequency) ** `class_weights_power`, after Eigen & Fergus 2015,
         but with frequencies over all labelled pixels.
     label_weight, lovasz_weight: weights of the cross-entropy and of the Lovász-softmax loss.
-    unlabelled_border: the losses ignore pixels closer than this, in pixels, to another class: for masks with coarse borders.
+    unlabelled_border: distance in pixels, for masks with coarse borders. The losses ignore pixels that are closer to another
+        class.
     teacher_weight: weight of the divergence from the teacher (Hinton et al. 2015). The teacher's probabilities are averaged
         over `teacher_scales` and left-right flips. teacher_share: share of a step's crops that the teacher sees.
-    ema: decay of the averaged weights, which are then the saved ones (0: no average). It is smaller in the first steps.
+    ema: decay of the moving average of the weights (0: no average). The averaged weights are then scored and saved. The decay
+        is smaller in the first steps.
     autocast: precision of the forward pass: `none` (float32), `bfloat16` or `float16`.
     side, tile: the weights file's advised range of the longer side, and advised tile (height, width), in pixels.
     """

@@ -31,8 +31,8 @@ class Run:
 
     evaluate: gives a network's `mean_iou` on val and further values for the curves. It is called every `evaluate_every`
         epochs and after the last one.
-    cache_mb: MiB of frames kept in temporary files, divided among all processes; the workers of a process share one file.
-    origin: further facts that a checkpoint must share for the training to resume from it, such as the start and the teacher.
+    cache_mb: MiB of frames in temporary files, divided among all processes. The workers of a process share its file.
+    origin: facts that belong to `resume_facts` and that the other fields do not hold, such as the start and the teacher.
     """
 
     net: FCN
@@ -51,15 +51,15 @@ class Run:
     origin: Mapping[str, str] = field(default_factory=dict)
 
     @property
-    def identity(self) -> dict[str, Any]:
-        """The facts that a checkpoint must share for the training to resume from it."""
+    def resume_facts(self) -> dict[str, Any]:
+        """Facts that a checkpoint holds: a training resumes from it only if they are the same."""
         labels = self.survey.split.labels.to_list()
         facts = {"recipe": self.recipe.to_dict(), "frames": self.survey.contents, "labels": labels}
         return facts | dict(self.origin)
 
 
 def train(run: Run) -> tuple[FCN, Progress]:
-    """Trains to the recipe's end; gives the network to save and the progress.
+    """Trains until the last epoch of the recipe; gives the network to save and the progress.
 
     Resumes from the checkpoint in the folder, if there is one; raises `ValueError` if it belongs to another training.
     """
@@ -78,8 +78,8 @@ def train(run: Run) -> tuple[FCN, Progress]:
         teacher=run.teacher,
         workers=run.workers,
     )
-    identity = run.identity
-    progress = _restore(run, trainer, identity)
+    resume_facts = run.resume_facts
+    progress = _restore(run, trainer, resume_facts)
     curves = Curves(run.folder, progress.epoch, tensorboard=run.tensorboard) if run.world.first else None
     for epoch in range(progress.epoch, recipe.epochs):
         start = time.monotonic()
@@ -90,7 +90,7 @@ def train(run: Run) -> tuple[FCN, Progress]:
             scores = _evaluate(run, trainer.result, progress.epoch)
             rate = trainer.optimization.learning_rate
             curves.add(epoch=progress.epoch, loss=loss, learning_rate=rate, waited=wait_share, **scores)
-            save_checkpoint(run.folder, progress, trainer.states(), identity)
+            save_checkpoint(run.folder, progress, trainer.states(), resume_facts)
             tqdm.write(_line(progress.epoch, recipe.epochs, loss, wait_share, scores["mean_iou"]))
         run.world.wait()
     if curves:
@@ -98,8 +98,8 @@ def train(run: Run) -> tuple[FCN, Progress]:
     return trainer.result, progress
 
 
-def _restore(run: Run, trainer: Trainer, identity: dict[str, Any]) -> Progress:
-    checkpoint = load_checkpoint(run.folder, identity)
+def _restore(run: Run, trainer: Trainer, resume_facts: dict[str, Any]) -> Progress:
+    checkpoint = load_checkpoint(run.folder, resume_facts)
     if checkpoint is None:
         return Progress()
     progress, states = checkpoint
@@ -116,8 +116,9 @@ def _restore(run: Run, trainer: Trainer, identity: dict[str, Any]) -> Progress:
 
 
 def _evaluate(run: Run, net: FCN, epoch: int) -> Mapping[str, float | None]:
-    due = epoch % run.evaluate_every == 0 or epoch == run.recipe.epochs
-    return run.evaluate(net) if run.evaluate and due else {"mean_iou": None}
+    """The scores of an epoch; only None for an epoch that is not scored."""
+    is_scored = epoch % run.evaluate_every == 0 or epoch == run.recipe.epochs
+    return run.evaluate(net) if run.evaluate and is_scored else {"mean_iou": None}
 
 
 def _line(epoch: int, epochs: int, loss: float, wait_share: float, score: float | None) -> str:

@@ -17,7 +17,7 @@ from tqdm import tqdm
 from model.networks.fcn import FCN
 from model.networks.servable import normalise
 from model.preprocessing import Preprocessing
-from training.learning.augmentation import AugmentedSplit, mixed
+from training.learning.augmentation import AugmentedSplit, combine_seeds
 from training.learning.checkpoint import Progress
 from training.learning.distributed import World
 from training.learning.loading import Loader
@@ -30,8 +30,9 @@ from training.learning.teacher import Teacher
 class Trainer:
     """Trains a network by a recipe, on this process's share of each batch.
 
-    The cross-entropy is that of the whole batch, however many processes and `accumulate` parts share it. Batch norm and the
-    Lovász loss see one part at a time; on CUDA, batch norm sees that part of all processes.
+    The cross-entropy is the mean over the labelled pixels of the whole batch, for any number of processes and of `accumulate`
+    parts. Batch norm and the Lovász loss see only one part of one process. On CUDA, batch norm sees the parts that all
+    processes run at the same time.
 
     class_pixels: the number of pixels of each class in the data, int64 (classes,).
     """
@@ -60,7 +61,7 @@ class Trainer:
 
     @property
     def result(self) -> FCN:
-        """The network with averaged weights if the recipe asks for them, else the trained network."""
+        """The network to score and save: with averaged weights if the recipe sets `ema`."""
         return cast(FCN, self.optimization.averaged)
 
     def train_one_epoch(self, epoch: int, progress: Progress) -> tuple[float, float]:
@@ -72,7 +73,7 @@ class Trainer:
         total, wait_seconds, start = torch.zeros((), device=self.device), 0.0, time.monotonic()
         batches = self.loader.epoch(epoch)
         # seeded after the loader, which draws a random number itself; each process has its own seed, for dropout
-        torch.manual_seed(mixed(self.recipe.seed, epoch, self.world.rank))
+        torch.manual_seed(combine_seeds(self.recipe.seed, epoch, self.world.rank))
         for _ in range(len(self.loader)):
             wait_start = time.monotonic()
             images, masks = next(batches)
@@ -99,9 +100,10 @@ class Trainer:
         return [buffer for buffer in self.net.buffers() if buffer.is_floating_point()]
 
     def _restore_statistics(self, before: Sequence[Tensor]) -> None:
-        """Sets the statistics to those of the epoch's beginning if a skipped step has left infinity or NaN in them.
+        """After a skipped step: if a running mean or variance is infinite or NaN, sets all of them back to `before`.
 
-        Most skipped steps leave finite statistics: float16 overflows in the gradients, not in the activations.
+        `before` are those from the beginning of the epoch. Most skipped steps leave finite statistics, because float16
+        overflows in the gradients and not in the activations.
         """
         if all(bool(torch.isfinite(buffer).all()) for buffer in self._statistics()):
             return
@@ -109,7 +111,7 @@ class Trainer:
             buffer.copy_(value)
 
     def _step(self, images: Tensor, masks: Tensor) -> tuple[Tensor, bool]:
-        """Trains on one batch; gives its loss, and whether its gradient was finite, so that it changed the weights."""
+        """Trains on one batch; gives its loss, and whether its gradient was finite. Else the weights have not changed."""
         if self.recipe.unlabelled_border:
             masks = without_border(masks, self.data.ignore_index, self.recipe.unlabelled_border)
         divisor = self.world.sum((masks != self.data.ignore_index).sum()).clamp(min=1) / self.world.size
@@ -129,9 +131,10 @@ class Trainer:
         return total, self.optimization.step()
 
     def _teacher_weights(self, crops: int) -> Tensor:
-        """The weight of the teacher's divergence for each crop of this process (crops,); 0 for crops it does not see.
+        """The weight of the teacher's divergence for each crop of this process, (crops,); 0 for crops without the teacher.
 
-        The teacher sees the first `teacher_share` of a step's crops. Processes take the crops of a step in turn.
+        The teacher sees the first crops of a step, up to the share `teacher_share`. Crop i of a step belongs to the process
+        of rank i modulo the number of processes.
         """
         size = self.world.size
         teacher_crops = round(self.recipe.teacher_share * crops * size)
@@ -140,8 +143,9 @@ class Trainer:
     def _loss(self, images: Tensor, masks: Tensor, divisor: Tensor, share: float, teacher_weights: Tensor) -> Tensor:
         """The loss of one part of the step's batch.
 
-        divisor: labelled pixels of the whole batch over all processes, divided by the number of processes. share: the part's
-        share of this process's crops. teacher_weights: one for each crop.
+        divisor: number of labelled pixels in the batches of all processes, divided by the number of processes, because
+        `DistributedDataParallel` averages gradients. share: the part's share of this process's crops. teacher_weights: one for
+        each crop.
         """
         recipe, ignored = self.recipe, self.data.ignore_index
         inputs = normalise(images, self.preprocessing).contiguous(memory_format=torch.channels_last)

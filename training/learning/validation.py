@@ -12,7 +12,7 @@ from model.inference.segmenter import Options
 from model.manifest import Manifest
 from model.metrics import ConfusionMatrix
 from model.networks.fcn import FCN
-from training.data.class_mapping import ClassMapping, identity
+from training.data.class_mapping import ClassMapping, identity_mapping
 from training.data.split import Split
 from training.scoring.evaluate import snapshot_segmenter
 
@@ -28,7 +28,7 @@ class Scorer:
 
     def __init__(self, manifest: Manifest, validation: Split, mapping: ClassMapping | None, device: str) -> None:
         self.manifest, self.validation, self.device = manifest, validation, device
-        self.mapping = mapping or identity(manifest.labels)
+        self.mapping = mapping or identity_mapping(manifest.labels)
         self.matrix: ConfusionMatrix | None = None
 
     def __call__(self, net: FCN) -> Scores:

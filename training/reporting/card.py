@@ -142,7 +142,7 @@ def _score_tables(scores: Mapping[str, Any]) -> list[str]:
 def _few_frames(values: Mapping[str, Any]) -> str:
     """A remark on the classes that too few frames show for an interval; empty if there are none."""
     classes = ", ".join(f"{literal(name)} ({count})" for name, count in values.get("few_frames", {}).items())
-    return f"; frames that show {classes} are too few for the interval to tell what others would score" if classes else ""
+    return f"; too few frames show {classes}; the interval is unreliable" if classes else ""
 
 
 def _score_table(columns: Mapping[str, Any], classes: Sequence[str]) -> str:
@@ -153,7 +153,7 @@ def _score_table(columns: Mapping[str, Any], classes: Sequence[str]) -> str:
         cells = (f"**{_number(values.get(mean))}**" for values in columns.values())
         rows.append(table_row(f"**{mean.replace('_', ' ').replace('iou', 'IoU')}**", *cells))
         if mean == "mean_iou" and any("mean_iou_95" in values for values in columns.values()):
-            rows.append(table_row("95% of draws of the frames", *(_ends(values) for values in columns.values())))
+            rows.append(table_row("95% interval of the mean IoU", *(_ends(values) for values in columns.values())))
         if mean == "mean_iou" and any("boundary_iou" in values for values in columns.values()):
             near = (_number(values["boundary_iou"]) if "boundary_iou" in values else "" for values in columns.values())
             rows.append(table_row("mean IoU near borders", *near))

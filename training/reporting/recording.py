@@ -19,10 +19,10 @@ from training.scoring.calibration import Calibration
 
 @dataclass(frozen=True)
 class Measured:
-    """The network that a score or a temperature was measured with.
+    """The network that was measured.
 
-    identity: the weights file's name, its sha256, and the precision. network_sha256: the digest of the export's network.
-    sums: how the processor sums int8 products; `vnni` for other precisions.
+    identity: the weights file's name and sha256, the runtime and the precision. network_sha256: the digest of the export's
+    network; empty for a master. sums: how the processor sums int8 products; `vnni` for other precisions.
     """
 
     identity: ModelIdentity
@@ -72,9 +72,11 @@ def record(
 ) -> str:
     """Adds scores, temperatures and notes to a weights file, its card and its exports; gives a line to print.
 
-    The tensors do not change. advise: gives the file's preprocessing with the advised side and tile of the measurement. Values
-    of another export in a measured precision are removed. A score of another file, such as of the start, names that file in
-    its conditions. A temperature for int8 that was fitted on a processor without VNNI or AMX never replaces a recorded one.
+    advise: changes the preprocessing in the file, such as its advised side and tile. The tensors do not change.
+
+    If a measured export has replaced an earlier one, the scores and the temperature of the earlier one are removed. The
+    conditions of a score name the scored file if it is another one, such as the start of the training. A recorded temperature
+    for int8 is not replaced by one that was fitted on a processor without VNNI or AMX.
     """
     weights = load_weights(path)
     manifest = weights.manifest

@@ -56,7 +56,7 @@ class Calibration:
     ece_after: float
 
     @property
-    def at_the_edge(self) -> bool:
+    def is_at_limit(self) -> bool:
         """Whether the temperature lies at an end of `RANGE`: the logits are never wrong, or do not depend on the labels."""
         return not 1.01 * RANGE[0] < self.temperature < 0.99 * RANGE[1]
 

@@ -143,7 +143,7 @@ def difference_table(
     def ends(difference: Interval) -> str:
         if isnan(difference.low):
             return "too few frames with this class"
-        return f"{difference.low:+.3f} to {difference.high:+.3f}{' *' if difference.decides else ''}"
+        return f"{difference.low:+.3f} to {difference.high:+.3f}{' *' if difference.excludes_zero else ''}"
 
     width = max(len(name) for name in [*names, "mean IoU"])
     rows = [f"{'class':<{width}}  {'IoU':>6}  {'against':>7}  {'change':>6}  95% interval of the change"]

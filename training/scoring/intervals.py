@@ -1,6 +1,6 @@
 """Bootstrap intervals of scores over frames (Efron 1979), paired for the difference of two networks.
 
-A draw counts only if it shows every class that all frames together show, so each draw's mean is over the same classes as the
+A draw counts only if it shows every class that the frames show. So its mean IoU is over the same classes as the
 score. Intervals are too narrow if frames resemble each other, such as those of one video, or if few frames show a class.
 """
 
@@ -27,10 +27,10 @@ MOST_WITHOUT = 0.025  # a class has no interval of its own if more than this fra
 
 @dataclass(frozen=True)
 class Interval:
-    """A score over all frames, and its 95% interval over 2000 draws of as many frames, with replacement.
+    """A score over all frames, and its 95% bootstrap interval: from 2000 draws of as many frames, with replacement.
 
-    Both ends are nan for a class that too few frames show, for all scores if hardly any draw shows all classes, and for a
-    single frame, because all its draws are equal.
+    Both ends are nan if too few frames show the class, if hardly any draw shows all classes, and for a single frame, whose
+    draws are all equal.
     """
 
     value: float
@@ -38,8 +38,8 @@ class Interval:
     high: float
 
     @property
-    def decides(self) -> bool:
-        """For a difference: whether 0 lies outside the interval."""
+    def excludes_zero(self) -> bool:
+        """Whether 0 lies outside the interval; False without an interval. For a difference, 0 means no change."""
         return self.low > 0 or self.high < 0
 
     def __str__(self) -> str:

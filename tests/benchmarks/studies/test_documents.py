@@ -17,7 +17,7 @@ from benchmarks.studies.trainings import ROOT, read_table
 from model.architecture import Architecture
 from model.weights_file import find_weights, load_weights
 from tests.support.model.reference.pairs import PAIRS
-from training.commands import evaluate as evaluate_command
+from training.commands import evaluate_arguments
 from training.commands.train_arguments import parser
 from training.learning.recipe import make_recipe
 
@@ -115,7 +115,7 @@ def test_every_recipe_says_its_source(tmp_path: Path) -> None:
 
 def test_the_page_s_evaluations_are_commands() -> None:
     lines = [line for line in (DOCS / "accuracy.md").read_text().splitlines() if line.startswith("fcn-evaluate ")]
-    recorded = {evaluate_command.parser().parse_args(shlex.split(line)[1:]).record for line in lines}
+    recorded = {evaluate_arguments.parser().parse_args(shlex.split(line)[1:]).record for line in lines}
     assert set(documents.PUBLISHED.values()) <= recorded
 
 

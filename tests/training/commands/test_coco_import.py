@@ -340,7 +340,9 @@ def test_an_image_that_trainings_would_not_find_is_refused(
     document["images"][0]["file_name"] = stored
     file.write_text(json.dumps(document))
     assert main([str(file), "--out", str(file.parent / "data")]) == 2
-    assert f"{stored} is no image for a training, because its name does not end in one of .jpg" in capsys.readouterr().err
+    assert (
+        f"{stored} is no image for a training, because its name does not end in one of .png, .jpg, " in capsys.readouterr().err
+    )
 
 
 def test_files_that_cannot_be_read_are_told_with_all_that_is_wrong(

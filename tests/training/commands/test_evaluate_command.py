@@ -37,7 +37,9 @@ def test_the_table_is_printed_with_its_conditions(
     split = get_split(shapes, "val", read_labels(str(shapes / "classes.json")))
     assert "\n".join(rows) == table(scored(narrow, shapes), split.labels.names)
     expected_conditions = conditions(Segmenter(TorchRuntime(narrow, "cpu", "float32")), Options(tile=(64, 64)))
-    assert re.fullmatch(r"95% of draws of 4 frames: mean IoU 0\.\d{3} to 0\.\d{3}; few frames show (\w+ \(\d\)(, )?)+", drawn)
+    assert re.fullmatch(
+        r"mean IoU, 95% interval \(bootstrap over 4 frames\): 0\.\d{3} to 0\.\d{3}; few frames show (\w+ \(\d\)(, )?)+", drawn
+    )
     assert re.fullmatch(r"mean IoU near borders, within 2% of the diagonal: 0\.\d{3}", near)
     assert where == f"narrow {narrow.sha256[:16]}, 4 frames (list {split.digest[:16]}), {expected_conditions}"
 
@@ -86,7 +88,7 @@ def test_a_score_is_recorded_beside_the_others_and_the_tensors_stay(
     assert score["classes"] == narrow.manifest.labels.names
     low, high = score["mean_iou_95"]
     assert low < score["mean_iou"] < high
-    assert f"| 95% of draws of the frames | {low:.3f} to {high:.3f} |" in file.with_suffix(".md").read_text()
+    assert f"| 95% interval of the mean IoU | {low:.3f} to {high:.3f} |" in file.with_suffix(".md").read_text()
     assert "tile 64x64" in score["conditions"]
     assert weights.manifest.preprocessing.side == (96, 96)
     assert set(weights.tensors) == set(narrow.tensors)
@@ -107,7 +109,7 @@ def test_a_score_is_recorded_beside_the_others_and_the_tensors_stay(
         (["--side", "many"], "side must be auto, native or 32 to 16384, got 'many'"),
         (["--side", "0"], "side must be auto, native or 32 to 16384, got '0'"),
         (["--threads", "-1"], "threads must be 0 or more, got -1"),
-        (["--calibrate", "--shifts", "2"], "give --calibrate without --without-skips, --shifts, --advise"),
+        (["--calibrate", "--shifts", "2"], "give --calibrate without --without-skips, --shifts, --advise and"),
         (["--overlap", "0.7"], "overlap must be between 0 and 0.5"),
         (["--device", "abacus"], "device must be auto, cpu"),
         (["--precision", "int8"], "int8 is for OpenVINO"),
@@ -123,15 +125,29 @@ def test_a_score_is_recorded_beside_the_others_and_the_tensors_stay(
         (["--against-precision", "int8"], "give --against WEIGHTS with --against-precision"),
         (["--against", "nothing"], "no weights file 'nothing'"),
         (["--group", "one"], "the frames of 'val' are all of one group, 'val'"),
-        (["--group", "each", "--calibrate"], "--json and --pictures with one group"),
-        (["--group", "each", "--record", "val"], "--json and --pictures with one group"),
+        (["--group", "each", "--calibrate"], "--group each prints a table; give --calibrate with one group"),
+        (["--group", "each", "--record", "val"], "--group each prints a table; give --record with one group"),
         (["--high"], "give --record NAME with --high"),
         (
             ["--record", "val"],
             "--record scores the file as it is served; give --record-in FILE --record-as NAME",
         ),
-        (["--record", "val", "--calibrate"], "--record scores and records one file"),
-        (["--worst", "0"], "worst must be at least 1, got 0"),
+        (["--record", "val", "--calibrate"], "--record scores and records one file; give --calibrate without it"),
+        (["--calibrate", "--json", "scores.json"], "--calibrate fits a temperature and scores nothing; give --json without it"),
+        (
+            ["--calibrate", "--pictures", "worst", "--against", "narrow"],
+            "--calibrate fits a temperature and scores nothing; give --against, --pictures without it",
+        ),
+        (
+            ["--calibrate", "--record-in", "README.md", "--record-as", "val"],
+            "--calibrate fits a temperature and scores nothing; give --record-as without it",
+        ),
+        (["--calibrate", "--note", "A note."], "give --record-in FILE or --record NAME with --note"),
+        (["--note", "A note."], "give --record-in FILE or --record NAME with --note"),
+        (["--worst", "3"], "give --pictures FOLDER with --worst"),
+        (["--calibrate", "--worst", "3"], "give --pictures FOLDER with --worst"),
+        (["--record", "val", "--worst", "3"], "give --pictures FOLDER with --worst"),
+        (["--worst", "0", "--pictures", "worst"], "worst must be at least 1, got 0"),
         (["--shifts", "3"], "shifts must divide the scores' stride of 8, got 3"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
@@ -165,7 +181,7 @@ def test_calibration_is_stored_told_and_served(
     assert main(command) == 2
     assert "with --record-in without --side, --tile" in capsys.readouterr().err
     arguments[6:8] = []  # --tile
-    command = [*arguments, "--weights", str(file), "--calibrate", "--record-in", str(file)]
+    command = [*arguments, "--weights", str(file), "--calibrate", "--record-in", str(file), "--note", "Fitted on shapes."]
     assert main(command) == 0
     weights = load_weights(file)
     temperature = weights.manifest.temperature()
@@ -174,7 +190,12 @@ def test_calibration_is_stored_told_and_served(
     calibration = weights.manifest.training["calibration"]
     assert calibration["temperature"] == temperature
     assert (calibration["frames"], calibration["blocks"], calibration["split"]) == (4, 4, "val")
-    assert f"temperature {temperature}, fitted on 4 frames of val" in capsys.readouterr().out
+    assert weights.manifest.training["notes"] == ["Fitted on shapes."]
+    assert (
+        f"temperature {temperature}, fitted on 4 frames of val\n"
+        f"expected calibration error: {calibration['ece_before']:.4f} without a temperature, "
+        f"{calibration['ece_after']:.4f} with the temperature fitted on the other blocks (4 blocks)\n"
+    ) in capsys.readouterr().out
     assert f"| float32 | {temperature:.3f} | 4 of val | 4 blocks |" in file.with_suffix(".md").read_text()
     assert main([*arguments, "--calibrate", "--record-in", str(file)]) == 2
     assert "give --weights and --record-in the same one" in capsys.readouterr().err

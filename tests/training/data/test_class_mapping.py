@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from model.labels import camvid_labels, numbered_labels, voc_labels
-from training.data.class_mapping import identity, parse_class_mapping
+from training.data.class_mapping import identity_mapping, parse_class_mapping
 
 FOUR = numbered_labels(["background", "circle", "square", "triangle"])
 
@@ -98,6 +98,6 @@ def test_names_that_mean_nothing_are_told(text: str, message: str) -> None:
 
 
 def test_the_identity_keeps_classes_and_makes_the_rest_void() -> None:
-    mapping = identity(FOUR)
+    mapping = identity_mapping(FOUR)
     assert mapping.labels == FOUR
     assert mapping(np.array([0, 1, 2, 3, 4, 254, 255], np.uint8)).tolist() == [0, 1, 2, 3, 255, 255, 255]

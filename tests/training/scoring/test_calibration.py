@@ -154,8 +154,8 @@ def test_logits_that_are_always_wrong_or_right_end_at_an_edge(label: int, edge: 
     sample = Sample(torch.tensor([[0.0, 5.0]]).expand(100, 2), torch.full((100,), label))
     temperature = fit_temperature(sample)
     assert temperature == pytest.approx(edge, rel=1e-3)
-    assert Calibration(temperature, 1, 1, 0.0, 0.0).at_the_edge
-    assert not Calibration(1.3, 1, 1, 0.0, 0.0).at_the_edge
+    assert Calibration(temperature, 1, 1, 0.0, 0.0).is_at_limit
+    assert not Calibration(1.3, 1, 1, 0.0, 0.0).is_at_limit
 
 
 def test_no_labels_have_no_temperature() -> None:

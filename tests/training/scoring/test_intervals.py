@@ -61,7 +61,7 @@ def test_what_both_find_hard_does_not_hide_a_difference() -> None:
     *classes, mean = difference_intervals(ours, theirs)
     assert len(classes) == 2
     single = mean_iou_interval(ours)
-    assert mean.decides
+    assert mean.excludes_zero
     assert mean.high - mean.low < (single.high - single.low) / 10
     assert mean.value == pytest.approx(single.value - mean_iou_interval(theirs).value)
     back = difference_intervals(theirs, ours)[-1]
@@ -71,7 +71,7 @@ def test_what_both_find_hard_does_not_hide_a_difference() -> None:
 def test_a_difference_by_chance_is_not_decided() -> None:
     interval = difference_intervals(frames(varied(60, 1)), frames(varied(60, 2)))[-1]
     assert interval.low < 0 < interval.high
-    assert not interval.decides
+    assert not interval.excludes_zero
 
 
 def test_classes_without_labels_have_no_interval() -> None:
@@ -80,7 +80,7 @@ def test_classes_without_labels_have_no_interval() -> None:
     *classes, mean = difference_intervals(counts, counts)
     assert math.isnan(classes[2].value)
     assert classes[2].rounded() == [None, None]
-    assert not classes[2].decides
+    assert not classes[2].excludes_zero
     assert (mean.value, mean.low, mean.high) == (0, 0, 0)
     assert mean_iou_interval(counts).value == pytest.approx(0.75)
 
@@ -106,7 +106,7 @@ def test_a_class_of_a_single_frame_has_no_interval() -> None:
     assert rare.value > 0
     assert math.isnan(rare.low)
     assert math.isnan(rare.high)
-    assert not rare.decides
+    assert not rare.excludes_zero
     assert not math.isnan(background.low)
     assert not math.isnan(mean.low)
 
@@ -151,4 +151,4 @@ def test_a_single_frame_has_no_interval() -> None:
     assert alone.value == pytest.approx(0.8 / 1.2)
     assert alone.rounded() == [None, None]
     assert str(alone) == "without an interval"
-    assert not any(difference.decides for difference in difference_intervals(ours, theirs))
+    assert not any(difference.excludes_zero for difference in difference_intervals(ours, theirs))

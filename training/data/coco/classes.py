@@ -16,7 +16,7 @@ from training.data.problems import DataError
 
 
 def find_groups(document: Document) -> dict[Key, str]:
-    """The categories without objects that only group others, such as the first one of each Roboflow export, by their ids."""
+    """Categories that only group others and have no objects, such as the first of each Roboflow export: their names by id."""
     used = {key for entry in document.annotations if is_key(key := entry.get("category_id"))}
     parents = {str(entry.get("supercategory")) for entry in document.categories if entry.get("supercategory") != entry["name"]}
     return {

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
-from training.data.files import IMAGE_ENDINGS, Folders, is_image, without_ending
+from imaging.decoding import IMAGE_ENDINGS
+from training.data.files import Folders, is_image, without_ending
 from training.data.problems import DataError
 from training.data.text_files import read_text
 

@@ -1,4 +1,4 @@
-"""Measures a network's scores and temperature on a split, as text, as JSON and as a weights file stores them."""
+"""A network's scores on one split, as text, as JSON and as a weights file stores them; and its temperature."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from training.scoring.intervals import Counts, Interval, mean_iou_interval, rare
 
 
 @dataclass(frozen=True)
-class Scored:
+class SplitScore:
     """One network's confusion matrices (F, n, n) over the frames of a split, and their conditions.
 
     where: the conditions in one line.
@@ -40,7 +40,7 @@ class Scored:
     def text(self, split: Split) -> str:
         """The table, the interval and the conditions."""
         identity = self.segmenter.runtime.identity
-        interval = f"95% of draws of {len(self.counts)} frames: mean IoU {self.interval}"
+        interval = f"mean IoU, 95% interval (bootstrap over {len(self.counts)} frames): {self.interval}"
         if rare := self.rare(split):
             interval += f"; few frames show {', '.join(f'{name} ({count})' for name, count in rare.items())}"
         scores = table(summed(self.counts), split.labels.names)
@@ -68,14 +68,14 @@ class Scored:
         return {"mean_iou_95": self.interval.rounded(), "boundary_iou": near}
 
 
-def score(
+def score_split(
     segmenter: Segmenter,
     split: Split,
     labels: LabelSet,
     mapping: ClassMapping | None,
     options: Options,
     changes: str = "",
-) -> Scored:
+) -> SplitScore:
     """Scores a network on the split.
 
     labels: of the masks, before the split's mapping. mapping: from these labels to fewer classes. changes: how flags changed
@@ -85,23 +85,23 @@ def score(
     mapped = None if mapping and segmenter.manifest.labels.names == mapping.labels.names else mapping
     if mapped:
         require_same_classes(segmenter.manifest.labels, labels)
-        mapped = mapped.of_predictions(labels)
+        mapped = mapped.require_complete(labels)
     boundaries = BoundaryIoU(len(split.labels))
     counts = frame_counts(segmenter, split, options, mapped, boundaries)
     frames = f"{len(split.frames)} frames (list {split.digest[:16]})"
     where = f"{frames}, {conditions(segmenter, options)}{changes}"
-    return Scored(segmenter, options, mapped, counts, where, boundaries.mean_iou)
+    return SplitScore(segmenter, options, mapped, counts, where, boundaries.mean_iou)
 
 
-def fit_temperature(segmenter: Segmenter, split: Split, samples: Sequence[Sample]) -> RecordedCalibration:
-    """Fits a temperature for this network on a split with the network's classes; prints it and its calibration errors.
+def fit_and_print_temperature(segmenter: Segmenter, split: Split, samples: Sequence[Sample]) -> RecordedCalibration:
+    """Fits a temperature for this network and prints it with its calibration errors; gives what a weights file stores.
 
-    samples: of the split's frames, as `gather` gives them.
+    split: has the network's classes. samples: of the split's frames, as `gather` gives them.
     """
     calibration = calibrate(samples)
     print(f"temperature {calibration.temperature}, fitted on {calibration.frames} frames of {split.name}")
-    ece_after = f"with that of the other blocks {calibration.ece_after:.4f}"
-    print(f"expected calibration error over {calibration.blocks} blocks of them: {calibration.ece_before:.4f}, {ece_after}")
-    if calibration.at_the_edge:
+    ece_after = f"{calibration.ece_after:.4f} with the temperature fitted on the other blocks ({calibration.blocks} blocks)"
+    print(f"expected calibration error: {calibration.ece_before:.4f} without a temperature, {ece_after}")
+    if calibration.is_at_limit:
         print("this temperature is at the limit of the search: the predictions are never wrong, or do not depend on the labels")
     return RecordedCalibration(calibration, split.name, Measured.of(segmenter.runtime))

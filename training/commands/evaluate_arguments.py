@@ -1,0 +1,152 @@
+"""The arguments of `fcn-evaluate`."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import get_args
+
+from model.command_line import CommandParser
+from model.inference.loading import PRECISIONS, RUNTIMES
+from model.inference.scaling import parse_side
+from model.inference.segmenter import Options
+from model.inference.tiling import parse_tile
+from model.inference.views import Quality
+from model.weights_file import DEFAULT_WEIGHTS
+from training.commands.mask_arguments import add_mask_arguments
+from training.data.groups import EACH, GROUP, PATTERN_HELP
+
+WORST = 10  # how many frames --pictures saves
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command's arguments; the defaults of tiling are those of the service."""
+    p = CommandParser("fcn-evaluate", description="Scores of the served path on a labelled split.")
+    p.add_argument("--data", type=Path, required=True, help="folder of labelled images, as fcn-train takes it")
+    p.add_argument("--split", default="val", help="split to score on (default: val)")
+    p.add_argument(
+        "--labels", help="classes of the masks: voc, camvid, or a file (default: the file in the data's folder, or its layout)"
+    )
+    add_mask_arguments(p)
+    p.add_argument(
+        "--class-map", help="map labels and predictions to fewer classes: 0=0,8=1,*=0 or sky=up,*=rest (*: all other classes)"
+    )
+    p.add_argument("--weights", default=DEFAULT_WEIGHTS, help=f"a file, or a name in weights/ (default: {DEFAULT_WEIGHTS})")
+    p.add_argument("--group", help="score only this group of frames, such as a drive; each: every group in turn, and the mean")
+    p.add_argument("--group-pattern", default=GROUP, help=PATTERN_HELP)
+    p.add_argument(
+        "--against", help="weights to compare with on the same frames; prints the change of each IoU with its interval"
+    )
+    p.add_argument(
+        "--against-precision", choices=PRECISIONS, help="precision of the weights of --against (default: --precision)"
+    )
+    p.add_argument("--json", type=Path, metavar="FILE", help="file to write all scores to, also those of each frame")
+    p.add_argument(
+        "--pictures", type=Path, metavar="FOLDER", help="folder to save the worst frames to: photo, label, prediction"
+    )
+    p.add_argument("--worst", type=int, help=f"how many frames --pictures saves (default: {WORST})")
+    p.add_argument(
+        "--without-skips", action="store_true", help="set the scores of the skips to zero, to measure what the skips add"
+    )
+    p.add_argument("--side", default="auto", help="longer side that the network sees: auto, native or a number (default: auto)")
+    p.add_argument(
+        "--quality",
+        choices=get_args(Quality),
+        default="standard",
+        help="high averages several sizes and mirror images, as in the service (default: standard)",
+    )
+    p.add_argument(
+        "--against-quality", choices=get_args(Quality), help="quality for the weights of --against (default: --quality)"
+    )
+    p.add_argument("--tile", type=parse_tile, default=Options.tile, help="auto (the weights' own), a side or HEIGHTxWIDTH")
+    p.add_argument("--overlap", type=float, default=Options.overlap, help=f"share of a tile (default: {Options.overlap})")
+    p.add_argument("--blend", choices=("mean", "hann"), default=Options.blend, help="weights of overlapping tiles")
+    p.add_argument("--shifts", type=int, default=1, help="shift-and-stitch with this many shifts per axis (default: none)")
+    p.add_argument(
+        "--calibrate",
+        action="store_true",
+        help="instead of scoring, fit a temperature for confidence, and check it on frames that it was not fitted on; "
+        "--calibration of fcn-export is another thing, photos for int8",
+    )
+    p.add_argument("--runtime", choices=RUNTIMES, default="auto", help="runtime of the network (default: as in the service)")
+    p.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (default: auto)")
+    p.add_argument(
+        "--precision", choices=PRECISIONS, default="auto", help="precision of the network (default: as in the service)"
+    )
+    p.add_argument("--threads", type=int, default=0, help="CPU threads of the network (default: one for each core)")
+    p.add_argument(
+        "--advise", type=int, nargs=2, metavar=("LOW", "HIGH"), help="range of the longer side to use instead of the file's"
+    )
+    p.add_argument("--advise-tile", type=parse_tile, metavar="TILE", help="tile to use instead of the file's")
+    p.add_argument(
+        "--record",
+        metavar="NAME",
+        help="score the file in each of its precisions, fit temperatures, and write both into file, card and exports",
+    )
+    p.add_argument("--high", action="store_true", help="with --record: also score --quality high")
+    p.add_argument("--record-in", type=Path, help="weights file to write this score into; its card is updated")
+    p.add_argument("--record-as", help="name of the score in that file, such as `CamVid, val`")
+    p.add_argument("--note", action="append", default=[], help="a sentence to add to the card of --record or --record-in")
+    return p
+
+
+def make_options(args: argparse.Namespace) -> Options:
+    """The options of the served path; raises `ValueError` for a value out of range."""
+    return Options(args.tile, args.overlap, args.blend, parse_side(args.side), args.quality)
+
+
+def check_arguments(args: argparse.Namespace) -> None:
+    """Raises `ValueError` for options that have no effect beside the others, before anything is read."""
+    _require_companions(args)
+    if args.group == EACH:
+        names: tuple[str, ...] = ("calibrate", "record", "record_in", "against", "json", "pictures")
+        _refuse(args, names, f"--group {EACH} prints a table", "with one group")
+    if args.record:
+        names = ("calibrate", "record_in", "record_as", "against", "json", "pictures")
+        _refuse(args, names, "--record scores and records one file", "without it")
+        if _changes_network(args) or make_options(args) != Options():
+            raise ValueError(
+                "--record scores the file as it is served; give --record-in FILE --record-as NAME for other options"
+            )
+    if args.calibrate:
+        names = ("record_as", "against", "json", "pictures")
+        _refuse(args, names, "--calibrate fits a temperature and scores nothing", "without it")
+        if _changes_network(args) or (args.record_in and make_options(args) != Options()):
+            raise ValueError(
+                "a temperature is for the file as it is served: give --calibrate without --without-skips, --shifts, --advise "
+                "and --advise-tile, and with --record-in without --side, --tile, --overlap, --blend and --quality"
+            )
+        if args.class_map:
+            raise ValueError("confidence is that of the file's own classes: give --calibrate without --class-map")
+
+
+def _require_companions(args: argparse.Namespace) -> None:
+    """Raises `ValueError` for an option without the one that it belongs to."""
+    if args.record_as and args.record_in is None:
+        raise ValueError("give --record-in FILE with --record-as")
+    if args.record_in and not args.record_in.is_file():
+        raise ValueError(f"--record-in must be a weights file, got {args.record_in}")
+    if args.record_in and not (args.record_as or args.calibrate):
+        raise ValueError("give --record-as NAME, or --calibrate, with --record-in")
+    if args.note and not (args.record_in or args.record):
+        raise ValueError("give --record-in FILE or --record NAME with --note")
+    if args.worst is not None and args.pictures is None:
+        raise ValueError("give --pictures FOLDER with --worst")
+    if args.worst is not None and args.worst < 1:
+        raise ValueError(f"worst must be at least 1, got {args.worst}")
+    if (args.against_precision or args.against_quality) and args.against is None:
+        raise ValueError("give --against WEIGHTS with --against-precision and --against-quality")
+    if args.high and not args.record:
+        raise ValueError("give --record NAME with --high; --quality high scores it without recording")
+
+
+def _refuse(args: argparse.Namespace, names: Sequence[str], reason: str, remedy: str) -> None:
+    """Raises `ValueError` if one of these options is there; remedy: how to give it instead."""
+    if flags := [f"--{name.replace('_', '-')}" for name in names if getattr(args, name)]:
+        raise ValueError(f"{reason}; give {', '.join(flags)} {remedy}")
+
+
+def _changes_network(args: argparse.Namespace) -> bool:
+    """Whether a flag changes the network or the advice in its file."""
+    return bool(args.without_skips or args.shifts != 1 or args.advise or args.advise_tile)
