@@ -139,6 +139,7 @@ async def _outcome(request: Request, service: Service, query: SegmentQuery, inde
         with mapped_errors():
             reservation = service.reserve()
             memory = reservation.memory
+            body = None
             try:
                 service.budget.hold_body(memory, part.size or 0)
                 body = await spooled_body(part)
@@ -147,6 +148,8 @@ async def _outcome(request: Request, service: Service, query: SegmentQuery, inde
                 image = Image(body, options, image_limits(service), about=about)
                 answer = await answer_job(request, service, Job(image, query.model, reservation))
             except BaseException:
+                if body:
+                    body.close()
                 service.admission.release(reservation, done=False)
                 raise
             try:

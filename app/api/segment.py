@@ -73,7 +73,6 @@ async def segment_image(request: Request, service: Ready, query: Annotated[Segme
         query = query.model_copy(update={"image_format": picture_format_from_accept(accept)})
     reservation: Reservation = request.state.reservation
     upload = await read_image(request, upload_limits(request, service, service.settings.max_upload_mb))
-    options = make_options(service, query, format, upload.name)
     gzip, tag = takes_gzip(joined(request.headers, "accept-encoding")), ""
 
     def check(model: Model, plan: WorkerPlan) -> None:
@@ -81,9 +80,13 @@ async def segment_image(request: Request, service: Ready, query: Annotated[Segme
         tag = entity_tag(plan.sha256, options, model.segmenter.runtime)
         check_precondition(request.headers, tag)
 
-    image = Image(upload.body, options, image_limits(service), gzip, request.state.known | {"format": format})
-    with mapped_errors():
-        answer = await answer_job(request, service, Job(image, query.model, reservation, check))
+    try:
+        options = make_options(service, query, format, upload.name)
+        image = Image(upload.body, options, image_limits(service), gzip, request.state.known | {"format": format})
+        with mapped_errors():
+            answer = await answer_job(request, service, Job(image, query.model, reservation, check))
+    finally:
+        upload.body.close()
     milliseconds = answer.milliseconds
     request.state.log = {"size": f"{answer.size[1]}x{answer.size[0]}", "format": format, **milliseconds}
     headers = {

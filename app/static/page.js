@@ -18,8 +18,11 @@ const refuse = ({ title, detail }) => say(`${title}. ${detail}`);
 
 async function confidenceOf(item) {
   try {
-    item.confidence ??= await ask(item.file, `format=confidence${item.query && `&${item.query}`}`, currentKey());
-    return item.confidence;
+    const query = item.query;
+    const picture = item.confidence ?? (await ask(item.file, `format=confidence${query && `&${query}`}`, currentKey()));
+    if (item.query !== query) return null; // the picture was run again meanwhile, with other options
+    item.confidence = picture;
+    return picture;
   } catch (problem) {
     refuse(problem);
     return null;

@@ -141,9 +141,15 @@ class Scheduler:
         return self.failure or (None if self.alive or self._stopping else ENDED)
 
     def calls(self) -> list[int | None]:
-        """For each thread, how many calls it has begun; None for a thread without a batch while no tile waits."""
+        """For each thread, a number that changes while it makes progress, or None if it has nothing to do.
+
+        For a thread that runs a batch: how many calls it has begun. For one without a batch while tiles wait: how many calls
+        all threads have begun, because it may wait for as long as others take the tiles.
+        """
         with self._lock:
-            return [runner.calls if runner.batch or self._queues else None for runner in self._runners]
+            total = sum(runner.calls for runner in self._runners)
+            idle = total if self._queues else None
+            return [runner.calls if runner.batch else idle for runner in self._runners]
 
     def submit(self, queue: TileQueue, tile: Tile) -> Future[Logits]:
         """Adds a tile and returns the future of its logits. Any thread may call it.

@@ -6,6 +6,7 @@ import hashlib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -107,6 +108,8 @@ def parse_plan(head: Mapping[str, Any]) -> WorkerPlan:
     """Parses a worker's plan; raises `WorkerBroken` for an invalid one."""
     try:
         height, width = (int(side) for side in head["size"])
+        if not isfinite(head["decode_seconds"]):
+            raise ValueError(f"{head['decode_seconds']} seconds")
         return WorkerPlan(
             size=(height, width),
             tile_count=int(head["tiles"]),
@@ -114,7 +117,7 @@ def parse_plan(head: Mapping[str, Any]) -> WorkerPlan:
             decode_seconds=float(head["decode_seconds"]),
             sha256=str(head["sha256"]),
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise WorkerBroken(f"a worker sent an invalid plan: {error}") from error
 
 
@@ -126,7 +129,7 @@ def parse_tile(head: Mapping[str, Any], payload: memoryview) -> Tile:
         check_tile((height, width))
         if channels != 3:
             raise ValueError(f"a tile has 3 channels, got {channels}")
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError) as error:
         raise WorkerBroken(f"a worker sent an invalid tile: {error}") from error
     return tile
 
@@ -140,6 +143,8 @@ def parse_answer(head: Mapping[str, Any], payload: memoryview, answer_file: int,
         length = os.fstat(answer_file).st_size
         body = Body(bytes(payload), None, len(payload)) if payload else Body(b"", answer_file, length)
         seconds = {stage: float(head["seconds"][stage]) for stage in ("decode", "inference", "encode")}
+        if not all(map(isfinite, seconds.values())):
+            raise ValueError(f"seconds of {seconds}")
         counts = tuple(int(pixels) for pixels in head["counts"])
         if min(counts) < 0 or sum(counts) != size[0] * size[1]:
             raise ValueError(f"counts of {sum(counts)} pixels for an image of {size[1]}x{size[0]}")
@@ -147,5 +152,5 @@ def parse_answer(head: Mapping[str, Any], payload: memoryview, answer_file: int,
         if confidence is not None and not 0 <= confidence <= 1:
             raise ValueError(f"a mean confidence of {confidence}")
         return WorkerAnswer(body, "gzip" if head["encoding"] else "", seconds, counts, confidence)
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise WorkerBroken(f"a worker sent an invalid answer: {error}") from error

@@ -183,7 +183,7 @@ class Worker:
             kind = document["kind"]
             if kind == "error":
                 name, message = document["type"], str(document["message"])
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise WorkerBroken(f"a worker sent a message that cannot be read: {error}") from error
         if kind == "error":
             self.idle = True

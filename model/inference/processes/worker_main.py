@@ -100,6 +100,7 @@ def serve(channel: socket.socket) -> None:
     try:
         _reply(channel, {"kind": "ready"})
         while True:
+            _unlimit()  # the limits of the last image do not suit the next one's bytes, whose length the parent knows
             task, body = _receive_task(channel)
             conversation = _Conversation(channel, task, body)
             del body  # so that the conversation holds the only reference, and can free it before it sends the answer

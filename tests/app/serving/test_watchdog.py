@@ -61,6 +61,26 @@ def test_while_calls_come_back_or_nothing_waits_all_is_well() -> None:
     it.scheduler.stop()
 
 
+class OneAtATime(FirstChannel):
+    """Says that one call at a time is enough, also if two threads may call it."""
+
+    def concurrency(self, tiles: int) -> int:
+        return 1
+
+
+def test_a_thread_that_is_not_needed_is_no_stall_while_another_works() -> None:
+    runtime = OneAtATime(concurrency=2)
+    it = WatchedScheduler(runtime)
+    requests = []
+    for value in range(8):
+        with runtime.hold as hold:
+            requests += [it.ask(value), it.ask(value)]
+            assert hold.entered.wait(HANG_S)
+            assert it.look(1) == [None]
+    for request in requests:
+        assert request.result(HANG_S) is not None
+
+
 def test_one_of_two_threads_that_hangs_is_seen_while_the_other_goes_on() -> None:
     hangs, other = FirstChannel(), FirstChannel()
     it = WatchedScheduler(hangs, other)

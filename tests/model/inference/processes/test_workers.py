@@ -309,6 +309,18 @@ def test_deaths_one_after_another_are_followed_by_longer_and_longer_pauses_of_ha
     run(runtime, work, 2)
 
 
+def test_a_large_file_after_a_small_image_has_room(runtime: Runtime) -> None:
+    """The limits of an image end with it: the next one's bytes are read without them."""
+    large = encoded(make_photo(4000, 6000), "BMP")
+
+    async def work(it: Asking) -> None:
+        for data in (PHOTO, large, PHOTO, large):
+            assert await it.segment(data, OPTIONS)
+        assert it.deaths == []
+
+    run(runtime, work, 1)
+
+
 GARBAGE = [
     b"no JSON",
     b"[1, 2]",
@@ -317,6 +329,9 @@ GARBAGE = [
     json.dumps({"kind": "plan", "size": ["a", 1], "tiles": 1, "bytes": 1, "decode_seconds": 1, "sha256": ""}).encode(),
     json.dumps({"kind": "error", "type": "SystemExit"}).encode(),
     b"{" * 5000,
+    b'{"a":' * 20_000,
+    b'{"kind": "plan", "size": [Infinity, 1], "tiles": 1, "bytes": 1, "decode_seconds": 1, "sha256": ""}',
+    b'{"kind": "plan", "size": [1, 1], "tiles": 1, "bytes": 1, "decode_seconds": NaN, "sha256": ""}',
 ]
 
 
