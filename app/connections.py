@@ -20,9 +20,9 @@ ABSOLUTE = re.compile(
 )
 MAX_HEAD_BYTES = 32768
 FIRST_READ, LEAST_READ, MOST_READ = 1 << 9, 1 << 7, 1 << 18  # bytes read from a connection at a time
-READ_S = 0.00025  # processor time of one read; after a longer one (as with chunks of a byte) fewer bytes are read, else more
-COSTLY_SHARE = 0.25  # of the event loop's time, for small reads that take longer than `READ_S`
-MOST_COSTLY_S = 0.25  # seconds by which such reads may exceed their share
+READ_S = 0.00025  # processor time of one read; after a longer one the next read takes fewer bytes, else more
+COSTLY_SHARE = 0.25  # largest share of the event loop's time for small reads that take longer than `READ_S`
+MOST_COSTLY_S = 0.25  # largest excess over that share, in seconds
 MOST_CHUNKED_READ = 1 << 13  # bytes at a time of a chunked body: small, costly chunks may follow large ones
 LARGEST_PORT = 65535
 HEAD_S = 30.0  # for a request's head to arrive in full
@@ -41,7 +41,7 @@ class Connections:
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self.count = 0
-        self._costly_until = 0.0  # when `COSTLY_SHARE` of the event loop's time will have paid for the costly reads so far
+        self._costly_until = 0.0  # the time at which the costly reads so far fit into `COSTLY_SHARE`
         self._waiting: dict[LimitedProtocol, None] = {}  # connections that wait for a head, the longest wait first
 
     def protocol(self, *args: Any, **kwargs: Any) -> LimitedProtocol:
@@ -59,7 +59,7 @@ class Connections:
         self.count -= 1
         self.end_wait(connection)
 
-    def record_read(self, connection: LimitedProtocol, seconds: float) -> None:
+    def charge_costly_read(self, connection: LimitedProtocol, seconds: float) -> None:
         """Counts a small read of a body that took `seconds`, longer than `READ_S`.
 
         Closes the connection if such reads, of all connections together, exceed their share of the event loop's time.
@@ -118,7 +118,7 @@ class LimitedProtocol(H11Protocol, asyncio.BufferedProtocol):
         self.data_received(data)
         if (seconds := time.thread_time() - started) > READ_S:
             if is_body and nbytes <= FIRST_READ:
-                self.open_connections.record_read(self, seconds)
+                self.open_connections.charge_costly_read(self, seconds)
             self.read_bytes = max(LEAST_READ, self.read_bytes // 4)
         elif nbytes == self.read_bytes:
             self.read_bytes = min(self.most_read, 2 * self.read_bytes)
@@ -164,7 +164,7 @@ class LimitedProtocol(H11Protocol, asyncio.BufferedProtocol):
         return self.requests
 
     def request_ended(self, number: int, *, read: bool) -> None:
-        """Waits for the next head. read: whether the whole body was read; if not, the next bytes are its rest, not a head."""
+        """Waits for the next head. read: whether the whole body was read; if not, the next bytes belong to it."""
         if number != self.requests:  # the next request began when the answer was sent, before this one had cleaned up
             return
         self.request_in_flight, self.head_begun = False, not read

@@ -72,7 +72,9 @@ class RequestTelemetry:
         method = scope["method"] if scope["method"] in METHODS else "other"
         self.metrics.count_request(route, method, status, seconds)
         fields = state.get("log", {})
-        if "route" in state and "reason" in fields:  # `LoadShedding` sets `route`: only images count as rejected
+        if (
+            "route" in state and "reason" in fields
+        ):  # only requests that `LoadShedding` handles, which are images, count as rejected
             self.metrics.count_rejection(fields["reason"])
         # the usual answers of polled routes are not worth a line: the service logs itself why it answers 503
         level = logging.DEBUG if route in self.polled and (status < 400 or status == 503) else logging.INFO
@@ -123,8 +125,8 @@ class LoadShedding:
     """Makes a reservation for each POST to `paths` by its head alone, before anything is routed, parsed or read.
 
     A refusal is 503 with `Connection: close`. The request's state holds the reservation as `reservation`; the service corrects
-    it once the image is planned. However the request ends, this middleware releases the reservation and its memory, if nothing
-    else has done so. A path with control characters is 404, whatever the method. A request with both Content-Length and
+    it once the image is planned. At the end it releases the reservation and its memory; if they are free already, this does
+    nothing. A path with control characters is 404, whatever the method. A request with both Content-Length and
     Transfer-Encoding is 400 (RFC 9112, section 6.1).
     """
 

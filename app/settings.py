@@ -113,7 +113,9 @@ class Settings(BaseSettings):
         le=MOST_S,
         description="seconds after SIGTERM in which images are still accepted while `/health/ready` is 503 (in containers 5)",
     )
-    drain_s: Finite = Field(30, ge=0, le=MOST_S, description="most seconds after that for requests in flight to end")
+    drain_s: Finite = Field(
+        30, ge=0, le=MOST_S, description="after the lame-duck time, most seconds for requests in flight to end"
+    )
     api_keys_file: str = Field(
         "", description="file with one key per line, such as a Docker secret; lines that begin with `#` are comments"
     )

@@ -87,8 +87,10 @@ class SegmentedImage:
                 return grey_png(self.class_map)
             case "confidence":
                 return grey_png(self._confidence())
-            case _:
+            case "png":
                 return mask_png(self.class_map, palette)
+            case "json" | "coco" | "npz":
+                raise ValueError(f"format={rendering.format} is no picture")
 
     def _confidence(self) -> npt.NDArray[np.uint8]:
         if self.confidence is None:

@@ -76,7 +76,8 @@ def decode(data: bytes, limits: Limits, working_size: Size | None = None) -> Pix
         announced, frame = image.size, frame_box(image)
         image.load()
         if image.size != announced:
-            raise DamagedImage(f"the image is damaged: it announces {announced} pixels, and has {image.size}; save it again")
+            sizes = f"its header says {announced[0]}x{announced[1]} pixels, but it has {image.width}x{image.height}"
+            raise DamagedImage(f"the image is damaged: {sizes}; save it again")
         check_pixels(image, data)
         if target and (image.size != target or box):
             scaled = rgb_image(image, frame).resize(target, Image.Resampling.BILINEAR, box)

@@ -65,7 +65,7 @@ Ready = Annotated[Service, Depends(ready_service)]
 async def segment_image(request: Request, service: Ready, query: Annotated[SegmentQuery, Query()]) -> Response:
     """Answers the mask of the image in the form's field `file` (or `image`), or in the raw body.
 
-    The mask has exactly the size of the upright image. The image's bytes, not its content type, tell its file format.
+    The mask has exactly the size of the upright image. The file format is detected from the bytes; the content type is ignored.
     """
     accept = joined(request.headers, "accept")
     format = query.format or format_from_accept(accept)

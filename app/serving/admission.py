@@ -16,7 +16,7 @@ FRESH_S = 2.0  # an upload that began longer ago counts as slow, and must not ke
 MAX_UPLOADS = 1024
 LONGEST_RETRY_S = 600
 LONGEST_GAP_S = 3.0  # seconds between two tiles that count in full; a longer gap may be a pause of the process or container
-FILLED = 0.5  # share of the time to the deadline that may be planned for: the machine may soon run at half its speed
+FILLED = 0.5  # a request is accepted if it would be done within this share of the time to its deadline: speed may halve
 
 
 @dataclass(eq=False)
@@ -114,7 +114,7 @@ class Admission:
             self._queued += reservation.tiles
 
     def tile_done(self, reservation: Reservation) -> None:
-        """Counts a done tile of an admitted request. The last one counts until `release`, after argmax and encoding."""
+        """Counts a done tile of an admitted request. The last one is counted by `release`, after argmax and encoding."""
         if reservation in self._admitted and reservation.tiles > 1:
             self._give_back(reservation, 1, done=True)
 
@@ -129,7 +129,7 @@ class Admission:
         reservation.tiles -= tiles
         self._queued -= tiles
         now = self._clock()
-        # tiles of a request that failed or was cancelled do not count for the rate, nor does the time when it was alone
+        # what a failed or cancelled request had not finished does not count, nor does the time while only it was in the queue
         if not done:
             self._last = max(self._last, min((other.since for other in self._admitted), default=now))
         else:
@@ -146,7 +146,7 @@ class Admission:
 
         fresh_uploads: uploads that count as one queued tile each.
         """
-        # tiles of other requests that run before this request is done; with one tile, the sum is their number
+        # tiles of other requests that run before this request is done; for a request of one tile, each other request counts one
         admitted = len(self._admitted) if tiles == 1 else sum(min(other.tiles, tiles) for other in self._admitted)
         before, queued = admitted + fresh_uploads, self._queued + fresh_uploads
         if queued + tiles > self.max_queued_tiles:

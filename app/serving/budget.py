@@ -57,7 +57,7 @@ class Budget:
     """Counts the memory that requests use, up to `limit` bytes. Only for the event loop.
 
     `PLANNING_BYTES` are set aside for planning. A quarter of the limit is for bodies; uploads beyond it are refused. The rest
-    is for work and answers. Work waits for memory in order of arrival, and also while answers use a quarter of the limit or
+    is for work and answers. Work waits for memory in order of arrival. None starts while answers use a quarter of the limit or
     more. While work waits for memory that answers use, connections that read slowly are closed. At most `large_works` large
     images are in work at once; other images overtake a large image that waits for this reason.
     """

@@ -16,7 +16,7 @@ log = logging.getLogger("segment")
 
 
 class Loader:
-    """Reads weights files and keys on threads of its own. Any thread may call it; `_lock` allows one read at a time.
+    """Reads weights files and keys on threads of its own. Any thread may call it; `_lock` allows one load at a time.
 
     fail: called with the reason if the first load ends without a network. api_keys: as read last. warning: of a GPU that
     torch cannot use, or None.

@@ -21,8 +21,8 @@ FEW, MANY = 60, 360
 STORE_BYTES = 80 << 20
 LONGEST_S = 1800
 TEXT = f"""\
-Masks of JPEGs of one megapixel from a folder into a folder, by `fcn-segment` and by `fcn-bulk`. Each job runs with {FEW} and with
-{MANY} images; the rate is that of the difference, which leaves out the start. The nodes are processes on this machine of
+Masks of JPEGs of one megapixel from a folder into a folder, by `fcn-segment` and by `fcn-bulk`. Each job runs with {FEW} and
+with {MANY} images; the rate is that of the difference, which leaves out the start. The nodes are processes on this machine of
 {{cores}} cores, with one CPU each; an actor has one thread for the network."""
 
 

@@ -249,7 +249,7 @@ class Scheduler:
         with self._lock:
             for item, result in results:
                 _answer(item, result)
-        # one at a time, so that a bad tile does not fail the others; outside `except`, so that the error frees its memory first
+        # one at a time, so that a bad tile does not fail the others; after `except`, whose error would hold the batch's arrays
         if not results:
             for item in batch:
                 self._run_batch(runner, [item])

@@ -113,7 +113,7 @@ class Rows(NamedTuple):
             yield chunk, self._interpolated(lines, chunk)
 
     def _sums(self, log_odds: npt.NDArray[np.float32], confidence: Ids | None) -> npt.NDArray[np.float64]:
-        """For each cell (rows, columns), the sum of the probabilities of the pixels between it and the next cells.
+        """For each cell (rows, columns), the sum of the probabilities of the pixels whose `before` cell it is.
 
         The log-odds are interpolated bilinearly. Writes round(255 x probability) of each pixel to `confidence`.
         """

@@ -50,7 +50,8 @@ def test_the_files_that_a_request_passes_are_those_of_the_page(serve: Serve) -> 
         assert post(client).status_code == 200
         recorder.on = False
     page = (ROOT / "docs" / "design.md").read_text()
-    section = page[page.index("## One request") : page.index("## Where to change what")]
+    section = page[page.index("## One request") :]
+    section = section[: section.index("\n## ")]
     assert recorder.files - EVERY_SECOND | DECLARED == set(re.findall(r"`((?:\w+/)?\w+\.py)`", section))
     table = set(re.findall(r"`((?:\w+/)?\w+\.py)`", section[section.index("| step |") : section.index("Errors of")]))
     assert len(table - {"connections.py"}) == 10

@@ -32,7 +32,7 @@ GROWN_BYTES = 64 << 20  # a worker whose resident memory has grown by more is re
 MOST_IMAGES = 2000  # a worker is replaced after this many images
 EXIT_S = 5.0  # longest wait for a killed process to exit
 PLAN_TIMEOUT_S = 10.0  # longest time to plan an image, wall clock
-# `multiprocessing` keeps a set of all processes and polls every one of them, without a lock; so calls of it hold this one
+# `multiprocessing` is not thread-safe; hold this lock while calling it
 PROCESSES = threading.Lock()
 log = logging.getLogger("segment")
 
@@ -46,7 +46,7 @@ DEATH_REASONS: tuple[DeathReason, ...] = ("processor_time", "crash", "killed", "
 class Worker:
     """A worker process. It handles one image at a time: `plan`, then `work` or `drop`.
 
-    idle: whether it can take an image. A worker that is not idle when nobody waits for its answer any more must be killed.
+    idle: whether it can take an image. A worker that is still busy when its request ends must be killed.
     death: why the process ended; None while it runs.
     """
 

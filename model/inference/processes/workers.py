@@ -24,7 +24,8 @@ from model.inference.processes.worker_main import LIMITED, serve
 
 MOST_WORKERS = 16
 START_S = 30.0  # longest time for a worker to start
-FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 30.0  # before a replacement starts, from the second death `BY_ITSELF` in a row on
+# before a worker is replaced, from the second death in a row that the pool did not cause
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 30.0
 BUFFER_BYTES = 1 << 20  # send buffer of a socket
 RETRY_S = 1.0  # between two attempts to start a worker
 PRELOADED = ["model.inference.one_thread", "model.inference.processes.worker_main"]
