@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 from typing import Literal
 
-ENDINGS = {".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff"}
+from imaging.decoding import IMAGE_ENDINGS
+
+ENDINGS = frozenset(IMAGE_ENDINGS)
 NOT_ACCEPTED = {".avif", ".heic", ".heif", ".hif", ".jxl", ".jp2"}
 """Endings of photographs that are not read."""
 # macOS writes such files and folders next to images, on other file systems and in archives
