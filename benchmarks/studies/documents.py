@@ -153,7 +153,7 @@ def _published() -> str:
             boundary_iou = f"{values['boundary_iou']:.3f}" if "boundary_iou" in values else ""
             numbers = f"{values['mean_iou']:.3f}", interval, boundary_iou, f"{values['pixel_accuracy']:.3f}"
             rows.append((name, frames, len(values["classes"]), *numbers))
-    return markdown_table(["weights", "frames", "classes", "mean IoU", "95% of draws", "near borders", "pixel accuracy"], rows)
+    return markdown_table(["weights", "frames", "classes", "mean IoU", "95% interval", "near borders", "pixel accuracy"], rows)
 
 
 def _calibrated() -> str:
