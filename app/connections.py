@@ -231,7 +231,7 @@ class ConnectionMiddleware:
                 answers_half_closed=scope["method"] != "POST", chunked="transfer-encoding" in headers
             )
         body_read = "content-length" not in headers and "transfer-encoding" not in headers
-        # a client that waits for "100 Continue" is not told to send its body
+        # a client that waits for "100 Continue" has not sent its body, so there is nothing to discard
         more_to_come, closing = "expect" not in headers and not body_read, False
 
         async def receive_body() -> Message:

@@ -27,14 +27,14 @@ GRACE_S = 2.0  # seconds after the drain for stopping threads; then the process 
 
 
 class DrainingServer(uvicorn.Server):
-    """Ends on a signal or a failure. The first signal lets requests in flight end; the second ends the process at once.
+    """Exits on a signal or a failure. The first signal lets requests in flight finish; the second ends the process at once.
 
     After SIGTERM the service is not ready, but takes images for `lame_duck_s` seconds more; after SIGINT it does not. Then it
-    refuses images, and requests in flight have `drain_s` seconds to end.
+    refuses images, and requests in flight have `drain_s` seconds to finish.
 
-    The thread named `end` does this. If the process still runs `drain_s` + `GRACE_S` seconds after the drain began (as when a
-    call into C does not return), it calls `end` with the exit status. The thread starts with the server, because threads may be
-    impossible to start by the time that it is needed.
+    The thread named `end` runs the drain. If the process still runs `drain_s` + `GRACE_S` seconds after the drain began (as
+    when a call into C does not return), it calls `end` with the exit status. The thread starts with the server, because threads
+    may be impossible to start by the time that it is needed.
     """
 
     def __init__(self, config: uvicorn.Config, service: Service, end: Callable[[int], object]) -> None:

@@ -20,7 +20,7 @@ from model.weights_file import DEFAULT_WEIGHTS, find_files
 
 ENV_FILE = Path(".env")
 LARGEST_TILE = 4096
-MEMORY_SHARE = 0.75  # of the machine's or control group's memory that the service uses, the network and all else included
+MEMORY_SHARE = 0.75  # of the machine's or control group's memory, for the network, the server and all requests
 NETWORK_BYTES = 350 << 20  # memory of the idle service, with a margin
 LEAST_MEMORY_BYTES = 256 << 20
 LEAST_MEMORY_MB = 250  # with less, the published weights cannot segment one pixel; the registry checks the weights in use

@@ -17,7 +17,10 @@ UNREAD_S = 60  # seconds within which a client must acknowledge data that was se
 
 
 class Room(NamedTuple):
-    """The most open connections, and the most that are accepted at once. Those accepted beyond the first limit are closed."""
+    """The most open connections, and the most that are accepted at once.
+
+    Beyond the first limit, a waiting connection is closed.
+    """
 
     connections: int
     at_once: int

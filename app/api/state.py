@@ -28,13 +28,13 @@ PROTECTED = [Depends(protected)]
 Model = Annotated[str | None, Query(description="a model of `/models` (default: the first)")]
 
 
-@router.get("/health/live", summary="Can the process work?", responses=UNAVAILABLE)
+@router.get("/health/live", summary="Liveness", responses=UNAVAILABLE)
 async def live(request: Request) -> State:
     """503 once it cannot recover by itself, for example after an inference thread has ended or the CUDA context broke."""
     return _state(_service(request).not_live)
 
 
-@router.get("/health/ready", summary="Can it take an image now?", responses=UNAVAILABLE)
+@router.get("/health/ready", summary="Readiness", responses=UNAVAILABLE)
 async def ready(request: Request) -> State:
     """200 only when the weights are loaded, the warm-up is done, and it is not draining."""
     return _state(_service(request).not_ready)

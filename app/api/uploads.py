@@ -32,7 +32,7 @@ TEXT_BYTES = 1024  # bytes of an image field that are checked for being text
 SPOOLED = 1 << 16  # a batch's files of up to this many bytes are kept in memory, larger ones on disk
 LEAST_RATE = 10_000  # bytes per second that a body must arrive with on average
 SLOW_S = 10.0  # seconds before this average is required
-# a chunked body is refused if `CHUNKS` chunks in a row average less than `CHUNK_BYTES`: they cost far more than the image
+# a chunked body is refused if `CHUNKS` chunks in a row average less than `CHUNK_BYTES`: reading them costs more than the image
 CHUNK_BYTES, CHUNKS, FRAME_BYTES = 64, 1000, 6  # the last: bytes that frame a chunk of 16 to 255 bytes
 IMAGE_COPIES = 2  # joining the chunks makes a second copy for a moment, and later the worker has a copy
 NO_ROOM = {"Retry-After": "10", "Connection": "close"}
@@ -100,8 +100,8 @@ async def read_form(request: Request, limits: UploadLimits) -> FormData:
 def images(form: FormData) -> list[UploadFile]:
     """The files in the fields for images, in the form's order. Raises `BadRequest` if there is none.
 
-    Browsers send a file without a name and without bytes for a field in which no file was chosen. Such files are left out,
-    unless there are no others.
+    Browsers send a file without a name and without bytes for a field in which no file was chosen. Such files are left out. If
+    all files are empty, they are all returned.
     """
     parts = [part for name, part in form.multi_items() if name in FIELDS and isinstance(part, UploadFile)]
     if not parts:
@@ -186,7 +186,7 @@ async def _receive(
 ) -> AsyncGenerator[bytes, None]:
     """Yields the body's chunks as they arrive, and checks the limits.
 
-    Each chunk moves the deadline to when the body would be slower than `LEAST_RATE`, at most to the first deadline.
+    After each chunk, the deadline is when the average rate would fall below `LEAST_RATE`, and never later than the first one.
     memory_bytes: returns the memory that is used once this many bytes have arrived.
     """
     loop, received = asyncio.get_running_loop(), 0

@@ -37,7 +37,7 @@ class AttributesRoute(APIRoute):
 def sagemaker_router(_: Settings) -> APIRouter:
     """`/ping` and `/invocations`. SageMaker replaces an instance whose `/ping` is not 200; it is 200 only while ready."""
     router = APIRouter(tags=["Amazon SageMaker"], route_class=AttributesRoute)
-    router.add_api_route("/ping", ready, name="platform_health", summary="Can it take an image now?", responses=UNAVAILABLE)
+    router.add_api_route("/ping", ready, name="platform_health", summary="Readiness", responses=UNAVAILABLE)
     router.add_api_route(
         "/invocations",
         segment_image,

@@ -86,7 +86,7 @@ def vertex_ai_router(settings: Settings) -> APIRouter:
     """The health and the predict route. Vertex AI sends requests only while the health route is 200, that is, while ready."""
     router = APIRouter(tags=["Vertex AI"])
     router.add_api_route(
-        settings.vertex_health_route, ready, name="platform_health", summary="Can it take an image now?", responses=UNAVAILABLE
+        settings.vertex_health_route, ready, name="platform_health", summary="Readiness", responses=UNAVAILABLE
     )
     responses = segment_responses(SEGMENT_PROBLEMS)
     responses[200] |= {"model": SegmentAnswer | CocoAnswer | Predictions}

@@ -95,7 +95,7 @@ class Budget:
     def start_now(self, use: MemoryUse, count: int, *, large: bool) -> bool:
         """Gives the work its bytes if that is possible without waiting, and says whether it did.
 
-        It is impossible while other work waits or too few bytes are free, and, for a large image, while `large_works` other
+        It is impossible while other work waits, while too few bytes are free, or, for a large image, while `large_works` other
         large images are in work.
         """
         if self._turns or not self._fits(count, large):

@@ -94,7 +94,10 @@ class FrameChannel(asyncio.BufferedProtocol):
                 self._transport.write(payload)
 
     def send_files(self, head: bytes, payload: bytes, descriptors: Sequence[int]) -> None:
-        """As `send`, with file descriptors; raises `OSError`. The other end must have read all earlier frames."""
+        """As `send`, with file descriptors; raises `OSError`.
+
+        Call it only while no earlier frame is buffered: the descriptors are sent past the buffer.
+        """
         rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array("i", descriptors))] if descriptors else []
         self._channel.sendmsg([PREFIX.pack(len(head), len(payload))], rights)
         if self._transport:
