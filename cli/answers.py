@@ -35,11 +35,13 @@ class Answers:
     def relative(self, image: Input) -> str:
         """The answer's path below the output folder. Names that are too long are cut, and end in a digest.
 
-        Raises `OSError` for a name that would lead out of the folder; keys of objects may be such.
+        Raises `OSError` for a name that would lead out of the folder or into `STATE`; keys of objects may be such.
         """
         folder, _, name = image.answer_stem.rpartition("/")
         if ".." in folder.split("/"):
             raise OSError(f"a name with the part .. has no place below {self.out}; name the image without it")
+        if folder.split("/")[0] == STATE:
+            raise OSError(f"the folder {STATE} of {self.out} is for journals; name the image otherwise")
         return f"{folder}/{fitting_name(name + self.suffix, self.suffix)}".lstrip("/")
 
     def target(self, image: Input) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 
 from cli.places import read_whole, version
+from cli.stores import is_url
 
 STDIO = "-"
 
@@ -31,6 +32,11 @@ class Input:
     def display_name(self) -> str:
         """The name in messages and lines."""
         return "stdin" if self.name == STDIO else self.name
+
+    @property
+    def full_name(self) -> str:
+        """The absolute path, or the URL."""
+        return self.name if is_url(self.name) else os.path.abspath(self.name)
 
     @property
     def file_name(self) -> str:

@@ -13,12 +13,12 @@ from cli.backend import Result
 from cli.resume import settings_digest
 from imaging.decoding import Limits
 from model.inference.cores import available_cores
-from model.inference.errors import DeadlinePassed
+from model.inference.errors import DeadlinePassed, SchedulerEnded
 from model.inference.merging import Logits
 from model.inference.processes.messages import Body, Image
 from model.inference.processes.workers import Workers
 from model.inference.runtime import DistantRuntime, Runtime, Tile
-from model.inference.scheduler import Scheduler, TileQueue
+from model.inference.scheduler import STOPPED, Scheduler, TileQueue
 from model.inference.segmenter import Options
 
 FOREVER_S = 1e9  # no deadline
@@ -57,6 +57,7 @@ class Local:
         self._thread.start()
         self._processes = Workers(self.workers)
         self._closed = False
+        self._lock = threading.Lock()  # no image is submitted once `_closed` is set
         atexit.register(self.close)  # runs before `multiprocessing` waits for the workers to end
 
     def settings_digest(self) -> str:
@@ -72,19 +73,33 @@ class Local:
         """
         options = replace(self.options, rendering=replace(self.options.rendering, name=name))
         image = Image(Body.of(data), options, self.limits)
-        return asyncio.run_coroutine_threadsafe(self._segment(image), self._loop).result()
+        with self._lock:
+            if self._closed:
+                image.body.close()
+                raise SchedulerEnded(STOPPED, failed=False)
+            future = asyncio.run_coroutine_threadsafe(self._segment(image), self._loop)
+        return future.result()
 
     def close(self) -> None:
         """Ends the workers and the threads. Calling it again does nothing."""
-        if self._closed:
-            return
-        self._closed = True
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
         atexit.unregister(self.close)
-        asyncio.run_coroutine_threadsafe(self._processes.stop(), self._loop).result()
+        asyncio.run_coroutine_threadsafe(self._end(), self._loop).result()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
         self._scheduler.stop()
+
+    async def _end(self) -> None:
+        """Ends the workers, and then what still waits for them."""
+        await self._processes.stop()
+        images = asyncio.all_tasks() - {asyncio.current_task()}
+        for image in images:
+            image.cancel()
+        await asyncio.gather(*images, return_exceptions=True)
 
     async def _segment(self, image: Image) -> Result:
         queue = TileQueue(time.monotonic() + (self.deadline_s or FOREVER_S))

@@ -38,14 +38,18 @@ class NameList:
         owners = HashMap()
         with _opened(self.source) as lines:
             for line in lines:
-                if name := os.fsdecode(line.rstrip(b"\r\n")):
-                    yield _alone(self._input(name), owners)
+                name = os.fsdecode(line.rstrip(b"\r\n"))
+                if name and (image := _alone(self._input(name), owners)):
+                    yield image
 
     def holds(self, path: Path) -> bool:
         """False for every path: the list has no images inside the output folder."""
         return False
 
     def _input(self, name: str) -> Input:
+        if "\0" in name:
+            text = name.replace("\0", "\\0")
+            return Input(text, text, text, problem="its name has a null byte; write the list in UTF-8, one name on each line")
         relative = _relative(name)
         folder, _, last = relative.rpartition("/")
         problem = self._problem(name, last)
@@ -76,13 +80,18 @@ def _kept_endings(folder: str) -> frozenset[str]:
     return frozenset(name for name in images if kind_of(name) == "image" and answers.name(name) == name)
 
 
-def _alone(image: Input, owners: HashMap) -> Input:
-    """The image; with a problem if an earlier one has its answer. owners: the hash of the image of each answer so far."""
+def _alone(image: Input, owners: HashMap) -> Input | None:
+    """The image; with a problem if an earlier one has its answer; None if the list has named it before.
+
+    owners: the hash of the image of each answer so far.
+    """
     if image.problem:
         return image
     owner = hash_of(image.name if is_url(image.name) else os.path.abspath(image.name))
     earlier = owners.get(image.answer_stem)
-    if earlier is not None and earlier != owner:
+    if earlier == owner:
+        return None
+    if earlier is not None:
         problem = f"an earlier name of the list has its answer, {image.answer_stem}; put it in another list, with another -o"
         return replace(image, problem=problem)
     owners.set(image.answer_stem, owner)

@@ -12,7 +12,7 @@ from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 
-from cli.stores import delete_object, is_url, list_objects, object_version, read_object, split_url, write_object
+from cli.stores import check_size, delete_object, is_url, list_objects, object_version, read_object, split_url, write_object
 
 LONGEST_NAME = 255  # bytes of a file's name; the limit of all common file systems
 DIGEST_LENGTH = 16
@@ -33,7 +33,9 @@ def read_whole(name: str) -> tuple[bytes, str]:
     if os.path.exists(name) and not os.path.isfile(name):  # reading a pipe could wait for ever
         raise OSError("it is no file, but a folder, a pipe, a socket or a device; - reads stdin")
     with open(name, "rb") as file:
-        return file.read(), _version(os.fstat(file.fileno()))
+        status = os.fstat(file.fileno())
+        check_size(status.st_size)
+        return file.read(), _version(status)
 
 
 def version(name: str) -> str:
@@ -68,7 +70,8 @@ def write_whole(name: str, data: bytes, partials: Path | None = None) -> None:
 def partial_of(target: Path, partials: Path | None = None) -> Path:
     """Where this process writes a file before it is renamed to its target."""
     if partials is None:
-        return target.with_name(fitting_name(f"{target.name}.{TOKEN}{PARTIAL}", PARTIAL))
+        # hidden: programs that read a folder of Parquet files leave it out
+        return target.with_name(fitting_name(f".{target.name}.{TOKEN}{PARTIAL}", PARTIAL))
     return partials / f"{sha256(os.fsencode(target)).hexdigest()[:DIGEST_LENGTH]}.{TOKEN}{PARTIAL}"
 
 

@@ -33,7 +33,7 @@ def settings_digest(*facts: object) -> str:
 
 
 def answer_key(digest: str, image: str, version: str, answer: str) -> str:
-    """The key of an answer. digest: of `settings_digest`. image, answer: their relative names. version: of the image."""
+    """The key of an answer. digest: of `settings_digest`. image, version: `Input.full_name` and version. answer: its name."""
     return sha256(json.dumps([image, version, answer, digest]).encode()).hexdigest()[:KEY_LENGTH]
 
 
@@ -48,7 +48,7 @@ class Journal:
         shard = shard or Shard()
         folder = join(answers.out, STATE)
         ending = answers.suffix.removeprefix(".")
-        names = [name for name in names_below(folder) if name.startswith(f"{ending}-")]
+        names = [name for name in names_below(folder) if name.startswith(f"{ending}-") and name.endswith(".jsonl")]
         names.sort(key=lambda name: name.partition("/")[2])
         self.other_settings = bool(names) and not names[-1].startswith(f"{ending}-{digest}/")
         """Whether the last run that wrote such answers had another digest."""
@@ -80,7 +80,7 @@ def done_key(journal: Journal, digest: str, answers: Answers, image: Input) -> s
     if image.name == STDIO:
         return None
     answer = answers.relative(image)
-    key = answer_key(digest, image.relative, image.current_version(), answer)
+    key = answer_key(digest, image.full_name, image.current_version(), answer)
     return key if journal.done(answer, key) and answers.exists(answers.target(image)) else None
 
 

@@ -74,7 +74,7 @@ class Job:
             write_stdout(result.body)
         else:
             self.answers.write(target, result.body)
-        key = self.digest and answer_key(self.digest, image.relative, version, self.answers.relative(image))
+        key = self.digest and answer_key(self.digest, image.full_name, version, self.answers.relative(image))
         return Outcome(image, target, "done", time.perf_counter() - started, result=result, key=key)
 
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 SCHEMES = ("s3", "gs", "az")
 PAGE = 1000  # objects in one answer of a store
+MOST_BYTES = 1 << 30
 INSTALL = "pip install 'fcn-segment[cloud]'"
 
 
@@ -126,6 +127,7 @@ def read_object(url: str) -> tuple[bytes, str]:
     bucket, key = split_url(url)
     with _errors(url):
         result = _store(bucket).get(key)
+        check_size(result.meta["size"])
         return bytes(result.bytes()), _version(result.meta["size"], result.meta["e_tag"])
 
 
@@ -156,6 +158,12 @@ def delete_object(url: str) -> None:
 
 def _stored(key: str, size: int, e_tag: str | None) -> StoredObject:
     return StoredObject(key, _version(size, e_tag), size)
+
+
+def check_size(count: int) -> None:
+    """Raises `OSError` for a file or an object of more than `MOST_BYTES`, which is read whole."""
+    if count > MOST_BYTES:
+        raise OSError(f"it has {count / 1e6:,.0f} MB; at most {MOST_BYTES / 1e6:,.0f} MB are read")
 
 
 def _version(size: int, e_tag: str | None) -> str:

@@ -134,7 +134,7 @@ class ParquetTable:
         self._number, self._since = 0, time.monotonic()
         names = names_below(folder)
         _check_shards(folder, shard, {int(match[1]) for name in names if (match := PARQUET_PART.match(name))})
-        mine = [join(folder, name) for name in names if name.startswith(f"{label}-")]
+        mine = [join(folder, name) for name in names if name.startswith(f"{label}-") and name.endswith(".parquet")]
         for name in mine if not resume else ():
             with suppress(FileNotFoundError):
                 remove(name)
@@ -197,7 +197,12 @@ def _parquet_keys(names: Iterable[str]) -> Iterator[str | None]:
     from pyarrow import parquet
 
     for name in names:
-        yield from parquet.read_table(io.BytesIO(read_whole(name)[0]), columns=["key"])["key"].to_pylist()
+        data = io.BytesIO(read_whole(name)[0])
+        try:
+            keys = parquet.read_table(data, columns=["key"])["key"].to_pylist()
+        except ValueError as error:  # of which `pyarrow.ArrowInvalid` is one
+            raise OSError(f"{name} is no part of a table ({error}); remove it, and its images get rows again") from error
+        yield from keys
 
 
 def _parquet(rows: Sequence[Row]) -> bytes:

@@ -126,7 +126,7 @@ def _check_address(address: str) -> None:
     if not separator or "/" in host or not port.isdecimal():
         return
     try:
-        socket.create_connection((host, int(port)), CONNECT_S).close()
+        socket.create_connection((host.strip("[]"), int(port)), CONNECT_S).close()
     except OSError as error:
         raise OSError(f"nothing answers at {address} ({error}); see that the head of the cluster runs there") from error
 

@@ -9,6 +9,7 @@ from typing import Protocol
 from imaging.errors import UnknownClass
 
 BACKGROUND = "background"
+LONGEST_NAME = 100  # characters of a name for which a similar one is searched, which takes time by their square
 
 
 class Label(Protocol):
@@ -36,7 +37,7 @@ def class_id(text: str, labels: Sequence[Label]) -> int:
     fallbacks = {str(label.id): label.id for label in labels} | {label.name.casefold(): label.id for label in labels}
     if (id := exact.get(text, fallbacks.get(text.casefold()))) is not None:
         return id
-    matches = get_close_matches(text, [label.name for label in labels], 1)
+    matches = get_close_matches(text, [label.name for label in labels], 1) if len(text) <= LONGEST_NAME else []
     hint = f"; did you mean {matches[0]!r}?" if matches else ";"
     raise UnknownClass(f"this model has no class {text[:40]!r}{hint} {class_list(labels)}")
 

@@ -12,6 +12,8 @@ from model.inference.scaling import SIDES
 from model.inference.tiling import Blend
 from model.inference.views import Quality
 
+MOST_CHARACTERS = 4096  # of a parameter, which may come in a body, too
+
 
 class SegmentQuery(BaseModel):
     """Query parameters of `/segment`."""
@@ -37,6 +39,7 @@ class SegmentQuery(BaseModel):
     min_confidence: float = Field(0, ge=0, le=1, description="pixels with less confidence become 255, void")
     classes: str | None = Field(
         None,
+        max_length=MOST_CHARACTERS,
         description="comma-separated names or ids of the classes that color, overlay, binary, coco and polygons show "
         "(default: all; binary and coco: all but the background)",
     )
@@ -44,7 +47,7 @@ class SegmentQuery(BaseModel):
         None, description="image format of color and overlay; beats `Accept` (default: png)"
     )
     tolerance: float = Field(1, ge=0, le=100, description="with polygons: how far a point may move, in image pixels")
-    model: str | None = Field(None, description="a model of `/models` (default: the first)")
+    model: str | None = Field(None, max_length=MOST_CHARACTERS, description="a model of `/models` (default: the first)")
 
 
 class ModelName(BaseModel):

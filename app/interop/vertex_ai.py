@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import aclosing, suppress
 from tempfile import SpooledTemporaryFile
 from typing import Annotated, Any
@@ -26,7 +26,7 @@ from app.api.examples import segment_responses, upload_body
 from app.api.schemas import CocoAnswer, SegmentAnswer, SegmentQuery
 from app.api.segment import AnswerResponse, Ready, segment_image, upload_limits
 from app.api.state import UNAVAILABLE, ready
-from app.api.uploads import FIELDS, MAX_FILES, NO_ROOM, SPOOLED, UNNAMED, UploadLimits, images, media_type, read_body
+from app.api.uploads import FIELDS, MAX_FILES, NO_ROOM, SPOOLED, UNNAMED, images, media_type, read_body
 from app.settings import Settings
 from model.inference.processes.messages import Body
 
@@ -69,10 +69,15 @@ async def predict(request: Request, service: Ready, query: Annotated[SegmentQuer
     limits = upload_limits(request, service, min(MOST_MB, service.settings.max_upload_mb))
     document = _parse(await read_body(request, limits, COPIES))
     query = _parameters(document, query)
-    form = await _form([_image(index, instance) for index, instance in enumerate(document.pop("instances"))])
+    photos = [_image(index, instance) for index, instance in enumerate(document.pop("instances"))]
+    del document  # an attacker decides what else it holds
+    form, form_bytes = await _form(photos), sum(map(len, photos))
+    del photos
+    limits.hold(form_bytes)
     service.admission.release(request.state.reservation, done=False)  # each image makes its own reservation
     try:
-        body = await _predictions(image_outcomes(request, service, query, images(form)), query, limits)
+        outcomes = image_outcomes(request, service, query, images(form))
+        body = await _predictions(outcomes, query, lambda size: limits.hold(form_bytes + size))
     finally:
         await form.close()
     limits.hold(0)
@@ -99,8 +104,11 @@ def vertex_ai_router(settings: Settings) -> APIRouter:
     return router
 
 
-async def _predictions(outcomes: Outcomes, query: SegmentQuery, limits: UploadLimits) -> bytes:
-    """The JSON of all predictions. Raises the `Problem` of the first instance that has one, or `TooLarge`."""
+async def _predictions(outcomes: Outcomes, query: SegmentQuery, hold: Callable[[int], None]) -> bytes:
+    """The JSON of all predictions. Raises the `Problem` of the first instance that has one, or `TooLarge`.
+
+    hold: is called with the bytes of all predictions so far, and may raise.
+    """
     predictions, size = [], 0
     async with aclosing(outcomes):
         async for outcome in outcomes:
@@ -112,7 +120,7 @@ async def _predictions(outcomes: Outcomes, query: SegmentQuery, limits: UploadLi
             if size > MOST_MB * 1e6:
                 message = f"the predictions are larger than {MOST_MB:g} MB in all"
                 raise TooLarge(f"{message}; send fewer instances, or ask for a smaller format, such as png or mask=rle")
-            limits.hold(size)
+            hold(size)
             predictions.append(prediction)
     return b'{"predictions":[' + b",".join(predictions) + b"]}"
 

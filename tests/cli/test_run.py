@@ -53,10 +53,10 @@ def test_few_images_are_listed_ahead(tmp_path: Path) -> None:
 
 def test_memory_does_not_grow_with_the_number_of_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    written(tmp_path, {f"{number}.png": PHOTO for number in range(10)})
+    written(tmp_path, {f"{number}.png": PHOTO for number in range(2000)})
     blocks = []
     for count in (200, 200, 2000):
-        Path("names").write_text("".join(f"{number % 10}.png\n" for number in range(count)))
+        Path("names").write_text("".join(f"{number}.png\n" for number in range(count)))
         tracemalloc.start()
         answers = open_answers("out", ".png", single=False)
         listing = list_names("names", "out")

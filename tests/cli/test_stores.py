@@ -15,6 +15,7 @@ from cli.main import main
 from cli.stores import folder_names, read_object, write_object
 from cli.table import Row, open_table
 from tests.support.cli.folders import OTHER, PHOTO, Segment, files_in, written
+from tests.support.polling import wait_until
 
 
 def fill(bucket: str, **objects: bytes) -> None:
@@ -42,7 +43,7 @@ def test_a_bucket_is_listed_a_page_at_a_time(bucket: str, caplog: pytest.LogCapt
         assert len(list(islice(listing, 10))) == 10
         assert pages(caplog) - before < 2
         assert len(list(listing)) == 1490
-        assert pages(caplog) - before == 2
+        wait_until(lambda: pages(caplog) - before == 2)  # the server logs a request after its answer
 
 
 def pages(caplog: pytest.LogCaptureFixture) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -138,7 +139,7 @@ def _key(split: Split, index: int) -> str:
             status = path.stat()
         except OSError:  # reading the file gives the error
             continue
-        digest.update(f"{status.st_size} {status.st_mtime_ns} ".encode())
+        digest.update(f"{status.st_size} {status.st_mtime_ns} {status.st_ctime_ns} ".encode())
     return digest.hexdigest()
 
 
@@ -153,7 +154,7 @@ def _load(file: Path) -> dict[str, FrameRecord]:
 def _save(file: Path, records: dict[str, FrameRecord]) -> None:
     """Writes the records atomically: if the process is killed, the previous file stays."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    partial = file.with_name(f"{file.name}.part")
+    partial = file.with_name(f"{file.name}.{secrets.token_hex(4)}.part")  # two runs may share the folder
     partial.write_bytes(RECORDS.dump_json(records))
     partial.replace(file)
 
