@@ -203,3 +203,16 @@ def test_the_routes_are_in_the_api_reference(client: TestClient) -> None:
     assert set(operation["requestBody"]["content"]) == {
         "application/json", "application/octet-stream", "image/*", "multipart/form-data",
     }  # fmt: skip
+
+
+def deaths(client: TestClient) -> float:
+    return sum(sample.value for sample in samples(client) if sample.name == "segment_worker_deaths_total")
+
+
+@pytest.mark.parametrize("name", ["classes", "model"])
+def test_a_parameter_of_megabytes_is_422_before_any_image_is_worked_on(client: TestClient, name: str) -> None:
+    before = deaths(client)
+    response = predict(client, *[TEXT] * 4, format="binary", **{name: "ab" * 1_000_000})
+    assert_problem(response, 422, name, "4096")
+    assert deaths(client) == before
+    assert_idle(service_of(client))
