@@ -15,6 +15,8 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from app.sockets import LARGEST_PORT
+
 ABSOLUTE = re.compile(
     rb"https?://(?P<host>(?:[^][/?#@:]+|\[[0-9a-f:.]+\])(?::(?P<port>\d{0,5}))?)(?P<path>/.*)?", re.IGNORECASE | re.DOTALL
 )
@@ -24,7 +26,6 @@ READ_S = 0.00025  # processor time of one read; after a longer one the next read
 COSTLY_SHARE = 0.25  # largest share of the event loop's time for small reads that take longer than `READ_S`
 MOST_COSTLY_S = 0.25  # largest excess over that share, in seconds
 MOST_CHUNKED_READ = 1 << 13  # bytes at a time of a chunked body: small, costly chunks may follow large ones
-LARGEST_PORT = 65535
 HEAD_S = 30.0  # for a request's head to arrive in full
 # longer than load balancers keep an idle connection, so that none sends a request on a connection that was just closed
 KEEP_ALIVE_S = 75

@@ -13,6 +13,7 @@ from pydantic_settings import BaseSettings, EnvSettingsSource, NoDecode, Pydanti
 
 from app.environment import PREFIX, check_names, of_kubernetes
 from app.interop.variables import Platform, implied_settings
+from app.sockets import LARGEST_PORT
 from model.inference.cores import available_cores, available_memory
 from model.inference.loading import Precision, RuntimeName
 from model.inference.tiling import AUTO, Blend, Size, parse_tile
@@ -60,7 +61,7 @@ class Settings(BaseSettings):
     )
 
     host: str = Field("127.0.0.1", description="address to listen on; 0.0.0.0 for all (the container's default)")
-    port: int = Field(8000, ge=0, le=65535, description="port to listen on; by default that of the platform, or `PORT`")
+    port: int = Field(8000, ge=0, le=LARGEST_PORT, description="port to listen on; by default that of the platform, or `PORT`")
     root_path: str = Field("", description="path under which a proxy serves the service, e.g. `/segmentation`")
     weights: str = Field(
         DEFAULT_WEIGHTS,
@@ -318,7 +319,7 @@ def _origin(text: str) -> str:
     if origin in ("*", "null"):
         return origin
     parts = ORIGIN.fullmatch(origin)
-    if not parts or int(parts["port"] or 0) > 65535:
+    if not parts or int(parts["port"] or 0) > LARGEST_PORT:
         raise ValueError("each must be * or an origin such as https://example.com or http://localhost:3000, without a path")
     port = parts["port"]
     return origin.removesuffix(f":{port}") if port and DEFAULT_PORTS.get(parts["scheme"]) == port else origin

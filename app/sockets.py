@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 BACKLOG = 2048  # connections that the system queues until they are accepted
 MOST_AT_ONCE = 64  # connections that the event loop accepts before its other work continues
+LARGEST_PORT = 65_535
 MOST_CONNECTIONS = 2000  # each uses about 10 kB, and up to 32 kB more while its head arrives
 MOST_FILES = 1 << 16  # the soft limit on open files that the process sets, if the hard limit allows
 LEAST_FREE = 64  # open files that are not connections: of workers, images on disk, and the runtime

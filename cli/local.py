@@ -14,12 +14,14 @@ from cli.resume import settings_digest
 from imaging.decoding import Limits
 from model.inference.cores import available_cores
 from model.inference.errors import DeadlinePassed, SchedulerEnded
+from model.inference.loading import load_runtime
 from model.inference.merging import Logits
 from model.inference.processes.messages import Body, Image
 from model.inference.processes.workers import Workers
 from model.inference.runtime import DistantRuntime, Runtime, Tile
 from model.inference.scheduler import STOPPED, Scheduler, TileQueue
 from model.inference.segmenter import Options
+from model.weights_file import find_files
 
 FOREVER_S = 1e9  # no deadline
 BATCH = 8  # most tiles in a call of the network, if the runtime takes several
@@ -59,6 +61,27 @@ class Local:
         self._closed = False
         self._lock = threading.Lock()  # no image is submitted once `_closed` is set
         atexit.register(self.close)  # runs before `multiprocessing` waits for the workers to end
+
+    @classmethod
+    def load(
+        cls,
+        options: Options,
+        *,
+        weights: str,
+        runtime: str,
+        device: str,
+        precision: str,
+        threads: int,
+        megapixels: float,
+        deadline_s: float | None = None,
+    ) -> Local:
+        """Loads a network. weights: a name or a path. megapixels: of the largest image.
+
+        Raises `WeightsError`, `RuntimeUnavailable`, or `UnknownClass` for a class that the model lacks.
+        """
+        network = load_runtime(find_files(weights), runtime, device, precision, threads)
+        options.rendering.class_ids(network.manifest.labels.classes)  # raises for a class that the model lacks
+        return cls(network, options, Limits(megapixels), threads, deadline_s=deadline_s)
 
     def settings_digest(self) -> str:
         """A digest of what answers depend on: the options, the loaded file, runtime and precision."""

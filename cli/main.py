@@ -15,7 +15,7 @@ from cli.backend import Backend
 from cli.input import STDIO, Input, Shard
 from cli.inputs import Listing, list_inputs, list_names
 from cli.local import Local
-from cli.records import Records
+from cli.records import Records, record_all
 from cli.remote import Remote
 from cli.report import (
     INTERRUPTED,
@@ -25,7 +25,6 @@ from cli.report import (
     Summary,
     describe,
     discard_stdout,
-    print_line,
     tell,
 )
 from cli.resume import OTHER_SETTINGS, Journal
@@ -33,9 +32,7 @@ from cli.run import Job, leave, run_all
 from cli.start import ended_at_once
 from cli.stores import is_url
 from cli.table import open_table
-from imaging.decoding import Limits
-from model.inference.loading import load_runtime, unused_gpu
-from model.weights_file import find_files
+from model.inference.loading import unused_gpu
 
 DISTANT_THREADS = 4  # threads for each worker, if images or answers are in an object store: most threads wait for it
 
@@ -77,23 +74,11 @@ def _run(args: argparse.Namespace) -> int:
         summary = Summary()
         try:
             job = Job(backend, answers, listing, digest, journal if args.resume else None)
-            _report(_outcomes(job, args), records, summary, json=args.json)
+            record_all(_outcomes(job, args), records, summary, json=args.json)
         except KeyboardInterrupt:
             tell(f"interrupted; answers that were written are whole{', and --resume does the rest' if journal else ''}")
             return INTERRUPTED
         return summary.finish(resumable=journal is not None)
-
-
-def _report(outcomes: Iterator[Outcome], records: Records, summary: Summary, *, json: bool) -> None:
-    """Records and counts outcomes as they come, and closes the records. json: whether to print a line for each."""
-    try:
-        for outcome in outcomes:
-            records.add(outcome)
-            summary.add(outcome)
-            if json:
-                print_line(outcome.line())
-    finally:
-        records.close()
 
 
 def _listing(args: argparse.Namespace) -> tuple[Listing, Answers]:
@@ -133,9 +118,11 @@ def _backend(args: argparse.Namespace) -> AbstractContextManager[Backend]:
     if args.server is not None:
         return closing(Remote(args))
     segment_options = replace(options(args), mean_confidence=args.results is not None)
-    with ended_at_once("fcn-segment"):  # `load_runtime` imports large packages
+    with ended_at_once("fcn-segment"):  # `Local.load` imports large packages
         if args.device == "auto" and (warning := unused_gpu()):
             tell(warning)
-        runtime = load_runtime(find_files(args.weights), args.runtime, args.device, args.precision, args.threads)
-    segment_options.rendering.class_ids(runtime.manifest.labels.classes)  # raises for a class that the model lacks
-    return closing(Local(runtime, segment_options, Limits(args.max_megapixels), args.threads))
+        local = Local.load(
+            segment_options, weights=args.weights, runtime=args.runtime, device=args.device, precision=args.precision,
+            threads=args.threads, megapixels=args.max_megapixels,
+        )  # fmt: skip
+    return closing(local)

@@ -87,7 +87,7 @@ def _alone(image: Input, owners: HashMap) -> Input | None:
     """
     if image.problem:
         return image
-    owner = hash_of(image.name if is_url(image.name) else os.path.abspath(image.name))
+    owner = hash_of(image.full_name)
     earlier = owners.get(image.answer_stem)
     if earlier == owner:
         return None

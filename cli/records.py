@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
 
 from cli.answers import Answers
-from cli.report import Outcome
+from cli.report import Outcome, Summary, print_line
 from cli.resume import Journal
 from cli.table import Row, Table
 
@@ -38,6 +39,18 @@ class Records:
             outcome = self._pending.popleft()
             if self._journal and outcome.key and outcome.status == "done":
                 self._journal.append(self._answers.relative(outcome.image), outcome.key)
+
+
+def record_all(outcomes: Iterable[Outcome], records: Records, summary: Summary, *, json: bool = False) -> None:
+    """Records and counts outcomes as they come, and closes the records. json: whether to print a line for each."""
+    try:
+        for outcome in outcomes:
+            records.add(outcome)
+            summary.add(outcome)
+            if json:
+                print_line(outcome.line())
+    finally:
+        records.close()
 
 
 def _row(outcome: Outcome) -> Row:

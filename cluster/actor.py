@@ -13,10 +13,7 @@ from cli.inputs import Listing
 from cli.local import Local
 from cli.report import Outcome
 from cli.run import Job
-from imaging.decoding import Limits
-from model.inference.loading import load_runtime
 from model.inference.segmenter import Options
-from model.weights_file import find_files
 
 Batch = Mapping[str, Sequence[bytes]]
 
@@ -39,10 +36,11 @@ class Network:
     deadline_s: float
 
     def load(self) -> Local:
-        """Raises `WeightsError` or `RuntimeUnavailable`."""
-        runtime = load_runtime(find_files(self.weights), self.runtime, self.device, self.precision, self.threads)
-        self.options.rendering.class_ids(runtime.manifest.labels.classes)  # raises for a class that the model lacks
-        return Local(runtime, self.options, Limits(self.megapixels), self.threads, deadline_s=self.deadline_s)
+        """Raises as `Local.load`."""
+        return Local.load(
+            self.options, weights=self.weights, runtime=self.runtime, device=self.device, precision=self.precision,
+            threads=self.threads, megapixels=self.megapixels, deadline_s=self.deadline_s,
+        )  # fmt: skip
 
 
 def network_digest(network: Network) -> str:

@@ -12,7 +12,7 @@ import logging
 import os
 import pickle
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -21,7 +21,7 @@ from cli.answers import Answers, open_answers
 from cli.arguments import options, rendering
 from cli.input import STDIO, Input, Shard
 from cli.inputs import Listing, list_inputs, list_names
-from cli.records import Records
+from cli.records import Records, record_all
 from cli.report import INTERRUPTED, NOTHING_DONE, Outcome, Summary, describe, tell
 from cli.resume import OTHER_SETTINGS, Journal, done_key
 from cli.start import ended_at_once
@@ -87,26 +87,17 @@ def _segment(ray: Any, args: argparse.Namespace, listing: Listing, answers: Answ
         tell(f"{answers.out}: {OTHER_SETTINGS}", COMMAND)
     records, summary = Records(answers, open_table(args.results, shard, resume=args.resume), journal), Summary(COMMAND)
     answers.remove_stale()
+    images = (replace(each, name=_absolute(each.name)) for each in listing if shard.holds(each))
+    outcomes = _outcomes(
+        ray, args, resources, images, (journal, digest) if args.resume else None, (network, answers, listing, digest)
+    )
     try:
-        images = []
-        for item in _images(listing, shard, answers, (journal, digest) if args.resume else None):
-            if isinstance(item, bytes):
-                images.append(item)
-            else:
-                records.add(item)
-                summary.add(item)
-        for outcome in _outcomes(ray, args, resources, images, (network, answers, listing, digest)):
-            records.add(outcome)
-            summary.add(outcome)
-            if outcome.ends_run:
-                break
+        record_all(outcomes, records, summary)
     except KeyboardInterrupt:
         tell("interrupted; answers that were written are whole, and --resume does the rest", COMMAND)
         return INTERRUPTED
     except ray.exceptions.RayError as error:
         raise OSError(f"the job has ended: {_last_line(error)}; --resume does the rest") from error
-    finally:
-        records.close()
     return summary.finish(resumable=True)
 
 
@@ -136,18 +127,28 @@ def _fits(node: Mapping[str, float], cpus: float, gpus: float) -> bool:
     return node.get("CPU", 0) >= cpus and node.get("GPU", 0) >= gpus
 
 
-def _images(listing: Listing, shard: Shard, answers: Answers, done: tuple[Journal, str] | None) -> Iterator[bytes | Outcome]:
-    """Yields the shard's inputs, pickled, and outcomes of those that no actor does. done: a journal and its digest, or None."""
-    for each in listing:
-        if not shard.holds(each):
-            continue
-        image = replace(each, name=_absolute(each.name))
+def _outcomes(
+    ray: Any,
+    args: argparse.Namespace,
+    resources: dict[str, float],
+    images: Iterable[Input],
+    done: tuple[Journal, str] | None,
+    arguments: tuple[Network, Answers, Listing, str],
+) -> Iterator[Outcome]:
+    """Yields the outcomes of images that no actor does, then those of the actors as they come.
+
+    done: a journal and its digest, or None. arguments: of `ImageActor`.
+    """
+    answers, pickled = arguments[1], []
+    for image in images:
         if image.problem:
             yield Outcome(image, None, "failed", problem=image.problem)
         elif key := _done_key(image, answers, done):
             yield Outcome(image, answers.target(image), "skipped", key=key)
         else:
-            yield pickle.dumps(image)
+            pickled.append(pickle.dumps(image))
+    if pickled:
+        yield from _outcomes_of_actors(ray, args, resources, pickled, arguments)
 
 
 def _done_key(image: Input, answers: Answers, done: tuple[Journal, str] | None) -> str | None:
@@ -159,12 +160,10 @@ def _done_key(image: Input, answers: Answers, done: tuple[Journal, str] | None) 
     return None
 
 
-def _outcomes(
+def _outcomes_of_actors(
     ray: Any, args: argparse.Namespace, resources: dict[str, float], images: list[bytes], arguments: tuple[Any, ...]
 ) -> Iterator[Outcome]:
-    """Does the images in a pool of actors, and yields outcomes as they come. arguments: of `ImageActor`."""
-    if not images:
-        return
+    """Does the pickled images in a pool of actors. After an outcome that ends the run, none follows."""
     import pyarrow
 
     data = ray.data
@@ -180,7 +179,10 @@ def _outcomes(
         compute=data.ActorPoolStrategy(min_size=min(args.min_actors, most), max_size=most), **resources,
     )  # fmt: skip
     for row in dataset.iter_rows():
-        yield pickle.loads(row["outcome"])  # noqa: S301 (an actor of this job has pickled it)
+        outcome: Outcome = pickle.loads(row["outcome"])  # noqa: S301 (an actor of this job has pickled it)
+        yield outcome
+        if outcome.ends_run:
+            return
 
 
 def _ray() -> Any:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
+from app.sockets import LARGEST_PORT
+
 Platform = Literal["none", "sagemaker", "vertex_ai"]
 SAGEMAKER_PORT = "8080"  # SageMaker sends requests there, unless SAGEMAKER_BIND_TO_PORT is set
-LARGEST_PORT = 65_535
 ROUTES = {"vertex_health_route": "AIP_HEALTH_ROUTE", "vertex_predict_route": "AIP_PREDICT_ROUTE"}
 
 
