@@ -6,9 +6,11 @@ import socket
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.support.app.exchanges import PHOTO, answer_on, connected, head
+from tests.support.images import encoded
 from tests.support.servers import Process, fcn_serve
 
 
@@ -84,9 +86,14 @@ def test_requests_sent_together_are_all_answered_to_a_client_that_closes_its_sid
 
 
 def test_the_end_of_an_image_s_client_is_an_end(running: Process) -> None:
-    """As `docs/operate.md` says: it cannot be told from a client that has gone."""
+    """As `docs/operate.md` says: it cannot be told from a client that has gone.
+
+    The cork keeps the last bytes back until the end goes with them, and twelve megapixels take the service long after both.
+    """
+    photo = encoded(np.zeros((3000, 4000, 3), np.uint8))
     with connected(running.port) as connection:
-        connection.sendall(head() + PHOTO)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 1)
+        connection.sendall(head(len(photo)) + photo)
         connection.shutdown(socket.SHUT_WR)
         assert connection.recv(1) == b""
     assert running.post().status_code == 200
