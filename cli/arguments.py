@@ -5,20 +5,19 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Sequence
 from math import inf, isfinite
-from typing import get_args
+from typing import Any, get_args
 
-import shtab
-
+from cli.completion import FILE, add_completion
 from cli.input import Shard
 from cli.stores import SCHEMES
 from imaging.decoding import IMAGE_FORMATS, Limits
 from imaging.encoding import ImageFormat
 from imaging.rendering import ANSWER_FORMATS, MaskEncoding, Rendering, parse_classes
-from model.command_line import CommandParser
+from model.command_line import CommandParser, argument_type
 from model.inference.loading import PRECISIONS, RUNTIMES
-from model.inference.scaling import Side, parse_side
+from model.inference.scaling import parse_side
 from model.inference.segmenter import Options
-from model.inference.tiling import Blend, Size, parse_tile
+from model.inference.tiling import Blend, parse_tile
 from model.inference.views import Quality
 from model.weights_file import DEFAULT_WEIGHTS
 
@@ -48,7 +47,7 @@ def parser() -> argparse.ArgumentParser:
     )
     add_inputs(p)
     p.add_argument("--json", action="store_true", help="write a line of JSON to stdout for each image, with its outcome")
-    shtab.add_argument_to(p, "--print-completion", help="print the completion script of a shell")
+    add_completion(p)
     add_answer(p.add_argument_group("as over HTTP"))
     add_network(p.add_argument_group("where the network runs"))
     remote = p.add_argument_group("on a running service")
@@ -63,12 +62,12 @@ def add_inputs(p: argparse.ArgumentParser, *, stdio: bool = True) -> None:
     endings = ", ".join(IMAGE_FORMATS)
     names = [f"files ({endings})", "folders", "patterns such as 'in/**/*.jpg'", *(f"{name}:// URLs" for name in SCHEMES)]
     places = ["file (for one image)", "folder", "URL", "- for stdout"] if stdio else ["folder", "URL"]
-    p.add_argument("inputs", nargs="*", metavar="IN", help=_either([*names, "-"] if stdio else names))
-    p.add_argument("--from-file", metavar="LIST", help="file with one path or URL per line, instead of IN; - for stdin")
-    p.add_argument("-o", "--out", required=True, help=_either(places))
+    _add_file(p, "inputs", nargs="*", metavar="IN", help=_either([*names, "-"] if stdio else names))
+    _add_file(p, "--from-file", metavar="LIST", help="file with one path or URL per line, instead of IN; - for stdin")
+    _add_file(p, "-o", "--out", required=True, help=_either(places))
     p.add_argument("--resume", action="store_true", help="skip images whose answer is there and would be the same")
     p.add_argument("--shard", type=_shard, metavar="I/N", help="do one of N parts of the images; I is 0 to N-1")
-    p.add_argument("--results", metavar="FILE", help="write a table with a row for each image: FILE.jsonl or FILE.parquet")
+    _add_file(p, "--results", metavar="FILE", help="write a table with a row for each image: FILE.jsonl or FILE.parquet")
 
 
 def add_answer(p: argparse._ArgumentGroup) -> None:
@@ -79,7 +78,12 @@ def add_answer(p: argparse._ArgumentGroup) -> None:
     p.add_argument(
         "--overlap", type=number(0, 0.5), default=Options.overlap, help="fraction of a tile shared with its neighbour"
     )
-    p.add_argument("--side", type=_side, default="auto", help="auto, native, or the longer side to work at, 32 to 16384")
+    p.add_argument(
+        "--side",
+        type=argument_type(parse_side),
+        default="auto",
+        help="auto, native, or the longer side to work at, 32 to 16384",
+    )
     p.add_argument(
         "--quality", choices=get_args(Quality), default="standard", help="high: several scales and mirror images, averaged"
     )
@@ -97,9 +101,12 @@ def add_answer(p: argparse._ArgumentGroup) -> None:
 def add_network(p: argparse._ArgumentGroup) -> None:
     """Adds the arguments that choose weights, runtime and device."""
     p.add_argument(
-        "--tile", type=_tile, default=Options.tile, help="auto (the weights' own), a side or HEIGHTxWIDTH, multiples of 32"
+        "--tile",
+        type=argument_type(parse_tile),
+        default=Options.tile,
+        help="auto (the weights' own), a side or HEIGHTxWIDTH, multiples of 32",
     )
-    p.add_argument("--weights", default=DEFAULT_WEIGHTS, help="weights: a file, or a name in weights/")
+    _add_file(p, "--weights", default=DEFAULT_WEIGHTS, help="weights: a file, or a name in weights/")
     p.add_argument(
         "--runtime", choices=RUNTIMES, default="auto", help="library that runs the network (default: as the service)"
     )
@@ -134,6 +141,11 @@ def options(args: argparse.Namespace) -> Options:
     return Options(args.tile, args.overlap, args.blend, args.side, args.quality, rendering(args))
 
 
+def _add_file(p: argparse._ActionsContainer, *names: str, **options: Any) -> None:
+    """Adds an argument that names files; shells complete it with them."""
+    p.add_argument(*names, **options).complete = FILE  # type: ignore[attr-defined]
+
+
 def _either(words: Sequence[str]) -> str:
     return f"{', '.join(words[:-1])} or {words[-1]}"
 
@@ -142,20 +154,6 @@ def _classes(text: str) -> str:
     if not parse_classes(text):
         raise argparse.ArgumentTypeError(f"must be comma-separated names or ids of classes, got {text!r}")
     return text
-
-
-def _side(text: str) -> Side:
-    try:
-        return parse_side(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from error
-
-
-def _tile(text: str) -> Size | None:
-    try:
-        return parse_tile(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def number(least: float, most: float, *, above: bool = False) -> Callable[[str], float]:

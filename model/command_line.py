@@ -3,26 +3,58 @@
 from __future__ import annotations
 
 import argparse
-from functools import cache
+from collections.abc import Callable
+from functools import cache, wraps
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
+Value = TypeVar("Value")
 WRONG_ARGUMENTS = 2  # exit status
 
 
 class CommandParser(argparse.ArgumentParser):
     """A parser with `--version`. For wrong arguments it writes one line to stderr and exits with status 2.
 
+    The types `int` and `float` say what they expect, as `argument_type` makes other types do.
     hint: text before the message's `see PROG --help`. distribution: the package whose version `--version` shows.
     """
 
     def __init__(self, prog: str, *, hint: str = "", distribution: str = "fcn-segment", **options: Any) -> None:
         super().__init__(prog, **options)
         self.hint = hint
+        self.register("type", int, _whole_number)
+        self.register("type", float, _number)
         self.add_argument("--version", action="version", version=f"{prog} {package_version(distribution)}")
 
     def error(self, message: str) -> NoReturn:
         self.exit(WRONG_ARGUMENTS, f"{self.prog}: {one_line(message)}; {self.hint}see {self.prog} --help\n")
+
+
+def argument_type(parse: Callable[[str], Value]) -> Callable[[str], Value]:
+    """The type of an argument that `parse` reads; the message of its `ValueError` becomes the command's message."""
+
+    @wraps(parse)
+    def read(text: str) -> Value:
+        try:
+            return parse(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from error
+
+    return read
+
+
+def _whole_number(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"must be a whole number, got {text!r}") from None
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"must be a number, got {text!r}") from None
 
 
 @cache

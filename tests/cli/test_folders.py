@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -134,15 +133,3 @@ def test_coco_bears_the_images_name_and_npz_its_arrays(run: Segment) -> None:
         np.testing.assert_array_equal(arrays["probabilities"].argmax(0) == arrays["class_map"], True)
         best = arrays["probabilities"].max(0).astype(float) * 255
         np.testing.assert_allclose(best, arrays["confidence"], atol=3)
-
-
-@pytest.mark.parametrize("shell", ["bash", "zsh"])
-def test_completion_is_printed(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as exit_info:
-        main(["--print-completion", shell])
-    assert not exit_info.value.code
-    script = capsys.readouterr().out
-    assert "--min-confidence" in script
-    assert "polygons" in script
-    if shell == "bash":
-        subprocess.run(["bash", "-n"], input=script, text=True, check=True)

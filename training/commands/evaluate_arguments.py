@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import get_args
 
-from model.command_line import CommandParser
+from model.command_line import CommandParser, argument_type
 from model.inference.loading import PRECISIONS, RUNTIMES
 from model.inference.scaling import parse_side
 from model.inference.segmenter import Options
@@ -59,7 +59,9 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument(
         "--against-quality", choices=get_args(Quality), help="quality for the weights of --against (default: --quality)"
     )
-    p.add_argument("--tile", type=parse_tile, default=Options.tile, help="auto (the weights' own), a side or HEIGHTxWIDTH")
+    p.add_argument(
+        "--tile", type=argument_type(parse_tile), default=Options.tile, help="auto (the weights' own), a side or HEIGHTxWIDTH"
+    )
     p.add_argument("--overlap", type=float, default=Options.overlap, help=f"share of a tile (default: {Options.overlap})")
     p.add_argument("--blend", choices=("mean", "hann"), default=Options.blend, help="weights of overlapping tiles")
     p.add_argument("--shifts", type=int, default=1, help="shift-and-stitch with this many shifts per axis (default: none)")
@@ -78,7 +80,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument(
         "--advise", type=int, nargs=2, metavar=("LOW", "HIGH"), help="range of the longer side to use instead of the file's"
     )
-    p.add_argument("--advise-tile", type=parse_tile, metavar="TILE", help="tile to use instead of the file's")
+    p.add_argument("--advise-tile", type=argument_type(parse_tile), metavar="TILE", help="tile to use instead of the file's")
     p.add_argument(
         "--record",
         metavar="NAME",
