@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
-from fcn_client import AsyncSegmentClient, SegmentClient, UnexpectedAnswer, answers, headers
+from fcn_client import AsyncSegmentClient, Label, SegmentClient, UnexpectedAnswer, answers, headers
 from PIL import Image
 
 from imaging.encoding import grey_png
@@ -20,6 +20,7 @@ from imaging.runs import column_runs
 
 CLASS_MAP = np.array([[0, 8, 8], [0, 0, 8]], np.uint8)
 HEADERS = {"X-Request-ID": "abc", "Server-Timing": "decode;dur=1.2, queue;dur=0"}
+LABELS = [Label(0, "background", "#000000"), Label(8, "cat", "#400000"), Label(12, "dog", "#400080")]
 MODEL = {"name": "m", "sha256": "0", "runtime": "openvino", "precision": "int8"}
 
 
@@ -45,7 +46,7 @@ def answer(content: object) -> httpx.Response:
 
 
 def test_fields_that_are_not_known_yet_are_passed_over() -> None:
-    result = answers.segmentation(answer(document(instances=[])))
+    result = answers.segmentation(answer(document(instances=[])), LABELS)
     np.testing.assert_array_equal(result.class_map, CLASS_MAP)
     assert result.confidence is not None
     np.testing.assert_array_equal(result.confidence, CLASS_MAP + 100)
@@ -74,7 +75,7 @@ def test_fields_that_are_not_known_yet_are_passed_over() -> None:
 )
 def test_a_segmentation_that_does_not_fit_together_is_told(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(UnexpectedAnswer, match=message) as caught:
-        answers.segmentation(answer(document(**changes)))
+        answers.segmentation(answer(document(**changes)), LABELS)
     assert (caught.value.status, caught.value.request_id) == (200, "abc")
 
 
@@ -82,6 +83,9 @@ Method = Callable[[Any], Any]
 METHODS: dict[str, Method] = {
     "segment": lambda client: client.segment(b"image"),
     "overlay": lambda client: client.overlay(b"image"),
+    "cutout": lambda client: client.cutout(b"image"),
+    "polygons": lambda client: client.polygons(b"image"),
+    "coco": lambda client: client.coco(b"image"),
     "classes": lambda client: client.classes(),
     "models": lambda client: client.models(),
     "info": lambda client: client.info(),
@@ -102,12 +106,43 @@ def test_a_page_of_another_service_is_told(method: Method) -> None:
         asyncio.run(ask())
 
 
+def test_the_mask_of_a_class_that_is_absent_is_all_false() -> None:
+    result = answers.segmentation(answer(document()), LABELS)
+    np.testing.assert_array_equal(result.mask("cat"), CLASS_MAP == 8)
+    np.testing.assert_array_equal(result.mask(8), CLASS_MAP == 8)
+    for absent in ("dog", 12, 255):
+        assert result.mask(absent).shape == CLASS_MAP.shape
+        assert not result.mask(absent).any()
+
+
+@pytest.mark.parametrize(
+    ("label", "message"),
+    [("dgo", "model m has no class 'dgo'; did you mean 'dog'"), ("zebra", "there are background, cat, dog"), (13, "class 13")],
+)
+def test_the_mask_of_a_class_that_the_model_lacks_is_an_error(label: str | int, message: str) -> None:
+    with pytest.raises(KeyError, match=message):
+        answers.segmentation(answer(document()), LABELS).mask(label)
+
+
+def test_polygons_are_named_by_their_class() -> None:
+    outer, hole = [[0, 0], [3, 0], [3, 2], [0, 0]], [[1, 0.5], [2, 0.5], [2, 1], [1, 0.5]]
+    outlines = {"encoding": "polygons", "size": [2, 3], "tolerance": 1, "polygons": {"8": [[outer, hole], [outer]]}}
+    polygons = answers.polygons(answer(document(class_map=outlines)))
+    assert {name: [[ring.tolist() for ring in polygon] for polygon in each] for name, each in polygons.items()} == {
+        "cat": [[outer, hole], [outer]]
+    }
+    assert polygons["cat"][0][0].dtype == np.float64
+    outlines["polygons"] = {"8": [[[1, 2, 3]]]}
+    with pytest.raises(UnexpectedAnswer, match="a ring must be a list of points"):
+        answers.polygons(answer(document(class_map=outlines)))
+
+
 def test_images_that_pillow_would_warn_of_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
     side = 95
     whole = {"size": [side, side], "counts": encode_rle(column_runs(np.zeros((side, side), np.uint8)), [0])}
     data = base64.b64encode(grey_png(np.full((side, side), 7, np.uint8))).decode()
-    result = answers.segmentation(answer(document(class_map=whole, confidence_map={"data": data})))
+    result = answers.segmentation(answer(document(class_map=whole, confidence_map={"data": data})), LABELS)
     assert result.class_map.shape == (side, side)
     assert result.confidence is not None
     assert result.confidence[-1, -1] == 7
@@ -125,7 +160,7 @@ def test_a_document_is_json_of_the_service() -> None:
 
 
 @pytest.mark.parametrize("kind", [SegmentClient, AsyncSegmentClient])
-@pytest.mark.parametrize("name", ["segment_many", "segment", "mask_png", "overlay"])
+@pytest.mark.parametrize("name", ["segment_many", "segment", "mask_png", "overlay", "cutout", "polygons", "coco"])
 def test_an_option_that_there_is_not_is_refused(kind: type[Any], name: str) -> None:
     client = kind("http://service", transport=PAGE)
 

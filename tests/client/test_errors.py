@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import httpx
 import pytest
-from fcn_client import ConnectionFailed, ConnectionLost, SegmentError, ServerBusy, errors
+from fcn_client import ConnectionFailed, ConnectionLost, InvalidImage, SegmentError, ServerBusy, WrongParameter, errors
 
 from tests.support.client.scripted_service import Ask, Service, ask_sync, both, problem
 
@@ -44,6 +44,15 @@ def test_other_errors_are_raised_at_once(ask: Ask, status: int) -> None:
     assert type(caught.value) is errors.KINDS.get(status, SegmentError)
     assert caught.value.problem["status"] == status
     assert service.slept == []
+
+
+@both
+def test_a_wrong_parameter_is_no_damaged_image(ask: Ask) -> None:
+    document = {"type": "urn:problem-type:fcn-segment:wrong-parameter", "title": "Wrong parameter", "detail": "side: got 5"}
+    with pytest.raises(WrongParameter, match="422 Wrong parameter: side: got 5"):
+        ask(Service([httpx.Response(422, json=document)]))
+    with pytest.raises(InvalidImage):
+        ask(Service([httpx.Response(422, json=document | {"type": "urn:problem-type:fcn-segment:damaged-image"})]))
 
 
 def test_an_error_without_a_document_is_told_by_its_status() -> None:

@@ -14,10 +14,20 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
-from fcn_client import AsyncSegmentClient, InvalidImage, Segmentation, SegmentClient, UnsupportedImage
+import shapely
+from fcn_client import (
+    AsyncSegmentClient,
+    FetchFailed,
+    InvalidImage,
+    Segmentation,
+    SegmentClient,
+    UnsupportedImage,
+    WrongParameter,
+)
 from PIL import Image
 
 from tests.support.checkout import ROOT
+from tests.support.client.file_server import served_folder
 from tests.support.images import encoded, make_photo
 from tests.support.polling import HANG_S
 
@@ -59,8 +69,10 @@ def test_arrays_are_those_of_the_mask_and_the_confidence(live_url: str, segment:
     assert set(result.timing) == {"decode", "queue", "inference", "encode"}
     assert result.timing["inference"] > 0
     assert result.request_id
-    with pytest.raises(KeyError, match=r"'dog'.* cat"):
-        result.mask("dog")
+    assert len(result.labels) == 21
+    assert not result.mask("dog").any()
+    with pytest.raises(KeyError, match="'catt'; did you mean 'cat'"):
+        result.mask("catt")
 
 
 def test_every_form_of_an_image_is_the_same_image(live_url: str) -> None:
@@ -122,10 +134,58 @@ def test_other_forms_and_what_is_served(live_url: str) -> None:
         facts = {name: getattr(model, name) for name in ("name", "sha256", "runtime", "precision")}
         assert info["model"] == client.segment(PHOTO).model == facts
         assert (info["runtime"]["runtime"], info["runtime"]["precision"]) == (model.runtime, model.precision)
-        with pytest.raises(InvalidImage, match="model must be one of voc-fcn8s-mobilenet-v2, got 'x'") as caught:
+        with pytest.raises(
+            (WrongParameter, InvalidImage), match="model must be one of voc-fcn8s-mobilenet-v2, got 'x'"
+        ) as caught:
             client.segment(PHOTO, model="x")
         assert caught.value.status == 422
         assert caught.value.request_id
+        with pytest.raises((WrongParameter, InvalidImage), match="side"):
+            client.segment(PHOTO, side=5)
+        with pytest.raises(InvalidImage):
+            client.segment(PHOTO.read_bytes()[:5000])
+
+
+def forms_sync(url: str) -> tuple[Any, Any, Any]:
+    with SegmentClient(url) as client:
+        return (
+            client.polygons(PHOTO, tolerance=0, classes=["cat"]),
+            client.coco(PHOTO, mask="polygons", classes=8),
+            client.coco(PHOTO),
+        )
+
+
+def forms_async(url: str) -> tuple[Any, Any, Any]:
+    async def ask() -> tuple[Any, Any, Any]:
+        async with AsyncSegmentClient(url) as client:
+            return (
+                await client.polygons(PHOTO, tolerance=0, classes=["cat"]),
+                await client.coco(PHOTO, mask="polygons", classes=8),
+                await client.coco(PHOTO),
+            )
+
+    return asyncio.run(ask())
+
+
+@pytest.mark.parametrize("forms", [forms_sync, forms_async], ids=["sync", "async"])
+def test_polygons_and_coco_cover_the_mask(live_url: str, forms: Any) -> None:
+    polygons, outlines, masks = forms(live_url)
+    cat = mask_of(live_url, PHOTO.read_bytes()) == 8
+    assert set(polygons) == {"cat"}
+    area = sum(shapely.Polygon(outer, holes).area for outer, *holes in polygons["cat"])
+    assert area == pytest.approx(cat.sum(), rel=1e-3)  # a border may cut corners of pixels, never their middles
+    assert {entry["category_id"] for entry in outlines["annotations"]} == {8}
+    assert all(isinstance(entry["segmentation"], list) for entry in outlines["annotations"])
+    assert sum(entry["area"] for entry in masks["annotations"] if entry["category_id"] == 8) == cat.sum()
+
+
+def test_an_address_is_fetched_here_and_not_by_the_service(live_url: str) -> None:
+    with served_folder(PHOTO.parent) as photos, SegmentClient(live_url) as client:
+        np.testing.assert_array_equal(client.segment(f"{photos}/chelsea.jpg").class_map, client.segment(PHOTO).class_map)
+        outcomes = [outcome for _, outcome in client.segment_many([f"{photos}/missing.jpg", PHOTO])]
+        assert isinstance(outcomes[0], FetchFailed)
+        assert isinstance(outcomes[1], Segmentation)
+        assert client.coco(f"{photos}/chelsea.jpg")["images"][0]["file_name"] == "chelsea.jpg"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -7,6 +7,7 @@ from fcn_client.errors import (
     ConnectionFailed,
     ConnectionLost,
     DeadlinePassed,
+    FetchFailed,
     InvalidImage,
     SegmentError,
     ServerBusy,
@@ -14,9 +15,10 @@ from fcn_client.errors import (
     Unauthorized,
     UnexpectedAnswer,
     UnsupportedImage,
+    WrongParameter,
 )
 from fcn_client.images import ImageLike
-from fcn_client.results import ClassShare, Label, Model, Segmentation
+from fcn_client.results import ClassShare, Label, Model, Polygon, Segmentation
 from fcn_client.sync import SegmentClient
 
 __all__ = [
@@ -26,11 +28,13 @@ __all__ = [
     "ConnectionFailed",
     "ConnectionLost",
     "DeadlinePassed",
+    "FetchFailed",
     "ImageLike",
     "InvalidImage",
     "Label",
     "Model",
     "Options",
+    "Polygon",
     "SegmentClient",
     "SegmentError",
     "Segmentation",
@@ -39,4 +43,5 @@ __all__ = [
     "Unauthorized",
     "UnexpectedAnswer",
     "UnsupportedImage",
+    "WrongParameter",
 ]

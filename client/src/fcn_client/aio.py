@@ -7,17 +7,17 @@ import math
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from functools import partial
-from typing import Any, Self, Unpack
+from typing import Any, Literal, Self, Unpack
 
 import httpx
 from PIL import Image
 
 from fcn_client import address, answers, calls
-from fcn_client.calls import Call, Options, PictureFormat
+from fcn_client.calls import Call, Classes, Options, Palette, PictureFormat
 from fcn_client.errors import ConnectionFailed, ServerBusy
 from fcn_client.images import ImageLike
 from fcn_client.many import check_concurrency, in_order_async
-from fcn_client.results import Label, Model, Segmentation
+from fcn_client.results import Label, Model, Polygon, Segmentation
 from fcn_client.retrying import POLL_S, Attempts, Outcome, Send, attempts
 
 
@@ -36,6 +36,7 @@ class AsyncSegmentClient:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         calls.limits(timeout, retries)
+        self._labels: dict[tuple[str, str], list[Label]] = {}
         self.timeout = timeout
         self.retries = retries
         self._sleep = sleep
@@ -57,8 +58,8 @@ class AsyncSegmentClient:
 
     async def segment(self, image: ImageLike, *, confidence: bool = False, **options: Unpack[Options]) -> Segmentation:
         """As `SegmentClient.segment`."""
-        response = await self._post(image, **calls.as_json(options, confidence))
-        return await asyncio.to_thread(answers.segmentation, response)
+        response = await self._post(image, calls.as_json(options, confidence))
+        return await asyncio.to_thread(answers.segmentation, response, await self._labels_of(response))
 
     def segment_many(
         self, images: Iterable[ImageLike], *, concurrency: int = 4, confidence: bool = False, **options: Unpack[Options]
@@ -70,18 +71,57 @@ class AsyncSegmentClient:
 
     async def raw(self, image: ImageLike, **query: Any) -> bytes:
         """As `SegmentClient.raw`."""
-        return answers.body(await self._post(image, **query))
+        return answers.body(await self._post(image, query))
 
     async def mask_png(self, image: ImageLike, **options: Unpack[Options]) -> bytes:
         """As `SegmentClient.mask_png`."""
         return await self.raw(image, **calls.checked(options), format="png")
 
     async def overlay(
-        self, image: ImageLike, *, alpha: float = 0.5, image_format: PictureFormat = "jpeg", **options: Unpack[Options]
+        self,
+        image: ImageLike,
+        *,
+        alpha: float = 0.5,
+        image_format: PictureFormat = "jpeg",
+        classes: Classes | None = None,
+        palette: Palette | None = None,
+        names: bool | None = None,
+        **options: Unpack[Options],
     ) -> Image.Image:
         """As `SegmentClient.overlay`."""
-        query = calls.checked(options) | {"format": "overlay", "alpha": alpha, "image_format": image_format}
-        return await asyncio.to_thread(answers.picture, await self._post(image, **query))
+        query = calls.as_overlay(options, alpha=alpha, image_format=image_format, classes=classes, palette=palette, names=names)
+        return await asyncio.to_thread(answers.picture, await self._post(image, query))
+
+    async def cutout(self, image: ImageLike, *, classes: Classes | None = None, **options: Unpack[Options]) -> Image.Image:
+        """As `SegmentClient.cutout`."""
+        return await asyncio.to_thread(answers.picture, await self._post(image, calls.as_cutout(options, classes)))
+
+    async def polygons(
+        self,
+        image: ImageLike,
+        *,
+        classes: Classes | None = None,
+        tolerance: float | None = None,
+        topology: Literal["shared"] | None = None,
+        **options: Unpack[Options],
+    ) -> dict[str, list[Polygon]]:
+        """As `SegmentClient.polygons`."""
+        query = calls.as_polygons(options, classes=classes, tolerance=tolerance, topology=topology)
+        return await asyncio.to_thread(answers.polygons, await self._post(image, query))
+
+    async def coco(
+        self,
+        image: ImageLike,
+        *,
+        mask: Literal["rle", "polygons"] = "rle",
+        classes: Classes | None = None,
+        tolerance: float | None = None,
+        topology: Literal["shared"] | None = None,
+        **options: Unpack[Options],
+    ) -> dict[str, Any]:
+        """As `SegmentClient.coco`."""
+        query = calls.as_coco(options, mask=mask, classes=classes, tolerance=tolerance, topology=topology)
+        return await asyncio.to_thread(answers.document, await self._post(image, query))
 
     async def classes(self, model: str | None = None) -> list[Label]:
         """As `SegmentClient.classes`."""
@@ -107,8 +147,15 @@ class AsyncSegmentClient:
         """As `SegmentClient.wait_until_ready`."""
         answers.not_a_page(await self._ask(calls.get("health/ready"), attempts(math.inf, timeout, self._clock, POLL_S)))
 
-    async def _post(self, image: ImageLike, **query: Any) -> httpx.Response:
-        return await self._ask(await asyncio.to_thread(calls.post, image, **query))
+    async def _post(self, image: ImageLike, query: dict[str, Any]) -> httpx.Response:
+        return await self._ask(await asyncio.to_thread(calls.post, image, query, self.timeout))
+
+    async def _labels_of(self, response: httpx.Response) -> list[Label]:
+        """The classes of the model that gave the JSON answer. Asks the service once for each model."""
+        model = await asyncio.to_thread(answers.model_of, response)
+        if model not in self._labels:
+            self._labels[model] = await self.classes(model[0])
+        return self._labels[model]
 
     async def _ask(self, call: Call, plan: Attempts | None = None) -> httpx.Response:
         plan = plan or attempts(self.retries, self.timeout, self._clock)

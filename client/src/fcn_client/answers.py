@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
 from typing import Any
@@ -19,14 +19,21 @@ from PIL.WebPImagePlugin import WebPImageFile
 
 from fcn_client import headers, rle
 from fcn_client.errors import UnexpectedAnswer
-from fcn_client.results import ClassShare, Label, Model, Segmentation
+from fcn_client.results import ClassShare, Label, Model, Polygon, Segmentation
 
 DECODERS: dict[str, type[ImageFile]] = {"image/png": PngImageFile, "image/jpeg": JpegImageFile, "image/webp": WebPImageFile}
 UNREADABLE = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, OSError, SyntaxError)
 
 
-def segmentation(response: httpx.Response) -> Segmentation:
-    """Reads an answer with `format=json&mask=rle`. All functions of this module raise `UnexpectedAnswer`."""
+def model_of(response: httpx.Response) -> tuple[str, str]:
+    """The name and the sha256 of the model that gave a JSON answer. All functions of this module raise `UnexpectedAnswer`."""
+    with _reading(response):
+        model = response.json()["model"]
+        return model["name"], model["sha256"]
+
+
+def segmentation(response: httpx.Response, labels: Sequence[Label]) -> Segmentation:
+    """Reads an answer with `format=json&mask=rle`. `labels`: those of the model."""
     with _reading(response):
         document = response.json()
         height, width = document["class_map"]["size"]
@@ -39,7 +46,20 @@ def segmentation(response: httpx.Response) -> Segmentation:
             tiling=document["tiling"],
             request_id=response.headers.get("X-Request-ID", ""),
             timing=headers.timing(response),
+            labels=tuple(labels),
         )
+
+
+def polygons(response: httpx.Response) -> dict[str, list[Polygon]]:
+    """Reads an answer with `format=json&mask=polygons`: the polygons of each class that is present, by its name."""
+    with _reading(response):
+        document = response.json()
+        outlines = document["class_map"]["polygons"]
+        return {
+            entry["name"]: [[_ring(points) for points in rings] for rings in outlines[str(entry["id"])]]
+            for entry in document["classes"]
+            if str(entry["id"]) in outlines
+        }
 
 
 def labels(response: httpx.Response) -> list[Label]:
@@ -104,6 +124,13 @@ def _share(entry: Mapping[str, Any]) -> ClassShare:
 
 def _known(kind: type[ClassShare | Label | Model], entry: Mapping[str, Any]) -> dict[str, Any]:
     return {field.name: entry[field.name] for field in fields(kind)}
+
+
+def _ring(points: object) -> npt.NDArray[np.float64]:
+    ring = np.array(points, np.float64)
+    if ring.ndim != 2 or ring.shape[1] != 2:
+        raise ValueError(f"a ring must be a list of points [x, y], got the shape {ring.shape}")
+    return ring
 
 
 def _grey(data: str, size: tuple[int, int]) -> npt.NDArray[np.uint8]:

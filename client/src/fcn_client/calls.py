@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal, NamedTuple, TypedDict
 
 import httpx
@@ -14,6 +14,9 @@ CONNECT_S = 10.0
 RETRIES = 4
 
 PictureFormat = Literal["png", "jpeg", "webp"]
+Palette = Literal["display", "labels"]
+Classes = str | int | Iterable[str | int]
+"""Names or ids of classes: one, several with commas, or a list."""
 
 
 class Options(TypedDict, total=False):
@@ -21,7 +24,9 @@ class Options(TypedDict, total=False):
 
     side: the size to work at: `auto`, `native`, or the longer side in pixels. blend: how overlapping tiles are averaged.
     overlap: fraction of a tile that it shares with its neighbour, 0 to 0.5. quality: `high` averages several sizes and mirror
-    images. min_confidence: 0 to 1; pixels below it become void (255). model: a name from `models()`.
+    images. min_confidence: 0 to 1; pixels below it become void (255). model: a name from `models()`. min_area, fill_holes:
+    regions, and holes in regions, that are smaller become part of what is around them; in pixels, or as a share of the image
+    such as `0.1%`.
     """
 
     side: Literal["auto", "native"] | int | None
@@ -30,6 +35,8 @@ class Options(TypedDict, total=False):
     quality: Literal["standard", "high"] | None
     min_confidence: float | None
     model: str | None
+    min_area: int | str | None
+    fill_holes: int | str | None
 
 
 class Call(NamedTuple):
@@ -41,9 +48,9 @@ class Call(NamedTuple):
     files: dict[str, tuple[str, bytes]] | None = None
 
 
-def post(image: ImageLike, **query: Any) -> Call:
-    """The request to segment an image. Query values of None are omitted."""
-    upload = upload_of(image)
+def post(image: ImageLike, query: Mapping[str, Any], timeout: float = TIMEOUT_S) -> Call:
+    """The request to segment an image. Query values of None are omitted. timeout: seconds to fetch the image's address."""
+    upload = upload_of(image, timeout)
     text_query = {name: _text(value) for name, value in query.items() if value is not None}
     return Call("POST", "segment", text_query, {"file": (upload.name, upload.data)})
 
@@ -57,8 +64,58 @@ def as_json(options: Mapping[str, Any], confidence: bool) -> dict[str, Any]:
     return checked(options) | {"format": "json", "mask": "rle", "confidence": confidence or None}
 
 
+def as_overlay(
+    options: Mapping[str, Any],
+    *,
+    alpha: float,
+    image_format: PictureFormat,
+    classes: Classes | None,
+    palette: Palette | None,
+    names: bool | None,
+) -> dict[str, Any]:
+    """The query whose answer is an overlay."""
+    picture = {"format": "overlay", "alpha": alpha, "image_format": image_format, "palette": palette, "names": names}
+    return checked(options) | picture | {"classes": class_list(classes)}
+
+
+def as_cutout(options: Mapping[str, Any], classes: Classes | None) -> dict[str, Any]:
+    """The query whose answer is a cut-out."""
+    return checked(options) | {"format": "cutout", "classes": class_list(classes)}
+
+
+def as_polygons(
+    options: Mapping[str, Any], *, classes: Classes | None, tolerance: float | None, topology: Literal["shared"] | None
+) -> dict[str, Any]:
+    """The query whose answer `answers.polygons` reads."""
+    outlines = {"format": "json", "mask": "polygons", "tolerance": tolerance, "topology": topology}
+    return checked(options) | outlines | {"classes": class_list(classes)}
+
+
+def as_coco(
+    options: Mapping[str, Any],
+    *,
+    mask: Literal["rle", "polygons"],
+    classes: Classes | None,
+    tolerance: float | None,
+    topology: Literal["shared"] | None,
+) -> dict[str, Any]:
+    """The query whose answer is a COCO document."""
+    outlines = {"format": "coco", "mask": mask, "tolerance": tolerance, "topology": topology}
+    return checked(options) | outlines | {"classes": class_list(classes)}
+
+
+def class_list(classes: Classes | None) -> str | None:
+    """The classes as the query has them, with commas. Raises `ValueError` for an empty list, which would mean all classes."""
+    if classes is None or isinstance(classes, str):
+        return classes
+    text = str(classes) if isinstance(classes, int) else ",".join(map(str, classes))
+    if not text:
+        raise ValueError("classes must name at least one class, got an empty list; leave it out for all classes")
+    return text
+
+
 def checked(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Copies the options. Raises `TypeError` for an unknown option, since the service would ignore it."""
+    """Copies the options. Raises `TypeError` for an unknown option."""
     if unknown := options.keys() - Options.__annotations__.keys():
         raise TypeError(f"no option {', '.join(sorted(unknown))}; there are {', '.join(Options.__annotations__)}")
     return dict(options)

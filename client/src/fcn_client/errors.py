@@ -45,7 +45,11 @@ class UnsupportedImage(SegmentError):
 
 
 class InvalidImage(SegmentError):
-    """422: the image is damaged, or a parameter is wrong. The detail lists the accepted values."""
+    """422: the image is damaged."""
+
+
+class WrongParameter(SegmentError):
+    """422: a parameter is unknown, has a wrong value, or does not go with the format. The detail lists the choices."""
 
 
 class ServerBusy(SegmentError):
@@ -76,10 +80,16 @@ class UnexpectedAnswer(SegmentError):
     """The answer is not the service's. It may come from a proxy or from another program at this address."""
 
 
+class FetchFailed(OSError):
+    """An image could not be fetched from its address. The service was not asked."""
+
+
 KINDS: dict[int, type[SegmentError]] = {
     400: BadRequest, 401: Unauthorized, 404: BadRequest, 405: BadRequest, 406: BadRequest, 413: TooLarge,
     415: UnsupportedImage, 422: InvalidImage, 503: ServerBusy, 504: DeadlinePassed,
 }  # fmt: skip
+TYPES: dict[str, type[SegmentError]] = {"urn:problem-type:fcn-segment:wrong-parameter": WrongParameter}
+"""Problem types that tell apart what has one status."""
 LOST = (httpx.NetworkError, httpx.ConnectTimeout, httpx.RemoteProtocolError, httpx.ProxyError)
 
 
@@ -91,7 +101,7 @@ def error_of(response: httpx.Response) -> SegmentError:
         problem = None
     if not isinstance(problem, dict):
         problem = {"detail": _explained(response)}
-    kind = KINDS.get(response.status_code, SegmentError)
+    kind = TYPES.get(str(problem.get("type"))) or KINDS.get(response.status_code, SegmentError)
     request_id = response.headers.get("X-Request-ID", "")
     error = kind(str(problem.get("detail", "")), status=response.status_code, problem=problem, request_id=request_id)
     if isinstance(error, ServerBusy):

@@ -11,8 +11,12 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from fcn_client.fetching import fetch, is_address
+
 ImageLike = bytes | bytearray | memoryview | str | os.PathLike[str] | IO[bytes] | Image.Image | npt.NDArray[np.uint8]
-"""A file's bytes, a path, an open file, a Pillow image, or an array (H, W, 3) or (H, W) of uint8."""
+"""A file's bytes, a path, an address (`http://`, `https://`), an open file, a Pillow image, or an array (H, W, 3) or (H, W) of
+uint8."""
+FETCH_TIMEOUT_S = 120.0
 PNG_MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "I;16", "I;16B")
 MODES_WITHOUT_RANGE = ("I", "F", "I;16L", "I;16N")
 
@@ -24,13 +28,16 @@ class Upload(NamedTuple):
     data: bytes
 
 
-def upload_of(image: ImageLike) -> Upload:
+def upload_of(image: ImageLike, timeout: float = FETCH_TIMEOUT_S) -> Upload:
     """The file to send. Files keep their bytes; arrays and Pillow images are encoded as PNG, without loss.
 
-    Raises `TypeError`, `ValueError` or `OSError`.
+    timeout: seconds to fetch an address. Raises `TypeError`, `ValueError` or `OSError` (`FetchFailed` for an address).
     """
     if isinstance(image, bytes | bytearray | memoryview):
         return Upload("image", bytes(image))
+    if isinstance(image, str) and is_address(image):
+        name, data = fetch(image, timeout=timeout)
+        return Upload(_utf8(name), data)
     if isinstance(image, str | os.PathLike):
         path = Path(image)
         return Upload(_utf8(path.name), path.read_bytes())
@@ -40,7 +47,8 @@ def upload_of(image: ImageLike) -> Upload:
         return Upload("image.png", _png(_writable(image)))
     if hasattr(image, "read"):
         return Upload(_utf8(Path(str(getattr(image, "name", "image"))).name), _read(image))
-    raise TypeError(f"an image must be bytes, a path, a file, a Pillow image or an array, got {type(image).__name__}")
+    expected = "bytes, a path, an address, a file, a Pillow image or an array"
+    raise TypeError(f"an image must be {expected}, got {type(image).__name__}")
 
 
 def _utf8(name: str) -> str:

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+VOID = 255
+Ring = npt.NDArray[np.float64]
+"""A closed line, float64 (N, 2): x and y in pixels from the upper left corner. The first point is also the last."""
+Polygon = list[Ring]
+"""The outer ring of a region, then its holes."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +65,8 @@ class Segmentation:
 
     class_map: uint8 (H, W), class ids; 255 is void. confidence: uint8 (H, W), 255 x the winning class's probability; None
     unless requested. classes: those present, largest first. model: name, sha256, runtime and precision. tiling: how the image
-    was cut into tiles. request_id: the request's id in the service's log. timing: milliseconds per stage.
+    was cut into tiles. request_id: the request's id in the service's log. timing: milliseconds per stage. labels: all classes
+    of the model, whether present or not.
     """
 
     class_map: npt.NDArray[np.uint8]
@@ -68,11 +76,18 @@ class Segmentation:
     tiling: Mapping[str, Any]
     request_id: str
     timing: Mapping[str, float]
+    labels: tuple[Label, ...]
 
     def mask(self, label: str | int) -> npt.NDArray[np.bool_]:
-        """The mask of a class, given its name or id: bool (H, W). Raises `KeyError` for a name that is not present."""
-        ids = {entry.name: entry.id for entry in self.classes}
-        if isinstance(label, str) and label not in ids:
-            raise KeyError(f"no {label!r} in this image; present are {', '.join(ids)}")
-        inside: npt.NDArray[np.bool_] = self.class_map == (ids[label] if isinstance(label, str) else label)
+        """The mask of a class of the model, given its name or id: bool (H, W), all False if the image lacks it. 255 is void.
+
+        Raises `KeyError` for a class that the model lacks; the message has the nearest name, or the list.
+        """
+        ids = {entry.name: entry.id for entry in self.labels}
+        id = ids.get(label) if isinstance(label, str) else label
+        if id is None or id not in {*ids.values(), VOID}:
+            near = difflib.get_close_matches(str(label), ids, 1)
+            choices = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(ids)}"
+            raise KeyError(f"the model {self.model['name']} has no class {label!r}; {choices}")
+        inside: npt.NDArray[np.bool_] = self.class_map == id
         return inside

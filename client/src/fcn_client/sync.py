@@ -6,17 +6,17 @@ import math
 import time
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
-from typing import Any, Self, Unpack
+from typing import Any, Literal, Self, Unpack
 
 import httpx
 from PIL import Image
 
 from fcn_client import address, answers, calls
-from fcn_client.calls import Call, Options, PictureFormat
+from fcn_client.calls import Call, Classes, Options, Palette, PictureFormat
 from fcn_client.errors import ConnectionFailed, ServerBusy
 from fcn_client.images import ImageLike
 from fcn_client.many import check_concurrency, in_order
-from fcn_client.results import Label, Model, Segmentation
+from fcn_client.results import Label, Model, Polygon, Segmentation
 from fcn_client.retrying import POLL_S, Attempts, Outcome, Send, attempts
 
 
@@ -42,6 +42,7 @@ class SegmentClient:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         calls.limits(timeout, retries)
+        self._labels: dict[tuple[str, str], list[Label]] = {}
         self.timeout = timeout
         self.retries = retries
         self._sleep = sleep
@@ -63,7 +64,8 @@ class SegmentClient:
 
     def segment(self, image: ImageLike, *, confidence: bool = False, **options: Unpack[Options]) -> Segmentation:
         """Segments an image. With `confidence`, the result also has the confidence of every pixel."""
-        return answers.segmentation(self._ask(calls.post(image, **calls.as_json(options, confidence))))
+        response = self._post(image, calls.as_json(options, confidence))
+        return answers.segmentation(response, self._labels_of(response))
 
     def segment_many(
         self, images: Iterable[ImageLike], *, concurrency: int = 4, confidence: bool = False, **options: Unpack[Options]
@@ -75,18 +77,67 @@ class SegmentClient:
 
     def raw(self, image: ImageLike, **query: Any) -> bytes:
         """The answer's bytes for any query parameters of `/segment`, such as `format="npz"`."""
-        return answers.body(self._ask(calls.post(image, **query)))
+        return answers.body(self._post(image, query))
 
     def mask_png(self, image: ImageLike, **options: Unpack[Options]) -> bytes:
         """A palette PNG whose pixel values are class ids."""
         return self.raw(image, **calls.checked(options), format="png")
 
     def overlay(
-        self, image: ImageLike, *, alpha: float = 0.5, image_format: PictureFormat = "jpeg", **options: Unpack[Options]
+        self,
+        image: ImageLike,
+        *,
+        alpha: float = 0.5,
+        image_format: PictureFormat = "jpeg",
+        classes: Classes | None = None,
+        palette: Palette | None = None,
+        names: bool | None = None,
+        **options: Unpack[Options],
     ) -> Image.Image:
-        """The photo overlaid with class colours, as an RGB image. `image_format`: the format of the transfer."""
-        query = calls.checked(options) | {"format": "overlay", "alpha": alpha, "image_format": image_format}
-        return answers.picture(self._ask(calls.post(image, **query)))
+        """The photo overlaid with class colours, as an RGB image.
+
+        image_format: the format of the transfer. classes: those that it shows. palette: colours that are made to be seen
+        (`display`), or those of the label set (`labels`). names: whether it has the names of the classes.
+        """
+        query = calls.as_overlay(options, alpha=alpha, image_format=image_format, classes=classes, palette=palette, names=names)
+        return answers.picture(self._post(image, query))
+
+    def cutout(self, image: ImageLike, *, classes: Classes | None = None, **options: Unpack[Options]) -> Image.Image:
+        """The photo as an RGBA image of its size, opaque where the classes are. Without `classes`: all but the background."""
+        return answers.picture(self._post(image, calls.as_cutout(options, classes)))
+
+    def polygons(
+        self,
+        image: ImageLike,
+        *,
+        classes: Classes | None = None,
+        tolerance: float | None = None,
+        topology: Literal["shared"] | None = None,
+        **options: Unpack[Options],
+    ) -> dict[str, list[Polygon]]:
+        """The polygons of each class that is present, by its name: for each region its outer ring, then its holes.
+
+        tolerance: how far a point may move, in pixels. topology: with `shared`, neighbours share their borders.
+        """
+        query = calls.as_polygons(options, classes=classes, tolerance=tolerance, topology=topology)
+        return answers.polygons(self._post(image, query))
+
+    def coco(
+        self,
+        image: ImageLike,
+        *,
+        mask: Literal["rle", "polygons"] = "rle",
+        classes: Classes | None = None,
+        tolerance: float | None = None,
+        topology: Literal["shared"] | None = None,
+        **options: Unpack[Options],
+    ) -> dict[str, Any]:
+        """The COCO document of the image, with one annotation for each class and connected region.
+
+        mask: whether annotations are run lengths or polygons; `tolerance` and `topology` are those of `polygons`.
+        """
+        query = calls.as_coco(options, mask=mask, classes=classes, tolerance=tolerance, topology=topology)
+        return answers.document(self._post(image, query))
 
     def classes(self, model: str | None = None) -> list[Label]:
         """The classes of a model; None means the default model."""
@@ -114,6 +165,16 @@ class SegmentClient:
         Raises `ConnectionFailed` or `ServerBusy`, with the reason, if it is not ready within `timeout` seconds.
         """
         answers.not_a_page(self._ask(calls.get("health/ready"), attempts(math.inf, timeout, self._clock, POLL_S)))
+
+    def _post(self, image: ImageLike, query: dict[str, Any]) -> httpx.Response:
+        return self._ask(calls.post(image, query, self.timeout))
+
+    def _labels_of(self, response: httpx.Response) -> list[Label]:
+        """The classes of the model that gave the JSON answer. Asks the service once for each model."""
+        model = answers.model_of(response)
+        if model not in self._labels:
+            self._labels[model] = self.classes(model[0])
+        return self._labels[model]
 
     def _ask(self, call: Call, plan: Attempts | None = None) -> httpx.Response:
         plan = plan or attempts(self.retries, self.timeout, self._clock)

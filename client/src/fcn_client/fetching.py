@@ -1,0 +1,82 @@
+"""Fetches images from `http://` and `https://` addresses. The service itself fetches nothing."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from urllib.parse import unquote
+
+import httpx
+
+from fcn_client import address
+from fcn_client.errors import FetchFailed
+
+MOST_BYTES = 512_000_000  # protects this process; the service has a limit of its own
+MOST_REDIRECTS = 5
+CONNECT_S = 10.0
+
+
+def is_address(text: str) -> bool:
+    """Whether the text is an address that `fetch` reads, and not a path."""
+    return text.lower().startswith(("http://", "https://"))
+
+
+def fetch(
+    url: str,
+    *,
+    timeout: float,
+    headers: Mapping[str, str] | None = None,
+    most_bytes: int = MOST_BYTES,
+    transport: httpx.BaseTransport | None = None,
+) -> tuple[str, bytes]:
+    """The file's name and bytes at this address. Blocks for at most some `timeout` seconds.
+
+    headers: are sent too, `Authorization` to no other host after a redirect. transport: replaces httpx's own; without it, this
+    machine (localhost, 127.0.0.0/8, ::1) is asked without a proxy.
+    Raises `FetchFailed` for anything but an answer 200 of 1 to `most_bytes` bytes that is no web page.
+    """
+    end = time.monotonic() + timeout
+    try:
+        parsed = httpx.URL(url)
+        if transport is None and address.is_this_machine(parsed.host):
+            transport = httpx.HTTPTransport()
+        limits = httpx.Timeout(timeout, connect=min(timeout, CONNECT_S))
+        with (
+            httpx.Client(transport=transport, timeout=limits, follow_redirects=True, max_redirects=MOST_REDIRECTS) as client,
+            client.stream("GET", parsed, headers=headers) as response,
+        ):
+            return _name(parsed), _body(response, end, timeout, most_bytes)
+    except httpx.TimeoutException as error:
+        raise FetchFailed(f"no answer from {_shown(url)} within {timeout:g} s; give a longer timeout") from error
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError, ImportError) as error:
+        reason = str(error) or type(error).__name__
+        raise FetchFailed(f"{_shown(url)} cannot be fetched: {reason}; see that the address opens in a browser") from error
+
+
+def _body(response: httpx.Response, end: float, timeout: float, most_bytes: int) -> bytes:
+    shown = _shown(str(response.url))
+    if response.status_code != httpx.codes.OK:
+        raise FetchFailed(f"{shown} answers {response.status_code} {response.reason_phrase}; an image's address answers 200")
+    if response.headers.get("Content-Type", "").lower().startswith("text/html"):
+        raise FetchFailed(f"{shown} answers a web page; give the address of the image itself")
+    body = bytearray()
+    for chunk in response.iter_bytes():
+        body += chunk
+        if len(body) > most_bytes:
+            raise FetchFailed(f"{shown} answers more than {most_bytes / 1e6:g} MB; save a smaller image")
+        if time.monotonic() > end:
+            raise FetchFailed(f"{shown} did not send all of its answer within {timeout:g} s; give a longer timeout")
+    if not body:
+        raise FetchFailed(f"{shown} answers no bytes; an image's address answers an image")
+    return bytes(body)
+
+
+def _name(url: httpx.URL) -> str:
+    return unquote(url.path).rstrip("/").rpartition("/")[2] or "image"
+
+
+def _shown(url: str) -> str:
+    """The address as messages show it: without user, password and query, which may hold keys."""
+    scheme, _, rest = url.partition("://")
+    host, slash, path = rest.partition("?")[0].partition("/")
+    return f"{scheme}://{host.rpartition('@')[2]}{slash}{path}"
