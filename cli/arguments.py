@@ -60,7 +60,8 @@ def parser() -> argparse.ArgumentParser:
 def add_inputs(p: argparse.ArgumentParser, *, stdio: bool = True) -> None:
     """Adds the arguments for images, answers and results. stdio: whether `-` stands for stdin and stdout."""
     endings = ", ".join(IMAGE_FORMATS)
-    names = [f"files ({endings})", "folders", "patterns such as 'in/**/*.jpg'", *(f"{name}:// URLs" for name in SCHEMES)]
+    urls = [f"{name}:// URLs" for name in SCHEMES]
+    names = [f"files ({endings})", "folders", "patterns such as 'in/**/*.jpg'", "web addresses (https://)", *urls]
     places = ["file (for one image)", "folder", "URL", "- for stdout"] if stdio else ["folder", "URL"]
     _add_file(p, "inputs", nargs="*", metavar="IN", help=_either([*names, "-"] if stdio else names))
     _add_file(p, "--from-file", metavar="LIST", help="file with one path or URL per line, instead of IN; - for stdin")

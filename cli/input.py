@@ -7,8 +7,8 @@ import sys
 from dataclasses import dataclass
 from hashlib import sha256
 
-from cli.places import read_whole, version
-from cli.stores import is_url
+from cli.places import is_path, read_whole, version
+from cli.web import is_web, web_path
 
 STDIO = "-"
 
@@ -36,15 +36,19 @@ class Input:
     @property
     def full_name(self) -> str:
         """The absolute path, or the URL."""
-        return self.name if is_url(self.name) else os.path.abspath(self.name)
+        return os.path.abspath(self.name) if is_path(self.name) else self.name
 
     @property
     def file_name(self) -> str:
         """The image's name without folders, for answers that contain it. Bytes that are not UTF-8 become U+FFFD."""
-        return os.fsencode(self.display_name.rpartition("/")[2]).decode("utf-8", "replace")
+        name = web_path(self.name) if is_web(self.name) else self.display_name
+        return os.fsencode(name.rpartition("/")[2]).decode("utf-8", "replace")
 
     def current_version(self) -> str:
-        """The version; asks the file system or the store if the listing does not know it. Empty for stdin. Raises `OSError`."""
+        """The version; asks the file system, the store or the server if the listing does not know it. Raises `OSError`.
+
+        Empty for stdin, and for a web address whose server does not say it.
+        """
         return self.version or ("" if self.name == STDIO else version(self.name))
 
     def read(self) -> tuple[bytes, str]:

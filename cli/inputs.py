@@ -29,8 +29,9 @@ from cli.image_names import ENDINGS, AnswerNames
 from cli.input import STDIO, Input
 from cli.name_lists import NameList
 from cli.patterns import Pattern, split_pattern
-from cli.places import real
+from cli.places import is_path, real
 from cli.stores import is_url, object_version
+from cli.web import is_web, web_path
 
 
 class InputSource(Protocol):
@@ -62,11 +63,11 @@ class Listing:
 
 
 class _Files:
-    """Files, objects and stdin that the command line names."""
+    """Files, objects, web addresses and stdin that the command line names."""
 
     def __init__(self, inputs: Sequence[Input]) -> None:
         self._inputs = inputs
-        self._places = {real(each.name) for each in inputs if each.name != STDIO and not is_url(each.name)}
+        self._places = {real(each.name) for each in inputs if each.name != STDIO and is_path(each.name)}
 
     def __iter__(self) -> Iterator[Input]:
         return iter(self._inputs)
@@ -96,6 +97,7 @@ def list_inputs(names: Sequence[str], out: str) -> Listing:
     Answers of one folder or pattern have its structure below the output folder. Of several folders or patterns, each has a
     folder of its own name there. Raises `OSError` if a name leads to no image, or if two answers would have one name.
     """
+    _refuse_web(out)
     if "" in (*names, out):
         raise OSError("a name is empty, perhaps from a variable that is not set; give . for the current folder")
     files: list[str] = []
@@ -130,11 +132,19 @@ def list_inputs(names: Sequence[str], out: str) -> Listing:
 
 def list_names(source: str, out: str) -> Listing:
     """The inputs that the lines of a file name; `-` for standard input. Raises `OSError` while it is read."""
+    _refuse_web(out)
     return Listing([NameList(source, out)])
 
 
+def _refuse_web(out: str) -> None:
+    if is_web(out):
+        raise OSError(f"-o {out} is a web address, to which nothing can be written; give a file, a folder or an object store")
+
+
 def _root_and_pattern(name: str) -> tuple[str | None, str]:
-    """The folder or URL to list and the pattern below it; no folder for a file, an object or stdin."""
+    """The folder or URL to list and the pattern below it; no folder for a file, an object, a web address or stdin."""
+    if is_web(name):
+        return None, ""
     if is_url(name):
         if glob.has_magic(name):
             scheme, _, rest = name.partition("://")
@@ -177,13 +187,16 @@ def _folder(root: str, patterns: Sequence[str], out: str) -> Folder | Bucket:
 
 
 def _files(names: Sequence[str]) -> _Files:
-    """The files, objects and stdin that the command line names. Raises `OSError` if two answers would have one name."""
+    """The inputs that are no folder, prefix or pattern. Raises `OSError` if two answers would have one name."""
     answers: dict[str, str] = {}
     inputs = dict[str, Input]()
-    for folder in dict.fromkeys(name.rpartition("/")[0] for name in names):
+    folders: dict[str, dict[str, str]] = {}
+    for name in names:
+        folder, _, last = (web_path(name) if is_web(name) else name).rpartition("/")
+        folders.setdefault(folder, {})[name] = last
+    for last_names in folders.values():
         kept = AnswerNames()
-        for name in sorted({name for name in names if name.rpartition("/")[0] == folder}, key=os.fsencode):
-            last = name.rpartition("/")[2]
+        for name, last in sorted(last_names.items(), key=lambda item: (os.fsencode(item[1]), os.fsencode(item[0]))):
             answer = "stdin" if name == STDIO else kept.name(last)
             if (earlier := answers.setdefault(answer, name)) != name:
                 raise OSError(f"{earlier} and {name} would both become {answer}; give them different -o folders")

@@ -15,6 +15,7 @@ from cli.backend import Backend
 from cli.input import STDIO, Input, Shard
 from cli.inputs import Listing, list_inputs, list_names
 from cli.local import Local
+from cli.places import is_path
 from cli.records import Records, record_all
 from cli.remote import Remote
 from cli.report import (
@@ -30,11 +31,10 @@ from cli.report import (
 from cli.resume import OTHER_SETTINGS, Journal
 from cli.run import Job, leave, run_all
 from cli.start import ended_at_once
-from cli.stores import is_url
 from cli.table import open_table
 from model.inference.loading import unused_gpu
 
-DISTANT_THREADS = 4  # threads for each worker, if images or answers are in an object store: most threads wait for it
+DISTANT_THREADS = 4  # threads for each worker, if images or answers are not on this machine: most threads wait for them
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -88,7 +88,7 @@ def _listing(args: argparse.Namespace) -> tuple[Listing, Answers]:
     suffix = rendering(args).suffix
     listing = list_names(args.from_file, args.out) if args.from_file is not None else list_inputs(args.inputs, args.out)
     answers = open_answers(args.out, suffix, listing.single)
-    if answers.file and args.out != STDIO and not is_url(args.out) and listing.holds(Path(args.out)):
+    if answers.file and args.out != STDIO and is_path(args.out) and listing.holds(Path(args.out)):
         raise OSError(f"{args.out} would overwrite an image; give another -o")
     return listing, answers
 
@@ -99,7 +99,7 @@ def _outcomes(job: Job, args: argparse.Namespace) -> Iterator[Outcome]:
     if job.listing.single:
         yield from map(job, images)
         return
-    distant = any(map(is_url, (*args.inputs, args.out))) or args.from_file is not None
+    distant = not all(map(is_path, (*args.inputs, args.out))) or args.from_file is not None
     with closing(run_all(job, images, job.backend.workers * (DISTANT_THREADS if distant else 1))) as running:
         yield from running
 

@@ -17,6 +17,7 @@ from cli.image_names import ENDINGS, AnswerNames, kind_of, problem_of
 from cli.input import STDIO, Input
 from cli.places import real
 from cli.stores import folder_names, is_url
+from cli.web import is_web, web_path
 
 FOLDERS = 10_000  # most folders in the cache of `_kept_endings`
 
@@ -26,9 +27,9 @@ class NameList:
     """The images that a file names; `-` for standard input. It reads the lines as the run needs them.
 
     Answers keep the folders of their images: `a/1.jpg` becomes `a/1.png` below the output folder, `/data/1.jpg` becomes
-    `data/1.png`, and `s3://bucket/1.jpg` becomes `bucket/1.png`. If two images would share an answer, as `/data/1.jpg` and
-    `data/1.jpg` do, the second is an input with a problem; this takes 16 bytes of memory for each name. So is an image inside
-    the output folder, since another image's answer could overwrite it.
+    `data/1.png`, `s3://bucket/1.jpg` becomes `bucket/1.png`, and `https://host/a/1.jpg` becomes `host/a/1.png`. If two images
+    would share an answer, as `/data/1.jpg` and `data/1.jpg` do, the second is an input with a problem; this takes 16 bytes of
+    memory for each name. So is an image inside the output folder, since another image's answer could overwrite it.
     """
 
     source: str
@@ -50,6 +51,8 @@ class NameList:
         if "\0" in name:
             text = name.replace("\0", "\\0")
             return Input(text, text, text, problem="its name has a null byte; write the list in UTF-8, one name on each line")
+        if is_web(name):
+            return _web_input(name)
         relative = _relative(name)
         folder, _, last = relative.rpartition("/")
         problem = self._problem(name, last)
@@ -69,6 +72,16 @@ class NameList:
             return None
         inside = is_below(name, self.out) if is_url(name) else real(name).is_relative_to(real(self.out))
         return f"it lies in the output folder {self.out}; give another -o" if inside else None
+
+
+def _web_input(name: str) -> Input:
+    """The image at a web address. What it is is not judged by its name."""
+    try:
+        relative = web_path(name)
+    except OSError as error:
+        return Input(name, name, name, problem=str(error))
+    stem, ending = os.path.splitext(relative)
+    return Input(name, relative, stem if ending.lower() in ENDINGS else relative)
 
 
 @lru_cache(maxsize=FOLDERS)

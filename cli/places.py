@@ -1,6 +1,6 @@
-"""Files in folders and objects in stores, by their names: paths, or URLs of `cli.stores`. Any thread may call these functions.
+"""Files in folders, objects in stores and images on the web, by their names: paths, URLs of `cli.stores`, or web addresses.
 
-They raise `OSError`.
+Any thread may call these functions. They raise `OSError`.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from cli.stores import check_size, delete_object, is_url, list_objects, object_version, read_object, split_url, write_object
+from cli.web import is_web, read_web, web_version
 
 LONGEST_NAME = 255  # bytes of a file's name; the limit of all common file systems
 DIGEST_LENGTH = 16
@@ -21,13 +22,20 @@ TOKEN = secrets.token_hex(4)
 """Distinguishes this process's files from those of others that write into the same folder."""
 
 
+def is_path(name: str) -> bool:
+    """Whether the name is a path of the file system, and not a URL."""
+    return not (is_url(name) or is_web(name))
+
+
 def join(folder: str, name: str) -> str:
     """The name below the folder."""
     return f"{folder.rstrip('/')}/{name}" if is_url(folder) else os.path.join(folder, name)
 
 
 def read_whole(name: str) -> tuple[bytes, str]:
-    """The bytes and the version of a file or an object."""
+    """The bytes and the version of a file, an object or a web address."""
+    if is_web(name):
+        return read_web(name)
     if is_url(name):
         return read_object(name)
     if os.path.exists(name) and not os.path.isfile(name):  # reading a pipe could wait for ever
@@ -39,7 +47,12 @@ def read_whole(name: str) -> tuple[bytes, str]:
 
 
 def version(name: str) -> str:
-    """Changes when the content does: a file's size and time of change, an object's size and entity tag."""
+    """Changes when the content does: a file's size and time of change, an object's size and entity tag.
+
+    Of a web address it is the entity tag or the time of change; empty if the server says neither.
+    """
+    if is_web(name):
+        return web_version(name)
     return object_version(name) if is_url(name) else _version(os.stat(name))
 
 

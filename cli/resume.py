@@ -18,7 +18,7 @@ from hashlib import sha256
 
 from cli.answers import STATE, Answers
 from cli.hashes import HashMap
-from cli.input import STDIO, Input, Shard
+from cli.input import Input, Shard
 from cli.lines import LineFile, read_lines
 from cli.places import TOKEN, join, names_below
 from model.command_line import package_version
@@ -75,12 +75,12 @@ class Journal:
 def done_key(journal: Journal, digest: str, answers: Answers, image: Input) -> str | None:
     """The key of the image's answer, if the answer is there and has the key that it would have now; else None.
 
-    An image from stdin is never done, since it has no version. Raises `OSError`.
+    An image without a version is never done: stdin, and a web address whose server says none. Raises `OSError`.
     """
-    if image.name == STDIO:
+    answer, image_version = answers.relative(image), image.current_version()
+    if not image_version:
         return None
-    answer = answers.relative(image)
-    key = answer_key(digest, image.full_name, image.current_version(), answer)
+    key = answer_key(digest, image.full_name, image_version, answer)
     return key if journal.done(answer, key) and answers.exists(answers.target(image)) else None
 
 

@@ -21,11 +21,11 @@ from cli.answers import Answers, open_answers
 from cli.arguments import options, rendering
 from cli.input import STDIO, Input, Shard
 from cli.inputs import Listing, list_inputs, list_names
+from cli.places import is_path
 from cli.records import Records, record_all
 from cli.report import INTERRUPTED, NOTHING_DONE, Outcome, Summary, describe, tell
 from cli.resume import OTHER_SETTINGS, Journal, done_key
 from cli.start import ended_at_once
-from cli.stores import is_url
 from cli.table import open_table
 from cluster.actor import ImageActor, Network, network_digest
 from cluster.arguments import parser
@@ -103,7 +103,7 @@ def _segment(ray: Any, args: argparse.Namespace, listing: Listing, answers: Answ
 
 def _absolute(name: str) -> str:
     """The name as every process understands it: a path from the root, or the URL."""
-    return name if is_url(name) else os.path.join(os.getcwd(), name)
+    return os.path.join(os.getcwd(), name) if is_path(name) else name
 
 
 def _last_line(error: Exception) -> str:

@@ -1,0 +1,110 @@
+"""Images at `http://` and `https://` addresses. The command fetches them; the service never does.
+
+Any thread may call these functions. They raise `OSError`, with the reason in one line.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import cache
+from urllib.parse import unquote
+
+import httpx
+
+from cli.address import VARIABLES, is_this_machine
+from model.command_line import package_version
+
+SCHEMES = ("http", "https")
+MOST_BYTES = 256_000_000
+MOST_REDIRECTS = 5
+SILENCE_S, WHOLE_S = 30.0, 300.0  # longest wait for a connection or the next bytes, and for the whole file
+
+
+def is_web(name: str) -> bool:
+    """Whether the name is a web address, and not a file's or an object's."""
+    scheme, separator, _ = name.partition("://")
+    return bool(separator) and scheme.lower() in SCHEMES
+
+
+def web_path(address: str) -> str:
+    """The host and the path of a web address, decoded, with `/`: `host/folder/photo.jpg`. Without query, user and port."""
+    url = _parsed(address)
+    parts = [part for part in unquote(url.path, errors="replace").replace("\0", "").split("/") if part not in ("", ".", "..")]
+    return "/".join([url.host, *parts])
+
+
+def read_web(address: str) -> tuple[bytes, str]:
+    """The bytes at the address, and their version."""
+    end, body = time.monotonic() + WHOLE_S, bytearray()
+    with _errors(), _client(address).stream("GET", _parsed(address)) as response:
+        _check(response)
+        for chunk in response.iter_bytes():
+            body += chunk
+            if len(body) > MOST_BYTES:
+                raise OSError(f"it has more than {MOST_BYTES / 1e6:g} MB; save a smaller image")
+            if time.monotonic() > end:
+                raise OSError(f"it did not come whole within {WHOLE_S:g} s; fetch it first, and give the file")
+    if not body:
+        raise OSError("the address answers no bytes; give the address of an image")
+    return bytes(body), _version(response.headers)
+
+
+def web_version(address: str) -> str:
+    """The version of what is at the address now, asked for with HEAD. Empty if the server does not say it."""
+    with _errors():
+        response = _client(address).head(_parsed(address))
+    return _version(response.headers) if response.status_code == httpx.codes.OK else ""
+
+
+def _check(response: httpx.Response) -> None:
+    """Raises `OSError` unless the answer may be an image."""
+    if response.status_code != httpx.codes.OK:
+        raise OSError(f"the address answers {response.status_code} {response.reason_phrase}; an image's address answers 200")
+    kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    if kind == "text/html":
+        raise OSError("the address answers a web page; give the address of the image itself")
+
+
+def _version(headers: Mapping[str, str]) -> str:
+    """What changes when the file does: its entity tag, or else its time of change; empty if there is neither."""
+    return headers.get("ETag") or headers.get("Last-Modified") or ""
+
+
+def _parsed(address: str) -> httpx.URL:
+    try:
+        url = httpx.URL(address)
+    except (httpx.InvalidURL, ValueError) as error:
+        raise OSError(f"{address!r} is no address ({error}); give one such as https://host/photo.jpg") from error
+    if not url.host:
+        raise OSError(f"{address!r} names no host; give an address such as https://host/photo.jpg")
+    return url
+
+
+@contextmanager
+def _errors() -> Iterator[None]:
+    try:
+        yield
+    except httpx.TimeoutException as error:
+        raise OSError(f"the address does not answer within {SILENCE_S:g} s") from error
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
+        raise OSError(f"it cannot be fetched: {str(error) or type(error).__name__}; see that a browser opens it") from error
+
+
+def _client(address: str) -> httpx.Client:
+    return _open_client(is_this_machine(_parsed(address).host))
+
+
+@cache
+def _open_client(this_machine: bool) -> httpx.Client:
+    """The client for all addresses of this machine, or of others, which are asked by the environment's proxies."""
+    try:
+        return httpx.Client(
+            transport=httpx.HTTPTransport() if this_machine else None, timeout=SILENCE_S,
+            follow_redirects=True, max_redirects=MOST_REDIRECTS,
+            # an encoding would change the entity tag; some hosts refuse programs that do not name themselves
+            headers={"Accept-Encoding": "identity", "User-Agent": f"fcn-segment/{package_version()}"},
+        )  # fmt: skip
+    except (ValueError, ImportError, OSError) as error:
+        raise OSError(f"{VARIABLES} cannot be used: {error}; change or unset it") from error

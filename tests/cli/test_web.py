@@ -1,0 +1,122 @@
+"""Images at web addresses."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from cli import web
+from tests.support.cli.folders import OTHER, PHOTO, Segment, files_in, written
+from tests.support.cli.web_server import WebServer
+
+
+@pytest.fixture
+def server() -> Iterator[WebServer]:
+    with WebServer({"/a/photo.jpg": OTHER, "/a/photo.png": PHOTO, "/b%20c.png": PHOTO, "/text.png": b"text"}) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+def test_an_image_of_the_web_has_the_answer_of_its_file(server: WebServer, run: Segment, tmp_path: Path) -> None:
+    written(tmp_path, {"photo.jpg": OTHER})
+    assert run(tmp_path / "photo.jpg", "-o", tmp_path / "file.json", "--format", "json") == 0
+    for address in ("/a/photo.jpg", "/a/photo.jpg?width=800", "/moved/a/photo.jpg"):
+        assert run(f"{server.url}{address}", "-o", tmp_path / "web.json", "--format", "json") == 0
+        assert (tmp_path / "web.json").read_bytes() == (tmp_path / "file.json").read_bytes()
+
+
+def test_answers_are_named_by_the_path_of_the_address(server: WebServer, run: Segment, tmp_path: Path) -> None:
+    addresses = [f"{server.url}{path}" for path in ("/a/photo.jpg?x=1", "/a/photo.png", "/b%20c.png")]
+    assert run(*addresses, "-o", tmp_path / "out") == 0
+    assert files_in(tmp_path / "out") == ["b c.png", "photo.png", "photo.png.png"]
+    assert run(addresses[0], "-o", tmp_path / "coco", "--format", "coco") == 0
+    assert '"file_name":"photo.jpg"' in (tmp_path / "coco" / "photo.json").read_text().replace(": ", ":")
+
+
+def test_a_list_has_addresses_beside_files(server: WebServer, run: Segment, tmp_path: Path) -> None:
+    written(tmp_path, {"own.png": PHOTO})
+    names = [str(tmp_path / "own.png"), f"{server.url}/a/photo.jpg", f"{server.url}/a/gone.jpg", "https://"]
+    (tmp_path / "list.txt").write_text("\n".join(names))
+    assert run("--from-file", tmp_path / "list.txt", "-o", tmp_path / "out") == 3
+    assert files_in(tmp_path / "out") == ["127.0.0.1/a/photo.png", f"{str(tmp_path).lstrip('/')}/own.png"]
+
+
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        ("/gone.jpg", "the address answers 404 Not Found"),
+        ("/page", "the address answers a web page; give the address of the image itself"),
+        ("/empty", "the address answers no bytes"),
+        ("/circle", "redirect"),
+        ("/text.png", "none of PNG"),
+    ],
+)
+def test_what_is_no_image_is_a_line(
+    path: str, words: str, server: WebServer, run: Segment, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(f"{server.url}{path}", "-o", tmp_path / "out") == 3
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"fcn-segment: {server.url}{path}: ")
+    assert words in line
+
+
+def test_a_host_that_does_not_answer_is_a_line(run: Segment, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with WebServer({}) as closed:
+        address = f"{closed.url}/photo.jpg"
+    assert run(address, "-o", tmp_path / "out") == 3
+    assert f"{address}: it cannot be fetched: " in capsys.readouterr().err
+
+
+def test_no_more_is_read_than_the_limit(
+    server: WebServer, run: Segment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(web, "MOST_BYTES", 1000)
+    server.files["/large.png"] = bytes(1001)
+    assert run(f"{server.url}/large.png", "-o", tmp_path / "out") == 3
+    assert "it has more than 0.001 MB" in capsys.readouterr().err
+
+
+def test_a_download_that_takes_too_long_is_ended(
+    server: WebServer, run: Segment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(web, "WHOLE_S", 0.0)
+    assert run(f"{server.url}/a/photo.jpg", "-o", tmp_path / "out") == 3
+    assert "it did not come whole within 0 s" in capsys.readouterr().err
+
+
+def test_resume_asks_for_the_version_and_fetches_what_changed(
+    server: WebServer, run: Segment, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = [f"{server.url}/a/photo.jpg", f"{server.url}/b%20c.png", "-o", tmp_path / "out", "--resume"]
+    server.tags["/a/photo.jpg"] = '"1"'
+    for tag, fetched in [('"1"', 1), ('"1"', 1), ('"2"', 2)]:
+        server.tags["/a/photo.jpg"] = tag
+        assert run(*arguments) == 0
+        assert server.asked["GET /a/photo.jpg"] == fetched
+    assert server.asked["GET /b%20c.png"] == 3  # it has no version
+    assert "1 skipped" in capsys.readouterr().err
+
+
+def test_answers_cannot_go_to_the_web(run: Segment, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    written(tmp_path, {"photo.png": PHOTO})
+    assert run(tmp_path / "photo.png", "-o", "https://host/out/") == 2
+    assert "is a web address, to which nothing can be written" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("address", "path"),
+    [
+        ("https://user:secret@host:8000/a/b.jpg?x#y", "host/a/b.jpg"),
+        ("HTTPS://host/a%2F..%2Fb.jpg", "host/a/b.jpg"),
+        ("https://host/../%00.jpg", "host/.jpg"),
+        ("http://host", "host"),
+    ],
+)
+def test_the_path_of_an_address_leads_nowhere_else(address: str, path: str) -> None:
+    assert web.web_path(address) == path
