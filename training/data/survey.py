@@ -21,14 +21,16 @@ from tqdm import tqdm
 from imaging.decoding import Limits, read_size
 from imaging.errors import ImageError
 from imaging.formats.headers import JPEG
+from training.data.extents import typical_extents
 from training.data.files import NAME_ENCODING
+from training.data.likeness import image_hash
 from training.data.masks import decode_mask, interpret
 from training.data.orientation import read_orientation, swaps_sides, turn_upright
 from training.data.problems import DataError, raise_all
 from training.data.split import Split
 
 FILE = "survey.json"
-VERSION = 2  # of the records; another number makes every run read its data set again
+VERSION = 3  # of the records; another number makes every run read its data set again
 
 
 class FrameRecord(BaseModel):
@@ -36,9 +38,12 @@ class FrameRecord(BaseModel):
 
     image_sha256, mask_sha256: of the files. image_bytes: the size of the image file. size: (height, width) of the upright
     image, and of its mask. pixels: for each class id of the source labels, the number of the mask's pixels; void included.
-    is_colored: whether the mask is an RGB image that is read by the classes' colours. contradiction: the first class id whose
-    palette colour belongs to another class, and that class's id. is_orientation_ambiguous: whether EXIF turns the image
-    and the mask fits both the upright and the stored image. is_black_and_white: whether the mask holds only 0 and 255.
+    is_colored: whether the mask is an RGB image that is read by the classes' colours. has_palette: whether it is a palette
+    image. contradiction: the first class id whose palette colour belongs to another class, and that class's id.
+    is_black_and_white: whether the mask holds only 0 and 255. orientation: of the image, by EXIF. is_orientation_ambiguous:
+    whether EXIF turns the image and the mask fits both the upright and the stored image.
+    extents: `typical_extents` of the mask's source ids. image_hash: `training.data.likeness.image_hash` of the upright image.
+    Both are empty if only the image's header was read.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -51,6 +56,10 @@ class FrameRecord(BaseModel):
     pixels: dict[int, int]
     is_colored: bool
     contradiction: tuple[int, int] | None
+    has_palette: bool
+    orientation: int
+    extents: dict[int, float]
+    image_hash: str | None
     is_orientation_ambiguous: bool
     is_black_and_white: bool
 
@@ -165,7 +174,8 @@ def _read(split: Split, index: int, pixels: bool) -> FrameRecord:
     errors: list[DataError] = []
     try:
         data = _bytes(frame.image)
-        size = split.decode(index, data).shape[:2] if pixels else _size(frame.image, data)
+        image = split.decode(index, data) if pixels else None
+        size = _size(frame.image, data) if image is None else image.shape[:2]
     except DataError as error:
         errors.append(error)
     try:
@@ -191,6 +201,10 @@ def _read(split: Split, index: int, pixels: bool) -> FrameRecord:
         # an all-black mask may hold colours or ids, so it counts as coloured
         is_colored=not mask.has_ids and not (mask.repeats_ids(split.source_labels) and bool(mask.pixels.any())),
         contradiction=mask.contradiction(split.source_labels, split.colors) if reads_ids else None,
+        has_palette=mask.palette is not None,
+        orientation=orientation,
+        extents=typical_extents(ids) if pixels else {},
+        image_hash=None if image is None else image_hash(image),
         # if EXIF swaps sides of different lengths, a mask fits only one of the two images
         is_orientation_ambiguous=split.drawn_on == "upright"
         and orientation != 1

@@ -19,6 +19,8 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as TF
 
+from model.inference.scaling import working_size
+from model.inference.tiling import Size
 from training.data.survey import Survey
 from training.learning.frame_cache import FrameCache
 from training.learning.recipe import Recipe, RecipeError
@@ -42,15 +44,19 @@ class AugmentedSplit(Dataset[tuple[Tensor, Tensor]]):
     Keys are (epoch, index). A frame that the recipe repeats has several indices. Random choices depend only on the key and the
     recipe's seed, so a resumed training sees the same crops.
 
-    All workers share one cache of frames, of up to `cache_bytes`. It holds decoded pixels. If the recipe's largest scale is 0.5
-    or less, it holds JPEGs as files instead: each crop decodes its JPEG at the crop's scale, which libjpeg does in less time.
+    All workers share one cache of frames, of up to `cache_bytes`. It holds decoded pixels. For scales of the working size, it
+    holds large frames reduced to the largest scale. For scales of the file of 0.5 or less, it holds JPEGs as files instead:
+    each crop decodes its JPEG at the crop's scale, which libjpeg does in less time.
     """
 
     def __init__(self, survey: Survey, recipe: Recipe, cache_bytes: int = CACHE_MB << 20) -> None:
         self.split, self.recipe = survey.split, recipe
         self.ignore_index = self.split.labels.ignore_index
-        self._shapes = [record.size for record in survey.records]
-        self._undecoded = [record.is_jpeg and recipe.scales[1] <= REDUCED for record in survey.records]
+        file_sizes = [record.size for record in survey.records]
+        self._scaled_sizes = [scaled_size(size, recipe) for size in file_sizes]
+        self._shapes = [_kept_size(size, recipe) for size in file_sizes]
+        keeps_files = recipe.scales_of == "file" and recipe.scales[1] <= REDUCED
+        self._undecoded = [record.is_jpeg and keeps_files for record in survey.records]
         sizes = [
             height * width + (record.image_bytes if undecoded else 3 * height * width)
             for (height, width), undecoded, record in zip(self._shapes, self._undecoded, survey.records, strict=True)
@@ -98,7 +104,9 @@ class AugmentedSplit(Dataset[tuple[Tensor, Tensor]]):
             image, ids = cached[: -height * width], cached[-height * width :].reshape(height, width)
             return image.tobytes() if self._undecoded[index] else image.reshape(height, width, 3), ids
         data, ids = self.split.file(index), self.split.mask(index).copy()
-        source = data if self._undecoded[index] else self.split.decode(index, data).copy()
+        if ids.shape != (height, width):
+            ids = _resize_mask(torch.from_numpy(ids)[None], height, width)[0].numpy()
+        source = data if self._undecoded[index] else self.split.decode(index, data, (height, width)).copy()
         flat = np.frombuffer(source, np.uint8) if isinstance(source, bytes) else source.reshape(-1)
         self._cache.write(index, np.concatenate([flat, ids.reshape(-1)]))
         return source, ids
@@ -107,12 +115,11 @@ class AugmentedSplit(Dataset[tuple[Tensor, Tensor]]):
         source, ids = self._load(index)
         low, high = self.recipe.scales
         factor = low * (high / low) ** float(torch.rand(()))
-        height, width = (max(1, round(side * factor)) for side in ids.shape)
+        height, width = (max(1, round(side * factor)) for side in self._scaled_sizes[index])
         pixels = self.split.decode(index, source, (height, width)).copy() if isinstance(source, bytes) else source
         image = tv_tensors.Image(torch.from_numpy(pixels).permute(2, 0, 1))
         mask = tv_tensors.Mask(torch.from_numpy(ids)[None])
-        scaled_mask = TF.resize(mask, [height, width], TF.InterpolationMode.NEAREST_EXACT)
-        return TF.resize(image, [height, width], antialias=True), scaled_mask
+        return TF.resize(image, [height, width], antialias=True), _resize_mask(mask, height, width)
 
     def _pad(self, image: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """Pads to at least the crop's size: the image with its edge pixels, as tiling does, and the mask with void."""
@@ -132,19 +139,39 @@ class AugmentedSplit(Dataset[tuple[Tensor, Tensor]]):
             return torch.from_numpy(np.array(compressed)).permute(2, 0, 1)
 
 
+def scaled_size(size: Size, recipe: Recipe) -> Size:
+    """The (height, width) that the recipe's scales are of, for an image of this size."""
+    return size if recipe.scales_of == "file" else working_size(size, "auto", recipe.side)
+
+
+def _kept_size(size: Size, recipe: Recipe) -> Size:
+    """The (height, width) at which a frame of this size is kept: no larger than the largest scale needs."""
+    if recipe.scales_of == "file":
+        return size
+    height, width = (max(1, round(side * recipe.scales[1])) for side in scaled_size(size, recipe))
+    return size if height >= size[0] or width >= size[1] else (height, width)
+
+
+def _resize_mask(mask: Tensor, height: int, width: int) -> Tensor:
+    """A mask (1, H, W) at this size: each pixel is the nearest one's id."""
+    resized: Tensor = TF.resize(mask, [height, width], TF.InterpolationMode.NEAREST_EXACT)
+    return resized
+
+
 def scale_warning(longer_side: int, recipe: Recipe) -> str:
     """A warning if no crop shows objects at the size at which the service sees them; empty if some do.
 
     longer_side: of the frames, in pixels.
     """
-    low, high = (round(longer_side * scale) for scale in recipe.scales)
+    scaled_side = max(scaled_size((longer_side, longer_side), recipe))
+    low, high = (round(scaled_side * scale) for scale in recipe.scales)
     served_low, served_high = recipe.side
     if low <= served_high and high >= served_low:
         return ""
-    scales = f"{0.7 * served_low / longer_side:.2g},{1.4 * served_high / longer_side:.2g}"
     return (
         f"the training scales the frames, {longer_side} pixels long, to {low} to {high} pixels, but the service scales them to "
-        f"{served_low} to {served_high}, where objects differ in size; --set 'scales=[{scales}]' trains on the service's sizes"
+        f"{served_low} to {served_high}, where objects differ in size; --set 'scales_of=\"side\"' --set 'scales=[0.7,1.4]' "
+        "trains on the service's sizes"
     )
 
 

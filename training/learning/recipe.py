@@ -66,7 +66,8 @@ class Recipe(BaseModel):
         adds their gradients: this takes less memory.
     batch_loss: the loss whose gradient is taken. `mean`: averaged over the labelled pixels of the batch. `sum`: that mean,
         times the number of crops of the step.
-    crop: (height, width) in pixels. scales: range of the random scale; its logarithm is uniform.
+    crop: (height, width) in pixels. scales: range of the random scale; its logarithm is uniform. scales_of: what is scaled.
+        `side`: the image at its working size, to which the service scales it by `side`. `file`: the image in its file's size.
     color: strength of brightness, contrast and saturation jitter. hue: strength of hue jitter, at most 0.5.
     gamma: the random gamma lies between 1 / (1 + gamma) and 1 + gamma; its logarithm is uniform.
     blur: share of crops that are blurred (Gaussian, sigma 0.3 to 1.5).
@@ -109,6 +110,7 @@ class Recipe(BaseModel):
     batch_loss: Literal["mean", "sum"] = "mean"
     crop: tuple[Positive, Positive] = (288, 384)
     scales: Scales = (0.5, 1.75)
+    scales_of: Literal["side", "file"] = "side"
     flip: Fraction = 0.5
     color: Weight = 0.2
     hue: Annotated[float, Field(ge=0, le=0.5)] = 0.0

@@ -23,6 +23,7 @@ from training.learning.recipe import Recipe, RecipeError
 
 LABELS = numbered_labels(["a", "b", "c", "d"])
 STILL = {"scales": (1.0, 1.0), "flip": 0.0, "color": 0.0}
+OF_FILES = {"scales_of": "file"}
 
 
 def augmented(root: Path, **options: Any) -> AugmentedSplit:
@@ -30,7 +31,7 @@ def augmented(root: Path, **options: Any) -> AugmentedSplit:
     if not root.joinpath("train").exists():
         blocks = np.random.default_rng(3).integers(0, 4, (2, 6, 8), dtype=np.uint8)
         write_camvid(root, {str(i): np.kron(ids, np.ones((8, 8), np.uint8)) for i, ids in enumerate(blocks)})
-    recipe = Recipe(**({"crop": (40, 40), "color": 0.0} | options))
+    recipe = Recipe(**({"crop": (40, 40), "color": 0.0, **OF_FILES} | options))
     return AugmentedSplit(survey_all([get_split(root, "train", LABELS)])[0], recipe)
 
 
@@ -101,7 +102,7 @@ def test_what_lies_outside_repeats_the_edge_and_is_void(tmp_path: Path) -> None:
 def test_padding_takes_the_label_sets_own_void(tmp_path: Path) -> None:
     write_camvid(tmp_path, {"a": np.zeros((8, 8), np.uint8)})
     split = get_split(tmp_path, "train", numbered_labels(["a", "b"], ignore_index=2))
-    _, mask = AugmentedSplit(survey_all([split])[0], Recipe(crop=(8, 12), scales=(1.0, 1.0)))[0, 0]
+    _, mask = AugmentedSplit(survey_all([split])[0], Recipe(crop=(8, 12), scales=(1.0, 1.0), scales_of="file"))[0, 0]
     assert mask.unique().tolist() == [0, 2]
     assert (mask == 2).sum() == 32
 
@@ -149,7 +150,9 @@ def test_large_jpegs_are_reduced_as_the_service_reduces_them(tmp_path: Path, sca
     ids = np.zeros((96, 128), np.uint8)
     write_frame(tmp_path / "train" / "a.jpg", tmp_path / "trainannot" / "a.png", ids, make_photo(96, 128))
     split, size = get_split(tmp_path, "train", LABELS), (round(96 * scale), round(128 * scale))
-    data = AugmentedSplit(survey_all([split])[0], Recipe(crop=size, scales=(scale, scale), flip=0.0, color=0.0))
+    data = AugmentedSplit(
+        survey_all([split])[0], Recipe(crop=size, scales=(scale, scale), scales_of="file", flip=0.0, color=0.0)
+    )
     served = decode(split.file(0), Limits(), size)
     for _ in range(2):  # from the file, and from what is kept of it
         assert np.array_equal(data[0, 0][0].permute(1, 2, 0).numpy(), served)
@@ -163,7 +166,9 @@ def test_images_that_are_not_reduced_are_scaled_as_the_service_scales_them(tmp_p
     split = get_split(tmp_path, "train", LABELS)
     for scale in (0.75, 2.0):
         size = round(48 * scale), round(64 * scale)
-        data = AugmentedSplit(survey_all([split])[0], Recipe(crop=size, scales=(scale, scale), flip=0.0, color=0.0))
+        data = AugmentedSplit(
+            survey_all([split])[0], Recipe(crop=size, scales=(scale, scale), scales_of="file", flip=0.0, color=0.0)
+        )
         pixels = data[0, 0][0].permute(1, 2, 0).numpy().astype(int)
         assert np.abs(pixels - decode(split.file(0), Limits(), size)).max() <= 1
 
@@ -172,7 +177,7 @@ def blocks(root: Path, frames: dict[str, list[int]], **options: Any) -> Augmente
     """Frames of 8x8 whose columns hold these ids."""
     shown = {name: np.resize(np.array(ids, np.uint8), (8, 8)) for name, ids in frames.items()}
     split = get_split(write_camvid(root, shown), "train", LABELS)
-    return AugmentedSplit(survey_all([split])[0], Recipe(crop=(8, 8), **(STILL | options)))
+    return AugmentedSplit(survey_all([split])[0], Recipe(crop=(8, 8), **(STILL | OF_FILES | options)))
 
 
 def test_frames_of_a_class_are_repeated_in_an_epoch_as_often_as_asked(tmp_path: Path) -> None:
@@ -234,11 +239,50 @@ def test_processes_share_what_one_of_them_has_read(tmp_path: Path) -> None:
     assert all(torch.equal(worker[0, index][0], drawn[index]) for index in range(3))
 
 
+def of_working_size(root: Path, height: int, width: int, **options: Any) -> AugmentedSplit:
+    """One photo of this size, whose longer side the service scales to 64."""
+    ids = np.kron(np.array([[0, 1], [2, 3]], np.uint8), np.ones((height // 2, width // 2), np.uint8))
+    write_frame(root / "train" / "a.jpg", root / "trainannot" / "a.png", ids, make_photo(height, width))
+    recipe = Recipe(**({"side": (64, 64)} | STILL | options))
+    return AugmentedSplit(survey_all([get_split(root, "train", LABELS)])[0], recipe)
+
+
+@pytest.mark.parametrize("size", [(24, 32), (48, 64), (480, 640)])
+def test_scales_are_of_the_size_at_which_the_service_works(tmp_path: Path, size: tuple[int, int]) -> None:
+    data = of_working_size(tmp_path, *size, crop=(48, 64))
+    image, mask = data[0, 0]
+    served = decode(data.split.file(0), Limits(), (48, 64)).astype(int)
+    assert np.abs(image.permute(1, 2, 0).numpy() - served).max() <= 1
+    assert mask[::24, ::32].tolist() == [[0, 1], [2, 3]]
+    assert (mask[:24, :32] == 0).all()
+    assert (mask[24:, 32:] == 3).all()
+
+
+def test_a_range_of_sides_leaves_frames_inside_of_it_as_they_are(tmp_path: Path) -> None:
+    data = of_working_size(tmp_path, 72, 96, side=(64, 128), crop=(72, 96))
+    assert np.array_equal(data[0, 0][0].permute(1, 2, 0).numpy(), data.split.image(0))
+
+
+def test_of_large_photos_the_pixels_are_kept_that_the_largest_scale_needs(tmp_path: Path) -> None:
+    data = of_working_size(tmp_path, 480, 640, scales=(0.5, 2.0), crop=(96, 128))
+    (survey,) = survey_all([data.split])
+    small = AugmentedSplit(survey, data.recipe, 1 + 4 * 96 * 128)  # a mark, and the pixels and mask of one frame
+    drawn = small[0, 0][0]
+    data.split.frames[0].image.unlink()
+    assert torch.equal(small[0, 0][0], drawn)
+
+
 def test_crops_at_scales_that_the_service_does_not_work_at_are_told() -> None:
-    recipe = Recipe(scales=(0.5, 2.0), side=(512, 512))
+    recipe = Recipe(scales=(0.5, 2.0), scales_of="file", side=(512, 512))
     assert [scale_warning(longer, recipe) for longer in (256, 400, 1024)] == ["", "", ""]
     warning = scale_warning(4000, recipe)
     assert "4000 pixels long, to 2000 to 8000 pixels, but the service scales them to 512 to 512" in warning
-    assert "--set 'scales=[0.09,0.18]'" in warning
-    assert scale_warning(4000, Recipe(scales=(0.09, 0.18), side=(512, 512))) == ""
+    assert "--set 'scales_of=\"side\"' --set 'scales=[0.7,1.4]'" in warning
+    assert scale_warning(4000, Recipe(scales=(0.09, 0.18), scales_of="file", side=(512, 512))) == ""
     assert "to 64 to 256 pixels" in scale_warning(128, recipe)
+
+
+@pytest.mark.parametrize("longer", [100, 512, 4000])
+def test_scales_of_the_working_size_that_leave_it_out_are_told(longer: int) -> None:
+    assert scale_warning(longer, Recipe(scales=(0.5, 2.0), side=(512, 512))) == ""
+    assert "to 1024 to 2048 pixels" in scale_warning(longer, Recipe(scales=(2.0, 4.0), side=(512, 512)))
