@@ -42,9 +42,11 @@ class Remote:
         changed = [name for name in LOCAL if getattr(args, name) != parser().get_default(name)]
         if changed:
             raise ServerError(f"--{changed[0].replace('_', '-')} is set by the service; leave it out with --server")
-        query = {name: str(value) for name in SERVED if (value := getattr(args, name)) is not False and value is not None}
+        answer = rendering(args)
+        values = {name: getattr(args, name) for name in SERVED if answer.uses(name)}
+        query = {name: str(value) for name, value in values.items() if value is not False and value is not None}
         self._query = query | ({"model": args.model} if args.model else {})
-        self._media_type = rendering(args).media_type
+        self._media_type = answer.media_type
         self._sleep = sleep
         self._client = open_client(args.server, args.api_key)
         self._origin = origin(self._client.base_url)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields
 from typing import Literal, get_args
 
 from imaging.classes import Label, class_id, class_list, is_background
@@ -13,8 +13,24 @@ from imaging.regions import region_bytes
 
 Format = Literal["png", "grey", "color", "overlay", "binary", "confidence", "json", "coco", "npz"]
 MaskEncoding = Literal["rle", "png", "array", "polygons"]
+PaletteName = Literal["display", "labels"]
 ANSWER_FORMATS: tuple[str, ...] = get_args(Format)
 MEDIA_TYPES: dict[str, str] = {"json": "application/json", "coco": "application/json", "npz": "application/x-npz"}
+PARAMETER_FORMATS: dict[str, tuple[Format, ...]] = {
+    "mask": ("json", "coco"),
+    "alpha": ("overlay",),
+    "confidence": ("json",),
+    "probabilities": ("npz",),
+    "min_confidence": ("png", "grey", "color", "overlay", "binary", "json", "coco", "npz"),
+    "tolerance": ("json", "coco"),
+    "classes": ("color", "overlay", "binary", "json", "coco"),
+    "image_format": ("color", "overlay"),
+    "palette": ("color", "overlay"),
+    "names": ("overlay",),
+}
+"""The formats that use a parameter. A parameter that does not stand here goes with every format."""
+WITH_POLYGONS: dict[str, tuple[Format, ...]] = {"tolerance": ("json", "coco"), "classes": ("json",)}
+"""The formats that use a parameter only with `mask=polygons`."""
 SUFFIXES: dict[str, str] = {"json": ".json", "coco": ".json", "npz": ".npz"}
 LONGEST_SIDES: dict[ImageFormat, int] = {"png": 1 << 30, "jpeg": 65_500, "webp": 16_383}
 """Pixels that a side may have: libjpeg's limit, and that of the WebP format."""
@@ -42,9 +58,10 @@ class Rendering:
     overlay, 0 to 1. confidence: with JSON, whether to add the confidence map. probabilities: with npz, whether to add the
     probabilities of every class. min_confidence: 0 to 1; pixels below it become void (255). tolerance: largest movement of a
     polygon's points, in pixels. name: file name of the image, for COCO. classes: names or ids of the classes that pictures,
-    `binary`, COCO and polygons show; empty means all, except for the background in `binary` and COCO. image_format: of
-    `color` and `overlay`, by default PNG.
-    Raises `UnusedParameter` if `classes` or `image_format` is set and the format does not use it.
+    `binary`, COCO and polygons show; empty means all, except for the background in overlays, `binary` and COCO. image_format: of
+    `color` and `overlay`, by default PNG. palette: their colours, made to be told apart (`imaging/palette.py`) or those of the
+    label set. names: whether an overlay bears the names of classes.
+    Raises `UnusedParameter` for a parameter that differs from its default and that the format does not use.
     """
 
     format: Format = "png"
@@ -57,14 +74,23 @@ class Rendering:
     name: str = "image"
     classes: tuple[str, ...] = ()
     image_format: ImageFormat | None = None
+    palette: PaletteName = "display"
+    names: bool = True
 
     def __post_init__(self) -> None:
-        if self.classes and not (self.is_picture or self.polygons or self.format in ("binary", "coco")):
-            formats = "format=color, overlay, binary, coco, and with json and mask=polygons"
-            raise UnusedParameter(f"classes applies to {formats}, got format={self.format}; leave it out")
-        if self.image_format and not self.is_picture:
-            problem = f"image_format={self.image_format} applies to format=color and overlay, got format={self.format}"
-            raise UnusedParameter(f"{problem}; masks are always PNG")
+        self.check_uses(field.name for field in fields(self) if getattr(self, field.name) != field.default)
+
+    def check_uses(self, names: Iterable[str]) -> None:
+        """Raises `UnusedParameter` for the first of these parameters that this form of answer does not use."""
+        for name in names:
+            if not self.uses(name):
+                mask = f", mask={self.mask}" if self.format in WITH_POLYGONS.get(name, ()) else ""
+                raise UnusedParameter(f"{name} applies to {_formats_with(name)}, got format={self.format}{mask}; leave it out")
+
+    def uses(self, name: str) -> bool:
+        """Whether this form of answer depends on the parameter of this name."""
+        by_polygons = self.format in WITH_POLYGONS.get(name, ())
+        return self.format in PARAMETER_FORMATS.get(name, ANSWER_FORMATS) and (not by_polygons or self.mask == "polygons")
 
     @property
     def is_picture(self) -> bool:
@@ -128,13 +154,14 @@ class Rendering:
     def class_ids(self, labels: Sequence[Label]) -> frozenset[int]:
         """The ids of the classes that the answer shows; raises `UnknownClass`.
 
-        Without `classes`, these are all ids from 0 to 255, including void (255). `binary` is the exception: it shows every
-        class of the label set except the background.
+        Without `classes`, these are all ids from 0 to 255, including void (255); in an overlay, all but the background. `binary`
+        shows every class of the label set except the background.
         """
         if self.classes:
             return frozenset(class_id(name, labels) for name in self.classes)
         if self.format != "binary":
-            return frozenset(range(256))
+            hidden = [label.id for label in labels if is_background(label.name)] if self.format == "overlay" else []
+            return frozenset(range(256)).difference(hidden)
         ids = frozenset(label.id for label in labels if not is_background(label.name))
         if len(ids) == len(labels):
             raise UnknownClass(f"format=binary needs classes=, as this model has no background; {class_list(labels)}")
@@ -146,3 +173,11 @@ class Rendering:
         if self.needs_probabilities:
             return "probabilities"
         return "mask=array" if self.format == "json" and self.mask == "array" else None
+
+
+def _formats_with(name: str) -> str:
+    """The formats that use a parameter, for an error message."""
+    polygons = WITH_POLYGONS.get(name, ())
+    plain = ", ".join(format for format in PARAMETER_FORMATS[name] if format not in polygons)
+    words = [f"format={plain}"] if plain else []
+    return " and ".join([*words, *([f"format={' or '.join(polygons)} with mask=polygons"] if polygons else [])])

@@ -12,9 +12,10 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, Response
 
+from app.api.expected import describe
 from app.serving.errors import NotServing, QueueFull, TooManyTiles, TooMuchMemory, UnknownModel
 from app.serving.service import Service
-from app.telemetry import VALUE_LENGTH, Reason, excerpt, printable
+from app.telemetry import VALUE_LENGTH, Reason, printable
 from imaging.errors import (
     AnswerTooLarge,
     DamagedImage,
@@ -30,12 +31,17 @@ from model.inference.scaling import SideTooLarge
 DETAIL_LENGTH = 1000
 NO_THREAD = "can't start new thread"  # Python has no class for it
 MEDIA_TYPE = "application/problem+json"
+TYPE_PREFIX = "urn:problem-type:fcn-segment:"
 
 
 class Problem(Exception):
-    """An error that is answered as problem details (RFC 9457). `reason`, if not None, is for the metrics and the log."""
+    """An error that is answered as problem details (RFC 9457). `reason`, if not None, is for the metrics and the log.
+
+    name: the last part of the problem's `type`, by which programs tell problems apart.
+    """
 
     status: ClassVar[int] = 500
+    name: ClassVar[str] = "internal-error"
     title: ClassVar[str] = "Internal error"
     example: ClassVar[str] = "the service failed; the log has the request's id"
     reason: Reason | None = None
@@ -53,97 +59,97 @@ class Problem(Exception):
 
 
 class BadRequest(Problem):
-    status, title, reason = 400, "Bad request", "request"
+    status, name, title, reason = 400, "bad-request", "Bad request", "request"
     example = "no file in a field `file` (or `image`) of the form; fields that came: picture"
 
 
 class EmptyBody(Problem):
-    status, title, reason = 400, "Empty body", "empty"
+    status, name, title, reason = 400, "empty-body", "Empty body", "empty"
     example = "the body is empty (0 bytes); send an image as the field `file` of a form, or as the body"
 
 
 class Unauthorized(Problem):
-    status, title, reason = 401, "No or wrong API key", "key"
+    status, name, title, reason = 401, "no-valid-key", "No or wrong API key", "key"
     example = "send a valid key as `X-API-Key: KEY` or `Authorization: Bearer KEY`"
 
 
 class NotFound(Problem):
-    status, title = 404, "Not found"
+    status, name, title = 404, "not-found", "Not found"
     example = "nothing at /segments; the routes are listed at /docs"
 
 
 class MethodNotAllowed(Problem):
-    status, title = 405, "Method not allowed"
+    status, name, title = 405, "method-not-allowed", "Method not allowed"
     example = "GET is not allowed on /segment; allowed: POST"
 
 
 class NotAcceptable(Problem):
-    status, title, reason = 406, "No acceptable format", "not_acceptable"
+    status, name, title, reason = 406, "not-acceptable", "No acceptable format", "not_acceptable"
     example = "Accept: text/csv fits neither image/png nor application/json; give one of those, or ?format="
 
 
 class PreconditionFailed(Problem):
-    status, title = 412, "Precondition failed"
+    status, name, title = 412, "precondition-failed", "Precondition failed"
     example = 'the answer is still the one with the tag "9f86d081884c7d659a2feaa0c55ad015"'
 
 
 class UploadTooSlow(Problem):
-    status, title, reason = 408, "Upload too slow", "slow_upload"
+    status, name, title, reason = 408, "upload-too-slow", "Upload too slow", "slow_upload"
     example = "the body did not arrive within 30 s, or came slower than 10 kB a second"
 
 
 class TooLarge(Problem):
-    status, title, reason = 413, "Too large", "too_large"
+    status, name, title, reason = 413, "too-large", "Too large", "too_large"
     example = "the image has 20000x20000 pixels (400.0 megapixels); at most 100 megapixels are accepted; scale it down"
 
 
 class UnsupportedType(Problem):
-    status, title, reason = 415, "Not an accepted image type", "type"
+    status, name, title, reason = 415, "unsupported-image-type", "Not an accepted image type", "type"
     example = "these bytes are none of PNG, JPEG, WEBP, GIF, BMP, TIFF; send one of those"
 
 
-class Unprocessable(Problem):
-    status, title = 422, "Damaged image or bad parameter"
-    reason: Reason | None = "damaged"
-    example = "query mask: Input should be 'rle', 'png', 'array' or 'polygons', got 'gif'"
+class Undecodable(Problem):
+    status, name, title, reason = 422, "damaged-image", "Damaged image", "damaged"
+    example = "the image is damaged: image file is truncated; is the file complete?"
 
 
-class BadParameter(Unprocessable):
-    reason = "parameter"
+class BadParameter(Problem):
+    status, name, title, reason = 422, "wrong-parameter", "Wrong parameter", "parameter"
+    example = "query mask: must be one of rle, png, array, polygons, got 'gif'"
 
 
 class Unavailable(Problem):
-    status, title = 503, "Not available now"
+    status, name, title = 503, "unavailable", "Not available now"
     example = "1024 tiles are queued and at most 1024 are allowed; try again later"
 
 
 class TimedOut(Problem):
-    status, title, reason = 504, "Deadline passed", "timeout"
+    status, name, title, reason = 504, "deadline-passed", "Deadline passed", "timeout"
     example = "no answer within 60 s; send a smaller image, or try again when the service is less busy"
 
 
 class ClientGone(Problem):
     """Only for the log and the metrics: no client is left to read it."""
 
-    status, title = 499, "Client closed request"
+    status, name, title = 499, "client-gone", "Client closed request"
     example = "the client went away"
 
 
 SEGMENT_PROBLEMS: tuple[type[Problem], ...] = (
-    BadRequest, Unauthorized, NotAcceptable, UploadTooSlow, PreconditionFailed, TooLarge, UnsupportedType, Unprocessable,
-    Unavailable, TimedOut,
+    BadRequest, Unauthorized, NotAcceptable, UploadTooSlow, PreconditionFailed, TooLarge, UnsupportedType, Undecodable,
+    BadParameter, Unavailable, TimedOut,
 )  # fmt: skip
-BATCH_PROBLEMS: tuple[type[Problem], ...] = (BadRequest, Unauthorized, UploadTooSlow, TooLarge, Unprocessable, Unavailable)
+BATCH_PROBLEMS: tuple[type[Problem], ...] = (BadRequest, Unauthorized, UploadTooSlow, TooLarge, BadParameter, Unavailable)
 FOREIGN: dict[type[Exception], type[Problem]] = {
     EmptyImage: EmptyBody,
     UnknownImageType: UnsupportedType,
     ImageTooLarge: TooLarge,
-    DamagedImage: Unprocessable,
+    DamagedImage: Undecodable,
     AnswerTooLarge: TooLarge,
     UnknownClass: BadParameter,
     UnusedParameter: BadParameter,
     SideTooLarge: BadParameter,
-    UnknownModel: Unprocessable,
+    UnknownModel: BadParameter,
     TooManyTiles: TooLarge,
     TooMuchMemory: TooLarge,
     QueueFull: Unavailable,
@@ -184,7 +190,13 @@ def document(kind: type[Problem], detail: str, request_id: str) -> dict[str, Any
     The detail is cut to `DETAIL_LENGTH` characters; what cannot be printed is escaped.
     """
     detail = printable(detail, DETAIL_LENGTH)
-    return {"type": "about:blank", "title": kind.title, "status": kind.status, "detail": detail, "request_id": request_id}
+    return {
+        "type": TYPE_PREFIX + kind.name,
+        "title": kind.title,
+        "status": kind.status,
+        "detail": detail,
+        "request_id": request_id,
+    }
 
 
 def install_handlers(app: FastAPI) -> None:
@@ -204,13 +216,7 @@ async def _on_problem(request: Request, error: Exception) -> Response:
 
 async def _on_invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
-    details = dict.fromkeys(_describe(entry) for entry in error.errors())
-    return await _on_problem(request, Unprocessable("; ".join(details), reason="parameter"))
-
-
-def _describe(entry: dict[str, Any]) -> str:
-    location = " ".join(str(part) for part in entry["loc"][:2])
-    return f"{location}: {entry['msg']}, got {excerpt(entry.get('input'))}"
+    return await _on_problem(request, BadParameter(describe(error.errors(), "query")))
 
 
 async def _on_http(request: Request, error: Exception) -> Response:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from itertools import groupby
 from typing import Any, get_args
 
 import numpy as np
@@ -37,13 +38,16 @@ def segmentation() -> dict[str, Any]:
 
 def problem_responses(kinds: Sequence[type[Problem]]) -> dict[int | str, dict[str, Any]]:
     """OpenAPI responses for these problems, each with an example."""
-    return {
-        kind.status: {
-            "description": kind.title,
-            "content": {MEDIA_TYPE: {"schema": PROBLEM, "example": document(kind, kind.example, REQUEST_ID)}},
+    responses: dict[int | str, dict[str, Any]] = {}
+    for status, same in groupby(sorted(kinds, key=lambda kind: kind.status), key=lambda kind: kind.status):
+        alike = list(same)
+        examples = {kind.name: {"value": document(kind, kind.example, REQUEST_ID)} for kind in alike}
+        description = ", or: ".join(kind.title for kind in alike)
+        responses[status] = {
+            "description": description,
+            "content": {MEDIA_TYPE: {"schema": PROBLEM, "examples": examples}},
         }
-        for kind in kinds
-    }
+    return responses
 
 
 def segment_responses(kinds: Sequence[type[Problem]]) -> dict[int | str, dict[str, Any]]:

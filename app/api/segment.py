@@ -155,8 +155,9 @@ def make_options(service: Service, query: SegmentQuery, format: Format, name: st
     with mapped_errors():
         rendering = Rendering(
             format, query.mask, query.alpha, query.confidence, query.probabilities, query.min_confidence, query.tolerance,
-            name if format == "coco" else Rendering.name, classes, query.image_format,
+            name if format == "coco" else Rendering.name, classes, query.image_format, query.palette, query.names,
         )  # fmt: skip
+        rendering.check_uses(name for name in SegmentQuery.model_fields if name in query.model_fields_set)
     overlap = settings.overlap if query.overlap is None else query.overlap
     return Options(settings.tile_size, overlap, query.blend or settings.blend, query.side, query.quality, rendering)
 

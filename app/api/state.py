@@ -11,11 +11,12 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Query, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from app.api.errors import Unauthorized, Unavailable, Unprocessable, mapped_errors
+from app.api.errors import BadParameter, Unauthorized, Unavailable, mapped_errors
 from app.api.examples import problem_responses
 from app.api.schemas import Health, Info, LabelEntry, ModelEntry, ModelName, State
 from app.api.security import protected
 from app.serving.service import Service
+from imaging.palette import display_palette
 from model.command_line import package_version
 from model.inference.segmenter import Segmenter
 
@@ -23,7 +24,7 @@ from model.inference.segmenter import Segmenter
 router = APIRouter()
 UNAVAILABLE = problem_responses([Unavailable])
 LISTING = problem_responses([Unauthorized, Unavailable])
-PICKING = problem_responses([Unauthorized, Unprocessable, Unavailable])
+PICKING = problem_responses([Unauthorized, BadParameter, Unavailable])
 PROTECTED = [Depends(protected)]
 Model = Annotated[str | None, Query(description="a model of `/models` (default: the first)")]
 
@@ -125,7 +126,9 @@ def _device(service: Service) -> str | None:
 
 
 def _labels(segmenter: Segmenter) -> list[LabelEntry]:
-    return [LabelEntry(**entry) for entry in segmenter.manifest.labels.to_list()]
+    labels = segmenter.manifest.labels
+    colors = ["#{:02x}{:02x}{:02x}".format(*color) for color in display_palette(labels.classes)]
+    return [LabelEntry(**entry, display_color=colors[entry["id"]]) for entry in labels.to_list()]
 
 
 def _state(reason: str | None) -> State:

@@ -48,7 +48,7 @@ def test_files_that_are_no_image_or_damaged_are_explained_and_others_go_on(visit
     expect(page.locator("#result")).to_be_visible()
     state(page, "half.jpg", "failed")
     thumb(page, "half.jpg").click()
-    assert_problem_shown(page, "Damaged image or bad parameter", "damaged")
+    assert_problem_shown(page, "Damaged image", "damaged")
 
 
 def test_refusals_are_told_in_plain_words_and_tried_again_when_that_may_help(visit: Visit) -> None:

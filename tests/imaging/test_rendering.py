@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from PIL import Image
 
 from imaging.answer import SegmentedImage
 from imaging.errors import AnswerTooLarge, UnknownClass, UnusedParameter
-from imaging.rendering import ANSWER_FORMATS, Rendering, parse_classes
+from imaging.rendering import ANSWER_FORMATS, PARAMETER_FORMATS, Rendering, parse_classes
 from model.labels import camvid_labels, numbered_labels, voc_labels
 
 VOC = voc_labels().classes
@@ -42,7 +43,7 @@ def test_an_image_format_is_of_pictures_alone(format: Any) -> None:
         assert Rendering(format).media_type == "image/png"
         return
     for image_format in ("png", "jpeg", "webp"):
-        with pytest.raises(UnusedParameter, match=f"image_format={image_format} applies to .*got format={format}"):
+        with pytest.raises(UnusedParameter, match=f"image_format applies to format=color, overlay, got format={format}"):
             Rendering(format, image_format=image_format)  # type: ignore[arg-type]
 
 
@@ -61,8 +62,47 @@ def test_a_picture_that_is_too_long_for_its_image_format_is_refused(format: Any,
 
 
 @pytest.mark.parametrize("format", ANSWER_FORMATS)
-def test_only_json_uses_the_parameter_confidence(format: Any) -> None:
-    assert Rendering(format, confidence=True).needs_confidence_map == (format in ("json", "confidence", "npz"))
+def test_a_confidence_map_is_needed_where_the_answer_holds_one(format: Any) -> None:
+    assert Rendering(format).needs_confidence_map == (format in ("confidence", "npz"))
+    assert Rendering("json", confidence=True).needs_confidence_map
+
+
+@pytest.mark.parametrize(
+    ("options", "formats"),
+    [
+        ({"format": "png", "mask": "polygons"}, "mask applies to format=json, coco, got format=png"),
+        ({"format": "json", "probabilities": True}, "probabilities applies to format=npz, got format=json"),
+        ({"format": "color", "alpha": 0.6}, "alpha applies to format=overlay, got format=color"),
+        ({"format": "npz", "confidence": True}, "confidence applies to format=json, got format=npz"),
+        ({"format": "confidence", "min_confidence": 0.5}, "min_confidence applies to .*, got format=confidence"),
+        ({"format": "png", "tolerance": 2.0}, "tolerance applies to format=json or coco with mask=polygons, got format=png"),
+        ({"format": "json", "tolerance": 2.0}, "tolerance applies to .* got format=json, mask=rle"),
+        (
+            {"format": "json", "classes": ("cat",)},
+            "classes applies to .* format=json with mask=polygons, got",
+        ),
+    ],
+    ids=str,
+)
+def test_a_parameter_that_does_not_go_with_the_format_is_refused(options: dict[str, Any], formats: str) -> None:
+    with pytest.raises(UnusedParameter, match=formats):
+        Rendering(**options)
+
+
+@pytest.mark.parametrize("format", ANSWER_FORMATS)
+def test_a_parameter_changes_the_form_of_answer_or_is_refused(format: Any) -> None:
+    rendering = Rendering(format)
+    for name in set(PARAMETER_FORMATS) - {"image_format"}:  # of image formats, an earlier test
+        value = {"mask": "polygons", "classes": ("cat",), "probabilities": True, "confidence": True}.get(name, 0.25)
+        if rendering.uses(name):
+            assert replace(rendering, **{name: value}) != rendering
+        else:
+            with pytest.raises(UnusedParameter, match=f"{name} applies to .*leave it out"):
+                replace(rendering, **{name: value})
+
+
+def test_parameters_of_all_formats_are_used_by_each() -> None:
+    assert all(Rendering(format).uses(name) for format in ANSWER_FORMATS for name in ("side", "blend", "quality", "model"))  # type: ignore[arg-type]
 
 
 def test_without_classes_all_are_shown_but_for_the_background_of_binary() -> None:

@@ -20,14 +20,14 @@ from tests.support.images import encoded, make_photo
 @pytest.mark.parametrize(
     ("query", "words"),
     [
-        ({"format": "gif"}, ["format", "'png'", "'overlay'", "gif"]),
-        ({"mask": "polygon"}, ["mask", "'rle'", "polygon"]),
-        ({"blend": "median"}, ["blend", "'hann'"]),
-        ({"overlap": 0.6}, ["overlap", "0.5"]),
+        ({"format": "gif"}, ["query format: must be one of png, grey,", "got 'gif'"]),
+        ({"mask": "polygon"}, ["query mask: must be one of rle, png, array, polygons, got 'polygon'"]),
+        ({"blend": "median"}, ["query blend: must be one of mean, hann, got 'median'"]),
+        ({"overlap": 0.6}, ["query overlap: must be a number from 0 to 0.5, got '0.6'"]),
         ({"overlap": "nan"}, ["overlap"]),
         ({"side": 31}, ["side", "32"]),
         ({"side": 20000}, ["side", "16384"]),
-        ({"side": "big"}, ["side", "'auto'", "'native'"]),
+        ({"side": "big"}, ["query side: must be one of auto, native or a whole number from 32 to 16384, got 'big'"]),
         ({"side": "\x00\ud7ff"}, ["side"]),
         ({"alpha": -1}, ["alpha"]),
         ({"min_confidence": "inf"}, ["min_confidence"]),
@@ -40,9 +40,18 @@ def test_bad_parameters_are_422_with_the_choices(client: TestClient, query: dict
     assert_problem(post(client, **query), 422, *words)
 
 
-def test_of_a_parameter_that_comes_twice_the_last_counts_and_unknown_ones_do_not(client: TestClient) -> None:
-    assert client.post("/segment?side=31&side=64&sides=31", content=PHOTO).status_code == 200
-    assert_problem(client.post("/segment?side=64&side=31", content=PHOTO), 422, "query side")
+def test_a_damaged_image_and_a_wrong_parameter_are_different_problems(client: TestClient) -> None:
+    damaged, wrong = post(client, PHOTO[:400]).json(), post(client, mask="gif").json()
+    assert (damaged["type"], damaged["title"]) == ("urn:problem-type:fcn-segment:damaged-image", "Damaged image")
+    assert (wrong["type"], wrong["title"]) == ("urn:problem-type:fcn-segment:wrong-parameter", "Wrong parameter")
+
+
+def test_every_problem_has_its_own_type() -> None:
+    def kinds(kind: type[Problem]) -> list[type[Problem]]:
+        return [kind, *(below for child in kind.__subclasses__() for below in kinds(child))]
+
+    names = [kind.name for kind in kinds(Problem)]
+    assert len(names) == len(set(names))
 
 
 @pytest.mark.parametrize(
@@ -128,6 +137,8 @@ def test_the_api_reference_shows_an_example_of_every_error(client: TestClient) -
     statuses = {kind.status for kind in SEGMENT_PROBLEMS}
     assert statuses == {400, 401, 406, 408, 412, 413, 415, 422, 503, 504}
     for status in statuses:
-        example = operation["responses"][str(status)]["content"]["application/problem+json"]["example"]
-        assert example["status"] == status
-        assert example["detail"]
+        examples = operation["responses"][str(status)]["content"]["application/problem+json"]["examples"]
+        assert set(examples) == {kind.name for kind in SEGMENT_PROBLEMS if kind.status == status}
+        for example in examples.values():
+            assert example["value"]["status"] == status
+            assert example["value"]["detail"]

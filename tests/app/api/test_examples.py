@@ -54,7 +54,8 @@ ANSWERS: list[tuple[type[Problem], Callable[[TestClient], Any]]] = [
     (errors.PreconditionFailed, known),
     (errors.TooLarge, lambda client: client.post("/segment", content=bomb(20_000), headers=KEY)),
     (errors.UnsupportedType, lambda client: client.post("/segment", content=b"text", headers=KEY)),
-    (errors.Unprocessable, lambda client: client.post("/segment?mask=gif", content=PHOTO, headers=KEY)),
+    (errors.Undecodable, lambda client: client.post("/segment", content=PHOTO[:-30], headers=KEY)),
+    (errors.BadParameter, lambda client: client.post("/segment?mask=gif", content=PHOTO, headers=KEY)),
     (errors.Unavailable, full),
 ]
 

@@ -1,0 +1,55 @@
+"""What values parameters accept, in words, for errors about values that are not accepted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from functools import cache
+from typing import Any
+
+from app.api.schemas import SegmentQuery
+from app.telemetry import excerpt
+
+
+def describe(errors: Iterable[Mapping[str, Any]], source: str) -> str:
+    """What is wrong with the values of parameters: what came, and what is accepted. errors: those of pydantic."""
+    wrong: dict[str, object] = {}
+    for error in errors:
+        name = next((str(part) for part in error["loc"] if part in SegmentQuery.model_fields), "")
+        wrong.setdefault(name, error.get("input"))
+    return "; ".join(f"{source} {name}: must be {expected(name)}, got {excerpt(value)}" for name, value in wrong.items())
+
+
+def expected(name: str) -> str:
+    """The values that a parameter accepts, in words."""
+    return words(_schemas().get(name, {}))
+
+
+def words(schema: Mapping[str, Any]) -> str:
+    """The values that a JSON schema accepts, in words, such as `a number from 0 to 1`."""
+    if "anyOf" in schema:
+        return " or ".join(words(part) for part in schema["anyOf"] if part.get("type") != "null")
+    if choices := schema.get("enum") or ([schema["const"]] if "const" in schema else []):
+        return f"one of {', '.join(map(str, choices))}" if len(choices) > 1 else str(choices[0])
+    match schema.get("type"):
+        case "boolean":
+            return "true or false"
+        case "integer":
+            return f"a whole number{_span(schema)}"
+        case "number":
+            return f"a number{_span(schema)}"
+    return f"text of at most {schema['maxLength']} characters" if "maxLength" in schema else "text"
+
+
+def _span(schema: Mapping[str, Any]) -> str:
+    least, most = schema.get("minimum"), schema.get("maximum")
+    if least is not None and most is not None:
+        return f" from {least:g} to {most:g}"
+    if least is not None:
+        return f" of at least {least:g}"
+    return f" above {schema['exclusiveMinimum']:g}" if "exclusiveMinimum" in schema else ""
+
+
+@cache
+def _schemas() -> dict[str, Mapping[str, Any]]:
+    schemas: dict[str, Mapping[str, Any]] = SegmentQuery.model_json_schema()["properties"]
+    return schemas
