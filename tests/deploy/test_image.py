@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 
 from packaging.utils import canonicalize_name
 
@@ -45,3 +46,19 @@ def test_the_labels_are_those_of_the_open_container_initiative() -> None:
     assert labels == {"title", "description", "licenses", "version", "revision", "base.name"}
     for argument in re.findall(r"--build-arg (\w+)=", OPERATE):
         assert re.search(rf"^ARG {argument}\b", TEXT, re.MULTILINE), argument
+
+
+def test_the_build_context_holds_what_the_dockerfile_copies() -> None:
+    """`.dockerignore` leaves out everything that it does not name with a `!`."""
+    lines = (ROOT / ".dockerignore").read_text().split()
+    assert lines[0] == "*"
+    context = {path for line in lines if line.startswith("!") for path in ROOT.glob(line[1:])}
+    for words in re.findall(r"^COPY (?!--from)(.+) \S+$", TEXT, re.MULTILINE):
+        for source in (ROOT / word for word in words.split()):
+            assert source in context or context & set(source.glob("*")), source
+
+
+def test_the_wheel_of_the_image_has_every_package() -> None:
+    wheel = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]
+    for package in wheel["packages"]:
+        assert f"COPY {package} {package}\n" in TEXT
