@@ -13,18 +13,19 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import PurePath
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Request, Response
 from starlette.datastructures import FormData, UploadFile
 from starlette.responses import StreamingResponse
 from starlette.types import Message, Receive, Scope, Send
 
 from app.api.errors import BATCH_PROBLEMS, Problem, TooLarge, document, mapped_errors, unexpected
 from app.api.examples import batch_body, batch_responses
+from app.api.parameters import Parameters, form_values, with_values
 from app.api.schemas import SegmentQuery
 from app.api.segment import PIECE_BYTES, Ready, answer_job, image_limits, make_options, upload_limits
-from app.api.uploads import base_name, check_files, images, read_form, spooled_body
+from app.api.uploads import UNNAMED, base_name, check_files, images, read_form, spooled_body
 from app.connections import connection_abort
 from app.serving.budget import Budget, MemoryUse
 from app.serving.service import Job, Service
@@ -60,14 +61,17 @@ Outcomes = AsyncGenerator[Outcome, None]
     responses=batch_responses(BATCH_PROBLEMS),
     openapi_extra=batch_body(),
 )
-async def segment_batch(request: Request, service: Ready, query: Annotated[SegmentQuery, Query()]) -> Response:
+async def segment_batch(request: Request, service: Ready, query: Parameters) -> Response:
     """Segments each field `file` of a form, and answers in their order. A bad image gets its own error; the others go on.
 
-    With `format=json` (the default) or `coco` the answer is one line of JSON per image, sent as soon as it is done; else a zip.
+    Fields of the form that are named like parameters work as the query does. With `format=json` (the default) or `coco` the
+    answer is one line of JSON per image, sent as soon as it is done; else a zip.
     """
     settings = service.settings
     form = await read_form(request, upload_limits(request, service, settings.max_batch_mb))
     try:
+        query = with_values(query, form_values(form), "form field")
+        make_options(service, query, query.format or "json", UNNAMED)  # raises before the answer begins
         parts = images(form)
         await check_files(parts)
     except Problem:

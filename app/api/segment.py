@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Depends, Request, Response
 from starlette.types import Receive, Scope, Send
 
 from app.api.errors import SEGMENT_PROBLEMS, BadParameter, Unavailable, mapped_errors, to_problem
@@ -19,6 +19,7 @@ from app.api.headers import (
     takes_gzip,
     weak,
 )
+from app.api.parameters import Parameters, with_values
 from app.api.schemas import SegmentQuery
 from app.api.security import check_key
 from app.api.uploads import UploadLimits, read_image
@@ -62,15 +63,13 @@ Ready = Annotated[Service, Depends(ready_service)]
     responses=segment_responses(SEGMENT_PROBLEMS),
     openapi_extra=upload_body(),
 )
-async def segment_image(request: Request, service: Ready, query: Annotated[SegmentQuery, Query()]) -> Response:
-    """Answers the mask of the image in the form's field `file` (or `image`), or in the raw body.
+async def segment_image(request: Request, service: Ready, query: Parameters) -> Response:
+    """Answers the mask of the image in the form's field `file` (or `image`), in the raw body, or in JSON.
 
-    The mask has exactly the size of the upright image. The file format is detected from the bytes; the content type is ignored.
+    The mask has exactly the size of the upright image. The file format is detected from the bytes. Fields of the form and
+    `parameters` of the JSON that are named like parameters work as the query does.
     """
     accept = joined(request.headers, "accept")
-    format = query.format or format_from_accept(accept)
-    if format in ("color", "overlay") and query.image_format is None:
-        query = query.model_copy(update={"image_format": picture_format_from_accept(accept)})
     reservation: Reservation = request.state.reservation
     upload = await read_image(request, upload_limits(request, service, service.settings.max_upload_mb))
     gzip, tag = takes_gzip(joined(request.headers, "accept-encoding")), ""
@@ -81,6 +80,10 @@ async def segment_image(request: Request, service: Ready, query: Annotated[Segme
         check_precondition(request.headers, tag)
 
     try:
+        query = with_values(query, upload.values, upload.source)
+        format = query.format or format_from_accept(accept)
+        if format in ("color", "overlay") and query.image_format is None:
+            query = query.model_copy(update={"image_format": picture_format_from_accept(accept)})
         options = make_options(service, query, format, upload.name)
         image = Image(upload.body, options, image_limits(service), gzip, request.state.known | {"format": format})
         with mapped_errors():

@@ -6,12 +6,11 @@ import asyncio
 import logging
 import os
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from email.message import Message
 from math import inf
-from typing import NamedTuple
 
 from fastapi import Request
 from python_multipart.multipart import parse_options_header
@@ -19,6 +18,8 @@ from starlette.datastructures import FormData, Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
 from app.api.errors import BadRequest, EmptyBody, TooLarge, Unavailable, UploadTooSlow
+from app.api.json_images import COPIES, image_in_json, looks_like_json
+from app.api.parameters import form_values
 from app.connections import request_bytes
 from app.telemetry import excerpt
 from model.inference.processes.messages import Body
@@ -27,7 +28,7 @@ FIELDS = ("file", "image")
 UNNAMED = "image"
 LONGEST_NAME = 255  # characters of a file's name, as on file systems; only the end of a longer name is used
 MAX_FILES = 100
-MAX_FIELDS, FIELD_BYTES = 20, 4096  # limits on form fields that are not files: they are unused, and kept in memory
+MAX_FIELDS, FIELD_BYTES = 40, 4096  # limits on form fields that are not files: parameters, and what is not read
 TEXT_BYTES = 1024  # bytes of an image field that are checked for being text
 SPOOLED = 1 << 16  # a batch's files of up to this many bytes are kept in memory, larger ones on disk
 LEAST_RATE = 10_000  # bytes per second that a body must arrive with on average
@@ -39,11 +40,17 @@ NO_ROOM = {"Retry-After": "10", "Connection": "close"}
 log = logging.getLogger("segment")
 
 
-class Upload(NamedTuple):
-    """An image file: its bytes, which the caller closes, and its name without folders (`image` if it has none)."""
+@dataclass(frozen=True)
+class Upload:
+    """An image file: its bytes, which the caller closes, and its name without folders (`image` if it has none).
+
+    values: parameters that came with it. source: where they stood, for errors.
+    """
 
     body: Body
-    name: str
+    name: str = UNNAMED
+    values: Mapping[str, object] = field(default_factory=dict)
+    source: str = "form field"
 
 
 @dataclass(frozen=True)
@@ -59,22 +66,36 @@ class UploadLimits:
 
 
 async def read_image(request: Request, limits: UploadLimits) -> Upload:
-    """Reads the image: the multipart field `file` or `image`, or the raw body.
+    """Reads the image: the multipart field `file` or `image`, `inputs` of JSON, or the raw body.
 
     Raises `TooLarge` (before reading, if Content-Length is too large), `UploadTooSlow`, `BadRequest`, `EmptyBody`,
-    `Unavailable` if there is no room for the image, or what `hold` raises.
+    `Unavailable` if there is no room for the image, `BadParameter`, `UnsupportedType` for a URL, or what `hold` raises.
     """
-    if media_type(request) != "multipart/form-data":
-        return Upload(_body(await read_body(request, limits, IMAGE_COPIES), "the body"), UNNAMED)
+    kind = media_type(request)
+    if kind == "application/json":
+        return await _read_json(request, limits)
+    if kind != "multipart/form-data":
+        return Upload(_body(await read_body(request, limits, IMAGE_COPIES), "the body"))
     _check_content_length(request, limits.bytes)
     async with _upload_timeout(limits.seconds) as deadline:
         body = _receive(request, limits, deadline, lambda received: IMAGE_COPIES * received)
         form = await _parse(request, body, limits.bytes)
         try:
-            part = images(form)[0]
-            return Upload(_body(await _read(part), f"the file {base_name(part)}"), base_name(part))
+            values, parts = form_values(form), images(form)
+            if len(parts) > 1:
+                raise BadRequest(f"the form has {len(parts)} images, and /segment takes one; send several to /segment/batch")
+            return Upload(_body(await _read(parts[0]), f"the file {base_name(parts[0])}"), base_name(parts[0]), values)
         finally:
             await form.close()
+
+
+async def _read_json(request: Request, limits: UploadLimits) -> Upload:
+    """Reads an image from JSON; a body that is no JSON is the image itself. Raises as `read_image`."""
+    body = await read_body(request, limits, COPIES)
+    data, values = await image_in_json(body) if looks_like_json(body) else (body, {})
+    del body
+    limits.hold(IMAGE_COPIES * len(data))
+    return Upload(_body(data, "the image in `inputs`"), values=values, source="parameters")
 
 
 async def read_body(request: Request, limits: UploadLimits, copies: int) -> bytes:

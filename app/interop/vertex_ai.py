@@ -12,27 +12,25 @@ import logging
 from collections.abc import Callable, Sequence
 from contextlib import aclosing, suppress
 from tempfile import SpooledTemporaryFile
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import APIRouter, Query, Request, Response
-from fastapi.exceptions import RequestValidationError
-from pydantic import BaseModel, Field, ValidationError
-from pydantic_core import from_json
+from fastapi import APIRouter, Request, Response
+from pydantic import BaseModel, Field
 from starlette.datastructures import FormData, UploadFile
 
 from app.api.batch import Outcomes, image_outcomes
 from app.api.errors import SEGMENT_PROBLEMS, BadRequest, Problem, TooLarge, Unavailable
 from app.api.examples import segment_responses, upload_body
+from app.api.json_images import COPIES, parse_object
+from app.api.parameters import Parameters, with_values
 from app.api.schemas import CocoAnswer, SegmentAnswer, SegmentQuery
-from app.api.segment import AnswerResponse, Ready, segment_image, upload_limits
+from app.api.segment import AnswerResponse, Ready, make_options, segment_image, upload_limits
 from app.api.state import UNAVAILABLE, ready
 from app.api.uploads import FIELDS, MAX_FILES, NO_ROOM, SPOOLED, UNNAMED, images, media_type, read_body
 from app.settings import Settings
 from model.inference.processes.messages import Body
 
 MOST_MB = 10.0  # 10^6 bytes of a request's JSON, and of its answers: Vertex AI carries 1.5, a dedicated endpoint 10
-COPIES = 4  # the body, its text, the images, and one for a moment
-MOST_VALUES = 10_000  # in the JSON: each may take hundreds of bytes of memory, and an honest request has a few hundred
 FORMS = 'base64 text, {"b64": TEXT}, {"content": TEXT} or {"image_bytes": {"b64": TEXT}}'
 INSTANCES = {
     "type": "object",
@@ -58,7 +56,7 @@ class Predictions(BaseModel):
     predictions: list[Any] = Field(description="JSON with the formats `json` and `coco`, else `b64`: the answer's bytes")
 
 
-async def predict(request: Request, service: Ready, query: Annotated[SegmentQuery, Query()]) -> Response:
+async def predict(request: Request, service: Ready, query: Parameters) -> Response:
     """Answers one prediction for each instance, in their order: JSON as of `/segment?format=json`, or as `parameters` ask.
 
     Parameters have the names and values of the query. The first instance that cannot be answered fails the whole request. A
@@ -68,7 +66,9 @@ async def predict(request: Request, service: Ready, query: Annotated[SegmentQuer
         return await segment_image(request, service, query)
     limits = upload_limits(request, service, min(MOST_MB, service.settings.max_upload_mb))
     document = _parse(await read_body(request, limits, COPIES))
-    query = _parameters(document, query)
+    if (values := document.get("parameters")) is not None:
+        query = with_values(query, values, "parameters")
+    make_options(service, query, query.format or "json", UNNAMED)  # raises before any image is worked on
     photos = [_image(index, instance) for index, instance in enumerate(document.pop("instances"))]
     del document  # an attacker decides what else it holds
     form, form_bytes = await _form(photos), sum(map(len, photos))
@@ -134,27 +134,11 @@ def _of_instance(index: int, problem: Problem) -> Problem:
 
 def _parse(body: bytes) -> dict[str, Any]:
     """The request's JSON, with `instances`, a list of 1 to `MAX_FILES` instances. Raises `BadRequest`."""
-    if sum(map(body.count, (b",", b"[", b"{"))) > MOST_VALUES:
-        raise BadRequest(f"the JSON has more than {MOST_VALUES} values; send up to {MAX_FILES} instances, each with one image")
-    try:
-        document = from_json(body, allow_inf_nan=False)
-    except ValueError as error:
-        raise BadRequest(f"the body is not JSON: {error}; send {json.dumps(EXAMPLE)}") from error
-    instances = document.get("instances") if isinstance(document, dict) else None
+    document = parse_object(body, EXAMPLE)
+    instances = document.get("instances")
     if not isinstance(instances, list) or not 1 <= len(instances) <= MAX_FILES:
         raise BadRequest(f"the JSON has no list `instances` of 1 to {MAX_FILES} images; send {json.dumps(EXAMPLE)}")
-    assert isinstance(document, dict)
     return document
-
-
-def _parameters(document: dict[str, Any], query: SegmentQuery) -> SegmentQuery:
-    """The request's `parameters`, else its query. Raises `RequestValidationError`."""
-    if document.get("parameters") is None:
-        return query
-    try:
-        return SegmentQuery.model_validate(document["parameters"])
-    except ValidationError as error:
-        raise RequestValidationError([{**entry, "loc": ("parameters", *entry["loc"])} for entry in error.errors()]) from error
 
 
 def _image(index: int, instance: object) -> bytes:

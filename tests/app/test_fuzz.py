@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -12,6 +13,7 @@ from fastapi.testclient import TestClient
 from hypothesis import given
 
 from app.api.schemas import SegmentQuery
+from imaging.rendering import Rendering
 from tests.support.app.exchanges import assert_idle, service_of
 from tests.support.app.openapi import DOCUMENTED, LONG, QUICK, assert_kept
 from tests.support.app.services import Serve
@@ -36,10 +38,19 @@ queries = st.one_of(
     st.lists(st.tuples(names, values), max_size=6).map(lambda pairs: urlencode(pairs, errors="surrogatepass")),
     st.text("abc=&;%+#?/\\ \x00\x7fé0Gside", max_size=40).map(lambda text: quote(text, safe="=&;%+?/")),
 )
+
+
+def only_used(query: dict[str, Any]) -> dict[str, Any]:
+    """The query without the parameters that its format does not use."""
+    rendering = Rendering(query["format"])
+    if "mask" in query and rendering.uses("mask"):
+        rendering = replace(rendering, mask=query["mask"])
+    return {name: value for name, value in query.items() if rendering.uses(name)}
+
+
 good_queries = st.fixed_dictionaries(
-    {},
+    {"format": st.sampled_from(["png", "color", "overlay", "confidence", "json", "coco", "npz"])},
     optional={
-        "format": st.sampled_from(["png", "color", "overlay", "confidence", "json", "coco", "npz"]),
         "mask": st.sampled_from(["rle", "png", "array", "polygons"]),
         "blend": st.sampled_from(["mean", "hann"]),
         "overlap": st.floats(0, 0.5),
@@ -50,7 +61,7 @@ good_queries = st.fixed_dictionaries(
         "min_confidence": st.floats(0, 1),
         "tolerance": st.floats(0, 100),
     },
-)
+).map(only_used)
 latin = st.text(st.characters(min_codepoint=32, max_codepoint=255, exclude_characters="\x7f"), max_size=30)
 telling = ["*", "*/*", "image/*;q=0", "application/json;q=1e400", "gzip, *;q=0", 'W/"x"', "text/html,,;", "chunked", "identity"]
 headers = st.dictionaries(

@@ -1,0 +1,77 @@
+"""An image in JSON: `{"inputs": BASE64, "parameters": {...}}`, as the clients of Hugging Face's inference API send it."""
+
+from __future__ import annotations
+
+import asyncio
+import binascii
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic_core import from_json
+
+from app.api.errors import BadParameter, BadRequest, UnsupportedType
+from app.telemetry import VALUE_LENGTH, excerpt, printable
+
+COPIES = 4  # of the body in memory: the body, its text, the image, and one more for a moment
+MOST_VALUES = 10_000  # in the JSON: each may take hundreds of bytes of memory, and an honest request has a few
+PIECE = 1 << 20  # characters that are decoded at once; a multiple of 4
+JSON_START = re.compile(rb'\s*[\[{"]')
+URL = re.compile(r"\s*(https?|ftp|file|s3|gs)://", re.IGNORECASE)
+EXAMPLE = {"inputs": "iVBORw0KGgo=", "parameters": {"format": "json"}}
+URLS = "the service does not fetch URLs, got {}; send the image itself: curl URL | curl --data-binary @- THIS_ADDRESS"
+
+
+def looks_like_json(body: bytes) -> bool:
+    """Whether the body begins as JSON does. No image format begins so."""
+    return JSON_START.match(body) is not None
+
+
+async def image_in_json(body: bytes) -> tuple[bytes, Mapping[str, object]]:
+    """The image's bytes, and the request's parameters. The bytes may be of any format, or no image at all.
+
+    Raises `BadRequest` for what is not such JSON, `UnsupportedType` for a URL, and `BadParameter` for a name that is not known.
+    """
+    document = parse_object(body, EXAMPLE)
+    del body
+    inputs, parameters = document.pop("inputs", None), document.pop("parameters", None)
+    for value in (inputs, *document.values()):
+        if isinstance(value, str) and URL.match(value[:VALUE_LENGTH]):
+            raise UnsupportedType(URLS.format(excerpt(value[: 2 * VALUE_LENGTH])))
+    if not isinstance(inputs, str):
+        raise BadRequest(f"the JSON has no text `inputs`; send {json.dumps(EXAMPLE)}")
+    if document:
+        name = printable(next(iter(document)), VALUE_LENGTH)
+        raise BadParameter(f"the JSON has a name {name}, and only inputs and parameters are read; put it into parameters")
+    if parameters is not None and not isinstance(parameters, dict):
+        raise BadParameter(f"parameters: must be an object of names and values, got {excerpt(parameters)}")
+    return await _decoded(inputs), parameters or {}
+
+
+def parse_object(body: bytes, example: Mapping[str, Any]) -> dict[str, Any]:
+    """The JSON object in a body. `example` is shown in errors. Raises `BadRequest`."""
+    if sum(map(body.count, (b",", b"[", b"{"))) > MOST_VALUES:
+        raise BadRequest(f"the JSON has more than {MOST_VALUES} values; send only images and parameters")
+    try:
+        document = from_json(body, allow_inf_nan=False)
+    except ValueError as error:
+        raise BadRequest(f"the body is not JSON: {error}; send {json.dumps(example)}") from error
+    if not isinstance(document, dict):
+        raise BadRequest(f"the JSON is no object; send {json.dumps(example)}")
+    return document
+
+
+async def _decoded(text: str) -> bytes:
+    """The bytes of base64 text. Between pieces, the event loop serves other requests. Raises `BadRequest`."""
+    pieces = []
+    try:
+        if "=" in text[:-2]:
+            raise ValueError("padding stands before its end")
+        for start in range(0, len(text), PIECE):
+            pieces.append(binascii.a2b_base64(text[start : start + PIECE], strict_mode=True))
+            await asyncio.sleep(0)
+    except ValueError as error:
+        advice = 'write the image as base64 without line breaks: {"inputs": "\'$(base64 -w0 photo.jpg)\'"}'
+        raise BadRequest(f"`inputs` is not base64: {error}; {advice}") from error
+    return b"".join(pieces)

@@ -1,0 +1,143 @@
+"""Parameters: from the query, a form's fields and JSON; unknown names, names that come twice, and those of other formats."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+
+from tests.support.app.exchanges import PHOTO, assert_idle, assert_problem, post, service_of
+
+FILE = {"file": ("photo", PHOTO)}
+TEXT = base64.b64encode(PHOTO).decode()
+PATHS = ("/segment", "/segment/batch")
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize(
+    ("query", "words"),
+    [
+        ("sides=64", "query sides: there is no such parameter; did you mean side?"),
+        ("Format=png", "query Format: there is no such parameter; did you mean format?"),
+        ("utm_source=x", "query utm_source: there is no such parameter; leave it out"),
+        ("side=64&side=96", "query side: it comes 2 times; give it once"),
+        ("side=64&side=64", "query side: it comes 2 times; give it once"),
+        ("format=png&mask=polygons", "mask applies to format=json, coco, got format=png; leave it out"),
+        ("format=png&mask=rle", "mask applies to format=json, coco, got format=png"),
+        ("format=json&probabilities=true", "probabilities applies to format=npz, got format=json"),
+        ("format=png&alpha=0.5", "alpha applies to format=overlay, got format=png"),
+        ("format=json&tolerance=1", "tolerance applies to format=json or coco with mask=polygons, got format=json, mask=rle"),
+    ],
+)
+def test_what_would_have_no_effect_is_refused(client: TestClient, path: str, query: str, words: str) -> None:
+    answer = client.post(f"{path}?{query}", files=FILE)
+    assert_problem(answer, 422, words)
+    assert answer.json()["type"] == "urn:problem-type:fcn-segment:wrong-parameter"
+    assert_idle(service_of(client))
+
+
+def test_a_format_by_accept_counts_as_one_by_the_query(client: TestClient) -> None:
+    by_accept = client.post("/segment?mask=png", content=PHOTO, headers={"Accept": "application/json"})
+    assert by_accept.content == post(client, format="json", mask="png").content
+    assert_problem(client.post("/segment?mask=png", content=PHOTO), 422, "got format=png")
+
+
+def test_fields_of_a_form_work_as_the_query_does(client: TestClient) -> None:
+    expected = post(client, format="overlay", alpha=0.25, image_format="jpeg")
+    answer = client.post("/segment", files=FILE, data={"format": "overlay", "alpha": "0.25", "image_format": "jpeg"})
+    assert (answer.content, answer.headers["etag"]) == (expected.content, expected.headers["etag"])
+    mixed = client.post("/segment?format=overlay&image_format=jpeg", files=FILE, data={"alpha": "0.25", "comment": "any"})
+    assert mixed.content == expected.content
+    batch = client.post("/segment/batch", files=FILE, data={"format": "coco", "mask": "polygons", "comment": "any"})
+    assert batch.content == client.post("/segment/batch?format=coco&mask=polygons", files=FILE).content
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize(
+    ("query", "data", "words"),
+    [
+        ("side=64", {"side": "64"}, "form field side: the query has it too; give it once"),
+        ("", {"side": ["64", "64"]}, "form field side: it comes 2 times; give it once"),
+        ("", {"side": "31"}, "form field side: must be one of auto, native or a whole number from 32 to 16384, got '31'"),
+        ("", {"format": "json", "alpha": "0.5"}, "alpha applies to format=overlay, got format=json"),
+        ("", {"classes": " , "}, "classes: must be names or ids of classes"),
+    ],
+    ids=str,
+)
+def test_wrong_fields_of_a_form_are_refused(client: TestClient, path: str, query: str, data: Any, words: str) -> None:
+    assert_problem(client.post(f"{path}?{query}", files=FILE, data=data), 422, words)
+
+
+def test_a_field_that_is_a_file_is_no_parameter(client: TestClient) -> None:
+    answer = client.post("/segment", files=FILE | {"alpha": ("a.txt", b"0.5")})
+    assert_problem(answer, 422, "form field alpha: must be a number from 0 to 1, got a file")
+
+
+def test_a_second_image_leads_to_the_batch(client: TestClient) -> None:
+    twice = [("file", ("a", PHOTO)), ("image", ("b", PHOTO))]
+    assert_problem(client.post("/segment", files=twice), 400, "2 images", "/segment/batch")
+    assert client.post("/segment/batch", files=twice).status_code == 200
+
+
+def test_json_is_answered_as_a_form_is(client: TestClient) -> None:
+    assert client.post("/segment", json={"inputs": TEXT}).content == post(client).content
+    parameters = {"format": "json", "mask": "polygons", "side": 64, "tolerance": 0.5}
+    expected = post(client, **parameters)
+    answer = client.post("/segment", json={"inputs": TEXT, "parameters": parameters})
+    assert (answer.content, answer.headers["etag"]) == (expected.content, expected.headers["etag"])
+    mixed = client.post(
+        "/segment?format=json&mask=polygons", json={"inputs": TEXT, "parameters": {"side": 64, "tolerance": 0.5}}
+    )
+    assert mixed.content == expected.content
+
+
+def test_an_image_that_is_declared_as_json_is_judged_by_its_bytes(client: TestClient) -> None:
+    declared = client.post("/segment", content=PHOTO, headers={"Content-Type": "application/json"})
+    assert declared.content == post(client).content
+
+
+URL = "https://images.example/cat.jpg"
+
+
+@pytest.mark.parametrize(
+    ("document", "status", "words"),
+    [
+        ({"url": URL}, 415, ["does not fetch URLs", URL, "curl --data-binary @-"]),
+        ({"inputs": URL}, 415, ["does not fetch URLs", URL]),
+        ({"inputs": {"url": URL}}, 400, ["no text `inputs`"]),
+        ({}, 400, ["no text `inputs`", '"inputs"']),
+        ([TEXT], 400, ["no object"]),
+        ({"inputs": 7}, 400, ["no text `inputs`"]),
+        ({"inputs": "%%%%"}, 400, ["not base64", "base64 -w0"]),
+        ({"inputs": TEXT[:40] + "=" + TEXT}, 400, ["not base64"]),
+        ({"inputs": TEXT + "é"}, 400, ["not base64"]),
+        ({"inputs": ""}, 400, ["is empty"]),
+        ({"inputs": base64.b64encode(b"text").decode()}, 415, ["none of PNG"]),
+        ({"inputs": base64.b64encode(PHOTO[:400]).decode()}, 422, ["damaged"]),
+        ({"inputs": TEXT, "format": "json"}, 422, ["format", "put it into parameters"]),
+        ({"inputs": TEXT, "parameters": [1]}, 422, ["parameters: must be an object", "[1]"]),
+        ({"inputs": TEXT, "parameters": {"sides": 64}}, 422, ["parameters sides: there is no such", "did you mean side?"]),
+        ({"inputs": TEXT, "parameters": {"side": 31}}, 422, ["parameters side: must be", "got 31"]),
+        ({"inputs": TEXT, "parameters": {"alpha": 0.5}}, 422, ["alpha applies to format=overlay"]),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_wrong_json_says_what_to_send(client: TestClient, document: object, status: int, words: list[str]) -> None:
+    assert_problem(client.post("/segment", json=document), status, *words)
+    assert_idle(service_of(client))
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [(b'{"inputs": ', "not JSON"), (b"[" * 20_000, "more than 10000 values"), (b'{"inputs": NaN}', "not JSON")],
+    ids=["cut off", "deep", "no number"],
+)
+def test_what_is_no_json_is_refused(client: TestClient, body: bytes, words: str) -> None:
+    assert_problem(client.post("/segment", content=body, headers={"Content-Type": "application/json"}), 400, words)
+
+
+def test_a_parameter_in_the_query_and_in_json_is_refused(client: TestClient) -> None:
+    answer = client.post("/segment?side=64", json={"inputs": TEXT, "parameters": {"side": 64}})
+    assert_problem(answer, 422, "parameters side: the query has it too; give it once")
