@@ -25,7 +25,7 @@ from model.weights_file import Weights, load_weights, save_weights
 from training.commands.command import run_command
 from training.commands.export import export_float32, missing_packages, remove_stale
 from training.commands.train_arguments import FLAGS, check_arguments, parser
-from training.commands.train_data import read_training_data, survey_groups
+from training.commands.train_data import plan_training, read_training_data, survey_groups
 from training.data.demo import write_demo_data
 from training.data.groups import EACH
 from training.data.split import Split
@@ -110,8 +110,9 @@ def _train_once(
     survey_file: where the records of the data are kept (default: in the folder `--out`).
     """
     flags = {name: value for name in FLAGS if (value := getattr(args, name)) is not None}
-    recipe = make_recipe(args.recipe, parse_changes(args.set) | flags)
-    data = world.from_first(lambda: read_training_data(args, recipe, survey_file or args.out / SURVEY))
+    stated = make_recipe(args.recipe, parse_changes(args.set) | flags)
+    data = world.from_first(lambda: read_training_data(args, survey_file or args.out / SURVEY))
+    recipe = world.from_first(lambda: plan_training(stated, data.train, args.start, device))
     split, validation = data.train.split, data.validation.split
     run = _make_run(args, recipe, data.train, device, world)
     manifest = Manifest(run.net.architecture, split.labels, run.preprocessing, args.license)
@@ -178,7 +179,7 @@ def _make_run(args: argparse.Namespace, recipe: Recipe, survey: Survey, device: 
     if world.first:
         parameters = sum(p.numel() for p in net.parameters())
         print(f"training {parameters:,} parameters on {len(split.frames)} frames; {len(new_tensors)} tensors are new")
-    preprocessing = replace(start_preprocessing(net, args.start), side=recipe.side, tile=recipe.tile)
+    preprocessing = replace(start_preprocessing(recipe.backbone, args.start), side=recipe.side, tile=recipe.tile)
     origin = {"start": start_digest(args.start), "class map": args.class_map or "", "teacher": ""}
     teacher = None
     if args.teacher:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import torch
+
 from training.data.class_mapping import ClassMapping, parse_class_mapping
 from training.data.datasets import get_split, get_splits
 from training.data.groups import groups, only, refuse_shared_frames, without
@@ -14,7 +16,9 @@ from training.data.inspection import report_all
 from training.data.label_files import find_labels
 from training.data.survey import Survey, survey_all
 from training.learning.augmentation import scale_warning
+from training.learning.plan import device_memory, plan, plan_lines
 from training.learning.recipe import Recipe
+from training.learning.starts import start_preprocessing
 
 
 @dataclass(frozen=True)
@@ -29,7 +33,7 @@ class TrainingData:
     score_mapping: ClassMapping | None
 
 
-def read_training_data(args: argparse.Namespace, recipe: Recipe, file: Path) -> TrainingData:
+def read_training_data(args: argparse.Namespace, file: Path) -> TrainingData:
     """Surveys both splits; prints how masks are read, and what may be wrong.
 
     file: where the survey's records are kept. Raises `DataError` for errors in the data, and `ValueError` for wrong arguments.
@@ -51,7 +55,7 @@ def read_training_data(args: argparse.Namespace, recipe: Recipe, file: Path) -> 
         validation = only(validation, args.group, args.group_pattern)
     train, val = survey_all([split, validation], file=file)
     data = TrainingData(train, val, score_mapping)
-    _print_reports(data, recipe)
+    _print_reports(data)
     return data
 
 
@@ -64,14 +68,23 @@ def survey_groups(args: argparse.Namespace, file: Path) -> list[str]:
     return names
 
 
-def _print_reports(data: TrainingData, recipe: Recipe) -> None:
+def plan_training(recipe: Recipe, train: Survey, start: str, device: torch.device) -> Recipe:
+    """The recipe with the values that follow the data; prints them with their reasons, and a warning if scales do not fit."""
+    if recipe.plan:
+        start_side = start_preprocessing(recipe.backbone, start).side
+        recipe, proposals = plan(recipe, train, start_side, device_memory(device))
+        print("\n".join(plan_lines(proposals)))
+    if warning := scale_warning(train.longer_side, recipe):
+        print(warning)
+    return recipe
+
+
+def _print_reports(data: TrainingData) -> None:
     """Prints the reports on both splits; raises `DataError` if the training cannot learn from them or be scored on them."""
     train_report, validation_report = report_all([data.train, data.validation])
     train_report.require_two_classes()
     refuse_shared_frames(data.train, data.validation)
     lines = [train_report.meaning, *train_report.notes, *validation_report.notes]
-    if warning := scale_warning(data.train.longer_side, recipe):
-        lines.append(warning)
     print("\n".join(dict.fromkeys(lines)))  # once each: two splits in one folder have notes in common
 
 

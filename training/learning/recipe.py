@@ -87,6 +87,8 @@ class Recipe(BaseModel):
         is smaller in the first steps.
     autocast: precision of the forward pass: `none` (float32), `bfloat16` or `float16`.
     side, tile: the weights file's advised range of the longer side, and advised tile (height, width), in pixels.
+    plan: whether side, tile, crop, batch, accumulate and epochs follow the data where they are not stated
+        (`training.learning.plan`).
     """
 
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
@@ -139,6 +141,7 @@ class Recipe(BaseModel):
     autocast: Literal["none", "bfloat16", "float16"] = "bfloat16"
     side: Sides = (512, 512)
     tile: tuple[Positive, Positive] = (512, 512)
+    plan: bool = False
     seed: Count = 0
 
     def architecture(self, num_classes: int) -> Architecture:

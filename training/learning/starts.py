@@ -55,21 +55,24 @@ def start_digest(start: str) -> str:
     return start if start in ("none", "imagenet") else hashlib.sha256(_find(start).read_bytes()).hexdigest()
 
 
-def start_preprocessing(net: FCN, start: str) -> Preprocessing:
-    """The preprocessing with which the start was trained.
+def start_preprocessing(backbone: str, start: str) -> Preprocessing:
+    """The preprocessing with which the start of a network with this backbone was trained.
 
     Our own files name theirs. `imagenet` and files of torch.save use torchvision's. Other files use `x / 127.5 - 1`, or
-    `x / 128 - 1` for MobileNet-EdgeTPU. `none` uses the default `Preprocessing`.
+    `x / 128 - 1` for MobileNet-EdgeTPU. `none` uses the default `Preprocessing`. Raises `ValueError` for torchvision's weights
+    of a backbone that torchvision has none of.
     """
     if start == "none":
         return Preprocessing()
     if start == "imagenet" or _find(start).suffix in PICKLED:
-        transforms = PUBLISHED[net.architecture.backbone].transforms()
+        if backbone not in PUBLISHED:
+            raise ValueError(f"torchvision publishes no weights of {backbone}; start from a file, or from none")
+        transforms = PUBLISHED[backbone].transforms()
         return Preprocessing(mean=tuple(transforms.mean), std=tuple(transforms.std))
     try:
         return load_weights(_find(start)).manifest.preprocessing
     except WeightsError:
-        if net.architecture.backbone == "mobilenet_edgetpu":
+        if backbone == "mobilenet_edgetpu":
             return Preprocessing((1.0, 1.0, 1.0), (1.0, 1.0, 1.0), 1 / 128)
         return Preprocessing()
 

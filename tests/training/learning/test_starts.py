@@ -141,7 +141,7 @@ def test_a_mobilenet_edgetpu_is_filled_by_its_own_names_and_fed_as_it_was_traine
     new = load_start(net, str(tmp_path / "edgetpu.safetensors"))
     assert {name.split(".")[0] for name in new} == {"score_pool4", "score_pool3", "upscore_pool4"}
     assert all(torch.equal(net.state_dict()[name], donor[name]) for name in kept_names(net, new))
-    preprocessing = start_preprocessing(net, str(tmp_path / "edgetpu.safetensors"))
+    preprocessing = start_preprocessing(net.architecture.backbone, str(tmp_path / "edgetpu.safetensors"))
     assert (preprocessing.scale, preprocessing.mean[0], preprocessing.std[0]) == (1 / 128, 1.0, 1.0)
     with pytest.raises(ValueError, match="torchvision publishes no weights of mobilenet_edgetpu"):
         load_start(net, "imagenet")
@@ -198,13 +198,13 @@ def test_torchvision_s_vgg16_file_fills_the_paper_s_network(tmp_path: Path) -> N
 
 def test_pixels_are_fed_as_the_start_was(tmp_path: Path, narrow: Weights) -> None:
     net = build_network(OURS)
-    assert start_preprocessing(net, "none") == Preprocessing()
-    assert start_preprocessing(net, "imagenet").mean == (0.485, 0.456, 0.406)
+    assert start_preprocessing(net.architecture.backbone, "none") == Preprocessing()
+    assert start_preprocessing(net.architecture.backbone, "imagenet").mean == (0.485, 0.456, 0.406)
     torch.save({}, tmp_path / "published.pth")
-    assert start_preprocessing(net, str(tmp_path / "published.pth")).std == (0.229, 0.224, 0.225)
+    assert start_preprocessing(net.architecture.backbone, str(tmp_path / "published.pth")).std == (0.229, 0.224, 0.225)
     fed = replace(narrow.manifest, preprocessing=Preprocessing(mean=(0.1, 0.2, 0.3), side=(64, 64)))
     save_weights(tmp_path / "ours.safetensors", narrow.tensors, fed)
-    assert start_preprocessing(net, str(tmp_path / "ours.safetensors")).mean == (0.1, 0.2, 0.3)
+    assert start_preprocessing(net.architecture.backbone, str(tmp_path / "ours.safetensors")).mean == (0.1, 0.2, 0.3)
 
 
 def test_a_start_may_be_a_name_in_weights() -> None:

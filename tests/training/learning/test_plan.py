@@ -1,0 +1,138 @@
+"""What a training takes from its data: sides by the smallest class, crops by the frames' shape, epochs by their number."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from model.labels import numbered_labels
+from tests.support.images import make_photo
+from tests.support.training.data_sets import write_frame
+from tests.support.training.invocations import on_shapes
+from training.commands.train import main
+from training.data.class_mapping import parse_class_mapping
+from training.data.datasets import get_split
+from training.data.survey import Survey, survey_all
+from training.learning.plan import PLANNED, plan, plan_lines
+from training.learning.recipe import Recipe, make_recipe
+
+LABELS = numbered_labels(["soil", "leaf", "stem"])
+GB = 10**9
+NARROW: dict[str, Any] = {"plan": True, "width": 0.1, "head_width": 16}
+
+
+def surveyed(
+    root: Path, *, size: tuple[int, int] = (480, 640), stem: int = 0, frames: int = 2, mapping: str | None = None
+) -> Survey:
+    """Photos of one size whose left half is leaf, with a square of stem of this side."""
+    ids = np.zeros(size, np.uint8)
+    ids[:, : size[1] // 2] = 1
+    ids[10 : 10 + stem, 10 : 10 + stem] = 2
+    for index in range(frames):
+        write_frame(
+            root / "images" / "train" / f"{index}.jpg", root / "masks" / "train" / f"{index}.png", ids, make_photo(*size)
+        )
+    mapped = parse_class_mapping(mapping, LABELS) if mapping else None
+    return survey_all([get_split(root, "train", LABELS, mapped)])[0]
+
+
+def planned(survey: Survey, *, memory: int | None = 64 * GB, side: tuple[int, int] = (512, 512), **stated: Any) -> Recipe:
+    return plan(Recipe(**(NARROW | stated)), survey, side, memory)[0]
+
+
+def test_the_start_s_side_is_kept_where_classes_are_large(tmp_path: Path) -> None:
+    recipe = planned(surveyed(tmp_path, size=(960, 1280), stem=200))
+    assert (recipe.side, recipe.tile) == ((512, 512), (512, 512))
+    assert planned(surveyed(tmp_path, size=(960, 1280), stem=200), side=(720, 960)).side == (960, 960)
+
+
+@pytest.mark.parametrize(("stem", "side"), [(200, 512), (50, 640), (35, 896), (4, 1024)])
+def test_a_small_class_takes_a_larger_side(tmp_path: Path, stem: int, side: int) -> None:
+    survey = surveyed(tmp_path, size=(960, 1280), stem=stem)
+    recipe, proposals = plan(Recipe(**NARROW), survey, (512, 512), 64 * GB)
+    assert recipe.side == (side, side)
+    assert "'stem'" in proposals[0].reason
+
+
+def test_a_side_is_not_larger_than_the_files_nor_small_frames_more_than_doubled(tmp_path: Path) -> None:
+    assert planned(surveyed(tmp_path / "a", stem=6)).side == (640, 640)
+    assert planned(surveyed(tmp_path / "b", size=(72, 96), stem=20)).side == (192, 192)
+
+
+def test_a_class_that_is_mapped_away_is_not_looked_at(tmp_path: Path) -> None:
+    survey = surveyed(tmp_path, size=(960, 1280), stem=10, mapping="soil=soil,leaf=leaf")
+    assert planned(survey).side == (512, 512)
+
+
+@pytest.mark.parametrize(("size", "crop"), [((480, 640), (288, 384)), ((640, 480), (384, 288)), ((500, 500), (384, 384))])
+def test_crops_have_the_shape_of_the_frames(tmp_path: Path, size: tuple[int, int], crop: tuple[int, int]) -> None:
+    assert planned(surveyed(tmp_path, size=size)).crop == crop
+
+
+def test_frames_in_both_orientations_give_square_crops(tmp_path: Path) -> None:
+    surveyed(tmp_path, size=(640, 480), frames=2)
+    (tmp_path / "images" / "train" / "1.jpg").rename(tmp_path / "images" / "train" / "lying.jpg")
+    (tmp_path / "masks" / "train" / "1.png").rename(tmp_path / "masks" / "train" / "lying.png")
+    write_frame(
+        tmp_path / "images/train/1.jpg", tmp_path / "masks/train/1.png", np.eye(480, 640, dtype=np.uint8), make_photo(480, 640)
+    )
+    split = get_split(tmp_path, "train", LABELS)
+    assert planned(survey_all([split])[0]).crop == (384, 384)
+
+
+def test_few_frames_have_more_epochs_and_a_smaller_batch(tmp_path: Path) -> None:
+    few, more = surveyed(tmp_path / "a", size=(48, 64), frames=2), surveyed(tmp_path / "b", size=(48, 64), frames=80)
+    assert (planned(few).batch, planned(few).epochs) == (2, 200)
+    assert (planned(more).batch, planned(more).epochs) == (8, 120)  # of 10 steps
+    assert planned(more, batch=2).epochs == 30
+
+
+def test_a_batch_is_cut_into_parts_that_fit_into_the_memory(tmp_path: Path) -> None:
+    survey = surveyed(tmp_path, frames=8)
+    parts = [planned(survey, memory=memory).accumulate for memory in (64 * GB, GB // 2, 1)]
+    assert parts[0] == 1 < parts[1] < parts[2] == 8
+    assert planned(survey, memory=None).accumulate == 1
+    wide = planned(survey, memory=GB, width=1.0, head_width=256)
+    assert wide.accumulate > planned(survey, memory=GB).accumulate
+
+
+def test_what_is_stated_stays(tmp_path: Path) -> None:
+    survey = surveyed(tmp_path, stem=4)
+    stated = {"side": (96, 96), "tile": (64, 64), "crop": (64, 96), "batch": 3, "accumulate": 2, "epochs": 7}
+    recipe, proposals = plan(Recipe(**(NARROW | stated)), survey, (512, 512), 1)
+    assert [getattr(recipe, name) for name in PLANNED] == list(stated.values())
+    assert proposals == []
+    recipe, proposals = plan(Recipe(**(NARROW | {"side": (96, 96)})), survey, (512, 512), 64 * GB)
+    assert recipe.crop == (64, 96)
+    assert [proposal.name for proposal in proposals] == list(PLANNED[1:])
+
+
+def test_lines_show_values_as_they_are_set(tmp_path: Path) -> None:
+    recipe, proposals = plan(Recipe(**NARROW), surveyed(tmp_path, stem=20), (512, 512), 64 * GB)
+    first, *lines = plan_lines(proposals)
+    assert "--set NAME=VALUE" in first
+    changes = {name: rest.split("  ")[0] for name, rest in (line.split(maxsplit=1) for line in lines)}
+    assert changes["side"] == f"[{recipe.side[0]}, {recipe.side[1]}]"
+    assert changes["epochs"] == str(recipe.epochs)
+
+
+def test_the_recipe_for_own_labels_follows_the_data_and_those_of_the_published_weights_do_not() -> None:
+    folder = Path(__file__).parents[3] / "training" / "recipes"
+    finetune = make_recipe(folder / "finetune.toml", {})
+    assert finetune.plan
+    assert not set(PLANNED) & finetune.model_fields_set
+    published = make_recipe(folder / "voc-fcn8s-mobilenet-v2.toml", {})
+    assert (published.plan, published.scales_of) == (False, "file")
+
+
+@pytest.mark.long
+def test_a_training_prints_its_plan_and_trains_by_it(shapes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text('plan = true\nwidth = 0.1\nhead_width = 16\nautocast = "none"\nwarmup = 2\n')
+    assert main(on_shapes(shapes, recipe, tmp_path / "out", "--epochs", "1")) == 0
+    out = capsys.readouterr().out
+    assert "  side       [192, 192]" in out
+    assert "  epochs" not in out

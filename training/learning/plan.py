@@ -1,0 +1,168 @@
+"""Proposes working size, crop, batch and epochs of a training from its data, its classes and the memory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import ceil
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from model.inference.cores import available_memory
+from model.inference.scaling import working_size
+from model.networks.builder import build_network
+from training.data.survey import Survey
+from training.learning.recipe import Recipe
+
+PLANNED = ("side", "tile", "crop", "batch", "accumulate", "epochs")
+STEP = 32  # pixels; sides of crops and tiles are multiples of it
+SMALLEST = 24  # pixels that a typical region of the smallest class should have at the working size: three cells of 8
+LARGEST_SIDE, LARGEST_CROP, LARGEST_TILE = 1024, 512, 512
+CROP_SHARE = 0.75  # of the working size
+BATCH = 8
+# optimiser steps: the published training of CamVid took 2,900 for 11 classes
+STEPS_OF_CLASS, FEWEST_STEPS, MOST_STEPS = 300, 1200, 6000
+FEWEST_EPOCHS, MOST_EPOCHS = 10, 200
+# Bytes of memory that a step takes for each value that the layers give for a pixel, and for each class and pixel. Measured with
+# crops of 256: 4.5 for each value of a MobileNetV2, 3.1 of a VGG16; a small ResNet takes more beside its few values.
+VALUE_BYTES, CLASS_BYTES = 6, 16
+MEMORY_SHARE = 0.5  # of the memory that the batch may take
+PIECE = 128  # pixels; side of the image on which a network's values are counted
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """A value of the recipe that follows the data, and why."""
+
+    name: str
+    value: Any
+    reason: str
+
+
+def plan(recipe: Recipe, survey: Survey, start_side: tuple[int, int], memory: int | None) -> tuple[Recipe, list[Proposal]]:
+    """The recipe with its `PLANNED` values that nobody has stated, and these values with their reasons.
+
+    For recipes that ask for a `plan`. start_side: the range of the longer side, in pixels, that the start's
+    weights advise. memory: bytes of the device that trains; None if unknown.
+    """
+    proposals: list[Proposal] = []
+    for name in PLANNED:
+        if name not in recipe.model_fields_set:
+            proposals.append(_propose(name, recipe, survey, start_side, memory))
+            recipe = Recipe.model_validate(recipe.model_dump(exclude_unset=True) | {name: proposals[-1].value})
+    return recipe, proposals
+
+
+def plan_lines(proposals: list[Proposal]) -> list[str]:
+    """The proposals as lines of text; the first says how to change them."""
+    texts = [(proposal.name, _text(proposal.value), proposal.reason) for proposal in proposals]
+    wide = max(len(value) for _, value, _ in texts)
+    lines = [f"  {name:<10} {value:<{wide}}  {reason}" for name, value, reason in texts]
+    return ["plan, from the data and the memory; --set NAME=VALUE changes a value:", *lines]
+
+
+def _text(value: Any) -> str:
+    """A value as TOML writes it."""
+    return f"[{', '.join(map(str, value))}]" if isinstance(value, tuple) else str(value)
+
+
+def device_memory(device: torch.device) -> int | None:
+    """The bytes of memory that a training on this device may use; None if unknown."""
+    return torch.cuda.get_device_properties(device).total_memory if device.type == "cuda" else available_memory()
+
+
+def _propose(name: str, recipe: Recipe, survey: Survey, start_side: tuple[int, int], memory: int | None) -> Proposal:
+    """The proposal for one value; earlier names of `PLANNED` are settled in the recipe."""
+    frames = min(len(survey.records), recipe.frames_per_epoch or len(survey.records))
+    if name == "side":
+        return _side(survey, start_side)
+    if name == "tile":
+        tile = min(LARGEST_TILE, _multiple(recipe.side[1]))
+        return Proposal(name, (tile, tile), "what the network sees at once in the service")
+    if name == "crop":
+        crop = _crop(recipe, survey)
+        return Proposal(name, crop, f"{CROP_SHARE:.0%} of the working size, at most {LARGEST_CROP}")
+    if name == "batch":
+        return Proposal(name, min(BATCH, frames), "crops of one step")
+    if name == "accumulate":
+        return _accumulate(recipe, len(survey.split.labels), memory)
+    steps = min(max(STEPS_OF_CLASS * len(survey.split.labels), FEWEST_STEPS), MOST_STEPS)
+    of_epoch = max(1, frames // recipe.batch)
+    epochs = min(max(ceil(steps / of_epoch), FEWEST_EPOCHS), MOST_EPOCHS)
+    return Proposal(name, epochs, f"{epochs * of_epoch:,} steps, {of_epoch} an epoch, for {len(survey.split.labels)} classes")
+
+
+def _side(survey: Survey, start_side: tuple[int, int]) -> Proposal:
+    """The working side: the start's; larger, up to the files' size, if the smallest class would be lost in it.
+
+    Small frames are at most doubled.
+    """
+    longer = survey.longer_side
+    base = min(max(working_size((longer, longer), "auto", start_side)), _multiple(2 * longer))
+    smallest = min(_class_extents(survey).items(), key=lambda item: item[1], default=None)
+    if smallest is None:
+        return Proposal("side", (base, base), "the start's")
+    class_id, extent = smallest
+    wanted = min(_multiple(ceil(SMALLEST / extent)), LARGEST_SIDE, _multiple(longer))
+    side = max(base, wanted)
+    name, pixels = survey.split.labels.names[class_id], round(extent * side)
+    reason = (
+        f"frames of {longer} pixels; a region of the smallest class, {name!r}, is then typically as large as {pixels}x{pixels}"
+    )
+    return Proposal("side", (side, side), reason)
+
+
+def _class_extents(survey: Survey) -> dict[int, float]:
+    """The side of each class's typical region, the median over the frames that show it, as a share of the longer side."""
+    extents: dict[int, list[float]] = {}
+    for record in survey.records:
+        for source, extent in record.extents.items():
+            target = int(survey.split.mapping.table[source])
+            if target < len(survey.split.labels):
+                extents.setdefault(target, []).append(extent)
+    return {class_id: float(np.median(values)) for class_id, values in extents.items()}
+
+
+def _crop(recipe: Recipe, survey: Survey) -> tuple[int, int]:
+    """The (height, width) of crops, from the working sizes of nine frames in ten."""
+    sizes = [working_size(record.size, "auto", recipe.side) for record in survey.records]
+    height, width = np.quantile(np.array(sizes), 0.9, axis=0).tolist()
+    return _crop_side(height), _crop_side(width)
+
+
+def _crop_side(side: float) -> int:
+    return min(LARGEST_CROP, _multiple(CROP_SHARE * side))
+
+
+def _accumulate(recipe: Recipe, classes: int, memory: int | None) -> Proposal:
+    """The number of parts of a batch that fit into the memory."""
+    crop_bytes = recipe.crop[0] * recipe.crop[1] * (VALUE_BYTES * _values_of_pixel(recipe, classes) + CLASS_BYTES * classes)
+    if memory is None:
+        return Proposal("accumulate", 1, "parts of a batch; the memory is unknown")
+    crops = max(1, int(MEMORY_SHARE * memory / crop_bytes))
+    parts = min(recipe.batch, ceil(recipe.batch / crops))
+    used, whole = crop_bytes * ceil(recipe.batch / parts) / 1e9, memory / 1e9
+    return Proposal("accumulate", parts, f"parts of a batch; one takes about {used:.1f} of {whole:.1f} GB")
+
+
+def _values_of_pixel(recipe: Recipe, classes: int) -> float:
+    """The number of values that the network's layers give for each pixel of an image."""
+    counts: list[int] = []
+
+    def count(layer: nn.Module, _: tuple[Any, ...], output: object) -> None:
+        if isinstance(output, Tensor) and not list(layer.children()):
+            counts.append(output.numel())
+
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        net = build_network(recipe.architecture(classes)).eval()
+        for layer in net.modules():
+            layer.register_forward_hook(count)
+        net(torch.zeros(1, 3, PIECE, PIECE))
+    return sum(counts) / PIECE**2
+
+
+def _multiple(pixels: float) -> int:
+    """The next multiple of `STEP`, at least one."""
+    return max(1, ceil(pixels / STEP)) * STEP
