@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 from imaging.errors import AnswerTooLarge
 from imaging.runs import ColumnRuns, coco_counts
@@ -57,12 +58,12 @@ class Regions:
 
     COCO's order: columns from left to right, each from top to bottom. Pixels that touch only at a corner belong to different
     regions. Time and memory grow with the number of runs of equal pixels in columns. Raises `AnswerTooLarge` beyond
-    `most_borders` or `most_regions`.
+    `most_borders` or `most_regions`, with this advice.
     """
 
-    def __init__(self, runs: ColumnRuns, ids: Iterable[int]) -> None:
+    def __init__(self, runs: ColumnRuns, ids: Iterable[int], advice: str = OTHERS) -> None:
         pixels = runs.height * runs.width
-        check_borders(len(runs) - runs.width, pixels)
+        check_borders(len(runs) - runs.width, pixels, advice)
         self.height, self.width = runs.height, runs.width
         self._starts, self._ends, run_ids = runs.starts.astype(np.int64), runs.ends.astype(np.int64), runs.ids
         mask = np.isin(run_ids, np.fromiter(ids, np.uint8))
@@ -73,7 +74,7 @@ class Regions:
         self._first = np.flatnonzero(np.diff(roots, prepend=-1))  # position in `_order` of each region's first run
         self.ids: list[int] = run_ids[self._order[self._first]].tolist()
         if len(self) > (most := most_regions(pixels)):
-            raise AnswerTooLarge(f"the class map has {len(self):,} regions, and at most {most:,} are written; {OTHERS}")
+            raise AnswerTooLarge(f"the class map has {len(self):,} regions, and at most {most:,} are handled; {advice}")
         self._region = np.full(len(run_ids), -1)  # of each run; -1 for runs of other classes
         self._region[self._order] = np.repeat(np.arange(len(self)), np.diff(self._first, append=len(self._order)))
 
@@ -86,13 +87,50 @@ class Regions:
         regions: Integers = self._region[np.searchsorted(self._starts, columns * self.height + rows, "right") - 1]
         return regions
 
+    @property
+    def pixels(self) -> Integers:
+        """The number of pixels of each region."""
+        runs = self._order
+        return np.add.reduceat(self._ends[runs] - self._starts[runs], self._first) if len(self) else np.zeros(0, np.int64)
+
+    @property
+    def first_pixels(self) -> Integers:
+        """The first pixel of each region, counted in COCO's order."""
+        return self._starts[self._order[self._first]]
+
+    @property
+    def at_edge(self) -> npt.NDArray[np.bool_]:
+        """Whether each region has a pixel at an edge of the image."""
+        starts, ends = self._starts, self._ends
+        edge = (starts < self.height) | (starts >= self.height * (self.width - 1))
+        edge |= (starts % self.height == 0) | (ends % self.height == 0)
+        regions = np.zeros(len(self), np.bool_)
+        regions[self._region[edge & (self._region >= 0)]] = True
+        return regions
+
+    def neighbours(self) -> Integers:
+        """The pairs of regions that share a border, int64 (N, 2): each pair once, the lower index first, in ascending order."""
+        left, right = self._touching(self._region >= 0)
+        below = np.flatnonzero(self._starts[1:] % self.height)  # runs that are followed by another one in their column
+        first, second = self._region[np.r_[left, below]], self._region[np.r_[right, below + 1]]
+        between = (first != second) & (first >= 0) & (second >= 0)
+        first, second = first[between], second[between]
+        keys = np.unique(np.minimum(first, second) * len(self) + np.maximum(first, second))
+        return np.column_stack(np.divmod(keys, max(1, len(self))))
+
+    def spread(self, values: Ids) -> Ids:
+        """A map, uint8 (H, W), with the value of each pixel's region; 0 for pixels of other classes. values: uint8 (N,)."""
+        of_runs = np.append(values, np.uint8(0))[self._region]  # -1, the region of other classes, is the last one
+        columns = np.repeat(of_runs, self._ends - self._starts).reshape(self.width, self.height)
+        return np.asarray(Image.fromarray(columns).transpose(Image.Transpose.TRANSPOSE))
+
     def masks(self, check: Callable[[], None] = lambda: None) -> Iterator[ClassRegion]:
         """Yields each region. `check` is called before each one, and may raise to end the work."""
         if not len(self):
             return
         starts, ends = self._starts[self._order], self._ends[self._order]
         columns, tops = np.divmod(starts, self.height)
-        pixels = np.add.reduceat(ends - starts, self._first).tolist()
+        pixels = self.pixels.tolist()
         left, right = np.minimum.reduceat(columns, self._first), np.maximum.reduceat(columns, self._first)
         top, bottom = np.minimum.reduceat(tops, self._first), np.maximum.reduceat(tops + ends - starts, self._first)
         boxes = np.column_stack([left, top, right - left + 1, bottom - top]).tolist()
@@ -107,17 +145,10 @@ class Regions:
 
     def _roots(self, run_ids: Ids, mask: npt.NDArray[np.bool_]) -> Integers:
         """For each run, the first run of its region. Runs of neighbouring columns are connected if they share a row."""
-        starts, ends = self._starts, self._ends
-        # for each run: the first run that touches it in the column before, and the number of runs that do
-        first = np.maximum(np.searchsorted(starts, starts - self.height, "right") - 1, 0)
-        count = np.searchsorted(starts, ends - self.height, "left") - first
-        count[(starts < self.height) | ~mask] = 0
-        right = np.repeat(np.arange(len(starts)), count)
-        left = np.arange(len(right)) + np.repeat(first - np.cumsum(count) + count, count)
-        del first, count
+        left, right = self._touching(mask)
         equal = run_ids[left] == run_ids[right]
         left, right = left[equal], right[equal]
-        roots = np.arange(len(starts))
+        roots = np.arange(len(run_ids))
         while len(right):
             # Each root takes the least root that it touches; then each run takes its root's root. The number of roots at least
             # halves in a few rounds.
@@ -131,8 +162,19 @@ class Regions:
                 roots = roots[roots]
         return roots
 
+    def _touching(self, mask: npt.NDArray[np.bool_]) -> tuple[Integers, Integers]:
+        """Pairs of runs that share a row, in neighbouring columns: left and right. mask: which runs may be on the right."""
+        starts, ends = self._starts, self._ends
+        # for each run: the first run that touches it in the column before, and the number of runs that do
+        first = np.maximum(np.searchsorted(starts, starts - self.height, "right") - 1, 0)
+        count = np.searchsorted(starts, ends - self.height, "left") - first
+        count[(starts < self.height) | ~mask] = 0
+        right = np.repeat(np.arange(len(starts)), count)
+        left = np.arange(len(right)) + np.repeat(first - np.cumsum(count) + count, count)
+        return left, right
 
-def check_borders(borders: int, pixels: int) -> None:
+
+def check_borders(borders: int, pixels: int, advice: str = OTHERS) -> None:
     """Raises `AnswerTooLarge` for more borders than `most_borders` allows in a class map of this many pixels."""
     if borders > (most := most_borders(pixels)):
-        raise AnswerTooLarge(f"the class map has {borders:,} borders between classes; at most {most:,} are written; {OTHERS}")
+        raise AnswerTooLarge(f"the class map has {borders:,} borders between classes; at most {most:,} are handled; {advice}")

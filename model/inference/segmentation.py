@@ -52,15 +52,18 @@ class SegmentationBuilder:
         self._probabilities = np.empty((classes, *size), np.float16) if rendering.needs_probabilities else None
         self._counts, self._sums = np.zeros(classes, np.intp), np.zeros(classes)
 
-    def add(self, rows: Rows, check: Check) -> None:
-        at = slice(rows.top, rows.top + len(rows.vertical.before))
+    def add(self, rows: Rows, check: Check, ids: Pixels | None = None) -> None:
+        """Adds the next rows. ids: their classes, uint8 (rows, width), if they are not those of `Rows.class_ids`."""
+        at = rows.pixel_rows
         if self._temperature is None:
-            self._class_map[at] = rows.class_ids()
+            self._class_map[at] = rows.class_ids() if ids is None else ids
             self._counts += class_pixels(self._class_map[at])[: len(self._counts)]
             return
-        classified = rows.class_ids_and_confidence(
-            self._temperature, None if self._confidence is None else self._confidence[at]
-        )
+        confidence = None if self._confidence is None else self._confidence[at]
+        if ids is None:
+            classified = rows.class_ids_and_confidence(self._temperature, confidence)
+        else:
+            classified = rows.confidence_of(ids, self._temperature, confidence)
         self._class_map[at] = classified.ids
         self._counts += classified.counts
         self._sums += classified.sums
@@ -68,7 +71,7 @@ class SegmentationBuilder:
             return
         for part in rows.parts():
             check()
-            self._probabilities[:, part.top : part.top + len(part.vertical.before)] = _softmax(part.logits(), self._temperature)
+            self._probabilities[:, part.pixel_rows] = _softmax(part.logits(), self._temperature)
 
     def finish(self) -> Segmentation:
         means = tuple((self._sums / np.maximum(self._counts, 1)).tolist())

@@ -7,7 +7,7 @@ The steps are plan, decode, cut into tiles, run the network, merge, argmax, enco
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
@@ -23,6 +23,7 @@ from model.inference.merging import Band, BandMerger, Logits
 from model.inference.runtime import Runtime, Tile
 from model.inference.scaling import Side, SideTooLarge, working_size
 from model.inference.segmentation import Check, Pixels, Segmentation, SegmentationBuilder
+from model.inference.small_regions import Area, small_region_bytes, without_small_regions
 from model.inference.tiling import Blend, Size, TilePlan, plan_tiles, tile_shapes
 from model.inference.upsampling import LogitsUpsampler, Rows, band_bytes
 from model.inference.views import Quality, View, ViewAverage, average_bytes, plan_views
@@ -38,7 +39,8 @@ BATCH = 8  # tiles per call for runtimes without a limit of their own
 class Options:
     """How an image is segmented and answered. Names and ranges are those of the HTTP parameters.
 
-    tile: (height, width), multiples of 32; None for the tile that the weights advise. mean_confidence: whether `Output` must
+    tile: (height, width), multiples of 32; None for the tile that the weights advise. min_area, fill_holes: smaller regions and
+    holes take another class, as `without_small_regions` says. mean_confidence: whether `Output` must
     have it even if the answer's form does not need it; this does not change the answer.
     """
 
@@ -49,6 +51,12 @@ class Options:
     quality: Quality = "standard"
     rendering: Rendering = field(default_factory=Rendering)
     mean_confidence: bool = False
+    min_area: Area = field(default_factory=Area)
+    fill_holes: Area = field(default_factory=Area)
+
+    @property
+    def replaces_regions(self) -> bool:
+        return bool(self.min_area.amount or self.fill_holes.amount)
 
     @property
     def needs_confidence(self) -> bool:
@@ -97,6 +105,13 @@ class Output:
     seconds: dict[str, float]
     counts: tuple[int, ...]
     mean_confidence: float | None
+
+
+def _checked(bands: Iterable[Rows], check: Check) -> Iterator[Rows]:
+    """The same bands, with a check after each one is made."""
+    for rows in bands:
+        check()
+        yield rows
 
 
 def _unchecked() -> None:
@@ -184,6 +199,8 @@ class Segmenter:
         inferring = band_bytes(plan.size, tiles, classes, self.runtime.stride)
         if len(plan.views) > 1:
             inferring += average_bytes(tiles, classes, self.runtime.stride)
+        if plan.options.replaces_regions:
+            inferring += small_region_bytes(plan.size, tiles, classes, self.runtime.stride)
         return max(decoding, image + results + inferring, results + rendering.memory_bytes(pixels, classes))
 
     def decode(self, data: bytes, plan: Plan) -> Pixels:
@@ -223,13 +240,22 @@ class Segmenter:
         )
 
     def infer(self, image: Pixels, plan: Plan, run: Run | None = None, check: Check = _unchecked) -> Segmentation:
-        """Segments RGB pixels, uint8 (H, W, 3), at the plan's working size. Raises what `run` and `check` raise."""
+        """Segments RGB pixels, uint8 (H, W, 3), at the plan's working size.
+
+        Raises what `run` and `check` raise, and `AnswerTooLarge` if regions are to be replaced and there are too many.
+        """
         rendering = plan.options.rendering
         temperature = self.temperature if plan.options.needs_confidence else None
         builder = SegmentationBuilder(plan.size, len(self.manifest.labels), temperature, rendering)
-        for rows in self.rows(image, plan, run):
-            check()
-            builder.add(rows, check)
+        bands: Iterable[Rows] = self.rows(image, plan, run)
+        class_map = None
+        if plan.options.replaces_regions:
+            bands = list(_checked(bands, check))
+            pixels = plan.size[0] * plan.size[1]
+            min_area, fill_holes = plan.options.min_area.pixels(pixels), plan.options.fill_holes.pixels(pixels)
+            class_map = without_small_regions(bands, plan.size, min_area, fill_holes, check)
+        for rows in _checked(bands, check):
+            builder.add(rows, check, None if class_map is None else class_map[rows.pixel_rows])
         return builder.finish()
 
     def rows(self, image: Pixels, plan: Plan, run: Run | None = None) -> Iterator[Rows]:

@@ -59,6 +59,11 @@ class Rows(NamedTuple):
     vertical: Axis
     horizontal: Axis
 
+    @property
+    def pixel_rows(self) -> slice:
+        """The rows of pixels, as an index into an array (height, ...)."""
+        return slice(self.top, self.top + len(self.vertical.before))
+
     def class_ids(self) -> Ids:
         """Each pixel's class, uint8 (rows, width): the highest bilinearly interpolated logit; the lowest id among equals.
 
@@ -73,7 +78,7 @@ class Rows(NamedTuple):
             return ids
         least, most, _ = _around(self.cells, np.minimum, np.maximum)
         possible = np.flatnonzero((most >= least.max(2, keepdims=True))[mixed].any(0))
-        for positions, logits in self._at(mixed, self.cells[:, :, possible]):
+        for positions, logits in self._at(np.flatnonzero(self._spread(mixed)), self.cells[:, :, possible]):
             ids.reshape(-1)[positions] = possible[logits.argmax(1)]
         return ids
 
@@ -94,7 +99,7 @@ class Rows(NamedTuple):
         classes = self.cells.shape[2]
         counts = np.bincount(winners.reshape(-1), pixels_of_cells.reshape(-1), classes).astype(np.intp)
         sums = np.bincount(winners.reshape(-1), sums_of_cells.reshape(-1), classes).astype(np.float64)
-        for positions, logits in self._at(mixed, self.cells) if mixed.any() else ():
+        for positions, logits in self.logits_at(np.flatnonzero(self._spread(mixed))):
             winning, probability = logits.argmax(1), _highest_probability(logits, temperature)
             ids.reshape(-1)[positions] = winning
             counts += np.bincount(winning, minlength=classes)
@@ -103,9 +108,35 @@ class Rows(NamedTuple):
                 confidence.reshape(-1)[positions] = np.rint(255 * probability)
         return ClassifiedRows(ids, counts, sums)
 
-    def _at(self, mixed: npt.NDArray[np.bool_], cells: Logits) -> Iterator[tuple[Indices, Logits]]:
-        """The pixels of the cells in `mixed`, some at a time: flat positions, and interpolated logits (pixels, classes)."""
-        positions = np.flatnonzero(self._spread(mixed))
+    def confidence_of(self, ids: Ids, temperature: float, confidence: Ids | None = None) -> ClassifiedRows:
+        """The same for other classes than those of `class_ids`: each pixel's probability is that of its class in `ids`.
+
+        ids: uint8 (rows, width).
+        """
+        winners = self.cells.argmax(2).astype(np.uint8)
+        mixed = ~_around(winners, np.minimum, np.maximum)[2]
+        exact = self._spread(mixed) | (self._spread(winners) != ids)
+        probability, classes = np.empty(ids.shape, np.float32), self.cells.shape[2]
+        for rows, part in self._winning_probabilities(_log_odds(self.cells, temperature)):
+            probability[rows] = part
+        for positions, logits in self.logits_at(np.flatnonzero(exact)):
+            probability.reshape(-1)[positions] = _probability(logits, ids.reshape(-1)[positions], temperature)
+        counts, sums = np.zeros(classes, np.intp), np.zeros(classes)
+        for rows in self._steps():
+            counts += np.bincount(ids[rows].reshape(-1), minlength=classes)
+            sums += np.bincount(ids[rows].reshape(-1), probability[rows].reshape(-1), classes)
+        if confidence is not None:
+            probability *= 255
+            confidence[:] = np.rint(probability, out=probability)
+        return ClassifiedRows(ids, counts, sums)
+
+    def logits_at(self, positions: Indices) -> Iterator[tuple[Indices, Logits]]:
+        """Some pixels at a time of these flat positions: positions, and interpolated logits (pixels, classes)."""
+        return self._at(positions, self.cells)
+
+    def _at(self, positions: Indices, cells: Logits) -> Iterator[tuple[Indices, Logits]]:
+        if not len(positions):
+            return
         lines = interpolated(cells, self.vertical, 0)
         step = max(1, GATHERED // cells.shape[2])
         for start in range(0, len(positions), step):
@@ -117,28 +148,35 @@ class Rows(NamedTuple):
 
         The log-odds are interpolated bilinearly. Writes round(255 x probability) of each pixel to `confidence`.
         """
-        lines = interpolated(-log_odds[:, :, None], self.vertical, 0)[:, :, 0]
-        before, after, fraction = self.horizontal
-        slopes = lines.take(np.minimum(np.arange(lines.shape[1]) + 1, after.max()), 1) - lines
         first_rows, first_columns = (np.flatnonzero(np.diff(axis.before, prepend=-1)) for axis in self[2:])
-        sums_of_lines = np.empty((len(lines), len(first_columns)))
-        step = max(1, LOGITS_PIXELS // len(before))
-        for top in range(0, len(lines), step):
-            rows = slice(top, top + step)
-            probability = slopes[rows].take(before, 1)
-            probability *= fraction
-            probability += lines[rows].take(before, 1)
-            np.exp(probability, out=probability)
-            probability += 1
-            np.divide(1, probability, out=probability)
+        sums_of_lines = np.empty((len(self.vertical.before), len(first_columns)))
+        for rows, probability in self._winning_probabilities(log_odds):
             sums_of_lines[rows] = np.add.reduceat(probability, first_columns, 1)
             if confidence is not None:
                 probability *= 255
                 confidence[rows] = np.rint(probability, out=probability)
         sums = np.zeros(log_odds.shape)
-        cells = np.ix_(self.vertical.before[first_rows], before[first_columns])
+        cells = np.ix_(self.vertical.before[first_rows], self.horizontal.before[first_columns])
         sums[cells] = np.add.reduceat(sums_of_lines, first_rows, 0)
         return sums
+
+    def _winning_probabilities(self, log_odds: npt.NDArray[np.float32]) -> Iterator[tuple[slice, npt.NDArray[np.float32]]]:
+        """Some rows at a time: the probabilities, float32 (rows, width), of log-odds (rows, columns) of cells."""
+        lines = interpolated(-log_odds[:, :, None], self.vertical, 0)[:, :, 0]
+        before, after, fraction = self.horizontal
+        slopes = lines.take(np.minimum(np.arange(lines.shape[1]) + 1, after.max()), 1) - lines
+        for rows in self._steps():
+            probability = slopes[rows].take(before, 1)
+            probability *= fraction
+            probability += lines[rows].take(before, 1)
+            np.exp(probability, out=probability)
+            probability += 1
+            yield rows, np.divide(1, probability, out=probability)
+
+    def _steps(self) -> Iterator[slice]:
+        """The rows in pieces of about `LOGITS_PIXELS` pixels."""
+        step = max(1, LOGITS_PIXELS // len(self.horizontal.before))
+        return (slice(start, start + step) for start in range(0, len(self.vertical.before), step))
 
     def _interpolated(self, lines: Logits, positions: Indices) -> Logits:
         """Logits (positions, classes) at these flat positions; `lines` are already interpolated vertically."""
@@ -158,9 +196,8 @@ class Rows(NamedTuple):
 
     def parts(self) -> Iterator[Rows]:
         """The same rows in pieces of about `LOGITS_PIXELS` pixels, so that the logits of a piece take little memory."""
-        step = max(1, LOGITS_PIXELS // len(self.horizontal.before))
-        for start in range(0, len(self.vertical.before), step):
-            yield self._replace(top=self.top + start, vertical=self.vertical.cut(slice(start, start + step)))
+        for rows in self._steps():
+            yield self._replace(top=self.top + rows.start, vertical=self.vertical.cut(rows))
 
     def logits(self) -> Logits:
         """Float32 logits (classes, rows, width), interpolated bilinearly."""
@@ -227,6 +264,15 @@ def _highest_probability(logits: Logits, temperature: float) -> npt.NDArray[np.f
     powers *= np.float32(1 / temperature)
     np.exp(powers, out=powers)
     return np.asarray(1 / powers.sum(0), np.float32)
+
+
+def _probability(logits: Logits, ids: Ids, temperature: float) -> npt.NDArray[np.float32]:
+    """The softmax value of these classes, uint8 (N,), of logits (N, classes) / temperature, float32 (N,)."""
+    powers = np.ascontiguousarray(logits.T)
+    powers -= powers.max(0)
+    powers *= np.float32(1 / temperature)
+    np.exp(powers, out=powers)
+    return np.asarray(powers[ids, np.arange(len(ids))] / powers.sum(0), np.float32)
 
 
 def _around(cells: npt.NDArray[np.generic], low: np.ufunc, high: np.ufunc) -> tuple[Logits, Logits, npt.NDArray[np.bool_]]:

@@ -24,6 +24,7 @@ from imaging.errors import AnswerTooLarge
 from imaging.rendering import Rendering
 from model.inference.loading import load_runtime
 from model.inference.segmenter import Options, Segmenter
+from model.inference.small_regions import parse_area
 from model.weights_file import DEFAULT_WEIGHTS, find_files
 
 def resident(key):
@@ -34,16 +35,18 @@ def noise(tiles):
     for height, width, _ in (tile.shape for tile in tiles):
         yield rng.standard_normal((classes, height // stride, width // stride)).astype(np.float32)
 
-side, quality, rendering = sys.argv[1], sys.argv[2], Rendering(**json.loads(sys.argv[3]))
+side, quality, rendering, area = sys.argv[1], sys.argv[2], Rendering(**json.loads(sys.argv[3])), parse_area(sys.argv[4])
 segmenter = Segmenter(load_runtime(find_files(DEFAULT_WEIGHTS), "openvino", "cpu", "float32", threads=1))
 classes, stride, rng = len(segmenter.manifest.labels), segmenter.runtime.stride, np.random.default_rng(0)
 data = sys.stdin.buffer.read()
-plan = segmenter.plan(data, Options(side=int(side) if side.isdecimal() else side, quality=quality, rendering=rendering))
+side = int(side) if side.isdecimal() else side
+options = Options(side=side, quality=quality, rendering=rendering, min_area=area, fill_holes=area)
+plan = segmenter.plan(data, options)
 promised, before = segmenter.memory_bytes(data, plan), resident("VmRSS")
 try:
     segmenter.segment(data, plan, noise)
 except AnswerTooLarge:  # a large image's noise has more regions than are answered; counting them is bounded, too
-    assert rendering.format == "coco" or rendering.polygons
+    assert rendering.format == "coco" or rendering.polygons or area.amount
 print(promised, resident("VmHWM") - before)
 """
 SHAPES = """
@@ -107,15 +110,20 @@ def photo(megapixels: float) -> bytes:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="a process's peak of memory is read from /proc")
 @pytest.mark.parametrize(
-    ("name", "side", "megapixels", "quality"),
+    ("name", "side", "megapixels", "quality", "area"),
     [
-        *((*case, "standard") for case in FAST),
-        *(pytest.param(*case, "standard", marks=pytest.mark.long) for case in SLOW if case not in FAST),
-        *(pytest.param(*case, "high", marks=pytest.mark.long) for case in HIGH),
+        *((*case, "standard", "0") for case in FAST),
+        ("json", "auto", 1.0, "standard", "300"),
+        *(pytest.param(*case, "standard", "0", marks=pytest.mark.long) for case in SLOW if case not in FAST),
+        *(pytest.param(*case, "high", "0", marks=pytest.mark.long) for case in HIGH),
+        *(pytest.param(*case, "standard", "300", marks=pytest.mark.long) for case in [*HIGH, ("npz", "native", 1.0)]),
+        *(pytest.param(*case, "high", "300", marks=pytest.mark.long) for case in HIGH),
     ],
 )
-def test_segmenting_stays_within_what_its_plan_promises(name: str, side: str, megapixels: float, quality: str) -> None:
-    command = [sys.executable, "-c", PROGRAM, side, quality, json.dumps(RENDERINGS[name])]
+def test_segmenting_stays_within_what_its_plan_promises(
+    name: str, side: str, megapixels: float, quality: str, area: str
+) -> None:
+    command = [sys.executable, "-c", PROGRAM, side, quality, json.dumps(RENDERINGS[name]), area]
     run = subprocess.run(command, input=photo(megapixels), capture_output=True, cwd=ROOT, check=True, timeout=HANG_S)
     promised, used = map(int, run.stdout.split())
     assert used < promised < 6 * used + decoding.FIXED_BYTES
