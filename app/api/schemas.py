@@ -46,7 +46,7 @@ class SegmentQuery(BaseModel):
     image_format: ImageFormat | None = Field(
         None, description="image format of color and overlay; beats `Accept` (default: png)"
     )
-    tolerance: float = Field(1, ge=0, le=100, description="with polygons: how far a point may move, in image pixels")
+    tolerance: float = Field(1.0, ge=0, le=100, description="with polygons: how far a point may move, in image pixels")
     model: str | None = Field(None, max_length=MOST_CHARACTERS, description="a model of `/models` (default: the first)")
 
 
