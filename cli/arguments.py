@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Sequence
+from dataclasses import fields
 from math import inf, isfinite
 from typing import Any, get_args
 
@@ -12,11 +13,12 @@ from cli.input import Shard
 from cli.stores import SCHEMES
 from imaging.decoding import IMAGE_FORMATS, Limits
 from imaging.encoding import ImageFormat
-from imaging.rendering import ANSWER_FORMATS, MaskEncoding, Rendering, parse_classes
+from imaging.rendering import ANSWER_FORMATS, MaskEncoding, PaletteName, Rendering, parse_classes
 from model.command_line import CommandParser, argument_type
 from model.inference.loading import PRECISIONS, RUNTIMES
 from model.inference.scaling import parse_side
 from model.inference.segmenter import Options
+from model.inference.small_regions import parse_area
 from model.inference.tiling import Blend, parse_tile
 from model.inference.views import Quality
 from model.weights_file import DEFAULT_WEIGHTS
@@ -32,12 +34,17 @@ SERVED = (
     "confidence",
     "probabilities",
     "min_confidence",
+    "min_area",
+    "fill_holes",
     "tolerance",
     "classes",
     "image_format",
+    "palette",
+    "names",
 )
 LOCAL = ("tile", "weights", "runtime", "device", "precision", "threads", "max_megapixels")
 MOST_THREADS = 1024
+RENDERING = frozenset(field.name for field in fields(Rendering))
 
 
 def parser() -> argparse.ArgumentParser:
@@ -47,6 +54,7 @@ def parser() -> argparse.ArgumentParser:
     )
     add_inputs(p)
     p.add_argument("--json", action="store_true", help="write a line of JSON to stdout for each image, with its outcome")
+    _add_file(p, "--rank", metavar="FILE", help="write the images' names to this file, the least certain first; - for stdout")
     add_completion(p)
     add_answer(p.add_argument_group("as over HTTP"))
     add_network(p.add_argument_group("where the network runs"))
@@ -72,31 +80,52 @@ def add_inputs(p: argparse.ArgumentParser, *, stdio: bool = True) -> None:
 
 
 def add_answer(p: argparse._ArgumentGroup) -> None:
-    """Adds the arguments that `/segment` has as well."""
-    p.add_argument("--format", choices=ANSWER_FORMATS, default="png", help="form of the answer (default: png)")
-    p.add_argument("--mask", choices=get_args(MaskEncoding), default="rle", help="with json and coco: how regions are written")
-    p.add_argument("--blend", choices=get_args(Blend), default=Options.blend, help="how overlapping logits are averaged")
+    """Adds the arguments that `/segment` has as well. One that is left out is None: its default is that of `Options`."""
+    p.add_argument("--format", choices=ANSWER_FORMATS, help="form of the answer (default: png)")
+    p.add_argument("--mask", choices=get_args(MaskEncoding), help="with json and coco: how regions are written (default: rle)")
+    p.add_argument("--blend", choices=get_args(Blend), help=f"how overlapping logits are averaged (default: {Options.blend})")
     p.add_argument(
-        "--overlap", type=number(0, 0.5), default=Options.overlap, help="fraction of a tile shared with its neighbour"
+        "--overlap", type=number(0, 0.5), help=f"share of a tile that its neighbour has too (default: {Options.overlap})"
     )
     p.add_argument(
         "--side",
         type=argument_type(parse_side),
-        default="auto",
-        help="auto, native, or the longer side to work at, 32 to 16384",
+        help="auto, native, or the longer side to work at, 32 to 16384 (default: auto)",
     )
     p.add_argument(
-        "--quality", choices=get_args(Quality), default="standard", help="high: several scales and mirror images, averaged"
+        "--quality", choices=get_args(Quality), help="high: several scales and mirror images, averaged (default: standard)"
     )
-    p.add_argument("--alpha", type=number(0, 1), default=Rendering.alpha, help="opacity of the colours in an overlay")
-    p.add_argument("--confidence", action="store_true", help="with json: add the confidence map")
-    p.add_argument("--probabilities", action="store_true", help="with npz: add every class's probability")
-    p.add_argument("--min-confidence", type=number(0, 1), default=0.0, help="pixels of less confidence become 255, void")
+    p.add_argument("--alpha", type=number(0, 1), help=f"opacity of the colours in an overlay (default: {Rendering.alpha})")
+    p.add_argument("--confidence", action="store_true", default=None, help="with json: add the confidence map")
+    p.add_argument("--probabilities", action="store_true", default=None, help="with npz: add every class's probability")
+    p.add_argument("--min-confidence", type=number(0, 1), help="pixels of less confidence become 255, void (default: 0)")
     p.add_argument(
-        "--tolerance", type=number(0, 100), default=Rendering.tolerance, help="how far polygons' points may move, in pixels"
+        "--min-area",
+        type=argument_type(parse_area),
+        metavar="AREA",
+        help="smaller regions take a neighbour's class: pixels, or a share such as 0.1%% (default: 0)",
     )
-    p.add_argument("--classes", type=_classes, help="classes that the answer shows: names or ids, with commas")
+    p.add_argument(
+        "--fill-holes",
+        type=argument_type(parse_area),
+        metavar="AREA",
+        help="smaller holes take the class around them: pixels, or a share such as 0.1%% (default: 0)",
+    )
+    p.add_argument(
+        "--tolerance",
+        type=number(0, 100),
+        help=f"how far polygons' points may move, in pixels (default: {Rendering.tolerance})",
+    )
+    p.add_argument("--classes", type=_classes, help="classes that the answer shows: names or ids, with commas (default: all)")
     p.add_argument("--image-format", choices=get_args(ImageFormat), help="file format of color and overlay (default: png)")
+    p.add_argument(
+        "--palette",
+        choices=get_args(PaletteName),
+        help="colours of color and overlay: made to be seen, or the label set's (default: display)",
+    )
+    p.add_argument(
+        "--names", action=argparse.BooleanOptionalAction, help="write the classes' names on an overlay (default: --names)"
+    )
 
 
 def add_network(p: argparse._ArgumentGroup) -> None:
@@ -122,24 +151,25 @@ def add_network(p: argparse._ArgumentGroup) -> None:
     )
 
 
+def served(args: argparse.Namespace) -> dict[str, Any]:
+    """The arguments that `/segment` has as well and that the command line sets, by their HTTP names."""
+    return {name: value for name in SERVED if (value := getattr(args, name)) is not None}
+
+
 def rendering(args: argparse.Namespace) -> Rendering:
-    """The form of answer that the arguments select."""
-    return Rendering(
-        format=args.format,
-        mask=args.mask,
-        alpha=args.alpha,
-        confidence=args.confidence,
-        probabilities=args.probabilities,
-        min_confidence=args.min_confidence,
-        tolerance=args.tolerance,
-        classes=parse_classes(args.classes or ""),
-        image_format=args.image_format,
-    )
+    """The form of answer that the arguments select. Raises `UnusedParameter` for one that the format does not use."""
+    values = {name: value for name, value in served(args).items() if name in RENDERING}
+    if "classes" in values:
+        values["classes"] = parse_classes(values["classes"])
+    result = Rendering(**values)
+    result.check_uses(values)
+    return result
 
 
 def options(args: argparse.Namespace) -> Options:
     """The options of segmentation that the arguments select."""
-    return Options(args.tile, args.overlap, args.blend, args.side, args.quality, rendering(args))
+    values = {name: value for name, value in served(args).items() if name not in RENDERING}
+    return Options(tile=args.tile, rendering=rendering(args), **values)
 
 
 def _add_file(p: argparse._ActionsContainer, *names: str, **options: Any) -> None:

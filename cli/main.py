@@ -16,12 +16,15 @@ from cli.input import STDIO, Input, Shard
 from cli.inputs import Listing, list_inputs, list_names
 from cli.local import Local
 from cli.places import is_path
+from cli.ranking import Ranking
 from cli.records import Records, record_all
 from cli.remote import Remote
 from cli.report import (
+    DONE,
     INTERRUPTED,
     NOTHING_DONE,
     PIPE_CLOSED,
+    SOME_FAILED,
     Outcome,
     Summary,
     describe,
@@ -57,11 +60,9 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _run(args: argparse.Namespace) -> int:
-    if args.json and args.out == STDIO:
-        raise OSError("--json and -o - would both write to stdout; give a file or a folder")
-    if args.json and sys.stdout is None:
-        raise OSError("--json has nowhere to write: stdout is closed")
+    _check(args)
     listing, answers = _listing(args)
+    ranking = Ranking(args.rank, listing) if args.rank is not None else None
     with _backend(args) as backend:
         digest = None if answers.file else backend.settings_digest()
         if digest is None and args.resume and not answers.file:
@@ -74,11 +75,35 @@ def _run(args: argparse.Namespace) -> int:
         summary = Summary()
         try:
             job = Job(backend, answers, listing, digest, journal if args.resume else None)
-            record_all(_outcomes(job, args), records, summary, json=args.json)
+            outcomes = _outcomes(job, args)
+            record_all(ranking.passing(outcomes) if ranking else outcomes, records, summary, json=args.json)
         except KeyboardInterrupt:
             tell(f"interrupted; answers that were written are whole{', and --resume does the rest' if journal else ''}")
             return INTERRUPTED
-        return summary.finish(resumable=journal is not None)
+        status = summary.finish(resumable=journal is not None)
+        if ranking and status in (DONE, SOME_FAILED):
+            ranking.write()
+        return status
+
+
+def _check(args: argparse.Namespace) -> None:
+    """Raises `OSError` for arguments that do not go together."""
+    if len(names := [name for name, value in _to_stdout(args).items() if value]) > 1:
+        raise OSError(f"{' and '.join(names)} would both write to stdout; give a file or a folder")
+    if args.json and sys.stdout is None:
+        raise OSError("--json has nowhere to write: stdout is closed")
+    if args.server is None and args.model is not None:
+        raise OSError("--model chooses a model of a service; give --server URL, or --weights instead")
+    if args.server is None and args.api_key is not None:
+        raise OSError("--api-key is for a service; give --server URL, or leave it out")
+    if args.rank is not None and (args.resume or args.shard):
+        other, reason = ("--resume", "skips some") if args.resume else ("--shard", "does a part of them")
+        raise OSError(f"--rank orders all images, and {other} {reason}; sort the rows of --results by mean_confidence instead")
+
+
+def _to_stdout(args: argparse.Namespace) -> dict[str, bool]:
+    """Which arguments write to stdout."""
+    return {"--json": args.json, "-o -": args.out == STDIO, "--rank -": args.rank == STDIO}
 
 
 def _listing(args: argparse.Namespace) -> tuple[Listing, Answers]:
@@ -117,7 +142,7 @@ def _images(listing: Listing, shard: Shard, names: str | None) -> Iterator[Input
 def _backend(args: argparse.Namespace) -> AbstractContextManager[Backend]:
     if args.server is not None:
         return closing(Remote(args))
-    segment_options = replace(options(args), mean_confidence=args.results is not None)
+    segment_options = replace(options(args), mean_confidence=bool(args.results or args.rank))
     with ended_at_once("fcn-segment"):  # `Local.load` imports large packages
         if args.device == "auto" and (warning := unused_gpu()):
             tell(warning)

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import json
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import httpx
 
 from cli.address import open_client, origin
-from cli.arguments import LOCAL, SERVED, parser, rendering
+from cli.arguments import LOCAL, parser, rendering, served
 from cli.backend import Result
 from cli.resume import settings_digest
+from imaging.rendering import MEDIA_TYPES, PARAMETER_FORMATS
 
 TRIES = 6
 MOST_WAIT_S = 60.0  # longest wait before a retry, whatever the service asks for
@@ -43,10 +45,12 @@ class Remote:
         if changed:
             raise ServerError(f"--{changed[0].replace('_', '-')} is set by the service; leave it out with --server")
         answer = rendering(args)
-        values = {name: getattr(args, name) for name in SERVED if answer.uses(name)}
-        query = {name: str(value) for name, value in values.items() if value is not False and value is not None}
-        self._query = query | ({"model": args.model} if args.model else {})
+        query = {name: str(value).lower() if isinstance(value, bool) else str(value) for name, value in served(args).items()}
+        model = {"model": args.model} if args.model else {}
+        self._query = query | model
         self._media_type = answer.media_type
+        of_network = {name: value for name, value in query.items() if name not in PARAMETER_FORMATS}
+        self._facts_query = of_network | model | {"format": "json"} if args.rank is not None else None
         self._sleep = sleep
         self._client = open_client(args.server, args.api_key)
         self._origin = origin(self._client.base_url)
@@ -69,11 +73,19 @@ class Remote:
             return None
 
     def __call__(self, data: bytes, name: str = "image") -> Result:
-        """The answer. Raises `ServerError`."""
+        """The answer. For `--rank` the service is asked once more, as JSON, for facts about the image. Raises `ServerError`."""
+        body = self._segment(data, name, self._query, self._media_type)
+        if self._facts_query is None:
+            return Result(body)
+        same = self._facts_query == self._query
+        return _with_facts(body, body if same else self._segment(data, name, self._facts_query, MEDIA_TYPES["json"]))
+
+    def _segment(self, data: bytes, name: str, query: Mapping[str, str], media_type: str) -> bytes:
+        """The body of the answer of this media type."""
         for attempt in range(1, TRIES + 1):
             last = attempt == TRIES
             try:
-                response = self._client.post("segment", params=self._query, files={"file": (name, data)})
+                response = self._client.post("segment", params=query, files={"file": (name, data)})
             except (httpx.HTTPError, httpx.InvalidURL) as error:
                 lost = isinstance(error, httpx.NetworkError | httpx.ConnectTimeout | httpx.RemoteProtocolError)
                 if last or not lost or not self._answered:
@@ -84,14 +96,14 @@ class Remote:
                 break
             self._sleep(_wait(response, attempt))
         if response.status_code == httpx.codes.OK:
-            self._check_answer(response)
+            self._check_answer(response, media_type)
         elif response.status_code not in OF_THE_IMAGE:
             raise self._failure(f"{self._origin}: {response.status_code} {_detail(response)}")
         with self._lock:
             self._answered, self._failures = True, 0
         if response.status_code != httpx.codes.OK:
             raise ServerError(f"{response.status_code} {_detail(response)}")
-        return Result(response.content)
+        return response.content
 
     def close(self) -> None:
         self._client.close()
@@ -99,12 +111,12 @@ class Remote:
     def _silence(self, error: Exception) -> str:
         return f"{self._origin} does not answer: {str(error) or type(error).__name__}; see that the service runs there"
 
-    def _check_answer(self, response: httpx.Response) -> None:
+    def _check_answer(self, response: httpx.Response, media_type: str) -> None:
         """Raises `ServerError` for an answer that is not the service's, such as a login page."""
-        kind = response.headers.get("Content-Type", self._media_type).partition(";")[0].strip().lower()
+        kind = response.headers.get("Content-Type", media_type).partition(";")[0].strip().lower()
         received = kind if response.content else "an empty body"
-        if received != self._media_type:
-            expected = f"where {self._media_type} was expected"
+        if received != media_type:
+            expected = f"where {media_type} was expected"
             raise self._failure(f"{self._origin} answers {received} {expected}; see that --server is the service's address")
 
     def _failure(self, message: str, not_connected: bool = False) -> ServerError:
@@ -113,6 +125,19 @@ class Remote:
             self._failures += 1
             hopeless = not_connected or not self._answered or self._failures >= self.workers
         return ServerUnusable(message) if hopeless else ServerError(message)
+
+
+def _with_facts(body: bytes, document: bytes) -> Result:
+    """The result with what a JSON answer says of the image. Raises `ServerError` for another document."""
+    try:
+        answer = json.loads(document)
+        size, classes = answer["image"], answer["classes"]
+        shares = {entry["name"]: float(entry["fraction"]) for entry in classes}
+        sums = [(int(entry["pixels"]), float(entry["mean_confidence"])) for entry in classes]
+        confidence = sum(pixels * mean for pixels, mean in sums) / sum(pixels for pixels, _ in sums)
+        return Result(body, (int(size["height"]), int(size["width"])), shares, round(confidence, 6))
+    except (ValueError, KeyError, TypeError, ZeroDivisionError) as error:
+        raise ServerError("the service's JSON does not say the confidence of the classes; --rank needs that") from error
 
 
 def _wait(response: httpx.Response, attempt: int) -> float:

@@ -28,6 +28,10 @@ def bulk() -> int:
     return _run("fcn-bulk", "cluster.bulk")
 
 
+def check() -> int:
+    return _run("fcn-check", "training.commands.check")
+
+
 def train() -> int:
     return _run("fcn-train", "training.commands.train")
 

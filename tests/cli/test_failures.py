@@ -148,6 +148,8 @@ def test_what_cannot_start_is_told_with_status_2(
         ["--max-megapixels", "nan"],
         ["--max-megapixels", "inf"],
         ["--min-confidence", "2"],
+        ["--min-area", "-5"],
+        ["--fill-holes", "half"],
         ["--overlap", "half"],
         ["--overlap", "0.6"],
         ["--overlap", "nan"],

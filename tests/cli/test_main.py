@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cli.arguments import parser
+from cli.arguments import options, parser
+from imaging.decoding import Limits
 from imaging.rendering import Rendering
 from model.inference.loading import load_runtime
 from model.inference.merging import Logits
@@ -38,8 +39,9 @@ def expected(narrow_file: Path) -> Callable[..., bytes]:
 @pytest.mark.parametrize("format", ["png", "grey", "color", "overlay", "binary", "confidence"])
 def test_a_file_becomes_the_segmenters_bytes(format: Any, run: Segment, expected: Callable[..., bytes], tmp_path: Path) -> None:
     written(tmp_path, {"photo.png": PHOTO})
-    alpha = 0.3 if format == "overlay" else Rendering.alpha
-    assert run(tmp_path / "photo.png", "-o", tmp_path / "out" / "mask.png", "--format", format, "--alpha", alpha) == 0
+    extra = ["--alpha", 0.3] if format == "overlay" else []
+    assert run(tmp_path / "photo.png", "-o", tmp_path / "out" / "mask.png", "--format", format, *extra) == 0
+    alpha = 0.3 if extra else Rendering.alpha
     assert (tmp_path / "out" / "mask.png").read_bytes() == expected(PHOTO, Rendering(format, alpha=alpha))
     assert files_in(tmp_path / "out") == ["mask.png"]
 
@@ -61,6 +63,12 @@ def test_a_picture_comes_in_the_image_format_and_with_the_classes_that_are_wante
         (["--format", "overlay", "--classes", "circel"], "did you mean 'circle'?"),
         (["--classes", "circle"], "classes applies to"),
         (["--image-format", "jpeg"], "image_format applies to"),
+        (["--alpha", "0.5"], "alpha applies to format=overlay, got format=png; leave it out"),
+        (["--mask", "rle"], "mask applies to"),
+        (["--format", "json", "--probabilities"], "probabilities applies to"),
+        (["--format", "coco", "--tolerance", "1"], "with mask=polygons"),
+        (["--model", "narrow"], "--model chooses a model of a service; give --server URL, or --weights instead"),
+        (["--api-key", "secret"], "--api-key is for a service; give --server URL"),
     ],
 )
 def test_what_the_format_or_the_model_lacks_ends_the_run_in_a_line(
@@ -170,5 +178,5 @@ def test_a_file_goes_to_stdout(
 
 def test_the_defaults_are_the_services() -> None:
     args = parser().parse_args(["photo.png", "-o", "mask.png"])
-    assert (args.format, args.mask, args.blend, args.side, args.alpha) == ("png", "rle", "mean", "auto", 0.5)
-    assert (args.tile, args.overlap, args.max_megapixels) == (None, 0.25, 100.0)
+    assert options(args) == Options()
+    assert args.max_megapixels == Limits.megapixels

@@ -30,7 +30,7 @@ def remote(server: Busy, waits: list[float], *arguments: str) -> Remote:
 def test_the_service_gives_the_bytes_of_the_command_line(live_url: str, tmp_path: Path) -> None:
     for format in ("png", "json", "coco"):
         mask = [] if format == "png" else ["--mask", "polygons"]
-        arguments = [str(PHOTOS), "--format", format, "--min-confidence", "0.5", *mask]
+        arguments = [str(PHOTOS), "--format", format, "--min-confidence", "0.5", "--min-area", "2%", *mask]
         assert main([*arguments, "-o", str(tmp_path / "here" / format)]) == 0
         assert main([*arguments, "-o", str(tmp_path / "there" / format), "--server", live_url]) == 0
     names = files_in(tmp_path / "here")

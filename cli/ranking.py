@@ -1,0 +1,45 @@
+"""`--rank`: the names of the images in a file, those first that the network is least sure of."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from cli.input import STDIO
+from cli.inputs import Listing
+from cli.places import is_path, write_whole
+from cli.report import Outcome, write_stdout
+from cli.web import is_web
+
+
+class Ranking:
+    """Orders the images of a run by the mean confidence of their pixels, the lowest first. For one thread.
+
+    name: of the file or object to write, `-` for stdout. It keeps the names in memory. Images that failed are left out. Raises
+    `OSError` for a name that cannot be written.
+    """
+
+    def __init__(self, name: str, listing: Listing) -> None:
+        if is_web(name) or (is_path(name) and name != STDIO and os.path.isdir(name)):
+            raise OSError(f"--rank {name} must be a file or an object; give one, such as ranking.txt")
+        if is_path(name) and name != STDIO and listing.holds(Path(name)):
+            raise OSError(f"--rank {name} would overwrite an image; give another file")
+        self._name = name
+        self._images: list[tuple[float, str]] = []
+
+    def passing(self, outcomes: Iterable[Outcome]) -> Iterator[Outcome]:
+        """The same outcomes; keeps the name and the confidence of each."""
+        for outcome in outcomes:
+            if outcome.result and outcome.result.mean_confidence is not None:
+                self._images.append((outcome.result.mean_confidence, outcome.image.name))
+            yield outcome
+
+    def write(self) -> None:
+        """Writes the names, one on each line. Images of equal confidence keep their order."""
+        names = [name for _, name in sorted(self._images, key=lambda image: image[0])]
+        data = b"".join(os.fsencode(name) + b"\n" for name in names)
+        if self._name == STDIO:
+            write_stdout(data)
+        else:
+            write_whole(self._name, data)

@@ -1,0 +1,71 @@
+"""`--rank`: names in the order of confidence."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from cli.main import main
+from tests.support.cli.folders import Segment, written
+from tests.support.images import encoded, make_photo
+
+PHOTOS = {f"in/{number}.png": encoded(make_photo(40 + 7 * number, 60, seed=number)) for number in range(5)}
+
+
+def confidences(results: Path) -> dict[str, float]:
+    return {row["name"]: row["mean_confidence"] for row in map(json.loads, results.read_text().splitlines())}
+
+
+def test_the_least_certain_image_comes_first(run: Segment, tmp_path: Path) -> None:
+    written(tmp_path, PHOTOS | {"in/broken.png": b"text"})
+    ranking, results = tmp_path / "deep" / "ranking.txt", tmp_path / "results.jsonl"
+    assert run(tmp_path / "in", "-o", tmp_path / "out", "--rank", ranking, "--results", results) == 3
+    known = {name: value for name, value in confidences(results).items() if value is not None}
+    assert ranking.read_text().splitlines() == sorted(known, key=lambda name: known[name])
+    assert len(known) == 5
+    assert run("--from-file", ranking, "-o", tmp_path / "again") == 0
+
+
+@pytest.mark.parametrize("extra", [[], ["--format", "json"], ["--format", "json", "--min-confidence", "0.5"]], ids=" ".join)
+def test_a_service_gives_the_order_and_the_facts_of_the_command_line(
+    extra: list[str], run: Segment, narrow_url: str, tmp_path: Path
+) -> None:
+    written(tmp_path, PHOTOS)
+    arguments = [str(tmp_path / "in"), *extra]
+    here = [*arguments, "-o", str(tmp_path / "here"), "--rank", str(tmp_path / "here.txt")]
+    there = [*arguments, "-o", str(tmp_path / "there"), "--rank", str(tmp_path / "there.txt"), "--server", narrow_url]
+    assert run(*here, "--results", tmp_path / "here.jsonl") == 0
+    assert main([*there, "--results", str(tmp_path / "there.jsonl")]) == 0
+    assert (tmp_path / "there.txt").read_text() == (tmp_path / "here.txt").read_text()
+    for (name, value), (other_name, other) in zip(
+        sorted(confidences(tmp_path / "here.jsonl").items()), sorted(confidences(tmp_path / "there.jsonl").items()), strict=True
+    ):
+        assert (name, value) == (other_name, pytest.approx(other, abs=2e-6))
+
+
+def test_the_ranking_goes_to_stdout(run: Segment, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    written(tmp_path, PHOTOS)
+    assert run(tmp_path / "in", "-o", tmp_path / "out", "--rank", "-") == 0
+    assert sorted(capsys.readouterr().out.splitlines()) == [str(tmp_path / name) for name in PHOTOS]
+
+
+@pytest.mark.parametrize(
+    ("extra", "words"),
+    [
+        (["--rank", "r.txt", "--resume"], "--rank orders all images, and --resume skips some"),
+        (["--rank", "r.txt", "--shard", "0/2"], "--rank orders all images, and --shard does a part of them"),
+        (["--rank", "-", "--json"], "--json and --rank - would both write to stdout"),
+        (["--rank", "{in}"], "must be a file or an object"),
+        (["--rank", "{in}/0.png"], "would overwrite an image"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_what_does_not_go_with_a_ranking_is_a_line(
+    extra: list[str], words: str, run: Segment, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    written(tmp_path, PHOTOS)
+    assert run(tmp_path / "in", "-o", tmp_path / "out", *(each.format(**{"in": tmp_path / "in"}) for each in extra)) == 2
+    assert words in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
