@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
 
-import shapely
-
 from imaging.classes import Label, is_background
-from imaging.polygons import trace, without_holes
+from imaging.keyholes import keyhole
+from imaging.polygons import trace
 from imaging.regions import Ids, Regions
 from imaging.runs import column_runs
 
@@ -25,10 +24,11 @@ def coco_document(
 ) -> dict[str, Any]:
     """The COCO document of one image, with one annotation for each region of the classes in `class_ids`.
 
-    The background and void have no annotations. With a `tolerance` in pixels, regions are polygons; a region with holes
-    becomes several, since COCO's polygons have no holes. With None, regions are run lengths, exact to the pixel. Category ids
-    are class ids. If a category has the id 0, all ids are raised by 1, since tools take 0 for the background. `check` is
-    called for every few regions, and may raise to end the work. Raises `AnswerTooLarge` like `Regions`.
+    The background and void have no annotations. With a `tolerance` in pixels, each region is one polygon; COCO's polygons have
+    no holes, so lines without width lead to the holes of a region (`imaging.keyholes`). With None, regions are run lengths,
+    exact to the pixel. Category ids are class ids. If a category has the id 0, all ids are raised by 1, since tools take 0 for
+    the background. `check` is called for every few regions, and may raise to end the work. Raises `AnswerTooLarge` like
+    `Regions`.
     """
     height, width = class_map.shape
     categories = [label for label in labels if not is_background(label.name)]
@@ -54,10 +54,6 @@ def _masks(class_map: Ids, ids: Sequence[int], check: Check) -> Iterator[tuple[i
 
 def _outlines(class_map: Ids, ids: Sequence[int], tolerance: float, check: Check) -> Iterator[tuple[int, dict[str, Any]]]:
     for id, polygon in trace(class_map, Regions(column_runs(class_map), ids), tolerance, check):
-        pieces = [piece for piece in without_holes(polygon, check) if round(piece.area, 2)]  # cuts leave slivers of no area
-        if not pieces:
-            continue
-        left, top, right, bottom = (round(edge, 2) for edge in shapely.total_bounds(pieces).tolist())
-        outlines = [shapely.get_coordinates(piece.exterior)[:-1].round(2).flatten().tolist() for piece in pieces]
-        box = [left, top, round(right - left, 2), round(bottom - top, 2)]
-        yield id, {"segmentation": outlines, "area": round(sum(piece.area for piece in pieces), 2), "bbox": box}
+        left, top, right, bottom = polygon.bounds
+        outline = keyhole(polygon, check).round(2).flatten().tolist()
+        yield id, {"segmentation": [outline], "area": polygon.area, "bbox": [left, top, right - left, bottom - top]}

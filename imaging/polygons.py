@@ -175,26 +175,3 @@ def to_lists(polygon: shapely.Polygon) -> list[Ring]:
 def _corners(ring: shapely.LinearRing) -> Ring:
     corners: Ring = shapely.get_coordinates(ring).round(2).tolist()
     return corners
-
-
-def without_holes(polygon: shapely.Polygon, check: Callable[[], None] = lambda: None) -> list[shapely.Polygon]:
-    """Cuts the polygon into pieces without holes, for formats that support only outlines.
-
-    A piece with holes is cut vertically through the centre of its median hole, until no piece has a hole. `check` is called
-    for each piece, and may raise to end the work.
-    """
-    finished, pending = [], [polygon]
-    while pending:
-        check()
-        piece = pending.pop()
-        if not piece.interiors:
-            finished.append(piece)
-            continue
-        # the median hole leaves equal numbers of holes on both sides; cutting from one end would take a cut for each hole
-        middles = sorted(shapely.Polygon(ring).centroid.x for ring in piece.interiors)
-        x0, y0, x1, y1 = piece.bounds
-        middle = middles[len(middles) // 2]
-        halves = [piece.intersection(shapely.box(x0, y0, middle, y1)), piece.intersection(shapely.box(middle, y0, x1, y1))]
-        parts = [part for half in reversed(halves) for part in reversed(shapely.get_parts(half))]
-        pending += [part for part in parts if part.geom_type == "Polygon"]
-    return finished

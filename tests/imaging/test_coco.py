@@ -65,11 +65,11 @@ def test_background_is_known_by_every_way_of_writing_it(name: str) -> None:
 
 @pytest.mark.parametrize("tolerance", [None, 1.0])
 def test_each_region_is_one_annotation_and_no_crowd(tolerance: float | None) -> None:
-    """The square with a hole too, which polygons write in pieces."""
+    """The square with a hole too."""
     annotations = coco_document(class_map(), LABELS, range(256), "a", tolerance)["annotations"]
     assert [(entry["category_id"], entry["iscrowd"]) for entry in annotations] == [(1, 0), (1, 0), (3, 0)]
     if tolerance is not None:
-        assert [len(entry["segmentation"]) for entry in annotations] == [2, 1, 1]
+        assert [len(entry["segmentation"]) for entry in annotations] == [1, 1, 1]
         assert all(len(ring) >= 6 for entry in annotations for ring in entry["segmentation"])
 
 

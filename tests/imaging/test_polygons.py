@@ -11,10 +11,10 @@ import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
-from PIL import Image, ImageDraw
+from PIL import Image
 
 from imaging.answer import SegmentedImage
-from imaging.polygons import to_lists, trace, without_holes
+from imaging.polygons import to_lists, trace
 from imaging.regions import Regions
 from imaging.rendering import Rendering
 from imaging.runs import column_runs
@@ -79,41 +79,8 @@ def test_no_point_moves_by_more_than_the_tolerance(tolerance: float) -> None:
     assert simple.is_valid
 
 
-def test_pieces_without_holes_cover_the_same() -> None:
-    mask = disc(60, 28, hole=6)
-    mask[20:24, 8:12] = False
-    (region,) = traced(mask, 0)
-    pieces = without_holes(region)
-    assert not any(piece.interiors for piece in pieces)
-    assert sum(piece.area for piece in pieces) == pytest.approx(region.area)
-    assert shapely.union_all(pieces).symmetric_difference(region).area == pytest.approx(0, abs=1e-6)
-    canvas = Image.new("1", mask.shape)
-    for piece in pieces:
-        ImageDraw.Draw(canvas).polygon(list(piece.exterior.coords), fill=1)
-    assert (np.asarray(canvas) == mask).mean() > 0.95
-
-
 def test_nothing_is_no_polygon() -> None:
     assert traced(np.zeros((3, 3), bool), 1) == []
-
-
-def with_holes(count: int) -> shapely.Polygon:
-    """A square with this many holes on its diagonal."""
-    mask = np.ones((2 * count + 10, 2 * count + 10), bool)
-    places = np.arange(count) * 2 + 4
-    mask[places, places] = False
-    (region,) = traced(mask, 0)
-    assert len(region.interiors) == count
-    return region
-
-
-def test_eight_times_the_holes_do_not_take_many_times_as_long_for_each() -> None:
-    few, many = with_holes(150), with_holes(1200)
-    # measured: 10 times; 58 times where each cut takes off one hole
-    assert cpu_seconds(lambda: without_holes(many)) < 25 * cpu_seconds(lambda: without_holes(few))
-    pieces = without_holes(many)
-    assert not any(piece.interiors for piece in pieces)
-    assert sum(piece.area for piece in pieces) == pytest.approx(many.area)
 
 
 @pytest.mark.parametrize("rendering", [Rendering("json", "polygons"), Rendering("coco", "polygons")], ids=["json", "coco"])
@@ -133,16 +100,6 @@ def test_a_check_that_raises_ends_the_encoding(rendering: Rendering, most: int) 
     with pytest.raises(TimeoutError):
         answer.encode(rendering, check)
     assert called == most + 1
-
-
-def test_a_check_is_called_while_holes_are_cut() -> None:
-    (region,) = traced(disc(60, 28, hole=6), 0)
-    with pytest.raises(TimeoutError):
-        without_holes(region, raising)
-
-
-def raising() -> None:
-    raise TimeoutError
 
 
 def test_one_pass_gives_the_polygons_of_all_classes() -> None:

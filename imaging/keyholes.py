@@ -1,0 +1,92 @@
+"""Writes a polygon with holes as one ring, for formats whose polygons have no holes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+import shapely
+
+Points = npt.NDArray[np.float64]
+Integers = npt.NDArray[np.int64]
+
+
+def keyhole(polygon: shapely.Polygon, check: Callable[[], None] = lambda: None) -> Points:
+    """The polygon as one ring: float64 (N, 2), x then y. The last corner is not the first one again.
+
+    A horizontal line leads from the leftmost corner of each hole to the next ring on its left. The ring goes along this line
+    to the hole, round the hole, and back along the same line. The line has no width, so the ring encloses the same pixels as
+    the polygon. The polygon must be valid, its corners at multiples of half a pixel.
+    `check` is called for every hole, and may raise to end the work.
+    """
+    if not polygon.interiors:
+        outer: Points = shapely.get_coordinates(polygon.exterior)[:-1]
+        return outer
+    corners, firsts = _from_the_left(polygon)
+    rings = len(firsts) - 1
+    ends = np.append(corners[1:], corners[:1], 0)
+    ends[firsts[1:] - 1] = corners[firsts[:-1]]
+    edges, xs = _edges_on_the_left(corners, ends, firsts)
+    turns = np.column_stack([xs, corners[firsts[1:-1], 1]])  # where the ring leaves for a hole
+    parents = np.searchsorted(firsts, edges, "right") - 1
+    order = np.lexsort((np.where(ends[edges, 0] < corners[edges, 0], -xs, xs), edges))  # in which the rings pass the turns
+    bounds = np.searchsorted(parents[order], np.arange(rings + 1)).tolist()
+    pieces: list[Points] = []
+    pending = [(0, 0, bounds[0])]  # a ring, its corners up to which all is written, and the next of its turns
+    while pending:
+        check()
+        ring, written, turn = pending.pop()
+        if turn < bounds[ring + 1]:
+            hole = int(order[turn])
+            end = int(edges[hole]) + 1
+            pieces += [corners[written:end], turns[hole : hole + 1]]
+            pending += [(ring, end, turn + 1), (hole + 1, int(firsts[hole + 1]), bounds[hole + 1])]
+            continue
+        pieces.append(corners[written : firsts[ring + 1]])
+        if ring:
+            pieces += [corners[firsts[ring] : firsts[ring] + 1], turns[ring - 1 : ring]]
+    whole = np.concatenate(pieces)
+    ring: Points = whole[(whole != np.roll(whole, 1, 0)).any(1)]
+    return ring
+
+
+def _from_the_left(polygon: shapely.Polygon) -> tuple[Points, Integers]:
+    """The corners of the outer ring and of the holes, each from its leftmost one, and the index of each ring's first corner.
+
+    The last index is the number of corners.
+    """
+    corners, rings = shapely.get_coordinates(shapely.get_rings(polygon), return_index=True)
+    is_end = np.append(rings[1:] != rings[:-1], True)  # a ring's last corner is its first one
+    corners, rings = corners[~is_end], rings[~is_end]
+    sizes = np.bincount(rings)
+    firsts = np.append(0, np.cumsum(sizes))
+    by_x = np.lexsort((corners[:, 1], corners[:, 0], rings))
+    shift = by_x[firsts[:-1]] - firsts[:-1]
+    places = np.arange(len(corners)) - firsts[rings]
+    return corners[firsts[rings] + (places + shift[rings]) % sizes[rings]], firsts
+
+
+def _edges_on_the_left(begins: Points, ends: Points, firsts: Integers) -> tuple[Integers, Points]:
+    """For each hole: the nearest edge of another ring on the left of its leftmost corner, and the x where that is.
+
+    begins, ends: corners of edges, ring by ring as from `_from_the_left`.
+    """
+    rings = np.repeat(np.arange(len(firsts) - 1), np.diff(firsts))
+    starts = begins[firsts[1:-1]]
+    rows = np.unique(starts[:, 1])
+    low = np.searchsorted(rows, np.minimum(begins[:, 1], ends[:, 1]), "left")
+    count = np.searchsorted(rows, np.maximum(begins[:, 1], ends[:, 1]), "right") - low
+    count[begins[:, 1] == ends[:, 1]] = 0  # the edges before and after a horizontal one contain its ends
+    edges = np.repeat(np.arange(len(begins)), count)
+    row = np.arange(len(edges)) + np.repeat(low - np.cumsum(count) + count, count)
+    (x0, y0), (x1, y1) = begins[edges].T, ends[edges].T
+    x = x0 + (rows[row] - y0) / (y1 - y0) * (x1 - x0)
+    usable = (rings[edges] == 0) | (x > begins[firsts[rings[edges]], 0])  # a hole's leftmost corner has nothing behind it
+    edges, row, x = edges[usable], row[usable], x[usable]
+    is_start = np.repeat([False, True], [len(edges), len(starts)])
+    order = np.lexsort((is_start, np.append(x, starts[:, 0]), np.append(row, np.searchsorted(rows, starts[:, 1]))))
+    latest = np.maximum.accumulate(np.where(is_start[order], 0, np.arange(len(order))))
+    nearest = np.empty(len(starts), np.int64)
+    nearest[order[is_start[order]] - len(edges)] = order[latest[is_start[order]]]
+    return edges[nearest], x[nearest]
