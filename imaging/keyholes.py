@@ -47,8 +47,8 @@ def keyhole(polygon: shapely.Polygon, check: Callable[[], None] = lambda: None) 
         if ring:
             pieces += [corners[firsts[ring] : firsts[ring] + 1], turns[ring - 1 : ring]]
     whole = np.concatenate(pieces)
-    ring: Points = whole[(whole != np.roll(whole, 1, 0)).any(1)]
-    return ring
+    distinct: Points = whole[(whole != np.roll(whole, 1, 0)).any(1)]
+    return distinct
 
 
 def _from_the_left(polygon: shapely.Polygon) -> tuple[Points, Integers]:

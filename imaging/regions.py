@@ -14,7 +14,7 @@ from imaging.runs import ColumnRuns, coco_counts
 
 Ids = npt.NDArray[np.uint8]
 Integers = npt.NDArray[np.int64]
-MASK_BYTES, POLYGON_BYTES = (100, 1000), (300, 2800)
+MASK_BYTES, POLYGON_BYTES = (100, 1000), (320, 2800)
 """Upper bounds of memory in bytes, for (a border, a region), when regions are written as run lengths and as polygons."""
 OTHERS = "ask for format=json with mask=rle, or format=png"
 
