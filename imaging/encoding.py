@@ -33,7 +33,7 @@ FLAT: dict[ImageFormat, dict[str, Any]] = {
 
 def mask_png(class_map: Pixels, palette: Palette) -> bytes:
     """Palette PNG (mode P, bit depth 8) whose pixel values are class ids; the palette needs 256 colours."""
-    return _eight_bit_png(class_map, _palette_bytes(palette))
+    return _eight_bit_png(class_map, palette_bytes(palette))
 
 
 def grey_png(values: Pixels) -> bytes:
@@ -51,42 +51,21 @@ def color_picture(class_map: Pixels, palette: Palette, class_ids: Collection[int
 
     A PNG has a palette (mode P); JPEG and WebP are RGB.
     """
-    colors = _palette_bytes([color if id in class_ids else (0, 0, 0) for id, color in enumerate(palette)])
+    colors = palette_bytes([color if id in class_ids else (0, 0, 0) for id, color in enumerate(palette)])
     if image_format == "png":
         return _eight_bit_png(class_map, colors)
-    return _file(_colored(class_map, colors), image_format, FLAT[image_format])
+    return picture_file(colored(class_map, colors), image_format, FLAT[image_format])
 
 
-def overlay_picture(
-    image: Pixels,
-    class_map: Pixels,
-    palette: Palette,
-    alpha: float,
-    class_ids: Collection[int],
-    image_format: ImageFormat = "png",
-) -> bytes:
-    """The photo (H, W, 3), overlaid with class colours where the class is in `class_ids`.
-
-    alpha: opacity of the colours, 0 to 1.
-    """
-    height, width = class_map.shape
-    overlay, colors = Image.new("RGB", (width, height)), _palette_bytes(palette)
-    opacities = [round(255 * alpha) if id in class_ids else 0 for id in range(COLORS)]
-    rows = max(1, BAND_PIXELS // width)
-    for top in range(0, height, rows):
-        band, classes = Image.fromarray(image[top : top + rows]), class_map[top : top + rows]
-        band.paste(_colored(classes, colors), mask=Image.fromarray(classes).point(opacities))
-        overlay.paste(band, (0, top))
-    return _file(overlay, image_format, PHOTOGRAPHS[image_format])
-
-
-def _palette_bytes(palette: Palette) -> bytes:
+def palette_bytes(palette: Palette) -> bytes:
+    """Red, green and blue of 256 colours, as Pillow takes them; raises `ValueError` for another number."""
     if len(palette) != COLORS:
         raise ValueError(f"a palette needs {COLORS} colours, so that its bit depth is 8; got {len(palette)}")
     return bytes(chain.from_iterable(palette))
 
 
-def _colored(class_map: Pixels, palette: bytes) -> Image.Image:
+def colored(class_map: Pixels, palette: bytes) -> Image.Image:
+    """An RGB image of each pixel's colour in the palette."""
     image = Image.fromarray(class_map)
     image.putpalette(palette)
     return image.convert("RGB")
@@ -121,7 +100,8 @@ def _chunk(kind: bytes, content: bytes) -> bytes:
     return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(content, zlib.crc32(kind)))
 
 
-def _file(image: Image.Image, image_format: ImageFormat, options: dict[str, Any]) -> bytes:
+def picture_file(image: Image.Image, image_format: ImageFormat, options: dict[str, Any]) -> bytes:
+    """An image's file in this format, with these options of Pillow."""
     buffer = io.BytesIO()
     image.save(buffer, image_format, **options)
     return buffer.getvalue()

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from PIL import Image
 
-from imaging.encoding import ImageFormat, binary_png, color_picture, grey_png, mask_png, overlay_picture
+from imaging.encoding import ImageFormat, binary_png, color_picture, grey_png, mask_png
 from model.labels import numbered_labels, voc_labels
 from tests.support.classes import NAMES
 from tests.support.images import make_photo
@@ -92,31 +92,6 @@ def test_color_shows_the_classes_that_are_wanted(image_format: ImageFormat, tole
     expected = np.where(np.isin(class_map, [1, 3])[..., None], np.asarray(PALETTE, np.uint8)[class_map], 0)
     assert picture.format == image_format.upper()
     assert np.abs(np.asarray(picture.convert("RGB")).astype(int) - expected).max() <= tolerance
-
-
-def test_an_overlay_goes_from_the_photo_to_the_colors() -> None:
-    photo, class_map = make_photo(12, 17), stripes()
-    colors = np.asarray(PALETTE, np.uint8)[class_map]
-    shown = {alpha: rgb(overlay_picture(photo, class_map, PALETTE, alpha, ALL)) for alpha in (0.0, 0.25, 1.0)}
-    assert np.array_equal(shown[0.0], photo)
-    assert np.array_equal(shown[1.0], colors)
-    assert np.abs(shown[0.25] - (0.75 * photo + 0.25 * colors)).max() <= 1.5
-
-
-def test_an_overlay_leaves_the_photo_where_a_class_is_not_wanted() -> None:
-    photo, class_map = make_photo(12, 17), stripes()
-    overlay = rgb(overlay_picture(photo, class_map, PALETTE, 1.0, {2}))
-    expected = np.where((class_map == 2)[..., None], np.asarray(PALETTE, np.uint8)[2], photo)
-    assert np.array_equal(overlay, expected)
-
-
-@pytest.mark.parametrize("image_format", ["png", "jpeg", "webp"])
-def test_bands_of_an_overlay_change_no_byte(image_format: ImageFormat, monkeypatch: pytest.MonkeyPatch) -> None:
-    photo, class_map = make_photo(50, 40), stripes(50, 40)
-    whole = overlay_picture(photo, class_map, PALETTE, 0.6, ALL, image_format)
-    monkeypatch.setattr("imaging.encoding.BAND_PIXELS", 120)
-    assert overlay_picture(photo, class_map, PALETTE, 0.6, ALL, image_format) == whole
-    assert opened(whole).format == image_format.upper()
 
 
 def test_binary_is_an_8_bit_grey_png_of_255_where_the_classes_are() -> None:

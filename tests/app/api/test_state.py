@@ -128,7 +128,7 @@ def test_an_unknown_model_is_refused_with_the_choices(both: TestClient, path: st
 
 def test_classes_are_the_label_set(client: TestClient) -> None:
     assert [entry["name"] for entry in client.get("/classes").json()] == NAMES
-    assert client.get("/classes").json()[1] == {"id": 1, "name": "circle", "color": "#800000"}
+    assert client.get("/classes").json()[1] == {"id": 1, "name": "circle", "color": "#800000", "display_color": "#bbff00"}
 
 
 def test_info_tells_model_runtime_limits_and_versions(client: TestClient, service: Service) -> None:

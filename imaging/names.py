@@ -1,0 +1,126 @@
+"""Places the names of classes on the regions of a class map."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageFont
+from PIL.ImageFont import FreeTypeFont
+
+from imaging.encoding import Pixels
+from imaging.errors import AnswerTooLarge
+from imaging.regions import Regions
+from imaging.runs import column_runs
+
+Integers = npt.NDArray[np.int64]
+Box = tuple[int, int, int, int]
+LONGEST_SIDE = 256  # of the reduced class map on which names are placed; it bounds the work
+LINES, LEAST_SIZE = 30, 12  # a font size such that about so many lines fit into a square image, and the least in pixels
+MOST_NAMES = 100
+NO_CHARACTER = "\U0010ffff"  # which no font has
+
+
+@dataclass(frozen=True)
+class Name:
+    """A name to write: of this class id, in the box (left, top, right, bottom) in pixels, inside the image."""
+
+    id: int
+    text: str
+    box: Box
+    font: FreeTypeFont
+    font_size: int
+
+
+def place_names(class_map: Pixels, shown: Sequence[int], names: Mapping[int, str]) -> list[Name]:
+    """Where to write the names of a class map's regions, uint8 (H, W); no two boxes overlap.
+
+    shown: a table of 256 ids that replace the classes. names: by replaced id; those without a name get none. Each region that is
+    at least as thick as a line of text is high gets its name at its most inner point, the thickest first, at most `MOST_NAMES`.
+    A name that the font of Pillow cannot write, or that is wider than the image, is replaced by the class id. Where even that
+    has no space, and on class maps that consist of countless tiny regions, there are none.
+    """
+    height, width = class_map.shape
+    size = max(LEAST_SIZE, round(math.sqrt(height * width) / LINES))
+    font = ImageFont.load_default(size)
+    if not names or not isinstance(font, FreeTypeFont):
+        return []
+    step = math.ceil(max(height, width) / LONGEST_SIDE)
+    reduced = np.asarray(Image.fromarray(np.ascontiguousarray(class_map[step // 2 :: step, step // 2 :: step])).point(shown))
+    if not reduced.size:
+        return []
+    texts: dict[int, str] = {}
+    placed: list[Name] = []
+    for id, row, column in _inner_points(reduced, list(names), size / step / 2):
+        if id not in texts:
+            texts[id] = names[id] if _fits(names[id], font, width) else str(id)
+        box = _box(texts[id], font, size, (column * step + step // 2, row * step + step // 2), (width, height))
+        if box and all(_apart(box, other.box) for other in placed):
+            placed.append(Name(id, texts[id], box, font, size))
+    return placed
+
+
+def _inner_points(ids: Pixels, named: Sequence[int], radius: float) -> list[tuple[int, int, int]]:
+    """Class id, row and column of the most inner point of each region in which a circle of this radius fits, largest first."""
+    try:
+        regions = Regions(column_runs(ids), named)
+    except AnswerTooLarge:
+        return []
+    height, width = ids.shape
+    of_pixels = regions.at(np.arange(ids.size, dtype=np.int64))
+    depths = _depths(of_pixels.reshape(height, width)).ravel()
+    deepest = np.zeros(len(regions), np.int64)
+    inside = of_pixels >= 0
+    np.maximum.at(deepest, of_pixels[inside], depths[inside])
+    large = [region for region in np.argsort(-deepest, kind="stable").tolist() if deepest[region] >= radius]
+    points = []
+    for region in large[:MOST_NAMES]:
+        rows, columns = np.divmod(np.flatnonzero((of_pixels == region) & (depths == deepest[region])), width)
+        nearest = np.argmin((rows - rows.mean()) ** 2 + (columns - columns.mean()) ** 2)
+        points.append((regions.ids[region], int(rows[nearest]), int(columns[nearest])))
+    return points
+
+
+def _depths(regions: Integers) -> Integers:
+    """For each pixel (H, W), its distance to the border of its region, in an octagonal metric; 1 at the border."""
+    padded = np.pad(regions, 1, constant_values=-1)
+    inside = regions >= 0
+    depths = np.zeros(regions.shape, np.int64)
+    first = np.ones(regions.shape, np.bool_)
+    for row, column in ((0, 1), (2, 1), (1, 0), (1, 2)):
+        first &= padded[row : row + regions.shape[0], column : column + regions.shape[1]] == regions
+    depths[inside] = 1
+    inside &= first
+    diagonal = True
+    while inside.any():
+        depths += inside
+        around = np.pad(inside, 1)
+        across = around[:, :-2] & around[:, 1:-1] & around[:, 2:]
+        down = around[:-2] & around[1:-1] & around[2:]
+        inside = across[:-2] & across[1:-1] & across[2:] if diagonal else across[1:-1] & down[:, 1:-1]
+        diagonal = not diagonal
+    return depths
+
+
+def _fits(text: str, font: FreeTypeFont, width: int) -> bool:
+    """Whether the font has all characters of the text, and the text is narrower than the image."""
+    if not text.strip() or not text.isprintable() or len(text) > width:
+        return False
+    missing = bytes(font.getmask(NO_CHARACTER))
+    return all(bytes(font.getmask(character)) != missing for character in set(text)) and font.getlength(text) < width
+
+
+def _box(text: str, font: FreeTypeFont, size: int, center: tuple[int, int], image: tuple[int, int]) -> Box | None:
+    """The box of a text around this point (x, y), moved into the image (width, height); None if it is larger than that."""
+    lengths = (math.ceil(font.getlength(text)) + size // 2 + 2, size + size // 4 + 2)
+    if lengths[0] > image[0] or lengths[1] > image[1]:
+        return None
+    left, top = (min(max(0, at - length // 2), most - length) for at, length, most in zip(center, lengths, image, strict=True))
+    return left, top, left + lengths[0], top + lengths[1]
+
+
+def _apart(one: Box, other: Box) -> bool:
+    return one[2] <= other[0] or other[2] <= one[0] or one[3] <= other[1] or other[3] <= one[1]

@@ -1,0 +1,113 @@
+"""Overlays: colours, outlines and names on the photo."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from PIL import Image
+
+from imaging.encoding import ImageFormat
+from imaging.overlay import overlay_picture
+from imaging.palette import display_palette
+from model.labels import voc_labels
+from tests.support.images import make_photo
+
+Pixels = npt.NDArray[np.uint8]
+LABELS = voc_labels()
+PALETTE, NAMES = display_palette(LABELS.classes), {label.id: label.name for label in LABELS.classes}
+ALL = range(256)
+
+
+def opened(data: bytes) -> Image.Image:
+    return Image.open(io.BytesIO(data))
+
+
+def rgb(data: bytes) -> Pixels:
+    return np.asarray(opened(data).convert("RGB"))
+
+
+def blocks(height: int = 60, width: int = 90, side: int = 30) -> Pixels:
+    """A class map of squares of different classes."""
+    rows, columns = np.arange(height) // side, np.arange(width) // side
+    return (1 + (rows[:, None] * 3 + columns) % 5).astype(np.uint8)
+
+
+def inner(class_map: Pixels, distance: int = 4) -> npt.NDArray[np.bool_]:
+    """The pixels (H, W) whose surroundings, up to this distance, are all of one class."""
+    padded = np.pad(class_map, distance, mode="edge")
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (2 * distance + 1, 2 * distance + 1))
+    same: npt.NDArray[np.bool_] = windows.min((2, 3)) == windows.max((2, 3))
+    return same
+
+
+def test_an_overlay_goes_from_the_photo_to_the_colors() -> None:
+    class_map = blocks()
+    photo, colors, inside = make_photo(60, 90), np.asarray(PALETTE, np.uint8)[class_map], inner(class_map)
+    shown = {alpha: rgb(overlay_picture(photo, class_map, PALETTE, alpha, ALL)) for alpha in (0.0, 0.25, 1.0)}
+    assert inside.mean() > 0.4
+    assert np.array_equal(shown[0.0][inside], photo[inside])
+    assert np.array_equal(shown[1.0][inside], colors[inside])
+    assert np.abs(shown[0.25] - (0.75 * photo + 0.25 * colors))[inside].max() <= 1.5
+
+
+@pytest.mark.parametrize("photo", [np.zeros((60, 90, 3), np.uint8), np.full((60, 90, 3), 255, np.uint8)], ids=["dark", "light"])
+@pytest.mark.parametrize("alpha", [0.0, 0.5])
+def test_borders_show_on_dark_and_on_light_photos(photo: Pixels, alpha: float) -> None:
+    class_map = blocks()
+    overlay = rgb(overlay_picture(photo, class_map, PALETTE, alpha, ALL)).astype(int)
+    across = overlay[15, 26:35].sum(1) / 3  # over the border between two squares
+    assert across.max() > 200
+    assert across.max() - across.min() > 100
+    assert np.array_equal(overlay[15, 5:25], np.repeat(overlay[15, 5:6], 20, 0))
+
+
+def test_an_overlay_leaves_the_photo_where_a_class_is_not_wanted() -> None:
+    photo, class_map = make_photo(60, 90), blocks()
+    overlay = rgb(overlay_picture(photo, class_map, PALETTE, 1.0, {2}))
+    far = inner((class_map == 2).astype(np.uint8)) & (class_map != 2)
+    assert far.mean() > 0.4
+    assert np.array_equal(overlay[far], photo[far])  # with no outline between two classes that are not shown
+    assert np.array_equal(rgb(overlay_picture(photo, class_map, PALETTE, 1.0, {9}, names=NAMES)), photo)
+    assert np.array_equal(rgb(overlay_picture(photo, np.full_like(class_map, 2), PALETTE, 0.0, {2})), photo)
+
+
+@pytest.mark.parametrize("image_format", ["png", "jpeg", "webp"])
+def test_bands_of_an_overlay_change_no_byte(image_format: ImageFormat, monkeypatch: pytest.MonkeyPatch) -> None:
+    photo, class_map = make_photo(150, 40), blocks(150, 40, 11)
+    whole = overlay_picture(photo, class_map, PALETTE, 0.6, ALL, image_format, NAMES)
+    monkeypatch.setattr("imaging.overlay.BAND_PIXELS", 120)
+    monkeypatch.setattr("imaging.overlay.LEAST_ROWS", 7)
+    assert overlay_picture(photo, class_map, PALETTE, 0.6, ALL, image_format, NAMES) == whole
+    assert opened(whole).format == image_format.upper()
+    assert opened(whole).size == (40, 150)
+
+
+def test_lines_grow_with_the_image() -> None:
+    widths = []
+    for side in (200, 4000):
+        class_map = np.repeat(np.array([[1, 2]], np.uint8), side // 2, 1).repeat(8, 0)
+        overlay = rgb(overlay_picture(np.zeros((8, side, 3), np.uint8), class_map, PALETTE, 0.0, ALL))
+        widths.append((overlay[4].sum(1) > 300).sum())
+    assert 0 < 3 * widths[0] <= widths[1]
+
+
+def test_names_change_the_picture_where_their_boxes_are() -> None:
+    photo, class_map = make_photo(200, 300), np.zeros((200, 300), np.uint8)
+    class_map[40:160, 60:240] = 8
+    plain, named = (rgb(overlay_picture(photo, class_map, PALETTE, 0.5, {8}, names=names)) for names in (None, NAMES))
+    rows, columns = np.nonzero((plain != named).any(2))
+    assert 90 < rows.min() < 100 < rows.max() < 110  # the middle of the region
+    assert 120 < columns.min() < 150 < columns.max() < 180
+    inside = named[rows.min() + 4 : rows.max() - 3, columns.min() + 4 : columns.max() - 3].reshape(-1, 3)
+    assert (inside == PALETTE[8]).all(1).mean() > 0.4
+    assert (inside < 15).all(1).mean() > 0.02  # its ink
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 300), (300, 1), (7, 5)])
+def test_the_smallest_images_have_overlays_without_names(shape: tuple[int, int]) -> None:
+    class_map = np.full(shape, 3, np.uint8)
+    overlay = rgb(overlay_picture(make_photo(*shape), class_map, PALETTE, 1.0, ALL, names=NAMES))
+    assert np.array_equal(overlay, np.asarray(PALETTE, np.uint8)[class_map])
