@@ -14,7 +14,9 @@ import numpy.typing as npt
 from imaging.arrays import npz
 from imaging.classes import Label
 from imaging.coco import coco_document
-from imaging.encoding import Palette, binary_png, color_picture, grey_png, mask_png, overlay_picture
+from imaging.encoding import Palette, binary_png, color_picture, grey_png, mask_png
+from imaging.overlay import overlay_picture
+from imaging.palette import display_palette
 from imaging.polygons import MultiPolygon, to_lists, trace
 from imaging.regions import Regions
 from imaging.rendering import Rendering
@@ -76,11 +78,14 @@ class SegmentedImage:
         palette, picture_format = self.labels.palette, rendering.picture_format
         match rendering.format:
             case "color":
-                return color_picture(self.class_map, palette, class_ids, picture_format)
+                return color_picture(self.class_map, self._colors(rendering), class_ids, picture_format)
             case "overlay":
                 if self.photo is None:
                     raise ValueError("an overlay needs the photo")
-                return overlay_picture(self.photo, self.class_map, palette, rendering.alpha, class_ids, picture_format)
+                names = {label.id: label.name for label in self.labels.classes} if rendering.names else {}
+                return overlay_picture(
+                    self.photo, self.class_map, self._colors(rendering), rendering.alpha, class_ids, picture_format, names
+                )
             case "binary":
                 return binary_png(self.class_map, class_ids)
             case "grey":
@@ -91,6 +96,9 @@ class SegmentedImage:
                 return mask_png(self.class_map, palette)
             case "json" | "coco" | "npz":
                 raise ValueError(f"format={rendering.format} is no picture")
+
+    def _colors(self, rendering: Rendering) -> Palette:
+        return display_palette(self.labels.classes) if rendering.palette == "display" else self.labels.palette
 
     def _confidence(self) -> npt.NDArray[np.uint8]:
         if self.confidence is None:

@@ -18,8 +18,10 @@ from PIL import Image
 from pycocotools import mask as coco
 
 from imaging.answer import SegmentedImage
-from imaging.encoding import binary_png, color_picture, grey_png, mask_png, overlay_picture
+from imaging.encoding import binary_png, color_picture, grey_png, mask_png
 from imaging.errors import AnswerTooLarge
+from imaging.overlay import overlay_picture
+from imaging.palette import display_palette
 from imaging.rendering import ANSWER_FORMATS, MaskEncoding, Rendering
 from model.labels import numbered_labels
 from tests.support.classes import NAMES
@@ -105,8 +107,8 @@ def test_png_formats_are_those_of_the_encoders() -> None:
         "png": mask_png(CLASS_MAP, LABELS.palette),
         "grey": grey_png(CLASS_MAP),
         "binary": binary_png(CLASS_MAP, {1, 2, 3}),
-        "color": color_picture(CLASS_MAP, LABELS.palette, range(256)),
-        "overlay": overlay_picture(image.photo, CLASS_MAP, LABELS.palette, 0.25, range(256)),
+        "color": color_picture(CLASS_MAP, display_palette(LABELS.classes), range(256)),
+        "overlay": overlay_picture(image.photo, CLASS_MAP, display_palette(LABELS.classes), 0.25, range(1, 256)),
         "confidence": grey_png(make_photo(3, 4, seed=1)[..., 0]),
     }
     for format, data in expected.items():
@@ -119,6 +121,24 @@ def test_png_formats_are_those_of_the_encoders() -> None:
 def test_equal_answers_give_equal_bytes(format: Any, mask: Any) -> None:
     rendering = Rendering(format, mask) if Rendering(format).uses("mask") else Rendering(format)
     assert answer(CLASS_MAP.copy()).encode(rendering) == answer(np.asfortranarray(CLASS_MAP)).encode(rendering)
+
+
+def test_pictures_have_display_colors_or_those_of_the_label_set() -> None:
+    assert answer().encode(Rendering("color", palette="labels")) == color_picture(CLASS_MAP, LABELS.palette, range(256))
+    overlay = answer().encode(Rendering("overlay", palette="labels"))
+    assert overlay == overlay_picture(make_photo(3, 4), CLASS_MAP, LABELS.palette, 0.5, range(1, 256))
+
+
+def test_an_overlay_bears_names_and_leaves_the_background_unless_told_otherwise() -> None:
+    class_map = np.kron(CLASS_MAP, np.ones((60, 60), np.uint8))
+    photo, palette = make_photo(180, 240), display_palette(LABELS.classes)
+    names = {label.id: label.name for label in LABELS.classes}
+    with_names = overlay_picture(photo, class_map, palette, 0.5, range(1, 256), names=names)
+    without = overlay_picture(photo, class_map, palette, 0.5, range(1, 256))
+    assert answer(class_map).encode(Rendering("overlay")) == with_names != without
+    assert answer(class_map).encode(Rendering("overlay", names=False)) == without
+    background = overlay_picture(photo, class_map, palette, 0.5, {0}, names=names)
+    assert answer(class_map).encode(Rendering("overlay", classes=("background",))) == background
 
 
 def test_media_types_and_what_needs_confidence() -> None:
