@@ -15,6 +15,7 @@ from imaging.arrays import npz
 from imaging.classes import Label
 from imaging.coco import coco_document
 from imaging.encoding import Palette, binary_png, color_picture, grey_png, mask_png
+from imaging.hugging_face import class_masks
 from imaging.overlay import overlay_picture
 from imaging.palette import display_palette
 from imaging.polygons import MultiPolygon, to_lists, trace
@@ -70,6 +71,8 @@ class SegmentedImage:
             tolerance = rendering.tolerance if rendering.polygons else None
             labels = self.labels.classes
             return _json(coco_document(image.class_map, labels, class_ids, rendering.name, tolerance, check))
+        if rendering.format == "hf":
+            return _json(class_masks(image.class_map, self.labels.classes, image.mean_confidence, rendering.threshold))
         if rendering.format == "npz":
             return npz({name: getattr(image, name) for name in ("class_map", "confidence", "probabilities")})
         return image._picture(rendering, class_ids)
@@ -94,7 +97,7 @@ class SegmentedImage:
                 return grey_png(self._confidence())
             case "png":
                 return mask_png(self.class_map, palette)
-            case "json" | "coco" | "npz":
+            case "json" | "coco" | "npz" | "hf":
                 raise ValueError(f"format={rendering.format} is no picture")
 
     def _colors(self, rendering: Rendering) -> Palette:
@@ -162,5 +165,5 @@ def _base64(data: bytes) -> str:
     return base64.b64encode(data).decode()
 
 
-def _json(document: Mapping[str, Any]) -> bytes:
+def _json(document: Mapping[str, Any] | Sequence[Any]) -> bytes:
     return json.dumps(document, separators=(",", ":")).encode()

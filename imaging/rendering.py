@@ -11,27 +11,35 @@ from imaging.encoding import ImageFormat
 from imaging.errors import AnswerTooLarge, UnknownClass, UnusedParameter
 from imaging.regions import region_bytes
 
-Format = Literal["png", "grey", "color", "overlay", "binary", "confidence", "json", "coco", "npz"]
+Format = Literal["png", "grey", "color", "overlay", "binary", "confidence", "json", "coco", "npz", "hf"]
 MaskEncoding = Literal["rle", "png", "array", "polygons"]
 PaletteName = Literal["display", "labels"]
 ANSWER_FORMATS: tuple[str, ...] = get_args(Format)
-MEDIA_TYPES: dict[str, str] = {"json": "application/json", "coco": "application/json", "npz": "application/x-npz"}
+MEDIA_TYPES: dict[str, str] = {
+    "json": "application/json",
+    "coco": "application/json",
+    "npz": "application/x-npz",
+    "hf": "application/json",
+}
 PARAMETER_FORMATS: dict[str, tuple[Format, ...]] = {
     "mask": ("json", "coco"),
     "alpha": ("overlay",),
     "confidence": ("json",),
     "probabilities": ("npz",),
-    "min_confidence": ("png", "grey", "color", "overlay", "binary", "json", "coco", "npz"),
+    "min_confidence": ("png", "grey", "color", "overlay", "binary", "json", "coco", "npz", "hf"),
     "tolerance": ("json", "coco"),
     "classes": ("color", "overlay", "binary", "json", "coco"),
     "image_format": ("color", "overlay"),
     "palette": ("color", "overlay"),
     "names": ("overlay",),
+    "threshold": ("hf",),
+    "mask_threshold": ("hf",),
+    "subtask": ("hf",),
 }
 """The formats that use a parameter. A parameter that does not stand here goes with every format."""
 WITH_POLYGONS: dict[str, tuple[Format, ...]] = {"tolerance": ("json", "coco"), "classes": ("json",)}
 """The formats that use a parameter only with `mask=polygons`."""
-SUFFIXES: dict[str, str] = {"json": ".json", "coco": ".json", "npz": ".npz"}
+SUFFIXES: dict[str, str] = {"json": ".json", "coco": ".json", "npz": ".npz", "hf": ".json"}
 LONGEST_SIDES: dict[ImageFormat, int] = {"png": 1 << 30, "jpeg": 65_500, "webp": 16_383}
 """Pixels that a side may have: libjpeg's limit, and that of the WebP format."""
 IMAGE_SUFFIXES: dict[ImageFormat, str] = {"png": ".png", "jpeg": ".jpg", "webp": ".webp"}
@@ -40,7 +48,7 @@ MEGAPIXELS = {"mask=array": 4.0, "probabilities": 4.0}
 FIXED_BYTES = 16 << 20
 # bytes per pixel, measured on class maps with very small regions: those of logits with one cell for every two pixels
 BYTES_PER_PIXEL = {
-    "png": 5, "grey": 5, "binary": 5, "confidence": 5, "json": 12, "coco": 4, "npz": 6, "mask=array": 24,
+    "png": 5, "grey": 5, "binary": 5, "confidence": 5, "json": 12, "coco": 4, "npz": 6, "hf": 16, "mask=array": 24,
     "color png": 5, "color jpeg": 9, "color webp": 20, "overlay png": 12, "overlay jpeg": 9, "overlay webp": 14,
 }  # fmt: skip
 
@@ -60,7 +68,8 @@ class Rendering:
     polygon's points, in pixels. name: file name of the image, for COCO. classes: names or ids of the classes that pictures,
     `binary`, COCO and polygons show; empty means all, except for the background in overlays, `binary` and COCO. image_format: of
     `color` and `overlay`, by default PNG. palette: their colours, made to be told apart (`imaging/palette.py`) or those of the
-    label set. names: whether an overlay bears the names of classes.
+    label set. names: whether an overlay bears the names of classes. threshold: of `hf`, the least mean
+    confidence of a class, 0 to 1.
     Raises `UnusedParameter` for a parameter that differs from its default and that the format does not use.
     """
 
@@ -76,6 +85,7 @@ class Rendering:
     image_format: ImageFormat | None = None
     palette: PaletteName = "display"
     names: bool = True
+    threshold: float = 0.0
 
     def __post_init__(self) -> None:
         self.check_uses(field.name for field in fields(self) if getattr(self, field.name) != field.default)
@@ -109,7 +119,7 @@ class Rendering:
     @property
     def needs_confidence(self) -> bool:
         """Whether the answer contains confidence, of pixels or of classes."""
-        return self.format == "json" or self.needs_confidence_map
+        return self.format in ("json", "hf") or self.needs_confidence_map
 
     @property
     def needs_confidence_map(self) -> bool:
@@ -122,6 +132,10 @@ class Rendering:
     @property
     def needs_photo(self) -> bool:
         return self.format == "overlay"
+
+    @property
+    def is_json(self) -> bool:
+        return MEDIA_TYPES.get(self.format) == "application/json"
 
     @property
     def media_type(self) -> str:

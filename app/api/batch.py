@@ -29,6 +29,7 @@ from app.api.uploads import UNNAMED, base_name, check_files, images, read_form, 
 from app.connections import connection_abort
 from app.serving.budget import Budget, MemoryUse
 from app.serving.service import Job, Service
+from imaging.coco_merging import renumbered, split_document
 from imaging.rendering import Format
 from model.inference.processes.messages import Image
 
@@ -64,14 +65,14 @@ Outcomes = AsyncGenerator[Outcome, None]
 async def segment_batch(request: Request, service: Ready, query: Parameters) -> Response:
     """Segments each field `file` of a form, and answers in their order. A bad image gets its own error; the others go on.
 
-    Fields of the form that are named like parameters work as the query does. With `format=json` (the default) or `coco` the
-    answer is one line of JSON per image, sent as soon as it is done; else a zip.
+    Fields of the form that are named like parameters work as the query does. With `format=json` (the default) or `hf` the
+    answer is one line of JSON per image, sent as soon as it is done; with `coco` one COCO document; else a zip.
     """
     settings = service.settings
     form = await read_form(request, upload_limits(request, service, settings.max_batch_mb))
     try:
         query = with_values(query, form_values(form), "form field")
-        make_options(service, query, query.format or "json", UNNAMED)  # raises before the answer begins
+        options = make_options(service, query, query.format or "json", UNNAMED)  # raises before the answer begins
         parts = images(form)
         await check_files(parts)
     except Problem:
@@ -79,7 +80,9 @@ async def segment_batch(request: Request, service: Ready, query: Parameters) -> 
         raise
     service.admission.release(request.state.reservation, done=False)  # each image makes its own reservation
     outcomes = image_outcomes(request, service, query, parts)
-    if (query.format or "json") in ("json", "coco"):
+    if options.rendering.format == "coco":
+        return BatchResponse(_coco(request, outcomes), form, service.budget, media_type=options.rendering.media_type)
+    if options.rendering.is_json:
         return BatchResponse(_lines(request, outcomes), form, service.budget, media_type=LINES)
     headers = {"Content-Disposition": 'attachment; filename="masks.zip"'}
     return BatchResponse(_zip(request, outcomes), form, service.budget, media_type="application/zip", headers=headers)
@@ -188,6 +191,28 @@ async def _lines(request: Request, outcomes: Outcomes) -> AsyncGenerator[bytes, 
             name, body = (b"problem", _problem(request, problem)) if problem else (b"answer", outcome.body)
             for piece in _pieces(head + b',"' + name + b'":' + body + b"}\n"):
                 yield piece
+
+
+async def _coco(request: Request, outcomes: Outcomes) -> AsyncGenerator[bytes, None]:
+    """Yields one COCO document as it grows. An image's id is its place in the request, from 1; `problems` lists the failed."""
+    images, problems, categories, annotations = [], [], b"", 0
+    yield b'{"annotations":['
+    async with aclosing(outcomes):
+        async for outcome in outcomes:
+            if outcome.problem:
+                facts = {"index": outcome.index, "file": outcome.file, "status": outcome.problem.status}
+                head = json.dumps(facts, separators=(",", ":"))[:-1].encode()
+                problems.append(head + b',"problem":' + _problem(request, outcome.problem) + b"}")
+                continue
+            parts = renumbered(split_document(outcome.body), outcome.index + 1, annotations + 1)
+            images.append(parts.image)
+            categories = parts.categories
+            if parts.number:
+                for piece in _pieces(b"," * bool(annotations) + parts.annotations):
+                    yield piece
+            annotations += parts.number
+    lists = {b"images": b",".join(images), b"categories": categories, b"problems": b",".join(problems)}
+    yield b"]" + b"".join(b',"%s":[%s]' % entries for entries in lists.items()) + b"}"
 
 
 async def _zip(request: Request, outcomes: Outcomes) -> AsyncGenerator[bytes, None]:

@@ -10,7 +10,8 @@ from typing import Any, get_args
 import numpy as np
 
 from app.api.errors import MEDIA_TYPE, Problem, Unauthorized, UnsupportedType, document
-from app.api.schemas import CocoAnswer, ProblemDetails, SegmentAnswer
+from app.api.json_images import EXAMPLE
+from app.api.schemas import ClassMask, CocoAnswer, CocoBatchAnswer, ProblemDetails, SegmentAnswer
 from imaging.answer import SegmentedImage
 from imaging.encoding import ImageFormat
 from imaging.rendering import Rendering
@@ -54,7 +55,7 @@ def segment_responses(kinds: Sequence[type[Problem]]) -> dict[int | str, dict[st
     """OpenAPI responses of `/segment`."""
     success = {
         "description": "The mask: a PNG of the image's size, or JSON; with `color` and `overlay` also JPEG or WebP.",
-        "model": SegmentAnswer | CocoAnswer,
+        "model": SegmentAnswer | CocoAnswer | list[ClassMask],
         "content": {
             **{f"image/{kind}": {"schema": {"type": "string", "format": "binary"}} for kind in get_args(ImageFormat)},
             "application/json": {"example": segmentation()},
@@ -75,7 +76,8 @@ def batch_responses(kinds: Sequence[type[Problem]]) -> dict[int | str, dict[str,
     bad["problem"] = document(UnsupportedType, UnsupportedType.example, REQUEST_ID)
     lines = "".join(json.dumps(line) + "\n" for line in (good, bad))
     success = {
-        "description": "A line of JSON for each image, or a zip of masks.",
+        "description": "A line of JSON for each image, one COCO document, or a zip of masks.",
+        "model": CocoBatchAnswer,
         "content": {
             "application/x-ndjson": {"example": lines},
             "application/zip": {"schema": {"type": "string", "format": "binary"}},
@@ -115,12 +117,26 @@ def batch_body() -> dict[str, Any]:
 
 
 def upload_body() -> dict[str, Any]:
-    """OpenAPI request body of `/segment`: a form with `file`, or the raw image."""
+    """OpenAPI request body of `/segment`: a form with `file`, the raw image, or JSON with `inputs`."""
     form = {"type": "object", "properties": {"file": IMAGE}, "required": ["file"]}
+    document = {
+        "type": "object",
+        "required": ["inputs"],
+        "additionalProperties": False,
+        "properties": {
+            "inputs": {"type": "string", "format": "byte", "minLength": 4, "description": "the image in base64"},
+            "parameters": {"type": "object", "description": "names and values of the query"},
+        },
+    }
     raw = {"schema": IMAGE}
     return {
         "requestBody": {
             "required": True,
-            "content": {"multipart/form-data": {"schema": form}, "image/*": raw, "application/octet-stream": raw},
+            "content": {
+                "multipart/form-data": {"schema": form},
+                "image/*": raw,
+                "application/octet-stream": raw,
+                "application/json": {"schema": document, "example": EXAMPLE},
+            },
         }
     }

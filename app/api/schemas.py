@@ -4,15 +4,21 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, BeforeValidator, Field
 
 from imaging.encoding import ImageFormat
-from imaging.rendering import Format, MaskEncoding
+from imaging.rendering import Format, MaskEncoding, PaletteName
 from model.inference.scaling import SIDES
+from model.inference.small_regions import AREA_PATTERN
 from model.inference.tiling import Blend
 from model.inference.views import Quality
 
 MOST_CHARACTERS = 4096  # of a parameter, which may come in a body, too
+AreaText = Annotated[
+    str,
+    Field(pattern=f"^{AREA_PATTERN}$", examples=["200", "0.1%"]),
+    BeforeValidator(lambda value: str(value) if type(value) is int else value),  # from JSON
+]
 
 
 class SegmentQuery(BaseModel):
@@ -37,6 +43,14 @@ class SegmentQuery(BaseModel):
     confidence: bool = Field(False, description="with JSON: adds the confidence map, a grey PNG")
     probabilities: bool = Field(False, description="with npz: adds every class's probability; up to 4 megapixels")
     min_confidence: float = Field(0, ge=0, le=1, description="pixels with less confidence become 255, void")
+    min_area: AreaText | None = Field(
+        None,
+        description="regions smaller than this take the class of a neighbour that fits best: pixels (`200`), or a share of "
+        "the image (`0.1%`)",
+    )
+    fill_holes: AreaText | None = Field(
+        None, description="holes smaller than this take the class around them: pixels, or a share of the image"
+    )
     classes: str | None = Field(
         None,
         max_length=MOST_CHARACTERS,
@@ -46,6 +60,15 @@ class SegmentQuery(BaseModel):
     image_format: ImageFormat | None = Field(
         None, description="image format of color and overlay; beats `Accept` (default: png)"
     )
+    palette: PaletteName = Field(
+        "display", description="colours of color and overlay: made to be told apart, or those of the label set"
+    )
+    names: bool = Field(True, description="with overlay: writes the classes' names on the regions")
+    threshold: float = Field(0, ge=0, le=1, description="with hf: classes of a lower score are left out")
+    mask_threshold: float = Field(
+        0, ge=0, le=1, description="with hf: pixels of less confidence are in no mask, as with `min_confidence`"
+    )
+    subtask: Literal["semantic"] = Field("semantic", description="with hf: the only task of these models")
     tolerance: float = Field(1.0, ge=0, le=100, description="with polygons: how far a point may move, in image pixels")
     model: str | None = Field(None, max_length=MOST_CHARACTERS, description="a model of `/models` (default: the first)")
 
@@ -179,10 +202,19 @@ class CocoAnswer(BaseModel):
     annotations: list[CocoAnnotation]
 
 
+class ClassMask(BaseModel):
+    """A class in the answer of `/segment` with `format=hf`."""
+
+    label: str
+    score: float = Field(description="the class's mean confidence, 0 to 1")
+    mask: str = Field(description="8-bit grey PNG in base64: 255 where the class is, else 0")
+
+
 class LabelEntry(BaseModel):
     id: int
     name: str
-    color: str = Field(description="#rrggbb")
+    color: str = Field(description="#rrggbb, the label set's")
+    display_color: str = Field(description="#rrggbb, of pictures with palette=display")
 
 
 class ModelEntry(ModelName):
@@ -200,6 +232,21 @@ class ProblemDetails(BaseModel):
     status: int
     detail: str
     request_id: str
+
+
+class FailedImage(BaseModel):
+    """An image of a batch that has no answer."""
+
+    index: int = Field(description="place in the request, from 0")
+    file: str
+    status: int
+    problem: ProblemDetails
+
+
+class CocoBatchAnswer(CocoAnswer):
+    """Answer of `/segment/batch` with `format=coco`; the id of an image is its place in the request, from 1."""
+
+    problems: list[FailedImage]
 
 
 class State(BaseModel):

@@ -33,6 +33,7 @@ from imaging.decoding import Limits
 from imaging.rendering import Format, Rendering, parse_classes
 from model.inference.processes.messages import Body, Image, WorkerPlan
 from model.inference.segmenter import Options
+from model.inference.small_regions import parse_area
 
 PIECE_BYTES = 1 << 18
 router = APIRouter()
@@ -155,14 +156,21 @@ def make_options(service: Service, query: SegmentQuery, format: Format, name: st
     settings, classes = service.settings, parse_classes(query.classes or "")
     if query.classes is not None and not classes:
         raise BadParameter(f"query classes: must be names or ids of classes, with commas, got {query.classes[:40]!r}")
+    if {"mask_threshold", "min_confidence"} <= query.model_fields_set:
+        raise BadParameter("mask_threshold and min_confidence mean the same; give one of them")
+    min_confidence = query.min_confidence or query.mask_threshold
     with mapped_errors():
         rendering = Rendering(
-            format, query.mask, query.alpha, query.confidence, query.probabilities, query.min_confidence, query.tolerance,
+            format, query.mask, query.alpha, query.confidence, query.probabilities, min_confidence, query.tolerance,
             name if format == "coco" else Rendering.name, classes, query.image_format, query.palette, query.names,
+            query.threshold,
         )  # fmt: skip
         rendering.check_uses(name for name in SegmentQuery.model_fields if name in query.model_fields_set)
     overlap = settings.overlap if query.overlap is None else query.overlap
-    return Options(settings.tile_size, overlap, query.blend or settings.blend, query.side, query.quality, rendering)
+    return Options(
+        settings.tile_size, overlap, query.blend or settings.blend, query.side, query.quality, rendering,
+        min_area=parse_area(query.min_area or "0"), fill_holes=parse_area(query.fill_holes or "0"),
+    )  # fmt: skip
 
 
 async def _disconnected(request: Request) -> None:

@@ -82,7 +82,7 @@ async def read_image(request: Request, limits: UploadLimits) -> Upload:
         form = await _parse(request, body, limits.bytes)
         try:
             values, parts = form_values(form), images(form)
-            if len(parts) > 1:
+            if len(parts) > 1 and any(part.size for part in parts):
                 raise BadRequest(f"the form has {len(parts)} images, and /segment takes one; send several to /segment/batch")
             return Upload(_body(await _read(parts[0]), f"the file {base_name(parts[0])}"), base_name(parts[0]), values)
         finally:

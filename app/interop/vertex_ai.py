@@ -23,7 +23,7 @@ from app.api.errors import SEGMENT_PROBLEMS, BadRequest, Problem, TooLarge, Unav
 from app.api.examples import segment_responses, upload_body
 from app.api.json_images import COPIES, parse_object
 from app.api.parameters import Parameters, with_values
-from app.api.schemas import CocoAnswer, SegmentAnswer, SegmentQuery
+from app.api.schemas import ClassMask, CocoAnswer, SegmentAnswer
 from app.api.segment import AnswerResponse, Ready, make_options, segment_image, upload_limits
 from app.api.state import UNAVAILABLE, ready
 from app.api.uploads import FIELDS, MAX_FILES, NO_ROOM, SPOOLED, UNNAMED, images, media_type, read_body
@@ -53,7 +53,7 @@ log = logging.getLogger("segment")
 class Predictions(BaseModel):
     """The predictions, in the order of the instances."""
 
-    predictions: list[Any] = Field(description="JSON with the formats `json` and `coco`, else `b64`: the answer's bytes")
+    predictions: list[Any] = Field(description="JSON with the formats `json`, `coco` and `hf`, else `b64`: the answer's bytes")
 
 
 async def predict(request: Request, service: Ready, query: Parameters) -> Response:
@@ -68,7 +68,7 @@ async def predict(request: Request, service: Ready, query: Parameters) -> Respon
     document = _parse(await read_body(request, limits, COPIES))
     if (values := document.get("parameters")) is not None:
         query = with_values(query, values, "parameters")
-    make_options(service, query, query.format or "json", UNNAMED)  # raises before any image is worked on
+    options = make_options(service, query, query.format or "json", UNNAMED)  # raises before any image is worked on
     photos = [_image(index, instance) for index, instance in enumerate(document.pop("instances"))]
     del document  # an attacker decides what else it holds
     form, form_bytes = await _form(photos), sum(map(len, photos))
@@ -77,7 +77,7 @@ async def predict(request: Request, service: Ready, query: Parameters) -> Respon
     service.admission.release(request.state.reservation, done=False)  # each image makes its own reservation
     try:
         outcomes = image_outcomes(request, service, query, images(form))
-        body = await _predictions(outcomes, query, lambda size: limits.hold(form_bytes + size))
+        body = await _predictions(outcomes, options.rendering.is_json, lambda size: limits.hold(form_bytes + size))
     finally:
         await form.close()
     limits.hold(0)
@@ -94,7 +94,7 @@ def vertex_ai_router(settings: Settings) -> APIRouter:
         settings.vertex_health_route, ready, name="platform_health", summary="Readiness", responses=UNAVAILABLE
     )
     responses = segment_responses(SEGMENT_PROBLEMS)
-    responses[200] |= {"model": SegmentAnswer | CocoAnswer | Predictions}
+    responses[200] |= {"model": SegmentAnswer | CocoAnswer | list[ClassMask] | Predictions}
     upload = upload_body()
     upload["requestBody"]["content"]["application/json"] = {"schema": INSTANCES, "example": EXAMPLE}
     router.add_api_route(
@@ -104,17 +104,17 @@ def vertex_ai_router(settings: Settings) -> APIRouter:
     return router
 
 
-async def _predictions(outcomes: Outcomes, query: SegmentQuery, hold: Callable[[int], None]) -> bytes:
+async def _predictions(outcomes: Outcomes, is_json: bool, hold: Callable[[int], None]) -> bytes:
     """The JSON of all predictions. Raises the `Problem` of the first instance that has one, or `TooLarge`.
 
-    hold: is called with the bytes of all predictions so far, and may raise.
+    is_json: whether the answers are JSON; others become base64. hold: is called with the bytes of all predictions so far,
+    and may raise.
     """
     predictions, size = [], 0
     async with aclosing(outcomes):
         async for outcome in outcomes:
             if outcome.problem:
                 raise _of_instance(outcome.index, outcome.problem)
-            is_json = (query.format or "json") in ("json", "coco")
             prediction = outcome.body if is_json else b'{"b64":"' + base64.b64encode(outcome.body) + b'"}'
             size += len(prediction)
             if size > MOST_MB * 1e6:

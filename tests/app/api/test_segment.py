@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
@@ -21,12 +22,14 @@ from app.api.segment import answer_job
 from app.serving.service import Job, Service
 from app.settings import Settings
 from imaging.decoding import Limits
+from imaging.palette import display_palette
 from imaging.rendering import Format, Rendering
 from model.inference.errors import Cancelled
 from model.inference.processes import messages
 from model.inference.segmenter import Options
 from tests.support.app.exchanges import PHOTO, assert_idle, assert_problem, pixels, post, service_of
 from tests.support.app.services import Alone, Serve, held
+from tests.support.classes import NAMES
 from tests.support.images import encoded, make_photo
 from tests.support.polling import HANG_S, wait_until
 
@@ -115,10 +118,21 @@ def test_mean_confidence_is_that_of_the_confidence_image(client: TestClient) -> 
 
 def test_color_and_overlay_show_the_palette(client: TestClient, service: Service) -> None:
     mask = pixels(post(client).content)
-    colors = np.array(service.registry.get().segmenter.manifest.labels.palette, np.uint8)[mask]
-    np.testing.assert_array_equal(Image.open(io.BytesIO(post(client, format="color").content)).convert("RGB"), colors)
-    np.testing.assert_array_equal(pixels(post(client, format="overlay", alpha=1).content), colors)
-    np.testing.assert_array_equal(pixels(post(client, format="overlay", alpha=0).content), make_photo(90, 130))
+    labels = service.registry.get().segmenter.manifest.labels
+    for query, palette in (({}, display_palette(labels.classes)), ({"palette": "labels"}, labels.palette)):
+        colors = np.array(palette, np.uint8)[mask]
+        picture = Image.open(io.BytesIO(post(client, format="color", **query).content)).convert("RGB")
+        np.testing.assert_array_equal(picture, colors)
+        shown = (pixels(post(client, format="overlay", alpha=1, names=False, **query).content) == colors).all(2)
+        assert shown[mask > 0].mean() > 0.5  # the rest of these small regions is outline
+    assert post(client, format="overlay", names=False).content != post(client, format="overlay").content
+    assert post(client, names=False).status_code == post(client, palette="labels").status_code == 422
+
+
+def test_the_display_colors_of_classes_are_listed(client: TestClient, service: Service) -> None:
+    palette = display_palette(service.registry.get().segmenter.manifest.labels.classes)
+    for entry in client.get("/classes").json():
+        assert entry["display_color"] == "#{:02x}{:02x}{:02x}".format(*palette[entry["id"]])
 
 
 def accepting(client: TestClient, accept: str, **query: Any) -> Any:
@@ -161,7 +175,7 @@ def test_a_mask_is_never_lossy(client: TestClient, accept: str) -> None:
         assert accepting(client, accept, format=format).headers["content-type"] == "image/png"
         refused = post(client, format=format, image_format="jpeg")
         assert refused.status_code == 422
-        assert "image_format=jpeg applies to format=color and overlay" in refused.json()["detail"]
+        assert "image_format applies to format=color, overlay, got format=" in refused.json()["detail"]
 
 
 def test_grey_and_binary_hold_the_mask(client: TestClient, service: Service) -> None:
@@ -176,10 +190,21 @@ def test_grey_and_binary_hold_the_mask(client: TestClient, service: Service) -> 
     np.testing.assert_array_equal(pixels(post(client, format="binary").content), np.where(mask > 0, 255, 0))
 
 
+def far_from(pixels: npt.NDArray[np.bool_], distance: int = 3) -> npt.NDArray[np.bool_]:
+    """The pixels (H, W) with none of these within the distance."""
+    padded = np.pad(pixels, distance)
+    near: npt.NDArray[np.bool_] = np.lib.stride_tricks.sliding_window_view(padded, (2 * distance + 1,) * 2).any((2, 3))
+    return ~near
+
+
 def test_classes_choose_what_is_shown(client: TestClient) -> None:
     mask = pixels(post(client).content)
-    overlay = pixels(post(client, format="overlay", alpha=1, classes="1").content)
-    np.testing.assert_array_equal(overlay[mask != 1], make_photo(90, 130)[mask != 1])
+    others = ",".join(str(id) for id in range(len(NAMES)) if id != 1)
+    for classes, shown in (("1", mask == 1), (others, mask != 1)):
+        picture = Image.open(io.BytesIO(post(client, format="color", classes=classes).content)).convert("RGB")
+        np.testing.assert_array_equal(np.asarray(picture).any(2), shown)
+    overlay = pixels(post(client, format="overlay", alpha=1, classes="1", names=False).content)
+    np.testing.assert_array_equal(overlay[far_from(mask == 1)], make_photo(90, 130)[far_from(mask == 1)])
     coco = post(client, format="coco", classes="1").json()
     assert {entry["category_id"] for entry in coco["annotations"]} <= {1}
     polygons = post(client, format="json", mask="polygons", classes="1").json()["class_map"]["polygons"]
@@ -217,6 +242,16 @@ def test_pixels_below_the_least_confidence_are_void(client: TestClient) -> None:
     least = int(np.median(confidence))
     sure = pixels(post(client, min_confidence=least / 255).content)
     np.testing.assert_array_equal(sure, np.where(confidence < least, 255, mask))
+
+
+def test_small_regions_take_another_class(client: TestClient) -> None:
+    before, after = pixels(post(client).content), post(client, min_area="20%", fill_holes=9)
+    classes = post(client, format="json", min_area="20%", fill_holes=9).json()["classes"]
+    counts = np.bincount(pixels(after.content).reshape(-1), minlength=4)
+    assert {entry["id"]: entry["pixels"] for entry in classes} == {id: counts[id] for id in np.flatnonzero(counts)}
+    assert (before != pixels(after.content)).sum() > 0
+    assert counts[counts > 0].min() >= before.size / 5
+    assert after.headers["etag"] != post(client).headers["etag"]
 
 
 def test_server_timing_names_the_four_stages(client: TestClient) -> None:
