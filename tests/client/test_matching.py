@@ -10,10 +10,12 @@ LABELS = [Label(id, name, "#000000") for id, name in enumerate(["background", "c
 
 
 def test_names_match_in_any_case_and_aliases_beat_them() -> None:
-    assert match(LABELS, ["Dog", "dog", "CAT", "traffic light", "tree"], {}) == {1: "CAT", 2: "dog", 3: "traffic light"}
-    assert match(LABELS, ["Animal", "cat"], parse_aliases("Cat=Animal, dog=animal")) == {1: "Animal", 2: "Animal"}
-    assert match(LABELS, ["background"], {}) == {0: "background"}
-    assert match(LABELS, [], {"cat": "Animal"}) == {}
+    names = {name: name for name in ("Dog", "dog", "CAT", "traffic light", "tree")}
+    assert match(LABELS, names, {}) == {1: "CAT", 2: "dog", 3: "traffic light"}
+    names = {"Animal": "Animal", "cat": "cat"}
+    assert match(LABELS, names, parse_aliases("Cat=Animal, dog=animal")) == {1: "Animal", 2: "Animal"}
+    assert match(LABELS, {"background": "background", "Dog": "hound", "hound": "hound"}, {}) == {0: "background", 2: "hound"}
+    assert match(LABELS, {}, {"cat": "Animal"}) == {}
 
 
 @pytest.mark.parametrize("text", ["cat", "cat=", "=Animal", "cat=Animal,dog"])

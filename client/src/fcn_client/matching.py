@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from fcn_client.results import Label
 
@@ -31,21 +31,18 @@ def check_aliases(aliases: Mapping[str, str], labels: Sequence[Label]) -> None:
             raise ValueError(f"aliases name the class {name!r}, which the model lacks; {choices}")
 
 
-def match(labels: Sequence[Label], wanted: Iterable[str], aliases: Mapping[str, str]) -> dict[int, str]:
+def match(labels: Sequence[Label], names: Mapping[str, str], aliases: Mapping[str, str]) -> dict[int, str]:
     """The label of the tool for each class id that has one: that of its alias, else the one of its name in any case.
 
-    wanted: the labels of the tool. Classes without a label, and labels without a class, are left out.
+    names: the labels of the tool, by each of their names. Classes without a label, and labels without a class, are left out.
     """
     own = {name.casefold(): label for name, label in aliases.items()}
-    exact = list(wanted)
-    folded = {name.casefold(): name for name in reversed(exact)}
+    folded = {name.casefold(): label for name, label in reversed(list(names.items()))}
     matches = {}
     for label in labels:
         name = own.get(label.name.casefold(), label.name)
-        if name in exact:
-            matches[label.id] = name
-        elif name.casefold() in folded:
-            matches[label.id] = folded[name.casefold()]
+        if matching := names.get(name, folded.get(name.casefold())):
+            matches[label.id] = matching
     return matches
 
 

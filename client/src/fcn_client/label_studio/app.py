@@ -1,0 +1,239 @@
+"""The backend's routes: `/health`, `/setup`, `/predict`, `/webhook` and `/versions`."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import json
+import logging
+import secrets
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from fcn_client import address
+from fcn_client.aio import AsyncSegmentClient
+from fcn_client.calls import TIMEOUT_S, Options
+from fcn_client.errors import SegmentError
+from fcn_client.label_studio.configuration import Control, UnusableConfiguration, read_control
+from fcn_client.label_studio.predicting import Predictor, version
+from fcn_client.label_studio.studio import Studio
+from fcn_client.matching import check_aliases, match
+from fcn_client.results import Model
+
+CONCURRENCY = 4
+SETUP_S = 2.5  # Label Studio waits 3 s for `/setup`
+MOST_BYTES = 256_000_000  # of a request's JSON: Label Studio sends tasks with all their annotations
+log = logging.getLogger("fcn_client.label_studio")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the backend needs to know.
+
+    service, api_key: the segmentation service and its key. options: of every request to it. tolerance: of polygons, in pixels.
+    aliases: the labels of classes that are named otherwise in Label Studio. studio: Label Studio's address and key; without an
+    address, both are those that its `/setup` sends. user, password: what Label Studio must send as HTTP Basic authentication;
+    empty means nothing.
+    """
+
+    service: str
+    api_key: str | None = None
+    options: Options = field(default_factory=Options)
+    tolerance: float | None = None
+    aliases: Mapping[str, str] = field(default_factory=dict)
+    studio: Studio = field(default_factory=Studio)
+    user: str = ""
+    password: str = ""
+
+
+class Unusable(Exception):
+    """A request that is not one of Label Studio's: it is answered with 400."""
+
+
+class Backend:
+    """The routes' work. It lives on one event loop; images are fetched, and answers encoded, on threads."""
+
+    def __init__(self, settings: Settings, client: AsyncSegmentClient, quick: AsyncSegmentClient) -> None:
+        """quick: a client that gives up within `SETUP_S`."""
+        self._settings = settings
+        self._quick = quick
+        self._studio = settings.studio
+        self._predictor = Predictor(client, settings.options, settings.tolerance, settings.aliases)
+        self._warning = ""
+        self._turns = asyncio.Semaphore(CONCURRENCY)
+
+    async def health(self, request: Request) -> Response:
+        return JSONResponse({"status": "UP", "model_class": "fcn-segment"})
+
+    async def setup(self, request: Request) -> Response:
+        """Names the model's version, and logs which labels have no class. 503 if the service does not answer."""
+        body = await _read_json(request)
+        own = self._settings.studio
+        token = _text(body, "access_token")
+        # a key of ours goes to our address alone, whatever address a caller sends
+        self._studio = Studio(own.url, own.key or token) if own.url else Studio(_text(body, "hostname"), token)
+        try:
+            model = await self._model()
+            check_aliases(self._settings.aliases, model.classes)
+        except (SegmentError, ValueError) as error:
+            log.error("%s", error)
+            return JSONResponse({"error": str(error)}, 503)
+        try:
+            control = read_control(_text(body, "schema"))
+            matches = match(model.classes, control.labels, self._settings.aliases)
+            if missing := set(control.labels.values()) - set(matches.values()):
+                choices = ", ".join(label.name for label in model.classes)
+                self._warn_once(f"no class for the labels {', '.join(sorted(missing))}; classes are {choices}")
+        except UnusableConfiguration as error:
+            self._warn_once(str(error))
+        return JSONResponse({"model_version": version({"name": model.name, "sha256": model.sha256})})
+
+    async def predict(self, request: Request) -> Response:
+        """A prediction for each task, in order; an empty list for a task that failed, which Label Studio asks for again."""
+        body = await _read_json(request)
+        tasks = body.get("tasks")
+        if not isinstance(tasks, list) or not all(isinstance(task, dict) for task in tasks):
+            raise Unusable(f"tasks must be a list of objects, got {type(tasks).__name__}")
+        try:
+            control = read_control(_text(body, "label_config"))
+        except UnusableConfiguration as error:
+            raise Unusable(str(error)) from error
+        return JSONResponse({"results": await asyncio.gather(*(self._predict_task(task, control) for task in tasks))})
+
+    async def webhook(self, request: Request) -> Response:
+        """Takes Label Studio's events and does nothing: trainings are started with `fcn-train`."""
+        event = (await _read_json(request)).get("action")
+        log.info("event %s: nothing to do", event)
+        return JSONResponse({"status": "ok"}, 201)
+
+    async def versions(self, request: Request) -> Response:
+        model = await self._model()
+        return JSONResponse({"versions": [version({"name": model.name, "sha256": model.sha256})]})
+
+    def _warn_once(self, message: str) -> None:
+        """Logs a warning, unless it is the one before: Label Studio calls `/setup` whenever it shows a project's models."""
+        if message != self._warning:
+            log.warning("%s", message)
+        self._warning = message
+
+    async def _model(self) -> Model:
+        """The model that answers. Raises `ValueError` if the service lacks it, else `SegmentError`."""
+        name = self._settings.options.get("model")
+        models = await self._quick.models()
+        for model in models:
+            if model.name == name or (name is None and model.default):
+                return model
+        raise ValueError(f"--model must be one of {', '.join(model.name for model in models)}, got {name!r}")
+
+    async def _predict_task(self, task: Mapping[str, Any], control: Control) -> dict[str, Any] | list[Any]:
+        number = task.get("id")
+        data = task.get("data")
+        image = data.get(control.field) if isinstance(data, dict) else None
+        async with self._turns:
+            try:
+                if not isinstance(image, str):
+                    raise Unusable(f"its data has no text {control.field!r} with an image's address")
+                known = number if isinstance(number, int) else None
+                content = await asyncio.to_thread(self._studio.fetch, image, task=known, timeout=TIMEOUT_S)
+                return await self._predictor.predict(content, control)
+            except (SegmentError, OSError, Unusable) as error:
+                log.warning("task %s: %s", number, error)
+                return []
+
+
+def create_app(settings: Settings) -> Starlette:
+    """The backend as an ASGI application. Raises `ValueError` for a service's address or key that cannot be used."""
+    address.base(settings.service)
+    address.headers(settings.api_key)
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        async with (
+            AsyncSegmentClient(settings.service, api_key=settings.api_key) as client,
+            AsyncSegmentClient(settings.service, api_key=settings.api_key, timeout=SETUP_S, retries=0) as quick,
+        ):
+            app.state.backend = Backend(settings, client, quick)
+            yield
+
+    def route(path: str, name: str, method: str) -> Route:
+        async def endpoint(request: Request) -> Response:
+            answer: Response = await getattr(request.app.state.backend, name)(request)
+            return answer
+
+        return Route(path, endpoint, methods=[method])
+
+    routes = [route("/", "health", "GET"), route("/health", "health", "GET"), route("/versions", "versions", "GET")]
+    routes += [route(f"/{name}", name, "POST") for name in ("setup", "predict", "webhook")]
+    guard = [Middleware(BasicAuthentication, user=settings.user, password=settings.password)] if settings.user else []
+    return Starlette(
+        routes=routes,
+        middleware=guard,
+        lifespan=lifespan,
+        exception_handlers={Unusable: _bad_request, SegmentError: _bad_gateway},
+    )
+
+
+class BasicAuthentication:
+    """Answers 401 to requests without this user and password (RFC 7617)."""
+
+    def __init__(self, app: ASGIApp, user: str, password: str) -> None:
+        self._app = app
+        self._expected = f"{user}:{password}".encode()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and not self._is_right(Request(scope).headers.get("Authorization", "")):
+            response = JSONResponse({"error": "wrong user or password"}, 401, {"WWW-Authenticate": "Basic"})
+            await response(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
+
+    def _is_right(self, header: str) -> bool:
+        scheme, _, value = header.partition(" ")
+        try:
+            sent = base64.b64decode(value, validate=True)
+        except binascii.Error:
+            return False
+        return scheme.lower() == "basic" and secrets.compare_digest(sent, self._expected)
+
+
+async def _read_json(request: Request) -> dict[str, Any]:
+    """The request's JSON object. Raises `Unusable` for other bodies, and for those above `MOST_BYTES`."""
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > MOST_BYTES:
+            raise Unusable(f"the body has more than {MOST_BYTES / 1e6:g} MB")
+    try:
+        document = json.loads(body)
+    except ValueError as error:
+        raise Unusable(f"the body is no JSON: {error}") from error
+    if not isinstance(document, dict):
+        raise Unusable(f"the body must be a JSON object, got {type(document).__name__}")
+    return document
+
+
+def _text(body: Mapping[str, Any], name: str) -> str:
+    value = body.get(name) or ""
+    if not isinstance(value, str):
+        raise Unusable(f"{name} must be text, got {type(value).__name__}")
+    return value
+
+
+async def _bad_request(request: Request, error: Exception) -> Response:
+    log.warning("%s: %s", request.url.path, error)
+    return JSONResponse({"error": str(error)}, 400)
+
+
+async def _bad_gateway(request: Request, error: Exception) -> Response:
+    log.error("%s: %s", request.url.path, error)
+    return JSONResponse({"error": str(error)}, 502)

@@ -1,0 +1,93 @@
+"""`fcn-label-studio`: serves the backend."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+from typing import NoReturn
+
+import httpx
+import uvicorn
+
+from fcn_client.calls import Options
+from fcn_client.label_studio.app import Settings, create_app
+from fcn_client.label_studio.studio import Studio
+from fcn_client.matching import parse_aliases
+
+PROG = "fcn-label-studio"
+WRONG_ARGUMENTS = 2
+ENVIRONMENT = """environment:
+  LABEL_STUDIO_URL      Label Studio's address; else the one that it sends
+  LABEL_STUDIO_API_KEY  a key of a user who may see the images; else the one that Label Studio sends
+  SEGMENT_API_KEY       the key of the segmentation service
+  BASIC_AUTH_USER, BASIC_AUTH_PASS  what Label Studio must send, if set there as Basic authentication
+"""
+
+
+class Parser(argparse.ArgumentParser):
+    """Tells wrong arguments in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(WRONG_ARGUMENTS, f"{self.prog}: {message}; see {self.prog} --help\n")
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command's arguments."""
+    parser = Parser(
+        PROG,
+        description="A backend for Label Studio: pre-labels images with brush or polygon labels from a segmentation service.",
+        epilog=ENVIRONMENT,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"{PROG} {version('fcn-client')}")
+    parser.add_argument("--service", default="http://127.0.0.1:8000", metavar="URL", help="the service (default: %(default)s)")
+    parser.add_argument("--host", default="127.0.0.1", help="the interface to listen on (default: %(default)s)")
+    parser.add_argument("--port", type=int, default=9090, help="the port to listen on (default: %(default)s)")
+    parser.add_argument("--model", help="one of the service's models (default: its first)")
+    parser.add_argument("--aliases", default="", metavar="CLASS=LABEL,...", help="labels of classes that are named otherwise")
+    parser.add_argument("--min-area", metavar="AREA", help="smaller regions join their neighbours: pixels, or a share as 0.1%%")
+    parser.add_argument("--fill-holes", metavar="AREA", help="smaller holes are filled: pixels, or a share as 0.1%%")
+    parser.add_argument("--tolerance", type=float, metavar="PX", help="how far a polygon's point may move, in pixels")
+    parser.add_argument("--quality", choices=("standard", "high"), help="high: about seven times the work")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Serves until it is stopped. Returns the exit status."""
+    arguments = parser().parse_args(argv)
+    environment = os.environ
+    options: Options = {
+        "model": arguments.model, "min_area": arguments.min_area, "fill_holes": arguments.fill_holes,
+        "quality": arguments.quality,
+    }  # fmt: skip
+    try:
+        studio = Studio(environment.get("LABEL_STUDIO_URL", ""), environment.get("LABEL_STUDIO_API_KEY", ""))
+        if studio.key and not studio.url:
+            raise ValueError(
+                "LABEL_STUDIO_API_KEY needs LABEL_STUDIO_URL, the only address that the key is sent to; set it too"
+            )
+        if studio.url and httpx.URL(studio.url).scheme not in ("http", "https"):
+            raise ValueError(f"LABEL_STUDIO_URL must be an address such as http://127.0.0.1:8080, got {studio.url!r}")
+        settings = Settings(
+            service=arguments.service,
+            api_key=environment.get("SEGMENT_API_KEY"),
+            options=options,
+            tolerance=arguments.tolerance,
+            aliases=parse_aliases(arguments.aliases),
+            studio=studio,
+            user=environment.get("BASIC_AUTH_USER", ""),
+            password=environment.get("BASIC_AUTH_PASS", ""),
+        )
+        app = create_app(settings)
+    except (ValueError, httpx.InvalidURL) as error:
+        print(f"{PROG}: {error}", file=sys.stderr)
+        return WRONG_ARGUMENTS
+    logging.basicConfig(level=logging.INFO, format=f"{PROG}: %(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    print(f"{PROG}: give Label Studio http://{arguments.host}:{arguments.port} as a model's URL", file=sys.stderr, flush=True)
+    uvicorn.run(app, host=arguments.host, port=arguments.port, log_level="warning")
+    return 0

@@ -1,0 +1,49 @@
+"""`fcn-label-studio`: its arguments, and that it serves."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+from fcn_client.label_studio.command import main
+
+from benchmarks.harness.serving import free_port, started
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment", "message"),
+    [
+        (["--port", "x"], {}, "argument --port: invalid int value: 'x'"),
+        (["--service", "ftp://host"], {}, "base_url must be an address such as"),
+        (["--aliases", "cat"], {}, "aliases are CLASS=LABEL with commas between"),
+        ([], {"LABEL_STUDIO_API_KEY": "key"}, "LABEL_STUDIO_API_KEY needs LABEL_STUDIO_URL"),
+        ([], {"LABEL_STUDIO_URL": "studio"}, "LABEL_STUDIO_URL must be an address such as http://127.0.0.1:8080, got 'studio'"),
+    ],
+)
+def test_what_cannot_be_used_is_one_line(
+    arguments: list[str],
+    environment: dict[str, str],
+    message: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for name in ("LABEL_STUDIO_URL", "LABEL_STUDIO_API_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    try:
+        status: object = main(arguments)
+    except SystemExit as end:
+        status = end.code
+    (line,) = capsys.readouterr().err.splitlines()
+    assert status == 2
+    assert message in line
+
+
+def test_it_serves_and_says_where(tmp_path: Path) -> None:
+    port = free_port()
+    command = (sys.executable, "-c", "import sys; from fcn_client.label_studio.command import main; sys.exit(main())")
+    log = tmp_path / "log"
+    with started((*command, "--port", str(port)), port, "/health", log=log):
+        assert f"give Label Studio http://127.0.0.1:{port} as a model's URL" in log.read_text()
