@@ -29,7 +29,7 @@ ELSEWHERE = {
     "platforms.md": ("aws ", "gcloud "),  # tests/app/interop speak the contracts; nothing runs in an account
     "python.md": (),  # tests/client
     "models.md": ("# FCN-8s",),  # commands of trainings that took minutes to hours; benchmarks.studies.trainings ran them
-    "accuracy.md": ("fcn-train --data data/", "fcn-evaluate --data data/"),
+    "accuracy.md": ("fcn-train --data data/", "fcn-evaluate --data data/", "python -m benchmarks.studies.ranking --voc data/"),
     "train-your-own.md": (),  # tests/test_train_your_own.py
 }
 
@@ -100,12 +100,13 @@ def run_python(answers: Path) -> None:
 
 def test_the_commands_of_the_command_line_page(checkout: Path, live_url: str) -> None:
     run_page("command-line.md", checkout, live_url)
-    assert {path.name for path in (checkout / "out").glob("*.png")} == {"astronaut.png", "chelsea.png", "coffee.png"}
+    photos = sorted(path.stem for path in (checkout / "docs" / "photos").glob("*.jpg"))
+    assert sorted(path.stem for path in (checkout / "out").glob("*.png")) == photos
     for path in (checkout / "out").glob("*.png"):
         assert path.read_bytes() == (checkout / "out-served" / path.name).read_bytes()
     assert (checkout / "out-json" / "photos" / "chelsea.json").exists()
     assert (checkout / "out-list" / "docs" / "photos" / "chelsea.png").exists()
-    assert len((checkout / "results.jsonl").read_text().splitlines()) == 3
+    assert len((checkout / "results.jsonl").read_text().splitlines()) == len(photos)
     assert size_of(checkout / "overlay.png") == SIZE
     model = json.loads((checkout / "coffee.json").read_text())["model"]
     assert (model["runtime"], model["precision"]) == ("openvino", "float32")

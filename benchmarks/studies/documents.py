@@ -132,6 +132,7 @@ def accuracy_page() -> str:
         command=base["command"],
         found_from=f"{100 * failures['found_from']:g}",
         rare=_rare(failures["rare"]),
+        ranking=_ranking(load("ranking")),
         every=failures["every"]["train"],
         **trials,
     )
@@ -175,6 +176,30 @@ def _rare(splits: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> str:
             numbers = [_number(values[key]) for key in ("iou", "start_iou", "agreement")]
             rows.append((split, name, values["frames"], *numbers))
     return markdown_table(["split", "class", "frames", "IoU", "the start's IoU", "agreement with the start"], rows)
+
+
+def _ranking(document: Mapping[str, Any]) -> str:
+    """A table for each weights file: how its scores order photographs by their errors."""
+    header = [
+        "score",
+        "correlation with wrong pixels",
+        "with 1 - IoU",
+        *(f"wrong pixels in the first {n}%" for n in (10, 25, 50)),
+    ]
+    tables = []
+    for weights in document["weights"].values():
+        rows = [
+            (name, f"{values['error']:.2f}", f"{values['iou_error']:.2f}", *_percentages(values["first"]))
+            for name, values in weights["scores"].items()
+        ]
+        rows.append(("perfect order", "", "", *_percentages(weights["perfect"])))
+        caption = f"{weights['title']}, {weights['frames']} photographs, {weights['precision']}:"
+        tables.append(f"{caption}\n\n{markdown_table(header, rows)}")
+    return "\n\n".join([*tables, f"{document['machine']}, commit {document['commit']}."])
+
+
+def _percentages(shares: Sequence[float]) -> list[str]:
+    return [f"{100 * share:.0f}%" for share in shares]
 
 
 def _number(value: float | None) -> str:
