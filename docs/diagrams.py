@@ -26,7 +26,7 @@ from model.inference.tiling import plan_tiles
 from model.weights_file import DEFAULT_WEIGHTS, find_files
 
 DOCS = Path(__file__).parent
-PHOTO = DOCS / "photos" / "chelsea.jpg"
+PHOTO, TILED_PHOTO = DOCS / "photos" / "cows.jpg", DOCS / "photos" / "chelsea.jpg"
 INK, LINE, ACCENT, SOFT = "#1f2933", "#52606d", "#0b7285", "#e3f2f5"
 STEPS = (
     ("bytes", "PNG, JPEG, ..."), ("decode", "upright RGB"), ("plan", "tiles of 32s"), ("runtime", "logits, 1/8"),
@@ -60,7 +60,7 @@ def pipeline() -> Figure:
 
 def tiling() -> Figure:
     """Overlapping tiles over a photo, the last ones shifted inward."""
-    photo = Image.open(PHOTO).convert("RGB").resize((640, 426))
+    photo = Image.open(TILED_PHOTO).convert("RGB").resize((640, 426))
     plan = plan_tiles((photo.height, photo.width), (256, 256), 0.25, "mean")
     height, width = plan.tops[-1] + plan.tile[0], plan.lefts[-1] + plan.tile[1]
     figure, axes = _canvas(7, 4.7, (-8, width + 8), (height + 8, -8))
@@ -107,7 +107,7 @@ def family() -> Figure:
 def forms(folder: Path) -> None:
     """The photo in each form that the service answers."""
     segmenter = Segmenter(load_runtime(find_files(DEFAULT_WEIGHTS), device="cpu", precision="float32"))
-    wanted = (Rendering("color"), Rendering("overlay", alpha=0.6), Rendering("confidence"))
+    wanted = (Rendering("color"), Rendering("overlay"), Rendering("confidence"))
     answers = {rendering.format: _answer(segmenter, rendering) for rendering in wanted}
     polygons = json.loads(_answer(segmenter, Rendering("json", "polygons", tolerance=3)))["class_map"]["polygons"]
     photo = Image.open(PHOTO).convert("RGB")

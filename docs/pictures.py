@@ -1,8 +1,12 @@
-"""Draws the README's picture: each photo of `docs/photos` beside its segmentation by the default weights."""
+"""Draws the README's pictures: photos of `docs/photos` beside their overlays by the default weights.
+
+`python -m docs.pictures` writes them to `docs/`.
+"""
 
 from __future__ import annotations
 
 import io
+import sys
 from pathlib import Path
 
 from PIL import Image
@@ -13,23 +17,19 @@ from model.inference.segmenter import Options, Segmenter
 from model.weights_file import DEFAULT_WEIGHTS, find_files
 
 DOCS = Path(__file__).parent
-PHOTOS = ("chelsea", "astronaut")
-HEIGHT, GAP = 260, 6
+PICTURES = {"segmentation.jpg": ("cows", "dog"), "failure.jpg": ("coffee",)}
+HEIGHT, GAP = 330, 6
 
 
-def main() -> None:
+def main(folder: Path = DOCS) -> None:
     segmenter = Segmenter(load_runtime(find_files(DEFAULT_WEIGHTS), device="cpu", precision="float32"))
-    options = Options(rendering=Rendering("overlay", alpha=0.65))
-    pieces = []
-    for name in PHOTOS:
-        data = (DOCS / "photos" / f"{name}.jpg").read_bytes()
-        pieces += [_scaled(data), _scaled(segmenter.segment(data, segmenter.plan(data, options)).body)]
-    sheet = Image.new("RGB", (sum(p.width + GAP for p in pieces) - GAP, HEIGHT), "white")
-    left = 0
-    for piece in pieces:
-        sheet.paste(piece, (left, 0))
-        left += piece.width + GAP
-    sheet.save(DOCS / "segmentation.png", optimize=True)
+    options = Options(rendering=Rendering("overlay"))
+    for file, photos in PICTURES.items():
+        pieces = []
+        for name in photos:
+            data = (DOCS / "photos" / f"{name}.jpg").read_bytes()
+            pieces += [_scaled(data), _scaled(segmenter.segment(data, segmenter.plan(data, options)).body)]
+        _row(pieces).save(folder / file, quality=88, optimize=True)
 
 
 def _scaled(data: bytes) -> Image.Image:
@@ -37,5 +37,15 @@ def _scaled(data: bytes) -> Image.Image:
     return image.resize((round(image.width * HEIGHT / image.height), HEIGHT), Image.Resampling.LANCZOS)
 
 
+def _row(pieces: list[Image.Image]) -> Image.Image:
+    """The pictures side by side, on white."""
+    sheet = Image.new("RGB", (sum(piece.width + GAP for piece in pieces) - GAP, HEIGHT), "white")
+    left = 0
+    for piece in pieces:
+        sheet.paste(piece, (left, 0))
+        left += piece.width + GAP
+    return sheet
+
+
 if __name__ == "__main__":
-    main()
+    main(*map(Path, sys.argv[1:]))

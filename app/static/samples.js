@@ -3,9 +3,9 @@ import { Problem, absolute } from "./api.js";
 import { $, icon, make } from "./dom.js";
 
 const SAMPLES = [
+  { name: "cows.jpg", title: "Cows", by: "Dohduhdah, public domain" },
+  { name: "dog.jpg", title: "A dog", by: "Hans Kemperman, public domain" },
   { name: "chelsea.jpg", title: "A cat", by: "Stéfan van der Walt, CC0" },
-  { name: "astronaut.jpg", title: "An astronaut", by: "NASA, public domain" },
-  { name: "coffee.jpg", title: "A table", by: "Rachel Michetti, CC0" },
 ];
 
 async function fetched(name) {
