@@ -23,12 +23,12 @@ from benchmarks.harness.images import PHOTOS, photo
 
 SIZES = ((64, 48), (375, 500), (1152, 864), (2000, 1500))
 LARGE = (4000, 3000)
-ENCODINGS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
+ENCODINGS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
 MODES = ("RGB", "RGBA", "CMYK", "L", "LA", "P", "1", "I;16")
 QUERIES = (
     "", "format=color", "format=overlay&alpha=0.3", "format=confidence", "format=json", "format=json&mask=png&confidence=true",
     "format=json&mask=polygons", "format=coco", "format=coco&mask=polygons", "format=npz", "blend=hann&overlap=0.5",
-    "min_confidence=0.7", "side=native",
+    "min_confidence=0.7", "side=native", "min_area=0.1%&fill_holes=200",
 )  # fmt: skip
 BAD_QUERIES = ("format=gif", "side=1", "overlap=nan", "model=none", "mask=%00", "tolerance=1e999", "alpha=&alpha=")
 PAGES = ("/", "/docs", "/openapi.json", "/info", "/classes", "/models", "/metrics", "/health", "/nothing")

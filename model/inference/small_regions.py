@@ -22,6 +22,8 @@ from model.inference.segmentation import Check
 from model.inference.tiling import Size, TilePlan
 from model.inference.upsampling import BAND_PIXELS, Ids, Rows
 
+AREA_PATTERN = r"([0-9]{1,9}|(100(\.0{1,9})?|[0-9]{1,2}(\.[0-9]{1,9})?)%)"
+"""A regular expression for the areas that `parse_area` takes."""
 OUTSIDE = -1
 BORDER_BYTES, REGION_BYTES = 80, 800  # upper bounds of memory for a border and for a region
 ROW_BYTES = 45  # for a pixel of a band, to find the confidence of the new classes
@@ -44,14 +46,10 @@ class Area:
 
 def parse_area(text: str) -> Area:
     """Parses a number of pixels (`200`) or a share of the image (`0.1%`); raises `ValueError`."""
-    match = re.fullmatch(r"(\d{1,9})|(\d{1,3}(?:\.\d{1,9})?)%", text.strip(), re.ASCII)
-    if match and (pixels := match[1]):
-        return Area(Fraction(pixels))
-    if match and Fraction(match[2]) <= 100:
-        return Area(Fraction(match[2]), percent=True)
-    raise ValueError(
-        f"an area must be a whole number of pixels such as 200, or a share of the image such as 0.1%, got {text!r}"
-    )
+    if not re.fullmatch(AREA_PATTERN, text):
+        words = "an area must be a whole number of pixels such as 200, or a share of the image such as 0.1%"
+        raise ValueError(f"{words}, got {text!r}")
+    return Area(Fraction(text.removesuffix("%")), percent=text.endswith("%"))
 
 
 def without_small_regions(bands: Sequence[Rows], size: Size, min_area: int, fill_holes: int, check: Check) -> Ids:

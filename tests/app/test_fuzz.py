@@ -59,6 +59,8 @@ good_queries = st.fixed_dictionaries(
         "confidence": st.booleans(),
         "probabilities": st.booleans(),
         "min_confidence": st.floats(0, 1),
+        "min_area": st.sampled_from(["0", "20", "0.5%", "100%"]),
+        "fill_holes": st.sampled_from(["9", "2%"]),
         "tolerance": st.floats(0, 100),
     },
 ).map(only_used)

@@ -31,6 +31,11 @@ from tests.support.images import encoded, make_photo
         ({"side": "\x00\ud7ff"}, ["side"]),
         ({"alpha": -1}, ["alpha"]),
         ({"min_confidence": "inf"}, ["min_confidence"]),
+        (
+            {"min_area": "1e3"},
+            ["query min_area: must be written as 200 or 0.1%, got '1e3'"],
+        ),
+        ({"fill_holes": "101%"}, ["query fill_holes: ", "got '101%'"]),
         ({"tolerance": 101}, ["tolerance"]),
         ({"model": "third"}, ["model must be one of narrow, got 'third'"]),
     ],

@@ -161,7 +161,7 @@ def test_what_reaches_the_edge_is_no_hole() -> None:
 
 def test_too_many_regions_are_refused() -> None:
     class_map = (np.indices((200, 200)).sum(0) % 2).astype(np.uint8)
-    with pytest.raises(AnswerTooLarge, match="borders .* leave min_area and fill_holes out"):
+    with pytest.raises(AnswerTooLarge, match=r"borders .* leave min_area and fill_holes out"):
         replaced(logits_of(class_map), (200, 200), 10)
 
 
