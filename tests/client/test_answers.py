@@ -20,7 +20,11 @@ from imaging.runs import column_runs
 
 CLASS_MAP = np.array([[0, 8, 8], [0, 0, 8]], np.uint8)
 HEADERS = {"X-Request-ID": "abc", "Server-Timing": "decode;dur=1.2, queue;dur=0"}
-LABELS = [Label(0, "background", "#000000"), Label(8, "cat", "#400000"), Label(12, "dog", "#400080")]
+LABELS = [
+    Label(0, "background", "#000000", "#000000"),
+    Label(8, "cat", "#400000", "#400000"),
+    Label(12, "dog", "#400080", "#400080"),
+]
 MODEL = {"name": "m", "sha256": "0", "runtime": "openvino", "precision": "int8"}
 
 
@@ -54,8 +58,8 @@ def test_fields_that_are_not_known_yet_are_passed_over() -> None:
     assert result.confidence.flags.writeable
     assert [entry.bbox for entry in result.classes] == [(0, 0, 2, 2)] * 2
     assert (result.request_id, result.timing) == ("abc", {"decode": 1.2, "queue": 0.0})
-    label = {"id": 1, "name": "leaf", "color": "#00ff00", "parent": "plant"}
-    assert answers.labels(answer([label]))[0].name == "leaf"
+    label = {"id": 1, "name": "leaf", "color": "#00ff00", "display_color": "#3ca951", "parent": "plant"}
+    assert answers.labels(answer([label])) == [Label(1, "leaf", "#00ff00", "#3ca951")]
     (model,) = answers.models(answer([MODEL | {"default": True, "classes": [label], "new": 1}]))
     assert model.classes == tuple(answers.labels(answer([label])))
     assert (model.runtime, model.precision) == ("openvino", "int8")

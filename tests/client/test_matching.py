@@ -6,7 +6,7 @@ import pytest
 from fcn_client import Label
 from fcn_client.matching import check_aliases, is_background, match, parse_aliases
 
-LABELS = [Label(id, name, "#000000") for id, name in enumerate(["background", "cat", "dog", "Traffic Light"])]
+LABELS = [Label(id, name, "#000000", "#000000") for id, name in enumerate(["background", "cat", "dog", "Traffic Light"])]
 
 
 def test_names_match_in_any_case_and_aliases_beat_them() -> None:
@@ -34,4 +34,4 @@ def test_an_alias_of_a_class_that_the_model_lacks_is_told() -> None:
 
 def test_background_has_three_spellings() -> None:
     names = ["background", "Background", "_background_", "back", "backgrounds"]
-    assert [is_background(Label(0, name, "#000000")) for name in names] == [True, True, True, False, False]
+    assert [is_background(Label(0, name, "#000000", "#000000")) for name in names] == [True, True, True, False, False]

@@ -7,7 +7,11 @@ import pytest
 from fcn_client import ClassShare, Label, Segmentation
 from fcn_client.regions import outlines, regions
 
-LABELS = (Label(0, "background", "#000000"), Label(1, "cat", "#400000"), Label(2, "dog", "#400080"))
+LABELS = (
+    Label(0, "background", "#000000", "#000000"),
+    Label(1, "cat", "#400000", "#400000"),
+    Label(2, "dog", "#400080", "#400080"),
+)
 CLASS_MAP = np.array(
     [
         [1, 1, 0, 0, 0, 0],

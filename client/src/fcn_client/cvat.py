@@ -90,7 +90,7 @@ class Detector:
         )
 
     def detect(self, context: cvataa.DetectionFunctionContext, image: Image.Image) -> list[models.LabeledShapeRequest]:
-        """A shape for each connected region of a class; a region with holes may be several polygons.
+        """A shape for each connected region of a class. In a polygon, a line without width leads to each hole and back.
 
         `context.conf_threshold`: least mean confidence of a shape. Raises `SegmentError`.
         """

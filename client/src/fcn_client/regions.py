@@ -34,7 +34,7 @@ class Region:
 
 @dataclass(frozen=True, eq=False)
 class Outline:
-    """A polygon without holes around pixels of one class.
+    """A polygon around a region of one class. A line without width leads to each of its holes, and back.
 
     id: of the class. score: mean confidence of the pixels in it, 0 to 1. points: float64 (N, 2), x and y in pixels.
     """
@@ -55,7 +55,7 @@ def regions(result: Segmentation, ids: Collection[int]) -> Iterator[Region]:
 
 
 def outlines(result: Segmentation, document: Mapping[str, Any]) -> Iterator[Outline]:
-    """The polygons of a COCO document of the same image. A region with holes may have several.
+    """The polygons of a COCO document of the same image.
 
     result: gives the classes' ids and the confidence map, which it must have.
     """

@@ -19,11 +19,15 @@ Polygon = list[Ring]
 
 @dataclass(frozen=True)
 class Label:
-    """A class: its id (the value of its pixels), its name, and its colour as `#rrggbb`."""
+    """A class: its id (the value of its pixels), its name, and its colours as `#rrggbb`.
+
+    color: that of the label set. display_color: the one of overlays, made to be seen.
+    """
 
     id: int
     name: str
     color: str
+    display_color: str
 
 
 @dataclass(frozen=True)

@@ -36,7 +36,7 @@ class Predictor:
     aliases: Mapping[str, str]
 
     async def predict(self, image: bytes, control: Control) -> dict[str, Any]:
-        """The prediction: a result for each connected region of a class that has a label; several for polygons around holes.
+        """The prediction: a result for each connected region of a class that has a label.
 
         The score of a result is its pixels' mean confidence, that of the prediction the whole image's: Label Studio shows least
         sure tasks first by it. Raises `SegmentError`.
