@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
+from pycocotools.coco import COCO
 
 from app.api.batch import Outcome, _lines, _zip, image_outcomes
 from app.api.segment import PIECE_BYTES
@@ -69,6 +70,34 @@ def test_masks_come_as_a_zip_with_the_bytes_of_segment(client: TestClient) -> No
         assert archive.read("000-a.png") == client.post("/segment", content=PHOTOS[0]).content
         assert archive.read("002-a.png") == client.post("/segment", content=PHOTOS[1]).content
         assert json.loads(archive.read("001-bad.problem.json"))["status"] == 415
+
+
+@pytest.mark.parametrize("mask", ["rle", "polygons"])
+def test_coco_is_one_document_whose_ids_do_not_repeat(client: TestClient, service: Service, mask: str) -> None:
+    sent = parts(("a.png", PHOTOS[0]), ("b.txt", b"text"), ("a.png", PHOTOS[1]), ("c.png", PHOTOS[2]))
+    response = client.post("/segment/batch", files=sent, params={"format": "coco", "mask": mask})
+    assert response.headers["content-type"] == "application/json"
+    whole = response.json()
+    assert [(image["id"], image["file_name"]) for image in whole["images"]] == [(1, "a.png"), (3, "a.png"), (4, "c.png")]
+    assert [entry["id"] for entry in whole["annotations"]] == list(range(1, len(whole["annotations"]) + 1))
+    assert [(entry["index"], entry["file"], entry["status"]) for entry in whole["problems"]] == [(1, "b.txt", 415)]
+    assert whole["problems"][0]["problem"]["status"] == 415
+    index = COCO()
+    index.dataset = whole
+    index.createIndex()
+    for id, photo in ((1, PHOTOS[0]), (3, PHOTOS[1]), (4, PHOTOS[2])):
+        alone = client.post("/segment", content=photo, params={"format": "coco", "mask": mask}).json()
+        assert whole["categories"] == alone["categories"]
+        own = ("id", "image_id")
+        assert [{key: value for key, value in entry.items() if key not in own} for entry in index.imgToAnns[id]] == [
+            {key: value for key, value in entry.items() if key not in own} for entry in alone["annotations"]
+        ]
+    assert_idle(service)
+
+
+def test_coco_of_failed_images_alone_is_a_document_without_images(client: TestClient) -> None:
+    whole = client.post("/segment/batch?format=coco", files=parts(("b.txt", b"text"))).json()
+    assert (whole["images"], whole["annotations"], len(whole["problems"])) == ([], [], 1)
 
 
 def test_images_come_in_the_form_s_order_whatever_their_field(client: TestClient) -> None:
