@@ -66,10 +66,10 @@ class Rendering:
     overlay, 0 to 1. confidence: with JSON, whether to add the confidence map. probabilities: with npz, whether to add the
     probabilities of every class. min_confidence: 0 to 1; pixels below it become void (255). tolerance: largest movement of a
     polygon's points, in pixels. name: file name of the image, for COCO. classes: names or ids of the classes that pictures,
-    `binary`, COCO and polygons show; empty means all, except for the background in overlays, `binary` and COCO. image_format: of
-    `color` and `overlay`, by default PNG. palette: their colours, made to be told apart (`imaging/palette.py`) or those of the
-    label set. names: whether an overlay bears the names of classes. threshold: of `hf`, the least mean
-    confidence of a class, 0 to 1.
+    `binary`, COCO and polygons show; empty means all, except for the background in overlays, `binary` and COCO.
+    image_format: of `color` and `overlay`, by default PNG. palette: their colours, made to be told apart
+    (`imaging/palette.py`) or those of the label set. names: whether an overlay bears the names of classes.
+    threshold: of `hf`, the least mean confidence of a class, 0 to 1.
     Raises `UnusedParameter` for a parameter that differs from its default and that the format does not use.
     """
 
@@ -168,8 +168,8 @@ class Rendering:
     def class_ids(self, labels: Sequence[Label]) -> frozenset[int]:
         """The ids of the classes that the answer shows; raises `UnknownClass`.
 
-        Without `classes`, these are all ids from 0 to 255, including void (255); in an overlay, all but the background. `binary`
-        shows every class of the label set except the background.
+        Without `classes`, these are all ids from 0 to 255, including void (255); in an overlay, all but the background.
+        `binary` shows every class of the label set except the background.
         """
         if self.classes:
             return frozenset(class_id(name, labels) for name in self.classes)
