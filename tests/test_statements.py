@@ -11,6 +11,7 @@ import pytest
 import benchmarks.main
 import cli.arguments
 import cluster.arguments
+import training.commands.check
 import training.commands.coco_import
 import training.commands.evaluate_arguments
 import training.commands.export
@@ -32,6 +33,7 @@ NOW = [page for page in PAGES if page.name != "CHANGELOG.md"]  # which names wha
 PARSERS = [
     cli.arguments.parser, cluster.arguments.parser, training.commands.train_arguments.parser,
     training.commands.evaluate_arguments.parser, training.commands.export.parser, training.commands.coco_import.parser,
+    training.commands.check.parser,
     serve_parser, benchmarks.main.parser,
 ]  # fmt: skip
 FOREIGN_OPTIONS = {

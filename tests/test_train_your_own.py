@@ -44,7 +44,9 @@ def folder(checkout: Path) -> Path:
 
 @pytest.mark.long
 def test_the_tutorial_leads_to_a_served_mask(folder: Path) -> None:
-    train, evaluate, quantise, on_avx2, serve, ask = blocks("sh")
+    check, train, evaluate, quantise, on_avx2, serve, ask = blocks("sh")
+    run(check, folder)
+    assert "data:image/jpeg" in (folder / "check.html").read_text()
     run(train.replace("training/recipes/finetune.toml", QUICK), folder)
     weights = load_weights(folder / "runs/leaves/leaves.safetensors")
     assert weights.manifest.labels.names == ["background", "leaf", "stem", "soil"]

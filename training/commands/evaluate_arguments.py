@@ -105,6 +105,8 @@ def check_arguments(args: argparse.Namespace) -> None:
         names: tuple[str, ...] = ("calibrate", "record", "record_in", "against", "json", "pictures")
         _refuse(args, names, f"--group {EACH} prints a table", "with one group")
     if args.record:
+        if args.precision != "auto":
+            raise ValueError("--record scores the file in each of its precisions; give it without --precision")
         names = ("calibrate", "record_in", "record_as", "against", "json", "pictures")
         _refuse(args, names, "--record scores and records one file", "without it")
         if _changes_network(args) or make_options(args) != Options():
@@ -137,6 +139,10 @@ def _require_companions(args: argparse.Namespace) -> None:
         raise ValueError("give --pictures FOLDER with --worst")
     if args.worst is not None and args.worst < 1:
         raise ValueError(f"worst must be at least 1, got {args.worst}")
+    if args.group_pattern != GROUP and not args.group:
+        raise ValueError("give --group NAME with --group-pattern")
+    if (args.without_skips or args.shifts != 1) and args.runtime == "openvino":
+        raise ValueError("--without-skips and --shifts change the network, which runs on PyTorch then; leave out --runtime")
     if (args.against_precision or args.against_quality) and args.against is None:
         raise ValueError("give --against WEIGHTS with --against-precision and --against-quality")
     if args.high and not args.record:

@@ -76,6 +76,9 @@ def _export(args: argparse.Namespace) -> None:
     master = find_weights(args.weights)
     if args.int8 and args.calibration is None:
         raise ValueError("--int8 needs --calibration FOLDER, with photos on which the ranges of int8 are measured")
+    quantisation = {"calibration": None, "photos": PHOTOS, "keep": KEPT, "avx2": False}
+    if not args.int8 and (names := [f"--{name}" for name, default in quantisation.items() if getattr(args, name) != default]):
+        raise ValueError(f"{', '.join(names)} is for int8; give --int8 with it")
     if args.photos < 1 or args.keep < 0:
         raise ValueError(f"--photos must be at least 1 and --keep at least 0, got {args.photos} and {args.keep}")
     written = [export_float32(master)]

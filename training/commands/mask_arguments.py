@@ -1,4 +1,4 @@
-"""Arguments on how to read a data set's masks, and a report on how they are read."""
+"""Arguments on the splits and classes of a data set and on how to read its masks; a report on how they are read."""
 
 from __future__ import annotations
 
@@ -11,6 +11,17 @@ from training.data.masks import Meaning
 from training.data.orientation import DrawnOn
 from training.data.split import Split
 from training.data.survey import survey_all
+
+
+def add_split_arguments(p: argparse.ArgumentParser) -> None:
+    """Adds `--labels`, `--class-map`, the arguments on masks, `--train-split` and `--val-split`."""
+    p.add_argument(
+        "--labels", help="classes of the masks: voc, camvid, or a file (default: the file in the data's folder, or its layout)"
+    )
+    p.add_argument("--class-map", help="train on fewer classes: 0=0,8=1,*=0 or leaf=plant,*=ground (*: all other classes)")
+    add_mask_arguments(p)
+    p.add_argument("--train-split", default="train", help="split to learn from (default: train)")
+    p.add_argument("--val-split", default="val", help="split to score on (default: val)")
 
 
 def add_mask_arguments(p: argparse.ArgumentParser) -> None:

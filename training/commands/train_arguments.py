@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 from model.command_line import CommandParser
-from training.commands.mask_arguments import add_mask_arguments
+from training.commands.mask_arguments import add_split_arguments
 from training.data.groups import GROUP, PATTERN_HELP
 from training.learning.augmentation import CACHE_MB
 
@@ -30,14 +30,8 @@ def parser() -> argparse.ArgumentParser:
     p = CommandParser("fcn-train", description="Trains an FCN and writes its weights file and model card.")
     p.add_argument("--data", type=Path, help="folder of labelled images: images/ and masks/, a VOCdevkit, or CamVid")
     p.add_argument("--demo", action="store_true", help="train a tiny network on generated shapes, in under a minute")
-    p.add_argument(
-        "--labels", help="classes of the masks: voc, camvid, or a file (default: the file in the data's folder, or its layout)"
-    )
-    p.add_argument("--class-map", help="train on fewer classes: 0=0,8=1,*=0 or leaf=plant,*=ground (*: all other classes)")
+    add_split_arguments(p)
     p.add_argument("--score-map", help="score on fewer classes than the trained ones; written as --class-map")
-    add_mask_arguments(p)
-    p.add_argument("--train-split", default="train", help="split to learn from (default: train)")
-    p.add_argument("--val-split", default="val", help="split to score on (default: val)")
     p.add_argument(
         "--group", help="score on this group of the train split, and train on its other groups; each: every group in turn"
     )
@@ -96,3 +90,7 @@ def check_arguments(args: argparse.Namespace) -> None:
         )
     if args.data is None and not args.demo:
         raise ValueError("give --data FOLDER, or --demo")
+    if args.demo and (args.data or args.labels or args.data_name):
+        raise ValueError("--demo trains on generated shapes; leave out --data, --labels and --data-name")
+    if args.group_pattern != GROUP and not args.group:
+        raise ValueError("give --group NAME with --group-pattern")

@@ -11,9 +11,10 @@ import torch
 
 from training.data.class_mapping import ClassMapping, parse_class_mapping
 from training.data.datasets import get_split, get_splits
-from training.data.groups import groups, only, refuse_shared_frames, without
-from training.data.inspection import report_all
+from training.data.groups import groups, only, without
+from training.data.inspection import Report, pair_errors, pair_notes
 from training.data.label_files import find_labels
+from training.data.problems import raise_all
 from training.data.survey import Survey, survey_all
 from training.learning.augmentation import scale_warning
 from training.learning.plan import device_memory, plan, plan_lines
@@ -81,11 +82,8 @@ def plan_training(recipe: Recipe, train: Survey, start: str, device: torch.devic
 
 def _print_reports(data: TrainingData) -> None:
     """Prints the reports on both splits; raises `DataError` if the training cannot learn from them or be scored on them."""
-    train_report, validation_report = report_all([data.train, data.validation])
-    train_report.require_two_classes()
-    refuse_shared_frames(data.train, data.validation)
-    lines = [train_report.meaning, *train_report.notes, *validation_report.notes]
-    print("\n".join(dict.fromkeys(lines)))  # once each: two splits in one folder have notes in common
+    raise_all(pair_errors(data.train, data.validation))
+    print("\n".join([Report(data.train).meaning, *pair_notes(data.train, data.validation)]))
 
 
 def _chain(first: ClassMapping | None, second: ClassMapping | None) -> ClassMapping | None:

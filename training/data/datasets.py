@@ -29,6 +29,24 @@ def get_split(
     Raises `DataError` for an unknown layout and an empty split. If listed files are missing, raises `FrameErrors` with all
     missing files and all errors of the other frames.
     """
+    result, missing = open_split(root, split, labels, mapping, meaning, drawn_on)
+    if missing:
+        raise FrameErrors([*missing, *frame_errors([result])])
+    return result
+
+
+def open_split(
+    root: Path,
+    split: str,
+    labels: LabelSet,
+    mapping: ClassMapping | None = None,
+    meaning: Meaning = "ids",
+    drawn_on: DrawnOn = "upright",
+) -> tuple[Split, list[DataError]]:
+    """The frames of a split whose two files are there, and the errors of the others.
+
+    Raises `DataError` for an unknown layout and an empty split.
+    """
     listing = list_frames(root, split)
     published = labels == camvid_labels() and (root / camvid.COLORS).is_file()
     colors = camvid.published_colors(root) if published else label_colors(labels)
@@ -43,9 +61,7 @@ def get_split(
         drawn_on=drawn_on,
         notes=notes,
     )
-    if listing.missing:
-        raise FrameErrors([*listing.missing, *frame_errors([result])])
-    return result
+    return result, listing.missing
 
 
 def get_splits(*make: Callable[[], Split]) -> list[Split]:

@@ -9,12 +9,13 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
-from training.data.problems import DataError
+from training.data.problems import DataError, first_names
 from training.data.split import Split
 from training.data.survey import Survey
 
 GROUP = r"[^_]+"  # the default pattern: finds 0016E5 in 0016E5_07959
 EACH = "each"
+MOST_SHARED = 3  # frames of two splits that a message names
 PATTERN_HELP = (
     "regular expression for the beginning of a frame's name; the group is what it matches, or what its first parentheses "
     f"match (default: {GROUP})"
@@ -61,18 +62,22 @@ def _group(name: str, pattern: str) -> str:
     return group
 
 
-def refuse_shared_frames(train: Survey, validation: Survey) -> None:
-    """Raises `DataError` if both splits hold the same image file, byte for byte: a score on it would be worthless."""
+def shared_frames(train: Survey, validation: Survey) -> list[DataError]:
+    """An error if both splits hold the same image file, byte for byte: a score on it would be worthless."""
     train_frames = {record.image_sha256: frame for record, frame in zip(train.records, train.split.frames, strict=True)}
     shared = [
         (train_frames[record.image_sha256].image, frame.image)
         for record, frame in zip(validation.records, validation.split.frames, strict=True)
         if record.image_sha256 in train_frames
     ]
-    if shared:
-        in_train, in_validation = shared[0]
-        example = str(in_train) if in_train == in_validation else f"{in_train}, the same as {in_validation}"
-        raise DataError(
-            f"{len(shared)} of {len(validation.records)} frames of {validation.split.name!r} are in {train.split.name!r} too, "
-            f"such as {example}; a score on frames that the network was trained on tells nothing"
+    if not shared:
+        return []
+    names = first_names(
+        (str(first) if first == second else f"{first}, the same as {second}" for first, second in shared), MOST_SHARED
+    )
+    return [
+        DataError(
+            f"{len(shared)} of {len(validation.records)} frames of {validation.split.name!r} are in {train.split.name!r} too: "
+            f"{names}; a score on frames that the network was trained on tells nothing"
         )
+    ]

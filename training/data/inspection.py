@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from training.data.doubts import doubtful_labels, similar_frames, similar_note
+from training.data.groups import shared_frames
 from training.data.problems import DataError, first_names, raise_all
 from training.data.survey import Survey
 
@@ -21,15 +23,11 @@ class Report:
         """The classes that the masks show, after the split's mapping."""
         return set(self.survey.class_pixels.sum(0).nonzero()[0].tolist())
 
-    @property
-    def errors(self) -> list[DataError]:
-        """An error if no pixel has a label."""
-        return [] if self.class_ids else [self._too_few("no class")]
-
-    def require_two_classes(self) -> None:
-        """Raises `DataError` if the masks show fewer than two classes."""
-        if len(self.class_ids) < 2:
-            raise self._too_few(", ".join(self.survey.split.labels.names[index] for index in self.class_ids))
+    def errors(self, fewest_classes: int = 1) -> list[DataError]:
+        """An error if the masks show fewer classes than this; none for a split without frames."""
+        if len(self.class_ids) >= fewest_classes or not self.survey.records:
+            return []
+        return [self._too_few(", ".join(self.survey.split.labels.names[index] for index in self.class_ids) or "no class")]
 
     def _too_few(self, shown: str) -> DataError:
         split = self.survey.split
@@ -79,11 +77,24 @@ class Report:
             notes.append(
                 f"{len(missing)} of {len(labels)} classes are never shown in {split.name!r}: {first_names(missing, 10)}"
             )
-        return notes
+        return notes + doubtful_labels(self.survey)
 
 
 def report_all(surveys: Sequence[Survey]) -> list[Report]:
     """The reports on several splits; raises `DataError` if the masks of one have no label at all."""
     reports = [Report(survey) for survey in surveys]
-    raise_all([error for report in reports for error in report.errors])
+    raise_all([error for report in reports for error in report.errors()])
     return reports
+
+
+def pair_errors(train: Survey, validation: Survey) -> list[DataError]:
+    """The errors of two splits with which no training can learn and be scored."""
+    return [*Report(train).errors(fewest_classes=2), *Report(validation).errors(), *shared_frames(train, validation)]
+
+
+def pair_notes(train: Survey, validation: Survey) -> list[str]:
+    """What may be wrong with two splits and between them, a line for each remark."""
+    lines = [*Report(train).notes, *Report(validation).notes]
+    if pairs := similar_frames(train, validation):
+        lines.append(similar_note(train, validation, pairs))
+    return list(dict.fromkeys(lines))  # once each: two splits in one folder have notes in common

@@ -10,7 +10,7 @@ import json
 import os
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -103,38 +103,45 @@ class Survey:
 
 
 def survey_all(splits: Sequence[Split], *, pixels: bool = True, file: Path | None = None) -> list[Survey]:
-    """Surveys several splits of one data set. A frame that is listed several times is read once.
+    """Surveys several splits of one data set, as `survey_readable` does; raises `DataError` with the errors of all frames."""
+    surveys, errors = survey_readable(splits, pixels=pixels, file=file)
+    raise_all(errors)
+    return surveys
 
-    pixels: whether images are decoded, or only their headers read. file: where the records are kept; a frame is not read again
-    if its record has the same paths, sizes and times of change. Raises `DataError` with the errors of all frames.
+
+def survey_readable(
+    splits: Sequence[Split], *, pixels: bool = True, file: Path | None = None
+) -> tuple[list[Survey], list[DataError]]:
+    """Surveys the frames that can be read, of several splits of one data set; gives the errors of the other frames.
+
+    A frame that is listed several times is read once. pixels: whether images are decoded, or only their headers read. file:
+    where the records are kept; a frame is not read again if its record has the same paths, sizes and times of change.
     """
     known = _load(file) if file else {}
     used: dict[str, FrameRecord] = {}
-    keys: list[list[str]] = []
+    surveys: list[Survey] = []
     errors: list[DataError] = []
     for split in splits:
-        keys.append([])
+        frames, records = [], []
         for index in tqdm(range(len(split.frames)), desc=f"checking {split.name}", unit="frame", leave=False):
             key = _key(split, index)
-            keys[-1].append(key)
             try:
                 if key not in used:
                     used[key] = known.get(key) or _read(split, index, pixels)
             except DataError as error:
                 errors += error.each
+            else:
+                frames.append(split.frames[index])
+                records.append(used[key])
+        surveys.append(Survey(replace(split, frames=tuple(frames)), tuple(records)))
     if file:
         _save(file, used)
-    raise_all(errors)
-    return [Survey(split, tuple(used[key] for key in split_keys)) for split, split_keys in zip(splits, keys, strict=True)]
+    return surveys, errors
 
 
 def frame_errors(splits: Sequence[Split]) -> list[DataError]:
     """The errors of all frames of these splits; reads every frame."""
-    try:
-        survey_all(splits)
-    except DataError as error:
-        return error.each
-    return []
+    return survey_readable(splits)[1]
 
 
 def _key(split: Split, index: int) -> str:

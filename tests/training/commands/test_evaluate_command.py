@@ -128,6 +128,9 @@ def test_a_score_is_recorded_beside_the_others_and_the_tensors_stay(
         (["--group", "each", "--calibrate"], "--group each prints a table; give --calibrate with one group"),
         (["--group", "each", "--record", "val"], "--group each prints a table; give --record with one group"),
         (["--high"], "give --record NAME with --high"),
+        (["--record", "val", "--precision", "float32"], "in each of its precisions; give it without --precision"),
+        (["--group-pattern", "x"], "give --group NAME with --group-pattern"),
+        (["--shifts", "2", "--runtime", "openvino"], "leave out --runtime"),
         (
             ["--record", "val"],
             "--record scores the file as it is served; give --record-in FILE --record-as NAME",

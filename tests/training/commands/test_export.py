@@ -175,10 +175,11 @@ def test_facts_of_a_master_without_exports_are_nothing_to_write(copy: Path) -> N
     ("arguments", "message"),
     [
         (["--weights", "nothing"], "no weights file 'nothing'"),
+        (["--calibration", "{tmp}"], "--calibration is for int8; give --int8 with it"),
         (["--int8"], "--int8 needs --calibration FOLDER"),
         (["--int8", "--calibration", "{tmp}"], "no photos in {tmp}; their names end in "),
     ],
-    ids=["no weights", "no folder", "no photos"],
+    ids=["no weights", "no int8", "no folder", "no photos"],
 )
 def test_errors_are_told_on_stderr_with_status_2(
     copy: Path, tmp_path: Path, arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]

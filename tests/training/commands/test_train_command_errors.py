@@ -34,6 +34,8 @@ from training.data.demo import write_demo_data
         (["--set", "learnin_rate=1"], "unknown 'learnin_rate'"),
         (["--evaluate-every", "0"], "evaluate-every must be at least 1"),
         (["--cache-mb", "-1"], "--workers and --cache-mb at least 0, got 5, 0 and -1"),
+        (["--group-pattern", "x"], "give --group NAME with --group-pattern"),
+        (["--demo", "--data", "{tmp}"], "--demo trains on generated shapes; leave out --data"),
         (["--threads", "-1"], "threads must be 0 or more"),
         (["--name", "a/b"], "--name must be a file name of up to 200 bytes, got 'a/b'"),
         (["--start", "{tmp}"], "is not a safetensors file"),

@@ -116,8 +116,8 @@ def test_a_class_that_is_never_shown_is_told(tmp_path: Path) -> None:
 
 
 def test_a_frame_that_is_listed_twice_is_told(tmp_path: Path) -> None:
-    for name in "abc":
-        write_frame(tmp_path / "images" / f"{name}.jpg", tmp_path / "masks" / f"{name}.png", IDS)
+    for turn, name in enumerate("abc"):
+        write_frame(tmp_path / "images" / f"{name}.jpg", tmp_path / "masks" / f"{name}.png", np.roll(IDS, turn))
     (tmp_path / "train.txt").write_text("a\nb\nb.jpg\n")
     split = get_split(tmp_path, "train", FOUR)
     assert [frame.name for frame in split.frames] == ["a", "b", "b"]
@@ -125,8 +125,9 @@ def test_a_frame_that_is_listed_twice_is_told(tmp_path: Path) -> None:
 
 
 def test_masks_without_an_image_are_told(tmp_path: Path) -> None:
-    for name in ("a", "b"):
-        write_frame(tmp_path / "images" / "train" / f"{name}.jpg", tmp_path / "masks" / "train" / f"{name}.png", IDS)
+    for turn, name in enumerate("ab"):
+        paths = tmp_path / "images" / "train" / f"{name}.jpg", tmp_path / "masks" / "train" / f"{name}.png"
+        write_frame(*paths, np.roll(IDS, turn))
     save(tmp_path / "masks" / "train" / "c.png", IDS)
     (note,) = notes(get_split(tmp_path, "train", FOUR))
     assert note.startswith("1 masks have no image and are left out: ")
@@ -229,7 +230,8 @@ def test_palettes_that_contradict_the_classes_are_told_once(tmp_path: Path) -> N
         mask.save(tmp_path / "SegmentationClass" / f"{name}.png")
     split = get_split(tmp_path, "train", labels)
     assert [split.mask(index).tolist() for index in range(3)] == [ids.tolist() for ids in frames.values()]
-    (note,) = notes(split)
+    note, copies = notes(split)
+    assert copies.startswith("1 images of 'train' are copies of another")
     assert note == (
         f"3 masks have a palette that contradicts the classes' colours, such as {tmp_path}/SegmentationClass/a.png: the "
         "value 1 is 'leaf' and has the colour of 'berry'; if colours count, --masks colors"

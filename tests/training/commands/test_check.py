@@ -1,0 +1,186 @@
+"""`fcn-check`: every problem of a data set at once, its numbers, and a page of pictures."""
+
+from __future__ import annotations
+
+import base64
+import io
+import re
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from PIL import Image
+
+from tests.support.imaging.samples import oriented
+from training.commands.check import main
+from training.commands.train import main as train
+
+Ids = npt.NDArray[np.uint8]
+Pixels = npt.NDArray[np.uint8]
+NARROW = ["--set", "width=0.1", "--set", "head_width=16", "--device", "cpu"]
+
+
+def scene(seed: int, height: int = 48, width: int = 64) -> tuple[Pixels, Ids]:
+    """A picture of coarse random blocks, and a mask: soil, a quarter of leaf, a strip of void."""
+    blocks = np.random.default_rng(seed).integers(0, 256, (6, 8, 3), dtype=np.uint8)
+    photo = np.asarray(Image.fromarray(blocks).resize((width, height), Image.Resampling.BICUBIC))
+    ids = np.zeros((height, width), np.uint8)
+    ids[: height // 2, : width // 2] = 1
+    ids[height - 1 - seed % 11 :] = 255
+    return photo, ids
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """Ten frames of train and three of val, with two of three classes."""
+    root = tmp_path / "leaves"
+    for split, seeds in (("train", range(10)), ("val", range(20, 23))):
+        for kind in ("images", "masks"):
+            (root / kind / split).mkdir(parents=True)
+        for seed in seeds:
+            photo, ids = scene(seed)
+            Image.fromarray(photo).save(root / "images" / split / f"{seed}.jpg", quality=95)
+            Image.fromarray(ids).save(root / "masks" / split / f"{seed}.png")
+    (root / "classes.yaml").write_text("classes: [soil, leaf, <stem>]\n")
+    return root
+
+
+def save_mask(data: Path, name: str, ids: Ids) -> None:
+    Image.fromarray(ids).save(data / "masks" / f"{name}.png")
+
+
+def test_a_sound_data_set_is_told_in_numbers(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(data), *NARROW]) == 0
+    out = capsys.readouterr().out
+    assert "train: 10 frames; width x height: 64x48 (10)" in out
+    assert "kinds of masks: 10 grey; 0 images are turned by EXIF" in out
+    rows = {
+        line.split()[0]: line.split()[1:] for line in out.splitlines() if line.startswith(("soil", "leaf", "<stem>", "(void)"))
+    }
+    masks = np.stack([scene(seed)[1] for seed in range(10)])
+    assert rows["leaf"] == ["10", "25%", "3", "25%"]
+    assert rows["<stem>"] == ["0", "-", "0", "-"]
+    assert rows["soil"][1] == f"{100 * (masks == 0).mean():.3g}%"
+    assert rows["(void)"][:2] == ["10", f"{100 * (masks == 255).mean():.3g}%"]
+    assert "0 errors" in out
+    assert "1 of 3 classes are never shown in 'train': <stem>" in out
+    assert "  side       [128, 128]" in out
+
+
+def test_all_errors_are_told_at_once_with_numbers_and_names(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("train/1", "train/2", "val/20"):
+        save_mask(data, name, np.full((48, 64), 77, np.uint8))
+    save_mask(data, "train/3", np.zeros((40, 64), np.uint8))
+    (data / "masks" / "train" / "4.png").unlink()
+    (data / "images" / "val" / "21.jpg").write_bytes(b"no image")
+    copy = (data / "images" / "train" / "5.jpg").read_bytes()
+    (data / "images" / "val" / "22.jpg").write_bytes(copy)
+    assert main([str(data), *NARROW]) == 2
+    out, err = capsys.readouterr()
+    assert "fcn-check: 7 errors; a training would stop" in err
+    lines = out.splitlines()
+    ids = next(line for line in lines if "ids [77]" in line)
+    assert ids.startswith("  3 x ")
+    assert all(f"{name}.png" in ids for name in ("train/1", "train/2", "val/20"))
+    assert sum(line.startswith("  1 x ") for line in lines) == 4
+    for text in (
+        "train/3.png: the mask is (40, 64)",
+        "train/4.png: no such mask",
+        "21.jpg",
+        "1 of 1 frames of 'val' are in 'train'",
+    ):
+        assert any(line.startswith("  1 x ") and text in line for line in lines)
+    assert "train: 6 frames" in out
+
+
+def test_a_recompressed_copy_in_the_other_split_is_told_by_both_commands(
+    data: Path, tiny_recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Image.open(data / "images" / "train" / "6.jpg") as photo:
+        photo.resize((128, 96)).save(data / "images" / "val" / "21.jpg", quality=50)
+    save_mask(data, "val/21", scene(6, 96, 128)[1])
+    remark = f"1 of 3 images of 'val' look like images of 'train', .*{data}/images/val/21.jpg like {data}/images/train/6.jpg"
+    assert main([str(data), *NARROW]) == 0
+    assert re.search(remark, capsys.readouterr().out)
+    # stops at the start, after the data is checked
+    assert train(["--data", str(data), "--recipe", str(tiny_recipe), "--out", str(tmp_path / "out"), "--start", "no.pth"]) == 2
+    assert re.search(remark, capsys.readouterr().out)
+
+
+def test_doubtful_labels_are_told(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    masks = data / "masks" / "train"
+    (masks / "1.png").write_bytes((masks / "0.png").read_bytes())
+    save_mask(data, "train/2", np.full((48, 64), 255, np.uint8))
+    large = scene(3, 480, 640)
+    large[1][300, 5:9] = 2
+    Image.fromarray(large[0]).save(data / "images" / "train" / "3.jpg")
+    save_mask(data, "train/3", large[1])
+    (data / "images" / "train" / "copy.jpg").write_bytes((data / "images" / "train" / "4.jpg").read_bytes())
+    save_mask(data, "train/copy", scene(4)[1])
+    assert main([str(data), *NARROW]) == 0
+    out = capsys.readouterr().out
+    for remark in (
+        "1 images of 'train' are copies of another, byte for byte: .*copy.jpg like .*4.jpg",
+        "1 masks of 'train' are the same file as another image's: .*1.png like .*0.png;",
+        "1 masks of 'train' hold no class, only void: .*2.png",
+        r"1 masks of 'train' show a class by a speck alone, as by a slip: .*3.png \(<stem>, 4 pixels\)",
+        r"1 of 3 classes are shown by fewer than 3 of the 11 frames of 'train': <stem> \(1\)",
+    ):
+        assert re.search(remark, out), remark
+
+
+def test_images_that_exif_turns_and_palettes_are_counted(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    photo, ids = scene(0)
+    (data / "images" / "train" / "0.jpg").write_bytes(oriented(photo, "JPEG", 3))
+    mask = Image.fromarray(ids)
+    mask.putpalette([0, 0, 0, 128, 0, 0])
+    mask.save(data / "masks" / "train" / "0.png")
+    assert main([str(data), *NARROW]) == 0
+    assert "kinds of masks: 9 grey, 1 palette; 1 images are turned by EXIF" in capsys.readouterr().out
+
+
+def test_a_split_that_is_not_there_is_an_error_beside_the_others(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    save_mask(data, "train/1", np.full((48, 64), 77, np.uint8))
+    assert main([str(data), *NARROW, "--val-split", "test"]) == 2
+    out, err = capsys.readouterr()
+    assert "2 errors" in err
+    assert "has neither test.txt nor images/test" in out
+    assert "ids [77]" in out
+    assert "train: 9 frames" in out
+
+
+def test_a_folder_of_nothing_is_a_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "classes.yaml").write_text("classes: [soil, leaf]\n")
+    assert main([str(tmp_path), "--report", str(tmp_path / "page.html")]) == 2
+    assert "1 errors; a training would stop" in capsys.readouterr().err
+    assert "none of the known layouts" in (tmp_path / "page.html").read_text()
+    assert main([str(tmp_path / "nowhere")]) == 2
+
+
+def test_the_page_shows_labels_and_crops_and_needs_nothing_else(data: Path, tmp_path: Path) -> None:
+    save_mask(data, "train/1", np.full((48, 64), 77, np.uint8))
+    page = tmp_path / "page.html"
+    arguments = [str(data), *NARROW, "--report", str(page), "--frames", "4", "--set", "crop=[32,64]"]
+    assert main(arguments) == 2
+    text = page.read_text()
+    assert "ids [77] are neither" in text
+    assert "&lt;stem&gt;" in text
+    assert "<stem>" not in text
+    assert "Labels of train: 4 of 9 frames" in text
+    assert "Labels of val: 3 of 3 frames" in text
+    assert not re.search(r'(src|href)="(?!data:)', text)
+    pictures = [base64.b64decode(url) for url in re.findall(r'src="data:image/jpeg;base64,([^"]+)"', text)]
+    sizes = [Image.open(io.BytesIO(picture)).size for picture in pictures]
+    assert sizes == [(128, 48)] * 7 + [(128, 32)] * 9  # the photo and its labels side by side; nine crops of 64x32
+
+
+def test_each_class_is_among_the_frames_of_the_page(data: Path, tmp_path: Path) -> None:
+    ids = scene(7)[1]
+    ids[30:40, 30:40] = 2
+    save_mask(data, "train/7", ids)
+    page = tmp_path / "page.html"
+    assert main([str(data), *NARROW, "--report", str(page), "--frames", "2"]) == 0
+    captions = re.findall("<figcaption>([^<]+)</figcaption>", page.read_text())
+    assert "7: soil, leaf, &lt;stem&gt;" in captions
+    assert len(captions) == 4

@@ -1,0 +1,132 @@
+"""`fcn-check`: tells what is wrong with a folder of labelled images, what it holds, and how a training would see it."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from model.command_line import CommandParser
+from model.labels import LabelSet
+from model.networks.device import choose_device
+from training.commands.command import run_command
+from training.commands.mask_arguments import add_split_arguments
+from training.data.class_mapping import parse_class_mapping
+from training.data.datasets import open_split
+from training.data.inspection import Report, pair_errors, pair_notes
+from training.data.label_files import find_labels
+from training.data.overview import class_rows, columns, facts, grouped
+from training.data.problems import DataError
+from training.data.split import Split
+from training.data.survey import Survey, survey_readable
+from training.learning.plan import device_memory, plan, plan_lines
+from training.learning.recipe import Recipe, make_recipe, parse_changes
+from training.learning.starts import start_preprocessing
+from training.reporting.data_report import DataReport, write_report
+
+RECIPE = Path(__file__).parents[1] / "recipes" / "finetune.toml"
+FRAMES = 48
+
+
+@dataclass(frozen=True)
+class Checked:
+    """The surveyed splits, those of them that could be opened; their errors, and remarks on them."""
+
+    surveys: list[Survey]
+    errors: list[DataError]
+    notes: list[str]
+
+    @property
+    def facts(self) -> list[str]:
+        """What the splits hold, in lines of text."""
+        return [line for survey in self.surveys for line in (*facts(survey), f"  {Report(survey).meaning}")]
+
+
+def parser() -> argparse.ArgumentParser:
+    p = CommandParser("fcn-check", description="Checks a folder of labelled images, as fcn-train does before it trains.")
+    p.add_argument(
+        "data", type=Path, metavar="DATA", help="folder of labelled images: images/ and masks/, a VOCdevkit, or CamVid"
+    )
+    add_split_arguments(p)
+    p.add_argument("--recipe", type=Path, default=RECIPE, help="recipe of the plan and of the crops (default: finetune.toml)")
+    p.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="set a value of the recipe, as in TOML")
+    p.add_argument("--start", default="none", help="weights that the training would begin with, for the plan (default: none)")
+    p.add_argument("--device", default="auto", help="device that would train, for the plan: auto, cpu, cuda (default: auto)")
+    p.add_argument("--report", type=Path, metavar="FILE.html", help="also write a page with pictures of labels and crops")
+    p.add_argument("--frames", type=int, default=FRAMES, help=f"frames of each split on the page (default: {FRAMES})")
+    return p
+
+
+def main(argv: list[str] | None = None) -> int:
+    args = parser().parse_args(argv)
+    return run_command("fcn-check", lambda: _check(args))
+
+
+def _check(args: argparse.Namespace) -> None:
+    """Prints the report; raises `DataError` at its end if a training would stop."""
+    if args.frames < 1:
+        raise ValueError(f"--frames must be at least 1, got {args.frames}")
+    recipe = make_recipe(args.recipe, parse_changes(args.set))
+    labels = find_labels(args.labels, args.data)
+    checked = check_data(args, labels)
+    lines = _lines(checked)
+    recipe, plan_text = _plan(args, recipe, checked)
+    print("\n".join([*lines, *plan_text]))
+    if args.report:
+        report = DataReport(
+            name=args.data.resolve().name,
+            errors=[str(error) for error in checked.errors],
+            notes=checked.notes,
+            facts=checked.facts,
+            classes=class_rows(checked.surveys),
+            plan=plan_text,
+        )
+        write_report(args.report, report, checked.surveys, recipe, args.frames)
+        print(f"wrote {args.report}")
+    if checked.errors:
+        raise DataError(f"{len(checked.errors)} errors; a training would stop")
+
+
+def check_data(args: argparse.Namespace, labels: LabelSet) -> Checked:
+    """Opens and surveys both splits; what cannot be opened or read becomes an error."""
+    mapping = parse_class_mapping(args.class_map, labels) if args.class_map else None
+    splits: list[Split] = []
+    errors: list[DataError] = []
+    for name in (args.train_split, args.val_split):
+        try:
+            split, missing = open_split(args.data, name, labels, mapping, args.masks, args.masks_orientation)
+        except DataError as error:
+            errors += error.each
+        else:
+            splits.append(split)
+            errors += missing
+    surveys, unreadable = survey_readable(splits)
+    errors += unreadable
+    if len(surveys) < 2:
+        return Checked(surveys, list({str(error): error for error in errors}.values()), [])
+    train, validation = surveys
+    return Checked(surveys, [*errors, *pair_errors(train, validation)], pair_notes(train, validation))
+
+
+def _lines(checked: Checked) -> list[str]:
+    """The report in text."""
+    lines = checked.facts
+    if checked.surveys:
+        lines += ["", *columns(class_rows(checked.surveys)), ""]
+    lines += [f"{len(checked.errors)} errors", *(f"  {line}" for line in grouped(checked.errors))]
+    return [*lines, f"{len(checked.notes)} remarks", *(f"  {note}" for note in checked.notes)]
+
+
+def _plan(args: argparse.Namespace, recipe: Recipe, checked: Checked) -> tuple[Recipe, list[str]]:
+    """The recipe with what follows the data, and the plan's lines; unchanged for data without frames to train on."""
+    if not recipe.plan or not checked.surveys or not checked.surveys[0].records:
+        return recipe, []
+    start_side = start_preprocessing(recipe.backbone, args.start).side
+    memory = device_memory(choose_device(args.device))
+    recipe, proposals = plan(recipe, checked.surveys[0], start_side, memory)
+    return recipe, plan_lines(proposals)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
