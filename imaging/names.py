@@ -39,10 +39,10 @@ def place_names(class_map: Pixels, shown: Sequence[int], names: Mapping[int, str
     """Where to write the names of a class map's regions, uint8 (H, W); no two boxes overlap.
 
     shown: a table of 256 ids that replace the classes. names: by replaced id; those without a name get none.
-    Each region that is at least as thick as a line of text is high gets its name at its most inner point, the thickest first, at
-    most `MOST_NAMES`, unless an earlier name is there. A name that the font of Pillow cannot write, or that is wider than the
-    image, is replaced by the class id. Where even that has no space, there is no name. A class map of so many tiny regions that
-    `Regions` refuses it has no names.
+    Each region that is at least as thick as a line of text is high gets its name at its most inner point, the thickest first,
+    at most `MOST_NAMES`, unless an earlier name is there. A name that the font of Pillow cannot write, or that is wider than
+    the image, is replaced by the class id. Where even that has no space, there is no name. A class map of so many tiny regions
+    that `Regions` refuses it has no names.
     """
     height, width = class_map.shape
     size = max(LEAST_SIZE, round(math.sqrt(height * width) / LINES))
