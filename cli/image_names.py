@@ -8,7 +8,7 @@ from typing import Literal
 from imaging.decoding import IMAGE_ENDINGS
 
 ENDINGS = frozenset(IMAGE_ENDINGS)
-NOT_ACCEPTED = {".avif", ".heic", ".heif", ".hif", ".jxl", ".jp2"}
+NOT_ACCEPTED = {".heic", ".heif", ".hif", ".jxl", ".jp2"}
 """Endings of photographs that are not read."""
 # macOS writes such files and folders next to images, on other file systems and in archives
 APPLE_DOUBLE, APPLE_FOLDER = "._", "__MACOSX"

@@ -10,11 +10,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image, PngImagePlugin, UnidentifiedImageError
+from PIL import AvifImagePlugin, Image, PngImagePlugin, UnidentifiedImageError, features
 from PIL.TiffImagePlugin import TiffImageFile
 
 from imaging.conversion import SWAPPING, Pixels, rgb_image, upright_array
 from imaging.errors import DamagedImage, EmptyImage, ImageError, ImageTooLarge, UnknownImageType
+from imaging.formats.avif import avif_problem, is_avif
 from imaging.formats.declared import check_declared, check_pixels, frame_box, refusal, unread_kind
 from imaging.formats.foreign import foreign_format
 from imaging.formats.headers import GIF, JPEG, PNG, TIFF, check_header, png_chunks
@@ -31,6 +32,7 @@ ENDINGS_OF_FORMATS = {
     "GIF": (".gif",),
     "BMP": (".bmp",),
     "TIFF": (".tif", ".tiff"),
+    "AVIF": (".avif",),
 }
 """The accepted formats, and the endings of names in lower case by which commands find images in folders."""
 IMAGE_FORMATS = tuple(ENDINGS_OF_FORMATS)
@@ -40,6 +42,8 @@ JPEG_FORMATS = ("JPEG", "MPO")  # MPO: several JPEGs in one file, as phones writ
 Image.MAX_IMAGE_PIXELS = None
 # limit in bytes for a PNG's inflated text chunks, of which only EXIF is used
 PngImagePlugin.MAX_TEXT_MEMORY = 8 << 20
+# by default a thread for each core, each with a stack in the worker's limit on memory
+AvifImagePlugin.DEFAULT_MAX_THREADS = 1
 SIGNATURES = (PNG, JPEG, *GIF, *TIFF)
 ORIENTATION = 0x0112
 PNG_EXIF = (b"eXIf", b"tEXt", b"zTXt", b"iTXt")
@@ -200,6 +204,8 @@ def _open(data: bytes, limits: Limits) -> Iterator[Image.Image]:
             check_single_tags(data)
         elif header := read_webp_header(data):
             _check_size(header.size, limits)
+        elif is_avif(data):
+            _check_avif(data)
         with Image.open(io.BytesIO(data), formats=IMAGE_FORMATS) as image:
             _check_size(image.size, limits)
             _forget_xmp(image)
@@ -210,16 +216,29 @@ def _open(data: bytes, limits: Limits) -> Iterator[Image.Image]:
     except (ImageError, MemoryError):
         raise
     except UnidentifiedImageError as error:
-        if data.startswith(SIGNATURES):
+        if data.startswith(SIGNATURES) or is_avif(data):
             raise refusal(data) from error
-        name, accepted = foreign_format(data), ", ".join(IMAGE_FORMATS)
-        message = f"these bytes are none of {accepted}; send one of those"
-        if name:
-            message = f"these bytes are {name}, none of {accepted}; convert it, for instance to JPEG"
-        raise UnknownImageType(message) from error
+        raise _unknown_type(data) from error
     except Exception as error:
         reason = f": {text}" if (text := str(error)) else ""
         raise unread_kind(error) or DamagedImage(f"the image is damaged{reason}; is the file complete?") from error
+
+
+def _unknown_type(data: bytes) -> UnknownImageType:
+    """The error for bytes of a format that is not read."""
+    accepted = ", ".join(IMAGE_FORMATS)
+    if foreign := foreign_format(data):
+        name, advice = foreign
+        return UnknownImageType(f"these bytes are {name}, none of {accepted}; {advice}")
+    return UnknownImageType(f"these bytes are none of {accepted}; send one of those")
+
+
+def _check_avif(data: bytes) -> None:
+    """Raises `UnknownImageType` for an AVIF that Pillow would read wrong, or does not read for lack of a decoder."""
+    if problem := avif_problem(data):
+        raise UnknownImageType(problem)
+    if not features.check("avif"):
+        raise _unknown_type(data)
 
 
 def _silence_pillow() -> None:
@@ -278,6 +297,9 @@ def _pixel_bytes(image: Image.Image, data: bytes, target: tuple[int, int] | None
     kept = loading = 0  # kept: until the image is closed; loading: only while it is loaded
     if data.startswith(JPEG):
         loading = coefficient_bytes(data)
+    elif image.format == "AVIF":  # the decoder keeps its planes, Pillow the frame as bytes; film grain makes another copy
+        samples = len(image.getbands())
+        kept, loading = (2 * samples + 4) * pixels, 2 * samples * pixels
     elif image.format == "GIF":  # Pillow keeps the image that will replace the frame
         kept = pixels
     elif image.info.get("compression") in RUN_LENGTHS:

@@ -78,6 +78,14 @@ def webp_of(side: int) -> bytes:
     return b"RIFF" + struct.pack("<I", 4 + len(chunk)) + b"WEBP" + chunk
 
 
+def avif_that_says(side: int) -> bytes:
+    """An AVIF of 512x512 pixels whose description says another side (its box `ispe`)."""
+    data = bytearray(file_of(Image.radial_gradient("L").resize((512, 512)), "AVIF"))
+    start = data.index(b"ispe") + 8
+    data[start : start + 8] = struct.pack(">II", side, side)
+    return bytes(data)
+
+
 def png_with(*chunks: bytes) -> bytes:
     """A PNG of one pixel with these chunks before it."""
     data = png_of(1, 1, 8, 0, b"\0\0")
@@ -225,5 +233,7 @@ HOSTILE: dict[str, Callable[[], bytes]] = {
         tiff_of({256: 16, 257: 16, 258: 8, 259: 1, 262: 1, 273: 8, 34665: 98}) + exif_of(60_000)[8:] + bytes(800)
     ),
     "png of empty pixels": lambda: png_with(chunk(b"IDAT", b"") * 65_000),
-    **{f"truncated {format}": partial(_truncated, format) for format in ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")},
+    **{f"truncated {format}": partial(_truncated, format) for format in ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")},
+    "avif of a huge side": partial(avif_that_says, 60_000),
+    "avif that lies": partial(avif_that_says, 8),
 }

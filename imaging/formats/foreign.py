@@ -1,8 +1,10 @@
-"""Recognises formats that are not read by their first bytes, so that error messages can name them."""
+"""Recognises what is not read by its first bytes, so that error messages can name it and say what to do."""
 
 from __future__ import annotations
 
-BRANDS = {b"heic": "HEIC", b"heix": "HEIC", b"hevc": "HEIC", b"mif1": "HEIF", b"msf1": "HEIF", b"avif": "AVIF", b"avis": "AVIF"}
+import re
+
+BRANDS = {b"heic": "HEIC", b"heix": "HEIC", b"hevc": "HEIC", b"hevx": "HEIC", b"mif1": "HEIF", b"msf1": "HEIF"}
 """Brands of photographs in the ISO base media format (ISO/IEC 14496-12, section 4.3). Other brands are videos."""
 SIGNATURES = (
     (b"\x00\x00\x00\x0cJXL \r\n\x87\n", "JPEG XL"),
@@ -18,20 +20,56 @@ SIGNATURES = (
     (b"\x1aE\xdf\xa3", "a video"),
 )
 NETPBM = (b"P1", b"P2", b"P3", b"P4", b"P5", b"P6", b"P7")
-TEXT_BYTES = 512  # searched for signs of SVG and HTML
+TEXTS = (
+    (re.compile(rb"<svg|<\?xml.*<svg", re.DOTALL), "SVG"),
+    (re.compile(rb"<!doctype html|<html"), "an HTML page"),
+    (re.compile(rb"(https?|ftp|file|s3|gs)://"), "a URL"),
+    (re.compile(rb"data:[a-z]+/"), "a data URL"),
+    (re.compile(rb'[\[{]\s*["\[{]'), "JSON"),
+    (re.compile(rb"(file|image)="), "a form's field as text"),
+)
+"""Beginnings of texts, in lower case and without white space before them."""
+TEXT_BYTES = 512  # searched for them
+MAGICK = "convert it, for instance to PNG: magick {} photo.png"
+HEIC = "sips -s format jpeg photo.heic --out photo.jpg (macOS), or heif-convert photo.heic photo.jpg"
+UNPACK = "unpack it, and send the images"
+ADVICE = {
+    "HEIC": f"convert it, for instance to JPEG: {HEIC}",
+    "HEIF": f"convert it, for instance to JPEG: {HEIC}",
+    "AVIF": "convert it, for instance to JPEG: magick photo.avif photo.jpg",
+    "JPEG XL": "convert it, for instance to PNG: djxl photo.jxl photo.png",
+    "JPEG 2000": MAGICK.format("photo.jp2"),
+    "Photoshop": MAGICK.format("'photo.psd[0]'"),
+    "OpenEXR": MAGICK.format("photo.exr"),
+    "an icon": MAGICK.format("icon.ico"),
+    "Netpbm": MAGICK.format("photo.ppm"),
+    "PDF": "convert it, a page to an image: pdftoppm -png -r 150 file.pdf page",
+    "SVG": "convert it, for instance to PNG: rsvg-convert picture.svg -o picture.png",
+    "a video": "convert it, a frame to an image: ffmpeg -i video.mp4 -frames:v 1 frame.png",
+    "a zip archive": UNPACK,
+    "a gzip archive": UNPACK,
+    "an HTML page": "send the image that it shows; was this the address of a page?",
+    "a URL": "URLs are not fetched; send the image itself: curl URL | curl --data-binary @- ADDRESS",
+    "a data URL": "send the bytes that it holds in base64",
+    "JSON": 'send the image itself, or {"inputs": BASE64} as application/json',
+    "a form's field as text": "send the file itself: curl -F file=@photo.jpg",
+}
 
 
-def foreign_format(data: bytes) -> str | None:
-    """The name of the format of bytes that no accepted format matches, such as `HEIC`; None if it is unknown."""
+def foreign_format(data: bytes) -> tuple[str, str] | None:
+    """What bytes are that no accepted format matches, such as `HEIC`, and what to do with them; None if that is unknown."""
+    name = _name(data)
+    return (name, ADVICE[name]) if name else None
+
+
+def _name(data: bytes) -> str | None:
     if data[4:8] == b"ftyp":
-        return BRANDS.get(data[8:12], "a video")
+        return "AVIF" if data[8:12] in (b"avif", b"avis") else BRANDS.get(data[8:12], "a video")
     if name := next((name for signature, name in SIGNATURES if data.startswith(signature)), None):
         return name
+    if data[:4] == b"RIFF" and data[8:12] == b"AVI ":
+        return "a video"
     if data[:2] in NETPBM and data[2:3].isspace():
         return "Netpbm"
     head = data[:TEXT_BYTES].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
-    if head.startswith((b"<svg", b"<?xml")) and b"<svg" in head:
-        return "SVG"
-    if head.startswith((b"<!doctype html", b"<html")):
-        return "an HTML page"
-    return None
+    return next((name for beginning, name in TEXTS if beginning.match(head)), None)

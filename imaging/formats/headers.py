@@ -34,6 +34,8 @@ def format_of(start: bytes) -> str:
     signatures = {"JPEG": (JPEG,), "PNG": (PNG,), "GIF": GIF, "TIFF": TIFF, "BMP": (b"BM",)}
     if start[:4] == b"RIFF" and start[8:12] == b"WEBP":
         return "WEBP"
+    if start[4:8] == b"ftyp" and start[8:12] in (b"avif", b"avis"):
+        return "AVIF"
     return next((name for name, prefixes in signatures.items() if start.startswith(prefixes)), "unknown")
 
 

@@ -49,10 +49,10 @@ def test_a_shard_and_a_list_name_answers_as_the_whole_does(tmp_path: Path, monke
 
 
 def test_other_photographs_and_names_without_an_ending_are_told_of(tmp_path: Path) -> None:
-    empty(tmp_path, "a.jpg", "b.HEIC", "c.avif", "d", "notes.txt", "e.xml", "f.json", "._g.jpg", ".DS_Store", "h/._i.heic")
+    empty(tmp_path, "a.jpg", "b.HEIC", "c.jxl", "d", "notes.txt", "e.xml", "f.json", "._g.jpg", ".DS_Store", "h/._i.heic")
     listing = list_inputs([str(tmp_path)], "out")
     assert answers(listing) == {"a.jpg": "a"}
-    assert set(problems(listing)) == {"b.HEIC", "c.avif", "d"}
+    assert set(problems(listing)) == {"b.HEIC", "c.jxl", "d"}
     assert all("not an accepted type" in problem for problem in problems(listing).values())
 
 

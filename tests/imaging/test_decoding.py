@@ -38,7 +38,7 @@ def test_the_announced_size_is_the_decoded_one(sample: Sample) -> None:
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-@pytest.mark.parametrize("format", ["PNG", "JPEG", "WEBP", "TIFF"])
+@pytest.mark.parametrize("format", ["PNG", "JPEG", "WEBP", "TIFF", "AVIF"])
 def test_every_exif_orientation_comes_out_upright(format: str, orientation: int) -> None:
     photo = make_photo(*SIZE)
     stored = decode(file_of(Image.fromarray(photo), format), LIMITS)
@@ -58,7 +58,7 @@ def test_pixels_that_are_turned_lie_together() -> None:
 
 
 @pytest.mark.parametrize("working", [(400, 600), (200, 300), (99, 149), (40, 60), (2, 3), (1, 1), (500, 700)], ids=str)
-@pytest.mark.parametrize("format", ["JPEG", "MPO", "PNG", "WEBP", "TIFF"])
+@pytest.mark.parametrize("format", ["JPEG", "MPO", "PNG", "WEBP", "TIFF", "AVIF"])
 def test_an_image_comes_at_the_working_size_exactly(format: str, working: tuple[int, int]) -> None:
     data = file_of(Image.fromarray(PHOTO), format, **LOSSY.get(format, {}))
     decoded, scaled = decode(data, LIMITS, working), scale(decode(data, LIMITS), working)
@@ -83,7 +83,7 @@ def test_a_multi_picture_jpeg_is_its_first_picture_reduced_as_a_jpeg_is() -> Non
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-@pytest.mark.parametrize("format", ["PNG", "JPEG", "WEBP", "TIFF"])
+@pytest.mark.parametrize("format", ["PNG", "JPEG", "WEBP", "TIFF", "AVIF"])
 def test_every_exif_orientation_is_scaled_as_the_upright_image(format: str, orientation: int) -> None:
     data = oriented(PHOTO, format, orientation)
     height, width = read_size(data, LIMITS)
@@ -106,7 +106,7 @@ def test_scaling_down_averages_all_pixels_and_scaling_up_interpolates_between_th
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-@pytest.mark.parametrize("format", ["PNG", "JPEG", "WEBP", "TIFF"])
+@pytest.mark.parametrize("format", ["PNG", "JPEG", "WEBP", "TIFF", "AVIF"])
 def test_the_announced_size_is_upright(format: str, orientation: int) -> None:
     data = oriented(make_photo(*SIZE), format, orientation)
     assert read_size(data, LIMITS) == (SIZE if orientation < 5 else SIZE[::-1])

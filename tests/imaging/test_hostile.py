@@ -56,7 +56,8 @@ REFUSED = (
     "png of empty chunks",
     "bmp that lies",
     "tiff that names a huge tile twice",
-    *(f"truncated {format}" for format in ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")),
+    "avif of a huge side",
+    *(f"truncated {format}" for format in ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")),
 )
 PROGRAM = """
 import sys

@@ -17,6 +17,7 @@ from PIL import Image
 from benchmarks.harness.image_files import file_of
 from imaging.decoding import decode, read_size
 from imaging.errors import DamagedImage, ImageError, UnknownImageType
+from imaging.formats.foreign import ADVICE, BRANDS, SIGNATURES, TEXTS
 from tests.support.imaging.corners import (
     ALPHA,
     GREY,
@@ -344,22 +345,33 @@ def test_a_palette_of_a_tiff_is_read() -> None:
 
 
 @pytest.mark.parametrize(
-    ("data", "name"),
+    ("data", "name", "advice"),
     [
-        (b"\0\0\0\x18ftypheic\0\0\0\0", "HEIC"),
-        (b"\0\0\0\x1cftypavif\0\0\0\0", "AVIF"),
-        (b"\0\0\0\x18ftypisom\0\0\0\0", "a video"),
-        (b"\xff\x0a\x00", "JPEG XL"),
-        (b"%PDF-1.7\n", "PDF"),
-        (b"<?xml version='1.0'?>\n<svg xmlns='http://www.w3.org/2000/svg'/>", "SVG"),
-        (b"<!DOCTYPE html><html></html>", "an HTML page"),
-        (b"P6 4 4 255\n" + bytes(48), "Netpbm"),
+        (b"\0\0\0\x18ftypheic\0\0\0\0", "HEIC", "sips -s format jpeg .*, or heif-convert "),
+        (b"\0\0\0\x18ftypmif1\0\0\0\0mif1heic", "HEIF", "heif-convert "),
+        (b"\0\0\0\x18ftypisom\0\0\0\0", "a video", "ffmpeg "),
+        (b"RIFF\0\0\0\0AVI LIST", "a video", "ffmpeg "),
+        (b"\xff\x0a\x00", "JPEG XL", "djxl "),
+        (b"%PDF-1.7\n", "PDF", "pdftoppm "),
+        (b"<?xml version='1.0'?>\n<svg xmlns='http://www.w3.org/2000/svg'/>", "SVG", "rsvg-convert "),
+        (b"<!DOCTYPE html><html></html>", "an HTML page", "send the image"),
+        (b"P6 4 4 255\n" + bytes(48), "Netpbm", "magick "),
+        (b"PK\3\4 and more", "a zip archive", "unpack it"),
+        (b"https://images.example/cat.jpg", "a URL", r"not fetched.*curl URL \| curl --data-binary @-"),
+        (b"data:image/png;base64,iVBO", "a data URL", "send the bytes"),
+        (b'{"url": "https://images.example/cat.jpg"}', "JSON", "send the image itself, or {.inputs.: BASE64}"),
+        (b"file=%40photo.jpg", "a form's field as text", "curl -F file=@photo.jpg"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_a_format_that_is_not_read_is_named_with_how_to_convert_it(data: bytes, name: str) -> None:
-    with pytest.raises(UnknownImageType, match=f"these bytes are {name}, none of PNG, JPEG.*; convert it"):
+def test_what_is_not_read_is_named_with_what_to_do(data: bytes, name: str, advice: str) -> None:
+    with pytest.raises(UnknownImageType, match=f"these bytes are {name}, none of PNG, JPEG.*; .*{advice}"):
         read_size(data, LIMITS)
+
+
+def test_every_name_of_what_is_not_read_has_advice() -> None:
+    names = {*BRANDS.values(), *(name for _, name in SIGNATURES), *(name for _, name in TEXTS), "AVIF", "a video", "Netpbm"}
+    assert set(ADVICE) == names
 
 
 def test_pages_behind_the_first_are_not_looked_at() -> None:

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import io
 import random
-from typing import Any
+from dataclasses import replace
+from typing import Any, get_args
 
 import hypothesis.strategies as st
 import schemathesis
 from PIL import Image
 
-from imaging.errors import UnusedParameter
-from imaging.rendering import Rendering
+from imaging.rendering import ANSWER_FORMATS, MaskEncoding, Rendering
 
 
 def file_of(format: str, width: int, height: int) -> bytes:
@@ -25,7 +25,7 @@ def file_of(format: str, width: int, height: int) -> bytes:
 
 FILES = [
     file_of(format, *size)
-    for format in ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
+    for format in ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
     for size in ((1, 1), (70, 40), (150, 120))
 ]
 CUT = st.builds(lambda data, share: data[: round(share * len(data)) or 1], st.sampled_from(FILES), st.floats(0, 1))
@@ -38,9 +38,10 @@ def map_query(context: Any, query: dict[str, Any] | None) -> dict[str, Any] | No
     """The query without the parameters that its format does not use; one query in eight as it is."""
     if not query or random.Random(repr(sorted(query))).random() < 1 / 8:
         return query
-    try:
-        mask = {"mask": query["mask"]} if query.get("format") in ("json", "coco") and "mask" in query else {}
-        rendering = Rendering(query.get("format") or "png", **mask)
-    except (UnusedParameter, TypeError):
+    format = query.get("format") or "png"
+    if format not in ANSWER_FORMATS:
         return query
+    rendering = Rendering(format)
+    if query.get("mask") in get_args(MaskEncoding) and rendering.uses("mask"):
+        rendering = replace(rendering, mask=query["mask"])
     return {name: value for name, value in query.items() if rendering.uses(name)}

@@ -14,7 +14,7 @@ from tests.support.images import make_photo
 from tests.support.imaging.samples import samples
 
 SAMPLES = samples()
-FORMATS = ["PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF"]
+FORMATS = ["PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "AVIF"]
 NOISE = np.random.default_rng(2).integers(0, 256, (48, 64, 3), dtype=np.uint8)
 SMALL = {format: file_of(Image.fromarray(NOISE[:16, :24]), format) for format in FORMATS}
 LIMITS = Limits()

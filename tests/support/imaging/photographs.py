@@ -9,6 +9,7 @@ from PIL import Image
 
 from benchmarks.harness.image_files import file_of
 from tests.support.images import make_photo
+from tests.support.imaging.samples import deep_avif
 
 HEIGHT, WIDTH = 3000, 4000
 PIXELS = HEIGHT * WIDTH
@@ -51,6 +52,11 @@ def files(height: int, width: int) -> dict[str, Callable[[], bytes]]:
         "jpeg tiff": lambda: file_of(of(), "TIFF", compression="jpeg"),
         "webp": lambda: file_of(of(), "WEBP", method=0),
         "transparent webp": lambda: file_of(of("RGBA"), "WEBP", method=0),
+        "avif": lambda: file_of(of(), "AVIF", speed=10),
+        "full avif": lambda: file_of(of(), "AVIF", speed=10, subsampling="4:4:4"),
+        "transparent avif": lambda: file_of(of("RGBA"), "AVIF", speed=10, subsampling="4:4:4"),
+        "grey avif": lambda: file_of(of("L"), "AVIF", speed=10),
+        "12-bit avif": lambda: deep_avif(np.asarray(of()), 12),
         "lossless webp": lambda: file_of(of("RGBA"), "WEBP", lossless=True, method=0, quality=0),
     }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import imagecodecs
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
@@ -27,6 +28,12 @@ class Sample:
 def grey16_png(values: npt.NDArray[np.uint16], **chunks: bytes) -> bytes:
     rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
     return png_of(values.shape[1], values.shape[0], 16, 0, rows, **chunks)
+
+
+def deep_avif(pixels: Pixels, bits: int) -> bytes:
+    """An AVIF of these 8-bit pixels (H, W, 3) in samples of 10 or 12 bits."""
+    samples = np.round(pixels.astype(np.float32) * (((1 << bits) - 1) / 255)).astype(np.uint16)
+    return bytes(imagecodecs.avif_encode(samples, bitspersample=bits, level=90, speed=10, pixelformat="444"))
 
 
 def samples() -> dict[str, Sample]:
@@ -67,6 +74,18 @@ def samples() -> dict[str, Sample]:
         "palette gif": Sample(file_of(indexed, "GIF"), palette[ids]),
         "transparent palette png": Sample(file_of(indexed, "PNG", transparency=3), holed),
         "transparent gif": Sample(file_of(indexed, "GIF", transparency=3), holed),
+        "avif": Sample(file_of(color, "AVIF", quality=95, subsampling="4:4:4"), photo, 24),
+        "grey avif": Sample(file_of(Image.fromarray(grey), "AVIF", quality=95), rgb(grey), 24),
+        "rgba avif": Sample(
+            file_of(Image.fromarray(np.dstack([photo, alpha])), "AVIF", quality=95, subsampling="4:4:4"),
+            over_white(photo, alpha),
+            24,
+        ),
+        "10-bit avif": Sample(deep_avif(photo, 10), photo, 24),
+        "12-bit avif": Sample(deep_avif(photo, 12), photo, 24),
+        "animated avif": Sample(
+            file_of(color, "AVIF", quality=95, subsampling="4:4:4", save_all=True, append_images=[solid()]), photo, 24
+        ),
         "animated gif": Sample(file_of(indexed, "GIF", save_all=True, append_images=[solid()]), palette[ids]),
         "animated webp": Sample(file_of(color, "WEBP", lossless=True, save_all=True, append_images=[solid()]), photo),
         "two-page tiff": Sample(file_of(color, "TIFF", save_all=True, append_images=[solid()]), photo),

@@ -1,0 +1,42 @@
+"""Reads the boxes of an AVIF before its decoder (AV1 Image File Format; ISO/IEC 14496-12, section 4.2, and 23008-12)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+BRANDS = (b"avif", b"avis")
+DESCRIPTIONS = (b"meta", b"moov")  # boxes that describe images and sequences; the pixels are in other ones
+CLEAN_APERTURE = b"clap"
+
+
+def is_avif(data: bytes) -> bool:
+    """Whether the file's brands say that it is an AVIF; other files of this kind hold other codecs, such as HEIC's."""
+    if data[4:8] != b"ftyp":
+        return False
+    brands = data[8 : min(int.from_bytes(data[:4], "big"), 256)]
+    return any(brands[start : start + 4] in BRANDS for start in range(0, len(brands), 4) if start != 4)  # 4: a version
+
+
+def avif_problem(data: bytes) -> str | None:
+    """Why the decoder would read the file wrong, or None.
+
+    A clean aperture shows a part of the pixels; the decoder gives all of them, without an error.
+    """
+    for kind, start, end in _boxes(data):
+        if kind in DESCRIPTIONS and data.find(CLEAN_APERTURE, start, end) >= 0:
+            return "the image is an AVIF that shows a part of its pixels (a clean aperture), which is not read; save it cropped"
+    return None
+
+
+def _boxes(data: bytes) -> Iterator[tuple[bytes, int, int]]:
+    """Yields the kind, start and end of each box at the top. In a truncated file, the last end may lie beyond the data."""
+    start = 0
+    while start + 8 <= len(data):
+        length = int.from_bytes(data[start : start + 4], "big")
+        if length == 1:  # the length follows the kind
+            length = int.from_bytes(data[start + 8 : start + 16], "big")
+        end = start + length if length else len(data)
+        if end < start + 8:
+            return
+        yield data[start + 4 : start + 8], start, end
+        start = end

@@ -1,0 +1,96 @@
+"""AVIF: which files are of this kind, and what Pillow would read wrong or with more than one thread."""
+
+from __future__ import annotations
+
+import io
+import os
+import struct
+import sys
+import threading
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from benchmarks.harness.image_files import file_of
+from imaging.decoding import decode, read_size
+from imaging.errors import DamagedImage, UnknownImageType
+from imaging.formats.avif import avif_problem, is_avif
+from imaging.formats.headers import format_of
+from tests.support.images import make_photo
+from tests.support.imaging.corpus import LIMITS
+
+PHOTO = make_photo(64, 96)
+DATA = file_of(Image.fromarray(PHOTO), "AVIF")
+
+
+def with_clean_aperture(data: bytes) -> bytes:
+    """The file with a clean aperture of half its width among the properties of its image."""
+    box = struct.pack(">I4s8I", 40, b"clap", 48, 1, 64, 1, 0, 1, 0, 1)
+    changed = bytearray(data)
+    pixels = (data.index(b"mdat") + 4).to_bytes(4, "big")
+    place = data.index(pixels, data.index(b"iloc"))  # where the pixels lie, which is now further behind
+    changed[place : place + 4] = (data.index(b"mdat") + 4 + len(box)).to_bytes(4, "big")
+    for kind in (b"meta", b"iprp", b"ipco"):
+        start = data.index(kind) - 4
+        changed[start : start + 4] = (int.from_bytes(data[start : start + 4], "big") + len(box)).to_bytes(4, "big")
+    start = data.index(b"ipco") - 4
+    end = start + int.from_bytes(data[start : start + 4], "big")
+    return bytes(changed[:end] + box + changed[end:])
+
+
+def test_a_clean_aperture_which_pillow_would_ignore_is_refused() -> None:
+    data = with_clean_aperture(DATA)
+    with Image.open(io.BytesIO(data)) as image:
+        image.load()
+        assert image.size == (96, 64)
+    for read in (read_size, decode):
+        with pytest.raises(UnknownImageType, match="shows a part of its pixels"):
+            read(data, LIMITS)  # type: ignore[operator]
+    assert avif_problem(DATA) is None
+
+
+def test_the_word_in_the_pixels_is_no_clean_aperture() -> None:
+    start = DATA.index(b"mdat") + 10
+    assert avif_problem(DATA[:start] + b"clap" + DATA[start + 4 :]) is None
+
+
+def test_a_general_brand_is_read_where_the_others_say_what_it_is() -> None:
+    general = DATA[:8] + b"mif1" + DATA[12:]
+    assert is_avif(general)
+    np.testing.assert_array_equal(decode(general, LIMITS), decode(DATA, LIMITS))
+    assert not is_avif(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic")
+    assert not is_avif(b"\0\0\0\x10ftypmif1avif")  # the version, not a brand
+    assert (format_of(DATA[:12]), format_of(b"\0\0\0\x18ftypheic")) == ("AVIF", "unknown")
+
+
+@pytest.mark.parametrize("length", [16, 40, 200, len(DATA) - 20])
+def test_a_truncated_file_is_damaged(length: int) -> None:
+    with pytest.raises(DamagedImage):
+        decode(DATA[:length], LIMITS)
+
+
+@pytest.mark.parametrize(
+    "boxes", [b"\0\0\0\1meta", b"\0\0\0\0meta", b"\0\0\0\4meta", b"\xff\xff\xff\xffmeta", b"\0\0\0\1meta" + b"\xff" * 8]
+)
+def test_odd_lengths_of_boxes_end(boxes: bytes) -> None:
+    assert avif_problem(DATA[:32] + boxes + bytes(100)) is None
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads are counted in /proc")
+def test_decoding_starts_no_thread() -> None:
+    data = file_of(Image.fromarray(make_photo(1500, 2000)), "AVIF", speed=10)
+    counts, done = [], threading.Event()
+
+    def count() -> None:
+        while not done.wait(0.002):
+            counts.append(len(os.listdir("/proc/self/task")))
+
+    counter = threading.Thread(target=count)
+    counter.start()
+    before = len(os.listdir("/proc/self/task"))
+    decode(data, LIMITS)
+    done.set()
+    counter.join()
+    assert counts
+    assert max(counts) <= before
