@@ -1,26 +1,27 @@
-/** What is known of the model before any image: its name, device, scores and classes. */
-import { told } from "./api.js";
+/** What the page says of the model before any photo: its name, device, scores and classes. */
+import { readJson } from "./api.js";
+import { displayed } from "./colors.js";
 import { $, make, percent } from "./dom.js";
 
 const row = (term, ...values) => [make("dt", { textContent: term }), ...values.map((value) => make("dd", {}, value))];
 
 const RUNTIMES = { openvino: "OpenVINO", torch: "PyTorch" };
-const ran = ({ runtime, device, precision }) => `${device}, ${RUNTIMES[runtime] ?? runtime}, ${precision}`;
+const runtimeText = ({ runtime, device, precision }) => `${device}, ${RUNTIMES[runtime] ?? runtime}, ${precision}`;
 
 /** Scores of data sets and their splits, in the served precision where they were taken in it; other entries are comparisons. */
-function measured(scores, precision) {
+function splitScores(scores, precision) {
   const entries = Object.entries(scores ?? {}).filter(([, score]) => typeof score?.mean_iou === "number");
   const splits = entries.filter(([name]) => /, *(train|val|test)$/.test(name));
   return (splits.length ? splits : entries.slice(0, 1)).map(([name, score]) => [name, scores[`${name}, ${precision}`] ?? score]);
 }
 
 export async function showInfo(key, model = "") {
-  const info = await told(model ? `info?model=${encodeURIComponent(model)}` : "info", key);
+  const info = await readJson(model ? `info?model=${encodeURIComponent(model)}` : "info", key);
   if (!info?.model) return;
-  const scores = measured(info.scores, info.runtime?.precision);
+  const scores = splitScores(info.scores, info.runtime?.precision);
   $("facts").replaceChildren(
     ...row("Model", info.model.name),
-    ...(info.runtime ? row("Runs on", ran(info.runtime)) : []),
+    ...(info.runtime ? row("Runs on", runtimeText(info.runtime)) : []),
     ...(info.license ? row("Licence", info.license) : []),
   );
   $("scores").replaceChildren(...scores.map(([name, score]) => make(
@@ -34,9 +35,9 @@ export async function showInfo(key, model = "") {
   $("about").hidden = false;
 }
 
-export function showKnown(classes) {
+export function showClasses(classes) {
   if (!Array.isArray(classes)) return;
-  $("known").replaceChildren(...classes.map(({ name, color }) => {
+  $("known").replaceChildren(...displayed(classes).map(({ name, color }) => {
     const swatch = make("span", { className: "swatch" });
     swatch.style.backgroundColor = color;
     return make("li", {}, swatch, name);

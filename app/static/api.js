@@ -1,41 +1,12 @@
-/** What the server (or the way to it) said no with; title and detail are for people. */
-export class Problem extends Error {
-  constructor(title, detail, status = 0, retryAfter = null) {
-    super(title);
-    Object.assign(this, { title, detail, status, retryAfter });
-  }
-}
+/** Requests to the service that the page comes from. */
+import { problemOf, unreachable } from "./problems.js";
 
 /** Addresses are those of this file's service, whether or not the page's own ends with a slash. */
 export const absolute = (path) => new URL(`../${path}`, import.meta.url).href;
 
 const headers = (key) => (key ? { "X-API-Key": key } : {});
-const unreachable = () => new Problem("No connection", "The server cannot be reached. See that it runs and that you are online, then try again.");
 
-const WORDS = {
-  413: "Too large",
-  415: "Not an image this service reads",
-  503: "The server is busy",
-  504: "It took too long",
-};
-
-const sentence = (text) => text.charAt(0).toUpperCase() + text.slice(1) + (/[.!?]$/.test(text) ? "" : ".");
-
-/** A refused key is told apart from one that is missing. */
-const aboutKey = (key) => (key
-  ? new Problem("The key was not accepted", "See that it is whole, or ask whoever runs this service for another one.", 401)
-  : new Problem("A key is needed", "This service answers only those who have an API key.", 401));
-
-async function problemOf(status, retryAfter, blob, key) {
-  if (status === 401) return aboutKey(key);
-  let told = {};
-  try { told = JSON.parse(await blob.text()); } catch { /* a proxy's own page */ }
-  const wait = Number.parseInt(retryAfter, 10);
-  const title = WORDS[status] ?? told.title ?? `The server answered ${status}`;
-  return new Problem(title, sentence(told.detail || "it gave no reason"), status, Number.isFinite(wait) ? wait : null);
-}
-
-/** Posts the file as a form; gives the answer as a blob. XMLHttpRequest, as fetch tells nothing of an upload's progress. */
+/** Posts the file as a form; gives the answer as a blob. XMLHttpRequest, as fetch reports no progress of an upload. */
 export function upload(file, query, key, { progress, sent, signal }) {
   return new Promise((resolve, reject) => {
     const request = new XMLHttpRequest();
@@ -57,8 +28,8 @@ export function upload(file, query, key, { progress, sent, signal }) {
   });
 }
 
-/** The answer in another form, as a blob. */
-export async function ask(file, query, key) {
+/** The answer of `/segment` to this file and query, as a blob. Throws a `Problem`. */
+export async function segment(file, query, key) {
   const body = new FormData();
   body.append("file", file);
   let response;
@@ -71,12 +42,21 @@ export async function ask(file, query, key) {
   return response.blob();
 }
 
-/** What a route tells those with this key, or null where it tells nothing. */
-export async function told(path, key) {
+/** The JSON of a route, or null where the service refuses it or cannot be reached. */
+export async function readJson(path, key) {
   try {
     const response = await fetch(absolute(path), { headers: { Accept: "application/json", ...headers(key) } });
     return response.ok ? await response.json() : null;
   } catch {
     return null;
+  }
+}
+
+/** Whether the service takes images now. Only 503 and an unreachable server say no: a proxy may hide the route. */
+export async function isReady() {
+  try {
+    return (await fetch(absolute("health/ready"), { cache: "no-store" })).status !== 503;
+  } catch {
+    return false;
   }
 }

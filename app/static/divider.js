@@ -1,7 +1,7 @@
 /** The line between the photo (left) and its classes (right): dragged, or moved by arrow keys. */
 export class Divider {
-  constructor(stage, handle, covered) {
-    Object.assign(this, { stage, handle, covered });
+  constructor(stage, handle, covered, moved) {
+    Object.assign(this, { stage, handle, covered, moved, allowed: true });
     this.set(50);
     handle.addEventListener("pointerdown", (event) => {
       event.preventDefault();
@@ -35,10 +35,12 @@ export class Divider {
     this.handle.setAttribute("aria-valuetext", `${Math.round(this.value)} % photo`);
     this.stage.classList.toggle("no-before", this.value < 14);
     this.stage.classList.toggle("no-after", this.value > 86);
+    this.moved();
   }
 
   /** Without a photo beneath there is nothing to compare with. */
   allow(allowed) {
+    this.allowed = allowed;
     this.handle.hidden = !allowed;
     this.covered.style.clipPath = allowed ? `inset(0 0 0 ${this.value}%)` : "none";
   }

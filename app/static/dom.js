@@ -1,3 +1,5 @@
+/** Small helpers for elements, texts and files. */
+
 export const $ = (id) => document.getElementById(id);
 
 /** An element with these properties and children; strings become text, never markup. */
@@ -17,7 +19,8 @@ export function icon(name) {
   return svg;
 }
 
-export function say(text) {
+/** Shows a text in the status bar; screen readers read it aloud. */
+export function showStatus(text) {
   $("status").textContent = text;
 }
 
@@ -30,3 +33,12 @@ export function save(blob, name) {
 }
 
 export const stem = (name) => name.replace(/\.[^.]+$/, "") || "image";
+
+let lastFocused = null;
+document.addEventListener("focusin", (event) => { lastFocused = event.target; });
+
+/** Moves the focus to the first visible one of `elements` if the element that had it is hidden or gone. */
+export function keepFocus(...elements) {
+  if (!lastFocused || lastFocused.checkVisibility({ visibilityProperty: true })) return;
+  elements.find((element) => element?.checkVisibility())?.focus({ preventScroll: true });
+}

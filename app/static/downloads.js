@@ -1,32 +1,80 @@
-/** The answer as files: JSON as it came; pictures are asked of the server when wanted. */
-import { ask } from "./api.js";
-import { $, save, say, stem } from "./dom.js";
+/** The answer of a photo as files: pictures are asked of the service when they are wanted. */
+import { segment } from "./api.js";
+import { colorsOf } from "./colors.js";
+import { $, make, save, showStatus, stem } from "./dom.js";
+import { FORMATS, segmentQuery } from "./formats.js";
+import { Segments } from "./layers.js";
+import { firstView, isShownIn } from "./legend.js";
+import { overlayPicture } from "./overlay.js";
+import { photoOf } from "./photo.js";
+import { Problem } from "./problems.js";
 
-const FORMS = {
-  mask: { query: "format=png", file: "mask.png" },
-  color: { query: "format=color", file: "color.png" },
-  overlay: { query: "format=overlay&image_format=jpeg", file: "overlay.jpg" },
-};
+const VOID = 255; // no class of the model
 
-export function watchDownloads({ current, key, alpha, refuse }) {
-  $("json").addEventListener("click", () => {
-    const item = current();
-    save(new Blob([item.answer], { type: "application/json" }), `${stem(item.name)}.json`);
-  });
-  for (const [id, form] of Object.entries(FORMS)) {
-    const button = $(id);
+export const fileName = (item, id) => `${stem(item.name)}${FORMATS[id].ending}`;
+
+/** The parameter `classes` for what is shown. */
+function shownClasses(segments, view) {
+  const ids = segments.classes.filter(isShownIn(view)).map(({ id }) => id).filter((id) => id !== VOID);
+  if (!ids.length) throw new Problem("No class is shown", "Show at least one class for this file.");
+  return { classes: ids.join(",") };
+}
+
+/** The overlay by the service, where the browser cannot show the photo or cannot make a picture of its size. */
+function servedOverlay(item, { segments, view, opacity, withNames, key }) {
+  const shown = segments.classes.some((entry) => entry.id !== VOID && isShownIn(view)(entry));
+  const more = shown ? { alpha: opacity, ...shownClasses(segments, view) } : { alpha: 0 };
+  return segment(item.file, segmentQuery("overlay", item.query, withNames && shown ? more : { ...more, names: false }), key);
+}
+
+/** The segments of an item that is not in the viewer. */
+async function segmentsOf(item, key) {
+  const answer = JSON.parse(await item.answer.text());
+  return new Segments(answer, await colorsOf(answer.model.name, key));
+}
+
+async function overlayOf(item, { picture, segments, view, opacity, withNames, key }) {
+  let layers = picture;
+  if (!layers) {
+    const colors = make("canvas");
+    segments.paintClasses(colors, isShownIn(view));
+    const photo = await photoOf(item.file);
+    const fits = photo?.width === segments.width && photo?.height === segments.height;
+    layers = { photo: fits ? photo.element : null, segments, colors, opacity, isShown: withNames ? isShownIn(view) : null };
+  }
+  const blob = layers.photo && (await overlayPicture(layers));
+  return blob ?? servedOverlay(item, { segments, view, opacity, withNames, key });
+}
+
+/**
+ * One file of an item's answer, as a blob. `picture` is what the stage shows, where it shows this item; `opacity` and
+ * `withNames` hold for overlays. Throws a `Problem`.
+ */
+export async function fileOf(item, id, { picture = null, opacity, withNames, key }) {
+  if (id === "json") return item.answer;
+  if (id === "confidence" && item.confidence) return item.confidence;
+  if (!FORMATS[id].shown) return segment(item.file, segmentQuery(id, item.query), key);
+  const segments = picture?.segments ?? (await segmentsOf(item, key));
+  const view = item.view ?? firstView(segments.classes);
+  if (id === "overlay") return overlayOf(item, { picture, segments, view, opacity, withNames, key });
+  return segment(item.file, segmentQuery(id, item.query, shownClasses(segments, view)), key);
+}
+
+/** Makes the buttons work that have a format's name in `data-format`. */
+export function watchDownloads({ current, settings, showError }) {
+  for (const button of document.querySelectorAll("[data-format]")) {
+    const id = button.dataset.format;
     button.addEventListener("click", async () => {
       if (button.ariaBusy === "true") return;
       const item = current();
-      const query = `${form.query}${id === "overlay" ? `&alpha=${alpha()}` : ""}${item.query && `&${item.query}`}`;
-      const file = `${stem(item.name)}-${form.file}`;
+      const name = fileName(item, id);
       button.ariaBusy = "true";
-      say(`Asking for ${file}.`);
+      showStatus(`Making ${name} …`);
       try {
-        save(await ask(item.file, query, key()), file);
-        say(`${file} is saved.`);
-      } catch (problem) {
-        refuse(problem);
+        save(await fileOf(item, id, settings(item)), name);
+        showStatus(`${name} is saved.`);
+      } catch (error) {
+        showError(error);
       } finally {
         button.ariaBusy = "false";
       }

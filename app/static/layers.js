@@ -1,49 +1,19 @@
-/** What lies in the stage: the photo, the classes' colours over it, and what is known of each pixel. */
+/** What lies over the photo: the colours of classes, or of confidence; and what is known of each pixel. */
+import { HEAT } from "./heat.js";
+import { imageOf } from "./photo.js";
+import { regionsOf } from "./regions.js";
 import { LARGEST_SIDE, classMap } from "./rle.js";
 
 /** Black adds nothing to a photo but darkness; so does a background. */
 export const isClear = ({ id, name, color }) =>
   (id === 0 && /^_*background_*$/i.test(name.trim())) || color === "#000000";
 
-const MAGENTA = 0xc800d4; // blue, green, red: of few photos
-
-function loaded(image, url) {
-  return new Promise((resolve) => {
-    image.onload = () => resolve(true);
-    image.onerror = () => resolve(false);
-    image.src = url;
-  });
-}
-
-/** A picture that moves would move away from its mask, which is that of its first frame. */
-async function stillUrl(file) {
-  if (file.type !== "image/gif") return URL.createObjectURL(file);
-  try {
-    const frame = await createImageBitmap(file);
-    const canvas = new OffscreenCanvas(frame.width, frame.height);
-    canvas.getContext("2d").drawImage(frame, 0, 0);
-    return URL.createObjectURL(await canvas.convertToBlob());
-  } catch {
-    return URL.createObjectURL(file);
-  }
-}
-
-/** The file as an image element, or null where the browser cannot show it. */
-export async function photoOf(file) {
-  const url = await stillUrl(file);
-  const image = new Image();
-  const seen = await loaded(image, url);
-  URL.revokeObjectURL(url);
-  return seen ? image : null;
-}
+const opaque = ([red, green, blue]) => ((255 << 24) | (blue << 16) | (green << 8) | red) >>> 0;
 
 /** Grey values 0 to 255 of a picture by row, at the class map's size; null where the browser cannot show it. */
 async function greyOf(blob, width, height) {
-  const image = new Image();
-  const url = URL.createObjectURL(blob);
-  const seen = await loaded(image, url);
-  URL.revokeObjectURL(url);
-  if (!seen) return null;
+  const image = await imageOf(blob);
+  if (!image) return null;
   const context = new OffscreenCanvas(width, height).getContext("2d", { willReadFrequently: true });
   context.imageSmoothingEnabled = false;
   context.drawImage(image, 0, 0, width, height);
@@ -55,15 +25,25 @@ async function greyOf(blob, width, height) {
 
 /** Class and confidence of every pixel of an answer. */
 export class Segments {
-  constructor(answer) {
+  #regions = null;
+
+  /** `colors` has the display colours by class id; the other classes keep the colours of the answer. */
+  constructor(answer, colors = new Map()) {
     const { width, height } = answer.image;
     const map = classMap(answer.class_map, LARGEST_SIDE);
-    Object.assign(this, { width, height, classes: answer.classes, map, grey: null });
-    this.byId = new Map(answer.classes.map((entry) => [entry.id, entry]));
+    const classes = answer.classes.map((entry) => ({ ...entry, clear: isClear(entry), color: colors.get(entry.id) ?? entry.color }));
+    Object.assign(this, { width, height, classes, map, grey: null });
+    this.byId = new Map(classes.map((entry) => [entry.id, entry]));
   }
 
-  /** Takes the confidence of every pixel from a grey picture of the image's size. */
-  async read(blob) {
+  /** Connected regions, largest first; computed when they are first asked for. */
+  get regions() {
+    this.#regions ??= regionsOf(this.map);
+    return this.#regions;
+  }
+
+  /** Reads the confidence of every pixel from a grey picture of the image's size. */
+  async readConfidence(blob) {
     this.grey = await greyOf(blob, this.map.width, this.map.height);
   }
 
@@ -76,20 +56,20 @@ export class Segments {
   }
 
   /** Paints the classes that `isShown`; the others stay clear. */
-  paint(canvas, isShown) {
+  paintClasses(canvas, isShown) {
     const { ids } = this.map;
     const colors = new Uint32Array(256);
     for (const entry of this.classes) {
-      const [red, green, blue] = [1, 3, 5].map((at) => Number.parseInt(entry.color.slice(at, at + 2), 16));
-      if (isShown(entry)) colors[entry.id] = ((255 << 24) | (blue << 16) | (green << 8) | red) >>> 0;
+      const color = [1, 3, 5].map((at) => Number.parseInt(entry.color.slice(at, at + 2), 16));
+      if (isShown(entry)) colors[entry.id] = opaque(color);
     }
     this.fill(canvas, (at) => colors[ids[at]]);
   }
 
-  /** Paints magenta where the network is unsure: opaque at a confidence of a half or less. */
-  paintUnsure(canvas) {
+  paintConfidence(canvas) {
     const { grey } = this;
-    this.fill(canvas, (at) => ((Math.min(255, 2 * (255 - grey[at])) << 24) | MAGENTA) >>> 0);
+    const colors = Uint32Array.from(HEAT, opaque);
+    this.fill(canvas, (at) => colors[grey[at]]);
   }
 
   /** Paints the colour of each pixel, as opacity, blue, green and red from the highest byte. */

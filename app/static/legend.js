@@ -1,20 +1,28 @@
 /** The classes of an answer: click one to see it alone, or hide it by its eye. */
 import { $, icon, make, percent } from "./dom.js";
-import { isClear } from "./layers.js";
+
+/** Which classes are shown at first: all but those that would only darken the photo. */
+export const firstView = (classes) => ({ only: null, hidden: new Set(classes.filter(({ clear }) => clear).map(({ id }) => id)) });
+
+export const isShownIn = ({ only, hidden }) => ({ id }) => (only === null ? !hidden.has(id) : id === only);
 
 export class Legend {
   constructor(changed) {
-    this.changed = changed;
-    this.classes = [];
-    $("show-all").addEventListener("click", () => this.reset(true));
+    Object.assign(this, { changed, classes: [], rows: new Map(), view: firstView([]) });
+    $("show-all").addEventListener("click", () => {
+      Object.assign(this.view, { only: null, hidden: new Set() });
+      this.update();
+      $("classes").querySelector(".alone").focus();
+    });
   }
 
-  show(classes) {
-    this.classes = classes;
+  /** `view` says which classes are shown, and keeps what the user chooses. */
+  show(classes, view) {
+    Object.assign(this, { classes, view });
     const widest = Math.max(...classes.map((entry) => entry.fraction), 1e-9);
     this.rows = new Map(classes.map((entry) => [entry.id, this.row(entry, widest)]));
     $("classes").replaceChildren(...[...this.rows.values()].map((row) => row.item));
-    this.reset(false);
+    this.update();
   }
 
   row(entry, widest) {
@@ -38,26 +46,20 @@ export class Legend {
     return { item: make("li", {}, alone, eye), alone, eye };
   }
 
-  isShown = (entry) => (this.only === null ? !this.hidden.has(entry.id) : entry.id === this.only);
-
-  /** As at first, where what is clear stays so; or really all. */
-  reset(all) {
-    this.only = null;
-    this.hidden = new Set(all ? [] : this.classes.filter(isClear).map((entry) => entry.id));
-    this.update();
-  }
+  isShown = (entry) => isShownIn(this.view)(entry);
 
   isolate(id) {
-    this.only = this.only === id ? null : id;
+    this.view.only = this.view.only === id ? null : id;
     this.update();
   }
 
   toggle(id) {
-    if (this.only !== null) {
-      this.hidden = new Set(this.classes.map((entry) => entry.id).filter((other) => other !== this.only));
-      this.only = null;
+    const { view } = this;
+    if (view.only !== null) {
+      view.hidden = new Set(this.classes.map((entry) => entry.id).filter((other) => other !== view.only));
+      view.only = null;
     }
-    if (!this.hidden.delete(id)) this.hidden.add(id);
+    if (!view.hidden.delete(id)) view.hidden.add(id);
     this.update();
   }
 
@@ -66,7 +68,7 @@ export class Legend {
       const { item, alone, eye } = this.rows.get(entry.id);
       const shown = this.isShown(entry);
       item.classList.toggle("off", !shown);
-      alone.setAttribute("aria-pressed", this.only === entry.id);
+      alone.setAttribute("aria-pressed", this.view.only === entry.id);
       eye.setAttribute("aria-pressed", shown);
       eye.title = `${shown ? "Hide" : "Show"} the colour of ${entry.name}`;
       eye.replaceChildren(icon(shown ? "eye" : "eye-off"));
@@ -77,6 +79,6 @@ export class Legend {
 
   /** Marks the class that is pointed at. */
   point(id) {
-    for (const [other, { item }] of this.rows ?? []) item.classList.toggle("here", other === id);
+    for (const [other, { item }] of this.rows) item.classList.toggle("here", other === id);
   }
 }

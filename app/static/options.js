@@ -1,5 +1,5 @@
 /** How the next image is to be segmented, as a query; and the key that goes with it. */
-import { told } from "./api.js";
+import { readJson } from "./api.js";
 import { $, make } from "./dom.js";
 
 const KEY = "segment-key";
@@ -11,15 +11,17 @@ export const currentKey = () => key;
 /** Only what differs from the server's own settings is asked for. */
 export function currentQuery() {
   const side = $("side").value === "number" ? $("side-pixels").value : $("side").value;
-  const asked = {
+  const options = {
     model: $("model-choice").hidden ? "" : $("model").value,
     side: side === "auto" ? "" : side,
     quality: $("quality").value,
     blend: $("blend").value,
     overlap: $("overlap").value,
     min_confidence: $("min-confidence").value,
+    min_area: $("min-area").value.replaceAll(" ", ""),
+    fill_holes: $("fill-holes").value.replaceAll(" ", ""),
   };
-  return new URLSearchParams(Object.entries(asked).filter(([, value]) => value)).toString();
+  return new URLSearchParams(Object.entries(options).filter(([, value]) => value)).toString();
 }
 
 function keep(value) {
@@ -30,9 +32,10 @@ function keep(value) {
   } catch { /* kept for this page only */ }
 }
 
-/** Puts the key's form where it cannot be overlooked, beside what was refused for want of it. */
-export function askForKey() {
-  $("key-reason").textContent = key ? "The key was not accepted. Try another one." : "Ask whoever runs it for one; then your pictures go on.";
+/** Shows the key's form above the photos, with the reason. */
+export function askForKey({ title, detail }) {
+  $("key-title").textContent = title;
+  $("key-reason").textContent = detail;
   $("key-ask").hidden = false;
   $("key-asked").append($("key-form"));
   $("key").focus();
@@ -52,9 +55,9 @@ export function watchOptions({ changed, keyed }) {
   });
 }
 
-/** Offers the models where there are several; `chosen` hears of the one that is picked. */
+/** Offers the models where there are several; `chosen(model)` is called with the one that is picked. */
 export async function offerModels(chosen) {
-  const models = await told("models", key);
+  const models = await readJson("models", key);
   if (!Array.isArray(models) || models.length < 2) return;
   $("model").replaceChildren(...models.map((model) => make("option", { value: model.default ? "" : model.name, textContent: model.name })));
   $("model").selectedIndex = Math.max(0, models.findIndex((model) => model.default));

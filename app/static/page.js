@@ -1,56 +1,77 @@
-import { ask, told } from "./api.js";
-import { showInfo, showKnown } from "./about.js";
-import { $, say } from "./dom.js";
+/** The page: what its parts do for one another. */
+import { isReady, readJson, segment } from "./api.js";
+import { showClasses, showInfo } from "./about.js";
+import { watchArchive } from "./archive.js";
+import { $, keepFocus, showStatus } from "./dom.js";
 import { watchDownloads } from "./downloads.js";
-import { watchIntake } from "./intake.js";
+import { segmentQuery } from "./formats.js";
+import { watchInputs } from "./inputs.js";
 import { askForKey, currentKey, currentQuery, offerModels, watchOptions } from "./options.js";
 import { Queue } from "./queue.js";
+import { Result } from "./result.js";
 import { showSamples } from "./samples.js";
-import { Show } from "./show.js";
 import { watchCopies } from "./snippets.js";
-import { Strip } from "./strip.js";
+import { Thumbnails } from "./thumbnails.js";
 
-const show = new Show(confidenceOf);
-const strip = new Strip(choose);
+const POLL_MS = 1000;
+const STARTING = "The service is starting. The page goes on by itself once it is ready.";
+
+const result = new Result({ confidenceOf, key: currentKey });
+const thumbnails = new Thumbnails(choose);
 const queue = new Queue(() => ({ query: currentQuery(), key: currentKey() }), changed);
-const current = () => show.item;
-const refuse = ({ title, detail }) => say(`${title}. ${detail}`);
+const current = () => result.item;
+const showError = ({ title, detail, message }) => showStatus(title ? `${title}. ${detail}` : `Something went wrong. ${message}`);
 
 async function confidenceOf(item) {
   try {
-    const query = item.query;
-    const picture = item.confidence ?? (await ask(item.file, `format=confidence${query && `&${query}`}`, currentKey()));
-    if (item.query !== query) return null; // the picture was run again meanwhile, with other options
+    const { query } = item;
+    const picture = item.confidence ?? (await segment(item.file, segmentQuery("confidence", query), currentKey()));
+    if (item.query !== query) return null; // the photo was run again meanwhile, with other options
     item.confidence = picture;
     return picture;
   } catch (problem) {
-    refuse(problem);
+    showError(problem);
     return null;
   }
 }
 
+/** Settings of a file for download; the viewer's own picture where it shows this item. */
+const fileSettings = (item) => ({
+  opacity: result.opacity, withNames: result.withNames, key: currentKey(),
+  picture: item === current() && result.segments ? result.picture() : null,
+});
+
 function choose(item) {
   const before = current();
-  show.show(item);
-  for (const other of [before, item]) if (other && !other.removed) strip.update(other, item);
-  strip.reveal(item);
-  offerAgain();
+  result.show(item);
+  for (const other of [before, item]) if (other && !other.removed) thumbnails.update(other, item);
+  thumbnails.reveal(item);
+  showProgress();
 }
 
-/** Again is offered where it would ask for something else. */
-function offerAgain() {
+/** Shows how many photos are done, and what can be done with the current one and with all. */
+function showProgress() {
   const item = current();
+  const { done, failed, all } = queue.counts;
+  $("batch").hidden = all < 2;
+  $("all-part").hidden = all < 2 || !done;
+  $("count").textContent = `${done} of ${all} done${failed ? `, ${failed} failed` : ""}`;
+  $("batch-progress").max = Math.max(1, all);
+  $("batch-progress").value = done + failed;
+  $("batch-progress").hidden = done + failed === all;
   $("again").hidden = !item || item.state !== "done" || item.query === currentQuery();
+  keepFocus($("retry"), $("discard-problem"), thumbnails.button(item), $("file"));
 }
 
 function changed(item) {
-  strip.update(item, current());
-  if (item === current()) show.show(item);
-  if (item.problem?.status === 401 && item.state === "failed") askForKey();
-  offerAgain();
+  thumbnails.update(item, current());
+  if (item.removed) return;
+  if (item === current()) result.show(item);
+  if (item.problem?.status === 401 && item.state === "failed") askForKey(item.problem);
+  showProgress();
 }
 
-function take(files) {
+function addPhotos(files) {
   if (!files.length) return;
   const first = !queue.items.length;
   document.body.classList.add("working");
@@ -60,38 +81,51 @@ function take(files) {
   if (first) $("stage").scrollIntoView({ block: "nearest" });
 }
 
-function discard(item) {
-  const index = queue.items.indexOf(item);
-  queue.remove(item);
+function discard(items) {
+  const index = queue.items.indexOf(items[0]);
+  queue.remove(items);
   const next = queue.items[Math.min(index, queue.items.length - 1)];
   if (next) choose(next);
   else {
     document.body.classList.remove("working");
-    $("work").hidden = $("result").hidden = true;
-    show.item = null;
-    say("");
+    $("work").hidden = $("result").hidden = $("code").hidden = $("all-part").hidden = true;
+    result.item = null;
+    showStatus("");
     $("file").focus();
   }
 }
 
-watchIntake(take);
-watchCopies();
-watchDownloads({ current, key: currentKey, alpha: () => $("opacity").value / 100, refuse });
-watchOptions({ changed: offerAgain, keyed: () => { queue.unlock(); learn(); } });
-showSamples(take, refuse);
-$("cancel").addEventListener("click", () => queue.cancel(current()));
-$("retry").addEventListener("click", () => queue.again([current()]));
-$("again").addEventListener("click", () => queue.again([current()]));
-for (const id of ["discard", "discard-problem"]) $(id).addEventListener("click", () => discard(current()));
-
-/** What the service tells of itself, to some only with a key. */
-function learn() {
+/** Shows what the service says of itself, some of it only to those with a key. */
+function showService() {
   showInfo(currentKey());
-  told("classes", currentKey()).then(showKnown);
+  readJson("classes", currentKey()).then(showClasses);
   offerModels((model) => {
-    showKnown(model.classes);
+    showClasses(model.classes);
     showInfo(currentKey(), model.name);
   });
 }
 
-learn();
+async function start() {
+  if (!(await isReady())) {
+    queue.setStarting(true);
+    showStatus(STARTING);
+    do await new Promise((resolve) => setTimeout(resolve, POLL_MS)); while (!(await isReady()));
+    showStatus("The service is ready.");
+    queue.setStarting(false);
+  }
+  showService();
+}
+
+watchInputs(addPhotos);
+watchCopies();
+watchDownloads({ current, settings: fileSettings, showError });
+watchArchive({ items: () => queue.items, settings: fileSettings, showError });
+watchOptions({ changed: showProgress, keyed: () => { queue.unlock(); showService(); showProgress(); } });
+showSamples(addPhotos, showError);
+$("cancel").addEventListener("click", () => queue.cancel(current()));
+for (const id of ["retry", "again", "rerun"]) $(id).addEventListener("click", () => queue.again([current()]));
+for (const id of ["discard", "discard-problem"]) $(id).addEventListener("click", () => discard([current()]));
+$("again-all").addEventListener("click", () => queue.again(queue.items));
+$("clear").addEventListener("click", () => discard([...queue.items]));
+
+start();

@@ -1,22 +1,34 @@
-/** Images on their way: one after the other, each with its own state, options and answer. */
-import { Problem, upload } from "./api.js";
+/** Photos in turn: one at a time, each with its own state, options and answer. */
+import { segmentQuery } from "./formats.js";
+import { Problem } from "./problems.js";
+import { upload } from "./api.js";
 
-let made = 0;
+let count = 0;
 
 export class Queue {
-  /** `changed(item)` hears of every change; `settings()` gives query and key at the time an image's turn comes. */
+  /**
+   * `settings()` gives query and key when a photo's turn comes; `changed(item)` is called at every change. A queue that is
+   * `paused` sends nothing: the service starts, or it asks for a key.
+   */
   constructor(settings, changed) {
-    Object.assign(this, { settings, changed, items: [], running: null, locked: false });
+    Object.assign(this, { settings, changed, items: [], running: null, paused: false, starting: false });
   }
 
   add(files) {
     const items = [...files].map((file) => ({
-      id: ++made, file, name: file.name || "pasted image", state: "waiting", progress: 0, problem: null, answer: null, confidence: null, query: null,
+      id: ++count, file, name: file.name || "pasted image", state: "waiting", starting: this.starting,
+      progress: 0, problem: null, answer: null, confidence: null, query: null, view: null,
     }));
     this.items.push(...items);
     items.forEach(this.changed);
     this.next();
     return items;
+  }
+
+  /** How many photos have their answer, failed, and are there in all. */
+  get counts() {
+    const of = (...states) => this.items.filter(({ state }) => states.includes(state)).length;
+    return { done: of("done"), failed: of("failed", "cancelled"), all: this.items.length };
   }
 
   set(item, change) {
@@ -25,10 +37,10 @@ export class Queue {
   }
 
   again(items) {
-    this.locked = false;
+    this.paused = false;
     for (const item of items) {
       if (item === this.running) continue;
-      this.set(item, { state: "waiting", progress: 0, problem: null, answer: null, confidence: null });
+      this.set(item, { state: "waiting", progress: 0, problem: null, answer: null, confidence: null, view: null });
     }
     this.next();
   }
@@ -38,20 +50,29 @@ export class Queue {
     else if (item.state === "waiting") this.set(item, { state: "cancelled" });
   }
 
-  remove(item) {
-    this.cancel(item);
-    this.items = this.items.filter((other) => other !== item);
-    item.removed = true;
-    this.changed(item);
+  remove(items) {
+    for (const item of items) item.removed = true;
+    this.items = this.items.filter((item) => !item.removed);
+    for (const item of items) {
+      this.cancel(item);
+      this.changed(item);
+    }
   }
 
-  /** Goes on after a key was given, with all that were refused for want of it. */
+  /** Keeps photos waiting while the service starts, and sends them once it has started. */
+  setStarting(starting) {
+    this.starting = starting;
+    for (const item of this.items.filter(({ state }) => state === "waiting")) this.set(item, { starting });
+    this.next();
+  }
+
+  /** Sends again all that were refused for want of a key. */
   unlock() {
     this.again(this.items.filter((item) => item.problem?.status === 401));
   }
 
   next() {
-    if (this.running || this.locked) return;
+    if (this.running || this.paused || this.starting) return;
     const item = this.items.find(({ state }) => state === "waiting");
     if (item) this.run(item);
   }
@@ -62,7 +83,7 @@ export class Queue {
     item.abort = new AbortController();
     this.set(item, { state: "sending", query, keyed: Boolean(key) });
     try {
-      const answer = await upload(item.file, `format=json&mask=rle${query && `&${query}`}`, key, {
+      const answer = await upload(item.file, segmentQuery("json", query), key, {
         progress: (progress) => this.set(item, { progress }),
         sent: () => this.set(item, { state: "working", progress: 1 }),
         signal: item.abort.signal,
@@ -72,7 +93,7 @@ export class Queue {
       if (error.name === "AbortError") this.set(item, { state: "cancelled" });
       else {
         const problem = error instanceof Problem ? error : new Problem("Something went wrong", String(error));
-        this.locked = problem.status === 401;
+        this.paused = problem.status === 401;
         this.set(item, { state: "failed", problem });
       }
     } finally {

@@ -1,6 +1,7 @@
 /** Photographs to try the service with. */
-import { Problem, absolute } from "./api.js";
+import { absolute } from "./api.js";
 import { $, icon, make } from "./dom.js";
+import { Problem } from "./problems.js";
 
 const SAMPLES = [
   { name: "cows.jpg", title: "Cows", by: "Dohduhdah, public domain" },
@@ -8,21 +9,21 @@ const SAMPLES = [
   { name: "chelsea.jpg", title: "A cat", by: "Stéfan van der Walt, CC0" },
 ];
 
-async function fetched(name) {
+async function fetchSample(name) {
   const failed = new Problem("No connection", "The sample could not be fetched from the server.");
   const response = await fetch(absolute(`static/samples/${name}`)).catch(() => { throw failed; });
   if (!response.ok) throw failed;
   return new File([await response.blob()], name, { type: "image/jpeg" });
 }
 
-export function showSamples(take, refuse) {
+export function showSamples(addPhotos, showError) {
   $("samples").append(...SAMPLES.map(({ name, title, by }) => {
     const image = make("img", { src: absolute(`static/samples/${name}`), alt: "", loading: "lazy", decoding: "async" });
     const button = make(
       "button", { type: "button", className: "sample" }, image, make("span", { className: "title" }, title, icon("arrow")),
       make("span", { className: "by", textContent: by }),
     );
-    button.addEventListener("click", () => fetched(name).then((file) => take([file]), refuse));
+    button.addEventListener("click", () => fetchSample(name).then((file) => addPhotos([file]), showError));
     return make("li", {}, button);
   }));
 }

@@ -1,6 +1,7 @@
 /** The same request from a shell and from Python, and a button to copy each. */
 import { absolute } from "./api.js";
-import { $, say, stem } from "./dom.js";
+import { $, showStatus, stem } from "./dom.js";
+import { segmentQuery } from "./formats.js";
 
 const inShell = (text) => `'${text.replaceAll("'", "'\\''")}'`;
 // curl reads , ; and " in a form's file name as its own
@@ -9,7 +10,7 @@ const inForm = (name) => (/[,;"\\]/.test(name) ? `"${name.replaceAll("\\", "\\\\
 export function curlOf(name, query, keyed) {
   const key = keyed ? ` -H "X-API-Key: $SEGMENT_KEY"` : "";
   const url = absolute(`segment?${query}`);
-  return `curl${key} -F ${inShell(`file=@${inForm(name)}`)} \\\n  ${inShell(url)} \\\n  -o ${inShell(`${stem(name)}.json`)}`;
+  return `curl --fail-with-body${key} -F ${inShell(`file=@${inForm(name)}`)} \\\n  ${inShell(url)} \\\n  -o ${inShell(`${stem(name)}.json`)}`;
 }
 
 export function pythonOf(name, query, keyed) {
@@ -27,13 +28,13 @@ export function pythonOf(name, query, keyed) {
     "        timeout=120,",
     "    )",
     "answer = response.raise_for_status().json()",
-    `for found in answer["classes"]:`,
-    `    print(found["name"], found["fraction"])`,
+    `for entry in answer["classes"]:`,
+    `    print(entry["name"], entry["fraction"])`,
   ].join("\n");
 }
 
 export function showSnippets({ name, query, keyed }) {
-  const full = `format=json&mask=rle${query && `&${query}`}`;
+  const full = segmentQuery("json", query);
   $("curl").textContent = curlOf(name, full, keyed);
   $("python").textContent = pythonOf(name, full, keyed);
 }
@@ -54,7 +55,7 @@ export function watchCopies() {
     const label = button.querySelector("span");
     button.addEventListener("click", async () => {
       const done = await copy($(button.dataset.copy));
-      say(done ? "Copied." : "It is selected; copy it with your keyboard.");
+      showStatus(done ? "Copied." : "It is selected; copy it with your keyboard.");
       label.textContent = done ? "Copied" : "Selected";
       setTimeout(() => { label.textContent = "Copy"; }, 2000);
     });

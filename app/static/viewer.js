@@ -3,11 +3,13 @@
 const LARGEST_ZOOM = 32;
 const LARGEST_FIT = 8;
 const STEP = 1.4;
+const LINE_PIXELS = 16;
+const LARGEST_STEP = 34; // a wheel's notch zooms as the button does
 
 export class Viewer {
-  /** `point(x, y)` hears which pixel is pointed at, or null; `zoomed(scale, fits)` hears the scale. */
-  constructor(stage, { point, zoomed }) {
-    Object.assign(this, { stage, layers: stage.getElementsByClassName("layer"), point, zoomed, width: 1, height: 1, scale: 1, x: 0, y: 0, fits: true });
+  /** `point(spot)` is called with the pixel that is pointed at, or null; `moved(scale, fits)` after each zoom and move. */
+  constructor(stage, { point, moved }) {
+    Object.assign(this, { stage, layers: stage.getElementsByClassName("layer"), point, moved, width: 1, height: 1, scale: 1, x: 0, y: 0, fits: true });
     this.pointers = new Map();
     new ResizeObserver(() => (this.fits ? this.fit() : this.apply())).observe(stage);
     stage.addEventListener("wheel", (event) => this.wheel(event), { passive: false });
@@ -35,7 +37,7 @@ export class Viewer {
     this.apply();
   }
 
-  /** Zooms so that the image's pixel under (x, y) of the stage stays there; the centre unless told otherwise. */
+  /** Zooms so that the image's pixel under (x, y) of the stage stays there; by default the centre. */
   zoom(scale, x = this.stage.clientWidth / 2, y = this.stage.clientHeight / 2) {
     const fitting = this.fitting;
     const wanted = Math.min(Math.max(scale, Math.min(fitting, 1)), Math.max(LARGEST_ZOOM, fitting));
@@ -67,7 +69,7 @@ export class Viewer {
     }
     this.stage.classList.toggle("pixels", this.scale * devicePixelRatio >= 3);
     this.stage.classList.toggle("movable", width > this.stage.clientWidth + 1 || height > this.stage.clientHeight + 1);
-    this.zoomed(this.scale, this.fits);
+    this.moved(this.scale, this.fits);
   }
 
   position(event) {
@@ -75,25 +77,27 @@ export class Viewer {
     return [event.clientX - box.left - this.stage.clientLeft, event.clientY - box.top - this.stage.clientTop];
   }
 
-  tell(x, y, how) {
+  report(x, y, how) {
     const [column, row] = [Math.floor((x - this.x) / this.scale), Math.floor((y - this.y) / this.scale)];
     const outside = column < 0 || row < 0 || column >= this.width || row >= this.height;
     this.point(outside ? null : { column, row, x, y, how });
   }
 
   wheel(event) {
-    // at rest, scrolling down is meant for the page
-    if (this.fits && event.deltaY > 0 && !event.ctrlKey) return;
+    // browsers report a pinch on a touchpad as a wheel with Ctrl; the wheel alone scrolls the page
+    if (!event.ctrlKey && !event.metaKey) return;
     event.preventDefault();
-    this.zoom(this.scale * Math.exp(-event.deltaY * (event.ctrlKey ? 0.01 : 0.002)), ...this.position(event));
-    this.tell(...this.position(event), "pointer");
+    const pixels = event.deltaY * (event.deltaMode === WheelEvent.DOM_DELTA_LINE ? LINE_PIXELS : 1);
+    const step = Math.max(-LARGEST_STEP, Math.min(LARGEST_STEP, pixels));
+    this.zoom(this.scale * Math.exp(-step / 100), ...this.position(event));
+    this.report(...this.position(event), "pointer");
   }
 
   pointerdown(event) {
     if (event.button || event.target.closest("button, [role=slider]")) return;
     this.pointers.set(event.pointerId, this.position(event));
     this.stage.setPointerCapture(event.pointerId);
-    this.tell(...this.position(event), "pointer");
+    this.report(...this.position(event), "pointer");
   }
 
   pointermove(event) {
@@ -105,7 +109,7 @@ export class Viewer {
       else this.pan(at[0] - before[0], at[1] - before[1]);
       this.pointers.set(event.pointerId, at);
     }
-    this.tell(...at, "pointer");
+    this.report(...at, "pointer");
   }
 
   pinch(before, at, other) {
@@ -145,6 +149,6 @@ export class Viewer {
     const spot = () => [(this.cursor[0] + 0.5) * this.scale + this.x, (this.cursor[1] + 0.5) * this.scale + this.y];
     const over = (value, space) => Math.min(0, value - 24) + Math.max(0, value - space + 24);
     this.pan(-over(spot()[0], this.stage.clientWidth), -over(spot()[1], this.stage.clientHeight));
-    this.tell(...spot(), "keyboard");
+    this.report(...spot(), "keyboard");
   }
 }

@@ -21,6 +21,7 @@ from tests.support.browser.page import (
     reply,
     segmented,
     state,
+    until,
 )
 
 LONG = pytest.mark.long
@@ -102,7 +103,7 @@ def test_everything_is_done_by_keys_alone(page: Page) -> None:
             break
         seen.append(page.evaluate("document.activeElement.id || document.activeElement.className"))
         assert page.evaluate(OUTLINED), seen[-1]
-    wanted = "more stage divider opacity farther closer fit full discard alone eye mask json"
+    wanted = "more stage divider opacity names sure rerun discard farther closer fit full alone eye overlay mask json"
     assert set(wanted.split()) <= set(seen), seen
 
 
@@ -158,3 +159,45 @@ def test_with_a_key_the_page_learns_what_is_told_to_nobody_else(visit: Visit, pr
     assert page.locator("#known li").count() == 4
     page.reload()
     expect(page.locator("#known li")).to_have_count(4)
+
+
+def test_the_focus_stays_where_the_work_is(visit: Visit) -> None:
+    page = visit(refused=(503,))
+    requests = reply(page, problem(503, "Not available now", "full"), answer_of(quarters()))
+    page.locator(".sample").first.press("Enter")
+    expect(page.locator("#problem")).to_be_visible(timeout=ANSWERED)
+    expect(page.locator(".thumb")).to_be_focused()
+    page.locator("#retry").press("Enter")
+    expect(page.locator("#result")).to_be_visible(timeout=ANSWERED)
+    expect(page.locator(".thumb")).to_be_focused()
+    page.locator("#rerun").press("Enter")
+    until(page, lambda: len(requests) == 3)
+    expect(page.locator("#result")).to_be_visible(timeout=ANSWERED)
+    expect(page.locator(".thumb")).to_be_focused()
+    page.locator("#show-all").press("Enter")
+    expect(page.locator(".alone").first).to_be_focused()
+    page.locator("#discard").press("Enter")
+    expect(page.locator("#file")).to_be_focused()
+
+
+@pytest.mark.parametrize("touch", [True, False], ids=["phone", "desk"])
+def test_phones_are_asked_to_choose_photos_and_others_to_drop_them(visit: Visit, touch: bool) -> None:
+    page = visit(width=390 if touch else 1280, has_touch=touch, is_mobile=touch)
+    expect(page.get_by_text("Choose photos")).to_be_visible()
+    expect(page.get_by_text("Drop photos here")).to_be_visible(visible=not touch)
+    expect(page.get_by_text("paste one")).to_be_visible(visible=not touch)
+
+
+@pytest.mark.parametrize(("width", "height"), [(1280, 800), (390, 844)])
+def test_the_state_is_seen_without_scrolling(visit: Visit, width: int, height: int) -> None:
+    page = visit(width=width, height=height)
+    reply(page, answer_of(quarters(600, 900)))
+    give(page, picture("a.png", 600, 900), picture("b.png", 600, 900))
+    for name in ("a.png", "b.png"):
+        state(page, name, "done")
+    expect(page.locator("#status")).to_contain_text("a.png: 900")
+    page.evaluate("scrollTo(0, 0)")
+    for selector in ("#count", "#stage", "#status"):
+        bounds = page.locator(selector).bounding_box()
+        assert bounds
+        assert 0 <= bounds["y"] < bounds["y"] + bounds["height"] <= height, selector

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import httpx
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Page, Route, expect
 
-from tests.support.browser.page import ANSWERED, CAT, Visit, segmented
+from tests.support.browser.page import ANSWERED, CAT, Visit, give, picture, problem, segmented, state, until
 from tests.support.polling import HANG_S
 
 
@@ -51,3 +51,30 @@ def test_the_api_reference_shows_the_route_and_its_errors(visit: Visit) -> None:
     page = visit("/docs")
     page.get_by_text("/segment", exact=False).first.click(timeout=ANSWERED)
     expect(page.get_by_text("Not an accepted image type").first).to_be_visible(timeout=ANSWERED)
+
+
+def test_a_page_that_is_opened_while_the_service_starts_goes_on_by_itself(visit: Visit) -> None:
+    starting = [True]
+    refused: list[str] = []
+
+    def refuse(route: Route) -> None:
+        if not starting:
+            route.continue_()
+            return
+        refused.append(route.request.url)
+        route.fulfill(**problem(503, "Not available now", "starting"))
+
+    def start(page: Page) -> None:
+        for name in ("health/ready", "info", "classes", "models", "segment?*"):
+            page.route(f"**/{name}", refuse)
+
+    page = visit(before=start, refused=(503,))
+    expect(page.locator("#status")).to_contain_text("The service is starting")
+    give(page, picture("a.png"))
+    expect(page.locator("#busy-text")).to_have_text("Waiting for the service to start")
+    before = len(refused)
+    until(page, lambda: len(refused) > before)
+    starting.clear()
+    state(page, "a.png", "done")
+    expect(page.locator("#facts")).to_contain_text("narrow")
+    assert not any("segment?" in url for url in refused)

@@ -33,6 +33,14 @@ def assert_problem_shown(page: Page, title: str, detail: str) -> None:
     expect(page.locator("#view")).to_be_hidden()
 
 
+def assert_key_asked_for_once(page: Page, title: str, detail: str) -> None:
+    expect(page.locator("#key-title")).to_have_text(title, timeout=ANSWERED)
+    expect(page.locator("#key-reason")).to_contain_text(detail)
+    expect(page.locator("#key")).to_be_focused()
+    assert page.locator("body").inner_text().count(title) == 1
+    assert page.locator(".thumb").first.get_attribute("aria-label") == "a.png, needs a key"
+
+
 def test_files_that_are_no_image_or_damaged_are_explained_and_others_go_on(visit: Visit) -> None:
     page = visit(refused=(415, 422))
     whole = picture("whole.jpg", format="JPEG")
@@ -49,6 +57,20 @@ def test_files_that_are_no_image_or_damaged_are_explained_and_others_go_on(visit
     state(page, "half.jpg", "failed")
     thumb(page, "half.jpg").click()
     assert_problem_shown(page, "Damaged image", "damaged")
+    expect(page.locator("#retry")).to_be_hidden()
+
+
+def test_a_wrong_option_is_told_from_a_damaged_image_and_can_be_changed(visit: Visit) -> None:
+    page = visit(refused=(422,))
+    page.click("#options summary")
+    page.select_option("#side", "number")
+    page.fill("#side-pixels", "5")
+    give(page, picture("a.png"))
+    assert_problem_shown(page, "An option has a wrong value", "Change it under Options")
+    expect(page.locator("#problem-detail")).to_contain_text("side")
+    page.fill("#side-pixels", "64")
+    page.click("#retry")
+    expect(page.locator("#result")).to_be_visible(timeout=ANSWERED)
 
 
 def test_refusals_are_told_in_plain_words_and_tried_again_when_that_may_help(visit: Visit) -> None:
@@ -99,22 +121,18 @@ def test_a_key_is_asked_for_kept_in_the_tab_and_sent(visit: Visit, width: int) -
     page.route(SEGMENT, guard)
     give(page, picture("a.png"), picture("b.png"))
     expect(page.locator("#key-ask")).to_be_visible()
-    assert_problem_shown(page, "A key is needed", "only those who have an API key")
-    expect(page.locator("#problem")).to_be_visible()
-    expect(page.locator("#key")).to_be_focused()
+    assert_key_asked_for_once(page, "This service asks for a key", "Ask whoever runs it")
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
     page.keyboard.type("wrong")
     page.keyboard.press("Enter")
-    assert_problem_shown(page, "The key was not accepted", "See that it is whole")
-    expect(page.locator("#key-reason")).to_contain_text("not accepted")
-    expect(page.locator("#problem")).to_be_visible()
-    expect(page.locator("#key")).to_be_focused()
+    assert_key_asked_for_once(page, "The key was not accepted", "Check that it is complete")
     page.locator("#key").fill("secret")
     page.keyboard.press("Enter")
     for name in ("a.png", "b.png"):
         state(page, name, "done")
     expect(page.locator("#key-ask")).to_be_hidden()
     expect(page.locator("#problem")).to_be_hidden()
+    expect(thumb(page, "a.png")).to_be_focused()
     assert keys == [None, "wrong", "secret", "secret"]
     expect(page.locator("#curl")).to_have_text(re.compile(r'-H "X-API-Key: \$SEGMENT_KEY"'))
     expect(page.locator("#python")).not_to_contain_text("secret")

@@ -36,11 +36,12 @@ def test_pictures_are_asked_for_when_wanted_and_are_the_services(page: Page, nar
     segmented(page, CAT)
     requests: list[str] = []
     page.on("request", lambda request: requests.append(request.url) if request.method == "POST" else None)
-    page.locator("#opacity").fill("35")
+    answer = json.loads(downloaded(page, "#json")[1])
+    shown = "%2C".join(str(entry["id"]) for entry in answer["classes"] if entry["name"] != "background")
     for button, name, query in (
         ("#mask", "chelsea-mask.png", "format=png"),
-        ("#color", "chelsea-color.png", "format=color"),
-        ("#overlay", "chelsea-overlay.jpg", "format=overlay&image_format=jpeg&alpha=0.35"),
+        ("#color", "chelsea-color.png", f"format=color&classes={shown}"),
+        ("#confidence", "chelsea-confidence.png", "format=confidence"),
     ):
         filename, data = downloaded(page, button)
         assert filename == name
@@ -48,6 +49,36 @@ def test_pictures_are_asked_for_when_wanted_and_are_the_services(page: Page, nar
         assert np.array_equal(np.asarray(Image.open(io.BytesIO(data))), np.asarray(Image.open(io.BytesIO(expected))))
         assert requests.pop() == f"{narrow_url}/segment?{query}"
     assert requests == []
+
+
+def test_polygons_and_coco_are_the_services(page: Page, narrow_url: str) -> None:
+    segmented(page, CAT)
+    for button, name, query in (
+        ("#polygons", "chelsea-polygons.json", "format=json&mask=polygons"),
+        ("#coco", "chelsea-coco.json", "format=coco&mask=polygons"),
+    ):
+        filename, data = downloaded(page, button)
+        assert filename == name
+        files = {"file": (CAT.name, CAT.read_bytes())}
+        assert json.loads(data) == httpx.post(f"{narrow_url}/segment?{query}", files=files, timeout=HANG_S).json()
+
+
+def test_files_of_shown_classes_need_one(page: Page) -> None:
+    requests = reply(page, answer_of(quarters()))
+    segmented(page, picture("a.png"))
+    for name in ("leaf", "stone"):
+        page.locator("#classes li", has_text=name).locator(".eye").click()
+    page.click("#color")
+    expect(page.locator("#status")).to_have_text("No class is shown. Show at least one class for this file.")
+    assert len(requests) == 1
+
+
+def test_the_least_confidence_goes_with_the_formats_that_have_it(page: Page) -> None:
+    page.click("#options summary")
+    page.fill("#min-confidence", "0.3")
+    segmented(page, CAT)
+    assert downloaded(page, "#confidence")[1].startswith(b"\x89PNG")
+    assert downloaded(page, "#mask")[1].startswith(b"\x89PNG")
 
 
 def test_json_is_what_came_without_asking_again(page: Page) -> None:
@@ -69,8 +100,11 @@ def test_options_are_sent_and_hold_for_downloads_and_programs(page: Page) -> Non
     page.select_option("#blend", "hann")
     page.fill("#overlap", "0.5")
     page.fill("#min-confidence", "0.3")
+    page.fill("#min-area", "0.1 %")
+    page.fill("#fill-holes", "40")
     segmented(page, picture("a.png"))
     options = {"side": ["640"], "quality": ["high"], "blend": ["hann"], "overlap": ["0.5"], "min_confidence": ["0.3"]}
+    options |= {"min_area": ["0.1%"], "fill_holes": ["40"]}
     assert query_of(requests[0]) == BASE | options
     for part in ('"side": "640"', '"blend": "hann"', '"min_confidence": "0.3"'):
         expect(page.locator("#python")).to_contain_text(part)
@@ -97,6 +131,8 @@ def test_options_are_taken_by_the_service(visit: Visit) -> None:
     page.select_option("#blend", "hann")
     page.fill("#overlap", "0.1")
     page.fill("#min-confidence", "0.95")
+    page.fill("#min-area", "2%")
+    page.fill("#fill-holes", "9")
     page.click("#retry")
     expect(page.locator("#classes")).to_contain_text("void", timeout=ANSWERED)
 

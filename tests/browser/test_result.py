@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 from pathlib import Path
+from typing import Any
 
+import httpx
 import numpy as np
 import pytest
 from PIL import Image
 from playwright.sync_api import Page, expect
 
+from imaging.palette import oklab
 from tests.support.browser.page import (
     ANSWERED,
     CAT,
@@ -24,7 +28,10 @@ from tests.support.browser.page import (
     reply,
     segmented,
 )
-from tests.support.images import encoded, make_photo
+from tests.support.images import encoded
+from tests.support.polling import HANG_S
+
+HEAT = 'async () => (await import("./static/heat.js")).HEAT'
 
 
 @pytest.fixture
@@ -59,7 +66,7 @@ def test_one_request_shows_a_photo_its_classes_and_fits_the_screen(visit: Visit,
 
 def test_the_default_weights_find_the_cat_of_a_sample(visit: Visit, live_url: str) -> None:
     page = visit(url=live_url)
-    page.locator(".sample").first.click()
+    page.locator(".sample", has=page.locator('img[src$="chelsea.jpg"]')).click()
     expect(page.locator("#classes")).to_contain_text("cat", timeout=ANSWERED)
     page.click("#sure")
     expect(page.locator("#sure")).to_have_attribute("aria-pressed", "true", timeout=ANSWERED)
@@ -73,7 +80,9 @@ def test_the_default_weights_find_the_cat_of_a_sample(visit: Visit, live_url: st
     script = "[...document.querySelector('#colors').getContext('2d').getImageData(0, 0, 451, 300).data]"
     pixels = np.array(page.evaluate(script), np.uint8).reshape(300, 451, 4)
     assert set(np.unique(mask)) >= {0, 8}
-    assert (pixels[mask == 8] == [64, 0, 0, 255]).all()
+    classes = httpx.get(f"{live_url}/classes", timeout=HANG_S).json()
+    color = next(entry.get("display_color", entry["color"]) for entry in classes if entry["name"] == "cat")
+    assert (pixels[mask == 8] == [*bytes.fromhex(color[1:]), 255]).all()
     assert (pixels[mask == 0] == 0).all()
 
 
@@ -138,16 +147,91 @@ def test_confidence_is_asked_for_once_when_it_is_looked_at(shown: Page) -> None:
     shown.mouse.move(*on_screen(shown, 10, 50))
     expect(shown.locator("#reading-sure")).to_have_text("")
     assert requests == []
+    heat = shown.evaluate(HEAT)
     for _ in range(2):
         sure.click()
         expect(sure).to_have_attribute("aria-pressed", "true")
-        assert painted(shown, 89, 5)[3] == 0
-        assert painted(shown, 0, 50) == [0xD4, 0, 0xC8, 255]
-        expect(shown.locator("#after-tag")).to_have_text("Unsure")
+        assert painted(shown, 89, 5) == [*heat[255], 255]
+        assert painted(shown, 0, 50) == [*heat[0], 255]
+        expect(shown.locator("#after-tag")).to_have_text("Confidence")
+        expect(shown.locator("#heat-scale")).to_be_visible()
         sure.click()
         expect(sure).to_have_attribute("aria-pressed", "false")
         assert painted(shown, 0, 50) == [0x3C, 0xA9, 0x51, 255]
+        expect(shown.locator("#heat-scale")).to_be_hidden()
     assert [url.split("?")[1] for url in requests] == ["format=confidence"]
+
+
+def test_the_colours_of_confidence_are_even_to_the_eye(page: Page) -> None:
+    tenths = oklab(page.evaluate(HEAT))[np.linspace(0, 255, 11).astype(int)]
+    steps = np.linalg.norm(np.diff(tenths, axis=0), axis=1)
+    assert steps.max() < 1.3 * steps.min()
+    assert (np.diff(tenths[:, 0]) < 0).all()
+
+
+def test_names_lie_on_the_visible_part_of_their_regions(shown: Page) -> None:
+    tags = shown.locator(".name-tag")
+    expect(tags.filter(visible=True)).to_have_count(1)  # the divider covers the leaf
+    shown.locator("#divider").press("Home")
+    expect(tags.filter(visible=True)).to_have_count(2)
+    left, middle = box(shown, "#colors")["x"], box(shown, "#colors")["width"] / 2
+    for name, low in (("leaf", left), ("stone", left + middle)):
+        tag = tags.filter(has_text=name).bounding_box()
+        assert tag
+        assert low <= tag["x"] < tag["x"] + tag["width"] <= low + middle
+        assert tag["y"] > box(shown, "#colors")["y"] + box(shown, "#colors")["height"] / 2
+    shown.locator("#classes li", has_text="leaf").locator(".eye").click()
+    expect(tags.filter(visible=True)).to_have_text(["stone"])
+    shown.click("#names")
+    expect(shown.locator("#names")).to_have_attribute("aria-pressed", "false")
+    expect(tags).to_have_count(0)
+
+
+def saved_overlay(page: Page) -> Any:
+    with page.expect_download() as download:
+        page.click("#overlay")
+    assert download.value.suggested_filename == "quarters-overlay.jpg"
+    return np.asarray(Image.open(Path(download.value.path())), float)
+
+
+def test_the_overlay_is_what_the_page_shows(page: Page) -> None:
+    reply(page, answer_of(quarters(600, 900)))
+    photo = picture("quarters.png", 600, 900)
+    segmented(page, photo)
+    pixels = np.asarray(Image.open(io.BytesIO(photo["buffer"])), float)
+    colors = {1: [0x3C, 0xA9, 0x51], 2: [0x42, 0x69, 0xD0]}
+
+    def expected(opacity: float, *ids: int) -> Any:
+        picture = pixels.copy()
+        for id in ids:
+            where = quarters(600, 900) == id
+            picture[where] = (1 - opacity) * pixels[where] + opacity * np.array(colors[id])
+        return picture
+
+    page.click("#names")
+    page.locator("#opacity").fill("35")
+    assert abs(saved_overlay(page) - expected(0.35, 1, 2)).mean() < 6
+    page.locator("#classes li", has_text="stone").locator(".eye").click()
+    plain = saved_overlay(page)
+    assert abs(plain - expected(0.35, 1)).mean() < 6
+    page.locator("#classes li", has_text="stone").locator(".alone").click()
+    page.locator("#opacity").fill("100")
+    assert abs(saved_overlay(page) - expected(1, 2)).mean() < 6
+    page.locator("#classes li", has_text="stone").locator(".alone").click()
+    page.locator("#opacity").fill("35")
+    page.click("#names")
+    named = abs(saved_overlay(page) - plain).max(axis=2) > 60
+    assert named[300:, :450].any()
+    assert not named[:300].any()
+    assert not named[300:, 450:].any()
+
+
+def test_the_overlay_of_a_picture_that_the_browser_cannot_show_is_the_services(page: Page) -> None:
+    segmented(page, picture("quarters.tiff", format="TIFF"))
+    with page.expect_request("**/segment?format=overlay*") as request:
+        overlay = saved_overlay(page)
+    assert overlay.shape == (60, 90, 3)
+    assert "alpha=0.6&classes=" in request.value.url
 
 
 def test_a_confidence_that_is_refused_is_told_and_the_classes_stay(visit: Visit) -> None:
@@ -218,16 +302,6 @@ def test_a_picture_that_the_browser_cannot_show_gives_its_classes(page: Page) ->
     page.locator(".thumb").last.click()
     expect(page.locator("#photo-note")).to_be_hidden()
     expect(page.locator("#divider")).to_be_visible()
-
-
-def test_a_photo_that_lies_on_its_side_is_shown_upright(page: Page) -> None:
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    data = encoded(make_photo(60, 90), "JPEG", exif=exif.tobytes())
-    segmented(page, {"name": "side.jpg", "mimeType": "image/jpeg", "buffer": data})
-    expect(page.locator("#status")).to_contain_text(re.compile("60 . 90 pixels"))
-    expect(page.locator("#photo-note")).to_be_hidden()
-    assert page.locator("#photo").evaluate("(e) => [e.naturalWidth, e.naturalHeight]") == [60, 90]
 
 
 def test_names_are_shown_as_text(page: Page) -> None:

@@ -47,13 +47,16 @@ def test_buttons_zoom_in_out_to_the_whole_and_until_pixels_are_squares(wide: Pag
     assert wide.locator("#colors").evaluate("(e) => getComputedStyle(e).imageRendering") == "pixelated"
 
 
-def test_the_wheel_zooms_around_the_pointer_and_dragging_moves(wide: Page) -> None:
+def test_ctrl_and_the_wheel_zoom_around_the_pointer_and_dragging_moves(wide: Page) -> None:
     before = image_box(wide)
     spot = on_screen(wide, 300, 400)
     wide.mouse.move(*spot)
-    wide.mouse.wheel(0, -500)
+    wide.keyboard.down("Control")
+    for _ in range(3):
+        wide.mouse.wheel(0, -100)
+    wide.keyboard.up("Control")
     expect(wide.locator("#fit")).to_have_attribute("aria-pressed", "false")
-    assert image_box(wide)[2] > before[2] * 2
+    until(wide, lambda: image_box(wide)[2] > before[2] * 2)
     assert on_screen(wide, 300, 400) == pytest.approx(spot, abs=3)
     wide.mouse.down()
     wide.mouse.move(spot[0] - 80, spot[1] - 50, steps=3)
@@ -62,12 +65,17 @@ def test_the_wheel_zooms_around_the_pointer_and_dragging_moves(wide: Page) -> No
     assert wide.locator("#colors").bounding_box() == wide.locator("#photo").bounding_box()
 
 
-def test_scrolling_down_over_the_whole_picture_scrolls_the_page(wide: Page) -> None:
-    before = image_box(wide)
+@pytest.mark.parametrize("zoomed", [False, True], ids=["whole", "zoomed"])
+def test_the_wheel_scrolls_the_page_down_and_up(wide: Page, zoomed: bool) -> None:
+    if zoomed:
+        wide.click("#closer")
+    width = image_box(wide)[2]
     wide.mouse.move(*on_screen(wide, 300, 400))
     wide.mouse.wheel(0, 200)
     until(wide, lambda: wide.evaluate("scrollY > 100"))
-    assert image_box(wide)[2] == before[2]
+    wide.mouse.wheel(0, -200)
+    until(wide, lambda: wide.evaluate("scrollY === 0"))
+    assert image_box(wide)[2] == width
 
 
 def test_keys_zoom_and_move(wide: Page) -> None:

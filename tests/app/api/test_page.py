@@ -7,6 +7,7 @@ import re
 import pytest
 from fastapi.testclient import TestClient
 
+from imaging.decoding import IMAGE_FORMATS
 from tests.support.checkout import ROOT
 
 STATIC = ROOT / "app" / "static"
@@ -19,13 +20,18 @@ def test_without_samples_the_page_stays_below_200_kilobytes() -> None:
     assert max(lines.values()) <= 200, lines
 
 
+def test_the_page_names_every_format_that_the_service_reads() -> None:
+    footer = (STATIC / "index.html").read_text().split("<footer>")[1]
+    assert set(re.findall(r"[A-Z]\w*[A-Z]\w*", footer)) == {"WebP" if name == "WEBP" else name for name in IMAGE_FORMATS}
+
+
 def test_samples_are_small_and_their_licences_are_told() -> None:
     folder = STATIC / "samples"
     licences = (folder / "LICENSE.md").read_text()
     photos = sorted(folder.glob("*.jpg"))
     assert len(photos) == 3
     for photo in photos:
-        assert photo.stat().st_size < 70_000
+        assert photo.stat().st_size < 80_000
         assert f"`{photo.name}`" in licences
 
 

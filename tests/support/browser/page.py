@@ -86,8 +86,15 @@ def reply(page: Page, *answers: dict[str, Any]) -> list[str]:
     return requests
 
 
-def problem(status: int, title: str, detail: str, **headers: str) -> dict[str, Any]:
-    body = {"type": "about:blank", "title": title, "status": status, "detail": detail, "request_id": "r"}
+def problem(status: int, title: str, detail: str, name: str = "unavailable", **headers: str) -> dict[str, Any]:
+    """An error of the service; `name` is the last part of its type."""
+    body = {
+        "type": f"urn:problem-type:fcn-segment:{name}",
+        "title": title,
+        "status": status,
+        "detail": detail,
+        "request_id": "r",
+    }
     return {"status": status, "body": json.dumps(body), "content_type": "application/problem+json", "headers": headers}
 
 

@@ -1,0 +1,27 @@
+/** The colours in which the page shows the classes: made to be seen, unlike those of many label sets. */
+import { readJson } from "./api.js";
+
+const known = new Map();
+
+/** Black or white, whichever is better to read on this colour (WCAG 2.2, relative luminance). */
+export function inkOn(color) {
+  const [red, green, blue] = [1, 3, 5].map((at) => {
+    const value = Number.parseInt(color.slice(at, at + 2), 16) / 255;
+    return value <= 0.04045 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4;
+  });
+  return 0.2126 * red + 0.7152 * green + 0.0722 * blue > 0.179 ? "#000" : "#fff";
+}
+
+/** The classes of a model with `color` as the page shows it. */
+export const displayed = (classes) =>
+  classes.map((entry) => ({ ...entry, color: entry.display_color ?? entry.color }));
+
+/** Display colours by class id of the model of this name; empty where the service does not say them. */
+export async function colorsOf(model, key) {
+  if (!known.has(model)) {
+    const models = await readJson("models", key);
+    if (!Array.isArray(models)) return new Map();
+    for (const { name, classes } of models) known.set(name, new Map(displayed(classes ?? []).map(({ id, color }) => [id, color])));
+  }
+  return known.get(model) ?? new Map();
+}

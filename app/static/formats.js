@@ -1,0 +1,22 @@
+/** The forms in which the page gets an answer: the query of each, and the ending of its file's name. */
+
+/** `shown`: the parameter `classes` says which classes are shown. `without`: options that do not go with the format. */
+export const FORMATS = {
+  overlay: { title: "Overlays", query: "format=overlay&image_format=jpeg", ending: "-overlay.jpg", shown: true },
+  cutout: { title: "Cut-outs", query: "format=cutout", ending: "-cutout.png", shown: true },
+  mask: { title: "Masks", query: "format=png", ending: "-mask.png" },
+  color: { title: "Colours", query: "format=color", ending: "-color.png", shown: true },
+  confidence: { title: "Confidence", query: "format=confidence", ending: "-confidence.png", without: ["min_confidence"] },
+  polygons: { title: "Polygons", query: "format=json&mask=polygons", ending: "-polygons.json" },
+  coco: { title: "COCO", query: "format=coco&mask=polygons", ending: "-coco.json" },
+  json: { title: "JSON", query: "format=json&mask=rle", ending: ".json" },
+};
+
+/** The whole query: the format, the options (a query of their own) that go with it, and more parameters. */
+export function segmentQuery(id, options, more = {}) {
+  const { query, without = [] } = FORMATS[id];
+  const parameters = new URLSearchParams(query);
+  for (const [name, value] of new URLSearchParams(options)) if (!without.includes(name)) parameters.set(name, value);
+  for (const [name, value] of Object.entries(more)) parameters.set(name, value);
+  return parameters.toString();
+}

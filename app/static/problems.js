@@ -1,0 +1,51 @@
+/** What the service refuses, in words for people. */
+
+export class Problem extends Error {
+  /** `retry` is whether the same request can succeed later. `retryAfter` is in seconds, or null. */
+  constructor(title, detail, { status = 0, retryAfter = null, retry = true } = {}) {
+    super(title);
+    Object.assign(this, { title, detail, status, retryAfter, retry });
+  }
+}
+
+export const unreachable = () =>
+  new Problem("No connection", "The server cannot be reached. Check that it runs and that you are online, then try again.");
+
+const TITLES = {
+  413: "Too large",
+  415: "Not an image this service reads",
+  503: "The server is busy",
+  504: "It took too long",
+};
+/** By the last part of the problem's `type`; a status can have several. */
+const TITLES_OF_TYPES = {
+  "damaged-image": "Damaged image",
+  "wrong-parameter": "An option has a wrong value",
+};
+const FINAL = new Set([401, 413, 415]);
+const FINAL_TYPES = new Set(["damaged-image"]);
+
+const sentence = (text) => text.charAt(0).toUpperCase() + text.slice(1) + (/[.!?]$/.test(text) ? "" : ".");
+
+function keyProblem(key) {
+  const options = { status: 401, retry: false };
+  return key
+    ? new Problem("The key was not accepted", "Check that it is complete, or ask whoever runs this service for another one.", options)
+    : new Problem("This service asks for a key", "Ask whoever runs it for one. Then your photos go on.", options);
+}
+
+/** The problem that an answer with an error status describes. */
+export async function problemOf(status, retryAfter, blob, key) {
+  if (status === 401) return keyProblem(key);
+  let body = {};
+  try { body = JSON.parse(await blob.text()) ?? {}; } catch { /* a proxy's own page */ }
+  const type = String(body.type ?? "").split(/[/#:]/).at(-1);
+  const wait = Number.parseInt(retryAfter, 10);
+  const title = TITLES_OF_TYPES[type] ?? TITLES[status] ?? body.title ?? `The server answered ${status}`;
+  const hint = type === "wrong-parameter" ? " Change it under Options, then try again." : "";
+  return new Problem(title, sentence(String(body.detail || "it gave no reason")) + hint, {
+    status,
+    retryAfter: Number.isFinite(wait) ? wait : null,
+    retry: !FINAL.has(status) && !FINAL_TYPES.has(type),
+  });
+}

@@ -1,0 +1,159 @@
+/** One photo in the viewer: the photo at once, its classes when they come, or what went wrong. */
+import { colorsOf } from "./colors.js";
+import { Divider } from "./divider.js";
+import { $, percent, showStatus } from "./dom.js";
+import { drawScale } from "./heat.js";
+import { Segments } from "./layers.js";
+import { Legend, firstView } from "./legend.js";
+import { Names } from "./names.js";
+import { photoOf } from "./photo.js";
+import { showState } from "./states.js";
+import { showSnippets } from "./snippets.js";
+import { Viewer } from "./viewer.js";
+
+const CANNOT = "This browser cannot show this kind of picture, so its classes are drawn without it.";
+const isPressed = (id) => $(id).getAttribute("aria-pressed") === "true";
+
+export class Result {
+  /** `confidenceOf(item)` gives the grey picture of an item's confidence, or null after it has shown why there is none. */
+  constructor({ confidenceOf, key }) {
+    Object.assign(this, { confidenceOf, key, item: null, answer: null, segments: null, shownPhoto: null });
+    this.legend = new Legend(() => this.paint());
+    this.viewer = new Viewer($("stage"), {
+      point: (spot) => this.read(spot),
+      moved: (scale, fits) => {
+        $("scale").textContent = percent(scale);
+        $("fit").setAttribute("aria-pressed", fits);
+        this.names?.place();
+      },
+    });
+    this.divider = new Divider($("stage"), $("divider"), $("after"), () => this.names?.place());
+    this.names = new Names($("names-layer"), this.viewer, this.divider);
+    const buttons = { closer: () => this.viewer.closer(), farther: () => this.viewer.farther(), fit: () => this.viewer.fit(), full: () => this.viewer.zoom(1) };
+    for (const [id, act] of Object.entries(buttons)) $(id).addEventListener("click", act);
+    $("opacity").addEventListener("input", () => this.fade());
+    $("sure").addEventListener("click", () => this.showConfidence(!isPressed("sure")));
+    $("names").addEventListener("click", () => {
+      $("names").setAttribute("aria-pressed", !isPressed("names"));
+      this.paint();
+    });
+    drawScale($("heat"));
+    this.fade();
+  }
+
+  get opacity() { return $("opacity").value / 100; }
+
+  get withNames() { return isPressed("names"); }
+
+  fade() {
+    $("colors").style.opacity = this.shownPhoto ? this.opacity : 1;
+    $("opacity-value").textContent = `${$("opacity").value} %`;
+  }
+
+  paint() {
+    const confidence = isPressed("sure");
+    $("after-tag").textContent = confidence ? "Confidence" : "Classes";
+    $("heat-scale").hidden = !confidence;
+    if (!this.segments) return;
+    if (confidence) this.segments.paintConfidence($("colors"));
+    else this.segments.paintClasses($("colors"), this.legend.isShown);
+    if (this.withNames && !confidence) this.names.show(this.segments, this.legend.isShown);
+    else this.names.clear();
+  }
+
+  /** What the stage shows now, for a file of the same picture. `isShown` is null where there are no names. */
+  picture() {
+    const { segments, shownPhoto, opacity } = this;
+    const isShown = this.withNames && !isPressed("sure") ? this.legend.isShown : null;
+    return { photo: shownPhoto?.element, segments, colors: $("colors"), opacity, isShown };
+  }
+
+  /** Confidence in place of the classes' colours; the service is asked for it when it is first shown. */
+  async showConfidence(wanted) {
+    const { item, segments } = this;
+    if (wanted && !segments?.grey) {
+      $("sure").ariaBusy = "true";
+      const picture = await this.confidenceOf(item);
+      if (picture && segments) await segments.readConfidence(picture);
+      $("sure").ariaBusy = "false";
+      if (segments !== this.segments) return;
+    }
+    $("sure").setAttribute("aria-pressed", Boolean(wanted && segments?.grey));
+    this.paint();
+  }
+
+  /** Shows the item, or what changed of the one that is shown. */
+  show(item) {
+    const fresh = item !== this.item;
+    this.item = item;
+    showState(item);
+    if (fresh) this.photoReady = this.showPhoto(item);
+    else if (item.answer === this.answer) return;
+    Object.assign(this, { answer: item.answer, segments: null });
+    this.read(null);
+    $("sure").setAttribute("aria-pressed", false);
+    this.names.clear();
+    $("result").hidden = $("code").hidden = $("heat-scale").hidden = true;
+    $("stage").classList.remove("segmented");
+    if (item.answer) this.showClasses(item);
+  }
+
+  async showPhoto(item) {
+    this.shownPhoto = null;
+    $("photo").classList.add("blank");
+    const photo = await photoOf(item.file);
+    if (item !== this.item) return;
+    this.shownPhoto = photo;
+    if (!photo) return;
+    Object.assign(photo.element, { id: "photo", className: "layer photo" });
+    if (photo.element.tagName === "IMG") photo.element.alt = "";
+    $("photo").replaceWith(photo.element);
+    this.viewer.show(photo.width, photo.height);
+  }
+
+  async showClasses(item) {
+    const { answer: blob } = item;
+    const [text] = await Promise.all([blob.text(), this.photoReady]);
+    const answer = JSON.parse(text);
+    const segments = new Segments(answer, await colorsOf(answer.model.name, this.key()));
+    if (item !== this.item || blob !== this.answer) return;
+    const { width, height } = answer.image;
+    const fits = this.shownPhoto?.width === width && this.shownPhoto?.height === height;
+    if (!fits) this.shownPhoto = null;
+    $("photo").classList.toggle("blank", !fits);
+    $("photo-note").textContent = fits ? "" : CANNOT;
+    $("photo-note").hidden = fits;
+    this.segments = segments;
+    this.divider.allow(fits);
+    this.fade();
+    this.viewer.show(width, height);
+    item.view ??= firstView(segments.classes);
+    this.legend.show(segments.classes, item.view);
+    $("stage").classList.add("segmented");
+    $("result").hidden = $("code").hidden = false;
+    $("answer-model").textContent = answer.model.name;
+    showSnippets(item);
+    const count = answer.classes.length;
+    showStatus(`${item.name}: ${width} × ${height} pixels, ${count} ${count === 1 ? "class" : "classes"}.`);
+  }
+
+  /** Shows the class, and the confidence if it is known, of the pixel that is pointed at. */
+  read(spot) {
+    const pixel = spot && this.segments?.at(spot.column, spot.row);
+    $("reading").hidden = $("spot").hidden = !pixel;
+    this.legend.point(pixel ? pixel.entry.id : null);
+    if (!pixel) return;
+    const confidence = pixel.confidence === null ? "" : percent(pixel.confidence);
+    $("reading-swatch").style.backgroundColor = pixel.entry.color;
+    $("reading-name").textContent = pixel.entry.name;
+    $("reading-sure").textContent = confidence;
+    const left = Math.min(spot.x + 14, $("stage").clientWidth - $("reading").offsetWidth - 6);
+    const top = spot.y > 60 ? spot.y - 44 : spot.y + 22;
+    $("reading").style.transform = `translate(${Math.max(6, left)}px, ${top}px)`;
+    $("spot").hidden = spot.how !== "keyboard";
+    $("spot").style.transform = `translate(${spot.x}px, ${spot.y}px)`;
+    if (spot.how === "keyboard") {
+      $("spoken").textContent = `${pixel.entry.name}${confidence && `, ${confidence}`}; column ${spot.column}, row ${spot.row}`;
+    }
+  }
+}

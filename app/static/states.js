@@ -1,0 +1,40 @@
+/** The state of a photo: its turn, its upload, the wait for its classes, or what went wrong. */
+import { $, showStatus } from "./dom.js";
+
+const CANCELLED = { title: "Cancelled", detail: "The photo has no classes yet.", status: 0, retryAfter: null, retry: true };
+
+const busyText = ({ state, progress, starting }) => ({
+  waiting: starting ? "Waiting for the service to start" : "Waiting for its turn",
+  sending: `Sending, ${Math.floor(progress * 100)} %`,
+  working: "Working: each pixel gets its class",
+})[state];
+
+/** Shows how far this photo is. A missing key is asked for elsewhere, once for all photos. */
+export function showState(item) {
+  const { state, progress, problem, name } = item;
+  const busy = ["waiting", "sending", "working"].includes(state);
+  const failed = state === "failed" || state === "cancelled";
+  $("busy").hidden = !busy;
+  $("problem").hidden = !failed || problem?.status === 401;
+  $("view").hidden = failed;
+  $("rerun").hidden = state !== "done";
+  if (busy) {
+    $("busy-text").textContent = busyText(item);
+    if (state === "sending") $("progress").value = progress;
+    else $("progress").removeAttribute("value");
+    if (state === "working") showStatus(`Segmenting ${name} …`);
+  }
+  if (state === "cancelled") showProblem(CANCELLED, name);
+  else if (failed && problem.status === 401) showStatus("");
+  else if (failed) showProblem(problem, name);
+}
+
+function showProblem({ title, detail, retryAfter, retry }, name) {
+  const wait = retryAfter ? ` It asks to be tried again in ${retryAfter} ${retryAfter === 1 ? "second" : "seconds"}.` : "";
+  $("problem-name").textContent = name;
+  $("problem-title").textContent = title;
+  $("problem-detail").textContent = detail + wait;
+  $("problem").classList.toggle("mild", title === CANCELLED.title);
+  $("retry").hidden = !retry;
+  showStatus(`${name}: ${title}. ${detail}${wait}`);
+}

@@ -1,0 +1,103 @@
+"""Many photos: their progress, files of all, and running and clearing them all."""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+from PIL import Image
+from playwright.sync_api import Page, expect
+
+from tests.support.browser.page import CAT, Visit, answer_of, give, picture, problem, quarters, reply, state
+from tests.support.polling import HANG_S
+
+
+def download_all(page: Page, format: str) -> tuple[str, bytes]:
+    page.select_option("#all-format", format)
+    with page.expect_download() as download:
+        page.click("#all")
+    return download.value.suggested_filename, Path(download.value.path()).read_bytes()
+
+
+def test_the_progress_of_many_is_counted(visit: Visit) -> None:
+    page = visit(refused=(413,))
+    reply(page, answer_of(quarters()), problem(413, "Too large", "scale it down", "too-large"), answer_of(quarters()))
+    give(page, picture("a.png"))
+    state(page, "a.png", "done")
+    expect(page.locator("#batch")).to_be_hidden()
+    give(page, picture("b.png"), picture("c.png"))
+    expect(page.locator("#count")).to_have_text("2 of 3 done, 1 failed")
+    expect(page.locator("#batch-progress")).to_be_hidden()
+    page.click("#again-all")
+    expect(page.locator("#count")).to_have_text("3 of 3 done")
+    page.click("#clear")
+    expect(page.locator("#work")).to_be_hidden()
+    expect(page.locator("#all-part")).to_be_hidden()
+    expect(page.locator("#file")).to_be_focused()
+    assert page.locator(".thumb").count() == 0
+
+
+def test_all_masks_come_as_a_zip(page: Page, narrow_url: str) -> None:
+    photos = [picture("фото.png", 40, 70), picture("b.png", 50, 110, seed=1), picture("b.png", 30, 30, seed=2)]
+    give(page, *photos)
+    expect(page.locator("#count")).to_have_text("3 of 3 done")
+    name, data = download_all(page, "mask")
+    assert name == "segmented-mask.zip"
+    expect(page.locator("#status")).to_have_text("segmented-mask.zip is saved, with 3 photos.")
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        assert archive.testzip() is None
+        assert archive.namelist() == ["фото-mask.png", "b-mask.png", "b-mask (2).png"]
+        assert all(entry.compress_type == zipfile.ZIP_STORED for entry in archive.infolist())
+        for entry, photo in zip(archive.namelist(), photos, strict=True):
+            expected = httpx.post(f"{narrow_url}/segment", content=photo["buffer"], timeout=HANG_S).content
+            assert np.array_equal(np.asarray(Image.open(archive.open(entry))), np.asarray(Image.open(io.BytesIO(expected))))
+
+
+def test_all_regions_come_as_one_coco_document(page: Page) -> None:
+    cat = {"name": CAT.name, "mimeType": "image/jpeg", "buffer": CAT.read_bytes()}
+    give(page, cat, picture("b.png", 50, 110, seed=1))
+    expect(page.locator("#count")).to_have_text("2 of 2 done")
+    name, data = download_all(page, "coco")
+    document = json.loads(data)
+    assert name == "segmented-coco.json"
+    assert [(image["id"], image["file_name"]) for image in document["images"]] == [(1, CAT.name), (2, "b.png")]
+    ids = [annotation["id"] for annotation in document["annotations"]]
+    assert ids == list(range(1, len(ids) + 1))
+    assert {annotation["image_id"] for annotation in document["annotations"]} == {1, 2}
+
+
+def test_a_photo_that_fails_is_named_and_the_others_are_saved(visit: Visit) -> None:
+    page = visit(refused=(503,))
+    reply(page, answer_of(quarters()), answer_of(quarters()), problem(503, "Not available now", "full"), answer_of(quarters()))
+    give(page, picture("a.png"), picture("b.png"))
+    expect(page.locator("#count")).to_have_text("2 of 2 done")
+    _, data = download_all(page, "polygons")
+    expect(page.locator("#status")).to_contain_text("with 1 photo. Without 1 photo: a.png: The server is busy")
+    assert zipfile.ZipFile(io.BytesIO(data)).namelist() == ["b-polygons.json"]
+
+
+@pytest.mark.parametrize("isolated", [True, False])
+def test_overlays_of_all_keep_what_was_chosen_for_each(page: Page, isolated: bool) -> None:
+    reply(page, answer_of(quarters(120, 180)))
+    white = {"name": "a.png", "mimeType": "image/png", "buffer": picture("a.png", 120, 180)["buffer"]}
+    give(page, white, white | {"name": "b.png"})
+    expect(page.locator("#count")).to_have_text("2 of 2 done")
+    page.locator('.thumb[title="b.png"]').click()
+    expect(page.locator("#status")).to_contain_text("b.png: 180")
+    page.click("#names")
+    page.locator("#opacity").fill("100")
+    if isolated:
+        page.locator("#classes li", has_text="stone").locator(".alone").click()
+    page.locator('.thumb[title="a.png"]').click()
+    expect(page.locator("#status")).to_contain_text("a.png: 180")
+    _, data = download_all(page, "overlay")
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        pictures = [np.asarray(Image.open(archive.open(f"{name}-overlay.jpg")), int) for name in "ab"]
+    leaf = np.array([0x3C, 0xA9, 0x51])
+    assert abs(pictures[0][100, 40] - leaf).max() < 8
+    assert (abs(pictures[1][100, 40] - leaf).max() < 8) != isolated
