@@ -105,14 +105,14 @@ def check_arguments(args: argparse.Namespace) -> None:
         names: tuple[str, ...] = ("calibrate", "record", "record_in", "against", "json", "pictures")
         _refuse(args, names, f"--group {EACH} prints a table", "with one group")
     if args.record:
-        if args.precision != "auto":
-            raise ValueError("--record scores the file in each of its precisions; give it without --precision")
         names = ("calibrate", "record_in", "record_as", "against", "json", "pictures")
         _refuse(args, names, "--record scores and records one file", "without it")
         if _changes_network(args) or make_options(args) != Options():
             raise ValueError(
                 "--record scores the file as it is served; give --record-in FILE --record-as NAME for other options"
             )
+        if args.precision != "auto":
+            raise ValueError("--record scores the file in each of its precisions; give it without --precision")
     if args.calibrate:
         names = ("record_as", "against", "json", "pictures")
         _refuse(args, names, "--calibrate fits a temperature and scores nothing", "without it")

@@ -23,6 +23,7 @@ from model.preprocessing import Preprocessing
 from model.weights_file import Weights, load_weights, save_weights
 from tests.support.training.invocations import scored
 from training.commands.evaluate import main
+from training.commands.evaluate_arguments import check_arguments, parser
 from training.data.class_mapping import parse_class_mapping
 from training.data.datasets import get_split
 from training.data.label_files import read_labels
@@ -128,7 +129,6 @@ def test_a_score_is_recorded_beside_the_others_and_the_tensors_stay(
         (["--group", "each", "--calibrate"], "--group each prints a table; give --calibrate with one group"),
         (["--group", "each", "--record", "val"], "--group each prints a table; give --record with one group"),
         (["--high"], "give --record NAME with --high"),
-        (["--record", "val", "--precision", "float32"], "in each of its precisions; give it without --precision"),
         (["--group-pattern", "x"], "give --group NAME with --group-pattern"),
         (["--shifts", "2", "--runtime", "openvino"], "leave out --runtime"),
         (
@@ -163,6 +163,12 @@ def test_errors_are_told_on_stderr_with_status_2(
     assert captured.err.splitlines()[-1].startswith("fcn-evaluate: ")
     assert message in captured.err
     assert captured.out == ""
+
+
+def test_a_record_is_of_every_precision() -> None:
+    args = parser().parse_args(["--data", "data", "--record", "val", "--precision", "int8"])
+    with pytest.raises(ValueError, match="in each of its precisions; give it without --precision"):
+        check_arguments(args)
 
 
 @pytest.mark.parametrize("extra", [["--tile", "100"], ["--blend", "max"], ["--nonsense"]], ids=" ".join)
