@@ -12,6 +12,7 @@ from pathlib import Path
 from cli.answers import Answers, open_answers
 from cli.arguments import options, parser, rendering
 from cli.backend import Backend
+from cli.coco_file import CocoFile, is_coco_file
 from cli.input import STDIO, Input, Shard
 from cli.inputs import Listing, list_inputs, list_names
 from cli.local import Local
@@ -61,12 +62,14 @@ def main(argv: list[str] | None = None) -> int:
 
 def _run(args: argparse.Namespace) -> int:
     _check(args)
-    listing, answers = _listing(args)
+    listing, answers, document = _listing(args)
     ranking = Ranking(args.rank, listing) if args.rank is not None else None
     with _backend(args) as backend:
         digest = None if answers.file else backend.settings_digest()
         if digest is None and args.resume and not answers.file:
             raise OSError(f"{args.server} does not say at /info which model it runs, and --resume needs that; leave it out")
+        if document:
+            document.begin(resume=args.resume)
         journal = Journal(answers, digest, args.shard, resume=args.resume) if digest else None
         if journal and journal.other_settings and (args.resume or args.shard):
             tell(f"{args.out}: {OTHER_SETTINGS}")
@@ -75,7 +78,7 @@ def _run(args: argparse.Namespace) -> int:
         summary = Summary()
         try:
             job = Job(backend, answers, listing, digest, journal if args.resume else None)
-            outcomes = _outcomes(job, args)
+            outcomes = document.passing(_outcomes(job, args)) if document else _outcomes(job, args)
             record_all(ranking.passing(outcomes) if ranking else outcomes, records, summary, json=args.json)
         except KeyboardInterrupt:
             tell(f"interrupted; answers that were written are whole{', and --resume does the rest' if journal else ''}")
@@ -83,6 +86,8 @@ def _run(args: argparse.Namespace) -> int:
         status = summary.finish(resumable=journal is not None)
         if ranking and status in (DONE, SOME_FAILED):
             ranking.write()
+        if document and status in (DONE, SOME_FAILED):
+            document.write(complete=status == DONE)
         return status
 
 
@@ -106,16 +111,22 @@ def _to_stdout(args: argparse.Namespace) -> dict[str, bool]:
     return {"--json": args.json, "-o -": args.out == STDIO, "--rank -": args.rank == STDIO}
 
 
-def _listing(args: argparse.Namespace) -> tuple[Listing, Answers]:
-    """The inputs, and where their answers go."""
+def _listing(args: argparse.Namespace) -> tuple[Listing, Answers, CocoFile | None]:
+    """The inputs, where their answers go, and the document that collects them, if there is one."""
     if bool(args.inputs) == (args.from_file is not None):
         raise OSError("give IN or --from-file, and not both; see fcn-segment --help")
     suffix = rendering(args).suffix
     listing = list_names(args.from_file, args.out) if args.from_file is not None else list_inputs(args.inputs, args.out)
+    if is_coco_file(args.out, args.format, listing.single):
+        if not is_path(args.out) or args.shard:
+            reason = "one COCO document of all images goes to a file on this machine, without --shard"
+            raise OSError(f"{reason}; give a folder, such as -o {args.out.removesuffix('.json')}/, for one of each image")
+        document = CocoFile(args.out)
+        return listing, document.answers, document
     answers = open_answers(args.out, suffix, listing.single)
     if answers.file and args.out != STDIO and is_path(args.out) and listing.holds(Path(args.out)):
         raise OSError(f"{args.out} would overwrite an image; give another -o")
-    return listing, answers
+    return listing, answers, None
 
 
 def _outcomes(job: Job, args: argparse.Namespace) -> Iterator[Outcome]:

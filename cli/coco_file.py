@@ -1,0 +1,126 @@
+"""Collects the COCO documents of a run's images, and puts them into one file."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import BinaryIO
+
+from cli.answers import STATE, Answers
+from cli.input import Input
+from cli.lines import LineFile, read_lines
+from cli.places import partial_of
+from cli.report import Outcome
+from imaging.coco_merging import CocoParts, renumbered, split_document
+
+PARTS, ORDER = "parts", "order.jsonl"
+
+
+@dataclass(frozen=True)
+class CocoFile:
+    """One COCO document of all images of a run. For one thread, except `answers`.
+
+    out: path of the document. Until it is whole, the images' own documents and their journal are in a folder in `STATE` beside
+    it, so memory does not grow with the run, and a killed run can be resumed.
+    """
+
+    out: str
+
+    @cached_property
+    def folder(self) -> Path:
+        """The folder of the images' documents."""
+        return Path(os.path.abspath(self.out)).parent / STATE / os.path.basename(self.out)
+
+    @cached_property
+    def answers(self) -> Answers:
+        """Where the documents of the images go."""
+        return Answers(str(self.folder / PARTS), ".json")
+
+    def begin(self, *, resume: bool) -> None:
+        """Removes what an earlier run has left, or with `resume` only its order. Raises `OSError`."""
+        if not resume and self.folder.exists():
+            shutil.rmtree(self.folder)
+        (self.folder / ORDER).unlink(missing_ok=True)
+
+    def passing(self, outcomes: Iterable[Outcome]) -> Iterator[Outcome]:
+        """The outcomes, with the one document as their target; notes the images that have a document. Raises `OSError`."""
+        order = LineFile(str(self.folder / ORDER))
+        try:
+            for outcome in outcomes:
+                if outcome.status != "failed":
+                    order.append(json.dumps([self.answers.relative(outcome.image), _file_name(outcome.image)]))
+                yield replace(outcome, target=self.out if outcome.target else None)
+        finally:
+            order.close()
+
+    def write(self, *, complete: bool) -> None:
+        """Writes the document. complete: whether no image has failed; the images' own documents are then removed.
+
+        Raises `OSError`, also for a document of an image that is not as `format=coco` answers it.
+        """
+        target = Path(self.out)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        partial = partial_of(target)
+        try:
+            with open(partial, "wb") as file:
+                self._write(file)
+            partial.replace(target)
+        finally:
+            partial.unlink(missing_ok=True)
+        if complete:
+            shutil.rmtree(self.folder)
+            with suppress(OSError):  # other runs keep theirs there
+                self.folder.parent.rmdir()
+
+    def _write(self, file: BinaryIO) -> None:
+        categories = b""
+        for part in self._parts():
+            categories = part.categories
+            break
+        file.write(b'{"images":[')
+        _write_list(file, (part.image for part in self._parts()))
+        file.write(b'],"categories":[' + categories + b'],"annotations":[')
+        _write_list(file, (part.annotations for part in self._parts()))
+        file.write(b"]}")
+
+    def _parts(self) -> Iterator[CocoParts]:
+        """The parts of the images' documents in the order of the run, renumbered."""
+        if not (self.folder / ORDER).exists():
+            return
+        annotation = 1
+        for image_id, line in enumerate(read_lines([str(self.folder / ORDER)]), 1):
+            answer, file_name = json.loads(line)
+            path = self.folder / PARTS / answer
+            try:
+                parts = split_document(path.read_bytes())
+            except ValueError as error:
+                raise OSError(f"{path}: {error}; start again without --resume") from error
+            entry = json.loads(parts.image) | {"file_name": file_name}
+            parts = replace(parts, image=json.dumps(entry, separators=(",", ":")).encode())
+            yield renumbered(parts, image_id, annotation)
+            annotation += parts.number
+
+
+def is_coco_file(out: str, format: str, single: bool) -> bool:
+    """Whether the answers of several images go to one COCO document: `out` is named as a JSON file and is no folder."""
+    return format == "coco" and not single and out.lower().endswith(".json") and not os.path.isdir(out)
+
+
+def _write_list(file: BinaryIO, lists: Iterable[bytes]) -> None:
+    """Writes the lists that are not empty, with commas between them."""
+    between = b""
+    for entries in filter(None, lists):
+        file.write(between + entries)
+        between = b","
+
+
+def _file_name(image: Input) -> str:
+    """The image's path below the folder, prefix or list that named it. Bytes that are not UTF-8 become U+FFFD."""
+    folder = os.fsencode(image.answer_stem.rpartition("/")[0]).decode("utf-8", "replace")
+    return f"{folder}/{image.file_name}".lstrip("/")

@@ -1,0 +1,122 @@
+"""One COCO document of all images of a run: ids, names, resuming, and what is refused."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pycocotools.coco import COCO
+
+from cli.coco_file import CocoFile
+from cli.input import Input
+from cli.report import Outcome
+from tests.support.checkout import SEGMENT
+from tests.support.cli.folders import Segment
+from tests.support.images import encoded, make_photo
+from tests.support.polling import wait_until
+
+NAMES = ["a.png", "b.png", "sub/a.png", "sub/c.png"]
+
+
+@pytest.fixture
+def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    for seed, name in enumerate(NAMES):
+        path = tmp_path / "in" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(encoded(make_photo(64, 96, seed)))
+    return tmp_path / "in"
+
+
+def read(path: str) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads(Path(path).read_text())
+    return document
+
+
+@pytest.mark.parametrize("mask", ["rle", "polygons"])
+def test_a_folder_becomes_one_document_of_the_images_own(photos: Path, run: Segment, mask: str) -> None:
+    assert run("in", "-o", "new/one.json", "--format", "coco", "--mask", mask) == 0
+    assert run("in", "-o", "each/", "--format", "coco", "--mask", mask) == 0
+    whole = read("new/one.json")
+    assert list(whole) == ["images", "categories", "annotations"]
+    assert {image["file_name"] for image in whole["images"]} == set(NAMES)
+    assert [image["id"] for image in whole["images"]] == [1, 2, 3, 4]
+    assert [entry["id"] for entry in whole["annotations"]] == list(range(1, len(whole["annotations"]) + 1))
+    index = COCO("new/one.json")
+    for image in whole["images"]:
+        alone = read(f"each/{Path(image['file_name']).with_suffix('.json')}")
+        assert whole["categories"] == alone["categories"]
+        numbered = [entry | {"id": 0, "image_id": 0} for entry in alone["annotations"]]
+        assert [entry | {"id": 0, "image_id": 0} for entry in index.imgToAnns[image["id"]]] == numbered
+    assert os.listdir("new") == ["one.json"]
+
+
+def test_an_image_that_fails_is_left_out_and_the_rest_is_kept_for_another_run(photos: Path, run: Segment) -> None:
+    assert run("in", "-o", "whole.json", "--format", "coco") == 0
+    good = (photos / "b.png").read_bytes()
+    (photos / "b.png").write_bytes(b"no image")
+    assert run("in", "-o", "one.json", "--format", "coco") == 3
+    assert len(read("one.json")["images"]) == 3
+    documents = sorted(Path(".fcn-segment/one.json/parts").rglob("*.json"))
+    times = {path: path.stat().st_mtime_ns for path in documents}
+    assert len(times) == 3
+    (photos / "b.png").write_bytes(good)
+    (photos / "sub" / "c.png").unlink()
+    (photos / "z.png").write_bytes(b"no image")
+    assert run("in", "-o", "one.json", "--format", "coco", "--resume") == 3
+    assert [image["file_name"] for image in read("one.json")["images"]] == [
+        image["file_name"] for image in read("whole.json")["images"] if image["file_name"] != "sub/c.png"
+    ]
+    assert {path: path.stat().st_mtime_ns for path in documents} == times
+
+
+def test_a_killed_run_started_again_ends_with_the_same_document(photos: Path, run: Segment, narrow_file: Path) -> None:
+    assert run("in", "-o", "whole.json", "--format", "coco") == 0
+    for seed in range(60):
+        (photos / f"many{seed:03}.png").write_bytes(encoded(make_photo(64, 96, seed)))
+    options = ["in", "-o", "one.json", "--format", "coco", "--weights", str(narrow_file), "--device", "cpu"]
+    options += ["--precision", "float32", "--threads", "1"]
+    process = subprocess.Popen([sys.executable, "-c", SEGMENT, *options])
+    wait_until(lambda: process.poll() is not None or len(list(Path(".fcn-segment").rglob("parts/*.json"))) > 4)
+    process.kill()
+    process.wait()
+    assert run(*options, "--resume") == 0
+    assert run("in", "-o", "again.json", "--format", "coco") == 0
+    assert Path("one.json").read_bytes() == Path("again.json").read_bytes()
+    assert len(read("one.json")["images"]) == 64
+
+
+def test_lines_and_table_name_the_document(photos: Path, run: Segment, capfd: pytest.CaptureFixture[str]) -> None:
+    assert run("in", "-o", "one.json", "--format", "coco", "--json", "--results", "rows.jsonl") == 0
+    assert {json.loads(line)["target"] for line in capfd.readouterr().out.splitlines()} == {"one.json"}
+    assert {json.loads(line)["target"] for line in Path("rows.jsonl").read_text().splitlines()} == {"one.json"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["-o", "one.json", "--shard", "0/2"], "without --shard; give a folder, such as -o one/"),
+        (["-o", "s3://bucket/one.json"], "goes to a file on this machine.*such as -o s3://bucket/one/"),
+    ],
+)
+def test_shards_and_stores_take_a_document_for_each_image(
+    photos: Path, run: Segment, capfd: pytest.CaptureFixture[str], arguments: list[str], message: str
+) -> None:
+    assert run("in", "--format", "coco", *arguments) == 2
+    assert re.search(message, capfd.readouterr().err)
+
+
+def test_a_document_that_is_no_coco_document_is_named(tmp_path: Path) -> None:
+    document = CocoFile(str(tmp_path / "one.json"))
+    image = Input("in/a.png", "a.png", "a")
+    document.answers.write(document.answers.target(image), b"<html>")
+    assert [outcome.target for outcome in document.passing([Outcome(image, "x", "done")])] == [document.out]
+    with pytest.raises(OSError, match=r"a\.json: expected the COCO document of one image"):
+        document.write(complete=True)
+    assert not (tmp_path / "one.json").exists()
