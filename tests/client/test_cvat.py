@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import cvat_sdk.auto_annotation as cvataa
 import numpy as np
 import pytest
+from cvat_sdk import Config
+from cvat_sdk.core.client import Client
 from cvat_sdk.masks import decode_mask
 from fcn_client import SegmentClient, cvat
 from PIL import Image, ImageDraw
 
 from tests.support.checkout import ROOT
+from tests.support.client.cvat_server import LABEL, TASK, cvat_server
 
 PHOTO = ROOT / "docs" / "photos" / "chelsea.jpg"
 
@@ -87,3 +91,23 @@ def test_polygons_cover_the_class(live_url: str, photo: Image.Image, asked: str)
             ImageDraw.Draw(canvas).polygon([tuple(point) for point in points.tolist()], fill=1)
     expected = class_map(live_url, photo) == 8
     assert (np.asarray(canvas) != expected).mean() < 0.01
+
+
+@pytest.mark.parametrize("kind", ["mask", "polygon"])
+def test_cvats_own_driver_takes_the_shapes(live_url: str, photo: Image.Image, kind: str, tmp_path: Path) -> None:
+    """`annotate_task` checks labels and shapes before it sends them. The task has one of the classes, under another name."""
+    with (
+        cvat_server(PHOTO.read_bytes(), photo.size, "Kitten") as server,
+        Client(server.url, config=Config(cache_dir=tmp_path)) as client,
+    ):
+        function = cvat.create(live_url, aliases="cat=Kitten")
+        cvataa.annotate_task(
+            client, TASK, function, allow_unmatched_labels=True, conv_mask_to_poly=kind == "polygon", conf_threshold=0.1
+        )
+    (annotations,) = server.annotations
+    assert {(shape["type"], shape["label_id"], shape["frame"], shape["source"]) for shape in annotations["shapes"]} == {
+        (kind, LABEL, 0, "auto")
+    }
+    if kind == "mask":
+        masks = [decode_mask(shape["points"], image_width=451, image_height=300) for shape in annotations["shapes"]]
+        np.testing.assert_array_equal(np.any(masks, axis=0), class_map(live_url, photo) == 8)

@@ -33,7 +33,6 @@ BACKEND = "import sys; from fcn_client.label_studio.command import main; sys.exi
 DECODE = """
 import json, sys
 import numpy as np
-import psutil
 from label_studio_sdk.converter.brush import decode_rle
 np.save(sys.argv[1], [decode_rle(rle) for rle in json.load(sys.stdin)])
 """
