@@ -48,9 +48,15 @@ class Answers:
         """The answer's path or URL; `-` for stdout."""
         return self.out if self.file else join(self.out, self.relative(image))
 
-    def exists(self, target: str) -> bool:
-        """Whether the file exists. Always true for a URL: to ask a store costs as much as to read, and the journal has it."""
-        return is_url(target) or os.path.exists(target)
+    def written(self, target: str) -> str:
+        """The file's size and time of change in seconds, which copies keep. Raises `OSError` if it is not there.
+
+        Empty for a URL: to ask a store costs as much as to read, so the journal is believed. Empty for stdout.
+        """
+        if target == STDIO or is_url(target):
+            return ""
+        status = os.stat(target)
+        return f"{status.st_size} {int(status.st_mtime)}"
 
     def write(self, target: str, data: bytes) -> None:
         """Writes an answer to its path or URL. Raises `OSError`."""

@@ -10,7 +10,7 @@ How a bulk job uses it, together with `cli.answers`, `cli.resume` and `cli.table
         data, version = image.read()
         answers.write(answers.target(image), segment(data))  # `cli.answers.Answers("masks/", ".png")`
         key = answer_key(digest, image.full_name, version, answers.relative(image))
-        journal.append(answers.relative(image), key)
+        journal.append(answers.relative(image), key, answers.written(answers.target(image)))
 """
 
 from __future__ import annotations

@@ -84,11 +84,23 @@ def _run(args: argparse.Namespace) -> int:
             tell(f"interrupted; answers that were written are whole{', and --resume does the rest' if journal else ''}")
             return INTERRUPTED
         status = summary.finish(resumable=journal is not None)
+        if journal and _has_changed(backend, digest):
+            journal.discard()
+            tell(f"{args.server} changed its model during the run, so answers are of both; --resume does them again")
+            status = status or SOME_FAILED
         if ranking and status in (DONE, SOME_FAILED):
             ranking.write()
         if document and status in (DONE, SOME_FAILED):
             document.write(complete=status == DONE)
         return status
+
+
+def _has_changed(backend: Backend, digest: str | None) -> bool:
+    """Whether the backend now has another model than at the start; False if it does not say."""
+    try:
+        return backend.settings_digest() not in (digest, None)
+    except OSError:  # the service has gone
+        return False
 
 
 def _check(args: argparse.Namespace) -> None:

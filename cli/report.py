@@ -33,7 +33,8 @@ class Outcome:
     """The outcome of an image.
 
     target: of its answer, `-` for stdout; None if the image is not read. status: `done`, `skipped` or `failed`. ends_run:
-    whether the problem affects every image, not only this one. key: of the answer, for the journal.
+    whether the problem affects every image, not only this one. key: of the answer, for the journal. written: of
+    `Answers.written`, for the journal too.
     """
 
     image: Input
@@ -44,6 +45,7 @@ class Outcome:
     ends_run: bool = False
     result: Result | None = None
     key: str | None = None
+    written: str = ""
 
     def line(self) -> str:
         """The outcome as JSON in ASCII.

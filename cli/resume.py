@@ -2,7 +2,7 @@
 
 A key is a hash of all that an answer's bytes depend on: the image's name and version, the answer's name, the options, the
 loaded file, runtime and precision, and the version of this package. `--resume` skips an answer whose latest key is the one that
-it would have now.
+it would have now, and whose file has the size and time that it was written with.
 
 Each process appends to a file of its own, `.fcn-segment/ENDING-DIGEST/START-SHARD-PROCESS.jsonl`, after it has written an
 answer. So shards need no lock. A killed process loses the notes of the last answers, and the next run writes them again. No
@@ -17,9 +17,9 @@ from contextlib import suppress
 from hashlib import sha256
 
 from cli.answers import STATE, Answers
-from cli.hashes import HashMap
+from cli.hashes import HashMap, hash_of
 from cli.input import Input, Shard
-from cli.lines import LineFile, read_lines
+from cli.lines import LineFile, read_lines, remove_lines
 from cli.places import TOKEN, join, names_below
 from model.command_line import package_version
 
@@ -56,20 +56,25 @@ class Journal:
         for line in read_lines(join(folder, name) for name in names) if resume else ():
             with suppress(ValueError, KeyError, TypeError):  # a torn line
                 note = json.loads(line)
-                self._keys.set(note["answer"], _number(note["key"]))
+                self._keys.set(note["answer"], _number(note["key"], note["written"]))
         start = f"{time.time_ns():020}"
-        self._file = LineFile(join(folder, f"{ending}-{digest}/{start}-{shard.index:05}-of-{shard.count:05}-{TOKEN}.jsonl"))
+        self._name = join(folder, f"{ending}-{digest}/{start}-{shard.index:05}-of-{shard.count:05}-{TOKEN}.jsonl")
+        self._file = LineFile(self._name)
 
-    def done(self, answer: str, key: str) -> bool:
-        """Whether the answer was written with this key, and with no other after it."""
-        return self._keys.get(answer) == _number(key)
+    def done(self, answer: str, key: str, written: str) -> bool:
+        """Whether the answer was written with this key, and with no other after it. written: of `Answers.written` now."""
+        return self._keys.get(answer) == _number(key, written)
 
-    def append(self, answer: str, key: str) -> None:
-        """Notes that the answer was written."""
-        self._file.append(json.dumps({"answer": answer, "key": key}))
+    def append(self, answer: str, key: str, written: str) -> None:
+        """Notes that the answer was written. written: of `Answers.written` then."""
+        self._file.append(json.dumps({"answer": answer, "key": key, "written": written}))
 
     def close(self) -> None:
         self._file.close()
+
+    def discard(self) -> None:
+        """Removes what this process has noted, after `close`."""
+        remove_lines(self._name)
 
 
 def done_key(journal: Journal, digest: str, answers: Answers, image: Input) -> str | None:
@@ -81,8 +86,12 @@ def done_key(journal: Journal, digest: str, answers: Answers, image: Input) -> s
     if not image_version:
         return None
     key = answer_key(digest, image.full_name, image_version, answer)
-    return key if journal.done(answer, key) and answers.exists(answers.target(image)) else None
+    try:
+        written = answers.written(answers.target(image))
+    except FileNotFoundError:
+        return None
+    return key if journal.done(answer, key, written) else None
 
 
-def _number(key: str) -> int:
-    return int(key[:16], 16)
+def _number(key: str, written: str) -> int:
+    return hash_of(f"{key} {written}")

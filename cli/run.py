@@ -75,7 +75,8 @@ class Job:
         else:
             self.answers.write(target, result.body)
         key = self.digest and answer_key(self.digest, image.full_name, version, self.answers.relative(image))
-        return Outcome(image, target, "done", time.perf_counter() - started, result=result, key=key)
+        seconds, written = time.perf_counter() - started, self.answers.written(target)
+        return Outcome(image, target, "done", seconds, result=result, key=key, written=written)
 
 
 def run_all(job: Job, images: Iterable[Input], threads: int) -> Generator[Outcome]:

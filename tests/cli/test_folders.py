@@ -62,16 +62,18 @@ def test_resume_leaves_out_what_is_there_and_makes_the_rest(run: Segment, capsys
     assert run("in", "-o", "out") == 0
     write("in/3.png", "in/4.png")
     write("out/3.png", data=b"of an unknown run")
+    kept = Path("out/1.png").stat().st_ino
     Path("out/2.png").write_bytes(b"marked")
     assert run("in", "-o", "out", "--resume") == 0
-    assert Path("out/2.png").read_bytes() == b"marked"
-    assert Path("out/3.png").read_bytes() == Path("out/4.png").read_bytes() == Path("out/1.png").read_bytes()
-    assert "2 skipped" in capsys.readouterr().err
+    assert Path("out/1.png").stat().st_ino == kept
+    answers = {Path(f"out/{number}.png").read_bytes() for number in range(1, 5)}
+    assert len(answers) == 1
+    assert "1 skipped" in capsys.readouterr().err
     Path("out/1.png").unlink()
     assert run("in", "-o", "out", "--resume") == 0
     assert files_in("out") == ["1.png", "2.png", "3.png", "4.png"]
     assert run("in", "-o", "out") == 0
-    assert Path("out/2.png").read_bytes() != b"marked"
+    assert Path("out/2.png").stat().st_ino != kept
 
 
 def test_resume_does_again_what_would_be_another_answer(run: Segment, capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from cli.answers import Answers
+from cli.input import Input
 from cli.inputs import list_inputs
 from cli.main import main
 from cli.places import write_whole
@@ -74,6 +75,14 @@ def test_long_names_with_one_start_have_answers_of_their_own(tmp_path: Path) -> 
     names = {answers.relative(image) for image in list_inputs([str(tmp_path / "in")], "out")}
     assert len(names) == 3
     assert max(len(os.fsencode(name)) for name in names) <= 255
+
+
+def test_no_name_is_that_of_a_longer_name_that_was_cut() -> None:
+    answers = Answers("out", ".json")
+    cut = answers.relative(Input("", "", "a" * 251))
+    assert len(cut) == 255
+    assert answers.relative(Input("", "", cut.removesuffix(".json"))) not in (cut, "")
+    assert answers.relative(Input("", "", "a" * 250)) == "a" * 250 + ".json"
 
 
 def test_an_answer_that_cannot_be_put_in_place_leaves_nothing(tmp_path: Path) -> None:

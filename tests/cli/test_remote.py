@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +16,7 @@ from cli.main import main
 from cli.remote import MOST_WAIT_S, Remote, ServerError, ServerUnusable
 from tests.support.checkout import ROOT
 from tests.support.cli.busy_service import Busy
-from tests.support.cli.folders import files_in
+from tests.support.cli.folders import PHOTO, files_in, written
 from tests.support.images import encoded, make_photo
 
 PHOTOS = ROOT / "docs" / "photos"
@@ -177,3 +178,54 @@ def test_what_is_wrong_with_an_image_alone_does_not_end_the_run() -> None:
                     asking(b"image")
                 assert not isinstance(caught.value, ServerUnusable)
             asking.close()
+
+
+class Changing(ThreadingHTTPServer):
+    """A service whose model becomes another one after so many answers."""
+
+    def __init__(self, after: int) -> None:
+        super().__init__(("127.0.0.1", 0), ChangingHandler)
+        self.after, self.answers = after, 0
+
+
+class ChangingHandler(BaseHTTPRequestHandler):
+    server: Changing
+
+    def do_GET(self) -> None:
+        model = {"name": "a" if self.server.answers < self.server.after else "b"}
+        self._answer(json.dumps({"model": model, "runtime": {}, "tile": 512, "versions": {}}).encode(), "application/json")
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.server.answers += 1
+        self._answer(b"mask", "image/png")
+
+    def _answer(self, body: bytes, kind: str) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+def test_a_model_that_changes_during_the_run_is_told_and_its_answers_are_done_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    written(tmp_path / "in", {f"{number}.png": PHOTO for number in range(3)})
+    with Changing(after=2) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        url = f"http://127.0.0.1:{server.server_address[1]}"
+        arguments = [str(tmp_path / "in"), "-o", str(tmp_path / "out"), "--server", url, "--resume"]
+        assert main(arguments) == 3
+        assert "changed its model during the run" in capsys.readouterr().err
+        server.answers = -10  # the first model is back
+        assert main(arguments) == 0
+        assert server.answers == -7
+        assert main(arguments) == 0
+        assert server.answers == -7
+        server.shutdown()
+        thread.join()

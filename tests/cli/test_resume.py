@@ -18,7 +18,7 @@ def answers(tmp_path: Path) -> Answers:
 
 def note(journal: Journal, *names: str, version: str = "1") -> None:
     for name in names:
-        journal.append(f"{name}.png", answer_key("s", f"{name}.jpg", version, f"{name}.png"))
+        journal.append(f"{name}.png", answer_key("s", f"{name}.jpg", version, f"{name}.png"), "7 1")
     journal.close()
 
 
@@ -27,7 +27,7 @@ def journals(answers: Answers) -> list[Path]:
 
 
 def is_done(journal: Journal, name: str, version: str = "1") -> bool:
-    return journal.done(f"{name}.png", answer_key("s", f"{name}.jpg", version, f"{name}.png"))
+    return journal.done(f"{name}.png", answer_key("s", f"{name}.jpg", version, f"{name}.png"), "7 1")
 
 
 def test_what_was_noted_is_done_and_another_version_is_not(answers: Answers) -> None:
@@ -36,6 +36,13 @@ def test_what_was_noted_is_done_and_another_version_is_not(answers: Answers) -> 
     assert [is_done(journal, "a"), is_done(journal, "b"), is_done(journal, "c")] == [True, True, False]
     assert not is_done(journal, "a", version="2")
     assert not is_done(Journal(answers, "s", resume=False), "a")
+
+
+def test_a_file_that_was_overwritten_is_not_done(answers: Answers) -> None:
+    note(Journal(answers, "s"), "a")
+    key = answer_key("s", "a.jpg", "1", "a.png")
+    journal = Journal(answers, "s")
+    assert [journal.done("a.png", key, written) for written in ("7 1", "8 1", "7 2", "")] == [True, False, False, False]
 
 
 def test_the_latest_key_of_an_answer_counts(answers: Answers) -> None:
@@ -58,7 +65,7 @@ def test_a_note_of_other_settings_counts_for_its_answer_alone(answers: Answers) 
     note(Journal(answers, "s"), "a", "b")
     note(Journal(documents, "t"), "a")
     other = Journal(answers, "u")
-    other.append("a.png", answer_key("u", "a.jpg", "1", "a.png"))
+    other.append("a.png", answer_key("u", "a.jpg", "1", "a.png"), "7 1")
     other.close()
     journal = Journal(answers, "s")
     assert [is_done(journal, "a"), is_done(journal, "b")] == [False, True]
@@ -67,9 +74,9 @@ def test_a_note_of_other_settings_counts_for_its_answer_alone(answers: Answers) 
 
 def test_shards_with_unlike_settings_keep_each_others_journals(answers: Answers) -> None:
     first = Journal(answers, "s", Shard(0, 2))
-    first.append("a.png", answer_key("s", "a.jpg", "1", "a.png"))
+    first.append("a.png", answer_key("s", "a.jpg", "1", "a.png"), "7 1")
     note(Journal(answers, "u", Shard(1, 2)), "b")
-    first.append("c.png", answer_key("s", "c.jpg", "1", "c.png"))
+    first.append("c.png", answer_key("s", "c.jpg", "1", "c.png"), "7 1")
     first.close()
     journal = Journal(answers, "s", Shard(0, 2))
     assert [is_done(journal, "a"), is_done(journal, "c")] == [True, True]
