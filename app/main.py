@@ -11,9 +11,11 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
 from app.api import batch, segment, state
 from app.api.errors import install_handlers
+from app.api.expected import words
 from app.api.page import mount_page
 from app.api.security import SECURITY_HEADERS, ProblemCORSMiddleware
 from app.connections import ConnectionMiddleware
@@ -96,6 +98,13 @@ def _default(value: object) -> str:
     return str(value) if value not in ("", ()) else "none"
 
 
+def _explanation(entry: ErrorDetails) -> str:
+    """What is wrong with a setting's value: our own words, or the values that it accepts."""
+    if own := entry.get("ctx", {}).get("error"):
+        return str(own)
+    return f"must be {words(Settings.model_json_schema()['properties'][str(entry['loc'][0])])}"
+
+
 def main(argv: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if argv is None else argv
     for_sagemaker = arguments == [SAGEMAKER_ARGUMENT]
@@ -123,7 +132,7 @@ def main(argv: list[str] | None = None) -> int:
             name = PREFIX + "_".join(str(part) for part in entry["loc"]).upper()
             # never print a key
             value = "" if entry["loc"][0] == "api_keys" else f", got {excerpt(entry['input'])}"
-            print(f"fcn-serve: {name}: {entry['msg']}{value}", file=sys.stderr)
+            print(f"fcn-serve: {name}: {_explanation(entry)}{value}", file=sys.stderr)
         return 2
     configure_logging(settings.log_format, settings.log_level)
     if ignored := ignored_variables():

@@ -23,6 +23,7 @@ from app.serving.service import Service
 from app.sockets import BACKLOG, listen, make_room
 
 log = logging.getLogger("segment")
+READY_CHECK_S = 0.1
 GRACE_S = 2.0  # seconds after the drain for stopping threads; then the process ends in any case
 
 
@@ -44,6 +45,7 @@ class DrainingServer(uvicorn.Server):
         self._end = end
         self._stop = threading.Event()
         self._lame_duck_s = 0.0
+        self._announcing: asyncio.Task[None] | None = None
         threading.Thread(target=self._drain, name="end", daemon=True).start()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -51,8 +53,21 @@ class DrainingServer(uvicorn.Server):
         # uvicorn's backlog limits how many connections the event loop accepts at once; the system's queue is to be longer
         for listener in sockets or ():
             listener.listen(BACKLOG)
+        if sockets:
+            self._announcing = asyncio.create_task(self._announce(sockets[0].getsockname()[1]))
         if hasattr(signal, "SIGHUP") and threading.current_thread() is threading.main_thread():
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self.service.loader.reload)
+
+    async def _announce(self, port: int) -> None:
+        """Logs the service's address once it answers images."""
+        while self.service.not_ready:
+            await asyncio.sleep(READY_CHECK_S)
+        log.info("open %s", browser_url(self.service.settings.host, port))
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        if self._announcing:
+            self._announcing.cancel()
+        await super().shutdown(sockets)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         if self.service.ending:
@@ -118,6 +133,12 @@ def serve(app: FastAPI, end: Callable[[int], object] = os._exit) -> int:
     end(server.status)
     server.over.set()
     return server.status
+
+
+def browser_url(host: str, port: int) -> str:
+    """The address at which a browser on this machine finds a service that listens on `host`."""
+    local = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host)  # noqa: S104
+    return f"http://{local or (f'[{host}]' if ':' in host else host)}:{port}"
 
 
 def _wait(condition: Callable[[], bool], seconds: float) -> None:

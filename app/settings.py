@@ -132,7 +132,9 @@ class Settings(BaseSettings):
     cors_origins: CommaSeparated = Field(
         (), description="comma-separated origins whose pages may call the service; `*` for all"
     )
-    log_format: Literal["json", "text"] = Field("json", description="format of the log lines")
+    log_format: Literal["auto", "json", "text"] = Field(
+        "auto", description="format of the log lines; `auto`: text if standard error is a terminal, else JSON"
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="lowest level that is logged")
     threads: int = Field(0, ge=0, description="CPU threads of the network; 0: one per core")
     platform: Platform = Field(

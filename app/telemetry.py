@@ -261,12 +261,13 @@ class OnceAMinute(logging.Filter):
 def configure_logging(format: str, level: str) -> None:
     """Sends the log lines of the service, uvicorn and asyncio to stderr, in this format and from this level on.
 
-    Nothing else is written to stderr. A repeated message of uvicorn or asyncio is logged once a minute. It changes the logging
-    of the whole process.
+    format: `json`, `text`, or `auto`: text if stderr is a terminal, else JSON. Nothing else is written to stderr. A repeated
+    message of uvicorn or asyncio is logged once a minute. It changes the logging of the whole process.
     """
     _silence_c_libraries()
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(JsonFormatter() if format == "json" else TextFormatter())
+    as_text = format == "text" or (format == "auto" and sys.stderr is not None and sys.stderr.isatty())
+    handler.setFormatter(TextFormatter() if as_text else JsonFormatter())
     once = OnceAMinute()
     for name in ("segment", "uvicorn", "uvicorn.error", "asyncio"):
         logger = logging.getLogger(name)

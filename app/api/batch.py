@@ -41,7 +41,7 @@ log = logging.getLogger("segment")
 
 @dataclass(frozen=True)
 class Outcome:
-    """The result of one image: the answer's bytes, or a problem."""
+    """The result of one image: the answer's bytes, or a problem. size: width x height, for the log."""
 
     index: int
     file: str
@@ -49,6 +49,7 @@ class Outcome:
     body: bytes
     memory: MemoryUse
     problem: Problem | None = None
+    size: str = ""
 
 
 Outcomes = AsyncGenerator[Outcome, None]
@@ -112,8 +113,13 @@ class BatchResponse(StreamingResponse):
 
 
 async def image_outcomes(request: Request, service: Service, query: SegmentQuery, parts: Sequence[UploadFile]) -> Outcomes:
-    """Yields the outcomes in the order of the parts. Works on up to `AHEAD` parts at once."""
+    """Yields the outcomes in the order of the parts. Works on up to `AHEAD` parts at once.
+
+    The request's log line gets the number of images, how many failed, and the sizes of the others.
+    """
     waiting = deque(enumerate(parts))
+    facts: dict[str, Any] = {"format": query.format or "json", "images": len(parts), "failed": 0, "sizes": ""}
+    request.state.log = facts
     tasks: deque[asyncio.Task[Outcome]] = deque()
     try:
         while waiting or tasks:
@@ -121,6 +127,8 @@ async def image_outcomes(request: Request, service: Service, query: SegmentQuery
                 tasks.append(asyncio.create_task(_outcome(request, service, query, *waiting.popleft())))
             outcome = await tasks[0]  # stays in `tasks` meanwhile, so that its memory is freed if this is cancelled
             tasks.popleft()
+            facts["failed"] += outcome.problem is not None
+            facts["sizes"] = " ".join(filter(None, (facts["sizes"], outcome.size)))
             try:
                 yield outcome
             finally:  # also if the client disconnects before it has the whole answer
@@ -163,7 +171,8 @@ async def _outcome(request: Request, service: Service, query: SegmentQuery, inde
                 data = answer.body.read(answer.body.length)
             finally:
                 answer.body.close()
-            return Outcome(index, base_name(part), options.rendering.suffix, data, memory)
+            size = f"{answer.size[1]}x{answer.size[0]}"
+            return Outcome(index, base_name(part), options.rendering.suffix, data, memory, size=size)
     except Problem as problem:
         return _failed(service, index, part, memory, problem)
     except Exception as error:  # an unexpected error of one image must not end the others

@@ -60,7 +60,7 @@ def test_on_sigterm_what_is_in_flight_is_answered_and_new_images_are_refused(nar
             assert large.result(HANG_S).status_code == 200
         assert it.process.wait(HANG_S) == 0
     assert len(it.messages()) == len(it.log.read_text().splitlines())
-    assert {"listening", "ready", "request", "draining"} <= set(it.messages())
+    assert {"listening", "ready", f"open {it.url}", "request", "draining"} <= set(it.messages())
 
 
 @contextmanager

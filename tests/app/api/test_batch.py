@@ -5,16 +5,19 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import logging
 import struct
 import zipfile
 from collections.abc import AsyncGenerator, Callable
 from typing import Any
 
 import pytest
+from fastapi import Request
 from fastapi.testclient import TestClient
 from pycocotools.coco import COCO
 
 from app.api.batch import Outcome, _lines, _zip, image_outcomes
+from app.api.schemas import SegmentQuery
 from app.api.segment import PIECE_BYTES
 from app.serving.budget import MemoryUse
 from app.serving.service import Job, Service
@@ -55,6 +58,17 @@ def test_a_bad_image_answers_its_own_error_and_the_others_are_done(client: TestC
     assert set(problem) == {"type", "title", "status", "detail", "request_id"}
     assert problem["status"] == 415
     assert_idle(service)
+
+
+def test_the_log_line_of_a_batch_has_the_sizes(client: TestClient, caplog: pytest.LogCaptureFixture) -> None:
+    sent = parts(("a.png", PHOTOS[0]), ("b.txt", b"text"), ("c.png", PHOTOS[2]))
+    with caplog.at_level(logging.INFO, "segment"):
+        caplog.clear()
+        lines(client, sent)
+    (record,) = [record for record in caplog.records if record.message == "request"]
+    fields: dict[str, Any] = record.fields  # type: ignore[attr-defined]
+    expected = {"format": "json", "images": 3, "failed": 1, "sizes": "60x40 60x56"}
+    assert {name: fields[name] for name in expected} == expected
 
 
 def test_masks_come_as_a_zip_with_the_bytes_of_segment(client: TestClient) -> None:
@@ -192,7 +206,8 @@ def test_an_outcome_that_comes_as_its_batch_is_cancelled_gives_its_memory_back(
 
         monkeypatch.setattr("app.api.batch._outcome", outcome)
         nothing: Any = None
-        taking = asyncio.ensure_future(anext(image_outcomes(nothing, service, nothing, [nothing])))
+        request = Request({"type": "http"})
+        taking = asyncio.ensure_future(anext(image_outcomes(request, service, SegmentQuery(), [nothing])))
         with pytest.raises(asyncio.CancelledError):
             await taking
 

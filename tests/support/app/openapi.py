@@ -33,6 +33,8 @@ def assert_kept(response: Any, path: str) -> None:
         assert (response.status_code == 503) == ("retry-after" in response.headers)
     elif path == "/segment":
         assert_answer(response)
+    elif response.headers["content-type"] == "application/json":
+        CocoAnswer.model_validate_json(response.content)
     elif response.headers["content-type"] == "application/zip":
         assert zipfile.ZipFile(io.BytesIO(response.content)).testzip() is None
     else:
