@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -11,11 +10,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 import pytest
-from PIL import Image
 
 from imaging.answer import SegmentedImage
 from imaging.decoding import Limits, decode, scale
 from imaging.errors import AnswerTooLarge, DamagedImage, ImageTooLarge
+from imaging.overlay import overlay_picture
 from imaging.rendering import Rendering
 from model.inference.merging import Logits
 from model.inference.runtime import Runtime, Tile
@@ -164,10 +163,11 @@ def test_the_answer_is_the_encoded_segmentation(segmenter: Segmenter, photo: Pho
 
 def test_an_overlay_at_the_working_size_is_decoded_once(segmenter: Segmenter, photo: Photo) -> None:
     data = encoded(photo(60, 100))
-    plan = segmenter.plan(data, Options((64, 64), rendering=Rendering("overlay", alpha=0.0)))
+    plan = segmenter.plan(data, Options((64, 64), rendering=Rendering("overlay", palette="labels", names=False)))
     assert plan.tile_plan.size == plan.size
-    with Image.open(io.BytesIO(segmenter.segment(data, plan).body)) as shown:
-        assert np.array_equal(np.asarray(shown), photo(60, 100))
+    class_map = segmenter.infer(segmenter.decode(data, plan), plan).class_map
+    expected = overlay_picture(photo(60, 100), class_map, segmenter.manifest.labels.palette, 0.5, range(1, 256))
+    assert segmenter.segment(data, plan).body == expected
 
 
 def test_a_plan_is_refused_before_anything_is_decoded(segmenter: Segmenter, photo: Photo) -> None:
