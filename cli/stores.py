@@ -13,13 +13,14 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from model.command_line import install_command
+
 if TYPE_CHECKING:
     from obstore.store import ObjectStore
 
 SCHEMES = ("s3", "gs", "az")
 PAGE = 1000  # objects in one answer of a store
 MOST_BYTES = 1 << 30
-INSTALL = "pip install 'fcn-segment[cloud]'"
 
 
 class StoreUnavailable(OSError):
@@ -175,7 +176,7 @@ def _store(bucket: str) -> ObjectStore:
     try:
         from obstore.store import from_url
     except ImportError as error:
-        raise StoreUnavailable(f"{bucket} needs the package obstore; {INSTALL}") from error
+        raise StoreUnavailable(f"{bucket} needs the package obstore: {install_command('cloud')}") from error
     return from_url(bucket, client_options={"allow_http": True})  # where the environment's endpoint is http://
 
 
@@ -185,7 +186,7 @@ def _errors(url: str) -> Iterator[None]:
     try:
         from obstore.exceptions import BaseError, InvalidPathError, PermissionDeniedError
     except ImportError as error:
-        raise StoreUnavailable(f"{url} needs the package obstore; {INSTALL}") from error
+        raise StoreUnavailable(f"{url} needs the package obstore: {install_command('cloud')}") from error
     try:
         yield
     except FileNotFoundError as error:

@@ -18,12 +18,12 @@ from cli.input import Shard
 from cli.lines import LineFile, part_names, read_lines, remove_lines
 from cli.places import join, names_below, read_whole, remove, write_whole
 from cli.stores import is_url
+from model.command_line import install_command
 
 ENDINGS = (".jsonl", ".parquet")
 PART_ROWS, PART_S = 5000, 60.0  # most rows of a Parquet file, and most seconds between two files
 JSON_LINES_SHARD = re.compile(r"\d+-of-(\d+)")
 PARQUET_PART = re.compile(r"part-\d+-of-(\d+)-")
-INSTALL = "pip install 'fcn-segment[table]'"
 
 
 @dataclass(frozen=True)
@@ -236,5 +236,7 @@ def _pyarrow() -> Any:
     try:
         import pyarrow
     except ImportError as error:
-        raise OSError(f"a table in Parquet needs the package pyarrow; {INSTALL}, or name the table .jsonl") from error
+        raise OSError(
+            f"a table in Parquet needs the package pyarrow: {install_command('table')}, or name the table .jsonl"
+        ) from error
     return pyarrow

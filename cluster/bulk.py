@@ -29,6 +29,7 @@ from cli.start import ended_at_once
 from cli.table import open_table
 from cluster.actor import ImageActor, Network, network_digest
 from cluster.arguments import parser
+from model.command_line import install_command
 
 COMMAND = "fcn-bulk"
 BLOCK_IMAGES = 64  # most names in a block; Ray gives a block to one actor, and the whole block again if that actor is lost
@@ -191,6 +192,6 @@ def _ray() -> Any:
         import ray
         import ray.data
     except ImportError as error:
-        raise OSError("fcn-bulk needs the package ray; pip install 'fcn-segment[ray]'") from error
+        raise OSError(f"fcn-bulk needs the package ray: {install_command('ray')}") from error
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     return ray

@@ -1,11 +1,16 @@
-"""The argument parser of all commands: one-line messages for wrong arguments, and `--version`."""
+"""What all commands share: the argument parser, with one-line messages and `--version`; how to install what is missing."""
 
 from __future__ import annotations
 
 import argparse
+import os
+import re
+import shlex
+import sys
 from collections.abc import Callable
 from functools import cache, wraps
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError, requires, version
+from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 Value = TypeVar("Value")
@@ -64,6 +69,35 @@ def package_version(name: str = "fcn-segment") -> str:
         return version(name)
     except PackageNotFoundError:
         return "unknown"
+
+
+def install_command(extra: str) -> str:
+    """The command that installs what an extra of this distribution needs, into the environment that runs.
+
+    In a checkout it installs the checkout with the extra, elsewhere the extra's packages: no index has the distribution.
+    """
+    pip, root = f"{shlex.quote(_short(sys.executable))} -m pip install", Path(__file__).parents[1]
+    if (root / "pyproject.toml").is_file():
+        constraints = shlex.quote(_short(root / "constraints.txt"))
+        return f"{pip} -c {constraints} -e {shlex.quote(f'{_short(root)}[{extra}]')}"
+    return f"{pip} {' '.join(map(shlex.quote, _packages(extra)))}"
+
+
+def _packages(extra: str) -> list[str]:
+    """The packages of an extra, with their versions, and those of the extras that it names."""
+    packages: list[str] = []
+    for line in requires("fcn-segment") or []:
+        package, _, marker = line.partition(";")
+        if re.search(rf"extra == ['\"]{re.escape(extra)}['\"]", marker):
+            own = re.fullmatch(r"fcn-segment\[(.+)\]", package.strip())
+            packages += [name for part in own[1].split(",") for name in _packages(part)] if own else [package.strip()]
+    return packages
+
+
+def _short(path: str | Path) -> str:
+    """The path as seen from the working folder if it lies below it, else whole."""
+    relative = os.path.relpath(path)
+    return str(path) if relative.startswith("..") else relative
 
 
 def one_line(text: str) -> str:

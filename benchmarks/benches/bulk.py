@@ -15,6 +15,7 @@ from typing import Any
 
 from benchmarks.harness.images import ONE_MEGAPIXEL, photos
 from benchmarks.harness.results import Ratio, Row, Section
+from model.command_line import install_command
 from model.inference.cores import available_cores
 
 FEW, MANY = 60, 360
@@ -57,7 +58,7 @@ def missing() -> str | None:
     try:
         import ray  # noqa: F401
     except ImportError:
-        return "bulk needs the package ray; pip install 'fcn-segment[ray]'"
+        return f"bulk needs the package ray: {install_command('ray')}"
     return None
 
 

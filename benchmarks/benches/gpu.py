@@ -13,6 +13,7 @@ from benchmarks.harness.load import Sample, load
 from benchmarks.harness.rates import tiles_a_second
 from benchmarks.harness.results import Ratio, Row, Section
 from benchmarks.harness.serving import service
+from model.command_line import install_command
 from model.inference.loading import load_runtime
 from model.inference.runtime import Runtime
 from model.inference.segmenter import Segmenter
@@ -34,7 +35,7 @@ def missing() -> str | None:
     try:
         import torch
     except ModuleNotFoundError:
-        return "gpu needs PyTorch: pip install 'fcn-segment[torch]'"
+        return f"gpu needs PyTorch: {install_command('torch')}"
     return None if torch.cuda.is_available() else "gpu needs an NVIDIA GPU that PyTorch sees, and there is none"
 
 

@@ -8,6 +8,7 @@ import mmap
 from pathlib import Path
 from typing import Literal, get_args
 
+from model.command_line import install_command
 from model.inference.runtime import ModelIdentity, Runtime, RuntimeUnavailable
 from model.inference.runtimes.processor import int8_sums
 from model.manifest import WeightsError
@@ -69,7 +70,7 @@ def _choose(files: WeightsFiles, runtime: str, device: str, precision: str) -> s
     if not _installed("torch"):
         raise RuntimeUnavailable(
             f"{files.name} needs PyTorch here (device {device}, precision {precision}, exports: "
-            f"{', '.join(files.exports) or 'none'}); pip install 'fcn-segment[torch]'"
+            f"{', '.join(files.exports) or 'none'}); {install_command('torch')}"
         )
     return runtime
 
@@ -117,7 +118,7 @@ def unused_gpu() -> str | None:
     if not any(path.exists() for path in GPU_DRIVERS) or _torch_sees_gpu():
         return None
     missing = "CUDA of the installed PyTorch does not see it" if _installed("torch") else "PyTorch is not installed"
-    return f"there is a GPU, and {missing}; pip install 'fcn-segment[torch]' to serve on it"
+    return f"there is a GPU, and {missing}; to serve on it: {install_command('torch')}"
 
 
 def _installed(package: str) -> bool:

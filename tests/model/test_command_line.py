@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import importlib
+import re
+import shlex
+import sys
 from importlib.metadata import version
+from pathlib import Path
 
 import pytest
 
-from model.command_line import CommandParser, one_line, package_version
+from model import command_line
+from model.command_line import CommandParser, install_command, one_line, package_version
+from tests.support.checkout import ROOT
 
 COMMANDS = {
     "fcn-serve": "app.main",
@@ -66,3 +72,18 @@ def test_a_value_of_the_wrong_type_says_what_was_expected(
 def test_a_line_has_no_control_characters() -> None:
     assert one_line(" a\nb\x1b[31m\udcff ") == "a\\nb\\x1b[31m\\udcff"
     assert package_version("no-such-distribution") == "unknown"
+
+
+def test_what_is_missing_is_installed_in_a_checkout_by_the_checkout(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    command = shlex.split(install_command("train"))
+    assert command[1:] == ["-m", "pip", "install", "-c", "constraints.txt", "-e", ".[train]"]
+    assert Path(command[0]).samefile(sys.executable)
+
+
+def test_what_is_missing_is_installed_elsewhere_from_an_index(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(command_line, "__file__", str(tmp_path / "model" / "command_line.py"))
+    packages = [re.match(r"[\w-]+(\[\w+\])?", word) for word in shlex.split(install_command("ray"))[4:]]
+    assert {package[0] for package in packages if package} == {"obstore", "pyarrow", "ray[data]"}
+    assert "torch" in install_command("train")  # of the extra `torch`, which that extra names
+    assert "fcn-segment" not in install_command("train")

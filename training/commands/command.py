@@ -7,6 +7,8 @@ import os
 import sys
 from collections.abc import Callable
 
+from model.command_line import install_command
+
 FAILED, INTERRUPTED, PIPE_CLOSED = 2, 130, 141
 """Exit statuses after an error, after Ctrl-C, and after the reader of stdout has closed the pipe (128 + SIGPIPE)."""
 # words in the type or message of torch's errors; comparing words spares the import of torch
@@ -33,7 +35,7 @@ def run_command(name: str, work: Callable[[], None], stopped: Callable[[], str] 
     except (ValueError, OSError) as error:
         print(f"{name}: {error}", file=sys.stderr)
     except ModuleNotFoundError as error:
-        print(f"{name}: {error.name} is missing; pip install 'fcn-segment[train]'", file=sys.stderr)
+        print(f"{name}: {error.name} is missing: {install_command('train')}", file=sys.stderr)
     except (MemoryError, RuntimeError) as error:
         if not _is_out_of_memory(error):
             raise

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from imaging.classes import is_background
+from model.command_line import install_command
 from model.labels import LabelError, LabelSet, camvid_labels, voc_color, voc_labels
 from training.data.layouts import repeated
 from training.data.text_files import read_text
@@ -87,7 +88,7 @@ def _read(path: Path) -> object:
 
 def _yaml(text: str) -> object:
     if find_spec("yaml") is None:
-        raise ValueError("YAML needs the extra: pip install 'fcn-segment[train]'; or write JSON")
+        raise ValueError(f"YAML needs a package: {install_command('train')}; or write JSON")
     import yaml
 
     try:

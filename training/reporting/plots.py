@@ -12,6 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from model.command_line import install_command
 from model.weights_file import Weights
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def read_curves(path: Path) -> list[dict[str, str]]:
 def require_matplotlib() -> None:
     """Raises `ValueError` if matplotlib is missing; commands call it before a training, not after it."""
     if find_spec("matplotlib") is None:
-        raise ValueError("charts need matplotlib; install the extra: pip install 'fcn-segment[train]'")
+        raise ValueError(f"charts need matplotlib: {install_command('train')}")
 
 
 def draw(path: Path, chart: Callable[[], bytes]) -> None:

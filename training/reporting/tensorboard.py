@@ -7,6 +7,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from model.command_line import install_command
+
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
@@ -14,7 +16,7 @@ if TYPE_CHECKING:
 def require_tensorboard() -> None:
     """Raises `ValueError` if the extra is missing; the trainer calls it before a training, not after the first epoch."""
     if find_spec("tensorboard") is None:
-        raise ValueError("--tensorboard needs its extra: pip install 'fcn-segment[tensorboard]'")
+        raise ValueError(f"--tensorboard needs its extra: {install_command('tensorboard')}")
 
 
 def open_board(folder: Path, epoch: int) -> SummaryWriter:

@@ -15,6 +15,7 @@ import numpy as np
 import onnx
 import pytest
 
+from model.command_line import install_command
 from model.inference import loading as choice
 from model.inference.loading import load_runtime, unused_gpu
 from model.inference.runtime import Runtime, RuntimeUnavailable
@@ -199,7 +200,7 @@ def test_missing_packages_are_named(files: WeightsFiles, monkeypatch: pytest.Mon
     assert isinstance(load_runtime(files), OpenVINORuntime)
     with pytest.raises(RuntimeUnavailable, match=r"narrow needs PyTorch here \(device cuda, .* exports: float32\)"):
         load_runtime(files, device="cuda")
-    with pytest.raises(RuntimeUnavailable, match=r"exports: none\); pip install 'fcn-segment\[torch\]'"):
+    with pytest.raises(RuntimeUnavailable, match=r"exports: none\); .* -m pip install .*\[torch\]"):
         load_runtime(replace(files, exports={}))
     installed.clear()
     with pytest.raises(RuntimeUnavailable, match="pip install openvino"):
@@ -210,7 +211,7 @@ def test_a_gpu_that_is_not_used_is_told(tmp_path: Path, monkeypatch: pytest.Monk
     assert unused_gpu() is None
     monkeypatch.setattr(choice, "GPU_DRIVERS", (tmp_path,))
     monkeypatch.setattr(choice.importlib.util, "find_spec", lambda name: None)
-    assert unused_gpu() == "there is a GPU, and PyTorch is not installed; pip install 'fcn-segment[torch]' to serve on it"
+    assert unused_gpu() == f"there is a GPU, and PyTorch is not installed; to serve on it: {install_command('torch')}"
 
 
 @pytest.mark.parametrize("content", [b"", b"hello", b"\x89PNG\r\n\x1a\n" * 20], ids=["empty", "text", "png"])

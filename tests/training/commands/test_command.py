@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from model.command_line import install_command
 from tests.support.checkout import ROOT
 from training.commands import coco_import, export
 from training.commands import evaluate as evaluate_command
@@ -37,7 +38,7 @@ def failing(error: BaseException) -> Callable[[], None]:
         (
             ModuleNotFoundError("No module named 'nncf'", name="nncf"),
             2,
-            "fcn-x: nncf is missing; pip install 'fcn-segment[train]'\n",
+            f"fcn-x: nncf is missing: {install_command('train')}\n",
         ),
         (MemoryError(), 2, "fcn-x: memory ran out; smaller crops"),
         (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"), 2, "fcn-x: memory ran out; smaller crops"),
