@@ -37,10 +37,12 @@ async function overlayOf(item, { picture, segments, view, opacity, withNames, ke
   let layers = picture;
   if (!layers) {
     const colors = make("canvas");
+    const outlines = make("canvas");
     segments.paintClasses(colors, isShownIn(view));
+    segments.paintOutlines(outlines, isShownIn(view));
     const photo = await photoOf(item.file);
     const fits = photo?.width === segments.width && photo?.height === segments.height;
-    layers = { photo: fits ? photo.element : null, segments, colors, opacity, isShown: withNames ? isShownIn(view) : null };
+    layers = { photo: fits ? photo.element : null, segments, colors, outlines, opacity, isShown: withNames ? isShownIn(view) : null };
   }
   const blob = layers.photo && (await overlayPicture(layers));
   return blob ?? servedOverlay(item, { segments, view, opacity, withNames, key });

@@ -3,7 +3,7 @@
 /** `shown`: the parameter `classes` says which classes are shown. `without`: options that do not go with the format. */
 export const FORMATS = {
   overlay: { title: "Overlays", query: "format=overlay&image_format=jpeg", ending: "-overlay.jpg", shown: true },
-  cutout: { title: "Cut-outs", query: "format=cutout", ending: "-cutout.png", shown: true },
+  cutout: { title: "Cut-outs", query: "format=cutout", ending: "-cutout.png", shown: true, without: ["min_confidence"] },
   mask: { title: "Masks", query: "format=png", ending: "-mask.png" },
   color: { title: "Colours", query: "format=color", ending: "-color.png", shown: true },
   confidence: { title: "Confidence", query: "format=confidence", ending: "-confidence.png", without: ["min_confidence"] },

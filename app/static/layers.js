@@ -1,5 +1,6 @@
 /** What lies over the photo: the colours of classes, or of confidence; and what is known of each pixel. */
 import { HEAT } from "./heat.js";
+import { paintOutlines } from "./outlines.js";
 import { imageOf } from "./photo.js";
 import { regionsOf } from "./regions.js";
 import { LARGEST_SIDE, classMap } from "./rle.js";
@@ -64,6 +65,11 @@ export class Segments {
       if (isShown(entry)) colors[entry.id] = opaque(color);
     }
     this.fill(canvas, (at) => colors[ids[at]]);
+  }
+
+  /** Paints the outlines of the classes that `isShown`. */
+  paintOutlines(canvas, isShown) {
+    paintOutlines(canvas, this.map, new Set(this.classes.filter(isShown).map(({ id }) => id)));
   }
 
   paintConfidence(canvas) {

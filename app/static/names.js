@@ -15,10 +15,14 @@ export const namedRegions = (segments, isShown) =>
 const overlaps = (one, other) =>
   one.left < other.right && other.left < one.right && one.top < other.bottom && other.top < one.bottom;
 
-/** Boxes of this width and height around the centres, inside of `bounds`; one that would cover another is left out. */
+/**
+ * Boxes of this width and height around the centres, inside of `bounds`. One that is larger than its region (of `area` square
+ * pixels), wider than the bounds, or would cover another is left out.
+ */
 export function placedBoxes(entries, bounds) {
   const boxes = [];
-  for (const { centre, width, height, item } of entries) {
+  for (const { centre, width, height, area, item } of entries) {
+    if (width * height > area || width > bounds.right - bounds.left || height > bounds.bottom - bounds.top) continue;
     const within = (value, low, high) => Math.max(low, Math.min(high, value));
     const left = within(centre.x - width / 2, bounds.left, bounds.right - width);
     const top = within(centre.y - height / 2, bounds.top, bounds.bottom - height);
@@ -74,9 +78,9 @@ export class Names {
       element.hidden = !centre;
       return centre && {
         centre: { x: centre.x * width + viewer.x, y: centre.y * height + viewer.y },
-        width: element.offsetWidth, height: element.offsetHeight, item: element,
+        width: element.offsetWidth, height: element.offsetHeight, area: region.share * width * height, item: element,
       };
-    }).filter((entry) => entry && entry.width <= bounds.right - bounds.left);
+    }).filter(Boolean);
     const boxes = new Map(placedBoxes(entries, bounds).map((box) => [box.item, box]));
     for (const { element } of this.labels) {
       const box = boxes.get(element);

@@ -18,9 +18,9 @@ function drawNames(context, segments, isShown) {
     const centre = centreOf(region, WHOLE);
     return centre && {
       centre: { x: centre.x * width, y: centre.y * height },
-      width: context.measureText(entry.name).width + 4 * pad, height: size + 2 * pad, item: entry,
+      width: context.measureText(entry.name).width + 4 * pad, height: size + 2 * pad, area: region.share * width * height, item: entry,
     };
-  }).filter((entry) => entry && entry.width <= width && entry.height <= height);
+  }).filter(Boolean);
   for (const { left, top, right, bottom, item } of placedBoxes(entries, { left: 0, top: 0, right: width, bottom: height })) {
     const ink = inkOn(item.color);
     const edge = Math.max(1, size / 12);
@@ -35,10 +35,10 @@ function drawNames(context, segments, isShown) {
 }
 
 /**
- * A JPEG of the photo's size. `colors` is the canvas that lies over the photo. `isShown` says which classes get their names;
+ * A JPEG of the photo's size. `colors` and `outlines` (or null) are the canvases that lie over the photo. `isShown` says which classes get their names;
  * null draws no names. Null where the browser cannot make a picture of this size.
  */
-export async function overlayPicture({ photo, segments, colors, opacity, isShown }) {
+export async function overlayPicture({ photo, segments, colors, outlines, opacity, isShown }) {
   const { width, height } = segments;
   const canvas = make("canvas", { width, height });
   const context = canvas.getContext("2d", { alpha: false });
@@ -50,6 +50,7 @@ export async function overlayPicture({ photo, segments, colors, opacity, isShown
   context.imageSmoothingEnabled = false;
   context.drawImage(colors, 0, 0, width, height);
   context.globalAlpha = 1;
+  if (outlines) context.drawImage(outlines, 0, 0, width, height);
   if (isShown) drawNames(context, segments, isShown);
   return new Promise((resolve) => canvas.toBlob(resolve, "image/jpeg", QUALITY));
 }

@@ -54,9 +54,14 @@ export class Result {
     const confidence = isPressed("sure");
     $("after-tag").textContent = confidence ? "Confidence" : "Classes";
     $("heat-scale").hidden = !confidence;
+    $("names").disabled = confidence; // names are of the classes' colours
     if (!this.segments) return;
+    $("outlines").hidden = confidence;
     if (confidence) this.segments.paintConfidence($("colors"));
-    else this.segments.paintClasses($("colors"), this.legend.isShown);
+    else {
+      this.segments.paintClasses($("colors"), this.legend.isShown);
+      this.segments.paintOutlines($("outlines"), this.legend.isShown);
+    }
     if (this.withNames && !confidence) this.names.show(this.segments, this.legend.isShown);
     else this.names.clear();
   }
@@ -64,8 +69,9 @@ export class Result {
   /** What the stage shows now, for a file of the same picture. `isShown` is null where there are no names. */
   picture() {
     const { segments, shownPhoto, opacity } = this;
-    const isShown = this.withNames && !isPressed("sure") ? this.legend.isShown : null;
-    return { photo: shownPhoto?.element, segments, colors: $("colors"), opacity, isShown };
+    const confidence = isPressed("sure");
+    const layers = { colors: $("colors"), outlines: confidence ? null : $("outlines") };
+    return { photo: shownPhoto?.element, segments, ...layers, opacity, isShown: this.withNames && !confidence ? this.legend.isShown : null };
   }
 
   /** Confidence in place of the classes' colours; the service is asked for it when it is first shown. */
@@ -94,6 +100,7 @@ export class Result {
     $("sure").setAttribute("aria-pressed", false);
     this.names.clear();
     $("result").hidden = $("code").hidden = $("heat-scale").hidden = true;
+    $("names").disabled = false;
     $("stage").classList.remove("segmented");
     if (item.answer) this.showClasses(item);
   }

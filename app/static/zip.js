@@ -1,5 +1,4 @@
 /** A zip archive whose files are stored without compression (PKWARE's application note, 6.3.10): photos do not get smaller. */
-
 import { Problem } from "./problems.js";
 
 const LARGEST = 2 ** 32 - 1;

@@ -187,6 +187,25 @@ def test_names_lie_on_the_visible_part_of_their_regions(shown: Page) -> None:
     expect(tags).to_have_count(0)
 
 
+def outline(page: Page, column: int, row: int) -> list[int]:
+    """The outlines' red, green, blue and opacity there."""
+    script = "([x, y]) => [...document.querySelector('#outlines').getContext('2d').getImageData(x, y, 1, 1).data]"
+    rgba: list[int] = page.evaluate(script, [column, row])
+    return rgba
+
+
+def test_shown_classes_have_outlines_on_light_and_dark_photos(shown: Page) -> None:
+    clear, light, dark = [0, 0, 0, 0], [255, 255, 255, 235], [0, 0, 0, 140]
+    assert [outline(shown, 20, row) for row in (27, 28, 29, 30, 31)] == [clear, dark, light, dark, clear]
+    assert [outline(shown, column, 50) for column in (43, 44, 45)] == [dark, light, dark]
+    for name in ("leaf", "stone"):
+        shown.locator("#classes li", has_text=name).locator(".eye").click()
+    assert outline(shown, 20, 29) == clear
+    assert outline(shown, 44, 50) == clear
+    shown.click("#sure")
+    expect(shown.locator("#outlines")).to_be_hidden()
+
+
 def saved_overlay(page: Page) -> Any:
     with page.expect_download() as download:
         page.click("#overlay")
