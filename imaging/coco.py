@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import Any
 
+import shapely
+
 from imaging.classes import Label, is_background
+from imaging.coverage import trace_shared
 from imaging.keyholes import keyhole
 from imaging.polygons import trace
 from imaging.regions import Ids, Regions
 from imaging.runs import column_runs
 
 Check = Callable[[], None]
+Entry = tuple[int, dict[str, Any]]
+"""A region's class id, and the fields of its annotation that describe the region."""
 
 
 def coco_document(
@@ -21,39 +26,45 @@ def coco_document(
     file_name: str,
     tolerance: float | None,
     check: Check = lambda: None,
+    *,
+    shared: bool = False,
 ) -> dict[str, Any]:
     """The COCO document of one image, with one annotation for each region of the classes in `class_ids`.
 
     The background and void have no annotations. With a `tolerance` in pixels, each region is one polygon; COCO's polygons have
     no holes, so lines without width lead to the holes of a region (`imaging.keyholes`). With None, regions are run lengths,
-    exact to the pixel. Category ids are class ids. If a category has the id 0, all ids are raised by 1, since tools take 0 for
-    the background. `check` is called for every few regions, and may raise to end the work. Raises `AnswerTooLarge` like
-    `Regions`.
+    exact to the pixel. shared: whether polygons share their borders, as those of `imaging.coverage`. Category ids are class
+    ids. If a category has the id 0, all ids are raised by 1, since tools take 0 for the background. `check` is called for every
+    few regions, and may raise to end the work. Raises `AnswerTooLarge` like `Regions` and the functions that trace.
     """
     height, width = class_map.shape
     categories = [label for label in labels if not is_background(label.name)]
     shift = int(any(label.id == 0 for label in categories))
     ids = [label.id for label in categories if label.id in class_ids]
-    regions = _masks(class_map, ids, check) if tolerance is None else _outlines(class_map, ids, tolerance, check)
+    regions = Regions(column_runs(class_map), ids)
+    if tolerance is None:
+        entries = _masks(regions, check)
+    else:
+        entries = _outlines((trace_shared if shared else trace)(class_map, regions, tolerance, check), check)
     return {
         "images": [{"id": 1, "file_name": file_name, "width": width, "height": height}],
         "categories": [{"id": label.id + shift, "name": label.name, "supercategory": ""} for label in categories],
         "annotations": [
-            {"id": number, "image_id": 1, "category_id": id + shift, "iscrowd": 0} | region
-            for number, (id, region) in enumerate(regions, 1)
+            {"id": number, "image_id": 1, "category_id": id + shift, "iscrowd": 0} | entry
+            for number, (id, entry) in enumerate(entries, 1)
         ],
     }
 
 
-def _masks(class_map: Ids, ids: Sequence[int], check: Check) -> Iterator[tuple[int, dict[str, Any]]]:
-    size = list(class_map.shape)
-    for region in Regions(column_runs(class_map), ids).masks(check):
+def _masks(regions: Regions, check: Check) -> Iterator[Entry]:
+    size = [regions.height, regions.width]
+    for region in regions.masks(check):
         segmentation = {"size": size, "counts": region.counts}
         yield region.id, {"segmentation": segmentation, "area": region.pixels, "bbox": list(region.bbox)}
 
 
-def _outlines(class_map: Ids, ids: Sequence[int], tolerance: float, check: Check) -> Iterator[tuple[int, dict[str, Any]]]:
-    for id, polygon in trace(class_map, Regions(column_runs(class_map), ids), tolerance, check):
+def _outlines(polygons: Iterable[tuple[int, shapely.Polygon]], check: Check) -> Iterator[Entry]:
+    for id, polygon in polygons:
         left, top, right, bottom = polygon.bounds
         outline = keyhole(polygon, check).round(2).flatten().tolist()
         yield id, {"segmentation": [outline], "area": polygon.area, "bbox": [left, top, right - left, bottom - top]}

@@ -14,8 +14,11 @@ from imaging.runs import ColumnRuns, coco_counts
 
 Ids = npt.NDArray[np.uint8]
 Integers = npt.NDArray[np.int64]
-MASK_BYTES, POLYGON_BYTES = (100, 1000), (320, 2800)
-"""Upper bounds of memory in bytes, for (a border, a region), when regions are written as run lengths and as polygons."""
+MASK_BYTES, POLYGON_BYTES, SHARED_BYTES = (100, 1000), (320, 2800), (2000, 2800)
+"""Upper bounds of memory in bytes, for (a border, a region), when regions are written as run lengths, as polygons, and as
+polygons that share their borders."""
+MOST_SHARED = 100_000
+"""The limit of borders for polygons that share theirs: time grows with the square of the holes of one region."""
 OTHERS = "ask for format=json with mask=rle, or format=png"
 
 
@@ -47,10 +50,14 @@ def most_regions(pixels: int) -> int:
     return min(50_000, 1000 + pixels // 16)
 
 
-def region_bytes(pixels: int, polygons: bool) -> int:
-    """Upper bound, in bytes, of the memory for the regions of a class map of this many pixels and for their answer."""
-    border, region = POLYGON_BYTES if polygons else MASK_BYTES
-    return border * most_borders(pixels) + region * most_regions(pixels)
+def region_bytes(pixels: int, polygons: bool, *, shared: bool = False) -> int:
+    """Upper bound, in bytes, of the memory for the regions of a class map of this many pixels and for their answer.
+
+    shared: whether the polygons share their borders.
+    """
+    border, region = (SHARED_BYTES if shared else POLYGON_BYTES) if polygons else MASK_BYTES
+    borders = most_borders(pixels)
+    return border * (min(borders, MOST_SHARED) if shared else borders) + region * most_regions(pixels)
 
 
 class Regions:
