@@ -80,6 +80,7 @@ $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(READY): pyproject.toml constraints.txt | $(VENV)/bin/python
+	@echo "installing the service into $(VENV); this takes a minute or two$(if $(GPU), and PyTorch for the GPU 5 GB)"
 	$(PIP) -e '.$(if $(GPU),[torch])'
 	touch $@
 

@@ -6,6 +6,7 @@ import re
 import struct
 from pathlib import Path
 
+import fcn_client.label_studio.command
 import pytest
 
 import benchmarks.main
@@ -34,12 +35,15 @@ PARSERS = [
     cli.arguments.parser, cluster.arguments.parser, training.commands.train_arguments.parser,
     training.commands.evaluate_arguments.parser, training.commands.export.parser, training.commands.coco_import.parser,
     training.commands.check.parser,
-    serve_parser, benchmarks.main.parser,
+    serve_parser, benchmarks.main.parser, fcn_client.label_studio.command.parser,
 ]  # fmt: skip
 FOREIGN_OPTIONS = {
-    "curl": {"--data-binary"}, "docker": {"--profile", "--scale", "--cpus", "--memory", "--pids-limit"},
+    "curl": {"--data-binary", "--fail-with-body"}, "docker": {"--profile", "--scale", "--cpus", "--memory", "--pids-limit"},
     "docker build": {"--target", "--build-arg", "--platform"}, "docker run": {"--rm", "--entrypoint"},
     "kubectl": {"--from-file"},
+    "cvat-cli": {
+        "--server-host", "--auth", "--function-module", "--allow-unmatched-labels", "--conf-threshold", "--conv-mask-to-poly",
+    },
     "torchrun": {"--nproc-per-node"}, "benchmarks.peers": {"--port"}, "systemctl": {"--now"},
     "aws": {
         "--model-name", "--execution-role-arn", "--primary-container", "--endpoint-config-name", "--production-variants",
