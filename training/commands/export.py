@@ -23,7 +23,7 @@ from model.inference.runtimes.openvino_runtime import NETWORK_SHA256, read_expor
 from model.inference.runtimes.torch_runtime import TorchRuntime
 from model.inference.segmenter import Options, Segmenter
 from model.manifest import METADATA_KEY
-from model.networks.servable import ServableNetwork
+from model.networks.servable import ServableNetwork, half_tensors
 from model.weights_file import (
     DEFAULT_WEIGHTS,
     EXPORT_SUFFIXES,
@@ -36,6 +36,8 @@ from model.weights_file import (
 )
 from training.commands.command import run_command
 from training.data.files import images_below
+from training.learning.checkpoint import FILE as CHECKPOINT
+from training.learning.checkpoint import load_trained
 from training.reporting.card import write_card
 
 INPUT, OUTPUT = "pixels", "logits"
@@ -48,7 +50,14 @@ KEPT = 2
 
 def parser() -> argparse.ArgumentParser:
     p = CommandParser("fcn-export", description="Writes NAME.onnx, and with --int8 NAME.int8.onnx, beside a master.")
-    p.add_argument("--weights", default=DEFAULT_WEIGHTS, help="a master (.safetensors), or a name in weights/")
+    source = p.add_mutually_exclusive_group()
+    source.add_argument("--weights", default=DEFAULT_WEIGHTS, help="a master (.safetensors), or a name in weights/")
+    source.add_argument(
+        "--checkpoint",
+        type=Path,
+        metavar="FILE",
+        help="checkpoint.pt of a training, or its folder: first writes its master, checkpoint.safetensors, and the card",
+    )
     p.add_argument("--int8", action="store_true", help="also write an int8 export; needs --calibration")
     p.add_argument(
         "--calibration",
@@ -73,7 +82,6 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _export(args: argparse.Namespace) -> None:
-    master = find_weights(args.weights)
     if args.int8 and args.calibration is None:
         raise ValueError("--int8 needs --calibration FOLDER, with photos on which the ranges of int8 are measured")
     quantisation = {"calibration": None, "photos": PHOTOS, "keep": KEPT, "avx2": False}
@@ -81,11 +89,28 @@ def _export(args: argparse.Namespace) -> None:
         raise ValueError(f"{', '.join(names)} is for int8; give --int8 with it")
     if args.photos < 1 or args.keep < 0:
         raise ValueError(f"--photos must be at least 1 and --keep at least 0, got {args.photos} and {args.keep}")
+    master = find_weights(args.weights) if args.checkpoint is None else save_trained(args.checkpoint)
     written = [export_float32(master)]
     if args.int8:
         written.append(export_int8(master, args.calibration, photos=args.photos, keep=args.keep, avx2=args.avx2))
     for path in written:
         print(f"wrote {path} ({path.stat().st_size / 1e6:.1f} MB)")
+
+
+def save_trained(checkpoint: Path) -> Path:
+    """Writes the network of a training's checkpoint as a master with its card; gives the master's path.
+
+    checkpoint: the file, or its folder. The master has no scores; exports of an earlier one are removed. Raises `ValueError`
+    if the file is no checkpoint.
+    """
+    file = checkpoint / CHECKPOINT if checkpoint.is_dir() else checkpoint
+    net, manifest = load_trained(file)
+    master = file.with_suffix(MASTER_SUFFIX)
+    save_weights(master, half_tensors(net), manifest)
+    remove_stale(master)
+    write_card(master)
+    print(f"wrote {master}, of epoch {manifest.training['epochs']}, without scores; fcn-evaluate --record NAME measures them")
+    return master
 
 
 def missing_packages() -> list[str]:

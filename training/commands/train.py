@@ -14,8 +14,8 @@ from pathlib import Path
 
 import torch
 
-from model.inference.segmenter import Options
-from model.manifest import Manifest, scored_in
+from model.command_line import install_command
+from model.manifest import Manifest
 from model.networks.builder import build_network
 from model.networks.device import choose_device
 from model.networks.fcn import FCN
@@ -26,12 +26,14 @@ from training.commands.command import run_command
 from training.commands.export import export_float32, missing_packages, remove_stale
 from training.commands.train_arguments import FLAGS, check_arguments, parser
 from training.commands.train_data import plan_training, read_training_data, survey_groups
+from training.commands.train_weights import TrainingWeights, scores
 from training.data.demo import write_demo_data
 from training.data.groups import EACH
 from training.data.split import Split
 from training.data.survey import FILE as SURVEY
 from training.data.survey import Survey
 from training.learning.checkpoint import FILE as CHECKPOINT
+from training.learning.checkpoint import Progress
 from training.learning.distributed import World, join
 from training.learning.recipe import Recipe, make_recipe, parse_changes
 from training.learning.run import Run, train
@@ -42,7 +44,7 @@ from training.reporting.card import CardFacts, training_facts, write_card
 from training.reporting.machine import commit, set_threads
 from training.reporting.plots import require_matplotlib
 from training.reporting.tensorboard import require_tensorboard
-from training.scoring.evaluate import conditions, snapshot_segmenter, table
+from training.scoring.evaluate import table
 
 DEMO_RECIPE = Path(__file__).parents[1] / "recipes" / "demo.toml"
 
@@ -52,9 +54,12 @@ def main(argv: list[str] | None = None) -> int:
     args = parser().parse_args(arguments)
 
     def stopped() -> str:
-        has_checkpoint = any(args.out.rglob(CHECKPOINT))  # with --group each, every group has one in its own folder
+        # with --group each, every group has its own folder
+        has_checkpoint = any(args.out.rglob(CHECKPOINT))
         outlook = "resumes after the last finished epoch" if has_checkpoint else "begins again, since no epoch was finished"
-        return f"stopped; the same command {outlook} ({args.out})"
+        weights = sorted(str(path) for kind in ("last", "best") for path in args.out.rglob(f"{args.name}-{kind}.safetensors"))
+        so_far = f"; weights so far: {', '.join(weights)}" if weights else ""
+        return f"stopped; the same command {outlook} ({args.out}){so_far}"
 
     return run_command("fcn-train", lambda: _train(args, arguments), stopped)
 
@@ -116,45 +121,61 @@ def _train_once(
     split, validation = data.train.split, data.validation.split
     run = _make_run(args, recipe, data.train, device, world)
     manifest = Manifest(run.net.architecture, split.labels, run.preprocessing, args.license)
-    commit_at_start = commit()
-    run.evaluate = scorer = Scorer(manifest, validation, data.score_mapping, str(device))
-    net, progress = train(run)
-    if not world.first:
-        return None
     launcher = f"torchrun --nproc-per-node {world.size} -m training.commands.train" if world.size > 1 else "fcn-train"
-    command = f"{launcher} {shlex.join(arguments)}"
     facts = CardFacts(
         split=split,
         validation=validation,
         recipe=recipe,
-        progress=progress,
-        command=command,
+        progress=Progress(),
+        command=f"{launcher} {shlex.join(arguments)}",
         data_name=args.data_name,
         start=args.start,
         notes=args.note,
-        commit=commit_at_start,
+        commit=commit(),
     )
-    return _finish(args, net, replace(manifest, training=training_facts(facts)), scorer)
+
+    def at(progress: Progress) -> Manifest:
+        return replace(manifest, training=training_facts(replace(facts, progress=progress)))
+
+    scorer = Scorer(manifest, validation, data.score_mapping, str(device))
+    weights = TrainingWeights(args.out, args.name, at, scorer, args.data_name or args.data.resolve().name)
+    if world.first:
+        weights.remove_earlier()
+    run.evaluate, run.save, run.manifest = scorer, weights.save, at
+    try:
+        net, progress = train(run)
+    except KeyboardInterrupt:
+        if world.first:
+            weights.save_checkpoint()
+        raise
+    return _finish(args, net, progress, weights) if world.first else None
 
 
-def _finish(args: argparse.Namespace, net: FCN, manifest: Manifest, scorer: Scorer) -> float:
-    """Writes the network's weights file, curves, card and export, with its score on val; gives the mean IoU."""
-    if scorer.matrix is None:  # no epoch was left to train, so the network was not scored
+def _finish(args: argparse.Namespace, net: FCN, progress: Progress, weights: TrainingWeights) -> float:
+    """Writes the weights file, curves, card and export, with the score on val; gives the mean IoU.
+
+    The network is that of the last epoch, or with `--stop-after` that of the best one.
+    """
+    scorer, manifest = weights.scorer, weights.manifest(progress)
+    validation = scorer.validation
+    is_last = progress.best_epoch in (0, progress.epoch)
+    if args.stop_after and not is_last and weights.best.is_file():
+        best = load_weights(weights.best)
+        net, manifest, scorer.matrix = load_network(best), best.manifest, None
+        print(f"epoch {progress.best_epoch} of {progress.epoch} was the best; its weights are kept")
+    elif not is_last:
+        print(f"epoch {progress.best_epoch} had a higher mean IoU, {progress.best_score:.4f}: {weights.best}")
+    if scorer.matrix is None:  # no epoch was left to train, or another network than the last is kept
         scorer(net)
-    matrix, validation = scorer.matrix, scorer.validation
-    assert matrix is not None
-    segmenter = snapshot_segmenter(net, manifest, scorer.device)
-    precision = segmenter.runtime.identity.precision
-    name = scored_in(f"{args.data_name or args.data.resolve().name}, {validation.name}", precision)
-    score = matrix.scores() | {"classes": validation.labels.names, "conditions": conditions(segmenter, Options())}
+    assert scorer.matrix is not None
     path = args.out / f"{args.name}.safetensors"
-    save_weights(path, half_tensors(net), replace(manifest, scores={name: score}))
+    save_weights(path, half_tensors(net), replace(manifest, scores=scores(scorer, weights.data_name)))
     shutil.copyfile(args.out / "curves.csv", path.with_suffix(".curves.csv"))
     write_card(path)
-    print(table(matrix, validation.labels.names))
+    print(table(scorer.matrix, validation.labels.names))
     print(f"wrote {path} and {path.with_suffix('.md')}")
     _export(path)
-    return matrix.mean_iou
+    return scorer.matrix.mean_iou
 
 
 def _export(path: Path) -> None:
@@ -162,7 +183,7 @@ def _export(path: Path) -> None:
     for stale in remove_stale(path):
         print(f"removed {stale}, an export of the file that was there before")
     if missing := missing_packages():
-        print(f"not exported: {', '.join(missing)} missing; pip install 'fcn-segment[train]', then fcn-export --weights {path}")
+        print(f"not exported: {', '.join(missing)} missing: {install_command('train')}, then fcn-export --weights {path}")
         return
     try:
         print(f"wrote {export_float32(path)}")
@@ -197,6 +218,7 @@ def _make_run(args: argparse.Namespace, recipe: Recipe, survey: Survey, device: 
         device=device,
         teacher=teacher,
         evaluate_every=args.evaluate_every,
+        stop_after=args.stop_after,
         workers=args.workers,
         cache_mb=args.cache_mb,
         world=world,

@@ -67,6 +67,13 @@ def parser() -> argparse.ArgumentParser:
     )
     p.add_argument("--evaluate-every", type=int, default=5, help="epochs between scores on val (default: 5)")
     p.add_argument(
+        "--stop-after",
+        type=int,
+        default=0,
+        metavar="EPOCHS",
+        help="end when val's mean IoU has not risen for so many epochs, with the best epoch's weights (default: train all)",
+    )
+    p.add_argument(
         "--set",
         action="append",
         default=[],
@@ -83,6 +90,8 @@ def check_arguments(args: argparse.Namespace) -> None:
     if args.evaluate_every < 1 or args.workers < 0 or args.cache_mb < 0:
         values = f"{args.evaluate_every}, {args.workers} and {args.cache_mb}"
         raise ValueError(f"--evaluate-every must be at least 1, --workers and --cache-mb at least 0, got {values}")
+    if args.stop_after < 0:
+        raise ValueError(f"--stop-after must be at least 1, or 0 to train all epochs, got {args.stop_after}")
     name = args.name
     if "/" in name or name in ("", ".", "..") or not name.isprintable() or len(os.fsencode(name)) > LONGEST_NAME:
         raise ValueError(

@@ -10,6 +10,10 @@ from typing import Any
 
 import torch
 
+from model.manifest import Manifest
+from model.networks.builder import build_network
+from model.networks.fcn import FCN
+
 FILE = "checkpoint.pt"
 # torch.load raises these for a file that is damaged or holds objects other than tensors
 UNREADABLE = (RuntimeError, UnpicklingError, LookupError, EOFError, AttributeError, TypeError, ValueError)
@@ -22,6 +26,8 @@ class Progress:
     epoch: finished epochs. step: optimiser steps, skipped ones included. seconds: time spent in training epochs.
     skipped: steps without an update, because a gradient was not finite.
     went_on_from: the numbers of finished epochs at which the training was resumed with more epochs in its recipe.
+    best_epoch, best_score: the first epoch with the highest mean IoU on val, and that mean IoU; 0 and None before a score.
+    scored_epoch: the last epoch that was scored; 0 before.
     """
 
     epoch: int = 0
@@ -29,15 +35,33 @@ class Progress:
     seconds: float = 0.0
     skipped: int = 0
     went_on_from: list[int] = field(default_factory=list)
+    best_epoch: int = 0
+    best_score: float | None = None
+    scored_epoch: int = 0
+
+    def take_score(self, score: float) -> bool:
+        """Takes the mean IoU of the last finished epoch; gives whether it is the highest so far."""
+        self.scored_epoch = self.epoch
+        is_best = self.best_score is None or score > self.best_score
+        if is_best:
+            self.best_epoch, self.best_score = self.epoch, score
+        return is_best
+
+    def lacks_gain(self, epochs: int) -> bool:
+        """Whether the last scored epoch came at least this number of epochs after the best one; False for 0."""
+        return 0 < epochs <= self.scored_epoch - self.best_epoch
 
 
-def save_checkpoint(folder: Path, progress: Progress, states: dict[str, Any], resume_facts: dict[str, Any]) -> None:
+def save_checkpoint(
+    folder: Path, progress: Progress, states: dict[str, Any], resume_facts: dict[str, Any], manifest: str = ""
+) -> None:
     """Writes the checkpoint atomically: if the process is killed, the previous checkpoint stays.
 
-    resume_facts: facts of the training; it resumes from this checkpoint only if they are the same.
+    resume_facts: facts of the training; it resumes from this checkpoint only if they are the same. manifest: the JSON of the
+    weights file that the network would become.
     """
     partial = folder / f"{FILE}.part"
-    torch.save({"progress": vars(progress), "states": states, "identity": resume_facts}, partial)
+    torch.save({"progress": vars(progress), "states": states, "identity": resume_facts, "manifest": manifest}, partial)
     partial.replace(folder / FILE)
 
 
@@ -51,12 +75,7 @@ def load_checkpoint(folder: Path, resume_facts: dict[str, Any]) -> tuple[Progres
     path = folder / FILE
     if not path.is_file():
         return None
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except UNREADABLE as error:
-        raise ValueError(
-            f"{path} is damaged, or no checkpoint of fcn-train: {first_line(error)}; remove it to begin again"
-        ) from error
+    content = _read(path)
     try:
         progress, states = Progress(**content["progress"]), dict(content["states"])
         saved_facts = dict(content["identity"])
@@ -75,6 +94,36 @@ def load_checkpoint(folder: Path, resume_facts: dict[str, Any]) -> tuple[Progres
         differences = ", ".join(recipe_changes if name == "recipe" else name for name in changed)
         raise ValueError(f"{path} belongs to a training with another {differences}; give another --out or remove it")
     return progress, states
+
+
+def load_trained(path: Path) -> tuple[FCN, Manifest]:
+    """The network of a checkpoint file, with averaged weights if the training averages them, and its manifest, without scores.
+
+    Raises `ValueError`, naming the file, if it is damaged, no checkpoint, or one from before checkpoints held manifests.
+    """
+    content = _read(path)
+    try:
+        states, manifest = content["states"], Manifest.from_json(content["manifest"])
+        net = build_network(manifest.architecture)
+        averaged = states.get("average", {})
+        prefix = "module."
+        tensors = {name.removeprefix(prefix): value for name, value in averaged.items() if name.startswith(prefix)}
+        net.load_state_dict(tensors or states["net"])
+    except (LookupError, TypeError, AttributeError, ValueError, RuntimeError) as error:
+        raise ValueError(
+            f"{path} holds no network to save: {first_line(error)}; one more epoch of this version of fcn-train writes it"
+        ) from error
+    return net, manifest
+
+
+def _read(path: Path) -> Any:
+    """The content of a file of torch.save; raises `ValueError` naming a file that cannot be read."""
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except UNREADABLE as error:
+        raise ValueError(
+            f"{path} is damaged, or no checkpoint of fcn-train: {first_line(error)}; remove it to begin again"
+        ) from error
 
 
 def first_line(error: Exception) -> str:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from tqdm import tqdm
 
+from model.manifest import Manifest
 from model.networks.fcn import FCN
 from model.preprocessing import Preprocessing
 from training.data.survey import Survey
@@ -23,6 +25,7 @@ from training.learning.trainer import Trainer
 from training.reporting.curves import Curves
 
 Evaluate = Callable[[FCN], Mapping[str, float | None]]
+Save = Callable[[FCN, Progress, bool], None]
 
 
 @dataclass
@@ -31,6 +34,9 @@ class Run:
 
     evaluate: gives a network's `mean_iou` on val and further values for the curves. It is called every `evaluate_every`
         epochs and after the last one.
+    save: writes weights after each scored epoch; gets the network, the progress, and whether this epoch is the best so far.
+    stop_after: the training ends after a scored epoch that comes so many epochs after the best one (0: it does not).
+    manifest: gives the manifest of the network at a progress, which its checkpoint holds.
     cache_mb: MiB of frames in temporary files, divided among all processes. The workers of a process share its file.
     origin: facts that belong to `resume_facts` and that the other fields do not hold, such as the start and the teacher.
     """
@@ -44,6 +50,9 @@ class Run:
     teacher: Teacher | None = None
     evaluate: Evaluate | None = None
     evaluate_every: int = 5
+    save: Save | None = None
+    stop_after: int = 0
+    manifest: Callable[[Progress], Manifest] | None = None
     workers: int = 0
     cache_mb: int = CACHE_MB
     world: World = field(default_factory=World)
@@ -59,7 +68,7 @@ class Run:
 
 
 def train(run: Run) -> tuple[FCN, Progress]:
-    """Trains until the last epoch of the recipe; gives the network to save and the progress.
+    """Trains until the last epoch of the recipe, or as `stop_after` says; gives the network to save and the progress.
 
     Resumes from the checkpoint in the folder, if there is one; raises `ValueError` if it belongs to another training.
     """
@@ -82,6 +91,8 @@ def train(run: Run) -> tuple[FCN, Progress]:
     progress = _restore(run, trainer, resume_facts)
     curves = Curves(run.folder, progress.epoch, tensorboard=run.tensorboard) if run.world.first else None
     for epoch in range(progress.epoch, recipe.epochs):
+        if run.world.from_first(partial(progress.lacks_gain, run.stop_after)):
+            break
         start = time.monotonic()
         loss, wait_share = trainer.train_one_epoch(epoch, progress)
         progress.epoch = epoch + 1
@@ -90,7 +101,12 @@ def train(run: Run) -> tuple[FCN, Progress]:
             scores = _evaluate(run, trainer.result, progress.epoch)
             rate = trainer.optimization.learning_rate
             curves.add(epoch=progress.epoch, loss=loss, learning_rate=rate, waited=wait_share, **scores)
-            save_checkpoint(run.folder, progress, trainer.states(), resume_facts)
+            if (score := scores["mean_iou"]) is not None:
+                is_best = progress.take_score(score)
+                if run.save:
+                    run.save(trainer.result, progress, is_best)
+            manifest = run.manifest(progress).to_json() if run.manifest else ""
+            save_checkpoint(run.folder, progress, trainer.states(), resume_facts, manifest)
             tqdm.write(_line(progress.epoch, recipe.epochs, loss, wait_share, scores["mean_iou"]))
         run.world.wait()
     if curves:
@@ -110,7 +126,8 @@ def _restore(run: Run, trainer: Trainer, resume_facts: dict[str, Any]) -> Progre
             f"{run.folder / FILE} does not hold the states of this training: {first_line(error)}; remove it to begin again"
         ) from error
     if run.world.first:
-        outlook = "nothing is left to train" if progress.epoch >= run.recipe.epochs else "the training resumes"
+        is_done = progress.epoch >= run.recipe.epochs or progress.lacks_gain(run.stop_after)
+        outlook = "nothing is left to train" if is_done else "the training resumes"
         print(f"{run.folder / FILE}: epoch {progress.epoch} of {run.recipe.epochs} is done, {outlook}")
     return progress
 

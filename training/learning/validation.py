@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from model.inference.segmenter import Options
+from model.inference.segmenter import Options, Segmenter
 from model.manifest import Manifest
 from model.metrics import ConfusionMatrix
 from model.networks.fcn import FCN
@@ -20,7 +20,7 @@ Scores = dict[str, float | None]
 
 
 class Scorer:
-    """Scores networks of one manifest on a split; `matrix` is the confusion matrix of the last call.
+    """Scores networks of one manifest on a split; `matrix` and `segmenter` are those of the last call.
 
     mapping: from the network's classes to the split's, if the split has fewer. The matrix equals that of
     `training.scoring.evaluate.evaluate` with the service's options.
@@ -30,6 +30,7 @@ class Scorer:
         self.manifest, self.validation, self.device = manifest, validation, device
         self.mapping = mapping or identity_mapping(manifest.labels)
         self.matrix: ConfusionMatrix | None = None
+        self.segmenter: Segmenter | None = None
 
     def __call__(self, net: FCN) -> Scores:
         """Gives `mean_iou`, `val_loss`, and `iou/NAME` of each class; None for a class that val does not show.
@@ -38,7 +39,8 @@ class Scorer:
         of the training's loss. Its logits are those whose maximum gives the class map. With a mapping to fewer classes, the
         probability of a label is the sum over the classes that map to it. It is None without labelled pixels.
         """
-        segmenter, split = snapshot_segmenter(net, self.manifest, self.device), self.validation
+        self.segmenter = segmenter = snapshot_segmenter(net, self.manifest, self.device)
+        split = self.validation
         classes, loss, table = len(split.labels), 0.0, torch.from_numpy(self.mapping.table.copy())
         matrix = ConfusionMatrix(classes)
         for index in range(len(split.frames)):

@@ -21,7 +21,7 @@ from training.reporting.plots import draw, score_chart
 
 @dataclass(frozen=True)
 class CardFacts:
-    """Facts about a finished training, for the weights file."""
+    """Facts about a training, for the weights file."""
 
     split: Split
     validation: Split
@@ -44,6 +44,8 @@ def training_facts(facts: CardFacts) -> dict[str, Any]:
         "start": Path(facts.start).name,
         "recipe": facts.recipe.to_dict(),
         "seed": facts.recipe.seed,
+        "epochs": facts.progress.epoch,
+        "best_epoch": facts.progress.best_epoch,
         "steps": facts.progress.step,
         "skipped_steps": facts.progress.skipped,
         "went_on_from_epochs": facts.progress.went_on_from,
@@ -166,6 +168,9 @@ def _facts(training: Mapping[str, Any]) -> str:
         name: training.get(name)
         for name in ("data", "start", "seed", "steps", "skipped_steps", "hours", "machine", "torch", "commit")
     }
+    for name in ("epochs", "best_epoch"):  # files of before lack them
+        if training.get(name):
+            rows[name] = training[name]
     if epochs := training.get("went_on_from_epochs"):
         rows["went on from epoch"] = ", ".join(map(str, epochs))
     rows["splits"] = "; ".join(splits)

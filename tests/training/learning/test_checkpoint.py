@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from training.learning.checkpoint import FILE, Progress, load_checkpoint, save_checkpoint
+from model.manifest import Manifest
+from tests.support.training.runs import Make, differing, state
+from training.learning.checkpoint import FILE, Progress, load_checkpoint, load_trained, save_checkpoint
 from training.learning.recipe import Recipe
+from training.learning.run import train
 
 IDENTITY = {"recipe": Recipe().to_dict(), "frames": "abc"}
 PROGRESS = Progress(epoch=3, step=30, seconds=1.5, skipped=1)
@@ -30,6 +34,47 @@ def test_a_checkpoint_of_before_went_on_from_was_kept_is_read(tmp_path: Path) ->
     progress = {name: value for name, value in vars(PROGRESS).items() if name != "went_on_from"}
     torch.save({"progress": progress, "states": {}, "identity": IDENTITY}, tmp_path / FILE)
     assert load_checkpoint(tmp_path, IDENTITY) == (PROGRESS, {})
+
+
+def test_the_network_of_a_checkpoint_is_what_the_training_would_save(make_run: Make) -> None:
+    for ema in (0.0, 0.9):
+        run = make_run(f"ema{ema}", epochs=1, ema=ema)
+        manifest = Manifest(run.net.architecture, run.survey.split.labels, run.preprocessing, "CC0-1.0")
+        trained, _ = train(replace(run, manifest=lambda progress, m=manifest: replace(m, training={"epochs": progress.epoch})))
+        net, stored = load_trained(run.folder / FILE)
+        assert differing(state(trained), state(net)) == []
+        assert (stored.license, stored.training, stored.labels) == ("CC0-1.0", {"epochs": 1}, manifest.labels)
+
+
+def test_a_checkpoint_without_a_manifest_has_no_network_to_save(tmp_path: Path) -> None:
+    save_checkpoint(tmp_path, PROGRESS, {"net": {}}, IDENTITY)
+    with pytest.raises(ValueError, match=r"checkpoint\.pt holds no network to save"):
+        load_trained(tmp_path / FILE)
+    (tmp_path / FILE).write_bytes(b"half")
+    with pytest.raises(ValueError, match=r"checkpoint\.pt is damaged"):
+        load_trained(tmp_path / FILE)
+
+
+@pytest.mark.parametrize(
+    ("scores", "best", "lacking"),
+    [
+        ([0.5, 0.6, 0.55], (2, 0.6), [1]),
+        ([0.5, 0.5, 0.5], (1, 0.5), [1, 2]),
+        ([0.5, 0.4, None, None], (1, 0.5), [1]),
+        ([0.1, 0.2, 0.3], (3, 0.3), []),
+        ([], (0, None), []),
+    ],
+)
+def test_progress_knows_the_best_epoch_and_how_long_ago_it_was(
+    scores: list[float | None], best: tuple[int, float | None], lacking: list[int]
+) -> None:
+    progress = Progress()
+    for epoch, score in enumerate(scores, 1):
+        progress.epoch = epoch
+        if score is not None:
+            progress.take_score(score)
+    assert (progress.best_epoch, progress.best_score) == best
+    assert [epochs for epochs in range(5) if progress.lacks_gain(epochs)] == lacking
 
 
 def test_an_empty_folder_has_none(tmp_path: Path) -> None:

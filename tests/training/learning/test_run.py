@@ -55,6 +55,34 @@ def test_val_is_scored_as_often_as_asked_and_at_the_end(make_run: Make) -> None:
     assert [row["mean_iou"] for row in rows(run.folder)] == ["", "0.25", "0.25"]
 
 
+def test_a_training_ends_when_the_score_has_not_risen_for_so_many_epochs(
+    make_run: Make, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scores, saved = iter([0.1, 0.3, 0.2, 0.3, 0.9, 0.8]), []
+    run = replace(
+        make_run(epochs=9),
+        evaluate=lambda net: {"mean_iou": next(scores)},
+        evaluate_every=1,
+        stop_after=2,
+        save=lambda net, progress, is_best: saved.append((progress.epoch, is_best)),
+    )
+    _, progress = train(run)
+    assert (progress.epoch, progress.best_epoch, progress.best_score) == (4, 2, 0.3)
+    assert saved == [(1, True), (2, True), (3, False), (4, False)]
+    _, again = train(replace(run, net=make_run(epochs=9).net))
+    assert again.epoch == 4
+    assert "epoch 4 of 9 is done, nothing is left to train" in capsys.readouterr().out
+    _, longer = train(replace(run, net=make_run(epochs=9).net, stop_after=3, recipe=run.recipe, evaluate_every=5))
+    assert (longer.epoch, longer.best_epoch) == (9, 5)
+
+
+def test_weights_are_saved_at_scored_epochs_alone(make_run: Make) -> None:
+    saved: list[int] = []
+    run = replace(make_run(epochs=5), evaluate=lambda net: {"mean_iou": 0.5}, evaluate_every=2)
+    train(replace(run, save=lambda net, progress, is_best: saved.append(progress.epoch)))
+    assert saved == [2, 4, 5]
+
+
 def test_frozen_batch_norm_keeps_its_statistics(make_run: Make) -> None:
     run = make_run(freeze_batch_norm=True, ema=0.0)
     before = state(run.net)
