@@ -115,7 +115,7 @@ def test_the_commands_of_the_command_line_page(checkout: Path, live_url: str) ->
     model = json.loads((checkout / "coffee.json").read_text())["model"]
     assert (model["runtime"], model["precision"]) == ("openvino", "float32")
     report = [json.loads(line) for line in (checkout / "report.jsonl").read_text().splitlines()]
-    assert [line["status"] for line in report] == ["skipped"] * 3
+    assert [line["status"] for line in report] == ["skipped"] * len(photos)
     assert "fcn-segment" in (checkout / "completion.bash").read_text()
 
 
