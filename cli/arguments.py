@@ -13,7 +13,7 @@ from cli.input import Shard
 from cli.stores import SCHEMES
 from imaging.decoding import IMAGE_FORMATS, Limits
 from imaging.encoding import ImageFormat
-from imaging.rendering import ANSWER_FORMATS, MaskEncoding, PaletteName, Rendering, parse_classes
+from imaging.rendering import ANSWER_FORMATS, MaskEncoding, PaletteName, Rendering, Topology, parse_classes
 from model.command_line import CommandParser, argument_type
 from model.inference.loading import PRECISIONS, RUNTIMES
 from model.inference.scaling import parse_side
@@ -37,6 +37,7 @@ SERVED = (
     "min_area",
     "fill_holes",
     "tolerance",
+    "topology",
     "classes",
     "image_format",
     "palette",
@@ -115,6 +116,11 @@ def add_answer(p: argparse._ArgumentGroup) -> None:
         "--tolerance",
         type=number(0, 100),
         help=f"how far polygons' points may move, in pixels (default: {Rendering.tolerance})",
+    )
+    p.add_argument(
+        "--topology",
+        choices=get_args(Topology),
+        help="of polygons: neighbours share their borders, without gaps (default: each is simplified for itself)",
     )
     p.add_argument("--classes", type=_classes, help="classes that the answer shows: names or ids, with commas (default: all)")
     p.add_argument("--image-format", choices=get_args(ImageFormat), help="file format of color and overlay (default: png)")

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from imaging.arrays import npz
 from imaging.classes import Label
 from imaging.coco import coco_document
+from imaging.coverage import trace_shared
 from imaging.encoding import Palette, binary_png, color_picture, grey_png, mask_png
 from imaging.hugging_face import class_masks
 from imaging.overlay import overlay_picture
@@ -70,7 +71,8 @@ class SegmentedImage:
         if rendering.format == "coco":
             tolerance = rendering.tolerance if rendering.polygons else None
             labels = self.labels.classes
-            return _json(coco_document(image.class_map, labels, class_ids, rendering.name, tolerance, check))
+            shared = rendering.topology == "shared"
+            return _json(coco_document(image.class_map, labels, class_ids, rendering.name, tolerance, check, shared=shared))
         if rendering.format == "hf":
             return _json(class_masks(image.class_map, self.labels.classes, image.mean_confidence, rendering.threshold))
         if rendering.format == "npz":
@@ -155,7 +157,8 @@ class SegmentedImage:
         if rendering.mask == "polygons":
             polygons: dict[str, MultiPolygon] = {str(id): [] for id in ids if id in class_ids}
             regions = Regions(runs, map(int, polygons))
-            for id, polygon in trace(self.class_map, regions, rendering.tolerance, check):
+            tracing = trace_shared if rendering.topology == "shared" else trace
+            for id, polygon in tracing(self.class_map, regions, rendering.tolerance, check):
                 polygons[str(id)].append(to_lists(polygon))
             return {"encoding": "polygons", "size": size, "tolerance": rendering.tolerance, "polygons": polygons}
         return {"encoding": "rle", "size": size, "counts": encode_rle(runs, ids)}

@@ -14,6 +14,7 @@ from imaging.regions import region_bytes
 Format = Literal["png", "grey", "color", "overlay", "binary", "confidence", "json", "coco", "npz", "hf"]
 MaskEncoding = Literal["rle", "png", "array", "polygons"]
 PaletteName = Literal["display", "labels"]
+Topology = Literal["shared"]
 ANSWER_FORMATS: tuple[str, ...] = get_args(Format)
 MEDIA_TYPES: dict[str, str] = {
     "json": "application/json",
@@ -28,6 +29,7 @@ PARAMETER_FORMATS: dict[str, tuple[Format, ...]] = {
     "probabilities": ("npz",),
     "min_confidence": ("png", "grey", "color", "overlay", "binary", "json", "coco", "npz", "hf"),
     "tolerance": ("json", "coco"),
+    "topology": ("json", "coco"),
     "classes": ("color", "overlay", "binary", "json", "coco"),
     "image_format": ("color", "overlay"),
     "palette": ("color", "overlay"),
@@ -37,7 +39,11 @@ PARAMETER_FORMATS: dict[str, tuple[Format, ...]] = {
     "subtask": ("hf",),
 }
 """The formats that use a parameter. A parameter that does not stand here goes with every format."""
-WITH_POLYGONS: dict[str, tuple[Format, ...]] = {"tolerance": ("json", "coco"), "classes": ("json",)}
+WITH_POLYGONS: dict[str, tuple[Format, ...]] = {
+    "tolerance": ("json", "coco"),
+    "topology": ("json", "coco"),
+    "classes": ("json",),
+}
 """The formats that use a parameter only with `mask=polygons`."""
 SUFFIXES: dict[str, str] = {"json": ".json", "coco": ".json", "npz": ".npz", "hf": ".json"}
 LONGEST_SIDES: dict[ImageFormat, int] = {"png": 1 << 30, "jpeg": 65_500, "webp": 16_383}
@@ -69,6 +75,7 @@ class Rendering:
     `binary`, COCO and polygons show; empty means all, except for the background in overlays, `binary` and COCO.
     image_format: of `color` and `overlay`, by default PNG. palette: their colours, made to be told apart
     (`imaging/palette.py`) or those of the label set. names: whether an overlay bears the names of classes.
+    topology: of polygons, whether neighbours share their borders; None means that each is simplified for itself.
     threshold: of `hf`, the least mean confidence of a class, 0 to 1.
     Raises `UnusedParameter` for a parameter that differs from its default and that the format does not use.
     """
@@ -86,6 +93,7 @@ class Rendering:
     palette: PaletteName = "display"
     names: bool = True
     threshold: float = 0.0
+    topology: Topology | None = None
 
     def __post_init__(self) -> None:
         self.check_uses(field.name for field in fields(self) if getattr(self, field.name) != field.default)
@@ -152,7 +160,7 @@ class Rendering:
             return FIXED_BYTES + pixels * 4 * classes
         by_regions = self.format == "coco" or self.polygons
         picture = f"{self.format} {self.picture_format}" if self.is_picture else self.format
-        regions = region_bytes(pixels, self.polygons) if by_regions else 0
+        regions = region_bytes(pixels, self.polygons, shared=self.topology == "shared") if by_regions else 0
         return FIXED_BYTES + pixels * BYTES_PER_PIXEL[self._limited_part or picture] + regions
 
     def check(self, size: tuple[int, int]) -> None:

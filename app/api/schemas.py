@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, Field
 
 from imaging.encoding import ImageFormat
-from imaging.rendering import Format, MaskEncoding, PaletteName
+from imaging.rendering import Format, MaskEncoding, PaletteName, Topology
 from model.inference.scaling import SIDES
 from model.inference.small_regions import AREA_PATTERN
 from model.inference.tiling import Blend
@@ -70,6 +70,9 @@ class SegmentQuery(BaseModel):
     )
     subtask: Literal["semantic"] = Field("semantic", description="with hf: the only task of these models")
     tolerance: float = Field(1.0, ge=0, le=100, description="with polygons: how far a point may move, in image pixels")
+    topology: Topology | None = Field(
+        None, description="with polygons: neighbours share their borders, without gaps (default: each is simplified for itself)"
+    )
     model: str | None = Field(None, max_length=MOST_CHARACTERS, description="a model of `/models` (default: the first)")
 
 

@@ -163,7 +163,7 @@ def make_options(service: Service, query: SegmentQuery, format: Format, name: st
         rendering = Rendering(
             format, query.mask, query.alpha, query.confidence, query.probabilities, min_confidence, query.tolerance,
             name if format == "coco" else Rendering.name, classes, query.image_format, query.palette, query.names,
-            query.threshold,
+            query.threshold, query.topology,
         )  # fmt: skip
         rendering.check_uses(name for name in SegmentQuery.model_fields if name in query.model_fields_set)
     overlap = settings.overlap if query.overlap is None else query.overlap
