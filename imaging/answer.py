@@ -15,6 +15,7 @@ from imaging.arrays import npz
 from imaging.classes import Label
 from imaging.coco import coco_document
 from imaging.coverage import trace_shared
+from imaging.cutout import cutout_png
 from imaging.encoding import Palette, binary_png, color_picture, grey_png, mask_png
 from imaging.hugging_face import class_masks
 from imaging.overlay import overlay_picture
@@ -46,7 +47,9 @@ class SegmentedImage:
 
     photo: uint8 (H, W, 3), or None if the rendering does not need it. class_map: uint8 (H, W). confidence: uint8
     (H, W), or None if it was not computed. probabilities: float16 (classes, H, W), or None if they were not computed.
-    mean_confidence: one value for each class id. model, tiling: parts of the JSON answer.
+    mean_confidence: one value for each class id. model, tiling: parts of the JSON answer. foreground: uint8
+    (H, W), 255 x the probability of the classes that the rendering shows, or None if it was not computed. cell: pixels that a
+    cell of the network covers along an axis.
     """
 
     photo: npt.NDArray[np.uint8] | None
@@ -57,6 +60,8 @@ class SegmentedImage:
     labels: Labels
     model: Mapping[str, str]
     tiling: Mapping[str, Any]
+    foreground: npt.NDArray[np.uint8] | None = None
+    cell: float = 8
 
     def encode(self, rendering: Rendering, check: Check = lambda: None) -> bytes:
         """The answer's bytes; equal images give equal bytes.
@@ -77,9 +82,9 @@ class SegmentedImage:
             return _json(class_masks(image.class_map, self.labels.classes, image.mean_confidence, rendering.threshold))
         if rendering.format == "npz":
             return npz({name: getattr(image, name) for name in ("class_map", "confidence", "probabilities")})
-        return image._picture(rendering, class_ids)
+        return image._picture(rendering, class_ids, check)
 
-    def _picture(self, rendering: Rendering, class_ids: Collection[int]) -> bytes:
+    def _picture(self, rendering: Rendering, class_ids: Collection[int], check: Check) -> bytes:
         palette, picture_format = self.labels.palette, rendering.picture_format
         match rendering.format:
             case "color":
@@ -91,6 +96,10 @@ class SegmentedImage:
                 return overlay_picture(
                     self.photo, self.class_map, self._colors(rendering), rendering.alpha, class_ids, picture_format, names
                 )
+            case "cutout":
+                if self.photo is None or self.foreground is None:
+                    raise ValueError("a cutout needs the photo and the probability of its classes")
+                return cutout_png(self.photo, self.class_map, class_ids, self.foreground, self.cell, check)
             case "binary":
                 return binary_png(self.class_map, class_ids)
             case "grey":

@@ -7,11 +7,12 @@ from dataclasses import dataclass, fields
 from typing import Literal, get_args
 
 from imaging.classes import Label, class_id, class_list, is_background
+from imaging.cutout import cutout_bytes
 from imaging.encoding import ImageFormat
 from imaging.errors import AnswerTooLarge, UnknownClass, UnusedParameter
 from imaging.regions import region_bytes
 
-Format = Literal["png", "grey", "color", "overlay", "binary", "confidence", "json", "coco", "npz", "hf"]
+Format = Literal["png", "grey", "color", "overlay", "cutout", "binary", "confidence", "json", "coco", "npz", "hf"]
 MaskEncoding = Literal["rle", "png", "array", "polygons"]
 PaletteName = Literal["display", "labels"]
 Topology = Literal["shared"]
@@ -30,7 +31,7 @@ PARAMETER_FORMATS: dict[str, tuple[Format, ...]] = {
     "min_confidence": ("png", "grey", "color", "overlay", "binary", "json", "coco", "npz", "hf"),
     "tolerance": ("json", "coco"),
     "topology": ("json", "coco"),
-    "classes": ("color", "overlay", "binary", "json", "coco"),
+    "classes": ("color", "overlay", "cutout", "binary", "json", "coco"),
     "image_format": ("color", "overlay"),
     "palette": ("color", "overlay"),
     "names": ("overlay",),
@@ -55,7 +56,7 @@ FIXED_BYTES = 16 << 20
 # bytes per pixel, measured on class maps with very small regions: those of logits with one cell for every two pixels
 BYTES_PER_PIXEL = {
     "png": 5, "grey": 5, "binary": 5, "confidence": 5, "json": 12, "coco": 4, "npz": 6, "hf": 16, "mask=array": 24,
-    "color png": 5, "color jpeg": 9, "color webp": 20, "overlay png": 12, "overlay jpeg": 9, "overlay webp": 14,
+    "cutout": 14, "color png": 5, "color jpeg": 9, "color webp": 20, "overlay png": 12, "overlay jpeg": 9, "overlay webp": 14,
 }  # fmt: skip
 
 
@@ -72,7 +73,8 @@ class Rendering:
     overlay, 0 to 1. confidence: with JSON, whether to add the confidence map. probabilities: with npz, whether to add the
     probabilities of every class. min_confidence: 0 to 1; pixels below it become void (255). tolerance: largest movement of a
     polygon's points, in pixels. name: file name of the image, for COCO. classes: names or ids of the classes that pictures,
-    `binary`, COCO and polygons show; empty means all, except for the background in overlays, `binary` and COCO.
+    `cutout`, `binary`, COCO and polygons show; empty means all, except for the background in overlays, `cutout`, `binary` and
+    COCO.
     image_format: of `color` and `overlay`, by default PNG. palette: their colours, made to be told apart
     (`imaging/palette.py`) or those of the label set. names: whether an overlay bears the names of classes.
     topology: of polygons, whether neighbours share their borders; None means that each is simplified for itself.
@@ -139,7 +141,12 @@ class Rendering:
 
     @property
     def needs_photo(self) -> bool:
-        return self.format == "overlay"
+        return self.format in ("overlay", "cutout")
+
+    @property
+    def needs_foreground(self) -> bool:
+        """Whether the answer needs the probability of the classes that it shows."""
+        return self.format == "cutout"
 
     @property
     def is_json(self) -> bool:
@@ -161,7 +168,8 @@ class Rendering:
         by_regions = self.format == "coco" or self.polygons
         picture = f"{self.format} {self.picture_format}" if self.is_picture else self.format
         regions = region_bytes(pixels, self.polygons, shared=self.topology == "shared") if by_regions else 0
-        return FIXED_BYTES + pixels * BYTES_PER_PIXEL[self._limited_part or picture] + regions
+        extra = cutout_bytes(pixels) if self.format == "cutout" else regions
+        return FIXED_BYTES + pixels * BYTES_PER_PIXEL[self._limited_part or picture] + extra
 
     def check(self, size: tuple[int, int]) -> None:
         """Raises `AnswerTooLarge` if an image of this (height, width) is too large for this form of answer."""
@@ -177,16 +185,16 @@ class Rendering:
         """The ids of the classes that the answer shows; raises `UnknownClass`.
 
         Without `classes`, these are all ids from 0 to 255, including void (255); in an overlay, all but the background.
-        `binary` shows every class of the label set except the background.
+        `binary` and `cutout` show every class of the label set except the background.
         """
         if self.classes:
             return frozenset(class_id(name, labels) for name in self.classes)
-        if self.format != "binary":
+        if self.format not in ("binary", "cutout"):
             hidden = [label.id for label in labels if is_background(label.name)] if self.format == "overlay" else []
             return frozenset(range(256)).difference(hidden)
         ids = frozenset(label.id for label in labels if not is_background(label.name))
         if len(ids) == len(labels):
-            raise UnknownClass(f"format=binary needs classes=, as this model has no background; {class_list(labels)}")
+            raise UnknownClass(f"format={self.format} needs classes=, as this model has no background; {class_list(labels)}")
         return ids
 
     @property

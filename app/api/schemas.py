@@ -54,8 +54,8 @@ class SegmentQuery(BaseModel):
     classes: str | None = Field(
         None,
         max_length=MOST_CHARACTERS,
-        description="comma-separated names or ids of the classes that color, overlay, binary, coco and polygons show "
-        "(default: all; binary and coco: all but the background)",
+        description="comma-separated names or ids of the classes that color, overlay, cutout, binary, coco and polygons show "
+        "(default: all; overlay, cutout, binary and coco: all but the background)",
     )
     image_format: ImageFormat | None = Field(
         None, description="image format of color and overlay; beats `Accept` (default: png)"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -26,7 +27,9 @@ class Segmentation:
     class_map: uint8 (H, W) class ids. confidence: uint8 (H, W), round(255 x probability of the pixel's class), as
     `Rows.class_ids_and_confidence` defines it; None if the rendering does not need it. mean_confidence: for each class id, the
     mean of that probability over the class's pixels. probabilities: float16 (classes, H, W); None if not needed.
-    counts: for each class id, its number of pixels.
+    counts: for each class id, its number of pixels. foreground: uint8 (H, W), round(255 x probability that the pixel's class is
+    one of the classes that the rendering shows); 255 or 0 for a pixel that came to them, or left them, because its region was
+    replaced. None if not needed.
     """
 
     class_map: Pixels
@@ -34,6 +37,7 @@ class Segmentation:
     mean_confidence: tuple[float, ...] = ()
     probabilities: npt.NDArray[np.float16] | None = None
     counts: tuple[int, ...] = ()
+    foreground: npt.NDArray[np.uint8] | None = None
 
     @property
     def overall_confidence(self) -> float:
@@ -42,10 +46,21 @@ class Segmentation:
         return min(1.0, float(mean))  # rounding may exceed 1
 
 
+class Foreground(NamedTuple):
+    """The classes whose probability a `Segmentation` has as `foreground`, and the divisor of logits before the softmax."""
+
+    class_ids: frozenset[int]
+    temperature: float
+
+
 class SegmentationBuilder:
     """Builds a `Segmentation` from its bands of rows. Confidence is computed only with a temperature. For one thread."""
 
-    def __init__(self, size: Size, classes: int, temperature: float | None, rendering: Rendering) -> None:
+    def __init__(
+        self, size: Size, classes: int, temperature: float | None, rendering: Rendering, foreground: Foreground | None = None
+    ) -> None:
+        self._foreground_of = foreground
+        self._foreground = np.empty(size, np.uint8) if foreground else None
         self._temperature = temperature
         self._class_map = np.empty(size, np.uint8)
         self._confidence = np.empty(size, np.uint8) if rendering.needs_confidence_map else None
@@ -55,6 +70,8 @@ class SegmentationBuilder:
     def add(self, rows: Rows, check: Check, ids: Pixels | None = None) -> None:
         """Adds the next rows. ids: their classes, uint8 (rows, width), if they are not those of `Rows.class_ids`."""
         at = rows.pixel_rows
+        if self._foreground_of is not None and self._foreground is not None:
+            _write_foreground(rows, self._foreground_of, ids, self._foreground[at])
         if self._temperature is None:
             self._class_map[at] = rows.class_ids() if ids is None else ids
             self._counts += class_pixels(self._class_map[at])[: len(self._counts)]
@@ -75,7 +92,20 @@ class SegmentationBuilder:
 
     def finish(self) -> Segmentation:
         means = tuple((self._sums / np.maximum(self._counts, 1)).tolist())
-        return Segmentation(self._class_map, self._confidence, means, self._probabilities, tuple(self._counts.tolist()))
+        return Segmentation(
+            self._class_map, self._confidence, means, self._probabilities, tuple(self._counts.tolist()), self._foreground
+        )
+
+
+def _write_foreground(rows: Rows, foreground: Foreground, ids: Pixels | None, out: Pixels) -> None:
+    """Writes 255 x the probability of the foreground. ids: the pixels' classes, if they are not those of `Rows.class_ids`."""
+    for at, probability in rows.probability_of(*foreground):
+        probability *= 255
+        out[at] = np.rint(probability)
+    if ids is not None:
+        inside = np.isin(np.arange(256), list(foreground.class_ids))
+        changed = inside[ids] != inside[rows.class_ids()]
+        out[changed] = np.where(inside[ids[changed]], 255, 0)
 
 
 def _softmax(logits: Logits, temperature: float) -> Logits:

@@ -22,7 +22,7 @@ from imaging.rendering import Rendering
 from model.inference.merging import Band, BandMerger, Logits
 from model.inference.runtime import Runtime, Tile
 from model.inference.scaling import Side, SideTooLarge, working_size
-from model.inference.segmentation import Check, Pixels, Segmentation, SegmentationBuilder
+from model.inference.segmentation import Check, Foreground, Pixels, Segmentation, SegmentationBuilder
 from model.inference.small_regions import Area, small_region_bytes, without_small_regions
 from model.inference.tiling import Blend, Size, TilePlan, plan_tiles, tile_shapes
 from model.inference.upsampling import LogitsUpsampler, Rows, band_bytes
@@ -195,7 +195,9 @@ class Segmenter:
         decoding, results = decoding_bytes(data, self.limits, tiles.size), 0
         if rendering.needs_photo and plan.size != tiles.size:
             decoding, results = max(decoding, image + decoding_bytes(data, self.limits)), 3 * pixels
-        results += pixels * (1 + rendering.needs_confidence_map + 2 * classes * rendering.needs_probabilities)
+        results += pixels * (
+            1 + rendering.needs_confidence_map + rendering.needs_foreground + 2 * classes * rendering.needs_probabilities
+        )
         inferring = band_bytes(plan.size, tiles, classes, self.runtime.stride)
         if len(plan.views) > 1:
             inferring += average_bytes(tiles, classes, self.runtime.stride)
@@ -233,6 +235,8 @@ class Segmenter:
                 labels=self.manifest.labels,
                 model=self.identity,
                 tiling=plan.describe(),
+                foreground=segmentation.foreground,
+                cell=self.runtime.stride * max(plan.size) / max(plan.tile_plan.size),
             )
             body = segmented_image.encode(rendering, check)
         return Output(
@@ -246,7 +250,10 @@ class Segmenter:
         """
         rendering = plan.options.rendering
         temperature = self.temperature if plan.options.needs_confidence else None
-        builder = SegmentationBuilder(plan.size, len(self.manifest.labels), temperature, rendering)
+        labels, foreground = self.manifest.labels, None
+        if rendering.needs_foreground:
+            foreground = Foreground(rendering.class_ids(labels.classes), self.temperature)
+        builder = SegmentationBuilder(plan.size, len(labels), temperature, rendering, foreground)
         bands: Iterable[Rows] = self.rows(image, plan, run)
         class_map = None
         if plan.options.replaces_regions:

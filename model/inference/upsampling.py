@@ -5,7 +5,7 @@ The logits have one cell for every stride x stride pixels of the working size.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -117,7 +117,7 @@ class Rows(NamedTuple):
         mixed = ~_around(winners, np.minimum, np.maximum)[2]
         exact = self._spread(mixed) | (self._spread(winners) != ids)
         probability, classes = np.empty(ids.shape, np.float32), self.cells.shape[2]
-        for rows, part in self._winning_probabilities(_log_odds(self.cells, temperature)):
+        for rows, part in self._probabilities(_log_odds(self.cells, temperature)):
             probability[rows] = part
         for positions, logits in self.logits_at(np.flatnonzero(exact)):
             probability.reshape(-1)[positions] = _probability(logits, ids.reshape(-1)[positions], temperature)
@@ -129,6 +129,18 @@ class Rows(NamedTuple):
             probability *= 255
             confidence[:] = np.rint(probability, out=probability)
         return ClassifiedRows(ids, counts, sums)
+
+    def probability_of(self, class_ids: Collection[int], temperature: float) -> Iterator[tuple[slice, npt.NDArray[np.float32]]]:
+        """Some rows at a time: the probability that a pixel's class is one of these, float32 (rows, width).
+
+        Its log-odds at the cells are interpolated.
+        """
+        powers = self.cells - self.cells.max(2, keepdims=True)
+        powers *= np.float32(1 / temperature)
+        np.exp(powers, out=powers)
+        inside = np.isin(np.arange(powers.shape[2]), list(class_ids))
+        odds = [np.maximum(powers[:, :, which].sum(2), SURE) for which in (inside, ~inside)]
+        return self._probabilities(np.log(odds[0]) - np.log(odds[1]))
 
     def logits_at(self, positions: Indices) -> Iterator[tuple[Indices, Logits]]:
         """Some pixels at a time of these flat positions: positions, and interpolated logits (pixels, classes)."""
@@ -150,7 +162,7 @@ class Rows(NamedTuple):
         """
         first_rows, first_columns = (np.flatnonzero(np.diff(axis.before, prepend=-1)) for axis in self[2:])
         sums_of_lines = np.empty((len(self.vertical.before), len(first_columns)))
-        for rows, probability in self._winning_probabilities(log_odds):
+        for rows, probability in self._probabilities(log_odds):
             sums_of_lines[rows] = np.add.reduceat(probability, first_columns, 1)
             if confidence is not None:
                 probability *= 255
@@ -160,7 +172,7 @@ class Rows(NamedTuple):
         sums[cells] = np.add.reduceat(sums_of_lines, first_rows, 0)
         return sums
 
-    def _winning_probabilities(self, log_odds: npt.NDArray[np.float32]) -> Iterator[tuple[slice, npt.NDArray[np.float32]]]:
+    def _probabilities(self, log_odds: npt.NDArray[np.float32]) -> Iterator[tuple[slice, npt.NDArray[np.float32]]]:
         """Some rows at a time: the probabilities, float32 (rows, width), of log-odds (rows, columns) of cells."""
         lines = interpolated(-log_odds[:, :, None], self.vertical, 0)[:, :, 0]
         before, after, fraction = self.horizontal

@@ -49,7 +49,7 @@ def only_used(query: dict[str, Any]) -> dict[str, Any]:
 
 
 good_queries = st.fixed_dictionaries(
-    {"format": st.sampled_from(["png", "color", "overlay", "confidence", "json", "coco", "npz"])},
+    {"format": st.sampled_from(["png", "color", "overlay", "cutout", "confidence", "json", "coco", "npz"])},
     optional={
         "mask": st.sampled_from(["rle", "png", "array", "polygons"]),
         "blend": st.sampled_from(["mean", "hann"]),

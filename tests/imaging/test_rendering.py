@@ -17,7 +17,7 @@ from model.labels import camvid_labels, numbered_labels, voc_labels
 
 VOC = voc_labels().classes
 SHOWING: list[dict[str, Any]] = [
-    *({"format": format} for format in ("color", "overlay", "binary", "coco")),
+    *({"format": format} for format in ("color", "overlay", "cutout", "binary", "coco")),
     {"format": "json", "mask": "polygons"},
 ]
 
@@ -108,6 +108,16 @@ def test_parameters_of_all_formats_are_used_by_each() -> None:
 def test_without_classes_all_are_shown_but_for_the_background_of_binary() -> None:
     assert Rendering("color").class_ids(VOC) == set(range(256))
     assert Rendering("binary").class_ids(VOC) == set(range(1, 21))
+
+
+def test_a_cutout_shows_the_same_and_takes_no_least_confidence() -> None:
+    assert Rendering("cutout").class_ids(VOC) == set(range(1, 21))
+    assert Rendering("cutout", classes=("cat",)).class_ids(VOC) == {8}
+    with pytest.raises(UnknownClass, match="format=cutout needs classes=, as this model has no background"):
+        Rendering("cutout").class_ids(camvid_labels().classes)
+    with pytest.raises(UnusedParameter, match="min_confidence applies to"):
+        Rendering("cutout", min_confidence=0.5)
+    assert Rendering("cutout").media_type == "image/png"
 
 
 def test_binary_needs_classes_where_there_is_no_background() -> None:

@@ -79,6 +79,7 @@ RENDERINGS: dict[str, dict[str, Any]] = {
     "overlay": {"format": "overlay"},
     "overlay jpeg": {"format": "overlay", "image_format": "jpeg"},
     "overlay webp": {"format": "overlay", "image_format": "webp"},
+    "cutout": {"format": "cutout"},
     "confidence": {"format": "confidence"},
     "json": {"format": "json"},
     "json with maps": {"format": "json", "mask": "png", "confidence": True},
@@ -86,6 +87,7 @@ RENDERINGS: dict[str, dict[str, Any]] = {
     "polygons": {"format": "json", "mask": "polygons"},
     "coco": {"format": "coco"},
     "coco polygons": {"format": "coco", "mask": "polygons"},
+    "hf": {"format": "hf"},
     "npz": {"format": "npz"},
     "probabilities": {"format": "npz", "probabilities": True},
 }
@@ -94,7 +96,7 @@ SLOW = [
     *((name, side, 1.0 if name == "array" else 4.0) for name in RENDERINGS for side in ("auto", "native")),
     *(
         (name, "native", 16.0)
-        for name in ("png", "overlay jpeg", "overlay webp", "color webp", "json with maps", "coco", "polygons")
+        for name in ("png", "cutout", "overlay jpeg", "overlay webp", "color webp", "json with maps", "coco", "polygons")
     ),
     *((name, "8000", 4.0) for name in ("png", "json", "coco")),
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 import pytest
+from PIL import Image
 
 from imaging.answer import SegmentedImage
 from imaging.decoding import Limits, decode, scale
@@ -168,6 +170,27 @@ def test_an_overlay_at_the_working_size_is_decoded_once(segmenter: Segmenter, ph
     class_map = segmenter.infer(segmenter.decode(data, plan), plan).class_map
     expected = overlay_picture(photo(60, 100), class_map, segmenter.manifest.labels.palette, 0.5, range(1, 256))
     assert segmenter.segment(data, plan).body == expected
+
+
+def test_the_foreground_is_the_probability_of_its_classes(segmenter: Segmenter) -> None:
+    image = np.random.default_rng(1).integers(0, 256, (150, 200, 3), np.uint8)
+    rendering = Rendering("cutout", classes=("1", "3"))
+    result = by_pixel(segmenter, image, Options((64, 64), side="native", rendering=rendering))
+    powers = np.exp(seen_as(image).astype(np.float64) / segmenter.temperature)
+    probability = (powers / powers.sum(0))[[1, 3]].sum(0)
+    assert result.foreground is not None
+    assert np.abs(result.foreground - 255 * probability).max() <= 0.501
+
+
+def test_a_cutout_has_the_upright_photos_whole_size(segmenter: Segmenter, photo: Photo) -> None:
+    data = encoded(photo(300, 200))
+    plan = segmenter.plan(data, Options((64, 64), rendering=Rendering("cutout", classes=("0", "1"))))
+    assert plan.tile_plan.size != plan.size
+    with Image.open(io.BytesIO(segmenter.segment(data, plan).body)) as image:
+        assert (image.mode, image.size) == ("RGBA", (200, 300))
+        colors, opacity = np.asarray(image)[..., :3], np.asarray(image)[..., 3]
+    assert np.array_equal(colors[opacity > 0], photo(300, 200)[opacity > 0])
+    assert opacity.any()
 
 
 def test_a_plan_is_refused_before_anything_is_decoded(segmenter: Segmenter, photo: Photo) -> None:

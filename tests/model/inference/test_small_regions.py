@@ -187,6 +187,19 @@ def test_confidence_counts_and_means_are_those_of_the_new_classes(segmenter: Seg
     assert min(int(part.sum()) for part in regions_of(after.class_map)) >= 400
 
 
+def test_replaced_regions_are_wholly_in_a_cutout_or_out_of_it(segmenter: Segmenter) -> None:
+    options = Options((64, 64), side="native", rendering=Rendering("cutout", classes=("1", "2")))
+    before = of_noise(segmenter, (150, 200), options)
+    after = of_noise(segmenter, (150, 200), replace(options, min_area=parse_area("400")))
+    assert before.foreground is not None
+    assert after.foreground is not None
+    now = np.isin(after.class_map, [1, 2])
+    changed = np.isin(before.class_map, [1, 2]) != now
+    assert changed.any()
+    assert np.array_equal(after.foreground[changed], np.where(now, 255, 0)[changed])
+    assert np.array_equal(after.foreground[~changed], before.foreground[~changed])
+
+
 def of_noise(segmenter: Segmenter, size: tuple[int, int], options: Options) -> Segmentation:
     """What becomes of logits that are noise."""
     rng, stride = np.random.default_rng(0), segmenter.runtime.stride

@@ -1,0 +1,112 @@
+"""Cut-outs of drawn photos: what is opaque, whose colours it has, and that the edge follows the photo."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from PIL import Image
+
+from imaging import cutout
+from imaging.cutout import cutout_png
+
+Pixels = npt.NDArray[np.uint8]
+BACKGROUND, DISC = (40, 90, 60), (200, 150, 90)
+
+
+def disc(size: tuple[int, int]) -> npt.NDArray[np.bool_]:
+    """A disc in the middle of an image."""
+    y, x = np.mgrid[: size[0], : size[1]]
+    inside: npt.NDArray[np.bool_] = np.hypot(y - size[0] / 2 + 0.5, x - size[1] / 2 + 0.5) < min(size) / 3
+    return inside
+
+
+def photo_of(inside: npt.NDArray[np.bool_]) -> Pixels:
+    noise = np.random.default_rng(0).integers(-8, 9, (*inside.shape, 3))
+    return (np.where(inside[..., None], DISC, BACKGROUND) + noise).astype(np.uint8)
+
+
+def seen_in_cells(inside: npt.NDArray[np.bool_], cell: int) -> Pixels:
+    """255 x the share of the cells that lies inside, interpolated between them: what a coarse network could say."""
+    mask = Image.fromarray(inside.astype(np.uint8) * np.uint8(255))
+    cells = mask.resize((max(1, mask.width // cell), max(1, mask.height // cell)), Image.Resampling.BOX)
+    return np.asarray(cells.resize(mask.size, Image.Resampling.BILINEAR))
+
+
+def cut(photo: Pixels, foreground: Pixels, cell: float) -> Pixels:
+    """The RGBA pixels of the cut-out of class 1, which is where it is more probable than not."""
+    data = cutout_png(photo, (foreground > 127).astype(np.uint8), {1}, foreground, cell)
+    with Image.open(io.BytesIO(data)) as image:
+        assert (image.format, image.mode) == ("PNG", "RGBA")
+        return np.asarray(image)
+
+
+def error(opacity: Pixels, inside: npt.NDArray[np.bool_]) -> float:
+    return float(np.abs(opacity / 255 - inside).mean())
+
+
+@pytest.mark.parametrize(("size", "cell"), [((160, 200), 8), ((300, 240), 20), ((1200, 900), 60)], ids=str)
+def test_the_edge_follows_the_photo_more_closely_than_the_cells(size: tuple[int, int], cell: int) -> None:
+    inside = disc(size)
+    foreground = np.roll(seen_in_cells(inside, cell), cell // 3, 1)  # and the network is a third of a cell off
+    opacity = cut(photo_of(inside), foreground, cell)[..., 3]
+    hard = (foreground > 127).astype(np.uint8) * np.uint8(255)
+    assert error(opacity, inside) < 0.6 * error(hard, inside)
+    assert error(opacity, inside) < 0.6 * error(foreground, inside)
+
+
+def test_colours_are_the_photos_and_black_where_nothing_is_left() -> None:
+    inside = disc((160, 200))
+    photo = photo_of(inside)
+    result = cut(photo, seen_in_cells(inside, 8), 8)
+    opacity = result[..., 3]
+    assert np.array_equal(result[opacity > 0][:, :3], photo[opacity > 0])
+    assert not result[opacity == 0].any()
+    y, x = np.mgrid[:160, :200]
+    distance = np.abs(np.hypot(y - 79.5, x - 99.5) - 160 / 3)
+    assert np.array_equal(opacity[distance > 30] == 255, inside[distance > 30])
+    assert set(np.unique(opacity[distance > 30])) == {0, 255}
+
+
+def test_a_probability_far_from_the_border_does_not_count() -> None:
+    inside = disc((160, 200))
+    foreground = seen_in_cells(inside, 8).copy()
+    foreground[:10, :10], foreground[75:85, 95:105] = 120, 135
+    opacity = cut(photo_of(inside), foreground, 8)[..., 3]
+    assert not opacity[:10, :10].any()
+    assert (opacity[75:85, 95:105] == 255).all()
+
+
+def test_where_the_photo_has_no_edge_the_opacity_is_soft() -> None:
+    foreground = seen_in_cells(disc((160, 200)), 16)
+    opacity = cut(np.full((160, 200, 3), 90, np.uint8), foreground, 16)[..., 3]
+    assert ((opacity > 50) & (opacity < 200)).sum() > 100
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 50), (50, 1), (3, 2), (33, 65)], ids=str)
+@pytest.mark.parametrize("value", [0, 255])
+def test_without_a_border_all_is_opaque_or_nothing_is(size: tuple[int, int], value: int) -> None:
+    photo = np.random.default_rng(0).integers(1, 256, (*size, 3), np.uint8)
+    result = cut(photo, np.full(size, value, np.uint8), 8)
+    assert (result[..., 3] == value).all()
+    assert np.array_equal(result[..., :3], photo if value else np.zeros_like(photo))
+
+
+@pytest.mark.parametrize(("size", "cell"), [((160, 200), 8), ((410, 333), 31)], ids=str)
+def test_bands_change_no_opacity(monkeypatch: pytest.MonkeyPatch, size: tuple[int, int], cell: int) -> None:
+    inside = disc(size)
+    photo, foreground = photo_of(inside), seen_in_cells(inside, cell)
+    whole = cut(photo, foreground, cell)
+    monkeypatch.setattr(cutout, "BAND_PIXELS", 1000)
+    assert np.abs(cut(photo, foreground, cell)[..., 3].astype(int) - whole[..., 3]).max() <= 1  # by rounding
+
+
+def test_the_work_can_be_stopped() -> None:
+    def stop() -> None:
+        raise InterruptedError
+
+    inside = disc((20, 20))
+    with pytest.raises(InterruptedError):
+        cutout_png(photo_of(inside), inside.astype(np.uint8), {1}, seen_in_cells(inside, 8), 8, stop)
