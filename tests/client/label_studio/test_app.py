@@ -95,12 +95,13 @@ def test_a_task_that_fails_has_no_prediction_and_the_others_keep_their_places(
 
 def test_setup_names_the_model_and_logs_labels_without_a_class_once(live_url: str, caplog: pytest.LogCaptureFixture) -> None:
     body = {"project": "3.1", "schema": configuration("BrushLabels"), "hostname": NOWHERE, "access_token": "key"}
-    with backend(live_url) as client, SegmentClient(live_url) as service, caplog.at_level(logging.WARNING):
+    with backend(live_url) as client, SegmentClient(live_url) as service, caplog.at_level(logging.INFO):
         (model,) = service.models()
         versions = [client.post("/setup", json=body | {"extra_params": None}).json() for _ in range(2)]
         assert versions == [{"model_version": f"{model.name} {model.sha256[:8]}"}] * 2
         assert client.get("/versions").json() == {"versions": [versions[0]["model_version"]]}
         assert client.post("/setup", json=body | {"schema": "<View/>"}).status_code == 200
+    assert [message for message in caplog.messages if f"name the model '{model.name} {model.sha256[:8]}'" in message]
     told = [message for message in caplog.messages if "no class for the labels" in message]
     assert len(told) == 1
     assert "no class for the labels Tree; classes are background, aeroplane" in told[0]

@@ -11,6 +11,8 @@ import numpy.typing as npt
 from fcn_client.label_studio.app import Settings, create_app
 from starlette.testclient import TestClient
 
+from tests.support.polling import HANG_S
+
 CHANNELS = 4
 
 
@@ -21,7 +23,8 @@ def configuration(tag: str, labels: str = '<Label value="Cat"/><Label value="dog
 
 @contextmanager
 def backend(service: str, **settings: Any) -> Iterator[TestClient]:
-    with TestClient(create_app(Settings(service, **settings))) as client:
+    """Its service has as long as a loaded machine needs, where Label Studio waits 3 s."""
+    with TestClient(create_app(Settings(service, setup_timeout=HANG_S, **settings))) as client:
         yield client
 
 

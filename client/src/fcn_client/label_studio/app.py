@@ -22,7 +22,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from fcn_client import address
 from fcn_client.aio import AsyncSegmentClient
-from fcn_client.calls import TIMEOUT_S, Options
+from fcn_client.calls import TIMEOUT_S, Options, limits
 from fcn_client.errors import SegmentError
 from fcn_client.label_studio.configuration import Control, UnusableConfiguration, read_control
 from fcn_client.label_studio.predicting import Predictor, version
@@ -31,7 +31,7 @@ from fcn_client.matching import check_aliases, match
 from fcn_client.results import Model
 
 CONCURRENCY = 4
-SETUP_S = 2.5  # Label Studio waits 3 s for `/setup`
+SETUP_S = 2.5  # Label Studio waits 3 s for `/setup`, unless its ML_TIMEOUT_SETUP says otherwise
 MOST_BYTES = 256_000_000  # of a request's JSON: Label Studio sends tasks with all their annotations
 log = logging.getLogger("fcn_client.label_studio")
 
@@ -43,7 +43,7 @@ class Settings:
     service, api_key: the segmentation service and its key. options: of every request to it. tolerance: of polygons, in pixels.
     aliases: the labels of classes that are named otherwise in Label Studio. studio: Label Studio's address and key; without an
     address, both are those that its `/setup` sends. user, password: what Label Studio must send as HTTP Basic authentication;
-    empty means nothing.
+    empty means nothing. setup_timeout: seconds that the service has to say which models it has.
     """
 
     service: str
@@ -54,6 +54,7 @@ class Settings:
     studio: Studio = field(default_factory=Studio)
     user: str = ""
     password: str = ""
+    setup_timeout: float = SETUP_S
 
 
 class Unusable(Exception):
@@ -64,12 +65,12 @@ class Backend:
     """The routes' work. It lives on one event loop; images are fetched, and answers encoded, on threads."""
 
     def __init__(self, settings: Settings, client: AsyncSegmentClient, quick: AsyncSegmentClient) -> None:
-        """quick: a client that gives up within `SETUP_S`."""
+        """quick: a client that gives up within `settings.setup_timeout`."""
         self._settings = settings
         self._quick = quick
         self._studio = settings.studio
         self._predictor = Predictor(client, settings.options, settings.tolerance, settings.aliases)
-        self._warning = ""
+        self._warning = self._version = ""
         self._turns = asyncio.Semaphore(CONCURRENCY)
 
     async def health(self, request: Request) -> Response:
@@ -96,7 +97,11 @@ class Backend:
                 self._warn_once(f"no class for the labels {', '.join(sorted(missing))}; classes are {choices}")
         except UnusableConfiguration as error:
             self._warn_once(str(error))
-        return JSONResponse({"model_version": version({"name": model.name, "sha256": model.sha256})})
+        name = version({"name": model.name, "sha256": model.sha256})
+        if name != self._version:
+            log.info("connected; name the model %r in Label Studio, else it cannot sort tasks by score", name)
+        self._version = name
+        return JSONResponse({"model_version": name})
 
     async def predict(self, request: Request) -> Response:
         """A prediction for each task, in order; an empty list for a task that failed, which Label Studio asks for again."""
@@ -152,7 +157,8 @@ class Backend:
 
 
 def create_app(settings: Settings) -> Starlette:
-    """The backend as an ASGI application. Raises `ValueError` for a service's address or key that cannot be used."""
+    """The backend as an ASGI application. Raises `ValueError` for an address, a key or a timeout that cannot be used."""
+    limits(settings.setup_timeout, retries=0)
     address.base(settings.service)
     address.headers(settings.api_key)
 
@@ -160,7 +166,7 @@ def create_app(settings: Settings) -> Starlette:
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         async with (
             AsyncSegmentClient(settings.service, api_key=settings.api_key) as client,
-            AsyncSegmentClient(settings.service, api_key=settings.api_key, timeout=SETUP_S, retries=0) as quick,
+            AsyncSegmentClient(settings.service, api_key=settings.api_key, timeout=settings.setup_timeout, retries=0) as quick,
         ):
             app.state.backend = Backend(settings, client, quick)
             yield

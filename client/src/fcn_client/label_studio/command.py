@@ -14,7 +14,7 @@ import httpx
 import uvicorn
 
 from fcn_client.calls import Options
-from fcn_client.label_studio.app import Settings, create_app
+from fcn_client.label_studio.app import SETUP_S, Settings, create_app
 from fcn_client.label_studio.studio import Studio
 from fcn_client.matching import parse_aliases
 
@@ -23,7 +23,7 @@ WRONG_ARGUMENTS = 2
 ENVIRONMENT = """environment:
   LABEL_STUDIO_URL      Label Studio's address; else the one that it sends
   LABEL_STUDIO_API_KEY  a key of a user who may see the images; else the one that Label Studio sends
-  SEGMENT_API_KEY       the key of the segmentation service
+  FCN_API_KEY           the key of the segmentation service
   BASIC_AUTH_USER, BASIC_AUTH_PASS  what Label Studio must send, if set there as Basic authentication
 """
 
@@ -53,6 +53,10 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--fill-holes", metavar="AREA", help="smaller holes are filled: pixels, or a share as 0.1%%")
     parser.add_argument("--tolerance", type=float, metavar="PX", help="how far a polygon's point may move, in pixels")
     parser.add_argument("--quality", choices=("standard", "high"), help="high: about seven times the work")
+    parser.add_argument(
+        "--setup-timeout", type=float, default=SETUP_S, metavar="SECONDS",
+        help="how long the service may take to name its models; below Label Studio's ML_TIMEOUT_SETUP (default: %(default)s)",
+    )  # fmt: skip
     return parser
 
 
@@ -74,13 +78,14 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise ValueError(f"LABEL_STUDIO_URL must be an address such as http://127.0.0.1:8080, got {studio.url!r}")
         settings = Settings(
             service=arguments.service,
-            api_key=environment.get("SEGMENT_API_KEY"),
+            api_key=environment.get("FCN_API_KEY"),
             options=options,
             tolerance=arguments.tolerance,
             aliases=parse_aliases(arguments.aliases),
             studio=studio,
             user=environment.get("BASIC_AUTH_USER", ""),
             password=environment.get("BASIC_AUTH_PASS", ""),
+            setup_timeout=arguments.setup_timeout,
         )
         app = create_app(settings)
     except (ValueError, httpx.InvalidURL) as error:
