@@ -107,33 +107,43 @@ def family() -> Figure:
 def forms(folder: Path) -> None:
     """The photo in each form that the service answers."""
     segmenter = Segmenter(load_runtime(find_files(DEFAULT_WEIGHTS), device="cpu", precision="float32"))
-    wanted = (Rendering("color"), Rendering("overlay"), Rendering("confidence"))
+    wanted = (Rendering("overlay"), Rendering("cutout"), Rendering("color"), Rendering("confidence"))
     answers = {rendering.format: _answer(segmenter, rendering) for rendering in wanted}
     polygons = json.loads(_answer(segmenter, Rendering("json", "polygons", tolerance=3)))["class_map"]["polygons"]
     photo = Image.open(PHOTO).convert("RGB")
-    figure = Figure(figsize=(10.5, 4.9), layout="constrained")
+    figure = Figure(figsize=(10.5, 8.2), layout="constrained")
     pictures = [
         ("photo", photo),
-        *((f"format={name}", Image.open(io.BytesIO(data)).convert("RGB")) for name, data in answers.items()),
+        *((f"format={name}", _picture(data)) for name, data in answers.items()),
     ]
-    grid = figure.subplots(2, 3).flatten()
+    grid = figure.subplots(3, 3).flatten()
     for axes, (title, picture) in zip(grid, pictures, strict=False):
         axes.imshow(picture, cmap="gray", vmin=0, vmax=255)
         axes.set_title(title, fontsize=9)
-    grid[4].imshow(photo, alpha=0.4)
+    grid[5].imshow(photo, alpha=0.4)
     for regions in (value for id, value in polygons.items() if id != "0"):
         for outer, *_ in regions:
-            grid[4].add_patch(Polygon(outer, fill=False, ec=ACCENT, lw=2))
-    grid[4].set_title("mask=polygons, tolerance 3", fontsize=9)
-    grid[5].imshow(_picture(_answer(segmenter, Rendering("color", min_confidence=0.9))))
-    grid[5].set_title("min_confidence=0.9", fontsize=9)
+            grid[5].add_patch(Polygon(outer, fill=False, ec=ACCENT, lw=2))
+    grid[5].set_title("mask=polygons, tolerance 3", fontsize=9)
+    grid[6].imshow(_picture(_answer(segmenter, Rendering("binary"))))
+    grid[6].set_title("format=binary", fontsize=9)
+    grid[7].imshow(_picture(_answer(segmenter, Rendering("color", min_confidence=0.9))))
+    grid[7].set_title("format=color, min_confidence=0.9", fontsize=9)
+    grid[8].imshow(_picture(_answer(segmenter, Rendering("color", palette="labels"))))
+    grid[8].set_title("format=color, palette=labels", fontsize=9)
     for axes in grid:
         axes.axis("off")
     figure.savefig(folder / "forms.png", dpi=110, metadata={"Software": None})
 
 
 def _picture(data: bytes) -> Image.Image:
-    return Image.open(io.BytesIO(data)).convert("RGB")
+    """The picture in RGB; transparent pixels lie over a chessboard of greys."""
+    image = Image.open(io.BytesIO(data))
+    if image.mode != "RGBA":
+        return image.convert("RGB")
+    rows, columns = np.indices((image.height, image.width)) // 16
+    board = Image.fromarray(np.where((rows + columns) % 2, 255, 220).astype(np.uint8)).convert("RGBA")
+    return Image.alpha_composite(board, image).convert("RGB")
 
 
 def _answer(segmenter: Segmenter, rendering: Rendering) -> bytes:
