@@ -24,7 +24,7 @@ def main(url: str, target: Path = DOCS / "page.jpg") -> None:
         page.locator("#opacity").fill("75")
         box = page.locator("#stage").bounding_box()
         assert box
-        page.mouse.move(box["x"] + box["width"] * 0.53, box["y"] + box["height"] * 0.62)
+        page.mouse.move(box["x"] + box["width"] * 0.7, box["y"] + box["height"] * 0.5)
         page.wait_for_timeout(500)
         page.screenshot(path=target, type="jpeg", quality=88)
         browser.close()

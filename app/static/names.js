@@ -5,6 +5,7 @@ import { centreOf } from "./regions.js";
 
 const LEAST_SHARE = 0.004; // of the image; smaller regions have no name
 const MOST = 24;
+const LARGEST_PART = 0.6; // of its region, that a name may cover
 
 /** The regions that get a name, of the classes that are shown. */
 export const namedRegions = (segments, isShown) =>
@@ -16,13 +17,13 @@ const overlaps = (one, other) =>
   one.left < other.right && other.left < one.right && one.top < other.bottom && other.top < one.bottom;
 
 /**
- * Boxes of this width and height around the centres, inside of `bounds`. One that is larger than its region (of `area` square
- * pixels), wider than the bounds, or would cover another is left out.
+ * Boxes of this width and height around the centres, inside of `bounds`. One that would cover most of its region (of `area`
+ * square pixels), that is wider than the bounds, or that would cover another is left out.
  */
 export function placedBoxes(entries, bounds) {
   const boxes = [];
   for (const { centre, width, height, area, item } of entries) {
-    if (width * height > area || width > bounds.right - bounds.left || height > bounds.bottom - bounds.top) continue;
+    if (width * height > LARGEST_PART * area || width > bounds.right - bounds.left || height > bounds.bottom - bounds.top) continue;
     const within = (value, low, high) => Math.max(low, Math.min(high, value));
     const left = within(centre.x - width / 2, bounds.left, bounds.right - width);
     const top = within(centre.y - height / 2, bounds.top, bounds.bottom - height);

@@ -73,12 +73,34 @@ def test_files_of_shown_classes_need_one(page: Page) -> None:
     assert len(requests) == 1
 
 
-def test_the_least_confidence_goes_with_the_formats_that_have_it(page: Page) -> None:
-    page.click("#options summary")
-    page.fill("#min-confidence", "0.3")
+QUERIES = """async (options) => {
+    const { FORMATS, segmentQuery } = await import("./static/formats.js");
+    const overlay = { alpha: 0.6, names: false };
+    return Object.entries(FORMATS).map(([id, { shown }]) =>
+        segmentQuery(id, options, { ...(shown && { classes: "1,2" }), ...(id === "overlay" && overlay) }));
+}"""
+
+
+def test_every_format_is_asked_for_with_the_options_that_go_with_it(page: Page, narrow_url: str) -> None:
+    options = "side=64&quality=high&blend=hann&overlap=0.1&min_confidence=0.1&min_area=2%25&fill_holes=9"
+    for query in page.evaluate(QUERIES, options):
+        response = httpx.post(f"{narrow_url}/segment?{query}", content=picture("a.png")["buffer"], timeout=HANG_S)
+        assert response.status_code == 200, (query, response.text)
+
+
+def test_a_cut_out_has_the_classes_that_are_shown(page: Page, narrow_url: str) -> None:
     segmented(page, CAT)
-    assert downloaded(page, "#confidence")[1].startswith(b"\x89PNG")
-    assert downloaded(page, "#mask")[1].startswith(b"\x89PNG")
+    alone = page.locator("#classes li", has_not_text="background").first
+    alone.locator(".alone").click()
+    with page.expect_request("**/segment?format=cutout*") as request:
+        name, data = downloaded(page, "#cutout")
+    assert name == "chelsea-cutout.png"
+    assert list(query_of(request.value.url)) == ["format", "classes"]
+    assert data == httpx.post(request.value.url, files={"file": CAT.read_bytes()}, timeout=HANG_S).content
+    cutout = Image.open(io.BytesIO(data))
+    assert (cutout.mode, cutout.size) == ("RGBA", (451, 300))
+    low, high = cutout.getchannel("A").getextrema()
+    assert low < high
 
 
 def test_json_is_what_came_without_asking_again(page: Page) -> None:
