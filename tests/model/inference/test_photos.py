@@ -21,7 +21,8 @@ from model.weights_file import DEFAULT_WEIGHTS, find_files
 from tests.support.checkout import ROOT
 
 Pixels = npt.NDArray[np.uint8]
-PHOTOS = ROOT / "docs" / "photos"
+PHOTOS, SAMPLES = ROOT / "docs" / "photos", ROOT / "app" / "static" / "samples"
+CLASSES = {"chelsea": "cat", "cows": "cow", "dog": "dog"}
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +63,17 @@ def away_from_seams(plan: Plan, stride: int) -> npt.NDArray[np.bool_]:
         for seam in (*origins[1:], *(origin + side for origin in origins[:-1])):
             far.swapaxes(0, axis)[max(0, seam - stride) : seam + stride] = False
     return far
+
+
+def test_each_sample_of_the_page_shows_its_class_and_no_other(served: Runtime) -> None:
+    segmenter = Segmenter(served)
+    names = served.manifest.labels.names
+    assert {path.stem for path in SAMPLES.glob("*.jpg")} == set(CLASSES)
+    for sample, expected in CLASSES.items():
+        counts = np.bincount(segmenter(SAMPLES / f"{sample}.jpg").class_map.ravel(), minlength=len(names))
+        shares = {name: count / counts.sum() for name, count in zip(names, counts, strict=True)}
+        assert shares[expected] > 0.15
+        assert sum(share for name, share in shares.items() if name not in ("background", expected)) < 0.002
 
 
 @pytest.mark.torch
