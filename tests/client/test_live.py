@@ -209,6 +209,20 @@ def test_parameters_of_pictures_reach_the_service(live_url: str, pictures: Any) 
     assert {entry.name for entry in cleaned.classes} == {"cat"}
 
 
+def test_a_cutout_is_the_photo_where_the_class_is(live_url: str) -> None:
+    cat = mask_of(live_url, PHOTO.read_bytes()) == 8
+
+    async def ask() -> Image.Image:
+        async with AsyncSegmentClient(live_url) as client:
+            return await client.cutout(PHOTO, classes="cat")
+
+    with SegmentClient(live_url) as client, client.cutout(PHOTO, classes="cat") as cutout, asyncio.run(ask()) as same:
+        assert (cutout.mode, cutout.size) == ("RGBA", (451, 300))
+        pixels = np.asarray(cutout)
+        assert ((pixels[..., 3] > 127) != cat).mean() < 0.02
+        np.testing.assert_array_equal(np.asarray(same), pixels)
+
+
 def test_an_address_is_fetched_here_and_not_by_the_service(live_url: str) -> None:
     with served_folder(PHOTO.parent) as photos, SegmentClient(live_url) as client:
         np.testing.assert_array_equal(client.segment(f"{photos}/chelsea.jpg").class_map, client.segment(PHOTO).class_map)
