@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
+import shapely
 from fastapi.testclient import TestClient
 from PIL import Image
 from pycocotools import mask as coco
@@ -176,6 +177,19 @@ def test_a_mask_is_never_lossy(client: TestClient, accept: str) -> None:
         refused = post(client, format=format, image_format="jpeg")
         assert refused.status_code == 422
         assert "image_format applies to format=color, overlay, got format=" in refused.json()["detail"]
+
+
+def test_polygons_that_share_their_borders_cover_the_image(client: TestClient) -> None:
+    answer = post(client, format="json", mask="polygons", topology="shared").json()
+    polygons = [shapely.Polygon(outer, holes) for each in answer["class_map"]["polygons"].values() for outer, *holes in each]
+    assert shapely.coverage_is_valid(polygons)
+    image = answer["image"]
+    assert sum(polygon.area for polygon in polygons) == pytest.approx(image["width"] * image["height"])
+    shared = post(client, format="coco", mask="polygons", topology="shared").json()["annotations"]
+    assert len(shared) == len(post(client, format="coco").json()["annotations"])
+    refused = post(client, format="coco", topology="shared")
+    assert refused.status_code == 422
+    assert "topology applies to format=json or coco with mask=polygons" in refused.json()["detail"]
 
 
 def test_grey_and_binary_hold_the_mask(client: TestClient, service: Service) -> None:

@@ -182,7 +182,8 @@ def test_the_api_reference_tells_parameters_bodies_and_answers(client: TestClien
     assert "multipart/form-data" in operation["requestBody"]["content"]
     names = {
         "format", "mask", "blend", "overlap", "side", "quality", "alpha", "confidence", "probabilities", "min_confidence",
-        "tolerance", "classes", "image_format", "model",
+        "min_area", "fill_holes", "tolerance", "topology", "classes", "image_format", "palette", "names", "threshold",
+        "mask_threshold", "subtask", "model",
     }  # fmt: skip
     assert {parameter["name"] for parameter in operation["parameters"]} == names
     assert {parameter["name"] for parameter in paths["/segment/batch"]["post"]["parameters"]} == names

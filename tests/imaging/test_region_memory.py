@@ -1,0 +1,54 @@
+"""What an answer of regions is promised at most bounds what it takes, in a process of its own, on maps at its limits."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from tests.support.checkout import ROOT
+from tests.support.polling import HANG_S
+
+PROGRAM = """
+import json, sys
+import numpy as np
+from imaging.answer import SegmentedImage
+from imaging.rendering import Rendering
+from model.labels import numbered_labels
+
+def resident(key):
+    with open("/proc/self/status") as status:
+        return next(int(line.split()[1]) * 1024 for line in status if line.startswith(key))
+
+def answer(side):
+    class_map = np.ones((side, side), np.uint8)
+    class_map[1:-1:4, 1:-1:4] = 0  # four borders for each hole
+    return SegmentedImage(None, class_map, None, None, [0.5] * 256, numbered_labels(["background", "sieve"]), {}, {})
+
+rendering, side = Rendering(**json.loads(sys.argv[1])), int(sys.argv[2])
+answer(40).encode(rendering)
+large, before = answer(side), resident("VmRSS")
+large.encode(rendering)
+print(rendering.memory_bytes(side * side, 2), resident("VmHWM") - before)
+"""
+POLYGONS: dict[str, Any] = {"format": "coco", "mask": "polygons", "tolerance": 0}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a process's peak of memory is read from /proc")
+@pytest.mark.parametrize(
+    ("rendering", "side"),
+    [
+        (POLYGONS, 1410),
+        (POLYGONS | {"topology": "shared"}, 630),
+        (POLYGONS | {"format": "json", "classes": ["sieve"], "topology": "shared"}, 630),
+    ],
+    ids=["coco", "coco shared", "json shared"],
+)
+def test_one_region_of_as_many_holes_as_are_written_stays_within_its_promise(rendering: dict[str, Any], side: int) -> None:
+    command = [sys.executable, "-c", PROGRAM, json.dumps(rendering), str(side)]
+    run = subprocess.run(command, capture_output=True, cwd=ROOT, check=True, timeout=HANG_S)
+    promised, used = map(int, run.stdout.split())
+    assert used < promised < 6 * used
