@@ -177,6 +177,15 @@ def test_polygons_and_coco_cover_the_mask(live_url: str, forms: Any) -> None:
     assert sum(entry["area"] for entry in masks["annotations"] if entry["category_id"] == 8) == cat.sum()
 
 
+def test_neighbours_share_their_borders(live_url: str) -> None:
+    with SegmentClient(live_url) as client:
+        polygons = client.polygons(PHOTO, tolerance=3, topology="shared")
+        document = client.coco(PHOTO, mask="polygons", tolerance=3, topology="shared")
+    shapes = [shapely.Polygon(outer, holes) for each in polygons.values() for outer, *holes in each]
+    assert shapely.union_all(shapes).area == pytest.approx(sum(shape.area for shape in shapes)) == pytest.approx(451 * 300)
+    assert document["annotations"]
+
+
 def pictures_sync(url: str) -> Any:
     with SegmentClient(url) as client:
         return (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 from fcn_client.label_studio.command import main
 
 from benchmarks.harness.serving import free_port, started
+from tests.support.polling import HANG_S
 
 
 @pytest.mark.parametrize(
@@ -47,3 +49,13 @@ def test_it_serves_and_says_where(tmp_path: Path) -> None:
     log = tmp_path / "log"
     with started((*command, "--port", str(port)), port, "/health", log=log):
         assert f"give Label Studio http://127.0.0.1:{port} as a model's URL" in log.read_text()
+
+
+def test_a_missing_extra_is_one_line() -> None:
+    """As where `pip install ./client` came without it: the package cannot be imported."""
+    code = "import sys; sys.modules['uvicorn'] = None; from fcn_client.label_studio.start import main; sys.exit(main())"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=HANG_S)
+    (line,) = done.stderr.splitlines()
+    assert done.returncode == 2
+    assert "uvicorn" in line
+    assert "'./client[label-studio]'" in line
