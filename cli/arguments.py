@@ -45,14 +45,20 @@ SERVED = (
 )
 LOCAL = ("tile", "weights", "runtime", "device", "precision", "threads", "max_megapixels")
 MOST_THREADS = 1024
+EXAMPLES = """examples:
+  fcn-segment photo.jpg -o mask.png
+  fcn-segment photos/ -o pictures/ --format overlay --classes cat,dog
+  fcn-segment photos/ -o photos.json --format coco --mask polygons
+"""
 RENDERING = frozenset(field.name for field in fields(Rendering))
 
 
 def parser() -> argparse.ArgumentParser:
     """Builds the parser of the command's arguments."""
     p = CommandParser(
-        "fcn-segment", description="Segments images: files, folders (recursively), object stores, or - for stdin."
-    )
+        "fcn-segment", usage="fcn-segment IN... -o OUT [options]", description="Segments images as the service does.",
+        epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
     add_inputs(p)
     p.add_argument("--json", action="store_true", help="write a line of JSON to stdout for each image, with its outcome")
     _add_file(p, "--rank", metavar="FILE", help="write the images' names to this file, the least certain first; - for stdout")
@@ -61,8 +67,8 @@ def parser() -> argparse.ArgumentParser:
     add_network(p.add_argument_group("where the network runs"))
     remote = p.add_argument_group("on a running service")
     remote.add_argument("--server", metavar="URL", help="send the images to this service instead")
-    remote.add_argument("--api-key", help="API key of the service")
-    remote.add_argument("--model", help="name of one of the service's models (default: its first)")
+    remote.add_argument("--api-key", metavar="KEY", help="API key of the service")
+    remote.add_argument("--model", metavar="NAME", help="name of one of the service's models (default: its first)")
     return p
 
 
@@ -71,10 +77,13 @@ def add_inputs(p: argparse.ArgumentParser, *, stdio: bool = True) -> None:
     endings = ", ".join(IMAGE_FORMATS)
     urls = [f"{name}:// URLs" for name in SCHEMES]
     names = [f"files ({endings})", "folders", "patterns such as 'in/**/*.jpg'", "web addresses (https://)", *urls]
-    places = ["file (for one image)", "folder", "URL", "- for stdout"] if stdio else ["folder", "URL"]
+    file = "a file (for one image, or one COCO document of several)"
+    places = (
+        [file, "a folder", "a URL of an object store", "- for stdout"] if stdio else ["a folder", "a URL of an object store"]
+    )
     _add_file(p, "inputs", nargs="*", metavar="IN", help=_either([*names, "-"] if stdio else names))
     _add_file(p, "--from-file", metavar="LIST", help="file with one path or URL per line, instead of IN; - for stdin")
-    _add_file(p, "-o", "--out", required=True, help=_either(places))
+    _add_file(p, "-o", "--out", required=True, help=f"where answers go: {_either(places)}")
     p.add_argument("--resume", action="store_true", help="skip images whose answer is there and would be the same")
     p.add_argument("--shard", type=_shard, metavar="I/N", help="do one of N parts of the images; I is 0 to N-1")
     _add_file(p, "--results", metavar="FILE", help="write a table with a row for each image: FILE.jsonl or FILE.parquet")
@@ -86,7 +95,10 @@ def add_answer(p: argparse._ArgumentGroup) -> None:
     p.add_argument("--mask", choices=get_args(MaskEncoding), help="with json and coco: how regions are written (default: rle)")
     p.add_argument("--blend", choices=get_args(Blend), help=f"how overlapping logits are averaged (default: {Options.blend})")
     p.add_argument(
-        "--overlap", type=number(0, 0.5), help=f"share of a tile that its neighbour has too (default: {Options.overlap})"
+        "--overlap",
+        metavar="SHARE",
+        type=number(0, 0.5),
+        help=f"share of a tile that its neighbour has too (default: {Options.overlap})",
     )
     p.add_argument(
         "--side",
@@ -96,10 +108,14 @@ def add_answer(p: argparse._ArgumentGroup) -> None:
     p.add_argument(
         "--quality", choices=get_args(Quality), help="high: several scales and mirror images, averaged (default: standard)"
     )
-    p.add_argument("--alpha", type=number(0, 1), help=f"opacity of the colours in an overlay (default: {Rendering.alpha})")
+    p.add_argument(
+        "--alpha", metavar="SHARE", type=number(0, 1), help=f"opacity of the colours in an overlay (default: {Rendering.alpha})"
+    )
     p.add_argument("--confidence", action="store_true", default=None, help="with json: add the confidence map")
     p.add_argument("--probabilities", action="store_true", default=None, help="with npz: add every class's probability")
-    p.add_argument("--min-confidence", type=number(0, 1), help="pixels of less confidence become 255, void (default: 0)")
+    p.add_argument(
+        "--min-confidence", metavar="SHARE", type=number(0, 1), help="pixels of less confidence become 255, void (default: 0)"
+    )
     p.add_argument(
         "--min-area",
         type=argument_type(parse_area),
@@ -114,6 +130,7 @@ def add_answer(p: argparse._ArgumentGroup) -> None:
     )
     p.add_argument(
         "--tolerance",
+        metavar="PIXELS",
         type=number(0, 100),
         help=f"how far polygons' points may move, in pixels (default: {Rendering.tolerance})",
     )
@@ -122,7 +139,12 @@ def add_answer(p: argparse._ArgumentGroup) -> None:
         choices=get_args(Topology),
         help="of polygons: neighbours share their borders, without gaps (default: each is simplified for itself)",
     )
-    p.add_argument("--classes", type=_classes, help="classes that the answer shows: names or ids, with commas (default: all)")
+    p.add_argument(
+        "--classes",
+        metavar="NAMES",
+        type=_classes,
+        help="classes that the answer shows: names or ids, with commas (default: all)",
+    )
     p.add_argument("--image-format", choices=get_args(ImageFormat), help="file format of color and overlay (default: png)")
     p.add_argument(
         "--palette",
@@ -138,22 +160,27 @@ def add_network(p: argparse._ArgumentGroup) -> None:
     """Adds the arguments that choose weights, runtime and device."""
     p.add_argument(
         "--tile",
+        metavar="SIDE",
         type=argument_type(parse_tile),
         default=Options.tile,
         help="auto (the weights' own), a side or HEIGHTxWIDTH, multiples of 32",
     )
-    _add_file(p, "--weights", default=DEFAULT_WEIGHTS, help="weights: a file, or a name in weights/")
+    _add_file(p, "--weights", metavar="NAME", default=DEFAULT_WEIGHTS, help="weights: a file, or a name in weights/")
     p.add_argument(
         "--runtime", choices=RUNTIMES, default="auto", help="library that runs the network (default: as the service)"
     )
-    p.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps")
+    p.add_argument("--device", metavar="NAME", default="auto", help="auto, cpu, cuda, cuda:N or mps")
     p.add_argument(
         "--precision", choices=PRECISIONS, default="auto", help="number format of the network (default: as the service)"
     )
     threads = whole_number(0, MOST_THREADS, " (0: one per core)")
-    p.add_argument("--threads", type=threads, default=0, help="CPU threads of the network (default: one per core)")
+    p.add_argument("--threads", metavar="N", type=threads, default=0, help="CPU threads of the network (default: one per core)")
     p.add_argument(
-        "--max-megapixels", type=number(0, inf, above=True), default=Limits.megapixels, help="largest image, in 10^6 pixels"
+        "--max-megapixels",
+        metavar="N",
+        type=number(0, inf, above=True),
+        default=Limits.megapixels,
+        help="largest image, in 10^6 pixels",
     )
 
 

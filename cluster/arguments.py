@@ -14,7 +14,10 @@ MOST_ACTORS = 100_000
 
 def parser() -> argparse.ArgumentParser:
     """Builds the parser of the command's arguments."""
-    p = CommandParser("fcn-bulk", description="Segments images on a Ray cluster, with the answers of fcn-segment.")
+    p = CommandParser(
+        "fcn-bulk", usage="fcn-bulk IN... -o OUT [options]",
+        description="Segments images on a Ray cluster, with the answers of fcn-segment.",
+    )  # fmt: skip
     add_inputs(p, stdio=False)
     add_answer(p.add_argument_group("as over HTTP"))
     add_network(p.add_argument_group("where the network runs"))

@@ -85,6 +85,8 @@ def test_resume_does_again_what_would_be_another_answer(run: Segment, capsys: py
         (["--side", 96, "--results", "r.jsonl"], "2 skipped"),
         (["--side", 96, "--precision", "float32", "--tile", 64], ""),
         (["--side", 64], ""),
+        (["--side", 64, "--format", "overlay"], ""),
+        (["--side", 64], ""),
     ]:
         assert run("in", "-o", "out", "--resume", *arguments) == 0
         assert skipped in (told := capsys.readouterr().err)

@@ -14,12 +14,14 @@ import pytest
 from PIL import Image
 
 from cli.arguments import options, parser
+from cli.main import main
 from imaging.decoding import Limits
 from imaging.rendering import Rendering
 from model.inference.loading import load_runtime
 from model.inference.merging import Logits
 from model.inference.runtime import Tile
 from model.inference.segmenter import Options, Segmenter
+from model.inference.small_regions import parse_area
 from model.weights_file import find_files
 from tests.support.checkout import ROOT, SEGMENT
 from tests.support.cli.folders import OTHER, PHOTO, Segment, files_in, written
@@ -80,6 +82,36 @@ def test_what_the_format_or_the_model_lacks_ends_the_run_in_a_line(
     assert message in error
     assert "Traceback" not in error
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "ending", "options"),
+    [
+        ("--format hf", "json", Options(rendering=Rendering("hf"))),
+        (
+            "--format overlay --palette labels --no-names",
+            "png",
+            Options(rendering=Rendering("overlay", palette="labels", names=False)),
+        ),
+        ("--min-area 50 --fill-holes 0.5%", "png", Options(min_area=parse_area("50"), fill_holes=parse_area("0.5%"))),
+        (
+            "--format json --mask polygons --topology shared",
+            "json",
+            Options(rendering=Rendering("json", "polygons", topology="shared")),
+        ),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_each_parameter_reaches_the_segmenter_here_and_on_a_service(
+    arguments: str, ending: str, options: Options, run: Segment, narrow_url: str, expected: Callable[..., bytes], tmp_path: Path
+) -> None:
+    written(tmp_path, {"photo.png": PHOTO})
+    here, there = tmp_path / f"here.{ending}", tmp_path / f"there.{ending}"
+    assert run(tmp_path / "photo.png", "-o", here, *arguments.split()) == 0
+    facts = {name: getattr(options, name) for name in ("min_area", "fill_holes")}
+    assert here.read_bytes() == expected(PHOTO, options.rendering, **facts)
+    assert main([str(tmp_path / "photo.png"), "-o", str(there), *arguments.split(), "--server", narrow_url]) == 0
+    assert there.read_bytes() == here.read_bytes()
 
 
 @pytest.mark.parametrize("mask", ["rle", "png", "array"])
