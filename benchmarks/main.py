@@ -101,6 +101,10 @@ def missing(names: Sequence[str], peers: str | None, former: Path | None = None)
         return "wrk is not installed; `apt install wrk` or `brew install wrk`"
     if "peers" in names and not peers:
         return "peers needs --peers PYTHON, the Python of an environment with the frameworks; see benchmarks/peers/README.md"
+    if peers and "peers" not in names:
+        return "--peers is for the bench peers; name that, or leave it out"
+    if former and not {"former", "formats"} & set(names):
+        return "--former is for the benches former and formats; name one of them, or leave it out"
     if "former" in names and not former:
         return "former needs --former FOLDER, a checkout of the commit to compare with (git worktree add FOLDER COMMIT)"
     if "page" in names and (reason := page.missing()):

@@ -48,6 +48,7 @@ MOST_THREADS = 1024
 EXAMPLES = """examples:
   fcn-segment photo.jpg -o mask.png
   fcn-segment photos/ -o pictures/ --format overlay --classes cat,dog
+  fcn-segment https://example.org/photo.jpg -o cutout.png --format cutout
   fcn-segment photos/ -o photos.json --format coco --mask polygons
 """
 RENDERING = frozenset(field.name for field in fields(Rendering))

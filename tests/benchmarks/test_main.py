@@ -66,6 +66,15 @@ def test_a_former_service_needs_its_checkout(monkeypatch: pytest.MonkeyPatch, ca
     assert "--former FOLDER" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("option", ["--peers", "--former"])
+def test_an_option_of_another_bench_is_refused(
+    option: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(load.shutil, "which", lambda name: name)
+    assert main(["startup", option, "nowhere"]) == 2
+    assert f"{option} is for the bench" in capsys.readouterr().err
+
+
 def test_without_a_browser_the_page_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

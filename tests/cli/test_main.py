@@ -87,6 +87,7 @@ def test_what_the_format_or_the_model_lacks_ends_the_run_in_a_line(
 @pytest.mark.parametrize(
     ("arguments", "ending", "options"),
     [
+        ("--format cutout --classes circle", "png", Options(rendering=Rendering("cutout", classes=("circle",)))),
         ("--format hf", "json", Options(rendering=Rendering("hf"))),
         (
             "--format overlay --palette labels --no-names",
