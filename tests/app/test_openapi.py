@@ -49,5 +49,5 @@ def test_the_document_is_kept(client: TestClient, url: str, examples: int, tmp_p
     result = subprocess.run(command, cwd=tmp_path, env=os.environ | hooks, capture_output=True, text=True, timeout=LONGEST_S)
     assert result.returncode == 0, result.stdout
     assert "Operations:       9 selected / 9 total" in result.stdout
-    for status in (200, 413, 415, 422):
-        assert count_of(client, status) > 1
+    counts = {status: count_of(client, status) for status in (200, 413, 415, 422)}
+    assert min(counts.values()) > 1, counts

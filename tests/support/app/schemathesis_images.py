@@ -1,6 +1,7 @@
 """What schemathesis sends where the document says binary: images of every format, cut ones, and any bytes.
 
-The document cannot say which parameters go with a format: of most queries, those that do not are left out.
+The document cannot say which parameters go with a format, nor which classes and models there are: most queries lose those that
+do not go, and these two.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ def file_of(format: str, width: int, height: int) -> bytes:
 FILES = [
     file_of(format, *size)
     for format in ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
-    for size in ((1, 1), (70, 40), (150, 120))
+    for size in ((1, 1), (70, 40), (150, 120), (110, 200), (300, 200))
 ]
 CUT = st.builds(lambda data, share: data[: round(share * len(data)) or 1], st.sampled_from(FILES), st.floats(0, 1))
 
@@ -35,7 +36,7 @@ schemathesis.openapi.format("binary", st.sampled_from(FILES) | CUT | st.binary(m
 
 @schemathesis.hook
 def map_query(context: Any, query: dict[str, Any] | None) -> dict[str, Any] | None:
-    """The query without the parameters that its format does not use; one query in eight as it is."""
+    """The query without what a format does not use, and without names; one query in eight as it is."""
     if not query or random.Random(repr(sorted(query))).random() < 1 / 8:
         return query
     format = query.get("format") or "png"
@@ -44,4 +45,4 @@ def map_query(context: Any, query: dict[str, Any] | None) -> dict[str, Any] | No
     rendering = Rendering(format)
     if query.get("mask") in get_args(MaskEncoding) and rendering.uses("mask"):
         rendering = replace(rendering, mask=query["mask"])
-    return {name: value for name, value in query.items() if rendering.uses(name)}
+    return {name: value for name, value in query.items() if rendering.uses(name) and name not in ("classes", "model")}
