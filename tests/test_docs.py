@@ -30,7 +30,7 @@ ELSEWHERE = {
     "python.md": (),  # tests/client
     "label-tools.md": (),  # tests/client: a real Label Studio, CVAT's own driver; trainings take minutes to hours
     "models.md": ("# FCN-8s",),  # commands of trainings that took minutes to hours; benchmarks.studies.trainings ran them
-    "accuracy.md": ("fcn-train --data data/", "fcn-evaluate --data data/", "python -m benchmarks.studies.ranking --voc data/"),
+    "accuracy.md": ("fcn-train --data data/", "fcn-evaluate --data data/", "python -m benchmarks.studies."),
     "train-your-own.md": (),  # tests/test_train_your_own.py
 }
 

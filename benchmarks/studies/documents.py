@@ -133,6 +133,7 @@ def accuracy_page() -> str:
         found_from=f"{100 * failures['found_from']:g}",
         rare=_rare(failures["rare"]),
         ranking=_ranking(load("ranking")),
+        edges=_edges(load("cutout")),
         every=failures["every"]["train"],
         **trials,
     )
@@ -196,6 +197,21 @@ def _ranking(document: Mapping[str, Any]) -> str:
         caption = f"{weights['title']}, {weights['frames']} photographs, {weights['precision']}:"
         tables.append(f"{caption}\n\n{markdown_table(header, rows)}")
     return "\n\n".join([*tables, f"{document['machine']}, commit {document['commit']}."])
+
+
+def _edges(document: Mapping[str, Any]) -> str:
+    """A table of the errors of each kind of edge, for each working size and band."""
+    sides = {"auto": "the default", "160": "160 pixels"}
+    names = ("absolute", "squared", "wrong")
+    rows = [
+        (sides[side], f"{reach} px", kind, *(f"{errors[name][index]:.3f}" for name in names))
+        for side, kinds in document["sides"].items()
+        for index, reach in enumerate(document["bands"])
+        for kind, errors in kinds.items()
+    ]
+    header = ["side", "band", "edge", "mean absolute error", "mean squared error", "wrong pixels"]
+    caption = f"VOC 2012 animals, val, {document['frames']} photographs, {document['precision']}:"
+    return f"{caption}\n\n{markdown_table(header, rows)}\n\n{document['machine']}, commit {document['commit']}."
 
 
 def _percentages(shares: Sequence[float]) -> list[str]:
