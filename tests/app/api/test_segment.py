@@ -258,6 +258,18 @@ def test_pixels_below_the_least_confidence_are_void(client: TestClient) -> None:
     np.testing.assert_array_equal(sure, np.where(confidence < least, 255, mask))
 
 
+def test_a_cutout_is_the_photo_with_opacity(client: TestClient) -> None:
+    response = post(client, format="cutout", classes="0,1")
+    assert response.headers["content-type"] == "image/png"
+    result = pixels(response.content)
+    assert result.shape == (90, 130, 4)
+    opaque = result[..., 3] > 0
+    assert opaque.any()
+    np.testing.assert_array_equal(result[opaque][:, :3], make_photo(90, 130)[opaque])
+    for query in ({"classes": "circel"}, {"min_confidence": 0.5}, {"image_format": "jpeg"}):
+        assert post(client, format="cutout", **query).status_code == 422
+
+
 def test_small_regions_take_another_class(client: TestClient) -> None:
     before, after = pixels(post(client).content), post(client, min_area="20%", fill_holes=9)
     classes = post(client, format="json", min_area="20%", fill_holes=9).json()["classes"]
