@@ -1,4 +1,4 @@
-"""Losses: cross-entropy with void pixels and class weights, Lovász-softmax, and the divergence from a teacher."""
+"""Losses: cross-entropy and focal loss with void pixels and class weights, Lovász-softmax, Dice, and distillation."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+SMALLEST_ERROR = 1e-6  # 1 - p, below which the focal loss has no slope
 
 
 def cross_entropy(
@@ -18,6 +20,23 @@ def cross_entropy(
     """
     sums = F.cross_entropy(logits.float(), masks, weight=weights, ignore_index=ignore_index, reduction="sum")
     return sums / ((masks != ignore_index).sum().clamp(min=1) if divisor is None else divisor)
+
+
+def focal(
+    logits: Tensor, masks: Tensor, ignore_index: int, weights: Tensor | None, gamma: float, divisor: Tensor | None = None
+) -> Tensor:
+    """Mean focal loss, -(1 - p) ** gamma * log(p) with p of the pixel's own class (Lin et al. 2017, equations 4 and 5).
+
+    logits (N, C, H, W), masks (N, H, W). weights: of the classes, the paper's alpha. The mean is that of `cross_entropy`, which
+    a gamma of 0 gives.
+    """
+    log_p = -F.cross_entropy(logits.float(), masks, ignore_index=ignore_index, reduction="none")  # 0 where void
+    # the power's slope at 0 is infinite for a gamma below 1
+    terms = -log_p * (-torch.expm1(log_p)).clamp(min=SMALLEST_ERROR) ** gamma
+    is_void = masks == ignore_index
+    if weights is not None:
+        terms = terms * weights[masks.masked_fill(is_void, 0)]
+    return terms.sum() / ((~is_void).sum().clamp(min=1) if divisor is None else divisor)
 
 
 def without_border(masks: Tensor, ignore_index: int, width: int) -> Tensor:
@@ -49,6 +68,26 @@ def lovasz_softmax(logits: Tensor, masks: Tensor, ignore_index: int, step: int =
     errors, order = errors.sort(1, descending=True)
     loss: Tensor = (errors * _lovasz_gradient(foreground.gather(1, order))).sum(1).mean()
     return loss
+
+
+def soft_dice(logits: Tensor, masks: Tensor, ignore_index: int) -> Tensor:
+    """1 - Dice of the probabilities, 2 * sum(p * g) / (sum(p) + sum(g)), averaged over the classes that the batch shows.
+
+    g is 1 at the class's pixels and 0 elsewhere; sums are over all labelled pixels of the batch (Drozdzal et al. 2016, as
+    Isensee et al. 2021 take it: over a batch, beside the cross-entropy). logits (N, C, H, W), masks (N, H, W). 0 without
+    labelled pixels.
+    """
+    has_label = masks != ignore_index
+    truth = masks[has_label]
+    probabilities = logits.float().softmax(1).movedim(1, 0)[:, has_label]
+    present = torch.unique(truth)
+    if not present.numel():
+        return logits.float().sum() * 0
+    foreground = truth == present[:, None]
+    probabilities = probabilities[present]
+    overlap = (probabilities * foreground).sum(1)
+    dice: Tensor = 2 * overlap / (probabilities.sum(1) + foreground.sum(1))
+    return 1 - dice.mean()
 
 
 def _lovasz_gradient(foreground: Tensor) -> Tensor:

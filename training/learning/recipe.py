@@ -78,7 +78,8 @@ class Recipe(BaseModel):
     optimizer: `adamw`, or `sgd` with `momentum`.
     class_weights: `none`, or `median`: (median frequency / frequency) ** `class_weights_power`, after Eigen & Fergus 2015,
         but with frequencies over all labelled pixels.
-    label_weight, lovasz_weight: weights of the cross-entropy and of the Lovász-softmax loss.
+    label_weight, lovasz_weight, dice_weight, focal_weight: weights of the cross-entropy, the Lovász-softmax loss, the Dice
+        loss, and the focal loss of `focal_gamma` (`training.learning.losses`). Class weights count in the first and the last.
     unlabelled_border: distance in pixels, for masks with coarse borders. The losses ignore pixels that are closer to another
         class.
     teacher_weight: weight of the divergence from the teacher (Hinton et al. 2015). The teacher's probabilities are averaged
@@ -132,6 +133,9 @@ class Recipe(BaseModel):
     class_weights: Literal["none", "median"] = "none"
     class_weights_power: float = 0.5
     lovasz_weight: Weight = 0.0
+    dice_weight: Weight = 0.0
+    focal_weight: Weight = 0.0
+    focal_gamma: Weight = 2.0
     unlabelled_border: Count = 0
     teacher_weight: Weight = 0.0
     teacher_scales: Annotated[tuple[Factor, ...], Field(min_length=1)] = (1.0,)

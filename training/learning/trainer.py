@@ -21,7 +21,15 @@ from training.learning.augmentation import AugmentedSplit, combine_seeds
 from training.learning.checkpoint import Progress
 from training.learning.distributed import World
 from training.learning.loading import Loader
-from training.learning.losses import cross_entropy, distillation, lovasz_softmax, median_frequency_weights, without_border
+from training.learning.losses import (
+    cross_entropy,
+    distillation,
+    focal,
+    lovasz_softmax,
+    median_frequency_weights,
+    soft_dice,
+    without_border,
+)
 from training.learning.optimization import Optimization
 from training.learning.recipe import Recipe
 from training.learning.teacher import Teacher
@@ -30,9 +38,9 @@ from training.learning.teacher import Teacher
 class Trainer:
     """Trains a network by a recipe, on this process's share of each batch.
 
-    The cross-entropy is the mean over the labelled pixels of the whole batch, for any number of processes and of `accumulate`
-    parts. Batch norm and the Lovász loss see only one part of one process. On CUDA, batch norm sees the parts that all
-    processes run at the same time.
+    The cross-entropy and the focal loss are means over the labelled pixels of the whole batch, for any number of processes and
+    of `accumulate` parts. Batch norm and the Lovász and Dice losses see only one part of one process. On CUDA, batch norm sees
+    the parts that all processes run at the same time.
 
     class_pixels: the number of pixels of each class in the data, int64 (classes,).
     """
@@ -156,6 +164,11 @@ class Trainer:
         loss = recipe.label_weight * cross_entropy(logits, masks, ignored, self.class_weights, divisor)
         if recipe.lovasz_weight:
             loss = loss + recipe.lovasz_weight * share * lovasz_softmax(logits, masks, ignored)
+        if recipe.dice_weight:
+            loss = loss + recipe.dice_weight * share * soft_dice(logits, masks, ignored)
+        if recipe.focal_weight:
+            terms = focal(logits, masks, ignored, self.class_weights, recipe.focal_gamma, divisor)
+            loss = loss + recipe.focal_weight * terms
         if self.teacher and target is not None:
             at_cells = logits[:teacher_crops, :, :: self.teacher.stride, :: self.teacher.stride]
             loss = loss + recipe.teacher_weight * float(teacher_weights.sum()) * distillation(at_cells, target)

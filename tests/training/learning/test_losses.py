@@ -7,7 +7,15 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from training.learning.losses import cross_entropy, distillation, lovasz_softmax, median_frequency_weights, without_border
+from training.learning.losses import (
+    cross_entropy,
+    distillation,
+    focal,
+    lovasz_softmax,
+    median_frequency_weights,
+    soft_dice,
+    without_border,
+)
 
 LOGITS = torch.randn(2, 4, 6, 5, generator=torch.Generator().manual_seed(0)) * 3
 MASKS = torch.randint(0, 4, (2, 6, 5), generator=torch.Generator().manual_seed(1))
@@ -124,3 +132,76 @@ def test_pixels_near_another_class_lose_their_label() -> None:
     assert masks[3][1, 0].tolist() == [1, 1, 1, 255, 255, 255, 255, 255, 255, 255, 255]
     assert torch.equal(masks[2].mT, without_border(mask.mT, 255, 2))
     assert torch.equal(mask, line.repeat(2, 4, 1))
+
+
+def half_void() -> torch.Tensor:
+    """The masks with void in their upper half."""
+    masks = MASKS.clone()
+    masks[:, :3] = 255
+    return masks
+
+
+@pytest.mark.parametrize("gamma", [0.5, 1.0, 2.0, 5.0])
+def test_the_focal_loss_is_its_formula(gamma: float) -> None:
+    weights = torch.tensor([1.0, 2.0, 0.0, 0.5])
+    p = LOGITS.double().softmax(1).numpy()[:, :, 3:]
+    truth = MASKS.numpy()[:, 3:]
+    terms = [
+        -weights[c].item() * (1 - p[n, c, y, x]) ** gamma * np.log(p[n, c, y, x]) for (n, y, x), c in np.ndenumerate(truth)
+    ]
+    assert focal(LOGITS, half_void(), 255, weights, gamma).item() == pytest.approx(np.mean(terms), rel=1e-5)
+
+
+def test_the_focal_loss_of_gamma_0_is_the_cross_entropy() -> None:
+    weights = torch.tensor([1.0, 2.0, 0.0, 0.5])
+    for some in (None, weights):
+        assert torch.allclose(focal(LOGITS, half_void(), 255, some, 0.0), cross_entropy(LOGITS, half_void(), 255, some))
+
+
+def test_the_focal_loss_of_parts_adds_up_to_that_of_the_batch() -> None:
+    divisor = (half_void() != 255).sum()
+    parts = [focal(LOGITS[i : i + 1], half_void()[i : i + 1], 255, None, 2.0, divisor) for i in (0, 1)]
+    assert torch.allclose(parts[0] + parts[1], focal(LOGITS, half_void(), 255, None, 2.0))
+
+
+def dice_by_definition(logits: torch.Tensor, masks: torch.Tensor) -> float:
+    """The mean over the shown classes of 1 - 2|PG| / (|P| + |G|), over both crops at once, in float64."""
+    p, truth = logits.double().softmax(1).numpy(), masks.numpy()
+    losses = []
+    for class_id in set(truth.ravel().tolist()) - {255}:
+        g = (truth == class_id) * 1.0
+        inside = truth != 255
+        of_class = p[:, class_id]
+        losses.append(1 - 2 * (of_class * g)[inside].sum() / (of_class[inside].sum() + g[inside].sum()))
+    return float(np.mean(losses))
+
+
+def test_the_dice_loss_is_its_formula() -> None:
+    assert soft_dice(LOGITS, MASKS, 255).item() == pytest.approx(dice_by_definition(LOGITS, MASKS), rel=1e-5)
+    masks = half_void().masked_fill(MASKS == 3, 0)  # without class 3, which then costs nothing of its own
+    masks[:, :3] = 255
+    assert soft_dice(LOGITS, masks, 255).item() == pytest.approx(dice_by_definition(LOGITS, masks), rel=1e-5)
+
+
+def test_the_dice_loss_is_zero_for_the_truth_and_one_for_another_class() -> None:
+    assert soft_dice(soft(MASKS, 1 - 1e-9), MASKS, 255).item() == pytest.approx(0, abs=1e-6)
+    assert soft_dice(soft((MASKS + 1) % 4, 1 - 1e-9), MASKS, 255).item() == pytest.approx(1, abs=1e-6)
+
+
+@pytest.mark.parametrize("loss", ["dice", "focal 0.5", "focal 2"])
+@pytest.mark.parametrize("size", [0.0, 1.0, 1e4])
+@pytest.mark.parametrize("void", ["none", "half", "all"])
+def test_gradients_are_finite_and_void_has_none(loss: str, size: float, void: str) -> None:
+    logits = (size * LOGITS).bfloat16().requires_grad_()
+    masks = {"none": MASKS, "half": half_void(), "all": torch.full_like(MASKS, 255)}[void]
+    name, _, gamma = loss.partition(" ")
+    value = soft_dice(logits, masks, 255) if name == "dice" else focal(logits, masks, 255, None, float(gamma))
+    value.backward()
+    assert logits.grad is not None
+    assert torch.isfinite(value)
+    assert torch.isfinite(logits.grad).all()
+    assert not logits.grad.movedim(1, -1)[masks == 255].any()
+    if void == "all":
+        assert value.item() == 0
+    elif size == 1.0:
+        assert logits.grad.any()

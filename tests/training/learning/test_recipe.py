@@ -127,7 +127,7 @@ def test_its_dictionary_makes_it_again() -> None:
 def test_its_dictionary_is_what_checkpoints_compare() -> None:
     facts = make_recipe(None, {"crop": [64, 96], "learning_rate": 1, "repeats": {"person": 2}}).to_dict()
     assert list(facts)[:2] == ["variant", "backbone"]
-    assert list(facts)[-3:] == ["side", "tile", "seed"]
+    assert list(facts)[-4:] == ["side", "tile", "plan", "seed"]
     assert (facts["crop"], facts["start_rows"], facts["repeats"]) == ((64, 96), (), {"person": 2})
     assert (facts["teacher_scales"], facts["learning_rate"], facts["epochs"]) == ((1.0,), 1, 60)
 

@@ -25,7 +25,16 @@ def test_class_weights_change_what_is_learnt(make_run: Make) -> None:
     assert "score_fr.weight" in differing(state(plain), state(weighted))
 
 
-@pytest.mark.parametrize("changes", [{"optimizer": "sgd", "learning_rate": 1e-2}, {"lovasz_weight": 1.0}, {"skip_width": 8}])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"optimizer": "sgd", "learning_rate": 1e-2},
+        {"lovasz_weight": 1.0},
+        {"dice_weight": 1.0},
+        {"focal_weight": 1.0, "label_weight": 0.0, "class_weights": "median"},
+        {"skip_width": 8},
+    ],
+)
 def test_other_recipes_learn_too(make_run: Make, changes: dict[str, Any]) -> None:
     run = make_run(epochs=5, **changes)
     train(run)
