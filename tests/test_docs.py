@@ -10,13 +10,16 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
+from urllib.parse import parse_qs
 
+import httpx
 import numpy as np
 import pytest
 from PIL import Image
 from pycocotools.coco import COCO
 
 from docs import diagrams
+from imaging.rendering import ANSWER_FORMATS
 from tests.support.checkout import ROOT, run
 from tests.support.polling import HANG_S
 
@@ -85,6 +88,17 @@ def test_the_commands_of_the_http_page_bring_what_it_says(answers: Path, live_ur
         assert {index.cats[entry["category_id"]]["name"] for entry in index.anns.values()} == {"cat"}
     check_batch(answers)
     run_python(answers, live_url)
+
+
+def test_the_page_of_formats_names_every_format_and_its_queries_are_answered(live_url: str) -> None:
+    text = (ROOT / "docs" / "formats.md").read_text()
+    queries = re.findall(r"`([a-z_]+=[^`]+)`", text)
+    assert {parse_qs(query)["format"][0] for query in queries if "format" in parse_qs(query)} == set(ANSWER_FORMATS) - {"png"}
+    photo = (ROOT / "docs" / "photos" / "chelsea.jpg").read_bytes()
+    for query in queries:
+        parameters = "format=overlay&" * query.startswith("image_format") + query
+        response = httpx.post(f"{live_url}/segment?{parameters.replace('%', '%25')}", content=photo, timeout=HANG_S)
+        assert response.status_code == 200, (query, response.text)
 
 
 def check_batch(answers: Path) -> None:
