@@ -155,6 +155,7 @@ def test_events_are_taken_and_nothing_else_happens(live_url: str) -> None:
     [
         (b"{", "no JSON"),
         (b"[]", "must be a JSON object"),
+        (b"[" * 200_000, "no JSON"),
         (b"{}", "tasks must be a list"),
         (b'{"tasks": [7]}', "tasks must be a list of objects"),
         (b'{"tasks": []}', "is no XML"),
@@ -175,6 +176,7 @@ def test_with_a_password_every_route_needs_it(live_url: str) -> None:
             client.get("/health"),
             client.get("/health", auth=("studio", "wrong")),
             client.post("/predict", json={}, headers={"Authorization": "Basic ???"}),
+            client.get("/health", headers={"Authorization": b"Basic \xe9\xe9\xe9\xe9"}),
             client.get("/health", headers={"Authorization": f"Bearer {base64.b64encode(b'studio:pass:word').decode()}"}),
         ):
             assert (answer.status_code, answer.headers["WWW-Authenticate"]) == (401, "Basic")

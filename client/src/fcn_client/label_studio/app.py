@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import binascii
 import json
 import logging
 import secrets
@@ -207,7 +206,7 @@ class BasicAuthentication:
         scheme, _, value = header.partition(" ")
         try:
             sent = base64.b64decode(value, validate=True)
-        except binascii.Error:
+        except ValueError:  # no base64, or no ASCII
             return False
         return scheme.lower() == "basic" and secrets.compare_digest(sent, self._expected)
 
@@ -221,7 +220,7 @@ async def _read_json(request: Request) -> dict[str, Any]:
             raise Unusable(f"the body has more than {MOST_BYTES / 1e6:g} MB")
     try:
         document = json.loads(body)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise Unusable(f"the body is no JSON: {error}") from error
     if not isinstance(document, dict):
         raise Unusable(f"the body must be a JSON object, got {type(document).__name__}")

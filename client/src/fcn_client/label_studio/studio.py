@@ -1,4 +1,4 @@
-"""Fetches the images of tasks, with Label Studio's own address and key where they lie there."""
+"""Fetches the images of tasks. Label Studio's key is sent to Label Studio alone."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ class Studio:
     def fetch(self, image: str, *, task: int | None, timeout: float) -> bytes:
         """The bytes of a task's image. Blocks. Raises `FetchFailed`.
 
-        image: what the task's data hold: an address; a path of Label Studio (`/data/upload/...`, `/data/local-files/?d=...`);
-        or an object of cloud storage (`s3://...`), which Label Studio presigns by the task's number. The key goes to Label
-        Studio alone.
+        image: what stands in the task's data. It is an address, a path of Label Studio (`/data/upload/...`,
+        `/data/local-files/?d=...`), or an object of cloud storage (`s3://...`), which Label Studio presigns. task: the task's
+        number. timeout: seconds.
         """
         url = self._address(image, task)
         is_own = bool(self.url) and self._is_own(url)
@@ -44,9 +44,9 @@ class Studio:
         if is_address(image):
             return image
         if not self.url:
-            raise FetchFailed(f"{image[:100]!r} lies in Label Studio, whose address is not known; set LABEL_STUDIO_URL")
+            raise FetchFailed(f"{image[:100]!r} must come from Label Studio, whose address is not known; set LABEL_STUDIO_URL")
         if image.startswith(CLOUD):
-            encoded = base64.urlsafe_b64encode(image.encode()).decode()
+            encoded = base64.urlsafe_b64encode(image.encode(errors="replace")).decode()
             return self._below(f"tasks/{task}/presign/?fileuri={quote(encoded)}")
         if image.startswith(("upload/", "/upload/")):
             return self._below("data/" + image.lstrip("/"))
@@ -58,7 +58,10 @@ class Studio:
         return f"{self.url.rstrip('/')}/{path}"
 
     def _is_own(self, url: str) -> bool:
-        own, other = httpx.URL(self.url), httpx.URL(url)
+        try:
+            own, other = httpx.URL(self.url), httpx.URL(url)
+        except (httpx.InvalidURL, ValueError):
+            return False  # `fetch` raises for it
         return (own.scheme, own.host, own.port) == (other.scheme, other.host, other.port)
 
     def _authorization(self, timeout: float) -> str:
