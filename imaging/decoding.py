@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from PIL import AvifImagePlugin, Image, PngImagePlugin, UnidentifiedImageError, features
-from PIL.TiffImagePlugin import TiffImageFile
 
 from imaging.conversion import SWAPPING, Pixels, rgb_image, upright_array
 from imaging.errors import DamagedImage, EmptyImage, ImageError, ImageTooLarge, UnknownImageType
@@ -19,8 +18,8 @@ from imaging.formats.avif import avif_problem, is_avif
 from imaging.formats.declared import check_declared, check_pixels, frame_box, refusal, unread_kind
 from imaging.formats.foreign import foreign_format
 from imaging.formats.headers import GIF, JPEG, PNG, TIFF, check_header, png_chunks
-from imaging.formats.jpeg import check_scan_count, coefficient_bytes, is_lossless
-from imaging.formats.tiff import check_single_tags, piece_pixels
+from imaging.formats.jpeg import check_scan_count, is_lossless
+from imaging.formats.tiff import check_single_tags
 from imaging.formats.webp import read_webp_header
 
 Size = tuple[int, int]
@@ -34,7 +33,7 @@ ENDINGS_OF_FORMATS = {
     "TIFF": (".tif", ".tiff"),
     "AVIF": (".avif",),
 }
-"""The accepted formats, and the endings of names in lower case by which commands find images in folders."""
+"""The accepted formats. For each, the endings of file names, in lower case, by which commands find images in folders."""
 IMAGE_FORMATS = tuple(ENDINGS_OF_FORMATS)
 IMAGE_ENDINGS = tuple(ending for endings in ENDINGS_OF_FORMATS.values() for ending in endings)
 JPEG_FORMATS = ("JPEG", "MPO")  # MPO: several JPEGs in one file, as phones write them; only the first is read
@@ -52,11 +51,7 @@ PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
 LONGEST_SIDE = 100_000  # pixels; each row costs memory in Pillow and time in later steps, however short it is
 RUN_LENGTHS = (1, 2)  # run-length compressions of a BMP; Pillow expands them in Python, byte by byte
 RUN_LENGTH_MEGAPIXELS = 4.0
-FIXED_BYTES = 48 << 20  # for bands and their conversions, memory per row, and the header data that Pillow keeps
 PILLOW = re.compile(r"PIL\.")
-# bytes per pixel in Pillow's memory, for modes that do not use 4
-MODE_BYTES = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16L": 2, "I;16B": 2, "I;16N": 2}
-BITS_PER_SAMPLE = 258
 
 
 @dataclass(frozen=True)
@@ -74,9 +69,9 @@ def decode(data: bytes, limits: Limits, working_size: Size | None = None) -> Pix
     libjpeg first reduces a JPEG that is at least twice as large, to no less than that size; this takes a fraction of the time.
     Raises `EmptyImage`, `UnknownImageType`, `ImageTooLarge` or `DamagedImage`.
     """
-    with _open(data, limits) as image:
-        orientation = _orientation(image, data)
-        target, box = _reduce(image, data, orientation, working_size)
+    with open_image(data, limits) as image:
+        orientation = read_orientation(image, data)
+        target, box = reduce_jpeg(image, data, orientation, working_size)
         announced, frame = image.size, frame_box(image)
         image.load()
         if image.size != announced:
@@ -89,32 +84,17 @@ def decode(data: bytes, limits: Limits, working_size: Size | None = None) -> Pix
         return upright_array(image, orientation, frame)
 
 
-def decoding_bytes(data: bytes, limits: Limits, working_size: Size | None = None) -> int:
-    """Upper bound, in bytes, of the memory that `decode` needs besides the file's own bytes; includes its result.
-
-    Reads only the header; the bound depends on format and mode. In measurements with one image in the process it was 16 to
-    64 MiB above the real use; for a TIFF, the file's length comes on top. Raises the same errors as `read_size`.
-    """
-    if webp := _read_webp(data, limits):
-        size, orientation = webp
-        return FIXED_BYTES + _webp_bytes(size, len(data), _stored_size(orientation, working_size))
-    with _open(data, limits) as image:
-        orientation = _orientation(image, data)
-        target, _ = _reduce(image, data, orientation, working_size)
-        return FIXED_BYTES + _pixel_bytes(image, data, target)
-
-
 def read_size(data: bytes, limits: Limits) -> Size:
     """The upright (height, width) that the header announces.
 
     Raises the same errors as `decode`, except for damage after the header. A WebP is read without its decoder, which
     allocates memory for the whole canvas when it opens a file.
     """
-    if webp := _read_webp(data, limits):
+    if webp := read_webp(data, limits):
         (width, height), orientation = webp
     else:
-        with _open(data, limits) as image:
-            (width, height), orientation = image.size, _orientation(image, data)
+        with open_image(data, limits) as image:
+            (width, height), orientation = image.size, read_orientation(image, data)
     return (width, height) if orientation in SWAPPING else (height, width)
 
 
@@ -125,7 +105,7 @@ def scale(image: Pixels, size: Size) -> Pixels:
     return np.asarray(Image.fromarray(image).resize(size[::-1], Image.Resampling.BILINEAR))
 
 
-def _orientation(image: Image.Image, data: bytes) -> int:
+def read_orientation(image: Image.Image, data: bytes) -> int:
     """The EXIF orientation, read without decoding the pixels.
 
     Pillow reads the chunks after a PNG's pixels only when it decodes. A copy without the pixels is therefore opened here.
@@ -151,7 +131,7 @@ def _exif_orientation(read: Callable[[], Image.Exif]) -> int:
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
 
-def _read_webp(data: bytes, limits: Limits) -> tuple[tuple[int, int], int] | None:
+def read_webp(data: bytes, limits: Limits) -> tuple[tuple[int, int], int] | None:
     """A WebP's (width, height) as the file stores it, and its orientation; None for other files.
 
     Raises `ImageTooLarge` or `DamagedImage` for a size outside the limits.
@@ -191,7 +171,7 @@ def _without_pixels(png: bytes) -> bytes:
 
 
 @contextmanager
-def _open(data: bytes, limits: Limits) -> Iterator[Image.Image]:
+def open_image(data: bytes, limits: Limits) -> Iterator[Image.Image]:
     """Opens an image. Errors of the decoder, here or in the body, become an `ImageError`; `MemoryError` passes."""
     if not data:
         raise EmptyImage("the image is empty (0 bytes); send the bytes of an image file")
@@ -234,7 +214,7 @@ def _unknown_type(data: bytes) -> UnknownImageType:
 
 
 def _check_avif(data: bytes) -> None:
-    """Raises `UnknownImageType` for an AVIF that Pillow would read wrong, or does not read for lack of a decoder."""
+    """Raises `UnknownImageType` for an AVIF that Pillow would read wrong, and for any AVIF if Pillow has no decoder for it."""
     if problem := avif_problem(data):
         raise UnknownImageType(problem)
     if not features.check("avif"):
@@ -264,12 +244,14 @@ def _check_size(size: tuple[int, int], limits: Limits, kind: str = "") -> None:
         )
 
 
-def _stored_size(orientation: int, working_size: Size | None) -> Size | None:
+def stored_size(orientation: int, working_size: Size | None) -> Size | None:
     """Converts an upright (height, width) to the (width, height) that the file's pixels have before they are turned."""
     return working_size if working_size is None or orientation in SWAPPING else working_size[::-1]
 
 
-def _reduce(image: Image.Image, data: bytes, orientation: int, working_size: Size | None) -> tuple[Size | None, Extent | None]:
+def reduce_jpeg(
+    image: Image.Image, data: bytes, orientation: int, working_size: Size | None
+) -> tuple[Size | None, Extent | None]:
     """The working (width, height) in the file's layout, and the part of the reduced image that the photo covers.
 
     Makes Pillow decode a much larger JPEG at a reduced size, unless it is lossless. If libjpeg cannot divide a side evenly,
@@ -278,50 +260,7 @@ def _reduce(image: Image.Image, data: bytes, orientation: int, working_size: Siz
     """
     if working_size is None:
         return None, None
-    target = _stored_size(orientation, working_size)
+    target = stored_size(orientation, working_size)
     reduced = image.draft(None, target) if image.format in JPEG_FORMATS and not is_lossless(data) else None
     box = reduced[1] if reduced else None
     return target, None if box is None or box == (0, 0, *image.size) else box
-
-
-def _webp_bytes(size: tuple[int, int], length: int, target: tuple[int, int] | None) -> int:
-    """`_pixel_bytes` for a WebP. The decoder keeps two canvases and copies of the file; loading adds the frame as bytes."""
-    pixels = size[0] * size[1]
-    return _most_bytes(size, target, own=4 * pixels, kept=8 * pixels + 3 * length, loading=4 * pixels, converting=8 * pixels)
-
-
-def _pixel_bytes(image: Image.Image, data: bytes, target: tuple[int, int] | None) -> int:
-    """The largest number of bytes in use at once for pixels: those of the decoder, of Pillow, and of copies made here."""
-    pixels = image.width * image.height
-    own = pixels * MODE_BYTES.get(image.mode, 4)
-    kept = loading = 0  # kept: until the image is closed; loading: only while it is loaded
-    if data.startswith(JPEG):
-        loading = coefficient_bytes(data)
-    elif image.format == "AVIF":  # the decoder keeps its planes, Pillow the frame as bytes; film grain makes another copy
-        samples = len(image.getbands())
-        kept, loading = (2 * samples + 4) * pixels, 2 * samples * pixels
-    elif image.format == "GIF":  # Pillow keeps the image that will replace the frame
-        kept = pixels
-    elif image.info.get("compression") in RUN_LENGTHS:
-        loading = 3 * pixels
-    elif isinstance(image, TiffImageFile):  # the strip that is read or decoded; or an upright copy
-        by_libtiff = image.tile[0][0] == "libtiff"
-        piece = piece_pixels(image.tag_v2) * max(4, sum(image.tag_v2.get(BITS_PER_SAMPLE, (1,))) // 8) if by_libtiff else 0
-        loading = 3 * len(data) + max(piece, own if image.tag_v2.get(ORIENTATION, 1) != 1 else 0)
-    converting = 0 if image.mode == "RGB" and not image.has_transparency_data else own + 4 * pixels
-    return _most_bytes(image.size, target, own=own, kept=kept, loading=loading, converting=converting)
-
-
-def _most_bytes(
-    size: tuple[int, int], target: tuple[int, int] | None, *, own: int, kept: int, loading: int, converting: int
-) -> int:
-    """The peak number of bytes over loading, converting and scaling.
-
-    own: Pillow's pixels. kept: bytes in use until the image is closed. loading, converting: bytes that the step needs.
-    """
-    pixels = size[0] * size[1]
-    if not target or target == size:
-        return kept + own + max(loading, 3 * pixels)
-    result = target[0] * target[1]
-    scaling = 4 * (pixels + target[0] * size[1] + result)
-    return kept + max(own + loading, converting, scaling, 4 * pixels + 8 * result)

@@ -1,16 +1,16 @@
-"""Reads the boxes of an AVIF before its decoder (AV1 Image File Format; ISO/IEC 14496-12, section 4.2, and 23008-12)."""
+"""Checks an AVIF before its decoder opens it (AV1 Image File Format; ISO/IEC 14496-12, section 4.2, and 23008-12)."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 BRANDS = (b"avif", b"avis")
-DESCRIPTIONS = (b"meta", b"moov")  # boxes that describe images and sequences; the pixels are in other ones
+DESCRIPTIONS = (b"meta", b"moov")  # boxes that describe images and sequences; pixels are in other boxes
 CLEAN_APERTURE = b"clap"
 
 
 def is_avif(data: bytes) -> bool:
-    """Whether the file's brands say that it is an AVIF; other files of this kind hold other codecs, such as HEIC's."""
+    """Whether the file's brands include AVIF's. A HEIC has the same boxes and other brands."""
     if data[4:8] != b"ftyp":
         return False
     brands = data[8 : min(int.from_bytes(data[:4], "big"), 256)]
@@ -20,7 +20,7 @@ def is_avif(data: bytes) -> bool:
 def avif_problem(data: bytes) -> str | None:
     """Why the decoder would read the file wrong, or None.
 
-    A clean aperture shows a part of the pixels; the decoder gives all of them, without an error.
+    A file with a clean aperture shows a part of its pixels. The decoder ignores that and returns all pixels.
     """
     for kind, start, end in _boxes(data):
         if kind in DESCRIPTIONS and data.find(CLEAN_APERTURE, start, end) >= 0:
@@ -29,7 +29,7 @@ def avif_problem(data: bytes) -> str | None:
 
 
 def _boxes(data: bytes) -> Iterator[tuple[bytes, int, int]]:
-    """Yields the kind, start and end of each box at the top. In a truncated file, the last end may lie beyond the data."""
+    """Yields the kind, start and end of each top-level box. In a truncated file, the last end may lie beyond the data."""
     start = 0
     while start + 8 <= len(data):
         length = int.from_bytes(data[start : start + 4], "big")

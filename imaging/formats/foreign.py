@@ -1,8 +1,10 @@
-"""Recognises what is not read by its first bytes, so that error messages can name it and say what to do."""
+"""Recognises files that are not accepted by their first bytes, so that errors can name them and say what to do."""
 
 from __future__ import annotations
 
 import re
+
+from imaging.formats.avif import is_avif
 
 BRANDS = {b"heic": "HEIC", b"heix": "HEIC", b"hevc": "HEIC", b"hevx": "HEIC", b"mif1": "HEIF", b"msf1": "HEIF"}
 """Brands of photographs in the ISO base media format (ISO/IEC 14496-12, section 4.3). Other brands are videos."""
@@ -50,21 +52,21 @@ ADVICE = {
     "a gzip archive": UNPACK,
     "an HTML page": "send the image that it shows; was this the address of a page?",
     "a URL": "URLs are not fetched; send the image itself: curl URL | curl --data-binary @- ADDRESS",
-    "a data URL": "send the bytes that it holds in base64",
+    "a data URL": "decode its base64 and send the bytes",
     "JSON": 'send the image itself, or {"inputs": BASE64} as application/json',
     "a form's field as text": "send the file itself: curl -F file=@photo.jpg",
 }
 
 
 def foreign_format(data: bytes) -> tuple[str, str] | None:
-    """What bytes are that no accepted format matches, such as `HEIC`, and what to do with them; None if that is unknown."""
+    """The name of a format that is not accepted, such as `HEIC`, and what to do with such a file; None if it is unknown."""
     name = _name(data)
     return (name, ADVICE[name]) if name else None
 
 
 def _name(data: bytes) -> str | None:
     if data[4:8] == b"ftyp":
-        return "AVIF" if data[8:12] in (b"avif", b"avis") else BRANDS.get(data[8:12], "a video")
+        return "AVIF" if is_avif(data) else BRANDS.get(data[8:12], "a video")
     if name := next((name for signature, name in SIGNATURES if data.startswith(signature)), None):
         return name
     if data[:4] == b"RIFF" and data[8:12] == b"AVI ":

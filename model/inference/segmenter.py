@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 
 from imaging.answer import SegmentedImage
-from imaging.decoding import Limits, decode, decoding_bytes, read_size, scale
+from imaging.decoding import Limits, decode, read_size, scale
+from imaging.decoding_memory import decoding_bytes
 from imaging.rendering import Rendering
 from model.inference.merging import Band, BandMerger, Logits
 from model.inference.runtime import Runtime, Tile

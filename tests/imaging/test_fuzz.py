@@ -11,7 +11,8 @@ from PIL import Image
 
 from benchmarks.harness.hostile import mutated
 from benchmarks.harness.image_files import file_of
-from imaging.decoding import Limits, decode, decoding_bytes
+from imaging.decoding import Limits, decode
+from imaging.decoding_memory import decoding_bytes
 from imaging.errors import ImageError
 from tests.support.costs import cpu_seconds
 from tests.support.images import Pixels

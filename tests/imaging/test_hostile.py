@@ -27,7 +27,8 @@ from benchmarks.harness.hostile import (
     webp_of,
 )
 from benchmarks.harness.image_files import chunk, file_of, png_of
-from imaging.decoding import Limits, decode, decoding_bytes, read_size
+from imaging.decoding import Limits, decode, read_size
+from imaging.decoding_memory import decoding_bytes
 from imaging.errors import DamagedImage, ImageError, ImageTooLarge
 from imaging.formats.headers import CHUNKS
 from tests.support.checkout import ROOT

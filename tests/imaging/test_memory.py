@@ -9,8 +9,9 @@ import pytest
 from PIL import Image
 
 from benchmarks.harness.image_files import bomb, file_of
-from imaging import conversion, decoding
-from imaging.decoding import decode, decoding_bytes
+from imaging import conversion, decoding_memory
+from imaging.decoding import decode
+from imaging.decoding_memory import decoding_bytes
 from imaging.errors import ImageTooLarge
 from tests.support.imaging.corpus import LIMITS, SAMPLES
 from tests.support.imaging.decoding_process import decode_apart
@@ -28,21 +29,21 @@ def test_decoding_stays_within_what_its_header_promises(kind: str, working: tupl
     outcome = decode_apart(FILES[kind](), *working)
     whole = (WIDTH, HEIGHT) if kind == "turned tiff" else (HEIGHT, WIDTH)
     assert outcome.result == "{}x{}x3".format(*(working or whole))
-    assert outcome.taken < outcome.promised < outcome.taken + decoding.FIXED_BYTES + 12 * PIXELS
+    assert outcome.taken < outcome.promised < outcome.taken + decoding_memory.FIXED_BYTES + 12 * PIXELS
 
 
 def test_a_large_jpeg_takes_eight_bytes_a_pixel_or_less_and_one_that_is_reduced_a_fraction() -> None:
     frame = file_of(Image.new("RGB", (16, 16)), "JPEG")
     start = frame.index(b"\xff\xc0") + 5
     data = frame[:start] + (10_000).to_bytes(2) * 2 + frame[start + 4 :]
-    assert decoding_bytes(data, LIMITS) - decoding.FIXED_BYTES <= 8 * 10_000**2
-    assert decoding_bytes(data, LIMITS, (960, 960)) - decoding.FIXED_BYTES < 10_000**2
+    assert decoding_bytes(data, LIMITS) - decoding_memory.FIXED_BYTES <= 8 * 10_000**2
+    assert decoding_bytes(data, LIMITS, (960, 960)) - decoding_memory.FIXED_BYTES < 10_000**2
 
 
 @pytest.mark.parametrize("sample", SAMPLES.values(), ids=SAMPLES)
 def test_the_promise_needs_the_header_alone(sample: Sample) -> None:
     promised = decoding_bytes(sample.data, LIMITS)
-    assert decoding.FIXED_BYTES < promised < decoding.FIXED_BYTES + 100_000
+    assert decoding_memory.FIXED_BYTES < promised < decoding_memory.FIXED_BYTES + 100_000
 
 
 def test_what_is_too_large_is_promised_nothing() -> None:

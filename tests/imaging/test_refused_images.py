@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from benchmarks.harness.image_files import bomb, file_of
-from imaging.decoding import Limits, _open, decode, decoding_bytes, read_size
+from imaging.decoding import Limits, decode, open_image, read_size
+from imaging.decoding_memory import decoding_bytes
 from imaging.errors import DamagedImage, EmptyImage, ImageError, ImageTooLarge, UnknownImageType
 from tests.support.imaging.corpus import FORMATS, LIMITS, NOISE, SAMPLES, SMALL
 
@@ -99,7 +100,7 @@ def test_an_image_without_pixels_is_refused_by_its_header(format: str, axis: int
 
 
 def test_a_lack_of_memory_is_not_called_damage() -> None:
-    with pytest.raises(MemoryError), _open(SMALL["PNG"], LIMITS):
+    with pytest.raises(MemoryError), open_image(SMALL["PNG"], LIMITS):
         raise MemoryError
 
 
@@ -108,7 +109,7 @@ def test_a_lack_of_memory_is_not_called_damage() -> None:
     [OSError, SyntaxError, EOFError, ZeroDivisionError, OverflowError, struct.error, zlib.error, RecursionError],
 )
 def test_whatever_a_decoder_raises_becomes_damage_with_its_cause(error: type[Exception]) -> None:
-    with pytest.raises(DamagedImage, match="what went wrong") as caught, _open(SMALL["PNG"], LIMITS):
+    with pytest.raises(DamagedImage, match="what went wrong") as caught, open_image(SMALL["PNG"], LIMITS):
         raise error("what went wrong")
     assert isinstance(caught.value.__cause__, error)
 

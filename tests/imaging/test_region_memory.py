@@ -23,32 +23,36 @@ def resident(key):
     with open("/proc/self/status") as status:
         return next(int(line.split()[1]) * 1024 for line in status if line.startswith(key))
 
-def answer(side):
-    class_map = np.ones((side, side), np.uint8)
+def answer(height, width):
+    class_map = np.ones((height, width), np.uint8)
     class_map[1:-1:4, 1:-1:4] = 0  # four borders for each hole
     return SegmentedImage(None, class_map, None, None, [0.5] * 256, numbered_labels(["background", "sieve"]), {}, {})
 
-rendering, side = Rendering(**json.loads(sys.argv[1])), int(sys.argv[2])
-answer(40).encode(rendering)
-large, before = answer(side), resident("VmRSS")
+rendering, size = Rendering(**json.loads(sys.argv[1])), (int(sys.argv[2]), int(sys.argv[3]))
+answer(40, 40).encode(rendering)
+large, before = answer(*size), resident("VmRSS")
 large.encode(rendering)
-print(rendering.memory_bytes(side * side, 2), resident("VmHWM") - before)
+print(rendering.memory_bytes(size, 2), resident("VmHWM") - before)
 """
 POLYGONS: dict[str, Any] = {"format": "coco", "mask": "polygons", "tolerance": 0}
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="a process's peak of memory is read from /proc")
 @pytest.mark.parametrize(
-    ("rendering", "side"),
+    ("rendering", "size"),
     [
-        (POLYGONS, 1410),
-        (POLYGONS | {"topology": "shared"}, 630),
-        (POLYGONS | {"format": "json", "classes": ["sieve"], "topology": "shared"}, 630),
+        (POLYGONS, (1410, 1410)),
+        (POLYGONS | {"topology": "shared"}, (630, 630)),
+        (POLYGONS | {"format": "json", "classes": ["sieve"], "topology": "shared"}, (630, 630)),
+        (POLYGONS | {"format": "json", "tolerance": 1}, (1, 100_000)),
+        (POLYGONS | {"format": "json", "tolerance": 1}, (100_000, 1)),
     ],
-    ids=["coco", "coco shared", "json shared"],
+    ids=["coco", "coco shared", "json shared", "a row", "a column"],
 )
-def test_one_region_of_as_many_holes_as_are_written_stays_within_its_promise(rendering: dict[str, Any], side: int) -> None:
-    command = [sys.executable, "-c", PROGRAM, json.dumps(rendering), str(side)]
+def test_one_region_of_the_longest_outline_or_the_most_holes_stays_within_its_promise(
+    rendering: dict[str, Any], size: tuple[int, int]
+) -> None:
+    command = [sys.executable, "-c", PROGRAM, json.dumps(rendering), *map(str, size)]
     run = subprocess.run(command, capture_output=True, cwd=ROOT, check=True, timeout=HANG_S)
     promised, used = map(int, run.stdout.split())
     assert used < promised < 6 * used

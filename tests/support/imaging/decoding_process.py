@@ -11,7 +11,8 @@ from tests.support.polling import HANG_S
 
 PROGRAM = """
 import sys
-from imaging.decoding import Limits, decode, decoding_bytes
+from imaging.decoding import Limits, decode
+from imaging.decoding_memory import decoding_bytes
 from imaging.errors import ImageError
 
 def resident(key):
