@@ -18,6 +18,7 @@ from training.data.problems import raise_all
 from training.data.survey import Survey, survey_all
 from training.learning.augmentation import scale_warning
 from training.learning.plan import device_memory, plan, plan_lines
+from training.learning.rarity import rare_line
 from training.learning.recipe import Recipe
 from training.learning.starts import start_preprocessing
 
@@ -75,6 +76,8 @@ def plan_training(recipe: Recipe, train: Survey, start: str, device: torch.devic
         start_side = start_preprocessing(recipe.backbone, start).side
         recipe, proposals = plan(recipe, train, start_side, device_memory(device))
         print("\n".join(plan_lines(proposals)))
+    if recipe.rare_share:
+        print(rare_line(train, recipe.rare_share))
     if warning := scale_warning(train.longer_side, recipe):
         print(warning)
     return recipe

@@ -1,4 +1,4 @@
-"""Augments images and masks together: scale, crop, flip and colour.
+"""Augments images and masks together: scale, crop, turns, flips and colour.
 
 The same seed, epoch and index always give the same crop.
 """
@@ -15,14 +15,15 @@ import torch
 from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
-from torchvision import tv_tensors
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as TF
 
 from model.inference.scaling import working_size
 from model.inference.tiling import Size
 from training.data.survey import Survey
+from training.learning.cropping import Cropper
 from training.learning.frame_cache import FrameCache
+from training.learning.rarity import RareFrames
 from training.learning.recipe import Recipe, RecipeError
 
 CACHE_MB = 4096
@@ -64,10 +65,14 @@ class AugmentedSplit(Dataset[tuple[Tensor, Tensor]]):
         self._cache = FrameCache(sizes, cache_bytes)
         self._frame_indices = _epoch_frames(survey, recipe.repeats)
         self._paste_shares = _by_id(self.split.labels.names, recipe.paste, "paste")
+        self._rare = RareFrames(survey)
+        self._cropper = Cropper(recipe, self.ignore_index)
+        # a flip draws a random number even if its share is 0: without it, a recipe's crops are those of before it existed
+        vertical_flip = [v2.RandomVerticalFlip(recipe.vertical_flip)] if recipe.vertical_flip else []
         self._transform = v2.Compose(
             [
-                v2.RandomCrop(recipe.crop),
                 v2.RandomHorizontalFlip(recipe.flip),
+                *vertical_flip,
                 v2.ColorJitter(recipe.color, recipe.color, recipe.color, recipe.hue),
                 v2.RandomApply([v2.GaussianBlur(7, (0.3, 1.5))], recipe.blur),
             ]
@@ -80,14 +85,21 @@ class AugmentedSplit(Dataset[tuple[Tensor, Tensor]]):
         epoch, index = key
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(combine_seeds(self.recipe.seed, epoch, index))
-            image, mask = self._crop(self._frame_indices[index])
+            class_id, frame = self._draw_rare() or (None, self._frame_indices[index])
+            image, mask = self._crop(frame, class_id)
             if class_ids := [class_id for class_id, share in self._paste_shares.items() if float(torch.rand(())) < share]:
                 image, mask = self._paste(image, mask, class_ids)
             image = self._degrade(image.as_subclass(Tensor))
         return image, mask[0].as_subclass(Tensor).long()
 
-    def _crop(self, index: int) -> tuple[Tensor, Tensor]:
-        image, mask = self._transform(*self._pad(*self._scale(index)))
+    def _draw_rare(self) -> tuple[int, int] | None:
+        """A rare class and a frame that shows it, for the share `rare_share` of the crops; else None."""
+        if not self.recipe.rare_share or not len(self._rare) or float(torch.rand(())) >= self.recipe.rare_share:
+            return None
+        return self._rare.draw()
+
+    def _crop(self, index: int, class_id: int | None = None) -> tuple[Tensor, Tensor]:
+        image, mask = self._transform(*self._cropper(*self._scale(index), class_id))
         return image, mask
 
     def _paste(self, image: Tensor, mask: Tensor, class_ids: list[int]) -> tuple[Tensor, Tensor]:
@@ -117,15 +129,8 @@ class AugmentedSplit(Dataset[tuple[Tensor, Tensor]]):
         factor = low * (high / low) ** float(torch.rand(()))
         height, width = (max(1, round(side * factor)) for side in self._scaled_sizes[index])
         pixels = self.split.decode(index, source, (height, width)).copy() if isinstance(source, bytes) else source
-        image = tv_tensors.Image(torch.from_numpy(pixels).permute(2, 0, 1))
-        mask = tv_tensors.Mask(torch.from_numpy(ids)[None])
+        image, mask = torch.from_numpy(pixels).permute(2, 0, 1), torch.from_numpy(ids)[None]
         return TF.resize(image, [height, width], antialias=True), _resize_mask(mask, height, width)
-
-    def _pad(self, image: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """Pads to at least the crop's size: the image with its edge pixels, as tiling does, and the mask with void."""
-        height, width = image.shape[-2:]
-        padding = [0, 0, max(0, self.recipe.crop[1] - width), max(0, self.recipe.crop[0] - height)]
-        return TF.pad(image, padding, padding_mode="edge"), TF.pad(mask, padding, fill=self.ignore_index)
 
     def _degrade(self, image: Tensor) -> Tensor:
         """Applies a random gamma and JPEG compression to uint8 (3, h, w), as the recipe's `gamma` and `jpeg` say."""

@@ -61,6 +61,9 @@ class Recipe(BaseModel):
     repeats: how often an epoch shows the frames with a class, such as person=2. For a frame with several such classes the
         largest number counts.
     paste: share of crops, for each class, such as person=0.5. Pixels of the class are copied into them from another frame.
+    rare_share: share of crops that show a rare class, one with fewer pixels in the data than the median class: the class is
+        drawn, then a frame that shows it, then a crop that holds a pixel of it (after nnU-Net, Isensee et al. 2021, which takes
+        a third). The other crops are of the epoch's frames, anywhere.
     batch: number of crops of one step, over all processes.
     accumulate: number of parts into which each process splits its share of the batch. It runs one part after the other and
         adds their gradients: this takes less memory.
@@ -68,6 +71,9 @@ class Recipe(BaseModel):
         times the number of crops of the step.
     crop: (height, width) in pixels. scales: range of the random scale; its logarithm is uniform. scales_of: what is scaled.
         `side`: the image at its working size, to which the service scales it by `side`. `file`: the image in its file's size.
+    flip, vertical_flip: shares of crops that are mirrored left to right, and upside down.
+    quarter_turns: share of crops that are turned by 90, 180 or 270 degrees, each as often.
+    rotation: crops are rotated by up to so many degrees in both directions; their corners show what lies around them.
     color: strength of brightness, contrast and saturation jitter. hue: strength of hue jitter, at most 0.5.
     gamma: the random gamma lies between 1 / (1 + gamma) and 1 + gamma; its logarithm is uniform.
     blur: share of crops that are blurred (Gaussian, sigma 0.3 to 1.5).
@@ -108,6 +114,7 @@ class Recipe(BaseModel):
     frames_per_epoch: Count = 0
     repeats: dict[str, Positive] = {}
     paste: dict[str, Fraction] = {}
+    rare_share: Fraction = 0.0
     batch: Positive = 8
     accumulate: Parts = 1
     batch_loss: Literal["mean", "sum"] = "mean"
@@ -115,6 +122,9 @@ class Recipe(BaseModel):
     scales: Scales = (0.5, 1.75)
     scales_of: Literal["side", "file"] = "side"
     flip: Fraction = 0.5
+    vertical_flip: Fraction = 0.0
+    quarter_turns: Fraction = 0.0
+    rotation: Annotated[float, Field(ge=0, le=45)] = 0.0
     color: Weight = 0.2
     hue: Annotated[float, Field(ge=0, le=0.5)] = 0.0
     gamma: Weight = 0.0

@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from torchvision import tv_tensors
+from torchvision.transforms import v2
 
 from imaging.decoding import Limits, decode
 from imaging.decoding import scale as scaled
@@ -18,7 +20,7 @@ from tests.support.images import make_photo
 from tests.support.training.data_sets import write_camvid, write_frame
 from training.data.datasets import get_split
 from training.data.survey import survey_all
-from training.learning.augmentation import AugmentedSplit, scale_warning
+from training.learning.augmentation import AugmentedSplit, combine_seeds, scale_warning
 from training.learning.recipe import Recipe, RecipeError
 
 LABELS = numbered_labels(["a", "b", "c", "d"])
@@ -65,6 +67,26 @@ def test_flips_mirror_left_and_right(tmp_path: Path) -> None:
     assert torch.equal(plain[0, 0][0].flip(2), mirrored[0, 0][0])
     assert torch.equal(plain[0, 0][1].flip(1), mirrored[0, 0][1])
     assert not torch.equal(plain[0, 0][0], mirrored[0, 0][0])
+
+
+def test_vertical_flips_mirror_top_and_bottom(tmp_path: Path) -> None:
+    plain, mirrored = (augmented(tmp_path, crop=(48, 64), **STILL, vertical_flip=share) for share in (0.0, 1.0))
+    assert torch.equal(plain[0, 0][0].flip(1), mirrored[0, 0][0])
+    assert torch.equal(plain[0, 0][1].flip(0), mirrored[0, 0][1])
+
+
+def test_values_that_are_off_draw_no_random_numbers(tmp_path: Path) -> None:
+    """So the crops of a recipe stay the same when a new version can do more."""
+    data = augmented(tmp_path, scales=(1.0, 1.0), color=0.3, hue=0.1)
+    expected = v2.Compose([v2.RandomCrop((40, 40)), v2.RandomHorizontalFlip(0.5), v2.ColorJitter(0.3, 0.3, 0.3, 0.1)])
+    for key in [(0, 0), (0, 1), (5, 1)]:
+        image = tv_tensors.Image(torch.from_numpy(data.split.image(key[1]).copy()).permute(2, 0, 1))
+        mask = tv_tensors.Mask(torch.from_numpy(data.split.mask(key[1]).copy())[None])
+        torch.manual_seed(combine_seeds(data.recipe.seed, *key))
+        torch.rand(())  # the scale
+        image, mask = expected(image, mask)
+        assert torch.equal(data[key][0], image)
+        assert torch.equal(data[key][1], mask[0].long())
 
 
 @pytest.mark.parametrize("scale", [0.5, 0.8, 1.25, 2.0])
@@ -186,6 +208,32 @@ def test_frames_of_a_class_are_repeated_in_an_epoch_as_often_as_asked(tmp_path: 
     shown = [data[0, index][1][0, :2].tolist() for index in range(len(data))]
     assert shown == [[0, 0], [0, 1], [1, 2], [3, 255], [0, 1], [1, 2], [1, 2], [1, 2]]
     assert [len(blocks(tmp_path, frames, repeats=some)) for some in ({}, {"d": 1}, {"a": 3})] == [4, 4, 8]
+
+
+def test_the_share_of_crops_with_a_rare_class_is_the_recipe_s(tmp_path: Path) -> None:
+    frames = {"0": [0, 1], "1": [0, 1, 0, 1, 0, 1, 0, 2], "2": [0, 0, 0, 0, 0, 0, 0, 3]}
+    data = blocks(tmp_path, frames, rare_share=0.33)
+    crops = [data[epoch, 0][1] for epoch in range(300)]  # the frame of index 0 shows no rare class
+    shown = [sum(bool((crop == class_id).any()) for crop in crops) for class_id in (2, 3)]
+    assert 70 < sum(shown) < 130
+    assert all(30 < count < 70 for count in shown)
+    none = blocks(tmp_path, frames, rare_share=0.0)
+    assert all((none[epoch, 0][1] < 2).all() for epoch in range(20))
+
+
+def test_a_rare_class_is_in_the_crop_not_only_in_the_frame(tmp_path: Path) -> None:
+    ids = np.zeros((200, 200), np.uint8)
+    ids[190:193, 20:23] = 2
+    ids[:20] = 1
+    split = get_split(write_camvid(tmp_path, {"a": ids}), "train", LABELS)
+    (survey,) = survey_all([split])
+    seldom, always = (
+        AugmentedSplit(survey, Recipe(crop=(32, 48), scales_of="file", rare_share=share, rotation=20.0, quarter_turns=0.5))
+        for share in (0.0, 1.0)
+    )
+    shown = [sum(bool((data[epoch, 0][1] == 2).any()) for epoch in range(60)) for data in (seldom, always)]
+    assert shown[0] < 20
+    assert shown[1] == 60
 
 
 def test_repeats_of_an_unknown_class_are_refused(tmp_path: Path) -> None:

@@ -18,8 +18,21 @@ from training.learning.run import train
 
 @pytest.mark.parametrize(
     "changes",
-    [{"ema": 0.0}, {"ema": 0.9}, {"ema": 0.0, "dropout": True}, {"lovasz_weight": 1.0}],
-    ids=["plain", "averaged", "with dropout", "with Lovász"],
+    [
+        {"ema": 0.0},
+        {"ema": 0.9},
+        {"ema": 0.0, "dropout": True},
+        {"lovasz_weight": 1.0},
+        {
+            "rare_share": 0.5,
+            "rotation": 20.0,
+            "quarter_turns": 0.5,
+            "vertical_flip": 0.5,
+            "dice_weight": 1.0,
+            "focal_weight": 1.0,
+        },
+    ],
+    ids=["plain", "averaged", "with dropout", "with Lovász", "with rare crops, turns and all losses"],
 )
 def test_a_training_that_was_interrupted_ends_as_if_it_had_not_been(make_run: Make, changes: dict[str, Any]) -> None:
     whole, _ = train(make_run("whole", epochs=3, **changes))
