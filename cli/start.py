@@ -32,6 +32,10 @@ def check() -> int:
     return _run("fcn-check", "training.commands.check")
 
 
+def import_labels() -> int:
+    return _run("fcn-import", "training.commands.import_labels")
+
+
 def train() -> int:
     return _run("fcn-train", "training.commands.train")
 

@@ -13,9 +13,9 @@ import benchmarks.main
 import cli.arguments
 import cluster.arguments
 import training.commands.check
-import training.commands.coco_import
 import training.commands.evaluate_arguments
 import training.commands.export
+import training.commands.import_labels
 import training.commands.train_arguments
 from app.environment import FOREIGN, PREFIX
 from app.main import parser as serve_parser
@@ -33,7 +33,7 @@ PAGES = sorted(page for folder in FOLDERS_OF_PAGES for page in (ROOT / folder).g
 NOW = [page for page in PAGES if page.name != "CHANGELOG.md"]  # which names what is gone
 PARSERS = [
     cli.arguments.parser, cluster.arguments.parser, training.commands.train_arguments.parser,
-    training.commands.evaluate_arguments.parser, training.commands.export.parser, training.commands.coco_import.parser,
+    training.commands.evaluate_arguments.parser, training.commands.export.parser, training.commands.import_labels.parser,
     training.commands.check.parser,
     serve_parser, benchmarks.main.parser, fcn_client.label_studio.command.parser,
 ]  # fmt: skip

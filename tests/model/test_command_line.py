@@ -24,12 +24,12 @@ COMMANDS = {
     "fcn-export": "training.commands.export",
     "fcn-bench": "benchmarks.main",
     "fcn-check": "training.commands.check",
-    "python -m training.commands.coco_import": "training.commands.coco_import",
+    "fcn-import": "training.commands.import_labels",
 }
 
 
 def parser_of(command: str) -> CommandParser:
-    if command.removeprefix("fcn-") in ("train", "evaluate", "export", "check") or "training" in command:
+    if command.removeprefix("fcn-") in ("train", "evaluate", "export", "check", "import") or "training" in command:
         pytest.importorskip("torch")
     parser: CommandParser = importlib.import_module(COMMANDS[command]).parser()
     return parser

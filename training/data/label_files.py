@@ -1,7 +1,8 @@
-"""Label sets by name, or from a file: our `classes.json` or `classes.yaml`, or text files of CVAT and labelme."""
+"""Label sets by name, or from a file: our `classes.json` or `classes.yaml`, or text files of CVAT, labelme and Roboflow."""
 
 from __future__ import annotations
 
+import csv
 import json
 import re
 import unicodedata
@@ -13,7 +14,7 @@ from typing import Any
 from imaging.classes import is_background
 from model.command_line import install_command
 from model.labels import LabelError, LabelSet, camvid_labels, voc_color, voc_labels
-from training.data.layouts import repeated
+from training.data.layouts import PIXEL_CLASSES, repeated
 from training.data.text_files import read_text
 
 KNOWN = {"voc": voc_labels, "camvid": camvid_labels}
@@ -34,11 +35,12 @@ def find_labels(name: str | None, root: Path) -> LabelSet:
     if name:
         return read_labels(name)
     paths = [root / file for file in (*FILES, LABEL_MAP, CLASS_NAMES) if (root / file).is_file()]
+    paths += sorted(root.glob(f"*/{PIXEL_CLASSES}"))
     if paths:
         labels = read_labels(str(paths[0]))
         for other in paths[1:]:
-            if other.name in FILES and read_labels(str(other)) != labels:
-                raise LabelError(f"{paths[0]} and {other.name} say other classes: remove one, or give --labels")
+            if other.name in (*FILES, PIXEL_CLASSES) and read_labels(str(other)) != labels:
+                raise LabelError(f"{paths[0]} and {other.relative_to(root)} say other classes: remove one, or give --labels")
         return labels
     if (root / "images").is_dir():
         raise LabelError(f"{root} has images/ but none of {', '.join(FILES)}: write one, or give --labels")
@@ -51,8 +53,8 @@ def read_labels(name: str) -> LabelSet:
 
     JSON and YAML hold `{"classes": [...], "ignore_index": 255}`. A class is `{"id", "name", "color": "#rrggbb"}`, or only its
     name: its id is then its position, from 0. A class without a colour gets VOC's. A text file is CVAT's `labelmap.txt`, whose
-    background becomes class 0, or has one name on each line, as labelme's `class_names.txt`. Raises `LabelError` naming the
-    file.
+    background becomes class 0, or has one name on each line, as labelme's `class_names.txt`. Roboflow's `_classes.csv` has an
+    id and a name on each line. Raises `LabelError` naming the file.
     """
     if name in KNOWN:
         return KNOWN[name]()
@@ -77,6 +79,8 @@ def _read(path: Path) -> object:
     text, suffix = read_text(path), path.suffix.lower()
     if suffix in (".yaml", ".yml"):
         return _yaml(text)
+    if suffix == ".csv":
+        return {"classes": _pixel_classes(text)}
     if suffix != ".txt":
         return json.loads(text)
     lines = [line.strip() for line in text.splitlines() if line.strip()]
@@ -84,6 +88,14 @@ def _read(path: Path) -> object:
     if has_colors or path.name.lower() == LABEL_MAP:
         return {"classes": _label_map_classes(lines)}
     return {"classes": [line for line in lines if line != IGNORED]}
+
+
+def _pixel_classes(text: str) -> list[dict[str, Any]]:
+    """The classes of lines `id, name` below a heading; raises `ValueError` for another line."""
+    rows = [[cell.strip() for cell in row] for row in csv.reader(text.splitlines()) if row]
+    if wrong := [row for row in rows[1:] if len(row) != 2 or not row[0].isdecimal()]:
+        raise ValueError(f"a line below the heading must be written id, name, got {', '.join(wrong[0])!r}")
+    return [{"id": int(id_), "name": name} for id_, name in rows[1:]]
 
 
 def _yaml(text: str) -> object:

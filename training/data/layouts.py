@@ -1,6 +1,6 @@
 """Finds the frames of a split in the known layouts.
 
-These are VOCdevkit and its variants by CVAT and labelme, two layouts of CamVid, and `images/` with `masks/`.
+These are VOCdevkit and its variants by CVAT and labelme, two layouts of CamVid, Roboflow's masks, and `images/` with `masks/`.
 """
 
 from __future__ import annotations
@@ -22,12 +22,14 @@ from training.data.text_files import read_text
 
 LAYOUTS = (
     "images/ and masks/, ImageSets/Segmentation (VOCdevkit, CVAT), JPEGImages and SegmentationClass (labelme), "
-    "train and trainannot or 701_StillsRaw_full (CamVid)"
+    "train and trainannot or 701_StillsRaw_full (CamVid), train/_classes.csv (Roboflow)"
 )
 ONE_IN = 5  # without lists, about one frame in five is val
 SPLITS = ("train", "val")
 # folders of masks of VOC, of SBD, and of older versions of labelme
 VOC_MASKS = ("SegmentationClass", "SegmentationClassAug", "SegmentationClassPNG")
+PIXEL_CLASSES = "_classes.csv"  # Roboflow's "Semantic Segmentation Masks": one in the folder of each split
+ROBOFLOW_MASK = "_mask"  # appended to an image's name
 BRUSH_MASK = re.compile(r"task-\d+-annotation-\d+-by-")  # Label Studio's PNG export: one file for each label
 
 
@@ -73,8 +75,7 @@ class Listing:
         if longer_name := next((name for name in names if name.startswith((f"{mask.name}_", f"{mask.name}-"))), None):
             return f"; there is {names[longer_name][0].name}; rename it: a mask has the name of its image"
         if any(BRUSH_MASK.match(name) for name in names):
-            command = "python -m training.commands.coco_import"
-            return f"; Label Studio's PNGs hold one label each: export COCO, and make masks of it with {command}"
+            return "; Label Studio's PNGs hold one label each: export JSON, and make masks of it with fcn-import"
         if (mask.parent.parent / "labelmap.txt").is_file():
             return "; CVAT writes no mask for an image without objects: remove the image from the list, or draw its background"
         return ""
@@ -125,8 +126,10 @@ def list_frames(root: Path, split: str) -> Listing:
         _published_camvid(listing, root, split)
     elif any(root.glob("*annot")):
         _tutorial_camvid(listing, root, split)
+    elif (root / "train" / PIXEL_CLASSES).is_file():
+        _roboflow(listing, root, split)
     else:
-        raise DataError(f"{root} has none of the known layouts: {LAYOUTS}")
+        raise DataError(f"{root} has none of the known layouts: {LAYOUTS}; fcn-import reads JSON of labelling tools")
     if not listing.frames and not listing.missing:
         raise DataError(f"{root}: the split {split!r} is empty; for plain folders, train.txt and val.txt can list the frames")
     if duplicates := repeated(frame.name for frame in listing.frames):
@@ -231,6 +234,26 @@ def _published_camvid(listing: Listing, root: Path, split: str) -> None:
     for name in listing.names(root / camvid.FRAMES):
         if camvid.split_of(name) == split:
             listing.add(name, root / camvid.FRAMES / name, root / camvid.MASKS / f"{name}_L")
+
+
+def _roboflow(listing: Listing, root: Path, split: str) -> None:
+    """Adds frames of Roboflow's folders `train`, `valid` and `test`, in which `a.jpg` and `a_mask.png` lie side by side.
+
+    About one frame in five of `train` is val if there is no folder `valid`.
+    """
+    has_validation = any((root / name / PIXEL_CLASSES).is_file() for name in ("valid", "val"))
+    if split == "val" and has_validation:
+        folder = root / ("valid" if (root / "valid" / PIXEL_CLASSES).is_file() else "val")
+    else:
+        folder = root / ("train" if split == "val" else split)
+    if not folder.is_dir():
+        raise DataError(f"{folder} is not there; a split has a folder of its name, such as train")
+    for name in listing.names(folder):
+        if not name.endswith(ROBOFLOW_MASK) and (has_validation or split not in SPLITS or _in_split(name, split)):
+            listing.add(name, folder / name, folder / f"{name}{ROBOFLOW_MASK}")
+    masks = [name for name in listing.names(folder) if name.endswith(ROBOFLOW_MASK)]
+    if unmatched := [name for name in masks if not listing.folders.find(folder / name.removesuffix(ROBOFLOW_MASK))]:
+        listing.notes.append(f"{len(unmatched)} masks in {folder} have no image and are left out: {first_names(unmatched)}")
 
 
 def _list_file(folder: Path, split: str) -> Path | None:

@@ -13,13 +13,13 @@ import torch
 
 from model.command_line import install_command
 from tests.support.checkout import ROOT
-from training.commands import coco_import, export
 from training.commands import evaluate as evaluate_command
+from training.commands import export, import_labels
 from training.commands import train as train_command
 from training.commands.command import run_command
 
 Main = Callable[[list[str]], int]
-COMMANDS = [train_command.main, evaluate_command.main, export.main, coco_import.main]
+COMMANDS = [train_command.main, evaluate_command.main, export.main, import_labels.main]
 
 
 def failing(error: BaseException) -> Callable[[], None]:
@@ -59,7 +59,7 @@ def test_a_mistake_of_the_program_keeps_its_traceback() -> None:
             run_command("fcn-x", failing(error))
 
 
-@pytest.mark.parametrize("main", COMMANDS, ids=["train", "evaluate", "export", "coco_import"])
+@pytest.mark.parametrize("main", COMMANDS, ids=["train", "evaluate", "export", "import"])
 def test_wrong_arguments_are_a_line_and_each_has_a_version(main: Main, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="2"):
         main(["--photos", "x", "--worst", "x", "--epochs", "x", "--crowds", "x"])

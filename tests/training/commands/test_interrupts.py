@@ -15,8 +15,8 @@ import torch
 
 from tests.support.checkout import ROOT
 from tests.support.training.invocations import on_shapes
-from training.commands import coco_import, export
 from training.commands import evaluate as evaluate_command
+from training.commands import export, import_labels
 from training.commands import train as train_command
 from training.learning.checkpoint import FILE
 
@@ -46,7 +46,7 @@ def test_a_training_says_whether_the_same_command_goes_on(
     [
         (evaluate_command, "find_labels", ["--data", "."], "fcn-evaluate"),
         (export, "find_weights", [], "fcn-export"),
-        (coco_import, "import_coco", ["a.json", "--out", "b"], "coco_import"),
+        (import_labels, "import_exports", ["a.json", "--out", "b"], "fcn-import"),
     ],
 )
 def test_other_commands_end_with_a_line(

@@ -14,7 +14,7 @@ from PIL import Image
 
 from model.labels import voc_labels
 from tests.support.images import make_photo
-from training.commands.coco_import import main as import_coco
+from training.commands.import_labels import main as import_labels
 from training.data.datasets import get_split
 from training.data.label_files import find_labels, read_labels
 from training.data.layouts import DataError, find_frames
@@ -158,7 +158,7 @@ def test_cvat_s_brush_masks_are_of_their_class(tmp_path: Path, capsys: pytest.Ca
         )
     categories = [{"id": 1, "name": "leaf", "supercategory": ""}, {"id": 2, "name": "stem", "supercategory": ""}]
     file = coco(tmp_path / "export", "annotations/instances_default.json", objects, categories)
-    assert import_coco([str(file), "--out", str(tmp_path / "data")]) == 0
+    assert import_labels([str(file), "--out", str(tmp_path / "data")]) == 0
     brushes = sum(entry["iscrowd"] for entry in objects)
     assert f"{brushes} objects are marked as crowds" in capsys.readouterr().out
     assert_read(read(tmp_path / "data"), expected)
@@ -176,7 +176,7 @@ def test_label_studio_s_coco_export(tmp_path: Path, written: str) -> None:
             "iscrowd": 0, "ignore": 0, "area": 30.0, "bbox": [x0, y0, x1 - x0, y1 - y0],
         })  # fmt: skip
     file = coco(tmp_path / "export", "result.json", objects, [{"id": 0, "name": "leaf"}, {"id": 1, "name": "stem"}], written)
-    assert import_coco([str(file), "--out", str(tmp_path / "data")]) == 0
+    assert import_labels([str(file), "--out", str(tmp_path / "data")]) == 0
     assert find_labels(None, tmp_path / "data").names == ["background", "leaf", "stem"]
     assert_read(read(tmp_path / "data"), expected)
 
@@ -199,7 +199,7 @@ def test_label_studio_s_brush_masks_under_their_own_names_are_told_of(tmp_path: 
     for index in range(3):
         mask = tmp_path / "masks" / f"task-{index}-annotation-{index}-by-1-tag-leaf-0.png"
         Image.fromarray(drawn(index, 2) * 255).save(mask)
-    with pytest.raises(DataError, match=r"no such mask; Label Studio's PNGs hold one label each: export COCO"):
+    with pytest.raises(DataError, match=r"no such mask; Label Studio's PNGs hold one label each: export JSON"):
         find_frames(tmp_path, "train")
 
 
@@ -214,7 +214,7 @@ def test_roboflow_s_coco_export(tmp_path: Path, capsys: pytest.CaptureFixture[st
     categories = [{"id": 0, "name": "plants", "supercategory": "none"}]
     categories += [{"id": index, "name": name, "supercategory": "plants"} for index, name in ((1, "leaf"), (2, "stem"))]
     file = coco(tmp_path / "train", "_annotations.coco.json", objects, categories)
-    assert import_coco([str(file), "--out", str(tmp_path / "data")]) == 0
+    assert import_labels([str(file), "--out", str(tmp_path / "data")]) == 0
     assert "left out, because they have no objects and only group other categories: plants" in capsys.readouterr().out
     assert find_labels(None, tmp_path / "data").names == ["background", "leaf", "stem"]
     assert_read(read(tmp_path / "data"), expected)

@@ -11,7 +11,7 @@ from imaging.classes import is_background
 from model.labels import LabelError, voc_color
 from training.data.coco.files import Document, Key, is_key
 from training.data.coco.objects import BACKGROUND, VOID
-from training.data.label_files import class_name, read_labels
+from training.data.label_files import IGNORED, class_name, read_labels
 from training.data.problems import DataError
 
 
@@ -31,14 +31,15 @@ def find_classes(
 ) -> tuple[list[str], dict[Key, int]]:
     """The classes' names, the background first, and the class id of each category's id.
 
-    file: existing file of classes, if any: categories then become its classes of the same names. Raises `DataError` if the file
-    lacks a category, if its class 0 is not a background, for names that are no text, and for more than 255 classes.
+    file: existing file of classes, if any: categories then become its classes of the same names. labelme's category
+    `__ignore__` is void. Raises `DataError` if the file lacks a category, if its class 0 is not a background, for names that
+    are no text, and for more than 255 classes.
     """
     try:
         names = {entry["id"]: class_name(entry["name"]) for entry in sorted(categories, key=_order)}
     except LabelError as error:
         raise DataError(f"{annotations}: a category: {error}") from error
-    objects = [name for name in names.values() if not is_background(name)]
+    objects = [name for name in names.values() if name != IGNORED and not is_background(name)]
     labels = read_labels(str(file)).names if file else list(dict.fromkeys(["background", *objects]))
     if len(labels) > VOID:
         raise DataError(f"{annotations} has {len(labels)} classes with the background; a mask of 8 bits holds {VOID}")
@@ -52,7 +53,8 @@ def find_classes(
             f"{annotations} has the categories {', '.join(unknown)}, which {file} lacks; its classes are "
             f"{', '.join(labels)}: import a file with all categories first, or remove {file}"
         )
-    return labels, {key: BACKGROUND if is_background(name) else labels.index(name) for key, name in names.items()}
+    special = {key: VOID if name == IGNORED else BACKGROUND for key, name in names.items() if name not in objects}
+    return labels, {key: special[key] if key in special else labels.index(name) for key, name in names.items()}
 
 
 def _order(category: Mapping[str, Any]) -> tuple[bool, Any]:

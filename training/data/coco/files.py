@@ -5,7 +5,6 @@ Ids are numbers or texts. File names may contain the tool's folders, URL escapes
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,7 +15,6 @@ from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 from imaging.decoding import IMAGE_ENDINGS
 from training.data.files import Folders, is_image, without_ending
 from training.data.problems import DataError
-from training.data.text_files import read_text
 
 Key = int | float | str
 NEEDED = {"images": ("id", "file_name"), "annotations": (), "categories": ("id", "name")}
@@ -36,12 +34,11 @@ class Document:
     categories: list[dict[str, Any]]
 
 
-def read_document(path: Path) -> Document:
-    """Reads a COCO file; raises `DataError` if a part is missing or wrong, and if two images or categories share an id."""
-    try:
-        document = json.loads(read_text(path))
-    except (OSError, ValueError, RecursionError) as error:
-        raise DataError(f"{path} is not JSON: {error}") from error
+def make_document(path: Path, document: Any) -> Document:
+    """The parts of a COCO file's content.
+
+    Raises `DataError` if one is missing or wrong, and if two images or categories share an id.
+    """
     missing = [name for name in NEEDED if not isinstance(document, dict) or not isinstance(document.get(name), list)]
     if missing:
         raise DataError(f"{path} has no {', '.join(missing)}: is it COCO's format for objects?")
@@ -127,12 +124,14 @@ def base_name(written: str) -> str:
 class ImageFinder:
     """Finds the files of a document's images.
 
-    It searches the folder `images`, or without one the document's folder and `images/` in and beside it. For a document named
-    `instances_NAME.json`, as CVAT writes it, it also searches `images/NAME`, where CVAT puts the images of a subset.
+    It searches the folder `images`, or without one the document's folder (or the folder in its place) and `images/` in and
+    beside it. For a document named `instances_NAME.json`, as CVAT writes it, it also searches `images/NAME`, where CVAT puts
+    the images of a subset.
     """
 
     def __init__(self, annotations: Path, images: Path | None) -> None:
-        folders = [annotations.parent, annotations.parent / "images", annotations.parent.parent / "images"]
+        folder = annotations if annotations.is_dir() else annotations.parent
+        folders = [folder, folder / "images", folder.parent / "images"]
         subset = annotations.stem.removeprefix("instances_")
         folders += [folder / subset for folder in folders[1:]] if subset != annotations.stem else []
         self.folders = [images] if images else folders

@@ -58,12 +58,18 @@ def draw_mask(
         area = int(region.sum())
         drawing.boxes += outline is None
         drawing.empty += not area
-        drawing.named |= id_ != BACKGROUND
+        drawing.named |= id_ not in (BACKGROUND, VOID)
         void = outline is None or (crowds == "void" and is_crowd(entry))
         regions.append((area, VOID if void else id_, region))
     for _, value, region in sorted(regions, key=lambda item: -item[0]):
         drawing.mask[region] = value
     return drawing
+
+
+def encode_mask(mask: npt.NDArray[np.bool_]) -> dict[str, Any]:
+    """The `segmentation` of a mask (H, W): compressed run lengths."""
+    encoded = run_lengths.encode(np.asfortranarray(mask, np.uint8))
+    return {"counts": encoded["counts"].decode("ascii"), "size": list(mask.shape)}
 
 
 def is_crowd(entry: Mapping[str, Any]) -> bool:

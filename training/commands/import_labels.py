@@ -1,7 +1,4 @@
-"""Imports COCO's JSON, as CVAT, Label Studio and Roboflow export it, into a folder for `fcn-train`.
-
-python -m training.commands.coco_import annotations.json --out DATA
-"""
+"""`fcn-import`: makes a folder for `fcn-train` of what CVAT, Label Studio, labelme, Roboflow and other tools export."""
 
 from __future__ import annotations
 
@@ -24,8 +21,9 @@ from imaging.errors import ImageError
 from model.command_line import CommandParser
 from training.commands.command import run_command
 from training.data.coco.classes import find_classes, find_groups, write_classes
-from training.data.coco.files import Document, ImageFinder, Key, base_name, is_key, read_document
+from training.data.coco.files import Document, ImageFinder, Key, base_name, is_key
 from training.data.coco.objects import BACKGROUND, VOID, Crowds, draw_mask, is_crowd, name_of
+from training.data.exports import Export, read_exports
 from training.data.files import Folders, normal_name
 from training.data.label_files import FILES
 from training.data.layouts import repeated
@@ -41,10 +39,12 @@ class Imported:
 
     labelled: number of frames whose masks show a class. boxes: number of objects without an outline. crowds: number of objects
     with `iscrowd` 1. empty: number of objects that cover no pixel. blank: frames with objects whose masks show no class.
-    turned: photos that EXIF turns, where their size does not show it. groups: categories that only group others.
+    turned: photos that EXIF turns, where their size does not show it. groups: categories that only group others. notes: of the
+    export's reader.
     """
 
     classes: list[str]
+    split: str = ""
     frames: int = 0
     labelled: int = 0
     boxes: int = 0
@@ -53,10 +53,12 @@ class Imported:
     blank: list[str] = field(default_factory=list)
     turned: list[str] = field(default_factory=list)
     groups: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
     def lines(self, out: Path, crowds: Crowds) -> list[str]:
         """The lines to print after the import."""
-        lines = [f"wrote {self.frames} frames of {len(self.classes)} classes to {out}: {', '.join(self.classes)}"]
+        frames = f"{self.frames} {self.split} frames" if self.split else f"{self.frames} frames"
+        lines = [f"wrote {frames} of {len(self.classes)} classes to {out}: {', '.join(self.classes)}", *self.notes]
         if self.groups:
             lines.append(f"left out, because they have no objects and only group other categories: {', '.join(self.groups)}")
         if self.boxes:
@@ -85,13 +87,15 @@ class Imported:
 
 
 def parser() -> argparse.ArgumentParser:
-    p = CommandParser("python -m training.commands.coco_import", description="Makes masks of the objects in COCO's JSON.")
-    p.add_argument("annotations", type=Path, help="the JSON file")
-    p.add_argument("--images", type=Path, help="folder of the images (default: the folder of the JSON file, or images/ in it)")
+    p = CommandParser("fcn-import", description="Makes images and masks of the objects that a labelling tool exported.")
+    p.add_argument(
+        "export", type=Path, metavar="EXPORT", help="JSON of COCO or Label Studio, or a folder of labelme, Roboflow or CVAT"
+    )
+    p.add_argument("--images", type=Path, help="folder of the images (default: the folder of the export, or images/ in it)")
     p.add_argument("--out", type=Path, required=True, help="folder to write images/, masks/ and classes.json to")
     p.add_argument(
         "--split",
-        help="train or val: writes to images/train and masks/train (default: one frame in five will be val)",
+        help="train or val: writes to images/train and masks/train (default: the export's, else one frame in five is val)",
     )
     p.add_argument(
         "--crowds", choices=get_args(Crowds), default="objects", help="how objects with iscrowd 1 are drawn (default: objects)"
@@ -109,45 +113,56 @@ def main(argv: list[str] | None = None) -> int:
     args = parser().parse_args(argv)
 
     def work() -> None:
-        imported = import_coco(args.annotations, args.images, args.out, args.split or "", args.crowds, args.masks_orientation)
-        print("\n".join(imported.lines(args.out, args.crowds)))
+        imports = import_exports(args.export, args.images, args.out, args.split or "", args.crowds, args.masks_orientation)
+        for imported in imports:
+            print("\n".join(imported.lines(args.out, args.crowds)))
 
-    return run_command("coco_import", work)
+    return run_command("fcn-import", work)
 
 
-def import_coco(
-    annotations: Path,
+def import_exports(
+    path: Path,
     images: Path | None,
     out: Path,
     split: str = "",
     crowds: Crowds = "objects",
     drawn_on: DrawnOn = "upright",
-) -> Imported:
-    """Writes images, masks and `classes.json`, and nothing if there is an error.
+) -> list[Imported]:
+    """Writes images, masks and `classes.json` of each document of an export; nothing of a document that has an error.
+
+    split: the split of the only document; without it, each has the split that the export says.
 
     Class 0 is the background; the others are the categories in the order of their ids. If `out` already has a file of classes,
     such as from another split, categories become its classes of the same names. Smaller objects are drawn over larger ones.
-    Boxes of objects without an outline are void. Raises `DataError` with everything that is missing or wrong, if no pixel has a
-    class, and if `out` has another image of the same name.
+    Boxes of objects without an outline are void. Raises `DataError` with everything that is missing or wrong in a document, if
+    no pixel has a class, and if `out` has another image of the same name.
     """
     if split != Path(split).name:
         raise DataError(f"--split must be a name without folders, such as train, got {split!r}")
-    document = read_document(annotations)
+    exports = read_exports(path)
+    if split and len(exports) > 1:
+        raise DataError(f"{path} has {len(exports)} splits of its own: leave out --split, or give one of their files")
+    return [_import(export, images, out, split or export.split, crowds, drawn_on) for export in exports]
+
+
+def _import(export: Export, images: Path | None, out: Path, split: str, crowds: Crowds, drawn_on: DrawnOn) -> Imported:
+    """Writes the files of one document."""
+    path, document = export.path, export.document
     classes_file = next((out / name for name in FILES if (out / name).is_file()), None)
     groups = find_groups(document)
-    labels, ids = find_classes([entry for entry in document.categories if entry["id"] not in groups], classes_file, annotations)
+    labels, ids = find_classes([entry for entry in document.categories if entry["id"] not in groups], classes_file, path)
     if duplicates := repeated(normal_name(base_name(entry["file_name"])) for entry in document.images):
-        raise DataError(f"{annotations}: images of one name {duplicates[:5]} would have one mask; rename them")
-    imported = Imported(labels, len(document.images), groups=list(groups.values()))
+        raise DataError(f"{path}: images of one name {duplicates[:5]} would have one mask; rename them")
+    imported = Imported(labels, split, len(document.images), groups=list(groups.values()), notes=export.notes)
     imported.crowds = sum(is_crowd(entry) for entry in document.annotations)
     out.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=out, prefix=".import-") as folder:
-        masks = _draw(document, ImageFinder(annotations, images), ids, Path(folder), imported, crowds, drawn_on)
+        masks = _draw(document, ImageFinder(path, images), ids, Path(folder), imported, crowds, drawn_on)
         if not imported.labelled:
             counts = (
                 f"{len(document.annotations)} objects, {imported.boxes} of them boxes alone, {imported.empty} without a pixel"
             )
-            raise DataError(f"{annotations}: no pixel of its {len(document.images)} images is of a class: {counts}")
+            raise DataError(f"{path}: no pixel of its {len(document.images)} images is of a class: {counts}")
         _refuse_overwriting(out / "images" / split, list(masks))
         for part in ("images", "masks"):
             (out / part / split).mkdir(parents=True, exist_ok=True)
@@ -203,7 +218,7 @@ def _draw(
             source = finder.find(entry["file_name"])
             if (other := file_names.setdefault(normal_name(source.stem), entry["file_name"])) != entry["file_name"]:
                 raise DataError(f"{other} and {entry['file_name']} are both the image {source}, and would have one mask")
-            size, orientation = _size(source, entry, drawn_on)
+            size, orientation = _size(source, entry, drawn_on, has_objects=bool(objects[entry["id"]]))
         except DataError as error:
             errors.append(error)
             continue
@@ -224,10 +239,10 @@ def _draw(
     return masks
 
 
-def _size(source: Path, entry: Mapping[str, Any], drawn_on: DrawnOn) -> tuple[tuple[int, int], int]:
+def _size(source: Path, entry: Mapping[str, Any], drawn_on: DrawnOn, *, has_objects: bool) -> tuple[tuple[int, int], int]:
     """The (height, width) that objects were drawn on, and the photo's EXIF orientation.
 
-    Raises `DataError` if the JSON has another size, and if the image cannot be read.
+    Raises `DataError` if the JSON has another size, or none of an image with objects, and if the image cannot be read.
     """
     try:
         data = source.read_bytes()
@@ -238,7 +253,7 @@ def _size(source: Path, entry: Mapping[str, Any], drawn_on: DrawnOn) -> tuple[tu
     if drawn_on == "stored" and swaps_sides(orientation):
         size = size[::-1]
     json_size = (entry.get("height"), entry.get("width"))
-    if size != json_size:
+    if size != json_size and (has_objects or any(json_size)):
         if swaps_sides(orientation) and json_size == size[::-1]:
             hint = "EXIF turns it: --masks-orientation says whether objects were drawn on the upright or the stored photo"
         elif not any(json_size):

@@ -15,7 +15,7 @@ from imaging.coco import coco_document
 from model.labels import numbered_labels
 from tests.support.images import make_photo
 from tests.support.imaging.samples import oriented, upright
-from training.commands.coco_import import main
+from training.commands.import_labels import main
 from training.data.datasets import get_split
 from training.data.label_files import find_labels
 from training.data.survey import survey_all
