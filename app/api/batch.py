@@ -22,10 +22,11 @@ from starlette.types import Message, Receive, Scope, Send
 
 from app.api.errors import BATCH_PROBLEMS, Problem, TooLarge, document, mapped_errors, unexpected
 from app.api.examples import batch_body, batch_responses
+from app.api.forms import UNNAMED, base_name, check_files, images
 from app.api.parameters import Parameters, form_values, with_values
 from app.api.schemas import SegmentQuery
 from app.api.segment import PIECE_BYTES, Ready, answer_job, image_limits, make_options, upload_limits
-from app.api.uploads import UNNAMED, base_name, check_files, images, read_form, spooled_body
+from app.api.uploads import read_form, spooled_body
 from app.connections import connection_abort
 from app.serving.budget import Budget, MemoryUse
 from app.serving.service import Job, Service
@@ -64,10 +65,10 @@ Outcomes = AsyncGenerator[Outcome, None]
     openapi_extra=batch_body(),
 )
 async def segment_batch(request: Request, service: Ready, query: Parameters) -> Response:
-    """Segments each field `file` of a form, and answers in their order. A bad image gets its own error; the others go on.
+    """Segments each field `file` of a form, and answers in their order. A bad image gets an error of its own.
 
-    Fields of the form that are named like parameters work as the query does. With `format=json` (the default) or `hf` the
-    answer is one line of JSON per image, sent as soon as it is done; with `coco` one COCO document; else a zip.
+    Form fields that are named like parameters work as in the query. With `format=json` (the default) or `hf` the answer has
+    one line of JSON for each image, sent as soon as it is done. With `coco` it is one COCO document. Otherwise it is a zip.
     """
     settings = service.settings
     form = await read_form(request, upload_limits(request, service, settings.max_batch_mb))
@@ -203,8 +204,8 @@ async def _lines(request: Request, outcomes: Outcomes) -> AsyncGenerator[bytes, 
 
 
 async def _coco(request: Request, outcomes: Outcomes) -> AsyncGenerator[bytes, None]:
-    """Yields one COCO document as it grows. An image's id is its place in the request, from 1; `problems` lists the failed."""
-    images, problems, categories, annotations = [], [], b"", 0
+    """Yields one COCO document as it grows. An image's id is its place in the request, from 1; `problems` has the failed."""
+    entries, problems, categories, annotations = [], [], b"", 0
     yield b'{"annotations":['
     async with aclosing(outcomes):
         async for outcome in outcomes:
@@ -214,14 +215,14 @@ async def _coco(request: Request, outcomes: Outcomes) -> AsyncGenerator[bytes, N
                 problems.append(head + b',"problem":' + _problem(request, outcome.problem) + b"}")
                 continue
             parts = renumbered(split_document(outcome.body), outcome.index + 1, annotations + 1)
-            images.append(parts.image)
+            entries.append(parts.image)
             categories = parts.categories
             if parts.number:
                 for piece in _pieces(b"," * bool(annotations) + parts.annotations):
                     yield piece
             annotations += parts.number
-    lists = {b"images": b",".join(images), b"categories": categories, b"problems": b",".join(problems)}
-    yield b"]" + b"".join(b',"%s":[%s]' % entries for entries in lists.items()) + b"}"
+    lists = {b"images": b",".join(entries), b"categories": categories, b"problems": b",".join(problems)}
+    yield b"]" + b"".join(b',"%s":[%s]' % item for item in lists.items()) + b"}"
 
 
 async def _zip(request: Request, outcomes: Outcomes) -> AsyncGenerator[bytes, None]:

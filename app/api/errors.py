@@ -16,6 +16,7 @@ from app.api.expected import describe
 from app.serving.errors import NotServing, QueueFull, TooManyTiles, TooMuchMemory, UnknownModel
 from app.serving.service import Service
 from app.telemetry import VALUE_LENGTH, Reason, printable
+from imaging.decoding import IMAGE_FORMATS
 from imaging.errors import (
     AnswerTooLarge,
     DamagedImage,
@@ -105,7 +106,7 @@ class TooLarge(Problem):
 
 class UnsupportedType(Problem):
     status, name, title, reason = 415, "unsupported-image-type", "Not an accepted image type", "type"
-    example = "these bytes are none of PNG, JPEG, WEBP, GIF, BMP, TIFF; send one of those"
+    example = f"these bytes are none of {', '.join(IMAGE_FORMATS)}; send one of those"
 
 
 class Undecodable(Problem):

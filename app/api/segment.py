@@ -29,6 +29,7 @@ from app.serving.budget import Budget
 from app.serving.errors import QueueFull
 from app.serving.registry import Model
 from app.serving.service import Answer, Job, Service
+from app.telemetry import excerpt
 from imaging.decoding import Limits
 from imaging.rendering import Format, Rendering, parse_classes
 from model.inference.processes.messages import Body, Image, WorkerPlan
@@ -67,8 +68,8 @@ Ready = Annotated[Service, Depends(ready_service)]
 async def segment_image(request: Request, service: Ready, query: Parameters) -> Response:
     """Answers the mask of the image in the form's field `file` (or `image`), in the raw body, or in JSON.
 
-    The mask has exactly the size of the upright image. The file format is detected from the bytes. Fields of the form and
-    `parameters` of the JSON that are named like parameters work as the query does.
+    The mask has exactly the size of the upright image. The file format is detected from the bytes. Form fields that are named
+    like parameters, and `parameters` of the JSON, work as in the query.
     """
     accept = joined(request.headers, "accept")
     reservation: Reservation = request.state.reservation
@@ -152,10 +153,13 @@ async def answer_job(request: Request, service: Service, job: Job) -> Answer:
 
 
 def make_options(service: Service, query: SegmentQuery, format: Format, name: str) -> Options:
-    """The options of a request: from its query, else from the settings. name: the image's, for COCO. Raises `BadParameter`."""
+    """The options of a request, from its query or else from the settings. Raises `BadParameter`.
+
+    name: the image's file name, which COCO documents contain.
+    """
     settings, classes = service.settings, parse_classes(query.classes or "")
     if query.classes is not None and not classes:
-        raise BadParameter(f"query classes: must be names or ids of classes, with commas, got {query.classes[:40]!r}")
+        raise BadParameter(f"classes: must be names or ids of classes, with commas, got {excerpt(query.classes)}")
     if {"mask_threshold", "min_confidence"} <= query.model_fields_set:
         raise BadParameter("mask_threshold and min_confidence mean the same; give one of them")
     min_confidence = query.min_confidence or query.mask_threshold

@@ -1,50 +1,40 @@
-"""Reads a request's body within limits of size, time and memory, and finds the image in it."""
+"""Reads a request's body within limits of size, time and memory, and the image in it."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import os
-import re
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from email.message import Message
 from math import inf
 
 from fastapi import Request
-from python_multipart.multipart import parse_options_header
-from starlette.datastructures import FormData, Headers, UploadFile
-from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.datastructures import FormData, UploadFile
 
 from app.api.errors import BadRequest, EmptyBody, TooLarge, Unavailable, UploadTooSlow
+from app.api.forms import MAX_FILES, NO_ROOM, SPOOLED, UNNAMED, base_name, check_file, images, parse_form
 from app.api.json_images import COPIES, image_in_json, looks_like_json
 from app.api.parameters import form_values
 from app.connections import request_bytes
-from app.telemetry import excerpt
 from model.inference.processes.messages import Body
 
-FIELDS = ("file", "image")
-UNNAMED = "image"
-LONGEST_NAME = 255  # characters of a file's name, as on file systems; only the end of a longer name is used
-MAX_FILES = 100
-MAX_FIELDS, FIELD_BYTES = 40, 4096  # limits on form fields that are not files: parameters, and what is not read
-TEXT_BYTES = 1024  # bytes of an image field that are checked for being text
-SPOOLED = 1 << 16  # a batch's files of up to this many bytes are kept in memory, larger ones on disk
 LEAST_RATE = 10_000  # bytes per second that a body must arrive with on average
 SLOW_S = 10.0  # seconds before this average is required
 # a chunked body is refused if `CHUNKS` chunks in a row average less than `CHUNK_BYTES`: reading them costs more than the image
 CHUNK_BYTES, CHUNKS, FRAME_BYTES = 64, 1000, 6  # the last: bytes that frame a chunk of 16 to 255 bytes
 IMAGE_COPIES = 2  # joining the chunks makes a second copy for a moment, and later the worker has a copy
-NO_ROOM = {"Retry-After": "10", "Connection": "close"}
 log = logging.getLogger("segment")
 
 
 @dataclass(frozen=True)
 class Upload:
-    """An image file: its bytes, which the caller closes, and its name without folders (`image` if it has none).
+    """An image file of a request.
 
-    values: parameters that came with it. source: where they stood, for errors.
+    body: its bytes; the caller closes it. name: the file's name without folders, or `image` if it has none. values: the
+    parameters that came with it. source: where the parameters stood, for errors.
     """
 
     body: Body
@@ -79,18 +69,18 @@ async def read_image(request: Request, limits: UploadLimits) -> Upload:
     _check_content_length(request, limits.bytes)
     async with _upload_timeout(limits.seconds) as deadline:
         body = _receive(request, limits, deadline, lambda received: IMAGE_COPIES * received)
-        form = await _parse(request, body, limits.bytes)
+        form = await parse_form(request, body, limits.bytes)
         try:
             values, parts = form_values(form), images(form)
             if len(parts) > 1 and any(part.size for part in parts):
                 raise BadRequest(f"the form has {len(parts)} images, and /segment takes one; send several to /segment/batch")
-            return Upload(_body(await _read(parts[0]), f"the file {base_name(parts[0])}"), base_name(parts[0]), values)
+            return Upload(await _file_body(parts[0]), base_name(parts[0]), values)
         finally:
             await form.close()
 
 
 async def _read_json(request: Request, limits: UploadLimits) -> Upload:
-    """Reads an image from JSON; a body that is no JSON is the image itself. Raises as `read_image`."""
+    """Reads an image from JSON. A body that is not JSON is the image itself. Raises as `read_image`."""
     body = await read_body(request, limits, COPIES)
     data, values = await image_in_json(body) if looks_like_json(body) else (body, {})
     del body
@@ -115,48 +105,22 @@ async def read_form(request: Request, limits: UploadLimits) -> FormData:
     _check_content_length(request, limits.bytes)
     async with _upload_timeout(limits.seconds) as deadline:
         body = _receive(request, limits, deadline, lambda received: min(received, MAX_FILES * SPOOLED))
-        return await _parse(request, body, SPOOLED)
-
-
-def images(form: FormData) -> list[UploadFile]:
-    """The files in the fields for images, in the form's order. Raises `BadRequest` if there is none.
-
-    Browsers send a file without a name and without bytes for a field in which no file was chosen. Such files are left out. If
-    all files are empty, they are all returned.
-    """
-    parts = [part for name, part in form.multi_items() if name in FIELDS and isinstance(part, UploadFile)]
-    if not parts:
-        names = ", ".join(sorted(form)) or "none"
-        raise BadRequest(f"no file in a field `file` (or `image`) of the form; fields that came: {names}")
-    return [part for part in parts if part.filename or part.size] or parts
-
-
-async def check_files(parts: Sequence[UploadFile]) -> None:
-    """Raises `BadRequest` if all of a form's fields for images are text."""
-    for part in parts:
-        text = "" if part.filename else _as_text(await part.read(TEXT_BYTES))
-        await part.seek(0)
-        if not text:
-            return
-    raise _not_a_file(text)
+        return await parse_form(request, body, SPOOLED)
 
 
 async def spooled_body(part: UploadFile) -> Body:
     """The body of a batch's file. If the file is on disk, the worker reads it from there. Raises as `read_image`."""
     length = part.size or 0
     if length <= SPOOLED:
-        return _body(await _read(part), f"the file {base_name(part)}")
-    if not part.filename and (text := _as_text(await part.read(TEXT_BYTES))):
-        raise _not_a_file(text)
+        return await _file_body(part)
+    await check_file(part)
     return Body(b"", os.dup(part.file.fileno()), length)
 
 
-async def _read(part: UploadFile) -> bytes:
-    """The bytes of a form's field. Raises `BadRequest` if they are text."""
-    data = await part.read()
-    if not part.filename and (text := _as_text(data)):
-        raise _not_a_file(text)
-    return data
+async def _file_body(part: UploadFile) -> Body:
+    """A form's file in memory. Raises as `read_image`."""
+    await check_file(part)
+    return _body(await part.read(), f"the file {base_name(part)}")
 
 
 def _body(data: bytes, source: str) -> Body:
@@ -168,31 +132,6 @@ def _body(data: bytes, source: str) -> Body:
     except OSError as error:
         log.error("an image could not be kept: %s", error)
         raise Unavailable("there is no room for the image; try again later", NO_ROOM, "disk") from error
-
-
-def _not_a_file(text: str) -> BadRequest:
-    advice = "send the file itself, with curl: -F file=@photo.jpg"
-    return BadRequest(f"the form's field for the image came as the text {excerpt(text)}, and not as a file; {advice}")
-
-
-def _as_text(data: bytes) -> str:
-    """The first `TEXT_BYTES` bytes as text, or empty if they are not text.
-
-    An image field is text if, for example, the `@` before the file's name is missing in a curl command.
-    """
-    start = data[:TEXT_BYTES]
-    try:
-        text = start.decode()
-    except UnicodeDecodeError as error:
-        if error.start < TEXT_BYTES - 3:  # else it may be a character that is cut off at the end
-            return ""
-        text = start[: error.start].decode()
-    return "" if "\0" in text else text
-
-
-def base_name(part: UploadFile) -> str:
-    """The file's name without folders (with `/` or `\\`), cut to its last 255 characters; `image` if it has none."""
-    return (part.filename or "").replace("\\", "/").rsplit("/", 1)[-1][-LONGEST_NAME:] or UNNAMED
 
 
 def media_type(request: Request) -> str:
@@ -258,80 +197,6 @@ async def _upload_timeout(timeout_s: float) -> AsyncIterator[asyncio.Timeout]:
     except TimeoutError:
         message = f"the body did not arrive within {timeout_s:g} s, or came slower than {LEAST_RATE / 1000:g} kB a second"
         raise UploadTooSlow(message, {"Connection": "close"}) from None
-
-
-async def _parse(request: Request, body: AsyncGenerator[bytes, None], spool_bytes: int) -> FormData:
-    """The request's form. Parts of more than `spool_bytes` bytes are on disk."""
-    # only the boundary is passed on: names are UTF-8 (RFC 7578, section 5.1.2), and a client's charset could select any codec
-    kind, parameters = parse_options_header(request.headers.get("content-type"))
-    boundary = parameters.get(b"boundary", b"").decode("latin-1")
-    headers = Headers({"content-type": f'{kind.decode("latin-1")}; boundary="{boundary}"'} if boundary else {})
-
-    async def checked_body() -> AsyncGenerator[bytes, None]:
-        async for chunk in _from_first_boundary(body, parameters.get(b"boundary", b"")):
-            yield chunk
-        if not parser.ended:
-            raise MultiPartException("it is cut off: its closing boundary is missing")
-
-    parser = _WholeForm(headers, checked_body(), max_files=MAX_FILES, max_fields=MAX_FIELDS, max_part_size=FIELD_BYTES)
-    parser.spool_max_size = spool_bytes
-    try:
-        return await parser.parse()
-    except (MultiPartException, KeyError, UnicodeDecodeError) as error:
-        reason = getattr(error, "message", "") or "it names no boundary"
-        raise BadRequest(f"the form cannot be read: {reason}; send multipart/form-data with an image as `file`") from error
-    except OSError as error:
-        log.error("a form's files could not be kept on disk: %s", error)
-        raise Unavailable("there is no room on disk for the form's files; try again later", NO_ROOM, "disk") from error
-
-
-class _WholeForm(MultiPartParser):
-    """A parser that records in `ended` whether the form's closing boundary arrived; without it, the last part may be missing.
-
-    It treats a field for images as a file even if it has no file name, so that it is counted and spooled as a file.
-    """
-
-    ended = False
-    _header: tuple[bytes, bytes] = b"", b""
-
-    def on_header_field(self, data: bytes, start: int, end: int) -> None:
-        self._header = self._header[0] + data[start:end], b""
-
-    def on_header_value(self, data: bytes, start: int, end: int) -> None:
-        self._header = self._header[0], self._header[1] + data[start:end]
-
-    def on_header_end(self) -> None:
-        (name, value), self._header = self._header, (b"", b"")
-        if name.lower() == b"content-disposition":
-            _, options = parse_options_header(value)
-            field = options.get(b"name", b"").decode("latin-1")
-            if field in FIELDS and b"filename" not in options:
-                value = f'form-data; name="{field}"; filename=""'.encode()
-        super().on_header_field(name, 0, len(name))
-        super().on_header_value(value, 0, len(value))
-        super().on_header_end()
-
-    def on_end(self) -> None:
-        self.ended = True
-
-
-async def _from_first_boundary(body: AsyncGenerator[bytes, None], boundary: bytes) -> AsyncGenerator[bytes, None]:
-    """Yields the body without the preamble before its first boundary (RFC 2046, section 5.1.1).
-
-    Keeps only the last bytes of the preamble in memory.
-    """
-    delimiter = re.compile(rb"\n(--%b(?:\r\n|--))" % re.escape(boundary))
-    tail, begun = b"\n", not boundary  # a line feed, because the body's start is the start of a line
-    async for chunk in body:
-        if begun:
-            yield chunk
-            continue
-        tail += chunk
-        if match := delimiter.search(tail):
-            begun = True
-            yield tail[match.start(1) :]
-        else:
-            tail = tail[-len(boundary) - 4 :]  # these bytes may begin a delimiter
 
 
 def _too_large(max_bytes: int) -> TooLarge:

@@ -21,12 +21,13 @@ from starlette.datastructures import FormData, UploadFile
 from app.api.batch import Outcomes, image_outcomes
 from app.api.errors import SEGMENT_PROBLEMS, BadRequest, Problem, TooLarge, Unavailable
 from app.api.examples import segment_responses, upload_body
+from app.api.forms import FIELDS, MAX_FILES, NO_ROOM, SPOOLED, UNNAMED, images
 from app.api.json_images import COPIES, parse_object
 from app.api.parameters import Parameters, with_values
 from app.api.schemas import ClassMask, CocoAnswer, SegmentAnswer
 from app.api.segment import AnswerResponse, Ready, make_options, segment_image, upload_limits
 from app.api.state import UNAVAILABLE, ready
-from app.api.uploads import FIELDS, MAX_FILES, NO_ROOM, SPOOLED, UNNAMED, images, media_type, read_body
+from app.api.uploads import media_type, read_body
 from app.settings import Settings
 from model.inference.processes.messages import Body
 

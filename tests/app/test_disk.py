@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import psutil
 import pytest
 
-from app.api.uploads import SPOOLED
+from app.api.forms import SPOOLED
 from tests.support.app.exchanges import PHOTO, assert_idle, assert_problem, samples, service_of
 from tests.support.app.services import Serve
 
