@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
 VARIANTS = ("fcn32s", "fcn16s", "fcn8s")
 BACKBONES = ("mobilenet_v2", "mobilenet_edgetpu", "vgg16", "resnet18")
+TIMM = "timm/"
+"""Prefix of backbones that are encoders of timm: `timm/NAME`."""
 HEADS = ("none", "fc", "conv1x1", "pooled")
 DECODERS = ("aligned", "padded", "interpolated", "transposed", "learned", "shared")
 OUTPUT_STRIDES = (16, 32)
@@ -24,6 +27,7 @@ class Architecture:
     """Arguments of `build`. Raises `ArchitectureError` for a combination that cannot be built.
 
     variant: `fcn32s`, `fcn16s` or `fcn8s`, by the stride of the finest skip (Long, Shelhamer & Darrell 2015).
+    backbone: one of `BACKBONES`, or `timm/NAME`, an encoder of timm (decoder `aligned` only; building it needs timm).
     output_stride: stride of the backbone's last stage; 16 dilates that stage instead of striding.
     head: `none`; `fc` (VGG16's fc6 and fc7 as convolutions, or one 1x1 convolution elsewhere); `conv1x1` (two 1x1
         convolutions, conv6 and conv7); `pooled` (a 1x1 convolution beside the global mean, then a projection: DeepLabv3's head
@@ -52,7 +56,8 @@ class Architecture:
 
     def __post_init__(self) -> None:
         _one_of("variant", self.variant, VARIANTS)
-        _one_of("backbone", self.backbone, BACKBONES)
+        if not re.fullmatch(f"{TIMM}[a-z0-9_]+", self.backbone):
+            _one_of("backbone", self.backbone, (*BACKBONES, f"{TIMM}NAME"))
         _one_of("head", self.head, HEADS)
         _one_of("decoder", self.decoder, DECODERS)
         _one_of("output_stride", self.output_stride, OUTPUT_STRIDES)
@@ -79,6 +84,8 @@ class Architecture:
             "learned": {"output_stride": 32},
             "shared": {"variant": "fcn8s", "backbone": "vgg16", "head": "conv1x1", "output_stride": 32, "skip_width": 0},
         }
+        if self.backbone.startswith(TIMM) and self.decoder != "aligned":
+            raise ArchitectureError(f"{self.backbone} needs the decoder aligned, got {self.decoder}")
         for name, expected in required[self.decoder].items():
             if (value := getattr(self, name)) != expected:
                 raise ArchitectureError(f"the decoder {self.decoder} needs {name} {expected}, got {value}")

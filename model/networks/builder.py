@@ -15,6 +15,7 @@ from model.networks.interpolated import InterpolatedFCN, TransposedFCN
 from model.networks.learned_decoder import LearnedDecoderFCN
 from model.networks.padded import PaddedFCN
 from model.networks.shared import SharedFCN
+from model.networks.timm_backbone import TimmBackbone
 
 MEMBERS: dict[str, type[FCN]] = {
     "aligned": AlignedFCN,
@@ -53,10 +54,15 @@ def load_published_backbone(net: FCN) -> None:
 
 
 def load_classifier(net: FCN, state: Mapping[str, Tensor]) -> None:
-    """Loads a torchvision classifier's state dict into the backbone, and VGG16's fc6 and fc7 into the head if it takes them.
+    """Loads a classifier's state dict into the backbone, and VGG16's fc6 and fc7 into the head if it takes them.
+
+    state: of torchvision's classifier, or of timm's for an encoder of timm.
 
     Raises `ValueError` if a needed tensor is missing or has another shape.
     """
+    if isinstance(net.backbone, TimmBackbone):
+        net.backbone.load_encoder(state)
+        return
     net.backbone.load_state_dict(_backbone_state(net, state))
     if takes_classifier(net):
         net.head.load_state_dict(_fully_convolutional(state))

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from model.architecture import Architecture, Grid
+from model.architecture import TIMM, Architecture, Grid
 from model.networks.backbones import Backbone, MobileNetV2Backbone, ResNet18Backbone, VGG16Backbone
 from model.networks.heads import build_head
 from model.networks.mobilenet_edgetpu import MobileNetEdgeTPUBackbone
+from model.networks.timm_backbone import TimmBackbone
 
 
 class FCN(nn.Module):
@@ -40,7 +41,9 @@ class FCN(nn.Module):
 
 
 def build_backbone(architecture: Architecture) -> Backbone:
-    """Builds the architecture's backbone, untrained."""
+    """Builds the architecture's backbone, untrained; raises `ArchitectureError` for an encoder of timm that does not fit."""
+    if architecture.backbone.startswith(TIMM):
+        return TimmBackbone(architecture.backbone.removeprefix(TIMM), architecture.output_stride)
     if architecture.backbone == "mobilenet_v2":
         return MobileNetV2Backbone(architecture.output_stride, architecture.width)
     if architecture.backbone == "mobilenet_edgetpu":

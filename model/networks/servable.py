@@ -9,7 +9,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from model.architecture import Grid
+from model.architecture import ArchitectureError, Grid
 from model.manifest import WeightsError
 from model.networks.builder import build_network
 from model.networks.fcn import FCN
@@ -22,9 +22,13 @@ from model.weights_file import Weights
 def load_network(weights: Weights) -> FCN:
     """Builds the network and loads the file's tensors, in float32 and evaluation mode.
 
-    Raises `WeightsError` if tensors are missing, unknown, of another shape or not finite.
+    Raises `WeightsError` if tensors are missing, unknown, of another shape or not finite, and if the network cannot be built,
+    as with an encoder of timm where timm is missing.
     """
-    net = build_network(weights.manifest.architecture)
+    try:
+        net = build_network(weights.manifest.architecture)
+    except ArchitectureError as error:
+        raise WeightsError(f"{weights.name}: {error}") from error
     expected = net.state_dict()
     if difference := sorted(set(expected) ^ set(weights.tensors)):
         raise WeightsError(f"{weights.name}: {len(difference)} tensors are missing or unknown, {difference[0]} first")

@@ -3,32 +3,39 @@
 from __future__ import annotations
 
 import hashlib
+import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from model.architecture import TIMM
 from model.manifest import WeightsError
 from model.networks.builder import PUBLISHED, load_classifier, load_published_backbone, takes_classifier
 from model.networks.fcn import FCN
+from model.networks.timm_backbone import TimmBackbone, encoder_normalisation
 from model.preprocessing import Preprocessing
 from model.weights_file import find_weights, load_weights
+from training.learning import released
 from training.learning.checkpoint import UNREADABLE
 
+ARRAYS = ".npz"
 PICKLED = (".pth", ".pt", ".ckpt")
-NESTED = ("state_dict", "model")  # keys under which other trainers put a network's tensors
+NESTED = ("state_dict", "model_state_dict", "model")  # keys under which other trainers put a network's tensors
 WRAPPED = "module."  # prefix of every name in a network that was trained on several GPUs
 
 
 def load_start(net: FCN, start: str, rows: Sequence[int] = ()) -> list[str]:
     """Loads the start's tensors that fit into the network; gives the sorted names of the tensors that stay new.
 
-    start: `none`, `imagenet` (torchvision's hub), a safetensors or `PICKLED` file, or a name in `weights/`. A file may be one
-        of ours, a torchvision classifier, or a network with our names for the backbone's tensors and `head.*` (DeepLabv3's
-        image pooling, 1x1 branch, projection and logits).
+    start: `none`, `imagenet` (torchvision's hub), a safetensors, `PICKLED` or npz file, or a name in `weights/`. A file may be
+        one of ours, a torchvision classifier, timm's classifier for an encoder of timm, a released FCN (`released`), or a
+        network with our names for the backbone's tensors and `head.*` (DeepLabv3's image pooling, 1x1 branch, projection and
+        logits).
     rows: for each of our classes, a row of the start's score layer. Without rows, a score layer with another number of classes
         stays new.
 
@@ -43,7 +50,11 @@ def load_start(net: FCN, start: str, rows: Sequence[int] = ()) -> list[str]:
     state = _read(_find(start))
     if broken := next((name for name, tensor in state.items() if not torch.isfinite(tensor).all()), None):
         raise ValueError(f"{start}: {broken} holds infinity or NaN; give another --start")
-    if not any(name.startswith(("head.", "backbone.")) for name in state):
+    if released.is_released(state):
+        tensors = released.our_tensors(net, state)
+        return _load_fitting(net, tensors | _score_rows(net, tensors, rows), start)
+    ours = ("backbone.",) if isinstance(net.backbone, TimmBackbone) else ("head.", "backbone.")  # timm's heads are `head.`, too
+    if not any(name.startswith(ours) for name in state):
         load_classifier(net, state)
         return _not_in_classifier(net)
     named = {_our_name(net, name): tensor for name, tensor in state.items()}
@@ -58,12 +69,17 @@ def start_digest(start: str) -> str:
 def start_preprocessing(backbone: str, start: str) -> Preprocessing:
     """The preprocessing with which the start of a network with this backbone was trained.
 
-    Our own files name theirs. `imagenet` and files of torch.save use torchvision's. Other files use `x / 127.5 - 1`, or
-    `x / 128 - 1` for MobileNet-EdgeTPU. `none` uses the default `Preprocessing`. Raises `ValueError` for torchvision's weights
-    of a backbone that torchvision has none of.
+    Our own files name theirs. Released FCNs use the mean pixel of their training. Other files for an encoder of timm use what
+    timm states for its default weights. `imagenet` and files of torch.save use torchvision's. Other files use
+    `x / 127.5 - 1`, or `x / 128 - 1` for MobileNet-EdgeTPU. `none` uses the default `Preprocessing`. Raises `ValueError` for
+    torchvision's weights of a backbone that torchvision has none of.
     """
     if start == "none":
         return Preprocessing()
+    if start != "imagenet" and _find(start).suffix in (*PICKLED, ARRAYS) and _is_released(_find(start)):
+        return released.PREPROCESSING
+    if start != "imagenet" and backbone.startswith(TIMM):
+        return _encoder_preprocessing(backbone, start)
     if start == "imagenet" or _find(start).suffix in PICKLED:
         if backbone not in PUBLISHED:
             raise ValueError(f"torchvision publishes no weights of {backbone}; start from a file, or from none")
@@ -77,6 +93,23 @@ def start_preprocessing(backbone: str, start: str) -> Preprocessing:
         return Preprocessing()
 
 
+def _is_released(path: Path) -> bool:
+    """Whether this is a file of a released FCN; False for one that cannot be read, which `load_start` refuses."""
+    try:
+        return released.is_released(_read(path))
+    except ValueError:
+        return False
+
+
+def _encoder_preprocessing(backbone: str, start: str) -> Preprocessing:
+    """The preprocessing of our own file, else that of the encoder's weights by timm."""
+    try:
+        return load_weights(_find(start)).manifest.preprocessing
+    except WeightsError:
+        mean, std = encoder_normalisation(backbone.removeprefix(TIMM))
+        return Preprocessing(mean=mean, std=std)
+
+
 def _find(start: str) -> Path:
     """The file of this path, or the weights file of this name."""
     return Path(start) if Path(start).exists() or Path(start).suffix else find_weights(start)
@@ -86,10 +119,21 @@ def _read(path: Path) -> dict[str, Tensor]:
     """The tensors of a file by name; raises `ValueError` naming a file that cannot be read."""
     if path.suffix in PICKLED:
         return _read_pickled(path)
+    if path.suffix == ARRAYS:
+        return _read_arrays(path)
     try:
         return load_file(path)
     except (SafetensorError, OSError) as error:
         raise ValueError(f"{path} is not a safetensors file: {error}") from error
+
+
+def _read_arrays(path: Path) -> dict[str, Tensor]:
+    """The arrays of numbers of an npz file; raises `ValueError` naming a file that holds others."""
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return {name: torch.from_numpy(arrays[name]) for name in arrays.files}
+    except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{path} is not an npz file of arrays of numbers: {error}") from error
 
 
 def _read_pickled(path: Path) -> dict[str, Tensor]:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import timm
 import torch
 import torchvision
 from safetensors.torch import load_file, save_file
@@ -253,3 +254,19 @@ def test_a_start_that_is_not_finite_is_refused(tmp_path: Path, value: float) -> 
     torch.save(state, tmp_path / "a.pth")
     with pytest.raises(ValueError, match=r"a\.pth: score_fr\.bias holds infinity or NaN"):
         load_start(build_network(OURS), str(tmp_path / "a.pth"))
+
+
+@pytest.mark.parametrize("ending", ["safetensors", "pth"])
+def test_a_file_of_timm_fills_an_encoder_of_timm_and_is_fed_as_timm_says(tmp_path: Path, ending: str) -> None:
+    state = scrambled(timm.create_model("test_convnext", pretrained=False).state_dict())
+    assert any(name.startswith("head.") for name in state)
+    path = tmp_path / f"encoder.{ending}"
+    save_file(state, path) if ending == "safetensors" else torch.save(state, path)
+    net = build("fcn8s", "timm/test_convnext", 3, head_width=8)
+    new = load_start(net, str(path))
+    assert all(not name.startswith("backbone.") for name in new)
+    assert torch.equal(net.state_dict()["backbone.encoder.stem_0.weight"], state["stem.0.weight"])
+    config = timm.get_pretrained_cfg("test_convnext")
+    assert config is not None
+    preprocessing = start_preprocessing("timm/test_convnext", str(path))
+    assert (preprocessing.mean, preprocessing.std) == (config.mean, config.std)

@@ -1,0 +1,167 @@
+"""Encoders of timm as backbones: where their cells lie, their tensors, and that an export serves without timm."""
+
+from __future__ import annotations
+
+import sys
+from functools import cache
+from math import ceil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import timm
+import torch
+from torch import nn
+
+from benchmarks.harness.narrow import randomise
+from imaging.decoding import Limits, decode
+from model.architecture import Architecture, ArchitectureError
+from model.inference.runtimes.openvino_runtime import OpenVINORuntime
+from model.inference.runtimes.torch_runtime import TorchRuntime
+from model.inference.segmenter import Segmenter
+from model.labels import numbered_labels
+from model.manifest import Manifest, WeightsError
+from model.networks.builder import build, load_classifier
+from model.networks.fcn import FCN
+from model.networks.servable import half_tensors, load_network, normalise
+from model.networks.timm_backbone import TimmBackbone
+from model.preprocessing import Preprocessing
+from model.weights_file import load_weights, save_weights
+from tests.support.images import encoded, make_photo
+from tests.support.model.networks import averaging, centre, strip
+from training.commands.export import export_float32
+
+NOT_LOCAL = ("LayerNorm", "LayerNorm2d", "SqueezeExcite")  # layers that look at all channels or all pixels
+GRIDS = [
+    ("test_efficientnet", 32, "corner"),
+    ("test_efficientnet", 16, "corner"),
+    ("resnet18", 32, "corner"),
+    ("test_convnext", 32, "half_pixel"),
+]
+
+
+def local(net: nn.Module) -> nn.Module:
+    for parent in list(net.modules()):
+        for name, child in list(parent.named_children()):
+            if type(child).__name__ in NOT_LOCAL:
+                setattr(parent, name, nn.Identity())
+    return net
+
+
+@cache
+def small(name: str = "test_efficientnet") -> FCN:
+    torch.manual_seed(0)
+    return randomise(build("fcn8s", f"timm/{name}", 3, head_width=8)).eval()
+
+
+@pytest.fixture(params=["test_efficientnet", "test_convnext"])
+def master(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    net = small(request.param)
+    path = tmp_path / "encoder.safetensors"
+    labels = numbered_labels(["ground", "disc", "square"])
+    save_weights(path, half_tensors(net), Manifest(net.architecture, labels, Preprocessing(side=(64, 128)), "Apache-2.0"))
+    return path
+
+
+@pytest.mark.parametrize(("name", "output_stride", "grid"), GRIDS)
+@pytest.mark.parametrize("axis", [2, 3], ids=["rows", "columns"])
+def test_a_cell_averages_pixels_around_the_centre_of_its_grid(name: str, output_stride: int, grid: str, axis: int) -> None:
+    net = TimmBackbone(name, output_stride)
+    assert net.grid == grid
+    averaging(local(net))
+    image = strip(1024, axis)
+    for stride, maps in zip((8, 16, output_stride), net(image), strict=True):
+        cell = 512 // stride + 1
+        offset = 0 if grid == "corner" else (stride - 1) / 2
+        line = maps[0].sum(0).select(1 if axis == 2 else 0, 0)
+        assert centre(line[cell], image, axis) == pytest.approx(stride * cell + offset, abs=0.02)
+
+
+@pytest.mark.parametrize(("name", "output_stride"), [(name, stride) for name, stride, _ in GRIDS])
+def test_maps_have_a_cell_for_every_started_stride_and_the_declared_channels(name: str, output_stride: int) -> None:
+    net = TimmBackbone(name, output_stride).eval()
+    for height, width in [(1, 1), (33, 70), (64, 96)]:
+        with torch.inference_mode():
+            features = net(torch.rand(2, 3, height, width))
+        for maps, channels, stride in zip(features, net.channels, (8, 16, output_stride), strict=True):
+            assert tuple(maps.shape) == (2, channels, ceil(height / stride), ceil(width / stride))
+
+
+@pytest.mark.parametrize("name", ["test_efficientnet", "test_convnext"])
+def test_a_classifier_of_timm_fills_the_encoder_which_computes_what_it_computes(name: str) -> None:
+    torch.manual_seed(1)
+    classifier = randomise(timm.create_model(name, pretrained=False, num_classes=5)).eval()
+    net = build("fcn8s", f"timm/{name}", 3, head_width=8).eval()
+    images = torch.randn(1, 3, 64, 96)
+    with torch.inference_mode():
+        before = net.backbone(images).last
+        load_classifier(net, classifier.state_dict())
+        last = classifier.forward_intermediates(images, intermediates_only=True)[-1]
+        assert not torch.allclose(before, last)
+        torch.testing.assert_close(net.backbone(images).last, last)
+
+
+def test_a_file_without_one_tensor_or_with_another_shape_is_refused_by_name() -> None:
+    net = build("fcn8s", "timm/test_efficientnet", 3, head_width=8)
+    state = timm.create_model("test_efficientnet", pretrained=False).state_dict()
+    lacking = {name: tensor for name, tensor in state.items() if name != "conv_stem.weight"}
+    with pytest.raises(ValueError, match=r"lacks 1 tensors of the encoder, conv_stem\.weight first"):
+        load_classifier(net, lacking)
+    with pytest.raises(ValueError, match=r"conv_stem\.weight must have shape .*, got \(1, 3, 3, 3\)"):
+        load_classifier(net, state | {"conv_stem.weight": torch.zeros(1, 3, 3, 3)})
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("timm/no_such_encoder", {}, "timm has no encoder 'no_such_encoder'"),
+        ("timm/hf-hub:someone/model", {}, "backbone must be one of .*timm/NAME, got 'timm/hf-hub:someone/model'"),
+        ("timm/test_vit", {}, "timm/test_vit has maps of strides 16, 16.*; needed are 8, 16 and 32"),
+        ("timm/tf_mobilenetv3_small_minimal_100", {}, r"on neither grid .* such as mobilenetv3_small_minimal_100"),
+        ("timm/test_convnext", {"output_stride": 16}, "on neither grid"),
+        ("timm/test_convnext", {"decoder": "interpolated"}, "timm/test_convnext needs the decoder aligned, got interpolated"),
+    ],
+)
+def test_an_encoder_that_does_not_fit_is_refused(name: str, options: dict[str, object], message: str) -> None:
+    with pytest.raises(ArchitectureError, match=message):
+        build("fcn8s", name, 3, **options)
+
+
+def test_building_draws_as_many_random_numbers_whether_or_not_the_grid_was_measured_before() -> None:
+    def draw() -> torch.Tensor:
+        torch.manual_seed(5)
+        TimmBackbone("test_convnext2", 32)
+        return torch.rand(1)
+
+    assert torch.equal(draw(), draw())
+
+
+def test_the_served_network_computes_what_the_trained_one_computes(master: Path) -> None:
+    weights = load_weights(master)
+    tile = np.random.default_rng(0).integers(0, 256, (64, 96, 3), np.uint8)
+    served = TorchRuntime(weights, "cpu", "float32").logits([tile])[0]
+    images = normalise(torch.from_numpy(tile).permute(2, 0, 1)[None], weights.manifest.preprocessing)
+    with torch.inference_mode():
+        trained = load_network(weights).scores(images)[0]
+    assert trained.std() > 0.1
+    np.testing.assert_allclose(served, trained.numpy(), atol=1e-4)
+
+
+def test_an_export_serves_without_timm_and_the_master_says_what_is_missing(
+    master: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weights, export = load_weights(master), export_float32(master)
+    tile = np.random.default_rng(0).integers(0, 256, (96, 64, 3), np.uint8)
+    expected = TorchRuntime(weights, "cpu", "float32").logits([tile])[0]
+    monkeypatch.setitem(sys.modules, "timm", None)
+    runtime = OpenVINORuntime(export)
+    np.testing.assert_allclose(runtime.logits([tile])[0], expected, atol=1e-3)
+    photo = encoded(make_photo(45, 83))
+    assert Segmenter(runtime)(photo).class_map.shape == decode(photo, Limits()).shape[:2]
+    with pytest.raises(WeightsError, match=r"needs timm: .*timm"):
+        load_network(weights)
+
+
+def test_the_names_of_architectures_are_checked_without_timm(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "timm", None)
+    assert Architecture("fcn8s", "timm/convnext_tiny", 3).to_dict()["backbone"] == "timm/convnext_tiny"
