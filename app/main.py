@@ -85,7 +85,7 @@ def parser() -> argparse.ArgumentParser:
         for name, field in Settings.model_fields.items()
     ]
     epilog = (
-        f"with the argument `{SAGEMAKER_ARGUMENT}`: as SageMaker starts it, on port {SAGEMAKER_PORT}\n\n"
+        f"with the argument `{SAGEMAKER_ARGUMENT}`: serves SageMaker's routes, on port {SAGEMAKER_PORT}\n\n"
         "settings, from the environment and a .env file:\n" + "\n".join(settings)
     )
     return CommandParser(

@@ -57,7 +57,7 @@ RENDERING = frozenset(field.name for field in fields(Rendering))
 def parser() -> argparse.ArgumentParser:
     """Builds the parser of the command's arguments."""
     p = CommandParser(
-        "fcn-segment", usage="fcn-segment IN... -o OUT [options]", description="Segments images as the service does.",
+        "fcn-segment", usage="fcn-segment IN... -o OUT [options]", description="Segments images and writes the same answers as the service.",
         epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
     add_inputs(p)
@@ -85,15 +85,15 @@ def add_inputs(p: argparse.ArgumentParser, *, stdio: bool = True) -> None:
     _add_file(p, "inputs", nargs="*", metavar="IN", help=_either([*names, "-"] if stdio else names))
     _add_file(p, "--from-file", metavar="LIST", help="file with one path or URL per line, instead of IN; - for stdin")
     _add_file(p, "-o", "--out", required=True, help=f"where answers go: {_either(places)}")
-    p.add_argument("--resume", action="store_true", help="skip images whose answer is there and would be the same")
+    p.add_argument("--resume", action="store_true", help="skip images that have an up-to-date answer")
     p.add_argument("--shard", type=_shard, metavar="I/N", help="do one of N parts of the images; I is 0 to N-1")
     _add_file(p, "--results", metavar="FILE", help="write a table with a row for each image: FILE.jsonl or FILE.parquet")
 
 
 def add_answer(p: argparse._ArgumentGroup) -> None:
     """Adds the arguments that `/segment` has as well. One that is left out is None: its default is that of `Options`."""
-    p.add_argument("--format", choices=ANSWER_FORMATS, help="form of the answer (default: png)")
-    p.add_argument("--mask", choices=get_args(MaskEncoding), help="with json and coco: how regions are written (default: rle)")
+    p.add_argument("--format", choices=ANSWER_FORMATS, help="format of the answer (default: png)")
+    p.add_argument("--mask", choices=get_args(MaskEncoding), help="how json and coco write regions (default: rle)")
     p.add_argument("--blend", choices=get_args(Blend), help=f"how overlapping logits are averaged (default: {Options.blend})")
     p.add_argument(
         "--overlap",
@@ -107,7 +107,7 @@ def add_answer(p: argparse._ArgumentGroup) -> None:
         help="auto, native, or the longer side to work at, 32 to 16384 (default: auto)",
     )
     p.add_argument(
-        "--quality", choices=get_args(Quality), help="high: several scales and mirror images, averaged (default: standard)"
+        "--quality", choices=get_args(Quality), help="high: average of several sizes and mirror images (default: standard)"
     )
     p.add_argument(
         "--alpha", metavar="SHARE", type=number(0, 1), help=f"opacity of the colours in an overlay (default: {Rendering.alpha})"
@@ -115,7 +115,7 @@ def add_answer(p: argparse._ArgumentGroup) -> None:
     p.add_argument("--confidence", action="store_true", default=None, help="with json: add the confidence map")
     p.add_argument("--probabilities", action="store_true", default=None, help="with npz: add every class's probability")
     p.add_argument(
-        "--min-confidence", metavar="SHARE", type=number(0, 1), help="pixels of less confidence become 255, void (default: 0)"
+        "--min-confidence", metavar="SHARE", type=number(0, 1), help="pixels with less confidence become 255 (void) (default: 0)"
     )
     p.add_argument(
         "--min-area",
@@ -138,19 +138,19 @@ def add_answer(p: argparse._ArgumentGroup) -> None:
     p.add_argument(
         "--topology",
         choices=get_args(Topology),
-        help="of polygons: neighbours share their borders, without gaps (default: each is simplified for itself)",
+        help="neighbouring polygons share their borders, without gaps (default: each polygon is simplified alone)",
     )
     p.add_argument(
         "--classes",
         metavar="NAMES",
         type=_classes,
-        help="classes that the answer shows: names or ids, with commas (default: all)",
+        help="classes that the answer shows: names or ids, separated by commas (default: all)",
     )
     p.add_argument("--image-format", choices=get_args(ImageFormat), help="file format of color and overlay (default: png)")
     p.add_argument(
         "--palette",
         choices=get_args(PaletteName),
-        help="colours of color and overlay: made to be seen, or the label set's (default: display)",
+        help="colours of color and overlay: easy to tell apart, or the label set's (default: display)",
     )
     p.add_argument(
         "--names", action=argparse.BooleanOptionalAction, help="write the classes' names on an overlay (default: --names)"
@@ -168,11 +168,11 @@ def add_network(p: argparse._ArgumentGroup) -> None:
     )
     _add_file(p, "--weights", metavar="NAME", default=DEFAULT_WEIGHTS, help="weights: a file, or a name in weights/")
     p.add_argument(
-        "--runtime", choices=RUNTIMES, default="auto", help="library that runs the network (default: as the service)"
+        "--runtime", choices=RUNTIMES, default="auto", help="library that runs the network (default: as in the service)"
     )
     p.add_argument("--device", metavar="NAME", default="auto", help="auto, cpu, cuda, cuda:N or mps")
     p.add_argument(
-        "--precision", choices=PRECISIONS, default="auto", help="number format of the network (default: as the service)"
+        "--precision", choices=PRECISIONS, default="auto", help="number format of the network (default: as in the service)"
     )
     threads = whole_number(0, MOST_THREADS, " (0: one per core)")
     p.add_argument("--threads", metavar="N", type=threads, default=0, help="CPU threads of the network (default: one per core)")

@@ -16,7 +16,7 @@ def parser() -> argparse.ArgumentParser:
     """Builds the parser of the command's arguments."""
     p = CommandParser(
         "fcn-bulk", usage="fcn-bulk IN... -o OUT [options]",
-        description="Segments images on a Ray cluster, with the answers of fcn-segment.",
+        description="Segments images on a Ray cluster and writes the same answers as fcn-segment.",
     )  # fmt: skip
     add_inputs(p, stdio=False)
     add_answer(p.add_argument_group("as over HTTP"))
@@ -28,7 +28,7 @@ def parser() -> argparse.ArgumentParser:
         "--max-actors", type=whole_number(1, MOST_ACTORS), help="most actors (default: as many as the cluster's CPUs allow)"
     )
     pool.add_argument("--cpus", type=whole_number(1, 1024), default=1, help="CPUs of an actor (default: 1)")
-    pool.add_argument("--gpus", type=number(0, 64), default=0.0, help="GPUs of an actor; a fraction shares one (default: 0)")
+    pool.add_argument("--gpus", type=number(0, 64), default=0.0, help="GPUs of an actor; with a fraction, actors share a GPU (default: 0)")
     pool.add_argument(
         "--deadline", type=number(0, inf, above=True), default=DEADLINE_S, metavar="SECONDS",
         help="seconds after which an image counts as failed (default: %(default)g)",

@@ -21,10 +21,10 @@ from fcn_client.matching import parse_aliases
 PROG = "fcn-label-studio"
 WRONG_ARGUMENTS = 2
 ENVIRONMENT = """environment:
-  LABEL_STUDIO_URL      Label Studio's address; else the one that it sends
-  LABEL_STUDIO_API_KEY  a key of a user who may see the images; else the one that Label Studio sends
+  LABEL_STUDIO_URL      Label Studio's address (default: the address that Label Studio sends)
+  LABEL_STUDIO_API_KEY  a key of a user who may see the images (default: the key that Label Studio sends)
   FCN_API_KEY           the key of the segmentation service
-  BASIC_AUTH_USER, BASIC_AUTH_PASS  what Label Studio must send, if set there as Basic authentication
+  BASIC_AUTH_USER, BASIC_AUTH_PASS  user and password that Label Studio must send, as its Basic authentication
 """
 
 
@@ -39,7 +39,7 @@ def parser() -> argparse.ArgumentParser:
     """The command's arguments."""
     parser = Parser(
         PROG,
-        description="A backend for Label Studio: pre-labels images with brush or polygon labels from a segmentation service.",
+        description="A backend for Label Studio: it gets brush or polygon labels for images from a segmentation service.",
         epilog=ENVIRONMENT,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -48,9 +48,9 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--host", default="127.0.0.1", help="the interface to listen on (default: %(default)s)")
     parser.add_argument("--port", type=int, default=9090, help="the port to listen on (default: %(default)s)")
     parser.add_argument("--model", help="one of the service's models (default: its first)")
-    parser.add_argument("--aliases", default="", metavar="CLASS=LABEL,...", help="labels of classes that are named otherwise")
-    parser.add_argument("--min-area", metavar="AREA", help="smaller regions join their neighbours: pixels, or a share as 0.1%%")
-    parser.add_argument("--fill-holes", metavar="AREA", help="smaller holes are filled: pixels, or a share as 0.1%%")
+    parser.add_argument("--aliases", default="", metavar="CLASS=LABEL,...", help="labels of classes that have another name in Label Studio")
+    parser.add_argument("--min-area", metavar="AREA", help="smaller regions take a neighbour's class: pixels, or a share such as 0.1%%")
+    parser.add_argument("--fill-holes", metavar="AREA", help="smaller holes take the class around them: pixels, or a share such as 0.1%%")
     parser.add_argument("--tolerance", type=float, metavar="PX", help="how far a polygon's point may move, in pixels")
     parser.add_argument("--quality", choices=("standard", "high"), help="high: about seven times the work")
     parser.add_argument(
