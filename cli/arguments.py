@@ -57,7 +57,8 @@ RENDERING = frozenset(field.name for field in fields(Rendering))
 def parser() -> argparse.ArgumentParser:
     """Builds the parser of the command's arguments."""
     p = CommandParser(
-        "fcn-segment", usage="fcn-segment IN... -o OUT [options]", description="Segments images and writes the same answers as the service.",
+        "fcn-segment", usage="fcn-segment IN... -o OUT [options]",
+        description="Segments images and writes the same answers as the service.",
         epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
     add_inputs(p)
@@ -115,7 +116,10 @@ def add_answer(p: argparse._ArgumentGroup) -> None:
     p.add_argument("--confidence", action="store_true", default=None, help="with json: add the confidence map")
     p.add_argument("--probabilities", action="store_true", default=None, help="with npz: add every class's probability")
     p.add_argument(
-        "--min-confidence", metavar="SHARE", type=number(0, 1), help="pixels with less confidence become 255 (void) (default: 0)"
+        "--min-confidence",
+        metavar="SHARE",
+        type=number(0, 1),
+        help="pixels with less confidence become 255 (void) (default: 0)",
     )
     p.add_argument(
         "--min-area",

@@ -28,7 +28,9 @@ def parser() -> argparse.ArgumentParser:
         "--max-actors", type=whole_number(1, MOST_ACTORS), help="most actors (default: as many as the cluster's CPUs allow)"
     )
     pool.add_argument("--cpus", type=whole_number(1, 1024), default=1, help="CPUs of an actor (default: 1)")
-    pool.add_argument("--gpus", type=number(0, 64), default=0.0, help="GPUs of an actor; with a fraction, actors share a GPU (default: 0)")
+    pool.add_argument(
+        "--gpus", type=number(0, 64), default=0.0, help="GPUs of an actor; with a fraction, actors share a GPU (default: 0)"
+    )
     pool.add_argument(
         "--deadline", type=number(0, inf, above=True), default=DEADLINE_S, metavar="SECONDS",
         help="seconds after which an image counts as failed (default: %(default)g)",

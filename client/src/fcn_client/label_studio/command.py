@@ -48,9 +48,15 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--host", default="127.0.0.1", help="the interface to listen on (default: %(default)s)")
     parser.add_argument("--port", type=int, default=9090, help="the port to listen on (default: %(default)s)")
     parser.add_argument("--model", help="one of the service's models (default: its first)")
-    parser.add_argument("--aliases", default="", metavar="CLASS=LABEL,...", help="labels of classes that have another name in Label Studio")
-    parser.add_argument("--min-area", metavar="AREA", help="smaller regions take a neighbour's class: pixels, or a share such as 0.1%%")
-    parser.add_argument("--fill-holes", metavar="AREA", help="smaller holes take the class around them: pixels, or a share such as 0.1%%")
+    parser.add_argument(
+        "--aliases", default="", metavar="CLASS=LABEL,...", help="labels of classes that have another name in Label Studio"
+    )
+    parser.add_argument(
+        "--min-area", metavar="AREA", help="smaller regions take a neighbour's class: pixels, or a share such as 0.1%%"
+    )
+    parser.add_argument(
+        "--fill-holes", metavar="AREA", help="smaller holes take the class around them: pixels, or a share such as 0.1%%"
+    )
     parser.add_argument("--tolerance", type=float, metavar="PX", help="how far a polygon's point may move, in pixels")
     parser.add_argument("--quality", choices=("standard", "high"), help="high: about seven times the work")
     parser.add_argument(
