@@ -208,7 +208,7 @@ class Worker:
         code = await asyncio.to_thread(_exit_code, self.process)
         if self.death is None:
             unknown = code in (None, -signal.SIGKILL)
-            self.death = "processor_time" if code == -signal.SIGXCPU else "killed" if unknown else "crash"
+            self.death = "processor_time" if code == -signal.SIGPROF else "killed" if unknown else "crash"
         if self._image and self._image.body.open:  # the worker may have ended before it sent the digest
             self._sha256 = await asyncio.to_thread(self._image.body.sha256)
         if self.stage == "answer" or self.death not in ("processor_time", "crash"):

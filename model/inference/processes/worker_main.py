@@ -21,29 +21,25 @@ import pickle
 import select
 import signal
 import socket
-import sys
 import time
 import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from math import ceil
 
 import numpy as np
 
 from imaging.decoding import Limits
 from imaging.errors import AnswerTooLarge, DamagedImage, EmptyImage, ImageTooLarge, UnknownClass, UnknownImageType
-from model.inference.cores import process_memory
 from model.inference.merging import Logits
 from model.inference.processes.frames import INLINE_BYTES, WorkerEnded, read_file, receive, send, write_file
+from model.inference.processes.limits import limit, unlimit, unlimit_cpu
 from model.inference.runtime import DistantRuntime, Tile
 from model.inference.scaling import SideTooLarge
 from model.inference.segmenter import Options, Plan, Segmenter
 from model.inference.tiling import TilingError
 
 DROPPED = "dropped"  # the error name of a task that ended because one of its tiles failed
-LIMITED = sys.platform == "linux"
-"""Whether the system enforces limits on memory and processor time."""
 PLAN_BYTES = 64 << 20  # memory that planning an image may take besides the file's own bytes
 PLAN_SECONDS = 1  # processor time that planning an image may take
 DECODE_SECONDS, DECODE_MEGAPIXELS_PER_SECOND = 1.0, 10.0  # processor time that decoding may take (`decode_seconds`)
@@ -100,7 +96,7 @@ def serve(channel: socket.socket) -> None:
     try:
         _reply(channel, {"kind": "ready"})
         while True:
-            _unlimit()  # the limits of the last image do not suit the next one's bytes, whose length the parent knows
+            unlimit()  # the limits of the last image do not suit the next one's bytes, whose length the parent knows
             task, body = _receive_task(channel)
             conversation = _Conversation(channel, task, body)
             del body  # so that the conversation holds the only reference, and can free it before it sends the answer
@@ -136,13 +132,13 @@ class _Conversation:
         except (WorkerEnded, BrokenPipeError, ConnectionResetError):
             raise
         except tuple(REPORTED.values()) as error:
-            _unlimit()
+            unlimit()
             name = next(base.__name__ for base in type(error).__mro__ if base.__name__ in REPORTED)
             head, body = {"kind": "error", "type": name, "message": str(error)}, b""
         except _DroppedError:
             head, body = {"kind": "error", "type": DROPPED, "message": ""}, b""
         except Exception as error:  # an error of one image must not end the worker
-            _unlimit()
+            unlimit()
             text = "".join(traceback.format_exception(error))[-4000:]
             head, body = {"kind": "error", "type": "unexpected", "message": text}, b""
         self.body = b""
@@ -151,13 +147,13 @@ class _Conversation:
 
     def _work(self) -> tuple[dict[str, object], bytes]:
         """The head and body of the answer; both are empty when the task is dropped."""
-        _limit(PLAN_BYTES, PLAN_SECONDS)
+        limit(PLAN_BYTES, PLAN_SECONDS)
         plan = self._plan()
         head, _, descriptors = receive(self.channel)
         start = pickle.loads(head)  # noqa: S301
         if isinstance(start, Drop):
             return {}, b""
-        _limit(start.bytes, decode_seconds(plan))
+        limit(start.bytes, decode_seconds(plan))
         try:
             return self._segment(plan, descriptors[0])
         finally:
@@ -198,7 +194,7 @@ class _Conversation:
 
     def _run(self, tiles: Iterator[Tile]) -> Iterator[Logits]:
         """Sends tiles, and yields their logits in order."""
-        _unlimit_cpu()  # decoding is over; the request's deadline bounds the rest
+        unlimit_cpu()  # decoding is over; the request's deadline bounds the rest
         pending = 0
         for tile in tiles:
             _reply(self.channel, {"kind": "tile", "shape": tile.shape}, np.ascontiguousarray(tile).data.cast("B"))
@@ -235,40 +231,3 @@ def _reply(channel: socket.socket, head: dict[str, object], payload: bytes | mem
 def _segmenter(runtime: bytes, limits: Limits) -> Segmenter:
     unpickled: DistantRuntime = pickle.loads(runtime)  # noqa: S301
     return Segmenter(unpickled, limits)
-
-
-def _limit(memory_bytes: int, cpu_seconds: float) -> None:
-    """Allows `memory_bytes` more memory and `cpu_seconds` more processor time.
-
-    Beyond the first Python raises `MemoryError`; beyond the second the system kills the process.
-    """
-    if LIMITED:
-        import resource
-
-        _set_soft(resource.RLIMIT_AS, process_memory()[0] + memory_bytes)
-        _set_soft(resource.RLIMIT_CORE, 0)
-        _set_soft(resource.RLIMIT_CPU, ceil(time.process_time() + cpu_seconds))  # counts whole seconds from the process's start
-
-
-def _unlimit_cpu() -> None:
-    if LIMITED:
-        import resource
-
-        _set_soft(resource.RLIMIT_CPU, resource.RLIM_INFINITY)
-
-
-def _unlimit() -> None:
-    """Removes both limits, so that an error can be reported."""
-    if LIMITED:
-        import resource
-
-        _set_soft(resource.RLIMIT_AS, resource.RLIM_INFINITY)
-        _unlimit_cpu()
-
-
-def _set_soft(limit: int, value: int) -> None:
-    """Sets the soft limit, at most to the hard limit. The hard limit stays."""
-    import resource
-
-    hard = resource.getrlimit(limit)[1]
-    resource.setrlimit(limit, (value if hard == resource.RLIM_INFINITY else hard if value < 0 else min(value, hard), hard))

@@ -19,8 +19,9 @@ from multiprocessing.process import BaseProcess
 from model.inference.cores import available_cores
 from model.inference.errors import WorkersStopped
 from model.inference.processes.frames import FrameChannel
+from model.inference.processes.limits import LIMITED
 from model.inference.processes.worker import PROCESSES, DeathReason, Worker
-from model.inference.processes.worker_main import LIMITED, serve
+from model.inference.processes.worker_main import serve
 
 MOST_WORKERS = 16
 START_S = 30.0  # longest time for a worker to start
