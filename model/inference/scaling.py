@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Literal
 
 from model.inference.tiling import Size
+from model.inference.views import Quality
 
 Side = Literal["auto", "native"] | int
 SIDES = (32, 16384)
+LARGEST_FACTOR = 4  # limit on enlarging an image, unless the weights advise more
 
 
 class SideTooLarge(ValueError):
@@ -35,3 +37,18 @@ def working_size(size: Size, side: Side, advised: tuple[int, int]) -> Size:
         return size
     target = min(max(longer, advised[0]), advised[1]) if side == "auto" else side
     return max(1, round(size[0] * target / longer)), max(1, round(size[1] * target / longer))
+
+
+def check_side(side: Side, size: Size, working: Size, *, advised: tuple[int, int], quality: Quality, megapixels: float) -> None:
+    """Raises `SideTooLarge` if a side enlarges the image too much, or to more pixels than an image may have.
+
+    size, working: (height, width) of the image, and of its largest view. advised: as in `working_size`. quality: for the error.
+    megapixels: the limit on images.
+    """
+    most = max(advised[1], LARGEST_FACTOR * max(size))
+    if isinstance(side, int) and side > most:
+        raise SideTooLarge(f"side may be up to {most} for an image of {size[1]}x{size[0]}, got {side}; give a smaller one")
+    if working != size and working[0] * working[1] > megapixels * 1e6:
+        parameters = f"side {side}" + (" with quality high" if quality == "high" else "")
+        problem = f"{parameters} enlarges this image to {working[1]}x{working[0]} pixels"
+        raise SideTooLarge(f"{problem}; the limit is {megapixels:g} megapixels; give a smaller side")

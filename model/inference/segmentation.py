@@ -11,13 +11,13 @@ import numpy.typing as npt
 
 from imaging.rendering import Rendering
 from imaging.statistics import class_pixels
-from model.inference.merging import Logits
+from model.inference.probabilities import softmax
 from model.inference.tiling import Size
 from model.inference.upsampling import Rows
 
 Pixels = npt.NDArray[np.uint8]
 Check = Callable[[], None]
-"""Called every few rows; ends the work by raising."""
+"""Called for every few rows; may raise to end the work."""
 
 
 @dataclass(frozen=True)
@@ -28,8 +28,8 @@ class Segmentation:
     `Rows.class_ids_and_confidence` defines it; None if the rendering does not need it. mean_confidence: for each class id, the
     mean of that probability over the class's pixels. probabilities: float16 (classes, H, W); None if not needed.
     counts: for each class id, its number of pixels. foreground: uint8 (H, W), round(255 x probability that the pixel's class is
-    one of the classes that the rendering shows); 255 or 0 for a pixel that came to them, or left them, because its region was
-    replaced. None if not needed.
+    one of the classes that the rendering shows), None if not needed. It is 255 or 0 where `min_area` or `fill_holes` moved a
+    pixel into or out of these classes.
     """
 
     class_map: Pixels
@@ -47,7 +47,7 @@ class Segmentation:
 
 
 class Foreground(NamedTuple):
-    """The classes whose probability a `Segmentation` has as `foreground`, and the divisor of logits before the softmax."""
+    """The classes whose probability is the `foreground` of a `Segmentation`, and the temperature of that probability."""
 
     class_ids: frozenset[int]
     temperature: float
@@ -88,7 +88,7 @@ class SegmentationBuilder:
             return
         for part in rows.parts():
             check()
-            self._probabilities[:, part.pixel_rows] = _softmax(part.logits(), self._temperature)
+            self._probabilities[:, part.pixel_rows] = softmax(part.logits(), self._temperature)
 
     def finish(self) -> Segmentation:
         means = tuple((self._sums / np.maximum(self._counts, 1)).tolist())
@@ -98,7 +98,7 @@ class SegmentationBuilder:
 
 
 def _write_foreground(rows: Rows, foreground: Foreground, ids: Pixels | None, out: Pixels) -> None:
-    """Writes 255 x the probability of the foreground. ids: the pixels' classes, if they are not those of `Rows.class_ids`."""
+    """Writes round(255 x probability of the foreground) to `out`, uint8 (rows, width). ids: as in `SegmentationBuilder.add`."""
     for at, probability in rows.probability_of(*foreground):
         probability *= 255
         out[at] = np.rint(probability)
@@ -106,10 +106,3 @@ def _write_foreground(rows: Rows, foreground: Foreground, ids: Pixels | None, ou
         inside = np.isin(np.arange(256), list(foreground.class_ids))
         changed = inside[ids] != inside[rows.class_ids()]
         out[changed] = np.where(inside[ids[changed]], 255, 0)
-
-
-def _softmax(logits: Logits, temperature: float) -> Logits:
-    """Softmax of logits (classes, rows, width) / temperature."""
-    scaled = np.exp((logits - logits.max(0)) / temperature)
-    probabilities: Logits = scaled / scaled.sum(0)
-    return probabilities

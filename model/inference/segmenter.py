@@ -22,7 +22,7 @@ from imaging.decoding_memory import decoding_bytes
 from imaging.rendering import Rendering
 from model.inference.merging import Band, BandMerger, Logits
 from model.inference.runtime import Runtime, Tile
-from model.inference.scaling import Side, SideTooLarge, working_size
+from model.inference.scaling import Side, check_side, working_size
 from model.inference.segmentation import Check, Foreground, Pixels, Segmentation, SegmentationBuilder
 from model.inference.small_regions import Area, small_region_bytes, without_small_regions
 from model.inference.tiling import Blend, Size, TilePlan, plan_tiles, tile_shapes
@@ -32,7 +32,6 @@ from model.weights_file import DEFAULT_WEIGHTS, find_files
 
 Run = Callable[[Iterator[Tile]], Iterator[Logits]]
 """Maps uint8 tiles (height, width, 3) of one shape to their logits (classes, height / stride, width / stride), in order."""
-LARGEST_FACTOR = 4  # limit on enlarging an image, unless the weights advise more
 BATCH = 8  # tiles per call for runtimes without a limit of their own
 
 
@@ -41,8 +40,8 @@ class Options:
     """How an image is segmented and answered. Names and ranges are those of the HTTP parameters.
 
     tile: (height, width), multiples of 32; None for the tile that the weights advise. min_area, fill_holes: smaller regions and
-    holes take another class, as `without_small_regions` says. mean_confidence: whether `Output` must
-    have it even if the answer's form does not need it; this does not change the answer.
+    holes take another class, as `without_small_regions` says. mean_confidence: whether `Output` has it even if the answer's
+    form does not need it; the answer stays the same.
     """
 
     tile: Size | None = None
@@ -108,17 +107,6 @@ class Output:
     mean_confidence: float | None
 
 
-def _checked(bands: Iterable[Rows], check: Check) -> Iterator[Rows]:
-    """The same bands, with a check after each one is made."""
-    for rows in bands:
-        check()
-        yield rows
-
-
-def _unchecked() -> None:
-    return None
-
-
 class Segmenter:
     """Segments images with one network. It holds no state of a request, so several threads may call it at once."""
 
@@ -167,23 +155,14 @@ class Segmenter:
         return self.plan_size(size, options)
 
     def plan_size(self, size: Size, options: Options) -> Plan:
-        """The plan for an upright image of this (height, width)."""
-        at = working_size(size, options.side, self.manifest.preprocessing.side)
+        """The plan for an upright image of this (height, width). Raises `SideTooLarge` or `TilingError`."""
+        advised, quality = self.manifest.preprocessing.side, options.quality
         tile = options.tile or self.manifest.preprocessing.tile
-        views = plan_views(at, options.quality, lambda size: plan_tiles(size, tile, options.overlap, options.blend))
-        self._check_side(size, views[0].tile_plan.size, options)
+        at = working_size(size, options.side, advised)
+        views = plan_views(at, quality, lambda size: plan_tiles(size, tile, options.overlap, options.blend))
+        largest = views[0].tile_plan.size
+        check_side(options.side, size, largest, advised=advised, quality=quality, megapixels=self.limits.megapixels)
         return Plan(size, views, options)
-
-    def _check_side(self, size: Size, at: Size, options: Options) -> None:
-        """Raises `SideTooLarge` if the side enlarges the image too much, or needs more pixels than an image may have."""
-        most = max(self.manifest.preprocessing.side[1], LARGEST_FACTOR * max(size))
-        if isinstance(options.side, int) and options.side > most:
-            problem = f"side may be up to {most} for an image of {size[1]}x{size[0]}, got {options.side}"
-            raise SideTooLarge(f"{problem}; give a smaller one")
-        if at != size and at[0] * at[1] > self.limits.megapixels * 1e6:
-            parameters = f"side {options.side}" + (" with quality high" if options.quality == "high" else "")
-            problem = f"{parameters} enlarges this image to {at[1]}x{at[0]} pixels"
-            raise SideTooLarge(f"{problem}; the limit is {self.limits.megapixels:g} megapixels; give a smaller side")
 
     def memory_bytes(self, data: bytes, plan: Plan) -> int:
         """Upper bound of the memory that `segment` needs, in bytes, from the header alone.
@@ -204,17 +183,17 @@ class Segmenter:
             inferring += average_bytes(tiles, classes, self.runtime.stride)
         if plan.options.replaces_regions:
             inferring += small_region_bytes(plan.size, tiles, classes, self.runtime.stride)
-        return max(decoding, image + results + inferring, results + rendering.memory_bytes(pixels, classes))
+        return max(decoding, image + results + inferring, results + rendering.memory_bytes(plan.size, classes))
 
     def decode(self, data: bytes, plan: Plan) -> Pixels:
         """RGB pixels, uint8 (H, W, 3), of an image file at the plan's working size. Raises `DamagedImage`."""
         return decode(data, self.limits, plan.tile_plan.size)
 
-    def segment(self, data: bytes, plan: Plan, run: Run | None = None, check: Check = _unchecked) -> Output:
+    def segment(self, data: bytes, plan: Plan, run: Run | None = None, check: Check = lambda: None) -> Output:
         """The answer for an image file's bytes.
 
-        run: maps tiles to logits; by default the runtime, in the service its scheduler. check: is called every few rows and may
-        raise to stop the work. Raises `DamagedImage`, and what `run` and `check` raise.
+        run: maps tiles to logits; by default the runtime, in the service its scheduler. check: is called for every few rows and
+        may raise to end the work. Raises `DamagedImage`, and what `run` and `check` raise.
         """
         seconds: dict[str, float] = {}
         rendering = plan.options.rendering
@@ -240,38 +219,42 @@ class Segmenter:
                 cell=self.runtime.stride * max(plan.size) / max(plan.tile_plan.size),
             )
             body = segmented_image.encode(rendering, check)
-        return Output(
-            body, seconds, segmentation.counts, segmentation.overall_confidence if plan.options.needs_confidence else None
-        )
+        mean_confidence = segmentation.overall_confidence if plan.options.needs_confidence else None
+        return Output(body, seconds, segmentation.counts, mean_confidence)
 
-    def infer(self, image: Pixels, plan: Plan, run: Run | None = None, check: Check = _unchecked) -> Segmentation:
+    def infer(self, image: Pixels, plan: Plan, run: Run | None = None, check: Check = lambda: None) -> Segmentation:
         """Segments RGB pixels, uint8 (H, W, 3), at the plan's working size.
 
         Raises what `run` and `check` raise, and `AnswerTooLarge` if regions are to be replaced and there are too many.
         """
         rendering = plan.options.rendering
         temperature = self.temperature if plan.options.needs_confidence else None
-        labels, foreground = self.manifest.labels, None
-        if rendering.needs_foreground:
-            foreground = Foreground(rendering.class_ids(labels.classes), self.temperature)
+        labels = self.manifest.labels
+        foreground = Foreground(rendering.class_ids(labels.classes), self.temperature) if rendering.needs_foreground else None
         builder = SegmentationBuilder(plan.size, len(labels), temperature, rendering, foreground)
-        bands: Iterable[Rows] = self.rows(image, plan, run)
+        bands: Iterable[Rows] = self.rows(image, plan, run, check)
         class_map = None
         if plan.options.replaces_regions:
-            bands = list(_checked(bands, check))
+            bands = list(bands)
             pixels = plan.size[0] * plan.size[1]
             min_area, fill_holes = plan.options.min_area.pixels(pixels), plan.options.fill_holes.pixels(pixels)
             class_map = without_small_regions(bands, plan.size, min_area, fill_holes, check)
-        for rows in _checked(bands, check):
+        for rows in bands:
+            check()
             builder.add(rows, check, None if class_map is None else class_map[rows.pixel_rows])
         return builder.finish()
 
-    def rows(self, image: Pixels, plan: Plan, run: Run | None = None) -> Iterator[Rows]:
-        """The averaged logits for RGB pixels at the plan's working size, in bands of the answer's rows from the top."""
+    def rows(self, image: Pixels, plan: Plan, run: Run | None = None, check: Check = lambda: None) -> Iterator[Rows]:
+        """The averaged logits for RGB pixels at the plan's working size, in bands of the answer's rows from the top.
+
+        check: is called for each band, and may raise.
+        """
         stride, grid, tiles = self.runtime.stride, self.runtime.grid, plan.tile_plan
         upsampler = LogitsUpsampler(tiles.cells(stride), stride, grid, tiles.size, plan.size)
         for band in self._bands(image, plan, run or self.run):
-            yield from upsampler.push(band)
+            for rows in upsampler.push(band):
+                check()
+                yield rows
 
     def _bands(self, image: Pixels, plan: Plan, run: Run) -> Iterator[Band]:
         """The averaged logits of the first view's cells. Several views give one band: their average needs all of them."""
@@ -307,9 +290,7 @@ class Segmenter:
     @property
     def identity(self) -> dict[str, str]:
         """The model's facts in answers: name, sha256, runtime and precision."""
-        identity = self.runtime.identity
-        names = ("name", "sha256", "runtime", "precision")
-        return {name: getattr(identity, name) for name in names}
+        return {name: getattr(self.runtime.identity, name) for name in ("name", "sha256", "runtime", "precision")}
 
 
 @contextmanager

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from model.architecture import Grid
 from model.inference.merging import Band, Logits
+from model.inference.probabilities import highest_probability, log_odds, log_odds_of, probability_of_ids
 from model.inference.tiling import Size, TilePlan
 
 Ids = npt.NDArray[np.uint8]
@@ -20,7 +21,6 @@ Indices = npt.NDArray[np.intp]
 Value = TypeVar("Value", bound=np.generic)
 BAND_PIXELS = 1 << 20  # pixels in one `Rows`
 GATHERED = 1 << 16  # logits that are gathered and interpolated in one step, so that they stay in a core's cache
-SURE = np.float32(1e-12)  # floor of the odds against a cell's class: keeps the log finite, and the probability rounds to 1
 LOGITS_PIXELS = 1 << 15  # pixels that are interpolated in one step, so that their values stay in a core's cache
 
 
@@ -92,7 +92,7 @@ class Rows(NamedTuple):
         winners = self.cells.argmax(2)
         mixed = ~_around(winners, np.minimum, np.maximum)[2]
         ids: Ids = self._spread(winners.astype(np.uint8))
-        sums_of_cells = self._sums(_log_odds(self.cells, temperature), confidence)
+        sums_of_cells = self._sums(log_odds(self.cells, temperature), confidence)
         rows, columns = (np.bincount(axis.before, minlength=count) for axis, count in zip(self[2:], mixed.shape, strict=True))
         pixels_of_cells = np.outer(rows, columns)
         sums_of_cells[mixed] = pixels_of_cells[mixed] = 0
@@ -100,7 +100,7 @@ class Rows(NamedTuple):
         counts = np.bincount(winners.reshape(-1), pixels_of_cells.reshape(-1), classes).astype(np.intp)
         sums = np.bincount(winners.reshape(-1), sums_of_cells.reshape(-1), classes).astype(np.float64)
         for positions, logits in self.logits_at(np.flatnonzero(self._spread(mixed))):
-            winning, probability = logits.argmax(1), _highest_probability(logits, temperature)
+            winning, probability = logits.argmax(1), highest_probability(logits, temperature)
             ids.reshape(-1)[positions] = winning
             counts += np.bincount(winning, minlength=classes)
             sums += np.bincount(winning, probability, classes)
@@ -109,18 +109,18 @@ class Rows(NamedTuple):
         return ClassifiedRows(ids, counts, sums)
 
     def confidence_of(self, ids: Ids, temperature: float, confidence: Ids | None = None) -> ClassifiedRows:
-        """The same for other classes than those of `class_ids`: each pixel's probability is that of its class in `ids`.
+        """As `class_ids_and_confidence`, for classes that differ from those of `class_ids`.
 
-        ids: uint8 (rows, width).
+        ids: uint8 (rows, width), the class of each pixel; its probability is computed.
         """
         winners = self.cells.argmax(2).astype(np.uint8)
         mixed = ~_around(winners, np.minimum, np.maximum)[2]
         exact = self._spread(mixed) | (self._spread(winners) != ids)
         probability, classes = np.empty(ids.shape, np.float32), self.cells.shape[2]
-        for rows, part in self._probabilities(_log_odds(self.cells, temperature)):
+        for rows, part in self._probabilities(log_odds(self.cells, temperature)):
             probability[rows] = part
         for positions, logits in self.logits_at(np.flatnonzero(exact)):
-            probability.reshape(-1)[positions] = _probability(logits, ids.reshape(-1)[positions], temperature)
+            probability.reshape(-1)[positions] = probability_of_ids(logits, ids.reshape(-1)[positions], temperature)
         counts, sums = np.zeros(classes, np.intp), np.zeros(classes)
         for rows in self._steps():
             counts += np.bincount(ids[rows].reshape(-1), minlength=classes)
@@ -131,19 +131,14 @@ class Rows(NamedTuple):
         return ClassifiedRows(ids, counts, sums)
 
     def probability_of(self, class_ids: Collection[int], temperature: float) -> Iterator[tuple[slice, npt.NDArray[np.float32]]]:
-        """Some rows at a time: the probability that a pixel's class is one of these, float32 (rows, width).
+        """Yields rows of pixels, and the probability that a pixel's class is one of these, float32 (rows, width).
 
-        Its log-odds at the cells are interpolated.
+        The log-odds of these classes are interpolated between the cells.
         """
-        powers = self.cells - self.cells.max(2, keepdims=True)
-        powers *= np.float32(1 / temperature)
-        np.exp(powers, out=powers)
-        inside = np.isin(np.arange(powers.shape[2]), list(class_ids))
-        odds = [np.maximum(powers[:, :, which].sum(2), SURE) for which in (inside, ~inside)]
-        return self._probabilities(np.log(odds[0]) - np.log(odds[1]))
+        return self._probabilities(log_odds_of(self.cells, class_ids, temperature))
 
     def logits_at(self, positions: Indices) -> Iterator[tuple[Indices, Logits]]:
-        """Some pixels at a time of these flat positions: positions, and interpolated logits (pixels, classes)."""
+        """Yields some of these flat positions, and the interpolated logits (pixels, classes) at them."""
         return self._at(positions, self.cells)
 
     def _at(self, positions: Indices, cells: Logits) -> Iterator[tuple[Indices, Logits]]:
@@ -173,7 +168,7 @@ class Rows(NamedTuple):
         return sums
 
     def _probabilities(self, log_odds: npt.NDArray[np.float32]) -> Iterator[tuple[slice, npt.NDArray[np.float32]]]:
-        """Some rows at a time: the probabilities, float32 (rows, width), of log-odds (rows, columns) of cells."""
+        """Yields rows of pixels, and their probabilities, float32 (rows, width), from log-odds (rows, columns) of cells."""
         lines = interpolated(-log_odds[:, :, None], self.vertical, 0)[:, :, 0]
         before, after, fraction = self.horizontal
         slopes = lines.take(np.minimum(np.arange(lines.shape[1]) + 1, after.max()), 1) - lines
@@ -258,33 +253,6 @@ def band_bytes(target: Size, tiles: TilePlan, classes: int, stride: int) -> int:
     merged = 3 * cells * (tiles.tile[0] // stride + tiles.size[0] * rows // (stride * target[0]) + 2)
     axes = 64 * sum(target)
     return merged + axes + 2 * cells * rows + 17 * rows * target[1] + 12 * GATHERED + 16 * LOGITS_PIXELS * classes
-
-
-def _log_odds(cells: Logits, temperature: float) -> npt.NDArray[np.float32]:
-    """log(p / (1 - p)) of each cell's class, float32 (rows, columns); `_highest_probability` defines p."""
-    powers = cells - cells.max(2, keepdims=True)
-    powers *= np.float32(1 / temperature)
-    np.exp(powers, out=powers)
-    np.put_along_axis(powers, cells.argmax(2)[:, :, None], 0, 2)
-    return np.asarray(-np.log(np.maximum(powers.sum(2), SURE)), np.float32)
-
-
-def _highest_probability(logits: Logits, temperature: float) -> npt.NDArray[np.float32]:
-    """The highest softmax value of logits (N, classes) / temperature, float32 (N,)."""
-    powers = np.ascontiguousarray(logits.T)  # numpy reduces over the first axis several times as fast
-    powers -= powers.max(0)
-    powers *= np.float32(1 / temperature)
-    np.exp(powers, out=powers)
-    return np.asarray(1 / powers.sum(0), np.float32)
-
-
-def _probability(logits: Logits, ids: Ids, temperature: float) -> npt.NDArray[np.float32]:
-    """The softmax value of these classes, uint8 (N,), of logits (N, classes) / temperature, float32 (N,)."""
-    powers = np.ascontiguousarray(logits.T)
-    powers -= powers.max(0)
-    powers *= np.float32(1 / temperature)
-    np.exp(powers, out=powers)
-    return np.asarray(powers[ids, np.arange(len(ids))] / powers.sum(0), np.float32)
 
 
 def _around(cells: npt.NDArray[np.generic], low: np.ufunc, high: np.ufunc) -> tuple[Logits, Logits, npt.NDArray[np.bool_]]:

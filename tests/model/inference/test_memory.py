@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from imaging import decoding
+from imaging import decoding_memory
 from tests.support.checkout import ROOT
 from tests.support.images import encoded
 from tests.support.polling import HANG_S
@@ -128,7 +128,7 @@ def test_segmenting_stays_within_what_its_plan_promises(
     command = [sys.executable, "-c", PROGRAM, side, quality, json.dumps(RENDERINGS[name]), area]
     run = subprocess.run(command, input=photo(megapixels), capture_output=True, cwd=ROOT, check=True, timeout=HANG_S)
     promised, used = map(int, run.stdout.split())
-    assert used < promised < 6 * used + decoding.FIXED_BYTES
+    assert used < promised < 6 * used + decoding_memory.FIXED_BYTES
 
 
 def grown_by_shapes(layers: int = 0) -> int:
