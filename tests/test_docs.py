@@ -32,7 +32,7 @@ ELSEWHERE = {
     "platforms.md": ("aws ", "gcloud "),  # tests/app/interop speak the contracts; nothing runs in an account
     "python.md": (),  # tests/client
     "label-tools.md": (),  # tests/client: a real Label Studio, CVAT's own driver; trainings take minutes to hours
-    # commands of trainings that took minutes to hours, which benchmarks.studies.trainings ran; an encoder of timm is built in tests/model
+    # trainings that took minutes to hours: benchmarks.studies.trainings ran them; tests/model builds an encoder of timm
     "models.md": ("# FCN-8s", ".venv/bin/fcn-train --data DATA --backbone timm/"),
     "accuracy.md": ("fcn-train --data data/", "fcn-evaluate --data data/", "python -m benchmarks.studies."),
     "train-your-own.md": (),  # tests/test_train_your_own.py

@@ -35,6 +35,7 @@ from model.weights_file import (
     save_weights,
 )
 from training.commands.command import run_command
+from training.commands.hub import write_hub_folder
 from training.data.files import images_below
 from training.learning.checkpoint import FILE as CHECKPOINT
 from training.learning.checkpoint import load_trained
@@ -73,6 +74,12 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument(
         "--avx2", action="store_true", help="with --int8: weights of seven bits, so that AVX2's 16-bit sums do not overflow"
     )
+    p.add_argument(
+        "--hub",
+        type=Path,
+        metavar="FOLDER",
+        help="also write a folder in the layout of the Hugging Face Hub: README.md with its header, master, exports and chart",
+    )
     return p
 
 
@@ -95,6 +102,8 @@ def _export(args: argparse.Namespace) -> None:
         written.append(export_int8(master, args.calibration, photos=args.photos, keep=args.keep, avx2=args.avx2))
     for path in written:
         print(f"wrote {path} ({path.stat().st_size / 1e6:.1f} MB)")
+    if args.hub:
+        print(f"wrote {', '.join(map(str, write_hub_folder(master, args.hub)))}; hf upload OWNER/NAME {args.hub} uploads them")
 
 
 def save_trained(checkpoint: Path) -> Path:

@@ -14,6 +14,7 @@ from model.weights_file import Weights, load_weights
 from training.data.split import Split
 from training.learning.checkpoint import Progress
 from training.learning.recipe import Recipe
+from training.reporting.hub_header import hub_header
 from training.reporting.machine import machine
 from training.reporting.markdown import literal, table_row
 from training.reporting.plots import draw, score_chart
@@ -66,11 +67,12 @@ def write_card(path: Path) -> None:
 
 
 def card(weights: Weights) -> str:
-    """The card's text, which depends only on the facts in the file."""
+    """The card's text, with the header of the Hugging Face Hub; it depends only on the facts in the file."""
     manifest, training = weights.manifest, weights.manifest.training
     architecture, preprocessing = manifest.architecture, manifest.preprocessing
     variant = f"FCN-{architecture.variant.removeprefix('fcn')}"
     parts = [
+        hub_header(weights.name, manifest),
         f"# {literal(weights.name)}",
         f"{variant} on {architecture.backbone}, output stride {architecture.output_stride}, {len(manifest.labels)} classes. "
         f"Licence: {manifest.license}.",

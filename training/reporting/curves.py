@@ -1,8 +1,11 @@
-"""The curves of a training: a CSV with a row for each epoch, and a PNG plot of it."""
+"""The curves of a training: a row for each epoch as CSV and as lines of JSON, and a PNG plot of it."""
 
 from __future__ import annotations
 
 import csv
+import json
+from collections.abc import Mapping
+from math import isfinite
 from pathlib import Path
 
 from training.reporting.plots import curves_chart, draw, read_curves
@@ -12,10 +15,11 @@ COLUMNS = ("epoch", "loss", "learning_rate", "waited", "mean_iou")
 
 
 class Curves:
-    """Writes `curves.csv` and `curves.png` in a folder; drops rows after `epoch`, which a killed run left.
+    """Writes `curves.csv`, `metrics.jsonl` and `curves.png` in a folder; drops rows after `epoch`, which a killed run left.
 
-    Scored epochs add columns after `COLUMNS`, such as `val_loss` and `iou/NAME` of each class. With `tensorboard` the same
-    numbers go to event files in the folder `tensorboard`.
+    Scored epochs add columns after `COLUMNS`, such as `val_loss` and `iou/NAME` of each class. A line of `metrics.jsonl` is an
+    object of an epoch's numbers without the empty ones; its schema is `docs/schemas/metrics.schema.json`. With `tensorboard`
+    the same numbers go to event files in the folder `tensorboard`.
     """
 
     def __init__(self, folder: Path, epoch: int, *, tensorboard: bool = False) -> None:
@@ -43,3 +47,13 @@ class Curves:
             writer.writeheader()
             writer.writerows(self.rows)
         partial.replace(self.folder / "curves.csv")
+        lines = "".join(json.dumps(_numbers(row), ensure_ascii=False) + "\n" for row in self.rows)
+        partial = self.folder / "metrics.jsonl.part"
+        partial.write_text(lines, encoding="utf-8", errors="backslashreplace")
+        partial.replace(self.folder / "metrics.jsonl")
+
+
+def _numbers(row: Mapping[str, str]) -> dict[str, float]:
+    """A row's finite numbers by name, without empty cells; the epoch is an integer."""
+    numbers = {name: float(text) for name, text in row.items() if text}
+    return {name: int(value) if name == "epoch" else value for name, value in numbers.items() if isfinite(value)}

@@ -20,7 +20,7 @@ def test_a_training_counts_its_steps_and_writes_curves_and_checkpoint(make_run: 
     net, progress = train(run)
     assert (progress.epoch, progress.step, progress.skipped) == (2, 8, 0)
     assert progress.seconds > 0
-    assert {path.name for path in run.folder.iterdir()} == {"checkpoint.pt", "curves.csv", "curves.png"}
+    assert {path.name for path in run.folder.iterdir()} == {"checkpoint.pt", "curves.csv", "curves.png", "metrics.jsonl"}
     assert "backbone.features.0.0.weight" in differing(before, state(net))
     assert "score_fr.weight" in differing(before, state(net))
 
