@@ -1,7 +1,8 @@
-"""The tutorial, followed from its folder to a served mask on generated data."""
+"""The tutorial, followed from what tools export to a served mask, on generated data."""
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import shutil
@@ -9,16 +10,22 @@ import subprocess
 from pathlib import Path
 
 import httpx
+import numpy as np
 import pytest
 import yaml
 from PIL import Image
 
-from benchmarks.harness.serving import free_port, started
+from benchmarks.harness.serving import free_port, service, started
 from model.inference.runtimes.processor import int8_sums
 from model.manifest import INT8_SCORES, scored_in
 from model.weights_file import load_weights
 from tests.support.checkout import ROOT, run, without_setup
 from tests.support.polling import HANG_S
+from tests.support.training.label_tools import EXPORTS, READ_AS_THEY_ARE, Ids, write_labelme
+from tests.support.training.runs import TINY_RECIPE
+from training.commands.check import main as check
+from training.commands.import_labels import main as import_labels
+from training.commands.train import main as train
 from training.data.demo import write_demo_data
 
 TUTORIAL = (ROOT / "docs" / "train-your-own.md").read_text()
@@ -32,22 +39,30 @@ def blocks(language: str) -> list[str]:
 
 @pytest.fixture
 def folder(checkout: Path) -> Path:
-    """The checkout with the tutorial's DATA beside it, with its own classes.yaml and no lists, and its PHOTOS."""
-    demo, data = checkout / "demo", checkout / "DATA"
-    write_demo_data(demo, train=14, val=6)
-    shutil.copytree(demo / "JPEGImages", data / "images")
-    shutil.copytree(demo / "SegmentationClass", data / "masks")
-    shutil.copytree(demo / "JPEGImages", checkout / "PHOTOS")
-    (data / "classes.yaml").write_text(blocks("yaml")[0])
+    """The checkout with the tutorial's PHOTOS, its EXPORT, as labelme writes it, and its DATA, which has the classes alone."""
+    classes = blocks("yaml")[0]
+    masks = demo_masks(checkout / "demo")
+    write_labelme(checkout / "EXPORT", masks, [entry["name"] for entry in yaml.safe_load(classes)["classes"]])
+    shutil.copytree(checkout / "demo" / "JPEGImages", checkout / "PHOTOS")
+    (checkout / "DATA").mkdir()
+    (checkout / "DATA" / "classes.yaml").write_text(classes)
     return checkout
+
+
+def demo_masks(folder: Path) -> dict[Path, Ids]:
+    """The masks of twenty generated images, by the images' files."""
+    write_demo_data(folder, train=14, val=6)
+    photos = sorted((folder / "JPEGImages").glob("*.jpg"))
+    return {photo: np.asarray(Image.open(folder / "SegmentationClass" / f"{photo.stem}.png")) for photo in photos}
 
 
 @pytest.mark.long
 def test_the_tutorial_leads_to_a_served_mask(folder: Path) -> None:
-    check, train, evaluate, quantise, on_avx2, serve, ask = blocks("sh")
-    run(check, folder)
+    convert, look, learn, evaluate, quantise, on_avx2, serve, ask = blocks("sh")
+    run(convert, folder)
+    run(look, folder)
     assert "data:image/jpeg" in (folder / "check.html").read_text()
-    run(train.replace("training/recipes/finetune.toml", QUICK), folder)
+    run(learn.replace("training/recipes/finetune.toml", QUICK), folder)
     weights = load_weights(folder / "runs/leaves/leaves.safetensors")
     assert weights.manifest.labels.names == ["background", "leaf", "stem", "soil"]
     assert weights.manifest.labels.classes[1].hex_color == "#3ca951"
@@ -82,6 +97,32 @@ def assert_answers(folder: Path, service: str, ask: str) -> None:
         answer = httpx.post(f"{server.url}/segment?format=json", content=image, timeout=HANG_S).json()
         assert {entry["name"] for entry in answer["classes"]} <= {entry["name"] for entry in classes}
         assert (answer["image"]["width"], answer["image"]["height"]) == (96, 96)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("tool", [tool for tool in EXPORTS if tool != "labelme"])
+def test_a_tool_s_export_leads_to_a_served_mask(tool: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """labelme's does in the tutorial's test."""
+    tiny_recipe = tmp_path / "tiny.toml"
+    tiny_recipe.write_text(TINY_RECIPE)
+    names = ["background", "circle", "square", "triangle"]
+    masks = demo_masks(tmp_path / "demo")
+    data = EXPORTS[tool](tmp_path / "export", masks, names)
+    if tool not in READ_AS_THEY_ARE:
+        assert import_labels([str(data), "--out", str(tmp_path / "DATA")]) == 0
+        data = tmp_path / "DATA"
+    assert check([str(data), "--recipe", str(tiny_recipe)]) == 0
+    assert "\n0 errors\n" in capsys.readouterr().out
+    arguments = ["--recipe", str(tiny_recipe), "--start", "none", "--epochs", "1", "--device", "cpu", "--threads", "1"]
+    named = ["--name", "shapes", "--data-name", "shapes", "--license", "CC-BY-4.0", "--out", str(tmp_path / "run")]
+    assert train(["--data", str(data), *arguments, *named]) == 0
+    photo, ids = next(iter(masks.items()))
+    with service(weights=str(tmp_path / "run" / "shapes.safetensors")) as server:
+        assert [entry["name"] for entry in httpx.get(f"{server.url}/classes").json()] == names
+        answer = httpx.post(f"{server.url}/segment", content=photo.read_bytes(), timeout=HANG_S)
+    served = np.asarray(Image.open(io.BytesIO(answer.content)))
+    assert served.shape == ids.shape
+    assert set(np.unique(served).tolist()) <= set(range(len(names)))
 
 
 def test_what_the_tutorial_names_is_there() -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
+from training.data.borders import swapped
 from training.data.likeness import look_alike
 from training.data.problems import first_names
 from training.data.survey import Survey
@@ -67,6 +69,20 @@ def similar_note(train: Survey, validation: Survey, pairs: list[tuple[int, int]]
         f"{train.split.name!r}, as recompressed copies and neighbouring frames do: {first_names(examples)}; move them into one "
         "split, else the score is too good to be true"
     )
+
+
+def swapped_masks(surveys: Sequence[Survey]) -> list[str]:
+    """A remark on the masks of all these splits that seem to be swapped, if there are any; reads no file.
+
+    The surveys must have read pixels.
+    """
+    frames = [frame for survey in surveys for frame in survey.split.frames]
+    records = [record for survey in surveys for record in survey.records]
+    pairs = swapped([str(record.edge_cells) for record in records], [str(record.border_cells) for record in records])
+    if not pairs:
+        return []
+    names = first_names(f"{frames[first].mask} and {frames[other].mask}" for first, other in pairs)
+    return [f"{len(pairs)} pairs of masks fit each other's image better than their own, as if they were swapped: {names}"]
 
 
 def _copied_images(survey: Survey) -> list[str]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from training.data.doubts import doubtful_labels, similar_frames, similar_note
+from training.data.doubts import doubtful_labels, similar_frames, similar_note, swapped_masks
 from training.data.groups import shared_frames
 from training.data.problems import DataError, first_names, raise_all
 from training.data.survey import Survey
@@ -97,4 +97,5 @@ def pair_notes(train: Survey, validation: Survey) -> list[str]:
     lines = [*Report(train).notes, *Report(validation).notes]
     if pairs := similar_frames(train, validation):
         lines.append(similar_note(train, validation, pairs))
+    lines += swapped_masks([train, validation])
     return list(dict.fromkeys(lines))  # once each: two splits in one folder have notes in common

@@ -21,6 +21,7 @@ from tqdm import tqdm
 from imaging.decoding import Limits, read_size
 from imaging.errors import ImageError
 from imaging.formats.headers import JPEG
+from training.data.borders import border_cells, edge_cells
 from training.data.extents import typical_extents
 from training.data.files import NAME_ENCODING
 from training.data.likeness import image_hash
@@ -30,7 +31,7 @@ from training.data.problems import DataError, raise_all
 from training.data.split import Split
 
 FILE = "survey.json"
-VERSION = 3  # of the records; another number makes every run read its data set again
+VERSION = 4  # of the records; another number makes every run read its data set again
 
 
 class FrameRecord(BaseModel):
@@ -43,7 +44,8 @@ class FrameRecord(BaseModel):
     is_black_and_white: whether the mask holds only 0 and 255. orientation: of the image, by EXIF. is_orientation_ambiguous:
     whether EXIF turns the image and the mask fits both the upright and the stored image.
     extents: `typical_extents` of the mask's source ids. image_hash: `training.data.likeness.image_hash` of the upright image.
-    Both are empty if only the image's header was read.
+    edge_cells, border_cells: `training.data.borders` of the upright image and its mask. All four are empty if only the image's
+    header was read.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -60,6 +62,8 @@ class FrameRecord(BaseModel):
     orientation: int
     extents: dict[int, float]
     image_hash: str | None
+    edge_cells: str | None
+    border_cells: str | None
     is_orientation_ambiguous: bool
     is_black_and_white: bool
 
@@ -212,6 +216,8 @@ def _read(split: Split, index: int, pixels: bool) -> FrameRecord:
         orientation=orientation,
         extents=typical_extents(ids) if pixels else {},
         image_hash=None if image is None else image_hash(image),
+        edge_cells=None if image is None else edge_cells(image),
+        border_cells=None if image is None else border_cells(ids),
         # if EXIF swaps sides of different lengths, a mask fits only one of the two images
         is_orientation_ambiguous=split.drawn_on == "upright"
         and orientation != 1

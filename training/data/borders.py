@@ -1,0 +1,80 @@
+"""Finds masks that were swapped: the borders of their regions lie on the edges of each other's photo, and not of their own."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+Ids = npt.NDArray[np.uint8]
+Cells = npt.NDArray[np.bool_]
+SIDE = 64
+EDGES = 0.4  # share of a photo's cells that count as edges
+FEWEST = SIDE // 4  # cells of a mask's borders; fewer say nothing
+# Of 200 photographs each of the train and the val split of Pascal VOC no pair was named with 0.16 (with 0.12 neither, with 0.08
+# three), and 88% of 60 swapped pairs were.
+LEAST_GAIN = 0.16  # by which the share of a mask's borders on edges must be higher, for both
+ROWS = 512  # photos that are compared with all masks at once
+
+
+def edge_cells(pixels: npt.NDArray[np.uint8]) -> str:
+    """Which of 64x64 cells of an RGB image (H, W, 3) differ most from a neighbour, as `swapped` takes it."""
+    values = np.asarray(Image.fromarray(pixels).resize((SIDE, SIDE), Image.Resampling.BOX), np.int16)
+    strength = np.zeros((SIDE, SIDE), np.int16)
+    across, down = (np.abs(np.diff(values, axis=axis)).max(2) for axis in (1, 0))
+    for part, steps in (
+        (strength[:, 1:], across), (strength[:, :-1], across), (strength[1:], down), (strength[:-1], down),
+    ):  # fmt: skip
+        np.maximum(part, steps, out=part)
+    return _pack(strength >= max(1, np.quantile(strength, 1 - EDGES)))
+
+
+def border_cells(ids: Ids) -> str:
+    """Which of 64x64 cells of a mask (H, W) have another id than a neighbour, the frame's rim apart, as `swapped` takes it."""
+    rows, columns = (((np.arange(SIDE) + 0.5) * side / SIDE).astype(int) for side in ids.shape)
+    cells = ids[np.ix_(rows, columns)]
+    borders = np.zeros((SIDE, SIDE), bool)
+    across, down = cells[:, 1:] != cells[:, :-1], cells[1:] != cells[:-1]
+    for part, steps in ((borders[:, 1:], across), (borders[:, :-1], across), (borders[1:], down), (borders[:-1], down)):
+        part |= steps
+    inner = np.zeros_like(borders)
+    inner[1:-1, 1:-1] = borders[1:-1, 1:-1]
+    return _pack(inner)
+
+
+def swapped(edges: Sequence[str], borders: Sequence[str]) -> list[tuple[int, int]]:
+    """The index pairs of frames whose masks fit each other's photo better, the clearest first; each frame once.
+
+    edges, borders: `edge_cells` of each frame's photo and `border_cells` of its mask. Takes about 32 KB for each frame.
+    """
+    photos, masks = _unpack(edges), _unpack(borders)
+    counts = masks.sum(1)
+    usable = np.flatnonzero(counts >= FEWEST)
+    photos, masks = photos[usable], masks[usable] / np.maximum(1, counts[usable, None])
+    own = (photos * masks).sum(1)
+    pairs: list[tuple[float, int, int]] = []
+    for start in range(0, len(usable), ROWS):
+        gains = photos[start : start + ROWS] @ masks.T - own[start : start + ROWS, None]
+        for row, other in np.argwhere(gains > LEAST_GAIN).tolist():
+            first = start + row
+            gain = min(float(gains[row, other]), float(photos[other] @ masks[first] - own[other]))
+            if first < other and gain > LEAST_GAIN:
+                pairs.append((-gain, first, other))
+    once: dict[int, int] = {}
+    for _, first, other in sorted(pairs):
+        if not {first, other} & {*once, *once.values()}:
+            once[first] = other
+    return [(int(usable[first]), int(usable[other])) for first, other in once.items()]
+
+
+def _pack(cells: Cells) -> str:
+    return base64.b64encode(np.packbits(cells).tobytes()).decode("ascii")
+
+
+def _unpack(texts: Sequence[str]) -> npt.NDArray[np.float32]:
+    """The cells as 0 and 1, float32 (n, 4096)."""
+    data = np.frombuffer(b"".join(base64.b64decode(text) for text in texts), np.uint8)
+    return np.unpackbits(data).reshape(len(texts), SIDE * SIDE).astype(np.float32)
