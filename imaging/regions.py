@@ -50,14 +50,16 @@ def most_regions(pixels: int) -> int:
     return min(50_000, 1000 + pixels // 16)
 
 
-def region_bytes(pixels: int, polygons: bool, *, shared: bool = False) -> int:
-    """Upper bound, in bytes, of the memory for the regions of a class map of this many pixels and for their answer.
+def region_bytes(size: tuple[int, int], polygons: bool, *, shared: bool = False) -> int:
+    """Upper bound, in bytes, of the memory for the regions of a class map of this (height, width) and for their answer.
 
     shared: whether the polygons share their borders.
     """
     border, region = (SHARED_BYTES if shared else POLYGON_BYTES) if polygons else MASK_BYTES
-    borders = most_borders(pixels)
-    return border * (min(borders, MOST_SHARED) if shared else borders) + region * most_regions(pixels)
+    pixels = size[0] * size[1]
+    borders = min(most_borders(pixels), MOST_SHARED) if shared else most_borders(pixels)
+    outline = 2 * sum(size) * POLYGON_BYTES[0] if polygons else 0  # polygons follow the edge of the image, too
+    return border * borders + region * most_regions(pixels) + outline
 
 
 class Regions:

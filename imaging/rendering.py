@@ -161,13 +161,14 @@ class Rendering:
         """The ending of the answer's file name, with its dot."""
         return SUFFIXES.get(self.format, IMAGE_SUFFIXES[self.picture_format])
 
-    def memory_bytes(self, pixels: int, classes: int) -> int:
-        """Upper bound, in bytes, of the memory that encoding the answer needs besides its input."""
+    def memory_bytes(self, size: tuple[int, int], classes: int) -> int:
+        """Upper bound, in bytes, of the memory that encoding an answer of this (height, width) needs besides its input."""
+        pixels = size[0] * size[1]
         if self.needs_probabilities:
             return FIXED_BYTES + pixels * 4 * classes
         by_regions = self.format == "coco" or self.polygons
         picture = f"{self.format} {self.picture_format}" if self.is_picture else self.format
-        regions = region_bytes(pixels, self.polygons, shared=self.topology == "shared") if by_regions else 0
+        regions = region_bytes(size, self.polygons, shared=self.topology == "shared") if by_regions else 0
         extra = cutout_bytes(pixels) if self.format == "cutout" else regions
         return FIXED_BYTES + pixels * BYTES_PER_PIXEL[self._limited_part or picture] + extra
 
