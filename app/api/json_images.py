@@ -17,7 +17,7 @@ from app.telemetry import VALUE_LENGTH, excerpt, printable
 COPIES = 4  # of the body in memory: the body, its text, the image, and one more for a moment
 MOST_VALUES = 10_000  # in the JSON: each may take hundreds of bytes of memory, and an honest request has a few
 PIECE = 1 << 20  # characters that are decoded at once; a multiple of 4
-JSON_START = re.compile(rb'\s*[\[{"]')
+JSON_START = re.compile(rb'\s{0,1024}+[\[{"]')  # white space is bounded, since the whole body may be of it
 URL = re.compile(r"\s*(https?|ftp|file|s3|gs)://", re.IGNORECASE)
 EXAMPLE = {"inputs": "iVBORw0KGgo=", "parameters": {"format": "json"}}
 URLS = "the service does not fetch URLs, got {}; send the image itself: curl URL | curl --data-binary @- THIS_ADDRESS"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 from typing import Any
 
 import pytest
@@ -101,6 +102,12 @@ def test_an_image_that_is_declared_as_json_is_judged_by_its_bytes(client: TestCl
 
 
 URL = "https://images.example/cat.jpg"
+
+
+def test_json_may_begin_with_white_space_but_not_with_any_amount(client: TestClient) -> None:
+    body, headers = json.dumps({"inputs": TEXT}).encode(), {"Content-Type": "application/json"}
+    assert client.post("/segment", content=b" \r\n\t" + body, headers=headers).content == post(client).content
+    assert_problem(client.post("/segment", content=b" " * 5000 + body, headers=headers), 415, "none of PNG")
 
 
 @pytest.mark.parametrize(
