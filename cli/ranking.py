@@ -1,4 +1,4 @@
-"""`--rank`: the names of the images in a file, those first that the network is least sure of."""
+"""`--rank`: a file with the names of the images, the least confident first."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from cli.web import is_web
 class Ranking:
     """Orders the images of a run by the mean confidence of their pixels, the lowest first. For one thread.
 
-    name: of the file or object to write, `-` for stdout. It keeps the names in memory. Images that failed are left out. Raises
-    `OSError` for a name that cannot be written.
+    name: of the file or object to write, `-` for stdout. The names stay in memory until `write`. Failed images are left out.
+    Raises `OSError` for a folder, a web address, or a file that is one of the images.
     """
 
     def __init__(self, name: str, listing: Listing) -> None:

@@ -52,7 +52,7 @@ def read_web(address: str) -> tuple[bytes, str]:
 
 
 def web_version(address: str) -> str:
-    """The version of what is at the address now, asked for with HEAD. Empty if the server does not say it."""
+    """The present version of the file at the address, by a HEAD request. Empty if the server gives none."""
     with _errors():
         response = _client(address).head(_parsed(address))
     return _version(response.headers) if response.status_code == httpx.codes.OK else ""
@@ -98,7 +98,7 @@ def _client(address: str) -> httpx.Client:
 
 @cache
 def _open_client(this_machine: bool) -> httpx.Client:
-    """The client for all addresses of this machine, or of others, which are asked by the environment's proxies."""
+    """The client for addresses of this machine, or for others, which it reaches through the proxies of the environment."""
     try:
         return httpx.Client(
             transport=httpx.HTTPTransport() if this_machine else None, timeout=SILENCE_S,

@@ -15,7 +15,8 @@ IMAGE_ID = re.compile(rb'^\{"id":\d+')
 class CocoParts:
     """The parts of one image's document, as JSON.
 
-    image: its entry in `images`. categories, annotations: the entries of these lists, with commas. number: of annotations.
+    image: the image's entry in `images`. categories, annotations: the entries of these lists, with commas between them. number:
+    of annotations.
     """
 
     image: bytes
@@ -34,7 +35,7 @@ def split_document(document: bytes) -> CocoParts:
 
 
 def renumbered(parts: CocoParts, image_id: int, first_annotation: int) -> CocoParts:
-    """The parts with this id of the image, and ids of annotations from `first_annotation` on."""
+    """The same parts with this id of the image, and with ids of annotations that count from `first_annotation`."""
     numbers = count(first_annotation)
     annotations = IDS.sub(lambda _: b'%d,"image_id":%d' % (next(numbers), image_id), parts.annotations)
     return CocoParts(IMAGE_ID.sub(b'{"id":%d' % image_id, parts.image), parts.categories, annotations, parts.number)

@@ -22,14 +22,14 @@ def trace_shared(
     Neighbours have the same points along a common border, so there are no gaps and no overlaps between them; the polygons of
     all regions of all classes cover the image. Borders run along the sides of pixels: x and y are whole numbers. A point is
     removed while the triangle with its two neighbours is smaller than the square of `tolerance` (Visvalingam and Whyatt,
-    1993), unless borders would touch that did not. Points where three regions meet, and those on the image's edge, stay.
+    1993), unless separate borders would touch. Points where three regions meet, and those on the image's edge, stay.
     `check` is called before the simplification, then for every few regions, and may raise to end the work.
     Raises `AnswerTooLarge` beyond `most_borders` or `MOST_SHARED`.
     """
     polygons = _faces(class_map)
     check()
     corners, indices = shapely.get_coordinates(polygons, return_index=True)
-    order = np.lexsort((corners[:, 0], corners[:, 1], indices))  # a polygon has the pixel at its topmost, then leftmost corner
+    order = np.lexsort((corners[:, 0], corners[:, 1], indices))  # the pixel below and right of this corner is in the polygon
     firsts = order[np.searchsorted(indices, np.arange(len(polygons)))]
     columns, rows = corners[firsts].astype(np.int64).T
     of_polygons = regions.at(rows * class_map.shape[1] + columns)
@@ -56,7 +56,7 @@ def _faces(class_map: Ids) -> npt.NDArray[np.object_]:
         raise AnswerTooLarge(f"{problem} with topology=shared; leave it out")
     right = np.flatnonzero(differs_right)
     del differs_right
-    # the corners where unit sides begin: horizontal ones at their left, vertical ones at their top; the image's own edge too
+    # where unit sides begin, those of the image's edge too: horizontal ones at their left end, vertical ones at their top end
     top, left = np.arange(width), np.arange(height)
     rows, columns = np.divmod(np.concatenate([top, below + width, top + height * width]), width)
     side_rows, side_columns = right // width, right % width + 1

@@ -1,9 +1,10 @@
-"""The photo where the classes are, and nothing elsewhere: an RGBA picture whose edge follows the photo.
+"""Cuts classes out of a photo: an RGBA picture that is transparent elsewhere.
 
-A cell of the network covers many pixels of a photo, so its border is coarse. A guided filter (He, Sun and Tang 2010, "Guided
-Image Filtering") moves it to the edges of the photo: around each pixel, the opacity is a linear function of the three colours.
-The coefficients are found on a reduced photo and applied to the whole one (He and Sun 2015, "Fast Guided Filter").
-`benchmarks/studies/cutout.py` measures what that gains, and chose the constants.
+A cell of the network covers many pixels of a photo, so the borders of a class map are coarse. A guided filter (He, Sun and Tang
+2010, "Guided Image Filtering") moves them to the edges of the photo: around each pixel, the opacity is a linear function of the
+three colours. The coefficients are computed on a reduced photo and applied to the whole one (He and Sun 2015, "Fast Guided
+Filter").
+`benchmarks/studies/cutout.py` measures the gain; the constants are from there.
 """
 
 from __future__ import annotations
@@ -39,9 +40,8 @@ def cutout_png(
     """RGBA PNG (H, W) of a photo, uint8 (H, W, 3). Fully transparent pixels are black; the others have the photo's colours.
 
     class_map: uint8 (H, W). foreground: uint8 (H, W), 255 x the probability that a pixel's class is in `class_ids`. cell:
-    pixels of the photo that a cell of the network covers along an axis. In a band of two cells on each side of the border the
-    opacity comes from `foreground`, refined by the photo; elsewhere it is 255 or 0. `check` is called for every few rows, and
-    may raise.
+    pixels of the photo that a cell of the network covers along an axis. Within two cells of the border the opacity is the
+    filtered `foreground`; elsewhere it is 255 or 0. `check` is called for every few rows, and may raise.
     """
     height, width = class_map.shape
     inside = np.isin(np.arange(256), list(class_ids))
@@ -86,18 +86,18 @@ def _coefficients(photo: Pixels, inside: npt.NDArray[np.bool_], foreground: Pixe
         return [weight] * 5
     target = _reduced(foreground, factor)
     mean, means = _mean(target, radius), [_mean(color, radius) for color in colors]
-    with_target = [_mean(color * target, radius) - at * mean for color, at in zip(colors, means, strict=True)]
+    with_target = [_mean(c * target, radius) - color_mean * mean for c, color_mean in zip(colors, means, strict=True)]
     pairs = [(i, j) for i in range(3) for j in range(i, 3)]
     covariances: dict[tuple[int, int], Plane] = {
         (i, j): _mean(colors[i] * colors[j], radius) - means[i] * means[j] + np.float32(SMOOTHNESS * (i == j)) for i, j in pairs
     }
     del colors, target
-    slopes = _solved(covariances, with_target)
+    slopes = _solve(covariances, with_target)
     intercept = mean - slopes[0] * means[0] - slopes[1] * means[1] - slopes[2] * means[2]
     return [*(_mean(slope, radius) for slope in slopes), _mean(intercept, radius), weight]
 
 
-def _solved(matrix: dict[tuple[int, int], Plane], right: list[Plane]) -> list[Plane]:
+def _solve(matrix: dict[tuple[int, int], Plane], right: list[Plane]) -> list[Plane]:
     """Solves a symmetric system of three equations at each pixel, by its cofactors. matrix: its upper triangle."""
     (a, b, c), (d, e, f) = (matrix[0, 0], matrix[0, 1], matrix[0, 2]), (matrix[1, 1], matrix[1, 2], matrix[2, 2])
     first = [d * f - e * e, c * e - b * f, b * e - c * d]

@@ -20,10 +20,10 @@ from imaging.statistics import class_pixels
 def class_masks(
     class_map: npt.NDArray[np.uint8], labels: Sequence[Label], mean_confidence: Sequence[float], threshold: float
 ) -> list[dict[str, Any]]:
-    """The classes that are present, largest first, each as `label`, `score` (its mean confidence) and `mask`.
+    """The present classes, largest first, each with `label`, `score` (its mean confidence) and `mask`. Void is left out.
 
-    class_map: uint8 (H, W). A mask is an 8-bit grey PNG in base64, 255 where the class is. Void has none. threshold: 0 to 1;
-    classes of a lower score are left out.
+    class_map: uint8 (H, W). mean_confidence: by class id, 0 to 1. threshold: 0 to 1; classes of a lower score are left out. A
+    mask is an 8-bit grey PNG in base64, 255 where the class is.
     """
     pixels = class_pixels(class_map)
     present = [label for label in labels if pixels[label.id] and mean_confidence[label.id] >= threshold]

@@ -28,33 +28,33 @@ def keyhole(polygon: shapely.Polygon, check: Callable[[], None] = lambda: None) 
     ends = np.append(corners[1:], corners[:1], 0)
     ends[firsts[1:] - 1] = corners[firsts[:-1]]
     edges, xs = _edges_on_the_left(corners, ends, firsts)
-    turns = np.column_stack([xs, corners[firsts[1:-1], 1]])  # where the ring leaves for a hole
+    exits = np.column_stack([xs, corners[firsts[1:-1], 1]])  # for each hole: the point where a ring leaves towards it
     parents = np.searchsorted(firsts, edges, "right") - 1
-    order = np.lexsort((np.where(ends[edges, 0] < corners[edges, 0], -xs, xs), edges))  # in which the rings pass the turns
+    order = np.lexsort((np.where(ends[edges, 0] < corners[edges, 0], -xs, xs), edges))  # of the exits along the rings
     bounds = np.searchsorted(parents[order], np.arange(rings + 1)).tolist()
     pieces: list[Points] = []
-    pending = [(0, 0, bounds[0])]  # a ring, its corners up to which all is written, and the next of its turns
+    pending = [(0, 0, bounds[0])]  # a ring, the index of its next corner, and the index in `order` of its next exit
     while pending:
         check()
-        ring, written, turn = pending.pop()
-        if turn < bounds[ring + 1]:
-            hole = int(order[turn])
+        ring, corner, next_exit = pending.pop()
+        if next_exit < bounds[ring + 1]:
+            hole = int(order[next_exit])
             end = int(edges[hole]) + 1
-            pieces += [corners[written:end], turns[hole : hole + 1]]
-            pending += [(ring, end, turn + 1), (hole + 1, int(firsts[hole + 1]), bounds[hole + 1])]
+            pieces += [corners[corner:end], exits[hole : hole + 1]]
+            pending += [(ring, end, next_exit + 1), (hole + 1, int(firsts[hole + 1]), bounds[hole + 1])]
             continue
-        pieces.append(corners[written : firsts[ring + 1]])
+        pieces.append(corners[corner : firsts[ring + 1]])
         if ring:
-            pieces += [corners[firsts[ring] : firsts[ring] + 1], turns[ring - 1 : ring]]
+            pieces += [corners[firsts[ring] : firsts[ring] + 1], exits[ring - 1 : ring]]
     whole = np.concatenate(pieces)
     distinct: Points = whole[(whole != np.roll(whole, 1, 0)).any(1)]
     return distinct
 
 
 def _from_the_left(polygon: shapely.Polygon) -> tuple[Points, Integers]:
-    """The corners of the outer ring and of the holes, each from its leftmost one, and the index of each ring's first corner.
+    """The corners of the outer ring, then of each hole, float64 (N, 2); and the index of each ring's first corner, then N.
 
-    The last index is the number of corners.
+    Each ring begins at its leftmost corner.
     """
     corners, rings = shapely.get_coordinates(shapely.get_rings(polygon), return_index=True)
     is_end = np.append(rings[1:] != rings[:-1], True)  # a ring's last corner is its first one
@@ -68,9 +68,9 @@ def _from_the_left(polygon: shapely.Polygon) -> tuple[Points, Integers]:
 
 
 def _edges_on_the_left(begins: Points, ends: Points, firsts: Integers) -> tuple[Integers, Points]:
-    """For each hole: the nearest edge of another ring on the left of its leftmost corner, and the x where that is.
+    """For each hole: the index of the nearest edge to the left of its leftmost corner, and the x of that edge in its row.
 
-    begins, ends: corners of edges, ring by ring as from `_from_the_left`.
+    begins, ends: the two corners of each edge, float64 (N, 2), ring by ring. firsts: as from `_from_the_left`.
     """
     rings = np.repeat(np.arange(len(firsts) - 1), np.diff(firsts))
     starts = begins[firsts[1:-1]]

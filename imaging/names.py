@@ -19,14 +19,18 @@ from imaging.runs import column_runs
 Integers = npt.NDArray[np.int64]
 Box = tuple[int, int, int, int]
 LONGEST_SIDE = 256  # of the reduced class map on which names are placed; it bounds the work
-LINES, LEAST_SIZE = 30, 12  # a font size such that about so many lines fit into a square image, and the least in pixels
+LINES = 30  # of text that fit into a square image: the font's size
+LEAST_SIZE = 12  # of the font, in pixels
 MOST_NAMES = 100
 NO_CHARACTER = "\U0010ffff"  # which no font has
 
 
 @dataclass(frozen=True)
 class Name:
-    """A name to write: of this class id, in the box (left, top, right, bottom) in pixels, inside the image."""
+    """A class's name on a picture.
+
+    id: of the class. box: (left, top, right, bottom), in pixels, inside the image. font_size: in pixels.
+    """
 
     id: int
     text: str
@@ -36,13 +40,13 @@ class Name:
 
 
 def place_names(class_map: Pixels, shown: Sequence[int], names: Mapping[int, str]) -> list[Name]:
-    """Where to write the names of a class map's regions, uint8 (H, W); no two boxes overlap.
+    """The names to write on the regions of a class map, uint8 (H, W). Their boxes do not overlap.
 
-    shown: a table of 256 ids that replace the classes. names: by replaced id; those without a name get none.
-    Each region that is at least as thick as a line of text is high gets its name at its most inner point, the thickest first,
-    at most `MOST_NAMES`, unless an earlier name is there. A name that the font of Pillow cannot write, or that is wider than
-    the image, is replaced by the class id. Where even that has no space, there is no name. A class map of so many tiny regions
-    that `Regions` refuses it has no names.
+    shown: for each of 256 ids, the id that replaces it. names: by replaced id; regions of other ids get no name.
+    A region gets a name if a circle as wide as a line of text is high fits into it. The name is at the innermost point of the
+    region. Regions with the largest circles come first; there are at most `MOST_NAMES`, and a name that would overlap an
+    earlier one is left out. A name that Pillow's font cannot write, or that is wider than the image, is replaced by the class
+    id, and left out if that is too wide as well. There are no names if `Regions` raises `AnswerTooLarge`.
     """
     height, width = class_map.shape
     size = max(LEAST_SIZE, round(math.sqrt(height * width) / LINES))
@@ -54,18 +58,18 @@ def place_names(class_map: Pixels, shown: Sequence[int], names: Mapping[int, str
     if not reduced.size:
         return []
     texts: dict[int, str] = {}
-    placed: list[Name] = []
+    result: list[Name] = []
     for id, row, column in _inner_points(reduced, list(names), size / step / 2):
         if id not in texts:
             texts[id] = names[id] if _fits(names[id], font, width) else str(id)
         box = _box(texts[id], font, size, (column * step + step // 2, row * step + step // 2), (width, height))
-        if box and all(_apart(box, other.box) for other in placed):
-            placed.append(Name(id, texts[id], box, font, size))
-    return placed
+        if box and all(_apart(box, other.box) for other in result):
+            result.append(Name(id, texts[id], box, font, size))
+    return result
 
 
 def _inner_points(ids: Pixels, named: Sequence[int], radius: float) -> list[tuple[int, int, int]]:
-    """Class id, row and column of the most inner point of each region in which a circle of this radius fits, largest first."""
+    """Class id, row and column of the innermost point of each region into which a circle of this radius fits, largest first."""
     try:
         regions = Regions(column_runs(ids), named)
     except AnswerTooLarge:
@@ -124,4 +128,5 @@ def _box(text: str, font: FreeTypeFont, size: int, center: tuple[int, int], imag
 
 
 def _apart(one: Box, other: Box) -> bool:
+    """Whether the boxes do not overlap."""
     return one[2] <= other[0] or other[2] <= one[0] or one[3] <= other[1] or other[3] <= one[1]

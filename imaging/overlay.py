@@ -57,14 +57,14 @@ def overlay_picture(
         around = np.asarray(Image.fromarray(class_map[first : bottom + margin]).point(shown))
         _outline(band, _borders(around), radius, top - first)
         overlay.paste(band, (0, top))
-    wanted = {id: name for id, name in (names or {}).items() if id in class_ids}
-    for name in place_names(class_map, shown, wanted):
+    names_of_shown = {id: name for id, name in (names or {}).items() if id in class_ids}
+    for name in place_names(class_map, shown, names_of_shown):
         _write(overlay, name, palette[name.id])
     return picture_file(overlay, image_format, PHOTOGRAPHS[image_format])
 
 
 def _shown_ids(class_ids: Collection[int]) -> list[int]:
-    """A table of 256 ids in which all classes that are not shown are one."""
+    """For each of 256 ids, the id that replaces it: its own if it is shown; the others get one common id."""
     hidden = next((id for id in range(COLORS) if id not in class_ids), 0)
     return [id if id in class_ids else hidden for id in range(COLORS)]
 
@@ -93,7 +93,7 @@ def _dilated(flags: Flags, radius: int) -> Flags:
         window = 2 * radius + 1
         padded = np.moveaxis(np.pad(flags, [(radius, radius) if axis == a else (0, 0) for a in (0, 1)]), axis, 0)
         covered = 1
-        while covered < window:  # doubles the number of pixels that each one answers for
+        while covered < window:  # each step doubles the number of pixels that a pixel covers
             step = min(covered, window - covered)
             padded = padded[:-step] | padded[step:]
             covered += step

@@ -1,4 +1,4 @@
-"""Display colours: made to be told apart over photographs, for any label set, by colour-blind people too.
+"""Display colours: easy to tell apart over photographs, for any label set, by colour-blind people too.
 
 The rule: of all sRGB colours whose channels are multiples of 17, those of medium lightness and clear chroma in OKLCH are
 candidates. Each class takes, in the order of the ids, the candidate that is farthest from the colours before it. The distance
@@ -42,7 +42,7 @@ VISIONS: dict[Vision, list[list[float]]] = {
         [-0.011820, 0.042940, 0.968881],
     ],
 }
-"""Matrices from the linear RGB of a colour to that of the colour that is seen."""
+"""For each vision, the matrix that turns the linear RGB of a colour into that of the colour as it is seen."""
 RGB_TO_CONES = [
     [0.4122214708, 0.5363325363, 0.0514459929],
     [0.2119034982, 0.6806995451, 0.1073969566],
@@ -70,32 +70,37 @@ def display_palette(labels: Sequence[Label]) -> list[Color]:
 
 def oklab(colors: npt.ArrayLike, vision: Vision = "normal") -> Floats:
     """sRGB colours (N, 3), 0 to 255, as someone of this vision sees them: OKLab (N, 3), lightness 0 to 1."""
-    values = np.asarray(colors, np.float64) / 255
-    linear = np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4)
-    seen = np.clip(linear @ np.transpose(VISIONS[vision]), 0, 1)
-    result: Floats = np.cbrt(seen @ np.transpose(RGB_TO_CONES)) @ np.transpose(CONES_TO_OKLAB)
+    rgb = np.clip(_linear(colors) @ np.transpose(VISIONS[vision]), 0, 1)
+    result: Floats = np.cbrt(rgb @ np.transpose(RGB_TO_CONES)) @ np.transpose(CONES_TO_OKLAB)
     return result
 
 
 def is_light(color: Color) -> bool:
     """Whether black text is easier to read on this colour than white text: by the contrast ratio of WCAG 2."""
-    values = np.asarray(color) / 255
-    linear = np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4)
-    return bool((linear @ [0.2126, 0.7152, 0.0722] + 0.05) ** 2 > 0.05 * 1.05)
+    luminance = _linear(color) @ [0.2126, 0.7152, 0.0722]
+    return bool(
+        (luminance + 0.05) ** 2 > 0.05 * 1.05
+    )  # equal contrast to black and to white: (L + 0.05) / 0.05 = 1.05 / (L + 0.05)
+
+
+def _linear(colors: npt.ArrayLike) -> Floats:
+    """The linear RGB, 0 to 1, of sRGB colours, 0 to 255, in the same shape (IEC 61966-2-1)."""
+    values = np.asarray(colors, np.float64) / 255
+    return np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4)
 
 
 @cache
 def _distinct_colors(count: int) -> list[Color]:
-    """The first colours of one endless list; see the rule above."""
+    """So many colours by the rule above. A larger count gives the same colours and more."""
     candidates = np.stack(np.meshgrid(CHANNELS, CHANNELS, CHANNELS, indexing="ij"), -1).reshape(-1, 3)
-    lightness, *green_red_blue_yellow = oklab(candidates).T
-    chroma = np.hypot(*green_red_blue_yellow)
+    lightness, a, b = oklab(candidates).T
+    chroma = np.hypot(a, b)
     candidates = candidates[(lightness >= LIGHTNESS[0]) & (lightness <= LIGHTNESS[1]) & (chroma >= LEAST_CHROMA)]
-    seen = {vision: oklab(candidates, vision) for vision in VISIONS}
+    points_of = {vision: oklab(candidates, vision) for vision in VISIONS}
     distances = np.full(len(candidates), np.inf)
     colors: list[Color] = [BACKGROUND_COLOR]
     for _ in range(count):
-        for vision, points in seen.items():
+        for vision, points in points_of.items():
             to_last = np.linalg.norm(points - oklab([colors[-1]], vision), axis=1)
             np.minimum(distances, to_last if vision == "normal" else SIMULATED_WEIGHT * to_last, out=distances)
         red, green, blue = candidates[np.argmax(np.round(distances, DECIMALS))].tolist()
