@@ -26,6 +26,7 @@ from training.commands.command import run_command
 from training.commands.export import export_float32, missing_packages, remove_stale
 from training.commands.train_arguments import FLAGS, check_arguments, parser
 from training.commands.train_data import plan_training, read_training_data, survey_groups
+from training.commands.train_seeds import write_seed_files
 from training.commands.train_weights import TrainingWeights, scores
 from training.data.demo import write_demo_data
 from training.data.groups import EACH
@@ -73,6 +74,8 @@ def _train(args: argparse.Namespace, arguments: list[str]) -> None:
     with _demo_data(args) if args.demo else nullcontext(), join(choose_device(args.device)) as (world, device):
         if args.group == EACH:
             _train_each_group(args, arguments, world, device)
+        elif args.seeds > 1:
+            _train_each_seed(args, arguments, world, device)
         else:
             _train_once(args, arguments, world, device)
 
@@ -100,22 +103,45 @@ def _train_each_group(args: argparse.Namespace, arguments: list[str], world: Wor
     scores = {}
     for group in world.from_first(lambda: survey_groups(args, survey_file)):
         changed = argparse.Namespace(**vars(args) | {"group": group, "out": args.out / group})
-        if (score := _train_once(changed, arguments, world, device, survey_file)) is not None:
-            scores[group] = score
+        if (training := _train_once(changed, arguments, world, device, survey_file)) is not None:
+            scores[group] = training.mean_iou
     if scores:  # only the first process has scores
         print(", ".join(f"{group} {score:.4f}" for group, score in scores.items()))
         print(f"mean of {len(scores)} groups: {sum(scores.values()) / len(scores):.4f}")
 
 
+def _train_each_seed(args: argparse.Namespace, arguments: list[str], world: World, device: torch.device) -> None:
+    """Trains `--seeds` times, with the recipe's seed and the numbers after it, each into a folder `seed-N`.
+
+    Writes and prints what `write_seed_files` says. All trainings use one survey.
+    """
+    first = _stated_recipe(args).seed
+    trainings = {}
+    for seed in range(first, first + args.seeds):
+        changed = argparse.Namespace(**vars(args) | {"seed": seed, "out": args.out / f"seed-{seed}"})
+        if (training := _train_once(changed, arguments, world, device, args.out / SURVEY)) is not None:
+            trainings[seed] = training
+    if trainings:  # only the first process has them
+        path, report, text = write_seed_files(trainings, args.out)
+        print(f"\n{text}")
+        print(f"wrote {report}, {path} and {path.with_suffix('.md')}")
+        _export(path)
+
+
+def _stated_recipe(args: argparse.Namespace) -> Recipe:
+    """The recipe of the command's file and options, before it follows the data."""
+    flags = {name: value for name in FLAGS if (value := getattr(args, name)) is not None}
+    return make_recipe(args.recipe, parse_changes(args.set) | flags)
+
+
 def _train_once(
     args: argparse.Namespace, arguments: list[str], world: World, device: torch.device, survey_file: Path | None = None
-) -> float | None:
-    """Runs one training and writes its files; gives the final mean IoU, or None in all processes but the first.
+) -> TrainingWeights | None:
+    """Runs one training and writes its files; gives them with the final score, or None in all processes but the first.
 
     survey_file: where the records of the data are kept (default: in the folder `--out`).
     """
-    flags = {name: value for name in FLAGS if (value := getattr(args, name)) is not None}
-    stated = make_recipe(args.recipe, parse_changes(args.set) | flags)
+    stated = _stated_recipe(args)
     data = world.from_first(lambda: read_training_data(args, survey_file or args.out / SURVEY))
     recipe = world.from_first(lambda: plan_training(stated, data.train, args.start, device))
     split, validation = data.train.split, data.validation.split
@@ -148,11 +174,14 @@ def _train_once(
         if world.first:
             weights.save_checkpoint()
         raise
-    return _finish(args, net, progress, weights) if world.first else None
+    if not world.first:
+        return None
+    _finish(args, net, progress, weights)
+    return weights
 
 
-def _finish(args: argparse.Namespace, net: FCN, progress: Progress, weights: TrainingWeights) -> float:
-    """Writes the weights file, curves, card and export, with the score on val; gives the mean IoU.
+def _finish(args: argparse.Namespace, net: FCN, progress: Progress, weights: TrainingWeights) -> None:
+    """Writes the weights file, curves, card and export, with the score on val.
 
     The network is that of the last epoch, or with `--stop-after` that of the best one.
     """
@@ -168,14 +197,13 @@ def _finish(args: argparse.Namespace, net: FCN, progress: Progress, weights: Tra
     if scorer.matrix is None:  # no epoch was left to train, or another network than the last is kept
         scorer(net)
     assert scorer.matrix is not None
-    path = args.out / f"{args.name}.safetensors"
+    path = weights.final
     save_weights(path, half_tensors(net), replace(manifest, scores=scores(scorer, weights.data_name)))
     shutil.copyfile(args.out / "curves.csv", path.with_suffix(".curves.csv"))
     write_card(path)
     print(table(scorer.matrix, validation.labels.names))
     print(f"wrote {path} and {path.with_suffix('.md')}")
     _export(path)
-    return scorer.matrix.mean_iou
 
 
 def _export(path: Path) -> None:

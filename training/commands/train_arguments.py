@@ -8,7 +8,7 @@ from pathlib import Path
 
 from model.command_line import CommandParser
 from training.commands.mask_arguments import add_split_arguments
-from training.data.groups import GROUP, PATTERN_HELP
+from training.data.groups import EACH, GROUP, PATTERN_HELP
 from training.learning.augmentation import CACHE_MB
 
 LONGEST_NAME = 200  # bytes, without endings such as .safetensors
@@ -34,6 +34,13 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--score-map", help="score on fewer classes than the trained ones; written as --class-map")
     p.add_argument(
         "--group", help="score on this group of the train split, and train on its other groups; each: every group in turn"
+    )
+    p.add_argument(
+        "--seeds",
+        type=int,
+        default=1,
+        metavar="N",
+        help="train N times with other seeds; tells mean and spread of the scores, and averages the weights (default: 1)",
     )
     p.add_argument("--group-pattern", default=GROUP, help=PATTERN_HELP)
     p.add_argument(
@@ -90,6 +97,10 @@ def check_arguments(args: argparse.Namespace) -> None:
     if args.evaluate_every < 1 or args.workers < 0 or args.cache_mb < 0:
         values = f"{args.evaluate_every}, {args.workers} and {args.cache_mb}"
         raise ValueError(f"--evaluate-every must be at least 1, --workers and --cache-mb at least 0, got {values}")
+    if args.seeds < 1:
+        raise ValueError(f"--seeds must be the number of trainings, at least 1, got {args.seeds}")
+    if args.seeds > 1 and args.group == EACH:
+        raise ValueError("--seeds goes with one training set: name a group in place of --group each, or leave --seeds out")
     if args.stop_after < 0:
         raise ValueError(f"--stop-after must be at least 1, or 0 to train all epochs, got {args.stop_after}")
     name = args.name

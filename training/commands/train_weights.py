@@ -33,6 +33,17 @@ class TrainingWeights:
     data_name: str
 
     @property
+    def final(self) -> Path:
+        """The file that the training ends with."""
+        return self.folder / f"{self.name}.safetensors"
+
+    @property
+    def mean_iou(self) -> float:
+        """The last scored network's."""
+        assert self.scorer.matrix is not None
+        return self.scorer.matrix.mean_iou
+
+    @property
     def last(self) -> Path:
         return self.folder / f"{self.name}-last.safetensors"
 

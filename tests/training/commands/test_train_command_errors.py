@@ -33,6 +33,8 @@ from training.data.demo import write_demo_data
         (["--device", "abacus"], "device must be auto, cpu"),
         (["--set", "learnin_rate=1"], "unknown 'learnin_rate'"),
         (["--evaluate-every", "0"], "evaluate-every must be at least 1"),
+        (["--seeds", "0"], "--seeds must be the number of trainings, at least 1, got 0"),
+        (["--seeds", "2", "--group", "each"], "--seeds goes with one training set"),
         (["--cache-mb", "-1"], "--workers and --cache-mb at least 0, got 5, 0 and -1"),
         (["--group-pattern", "x"], "give --group NAME with --group-pattern"),
         (["--demo", "--data", "{tmp}"], "--demo trains on generated shapes; leave out --data"),
