@@ -32,9 +32,9 @@ def check_aliases(aliases: Mapping[str, str], labels: Sequence[Label]) -> None:
 
 
 def match(labels: Sequence[Label], names: Mapping[str, str], aliases: Mapping[str, str]) -> dict[int, str]:
-    """The label of the tool for each class id that has one: that of its alias, else the one of its name in any case.
+    """The tool's label for each class id: the label of the class's alias, or else of its name, upper or lower case.
 
-    names: the labels of the tool, by each of their names. Classes without a label, and labels without a class, are left out.
+    names: the tool's labels, by each of their names. Classes without a label, and labels without a class, are left out.
     """
     own = {name.casefold(): label for name, label in aliases.items()}
     folded = {name.casefold(): label for name, label in reversed(list(names.items()))}
@@ -47,5 +47,5 @@ def match(labels: Sequence[Label], names: Mapping[str, str], aliases: Mapping[st
 
 
 def is_background(label: Label) -> bool:
-    """Whether this is the class of what is no object: `background`, `Background` or `_background_`."""
+    """Whether the class is named `background`, `Background` or `_background_`."""
     return label.name.strip().strip("_").casefold() == BACKGROUND

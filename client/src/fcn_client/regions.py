@@ -1,4 +1,4 @@
-"""Connected regions of a class map, as label tools take them: a mask or an outline with a score.
+"""The connected regions of a class map, for label tools: masks or outlines, each with a score.
 
 Needs scipy, which the extras `cvat` and `label-studio` bring.
 """
@@ -21,8 +21,8 @@ from fcn_client.results import Segmentation
 class Region:
     """Pixels of one class that touch at their sides.
 
-    id: of the class. score: mean confidence of the pixels, 0 to 1. left, top: of its box, in pixels. mask: bool (H, W) of the
-    size of its box.
+    id: of the class. score: mean confidence of the pixels, 0 to 1. left, top: the position of its box, in pixels. mask: bool
+    (H, W), in which H and W are the size of the box.
     """
 
     id: int
@@ -45,7 +45,7 @@ class Outline:
 
 
 def regions(result: Segmentation, ids: Collection[int]) -> Iterator[Region]:
-    """The regions of these classes, class by class, from top to bottom. The result must have a confidence map."""
+    """The regions of these classes, class by class, from top to bottom. Raises `ValueError` without a confidence map."""
     confidence = _confidence(result)
     for id in sorted(set(ids) & {entry.id for entry in result.classes}):
         numbers, _ = ndimage.label(result.class_map == id)
@@ -55,10 +55,7 @@ def regions(result: Segmentation, ids: Collection[int]) -> Iterator[Region]:
 
 
 def outlines(result: Segmentation, document: Mapping[str, Any]) -> Iterator[Outline]:
-    """The polygons of a COCO document of the same image.
-
-    result: gives the classes' ids and the confidence map, which it must have.
-    """
+    """The polygons of a COCO document of the same image, in its order. Raises `ValueError` without a confidence map."""
     confidence = _confidence(result)
     ids = {label.name: label.id for label in result.labels}
     names = {entry["id"]: entry["name"] for entry in document["categories"]}

@@ -40,7 +40,7 @@ class Settings:
     """What the backend needs to know.
 
     service, api_key: the segmentation service and its key. options: of every request to it. tolerance: of polygons, in pixels.
-    aliases: the labels of classes that are named otherwise in Label Studio. studio: Label Studio's address and key; without an
+    aliases: by class, its label in Label Studio, where the names differ. studio: Label Studio's address and key; without an
     address, both are those that its `/setup` sends. user, password: what Label Studio must send as HTTP Basic authentication;
     empty means nothing. setup_timeout: seconds that the service has to say which models it has.
     """
@@ -61,7 +61,7 @@ class Unusable(Exception):
 
 
 class Backend:
-    """The routes' work. It lives on one event loop; images are fetched, and answers encoded, on threads."""
+    """Answers the routes. It runs on one event loop, and fetches images and encodes answers in threads."""
 
     def __init__(self, settings: Settings, client: AsyncSegmentClient, quick: AsyncSegmentClient) -> None:
         """quick: a client that gives up within `settings.setup_timeout`."""
@@ -125,7 +125,7 @@ class Backend:
         return JSONResponse({"versions": [version({"name": model.name, "sha256": model.sha256})]})
 
     def _warn_once(self, message: str) -> None:
-        """Logs a warning, unless it is the one before: Label Studio calls `/setup` whenever it shows a project's models."""
+        """Logs a warning, unless the last was the same. Label Studio calls `/setup` whenever it shows a project's models."""
         if message != self._warning:
             log.warning("%s", message)
         self._warning = message

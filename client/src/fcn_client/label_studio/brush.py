@@ -1,4 +1,4 @@
-"""Encodes masks as Label Studio's brush labels have them.
+"""Encodes masks in the format of Label Studio's brush labels.
 
 Source of the format: `label_studio_sdk/converter/brush.py` (`decode_rle`) of label-studio-sdk 2.1. The bits are: the number of
 values (32), the bits of a value less one (5), four sizes of lengths less one (4 each), then the runs. A run is: 1, the index of
@@ -19,14 +19,15 @@ INSIDE, OUTSIDE = f"{255:08b}", f"{0:08b}"
 def encode(mask: npt.NDArray[np.bool_], *, left: int, top: int, size: tuple[int, int]) -> list[int]:
     """The bytes of a mask, as a list of integers.
 
-    mask: bool (h, w), a part of the image. left, top: where it lies. size: height and width of the image.
+    mask: bool (h, w), a part of the image. left, top: the position of this part, in pixels. size: (height, width) of the
+    image.
     """
     height, width = size
     rows, columns = mask.shape
     lines = np.zeros((rows, width), bool)
     lines[:, left : left + columns] = mask
     padded = np.concatenate([[False], lines.ravel(), [False]])
-    edges = np.flatnonzero(padded[1:] != padded[:-1]) + top * width  # where runs inside begin and end, by turns
+    edges = np.flatnonzero(padded[1:] != padded[:-1]) + top * width  # where runs inside begin, and where they end, alternately
     lengths = np.diff(np.concatenate([[0], edges, [height * width]])).tolist()
     bits = [f"{height * width * CHANNELS:032b}", f"{VALUE_BITS - 1:05b}", *(f"{bits - 1:04b}" for bits in SIZES)]
     bits += [_run(length * CHANNELS, (OUTSIDE, INSIDE)[turn % 2]) for turn, length in enumerate(lengths)]

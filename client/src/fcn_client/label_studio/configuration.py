@@ -21,8 +21,9 @@ class UnusableConfiguration(ValueError):
 class Control:
     """The tag that takes the answers.
 
-    kind: of its results. from_name: its name. to_name: that of the image's tag. field: of a task's data, it holds the image's
-    address. labels: what results call each label, which is its alias if it has one, by its value and by its alias.
+    kind: the type of its results. from_name: its name. to_name: the name of the image's tag. field: the field of a task's data
+    that has the image's address. labels: the names of labels in results, by value and by alias; a label with an alias is named
+    by the alias.
     """
 
     kind: Kind

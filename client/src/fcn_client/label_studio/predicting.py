@@ -38,8 +38,8 @@ class Predictor:
     async def predict(self, image: bytes, control: Control) -> dict[str, Any]:
         """The prediction: a result for each connected region of a class that has a label.
 
-        The score of a result is its pixels' mean confidence, that of the prediction the whole image's: Label Studio shows least
-        sure tasks first by it. Raises `SegmentError`.
+        The score of a result is the mean confidence of its pixels. The score of the prediction is that of all pixels; Label
+        Studio can sort tasks by it. Raises `SegmentError`.
         """
         result = await self.client.segment(image, confidence=True, **self.options)
         document: dict[str, Any] = {}
@@ -59,7 +59,7 @@ class Predictor:
 
 
 def version(model: Mapping[str, str]) -> str:
-    """The model's name and the first digits of its sha256: Label Studio asks again for tasks once it changes."""
+    """The model's name and the first digits of its sha256. Label Studio asks for predictions again once this changes."""
     return f"{model['name']} {model['sha256'][:8]}"
 
 
