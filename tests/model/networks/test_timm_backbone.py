@@ -54,7 +54,7 @@ def small(name: str = "test_efficientnet") -> FCN:
     return randomise(build("fcn8s", f"timm/{name}", 3, head_width=8)).eval()
 
 
-@pytest.fixture(params=["test_efficientnet", "test_convnext"])
+@pytest.fixture(params=["test_convnext", pytest.param("test_efficientnet", marks=pytest.mark.long)])
 def master(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     net = small(request.param)
     path = tmp_path / "encoder.safetensors"
