@@ -1,4 +1,4 @@
-"""What values parameters accept, in words, for errors about values that are not accepted."""
+"""Says in words which values parameters accept, for errors about other values."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from app.telemetry import excerpt
 
 
 def describe(errors: Iterable[Mapping[str, Any]], source: str) -> str:
-    """What is wrong with the values of parameters: what came, and what is accepted. errors: those of pydantic."""
+    """The detail of an error: for each wrong value, what is accepted and what came. errors: as `ValidationError.errors` gives.
+
+    source: where the values stand, such as `query`.
+    """
     wrong: dict[str, object] = {}
     for error in errors:
         name = next((str(part) for part in error["loc"] if part in SegmentQuery.model_fields), "")

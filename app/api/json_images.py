@@ -14,8 +14,8 @@ from pydantic_core import from_json
 from app.api.errors import BadParameter, BadRequest, UnsupportedType
 from app.telemetry import VALUE_LENGTH, excerpt, printable
 
-COPIES = 4  # of the body in memory: the body, its text, the image, and one more for a moment
-MOST_VALUES = 10_000  # in the JSON: each may take hundreds of bytes of memory, and an honest request has a few
+COPIES = 4  # of the body in memory: the body, its text, the image, and a short-lived one
+MOST_VALUES = 10_000  # in the JSON; each may take hundreds of bytes of memory
 PIECE = 1 << 20  # characters that are decoded at once; a multiple of 4
 JSON_START = re.compile(rb'\s{0,1024}+[\[{"]')  # white space is bounded, since the whole body may be of it
 URL = re.compile(r"\s*(https?|ftp|file|s3|gs)://", re.IGNORECASE)
@@ -24,14 +24,14 @@ URLS = "the service does not fetch URLs, got {}; send the image itself: curl URL
 
 
 def looks_like_json(body: bytes) -> bool:
-    """Whether the body begins as JSON does. No image format begins so."""
+    """Whether the body begins as JSON. No image format does."""
     return JSON_START.match(body) is not None
 
 
 async def image_in_json(body: bytes) -> tuple[bytes, Mapping[str, object]]:
-    """The image's bytes, and the request's parameters. The bytes may be of any format, or no image at all.
+    """The image's bytes, not checked, and the request's parameters.
 
-    Raises `BadRequest` for what is not such JSON, `UnsupportedType` for a URL, and `BadParameter` for a name that is not known.
+    Raises `BadRequest` for other JSON and other bodies, `UnsupportedType` for a URL, and `BadParameter` for an unknown name.
     """
     document = parse_object(body, EXAMPLE)
     del body
@@ -43,7 +43,7 @@ async def image_in_json(body: bytes) -> tuple[bytes, Mapping[str, object]]:
         raise BadRequest(f"the JSON has no text `inputs`; send {json.dumps(EXAMPLE)}")
     if document:
         name = printable(next(iter(document)), VALUE_LENGTH)
-        raise BadParameter(f"the JSON has a name {name}, and only inputs and parameters are read; put it into parameters")
+        raise BadParameter(f"the JSON has an unknown name {name}; put it into parameters")
     if parameters is not None and not isinstance(parameters, dict):
         raise BadParameter(f"parameters: must be an object of names and values, got {excerpt(parameters)}")
     return await _decoded(inputs), parameters or {}

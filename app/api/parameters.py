@@ -1,4 +1,4 @@
-"""The parameters of a request: their names and values, from its query, a form's fields or JSON."""
+"""Reads the parameters of a request from its query, a form's fields or JSON, and checks their names."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from app.api.schemas import SegmentQuery
 from app.telemetry import VALUE_LENGTH, excerpt, printable
 
 UNAVAILABLE = {"overlap_mask_area_threshold": "masks of different classes never overlap; leave it out"}
-"""Parameters of other services that have no meaning here, and why."""
+"""Parameters of other services that this one lacks, and why."""
 
 
 async def check_names(request: Request) -> None:
@@ -48,9 +48,9 @@ def form_values(form: FormData) -> dict[str, object]:
 
 
 def with_values(query: SegmentQuery, values: object, source: str) -> SegmentQuery:
-    """The parameters of the query and these values. source: where the values stand, for errors.
+    """The parameters of the query, and these values. values: by name. source: where they stand, for errors.
 
-    Raises `BadParameter` for a value that is not accepted, for an unknown name, and for one that the query has as well.
+    Raises `BadParameter` if `values` is no mapping, and for a wrong value, an unknown name, or a name that the query has too.
     """
     if not isinstance(values, Mapping):
         raise BadParameter(f"{source}: must be an object of names and values, got {excerpt(values)}")
