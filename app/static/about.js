@@ -1,6 +1,6 @@
 /** What the page says of the model before any photo: its name, device, scores and classes. */
 import { readJson } from "./api.js";
-import { displayed } from "./colors.js";
+import { withDisplayColors } from "./colors.js";
 import { $, make, percent } from "./dom.js";
 
 const row = (term, ...values) => [make("dt", { textContent: term }), ...values.map((value) => make("dd", {}, value))];
@@ -31,13 +31,13 @@ export async function showInfo(key, model = "") {
   )));
   $("score-table").hidden = !scores.length;
   const { max_upload_mb: megabytes, max_megapixels: megapixels } = info.limits ?? {};
-  if (megabytes && megapixels) $("limits").textContent = `Up to ${megabytes} MB and ${megapixels} megapixels a picture.`;
+  if (megabytes && megapixels) $("limits").textContent = `Up to ${megabytes} MB and ${megapixels} megapixels for each photo.`;
   $("about").hidden = false;
 }
 
 export function showClasses(classes) {
   if (!Array.isArray(classes)) return;
-  $("known").replaceChildren(...displayed(classes).map(({ name, color }) => {
+  $("known").replaceChildren(...withDisplayColors(classes).map(({ name, color }) => {
     const swatch = make("span", { className: "swatch" });
     swatch.style.backgroundColor = color;
     return make("li", {}, swatch, name);

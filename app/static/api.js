@@ -7,14 +7,14 @@ export const absolute = (path) => new URL(`../${path}`, import.meta.url).href;
 const headers = (key) => (key ? { "X-API-Key": key } : {});
 
 /** Posts the file as a form; gives the answer as a blob. XMLHttpRequest, as fetch reports no progress of an upload. */
-export function upload(file, query, key, { progress, sent, signal }) {
+export function upload(file, query, key, { onProgress, onSent, signal }) {
   return new Promise((resolve, reject) => {
     const request = new XMLHttpRequest();
     request.open("POST", absolute(`segment?${query}`));
     request.responseType = "blob";
     for (const [name, value] of Object.entries(headers(key))) request.setRequestHeader(name, value);
-    request.upload.onprogress = (event) => event.lengthComputable && progress(event.loaded / event.total);
-    request.upload.onload = sent;
+    request.upload.onprogress = (event) => event.lengthComputable && onProgress(event.loaded / event.total);
+    request.upload.onload = onSent;
     request.onload = async () => {
       if (request.status === 200) resolve(request.response);
       else reject(await problemOf(request.status, request.getResponseHeader("Retry-After"), request.response, key));

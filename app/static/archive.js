@@ -1,14 +1,14 @@
 /** One file for all photos: a zip, or one COCO document. */
-import { joinedCoco } from "./coco.js";
+import { joinCoco } from "./coco.js";
 import { $, make, save, showStatus } from "./dom.js";
 import { fileName, fileOf } from "./downloads.js";
 import { FORMATS } from "./formats.js";
 import { uniqueNames, zipOf } from "./zip.js";
 
-async function joined(files, id) {
+async function joinFiles(files, id) {
   if (id !== "coco") return { blob: await zipOf(files), name: `segmented-${id}.zip` };
   const documents = await Promise.all(files.map(async ({ blob }) => JSON.parse(await blob.text())));
-  return { blob: new Blob([JSON.stringify(joinedCoco(documents))], { type: "application/json" }), name: "segmented-coco.json" };
+  return { blob: new Blob([JSON.stringify(joinCoco(documents))], { type: "application/json" }), name: "segmented-coco.json" };
 }
 
 const plural = (count, word) => `${count} ${word}${count === 1 ? "" : "s"}`;
@@ -47,12 +47,12 @@ export function watchArchive({ items, settings, showError }) {
       if (!result) showStatus("Stopped. Nothing was saved.");
       else {
         const { files, failures } = result;
-        const without = failures.length ? ` Without ${plural(failures.length, "photo")}: ${failures[0]}` : "";
+        const missing = failures.length ? ` ${plural(failures.length, "photo")} failed: ${failures[0]}` : "";
         if (files.length) {
-          const { blob, name } = await joined(files, $("all-format").value);
+          const { blob, name } = await joinFiles(files, $("all-format").value);
           save(blob, name);
-          showStatus(`${name} is saved, with ${plural(files.length, "photo")}.${without}`);
-        } else showStatus(`Nothing was saved.${without}`);
+          showStatus(`${name} is saved, with ${plural(files.length, "photo")}.${missing}`);
+        } else showStatus(`Nothing was saved.${missing}`);
       }
     } catch (error) {
       showError(error);

@@ -2,13 +2,13 @@
 import { Problem } from "./problems.js";
 
 /** Image and annotation ids are counted anew; the documents must have the same categories. */
-export function joinedCoco(documents) {
+export function joinCoco(documents) {
   const categories = documents[0]?.categories ?? [];
   const images = [];
   const annotations = [];
   for (const document of documents) {
     if (JSON.stringify(document.categories) !== JSON.stringify(categories)) {
-      throw new Problem("No single COCO file", "These photos were answered by models with different classes. Run them again with one model.");
+      throw new Problem("No single COCO file", "The models of these photos have different classes. Run the photos again with one model.");
     }
     const ids = new Map();
     for (const image of document.images) {

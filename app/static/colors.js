@@ -1,7 +1,7 @@
 /** The colours in which the page shows the classes: made to be seen, unlike those of many label sets. */
 import { readJson } from "./api.js";
 
-const known = new Map();
+const colorsByModel = new Map();
 
 /** Black or white, whichever is better to read on this colour (WCAG 2.2, relative luminance). */
 export function inkOn(color) {
@@ -13,15 +13,15 @@ export function inkOn(color) {
 }
 
 /** The classes of a model with `color` as the page shows it. */
-export const displayed = (classes) =>
+export const withDisplayColors = (classes) =>
   classes.map((entry) => ({ ...entry, color: entry.display_color ?? entry.color }));
 
 /** Display colours by class id of the model of this name; empty where the service does not say them. */
 export async function colorsOf(model, key) {
-  if (!known.has(model)) {
+  if (!colorsByModel.has(model)) {
     const models = await readJson("models", key);
     if (!Array.isArray(models)) return new Map();
-    for (const { name, classes } of models) known.set(name, new Map(displayed(classes ?? []).map(({ id, color }) => [id, color])));
+    for (const { name, classes } of models) colorsByModel.set(name, new Map(withDisplayColors(classes ?? []).map(({ id, color }) => [id, color])));
   }
-  return known.get(model) ?? new Map();
+  return colorsByModel.get(model) ?? new Map();
 }

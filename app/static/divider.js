@@ -1,7 +1,7 @@
 /** The line between the photo (left) and its classes (right): dragged, or moved by arrow keys. */
 export class Divider {
-  constructor(stage, handle, covered, moved) {
-    Object.assign(this, { stage, handle, covered, moved, allowed: true });
+  constructor(stage, handle, upperLayer, onMove) {
+    Object.assign(this, { stage, handle, upperLayer, onMove, allowed: true });
     this.set(50);
     handle.addEventListener("pointerdown", (event) => {
       event.preventDefault();
@@ -30,18 +30,18 @@ export class Divider {
   set(value) {
     this.value = Math.min(100, Math.max(0, value));
     this.handle.style.left = `${this.value}%`;
-    this.covered.style.clipPath = `inset(0 0 0 ${this.value}%)`;
+    this.upperLayer.style.clipPath = `inset(0 0 0 ${this.value}%)`;
     this.handle.setAttribute("aria-valuenow", Math.round(this.value));
     this.handle.setAttribute("aria-valuetext", `${Math.round(this.value)} % photo`);
     this.stage.classList.toggle("no-before", this.value < 14);
     this.stage.classList.toggle("no-after", this.value > 86);
-    this.moved();
+    this.onMove();
   }
 
   /** Without a photo beneath there is nothing to compare with. */
   allow(allowed) {
     this.allowed = allowed;
     this.handle.hidden = !allowed;
-    this.covered.style.clipPath = allowed ? `inset(0 0 0 ${this.value}%)` : "none";
+    this.upperLayer.style.clipPath = allowed ? `inset(0 0 0 ${this.value}%)` : "none";
   }
 }

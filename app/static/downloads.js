@@ -22,9 +22,9 @@ function shownClasses(segments, view) {
 
 /** The overlay by the service, where the browser cannot show the photo or cannot make a picture of its size. */
 function servedOverlay(item, { segments, view, opacity, withNames, key }) {
-  const shown = segments.classes.some((entry) => entry.id !== VOID && isShownIn(view)(entry));
-  const more = shown ? { alpha: opacity, ...shownClasses(segments, view) } : { alpha: 0 };
-  return segment(item.file, segmentQuery("overlay", item.query, withNames && shown ? more : { ...more, names: false }), key);
+  const anyClass = segments.classes.some((entry) => entry.id !== VOID && isShownIn(view)(entry));
+  const more = anyClass ? { alpha: opacity, ...shownClasses(segments, view) } : { alpha: 0 };
+  return segment(item.file, segmentQuery("overlay", item.query, withNames && anyClass ? more : { ...more, names: false }), key);
 }
 
 /** The segments of an item that is not in the viewer. */
@@ -55,7 +55,7 @@ async function overlayOf(item, { picture, segments, view, opacity, withNames, ke
 export async function fileOf(item, id, { picture = null, opacity, withNames, key }) {
   if (id === "json") return item.answer;
   if (id === "confidence" && item.confidence) return item.confidence;
-  if (!FORMATS[id].shown) return segment(item.file, segmentQuery(id, item.query), key);
+  if (!FORMATS[id].takesClasses) return segment(item.file, segmentQuery(id, item.query), key);
   const segments = picture?.segments ?? (await segmentsOf(item, key));
   const view = item.view ?? firstView(segments.classes);
   if (id === "overlay") return overlayOf(item, { picture, segments, view, opacity, withNames, key });

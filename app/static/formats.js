@@ -1,11 +1,11 @@
 /** The forms in which the page gets an answer: the query of each, and the ending of its file's name. */
 
-/** `shown`: the parameter `classes` says which classes are shown. `without`: options that do not go with the format. */
+/** `takesClasses`: the parameter `classes` says which classes the file shows. `without`: options that do not go with the format. */
 export const FORMATS = {
-  overlay: { title: "Overlays", query: "format=overlay&image_format=jpeg", ending: "-overlay.jpg", shown: true },
-  cutout: { title: "Cut-outs", query: "format=cutout", ending: "-cutout.png", shown: true, without: ["min_confidence"] },
+  overlay: { title: "Overlays", query: "format=overlay&image_format=jpeg", ending: "-overlay.jpg", takesClasses: true },
+  cutout: { title: "Cut-outs", query: "format=cutout", ending: "-cutout.png", takesClasses: true, without: ["min_confidence"] },
   mask: { title: "Masks", query: "format=png", ending: "-mask.png" },
-  color: { title: "Colours", query: "format=color", ending: "-color.png", shown: true },
+  color: { title: "Colours", query: "format=color", ending: "-color.png", takesClasses: true },
   confidence: { title: "Confidence", query: "format=confidence", ending: "-confidence.png", without: ["min_confidence"] },
   polygons: { title: "Polygons", query: "format=json&mask=polygons", ending: "-polygons.json" },
   coco: { title: "COCO", query: "format=coco&mask=polygons", ending: "-coco.json" },

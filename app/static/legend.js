@@ -7,8 +7,8 @@ export const firstView = (classes) => ({ only: null, hidden: new Set(classes.fil
 export const isShownIn = ({ only, hidden }) => ({ id }) => (only === null ? !hidden.has(id) : id === only);
 
 export class Legend {
-  constructor(changed) {
-    Object.assign(this, { changed, classes: [], rows: new Map(), view: firstView([]) });
+  constructor(onChange) {
+    Object.assign(this, { onChange, classes: [], rows: new Map(), view: firstView([]) });
     $("show-all").addEventListener("click", () => {
       Object.assign(this.view, { only: null, hidden: new Set() });
       this.update();
@@ -31,12 +31,12 @@ export class Legend {
     const bar = make("span", { className: "bar" }, make("span"));
     bar.firstChild.style.width = `${Math.max(1, (entry.fraction / widest) * 100)}%`;
     bar.firstChild.style.backgroundColor = entry.color;
-    const sure = entry.mean_confidence;
+    const confidence = entry.mean_confidence;
     const alone = make(
       "button", { type: "button", className: "alone", title: `Show ${entry.name} alone` }, swatch,
       make("span", { className: "name", textContent: entry.name }),
       make("span", { className: "share", textContent: percent(entry.fraction, 1) }),
-      make("span", { className: "sure", textContent: sure == null ? "" : `${percent(sure)} sure` }),
+      make("span", { className: "sure", textContent: confidence == null ? "" : `${percent(confidence)} sure` }),
       bar,
     );
     const eye = make("button", { type: "button", className: "eye" }, icon("eye"));
@@ -66,15 +66,15 @@ export class Legend {
   update() {
     for (const entry of this.classes) {
       const { item, alone, eye } = this.rows.get(entry.id);
-      const shown = this.isShown(entry);
-      item.classList.toggle("off", !shown);
+      const visible = this.isShown(entry);
+      item.classList.toggle("off", !visible);
       alone.setAttribute("aria-pressed", this.view.only === entry.id);
-      eye.setAttribute("aria-pressed", shown);
-      eye.title = `${shown ? "Hide" : "Show"} the colour of ${entry.name}`;
-      eye.replaceChildren(icon(shown ? "eye" : "eye-off"));
+      eye.setAttribute("aria-pressed", visible);
+      eye.title = `${visible ? "Hide" : "Show"} the colour of ${entry.name}`;
+      eye.replaceChildren(icon(visible ? "eye" : "eye-off"));
     }
     $("show-all").hidden = this.classes.every(this.isShown);
-    this.changed();
+    this.onChange();
   }
 
   /** Marks the class that is pointed at. */

@@ -41,9 +41,9 @@ export function askForKey({ title, detail }) {
   $("key").focus();
 }
 
-export function watchOptions({ changed, keyed }) {
+export function watchOptions({ onChange, onKey }) {
   $("side").addEventListener("change", () => { $("side-number").hidden = $("side").value !== "number"; });
-  $("options-form").addEventListener("input", changed);
+  $("options-form").addEventListener("input", onChange);
   $("options-form").addEventListener("submit", (event) => event.preventDefault());
   $("key").value = key;
   $("key-form").addEventListener("submit", (event) => {
@@ -51,16 +51,16 @@ export function watchOptions({ changed, keyed }) {
     keep($("key").value.trim());
     $("key-ask").hidden = true;
     $("key-home").append($("key-form"));
-    keyed();
+    onKey();
   });
 }
 
-/** Offers the models where there are several; `chosen(model)` is called with the one that is picked. */
-export async function offerModels(chosen) {
+/** Offers the models where there are several; `onChoose(model)` is called with the one that the user picks. */
+export async function offerModels(onChoose) {
   const models = await readJson("models", key);
   if (!Array.isArray(models) || models.length < 2) return;
   $("model").replaceChildren(...models.map((model) => make("option", { value: model.default ? "" : model.name, textContent: model.name })));
   $("model").selectedIndex = Math.max(0, models.findIndex((model) => model.default));
   $("model-choice").hidden = false;
-  $("model").onchange = () => chosen(models[$("model").selectedIndex]);
+  $("model").onchange = () => onChoose(models[$("model").selectedIndex]);
 }

@@ -44,7 +44,7 @@ function* pngChunks(bytes) {
   }
 }
 
-async function inflated(bytes) {
+async function inflate(bytes) {
   const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"));
   return new Uint8Array(await new Response(stream).arrayBuffer());
 }
@@ -53,7 +53,7 @@ async function inflated(bytes) {
 async function exifOfText({ name, content }) {
   if (latin(content.subarray(0, PROFILE.length)) !== PROFILE) return null;
   const rest = content.subarray(PROFILE.length + 1);
-  const text = latin(name === "zTXt" ? await inflated(rest.subarray(1)) : rest);
+  const text = latin(name === "zTXt" ? await inflate(rest.subarray(1)) : rest);
   const digits = text.split("\n").slice(3).join("").replace(/\s/g, "");
   return Uint8Array.from(digits.match(/../g) ?? [], (pair) => Number.parseInt(pair, 16));
 }
@@ -88,6 +88,6 @@ export async function storedImage(file) {
     bytes.set([88, 88, 88, 88], start); // another name hides the chunk
     return { blob: new Blob([bytes], { type: "image/webp" }), orientation, moves };
   }
-  const kept = chunks.filter(({ name }) => name !== "eXIf").map(({ start, end }) => bytes.subarray(start, end));
-  return { blob: new Blob([bytes.subarray(0, 8), ...kept], { type: "image/png" }), orientation, moves };
+  const others = chunks.filter(({ name }) => name !== "eXIf").map(({ start, end }) => bytes.subarray(start, end));
+  return { blob: new Blob([bytes.subarray(0, 8), ...others], { type: "image/png" }), orientation, moves };
 }

@@ -6,7 +6,7 @@ const DARK = 0x8c000000; // opacity, blue, green, red
 const LIGHT = 0xebffffff;
 
 /** The class map (nearest pixels) with no side above `LARGEST_SIDE`. */
-function reduced(map) {
+function reduce(map) {
   const scale = LARGEST_SIDE / Math.max(map.width, map.height);
   if (scale >= 1) return map;
   const [width, height] = [map.width, map.height].map((side) => Math.max(1, Math.round(side * scale)));
@@ -20,9 +20,9 @@ function reduced(map) {
 }
 
 /** The pixels (their indices) whose right or lower neighbour belongs to another class, where one of both is shown. */
-function bordersOf({ width, height, ids }, shown) {
+function bordersOf({ width, height, ids }, visibleIds) {
   const borders = [];
-  const groups = Uint8Array.from({ length: 256 }, (_, id) => (shown.has(id) ? 1 : 0));
+  const groups = Uint8Array.from({ length: 256 }, (_, id) => (visibleIds.has(id) ? 1 : 0));
   const differ = (one, other) => one !== other && (groups[one] || groups[other]);
   for (let y = 0, at = 0; y < height; y += 1) {
     for (let x = 0; x < width; x += 1, at += 1) {
@@ -45,12 +45,12 @@ function mark(words, indices, radius, word, { width, height }) {
 }
 
 /** Paints the outlines of the classes with these ids over the whole canvas, which gets a size of its own. */
-export function paintOutlines(canvas, classMap, shown) {
-  const map = reduced(classMap);
+export function paintOutlines(canvas, classMap, visibleIds) {
+  const map = reduce(classMap);
   Object.assign(canvas, { width: map.width, height: map.height });
   const image = new ImageData(map.width, map.height);
   const words = new Uint32Array(image.data.buffer);
-  const borders = bordersOf(map, shown);
+  const borders = bordersOf(map, visibleIds);
   const radius = Math.round(Math.max(map.width, map.height) / PIXELS_PER_RADIUS);
   mark(words, borders, 2 * radius + 1, DARK, map);
   mark(words, borders, radius, LIGHT, map);

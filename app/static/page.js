@@ -14,7 +14,7 @@ import { watchCopies } from "./snippets.js";
 import { Thumbnails } from "./thumbnails.js";
 
 const POLL_MS = 1000;
-const STARTING = "The service is starting. The page goes on by itself once it is ready.";
+const STARTING = "The service is starting. The page continues when the service is ready.";
 
 const result = new Result({ confidenceOf, key: currentKey });
 const thumbnails = new Thumbnails(choose);
@@ -120,7 +120,7 @@ watchInputs(addPhotos);
 watchCopies();
 watchDownloads({ current, settings: fileSettings, showError });
 watchArchive({ items: () => queue.items, settings: fileSettings, showError });
-watchOptions({ changed: showProgress, keyed: () => { queue.unlock(); showService(); showProgress(); } });
+watchOptions({ onChange: showProgress, onKey: () => { queue.unlock(); showService(); showProgress(); } });
 showSamples(addPhotos, showError);
 $("cancel").addEventListener("click", () => queue.cancel(current()));
 for (const id of ["retry", "again", "rerun"]) $(id).addEventListener("click", () => queue.again([current()]));

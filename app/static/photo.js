@@ -14,7 +14,7 @@ const TURNS = {
   8: (width) => [0, -1, 1, 0, 0, width],
 };
 
-function loaded(image, url) {
+function load(image, url) {
   return new Promise((resolve) => {
     image.onload = () => resolve(true);
     image.onerror = () => resolve(false);
@@ -26,14 +26,14 @@ function loaded(image, url) {
 export async function imageOf(blob) {
   const url = URL.createObjectURL(blob);
   const image = new Image();
-  const shown = await loaded(image, url);
+  const success = await load(image, url);
   URL.revokeObjectURL(url);
-  return shown ? image : null;
+  return success ? image : null;
 }
 
-function turned(bitmap, orientation) {
-  const swapped = orientation >= 5;
-  const canvas = make("canvas", { width: swapped ? bitmap.height : bitmap.width, height: swapped ? bitmap.width : bitmap.height });
+function turn(bitmap, orientation) {
+  const sideways = orientation >= 5;
+  const canvas = make("canvas", { width: sideways ? bitmap.height : bitmap.width, height: sideways ? bitmap.width : bitmap.height });
   const context = canvas.getContext("2d");
   context.setTransform(...TURNS[orientation](bitmap.width, bitmap.height));
   context.drawImage(bitmap, 0, 0);
@@ -46,7 +46,7 @@ export async function photoOf(file) {
   try {
     const { blob, orientation, moves } = await storedImage(file);
     if (orientation !== 1 || moves) {
-      const canvas = turned(await createImageBitmap(blob), orientation);
+      const canvas = turn(await createImageBitmap(blob), orientation);
       return { element: canvas, width: canvas.width, height: canvas.height };
     }
   } catch { /* a damaged file, of which the browser may still show a part */ }
@@ -58,7 +58,7 @@ export async function photoOf(file) {
 export async function thumbnailOf(file, side) {
   try {
     const { blob, orientation } = await storedImage(file);
-    return turned(await createImageBitmap(blob, { resizeHeight: side, resizeQuality: "medium" }), orientation);
+    return turn(await createImageBitmap(blob, { resizeHeight: side, resizeQuality: "medium" }), orientation);
   } catch {
     return null;
   }

@@ -9,11 +9,11 @@ export class Problem extends Error {
 }
 
 export const unreachable = () =>
-  new Problem("No connection", "The server cannot be reached. Check that it runs and that you are online, then try again.");
+  new Problem("No connection", "The page cannot reach the server. Check that the server runs and that you are online. Then try again.");
 
 const TITLES = {
   413: "Too large",
-  415: "Not an image this service reads",
+  415: "The service does not read this file",
   503: "The server is busy",
   504: "It took too long",
 };
@@ -30,8 +30,8 @@ const sentence = (text) => text.charAt(0).toUpperCase() + text.slice(1) + (/[.!?
 function keyProblem(key) {
   const options = { status: 401, retry: false };
   return key
-    ? new Problem("The key was not accepted", "Check that it is complete, or ask whoever runs this service for another one.", options)
-    : new Problem("This service asks for a key", "Ask whoever runs it for one. Then your photos go on.", options);
+    ? new Problem("The key is wrong", "Check that it is complete, or ask the operator of this service for another key.", options)
+    : new Problem("This service needs a key", "Ask the operator of this service for a key. Your photos continue when you enter it.", options);
 }
 
 /** The problem that an answer with an error status describes. */
@@ -42,7 +42,7 @@ export async function problemOf(status, retryAfter, blob, key) {
   const type = String(body.type ?? "").split(/[/#:]/).at(-1);
   const wait = Number.parseInt(retryAfter, 10);
   const title = TITLES_OF_TYPES[type] ?? TITLES[status] ?? body.title ?? `The server answered ${status}`;
-  const hint = type === "wrong-parameter" ? " Change it under Options, then try again." : "";
+  const hint = type === "wrong-parameter" ? " Change the value under Options. Then try again." : "";
   return new Problem(title, sentence(String(body.detail || "it gave no reason")) + hint, {
     status,
     retryAfter: Number.isFinite(wait) ? wait : null,

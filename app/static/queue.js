@@ -7,11 +7,11 @@ let count = 0;
 
 export class Queue {
   /**
-   * `settings()` gives query and key when a photo's turn comes; `changed(item)` is called at every change. A queue that is
+   * `settings()` gives query and key when a photo's turn comes; `onChange(item)` is called at every change. A queue that is
    * `paused` sends nothing: the service starts, or it asks for a key.
    */
-  constructor(settings, changed) {
-    Object.assign(this, { settings, changed, items: [], running: null, paused: false, starting: false });
+  constructor(settings, onChange) {
+    Object.assign(this, { settings, onChange, items: [], running: null, paused: false, starting: false });
   }
 
   add(files) {
@@ -20,7 +20,7 @@ export class Queue {
       progress: 0, problem: null, answer: null, confidence: null, query: null, view: null,
     }));
     this.items.push(...items);
-    items.forEach(this.changed);
+    items.forEach(this.onChange);
     this.next();
     return items;
   }
@@ -33,7 +33,7 @@ export class Queue {
 
   set(item, change) {
     Object.assign(item, change);
-    this.changed(item);
+    this.onChange(item);
   }
 
   again(items) {
@@ -55,7 +55,7 @@ export class Queue {
     this.items = this.items.filter((item) => !item.removed);
     for (const item of items) {
       this.cancel(item);
-      this.changed(item);
+      this.onChange(item);
     }
   }
 
@@ -81,11 +81,11 @@ export class Queue {
     this.running = item;
     const { query, key } = this.settings();
     item.abort = new AbortController();
-    this.set(item, { state: "sending", query, keyed: Boolean(key) });
+    this.set(item, { state: "sending", query, hasKey: Boolean(key) });
     try {
       const answer = await upload(item.file, segmentQuery("json", query), key, {
-        progress: (progress) => this.set(item, { progress }),
-        sent: () => this.set(item, { state: "working", progress: 1 }),
+        onProgress: (progress) => this.set(item, { progress }),
+        onSent: () => this.set(item, { state: "working", progress: 1 }),
         signal: item.abort.signal,
       });
       this.set(item, { state: "done", answer });

@@ -44,18 +44,18 @@ export function regionsOf(map) {
   const grid = gridOf(map);
   const { columns, rows, cells } = grid;
   const depth = distances(grid);
-  const seen = new Uint8Array(cells.length);
+  const marks = new Uint8Array(cells.length);
   const regions = [];
   for (let start = 0; start < cells.length; start += 1) {
-    if (seen[start]) continue;
+    if (marks[start]) continue;
     const members = [start];
-    seen[start] = 1;
+    marks[start] = 1;
     for (let next = 0; next < members.length; next += 1) {
       const at = members[next];
       const x = at % columns;
       for (const [other, inside] of [[at - 1, x > 0], [at + 1, x < columns - 1], [at - columns, true], [at + columns, true]]) {
-        if (inside && other >= 0 && other < cells.length && !seen[other] && cells[other] === cells[at]) {
-          seen[other] = 1;
+        if (inside && other >= 0 && other < cells.length && !marks[other] && cells[other] === cells[at]) {
+          marks[other] = 1;
           members.push(other);
         }
       }

@@ -11,7 +11,7 @@ import { showState } from "./states.js";
 import { showSnippets } from "./snippets.js";
 import { Viewer } from "./viewer.js";
 
-const CANNOT = "This browser cannot show this kind of picture, so its classes are drawn without it.";
+const CANNOT = "This browser cannot show this file format. You see the classes without the photo.";
 const isPressed = (id) => $(id).getAttribute("aria-pressed") === "true";
 
 export class Result {
@@ -20,8 +20,8 @@ export class Result {
     Object.assign(this, { confidenceOf, key, item: null, answer: null, segments: null, shownPhoto: null });
     this.legend = new Legend(() => this.paint());
     this.viewer = new Viewer($("stage"), {
-      point: (spot) => this.read(spot),
-      moved: (scale, fits) => {
+      onPoint: (spot) => this.read(spot),
+      onMove: (scale, fits) => {
         $("scale").textContent = percent(scale);
         $("fit").setAttribute("aria-pressed", fits);
         this.names?.place();
@@ -29,7 +29,7 @@ export class Result {
     });
     this.divider = new Divider($("stage"), $("divider"), $("after"), () => this.names?.place());
     this.names = new Names($("names-layer"), this.viewer, this.divider);
-    const buttons = { closer: () => this.viewer.closer(), farther: () => this.viewer.farther(), fit: () => this.viewer.fit(), full: () => this.viewer.zoom(1) };
+    const buttons = { "zoom-in": () => this.viewer.zoomIn(), "zoom-out": () => this.viewer.zoomOut(), fit: () => this.viewer.fit(), full: () => this.viewer.zoom(1) };
     for (const [id, act] of Object.entries(buttons)) $(id).addEventListener("click", act);
     $("opacity").addEventListener("input", () => this.fade());
     $("sure").addEventListener("click", () => this.showConfidence(!isPressed("sure")));
@@ -75,16 +75,16 @@ export class Result {
   }
 
   /** Confidence in place of the classes' colours; the service is asked for it when it is first shown. */
-  async showConfidence(wanted) {
+  async showConfidence(visible) {
     const { item, segments } = this;
-    if (wanted && !segments?.grey) {
+    if (visible && !segments?.grey) {
       $("sure").ariaBusy = "true";
       const picture = await this.confidenceOf(item);
       if (picture && segments) await segments.readConfidence(picture);
       $("sure").ariaBusy = "false";
       if (segments !== this.segments) return;
     }
-    $("sure").setAttribute("aria-pressed", Boolean(wanted && segments?.grey));
+    $("sure").setAttribute("aria-pressed", Boolean(visible && segments?.grey));
     this.paint();
   }
 

@@ -25,7 +25,7 @@ export function runsOf(text) {
 }
 
 /** For each source index, the first kept index whose sample lies at or behind it. */
-function kept(length, reduced) {
+function firstIndices(length, reduced) {
   const first = new Int32Array(length + 1);
   let source = 0;
   for (let index = 0; index < reduced; index += 1) {
@@ -36,7 +36,7 @@ function kept(length, reduced) {
   return first;
 }
 
-function transposed(columns, width, height) {
+function transpose(columns, width, height) {
   const rows = new Uint8Array(width * height);
   const block = 64;
   for (let top = 0; top < height; top += block) {
@@ -53,8 +53,8 @@ function transposed(columns, width, height) {
 export function classMap({ size: [height, width], counts }, largest = LARGEST_SIDE) {
   const scale = Math.min(1, largest / Math.max(width, height));
   const [w, h] = [width, height].map((side) => Math.max(1, Math.round(side * scale)));
-  const columnOf = kept(width, w);
-  const rowOf = kept(height, h);
+  const columnOf = firstIndices(width, w);
+  const rowOf = firstIndices(height, h);
   const columns = new Uint8Array(w * h).fill(NOTHING);
   for (const [id, text] of Object.entries(counts)) {
     const runs = runsOf(text);
@@ -73,5 +73,5 @@ export function classMap({ size: [height, width], counts }, largest = LARGEST_SI
       }
     }
   }
-  return { width: w, height: h, ids: transposed(columns, w, h) };
+  return { width: w, height: h, ids: transpose(columns, w, h) };
 }

@@ -10,9 +10,9 @@ const SAMPLES = [
 ];
 
 async function fetchSample(name) {
-  const failed = new Problem("No connection", "The sample could not be fetched from the server.");
-  const response = await fetch(absolute(`static/samples/${name}`)).catch(() => { throw failed; });
-  if (!response.ok) throw failed;
+  const problem = new Problem("No connection", "The page cannot load this photo from the server.");
+  const response = await fetch(absolute(`static/samples/${name}`)).catch(() => { throw problem; });
+  if (!response.ok) throw problem;
   return new File([await response.blob()], name, { type: "image/jpeg" });
 }
 

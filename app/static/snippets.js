@@ -7,16 +7,16 @@ const inShell = (text) => `'${text.replaceAll("'", "'\\''")}'`;
 // curl reads , ; and " in a form's file name as its own
 const inForm = (name) => (/[,;"\\]/.test(name) ? `"${name.replaceAll("\\", "\\\\").replaceAll('"', '\\"')}"` : name);
 
-export function curlOf(name, query, keyed) {
-  const key = keyed ? ` -H "X-API-Key: $SEGMENT_KEY"` : "";
+export function curlOf(name, query, hasKey) {
+  const key = hasKey ? ` -H "X-API-Key: $SEGMENT_KEY"` : "";
   const url = absolute(`segment?${query}`);
   return `curl --fail-with-body${key} -F ${inShell(`file=@${inForm(name)}`)} \\\n  ${inShell(url)} \\\n  -o ${inShell(`${stem(name)}.json`)}`;
 }
 
-export function pythonOf(name, query, keyed) {
+export function pythonOf(name, query, hasKey) {
   const pairs = [...new URLSearchParams(query)].map(([field, value]) => `${JSON.stringify(field)}: ${JSON.stringify(value)}`);
   return [
-    ...(keyed ? ["import os", ""] : []),
+    ...(hasKey ? ["import os", ""] : []),
     "import httpx",
     "",
     `with open(${JSON.stringify(name)}, "rb") as photo:`,
@@ -24,7 +24,7 @@ export function pythonOf(name, query, keyed) {
     `        ${JSON.stringify(absolute("segment"))},`,
     `        params={${pairs.join(", ")}},`,
     `        files={"file": photo},`,
-    ...(keyed ? [`        headers={"X-API-Key": os.environ["SEGMENT_KEY"]},`] : []),
+    ...(hasKey ? [`        headers={"X-API-Key": os.environ["SEGMENT_KEY"]},`] : []),
     "        timeout=120,",
     "    )",
     "answer = response.raise_for_status().json()",
@@ -33,10 +33,10 @@ export function pythonOf(name, query, keyed) {
   ].join("\n");
 }
 
-export function showSnippets({ name, query, keyed }) {
+export function showSnippets({ name, query, hasKey }) {
   const full = segmentQuery("json", query);
-  $("curl").textContent = curlOf(name, full, keyed);
-  $("python").textContent = pythonOf(name, full, keyed);
+  $("curl").textContent = curlOf(name, full, hasKey);
+  $("python").textContent = pythonOf(name, full, hasKey);
 }
 
 /** Only pages from a secure origin may use the clipboard; elsewhere a selection is copied. */
@@ -54,9 +54,9 @@ export function watchCopies() {
   for (const button of document.querySelectorAll("[data-copy]")) {
     const label = button.querySelector("span");
     button.addEventListener("click", async () => {
-      const done = await copy($(button.dataset.copy));
-      showStatus(done ? "Copied." : "It is selected; copy it with your keyboard.");
-      label.textContent = done ? "Copied" : "Selected";
+      const success = await copy($(button.dataset.copy));
+      showStatus(success ? "Copied." : "The text is selected. Copy it with your keyboard.");
+      label.textContent = success ? "Copied" : "Selected";
       setTimeout(() => { label.textContent = "Copy"; }, 2000);
     });
   }

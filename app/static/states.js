@@ -1,12 +1,12 @@
 /** The state of a photo: its turn, its upload, the wait for its classes, or what went wrong. */
 import { $, showStatus } from "./dom.js";
 
-const CANCELLED = { title: "Cancelled", detail: "The photo has no classes yet.", status: 0, retryAfter: null, retry: true };
+const CANCELLED = { title: "Cancelled", detail: "You cancelled this photo. It has no classes yet.", status: 0, retryAfter: null, retry: true };
 
 const busyText = ({ state, progress, starting }) => ({
   waiting: starting ? "Waiting for the service to start" : "Waiting for its turn",
   sending: `Sending, ${Math.floor(progress * 100)} %`,
-  working: "Working: each pixel gets its class",
+  working: "Working: the model finds the classes",
 })[state];
 
 /** Shows how far this photo is. A missing key is asked for elsewhere, once for all photos. */
@@ -30,7 +30,7 @@ export function showState(item) {
 }
 
 function showProblem({ title, detail, retryAfter, retry }, name) {
-  const wait = retryAfter ? ` It asks to be tried again in ${retryAfter} ${retryAfter === 1 ? "second" : "seconds"}.` : "";
+  const wait = retryAfter ? ` Try again in ${retryAfter} ${retryAfter === 1 ? "second" : "seconds"}.` : "";
   $("problem-name").textContent = name;
   $("problem-title").textContent = title;
   $("problem-detail").textContent = detail + wait;

@@ -1,11 +1,11 @@
 // A classic script in the head: a choice made before must hold from the first paint on.
 (() => {
   const name = "segment-theme";
-  const stored = () => { try { return localStorage.getItem(name); } catch { return null; } };
+  const savedTheme = () => { try { return localStorage.getItem(name); } catch { return null; } };
   const dark = matchMedia("(prefers-color-scheme: dark)");
   const apply = (theme) => { document.documentElement.dataset.theme = theme ?? ""; };
   const current = () => document.documentElement.dataset.theme || (dark.matches ? "dark" : "light");
-  apply(stored());
+  apply(savedTheme());
   addEventListener("DOMContentLoaded", () => {
     const button = document.getElementById("theme");
     const label = () => {

@@ -7,9 +7,9 @@ const LINE_PIXELS = 16;
 const LARGEST_STEP = 34; // a wheel's notch zooms as the button does
 
 export class Viewer {
-  /** `point(spot)` is called with the pixel that is pointed at, or null; `moved(scale, fits)` after each zoom and move. */
-  constructor(stage, { point, moved }) {
-    Object.assign(this, { stage, layers: stage.getElementsByClassName("layer"), point, moved, width: 1, height: 1, scale: 1, x: 0, y: 0, fits: true });
+  /** `onPoint(spot)` is called with the pixel that is pointed at, or null; `onMove(scale, fits)` after each zoom and move. */
+  constructor(stage, { onPoint, onMove }) {
+    Object.assign(this, { stage, layers: stage.getElementsByClassName("layer"), onPoint, onMove, width: 1, height: 1, scale: 1, x: 0, y: 0, fits: true });
     this.pointers = new Map();
     new ResizeObserver(() => (this.fits ? this.fit() : this.apply())).observe(stage);
     stage.addEventListener("wheel", (event) => this.wheel(event), { passive: false });
@@ -40,16 +40,16 @@ export class Viewer {
   /** Zooms so that the image's pixel under (x, y) of the stage stays there; by default the centre. */
   zoom(scale, x = this.stage.clientWidth / 2, y = this.stage.clientHeight / 2) {
     const fitting = this.fitting;
-    const wanted = Math.min(Math.max(scale, Math.min(fitting, 1)), Math.max(LARGEST_ZOOM, fitting));
-    const factor = wanted / this.scale;
-    Object.assign(this, { scale: wanted, x: x - (x - this.x) * factor, y: y - (y - this.y) * factor });
-    this.fits = Math.abs(wanted - fitting) < 1e-6;
+    const target = Math.min(Math.max(scale, Math.min(fitting, 1)), Math.max(LARGEST_ZOOM, fitting));
+    const factor = target / this.scale;
+    Object.assign(this, { scale: target, x: x - (x - this.x) * factor, y: y - (y - this.y) * factor });
+    this.fits = Math.abs(target - fitting) < 1e-6;
     this.apply();
   }
 
-  closer() { this.zoom(this.scale * STEP); }
+  zoomIn() { this.zoom(this.scale * STEP); }
 
-  farther() { this.zoom(this.scale / STEP < this.fitting && this.scale > this.fitting ? this.fitting : this.scale / STEP); }
+  zoomOut() { this.zoom(this.scale / STEP < this.fitting && this.scale > this.fitting ? this.fitting : this.scale / STEP); }
 
   pan(dx, dy) {
     this.x += dx;
@@ -69,7 +69,7 @@ export class Viewer {
     }
     this.stage.classList.toggle("pixels", this.scale * devicePixelRatio >= 3);
     this.stage.classList.toggle("movable", width > this.stage.clientWidth + 1 || height > this.stage.clientHeight + 1);
-    this.moved(this.scale, this.fits);
+    this.onMove(this.scale, this.fits);
   }
 
   position(event) {
@@ -80,7 +80,7 @@ export class Viewer {
   report(x, y, how) {
     const [column, row] = [Math.floor((x - this.x) / this.scale), Math.floor((y - this.y) / this.scale)];
     const outside = column < 0 || row < 0 || column >= this.width || row >= this.height;
-    this.point(outside ? null : { column, row, x, y, how });
+    this.onPoint(outside ? null : { column, row, x, y, how });
   }
 
   wheel(event) {
@@ -123,17 +123,17 @@ export class Viewer {
   pointercancel(event) { this.pointers.delete(event.pointerId); }
 
   // a finger that was lifted has left too, and what it pointed at is still to be read
-  pointerleave(event) { if (event.pointerType === "mouse" && !this.pointers.size) this.point(null); }
+  pointerleave(event) { if (event.pointerType === "mouse" && !this.pointers.size) this.onPoint(null); }
 
   keydown(event) {
     if (event.target !== this.stage || event.ctrlKey || event.metaKey || event.altKey) return;
     const arrows = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
-    const keys = { "+": () => this.closer(), "=": () => this.closer(), "-": () => this.farther(), 0: () => this.fit(), 1: () => this.zoom(1) };
+    const keys = { "+": () => this.zoomIn(), "=": () => this.zoomIn(), "-": () => this.zoomOut(), 0: () => this.fit(), 1: () => this.zoom(1) };
     const arrow = arrows[event.key];
     if (arrow && event.shiftKey) this.pan(-60 * arrow[0], -60 * arrow[1]);
     else if (arrow) this.step(...arrow);
     else if (keys[event.key]) keys[event.key]();
-    else if (event.key === "Escape") this.point(null);
+    else if (event.key === "Escape") this.onPoint(null);
     else return;
     event.preventDefault();
   }

@@ -17,7 +17,7 @@ function checksum(bytes) {
 }
 
 /** Little-endian numbers as bytes: pairs of a value and its length. */
-function packed(...fields) {
+function bytesOf(...fields) {
   const bytes = new Uint8Array(fields.reduce((total, [, length]) => total + length, 0));
   const view = new DataView(bytes.buffer);
   let at = 0;
@@ -31,12 +31,12 @@ function packed(...fields) {
 
 /** Names that do not repeat: the second `a.png` becomes `a (2).png`. */
 export function uniqueNames(names) {
-  const used = new Set();
+  const earlier = new Set();
   return names.map((name) => {
     const [, start, end] = /^(.*?)(\.[^.]*)?$/s.exec(name);
     let unique = name;
-    for (let count = 2; used.has(unique.toLowerCase()); count += 1) unique = `${start} (${count})${end ?? ""}`;
-    used.add(unique.toLowerCase());
+    for (let count = 2; earlier.has(unique.toLowerCase()); count += 1) unique = `${start} (${count})${end ?? ""}`;
+    earlier.add(unique.toLowerCase());
     return unique;
   });
 }
@@ -44,7 +44,7 @@ export function uniqueNames(names) {
 /** The archive of these files, each with `name` and `blob`, as a blob. Names must not repeat. Throws a `Problem` above 4 GB or 65,535 files. */
 export async function zipOf(files, now = new Date()) {
   if (files.length > MOST_FILES || files.reduce((total, { blob }) => total + blob.size + 1000, 0) > LARGEST) {
-    throw new Problem("Too much for one zip", "It holds up to 4 GB. Clear some photos, or use the command line.");
+    throw new Problem("Too much for one zip", "A zip can have up to 4 GB. Clear some photos, or use the command line.");
   }
   const time = (now.getHours() << 11) | (now.getMinutes() << 5) | (now.getSeconds() >> 1);
   const date = ((now.getFullYear() - 1980) << 9) | ((now.getMonth() + 1) << 5) | now.getDate();
@@ -56,12 +56,12 @@ export async function zipOf(files, now = new Date()) {
     const sum = checksum(new Uint8Array(await blob.arrayBuffer()));
     // version 2.0, names in UTF-8 (bit 11), method 0 (stored)
     const common = [[20, 2], [1 << 11, 2], [0, 2], [time, 2], [date, 2], [sum, 4], [blob.size, 4], [blob.size, 4], [path.length, 2], [0, 2]];
-    const header = packed([0x04034b50, 4], ...common);
-    directory.push(packed([0x02014b50, 4], [20, 2], ...common, [0, 2], [0, 2], [0, 2], [0, 4], [offset, 4]), path);
+    const header = bytesOf([0x04034b50, 4], ...common);
+    directory.push(bytesOf([0x02014b50, 4], [20, 2], ...common, [0, 2], [0, 2], [0, 2], [0, 4], [offset, 4]), path);
     parts.push(header, path, blob);
     offset += header.length + path.length + blob.size;
   }
   const length = directory.reduce((total, part) => total + part.length, 0);
-  const end = packed([0x06054b50, 4], [0, 2], [0, 2], [files.length, 2], [files.length, 2], [length, 4], [offset, 4], [0, 2]);
+  const end = bytesOf([0x06054b50, 4], [0, 2], [0, 2], [files.length, 2], [files.length, 2], [length, 4], [offset, 4], [0, 2]);
   return new Blob([...parts, ...directory, end], { type: "application/zip" });
 }

@@ -103,7 +103,7 @@ def test_everything_is_done_by_keys_alone(page: Page) -> None:
             break
         seen.append(page.evaluate("document.activeElement.id || document.activeElement.className"))
         assert page.evaluate(OUTLINED), seen[-1]
-    wanted = "more stage divider opacity names sure rerun discard farther closer fit full alone eye overlay mask json"
+    wanted = "more stage divider opacity names sure rerun discard zoom-out zoom-in fit full alone eye overlay mask json"
     assert set(wanted.split()) <= set(seen), seen
 
 

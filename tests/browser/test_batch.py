@@ -77,7 +77,7 @@ def test_a_photo_that_fails_is_named_and_the_others_are_saved(visit: Visit) -> N
     give(page, picture("a.png"), picture("b.png"))
     expect(page.locator("#count")).to_have_text("2 of 2 done")
     _, data = download_all(page, "polygons")
-    expect(page.locator("#status")).to_contain_text("with 1 photo. Without 1 photo: a.png: The server is busy")
+    expect(page.locator("#status")).to_contain_text("with 1 photo. 1 photo failed: a.png: The server is busy")
     assert zipfile.ZipFile(io.BytesIO(data)).namelist() == ["b-polygons.json"]
 
 

@@ -311,7 +311,7 @@ def test_a_class_is_isolated_hidden_and_shown_again(shown: Page) -> None:
 
 def test_a_picture_that_the_browser_cannot_show_gives_its_classes(page: Page) -> None:
     segmented(page, picture("scan.tiff", format="TIFF"))
-    expect(page.locator("#photo-note")).to_contain_text("cannot show this kind of picture")
+    expect(page.locator("#photo-note")).to_contain_text("cannot show this file format")
     expect(page.locator("#photo-note")).to_be_visible()
     expect(page.locator("#divider")).to_be_hidden()
     assert page.locator("#colors").evaluate("(e) => [e.width, e.height]") == [90, 60]

@@ -31,10 +31,10 @@ def wide(page: Page) -> Page:
 
 def test_buttons_zoom_in_out_to_the_whole_and_until_pixels_are_squares(wide: Page) -> None:
     whole = image_box(wide)
-    wide.click("#closer")
+    wide.click("#zoom-in")
     assert image_box(wide)[2] == pytest.approx(whole[2] * 1.4, rel=0.01)
     expect(wide.locator("#fit")).to_have_attribute("aria-pressed", "false")
-    wide.click("#farther")
+    wide.click("#zoom-out")
     assert image_box(wide) == pytest.approx(whole)
     wide.click("#full")
     assert image_box(wide)[2] == pytest.approx(900)
@@ -42,7 +42,7 @@ def test_buttons_zoom_in_out_to_the_whole_and_until_pixels_are_squares(wide: Pag
     wide.click("#fit")
     assert image_box(wide) == pytest.approx(whole)
     for _ in range(9):
-        wide.click("#closer")
+        wide.click("#zoom-in")
     expect(wide.locator("#stage")).to_have_class(re.compile("pixels"))
     assert wide.locator("#colors").evaluate("(e) => getComputedStyle(e).imageRendering") == "pixelated"
 
@@ -68,7 +68,7 @@ def test_ctrl_and_the_wheel_zoom_around_the_pointer_and_dragging_moves(wide: Pag
 @pytest.mark.parametrize("zoomed", [False, True], ids=["whole", "zoomed"])
 def test_the_wheel_scrolls_the_page_down_and_up(wide: Page, zoomed: bool) -> None:
     if zoomed:
-        wide.click("#closer")
+        wide.click("#zoom-in")
     width = image_box(wide)[2]
     wide.mouse.move(*on_screen(wide, 300, 400))
     wide.mouse.wheel(0, 200)
