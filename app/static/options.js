@@ -1,6 +1,8 @@
 /** How the next image is to be segmented, as a query; and the key that goes with it. */
 import { readJson } from "./api.js";
 import { $, make } from "./dom.js";
+import { firstFault, watchFields } from "./fields.js";
+import { optionProblem } from "./problems.js";
 
 const KEY = "segment-key";
 let key = "";
@@ -24,6 +26,12 @@ export function currentQuery() {
   return new URLSearchParams(Object.entries(options).filter(([, value]) => value)).toString();
 }
 
+/** Throws a `Problem` where an option has a value that the service would refuse. */
+export function checkOptions() {
+  const fault = firstFault($("options-form"));
+  if (fault) throw optionProblem(fault);
+}
+
 function keep(value) {
   key = value;
   try {
@@ -43,6 +51,7 @@ export function askForKey({ title, detail }) {
 
 export function watchOptions({ onChange, onKey }) {
   $("side").addEventListener("change", () => { $("side-number").hidden = $("side").value !== "number"; });
+  watchFields($("options-form"));
   $("options-form").addEventListener("input", onChange);
   $("options-form").addEventListener("submit", (event) => event.preventDefault());
   $("key").value = key;

@@ -6,7 +6,7 @@ import { $, keepFocus, showStatus } from "./dom.js";
 import { watchDownloads } from "./downloads.js";
 import { segmentQuery } from "./formats.js";
 import { watchInputs } from "./inputs.js";
-import { askForKey, currentKey, currentQuery, offerModels, watchOptions } from "./options.js";
+import { askForKey, checkOptions, currentKey, currentQuery, offerModels, watchOptions } from "./options.js";
 import { Queue } from "./queue.js";
 import { Result } from "./result.js";
 import { showSamples } from "./samples.js";
@@ -18,9 +18,15 @@ const STARTING = "The service is starting. The page continues when the service i
 
 const result = new Result({ confidenceOf, key: currentKey });
 const thumbnails = new Thumbnails(choose);
-const queue = new Queue(() => ({ query: currentQuery(), key: currentKey() }), changed);
+const queue = new Queue(settings, changed);
 const current = () => result.item;
 const showError = ({ title, detail, message }) => showStatus(title ? `${title}. ${detail}` : `Something went wrong. ${message}`);
+
+/** Settings of the next request; throws a `Problem` where an option has a wrong value. */
+function settings() {
+  checkOptions();
+  return { query: currentQuery(), key: currentKey() };
+}
 
 async function confidenceOf(item) {
   try {

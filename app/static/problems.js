@@ -20,10 +20,12 @@ const TITLES = {
 /** By the last part of the problem's `type`; a status can have several. */
 const TITLES_OF_TYPES = {
   "damaged-image": "Damaged image",
+  "empty-body": "This file is empty",
   "wrong-parameter": "An option has a wrong value",
 };
+const CHANGE_OPTION = " Change the value under Options. Then try again.";
 const FINAL = new Set([401, 413, 415]);
-const FINAL_TYPES = new Set(["damaged-image"]);
+const FINAL_TYPES = new Set(["damaged-image", "empty-body"]);
 
 const sentence = (text) => text.charAt(0).toUpperCase() + text.slice(1) + (/[.!?]$/.test(text) ? "" : ".");
 
@@ -34,6 +36,9 @@ function keyProblem(key) {
     : new Problem("This service needs a key", "Ask the operator of this service for a key. Your photos continue when you enter it.", options);
 }
 
+/** The problem with a value under Options; `reason` is a sentence. */
+export const optionProblem = (reason) => new Problem(TITLES_OF_TYPES["wrong-parameter"], reason + CHANGE_OPTION);
+
 /** The problem that an answer with an error status describes. */
 export async function problemOf(status, retryAfter, blob, key) {
   if (status === 401) return keyProblem(key);
@@ -42,8 +47,9 @@ export async function problemOf(status, retryAfter, blob, key) {
   const type = String(body.type ?? "").split(/[/#:]/).at(-1);
   const wait = Number.parseInt(retryAfter, 10);
   const title = TITLES_OF_TYPES[type] ?? TITLES[status] ?? body.title ?? `The server answered ${status}`;
-  const hint = type === "wrong-parameter" ? " Change the value under Options. Then try again." : "";
-  return new Problem(title, sentence(String(body.detail || "it gave no reason")) + hint, {
+  const reason = sentence(String(body.detail || "it gave no reason"));
+  const detail = type === "empty-body" ? "Choose another file." : type === "wrong-parameter" ? reason + CHANGE_OPTION : reason;
+  return new Problem(title, detail, {
     status,
     retryAfter: Number.isFinite(wait) ? wait : null,
     retry: !FINAL.has(status) && !FINAL_TYPES.has(type),

@@ -7,7 +7,7 @@ let count = 0;
 
 export class Queue {
   /**
-   * `settings()` gives query and key when a photo's turn comes; `onChange(item)` is called at every change. A queue that is
+   * `settings()` gives query and key when a photo's turn comes, or throws a `Problem`; `onChange(item)` is called at every change. A queue that is
    * `paused` sends nothing: the service starts, or it asks for a key.
    */
   constructor(settings, onChange) {
@@ -79,10 +79,10 @@ export class Queue {
 
   async run(item) {
     this.running = item;
-    const { query, key } = this.settings();
     item.abort = new AbortController();
-    this.set(item, { state: "sending", query, hasKey: Boolean(key) });
     try {
+      const { query, key } = this.settings();
+      this.set(item, { state: "sending", query, hasKey: Boolean(key) });
       const answer = await upload(item.file, segmentQuery("json", query), key, {
         onProgress: (progress) => this.set(item, { progress }),
         onSent: () => this.set(item, { state: "working", progress: 1 }),

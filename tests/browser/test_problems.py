@@ -7,6 +7,7 @@ import re
 import pytest
 from playwright.sync_api import Page, Route, expect
 
+from model.inference.small_regions import AREA_PATTERN
 from tests.support.browser.page import (
     ANSWERED,
     SEGMENT,
@@ -67,10 +68,62 @@ def test_a_wrong_option_is_told_from_a_damaged_image_and_can_be_changed(visit: V
     page.fill("#side-pixels", "5")
     give(page, picture("a.png"))
     assert_problem_shown(page, "An option has a wrong value", "Change the value under Options")
-    expect(page.locator("#problem-detail")).to_contain_text("side")
+    expect(page.locator("#problem-detail")).to_contain_text("Longer side: write a whole number from 32 to 16384")
     page.fill("#side-pixels", "64")
     page.click("#retry")
     expect(page.locator("#result")).to_be_visible(timeout=ANSWERED)
+
+
+def test_an_option_that_the_service_refuses_is_told(visit: Visit) -> None:
+    page = visit(refused=(422,))
+    reply(page, problem(422, "Wrong parameter", "query side: it must be `auto`", "wrong-parameter"))
+    give(page, picture("a.png"))
+    assert_problem_shown(page, "An option has a wrong value", "Query side: it must be `auto`. Change the value under Options")
+
+
+def test_an_empty_file_is_told(visit: Visit) -> None:
+    page = visit(refused=(400,))
+    give(page, {"name": "empty.png", "mimeType": "image/png", "buffer": b""})
+    assert_problem_shown(page, "This file is empty", "Choose another file")
+    expect(page.locator("#problem-detail")).not_to_contain_text("form")
+    expect(page.locator("#retry")).to_be_hidden()
+
+
+FIELDS = [
+    ("#min-area", "a lot", "1 %", "Smallest region: write a number of pixels such as 200, or a share of the photo such as 0.1%."),
+    ("#fill-holes", "0.1", "100.0%", "Fill holes smaller than: write a number of pixels such as 200"),
+    ("#overlap", "0.77", "0.12", "Overlap of tiles: write a number from 0 to 0.5."),
+    ("#min-confidence", "-1", "0.333", "Minimum confidence: write a number from 0 to 1."),
+]
+
+
+def test_a_wrong_option_is_told_at_its_field_and_nothing_is_sent(page: Page) -> None:
+    requests = reply(page, answer_of(quarters()))
+    page.click("#options summary")
+    for field, wrong, right, text in FIELDS:
+        fault = page.locator(f"{field}-fault")
+        page.fill(field, wrong)
+        page.locator(field).blur()
+        expect(fault).to_contain_text(text)
+        expect(page.locator(field)).to_have_attribute("aria-invalid", "true")
+        page.fill(field, right)
+        expect(fault).to_have_count(0)
+        expect(page.locator(field)).not_to_have_attribute("aria-invalid", "true")
+    page.fill("#min-area", "101%")
+    give(page, picture("a.png"))
+    assert_problem_shown(page, "An option has a wrong value", "Smallest region: write a number of pixels")
+    assert requests == []
+    page.fill("#min-area", "0")
+    page.click("#retry")
+    expect(page.locator("#result")).to_be_visible()
+    assert len(requests) == 1
+
+
+def test_the_form_takes_the_areas_that_the_service_takes(page: Page) -> None:
+    for text in ("0", "200", "0.1%", "100%", "100.00%", "9999999999", "0.1", "101%", "%", "1,5%", "-2"):
+        page.evaluate("(text) => { document.querySelector('#min-area').value = text }", text)
+        valid = page.locator("#min-area").evaluate("(field) => field.validity.valid")
+        assert valid == bool(re.fullmatch(AREA_PATTERN, text)), text
 
 
 def test_refusals_are_told_in_plain_words_and_tried_again_when_that_may_help(visit: Visit) -> None:

@@ -76,8 +76,8 @@ def test_files_of_shown_classes_need_one(page: Page) -> None:
 QUERIES = """async (options) => {
     const { FORMATS, segmentQuery } = await import("./static/formats.js");
     const overlay = { alpha: 0.6, names: false };
-    return Object.entries(FORMATS).map(([id, { shown }]) =>
-        segmentQuery(id, options, { ...(shown && { classes: "1,2" }), ...(id === "overlay" && overlay) }));
+    return Object.entries(FORMATS).map(([id, { takesClasses }]) =>
+        segmentQuery(id, options, { ...(takesClasses && { classes: "1,2" }), ...(id === "overlay" && overlay) }));
 }"""
 
 
