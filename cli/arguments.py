@@ -93,7 +93,7 @@ def add_inputs(p: argparse.ArgumentParser, *, stdio: bool = True) -> None:
 
 def add_answer(p: argparse._ArgumentGroup) -> None:
     """Adds the arguments that `/segment` has as well. One that is left out is None: its default is that of `Options`."""
-    p.add_argument("--format", choices=ANSWER_FORMATS, help="format of the answer (default: png)")
+    p.add_argument("--format", type=_format, choices=ANSWER_FORMATS, help="format of the answer (default: png)")
     p.add_argument("--mask", choices=get_args(MaskEncoding), help="how json and coco write regions (default: rle)")
     p.add_argument("--blend", choices=get_args(Blend), help=f"how overlapping logits are averaged (default: {Options.blend})")
     p.add_argument(
@@ -217,6 +217,12 @@ def _add_file(p: argparse._ActionsContainer, *names: str, **options: Any) -> Non
 
 def _either(words: Sequence[str]) -> str:
     return f"{', '.join(words[:-1])} or {words[-1]}"
+
+
+def _format(text: str) -> str:
+    if text in get_args(MaskEncoding) and text not in ANSWER_FORMATS:
+        raise argparse.ArgumentTypeError(f"{text!r} is how json and coco write regions: --format json --mask {text}")
+    return text
 
 
 def _classes(text: str) -> str:

@@ -13,6 +13,7 @@ import httpx
 from cli.address import open_client, origin
 from cli.arguments import LOCAL, parser, rendering, served
 from cli.backend import Result
+from cli.report import as_options
 from cli.resume import settings_digest
 from imaging.rendering import MEDIA_TYPES, PARAMETER_FORMATS
 
@@ -154,6 +155,6 @@ def _detail(response: httpx.Response) -> str:
         return f"the service has moved to {target}; give that address"
     try:
         problem = response.json()
-        return f"{problem['title']}: {problem['detail']}"
+        return f"{problem['title']}: {as_options(str(problem['detail']))}"
     except (ValueError, KeyError, TypeError):
         return response.reason_phrase

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from contextlib import suppress
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from tqdm import tqdm
 from cli.backend import Result
 from cli.input import Input
 from imaging.errors import AnswerTooLarge, ImageError, UnknownClass, UnusedParameter
+from imaging.rendering import PARAMETER_FORMATS
 from model.command_line import one_line
 from model.inference.errors import InferenceError
 from model.inference.runtime import DeviceLost, DeviceOutOfMemory, RuntimeUnavailable
@@ -26,6 +28,11 @@ EXPLAINED = (
     ImageError, AnswerTooLarge, UnknownClass, UnusedParameter, SideTooLarge, TilingError, InferenceError, DeviceLost,
     DeviceOutOfMemory, RuntimeUnavailable, WeightsError, OSError,
 )  # fmt: skip
+OF_OPTIONS = AnswerTooLarge, UnknownClass, UnusedParameter
+"""Errors whose messages name parameters as HTTP does."""
+NAMES = "|".join(["format", "min_area", "fill_holes", *PARAMETER_FORMATS])
+WITH_VALUE = re.compile(rf"(?<![\w'-])({NAMES})=(?=(\w?))")
+ALONE = re.compile(rf"(?<![\w'-])({NAMES})(?= applies to | out\b| and fill_holes )")
 
 
 @dataclass(frozen=True)
@@ -97,8 +104,19 @@ def describe(error: BaseException) -> str:
     """The error in one line, with its type unless it is one of `EXPLAINED`."""
     text = one_line(str(error))
     if text and isinstance(error, EXPLAINED):
-        return text
+        return as_options(text) if isinstance(error, OF_OPTIONS) else text
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def as_options(text: str) -> str:
+    """The text with parameters as options: `--format json --mask rle` for `format=json&mask=rle`."""
+    text = re.sub(rf"&(?=({NAMES})=)", " ", text)
+    text = WITH_VALUE.sub(lambda match: _option(match[1]) + " " * bool(match[2]), text)
+    return ALONE.sub(lambda match: _option(match[1]), text)
+
+
+def _option(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
 
 
 def print_line(line: str) -> None:

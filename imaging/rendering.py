@@ -105,7 +105,8 @@ class Rendering:
         for name in names:
             if not self.uses(name):
                 mask = f", mask={self.mask}" if self.format in WITH_POLYGONS.get(name, ()) else ""
-                raise UnusedParameter(f"{name} applies to {_formats_with(name)}, got format={self.format}{mask}; leave it out")
+                problem = f"{name} applies to {_formats_with(name)}, got format={self.format}{mask}"
+                raise UnusedParameter(f"{problem}; give {self._values_for(name)}, or leave {name} out")
 
     def uses(self, name: str) -> bool:
         """Whether this form of answer depends on the parameter of this name."""
@@ -197,6 +198,14 @@ class Rendering:
         if len(ids) == len(labels):
             raise UnknownClass(f"format={self.format} needs classes=, as this model has no background; {class_list(labels)}")
         return ids
+
+    def _values_for(self, name: str) -> str:
+        """Values of `format` and `mask` with which a parameter has an effect, as a query has them."""
+        formats = PARAMETER_FORMATS[name]
+        format = self.format if self.format in formats else formats[0]
+        mask = self.mask if name == "mask" else "polygons" if format in WITH_POLYGONS.get(name, ()) else ""
+        parts = [f"format={format}"] if format != self.format else []
+        return "&".join([*parts, *([f"mask={mask}"] if mask else [])])
 
     @property
     def _limited_part(self) -> str | None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from functools import cache
-from typing import Any
+from typing import Any, get_args
 
 from app.api.schemas import SegmentQuery
 from app.telemetry import excerpt
+from imaging.rendering import MaskEncoding
 
 
 def describe(errors: Iterable[Mapping[str, Any]], source: str) -> str:
@@ -19,7 +20,15 @@ def describe(errors: Iterable[Mapping[str, Any]], source: str) -> str:
     for error in errors:
         name = next((str(part) for part in error["loc"] if part in SegmentQuery.model_fields), "")
         wrong.setdefault(name, error.get("input"))
-    return "; ".join(f"{source} {name}: must be {expected(name)}, got {excerpt(value)}" for name, value in wrong.items())
+    parts = (
+        f"{source} {name}: must be {expected(name)}, got {excerpt(value)}{_hint(name, value)}" for name, value in wrong.items()
+    )
+    return "; ".join(parts)
+
+
+def _hint(name: str, value: object) -> str:
+    """What to give for a value that another parameter takes."""
+    return f"; give format=json&mask={value}" if name == "format" and value in get_args(MaskEncoding) else ""
 
 
 def expected(name: str) -> str:

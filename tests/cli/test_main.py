@@ -63,12 +63,12 @@ def test_a_picture_comes_in_the_image_format_and_with_the_classes_that_are_wante
     ("extra", "message"),
     [
         (["--format", "overlay", "--classes", "circel"], "did you mean 'circle'?"),
-        (["--classes", "circle"], "classes applies to"),
-        (["--image-format", "jpeg"], "image_format applies to"),
-        (["--alpha", "0.5"], "alpha applies to format=overlay, got format=png; leave it out"),
-        (["--mask", "rle"], "mask applies to"),
-        (["--format", "json", "--probabilities"], "probabilities applies to"),
-        (["--format", "coco", "--tolerance", "1"], "with mask=polygons"),
+        (["--classes", "circle"], "--classes applies to --format color, overlay"),
+        (["--image-format", "jpeg"], "--image-format applies to"),
+        (["--alpha", "0.5"], "--alpha applies to --format overlay, got --format png; give --format overlay, or leave --alpha"),
+        (["--mask", "polygons"], "give --format json --mask polygons, or leave --mask out"),
+        (["--format", "json", "--probabilities"], "--probabilities applies to"),
+        (["--format", "coco", "--tolerance", "1"], "with --mask polygons, got --format coco, --mask rle; give --mask polygons"),
         (["--model", "narrow"], "--model chooses a model of a service; give --server URL, or --weights instead"),
         (["--api-key", "secret"], "--api-key is for a service; give --server URL"),
     ],
@@ -82,6 +82,13 @@ def test_what_the_format_or_the_model_lacks_ends_the_run_in_a_line(
     assert message in error
     assert "Traceback" not in error
     assert not (tmp_path / "out").exists()
+
+
+def test_a_way_to_write_regions_is_no_format(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main([str(tmp_path), "-o", "out", "--format", "polygons"])
+    message = "argument --format: 'polygons' is how json and coco write regions: --format json --mask polygons"
+    assert message in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -70,13 +70,19 @@ def test_a_confidence_map_is_needed_where_the_answer_holds_one(format: Any) -> N
 @pytest.mark.parametrize(
     ("options", "formats"),
     [
-        ({"format": "png", "mask": "polygons"}, "mask applies to format=json, coco, got format=png"),
+        (
+            {"format": "png", "mask": "polygons"},
+            "mask applies to format=json, coco, got format=png; give format=json&mask=polygons, or leave mask out",
+        ),
         ({"format": "json", "probabilities": True}, "probabilities applies to format=npz, got format=json"),
         ({"format": "color", "alpha": 0.6}, "alpha applies to format=overlay, got format=color"),
         ({"format": "npz", "confidence": True}, "confidence applies to format=json, got format=npz"),
         ({"format": "confidence", "min_confidence": 0.5}, "min_confidence applies to .*, got format=confidence"),
         ({"format": "png", "tolerance": 2.0}, "tolerance applies to format=json or coco with mask=polygons, got format=png"),
-        ({"format": "json", "tolerance": 2.0}, "tolerance applies to .* got format=json, mask=rle"),
+        ({"format": "json", "tolerance": 2.0}, "tolerance applies to .* got format=json, mask=rle; give mask=polygons, or"),
+        ({"format": "coco", "topology": "shared"}, "got format=coco, mask=rle; give mask=polygons, or leave topology out"),
+        ({"format": "png", "tolerance": 2.0}, "got format=png; give format=json&mask=polygons, or leave tolerance out"),
+        ({"format": "confidence", "classes": ("cat",)}, "got format=confidence; give format=color, or leave classes out"),
         (
             {"format": "json", "classes": ("cat",)},
             "classes applies to .* format=json with mask=polygons, got",
@@ -97,7 +103,7 @@ def test_a_parameter_changes_the_form_of_answer_or_is_refused(format: Any) -> No
         if rendering.uses(name):
             assert replace(rendering, **{name: value}) != rendering
         else:
-            with pytest.raises(UnusedParameter, match=f"{name} applies to .*leave it out"):
+            with pytest.raises(UnusedParameter, match=f"{name} applies to .*; give .*, or leave {name} out"):
                 replace(rendering, **{name: value})
 
 

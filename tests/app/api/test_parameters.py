@@ -25,7 +25,7 @@ PATHS = ("/segment", "/segment/batch")
         ("utm_source=x", "query utm_source: there is no such parameter; leave it out"),
         ("side=64&side=96", "query side: it comes 2 times; give it once"),
         ("side=64&side=64", "query side: it comes 2 times; give it once"),
-        ("format=png&mask=polygons", "mask applies to format=json, coco, got format=png; leave it out"),
+        ("format=png&mask=polygons", "got format=png; give format=json&mask=polygons, or leave mask out"),
         ("format=png&mask=rle", "mask applies to format=json, coco, got format=png"),
         ("format=json&probabilities=true", "probabilities applies to format=npz, got format=json"),
         ("format=png&alpha=0.5", "alpha applies to format=overlay, got format=png"),
