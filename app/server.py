@@ -6,6 +6,7 @@ The process always ends, at the latest `GRACE_S` seconds after the drain's time 
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import os
 import signal
@@ -20,7 +21,7 @@ from fastapi import FastAPI
 
 from app.connections import KEEP_ALIVE_S, MAX_HEAD_BYTES, Connections
 from app.serving.service import Service
-from app.sockets import BACKLOG, listen, make_room
+from app.sockets import BACKLOG, LARGEST_PORT, listen, make_room
 
 log = logging.getLogger("segment")
 READY_CHECK_S = 0.1
@@ -116,7 +117,9 @@ def serve(app: FastAPI, end: Callable[[int], object] = os._exit) -> int:
     try:
         listener = listen(settings.host, settings.port)
     except (OSError, UnicodeError) as error:  # UnicodeError: the name cannot be encoded as a host's
-        log.critical("cannot listen on %s port %d: %s", settings.host, settings.port, error)
+        log.critical(
+            "cannot listen on %s port %d: %s%s", settings.host, settings.port, error, _other_port(error, settings.port)
+        )
         return 1
     config = uvicorn.Config(
         app, host=settings.host, port=settings.port, log_config=None,
@@ -133,6 +136,14 @@ def serve(app: FastAPI, end: Callable[[int], object] = os._exit) -> int:
     end(server.status)
     server.over.set()
     return server.status
+
+
+def _other_port(error: Exception, port: int) -> str:
+    """How to choose another port, if this one is in use or is kept for the system."""
+    if not isinstance(error, OSError) or error.errno not in (errno.EADDRINUSE, errno.EACCES):
+        return ""
+    other = 8000 if error.errno == errno.EACCES else port + 1 if port < LARGEST_PORT else port - 1
+    return f"; choose another port, as with SEGMENT_PORT={other}"
 
 
 def browser_url(host: str, port: int) -> str:

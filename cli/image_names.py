@@ -5,11 +5,9 @@ from __future__ import annotations
 import os
 from typing import Literal
 
-from imaging.decoding import IMAGE_ENDINGS
+from imaging.decoding import IMAGE_ENDINGS, ending_problem
 
 ENDINGS = frozenset(IMAGE_ENDINGS)
-NOT_ACCEPTED = {".heic", ".heif", ".hif", ".jxl", ".jp2"}
-"""Endings of photographs that are not read."""
 # macOS writes such files and folders next to images, on other file systems and in archives
 APPLE_DOUBLE, APPLE_FOLDER = "._", "__MACOSX"
 Kind = Literal["image", "not accepted", "other"]
@@ -22,12 +20,14 @@ def kind_of(name: str) -> Kind:
     ending = os.path.splitext(name)[1].lower()
     if ending in ENDINGS:
         return "image"
-    return "not accepted" if ending in NOT_ACCEPTED or not (ending or name.startswith(".")) else "other"
+    return "not accepted" if ending_problem(ending) or not (ending or name.startswith(".")) else "other"
 
 
 def problem_of(name: str) -> str:
     """Says why a file of the kind `not accepted` is not read, and what to do."""
     ending = os.path.splitext(name)[1]
+    if problem := ending_problem(ending):
+        return problem
     subject = f"{ending} is" if ending else "a name without an ending is"
     return f"not an accepted type: {subject} none of {', '.join(sorted(ENDINGS))}; save it as one of them"
 

@@ -15,8 +15,9 @@ from PIL import AvifImagePlugin, Image, PngImagePlugin, UnidentifiedImageError, 
 from imaging.conversion import SWAPPING, Pixels, rgb_image, upright_array
 from imaging.errors import DamagedImage, EmptyImage, ImageError, ImageTooLarge, UnknownImageType
 from imaging.formats.avif import avif_problem, is_avif
+from imaging.formats.damage import damage_of
 from imaging.formats.declared import check_declared, check_pixels, frame_box, refusal, unread_kind
-from imaging.formats.foreign import foreign_format
+from imaging.formats.foreign import foreign_ending, foreign_format
 from imaging.formats.headers import GIF, JPEG, PNG, TIFF, check_header, png_chunks
 from imaging.formats.jpeg import check_scan_count, is_lossless
 from imaging.formats.tiff import check_single_tags
@@ -200,17 +201,25 @@ def open_image(data: bytes, limits: Limits) -> Iterator[Image.Image]:
             raise refusal(data) from error
         raise _unknown_type(data) from error
     except Exception as error:
-        reason = f": {text}" if (text := str(error)) else ""
-        raise unread_kind(error) or DamagedImage(f"the image is damaged{reason}; is the file complete?") from error
+        problem = f"the image is damaged: {damage_of(data, error)}; is the file complete?"
+        raise unread_kind(error) or DamagedImage(problem) from error
 
 
 def _unknown_type(data: bytes) -> UnknownImageType:
     """The error for bytes of a format that is not read."""
-    accepted = ", ".join(IMAGE_FORMATS)
     if foreign := foreign_format(data):
-        name, advice = foreign
-        return UnknownImageType(f"these bytes are {name}, none of {accepted}; {advice}")
-    return UnknownImageType(f"these bytes are none of {accepted}; send one of those")
+        return UnknownImageType(_foreign_problem(*foreign))
+    return UnknownImageType(f"this file is none of {', '.join(IMAGE_FORMATS)}; send one of those")
+
+
+def ending_problem(ending: str) -> str | None:
+    """What `decode` would say of a file whose name has the ending of a format that is not read; None for other endings."""
+    foreign = foreign_ending(ending)
+    return _foreign_problem(*foreign) if foreign else None
+
+
+def _foreign_problem(name: str, advice: str) -> str:
+    return f"this file is {name}; accepted are {', '.join(IMAGE_FORMATS)}; {advice}"
 
 
 def _check_avif(data: bytes) -> None:

@@ -65,7 +65,7 @@ class BadRequest(Problem):
 
 
 class EmptyBody(Problem):
-    status, name, title, reason = 400, "empty-body", "Empty body", "empty"
+    status, name, title, reason = 400, "empty-body", "Empty image", "empty"
     example = "the body is empty (0 bytes); send an image as the field `file` of a form, or as the body"
 
 
@@ -106,12 +106,12 @@ class TooLarge(Problem):
 
 class UnsupportedType(Problem):
     status, name, title, reason = 415, "unsupported-image-type", "Not an accepted image type", "type"
-    example = f"these bytes are none of {', '.join(IMAGE_FORMATS)}; send one of those"
+    example = f"this file is none of {', '.join(IMAGE_FORMATS)}; send one of those"
 
 
 class Undecodable(Problem):
     status, name, title, reason = 422, "damaged-image", "Damaged image", "damaged"
-    example = "the image is damaged: image file is truncated; is the file complete?"
+    example = "the image is damaged: the file ends early; is the file complete?"
 
 
 class BadParameter(Problem):

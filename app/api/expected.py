@@ -42,8 +42,8 @@ def words(schema: Mapping[str, Any]) -> str:
         return " or ".join(words(part) for part in schema["anyOf"] if part.get("type") != "null")
     if choices := schema.get("enum") or ([schema["const"]] if "const" in schema else []):
         return f"one of {', '.join(map(str, choices))}" if len(choices) > 1 else str(choices[0])
-    if examples := schema.get("examples"):
-        return f"written as {' or '.join(examples)}"
+    if "pattern" in schema and "description" in schema:  # the description of a pattern says what it allows
+        return str(schema["description"])
     match schema.get("type"):
         case "boolean":
             return "true or false"

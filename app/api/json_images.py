@@ -19,6 +19,8 @@ MOST_VALUES = 10_000  # in the JSON; each may take hundreds of bytes of memory
 PIECE = 1 << 20  # characters that are decoded at once; a multiple of 4
 JSON_START = re.compile(rb'\s{0,1024}+[\[{"]')  # white space is bounded, since the whole body may be of it
 URL = re.compile(r"\s*(https?|ftp|file|s3|gs)://", re.IGNORECASE)
+DATA_URL = re.compile(r"data:image/[\w.+-]{1,64}(;[\w.=+-]{1,64}){0,4};base64,", re.ASCII | re.IGNORECASE)
+"""What data URLs (RFC 2397) of images have before their base64."""
 EXAMPLE = {"inputs": "iVBORw0KGgo=", "parameters": {"format": "json"}}
 URLS = "the service does not fetch URLs, got {}; send the image itself: curl URL | curl --data-binary @- THIS_ADDRESS"
 
@@ -63,12 +65,13 @@ def parse_object(body: bytes, example: Mapping[str, Any]) -> dict[str, Any]:
 
 
 async def _decoded(text: str) -> bytes:
-    """The bytes of base64 text. Between pieces, the event loop serves other requests. Raises `BadRequest`."""
+    """The bytes of base64 text, or of a data URL. Between pieces, the event loop serves other requests. Raises `BadRequest`."""
     pieces = []
+    begin = prefix.end() if (prefix := DATA_URL.match(text)) else 0
     try:
-        if "=" in text[:-2]:
+        if text.find("=", begin, len(text) - 2) >= 0:
             raise ValueError("padding stands before its end")
-        for start in range(0, len(text), PIECE):
+        for start in range(begin, len(text), PIECE):
             pieces.append(binascii.a2b_base64(text[start : start + PIECE], strict_mode=True))
             await asyncio.sleep(0)
     except ValueError as error:

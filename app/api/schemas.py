@@ -9,14 +9,14 @@ from pydantic import BaseModel, BeforeValidator, Field
 from imaging.encoding import ImageFormat
 from imaging.rendering import Format, MaskEncoding, PaletteName, Topology
 from model.inference.scaling import SIDES
-from model.inference.small_regions import AREA_PATTERN
+from model.inference.small_regions import AREA_PATTERN, AREA_WORDS
 from model.inference.tiling import Blend
 from model.inference.views import Quality
 
 MOST_CHARACTERS = 4096  # of a parameter, which may come in a body, too
 AreaText = Annotated[
     str,
-    Field(pattern=f"^{AREA_PATTERN}$", examples=["200", "0.1%"]),
+    Field(pattern=f"^{AREA_PATTERN}$", description=AREA_WORDS, examples=["200", "0.1%"]),
     BeforeValidator(lambda value: str(value) if type(value) is int else value),  # from JSON
 ]
 

@@ -26,6 +26,7 @@ SLOW_S = 10.0  # seconds before this average is required
 # a chunked body is refused if `CHUNKS` chunks in a row average less than `CHUNK_BYTES`: reading them costs more than the image
 CHUNK_BYTES, CHUNKS, FRAME_BYTES = 64, 1000, 6  # the last: bytes that frame a chunk of 16 to 255 bytes
 IMAGE_COPIES = 2  # joining the chunks makes a second copy for a moment, and later the worker has a copy
+IMAGE_ADVICE = "send an image as the field `file` of a form, or as the body"
 log = logging.getLogger("segment")
 
 
@@ -65,7 +66,7 @@ async def read_image(request: Request, limits: UploadLimits) -> Upload:
     if kind == "application/json":
         return await _read_json(request, limits)
     if kind != "multipart/form-data":
-        return Upload(_body(await read_body(request, limits, IMAGE_COPIES), "the body"))
+        return Upload(_body(await read_body(request, limits, IMAGE_COPIES), "the body", IMAGE_ADVICE))
     _check_content_length(request, limits.bytes)
     async with _upload_timeout(limits.seconds) as deadline:
         body = _receive(request, limits, deadline, lambda received: IMAGE_COPIES * received)
@@ -85,7 +86,8 @@ async def _read_json(request: Request, limits: UploadLimits) -> Upload:
     data, values = await image_in_json(body) if looks_like_json(body) else (body, {})
     del body
     limits.hold(IMAGE_COPIES * len(data))
-    return Upload(_body(data, "the image in `inputs`"), values=values, source="parameters")
+    body_of_image = _body(data, "the image in `inputs`", "write its bytes there as base64")
+    return Upload(body_of_image, values=values, source="parameters")
 
 
 async def read_body(request: Request, limits: UploadLimits, copies: int) -> bytes:
@@ -120,13 +122,13 @@ async def spooled_body(part: UploadFile) -> Body:
 async def _file_body(part: UploadFile) -> Body:
     """A form's file in memory. Raises as `read_image`."""
     await check_file(part)
-    return _body(await part.read(), f"the file {base_name(part)}")
+    return _body(await part.read(), f"the file {base_name(part)}", "send a file that holds an image")
 
 
-def _body(data: bytes, source: str) -> Body:
-    """The data as a `Body`. `source` names its origin in the error. Raises `EmptyBody` or `Unavailable`."""
+def _body(data: bytes, source: str, advice: str) -> Body:
+    """The data as a `Body`. source: its origin, for the error; advice: what to send. Raises `EmptyBody` or `Unavailable`."""
     if not data:
-        raise EmptyBody(f"{source} is empty (0 bytes); send an image as the field `file` of a form, or as the body")
+        raise EmptyBody(f"{source} is empty (0 bytes); {advice}")
     try:
         return Body.of(data)
     except OSError as error:

@@ -28,6 +28,11 @@ def avif_problem(data: bytes) -> str | None:
     return None
 
 
+def is_cut_off(data: bytes) -> bool:
+    """Whether a top-level box reaches beyond the data."""
+    return any(end > len(data) for _, _, end in _boxes(data))
+
+
 def _boxes(data: bytes) -> Iterator[tuple[bytes, int, int]]:
     """Yields the kind, start and end of each top-level box. In a truncated file, the last end may lie beyond the data."""
     start = 0

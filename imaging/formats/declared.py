@@ -11,6 +11,7 @@ from PIL.GifImagePlugin import GifImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
 from imaging.errors import DamagedImage, ImageError, UnknownImageType
+from imaging.formats.avif import is_avif, is_cut_off
 from imaging.formats.headers import JPEG, TIFF, png_chunks
 from imaging.formats.jpeg import check_restarts, check_scans, jpeg_problem, read_jpeg_header
 from imaging.formats.tiff import check_fourth_sample, check_strips, tiff_problem, tiff_refusal
@@ -46,7 +47,8 @@ def refusal(data: bytes) -> ImageError:
     """
     problem = jpeg_problem(read_jpeg_header(data)) if data.startswith(JPEG) else None
     unread = tiff_refusal(data) if data.startswith(TIFF) else UnknownImageType(problem) if problem else None
-    return unread or DamagedImage("the image is damaged: its header cannot be read; is the file complete?")
+    reason = "the file ends early" if is_avif(data) and is_cut_off(data) else "its header cannot be read"
+    return unread or DamagedImage(f"the image is damaged: {reason}; is the file complete?")
 
 
 def unread_kind(error: Exception) -> ImageError | None:

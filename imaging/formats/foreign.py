@@ -31,6 +31,8 @@ TEXTS = (
     (re.compile(rb"(file|image)="), "a form's field as text"),
 )
 """Beginnings of texts, in lower case and without white space before them."""
+ENDINGS = {".heic": "HEIC", ".heif": "HEIF", ".hif": "HEIF", ".jxl": "JPEG XL", ".jp2": "JPEG 2000"}
+"""Endings of the names of photographs, in lower case."""
 TEXT_BYTES = 512  # searched for them
 MAGICK = "convert it, for instance to PNG: magick {} photo.png"
 HEIC = "sips -s format jpeg photo.heic --out photo.jpg (macOS), or heif-convert photo.heic photo.jpg"
@@ -52,7 +54,7 @@ ADVICE = {
     "a gzip archive": UNPACK,
     "an HTML page": "send the image that it shows; was this the address of a page?",
     "a URL": "URLs are not fetched; send the image itself: curl URL | curl --data-binary @- ADDRESS",
-    "a data URL": "decode its base64 and send the bytes",
+    "a data URL": 'decode its base64 and send the bytes, or send {"inputs": DATA_URL} as application/json',
     "JSON": 'send the image itself, or {"inputs": BASE64} as application/json',
     "a form's field as text": "send the file itself: curl -F file=@photo.jpg",
 }
@@ -61,6 +63,12 @@ ADVICE = {
 def foreign_format(data: bytes) -> tuple[str, str] | None:
     """The name of a format that is not accepted, such as `HEIC`, and what to do with such a file; None if it is unknown."""
     name = _name(data)
+    return (name, ADVICE[name]) if name else None
+
+
+def foreign_ending(ending: str) -> tuple[str, str] | None:
+    """What `foreign_format` says of photographs whose names have this ending, in any case of letters; None for others."""
+    name = ENDINGS.get(ending.lower())
     return (name, ADVICE[name]) if name else None
 
 

@@ -24,6 +24,7 @@ from model.inference.upsampling import BAND_PIXELS, Ids, Rows
 
 AREA_PATTERN = r"([0-9]{1,9}|(100(\.0{1,9})?|[0-9]{1,2}(\.[0-9]{1,9})?)%)"
 """A regular expression for the areas that `parse_area` takes."""
+AREA_WORDS = "a whole number of pixels such as 200, or a share of the image from 0% to 100% such as 0.1%"
 OUTSIDE = -1
 BORDER_BYTES, REGION_BYTES = 80, 800  # upper bounds of memory for a border and for a region
 ROW_BYTES = 45  # for a pixel of a band, to find the confidence of the new classes
@@ -47,8 +48,7 @@ class Area:
 def parse_area(text: str) -> Area:
     """Parses a number of pixels (`200`) or a share of the image (`0.1%`); raises `ValueError`."""
     if not re.fullmatch(AREA_PATTERN, text):
-        words = "an area must be a whole number of pixels such as 200, or a share of the image such as 0.1%"
-        raise ValueError(f"{words}, got {text!r}")
+        raise ValueError(f"an area must be {AREA_WORDS}, got {text!r}")
     return Area(Fraction(text.removesuffix("%")), percent=text.endswith("%"))
 
 

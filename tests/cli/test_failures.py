@@ -46,7 +46,7 @@ def test_an_array_that_is_too_large_fails_with_a_way_out(
     Image.new("1", (2001, 2000)).save(buffer, "PNG")
     written(tmp_path, {"large.png": buffer.getvalue()})
     assert run(tmp_path / "large.png", "-o", tmp_path / "a.json", "--format", "json", "--mask", "array") == 3
-    assert "mask=rle or mask=png" in capsys.readouterr().err
+    assert "--mask rle or --mask png" in capsys.readouterr().err
 
 
 class Exhausted:

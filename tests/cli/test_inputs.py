@@ -53,7 +53,11 @@ def test_other_photographs_and_names_without_an_ending_are_told_of(tmp_path: Pat
     listing = list_inputs([str(tmp_path)], "out")
     assert answers(listing) == {"a.jpg": "a"}
     assert set(problems(listing)) == {"b.HEIC", "c.jxl", "d"}
-    assert all("not an accepted type" in problem for problem in problems(listing).values())
+    told = {name: problems(listing)[name] for name in ("b.HEIC", "c.jxl", "d")}
+    assert "this file is HEIC; accepted are PNG, JPEG" in told["b.HEIC"]
+    assert "heif-convert photo.heic photo.jpg" in told["b.HEIC"]
+    assert "djxl " in told["c.jxl"]
+    assert "not an accepted type: a name without an ending" in told["d"]
 
 
 def test_a_folder_behind_links_is_listed_once_and_no_circle_is_entered(tmp_path: Path) -> None:

@@ -131,7 +131,7 @@ def test_the_table_has_a_row_for_each_image(run: Segment, tmp_path: Path) -> Non
     assert rows["a.png"]["milliseconds"] > 0
     assert (rows["a.png"]["problem"], len(rows["a.png"]["key"])) == (None, 32)
     assert "none of PNG" in rows["b.png"]["problem"]
-    assert "not an accepted type" in rows["c.heic"]["problem"]
+    assert "this file is HEIC; accepted are PNG" in rows["c.heic"]["problem"]
     plain = (tmp_path / "out" / "a.png").read_bytes()
     assert run(tmp_path / "in", "-o", tmp_path / "out") == 3
     assert (tmp_path / "out" / "a.png").read_bytes() == plain

@@ -34,7 +34,10 @@ from tests.support.images import encoded, make_photo
         ({"min_confidence": "inf"}, ["min_confidence"]),
         (
             {"min_area": "1e3"},
-            ["query min_area: must be written as 200 or 0.1%, got '1e3'"],
+            [
+                "query min_area: must be a whole number of pixels such as 200, or a share of the image from 0% to 100%",
+                "got '1e3'",
+            ],
         ),
         ({"fill_holes": "101%"}, ["query fill_holes: ", "got '101%'"]),
         ({"tolerance": 101}, ["tolerance"]),

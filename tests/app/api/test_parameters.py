@@ -96,6 +96,11 @@ def test_json_is_answered_as_a_form_is(client: TestClient) -> None:
     assert mixed.content == expected.content
 
 
+@pytest.mark.parametrize("prefix", ["data:image/png;base64,", "DATA:image/svg+xml;charset=utf-8;base64,"])
+def test_an_image_in_json_may_be_a_data_url(client: TestClient, prefix: str) -> None:
+    assert client.post("/segment", json={"inputs": prefix + TEXT}).content == post(client).content
+
+
 def test_an_image_that_is_declared_as_json_is_judged_by_its_bytes(client: TestClient) -> None:
     declared = client.post("/segment", content=PHOTO, headers={"Content-Type": "application/json"})
     assert declared.content == post(client).content
@@ -122,7 +127,10 @@ def test_json_may_begin_with_white_space_but_not_with_any_amount(client: TestCli
         ({"inputs": "%%%%"}, 400, ["not base64", "base64 -w0"]),
         ({"inputs": TEXT[:40] + "=" + TEXT}, 400, ["not base64"]),
         ({"inputs": TEXT + "é"}, 400, ["not base64"]),
-        ({"inputs": ""}, 400, ["is empty"]),
+        ({"inputs": "data:text/plain;base64," + TEXT}, 400, ["not base64"]),
+        ({"inputs": "data:image/png;base64," + TEXT[:40] + "=" + TEXT}, 400, ["not base64"]),
+        ({"inputs": ""}, 400, ["the image in `inputs` is empty (0 bytes); write its bytes there as base64"]),
+        ({"inputs": "data:image/png;base64,"}, 400, ["the image in `inputs` is empty"]),
         ({"inputs": base64.b64encode(b"text").decode()}, 415, ["none of PNG"]),
         ({"inputs": base64.b64encode(PHOTO[:400]).decode()}, 422, ["damaged"]),
         ({"inputs": TEXT, "format": "json"}, 422, ["format", "put it into parameters"]),

@@ -89,7 +89,9 @@ def test_a_file_s_name_is_told_without_folders(client: TestClient, filename: str
 
 def test_an_empty_body_is_400(client: TestClient) -> None:
     assert_problem(client.post("/segment"), 400, "the body is empty")
-    assert_problem(post(client, b""), 400, "the file photo is empty")
+    empty = post(client, b"")
+    assert_problem(empty, 400, "the file photo is empty (0 bytes); send a file that holds an image")
+    assert (empty.json()["title"], empty.json()["type"]) == ("Empty image", "urn:problem-type:fcn-segment:empty-body")
 
 
 def test_bytes_beyond_the_limit_are_413_by_their_announcement_or_as_they_come(serve: Serve) -> None:

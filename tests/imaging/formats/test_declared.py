@@ -365,7 +365,7 @@ def test_a_palette_of_a_tiff_is_read() -> None:
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_what_is_not_read_is_named_with_what_to_do(data: bytes, name: str, advice: str) -> None:
-    with pytest.raises(UnknownImageType, match=f"these bytes are {name}, none of PNG, JPEG.*; .*{advice}"):
+    with pytest.raises(UnknownImageType, match=f"this file is {name}; accepted are PNG, JPEG.*; .*{advice}"):
         read_size(data, LIMITS)
 
 
