@@ -12,6 +12,7 @@ from cli.image_names import ENDINGS
 from cli.input import STDIO, Input
 from cli.places import PARTIAL, fitting_name, join, partial_of, write_whole
 from cli.stores import is_url
+from imaging.rendering import IMAGE_SUFFIXES, Rendering
 
 ANSWERS = {".png", ".json", ".npz"}
 SAME_ENDING = {".jpeg": ".jpg"}
@@ -81,8 +82,9 @@ class Answers:
         return None if self.file or is_url(self.out) else Path(self.out, STATE)
 
 
-def open_answers(out: str, suffix: str, single: bool) -> Answers:
+def open_answers(out: str, rendering: Rendering, single: bool) -> Answers:
     """Decides whether `out` is a file or a folder. single: whether there is one image. Raises `OSError` if it fits neither."""
+    suffix = rendering.suffix
     is_folder = out.endswith("/") or (not is_url(out) and os.path.isdir(out))
     ending = os.path.splitext(out)[1].lower()
     if out == STDIO:
@@ -96,5 +98,18 @@ def open_answers(out: str, suffix: str, single: bool) -> Answers:
     if not single:
         raise OSError(f"-o {out} is named as a file, which takes one image; give a folder, such as {os.path.splitext(out)[0]}/")
     if SAME_ENDING.get(ending, ending) != suffix:
-        raise OSError(f"the answer is a {suffix} file, and -o {out} is named otherwise; name it {suffix}, or give a folder")
+        problem = f"the answer is a {suffix} file, and -o {out} is named otherwise"
+        raise OSError(f"{problem}; name it {suffix}, give a folder, or {_advice(SAME_ENDING.get(ending, ending), rendering)}")
     return Answers(out, suffix, file=True)
+
+
+def _advice(ending: str, rendering: Rendering) -> str:
+    """Options with which answers, or other answers, have this ending."""
+    pictures = {suffix: image_format for image_format, suffix in IMAGE_SUFFIXES.items()}
+    if ending in pictures and rendering.is_picture:
+        return f"add --image-format {pictures[ending]}"
+    if ending in pictures and ending != IMAGE_SUFFIXES["png"]:
+        return f"ask for a picture: --format overlay --image-format {pictures[ending]}"
+    if ending in ANSWERS:
+        return f"give --format {ending.removeprefix('.')}"
+    return "ask for a picture: --format overlay --image-format jpeg"

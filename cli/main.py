@@ -127,7 +127,7 @@ def _listing(args: argparse.Namespace) -> tuple[Listing, Answers, CocoFile | Non
     """The inputs, where their answers go, and the document that collects them, if there is one."""
     if bool(args.inputs) == (args.from_file is not None):
         raise OSError("give IN or --from-file, and not both; see fcn-segment --help")
-    suffix = rendering(args).suffix
+    answer = rendering(args)
     listing = list_names(args.from_file, args.out) if args.from_file is not None else list_inputs(args.inputs, args.out)
     if is_coco_file(args.out, args.format, listing.single):
         if not is_path(args.out) or args.shard:
@@ -135,7 +135,7 @@ def _listing(args: argparse.Namespace) -> tuple[Listing, Answers, CocoFile | Non
             raise OSError(f"{reason}; give a folder, such as -o {args.out.removesuffix('.json')}/, for one of each image")
         document = CocoFile(args.out)
         return listing, document.answers, document
-    answers = open_answers(args.out, suffix, listing.single)
+    answers = open_answers(args.out, answer, listing.single)
     if answers.file and args.out != STDIO and is_path(args.out) and listing.holds(Path(args.out)):
         raise OSError(f"{args.out} would overwrite an image; give another -o")
     return listing, answers, None

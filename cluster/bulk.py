@@ -57,7 +57,7 @@ def _run(args: argparse.Namespace) -> int:
         raise OSError("- is not for a cluster; give files, folders or URLs, and -o with a folder or a URL")
     out = _absolute(args.out) if args.out else args.out
     listing = list_names(args.from_file, out) if args.from_file is not None else list_inputs(args.inputs, out)
-    answers = open_answers(out, rendering(args).suffix, single=False)
+    answers = open_answers(out, rendering(args), single=False)
     with ended_at_once(COMMAND):  # imports large packages
         ray = _ray()
     _check_address(args.address)

@@ -10,24 +10,25 @@ import pytest
 
 from cli.answers import STALE_S, STATE, Answers, open_answers
 from cli.input import Input
+from imaging.rendering import Rendering
 
 
 @pytest.mark.parametrize(
-    ("out", "suffix", "single", "file"),
+    ("out", "rendering", "single", "file"),
     [
-        ("-", ".png", True, True),
-        ("mask.png", ".png", True, True),
-        ("MASK.PNG", ".png", True, True),
-        ("picture.jpeg", ".jpg", True, True),
-        ("s3://bucket/mask.png", ".png", True, True),
-        ("masks", ".png", True, False),
-        ("masks.v2", ".png", False, False),
-        ("mask.png/", ".png", False, False),
-        ("s3://bucket/masks", ".json", False, False),
+        ("-", Rendering(), True, True),
+        ("mask.png", Rendering(), True, True),
+        ("MASK.PNG", Rendering(), True, True),
+        ("picture.jpeg", Rendering("color", image_format="jpeg"), True, True),
+        ("s3://bucket/mask.png", Rendering(), True, True),
+        ("masks", Rendering(), True, False),
+        ("masks.v2", Rendering(), False, False),
+        ("mask.png/", Rendering(), False, False),
+        ("s3://bucket/masks", Rendering("json"), False, False),
     ],
 )
-def test_an_output_is_a_file_or_a_folder(out: str, suffix: str, single: bool, file: bool, tmp_path: Path) -> None:
-    assert open_answers(out, suffix, single) == Answers(out, suffix, file)
+def test_an_output_is_a_file_or_a_folder(out: str, rendering: Rendering, single: bool, file: bool) -> None:
+    assert open_answers(out, rendering, single) == Answers(out, rendering.suffix, file)
 
 
 @pytest.mark.parametrize(
@@ -36,15 +37,36 @@ def test_an_output_is_a_file_or_a_folder(out: str, suffix: str, single: bool, fi
         ("-", False, "takes one image"),
         ("mask.png", False, "takes one image"),
         ("x.json", False, "takes one image"),
-        ("x.json", True, "the answer is a .png file"),
-        ("out.jpg", True, "the answer is a .png file"),
-        ("s3://bucket/out.webp", True, "the answer is a .png file"),
+        ("x.json", True, "the answer is a .png file, .* or give --format json$"),
+        ("out.jpg", True, "the answer is a .png file, .*: --format overlay --image-format jpeg$"),
+        ("s3://bucket/out.webp", True, "the answer is a .png file, .* --image-format webp$"),
         (os.devnull, True, "is no folder"),
     ],
 )
 def test_an_output_that_fits_neither_is_refused(out: str, single: bool, words: str) -> None:
     with pytest.raises(OSError, match=words):
-        open_answers(out, ".png", single)
+        open_answers(out, Rendering(), single)
+
+
+@pytest.mark.parametrize(
+    ("out", "rendering", "words"),
+    [
+        (
+            "m.jpg",
+            Rendering("overlay"),
+            "a .png file, .*; name it .png, give a folder, or add --image-format jpeg$",
+        ),
+        ("m.JPEG", Rendering("color"), "add --image-format jpeg$"),
+        ("m.png", Rendering("color", image_format="webp"), "the answer is a .webp file, .*add --image-format png$"),
+        ("m.npz", Rendering("json"), "the answer is a .json file, .* or give --format npz$"),
+        ("m.png", Rendering("coco"), "or give --format png$"),
+        ("m.tif", Rendering("png"), "name it .png, give a folder, or ask for a picture: --format overlay"),
+    ],
+    ids=str,
+)
+def test_the_options_that_would_make_the_named_file_are_told(out: str, rendering: Rendering, words: str) -> None:
+    with pytest.raises(OSError, match=words):
+        open_answers(out, rendering, single=True)
 
 
 @pytest.mark.parametrize("answer", ["../a", "a/../../b", "a/../b"])

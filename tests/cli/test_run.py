@@ -19,6 +19,7 @@ from cli.main import main
 from cli.places import names_below, read_whole, write_whole
 from cli.resume import Journal
 from cli.run import AHEAD, Job, run_all
+from imaging.rendering import Rendering
 from tests.support.cli.commands import command, environment
 from tests.support.cli.folders import PHOTO, Segment, files_in, job_of, written
 from tests.support.images import encoded, make_photo
@@ -58,7 +59,7 @@ def test_memory_does_not_grow_with_the_number_of_names(tmp_path: Path, monkeypat
     for count in (200, 200, 2000):
         Path("names").write_text("".join(f"{number}.png\n" for number in range(count)))
         tracemalloc.start()
-        answers = open_answers("out", ".png", single=False)
+        answers = open_answers("out", Rendering(), single=False)
         listing = list_names("names", "out")
         job = Job(Copying(), answers, listing, "s", Journal(answers, "s"))
         for done, outcome in enumerate(run_all(job, listing, threads=1), 1):

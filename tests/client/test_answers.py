@@ -177,6 +177,16 @@ def test_an_option_that_there_is_not_is_refused(kind: type[Any], name: str) -> N
         asyncio.run(close(getattr(client, name)([] if name == "segment_many" else b"image", sied=3)))
 
 
+def test_the_options_of_a_method_are_listed_with_the_nearest_one() -> None:
+    with SegmentClient("http://service", transport=PAGE) as client:
+        with pytest.raises(
+            TypeError, match=r"mean palette\? there are alpha, image_format, classes, palette, names, side"
+        ):
+            client.overlay(b"image", pallete="labels")  # type: ignore[call-arg]
+        with pytest.raises(TypeError, match=r"no option alpha; .*there are mask, classes, tolerance, topology, side"):
+            client.coco(b"image", alpha=0.5)  # type: ignore[call-arg]
+
+
 @pytest.mark.parametrize("client", [SegmentClient, AsyncSegmentClient])
 @pytest.mark.parametrize(
     ("content", "kind"), [(b"<html>Log in</html>", "text/html; charset=utf-8"), (b"<html>", "Text/HTML"), (b"", "image/png")]

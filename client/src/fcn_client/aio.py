@@ -66,7 +66,7 @@ class AsyncSegmentClient:
     ) -> AsyncIterator[tuple[ImageLike, Segmentation | Exception]]:
         """As `SegmentClient.segment_many`."""
         check_concurrency(concurrency)
-        calls.checked(options)
+        calls.checked(options, ("concurrency", "confidence"))
         return in_order_async(images, partial(self.segment, confidence=confidence, **options), concurrency)
 
     async def raw(self, image: ImageLike, **query: Any) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal, NamedTuple, TypedDict
 
@@ -61,7 +62,7 @@ def get(path: str, model: str | None = None) -> Call:
 
 def as_json(options: Mapping[str, Any], confidence: bool) -> dict[str, Any]:
     """The query whose answer `answers.segmentation` reads."""
-    return checked(options) | {"format": "json", "mask": "rle", "confidence": confidence or None}
+    return _query(options, {"format": "json", "mask": "rle"}, confidence=confidence or None)
 
 
 def as_overlay(
@@ -74,21 +75,21 @@ def as_overlay(
     names: bool | None,
 ) -> dict[str, Any]:
     """The query whose answer is an overlay."""
-    picture = {"format": "overlay", "alpha": alpha, "image_format": image_format, "palette": palette, "names": names}
-    return checked(options) | picture | {"classes": class_list(classes)}
+    own = {"alpha": alpha, "image_format": image_format, "classes": class_list(classes), "palette": palette, "names": names}
+    return _query(options, {"format": "overlay"}, **own)
 
 
 def as_cutout(options: Mapping[str, Any], classes: Classes | None) -> dict[str, Any]:
     """The query whose answer is a cut-out."""
-    return checked(options) | {"format": "cutout", "classes": class_list(classes)}
+    return _query(options, {"format": "cutout"}, classes=class_list(classes))
 
 
 def as_polygons(
     options: Mapping[str, Any], *, classes: Classes | None, tolerance: float | None, topology: Literal["shared"] | None
 ) -> dict[str, Any]:
     """The query whose answer `answers.polygons` reads."""
-    outlines = {"format": "json", "mask": "polygons", "tolerance": tolerance, "topology": topology}
-    return checked(options) | outlines | {"classes": class_list(classes)}
+    fixed = {"format": "json", "mask": "polygons"}
+    return _query(options, fixed, classes=class_list(classes), tolerance=tolerance, topology=topology)
 
 
 def as_coco(
@@ -100,8 +101,8 @@ def as_coco(
     topology: Literal["shared"] | None,
 ) -> dict[str, Any]:
     """The query whose answer is a COCO document."""
-    outlines = {"format": "coco", "mask": mask, "tolerance": tolerance, "topology": topology}
-    return checked(options) | outlines | {"classes": class_list(classes)}
+    own = {"mask": mask, "classes": class_list(classes), "tolerance": tolerance, "topology": topology}
+    return _query(options, {"format": "coco"}, **own)
 
 
 def class_list(classes: Classes | None) -> str | None:
@@ -114,11 +115,19 @@ def class_list(classes: Classes | None) -> str | None:
     return text
 
 
-def checked(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Copies the options. Raises `TypeError` for an unknown option."""
-    if unknown := options.keys() - Options.__annotations__.keys():
-        raise TypeError(f"no option {', '.join(sorted(unknown))}; there are {', '.join(Options.__annotations__)}")
+def checked(options: Mapping[str, Any], own: Iterable[str] = ()) -> dict[str, Any]:
+    """Copies the options. own: names of the method's other options. Raises `TypeError` for an unknown option."""
+    known = [*own, *Options.__annotations__]
+    if unknown := sorted(options.keys() - Options.__annotations__.keys()):
+        nearest = difflib.get_close_matches(unknown[0], known, n=1)
+        advice = f"did you mean {nearest[0]}? " if nearest else ""
+        raise TypeError(f"no option {', '.join(unknown)}; {advice}there are {', '.join(known)}")
     return dict(options)
+
+
+def _query(options: Mapping[str, Any], fixed: Mapping[str, str], **own: Any) -> dict[str, Any]:
+    """The query of a method. fixed: parameters that its caller cannot choose. own: its options besides `Options`."""
+    return checked(options, own) | dict(fixed) | own
 
 
 def _text(value: object) -> str:

@@ -11,7 +11,7 @@ import httpx
 from fcn_client import address
 from fcn_client.errors import FetchFailed
 
-MOST_BYTES = 512_000_000  # protects this process; the service has a limit of its own
+MOST_BYTES = 256_000_000  # protects this process; the service has a limit of its own
 MOST_REDIRECTS = 5
 CONNECT_S = 10.0
 

@@ -72,7 +72,7 @@ class SegmentClient:
     ) -> Iterator[tuple[ImageLike, Segmentation | Exception]]:
         """Segments many images and yields each with its answer or its error, in order. Takes images only as they are needed."""
         check_concurrency(concurrency)
-        calls.checked(options)
+        calls.checked(options, ("concurrency", "confidence"))
         return in_order(images, partial(self.segment, confidence=confidence, **options), concurrency)
 
     def raw(self, image: ImageLike, **query: Any) -> bytes:

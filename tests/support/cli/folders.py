@@ -10,6 +10,7 @@ from cli.backend import Backend
 from cli.inputs import list_inputs
 from cli.report import Outcome
 from cli.run import Job, run_all
+from imaging.rendering import Rendering
 from tests.support.images import encoded, make_photo
 
 Segment = Callable[..., int]
@@ -33,7 +34,7 @@ def files_in(folder: Path) -> list[str]:
 def job_of(backend: Backend, folder: Path, out: Path) -> Job:
     """What the command does with an image of this folder."""
     listing = list_inputs([str(folder)], str(out))
-    return Job(backend, open_answers(str(out), ".png", single=False), listing)
+    return Job(backend, open_answers(str(out), Rendering(), single=False), listing)
 
 
 def outcomes_of(backend: Backend, folder: Path, out: Path) -> list[Outcome]:
