@@ -101,7 +101,7 @@ def _check_fresh(files: WeightsFiles, export: ModelIdentity, master: str | None)
     if master not in (None, export.sha256):
         raise WeightsError(
             f"the {export.precision} export of {files.name} was made from a master of sha256 {export.sha256[:16]}..., the one "
-            f"beside it is {str(master)[:16]}...: make it again (fcn-export --weights {files.master}), or remove it"
+            f"beside it is {str(master)[:16]}...: make it again (fcn-export --weights {files.master} --force), or remove it"
         )
 
 

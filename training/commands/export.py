@@ -6,7 +6,7 @@ import argparse
 import hashlib
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -18,14 +18,12 @@ from torch.export import Dim
 
 from imaging.decoding import IMAGE_ENDINGS
 from imaging.errors import ImageError
-from model.command_line import CommandParser
 from model.inference.runtimes.openvino_runtime import NETWORK_SHA256, read_export
 from model.inference.runtimes.torch_runtime import TorchRuntime
 from model.inference.segmenter import Options, Segmenter
-from model.manifest import METADATA_KEY
+from model.manifest import METADATA_KEY, WeightsError
 from model.networks.servable import ServableNetwork, half_tensors
 from model.weights_file import (
-    DEFAULT_WEIGHTS,
     EXPORT_SUFFIXES,
     MASTER_SUFFIX,
     Weights,
@@ -35,6 +33,7 @@ from model.weights_file import (
     save_weights,
 )
 from training.commands.command import run_command
+from training.commands.export_arguments import KEPT, PHOTOS, parser
 from training.commands.hub import write_hub_folder
 from training.data.files import images_below
 from training.learning.checkpoint import FILE as CHECKPOINT
@@ -43,44 +42,6 @@ from training.reporting.card import write_card
 
 INPUT, OUTPUT = "pixels", "logits"
 EXAMPLE = (1, 96, 128, 3)
-PHOTOS = 300  # photos of the calibration folder that are used
-# The first convolutions of the network that stay in float32; in a MobileNetV2, the stem and the first depthwise convolution.
-# With these two in int8, twice as many cells change their class, and no time is saved. Keeping more changes hardly any cell.
-KEPT = 2
-
-
-def parser() -> argparse.ArgumentParser:
-    p = CommandParser("fcn-export", description="Writes NAME.onnx, and with --int8 NAME.int8.onnx, beside a master.")
-    source = p.add_mutually_exclusive_group()
-    source.add_argument("--weights", default=DEFAULT_WEIGHTS, help="a master (.safetensors), or a name in weights/")
-    source.add_argument(
-        "--checkpoint",
-        type=Path,
-        metavar="FILE",
-        help="checkpoint.pt of a training, or its folder: first writes its master, checkpoint.safetensors, and the card",
-    )
-    p.add_argument("--int8", action="store_true", help="also write an int8 export; needs --calibration")
-    p.add_argument(
-        "--calibration",
-        type=Path,
-        metavar="FOLDER",
-        help="with --int8: photos on which the ranges of int8 are measured, like those that "
-        "the service will get, none of them of val; --calibrate of fcn-evaluate is another thing, a temperature for confidence",
-    )
-    p.add_argument("--photos", type=int, default=PHOTOS, help=f"how many photos of the folder are used (default: {PHOTOS})")
-    p.add_argument(
-        "--keep", type=int, default=KEPT, help=f"how many of the first convolutions stay in float32 (default: {KEPT})"
-    )
-    p.add_argument(
-        "--avx2", action="store_true", help="with --int8: weights of seven bits, so that AVX2's 16-bit sums do not overflow"
-    )
-    p.add_argument(
-        "--hub",
-        type=Path,
-        metavar="FOLDER",
-        help="also write a folder in the layout of the Hugging Face Hub: README.md with its header, master, exports and chart",
-    )
-    return p
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -96,8 +57,15 @@ def _export(args: argparse.Namespace) -> None:
         raise ValueError(f"{', '.join(names)} is for int8; give --int8 with it")
     if args.photos < 1 or args.keep < 0:
         raise ValueError(f"--photos must be at least 1 and --keep at least 0, got {args.photos} and {args.keep}")
-    master = find_weights(args.weights) if args.checkpoint is None else save_trained(args.checkpoint)
-    written = [export_float32(master)]
+    master = find_weights(args.weights) if args.checkpoint is None else _trained_master(args.checkpoint)
+    kept = bool(args.int8 or args.hub) and not args.force and _is_current(master)
+    if not args.force:
+        planned = [master] if args.checkpoint else []
+        planned += [] if kept else [export_path(master, "float32")]
+        _refuse_existing([*planned, *([export_path(master, "int8")] if args.int8 else [])])
+    if args.checkpoint:
+        save_trained(args.checkpoint)
+    written = [] if kept else [export_float32(master)]
     if args.int8:
         written.append(export_int8(master, args.calibration, photos=args.photos, keep=args.keep, avx2=args.avx2))
     for path in written:
@@ -106,15 +74,38 @@ def _export(args: argparse.Namespace) -> None:
         print(f"wrote {', '.join(map(str, write_hub_folder(master, args.hub)))}; hf upload OWNER/NAME {args.hub} uploads them")
 
 
+def _is_current(master: Path) -> bool:
+    """Whether the float32 export beside a master was made from it."""
+    path = export_path(master, "float32")
+    try:
+        return path.is_file() and read_export(path).master_sha256 == load_weights(master).sha256
+    except WeightsError:
+        return False
+
+
+def _refuse_existing(paths: Sequence[Path]) -> None:
+    if existing := ", ".join(str(path) for path in paths if path.exists()):
+        raise ValueError(f"already there: {existing}; nothing was written; give --force to replace")
+
+
+def _checkpoint_file(checkpoint: Path) -> Path:
+    """The file of a training's checkpoint. checkpoint: the file, or its folder."""
+    return checkpoint / CHECKPOINT if checkpoint.is_dir() else checkpoint
+
+
+def _trained_master(checkpoint: Path) -> Path:
+    """The path of the master that `save_trained` writes."""
+    return _checkpoint_file(checkpoint).with_suffix(MASTER_SUFFIX)
+
+
 def save_trained(checkpoint: Path) -> Path:
     """Writes the network of a training's checkpoint as a master with its card; gives the master's path.
 
     checkpoint: the file, or its folder. The master has no scores; exports of an earlier one are removed. Raises `ValueError`
     if the file is no checkpoint.
     """
-    file = checkpoint / CHECKPOINT if checkpoint.is_dir() else checkpoint
-    net, manifest = load_trained(file)
-    master = file.with_suffix(MASTER_SUFFIX)
+    net, manifest = load_trained(_checkpoint_file(checkpoint))
+    master = _trained_master(checkpoint)
     save_weights(master, half_tensors(net), manifest)
     remove_stale(master)
     write_card(master)

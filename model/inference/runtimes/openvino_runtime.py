@@ -60,7 +60,7 @@ def read_export(path: Path) -> Export:
     try:
         data = path.read_bytes()
         if has_external_data(data):
-            raise WeightsError(f"{path} keeps tensors in other files, which are not read; make it again with fcn-export")
+            raise WeightsError(f"{path} keeps tensors in other files, which are not read; replace it: fcn-export --force")
         model = openvino.Core().read_model(io.BytesIO(data))
         facts = {key: str(model.get_rt_info(["framework", key]).astype(str)) for key in FACTS}
         key = ["framework", NETWORK_SHA256]

@@ -148,6 +148,37 @@ def test_a_master_is_exported_beside_itself(copy: Path, narrow: Weights, capsys:
     assert [word for word in (str(ROOT).encode(), b"site-packages", b".py") if word in data] == []
 
 
+def test_a_file_that_exists_is_replaced_with_force_alone(
+    copy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = export_path(copy, "float32")
+    path.write_bytes(b"mine")
+    before = copy.read_bytes()
+    for arguments in ([], ["--hub", str(tmp_path / "hub")]):
+        assert main(["--weights", str(copy), *arguments]) == 2
+        assert capsys.readouterr().err == f"fcn-export: already there: {path}; nothing was written; give --force to replace\n"
+    assert (path.read_bytes(), copy.read_bytes()) == (b"mine", before)
+    assert {entry.name for entry in tmp_path.iterdir()} == {"narrow.safetensors", "narrow.onnx"}
+    assert main(["--weights", str(copy), "--force"]) == 0
+    assert read_export(path).master_sha256 == load_weights(copy).sha256
+
+
+def test_an_int8_export_is_not_replaced_either(copy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = export_path(copy, "int8")
+    path.write_bytes(b"mine")
+    assert main(["--weights", str(copy), "--int8", "--calibration", str(tmp_path)]) == 2
+    assert f"already there: {path};" in capsys.readouterr().err
+    assert path.read_bytes() == b"mine"
+
+
+def test_without_arguments_the_files_of_the_default_weights_stay(capsys: pytest.CaptureFixture[str]) -> None:
+    path = find_files(DEFAULT_WEIGHTS).exports["float32"]
+    before = path.stat().st_mtime_ns
+    assert main([]) == 2
+    assert capsys.readouterr().err.startswith(f"fcn-export: already there: {path};")
+    assert path.stat().st_mtime_ns == before
+
+
 def test_facts_are_written_anew_and_the_network_stays(copy: Path, narrow: Weights) -> None:
     path, tile = export_path(copy, "float32"), make_photo(64, 96)
     before = OpenVINORuntime(path).logits([tile])
@@ -234,7 +265,7 @@ def test_a_network_that_cannot_be_exported_is_refused_with_what_to_do(
         raise torch.onnx.OnnxExporterError("no such operator")
 
     monkeypatch.setattr(torch.onnx, "export", refuse)
-    assert main(["--weights", str(copy)]) == 2
+    assert main(["--weights", str(copy), "--force"]) == 2
     assert capsys.readouterr().err == "fcn-export: narrow cannot be exported; serve it with torch: no such operator\n"
 
 
@@ -259,7 +290,7 @@ def test_int8_is_quantised_on_photos_and_agrees_roughly(copy: Path, tmp_path: Pa
     [
         (["--photos", "0"], "--photos must be at least 1 and --keep at least 0, got 0 and 2"),
         (["--keep", "-1"], "--photos must be at least 1 and --keep at least 0, got 300 and -1"),
-        ([], "broken.jpg: these bytes are none of PNG"),
+        ([], "broken.jpg: this file is none of PNG"),
     ],
 )
 def test_what_is_wrong_with_a_calibration_is_named(

@@ -27,6 +27,10 @@ def test_the_folder_has_the_card_and_every_file_of_the_weights(narrow_file: Path
     assert {"README.md", "leaves.safetensors", "leaves.onnx"} <= names
     assert load_weights(tmp_path / "hub" / "leaves.safetensors").sha256 == load_weights(master).sha256
     assert ModelCard.load(tmp_path / "hub" / "README.md").data.pipeline_tag == "image-segmentation"
+    export = master.with_suffix(".onnx").stat().st_mtime_ns
+    assert main(["--weights", str(master), "--hub", str(tmp_path / "second")]) == 0
+    assert (tmp_path / "second" / "leaves.onnx").is_file()
+    assert master.with_suffix(".onnx").stat().st_mtime_ns == export  # it is of this master, so it stays
     assert main(["--weights", str(master), "--hub", str(tmp_path)]) == 2
 
 

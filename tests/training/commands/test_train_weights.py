@@ -103,6 +103,9 @@ def test_ctrl_c_leaves_weights_of_the_last_finished_epoch_and_says_where(
     assert load_weights(best).manifest.scores
 
     assert export(["--checkpoint", str(tmp_path / "out")]) == 0
+    assert export(["--checkpoint", str(tmp_path / "out")]) == 2
+    assert "checkpoint.safetensors, " in capsys.readouterr().err
+    assert export(["--checkpoint", str(tmp_path / "out"), "--force"]) == 0
     master = tmp_path / "out" / "checkpoint.safetensors"
     assert equal(load_weights(master), load_weights(last))
     assert read_export(master.with_suffix(".onnx")).master_sha256 == load_weights(master).sha256
