@@ -1,4 +1,4 @@
-"""Draws the pictures that explain: the steps of a request, tiling, the FCN family, and one photo in every form.
+"""Draws the pictures that explain: the steps of a request, tiling, the FCN family, one photo in every form, and cut-outs.
 
 `python -m docs.diagrams` writes them to `docs/pictures/`.
 """
@@ -19,6 +19,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch, Polygon, Rectangle
 from PIL import Image
 
+from benchmarks.studies.cutout import pair, sheet
 from imaging.rendering import Rendering
 from model.inference.loading import load_runtime
 from model.inference.segmenter import Options, Segmenter
@@ -27,6 +28,7 @@ from model.weights_file import DEFAULT_WEIGHTS, find_files
 
 DOCS = Path(__file__).parent
 PHOTO, TILED_PHOTO = DOCS / "photos" / "cows.jpg", DOCS / "photos" / "chelsea.jpg"
+CUT_OUT = ("cows", "dog", "astronaut", "chelsea")
 INK, LINE, ACCENT, SOFT = "#1f2933", "#52606d", "#0b7285", "#e3f2f5"
 STEPS = (
     ("bytes", "PNG, JPEG, ..."), ("decode", "upright RGB"), ("plan", "tiles of 32s"), ("runtime", "logits, 1/8"),
@@ -41,7 +43,10 @@ def main(folder: Path = DOCS / "pictures") -> None:
     folder.mkdir(exist_ok=True)
     for name, draw in (("pipeline", pipeline), ("tiling", tiling), ("family", family)):
         draw().savefig(folder / f"{name}.svg", metadata={"Date": None}, bbox_inches="tight")
-    forms(folder)
+    segmenter = Segmenter(load_runtime(find_files(DEFAULT_WEIGHTS), device="cpu", precision="float32"))
+    forms(segmenter, folder)
+    cut_out = [pair(segmenter, (DOCS / "photos" / f"{name}.jpg").read_bytes()) for name in CUT_OUT]
+    sheet(cut_out).save(folder / "cutouts.jpg")
 
 
 def pipeline() -> Figure:
@@ -104,9 +109,8 @@ def family() -> Figure:
     return figure
 
 
-def forms(folder: Path) -> None:
+def forms(segmenter: Segmenter, folder: Path) -> None:
     """The photo in each form that the service answers."""
-    segmenter = Segmenter(load_runtime(find_files(DEFAULT_WEIGHTS), device="cpu", precision="float32"))
     wanted = (Rendering("overlay"), Rendering("cutout"), Rendering("color"), Rendering("confidence"))
     answers = {rendering.format: _answer(segmenter, rendering) for rendering in wanted}
     polygons = json.loads(_answer(segmenter, Rendering("json", "polygons", tolerance=3)))["class_map"]["polygons"]

@@ -18,8 +18,10 @@ import numpy.typing as npt
 from PIL import Image
 
 from imaging.encoding import BAND_PIXELS, PHOTOGRAPHS
+from imaging.islands import flatten_islands
 
 Pixels = npt.NDArray[np.uint8]
+Mask = npt.NDArray[np.bool_]
 Plane = npt.NDArray[np.float32]
 WINDOW_CELLS = 2  # radius of the filter's windows, in cells
 SMOOTHNESS = 1e-4  # of the filter: epsilon, for colours from 0 to 1
@@ -41,27 +43,21 @@ def cutout_png(
 
     class_map: uint8 (H, W). foreground: uint8 (H, W), 255 x the probability that a pixel's class is in `class_ids`. cell:
     pixels of the photo that a cell of the network covers along an axis. Within two cells of the border the opacity is the
-    filtered `foreground`; elsewhere it is 255 or 0. `check` is called for every few rows, and may raise.
+    filtered `foreground`, without the islands that `imaging/islands.py` flattens; elsewhere it is 255 or 0. `check` is called
+    for every few rows, and may raise.
     """
     height, width = class_map.shape
-    inside = np.isin(np.arange(256), list(class_ids))
+    inside = np.isin(np.arange(256), list(class_ids))[class_map]
     factor = max(1, int(cell / REDUCED_CELL), ceil(max(height, width) / REDUCED_SIDE))
-    planes = [Image.fromarray(plane) for plane in _coefficients(photo, inside[class_map], foreground, cell, factor)]
+    opacity = _filtered(photo, inside, foreground, cell, factor, check)
+    flatten_islands(opacity, inside.view(np.uint8), cell**2, check)
     picture, rows = Image.new("RGBA", (width, height)), max(1, BAND_PIXELS // width)
     for top in range(0, height, rows):
         check()
-        band = slice(top, min(top + rows, height))
-        box = (0.0, top / factor, width / factor, band.stop / factor)
-        size = width, band.stop - top
-        *slopes, intercept, weight = (np.asarray(plane.resize(size, Image.Resampling.BILINEAR, box)) for plane in planes)
-        hard = np.where(inside[class_map[band]], np.float32(255), np.float32(0))
-        opacity = 255 * intercept
-        for channel, slope in enumerate(slopes):
-            opacity += slope * photo[band, :, channel]
-        opacity = ((opacity - 127.5) * CONTRAST + 127.5).clip(0, 255)
-        opacity = np.rint(hard + weight * (opacity - hard)).astype(np.uint8)
-        colors = np.where(opacity[:, :, None] > 0, photo[band], np.uint8(0))
-        picture.paste(Image.fromarray(np.dstack([colors, opacity])), (0, top))
+        band = slice(top, top + rows)
+        colors = np.where(opacity[band, :, None] > 0, photo[band], np.uint8(0))
+        picture.paste(Image.fromarray(np.dstack([colors, opacity[band]])), (0, top))
+    del inside, opacity
     buffer = io.BytesIO()
     picture.save(buffer, "PNG", **PHOTOGRAPHS["png"])
     return buffer.getvalue()
@@ -72,7 +68,27 @@ def cutout_bytes(pixels: int) -> int:
     return REDUCED_BYTES * min(pixels, REDUCED_SIDE**2)
 
 
-def _coefficients(photo: Pixels, inside: npt.NDArray[np.bool_], foreground: Pixels, cell: float, factor: int) -> list[Plane]:
+def _filtered(photo: Pixels, inside: Mask, foreground: Pixels, cell: float, factor: int, check: Callable[[], None]) -> Pixels:
+    """The opacity after the filter, uint8 (H, W). inside: bool (H, W), the pixels of the classes."""
+    height, width = inside.shape
+    planes = [Image.fromarray(plane) for plane in _coefficients(photo, inside, foreground, cell, factor)]
+    result, rows = np.empty((height, width), np.uint8), max(1, BAND_PIXELS // width)
+    for top in range(0, height, rows):
+        check()
+        band = slice(top, min(top + rows, height))
+        box = (0.0, top / factor, width / factor, band.stop / factor)
+        size = width, band.stop - top
+        *slopes, intercept, weight = (np.asarray(plane.resize(size, Image.Resampling.BILINEAR, box)) for plane in planes)
+        hard = np.where(inside[band], np.float32(255), np.float32(0))
+        opacity = 255 * intercept
+        for channel, slope in enumerate(slopes):
+            opacity += slope * photo[band, :, channel]
+        opacity = ((opacity - 127.5) * CONTRAST + 127.5).clip(0, 255)
+        result[band] = np.rint(hard + weight * (opacity - hard))
+    return result
+
+
+def _coefficients(photo: Pixels, inside: Mask, foreground: Pixels, cell: float, factor: int) -> list[Plane]:
     """Five planes of the reduced photo: the slopes of the opacity (0 to 1) by red, green and blue, its intercept, its weight.
 
     The weight is 1 within a cell of the border, and falls to 0 at two cells.

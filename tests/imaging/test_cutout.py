@@ -11,6 +11,8 @@ from PIL import Image
 
 from imaging import cutout
 from imaging.cutout import cutout_png
+from imaging.regions import Regions
+from imaging.runs import column_runs
 
 Pixels = npt.NDArray[np.uint8]
 BACKGROUND, DISC = (40, 90, 60), (200, 150, 90)
@@ -77,6 +79,16 @@ def test_a_probability_far_from_the_border_does_not_count() -> None:
     opacity = cut(photo_of(inside), foreground, 8)[..., 3]
     assert not opacity[:10, :10].any()
     assert (opacity[75:85, 95:105] == 255).all()
+
+
+def test_specks_of_the_background_that_look_like_the_object_are_cut_away() -> None:
+    inside = disc((160, 200))
+    photo = photo_of(inside)
+    specks = ~inside & (np.random.default_rng(1).random(inside.shape) < 0.03)
+    photo[specks] = DISC
+    opacity = cut(photo, seen_in_cells(inside, 8), 8)[..., 3]
+    for lowest in (1, 64, 128):
+        assert len(Regions(column_runs((opacity >= lowest).astype(np.uint8)), [1])) == 1
 
 
 def test_where_the_photo_has_no_edge_the_opacity_is_soft() -> None:
