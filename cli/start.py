@@ -29,7 +29,7 @@ def bulk() -> int:
 
 
 def check() -> int:
-    return _run("fcn-check", "training.commands.check")
+    return _run("fcn-check", "training.commands.check", "training.commands.check_arguments")
 
 
 def import_labels() -> int:
@@ -37,15 +37,15 @@ def import_labels() -> int:
 
 
 def train() -> int:
-    return _run("fcn-train", "training.commands.train")
+    return _run("fcn-train", "training.commands.train", "training.commands.train_arguments")
 
 
 def evaluate() -> int:
-    return _run("fcn-evaluate", "training.commands.evaluate")
+    return _run("fcn-evaluate", "training.commands.evaluate", "training.commands.evaluate_arguments")
 
 
 def export() -> int:
-    return _run("fcn-export", "training.commands.export")
+    return _run("fcn-export", "training.commands.export", "training.commands.export_arguments")
 
 
 @contextmanager
@@ -66,13 +66,16 @@ def ended_at_once(command: str) -> Iterator[None]:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-def _run(command: str, module: str) -> int:
-    """Imports the module, which takes a second or more; runs its `main` and returns the exit status."""
+def _run(command: str, module: str, arguments: str = "") -> int:
+    """Imports the module, which takes a second or more; runs its `main` and returns the exit status.
+
+    arguments: the module with the command's `parser`, if the command needs the extra `train` and this module does not.
+    """
     try:
         with ended_at_once(command):
             main: Callable[[], int] = import_module(module).main
     except ModuleNotFoundError as error:
-        print(f"{command}: {error}", file=sys.stderr)
+        print(f"{command}: {_without_extra(error, arguments) if arguments else error}", file=sys.stderr)
         return NOTHING_DONE
     try:
         status = main()
@@ -83,6 +86,16 @@ def _run(command: str, module: str) -> int:
         _leave(command)
         raise
     return status
+
+
+def _without_extra(error: ModuleNotFoundError, arguments: str) -> str:
+    """Reads the arguments, so that `--help` and `--version` work and end the process; then says what is missing."""
+    try:
+        import_module(arguments).parser().parse_args()
+        install_command: Callable[[str], str] = import_module("model.command_line").install_command
+    except ModuleNotFoundError as other:  # a package that every installation has
+        return str(other)
+    return f"{error.name} is missing: {install_command('train')}"
 
 
 def _leave(command: str) -> None:

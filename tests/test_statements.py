@@ -6,15 +6,15 @@ import re
 import struct
 from pathlib import Path
 
-import fcn_client.label_studio.command
+import fcn_client.label_studio.arguments
 import pytest
 
 import benchmarks.main
 import cli.arguments
 import cluster.arguments
-import training.commands.check
+import training.commands.check_arguments
 import training.commands.evaluate_arguments
-import training.commands.export
+import training.commands.export_arguments
 import training.commands.import_labels
 import training.commands.train_arguments
 from app.environment import FOREIGN, PREFIX
@@ -33,9 +33,9 @@ PAGES = sorted(page for folder in FOLDERS_OF_PAGES for page in (ROOT / folder).g
 NOW = [page for page in PAGES if page.name != "CHANGELOG.md"]  # which names what is gone
 PARSERS = [
     cli.arguments.parser, cluster.arguments.parser, training.commands.train_arguments.parser,
-    training.commands.evaluate_arguments.parser, training.commands.export.parser, training.commands.import_labels.parser,
-    training.commands.check.parser,
-    serve_parser, benchmarks.main.parser, fcn_client.label_studio.command.parser,
+    training.commands.evaluate_arguments.parser, training.commands.export_arguments.parser,
+    training.commands.import_labels.parser, training.commands.check_arguments.parser,
+    serve_parser, benchmarks.main.parser, fcn_client.label_studio.arguments.parser,
 ]  # fmt: skip
 FOREIGN_OPTIONS = {
     "curl": {"--data-binary", "--fail-with-body"}, "docker": {"--profile", "--scale", "--cpus", "--memory", "--pids-limit"},

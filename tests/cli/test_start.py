@@ -82,4 +82,16 @@ def test_a_command_whose_packages_are_missing_says_so_in_a_line() -> None:
     program = "import sys; sys.modules['torch'] = None; from cli.start import train; sys.exit(train())"
     run = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
     assert (run.returncode, run.stderr.count("\n")) == (2, 1)
-    assert run.stderr.startswith("fcn-train: ")
+    assert run.stderr.startswith("fcn-train: torch")
+    assert " -m pip install " in run.stderr
+
+
+@pytest.mark.parametrize("name", sorted(set(SCRIPTS) - SERVING.keys()))
+@pytest.mark.parametrize("option", ["--help", "--version"])
+def test_help_and_version_need_no_extra(name: str, option: str) -> None:
+    module, function = SCRIPTS[name].split(":")
+    lacks = "import sys; sys.modules |= dict.fromkeys(['torch', 'matplotlib', 'onnx', 'nncf', 'yaml', 'ray', 'pyarrow'])"
+    program = f"{lacks}; sys.argv = [{name!r}, {option!r}]; from {module} import {function}; sys.exit({function}())"
+    run = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (run.returncode, run.stderr) == (0, "")
+    assert run.stdout.startswith(f"{name} " if option == "--version" else f"usage: {name}")

@@ -21,9 +21,9 @@ COMMANDS = {
     "fcn-bulk": "cluster.arguments",
     "fcn-train": "training.commands.train_arguments",
     "fcn-evaluate": "training.commands.evaluate_arguments",
-    "fcn-export": "training.commands.export",
+    "fcn-export": "training.commands.export_arguments",
     "fcn-bench": "benchmarks.main",
-    "fcn-check": "training.commands.check",
+    "fcn-check": "training.commands.check_arguments",
     "fcn-import": "training.commands.import_labels",
 }
 

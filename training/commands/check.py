@@ -5,13 +5,11 @@ from __future__ import annotations
 import argparse
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 
-from model.command_line import CommandParser
 from model.labels import LabelSet
 from model.networks.device import choose_device
+from training.commands.check_arguments import parser
 from training.commands.command import run_command
-from training.commands.mask_arguments import add_split_arguments
 from training.data.class_mapping import parse_class_mapping
 from training.data.datasets import open_split
 from training.data.inspection import Report, pair_errors, pair_notes
@@ -24,9 +22,6 @@ from training.learning.plan import device_memory, plan, plan_lines
 from training.learning.recipe import Recipe, make_recipe, parse_changes
 from training.learning.starts import start_preprocessing
 from training.reporting.data_report import DataReport, write_report
-
-RECIPE = Path(__file__).parents[1] / "recipes" / "finetune.toml"
-FRAMES = 48
 
 
 @dataclass(frozen=True)
@@ -41,21 +36,6 @@ class Checked:
     def facts(self) -> list[str]:
         """What the splits hold, in lines of text."""
         return [line for survey in self.surveys for line in (*facts(survey), f"  {Report(survey).meaning}")]
-
-
-def parser() -> argparse.ArgumentParser:
-    p = CommandParser("fcn-check", description="Checks a folder of labelled images, as fcn-train does before it trains.")
-    p.add_argument(
-        "data", type=Path, metavar="DATA", help="folder of labelled images: images/ and masks/, a VOCdevkit, or CamVid"
-    )
-    add_split_arguments(p)
-    p.add_argument("--recipe", type=Path, default=RECIPE, help="recipe of the plan and of the crops (default: finetune.toml)")
-    p.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="set a value of the recipe, as in TOML")
-    p.add_argument("--start", default="none", help="weights that the training would begin with, for the plan (default: none)")
-    p.add_argument("--device", default="auto", help="device that would train, for the plan: auto, cpu, cuda (default: auto)")
-    p.add_argument("--report", type=Path, metavar="FILE.html", help="also write a page with pictures of labels and crops")
-    p.add_argument("--frames", type=int, default=FRAMES, help=f"frames of each split on the page (default: {FRAMES})")
-    return p
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -9,7 +9,7 @@ from pathlib import Path
 from model.command_line import CommandParser
 from training.commands.mask_arguments import add_split_arguments
 from training.data.groups import EACH, GROUP, PATTERN_HELP
-from training.learning.augmentation import CACHE_MB
+from training.learning.recipe import CACHE_MB
 
 LONGEST_NAME = 200  # bytes, without endings such as .safetensors
 FLAGS = {

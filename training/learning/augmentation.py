@@ -24,9 +24,8 @@ from training.data.survey import Survey
 from training.learning.cropping import Cropper
 from training.learning.frame_cache import FrameCache
 from training.learning.rarity import RareFrames
-from training.learning.recipe import Recipe, RecipeError
+from training.learning.recipe import CACHE_MB, Recipe, RecipeError
 
-CACHE_MB = 4096
 REDUCED = 0.5  # at this scale or below, JPEGs are decoded at reduced size
 Pixels = npt.NDArray[np.uint8]
 

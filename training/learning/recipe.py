@@ -14,6 +14,7 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 from model.architecture import Architecture
 from training.data.text_files import read_text
 
+CACHE_MB = 4096  # memory for decoded frames, unless the command says otherwise
 Ends = TypeVar("Ends", tuple[float, float], tuple[int, int])
 
 

@@ -16,10 +16,10 @@ from model.manifest import Manifest
 from model.networks.fcn import FCN
 from model.preprocessing import Preprocessing
 from training.data.survey import Survey
-from training.learning.augmentation import CACHE_MB, AugmentedSplit
+from training.learning.augmentation import AugmentedSplit
 from training.learning.checkpoint import FILE, Progress, first_line, load_checkpoint, save_checkpoint
 from training.learning.distributed import World
-from training.learning.recipe import Recipe
+from training.learning.recipe import CACHE_MB, Recipe
 from training.learning.teacher import Teacher
 from training.learning.trainer import Trainer
 from training.reporting.curves import Curves

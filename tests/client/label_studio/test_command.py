@@ -59,3 +59,12 @@ def test_a_missing_extra_is_one_line() -> None:
     assert done.returncode == 2
     assert "uvicorn" in line
     assert "'./client[label-studio]'" in line
+
+
+@pytest.mark.parametrize(("option", "words"), [("--help", "usage: fcn-label-studio"), ("--version", "fcn-label-studio ")])
+def test_help_and_version_need_no_extra(option: str, words: str) -> None:
+    lacks = "import sys; sys.modules |= dict.fromkeys(['uvicorn', 'starlette', 'scipy', 'defusedxml'])"
+    code = f"{lacks}; sys.argv[1:] = [{option!r}]; from fcn_client.label_studio.start import main; sys.exit(main())"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=HANG_S)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith(words)

@@ -25,12 +25,11 @@ from fcn_client.calls import TIMEOUT_S, Options, limits
 from fcn_client.errors import SegmentError
 from fcn_client.label_studio.configuration import Control, UnusableConfiguration, read_control
 from fcn_client.label_studio.predicting import Predictor, version
-from fcn_client.label_studio.studio import Studio
+from fcn_client.label_studio.studio import SETUP_S, Studio
 from fcn_client.matching import check_aliases, match
 from fcn_client.results import Model
 
 CONCURRENCY = 4
-SETUP_S = 2.5  # Label Studio waits 3 s for `/setup`, unless its ML_TIMEOUT_SETUP says otherwise
 MOST_BYTES = 256_000_000  # of a request's JSON: Label Studio sends tasks with all their annotations
 log = logging.getLogger("fcn_client.label_studio")
 

@@ -13,6 +13,7 @@ def main() -> int:
     try:
         command = import_module("fcn_client.label_studio.command")
     except ModuleNotFoundError as error:
+        import_module("fcn_client.label_studio.arguments").parser().parse_args()  # --help and --version need no extra
         print(f"fcn-label-studio: {error}; install the client with its extra: './client[label-studio]'", file=sys.stderr)
         return MISSING
     status: int = command.main()

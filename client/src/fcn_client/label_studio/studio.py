@@ -14,6 +14,7 @@ from fcn_client.fetching import fetch, is_address
 
 CLOUD = ("s3://", "gs://", "azure-blob://")
 REFRESH = "api/token/refresh"
+SETUP_S = 2.5  # Label Studio waits 3 s for `/setup`, unless its ML_TIMEOUT_SETUP says otherwise
 
 
 @dataclass(frozen=True)
