@@ -30,7 +30,9 @@ export function watchArchive({ items, settings, showError }) {
       if (!running) return null;
       showStatus(`Making file ${index + 1} of ${done.length} …`);
       try {
-        files.push({ name: names[index], blob: await fileOf(item, id, settings(item)) });
+        const options = settings(item);
+        const picture = options.picture?.confidence ? null : options.picture; // all overlays of a zip show classes
+        files.push({ name: names[index], blob: await fileOf(item, id, { ...options, picture }) });
       } catch (error) {
         failures.push(`${item.name}: ${error.title ?? error}. ${error.detail ?? ""}`);
       }

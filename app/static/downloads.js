@@ -3,7 +3,7 @@ import { segment } from "./api.js";
 import { colorsOf } from "./colors.js";
 import { $, make, save, showStatus, stem } from "./dom.js";
 import { FORMATS, segmentQuery } from "./formats.js";
-import { Segments } from "./layers.js";
+import { Segments, isBackground } from "./layers.js";
 import { firstView, isShownIn } from "./legend.js";
 import { overlayPicture } from "./overlay.js";
 import { photoOf } from "./photo.js";
@@ -13,9 +13,11 @@ const VOID = 255; // no class of the model
 
 export const fileName = (item, id) => `${stem(item.name)}${FORMATS[id].ending}`;
 
-/** The parameter `classes` for what is shown. */
-function shownClasses(segments, view) {
-  const ids = segments.classes.filter(isShownIn(view)).map(({ id }) => id).filter((id) => id !== VOID);
+const CONFIDENCE_ENDING = "-confidence-overlay.jpg";
+
+/** The parameter `classes` for what is shown, and for those that are `always` asked for. */
+function shownClasses(segments, view, always = () => false) {
+  const ids = segments.classes.filter((entry) => isShownIn(view)(entry) || always(entry)).map(({ id }) => id).filter((id) => id !== VOID);
   if (!ids.length) throw new Problem("No class is shown", "Show at least one class for this file.");
   return { classes: ids.join(",") };
 }
@@ -45,6 +47,9 @@ async function overlayOf(item, { picture, segments, view, opacity, withNames, ke
     layers = { photo: fits ? photo.element : null, segments, colors, outlines, opacity, isShown: withNames ? isShownIn(view) : null };
   }
   const blob = layers.photo && (await overlayPicture(layers));
+  if (!blob && picture?.confidence) {
+    throw new Problem("No overlay of the confidence", "This browser cannot make the picture. Switch Confidence off, or download the file Confidence.");
+  }
   return blob ?? servedOverlay(item, { segments, view, opacity, withNames, key });
 }
 
@@ -59,7 +64,9 @@ export async function fileOf(item, id, { picture = null, opacity, withNames, key
   const segments = picture?.segments ?? (await segmentsOf(item, key));
   const view = item.view ?? firstView(segments.classes);
   if (id === "overlay") return overlayOf(item, { picture, segments, view, opacity, withNames, key });
-  return segment(item.file, segmentQuery(id, item.query, shownClasses(segments, view)), key);
+  // COCO has no annotations of a background: a photo of nothing else is an image without annotations
+  const classes = shownClasses(segments, view, id === "coco" ? isBackground : undefined);
+  return segment(item.file, segmentQuery(id, item.query, classes), key);
 }
 
 /** Makes the buttons work that have a format's name in `data-format`. */
@@ -69,11 +76,12 @@ export function watchDownloads({ current, settings, showError }) {
     button.addEventListener("click", async () => {
       if (button.ariaBusy === "true") return;
       const item = current();
-      const name = fileName(item, id);
+      const options = settings(item);
+      const name = id === "overlay" && options.picture?.confidence ? `${stem(item.name)}${CONFIDENCE_ENDING}` : fileName(item, id);
       button.ariaBusy = "true";
       showStatus(`Making ${name} …`);
       try {
-        save(await fileOf(item, id, settings(item)), name);
+        save(await fileOf(item, id, options), name);
         showStatus(`${name} is saved.`);
       } catch (error) {
         showError(error);

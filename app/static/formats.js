@@ -7,8 +7,8 @@ export const FORMATS = {
   mask: { title: "Masks", query: "format=png", ending: "-mask.png" },
   color: { title: "Colours", query: "format=color", ending: "-color.png", takesClasses: true },
   confidence: { title: "Confidence", query: "format=confidence", ending: "-confidence.png", without: ["min_confidence"] },
-  polygons: { title: "Polygons", query: "format=json&mask=polygons", ending: "-polygons.json" },
-  coco: { title: "COCO", query: "format=coco&mask=polygons", ending: "-coco.json" },
+  polygons: { title: "Polygons", query: "format=json&mask=polygons", ending: "-polygons.json", takesClasses: true },
+  coco: { title: "COCO", query: "format=coco&mask=polygons", ending: "-coco.json", takesClasses: true },
   json: { title: "JSON", query: "format=json&mask=rle", ending: ".json" },
 };
 

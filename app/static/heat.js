@@ -1,9 +1,9 @@
-/** Colours for a confidence from 0 to 1: light where the network is unsure, dark where it is sure. */
+/** Colours for a confidence from 0 to 1: strong where the model is unsure, transparent where it is sure. */
 
 const STEPS = 256;
-// in OKLCH, at a confidence of 0 and of 1: even steps of lightness and hue look even (B. Ottosson, 2020)
-const UNSURE = { lightness: 0.93, chroma: 0.13, hue: 105 };
-const SURE = { lightness: 0.28, chroma: 0.13, hue: 285 };
+// on white, in OKLCH, at a confidence of 0 and of 1: even steps look even (B. Ottosson, 2020)
+const UNSURE = { lightness: 0.5, chroma: 0.2, hue: 20 };
+const SURE = { lightness: 1, chroma: 0, hue: 80 };
 
 /** OKLCH to red, green and blue from 0 to 255, cut to what a screen shows. */
 function screenColor({ lightness, chroma, hue }) {
@@ -23,18 +23,23 @@ function screenColor({ lightness, chroma, hue }) {
   });
 }
 
-/** The colour for each grey value of a confidence picture. */
+/** The most transparent red, green, blue and opacity (0 to 255) that give this colour on white. */
+function overWhite(color) {
+  const opacity = 255 - Math.min(...color);
+  return [...color.map((value) => (opacity ? Math.max(0, Math.round(255 - (255 * (255 - value)) / opacity)) : 0)), opacity];
+}
+
+/** Red, green, blue and opacity (0 to 255) for each grey value of a confidence picture. */
 export const HEAT = Array.from({ length: STEPS }, (_, index) => {
   const share = index / (STEPS - 1);
   const between = (name) => UNSURE[name] + (SURE[name] - UNSURE[name]) * share;
-  // through red rather than green: the hue goes down from 105 and round to 285
-  return screenColor({ lightness: between("lightness"), chroma: between("chroma"), hue: UNSURE.hue - 180 * share });
+  return overWhite(screenColor({ lightness: between("lightness"), chroma: between("chroma"), hue: between("hue") }));
 });
 
 /** Draws the scale from 0 (left) to 1 (right). */
 export function drawScale(canvas) {
   Object.assign(canvas, { width: STEPS, height: 1 });
   const image = new ImageData(STEPS, 1);
-  HEAT.forEach((color, index) => image.data.set([...color, 255], 4 * index));
+  HEAT.forEach((color, index) => image.data.set(color, 4 * index));
   canvas.getContext("2d").putImageData(image, 0, 0);
 }

@@ -5,11 +5,12 @@ import { imageOf } from "./photo.js";
 import { regionsOf } from "./regions.js";
 import { LARGEST_SIDE, classMap } from "./rle.js";
 
-/** Black adds nothing to a photo but darkness; so does a background. */
-export const isClear = ({ id, name, color }) =>
-  (id === 0 && /^_*background_*$/i.test(name.trim())) || color === "#000000";
+export const isBackground = ({ id, name }) => id === 0 && /^_*background_*$/i.test(name.trim());
 
-const opaque = ([red, green, blue]) => ((255 << 24) | (blue << 16) | (green << 8) | red) >>> 0;
+/** Black adds nothing to a photo but darkness; so does a background. */
+export const isClear = (entry) => isBackground(entry) || entry.color === "#000000";
+
+const wordOf = ([red, green, blue, opacity = 255]) => ((opacity << 24) | (blue << 16) | (green << 8) | red) >>> 0;
 
 /** Grey values 0 to 255 of a picture by row, at the class map's size; null where the browser cannot show it. */
 async function greyOf(blob, width, height) {
@@ -62,7 +63,7 @@ export class Segments {
     const colors = new Uint32Array(256);
     for (const entry of this.classes) {
       const color = [1, 3, 5].map((at) => Number.parseInt(entry.color.slice(at, at + 2), 16));
-      if (isShown(entry)) colors[entry.id] = opaque(color);
+      if (isShown(entry)) colors[entry.id] = wordOf(color);
     }
     this.fill(canvas, (at) => colors[ids[at]]);
   }
@@ -74,7 +75,7 @@ export class Segments {
 
   paintConfidence(canvas) {
     const { grey } = this;
-    const colors = Uint32Array.from(HEAT, opaque);
+    const colors = Uint32Array.from(HEAT, (color) => wordOf(color));
     this.fill(canvas, (at) => colors[grey[at]]);
   }
 

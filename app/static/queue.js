@@ -36,18 +36,23 @@ export class Queue {
     this.onChange(item);
   }
 
+  /** Sends these again; each keeps its former answer, and the query of that, until the next answer comes. */
   again(items) {
     this.paused = false;
     for (const item of items) {
       if (item === this.running) continue;
-      this.set(item, { state: "waiting", progress: 0, problem: null, answer: null, confidence: null, view: null });
+      this.set(item, { state: "waiting", progress: 0, problem: null });
     }
     this.next();
   }
 
   cancel(item) {
     if (item === this.running) item.abort.abort();
-    else if (item.state === "waiting") this.set(item, { state: "cancelled" });
+    else if (item.state === "waiting") this.stop(item);
+  }
+
+  stop(item) {
+    this.set(item, { state: item.answer ? "done" : "cancelled" });
   }
 
   remove(items) {
@@ -82,15 +87,15 @@ export class Queue {
     item.abort = new AbortController();
     try {
       const { query, key } = this.settings();
-      this.set(item, { state: "sending", query, hasKey: Boolean(key) });
+      this.set(item, { state: "sending" });
       const answer = await upload(item.file, segmentQuery("json", query), key, {
         onProgress: (progress) => this.set(item, { progress }),
         onSent: () => this.set(item, { state: "working", progress: 1 }),
         signal: item.abort.signal,
       });
-      this.set(item, { state: "done", answer });
+      this.set(item, { state: "done", answer, query, hasKey: Boolean(key), confidence: null, view: null });
     } catch (error) {
-      if (error.name === "AbortError") this.set(item, { state: "cancelled" });
+      if (error.name === "AbortError") this.stop(item);
       else {
         const problem = error instanceof Problem ? error : new Problem("Something went wrong", String(error));
         this.paused = problem.status === 401;

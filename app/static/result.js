@@ -71,7 +71,7 @@ export class Result {
     const { segments, shownPhoto, opacity } = this;
     const confidence = isPressed("sure");
     const layers = { colors: $("colors"), outlines: confidence ? null : $("outlines") };
-    return { photo: shownPhoto?.element, segments, ...layers, opacity, isShown: this.withNames && !confidence ? this.legend.isShown : null };
+    return { photo: shownPhoto?.element, segments, confidence, ...layers, opacity, isShown: this.withNames && !confidence ? this.legend.isShown : null };
   }
 
   /** Confidence in place of the classes' colours; the service is asked for it when it is first shown. */

@@ -11,12 +11,13 @@ const busyText = ({ state, progress, starting }) => ({
 
 /** Shows how far this photo is. A missing key is asked for elsewhere, once for all photos. */
 export function showState(item) {
-  const { state, progress, problem, name } = item;
+  const { state, progress, problem, name, answer } = item;
   const busy = ["waiting", "sending", "working"].includes(state);
   const failed = state === "failed" || state === "cancelled";
   $("busy").hidden = !busy;
   $("problem").hidden = !failed || problem?.status === 401;
-  $("view").hidden = failed;
+  $("view").hidden = failed && !answer;
+  $("discard-problem").hidden = Boolean(answer); // the view has the same button
   $("rerun").hidden = state !== "done";
   if (busy) {
     $("busy-text").textContent = busyText(item);
@@ -24,17 +25,19 @@ export function showState(item) {
     else $("progress").removeAttribute("value");
     if (state === "working") showStatus(`Segmenting ${name} …`);
   }
-  if (state === "cancelled") showProblem(CANCELLED, name);
+  if (state === "cancelled") showProblem(CANCELLED, item);
   else if (failed && problem.status === 401) showStatus("");
-  else if (failed) showProblem(problem, name);
+  else if (failed) showProblem(problem, item);
 }
 
-function showProblem({ title, detail, retryAfter, retry }, name) {
+/** A photo that has an answer from before keeps it in the view. */
+function showProblem({ title, detail, retryAfter, retry }, { name, answer }) {
   const wait = retryAfter ? ` Try again in ${retryAfter} ${retryAfter === 1 ? "second" : "seconds"}.` : "";
+  const former = answer ? " The former result stays below." : "";
   $("problem-name").textContent = name;
   $("problem-title").textContent = title;
-  $("problem-detail").textContent = detail + wait;
+  $("problem-detail").textContent = detail + wait + former;
   $("problem").classList.toggle("mild", title === CANCELLED.title);
   $("retry").hidden = !retry;
-  showStatus(`${name}: ${title}. ${detail}${wait}`);
+  showStatus(`${name}: ${title}. ${detail}${wait}${former}`);
 }

@@ -16,6 +16,7 @@ export class Viewer {
     for (const name of ["pointerdown", "pointermove", "pointerup", "pointercancel", "pointerleave"]) {
       stage.addEventListener(name, (event) => this[name](event));
     }
+    for (const name of ["gesturestart", "gesturechange"]) stage.addEventListener(name, (event) => this[name](event));
     stage.addEventListener("keydown", (event) => this.keydown(event));
   }
 
@@ -91,6 +92,17 @@ export class Viewer {
     const step = Math.max(-LARGEST_STEP, Math.min(LARGEST_STEP, pixels));
     this.zoom(this.scale * Math.exp(-step / 100), ...this.position(event));
     this.report(...this.position(event), "pointer");
+  }
+
+  // Safari reports a pinch on a touchpad so; fingers on the screen are pointers too, which zoom already
+  gesturestart(event) {
+    event.preventDefault();
+    this.scaleBefore = this.scale;
+  }
+
+  gesturechange(event) {
+    event.preventDefault();
+    if (!this.pointers.size) this.zoom(this.scaleBefore * event.scale, ...this.position(event));
   }
 
   pointerdown(event) {

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Page, expect
 
-from tests.support.browser.page import CAT, Visit, answer_of, give, picture, problem, quarters, reply, state
+from tests.support.browser.page import CAT, Visit, answer_of, give, picture, problem, quarters, reply, state, thumb
 from tests.support.polling import HANG_S
 
 
@@ -40,6 +40,19 @@ def test_the_progress_of_many_is_counted(visit: Visit) -> None:
     expect(page.locator("#all-part")).to_be_hidden()
     expect(page.locator("#file")).to_be_focused()
     assert page.locator(".thumb").count() == 0
+
+
+def test_a_phone_shows_three_thumbnails_and_scrolls_to_the_others(visit: Visit) -> None:
+    page = visit(width=390, height=844)
+    reply(page, answer_of(quarters()))
+    give(page, *(picture(f"{name}.png") for name in "abcd"))
+    for name in "abc":
+        expect(thumb(page, f"{name}.png")).to_be_in_viewport(ratio=1)
+    expect(page.locator(".more")).to_be_in_viewport(ratio=1)
+    expect(thumb(page, "d.png")).not_to_be_in_viewport(ratio=1)
+    thumb(page, "d.png").click()
+    expect(thumb(page, "d.png")).to_be_in_viewport(ratio=1)
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
 
 
 def test_all_masks_come_as_a_zip(page: Page, narrow_url: str) -> None:
@@ -69,6 +82,17 @@ def test_all_regions_come_as_one_coco_document(page: Page) -> None:
     ids = [annotation["id"] for annotation in document["annotations"]]
     assert ids == list(range(1, len(ids) + 1))
     assert {annotation["image_id"] for annotation in document["annotations"]} == {1, 2}
+
+
+def test_a_photo_of_background_alone_is_an_image_of_the_coco_document(page: Page) -> None:
+    plain = answer_of(np.zeros((60, 90), np.uint8))
+    document = {"images": [{"id": 1, "file_name": "a.png"}], "categories": [], "annotations": []}
+    requests = reply(page, plain, plain, document)
+    give(page, picture("a.png"), picture("b.png"))
+    expect(page.locator("#count")).to_have_text("2 of 2 done")
+    _, data = download_all(page, "coco")
+    assert [image["id"] for image in json.loads(data)["images"]] == [1, 2]
+    assert [request.split("?")[1] for request in requests[2:]] == ["format=coco&mask=polygons&classes=0"] * 2
 
 
 def test_a_photo_that_fails_is_named_and_the_others_are_saved(visit: Visit) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, Route, expect
@@ -90,7 +92,7 @@ def test_an_empty_file_is_told(visit: Visit) -> None:
 
 
 FIELDS = [
-    ("#min-area", "a lot", "1 %", "Smallest region: write a number of pixels such as 200, or a share of the photo such as 0.1%."),
+    ("#min-area", "a lot", "1 %", "Smallest region: write a number of pixels such as 200, or a share of the photo"),
     ("#fill-holes", "0.1", "100.0%", "Fill holes smaller than: write a number of pixels such as 200"),
     ("#overlap", "0.77", "0.12", "Overlap of tiles: write a number from 0 to 0.5."),
     ("#min-confidence", "-1", "0.333", "Minimum confidence: write a number from 0 to 1."),
@@ -153,6 +155,44 @@ def test_no_connection_is_told_and_tried_again(visit: Visit) -> None:
     page.unroute(SEGMENT)
     page.click("#retry")
     expect(page.locator("#result")).to_be_visible(timeout=ANSWERED)
+
+
+def test_another_run_without_a_connection_keeps_the_former_result(visit: Visit) -> None:
+    page = visit(refused=(0,))
+    reply(page, answer_of(quarters()))
+    segmented(page, picture("a.png"))
+    page.click("#options summary")
+    page.select_option("#side", "number")
+    page.fill("#side-pixels", "64")
+    page.route(SEGMENT, lambda route: route.abort("connectionrefused"))
+    page.click("#rerun")
+    expect(page.locator("#problem-title")).to_have_text("No connection")
+    expect(page.locator("#problem-detail")).to_contain_text("The former result stays below.")
+    for part in ("#result", "#view", "#code"):
+        expect(page.locator(part)).to_be_visible()
+    expect(page.locator("#curl")).not_to_contain_text("side=64")
+    expect(page.locator("#discard-problem")).to_be_hidden()
+    with page.expect_download() as download:
+        page.click("#json")
+    assert json.loads(Path(download.value.path()).read_text()) == answer_of(quarters())
+    page.unroute(SEGMENT)
+    requests = reply(page, answer_of(quarters(), name="another run"))
+    page.click("#retry")
+    expect(page.locator("#answer-model")).to_have_text("another run")
+    expect(page.locator("#problem")).to_be_hidden()
+    expect(page.locator("#curl")).to_contain_text("side=64")
+    assert len(requests) == 1
+
+
+def test_another_run_that_is_cancelled_keeps_the_former_result(page: Page) -> None:
+    reply(page, answer_of(quarters()))
+    segmented(page, picture("a.png"))
+    page.route(SEGMENT, lambda route: None)
+    page.click("#rerun")
+    page.click("#cancel")
+    state(page, "a.png", "done")
+    expect(page.locator("#result")).to_be_visible()
+    expect(page.locator("#problem")).to_be_hidden()
 
 
 def test_a_download_that_fails_is_told(visit: Visit) -> None:

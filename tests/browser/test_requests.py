@@ -52,10 +52,14 @@ def test_pictures_are_asked_for_when_wanted_and_are_the_services(page: Page, nar
 
 
 def test_polygons_and_coco_are_the_services(page: Page, narrow_url: str) -> None:
-    segmented(page, CAT)
+    answer = json.loads(downloaded(segmented(page, CAT), "#json")[1])
+    ids = [str(entry["id"]) for entry in answer["classes"] if entry["name"] != "background"]
+    hidden = page.locator("#classes li", has_not_text="background").first
+    ids.remove(next(str(entry["id"]) for entry in answer["classes"] if entry["name"] == hidden.locator(".name").inner_text()))
+    hidden.locator(".eye").click()
     for button, name, query in (
-        ("#polygons", "chelsea-polygons.json", "format=json&mask=polygons"),
-        ("#coco", "chelsea-coco.json", "format=coco&mask=polygons"),
+        ("#polygons", "chelsea-polygons.json", f"format=json&mask=polygons&classes={','.join(ids)}"),
+        ("#coco", "chelsea-coco.json", f"format=coco&mask=polygons&classes={','.join(ids)}"),
     ):
         filename, data = downloaded(page, button)
         assert filename == name

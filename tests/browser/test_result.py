@@ -151,8 +151,9 @@ def test_confidence_is_asked_for_once_when_it_is_looked_at(shown: Page) -> None:
     for _ in range(2):
         sure.click()
         expect(sure).to_have_attribute("aria-pressed", "true")
-        assert painted(shown, 89, 5) == [*heat[255], 255]
-        assert painted(shown, 0, 50) == [*heat[0], 255]
+        assert painted(shown, 89, 5) == heat[255] == [0, 0, 0, 0]
+        assert painted(shown, 0, 50) == heat[0]
+        assert heat[0][3] > 250
         expect(shown.locator("#after-tag")).to_have_text("Confidence")
         expect(shown.locator("#heat-scale")).to_be_visible()
         sure.click()
@@ -163,10 +164,14 @@ def test_confidence_is_asked_for_once_when_it_is_looked_at(shown: Page) -> None:
 
 
 def test_the_colours_of_confidence_are_even_to_the_eye(page: Page) -> None:
-    tenths = oklab(page.evaluate(HEAT))[np.linspace(0, 255, 11).astype(int)]
+    heat = np.array(page.evaluate(HEAT), float)
+    opacity = heat[:, 3:] / 255
+    assert (np.diff(opacity[:, 0]) <= 0).all()
+    on_white = np.rint(opacity * heat[:, :3] + (1 - opacity) * 255).astype(int)
+    tenths = oklab(on_white.tolist())[np.linspace(0, 255, 11).astype(int)]
     steps = np.linalg.norm(np.diff(tenths, axis=0), axis=1)
     assert steps.max() < 1.3 * steps.min()
-    assert (np.diff(tenths[:, 0]) < 0).all()
+    assert (np.diff(tenths[:, 0]) > 0).all()
 
 
 def test_names_lie_on_the_visible_part_of_their_regions(shown: Page) -> None:
@@ -206,10 +211,10 @@ def test_shown_classes_have_outlines_on_light_and_dark_photos(shown: Page) -> No
     expect(shown.locator("#outlines")).to_be_hidden()
 
 
-def saved_overlay(page: Page) -> Any:
+def saved_overlay(page: Page, name: str = "quarters-overlay.jpg") -> Any:
     with page.expect_download() as download:
         page.click("#overlay")
-    assert download.value.suggested_filename == "quarters-overlay.jpg"
+    assert download.value.suggested_filename == name
     return np.asarray(Image.open(Path(download.value.path())), float)
 
 
@@ -251,6 +256,24 @@ def test_the_overlay_of_a_picture_that_the_browser_cannot_show_is_the_services(p
         overlay = saved_overlay(page)
     assert overlay.shape == (60, 90, 3)
     assert "alpha=0.6&classes=" in request.value.url
+
+
+def test_the_overlay_of_the_confidence_has_a_name_of_its_own(shown: Page) -> None:
+    shown.locator("#opacity").fill("100")
+    shown.click("#sure")
+    expect(shown.locator("#sure")).to_have_attribute("aria-pressed", "true")
+    overlay = saved_overlay(shown, "quarters-confidence-overlay.jpg")
+    pixels = np.asarray(Image.open(io.BytesIO(picture("quarters.png")["buffer"])), float)
+    assert abs(overlay[:, 80:] - pixels[:, 80:]).mean() < 20
+    assert abs(overlay[:, :8] - shown.evaluate(HEAT)[0][:3]).mean() < 25
+
+
+def test_an_overlay_of_the_confidence_that_the_browser_cannot_make_is_told(page: Page) -> None:
+    segmented(page, picture("quarters.tiff", format="TIFF"))
+    page.click("#sure")
+    expect(page.locator("#sure")).to_have_attribute("aria-pressed", "true")
+    page.click("#overlay")
+    expect(page.locator("#status")).to_contain_text("No overlay of the confidence. This browser cannot make the picture.")
 
 
 def test_a_confidence_that_is_refused_is_told_and_the_classes_stay(visit: Visit) -> None:

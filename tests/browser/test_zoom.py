@@ -78,6 +78,20 @@ def test_the_wheel_scrolls_the_page_down_and_up(wide: Page, zoomed: bool) -> Non
     assert image_box(wide)[2] == width
 
 
+GESTURE = """([name, scale, x, y]) => {
+    const event = Object.assign(new Event(name, { cancelable: true }), { scale, clientX: x, clientY: y });
+    return !document.querySelector("#stage").dispatchEvent(event);
+}"""
+
+
+def test_the_pinch_of_safari_zooms_around_the_pointer(wide: Page) -> None:
+    before, spot = image_box(wide), on_screen(wide, 300, 400)
+    for name, scale in (("gesturestart", 1), ("gesturechange", 1.5), ("gesturechange", 2)):
+        assert wide.evaluate(GESTURE, [name, scale, *spot])
+    assert image_box(wide)[2] == pytest.approx(before[2] * 2, rel=0.01)
+    assert on_screen(wide, 300, 400) == pytest.approx(spot, abs=3)
+
+
 def test_keys_zoom_and_move(wide: Page) -> None:
     stage, whole = wide.locator("#stage"), image_box(wide)
     stage.press("+")
