@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 import sys
 import threading
@@ -9,9 +10,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import app
-from tests.support.app.exchanges import post
+from tests.support.app.exchanges import PHOTO
 from tests.support.app.services import Serve
 from tests.support.checkout import ROOT
 
@@ -45,13 +47,21 @@ class Recorder:
 
 def test_the_files_that_a_request_passes_are_those_of_the_page(serve: Serve) -> None:
     recorder = Recorder()
-    with recorder.installed(), serve() as client:
-        recorder.on = True
-        assert post(client).status_code == 200
+
+    def passed(**body: Any) -> set[str]:
+        recorder.files, recorder.on = set(), True
+        assert client.post("/segment", **body).status_code == 200
         recorder.on = False
+        return recorder.files - EVERY_SECOND | DECLARED
+
+    with recorder.installed(), serve() as client:
+        raw, form = passed(content=PHOTO), passed(files={"file": ("photo", PHOTO)})
+        json = passed(json={"inputs": base64.b64encode(PHOTO).decode()})
     page = (ROOT / "docs" / "design.md").read_text()
     section = page[page.index("## One request") :]
     section = section[: section.index("\n## ")]
-    assert recorder.files - EVERY_SECOND | DECLARED == set(re.findall(r"`((?:\w+/)?\w+\.py)`", section))
+    assert raw | form | json == set(re.findall(r"`((?:\w+/)?\w+\.py)`", section))
+    assert (form - raw, json - raw) == ({"api/forms.py"}, {"api/json_images.py"})
     table = set(re.findall(r"`((?:\w+/)?\w+\.py)`", section[section.index("| step |") : section.index("Errors of")]))
     assert len(table - {"connections.py"}) == 10
+    assert table <= raw
