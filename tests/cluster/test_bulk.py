@@ -84,6 +84,7 @@ def test_a_cluster_gives_the_answers_and_the_table_of_the_command_line(cluster: 
     assert (status, "13 skipped" in errors) == (3, True), "fcn-segment goes on where fcn-bulk has ended"
 
 
+@pytest.mark.long
 def test_relative_names_are_those_of_the_folder_of_the_command(
     cluster: Cluster, start: Start, narrow_file: Path, tmp_path: Path
 ) -> None:
@@ -124,6 +125,7 @@ def test_what_a_cluster_cannot_do_is_one_line(cluster: Cluster, start: Start, tm
         assert words in lines[0]
 
 
+@pytest.mark.long
 def test_a_job_waits_for_a_node_on_which_an_actor_fits(cluster: Cluster, start: Start, tmp_path: Path) -> None:
     folder = photos(tmp_path / "in", 8)
     job = start("bulk", folder, "-o", tmp_path / "out", "--address", cluster.address, "--cpus", 2)

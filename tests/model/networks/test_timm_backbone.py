@@ -147,6 +147,7 @@ def test_the_served_network_computes_what_the_trained_one_computes(master: Path)
     np.testing.assert_allclose(served, trained.numpy(), atol=1e-4)
 
 
+@pytest.mark.long
 def test_an_export_serves_without_timm_and_the_master_says_what_is_missing(
     master: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -20,6 +20,7 @@ def scored(narrow: Weights, license: str = "Apache-2.0") -> Weights:
     return replace(narrow, manifest=replace(narrow.manifest, scores={"Leaves: north, val": SCORE}, license=license))
 
 
+@pytest.mark.long
 def test_the_folder_has_the_card_and_every_file_of_the_weights(narrow_file: Path, tmp_path: Path) -> None:
     master = Path(shutil.copy(narrow_file, tmp_path / "leaves.safetensors"))
     assert main(["--weights", str(master), "--hub", str(tmp_path / "hub")]) == 0

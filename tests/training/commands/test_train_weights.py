@@ -58,6 +58,7 @@ def test_a_training_without_gain_ends_with_the_best_epoch(
     assert f"| best epoch | {epochs[2]} |" in (tmp_path / "out" / "fcn.md").read_text()
 
 
+@pytest.mark.long
 def test_best_and_last_are_written_with_their_scores(shapes: Path, tiny_recipe: Path, tmp_path: Path) -> None:
     assert main(on_shapes(shapes, tiny_recipe, tmp_path / "out", "--epochs", "1")) == 0
     final, last, best = (load_weights(tmp_path / "out" / f"fcn{kind}.safetensors") for kind in ("", "-last", "-best"))
@@ -86,6 +87,7 @@ def interrupt_after(epochs: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Trainer, "train_one_epoch", interrupted)
 
 
+@pytest.mark.long
 def test_ctrl_c_leaves_weights_of_the_last_finished_epoch_and_says_where(
     shapes: Path, tiny_recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -54,6 +54,7 @@ def count_opens() -> Count:
     return count
 
 
+@pytest.mark.long
 def test_a_training_reads_each_file_once_before_its_first_batch_and_a_second_run_none(
     count_opens: Count, shapes: Path, tiny_recipe: Path, tmp_path: Path
 ) -> None:
@@ -66,6 +67,7 @@ def test_a_training_reads_each_file_once_before_its_first_batch_and_a_second_run
         assert by_split == [Counter({1: 32} if reads else {}), Counter({reads + 1: 8})]
 
 
+@pytest.mark.long
 def test_all_groups_in_turn_are_trained_on_one_survey(
     count_opens: Count, shapes: Path, tiny_recipe: Path, tmp_path: Path
 ) -> None:

@@ -55,6 +55,7 @@ def test_val_is_scored_as_often_as_asked_and_at_the_end(make_run: Make) -> None:
     assert [row["mean_iou"] for row in rows(run.folder)] == ["", "0.25", "0.25"]
 
 
+@pytest.mark.long
 def test_a_training_ends_when_the_score_has_not_risen_for_so_many_epochs(
     make_run: Make, capsys: pytest.CaptureFixture[str]
 ) -> None:
