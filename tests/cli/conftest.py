@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
@@ -12,6 +11,7 @@ import pytest
 from cli.main import main
 from tests.support.cli.busy_service import Busy
 from tests.support.cli.folders import Segment
+from tests.support.http_servers import running
 
 
 @pytest.fixture
@@ -27,12 +27,8 @@ def run(narrow_file: Path) -> Segment:
 
 @pytest.fixture
 def busy(request: pytest.FixtureRequest) -> Iterator[Busy]:
-    with Busy(request.param) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
+    with running(Busy(request.param)) as server:
         yield server
-        server.shutdown()
-        thread.join()
 
 
 @pytest.fixture(scope="session")

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -14,6 +12,7 @@ import pytest
 from cli.arguments import parser
 from cli.main import main
 from cli.remote import MOST_WAIT_S, Remote, ServerError, ServerUnusable
+from tests.support import http_servers
 from tests.support.checkout import ROOT
 from tests.support.cli.busy_service import Busy
 from tests.support.cli.folders import PHOTO, files_in, written
@@ -23,7 +22,7 @@ PHOTOS = ROOT / "docs" / "photos"
 
 
 def remote(server: Busy, waits: list[float], *arguments: str) -> Remote:
-    url = f"http://127.0.0.1:{server.server_address[1]}"
+    url = server.url
     args = parser().parse_args(["-", "-o", "-", "--server", url, "--api-key", "k", *arguments])
     return Remote(args, sleep=waits.append)
 
@@ -89,42 +88,29 @@ def test_no_service_and_options_that_are_its_own_are_said(tmp_path: Path, capsys
     assert "--tile is set by the service" in capsys.readouterr().err
 
 
-class Answering(BaseHTTPRequestHandler):
+class Answering(http_servers.Handler):
     """Answers `server.answer`: status, headers and body."""
 
     server: Stranger
 
-    def do_POST(self) -> None:
-        self.rfile.read(int(self.headers["Content-Length"]))
+    def post(self) -> None:
+        self.body()
         status, headers, body = self.server.answer
         self.server.count += 1
-        self.send_response(status)
-        for name, value in (headers | {"Content-Length": str(len(body))}).items():
-            self.send_header(name, value)
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, format: str, *args: object) -> None:
-        pass
+        self.answer(status, body, headers)
 
 
-class Stranger(ThreadingHTTPServer):
+class Stranger(http_servers.LoopbackServer):
     def __init__(self, status: int, headers: dict[str, str], body: bytes) -> None:
-        super().__init__(("127.0.0.1", 0), Answering)
+        super().__init__(Answering)
         self.answer, self.count = (status, headers, body), 0
 
 
 @contextmanager
 def stranger(status: int, headers: dict[str, str], body: bytes) -> Iterator[tuple[str, Stranger]]:
     """A server of something else at this address."""
-    with Stranger(status, headers, body) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_address[1]}", server
-        finally:
-            server.shutdown()
-            thread.join()
+    with http_servers.running(Stranger(status, headers, body)) as server:
+        yield server.url, server
 
 
 HTML, PNG, JSON = "text/html; charset=utf-8", "image/png", "application/json"
@@ -180,46 +166,34 @@ def test_what_is_wrong_with_an_image_alone_does_not_end_the_run() -> None:
             asking.close()
 
 
-class Changing(ThreadingHTTPServer):
+class Changing(http_servers.LoopbackServer):
     """A service whose model becomes another one after so many answers."""
 
     def __init__(self, after: int) -> None:
-        super().__init__(("127.0.0.1", 0), ChangingHandler)
+        super().__init__(ChangingHandler)
         self.after, self.answers = after, 0
 
 
-class ChangingHandler(BaseHTTPRequestHandler):
+class ChangingHandler(http_servers.Handler):
     server: Changing
 
-    def do_GET(self) -> None:
+    def get(self) -> None:
         model = {"name": "a" if self.server.answers < self.server.after else "b"}
-        self._answer(json.dumps({"model": model, "runtime": {}, "tile": 512, "versions": {}}).encode(), "application/json")
+        info = {"model": model, "runtime": {}, "tile": 512, "versions": {}}
+        self.answer(200, json.dumps(info).encode(), {"Content-Type": "application/json"})
 
-    def do_POST(self) -> None:
-        self.rfile.read(int(self.headers["Content-Length"]))
+    def post(self) -> None:
+        self.body()
         self.server.answers += 1
-        self._answer(b"mask", "image/png")
-
-    def _answer(self, body: bytes, kind: str) -> None:
-        self.send_response(200)
-        self.send_header("Content-Type", kind)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, format: str, *args: object) -> None:
-        pass
+        self.answer(200, b"mask", {"Content-Type": "image/png"})
 
 
 def test_a_model_that_changes_during_the_run_is_told_and_its_answers_are_done_again(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     written(tmp_path / "in", {f"{number}.png": PHOTO for number in range(3)})
-    with Changing(after=2) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
-        url = f"http://127.0.0.1:{server.server_address[1]}"
-        arguments = [str(tmp_path / "in"), "-o", str(tmp_path / "out"), "--server", url, "--resume"]
+    with http_servers.running(Changing(after=2)) as server:
+        arguments = [str(tmp_path / "in"), "-o", str(tmp_path / "out"), "--server", server.url, "--resume"]
         assert main(arguments) == 3
         assert "changed its model during the run" in capsys.readouterr().err
         server.answers = -10  # the first model is back
@@ -227,5 +201,3 @@ def test_a_model_that_changes_during_the_run_is_told_and_its_answers_are_done_ag
         assert server.answers == -7
         assert main(arguments) == 0
         assert server.answers == -7
-        server.shutdown()
-        thread.join()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,16 +10,15 @@ import pytest
 from cli import web
 from tests.support.cli.folders import OTHER, PHOTO, Segment, files_in, written
 from tests.support.cli.web_server import WebServer
+from tests.support.http_servers import running
 
 
 @pytest.fixture
 def server() -> Iterator[WebServer]:
-    with WebServer({"/a/photo.jpg": OTHER, "/a/photo.png": PHOTO, "/b%20c.png": PHOTO, "/text.png": b"text"}) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
+    with running(
+        WebServer({"/a/photo.jpg": OTHER, "/a/photo.png": PHOTO, "/b%20c.png": PHOTO, "/text.png": b"text"})
+    ) as server:
         yield server
-        server.shutdown()
-        thread.join()
 
 
 def test_an_image_of_the_web_has_the_answer_of_its_file(server: WebServer, run: Segment, tmp_path: Path) -> None:

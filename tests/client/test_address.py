@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import os
-import threading
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
 from fcn_client import AsyncSegmentClient, SegmentClient
 from fcn_client.address import is_this_machine
 from fcn_client.images import upload_of
+
+from tests.support import http_servers
 
 Make = Callable[..., object]
 kinds = pytest.mark.parametrize("kind", [SegmentClient, AsyncSegmentClient])
@@ -32,25 +32,15 @@ def no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name.lower(), raising=False)
 
 
-class Handler(BaseHTTPRequestHandler):
-    def do_GET(self) -> None:
-        self.send_response(200)
-        self.send_header("Content-Length", "2")
-        self.end_headers()
-        self.wfile.write(b"[]")
-
-    def log_message(self, format: str, *args: object) -> None:
-        pass
+class Handler(http_servers.Handler):
+    def get(self) -> None:
+        self.answer(200, b"[]")
 
 
 @pytest.fixture
 def port() -> Iterator[int]:
-    with HTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
-        yield server.server_address[1]
-        server.shutdown()
-        thread.join()
+    with http_servers.running(http_servers.LoopbackServer(Handler)) as server:
+        yield server.server_port
 
 
 @kinds

@@ -4,70 +4,46 @@ from __future__ import annotations
 
 import base64
 import json
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from contextlib import AbstractContextManager
 
 import pytest
 from fcn_client import FetchFailed
 from fcn_client.label_studio.studio import Studio
 
+from tests.support import http_servers
+
 TOKEN = "head.payload.signature"
 
 
-class Asked(ThreadingHTTPServer):
+class Asked(http_servers.LoopbackServer):
     """Answers every GET with a few bytes and keeps what came: path and authorization."""
 
     def __init__(self) -> None:
         self.requests: list[tuple[str, str | None]] = []
         self.redirect = ""
-        super().__init__(("127.0.0.1", 0), Handler)
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}"
+        super().__init__(Handler)
 
 
-class Handler(BaseHTTPRequestHandler):
+class Handler(http_servers.Handler):
     server: Asked
 
-    def do_GET(self) -> None:
+    def get(self) -> None:
         self.server.requests.append((self.path, self.headers.get("Authorization")))
         if self.path.startswith("/data/secret"):
             self.answer(401, b"{}")
         elif self.server.redirect and "presign" in self.path:
-            self.answer(303, b"", self.server.redirect)
+            self.answer(303, b"", {"Location": self.server.redirect})
         else:
             self.answer(200, b"photo")
 
-    def do_POST(self) -> None:
-        sent = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+    def post(self) -> None:
+        sent = json.loads(self.body())
         self.server.requests.append((self.path, sent["refresh"]))
         self.answer(200, b'{"access": "short-lived"}') if sent["refresh"] == TOKEN else self.answer(401, b"{}")
 
-    def answer(self, status: int, body: bytes, location: str = "") -> None:
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(body)))
-        if location:
-            self.send_header("Location", location)
-        self.end_headers()
-        self.wfile.write(body)
 
-    def log_message(self, format: str, *args: object) -> None:
-        pass
-
-
-@contextmanager
-def serving() -> Iterator[Asked]:
-    with Asked() as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-        thread.start()
-        try:
-            yield server
-        finally:
-            server.shutdown()
-            thread.join()
+def serving() -> AbstractContextManager[Asked]:
+    return http_servers.running(Asked())
 
 
 @pytest.mark.parametrize(

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from tests.support import http_servers
 
 
-class WebServer(ThreadingHTTPServer):
+class WebServer(http_servers.LoopbackServer):
     """Serves `files` by their paths, without the query.
 
     tags: the entity tags of paths; others have none. `/moved/PATH` leads to `/PATH`, `/circle` to itself, `/page` is HTML, and
@@ -14,41 +15,23 @@ class WebServer(ThreadingHTTPServer):
     """
 
     def __init__(self, files: dict[str, bytes]) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
+        super().__init__(Handler)
         self.files, self.tags = files, dict[str, str]()
         self.asked = Counter[str]()
 
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_address[1]}"
 
-
-class Handler(BaseHTTPRequestHandler):
+class Handler(http_servers.Handler):
     server: WebServer
 
-    def do_GET(self) -> None:
+    def get(self) -> None:
         path = self.path.partition("?")[0]
         self.server.asked[f"{self.command} {path}"] += 1
         if path == "/circle" or path.startswith("/moved/"):
-            self._answer(302, b"", Location=path.removeprefix("/moved"))
+            self.answer(302, b"", {"Location": path.removeprefix("/moved")})
         elif path == "/page":
-            self._answer(200, b"<html>", **{"Content-Type": "text/html; charset=utf-8"})
+            self.answer(200, b"<html>", {"Content-Type": "text/html; charset=utf-8"})
         elif path == "/empty" or path in self.server.files:
             tag = self.server.tags.get(path)
-            self._answer(200, self.server.files.get(path, b""), **({"ETag": tag} if tag else {}))
+            self.answer(200, self.server.files.get(path, b""), {"ETag": tag} if tag else {})
         else:
-            self._answer(404, b"none")
-
-    def do_HEAD(self) -> None:
-        self.do_GET()
-
-    def _answer(self, status: int, body: bytes, **headers: str) -> None:
-        self.send_response(status)
-        for name, value in ({"Content-Length": str(len(body))} | headers).items():
-            self.send_header(name, value)
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(body)
-
-    def log_message(self, format: str, *args: object) -> None:
-        pass
+            self.answer(404, b"none")

@@ -4,50 +4,39 @@ from __future__ import annotations
 
 import io
 import json
-import threading
 import zipfile
-from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from contextlib import AbstractContextManager
 from typing import Any
 from urllib.parse import urlsplit
+
+from tests.support import http_servers
 
 TASK, LABEL = 7, 70
 
 
-class CvatServer(ThreadingHTTPServer):
+class CvatServer(http_servers.LoopbackServer):
     """answers: by the path. annotations: those that were sent."""
 
     def __init__(self, photo: bytes, size: tuple[int, int], label: str) -> None:
         self.annotations: list[dict[str, Any]] = []
         self.answers = answers(photo, size, label)
-        super().__init__(("127.0.0.1", 0), Handler)
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}"
+        super().__init__(Handler)
 
 
-class Handler(BaseHTTPRequestHandler):
+class Handler(http_servers.Handler):
     server: CvatServer
 
-    def do_GET(self) -> None:
-        self.answer(self.server.answers.get(urlsplit(self.path).path))
+    def get(self) -> None:
+        self._answer(self.server.answers.get(urlsplit(self.path).path))
 
-    def do_PATCH(self) -> None:
-        self.server.annotations.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-        self.answer({"version": 0, "tags": [], "shapes": [], "tracks": []})
+    def patch(self) -> None:
+        self.server.annotations.append(json.loads(self.body()))
+        self._answer({"version": 0, "tags": [], "shapes": [], "tracks": []})
 
-    def answer(self, content: bytes | dict[str, Any] | None) -> None:
+    def _answer(self, content: bytes | dict[str, Any] | None) -> None:
         body = content if isinstance(content, bytes) else json.dumps(content or {}).encode()
-        self.send_response(404 if content is None else 200)
-        self.send_header("Content-Type", "application/zip" if isinstance(content, bytes) else "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, format: str, *args: object) -> None:
-        pass
+        kind = "application/zip" if isinstance(content, bytes) else "application/json"
+        self.answer(404 if content is None else 200, body, {"Content-Type": kind})
 
 
 def answers(photo: bytes, size: tuple[int, int], label: str) -> dict[str, bytes | dict[str, Any]]:
@@ -83,13 +72,5 @@ def answers(photo: bytes, size: tuple[int, int], label: str) -> dict[str, bytes 
     }
 
 
-@contextmanager
-def cvat_server(photo: bytes, size: tuple[int, int], label: str) -> Iterator[CvatServer]:
-    with CvatServer(photo, size, label) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-        thread.start()
-        try:
-            yield server
-        finally:
-            server.shutdown()
-            thread.join()
+def cvat_server(photo: bytes, size: tuple[int, int], label: str) -> AbstractContextManager[CvatServer]:
+    return http_servers.running(CvatServer(photo, size, label))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import SimpleHTTPRequestHandler
 from pathlib import Path
+
+from tests.support.http_servers import LoopbackServer, running
 
 
 class Quiet(SimpleHTTPRequestHandler):
@@ -18,11 +19,5 @@ class Quiet(SimpleHTTPRequestHandler):
 @contextmanager
 def served_folder(folder: Path) -> Iterator[str]:
     """The address below which the files of the folder are."""
-    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(folder))) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}"
-        finally:
-            server.shutdown()
-            thread.join()
+    with running(LoopbackServer(partial(Quiet, directory=str(folder)))) as server:
+        yield server.url
