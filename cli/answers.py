@@ -10,9 +10,10 @@ from pathlib import Path
 
 from cli.image_names import ENDINGS
 from cli.input import STDIO, Input
-from cli.places import PARTIAL, fitting_name, join, partial_of, write_whole
+from cli.places import fitting_name, join, partial_of, write_whole
 from cli.stores import is_url
 from imaging.rendering import IMAGE_SUFFIXES, Rendering
+from model.whole_file import PARTIAL
 
 ANSWERS = {".png", ".json", ".npz"}
 SAME_ENDING = {".jpeg": ".jpg"}

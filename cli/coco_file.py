@@ -18,6 +18,7 @@ from cli.lines import LineFile, read_lines
 from cli.places import partial_of
 from cli.report import Outcome
 from imaging.coco_merging import CocoParts, renumbered, split_document
+from model.whole_file import whole_file
 
 PARTS, ORDER = "parts", "order.jsonl"
 
@@ -66,13 +67,8 @@ class CocoFile:
         """
         target = Path(self.out)
         target.parent.mkdir(parents=True, exist_ok=True)
-        partial = partial_of(target)
-        try:
-            with open(partial, "wb") as file:
-                self._write(file)
-            partial.replace(target)
-        finally:
-            partial.unlink(missing_ok=True)
+        with whole_file(target, partial_of(target)) as partial, open(partial, "wb") as file:
+            self._write(file)
         if complete:
             shutil.rmtree(self.folder)
             with suppress(OSError):  # other runs keep theirs there

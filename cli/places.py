@@ -9,17 +9,16 @@ import errno
 import os
 import re
 import secrets
-from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 
 from cli.stores import check_size, delete_object, is_url, list_objects, object_version, read_object, split_url, write_object
 from cli.web import is_web, read_web, web_version
+from model.whole_file import PARTIAL, whole_file
 
 LONGEST_NAME = 255  # bytes of a file's name; the limit of all common file systems
 DIGEST_LENGTH = 16
 CUT = re.compile(rf"-[0-9a-f]{{{DIGEST_LENGTH}}}$")
-PARTIAL = ".part"
 TOKEN = secrets.token_hex(4)
 """Distinguishes this process's files from those of others that write into the same folder."""
 
@@ -71,15 +70,12 @@ def write_whole(name: str, data: bytes, partials: Path | None = None) -> None:
     partial = partial_of(target, partials)
     try:
         partial.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_bytes(data)
-        partial.replace(target)
-    except BaseException as error:
-        with suppress(OSError):
-            partial.unlink()
-        if partials and isinstance(error, OSError) and error.errno == errno.EXDEV:  # a folder on another file system
-            write_whole(name, data)
-            return
-        raise
+        with whole_file(target, partial):
+            partial.write_bytes(data)
+    except OSError as error:
+        if not partials or error.errno != errno.EXDEV:
+            raise
+        write_whole(name, data)  # the folder is on another file system
 
 
 def partial_of(target: Path, partials: Path | None = None) -> Path:

@@ -15,6 +15,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from model.manifest import METADATA_KEY, Manifest, WeightsError
+from model.whole_file import whole_file
 
 WEIGHTS_FOLDER = Path(__file__).resolve().parent.parent / "weights"
 DEFAULT_WEIGHTS = "voc-fcn8s-mobilenet-v2"
@@ -113,8 +114,7 @@ def _metadata(data: bytes) -> dict[str, str]:
 
 def save_weights(path: Path, tensors: Tensors, manifest: Manifest) -> None:
     """Writes a master atomically. Tensors keep their dtypes."""
-    partial = path.with_name(path.name + ".part")
     # safetensors writes an array's memory and ignores its strides
     contiguous = {name: np.asarray(tensor, order="C") for name, tensor in tensors.items()}
-    partial.write_bytes(save(contiguous, {METADATA_KEY: manifest.to_json()}))
-    partial.replace(path)
+    with whole_file(path) as partial:
+        partial.write_bytes(save(contiguous, {METADATA_KEY: manifest.to_json()}))

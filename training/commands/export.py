@@ -32,6 +32,7 @@ from model.weights_file import (
     load_weights,
     save_weights,
 )
+from model.whole_file import whole_file
 from training.commands.command import run_command
 from training.commands.export_arguments import KEPT, PHOTOS, parser
 from training.commands.hub import write_hub_folder
@@ -279,9 +280,8 @@ def write_export(master: Path, precision: str, model: Any, about: dict[str, str]
 
     onnx.helper.set_model_props(model, about | {NETWORK_SHA256: network_digest(model)})
     path = export_path(master, precision)
-    partial = path.with_name(path.name + ".part")
-    partial.write_bytes(model.SerializeToString())
-    partial.replace(path)
+    with whole_file(path) as partial:
+        partial.write_bytes(model.SerializeToString())
     return path
 
 

@@ -21,6 +21,7 @@ from tqdm import tqdm
 from imaging.decoding import Limits, read_size
 from imaging.errors import ImageError
 from imaging.formats.headers import JPEG
+from model.whole_file import PARTIAL, whole_file
 from training.data.borders import border_cells, edge_cells
 from training.data.extents import typical_extents
 from training.data.files import NAME_ENCODING
@@ -174,9 +175,9 @@ def _load(file: Path) -> dict[str, FrameRecord]:
 def _save(file: Path, records: dict[str, FrameRecord]) -> None:
     """Writes the records atomically: if the process is killed, the previous file stays."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    partial = file.with_name(f"{file.name}.{secrets.token_hex(4)}.part")  # two runs may share the folder
-    partial.write_bytes(RECORDS.dump_json(records))
-    partial.replace(file)
+    own = file.with_name(f"{file.name}.{secrets.token_hex(4)}{PARTIAL}")  # two runs may share the folder
+    with whole_file(file, own) as partial:
+        partial.write_bytes(RECORDS.dump_json(records))
 
 
 def _read(split: Split, index: int, pixels: bool) -> FrameRecord:

@@ -13,6 +13,7 @@ import torch
 from model.manifest import Manifest
 from model.networks.builder import build_network
 from model.networks.fcn import FCN
+from model.whole_file import whole_file
 
 FILE = "checkpoint.pt"
 # torch.load raises these for a file that is damaged or holds objects other than tensors
@@ -60,9 +61,8 @@ def save_checkpoint(
     resume_facts: facts of the training; it resumes from this checkpoint only if they are the same. manifest: the JSON of the
     weights file that the network would become.
     """
-    partial = folder / f"{FILE}.part"
-    torch.save({"progress": vars(progress), "states": states, "identity": resume_facts, "manifest": manifest}, partial)
-    partial.replace(folder / FILE)
+    with whole_file(folder / FILE) as partial:
+        torch.save({"progress": vars(progress), "states": states, "identity": resume_facts, "manifest": manifest}, partial)
 
 
 def load_checkpoint(folder: Path, resume_facts: dict[str, Any]) -> tuple[Progress, dict[str, Any]] | None:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from math import isfinite
 from pathlib import Path
 
+from model.whole_file import whole_file
 from training.reporting.plots import curves_chart, draw, read_curves
 from training.reporting.tensorboard import add_scalars, open_board
 
@@ -41,16 +42,13 @@ class Curves:
 
     def _write(self) -> None:
         columns = list(dict.fromkeys([*COLUMNS, *(name for row in self.rows for name in row)]))
-        partial = self.folder / "curves.csv.part"
-        with partial.open("w", newline="", encoding="utf-8") as file:
+        with whole_file(self.folder / "curves.csv") as partial, partial.open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, columns, restval="")
             writer.writeheader()
             writer.writerows(self.rows)
-        partial.replace(self.folder / "curves.csv")
         lines = "".join(json.dumps(_numbers(row), ensure_ascii=False) + "\n" for row in self.rows)
-        partial = self.folder / "metrics.jsonl.part"
-        partial.write_text(lines, encoding="utf-8", errors="backslashreplace")
-        partial.replace(self.folder / "metrics.jsonl")
+        with whole_file(self.folder / "metrics.jsonl") as partial:
+            partial.write_text(lines, encoding="utf-8", errors="backslashreplace")
 
 
 def _numbers(row: Mapping[str, str]) -> dict[str, float]:
