@@ -195,12 +195,17 @@ def _failed(service: Service, index: int, part: UploadFile, memory: MemoryUse, p
 async def _lines(request: Request, outcomes: Outcomes) -> AsyncGenerator[bytes, None]:
     async with aclosing(outcomes):
         async for outcome in outcomes:
-            problem = outcome.problem
-            facts = {"index": outcome.index, "file": outcome.file, "status": problem.status if problem else 200}
-            head = json.dumps(facts, separators=(",", ":"))[:-1].encode()
-            name, body = (b"problem", _problem(request, problem)) if problem else (b"answer", outcome.body)
-            for piece in _pieces(head + b',"' + name + b'":' + body + b"}\n"):
+            for piece in _pieces(_entry(request, outcome) + b"\n"):
                 yield piece
+
+
+def _entry(request: Request, outcome: Outcome) -> bytes:
+    """The JSON object of one image: its place, file name and status, with its answer or its problem."""
+    problem = outcome.problem
+    facts = {"index": outcome.index, "file": outcome.file, "status": problem.status if problem else 200}
+    head = json.dumps(facts, separators=(",", ":"))[:-1].encode()
+    name, body = (b"problem", _problem(request, problem)) if problem else (b"answer", outcome.body)
+    return head + b',"' + name + b'":' + body + b"}"
 
 
 async def _coco(request: Request, outcomes: Outcomes) -> AsyncGenerator[bytes, None]:
@@ -210,9 +215,7 @@ async def _coco(request: Request, outcomes: Outcomes) -> AsyncGenerator[bytes, N
     async with aclosing(outcomes):
         async for outcome in outcomes:
             if outcome.problem:
-                facts = {"index": outcome.index, "file": outcome.file, "status": outcome.problem.status}
-                head = json.dumps(facts, separators=(",", ":"))[:-1].encode()
-                problems.append(head + b',"problem":' + _problem(request, outcome.problem) + b"}")
+                problems.append(_entry(request, outcome))
                 continue
             parts = renumbered(split_document(outcome.body), outcome.index + 1, annotations + 1)
             entries.append(parts.image)

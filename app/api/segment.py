@@ -165,9 +165,10 @@ def make_options(service: Service, query: SegmentQuery, format: Format, name: st
     min_confidence = query.min_confidence or query.mask_threshold
     with mapped_errors():
         rendering = Rendering(
-            format, query.mask, query.alpha, query.confidence, query.probabilities, min_confidence, query.tolerance,
-            name if format == "coco" else Rendering.name, classes, query.image_format, query.palette, query.names,
-            query.threshold, query.topology,
+            format=format, mask=query.mask, alpha=query.alpha, confidence=query.confidence, probabilities=query.probabilities,
+            min_confidence=min_confidence, tolerance=query.tolerance, name=name if format == "coco" else Rendering.name,
+            classes=classes, image_format=query.image_format, palette=query.palette, names=query.names,
+            threshold=query.threshold, topology=query.topology,
         )  # fmt: skip
         rendering.check_uses(name for name in SegmentQuery.model_fields if name in query.model_fields_set)
     overlap = settings.overlap if query.overlap is None else query.overlap
