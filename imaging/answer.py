@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from imaging.arrays import npz
-from imaging.classes import Label
+from imaging.classes import VOID, Label
 from imaging.coco import coco_document
 from imaging.coverage import trace_shared
 from imaging.cutout import cutout_png
@@ -29,7 +29,6 @@ from imaging.statistics import class_statistics, mean_confidences
 
 Check = Callable[[], None]
 """Called repeatedly while an answer is encoded; may raise to end the work."""
-VOID = 255
 
 
 class Labels(Protocol):

@@ -9,6 +9,8 @@ from typing import Protocol
 from imaging.errors import UnknownClass
 
 BACKGROUND = "background"
+VOID = 255
+"""The id of pixels that belong to no class."""
 LONGEST_NAME = 100  # characters of a name for which a similar one is searched, which takes time by their square
 
 

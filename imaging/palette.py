@@ -18,13 +18,13 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from imaging.classes import Label, is_background
+from imaging.classes import VOID, Label, is_background
 
 Color = tuple[int, int, int]
 Vision = Literal["normal", "protanopia", "deuteranopia"]
 Floats = npt.NDArray[np.float64]
 BACKGROUND_COLOR: Color = (72, 72, 72)
-VOID, VOID_COLOR = 255, (232, 232, 232)
+VOID_COLOR: Color = (232, 232, 232)
 CHANNELS = range(0, 256, 17)
 LIGHTNESS, LEAST_CHROMA = (0.48, 0.93), 0.13  # in OKLCH
 SIMULATED_WEIGHT = 2.0  # simulated colours have two dimensions instead of three, so they lie closer
@@ -78,9 +78,8 @@ def oklab(colors: npt.ArrayLike, vision: Vision = "normal") -> Floats:
 def is_light(color: Color) -> bool:
     """Whether black text is easier to read on this colour than white text: by the contrast ratio of WCAG 2."""
     luminance = _linear(color) @ [0.2126, 0.7152, 0.0722]
-    return bool(
-        (luminance + 0.05) ** 2 > 0.05 * 1.05
-    )  # equal contrast to black and to white: (L + 0.05) / 0.05 = 1.05 / (L + 0.05)
+    # equal contrast to black and to white: (L + 0.05) / 0.05 = 1.05 / (L + 0.05)
+    return bool((luminance + 0.05) ** 2 > 0.05 * 1.05)
 
 
 def _linear(colors: npt.ArrayLike) -> Floats:

@@ -79,9 +79,9 @@ def small_region_bytes(size: Size, tiles: TilePlan, classes: int, stride: int) -
     """Upper bound, in bytes, of the memory that `without_small_regions` needs, with the cells of all bands."""
     rows, columns = tiles.cells(stride)
     pixels = size[0] * size[1]
-    kept = 4 * classes * columns * (rows + len(tiles.tops))
+    cells = 4 * classes * columns * (rows + len(tiles.tops))
     graph = BORDER_BYTES * most_borders(pixels) + (REGION_BYTES + 8 * classes) * most_regions(pixels)
-    return kept + 4 * pixels + max(graph, ROW_BYTES * min(pixels, BAND_PIXELS + size[1]))
+    return cells + 4 * pixels + max(graph, ROW_BYTES * min(pixels, BAND_PIXELS + size[1]))
 
 
 class RegionGraph:

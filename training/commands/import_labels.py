@@ -16,13 +16,14 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
+from imaging.classes import VOID
 from imaging.decoding import Limits, read_size
 from imaging.errors import ImageError
 from model.command_line import CommandParser
 from training.commands.command import run_command
 from training.data.coco.classes import find_classes, find_groups, write_classes
 from training.data.coco.files import Document, ImageFinder, Key, base_name, is_key
-from training.data.coco.objects import BACKGROUND, VOID, Crowds, draw_mask, is_crowd, name_of
+from training.data.coco.objects import BACKGROUND, Crowds, draw_mask, is_crowd, name_of
 from training.data.exports import Export, read_exports
 from training.data.files import Folders, normal_name
 from training.data.label_files import FILES

@@ -10,12 +10,12 @@ import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 
+from imaging.classes import VOID
 from model.metrics import ConfusionMatrix
 from training.learning.losses import without_border
 
 ClassMap = npt.NDArray[np.uint8]
 FRACTION = 0.02  # pixels closer to a border than this fraction of the image's diagonal count, as in the paper
-VOID = 255
 OUTSIDE = -1  # id of the frame around the image; no class has it
 
 

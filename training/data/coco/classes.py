@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from imaging.classes import is_background
+from imaging.classes import VOID, is_background
 from model.labels import LabelError, voc_color
 from training.data.coco.files import Document, Key, is_key
-from training.data.coco.objects import BACKGROUND, VOID
+from training.data.coco.objects import BACKGROUND
 from training.data.label_files import IGNORED, class_name, read_labels
 from training.data.problems import DataError
 

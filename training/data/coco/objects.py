@@ -11,12 +11,12 @@ import numpy as np
 import numpy.typing as npt
 from pycocotools import mask as run_lengths
 
+from imaging.classes import VOID
 from imaging.rle import decode_rle
 from training.data.coco.files import Key, as_key, is_key
 from training.data.problems import DataError
 
 BACKGROUND = 0
-VOID = 255  # for boxes of objects without an outline, and for crowds with the option `void`
 Crowds = Literal["objects", "void"]
 Outline = list[list[Any]] | Mapping[str, Any]
 """Polygons of three or more points, x and y alternating; or run lengths."""
