@@ -16,13 +16,18 @@ export class Legend {
     });
   }
 
-  /** `view` says which classes are shown, and keeps what the user chooses. */
+  /** `view` says which classes are shown, and keeps what the user chooses. The focus stays on its class, or goes to the first. */
   show(classes, view) {
+    const active = document.activeElement;
+    const focused = [...this.rows].find(([, { item }]) => item.contains(active))?.[0];
     Object.assign(this, { classes, view });
     const widest = Math.max(...classes.map((entry) => entry.fraction), 1e-9);
     this.rows = new Map(classes.map((entry) => [entry.id, this.row(entry, widest)]));
     $("classes").replaceChildren(...[...this.rows.values()].map((row) => row.item));
     this.update();
+    if (focused === undefined) return;
+    const { alone, eye } = this.rows.get(focused) ?? this.rows.get(classes[0].id);
+    (active.className === eye.className ? eye : alone).focus({ preventScroll: true });
   }
 
   row(entry, widest) {

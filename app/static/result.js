@@ -88,21 +88,28 @@ export class Result {
     this.paint();
   }
 
-  /** Shows the item, or what changed of the one that is shown. */
+  /** Shows the item, or what changed of the one that is shown. A former result stays until the next one is ready. */
   show(item) {
     const fresh = item !== this.item;
     this.item = item;
     showState(item);
-    if (fresh) this.photoReady = this.showPhoto(item);
-    else if (item.answer === this.answer) return;
-    Object.assign(this, { answer: item.answer, segments: null });
+    if (!fresh && item.answer === this.answer) return;
+    this.answer = item.answer;
+    if (fresh) {
+      this.clear();
+      this.photoReady = this.showPhoto(item);
+    }
+    if (item.answer) this.showClasses(item);
+  }
+
+  clear() {
+    this.segments = null;
     this.read(null);
     $("sure").setAttribute("aria-pressed", false);
     this.names.clear();
     $("result").hidden = $("code").hidden = $("heat-scale").hidden = true;
     $("names").disabled = false;
     $("stage").classList.remove("segmented");
-    if (item.answer) this.showClasses(item);
   }
 
   async showPhoto(item) {
@@ -131,6 +138,8 @@ export class Result {
     $("photo-note").textContent = fits ? "" : CANNOT;
     $("photo-note").hidden = fits;
     this.segments = segments;
+    this.read(null);
+    $("sure").setAttribute("aria-pressed", false);
     this.divider.allow(fits);
     this.fade();
     this.viewer.show(width, height);

@@ -7,11 +7,12 @@ import threading
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from tests.support.browser.page import (
     ANSWERED,
     CAT,
+    SEGMENT,
     Visit,
     answer_of,
     give,
@@ -172,12 +173,29 @@ def test_the_focus_stays_where_the_work_is(visit: Visit) -> None:
     expect(page.locator(".thumb")).to_be_focused()
     page.locator("#rerun").press("Enter")
     until(page, lambda: len(requests) == 3)
-    expect(page.locator("#result")).to_be_visible(timeout=ANSWERED)
     expect(page.locator(".thumb")).to_be_focused()
     page.locator("#show-all").press("Enter")
     expect(page.locator(".alone").first).to_be_focused()
     page.locator("#discard").press("Enter")
     expect(page.locator("#file")).to_be_focused()
+
+
+@pytest.mark.parametrize("button", [".alone", ".eye"])
+def test_the_focus_stays_on_its_class_when_the_next_answer_comes(visit: Visit, button: str) -> None:
+    page = visit()
+    routes: list[Route] = []
+    reply(page, answer_of(quarters()))
+    segmented(page, picture("a.png"))
+    page.unroute(SEGMENT)
+    page.route(SEGMENT, lambda route: routes.append(route))
+    page.click("#rerun")
+    until(page, lambda: routes)
+    page.locator(f".classes {button}").nth(1).focus()
+    page.evaluate("window.former = document.activeElement")
+    routes[0].fulfill(json=answer_of(quarters(), name="the next"))
+    expect(page.locator("#answer-model")).to_have_text("the next")
+    assert page.evaluate("!window.former.isConnected")
+    expect(page.locator(f".classes {button}").nth(1)).to_be_focused()
 
 
 @pytest.mark.parametrize("touch", [True, False], ids=["phone", "desk"])

@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Page, expect
 
-from tests.support.browser.page import ANSWERED, CAT, Visit, answer_of, give, picture, quarters, reply, segmented
+from tests.support.browser.page import ANSWERED, CAT, Visit, answer_of, give, picture, quarters, reply, segmented, until
 from tests.support.polling import HANG_S
 
 BASE = {"format": ["json"], "mask": ["rle"]}
@@ -194,8 +194,9 @@ def test_a_model_is_chosen_where_there_are_several(visit: Visit) -> None:
     page.route("**/info?model=animals", lambda route: route.fulfill(json=INFO))
     page.locator("#model").select_option(label="animals")
     page.click("#again")
-    expect(page.locator("#again")).to_be_hidden()
+    until(page, lambda: len(requests) == 2)
     assert query_of(requests[1]) == BASE
+    expect(page.locator("#again")).to_be_hidden()
 
 
 @pytest.mark.parametrize("models", [MODELS[:1], pytest.param(None, marks=pytest.mark.long)], ids=["one", "no route"])
