@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import pytest
@@ -191,13 +192,14 @@ def test_a_batch_in_parts_gives_the_losses_of_the_whole(make_run: Make) -> None:
         torch.testing.assert_close(net.state_dict(), nets[0].state_dict(), atol=2e-3, rtol=1e-2)
 
 
-def test_each_epoch_says_its_loss_and_how_long_it_waited(make_run: Make, capsys: pytest.CaptureFixture[str]) -> None:
+def test_each_epoch_says_its_loss_how_long_it_waited_and_how_long_the_rest_takes(make_run: Make, capsys: pytest.CaptureFixture[str]) -> None:
     run = replace(make_run(), evaluate=lambda net: {"mean_iou": 0.25})
     train(run)
     lines = capsys.readouterr().out.splitlines()
     assert [line.split(":")[0] for line in lines] == ["epoch 1/2", "epoch 2/2"]
     assert f"loss {float(rows(run.folder)[1]['loss']):.4f}" in lines[1]
-    assert "% of the time waiting for data, val mean IoU 0.2500" in lines[1]
+    assert re.search(r"% of the time waiting for data, about \d\d:\d\d left$", lines[0])
+    assert lines[1].endswith("% of the time waiting for data, val mean IoU 0.2500")
 
 
 def test_tensorboard_gets_the_numbers_of_the_curves(make_run: Make) -> None:
