@@ -107,6 +107,8 @@ FOLDERS = [
     "app/api",
     "app/interop",
     "app/serving",
+    "cli",
+    "cluster",
 ]
 
 
