@@ -58,14 +58,22 @@ WITH_LOAD = ("served", "peers", "size", "overload", "front", "scale", "gpu", "fo
 
 
 def parser() -> argparse.ArgumentParser:
-    p = CommandParser("fcn-bench", description="Measures the default weights on this machine.")
+    p = CommandParser("fcn-bench", description="Measures the default weights on this machine, and writes the results.")
     default = f"default: all but {', '.join(BY_NAME)}"
     p.add_argument("benches", nargs="*", metavar="BENCH", help=f"{', '.join(BENCHES)} ({default})")
-    p.add_argument("--quick", action="store_true", help="run each bench for a few seconds, to show that it works")
-    p.add_argument("--minutes", type=float, default=soak.MINUTES, help="duration of the soak (default: %(default)g)")
+    p.add_argument("--quick", action="store_true", help="run each bench for only a few seconds, to check that it works")
+    p.add_argument(
+        "--minutes", type=float, default=soak.MINUTES, help="for soak: its duration in minutes (default: %(default)g)"
+    )
     p.add_argument("--out", type=Path, default=HERE, help="folder for RESULTS.md and results/ (default: benchmarks/)")
-    p.add_argument("--peers", metavar="PYTHON", help="Python of the environment with the peers; see benchmarks/peers/README.md")
-    p.add_argument("--former", metavar="FOLDER", type=Path, help="a checkout of a former commit, for `former` and `formats`")
+    p.add_argument(
+        "--peers",
+        metavar="PYTHON",
+        help="for peers: the Python of an environment that has the frameworks; see benchmarks/peers/README.md",
+    )
+    p.add_argument(
+        "--former", metavar="FOLDER", type=Path, help="for former and formats: a checkout of the commit to compare with"
+    )
     return p
 
 

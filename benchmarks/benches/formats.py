@@ -46,8 +46,8 @@ FORMER: dict[str, tuple[str, float | None]] = {
     "npz": ("format=npz", None),
 }
 TEXT = """\
-A lone client sends JPEGs of {sizes} at the default side and asks for every format in turn. Times run from the request to the
-answer's last byte; default settings, loopback, JSON not compressed. Answer sizes are those of the first photograph. {former}"""
+A single client sends JPEGs of {sizes} at the default side and asks for every format in turn. Times run from the request to the
+answer's last byte. Default settings, loopback, JSON not compressed. Answer sizes are those of the first photo. {former}"""
 FORMER_TEXT = "A service of commit {commit} runs on the same cores and is asked in turn with this one; ratios compare medians."
 
 

@@ -12,8 +12,8 @@ from model.inference.cores import available_cores
 CLIENTS = (1, 4, 16, 64)
 TEXT = """\
 A narrow network, whose tiles cost almost no time, on {cores} cores: masks of JPEGs, by the number of clients. The
-event loop is the front process's first thread. One second divided by its CPU time for an image is the highest rate that one
-front process can feed, however many cores the workers and the network have."""
+event loop is the front process's first thread. One second divided by its CPU time for an image is the highest rate of one
+front process, however many cores the workers and the network have."""
 
 
 def run(*, quick: bool) -> Section:

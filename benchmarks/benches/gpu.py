@@ -24,10 +24,11 @@ CALLERS = 2  # threads that call the runtime, as the scheduler's do
 CLIENTS = (1, 16, 64)
 PRECISIONS = ("bfloat16", "float32")
 TEXT = """\
-The default network on 384x480 tiles, from uint8 pixels to float32 logits, copies included. It runs with torch on the GPU in
-batches, called by one thread and by two as in the service, and on the processor as the service runs it there by default. Then
-the service on the GPU answers with masks of JPEGs of 500x375 and of one megapixel. On a GPU, rounding depends on the batch:
-the bench counts the answers whose bytes differ from those of the same image alone, and the agreement in argmax."""
+The default network on 384x480 tiles, from uint8 pixels to float32 logits, with the copies to and from the GPU. It runs with
+torch on the GPU in batches, called by one thread, and by two as in the service. It also runs on the processor as the service
+does by default. Then the service on the GPU answers with masks of JPEGs of 500x375 and of one megapixel. On a GPU, rounding
+depends on the batch: the bench counts the answers whose bytes differ from those of the same image alone, and the agreement in
+argmax."""
 
 
 def missing() -> str | None:

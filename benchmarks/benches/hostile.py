@@ -24,10 +24,10 @@ REPEATED = 3
 # statuses that a hostile file may get
 SERVED = (200, 413, 415, 422, 503)
 TEXT = f"""\
-Each of the hostile files ({{kinds}} kinds: `benchmarks/harness/hostile.py`) is sent {REPEATED} times while one client posts
-JPEGs of one megapixel and another asks `/health/live` every 20 ms. CPU time is that of all processes, less the time that the
-good client alone takes. Then {AT_ONCE} of the worst are sent at once with `SEGMENT_MEMORY_MB={BUDGET_MB}`; memory is that of
-all processes above idle."""
+Each of the hostile files ({{kinds}} kinds: `benchmarks/harness/hostile.py`) is sent {REPEATED} times, while one client posts
+JPEGs of one megapixel and another requests `/health/live` every 20 ms. CPU time is that of all processes, minus the time that
+the good client alone uses. Then {AT_ONCE} of the worst are sent at once with `SEGMENT_MEMORY_MB={BUDGET_MB}`. Memory is that of
+all processes, minus that of the idle service."""
 
 
 def run(*, quick: bool) -> Section:

@@ -23,7 +23,7 @@ MOST_S = 5.0
 TIMEOUT_MS = 180_000
 TEXT = """\
 Headless Chromium gets a JPEG through the page's file input; the time ends when the canvas shows the classes. It includes the
-upload on loopback, the answer, decoding and drawing the photograph, and turning run lengths into pixels. Then a click on the
+upload on loopback, the answer, decoding and drawing the photo, and converting run lengths to pixels. Then the bench clicks the
 button Confidence; the time ends when the page has drawn the confidence map."""
 
 

@@ -32,10 +32,10 @@ OTHER = "MobileNet-EdgeTPU, "  # begins the kinds that run the network of `STREE
 STREETS = "camvid-fcn8s-mobilenet-edgetpu"
 AGREEING = 0.999  # least share of cells that runtimes in float32 must agree on
 TEXT = """\
-One 384x480 tile of the default network, from uint8 pixels to float32 logits, on all cores. Each runtime has a process of its
-own; the processes run one after the other. Alone: one call after the other. Tiles a second: one calling thread for each core.
-Agreement is the share of cells of the photographs in `docs/` with the same argmax as torch in float32. MobileNet-EdgeTPU is
-the network of the CamVid file; the default file's network is MobileNetV2."""
+One 384x480 tile of the default network, from uint8 pixels to float32 logits, on all cores. Each runtime has its own process;
+the processes run one after the other. Alone: one call after the other. Tiles a second: one calling thread for each core.
+Agreement is the share of cells of the photos in `docs/` with the same argmax as torch in float32. MobileNet-EdgeTPU is the
+network of the CamVid file; the network of the default file is MobileNetV2."""
 Network = Callable[[npt.NDArray[np.uint8]], npt.NDArray[np.float32]]
 
 

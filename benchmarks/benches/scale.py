@@ -21,12 +21,13 @@ CORES = (2, 8, 16, 64)
 MOST_ERROR = 1.3
 PERCENTILES = {"median": 50, "99th percentile": 99}
 TEXT = f"""\
-Masks of JPEGs of one megapixel, default settings. The CPU time of an image in the event loop, in the workers and in the network
-is measured with one client that asks without a pause. The simulation (`benchmarks/studies/queueing.py`) gets those three
-numbers and nothing else. Both then have clients that pause for {PAUSE_S:g} s on average between requests, and so many that the
-requests would be 30, 60 and 90 % of the highest rate. wrk runs on the same cores, and the simulation leaves it out. Below:
-simulated machines with more cores, and {FLEET} simulated machines of {{cores}} cores behind a load balancer, whose requests
-arrive at random (Poisson). The spread of compared times is from the 10th to the 90th percentile."""
+Masks of JPEGs of one megapixel, default settings. The CPU time of an image in the event loop, in the workers and in the
+network is measured with one client that sends requests without a pause. The simulation (`benchmarks/studies/queueing.py`)
+knows only these three numbers. Then the service and the simulation both have clients that pause for {PAUSE_S:g} s on average
+between requests. The number of clients is such that they would send 30, 60 and 90 % of the highest rate. wrk runs on the
+same cores, and the simulation leaves it out. The last rows are simulated machines with more cores, and {FLEET} simulated
+machines of {{cores}} cores behind a load balancer, whose requests arrive at random (Poisson). The spread of the measured and
+simulated times is from the 10th to the 90th percentile."""
 
 
 def run(*, quick: bool) -> Section:

@@ -19,10 +19,10 @@ MIXED_SIZES = 60
 SIDES = (200, 3000)  # shortest and longest of the mixed sizes
 MOST_IDLE_MB, MOST_AFTER_MB, MOST_AT_ALL_MB = 350, 512, 512
 TEXT = f"""\
-JPEGs of one megapixel (1152x864) as masks, default settings, wrk on the same cores; each turn starts the service anew. Every
-answer was compared with the bytes of `fcn-segment`. Stages are those in the `Server-Timing` of lone requests, which leaves out
-reading the request and sending the answer. Memory is the proportional set size of the process and its children: idle once it is
-ready, the peak with 16 clients, and of another process after {MIXED_PHOTOS} photos of {MIXED_SIZES} sizes from
+Masks of JPEGs of one megapixel (1152x864), default settings, wrk on the same cores. Each turn starts the service anew. Every
+answer was compared with the bytes of `fcn-segment`. Stages are those in the `Server-Timing` of single requests, which does not
+include reading the request and sending the answer. Memory is the proportional set size of the process and its children: idle
+when it is ready; the peak with 16 clients; and of another process after {MIXED_PHOTOS} photos of {MIXED_SIZES} sizes from
 {SIDES[0]}x{SIDES[0]} to {SIDES[1]}x{SIDES[1]}."""
 
 

@@ -29,12 +29,12 @@ PROBE_S = 0.2  # between two health checks
 MIB = 1 << 20
 MOST_SLOPE_MIB, MOST_HEALTH_S = 1.0, 1.0
 TEXT = f"""\
-{CLIENTS} clients, default settings, the Dockerfile's `MALLOC_` variables. They send photos of many sizes and formats with every
-form of answer, as forms and raw bodies; batches, damaged files, files made to cost much, bad queries, hostile and half heads,
-stalled uploads and pipelined requests; some clients go away before the answer. After each round, with no request under way, the
-memory (proportional set size) is read; its slope is the median over all pairs of rounds without the first third. Health is
-asked every {PROBE_S:g} s throughout. Each answer to a photo is compared with the first one, and all photos are asked for once
-more at the end."""
+{CLIENTS} clients, default settings, the Dockerfile's `MALLOC_` variables. They send photos of many sizes and formats with
+every form of answer, as forms and raw bodies; batches; damaged files; files made to cost much; bad queries; hostile and
+incomplete heads; stalled uploads; and pipelined requests. Some clients disconnect before the answer. After each round, when
+no request is in progress, the bench reads the memory (proportional set size). Its slope is the median over all pairs of
+rounds without the first third. Health is requested every {PROBE_S:g} s throughout. Each answer to a photo is compared with
+the first one, and all photos are sent once more at the end."""
 
 
 class Round(NamedTuple):

@@ -11,7 +11,7 @@ from benchmarks.harness.serving import service
 MOST_READY_S = 1.5
 TEXT = """\
 Times run from exec of a process with the default settings. Live: the first 200 of `/health/live`. Ready: the first 200 of
-`/health/ready`, after a warm-up with every shape that a tile can have. Once a process is ready, its memory map shows which
+`/health/ready`, after a warm-up with every shape that a tile can have. When a process is ready, its memory map shows which
 libraries it has loaded."""
 
 

@@ -16,9 +16,9 @@ from model.inference.tiling import tile_shapes
 from model.weights_file import DEFAULT_WEIGHTS, find_files
 
 TEXT = """\
-The default network on {cores} cores, 384x480 tiles from uint8 pixels to float32 logits: one after another on all cores, as for
-a lone client, and as many at once as the runtime has streams, as for many clients. Then both run a tile of each shape, and the
-bench compares their logits bit for bit."""
+The default network on {cores} cores with 384x480 tiles, from uint8 pixels to float32 logits. One after another: each tile on
+all cores, as for a single client. At once: as many tiles as the runtime has streams, as for many clients. Then both run a
+tile of each shape, and the bench compares their logits bit for bit."""
 
 
 def run(*, quick: bool) -> Section:

@@ -21,7 +21,7 @@ PACKAGES = ("openvino", "torch", "numpy", "fastapi", "uvicorn", "pillow")
 HEAD = """\
 # Results
 
-Written by `fcn-bench`. Medians; ratios compare what was measured side by side in one run."""
+`fcn-bench` writes this page. Figures are medians. Ratios compare figures of one run."""
 
 
 @dataclass(frozen=True)
