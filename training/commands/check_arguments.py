@@ -18,10 +18,10 @@ def parser() -> argparse.ArgumentParser:
         "data", type=Path, metavar="DATA", help="folder of labelled images: images/ and masks/, a VOCdevkit, or CamVid"
     )
     add_split_arguments(p)
-    p.add_argument("--recipe", type=Path, default=RECIPE, help="recipe of the plan and of the crops (default: finetune.toml)")
+    p.add_argument("--recipe", type=Path, default=RECIPE, help="recipe for the plan and the crops (default: finetune.toml)")
     p.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="set a value of the recipe, as in TOML")
-    p.add_argument("--start", default="none", help="weights that the training would begin with, for the plan (default: none)")
-    p.add_argument("--device", default="auto", help="device that would train, for the plan: auto, cpu, cuda (default: auto)")
+    p.add_argument("--start", default="none", help="weights that the training begins with, for the plan (default: none)")
+    p.add_argument("--device", default="auto", help="device of the training, for the plan: auto, cpu, cuda (default: auto)")
     p.add_argument("--report", type=Path, metavar="FILE.html", help="also write a page with pictures of labels and crops")
     p.add_argument("--frames", type=int, default=FRAMES, help=f"frames of each split on the page (default: {FRAMES})")
     return p

@@ -22,8 +22,8 @@ WORST = 10  # how many frames --pictures saves
 
 def parser() -> argparse.ArgumentParser:
     """The command's arguments; the defaults of tiling are those of the service."""
-    p = CommandParser("fcn-evaluate", description="Scores of the served path on a labelled split.")
-    p.add_argument("--data", type=Path, required=True, help="folder of labelled images, as fcn-train takes it")
+    p = CommandParser("fcn-evaluate", description="Scores weights on a labelled split, by the path that the service takes.")
+    p.add_argument("--data", type=Path, required=True, help="folder of labelled images, as for fcn-train")
     p.add_argument("--split", default="val", help="split to score on (default: val)")
     p.add_argument(
         "--labels", help="classes of the masks: voc, camvid, or a file (default: the file in the data's folder, or its layout)"
@@ -41,7 +41,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument(
         "--against-precision", choices=PRECISIONS, help="precision of the weights of --against (default: --precision)"
     )
-    p.add_argument("--json", type=Path, metavar="FILE", help="file to write all scores to, also those of each frame")
+    p.add_argument("--json", type=Path, metavar="FILE", help="file to write all scores to, with those of each frame")
     p.add_argument(
         "--pictures", type=Path, metavar="FOLDER", help="folder to save the worst frames to: photo, label, prediction"
     )
@@ -62,14 +62,24 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument(
         "--tile", type=argument_type(parse_tile), default=Options.tile, help="auto (the weights' own), a side or HEIGHTxWIDTH"
     )
-    p.add_argument("--overlap", type=float, default=Options.overlap, help=f"share of a tile (default: {Options.overlap})")
-    p.add_argument("--blend", choices=("mean", "hann"), default=Options.blend, help="weights of overlapping tiles")
+    p.add_argument(
+        "--overlap",
+        type=float,
+        default=Options.overlap,
+        help=f"how much tiles overlap, as a share of a tile (default: {Options.overlap})",
+    )
+    p.add_argument(
+        "--blend",
+        choices=("mean", "hann"),
+        default=Options.blend,
+        help=f"how overlapping tiles are averaged (default: {Options.blend})",
+    )
     p.add_argument("--shifts", type=int, default=1, help="shift-and-stitch with this many shifts per axis (default: none)")
     p.add_argument(
         "--calibrate",
         action="store_true",
-        help="instead of scoring, fit a temperature for confidence, and check it on frames that it was not fitted on; "
-        "--calibration of fcn-export is another thing, photos for int8",
+        help="instead of scoring, fit a temperature for the confidence, and check it on frames that it was not fitted on; "
+        "--calibration of fcn-export is something else: photos for int8",
     )
     p.add_argument("--runtime", choices=RUNTIMES, default="auto", help="runtime of the network (default: as in the service)")
     p.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (default: auto)")
@@ -78,9 +88,9 @@ def parser() -> argparse.ArgumentParser:
     )
     p.add_argument("--threads", type=int, default=0, help="CPU threads of the network (default: one for each core)")
     p.add_argument(
-        "--advise", type=int, nargs=2, metavar=("LOW", "HIGH"), help="range of the longer side to use instead of the file's"
+        "--advise", type=int, nargs=2, metavar=("LOW", "HIGH"), help="use this range of the longer side instead of the file's"
     )
-    p.add_argument("--advise-tile", type=argument_type(parse_tile), metavar="TILE", help="tile to use instead of the file's")
+    p.add_argument("--advise-tile", type=argument_type(parse_tile), metavar="TILE", help="use this tile instead of the file's")
     p.add_argument(
         "--record",
         metavar="NAME",
@@ -88,7 +98,7 @@ def parser() -> argparse.ArgumentParser:
     )
     p.add_argument("--high", action="store_true", help="with --record: also score --quality high")
     p.add_argument("--record-in", type=Path, help="weights file to write this score into; its card is updated")
-    p.add_argument("--record-as", help="name of the score in that file, such as `CamVid, val`")
+    p.add_argument("--record-as", help="name of this score, such as `CamVid, val`")
     p.add_argument("--note", action="append", default=[], help="a sentence to add to the card of --record or --record-in")
     return p
 

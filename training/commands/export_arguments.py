@@ -15,22 +15,29 @@ KEPT = 2
 
 
 def parser() -> argparse.ArgumentParser:
-    p = CommandParser("fcn-export", description="Writes NAME.onnx, and with --int8 NAME.int8.onnx, beside a master.")
+    p = CommandParser(
+        "fcn-export",
+        description="Writes the exports of a weights file beside it: NAME.onnx, and with --int8 also NAME.int8.onnx.",
+    )
     source = p.add_mutually_exclusive_group()
-    source.add_argument("--weights", default=DEFAULT_WEIGHTS, help="a master (.safetensors), or a name in weights/")
+    source.add_argument(
+        "--weights",
+        default=DEFAULT_WEIGHTS,
+        help=f"a weights file (.safetensors), or a name in weights/ (default: {DEFAULT_WEIGHTS})",
+    )
     source.add_argument(
         "--checkpoint",
         type=Path,
         metavar="FILE",
-        help="checkpoint.pt of a training, or its folder: first writes its master, checkpoint.safetensors, and the card",
+        help="checkpoint.pt of a training, or its folder: also writes its weights file checkpoint.safetensors and the card",
     )
     p.add_argument("--int8", action="store_true", help="also write an int8 export; needs --calibration")
     p.add_argument(
         "--calibration",
         type=Path,
         metavar="FOLDER",
-        help="with --int8: photos on which the ranges of int8 are measured, like those that "
-        "the service will get, none of them of val; --calibrate of fcn-evaluate is another thing, a temperature for confidence",
+        help="with --int8: photos like those that the service will get, none of them of val, to measure the ranges of int8 on; "
+        "--calibrate of fcn-evaluate is something else: a temperature for the confidence",
     )
     p.add_argument("--photos", type=int, default=PHOTOS, help=f"how many photos of the folder are used (default: {PHOTOS})")
     p.add_argument(
@@ -43,7 +50,7 @@ def parser() -> argparse.ArgumentParser:
         "--hub",
         type=Path,
         metavar="FOLDER",
-        help="also write a folder in the layout of the Hugging Face Hub: README.md with its header, master, exports and chart",
+        help="also write a folder in the layout of the Hugging Face Hub: README.md with its header, weights, exports and chart",
     )
     p.add_argument("--force", action="store_true", help="replace files that exist; without it, they are an error")
     return p

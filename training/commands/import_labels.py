@@ -88,7 +88,7 @@ class Imported:
 
 
 def parser() -> argparse.ArgumentParser:
-    p = CommandParser("fcn-import", description="Makes images and masks of the objects that a labelling tool exported.")
+    p = CommandParser("fcn-import", description="Makes a folder of images and masks from the export of a labelling tool.")
     p.add_argument(
         "export", type=Path, metavar="EXPORT", help="JSON of COCO or Label Studio, or a folder of labelme, Roboflow or CVAT"
     )
@@ -96,10 +96,13 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--out", type=Path, required=True, help="folder to write images/, masks/ and classes.json to")
     p.add_argument(
         "--split",
-        help="train or val: writes to images/train and masks/train (default: the export's, else one frame in five is val)",
+        help="train or val: all frames are of this split (default: as in the export; without splits, about one in five is val)",
     )
     p.add_argument(
-        "--crowds", choices=get_args(Crowds), default="objects", help="how objects with iscrowd 1 are drawn (default: objects)"
+        "--crowds",
+        choices=get_args(Crowds),
+        default="objects",
+        help="whether objects with iscrowd 1 keep their class (objects) or become void (default: objects)",
     )
     p.add_argument(
         "--masks-orientation",

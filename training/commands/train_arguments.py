@@ -33,14 +33,14 @@ def parser() -> argparse.ArgumentParser:
     add_split_arguments(p)
     p.add_argument("--score-map", help="score on fewer classes than the trained ones; written as --class-map")
     p.add_argument(
-        "--group", help="score on this group of the train split, and train on its other groups; each: every group in turn"
+        "--group", help="train on the other groups of the train split, and score on this one; each: every group in turn"
     )
     p.add_argument(
         "--seeds",
         type=int,
         default=1,
         metavar="N",
-        help="train N times with other seeds; tells mean and spread of the scores, and averages the weights (default: 1)",
+        help="train N times with different seeds; prints mean and deviation of the scores, averages the weights (default: 1)",
     )
     p.add_argument("--group-pattern", default=GROUP, help=PATTERN_HELP)
     p.add_argument(
@@ -51,9 +51,9 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument(
         "--teacher",
         type=Path,
-        help="weights file of a network whose probabilities the new one also learns; needs teacher_weight",
+        help="weights file of a network whose probabilities the new one also learns; needs --set teacher_weight=NUMBER",
     )
-    p.add_argument("--recipe", type=Path, help="TOML file of hyperparameters; --set and the options after it override the file")
+    p.add_argument("--recipe", type=Path, help="TOML file of hyperparameters; --set and options such as --epochs override it")
     p.add_argument(
         "--out", type=Path, default=Path("runs/train"), help="folder for checkpoint, curves and weights (default: runs/train)"
     )
@@ -78,7 +78,7 @@ def parser() -> argparse.ArgumentParser:
         type=int,
         default=0,
         metavar="EPOCHS",
-        help="end when val's mean IoU has not risen for so many epochs, with the best epoch's weights (default: train all)",
+        help="end when the mean IoU of val has not risen for this many epochs, and keep the best epoch (default: train all)",
     )
     p.add_argument(
         "--set",
@@ -88,7 +88,7 @@ def parser() -> argparse.ArgumentParser:
         help="set a value of the recipe, as in TOML; can be repeated",
     )
     for name, kind in FLAGS.items():
-        p.add_argument(f"--{name.replace('_', '-')}", type=kind, default=None, help=f"the recipe's {name}")
+        p.add_argument(f"--{name.replace('_', '-')}", type=kind, default=None, help=f"use this {name} instead of the recipe's")
     return p
 
 
