@@ -1,4 +1,4 @@
-"""Draws the pictures that explain: the steps of a request, tiling, the FCN family, one photo in every form, and cut-outs.
+"""Draws the pictures of the pages: the steps of a request, tiling, the FCN family, one photo in every format, and cut-outs.
 
 `python -m docs.diagrams` writes them to `docs/pictures/`.
 """
@@ -27,12 +27,12 @@ from model.inference.tiling import plan_tiles
 from model.weights_file import DEFAULT_WEIGHTS, find_files
 
 DOCS = Path(__file__).parent
-PHOTO, TILED_PHOTO = DOCS / "photos" / "cows.jpg", DOCS / "photos" / "chelsea.jpg"
-CUT_OUT = ("cows", "dog", "astronaut", "chelsea")
-INK, LINE, ACCENT, SOFT = "#1f2933", "#52606d", "#0b7285", "#e3f2f5"
+PHOTO, TILING_PHOTO = DOCS / "photos" / "cows.jpg", DOCS / "photos" / "chelsea.jpg"
+CUTOUT_NAMES = ("cows", "dog", "astronaut", "chelsea")
+INK, LINE, ACCENT, FILL = "#1f2933", "#52606d", "#0b7285", "#e3f2f5"
 STEPS = (
-    ("bytes", "PNG, JPEG, ..."), ("decode", "upright RGB"), ("plan", "tiles of 32s"), ("runtime", "logits, 1/8"),
-    ("merge", "average, upsample"), ("argmax", "class map"), ("answer", "PNG, JSON, ..."),
+    ("bytes", "PNG, JPEG, ..."), ("plan", "size, tiles"), ("decode", "upright RGB"), ("runtime", "logits of cells"),
+    ("merge", "average of tiles"), ("argmax", "class map"), ("answer", "PNG, JSON, ..."),
 )  # fmt: skip
 STAGES = (("image", 1.0), ("pool1", 0.86), ("pool2", 0.73), ("pool3", 0.60), ("pool4", 0.48), ("pool5", 0.37), ("conv7", 0.37))
 FAMILY = (("FCN-32s", (), "x32"), ("FCN-16s", ("pool4",), "x16"), ("FCN-8s", ("pool4", "pool3"), "x8"))
@@ -45,27 +45,27 @@ def main(folder: Path = DOCS / "pictures") -> None:
         draw().savefig(folder / f"{name}.svg", metadata={"Date": None}, bbox_inches="tight")
     segmenter = Segmenter(load_runtime(find_files(DEFAULT_WEIGHTS), device="cpu", precision="float32"))
     forms(segmenter, folder)
-    cut_out = [pair(segmenter, (DOCS / "photos" / f"{name}.jpg").read_bytes()) for name in CUT_OUT]
-    sheet(cut_out).save(folder / "cutouts.jpg")
+    pairs = [pair(segmenter, (DOCS / "photos" / f"{name}.jpg").read_bytes()) for name in CUTOUT_NAMES]
+    sheet(pairs).save(folder / "cutouts.jpg")
 
 
 def pipeline() -> Figure:
     """The steps from an image's bytes to the answer's."""
     figure, axes = _canvas(10.5, 1.5, (0, 7.05), (0, 1))
     for i, (name, note) in enumerate(STEPS):
-        _box(axes, (i + 0.05, 0.3, 0.8, 0.5), SOFT if i not in (0, 6) else "white")
+        _box(axes, (i + 0.05, 0.3, 0.8, 0.5), FILL if i not in (0, 6) else "white")
         axes.text(i + 0.45, 0.62, name, ha="center", va="center", weight="bold", fontsize=10)
         axes.text(i + 0.45, 0.42, note, ha="center", va="center", fontsize=7.5, color=LINE)
         if i:
             _arrow(axes, (i - 0.13, 0.55), (i + 0.03, 0.55))
-    axes.text(3.95, 0.1, "a band of rows at a time", ha="center", fontsize=8, color=ACCENT)
-    axes.plot([3.05, 4.85], [0.2, 0.2], color=ACCENT, lw=1)
+    axes.text(4.45, 0.1, "a band of rows at a time", ha="center", fontsize=8, color=ACCENT)
+    axes.plot([3.05, 5.85], [0.2, 0.2], color=ACCENT, lw=1)
     return figure
 
 
 def tiling() -> Figure:
     """Overlapping tiles over a photo, the last ones shifted inward."""
-    photo = Image.open(TILED_PHOTO).convert("RGB").resize((640, 426))
+    photo = Image.open(TILING_PHOTO).convert("RGB").resize((640, 426))
     plan = plan_tiles((photo.height, photo.width), (256, 256), 0.25, "mean")
     height, width = plan.tops[-1] + plan.tile[0], plan.lefts[-1] + plan.tile[1]
     figure, axes = _canvas(7, 4.7, (-8, width + 8), (height + 8, -8))
@@ -75,7 +75,7 @@ def tiling() -> Figure:
         axes.add_patch(Rectangle((left, top), 256, 256, fill=False, lw=2, ec=colors(i % 10)))
         axes.text(left + 128, top + 128, str(i + 1), ha="center", va="center", fontsize=15, weight="bold", color=colors(i % 10))
     axes.axhline(426, color="white", ls="--", lw=1.2)
-    axes.text(634, 441, "edge repeated to a multiple of 32, cut away at the end", ha="right", va="center", fontsize=8)
+    axes.text(634, 441, "repeated edge, up to a multiple of 32; removed at the end", ha="right", va="center", fontsize=8)
     return figure
 
 
@@ -84,7 +84,7 @@ def family() -> Figure:
     figure, axes = _canvas(10.5, 4.6, (0, 10.6), (-3.5, 1.3))
     xs = {name: 0.55 + i * 1.1 for i, (name, _) in enumerate(STAGES)}
     for name, side in STAGES:
-        _box(axes, (xs[name] - 0.3, 0.45 - side / 2, 0.6, side), "white" if name == "image" else SOFT)
+        _box(axes, (xs[name] - 0.3, 0.45 - side / 2, 0.6, side), "white" if name == "image" else FILL)
         axes.text(xs[name], 1.1, name, ha="center", fontsize=9)
     for before, after in pairwise(STAGES):
         _arrow(axes, (xs[before[0]] + 0.32, 0.45), (xs[after[0]] - 0.32, 0.45))
@@ -105,14 +105,15 @@ def family() -> Figure:
             arrowprops={"arrowstyle": "->", "color": ACCENT, "connectionstyle": "angle,angleA=-90,angleB=0,rad=3"},
         )  # fmt: skip
         axes.text(8.65, y - 0.28, f"{factor}, bilinear: logits of every pixel", va="center", fontsize=8.5, color=ACCENT)
-    axes.text(xs["conv7"] + 0.3, -0.45, "score: 1x1 convolution, a channel a class", fontsize=8.5, color=LINE, va="center")
+    note = "score: 1x1 convolution, a channel for each class"
+    axes.text(xs["conv7"] + 0.3, -0.45, note, fontsize=8.5, color=LINE, va="center")
     return figure
 
 
 def forms(segmenter: Segmenter, folder: Path) -> None:
-    """The photo in each form that the service answers."""
-    wanted = (Rendering("overlay"), Rendering("cutout"), Rendering("color"), Rendering("confidence"))
-    answers = {rendering.format: _answer(segmenter, rendering) for rendering in wanted}
+    """The photo in each format that the service answers."""
+    renderings = (Rendering("overlay"), Rendering("cutout"), Rendering("color"), Rendering("confidence"))
+    answers = {rendering.format: _answer(segmenter, rendering) for rendering in renderings}
     polygons = json.loads(_answer(segmenter, Rendering("json", "polygons", tolerance=3)))["class_map"]["polygons"]
     photo = Image.open(PHOTO).convert("RGB")
     figure = Figure(figsize=(10.5, 8.2), layout="constrained")
@@ -141,7 +142,7 @@ def forms(segmenter: Segmenter, folder: Path) -> None:
 
 
 def _picture(data: bytes) -> Image.Image:
-    """The picture in RGB; transparent pixels lie over a chessboard of greys."""
+    """The picture in RGB; transparent pixels show a chessboard of two greys."""
     image = Image.open(io.BytesIO(data))
     if image.mode != "RGBA":
         return image.convert("RGB")
