@@ -17,7 +17,7 @@ import torch
 from model.command_line import install_command
 from model.manifest import Manifest
 from model.networks.builder import build_network
-from model.networks.device import choose_device
+from model.networks.device import choose_device, dtype_name
 from model.networks.fcn import FCN
 from model.networks.servable import half_tensors, load_network
 from model.preprocessing import Preprocessing
@@ -36,6 +36,7 @@ from training.data.survey import Survey
 from training.learning.checkpoint import FILE as CHECKPOINT
 from training.learning.checkpoint import Progress
 from training.learning.distributed import World, join
+from training.learning.optimization import forward_dtype
 from training.learning.recipe import Recipe, make_recipe, parse_changes
 from training.learning.run import Run, train
 from training.learning.starts import load_start, start_digest, start_preprocessing
@@ -158,6 +159,7 @@ def _train_once(
         start=args.start,
         notes=args.note,
         commit=commit(),
+        precision=dtype_name(forward_dtype(recipe, device)),
     )
 
     def at(progress: Progress) -> Manifest:
@@ -227,7 +229,9 @@ def _make_run(args: argparse.Namespace, recipe: Recipe, survey: Survey, device: 
     new_tensors = load_start(net, args.start, recipe.start_rows)
     if world.first:
         parameters = sum(p.numel() for p in net.parameters())
-        print(f"training {parameters:,} parameters on {len(split.frames)} frames; {len(new_tensors)} tensors are new")
+        precision = dtype_name(forward_dtype(recipe, device))
+        line = f"training {parameters:,} parameters on {len(split.frames)} frames in {precision}"
+        print(f"{line}; {len(new_tensors)} tensors are new")
     preprocessing = replace(start_preprocessing(recipe.backbone, args.start), side=recipe.side, tile=recipe.tile)
     origin = {"start": start_digest(args.start), "class map": args.class_map or "", "teacher": ""}
     teacher = None

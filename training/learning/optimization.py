@@ -9,10 +9,15 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from model.networks.device import choose_dtype
 from training.learning.recipe import Recipe
 
 Parts = tuple[Tensor, ...] | list[Tensor]
-DTYPES = {"none": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+def forward_dtype(recipe: Recipe, device: torch.device) -> torch.dtype:
+    """The dtype of the forward pass, as the recipe's `autocast` says it for this device."""
+    return choose_dtype("float32" if recipe.autocast == "none" else recipe.autocast, device)
 
 
 class Optimization:
@@ -31,7 +36,8 @@ class Optimization:
         else:
             self.optimizer = torch.optim.AdamW(groups)
         self.scheduler = LambdaLR(self.optimizer, self._schedule)
-        self.scaler = torch.amp.GradScaler(device.type, enabled=recipe.autocast == "float16")
+        self.dtype = forward_dtype(recipe, device)
+        self.scaler = torch.amp.GradScaler(device.type, enabled=self.dtype == torch.float16)
         self.average = _average(net, recipe.ema) if recipe.ema else None
 
     @property
@@ -46,7 +52,7 @@ class Optimization:
 
     def autocast(self) -> torch.autocast:
         """The precision of the forward pass."""
-        return torch.autocast(self.device.type, DTYPES[self.recipe.autocast], enabled=self.recipe.autocast != "none")
+        return torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32)
 
     def backward(self, loss: Tensor) -> None:
         self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]

@@ -93,7 +93,8 @@ class Recipe(BaseModel):
         over `teacher_scales` and left-right flips. teacher_share: share of a step's crops that the teacher sees.
     ema: decay of the moving average of the weights (0: no average). The averaged weights are then scored and saved. The decay
         is smaller in the first steps.
-    autocast: precision of the forward pass: `none` (float32), `bfloat16` or `float16`.
+    autocast: precision of the forward pass: `none` (float32), `bfloat16`, `float16`, or `auto`: bfloat16 on a GPU that
+        calculates in it, else float32. Many CPUs emulate bfloat16, and are several times slower in it.
     side, tile: the weights file's advised range of the longer side, and advised tile (height, width), in pixels.
     plan: whether side, tile, crop, batch, accumulate and epochs follow the data where they are not stated
         (`training.learning.plan`).
@@ -153,7 +154,7 @@ class Recipe(BaseModel):
     teacher_share: BatchShare = 1.0
     label_weight: Weight = 1.0
     ema: Fraction = 0.0
-    autocast: Literal["none", "bfloat16", "float16"] = "bfloat16"
+    autocast: Literal["auto", "none", "bfloat16", "float16"] = "auto"
     side: Sides = (512, 512)
     tile: tuple[Positive, Positive] = (512, 512)
     plan: bool = False

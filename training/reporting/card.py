@@ -33,6 +33,7 @@ class CardFacts:
     start: str
     notes: Sequence[str]
     commit: str
+    precision: str
 
 
 def training_facts(facts: CardFacts) -> dict[str, Any]:
@@ -52,6 +53,7 @@ def training_facts(facts: CardFacts) -> dict[str, Any]:
         "went_on_from_epochs": facts.progress.went_on_from,
         "hours": round(facts.progress.seconds / 3600, 3),
         "machine": machine(),
+        "precision": facts.precision,
         "torch": torch.__version__,
         "commit": facts.commit,
         "command": facts.command,
@@ -170,7 +172,7 @@ def _facts(training: Mapping[str, Any]) -> str:
         name: training.get(name)
         for name in ("data", "start", "seed", "steps", "skipped_steps", "hours", "machine", "torch", "commit")
     }
-    for name in ("epochs", "best_epoch"):  # files of before lack them
+    for name in ("precision", "epochs", "best_epoch"):  # files of before lack them
         if training.get(name):
             rows[name] = training[name]
     if epochs := training.get("went_on_from_epochs"):

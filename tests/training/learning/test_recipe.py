@@ -67,7 +67,7 @@ def test_an_unknown_key_is_named_with_the_known_ones(tmp_path: Path) -> None:
         ("scales = [0.0, 1.0]", "scales.0: Input should be greater than 0, got 0.0"),
         ("scales = [2.0, 1.0]", "scales: Input should be low and high, in this order, got (2.0, 1.0)"),
         ("class_weights = 'mean'", "class_weights: Input should be 'none' or 'median', got 'mean'"),
-        ("autocast = 'float8'", "autocast: Input should be 'none', 'bfloat16' or 'float16', got 'float8'"),
+        ("autocast = 'float8'", "autocast: Input should be 'auto', 'none', 'bfloat16' or 'float16', got 'float8'"),
         ("flip = 2.0", "flip: Input should be less than or equal to 1, got 2.0"),
         ("ema = 1.5", "ema: Input should be less than or equal to 1, got 1.5"),
         ("ema = nan", "ema: Input should be a finite number, got nan"),

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from tests.support.training.runs import Make, differing, rows, state
+from training.learning.recipe import make_recipe
 from training.learning.run import train
 
 pytestmark = pytest.mark.long
@@ -57,6 +58,14 @@ def test_bfloat16_and_float16_train_as_float32_does_roughly(make_run: Make) -> N
     assert len(set(losses.values())) == 3
     assert losses["bfloat16"] == pytest.approx(losses["none"], rel=0.1)
     assert losses["float16"] == pytest.approx(losses["none"], rel=0.1)
+
+
+def test_without_a_stated_precision_a_cpu_trains_in_float32(make_run: Make) -> None:
+    assert make_recipe(None, {}).autocast == "auto"
+    runs = {autocast: make_run(autocast, autocast=autocast) for autocast in ("auto", "none", "bfloat16")}
+    auto, float32, bfloat16 = (state(train(run)[0]) for run in runs.values())
+    assert differing(auto, float32) == []
+    assert differing(auto, bfloat16)
 
 
 FAMILY = {

@@ -192,7 +192,7 @@ def test_a_batch_in_parts_gives_the_losses_of_the_whole(make_run: Make) -> None:
         torch.testing.assert_close(net.state_dict(), nets[0].state_dict(), atol=2e-3, rtol=1e-2)
 
 
-def test_each_epoch_says_its_loss_how_long_it_waited_and_how_long_the_rest_takes(make_run: Make, capsys: pytest.CaptureFixture[str]) -> None:
+def test_each_epoch_says_its_loss_its_wait_and_the_time_left(make_run: Make, capsys: pytest.CaptureFixture[str]) -> None:
     run = replace(make_run(), evaluate=lambda net: {"mean_iou": 0.25})
     train(run)
     lines = capsys.readouterr().out.splitlines()

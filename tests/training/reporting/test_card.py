@@ -31,7 +31,18 @@ def facts(shapes: Path, shapes_split: Split) -> CardFacts:
     validation = get_split(shapes, "val", read_labels(str(shapes / "classes.json")))
     recipe, progress = Recipe(seed=5, learning_rate=0.125), Progress(epoch=2, step=40, seconds=5400, skipped=3)
     note = "Photographs are not redistributed."
-    return CardFacts(shapes_split, validation, recipe, progress, COMMAND, "shapes", "/some/where/start.pth", [note], "abc123")
+    return CardFacts(
+        split=shapes_split,
+        validation=validation,
+        recipe=recipe,
+        progress=progress,
+        command=COMMAND,
+        data_name="shapes",
+        start="/some/where/start.pth",
+        notes=[note],
+        commit="abc123",
+        precision="float32",
+    )
 
 
 def scores() -> dict[str, Any]:
@@ -65,6 +76,7 @@ def test_the_training_facts_are_the_contracts(facts: CardFacts) -> None:
         "steps": 40,
         "skipped_steps": 3,
         "hours": 1.5,
+        "precision": "float32",
         "machine": machine(),
         "commit": "abc123",
         "command": COMMAND,
@@ -100,6 +112,7 @@ def test_the_card_holds_scores_command_and_digests(file: Path, facts: CardFacts)
         f"train: 16 frames, list {facts.split.digest[:16]}",
         f"val: 4 frames, list {facts.validation.digest[:16]}",
         "| hours | 1.5 |",
+        "| precision | float32 |",
         f"| machine | {machine()} |",
         "| commit | abc123 |",
         "learning_rate 0.125",
