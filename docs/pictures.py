@@ -25,25 +25,26 @@ def main(folder: Path = DOCS) -> None:
     segmenter = Segmenter(load_runtime(find_files(DEFAULT_WEIGHTS), device="cpu", precision="float32"))
     options = Options(rendering=Rendering("overlay"))
     for file, photos in PICTURES.items():
-        pieces = []
+        pictures = []
         for name in photos:
             data = (DOCS / "photos" / f"{name}.jpg").read_bytes()
-            pieces += [_scaled(data), _scaled(segmenter.segment(data, segmenter.plan(data, options)).body)]
-        _row(pieces).save(folder / file, quality=88, optimize=True)
+            pictures += [_resize(data), _resize(segmenter.segment(data, segmenter.plan(data, options)).body)]
+        _row(pictures).save(folder / file, quality=88, optimize=True)
 
 
-def _scaled(data: bytes) -> Image.Image:
+def _resize(data: bytes) -> Image.Image:
+    """The picture with the height `HEIGHT`."""
     image = Image.open(io.BytesIO(data)).convert("RGB")
     return image.resize((round(image.width * HEIGHT / image.height), HEIGHT), Image.Resampling.LANCZOS)
 
 
-def _row(pieces: list[Image.Image]) -> Image.Image:
+def _row(pictures: list[Image.Image]) -> Image.Image:
     """The pictures side by side, on white."""
-    sheet = Image.new("RGB", (sum(piece.width + GAP for piece in pieces) - GAP, HEIGHT), "white")
+    sheet = Image.new("RGB", (sum(picture.width + GAP for picture in pictures) - GAP, HEIGHT), "white")
     left = 0
-    for piece in pieces:
-        sheet.paste(piece, (left, 0))
-        left += piece.width + GAP
+    for picture in pictures:
+        sheet.paste(picture, (left, 0))
+        left += picture.width + GAP
     return sheet
 
 

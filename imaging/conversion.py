@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from imaging.formats.declared import Box
+from imaging.formats.declarations import Box
 
 Pixels = npt.NDArray[np.uint8]
 SWAPPING = (5, 6, 7, 8)  # EXIF orientations that swap height and width

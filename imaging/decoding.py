@@ -16,7 +16,7 @@ from imaging.conversion import SWAPPING, Pixels, rgb_image, upright_array
 from imaging.errors import DamagedImage, EmptyImage, ImageError, ImageTooLarge, UnknownImageType
 from imaging.formats.avif import avif_problem, is_avif
 from imaging.formats.damage import damage_of
-from imaging.formats.declared import check_declared, check_pixels, frame_box, refusal, unread_kind
+from imaging.formats.declarations import check_declarations, check_pixels, frame_box, refusal, unsupported_kind
 from imaging.formats.foreign import foreign_ending, foreign_format
 from imaging.formats.headers import GIF, JPEG, PNG, TIFF, check_header, png_chunks
 from imaging.formats.jpeg import check_scan_count, is_lossless
@@ -190,7 +190,7 @@ def open_image(data: bytes, limits: Limits) -> Iterator[Image.Image]:
         with Image.open(io.BytesIO(data), formats=IMAGE_FORMATS) as image:
             _check_size(image.size, limits)
             _forget_xmp(image)
-            check_declared(image, data)
+            check_declarations(image, data)
             if image.format == "BMP" and image.info.get("compression") in RUN_LENGTHS:
                 _check_size(image.size, Limits(min(limits.megapixels, RUN_LENGTH_MEGAPIXELS)), "in run lengths ")
             yield image
@@ -202,7 +202,7 @@ def open_image(data: bytes, limits: Limits) -> Iterator[Image.Image]:
         raise _unknown_type(data) from error
     except Exception as error:
         problem = f"the image is damaged: {damage_of(data, error)}; is the file complete?"
-        raise unread_kind(error) or DamagedImage(problem) from error
+        raise unsupported_kind(error) or DamagedImage(problem) from error
 
 
 def _unknown_type(data: bytes) -> UnknownImageType:

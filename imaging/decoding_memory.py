@@ -45,41 +45,61 @@ def decoding_bytes(data: bytes, limits: Limits, working_size: Size | None = None
 def _webp_bytes(size: tuple[int, int], length: int, target: tuple[int, int] | None) -> int:
     """As `_pixel_bytes`, for a WebP. The decoder keeps two canvases and copies of the file; loading adds the frame as bytes."""
     pixels = size[0] * size[1]
-    return _most_bytes(size, target, own=4 * pixels, kept=8 * pixels + 3 * length, loading=4 * pixels, converting=8 * pixels)
+    return _most_bytes(
+        size,
+        target,
+        image_bytes=4 * pixels,
+        decoder_bytes=8 * pixels + 3 * length,
+        load_bytes=4 * pixels,
+        conversion_bytes=8 * pixels,
+    )
 
 
 def _pixel_bytes(image: Image.Image, data: bytes, target: tuple[int, int] | None) -> int:
     """The largest number of bytes in use at once for pixels: those of the decoder, of Pillow, and of copies made here."""
     pixels = image.width * image.height
-    own = pixels * MODE_BYTES.get(image.mode, 4)
-    kept = loading = 0  # kept: until the image is closed; loading: only while it is loaded
+    image_bytes = pixels * MODE_BYTES.get(image.mode, 4)
+    decoder_bytes = load_bytes = 0  # the former until the image is closed, the latter only while it is loaded
     if data.startswith(JPEG):
-        loading = coefficient_bytes(data)
+        load_bytes = coefficient_bytes(data)
     elif image.format == "AVIF":  # the decoder keeps its planes, Pillow the frame as bytes; film grain makes another copy
         samples = len(image.getbands())
-        kept, loading = (2 * samples + 4) * pixels, 2 * samples * pixels
+        decoder_bytes, load_bytes = (2 * samples + 4) * pixels, 2 * samples * pixels
     elif image.format == "GIF":  # Pillow keeps the image that will replace the frame
-        kept = pixels
+        decoder_bytes = pixels
     elif image.info.get("compression") in RUN_LENGTHS:
-        loading = 3 * pixels
+        load_bytes = 3 * pixels
     elif isinstance(image, TiffImageFile):  # the strip that is read or decoded; or an upright copy
         by_libtiff = image.tile[0][0] == "libtiff"
         piece = piece_pixels(image.tag_v2) * max(4, sum(image.tag_v2.get(BITS_PER_SAMPLE, (1,))) // 8) if by_libtiff else 0
-        loading = 3 * len(data) + max(piece, own if image.tag_v2.get(ORIENTATION, 1) != 1 else 0)
-    converting = 0 if image.mode == "RGB" and not image.has_transparency_data else own + 4 * pixels
-    return _most_bytes(image.size, target, own=own, kept=kept, loading=loading, converting=converting)
+        load_bytes = 3 * len(data) + max(piece, image_bytes if image.tag_v2.get(ORIENTATION, 1) != 1 else 0)
+    conversion_bytes = 0 if image.mode == "RGB" and not image.has_transparency_data else image_bytes + 4 * pixels
+    return _most_bytes(
+        image.size,
+        target,
+        image_bytes=image_bytes,
+        decoder_bytes=decoder_bytes,
+        load_bytes=load_bytes,
+        conversion_bytes=conversion_bytes,
+    )
 
 
 def _most_bytes(
-    size: tuple[int, int], target: tuple[int, int] | None, *, own: int, kept: int, loading: int, converting: int
+    size: tuple[int, int],
+    target: tuple[int, int] | None,
+    *,
+    image_bytes: int,
+    decoder_bytes: int,
+    load_bytes: int,
+    conversion_bytes: int,
 ) -> int:
     """The peak number of bytes over loading, converting and scaling.
 
-    own: Pillow's pixels. kept: bytes in use until the image is closed. loading, converting: bytes that the step needs.
+    image_bytes: of Pillow's pixels. decoder_bytes: in use until the image is closed. load_bytes, conversion_bytes: of one step.
     """
     pixels = size[0] * size[1]
     if not target or target == size:
-        return kept + own + max(loading, 3 * pixels)
+        return decoder_bytes + image_bytes + max(load_bytes, 3 * pixels)
     result = target[0] * target[1]
-    scaling = 4 * (pixels + target[0] * size[1] + result)
-    return kept + max(own + loading, converting, scaling, 4 * pixels + 8 * result)
+    scale_bytes = 4 * (pixels + target[0] * size[1] + result)
+    return decoder_bytes + max(image_bytes + load_bytes, conversion_bytes, scale_bytes, 4 * pixels + 8 * result)

@@ -22,9 +22,9 @@ def flatten_islands(opacity: Pixels, objects: Pixels, least: float, check: Calla
 
     An object is a 4-connected region of `objects`. The pixels of at least 128 form 4-connected regions. The largest region that
     shares a pixel with an object remains, for each object. A region of at least `least` pixels that shares one with any object
-    remains, too. All others are islands: their opacity becomes 127. The same follows with 64 and with 1, so what does not hang
-    together with an object becomes transparent. An opacity at which there are more borders or regions than `Regions` takes is
-    passed over. `check` is called for each opacity, and may raise.
+    remains, too. All others are islands: their opacity becomes 127. The same follows with 64 and with 1, so a part that is not
+    connected with an object becomes transparent. An opacity with more borders or regions than the limits of `Regions` is
+    skipped. `check` is called for each opacity, and may raise.
     """
     object_runs = column_runs(objects)
     try:
@@ -40,7 +40,7 @@ def flatten_islands(opacity: Pixels, objects: Pixels, least: float, check: Calla
         except AnswerTooLarge:
             continue
         remains = _remaining(regions, object_regions, _first_pixels(runs, object_runs), least)
-        opaque &= regions.spread(remains.astype(np.uint8)) == 0
+        opaque &= regions.to_map(remains.astype(np.uint8)) == 0
         opacity[opaque] = lowest - 1
 
 

@@ -19,7 +19,7 @@ MASK_BYTES, POLYGON_BYTES, SHARED_BYTES = (100, 1000), (320, 2800), (2000, 2800)
 polygons that share their borders."""
 MOST_SHARED = 100_000
 """The limit of borders for polygons that share theirs: time grows with the square of the holes of one region."""
-OTHERS = "ask for format=json with mask=rle, or format=png"
+ADVICE = "ask for format=json with mask=rle, or format=png"
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class Regions:
     `most_borders` or `most_regions`, with this advice.
     """
 
-    def __init__(self, runs: ColumnRuns, ids: Iterable[int], advice: str = OTHERS) -> None:
+    def __init__(self, runs: ColumnRuns, ids: Iterable[int], advice: str = ADVICE) -> None:
         pixels = runs.height * runs.width
         check_borders(len(runs) - runs.width, pixels, advice)
         self.height, self.width = runs.height, runs.width
@@ -119,15 +119,15 @@ class Regions:
 
     def neighbours(self) -> Integers:
         """The pairs of regions that share a border, int64 (N, 2): each pair once, the lower index first, in ascending order."""
-        left, right = self._touching(self._region >= 0)
+        left, right = self._adjacent_runs(self._region >= 0)
         below = np.flatnonzero(self._starts[1:] % self.height)  # runs that are followed by another one in their column
         first, second = self._region[np.r_[left, below]], self._region[np.r_[right, below + 1]]
-        between = (first != second) & (first >= 0) & (second >= 0)
-        first, second = first[between], second[between]
+        differs = (first != second) & (first >= 0) & (second >= 0)
+        first, second = first[differs], second[differs]
         keys = np.unique(np.minimum(first, second) * len(self) + np.maximum(first, second))
         return np.column_stack(np.divmod(keys, max(1, len(self))))
 
-    def spread(self, values: Ids) -> Ids:
+    def to_map(self, values: Ids) -> Ids:
         """A map, uint8 (H, W), with the value of each pixel's region; 0 for pixels of other classes. values: uint8 (N,)."""
         of_runs = np.append(values, np.uint8(0))[self._region]  # -1, the region of other classes, is the last one
         columns = np.repeat(of_runs, self._ends - self._starts).reshape(self.width, self.height)
@@ -154,24 +154,24 @@ class Regions:
 
     def _roots(self, run_ids: Ids, mask: npt.NDArray[np.bool_]) -> Integers:
         """For each run, the first run of its region. Runs of neighbouring columns are connected if they share a row."""
-        left, right = self._touching(mask)
-        equal = run_ids[left] == run_ids[right]
-        left, right = left[equal], right[equal]
+        left, right = self._adjacent_runs(mask)
+        same_class = run_ids[left] == run_ids[right]
+        left, right = left[same_class], right[same_class]
         roots = np.arange(len(run_ids))
         while len(right):
             # Each root takes the least root that it touches; then each run takes its root's root. The number of roots at least
             # halves in a few rounds.
             left_roots, right_roots = roots[left], roots[right]
-            apart = left_roots != right_roots
-            if not apart.any():
+            differs = left_roots != right_roots
+            if not differs.any():
                 break
-            left, right, left_roots, right_roots = left[apart], right[apart], left_roots[apart], right_roots[apart]
+            left, right, left_roots, right_roots = left[differs], right[differs], left_roots[differs], right_roots[differs]
             np.minimum.at(roots, np.maximum(left_roots, right_roots), np.minimum(left_roots, right_roots))
             while (roots[roots] != roots).any():
                 roots = roots[roots]
         return roots
 
-    def _touching(self, mask: npt.NDArray[np.bool_]) -> tuple[Integers, Integers]:
+    def _adjacent_runs(self, mask: npt.NDArray[np.bool_]) -> tuple[Integers, Integers]:
         """Pairs of runs that share a row, in neighbouring columns: left and right. mask: which runs may be on the right."""
         starts, ends = self._starts, self._ends
         # for each run: the first run that touches it in the column before, and the number of runs that do
@@ -183,7 +183,7 @@ class Regions:
         return left, right
 
 
-def check_borders(borders: int, pixels: int, advice: str = OTHERS) -> None:
+def check_borders(borders: int, pixels: int, advice: str = ADVICE) -> None:
     """Raises `AnswerTooLarge` for more borders than `most_borders` allows in a class map of this many pixels."""
     if borders > (most := most_borders(pixels)):
         raise AnswerTooLarge(f"the class map has {borders:,} borders between classes; at most {most:,} are handled; {advice}")

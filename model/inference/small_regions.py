@@ -72,7 +72,7 @@ def without_small_regions(bands: Sequence[Rows], size: Size, min_area: int, fill
     if fill_holes:
         check()
         graph.fill_holes(fill_holes)
-    return regions.spread(graph.ids)
+    return regions.to_map(graph.ids)
 
 
 def small_region_bytes(size: Size, tiles: TilePlan, classes: int, stride: int) -> int:
@@ -123,9 +123,9 @@ class RegionGraph:
             best = classes[int(sums[rows[region], classes].argmax())]
             root = region
             for other in [n for n in self._neighbours[region] if self._ids[n] == best]:
-                root, gone = self._merge(root, other)
-                if rows[root] >= 0 and rows[gone] >= 0:
-                    sums[rows[root]] += sums[rows[gone]]
+                root, child = self._merge(root, other)
+                if rows[root] >= 0 and rows[child] >= 0:
+                    sums[rows[root]] += sums[rows[child]]
             self._ids[root] = best
             if self._pixels[root] < min_area:
                 heapq.heappush(small, self._key(root))
@@ -136,7 +136,8 @@ class RegionGraph:
         In a depth-first search from outside the image, a subtree below a region is a hole of it if no region of the subtree
         has a neighbour above that region (Hopcroft and Tarjan 1973, Algorithm 447, articulation points).
         """
-        order, parents = self._depth_first()
+        tree = self._depth_first()
+        order, parents = list(tree), list(tree.values())
         position = {region: index for index, region in enumerate(order)}
         reach, count, pixels = list(range(len(order))), [1] * len(order), [self._pixels[region] for region in order]
         for index in range(len(order) - 1, -1, -1):
@@ -158,44 +159,39 @@ class RegionGraph:
             else:
                 index += 1
 
-    def _depth_first(self) -> tuple[list[int], list[int]]:
-        """The regions in the order of a depth-first search from outside the image, and the parent of each in its tree."""
+    def _depth_first(self) -> dict[int, int]:
+        """The parent of each region in the tree of a depth-first search from outside the image, in the order of the search."""
         roots = [region for region, root in enumerate(self._merged_into) if region == root]
-        seen: set[int] = set()
-        order, parents = [], []
+        parents: dict[int, int] = {}
         for start in (region for region in roots if self._at_edge[region]):
-            if start in seen:
+            if start in parents:
                 continue
-            seen.add(start)
-            order.append(start)
-            parents.append(OUTSIDE)
+            parents[start] = OUTSIDE
             path = [(start, iter(self._neighbours[start]))]
             while path:
                 parent, rest = path[-1]
-                region = next((n for n in rest if n not in seen), None)
+                region = next((n for n in rest if n not in parents), None)
                 if region is None:
                     path.pop()
                     continue
-                seen.add(region)
-                order.append(region)
-                parents.append(parent)
+                parents[region] = parent
                 path.append((region, iter(self._neighbours[region])))
-        return order, parents
+        return parents
 
     def _merge(self, one: int, other: int) -> tuple[int, int]:
-        """Makes one region of two. Returns the index that it keeps, and the other one."""
-        root, gone = sorted((one, other), key=lambda region: (-len(self._neighbours[region]), region))
-        self._merged_into[gone] = root
-        self._pixels[root] += self._pixels[gone]
-        self._first[root] = min(self._first[root], self._first[gone])
-        self._at_edge[root] |= self._at_edge[gone]
-        for neighbour in self._neighbours[gone]:
-            self._neighbours[neighbour].discard(gone)
+        """Makes one region of two. Returns its index, the root, and the other index, the child."""
+        root, child = sorted((one, other), key=lambda region: (-len(self._neighbours[region]), region))
+        self._merged_into[child] = root
+        self._pixels[root] += self._pixels[child]
+        self._first[root] = min(self._first[root], self._first[child])
+        self._at_edge[root] |= self._at_edge[child]
+        for neighbour in self._neighbours[child]:
+            self._neighbours[neighbour].discard(child)
             if neighbour != root:
                 self._neighbours[neighbour].add(root)
                 self._neighbours[root].add(neighbour)
-        self._neighbours[gone] = set()
-        return root, gone
+        self._neighbours[child] = set()
+        return root, child
 
     def _root(self, region: int) -> int:
         while (above := self._merged_into[region]) != region:
@@ -217,7 +213,7 @@ def _logit_sums(
     small = regions.pixels < min_area
     row_of = np.where(small, np.cumsum(small) - 1, -1)
     sums = np.zeros((int(small.sum()), bands[0].cells.shape[2]))
-    inside = regions.spread(small.astype(np.uint8))
+    inside = regions.to_map(small.astype(np.uint8))
     width = inside.shape[1]
     for rows in bands:
         for positions, logits in rows.logits_at(np.flatnonzero(inside[rows.pixel_rows])):

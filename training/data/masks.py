@@ -13,7 +13,7 @@ import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
 from imaging.errors import ImageError
-from imaging.formats.declared import check_declared, check_pixels, frame_box
+from imaging.formats.declarations import check_declarations, check_pixels, frame_box
 from model.labels import Color, LabelSet
 from training.data.orientation import read_orientation
 from training.data.problems import DataError
@@ -172,7 +172,7 @@ def decode_mask(path: Path, data: bytes) -> MaskFile:
     try:
         with Image.open(io.BytesIO(data)) as image:
             _require_lossless_ids(path, image)
-            check_declared(image, data)
+            check_declarations(image, data)
             if frame_box(image):
                 raise MaskError(f"{path}: the mask's first frame covers a part of it; export masks as PNG")
             if image.format == "PNG" and (orientation := read_orientation(data)) != 1:

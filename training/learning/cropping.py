@@ -37,10 +37,10 @@ class Cropper:
         top, left = self._draw_position(mask[0], size, class_id)
         image_crop, mask_crop = self._cut(image, mask, top, left, size)
         if self.recipe.rotation:
-            rotated = self._rotated(image, mask, top, left, size)
+            pair = self._rotate(image, mask, top, left, size)
             # a pixel in a corner may leave the crop by the rotation
-            if class_id is None or bool((rotated[1] == class_id).any()) or not bool((mask_crop == class_id).any()):
-                image_crop, mask_crop = rotated
+            if class_id is None or bool((pair[1] == class_id).any()) or not bool((mask_crop == class_id).any()):
+                image_crop, mask_crop = pair
         if turns:
             image_crop, mask_crop = (torch.rot90(crop, turns, (1, 2)).contiguous() for crop in (image_crop, mask_crop))
         return tv_tensors.Image(image_crop), tv_tensors.Mask(mask_crop)
@@ -76,18 +76,20 @@ class Cropper:
         mask_window[:, inside_rows, inside_columns] = mask[:, rows[inside_rows]][..., columns[inside_columns]]
         return image[:, rows][..., columns], mask_window
 
-    def _rotated(self, image: Tensor, mask: Tensor, top: int, left: int, size: Size) -> tuple[Tensor, Tensor]:
-        """The crop at this place, rotated about its centre; its corners show what lies around the crop."""
+    def _rotate(self, image: Tensor, mask: Tensor, top: int, left: int, size: Size) -> tuple[Tensor, Tensor]:
+        """The crop at this place, rotated about its centre; its corners show the pixels around the crop."""
         angle = (2 * float(torch.rand(())) - 1) * self.recipe.rotation
         cosine, sine = cos(radians(angle)), abs(sin(radians(angle)))
         height, width = size
         # a pixel more, for the interpolation
-        above = max(0, ceil((height * cosine + width * sine - height) / 2)) + 1
-        beside = max(0, ceil((width * cosine + height * sine - width) / 2)) + 1
-        image_window, mask_window = self._cut(image, mask, top - above, left - beside, (height + 2 * above, width + 2 * beside))
+        extra_rows = max(0, ceil((height * cosine + width * sine - height) / 2)) + 1
+        extra_columns = max(0, ceil((width * cosine + height * sine - width) / 2)) + 1
+        image_window, mask_window = self._cut(
+            image, mask, top - extra_rows, left - extra_columns, (height + 2 * extra_rows, width + 2 * extra_columns)
+        )
         image_window = TF.rotate(image_window, angle, InterpolationMode.BILINEAR)
         mask_window = TF.rotate(mask_window, angle, InterpolationMode.NEAREST, fill=self.ignore_index)
-        rows, columns = slice(above, above + height), slice(beside, beside + width)
+        rows, columns = slice(extra_rows, extra_rows + height), slice(extra_columns, extra_columns + width)
         return image_window[:, rows, columns], mask_window[:, rows, columns]
 
 

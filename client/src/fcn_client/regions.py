@@ -62,7 +62,7 @@ def outlines(result: Segmentation, document: Mapping[str, Any]) -> Iterator[Outl
     for annotation in document["annotations"]:
         for coordinates in annotation["segmentation"]:
             points = np.array(coordinates, np.float64).reshape(-1, 2)
-            yield Outline(ids[names[annotation["category_id"]]], _mean_inside(confidence, points), points)
+            yield Outline(ids[names[annotation["category_id"]]], _mean_confidence(confidence, points), points)
 
 
 def _confidence(result: Segmentation) -> npt.NDArray[np.uint8]:
@@ -71,11 +71,11 @@ def _confidence(result: Segmentation) -> npt.NDArray[np.uint8]:
     return result.confidence
 
 
-def _mean_inside(confidence: npt.NDArray[np.uint8], points: npt.NDArray[np.float64]) -> float:
+def _mean_confidence(confidence: npt.NDArray[np.uint8], points: npt.NDArray[np.float64]) -> float:
     """Mean confidence of the pixels in the polygon, 0 to 1."""
     left, top = np.floor(points.min(0)).astype(int).tolist()
-    part = confidence[top : int(np.ceil(points[:, 1].max())), left : int(np.ceil(points[:, 0].max()))]
-    canvas = Image.new("1", (part.shape[1], part.shape[0]))
+    crop = confidence[top : int(np.ceil(points[:, 1].max())), left : int(np.ceil(points[:, 0].max()))]
+    canvas = Image.new("1", (crop.shape[1], crop.shape[0]))
     ImageDraw.Draw(canvas).polygon([(x - left - 0.5, y - top - 0.5) for x, y in points.tolist()], fill=1, outline=1)
-    inside = np.asarray(canvas)
-    return float(part[inside].mean() if inside.any() else part.mean()) / 255
+    mask = np.asarray(canvas)
+    return float(crop[mask].mean() if mask.any() else crop.mean()) / 255

@@ -89,8 +89,8 @@ def test_decoding_starts_no_thread() -> None:
     counter = threading.Thread(target=count)
     counter.start()
     before = len(os.listdir("/proc/self/task"))
-    decode(data, LIMITS)
+    while len(counts) < 10:  # a busy machine may give the counter no turn in one decoding
+        decode(data, LIMITS)
     done.set()
     counter.join()
-    assert counts
     assert max(counts) <= before

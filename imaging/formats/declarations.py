@@ -21,11 +21,12 @@ Box = tuple[int, int, int, int]
 # passes of an interlaced PNG: first column, first row, column step, row step (PNG, third edition, section 8.1)
 PASSES = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
 PNG_SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # samples per pixel, by colour type
-INFLATED_AT_ONCE = 1 << 20  # bytes
-UNREAD = ("Unsupported BMP", "unknown raw mode")  # the first words of Pillow's messages for kinds that it does not read
+INFLATE_BYTES = 1 << 20  # inflated in one step
+# the first words of Pillow's messages for kinds of files that it does not read
+UNSUPPORTED = ("Unsupported BMP", "unknown raw mode")
 
 
-def check_declared(image: Image.Image, data: bytes) -> None:
+def check_declarations(image: Image.Image, data: bytes) -> None:
     """Raises `UnknownImageType` for samples that Pillow misreads, and `DamagedImage` if the file lacks pixels."""
     if isinstance(image, TiffImageFile):
         if problem := tiff_problem(image.tag_v2):
@@ -46,14 +47,14 @@ def refusal(data: bytes) -> ImageError:
     It is `UnknownImageType` for a kind of samples that Pillow does not read, and `DamagedImage` otherwise.
     """
     problem = jpeg_problem(read_jpeg_header(data)) if data.startswith(JPEG) else None
-    unread = tiff_refusal(data) if data.startswith(TIFF) else UnknownImageType(problem) if problem else None
+    error = tiff_refusal(data) if data.startswith(TIFF) else UnknownImageType(problem) if problem else None
     reason = "the file ends early" if is_avif(data) and is_cut_off(data) else "its header cannot be read"
-    return unread or DamagedImage(f"the image is damaged: {reason}; is the file complete?")
+    return error or DamagedImage(f"the image is damaged: {reason}; is the file complete?")
 
 
-def unread_kind(error: Exception) -> ImageError | None:
+def unsupported_kind(error: Exception) -> ImageError | None:
     """`UnknownImageType` if Pillow raised this error because it does not read this kind of file; None for other errors."""
-    if str(error).startswith(UNREAD):
+    if str(error).startswith(UNSUPPORTED):
         return UnknownImageType(f"the image is of a kind that is not read ({error}); save it as 8-bit RGB")
     return None
 
@@ -107,9 +108,9 @@ def _check_stream(image: Image.Image, data: bytes) -> None:
     if not image.info.get("interlace") and np.asarray(image.crop((0, height - 1, width, height))).any():
         return
     expected = _png_bytes(width, height, depth=data[24], color_type=data[25], interlaced=bool(data[28]))
-    if (inflated := _inflated_bytes(data, expected)) < expected:
+    if (stream_bytes := _stream_bytes(data, expected)) < expected:
         raise DamagedImage(
-            f"the image is damaged: its rows take {expected:,} bytes, and its stream ends after {inflated:,}; save it again"
+            f"the image is damaged: its rows take {expected:,} bytes, and its stream ends after {stream_bytes:,}; save it again"
         )
 
 
@@ -159,13 +160,13 @@ def _png_bytes(width: int, height: int, *, depth: int, color_type: int, interlac
     return total
 
 
-def _inflated_bytes(data: bytes, expected: int) -> int:
+def _stream_bytes(data: bytes, expected: int) -> int:
     """Number of bytes in the image's inflated stream. Counting stops once `expected` bytes are reached."""
     inflate, total = zlib.decompressobj(), 0
     for kind, start, end in png_chunks(data):
         piece = data[start + 8 : end - 4] if kind == b"IDAT" else b""
         while piece and total < expected and not inflate.eof:
-            total += len(inflate.decompress(piece, INFLATED_AT_ONCE))
+            total += len(inflate.decompress(piece, INFLATE_BYTES))
             piece = inflate.unconsumed_tail
         if kind == b"IEND" or total >= expected:
             break
