@@ -44,7 +44,8 @@ FOREIGN_OPTIONS = {
     "cvat-cli": {
         "--server-host", "--auth", "--function-module", "--allow-unmatched-labels", "--conf-threshold", "--conv-mask-to-poly",
     },
-    "torchrun": {"--nproc-per-node"}, "benchmarks.peers": {"--port"}, "benchmarks.studies": {"--voc", "--camvid", "--every"},
+    "torchrun": {"--nproc-per-node"}, "benchmarks.peers": {"--port"},
+    "benchmarks.studies": {"--voc", "--camvid", "--every", "--measure"},
     "systemctl": {"--now"},
     "aws": {
         "--model-name", "--execution-role-arn", "--primary-container", "--endpoint-config-name", "--production-variants",
