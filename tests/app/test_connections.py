@@ -48,7 +48,6 @@ def test_a_head_of_a_megabyte_is_a_plain_400_and_keeps_no_memory(line: bytes, na
 
 
 def test_half_a_head_and_none_are_closed_and_whole_ones_are_not(narrow_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connections, "HEAD_S", HEAD_S)
     monkeypatch.setattr(connections, "KEEP_ALIVE_S", 2 * HANG_S)  # else it would end them
     port = free_port()
     app = create_app(
@@ -60,12 +59,13 @@ def test_half_a_head_and_none_are_closed_and_whole_ones_are_not(narrow_file: Pat
     try:
         wait_until(lambda: service.not_ready is None)
         with connected(port) as silent, connected(port) as half, connected(port) as second, httpx.Client() as idle:
-            half.sendall(head()[:20])
             second.sendall(head() + PHOTO)
             answer = answer_on(second)
             assert (answer.status, len(answer.read()) > 0) == (200, True)
+            monkeypatch.setattr(connections, "HEAD_S", HEAD_S)
+            half.sendall(head()[:20])
             second.sendall(head()[:20])
-            assert idle.get(f"http://127.0.0.1:{port}/health").status_code == 200
+            assert idle.get(f"http://127.0.0.1:{port}/health", timeout=HANG_S).status_code == 200
             for connection in (half, second):
                 assert _ends(connection)
             silent.sendall(b"G")
@@ -81,7 +81,7 @@ def test_half_a_head_and_none_are_closed_and_whole_ones_are_not(narrow_file: Pat
                     time.sleep(LONGER_S)
     finally:
         service.on_failure()
-        thread.join(30)
+        thread.join(HANG_S)
 
 
 @pytest.mark.parametrize("costly", [True, False])
@@ -100,6 +100,7 @@ def test_of_what_costs_time_little_is_read_before_others_have_their_turn(costly:
         await respond(send, 200, b"")
 
     monkeypatch.setattr(connections, "READ_S", -1.0 if costly else 60.0)
+    monkeypatch.setattr(connections, "MOST_COSTLY_S", 1e9)  # however slow the processor is, the connection stays
     monkeypatch.setattr(LimitedProtocol, "data_received", recorded)
     with over_http(app, Connections(1000).protocol) as port:
         assert httpx.post(f"http://127.0.0.1:{port}", content=bytes(size), timeout=HANG_S).status_code == 200
@@ -141,8 +142,7 @@ def _ends(connection: socket.socket) -> bool:
 
 def test_a_request_that_still_puts_things_away_does_not_end_the_next_one(monkeypatch: pytest.MonkeyPatch) -> None:
     """The next one begins once an answer is sent; its body may take longer than a head."""
-    monkeypatch.setattr(connections, "HEAD_S", HEAD_S)
-    monkeypatch.setattr(connections, "KEEP_ALIVE_S", 0.3)
+    monkeypatch.setattr(connections, "KEEP_ALIVE_S", HEAD_S)
     next_one = asyncio.Event()
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -157,6 +157,7 @@ def test_a_request_that_still_puts_things_away_does_not_end_the_next_one(monkeyp
     with over_http(ConnectionMiddleware(app), Connections(1000).protocol) as port, connected(port) as connection:
         connection.sendall(b"GET /batch HTTP/1.1\r\nHost: x\r\n\r\n")
         assert answer_on(connection).read() == b"ok"
+        monkeypatch.setattr(connections, "HEAD_S", HEAD_S)
         connection.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n1")
         time.sleep(LONGER_S)
         connection.sendall(b"2")
@@ -165,7 +166,6 @@ def test_a_request_that_still_puts_things_away_does_not_end_the_next_one(monkeyp
 
 def test_the_rest_of_a_body_that_nobody_read_begins_no_head(monkeypatch: pytest.MonkeyPatch) -> None:
     """Else a connection that a load balancer keeps would be closed under it earlier than another."""
-    monkeypatch.setattr(connections, "HEAD_S", HEAD_S)
     monkeypatch.setattr(connections, "KEEP_ALIVE_S", 600)
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -174,6 +174,7 @@ def test_the_rest_of_a_body_that_nobody_read_begins_no_head(monkeypatch: pytest.
     with over_http(ConnectionMiddleware(app), Connections(1000).protocol) as port, connected(port) as connection:
         connection.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\n1")
         assert answer_on(connection).read() == b"no"
+        monkeypatch.setattr(connections, "HEAD_S", HEAD_S)
         connection.sendall(b"23")
         time.sleep(LONGER_S)
         monkeypatch.setattr(connections, "KEEP_ALIVE_S", 0.1)

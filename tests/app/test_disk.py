@@ -6,13 +6,16 @@ import base64
 import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import psutil
 import pytest
 
 from app.api.forms import SPOOLED
+from model.inference.processes.workers import Workers
 from tests.support.app.exchanges import PHOTO, assert_idle, assert_problem, samples, service_of
 from tests.support.app.services import Serve
+from tests.support.polling import wait_until
 
 resource = pytest.importorskip("resource")
 
@@ -28,7 +31,15 @@ def disk_for_files_of(size: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
+@pytest.fixture(autouse=True)
+def one_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The one worker is there when the service is ready. Others would start beside the requests, each with files of its own."""
+    monkeypatch.setattr("app.serving.service.Workers", partial(Workers, 1))
+
+
 def open_files() -> int:
+    """Those of this process, without what former tests have left to the garbage collector."""
+    gc.collect()
     return psutil.Process().num_fds()
 
 
@@ -46,8 +57,7 @@ def test_a_batch_that_finds_no_room_on_disk_is_503_and_leaves_nothing(
         assert "could not be kept on disk" in caplog.text
         assert "unexpected error" not in caplog.text
         assert_idle(service_of(client))
-        gc.collect()
-        assert open_files() <= before
+        wait_until(lambda: open_files() <= before)
         counted = [sample for sample in samples(client) if sample.name == "segment_rejected_total" and sample.value]
         assert [(sample.labels["reason"], sample.value) for sample in counted] == [("disk", 1)]
         assert client.get("/health/live").status_code == 200
@@ -67,8 +77,7 @@ def test_instances_of_vertex_ai_that_find_no_room_on_disk_are_503_and_leave_noth
         assert response.headers["retry-after"]
         assert "unexpected error" not in caplog.text
         assert_idle(service_of(client))
-        gc.collect()
-        assert open_files() <= before
+        wait_until(lambda: open_files() <= before)
         assert_problem(client.post("/predict", json={"instances": instances}), 415, "instances[1]")
 
 

@@ -11,7 +11,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from tests.support.app.exchanges import PHOTO, assert_idle, service_of
-from tests.support.app.services import Serve, held
+from tests.support.app.services import Serve, held, occupied
 from tests.support.checkout import ROOT
 
 ROOMS = [ROOT / room for room in ("app", "imaging", "model")]
@@ -58,9 +58,6 @@ def test_a_deadline_that_passes_leaves_nothing(serve: Serve) -> None:
 
 
 def test_a_refusal_leaves_nothing(client: TestClient) -> None:
-    admission = service_of(client).admission
-    reservations = [admission.reserve(1e9) for _ in range(2)]
-    assert client.post("/segment", content=PHOTO).status_code == 503
-    for reservation in reservations:
-        admission.release(reservation, done=False)
+    with occupied(service_of(client), 2):
+        assert client.post("/segment", content=PHOTO).status_code == 503
     assert left_behind() == set()

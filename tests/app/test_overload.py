@@ -11,7 +11,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from tests.support.app.exchanges import PHOTO, answer_on, assert_idle, assert_problem, connected, head, post, service_of
-from tests.support.app.services import Serve, held
+from tests.support.app.services import Serve, held, occupied
 from tests.support.images import encoded, make_photo
 from tests.support.polling import HANG_S, wait_until
 from tests.support.servers import over_http
@@ -42,6 +42,7 @@ def test_a_burst_of_heads_does_not_all_pass_and_those_that_do_are_answered(
 ) -> None:
     monkeypatch.setattr("app.serving.admission.FRESH_S", 1e6)  # a slow machine may take longer for twenty heads
     monkeypatch.setattr("app.api.uploads.SLOW_S", 1e6)
+    monkeypatch.setattr("app.connections.DISCARD_S", HANG_S)
     with serve(max_queued_tiles=8) as client, over_http(client) as port, ExitStack() as stack:
         service = service_of(client)
         connections = [stack.enter_context(connected(port)) for _ in range(20)]
@@ -70,14 +71,10 @@ def test_a_batch_is_counted_from_its_head(serve: Serve) -> None:
 
 def test_more_tiles_than_are_left_are_refused_by_the_image_s_header(serve: Serve) -> None:
     with serve(max_queued_tiles=3) as client:
-        admission = service_of(client).admission
-        reservation = admission.reserve(1e9)
-        admission.arrive(reservation)
-        admission.admit(reservation, 2, 1e9)
-        response = post(client, PHOTO[: len(PHOTO) // 2])
-        assert_problem(response, 503, "2 tiles are queued and at most 3 are allowed")
-        assert int(response.headers["retry-after"]) >= 1
-        admission.release(reservation, done=False)
+        with occupied(service_of(client), 2):
+            response = post(client, PHOTO[: len(PHOTO) // 2])
+            assert_problem(response, 503, "2 tiles are queued and at most 3 are allowed")
+            assert int(response.headers["retry-after"]) >= 1
         assert post(client).status_code == 200
 
 

@@ -25,7 +25,7 @@ from model.inference.cores import available_memory
 from model.inference.errors import Cancelled
 from model.inference.runtime import DeviceOutOfMemory
 from tests.support.app.exchanges import PHOTO, post, samples, service_of
-from tests.support.app.services import Serve, held
+from tests.support.app.services import Serve, held, occupied
 from tests.support.checkout import ROOT
 from tests.support.images import encoded, make_photo
 from tests.support.model.doubles import Clock
@@ -113,9 +113,8 @@ def test_a_passed_deadline_is_counted(serve: Serve) -> None:
 def test_who_is_refused_for_load_is_counted_by_what_was_short(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     with serve(max_queued_tiles=1) as client:
         service = service_of(client)
-        reservation = service.reserve()
-        assert post(client).status_code == 503
-        service.admission.release(reservation, done=False)
+        with occupied(service):
+            assert post(client).status_code == 503
         assert rejections(client) == {"full": 1}
         monkeypatch.setattr(
             service.registry.get().segmenter.runtime, "logits", lambda _: _raise(DeviceOutOfMemory("the memory is full"))

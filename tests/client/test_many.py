@@ -11,6 +11,8 @@ import pytest
 from fcn_client import SegmentClient, SegmentError
 from fcn_client.many import in_order, in_order_async
 
+from tests.support.polling import HANG_S
+
 Result = Any
 
 
@@ -19,7 +21,7 @@ def test_a_slow_image_holds_up_nobody_and_keeps_its_place() -> None:
 
     def ask(item: int) -> Result:
         if item == 0:
-            assert third.wait(30)
+            assert third.wait(HANG_S)
         if item == 3:
             third.set()
         return -item

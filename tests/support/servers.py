@@ -38,7 +38,7 @@ class Process:
         self.log = log
 
     def messages(self) -> list[str]:
-        lines = self.log.read_text().splitlines()
+        *lines, _ = self.log.read_text().split("\n")  # the last one may be in the midst of being written
         return [json.loads(line)["message"] for line in lines if line.startswith("{")]  # OpenVINO writes there as well
 
     def signal(self, kind: signal.Signals) -> None:

@@ -22,7 +22,7 @@ from app.api.segment import PIECE_BYTES
 from app.serving.budget import MemoryUse
 from app.serving.service import Job, Service
 from tests.support.app.exchanges import assert_idle, assert_problem, connected, head, service_of
-from tests.support.app.services import Serve, held
+from tests.support.app.services import Serve, held, occupied
 from tests.support.images import encoded, make_photo
 from tests.support.polling import HANG_S, wait_until
 from tests.support.servers import over_http
@@ -168,11 +168,9 @@ def test_limits_of_the_whole_of_an_image_and_of_their_number(serve: Serve) -> No
 
 def test_each_image_takes_a_reservation_of_its_own_and_is_refused_alone(serve: Serve) -> None:
     with serve(max_queued_tiles=2) as client:
-        admission = service_of(client).admission
-        reservation = admission.reserve(1e9)
-        entries = lines(client, parts(*((f"{i}", data) for i, data in enumerate(PHOTOS[:4]))))
-        assert {line["status"] for line in entries} == {200, 503}
-        admission.release(reservation, done=False)
+        with occupied(service_of(client)):
+            entries = lines(client, parts(*((f"{i}", data) for i, data in enumerate(PHOTOS[:4]))))
+            assert {line["status"] for line in entries} == {200, 503}
         assert_idle(service_of(client))
 
 

@@ -15,7 +15,7 @@ from app.api.errors import SEGMENT_PROBLEMS, Problem
 from app.serving.service import LATE
 from benchmarks.harness.image_files import bomb
 from tests.support.app.exchanges import PHOTO, answer_on, connected, head, post, service_of
-from tests.support.app.services import Serve, held
+from tests.support.app.services import Serve, held, occupied
 from tests.support.polling import HANG_S
 from tests.support.servers import over_http
 
@@ -29,14 +29,8 @@ def client(serve: Serve) -> Iterator[TestClient]:
 
 
 def full(client: TestClient) -> Any:
-    admission = service_of(client).admission
-    reservation = admission.reserve(1e9)
-    admission.arrive(reservation)
-    admission.admit(reservation, 1024, 1e9)
-    try:
+    with occupied(service_of(client), 1024):
         return client.post("/segment", content=PHOTO, headers=KEY)
-    finally:
-        admission.release(reservation, done=False)
 
 
 def known(client: TestClient) -> Any:

@@ -21,7 +21,7 @@ from model.inference.views import Quality
 from tests.support.app.exchanges import PHOTO, answer_on, assert_idle, assert_problem, connected, head, post, service_of
 from tests.support.app.services import Serve
 from tests.support.images import encoded, make_photo
-from tests.support.polling import wait_until
+from tests.support.polling import HANG_S, wait_until
 from tests.support.servers import over_http
 
 BUDGET_MB = 440  # 110 of them for bodies, 134 for planning, 196 for work and answers
@@ -78,11 +78,17 @@ def test_an_upload_that_comes_too_slowly_is_408(client: TestClient, port: int, m
             response = answer_on(connection)
             assert (response.status, response.getheader("connection")) == (408, "close")
             assert b"slower than 10 kB a second" in response.read()
+    assert_idle(service_of(client))
+    monkeypatch.setattr(uploads, "SLOW_S", HANG_S)
+    rest = HANG_S * uploads.LEAST_RATE
     with connected(port) as connection:  # what came at first gives time for the rest
-        connection.sendall(head(600_000 + len(PHOTO)) + PHOTO + bytes(599_000))  # a minute
+        connection.sendall(head(len(PHOTO) + rest) + PHOTO + bytes(rest - 1000))
+        wait_until(lambda: service_of(client).budget.used > rest)
+        monkeypatch.setattr(uploads, "SLOW_S", 0.3)
+        connection.sendall(bytes(1))
         with pytest.raises(TimeoutError):
             _read_within(connection, 1.0)
-        connection.sendall(bytes(1000))
+        connection.sendall(bytes(999))
         assert answer_on(connection).status in (200, 422)
     assert_idle(service_of(client))
 

@@ -12,7 +12,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from tests.support.app.exchanges import PHOTO, assert_problem, post, service_of
-from tests.support.app.services import Serve
+from tests.support.app.services import Serve, occupied
 from tests.support.polling import wait_until
 
 ORIGIN = "https://example.org"
@@ -60,12 +60,9 @@ def test_other_origins_may_call_only_where_they_are_allowed(serve: Serve, client
 def test_answers_and_refusals_vary_by_origin(serve: Serve, origin: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
     headers = {"Origin": origin} if origin else {}
     with serve(cors_origins=ORIGIN, max_queued_tiles=2) as client:
-        admission = service_of(client).admission
         answers = {200: post(client, headers=headers), 415: post(client, b"x", headers=headers)}
-        reservations = [admission.reserve(1e9) for _ in range(2)]
-        answers[503] = post(client, headers=headers)
-        for reservation in reservations:
-            admission.release(reservation, done=False)
+        with occupied(service_of(client), 2):
+            answers[503] = post(client, headers=headers)
         monkeypatch.setattr(service_of(client).registry.get().scheduler, "submit", lambda *_: 1 / 0)
         answers[500] = post(client, headers=headers)
     for status, answer in answers.items():
@@ -163,11 +160,10 @@ def test_unexpected_errors_and_refusals_by_the_head_alone_bear_the_headers_too(
 
     with serve(max_queued_tiles=1) as client:
         monkeypatch.setattr(service_of(client).metrics, "text", broken)
-        reservation = service_of(client).admission.reserve(1e9)
-        for response, status in ((client.get("/metrics"), 500), (post(client), 503)):
-            assert response.status_code == status
-            assert response.headers["x-content-type-options"] == "nosniff"
-        service_of(client).admission.release(reservation, done=False)
+        with occupied(service_of(client)):
+            for response, status in ((client.get("/metrics"), 500), (post(client), 503)):
+                assert response.status_code == status
+                assert response.headers["x-content-type-options"] == "nosniff"
 
 
 def test_the_references_only_script_in_its_document_is_named_by_its_digest(client: TestClient) -> None:

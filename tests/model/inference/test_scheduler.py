@@ -320,17 +320,24 @@ def test_a_lost_device_ends_the_scheduler_and_answers_those_that_wait() -> None:
         with pytest.raises(SchedulerEnded, match="the device is broken"):
             it.run([4])
         assert not it.scheduler.alive
-        assert (it.scheduler.failure, it.failures) == ("the device is broken", ["the device is broken"])
+        wait_until(lambda: it.failures == ["the device is broken"])  # told after those that wait
+        assert it.scheduler.failure == "the device is broken"
     assert runtime.batches == [[1], [2]]
 
 
 def test_stopping_ends_after_the_batch_and_answers_those_that_wait() -> None:
     runtime = FirstChannel()
+
+    def refuses() -> bool:
+        """Whether tiles are refused now; one that is not waits with the others."""
+        answer = it.scheduler.submit(TileQueue(FAR), tile(4))
+        return answer.done() and isinstance(answer.exception(), SchedulerEnded)
+
     with running(runtime, max_batch=1) as it:
         with it.busy(runtime):
             future = it.waiting([2, 3])
             stopping = it.threads.submit(it.scheduler.stop)
-            wait_until(lambda: isinstance(it.threads.submit(it.run, [4]).exception(HANG_S), SchedulerEnded))
+            wait_until(refuses)
         stopping.result(HANG_S)
         with pytest.raises(SchedulerEnded, match="stopped"):
             future.result(HANG_S)

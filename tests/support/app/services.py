@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import Future
 from contextlib import AbstractContextManager, contextmanager
+from math import inf
 from typing import Any, TypeVar
 
 from fastapi.testclient import TestClient
@@ -63,6 +64,22 @@ class Alone:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
+
+
+@contextmanager
+def occupied(service: Service, tiles: int = 1) -> Iterator[None]:
+    """A request of so many tiles is in the queue.
+
+    It has arrived: an upload keeps others out for `FRESH_S` seconds alone, in which a busy machine may not ask.
+    """
+    admission = service.admission
+    reservation = admission.reserve(inf)
+    admission.arrive(reservation)
+    admission.admit(reservation, tiles, inf)
+    try:
+        yield
+    finally:
+        admission.release(reservation, done=False)
 
 
 @contextmanager

@@ -158,9 +158,10 @@ def test_workers_that_are_killed_at_fifty_moments_cost_at_most_their_own_image(r
 
 def test_a_worker_that_died_while_it_had_nothing_to_do_costs_nobody_anything(runtime: Runtime) -> None:
     async def work(it: Asking) -> None:
-        (pid,) = it.workers.pids
-        os.kill(pid, signal.SIGKILL)
-        await wait_until_async(lambda: not psutil.pid_exists(pid))
+        async with it.workers.claim() as worker:
+            pass
+        os.kill(worker.process.pid or 0, signal.SIGKILL)
+        await wait_until_async(lambda: worker.ended)
         assert await it.segment(PHOTO, OPTIONS) == it.alone(PHOTO, OPTIONS)
         assert it.deaths == ["killed"]
 
