@@ -23,84 +23,122 @@ WORST = 10  # how many frames --pictures saves
 def parser() -> argparse.ArgumentParser:
     """The command's arguments; the defaults of tiling are those of the service."""
     p = CommandParser("fcn-evaluate", description="Scores weights on a labelled split, by the path that the service takes.")
-    p.add_argument("--data", type=Path, required=True, help="folder of labelled images, as for fcn-train")
-    p.add_argument("--split", default="val", help="split to score on (default: val)")
-    p.add_argument(
+    _add_data(p)
+    _add_network(p)
+    _add_inference(p)
+    _add_comparison(p)
+    _add_results(p)
+    return p
+
+
+def _add_data(p: argparse.ArgumentParser) -> None:
+    """Adds the arguments on the split to score on, its classes and its groups."""
+    group = p.add_argument_group("data")
+    group.add_argument("--data", type=Path, required=True, help="folder of labelled images, as for fcn-train")
+    group.add_argument("--split", default="val", help="split to score on (default: val)")
+    group.add_argument(
         "--labels", help="classes of the masks: voc, camvid, or a file (default: the file in the data's folder, or its layout)"
     )
-    add_mask_arguments(p)
-    p.add_argument(
+    add_mask_arguments(group)
+    group.add_argument(
         "--class-map", help="map labels and predictions to fewer classes: 0=0,8=1,*=0 or sky=up,*=rest (*: all other classes)"
     )
-    p.add_argument("--weights", default=DEFAULT_WEIGHTS, help=f"a file, or a name in weights/ (default: {DEFAULT_WEIGHTS})")
-    p.add_argument("--group", help="score only this group of frames, such as a drive; each: every group in turn, and the mean")
-    p.add_argument("--group-pattern", default=GROUP, help=PATTERN_HELP)
-    p.add_argument(
-        "--against", help="weights to compare with on the same frames; prints the change of each IoU with its interval"
+    group.add_argument(
+        "--group", help="score only this group of frames, such as a drive; each: every group in turn, and the mean"
     )
-    p.add_argument(
-        "--against-precision", choices=PRECISIONS, help="precision of the weights of --against (default: --precision)"
+    group.add_argument("--group-pattern", default=GROUP, help=PATTERN_HELP)
+
+
+def _add_network(p: argparse.ArgumentParser) -> None:
+    """Adds the arguments on the weights and on what runs the network."""
+    group = p.add_argument_group("weights and the runtime")
+    group.add_argument("--weights", default=DEFAULT_WEIGHTS, help=f"a file, or a name in weights/ (default: {DEFAULT_WEIGHTS})")
+    group.add_argument(
+        "--runtime", choices=RUNTIMES, default="auto", help="runtime of the network (default: as in the service)"
     )
-    p.add_argument("--json", type=Path, metavar="FILE", help="file to write all scores to, with those of each frame")
-    p.add_argument(
-        "--pictures", type=Path, metavar="FOLDER", help="folder to save the worst frames to: photo, label, prediction"
+    group.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (default: auto)")
+    group.add_argument(
+        "--precision", choices=PRECISIONS, default="auto", help="precision of the network (default: as in the service)"
     )
-    p.add_argument("--worst", type=int, help=f"how many frames --pictures saves (default: {WORST})")
-    p.add_argument(
-        "--without-skips", action="store_true", help="set the scores of the skips to zero, to measure what the skips add"
+    group.add_argument("--threads", type=int, default=0, help="CPU threads of the network (default: one for each core)")
+
+
+def _add_inference(p: argparse.ArgumentParser) -> None:
+    """Adds the arguments on the working size, the tiles and the views."""
+    group = p.add_argument_group("how the network sees the image")
+    group.add_argument(
+        "--side", default="auto", help="longer side that the network sees: auto, native or a number (default: auto)"
     )
-    p.add_argument("--side", default="auto", help="longer side that the network sees: auto, native or a number (default: auto)")
-    p.add_argument(
+    group.add_argument(
         "--quality",
         choices=get_args(Quality),
         default="standard",
         help="high averages several sizes and mirror images, as in the service (default: standard)",
     )
-    p.add_argument(
-        "--against-quality", choices=get_args(Quality), help="quality for the weights of --against (default: --quality)"
-    )
-    p.add_argument(
+    group.add_argument(
         "--tile", type=argument_type(parse_tile), default=Options.tile, help="auto (the weights' own), a side or HEIGHTxWIDTH"
     )
-    p.add_argument(
+    group.add_argument(
         "--overlap",
         type=float,
         default=Options.overlap,
         help=f"how much tiles overlap, as a share of a tile (default: {Options.overlap})",
     )
-    p.add_argument(
+    group.add_argument(
         "--blend",
         choices=("mean", "hann"),
         default=Options.blend,
         help=f"how overlapping tiles are averaged (default: {Options.blend})",
     )
-    p.add_argument("--shifts", type=int, default=1, help="shift-and-stitch with this many shifts per axis (default: none)")
-    p.add_argument(
+    group.add_argument(
+        "--advise", type=int, nargs=2, metavar=("LOW", "HIGH"), help="use this range of the longer side instead of the file's"
+    )
+    group.add_argument(
+        "--advise-tile", type=argument_type(parse_tile), metavar="TILE", help="use this tile instead of the file's"
+    )
+    group.add_argument("--shifts", type=int, default=1, help="shift-and-stitch with this many shifts per axis (default: none)")
+    group.add_argument(
+        "--without-skips", action="store_true", help="set the scores of the skips to zero, to measure what the skips add"
+    )
+
+
+def _add_comparison(p: argparse.ArgumentParser) -> None:
+    """Adds the arguments on the weights to compare with."""
+    group = p.add_argument_group("comparison with other weights")
+    group.add_argument(
+        "--against", help="weights to compare with on the same frames; prints the change of each IoU with its interval"
+    )
+    group.add_argument(
+        "--against-precision", choices=PRECISIONS, help="precision of the weights of --against (default: --precision)"
+    )
+    group.add_argument(
+        "--against-quality", choices=get_args(Quality), help="quality for the weights of --against (default: --quality)"
+    )
+
+
+def _add_results(p: argparse.ArgumentParser) -> None:
+    """Adds the arguments on the files that the command writes."""
+    group = p.add_argument_group("results")
+    group.add_argument("--json", type=Path, metavar="FILE", help="file to write all scores to, with those of each frame")
+    group.add_argument(
+        "--pictures", type=Path, metavar="FOLDER", help="folder to save the worst frames to: photo, label, prediction"
+    )
+    group.add_argument("--worst", type=int, help=f"how many frames --pictures saves (default: {WORST})")
+    group.add_argument(
         "--calibrate",
         action="store_true",
         help="instead of scoring, fit a temperature for the confidence, and check it on frames that it was not fitted on; "
         "--calibration of fcn-export is something else: photos for int8",
     )
-    p.add_argument("--runtime", choices=RUNTIMES, default="auto", help="runtime of the network (default: as in the service)")
-    p.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (default: auto)")
-    p.add_argument(
-        "--precision", choices=PRECISIONS, default="auto", help="precision of the network (default: as in the service)"
-    )
-    p.add_argument("--threads", type=int, default=0, help="CPU threads of the network (default: one for each core)")
-    p.add_argument(
-        "--advise", type=int, nargs=2, metavar=("LOW", "HIGH"), help="use this range of the longer side instead of the file's"
-    )
-    p.add_argument("--advise-tile", type=argument_type(parse_tile), metavar="TILE", help="use this tile instead of the file's")
-    p.add_argument(
+    group.add_argument(
         "--record",
         metavar="NAME",
         help="score the file in each of its precisions, fit temperatures, and write both into file, card and exports",
     )
-    p.add_argument("--high", action="store_true", help="with --record: also score --quality high")
-    p.add_argument("--record-in", type=Path, help="weights file to write this score into; its card is updated")
-    p.add_argument("--record-as", help="name of this score, such as `CamVid, val`")
-    p.add_argument("--note", action="append", default=[], help="a sentence to add to the card of --record or --record-in")
-    return p
+    group.add_argument("--high", action="store_true", help="with --record: also score --quality high")
+    group.add_argument("--record-in", type=Path, help="weights file to write this score into; its card is updated")
+    group.add_argument("--record-as", help="name of this score, such as `CamVid, val`")
+    group.add_argument("--note", action="append", default=[], help="a sentence to add to the card of --record or --record-in")
 
 
 def make_options(args: argparse.Namespace) -> Options:

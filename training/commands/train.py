@@ -144,7 +144,7 @@ def _train_once(
     """
     stated = _stated_recipe(args)
     data = world.from_first(lambda: read_training_data(args, survey_file or args.out / SURVEY))
-    recipe = world.from_first(lambda: plan_training(stated, data.train, args.start, device))
+    recipe = world.from_first(lambda: plan_training(stated, data.train, args.start, device, args.out))
     split, validation = data.train.split, data.validation.split
     run = _make_run(args, recipe, data.train, device, world)
     manifest = Manifest(run.net.architecture, split.labels, run.preprocessing, args.license)

@@ -28,59 +28,45 @@ FLAGS = {
 def parser() -> argparse.ArgumentParser:
     """The command's arguments."""
     p = CommandParser("fcn-train", description="Trains an FCN and writes its weights file and model card.")
-    p.add_argument("--data", type=Path, help="folder of labelled images: images/ and masks/, a VOCdevkit, or CamVid")
-    p.add_argument("--demo", action="store_true", help="train a tiny network on generated shapes, in under a minute")
-    add_split_arguments(p)
-    p.add_argument("--score-map", help="score on fewer classes than the trained ones; written as --class-map")
-    p.add_argument(
+    _add_data(p)
+    _add_recipe(p)
+    _add_schedule(p)
+    _add_machine(p)
+    _add_results(p)
+    return p
+
+
+def _add_data(p: argparse.ArgumentParser) -> None:
+    """Adds the arguments on the splits, their classes and their groups."""
+    group = p.add_argument_group("data")
+    group.add_argument("--data", type=Path, help="folder of labelled images: images/ and masks/, a VOCdevkit, or CamVid")
+    group.add_argument("--demo", action="store_true", help="train a tiny network on generated shapes, in under a minute")
+    add_split_arguments(group)
+    group.add_argument("--score-map", help="score on fewer classes than the trained ones; written as --class-map")
+    group.add_argument(
         "--group", help="train on the other groups of the train split, and score on this one; each: every group in turn"
     )
-    p.add_argument(
-        "--seeds",
-        type=int,
-        default=1,
-        metavar="N",
-        help="train N times with different seeds; prints mean and deviation of the scores, averages the weights (default: 1)",
-    )
-    p.add_argument("--group-pattern", default=GROUP, help=PATTERN_HELP)
-    p.add_argument(
+    group.add_argument("--group-pattern", default=GROUP, help=PATTERN_HELP)
+    group.add_argument("--data-name", default="", help="name of the data set in the card (default: its folder's name)")
+
+
+def _add_recipe(p: argparse.ArgumentParser) -> None:
+    """Adds the arguments on the weights to begin with, the recipe and the teacher."""
+    group = p.add_argument_group("recipe and start")
+    group.add_argument(
         "--start",
         default="none",
         help="weights to begin with: none, imagenet (torchvision's), a file, or a name in weights/ (default: none)",
     )
-    p.add_argument(
+    group.add_argument(
         "--teacher",
         type=Path,
         help="weights file of a network whose probabilities the new one also learns; needs --set teacher_weight=NUMBER",
     )
-    p.add_argument("--recipe", type=Path, help="TOML file of hyperparameters; --set and options such as --epochs override it")
-    p.add_argument(
-        "--out", type=Path, default=Path("runs/train"), help="folder for checkpoint, curves and weights (default: runs/train)"
+    group.add_argument(
+        "--recipe", type=Path, help="TOML file of hyperparameters; --set and options such as --epochs override it"
     )
-    p.add_argument("--name", default="fcn", help="name of the weights file, without its ending (default: fcn)")
-    p.add_argument(
-        "--license", default="unstated", help="licence of the weights, written into the file and its card (default: unstated)"
-    )
-    p.add_argument("--data-name", default="", help="name of the data set in the card (default: its folder's name)")
-    p.add_argument("--note", action="append", default=[], help="a sentence for the card; can be repeated")
-    p.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (default: auto)")
-    p.add_argument("--threads", type=int, default=0, help="CPU threads (default: torch's choice)")
-    p.add_argument(
-        "--tensorboard", action="store_true", help="also write the curves for TensorBoard; needs fcn-segment[tensorboard]"
-    )
-    p.add_argument("--workers", type=int, default=0, help="processes that load data (default: none)")
-    p.add_argument(
-        "--cache-mb", type=int, default=CACHE_MB, help=f"MiB of decoded frames kept in a temporary file (default: {CACHE_MB})"
-    )
-    p.add_argument("--evaluate-every", type=int, default=5, help="epochs between scores on val (default: 5)")
-    p.add_argument(
-        "--stop-after",
-        type=int,
-        default=0,
-        metavar="EPOCHS",
-        help="end when the mean IoU of val has not risen for this many epochs, and keep the best epoch (default: train all)",
-    )
-    p.add_argument(
+    group.add_argument(
         "--set",
         action="append",
         default=[],
@@ -88,8 +74,54 @@ def parser() -> argparse.ArgumentParser:
         help="set a value of the recipe, as in TOML; can be repeated",
     )
     for name, kind in FLAGS.items():
-        p.add_argument(f"--{name.replace('_', '-')}", type=kind, default=None, help=f"use this {name} instead of the recipe's")
-    return p
+        group.add_argument(f"--{name.replace('_', '-')}", type=kind, default=None, help=f"{name} in place of the recipe's")
+
+
+def _add_schedule(p: argparse.ArgumentParser) -> None:
+    """Adds the arguments on the number of trainings, on scores and on the end."""
+    group = p.add_argument_group("trainings and scores")
+    group.add_argument(
+        "--seeds",
+        type=int,
+        default=1,
+        metavar="N",
+        help="train N times with different seeds; prints mean and deviation of the scores, averages the weights (default: 1)",
+    )
+    group.add_argument("--evaluate-every", type=int, default=5, help="epochs between scores on val (default: 5)")
+    group.add_argument(
+        "--stop-after",
+        type=int,
+        default=0,
+        metavar="EPOCHS",
+        help="end when the mean IoU of val has not risen for this many epochs, and keep the best epoch (default: train all)",
+    )
+
+
+def _add_machine(p: argparse.ArgumentParser) -> None:
+    """Adds the arguments on the device, processes and memory."""
+    group = p.add_argument_group("machine")
+    group.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (default: auto)")
+    group.add_argument("--threads", type=int, default=0, help="CPU threads (default: torch's choice)")
+    group.add_argument("--workers", type=int, default=0, help="processes that load data (default: none)")
+    group.add_argument(
+        "--cache-mb", type=int, default=CACHE_MB, help=f"MiB of decoded frames kept in a temporary file (default: {CACHE_MB})"
+    )
+
+
+def _add_results(p: argparse.ArgumentParser) -> None:
+    """Adds the arguments on the files that the command writes."""
+    group = p.add_argument_group("results")
+    group.add_argument(
+        "--out", type=Path, default=Path("runs/train"), help="folder for checkpoint, curves and weights (default: runs/train)"
+    )
+    group.add_argument("--name", default="fcn", help="name of the weights file, without its ending (default: fcn)")
+    group.add_argument(
+        "--license", default="unstated", help="licence of the weights, written into the file and its card (default: unstated)"
+    )
+    group.add_argument("--note", action="append", default=[], help="a sentence for the card; can be repeated")
+    group.add_argument(
+        "--tensorboard", action="store_true", help="also write the curves for TensorBoard; needs fcn-segment[tensorboard]"
+    )
 
 
 def check_arguments(args: argparse.Namespace) -> None:

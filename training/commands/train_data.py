@@ -17,6 +17,7 @@ from training.data.label_files import find_labels
 from training.data.problems import raise_all
 from training.data.survey import Survey, survey_all
 from training.learning.augmentation import scale_warning
+from training.learning.checkpoint import saved_recipe
 from training.learning.plan import device_memory, plan, plan_lines
 from training.learning.rarity import rare_line
 from training.learning.recipe import Recipe
@@ -70,11 +71,14 @@ def survey_groups(args: argparse.Namespace, file: Path) -> list[str]:
     return names
 
 
-def plan_training(recipe: Recipe, train: Survey, start: str, device: torch.device) -> Recipe:
-    """The recipe with the values that follow the data; prints them with their reasons, and a warning if scales do not fit."""
+def plan_training(recipe: Recipe, train: Survey, start: str, device: torch.device, folder: Path) -> Recipe:
+    """The recipe with the values that follow the data; prints them with their reasons, and a warning if scales do not fit.
+
+    folder: where the training's checkpoint is, if it resumes.
+    """
     if recipe.plan:
         start_side = start_preprocessing(recipe.backbone, start).side
-        recipe, proposals = plan(recipe, train, start_side, device_memory(device))
+        recipe, proposals = plan(recipe, train, start_side, device_memory(device), saved_recipe(folder))
         print("\n".join(plan_lines(proposals)))
     if recipe.rare_share:
         print(rare_line(train, recipe.rare_share))

@@ -96,6 +96,14 @@ def load_checkpoint(folder: Path, resume_facts: dict[str, Any]) -> tuple[Progres
     return progress, states
 
 
+def saved_recipe(folder: Path) -> Mapping[str, Any]:
+    """The recipe's values in the folder's checkpoint; empty without a checkpoint that can be read."""
+    try:
+        return dict(torch.load(folder / FILE, map_location="cpu", weights_only=True, mmap=True)["identity"]["recipe"])
+    except (OSError, *UNREADABLE):
+        return {}
+
+
 def load_trained(path: Path) -> tuple[FCN, Manifest]:
     """The network of a checkpoint file, with averaged weights if the training averages them, and its manifest, without scores.
 

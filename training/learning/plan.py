@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import ceil
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -41,16 +43,26 @@ class Proposal:
     reason: str
 
 
-def plan(recipe: Recipe, survey: Survey, start_side: tuple[int, int], memory: int | None) -> tuple[Recipe, list[Proposal]]:
+def plan(
+    recipe: Recipe,
+    survey: Survey,
+    start_side: tuple[int, int],
+    memory: int | None,
+    saved: Mapping[str, Any] = MappingProxyType({}),
+) -> tuple[Recipe, list[Proposal]]:
     """The recipe with its `PLANNED` values that nobody has stated, and these values with their reasons.
 
     For recipes that ask for a `plan`. start_side: the range of the longer side, in pixels, that the start's
-    weights advise. memory: bytes of the device that trains; None if unknown.
+    weights advise. memory: bytes of the device that trains; None if unknown. saved: the recipe of the checkpoint that the
+    training resumes from. Its parts of a batch stay, because the free memory may have changed.
     """
     proposals: list[Proposal] = []
     for name in PLANNED:
         if name not in recipe.model_fields_set:
-            proposals.append(_propose(name, recipe, survey, start_side, memory))
+            if name == "accumulate" and (saved.get("crop"), saved.get("batch")) == (recipe.crop, recipe.batch):
+                proposals.append(Proposal(name, saved[name], "parts of a batch, as in the checkpoint"))
+            else:
+                proposals.append(_propose(name, recipe, survey, start_side, memory))
             recipe = Recipe.model_validate(recipe.model_dump(exclude_unset=True) | {name: proposals[-1].value})
     return recipe, proposals
 

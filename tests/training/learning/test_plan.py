@@ -16,6 +16,7 @@ from training.commands.train import main
 from training.data.class_mapping import parse_class_mapping
 from training.data.datasets import get_split
 from training.data.survey import Survey, survey_all
+from training.learning.checkpoint import Progress, save_checkpoint, saved_recipe
 from training.learning.plan import PLANNED, plan, plan_lines
 from training.learning.recipe import Recipe, make_recipe
 
@@ -108,6 +109,25 @@ def test_what_is_stated_stays(tmp_path: Path) -> None:
     recipe, proposals = plan(Recipe(**(NARROW | {"side": (96, 96)})), survey, (512, 512), 64 * GB)
     assert recipe.crop == (64, 96)
     assert [proposal.name for proposal in proposals] == list(PLANNED[1:])
+
+
+def test_a_resumed_training_keeps_its_parts_of_a_batch(tmp_path: Path) -> None:
+    survey = surveyed(tmp_path, stem=4)
+    first, _ = plan(Recipe(**NARROW), survey, (512, 512), 64 * GB)
+    with_less_memory = plan(Recipe(**NARROW), survey, (512, 512), 1)[0]
+    assert with_less_memory.accumulate > first.accumulate
+    save_checkpoint(tmp_path, Progress(), {}, {"recipe": first.to_dict()})
+    resumed, proposals = plan(Recipe(**NARROW), survey, (512, 512), 1, saved_recipe(tmp_path))
+    assert resumed == first
+    assert [p.reason for p in proposals if p.name == "accumulate"] == ["parts of a batch, as in the checkpoint"]
+    other = plan(Recipe(**(NARROW | {"batch": 6})), survey, (512, 512), 1, saved_recipe(tmp_path))[0]
+    assert other.accumulate == 6
+
+
+def test_without_a_checkpoint_that_can_be_read_nothing_is_saved(tmp_path: Path) -> None:
+    assert saved_recipe(tmp_path) == {}
+    (tmp_path / "checkpoint.pt").write_bytes(b"no checkpoint")
+    assert saved_recipe(tmp_path) == {}
 
 
 def test_lines_show_values_as_they_are_set(tmp_path: Path) -> None:
