@@ -21,9 +21,10 @@ from model.networks.timm_backbone import TimmBackbone, encoder_normalisation
 from model.preprocessing import Preprocessing
 from model.weights_file import find_weights, load_weights
 from training.learning import released
+from training.learning.caffe_model import read_caffe_model
 from training.learning.checkpoint import UNREADABLE
 
-ARRAYS = ".npz"
+ARRAYS, CAFFE = ".npz", ".caffemodel"
 PICKLED = (".pth", ".pt", ".ckpt")
 NESTED = ("state_dict", "model_state_dict", "model")  # keys under which other trainers put a network's tensors
 WRAPPED = "module."  # prefix of every name in a network that was trained on several GPUs
@@ -32,10 +33,10 @@ WRAPPED = "module."  # prefix of every name in a network that was trained on sev
 def load_start(net: FCN, start: str, rows: Sequence[int] = ()) -> list[str]:
     """Loads the start's tensors that fit into the network; gives the sorted names of the tensors that stay new.
 
-    start: `none`, `imagenet` (torchvision's hub), a safetensors, `PICKLED` or npz file, or a name in `weights/`. A file may be
-        one of ours, a torchvision classifier, timm's classifier for an encoder of timm, a released FCN (`released`), or a
-        network with our names for the backbone's tensors and `head.*` (DeepLabv3's image pooling, 1x1 branch, projection and
-        logits).
+    start: `none`, `imagenet` (torchvision's hub), a safetensors, `PICKLED`, npz or caffemodel file, or a name in `weights/`.
+        A file may be one of ours, a torchvision classifier, timm's classifier for an encoder of timm, a released FCN
+        (`released`), or a network with our names for the backbone's tensors and `head.*` (DeepLabv3's image pooling, 1x1
+        branch, projection and logits).
     rows: for each of our classes, a row of the start's score layer. Without rows, a score layer with another number of classes
         stays new.
 
@@ -76,7 +77,7 @@ def start_preprocessing(backbone: str, start: str) -> Preprocessing:
     """
     if start == "none":
         return Preprocessing()
-    if start != "imagenet" and _find(start).suffix in (*PICKLED, ARRAYS) and _is_released(_find(start)):
+    if start != "imagenet" and _find(start).suffix in (*PICKLED, ARRAYS, CAFFE) and _is_released(_find(start)):
         return released.PREPROCESSING
     if start != "imagenet" and backbone.startswith(TIMM):
         return _encoder_preprocessing(backbone, start)
@@ -121,6 +122,8 @@ def _read(path: Path) -> dict[str, Tensor]:
         return _read_pickled(path)
     if path.suffix == ARRAYS:
         return _read_arrays(path)
+    if path.suffix == CAFFE:
+        return read_caffe_model(path)
     try:
         return load_file(path)
     except (SafetensorError, OSError) as error:

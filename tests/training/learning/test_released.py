@@ -58,11 +58,44 @@ def ours(classes: int = CLASSES, **options: object) -> FCN:
     return build("fcn8s", "vgg16", classes, **arguments)
 
 
-@pytest.fixture(params=["pth", "nested pth", "npz"])
+def field(number: int, content: bytes) -> bytes:
+    """A protocol buffer's field of this content, which its length precedes."""
+    return varint(number << 3 | 2) + varint(len(content)) + content
+
+
+def varint(value: int) -> bytes:
+    return bytes([value]) if value < 0x80 else bytes([value & 0x7F | 0x80]) + varint(value >> 7)
+
+
+def blob(array: np.ndarray, *, old: bool) -> bytes:
+    """Caffe's BlobProto: the numbers, and the shape or the four axes of older files."""
+    if old:
+        axes = array.shape if array.ndim == 4 else (1, 1, 1, array.size)
+        shape = b"".join(varint(number << 3) + varint(side) for number, side in enumerate(axes, 1))
+    else:
+        shape = field(7, field(1, b"".join(map(varint, array.shape))))
+    return shape + field(5, array.astype("<f4").tobytes())
+
+
+def caffe_model(arrays: dict[str, np.ndarray], *, old: bool = False) -> bytes:
+    """Caffe's NetParameter: a layer of data without blobs, then the layers of these arrays."""
+    numbers = {"layer": 2, "name": 4, "blobs": 6} if old else {"layer": 100, "name": 1, "blobs": 7}
+    layers = {"data": b""}
+    for name, array in arrays.items():
+        layer, _, kind = name.rpartition(".")
+        assert kind in ("weight", "bias")
+        layers[layer] = layers.get(layer, b"") + field(numbers["blobs"], blob(array, old=old))
+    texts = {layer: field(numbers["name"], layer.encode()) + blobs for layer, blobs in layers.items()}
+    return field(1, b"FCN") + b"".join(field(numbers["layer"], text) for text in texts.values())
+
+
+@pytest.fixture(params=["pth", "nested pth", "npz", "caffemodel", "old caffemodel"])
 def file(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    path = tmp_path / f"fcn8s-atonce.{request.param[-3:]}"
+    path = tmp_path / f"fcn8s-atonce.{request.param.split()[-1]}"
     if request.param == "npz":
         np.savez(path, **caffe_arrays())
+    elif path.suffix == ".caffemodel":
+        path.write_bytes(caffe_model(caffe_arrays(), old=request.param.startswith("old")))
     else:
         state = released_state()
         torch.save({"model_state_dict": state} if request.param == "nested pth" else state, path)
@@ -118,3 +151,21 @@ def test_an_npz_file_of_objects_is_refused(tmp_path: Path) -> None:
     np.savez(tmp_path / "objects.npz", conv1_1=np.array([{}], object))
     with pytest.raises(ValueError, match=r"objects\.npz is not an npz file of arrays of numbers"):
         load_start(ours(), str(tmp_path / "objects.npz"))
+
+
+@pytest.mark.parametrize(
+    "content", [b"name: 'FCN' layer {}", b"", caffe_model({}), caffe_model({"fc6.weight": np.ones(4)})[:-3]]
+)
+def test_a_caffemodel_that_is_none_or_damaged_is_refused(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "net.caffemodel"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"net\.caffemodel (is not a file of Caffe, or is damaged|holds no tensors)"):
+        load_start(ours(), str(path))
+
+
+def test_a_caffemodel_whose_numbers_do_not_fill_its_shape_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "net.caffemodel"
+    wrong = field(7, field(1, varint(3))) + field(5, np.ones(2, "<f4").tobytes())
+    path.write_bytes(field(100, field(1, b"fc6") + field(7, wrong)))
+    with pytest.raises(ValueError, match=r"net\.caffemodel is not a file of Caffe, or is damaged: cannot reshape"):
+        load_start(ours(), str(path))
