@@ -24,8 +24,8 @@ SMALLEST = 24  # pixels that a typical region of the smallest class should have 
 LARGEST_SIDE, LARGEST_CROP, LARGEST_TILE = 1024, 512, 512
 CROP_SHARE = 0.75  # of the working size
 BATCH = 8
-# optimiser steps: the published training of CamVid took 2,900 for 11 classes
-STEPS_OF_CLASS, FEWEST_STEPS, MOST_STEPS = 300, 1200, 6000
+# optimiser steps: the published training of CamVid took 1,080 for 11 classes, and twice as many gained nothing (docs/accuracy.md)
+STEPS_OF_CLASS, FEWEST_STEPS, MOST_STEPS = 100, 600, 6000
 FEWEST_EPOCHS, MOST_EPOCHS = 10, 200
 # Bytes of memory that a step takes for each value that the layers give for a pixel, and for each class and pixel. Measured with
 # crops of 256: 4.5 for each value of a MobileNetV2, 3.1 of a VGG16; a small ResNet takes more beside its few values.

@@ -87,8 +87,8 @@ def test_frames_in_both_orientations_give_square_crops(tmp_path: Path) -> None:
 def test_few_frames_have_more_epochs_and_a_smaller_batch(tmp_path: Path) -> None:
     few, more = surveyed(tmp_path / "a", size=(48, 64), frames=2), surveyed(tmp_path / "b", size=(48, 64), frames=80)
     assert (planned(few).batch, planned(few).epochs) == (2, 200)
-    assert (planned(more).batch, planned(more).epochs) == (8, 120)  # of 10 steps
-    assert planned(more, batch=2).epochs == 30
+    assert (planned(more).batch, planned(more).epochs) == (8, 60)  # of 10 steps
+    assert planned(more, batch=2).epochs == 15
 
 
 def test_a_batch_is_cut_into_parts_that_fit_into_the_memory(tmp_path: Path) -> None:
