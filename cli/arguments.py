@@ -65,8 +65,8 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--json", action="store_true", help="write a line of JSON to stdout for each image, with its outcome")
     _add_file(p, "--rank", metavar="FILE", help="write the images' names to this file, the least certain first; - for stdout")
     add_completion(p)
-    add_answer(p.add_argument_group("as over HTTP"))
-    add_network(p.add_argument_group("where the network runs"))
+    add_answer(p)
+    add_network(p)
     remote = p.add_argument_group("on a running service")
     remote.add_argument("--server", metavar="URL", help="send the images to this service instead")
     remote.add_argument("--api-key", metavar="KEY", help="API key of the service")
@@ -91,96 +91,125 @@ def add_inputs(p: argparse.ArgumentParser, *, stdio: bool = True) -> None:
     _add_file(p, "--results", metavar="FILE", help="write a table with a row for each image: FILE.jsonl or FILE.parquet")
 
 
-def add_answer(p: argparse._ArgumentGroup) -> None:
+def add_answer(p: argparse.ArgumentParser) -> None:
     """Adds the arguments that `/segment` has as well. One that is left out is None: its default is that of `Options`."""
-    p.add_argument("--format", type=_format, choices=ANSWER_FORMATS, help="format of the answer (default: png)")
-    p.add_argument("--mask", choices=get_args(MaskEncoding), help="how json and coco write regions (default: rle)")
-    p.add_argument("--blend", choices=get_args(Blend), help=f"how overlapping logits are averaged (default: {Options.blend})")
-    p.add_argument(
-        "--overlap",
-        metavar="SHARE",
-        type=number(0, 0.5),
-        help=f"share of a tile that its neighbour has too (default: {Options.overlap})",
-    )
-    p.add_argument(
-        "--side",
-        type=argument_type(parse_side),
-        help="auto, native, or the longer side to work at, 32 to 16384 (default: auto)",
-    )
-    p.add_argument(
-        "--quality", choices=get_args(Quality), help="high: average of several sizes and mirror images (default: standard)"
-    )
-    p.add_argument(
-        "--alpha", metavar="SHARE", type=number(0, 1), help=f"opacity of the colours in an overlay (default: {Rendering.alpha})"
-    )
-    p.add_argument("--confidence", action="store_true", default=None, help="with json: add the confidence map")
-    p.add_argument("--probabilities", action="store_true", default=None, help="with npz: add every class's probability")
-    p.add_argument(
-        "--min-confidence",
-        metavar="SHARE",
-        type=number(0, 1),
-        help="pixels with less confidence become 255 (void) (default: 0)",
-    )
-    p.add_argument(
-        "--min-area",
-        type=argument_type(parse_area),
-        metavar="AREA",
-        help="smaller regions take a neighbour's class: pixels, or a share such as 0.1%% (default: 0)",
-    )
-    p.add_argument(
-        "--fill-holes",
-        type=argument_type(parse_area),
-        metavar="AREA",
-        help="smaller holes take the class around them: pixels, or a share such as 0.1%% (default: 0)",
-    )
-    p.add_argument(
-        "--tolerance",
-        metavar="PIXELS",
-        type=number(0, 100),
-        help=f"how far polygons' points may move, in pixels (default: {Rendering.tolerance})",
-    )
-    p.add_argument(
-        "--topology",
-        choices=get_args(Topology),
-        help="neighbouring polygons share their borders, without gaps (default: each polygon is simplified alone)",
-    )
-    p.add_argument(
+    _add_content(p)
+    _add_inference(p)
+    _add_regions(p)
+    _add_pictures(p)
+
+
+def _add_content(p: argparse.ArgumentParser) -> None:
+    """Adds the arguments for what the answer contains and how it is written."""
+    group = p.add_argument_group("content of the answer, as over HTTP")
+    group.add_argument("--format", type=_format, choices=ANSWER_FORMATS, help="format of the answer (default: png)")
+    group.add_argument("--mask", choices=get_args(MaskEncoding), help="how json and coco write regions (default: rle)")
+    group.add_argument(
         "--classes",
         metavar="NAMES",
         type=_classes,
         help="classes that the answer shows: names or ids, separated by commas (default: all)",
     )
-    p.add_argument("--image-format", choices=get_args(ImageFormat), help="file format of color and overlay (default: png)")
-    p.add_argument(
+    group.add_argument("--confidence", action="store_true", default=None, help="with json: add the confidence map")
+    group.add_argument("--probabilities", action="store_true", default=None, help="with npz: add every class's probability")
+
+
+def _add_inference(p: argparse.ArgumentParser) -> None:
+    """Adds the arguments for the size, the tiles and the views that the network sees."""
+    group = p.add_argument_group("how the network sees the image, as over HTTP")
+    group.add_argument(
+        "--side",
+        type=argument_type(parse_side),
+        help="auto, native, or the longer side to work at, 32 to 16384 (default: auto)",
+    )
+    group.add_argument(
+        "--quality", choices=get_args(Quality), help="high: average of several sizes and mirror images (default: standard)"
+    )
+    group.add_argument(
+        "--overlap",
+        metavar="SHARE",
+        type=number(0, 0.5),
+        help=f"share of a tile that its neighbour has too (default: {Options.overlap})",
+    )
+    group.add_argument(
+        "--blend", choices=get_args(Blend), help=f"how overlapping logits are averaged (default: {Options.blend})"
+    )
+
+
+def _add_regions(p: argparse.ArgumentParser) -> None:
+    """Adds the arguments for which pixels and regions change, and the outlines of polygons."""
+    group = p.add_argument_group("regions, as over HTTP")
+    group.add_argument(
+        "--min-confidence",
+        metavar="SHARE",
+        type=number(0, 1),
+        help="pixels with less confidence become 255 (void) (default: 0)",
+    )
+    group.add_argument(
+        "--min-area",
+        type=argument_type(parse_area),
+        metavar="AREA",
+        help="smaller regions take a neighbour's class: pixels, or a share such as 0.1%% (default: 0)",
+    )
+    group.add_argument(
+        "--fill-holes",
+        type=argument_type(parse_area),
+        metavar="AREA",
+        help="smaller holes take the class around them: pixels, or a share such as 0.1%% (default: 0)",
+    )
+    group.add_argument(
+        "--tolerance",
+        metavar="PIXELS",
+        type=number(0, 100),
+        help=f"how far polygons' points may move, in pixels (default: {Rendering.tolerance})",
+    )
+    group.add_argument(
+        "--topology",
+        choices=get_args(Topology),
+        help="neighbouring polygons share their borders, without gaps (default: each polygon is simplified alone)",
+    )
+
+
+def _add_pictures(p: argparse.ArgumentParser) -> None:
+    """Adds the arguments for the colours, names and file format of pictures."""
+    group = p.add_argument_group("pictures, as over HTTP")
+    group.add_argument(
+        "--alpha", metavar="SHARE", type=number(0, 1), help=f"opacity of the colours in an overlay (default: {Rendering.alpha})"
+    )
+    group.add_argument(
         "--palette",
         choices=get_args(PaletteName),
         help="colours of color and overlay: easy to tell apart, or the label set's (default: display)",
     )
-    p.add_argument(
+    group.add_argument(
         "--names", action=argparse.BooleanOptionalAction, help="write the classes' names on an overlay (default: --names)"
     )
+    group.add_argument("--image-format", choices=get_args(ImageFormat), help="file format of color and overlay (default: png)")
 
 
-def add_network(p: argparse._ArgumentGroup) -> None:
+def add_network(p: argparse.ArgumentParser) -> None:
     """Adds the arguments that choose weights, runtime and device."""
-    p.add_argument(
+    group = p.add_argument_group("where the network runs")
+    group.add_argument(
         "--tile",
         metavar="SIDE",
         type=argument_type(parse_tile),
         default=Options.tile,
         help="auto (the weights' own), a side or HEIGHTxWIDTH, multiples of 32",
     )
-    _add_file(p, "--weights", metavar="NAME", default=DEFAULT_WEIGHTS, help="weights: a file, or a name in weights/")
-    p.add_argument(
+    _add_file(group, "--weights", metavar="NAME", default=DEFAULT_WEIGHTS, help="weights: a file, or a name in weights/")
+    group.add_argument(
         "--runtime", choices=RUNTIMES, default="auto", help="library that runs the network (default: as in the service)"
     )
-    p.add_argument("--device", metavar="NAME", default="auto", help="auto, cpu, cuda, cuda:N or mps")
-    p.add_argument(
+    group.add_argument("--device", metavar="NAME", default="auto", help="auto, cpu, cuda, cuda:N or mps")
+    group.add_argument(
         "--precision", choices=PRECISIONS, default="auto", help="number format of the network (default: as in the service)"
     )
     threads = whole_number(0, MOST_THREADS, " (0: one per core)")
-    p.add_argument("--threads", metavar="N", type=threads, default=0, help="CPU threads of the network (default: one per core)")
-    p.add_argument(
+    group.add_argument(
+        "--threads", metavar="N", type=threads, default=0, help="CPU threads of the network (default: one per core)"
+    )
+    group.add_argument(
         "--max-megapixels",
         metavar="N",
         type=number(0, inf, above=True),

@@ -19,8 +19,8 @@ def parser() -> argparse.ArgumentParser:
         description="Segments images on a Ray cluster and writes the same answers as fcn-segment.",
     )  # fmt: skip
     add_inputs(p, stdio=False)
-    add_answer(p.add_argument_group("as over HTTP"))
-    add_network(p.add_argument_group("where the network runs"))
+    add_answer(p)
+    add_network(p)
     pool = p.add_argument_group("on the cluster")
     pool.add_argument("--address", default="auto", help="address of the cluster; auto: RAY_ADDRESS, or the one on this machine")
     pool.add_argument("--min-actors", type=whole_number(1, MOST_ACTORS), default=1, help="fewest actors (default: 1)")
