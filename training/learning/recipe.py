@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
@@ -203,4 +204,5 @@ def _problem(error: ErrorDetails) -> str:
     name = ".".join(map(str, error["loc"]))
     if error["type"] == "extra_forbidden":
         return f"unknown {name!r}; a recipe has {', '.join(Recipe.model_fields)}"
-    return f"{name}: {error['msg']}, got {error['input']!r}"
+    expected = "must be given" if error["type"] == "missing" else re.sub("^(Input|Tuple) should", "must", error["msg"])
+    return f"{name} {expected}, got {error['input']!r}"

@@ -24,7 +24,7 @@ from training.data.demo import write_demo_data
         (["--class-map", "0:1"], "a class mapping is written"),
         (["--recipe", "nowhere.toml"], "nowhere.toml is not a recipe"),
         (["--recipe", "{tmp}/word.toml"], "batch"),
-        (["--batch", "0"], "changes: batch: Input should be greater than or equal to 1, got 0"),
+        (["--batch", "0"], "changes: batch must be greater than or equal to 1, got 0"),
         (["--variant", "fcn4s"], "variant must be one of fcn32s, fcn16s, fcn8s"),
         (["--start", "nowhere.safetensors"], "nowhere.safetensors"),
         (["--start", "{tmp}/word.safetensors"], "word.safetensors"),

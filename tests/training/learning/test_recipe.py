@@ -62,33 +62,33 @@ def test_an_unknown_key_is_named_with_the_known_ones(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("batch = 0", "batch: Input should be greater than or equal to 1, got 0"),
-        ("epochs = -1", "epochs: Input should be greater than or equal to 0, got -1"),
-        ("scales = [0.0, 1.0]", "scales.0: Input should be greater than 0, got 0.0"),
-        ("scales = [2.0, 1.0]", "scales: Input should be low and high, in this order, got (2.0, 1.0)"),
-        ("class_weights = 'mean'", "class_weights: Input should be 'none' or 'median', got 'mean'"),
-        ("autocast = 'float8'", "autocast: Input should be 'auto', 'none', 'bfloat16' or 'float16', got 'float8'"),
-        ("flip = 2.0", "flip: Input should be less than or equal to 1, got 2.0"),
-        ("ema = 1.5", "ema: Input should be less than or equal to 1, got 1.5"),
-        ("ema = nan", "ema: Input should be a finite number, got nan"),
-        ("crop = [0, 64]", "crop.0: Input should be greater than or equal to 1, got 0"),
-        ("frames_per_epoch = -5", "frames_per_epoch: Input should be greater than or equal to 0, got -5"),
-        ("repeats = { person = 0 }", "repeats.person: Input should be greater than or equal to 1, got 0"),
-        ("repeats = [2]", "repeats: Input should be a valid dictionary, got (2,)"),
-        ("unlabelled_border = -1", "unlabelled_border: Input should be greater than or equal to 0, got -1"),
-        ("teacher_scales = []", "teacher_scales: Tuple should have at least 1 item"),
-        ("teacher_share = 0.05", "teacher_share: Input should be at least a crop of the batch of 8, or 0, got 0.05"),
-        ("batch_loss = 'max'", "batch_loss: Input should be 'mean' or 'sum', got 'max'"),
-        ("optimizer = 'lion'", "optimizer: Input should be 'adamw' or 'sgd', got 'lion'"),
-        ("accumulate = 9", "accumulate: Input should be 1 to the batch of 8, got 9"),
-        ("batch = 'eight'", "batch: Input should be a valid integer, got 'eight'"),
-        ("batch = 8.0", "batch: Input should be a valid integer, got 8.0"),
-        ("seed = true", "seed: Input should be a valid integer, got True"),
-        ("crop = 64", "crop: Input should be a valid tuple, got 64"),
-        ("crop = [64]", "crop.1: Field required"),
-        ("start_rows = [1.5]", "start_rows.0: Input should be a valid integer, got 1.5"),
-        ("scales = [1.0]", "scales.1: Field required"),
-        ("batch = 0\nseed = -1", "recipe.toml: seed: Input should be greater than or equal to 0, got -1"),
+        ("batch = 0", "batch must be greater than or equal to 1, got 0"),
+        ("epochs = -1", "epochs must be greater than or equal to 0, got -1"),
+        ("scales = [0.0, 1.0]", "scales.0 must be greater than 0, got 0.0"),
+        ("scales = [2.0, 1.0]", "scales must be low and high, in this order, got (2.0, 1.0)"),
+        ("class_weights = 'mean'", "class_weights must be 'none' or 'median', got 'mean'"),
+        ("autocast = 'float8'", "autocast must be 'auto', 'none', 'bfloat16' or 'float16', got 'float8'"),
+        ("flip = 2.0", "flip must be less than or equal to 1, got 2.0"),
+        ("ema = 1.5", "ema must be less than or equal to 1, got 1.5"),
+        ("ema = nan", "ema must be a finite number, got nan"),
+        ("crop = [0, 64]", "crop.0 must be greater than or equal to 1, got 0"),
+        ("frames_per_epoch = -5", "frames_per_epoch must be greater than or equal to 0, got -5"),
+        ("repeats = { person = 0 }", "repeats.person must be greater than or equal to 1, got 0"),
+        ("repeats = [2]", "repeats must be a valid dictionary, got (2,)"),
+        ("unlabelled_border = -1", "unlabelled_border must be greater than or equal to 0, got -1"),
+        ("teacher_scales = []", "teacher_scales must have at least 1 item"),
+        ("teacher_share = 0.05", "teacher_share must be at least a crop of the batch of 8, or 0, got 0.05"),
+        ("batch_loss = 'max'", "batch_loss must be 'mean' or 'sum', got 'max'"),
+        ("optimizer = 'lion'", "optimizer must be 'adamw' or 'sgd', got 'lion'"),
+        ("accumulate = 9", "accumulate must be 1 to the batch of 8, got 9"),
+        ("batch = 'eight'", "batch must be a valid integer, got 'eight'"),
+        ("batch = 8.0", "batch must be a valid integer, got 8.0"),
+        ("seed = true", "seed must be a valid integer, got True"),
+        ("crop = 64", "crop must be a valid tuple, got 64"),
+        ("crop = [64]", "crop.1 must be given"),
+        ("start_rows = [1.5]", "start_rows.0 must be a valid integer, got 1.5"),
+        ("scales = [1.0]", "scales.1 must be given"),
+        ("batch = 0\nseed = -1", "recipe.toml: seed must be greater than or equal to 0, got -1"),
     ],
 )
 def test_a_wrong_value_is_named(tmp_path: Path, line: str, message: str) -> None:
@@ -103,7 +103,7 @@ def test_a_wrong_value_is_named(tmp_path: Path, line: str, message: str) -> None
 def test_a_wrong_change_is_not_laid_to_the_file(tmp_path: Path) -> None:
     path = tmp_path / "recipe.toml"
     path.write_text("batch = 3\n")
-    with pytest.raises(RecipeError, match=r"^changes: batch: Input should be greater"):
+    with pytest.raises(RecipeError, match=r"^changes: batch must be greater"):
         make_recipe(path, {"batch": 0})
 
 
