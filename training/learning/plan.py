@@ -24,7 +24,7 @@ SMALLEST = 24  # pixels that a typical region of the smallest class should have 
 LARGEST_SIDE, LARGEST_CROP, LARGEST_TILE = 1024, 512, 512
 CROP_SHARE = 0.75  # of the working size
 BATCH = 8
-# optimiser steps: the published training of CamVid took 1,080 for 11 classes, and twice as many gained nothing (docs/accuracy.md)
+# optimiser steps: the published training of CamVid took 1,080 for 11 classes; twice as many gained nothing (docs/accuracy.md)
 STEPS_OF_CLASS, FEWEST_STEPS, MOST_STEPS = 100, 600, 6000
 FEWEST_EPOCHS, MOST_EPOCHS = 10, 200
 # Bytes of memory that a step takes for each value that the layers give for a pixel, and for each class and pixel. Measured with
