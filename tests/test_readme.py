@@ -80,7 +80,9 @@ def test_the_first_training_makes_weights_that_segment(checkout: Path) -> None:
 def test_own_labels_are_trained_evaluated_and_served(checkout: Path) -> None:
     write_demo_data(checkout / "DATA", train=8, val=2)
     (checkout / "DATA/classes.json").write_text((checkout / "DATA/classes.json").read_text().replace('"circle"', '"disc"'))
-    train, evaluate, serve = re.findall(r"(?:[^\\\n]|\\\n)+", block_with("fcn-train --data"))
+    check, train, evaluate, serve = re.findall(r"(?:[^\\\n]|\\\n)+", block_with("fcn-train --data"))
+    run(check, checkout)
+    assert (checkout / "check.html").stat().st_size
     run(f"{train} --epochs 0", checkout)
     run(evaluate, checkout)
     port, command = free_port(), ["bash", "-c", without_setup(serve.replace("make serve", "exec make serve"))]
