@@ -20,29 +20,40 @@ LEAST_GAIN = 0.16  # by which the share of a mask's borders on edges must be hig
 ROWS = 512  # photos that are compared with all masks at once
 
 
-def edge_cells(pixels: npt.NDArray[np.uint8]) -> str:
-    """Which of 64x64 cells of an RGB image (H, W, 3) differ most from a neighbour, as `swapped` takes it."""
-    values = np.asarray(Image.fromarray(pixels).resize((SIDE, SIDE), Image.Resampling.BOX), np.int16)
-    strength = np.zeros((SIDE, SIDE), np.int16)
+def edge_strength(pixels: npt.NDArray[np.uint8], side: int) -> npt.NDArray[np.int16]:
+    """By how much each of side x side cells of an RGB image (H, W, 3) differs from a neighbour at most, int16."""
+    values = np.asarray(Image.fromarray(pixels).resize((side, side), Image.Resampling.BOX), np.int16)
+    strength = np.zeros((side, side), np.int16)
     across, down = (np.abs(np.diff(values, axis=axis)).max(2) for axis in (1, 0))
     for part, steps in (
         (strength[:, 1:], across), (strength[:, :-1], across), (strength[1:], down), (strength[:-1], down),
     ):  # fmt: skip
         np.maximum(part, steps, out=part)
-    return _pack(strength >= max(1, np.quantile(strength, 1 - EDGES)))
+    return strength
 
 
-def border_cells(ids: Ids) -> str:
-    """Which of 64x64 cells of a mask (H, W) have another id than a neighbour, the frame's rim apart, as `swapped` takes it."""
-    rows, columns = (((np.arange(SIDE) + 0.5) * side / SIDE).astype(int) for side in ids.shape)
+def border_mask(ids: Ids, side: int) -> Cells:
+    """Which of side x side cells of a mask (H, W) have another id than a neighbour, the frame's rim apart."""
+    rows, columns = (((np.arange(side) + 0.5) * length / side).astype(int) for length in ids.shape)
     cells = ids[np.ix_(rows, columns)]
-    borders = np.zeros((SIDE, SIDE), bool)
+    borders = np.zeros((side, side), bool)
     across, down = cells[:, 1:] != cells[:, :-1], cells[1:] != cells[:-1]
     for part, steps in ((borders[:, 1:], across), (borders[:, :-1], across), (borders[1:], down), (borders[:-1], down)):
         part |= steps
     inner = np.zeros_like(borders)
     inner[1:-1, 1:-1] = borders[1:-1, 1:-1]
-    return _pack(inner)
+    return inner
+
+
+def edge_cells(pixels: npt.NDArray[np.uint8]) -> str:
+    """Which of 64x64 cells of an RGB image (H, W, 3) differ most from a neighbour, as `swapped` takes it."""
+    strength = edge_strength(pixels, SIDE)
+    return _pack(strength >= max(1, np.quantile(strength, 1 - EDGES)))
+
+
+def border_cells(ids: Ids) -> str:
+    """Which of 64x64 cells of a mask (H, W) have another id than a neighbour, the frame's rim apart, as `swapped` takes it."""
+    return _pack(border_mask(ids, SIDE))
 
 
 def swapped(edges: Sequence[str], borders: Sequence[str]) -> list[tuple[int, int]]:

@@ -1,74 +1,67 @@
-"""Labels and images that can be read and may be wrong: copies, masks without labels, specks and rare classes."""
+"""Labels that can be read and may be wrong: masks without labels, specks, threads, other places, other files, rare classes."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 from training.data.borders import swapped
-from training.data.likeness import look_alike
 from training.data.problems import first_names
 from training.data.survey import Survey
 
+MOST_NAMED = 10
 SPECK = 2e-5  # share of a mask's pixels: 4 of 512x384, 15x15 of a photo of 12 megapixels
+SPECK_OF_USUAL, LARGE_SPECK = (
+    0.01,
+    2e-4,
+)  # a larger speck is less than this share of the class's usual pixels, and of the mask's
+EXCEPTIONS = 0.1  # what at most this share of a split's masks does, or one of them, may be a slip
 FEW_FRAMES, LEAST_FRAMES = 3, 10  # a class in fewer than 3 frames is rare, in a split of at least 10
 
 
 def doubtful_labels(survey: Survey) -> list[str]:
-    """Remarks on a split's frames, a line for each kind, with their number and the first names; reads no file."""
-    split = survey.split
-    name, notes = split.name, []
-    if copies := _copied_images(survey):
-        notes.append(f"{len(copies)} images of {name!r} are copies of another, byte for byte: {first_names(copies)}")
-    if same := _copied_masks(survey):
-        notes.append(
-            f"{len(same)} masks of {name!r} are the same file as another image's: {first_names(same)}; one image has the "
-            "other's labels, unless both show the same"
-        )
-    counts = survey.class_pixels
-    if empty := [frame.mask for frame, row in zip(split.frames, counts, strict=True) if not row.any()]:
-        notes.append(f"{len(empty)} masks of {name!r} hold no class, only void: {first_names(empty)}")
-    if specks := _specks(survey):
-        notes.append(f"{len(specks)} masks of {name!r} show a class by a speck alone, as by a slip: {first_names(specks)}")
-    frames_of_class = (counts > 0).sum(0).tolist()
-    rare = [
-        f"{label} ({frames})"
-        for label, frames in zip(split.labels.names, frames_of_class, strict=True)
-        if 0 < frames < FEW_FRAMES and len(counts) >= LEAST_FRAMES
+    """Remarks on a split's masks, a line for each kind, with their number and the first names; reads no file."""
+    name = survey.split.name
+    kinds = [
+        (
+            [f"{mask} ({place})" for mask, place in _better_places(survey)],
+            "masks of {} do not fit their image as they lie; their borders would lie on its edges if they were: {}",
+        ),
+        (_copied_masks(survey), "masks of {} hold the same labels as another image's, one of which may be wrong: {}"),
+        (
+            [str(frame.mask) for frame, row in zip(survey.split.frames, survey.class_pixels, strict=True) if not row.any()],
+            "masks of {} hold no class, only void: {}",
+        ),
+        (_single_classes(survey), "masks of {} show one class alone, as if objects had been left out: {}"),
+        (_specks(survey), "masks of {} show a class by a speck alone, as by a slip: {}"),
+        (_threads(survey), "masks of {} show a class by thin lines alone, as scaling or JPEG leaves between others: {}"),
+        (
+            _other_kinds(survey),
+            "masks of {} are files of another kind than the others, so their values may mean other classes: {}",
+        ),
     ]
-    if rare:
-        notes.append(
-            f"{len(rare)} of {len(split.labels)} classes are shown by fewer than {FEW_FRAMES} of the {len(counts)} frames of "
-            f"{name!r}: {first_names(rare, 10)}"
-        )
-    return notes
+    return [f"{len(names)} {text.format(repr(name), first_names(names, MOST_NAMED))}" for names, text in kinds if names]
 
 
-def similar_frames(train: Survey, validation: Survey) -> list[tuple[int, int]]:
-    """The indices of frames of train and validation whose images look alike, without those of equal files.
-
-    Both surveys must have read pixels.
-    """
-    hashes = ([str(record.image_hash) for record in survey.records] for survey in (train, validation))
+def rare_classes(survey: Survey) -> list[str]:
+    """A remark on the classes that few of the split's frames show, if there are any."""
+    split, counts = survey.split, survey.class_pixels
+    if len(counts) < LEAST_FRAMES:
+        return []
+    rare = []
+    for index, label in enumerate(split.labels.names):
+        frames = [frame.name for frame, row in zip(split.frames, counts, strict=True) if row[index]]
+        if 0 < len(frames) < FEW_FRAMES:
+            rare.append(f"{label} ({', '.join(frames)})")
+    if not rare:
+        return []
     return [
-        (first, second)
-        for first, second in look_alike(*hashes)
-        if train.records[first].image_sha256 != validation.records[second].image_sha256
+        f"{len(rare)} of {len(split.labels)} classes are shown by fewer than {FEW_FRAMES} of the {len(counts)} frames of "
+        f"{split.name!r}: {first_names(rare, MOST_NAMED)}"
     ]
-
-
-def similar_note(train: Survey, validation: Survey, pairs: list[tuple[int, int]]) -> str:
-    """A remark on the pairs of `similar_frames`, of which there is at least one."""
-    in_train: dict[int, int] = {second: first for first, second in reversed(pairs)}
-    examples = [
-        f"{validation.split.frames[second].image} like {train.split.frames[first].image}"
-        for second, first in sorted(in_train.items())
-    ]
-    return (
-        f"{len(in_train)} of {len(validation.records)} images of {validation.split.name!r} look like images of "
-        f"{train.split.name!r}, as recompressed copies and neighbouring frames do: {first_names(examples)}; move them into one "
-        "split, else the score is too good to be true"
-    )
 
 
 def swapped_masks(surveys: Sequence[Survey]) -> list[str]:
@@ -81,41 +74,94 @@ def swapped_masks(surveys: Sequence[Survey]) -> list[str]:
     pairs = swapped([str(record.edge_cells) for record in records], [str(record.border_cells) for record in records])
     if not pairs:
         return []
-    names = first_names(f"{frames[first].mask} and {frames[other].mask}" for first, other in pairs)
+    names = first_names((f"{frames[first].mask} and {frames[other].mask}" for first, other in pairs), MOST_NAMED)
     return [f"{len(pairs)} pairs of masks fit each other's image better than their own, as if they were swapped: {names}"]
 
 
-def _copied_images(survey: Survey) -> list[str]:
-    """Pairs of image files of a split with the same bytes, as `b.jpg like a.jpg`."""
-    firsts: dict[str, Path] = {}
-    pairs = []
-    for frame, record in zip(survey.split.frames, survey.records, strict=True):
-        first = firsts.setdefault(record.image_sha256, frame.image)
-        if first != frame.image:
-            pairs.append(f"{frame.image} like {first}")
-    return list(dict.fromkeys(pairs))  # once each: a frame may be listed twice
+def _better_places(survey: Survey) -> list[tuple[Path, str]]:
+    pairs = zip(survey.split.frames, survey.records, strict=True)
+    return [(frame.mask, record.better_place) for frame, record in pairs if record.better_place]
 
 
 def _copied_masks(survey: Survey) -> list[str]:
-    """Pairs of mask files of a split with the same bytes, for different images, as `b.png like a.png`.
+    """Pairs of masks of a split with the same ids, for different images, as `b.png like a.png`.
 
     Masks of a single class are left out, since many images may share them.
     """
     firsts: dict[str, tuple[Path, str]] = {}
     pairs = []
     for frame, record in zip(survey.split.frames, survey.records, strict=True):
-        first, image = firsts.setdefault(record.mask_sha256, (frame.mask, record.image_sha256))
+        first, image = firsts.setdefault(record.ids_sha256, (frame.mask, record.image_sha256))
         if first != frame.mask and image != record.image_sha256 and len(record.pixels) > 1:
             pairs.append(f"{frame.mask} like {first}")
-    return list(dict.fromkeys(pairs))
+    return list(dict.fromkeys(pairs))  # once each: a frame may be listed twice
+
+
+def _single_classes(survey: Survey) -> list[str]:
+    """Masks that show nothing but one class and void, if they are exceptions."""
+    shown = survey.class_pixels > 0
+    single = np.flatnonzero(shown.sum(1) == 1)
+    if not _are_exceptions(len(single), len(shown)):
+        return []
+    names = survey.split.labels.names
+    return [f"{survey.split.frames[index].mask} ({names[int(shown[index].argmax())]})" for index in single.tolist()]
 
 
 def _specks(survey: Survey) -> list[str]:
-    labels = survey.split.labels
+    """Masks with few pixels of a class, absolutely or beside what other masks of the split show of it."""
+    counts, names = survey.class_pixels, survey.split.labels.names
+    sizes = np.array([record.size[0] * record.size[1] for record in survey.records], np.int64)
     specks = []
-    for frame, record, row in zip(survey.split.frames, survey.records, survey.class_pixels, strict=True):
-        most = SPECK * record.size[0] * record.size[1]
-        specks += [
-            f"{frame.mask} ({labels.names[index]}, {pixels} pixels)" for index, pixels in enumerate(row) if 0 < pixels < most
-        ]
-    return specks
+    for index, name in enumerate(names):
+        shares = counts[:, index] / np.maximum(1, sizes)
+        usual = float(np.median(shares[shares > 0])) if shares.any() else 0.0
+        most = max(SPECK, min(LARGE_SPECK, usual * SPECK_OF_USUAL))
+        specks += [(int(frame), name) for frame in np.flatnonzero((shares > 0) & (shares < most))]
+    column = {name: index for index, name in enumerate(names)}
+    return [
+        f"{survey.split.frames[frame].mask} ({name}, {counts[frame, column[name]]} pixels)" for frame, name in sorted(specks)
+    ]
+
+
+def _threads(survey: Survey) -> list[str]:
+    """Masks in which a class is thin everywhere, if it is so in exceptions alone."""
+    split = survey.split
+    thin, thick = _classes_of(survey, inside=True), _classes_of(survey, inside=False)
+    totals = Counter(class_id for classes in thin for class_id in classes)
+    solid = Counter(class_id for classes in thick for class_id in classes)
+    specks = set(_specks(survey))
+    names = []
+    for frame, classes, row in zip(split.frames, thin, survey.class_pixels, strict=True):
+        for class_id in sorted(classes):
+            text = f"{frame.mask} ({split.labels.names[class_id]}, {row[class_id]} pixels)"
+            if _are_exceptions(totals[class_id], totals[class_id] + solid[class_id]) and text not in specks:
+                names.append(text)
+    return names
+
+
+def _classes_of(survey: Survey, *, inside: bool) -> list[set[int]]:
+    """For each frame, the classes all of whose ids in the mask are thin (inside), or those of which an id is not."""
+    table, number = survey.split.mapping.table, len(survey.split.labels)
+    result = []
+    for record in survey.records:
+        solid = {int(table[source]) for source in record.pixels if source not in record.thin}
+        classes = {int(table[source]) for source in record.pixels} - solid if inside else solid
+        result.append({class_id for class_id in classes if class_id < number})
+    return result
+
+
+def _other_kinds(survey: Survey) -> list[str]:
+    """Masks that are files of an exceptional kind, if nearly all others are of one."""
+    kinds = Counter(record.kind for record in survey.records)
+    if not kinds or not _are_exceptions(kinds.total() - kinds.most_common(1)[0][1], kinds.total()):
+        return []
+    usual = kinds.most_common(1)[0][0]
+    return [
+        f"{frame.mask} ({record.kind}, not {usual})"
+        for frame, record in zip(survey.split.frames, survey.records, strict=True)
+        if record.kind != usual
+    ]
+
+
+def _are_exceptions(number: int, total: int) -> bool:
+    return number <= max(1, int(EXCEPTIONS * total)) and total > 2 * number

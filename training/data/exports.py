@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from training.data.coco.files import Document, make_document
+from training.data.hints import BRUSH_MASK
 from training.data.label_studio import read_label_studio
 from training.data.labelme import labelme_files, read_labelme
-from training.data.layouts import BRUSH_MASK
 from training.data.problems import DataError, first_names
 from training.data.text_files import read_text
 

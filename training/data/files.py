@@ -9,6 +9,7 @@ from pathlib import Path
 from imaging.decoding import IMAGE_ENDINGS
 
 MASK_ENDINGS = (".png",)
+UNREAD_ENDINGS = (".heic", ".heif", ".dng", ".jxl", ".jp2", ".cr2", ".cr3", ".nef", ".arw")  # of photos
 # of two files with one name, the PNG may be the mask, so the photo comes first
 PHOTO_ENDINGS = (*(ending for ending in IMAGE_ENDINGS if ending not in MASK_ENDINGS), *MASK_ENDINGS)
 # Linux allows names that are not UTF-8; Python decodes them with this error handler
@@ -23,6 +24,12 @@ def is_image(path: Path) -> bool:
 def images_below(folder: Path) -> list[Path]:
     """All images in a folder and its subfolders, sorted."""
     return sorted(path for path in folder.rglob("*") if is_image(path))
+
+
+def unread_photos(folder: Path) -> list[Path]:
+    """The photos directly in a folder whose ending says a format that is not read, sorted."""
+    paths = folder.iterdir() if folder.is_dir() else ()
+    return sorted(path for path in paths if path.suffix.lower() in UNREAD_ENDINGS and not path.name.startswith("."))
 
 
 def normal_name(name: str) -> str:

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from training.data.doubts import doubtful_labels, similar_frames, similar_note, swapped_masks
+from training.data.copies import copied_images, similar_frames, similar_note
+from training.data.doubts import MOST_NAMED, doubtful_labels, rare_classes, swapped_masks
 from training.data.groups import shared_frames
 from training.data.problems import DataError, first_names, raise_all
 from training.data.survey import Survey
@@ -57,17 +58,20 @@ class Report:
         frames = list(zip(split.frames, self.survey.records, strict=True))
         notes = list(split.notes)
         if pairs := [(frame.mask, *record.contradiction) for frame, record in frames if record.contradiction]:
-            path, value, other = pairs[0]
+            _, value, other = pairs[0]
             names = split.source_labels.names
+            paths = first_names((path for path, *_ in pairs), MOST_NAMED)
             notes.append(
-                f"{len(pairs)} masks have a palette that contradicts the classes' colours, such as {path}: the value {value} "
-                f"is {names[value]!r} and has the colour of {names[other]!r}; if colours count, --masks colors"
+                f"{len(pairs)} masks have a palette that contradicts the classes' colours: {paths}; in the first, the value "
+                f"{value} is {names[value]!r} and has the colour of {names[other]!r}; if colours count, --masks colors"
             )
         if black_and_white := [frame.mask for frame, record in frames if record.is_black_and_white]:
             notes.append(
-                f"{len(black_and_white)} masks of {split.name!r} hold 0 and 255 alone, such as {first_names(black_and_white)}: "
-                "255 is void, not an object; save objects as 1, or give --masks colors"
+                f"{len(black_and_white)} masks of {split.name!r} hold 0 and 255 alone, such as "
+                f"{first_names(black_and_white, MOST_NAMED)}: 255 is void, not an object; save objects as 1, or give "
+                "--masks colors"
             )
+        notes += [*doubtful_labels(self.survey), *copied_images(self.survey)]
         if turned := [frame.image for frame, record in frames if record.is_orientation_ambiguous]:
             notes.append(
                 f"{len(turned)} images of {split.name!r} are turned by EXIF, such as {first_names(turned)}: masks are read as "
@@ -77,7 +81,7 @@ class Report:
             notes.append(
                 f"{len(missing)} of {len(labels)} classes are never shown in {split.name!r}: {first_names(missing, 10)}"
             )
-        return notes + doubtful_labels(self.survey)
+        return notes + rare_classes(self.survey)
 
 
 def report_all(surveys: Sequence[Survey]) -> list[Report]:
@@ -95,7 +99,7 @@ def pair_errors(train: Survey, validation: Survey) -> list[DataError]:
 def pair_notes(train: Survey, validation: Survey) -> list[str]:
     """What may be wrong with two splits and between them, a line for each remark."""
     lines = [*Report(train).notes, *Report(validation).notes]
+    lines[:0] = swapped_masks([train, validation])
     if pairs := similar_frames(train, validation):
         lines.append(similar_note(train, validation, pairs))
-    lines += swapped_masks([train, validation])
     return list(dict.fromkeys(lines))  # once each: two splits in one folder have notes in common

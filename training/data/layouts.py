@@ -7,15 +7,24 @@ from __future__ import annotations
 
 import hashlib
 import posixpath
-import re
 from collections import Counter
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from imaging.decoding import IMAGE_ENDINGS
 from training.data import camvid
-from training.data.files import MASK_ENDINGS, NAME_ENCODING, Folders, images_below, normal_name, without_ending
+from training.data.files import (
+    MASK_ENDINGS,
+    NAME_ENCODING,
+    Folders,
+    images_below,
+    normal_name,
+    unread_photos,
+    without_ending,
+)
+from training.data.hints import mask_hint
 from training.data.problems import DataError as DataError
 from training.data.problems import first_names, raise_all
 from training.data.text_files import read_text
@@ -30,7 +39,6 @@ SPLITS = ("train", "val")
 VOC_MASKS = ("SegmentationClass", "SegmentationClassAug", "SegmentationClassPNG")
 PIXEL_CLASSES = "_classes.csv"  # Roboflow's "Semantic Segmentation Masks": one in the folder of each split
 ROBOFLOW_MASK = "_mask"  # appended to an image's name
-BRUSH_MASK = re.compile(r"task-\d+-annotation-\d+-by-")  # Label Studio's PNG export: one file for each label
 
 
 @dataclass(frozen=True)
@@ -63,22 +71,9 @@ class Listing:
         elif image_files and mask_files:
             self.frames.append(Frame(name, image_files[0], mask_files[0]))
         elif image_files:
-            self.missing.append(DataError(f"{masks[0]}.png: no such mask{self._hint(masks[0])}"))
+            self.missing.append(DataError(f"{masks[0]}.png: no such mask{mask_hint(self.folders, masks[0], image.parent)}"))
         else:
             self.missing.append(DataError(f"{image}: no such image (with {', '.join(IMAGE_ENDINGS)})"))
-
-    def _hint(self, mask: Path) -> str:
-        """The likely reason why a mask is missing, to append to the error; empty if there is none."""
-        if other := self.folders.find(mask):
-            return f"; {other.name} is no PNG: export masks as PNG"
-        names = self.folders.images(mask.parent)
-        if longer_name := next((name for name in names if name.startswith((f"{mask.name}_", f"{mask.name}-"))), None):
-            return f"; there is {names[longer_name][0].name}; rename it: a mask has the name of its image"
-        if any(BRUSH_MASK.match(name) for name in names):
-            return "; Label Studio's PNGs hold one label each: export JSON, and make masks of it with fcn-import"
-        if (mask.parent.parent / "labelmap.txt").is_file():
-            return "; CVAT writes no mask for an image without objects: remove the image from the list, or draw its background"
-        return ""
 
     def names(self, folder: Path) -> list[str]:
         """The names of a folder's images without endings; raises `DataError` for two images of one name."""
@@ -89,6 +84,8 @@ class Listing:
             )
         if nested := [path for path in images_below(folder) if path.parent != folder]:
             self.notes.append(f"{len(nested)} images in folders of {folder} are left out: {first_names(nested)}")
+        if unread := unread_photos(folder):
+            self.notes.append(f"{len(unread)} files are of no kind that is read and are left out: {first_names(unread, 10)}")
         return list(images)
 
     def note_unmatched(self, images: Path, masks: Path) -> None:
@@ -97,7 +94,7 @@ class Listing:
             str(files[0]) for name, files in self.folders.images(masks).items() if not self.folders.find(images / name)
         ]
         if unmatched:
-            self.notes.append(f"{len(unmatched)} masks have no image and are left out: {first_names(unmatched)}")
+            self.notes.append(f"{len(unmatched)} masks have no image and are left out: {first_names(unmatched, 10)}")
 
 
 def find_frames(root: Path, split: str) -> list[Frame]:
@@ -180,6 +177,7 @@ def _plain(listing: Listing, root: Path, split: str) -> None:
     images, masks = root / "images", root / "masks"
     if _list_file(root, split):
         names = [without_ending(_below(images, line)) for line in _lines(root, split)]
+        _note_unlisted(listing, root, images)
     elif (images / split).is_dir():
         if outside := [files[0] for files in listing.folders.images(images).values()]:
             listing.notes.append(
@@ -196,6 +194,18 @@ def _plain(listing: Listing, root: Path, split: str) -> None:
     for name in names:
         listing.add(name, images / name, masks / name)
     listing.note_unmatched(images, masks)
+
+
+def _note_unlisted(listing: Listing, root: Path, images: Path) -> None:
+    """Adds a note on images that none of the folder's lists names."""
+    listed: set[str] = set()
+    for path in root.glob("*.txt"):
+        with suppress(DataError):  # a text that is no list
+            listed.update(without_ending(_below(images, line)) for line in _lines(root, path.stem))
+    names = {normal_name(path.relative_to(images).with_suffix("").as_posix()): path for path in images_below(images)}
+    unlisted = [path for name, path in names.items() if name not in listed]
+    if unlisted:
+        listing.notes.append(f"{len(unlisted)} images are in no list and are left out: {first_names(unlisted, 10)}")
 
 
 def _below(images: Path, line: str) -> str:

@@ -57,6 +57,14 @@ class MaskFile:
         """Whether the mask is a grey or palette image, so that its values can be ids."""
         return self.pixels.ndim == 2
 
+    @property
+    def kind(self) -> str:
+        """How the file holds its values: `RGB`, `palette`, `grey` of 8 bits, or grey of other bits."""
+        if not self.has_ids:
+            return "RGB"
+        bits = self.white.bit_length()
+        return "palette" if self.palette is not None else "grey" if bits == 8 else f"grey of {bits} bit{'s' * (bits > 1)}"
+
     def ids(self, labels: LabelSet) -> Ids:
         """The pixel values of a grey or palette image as uint8 ids; raises `MaskError` for a value that is no class or void."""
         allowed = {*range(len(labels)), labels.ignore_index, 255}

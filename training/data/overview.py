@@ -35,7 +35,7 @@ def facts(survey: Survey) -> list[str]:
     """Lines on a split: the number of frames, their sizes, the kinds of masks, and how many images EXIF turns."""
     records = survey.records
     sizes = Counter(f"{record.size[1]}x{record.size[0]}" for record in records).most_common()
-    kinds = Counter("colour" if record.is_colored else "palette" if record.has_palette else "grey" for record in records)
+    kinds = Counter(record.kind for record in records)
     turned = sum(record.orientation != 1 for record in records)
     listed = first_names((f"{size} ({count})" for size, count in sizes), MOST_SIZES)
     return [

@@ -23,48 +23,53 @@ from imaging.errors import ImageError
 from imaging.formats.headers import JPEG
 from model.whole_file import PARTIAL, whole_file
 from training.data.borders import border_cells, edge_cells
-from training.data.extents import typical_extents
+from training.data.extents import thin_ids, typical_extents
 from training.data.files import NAME_ENCODING
 from training.data.likeness import image_hash
 from training.data.masks import decode_mask, interpret
 from training.data.orientation import read_orientation, swaps_sides, turn_upright
+from training.data.placement import better_place, fits_better
 from training.data.problems import DataError, raise_all
 from training.data.split import Split
 
 FILE = "survey.json"
-VERSION = 4  # of the records; another number makes every run read its data set again
+VERSION = 5  # of the records; another number makes every run read its data set again
 
 
 class FrameRecord(BaseModel):
     """What an image and its mask hold.
 
-    image_sha256, mask_sha256: of the files. image_bytes: the size of the image file. size: (height, width) of the upright
-    image, and of its mask. pixels: for each class id of the source labels, the number of the mask's pixels; void included.
-    is_colored: whether the mask is an RGB image that is read by the classes' colours. has_palette: whether it is a palette
-    image. contradiction: the first class id whose palette colour belongs to another class, and that class's id.
-    is_black_and_white: whether the mask holds only 0 and 255. orientation: of the image, by EXIF. is_orientation_ambiguous:
-    whether EXIF turns the image and the mask fits both the upright and the stored image.
-    extents: `typical_extents` of the mask's source ids. image_hash: `training.data.likeness.image_hash` of the upright image.
-    edge_cells, border_cells: `training.data.borders` of the upright image and its mask. All four are empty if only the image's
-    header was read.
+    image_sha256, mask_sha256: of the files. ids_sha256: of the mask's source ids. image_bytes: the size of the image file.
+    size: (height, width) of the upright image, and of its mask. pixels: for each class id of the source labels, the number of
+    the mask's pixels; void included. is_colored: whether the mask is an RGB image that is read by the classes' colours.
+    contradiction: the first class id whose palette colour belongs to another class, and that class's id. kind: of the mask,
+    as `MaskFile.kind` says. is_black_and_white: whether the mask holds only 0 and 255. orientation: of the image, by EXIF.
+    is_orientation_ambiguous: whether EXIF turns the image, and neither size nor borders tell that the mask was drawn on the
+    upright one. extents, thin: `typical_extents` and `thin_ids` of the mask's source ids. image_hash:
+    `training.data.likeness.image_hash` of the upright image. edge_cells, border_cells: `training.data.borders` of the upright
+    image and its mask. better_place: `training.data.placement.better_place`, None if the mask lies well. From extents on, all
+    are empty if only the image's header was read.
     """
 
     model_config = ConfigDict(frozen=True)
 
     image_sha256: str
     mask_sha256: str
+    ids_sha256: str
     image_bytes: int
     is_jpeg: bool
     size: tuple[int, int]
     pixels: dict[int, int]
     is_colored: bool
     contradiction: tuple[int, int] | None
-    has_palette: bool
+    kind: str
     orientation: int
     extents: dict[int, float]
+    thin: list[int]
     image_hash: str | None
     edge_cells: str | None
     border_cells: str | None
+    better_place: str | None
     is_orientation_ambiguous: bool
     is_black_and_white: bool
 
@@ -206,6 +211,7 @@ def _read(split: Split, index: int, pixels: bool) -> FrameRecord:
     return FrameRecord(
         image_sha256=hashlib.sha256(data).hexdigest(),
         mask_sha256=hashlib.sha256(mask_data).hexdigest(),
+        ids_sha256=hashlib.sha256(str(ids.shape).encode() + ids.tobytes()).hexdigest(),
         image_bytes=len(data),
         is_jpeg=data.startswith(JPEG),
         size=size,
@@ -213,18 +219,24 @@ def _read(split: Split, index: int, pixels: bool) -> FrameRecord:
         # an all-black mask may hold colours or ids, so it counts as coloured
         is_colored=not mask.has_ids and not (mask.repeats_ids(split.source_labels) and bool(mask.pixels.any())),
         contradiction=mask.contradiction(split.source_labels, split.colors) if reads_ids else None,
-        has_palette=mask.palette is not None,
+        kind=mask.kind,
         orientation=orientation,
         extents=typical_extents(ids) if pixels else {},
+        thin=thin_ids(ids) if pixels else [],
         image_hash=None if image is None else image_hash(image),
         edge_cells=None if image is None else edge_cells(image),
         border_cells=None if image is None else border_cells(ids),
-        # if EXIF swaps sides of different lengths, a mask fits only one of the two images
-        is_orientation_ambiguous=split.drawn_on == "upright"
-        and orientation != 1
-        and (not swaps_sides(orientation) or size[0] == size[1]),
+        better_place=None if image is None else better_place(image, ids),
+        is_orientation_ambiguous=split.drawn_on == "upright" and _is_ambiguous(image, ids, orientation),
         is_black_and_white=reads_ids and mask.is_black_and_white,
     )
+
+
+def _is_ambiguous(image: npt.NDArray[np.uint8] | None, ids: npt.NDArray[np.uint8], orientation: int) -> bool:
+    """Whether a mask may have been drawn on the stored image, which EXIF turns."""
+    if orientation == 1 or (swaps_sides(orientation) and ids.shape[0] != ids.shape[1]):
+        return False  # if EXIF swaps sides of different lengths, a mask fits only one of the two images
+    return image is None or not fits_better(image, ids, turn_upright(ids, orientation))
 
 
 def _bytes(path: Path) -> bytes:

@@ -119,6 +119,7 @@ def test_a_frame_that_is_listed_twice_is_told(tmp_path: Path) -> None:
     for turn, name in enumerate("abc"):
         write_frame(tmp_path / "images" / f"{name}.jpg", tmp_path / "masks" / f"{name}.png", np.roll(IDS, turn))
     (tmp_path / "train.txt").write_text("a\nb\nb.jpg\n")
+    (tmp_path / "val.txt").write_text("c\n")
     split = get_split(tmp_path, "train", FOUR)
     assert [frame.name for frame in split.frames] == ["a", "b", "b"]
     assert notes(split) == ["1 frames are listed more than once in 'train', and used as often: b"]
@@ -232,9 +233,10 @@ def test_palettes_that_contradict_the_classes_are_told_once(tmp_path: Path) -> N
     assert [split.mask(index).tolist() for index in range(3)] == [ids.tolist() for ids in frames.values()]
     note, copies = notes(split)
     assert copies.startswith("1 images of 'train' are copies of another")
+    names = ", ".join(f"{tmp_path}/SegmentationClass/{name}.png" for name in "abc")
     assert note == (
-        f"3 masks have a palette that contradicts the classes' colours, such as {tmp_path}/SegmentationClass/a.png: the "
-        "value 1 is 'leaf' and has the colour of 'berry'; if colours count, --masks colors"
+        f"3 masks have a palette that contradicts the classes' colours: {names}; in the first, the value 1 is 'leaf' and has "
+        "the colour of 'berry'; if colours count, --masks colors"
     )
     swapped = get_split(tmp_path, "train", labels, meaning="colors")
     assert [swapped.mask(index).tolist() for index in range(3)] == [[[0, 2, 255]], [[0, 1, 255]], [[0, 2, 255]]]

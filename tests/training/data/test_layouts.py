@@ -219,7 +219,7 @@ def test_images_beside_the_folders_of_splits_are_told(tmp_path: Path) -> None:
     ]
 
 
-@pytest.mark.parametrize("ending", ["_mask", "-labelIds"])
+@pytest.mark.parametrize("ending", ["_mask", "-labelIds", ".jpg"])
 def test_masks_of_longer_names_are_told(tmp_path: Path, ending: str) -> None:
     write_plain(tmp_path, "a")
     (tmp_path / "train.txt").write_text("a\n")
@@ -277,3 +277,32 @@ def test_a_line_of_camvid_s_colours_that_is_none_is_told(tmp_path: Path, line: s
     (tmp_path / "label_colors.txt").write_text(f"128 0 0 Building\n{line}\n")
     with pytest.raises(ValueError, match=rf"label_colors\.txt: a line must be written red green blue name, got '{line}'"):
         published_colors(tmp_path)
+
+
+@pytest.mark.parametrize(("image", "mask"), [("IMG_1033", "IMG-1033"), ("IMG_1033", "img_1033")])
+def test_a_mask_of_a_misspelt_name_is_told(tmp_path: Path, image: str, mask: str) -> None:
+    """Of the masks without an image, the one whose name is near."""
+    write_plain(tmp_path, "IMG_1032", "IMG_1034", image)
+    (tmp_path / "train.txt").write_text(f"{image}\n")
+    (tmp_path / "masks" / f"{image}.png").rename(tmp_path / "masks" / f"{mask}.png")
+    with pytest.raises(DataError, match=rf"{image}\.png: no such mask; there is {mask}\.png; rename it"):
+        names(tmp_path, "train")
+
+
+def test_images_that_no_list_names_are_told(tmp_path: Path) -> None:
+    write_plain(tmp_path, "a", "b", "c", "d")
+    (tmp_path / "train.txt").write_text("a\nimages/b.jpg\n")
+    (tmp_path / "val.txt").write_text("c.jpg\n")
+    (tmp_path / "readme.txt").write_bytes(b"\xff\xfe\x00")
+    note = f"1 images are in no list and are left out: {tmp_path / 'images' / 'd.jpg'}"
+    assert list_frames(tmp_path, "train").notes == [note]
+    assert list_frames(tmp_path, "val").notes == [note]
+    (tmp_path / "test.txt").write_text("d\n")
+    assert list_frames(tmp_path, "train").notes == []
+
+
+def test_photos_of_a_kind_that_is_not_read_are_told(tmp_path: Path) -> None:
+    write_plain(tmp_path, *(f"leaf{index}" for index in range(12)))
+    path = tmp_path / "images" / "IMG_0042.HEIC"
+    path.write_bytes(b"photo")
+    assert f"1 files are of no kind that is read and are left out: {path}" in list_frames(tmp_path, "train").notes

@@ -49,3 +49,11 @@ def test_the_hash_says_where_brightness_rises() -> None:
 
 def test_lists_without_images_have_no_pairs() -> None:
     assert look_alike([], ["00" * 16]) == look_alike(["00" * 16], []) == []
+
+
+def test_mirrored_and_turned_copies_look_alike() -> None:
+    originals = [image_hash(photo) for photo in photos()]
+    for turns in range(4):
+        for step in (1, -1):
+            copies = [image_hash(np.ascontiguousarray(np.rot90(photo, turns)[:, ::step])) for photo in photos()]
+            assert look_alike(originals, copies) == [(index, index) for index in range(6)]

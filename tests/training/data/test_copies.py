@@ -1,0 +1,82 @@
+"""Images of one split that are copies of each other are named, and whether their labels agree."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from PIL import Image, ImageOps
+
+from model.labels import numbered_labels
+from training.data.copies import copied_images
+from training.data.datasets import get_split
+from training.data.survey import survey_all
+
+LABELS = numbered_labels(["soil", "leaf"])
+Ids = npt.NDArray[np.uint8]
+
+
+def photo(seed: int) -> Image.Image:
+    blocks = np.random.default_rng(seed).integers(0, 256, (7, 9, 3), dtype=np.uint8)
+    return Image.fromarray(blocks).resize((320, 240), Image.Resampling.BICUBIC)
+
+
+def mask(seed: int) -> Ids:
+    ids = np.zeros((240, 320), np.uint8)
+    ids[20 : 100 + 9 * seed, 30:200] = 1
+    return ids
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    for seed in range(8):
+        add(tmp_path, f"f{seed}", photo(seed), mask(seed))
+    return tmp_path
+
+
+def add(root: Path, name: str, image: Image.Image, ids: Ids) -> None:
+    for kind in ("images", "masks"):
+        (root / kind).mkdir(exist_ok=True)
+    image.save(root / "images" / f"{name}.jpg")
+    Image.fromarray(ids).save(root / "masks" / f"{name}.png")
+    with (root / "train.txt").open("a") as lines:
+        lines.write(f"{name}\n")
+
+
+def remarks(root: Path) -> list[str]:
+    (survey,) = survey_all([get_split(root, "train", LABELS)])
+    return [remark.replace(f"{root}/images/", "") for remark in copied_images(survey)]
+
+
+def cropped(image: Image.Image) -> Image.Image:
+    return image.crop((6, 4, 316, 236))
+
+
+@pytest.mark.parametrize("change", [ImageOps.mirror, ImageOps.flip, cropped, lambda image: image.resize((160, 120))])
+def test_a_changed_copy_is_told_with_whether_its_labels_differ(
+    root: Path, change: Callable[[Image.Image], Image.Image]
+) -> None:
+    assert remarks(root) == []
+    ids = np.asarray(change(Image.fromarray(mask(3))))
+    add(root, "g", change(photo(3)), ids)
+    text = "1 images of 'train' look like another, as scaled, cropped, mirrored or recompressed copies do: g.jpg like f3.jpg"
+    assert remarks(root) == [text]
+    Image.fromarray(np.where(ids == 1, 0, 1).astype(np.uint8)).save(root / "masks" / "g.png")
+    assert remarks(root) == [f"{text} (their labels differ)"]
+
+
+def test_an_equal_file_with_other_labels_is_told_so(root: Path) -> None:
+    add(root, "g", photo(2), mask(2))
+    text = "1 images of 'train' are copies of another, byte for byte: g.jpg like f2.jpg"
+    assert remarks(root) == [text]
+    Image.fromarray(mask(1)).save(root / "masks" / "g.png")
+    assert remarks(root) == [f"{text} (their labels differ)"]
+
+
+def test_nothing_is_told_of_the_frames_of_a_video(root: Path) -> None:
+    for step in range(4):
+        add(root, f"g{step}", photo(5).crop((step, 0, 310 + step, 240)), mask(5)[:, step : 310 + step])
+    assert remarks(root) == []

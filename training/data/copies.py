@@ -1,0 +1,94 @@
+"""Images that are copies of others, or look like them, in a split and between splits; reads no file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from training.data.likeness import look_alike
+from training.data.problems import first_names
+from training.data.survey import Survey
+
+MOST_NAMED = 10
+MOST_ALIKE = 0.1  # where more of a split's images look like another, they are of a video, and nothing is said
+OTHER_LABELS = 0.02  # share of the pixels by which the labels of two images that look alike differ
+
+
+def copied_images(survey: Survey) -> list[str]:
+    """Remarks on images of a split that are copies of another one of it, or look like it if the survey has read pixels."""
+    name, notes = survey.split.name, []
+    if copies := _equal_files(survey):
+        notes.append(
+            f"{len(copies)} images of {name!r} are copies of another, byte for byte: {first_names(copies, MOST_NAMED)}"
+        )
+    if alike := _alike(survey):
+        notes.append(
+            f"{len(alike)} images of {name!r} look like another, as scaled, cropped, mirrored or recompressed copies do: "
+            f"{first_names(alike, MOST_NAMED)}"
+        )
+    return notes
+
+
+def similar_frames(train: Survey, validation: Survey) -> list[tuple[int, int]]:
+    """The indices of frames of train and validation whose images look alike, without those of equal files.
+
+    Both surveys must have read pixels.
+    """
+    hashes = ([str(record.image_hash) for record in survey.records] for survey in (train, validation))
+    return [
+        (first, second)
+        for first, second in look_alike(*hashes)
+        if train.records[first].image_sha256 != validation.records[second].image_sha256
+    ]
+
+
+def similar_note(train: Survey, validation: Survey, pairs: list[tuple[int, int]]) -> str:
+    """A remark on the pairs of `similar_frames`, of which there is at least one."""
+    in_train: dict[int, int] = {second: first for first, second in reversed(pairs)}
+    examples = [
+        f"{validation.split.frames[second].image} like {train.split.frames[first].image}"
+        for second, first in sorted(in_train.items())
+    ]
+    return (
+        f"{len(in_train)} of {len(validation.records)} images of {validation.split.name!r} look like images of "
+        f"{train.split.name!r}, as copies and neighbouring frames do: {first_names(examples, MOST_NAMED)}; move them into one "
+        "split, else the score is too good to be true"
+    )
+
+
+def _equal_files(survey: Survey) -> list[str]:
+    """Pairs of image files of a split with the same bytes, as `b.jpg like a.jpg`."""
+    firsts: dict[str, int] = {}
+    pairs = []
+    for index, (frame, record) in enumerate(zip(survey.split.frames, survey.records, strict=True)):
+        first = firsts.setdefault(record.image_sha256, index)
+        if survey.split.frames[first].image != frame.image:
+            pairs.append(_pair(survey, index, first, survey.records[first].ids_sha256 != record.ids_sha256))
+    return list(dict.fromkeys(pairs))  # once each: a frame may be listed twice
+
+
+def _alike(survey: Survey) -> list[str]:
+    """Pairs of images of a split that look alike without being equal files, those with other labels first."""
+    hashes = [record.image_hash for record in survey.records if record.image_hash is not None]
+    if len(hashes) < len(survey.records):
+        return []
+    firsts: dict[int, int] = {}
+    for first, second in look_alike(hashes, hashes):
+        if first < second and survey.records[first].image_sha256 != survey.records[second].image_sha256:
+            firsts.setdefault(second, first)
+    if len(firsts) > max(1, MOST_ALIKE * len(hashes)) or 2 * len(firsts) >= len(hashes):
+        return []
+    counts = survey.class_pixels
+    shares = counts / np.maximum(1, counts.sum(1, keepdims=True))
+    differ = {
+        second: float(np.abs(shares[first] - shares[second]).sum()) / 2 >= OTHER_LABELS for second, first in firsts.items()
+    }
+    return [
+        _pair(survey, second, firsts[second], differ[second]) for second in sorted(firsts, key=lambda index: not differ[index])
+    ]
+
+
+def _pair(survey: Survey, second: int, first: int, differ: bool) -> str:
+    images: list[Path] = [survey.split.frames[index].image for index in (second, first)]
+    return f"{images[0]} like {images[1]}{' (their labels differ)' if differ else ''}"
