@@ -14,7 +14,7 @@ from cli.stores import SCHEMES
 from imaging.decoding import IMAGE_FORMATS, Limits
 from imaging.encoding import ImageFormat
 from imaging.rendering import ANSWER_FORMATS, MaskEncoding, PaletteName, Rendering, Topology, parse_classes
-from model.command_line import CommandParser, argument_type
+from model.command_line import ArgumentGroup, CommandParser, argument_type
 from model.inference.loading import PRECISIONS, RUNTIMES
 from model.inference.scaling import parse_side
 from model.inference.segmenter import Options
@@ -239,7 +239,7 @@ def options(args: argparse.Namespace) -> Options:
     return Options(tile=args.tile, rendering=rendering(args), **values)
 
 
-def _add_file(p: argparse._ActionsContainer, *names: str, **options: Any) -> None:
+def _add_file(p: ArgumentGroup, *names: str, **options: Any) -> None:
     """Adds an argument that names files; shells complete it with them."""
     p.add_argument(*names, **options).complete = FILE  # type: ignore[attr-defined]
 

@@ -11,10 +11,17 @@ from collections.abc import Callable
 from functools import cache, wraps
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn, Protocol, TypeVar
 
 Value = TypeVar("Value")
 WRONG_ARGUMENTS = 2  # exit status
+
+
+class ArgumentGroup(Protocol):
+    """Where arguments are added: a parser, or a group of one."""
+
+    def add_argument(self, *names: str, **options: Any) -> argparse.Action:
+        """Adds an argument, as `ArgumentParser.add_argument` does."""
 
 
 class CommandParser(argparse.ArgumentParser):

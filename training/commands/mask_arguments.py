@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from typing import get_args
 
+from model.command_line import ArgumentGroup
 from training.data.inspection import report_all
 from training.data.masks import Meaning
 from training.data.orientation import DrawnOn
@@ -13,7 +13,7 @@ from training.data.split import Split
 from training.data.survey import survey_all
 
 
-def add_split_arguments(p: argparse._ActionsContainer) -> None:
+def add_split_arguments(p: ArgumentGroup) -> None:
     """Adds `--labels`, `--class-map`, the arguments on masks, `--train-split` and `--val-split`."""
     p.add_argument(
         "--labels", help="classes of the masks: voc, camvid, or a file (default: the file in the data's folder, or its layout)"
@@ -24,7 +24,7 @@ def add_split_arguments(p: argparse._ActionsContainer) -> None:
     p.add_argument("--val-split", default="val", help="split to score on (default: val)")
 
 
-def add_mask_arguments(p: argparse._ActionsContainer) -> None:
+def add_mask_arguments(p: ArgumentGroup) -> None:
     """Adds `--masks` and `--masks-orientation`."""
     p.add_argument(
         "--masks",
