@@ -30,7 +30,6 @@ def doubtful_labels(survey: Survey) -> list[str]:
             [f"{mask} ({place})" for mask, place in _better_places(survey)],
             "masks of {} do not fit their image as they lie; their borders would lie on its edges if they were: {}",
         ),
-        (_copied_masks(survey), "masks of {} hold the same labels as another image's, one of which may be wrong: {}"),
         (
             [str(frame.mask) for frame, row in zip(survey.split.frames, survey.class_pixels, strict=True) if not row.any()],
             "masks of {} hold no class, only void: {}",
@@ -78,23 +77,28 @@ def swapped_masks(surveys: Sequence[Survey]) -> list[str]:
     return [f"{len(pairs)} pairs of masks fit each other's image better than their own, as if they were swapped: {names}"]
 
 
-def _better_places(survey: Survey) -> list[tuple[Path, str]]:
-    pairs = zip(survey.split.frames, survey.records, strict=True)
-    return [(frame.mask, record.better_place) for frame, record in pairs if record.better_place]
-
-
-def _copied_masks(survey: Survey) -> list[str]:
-    """Pairs of masks of a split with the same ids, for different images, as `b.png like a.png`.
+def copied_masks(surveys: Sequence[Survey]) -> list[str]:
+    """A remark on masks of all these splits that hold the same ids for different images, if there are any.
 
     Masks of a single class are left out, since many images may share them.
     """
     firsts: dict[str, tuple[Path, str]] = {}
     pairs = []
-    for frame, record in zip(survey.split.frames, survey.records, strict=True):
-        first, image = firsts.setdefault(record.ids_sha256, (frame.mask, record.image_sha256))
-        if first != frame.mask and image != record.image_sha256 and len(record.pixels) > 1:
-            pairs.append(f"{frame.mask} like {first}")
-    return list(dict.fromkeys(pairs))  # once each: a frame may be listed twice
+    for survey in surveys:
+        for frame, record in zip(survey.split.frames, survey.records, strict=True):
+            first, image = firsts.setdefault(record.ids_sha256, (frame.mask, record.image_sha256))
+            if first != frame.mask and image != record.image_sha256 and len(record.pixels) > 1:
+                pairs.append(f"{frame.mask} like {first}")
+    pairs = list(dict.fromkeys(pairs))  # once each: a frame may be listed twice
+    if not pairs:
+        return []
+    names = first_names(pairs, MOST_NAMED)
+    return [f"{len(pairs)} masks hold the same labels as another image's, one of which may be wrong: {names}"]
+
+
+def _better_places(survey: Survey) -> list[tuple[Path, str]]:
+    pairs = zip(survey.split.frames, survey.records, strict=True)
+    return [(frame.mask, record.better_place) for frame, record in pairs if record.better_place]
 
 
 def _single_classes(survey: Survey) -> list[str]:

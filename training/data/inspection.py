@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from training.data.copies import copied_images, similar_frames, similar_note
-from training.data.doubts import MOST_NAMED, doubtful_labels, rare_classes, swapped_masks
+from training.data.doubts import MOST_NAMED, copied_masks, doubtful_labels, rare_classes, swapped_masks
 from training.data.groups import shared_frames
 from training.data.problems import DataError, first_names, raise_all
 from training.data.survey import Survey
@@ -99,7 +99,7 @@ def pair_errors(train: Survey, validation: Survey) -> list[DataError]:
 def pair_notes(train: Survey, validation: Survey) -> list[str]:
     """What may be wrong with two splits and between them, a line for each remark."""
     lines = [*Report(train).notes, *Report(validation).notes]
-    lines[:0] = swapped_masks([train, validation])
+    lines[:0] = [*swapped_masks([train, validation]), *copied_masks([train, validation])]
     if pairs := similar_frames(train, validation):
         lines.append(similar_note(train, validation, pairs))
     return list(dict.fromkeys(lines))  # once each: two splits in one folder have notes in common

@@ -16,6 +16,7 @@ SIDE = 128  # cells of a photo's width and of its height
 RIM = 5  # cells beside the frame's rim that are left out: masks often end a little before it, and some photos have a black line
 FEWEST = 32  # cells of a mask's borders; fewer say nothing
 NEAREST, FARTHEST = 4, 24  # cells by which masks are moved at least, and at most; a best place at the most is none
+PADDED = 160  # cells of the grids that are correlated: SIDE + FARTHEST and more, so that no move wraps around
 SLACK = 2  # cells by which a turned or mirrored mask may lie beside its place
 KEPT = 0.75  # share of the borders that must stay inside the frame
 # With these two, 3 of 1,200 photographs of the train split of Pascal VOC and 1 of 217 of val were named, and about nine in ten
@@ -31,7 +32,7 @@ class _Places:
         inside = np.zeros((SIDE, SIDE))
         inside[RIM:-RIM, RIM:-RIM] = 1
         self._spectra = [
-            np.fft.rfft2(grid, (2 * SIDE, 2 * SIDE)) for grid in (_ranks(edge_strength(pixels, SIDE)) * inside, inside)
+            np.fft.rfft2(grid, (PADDED, PADDED)) for grid in (_ranks(edge_strength(pixels, SIDE)) * inside, inside)
         ]
         self._inside = inside > 0
 
@@ -45,15 +46,15 @@ class _Places:
         count = int(borders.sum())
         if count < FEWEST:
             return None
-        spectrum = np.fft.rfft2(borders.astype(np.float64), (2 * SIDE, 2 * SIDE)).conj()
+        spectrum = np.fft.rfft2(borders.astype(np.float64), (PADDED, PADDED)).conj()
         moves = np.ix_(*[np.arange(-FARTHEST, FARTHEST + 1)] * 2)
-        sums, cells = (np.fft.irfft2(photo * spectrum, (2 * SIDE, 2 * SIDE))[moves] for photo in self._spectra)
+        sums, cells = (np.fft.irfft2(photo * spectrum, (PADDED, PADDED))[moves] for photo in self._spectra)
         return np.where(cells > KEPT * count, sums / np.maximum(1, cells), np.nan), count
 
 
 def better_place(pixels: Pixels, ids: Ids) -> str | None:
     """What must be done to a mask (H, W) for its borders to lie on the edges of its photo (H, W, 3); None if they do, or if
-    they say nothing. Such as `mirrored`, or `moved by 50 pixels to the left and 20 down`.
+    they say nothing. Such as `mirrored`, or `moved by some 50 pixels to the left and 20 pixels down`.
     """
     places = _Places(pixels)
     lying = places.scores(ids)
@@ -112,10 +113,10 @@ def _move(cells: tuple[int, int], size: tuple[int, int]) -> str:
     down, right = (round(steps * side / SIDE) for steps, side in zip(cells, size, strict=True))
     parts = []
     if right:
-        parts.append(f"{abs(right)} to the {'right' if right > 0 else 'left'}")
+        parts.append(f"{abs(right)} pixels to the {'right' if right > 0 else 'left'}")
     if down:
-        parts.append(f"{abs(down)} {'down' if down > 0 else 'up'}")
-    return f"moved by some {' and '.join(parts)} pixels"
+        parts.append(f"{abs(down)} pixels {'down' if down > 0 else 'up'}")
+    return f"moved by some {' and '.join(parts)}"
 
 
 def _ranks(strength: npt.NDArray[np.int16]) -> Grid:

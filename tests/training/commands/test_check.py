@@ -122,7 +122,7 @@ def test_doubtful_labels_are_told(data: Path, capsys: pytest.CaptureFixture[str]
     out = capsys.readouterr().out
     for remark in (
         "1 images of 'train' are copies of another, byte for byte: .*copy.jpg like .*4.jpg",
-        "1 masks of 'train' hold the same labels as another image's, one of which may be wrong: .*1.png like .*0.png",
+        "1 masks hold the same labels as another image's, one of which may be wrong: .*1.png like .*0.png",
         "1 masks of 'train' hold no class, only void: .*2.png",
         r"1 masks of 'train' show a class by a speck alone, as by a slip: .*3.png \(<stem>, 4 pixels\)",
         r"1 of 3 classes are shown by fewer than 3 of the 11 frames of 'train': <stem> \(3\)",

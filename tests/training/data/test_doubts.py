@@ -12,7 +12,7 @@ from PIL import Image
 from model.labels import numbered_labels
 from training.data.class_mapping import parse_class_mapping
 from training.data.datasets import get_split
-from training.data.inspection import Report
+from training.data.inspection import Report, pair_notes
 from training.data.survey import survey_all
 
 LABELS = numbered_labels(["soil", "leaf", "stem"])
@@ -116,9 +116,13 @@ def test_a_mask_of_another_kind_of_file_is_told(root: Path) -> None:
     ]
 
 
-def test_the_same_labels_in_two_files_are_told(root: Path) -> None:
-    """Also if the files differ."""
-    Image.fromarray(mask(9)).save(root / "masks" / "f10.png", compress_level=1)
-    assert remarks(root) == [
-        "1 masks of 'train' hold the same labels as another image's, one of which may be wrong: f10.png like f9.png"
-    ]
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_the_same_labels_in_two_files_are_told(root: Path, split: str) -> None:
+    """Also if the files differ, and if they are of two splits."""
+    names = [f"f{seed}" for seed in range(11)]
+    (root / "train.txt").write_text("\n".join(names[:9] if split == "val" else names))
+    (root / "val.txt").write_text("\n".join(["f11", *(names[9:] if split == "val" else [])]))
+    Image.fromarray(mask(3)).save(root / "masks" / "f10.png", compress_level=1)
+    surveys = survey_all([get_split(root, name, LABELS) for name in ("train", "val")])
+    text = "1 masks hold the same labels as another image's, one of which may be wrong: f10.png like f3.png"
+    assert [note.replace(f"{root}/masks/", "") for note in pair_notes(*surveys)] == [text]

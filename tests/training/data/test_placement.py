@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -68,10 +69,10 @@ def test_a_square_mask_that_was_turned_by_a_right_angle_is_told(turns: int, answ
 @pytest.mark.parametrize(("right", "down"), [(25, 0), (-20, 30), (0, -35)])
 def test_a_mask_that_was_moved_is_told_with_the_way_back(right: int, down: int) -> None:
     photo, ids = scene()
-    words = (better_place(photo, moved(ids, right, down)) or "nothing").replace(" and ", " ").split()
-    assert words[:3] == ["moved", "by", "some"]
-    steps = {word: int(words[index - 1]) for index, word in enumerate(words) if word in ("up", "down")}
-    steps |= {words[index + 3]: int(word) for index, word in enumerate(words) if words[index + 1 : index + 3] == ["to", "the"]}
+    place = better_place(photo, moved(ids, right, down))
+    assert place is not None
+    assert place.startswith("moved by some ")
+    steps = {way: int(number) for number, way in re.findall(r"(\d+) pixels (?:to the )?(right|left|up|down)", place)}
     assert abs(steps.get("left", 0) - steps.get("right", 0) - right) <= 4
     assert abs(steps.get("up", 0) - steps.get("down", 0) - down) <= 4
 
