@@ -116,7 +116,7 @@ def test_a_tool_s_export_leads_to_a_served_mask(tool: str, tmp_path: Path, capsy
     assert train(["--data", str(data), *arguments, *named]) == 0
     photo, ids = next(iter(masks.items()))
     with service(weights=str(tmp_path / "run" / "shapes.safetensors")) as server:
-        assert [entry["name"] for entry in httpx.get(f"{server.url}/classes").json()] == names
+        assert [entry["name"] for entry in httpx.get(f"{server.url}/classes", timeout=HANG_S).json()] == names
         answer = httpx.post(f"{server.url}/segment", content=photo.read_bytes(), timeout=HANG_S)
     served = np.asarray(Image.open(io.BytesIO(answer.content)))
     assert served.shape == ids.shape

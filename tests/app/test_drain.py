@@ -141,6 +141,6 @@ def test_a_thread_that_never_comes_back_does_not_keep_the_process(narrow_file: P
 
 def _status(it: Process, path: str) -> int:
     try:
-        return httpx.get(it.url + path).status_code
+        return httpx.get(it.url + path, timeout=HANG_S).status_code
     except httpx.TransportError:
         return 0

@@ -57,7 +57,8 @@ def test_a_tile_that_fails_is_its_request_s_error_and_the_service_goes_on(
         assert it.post(GOOD).status_code == 200
         for path in ("/health/live", "/health/ready"):
             assert httpx.get(f"{it.url}{path}", timeout=HANG_S).status_code == 200
-        assert f'status="{status}"' in httpx.get(f"{it.url}/metrics", timeout=HANG_S).text
+        # a request is counted after its answer is sent
+        wait_until(lambda: f'status="{status}"' in httpx.get(f"{it.url}/metrics", timeout=HANG_S).text)
     if fault == "nan":
         assert "NaN or infinite" in caplog.text
 

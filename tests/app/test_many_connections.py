@@ -49,9 +49,11 @@ def chunks(data: bytes, size: int) -> bytes:
 
 def test_one_more_connection_takes_the_place_of_what_has_waited_longest_for_a_head() -> None:
     go = threading.Event()
+    in_work: list[str] = []
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["path"] == "/slow":
+            in_work.append(scope["path"])
             await wait_until_async(go.is_set)
         await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"0")]})
         await send({"type": "http.response.body", "body": b""})
@@ -61,6 +63,7 @@ def test_one_more_connection_takes_the_place_of_what_has_waited_longest_for_a_he
         busy, half, idle = (stack.enter_context(connected(port)) for _ in range(3))
         busy.sendall(b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n")
         half.sendall(HALF)
+        wait_until(lambda: len(in_work) == 1)
         idle.sendall(HALF + b"\r\n")
         assert answer_on(idle).status == 200
         assert httpx.get(f"http://127.0.0.1:{port}/", timeout=HANG_S).status_code == 200
@@ -70,7 +73,7 @@ def test_one_more_connection_takes_the_place_of_what_has_waited_longest_for_a_he
         for other in others:
             other.sendall(b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n")
         assert closed(idle)
-        wait_until(lambda: open_.count == 3)
+        wait_until(lambda: (open_.count, len(in_work)) == (3, 3))
         with connected(port) as refused:  # all three are being answered
             refused.sendall(HALF)
             assert closed(refused)

@@ -15,6 +15,7 @@ from cli.main import main
 from cli.remote import Remote, ServerError, ServerUnusable
 from tests.support.cli.busy_service import Busy
 from tests.support.cli.folders import PHOTO, files_in, written
+from tests.support.polling import HANG_S
 
 PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
 
@@ -173,7 +174,7 @@ class Answering:
     def __init__(self, statuses: list[int]) -> None:
         self.statuses = statuses
         self.listener = socket.create_server(("127.0.0.1", 0))
-        self.listener.settimeout(20)
+        self.listener.settimeout(HANG_S)
         self.url = f"http://127.0.0.1:{self.listener.getsockname()[1]}"
         self.thread = threading.Thread(target=self.answer)
 
@@ -182,7 +183,7 @@ class Answering:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.thread.join(60)
+        self.thread.join(HANG_S)
         self.listener.close()
 
     def answer(self) -> None:

@@ -10,10 +10,12 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 
 import httpx
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from app.settings import Settings
 from benchmarks.harness.serving import free_port
@@ -89,6 +91,17 @@ def ready(url: str) -> bool:
         return False
 
 
+def has_answered(service: Process) -> bool:
+    """Whether it has answered an image since its start."""
+    text = httpx.get(f"{service.url}/metrics", timeout=HANG_S).text
+    return any(
+        sample.value > 0
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+        if sample.name == "segment_requests_total" and sample.labels["route"] == "/segment"
+    )
+
+
 class Load:
     """Clients that post a photo again and again, half of them on connections of their own each time."""
 
@@ -140,7 +153,7 @@ def test_two_services_restarted_in_turns_under_load_fail_no_request(name: str, n
                 old.signal(signal.SIGTERM)
                 assert old.process.wait(HANG_S) == 0
                 services[index] = start(stack, narrow_file, old.log.parent, port=old.port)
-                load.wait_for_more(200)  # the proxy has seen the one that came back
+                wait_until(partial(has_answered, services[index]))  # the proxy has seen the one that came back
         assert set(load.statuses) == {200}
 
 

@@ -12,6 +12,7 @@ from app.main import main
 from app.settings import Settings
 from benchmarks.harness.serving import SERVE, free_port, started
 from tests.support.app.vertex_ai import VARIABLES
+from tests.support.polling import HANG_S
 
 
 @pytest.fixture(autouse=True)
@@ -90,4 +91,4 @@ def test_the_service_listens_on_the_port_of_cloud_run(narrow_file: Path, tmp_pat
     port = free_port()
     variables = {"PORT": str(port), "K_SERVICE": "segment", "SEGMENT_WEIGHTS": str(narrow_file), "SEGMENT_DEVICE": "cpu"}
     with started([sys.executable, "-c", SERVE], port, "/health/ready", variables) as server:
-        assert httpx.get(f"{server.url}/ping").status_code == 404
+        assert httpx.get(f"{server.url}/ping", timeout=HANG_S).status_code == 404
