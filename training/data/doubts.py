@@ -18,7 +18,9 @@ SPECK_OF_USUAL, LARGE_SPECK = (
     0.01,
     2e-4,
 )  # a larger speck is less than this share of the class's usual pixels, and of the mask's
-EXCEPTIONS = 0.1  # what at most this share of a split's masks does, or one of them, may be a slip
+# what as few of a split's masks do may be a slip: a number, and a share of them where that is more
+EXCEPTIONS, LINE_EXCEPTIONS = (3, 0.1), (1, 0.03)
+FEWEST_OTHERS = 3  # times as many must do otherwise
 FEW_FRAMES, LEAST_FRAMES = 3, 10  # a class in fewer than 3 frames is rare, in a split of at least 10
 
 
@@ -133,12 +135,11 @@ def _threads(survey: Survey) -> list[str]:
     thin, thick = _classes_of(survey, inside=True), _classes_of(survey, inside=False)
     totals = Counter(class_id for classes in thin for class_id in classes)
     solid = Counter(class_id for classes in thick for class_id in classes)
-    specks = set(_specks(survey))
     names = []
     for frame, classes, row in zip(split.frames, thin, survey.class_pixels, strict=True):
         for class_id in sorted(classes):
             text = f"{frame.mask} ({split.labels.names[class_id]}, {row[class_id]} pixels)"
-            if _are_exceptions(totals[class_id], totals[class_id] + solid[class_id]) and text not in specks:
+            if _are_exceptions(totals[class_id], totals[class_id] + solid[class_id], LINE_EXCEPTIONS):
                 names.append(text)
     return names
 
@@ -167,5 +168,5 @@ def _other_kinds(survey: Survey) -> list[str]:
     ]
 
 
-def _are_exceptions(number: int, total: int) -> bool:
-    return number <= max(1, int(EXCEPTIONS * total)) and total > 2 * number
+def _are_exceptions(number: int, total: int, most: tuple[int, float] = EXCEPTIONS) -> bool:
+    return number <= max(most[0], int(most[1] * total)) and total - number >= FEWEST_OTHERS * number

@@ -12,7 +12,8 @@ from imaging.runs import column_runs
 
 Ids = npt.NDArray[np.uint8]
 LONGER_SIDE = 1024  # pixels to which larger masks are reduced first
-THIN = 0.01
+THIN = 0.01  # share of the longer side; 3 pixels at least
+LINE = 10
 
 
 def typical_extents(ids: Ids) -> dict[int, float]:
@@ -37,7 +38,7 @@ def typical_extents(ids: Ids) -> dict[int, float]:
 
 
 def thin_ids(ids: Ids) -> list[int]:
-    """The ids of a mask (H, W) that nowhere fill a square of 1% of its longer side, and of 3 pixels at least."""
+    """The ids of a mask (H, W) that are lines: they nowhere fill a square of `THIN`, and have the pixels of `LINE` squares."""
     ids = _reduced(ids)
     side = max(3, round(max(ids.shape) * THIN))
     if min(ids.shape) < side:
@@ -46,7 +47,8 @@ def thin_ids(ids: Ids) -> list[int]:
     across = _window_sums(ids[:, 1:] != ids[:, :-1], side, side - 1)
     down = _window_sums(ids[1:] != ids[:-1], side - 1, side)
     filled = np.unique(ids[: across.shape[0], : across.shape[1]][(across == 0) & (down == 0)])
-    return [int(value) for value in np.setdiff1d(np.unique(ids), filled)]
+    values, counts = np.unique(ids, return_counts=True)
+    return [int(value) for value in np.setdiff1d(values[counts >= LINE * side**2], filled)]
 
 
 def _window_sums(values: npt.NDArray[np.bool_], height: int, width: int) -> npt.NDArray[np.int32]:

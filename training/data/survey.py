@@ -33,7 +33,7 @@ from training.data.problems import DataError, raise_all
 from training.data.split import Split
 
 FILE = "survey.json"
-VERSION = 5  # of the records; another number makes every run read its data set again
+VERSION = 6  # of the records; another number makes every run read its data set again
 
 
 class FrameRecord(BaseModel):

@@ -62,7 +62,7 @@ def test_a_mask_of_one_class_among_others_is_told(root: Path, value: int, name: 
 
 
 def test_masks_of_one_class_are_usual_where_there_are_many(root: Path) -> None:
-    for seed in range(3):
+    for seed in range(4):
         save(root, f"f{seed}", np.full((120, 160), 0, np.uint8))
     assert remarks(root) == []
 
@@ -91,7 +91,7 @@ def test_a_class_that_is_thin_in_many_masks_is_no_exception(root: Path) -> None:
     for seed in range(12):
         ids = mask(seed)
         ids[ids == 2] = 0
-        ids[20:100, 100] = 2
+        ids[10:115, 100] = 2
         save(root, f"f{seed}", ids)
     assert remarks(root) == []
 
@@ -99,21 +99,22 @@ def test_a_class_that_is_thin_in_many_masks_is_no_exception(root: Path) -> None:
 def test_a_class_that_a_mapping_joins_with_a_wide_one_is_not_thin(root: Path) -> None:
     ids = mask(6)
     ids[ids == 2] = 0
-    ids[20:100, 71] = 2
+    ids[10:115, 71] = 2
     save(root, "f6", ids)
-    assert "f6.png (stem, 80 pixels)" in "".join(remarks(root))
+    assert "f6.png (stem, 105 pixels)" in "".join(remarks(root))
     assert remarks(root, "soil=soil,leaf=plant,stem=plant") == []
 
 
-def test_a_mask_of_another_kind_of_file_is_told(root: Path) -> None:
+def test_masks_of_another_kind_of_file_are_told(root: Path) -> None:
     Image.fromarray(mask(7) > 0).save(root / "masks" / "f7.png")
     Image.fromarray(np.dstack([mask(8)] * 3)).save(root / "masks" / "f8.png")
-    assert len(remarks(root)) == 0  # two of twelve are no exception
-    save(root, "f8", mask(8))
     assert remarks(root) == [
-        "1 masks of 'train' are files of another kind than the others, so their values may mean other classes: "
-        "f7.png (grey of 1 bit, not grey)"
+        "2 masks of 'train' are files of another kind than the others, so their values may mean other classes: "
+        "f7.png (grey of 1 bit, not grey), f8.png (RGB, not grey)"
     ]
+    for seed in (9, 10):
+        Image.fromarray(np.dstack([mask(seed)] * 3)).save(root / "masks" / f"f{seed}.png")
+    assert remarks(root) == []  # four of twelve are no exception
 
 
 @pytest.mark.parametrize("split", ["train", "val"])
