@@ -14,9 +14,9 @@ Cells = npt.NDArray[np.bool_]
 SIDE = 64
 EDGES = 0.4  # share of a photo's cells that count as edges
 FEWEST = SIDE // 4  # cells of a mask's borders; fewer say nothing
-# Of 200 photographs each of the train and the val split of Pascal VOC no pair was named with 0.16 (with 0.12 neither, with 0.08
-# three), and 88% of 60 swapped pairs were.
-LEAST_GAIN = 0.16  # by which the share of a mask's borders on edges must be higher, for both
+# Of 1,200 photographs of the train split of Pascal VOC, one pair in 60,000 exceeds this, and none of 217 of val. Of swapped
+# masks, 92% and 97% of the pairs do.
+LEAST_GAIN = 7.5  # by which the shares of two masks' borders on edges rise when swapped, times the roots of their cells, in sum
 ROWS = 512  # photos that are compared with all masks at once
 
 
@@ -64,16 +64,17 @@ def swapped(edges: Sequence[str], borders: Sequence[str]) -> list[tuple[int, int
     photos, masks = _unpack(edges), _unpack(borders)
     counts = masks.sum(1)
     usable = np.flatnonzero(counts >= FEWEST)
-    photos, masks = photos[usable], masks[usable] / np.maximum(1, counts[usable, None])
+    photos, masks, roots = photos[usable], masks[usable] / np.maximum(1, counts[usable, None]), np.sqrt(counts[usable])
     own = (photos * masks).sum(1)
     pairs: list[tuple[float, int, int]] = []
     for start in range(0, len(usable), ROWS):
-        gains = photos[start : start + ROWS] @ masks.T - own[start : start + ROWS, None]
-        for row, other in np.argwhere(gains > LEAST_GAIN).tolist():
-            first = start + row
-            gain = min(float(gains[row, other]), float(photos[other] @ masks[first] - own[other]))
-            if first < other and gain > LEAST_GAIN:
-                pairs.append((-gain, first, other))
+        rows = slice(start, start + ROWS)
+        gains = (photos[rows] @ masks.T - own) * roots + (masks[rows] @ photos.T - own[rows, None]) * roots[rows, None]
+        pairs += [
+            (-float(gains[row, other]), start + row, other)
+            for row, other in np.argwhere(gains > LEAST_GAIN).tolist()
+            if start + row < other
+        ]
     once: dict[int, int] = {}
     for _, first, other in sorted(pairs):
         if not {first, other} & {*once, *once.values()}:
