@@ -75,7 +75,8 @@ def test_one_more_connection_takes_the_place_of_what_has_waited_longest_for_a_he
         assert closed(idle)
         wait_until(lambda: (open_.count, len(in_work)) == (3, 3))
         with connected(port) as refused:  # all three are being answered
-            refused.sendall(HALF)
+            with suppress(ConnectionError):  # it may be closed before it has sent anything
+                refused.sendall(HALF)
             assert closed(refused)
         go.set()
         assert [answer_on(each).status for each in (busy, *others)] == [200] * 3
