@@ -27,7 +27,7 @@ def scene(seed: int, height: int = 48, width: int = 64) -> tuple[Pixels, Ids]:
     photo = np.asarray(Image.fromarray(blocks).resize((width, height), Image.Resampling.BICUBIC))
     ids = np.zeros((height, width), np.uint8)
     ids[: height // 2, : width // 2] = 1
-    ids[height - 1 - seed % 11 :] = 255
+    ids[height - 1 - seed % 23 :] = 255
     return photo, ids
 
 
