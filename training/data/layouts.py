@@ -25,8 +25,8 @@ from training.data.files import (
     without_ending,
 )
 from training.data.hints import mask_hint
+from training.data.problems import MOST, first_names, raise_all
 from training.data.problems import DataError as DataError
-from training.data.problems import first_names, raise_all
 from training.data.text_files import read_text
 
 LAYOUTS = (
@@ -71,7 +71,9 @@ class Listing:
         elif image_files and mask_files:
             self.frames.append(Frame(name, image_files[0], mask_files[0]))
         elif image_files:
-            self.missing.append(DataError(f"{masks[0]}.png: no such mask{mask_hint(self.folders, masks[0], image.parent)}"))
+            # a hint compares the name with all others of the folder, and messages show no more errors than these
+            hint = mask_hint(self.folders, masks[0], image.parent) if len(self.missing) < MOST else ""
+            self.missing.append(DataError(f"{masks[0]}.png: no such mask{hint}"))
         else:
             self.missing.append(DataError(f"{image}: no such image (with {', '.join(IMAGE_ENDINGS)})"))
 

@@ -289,6 +289,18 @@ def test_a_mask_of_a_misspelt_name_is_told(tmp_path: Path, image: str, mask: str
         names(tmp_path, "train")
 
 
+def test_only_the_masks_that_a_message_shows_are_compared_with_other_names(tmp_path: Path) -> None:
+    frames = [f"frame{letter}" for letter in "abcdefghijkl"]
+    write_plain(tmp_path, *frames)
+    (tmp_path / "train.txt").write_text("\n".join(frames))
+    for frame in frames:
+        (tmp_path / "masks" / f"{frame}.png").rename(tmp_path / "masks" / f"{frame}L.png")
+    with pytest.raises(DataError) as caught:
+        names(tmp_path, "train")
+    texts = [str(error) for error in caught.value.each]
+    assert [f"there is {frame}L.png" in text for frame, text in zip(frames, texts, strict=True)] == [True] * 10 + [False] * 2
+
+
 def test_images_that_no_list_names_are_told(tmp_path: Path) -> None:
     write_plain(tmp_path, "a", "b", "c", "d")
     (tmp_path / "train.txt").write_text("a\nimages/b.jpg\n")
