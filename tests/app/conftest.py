@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from fastapi.testclient import TestClient
 from app.main import create_app
 from app.serving.service import Service
 from app.settings import Settings
+from model.inference.processes.workers import Workers
 from tests.support.app.exchanges import service_of
 from tests.support.app.services import Serve
 from tests.support.polling import wait_until
@@ -45,6 +47,12 @@ def client(request: pytest.FixtureRequest, serve: Serve) -> Iterator[TestClient]
     """A service on each runtime: what tests of the HTTP contract ask."""
     with serve(runtime=request.param) as running:
         yield running
+
+
+@pytest.fixture
+def one_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The one worker is there when the service is ready. Others would start beside the requests, each with files of its own."""
+    monkeypatch.setattr("app.serving.service.Workers", partial(Workers, 1))
 
 
 @pytest.fixture

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import base64
-import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 
-import psutil
 import pytest
 
 from app.api.forms import SPOOLED
-from model.inference.processes.workers import Workers
-from tests.support.app.exchanges import PHOTO, assert_idle, assert_problem, samples, service_of
+from tests.support.app.exchanges import PHOTO, assert_idle, assert_problem, open_files, samples, service_of
 from tests.support.app.services import Serve
 from tests.support.polling import wait_until
 
 resource = pytest.importorskip("resource")
+pytestmark = pytest.mark.usefixtures("one_worker")
 
 
 @contextmanager
@@ -29,18 +26,6 @@ def disk_for_files_of(size: int) -> Iterator[None]:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
-
-
-@pytest.fixture(autouse=True)
-def one_worker(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The one worker is there when the service is ready. Others would start beside the requests, each with files of its own."""
-    monkeypatch.setattr("app.serving.service.Workers", partial(Workers, 1))
-
-
-def open_files() -> int:
-    """Those of this process, without what former tests have left to the garbage collector."""
-    gc.collect()
-    return psutil.Process().num_fds()
 
 
 @pytest.mark.parametrize("capacity", [0, (5 << 20) - 100], ids=["none fits", "the last bytes do not fit"])

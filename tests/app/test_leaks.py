@@ -2,31 +2,16 @@
 
 from __future__ import annotations
 
-import gc
-from functools import partial
 from typing import Any
 
-import psutil
 import pytest
 
-from model.inference.processes.workers import Workers
-from tests.support.app.exchanges import PHOTO, assert_idle, post, service_of
+from tests.support.app.exchanges import PHOTO, assert_idle, open_files, post, service_of
 from tests.support.app.services import Serve
 from tests.support.polling import wait_until
 
+pytestmark = pytest.mark.usefixtures("one_worker")
 LARGE = PHOTO + bytes(2 << 20)  # larger than what is held in memory; bytes after a PNG's end are ignored
-
-
-@pytest.fixture(autouse=True)
-def one_worker(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The one worker is there when the service is ready. Others would start beside the requests, each with files of its own."""
-    monkeypatch.setattr("app.serving.service.Workers", partial(Workers, 1))
-
-
-def open_files() -> int:
-    """Those of this process, without what former tests have left to the garbage collector."""
-    gc.collect()
-    return psutil.Process().num_fds()
 
 
 @pytest.mark.parametrize(

@@ -9,15 +9,12 @@ from pathlib import Path
 import numpy as np
 
 from training.data.borders import swapped
-from training.data.problems import first_names
+from training.data.problems import MOST_NAMED, first_names
 from training.data.survey import Survey
 
-MOST_NAMED = 10
 SPECK = 2e-5  # share of a mask's pixels: 4 of 512x384, 15x15 of a photo of 12 megapixels
-SPECK_OF_USUAL, LARGE_SPECK = (
-    0.01,
-    2e-4,
-)  # a larger speck is less than this share of the class's usual pixels, and of the mask's
+# a larger speck is less than these shares of the class's usual pixels, and of the mask's
+SPECK_OF_USUAL, LARGE_SPECK = 0.01, 2e-4
 # what as few of a split's masks do may be a slip: a number, and a share of them where that is more
 EXCEPTIONS, LINE_EXCEPTIONS = (3, 0.1), (1, 0.03)
 FEWEST_OTHERS = 3  # times as many must do otherwise
@@ -118,14 +115,13 @@ def _specks(survey: Survey) -> list[str]:
     counts, names = survey.class_pixels, survey.split.labels.names
     sizes = np.array([record.size[0] * record.size[1] for record in survey.records], np.int64)
     specks = []
-    for index, name in enumerate(names):
+    for index in range(len(names)):
         shares = counts[:, index] / np.maximum(1, sizes)
         usual = float(np.median(shares[shares > 0])) if shares.any() else 0.0
         most = max(SPECK, min(LARGE_SPECK, usual * SPECK_OF_USUAL))
-        specks += [(int(frame), name) for frame in np.flatnonzero((shares > 0) & (shares < most))]
-    column = {name: index for index, name in enumerate(names)}
+        specks += [(int(frame), names[index], index) for frame in np.flatnonzero((shares > 0) & (shares < most))]
     return [
-        f"{survey.split.frames[frame].mask} ({name}, {counts[frame, column[name]]} pixels)" for frame, name in sorted(specks)
+        f"{survey.split.frames[frame].mask} ({name}, {counts[frame, index]} pixels)" for frame, name, index in sorted(specks)
     ]
 
 

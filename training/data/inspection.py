@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from training.data.copies import copied_images, similar_frames, similar_note
-from training.data.doubts import MOST_NAMED, copied_masks, doubtful_labels, rare_classes, swapped_masks
+from training.data.doubts import copied_masks, doubtful_labels, rare_classes, swapped_masks
 from training.data.groups import shared_frames
-from training.data.problems import DataError, first_names, raise_all
+from training.data.problems import MOST_NAMED, DataError, first_names, raise_all
 from training.data.survey import Survey
 
 
@@ -79,7 +79,7 @@ class Report:
             )
         if missing := [entry.name for entry in labels.classes if entry.id not in self.class_ids]:
             notes.append(
-                f"{len(missing)} of {len(labels)} classes are never shown in {split.name!r}: {first_names(missing, 10)}"
+                f"{len(missing)} of {len(labels)} classes are never shown in {split.name!r}: {first_names(missing, MOST_NAMED)}"
             )
         return notes + rare_classes(self.survey)
 
@@ -98,8 +98,8 @@ def pair_errors(train: Survey, validation: Survey) -> list[DataError]:
 
 def pair_notes(train: Survey, validation: Survey) -> list[str]:
     """What may be wrong with two splits and between them, a line for each remark."""
-    lines = [*Report(train).notes, *Report(validation).notes]
-    lines[:0] = [*swapped_masks([train, validation]), *copied_masks([train, validation])]
+    surveys = [train, validation]
+    lines = [*swapped_masks(surveys), *copied_masks(surveys), *Report(train).notes, *Report(validation).notes]
     if pairs := similar_frames(train, validation):
         lines.append(similar_note(train, validation, pairs))
     return list(dict.fromkeys(lines))  # once each: two splits in one folder have notes in common

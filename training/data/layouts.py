@@ -25,7 +25,7 @@ from training.data.files import (
     without_ending,
 )
 from training.data.hints import mask_hint
-from training.data.problems import MOST, first_names, raise_all
+from training.data.problems import MOST, MOST_NAMED, first_names, raise_all
 from training.data.problems import DataError as DataError
 from training.data.text_files import read_text
 
@@ -87,7 +87,8 @@ class Listing:
         if nested := [path for path in images_below(folder) if path.parent != folder]:
             self.notes.append(f"{len(nested)} images in folders of {folder} are left out: {first_names(nested)}")
         if unread := unread_photos(folder):
-            self.notes.append(f"{len(unread)} files are of no kind that is read and are left out: {first_names(unread, 10)}")
+            names = first_names(unread, MOST_NAMED)
+            self.notes.append(f"{len(unread)} files are of no kind that is read and are left out: {names}")
         return list(images)
 
     def note_unmatched(self, images: Path, masks: Path) -> None:
@@ -96,7 +97,7 @@ class Listing:
             str(files[0]) for name, files in self.folders.images(masks).items() if not self.folders.find(images / name)
         ]
         if unmatched:
-            self.notes.append(f"{len(unmatched)} masks have no image and are left out: {first_names(unmatched, 10)}")
+            self.notes.append(f"{len(unmatched)} masks have no image and are left out: {first_names(unmatched, MOST_NAMED)}")
 
 
 def find_frames(root: Path, split: str) -> list[Frame]:
@@ -207,7 +208,7 @@ def _note_unlisted(listing: Listing, root: Path, images: Path) -> None:
     names = {normal_name(path.relative_to(images).with_suffix("").as_posix()): path for path in images_below(images)}
     unlisted = [path for name, path in names.items() if name not in listed]
     if unlisted:
-        listing.notes.append(f"{len(unlisted)} images are in no list and are left out: {first_names(unlisted, 10)}")
+        listing.notes.append(f"{len(unlisted)} images are in no list and are left out: {first_names(unlisted, MOST_NAMED)}")
 
 
 def _below(images: Path, line: str) -> str:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from training.data.problems import DataError, first_names
+from training.data.problems import MOST_NAMED, DataError, first_names
 from training.data.survey import Survey
 
-MOST_SIZES, MOST_NAMES = 4, 10
+MOST_SIZES = 4
 Row = tuple[str, ...]
 
 
@@ -54,7 +54,7 @@ def grouped(errors: Sequence[DataError]) -> list[str]:
         kinds.setdefault(kind, []).append((file, str(error)))
     lines = []
     for same in kinds.values():
-        others = first_names((file for file, _ in same[1:]), MOST_NAMES)
+        others = first_names((file for file, _ in same[1:]), MOST_NAMED)
         lines.append(f"{len(same)} x {same[0][1]}" + (f"; as well: {others}" if others else ""))
     return lines
 

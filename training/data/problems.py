@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 MOST = 10  # errors that a message shows
+MOST_NAMED = 10  # files, classes or frames that a remark names
 
 
 class DataError(ValueError):

@@ -69,8 +69,6 @@ def _message_class(name: str) -> Any:
             field = message.field.add(name=field_name, number=number, type=scalar, label=label)
             if scalar == FIELD.TYPE_MESSAGE:
                 field.type_name = f".caffe.{kind.rstrip('*')}"
-            elif kind.endswith("*"):
-                field.options.packed = True
     pool = descriptor_pool.DescriptorPool()
     pool.Add(file)
     return message_factory.GetMessageClass(pool.FindMessageTypeByName(f"caffe.{name}"))

@@ -59,10 +59,7 @@ def plan(
     proposals: list[Proposal] = []
     for name in PLANNED:
         if name not in recipe.model_fields_set:
-            if name == "accumulate" and (saved.get("crop"), saved.get("batch")) == (recipe.crop, recipe.batch):
-                proposals.append(Proposal(name, saved[name], "parts of a batch, as in the checkpoint"))
-            else:
-                proposals.append(_propose(name, recipe, survey, start_side, memory))
+            proposals.append(_propose(name, recipe, survey, start_side, memory, saved))
             recipe = Recipe.model_validate(recipe.model_dump(exclude_unset=True) | {name: proposals[-1].value})
     return recipe, proposals
 
@@ -85,7 +82,9 @@ def device_memory(device: torch.device) -> int | None:
     return torch.cuda.get_device_properties(device).total_memory if device.type == "cuda" else available_memory()
 
 
-def _propose(name: str, recipe: Recipe, survey: Survey, start_side: tuple[int, int], memory: int | None) -> Proposal:
+def _propose(
+    name: str, recipe: Recipe, survey: Survey, start_side: tuple[int, int], memory: int | None, saved: Mapping[str, Any]
+) -> Proposal:
     """The proposal for one value; earlier names of `PLANNED` are settled in the recipe."""
     frames = min(len(survey.records), recipe.frames_per_epoch or len(survey.records))
     if name == "side":
@@ -99,7 +98,7 @@ def _propose(name: str, recipe: Recipe, survey: Survey, start_side: tuple[int, i
     if name == "batch":
         return Proposal(name, min(BATCH, frames), "crops of one step")
     if name == "accumulate":
-        return _accumulate(recipe, len(survey.split.labels), memory)
+        return _accumulate(recipe, len(survey.split.labels), memory, saved)
     steps = min(max(STEPS_OF_CLASS * len(survey.split.labels), FEWEST_STEPS), MOST_STEPS)
     of_epoch = max(1, frames // recipe.batch)
     epochs = min(max(ceil(steps / of_epoch), FEWEST_EPOCHS), MOST_EPOCHS)
@@ -148,8 +147,10 @@ def _crop_side(side: float) -> int:
     return min(LARGEST_CROP, _multiple(CROP_SHARE * side))
 
 
-def _accumulate(recipe: Recipe, classes: int, memory: int | None) -> Proposal:
-    """The number of parts of a batch that fit into the memory."""
+def _accumulate(recipe: Recipe, classes: int, memory: int | None, saved: Mapping[str, Any]) -> Proposal:
+    """The number of parts of a batch: the saved one for the same batch of crops, else as many as fit into the memory."""
+    if (saved.get("crop"), saved.get("batch")) == (recipe.crop, recipe.batch):
+        return Proposal("accumulate", saved["accumulate"], "parts of a batch, as in the checkpoint")
     crop_bytes = recipe.crop[0] * recipe.crop[1] * (VALUE_BYTES * _values_of_pixel(recipe, classes) + CLASS_BYTES * classes)
     if memory is None:
         return Proposal("accumulate", 1, "parts of a batch; the memory is unknown")

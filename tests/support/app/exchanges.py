@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import http.client
 import io
 import socket
@@ -10,6 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
+import psutil
 from fastapi.testclient import TestClient
 from PIL import Image
 from prometheus_client.parser import text_string_to_metric_families
@@ -20,6 +22,12 @@ from tests.support.images import Pixels, encoded, make_photo
 from tests.support.polling import HANG_S, wait_until
 
 PHOTO = encoded(make_photo(90, 130))
+
+
+def open_files() -> int:
+    """The number of this process's open files, without what former tests have left to the garbage collector."""
+    gc.collect()
+    return psutil.Process().num_fds()
 
 
 def service_of(client: TestClient) -> Service:
