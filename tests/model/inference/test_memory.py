@@ -45,9 +45,11 @@ plan = segmenter.plan(data, options)
 promised, before = segmenter.memory_bytes(data, plan), resident("VmRSS")
 try:
     segmenter.segment(data, plan, noise)
+    outcome = "answered"
 except AnswerTooLarge:  # a large image's noise has more regions than are answered; counting them is bounded, too
     assert rendering.format == "coco" or rendering.polygons or area.amount
-print(promised, resident("VmHWM") - before)
+    outcome = "refused"
+print(outcome, promised, resident("VmHWM") - before)
 """
 SHAPES = """
 import sys
@@ -127,8 +129,10 @@ def test_segmenting_stays_within_what_its_plan_promises(
 ) -> None:
     command = [sys.executable, "-c", PROGRAM, side, quality, json.dumps(RENDERINGS[name]), area]
     run = subprocess.run(command, input=photo(megapixels), capture_output=True, cwd=ROOT, check=True, timeout=HANG_S)
-    promised, used = map(int, run.stdout.split())
-    assert used < promised < 6 * used + decoding_memory.FIXED_BYTES
+    outcome, promised, used = run.stdout.split()
+    assert int(used) < int(promised)
+    if outcome == b"answered":  # a refused answer ends before it takes what its plan promises
+        assert int(promised) < 6 * int(used) + decoding_memory.FIXED_BYTES
 
 
 def grown_by_shapes(layers: int = 0) -> int:
