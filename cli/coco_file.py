@@ -17,7 +17,7 @@ from cli.input import Input
 from cli.lines import LineFile, read_lines
 from cli.places import partial_of
 from cli.report import Outcome
-from imaging.coco_merging import CocoParts, renumbered, split_document
+from imaging.coco_merging import CocoParts, renumber, split_document
 from model.whole_file import whole_file
 
 PARTS, ORDER = "parts", "order.jsonl"
@@ -99,7 +99,7 @@ class CocoFile:
                 raise OSError(f"{path}: {error}; start again without --resume") from error
             entry = json.loads(parts.image) | {"file_name": file_name}
             parts = replace(parts, image=json.dumps(entry, separators=(",", ":")).encode())
-            yield renumbered(parts, image_id, annotation)
+            yield renumber(parts, image_id, annotation)
             annotation += parts.number
 
 

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from imaging.arrays import npz
 from imaging.classes import VOID, Label
 from imaging.coco import coco_document
-from imaging.coverage import trace_shared
+from imaging.coverage import trace_coverage
 from imaging.cutout import cutout_png
 from imaging.encoding import Palette, binary_png, color_picture, grey_png, mask_png
 from imaging.hugging_face import class_masks
@@ -75,8 +75,12 @@ class SegmentedImage:
         if rendering.format == "coco":
             tolerance = rendering.tolerance if rendering.polygons else None
             labels = self.labels.classes
-            shared = rendering.topology == "shared"
-            return _json(coco_document(image.class_map, labels, class_ids, rendering.name, tolerance, check, shared=shared))
+            shares_borders = rendering.topology == "shared"
+            return _json(
+                coco_document(
+                    image.class_map, labels, class_ids, rendering.name, tolerance, check, shares_borders=shares_borders
+                )
+            )
         if rendering.format == "hf":
             return _json(class_masks(image.class_map, self.labels.classes, image.mean_confidence, rendering.threshold))
         if rendering.format == "npz":
@@ -165,7 +169,7 @@ class SegmentedImage:
         if rendering.mask == "polygons":
             polygons: dict[str, MultiPolygon] = {str(id): [] for id in ids if id in class_ids}
             regions = Regions(runs, map(int, polygons))
-            tracing = trace_shared if rendering.topology == "shared" else trace
+            tracing = trace_coverage if rendering.topology == "shared" else trace
             for id, polygon in tracing(self.class_map, regions, rendering.tolerance, check):
                 polygons[str(id)].append(to_lists(polygon))
             return {"encoding": "polygons", "size": size, "tolerance": rendering.tolerance, "polygons": polygons}

@@ -8,7 +8,7 @@ from typing import Any
 import shapely
 
 from imaging.classes import Label, is_background
-from imaging.coverage import trace_shared
+from imaging.coverage import trace_coverage
 from imaging.keyholes import keyhole
 from imaging.polygons import trace
 from imaging.regions import Ids, Regions
@@ -27,15 +27,15 @@ def coco_document(
     tolerance: float | None,
     check: Check = lambda: None,
     *,
-    shared: bool = False,
+    shares_borders: bool = False,
 ) -> dict[str, Any]:
     """The COCO document of one image, with one annotation for each region of the classes in `class_ids`.
 
     The background and void have no annotations. With a `tolerance` in pixels, each region is one polygon; COCO's polygons have
     no holes, so lines without width lead to the holes of a region (`imaging.keyholes`). With None, regions are run lengths,
-    exact to the pixel. shared: whether polygons share their borders, as those of `imaging.coverage`. Category ids are class
-    ids. If a category has the id 0, all ids are raised by 1, since tools take 0 for the background. `check` is called for every
-    few regions, and may raise to end the work. Raises `AnswerTooLarge` like `Regions` and the functions that trace.
+    exact to the pixel. shares_borders: whether polygons share their borders, as those of `imaging.coverage`. Category ids are
+    class ids. If a category has the id 0, all ids are raised by 1, since tools take 0 for the background. `check` is called for
+    every few regions, and may raise to end the work. Raises `AnswerTooLarge` like `Regions` and the functions that trace.
     """
     height, width = class_map.shape
     categories = [label for label in labels if not is_background(label.name)]
@@ -45,7 +45,7 @@ def coco_document(
     if tolerance is None:
         entries = _masks(regions, check)
     else:
-        entries = _outlines((trace_shared if shared else trace)(class_map, regions, tolerance, check), check)
+        entries = _outlines((trace_coverage if shares_borders else trace)(class_map, regions, tolerance, check), check)
     return {
         "images": [{"id": 1, "file_name": file_name, "width": width, "height": height}],
         "categories": [{"id": label.id + shift, "name": label.name, "supercategory": ""} for label in categories],

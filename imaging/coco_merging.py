@@ -34,7 +34,7 @@ def split_document(document: bytes) -> CocoParts:
     return CocoParts(image, categories, annotations, len(IDS.findall(annotations)))
 
 
-def renumbered(parts: CocoParts, image_id: int, first_annotation: int) -> CocoParts:
+def renumber(parts: CocoParts, image_id: int, first_annotation: int) -> CocoParts:
     """The same parts with this id of the image, and with ids of annotations that count from `first_annotation`."""
     numbers = count(first_annotation)
     annotations = IDS.sub(lambda _: b'%d,"image_id":%d' % (next(numbers), image_id), parts.annotations)

@@ -13,7 +13,7 @@ from imaging.formats.declarations import Box
 Pixels = npt.NDArray[np.uint8]
 SWAPPING = (5, 6, 7, 8)  # EXIF orientations that swap height and width
 # for each EXIF orientation: a view of the upright array in the layout that the file stores (Exif 3.0, section 4.6.5.1.6)
-STORED: dict[int, Callable[[Pixels], Pixels]] = {
+STORED_LAYOUTS: dict[int, Callable[[Pixels], Pixels]] = {
     2: lambda upright: upright[:, ::-1],
     3: lambda upright: upright[::-1, ::-1],
     4: lambda upright: upright[::-1],
@@ -33,7 +33,7 @@ def upright_array(image: Image.Image, orientation: int, frame: Box | None = None
     """
     width, height = image.size
     upright = np.empty((width, height, 3) if orientation in SWAPPING else (height, width, 3), np.uint8)
-    file_view = STORED[orientation](upright) if orientation in STORED else upright
+    file_view = STORED_LAYOUTS[orientation](upright) if orientation in STORED_LAYOUTS else upright
     for top, band in _rgb_bands(image, frame):
         file_view[top : top + band.height] = np.asarray(band)
     return upright

@@ -9,12 +9,12 @@ import numpy.typing as npt
 import shapely
 
 from imaging.errors import AnswerTooLarge
-from imaging.regions import MOST_SHARED, Ids, Integers, Regions, check_borders
+from imaging.regions import MOST_SHARED_BORDERS, Ids, Integers, Regions, check_borders
 
 POLYGONS_AT_ONCE = 16
 
 
-def trace_shared(
+def trace_coverage(
     class_map: Ids, regions: Regions, tolerance: float, check: Callable[[], None] = lambda: None
 ) -> Iterator[tuple[int, shapely.Polygon]]:
     """Yields (id, polygon) for each of these regions of the class map, with holes, in their order.
@@ -24,7 +24,7 @@ def trace_shared(
     removed while the triangle with its two neighbours is smaller than the square of `tolerance` (Visvalingam and Whyatt,
     1993), unless separate borders would touch. Points where three regions meet, and those on the image's edge, stay.
     `check` is called before the simplification, then for every few regions, and may raise to end the work.
-    Raises `AnswerTooLarge` beyond `most_borders` or `MOST_SHARED`.
+    Raises `AnswerTooLarge` beyond `most_borders` or `MOST_SHARED_BORDERS`.
     """
     polygons = _faces(class_map)
     check()
@@ -51,8 +51,8 @@ def _faces(class_map: Ids) -> npt.NDArray[np.object_]:
     differs_right[width - 1 :: width] = False
     borders = int(np.count_nonzero(differs_right)) + len(below)
     check_borders(borders, flat.size)
-    if borders > MOST_SHARED:
-        problem = f"the class map has {borders:,} borders between classes; at most {MOST_SHARED:,} are handled"
+    if borders > MOST_SHARED_BORDERS:
+        problem = f"the class map has {borders:,} borders between classes; at most {MOST_SHARED_BORDERS:,} are handled"
         raise AnswerTooLarge(f"{problem} with topology=shared; leave it out")
     right = np.flatnonzero(differs_right)
     del differs_right

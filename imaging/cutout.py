@@ -49,7 +49,7 @@ def cutout_png(
     height, width = class_map.shape
     inside = np.isin(np.arange(256), list(class_ids))[class_map]
     factor = max(1, int(cell / REDUCED_CELL), ceil(max(height, width) / REDUCED_SIDE))
-    opacity = _filtered(photo, inside, foreground, cell, factor, check)
+    opacity = _filter(photo, inside, foreground, cell, factor, check)
     flatten_islands(opacity, inside.view(np.uint8), cell**2, check)
     picture, rows = Image.new("RGBA", (width, height)), max(1, BAND_PIXELS // width)
     for top in range(0, height, rows):
@@ -68,7 +68,7 @@ def cutout_bytes(pixels: int) -> int:
     return REDUCED_BYTES * min(pixels, REDUCED_SIDE**2)
 
 
-def _filtered(photo: Pixels, inside: Mask, foreground: Pixels, cell: float, factor: int, check: Callable[[], None]) -> Pixels:
+def _filter(photo: Pixels, inside: Mask, foreground: Pixels, cell: float, factor: int, check: Callable[[], None]) -> Pixels:
     """The opacity after the filter, uint8 (H, W). inside: bool (H, W), the pixels of the classes."""
     height, width = inside.shape
     planes = [Image.fromarray(plane) for plane in _coefficients(photo, inside, foreground, cell, factor)]
@@ -94,13 +94,13 @@ def _coefficients(photo: Pixels, inside: Mask, foreground: Pixels, cell: float, 
     The weight is 1 within a cell of the border, and falls to 0 at two cells.
     """
     radius = max(1, round(WINDOW_CELLS * cell / factor))
-    reduced = Image.fromarray(photo).reduce(factor)
-    colors: list[Plane] = [np.asarray(channel, np.float32) / np.float32(255) for channel in reduced.split()]
-    share = _mean(_reduced(inside.astype(np.uint8) * np.uint8(255), factor), radius)
+    small_photo = Image.fromarray(photo).reduce(factor)
+    colors: list[Plane] = [np.asarray(channel, np.float32) / np.float32(255) for channel in small_photo.split()]
+    share = _mean(_reduce(inside.astype(np.uint8) * np.uint8(255), factor), radius)
     weight: Plane = np.minimum(4 * np.minimum(share, 1 - share), np.float32(1))
     if not weight.any():
         return [weight] * 5
-    target = _reduced(foreground, factor)
+    target = _reduce(foreground, factor)
     mean, means = _mean(target, radius), [_mean(color, radius) for color in colors]
     with_target = [_mean(c * target, radius) - color_mean * mean for c, color_mean in zip(colors, means, strict=True)]
     pairs = [(i, j) for i in range(3) for j in range(i, 3)]
@@ -123,7 +123,7 @@ def _solve(matrix: dict[tuple[int, int], Plane], right: list[Plane]) -> list[Pla
     return [(x * right[0] + y * right[1] + z * right[2]) / determinant for x, y, z in rows]
 
 
-def _reduced(plane: Pixels, factor: int) -> Plane:
+def _reduce(plane: Pixels, factor: int) -> Plane:
     return np.asarray(Image.fromarray(plane).reduce(factor), np.float32) / np.float32(255)
 
 

@@ -73,15 +73,15 @@ def decode(data: bytes, limits: Limits, working_size: Size | None = None) -> Pix
     with open_image(data, limits) as image:
         orientation = read_orientation(image, data)
         target, box = reduce_jpeg(image, data, orientation, working_size)
-        announced, frame = image.size, frame_box(image)
+        header_size, frame = image.size, frame_box(image)
         image.load()
-        if image.size != announced:
-            sizes = f"its header says {announced[0]}x{announced[1]} pixels, but it has {image.width}x{image.height}"
+        if image.size != header_size:
+            sizes = f"its header says {header_size[0]}x{header_size[1]} pixels, but it has {image.width}x{image.height}"
             raise DamagedImage(f"the image is damaged: {sizes}; save it again")
         check_pixels(image, data)
         if target and (image.size != target or box):
-            scaled = rgb_image(image, frame).resize(target, Image.Resampling.BILINEAR, box)
-            return upright_array(scaled, orientation)
+            rgb = rgb_image(image, frame).resize(target, Image.Resampling.BILINEAR, box)
+            return upright_array(rgb, orientation)
         return upright_array(image, orientation, frame)
 
 
@@ -123,10 +123,10 @@ def read_orientation(image: Image.Image, data: bytes) -> int:
     return _exif_orientation(image.getexif)
 
 
-def _exif_orientation(read: Callable[[], Image.Exif]) -> int:
+def _exif_orientation(read_exif: Callable[[], Image.Exif]) -> int:
     """The EXIF orientation; 1 if EXIF cannot be read or its value is invalid, since the pixels may still be correct."""
     try:
-        value = read().get(ORIENTATION, 1)
+        value = read_exif().get(ORIENTATION, 1)
     except Exception:  # Pillow's EXIF reader raises many types on damaged data
         return 1
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
@@ -270,6 +270,6 @@ def reduce_jpeg(
     if working_size is None:
         return None, None
     target = stored_size(orientation, working_size)
-    reduced = image.draft(None, target) if image.format in JPEG_FORMATS and not is_lossless(data) else None
-    box = reduced[1] if reduced else None
+    draft = image.draft(None, target) if image.format in JPEG_FORMATS and not is_lossless(data) else None
+    box = draft[1] if draft else None
     return target, None if box is None or box == (0, 0, *image.size) else box

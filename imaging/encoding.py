@@ -54,7 +54,7 @@ def color_picture(class_map: Pixels, palette: Palette, class_ids: Collection[int
     colors = palette_bytes([color if id in class_ids else (0, 0, 0) for id, color in enumerate(palette)])
     if image_format == "png":
         return _eight_bit_png(class_map, colors)
-    return picture_file(colored(class_map, colors), image_format, FLAT[image_format])
+    return picture_file(color_image(class_map, colors), image_format, FLAT[image_format])
 
 
 def palette_bytes(palette: Palette) -> bytes:
@@ -64,7 +64,7 @@ def palette_bytes(palette: Palette) -> bytes:
     return bytes(chain.from_iterable(palette))
 
 
-def colored(class_map: Pixels, palette: bytes) -> Image.Image:
+def color_image(class_map: Pixels, palette: bytes) -> Image.Image:
     """An RGB image of each pixel's colour in the palette."""
     image = Image.fromarray(class_map)
     image.putpalette(palette)

@@ -39,10 +39,10 @@ class Name:
     font_size: int
 
 
-def place_names(class_map: Pixels, shown: Sequence[int], names: Mapping[int, str]) -> list[Name]:
+def place_names(class_map: Pixels, replacements: Sequence[int], names: Mapping[int, str]) -> list[Name]:
     """The names to write on the regions of a class map, uint8 (H, W). Their boxes do not overlap.
 
-    shown: for each of 256 ids, the id that replaces it. names: by replaced id; regions of other ids get no name.
+    replacements: for each of 256 ids, the id that replaces it. names: by replaced id; regions of other ids get no name.
     A region gets a name if a circle as wide as a line of text is high fits into it. The name is at the innermost point of the
     region. Regions with the largest circles come first; there are at most `MOST_NAMES`, and a name that would overlap an
     earlier one is left out. A name that Pillow's font cannot write, or that is wider than the image, is replaced by the class
@@ -54,12 +54,14 @@ def place_names(class_map: Pixels, shown: Sequence[int], names: Mapping[int, str
     if not names or not isinstance(font, FreeTypeFont):
         return []
     step = math.ceil(max(height, width) / LONGEST_SIDE)
-    reduced = np.asarray(Image.fromarray(np.ascontiguousarray(class_map[step // 2 :: step, step // 2 :: step])).point(shown))
-    if not reduced.size:
+    small_map = np.asarray(
+        Image.fromarray(np.ascontiguousarray(class_map[step // 2 :: step, step // 2 :: step])).point(replacements)
+    )
+    if not small_map.size:
         return []
     texts: dict[int, str] = {}
     result: list[Name] = []
-    for id, row, column in _inner_points(reduced, list(names), size / step / 2):
+    for id, row, column in _inner_points(small_map, list(names), size / step / 2):
         if id not in texts:
             texts[id] = names[id] if _fits(names[id], font, width) else str(id)
         box = _box(texts[id], font, size, (column * step + step // 2, row * step + step // 2), (width, height))
@@ -68,10 +70,10 @@ def place_names(class_map: Pixels, shown: Sequence[int], names: Mapping[int, str
     return result
 
 
-def _inner_points(ids: Pixels, named: Sequence[int], radius: float) -> list[tuple[int, int, int]]:
+def _inner_points(ids: Pixels, class_ids: Sequence[int], radius: float) -> list[tuple[int, int, int]]:
     """Class id, row and column of the innermost point of each region into which a circle of this radius fits, largest first."""
     try:
-        regions = Regions(column_runs(ids), named)
+        regions = Regions(column_runs(ids), class_ids)
     except AnswerTooLarge:
         return []
     height, width = ids.shape
@@ -91,12 +93,12 @@ def _inner_points(ids: Pixels, named: Sequence[int], radius: float) -> list[tupl
 
 def _depths(regions: Integers) -> Integers:
     """For each pixel (H, W), its distance to the border of its region, in an octagonal metric; 1 at the border."""
-    padded = np.pad(regions, 1, constant_values=-1)
+    padded_regions = np.pad(regions, 1, constant_values=-1)
     inside = regions >= 0
     depths = np.zeros(regions.shape, np.int64)
     first = np.ones(regions.shape, np.bool_)
     for row, column in ((0, 1), (2, 1), (1, 0), (1, 2)):
-        first &= padded[row : row + regions.shape[0], column : column + regions.shape[1]] == regions
+        first &= padded_regions[row : row + regions.shape[0], column : column + regions.shape[1]] == regions
     depths[inside] = 1
     inside &= first
     diagonal = True

@@ -15,7 +15,7 @@ from imaging.encoding import (
     ImageFormat,
     Palette,
     Pixels,
-    colored,
+    color_image,
     palette_bytes,
     picture_file,
 )
@@ -46,27 +46,27 @@ def overlay_picture(
     height, width = class_map.shape
     overlay, colors = Image.new("RGB", (width, height)), palette_bytes(palette)
     opacities = [round(255 * alpha) if id in class_ids else 0 for id in range(COLORS)]
-    shown = _shown_ids(class_ids)
+    replacements = _replacements(class_ids)
     radius = min(MOST_RADIUS, round(max(height, width) / PIXELS_PER_RADIUS))
     rows, margin = max(LEAST_ROWS, BAND_PIXELS // width), 2 * radius + 2
     for top in range(0, height, rows):
         bottom = min(top + rows, height)
         band, classes = Image.fromarray(image[top:bottom]), class_map[top:bottom]
-        band.paste(colored(classes, colors), mask=Image.fromarray(classes).point(opacities))
+        band.paste(color_image(classes, colors), mask=Image.fromarray(classes).point(opacities))
         first = max(0, top - margin)
-        around = np.asarray(Image.fromarray(class_map[first : bottom + margin]).point(shown))
+        around = np.asarray(Image.fromarray(class_map[first : bottom + margin]).point(replacements))
         _outline(band, _borders(around), radius, top - first)
         overlay.paste(band, (0, top))
-    names_of_shown = {id: name for id, name in (names or {}).items() if id in class_ids}
-    for name in place_names(class_map, shown, names_of_shown):
+    class_names = {id: name for id, name in (names or {}).items() if id in class_ids}
+    for name in place_names(class_map, replacements, class_names):
         _write(overlay, name, palette[name.id])
     return picture_file(overlay, image_format, PHOTOGRAPHS[image_format])
 
 
-def _shown_ids(class_ids: Collection[int]) -> list[int]:
+def _replacements(class_ids: Collection[int]) -> list[int]:
     """For each of 256 ids, the id that replaces it: its own if it is shown; the others get one common id."""
-    hidden = next((id for id in range(COLORS) if id not in class_ids), 0)
-    return [id if id in class_ids else hidden for id in range(COLORS)]
+    common_id = next((id for id in range(COLORS) if id not in class_ids), 0)
+    return [id if id in class_ids else common_id for id in range(COLORS)]
 
 
 def _borders(ids: Pixels) -> Flags:
@@ -81,23 +81,23 @@ def _outline(band: Image.Image, borders: Flags, radius: int, above: int) -> None
     """Draws lines along these borders. above: how many of their rows lie above the band."""
     if not borders.any():
         return
-    line = _dilated(borders, radius)
-    for flags, (color, opacity) in ((_dilated(line, radius + 1) & ~line, CASING), (line, LINE)):
+    line = _dilate(borders, radius)
+    for flags, (color, opacity) in ((_dilate(line, radius + 1) & ~line, CASING), (line, LINE)):
         opacities = flags[above : above + band.height].astype(np.uint8) * np.uint8(opacity)
         band.paste(color, mask=Image.fromarray(opacities))
 
 
-def _dilated(flags: Flags, radius: int) -> Flags:
+def _dilate(flags: Flags, radius: int) -> Flags:
     """Sets all pixels within this distance of a set one, in either axis."""
     for axis in (0, 1):
         window = 2 * radius + 1
-        padded = np.moveaxis(np.pad(flags, [(radius, radius) if axis == a else (0, 0) for a in (0, 1)]), axis, 0)
-        covered = 1
-        while covered < window:  # each step doubles the number of pixels that a pixel covers
-            step = min(covered, window - covered)
-            padded = padded[:-step] | padded[step:]
-            covered += step
-        flags = np.moveaxis(padded, 0, axis)
+        padded_flags = np.moveaxis(np.pad(flags, [(radius, radius) if axis == a else (0, 0) for a in (0, 1)]), axis, 0)
+        reach = 1
+        while reach < window:  # each step doubles the number of pixels that a pixel covers
+            step = min(reach, window - reach)
+            padded_flags = padded_flags[:-step] | padded_flags[step:]
+            reach += step
+        flags = np.moveaxis(padded_flags, 0, axis)
     return flags
 
 

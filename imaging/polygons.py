@@ -50,8 +50,8 @@ def trace(
         check()
         last = min(first + REGIONS_AT_ONCE, len(regions))
         rings = by_region[bounds[first] : bounds[last]]
-        lines = _closed(points, starts[rings], lengths[rings])
-        yield from zip(regions.ids[first:last], _simplified(lines, ring_regions[rings] - first, tolerance), strict=True)
+        lines = _close_rings(points, starts[rings], lengths[rings])
+        yield from zip(regions.ids[first:last], _simplify(lines, ring_regions[rings] - first, tolerance), strict=True)
 
 
 def _borders(class_map: Ids, ids: list[int]) -> tuple[Integers, Integers, Integers]:
@@ -110,16 +110,16 @@ def _borders(class_map: Ids, ids: list[int]) -> tuple[Integers, Integers, Intege
 def _rings(successors: Integers) -> tuple[Integers, Integers]:
     """The cycles of a permutation, concatenated, and the position where each starts."""
     order, starts, position = array("q", bytes(8 * len(successors))), list[int](), 0
-    unseen, following = bytearray(b"\1" * len(successors)), array("q", successors.tobytes())
-    index = unseen.find(1)
+    is_open, successor_array = bytearray(b"\1" * len(successors)), array("q", successors.tobytes())
+    index = is_open.find(1)
     while index >= 0:
         starts.append(position)
-        while unseen[index]:
-            unseen[index] = 0
+        while is_open[index]:
+            is_open[index] = 0
             order[position] = index
             position += 1
-            index = following[index]
-        index = unseen.find(1, index)
+            index = successor_array[index]
+        index = is_open.find(1, index)
     return np.asarray(order), np.array(starts, np.int64)
 
 
@@ -131,7 +131,7 @@ def _areas(points: npt.NDArray[np.float64], starts: Integers, lengths: Integers)
     return areas
 
 
-def _closed(points: npt.NDArray[np.float64], starts: Integers, lengths: Integers) -> npt.NDArray[np.object_]:
+def _close_rings(points: npt.NDArray[np.float64], starts: Integers, lengths: Integers) -> npt.NDArray[np.object_]:
     """The rings as closed line strings."""
     indices = np.repeat(np.arange(len(starts)), lengths + 1)
     within = np.arange(len(indices)) - np.repeat(np.cumsum(lengths + 1) - lengths - 1, lengths + 1)
@@ -140,7 +140,7 @@ def _closed(points: npt.NDArray[np.float64], starts: Integers, lengths: Integers
     return lines
 
 
-def _simplified(lines: npt.NDArray[np.object_], regions: Integers, tolerance: float) -> list[shapely.Polygon]:
+def _simplify(lines: npt.NDArray[np.object_], regions: Integers, tolerance: float) -> list[shapely.Polygon]:
     """Simplified polygons, one for each region. `regions` numbers each ring's region from 0; outer rings precede their holes.
 
     Each ring is simplified on its own (Douglas and Peucker, 1973). A ring that would vanish stays as it is. If rings would

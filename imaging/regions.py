@@ -17,7 +17,7 @@ Integers = npt.NDArray[np.int64]
 MASK_BYTES, POLYGON_BYTES, SHARED_BYTES = (100, 1000), (320, 2800), (2000, 2800)
 """Upper bounds of memory in bytes, for (a border, a region), when regions are written as run lengths, as polygons, and as
 polygons that share their borders."""
-MOST_SHARED = 100_000
+MOST_SHARED_BORDERS = 100_000
 """The limit of borders for polygons that share theirs: time grows with the square of the holes of one region."""
 ADVICE = "ask for format=json with mask=rle, or format=png"
 
@@ -50,14 +50,14 @@ def most_regions(pixels: int) -> int:
     return min(50_000, 1000 + pixels // 16)
 
 
-def region_bytes(size: tuple[int, int], polygons: bool, *, shared: bool = False) -> int:
+def region_bytes(size: tuple[int, int], polygons: bool, *, shares_borders: bool = False) -> int:
     """Upper bound, in bytes, of the memory for the regions of a class map of this (height, width) and for their answer.
 
-    shared: whether the polygons share their borders.
+    shares_borders: whether the polygons share their borders.
     """
-    border, region = (SHARED_BYTES if shared else POLYGON_BYTES) if polygons else MASK_BYTES
+    border, region = (SHARED_BYTES if shares_borders else POLYGON_BYTES) if polygons else MASK_BYTES
     pixels = size[0] * size[1]
-    borders = min(most_borders(pixels), MOST_SHARED) if shared else most_borders(pixels)
+    borders = min(most_borders(pixels), MOST_SHARED_BORDERS) if shares_borders else most_borders(pixels)
     outline = 2 * sum(size) * POLYGON_BYTES[0] if polygons else 0  # polygons follow the edge of the image, too
     return border * borders + region * most_regions(pixels) + outline
 

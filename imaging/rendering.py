@@ -169,7 +169,7 @@ class Rendering:
             return FIXED_BYTES + pixels * 4 * classes
         by_regions = self.format == "coco" or self.polygons
         picture = f"{self.format} {self.picture_format}" if self.is_picture else self.format
-        regions = region_bytes(size, self.polygons, shared=self.topology == "shared") if by_regions else 0
+        regions = region_bytes(size, self.polygons, shares_borders=self.topology == "shared") if by_regions else 0
         extra = cutout_bytes(pixels) if self.format == "cutout" else regions
         return FIXED_BYTES + pixels * BYTES_PER_PIXEL[self._limited_part or picture] + extra
 
@@ -192,8 +192,8 @@ class Rendering:
         if self.classes:
             return frozenset(class_id(name, labels) for name in self.classes)
         if self.format not in ("binary", "cutout"):
-            hidden = [label.id for label in labels if is_background(label.name)] if self.format == "overlay" else []
-            return frozenset(range(256)).difference(hidden)
+            background_ids = [label.id for label in labels if is_background(label.name)] if self.format == "overlay" else []
+            return frozenset(range(256)).difference(background_ids)
         ids = frozenset(label.id for label in labels if not is_background(label.name))
         if len(ids) == len(labels):
             raise UnknownClass(f"format={self.format} needs classes=, as this model has no background; {class_list(labels)}")

@@ -30,7 +30,7 @@ from app.api.uploads import read_form, spooled_body
 from app.connections import connection_abort
 from app.serving.budget import Budget, MemoryUse
 from app.serving.service import Job, Service
-from imaging.coco_merging import renumbered, split_document
+from imaging.coco_merging import renumber, split_document
 from imaging.rendering import Format
 from model.inference.processes.messages import Image
 
@@ -217,7 +217,7 @@ async def _coco(request: Request, outcomes: Outcomes) -> AsyncGenerator[bytes, N
             if outcome.problem:
                 problems.append(_entry(request, outcome))
                 continue
-            parts = renumbered(split_document(outcome.body), outcome.index + 1, annotations + 1)
+            parts = renumber(split_document(outcome.body), outcome.index + 1, annotations + 1)
             entries.append(parts.image)
             categories = parts.categories
             if parts.number:

@@ -23,7 +23,7 @@ PASSES = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), 
 PNG_SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # samples per pixel, by colour type
 INFLATE_BYTES = 1 << 20  # inflated in one step
 # the first words of Pillow's messages for kinds of files that it does not read
-UNSUPPORTED = ("Unsupported BMP", "unknown raw mode")
+UNSUPPORTED_KINDS = ("Unsupported BMP", "unknown raw mode")
 
 
 def check_declarations(image: Image.Image, data: bytes) -> None:
@@ -54,7 +54,7 @@ def refusal(data: bytes) -> ImageError:
 
 def unsupported_kind(error: Exception) -> ImageError | None:
     """`UnknownImageType` if Pillow raised this error because it does not read this kind of file; None for other errors."""
-    if str(error).startswith(UNSUPPORTED):
+    if str(error).startswith(UNSUPPORTED_KINDS):
         return UnknownImageType(f"the image is of a kind that is not read ({error}); save it as 8-bit RGB")
     return None
 
@@ -107,10 +107,10 @@ def _check_stream(image: Image.Image, data: bytes) -> None:
     width, height = image.size
     if not image.info.get("interlace") and np.asarray(image.crop((0, height - 1, width, height))).any():
         return
-    expected = _png_bytes(width, height, depth=data[24], color_type=data[25], interlaced=bool(data[28]))
-    if (stream_bytes := _stream_bytes(data, expected)) < expected:
+    size = _png_bytes(width, height, depth=data[24], color_type=data[25], interlace=bool(data[28]))
+    if (stream_bytes := _stream_bytes(data, size)) < size:
         raise DamagedImage(
-            f"the image is damaged: its rows take {expected:,} bytes, and its stream ends after {stream_bytes:,}; save it again"
+            f"the image is damaged: its rows take {size:,} bytes, and its stream ends after {stream_bytes:,}; save it again"
         )
 
 
@@ -150,24 +150,24 @@ def _scale_transparency(image: Image.Image, data: bytes) -> None:
         image.info["transparency"] = tuple(value >> 8 if depth == 16 else value & mask for value in sample)
 
 
-def _png_bytes(width: int, height: int, *, depth: int, color_type: int, interlaced: bool) -> int:
+def _png_bytes(width: int, height: int, *, depth: int, color_type: int, interlace: bool) -> int:
     """Number of bytes of all rows before compression, with one filter byte for each row."""
     bits = depth * PNG_SAMPLES[color_type]
     total = 0
-    for left, top, across, down in PASSES if interlaced else ((0, 0, 1, 1),):
+    for left, top, across, down in PASSES if interlace else ((0, 0, 1, 1),):
         columns, rows = -(-(width - left) // across), -(-(height - top) // down)
         total += rows * (1 + -(-columns * bits // 8)) if columns > 0 and rows > 0 else 0
     return total
 
 
-def _stream_bytes(data: bytes, expected: int) -> int:
-    """Number of bytes in the image's inflated stream. Counting stops once `expected` bytes are reached."""
+def _stream_bytes(data: bytes, row_bytes: int) -> int:
+    """Number of bytes in the image's inflated stream. Counting stops once `row_bytes` are reached."""
     inflate, total = zlib.decompressobj(), 0
     for kind, start, end in png_chunks(data):
         piece = data[start + 8 : end - 4] if kind == b"IDAT" else b""
-        while piece and total < expected and not inflate.eof:
+        while piece and total < row_bytes and not inflate.eof:
             total += len(inflate.decompress(piece, INFLATE_BYTES))
             piece = inflate.unconsumed_tail
-        if kind == b"IEND" or total >= expected:
+        if kind == b"IEND" or total >= row_bytes:
             break
     return total

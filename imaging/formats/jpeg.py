@@ -187,11 +187,11 @@ def check_restarts(header: JPEGHeader, data: bytes) -> None:
         return
     across, down = header.unit
     units = -(-header.width // across) * -(-header.height // down)
-    expected = -(-units // header.restart_interval) - 1
+    total = -(-units // header.restart_interval) - 1
     end = data.find(b"\xff\xd9", header.scan_start)
     count = sum(1 for _ in RESTART.finditer(data, header.scan_start, end if end >= 0 else len(data)))
-    if count < expected:
-        raise DamagedImage(f"the image is damaged: {count} of {expected} restart markers are there; is the file complete?")
+    if count < total:
+        raise DamagedImage(f"the image is damaged: {count} of {total} restart markers are there; is the file complete?")
 
 
 def check_scans(image: Image.Image, data: bytes) -> None:
@@ -212,9 +212,9 @@ def check_scans(image: Image.Image, data: bytes) -> None:
             "is the file complete?"
         )
     if header.process in SEQUENTIAL:
-        coded = data[:end].rstrip(b"\xff")  # fill bytes may precede a marker
-        decoded = _eighth(coded)
-        if any(_eighth(coded + tail) != decoded for tail in TAILS):  # after a complete scan, more bytes change no pixel
+        scan_data = data[:end].rstrip(b"\xff")  # fill bytes may precede a marker
+        pixels = _eighth(scan_data)
+        if any(_eighth(scan_data + tail) != pixels for tail in TAILS):  # after a complete scan, more bytes change no pixel
             raise DamagedImage("the image is damaged: its coded data ends before its last rows; is the file complete?")
 
 

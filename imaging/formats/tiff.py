@@ -22,11 +22,11 @@ WHITE_IS_ZERO, RGB, PALETTE, SEPARATED, YCBCR = 0, 2, 3, 5, 6
 MOST_8_BIT = 255
 UNSPECIFIED, PREMULTIPLIED = 0, 1  # values of EXTRA_SAMPLES
 CMYK = 1  # value of INK_SET
-REDUCED = 1  # bit of NEW_SUBFILE: a smaller version of another image in the file
+REDUCED_IMAGE = 1  # bit of NEW_SUBFILE: a smaller version of another image in the file
 PHOTOMETRICS = (0, 1, 2, 3, 5, 6, 8)  # grey, RGB, palette, CMYK, YCbCr, CIE L*a*b*
 SAMPLE_FORMATS = {2: "signed", 3: "floating-point", 4: "undefined", 5: "complex", 6: "complex"}
 RAW, FAX = 1, (2, 3, 4, 32771)  # compressions: none, CCITT's
-UNREAD = (50001,)  # WebP: Pillow knows the number, but the libtiff in its wheels lacks the codec
+UNREAD_COMPRESSIONS = (50001,)  # WebP: Pillow knows the number, but the libtiff in its wheels lacks the codec
 BITS = (1, 2, 4, 8, 16)
 FULL_RANGE = (0, 255, 128, 255, 128, 255)  # of YCbCr: black and white of each component
 
@@ -39,13 +39,13 @@ def tiff_problem(tags: Mapping[int, Any]) -> str | None:
         return f"the image has {names[0]} samples of an unknown range; save it in 8 or 16 bits"
     if unread_bits := [count for count in bits if count not in BITS]:
         return f"the image has samples of {unread_bits[0]} bits, whose value of white is unknown; save it in 8 or 16 bits"
-    if DNG_VERSION in tags or (SUB_DIRECTORIES in tags and tags.get(NEW_SUBFILE, 0) & REDUCED):
+    if DNG_VERSION in tags or (SUB_DIRECTORIES in tags and tags.get(NEW_SUBFILE, 0) & REDUCED_IMAGE):
         return "the file is a camera's raw file, of which a TIFF reader sees only the preview; save it as JPEG or TIFF"
     if PHOTOMETRIC not in tags and compression not in FAX:
         return "the TIFF does not say whether 0 is black or white; save it as grey or RGB"
     if photometric not in PHOTOMETRICS:
         return f"the TIFF has photometric interpretation {photometric}, which is not read; save it as grey or RGB"
-    if compression not in COMPRESSION_INFO or compression in UNREAD:
+    if compression not in COMPRESSION_INFO or compression in UNREAD_COMPRESSIONS:
         return f"the TIFF has compression {compression}, which is not read; save it with LZW or Deflate"
     if photometric == WHITE_IS_ZERO and max(bits) > 8:
         return "the TIFF has 16-bit samples whose 0 is white, which are not read; save it with 0 as black"
@@ -94,10 +94,10 @@ def piece_pixels(tags: Mapping[int, Any]) -> int:
 def check_strips(tags: Mapping[int, Any]) -> None:
     """Raises `DamagedImage` if the strips or tiles do not hold all rows. Pillow's own reader, unlike libtiff, misses this."""
     width, length, bits = tags[WIDTH], tags[LENGTH], _numbers(tags, BITS_PER_SAMPLE, 1)
-    tiled = TILE_OFFSETS in tags
-    if tiled and STRIP_OFFSETS in tags:
+    has_tiles = TILE_OFFSETS in tags
+    if has_tiles and STRIP_OFFSETS in tags:
         raise DamagedImage("the image is damaged: it has strips as well as tiles; save it again")
-    if tiled:
+    if has_tiles:
         across, down = tags[TILE_WIDTH], tags[TILE_LENGTH]
     else:
         across, down = width, min(tags.get(ROWS_PER_STRIP, length), length)
@@ -105,22 +105,22 @@ def check_strips(tags: Mapping[int, Any]) -> None:
         raise DamagedImage(f"the image is damaged: its strips or tiles have {across}x{down} pixels; save it again")
     rows = -(-length // down)
     apart = _is_apart(tags)
-    expected = rows * -(-width // across) * (tags[SAMPLES_PER_PIXEL] if apart else 1)
-    offsets = _numbers(tags, TILE_OFFSETS if tiled else STRIP_OFFSETS, 0)
-    counts = _numbers(tags, TILE_BYTE_COUNTS if tiled else STRIP_BYTE_COUNTS, -1)
-    pieces = "tiles" if tiled else "strips"
-    if len(offsets) != expected or 0 in offsets or 0 in counts:
+    piece_count = rows * -(-width // across) * (tags[SAMPLES_PER_PIXEL] if apart else 1)
+    offsets = _numbers(tags, TILE_OFFSETS if has_tiles else STRIP_OFFSETS, 0)
+    counts = _numbers(tags, TILE_BYTE_COUNTS if has_tiles else STRIP_BYTE_COUNTS, -1)
+    pieces = "tiles" if has_tiles else "strips"
+    if len(offsets) != piece_count or 0 in offsets or 0 in counts:
         lengths = counts if len(counts) == len(offsets) else (-1,) * len(offsets)
         present = sum(offset != 0 and count != 0 for offset, count in zip(offsets, lengths, strict=True))
         raise DamagedImage(
-            f"the image is damaged: its rows need {expected} {pieces}, and it has {present}; is the file complete?"
+            f"the image is damaged: its rows need {piece_count} {pieces}, and it has {present}; is the file complete?"
         )
-    if tags.get(COMPRESSION, RAW) != RAW or tags.get(PHOTOMETRIC) == YCBCR or expected == 1 or len(counts) != expected:
+    if tags.get(COMPRESSION, RAW) != RAW or tags.get(PHOTOMETRIC) == YCBCR or piece_count == 1 or len(counts) != piece_count:
         return
     row_bytes = -(-across * (bits[0] if apart else _pixel_bits(tags)) // 8)
-    last_rows = down if tiled else length - (rows - 1) * down
-    needed = (row_bytes * (last_rows if (index + 1) % rows == 0 else down) for index in range(expected))
-    if any(count < minimum for count, minimum in zip(counts, needed, strict=True)):
+    last_rows = down if has_tiles else length - (rows - 1) * down
+    minimums = (row_bytes * (last_rows if (index + 1) % rows == 0 else down) for index in range(piece_count))
+    if any(count < minimum for count, minimum in zip(counts, minimums, strict=True)):
         raise DamagedImage(f"the image is damaged: its {pieces} hold fewer bytes than its rows; is the file complete?")
 
 

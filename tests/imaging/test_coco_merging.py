@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from imaging.answer import SegmentedImage
-from imaging.coco_merging import renumbered, split_document
+from imaging.coco_merging import renumber, split_document
 from imaging.rendering import Rendering
 from model.labels import numbered_labels
 
@@ -27,7 +27,7 @@ def document(name: str = "a.png", mask: Any = "rle", label: str = "dot") -> byte
 @pytest.mark.parametrize("text", ["a.png", HOSTILE, "ü\n\\", "\udcff"])
 def test_ids_change_and_nothing_else(mask: str, text: str) -> None:
     whole = document(text, mask, text)
-    parts = renumbered(split_document(whole), 12, 300)
+    parts = renumber(split_document(whole), 12, 300)
     before, image, annotations = json.loads(whole), json.loads(parts.image), json.loads(b"[" + parts.annotations + b"]")
     assert parts.number == len(annotations) == 2
     assert json.loads(b"[" + parts.categories + b"]") == before["categories"]

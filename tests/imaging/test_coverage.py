@@ -16,10 +16,10 @@ from PIL import Image
 from pycocotools import mask as coco
 
 from imaging.answer import SegmentedImage
-from imaging.coverage import trace_shared
+from imaging.coverage import trace_coverage
 from imaging.errors import AnswerTooLarge, UnusedParameter
 from imaging.polygons import trace
-from imaging.regions import MOST_SHARED, Regions
+from imaging.regions import MOST_SHARED_BORDERS, Regions
 from imaging.rendering import Rendering
 from imaging.runs import column_runs
 from model.labels import numbered_labels
@@ -30,7 +30,7 @@ CLASSES = range(4)
 
 
 def traced(class_map: Ids, tolerance: float, ids: Any = CLASSES) -> list[tuple[int, shapely.Polygon]]:
-    return list(trace_shared(class_map, Regions(column_runs(class_map), ids), tolerance))
+    return list(trace_coverage(class_map, Regions(column_runs(class_map), ids), tolerance))
 
 
 def smooth(side: int = 240) -> Ids:
@@ -115,7 +115,9 @@ def test_more_borders_than_its_limit_are_refused_with_a_way_out() -> None:
     class_map = np.ones((700, 700), np.uint8)
     class_map[1::4, 1::4] = 0
     assert list(trace(class_map, Regions(column_runs(class_map), [1]), 0))
-    with pytest.raises(AnswerTooLarge, match=f"122,500 borders.*at most {MOST_SHARED:,}.*topology=shared; leave it out"):
+    with pytest.raises(
+        AnswerTooLarge, match=f"122,500 borders.*at most {MOST_SHARED_BORDERS:,}.*topology=shared; leave it out"
+    ):
         traced(class_map, 0, [1])
 
 
@@ -130,7 +132,7 @@ def test_a_check_that_raises_ends_the_work() -> None:
 
     class_map = smooth()
     with pytest.raises(TimeoutError):
-        list(trace_shared(class_map, Regions(column_runs(class_map), CLASSES), 1, check))
+        list(trace_coverage(class_map, Regions(column_runs(class_map), CLASSES), 1, check))
 
 
 @pytest.mark.parametrize("parameters", [{"format": "json"}, {"format": "coco"}, {"format": "png"}], ids=str)

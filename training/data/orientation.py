@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from imaging.conversion import STORED, SWAPPING
+from imaging.conversion import STORED_LAYOUTS, SWAPPING
 from imaging.decoding import ORIENTATION, XMP
 
 Ids = npt.NDArray[np.uint8]
@@ -41,8 +41,8 @@ def swaps_sides(orientation: int) -> bool:
 
 def turn_upright(mask: Ids, orientation: int) -> Ids:
     """Turns a mask (H, W) of a photo's stored pixels as the orientation turns the photo."""
-    if orientation not in STORED:
+    if orientation not in STORED_LAYOUTS:
         return mask
     upright = np.empty(mask.shape[::-1] if swaps_sides(orientation) else mask.shape, mask.dtype)
-    STORED[orientation](upright)[:] = mask
+    STORED_LAYOUTS[orientation](upright)[:] = mask
     return upright
