@@ -7,6 +7,7 @@ import json
 import re
 import unicodedata
 from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,11 @@ from imaging.classes import is_background
 from model.command_line import install_command
 from model.labels import LabelError, LabelSet, camvid_labels, voc_color, voc_labels
 from training.data.layouts import PIXEL_CLASSES, repeated
+from training.data.problems import first_names
 from training.data.text_files import read_text
 
+KEYS, CLASS_KEYS = ("classes", "ignore_index"), ("id", "name", "color")
+LONGEST_KEY = 40  # letters of an unknown key that a message shows
 KNOWN = {"voc": voc_labels, "camvid": camvid_labels}
 FILES = ("classes.json", "classes.yaml", "classes.yml")
 LABEL_MAP, CLASS_NAMES = "labelmap.txt", "class_names.txt"  # CVAT's "Segmentation mask", and labelme2voc's
@@ -54,7 +58,7 @@ def read_labels(name: str) -> LabelSet:
     JSON and YAML hold `{"classes": [...], "ignore_index": 255}`. A class is `{"id", "name", "color": "#rrggbb"}`, or only its
     name: its id is then its position, from 0. A class without a colour gets VOC's. A text file is CVAT's `labelmap.txt`, whose
     background becomes class 0, or has one name on each line, as labelme's `class_names.txt`. Roboflow's `_classes.csv` has an
-    id and a name on each line. Raises `LabelError` naming the file.
+    id and a name on each line. Raises `LabelError` naming the file, also for a key that is none of these.
     """
     if name in KNOWN:
         return KNOWN[name]()
@@ -64,15 +68,28 @@ def read_labels(name: str) -> LabelSet:
     except (OSError, ValueError, RecursionError) as error:
         reason = " ".join(str(error).split())
         raise LabelError(f"labels must be voc, camvid, or a JSON or YAML file, got {name!r}: {reason}") from error
-    if not isinstance(document, dict) or not isinstance(document.get("classes"), list):
-        raise LabelError(f'{name} needs a list of classes: {{"classes": ["background", "leaf"], "ignore_index": 255}}')
     try:
+        if isinstance(document, dict):
+            _check_keys(document, KEYS)
+        if not isinstance(document, dict) or not isinstance(document.get("classes"), list):
+            raise LabelError('a list of classes is needed: {"classes": ["background", "leaf"], "ignore_index": 255}')
         labels = LabelSet.from_list(_entries(document["classes"]), _ignore_index(document))
     except LabelError as error:
         raise LabelError(f"{name}: {error}") from error
     if duplicates := repeated(labels.names):
         raise LabelError(f"{name}: each class needs a name of its own, got {', '.join(duplicates)} twice")
     return labels
+
+
+def _check_keys(document: Mapping[Any, Any], keys: Sequence[str]) -> None:
+    """Raises `LabelError` for keys that are none of `keys`, with the nearest one of each."""
+    unknown = []
+    for key in document:
+        if key not in keys:
+            near = get_close_matches(str(key)[:LONGEST_KEY].casefold(), keys, n=1)
+            unknown.append(repr(key)[: LONGEST_KEY + 2] + (f" (did you mean {near[0]!r}?)" if near else ""))
+    if unknown:
+        raise LabelError(f"there is no key {first_names(unknown)}; the keys are {', '.join(keys)}")
 
 
 def _read(path: Path) -> object:
@@ -145,23 +162,26 @@ def class_name(value: Any) -> str:
 
 
 def _entries(classes: Sequence[Any]) -> list[dict[str, Any]]:
-    entries: list[dict[str, Any]] = []
+    entries = []
     for index, entry in enumerate(classes):
-        fields: Mapping[str, Any] = {"id": index, "name": entry} if isinstance(entry, str) else entry
-        if not isinstance(fields, Mapping) or not isinstance(fields.get("id"), int) or isinstance(fields["id"], bool):
-            raise LabelError(f"class {index} must be a name or have id, name and color, got {entry!r}")
-        if "name" not in fields:
-            raise LabelError(f"class {index} must be a name or have id, name and color, got {entry!r}")
-        if "color" in fields and not isinstance(fields["color"], str):
-            color = fields["color"]
-            raise LabelError(f"class {index}: color must be a text like '#3ca951' (in YAML, in quotes), got {color!r}")
         try:
-            name = class_name(fields["name"])
+            entries.append(_entry(index, entry))
         except LabelError as error:
             raise LabelError(f"class {index}: {error}") from error
-        red, green, blue = voc_color(fields["id"])
-        entries.append({"color": f"#{red:02x}{green:02x}{blue:02x}", **fields, "name": name})
     return entries
+
+
+def _entry(index: int, entry: Any) -> dict[str, Any]:
+    """A class's id, name and colour; raises `LabelError`."""
+    fields = {"id": index, "name": entry} if isinstance(entry, str) else entry
+    if isinstance(fields, Mapping):
+        _check_keys(fields, CLASS_KEYS)
+    if not isinstance(fields, Mapping) or type(fields.get("id")) is not int or "name" not in fields:
+        raise LabelError(f"a class must be a name or have id, name and color, got {entry!r}")
+    color = fields.get("color", "#{:02x}{:02x}{:02x}".format(*voc_color(fields["id"])))
+    if not isinstance(color, str):
+        raise LabelError(f"color must be a text like '#3ca951' (in YAML, in quotes), got {color!r}")
+    return {"id": fields["id"], "name": class_name(fields["name"]), "color": color}
 
 
 def _ignore_index(document: Mapping[str, Any]) -> int:

@@ -78,6 +78,47 @@ def test_a_wrong_file_is_named(tmp_path: Path, content: str | None, ending: str)
         read_labels(str(path))
 
 
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (
+            {"classes": ["soil"], "ignore_indx": 9},
+            "there is no key 'ignore_indx' (did you mean 'ignore_index'?); the keys are classes, ignore_index",
+        ),
+        ({"nmaes": ["soil"]}, "there is no key 'nmaes'; the keys are classes, ignore_index"),
+        ({"Classes": ["soil"]}, "there is no key 'Classes' (did you mean 'classes'?); the keys are classes, ignore_index"),
+        (
+            {"classes": ["soil"], "a\nb": 1, "clases": []},
+            "there is no key 'a\\nb', 'clases' (did you mean 'classes'?); the keys are classes, ignore_index",
+        ),
+        (
+            {"classes": ["soil", {"id": 1, "name": "leaf", "colour": "#3ca951"}]},
+            "class 1: there is no key 'colour' (did you mean 'color'?); the keys are id, name, color",
+        ),
+        (
+            {"classes": [{"id": 0, "nmae": "soil"}]},
+            "class 0: there is no key 'nmae' (did you mean 'name'?); the keys are id, name, color",
+        ),
+    ],
+)
+@pytest.mark.parametrize("ending", ["json", "yaml"])
+def test_an_unknown_key_is_told_with_the_nearest_one(
+    tmp_path: Path, content: dict[str, object], message: str, ending: str
+) -> None:
+    """JSON is YAML as well."""
+    path = tmp_path / f"classes.{ending}"
+    path.write_text(json.dumps(content))
+    with pytest.raises(LabelError) as caught:
+        read_labels(str(path))
+    assert str(caught.value) == f"{path}: {message}"
+
+
+def test_a_key_of_yaml_that_is_no_text_is_told(tmp_path: Path) -> None:
+    (tmp_path / "classes.yaml").write_text("classes: [soil]\n0: soil\n")
+    with pytest.raises(LabelError, match=r"there is no key 0; the keys are classes, ignore_index"):
+        read_labels(str(tmp_path / "classes.yaml"))
+
+
 def test_a_yaml_colour_without_quotes_is_told(tmp_path: Path) -> None:
     path = tmp_path / "classes.yaml"
     path.write_text("classes:\n  - {id: 0, name: soil}\n  - id: 1\n    name: leaf\n    color: #3ca951\n")
