@@ -37,7 +37,7 @@ class SegmentQuery(BaseModel):
         description="size to work at: `native`, the longer side in pixels, or `auto` (the range that the weights advise)",
     )
     quality: Quality = Field(
-        "standard", description="`high`: averages three sizes and their mirror images; about seven times the work"
+        "standard", description="`high`: averages three sizes and their mirror images; about eight times the work"
     )
     alpha: float = Field(0.5, ge=0, le=1, description="opacity of the colours in an overlay")
     confidence: bool = Field(False, description="with JSON: adds the confidence map, a grey PNG")

@@ -48,7 +48,7 @@ def parser() -> argparse.ArgumentParser:
         "--fill-holes", metavar="AREA", help="smaller holes take the class around them: pixels, or a share such as 0.1%%"
     )
     parser.add_argument("--tolerance", type=float, metavar="PX", help="how far a polygon's point may move, in pixels")
-    parser.add_argument("--quality", choices=("standard", "high"), help="high: about seven times the work")
+    parser.add_argument("--quality", choices=("standard", "high"), help="high: about eight times the work")
     parser.add_argument(
         "--setup-timeout", type=float, default=SETUP_S, metavar="SECONDS",
         help="how long the service may take to name its models; below Label Studio's ML_TIMEOUT_SETUP (default: %(default)s)",
