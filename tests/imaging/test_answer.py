@@ -50,8 +50,8 @@ def answer(class_map: Pixels = CLASS_MAP, *, confidence: bool = True) -> Segment
 
 
 def document(class_map: Pixels = CLASS_MAP, mask: MaskEncoding = "rle") -> dict[str, Any]:
-    parsed: dict[str, Any] = json.loads(answer(class_map).encode(Rendering("json", mask)))
-    return parsed
+    content: dict[str, Any] = json.loads(answer(class_map).encode(Rendering("json", mask)))
+    return content
 
 
 def test_json_is_the_contracts_document() -> None:
@@ -60,9 +60,9 @@ def test_json_is_the_contracts_document() -> None:
         {"id": 3, "name": "triangle", "color": "#808000", "pixels": 2, "fraction": 0.166667, "mean_confidence": 0.9, "bbox": [3, 1, 1, 2]},  # noqa: E501
         {"id": 0, "name": "background", "color": "#000000", "pixels": 1, "fraction": 0.083333, "mean_confidence": 0.25, "bbox": [3, 0, 1, 1]},  # noqa: E501
     ]  # fmt: skip
-    parsed = document()
-    counts = parsed["class_map"].pop("counts")
-    assert parsed == {
+    content = document()
+    counts = content["class_map"].pop("counts")
+    assert content == {
         "model": {"name": "narrow", "sha256": "ab" * 32},
         "image": {"width": 4, "height": 3},
         "classes": classes,
@@ -75,12 +75,12 @@ def test_json_is_the_contracts_document() -> None:
 @settings(max_examples=60, deadline=None, derandomize=True)
 @given(MAPS)
 def test_classes_are_those_present_largest_first_and_their_pixels_add_up(class_map: Pixels) -> None:
-    parsed = document(class_map)
-    pixels = [entry["pixels"] for entry in parsed["classes"]]
+    content = document(class_map)
+    pixels = [entry["pixels"] for entry in content["classes"]]
     assert pixels == sorted(pixels, reverse=True)
-    assert sum(pixels) == class_map.size == parsed["image"]["width"] * parsed["image"]["height"]
-    assert {entry["id"] for entry in parsed["classes"]} == set(np.unique(class_map).tolist())
-    assert sum(entry["fraction"] for entry in parsed["classes"]) == pytest.approx(1, abs=1e-5)
+    assert sum(pixels) == class_map.size == content["image"]["width"] * content["image"]["height"]
+    assert {entry["id"] for entry in content["classes"]} == set(np.unique(class_map).tolist())
+    assert sum(entry["fraction"] for entry in content["classes"]) == pytest.approx(1, abs=1e-5)
 
 
 @settings(max_examples=60, deadline=None, derandomize=True)
@@ -88,16 +88,16 @@ def test_classes_are_those_present_largest_first_and_their_pixels_add_up(class_m
 def test_every_encoding_of_the_class_map_says_the_same(class_map: Pixels) -> None:
     rle = document(class_map, "rle")
     assert set(rle["class_map"]["counts"]) == {str(entry["id"]) for entry in rle["classes"]}
-    merged = np.full(class_map.shape, 255, np.uint8)
+    union = np.full(class_map.shape, 255, np.uint8)
     for name, counts in rle["class_map"]["counts"].items():
-        merged[coco.decode({"size": rle["class_map"]["size"], "counts": counts}) == 1] = int(name)
+        union[coco.decode({"size": rle["class_map"]["size"], "counts": counts}) == 1] = int(name)
     png = document(class_map, "png")["class_map"]
-    drawn = Image.open(io.BytesIO(base64.b64decode(png["data"], validate=True)))
+    picture = Image.open(io.BytesIO(base64.b64decode(png["data"], validate=True)))
     array = document(class_map, "array")["class_map"]
-    assert np.array_equal(merged, class_map)
+    assert np.array_equal(union, class_map)
     assert (png["encoding"], array["encoding"]) == ("png", "array")
-    assert drawn.mode == "P"
-    assert np.array_equal(np.asarray(drawn), class_map)
+    assert picture.mode == "P"
+    assert np.array_equal(np.asarray(picture), class_map)
     assert np.array_equal(np.array(array["data"]), class_map)
     assert set(png) == set(array) == {"encoding", "data"}
 

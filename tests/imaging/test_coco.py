@@ -42,13 +42,13 @@ def test_pycocotools_reads_the_regions_back(tolerance: float | None) -> None:
     assert index.loadImgs([1])[0] == {"id": 1, "file_name": "photo.jpg", "width": 80, "height": 60}
     assert [entry["name"] for entry in index.loadCats(index.getCatIds())] == ["circle", "square", "triangle"]
     for id in (1, 2, 3):
-        drawn = np.zeros((60, 80), bool)
+        mask = np.zeros((60, 80), bool)
         for annotation in index.loadAnns(index.getAnnIds(catIds=[id])):
-            drawn |= index.annToMask(annotation).astype(bool)
+            mask |= index.annToMask(annotation).astype(bool)
         expected = class_map() == id
-        assert (drawn & expected).sum() >= 0.97 * (drawn | expected).sum()
+        assert (mask & expected).sum() >= 0.97 * (mask | expected).sum()
         if tolerance is None:
-            np.testing.assert_array_equal(drawn, expected)
+            np.testing.assert_array_equal(mask, expected)
 
 
 def test_background_and_void_have_no_annotation() -> None:

@@ -36,5 +36,5 @@ def test_label_studio_s_converter_reads_one_polygon_for_each_region_with_its_hol
     assert [value["polygonlabels"] for value in polygons] == [["cup"], ["spoon"]]
     for id, value in enumerate(polygons, 1):
         ring = (np.array(value["points"]) / 100 * [320, 240]).flatten().tolist()
-        drawn = coco.decode(coco.frPyObjects([ring], 240, 320))[:, :, 0].astype(bool)
-        np.testing.assert_array_equal(drawn, class_map == id)
+        mask = coco.decode(coco.frPyObjects([ring], 240, 320))[:, :, 0].astype(bool)
+        np.testing.assert_array_equal(mask, class_map == id)

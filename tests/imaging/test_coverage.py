@@ -29,7 +29,7 @@ MAPS = arrays(np.uint8, array_shapes(min_dims=2, max_dims=2, max_side=16), eleme
 CLASSES = range(4)
 
 
-def traced(class_map: Ids, tolerance: float, ids: Any = CLASSES) -> list[tuple[int, shapely.Polygon]]:
+def polygons_of(class_map: Ids, tolerance: float, ids: Any = CLASSES) -> list[tuple[int, shapely.Polygon]]:
     return list(trace_coverage(class_map, Regions(column_runs(class_map), ids), tolerance))
 
 
@@ -49,20 +49,20 @@ def answer(class_map: Ids, **parameters: Any) -> dict[str, Any]:
 @given(MAPS)
 def test_without_simplification_each_polygon_is_its_region(class_map: Ids) -> None:
     regions = Regions(column_runs(class_map), CLASSES)
-    for (id, polygon), region in zip(traced(class_map, 0), regions.masks(), strict=True):
+    for (id, polygon), region in zip(polygons_of(class_map, 0), regions.masks(), strict=True):
         assert polygon.is_valid
         assert (id, polygon.area) == (region.id, region.pixels)
         left, top, width, height = region.bbox
         assert polygon.bounds == (left, top, left + width, top + height)
         ys, xs = np.mgrid[: class_map.shape[0], : class_map.shape[1]] + 0.5
-        drawn = coco.decode({"size": list(class_map.shape), "counts": region.counts}).astype(bool)
-        np.testing.assert_array_equal(shapely.contains_xy(polygon, xs, ys), drawn)
+        mask = coco.decode({"size": list(class_map.shape), "counts": region.counts}).astype(bool)
+        np.testing.assert_array_equal(shapely.contains_xy(polygon, xs, ys), mask)
 
 
 @settings(max_examples=100, deadline=None)
 @given(MAPS, st.sampled_from([0.8, 1.0, 2.0, 6.0]))
 def test_simplified_polygons_cover_the_image_without_gaps_and_overlaps(class_map: Ids, tolerance: float) -> None:
-    polygons = [polygon for _, polygon in traced(class_map, tolerance)]
+    polygons = [polygon for _, polygon in polygons_of(class_map, tolerance)]
     assert all(polygon.is_valid and polygon.area > 0 for polygon in polygons)
     assert shapely.coverage_is_valid(polygons)
     assert sum(polygon.area for polygon in polygons) == pytest.approx(class_map.size)
@@ -72,14 +72,14 @@ def test_simplified_polygons_cover_the_image_without_gaps_and_overlaps(class_map
 @pytest.mark.parametrize("tolerance", [1, 4])
 def test_polygons_for_themselves_leave_gaps_where_shared_ones_do_not(tolerance: float) -> None:
     class_map = smooth()
-    shared = [polygon for _, polygon in traced(class_map, tolerance)]
+    coverage = [polygon for _, polygon in polygons_of(class_map, tolerance)]
     apart = [polygon for _, polygon in trace(class_map, Regions(column_runs(class_map), CLASSES), tolerance)]
-    assert shapely.coverage_is_valid(shared)
+    assert shapely.coverage_is_valid(coverage)
     assert not shapely.coverage_is_valid(apart)
-    corners = shapely.get_num_coordinates(shared).sum()
-    assert corners < shapely.get_num_coordinates([polygon for _, polygon in traced(class_map, 0)]).sum() / 2
+    corners = shapely.get_num_coordinates(coverage).sum()
+    assert corners < shapely.get_num_coordinates([polygon for _, polygon in polygons_of(class_map, 0)]).sum() / 2
     for (id, polygon), region in zip(
-        traced(class_map, tolerance), Regions(column_runs(class_map), CLASSES).masks(), strict=True
+        polygons_of(class_map, tolerance), Regions(column_runs(class_map), CLASSES).masks(), strict=True
     ):
         assert id == region.id
         assert abs(polygon.area - region.pixels) <= max(2 * tolerance**2, 0.3 * region.pixels)
@@ -94,21 +94,21 @@ def test_json_keeps_holes_and_coco_shows_the_same_pixels() -> None:
     assert sum(shapely.Polygon(rings[0], rings[1:]).area for id in "123" for rings in polygons[id]) == class_map.size
     for entry in answer(class_map, format="coco", tolerance=0)["annotations"]:
         (ring,) = entry["segmentation"]
-        (drawn,) = coco.frPyObjects([ring], 40, 50)
-        np.testing.assert_array_equal(coco.decode(drawn), class_map == entry["category_id"])
+        (mask,) = coco.frPyObjects([ring], 40, 50)
+        np.testing.assert_array_equal(coco.decode(mask), class_map == entry["category_id"])
         assert entry["area"] == (class_map == entry["category_id"]).sum()
 
 
 def test_only_the_classes_that_are_wanted_are_shown() -> None:
-    assert {id for id, _ in traced(smooth(), 1, [2, 3])} == {2, 3}
+    assert {id for id, _ in polygons_of(smooth(), 1, [2, 3])} == {2, 3}
     assert answer(smooth(), format="json", classes=("b",))["class_map"]["polygons"].keys() == {"2"}
-    assert traced(np.zeros((3, 4), np.uint8), 1, []) == []
+    assert polygons_of(np.zeros((3, 4), np.uint8), 1, []) == []
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 7), (7, 1)])
 def test_the_smallest_images(size: tuple[int, int]) -> None:
     class_map = (np.arange(size[0] * size[1]) % 2).astype(np.uint8).reshape(size)
-    assert sum(polygon.area for _, polygon in traced(class_map, 1)) == class_map.size
+    assert sum(polygon.area for _, polygon in polygons_of(class_map, 1)) == class_map.size
 
 
 def test_more_borders_than_its_limit_are_refused_with_a_way_out() -> None:
@@ -118,7 +118,7 @@ def test_more_borders_than_its_limit_are_refused_with_a_way_out() -> None:
     with pytest.raises(
         AnswerTooLarge, match=f"122,500 borders.*at most {MOST_SHARED_BORDERS:,}.*topology=shared; leave it out"
     ):
-        traced(class_map, 0, [1])
+        polygons_of(class_map, 0, [1])
 
 
 def test_a_check_that_raises_ends_the_work() -> None:

@@ -41,8 +41,8 @@ def test_the_announced_size_is_the_decoded_one(sample: Sample) -> None:
 @pytest.mark.parametrize("format", ["PNG", "JPEG", "WEBP", "TIFF", "AVIF"])
 def test_every_exif_orientation_comes_out_upright(format: str, orientation: int) -> None:
     photo = make_photo(*SIZE)
-    stored = decode(file_of(Image.fromarray(photo), format), LIMITS)
-    assert np.array_equal(decode(oriented(photo, format, orientation), LIMITS), upright(stored, orientation))
+    pixels = decode(file_of(Image.fromarray(photo), format), LIMITS)
+    assert np.array_equal(decode(oriented(photo, format, orientation), LIMITS), upright(pixels, orientation))
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -61,10 +61,10 @@ def test_pixels_that_are_turned_lie_together() -> None:
 @pytest.mark.parametrize("format", ["JPEG", "MPO", "PNG", "WEBP", "TIFF", "AVIF"])
 def test_an_image_comes_at_the_working_size_exactly(format: str, working: tuple[int, int]) -> None:
     data = file_of(Image.fromarray(PHOTO), format, **LOSSY.get(format, {}))
-    decoded, scaled = decode(data, LIMITS, working), scale(decode(data, LIMITS), working)
-    assert (decoded.shape, decoded.dtype) == ((*working, 3), np.uint8)
+    image, expected = decode(data, LIMITS, working), scale(decode(data, LIMITS), working)
+    assert (image.shape, image.dtype) == ((*working, 3), np.uint8)
     assert read_size(data, LIMITS) == PHOTO.shape[:2]
-    difference = np.abs(decoded.astype(int) - scaled)
+    difference = np.abs(image.astype(int) - expected)
     if format in LOSSY and max(working) <= 300:  # libjpeg's reduced size
         assert difference.mean() < 2
     else:
@@ -88,9 +88,9 @@ def test_every_exif_orientation_is_scaled_as_the_upright_image(format: str, orie
     data = oriented(PHOTO, format, orientation)
     height, width = read_size(data, LIMITS)
     for working in ((height // 2, width // 2), (height // 9, width // 7)):
-        decoded, expected = decode(data, LIMITS, working), scale(decode(data, LIMITS), working)
-        assert decoded.shape == (*working, 3)
-        difference = np.abs(decoded.astype(int) - expected)
+        image, expected = decode(data, LIMITS, working), scale(decode(data, LIMITS), working)
+        assert image.shape == (*working, 3)
+        difference = np.abs(image.astype(int) - expected)
         assert difference.max() <= (1 if format != "JPEG" else 24)
         assert difference.mean() < 2
 

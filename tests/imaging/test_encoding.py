@@ -25,7 +25,7 @@ MAPS = arrays(np.uint8, array_shapes(min_dims=2, max_dims=2, max_side=40), eleme
 IHDR = struct.Struct(">IIBB")
 
 
-def opened(data: bytes) -> Image.Image:
+def open_image(data: bytes) -> Image.Image:
     return Image.open(io.BytesIO(data))
 
 
@@ -40,7 +40,7 @@ def test_a_mask_is_an_8_bit_palette_png_of_class_ids(class_map: Pixels) -> None:
     width, height, depth, color_type = IHDR.unpack(data[16:26])
     assert (height, width) == class_map.shape
     assert (depth, color_type) == (8, 3)
-    image = opened(data)
+    image = open_image(data)
     assert image.mode == "P"
     assert np.array_equal(np.asarray(image), class_map)
 
@@ -56,17 +56,17 @@ def test_a_mask_holds_all_256_colors_of_its_label_set() -> None:
 def test_a_mask_of_one_class_keeps_the_depth_and_the_palette() -> None:
     data = mask_png(np.zeros((1, 1), np.uint8), PALETTE)
     assert IHDR.unpack(data[16:26]) == (1, 1, 8, 3)
-    assert len(opened(data).getpalette() or []) == 768
+    assert len(open_image(data).getpalette() or []) == 768
 
 
 def test_every_id_survives() -> None:
     class_map = np.arange(256, dtype=np.uint8).reshape(16, 16)
-    assert np.array_equal(np.asarray(opened(mask_png(class_map, PALETTE))), class_map)
+    assert np.array_equal(np.asarray(open_image(mask_png(class_map, PALETTE))), class_map)
 
 
 def test_a_mask_that_is_a_view_is_written_as_it_looks() -> None:
     class_map = stripes()
-    assert np.array_equal(np.asarray(opened(mask_png(class_map.T[::-1, ::2], PALETTE))), class_map.T[::-1, ::2])
+    assert np.array_equal(np.asarray(open_image(mask_png(class_map.T[::-1, ::2], PALETTE))), class_map.T[::-1, ::2])
 
 
 @pytest.mark.parametrize("count", [0, 21, 255, 257])
@@ -76,19 +76,19 @@ def test_a_palette_needs_256_colors(count: int) -> None:
 
 
 def rgb(data: bytes) -> Pixels:
-    return np.asarray(opened(data).convert("RGB"))
+    return np.asarray(open_image(data).convert("RGB"))
 
 
 def test_color_is_a_palette_png_of_each_pixels_class_color() -> None:
     data = color_picture(stripes(), PALETTE, ALL)
-    assert (opened(data).format, opened(data).mode) == ("PNG", "P")
+    assert (open_image(data).format, open_image(data).mode) == ("PNG", "P")
     assert np.array_equal(rgb(data), np.asarray(PALETTE, np.uint8)[stripes()])
 
 
 @pytest.mark.parametrize(("image_format", "tolerance"), [("png", 0), ("webp", 0), ("jpeg", 90)])
 def test_color_shows_the_classes_that_are_wanted(image_format: ImageFormat, tolerance: int) -> None:
     class_map = stripes(120, 170)
-    picture = opened(color_picture(class_map, PALETTE, {1, 3}, image_format))
+    picture = open_image(color_picture(class_map, PALETTE, {1, 3}, image_format))
     expected = np.where(np.isin(class_map, [1, 3])[..., None], np.asarray(PALETTE, np.uint8)[class_map], 0)
     assert picture.format == image_format.upper()
     assert np.abs(np.asarray(picture.convert("RGB")).astype(int) - expected).max() <= tolerance
@@ -97,11 +97,11 @@ def test_color_shows_the_classes_that_are_wanted(image_format: ImageFormat, tole
 def test_binary_is_an_8_bit_grey_png_of_255_where_the_classes_are() -> None:
     data = binary_png(stripes(), {1, 2})
     assert IHDR.unpack(data[16:26]) == (17, 12, 8, 0)
-    assert np.array_equal(np.asarray(opened(data)), np.where(np.isin(stripes(), [1, 2]), 255, 0))
+    assert np.array_equal(np.asarray(open_image(data)), np.where(np.isin(stripes(), [1, 2]), 255, 0))
 
 
 def test_confidence_is_an_8_bit_grey_png() -> None:
     values = make_photo(9, 14)[..., 0]
     data = grey_png(values)
     assert IHDR.unpack(data[16:26]) == (14, 9, 8, 0)
-    assert np.array_equal(np.asarray(opened(data)), values)
+    assert np.array_equal(np.asarray(open_image(data)), values)

@@ -49,11 +49,11 @@ def test_a_mutated_file_gives_an_image_or_an_image_error_in_less_time_than_a_goo
         assert cpu_seconds(work) < most, (seed, index)
         if outcome is None:
             continue
-        promised, image = outcome
+        promise, image = outcome
         images += 1
         assert image.dtype == np.uint8
         assert image.ndim == 3
         assert image.shape[2] == 3
         assert working in (None, image.shape[:2])
-        assert promised > image.nbytes
+        assert promise > image.nbytes
     assert images > files // 10

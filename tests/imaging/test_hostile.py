@@ -44,7 +44,7 @@ TOO_LARGE = (
     "bmp of run lengths",
     "webp bomb",
 )
-REFUSED = (
+REFUSED_IMAGES = (
     *TOO_LARGE,
     "scan bomb",
     "scan bomb of many more",
@@ -90,7 +90,7 @@ def refuse(data: bytes) -> None:
         decode(data, LIMITS)
 
 
-@pytest.mark.parametrize("kind", REFUSED)
+@pytest.mark.parametrize("kind", REFUSED_IMAGES)
 def test_a_hostile_file_is_refused_in_less_time_than_a_good_photo_takes(kind: str) -> None:
     data = hostile(kind)
     with pytest.raises(ImageTooLarge if kind in TOO_LARGE else DamagedImage):
@@ -98,23 +98,23 @@ def test_a_hostile_file_is_refused_in_less_time_than_a_good_photo_takes(kind: st
     assert cpu_seconds(lambda: refuse(data)) < good_cpu_seconds()
 
 
-@pytest.mark.parametrize("kind", [kind for kind in REFUSED if not kind.startswith(("truncated", "bmp that lies"))])
+@pytest.mark.parametrize("kind", [kind for kind in REFUSED_IMAGES if not kind.startswith(("truncated", "bmp that lies"))])
 def test_its_header_alone_refuses_it(kind: str) -> None:
-    for read in (read_size, decoding_bytes):
+    for function in (read_size, decoding_bytes):
         with pytest.raises(ImageTooLarge if kind in TOO_LARGE else DamagedImage):
-            read(hostile(kind), LIMITS)
+            function(hostile(kind), LIMITS)
 
 
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="a process's peak of memory is read from /proc")
 def test_refusing_a_hostile_file_takes_less_memory_than_a_good_photo(tmp_path: Path) -> None:
-    for kind in REFUSED:
+    for kind in REFUSED_IMAGES:
         (tmp_path / kind).write_bytes(hostile(kind))
     (tmp_path / "good photo").write_bytes(good_photo())
     run = subprocess.run([sys.executable, "-c", PROGRAM, str(tmp_path)], capture_output=True, cwd=ROOT, check=True, text=True)
     lines = [line.split(":") for line in run.stdout.splitlines()]
     peaks = {kind: int(peak) for kind, outcome, peak in lines if outcome == "refused"}
     good = min(int(peak) for _, outcome, peak in lines if outcome == "decoded")
-    assert peaks.keys() == set(REFUSED)
+    assert peaks.keys() == set(REFUSED_IMAGES)
     assert {kind: peak / good for kind, peak in peaks.items() if peak >= good} == {}
 
 
@@ -124,11 +124,11 @@ def test_scans_are_bounded_by_number_and_by_pixels(format: str) -> None:
     with pytest.raises(DamagedImage, match=r"101 scans .*64x64.* 100 "):
         read_size(scan_bomb(101, 64, format), LIMITS)
     with pytest.raises(DamagedImage, match=r"21 scans .*10000x10000.* 20"):
-        read_size(resized(scan_bomb(21, 64, format), 10_000), LIMITS)
-    assert read_size(resized(scan_bomb(20, 64, format), 10_000), LIMITS) == (10_000, 10_000)
+        read_size(resize(scan_bomb(21, 64, format), 10_000), LIMITS)
+    assert read_size(resize(scan_bomb(20, 64, format), 10_000), LIMITS) == (10_000, 10_000)
 
 
-def resized(jpeg: bytes, side: int) -> bytes:
+def resize(jpeg: bytes, side: int) -> bytes:
     start = jpeg.index(b"\xff\xc2") + 5
     return jpeg[:start] + side.to_bytes(2, "big") * 2 + jpeg[start + 4 :]
 

@@ -12,13 +12,13 @@ from imaging.islands import flatten_islands
 Pixels = npt.NDArray[np.uint8]
 
 
-def drawn(text: str) -> Pixels:
+def draw(text: str) -> Pixels:
     """Opacities: `.` is 0, `o` is 100, `#` is 200. In a map of objects, `#` is 1."""
     values = {".": 0, "o": 100, "#": 200}
     return np.array([[values[character] for character in line] for line in text.split()], np.uint8)
 
 
-def flattened(opacity: Pixels, objects: Pixels, least: float) -> Pixels:
+def flatten(opacity: Pixels, objects: Pixels, least: float) -> Pixels:
     result = opacity.copy()
     flatten_islands(result, (objects > 0).astype(np.uint8), least)
     return result
@@ -39,16 +39,16 @@ def parts(inside: npt.NDArray[np.bool_]) -> list[set[tuple[int, int]]]:
     return result
 
 
-def slowly_flattened(opacity: Pixels, objects: Pixels, least: float) -> Pixels:
+def slowly_flatten(opacity: Pixels, objects: Pixels, least: float) -> Pixels:
     result = opacity.copy()
     for lowest in (128, 64, 1):
-        reached = parts(result >= lowest)
-        remaining = [part for part in reached if len(part) >= least and any(objects[pixel] for pixel in part)]
+        groups = parts(result >= lowest)
+        remaining = [part for part in groups if len(part) >= least and any(objects[pixel] for pixel in part)]
         for one in parts(objects > 0):
             remaining += sorted(
-                (part for part in reached if part & one), key=lambda part: (len(part), min((x, y) for y, x in part))
+                (part for part in groups if part & one), key=lambda part: (len(part), min((x, y) for y, x in part))
             )[-1:]
-        for part in reached:
+        for part in groups:
             if part not in remaining:
                 for pixel in part:
                     result[pixel] = lowest - 1
@@ -56,20 +56,20 @@ def slowly_flattened(opacity: Pixels, objects: Pixels, least: float) -> Pixels:
 
 
 def test_specks_beside_the_object_go_and_what_hangs_together_with_it_stays() -> None:
-    opacity = drawn("#...... ..##... ..##oo. ..##... ......o")
-    objects = drawn("....... ..##... ..##... ..##... .......")
-    assert np.array_equal(flattened(opacity, objects, 4), drawn("....... ..##... ..##oo. ..##... ......."))
+    opacity = draw("#...... ..##... ..##oo. ..##... ......o")
+    objects = draw("....... ..##... ..##... ..##... .......")
+    assert np.array_equal(flatten(opacity, objects, 4), draw("....... ..##... ..##oo. ..##... ......."))
 
 
 def test_a_speck_in_a_haze_takes_the_opacity_of_the_haze() -> None:
-    opacity, objects = drawn("##oo#o"), drawn("##....")
-    assert flattened(opacity, objects, 4).tolist() == [[200, 200, 100, 100, 127, 100]]
+    opacity, objects = draw("##oo#o"), draw("##....")
+    assert flatten(opacity, objects, 4).tolist() == [[200, 200, 100, 100, 127, 100]]
 
 
 def test_of_the_parts_of_an_object_the_largest_and_those_of_the_least_size_remain() -> None:
-    opacity, objects = drawn("###.##.#.#"), drawn("########.#")
-    assert np.array_equal(flattened(opacity, objects, 2), drawn("###.##...#"))
-    assert np.array_equal(flattened(opacity, objects, 3), drawn("###......#"))  # the last one is the whole of its object
+    opacity, objects = draw("###.##.#.#"), draw("########.#")
+    assert np.array_equal(flatten(opacity, objects, 2), draw("###.##...#"))
+    assert np.array_equal(flatten(opacity, objects, 3), draw("###......#"))  # the last one is the whole of its object
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 9), (9, 1), (12, 17)], ids=str)
@@ -79,13 +79,13 @@ def test_opacities_are_those_of_a_slow_search(size: tuple[int, int], seed: int) 
     opacity = rng.choice(np.array([0, 0, 30, 100, 255], np.uint8), size)
     objects = (rng.random(size) < 0.4).astype(np.uint8)
     for least in (1, 3, 1000):
-        assert np.array_equal(flattened(opacity, objects, least), slowly_flattened(opacity, objects, least))
+        assert np.array_equal(flatten(opacity, objects, least), slowly_flatten(opacity, objects, least))
 
 
 def test_a_map_of_too_many_regions_stays() -> None:
     opacity = (np.indices((200, 200)).sum(0) % 2).astype(np.uint8) * np.uint8(255)
-    assert np.array_equal(flattened(opacity, np.ones_like(opacity), 9), opacity)
-    assert np.array_equal(flattened(np.full_like(opacity, 255), opacity, 9), np.full_like(opacity, 255))
+    assert np.array_equal(flatten(opacity, np.ones_like(opacity), 9), opacity)
+    assert np.array_equal(flatten(np.full_like(opacity, 255), opacity, 9), np.full_like(opacity, 255))
 
 
 def test_the_work_can_be_stopped() -> None:
@@ -93,4 +93,4 @@ def test_the_work_can_be_stopped() -> None:
         raise InterruptedError
 
     with pytest.raises(InterruptedError):
-        islands.flatten_islands(drawn("#.#"), (drawn("#..") > 0).astype(np.uint8), 1, stop)
+        islands.flatten_islands(draw("#.#"), (draw("#..") > 0).astype(np.uint8), 1, stop)

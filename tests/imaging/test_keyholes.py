@@ -56,8 +56,8 @@ def annotations(class_map: Ids, tolerance: float | None) -> list[dict[str, Any]]
 def test_the_ring_has_the_pixels_of_the_region_to_pycocotools(class_map: Ids) -> None:
     for exact, outline in zip(annotations(class_map, None), annotations(class_map, 0), strict=True):
         (ring,) = outline["segmentation"]
-        (drawn,) = coco.frPyObjects([ring], *class_map.shape)
-        np.testing.assert_array_equal(coco.decode(drawn), coco.decode(exact["segmentation"]))
+        (code,) = coco.frPyObjects([ring], *class_map.shape)
+        np.testing.assert_array_equal(coco.decode(code), coco.decode(exact["segmentation"]))
 
 
 @pytest.mark.parametrize("tolerance", [0, 0.5, 2, 8])
@@ -83,10 +83,10 @@ def test_a_cup_with_two_tiny_holes_is_one_annotation_of_one_ring() -> None:
     (annotation,) = annotations(cup(), 1.0)
     (exact,) = annotations(cup(), None)
     assert len(annotation["segmentation"]) == 1
-    (drawn,) = coco.frPyObjects(annotation["segmentation"], 120, 120)
-    assert coco.iou([drawn], [exact["segmentation"]], [0])[0, 0] > 0.98
+    (code,) = coco.frPyObjects(annotation["segmentation"], 120, 120)
+    assert coco.iou([code], [exact["segmentation"]], [0])[0, 0] > 0.98
     assert annotation["area"] == pytest.approx(exact["area"], rel=0.02)
-    assert coco.decode(drawn)[40:42, 50:53].sum() <= 2  # of 6 pixels, its corners
+    assert coco.decode(code)[40:42, 50:53].sum() <= 2  # of 6 pixels, its corners
 
 
 def test_pillow_leaves_the_holes_empty() -> None:

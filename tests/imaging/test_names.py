@@ -21,7 +21,7 @@ def middle(name: Name) -> tuple[float, float]:
     return (left + right) / 2, (top + bottom) / 2
 
 
-def painted(height: int, width: int, *boxes: tuple[int, int, int, int, int]) -> Pixels:
+def paint(height: int, width: int, *boxes: tuple[int, int, int, int, int]) -> Pixels:
     """A class map of zeros with rectangles (id, left, top, right, bottom)."""
     class_map = np.zeros((height, width), np.uint8)
     for id, left, top, right, bottom in boxes:
@@ -31,28 +31,27 @@ def painted(height: int, width: int, *boxes: tuple[int, int, int, int, int]) -> 
 
 def test_a_region_has_its_name_at_its_most_inner_point() -> None:
     # a square of 100 with a bar of 20 to the right: the mean of its pixels lies off the middle of the square
-    names = place_names(painted(300, 400, (1, 50, 100, 150, 200), (1, 150, 140, 390, 160)), SAME, NAMES)
+    names = place_names(paint(300, 400, (1, 50, 100, 150, 200), (1, 150, 140, 390, 160)), SAME, NAMES)
     assert [(name.id, name.text) for name in names] == [(1, "cat")]
     assert middle(names[0]) == pytest.approx((100, 150), abs=4)
 
 
 def test_each_region_of_a_class_has_a_name_and_the_largest_come_first() -> None:
-    class_map = painted(300, 400, (1, 20, 20, 80, 80), (2, 200, 20, 380, 180), (1, 20, 200, 140, 290), (3, 300, 250, 303, 253))
+    class_map = paint(300, 400, (1, 20, 20, 80, 80), (2, 200, 20, 380, 180), (1, 20, 200, 140, 290), (3, 300, 250, 303, 253))
     names = place_names(class_map, SAME, NAMES)
     assert [name.id for name in names] == [2, 1, 1]  # the person of 3 pixels is thinner than a line of text
     assert [middle(name)[1] > 150 for name in names[1:]] == [True, False]
 
 
 def test_a_class_without_a_name_has_none() -> None:
-    assert place_names(painted(200, 200, (1, 0, 0, 100, 200), (2, 100, 0, 200, 200)), SAME, {}) == []
-    assert [
-        name.id for name in place_names(painted(200, 200, (1, 0, 0, 100, 200), (2, 100, 0, 200, 200)), SAME, {2: "dog"})
-    ] == [2]
+    assert place_names(paint(200, 200, (1, 0, 0, 100, 200), (2, 100, 0, 200, 200)), SAME, {}) == []
+    names = place_names(paint(200, 200, (1, 0, 0, 100, 200), (2, 100, 0, 200, 200)), SAME, {2: "dog"})
+    assert [name.id for name in names] == [2]
 
 
 @pytest.mark.parametrize("text", ["猫", "Ğ", "a\nb", "", " ", "cat" * 80, "\x1b[31m"])
 def test_what_cannot_be_written_is_replaced_by_the_class_id(text: str) -> None:
-    names = place_names(painted(200, 300, (7, 50, 50, 250, 150)), SAME, {7: text})
+    names = place_names(paint(200, 300, (7, 50, 50, 250, 150)), SAME, {7: text})
     assert [name.text for name in names] == ["7"]
 
 

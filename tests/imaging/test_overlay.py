@@ -21,12 +21,12 @@ PALETTE, NAMES = display_palette(LABELS.classes), {label.id: label.name for labe
 ALL = range(256)
 
 
-def opened(data: bytes) -> Image.Image:
+def open_image(data: bytes) -> Image.Image:
     return Image.open(io.BytesIO(data))
 
 
 def rgb(data: bytes) -> Pixels:
-    return np.asarray(opened(data).convert("RGB"))
+    return np.asarray(open_image(data).convert("RGB"))
 
 
 def blocks(height: int = 60, width: int = 90, side: int = 30) -> Pixels:
@@ -37,8 +37,8 @@ def blocks(height: int = 60, width: int = 90, side: int = 30) -> Pixels:
 
 def inner(class_map: Pixels, distance: int = 4) -> npt.NDArray[np.bool_]:
     """The pixels (H, W) whose surroundings, up to this distance, are all of one class."""
-    padded = np.pad(class_map, distance, mode="edge")
-    windows = np.lib.stride_tricks.sliding_window_view(padded, (2 * distance + 1, 2 * distance + 1))
+    padded_map = np.pad(class_map, distance, mode="edge")
+    windows = np.lib.stride_tricks.sliding_window_view(padded_map, (2 * distance + 1, 2 * distance + 1))
     same: npt.NDArray[np.bool_] = windows.min((2, 3)) == windows.max((2, 3))
     return same
 
@@ -46,11 +46,11 @@ def inner(class_map: Pixels, distance: int = 4) -> npt.NDArray[np.bool_]:
 def test_an_overlay_goes_from_the_photo_to_the_colors() -> None:
     class_map = blocks()
     photo, colors, inside = make_photo(60, 90), np.asarray(PALETTE, np.uint8)[class_map], inner(class_map)
-    shown = {alpha: rgb(overlay_picture(photo, class_map, PALETTE, alpha, ALL)) for alpha in (0.0, 0.25, 1.0)}
+    pictures = {alpha: rgb(overlay_picture(photo, class_map, PALETTE, alpha, ALL)) for alpha in (0.0, 0.25, 1.0)}
     assert inside.mean() > 0.4
-    assert np.array_equal(shown[0.0][inside], photo[inside])
-    assert np.array_equal(shown[1.0][inside], colors[inside])
-    assert np.abs(shown[0.25] - (0.75 * photo + 0.25 * colors))[inside].max() <= 1.5
+    assert np.array_equal(pictures[0.0][inside], photo[inside])
+    assert np.array_equal(pictures[1.0][inside], colors[inside])
+    assert np.abs(pictures[0.25] - (0.75 * photo + 0.25 * colors))[inside].max() <= 1.5
 
 
 @pytest.mark.parametrize("photo", [np.zeros((60, 90, 3), np.uint8), np.full((60, 90, 3), 255, np.uint8)], ids=["dark", "light"])
@@ -81,8 +81,8 @@ def test_bands_of_an_overlay_change_no_byte(image_format: ImageFormat, monkeypat
     monkeypatch.setattr("imaging.overlay.BAND_PIXELS", 120)
     monkeypatch.setattr("imaging.overlay.LEAST_ROWS", 7)
     assert overlay_picture(photo, class_map, PALETTE, 0.6, ALL, image_format, NAMES) == whole
-    assert opened(whole).format == image_format.upper()
-    assert opened(whole).size == (40, 150)
+    assert open_image(whole).format == image_format.upper()
+    assert open_image(whole).size == (40, 150)
 
 
 def test_lines_grow_with_the_image() -> None:
@@ -97,11 +97,11 @@ def test_lines_grow_with_the_image() -> None:
 def test_names_change_the_picture_where_their_boxes_are() -> None:
     photo, class_map = make_photo(200, 300), np.zeros((200, 300), np.uint8)
     class_map[40:160, 60:240] = 8
-    plain, named = (rgb(overlay_picture(photo, class_map, PALETTE, 0.5, {8}, names=names)) for names in (None, NAMES))
-    rows, columns = np.nonzero((plain != named).any(2))
+    plain, with_names = (rgb(overlay_picture(photo, class_map, PALETTE, 0.5, {8}, names=names)) for names in (None, NAMES))
+    rows, columns = np.nonzero((plain != with_names).any(2))
     assert 90 < rows.min() < 100 < rows.max() < 110  # the middle of the region
     assert 120 < columns.min() < 150 < columns.max() < 180
-    inside = named[rows.min() + 4 : rows.max() - 3, columns.min() + 4 : columns.max() - 3].reshape(-1, 3)
+    inside = with_names[rows.min() + 4 : rows.max() - 3, columns.min() + 4 : columns.max() - 3].reshape(-1, 3)
     assert (inside == PALETTE[8]).all(1).mean() > 0.4
     assert (inside < 15).all(1).mean() > 0.02  # its ink
 

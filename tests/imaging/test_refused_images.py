@@ -18,10 +18,10 @@ from imaging.errors import DamagedImage, EmptyImage, ImageError, ImageTooLarge, 
 from tests.support.imaging.corpus import FORMATS, LIMITS, NOISE, SAMPLES, SMALL
 
 
-@pytest.mark.parametrize("read", [decode, read_size])
-def test_an_image_above_the_limit_is_refused_with_both_numbers(read) -> None:  # type: ignore[no-untyped-def]
+@pytest.mark.parametrize("function", [decode, read_size])
+def test_an_image_above_the_limit_is_refused_with_both_numbers(function) -> None:  # type: ignore[no-untyped-def]
     with pytest.raises(ImageTooLarge, match=r"20000x20000.*400\.0 megapixels.*at most 100 megapixels"):
-        read(bomb(20000), LIMITS)
+        function(bomb(20000), LIMITS)
 
 
 def test_the_limit_is_the_last_size_that_passes() -> None:
@@ -31,10 +31,10 @@ def test_the_limit_is_the_last_size_that_passes() -> None:
         decode(data, Limits(megapixels=0.0009))
 
 
-@pytest.mark.parametrize("read", [decode, read_size])
-def test_no_bytes_are_an_empty_image(read) -> None:  # type: ignore[no-untyped-def]
+@pytest.mark.parametrize("function", [decode, read_size])
+def test_no_bytes_are_an_empty_image(function) -> None:  # type: ignore[no-untyped-def]
     with pytest.raises(EmptyImage, match="0 bytes"):
-        read(b"", LIMITS)
+        function(b"", LIMITS)
 
 
 @pytest.mark.parametrize(
@@ -94,9 +94,9 @@ def test_an_image_without_pixels_is_refused_by_its_header(format: str, axis: int
     if format == "GIF":  # its frame as well
         frame = data.index(b",\0\0\0\0") + 5
         data[frame + 2 * axis : frame + 2 * axis + 2] = bytes(2)
-    for read in (read_size, decoding_bytes, decode):
+    for function in (read_size, decoding_bytes, decode):
         with pytest.raises((DamagedImage, UnknownImageType)):
-            read(bytes(data), LIMITS)
+            function(bytes(data), LIMITS)
 
 
 def test_a_lack_of_memory_is_not_called_damage() -> None:
@@ -110,11 +110,11 @@ def test_a_lack_of_memory_is_not_called_damage() -> None:
 )
 def test_whatever_a_decoder_raises_becomes_damage_with_its_cause(error: type[Exception]) -> None:
     with (
-        pytest.raises(DamagedImage, match="the PNG cannot be decoded; is the file complete") as caught,
+        pytest.raises(DamagedImage, match="the PNG cannot be decoded; is the file complete") as error_info,
         open_image(SMALL["PNG"], LIMITS),
     ):
         raise error("what went wrong")
-    assert isinstance(caught.value.__cause__, error)
+    assert isinstance(error_info.value.__cause__, error)
 
 
 def test_every_image_error_is_an_image_error() -> None:
@@ -127,8 +127,8 @@ MUTATION = st.tuples(st.integers(0, 1 << 16), st.integers(0, 255))
 
 @settings(max_examples=400, deadline=None, derandomize=True)
 @given(st.sampled_from(FORMATS), st.lists(MUTATION, min_size=1, max_size=6), st.integers(0, 1 << 16))
-def test_corrupted_bytes_give_an_image_or_an_image_error(format: str, changes: list[tuple[int, int]], cut: int) -> None:
-    check_corrupted(SMALL[format], changes, cut)
+def test_corrupted_bytes_give_an_image_or_an_image_error(format: str, changes: list[tuple[int, int]], length: int) -> None:
+    check_changes(SMALL[format], changes, length)
 
 
 @settings(max_examples=300, deadline=None, derandomize=True)
@@ -137,15 +137,15 @@ def test_corrupted_bytes_give_an_image_or_an_image_error(format: str, changes: l
     st.lists(st.tuples(st.integers(0, 400), st.integers(0, 255)), min_size=1, max_size=4),
 )
 def test_corrupted_headers_give_an_image_or_an_image_error(kind: str, changes: list[tuple[int, int]]) -> None:
-    check_corrupted(SAMPLES[kind].data, changes, 0)
+    check_changes(SAMPLES[kind].data, changes, 0)
 
 
-def check_corrupted(original: bytes, changes: list[tuple[int, int]], cut: int) -> None:
+def check_changes(original: bytes, changes: list[tuple[int, int]], length: int) -> None:
     data = bytearray(original)
     for position, value in changes:
         data[position % len(data)] = value
-    if cut % 4 == 0:
-        del data[len(data) - cut % len(data) :]
+    if length % 4 == 0:
+        del data[len(data) - length % len(data) :]
     limits = Limits(megapixels=1)
     try:
         image = decode(bytes(data), limits)

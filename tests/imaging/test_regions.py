@@ -18,7 +18,7 @@ from imaging.runs import column_runs
 Inside = npt.NDArray[np.bool_]
 
 
-def drawn(counts: str, shape: tuple[int, ...]) -> Inside:
+def draw(counts: str, shape: tuple[int, ...]) -> Inside:
     pixels: Inside = coco.decode({"size": list(shape), "counts": counts}).astype(bool)
     return pixels
 
@@ -51,7 +51,7 @@ def test_regions_are_disjoint_connected_and_all_of_the_mask(shape: tuple[int, in
         assert len(regions) == len(list(trace(inside.astype(np.uint8), regions_of(inside.astype(np.uint8), [1]), 0)))
         total = np.zeros(shape, int)
         for region in regions:
-            pixels = drawn(region.counts, shape)
+            pixels = draw(region.counts, shape)
             rows, columns = np.nonzero(pixels)
             assert region.pixels == pixels.sum()
             left, top = columns.min(), rows.min()
@@ -68,7 +68,7 @@ def test_pixels_that_touch_at_a_corner_are_two_regions() -> None:
 @pytest.mark.parametrize("inside", [serpentine(41, 30), serpentine(41, 30).T])
 def test_a_region_that_winds_is_one(inside: Inside) -> None:
     (region,) = find_regions(inside)
-    np.testing.assert_array_equal(drawn(region.counts, inside.shape), inside)
+    np.testing.assert_array_equal(draw(region.counts, inside.shape), inside)
 
 
 def test_a_region_over_the_end_of_a_column_is_one_run() -> None:
@@ -107,7 +107,7 @@ def test_each_pixel_is_of_one_region() -> None:
     of_pixels = regions.at(np.arange(class_map.size)).reshape(class_map.shape)
     np.testing.assert_array_equal(of_pixels == -1, class_map == 1)
     for index, region in enumerate(regions.masks()):
-        np.testing.assert_array_equal(of_pixels == index, drawn(region.counts, class_map.shape))
+        np.testing.assert_array_equal(of_pixels == index, draw(region.counts, class_map.shape))
 
 
 def test_no_class_has_no_regions() -> None:

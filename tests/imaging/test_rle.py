@@ -26,8 +26,8 @@ def test_pycocotools_decodes_every_class(class_map: Pixels) -> None:
     counts = encode_rle(column_runs(class_map), np.unique(class_map).tolist())
     assert list(counts) == [str(i) for i in np.unique(class_map)]
     for name, text in counts.items():
-        decoded = coco.decode({"size": list(class_map.shape), "counts": text})
-        assert np.array_equal(decoded == 1, class_map == int(name))
+        mask = coco.decode({"size": list(class_map.shape), "counts": text})
+        assert np.array_equal(mask == 1, class_map == int(name))
 
 
 def test_a_class_that_is_absent_decodes_to_nothing() -> None:

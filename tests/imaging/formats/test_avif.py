@@ -27,16 +27,16 @@ DATA = file_of(Image.fromarray(PHOTO), "AVIF")
 def with_clean_aperture(data: bytes) -> bytes:
     """The file with a clean aperture of half its width among the properties of its image."""
     box = struct.pack(">I4s8I", 40, b"clap", 48, 1, 64, 1, 0, 1, 0, 1)
-    changed = bytearray(data)
+    result = bytearray(data)
     pixels = (data.index(b"mdat") + 4).to_bytes(4, "big")
     place = data.index(pixels, data.index(b"iloc"))  # where the pixels lie, which is now further behind
-    changed[place : place + 4] = (data.index(b"mdat") + 4 + len(box)).to_bytes(4, "big")
+    result[place : place + 4] = (data.index(b"mdat") + 4 + len(box)).to_bytes(4, "big")
     for kind in (b"meta", b"iprp", b"ipco"):
         start = data.index(kind) - 4
-        changed[start : start + 4] = (int.from_bytes(data[start : start + 4], "big") + len(box)).to_bytes(4, "big")
+        result[start : start + 4] = (int.from_bytes(data[start : start + 4], "big") + len(box)).to_bytes(4, "big")
     start = data.index(b"ipco") - 4
     end = start + int.from_bytes(data[start : start + 4], "big")
-    return bytes(changed[:end] + box + changed[end:])
+    return bytes(result[:end] + box + result[end:])
 
 
 def test_a_clean_aperture_which_pillow_would_ignore_is_refused() -> None:
@@ -44,9 +44,9 @@ def test_a_clean_aperture_which_pillow_would_ignore_is_refused() -> None:
     with Image.open(io.BytesIO(data)) as image:
         image.load()
         assert image.size == (96, 64)
-    for read in (read_size, decode):
+    for function in (read_size, decode):
         with pytest.raises(UnknownImageType, match="shows a part of its pixels"):
-            read(data, LIMITS)  # type: ignore[operator]
+            function(data, LIMITS)  # type: ignore[operator]
     assert avif_problem(DATA) is None
 
 
@@ -80,10 +80,10 @@ def test_odd_lengths_of_boxes_end(boxes: bytes) -> None:
 @pytest.mark.skipif(sys.platform != "linux", reason="threads are counted in /proc")
 def test_decoding_starts_no_thread() -> None:
     data = file_of(Image.fromarray(make_photo(1500, 2000)), "AVIF", speed=10)
-    counts, done = [], threading.Event()
+    counts, end = [], threading.Event()
 
     def count() -> None:
-        while not done.wait(0.002):
+        while not end.wait(0.002):
             counts.append(len(os.listdir("/proc/self/task")))
 
     counter = threading.Thread(target=count)
@@ -91,6 +91,6 @@ def test_decoding_starts_no_thread() -> None:
     before = len(os.listdir("/proc/self/task"))
     while len(counts) < 10:  # a busy machine may give the counter no turn in one decoding
         decode(data, LIMITS)
-    done.set()
+    end.set()
     counter.join()
     assert max(counts) <= before

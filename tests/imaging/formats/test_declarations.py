@@ -73,7 +73,7 @@ def test_a_tiff_of_any_depth_plane_and_polarity_is_read_right_or_refused(kind: s
     if samples.ndim == 3:
         options = options | {"planarconfig": planes}
         samples = samples if planes == "contig" else np.ascontiguousarray(samples.transpose(2, 0, 1))
-    read = 0
+    count = 0
     for compression, order, layout in product((None, "zlib", "lzw", "packbits"), "<>", LAYOUTS):
         data = tiff(samples, compression=compression, byteorder=order, **options, **layout)
         try:
@@ -82,18 +82,18 @@ def test_a_tiff_of_any_depth_plane_and_polarity_is_read_right_or_refused(kind: s
             continue
         assert read_size(data, LIMITS) == image.shape[:2]
         assert np.abs(image.astype(int) - expected).max() <= 1, (compression, order, layout)
-        read += 1
+        count += 1
     if planes == "contig":
-        assert (read == 24) == ((dtype == "uint8" and kind in READ_8_BIT) or (dtype == "uint16" and kind in READ_16_BIT))
+        assert (count == 24) == ((dtype == "uint8" and kind in READ_8_BIT) or (dtype == "uint16" and kind in READ_16_BIT))
 
 
 @pytest.mark.parametrize("polarity", ["minisblack", "miniswhite"])
 @pytest.mark.parametrize("bits", [1, 2, 4])
 def test_a_grey_tiff_of_few_bits_spans_black_to_white(bits: int, polarity: str) -> None:
     values = GREY >> (8 - bits)
-    scaled = np.round(values * (255 / ((1 << bits) - 1))).astype(np.uint8)
+    grey = np.round(values * (255 / ((1 << bits) - 1))).astype(np.uint8)
     image = decode(tiff(values, bitspersample=bits, photometric=polarity), LIMITS)
-    assert np.array_equal(image, rgb(scaled if polarity == "minisblack" else 255 - scaled))
+    assert np.array_equal(image, rgb(grey if polarity == "minisblack" else 255 - grey))
 
 
 @pytest.mark.parametrize(
@@ -117,9 +117,9 @@ def test_a_grey_tiff_of_few_bits_spans_black_to_white(bits: int, polarity: str) 
 def test_a_tiff_that_is_not_read_is_named_with_how_to_convert_it(
     samples: Samples, options: dict[str, Any], reason: str
 ) -> None:
-    for read in (decode, read_size):
+    for function in (decode, read_size):
         with pytest.raises(UnknownImageType, match=f"{reason}.*; save it"):
-            read(tiff(samples, **options), LIMITS)
+            function(tiff(samples, **options), LIMITS)
 
 
 @pytest.mark.parametrize("compression", [None, "zlib", "lzw", "packbits", "jpeg"])
@@ -175,11 +175,11 @@ def test_the_transparent_color_of_an_rgb_png_lies_over_white_in_every_depth(dept
 
 
 @pytest.mark.parametrize("black", [False, True], ids=["with a last row", "with a black last row"])
-@pytest.mark.parametrize("interlaced", [False, True], ids=["row by row", "interlaced"])
+@pytest.mark.parametrize("interlace", [False, True], ids=["row by row", "interlaced"])
 @pytest.mark.parametrize(("depth", "color_type"), [(8, 2), (16, 0), (1, 0), (8, 3), (8, 6)])
-def test_a_png_whose_stream_ends_early_is_damaged(depth: int, color_type: int, interlaced: bool, black: bool) -> None:
+def test_a_png_whose_stream_ends_early_is_damaged(depth: int, color_type: int, interlace: bool, black: bool) -> None:
     columns = SIZE[1] * {0: 1, 2: 3, 3: 1, 6: 4}[color_type]
-    passes = ((6, 9), (6, 8), (6, 17), (12, 17), (11, 34), (23, 33), (22, 67)) if interlaced else (SIZE,)
+    passes = ((6, 9), (6, 8), (6, 17), (12, 17), (11, 34), (23, 33), (22, 67)) if interlace else (SIZE,)
     lines = []
     for rows, width in passes:
         values = np.full((rows, width * columns // SIZE[1]), 1)
@@ -189,7 +189,7 @@ def test_a_png_whose_stream_ends_early_is_damaged(depth: int, color_type: int, i
     def of(rows: list[bytes]) -> bytes:
         palette = [(b"PLTE", PALETTE.tobytes())] if color_type == 3 else []
         stream = (b"IDAT", zlib.compress(b"".join(rows)))
-        return png_chunks_of(png_head(*SIZE[::-1], depth, color_type, int(interlaced)), *palette, stream, (b"IEND", b""))
+        return png_chunks_of(png_head(*SIZE[::-1], depth, color_type, int(interlace)), *palette, stream, (b"IEND", b""))
 
     assert decode(of(lines), LIMITS).shape == (*SIZE, 3)
     for missing in (1, len(lines) // 2, len(lines) - 1):
@@ -236,8 +236,8 @@ def test_around_a_smaller_first_frame_of_a_gif_is_white(transparent: int | None,
     expected[7:27, 5:35] = colors
     image = decode(gif(ids, SIZE, (5, 7), transparent), LIMITS, working)
     if working:
-        enlarged = Image.fromarray(expected).resize(working[::-1], Image.Resampling.BILINEAR)
-        assert np.array_equal(image, np.asarray(enlarged))
+        large_picture = Image.fromarray(expected).resize(working[::-1], Image.Resampling.BILINEAR)
+        assert np.array_equal(image, np.asarray(large_picture))
     else:
         assert np.array_equal(image, expected)
 
@@ -288,11 +288,11 @@ def test_a_reduced_jpeg_keeps_its_geometry_at_every_size(grid: tuple[int, int], 
         exif[0x0112] = orientation
         data = file_of(photo, "JPEG", quality=100, exif=exif)
         working = -(-height // factor), -(-width // factor)
-        reduced = decode(data, LIMITS, working if orientation == 1 else working[::-1])[..., 0].astype(float)
-        stored = reduced if orientation == 1 else np.rot90(reduced)
+        small = decode(data, LIMITS, working if orientation == 1 else working[::-1])[..., 0].astype(float)
+        small_as_stored = small if orientation == 1 else np.rot90(small)
         for y, x in centres:
             down, across = _centre(
-                stored, (y + 0.5) * working[0] / height - 0.5, (x + 0.5) * working[1] / width - 0.5, 48 / factor
+                small_as_stored, (y + 0.5) * working[0] / height - 0.5, (x + 0.5) * working[1] / width - 0.5, 48 / factor
             )
             assert abs((down + 0.5) * height / working[0] - 0.5 - y) < 0.1
             assert abs((across + 0.5) * width / working[1] - 0.5 - x) < 0.1
@@ -334,9 +334,9 @@ def test_a_16_bit_png_of_every_color_type_is_scaled() -> None:
 def test_a_truncated_tiff_is_damaged_and_no_unknown_type() -> None:
     data = file_of(Image.fromarray(PICTURE), "TIFF")
     for length in (9, 60, len(data) // 2, len(data) - 40):
-        with pytest.raises(ImageError) as caught:
+        with pytest.raises(ImageError) as error_info:
             decode(data[:length], LIMITS)
-        assert not isinstance(caught.value, UnknownImageType)
+        assert not isinstance(error_info.value, UnknownImageType)
 
 
 def test_a_palette_of_a_tiff_is_read() -> None:
@@ -408,9 +408,9 @@ def test_a_png_whose_pixels_fail_their_checksum_is_damaged() -> None:
     start = data.index(b"IDAT") + 4
     end = start + int.from_bytes(data[start - 8 : start - 4], "big")
     for at in (*range(start, end, 97), end, end + 3):
-        changed = data[:at] + bytes([data[at] ^ 0x55]) + data[at + 1 :]
+        damaged_data = data[:at] + bytes([data[at] ^ 0x55]) + data[at + 1 :]
         with pytest.raises(DamagedImage):
-            decode(changed, LIMITS)
+            decode(damaged_data, LIMITS)
     with pytest.raises(DamagedImage, match="checksum"):
         decode(data[:end] + bytes(4) + data[end + 4 :], LIMITS)
 
@@ -441,9 +441,9 @@ def test_the_masks_of_a_bmp_are_read_or_refused_as_unread(red: int) -> None:
     bits = red.bit_count()
     values = PICTURE.astype(np.uint32) >> (8 - bits)
     shift = red.bit_length() - bits
-    packed = values[..., 0] << shift | values[..., 1] << (shift - bits) | values[..., 2] << (shift - 2 * bits)
+    words = values[..., 0] << shift | values[..., 1] << (shift - bits) | values[..., 2] << (shift - 2 * bits)
     masks = struct.pack("<III", red, red >> bits, red >> 2 * bits)
-    data = bmp(32, 3, masks, packed[::-1].astype("<u4").tobytes())
+    data = bmp(32, 3, masks, words[::-1].astype("<u4").tobytes())
     if bits == 8:
         assert np.array_equal(decode(data, LIMITS), PICTURE)
     else:

@@ -142,9 +142,9 @@ def test_any_sampling_factors_give_the_picture_whole_and_reduced(factors: list[t
     ids=["factors", "inks", "height", "jpeg-ls"],
 )
 def test_a_jpeg_that_is_not_read_is_named_with_how_to_convert_it(data: bytes, reason: str) -> None:
-    for read in (decode, read_size):
+    for function in (decode, read_size):
         with pytest.raises(UnknownImageType, match=f"{reason}.*; save it"):
-            read(data, LIMITS)
+            function(data, LIMITS)
 
 
 def test_what_adobes_marker_says_of_the_colors_is_so() -> None:

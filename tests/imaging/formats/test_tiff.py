@@ -16,7 +16,7 @@ from tests.support.imaging.corners import ALPHA, GREY, PALETTE, PICTURE, SIZE, t
 from tests.support.imaging.corpus import LIMITS
 from tests.support.imaging.samples import over_white, rgb
 
-REVERSED = np.packbits(np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1)[:, ::-1], axis=1)[:, 0]
+BIT_REVERSAL = np.packbits(np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1)[:, ::-1], axis=1)[:, 0]
 APART = np.ascontiguousarray(PICTURE.transpose(2, 0, 1))
 YCBCR = np.asarray(Image.fromarray(PICTURE).convert("YCbCr"))
 CMYK = np.asarray(Image.fromarray(PICTURE).convert("CMYK"))
@@ -24,7 +24,7 @@ FULL = (0, 1, 255, 1, 128, 1, 255, 1, 128, 1, 255, 1)
 VIDEO = (16, 1, 235, 1, 128, 1, 240, 1, 128, 1, 240, 1)
 
 
-def renumbered(data: bytes, tag: int, number: int = 65000) -> bytes:
+def renumber(data: bytes, tag: int, number: int = 65000) -> bytes:
     """A little-endian TIFF in which a tag has another number; 65000 is none that anybody knows."""
     (start,) = struct.unpack_from("<I", data, 4)
     (entries,) = struct.unpack_from("<H", data, start)
@@ -53,7 +53,7 @@ def test_bits_in_reverse_order_are_read_or_refused(
     samples: Any, expected: Any, options: dict[str, Any], layout: dict[str, Any]
 ) -> None:
     """Fill order 2, uncompressed."""
-    data = renumbered(tiff(REVERSED[samples], extratags=[(65000, "H", 1, 2, True)], **options, **layout), 65000, 266)
+    data = renumber(tiff(BIT_REVERSAL[samples], extratags=[(65000, "H", 1, 2, True)], **options, **layout), 65000, 266)
     if options.get("planarconfig") or options["photometric"] == "miniswhite":
         assert_unread(data, "planes apart|is of a kind that is not read")
     else:
@@ -69,11 +69,11 @@ def test_grey_multiplied_by_its_opacity_lies_over_white() -> None:
 
 @pytest.mark.parametrize("compression", [None, "lzw"])
 def test_a_grey_tiff_without_polarity_is_refused_and_a_fax_is_black_on_white(compression: str | None) -> None:
-    assert_unread(renumbered(tiff(GREY, photometric="minisblack", compression=compression), 262), "0 is black or white")
+    assert_unread(renumber(tiff(GREY, photometric="minisblack", compression=compression), 262), "0 is black or white")
     bits = Image.fromarray(GREY > 127)
     for name in ("group3", "group4"):
         fax = file_of(bits, "TIFF", compression=name, tiffinfo={262: 0})
-        assert np.array_equal(decode(renumbered(fax, 262), LIMITS), rgb((GREY > 127) * np.uint8(255)))
+        assert np.array_equal(decode(renumber(fax, 262), LIMITS), rgb((GREY > 127) * np.uint8(255)))
 
 
 @pytest.mark.parametrize(
@@ -110,7 +110,7 @@ def test_a_fourth_sample_of_which_nothing_is_said_must_be_full(depth: type[np.un
     full = np.full(SIZE, 255, np.uint8)
     for fourth, right in ((full, True), (ALPHA, False)):
         samples = np.dstack([PICTURE, fourth]).astype(depth) * depth(most // 255)
-        data = renumbered(tiff(samples, photometric="rgb", extrasamples=["unassalpha"]), 338)
+        data = renumber(tiff(samples, photometric="rgb", extrasamples=["unassalpha"]), 338)
         if right:
             assert np.abs(decode(data, LIMITS).astype(int) - PICTURE).max() <= 1
         else:
@@ -134,7 +134,7 @@ def test_opacity_and_more_in_planes_apart_is_refused_as_unread() -> None:
 
 
 def test_strips_beside_tiles_are_damage_and_missing_strips_are_counted() -> None:
-    both = renumbered(tiff(PICTURE, photometric="rgb", tile=(16, 32), extratags=[(65000, "I", 1, 8, True)]), 65000, 273)
+    both = renumber(tiff(PICTURE, photometric="rgb", tile=(16, 32), extratags=[(65000, "I", 1, 8, True)]), 65000, 273)
     with pytest.raises(DamagedImage, match="strips as well as tiles"):
         read_size(both, LIMITS)
     strips = tiff(PICTURE, photometric="rgb", rowsperstrip=15)
@@ -150,7 +150,7 @@ def test_strips_beside_tiles_are_damage_and_missing_strips_are_counted() -> None
 def test_the_preview_of_a_raw_file_is_not_its_image(subfile: int, tag: int | None, right: bool) -> None:
     tags = [(65000, "I", 1, 8, True)] if tag else []
     data = tiff(PICTURE, photometric="rgb", subfiletype=subfile, extratags=tags)
-    data = renumbered(data, 65000, tag) if tag else data
+    data = renumber(data, 65000, tag) if tag else data
     if right:
         assert np.array_equal(decode(data, LIMITS), PICTURE)
     else:

@@ -43,7 +43,7 @@ def tiff(samples: npt.NDArray[Any], **options: Any) -> bytes:
 
 def with_tag(data: bytes, tag: int, values: list[int]) -> bytes:
     """A little-endian TIFF in which a tag of SHORTs or LONGs has these values, as many as before or fewer."""
-    changed = bytearray(data)
+    result = bytearray(data)
     (start,) = struct.unpack_from("<I", data, 4)
     (entries,) = struct.unpack_from("<H", data, start)
     for entry in range(start + 2, start + 2 + 12 * entries, 12):
@@ -52,12 +52,12 @@ def with_tag(data: bytes, tag: int, values: list[int]) -> bytes:
             assert len(values) <= count
             size, letter = (2, "H") if kind == 3 else (4, "I")
             at = entry + 8 if count * size <= 4 else struct.unpack_from("<I", data, entry + 8)[0]
-            packed = struct.pack(f"<{len(values)}{letter}", *values)
-            changed[at : at + len(packed)] = packed
+            field = struct.pack(f"<{len(values)}{letter}", *values)
+            result[at : at + len(field)] = field
             if len(values) * size <= 4:
-                changed[entry + 8 : entry + 8 + len(packed)] = packed
-            struct.pack_into("<I", changed, entry + 4, len(values))
-    return bytes(changed)
+                result[entry + 8 : entry + 8 + len(field)] = field
+            struct.pack_into("<I", result, entry + 4, len(values))
+    return bytes(result)
 
 
 def tag_values(data: bytes, tag: int) -> list[int]:
@@ -98,6 +98,6 @@ def _lzw(ids: Pixels) -> bytes:
         codes += [8, value] if index % 6 == 0 else [value]
     codes.append(9)
     nibbles = codes + [0] * (len(codes) % 2)
-    packed = bytes(low | high << 4 for low, high in zip(nibbles[::2], nibbles[1::2], strict=True))
-    blocks = b"".join(bytes([len(packed[i : i + 255])]) + packed[i : i + 255] for i in range(0, len(packed), 255))
+    data = bytes(low | high << 4 for low, high in zip(nibbles[::2], nibbles[1::2], strict=True))
+    blocks = b"".join(bytes([len(data[i : i + 255])]) + data[i : i + 255] for i in range(0, len(data), 255))
     return b"\3" + blocks + b"\0"

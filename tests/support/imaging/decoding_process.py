@@ -32,16 +32,16 @@ print(outcome, promised, resident("VmHWM") - before)
 
 @dataclass(frozen=True)
 class Outcome:
-    """result: the array's shape, or the error's name; promised, taken: bytes."""
+    """result: the array's shape, or the error's name; promised_bytes, peak_bytes: of memory."""
 
     result: str
-    promised: int
-    taken: int
+    promised_bytes: int
+    peak_bytes: int
 
 
 def decode_apart(data: bytes, *working_size: int) -> Outcome:
     """What becomes of these bytes within the default limits."""
     command = [sys.executable, "-c", PROGRAM, *map(str, working_size)]
     run = subprocess.run(command, input=data, capture_output=True, cwd=ROOT, check=True, timeout=HANG_S)
-    result, promised, used = run.stdout.decode().split()
-    return Outcome(result, int(promised), int(used))
+    result, promised_bytes, peak_bytes = run.stdout.decode().split()
+    return Outcome(result, int(promised_bytes), int(peak_bytes))

@@ -66,24 +66,24 @@ def jpeg(
     parts += [segment(0xDD, struct.pack(">H", restart))] if restart else []
     scans = scans or [range(len(planes))]
     for scan in scans:
-        chosen = b"".join(bytes([index + 1, 0x11 if index in (1, 2) else 0]) for index in scan)
-        parts.append(segment(0xDA, bytes([len(scan)]) + chosen + b"\0\x3f\0"))
+        components = b"".join(bytes([index + 1, 0x11 if index in (1, 2) else 0]) for index in scan)
+        parts.append(segment(0xDA, bytes([len(scan)]) + components + b"\0\x3f\0"))
         units = _units(scan, factors, most, grid, (columns, rows))
         units = units[: round(len(units) * share)] if scan is scans[-1] else units
         step = restart or len(units)
         for number, start in enumerate(range(0, len(units), step)):
             parts += [bytes([0xFF, 0xD0 + (number - 1) % 8])] if number else []
-            parts.append(_coded(units[start : start + step], blocks))
+            parts.append(_code(units[start : start + step], blocks))
     return b"".join([*parts, fill, END])
 
 
 def _blocks(plane: Pixels, factors: Size, most: Size, grid: Size) -> Blocks:
     """Coefficients (rows, columns, 8, 8) of a plane that is extended to the grid and sampled by these factors."""
     below, beside = 8 * grid[1] * most[1] - plane.shape[0], 8 * grid[0] * most[0] - plane.shape[1]
-    extended = np.pad(plane, ((0, below), (0, beside)), mode="edge").astype(np.float32)
+    padded_plane = np.pad(plane, ((0, below), (0, beside)), mode="edge").astype(np.float32)
     across, down = grid[0] * factors[0], grid[1] * factors[1]
-    sampled = np.asarray(Image.fromarray(extended).resize((8 * across, 8 * down), Image.Resampling.BOX)) - 128
-    blocks = sampled.reshape(down, 8, across, 8).swapaxes(1, 2)
+    samples = np.asarray(Image.fromarray(padded_plane).resize((8 * across, 8 * down), Image.Resampling.BOX)) - 128
+    blocks = samples.reshape(down, 8, across, 8).swapaxes(1, 2)
     return np.round(COSINES @ blocks @ COSINES.T / STEP).astype(np.int64)
 
 
@@ -106,7 +106,7 @@ def _units(scan: Sequence[int], factors: Factors, most: Size, grid: Size, size: 
     ]
 
 
-def _coded(units: Sequence[Sequence[Place]], blocks: Sequence[Blocks]) -> bytes:
+def _code(units: Sequence[Sequence[Place]], blocks: Sequence[Blocks]) -> bytes:
     """The units' bits, filled to whole bytes, with stuffed zeros."""
     before, bits = [0] * len(blocks), []
     for index, row, column in (place for unit in units for place in unit):

@@ -45,10 +45,10 @@ def samples() -> dict[str, Sample]:
     ids = (grey // 32).astype(np.uint8)
     bits = grey > 127
     palette = np.random.default_rng(1).integers(0, 256, (8, 3), dtype=np.uint8)
-    indexed = Image.fromarray(ids)
-    indexed.putpalette(palette.tobytes())
-    holed = palette[ids]
-    holed[ids == 3] = 255
+    palette_image = Image.fromarray(ids)
+    palette_image.putpalette(palette.tobytes())
+    colors = palette[ids]
+    colors[ids == 3] = 255
     color = Image.fromarray(photo)
     return {
         "rgb png": Sample(file_of(color, "PNG"), photo),
@@ -70,10 +70,10 @@ def samples() -> dict[str, Sample]:
         "big-endian 16-bit tiff": Sample(file_of(Image.fromarray(wide.astype(">u2")), "TIFF"), rgb(eight_bit(wide))),
         "1-bit png": Sample(file_of(Image.fromarray(bits), "PNG"), rgb(bits * np.uint8(255))),
         "1-bit tiff": Sample(file_of(Image.fromarray(bits), "TIFF", compression="group4"), rgb(bits * np.uint8(255))),
-        "palette png": Sample(file_of(indexed, "PNG"), palette[ids]),
-        "palette gif": Sample(file_of(indexed, "GIF"), palette[ids]),
-        "transparent palette png": Sample(file_of(indexed, "PNG", transparency=3), holed),
-        "transparent gif": Sample(file_of(indexed, "GIF", transparency=3), holed),
+        "palette png": Sample(file_of(palette_image, "PNG"), palette[ids]),
+        "palette gif": Sample(file_of(palette_image, "GIF"), palette[ids]),
+        "transparent palette png": Sample(file_of(palette_image, "PNG", transparency=3), colors),
+        "transparent gif": Sample(file_of(palette_image, "GIF", transparency=3), colors),
         "avif": Sample(file_of(color, "AVIF", quality=95, subsampling="4:4:4"), photo, 24),
         "grey avif": Sample(file_of(Image.fromarray(grey), "AVIF", quality=95), rgb(grey), 24),
         "rgba avif": Sample(
@@ -86,7 +86,7 @@ def samples() -> dict[str, Sample]:
         "animated avif": Sample(
             file_of(color, "AVIF", quality=95, subsampling="4:4:4", save_all=True, append_images=[solid()]), photo, 24
         ),
-        "animated gif": Sample(file_of(indexed, "GIF", save_all=True, append_images=[solid()]), palette[ids]),
+        "animated gif": Sample(file_of(palette_image, "GIF", save_all=True, append_images=[solid()]), palette[ids]),
         "animated webp": Sample(file_of(color, "WEBP", lossless=True, save_all=True, append_images=[solid()]), photo),
         "two-page tiff": Sample(file_of(color, "TIFF", save_all=True, append_images=[solid()]), photo),
     }
@@ -110,17 +110,17 @@ def over_white(pixels: Pixels, alpha: Pixels) -> Pixels:
     return np.round(pixels * opacity + 255 * (1 - opacity)).astype(np.uint8)
 
 
-def upright(stored: Pixels, orientation: int) -> Pixels:
+def upright(pixels: Pixels, orientation: int) -> Pixels:
     """What an image stored so shows under this EXIF orientation."""
     turns = {
-        1: stored,
-        2: stored[:, ::-1],
-        3: stored[::-1, ::-1],
-        4: stored[::-1],
-        5: stored.swapaxes(0, 1),
-        6: np.rot90(stored, -1),
-        7: stored[::-1, ::-1].swapaxes(0, 1),
-        8: np.rot90(stored, 1),
+        1: pixels,
+        2: pixels[:, ::-1],
+        3: pixels[::-1, ::-1],
+        4: pixels[::-1],
+        5: pixels.swapaxes(0, 1),
+        6: np.rot90(pixels, -1),
+        7: pixels[::-1, ::-1].swapaxes(0, 1),
+        8: np.rot90(pixels, 1),
     }
     return turns[orientation]
 
