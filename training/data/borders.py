@@ -20,10 +20,10 @@ LEAST_GAIN = 7.5  # by which the shares of two masks' borders on edges rise when
 ROWS = 512  # photos that are compared with all masks at once
 
 
-def edge_strength(pixels: npt.NDArray[np.uint8], side: int) -> npt.NDArray[np.int16]:
-    """By how much each of side x side cells of an RGB image (H, W, 3) differs from a neighbour at most, int16."""
-    values = np.asarray(Image.fromarray(pixels).resize((side, side), Image.Resampling.BOX), np.int16)
-    strength = np.zeros((side, side), np.int16)
+def edge_strength(colors: npt.NDArray[np.uint8]) -> npt.NDArray[np.int16]:
+    """By how much each cell differs from a neighbour at most, int16 (n, n), of mean colours uint8 (n, n, 3)."""
+    values = colors.astype(np.int16)
+    strength = np.zeros(values.shape[:2], np.int16)
     across, down = (np.abs(np.diff(values, axis=axis)).max(2) for axis in (1, 0))
     for part, steps in (
         (strength[:, 1:], across), (strength[:, :-1], across), (strength[1:], down), (strength[:-1], down),
@@ -45,9 +45,12 @@ def border_mask(ids: Ids, side: int) -> Cells:
     return inner
 
 
-def edge_cells(pixels: npt.NDArray[np.uint8]) -> str:
-    """Which of 64x64 cells of an RGB image (H, W, 3) differ most from a neighbour, as `swapped` takes it."""
-    strength = edge_strength(pixels, SIDE)
+def edge_cells(colors: npt.NDArray[np.uint8]) -> str:
+    """Which of 64x64 cells of an image differ most from a neighbour, as `swapped` takes it.
+
+    colors: of the image, `training.data.appearance.mean_colors`.
+    """
+    strength = edge_strength(np.asarray(Image.fromarray(colors).resize((SIDE, SIDE), Image.Resampling.BOX)))
     return _pack(strength >= max(1, np.quantile(strength, 1 - EDGES)))
 
 

@@ -30,7 +30,7 @@ def copied_images(survey: Survey) -> list[str]:
 
 
 def similar_frames(train: Survey, validation: Survey) -> list[tuple[int, int]]:
-    """The indices of frames of train and validation whose images look alike, without those of equal files.
+    """The indices of frames of two splits whose images look alike, without those of equal files, and those of one colour.
 
     Both surveys must have read pixels.
     """
@@ -39,6 +39,7 @@ def similar_frames(train: Survey, validation: Survey) -> list[tuple[int, int]]:
         (first, second)
         for first, second in look_alike(*hashes)
         if train.records[first].image_sha256 != validation.records[second].image_sha256
+        and train.records[first].appearance != "one colour"
     ]
 
 
@@ -69,14 +70,14 @@ def _equal_files(survey: Survey) -> list[str]:
 
 def _alike(survey: Survey) -> list[str]:
     """Pairs of images of a split that look alike without being equal files, those with other labels first."""
-    hashes = [record.image_hash for record in survey.records if record.image_hash is not None]
-    if len(hashes) < len(survey.records):
+    number = len(survey.records)
+    if any(record.image_hash is None for record in survey.records):
         return []
     firsts: dict[int, int] = {}
-    for first, second in look_alike(hashes, hashes):
-        if first < second and survey.records[first].image_sha256 != survey.records[second].image_sha256:
+    for first, second in similar_frames(survey, survey):
+        if first < second:
             firsts.setdefault(second, first)
-    if len(firsts) > max(1, MOST_ALIKE * len(hashes)) or 2 * len(firsts) >= len(hashes):
+    if len(firsts) > max(1, MOST_ALIKE * number) or 2 * len(firsts) >= number:
         return []
     counts = survey.class_pixels
     shares = counts / np.maximum(1, counts.sum(1, keepdims=True))

@@ -104,7 +104,7 @@ def _single_classes(survey: Survey) -> list[str]:
     """Masks that show nothing but one class and void, if they are exceptions."""
     shown = survey.class_pixels > 0
     single = np.flatnonzero(shown.sum(1) == 1)
-    if not _are_exceptions(len(single), len(shown)):
+    if not are_exceptions(len(single), len(shown)):
         return []
     names = survey.split.labels.names
     return [f"{survey.split.frames[index].mask} ({names[int(shown[index].argmax())]})" for index in single.tolist()]
@@ -135,7 +135,7 @@ def _threads(survey: Survey) -> list[str]:
     for frame, classes, row in zip(split.frames, thin, survey.class_pixels, strict=True):
         for class_id in sorted(classes):
             text = f"{frame.mask} ({split.labels.names[class_id]}, {row[class_id]} pixels)"
-            if _are_exceptions(totals[class_id], totals[class_id] + solid[class_id], LINE_EXCEPTIONS):
+            if are_exceptions(totals[class_id], totals[class_id] + solid[class_id], LINE_EXCEPTIONS):
                 names.append(text)
     return names
 
@@ -154,7 +154,7 @@ def _classes_of(survey: Survey, *, inside: bool) -> list[set[int]]:
 def _other_kinds(survey: Survey) -> list[str]:
     """Masks that are files of an exceptional kind, if nearly all others are of one."""
     kinds = Counter(record.kind for record in survey.records)
-    if not kinds or not _are_exceptions(kinds.total() - kinds.most_common(1)[0][1], kinds.total()):
+    if not kinds or not are_exceptions(kinds.total() - kinds.most_common(1)[0][1], kinds.total()):
         return []
     usual = kinds.most_common(1)[0][0]
     return [
@@ -164,5 +164,9 @@ def _other_kinds(survey: Survey) -> list[str]:
     ]
 
 
-def _are_exceptions(number: int, total: int, most: tuple[int, float] = EXCEPTIONS) -> bool:
+def are_exceptions(number: int, total: int, most: tuple[int, float] = EXCEPTIONS) -> bool:
+    """Whether so few of a split's frames do something, and so many others do not, that it may be a slip.
+
+    most: the number that are exceptions at most, or a share of `total` where that is more.
+    """
     return number <= max(most[0], int(most[1] * total)) and total - number >= FEWEST_OTHERS * number

@@ -9,6 +9,7 @@ from functools import cached_property
 from training.data.copies import copied_images, similar_frames, similar_note
 from training.data.doubts import copied_masks, doubtful_labels, rare_classes, swapped_masks
 from training.data.groups import shared_frames
+from training.data.odd_photos import odd_photos
 from training.data.problems import MOST_NAMED, DataError, first_names, raise_all
 from training.data.survey import Survey
 
@@ -71,7 +72,7 @@ class Report:
                 f"{first_names(black_and_white, MOST_NAMED)}: 255 is void, not an object; save objects as 1, or give "
                 "--masks colors"
             )
-        notes += [*doubtful_labels(self.survey), *copied_images(self.survey)]
+        notes += [*doubtful_labels(self.survey), *odd_photos(self.survey), *copied_images(self.survey)]
         if turned := [frame.image for frame, record in frames if record.is_orientation_ambiguous]:
             notes.append(
                 f"{len(turned)} images of {split.name!r} are turned by EXIF, such as {first_names(turned)}: masks are read as "

@@ -173,7 +173,7 @@ def _entries(classes: Sequence[Any]) -> list[dict[str, Any]]:
 
 def _entry(index: int, entry: Any) -> dict[str, Any]:
     """A class's id, name and colour; raises `LabelError`."""
-    fields = {"id": index, "name": entry} if isinstance(entry, str) else entry
+    fields: Any = {"id": index, "name": entry} if isinstance(entry, str) else entry
     if isinstance(fields, Mapping):
         _check_keys(fields, CLASS_KEYS)
     if not isinstance(fields, Mapping) or type(fields.get("id")) is not int or "name" not in fields:

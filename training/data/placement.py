@@ -7,12 +7,12 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
+from training.data.appearance import SIDE
 from training.data.borders import border_mask, edge_strength
 
 Ids = npt.NDArray[np.uint8]
 Pixels = npt.NDArray[np.uint8]
 Grid = npt.NDArray[np.float64]
-SIDE = 128  # cells of a photo's width and of its height
 RIM = 5  # cells beside the frame's rim that are left out: masks often end a little before it, and some photos have a black line
 FEWEST = 32  # cells of a mask's borders; fewer say nothing
 NEAREST, FARTHEST = 4, 24  # cells by which masks are moved at least, and at most; a best place at the most is none
@@ -25,18 +25,48 @@ LEAST_GAIN = 2.0  # rise of the mean rank of the edges below the borders, times 
 LEAST_PEAK = 2.0  # standard deviations of that mean over all places, by which the best one exceeds their mean
 
 
-class _Places:
-    """How well a mask's borders lie on a photo's edges, in any place; edges count by their rank in the photo, 0 to 1."""
+class PhotoEdges:
+    """The edges of a photo, on which the borders of its mask should lie; edges count by their rank in the photo, 0 to 1."""
 
-    def __init__(self, pixels: Pixels) -> None:
+    def __init__(self, colors: Pixels) -> None:
+        """colors: of the photo, `training.data.appearance.mean_colors`."""
         inside = np.zeros((SIDE, SIDE))
         inside[RIM:-RIM, RIM:-RIM] = 1
-        self._spectra = [
-            np.fft.rfft2(grid, (PADDED, PADDED)) for grid in (_ranks(edge_strength(pixels, SIDE)) * inside, inside)
-        ]
+        self._spectra = [np.fft.rfft2(grid, (PADDED, PADDED)) for grid in (_ranks(edge_strength(colors)) * inside, inside)]
         self._inside = inside > 0
 
-    def scores(self, ids: Ids) -> tuple[Grid, int] | None:
+    def better_place(self, ids: Ids) -> str | None:
+        """What must be done to a mask (H, W) for its borders to lie on the edges; None if they do, or if they say nothing.
+
+        Such as `mirrored`, or `moved by some 50 pixels to the left and 20 pixels down`.
+        """
+        lying = self._scores(ids)
+        if lying is None:
+            return None
+        own = float(np.nanmax(_near(lying[0], 1)))
+        best: tuple[float, str] | None = None
+        moved = lying[0].copy()
+        _near(moved, NEAREST - 1)[:] = np.nan
+        gain = _gain(lying, moved, own)
+        if gain > LEAST_GAIN:
+            down, right = (int(index) - FARTHEST for index in np.unravel_index(int(np.nanargmax(moved)), moved.shape))
+            if max(abs(down), abs(right)) < FARTHEST:
+                best = gain, _move((down, right), (ids.shape[0], ids.shape[1]))
+        for text, turned in _turned(ids):
+            scores = self._scores(turned)
+            gain = 0.0 if scores is None else _gain(scores, _near(scores[0], SLACK), own)
+            if gain > LEAST_GAIN and (best is None or gain > best[0]):
+                best = gain, text
+        return best and best[1]
+
+    def fits_better(self, ids: Ids, other: Ids) -> bool:
+        """Whether a mask's borders clearly lie on the edges, and those of another mask of this size do not."""
+        lying, elsewhere = self._scores(ids), self._scores(other)
+        if lying is None or elsewhere is None:
+            return False
+        return _gain(lying, _near(lying[0], SLACK), float(np.nanmax(_near(elsewhere[0], 1)))) > LEAST_GAIN
+
+    def _scores(self, ids: Ids) -> tuple[Grid, int] | None:
         """The mean rank below the borders for each move, NaN where too few are inside, and the number of their cells.
 
         The scores are (2 FARTHEST + 1, 2 FARTHEST + 1), by rows and columns of the move; the middle is the mask as it lies.
@@ -50,40 +80,6 @@ class _Places:
         moves = np.ix_(*[np.arange(-FARTHEST, FARTHEST + 1)] * 2)
         sums, cells = (np.fft.irfft2(photo * spectrum, (PADDED, PADDED))[moves] for photo in self._spectra)
         return np.where(cells > KEPT * count, sums / np.maximum(1, cells), np.nan), count
-
-
-def better_place(pixels: Pixels, ids: Ids) -> str | None:
-    """What must be done to a mask (H, W) for its borders to lie on the edges of its photo (H, W, 3); None if they do, or if
-    they say nothing. Such as `mirrored`, or `moved by some 50 pixels to the left and 20 pixels down`.
-    """
-    places = _Places(pixels)
-    lying = places.scores(ids)
-    if lying is None:
-        return None
-    own = float(np.nanmax(_near(lying[0], 1)))
-    best: tuple[float, str] | None = None
-    moved = lying[0].copy()
-    _near(moved, NEAREST - 1)[:] = np.nan
-    gain = _gain(lying, moved, own)
-    if gain > LEAST_GAIN:
-        down, right = (int(index) - FARTHEST for index in np.unravel_index(int(np.nanargmax(moved)), moved.shape))
-        if max(abs(down), abs(right)) < FARTHEST:
-            best = gain, _move((down, right), (ids.shape[0], ids.shape[1]))
-    for text, turned in _turned(ids):
-        scores = places.scores(turned)
-        gain = 0.0 if scores is None else _gain(scores, _near(scores[0], SLACK), own)
-        if gain > LEAST_GAIN and (best is None or gain > best[0]):
-            best = gain, text
-    return best and best[1]
-
-
-def fits_better(pixels: Pixels, ids: Ids, other: Ids) -> bool:
-    """Whether a mask's borders clearly lie on the photo's edges, and those of another mask of this size do not."""
-    places = _Places(pixels)
-    lying, elsewhere = places.scores(ids), places.scores(other)
-    if lying is None or elsewhere is None:
-        return False
-    return _gain(lying, _near(lying[0], SLACK), float(np.nanmax(_near(elsewhere[0], 1)))) > LEAST_GAIN
 
 
 def _gain(scores: tuple[Grid, int], best: Grid, own: float) -> float:

@@ -22,18 +22,19 @@ from imaging.decoding import Limits, read_size
 from imaging.errors import ImageError
 from imaging.formats.headers import JPEG
 from model.whole_file import PARTIAL, whole_file
+from training.data.appearance import Appearance, appearance, is_cmyk, mean_colors
 from training.data.borders import border_cells, edge_cells
 from training.data.extents import thin_ids, typical_extents
 from training.data.files import NAME_ENCODING
 from training.data.likeness import image_hash
 from training.data.masks import decode_mask, interpret
 from training.data.orientation import read_orientation, swaps_sides, turn_upright
-from training.data.placement import better_place, fits_better
+from training.data.placement import PhotoEdges
 from training.data.problems import DataError, raise_all
 from training.data.split import Split
 
 FILE = "survey.json"
-VERSION = 6  # of the records; another number makes every run read its data set again
+VERSION = 7  # of the records; another number makes every run read its data set again
 
 
 class FrameRecord(BaseModel):
@@ -42,13 +43,15 @@ class FrameRecord(BaseModel):
     image_sha256, mask_sha256: of the files. ids_sha256: of the mask's source ids. image_bytes: the size of the image file.
     size: (height, width) of the upright image, and of its mask. pixels: for each class id of the source labels, the number of
     the mask's pixels; void included. is_colored: whether the mask is an RGB image that is read by the classes' colours.
-    contradiction: the first class id whose palette colour belongs to another class, and that class's id. kind: of the mask,
-    as `MaskFile.kind` says. is_black_and_white: whether the mask holds only 0 and 255. orientation: of the image, by EXIF.
+    contradiction: the first class id whose palette colour belongs to another class, and that class's id. kind: of the mask, as
+    `MaskFile.kind` says. is_black_and_white: whether the mask holds only 0 and 255. orientation: of the image, by EXIF.
     is_orientation_ambiguous: whether EXIF turns the image, and neither size nor borders tell that the mask was drawn on the
-    upright one. extents, thin: `typical_extents` and `thin_ids` of the mask's source ids. image_hash:
-    `training.data.likeness.image_hash` of the upright image. edge_cells, border_cells: `training.data.borders` of the upright
-    image and its mask. better_place: `training.data.placement.better_place`, None if the mask lies well. From extents on, all
-    are empty if only the image's header was read.
+    upright one. is_cmyk: whether the image file holds CMYK. rim: for each class id of the source labels, the number of its
+    pixels in the mask's outermost rows and columns. extents, thin: `typical_extents` and `thin_ids` of the mask's source ids.
+    image_hash: `training.data.likeness.image_hash` of the upright image. edge_cells, border_cells: `training.data.borders` of
+    the upright image and its mask. better_place: `training.data.placement.PhotoEdges.better_place`, None if the mask lies well.
+    appearance: `training.data.appearance` of the upright image. From extents on, all are empty if only the image's header was
+    read.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -64,12 +67,15 @@ class FrameRecord(BaseModel):
     contradiction: tuple[int, int] | None
     kind: str
     orientation: int
+    is_cmyk: bool
+    rim: dict[int, int]
     extents: dict[int, float]
     thin: list[int]
     image_hash: str | None
     edge_cells: str | None
     border_cells: str | None
     better_place: str | None
+    appearance: Appearance | None
     is_orientation_ambiguous: bool
     is_black_and_white: bool
 
@@ -206,7 +212,8 @@ def _read(split: Split, index: int, pixels: bool) -> FrameRecord:
     if split.drawn_on == "stored":
         ids = turn_upright(ids, orientation)
     split.require_one_size(index, ids, size)
-    counts = np.bincount(ids.ravel(), minlength=256)
+    colors = None if image is None else mean_colors(image)
+    edges = None if colors is None else PhotoEdges(colors)
     reads_ids = split.meaning == "ids"
     return FrameRecord(
         image_sha256=hashlib.sha256(data).hexdigest(),
@@ -215,28 +222,37 @@ def _read(split: Split, index: int, pixels: bool) -> FrameRecord:
         image_bytes=len(data),
         is_jpeg=data.startswith(JPEG),
         size=size,
-        pixels={int(value): int(counts[value]) for value in np.flatnonzero(counts)},
+        pixels=_counts(ids),
         # an all-black mask may hold colours or ids, so it counts as coloured
         is_colored=not mask.has_ids and not (mask.repeats_ids(split.source_labels) and bool(mask.pixels.any())),
         contradiction=mask.contradiction(split.source_labels, split.colors) if reads_ids else None,
         kind=mask.kind,
         orientation=orientation,
+        is_cmyk=is_cmyk(data),
+        rim=_counts(np.concatenate([ids[0], ids[-1], ids[1:-1, 0], ids[1:-1, -1]])),
         extents=typical_extents(ids) if pixels else {},
         thin=thin_ids(ids) if pixels else [],
         image_hash=None if image is None else image_hash(image),
-        edge_cells=None if image is None else edge_cells(image),
+        edge_cells=None if colors is None else edge_cells(colors),
         border_cells=None if image is None else border_cells(ids),
-        better_place=None if image is None else better_place(image, ids),
-        is_orientation_ambiguous=split.drawn_on == "upright" and _is_ambiguous(image, ids, orientation),
+        better_place=None if edges is None else edges.better_place(ids),
+        appearance=None if colors is None else appearance(colors),
+        is_orientation_ambiguous=split.drawn_on == "upright" and _is_ambiguous(edges, ids, orientation),
         is_black_and_white=reads_ids and mask.is_black_and_white,
     )
 
 
-def _is_ambiguous(image: npt.NDArray[np.uint8] | None, ids: npt.NDArray[np.uint8], orientation: int) -> bool:
+def _counts(ids: npt.NDArray[np.uint8]) -> dict[int, int]:
+    """The number of each id that occurs."""
+    counts = np.bincount(ids.ravel(), minlength=256)
+    return {int(value): int(counts[value]) for value in np.flatnonzero(counts)}
+
+
+def _is_ambiguous(edges: PhotoEdges | None, ids: npt.NDArray[np.uint8], orientation: int) -> bool:
     """Whether a mask may have been drawn on the stored image, which EXIF turns."""
     if orientation == 1 or (swaps_sides(orientation) and ids.shape[0] != ids.shape[1]):
         return False  # if EXIF swaps sides of different lengths, a mask fits only one of the two images
-    return image is None or not fits_better(image, ids, turn_upright(ids, orientation))
+    return edges is None or not edges.fits_better(ids, turn_upright(ids, orientation))
 
 
 def _bytes(path: Path) -> bytes:

@@ -13,9 +13,10 @@ from PIL import Image, ImageDraw, ImageFilter
 
 from model.labels import numbered_labels
 from tests.support.imaging.samples import oriented
+from training.data.appearance import mean_colors
 from training.data.datasets import get_split
 from training.data.inspection import Report
-from training.data.placement import better_place, fits_better
+from training.data.placement import PhotoEdges
 from training.data.survey import survey_all
 
 Ids = npt.NDArray[np.uint8]
@@ -31,6 +32,10 @@ def scene(width: int = 400, height: int = 300) -> tuple[Pixels, Ids]:
     ImageDraw.Draw(photo).polygon(OUTLINE, fill=(200, 60, 40))
     ImageDraw.Draw(mask).polygon(OUTLINE, fill=1)
     return np.asarray(photo), np.asarray(mask)
+
+
+def edges(photo: Pixels) -> PhotoEdges:
+    return PhotoEdges(mean_colors(photo))
 
 
 def moved(ids: Ids, right: int, down: int) -> Ids:
@@ -53,8 +58,8 @@ def moved(ids: Ids, right: int, down: int) -> Ids:
 )
 def test_a_mask_that_was_turned_is_told_with_how(plant: Callable[[Ids], Ids], answer: str) -> None:
     photo, ids = scene()
-    assert better_place(photo, ids) is None
-    assert better_place(photo, np.ascontiguousarray(plant(ids))) == answer
+    assert edges(photo).better_place(ids) is None
+    assert edges(photo).better_place(np.ascontiguousarray(plant(ids))) == answer
 
 
 @pytest.mark.parametrize(
@@ -62,14 +67,14 @@ def test_a_mask_that_was_turned_is_told_with_how(plant: Callable[[Ids], Ids], an
 )
 def test_a_square_mask_that_was_turned_by_a_right_angle_is_told(turns: int, answer: str) -> None:
     photo, ids = scene(300, 300)
-    assert better_place(photo, ids) is None
-    assert better_place(photo, np.ascontiguousarray(np.rot90(ids, turns))) == answer
+    assert edges(photo).better_place(ids) is None
+    assert edges(photo).better_place(np.ascontiguousarray(np.rot90(ids, turns))) == answer
 
 
 @pytest.mark.parametrize(("right", "down"), [(25, 0), (-20, 30), (0, -35)])
 def test_a_mask_that_was_moved_is_told_with_the_way_back(right: int, down: int) -> None:
     photo, ids = scene()
-    place = better_place(photo, moved(ids, right, down))
+    place = edges(photo).better_place(moved(ids, right, down))
     assert place is not None
     assert place.startswith("moved by some ")
     steps = {way: int(number) for number, way in re.findall(r"(\d+) pixels (?:to the )?(right|left|up|down)", place)}
@@ -79,15 +84,15 @@ def test_a_mask_that_was_moved_is_told_with_the_way_back(right: int, down: int) 
 
 def test_without_borders_or_edges_nothing_is_told() -> None:
     photo, ids = scene()
-    assert better_place(photo, np.ones_like(ids)) is None
-    assert better_place(np.full_like(photo, 90), ids[:, ::-1]) is None
-    assert not fits_better(photo, np.ones_like(ids), ids)
+    assert edges(photo).better_place(np.ones_like(ids)) is None
+    assert edges(np.full_like(photo, 90)).better_place(ids[:, ::-1]) is None
+    assert not edges(photo).fits_better(np.ones_like(ids), ids)
 
 
 def test_a_mask_fits_better_than_another_one_if_its_borders_lie_on_edges() -> None:
     photo, ids = scene()
-    assert fits_better(photo, ids, ids[::-1, ::-1])
-    assert not fits_better(photo, ids[::-1, ::-1], ids)
+    assert edges(photo).fits_better(ids, ids[::-1, ::-1])
+    assert not edges(photo).fits_better(ids[::-1, ::-1], ids)
 
 
 def test_masks_of_photos_that_exif_turns_by_180_degrees_are_told_only_if_they_lie_wrongly(tmp_path: Path) -> None:
