@@ -85,7 +85,8 @@ def seed_report(name: str, seed_scores: Mapping[int, Score], average: Score, bes
     """The scores of trainings on val as Markdown: of each seed, their mean, standard deviation, and the average weights.
 
     seed_scores: by seed, at least two; each holds `mean_iou`, `iou` and `classes`, as a manifest does. The standard deviation
-    is that of a sample (n - 1). A class that val does not show has no numbers.
+    is that of a sample (n - 1). A class that val does not show has no numbers. A sentence says so if the average scores less
+    than the mean of the seeds.
     """
     columns = [*seed_scores.values(), average]
     head = ["IoU on val", *(f"seed {seed}" for seed in seed_scores), "mean", "standard deviation", "average of the weights"]
@@ -97,6 +98,13 @@ def seed_report(name: str, seed_scores: Mapping[int, Score], average: Score, bes
         f"Seed {best} has the highest mean IoU on val, {seed_scores[best]['mean_iou']:.4f}: `{best_file}`. It is chosen on "
         f"val, the best of {len(seed_scores)}, so its score is somewhat too good; the mean and the deviation are not chosen."
     )
+    seed_mean = mean(score["mean_iou"] for score in seed_scores.values())
+    if average["mean_iou"] < seed_mean:
+        chosen += (
+            f"\n\nThe average of the weights scores {average['mean_iou']:.4f}, less than the mean of the seeds, "
+            f"{seed_mean:.4f}: serve the file of a seed. An average helps only if all trainings begin with the same tensors, and "
+            "each seed draws those that the start does not have."
+        )
     title = f"# {literal(name)}: {len(seed_scores)} trainings that differ by seed"
     return "\n".join([title, "", *rows, "", chosen, ""])
 

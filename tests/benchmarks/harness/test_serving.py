@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from benchmarks.harness import serving
-from benchmarks.harness.serving import PeakMemory, Server, free_port, started
+from benchmarks.harness.serving import PeakMemory, Server, free_port, start_server
 from tests.support.polling import HANG_S
 
 GREEDY = """
@@ -35,7 +35,7 @@ def test_a_server_that_does_not_come_up_is_told(
     program: str, patience: float, words: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(serving, "PATIENCE_S", patience)
-    with pytest.raises(RuntimeError, match=words), started([sys.executable, "-c", program], free_port(), "/"):
+    with pytest.raises(RuntimeError, match=words), start_server([sys.executable, "-c", program], free_port(), "/"):
         pass
 
 
@@ -43,7 +43,7 @@ def test_a_server_that_does_not_come_up_is_told(
 def greedy() -> Iterator[Server]:
     """A server that takes 100 MB for a moment where `/take` is asked for, and uses SQLite."""
     port = free_port()
-    with started([sys.executable, "-c", GREEDY, str(port)], port, "/") as server:
+    with start_server([sys.executable, "-c", GREEDY, str(port)], port, "/") as server:
         yield server
 
 
@@ -55,7 +55,7 @@ def test_memory_that_is_taken_for_a_moment_is_seen(greedy: Server) -> None:
         httpx.get(greedy.url, timeout=HANG_S)
     taken_mb = 100
     assert quiet.risen_mb < taken_mb / 5
-    assert 0.99 * taken_mb < peak.risen_mb < 1.2 * taken_mb
+    assert 0.9 * taken_mb < peak.risen_mb < 1.2 * taken_mb
     assert peak.most_mb == pytest.approx(before + peak.risen_mb, abs=taken_mb / 10)
     assert greedy.memory_mb() < before + taken_mb / 5
 

@@ -43,6 +43,14 @@ def test_the_report_has_mean_and_standard_deviation_and_names_the_best_as_chosen
     ]
 
 
+@pytest.mark.parametrize(("average", "is_told"), [(0.59, True), (0.61, False)])
+def test_the_report_says_when_the_average_scores_less_than_the_seeds(average: float, is_told: bool) -> None:
+    seeds = {0: score(0.5, 0.8, 0.2, 0.1), 1: score(0.7, 0.9, 0.5, 0.1)}
+    text = seed_report("mine", seeds, score(average, 0.9, 0.4, 0.1), Path("runs/seed-1/mine.safetensors"), 1)
+    sentence = "The average of the weights scores 0.5900, less than the mean of the seeds, 0.6000: serve the file of a seed."
+    assert (sentence in text) == is_told
+
+
 def test_the_average_is_the_mean_of_each_tensor(narrow: Weights) -> None:
     generator = np.random.default_rng(0)
 
