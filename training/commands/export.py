@@ -38,7 +38,7 @@ from training.commands.export_arguments import KEPT, PHOTOS, parser
 from training.commands.hub import write_hub_folder
 from training.data.files import images_below
 from training.learning.checkpoint import FILE as CHECKPOINT
-from training.learning.checkpoint import load_trained
+from training.learning.checkpoint import load_checkpoint_network
 from training.reporting.card import write_card
 
 INPUT, OUTPUT = "pixels", "logits"
@@ -105,7 +105,7 @@ def save_trained(checkpoint: Path) -> Path:
     checkpoint: the file, or its folder. The master has no scores; exports of an earlier one are removed. Raises `ValueError`
     if the file is no checkpoint.
     """
-    net, manifest = load_trained(_checkpoint_file(checkpoint))
+    net, manifest = load_checkpoint_network(_checkpoint_file(checkpoint))
     master = _trained_master(checkpoint)
     save_weights(master, half_tensors(net), manifest)
     remove_stale(master)

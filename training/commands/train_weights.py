@@ -14,7 +14,7 @@ from model.networks.fcn import FCN
 from model.networks.servable import half_tensors
 from model.weights_file import load_weights, save_weights
 from training.learning.checkpoint import FILE as CHECKPOINT
-from training.learning.checkpoint import Progress, load_trained
+from training.learning.checkpoint import Progress, load_checkpoint_network
 from training.learning.validation import Scorer
 from training.scoring.evaluate import conditions
 
@@ -64,7 +64,7 @@ class TrainingWeights:
         Does nothing without a checkpoint that holds a network.
         """
         with suppress(ValueError, OSError):
-            net, manifest = load_trained(self.folder / CHECKPOINT)
+            net, manifest = load_checkpoint_network(self.folder / CHECKPOINT)
             if not self.last.is_file() or load_weights(self.last).manifest.training["epochs"] != manifest.training["epochs"]:
                 save_weights(self.last, half_tensors(net), manifest)
 

@@ -26,7 +26,7 @@ from training.learning.frame_cache import FrameCache
 from training.learning.rarity import RareFrames
 from training.learning.recipe import CACHE_MB, Recipe, RecipeError
 
-REDUCED = 0.5  # at this scale or below, JPEGs are decoded at reduced size
+REDUCED_SCALE = 0.5  # at this scale or below, JPEGs are decoded at reduced size
 Pixels = npt.NDArray[np.uint8]
 
 
@@ -55,11 +55,11 @@ class AugmentedSplit(Dataset[tuple[Tensor, Tensor]]):
         file_sizes = [record.size for record in survey.records]
         self._scaled_sizes = [scaled_size(size, recipe) for size in file_sizes]
         self._shapes = [_kept_size(size, recipe) for size in file_sizes]
-        keeps_files = recipe.scales_of == "file" and recipe.scales[1] <= REDUCED
-        self._undecoded = [record.is_jpeg and keeps_files for record in survey.records]
+        keeps_files = recipe.scales_of == "file" and recipe.scales[1] <= REDUCED_SCALE
+        self._file_flags = [record.is_jpeg and keeps_files for record in survey.records]
         sizes = [
-            height * width + (record.image_bytes if undecoded else 3 * height * width)
-            for (height, width), undecoded, record in zip(self._shapes, self._undecoded, survey.records, strict=True)
+            height * width + (record.image_bytes if is_file else 3 * height * width)
+            for (height, width), is_file, record in zip(self._shapes, self._file_flags, survey.records, strict=True)
         ]
         self._cache = FrameCache(sizes, cache_bytes)
         self._frame_indices = _epoch_frames(survey, recipe.repeats)
@@ -110,14 +110,14 @@ class AugmentedSplit(Dataset[tuple[Tensor, Tensor]]):
     def _load(self, index: int) -> tuple[bytes | Pixels, Pixels]:
         """The image, as file bytes or decoded pixels, and the mask's ids (H, W)."""
         height, width = self._shapes[index]
-        cached = self._cache.read(index)
-        if cached is not None:
-            image, ids = cached[: -height * width], cached[-height * width :].reshape(height, width)
-            return image.tobytes() if self._undecoded[index] else image.reshape(height, width, 3), ids
+        frame = self._cache.read(index)
+        if frame is not None:
+            image, ids = frame[: -height * width], frame[-height * width :].reshape(height, width)
+            return image.tobytes() if self._file_flags[index] else image.reshape(height, width, 3), ids
         data, ids = self.split.file(index), self.split.mask(index).copy()
         if ids.shape != (height, width):
             ids = _resize_mask(torch.from_numpy(ids)[None], height, width)[0].numpy()
-        source = data if self._undecoded[index] else self.split.decode(index, data, (height, width)).copy()
+        source = data if self._file_flags[index] else self.split.decode(index, data, (height, width)).copy()
         flat = np.frombuffer(source, np.uint8) if isinstance(source, bytes) else source.reshape(-1)
         self._cache.write(index, np.concatenate([flat, ids.reshape(-1)]))
         return source, ids
@@ -139,8 +139,8 @@ class AugmentedSplit(Dataset[tuple[Tensor, Tensor]]):
             return image
         file = io.BytesIO()
         Image.fromarray(image.permute(1, 2, 0).numpy()).save(file, "JPEG", quality=int(torch.randint(30, 91, ())))
-        with Image.open(file) as compressed:
-            return torch.from_numpy(np.array(compressed)).permute(2, 0, 1)
+        with Image.open(file) as jpeg:
+            return torch.from_numpy(np.array(jpeg)).permute(2, 0, 1)
 
 
 def scaled_size(size: Size, recipe: Recipe) -> Size:
@@ -158,8 +158,8 @@ def _kept_size(size: Size, recipe: Recipe) -> Size:
 
 def _resize_mask(mask: Tensor, height: int, width: int) -> Tensor:
     """A mask (1, H, W) at this size: each pixel is the nearest one's id."""
-    resized: Tensor = TF.resize(mask, [height, width], TF.InterpolationMode.NEAREST_EXACT)
-    return resized
+    result: Tensor = TF.resize(mask, [height, width], TF.InterpolationMode.NEAREST_EXACT)
+    return result
 
 
 def scale_warning(longer_side: int, recipe: Recipe) -> str:

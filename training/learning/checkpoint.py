@@ -89,9 +89,9 @@ def load_checkpoint(folder: Path, resume_facts: dict[str, Any]) -> tuple[Progres
     if epochs > saved_epochs:
         progress.went_on_from.append(progress.epoch)
         saved_facts = saved_facts | {"recipe": saved_facts["recipe"] | {"epochs": epochs}}
-    if changed := sorted(name for name in resume_facts if saved_facts.get(name) != resume_facts[name]):
+    if other_names := sorted(name for name in resume_facts if saved_facts.get(name) != resume_facts[name]):
         recipe_changes = _recipe_changes(saved_facts.get("recipe", {}), resume_facts["recipe"])
-        differences = ", ".join(recipe_changes if name == "recipe" else name for name in changed)
+        differences = ", ".join(recipe_changes if name == "recipe" else name for name in other_names)
         raise ValueError(f"{path} belongs to a training with another {differences}; give another --out or remove it")
     return progress, states
 
@@ -104,7 +104,7 @@ def saved_recipe(folder: Path) -> Mapping[str, Any]:
         return {}
 
 
-def load_trained(path: Path) -> tuple[FCN, Manifest]:
+def load_checkpoint_network(path: Path) -> tuple[FCN, Manifest]:
     """The network of a checkpoint file, with averaged weights if the training averages them, and its manifest, without scores.
 
     Raises `ValueError`, naming the file, if it is damaged, no checkpoint, or one from before checkpoints held manifests.
@@ -113,9 +113,9 @@ def load_trained(path: Path) -> tuple[FCN, Manifest]:
     try:
         states, manifest = content["states"], Manifest.from_json(content["manifest"])
         net = build_network(manifest.architecture)
-        averaged = states.get("average", {})
+        average = states.get("average", {})
         prefix = "module."
-        tensors = {name.removeprefix(prefix): value for name, value in averaged.items() if name.startswith(prefix)}
+        tensors = {name.removeprefix(prefix): value for name, value in average.items() if name.startswith(prefix)}
         net.load_state_dict(tensors or states["net"])
     except (LookupError, TypeError, AttributeError, ValueError, RuntimeError) as error:
         raise ValueError(

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 Bytes = npt.NDArray[np.uint8]
-FILLED = b"\1"
+FILLED_FLAG = b"\1"
 OPEN_FILES = Path("/proc/self/fd")  # Linux has it
 
 
@@ -55,7 +55,7 @@ class FrameCache:
         try:
             with self._path.open("rb", buffering=0) as file:
                 file.seek(index)
-                if file.read(1) != FILLED:
+                if file.read(1) != FILLED_FLAG:
                     return None
                 file.seek(self._places[index])
                 return frame if file.readinto(frame.data) == len(frame) else None
@@ -71,6 +71,6 @@ class FrameCache:
                 file.seek(self._places[index])
                 if file.write(frame.data) == len(frame):
                     file.seek(index)
-                    file.write(FILLED)
+                    file.write(FILLED_FLAG)
         except OSError:  # no room on the disk
             return

@@ -71,12 +71,12 @@ class Loader:
     def epoch(self, epoch: int) -> Iterator[Batch]:
         """The batches of this epoch: uint8 images (N, 3, h, w) and int64 masks (N, h, w)."""
         self.batches.epoch = epoch
-        with _interrupts_blocked():
+        with _block_interrupts():
             return iter(self._loader)
 
 
 @contextmanager
-def _interrupts_blocked() -> Iterator[None]:
+def _block_interrupts() -> Iterator[None]:
     """Blocks SIGINT in this process, and for good in the processes that it starts inside the block.
 
     A terminal sends Ctrl-C to all processes; workers ignore it and end with the training, without a traceback. A signal that

@@ -46,7 +46,7 @@ class Optimization:
         return float(self.optimizer.param_groups[0]["lr"])
 
     @property
-    def averaged(self) -> nn.Module:
+    def result(self) -> nn.Module:
         """The network with averaged weights if the recipe asks for them, else the trained network."""
         return self.average.module if self.average else self.net
 
@@ -102,9 +102,9 @@ def _average(net: nn.Module, decay: float) -> AveragedModel:
     The decay is smaller in the first steps: otherwise a short training would keep mostly its initial weights.
     """
 
-    def update(averaged: Parts, current: Parts, count: Tensor | int) -> None:
+    def update(average: Parts, current: Parts, count: Tensor | int) -> None:
         steps = int(count)
-        get_ema_multi_avg_fn(min(decay, (1 + steps) / (4 + steps)))(averaged, current, count)  # type: ignore[no-untyped-call]
+        get_ema_multi_avg_fn(min(decay, (1 + steps) / (4 + steps)))(average, current, count)  # type: ignore[no-untyped-call]
 
     return AveragedModel(net, multi_avg_fn=update, use_buffers=True)
 

@@ -18,7 +18,7 @@ from model.networks.builder import build_network
 from training.data.survey import Survey
 from training.learning.recipe import Recipe
 
-PLANNED = ("side", "tile", "crop", "batch", "accumulate", "epochs")
+PLANNED_NAMES = ("side", "tile", "crop", "batch", "accumulate", "epochs")
 STEP = 32  # pixels; sides of crops and tiles are multiples of it
 SMALLEST = 24  # pixels that a typical region of the smallest class should have at the working size: three cells of 8
 LARGEST_SIDE, LARGEST_CROP, LARGEST_TILE = 1024, 512, 512
@@ -48,18 +48,18 @@ def plan(
     survey: Survey,
     start_side: tuple[int, int],
     memory: int | None,
-    saved: Mapping[str, Any] = MappingProxyType({}),
+    saved_values: Mapping[str, Any] = MappingProxyType({}),
 ) -> tuple[Recipe, list[Proposal]]:
-    """The recipe with its `PLANNED` values that nobody has stated, and these values with their reasons.
+    """The recipe with its `PLANNED_NAMES` values that nobody has stated, and these values with their reasons.
 
     For recipes that ask for a `plan`. start_side: the range of the longer side, in pixels, that the start's
-    weights advise. memory: bytes of the device that trains; None if unknown. saved: the recipe of the checkpoint that the
-    training resumes from. Its parts of a batch stay, because the free memory may have changed.
+    weights advise. memory: bytes of the device that trains; None if unknown. saved_values: the recipe of the checkpoint
+    that the training resumes from. Its parts of a batch stay, because the free memory may have changed.
     """
     proposals: list[Proposal] = []
-    for name in PLANNED:
+    for name in PLANNED_NAMES:
         if name not in recipe.model_fields_set:
-            proposals.append(_propose(name, recipe, survey, start_side, memory, saved))
+            proposals.append(_propose(name, recipe, survey, start_side, memory, saved_values))
             recipe = Recipe.model_validate(recipe.model_dump(exclude_unset=True) | {name: proposals[-1].value})
     return recipe, proposals
 
@@ -83,9 +83,9 @@ def device_memory(device: torch.device) -> int | None:
 
 
 def _propose(
-    name: str, recipe: Recipe, survey: Survey, start_side: tuple[int, int], memory: int | None, saved: Mapping[str, Any]
+    name: str, recipe: Recipe, survey: Survey, start_side: tuple[int, int], memory: int | None, saved_values: Mapping[str, Any]
 ) -> Proposal:
-    """The proposal for one value; earlier names of `PLANNED` are settled in the recipe."""
+    """The proposal for one value; earlier names of `PLANNED_NAMES` are settled in the recipe."""
     frames = min(len(survey.records), recipe.frames_per_epoch or len(survey.records))
     if name == "side":
         return _side(survey, start_side)
@@ -98,7 +98,7 @@ def _propose(
     if name == "batch":
         return Proposal(name, min(BATCH, frames), "crops of one step")
     if name == "accumulate":
-        return _accumulate(recipe, len(survey.split.labels), memory, saved)
+        return _accumulate(recipe, len(survey.split.labels), memory, saved_values)
     steps = min(max(STEPS_OF_CLASS * len(survey.split.labels), FEWEST_STEPS), MOST_STEPS)
     of_epoch = max(1, frames // recipe.batch)
     epochs = min(max(ceil(steps / of_epoch), FEWEST_EPOCHS), MOST_EPOCHS)
@@ -116,8 +116,8 @@ def _side(survey: Survey, start_side: tuple[int, int]) -> Proposal:
     if smallest is None:
         return Proposal("side", (base, base), "the start's")
     class_id, extent = smallest
-    wanted = min(_multiple(ceil(SMALLEST / extent)), LARGEST_SIDE, _multiple(longer))
-    side = max(base, wanted)
+    needed_side = min(_multiple(ceil(SMALLEST / extent)), LARGEST_SIDE, _multiple(longer))
+    side = max(base, needed_side)
     name, pixels = survey.split.labels.names[class_id], round(extent * side)
     reason = (
         f"frames of {longer} pixels; a region of the smallest class, {name!r}, is then typically as large as {pixels}x{pixels}"
@@ -147,17 +147,17 @@ def _crop_side(side: float) -> int:
     return min(LARGEST_CROP, _multiple(CROP_SHARE * side))
 
 
-def _accumulate(recipe: Recipe, classes: int, memory: int | None, saved: Mapping[str, Any]) -> Proposal:
+def _accumulate(recipe: Recipe, classes: int, memory: int | None, saved_values: Mapping[str, Any]) -> Proposal:
     """The number of parts of a batch: the saved one for the same batch of crops, else as many as fit into the memory."""
-    if (saved.get("crop"), saved.get("batch")) == (recipe.crop, recipe.batch):
-        return Proposal("accumulate", saved["accumulate"], "parts of a batch, as in the checkpoint")
+    if (saved_values.get("crop"), saved_values.get("batch")) == (recipe.crop, recipe.batch):
+        return Proposal("accumulate", saved_values["accumulate"], "parts of a batch, as in the checkpoint")
     crop_bytes = recipe.crop[0] * recipe.crop[1] * (VALUE_BYTES * _values_of_pixel(recipe, classes) + CLASS_BYTES * classes)
     if memory is None:
         return Proposal("accumulate", 1, "parts of a batch; the memory is unknown")
     crops = max(1, int(MEMORY_SHARE * memory / crop_bytes))
     parts = min(recipe.batch, ceil(recipe.batch / crops))
-    used, whole = crop_bytes * ceil(recipe.batch / parts) / 1e9, memory / 1e9
-    return Proposal("accumulate", parts, f"parts of a batch; one takes about {used:.1f} of {whole:.1f} GB")
+    part_gb, total_gb = crop_bytes * ceil(recipe.batch / parts) / 1e9, memory / 1e9
+    return Proposal("accumulate", parts, f"parts of a batch; one takes about {part_gb:.1f} of {total_gb:.1f} GB")
 
 
 def _values_of_pixel(recipe: Recipe, classes: int) -> float:

@@ -14,8 +14,8 @@ def rare_classes(class_pixels: npt.NDArray[np.int64]) -> list[int]:
 
     class_pixels: int64 (classes,).
     """
-    shown = class_pixels[class_pixels > 0]
-    return np.flatnonzero((class_pixels > 0) & (class_pixels < np.median(shown))).tolist() if len(shown) else []
+    counts = class_pixels[class_pixels > 0]
+    return np.flatnonzero((class_pixels > 0) & (class_pixels < np.median(counts))).tolist() if len(counts) else []
 
 
 def rare_line(survey: Survey, share: float) -> str:

@@ -177,9 +177,9 @@ def make_recipe(path: Path | None, changes: Mapping[str, Any]) -> Recipe:
             values = tomllib.loads(read_text(path))
         except (OSError, ValueError) as error:
             raise RecipeError(f"{path} is not a recipe: {error}") from error
-    merged = {name: tuple(value) if isinstance(value, list) else value for name, value in (values | dict(changes)).items()}
+    all_values = {name: tuple(value) if isinstance(value, list) else value for name, value in (values | dict(changes)).items()}
     try:
-        return Recipe.model_validate(merged)
+        return Recipe.model_validate(all_values)
     except ValidationError as error:
         problems = [f"{path if item['loc'][0] not in changes else 'changes'}: {_problem(item)}" for item in error.errors()]
         raise RecipeError("; ".join(problems)) from error
@@ -204,5 +204,5 @@ def _problem(error: ErrorDetails) -> str:
     name = ".".join(map(str, error["loc"]))
     if error["type"] == "extra_forbidden":
         return f"unknown {name!r}; a recipe has {', '.join(Recipe.model_fields)}"
-    expected = "must be given" if error["type"] == "missing" else re.sub("^(Input|Tuple) should", "must", error["msg"])
-    return f"{name} {expected}, got {error['input']!r}"
+    rule = "must be given" if error["type"] == "missing" else re.sub("^(Input|Tuple) should", "must", error["msg"])
+    return f"{name} {rule}, got {error['input']!r}"

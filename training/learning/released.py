@@ -38,24 +38,24 @@ def our_tensors(net: FCN, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     for name, tensor in state.items():
         layer, _, kind = name.rpartition(".")
         ours = f"{names.get(layer, layer)}.{kind}"
-        expected = network.get(ours)
-        has_numbers = expected is not None and expected.numel() == tensor.numel()
-        tensors[ours] = tensor.reshape(expected.shape) if expected is not None and has_numbers else tensor
+        own_tensor = network.get(ours)
+        has_numbers = own_tensor is not None and own_tensor.numel() == tensor.numel()
+        tensors[ours] = tensor.reshape(own_tensor.shape) if own_tensor is not None and has_numbers else tensor
     first = f"{names['conv1_1']}.weight"
     tensors[first] = tensors[first].flip(1)
-    needed = [f"{ours}.{kind}" for ours in names.values() for kind in ("weight", "bias")]
-    released = {ours: layer for layer, ours in names.items()}
-    for name in needed:
+    tensor_names = [f"{ours}.{kind}" for ours in names.values() for kind in ("weight", "bias")]
+    layers = {ours: layer for layer, ours in names.items()}
+    for name in tensor_names:
         layer, _, kind = name.rpartition(".")
         if name not in network:
             raise ValueError(
                 f"a released FCN needs backbone vgg16 and head fc, got {net.architecture.backbone} and {net.architecture.head}"
             )
         if name not in tensors:
-            raise ValueError(f"the file lacks {released[layer]}.{kind} of a released FCN")
+            raise ValueError(f"the file lacks {layers[layer]}.{kind} of a released FCN")
         if network[name].shape != tensors[name].shape:
             shapes = f"{tuple(network[name].shape)}, got {tuple(tensors[name].shape)}"
-            raise ValueError(f"{released[layer]}.{kind} must have shape {shapes}")
+            raise ValueError(f"{layers[layer]}.{kind} must have shape {shapes}")
     return tensors
 
 

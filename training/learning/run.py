@@ -108,8 +108,8 @@ def train(run: Run) -> tuple[FCN, Progress]:
                     run.save(trainer.result, progress, is_best)
             manifest = run.manifest(progress).to_json() if run.manifest else ""
             save_checkpoint(run.folder, progress, trainer.states(), resume_facts, manifest)
-            seconds_left = (time.monotonic() - begin) / (progress.epoch - first) * (recipe.epochs - progress.epoch)
-            tqdm.write(_line(progress.epoch, recipe.epochs, loss, wait_share, scores["mean_iou"], seconds_left))
+            remaining_seconds = (time.monotonic() - begin) / (progress.epoch - first) * (recipe.epochs - progress.epoch)
+            tqdm.write(_line(progress.epoch, recipe.epochs, loss, wait_share, scores["mean_iou"], remaining_seconds))
         run.world.wait()
     if curves:
         curves.plot()
@@ -140,7 +140,7 @@ def _evaluate(run: Run, net: FCN, epoch: int) -> Mapping[str, float | None]:
     return run.evaluate(net) if run.evaluate and is_scored else {"mean_iou": None}
 
 
-def _line(epoch: int, epochs: int, loss: float, wait_share: float, score: float | None, seconds_left: float) -> str:
+def _line(epoch: int, epochs: int, loss: float, wait_share: float, score: float | None, remaining_seconds: float) -> str:
     score_text = "" if score is None else f", val mean IoU {score:.4f}"
-    left_text = "" if epoch == epochs else f", about {tqdm.format_interval(seconds_left)} left"
+    left_text = "" if epoch == epochs else f", about {tqdm.format_interval(remaining_seconds)} left"
     return f"epoch {epoch}/{epochs}: loss {loss:.4f}, {wait_share:.1%} of the time waiting for data{score_text}{left_text}"

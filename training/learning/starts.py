@@ -25,18 +25,18 @@ from training.learning.caffe_model import read_caffe_model
 from training.learning.checkpoint import UNREADABLE
 
 ARRAYS, CAFFE = ".npz", ".caffemodel"
-PICKLED = (".pth", ".pt", ".ckpt")
-NESTED = ("state_dict", "model_state_dict", "model")  # keys under which other trainers put a network's tensors
-WRAPPED = "module."  # prefix of every name in a network that was trained on several GPUs
+PICKLE_SUFFIXES = (".pth", ".pt", ".ckpt")
+NESTED_KEYS = ("state_dict", "model_state_dict", "model")  # keys under which other trainers put a network's tensors
+WRAPPER_PREFIX = "module."  # prefix of every name in a network that was trained on several GPUs
 
 
 def load_start(net: FCN, start: str, rows: Sequence[int] = ()) -> list[str]:
     """Loads the start's tensors that fit into the network; gives the sorted names of the tensors that stay new.
 
-    start: `none`, `imagenet` (torchvision's hub), a safetensors, `PICKLED`, npz or caffemodel file, or a name in `weights/`.
-        A file may be one of ours, a torchvision classifier, timm's classifier for an encoder of timm, a released FCN
-        (`released`), or a network with our names for the backbone's tensors and `head.*` (DeepLabv3's image pooling, 1x1
-        branch, projection and logits).
+    start: `none`, `imagenet` (torchvision's hub), a safetensors, npz, caffemodel or PyTorch file (`PICKLE_SUFFIXES`), or a
+        name in `weights/`. A file may be one of ours, a torchvision classifier, timm's classifier for an encoder of timm, a
+        released FCN (`released`), or a network with our names for the backbone's tensors and `head.*` (DeepLabv3's image
+        pooling, 1x1 branch, projection and logits).
     rows: for each of our classes, a row of the start's score layer. Without rows, a score layer with another number of classes
         stays new.
 
@@ -49,17 +49,17 @@ def load_start(net: FCN, start: str, rows: Sequence[int] = ()) -> list[str]:
         load_published_backbone(net)
         return _not_in_classifier(net)
     state = _read(_find(start))
-    if broken := next((name for name, tensor in state.items() if not torch.isfinite(tensor).all()), None):
-        raise ValueError(f"{start}: {broken} holds infinity or NaN; give another --start")
+    if tensor_name := next((name for name, tensor in state.items() if not torch.isfinite(tensor).all()), None):
+        raise ValueError(f"{start}: {tensor_name} holds infinity or NaN; give another --start")
     if released.is_released(state):
         tensors = released.our_tensors(net, state)
-        return _load_fitting(net, tensors | _score_rows(net, tensors, rows), start)
+        return _load_matches(net, tensors | _score_rows(net, tensors, rows), start)
     ours = ("backbone.",) if isinstance(net.backbone, TimmBackbone) else ("head.", "backbone.")  # timm's heads are `head.`, too
     if not any(name.startswith(ours) for name in state):
         load_classifier(net, state)
         return _not_in_classifier(net)
-    named = {_our_name(net, name): tensor for name, tensor in state.items()}
-    return _load_fitting(net, named | _score_rows(net, named, rows), start)
+    our_tensors = {_our_name(net, name): tensor for name, tensor in state.items()}
+    return _load_matches(net, our_tensors | _score_rows(net, our_tensors, rows), start)
 
 
 def start_digest(start: str) -> str:
@@ -77,11 +77,11 @@ def start_preprocessing(backbone: str, start: str) -> Preprocessing:
     """
     if start == "none":
         return Preprocessing()
-    if start != "imagenet" and _find(start).suffix in (*PICKLED, ARRAYS, CAFFE) and _is_released(_find(start)):
+    if start != "imagenet" and _find(start).suffix in (*PICKLE_SUFFIXES, ARRAYS, CAFFE) and _is_released(_find(start)):
         return released.PREPROCESSING
     if start != "imagenet" and backbone.startswith(TIMM):
         return _encoder_preprocessing(backbone, start)
-    if start == "imagenet" or _find(start).suffix in PICKLED:
+    if start == "imagenet" or _find(start).suffix in PICKLE_SUFFIXES:
         if backbone not in PUBLISHED:
             raise ValueError(f"torchvision publishes no weights of {backbone}; start from a file, or from none")
         transforms = PUBLISHED[backbone].transforms()
@@ -118,8 +118,8 @@ def _find(start: str) -> Path:
 
 def _read(path: Path) -> dict[str, Tensor]:
     """The tensors of a file by name; raises `ValueError` naming a file that cannot be read."""
-    if path.suffix in PICKLED:
-        return _read_pickled(path)
+    if path.suffix in PICKLE_SUFFIXES:
+        return _read_pickle(path)
     if path.suffix == ARRAYS:
         return _read_arrays(path)
     if path.suffix == CAFFE:
@@ -139,8 +139,8 @@ def _read_arrays(path: Path) -> dict[str, Tensor]:
         raise ValueError(f"{path} is not an npz file of arrays of numbers: {error}") from error
 
 
-def _read_pickled(path: Path) -> dict[str, Tensor]:
-    """The tensors of a file of torch.save, also under a key of `NESTED`; removes the prefix `WRAPPED`."""
+def _read_pickle(path: Path) -> dict[str, Tensor]:
+    """The tensors of a file of torch.save, also under a key of `NESTED_KEYS`; removes the prefix `WRAPPER_PREFIX`."""
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except UNREADABLE as error:
@@ -148,15 +148,15 @@ def _read_pickled(path: Path) -> dict[str, Tensor]:
         raise ValueError(
             f"{path} is not a state dict ({kind}): damaged, or more than tensors; save torch.save(network.state_dict(), FILE)"
         ) from error
-    for part in NESTED:
+    for part in NESTED_KEYS:
         state = state[part] if isinstance(state, Mapping) and isinstance(state.get(part), Mapping) else state
     if not isinstance(state, Mapping):
         raise ValueError(f"{path} must hold a state dict, got {type(state).__name__}")
     tensors = {name: value for name, value in state.items() if isinstance(name, str) and isinstance(value, Tensor)}
     if not tensors:
         raise ValueError(f"{path} must hold a state dict; it has no tensors by name: {', '.join(map(str, list(state)[:5]))}")
-    wrapped = all(name.startswith(WRAPPED) for name in tensors)
-    return {name.removeprefix(WRAPPED) if wrapped else name: tensor for name, tensor in tensors.items()}
+    is_wrapped = all(name.startswith(WRAPPER_PREFIX) for name in tensors)
+    return {name.removeprefix(WRAPPER_PREFIX) if is_wrapped else name: tensor for name, tensor in tensors.items()}
 
 
 def _our_name(net: FCN, name: str) -> str:
@@ -179,17 +179,17 @@ def _score_rows(net: FCN, state: Mapping[str, Tensor], rows: Sequence[int]) -> d
     return {name: tensor[list(rows)] for name, tensor in scores.items()}
 
 
-def _load_fitting(net: FCN, state: dict[str, Tensor], start: str) -> list[str]:
+def _load_matches(net: FCN, state: dict[str, Tensor], start: str) -> list[str]:
     """Loads the tensors whose names and shapes match; gives the names of the others of the network."""
     network = net.state_dict()
-    fitting = {n: t.to(network[n].dtype) for n, t in state.items() if n in network and network[n].shape == t.shape}
-    if not any(name.startswith("backbone.") for name in fitting):
+    matches = {n: t.to(network[n].dtype) for n, t in state.items() if n in network and network[n].shape == t.shape}
+    if not any(name.startswith("backbone.") for name in matches):
         raise ValueError(f"{start} holds no tensor of a {net.architecture.backbone} of width {net.architecture.width}")
-    net.load_state_dict(fitting, strict=False)
-    return sorted(name for name in set(network) - set(fitting) if not name.endswith("num_batches_tracked"))
+    net.load_state_dict(matches, strict=False)
+    return sorted(name for name in set(network) - set(matches) if not name.endswith("num_batches_tracked"))
 
 
 def _not_in_classifier(net: FCN) -> list[str]:
     """The names of the tensors that a classifier's file does not provide."""
-    filled = ("backbone.", "head.") if takes_classifier(net) else ("backbone.",)
-    return sorted(name for name in net.state_dict() if not name.startswith(filled))
+    prefixes = ("backbone.", "head.") if takes_classifier(net) else ("backbone.",)
+    return sorted(name for name in net.state_dict() if not name.startswith(prefixes))

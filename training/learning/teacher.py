@@ -36,9 +36,9 @@ class Teacher:
         total = torch.zeros((), device=images.device)
         for scale in self.scales:
             height, width = (round(side * scale) for side in images.shape[-2:])
-            scaled = F.interpolate(images, size=(height, width), mode="bilinear")
+            inputs = F.interpolate(images, size=(height, width), mode="bilinear")
             for flip in (False, True):
-                scores = self.net.scores(scaled.flip(3) if flip else scaled)
+                scores = self.net.scores(inputs.flip(3) if flip else inputs)
                 total = total + self._at_pixels(scores.float(), images, scale, flip).softmax(1)
         return (total / (2 * len(self.scales))).clamp(min=1e-8).log()
 

@@ -70,7 +70,7 @@ class Trainer:
     @property
     def result(self) -> FCN:
         """The network to score and save: with averaged weights if the recipe sets `ema`."""
-        return cast(FCN, self.optimization.averaged)
+        return cast(FCN, self.optimization.result)
 
     def train_one_epoch(self, epoch: int, progress: Progress) -> tuple[float, float]:
         """Trains one epoch; gives the mean loss, and the fraction of the time spent waiting for data."""
@@ -127,8 +127,8 @@ class Trainer:
         crops = len(images) * self.world.size if self.recipe.batch_loss == "sum" else 1
         parts = min(self.recipe.accumulate, len(images))
         teacher_weights = self._teacher_weights(len(images))
-        split = (tensor.tensor_split(parts) for tensor in (images, masks, teacher_weights))
-        for index, (part_images, part_masks, part_weights) in enumerate(zip(*split, strict=True)):
+        pieces = (tensor.tensor_split(parts) for tensor in (images, masks, teacher_weights))
+        for index, (part_images, part_masks, part_weights) in enumerate(zip(*pieces, strict=True)):
             # processes exchange gradients once a step, in its last part
             local = isinstance(self.parallel, DistributedDataParallel) and index < parts - 1
             with cast(DistributedDataParallel, self.parallel).no_sync() if local else nullcontext():
@@ -155,19 +155,19 @@ class Trainer:
         `DistributedDataParallel` averages gradients. share: the part's share of this process's crops. teacher_weights: one for
         each crop.
         """
-        recipe, ignored = self.recipe, self.data.ignore_index
+        recipe, ignore_index = self.recipe, self.data.ignore_index
         inputs = normalise(images, self.preprocessing).contiguous(memory_format=torch.channels_last)
         with self.optimization.autocast():
             logits = self.parallel(inputs)
             teacher_crops = int(teacher_weights.count_nonzero())
             target = self.teacher.log_probabilities(inputs[:teacher_crops]) if self.teacher and teacher_crops else None
-        loss = recipe.label_weight * cross_entropy(logits, masks, ignored, self.class_weights, divisor)
+        loss = recipe.label_weight * cross_entropy(logits, masks, ignore_index, self.class_weights, divisor)
         if recipe.lovasz_weight:
-            loss = loss + recipe.lovasz_weight * share * lovasz_softmax(logits, masks, ignored)
+            loss = loss + recipe.lovasz_weight * share * lovasz_softmax(logits, masks, ignore_index)
         if recipe.dice_weight:
-            loss = loss + recipe.dice_weight * share * soft_dice(logits, masks, ignored)
+            loss = loss + recipe.dice_weight * share * soft_dice(logits, masks, ignore_index)
         if recipe.focal_weight:
-            terms = focal(logits, masks, ignored, self.class_weights, recipe.focal_gamma, divisor)
+            terms = focal(logits, masks, ignore_index, self.class_weights, recipe.focal_gamma, divisor)
             loss = loss + recipe.focal_weight * terms
         if self.teacher and target is not None:
             at_cells = logits[:teacher_crops, :, :: self.teacher.stride, :: self.teacher.stride]

@@ -54,8 +54,8 @@ class Scorer:
                     labels = torch.from_numpy(truth[part.top : part.top + logits.shape[1]].copy())
                     loss += cross_entropy_sum(logits, labels, table, classes)
         self.matrix = matrix
-        labelled = int(matrix.counts.sum())
-        scores: Scores = {"mean_iou": matrix.mean_iou, "val_loss": loss / labelled if labelled else None}
+        labelled_pixels = int(matrix.counts.sum())
+        scores: Scores = {"mean_iou": matrix.mean_iou, "val_loss": loss / labelled_pixels if labelled_pixels else None}
         class_scores = zip(split.labels.names, matrix.iou.tolist(), strict=True)
         return scores | {f"iou/{name}": None if isnan(iou) else iou for name, iou in class_scores}
 
@@ -65,7 +65,7 @@ def cross_entropy_sum(logits: Tensor, labels: Tensor, table: Tensor, classes: in
 
     logits (C, H, W); labels: uint8 (H, W). table: maps each of the C classes to a label.
     """
-    labelled = labels < classes
-    log_probabilities = logits[:, labelled].log_softmax(0)
-    other_classes = table[: len(logits), None] != labels[labelled]
+    is_labelled = labels < classes
+    log_probabilities = logits[:, is_labelled].log_softmax(0)
+    other_classes = table[: len(logits), None] != labels[is_labelled]
     return -float(log_probabilities.masked_fill(other_classes, -np.inf).logsumexp(0).double().sum())

@@ -14,7 +14,7 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 from imaging.decoding import Limits, decode
-from imaging.decoding import scale as scaled
+from imaging.decoding import scale as resize
 from model.labels import numbered_labels
 from tests.support.images import make_photo
 from tests.support.training.data_sets import write_camvid, write_frame
@@ -28,7 +28,7 @@ STILL = {"scales": (1.0, 1.0), "flip": 0.0, "color": 0.0}
 OF_FILES = {"scales_of": "file"}
 
 
-def augmented(root: Path, **options: Any) -> AugmentedSplit:
+def augment(root: Path, **options: Any) -> AugmentedSplit:
     """Two frames of 48x64 in blocks of 8, whose grey is 60 x class id."""
     if not root.joinpath("train").exists():
         blocks = np.random.default_rng(3).integers(0, 4, (2, 6, 8), dtype=np.uint8)
@@ -46,7 +46,7 @@ def shown_classes(image: Tensor) -> Tensor:
 
 
 def test_a_draw_is_a_uint8_image_and_an_int64_mask_of_the_crops_size(tmp_path: Path) -> None:
-    data = augmented(tmp_path, crop=(40, 56))
+    data = augment(tmp_path, crop=(40, 56))
     image, mask = data[0, 1]
     assert (image.dtype, mask.dtype) == (torch.uint8, torch.int64)
     assert (image.shape, mask.shape) == ((3, 40, 56), (40, 56))
@@ -56,28 +56,28 @@ def test_a_draw_is_a_uint8_image_and_an_int64_mask_of_the_crops_size(tmp_path: P
 
 @pytest.mark.parametrize("flip", [0.0, 1.0])
 def test_crops_and_flips_keep_every_pixel_on_its_label(tmp_path: Path, flip: float) -> None:
-    data = augmented(tmp_path, scales=(1.0, 1.0), flip=flip)
+    data = augment(tmp_path, scales=(1.0, 1.0), flip=flip)
     for epoch in range(8):
         image, mask = draw(data, epoch)
         assert torch.equal(shown_classes(image), mask)
 
 
 def test_flips_mirror_left_and_right(tmp_path: Path) -> None:
-    plain, mirrored = (augmented(tmp_path, crop=(48, 64), **(STILL | {"flip": flip})) for flip in (0.0, 1.0))
-    assert torch.equal(plain[0, 0][0].flip(2), mirrored[0, 0][0])
-    assert torch.equal(plain[0, 0][1].flip(1), mirrored[0, 0][1])
-    assert not torch.equal(plain[0, 0][0], mirrored[0, 0][0])
+    plain, flips = (augment(tmp_path, crop=(48, 64), **(STILL | {"flip": flip})) for flip in (0.0, 1.0))
+    assert torch.equal(plain[0, 0][0].flip(2), flips[0, 0][0])
+    assert torch.equal(plain[0, 0][1].flip(1), flips[0, 0][1])
+    assert not torch.equal(plain[0, 0][0], flips[0, 0][0])
 
 
 def test_vertical_flips_mirror_top_and_bottom(tmp_path: Path) -> None:
-    plain, mirrored = (augmented(tmp_path, crop=(48, 64), **STILL, vertical_flip=share) for share in (0.0, 1.0))
-    assert torch.equal(plain[0, 0][0].flip(1), mirrored[0, 0][0])
-    assert torch.equal(plain[0, 0][1].flip(0), mirrored[0, 0][1])
+    plain, flips = (augment(tmp_path, crop=(48, 64), **STILL, vertical_flip=share) for share in (0.0, 1.0))
+    assert torch.equal(plain[0, 0][0].flip(1), flips[0, 0][0])
+    assert torch.equal(plain[0, 0][1].flip(0), flips[0, 0][1])
 
 
 def test_values_that_are_off_draw_no_random_numbers(tmp_path: Path) -> None:
     """So the crops of a recipe stay the same when a new version can do more."""
-    data = augmented(tmp_path, scales=(1.0, 1.0), color=0.3, hue=0.1)
+    data = augment(tmp_path, scales=(1.0, 1.0), color=0.3, hue=0.1)
     expected = v2.Compose([v2.RandomCrop((40, 40)), v2.RandomHorizontalFlip(0.5), v2.ColorJitter(0.3, 0.3, 0.3, 0.1)])
     for key in [(0, 0), (0, 1), (5, 1)]:
         image = tv_tensors.Image(torch.from_numpy(data.split.image(key[1]).copy()).permute(2, 0, 1))
@@ -91,19 +91,19 @@ def test_values_that_are_off_draw_no_random_numbers(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("scale", [0.5, 0.8, 1.25, 2.0])
 def test_scaling_keeps_image_and_mask_together(tmp_path: Path, scale: float) -> None:
-    data = augmented(tmp_path, crop=(24, 24), scales=(scale, scale), flip=0.5)
+    data = augment(tmp_path, crop=(24, 24), scales=(scale, scale), flip=0.5)
     agreement = np.zeros((5, 5))
     for epoch in range(8):
         image, mask = draw(data, epoch)
         for down, right in np.ndindex(5, 5):
-            moved = mask[down : down + 20, right : right + 20]
-            agreement[down, right] += (shown_classes(image)[2:22, 2:22] == moved).float().mean().item() / 8
+            crop = mask[down : down + 20, right : right + 20]
+            agreement[down, right] += (shown_classes(image)[2:22, 2:22] == crop).float().mean().item() / 8
     assert np.unravel_index(agreement.argmax(), agreement.shape) == (2, 2)
     assert agreement[2, 2] > 0.8
 
 
 def test_scales_are_drawn_over_the_whole_range(tmp_path: Path) -> None:
-    data = augmented(tmp_path, crop=(96, 128), scales=(0.5, 2.0))
+    data = augment(tmp_path, crop=(96, 128), scales=(0.5, 2.0))
     rows = [int((draw(data, epoch)[1] != 255).any(1).sum()) for epoch in range(30)]
     assert all(24 <= count <= 96 for count in rows)
     assert min(rows) < 36
@@ -111,8 +111,8 @@ def test_scales_are_drawn_over_the_whole_range(tmp_path: Path) -> None:
 
 
 def test_what_lies_outside_repeats_the_edge_and_is_void(tmp_path: Path) -> None:
-    image, mask = augmented(tmp_path, crop=(60, 80), **STILL)[0, 0]
-    inside, labels = augmented(tmp_path, crop=(48, 64), **STILL)[0, 0]
+    image, mask = augment(tmp_path, crop=(60, 80), **STILL)[0, 0]
+    inside, labels = augment(tmp_path, crop=(48, 64), **STILL)[0, 0]
     assert torch.equal(image[:, :48, :64], inside)
     assert torch.equal(mask[:48, :64], labels)
     assert (mask[48:] == 255).all()
@@ -133,8 +133,8 @@ def test_padding_takes_the_label_sets_own_void(tmp_path: Path) -> None:
 def test_color_and_quality_change_the_image_alone(tmp_path: Path, options: dict[str, float]) -> None:
     ids = np.random.default_rng(0).integers(0, 4, (48, 64), dtype=np.uint8)
     write_frame(tmp_path / "train" / "a.png", tmp_path / "trainannot" / "a.png", ids, make_photo(48, 64))
-    plain, changed = (augmented(tmp_path, **(STILL | changes)) for changes in ({}, options))
-    (image, mask), (other, other_mask) = plain[0, 0], changed[0, 0]
+    plain, variant = (augment(tmp_path, **(STILL | changes)) for changes in ({}, options))
+    (image, mask), (other, other_mask) = plain[0, 0], variant[0, 0]
     assert torch.equal(mask, other_mask)
     assert other.dtype == torch.uint8
     assert other.shape == image.shape
@@ -143,7 +143,7 @@ def test_color_and_quality_change_the_image_alone(tmp_path: Path, options: dict[
 
 
 def test_a_draw_depends_on_seed_epoch_and_index_alone(tmp_path: Path) -> None:
-    first, second = augmented(tmp_path, color=0.3), augmented(tmp_path, color=0.3)
+    first, second = augment(tmp_path, color=0.3), augment(tmp_path, color=0.3)
     forwards = [draw(first, epoch, index) for epoch in (0, 1) for index in (0, 1)]
     torch.manual_seed(99)
     backwards = [draw(second, epoch, index) for epoch in (1, 0) for index in (1, 0)][::-1]
@@ -153,13 +153,13 @@ def test_a_draw_depends_on_seed_epoch_and_index_alone(tmp_path: Path) -> None:
 
 
 def test_epochs_and_seeds_draw_differently(tmp_path: Path) -> None:
-    data, other = augmented(tmp_path), augmented(tmp_path, seed=1)
+    data, other = augment(tmp_path), augment(tmp_path, seed=1)
     images = [draw(data, 0)[0], draw(data, 1)[0], draw(data, 2)[0], draw(other, 0)[0]]
     assert all(not torch.equal(a, b) for i, a in enumerate(images) for b in images[:i])
 
 
 def test_a_draw_leaves_the_global_generator_alone(tmp_path: Path) -> None:
-    data = augmented(tmp_path)
+    data = augment(tmp_path)
     torch.manual_seed(5)
     expected = torch.rand(3)
     torch.manual_seed(5)
@@ -175,11 +175,11 @@ def test_large_jpegs_are_reduced_as_the_service_reduces_them(tmp_path: Path, sca
     data = AugmentedSplit(
         survey_all([split])[0], Recipe(crop=size, scales=(scale, scale), scales_of="file", flip=0.0, color=0.0)
     )
-    served = decode(split.file(0), Limits(), size)
+    service_pixels = decode(split.file(0), Limits(), size)
     for _ in range(2):  # from the file, and from what is kept of it
-        assert np.array_equal(data[0, 0][0].permute(1, 2, 0).numpy(), served)
+        assert np.array_equal(data[0, 0][0].permute(1, 2, 0).numpy(), service_pixels)
     whole = decode(split.file(0), Limits())
-    assert not np.array_equal(served, scaled(whole, size))
+    assert not np.array_equal(service_pixels, resize(whole, size))
 
 
 def test_images_that_are_not_reduced_are_scaled_as_the_service_scales_them(tmp_path: Path) -> None:
@@ -197,16 +197,16 @@ def test_images_that_are_not_reduced_are_scaled_as_the_service_scales_them(tmp_p
 
 def blocks(root: Path, frames: dict[str, list[int]], **options: Any) -> AugmentedSplit:
     """Frames of 8x8 whose columns hold these ids."""
-    shown = {name: np.resize(np.array(ids, np.uint8), (8, 8)) for name, ids in frames.items()}
-    split = get_split(write_camvid(root, shown), "train", LABELS)
+    masks_of = {name: np.resize(np.array(ids, np.uint8), (8, 8)) for name, ids in frames.items()}
+    split = get_split(write_camvid(root, masks_of), "train", LABELS)
     return AugmentedSplit(survey_all([split])[0], Recipe(crop=(8, 8), **(STILL | OF_FILES | options)))
 
 
 def test_frames_of_a_class_are_repeated_in_an_epoch_as_often_as_asked(tmp_path: Path) -> None:
     frames = {"0": [0], "1": [0, 1], "2": [1, 2], "3": [3, 255]}
     data = blocks(tmp_path, frames, repeats={"b": 2, "c": 4})
-    shown = [data[0, index][1][0, :2].tolist() for index in range(len(data))]
-    assert shown == [[0, 0], [0, 1], [1, 2], [3, 255], [0, 1], [1, 2], [1, 2], [1, 2]]
+    masks_of = [data[0, index][1][0, :2].tolist() for index in range(len(data))]
+    assert masks_of == [[0, 0], [0, 1], [1, 2], [3, 255], [0, 1], [1, 2], [1, 2], [1, 2]]
     assert [len(blocks(tmp_path, frames, repeats=some)) for some in ({}, {"d": 1}, {"a": 3})] == [4, 4, 8]
 
 
@@ -214,9 +214,9 @@ def test_the_share_of_crops_with_a_rare_class_is_the_recipe_s(tmp_path: Path) ->
     frames = {"0": [0, 1], "1": [0, 1, 0, 1, 0, 1, 0, 2], "2": [0, 0, 0, 0, 0, 0, 0, 3]}
     data = blocks(tmp_path, frames, rare_share=0.33)
     crops = [data[epoch, 0][1] for epoch in range(300)]  # the frame of index 0 shows no rare class
-    shown = [sum(bool((crop == class_id).any()) for crop in crops) for class_id in (2, 3)]
-    assert 70 < sum(shown) < 130
-    assert all(30 < count < 70 for count in shown)
+    masks_of = [sum(bool((crop == class_id).any()) for crop in crops) for class_id in (2, 3)]
+    assert 70 < sum(masks_of) < 130
+    assert all(30 < count < 70 for count in masks_of)
     none = blocks(tmp_path, frames, rare_share=0.0)
     assert all((none[epoch, 0][1] < 2).all() for epoch in range(20))
 
@@ -231,9 +231,9 @@ def test_a_rare_class_is_in_the_crop_not_only_in_the_frame(tmp_path: Path) -> No
         AugmentedSplit(survey, Recipe(crop=(32, 48), scales_of="file", rare_share=share, rotation=20.0, quarter_turns=0.5))
         for share in (0.0, 1.0)
     )
-    shown = [sum(bool((data[epoch, 0][1] == 2).any()) for epoch in range(60)) for data in (seldom, always)]
-    assert shown[0] < 20
-    assert shown[1] == 60
+    masks_of = [sum(bool((data[epoch, 0][1] == 2).any()) for epoch in range(60)) for data in (seldom, always)]
+    assert masks_of[0] < 20
+    assert masks_of[1] == 60
 
 
 def test_repeats_of_an_unknown_class_are_refused(tmp_path: Path) -> None:
@@ -245,33 +245,33 @@ def test_repeats_of_an_unknown_class_are_refused(tmp_path: Path) -> None:
 
 def test_pixels_of_a_class_are_pasted_from_another_frame_with_their_labels(tmp_path: Path) -> None:
     data = blocks(tmp_path, {"0": [0, 3], "1": [1, 2]}, paste={"b": 1.0, "d": 0.0})
-    seen = set()
+    values = set()
     for epoch in range(12):
         image, mask = data[epoch, 0]
         assert image[0].tolist() == (60 * mask % 256).tolist()
-        seen.add(tuple(mask[0, :2].tolist()))
-    assert seen == {(0, 3), (1, 3)}
+        values.add(tuple(mask[0, :2].tolist()))
+    assert values == {(0, 3), (1, 3)}
     assert {tuple(data[epoch, 1][1][0, :2].tolist()) for epoch in range(12)} == {(1, 2)}
 
 
 def test_how_often_classes_are_pasted_is_what_the_recipe_says(tmp_path: Path) -> None:
     data = blocks(tmp_path, {"0": [0], "1": [1]}, paste={"b": 0.5})
-    pasted = sum(bool((data[epoch, 0][1] == 1).any()) for epoch in range(200))
-    assert 30 < pasted < 75  # of a half of the crops, those whose other frame shows the class
+    paste_count = sum(bool((data[epoch, 0][1] == 1).any()) for epoch in range(200))
+    assert 30 < paste_count < 75  # of a half of the crops, those whose other frame shows the class
 
 
 def test_frames_are_kept_up_to_the_cache_s_size(tmp_path: Path) -> None:
     data = blocks(tmp_path, {"0": [0], "1": [1], "2": [2]})
-    frame = 4 * 8 * 8  # bytes of its pixels and its mask
+    frame_bytes = 4 * 8 * 8  # of its pixels and its mask
     (survey,) = survey_all([data.split])
     marks = 3  # bytes, one a frame
-    caches = {count: AugmentedSplit(survey, data.recipe, marks + count * frame) for count in (0, 2, 3)}
-    drawn = {count: [some[0, index] for index in range(3)] for count, some in caches.items()}
-    for labelled in data.split.frames:
-        labelled.image.unlink()
+    caches = {count: AugmentedSplit(survey, data.recipe, marks + count * frame_bytes) for count in (0, 2, 3)}
+    frames = {count: [some[0, index] for index in range(3)] for count, some in caches.items()}
+    for frame in data.split.frames:
+        frame.image.unlink()
     for count, some in caches.items():
         for index in range(count):
-            assert torch.equal(some[0, index][0], drawn[count][index][0])
+            assert torch.equal(some[0, index][0], frames[count][index][0])
         for index in range(count, 3):
             with pytest.raises(FileNotFoundError):
                 some[0, index]
@@ -280,11 +280,11 @@ def test_frames_are_kept_up_to_the_cache_s_size(tmp_path: Path) -> None:
 def test_processes_share_what_one_of_them_has_read(tmp_path: Path) -> None:
     data = blocks(tmp_path, {"0": [0], "1": [1], "2": [2]})
     worker = pickle.loads(pickle.dumps(data))  # as a data loader passes it to a process
-    drawn = [data[0, index][0] for index in range(3)]
+    frames = [data[0, index][0] for index in range(3)]
     for frame in data.split.frames:
         frame.image.unlink()
         frame.mask.unlink()
-    assert all(torch.equal(worker[0, index][0], drawn[index]) for index in range(3))
+    assert all(torch.equal(worker[0, index][0], frames[index]) for index in range(3))
 
 
 def of_working_size(root: Path, height: int, width: int, **options: Any) -> AugmentedSplit:
@@ -299,8 +299,8 @@ def of_working_size(root: Path, height: int, width: int, **options: Any) -> Augm
 def test_scales_are_of_the_size_at_which_the_service_works(tmp_path: Path, size: tuple[int, int]) -> None:
     data = of_working_size(tmp_path, *size, crop=(48, 64))
     image, mask = data[0, 0]
-    served = decode(data.split.file(0), Limits(), (48, 64)).astype(int)
-    assert np.abs(image.permute(1, 2, 0).numpy() - served).max() <= 1
+    service_pixels = decode(data.split.file(0), Limits(), (48, 64)).astype(int)
+    assert np.abs(image.permute(1, 2, 0).numpy() - service_pixels).max() <= 1
     assert mask[::24, ::32].tolist() == [[0, 1], [2, 3]]
     assert (mask[:24, :32] == 0).all()
     assert (mask[24:, 32:] == 3).all()
@@ -315,9 +315,9 @@ def test_of_large_photos_the_pixels_are_kept_that_the_largest_scale_needs(tmp_pa
     data = of_working_size(tmp_path, 480, 640, scales=(0.5, 2.0), crop=(96, 128))
     (survey,) = survey_all([data.split])
     small = AugmentedSplit(survey, data.recipe, 1 + 4 * 96 * 128)  # a mark, and the pixels and mask of one frame
-    drawn = small[0, 0][0]
+    frames = small[0, 0][0]
     data.split.frames[0].image.unlink()
-    assert torch.equal(small[0, 0][0], drawn)
+    assert torch.equal(small[0, 0][0], frames)
 
 
 def test_crops_at_scales_that_the_service_does_not_work_at_are_told() -> None:

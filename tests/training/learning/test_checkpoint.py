@@ -11,7 +11,7 @@ import torch
 
 from model.manifest import Manifest
 from tests.support.training.runs import Make, differing, state
-from training.learning.checkpoint import FILE, Progress, load_checkpoint, load_trained, save_checkpoint
+from training.learning.checkpoint import FILE, Progress, load_checkpoint, load_checkpoint_network, save_checkpoint
 from training.learning.recipe import Recipe
 from training.learning.run import train
 
@@ -24,10 +24,10 @@ def test_what_was_saved_comes_back(tmp_path: Path) -> None:
     save_checkpoint(tmp_path, PROGRESS, states, IDENTITY)
     checkpoint = load_checkpoint(tmp_path, IDENTITY)
     assert checkpoint is not None
-    progress, loaded = checkpoint
+    progress, file_states = checkpoint
     assert progress == PROGRESS
-    assert torch.equal(loaded["net"]["weight"], torch.arange(3.0))
-    assert loaded["optimizer"] == states["optimizer"]
+    assert torch.equal(file_states["net"]["weight"], torch.arange(3.0))
+    assert file_states["optimizer"] == states["optimizer"]
 
 
 def test_a_checkpoint_of_before_went_on_from_was_kept_is_read(tmp_path: Path) -> None:
@@ -40,19 +40,23 @@ def test_the_network_of_a_checkpoint_is_what_the_training_would_save(make_run: M
     for ema in (0.0, 0.9):
         run = make_run(f"ema{ema}", epochs=1, ema=ema)
         manifest = Manifest(run.net.architecture, run.survey.split.labels, run.preprocessing, "CC0-1.0")
-        trained, _ = train(replace(run, manifest=lambda progress, m=manifest: replace(m, training={"epochs": progress.epoch})))
-        net, stored = load_trained(run.folder / FILE)
-        assert differing(state(trained), state(net)) == []
-        assert (stored.license, stored.training, stored.labels) == ("CC0-1.0", {"epochs": 1}, manifest.labels)
+        network, _ = train(replace(run, manifest=lambda progress, m=manifest: replace(m, training={"epochs": progress.epoch})))
+        net, manifest_of_file = load_checkpoint_network(run.folder / FILE)
+        assert differing(state(network), state(net)) == []
+        assert (manifest_of_file.license, manifest_of_file.training, manifest_of_file.labels) == (
+            "CC0-1.0",
+            {"epochs": 1},
+            manifest.labels,
+        )
 
 
 def test_a_checkpoint_without_a_manifest_has_no_network_to_save(tmp_path: Path) -> None:
     save_checkpoint(tmp_path, PROGRESS, {"net": {}}, IDENTITY)
     with pytest.raises(ValueError, match=r"checkpoint\.pt holds no network to save"):
-        load_trained(tmp_path / FILE)
+        load_checkpoint_network(tmp_path / FILE)
     (tmp_path / FILE).write_bytes(b"half")
     with pytest.raises(ValueError, match=r"checkpoint\.pt is damaged"):
-        load_trained(tmp_path / FILE)
+        load_checkpoint_network(tmp_path / FILE)
 
 
 @pytest.mark.parametrize(
@@ -82,12 +86,12 @@ def test_an_empty_folder_has_none(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "named"),
+    ("changes", "difference"),
     [({"recipe": Recipe(seed=1).to_dict()}, r"recipe: seed \(0, now 1\);"), ({"frames": "abd"}, "frames;")],
 )
-def test_a_checkpoint_of_another_training_is_refused(tmp_path: Path, changes: dict[str, object], named: str) -> None:
+def test_a_checkpoint_of_another_training_is_refused(tmp_path: Path, changes: dict[str, object], difference: str) -> None:
     save_checkpoint(tmp_path, PROGRESS, {}, IDENTITY)
-    with pytest.raises(ValueError, match=rf"checkpoint\.pt belongs to a training with another {named}.*another --out"):
+    with pytest.raises(ValueError, match=rf"checkpoint\.pt belongs to a training with another {difference}.*another --out"):
         load_checkpoint(tmp_path, IDENTITY | changes)
 
 

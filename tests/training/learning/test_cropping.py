@@ -16,7 +16,7 @@ VOID = 255
 
 
 @pytest.fixture(autouse=True)
-def seeded() -> Iterator[None]:
+def seed() -> Iterator[None]:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         yield
@@ -47,10 +47,10 @@ def test_quarter_turns_are_of_90_180_and_270_degrees() -> None:
     counts = [0, 0, 0]
     for image, mask in crops(ids, 60, crop=(8, 8), quarter_turns=1.0):
         assert torch.equal(image[0], mask[0])
-        counts[[torch.equal(mask[0], turned) for turned in expected].index(True)] += 1
+        counts[[torch.equal(mask[0], each) for each in expected].index(True)] += 1
     assert min(counts) > 8
-    unturned = sum(torch.equal(mask[0], ids) for _, mask in crops(ids, 100, crop=(8, 8), quarter_turns=0.5))
-    assert 30 < unturned < 70
+    same_count = sum(torch.equal(mask[0], ids) for _, mask in crops(ids, 100, crop=(8, 8), quarter_turns=0.5))
+    assert 30 < same_count < 70
 
 
 def test_turned_crops_have_the_recipe_s_size() -> None:
@@ -86,18 +86,18 @@ def test_rotation_is_up_to_its_angle_in_both_directions() -> None:
 def test_rotation_keeps_every_pixel_on_its_label() -> None:
     blocks = torch.randint(0, 4, (10, 10)).repeat_interleave(16, 0).repeat_interleave(16, 1)
     for image, mask in crops(60 * blocks, 20, crop=(48, 64), rotation=45.0):
-        labelled = mask != VOID
+        is_labelled = mask != VOID
         # bilinear pixels at borders of blocks lie between ids
-        assert ((image[:1].int() - mask.int()).abs()[labelled] <= 30).float().mean() > 0.95
-        assert (image[:1] == mask)[labelled].float().mean() > 0.8
+        assert ((image[:1].int() - mask.int()).abs()[is_labelled] <= 30).float().mean() > 0.95
+        assert (image[:1] == mask)[is_labelled].float().mean() > 0.8
 
 
 def test_the_corners_of_rotated_crops_show_what_lies_around_them() -> None:
     ids = torch.arange(200).repeat(200, 1)
-    rotated = crops(ids, 40, crop=(20, 20), rotation=40.0)
-    turned = [mask for _, mask in rotated if (mask[0, 0] != mask[0, -1]).any()]
-    assert len(turned) > 30
-    assert sum(not (mask == VOID).any() for mask in turned) > 20
+    rotations = crops(ids, 40, crop=(20, 20), rotation=40.0)
+    turns = [mask for _, mask in rotations if (mask[0, 0] != mask[0, -1]).any()]
+    assert len(turns) > 30
+    assert sum(not (mask == VOID).any() for mask in turns) > 20
     for image, _ in crops(torch.full((40, 40), 200), 20, crop=(40, 40), rotation=40.0):
         assert (image == 200).all()
 

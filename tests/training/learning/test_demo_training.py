@@ -78,9 +78,9 @@ def test_the_demos_scores_are_those_of_the_served_path(demo_weights: Weights, tm
     split = get_split(tmp_path, "val", labels)
     segmenter = Segmenter(TorchRuntime(demo_weights, "cpu", threads=1))  # as the demo was called
     expected = evaluate(segmenter, split, Options(), quiet=True).scores() | {"classes": labels.names}
-    recorded = demo_weights.manifest.scores["generated shapes, val"]
-    assert {name: recorded[name] for name in expected} == expected
-    assert recorded["conditions"] == conditions(segmenter, Options())
+    record = demo_weights.manifest.scores["generated shapes, val"]
+    assert {name: record[name] for name in expected} == expected
+    assert record["conditions"] == conditions(segmenter, Options())
 
 
 def test_the_command_line_segments_with_the_demos_file(demo: Path, tmp_path: Path) -> None:

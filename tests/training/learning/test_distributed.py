@@ -39,9 +39,9 @@ def test_two_gloo_processes_train_as_one(tmp_path: Path, batch: int, accumulate:
     common += ["--device", "cpu", "--threads", "1", "--out"]
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     command = [*launcher, "-m", "training.commands.train", *common, str(tmp_path / "two")]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=LONGEST_S, check=False)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.count("epoch 3/3: loss") == 1
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=LONGEST_S, check=False)
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.count("epoch 3/3: loss") == 1
     assert main([*common, str(tmp_path / "one")]) == 0
     assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "one"), rel=1e-4)
     facts = load_weights(tmp_path / "two" / "fcn.safetensors").manifest.training
@@ -74,9 +74,9 @@ def test_several_processes_leave_out_one_group_after_the_other(tmp_path: Path) -
     ]
     command += ["--recipe", str(recipe), "--epochs", "1", "--batch", "2", "--device", "cpu", "--threads", "1"]
     command += ["--group", "each", "--group-pattern", r"train_0(\d)", "--out", str(tmp_path / "out")]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=LONGEST_S, check=False)
-    assert done.returncode == 0, done.stderr
-    assert "mean of 2 groups: " in done.stdout
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=LONGEST_S, check=False)
+    assert run.returncode == 0, run.stderr
+    assert "mean of 2 groups: " in run.stdout
 
 
 COUNTS_OPENS = """
@@ -109,8 +109,8 @@ def test_the_first_process_reads_the_data_for_all(tmp_path: Path) -> None:
     command += ["--recipe", str(tmp_path / "recipe.toml"), "--set", "class_weights='median'", "--set", "repeats={circle=2}"]
     command += ["--epochs", "0", "--device", "cpu", "--threads", "1", "--out", str(tmp_path / "out")]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=LONGEST_S, check=False)
-    assert done.returncode == 0, done.stderr
+    run = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=LONGEST_S, check=False)
+    assert run.returncode == 0, run.stderr
     first, second = ((tmp_path / f"opens{rank}").read_text().split() for rank in range(2))
     train_files = sorted(f"train_{index:03}.{ending}" for index in range(8) for ending in ("jpg", "png"))
     assert sorted(name for name in first if name.startswith("train_")) == train_files

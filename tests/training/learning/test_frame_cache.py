@@ -23,17 +23,17 @@ def test_a_frame_comes_back_as_it_was_written() -> None:
     assert [cache.read(index) for index in range(3)] == [None] * 3
     cache.write(2, frame(4, 7))
     cache.write(0, frame(3, 9))
-    read = [cache.read(index) for index in range(3)]
-    assert [None if values is None else values.tolist() for values in read] == [[9] * 3, None, [7] * 4]
+    frames = [cache.read(index) for index in range(3)]
+    assert [None if values is None else values.tolist() for values in frames] == [[9] * 3, None, [7] * 4]
 
 
-@pytest.mark.parametrize(("limit", "kept"), [(0, []), (3 + 8, [0, 2]), (3 + 12, [0, 1]), (3 + 16, [0, 1, 2])])
-def test_frames_are_kept_as_far_as_the_limit_reaches(limit: int, kept: list[int]) -> None:
+@pytest.mark.parametrize(("limit", "indices"), [(0, []), (3 + 8, [0, 2]), (3 + 12, [0, 1]), (3 + 16, [0, 1, 2])])
+def test_frames_are_kept_as_far_as_the_limit_reaches(limit: int, indices: list[int]) -> None:
     sizes = [4, 8, 4]
     cache = FrameCache(sizes, limit)
     for index, size in enumerate(sizes):
         cache.write(index, frame(size, index))
-    assert [index for index in range(3) if cache.read(index) is not None] == kept
+    assert [index for index in range(3) if cache.read(index) is not None] == indices
 
 
 def test_a_frame_of_another_size_than_its_place_is_not_kept() -> None:
@@ -55,9 +55,9 @@ def test_the_file_goes_with_the_object_that_made_it(tmp_path: Path, monkeypatch:
     cache = FrameCache([4, 4], limit=100)
     copy = pickle.loads(pickle.dumps(cache))
     copy.write(1, frame(4, 3))
-    read = cache.read(1)
-    assert read is not None
-    assert read.tolist() == [3] * 4
+    values = cache.read(1)
+    assert values is not None
+    assert values.tolist() == [3] * 4
     assert len(list(tmp_path.iterdir())) == has_name
     del copy
     gc.collect()

@@ -19,9 +19,9 @@ def batches(frames: int, batch: int, epoch: int = 0, seed: int = 0, world: World
 def test_an_epoch_shows_each_frame_at_most_once_in_whole_batches() -> None:
     epoch = batches(11, 4)
     assert [len(batch) for batch in epoch] == [4, 4]
-    shown = [index for batch in epoch for _, index in batch]
-    assert len(set(shown)) == 8
-    assert set(shown) <= set(range(11))
+    indices = [index for batch in epoch for _, index in batch]
+    assert len(set(indices)) == 8
+    assert set(indices) <= set(range(11))
 
 
 def test_fewer_frames_than_a_batch_are_one_batch() -> None:
@@ -30,12 +30,12 @@ def test_fewer_frames_than_a_batch_are_one_batch() -> None:
 
 def test_an_epoch_may_take_a_part_of_the_frames_anew_each_time() -> None:
     sampler = EpochBatches(100, Recipe(batch=4, frames_per_epoch=12), World())
-    shown = set()
+    indices = set()
     for sampler.epoch in range(40):
         batches = list(sampler)
         assert [len(batch) for batch in batches] == [4, 4, 4]
-        shown |= {index for batch in batches for _, index in batch}
-    assert len(shown) > 90
+        indices |= {index for batch in batches for _, index in batch}
+    assert len(indices) > 90
 
 
 def test_seed_and_epoch_fix_the_order() -> None:

@@ -82,9 +82,9 @@ def soft(masks: torch.Tensor, confidence: float) -> torch.Tensor:
 
 
 def test_lovasz_is_one_minus_the_mean_iou_for_certain_predictions() -> None:
-    masks, predicted = MASKS, MASKS.roll(1, 2)
-    ious = [((masks == c) & (predicted == c)).sum() / ((masks == c) | (predicted == c)).sum() for c in range(4)]
-    loss = lovasz_softmax(soft(predicted, 1 - 1e-9), masks, 255, step=1)
+    masks, predictions = MASKS, MASKS.roll(1, 2)
+    ious = [((masks == c) & (predictions == c)).sum() / ((masks == c) | (predictions == c)).sum() for c in range(4)]
+    loss = lovasz_softmax(soft(predictions, 1 - 1e-9), masks, 255, step=1)
     assert loss.item() == pytest.approx(1 - float(torch.stack(ious).mean()), abs=1e-5)
     assert lovasz_softmax(soft(masks, 1 - 1e-9), masks, 255, step=1).item() == pytest.approx(0, abs=1e-6)
 

@@ -17,7 +17,7 @@ from training.data.class_mapping import parse_class_mapping
 from training.data.datasets import get_split
 from training.data.survey import Survey, survey_all
 from training.learning.checkpoint import Progress, save_checkpoint, saved_recipe
-from training.learning.plan import PLANNED, plan, plan_lines
+from training.learning.plan import PLANNED_NAMES, plan, plan_lines
 from training.learning.recipe import Recipe, make_recipe
 
 LABELS = numbered_labels(["soil", "leaf", "stem"])
@@ -25,7 +25,7 @@ GB = 10**9
 NARROW: dict[str, Any] = {"plan": True, "width": 0.1, "head_width": 16}
 
 
-def surveyed(
+def survey_of(
     root: Path, *, size: tuple[int, int] = (480, 640), stem: int = 0, frames: int = 2, mapping: str | None = None
 ) -> Survey:
     """Photos of one size whose left half is leaf, with a square of stem of this side."""
@@ -36,89 +36,89 @@ def surveyed(
         write_frame(
             root / "images" / "train" / f"{index}.jpg", root / "masks" / "train" / f"{index}.png", ids, make_photo(*size)
         )
-    mapped = parse_class_mapping(mapping, LABELS) if mapping else None
-    return survey_all([get_split(root, "train", LABELS, mapped)])[0]
+    class_mapping = parse_class_mapping(mapping, LABELS) if mapping else None
+    return survey_all([get_split(root, "train", LABELS, class_mapping)])[0]
 
 
-def planned(survey: Survey, *, memory: int | None = 64 * GB, side: tuple[int, int] = (512, 512), **stated: Any) -> Recipe:
-    return plan(Recipe(**(NARROW | stated)), survey, side, memory)[0]
+def plan_recipe(survey: Survey, *, memory: int | None = 64 * GB, side: tuple[int, int] = (512, 512), **changes: Any) -> Recipe:
+    return plan(Recipe(**(NARROW | changes)), survey, side, memory)[0]
 
 
 def test_the_start_s_side_is_kept_where_classes_are_large(tmp_path: Path) -> None:
-    recipe = planned(surveyed(tmp_path, size=(960, 1280), stem=200))
+    recipe = plan_recipe(survey_of(tmp_path, size=(960, 1280), stem=200))
     assert (recipe.side, recipe.tile) == ((512, 512), (512, 512))
-    assert planned(surveyed(tmp_path, size=(960, 1280), stem=200), side=(720, 960)).side == (960, 960)
+    assert plan_recipe(survey_of(tmp_path, size=(960, 1280), stem=200), side=(720, 960)).side == (960, 960)
 
 
 @pytest.mark.parametrize(("stem", "side"), [(200, 512), (50, 640), (35, 896), (4, 1024)])
 def test_a_small_class_takes_a_larger_side(tmp_path: Path, stem: int, side: int) -> None:
-    survey = surveyed(tmp_path, size=(960, 1280), stem=stem)
+    survey = survey_of(tmp_path, size=(960, 1280), stem=stem)
     recipe, proposals = plan(Recipe(**NARROW), survey, (512, 512), 64 * GB)
     assert recipe.side == (side, side)
     assert "'stem'" in proposals[0].reason
 
 
 def test_a_side_is_not_larger_than_the_files_nor_small_frames_more_than_doubled(tmp_path: Path) -> None:
-    assert planned(surveyed(tmp_path / "a", stem=6)).side == (640, 640)
-    assert planned(surveyed(tmp_path / "b", size=(72, 96), stem=20)).side == (192, 192)
+    assert plan_recipe(survey_of(tmp_path / "a", stem=6)).side == (640, 640)
+    assert plan_recipe(survey_of(tmp_path / "b", size=(72, 96), stem=20)).side == (192, 192)
 
 
 def test_a_class_that_is_mapped_away_is_not_looked_at(tmp_path: Path) -> None:
-    survey = surveyed(tmp_path, size=(960, 1280), stem=10, mapping="soil=soil,leaf=leaf")
-    assert planned(survey).side == (512, 512)
+    survey = survey_of(tmp_path, size=(960, 1280), stem=10, mapping="soil=soil,leaf=leaf")
+    assert plan_recipe(survey).side == (512, 512)
 
 
 @pytest.mark.parametrize(("size", "crop"), [((480, 640), (288, 384)), ((640, 480), (384, 288)), ((500, 500), (384, 384))])
 def test_crops_have_the_shape_of_the_frames(tmp_path: Path, size: tuple[int, int], crop: tuple[int, int]) -> None:
-    assert planned(surveyed(tmp_path, size=size)).crop == crop
+    assert plan_recipe(survey_of(tmp_path, size=size)).crop == crop
 
 
 def test_frames_in_both_orientations_give_square_crops(tmp_path: Path) -> None:
-    surveyed(tmp_path, size=(640, 480), frames=2)
+    survey_of(tmp_path, size=(640, 480), frames=2)
     (tmp_path / "images" / "train" / "1.jpg").rename(tmp_path / "images" / "train" / "lying.jpg")
     (tmp_path / "masks" / "train" / "1.png").rename(tmp_path / "masks" / "train" / "lying.png")
     write_frame(
         tmp_path / "images/train/1.jpg", tmp_path / "masks/train/1.png", np.eye(480, 640, dtype=np.uint8), make_photo(480, 640)
     )
     split = get_split(tmp_path, "train", LABELS)
-    assert planned(survey_all([split])[0]).crop == (384, 384)
+    assert plan_recipe(survey_all([split])[0]).crop == (384, 384)
 
 
 def test_few_frames_have_more_epochs_and_a_smaller_batch(tmp_path: Path) -> None:
-    few, more = surveyed(tmp_path / "a", size=(48, 64), frames=2), surveyed(tmp_path / "b", size=(48, 64), frames=80)
-    assert (planned(few).batch, planned(few).epochs) == (2, 200)
-    assert (planned(more).batch, planned(more).epochs) == (8, 60)  # of 10 steps
-    assert planned(more, batch=2).epochs == 15
+    few, more = survey_of(tmp_path / "a", size=(48, 64), frames=2), survey_of(tmp_path / "b", size=(48, 64), frames=80)
+    assert (plan_recipe(few).batch, plan_recipe(few).epochs) == (2, 200)
+    assert (plan_recipe(more).batch, plan_recipe(more).epochs) == (8, 60)  # of 10 steps
+    assert plan_recipe(more, batch=2).epochs == 15
 
 
 def test_a_batch_is_cut_into_parts_that_fit_into_the_memory(tmp_path: Path) -> None:
-    survey = surveyed(tmp_path, frames=8)
-    parts = [planned(survey, memory=memory).accumulate for memory in (64 * GB, GB // 2, 1)]
+    survey = survey_of(tmp_path, frames=8)
+    parts = [plan_recipe(survey, memory=memory).accumulate for memory in (64 * GB, GB // 2, 1)]
     assert parts[0] == 1 < parts[1] < parts[2] == 8
-    assert planned(survey, memory=None).accumulate == 1
-    wide = planned(survey, memory=GB, width=1.0, head_width=256)
-    assert wide.accumulate > planned(survey, memory=GB).accumulate
+    assert plan_recipe(survey, memory=None).accumulate == 1
+    wide = plan_recipe(survey, memory=GB, width=1.0, head_width=256)
+    assert wide.accumulate > plan_recipe(survey, memory=GB).accumulate
 
 
 def test_what_is_stated_stays(tmp_path: Path) -> None:
-    survey = surveyed(tmp_path, stem=4)
-    stated = {"side": (96, 96), "tile": (64, 64), "crop": (64, 96), "batch": 3, "accumulate": 2, "epochs": 7}
-    recipe, proposals = plan(Recipe(**(NARROW | stated)), survey, (512, 512), 1)
-    assert [getattr(recipe, name) for name in PLANNED] == list(stated.values())
+    survey = survey_of(tmp_path, stem=4)
+    own_values = {"side": (96, 96), "tile": (64, 64), "crop": (64, 96), "batch": 3, "accumulate": 2, "epochs": 7}
+    recipe, proposals = plan(Recipe(**(NARROW | own_values)), survey, (512, 512), 1)
+    assert [getattr(recipe, name) for name in PLANNED_NAMES] == list(own_values.values())
     assert proposals == []
     recipe, proposals = plan(Recipe(**(NARROW | {"side": (96, 96)})), survey, (512, 512), 64 * GB)
     assert recipe.crop == (64, 96)
-    assert [proposal.name for proposal in proposals] == list(PLANNED[1:])
+    assert [proposal.name for proposal in proposals] == list(PLANNED_NAMES[1:])
 
 
 def test_a_resumed_training_keeps_its_parts_of_a_batch(tmp_path: Path) -> None:
-    survey = surveyed(tmp_path, stem=4)
+    survey = survey_of(tmp_path, stem=4)
     first, _ = plan(Recipe(**NARROW), survey, (512, 512), 64 * GB)
     with_less_memory = plan(Recipe(**NARROW), survey, (512, 512), 1)[0]
     assert with_less_memory.accumulate > first.accumulate
     save_checkpoint(tmp_path, Progress(), {}, {"recipe": first.to_dict()})
-    resumed, proposals = plan(Recipe(**NARROW), survey, (512, 512), 1, saved_recipe(tmp_path))
-    assert resumed == first
+    recipe, proposals = plan(Recipe(**NARROW), survey, (512, 512), 1, saved_recipe(tmp_path))
+    assert recipe == first
     assert [p.reason for p in proposals if p.name == "accumulate"] == ["parts of a batch, as in the checkpoint"]
     other = plan(Recipe(**(NARROW | {"batch": 6})), survey, (512, 512), 1, saved_recipe(tmp_path))[0]
     assert other.accumulate == 6
@@ -131,7 +131,7 @@ def test_without_a_checkpoint_that_can_be_read_nothing_is_saved(tmp_path: Path) 
 
 
 def test_lines_show_values_as_they_are_set(tmp_path: Path) -> None:
-    recipe, proposals = plan(Recipe(**NARROW), surveyed(tmp_path, stem=20), (512, 512), 64 * GB)
+    recipe, proposals = plan(Recipe(**NARROW), survey_of(tmp_path, stem=20), (512, 512), 64 * GB)
     first, *lines = plan_lines(proposals)
     assert "--set NAME=VALUE" in first
     changes = {name: rest.split("  ")[0] for name, rest in (line.split(maxsplit=1) for line in lines)}
@@ -143,9 +143,9 @@ def test_the_recipe_for_own_labels_follows_the_data_and_those_of_the_published_w
     folder = Path(__file__).parents[3] / "training" / "recipes"
     finetune = make_recipe(folder / "finetune.toml", {})
     assert finetune.plan
-    assert not set(PLANNED) & finetune.model_fields_set
-    published = make_recipe(folder / "voc-fcn8s-mobilenet-v2.toml", {})
-    assert (published.plan, published.scales_of) == (False, "file")
+    assert not set(PLANNED_NAMES) & finetune.model_fields_set
+    file_recipe = make_recipe(folder / "voc-fcn8s-mobilenet-v2.toml", {})
+    assert (file_recipe.plan, file_recipe.scales_of) == (False, "file")
 
 
 @pytest.mark.long

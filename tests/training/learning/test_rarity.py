@@ -32,8 +32,8 @@ def test_classes_below_the_median_are_rare(pixels: list[int], rare: list[int]) -
 
 
 def test_each_rare_class_is_drawn_as_often_and_each_of_its_frames(tmp_path: Path) -> None:
-    shown = {"0": [0, 1], "1": [0, 2], "2": [0, 3], "3": [0, 1], "4": [0, 1]}
-    masks = {name: np.resize(np.array(ids, np.uint8), (8, 8)) for name, ids in shown.items()}
+    rows = {"0": [0, 1], "1": [0, 2], "2": [0, 3], "3": [0, 1], "4": [0, 1]}
+    masks = {name: np.resize(np.array(ids, np.uint8), (8, 8)) for name, ids in rows.items()}
     masks["1"][2:] = 0
     masks["2"][1:] = 0
     masks["4"][0, 0] = 2

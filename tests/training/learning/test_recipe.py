@@ -10,11 +10,11 @@ import pytest
 import training
 from training.learning.recipe import Recipe, RecipeError, make_recipe, parse_changes
 
-SHIPPED = sorted(Path(training.__file__).parent.joinpath("recipes").glob("*.toml"))
+RECIPES = sorted(Path(training.__file__).parent.joinpath("recipes").glob("*.toml"))
 
 
 def test_the_recipes_are_shipped() -> None:
-    assert [path.stem for path in SHIPPED] == [
+    assert [path.stem for path in RECIPES] == [
         "camvid-fcn8s-mobilenet-edgetpu",
         "camvid-fcn8s-mobilenet-v2",
         "camvid-stage1",
@@ -33,7 +33,7 @@ def test_the_recipes_are_shipped() -> None:
     ]
 
 
-@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
 def test_a_shipped_recipe_holds_what_its_file_says(path: Path) -> None:
     recipe = make_recipe(path, {})
     for name, value in tomllib.loads(path.read_text()).items():
@@ -94,10 +94,10 @@ def test_an_unknown_key_is_named_with_the_known_ones(tmp_path: Path) -> None:
 def test_a_wrong_value_is_named(tmp_path: Path, line: str, message: str) -> None:
     path = tmp_path / "recipe.toml"
     path.write_text(line)
-    with pytest.raises(RecipeError) as caught:
+    with pytest.raises(RecipeError) as error_info:
         make_recipe(path, {})
-    assert str(caught.value).startswith(f"{path}: ")
-    assert message in str(caught.value)
+    assert str(error_info.value).startswith(f"{path}: ")
+    assert message in str(error_info.value)
 
 
 def test_a_wrong_change_is_not_laid_to_the_file(tmp_path: Path) -> None:
@@ -120,7 +120,7 @@ def test_a_missing_file_is_a_recipe_error(tmp_path: Path) -> None:
 
 
 def test_its_dictionary_makes_it_again() -> None:
-    recipe = make_recipe(SHIPPED[0], {"seed": 3})
+    recipe = make_recipe(RECIPES[0], {"seed": 3})
     assert Recipe(**recipe.to_dict()) == recipe
 
 

@@ -22,8 +22,8 @@ def test_a_teacher_alone_pulls_the_student_towards_it(make_run: Make) -> None:
 
 
 def test_class_weights_change_what_is_learnt(make_run: Make) -> None:
-    plain, weighted = (train(make_run(name, class_weights=name, epochs=1))[0] for name in ("none", "median"))
-    assert "score_fr.weight" in differing(state(plain), state(weighted))
+    plain, with_weights = (train(make_run(name, class_weights=name, epochs=1))[0] for name in ("none", "median"))
+    assert "score_fr.weight" in differing(state(plain), state(with_weights))
 
 
 @pytest.mark.parametrize(
@@ -95,6 +95,6 @@ def test_each_member_of_the_family_learns_the_demo_data(make_run: Make, name: st
 
 def test_a_summed_loss_steps_as_far_as_a_rate_times_the_batch(make_run: Make) -> None:
     still = {"optimizer": "sgd", "clip_norm": 1e9, "epochs": 1, "ema": 0.0, "weight_decay": 0.0, "freeze_batch_norm": True}
-    summed = train(make_run("sum", batch_loss="sum", accumulate=2, learning_rate=1e-4, **still))[0]
+    with_sum = train(make_run("sum", batch_loss="sum", accumulate=2, learning_rate=1e-4, **still))[0]
     mean = train(make_run("mean", learning_rate=4e-4, **still))[0]
-    torch.testing.assert_close(state(summed), state(mean), atol=1e-5, rtol=1e-3)
+    torch.testing.assert_close(state(with_sum), state(mean), atol=1e-5, rtol=1e-3)

@@ -38,27 +38,27 @@ def test_a_training_that_was_interrupted_ends_as_if_it_had_not_been(make_run: Ma
     whole, _ = train(make_run("whole", epochs=3, **changes))
     with pytest.raises(Stop):
         train(replace(make_run("broken", epochs=3, **changes), evaluate=stop, evaluate_every=2))
-    resumed, progress = train(make_run("broken", epochs=3, **changes))
+    network, progress = train(make_run("broken", epochs=3, **changes))
     assert (progress.epoch, progress.step) == (3, 12)
-    assert differing(state(whole), state(resumed)) == []
+    assert differing(state(whole), state(network)) == []
 
 
 def test_an_interruption_loses_no_row_of_the_curves(make_run: Make) -> None:
     whole = make_run("whole", epochs=3)
     train(whole)
-    interrupted = replace(make_run("broken", epochs=3), evaluate=stop, evaluate_every=2)
+    stopped_run = replace(make_run("broken", epochs=3), evaluate=stop, evaluate_every=2)
     with pytest.raises(Stop):
-        train(interrupted)
+        train(stopped_run)
     train(make_run("broken", epochs=3))
-    actual, expected = ([(row["epoch"], row["loss"]) for row in rows(run.folder)] for run in (interrupted, whole))
+    actual, expected = ([(row["epoch"], row["loss"]) for row in rows(run.folder)] for run in (stopped_run, whole))
     assert actual == expected
 
 
 def test_a_training_that_is_done_is_not_trained_again(make_run: Make, capsys: pytest.CaptureFixture[str]) -> None:
-    first, done = train(make_run())
+    first, end = train(make_run())
     again, progress = train(make_run())
     assert "is done, nothing is left to train" in capsys.readouterr().out
-    assert progress == done
+    assert progress == end
     assert differing(state(first), state(again)) == []
 
 
@@ -80,8 +80,8 @@ def test_a_folder_of_other_masks_is_refused(make_run: Make) -> None:
     path = run.survey.split.frames[0].mask
     before = path.read_bytes()
     with Image.open(path) as mask:
-        turned = mask.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-    turned.save(path)
+        mirror_mask = mask.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    mirror_mask.save(path)
     try:
         with pytest.raises(ValueError, match="other frames; give another --out"):
             train(make_run(epochs=1))
@@ -102,11 +102,11 @@ def test_a_training_that_is_done_goes_on_for_more_epochs_by_their_schedule(make_
 
 def test_the_rate_of_a_training_that_goes_on_is_that_of_all_its_steps(make_run: Make) -> None:
     run = make_run(power=1.0)
-    done, longer = (Optimization(run.net, run.recipe, steps, run.device) for steps in (4, 16))
+    end, longer = (Optimization(run.net, run.recipe, steps, run.device) for steps in (4, 16))
     for _ in range(4):
-        done.step()
-    assert done.learning_rate == 0
-    longer.load_state_dict(done.state_dict())
+        end.step()
+    assert end.learning_rate == 0
+    longer.load_state_dict(end.state_dict())
     assert longer.learning_rate == pytest.approx(run.recipe.learning_rate * 12 / 16)
 
 
@@ -120,11 +120,11 @@ def test_the_checkpoint_says_whose_it_is(make_run: Make) -> None:
     assert set(checkpoint[1]) == {"net", "optimizer", "scheduler", "scaler", "average"}
 
 
-@pytest.mark.parametrize("changed", ["start", "teacher"])
-def test_a_folder_of_another_origin_is_refused(make_run: Make, changed: str) -> None:
+@pytest.mark.parametrize("origin", ["start", "teacher"])
+def test_a_folder_of_another_origin_is_refused(make_run: Make, origin: str) -> None:
     train(replace(make_run(epochs=1), origin={"start": "none", "teacher": ""}))
-    other = {"start": "none", "teacher": ""} | {changed: "another"}
-    with pytest.raises(ValueError, match=f"other {changed};"):
+    other = {"start": "none", "teacher": ""} | {origin: "another"}
+    with pytest.raises(ValueError, match=f"other {origin};"):
         train(replace(make_run(epochs=1), origin=other))
 
 

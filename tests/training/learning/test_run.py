@@ -34,8 +34,8 @@ def test_equal_runs_give_equal_networks_and_another_seed_another(make_run: Make)
 
 def test_the_result_is_the_average_and_not_the_last_network(make_run: Make) -> None:
     run = make_run(ema=0.9)
-    averaged, _ = train(run)
-    assert "score_fr.weight" in differing(state(averaged), state(run.net))
+    average, _ = train(run)
+    assert "score_fr.weight" in differing(state(average), state(run.net))
     plain = make_run("plain", ema=0.0)
     last, _ = train(plain)
     assert differing(state(last), state(plain.net)) == []
@@ -60,17 +60,17 @@ def test_val_is_scored_as_often_as_asked_and_at_the_end(make_run: Make) -> None:
 def test_a_training_ends_when_the_score_has_not_risen_for_so_many_epochs(
     make_run: Make, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    scores, saved = iter([0.1, 0.3, 0.2, 0.3, 0.9, 0.8]), []
+    scores, epochs = iter([0.1, 0.3, 0.2, 0.3, 0.9, 0.8]), []
     run = replace(
         make_run(epochs=9),
         evaluate=lambda net: {"mean_iou": next(scores)},
         evaluate_every=1,
         stop_after=2,
-        save=lambda net, progress, is_best: saved.append((progress.epoch, is_best)),
+        save=lambda net, progress, is_best: epochs.append((progress.epoch, is_best)),
     )
     _, progress = train(run)
     assert (progress.epoch, progress.best_epoch, progress.best_score) == (4, 2, 0.3)
-    assert saved == [(1, True), (2, True), (3, False), (4, False)]
+    assert epochs == [(1, True), (2, True), (3, False), (4, False)]
     _, again = train(replace(run, net=make_run(epochs=9).net))
     assert again.epoch == 4
     assert "epoch 4 of 9 is done, nothing is left to train" in capsys.readouterr().out
@@ -79,19 +79,19 @@ def test_a_training_ends_when_the_score_has_not_risen_for_so_many_epochs(
 
 
 def test_weights_are_saved_at_scored_epochs_alone(make_run: Make) -> None:
-    saved: list[int] = []
+    epochs: list[int] = []
     run = replace(make_run(epochs=5), evaluate=lambda net: {"mean_iou": 0.5}, evaluate_every=2)
-    train(replace(run, save=lambda net, progress, is_best: saved.append(progress.epoch)))
-    assert saved == [2, 4, 5]
+    train(replace(run, save=lambda net, progress, is_best: epochs.append(progress.epoch)))
+    assert epochs == [2, 4, 5]
 
 
 def test_frozen_batch_norm_keeps_its_statistics(make_run: Make) -> None:
     run = make_run(freeze_batch_norm=True, ema=0.0)
     before = state(run.net)
     net, _ = train(run)
-    changed = differing(before, state(net))
-    assert changed
-    assert not [name for name in changed if "running_" in name]
+    changed_names = differing(before, state(net))
+    assert changed_names
+    assert not [name for name in changed_names if "running_" in name]
 
 
 @pytest.mark.parametrize("convolutions", [1, 4])
@@ -100,8 +100,8 @@ def test_frozen_convolutions_and_their_batch_norms_stay_as_they_were(make_run: M
     before = state(run.net)
     names = differing(before, state(train(run)[0]))
     layers = [name for name, layer in run.net.backbone.named_modules() if isinstance(layer, nn.Conv2d | nn.BatchNorm2d)]
-    changed = {name for name in layers if any(item.startswith(f"backbone.{name}.") for item in names)}
-    assert [name for name in layers if name not in changed] == layers[: 2 * convolutions]
+    changed_names = {name for name in layers if any(item.startswith(f"backbone.{name}.") for item in names)}
+    assert [name for name in layers if name not in changed_names] == layers[: 2 * convolutions]
 
 
 def test_a_border_without_labels_is_not_learnt_from(make_run: Make) -> None:
@@ -117,20 +117,20 @@ def test_a_teacher_is_shown_its_share_of_a_step_however_the_batch_is_cut(
     calls: list[int] = []
     log_probabilities = Teacher.log_probabilities
 
-    def counted(self: Teacher, images: Tensor) -> Tensor:
+    def count_images(self: Teacher, images: Tensor) -> Tensor:
         calls.append(len(images))
         return log_probabilities(self, images)
 
-    monkeypatch.setattr(Teacher, "log_probabilities", counted)
-    losses, shown = [], []
+    monkeypatch.setattr(Teacher, "log_probabilities", count_images)
+    losses, counts = [], []
     changes = {"teacher_weight": 1.0, "label_weight": 0.0, "freeze_batch_norm": True, "epochs": 1}
     for share, parts in ((1.0, 1), (0.5, 1), (0.5, 2), (0.5, 4)):
         run = make_run(f"{share}-{parts}", teacher=True, teacher_share=share, accumulate=parts, **changes)
         train(run)
         losses.append(float(rows(run.folder)[0]["loss"]))
-        shown.append(calls.copy())
+        counts.append(calls.copy())
         calls.clear()
-    assert shown == [[4] * 4, [2] * 4, [2] * 4, [1] * 8]
+    assert counts == [[4] * 4, [2] * 4, [2] * 4, [1] * 8]
     assert losses[2:] == pytest.approx([losses[1]] * 2, rel=1e-4)
     assert losses[1] == pytest.approx(losses[0], rel=0.3)
 
@@ -150,23 +150,23 @@ def test_a_step_with_an_infinite_gradient_leaves_weights_and_average_and_is_coun
 
 
 @pytest.mark.filterwarnings("ignore:Detected call of .lr_scheduler.step")
-@pytest.mark.parametrize("poisoned", [1, 3])
-def test_statistics_of_batch_norm_are_finite_after_a_poisoned_batch(make_run: Make, poisoned: int) -> None:
+@pytest.mark.parametrize("step", [1, 3])
+def test_statistics_of_batch_norm_are_finite_after_a_poisoned_batch(make_run: Make, step: int) -> None:
     run = make_run(epochs=1, ema=0.5)
     calls = []
 
     def poison(_: nn.Module, inputs: tuple[Tensor]) -> Tensor | None:
         calls.append(len(inputs[0]))
-        return inputs[0] * float("inf") if len(calls) == poisoned else None
+        return inputs[0] * float("inf") if len(calls) == step else None
 
     hook = run.net.register_forward_pre_hook(poison)
     before = state(run.net)
     net, progress = train(run)
     hook.remove()
     assert (len(calls), progress.step, progress.skipped) == (4, 4, 1)
-    for trained in (run.net, net):
-        assert all(bool(tensor.isfinite().all()) for tensor in state(trained).values())
-        assert "backbone.features.0.1.running_mean" in differing(before, state(trained))
+    for network in (run.net, net):
+        assert all(bool(tensor.isfinite().all()) for tensor in state(network).values())
+        assert "backbone.features.0.1.running_mean" in differing(before, state(network))
 
 
 def test_fewer_frames_than_a_batch_are_one_batch(make_run: Make) -> None:
@@ -226,4 +226,4 @@ def test_the_average_of_a_short_training_forgets_how_it_began(make_run: Make) ->
         for parameter in run.net.parameters():
             parameter.data.fill_(float(step == 0))
         optimization.average.update_parameters(run.net)
-    assert next(optimization.averaged.parameters()).flatten()[0] < 0.01
+    assert next(optimization.result.parameters()).flatten()[0] < 0.01

@@ -24,7 +24,7 @@ from training.learning.starts import load_start, start_preprocessing
 OURS = Architecture("fcn8s", "mobilenet_v2", 4, 16, "pooled", 16, 0.1)
 
 
-def scrambled(state: dict[str, Tensor]) -> dict[str, Tensor]:
+def scramble(state: dict[str, Tensor]) -> dict[str, Tensor]:
     """Every floating-point tensor of the state, drawn anew."""
     generator = torch.Generator().manual_seed(7)
     return {n: torch.rand(t.shape, generator=generator) if t.is_floating_point() else t for n, t in state.items()}
@@ -62,7 +62,7 @@ def test_scores_of_another_number_of_classes_stay_new(narrow_file: Path) -> None
 
 @pytest.mark.parametrize("ending", ["safetensors", "pth"])
 def test_a_torchvision_classifier_fills_the_backbone(tmp_path: Path, ending: str) -> None:
-    state = scrambled(mobilenet_v2(weights=None, width_mult=0.1).state_dict())
+    state = scramble(mobilenet_v2(weights=None, width_mult=0.1).state_dict())
     path = tmp_path / f"classifier.{ending}"
     save_file(state, path) if ending == "safetensors" else torch.save(state, path)
     net = build_network(OURS)
@@ -86,11 +86,11 @@ def test_a_classifier_of_another_width_is_refused_naming_a_tensor(tmp_path: Path
 def deeplab_state(classes: int, width: int = 16) -> dict[str, Tensor]:
     """A published DeepLabv3's names: `features.*`, and a head whose score layer is `logits`."""
     donor = build_network(Architecture("fcn32s", "mobilenet_v2", classes, 16, "pooled", width, 0.1)).state_dict()
-    renamed = {
+    renamed_tensors = {
         name.replace("backbone.features.", "features.").replace("score_fr.", "head.logits."): tensor
         for name, tensor in donor.items()
     }
-    return scrambled(renamed)
+    return scramble(renamed_tensors)
 
 
 def test_a_deeplab_fills_backbone_head_and_scores(tmp_path: Path) -> None:
@@ -99,14 +99,14 @@ def test_a_deeplab_fills_backbone_head_and_scores(tmp_path: Path) -> None:
     net = build_network(OURS)
     new = load_start(net, str(tmp_path / "deeplab.safetensors"))
     assert {name.split(".")[0] for name in new} == {"score_pool4", "score_pool3", "upscore_pool4"}
-    loaded = net.state_dict()
-    assert torch.equal(loaded["score_fr.weight"], state["head.logits.weight"])
-    assert torch.equal(loaded["score_fr.bias"], state["head.logits.bias"])
+    result = net.state_dict()
+    assert torch.equal(result["score_fr.weight"], state["head.logits.weight"])
+    assert torch.equal(result["score_fr.bias"], state["head.logits.bias"])
     for layer in ("image_pooling", "aspp0", "concat_projection"):
-        assert torch.equal(loaded[f"head.{layer}.weight"], state[f"head.{layer}.weight"])
+        assert torch.equal(result[f"head.{layer}.weight"], state[f"head.{layer}.weight"])
     for name in kept_names(net, new):
         if name.startswith("backbone."):
-            assert torch.equal(loaded[name], state[name.removeprefix("backbone.")])
+            assert torch.equal(result[name], state[name.removeprefix("backbone.")])
 
 
 def test_a_deeplab_of_other_classes_leaves_the_scores_new(tmp_path: Path) -> None:
@@ -131,13 +131,13 @@ def test_rows_of_a_start_of_other_classes_become_the_scores(tmp_path: Path) -> N
 
 def test_a_mobilenet_edgetpu_is_filled_by_its_own_names_and_fed_as_it_was_trained(tmp_path: Path) -> None:
     architecture = Architecture("fcn8s", "mobilenet_edgetpu", 4, 16, "pooled", 16)
-    donor = scrambled(build_network(architecture).state_dict())
-    published = {
+    donor = scramble(build_network(architecture).state_dict())
+    checkpoint = {
         name.removeprefix("backbone.").replace("score_fr.", "head.logits."): tensor
         for name, tensor in donor.items()
         if name.startswith(("backbone.", "head.", "score_fr."))
     }
-    save_file(published, tmp_path / "edgetpu.safetensors")
+    save_file(checkpoint, tmp_path / "edgetpu.safetensors")
     net = build_network(architecture)
     new = load_start(net, str(tmp_path / "edgetpu.safetensors"))
     assert {name.split(".")[0] for name in new} == {"score_pool4", "score_pool3", "upscore_pool4"}
@@ -203,8 +203,8 @@ def test_pixels_are_fed_as_the_start_was(tmp_path: Path, narrow: Weights) -> Non
     assert start_preprocessing(net.architecture.backbone, "imagenet").mean == (0.485, 0.456, 0.406)
     torch.save({}, tmp_path / "published.pth")
     assert start_preprocessing(net.architecture.backbone, str(tmp_path / "published.pth")).std == (0.229, 0.224, 0.225)
-    fed = replace(narrow.manifest, preprocessing=Preprocessing(mean=(0.1, 0.2, 0.3), side=(64, 64)))
-    save_weights(tmp_path / "ours.safetensors", narrow.tensors, fed)
+    other = replace(narrow.manifest, preprocessing=Preprocessing(mean=(0.1, 0.2, 0.3), side=(64, 64)))
+    save_weights(tmp_path / "ours.safetensors", narrow.tensors, other)
     assert start_preprocessing(net.architecture.backbone, str(tmp_path / "ours.safetensors")).mean == (0.1, 0.2, 0.3)
 
 
@@ -218,13 +218,13 @@ def test_a_start_may_be_a_name_in_weights() -> None:
 
 @pytest.mark.parametrize("ending", ["pth", "pt", "ckpt"])
 @pytest.mark.parametrize("part", ["", "state_dict", "model"])
-@pytest.mark.parametrize("wrapped", ["", "module."])
+@pytest.mark.parametrize("prefix", ["", "module."])
 def test_a_network_s_tensors_are_found_where_other_trainings_put_them(
-    tmp_path: Path, ending: str, part: str, wrapped: str
+    tmp_path: Path, ending: str, part: str, prefix: str
 ) -> None:
-    state = scrambled(narrow_net().state_dict())
-    named = {f"{wrapped}{name}": tensor for name, tensor in state.items()}
-    torch.save({part: named, "epoch": 3} if part else named, tmp_path / f"a.{ending}")
+    state = scramble(narrow_net().state_dict())
+    tensors = {f"{prefix}{name}": tensor for name, tensor in state.items()}
+    torch.save({part: tensors, "epoch": 3} if part else tensors, tmp_path / f"a.{ending}")
     net = build_network(narrow_net().architecture)
     assert load_start(net, str(tmp_path / f"a.{ending}")) == []
     assert torch.equal(net.score_fr.weight, state["score_fr.weight"])
@@ -242,9 +242,9 @@ def test_a_network_s_tensors_are_found_where_other_trainings_put_them(
 )
 def test_a_file_of_other_things_is_refused_in_a_line(tmp_path: Path, content: object, message: str) -> None:
     torch.save(content, tmp_path / "a.pth")
-    with pytest.raises(ValueError, match=rf"a\.pth .*{message}") as caught:
+    with pytest.raises(ValueError, match=rf"a\.pth .*{message}") as error_info:
         load_start(build_network(OURS), str(tmp_path / "a.pth"))
-    assert "\n" not in str(caught.value)
+    assert "\n" not in str(error_info.value)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
@@ -258,7 +258,7 @@ def test_a_start_that_is_not_finite_is_refused(tmp_path: Path, value: float) -> 
 
 @pytest.mark.parametrize("ending", ["safetensors", "pth"])
 def test_a_file_of_timm_fills_an_encoder_of_timm_and_is_fed_as_timm_says(tmp_path: Path, ending: str) -> None:
-    state = scrambled(timm.create_model("test_convnext", pretrained=False).state_dict())
+    state = scramble(timm.create_model("test_convnext", pretrained=False).state_dict())
     assert any(name.startswith("head.") for name in state)
     path = tmp_path / f"encoder.{ending}"
     save_file(state, path) if ending == "safetensors" else torch.save(state, path)

@@ -15,10 +15,10 @@ from training.learning.teacher import Teacher
 IMAGES = torch.rand(2, 3, 64, 96, generator=torch.Generator().manual_seed(0), dtype=torch.float64) * 2 - 1
 
 
-def flip_averaged(net: FCN, images: Tensor, stride: int) -> Tensor:
+def flip_average(net: FCN, images: Tensor, stride: int) -> Tensor:
     with torch.no_grad():
-        plain, flipped = net(images).softmax(1), net(images.flip(3)).flip(3).softmax(1)
-    return ((plain + flipped) / 2)[..., ::stride, ::stride]
+        plain, mirror = net(images).softmax(1), net(images.flip(3)).flip(3).softmax(1)
+    return ((plain + mirror) / 2)[..., ::stride, ::stride]
 
 
 @pytest.mark.parametrize(("variant", "stride"), [("fcn8s", 8), ("fcn16s", 16), ("fcn32s", 32)])
@@ -26,7 +26,7 @@ def test_at_scale_1_it_is_the_flip_averaged_network(variant: str, stride: int) -
     torch.manual_seed(0)
     net = randomise(build(variant, "mobilenet_v2", 4, head_width=16, width=0.1)).double().eval()
     probabilities = Teacher(net, (1.0,)).log_probabilities(IMAGES).exp()
-    assert torch.allclose(probabilities, flip_averaged(net, IMAGES, stride), atol=1e-4)
+    assert torch.allclose(probabilities, flip_average(net, IMAGES, stride), atol=1e-4)
 
 
 def test_at_scale_1_it_is_the_flip_averaged_network_on_a_half_pixel_grid() -> None:
@@ -34,7 +34,7 @@ def test_at_scale_1_it_is_the_flip_averaged_network_on_a_half_pixel_grid() -> No
     net = randomise(build("fcn8s", "vgg16", 4, head="none")).double().eval()
     images = IMAGES[:1, :, :, :64]
     probabilities = Teacher(net, (1.0,)).log_probabilities(images).exp()
-    assert torch.allclose(probabilities, flip_averaged(net, images, 8), atol=1e-4)
+    assert torch.allclose(probabilities, flip_average(net, images, 8), atol=1e-4)
 
 
 def test_sizes_that_no_stride_divides_are_covered() -> None:
@@ -42,7 +42,7 @@ def test_sizes_that_no_stride_divides_are_covered() -> None:
     images = IMAGES[..., :61, :83]
     probabilities = Teacher(net, (1.0,)).log_probabilities(images).exp()
     assert probabilities.shape == (2, 4, 8, 11)
-    assert torch.allclose(probabilities, flip_averaged(net, images, 8), atol=1e-4)
+    assert torch.allclose(probabilities, flip_average(net, images, 8), atol=1e-4)
 
 
 def test_several_scales_give_probabilities_near_each_ones_mean() -> None:
@@ -56,8 +56,8 @@ def test_several_scales_give_probabilities_near_each_ones_mean() -> None:
 def test_a_mirrored_image_has_mirrored_probabilities() -> None:
     teacher = Teacher(narrow_net().double(), (1.25,))
     teacher.stride = 1
-    unmirrored, mirrored = (teacher.log_probabilities(images) for images in (IMAGES, IMAGES.flip(3)))
-    assert torch.allclose(unmirrored, mirrored.flip(3), atol=1e-3)
+    straight, mirror = (teacher.log_probabilities(images) for images in (IMAGES, IMAGES.flip(3)))
+    assert torch.allclose(straight, mirror.flip(3), atol=1e-3)
 
 
 def test_the_network_is_frozen_in_evaluation_mode() -> None:

@@ -37,16 +37,20 @@ def validation(shapes: Path) -> Split:
 def loss_by_hand(narrow: Weights, split: Split, mapping: ClassMapping) -> float:
     """The mean cross-entropy over all pixels, of whole frames' logits in float64."""
     segmenter = snapshot_segmenter(narrow_net(), narrow.manifest, "cpu")
-    lost = []
+    losses = []
     for index in range(len(split.frames)):
         plan = segmenter.plan(split.file(index), Options())
         rows = list(segmenter.rows(split.image(index), plan))
         probabilities = np.concatenate([part.logits() for some in rows for part in some.parts()], 1).astype(np.float64)
         probabilities = np.exp(probabilities) / np.exp(probabilities).sum(0)
         truth = split.mask(index)
-        merged = np.stack([probabilities[mapping.table[:4] == target].sum(0) for target in range(len(split.labels))])
-        lost.append(-np.log(np.take_along_axis(merged, np.minimum(truth, 3)[None].astype(int), 0)[0][truth != 255]))
-    return float(np.concatenate(lost).mean())
+        probabilities_of_labels = np.stack(
+            [probabilities[mapping.table[:4] == target].sum(0) for target in range(len(split.labels))]
+        )
+        losses.append(
+            -np.log(np.take_along_axis(probabilities_of_labels, np.minimum(truth, 3)[None].astype(int), 0)[0][truth != 255])
+        )
+    return float(np.concatenate(losses).mean())
 
 
 @pytest.mark.parametrize("fewer", ["0=0,1=1,2=2,3=3", "0=0,*=1"])
