@@ -21,11 +21,11 @@ ABSOLUTE = re.compile(
     rb"https?://(?P<host>(?:[^][/?#@:]+|\[[0-9a-f:.]+\])(?::(?P<port>\d{0,5}))?)(?P<path>/.*)?", re.IGNORECASE | re.DOTALL
 )
 MAX_HEAD_BYTES = 32768
-FIRST_READ, LEAST_READ, MOST_READ = 1 << 9, 1 << 7, 1 << 18  # bytes read from a connection at a time
+FIRST_READ_BYTES, LEAST_READ_BYTES, MOST_READ_BYTES = 1 << 9, 1 << 7, 1 << 18  # bytes read from a connection at a time
 READ_S = 0.00025  # processor time of one read; after a longer one the next read takes fewer bytes, else more
 COSTLY_SHARE = 0.25  # largest share of the event loop's time for small reads that take longer than `READ_S`
 MOST_COSTLY_S = 0.25  # largest excess over that share, in seconds
-MOST_CHUNKED_READ = 1 << 13  # bytes at a time of a chunked body: small, costly chunks may follow large ones
+MOST_CHUNK_BYTES = 1 << 13  # bytes at a time of a chunked body: small, costly chunks may follow large ones
 HEAD_S = 30.0  # for a request's head to arrive in full
 # longer than load balancers keep an idle connection, so that none sends a request on a connection that was just closed
 KEEP_ALIVE_S = 75
@@ -93,7 +93,7 @@ class LimitedProtocol(H11Protocol, asyncio.BufferedProtocol):
     """
 
     read_bytes: int
-    most_read: int
+    most_read_bytes: int
 
     def __init__(self, connections: Connections, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -104,30 +104,30 @@ class LimitedProtocol(H11Protocol, asyncio.BufferedProtocol):
         self.tcp = transport
         self.request_bytes = 0
         self.head_timer: asyncio.TimerHandle | None = None
-        self.head_begun = self.request_in_flight = self.answers_half_closed = self.half_closed = False
+        self.head_in_flight = self.request_in_flight = self.answers_half_closed = self.half_closed = False
         self.requests = 0
         self.open_connections.add(self)
         self.await_head(HEAD_S)
 
     def get_buffer(self, sizehint: int) -> bytearray:
-        self.received = bytearray(self.read_bytes)
-        return self.received
+        self.read_buffer = bytearray(self.read_bytes)
+        return self.read_buffer
 
     def buffer_updated(self, nbytes: int) -> None:
-        data, self.received = bytes(memoryview(self.received)[:nbytes]), bytearray()  # no buffer while nothing arrives
-        is_body, started = self.request_in_flight, time.thread_time()  # leaves out time in which other threads run
+        data, self.read_buffer = bytes(memoryview(self.read_buffer)[:nbytes]), bytearray()  # no buffer while nothing arrives
+        is_body, start = self.request_in_flight, time.thread_time()  # leaves out time in which other threads run
         self.data_received(data)
-        if (seconds := time.thread_time() - started) > READ_S:
-            if is_body and nbytes <= FIRST_READ:
+        if (seconds := time.thread_time() - start) > READ_S:
+            if is_body and nbytes <= FIRST_READ_BYTES:
                 self.open_connections.charge_costly_read(self, seconds)
-            self.read_bytes = max(LEAST_READ, self.read_bytes // 4)
+            self.read_bytes = max(LEAST_READ_BYTES, self.read_bytes // 4)
         elif nbytes == self.read_bytes:
-            self.read_bytes = min(self.most_read, 2 * self.read_bytes)
+            self.read_bytes = min(self.most_read_bytes, 2 * self.read_bytes)
 
     def data_received(self, data: bytes) -> None:
         self.request_bytes += len(data)
-        if not self.request_in_flight and not self.head_begun:
-            self.head_begun = True
+        if not self.request_in_flight and not self.head_in_flight:
+            self.head_in_flight = True
             self.await_head(HEAD_S)
         _connection.set(self)
         super().data_received(data)
@@ -148,7 +148,7 @@ class LimitedProtocol(H11Protocol, asyncio.BufferedProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self.stop_waiting()
         self.open_connections.remove(self)
-        self.received = bytearray()
+        self.read_buffer = bytearray()
         # given an error, uvicorn would leave its keep-alive timer running, which would keep this connection in memory
         super().connection_lost(None)
 
@@ -159,16 +159,16 @@ class LimitedProtocol(H11Protocol, asyncio.BufferedProtocol):
         """
         self.stop_waiting()
         self.open_connections.end_wait(self)
-        self.request_bytes, self.most_read = 0, MOST_CHUNKED_READ if chunked else MOST_READ
+        self.request_bytes, self.most_read_bytes = 0, MOST_CHUNK_BYTES if chunked else MOST_READ_BYTES
         self.request_in_flight, self.answers_half_closed = True, answers_half_closed
         self.requests += 1
         return self.requests
 
-    def request_ended(self, number: int, *, read: bool) -> None:
-        """Waits for the next head. read: whether the whole body was read; if not, the next bytes belong to it."""
+    def request_ended(self, number: int, *, body_complete: bool) -> None:
+        """Waits for the next head. body_complete: whether the whole body was read; if not, the next bytes belong to it."""
         if number != self.requests:  # the next request began when the answer was sent, before this one had cleaned up
             return
-        self.request_in_flight, self.head_begun = False, not read
+        self.request_in_flight, self.head_in_flight = False, not body_complete
         if self.half_closed:  # later, so that further requests already received on the connection begin first
             asyncio.get_running_loop().call_soon(self.close_if_idle)
         elif not self.tcp.is_closing():
@@ -176,7 +176,7 @@ class LimitedProtocol(H11Protocol, asyncio.BufferedProtocol):
 
     def await_head(self, seconds: float) -> None:
         self.stop_waiting()
-        self.read_bytes, self.most_read = FIRST_READ, MOST_CHUNKED_READ
+        self.read_bytes, self.most_read_bytes = FIRST_READ_BYTES, MOST_CHUNK_BYTES
         self.open_connections.begin_wait(self)
         self.head_timer = asyncio.get_running_loop().call_later(seconds, self.tcp.abort)
 
@@ -231,15 +231,15 @@ class ConnectionMiddleware:
             number = connection.request_began(
                 answers_half_closed=scope["method"] != "POST", chunked="transfer-encoding" in headers
             )
-        body_read = "content-length" not in headers and "transfer-encoding" not in headers
+        body_complete = "content-length" not in headers and "transfer-encoding" not in headers
         # a client that waits for "100 Continue" has not sent its body, so there is nothing to discard
-        more_to_come, closing = "expect" not in headers and not body_read, False
+        more_to_come, closing = "expect" not in headers and not body_complete, False
 
         async def receive_body() -> Message:
-            nonlocal body_read, more_to_come
+            nonlocal body_complete, more_to_come
             message = await receive()
             more_to_come = message["type"] == "http.request" and message.get("more_body", False)
-            body_read = not more_to_come
+            body_complete = not more_to_come
             return message
 
         async def send_answer(message: Message) -> None:
@@ -259,7 +259,7 @@ class ConnectionMiddleware:
             await self.app(scope, receive_body, send_answer)
         finally:
             if connection:
-                connection.request_ended(number, read=body_read)
+                connection.request_ended(number, body_complete=body_complete)
 
     def _complete(self, start: Message) -> bool:
         """Adds headers to an answer's start. Returns whether the answer closes the connection."""

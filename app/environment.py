@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Self
 
 PREFIX = "SEGMENT_"
-REMOVED = {"dtype": "SEGMENT_PRECISION is its successor", "cuda_graphs": "remove it", "batch_wait_ms": "remove it"}
+REMOVED_SETTINGS = {"dtype": "SEGMENT_PRECISION is its successor", "cuda_graphs": "remove it", "batch_wait_ms": "remove it"}
 FOREIGN = {"published_port", "key"}  # used by docker-compose.yml, and by the commands that the web page shows
 # variables that Kubernetes sets in each container for a Service `segment` or `segment-...`
 SERVICE = re.compile(r"([a-z0-9_]+_)?(service_(host|port(_[a-z0-9_]+)?)|port_\d+_(tcp|udp|sctp)(_(proto|port|addr))?)")
@@ -63,9 +63,9 @@ def check_names(variables: Mapping[str, str | None], settings: Collection[str]) 
 
     The message has no values, because they may be keys.
     """
-    known = {"", *settings, *FOREIGN}
+    known_names = {"", *settings, *FOREIGN}
     values = {_setting(name): value for name, value in variables.items()}
-    unknown = sorted(name for name, value in values.items() if name not in known and not _is_service(name, value))
+    unknown = sorted(name for name, value in values.items() if name not in known_names and not _is_service(name, value))
     if unknown:
         raise UnknownSetting("\n".join(_describe(name, settings) for name in unknown))
 
@@ -86,8 +86,8 @@ def _is_service(setting: str, value: str | None) -> bool:
 def _describe(setting: str, settings: Iterable[str]) -> str:
     """The message about a variable that is not a setting."""
     name = f"{PREFIX}{setting.upper()[:100]}"
-    if setting in REMOVED:
-        return f"{name}: this setting is gone; {REMOVED[setting]}"
+    if setting in REMOVED_SETTINGS:
+        return f"{name}: this setting is gone; {REMOVED_SETTINGS[setting]}"
     matches = difflib.get_close_matches(setting, list(settings), n=1, cutoff=0.6)
     hint = f"did you mean {PREFIX}{matches[0].upper()}?" if matches else "remove it"
     return f"{name}: there is no such setting; {hint} (fcn-serve --help lists them)"

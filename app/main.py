@@ -14,8 +14,8 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from app.api import batch, segment, state
+from app.api.accepted_values import words
 from app.api.errors import install_handlers
-from app.api.expected import words
 from app.api.page import mount_page
 from app.api.security import SECURITY_HEADERS, ProblemCORSMiddleware
 from app.connections import ConnectionMiddleware
@@ -23,7 +23,7 @@ from app.environment import PREFIX, UnknownSetting, UnreadLines, check_env_file
 from app.interop.sagemaker import sagemaker_router
 from app.interop.variables import SAGEMAKER_PORT, WrongPort
 from app.interop.vertex_ai import vertex_ai_router
-from app.middleware import POLLED, LoadShedding, RequestTelemetry, UnexpectedErrors
+from app.middleware import POLLED_PATHS, LoadShedding, RequestTelemetry, UnexpectedErrors
 from app.server import serve
 from app.serving.service import Service
 from app.settings import ENV_FILE, Settings, ignored_variables
@@ -34,7 +34,7 @@ TITLE = "fcn-segment"
 SUMMARY = "Semantic segmentation over HTTP: an image goes in, a mask of exactly the same size comes out."
 SAGEMAKER_ARGUMENT = "serve"  # SageMaker starts a container with it
 log = logging.getLogger("segment")
-SHED = ((segment.router, "segment_image"), (batch.router, "segment_batch"))
+SHED_ROUTES = ((segment.router, "segment_image"), (batch.router, "segment_batch"))
 PLATFORMS = {"sagemaker": sagemaker_router, "vertex_ai": vertex_ai_router}
 
 
@@ -53,12 +53,12 @@ def create_app(settings: Settings) -> FastAPI:
         openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False,
     )  # fmt: skip
     app.state.service = service
-    paths, polled = {router.url_path_for(name) for router, name in SHED}, set(POLLED)
+    paths, polled_paths = {router.url_path_for(name) for router, name in SHED_ROUTES}, set(POLLED_PATHS)
     if make_router := PLATFORMS.get(settings.platform):
         platform = make_router(settings)
         app.include_router(platform)  # before the others, so that a path of the platform is the platform's
         paths.add(platform.url_path_for("platform_predict"))
-        polled.add(platform.url_path_for("platform_health"))
+        polled_paths.add(platform.url_path_for("platform_health"))
     app.include_router(segment.router, tags=["segmentation"])
     app.include_router(batch.router, tags=["segmentation"])
     app.include_router(state.router, tags=["state"])
@@ -68,12 +68,12 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_middleware(LoadShedding, service=service, paths=tuple(paths))
     app.add_middleware(UnexpectedErrors, service=service)
     if settings.cors_origins:
-        exposed = ["X-Request-ID", "Server-Timing", "Retry-After", "ETag"]
+        exposed_headers = ["X-Request-ID", "Server-Timing", "Retry-After", "ETag"]
         app.add_middleware(
             ProblemCORSMiddleware, allow_origins=settings.cors_origins, allow_methods=["GET", "POST"], allow_headers=["*"],
-            expose_headers=exposed,
+            expose_headers=exposed_headers,
         )  # fmt: skip
-    app.add_middleware(RequestTelemetry, metrics=service.metrics, polled=polled)
+    app.add_middleware(RequestTelemetry, metrics=service.metrics, polled_paths=polled_paths)
     app.add_middleware(ConnectionMiddleware, ending=service.is_ending, headers=SECURITY_HEADERS)
     return app
 
@@ -135,9 +135,9 @@ def main(argv: list[str] | None = None) -> int:
             print(f"fcn-serve: {name}: {_explanation(entry)}{value}", file=sys.stderr)
         return 2
     configure_logging(settings.log_format, settings.log_level)
-    if ignored := ignored_variables():
+    if ignored_names := ignored_variables():
         log.warning(
             "ignored variables that Kubernetes sets for a Service of this name: %s; the port is %d; to avoid them, set "
-            "`enableServiceLinks: false` in the pod, or rename the Service", ", ".join(ignored), settings.port,
+            "`enableServiceLinks: false` in the pod, or rename the Service", ", ".join(ignored_names), settings.port,
         )  # fmt: skip
     return serve(create_app(settings))

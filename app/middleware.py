@@ -13,7 +13,7 @@ from collections.abc import Collection
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.api.errors import MEDIA_TYPE, BadRequest, Problem, Unavailable, document, nothing_at, to_problem, unexpected
+from app.api.errors import MEDIA_TYPE, BadRequest, Problem, Unavailable, document, nothing_at, to_problem, unexpected_problem
 from app.serving.errors import NotServing, ServingError
 from app.serving.service import DRAINING, Service
 from app.telemetry import Metrics
@@ -21,7 +21,7 @@ from app.tracing import TRACEPARENT, trace_fields
 
 REQUEST_ID = "x-request-id"
 SANE_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
-POLLED = {"/health", "/health/live", "/health/ready", "/metrics"}
+POLLED_PATHS = {"/health", "/health/live", "/health/ready", "/metrics"}
 METHODS = ("GET", "POST", "HEAD", "OPTIONS", "PUT", "PATCH", "DELETE")
 TWO_LENGTHS = "the request has both Content-Length and Transfer-Encoding, which may disagree; send one of them"
 log = logging.getLogger("segment")
@@ -31,14 +31,14 @@ class RequestTelemetry:
     """Gives each request an id, and logs and counts its answer.
 
     Inner layers find the id in the request's headers and state. If a valid `traceparent` header names the caller's trace, log
-    lines have its ids too. Inner layers see a HEAD as a GET; the server leaves the body out. polled: routes whose usual answers
-    are logged only at the level `debug`.
+    lines have its ids too. Inner layers see a HEAD as a GET; the server leaves the body out. polled_paths: routes whose usual
+    answers are logged only at the level `debug`.
     """
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, polled: Collection[str] = POLLED) -> None:
+    def __init__(self, app: ASGIApp, metrics: Metrics, polled_paths: Collection[str] = POLLED_PATHS) -> None:
         self.app = app
         self.metrics = metrics
-        self.polled = polled
+        self.polled_paths = polled_paths
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -49,7 +49,7 @@ class RequestTelemetry:
         state = scope.setdefault("state", {})
         state["request_id"] = request_id
         state["known"] = {"request_id": request_id} | trace_fields(headers.getlist(TRACEPARENT))
-        started, status = time.perf_counter(), 0
+        start, status = time.perf_counter(), 0
 
         async def send_with_id(message: Message) -> None:
             nonlocal status
@@ -63,7 +63,7 @@ class RequestTelemetry:
             await self.app(inner, receive, send_with_id)
         finally:
             scope["route"] = inner.get("route")
-            self._account(scope, status or 499, time.perf_counter() - started)
+            self._account(scope, status or 499, time.perf_counter() - start)
 
     def _account(self, scope: Scope, status: int, seconds: float) -> None:
         """Counts a request, and logs it with the fields in its state's `log`. status: 499 if nothing was answered."""
@@ -77,7 +77,7 @@ class RequestTelemetry:
         ):  # only requests that `LoadShedding` handles, which are images, count as rejected
             self.metrics.count_rejection(fields["reason"])
         # the usual answers of polled routes are not worth a line: the service logs itself why it answers 503
-        level = logging.DEBUG if route in self.polled and (status < 400 or status == 503) else logging.INFO
+        level = logging.DEBUG if route in self.polled_paths and (status < 400 or status == 503) else logging.INFO
         if log.isEnabledFor(level):
             facts = state["known"] | {"method": scope["method"], "path": scope["path"], "status": status}
             log.log(level, "request", extra={"fields": facts | {"ms": round(seconds * 1000, 1)} | fields})
@@ -97,11 +97,11 @@ class UnexpectedErrors:
         self.service = service
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        begun = False
+        has_begun = False
 
         async def send_answer(message: Message) -> None:
-            nonlocal begun
-            begun = True
+            nonlocal has_begun
+            has_begun = True
             await send(message)
 
         try:
@@ -109,14 +109,14 @@ class UnexpectedErrors:
         except asyncio.CancelledError:
             if not self.service.draining:
                 raise
-            if not begun:
+            if not has_begun:
                 await send_problem(scope, send, to_problem(NotServing(DRAINING, "draining")))
         except Exception as error:
             if scope["type"] != "http":
                 raise
             log.error("unexpected error", exc_info=error, extra={"fields": scope["state"]["known"]})
-            problem = unexpected(error, self.service)
-            if begun:
+            problem = unexpected_problem(error, self.service)
+            if has_begun:
                 raise
             await send_problem(scope, send, problem)
 
@@ -161,7 +161,7 @@ class LoadShedding:
         finally:
             self.service.in_flight -= 1
             self.service.budget.end(reservation.memory)
-            self.service.admission.release(reservation, done=False)
+            self.service.admission.release(reservation, is_done=False)
 
 
 async def send_problem(scope: Scope, send: Send, problem: Problem) -> None:

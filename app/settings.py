@@ -214,7 +214,7 @@ class Settings(BaseSettings):
 
     @field_validator("protect_all")
     @classmethod
-    def _protected(cls, value: bool, info: ValidationInfo) -> bool:
+    def _protect_all(cls, value: bool, info: ValidationInfo) -> bool:
         if value and not (info.data.get("api_keys", True) or info.data.get("api_keys_file")):
             raise ValueError("there is no key to ask for; set SEGMENT_API_KEYS or SEGMENT_API_KEYS_FILE")
         return value

@@ -57,7 +57,7 @@ class ServiceState:
     request_timeout_s: float
     memory_limit: int | None
     memory_budget: int
-    memory_used: int
+    used_memory: int
     memory_resident: int | None
     worker_seconds: float | None
     models: Sequence[Mapping[str, str]]
@@ -158,7 +158,7 @@ class StateCollector(Collector):
         if state.memory_limit:
             yield GaugeMetricFamily("segment_memory_limit_bytes", "Memory that the process may use", state.memory_limit)
         yield GaugeMetricFamily("segment_memory_budget_bytes", "Memory that requests may take together", state.memory_budget)
-        yield GaugeMetricFamily("segment_memory_taken_bytes", "Memory that requests are given now", state.memory_used)
+        yield GaugeMetricFamily("segment_memory_taken_bytes", "Memory that requests are given now", state.used_memory)
         if state.memory_resident:
             description = "Memory of the service and its workers, each page that they share counted once"
             yield GaugeMetricFamily("segment_memory_resident_bytes", description, state.memory_resident)

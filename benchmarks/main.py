@@ -88,7 +88,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for name in (bar := tqdm(names, unit="bench", disable=not sys.stderr.isatty())):
         bar.set_description(name)
         try:
-            section = results.stamped(BENCHES[name](args))
+            section = results.stamp(BENCHES[name](args))
         except RuntimeError as error:
             print(f"fcn-bench: {name}: {error}", file=sys.stderr)
             return 1

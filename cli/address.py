@@ -48,15 +48,15 @@ def is_this_machine(host: str) -> bool:
 
 
 def _address(server: str) -> httpx.URL:
-    expected = "give an address such as http://127.0.0.1:8000"
+    advice = "give an address such as http://127.0.0.1:8000"
     try:
         url = httpx.URL(server.strip().rstrip("/") + "/")
     except (httpx.InvalidURL, ValueError) as error:
-        raise AddressError(f"--server {server!r} is no address ({error}); {expected}") from error
+        raise AddressError(f"--server {server!r} is no address ({error}); {advice}") from error
     if url.scheme not in ("http", "https") or not url.host:
-        raise AddressError(f"--server must begin with http:// or https:// and name a host, got {server!r}; {expected}")
+        raise AddressError(f"--server must begin with http:// or https:// and name a host, got {server!r}; {advice}")
     if url.query or url.fragment:
-        raise AddressError(f"--server must end with the path, without ? and #, got {server!r}; {expected}")
+        raise AddressError(f"--server must end with the path, without ? and #, got {server!r}; {advice}")
     return url
 
 

@@ -50,7 +50,7 @@ class Answers:
         """The answer's path or URL; `-` for stdout."""
         return self.out if self.file else join(self.out, self.relative(image))
 
-    def written(self, target: str) -> str:
+    def file_version(self, target: str) -> str:
         """The file's size and time of change in seconds, which copies keep. Raises `OSError` if it is not there.
 
         Empty for a URL: to ask a store costs as much as to read, so the journal is believed. Empty for stdout.

@@ -23,7 +23,7 @@ from model.inference.tiling import Blend, parse_tile
 from model.inference.views import Quality
 from model.weights_file import DEFAULT_WEIGHTS
 
-SERVED = (
+SERVICE_ARGUMENTS = (
     "format",
     "mask",
     "blend",
@@ -218,14 +218,14 @@ def add_network(p: argparse.ArgumentParser) -> None:
     )
 
 
-def served(args: argparse.Namespace) -> dict[str, Any]:
+def service_arguments(args: argparse.Namespace) -> dict[str, Any]:
     """The arguments that `/segment` has as well and that the command line sets, by their HTTP names."""
-    return {name: value for name in SERVED if (value := getattr(args, name)) is not None}
+    return {name: value for name in SERVICE_ARGUMENTS if (value := getattr(args, name)) is not None}
 
 
 def rendering(args: argparse.Namespace) -> Rendering:
     """The form of answer that the arguments select. Raises `UnusedParameter` for one that the format does not use."""
-    values = {name: value for name, value in served(args).items() if name in RENDERING}
+    values = {name: value for name, value in service_arguments(args).items() if name in RENDERING}
     if "classes" in values:
         values["classes"] = parse_classes(values["classes"])
     result = Rendering(**values)
@@ -235,7 +235,7 @@ def rendering(args: argparse.Namespace) -> Rendering:
 
 def options(args: argparse.Namespace) -> Options:
     """The options of segmentation that the arguments select."""
-    values = {name: value for name, value in served(args).items() if name not in RENDERING}
+    values = {name: value for name, value in service_arguments(args).items() if name not in RENDERING}
     return Options(tile=args.tile, rendering=rendering(args), **values)
 
 

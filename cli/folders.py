@@ -15,13 +15,13 @@ from cli.places import real
 
 @dataclass(frozen=True)
 class _Folder:
-    """path: as listed. relative: below the root. real: without links. states: of each pattern. linked: behind a link."""
+    """path: as listed. relative: below the root. real: without links. states: of each pattern. below_link: behind a link."""
 
     path: str
     relative: str
     real: Path
     states: tuple[Positions, ...]
-    linked: bool = False
+    below_link: bool = False
 
 
 @dataclass
@@ -35,19 +35,19 @@ class Folder:
     root: str
     out: str | None = None
     patterns: Sequence[Pattern] = ()
-    _followed: set[Path] = field(default_factory=set)
+    _link_targets: set[Path] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self._real = real(self.root)
         out = real(self.out) if self.out is not None else None
-        self._left_out = out if out and not self._real.is_relative_to(out) else None
+        self._output = out if out and not self._real.is_relative_to(out) else None
 
     def __iter__(self) -> Iterator[Input]:
         """Yields the images, and inputs with a problem: unreadable folders, photographs of types that are not accepted."""
-        self._followed = set()
-        waiting = [_Folder(self.root, "", self._real, tuple(pattern.start for pattern in self.patterns))]
-        while waiting:
-            folder = waiting.pop()
+        self._link_targets = set()
+        stack = [_Folder(self.root, "", self._real, tuple(pattern.start for pattern in self.patterns))]
+        while stack:
+            folder = stack.pop()
             try:
                 with os.scandir(folder.path) as scan:
                     entries = sorted(scan, key=lambda entry: os.fsencode(entry.name))
@@ -59,14 +59,14 @@ class Folder:
             for entry in entries:
                 if not _is_folder(entry):
                     yield from self._image(folder, entry, names)
-            waiting += [inner for entry in reversed(below) if (inner := self._inner(folder, entry))]
+            stack += [inner for entry in reversed(below) if (inner := self._inner(folder, entry))]
 
     def holds(self, path: Path) -> bool:
         """Whether an existing file is one of the images."""
         place = real(path.parent) / path.name
         if path.suffix.lower() not in ENDINGS or not place.is_relative_to(self._real) or not os.path.lexists(place):
             return False
-        inside = self._left_out is not None and place.is_relative_to(self._left_out)
+        inside = self._output is not None and place.is_relative_to(self._output)
         return not inside and matches_any(self.patterns, place.relative_to(self._real).as_posix())
 
     def _image(self, folder: _Folder, entry: os.DirEntry[str], names: AnswerNames) -> Iterator[Input]:
@@ -87,16 +87,16 @@ class Folder:
             return None
         link = entry.is_symlink()
         place = real(entry.path) if link else folder.real / entry.name
-        if self._left_out and place.is_relative_to(self._left_out):
+        if self._output and place.is_relative_to(self._output):
             return None
-        if link or folder.linked:
-            if place.is_relative_to(self._real) or self._real.is_relative_to(place) or place in self._followed:
+        if link or folder.below_link:
+            if place.is_relative_to(self._real) or self._real.is_relative_to(place) or place in self._link_targets:
                 return None
-            if link and any(place.is_relative_to(each) for each in self._followed):
+            if link and any(place.is_relative_to(each) for each in self._link_targets):
                 return None
             if link:
-                self._followed.add(place)
-        return _Folder(entry.path, f"{folder.relative}/{entry.name}".lstrip("/"), place, states, link or folder.linked)
+                self._link_targets.add(place)
+        return _Folder(entry.path, f"{folder.relative}/{entry.name}".lstrip("/"), place, states, link or folder.below_link)
 
     def _step(self, folder: _Folder, name: str) -> tuple[Positions, ...]:
         return tuple(pattern.step(positions, name) for pattern, positions in zip(self.patterns, folder.states, strict=True))

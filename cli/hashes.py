@@ -37,8 +37,8 @@ class HashMap:
         key = hash_of(name)
         if (number := self._recent.get(key)) is not None:
             return number
-        index = int(np.searchsorted(self._names, wanted := np.uint64(key)))
-        if index < len(self._names) and self._names[index] == wanted:
+        index = int(np.searchsorted(self._names, value := np.uint64(key)))
+        if index < len(self._names) and self._names[index] == value:
             return int(self._numbers[index])
         return None
 

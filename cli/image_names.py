@@ -42,7 +42,7 @@ class AnswerNames:
 
     def __init__(self) -> None:
         self._last = b""
-        self._used: list[bytes] = []
+        self._answers: list[bytes] = []
 
     def name(self, image: str) -> str:
         """Returns the answer's name, without the ending of its format. Raises `OSError` for a name out of order."""
@@ -51,8 +51,8 @@ class AnswerNames:
             raise OSError(f"{image} is listed after a name that follows it in order; give the names with --from-file")
         self._last = name
         # every name S.ENDING sorts before S/, since . sorts before /: a stem S can be forgotten once a name sorts after S/
-        self._used = [used for used in self._used if name < used + b"/"]
+        self._answers = [earlier for earlier in self._answers if name < earlier + b"/"]
         stem = os.path.splitext(image)[0]
-        answer = image if os.fsencode(stem) in self._used else stem
-        self._used.append(os.fsencode(answer))
+        answer = image if os.fsencode(stem) in self._answers else stem
+        self._answers.append(os.fsencode(answer))
         return answer

@@ -10,7 +10,7 @@ How a bulk job uses it, together with `cli.answers`, `cli.resume` and `cli.table
         data, version = image.read()
         answers.write(answers.target(image), segment(data))  # `cli.answers.Answers("masks/", ".png")`
         key = answer_key(digest, image.full_name, version, answers.relative(image))
-        journal.append(answers.relative(image), key, answers.written(answers.target(image)))
+        journal.append(answers.relative(image), key, answers.file_version(answers.target(image)))
 """
 
 from __future__ import annotations
@@ -102,19 +102,19 @@ def list_inputs(names: Sequence[str], out: str) -> Listing:
         raise OSError("a name is empty, perhaps from a variable that is not set; give . for the current folder")
     files: list[str] = []
     roots: dict[tuple[str, bool], list[str]] = {}
-    named: dict[tuple[str, bool], str] = {}
+    root_names: dict[tuple[str, bool], str] = {}
     for name in names:
         root, pattern = _root_and_pattern(name)
         if root is None:
             files.append(name)
             continue
         key = (root.rstrip("/"), True) if is_url(root) else (str(real(root)), False)
-        named.setdefault(key, root)
+        root_names.setdefault(key, root)
         roots.setdefault(key, []).append(pattern)
-    folders = [_folder(named[key], patterns, out) for key, patterns in roots.items()]
+    folders = [_folder(root_names[key], patterns, out) for key, patterns in roots.items()]
     for folder, key in zip(folders, roots, strict=True):
         if next(iter(folder), None) is None:
-            text = names[0] if len(names) == 1 else named[key]
+            text = names[0] if len(names) == 1 else root_names[key]
             raise OSError(f"no images in {text!r}; their names end in {', '.join(sorted(ENDINGS))}")
     sources: list[InputSource] = [_files(files)] if files else []
     if len(folders) + bool(files) == 1:
@@ -175,15 +175,15 @@ def _is_object(url: str) -> bool:
 
 def _folder(root: str, patterns: Sequence[str], out: str) -> Folder | Bucket:
     """The inputs below a folder or URL that one of the patterns matches; all of them if a pattern is empty."""
-    wanted = [] if "" in patterns else [Pattern(text) for text in patterns]
+    compiled_patterns = [] if "" in patterns else [Pattern(text) for text in patterns]
     if not is_url(root):
-        return Folder(root, None if is_url(out) else out, wanted)
+        return Folder(root, None if is_url(out) else out, compiled_patterns)
     inside = is_url(out) and is_below(out, root) and not is_below(root, out)
     if is_url(out) and is_below(root, out):
         raise OSError(
             f"the answers in {out} could overwrite images of {root}; give another -o, such as {root.rstrip('/')}-masks"
         )
-    return Bucket(root, out if inside else None, wanted)
+    return Bucket(root, out if inside else None, compiled_patterns)
 
 
 def _files(names: Sequence[str]) -> _Files:
@@ -195,9 +195,9 @@ def _files(names: Sequence[str]) -> _Files:
         folder, _, last = (web_path(name) if is_web(name) else name).rpartition("/")
         folders.setdefault(folder, {})[name] = last
     for last_names in folders.values():
-        kept = AnswerNames()
+        answer_names = AnswerNames()
         for name, last in sorted(last_names.items(), key=lambda item: (os.fsencode(item[1]), os.fsencode(item[0]))):
-            answer = "stdin" if name == STDIO else kept.name(last)
+            answer = "stdin" if name == STDIO else answer_names.name(last)
             if (earlier := answers.setdefault(answer, name)) != name:
                 raise OSError(f"{earlier} and {name} would both become {answer}; give them different -o folders")
             inputs[name] = Input(name, "stdin" if name == STDIO else last, answer)

@@ -45,7 +45,7 @@ class LineFile:
             write_whole(f"{stem}/part-{self._run}-{self._part:05}{ending}", data)
             self._part += 1
         elif data:
-            self._file = self._file or _opened(self._name)
+            self._file = self._file or _open(self._name)
             self._file.write(data)
             self._file.flush()
         self._pending.clear()
@@ -83,7 +83,7 @@ def remove_lines(name: str) -> None:
             remove(part)
 
 
-def _opened(name: str) -> BinaryIO:
+def _open(name: str) -> BinaryIO:
     os.makedirs(os.path.dirname(name) or ".", exist_ok=True)
     file = open(name, "ab+")  # noqa: SIM115 (closed by `LineFile.close`)
     if file.tell():

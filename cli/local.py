@@ -19,7 +19,7 @@ from model.inference.merging import Logits
 from model.inference.processes.messages import Body, Image
 from model.inference.processes.workers import Workers
 from model.inference.runtime import DistantRuntime, Runtime, Tile
-from model.inference.scheduler import STOPPED, Scheduler, TileQueue
+from model.inference.scheduler import SCHEDULER_STOPPED, Scheduler, TileQueue
 from model.inference.segmenter import Options
 from model.weights_file import find_files
 
@@ -58,8 +58,8 @@ class Local:
         self._thread = threading.Thread(target=self._loop.run_forever, name="workers", daemon=True)
         self._thread.start()
         self._processes = Workers(self.workers)
-        self._closed = False
-        self._lock = threading.Lock()  # no image is submitted once `_closed` is set
+        self._is_closed = False
+        self._lock = threading.Lock()  # no image is submitted once `_is_closed` is set
         atexit.register(self.close)  # runs before `multiprocessing` waits for the workers to end
 
     @classmethod
@@ -97,18 +97,18 @@ class Local:
         options = replace(self.options, rendering=replace(self.options.rendering, name=name))
         image = Image(Body.of(data), options, self.limits)
         with self._lock:
-            if self._closed:
+            if self._is_closed:
                 image.body.close()
-                raise SchedulerEnded(STOPPED, failed=False)
+                raise SchedulerEnded(SCHEDULER_STOPPED, is_failure=False)
             future = asyncio.run_coroutine_threadsafe(self._segment(image), self._loop)
         return future.result()
 
     def close(self) -> None:
         """Ends the workers and the threads. Calling it again does nothing."""
         with self._lock:
-            if self._closed:
+            if self._is_closed:
                 return
-            self._closed = True
+            self._is_closed = True
         atexit.unregister(self.close)
         asyncio.run_coroutine_threadsafe(self._end(), self._loop).result()
         self._loop.call_soon_threadsafe(self._loop.stop)

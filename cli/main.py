@@ -148,8 +148,8 @@ def _outcomes(job: Job, args: argparse.Namespace) -> Iterator[Outcome]:
         yield from map(job, images)
         return
     distant = not all(map(is_path, (*args.inputs, args.out))) or args.from_file is not None
-    with closing(run_all(job, images, job.backend.workers * (DISTANT_THREADS if distant else 1))) as running:
-        yield from running
+    with closing(run_all(job, images, job.backend.workers * (DISTANT_THREADS if distant else 1))) as outcomes:
+        yield from outcomes
 
 
 def _images(listing: Listing, shard: Shard, names: str | None) -> Iterator[Input]:

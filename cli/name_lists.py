@@ -37,7 +37,7 @@ class NameList:
 
     def __iter__(self) -> Iterator[Input]:
         owners = HashMap()
-        with _opened(self.source) as lines:
+        with _open(self.source) as lines:
             for line in lines:
                 name = os.fsdecode(line.rstrip(b"\r\n"))
                 if name and (image := _alone(self._input(name), owners)):
@@ -59,10 +59,10 @@ class NameList:
         if problem:
             return Input(name, relative, relative, problem=problem)
         try:
-            kept = _kept_endings(os.path.dirname(name) or ".")
+            full_names = _kept_endings(os.path.dirname(name) or ".")
         except OSError as error:
             return Input(name, relative, relative, problem=str(error))
-        stem = last if last in kept else os.path.splitext(last)[0]
+        stem = last if last in full_names else os.path.splitext(last)[0]
         return Input(name, relative, f"{folder}/{stem}".lstrip("/"))
 
     def _problem(self, name: str, last: str) -> str | None:
@@ -120,7 +120,7 @@ def _relative(name: str) -> str:
 
 
 @contextmanager
-def _opened(source: str) -> Iterator[BinaryIO]:
+def _open(source: str) -> Iterator[BinaryIO]:
     if source == STDIO:
         if sys.stdin is None:
             raise OSError("--from-file - reads stdin, and it is closed; give a file")

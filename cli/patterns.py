@@ -17,7 +17,7 @@ class Pattern:
 
     def __init__(self, text: str) -> None:
         self._parts = text.split("/")
-        self.start = self._with_skipped({0})
+        self.start = self._closure({0})
 
     def step(self, positions: Positions, name: str) -> Positions:
         """The positions after the name of a folder or file; none if nothing below it can match."""
@@ -30,7 +30,7 @@ class Pattern:
                 after |= set() if name.startswith(".") else {position}
             elif fnmatchcase(name, part) and (part.startswith(".") or not name.startswith(".")):
                 after.add(position + 1)
-        return self._with_skipped(after)
+        return self._closure(after)
 
     def matches(self, relative: str) -> bool:
         """Whether the pattern matches a path below the folder."""
@@ -42,13 +42,13 @@ class Pattern:
     def complete(self, positions: Positions) -> bool:
         return len(self._parts) in positions
 
-    def _with_skipped(self, positions: set[int]) -> Positions:
+    def _closure(self, positions: set[int]) -> Positions:
         """Adds the position after each `**`, because `**` also matches zero folders."""
-        reached = set(positions)
+        closure = set(positions)
         for position, part in enumerate(self._parts):
-            if position in reached and part == ANY_DEPTH:
-                reached.add(position + 1)
-        return frozenset(reached)
+            if position in closure and part == ANY_DEPTH:
+                closure.add(position + 1)
+        return frozenset(closure)
 
 
 def split_pattern(name: str) -> tuple[str, str]:

@@ -18,7 +18,7 @@ from model.whole_file import PARTIAL, whole_file
 
 LONGEST_NAME = 255  # bytes of a file's name; the limit of all common file systems
 DIGEST_LENGTH = 16
-CUT = re.compile(rf"-[0-9a-f]{{{DIGEST_LENGTH}}}$")
+CUT_NAME = re.compile(rf"-[0-9a-f]{{{DIGEST_LENGTH}}}$")
 TOKEN = secrets.token_hex(4)
 """Distinguishes this process's files from those of others that write into the same folder."""
 
@@ -107,7 +107,7 @@ def fitting_name(name: str, suffix: str) -> str:
     """The name; if it is too long for file systems, its start, a digest of the whole name, and the suffix."""
     data = os.fsencode(name)
     # a name that looks as if it were cut is cut too, so that no other name is cut to it
-    if len(data) <= LONGEST_NAME and not (len(data) > LONGEST_NAME - 4 and CUT.search(name.removesuffix(suffix))):
+    if len(data) <= LONGEST_NAME and not (len(data) > LONGEST_NAME - 4 and CUT_NAME.search(name.removesuffix(suffix))):
         return name
     digest = sha256(data).hexdigest()[:DIGEST_LENGTH]
     start = data[: LONGEST_NAME - len(f"-{digest}{suffix}")].decode("utf-8", "ignore")

@@ -38,7 +38,7 @@ class Records:
         for _ in range(count):
             outcome = self._pending.popleft()
             if self._journal and outcome.key and outcome.status == "done":
-                self._journal.append(self._answers.relative(outcome.image), outcome.key, outcome.written)
+                self._journal.append(self._answers.relative(outcome.image), outcome.key, outcome.file_version)
 
 
 def record_all(outcomes: Iterable[Outcome], records: Records, summary: Summary, *, json: bool = False) -> None:

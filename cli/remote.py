@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 import httpx
 
 from cli.address import open_client, origin
-from cli.arguments import LOCAL, parser, rendering, served
+from cli.arguments import LOCAL, parser, rendering, service_arguments
 from cli.backend import Result
 from cli.report import as_options
 from cli.resume import settings_digest
@@ -21,7 +21,7 @@ TRIES = 6
 MOST_WAIT_S = 60.0  # longest wait before a retry, whatever the service asks for
 BUSY = {429, 502, 503}  # the service, or a proxy before it, may answer later
 OF_THE_IMAGE = {400, 408, 412, 413, 415, 422, 504}  # errors of one image; others may still be answered
-NOT_CONNECTED = (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError, httpx.UnsupportedProtocol)
+CONNECT_ERRORS = (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError, httpx.UnsupportedProtocol)
 
 
 class ServerError(OSError):
@@ -36,17 +36,20 @@ class Remote:
     """Turns an image file's bytes into the service's answer. Several threads may call it at once.
 
     A failure that is not the image's own raises `ServerUnusable` until the first answer for an image, and again after `workers`
-    such failures in a row. `_lock` guards `_answered` and `_failures`.
+    such failures in a row. `_lock` guards `_has_answered` and `_failures`.
     """
 
     workers = 8  # requests at once: more than the cores of most machines, but few compared with a service's queue
 
     def __init__(self, args: argparse.Namespace, sleep: Callable[[float], None] = time.sleep) -> None:
-        changed = [name for name in LOCAL if getattr(args, name) != parser().get_default(name)]
-        if changed:
-            raise ServerError(f"--{changed[0].replace('_', '-')} is set by the service; leave it out with --server")
+        names = [name for name in LOCAL if getattr(args, name) != parser().get_default(name)]
+        if names:
+            raise ServerError(f"--{names[0].replace('_', '-')} is set by the service; leave it out with --server")
         answer = rendering(args)
-        query = {name: str(value).lower() if isinstance(value, bool) else str(value) for name, value in served(args).items()}
+        query = {
+            name: str(value).lower() if isinstance(value, bool) else str(value)
+            for name, value in service_arguments(args).items()
+        }
         model = {"model": args.model} if args.model else {}
         self._query = query | model
         self._media_type = answer.media_type
@@ -56,7 +59,7 @@ class Remote:
         self._client = open_client(args.server, args.api_key)
         self._origin = origin(self._client.base_url)
         self._lock = threading.Lock()
-        self._answered = False
+        self._has_answered = False
         self._failures = 0
 
     def settings_digest(self) -> str | None:
@@ -88,9 +91,9 @@ class Remote:
             try:
                 response = self._client.post("segment", params=query, files={"file": (name, data)})
             except (httpx.HTTPError, httpx.InvalidURL) as error:
-                lost = isinstance(error, httpx.NetworkError | httpx.ConnectTimeout | httpx.RemoteProtocolError)
-                if last or not lost or not self._answered:
-                    raise self._failure(self._silence(error), isinstance(error, NOT_CONNECTED)) from error
+                is_lost = isinstance(error, httpx.NetworkError | httpx.ConnectTimeout | httpx.RemoteProtocolError)
+                if last or not is_lost or not self._has_answered:
+                    raise self._failure(self._silence(error), isinstance(error, CONNECT_ERRORS)) from error
                 self._sleep(float(attempt))
                 continue
             if response.status_code not in BUSY or last:
@@ -101,7 +104,7 @@ class Remote:
         elif response.status_code not in OF_THE_IMAGE:
             raise self._failure(f"{self._origin}: {response.status_code} {_detail(response)}")
         with self._lock:
-            self._answered, self._failures = True, 0
+            self._has_answered, self._failures = True, 0
         if response.status_code != httpx.codes.OK:
             raise ServerError(f"{response.status_code} {_detail(response)}")
         return response.content
@@ -115,16 +118,16 @@ class Remote:
     def _check_answer(self, response: httpx.Response, media_type: str) -> None:
         """Raises `ServerError` for an answer that is not the service's, such as a login page."""
         kind = response.headers.get("Content-Type", media_type).partition(";")[0].strip().lower()
-        received = kind if response.content else "an empty body"
-        if received != media_type:
-            expected = f"where {media_type} was expected"
-            raise self._failure(f"{self._origin} answers {received} {expected}; see that --server is the service's address")
+        content = kind if response.content else "an empty body"
+        if content != media_type:
+            reason = f"where {media_type} was expected"
+            raise self._failure(f"{self._origin} answers {content} {reason}; see that --server is the service's address")
 
-    def _failure(self, message: str, not_connected: bool = False) -> ServerError:
+    def _failure(self, message: str, is_unreachable: bool = False) -> ServerError:
         """Counts a failure that is not the image's own, and returns its error."""
         with self._lock:
             self._failures += 1
-            hopeless = not_connected or not self._answered or self._failures >= self.workers
+            hopeless = is_unreachable or not self._has_answered or self._failures >= self.workers
         return ServerUnusable(message) if hopeless else ServerError(message)
 
 

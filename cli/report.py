@@ -24,7 +24,7 @@ from model.manifest import WeightsError
 
 DONE, NOTHING_DONE, SOME_FAILED, INTERRUPTED, PIPE_CLOSED = 0, 2, 3, 130, 141
 # messages of these errors are clear without the error's type; `describe` adds the type to all others
-EXPLAINED = (
+CLEAR_ERRORS = (
     ImageError, AnswerTooLarge, UnknownClass, UnusedParameter, SideTooLarge, TilingError, InferenceError, DeviceLost,
     DeviceOutOfMemory, RuntimeUnavailable, WeightsError, OSError,
 )  # fmt: skip
@@ -40,8 +40,8 @@ class Outcome:
     """The outcome of an image.
 
     target: of its answer, `-` for stdout; None if the image is not read. status: `done`, `skipped` or `failed`. ends_run:
-    whether the problem affects every image, not only this one. key: of the answer, for the journal. written: of
-    `Answers.written`, for the journal too.
+    whether the problem affects every image, not only this one. key: of the answer, for the journal. file_version: of
+    `Answers.file_version`, for the journal too.
     """
 
     image: Input
@@ -52,7 +52,7 @@ class Outcome:
     ends_run: bool = False
     result: Result | None = None
     key: str | None = None
-    written: str = ""
+    file_version: str = ""
 
     def line(self) -> str:
         """The outcome as JSON in ASCII.
@@ -82,16 +82,16 @@ class Summary:
 
     def finish(self, resumable: bool) -> int:
         """Tells the counts, and returns the exit status. resumable: whether `--resume` would go on with this run."""
-        done, skipped, failed = self._counts.values()
-        if skipped:
-            tell(f"{skipped} skipped, their answers exist", self._command)
+        done_count, skip_count, failure_count = self._counts.values()
+        if skip_count:
+            tell(f"{skip_count} skipped, their answers exist", self._command)
         if self._reason is not None:
-            rest = f"; {done} images were done, --resume does the rest" if resumable else ""
+            rest = f"; {done_count} images were done, --resume does the rest" if resumable else ""
             tell(f"{self._reason}{rest}", self._command)
             return NOTHING_DONE
-        if failed > 1:
-            tell(f"{failed} of {done + skipped + failed} failed", self._command)
-        return SOME_FAILED if failed else DONE
+        if failure_count > 1:
+            tell(f"{failure_count} of {done_count + skip_count + failure_count} failed", self._command)
+        return SOME_FAILED if failure_count else DONE
 
 
 def tell(text: str, command: str = "fcn-segment") -> None:
@@ -101,9 +101,9 @@ def tell(text: str, command: str = "fcn-segment") -> None:
 
 
 def describe(error: BaseException) -> str:
-    """The error in one line, with its type unless it is one of `EXPLAINED`."""
+    """The error in one line, with its type unless it is one of `CLEAR_ERRORS`."""
     text = one_line(str(error))
-    if text and isinstance(error, EXPLAINED):
+    if text and isinstance(error, CLEAR_ERRORS):
         return as_options(text) if isinstance(error, OF_OPTIONS) else text
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 

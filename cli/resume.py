@@ -38,7 +38,7 @@ def answer_key(digest: str, image: str, version: str, answer: str) -> str:
 
 
 class Journal:
-    """The journal of a run's answers. For one thread, except `done`, which any may call.
+    """The journal of a run's answers. For one thread, except `has`, which any may call.
 
     digest: of `settings_digest`. With `resume` it reads the journals of all earlier runs whose answers have this ending, in the
     order of their starts, and keeps 16 bytes for each answer. Raises `OSError`.
@@ -61,13 +61,13 @@ class Journal:
         self._name = join(folder, f"{ending}-{digest}/{start}-{shard.index:05}-of-{shard.count:05}-{TOKEN}.jsonl")
         self._file = LineFile(self._name)
 
-    def done(self, answer: str, key: str, written: str) -> bool:
-        """Whether the answer was written with this key, and with no other after it. written: of `Answers.written` now."""
-        return self._keys.get(answer) == _number(key, written)
+    def has(self, answer: str, key: str, file_version: str) -> bool:
+        """Whether the answer was written with this key, and with no other after it. file_version: its file's version now."""
+        return self._keys.get(answer) == _number(key, file_version)
 
-    def append(self, answer: str, key: str, written: str) -> None:
-        """Notes that the answer was written. written: of `Answers.written` then."""
-        self._file.append(json.dumps({"answer": answer, "key": key, "written": written}))
+    def append(self, answer: str, key: str, file_version: str) -> None:
+        """Notes that the answer was written. file_version: its file's version then."""
+        self._file.append(json.dumps({"answer": answer, "key": key, "written": file_version}))
 
     def close(self) -> None:
         self._file.close()
@@ -87,11 +87,11 @@ def done_key(journal: Journal, digest: str, answers: Answers, image: Input) -> s
         return None
     key = answer_key(digest, image.full_name, image_version, answer)
     try:
-        written = answers.written(answers.target(image))
+        file_version = answers.file_version(answers.target(image))
     except FileNotFoundError:
         return None
-    return key if journal.done(answer, key, written) else None
+    return key if journal.has(answer, key, file_version) else None
 
 
-def _number(key: str, written: str) -> int:
-    return hash_of(f"{key} {written}")
+def _number(key: str, file_version: str) -> int:
+    return hash_of(f"{key} {file_version}")

@@ -37,7 +37,7 @@ class Job:
     """What is done with an image. Several threads call it at once.
 
     digest: of options and model; None where answers go to one file or to stdout, which have no keys. journal: the job skips the
-    answers that are done by it; None skips nothing. An error that affects every image sets `_ended`; after it no image begins.
+    answers that are done by it; None skips nothing. An error that affects every image sets `_end`; after it no image begins.
     """
 
     backend: Backend
@@ -45,25 +45,25 @@ class Job:
     listing: Listing
     digest: str | None = None
     journal: Journal | None = None
-    _ended: threading.Event = field(default_factory=threading.Event)
+    _end: threading.Event = field(default_factory=threading.Event)
 
     def __call__(self, image: Input) -> Outcome:
         """The image's outcome. An error becomes its outcome, except for `BrokenPipeError`."""
-        if image.problem or self._ended.is_set():
+        if image.problem or self._end.is_set():
             return Outcome(image, None, "failed", problem=image.problem or "the run has ended")
-        started, target = time.perf_counter(), None
+        start, target = time.perf_counter(), None
         try:
             target = self.answers.target(image)
-            return self._segment(image, target, started)
+            return self._segment(image, target, start)
         except BrokenPipeError:
             raise
         except Exception as error:
             ends_run = _affects_every_image(error)
             if ends_run:
-                self._ended.set()
-            return Outcome(image, target, "failed", time.perf_counter() - started, describe(error), ends_run)
+                self._end.set()
+            return Outcome(image, target, "failed", time.perf_counter() - start, describe(error), ends_run)
 
-    def _segment(self, image: Input, target: str, started: float) -> Outcome:
+    def _segment(self, image: Input, target: str, start: float) -> Outcome:
         if not self.answers.file and not is_url(target) and self.listing.holds(Path(target)):
             raise OSError(f"{target} would overwrite an image; give another -o")
         if self.journal and self.digest and (key := done_key(self.journal, self.digest, self.answers, image)):
@@ -75,8 +75,8 @@ class Job:
         else:
             self.answers.write(target, result.body)
         key = self.digest and answer_key(self.digest, image.full_name, version, self.answers.relative(image))
-        seconds, written = time.perf_counter() - started, self.answers.written(target)
-        return Outcome(image, target, "done", seconds, result=result, key=key, written=written)
+        seconds, file_version = time.perf_counter() - start, self.answers.file_version(target)
+        return Outcome(image, target, "done", seconds, result=result, key=key, file_version=file_version)
 
 
 def run_all(job: Job, images: Iterable[Input], threads: int) -> Generator[Outcome]:
@@ -87,18 +87,18 @@ def run_all(job: Job, images: Iterable[Input], threads: int) -> Generator[Outcom
     """
     listing = iter(images)
     pool = ThreadPoolExecutor(threads, THREADS)
-    waiting: deque[tuple[Input, Future[Outcome]]] = deque()
+    jobs: deque[tuple[Input, Future[Outcome]]] = deque()
     complete = False
     try:
         with tqdm(unit="image", disable=not (sys.stderr and sys.stderr.isatty())) as bar:
             while True:
-                while len(waiting) < threads * AHEAD and (image := next(listing, None)):
-                    waiting.append((image, pool.submit(job, image)))
-                if not waiting:
+                while len(jobs) < threads * AHEAD and (image := next(listing, None)):
+                    jobs.append((image, pool.submit(job, image)))
+                if not jobs:
                     complete = True
                     break
-                outcome = waiting[0][1].result()
-                waiting.popleft()
+                outcome = jobs[0][1].result()
+                jobs.popleft()
                 bar.update()
                 yield outcome
                 if outcome.ends_run:
@@ -106,7 +106,7 @@ def run_all(job: Job, images: Iterable[Input], threads: int) -> Generator[Outcom
     finally:
         pool.shutdown(wait=complete, cancel_futures=True)
         if not complete and not _ended_within_grace():
-            for image, _ in waiting:
+            for image, _ in jobs:
                 job.answers.remove_partial(image)
 
 

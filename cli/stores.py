@@ -80,7 +80,7 @@ def _list(bucket: str, prefix: str, offset: str | None = None) -> Iterator[Store
     with _errors(f"{bucket}/{prefix}"):
         for page in _store(bucket).list(prefix or None, offset=offset, chunk_size=PAGE):
             for entry in page:
-                yield _stored(entry["path"], entry["size"], entry["e_tag"])
+                yield _object(entry["path"], entry["size"], entry["e_tag"])
 
 
 def _list_folders(bucket: str, folder: str, last: str) -> Iterator[StoredObject]:
@@ -95,7 +95,7 @@ def _list_folders(bucket: str, folder: str, last: str) -> Iterator[StoredObject]
     for key in sorted([*entries, *(f"{prefix}/" for prefix in result["common_prefixes"])]):
         if key in entries:
             if key > last:
-                yield _stored(key, entries[key]["size"], entries[key]["e_tag"])
+                yield _object(key, entries[key]["size"], entries[key]["e_tag"])
         elif key == "/":
             yield StoredObject(key, "", 0, "keys that begin with / cannot be read; rename them")
         elif key > last or last.startswith(key):
@@ -157,7 +157,7 @@ def delete_object(url: str) -> None:
         _store(bucket).delete(key)
 
 
-def _stored(key: str, size: int, e_tag: str | None) -> StoredObject:
+def _object(key: str, size: int, e_tag: str | None) -> StoredObject:
     return StoredObject(key, _version(size, e_tag), size)
 
 

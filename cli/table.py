@@ -112,15 +112,15 @@ class JsonLinesTable:
 
     def add(self, row: Row) -> int:
         self._pending += 1
-        return self._written() if self._file.append(json.dumps(asdict(row))) else 0
+        return self._take_count() if self._file.append(json.dumps(asdict(row))) else 0
 
     def close(self) -> int:
         self._file.close()
-        return self._written()
+        return self._take_count()
 
-    def _written(self) -> int:
-        written, self._pending = self._pending, 0
-        return written
+    def _take_count(self) -> int:
+        count, self._pending = self._pending, 0
+        return count
 
 
 class ParquetTable:
@@ -149,11 +149,11 @@ class ParquetTable:
         return self.close() if full else 0
 
     def close(self) -> int:
-        written, self._pending, self._since = self._pending, [], time.monotonic()
-        if written:
-            write_whole(join(self._folder, f"{self._prefix}-{self._number:04}.parquet"), _parquet(written))
+        rows, self._pending, self._since = self._pending, [], time.monotonic()
+        if rows:
+            write_whole(join(self._folder, f"{self._prefix}-{self._number:04}.parquet"), _parquet(rows))
             self._number += 1
-        return len(written)
+        return len(rows)
 
 
 def _check_shards(name: str, shard: Shard, counts: set[int]) -> None:
@@ -179,11 +179,11 @@ def _json_lines_counts(name: str) -> set[int]:
 
 
 def _keys(keys: Iterable[str | None]) -> HashMap:
-    known = HashMap()
+    result = HashMap()
     for key in keys:
         if key:
-            known.set(key, 1)
-    return known
+            result.set(key, 1)
+    return result
 
 
 def _json_lines_keys(name: str) -> Iterator[str | None]:

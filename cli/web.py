@@ -30,7 +30,7 @@ def is_web(name: str) -> bool:
 
 def web_path(address: str) -> str:
     """The host and the path of a web address, decoded, with `/`: `host/folder/photo.jpg`. Without query, user and port."""
-    url = _parsed(address)
+    url = _parse(address)
     parts = [part for part in unquote(url.path, errors="replace").replace("\0", "").split("/") if part not in ("", ".", "..")]
     return "/".join([url.host, *parts])
 
@@ -38,7 +38,7 @@ def web_path(address: str) -> str:
 def read_web(address: str) -> tuple[bytes, str]:
     """The bytes at the address, and their version."""
     end, body = time.monotonic() + WHOLE_S, bytearray()
-    with _errors(), _client(address).stream("GET", _parsed(address)) as response:
+    with _errors(), _client(address).stream("GET", _parse(address)) as response:
         _check(response)
         for chunk in response.iter_bytes():
             body += chunk
@@ -54,7 +54,7 @@ def read_web(address: str) -> tuple[bytes, str]:
 def web_version(address: str) -> str:
     """The present version of the file at the address, by a HEAD request. Empty if the server gives none."""
     with _errors():
-        response = _client(address).head(_parsed(address))
+        response = _client(address).head(_parse(address))
     return _version(response.headers) if response.status_code == httpx.codes.OK else ""
 
 
@@ -72,7 +72,7 @@ def _version(headers: Mapping[str, str]) -> str:
     return headers.get("ETag") or headers.get("Last-Modified") or ""
 
 
-def _parsed(address: str) -> httpx.URL:
+def _parse(address: str) -> httpx.URL:
     try:
         url = httpx.URL(address)
     except (httpx.InvalidURL, ValueError) as error:
@@ -93,7 +93,7 @@ def _errors() -> Iterator[None]:
 
 
 def _client(address: str) -> httpx.Client:
-    return _open_client(is_this_machine(_parsed(address).host))
+    return _open_client(is_this_machine(_parse(address).host))
 
 
 @cache

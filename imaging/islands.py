@@ -39,12 +39,12 @@ def flatten_islands(opacity: Pixels, objects: Pixels, least: float, check: Calla
             regions = Regions(runs, [1])
         except AnswerTooLarge:
             continue
-        remains = _remaining(regions, object_regions, _first_pixels(runs, object_runs), least)
+        remains = _remains(regions, object_regions, _first_pixels(runs, object_runs), least)
         opaque &= regions.to_map(remains.astype(np.uint8)) == 0
         opacity[opaque] = lowest - 1
 
 
-def _remaining(regions: Regions, objects: Regions, pixels: Integers, least: float) -> Mask:
+def _remains(regions: Regions, objects: Regions, pixels: Integers, least: float) -> Mask:
     """Which regions remain. pixels: the first ones of all runs of regions and of objects."""
     of_region, of_object = regions.at(pixels), objects.at(pixels)
     both = (of_region >= 0) & (of_object >= 0)

@@ -33,15 +33,15 @@ def keyhole(polygon: shapely.Polygon, check: Callable[[], None] = lambda: None) 
     order = np.lexsort((np.where(ends[edges, 0] < corners[edges, 0], -xs, xs), edges))  # of the exits along the rings
     bounds = np.searchsorted(parents[order], np.arange(rings + 1)).tolist()
     pieces: list[Points] = []
-    pending = [(0, 0, bounds[0])]  # a ring, the index of its next corner, and the index in `order` of its next exit
-    while pending:
+    stack = [(0, 0, bounds[0])]  # a ring, the index of its next corner, and the index in `order` of its next exit
+    while stack:
         check()
-        ring, corner, next_exit = pending.pop()
+        ring, corner, next_exit = stack.pop()
         if next_exit < bounds[ring + 1]:
             hole = int(order[next_exit])
             end = int(edges[hole]) + 1
             pieces += [corners[corner:end], exits[hole : hole + 1]]
-            pending += [(ring, end, next_exit + 1), (hole + 1, int(firsts[hole + 1]), bounds[hole + 1])]
+            stack += [(ring, end, next_exit + 1), (hole + 1, int(firsts[hole + 1]), bounds[hole + 1])]
             continue
         pieces.append(corners[corner : firsts[ring + 1]])
         if ring:

@@ -116,8 +116,8 @@ def _fits(text: str, font: FreeTypeFont, width: int) -> bool:
     """Whether the font has all characters of the text, and the text is narrower than the image."""
     if not text.strip() or not text.isprintable() or len(text) > width:
         return False
-    missing = bytes(font.getmask(NO_CHARACTER))
-    return all(bytes(font.getmask(character)) != missing for character in set(text)) and font.getlength(text) < width
+    no_character = bytes(font.getmask(NO_CHARACTER))
+    return all(bytes(font.getmask(character)) != no_character for character in set(text)) and font.getlength(text) < width
 
 
 def _box(text: str, font: FreeTypeFont, size: int, center: tuple[int, int], image: tuple[int, int]) -> Box | None:

@@ -150,13 +150,13 @@ def _simplify(lines: npt.NDArray[np.object_], regions: Integers, tolerance: floa
     """
     simple = shapely.simplify(lines, tolerance, preserve_topology=False)
     polygons = _polygons(np.where(shapely.get_num_coordinates(simple) < FEWEST, lines, simple), regions)
-    crossing = ~shapely.is_valid(polygons)
-    if crossing.any():
-        mask = crossing[regions]  # of rings
+    has_crossing = ~shapely.is_valid(polygons)
+    if has_crossing.any():
+        mask = has_crossing[regions]  # of rings
         exact = _polygons(lines[mask], np.unique(regions[mask], return_inverse=True)[1])
         few = shapely.get_num_interior_rings(exact) < MOST_RINGS
         exact[few] = shapely.simplify(exact[few], tolerance / 2, preserve_topology=True)
-        polygons[crossing] = exact
+        polygons[has_crossing] = exact
     return list(polygons)
 
 

@@ -18,7 +18,7 @@ from model.inference.loading import load_runtime
 from model.inference.segmenter import Options, Segmenter
 from model.weights_file import DEFAULT_WEIGHTS, find_files, find_weights, load_weights
 from tests.support.checkout import ROOT
-from tests.support.images import Pixels, encoded
+from tests.support.images import Pixels, encode
 from tests.support.polling import HANG_S
 
 PHOTOS = ROOT / "docs" / "photos"
@@ -143,5 +143,5 @@ def test_the_default_file_is_small_and_of_21_classes() -> None:
 
 def test_a_png_of_noise_leaves_the_service_ready(live_url: str) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
-    assert class_map(ask(live_url, encoded(noise)).content).shape == (64, 64)
+    assert class_map(ask(live_url, encode(noise)).content).shape == (64, 64)
     assert httpx.get(f"{live_url}/health/ready", timeout=HANG_S).status_code == 200

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks.harness.serving import free_port, started
+from benchmarks.harness.serving import free_port, start_server
 from cli.answers import STATE
 from model.weights_file import find_weights, load_weights
 from tests.support.checkout import ROOT, run, without_setup
@@ -87,7 +87,7 @@ def test_own_labels_are_trained_evaluated_and_served(checkout: Path) -> None:
     run(evaluate, checkout)
     port, command = free_port(), ["bash", "-c", without_setup(serve.replace("make serve", "exec make serve"))]
     variables = {"SEGMENT_PORT": str(port)}
-    with started(command, port, "/health/ready", variables, checkout, checkout / "log") as server:
+    with start_server(command, port, "/health/ready", variables, checkout, checkout / "log") as server:
         names = json.loads(subprocess.check_output(["curl", "-s", f"{server.url}/classes"]))
         assert [entry["name"] for entry in names] == ["background", "disc", "square", "triangle"]
 

@@ -25,7 +25,7 @@ from model.inference.loading import load_runtime
 from model.inference.segmenter import Options, Segmenter
 from model.weights_file import DEFAULT_WEIGHTS, find_files
 from tests.support.checkout import ROOT
-from tests.support.images import encoded, make_photo
+from tests.support.images import encode, make_photo
 
 # those of benchmarks/studies/pages are read as the pages that are made of them
 FOLDERS_OF_PAGES = (".", "docs", "client", "weights", "benchmarks", "benchmarks/peers")
@@ -122,7 +122,7 @@ def test_the_design_names_every_file_of_a_folder(folder: str) -> None:
 
 def jpeg_of(width: int, height: int) -> bytes:
     """A JPEG whose header announces this size."""
-    data = encoded(make_photo(16, 16), "JPEG")
+    data = encode(make_photo(16, 16), "JPEG")
     frame = data.index(b"\xff\xc0") + 5
     return data[:frame] + struct.pack(">HH", height, width) + data[frame + 4 :]
 

@@ -14,7 +14,7 @@ import pytest
 import yaml
 from PIL import Image
 
-from benchmarks.harness.serving import free_port, service, started
+from benchmarks.harness.serving import free_port, service, start_server
 from model.inference.runtimes.processor import int8_sums
 from model.manifest import INT8_SCORES, scored_in
 from model.weights_file import load_weights
@@ -87,7 +87,7 @@ def test_the_tutorial_leads_to_a_served_mask(folder: Path) -> None:
 def assert_answers(folder: Path, service: str, ask: str) -> None:
     port, command = free_port(), ["bash", "-c", without_setup(service.replace("make serve", "exec make serve"))]
     variables = {"SEGMENT_PORT": str(port)}
-    with started(command, port, "/health/ready", variables, folder, folder / "log") as server:
+    with start_server(command, port, "/health/ready", variables, folder, folder / "log") as server:
         subprocess.check_call(["bash", "-c", ask.replace("http://127.0.0.1:8000", server.url)], cwd=folder)
         classes = yaml.safe_load(blocks("yaml")[0])["classes"]
         shown = httpx.get(f"{server.url}/classes", timeout=HANG_S).json()

@@ -20,9 +20,9 @@ from starlette.datastructures import FormData, UploadFile
 from starlette.responses import StreamingResponse
 from starlette.types import Message, Receive, Scope, Send
 
-from app.api.errors import BATCH_PROBLEMS, Problem, TooLarge, document, mapped_errors, unexpected
+from app.api.errors import BATCH_PROBLEMS, Problem, TooLarge, document, mapped_errors, unexpected_problem
 from app.api.examples import batch_body, batch_responses
-from app.api.forms import UNNAMED, base_name, check_files, images
+from app.api.forms import DEFAULT_NAME, base_name, check_files, images
 from app.api.parameters import Parameters, form_values, with_values
 from app.api.schemas import SegmentQuery
 from app.api.segment import PIECE_BYTES, Ready, answer_job, image_limits, make_options, upload_limits
@@ -74,13 +74,13 @@ async def segment_batch(request: Request, service: Ready, query: Parameters) -> 
     form = await read_form(request, upload_limits(request, service, settings.max_batch_mb))
     try:
         query = with_values(query, form_values(form), "form field")
-        options = make_options(service, query, query.format or "json", UNNAMED)  # raises before the answer begins
+        options = make_options(service, query, query.format or "json", DEFAULT_NAME)  # raises before the answer begins
         parts = images(form)
         await check_files(parts)
     except Problem:
         await form.close()
         raise
-    service.admission.release(request.state.reservation, done=False)  # each image makes its own reservation
+    service.admission.release(request.state.reservation, is_done=False)  # each image makes its own reservation
     outcomes = image_outcomes(request, service, query, parts)
     if options.rendering.format == "coco":
         return BatchResponse(_coco(request, outcomes), form, service.budget, media_type=options.rendering.media_type)
@@ -101,13 +101,13 @@ class BatchResponse(StreamingResponse):
         self.content, self.form, self.budget = content, form, budget
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async def send_counted(message: Message) -> None:
+        async def send_and_count(message: Message) -> None:
             sending.sent_bytes += len(message.get("body", b""))
             await send(message)
 
         try:
             with self.budget.sending(asyncio.get_running_loop().time(), connection_abort()) as sending:
-                await super().__call__(scope, receive, send_counted)
+                await super().__call__(scope, receive, send_and_count)
         finally:
             await self.content.aclose()
             await self.form.close()
@@ -118,14 +118,14 @@ async def image_outcomes(request: Request, service: Service, query: SegmentQuery
 
     The request's log line gets the number of images, how many failed, and the sizes of the others.
     """
-    waiting = deque(enumerate(parts))
+    remaining_parts = deque(enumerate(parts))
     facts: dict[str, Any] = {"format": query.format or "json", "images": len(parts), "failed": 0, "sizes": ""}
     request.state.log = facts
     tasks: deque[asyncio.Task[Outcome]] = deque()
     try:
-        while waiting or tasks:
-            while waiting and len(tasks) < AHEAD:
-                tasks.append(asyncio.create_task(_outcome(request, service, query, *waiting.popleft())))
+        while remaining_parts or tasks:
+            while remaining_parts and len(tasks) < AHEAD:
+                tasks.append(asyncio.create_task(_outcome(request, service, query, *remaining_parts.popleft())))
             outcome = await tasks[0]  # stays in `tasks` meanwhile, so that its memory is freed if this is cancelled
             tasks.popleft()
             facts["failed"] += outcome.problem is not None
@@ -166,7 +166,7 @@ async def _outcome(request: Request, service: Service, query: SegmentQuery, inde
             except BaseException:
                 if body:
                     body.close()
-                service.admission.release(reservation, done=False)
+                service.admission.release(reservation, is_done=False)
                 raise
             try:
                 data = answer.body.read(answer.body.length)
@@ -175,16 +175,16 @@ async def _outcome(request: Request, service: Service, query: SegmentQuery, inde
             size = f"{answer.size[1]}x{answer.size[0]}"
             return Outcome(index, base_name(part), options.rendering.suffix, data, memory, size=size)
     except Problem as problem:
-        return _failed(service, index, part, memory, problem)
+        return _failure(service, index, part, memory, problem)
     except Exception as error:  # an unexpected error of one image must not end the others
         log.error("unexpected error", exc_info=error, extra={"fields": request.state.known | {"index": index}})
-        return _failed(service, index, part, memory, unexpected(error, service))
+        return _failure(service, index, part, memory, unexpected_problem(error, service))
     except BaseException:
         service.budget.end(memory)
         raise
 
 
-def _failed(service: Service, index: int, part: UploadFile, memory: MemoryUse, problem: Problem) -> Outcome:
+def _failure(service: Service, index: int, part: UploadFile, memory: MemoryUse, problem: Problem) -> Outcome:
     """The outcome of an image with a problem. Frees the image's memory, and counts the problem's reason."""
     service.budget.end(memory)
     if problem.reason:

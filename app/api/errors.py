@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, Response
 
-from app.api.expected import describe
+from app.api.accepted_values import describe
 from app.serving.errors import NotServing, QueueFull, TooManyTiles, TooMuchMemory, UnknownModel
 from app.serving.service import Service
 from app.telemetry import VALUE_LENGTH, Reason, printable
@@ -181,7 +181,7 @@ def to_problem(error: Exception) -> Problem:
     kind = next(FOREIGN[base] for base in type(error).__mro__ if base in FOREIGN)
     headers = {"Retry-After": str(getattr(error, "retry_after", 1))} if kind is Unavailable else {}
     if isinstance(error, SchedulerEnded):
-        return kind(str(error), headers, "failed" if error.failed else "draining")
+        return kind(str(error), headers, "failed" if error.is_failure else "draining")
     return kind(str(error), headers, REASONS.get(type(error)) or getattr(error, "reason", None))
 
 
@@ -242,7 +242,7 @@ def nothing_at(path: str, headers: dict[str, str] | None = None) -> NotFound:
     return NotFound(f"nothing at {printable(path, VALUE_LENGTH)}; the routes are listed at /docs", headers)
 
 
-def unexpected(error: Exception, service: Service) -> Problem:
+def unexpected_problem(error: Exception, service: Service) -> Problem:
     """The problem for an unexpected error: 500, or 503 if a thread could not be started, which also fails the service."""
     if isinstance(error, RuntimeError) and str(error) == NO_THREAD:
         return to_problem(service.thread_failure(error))

@@ -15,12 +15,12 @@ from app.api.errors import BadRequest, Unavailable
 from app.telemetry import excerpt
 
 FIELDS = ("file", "image")
-UNNAMED = "image"
+DEFAULT_NAME = "image"
 LONGEST_NAME = 255  # characters of a file's name, as on file systems; only the end of a longer name is used
 MAX_FILES = 100
 MAX_FIELDS, FIELD_BYTES = 40, 4096  # limits on form fields that are not files: parameters, and what is not read
 TEXT_BYTES = 1024  # bytes of an image field that are checked for being text
-SPOOLED = 1 << 16  # a batch's files of up to this many bytes are kept in memory, larger ones on disk
+SPOOL_BYTES = 1 << 16  # a batch's files of up to this many bytes are kept in memory, larger ones on disk
 NO_ROOM = {"Retry-After": "10", "Connection": "close"}
 log = logging.getLogger("segment")
 
@@ -38,7 +38,7 @@ async def parse_form(request: Request, body: AsyncGenerator[bytes, None], spool_
     async def checked_body() -> AsyncGenerator[bytes, None]:
         async for chunk in _from_first_boundary(body, parameters.get(b"boundary", b"")):
             yield chunk
-        if not parser.ended:
+        if not parser.has_ended:
             raise MultiPartException("it is cut off: its closing boundary is missing")
 
     parser = _WholeForm(headers, checked_body(), max_files=MAX_FILES, max_fields=MAX_FIELDS, max_part_size=FIELD_BYTES)
@@ -82,7 +82,7 @@ async def check_file(part: UploadFile) -> None:
 
 def base_name(part: UploadFile) -> str:
     """The file's name without folders (with `/` or `\\`), cut to its last 255 characters; `image` if it has none."""
-    return (part.filename or "").replace("\\", "/").rsplit("/", 1)[-1][-LONGEST_NAME:] or UNNAMED
+    return (part.filename or "").replace("\\", "/").rsplit("/", 1)[-1][-LONGEST_NAME:] or DEFAULT_NAME
 
 
 def _not_a_file(text: str) -> BadRequest:
@@ -109,12 +109,12 @@ async def _text(part: UploadFile) -> str:
 
 
 class _WholeForm(MultiPartParser):
-    """A parser that records in `ended` whether the form's closing boundary arrived; without it, the last part may be missing.
+    """A parser that records in `has_ended` whether the form's closing boundary came; without it, the last part may be missing.
 
     It treats a field for images as a file even if it has no file name, so that it is counted and spooled as a file.
     """
 
-    ended = False
+    has_ended = False
     _header: tuple[bytes, bytes] = b"", b""
 
     def on_header_field(self, data: bytes, start: int, end: int) -> None:
@@ -135,7 +135,7 @@ class _WholeForm(MultiPartParser):
         super().on_header_end()
 
     def on_end(self) -> None:
-        self.ended = True
+        self.has_ended = True
 
 
 async def _from_first_boundary(body: AsyncGenerator[bytes, None], boundary: bytes) -> AsyncGenerator[bytes, None]:
@@ -144,14 +144,14 @@ async def _from_first_boundary(body: AsyncGenerator[bytes, None], boundary: byte
     Keeps only the last bytes of the preamble in memory.
     """
     delimiter = re.compile(rb"\n(--%b(?:\r\n|--))" % re.escape(boundary))
-    tail, begun = b"\n", not boundary  # a line feed, because the body's start is the start of a line
+    tail, has_begun = b"\n", not boundary  # a line feed, because the body's start is the start of a line
     async for chunk in body:
-        if begun:
+        if has_begun:
             yield chunk
             continue
         tail += chunk
         if match := delimiter.search(tail):
-            begun = True
+            has_begun = True
             yield tail[match.start(1) :]
         else:
             tail = tail[-len(boundary) - 4 :]  # these bytes may begin a delimiter

@@ -30,7 +30,7 @@ def entity_tag(image_sha256: str, options: Options, runtime: Runtime) -> str:
 
 def check_precondition(headers: Headers, tag: str) -> None:
     """Raises `PreconditionFailed` if `If-None-Match` names this tag: the client has the answer already."""
-    tags = [part.strip().removeprefix("W/").strip('"') for part in joined(headers, "if-none-match").split(",")]
+    tags = [part.strip().removeprefix("W/").strip('"') for part in join_values(headers, "if-none-match").split(",")]
     if tag in tags:
         raise PreconditionFailed(f'the answer is still the one with the tag "{tag}"', {"ETag": weak(tag)})
 
@@ -40,14 +40,14 @@ def weak(tag: str) -> str:
     return f'W/"{tag}"'
 
 
-def joined(headers: Headers, name: str) -> str:
+def join_values(headers: Headers, name: str) -> str:
     """All values of a header that may be repeated, as one comma-separated list (RFC 9110, section 5.3)."""
     return ",".join(headers.getlist(name))
 
 
-def takes_gzip(accepted: str) -> bool:
+def takes_gzip(accept_encoding: str) -> bool:
     """Whether `Accept-Encoding` allows gzip: its weight, or else the weight of `*`, is above 0."""
-    weights = dict(_weights(accepted))
+    weights = dict(_weights(accept_encoding))
     return weights.get("gzip", weights.get("*", 0.0)) > 0
 
 

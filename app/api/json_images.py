@@ -48,7 +48,7 @@ async def image_in_json(body: bytes) -> tuple[bytes, Mapping[str, object]]:
         raise BadParameter(f"the JSON has an unknown name {name}; put it into parameters")
     if parameters is not None and not isinstance(parameters, dict):
         raise BadParameter(f"parameters: must be an object of names and values, got {excerpt(parameters)}")
-    return await _decoded(inputs), parameters or {}
+    return await _decode(inputs), parameters or {}
 
 
 def parse_object(body: bytes, example: Mapping[str, Any]) -> dict[str, Any]:
@@ -64,7 +64,7 @@ def parse_object(body: bytes, example: Mapping[str, Any]) -> dict[str, Any]:
     return document
 
 
-async def _decoded(text: str) -> bytes:
+async def _decode(text: str) -> bytes:
     """The bytes of base64 text, or of a data URL. Between pieces, the event loop serves other requests. Raises `BadRequest`."""
     pieces = []
     begin = prefix.end() if (prefix := DATA_URL.match(text)) else 0

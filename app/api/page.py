@@ -16,7 +16,7 @@ from starlette.responses import HTMLResponse, JSONResponse
 from starlette.staticfiles import StaticFiles
 
 from app.api.examples import with_keys
-from app.api.security import protected
+from app.api.security import check_key_if_protected
 
 STATIC = Path(__file__).parent.parent / "static"
 POLICY = "; ".join((
@@ -44,7 +44,7 @@ def page(request: Request) -> Response:
     return HTMLResponse(text, headers={"Content-Security-Policy": POLICY} | FRESH)
 
 
-@router.get("/openapi.json", dependencies=[Depends(protected)])
+@router.get("/openapi.json", dependencies=[Depends(check_key_if_protected)])
 def openapi(request: Request) -> Response:
     """The OpenAPI document."""
     service, root = request.app.state.service, _root(request)
@@ -54,7 +54,7 @@ def openapi(request: Request) -> Response:
     return JSONResponse(document | ({"servers": [{"url": root}]} if root else {}))
 
 
-@router.get("/docs", dependencies=[Depends(protected)])
+@router.get("/docs", dependencies=[Depends(check_key_if_protected)])
 def docs(request: Request) -> Response:
     """Swagger UI from the installed package, so that the browser loads nothing from other hosts."""
     root = _root(request)

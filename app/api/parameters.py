@@ -11,8 +11,8 @@ from fastapi import Depends, Query, Request
 from pydantic import ValidationError
 from starlette.datastructures import FormData, UploadFile
 
+from app.api.accepted_values import accepted_values, describe
 from app.api.errors import BadParameter
-from app.api.expected import describe, expected
 from app.api.schemas import SegmentQuery
 from app.telemetry import VALUE_LENGTH, excerpt, printable
 
@@ -43,7 +43,7 @@ def form_values(form: FormData) -> dict[str, object]:
     _check_names([name for name, _ in fields], "form field")
     for name, value in fields:
         if isinstance(value, UploadFile):
-            raise BadParameter(f"form field {name}: must be {expected(name)}, got a file")
+            raise BadParameter(f"form field {name}: must be {accepted_values(name)}, got a file")
     return dict(fields)
 
 
@@ -72,9 +72,9 @@ def _check_names(names: Iterable[str], source: str) -> None:
             raise BadParameter(f"{source} {name}: it comes {count} times; give it once")
 
 
-def _no_such(name: str, known: Sequence[str]) -> str:
+def _no_such(name: str, names: Sequence[str]) -> str:
     if name in UNAVAILABLE:
         return UNAVAILABLE[name]
-    nearest = difflib.get_close_matches(name[:VALUE_LENGTH].lower(), known, n=1)
+    nearest = difflib.get_close_matches(name[:VALUE_LENGTH].lower(), names, n=1)
     advice = f"did you mean {nearest[0]}?" if nearest else "leave it out"
     return f"there is no such parameter; {advice} (/docs lists them)"

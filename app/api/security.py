@@ -31,7 +31,7 @@ class ProblemCORSMiddleware(CORSMiddleware):
         return JSONResponse(document(BadRequest, detail, request_headers["x-request-id"]), 400, headers, MEDIA_TYPE)
 
 
-async def protected(request: Request) -> None:
+async def check_key_if_protected(request: Request) -> None:
     """A dependency of routes that need a key only if `protect_all` is set. Raises `Unauthorized`."""
     service = request.app.state.service
     if service.settings.protect_all:

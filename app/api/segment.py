@@ -14,7 +14,7 @@ from app.api.headers import (
     check_precondition,
     entity_tag,
     format_from_accept,
-    joined,
+    join_values,
     picture_format_from_accept,
     takes_gzip,
     weak,
@@ -71,10 +71,10 @@ async def segment_image(request: Request, service: Ready, query: Parameters) -> 
     The mask has exactly the size of the upright image. The file format is detected from the bytes. Form fields that are named
     like parameters, and `parameters` of the JSON, work as in the query.
     """
-    accept = joined(request.headers, "accept")
+    accept = join_values(request.headers, "accept")
     reservation: Reservation = request.state.reservation
     upload = await read_image(request, upload_limits(request, service, service.settings.max_upload_mb))
-    gzip, tag = takes_gzip(joined(request.headers, "accept-encoding")), ""
+    gzip, tag = takes_gzip(join_values(request.headers, "accept-encoding")), ""
 
     def check(model: Model, plan: WorkerPlan) -> None:
         nonlocal tag
@@ -145,11 +145,11 @@ def image_limits(service: Service) -> Limits:
 
 async def answer_job(request: Request, service: Service, job: Job) -> Answer:
     """Returns the job's answer. Raises the errors of `Service.segment`, among them `Cancelled` if the client disconnects."""
-    gone = asyncio.create_task(_disconnected(request))
+    disconnect = asyncio.create_task(_wait_for_disconnect(request))
     try:
-        return await service.segment(job, service.deadline(), gone)
+        return await service.segment(job, service.deadline(), disconnect)
     finally:
-        gone.cancel()
+        disconnect.cancel()
 
 
 def make_options(service: Service, query: SegmentQuery, format: Format, name: str) -> Options:
@@ -178,6 +178,6 @@ def make_options(service: Service, query: SegmentQuery, format: Format, name: st
     )  # fmt: skip
 
 
-async def _disconnected(request: Request) -> None:
+async def _wait_for_disconnect(request: Request) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass

@@ -14,7 +14,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from app.api.errors import BadParameter, Unauthorized, Unavailable, mapped_errors
 from app.api.examples import problem_responses
 from app.api.schemas import Health, Info, LabelEntry, ModelEntry, ModelName, State
-from app.api.security import protected
+from app.api.security import check_key_if_protected
 from app.serving.service import Service
 from imaging.palette import display_palette
 from model.command_line import package_version
@@ -25,7 +25,7 @@ router = APIRouter()
 UNAVAILABLE = problem_responses([Unavailable])
 LISTING = problem_responses([Unauthorized, Unavailable])
 PICKING = problem_responses([Unauthorized, BadParameter, Unavailable])
-PROTECTED = [Depends(protected)]
+KEY_CHECK = [Depends(check_key_if_protected)]
 Model = Annotated[str | None, Query(description="a model of `/models` (default: the first)")]
 
 
@@ -52,11 +52,11 @@ async def health(request: Request, response: Response) -> Health:
         device=_device(service),
         queued_tiles=service.queued_tiles,
         requests_in_flight=service.in_flight,
-        uptime_s=round(time.monotonic() - service.started, 1),
+        uptime_s=round(time.monotonic() - service.start_time, 1),
     )
 
 
-@router.get("/models", summary="The models that are served", responses=LISTING, dependencies=PROTECTED)
+@router.get("/models", summary="The models that are served", responses=LISTING, dependencies=KEY_CHECK)
 def models(request: Request) -> list[ModelEntry]:
     """The names are values of the parameter `model`; the first model is the default."""
     _segmenter(request)
@@ -66,13 +66,13 @@ def models(request: Request) -> list[ModelEntry]:
     ]
 
 
-@router.get("/classes", summary="The classes of the model", responses=PICKING, dependencies=PROTECTED)
+@router.get("/classes", summary="The classes of the model", responses=PICKING, dependencies=KEY_CHECK)
 def classes(request: Request, model: Model = None) -> list[LabelEntry]:
     """The ids are the pixel values of masks."""
     return _labels(_segmenter(request, model))
 
 
-@router.get("/info", summary="The model, its scores and the limits", responses=PICKING, dependencies=PROTECTED)
+@router.get("/info", summary="The model, its scores and the limits", responses=PICKING, dependencies=KEY_CHECK)
 def info(request: Request, model: Model = None) -> Info:
     """Model, training data, licence, scores, preprocessing, device, limits and versions."""
     service, segmenter = _service(request), _segmenter(request, model)
@@ -101,7 +101,7 @@ def info(request: Request, model: Model = None) -> Info:
     summary="Prometheus metrics",
     response_class=Response,
     responses=problem_responses([Unauthorized]),
-    dependencies=PROTECTED,
+    dependencies=KEY_CHECK,
 )
 def metrics(request: Request) -> Response:
     return Response(_service(request).metrics.text(), media_type=CONTENT_TYPE_LATEST)

@@ -15,7 +15,7 @@ from fastapi import Request
 from starlette.datastructures import FormData, UploadFile
 
 from app.api.errors import BadRequest, EmptyBody, TooLarge, Unavailable, UploadTooSlow
-from app.api.forms import MAX_FILES, NO_ROOM, SPOOLED, UNNAMED, base_name, check_file, images, parse_form
+from app.api.forms import DEFAULT_NAME, MAX_FILES, NO_ROOM, SPOOL_BYTES, base_name, check_file, images, parse_form
 from app.api.json_images import COPIES, image_in_json, looks_like_json
 from app.api.parameters import form_values
 from app.connections import request_bytes
@@ -39,7 +39,7 @@ class Upload:
     """
 
     body: Body
-    name: str = UNNAMED
+    name: str = DEFAULT_NAME
     values: Mapping[str, object] = field(default_factory=dict)
     source: str = "form field"
 
@@ -69,7 +69,7 @@ async def read_image(request: Request, limits: UploadLimits) -> Upload:
         return Upload(_body(await read_body(request, limits, IMAGE_COPIES), "the body", IMAGE_ADVICE))
     _check_content_length(request, limits.bytes)
     async with _upload_timeout(limits.seconds) as deadline:
-        body = _receive(request, limits, deadline, lambda received: IMAGE_COPIES * received)
+        body = _receive(request, limits, deadline, lambda count: IMAGE_COPIES * count)
         form = await parse_form(request, body, limits.bytes)
         try:
             values, parts = form_values(form), images(form)
@@ -94,11 +94,11 @@ async def read_body(request: Request, limits: UploadLimits, copies: int) -> byte
     """Reads the whole body, which counts `copies` times for the memory. Raises `TooLarge`, `UploadTooSlow` or `BadRequest`."""
     _check_content_length(request, limits.bytes)
     async with _upload_timeout(limits.seconds) as deadline:
-        return b"".join([chunk async for chunk in _receive(request, limits, deadline, lambda received: copies * received)])
+        return b"".join([chunk async for chunk in _receive(request, limits, deadline, lambda count: copies * count)])
 
 
 async def read_form(request: Request, limits: UploadLimits) -> FormData:
-    """Reads a form, which the caller closes; its files of more than `SPOOLED` bytes are on disk until then.
+    """Reads a form, which the caller closes; its files of more than `SPOOL_BYTES` bytes are on disk until then.
 
     Raises the errors of `read_image`, and `Unavailable` if there is no room on disk.
     """
@@ -106,14 +106,14 @@ async def read_form(request: Request, limits: UploadLimits) -> FormData:
         raise BadRequest("several images must come as multipart/form-data, each as a field `file`")
     _check_content_length(request, limits.bytes)
     async with _upload_timeout(limits.seconds) as deadline:
-        body = _receive(request, limits, deadline, lambda received: min(received, MAX_FILES * SPOOLED))
-        return await parse_form(request, body, SPOOLED)
+        body = _receive(request, limits, deadline, lambda count: min(count, MAX_FILES * SPOOL_BYTES))
+        return await parse_form(request, body, SPOOL_BYTES)
 
 
 async def spooled_body(part: UploadFile) -> Body:
     """The body of a batch's file. If the file is on disk, the worker reads it from there. Raises as `read_image`."""
     length = part.size or 0
-    if length <= SPOOLED:
+    if length <= SPOOL_BYTES:
         return await _file_body(part)
     await check_file(part)
     return Body(b"", os.dup(part.file.fileno()), length)
@@ -151,17 +151,17 @@ async def _receive(
     After each chunk, the deadline is when the average rate would fall below `LEAST_RATE`, and never later than the first one.
     memory_bytes: returns the memory that is used once this many bytes have arrived.
     """
-    loop, received = asyncio.get_running_loop(), 0
-    latest, started = deadline.when() or inf, loop.time()
-    deadline.reschedule(min(latest, started + SLOW_S))
-    check_chunks = _chunk_check() if "transfer-encoding" in request.headers else lambda received: None
+    loop, count = asyncio.get_running_loop(), 0
+    latest, start = deadline.when() or inf, loop.time()
+    deadline.reschedule(min(latest, start + SLOW_S))
+    check_chunks = _chunk_check() if "transfer-encoding" in request.headers else lambda count: None
     async for chunk in request.stream():
-        received += len(chunk)
-        check_chunks(received)
-        if received > limits.bytes:
+        count += len(chunk)
+        check_chunks(count)
+        if count > limits.bytes:
             raise _too_large(limits.bytes)
-        limits.hold(memory_bytes(received))
-        deadline.reschedule(min(latest, started + SLOW_S + received / LEAST_RATE))
+        limits.hold(memory_bytes(count))
+        deadline.reschedule(min(latest, start + SLOW_S + count / LEAST_RATE))
         yield chunk
 
 
@@ -172,15 +172,15 @@ def _chunk_check() -> Callable[[int], None]:
     """
     latest_body = latest_frames = 0
 
-    def check(received: int) -> None:
+    def check(count: int) -> None:
         nonlocal latest_body, latest_frames
-        frames = (request_bytes() or 0) - received
+        frames = (request_bytes() or 0) - count
         if frames - latest_frames < CHUNKS * FRAME_BYTES:
             return
-        if (received - latest_body) * FRAME_BYTES < (frames - latest_frames) * CHUNK_BYTES:
+        if (count - latest_body) * FRAME_BYTES < (frames - latest_frames) * CHUNK_BYTES:
             message = f"{CHUNKS} chunks of the body average less than {CHUNK_BYTES} bytes; send larger ones, or Content-Length"
             raise BadRequest(message, {"Connection": "close"})
-        latest_body, latest_frames = received, frames
+        latest_body, latest_frames = count, frames
 
     return check
 

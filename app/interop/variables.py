@@ -44,12 +44,12 @@ def implied_settings(variables: Mapping[str, str], state: Mapping[str, object]) 
 
 
 def _platform(variables: Mapping[str, str]) -> Platform:
-    return next((name for name, known in PLATFORMS.items() if any(map(variables.get, known.present))), "none")
+    return next((name for name, platform in PLATFORMS.items() if any(map(variables.get, platform.present))), "none")
 
 
 def _port(variables: Mapping[str, str], platform: str) -> dict[str, int]:
     """The setting `port`, if a variable or the platform has one."""
-    own = next((known.port for name, known in PLATFORMS.items() if name == platform), "")
+    own = next((names.port for name, names in PLATFORMS.items() if name == platform), "")
     for name in (own, "PORT"):
         value = variables.get(name) or (SAGEMAKER_PORT if platform == "sagemaker" else "")
         if value and not (value.isascii() and value.isdecimal() and len(value) <= 5 and 0 < int(value) <= LARGEST_PORT):

@@ -21,7 +21,7 @@ from starlette.datastructures import FormData, UploadFile
 from app.api.batch import Outcomes, image_outcomes
 from app.api.errors import SEGMENT_PROBLEMS, BadRequest, Problem, TooLarge, Unavailable
 from app.api.examples import segment_responses, upload_body
-from app.api.forms import FIELDS, MAX_FILES, NO_ROOM, SPOOLED, UNNAMED, images
+from app.api.forms import DEFAULT_NAME, FIELDS, MAX_FILES, NO_ROOM, SPOOL_BYTES, images
 from app.api.json_images import COPIES, parse_object
 from app.api.parameters import Parameters, with_values
 from app.api.schemas import ClassMask, CocoAnswer, SegmentAnswer
@@ -69,13 +69,13 @@ async def predict(request: Request, service: Ready, query: Parameters) -> Respon
     document = _parse(await read_body(request, limits, COPIES))
     if (values := document.get("parameters")) is not None:
         query = with_values(query, values, "parameters")
-    options = make_options(service, query, query.format or "json", UNNAMED)  # raises before any image is worked on
+    options = make_options(service, query, query.format or "json", DEFAULT_NAME)  # raises before any image is worked on
     photos = [_image(index, instance) for index, instance in enumerate(document.pop("instances"))]
     del document  # an attacker decides what else it holds
     form, form_bytes = await _form(photos), sum(map(len, photos))
     del photos
     limits.hold(form_bytes)
-    service.admission.release(request.state.reservation, done=False)  # each image makes its own reservation
+    service.admission.release(request.state.reservation, is_done=False)  # each image makes its own reservation
     try:
         outcomes = image_outcomes(request, service, query, images(form))
         body = await _predictions(outcomes, options.rendering.is_json, lambda size: limits.hold(form_bytes + size))
@@ -159,8 +159,8 @@ def _image(index: int, instance: object) -> bytes:
 
 async def _form(contents: Sequence[bytes]) -> FormData:
     """A form with an image file for each of the contents, as `/segment/batch` gets it. The caller closes it."""
-    files = [SpooledTemporaryFile(SPOOLED) for _ in contents]  # noqa: SIM115
-    parts = [UploadFile(file, size=0, filename=UNNAMED) for file in files]  # type: ignore[arg-type]
+    files = [SpooledTemporaryFile(SPOOL_BYTES) for _ in contents]  # noqa: SIM115
+    parts = [UploadFile(file, size=0, filename=DEFAULT_NAME) for file in files]  # type: ignore[arg-type]
     form = FormData([(FIELDS[0], part) for part in parts])
     try:
         for part, content in zip(parts, contents, strict=True):

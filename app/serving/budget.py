@@ -73,7 +73,7 @@ class Budget:
         self._bodies = self._work = self._answers = self._large = 0
 
     @property
-    def used(self) -> int:
+    def used_bytes(self) -> int:
         """Bytes that requests use now, without those set aside for planning."""
         return self._bodies + self._work + self._answers
 

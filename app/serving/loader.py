@@ -26,7 +26,7 @@ class Loader:
         self.api_keys = settings.read_api_keys()
         self.warning = unused_gpu() if settings.devices == ("auto",) else None
         self._settings, self._registry, self._fail = settings, registry, fail
-        self._stopped = False
+        self._is_stopped = False
         self._lock = threading.Lock()
         self._thread = threading.Thread(target=self._load, name="loader", daemon=True)
 
@@ -43,7 +43,7 @@ class Loader:
 
     def stop(self) -> None:
         """Does not wait for a load in progress: once it is done, its models are stopped."""
-        self._stopped = True
+        self._is_stopped = True
 
     @property
     def problem(self) -> str | None:
@@ -69,15 +69,15 @@ class Loader:
 
     def _read_weights(self, message: str) -> str | None:
         """Loads the models, and logs `message` with each model's facts. Returns the problem, or None."""
-        started = time.perf_counter()
+        start = time.perf_counter()
         with self._lock:
             try:
                 self._registry.load()
-                if self._stopped:
+                if self._is_stopped:
                     self._registry.stop()
             except (ValueError, RuntimeError, OSError, ImportError, MemoryError) as error:
                 return str(error) or type(error).__name__
-        seconds = round(time.perf_counter() - started, 2)
+        seconds = round(time.perf_counter() - start, 2)
         if self.warning:
             log.warning(self.warning)
         for name, model in self._registry.models.items():

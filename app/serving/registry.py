@@ -42,17 +42,17 @@ class Model:
 class Registry:
     """Models by name; the first is the default. Empty until `load`.
 
-    Any thread may call it. `_lock` guards `models` and the counts of users; `_unused` is notified at each release.
+    Any thread may call it. `_lock` guards `models` and the counts of users; `_user_change` is notified at each release.
     """
 
     def __init__(self, settings: Settings, on_batch: Callable[[int, float], None], on_failure: Callable[[str], None]) -> None:
         self.models: dict[str, Model] = {}
-        self._replaced: list[Model] = []
+        self._former_models: list[Model] = []
         self._settings = settings
         self._on_batch = on_batch
         self._on_failure = on_failure
         self._lock = threading.Lock()
-        self._unused = threading.Condition(self._lock)
+        self._user_change = threading.Condition(self._lock)
 
     def load(self) -> None:
         """Loads every weights file and serves these models from now on.
@@ -62,8 +62,8 @@ class Registry:
         """
         fresh: dict[str, Model] = {}
         try:
-            for name, expected in zip_longest(self._settings.weights_names, self._settings.weights_sha256):
-                model = self._load(name, expected)
+            for name, digests in zip_longest(self._settings.weights_names, self._settings.weights_sha256):
+                model = self._load(name, digests)
                 if model.name in fresh:
                     model.scheduler.stop()
                     raise ValueError(f"two weights files are named {model.name}; model names must be unique")
@@ -73,12 +73,12 @@ class Registry:
                 model.scheduler.stop()
             raise
         with self._lock:
-            self._replaced = former = list(self.models.values())
+            self._former_models = former = list(self.models.values())
             self.models = fresh
-            self._unused.wait_for(lambda: not any(model.users for model in former))
+            self._user_change.wait_for(lambda: not any(model.users for model in former))
         for model in former:
             model.scheduler.stop()
-        self._replaced = []
+        self._former_models = []
 
     def acquire(self, name: str | None = None) -> Model:
         """Returns the model of this name, or the default, and keeps it running until `release`.
@@ -93,7 +93,7 @@ class Registry:
     def release(self, model: Model) -> None:
         with self._lock:
             model.users -= 1
-            self._unused.notify_all()
+            self._user_change.notify_all()
 
     def get(self, name: str | None = None) -> Model:
         """Returns the model as `acquire` does, but a reload may stop it at any time. For reading its facts."""
@@ -108,13 +108,13 @@ class Registry:
     def schedulers(self) -> list[Scheduler]:
         """The schedulers of the models in service, and of replaced models whose requests have not ended yet."""
         with self._lock:
-            return [model.scheduler for model in (*self.models.values(), *self._replaced)]
+            return [model.scheduler for model in (*self.models.values(), *self._former_models)]
 
     def stop(self) -> None:
         for model in self.models.values():
             model.scheduler.stop()
 
-    def _load(self, name: str, expected: str | None) -> Model:
+    def _load(self, name: str, digests: str | None) -> Model:
         settings = self._settings
         files = find_files(name)
         runtimes = [
@@ -122,9 +122,9 @@ class Registry:
         ]
         for runtime in runtimes:
             sha256 = runtime.file_sha256
-            if expected and sha256 not in expected.split("/"):
+            if digests and sha256 not in digests.split("/"):
                 message = f"the file that was loaded for the weights {name} has the sha256 {sha256}"
-                raise ValueError(f"{message}, and SEGMENT_WEIGHTS_SHA256 expects {expected}")
+                raise ValueError(f"{message}, and SEGMENT_WEIGHTS_SHA256 expects {digests}")
         segmenters = [Segmenter(runtime, Limits(settings.max_megapixels)) for runtime in runtimes]
         for segmenter in segmenters:
             segmenter.warm_up(settings.tile_size)

@@ -30,7 +30,7 @@ log = logging.getLogger("segment")
 LARGE_MEGAPIXELS = 4.0  # larger images count as large: few run at once, so that they never keep small ones waiting
 DRAINING = "draining: the service is stopping"
 LATE = "no answer within {:g} s; send a smaller image, or try again when the service is less busy"
-GONE = "the client went away"
+CLIENT_GONE = "the client went away"
 STAGES = ("decode", "queue", "inference", "encode")
 
 
@@ -60,14 +60,14 @@ class Job:
     """A request's image, the name of its model (None for the default), and its reservation.
 
     `check` is called with the model and the image's plan. If it raises, the work ends with its error.
-    `done` is set when the answer is ready.
+    `is_done` is set when the answer is ready.
     """
 
     image: Image
     model: str | None
     reservation: Reservation
     check: Callable[[Model, WorkerPlan], None] = lambda *_: None
-    done: bool = False
+    is_done: bool = False
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ class Service:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.started = time.monotonic()
+        self.start_time = time.monotonic()
         self.failure: str | None = None
         self.on_failure: Callable[[], None] = lambda: None
         self.ending = False
@@ -145,24 +145,26 @@ class Service:
         """
         return self.admission.reserve(self.deadline())
 
-    async def segment(self, job: Job, deadline: float, gone: asyncio.Future[None] | None = None) -> Answer:
-        """Segments the job's image. `gone` is done once the client has disconnected.
+    async def segment(self, job: Job, deadline: float, disconnect: asyncio.Future[None] | None = None) -> Answer:
+        """Segments the job's image. `disconnect` is done once the client has disconnected.
 
-        The work ends at once when `gone` is done (`Cancelled`), when the deadline passes (`DeadlinePassed`), or when this call
-        is cancelled. In every case it closes the image's body and releases the reservation; the memory of the answer stays
+        The work ends at once when `disconnect` is done (`Cancelled`), when the deadline passes (`DeadlinePassed`), or when this
+        call is cancelled. In every case it closes the image's body and releases the reservation; the memory of the answer stays
         counted until the caller ends it.
 
         Raises `UnknownModel`, `NotServing`, `TooManyTiles`, `TooMuchMemory`, `QueueFull`, `InferenceError`s, the errors of a
         `Worker`, and those of the job's `check`.
         """
         work = asyncio.create_task(self._answer(job, deadline))
-        futures: set[asyncio.Future[Any]] = {work, gone} if gone else {work}
+        futures: set[asyncio.Future[Any]] = {work, disconnect} if disconnect else {work}
         success = False
         try:
             seconds = max(0.0, deadline - time.monotonic())
             await asyncio.wait(futures, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
             if not work.done():
-                raise Cancelled(GONE) if gone and gone.done() else DeadlinePassed(LATE.format(self.settings.request_timeout_s))
+                if disconnect and disconnect.done():
+                    raise Cancelled(CLIENT_GONE)
+                raise DeadlinePassed(LATE.format(self.settings.request_timeout_s))
             answer, success = work.result(), True
         except DeviceOutOfMemory as error:
             raise QueueFull(f"{error}; try again later", reason="device_memory") from error
@@ -178,7 +180,7 @@ class Service:
                     work.result().body.close()
                 self.budget.end(job.reservation.memory)
             job.image.body.close()
-            self.admission.release(job.reservation, done=job.done)
+            self.admission.release(job.reservation, is_done=job.is_done)
             # a raised error refers to this frame; referring back to it from here would be a cycle that keeps memory in use
             del work, futures
         self.metrics.count_segmentation(answer.model, answer.seconds, answer.class_pixels, answer.mean_confidence)
@@ -203,51 +205,51 @@ class Service:
         async with self.workers.claim(deadline) as worker:
             plan = await self._plan(worker, job, network)
             large = plan.megapixels > LARGE_MEGAPIXELS
-            needed = plan.bytes + image.body.length
+            needed_bytes = plan.bytes + image.body.length
             try:
                 job.check(network.model, plan)
-                self.budget.check(needed)
+                self.budget.check(needed_bytes)
                 self.admission.admit(job.reservation, plan.tile_count, deadline)
-                started = self.budget.start_now(memory, needed, large=large)
+                has_started = self.budget.start_now(memory, needed_bytes, large=large)
             except Exception:
                 worker.drop()
                 raise
-            admitted = time.monotonic()
-            if started:
-                return await self._work(worker, job, network, plan, admitted)
+            admission_time = time.monotonic()
+            if has_started:
+                return await self._work(worker, job, network, plan, admission_time)
             worker.drop()
         self.budget.hold_body(memory, image.body.length)
-        await self.budget.start(memory, needed, large=large)
+        await self.budget.start(memory, needed_bytes, large=large)
         async with self.workers.claim(deadline) as worker:
-            return await self._work(worker, job, network, await self._plan(worker, job, network), admitted)
+            return await self._work(worker, job, network, await self._plan(worker, job, network), admission_time)
 
     async def _plan(self, worker: Worker, job: Job, network: _Network) -> WorkerPlan:
         async with self._planning:
             return await worker.plan(job.image, network.model.description, network.model.scheduler.ahead)
 
-    async def _work(self, worker: Worker, job: Job, network: _Network, plan: WorkerPlan, admitted: float) -> Answer:
+    async def _work(self, worker: Worker, job: Job, network: _Network, plan: WorkerPlan, admission_time: float) -> Answer:
         memory, queue = job.reservation.memory, network.queue
         # the worker has its own copy
         job.image.body.close()
         self.budget.hold_body(memory, 0)
         began = time.monotonic()
 
-        def tile_done(future: asyncio.Future[Logits]) -> None:
+        def count_tile(future: asyncio.Future[Logits]) -> None:
             if not future.cancelled() and not future.exception():
-                self.admission.tile_done(job.reservation)
+                self.admission.count_tile(job.reservation)
 
         def submit(tile: Tile) -> asyncio.Future[Logits]:
             future = asyncio.wrap_future(network.model.scheduler.submit(queue, tile))
-            future.add_done_callback(tile_done)
+            future.add_done_callback(count_tile)
             return future
 
         answer = await worker.work(plan.bytes, submit)
         self.budget.hold_answer(memory, answer.body.length)
         seconds = answer.seconds | {
-            "queue": began - admitted + queue.queue_seconds,
+            "queue": began - admission_time + queue.queue_seconds,
             "inference": answer.seconds["inference"] - queue.queue_seconds,
         }
-        job.done = True
+        job.is_done = True
         names = network.model.segmenter.manifest.labels.names
         return Answer(
             body=answer.body,
@@ -270,7 +272,7 @@ class Service:
 
     @property
     def queued_tiles(self) -> int:
-        return self.admission.queued
+        return self.admission.queued_tiles
 
     @property
     def not_live(self) -> str | None:
@@ -279,7 +281,7 @@ class Service:
             return self.failure
         if not self.registry.models:
             return self.loader.problem
-        return next(filter(None, (model.scheduler.broken for model in self.registry.models.values())), None)
+        return next(filter(None, (model.scheduler.problem for model in self.registry.models.values())), None)
 
     @property
     def _has_worker(self) -> bool:
@@ -321,7 +323,7 @@ class Service:
             request_timeout_s=self.settings.request_timeout_s,
             memory_limit=available_memory(),
             memory_budget=self.budget.limit,
-            memory_used=self.budget.used,
+            used_memory=self.budget.used_bytes,
             memory_resident=resident_memory(),
             worker_seconds=child_seconds(),
             models=[asdict(runtime.identity) | {"device": runtime.device} for runtime in runtimes],

@@ -45,7 +45,7 @@ class Watchdog:
         # for each thread of a scheduler: the number of its current call, and how many checks in a row it has been the same
         self._calls: dict[Scheduler, list[tuple[int | None, int]]] = {}
         self._ping = threading.Event()  # set here, cleared on the event loop
-        self._unanswered = 0  # checks for which the event loop has not cleared the ping
+        self._missed_checks = 0  # checks for which the event loop has not cleared the ping
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
 
@@ -66,7 +66,7 @@ class Watchdog:
         return self._check_loop()
 
     def _check_scheduler(self, scheduler: Scheduler) -> str | None:
-        if reason := scheduler.broken:
+        if reason := scheduler.problem:
             return reason
         numbers = scheduler.calls()
         previous = self._calls[scheduler] or [(None, 0)] * len(numbers)
@@ -81,13 +81,13 @@ class Watchdog:
         if self.later is None:
             return None
         if self._ping.is_set():
-            self._unanswered += 1
+            self._missed_checks += 1
         else:
-            self._unanswered = 0
+            self._missed_checks = 0
             self._ping.set()
             with suppress(RuntimeError):  # the event loop is closed: the process is ending
                 self.later(self._ping.clear)
-        return f"the event loop has {self._stall}" if self._is_stall(self._unanswered) else None
+        return f"the event loop has {self._stall}" if self._is_stall(self._missed_checks) else None
 
     def _is_stall(self, checks: int) -> bool:
         return checks * self._interval >= self.stall_s

@@ -95,6 +95,6 @@ def _seconds(command: str, folder: Path, words: Sequence[str]) -> float:
     out = folder.with_name("out")
     shutil.rmtree(out, ignore_errors=True)
     code = f"import sys; from cli.start import {command}; sys.exit({command}())"
-    started = time.perf_counter()
+    start = time.perf_counter()
     subprocess.run([sys.executable, "-c", code, str(folder), "-o", str(out), *words], check=True, timeout=LONGEST_S)
-    return time.perf_counter() - started
+    return time.perf_counter() - start

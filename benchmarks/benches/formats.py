@@ -15,7 +15,7 @@ from benchmarks.harness.results import Ratio, Row, Section
 from benchmarks.harness.serving import checkout_commit, image_variables, service
 
 SIZES = {"1 megapixel": (1152, 864), "12 megapixels": (4000, 3000), "48 megapixels": (8000, 6000)}
-COMPARED = "12 megapixels"
+COMPARED_SIZE = "12 megapixels"
 QUERIES = {
     "png": "format=png",
     "grey": "format=grey",
@@ -55,7 +55,7 @@ def run(*, quick: bool, former: Path | None) -> Section:
     seconds: dict[tuple[str, str], list[float]] = {}
     kilobytes: dict[str, float] = {}
     sizes = {"1 megapixel": SIZES["1 megapixel"]} if quick else SIZES
-    compared = list(sizes)[-1] if quick else COMPARED
+    compared_size = list(sizes)[-1] if quick else COMPARED_SIZE
     with ExitStack() as stack:
         url = stack.enter_context(service()).url
         former_url = ""
@@ -66,19 +66,21 @@ def run(*, quick: bool, former: Path | None) -> Section:
             images = [photo(name, sizes[size]) for name in (PHOTOS[:1] if quick else PHOTOS)]
             for turn in range(2 if quick else 4):
                 for image in images:
-                    for key, elapsed, length in _turn(client, url, former_url if size == compared else "", size, image):
+                    for key, duration, length in _turn(client, url, former_url if size == compared_size else "", size, image):
                         if turn:  # the first turn warms up
-                            seconds.setdefault(key, []).append(elapsed)
-                        if image is images[0] and key[0] == compared:
+                            seconds.setdefault(key, []).append(duration)
+                        if image is images[0] and key[0] == compared_size:
                             kilobytes[key[1]] = length / 1e3
     medians = {key: statistics.median(values) for key, values in seconds.items()}
     rows = [Row.of(f"{size}, {form}", [1000 * value for value in values], "ms") for (size, form), values in seconds.items()]
-    rows += [Row.of(f"{compared}, size of {form}", [value], "kB") for form, value in kilobytes.items() if "former" not in form]
+    rows += [
+        Row.of(f"{compared_size}, size of {form}", [value], "kB") for form, value in kilobytes.items() if "former" not in form
+    ]
     ratios = [Ratio(f"{size}, {form} / png", medians[size, form] / medians[size, "png"]) for size in sizes for form in QUERIES]
     if former:
         for form, (query, aim) in FORMER.items():
-            speedup = medians[compared, f"former {query}"] / medians[compared, form]
-            ratios.append(Ratio(f"{compared}, former {query} / {form}", speedup, at_least=None if quick else aim))
+            speedup = medians[compared_size, f"former {query}"] / medians[compared_size, form]
+            ratios.append(Ratio(f"{compared_size}, former {query} / {form}", speedup, at_least=None if quick else aim))
     former_text = FORMER_TEXT.format(commit=checkout_commit(former)) if former else ""
     return Section("Formats", TEXT.format(sizes=", ".join(sizes), former=former_text), rows, ratios)
 
@@ -89,12 +91,12 @@ def _turn(client: httpx.Client, url: str, former: str, size: str, image: bytes) 
     former: the URL of the former service, or an empty string to leave it out.
     """
     for form, query in QUERIES.items():
-        yield (size, form), *_timed(client, f"{url}/segment?{query}", image)
+        yield (size, form), *_post(client, f"{url}/segment?{query}", image)
     for query in dict.fromkeys(query for query, _ in FORMER.values()) if former else ():
-        yield (size, f"former {query}"), *_timed(client, f"{former}/segment?{query}", image)
+        yield (size, f"former {query}"), *_post(client, f"{former}/segment?{query}", image)
 
 
-def _timed(client: httpx.Client, url: str, image: bytes) -> tuple[float, int]:
-    started = time.perf_counter()
+def _post(client: httpx.Client, url: str, image: bytes) -> tuple[float, int]:
+    start = time.perf_counter()
     answer = client.post(url, content=image).raise_for_status()
-    return time.perf_counter() - started, len(answer.content)
+    return time.perf_counter() - start, len(answer.content)

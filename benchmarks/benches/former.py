@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 
 from benchmarks.harness.images import ONE_MEGAPIXEL, PHOTOS, photo, photos
-from benchmarks.harness.load import Sample, load, percentile, repeated
+from benchmarks.harness.load import Sample, load, percentile, repeat
 from benchmarks.harness.results import Ratio, Row, Section
 from benchmarks.harness.serving import ROOT, PeakMemory, Server, checkout_commit, image_variables, service
 
@@ -69,33 +69,33 @@ def _turn(checkout: Path, photographs: list[bytes], large: bytes, narrow: Path, 
 
     large: a JPEG of 100 megapixels. narrow: the weights file of the cheap network. seconds: duration of each load.
     """
-    started = time.perf_counter()
+    start = time.perf_counter()
     with service(checkout=checkout, environment=image_variables(checkout)) as server:
-        figures = {"start to ready": time.perf_counter() - started, "idle memory": server.memory_mb()}
-        images = _answered(server, photographs)
+        figures = {"start to ready": time.perf_counter() - start, "idle memory": server.memory_mb()}
+        images = _with_answers(server, photographs)
         load(server.url, images, connections=CLIENTS, seconds=min(2.0, seconds))
         with PeakMemory(server) as memory:
             before = server.main_thread_seconds()
-            answers = load(server.url, images, connections=CLIENTS, seconds=seconds).checked()
+            answers = load(server.url, images, connections=CLIENTS, seconds=seconds).check()
             figures["CPU of the event loop"] = 1000 * (server.main_thread_seconds() - before) / answers.good
         figures |= {"images a second": answers.rate, "memory, at most": memory.most_mb}
         figures["a lone request"] = statistics.median(load(server.url, images, connections=1, seconds=seconds).milliseconds())
     with service(checkout=checkout, environment=image_variables(checkout)) as server:
-        images = _answered(server, photographs)
-        alone = load(server.url, images, connections=1, seconds=seconds, pause_ms=SMALL_PAUSE_MS).checked()
-        with PeakMemory(server) as memory, repeated(lambda: _post(server.url, large)):
-            beside = load(server.url, images, connections=1, seconds=seconds, pause_ms=SMALL_PAUSE_MS).checked()
+        images = _with_answers(server, photographs)
+        alone = load(server.url, images, connections=1, seconds=seconds, pause_ms=SMALL_PAUSE_MS).check()
+        with PeakMemory(server) as memory, repeat(lambda: _post(server.url, large)):
+            beside = load(server.url, images, connections=1, seconds=seconds, pause_ms=SMALL_PAUSE_MS).check()
         figures |= {"100 megapixels add": memory.risen_mb, "p99 of small ones alone": percentile(alone.milliseconds(), 99)}
         figures["p99 of small ones beside them"] = percentile(beside.milliseconds(), 99)
     with service(checkout=checkout, environment=image_variables(checkout), weights=narrow, device="cpu") as server:
-        images = _answered(server, photographs)
+        images = _with_answers(server, photographs)
         load(server.url, images, connections=CLIENTS, seconds=min(2.0, seconds))
-        answers = load(server.url, images, connections=CLIENTS, seconds=seconds).checked()
+        answers = load(server.url, images, connections=CLIENTS, seconds=seconds).check()
         figures["cheap network, images a second"] = answers.rate
     return figures
 
 
-def _answered(server: Server, photographs: list[bytes]) -> list[Sample]:
+def _with_answers(server: Server, photographs: list[bytes]) -> list[Sample]:
     """The photographs with this server's own answers, because a former commit may give other bytes."""
     return [Sample(photograph, _post(server.url, photograph)) for photograph in photographs]
 

@@ -30,8 +30,8 @@ def run(*, quick: bool) -> Section:
                     before = server.main_thread_seconds()
                     result = load(server.url, images, connections=clients, seconds=seconds)
                     loop_seconds = server.main_thread_seconds() - before
-                    if result.failed or result.errors or not result.answers:
-                        raise RuntimeError(f"{name}, {clients} clients: {result.failed} failures, {result.errors} errors")
+                    if result.failures or result.errors or not result.answers:
+                        raise RuntimeError(f"{name}, {clients} clients: {result.failures} failures, {result.errors} errors")
                     count = len(result.answers)
                     rows.append(Row.of(f"{name}, {clients} clients", [count / result.seconds], "images/s"))
                     rows.append(Row.of(f"{name}, {clients} clients, event loop an image", [1000 * loop_seconds / count], "ms"))

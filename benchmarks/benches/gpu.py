@@ -44,22 +44,22 @@ def run(*, quick: bool) -> Section:
     files, seconds = find_files(DEFAULT_WEIGHTS), 0.5 if quick else 2.0
     on_cpu, master = load_runtime(files, device="cpu"), load_runtime(files, "torch", "cpu", "float32")
     cpu = tiles_a_second(on_cpu, batch=1, callers=1, seconds=seconds)
-    expected = [master.logits([tile])[0].argmax(0) for tile in tiles()]
-    rows = [Row.of(f"processor, {_named(on_cpu)}", cpu, "tiles/s")]
+    reference = [master.logits([tile])[0].argmax(0) for tile in tiles()]
+    rows = [Row.of(f"processor, {_name(on_cpu)}", cpu, "tiles/s")]
     ratios: list[Ratio] = []
     for precision in PRECISIONS:
-        started = time.perf_counter()
+        start = time.perf_counter()
         on_gpu = load_runtime(files, "torch", "cuda", precision)
         Segmenter(on_gpu).warm_up()
-        name = f"GPU, {_named(on_gpu)}"
-        rows.append(Row.of(f"{name}, load and warm-up", [time.perf_counter() - started], "s"))
+        name = f"GPU, {_name(on_gpu)}"
+        rows.append(Row.of(f"{name}, load and warm-up", [time.perf_counter() - start], "s"))
         for batch in BATCHES:
             for callers in (1, CALLERS):
                 rate = tiles_a_second(on_gpu, batch=batch, callers=callers, seconds=seconds)
                 rows.append(Row.of(f"{name}, batches of {batch}, {callers} at once", rate, "tiles/s"))
             ratios.append(Ratio(f"tiles a second, {name}, batches of {batch} / processor", _median(rate) / _median(cpu)))
         maps = [on_gpu.logits([tile])[0].argmax(0) for tile in tiles()]
-        agreement = float(np.mean(np.stack(maps) == np.stack(expected)))
+        agreement = float(np.mean(np.stack(maps) == np.stack(reference)))
         ratios.append(Ratio(f"agreement in argmax, {name} and torch in float32 on the processor", agreement))
     for size in (SMALL, ONE_MEGAPIXEL):
         size_rows, different_share = answers_a_second(size, 1.0 if quick else 3.0)
@@ -75,17 +75,17 @@ def answers_a_second(size: tuple[int, int], seconds: float) -> tuple[list[Row], 
     """
     images: list[Sample] = samples(command_line(device="cuda"), photos([size]))
     rows, wrong, answers = [], 0, 0
-    started = time.perf_counter()
+    start = time.perf_counter()
     with service(device="cuda") as server:
         name = f"served on the GPU, {size[0]}x{size[1]}"
-        rows.append(Row.of(f"{name}, start to ready", [time.perf_counter() - started], "s"))
+        rows.append(Row.of(f"{name}, start to ready", [time.perf_counter() - start], "s"))
         load(server.url, images, connections=16, seconds=seconds)
         for clients in CLIENTS:
             loop_seconds = server.main_thread_seconds()
             result = load(server.url, images, connections=clients, seconds=seconds)
             loop_seconds = server.main_thread_seconds() - loop_seconds
-            if result.failed or result.errors:
-                raise RuntimeError(f"{name}, {clients} clients: {result.failed} failures, {result.errors} errors")
+            if result.failures or result.errors:
+                raise RuntimeError(f"{name}, {clients} clients: {result.failures} failures, {result.errors} errors")
             rows.append(Row.of(f"{name}, {clients} clients", [len(result.answers) / result.seconds], "images/s"))
             rows.append(Row.of(f"{name}, {clients} clients, a request", result.milliseconds(), "ms"))
             rows.append(Row.of(f"{name}, {clients} clients, event loop busy", [100 * loop_seconds / result.seconds], "%"))
@@ -94,7 +94,7 @@ def answers_a_second(size: tuple[int, int], seconds: float) -> tuple[list[Row], 
     return rows, wrong / answers
 
 
-def _named(runtime: Runtime) -> str:
+def _name(runtime: Runtime) -> str:
     facts = runtime.describe()
     return f"{facts['runtime']} {facts['precision']}"
 

@@ -20,11 +20,11 @@ from benchmarks.harness.serving import PeakMemory, Server, service
 BUDGET_MB = 600
 AT_ONCE = 40
 WORST = 4  # number of kinds that take the most time, and of kinds that take the most memory
-REPEATED = 3
+REPETITIONS = 3
 # statuses that a hostile file may get
-SERVED = (200, 413, 415, 422, 503)
+EXPECTED_STATUSES = (200, 413, 415, 422, 503)
 TEXT = f"""\
-Each of the hostile files ({{kinds}} kinds: `benchmarks/harness/hostile.py`) is sent {REPEATED} times, while one client posts
+Each of the hostile files ({{kinds}} kinds: `benchmarks/harness/hostile.py`) is sent {REPETITIONS} times, while one client posts
 JPEGs of one megapixel and another requests `/health/live` every 20 ms. CPU time is that of all processes, minus the time that
 the good client alone uses. Then {AT_ONCE} of the worst are sent at once with `SEGMENT_MEMORY_MB={BUDGET_MB}`. Memory is that of
 all processes, minus that of the idle service."""
@@ -33,7 +33,7 @@ all processes, minus that of the idle service."""
 def run(*, quick: bool) -> Section:
     kinds = list(HOSTILE)[:3] if quick else list(HOSTILE)
     seconds: dict[str, float] = {}
-    risen: dict[str, float] = {}
+    megabytes: dict[str, float] = {}
     with service() as server, _Good(server.url) as good:
         time.sleep(1.0 if quick else 5.0)
         alone_ms, alone_live_ms = good.latencies(), good.health()
@@ -41,22 +41,24 @@ def run(*, quick: bool) -> Section:
         good.clear()
         for kind in kinds:
             data = hostile(kind)
-            before, started = _cpu(server), time.perf_counter()
+            before, start = _cpu(server), time.perf_counter()
             with PeakMemory(server) as memory:
-                for _ in range(REPEATED):
+                for _ in range(REPETITIONS):
                     _post(server.url, data)
-            elapsed = time.perf_counter() - started
-            seconds[kind] = max(0.0, (_cpu(server) - before - good_cpu_rate * elapsed) / REPEATED)
-            risen[kind] = memory.risen_mb
+            duration = time.perf_counter() - start
+            seconds[kind] = max(0.0, (_cpu(server) - before - good_cpu_rate * duration) / REPETITIONS)
+            megabytes[kind] = memory.risen_mb
         beside_ms, beside_live_ms = good.latencies(), good.health()
-    worst = sorted(seconds, key=lambda kind: seconds[kind])[-WORST:] + sorted(risen, key=lambda kind: risen[kind])[-WORST:]
+    worst = (
+        sorted(seconds, key=lambda kind: seconds[kind])[-WORST:] + sorted(megabytes, key=lambda kind: megabytes[kind])[-WORST:]
+    )
     with service(memory_mb=BUDGET_MB) as server, PeakMemory(server) as memory, ThreadPoolExecutor(AT_ONCE) as pool:
         files = [hostile(worst[i % len(worst)]) for i in range(AT_ONCE)]
         list(pool.map(lambda data: _post(server.url, data), files))
     at_once_mb = memory.risen_mb
     rows = [
         Row.of("CPU time of a hostile file, all kinds", list(seconds.values()), "s"),
-        Row.of("memory that hostile files add, all kinds", list(risen.values()), "MB"),
+        Row.of("memory that hostile files add, all kinds", list(megabytes.values()), "MB"),
         Row.of("a good request alone", alone_ms, "ms"),
         Row.of("a good request beside them", beside_ms, "ms"),
         Row.of("/health/live beside them", beside_live_ms, "ms"),
@@ -116,30 +118,30 @@ class _Good:
         images = photos([ONE_MEGAPIXEL])
         with httpx.Client(base_url=self._url, timeout=60) as client:
             while not self._over.is_set():
-                with _timed(self._photos):
+                with _measure(self._photos):
                     client.post("/segment", content=images[0]).raise_for_status()
                 time.sleep(0.05)
 
     def _ask(self) -> None:
         with httpx.Client(base_url=self._url, timeout=60) as client:
             while not self._over.is_set():
-                with _timed(self._health):
+                with _measure(self._health):
                     client.get("/health/live").raise_for_status()
                 time.sleep(0.02)
 
 
 @contextmanager
-def _timed(milliseconds: list[float]) -> Iterator[None]:
+def _measure(milliseconds: list[float]) -> Iterator[None]:
     """Appends the duration of the block to the list."""
-    started = time.perf_counter()
+    start = time.perf_counter()
     yield
-    milliseconds.append(1000 * (time.perf_counter() - started))
+    milliseconds.append(1000 * (time.perf_counter() - start))
 
 
 def _post(url: str, data: bytes) -> None:
-    """Posts a hostile file; raises `RuntimeError` if its status is not in `SERVED`."""
+    """Posts a hostile file; raises `RuntimeError` if its status is not in `EXPECTED_STATUSES`."""
     status = httpx.post(f"{url}/segment", content=data, timeout=120).status_code
-    if status not in SERVED:
+    if status not in EXPECTED_STATUSES:
         raise RuntimeError(f"a hostile file was answered with {status}")
 
 

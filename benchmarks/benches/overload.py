@@ -39,7 +39,7 @@ class Round(NamedTuple):
         return (self.before.rate + self.after.rate) / 2
 
     @property
-    def offered(self) -> float:
+    def offered_rate(self) -> float:
         """Requests a second during the overload."""
         return len(self.overload.answers) / self.overload.seconds
 
@@ -69,22 +69,22 @@ def at_most(server: Server, images: list[Sample], seconds: float) -> Load:
 
     Refusals are allowed: a slow machine refuses requests whose answers would come too close to its deadline.
     """
-    return load(server.url, images, connections=CLIENTS, seconds=seconds).checked(may_refuse=True)
+    return load(server.url, images, connections=CLIENTS, seconds=seconds).check(may_refuse=True)
 
 
 def summary(rounds: list[Round], memory: float) -> tuple[list[Row], list[Ratio]]:
     overloads = [each.overload for each in rounds]
-    accepted, refused = ([ms for each in overloads for ms in each.milliseconds(status)] for status in (200, 503))
-    late = sum(ms > DEADLINE_S * 1000 for ms in accepted) + sum(len(each.milliseconds(504)) for each in overloads)
+    accepted_ms, refused_ms = ([ms for each in overloads for ms in each.milliseconds(status)] for status in (200, 503))
+    late = sum(ms > DEADLINE_S * 1000 for ms in accepted_ms) + sum(len(each.milliseconds(504)) for each in overloads)
     answers = [answer for each in overloads for answer in each.answers]
     other_statuses = sum(answer.status not in (200, 503) for answer in answers)
     lighter_loads = [lighter_load for each in rounds for lighter_load in (each.before, each.after)]
     rows = [
         Row.of(f"answered by {CLIENTS} clients", [each.rate for each in lighter_loads], "images/s"),
-        Row.of("offered", [each.offered for each in rounds], "images/s"),
+        Row.of("offered", [each.offered_rate for each in rounds], "images/s"),
         Row.of("goodput", [each.overload.rate for each in rounds], "images/s"),
-        Row("accepted", percentile(accepted, 50), min(accepted, default=0), max(accepted, default=0), "ms"),
-        Row("refused", percentile(refused, 50), min(refused, default=0), max(refused, default=0), "ms"),
+        Row("accepted", percentile(accepted_ms, 50), min(accepted_ms, default=0), max(accepted_ms, default=0), "ms"),
+        Row("refused", percentile(refused_ms, 50), min(refused_ms, default=0), max(refused_ms, default=0), "ms"),
         Row.of("answers with another status than 200 and 503", [other_statuses], f"of {len(answers)}"),
         Row.of("memory, before", [memory], "MB"),
         Row.of("memory, after each overload", [each.memory_mb for each in rounds], "MB"),
@@ -92,9 +92,11 @@ def summary(rounds: list[Round], memory: float) -> tuple[list[Row], list[Ratio]]
     ]
     goodput = statistics.median(each.overload.rate / each.most for each in rounds)
     ratios = [
-        Ratio("offered / the most that is answered", min(each.offered / each.most for each in rounds), at_least=TIMES),
+        Ratio("offered / the most that is answered", min(each.offered_rate / each.most for each in rounds), at_least=TIMES),
         Ratio("goodput / the most that is answered", goodput, at_least=LEAST_GOODPUT),
-        Ratio("median of a refusal / of an answer", percentile(refused, 50) / percentile(accepted, 50), at_most=MOST_REFUSAL),
+        Ratio(
+            "median of a refusal / of an answer", percentile(refused_ms, 50) / percentile(accepted_ms, 50), at_most=MOST_REFUSAL
+        ),
         Ratio("accepted requests past their deadline", late, at_most=0),
         Ratio("wrong answers", sum(each.wrong for each in overloads), at_most=0),
         Ratio("broken connections and timeouts", sum(each.errors for each in overloads), at_most=0),

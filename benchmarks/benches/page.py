@@ -40,11 +40,11 @@ def missing() -> str | None:
 
 def _seconds(page: Page, act: Callable[[], object], until: str) -> float:
     """Seconds from the start of `act` until the page has drawn an element that matches the selector `until`."""
-    started = time.perf_counter()
+    start = time.perf_counter()
     act()
     page.wait_for_selector(until, timeout=TIMEOUT_MS)
     page.evaluate("new Promise((drawn) => requestAnimationFrame(() => setTimeout(drawn)))")
-    return time.perf_counter() - started
+    return time.perf_counter() - start
 
 
 def run(*, quick: bool) -> Section:
@@ -58,15 +58,15 @@ def run(*, quick: bool) -> Section:
         for size, pixels in sizes.items():
             file = Path(folder) / "photo.jpg"
             file.write_bytes(photo(PHOTOS[0], pixels))
-            drawn: list[float] = []
+            draw_s: list[float] = []
             confident: list[float] = []
             for _ in range(1 if quick else 3):
                 page = browser.new_page(viewport={"width": 1280, "height": 800})
                 page.goto(server.url)
-                drawn.append(_seconds(page, partial(page.set_input_files, "#file", file), "#stage.segmented"))
+                draw_s.append(_seconds(page, partial(page.set_input_files, "#file", file), "#stage.segmented"))
                 confident.append(_seconds(page, partial(page.click, "#sure"), "#sure[aria-pressed=true]"))
                 page.close()
-            rows += [Row.of(f"{size}, classes", drawn, "s"), Row.of(f"{size}, confidence", confident, "s")]
+            rows += [Row.of(f"{size}, classes", draw_s, "s"), Row.of(f"{size}, confidence", confident, "s")]
             ratios.append(Ratio(f"{size}, from drop to picture, in s", rows[-2].median, at_most=MOST_S))
         browser.close()
     return Section("Page", TEXT, rows, ratios)

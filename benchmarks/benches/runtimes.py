@@ -39,7 +39,7 @@ network of the CamVid file; the network of the default file is MobileNetV2."""
 Network = Callable[[npt.NDArray[np.uint8]], npt.NDArray[np.float32]]
 
 
-def served(runtime: str, precision: str, weights: str = DEFAULT_WEIGHTS) -> Network:
+def network_of(runtime: str, precision: str, weights: str = DEFAULT_WEIGHTS) -> Network:
     """The network as the service runs it with these settings, on the processor."""
     network = load_runtime(find_files(weights), runtime, "cpu", precision)
     return lambda tile: network.logits([tile])[0]
@@ -57,13 +57,13 @@ def onnxruntime() -> Network:
 
 
 KINDS: dict[str, Callable[[], Network]] = {
-    REFERENCE: lambda: served("torch", "float32"),
-    "torch, bfloat16": lambda: served("torch", "bfloat16"),
-    "OpenVINO, float32": lambda: served("openvino", "float32"),
-    "OpenVINO, int8": lambda: served("openvino", "int8"),
+    REFERENCE: lambda: network_of("torch", "float32"),
+    "torch, bfloat16": lambda: network_of("torch", "bfloat16"),
+    "OpenVINO, float32": lambda: network_of("openvino", "float32"),
+    "OpenVINO, int8": lambda: network_of("openvino", "int8"),
     "ONNX Runtime, float32": onnxruntime,
-    f"{OTHER}OpenVINO, float32": lambda: served("openvino", "float32", STREETS),
-    f"{OTHER}OpenVINO, int8": lambda: served("openvino", "int8", STREETS),
+    f"{OTHER}OpenVINO, float32": lambda: network_of("openvino", "float32", STREETS),
+    f"{OTHER}OpenVINO, int8": lambda: network_of("openvino", "int8", STREETS),
 }
 
 
@@ -71,7 +71,7 @@ def run(*, quick: bool) -> Section:
     results: dict[str, dict[str, Any]] = {}
     with tempfile.TemporaryDirectory() as folder:
         for kind in KINDS:
-            if measurement := measured(kind, 0.3 if quick else 6.0, Path(folder) / f"{kind}.npy"):
+            if measurement := measure(kind, 0.3 if quick else 6.0, Path(folder) / f"{kind}.npy"):
                 results[kind] = measurement
         maps = {kind: np.load(Path(folder) / f"{kind}.npy") for kind in results}
     rows = [Row.of(f"{kind}, alone", result["ms"], "ms") for kind, result in results.items()]
@@ -93,7 +93,7 @@ def run(*, quick: bool) -> Section:
     return Section("Runtimes", TEXT, rows, ratios)
 
 
-def measured(kind: str, seconds: float, path: Path) -> dict[str, Any] | None:
+def measure(kind: str, seconds: float, path: Path) -> dict[str, Any] | None:
     """Runs `main` in a new process and returns its measurement.
 
     Returns None, and prints the reason, if the runtime is not installed or cannot run the network. path: of the class ids.
@@ -119,18 +119,18 @@ def alone(network: Network, tile: npt.NDArray[np.uint8], seconds: float) -> list
     times: list[float] = []
     end = time.perf_counter() + seconds
     while time.perf_counter() < end or len(times) < 3:
-        started = time.perf_counter()
+        start = time.perf_counter()
         network(tile)
-        times.append((time.perf_counter() - started) * 1000)
+        times.append((time.perf_counter() - start) * 1000)
     return times
 
 
 def rate(network: Network, tile: npt.NDArray[np.uint8], seconds: float) -> float:
     """Calls a second of one thread for each core."""
     with ThreadPoolExecutor(available_cores()) as pool:
-        started = time.perf_counter()
+        start = time.perf_counter()
         counts = pool.map(lambda _: len(alone(network, tile, seconds)), range(available_cores()))
-        return sum(counts) / (time.perf_counter() - started)
+        return sum(counts) / (time.perf_counter() - start)
 
 
 def main() -> int:

@@ -15,7 +15,7 @@ from model.inference.cores import available_cores
 SHARES = (0.3, 0.6, 0.9)  # of the highest rate, which the clients would ask for if answers took no time
 PAUSE_S = 1.0  # mean pause of a client between two requests
 FLEET = 16  # machines
-USED = (0.5, 0.7, 0.8, 0.9, 0.95)  # shares of a fleet's highest rate
+LOAD_SHARES = (0.5, 0.7, 0.8, 0.9, 0.95)  # shares of a fleet's highest rate
 REQUESTS = 40_000
 CORES = (2, 8, 16, 64)
 MOST_ERROR = 1.3
@@ -42,10 +42,10 @@ def run(*, quick: bool) -> Section:
         rows += [Row.of(f"CPU time of an image, {stage}", [ms], "ms") for stage, ms in cpu_ms.items()]
         for share in SHARES:
             clients = max(1, round(share * costs.rate * PAUSE_S))
-            measured = load(server.url, images, connections=clients, seconds=seconds, pause_ms=1000 * PAUSE_S).checked()
-            simulated = closed_load(costs, clients=clients, pause_s=PAUSE_S, seconds=200 if quick else 2000)
-            rows += compared(f"{share:.0%}, {clients} clients", measured, simulated)
-            ratio = statistics.median(measured.milliseconds()) / (1000 * statistics.median(seconds_of(simulated)))
+            measurement = load(server.url, images, connections=clients, seconds=seconds, pause_ms=1000 * PAUSE_S).check()
+            simulation = closed_load(costs, clients=clients, pause_s=PAUSE_S, seconds=200 if quick else 2000)
+            rows += comparison(f"{share:.0%}, {clients} clients", measurement, simulation)
+            ratio = statistics.median(measurement.milliseconds()) / (1000 * statistics.median(seconds_of(simulation)))
             ratios.append(Ratio(f"median time, measured / simulated, at {share:.0%}", ratio, 1 / MOST_ERROR, MOST_ERROR))
     return Section("Scale", TEXT.format(cores=costs.cores), rows + larger_machines(costs) + fleets(costs, quick=quick), ratios)
 
@@ -53,7 +53,7 @@ def run(*, quick: bool) -> Section:
 def measured_costs(server: Server, images: list[Sample], seconds: float) -> Costs:
     """The CPU time of an image in each stage, with one client."""
     loop, (front, workers) = server.main_thread_seconds(), server.process_seconds()
-    count = len(load(server.url, images, connections=1, seconds=seconds).checked().answers)
+    count = len(load(server.url, images, connections=1, seconds=seconds).check().answers)
     loop_after, (front_after, workers_after) = server.main_thread_seconds(), server.process_seconds()
     loop_seconds = loop_after - loop
     return Costs(
@@ -64,8 +64,8 @@ def measured_costs(server: Server, images: list[Sample], seconds: float) -> Cost
     )
 
 
-def compared(name: str, measured: Load, simulated: Sequence[Request]) -> list[Row]:
-    times = {"measured": measured.milliseconds(), "simulated": [1000 * value for value in seconds_of(simulated)]}
+def comparison(name: str, measurement: Load, simulation: Sequence[Request]) -> list[Row]:
+    times = {"measured": measurement.milliseconds(), "simulated": [1000 * value for value in seconds_of(simulation)]}
     return [
         Row(f"{name}, {how}", percentile(ms, 50), percentile(ms, 10), percentile(ms, 90), "ms") for how, ms in times.items()
     ]
@@ -80,7 +80,7 @@ def larger_machines(costs: Costs) -> list[Row]:
 def fleets(costs: Costs, *, quick: bool) -> list[Row]:
     """Times of requests to `FLEET` machines behind a load balancer, by the share of their highest rate that is asked for."""
     count, rows = REQUESTS // (20 if quick else 1), []
-    for share in USED:
+    for share in LOAD_SHARES:
         rate = share * FLEET * costs.rate
         for balancer in (round_robin, least_connections):
             requests = open_load(costs, machines=FLEET, rate=rate, requests=count, balancer=balancer)

@@ -39,16 +39,16 @@ def run(*, quick: bool) -> Section:
         with service() as server:
             idle_mb.append(server.memory_mb())
             with PeakMemory(server) as memory:
-                load(server.url, images, connections=16, seconds=seconds).checked()
+                load(server.url, images, connections=16, seconds=seconds).check()
             most_mb.append(memory.most_mb)
             for clients in CLIENTS:
-                result = load(server.url, images, connections=clients, seconds=seconds).checked()
+                result = load(server.url, images, connections=clients, seconds=seconds).check()
                 rates[clients].append(result.rate)
                 if clients == 1:
                     lone_ms.append(statistics.median(result.milliseconds()))
             for stage, values in stages_of(server, images, 5 if quick else 50).items():
                 stages.setdefault(stage, []).extend(values)
-    after_mb = after_mixed(samples(segment, mixed_photos(6 if quick else MIXED_SIZES)), 60 if quick else MIXED_PHOTOS)
+    after_mb = memory_after(samples(segment, mixed_photos(6 if quick else MIXED_SIZES)), 60 if quick else MIXED_PHOTOS)
     rows = [Row.of(f"{clients} client{'s' if clients > 1 else ''}", values, "images/s") for clients, values in rates.items()]
     rows.append(Row.of("a lone request", lone_ms, "ms"))
     rows += [Row.of(f"of it, {stage}", values, "ms") for stage, values in stages.items()]
@@ -90,10 +90,10 @@ def mixed_photos(count: int) -> list[bytes]:
     return [photo(PHOTOS[i % len(PHOTOS)], (int(width), int(height))) for i, (width, height) in enumerate(sides)]
 
 
-def after_mixed(images: list[Sample], count: int) -> float:
+def memory_after(images: list[Sample], count: int) -> float:
     """Memory, in 10^6 bytes, of a service after it has answered at least `count` of these images."""
     with service() as server:
-        answered = 0
-        while answered < count:
-            answered += load(server.url, images, connections=MIXED_CLIENTS, seconds=min(10, count / 20)).checked().good
+        answers = 0
+        while answers < count:
+            answers += load(server.url, images, connections=MIXED_CLIENTS, seconds=min(10, count / 20)).check().good
         return server.memory_mb()

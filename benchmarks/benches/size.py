@@ -7,7 +7,7 @@ import time
 import httpx
 
 from benchmarks.harness.images import SMALL, command_line, photo, photos, samples
-from benchmarks.harness.load import Load, Sample, load, percentile, repeated
+from benchmarks.harness.load import Load, Sample, load, percentile, repeat
 from benchmarks.harness.results import Ratio, Row, Section
 from benchmarks.harness.serving import PeakMemory, Server, service
 
@@ -35,15 +35,15 @@ def run(*, quick: bool) -> Section:
     risen_mb: dict[int, float] = {}
     for side, image in images.items():
         with service(request_timeout_s=DEADLINE_S) as server:
-            risen_mb[side], seconds = measured(server, image)
+            risen_mb[side], seconds = measure(server, image)
         rows.append(Row.of(f"{side * side / 1e6:g} megapixels, memory above idle", [risen_mb[side]], "MB"))
         rows.append(Row.of(f"{side * side / 1e6:g} megapixels, time", [seconds], "s"))
     largest = sides[-1]
     with service(request_timeout_s=DEADLINE_S) as server:
         seconds = 2.0 if quick else 30.0
-        load(server.url, small, connections=SMALL_CLIENTS, seconds=2).checked()
+        load(server.url, small, connections=SMALL_CLIENTS, seconds=2).check()
         quiet = small_requests(server, small, seconds)
-        with repeated(lambda: ask(server, images[largest])):
+        with repeat(lambda: ask(server, images[largest])):
             beside = small_requests(server, small, seconds)
     for name, result in (("quiet", quiet), ("meanwhile", beside)):
         rows.append(Row.of(f"a small image, {name}, median", [percentile(result.milliseconds(), 50)], "ms"))
@@ -56,21 +56,21 @@ def run(*, quick: bool) -> Section:
     return Section("Size", TEXT, rows, ratios)
 
 
-def measured(server: Server, image: Sample) -> tuple[float, float]:
+def measure(server: Server, image: Sample) -> tuple[float, float]:
     """Asks for one image; returns the peak memory above the idle service, in 10^6 bytes, and the seconds."""
     with PeakMemory(server) as memory:
-        started = time.perf_counter()
+        start = time.perf_counter()
         ask(server, image)
-        seconds = time.perf_counter() - started
+        seconds = time.perf_counter() - start
     return memory.risen_mb, seconds
 
 
 def ask(server: Server, image: Sample) -> None:
     """Asks for the mask at `side=native`; raises `RuntimeError` if its bytes are not the expected ones."""
     answer = httpx.post(server.url + NATIVE, content=image.body, timeout=DEADLINE_S).raise_for_status()
-    if answer.content != image.expected:
+    if answer.content != image.answer:
         raise RuntimeError("the service answered a large image with another mask than fcn-segment")
 
 
 def small_requests(server: Server, small: list[Sample], seconds: float) -> Load:
-    return load(server.url, small, connections=SMALL_CLIENTS, seconds=seconds, pause_ms=PAUSE_MS).checked()
+    return load(server.url, small, connections=SMALL_CLIENTS, seconds=seconds, pause_ms=PAUSE_MS).check()

@@ -47,12 +47,12 @@ class Round(NamedTuple):
 class Health:
     """Asks for `/health/live` on a thread while the block runs.
 
-    seconds: of each check. failed: number of checks without an answer of 200.
+    seconds: of each check. failures: number of checks without an answer of 200.
     """
 
     def __init__(self, url: str) -> None:
         self.seconds: list[float] = []
-        self.failed = 0
+        self.failures = 0
         self._url = url
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
@@ -68,12 +68,12 @@ class Health:
     def _watch(self) -> None:
         with httpx.Client(base_url=self._url, timeout=30) as client:
             while not self._stop.wait(PROBE_S):
-                started = time.perf_counter()
+                start = time.perf_counter()
                 try:
-                    self.failed += client.get("/health/live").status_code != httpx.codes.OK
+                    self.failures += client.get("/health/live").status_code != httpx.codes.OK
                 except httpx.TransportError:
-                    self.failed += 1
-                self.seconds.append(time.perf_counter() - started)
+                    self.failures += 1
+                self.seconds.append(time.perf_counter() - start)
 
 
 def run(*, quick: bool, minutes: float = MINUTES) -> Section:
@@ -93,8 +93,8 @@ def run(*, quick: bool, minutes: float = MINUTES) -> Section:
             time.sleep(SETTLE_S)
             rounds.append(Round(len(outcomes), idle_memory(server)))
         outcomes += clients[0].again(QUICK_AGAIN if quick else None)
-    changed = sum(client.changed for client in clients)
-    return Section("Soak", TEXT, *summary(outcomes, rounds, health.seconds, health.failed, changed))
+    changes = sum(client.changes for client in clients)
+    return Section("Soak", TEXT, *summary(outcomes, rounds, health.seconds, health.failures, changes))
 
 
 def a_round(clients: Sequence[Traffic], seconds: float) -> list[Outcome]:
@@ -128,19 +128,19 @@ def slope(rounds: Sequence[Round]) -> float:
 
 
 def summary(
-    outcomes: Sequence[Outcome], rounds: Sequence[Round], health_s: Sequence[float], failed: int, changed: int
+    outcomes: Sequence[Outcome], rounds: Sequence[Round], health_s: Sequence[float], failures: int, changes: int
 ) -> tuple[list[Row], list[Ratio]]:
     """Rows and ratios of a soak.
 
-    health_s: seconds of each health check. failed: number of failed health checks. changed: number of answers to a photo with
+    health_s: seconds of each health check. failures: number of failed health checks. changes: number of answers to a photo with
     other bytes than its first one.
     """
     statuses = Counter(outcome.status for outcome in outcomes)
     kinds = Counter(outcome.kind for outcome in outcomes)
-    unwanted = Counter(f"{outcome.kind}: {outcome.status}" for outcome in outcomes if not outcome.wanted)
+    other_outcomes = Counter(f"{outcome.kind}: {outcome.status}" for outcome in outcomes if not outcome.is_allowed)
     rows = [Row.of(kind, [number], "requests") for kind, number in kinds.most_common()]
     rows += [Row.of(f"answered {status or 'by none'}", [number], "requests") for status, number in sorted(statuses.items())]
-    rows += [Row.of(f"unwanted, {what}", [number], "requests") for what, number in unwanted.most_common()]
+    rows += [Row.of(f"unwanted, {what}", [number], "requests") for what, number in other_outcomes.most_common()]
     rows += [
         Row.of("memory after the first round", [rounds[0].memory_mb], "MB"),
         Row.of("memory after the second third", [rounds[2 * len(rounds) // 3 - 1].memory_mb], "MB"),
@@ -151,9 +151,9 @@ def summary(
     server_errors = sum(number for status, number in statuses.items() if status >= 500 and status not in (503, 504))
     ratios = [
         Ratio("answers of 5xx that are neither 503 nor 504", server_errors, at_most=0),
-        Ratio("requests without an answer, or with one that their kind must not have", unwanted.total(), at_most=0),
-        Ratio("answers to a photo with other bytes than its first one", changed, at_most=0),
-        Ratio("health checks that were not answered with 200", failed, at_most=0),
+        Ratio("requests without an answer, or with one that their kind must not have", other_outcomes.total(), at_most=0),
+        Ratio("answers to a photo with other bytes than its first one", changes, at_most=0),
+        Ratio("health checks that were not answered with 200", failures, at_most=0),
         Ratio("the slowest health check, in seconds", max(health_s), at_most=MOST_HEALTH_S),
         Ratio("memory that 10,000 requests add, in MiB", slope(rounds), at_most=MOST_SLOPE_MIB),
     ]

@@ -18,11 +18,11 @@ libraries it has loaded."""
 def run(*, quick: bool) -> Section:
     live_s, ready_s, with_torch = [], [], 0
     for _ in range(1 if quick else 9):
-        started = time.perf_counter()
+        start = time.perf_counter()
         with service("/health/live") as server:
-            live_s.append(time.perf_counter() - started)
+            live_s.append(time.perf_counter() - start)
             server.wait("/health/ready")
-            ready_s.append(time.perf_counter() - started)
+            ready_s.append(time.perf_counter() - start)
             with_torch += server.has_loaded("libtorch")
     rows = [Row.of("live", live_s, "s"), Row.of("ready", ready_s, "s")]
     ratios = [

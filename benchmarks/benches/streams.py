@@ -32,7 +32,7 @@ def run(*, quick: bool) -> Section:
         if runtime.max_concurrency == 1:
             continue
         tiles = [np.random.default_rng(i).integers(0, 256, (*shape, 3), np.uint8) for i, shape in enumerate(tile_shapes(TILE))]
-        expected = [runtime.logits([tile]).tobytes() for tile in tiles]
+        reference = [runtime.logits([tile]).tobytes() for tile in tiles]
         while runtime.max_concurrency > 1 == runtime.concurrency(2 * runtime.max_concurrency):  # until they are compiled
             time.sleep(0.05)
         crowd = tiles_a_second(runtime, batch=1, callers=runtime.max_concurrency, seconds=seconds)
@@ -42,5 +42,5 @@ def run(*, quick: bool) -> Section:
         with ThreadPoolExecutor(runtime.max_concurrency) as pool:
             logits = list(pool.map(lambda tile: runtime.logits([tile]).tobytes(), tiles * 4))  # noqa: B023
         fell_back = runtime.max_concurrency == 1
-        ratios.append(Ratio(f"{precision}, shapes with other bits", float(fell_back or logits != expected * 4), at_most=0))
+        ratios.append(Ratio(f"{precision}, shapes with other bits", float(fell_back or logits != reference * 4), at_most=0))
     return Section("Streams", TEXT.format(cores=runtime.threads), rows, ratios)

@@ -145,12 +145,12 @@ def _text(mebi: int, letter: str = "x") -> bytes:
     return zlib.compress((letter * (mebi << 20)).encode()[: mebi << 20], 9)
 
 
-def _truncated(format: str) -> bytes:
+def _truncate(format: str) -> bytes:
     data = file_of(Image.radial_gradient("L").resize((600, 400)).convert("RGB"), format)
     return data[: len(data) // 2]
 
 
-def mutated(source: random.Random, originals: Sequence[bytes]) -> bytes:
+def mutate(source: random.Random, originals: Sequence[bytes]) -> bytes:
     """One of the originals, damaged: bytes changed (most of them near its start), parts repeated, removed or exchanged."""
     data = bytearray(source.choice(originals))
     for _ in range(source.choice((1, 1, 2, 4, 16))):
@@ -233,7 +233,7 @@ HOSTILE: dict[str, Callable[[], bytes]] = {
         tiff_of({256: 16, 257: 16, 258: 8, 259: 1, 262: 1, 273: 8, 34665: 98}) + exif_of(60_000)[8:] + bytes(800)
     ),
     "png of empty pixels": lambda: png_with(chunk(b"IDAT", b"") * 65_000),
-    **{f"truncated {format}": partial(_truncated, format) for format in ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")},
+    **{f"truncated {format}": partial(_truncate, format) for format in ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")},
     "avif of a huge side": partial(avif_that_says, 60_000),
     "avif that lies": partial(avif_that_says, 8),
 }

@@ -21,10 +21,10 @@ SETTLING = 0.25  # share of a load that the rate leaves out: servers that batch 
 
 @dataclass(frozen=True)
 class Sample:
-    """An image to post. expected: the bytes of the right answer, or None if they are not known."""
+    """An image to post. answer: the bytes of the right answer, or None if they are not known."""
 
     body: bytes
-    expected: bytes | None
+    answer: bytes | None
     content_type: str = "image/jpeg"
 
 
@@ -32,12 +32,12 @@ class Sample:
 class Answer:
     """One answer.
 
-    index: of its sample; -1 if unknown. ended: seconds on the monotonic clock. ms: from the request to the answer; -1 if
+    index: of its sample; -1 if unknown. end_time: seconds on the monotonic clock. ms: from the request to the answer; -1 if
     unknown. right: whether its bytes are the expected ones.
     """
 
     index: int
-    ended: float
+    end_time: float
     status: int
     ms: float
     right: bool
@@ -47,7 +47,7 @@ class Answer:
 class Load:
     """The result of a load.
 
-    began: on the clock of `Answer.ended`. p99: as wrk reports it, in milliseconds. errors: socket errors and timeouts.
+    began: on the clock of `Answer.end_time`. p99: as wrk reports it, in milliseconds. errors: socket errors and timeouts.
     cpu_seconds: CPU time of wrk.
     """
 
@@ -69,7 +69,7 @@ class Load:
         return sum(answer.status == 200 and not answer.right for answer in self.answers)
 
     @property
-    def failed(self) -> int:
+    def failures(self) -> int:
         """Number of answers of another status than 200."""
         return sum(answer.status != 200 for answer in self.answers)
 
@@ -79,7 +79,7 @@ class Load:
 
         Requests under way at the end are not counted; those under way at the start of the interval make up for them.
         """
-        ended_at = [a.ended for a in self.answers if a.right and a.status == 200]
+        ended_at = [a.end_time for a in self.answers if a.right and a.status == 200]
         settled_count = sum(moment >= self.began + SETTLING * self.seconds for moment in ended_at)
         return settled_count / ((1 - SETTLING) * self.seconds) if settled_count else len(ended_at) / self.seconds
 
@@ -88,14 +88,14 @@ class Load:
         """Mean number of cores that wrk kept busy."""
         return self.cpu_seconds / self.seconds
 
-    def checked(self, *, may_refuse: bool = False) -> Load:
+    def check(self, *, may_refuse: bool = False) -> Load:
         """Returns this load if it went well.
 
         Raises `RuntimeError` if an answer was wrong, if a socket failed or timed out, if there was no good answer, or, without
         `may_refuse`, if an answer had another status than 200.
         """
-        if self.wrong or self.errors or not self.good or (self.failed and not may_refuse):
-            counts = f"{self.good} right answers, {self.wrong} wrong ones, {self.failed} failures, {self.errors} errors"
+        if self.wrong or self.errors or not self.good or (self.failures and not may_refuse):
+            counts = f"{self.good} right answers, {self.wrong} wrong ones, {self.failures} failures, {self.errors} errors"
             raise RuntimeError(f"a load went wrong: {counts}")
         return self
 
@@ -125,8 +125,8 @@ def load(
         folder = Path(name)
         for index, sample in enumerate(samples):
             (folder / f"{index}.body").write_bytes(sample.body)
-            if sample.expected is not None:
-                (folder / f"{index}.expected").write_bytes(sample.expected)
+            if sample.answer is not None:
+                (folder / f"{index}.expected").write_bytes(sample.answer)
         (folder / "list").write_text("".join(f"{sample.content_type}\n" for sample in samples))
         out = folder / "answers"
         command = ["wrk", "-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s", "--timeout", "120s", "-s", str(SCRIPT)]
@@ -147,7 +147,7 @@ def load(
 
 
 @contextmanager
-def repeated(ask: Callable[[], object]) -> Iterator[None]:
+def repeat(ask: Callable[[], object]) -> Iterator[None]:
     """Calls `ask` repeatedly on a thread while the block runs.
 
     Stops at a `RuntimeError` or `httpx.HTTPError` of `ask`, and raises it after the block.
@@ -175,5 +175,5 @@ def repeated(ask: Callable[[], object]) -> Iterator[None]:
 
 def _answer(line: str) -> Answer:
     """Parses a line that `wrk.lua` wrote."""
-    index, ended, status, ms, right = line.split()
-    return Answer(int(index), float(ended), int(status), float(ms), right == "1")
+    index, end_time, status, ms, right = line.split()
+    return Answer(int(index), float(end_time), int(status), float(ms), right == "1")

@@ -24,10 +24,10 @@ def tiles_a_second(runtime: Runtime, *, batch: int, callers: int, seconds: float
     rates = []
     with ThreadPoolExecutor(callers) as pool:
         for _ in range(PARTS + 1):
-            started = time.perf_counter()
-            end = started + seconds / PARTS
+            start = time.perf_counter()
+            end = start + seconds / PARTS
             calls = sum(pool.map(lambda tiles: _calls(runtime, tiles, end), batches))  # noqa: B023
-            rates.append(calls * batch / (time.perf_counter() - started))
+            rates.append(calls * batch / (time.perf_counter() - start))
     return rates[1:]
 
 

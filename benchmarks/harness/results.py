@@ -39,8 +39,8 @@ class Row:
         return cls(what, statistics.median(values), min(values), max(values), unit)
 
     def __str__(self) -> str:
-        spread = "" if self.low == self.high else f"{_short(self.low)} to {_short(self.high)}"
-        return f"| {self.what} | {_short(self.median)} {self.unit} | {spread} |"
+        span = "" if self.low == self.high else f"{_short(self.low)} to {_short(self.high)}"
+        return f"| {self.what} | {_short(self.median)} {self.unit} | {span} |"
 
 
 @dataclass(frozen=True)
@@ -81,13 +81,13 @@ class Section:
         return "\n".join([f"## {self.title}", "", self.text, "", where, "", *table, "", *map(str, self.ratios)])
 
 
-def stamped(section: Section) -> Section:
+def stamp(section: Section) -> Section:
     """The section with this machine, the default runtime and precision on it, the commit, and the versions of packages."""
     # imported here because it imports torch, which processes that measure other runtimes should not load
     from training.reporting.machine import commit, machine
 
-    served = load_runtime(find_files(DEFAULT_WEIGHTS)).describe()
-    machine_text = f"{machine(available_cores())}; served with {served['runtime']} in {served['precision']}"
+    runtime = load_runtime(find_files(DEFAULT_WEIGHTS)).describe()
+    machine_text = f"{machine(available_cores())}; served with {runtime['runtime']} in {runtime['precision']}"
     versions = ", ".join([f"Python {platform.python_version()}", *(f"{name} {version(name)}" for name in PACKAGES)])
     return replace(section, machine=machine_text, commit=commit(), versions=versions)
 

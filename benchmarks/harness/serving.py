@@ -68,8 +68,8 @@ class Server:
     def process_seconds(self) -> tuple[float, float]:
         """CPU time of the server's own process, and of its descendants, also of those that have ended."""
         own, *others = (process.cpu_times() for process in self._tree())
-        ended = sum(times.children_user + times.children_system for times in others)
-        return own.user + own.system, ended + sum(times.user + times.system for times in others)
+        children = sum(times.children_user + times.children_system for times in others)
+        return own.user + own.system, children + sum(times.user + times.system for times in others)
 
     def has_loaded(self, library: str) -> bool:
         """Whether a file whose name contains `library` is mapped into one of the processes."""
@@ -107,19 +107,19 @@ def service(
 ) -> Iterator[Server]:
     """Starts the service of a checkout and yields it once it answers the probe with 200; ends it afterwards.
 
-    probe, log: as for `started`. environment: additional variables. settings: by their names without the prefix, such as
+    probe, log: as for `start_server`. environment: additional variables. settings: by their names without the prefix, such as
     `memory_mb=600`; the port is a free one by default.
     """
     port = settings.get("port") or free_port()
     assert isinstance(port, int)
     variables = {"SEGMENT_LOG_LEVEL": "warning", "SEGMENT_PORT": str(port), "PYTHONPATH": str(checkout), **(environment or {})}
     variables |= {f"SEGMENT_{name.upper()}": str(value) for name, value in settings.items()}
-    with started(command, port, probe, variables, checkout, log) as server:
+    with start_server(command, port, probe, variables, checkout, log) as server:
         yield server
 
 
 @contextmanager
-def started(
+def start_server(
     command: Sequence[str],
     port: int,
     probe: str | None,

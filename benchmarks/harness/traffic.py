@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import httpx
 from PIL import Image
 
-from benchmarks.harness.hostile import HOSTILE, hostile, mutated
+from benchmarks.harness.hostile import HOSTILE, hostile, mutate
 from benchmarks.harness.image_files import file_of
 from benchmarks.harness.images import PHOTOS, photo
 
@@ -33,8 +33,8 @@ QUERIES = (
 BAD_QUERIES = ("format=gif", "side=1", "overlap=nan", "model=none", "mask=%00", "tolerance=1e999", "alpha=&alpha=")
 PAGES = ("/", "/docs", "/openapi.json", "/info", "/classes", "/models", "/metrics", "/health", "/nothing")
 BUSY = frozenset({503, 504})
-REFUSED = frozenset({400, 413, 415, 422}) | BUSY
-CLOSED, SILENT = 0, -1  # instead of a status: the connection ended without an answer; no answer within `PATIENCE_S`
+REFUSALS = frozenset({400, 413, 415, 422}) | BUSY
+NO_ANSWER, SILENT = 0, -1  # instead of a status: the connection ended without an answer; no answer within `PATIENCE_S`
 PATIENCE_S = 90
 
 
@@ -44,13 +44,13 @@ class Outcome:
 
     kind: str
     status: int
-    wanted: bool
+    is_allowed: bool
 
 
 class Traffic:
     """One client that sends random requests; the same seed gives the same requests.
 
-    digests: sha256 of the first answer to each (index of a photo, query); all clients share it. changed: number of answers to
+    digests: sha256 of the first answer to each (index of a photo, query); all clients share it. changes: number of answers to
     a photo that differ from the first one.
     """
 
@@ -62,7 +62,7 @@ class Traffic:
         self.digests = digests
         self.source = random.Random(seed)
         self.client = httpx.Client(base_url=url, timeout=PATIENCE_S)
-        self.changed = 0
+        self.changes = 0
 
     def close(self) -> None:
         self.client.close()
@@ -80,14 +80,14 @@ class Traffic:
 
     def outcome(self, kind: str, send: Callable[[], int] | None = None) -> Outcome:
         """Sends a request of this kind, with `send` if it is given; returns its outcome."""
-        _, send_usual, allowed = KINDS[kind]
+        _, send_usual, allowed_statuses = KINDS[kind]
         try:
             status = send() if send else send_usual(self)
         except (httpx.TimeoutException, TimeoutError):
             status = SILENT
         except (httpx.TransportError, OSError):
-            status = CLOSED
-        return Outcome(kind, status, status in allowed)
+            status = NO_ANSWER
+        return Outcome(kind, status, status in allowed_statuses)
 
     def photo(self) -> int:
         return self.ask(self.source.randrange(len(self.photos)), self.source.choice(QUERIES))
@@ -103,17 +103,17 @@ class Traffic:
             # a COCO document also has the file's name, which differs between body and form
             content = answer.json()["annotations"] if "coco" in query else answer.content
             digest = sha256(content if isinstance(content, bytes) else json.dumps(content).encode()).hexdigest()
-            self.changed += self.digests.setdefault((index, query), digest) != digest
+            self.changes += self.digests.setdefault((index, query), digest) != digest
         return answer.status_code
 
     def batch(self) -> int:
-        files = [self.source.choice(self.photos), mutated(self.source, small_files()), b"", self.source.choice(self.photos)]
+        files = [self.source.choice(self.photos), mutate(self.source, small_files()), b"", self.source.choice(self.photos)]
         query = self.source.choice(("format=json", "format=png"))
         answer = self.client.post(f"/segment/batch?{query}", files=[("file", ("photo", data)) for data in files])
         return answer.status_code
 
-    def damaged(self) -> int:
-        return self.client.post("/segment", content=mutated(self.source, small_files())).status_code
+    def damaged_file(self) -> int:
+        return self.client.post("/segment", content=mutate(self.source, small_files())).status_code
 
     def bomb(self) -> int:
         return self.client.post("/segment", content=hostile(self.source.choice(list(HOSTILE)))).status_code
@@ -129,39 +129,39 @@ class Traffic:
 
     def half_a_head(self) -> int:
         return self.exchange(
-            b"POST /segment HTTP/1.1\r\nHost: x\r\nContent-Le", wait=self.source.uniform(0, self.stall_s), read=False
+            b"POST /segment HTTP/1.1\r\nHost: x\r\nContent-Le", wait=self.source.uniform(0, self.stall_s), reads_answer=False
         )
 
     def stalled_upload(self) -> int:
         data = self.source.choice(self.photos)
         head = post(len(data))
-        return self.exchange(head + data[: len(data) // 2], wait=self.source.uniform(0, self.stall_s), read=False)
+        return self.exchange(head + data[: len(data) // 2], wait=self.source.uniform(0, self.stall_s), reads_answer=False)
 
     def gone_client(self) -> int:
         data = self.source.choice(self.photos)
-        return self.exchange(post(len(data)) + data, wait=self.source.uniform(0, 0.2), read=False)
+        return self.exchange(post(len(data)) + data, wait=self.source.uniform(0, 0.2), reads_answer=False)
 
-    def pipelined(self) -> int:
-        """Sends several requests at once on one connection; returns the highest status, or `CLOSED` if an answer is missing."""
+    def pipeline(self) -> int:
+        """Sends several requests at once on one connection; returns the highest status, or `NO_ANSWER` if one is missing."""
         data = self.photos[0]
         last = b"GET /health/live HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
         requests = [*[b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n", post(len(data)) + data] * 3, last]
         with socket.create_connection(self.address, PATIENCE_S) as connection:
             connection.sendall(b"".join(requests))
-            received = b"".join(iter(lambda: connection.recv(1 << 16), b""))
-        statuses = [int(piece[:3]) for piece in received.split(b"HTTP/1.1 ")[1:]]
-        return max(statuses, default=CLOSED) if len(statuses) == len(requests) else CLOSED
+            answers = b"".join(iter(lambda: connection.recv(1 << 16), b""))
+        statuses = [int(piece[:3]) for piece in answers.split(b"HTTP/1.1 ")[1:]]
+        return max(statuses, default=NO_ANSWER) if len(statuses) == len(requests) else NO_ANSWER
 
-    def exchange(self, data: bytes, *, wait: float = 0, read: bool = True) -> int:
-        """Sends bytes on a new connection and waits; returns the status, or `CLOSED` if there is none or `read` is false."""
+    def exchange(self, data: bytes, *, wait: float = 0, reads_answer: bool = True) -> int:
+        """Sends bytes on a new connection and waits; returns the status, `NO_ANSWER` if there is none or it is not read."""
         with socket.create_connection(self.address, PATIENCE_S) as connection:
             with suppress(ConnectionError):
                 connection.sendall(data)
             time.sleep(wait)
-            if not read:
-                return CLOSED
+            if not reads_answer:
+                return NO_ANSWER
             answer = connection.recv(1 << 16)
-        return int(answer[9:12]) if answer.startswith(b"HTTP/1.1 ") else CLOSED
+        return int(answer[9:12]) if answer.startswith(b"HTTP/1.1 ") else NO_ANSWER
 
 
 def post(length: int) -> bytes:
@@ -183,15 +183,15 @@ HEADS = (
 KINDS: dict[str, tuple[float, Callable[[Traffic], int], frozenset[int]]] = {
     "photo": (40, Traffic.photo, frozenset({200}) | BUSY),
     "batch": (4, Traffic.batch, frozenset({200}) | BUSY),
-    "damaged file": (15, Traffic.damaged, frozenset({200}) | REFUSED),
-    "bomb": (10, Traffic.bomb, frozenset({200}) | REFUSED),  # some are valid, within a worker's limits
+    "damaged file": (15, Traffic.damaged_file, frozenset({200}) | REFUSALS),
+    "bomb": (10, Traffic.bomb, frozenset({200}) | REFUSALS),  # some are valid, within a worker's limits
     "bad query": (5, Traffic.bad_query, frozenset({422}) | BUSY),
     "page": (8, Traffic.page, frozenset({200, 404})),
-    "hostile head": (6, Traffic.hostile_head, frozenset({CLOSED}) | REFUSED),
-    "half a head": (2, Traffic.half_a_head, frozenset({CLOSED})),
-    "stalled upload": (3, Traffic.stalled_upload, frozenset({CLOSED})),
-    "gone client": (4, Traffic.gone_client, frozenset({CLOSED})),
-    "pipelining": (3, Traffic.pipelined, frozenset({200}) | BUSY),
+    "hostile head": (6, Traffic.hostile_head, frozenset({NO_ANSWER}) | REFUSALS),
+    "half a head": (2, Traffic.half_a_head, frozenset({NO_ANSWER})),
+    "stalled upload": (3, Traffic.stalled_upload, frozenset({NO_ANSWER})),
+    "gone client": (4, Traffic.gone_client, frozenset({NO_ANSWER})),
+    "pipelining": (3, Traffic.pipeline, frozenset({200}) | BUSY),
 }
 
 

@@ -19,7 +19,7 @@ from PIL import Image
 from benchmarks.harness.images import command_line, photos, samples
 from benchmarks.harness.load import Load, Sample, load
 from benchmarks.harness.results import Ratio, Row, Section
-from benchmarks.harness.serving import Server, free_port, service, started
+from benchmarks.harness.serving import Server, free_port, service, start_server
 
 CLIENTS = 16
 OURS = "fcn-segment"
@@ -65,7 +65,7 @@ class Contender:
     server: Server
     images: list[Sample]
 
-    def measured(self, seconds: float, clients: int) -> Load:
+    def measure(self, seconds: float, clients: int) -> Load:
         """The result of a load, after a short warm-up load. Raises `RuntimeError` if an answer was wrong or none came."""
         self.server.resume()
         for _ in range(TRIES):
@@ -76,14 +76,14 @@ class Contender:
                 break
         time.sleep(seconds / 3)
         self.server.pause()
-        return result.checked()
+        return result.check()
 
 
 def run(*, quick: bool, python: str) -> Section:
     """Compares the service with the frameworks in the environment of `python`; raises `RuntimeError` if there are none."""
     images = samples(command_line(), photos(SIZES[:2] if quick else SIZES))
     rounds, seconds, clients = (1, 3.0, 2) if quick else (6, 10.0, CLIENTS)
-    peers = [peer for peer in PEERS if installed(peer, python)]
+    peers = [peer for peer in PEERS if has_package(peer, python)]
     if not peers:
         raise RuntimeError(f"none of {', '.join(peer.name for peer in PEERS)} is installed in {python}")
     with ExitStack() as stack:
@@ -92,7 +92,7 @@ def run(*, quick: bool, python: str) -> Section:
         loads_by_name: dict[str, list[Load]] = {contender.name: [] for contender in contenders}
         for number in range(rounds):
             for contender in Random(number).sample(contenders, len(contenders)):
-                loads_by_name[contender.name].append(contender.measured(seconds, clients))
+                loads_by_name[contender.name].append(contender.measure(seconds, clients))
         memory = [Row.of(f"{contender.name}, memory", [contender.server.memory_mb()], "MB") for contender in contenders]
     return Section("Other frameworks", TEXT, [*_rows(loads_by_name), *memory], ratios(loads_by_name))
 
@@ -116,7 +116,7 @@ def ratios(loads_by_name: Mapping[str, Sequence[Load]]) -> list[Ratio]:
     return comparisons
 
 
-def installed(peer: Peer, python: str) -> bool:
+def has_package(peer: Peer, python: str) -> bool:
     """Whether the environment of `python` has the peer's package; prints a line if it has not."""
     result = subprocess.run([python, "-c", f"import {peer.package}"], capture_output=True, check=False)
     if result.returncode:
@@ -134,18 +134,18 @@ def _ours(images: list[Sample]) -> Iterator[Contender]:
 @contextmanager
 def _peer(peer: Peer, python: str, images: list[Sample]) -> Iterator[Contender]:
     port = free_port()
-    with started([python, "-m", peer.module, "--port", str(port)], port, peer.ready) as server:
-        peer_samples = [replace(sample, expected=_answered(peer, server.url, sample)) for sample in images]
+    with start_server([python, "-m", peer.module, "--port", str(port)], port, peer.ready) as server:
+        peer_samples = [replace(sample, answer=_checked_answer(peer, server.url, sample)) for sample in images]
         server.pause()
         yield Contender(peer.name, server, peer_samples)
 
 
-def _answered(peer: Peer, url: str, sample: Sample) -> bytes:
+def _checked_answer(peer: Peer, url: str, sample: Sample) -> bytes:
     """The peer's mask; raises `RuntimeError` if it differs from the expected one in more pixels than `AGREEMENT` allows."""
-    assert sample.expected is not None
+    assert sample.answer is not None
     headers = {"Content-Type": sample.content_type}
     answer = httpx.post(f"{url}/segment", content=sample.body, headers=headers, timeout=120).raise_for_status().content
-    theirs, ours = (np.asarray(Image.open(io.BytesIO(data))) for data in (answer, sample.expected))
+    theirs, ours = (np.asarray(Image.open(io.BytesIO(data))) for data in (answer, sample.answer))
     if theirs.shape != ours.shape or (theirs == ours).mean() < AGREEMENT:
         raise RuntimeError(f"{peer.name} answered another mask than fcn-segment")
     return answer

@@ -16,11 +16,11 @@ class Cancelled(InferenceError):
 
 
 class SchedulerEnded(InferenceError):
-    """The scheduler runs no more tiles. failed: whether it broke, rather than being stopped."""
+    """The scheduler runs no more tiles. is_failure: whether it broke, rather than being stopped."""
 
-    def __init__(self, message: str, *, failed: bool = True) -> None:
+    def __init__(self, message: str, *, is_failure: bool = True) -> None:
         super().__init__(message)
-        self.failed = failed
+        self.is_failure = is_failure
 
 
 class WorkerFailed(InferenceError):

@@ -53,21 +53,21 @@ def _choose(files: WeightsFiles, runtime: str, device: str, precision: str) -> s
     if runtime == "auto":
         on_gpu = not on_cpu or (device == "auto" and precision != "int8" and _torch_sees_gpu())
         for_torch = precision in ("bfloat16", "float16")
-        export_is_usable = files.exports and not for_torch and on_cpu and _installed("openvino")
+        export_is_usable = files.exports and not for_torch and on_cpu and _is_installed("openvino")
         runtime = "openvino" if export_is_usable and (not on_gpu or not files.master) else "torch"
     if runtime == "openvino":
         if not on_cpu:
             raise RuntimeUnavailable(f"OpenVINO serves on the CPU, got device {device!r}; ask for runtime torch")
         if precision in ("bfloat16", "float16"):
             raise RuntimeUnavailable(f"OpenVINO serves in float32 or int8, got {precision!r}; ask for runtime torch")
-        if not _installed("openvino"):
+        if not _is_installed("openvino"):
             raise RuntimeUnavailable("the package openvino is not installed; pip install openvino, or ask for runtime torch")
         return runtime
     if precision == "int8":
         raise RuntimeUnavailable("int8 is for OpenVINO: it needs NAME.int8.onnx beside the weights (fcn-export --int8)")
     if files.master is None:
         raise RuntimeUnavailable(f"runtime torch needs {files.name}.safetensors, and only its export is there")
-    if not _installed("torch"):
+    if not _is_installed("torch"):
         raise RuntimeUnavailable(
             f"{files.name} needs PyTorch here (device {device}, precision {precision}, exports: "
             f"{', '.join(files.exports) or 'none'}); {install_command('torch')}"
@@ -117,17 +117,17 @@ def unused_gpu() -> str | None:
     """A message for a machine with an NVIDIA GPU that torch cannot use; None if there is no GPU, or torch can use it."""
     if not any(path.exists() for path in GPU_DRIVERS) or _torch_sees_gpu():
         return None
-    missing = "CUDA of the installed PyTorch does not see it" if _installed("torch") else "PyTorch is not installed"
+    missing = "CUDA of the installed PyTorch does not see it" if _is_installed("torch") else "PyTorch is not installed"
     return f"there is a GPU, and {missing}; to serve on it: {install_command('torch')}"
 
 
-def _installed(package: str) -> bool:
+def _is_installed(package: str) -> bool:
     return importlib.util.find_spec(package) is not None
 
 
 def _torch_sees_gpu() -> bool:
     """Whether torch sees an NVIDIA GPU. Imports torch, which takes seconds, only if a driver is installed."""
-    if not any(path.exists() for path in GPU_DRIVERS) or not _installed("torch"):
+    if not any(path.exists() for path in GPU_DRIVERS) or not _is_installed("torch"):
         return False
     from model.inference.runtimes.torch_runtime import sees_gpu
 

@@ -85,9 +85,9 @@ class BandMerger:
         """The rows of cells that no later tile overlaps. The other rows move to the front, for the next row of tiles."""
         top = self._tops[row]
         last = row == len(self._tops) - 1
-        done = self._tile[0] if last else self._tops[row + 1] - top
-        band = Band(top, self._rows[:done].copy())
-        remaining = self._rows[done:].copy()
-        self._rows[: len(remaining)] = remaining
-        self._rows[len(remaining) :] = 0
+        row_count = self._tile[0] if last else self._tops[row + 1] - top
+        band = Band(top, self._rows[:row_count].copy())
+        other_rows = self._rows[row_count:].copy()
+        self._rows[: len(other_rows)] = other_rows
+        self._rows[len(other_rows) :] = 0
         return band

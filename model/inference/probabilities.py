@@ -15,8 +15,8 @@ LEAST_ODDS = np.float32(1e-12)  # keeps logarithms finite; the probability of su
 
 def softmax(logits: Logits, temperature: float) -> Logits:
     """Probabilities of all classes, float32 (classes, rows, width), from logits of this shape."""
-    scaled = np.exp((logits - logits.max(0)) / temperature)
-    probabilities: Logits = scaled / scaled.sum(0)
+    exponentials = np.exp((logits - logits.max(0)) / temperature)
+    probabilities: Logits = exponentials / exponentials.sum(0)
     return probabilities
 
 

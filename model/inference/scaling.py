@@ -27,7 +27,7 @@ def parse_side(text: str) -> Side:
     raise ValueError(f"side must be auto, native or {SIDES[0]} to {SIDES[1]}, got {text!r}")
 
 
-def working_size(size: Size, side: Side, advised: tuple[int, int]) -> Size:
+def working_size(size: Size, side: Side, advised_range: tuple[int, int]) -> Size:
     """The working (height, width): the image's own size for `native`, else scaled so that its longer side is `side`.
 
     `auto` keeps the longer side within the advised (lowest, highest) range. Both sides are at least 1.
@@ -35,17 +35,19 @@ def working_size(size: Size, side: Side, advised: tuple[int, int]) -> Size:
     longer = max(size)
     if side == "native":
         return size
-    target = min(max(longer, advised[0]), advised[1]) if side == "auto" else side
+    target = min(max(longer, advised_range[0]), advised_range[1]) if side == "auto" else side
     return max(1, round(size[0] * target / longer)), max(1, round(size[1] * target / longer))
 
 
-def check_side(side: Side, size: Size, working: Size, *, advised: tuple[int, int], quality: Quality, megapixels: float) -> None:
+def check_side(
+    side: Side, size: Size, working: Size, *, advised_range: tuple[int, int], quality: Quality, megapixels: float
+) -> None:
     """Raises `SideTooLarge` if a side enlarges the image too much, or to more pixels than an image may have.
 
-    size, working: (height, width) of the image, and of its largest view. advised: as in `working_size`. quality: for the error.
-    megapixels: the limit on images.
+    size, working: (height, width) of the image, and of its largest view. advised_range: as in `working_size`. quality: for
+    the error. megapixels: the limit on images.
     """
-    most = max(advised[1], LARGEST_FACTOR * max(size))
+    most = max(advised_range[1], LARGEST_FACTOR * max(size))
     if isinstance(side, int) and side > most:
         raise SideTooLarge(f"side may be up to {most} for an image of {size[1]}x{size[0]}, got {side}; give a smaller one")
     if working != size and working[0] * working[1] > megapixels * 1e6:

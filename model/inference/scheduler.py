@@ -17,8 +17,8 @@ from model.inference.merging import Logits
 from model.inference.runtime import DeviceLost, Runtime, Tile
 
 Clock = Callable[[], float]
-ENDED = "a thread of the scheduler has ended"
-STOPPED = "the scheduler was stopped"
+THREAD_ENDED = "a thread of the scheduler has ended"
+SCHEDULER_STOPPED = "the scheduler was stopped"
 
 
 class Item(NamedTuple):
@@ -32,19 +32,19 @@ class Item(NamedTuple):
 class TileQueue:
     """The waiting tiles of one request. The scheduler's lock guards it.
 
-    deadline, submitted (when the first tile arrived) and started (when its first batch began) are on the scheduler's clock.
+    deadline, submit_time (when the first tile arrived) and start_time (when its first batch began): of the scheduler's clock.
     """
 
     deadline: float
     waiting: deque[Item] = field(default_factory=deque)
-    cancelled: bool = False
-    submitted: float | None = None
-    started: float | None = None
+    is_cancelled: bool = False
+    submit_time: float | None = None
+    start_time: float | None = None
 
     @property
     def queue_seconds(self) -> float:
         """Seconds from the arrival of the first tile to the start of its batch; 0 before that."""
-        return 0.0 if self.submitted is None or self.started is None else self.started - self.submitted
+        return 0.0 if self.submit_time is None or self.start_time is None else self.start_time - self.submit_time
 
 
 @dataclass(eq=False)
@@ -112,16 +112,16 @@ class Scheduler:
             if runner.thread.is_alive() and not self.failure:
                 runner.thread.join()
         with self._lock:
-            self._fail_all(SchedulerEnded(STOPPED, failed=False))
+            self._fail_all(SchedulerEnded(SCHEDULER_STOPPED, is_failure=False))
 
     def fail(self, reason: str) -> None:
         """Makes the scheduler fail for good. All tiles get `SchedulerEnded`, also those in calls that never return."""
         with self._lock:
             self.failure = reason
-            self._fail_all(SchedulerEnded(reason, failed=True))
+            self._fail_all(SchedulerEnded(reason, is_failure=True))
             for runner in self._runners:
                 for item in runner.batch:
-                    _answer(item, SchedulerEnded(reason, failed=True))
+                    _answer(item, SchedulerEnded(reason, is_failure=True))
             self._work.notify_all()
 
     @property
@@ -135,10 +135,10 @@ class Scheduler:
         return self.failure is None and all(runner.thread.is_alive() for runner in self._runners)
 
     @property
-    def broken(self) -> str | None:
+    def problem(self) -> str | None:
         """Why the scheduler can run no more tiles; None while it can, or after a regular `stop`."""
         # `alive` is read before `_stopping`: threads that `stop` ends between the two reads are then no failure
-        return self.failure or (None if self.alive or self._stopping else ENDED)
+        return self.failure or (None if self.alive or self._stopping else THREAD_ENDED)
 
     def calls(self) -> list[int | None]:
         """For each thread, a number that changes while it makes progress, or None if it has nothing to do.
@@ -161,7 +161,7 @@ class Scheduler:
             if error := self._refusal(queue):
                 item.future.set_exception(error)
                 return item.future
-            queue.submitted = self.clock() if queue.submitted is None else queue.submitted
+            queue.submit_time = self.clock() if queue.submit_time is None else queue.submit_time
             queue.waiting.append(item)
             if len(queue.waiting) == 1:
                 self._queues.append(queue)
@@ -171,16 +171,16 @@ class Scheduler:
     def cancel(self, queue: TileQueue) -> None:
         """Cancels a request: its waiting tiles leave the queue, and their futures raise `Cancelled`."""
         with self._lock:
-            queue.cancelled = True
+            queue.is_cancelled = True
             _fail(queue, Cancelled("the request was cancelled"))
 
     def _refusal(self, queue: TileQueue) -> InferenceError | None:
         """The error for a tile that cannot be accepted; None where it can."""
-        if queue.cancelled:
+        if queue.is_cancelled:
             return Cancelled("the request was cancelled")
-        if reason := self.broken:
-            return SchedulerEnded(reason, failed=True)
-        return SchedulerEnded(STOPPED, failed=False) if self._stopping else None
+        if reason := self.problem:
+            return SchedulerEnded(reason, is_failure=True)
+        return SchedulerEnded(SCHEDULER_STOPPED, is_failure=False) if self._stopping else None
 
     def _serve(self, index: int) -> None:
         runner = self._runners[index]
@@ -211,7 +211,7 @@ class Scheduler:
         """
         now = self.clock()
         batch: list[Item] = []
-        skipped: list[TileQueue] = []
+        skipped_queues: list[TileQueue] = []
         while self._queues and len(batch) < self.max_batch:
             queue = self._queues.popleft()
             if queue.deadline <= now:
@@ -219,26 +219,26 @@ class Scheduler:
             if not queue.waiting:  # cancelled or late
                 continue
             if batch and queue.waiting[0].tile.shape != batch[0].tile.shape:
-                skipped.append(queue)
+                skipped_queues.append(queue)
                 continue
             batch.append(queue.waiting.popleft())
-            queue.started = now if queue.started is None else queue.started
+            queue.start_time = now if queue.start_time is None else queue.start_time
             if queue.waiting:
                 self._queues.append(queue)
-        self._queues.extendleft(reversed(skipped))
+        self._queues.extendleft(reversed(skipped_queues))
         if self._queues:
             self._work.notify()
         return batch
 
     def _run_batch(self, runner: Runner, batch: list[Item]) -> None:
         """Runs a batch and answers its tiles. If a call with several tiles fails, runs them one at a time."""
-        started = self.clock()
+        start = self.clock()
         results: list[tuple[Item, Logits | Exception]] = []
         runner.calls += 1
         try:
             logits = runner.runtime.logits([item.tile for item in batch])
             results = [(item, _finite(tile_logits)) for item, tile_logits in zip(batch, logits, strict=True)]
-            self._on_batch(len(batch), self.clock() - started)
+            self._on_batch(len(batch), self.clock() - start)
         except DeviceLost as error:
             self.fail(str(error))
             self._on_failure(str(error))

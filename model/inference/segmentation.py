@@ -78,12 +78,12 @@ class SegmentationBuilder:
             return
         confidence = None if self._confidence is None else self._confidence[at]
         if ids is None:
-            classified = rows.class_ids_and_confidence(self._temperature, confidence)
+            result = rows.class_ids_and_confidence(self._temperature, confidence)
         else:
-            classified = rows.confidence_of(ids, self._temperature, confidence)
-        self._class_map[at] = classified.ids
-        self._counts += classified.counts
-        self._sums += classified.sums
+            result = rows.confidence_of(ids, self._temperature, confidence)
+        self._class_map[at] = result.ids
+        self._counts += result.counts
+        self._sums += result.sums
         if self._probabilities is None:
             return
         for part in rows.parts():
@@ -104,5 +104,5 @@ def _write_foreground(rows: Rows, foreground: Foreground, ids: Pixels | None, ou
         out[at] = np.rint(probability)
     if ids is not None:
         inside = np.isin(np.arange(256), list(foreground.class_ids))
-        changed = inside[ids] != inside[rows.class_ids()]
-        out[changed] = np.where(inside[ids[changed]], 255, 0)
+        changes = inside[ids] != inside[rows.class_ids()]
+        out[changes] = np.where(inside[ids[changes]], 255, 0)

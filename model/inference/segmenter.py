@@ -156,12 +156,12 @@ class Segmenter:
 
     def plan_size(self, size: Size, options: Options) -> Plan:
         """The plan for an upright image of this (height, width). Raises `SideTooLarge` or `TilingError`."""
-        advised, quality = self.manifest.preprocessing.side, options.quality
+        advised_range, quality = self.manifest.preprocessing.side, options.quality
         tile = options.tile or self.manifest.preprocessing.tile
-        at = working_size(size, options.side, advised)
+        at = working_size(size, options.side, advised_range)
         views = plan_views(at, quality, lambda size: plan_tiles(size, tile, options.overlap, options.blend))
         largest = views[0].tile_plan.size
-        check_side(options.side, size, largest, advised=advised, quality=quality, megapixels=self.limits.megapixels)
+        check_side(options.side, size, largest, advised_range=advised_range, quality=quality, megapixels=self.limits.megapixels)
         return Plan(size, views, options)
 
     def memory_bytes(self, data: bytes, plan: Plan) -> int:
@@ -178,12 +178,12 @@ class Segmenter:
         results += pixels * (
             1 + rendering.needs_confidence_map + rendering.needs_foreground + 2 * classes * rendering.needs_probabilities
         )
-        inferring = band_bytes(plan.size, tiles, classes, self.runtime.stride)
+        inference_bytes = band_bytes(plan.size, tiles, classes, self.runtime.stride)
         if len(plan.views) > 1:
-            inferring += average_bytes(tiles, classes, self.runtime.stride)
+            inference_bytes += average_bytes(tiles, classes, self.runtime.stride)
         if plan.options.replaces_regions:
-            inferring += small_region_bytes(plan.size, tiles, classes, self.runtime.stride)
-        return max(decoding, image + results + inferring, results + rendering.memory_bytes(plan.size, classes))
+            inference_bytes += small_region_bytes(plan.size, tiles, classes, self.runtime.stride)
+        return max(decoding, image + results + inference_bytes, results + rendering.memory_bytes(plan.size, classes))
 
     def decode(self, data: bytes, plan: Plan) -> Pixels:
         """RGB pixels, uint8 (H, W, 3), of an image file at the plan's working size. Raises `DamagedImage`."""
@@ -197,15 +197,15 @@ class Segmenter:
         """
         seconds: dict[str, float] = {}
         rendering = plan.options.rendering
-        with _timed(seconds, "decode"):
+        with _measure(seconds, "decode"):
             image = self.decode(data, plan)
             photo = None
             if rendering.needs_photo:
                 photo = image if plan.size == plan.tile_plan.size else decode(data, self.limits)
-        with _timed(seconds, "inference"):
+        with _measure(seconds, "inference"):
             segmentation = self.infer(image, plan, run, check)
         del image
-        with _timed(seconds, "encode"):
+        with _measure(seconds, "encode"):
             segmented_image = SegmentedImage(
                 photo=photo,
                 class_map=segmentation.class_map,
@@ -259,14 +259,14 @@ class Segmenter:
     def _bands(self, image: Pixels, plan: Plan, run: Run) -> Iterator[Band]:
         """The averaged logits of the first view's cells. Several views give one band: their average needs all of them."""
         if len(plan.views) == 1:
-            yield from self._merged(image, plan.views[0], run)
+            yield from self._merge(image, plan.views[0], run)
             return
         average = ViewAverage(plan.tile_plan, self.runtime.stride, self.runtime.grid, self.temperature)
         for view in plan.views:
-            average.add(view, self._merged(view.of(image), view, run))
+            average.add(view, self._merge(view.of(image), view, run))
         yield average.finish()
 
-    def _merged(self, image: Pixels, view: View, run: Run) -> Iterator[Band]:
+    def _merge(self, image: Pixels, view: View, run: Run) -> Iterator[Band]:
         merger = BandMerger(view.tile_plan, self.runtime.grid)
         for logits in run(view.tile_plan.cut(image, region) for region in view.tile_plan.regions):
             if band := merger.add(logits):
@@ -294,7 +294,7 @@ class Segmenter:
 
 
 @contextmanager
-def _timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
-    started = time.perf_counter()
+def _measure(seconds: dict[str, float], stage: str) -> Iterator[None]:
+    start = time.perf_counter()
     yield
-    seconds[stage] = time.perf_counter() - started
+    seconds[stage] = time.perf_counter() - start

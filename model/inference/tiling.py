@@ -146,9 +146,9 @@ def _axis(length: int, side: int, overlap: float, count: int) -> tuple[int, tupl
     """The side of all regions on this axis, and their origins."""
     if length <= side:
         return _side(length, side, count), (0,)
-    extended = ceil(length / UNIT) * UNIT
+    rounded_length = ceil(length / UNIT) * UNIT
     step = max(UNIT, side - UNIT * int(side * overlap / UNIT + 0.5))
-    return side, (*range(0, extended - side, step), extended - side)
+    return side, (*range(0, rounded_length - side, step), rounded_length - side)
 
 
 def _side(length: int, limit: int, count: int) -> int:

@@ -20,7 +20,7 @@ Ids = npt.NDArray[np.uint8]
 Indices = npt.NDArray[np.intp]
 Value = TypeVar("Value", bound=np.generic)
 BAND_PIXELS = 1 << 20  # pixels in one `Rows`
-GATHERED = 1 << 16  # logits that are gathered and interpolated in one step, so that they stay in a core's cache
+GATHERED_LOGITS = 1 << 16  # logits that are gathered and interpolated in one step, so that they stay in a core's cache
 LOGITS_PIXELS = 1 << 15  # pixels that are interpolated in one step, so that their values stay in a core's cache
 
 
@@ -72,13 +72,13 @@ class Rows(NamedTuple):
         pixel where its highest logit in the four cells is below another class's lowest.
         """
         winners = self.cells.argmax(2).astype(np.uint8)
-        mixed = ~_around(winners, np.minimum, np.maximum)[2]
+        mixed_cells = ~_around(winners, np.minimum, np.maximum)[2]
         ids: Ids = self._spread(winners)
-        if not mixed.any():
+        if not mixed_cells.any():
             return ids
         least, most, _ = _around(self.cells, np.minimum, np.maximum)
-        possible = np.flatnonzero((most >= least.max(2, keepdims=True))[mixed].any(0))
-        for positions, logits in self._at(np.flatnonzero(self._spread(mixed)), self.cells[:, :, possible]):
+        possible = np.flatnonzero((most >= least.max(2, keepdims=True))[mixed_cells].any(0))
+        for positions, logits in self._at(np.flatnonzero(self._spread(mixed_cells)), self.cells[:, :, possible]):
             ids.reshape(-1)[positions] = possible[logits.argmax(1)]
         return ids
 
@@ -90,16 +90,18 @@ class Rows(NamedTuple):
         softmax by less than 1/255 nearly everywhere; interpolating probabilities instead would give ten times the error.
         """
         winners = self.cells.argmax(2)
-        mixed = ~_around(winners, np.minimum, np.maximum)[2]
+        mixed_cells = ~_around(winners, np.minimum, np.maximum)[2]
         ids: Ids = self._spread(winners.astype(np.uint8))
         sums_of_cells = self._sums(log_odds(self.cells, temperature), confidence)
-        rows, columns = (np.bincount(axis.before, minlength=count) for axis, count in zip(self[2:], mixed.shape, strict=True))
+        rows, columns = (
+            np.bincount(axis.before, minlength=count) for axis, count in zip(self[2:], mixed_cells.shape, strict=True)
+        )
         pixels_of_cells = np.outer(rows, columns)
-        sums_of_cells[mixed] = pixels_of_cells[mixed] = 0
+        sums_of_cells[mixed_cells] = pixels_of_cells[mixed_cells] = 0
         classes = self.cells.shape[2]
         counts = np.bincount(winners.reshape(-1), pixels_of_cells.reshape(-1), classes).astype(np.intp)
         sums = np.bincount(winners.reshape(-1), sums_of_cells.reshape(-1), classes).astype(np.float64)
-        for positions, logits in self.logits_at(np.flatnonzero(self._spread(mixed))):
+        for positions, logits in self.logits_at(np.flatnonzero(self._spread(mixed_cells))):
             winning, probability = logits.argmax(1), highest_probability(logits, temperature)
             ids.reshape(-1)[positions] = winning
             counts += np.bincount(winning, minlength=classes)
@@ -114,8 +116,8 @@ class Rows(NamedTuple):
         ids: uint8 (rows, width), the class of each pixel; its probability is computed.
         """
         winners = self.cells.argmax(2).astype(np.uint8)
-        mixed = ~_around(winners, np.minimum, np.maximum)[2]
-        exact = self._spread(mixed) | (self._spread(winners) != ids)
+        mixed_cells = ~_around(winners, np.minimum, np.maximum)[2]
+        exact = self._spread(mixed_cells) | (self._spread(winners) != ids)
         probability, classes = np.empty(ids.shape, np.float32), self.cells.shape[2]
         for rows, part in self._probabilities(log_odds(self.cells, temperature)):
             probability[rows] = part
@@ -144,11 +146,11 @@ class Rows(NamedTuple):
     def _at(self, positions: Indices, cells: Logits) -> Iterator[tuple[Indices, Logits]]:
         if not len(positions):
             return
-        lines = interpolated(cells, self.vertical, 0)
-        step = max(1, GATHERED // cells.shape[2])
+        lines = interpolate(cells, self.vertical, 0)
+        step = max(1, GATHERED_LOGITS // cells.shape[2])
         for start in range(0, len(positions), step):
             chunk = positions[start : start + step]
-            yield chunk, self._interpolated(lines, chunk)
+            yield chunk, self._interpolate(lines, chunk)
 
     def _sums(self, log_odds: npt.NDArray[np.float32], confidence: Ids | None) -> npt.NDArray[np.float64]:
         """For each cell (rows, columns), the sum of the probabilities of the pixels whose `before` cell it is.
@@ -169,7 +171,7 @@ class Rows(NamedTuple):
 
     def _probabilities(self, log_odds: npt.NDArray[np.float32]) -> Iterator[tuple[slice, npt.NDArray[np.float32]]]:
         """Yields rows of pixels, and their probabilities, float32 (rows, width), from log-odds (rows, columns) of cells."""
-        lines = interpolated(-log_odds[:, :, None], self.vertical, 0)[:, :, 0]
+        lines = interpolate(-log_odds[:, :, None], self.vertical, 0)[:, :, 0]
         before, after, fraction = self.horizontal
         slopes = lines.take(np.minimum(np.arange(lines.shape[1]) + 1, after.max()), 1) - lines
         for rows in self._steps():
@@ -185,7 +187,7 @@ class Rows(NamedTuple):
         step = max(1, LOGITS_PIXELS // len(self.horizontal.before))
         return (slice(start, start + step) for start in range(0, len(self.vertical.before), step))
 
-    def _interpolated(self, lines: Logits, positions: Indices) -> Logits:
+    def _interpolate(self, lines: Logits, positions: Indices) -> Logits:
         """Logits (positions, classes) at these flat positions; `lines` are already interpolated vertically."""
         rows, columns = np.divmod(positions, len(self.horizontal.before))
         start = rows * lines.shape[1]
@@ -208,7 +210,7 @@ class Rows(NamedTuple):
 
     def logits(self) -> Logits:
         """Float32 logits (classes, rows, width), interpolated bilinearly."""
-        lines = interpolated(self.cells, self.vertical, 0).transpose(2, 0, 1)
+        lines = interpolate(self.cells, self.vertical, 0).transpose(2, 0, 1)
         lines = np.ascontiguousarray(lines)
         before, after = lines.take(self.horizontal.before, 2), lines.take(self.horizontal.after, 2)
         after -= before
@@ -228,42 +230,42 @@ class LogitsUpsampler:
     def __init__(self, cells: Size, stride: int, grid: Grid, source: Size, target: Size) -> None:
         self._vertical, self._horizontal = (_axis(cells[i], stride, grid, source[i], target[i]) for i in (0, 1))
         self._target = target
-        self._kept: Logits | None = None
-        self._done = 0
+        self._last_row: Logits | None = None
+        self._row_count = 0
 
     def push(self, band: Band) -> Iterator[Rows]:
         """Takes the next band from the top, and gives the rows of pixels that it completes."""
         bottom = band.top + len(band.logits)
-        cells = band.logits if self._kept is None else np.concatenate([self._kept, band.logits])
+        cells = band.logits if self._last_row is None else np.concatenate([self._last_row, band.logits])
         top = bottom - len(cells)
         ready = int(np.searchsorted(self._vertical.after, bottom))
         step = max(1, BAND_PIXELS // self._target[1])
-        for start in range(self._done, ready, step):
+        for start in range(self._row_count, ready, step):
             pixels = slice(start, min(start + step, ready))
             first, last = int(self._vertical.before[start]), int(self._vertical.after[pixels.stop - 1])
             yield Rows(start, cells[first - top : last - top + 1], self._vertical.cut(pixels, first), self._horizontal)
-        self._done = ready
-        self._kept = cells[-1:].copy() if ready < self._target[0] else None
+        self._row_count = ready
+        self._last_row = cells[-1:].copy() if ready < self._target[0] else None
 
 
 def band_bytes(target: Size, tiles: TilePlan, classes: int, stride: int) -> int:
     """Upper bound, in bytes, of the memory that merging and interpolating need besides their results."""
     rows = min(target[0], BAND_PIXELS // target[1] + 1)
     cells = tiles.cells(stride)[1] * 4 * classes
-    merged = 3 * cells * (tiles.tile[0] // stride + tiles.size[0] * rows // (stride * target[0]) + 2)
+    merge_bytes = 3 * cells * (tiles.tile[0] // stride + tiles.size[0] * rows // (stride * target[0]) + 2)
     axes = 64 * sum(target)
-    return merged + axes + 2 * cells * rows + 17 * rows * target[1] + 12 * GATHERED + 16 * LOGITS_PIXELS * classes
+    return merge_bytes + axes + 2 * cells * rows + 17 * rows * target[1] + 12 * GATHERED_LOGITS + 16 * LOGITS_PIXELS * classes
 
 
 def _around(cells: npt.NDArray[np.generic], low: np.ufunc, high: np.ufunc) -> tuple[Logits, Logits, npt.NDArray[np.bool_]]:
     """For each square of four cells, by its upper left cell: the lowest value, the highest, and whether they are equal."""
-    padded = np.pad(cells, ((0, 1), (0, 1), *((0, 0),) * (cells.ndim - 2)), mode="edge")
-    corners = padded[:-1, :-1], padded[:-1, 1:], padded[1:, :-1], padded[1:, 1:]
+    padded_cells = np.pad(cells, ((0, 1), (0, 1), *((0, 0),) * (cells.ndim - 2)), mode="edge")
+    corners = padded_cells[:-1, :-1], padded_cells[:-1, 1:], padded_cells[1:, :-1], padded_cells[1:, 1:]
     least, most = (f(f(corners[0], corners[1]), f(corners[2], corners[3])) for f in (low, high))
     return least, most, least == most
 
 
-def interpolated(cells: Logits, axis: Axis, dimension: int) -> Logits:
+def interpolate(cells: Logits, axis: Axis, dimension: int) -> Logits:
     """Logits (rows, columns, classes), interpolated along one dimension only: 0 (rows) or 1 (columns)."""
     before, after = cells.take(axis.before, dimension), cells.take(axis.after, dimension)
     after -= before

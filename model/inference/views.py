@@ -17,7 +17,7 @@ from imaging.decoding import scale
 from model.architecture import Grid
 from model.inference.merging import Band, Logits
 from model.inference.tiling import Size, TilePlan
-from model.inference.upsampling import Axis, cells_at, interpolated
+from model.inference.upsampling import Axis, cells_at, interpolate
 
 Pixels = npt.NDArray[np.uint8]
 Quality = Literal["standard", "high"]
@@ -29,15 +29,15 @@ LEAST_PROBABILITY = 1e-7  # lower bound of the mean probabilities, whose logarit
 
 @dataclass(frozen=True)
 class View:
-    """One pass over an image: the image is scaled to the tiles' size and, if `mirrored`, flipped left to right."""
+    """One pass over an image: the image is scaled to the tiles' size and, if `is_mirrored`, flipped left to right."""
 
     tile_plan: TilePlan
-    mirrored: bool = False
+    is_mirrored: bool = False
 
     def of(self, image: Pixels) -> Pixels:
         """The RGB image (H, W, 3), scaled and flipped for this view."""
-        scaled = scale(image, self.tile_plan.size)
-        return np.ascontiguousarray(scaled[:, ::-1]) if self.mirrored else scaled
+        pixels = scale(image, self.tile_plan.size)
+        return np.ascontiguousarray(pixels[:, ::-1]) if self.is_mirrored else pixels
 
 
 def plan_views(size: Size, quality: Quality, plan: Callable[[Size], TilePlan]) -> tuple[View, ...]:
@@ -45,7 +45,7 @@ def plan_views(size: Size, quality: Quality, plan: Callable[[Size], TilePlan]) -
     views = []
     for factor in SCALES[quality]:
         tiles = plan((max(1, round(size[0] * factor)), max(1, round(size[1] * factor))))
-        views += [View(tiles, mirrored) for mirrored in ((False, True) if quality == "high" else (False,))]
+        views += [View(tiles, is_mirrored) for is_mirrored in ((False, True) if quality == "high" else (False,))]
     return tuple(views)
 
 
@@ -73,7 +73,7 @@ class ViewAverage:
             self._sum = np.zeros((len(vertical.before), len(horizontal.before), probabilities.shape[2]), np.float32)
         for start in range(0, len(self._sum), ROWS):
             rows = slice(start, start + ROWS)
-            self._sum[rows] += interpolated(interpolated(probabilities, vertical.cut(rows), 0), horizontal, 1)
+            self._sum[rows] += interpolate(interpolate(probabilities, vertical.cut(rows), 0), horizontal, 1)
         self._views += 1
 
     def finish(self) -> Band:
@@ -91,7 +91,7 @@ class ViewAverage:
         centre = 0 if self._grid == "corner" else (stride - 1) / 2
         pixels = np.arange(self._target.cells(stride)[axis]) * stride + centre
         pixels = ((pixels + 0.5) * (source / target) - 0.5).clip(0, source - 1)
-        if view.mirrored and axis == 1:
+        if view.is_mirrored and axis == 1:
             pixels = source - 1 - pixels
         return cells_at(pixels, view.tile_plan.cells(stride)[axis], stride, self._grid)
 

@@ -17,12 +17,19 @@ import pytest
 from starlette.types import Receive, Scope, Send
 
 from app import connections
-from app.connections import FIRST_READ, LEAST_READ, MOST_READ, ConnectionMiddleware, Connections, LimitedProtocol
+from app.connections import (
+    FIRST_READ_BYTES,
+    LEAST_READ_BYTES,
+    MOST_READ_BYTES,
+    ConnectionMiddleware,
+    Connections,
+    LimitedProtocol,
+)
 from app.main import create_app
 from app.server import serve
 from app.settings import Settings
 from benchmarks.harness.serving import free_port
-from tests.support.app.exchanges import PHOTO, answer_on, connected, head
+from tests.support.app.exchanges import PHOTO, answer_on, connect, head
 from tests.support.polling import HANG_S, wait_until
 from tests.support.servers import fcn_serve, over_http
 
@@ -35,10 +42,10 @@ def test_a_head_of_a_megabyte_is_a_plain_400_and_keeps_no_memory(line: bytes, na
         process = psutil.Process(it.process.pid)
         it.post()
         before = 0
-        for sent in range(110):
-            if sent == 10:  # by then all that is taken once is there
+        for count in range(110):
+            if count == 10:  # by then all that is taken once is there
                 before = process.memory_info().rss
-            with connected(it.port) as connection:
+            with connect(it.port) as connection:
                 with suppress(ConnectionError):
                     connection.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\n" + line)
                 answer = answer_on(connection)
@@ -58,7 +65,7 @@ def test_half_a_head_and_none_are_closed_and_whole_ones_are_not(narrow_file: Pat
     thread.start()
     try:
         wait_until(lambda: service.not_ready is None)
-        with connected(port) as silent, connected(port) as half, connected(port) as second, httpx.Client() as idle:
+        with connect(port) as silent, connect(port) as half, connect(port) as second, httpx.Client() as idle:
             second.sendall(head() + PHOTO)
             answer = answer_on(second)
             assert (answer.status, len(answer.read()) > 0) == (200, True)
@@ -71,7 +78,7 @@ def test_half_a_head_and_none_are_closed_and_whole_ones_are_not(narrow_file: Pat
             silent.sendall(b"G")
             assert _ends(silent)
             # an upload that takes longer than a head may, on a connection that has been idle for as long
-            with connected(port) as slow:
+            with connect(port) as slow:
                 for _ in range(2):
                     slow.sendall(head() + PHOTO[:50])
                     time.sleep(LONGER_S)
@@ -86,13 +93,13 @@ def test_half_a_head_and_none_are_closed_and_whole_ones_are_not(narrow_file: Pat
 
 @pytest.mark.parametrize("costly", [True, False])
 def test_of_what_costs_time_little_is_read_before_others_have_their_turn(costly: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    read: list[int] = []
+    sizes: list[int] = []
     size = 1 << 18 if costly else 1 << 22
-    received = LimitedProtocol.data_received
+    data_received = LimitedProtocol.data_received
 
-    def recorded(connection: LimitedProtocol, data: bytes) -> None:
-        read.append(len(data))
-        received(connection, data)
+    def record(connection: LimitedProtocol, data: bytes) -> None:
+        sizes.append(len(data))
+        data_received(connection, data)
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         while (await receive()).get("more_body"):
@@ -101,14 +108,14 @@ def test_of_what_costs_time_little_is_read_before_others_have_their_turn(costly:
 
     monkeypatch.setattr(connections, "READ_S", -1.0 if costly else 60.0)
     monkeypatch.setattr(connections, "MOST_COSTLY_S", 1e9)  # however slow the processor is, the connection stays
-    monkeypatch.setattr(LimitedProtocol, "data_received", recorded)
+    monkeypatch.setattr(LimitedProtocol, "data_received", record)
     with over_http(app, Connections(1000).protocol) as port:
         assert httpx.post(f"http://127.0.0.1:{port}", content=bytes(size), timeout=HANG_S).status_code == 200
-    assert sum(read) > size
+    assert sum(sizes) > size
     if costly:
-        assert max(read[5:]) == LEAST_READ
+        assert max(sizes[5:]) == LEAST_READ_BYTES
     else:
-        assert FIRST_READ < max(read) <= MOST_READ
+        assert FIRST_READ_BYTES < max(sizes) <= MOST_READ_BYTES
 
 
 def test_of_a_connection_that_its_client_resets_nothing_is_kept() -> None:
@@ -122,7 +129,7 @@ def test_of_a_connection_that_its_client_resets_nothing_is_kept() -> None:
     before = deadline_count()
     with over_http(ConnectionMiddleware(app), Connections(1000).protocol) as port:
         for _ in range(20):
-            with connected(port) as connection:
+            with connect(port) as connection:
                 connection.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
                 assert connection.recv(100)
                 connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -154,7 +161,7 @@ def test_a_request_that_still_puts_things_away_does_not_end_the_next_one(monkeyp
         if scope["path"] == "/batch":
             await next_one.wait()  # files are closed
 
-    with over_http(ConnectionMiddleware(app), Connections(1000).protocol) as port, connected(port) as connection:
+    with over_http(ConnectionMiddleware(app), Connections(1000).protocol) as port, connect(port) as connection:
         connection.sendall(b"GET /batch HTTP/1.1\r\nHost: x\r\n\r\n")
         assert answer_on(connection).read() == b"ok"
         monkeypatch.setattr(connections, "HEAD_S", HEAD_S)
@@ -171,7 +178,7 @@ def test_the_rest_of_a_body_that_nobody_read_begins_no_head(monkeypatch: pytest.
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         await respond(send, 422, b"no")
 
-    with over_http(ConnectionMiddleware(app), Connections(1000).protocol) as port, connected(port) as connection:
+    with over_http(ConnectionMiddleware(app), Connections(1000).protocol) as port, connect(port) as connection:
         connection.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\n1")
         assert answer_on(connection).read() == b"no"
         monkeypatch.setattr(connections, "HEAD_S", HEAD_S)

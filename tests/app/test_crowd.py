@@ -11,13 +11,13 @@ from model.inference.runtimes.openvino_runtime import OpenVINORuntime
 from model.weights_file import DEFAULT_WEIGHTS
 from tests.support.app.exchanges import assert_idle, service_of
 from tests.support.app.services import Serve
-from tests.support.images import encoded, make_photo
+from tests.support.images import encode, make_photo
 from tests.support.polling import HANG_S, wait_until
 from tests.support.servers import over_http
 
 CLIENTS = 16
 SIZES = [(90, 130), (150, 210), (200, 64)]
-PHOTOS = [encoded(make_photo(*SIZES[seed % 3], seed), "JPEG" if seed % 2 else "PNG") for seed in range(6)]
+PHOTOS = [encode(make_photo(*SIZES[seed % 3], seed), "JPEG" if seed % 2 else "PNG") for seed in range(6)]
 
 
 @pytest.mark.parametrize("precision", ["float32", "int8"])

@@ -13,13 +13,13 @@ from fastapi.testclient import TestClient
 
 from tests.support.app.exchanges import PHOTO, assert_idle, assert_problem, metric, pixels, post, service_of
 from tests.support.app.services import Serve
-from tests.support.images import Pixels, encoded, make_photo
+from tests.support.images import Pixels, encode, make_photo
 from tests.support.polling import HANG_S, wait_until
 from tests.support.runtimes import DEVICES, needs_gpu
 from tests.support.servers import fcn_serve, over_http
 
 SHAPES = [(90, 130), (300, 420), (200, 64)]
-PHOTOS = [encoded(make_photo(*SHAPES[seed % 3], seed)) for seed in range(12)]
+PHOTOS = [encode(make_photo(*SHAPES[seed % 3], seed)) for seed in range(12)]
 MIB = 1 << 20
 # the service; on SIGUSR2 it reads beyond the end of a tensor on the device, after which CUDA refuses every call
 LOSING = """
@@ -48,7 +48,7 @@ def agreement(some: list[Pixels], others: list[Pixels]) -> float:
     return float(np.mean([(one == other).mean() for one, other in zip(some, others, strict=True)]))
 
 
-def allocated(device: str) -> int:
+def allocation(device: str) -> int:
     """Bytes of the device's memory that PyTorch's tensors have; 0 of a processor's."""
     import torch
 
@@ -86,7 +86,7 @@ def test_a_crowd_gets_what_each_gets_alone_in_shared_batches(serve: Serve, devic
 def test_a_reload_while_requests_come_drops_none_and_frees_the_former_network(serve: Serve, device: str) -> None:
     with serve(runtime="torch", device=device, precision="float32") as client:
         service = service_of(client)
-        before, used = masks(client, PHOTOS), []
+        before, sizes = masks(client, PHOTOS), []
         for _ in range(3):
             former = service.registry.models
             with ThreadPoolExecutor(1) as pool:
@@ -97,8 +97,8 @@ def test_a_reload_while_requests_come_drops_none_and_frees_the_former_network(se
             (model,) = former.values()
             wait_until(lambda model=model: not model.scheduler.alive)
             assert agreement(masks(client, PHOTOS), before) >= 0.99
-            used.append(allocated(device))
-        assert max(used) - min(used) < 16 * MIB
+            sizes.append(allocation(device))
+        assert max(sizes) - min(sizes) < 16 * MIB
 
 
 @pytest.mark.cuda
@@ -106,7 +106,7 @@ def test_a_reload_while_requests_come_drops_none_and_frees_the_former_network(se
 def test_a_device_s_memory_that_is_full_is_a_503_and_passes(serve: Serve) -> None:
     import torch
 
-    large = encoded(make_photo(1400, 2100), "JPEG")
+    large = encode(make_photo(1400, 2100), "JPEG")
     with serve(runtime="torch", device="cuda", tile="1024") as client:
         assert post(client, PHOTO).status_code == 200
         torch.cuda.empty_cache()

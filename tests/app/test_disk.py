@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from app.api.forms import SPOOLED
+from app.api.forms import SPOOL_BYTES
 from tests.support.app.exchanges import PHOTO, assert_idle, assert_problem, open_files, samples, service_of
 from tests.support.app.services import Serve
 from tests.support.polling import wait_until
@@ -43,8 +43,8 @@ def test_a_batch_that_finds_no_room_on_disk_is_503_and_leaves_nothing(
         assert "unexpected error" not in caplog.text
         assert_idle(service_of(client))
         wait_until(lambda: open_files() <= before)
-        counted = [sample for sample in samples(client) if sample.name == "segment_rejected_total" and sample.value]
-        assert [(sample.labels["reason"], sample.value) for sample in counted] == [("disk", 1)]
+        samples_above_0 = [sample for sample in samples(client) if sample.name == "segment_rejected_total" and sample.value]
+        assert [(sample.labels["reason"], sample.value) for sample in samples_above_0] == [("disk", 1)]
         assert client.get("/health/live").status_code == 200
         assert client.post("/segment/batch", files=files).status_code == 200
 
@@ -68,8 +68,8 @@ def test_instances_of_vertex_ai_that_find_no_room_on_disk_are_503_and_leave_noth
 
 def test_files_of_a_batch_lie_on_disk_beyond_64_kib_and_those_of_segment_in_memory(serve: Serve) -> None:
     with serve() as client, disk_for_files_of(0):
-        for size, status in ((SPOOLED, 200), (SPOOLED + 1, 503)):
+        for size, status in ((SPOOL_BYTES, 200), (SPOOL_BYTES + 1, 503)):
             assert client.post("/segment/batch", files={"file": ("a", bytes(size))}).status_code == status
         assert_problem(client.post("/segment", files={"file": ("a", bytes(1 << 20))}), 415)
         assert_problem(client.post("/segment", files={"file": ("a", bytes(2 << 20))}), 503, "no room for the image")
-    assert SPOOLED == 64 << 10
+    assert SPOOL_BYTES == 64 << 10

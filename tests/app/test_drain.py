@@ -12,7 +12,7 @@ from pathlib import Path
 
 import httpx
 
-from tests.support.app.exchanges import PHOTO, answer_on, connected, head
+from tests.support.app.exchanges import PHOTO, answer_on, connect, head
 from tests.support.polling import HANG_S, wait_until
 from tests.support.servers import LARGE, Process, fcn_serve
 
@@ -46,17 +46,17 @@ def test_on_sigterm_what_is_in_flight_is_answered_and_new_images_are_refused(nar
         ThreadPoolExecutor() as pool,
         httpx.Client(base_url=it.url, timeout=HANG_S) as other,
     ):
-        broken = {"content": b"--y", "headers": {"Content-Type": "multipart/form-data; boundary=x"}}
-        assert other.post("/segment", **broken).status_code == 400
-        with stalled(it):  # so that the drain lasts
+        bad_form = {"content": b"--y", "headers": {"Content-Type": "multipart/form-data; boundary=x"}}
+        assert other.post("/segment", **bad_form).status_code == 400
+        with stall(it):  # so that the drain lasts
             large = pool.submit(it.post, LARGE, side=2000)
             wait_until(lambda: other.get("/health").json()["queued_tiles"] > 0)
             it.signal(signal.SIGTERM)
             wait_until(lambda: other.get("/health/ready").status_code == 503)
             assert other.get("/health/live").status_code == 200
-            refused = other.post("/segment", content=PHOTO)
-            assert (refused.status_code, refused.headers["retry-after"], refused.headers["connection"]) == (503, "1", "close")
-            assert "draining" in refused.json()["detail"]
+            refusal = other.post("/segment", content=PHOTO)
+            assert (refusal.status_code, refusal.headers["retry-after"], refusal.headers["connection"]) == (503, "1", "close")
+            assert "draining" in refusal.json()["detail"]
             assert large.result(HANG_S).status_code == 200
         assert it.process.wait(HANG_S) == 0
     assert len(it.messages()) == len(it.log.read_text().splitlines())
@@ -64,9 +64,9 @@ def test_on_sigterm_what_is_in_flight_is_answered_and_new_images_are_refused(nar
 
 
 @contextmanager
-def stalled(it: Process) -> Iterator[socket.socket]:
+def stall(it: Process) -> Iterator[socket.socket]:
     """An upload that never ends, in flight."""
-    with connected(it.port) as connection:
+    with connect(it.port) as connection:
         connection.sendall(head(1000) + b"abc")
         wait_until(lambda: httpx.get(f"{it.url}/health", timeout=HANG_S).json()["requests_in_flight"] == 1)
         yield connection
@@ -74,20 +74,20 @@ def stalled(it: Process) -> Iterator[socket.socket]:
 
 def test_a_drain_takes_as_long_as_it_may_and_no_longer(narrow_file: Path, tmp_path: Path) -> None:
     settings = {"drain_s": "1", "upload_timeout_s": "600"}
-    with fcn_serve(narrow_file, tmp_path, program=UPLOADS_FOR_EVER, **settings) as it, stalled(it) as connection:
-        started = time.monotonic()
+    with fcn_serve(narrow_file, tmp_path, program=UPLOADS_FOR_EVER, **settings) as it, stall(it) as connection:
+        start = time.monotonic()
         it.signal(signal.SIGTERM)
         answer = answer_on(connection)
         assert (answer.status, answer.headers["connection"]) == (503, "close")
         assert b"draining" in answer.read()
-        assert time.monotonic() - started >= 1
+        assert time.monotonic() - start >= 1
         assert it.process.wait(HANG_S) == 0
     assert "Traceback" not in it.log.read_text()
 
 
 def test_a_second_signal_ends_the_process_before_the_drain_does(narrow_file: Path, tmp_path: Path) -> None:
     settings = {"drain_s": "600", "upload_timeout_s": "600"}
-    with fcn_serve(narrow_file, tmp_path, program=UPLOADS_FOR_EVER, **settings) as it, stalled(it):
+    with fcn_serve(narrow_file, tmp_path, program=UPLOADS_FOR_EVER, **settings) as it, stall(it):
         it.signal(signal.SIGTERM)
         wait_until(lambda: httpx.get(f"{it.url}/health/ready", timeout=HANG_S).status_code == 503)
         it.signal(signal.SIGTERM)
@@ -107,13 +107,13 @@ def test_for_the_lame_duck_time_images_are_taken_and_connections_closed(narrow_f
 def test_after_the_lame_duck_time_images_are_refused(narrow_file: Path, tmp_path: Path) -> None:
     settings = {"lame_duck_s": "1", "drain_s": "600", "upload_timeout_s": "600"}
     with fcn_serve(narrow_file, tmp_path, program=UPLOADS_FOR_EVER, **settings) as it:
-        with stalled(it):  # so that the drain lasts
-            started = time.monotonic()
+        with stall(it):  # so that the drain lasts
+            start = time.monotonic()
             it.signal(signal.SIGTERM)
             wait_until(lambda: it.post().status_code == 503)
-            assert time.monotonic() - started >= 1
-            refused = it.post(LARGE)
-            assert (refused.status_code, refused.headers["connection"]) == (503, "close")
+            assert time.monotonic() - start >= 1
+            refusal = it.post(LARGE)
+            assert (refusal.status_code, refusal.headers["connection"]) == (503, "close")
         assert it.process.wait(HANG_S) == 0
 
 

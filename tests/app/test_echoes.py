@@ -17,12 +17,12 @@ from tests.support.app.exchanges import PHOTO, assert_problem, post
 from tests.support.app.services import Serve
 
 ODD = "a\n\x1b[31m\u202e\x7f\u2028b"
-ESCAPED = r"a\n\x1b[31m\u202e\x7f\u2028b"
+ESCAPES = r"a\n\x1b[31m\u202e\x7f\u2028b"
 FORMATTERS: list[logging.Formatter] = [JsonFormatter(), TextFormatter()]
 
 
 @contextmanager
-def logged(formatter: logging.Formatter) -> Iterator[io.StringIO]:
+def capture_log(formatter: logging.Formatter) -> Iterator[io.StringIO]:
     """What the service logs meanwhile, in this format."""
     stream, log = io.StringIO(), logging.getLogger("segment")
     handler, level = logging.StreamHandler(stream), log.level
@@ -37,10 +37,10 @@ def logged(formatter: logging.Formatter) -> Iterator[io.StringIO]:
 
 
 def test_what_cannot_be_printed_is_escaped_and_what_is_long_is_cut() -> None:
-    assert printable(ODD, 100) == ESCAPED
+    assert printable(ODD, 100) == ESCAPES
     assert printable("Größe 100 %", 100) == "Größe 100 %"
     assert printable("x" * 101, 100) == "x" * 100 + "..."
-    assert excerpt(ODD) == f"'{ESCAPED}'"
+    assert excerpt(ODD) == f"'{ESCAPES}'"
     assert len(excerpt("\ud800" * 5000)) < 110
     assert len(excerpt({"a": "b" * 5000})) < 110
 
@@ -54,7 +54,7 @@ def test_parameters_come_back_escaped_and_cut(client: TestClient, parameter: str
     assert detail.isprintable()
     assert len(detail) < 700
     if value == ODD:
-        assert ESCAPED in detail
+        assert ESCAPES in detail
 
 
 @pytest.mark.parametrize("path", ["/" + "x" * 3000, "/%0d%0a%1b%5b31m", "/%ff%00%e2%80%ae"], ids=len)
@@ -71,9 +71,9 @@ def test_every_detail_is_bounded_and_printable(client: TestClient) -> None:
     assert_problem(response, 400)
     assert len(response.json()["detail"]) <= 1003
     assert response.json()["detail"].isprintable()
-    refused = client.post("/segment", content=PHOTO, headers={"Accept": "text/" + "x" * 5000})
-    assert_problem(refused, 406)
-    assert len(refused.json()["detail"]) <= 1003
+    refusal = client.post("/segment", content=PHOTO, headers={"Accept": "text/" + "x" * 5000})
+    assert_problem(refusal, 406)
+    assert len(refusal.json()["detail"]) <= 1003
 
 
 @pytest.mark.parametrize("formatter", FORMATTERS, ids=["json", "text"])
@@ -85,7 +85,7 @@ def test_a_request_is_one_log_line_of_bounded_length(client: TestClient, formatt
         lambda: client.post("/segment", files={ODD * 500: ("photo", PHOTO)}),
     ]
     for ask in requests:
-        with logged(formatter) as stream:
+        with capture_log(formatter) as stream:
             ask()
         (line,) = stream.getvalue().splitlines()
         assert line.isprintable()
@@ -98,12 +98,12 @@ def test_a_request_is_one_log_line_of_bounded_length(client: TestClient, formatt
 def test_an_unexpected_error_is_one_log_line_with_the_traceback(
     formatter: logging.Formatter, serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken() -> bytes:
+    def break_body() -> bytes:
         raise OSError(f"broken by {ODD}" + "x" * 20_000)
 
-    with serve() as client, logged(formatter) as stream:
+    with serve() as client, capture_log(formatter) as stream:
         service = client.app.state.service  # type: ignore[attr-defined]
-        monkeypatch.setattr(service.metrics, "text", broken)
+        monkeypatch.setattr(service.metrics, "text", break_body)
         assert_problem(client.get("/metrics"), 500)
     first = stream.getvalue().splitlines()[0]
     assert "unexpected error" in first

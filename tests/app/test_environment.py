@@ -29,7 +29,7 @@ DIGEST = "ab" * 32
 
 
 @pytest.fixture(autouse=True)
-def started(monkeypatch: pytest.MonkeyPatch) -> list[Settings]:
+def settings_of_starts(monkeypatch: pytest.MonkeyPatch) -> list[Settings]:
     """The settings of each service that was started; none is in truth."""
     settings: list[Settings] = []
 
@@ -77,12 +77,12 @@ def test_every_variable_that_is_no_setting_is_named(monkeypatch: pytest.MonkeyPa
 
 
 def test_variables_of_kubernetes_are_ignored_with_a_warning(
-    started: list[Settings], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    settings_of_starts: list[Settings], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     for name, value in SERVICE.items():
         monkeypatch.setenv(name, value)
     assert main([]) == 0
-    assert [settings.port for settings in started] == [8000]
+    assert [settings.port for settings in settings_of_starts] == [8000]
     (record,) = caplog.records
     assert record.levelname == "WARNING"
     assert "the port is 8000" in record.getMessage()
@@ -166,7 +166,11 @@ def test_keys_are_told_nowhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, 
 
 @pytest.mark.parametrize("content", ['SEGMENT_API_KEYS="abc\n', "a line without a sign\nSEGMENT_PORT=81\n"])
 def test_a_line_of_the_file_that_cannot_be_read_stops_the_start(
-    content: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, started: list[Settings], capsys: pytest.CaptureFixture[str]
+    content: str,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    settings_of_starts: list[Settings],
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """It may be the one with the keys."""
     monkeypatch.chdir(tmp_path)
@@ -175,12 +179,16 @@ def test_a_line_of_the_file_that_cannot_be_read_stops_the_start(
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("fcn-serve: .env: python-dotenv could not parse statement starting at line 1")
     assert "abc" not in line
-    assert not started
+    assert not settings_of_starts
 
 
 @pytest.mark.parametrize("kind", ["folder", "link"])
 def test_what_is_no_file_and_has_its_name_stops_the_start(
-    kind: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, started: list[Settings], capsys: pytest.CaptureFixture[str]
+    kind: str,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    settings_of_starts: list[Settings],
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
     if kind == "folder":
@@ -190,4 +198,4 @@ def test_what_is_no_file_and_has_its_name_stops_the_start(
     assert main([]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("fcn-serve: .env cannot be read: it is a ")
-    assert not started
+    assert not settings_of_starts

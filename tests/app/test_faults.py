@@ -13,7 +13,7 @@ import pytest
 from model.inference.merging import Logits
 from model.inference.runtime import DeviceLost, DeviceOutOfMemory, Tile
 from tests.support.app.exchanges import assert_problem
-from tests.support.app.served_thread import GOOD, served
+from tests.support.app.served_thread import GOOD, serve_on_thread
 from tests.support.model.doubles import FirstChannel
 from tests.support.polling import HANG_S, wait_until
 
@@ -52,7 +52,7 @@ class Faulty(FirstChannel):
 def test_a_tile_that_fails_is_its_request_s_error_and_the_service_goes_on(
     fault: Exception | str, status: int, words: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with served(Faulty(fault), monkeypatch) as (it, _):
+    with serve_on_thread(Faulty(fault), monkeypatch) as (it, _):
         assert_problem(it.post(BAD), status, words)
         assert it.post(GOOD).status_code == 200
         for path in ("/health/live", "/health/ready"):
@@ -76,8 +76,8 @@ def test_a_network_that_is_lost_answers_everyone_and_ends_the_process_with_1(
     fault: Exception | str, words: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     runtime = Faulty(fault)
-    watched = 20.0 if fault == "hang" else 30.0  # with less than 30 the event loop is not
-    with served(runtime, monkeypatch, watched) as (it, status), ThreadPoolExecutor() as pool:
+    stall_s = 20.0 if fault == "hang" else 30.0  # with less than 30 the event loop is not
+    with serve_on_thread(runtime, monkeypatch, stall_s) as (it, status), ThreadPoolExecutor() as pool:
         runtime.hold.close()
         futures = [pool.submit(it.post, BAD) for _ in range(4)]
         wait_until(lambda: it.service.in_flight == 4)
@@ -90,7 +90,7 @@ def test_a_network_that_is_lost_answers_everyone_and_ends_the_process_with_1(
         assert words in (it.service.not_live or "")
         assert words in (it.service.not_ready or "")
         assert status.result(HANG_S) == 1
-    assert it.ended == [1]
+    assert it.exit_statuses == [1]
 
 
 @pytest.mark.parametrize(
@@ -102,17 +102,17 @@ def test_a_thread_that_cannot_be_started_is_a_503_and_ends_the_process_with_1(
 ) -> None:
     start = threading.Thread.start
 
-    def refused(thread: threading.Thread) -> None:
+    def refuse(thread: threading.Thread) -> None:
         if thread.name.startswith(name):
             raise RuntimeError("can't start new thread")
         start(thread)
 
-    monkeypatch.setattr(threading.Thread, "start", refused)
-    with served(FirstChannel(), monkeypatch) as (it, status):
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    with serve_on_thread(FirstChannel(), monkeypatch) as (it, status):
         response = httpx.get(f"{it.url}{path}", timeout=HANG_S)
         assert_problem(response, 503, "a thread could not be started: can't start new thread")
         assert response.headers["retry-after"]
         assert "can't start new thread" in (it.service.not_live or "")
         assert status.result(HANG_S) == 1
         assert it.service.admission.requests == 0
-    assert it.ended == [1]
+    assert it.exit_statuses == [1]

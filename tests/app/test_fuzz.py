@@ -15,11 +15,11 @@ from hypothesis import given
 from app.api.schemas import SegmentQuery
 from imaging.rendering import Rendering
 from tests.support.app.exchanges import assert_idle, service_of
-from tests.support.app.openapi import DOCUMENTED, LONG, QUICK, assert_kept
+from tests.support.app.openapi import LONG, QUICK, STATUSES, assert_documented
 from tests.support.app.services import Serve
-from tests.support.images import encoded, make_photo
+from tests.support.images import encode, make_photo
 
-PHOTO = encoded(make_photo(40, 70), "JPEG")
+PHOTO = encode(make_photo(40, 70), "JPEG")
 
 numbers = st.one_of(
     st.integers(-2, 70000).map(str),
@@ -40,7 +40,7 @@ queries = st.one_of(
 )
 
 
-def only_used(query: dict[str, Any]) -> dict[str, Any]:
+def without_unused(query: dict[str, Any]) -> dict[str, Any]:
     """The query without the parameters that its format does not use."""
     rendering = Rendering(query["format"])
     if "mask" in query and rendering.uses("mask"):
@@ -63,7 +63,7 @@ good_queries = st.fixed_dictionaries(
         "fill_holes": st.sampled_from(["9", "2%"]),
         "tolerance": st.floats(0, 100),
     },
-).map(only_used)
+).map(without_unused)
 latin = st.text(st.characters(min_codepoint=32, max_codepoint=255, exclude_characters="\x7f"), max_size=30)
 telling = ["*", "*/*", "image/*;q=0", "application/json;q=1e400", "gzip, *;q=0", 'W/"x"', "text/html,,;", "chunked", "identity"]
 headers = st.dictionaries(
@@ -82,31 +82,31 @@ def client(serve: Serve) -> Iterator[TestClient]:
         assert_idle(service_of(running))
 
 
-def ask(client: TestClient, query: str, sent: dict[str, bytes]) -> None:
-    for path in DOCUMENTED:
+def ask(client: TestClient, query: str, headers_of_request: dict[str, bytes]) -> None:
+    for path in STATUSES:
         if path == "/segment":
-            assert_kept(client.post(f"{path}?{query}", content=PHOTO, headers=sent), path)
+            assert_documented(client.post(f"{path}?{query}", content=PHOTO, headers=headers_of_request), path)
         else:
-            assert_kept(client.post(f"{path}?{query}", files={"file": ("a", PHOTO)}, headers=sent), path)
+            assert_documented(client.post(f"{path}?{query}", files={"file": ("a", PHOTO)}, headers=headers_of_request), path)
 
 
 @QUICK
-@given(query=queries, sent=headers)
-def test_any_query_and_head_are_answered(client: TestClient, query: str, sent: dict[str, bytes]) -> None:
-    ask(client, query, sent)
+@given(query=queries, headers_of_request=headers)
+def test_any_query_and_head_are_answered(client: TestClient, query: str, headers_of_request: dict[str, bytes]) -> None:
+    ask(client, query, headers_of_request)
 
 
 @pytest.mark.long
 @LONG
-@given(query=queries, sent=headers)
-def test_many_queries_and_heads_are_answered(client: TestClient, query: str, sent: dict[str, bytes]) -> None:
-    ask(client, query, sent)
+@given(query=queries, headers_of_request=headers)
+def test_many_queries_and_heads_are_answered(client: TestClient, query: str, headers_of_request: dict[str, bytes]) -> None:
+    ask(client, query, headers_of_request)
 
 
 @QUICK
 @given(query=good_queries)
 def test_a_query_within_its_ranges_is_answered_with_200_for_an_image(client: TestClient, query: dict[str, Any]) -> None:
-    for path in DOCUMENTED:
+    for path in STATUSES:
         response = client.post(path, files={"file": ("a", PHOTO)}, params=query)
         assert response.status_code == 200, response.text
-        assert_kept(response, path)
+        assert_documented(response, path)

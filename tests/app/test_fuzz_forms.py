@@ -10,11 +10,11 @@ from fastapi.testclient import TestClient
 from hypothesis import given
 
 from tests.support.app.exchanges import assert_idle, service_of
-from tests.support.app.openapi import DOCUMENTED, LONG, QUICK, assert_kept
+from tests.support.app.openapi import LONG, QUICK, STATUSES, assert_documented
 from tests.support.app.services import Serve
-from tests.support.images import encoded, make_photo
+from tests.support.images import encode, make_photo
 
-FILES = [encoded(make_photo(20, 30), format) for format in ("PNG", "JPEG", "GIF")]
+FILES = [encode(make_photo(20, 30), format) for format in ("PNG", "JPEG", "GIF")]
 BOUNDARY = b"x-y"
 # Starlette leaves the file of a part without end to be closed by its last reference
 pytestmark = pytest.mark.filterwarnings("ignore:.*SpooledTemporaryFile:pytest.PytestUnraisableExceptionWarning")
@@ -86,21 +86,21 @@ def client(serve: Serve) -> Iterator[TestClient]:
         assert_idle(service_of(running))
 
 
-def ask(client: TestClient, body: bytes, kind: bytes, cut: int) -> None:
+def ask(client: TestClient, body: bytes, kind: bytes, position: int) -> None:
     """The body in two pieces, cut anywhere."""
-    for path in DOCUMENTED:
-        pieces = iter([body[: cut % (len(body) + 1)], body[cut % (len(body) + 1) :]])
-        assert_kept(client.post(path, content=pieces, headers={"Content-Type": kind.strip()}), path)
+    for path in STATUSES:
+        pieces = iter([body[: position % (len(body) + 1)], body[position % (len(body) + 1) :]])
+        assert_documented(client.post(path, content=pieces, headers={"Content-Type": kind.strip()}), path)
 
 
 @QUICK
-@given(body=bodies(), kind=types, cut=st.integers(0, 2000))
-def test_any_form_is_answered(client: TestClient, body: bytes, kind: bytes, cut: int) -> None:
-    ask(client, body, kind, cut)
+@given(body=bodies(), kind=types, position=st.integers(0, 2000))
+def test_any_form_is_answered(client: TestClient, body: bytes, kind: bytes, position: int) -> None:
+    ask(client, body, kind, position)
 
 
 @pytest.mark.long
 @LONG
-@given(body=bodies(), kind=types, cut=st.integers(0, 2000))
-def test_many_forms_are_answered(client: TestClient, body: bytes, kind: bytes, cut: int) -> None:
-    ask(client, body, kind, cut)
+@given(body=bodies(), kind=types, position=st.integers(0, 2000))
+def test_many_forms_are_answered(client: TestClient, body: bytes, kind: bytes, position: int) -> None:
+    ask(client, body, kind, position)

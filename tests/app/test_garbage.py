@@ -11,7 +11,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from tests.support.app.exchanges import PHOTO, assert_idle, service_of
-from tests.support.app.services import Serve, held, occupied
+from tests.support.app.services import Serve, hold_model, occupy
 from tests.support.checkout import ROOT
 
 ROOMS = [ROOT / room for room in ("app", "imaging", "model")]
@@ -52,12 +52,12 @@ def test_an_answer_or_an_error_leaves_nothing(client: TestClient, path: str, dat
 
 def test_a_deadline_that_passes_leaves_nothing(serve: Serve) -> None:
     with serve(request_timeout_s=0.5) as client:
-        with held(service_of(client)):
+        with hold_model(service_of(client)):
             assert client.post("/segment", content=PHOTO).status_code == 504
         assert left_behind() == set()
 
 
 def test_a_refusal_leaves_nothing(client: TestClient) -> None:
-    with occupied(service_of(client), 2):
+    with occupy(service_of(client), 2):
         assert client.post("/segment", content=PHOTO).status_code == 503
     assert left_behind() == set()

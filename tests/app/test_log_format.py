@@ -36,9 +36,9 @@ def on_a_terminal(port: int, weights: Path, **settings: str) -> Iterator[list[st
         except OSError:  # the other end is closed
             return
 
-    named = {"weights": str(weights), "port": str(port), "device": "cpu", "threads": "1", **settings}
+    named_settings = {"weights": str(weights), "port": str(port), "device": "cpu", "threads": "1", **settings}
     variables = {name: value for name, value in os.environ.items() if not name.startswith("SEGMENT_")}
-    variables |= {f"SEGMENT_{name.upper()}": value for name, value in named.items()}
+    variables |= {f"SEGMENT_{name.upper()}": value for name, value in named_settings.items()}
     process = subprocess.Popen([sys.executable, "-c", SERVE], stderr=theirs, env=variables, cwd=ROOT)
     os.close(theirs)
     reader = threading.Thread(target=read)

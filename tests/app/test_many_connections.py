@@ -14,12 +14,12 @@ import pytest
 from starlette.types import Receive, Scope, Send
 
 from app.connections import ConnectionMiddleware, Connections
-from tests.support.app.exchanges import PHOTO, answer_on, connected
+from tests.support.app.exchanges import PHOTO, answer_on, connect
 from tests.support.polling import HANG_S, wait_until, wait_until_async
 from tests.support.servers import Process, fcn_serve, over_http
 
 HALF = b"GET /health HTTP/1.1\r\nHost: x\r\n"
-CHUNKED = b"POST /segment HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n"
+CHUNKED_HEAD = b"POST /segment HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n"
 # the service with few files for its process: the soft limit is lower than the hard one, to which it is to be raised
 FEW_FILES = """
 import resource, sys
@@ -35,7 +35,7 @@ def running(narrow_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
         yield it
 
 
-def closed(connection: socket.socket) -> bool:
+def is_closed(connection: socket.socket) -> bool:
     """Waits for the end; whether it came without an answer."""
     with suppress(ConnectionResetError):
         return connection.recv(1) == b""
@@ -60,24 +60,24 @@ def test_one_more_connection_takes_the_place_of_what_has_waited_longest_for_a_he
 
     open_ = Connections(3)
     with over_http(ConnectionMiddleware(app), open_.protocol) as port, ExitStack() as stack:
-        busy, half, idle = (stack.enter_context(connected(port)) for _ in range(3))
+        busy, half, idle = (stack.enter_context(connect(port)) for _ in range(3))
         busy.sendall(b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n")
         half.sendall(HALF)
         wait_until(lambda: len(in_work) == 1)
         idle.sendall(HALF + b"\r\n")
         assert answer_on(idle).status == 200
         assert httpx.get(f"http://127.0.0.1:{port}/", timeout=HANG_S).status_code == 200
-        assert closed(half)  # it began to wait before the idle one did
+        assert is_closed(half)  # it began to wait before the idle one did
         wait_until(lambda: open_.count == 2)
-        others = [stack.enter_context(connected(port)) for _ in range(2)]
+        others = [stack.enter_context(connect(port)) for _ in range(2)]
         for other in others:
             other.sendall(b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n")
-        assert closed(idle)
+        assert is_closed(idle)
         wait_until(lambda: (open_.count, len(in_work)) == (3, 3))
-        with connected(port) as refused:  # all three are being answered
+        with connect(port) as late:  # all three are being answered
             with suppress(ConnectionError):  # it may be closed before it has sent anything
-                refused.sendall(HALF)
-            assert closed(refused)
+                late.sendall(HALF)
+            assert is_closed(late)
         go.set()
         assert [answer_on(each).status for each in (busy, *others)] == [200] * 3
     assert open_.count == 0
@@ -87,7 +87,7 @@ def test_one_more_connection_takes_the_place_of_what_has_waited_longest_for_a_he
 def test_with_few_files_half_heads_keep_nobody_out_and_do_not_fill_the_log(narrow_file: Path, tmp_path: Path) -> None:
     with fcn_serve(narrow_file, tmp_path, program=FEW_FILES) as it, ExitStack() as stack:
         for _ in range(200):
-            half = stack.enter_context(connected(it.port))
+            half = stack.enter_context(connect(it.port))
             with suppress(ConnectionError):
                 half.sendall(HALF)
         for _ in range(20):
@@ -101,31 +101,31 @@ def test_with_few_files_half_heads_keep_nobody_out_and_do_not_fill_the_log(narro
 @pytest.mark.parametrize("first", [b"", chunks(PHOTO, 4096)], ids=["from the start", "after large ones"])
 @pytest.mark.parametrize("size", [1, 20, 63])
 def test_a_body_in_small_chunks_is_400_and_its_connection_is_closed(running: Process, first: bytes, size: int) -> None:
-    with connected(running.port) as connection:
+    with connect(running.port) as connection:
         with suppress(ConnectionError):
-            connection.sendall(CHUNKED + b"\r\n" + first)
+            connection.sendall(CHUNKED_HEAD + b"\r\n" + first)
             for _ in range(200):
                 connection.sendall(chunks(bytes(50 * size), size))
         answer = answer_on(connection)
         assert (answer.status, answer.headers["connection"]) == (400, "close")
         assert b"chunks of the body average less than 64 bytes" in answer.read()
-        assert closed(connection)
+        assert is_closed(connection)
 
 
 @pytest.mark.parametrize("size", [64, 100, 16384])
 def test_a_body_in_larger_chunks_is_an_image_after_some_small_ones(running: Process, size: int) -> None:
     body = chunks(PHOTO[:900], 1) + chunks(PHOTO[900:], size)
-    with connected(running.port) as connection:
-        connection.sendall(CHUNKED + b"\r\n" + body + b"0\r\n\r\n")
+    with connect(running.port) as connection:
+        connection.sendall(CHUNKED_HEAD + b"\r\n" + body + b"0\r\n\r\n")
         assert answer_on(connection).status == 200
 
 
 @pytest.mark.parametrize("start", [b"POST /segment", b"GET /health"])
 def test_two_lengths_are_400_and_the_connection_is_closed(running: Process, start: bytes) -> None:
-    with connected(running.port) as connection:
+    with connect(running.port) as connection:
         lengths = b" HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
         connection.sendall(start + lengths + b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
         answer = answer_on(connection)
         assert (answer.status, answer.headers["content-type"]) == (400, "application/problem+json")
         assert b"both Content-Length and Transfer-Encoding" in answer.read()
-        assert closed(connection)
+        assert is_closed(connection)

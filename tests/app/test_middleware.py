@@ -22,13 +22,13 @@ from tests.support.app.exchanges import (
     answer_on,
     assert_idle,
     assert_problem,
-    connected,
+    connect,
     count_of,
     head,
     post,
     service_of,
 )
-from tests.support.app.services import Serve, occupied
+from tests.support.app.services import Serve, occupy
 from tests.support.polling import HANG_S, wait_until
 from tests.support.servers import over_http
 
@@ -53,16 +53,16 @@ def small(serve: Serve) -> Iterator[tuple[TestClient, int]]:
 def full(client: TestClient) -> Iterator[None]:
     service = service_of(client)
     assert_idle(service)  # what the last request had is free
-    with occupied(service, 2):
+    with occupy(service, 2):
         yield
 
 
 def test_a_sane_request_id_is_echoed_and_another_replaced(client: TestClient) -> None:
     assert post(client, headers={"X-Request-ID": "abc-1.2_3"}).headers["x-request-id"] == "abc-1.2_3"
     for bad in ("a b", "x" * 129, "<script>", ""):
-        answered = client.get("/nothing", headers={"X-Request-ID": bad}).headers["x-request-id"]
-        assert answered != bad
-        assert re.fullmatch("[0-9a-f]{32}", answered)
+        own_id = client.get("/nothing", headers={"X-Request-ID": bad}).headers["x-request-id"]
+        assert own_id != bad
+        assert re.fullmatch("[0-9a-f]{32}", own_id)
 
 
 def test_the_log_tells_of_a_request_and_its_stages(client: TestClient, caplog: pytest.LogCaptureFixture) -> None:
@@ -108,14 +108,14 @@ def test_an_error_after_the_answer_began_closes_the_connection_and_is_logged_wit
     client, port = small
     body = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n' + PHOTO + b"\r\n--x--\r\n"
     before = count_of(client, 200, "/segment/batch")
-    with connected(port) as connection:
+    with connect(port) as connection:
         lines = ("Content-Type: multipart/form-data; boundary=x", "X-Request-ID: mine")
         connection.sendall(head(len(body), *lines, path="/segment/batch?format=png") + body)
         answer = answer_on(connection)
         assert answer.status == 200
-        with pytest.raises(http.client.IncompleteRead) as broken:
+        with pytest.raises(http.client.IncompleteRead) as error_info:
             answer.read()
-        assert broken.value.partial == b"PK"
+        assert error_info.value.partial == b"PK"
         assert connection.recv(1) == b""
     (record,) = [record for record in caplog.records if record.getMessage() == "unexpected error"]
     assert record.fields == {"request_id": "mine"}  # type: ignore[attr-defined]
@@ -156,12 +156,12 @@ TARGETS = [b"http://x:99999/segment", b"/" + b"a" * 65_536 + b"/segment", b"//x:
 def test_an_odd_address_gets_no_reservation_and_others_are_served(small: tuple[TestClient, int], target: bytes) -> None:
     client, port = small
     for _ in range(3):
-        with connected(port) as connection:
+        with connect(port) as connection:
             with suppress(ConnectionError):  # a head that is too long is answered before all of it has come
                 connection.sendall(head().replace(b"/segment", target, 1) + PHOTO)
             assert answer_on(connection).status in (307, 400, 404)
     assert_idle(service_of(client))
-    with connected(port) as connection:
+    with connect(port) as connection:
         connection.sendall(head() + PHOTO)
         assert answer_on(connection).status == 200
 
@@ -173,7 +173,7 @@ def test_a_full_service_refuses_by_the_head_alone(
 ) -> None:
     monkeypatch.setattr(connections, "DISCARD_S", 2 * HANG_S)
     client, port = small
-    with full(client), connected(port) as connection:
+    with full(client), connect(port) as connection:
         before = count_of(client, 503, path)
         connection.sendall(head(length, path=path))
         response = answer_on(connection)
@@ -192,12 +192,12 @@ def test_the_body_of_a_refusal_is_discarded_for_a_while_alone(
 ) -> None:
     monkeypatch.setattr(connections, "DISCARD_S", 0.2)
     client, port = small
-    with full(client), connected(port) as connection:
-        started = time.monotonic()
+    with full(client), connect(port) as connection:
+        start = time.monotonic()
         connection.sendall(head(900_000))
         assert answer_on(connection).read()
         assert connection.recv(1) == b""
-        assert time.monotonic() - started >= 0.2
+        assert time.monotonic() - start >= 0.2
 
 
 def test_a_client_that_asks_before_it_sends_gets_the_refusal_alone_and_at_once(
@@ -205,11 +205,11 @@ def test_a_client_that_asks_before_it_sends_gets_the_refusal_alone_and_at_once(
 ) -> None:
     monkeypatch.setattr(connections, "DISCARD_S", 2 * HANG_S)
     client, port = small
-    with full(client), connected(port) as connection:
+    with full(client), connect(port) as connection:
         connection.sendall(head(900_000, "Expect: 100-continue"))
         response = answer_on(connection)
         assert (response.status, bool(response.read()), connection.recv(1)) == (503, True, b"")
-    with connected(port) as connection:
+    with connect(port) as connection:
         connection.sendall(head(len(PHOTO), "Expect: 100-continue"))
         assert connection.recv(65536) == b"HTTP/1.1 100 Continue\r\n\r\n"
         connection.sendall(PHOTO)
@@ -223,10 +223,10 @@ def test_who_sends_on_sees_the_answer_that_closes_the_connection(
     client, port = small
 
     def refusal() -> int:
-        with pytest.raises(urllib.error.HTTPError) as refused:
+        with pytest.raises(urllib.error.HTTPError) as error_info:
             urllib.request.urlopen(f"http://127.0.0.1:{port}/segment", bytes(20_000_000), HANG_S)
-        refused.value.close()
-        return int(refused.value.status)
+        error_info.value.close()
+        return int(error_info.value.status)
 
     with full(client):
         assert refusal() == 503
@@ -238,7 +238,7 @@ def test_an_upload_that_stalls_is_408(serve: Serve, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(connections, "DISCARD_S", 0.1)
     with over_socket(serve, upload_timeout_s=0.2) as (client, port):
         for lines in ((), ("Content-Type: multipart/form-data; boundary=x",)):
-            with connected(port) as connection:
+            with connect(port) as connection:
                 connection.sendall(head(1000, *lines) + b"--x\r\n")
                 response = answer_on(connection)
                 assert (response.status, response.headers["content-type"]) == (408, "application/problem+json")
@@ -252,7 +252,7 @@ def test_an_upload_that_stalls_is_408(serve: Serve, monkeypatch: pytest.MonkeyPa
 def test_a_client_that_goes_while_it_sends_is_counted_as_gone_and_leaves_nothing(small: tuple[TestClient, int]) -> None:
     client, port = small
     before = count_of(client, 499)
-    with connected(port) as connection:
+    with connect(port) as connection:
         connection.sendall(head() + PHOTO[:100])
         wait_until(lambda: service_of(client).in_flight == 1)
     wait_until(lambda: count_of(client, 499) == before + 1)

@@ -18,7 +18,7 @@ from tests.support.app.services import Serve
 from tests.support.checkout import ROOT
 
 APP = Path(app.__file__).parent
-DECLARED = {"api/schemas.py"}  # pydantic reads it; no function of it runs
+DECLARATIONS = {"api/schemas.py"}  # pydantic reads it; no function of it runs
 EVERY_SECOND = {"serving/watchdog.py"}  # of no request
 
 
@@ -35,7 +35,7 @@ class Recorder:
             self.files.add(path.relative_to(APP).as_posix())
 
     @contextmanager
-    def installed(self) -> Iterator[None]:
+    def install(self) -> Iterator[None]:
         threading.setprofile(self)
         sys.setprofile(self)
         try:
@@ -48,15 +48,15 @@ class Recorder:
 def test_the_files_that_a_request_passes_are_those_of_the_page(serve: Serve) -> None:
     recorder = Recorder()
 
-    def passed(**body: Any) -> set[str]:
+    def files_of(**body: Any) -> set[str]:
         recorder.files, recorder.on = set(), True
         assert client.post("/segment", **body).status_code == 200
         recorder.on = False
-        return recorder.files - EVERY_SECOND | DECLARED
+        return recorder.files - EVERY_SECOND | DECLARATIONS
 
-    with recorder.installed(), serve() as client:
-        raw, form = passed(content=PHOTO), passed(files={"file": ("photo", PHOTO)})
-        json = passed(json={"inputs": base64.b64encode(PHOTO).decode()})
+    with recorder.install(), serve() as client:
+        raw, form = files_of(content=PHOTO), files_of(files={"file": ("photo", PHOTO)})
+        json = files_of(json={"inputs": base64.b64encode(PHOTO).decode()})
     page = (ROOT / "docs" / "design.md").read_text()
     section = page[page.index("## One request") :]
     section = section[: section.index("\n## ")]

@@ -10,9 +10,9 @@ import httpx
 import pytest
 from fastapi.testclient import TestClient
 
-from tests.support.app.exchanges import PHOTO, answer_on, assert_idle, assert_problem, connected, head, post, service_of
-from tests.support.app.services import Serve, held, occupied
-from tests.support.images import encoded, make_photo
+from tests.support.app.exchanges import PHOTO, answer_on, assert_idle, assert_problem, connect, head, post, service_of
+from tests.support.app.services import Serve, hold_model, occupy
+from tests.support.images import encode, make_photo
 from tests.support.polling import HANG_S, wait_until
 from tests.support.servers import over_http
 
@@ -20,7 +20,7 @@ QUERIES: list[dict[str, Any]] = [{}, {"format": "json"}, {"side": 300, "blend": 
 
 
 def test_sixteen_clients_at_once_get_the_bytes_that_they_get_alone(client: TestClient) -> None:
-    images = [encoded(make_photo(40 + 13 * i, 200 - 9 * i, seed=i)) for i in range(16)]
+    images = [encode(make_photo(40 + 13 * i, 200 - 9 * i, seed=i)) for i in range(16)]
     requests = [(image, QUERIES[i % len(QUERIES)]) for i, image in enumerate(images)] * 3
     with over_http(client) as port, httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=HANG_S) as over:
 
@@ -45,7 +45,7 @@ def test_a_burst_of_heads_does_not_all_pass_and_those_that_do_are_answered(
     monkeypatch.setattr("app.connections.DISCARD_S", HANG_S)
     with serve(max_queued_tiles=8) as client, over_http(client) as port, ExitStack() as stack:
         service = service_of(client)
-        connections = [stack.enter_context(connected(port)) for _ in range(20)]
+        connections = [stack.enter_context(connect(port)) for _ in range(20)]
         for connection in connections:
             connection.sendall(head())
         wait_until(lambda: service.in_flight == 8)
@@ -61,7 +61,7 @@ def test_a_burst_of_heads_does_not_all_pass_and_those_that_do_are_answered(
 def test_a_batch_is_counted_from_its_head(serve: Serve) -> None:
     with serve(max_queued_tiles=2) as client, over_http(client) as port:
         service = service_of(client)
-        with connected(port) as connection:
+        with connect(port) as connection:
             connection.sendall(head(1000, "Content-Type: multipart/form-data; boundary=x", path="/segment/batch"))
             wait_until(lambda: service.in_flight == 1)
             assert service.admission.requests == 1
@@ -71,7 +71,7 @@ def test_a_batch_is_counted_from_its_head(serve: Serve) -> None:
 
 def test_more_tiles_than_are_left_are_refused_by_the_image_s_header(serve: Serve) -> None:
     with serve(max_queued_tiles=3) as client:
-        with occupied(service_of(client), 2):
+        with occupy(service_of(client), 2):
             response = post(client, PHOTO[: len(PHOTO) // 2])
             assert_problem(response, 503, "2 tiles are queued and at most 3 are allowed")
             assert int(response.headers["retry-after"]) >= 1
@@ -82,10 +82,10 @@ def test_more_tiles_than_are_left_are_refused_by_the_image_s_header(serve: Serve
 def test_a_client_that_goes_leaves_no_tiles_and_no_reservation(serve: Serve, path: str) -> None:
     with serve() as client, over_http(client) as port:
         service = service_of(client)
-        with held(service) as hold:
-            with connected(port) as connection:
+        with hold_model(service) as hold:
+            with connect(port) as connection:
                 connection.sendall(head(path=path) + PHOTO)
-                assert hold.entered.wait(HANG_S)
+                assert hold.entry.wait(HANG_S)
             wait_until(lambda: service.in_flight == 0)
             assert post(client, b"no image").status_code == 415
         assert_idle(service)

@@ -22,7 +22,7 @@ FOREIGN = ("fastapi", "starlette", "uvicorn", "pydantic_core", "openvino", "torc
 
 
 @contextmanager
-def installed(weights: Path, folder: Path, **settings: object) -> Iterator[tuple[psutil.Popen, str]]:
+def start_command(weights: Path, folder: Path, **settings: object) -> Iterator[tuple[psutil.Popen, str]]:
     """The process of the installed command, which leads a group of its own, and its address."""
     command = [str(Path(sys.executable).with_name("fcn-serve"))]
     common = {"weights": weights, "device": "cpu", "runtime": "openvino", "threads": 1}
@@ -34,25 +34,25 @@ def installed(weights: Path, folder: Path, **settings: object) -> Iterator[tuple
                 server.process.kill()
 
 
-def ended(processes: list[psutil.Process]) -> bool:
+def have_ended(processes: list[psutil.Process]) -> bool:
     return not any(each.is_running() and each.status() != psutil.STATUS_ZOMBIE for each in processes)
 
 
 def test_a_worker_has_imported_neither_the_web_nor_a_runtime(narrow_file: Path, tmp_path: Path) -> None:
-    with installed(narrow_file, tmp_path) as (process, url):
+    with start_command(narrow_file, tmp_path) as (process, url):
         for _ in range(3):
             assert httpx.post(f"{url}/segment", content=PHOTO, timeout=HANG_S).status_code == 200
         workers = process.children(recursive=True)
         assert len(workers) >= 2
         for worker in workers:
             files = {Path(each.path).name for each in worker.memory_maps() if each.path.endswith(".so")}
-            imported = {name for name in FOREIGN for file in files if name in file}
-            assert imported == set(), worker.cmdline()
+            foreign_names = {name for name in FOREIGN for file in files if name in file}
+            assert foreign_names == set(), worker.cmdline()
 
 
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGINT", "SIGHUP"])
 def test_signals_to_the_whole_group_drain_as_those_to_the_service_alone(narrow_file: Path, tmp_path: Path, name: str) -> None:
-    with installed(narrow_file, tmp_path) as (process, url):
+    with start_command(narrow_file, tmp_path) as (process, url):
         assert httpx.post(f"{url}/segment", content=PHOTO, timeout=HANG_S).status_code == 200
         below = process.children(recursive=True)
         os.killpg(process.pid, getattr(signal, name))
@@ -60,25 +60,25 @@ def test_signals_to_the_whole_group_drain_as_those_to_the_service_alone(narrow_f
             assert httpx.post(f"{url}/segment", content=PHOTO, timeout=HANG_S).status_code == 200
             process.terminate()
         assert process.wait(HANG_S) == 0
-        wait_until(lambda: ended(below))
+        wait_until(lambda: have_ended(below))
 
 
 def test_a_service_that_is_killed_leaves_no_process(narrow_file: Path, tmp_path: Path) -> None:
-    with installed(narrow_file, tmp_path) as (process, url):
+    with start_command(narrow_file, tmp_path) as (process, url):
         assert httpx.post(f"{url}/segment", content=PHOTO, timeout=HANG_S).status_code == 200
         below = process.children(recursive=True)
         assert len(below) >= 2
         process.kill()
         process.wait(HANG_S)
-        wait_until(lambda: ended(below))
+        wait_until(lambda: have_ended(below))
 
 
 def test_workers_are_replaced_while_the_group_s_other_process_is_gone(narrow_file: Path, tmp_path: Path) -> None:
     """SIGTERM to the group ends the process that workers are forked from; another one takes its place."""
-    with installed(narrow_file, tmp_path, lame_duck_s=600) as (process, url):
+    with start_command(narrow_file, tmp_path, lame_duck_s=600) as (process, url):
         below = process.children(recursive=True)
         for each in below:
             each.kill()
-        wait_until(lambda: ended(below))
+        wait_until(lambda: have_ended(below))
         answer = httpx.post(f"{url}/segment", content=PHOTO, timeout=HANG_S)
         assert answer.status_code == 200

@@ -61,9 +61,9 @@ def test_health_is_answered_while_a_large_image_is_segmented(narrow_file: Path, 
         large = pool.submit(it.post, LARGE, side=2000, format="json", mask="array")
         began, times = time.monotonic(), []
         while not large.done():
-            started = time.monotonic()
+            start = time.monotonic()
             assert other.get("/health/live").status_code == 200
-            times.append(time.monotonic() - started)
+            times.append(time.monotonic() - start)
         assert large.result().status_code == 200
         assert len(times) > 2
         assert max(times) < (time.monotonic() - began) / 2
@@ -101,15 +101,15 @@ def test_a_port_in_use_ends_the_process_with_status_1_and_the_reason(
 def test_a_lost_device_ends_the_process_with_status_1(narrow_file: Path) -> None:
     app = create_app(Settings(_env_file=None, weights=str(narrow_file), device="cpu", tile="96", port=free_port(), threads=1))
     with ThreadPoolExecutor() as pool:
-        ended: list[int] = []
-        status = pool.submit(serve, app, ended.append)
+        statuses: list[int] = []
+        status = pool.submit(serve, app, statuses.append)
         wait_until(lambda: app.state.service.not_ready is None)
         app.state.service.fail("the device is broken")
         assert status.result(HANG_S) == 1
-        assert ended == [1]
+        assert statuses == [1]
 
 
-WATCHED = """
+WATCHED_PROGRAM = """
 import os, signal, socket, sys, threading, time, urllib.request
 
 def hook(event, arguments):
@@ -153,7 +153,7 @@ def test_serving_with_openvino_opens_no_connection_and_imports_no_torch(narrow_f
     (tmp_path / "photo").write_bytes(PHOTO)
     settings = {"WEIGHTS": str(narrow_file), "PORT": str(free_port()), "DEVICE": "cpu", "TILE": "96", "LOG_LEVEL": "warning"}
     environment = os.environ | {f"SEGMENT_{name}": value for name, value in settings.items()} | {"PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-c", WATCHED, str(tmp_path / "photo")]
+    command = [sys.executable, "-c", WATCHED_PROGRAM, str(tmp_path / "photo")]
     result = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=HANG_S)
     assert result.returncode == 0, result.stderr
     assert result.stdout.splitlines() == ["OUTGOING socket.getaddrinfo 192.0.2.1", "watched", "answered"]

@@ -95,11 +95,11 @@ def test_settings_are_read_once_and_do_not_change() -> None:
 
 def test_the_readmes_table_is_the_class() -> None:
     rows = re.findall(rf"^\| `{PREFIX}(\w+)` \| (.*?) \| (.*?) \|$", (ROOT / "README.md").read_text(), re.MULTILINE)
-    documented = {name.lower(): (default.strip("`"), text) for name, default, text in rows}
-    assert set(documented) == set(Settings.model_fields)
+    rows_of = {name.lower(): (default.strip("`"), text) for name, default, text in rows}
+    assert set(rows_of) == set(Settings.model_fields)
     for name, field in Settings.model_fields.items():
         default = "" if field.default in ("", ()) else str(field.default)
-        assert documented[name] == (default, field.description), name
+        assert rows_of[name] == (default, field.description), name
 
 
 def test_help_lists_every_setting(capsys: pytest.CaptureFixture[str]) -> None:
@@ -170,12 +170,12 @@ def test_a_dotenv_file_that_may_not_be_read_is_a_line(
     (tmp_path / ".env").write_text("SEGMENT_PORT=81")
     real = open
 
-    def refused(file: object, *args: object, **options: object) -> object:
+    def refuse(file: object, *args: object, **options: object) -> object:
         if str(file) == ".env":
             raise PermissionError(13, "Permission denied", ".env")
         return real(file, *args, **options)  # type: ignore[call-overload]
 
-    monkeypatch.setattr("builtins.open", refused)  # root may read any file
+    monkeypatch.setattr("builtins.open", refuse)  # root may read any file
     assert main([]) == 2
     assert capsys.readouterr().err == "fcn-serve: .env cannot be read: Permission denied\n"
 

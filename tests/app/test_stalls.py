@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from tests.support.app.exchanges import assert_problem
-from tests.support.app.served_thread import GOOD, served
+from tests.support.app.served_thread import GOOD, serve_on_thread
 from tests.support.model.doubles import FirstChannel, Hold
 from tests.support.polling import HANG_S, wait_until
 
@@ -21,7 +21,7 @@ WHOLE_S = 5.0  # a request's time: until it is over, a busy machine has brought 
 
 def test_an_image_whose_worker_hangs_has_its_504_and_others_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("app.serving.admission.TRUSTED_S", 1e9)  # what hangs counts as slow work, and others might be refused
-    with served(FirstChannel(), monkeypatch, request_timeout_s=2, drain_s=2) as (it, _):
+    with serve_on_thread(FirstChannel(), monkeypatch, request_timeout_s=2, drain_s=2) as (it, _):
         for pid in it.service.workers.pids:
             os.kill(pid, signal.SIGSTOP)
         assert_problem(it.post(GOOD), 504, "no answer within 2 s")
@@ -34,12 +34,12 @@ def test_an_image_whose_worker_hangs_has_its_504_and_others_go_on(monkeypatch: p
 def test_the_old_network_of_a_reload_is_watched_until_it_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     old, new = FirstChannel(), FirstChannel()
     with (
-        served(old, monkeypatch, 20, request_timeout_s=WHOLE_S, drain_s=2) as (it, status),
+        serve_on_thread(old, monkeypatch, 20, request_timeout_s=WHOLE_S, drain_s=2) as (it, status),
         ThreadPoolExecutor() as pool,
         old.hold,
     ):
         hangs = pool.submit(it.post, GOOD)
-        assert old.hold.entered.wait(HANG_S)
+        assert old.hold.entry.wait(HANG_S)
         before = it.service.registry.get()
         monkeypatch.setattr("app.serving.registry.load_runtime", lambda *_: new)
         it.service.loader.reload()
@@ -51,30 +51,30 @@ def test_the_old_network_of_a_reload_is_watched_until_it_has_ended(monkeypatch: 
         assert status.result(HANG_S) == 1
         assert "the network has been at one call" in (it.service.not_live or "")
         old.hold.open()
-    assert it.ended == [1]
+    assert it.exit_statuses == [1]
 
 
 def test_an_event_loop_that_stalls_answers_no_health_check_and_ends_the_process_with_1(monkeypatch: pytest.MonkeyPatch) -> None:
     hold = Hold()
-    with served(FirstChannel(), monkeypatch, drain_s=0) as (it, status), ThreadPoolExecutor() as pool, hold:
+    with serve_on_thread(FirstChannel(), monkeypatch, drain_s=0) as (it, status), ThreadPoolExecutor() as pool, hold:
 
         @it.app.get("/stall")
         async def stall() -> None:
             hold()
 
         pool.submit(httpx.get, f"{it.url}/stall", timeout=HANG_S)
-        assert hold.entered.wait(HANG_S)
+        assert hold.entry.wait(HANG_S)
         it.service.watchdog.stall_s = 1
         with pytest.raises(httpx.TimeoutException):
             httpx.get(f"{it.url}/health/live", timeout=0.1)
-        wait_until(lambda: it.ended == [1])
+        wait_until(lambda: it.exit_statuses == [1])
         assert "the event loop has been at one call" in (it.service.not_live or "")
         hold.open()
         assert status.result(HANG_S) == 1
 
 
 def test_an_event_loop_that_comes_back_in_time_is_no_failure(monkeypatch: pytest.MonkeyPatch) -> None:
-    with served(FirstChannel(), monkeypatch) as (it, _):
+    with serve_on_thread(FirstChannel(), monkeypatch) as (it, _):
 
         @it.app.get("/stall")
         async def stall() -> None:

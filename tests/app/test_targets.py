@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.support.app.exchanges import PHOTO, answer_on, connected, head
-from tests.support.images import encoded
+from tests.support.app.exchanges import PHOTO, answer_on, connect, head
+from tests.support.images import encode
 from tests.support.servers import Process, fcn_serve
 
 
@@ -44,30 +44,30 @@ def get(target: str, *lines: str, method: str = "GET") -> bytes:
     ],
 )
 def test_a_target_in_absolute_form_is_its_path(running: Process, target: str, status: int) -> None:
-    with connected(running.port) as connection:
+    with connect(running.port) as connection:
         connection.sendall(get(target))
         assert answer_on(connection).status == status
 
 
 def test_an_image_for_a_target_in_absolute_form_is_segmented(running: Process) -> None:
-    with connected(running.port) as connection:
+    with connect(running.port) as connection:
         connection.sendall(head(path="http://service.example/segment?format=png") + PHOTO)
         answer = answer_on(connection)
         assert (answer.status, answer.read()) == (200, running.post().content)
-    with connected(running.port) as connection:
+    with connect(running.port) as connection:
         connection.sendall(head(path="http://service.example/segment?format=gif") + PHOTO)
         assert answer_on(connection).status == 422
 
 
 def test_under_a_path_a_target_in_absolute_form_is_below_it(narrow_file: Path, tmp_path: Path) -> None:
-    with fcn_serve(narrow_file, tmp_path, root_path="seg/") as it, connected(it.port) as connection:
+    with fcn_serve(narrow_file, tmp_path, root_path="seg/") as it, connect(it.port) as connection:
         connection.sendall(get("http://service.example/health"))
         assert answer_on(connection).status == 200
 
 
 @pytest.mark.parametrize("path", ["/health", "/info", "/metrics", "/classes", "/openapi.json", "/"])
 def test_a_client_that_closes_its_side_is_answered_and_then_closed(running: Process, path: str) -> None:
-    with connected(running.port) as connection:
+    with connect(running.port) as connection:
         connection.sendall(get(path))
         connection.shutdown(socket.SHUT_WR)
         answer = answer_on(connection)
@@ -76,13 +76,13 @@ def test_a_client_that_closes_its_side_is_answered_and_then_closed(running: Proc
 
 
 def test_requests_sent_together_are_all_answered_to_a_client_that_closes_its_side(running: Process) -> None:
-    with connected(running.port) as connection:
+    with connect(running.port) as connection:
         connection.sendall(get("/info") + get("/health") + get("/metrics", "Connection: close"))
         connection.shutdown(socket.SHUT_WR)
-        received = b""
+        answers = b""
         while piece := connection.recv(1 << 16):
-            received += piece
-        assert received.count(b"HTTP/1.1 200 OK") == 3
+            answers += piece
+        assert answers.count(b"HTTP/1.1 200 OK") == 3
 
 
 def test_the_end_of_an_image_s_client_is_an_end(running: Process) -> None:
@@ -90,8 +90,8 @@ def test_the_end_of_an_image_s_client_is_an_end(running: Process) -> None:
 
     The cork keeps the last bytes back until the end goes with them, and twelve megapixels take the service long after both.
     """
-    photo = encoded(np.zeros((3000, 4000, 3), np.uint8))
-    with connected(running.port) as connection:
+    photo = encode(np.zeros((3000, 4000, 3), np.uint8))
+    with connect(running.port) as connection:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 1)
         connection.sendall(head(len(photo)) + photo)
         connection.shutdown(socket.SHUT_WR)

@@ -25,9 +25,9 @@ from model.inference.cores import available_memory
 from model.inference.errors import Cancelled
 from model.inference.runtime import DeviceOutOfMemory
 from tests.support.app.exchanges import PHOTO, post, samples, service_of
-from tests.support.app.services import Serve, held, occupied
+from tests.support.app.services import Serve, hold_model, occupy
 from tests.support.checkout import ROOT
-from tests.support.images import encoded, make_photo
+from tests.support.images import encode, make_photo
 from tests.support.model.doubles import Clock
 from tests.support.polling import wait_until
 
@@ -51,40 +51,40 @@ def value(client: TestClient, name: str) -> float:
 
 
 @pytest.fixture(scope="module")
-def keyed(serve: Serve) -> Iterator[TestClient]:
+def key_client(serve: Serve) -> Iterator[TestClient]:
     """A service that takes requests with a key, of at most 20 kB."""
     with serve(api_keys="abc", max_upload_mb=0.02, max_megapixels=0.05, max_queued_tiles=10) as client:
         yield client
 
 
-def refused(client: TestClient, content: Any = PHOTO, query: str = "", **headers: str) -> int:
+def status_of(client: TestClient, content: Any = PHOTO, query: str = "", **headers: str) -> int:
     with_key = {"X-API-Key": "abc"} | headers
     return int(client.post(f"/segment{query}", content=content, headers=with_key).status_code)
 
 
 REFUSALS: list[tuple[str, Callable[[TestClient], int]]] = [
     ("key", lambda client: client.post("/segment", content=PHOTO).status_code),
-    ("empty", lambda client: refused(client, b"")),
-    ("request", lambda client: refused(client, **{"Content-Type": "multipart/form-data"})),
-    ("too_large", lambda client: refused(client, bytes(20_001))),
-    ("too_large", lambda client: refused(client, encoded(make_photo(300, 300), "JPEG"))),
-    ("too_large", lambda client: refused(client, query="?side=250&overlap=0.5")),
-    ("type", lambda client: refused(client, b"text")),
-    ("damaged", lambda client: refused(client, PHOTO[:100])),
-    ("parameter", lambda client: refused(client, query="?format=gif")),
-    ("parameter", lambda client: refused(client, query="?model=other")),
-    ("not_acceptable", lambda client: refused(client, accept="text/csv")),
+    ("empty", lambda client: status_of(client, b"")),
+    ("request", lambda client: status_of(client, **{"Content-Type": "multipart/form-data"})),
+    ("too_large", lambda client: status_of(client, bytes(20_001))),
+    ("too_large", lambda client: status_of(client, encode(make_photo(300, 300), "JPEG"))),
+    ("too_large", lambda client: status_of(client, query="?side=250&overlap=0.5")),
+    ("type", lambda client: status_of(client, b"text")),
+    ("damaged", lambda client: status_of(client, PHOTO[:100])),
+    ("parameter", lambda client: status_of(client, query="?format=gif")),
+    ("parameter", lambda client: status_of(client, query="?model=other")),
+    ("not_acceptable", lambda client: status_of(client, accept="text/csv")),
 ]
 
 
 @pytest.mark.parametrize(("reason", "refusal"), REFUSALS)
 def test_a_rejection_is_counted_and_logged_with_its_reason(
-    reason: str, refusal: Callable[[TestClient], int], keyed: TestClient, caplog: pytest.LogCaptureFixture
+    reason: str, refusal: Callable[[TestClient], int], key_client: TestClient, caplog: pytest.LogCaptureFixture
 ) -> None:
-    before = rejections(keyed)
+    before = rejections(key_client)
     with caplog.at_level(logging.INFO, "segment"):
-        assert 400 <= refusal(keyed) < 500
-    assert rejections(keyed) == before | {reason: before.get(reason, 0) + 1}
+        assert 400 <= refusal(key_client) < 500
+    assert rejections(key_client) == before | {reason: before.get(reason, 0) + 1}
     assert caplog.records[0].fields["reason"] == reason  # type: ignore[attr-defined]
 
 
@@ -105,7 +105,7 @@ def test_an_image_of_a_batch_for_which_no_thread_can_be_started_is_counted(
 
 
 def test_a_passed_deadline_is_counted(serve: Serve) -> None:
-    with serve(request_timeout_s=0.2) as client, held(service_of(client)):
+    with serve(request_timeout_s=0.2) as client, hold_model(service_of(client)):
         assert client.post("/segment", content=PHOTO).status_code == 504
         assert rejections(client) == {"timeout": 1}
 
@@ -113,13 +113,13 @@ def test_a_passed_deadline_is_counted(serve: Serve) -> None:
 def test_who_is_refused_for_load_is_counted_by_what_was_short(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     with serve(max_queued_tiles=1) as client:
         service = service_of(client)
-        with occupied(service):
+        with occupy(service):
             assert post(client).status_code == 503
         assert rejections(client) == {"full": 1}
         monkeypatch.setattr(
             service.registry.get().segmenter.runtime, "logits", lambda _: _raise(DeviceOutOfMemory("the memory is full"))
         )
-        assert post(client, encoded(make_photo(50, 50))).status_code == 503
+        assert post(client, encode(make_photo(50, 50))).status_code == 503
         assert rejections(client) == {"full": 1, "device_memory": 1}
 
 
@@ -134,7 +134,7 @@ def test_who_would_be_too_late_is_told_apart_from_who_finds_no_room() -> None:
         reservation = admission.reserve(1e9)
         admission.arrive(reservation)
         now[0] += 1
-        admission.release(reservation, done=True)
+        admission.release(reservation, is_done=True)
     waiting = admission.reserve(1e9)
     admission.arrive(waiting)
     admission.admit(waiting, 50, 1e9)
@@ -209,20 +209,20 @@ def test_metrics_tell_of_the_build_the_limits_and_the_load(client: TestClient) -
 
 
 def test_pixels_are_counted_by_class_whatever_the_answer_shows(serve: Serve) -> None:
-    def counted(client: TestClient) -> dict[str, float]:
+    def pixels_of_classes(client: TestClient) -> dict[str, float]:
         series = [sample for sample in samples(client) if sample.name == "segment_class_pixels_total"]
         assert {sample.labels["model"] for sample in series} <= {service_of(client).registry.get().name}
         return {sample.labels["class"]: sample.value for sample in series}
 
     with serve() as client:
-        assert counted(client) == {}
+        assert pixels_of_classes(client) == {}
         classes = client.post("/segment", params={"format": "json"}, content=PHOTO).json()["classes"]
         names = {entry["name"] for entry in client.get("/classes").json()}
         once = dict.fromkeys(names, 0) | {entry["name"]: entry["pixels"] for entry in classes}
-        assert counted(client) == once
+        assert pixels_of_classes(client) == once
         for query in ("format=png", "format=json&min_confidence=0.9", "format=color&classes=0"):
             assert client.post(f"/segment?{query}", content=PHOTO).status_code == 200
-        assert counted(client) == {name: 4 * pixels for name, pixels in once.items()}
+        assert pixels_of_classes(client) == {name: 4 * pixels for name, pixels in once.items()}
         assert value(client, "segment_pixels_total") == 4 * sum(once.values())
 
 
@@ -248,11 +248,11 @@ def test_the_queue_s_seconds_are_told(serve: Serve) -> None:
             reservation = service.reserve()
             service.admission.arrive(reservation)
             clock.now += 0.1
-            service.admission.release(reservation, done=True)
+            service.admission.release(reservation, is_done=True)
         waiting = service.reserve()
         service.admission.arrive(waiting)
         assert value(client, "segment_queue_seconds") == pytest.approx(0.1, rel=0.01)
-        service.admission.release(waiting, done=False)
+        service.admission.release(waiting, is_done=False)
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="process metrics are of Linux")

@@ -12,8 +12,8 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from benchmarks.harness.chromium import chromium_path
 from benchmarks.harness.serving import service
-from tests.support.browser.page import ANSWERED, Visit
-from tests.support.browser.proxy import proxied
+from tests.support.browser.page import ANSWER_MS, Visit
+from tests.support.browser.proxy import proxy_to
 
 FLAGS = [
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
@@ -27,7 +27,7 @@ def browser() -> Iterator[Browser]:
         path = chromium_path(playwright)
         if path is None:
             pytest.skip("no Chromium on this machine, and none from Playwright")
-        expect.set_options(timeout=ANSWERED)
+        expect.set_options(timeout=ANSWER_MS)
         running = playwright.chromium.launch(executable_path=path, args=FLAGS)
         yield running
         running.close()
@@ -35,19 +35,19 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def visit(browser: Browser, narrow_url: str) -> Iterator[Visit]:
-    """Opens the page; it must log no error and ask no other host. `refused` are statuses that a test brings about."""
+    """Opens the page; it must log no error and ask no other host. `allowed_statuses` are those that a test brings about."""
     contexts = []
     errors: list[str] = []
 
     def open_page(
-        path: str = "/", *, url: str = narrow_url, width: int = 1280, height: int = 800, refused: tuple[int, ...] = (),
+        path: str = "/", *, url: str = narrow_url, width: int = 1280, height: int = 800, allowed_statuses: tuple[int, ...] = (),
         before: Callable[[Page], object] = lambda page: None, **options: Any,
     ) -> Page:  # fmt: skip
         context = browser.new_context(viewport={"width": width, "height": height}, **options)
         contexts.append(context)
         page = context.new_page()
-        page.set_default_timeout(ANSWERED)
-        expected = tuple(f"status of {status}" for status in refused) + (("ERR_",) if 0 in refused else ())
+        page.set_default_timeout(ANSWER_MS)
+        expected = tuple(f"status of {status}" for status in allowed_statuses) + (("ERR_",) if 0 in allowed_statuses else ())
 
         def log(message: Any) -> None:
             if message.type == "error" and not any(word in message.text for word in expected):
@@ -67,10 +67,10 @@ def visit(browser: Browser, narrow_url: str) -> Iterator[Visit]:
 
 
 @pytest.fixture
-def gated(narrow_url: str) -> Iterator[tuple[str, threading.Event]]:
+def gate_service(narrow_url: str) -> Iterator[tuple[str, threading.Event]]:
     """The service, asked through a proxy that passes images on once the event is set."""
     gate = threading.Event()
-    with proxied(narrow_url, gate=gate) as url:
+    with proxy_to(narrow_url, gate=gate) as url:
         yield url, gate
         gate.set()
 
@@ -80,7 +80,7 @@ def prefixed_url(narrow_file: Path, tmp_path_factory: pytest.TempPathFactory) ->
     """A service under a path that a proxy strips, as it is set up for; without a slash at the end."""
     log = tmp_path_factory.mktemp("prefixed") / "log"
     settings = {"weights": narrow_file, "device": "cpu", "threads": 1, "root_path": "/segmentation"}
-    with service(log=log, **settings) as target, proxied(target.url, prefix="/segmentation") as url:
+    with service(log=log, **settings) as target, proxy_to(target.url, prefix="/segmentation") as url:
         yield url
 
 

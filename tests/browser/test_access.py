@@ -10,7 +10,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, Route, expect
 
 from tests.support.browser.page import (
-    ANSWERED,
+    ANSWER_MS,
     CAT,
     SEGMENT,
     Visit,
@@ -20,7 +20,7 @@ from tests.support.browser.page import (
     problem,
     quarters,
     reply,
-    segmented,
+    segment_file,
     state,
     until,
 )
@@ -39,11 +39,11 @@ def violations(page: Page) -> list[str]:
     [("light", 1280), pytest.param("dark", 1280, marks=LONG), pytest.param("light", 390, marks=LONG), ("dark", 390)],
 )
 def test_axe_finds_nothing_wrong(visit: Visit, scheme: str, width: int) -> None:
-    page = visit(color_scheme=scheme, width=width, refused=(503, 401), reduced_motion="reduce")
+    page = visit(color_scheme=scheme, width=width, allowed_statuses=(503, 401), reduced_motion="reduce")
     expect(page.locator("#about")).to_be_visible()
     page.click("#options summary")
     assert violations(page) == []
-    segmented(page, CAT)
+    segment_file(page, CAT)
     page.locator("#classes .alone").first.click()
     page.mouse.move(5, 5)
     assert violations(page) == []
@@ -76,7 +76,7 @@ def test_the_theme_is_the_systems_until_another_is_chosen_and_that_is_kept(visit
     assert ground(page) == first
 
 
-OUTLINED = """() => {
+OUTLINES = """() => {
     const active = document.activeElement;
     const style = (element) => element && getComputedStyle(element);
     return [active, active.closest(".more"), active.querySelector(".grip")].map(style)
@@ -95,33 +95,33 @@ def test_everything_is_done_by_keys_alone(page: Page) -> None:
     page.keyboard.press("Tab")
     expect(page.locator(".sample").first).to_be_focused()
     page.keyboard.press("Enter")
-    expect(page.locator("#result")).to_be_visible(timeout=ANSWERED)
+    expect(page.locator("#result")).to_be_visible(timeout=ANSWER_MS)
     page.locator(".thumb").focus()
-    seen = []
-    while len(seen) < 60:
+    names = []
+    while len(names) < 60:
         page.keyboard.press("Tab")
         if page.evaluate("document.activeElement === document.body"):
             break
-        seen.append(page.evaluate("document.activeElement.id || document.activeElement.className"))
-        assert page.evaluate(OUTLINED), seen[-1]
-    wanted = "more stage divider opacity names sure rerun discard zoom-out zoom-in fit full alone eye overlay mask json"
-    assert set(wanted.split()) <= set(seen), seen
+        names.append(page.evaluate("document.activeElement.id || document.activeElement.className"))
+        assert page.evaluate(OUTLINES), names[-1]
+    expected = "more stage divider opacity names sure rerun discard zoom-out zoom-in fit full alone eye overlay mask json"
+    assert set(expected.split()) <= set(names), names
 
 
 def test_states_and_results_are_spoken(page: Page) -> None:
     assert page.locator("#status").get_attribute("aria-live") == "polite"
     assert page.locator("#spoken").get_attribute("aria-live") == "polite"
     reply(page, answer_of(quarters()))
-    segmented(page, picture("a.png"))
+    segment_file(page, picture("a.png"))
     expect(page.locator("#status")).to_have_text(re.compile(r"a.png: 90 . 60 pixels, 3 classes\."))
     assert page.locator(".thumb").get_attribute("aria-label") == "a.png, done"
 
 
 @pytest.mark.parametrize(("motion", "moving"), [("reduce", 0), ("no-preference", 1)])
 def test_work_is_told_and_moves_only_where_motion_is_wanted(
-    visit: Visit, gated: tuple[str, threading.Event], motion: str, moving: int
+    visit: Visit, gate_service: tuple[str, threading.Event], motion: str, moving: int
 ) -> None:
-    url, gate = gated
+    url, gate = gate_service
     page = visit(url=url, reduced_motion=motion)
     give(page, picture("a.png"))
     state(page, "a.png", "working")
@@ -129,13 +129,13 @@ def test_work_is_told_and_moves_only_where_motion_is_wanted(
     expect(page.locator("#status")).to_have_text("Segmenting a.png …")
     assert page.evaluate("document.getAnimations().length") == moving
     gate.set()
-    expect(page.locator("#result")).to_be_visible(timeout=ANSWERED)
+    expect(page.locator("#result")).to_be_visible(timeout=ANSWER_MS)
     expect(page.locator("#busy")).to_be_hidden()
 
 
 @pytest.mark.parametrize("width", [320, *(pytest.param(width, marks=LONG) for width in (390, 768, 1280))])
 def test_nothing_has_to_be_scrolled_sideways(visit: Visit, width: int) -> None:
-    page = visit(width=width, refused=(413,))
+    page = visit(width=width, allowed_statuses=(413,))
     page.click("#options summary")
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
     reply(page, problem(413, "Too large", "x" * 300), answer_of(quarters()))
@@ -149,13 +149,13 @@ def test_nothing_has_to_be_scrolled_sideways(visit: Visit, width: int) -> None:
 
 
 def test_with_a_key_the_page_learns_what_is_told_to_nobody_else(visit: Visit, protected_url: str) -> None:
-    page = visit(url=protected_url, refused=(401,))
+    page = visit(url=protected_url, allowed_statuses=(401,))
     give(page, CAT)
     expect(page.locator("#key-ask")).to_be_visible()
     assert page.locator("#known li").count() == 0
     page.fill("#key", "open sesame")
     page.keyboard.press("Enter")
-    expect(page.locator("#result")).to_be_visible(timeout=ANSWERED)
+    expect(page.locator("#result")).to_be_visible(timeout=ANSWER_MS)
     expect(page.locator("#facts")).to_contain_text("narrow")
     assert page.locator("#known li").count() == 4
     page.reload()
@@ -163,13 +163,13 @@ def test_with_a_key_the_page_learns_what_is_told_to_nobody_else(visit: Visit, pr
 
 
 def test_the_focus_stays_where_the_work_is(visit: Visit) -> None:
-    page = visit(refused=(503,))
+    page = visit(allowed_statuses=(503,))
     requests = reply(page, problem(503, "Not available now", "full"), answer_of(quarters()))
     page.locator(".sample").first.press("Enter")
-    expect(page.locator("#problem")).to_be_visible(timeout=ANSWERED)
+    expect(page.locator("#problem")).to_be_visible(timeout=ANSWER_MS)
     expect(page.locator(".thumb")).to_be_focused()
     page.locator("#retry").press("Enter")
-    expect(page.locator("#result")).to_be_visible(timeout=ANSWERED)
+    expect(page.locator("#result")).to_be_visible(timeout=ANSWER_MS)
     expect(page.locator(".thumb")).to_be_focused()
     page.locator("#rerun").press("Enter")
     until(page, lambda: len(requests) == 3)
@@ -185,7 +185,7 @@ def test_the_focus_stays_on_its_class_when_the_next_answer_comes(visit: Visit, b
     page = visit()
     routes: list[Route] = []
     reply(page, answer_of(quarters()))
-    segmented(page, picture("a.png"))
+    segment_file(page, picture("a.png"))
     page.unroute(SEGMENT)
     page.route(SEGMENT, lambda route: routes.append(route))
     page.click("#rerun")

@@ -25,7 +25,7 @@ def download_all(page: Page, format: str) -> tuple[str, bytes]:
 
 
 def test_the_progress_of_many_is_counted(visit: Visit) -> None:
-    page = visit(refused=(413,))
+    page = visit(allowed_statuses=(413,))
     reply(page, answer_of(quarters()), problem(413, "Too large", "scale it down", "too-large"), answer_of(quarters()))
     give(page, picture("a.png"))
     state(page, "a.png", "done")
@@ -96,7 +96,7 @@ def test_a_photo_of_background_alone_is_an_image_of_the_coco_document(page: Page
 
 
 def test_a_photo_that_fails_is_named_and_the_others_are_saved(visit: Visit) -> None:
-    page = visit(refused=(503,))
+    page = visit(allowed_statuses=(503,))
     reply(page, answer_of(quarters()), answer_of(quarters()), problem(503, "Not available now", "full"), answer_of(quarters()))
     give(page, picture("a.png"), picture("b.png"))
     expect(page.locator("#count")).to_have_text("2 of 2 done")
@@ -105,8 +105,8 @@ def test_a_photo_that_fails_is_named_and_the_others_are_saved(visit: Visit) -> N
     assert zipfile.ZipFile(io.BytesIO(data)).namelist() == ["b-polygons.json"]
 
 
-@pytest.mark.parametrize("isolated", [True, False])
-def test_overlays_of_all_keep_what_was_chosen_for_each(page: Page, isolated: bool) -> None:
+@pytest.mark.parametrize("is_isolated", [True, False])
+def test_overlays_of_all_keep_what_was_chosen_for_each(page: Page, is_isolated: bool) -> None:
     reply(page, answer_of(quarters(120, 180)))
     white = {"name": "a.png", "mimeType": "image/png", "buffer": picture("a.png", 120, 180)["buffer"]}
     give(page, white, white | {"name": "b.png"})
@@ -115,7 +115,7 @@ def test_overlays_of_all_keep_what_was_chosen_for_each(page: Page, isolated: boo
     expect(page.locator("#status")).to_contain_text("b.png: 180")
     page.click("#names")
     page.locator("#opacity").fill("100")
-    if isolated:
+    if is_isolated:
         page.locator("#classes li", has_text="stone").locator(".alone").click()
     page.locator('.thumb[title="a.png"]').click()
     expect(page.locator("#status")).to_contain_text("a.png: 180")
@@ -124,4 +124,4 @@ def test_overlays_of_all_keep_what_was_chosen_for_each(page: Page, isolated: boo
         pictures = [np.asarray(Image.open(archive.open(f"{name}-overlay.jpg")), int) for name in "ab"]
     leaf = np.array([0x3C, 0xA9, 0x51])
     assert abs(pictures[0][100, 40] - leaf).max() < 8
-    assert (abs(pictures[1][100, 40] - leaf).max() < 8) != isolated
+    assert (abs(pictures[1][100, 40] - leaf).max() < 8) != is_isolated

@@ -8,7 +8,7 @@ import httpx
 import pytest
 from playwright.sync_api import Page, Route, expect
 
-from tests.support.browser.page import ANSWERED, CAT, Visit, give, picture, problem, segmented, state, until
+from tests.support.browser.page import ANSWER_MS, CAT, Visit, give, picture, problem, segment_file, state, until
 from tests.support.polling import HANG_S
 
 
@@ -17,13 +17,13 @@ def test_it_works_under_a_path_of_a_proxy(visit: Visit, prefixed_url: str, end: 
     page = visit(end, url=prefixed_url)
     expect(page.locator("#facts")).to_contain_text("narrow")
     page.locator(".sample").first.click()
-    expect(page.locator("#result")).to_be_visible(timeout=ANSWERED)
+    expect(page.locator("#result")).to_be_visible(timeout=ANSWER_MS)
     expect(page.locator("#curl")).to_contain_text(f"{prefixed_url}/segment?")
     with page.expect_download() as download:
         page.click("#mask")
     assert Path(download.value.path()).read_bytes().startswith(b"\x89PNG")
     page.get_by_text("API reference").click()
-    expect(page.get_by_text("Segment an image", exact=True)).to_be_visible(timeout=ANSWERED)
+    expect(page.get_by_text("Segment an image", exact=True)).to_be_visible(timeout=ANSWER_MS)
 
 
 def test_it_tells_model_device_and_classes_before_any_photo(visit: Visit, narrow_url: str) -> None:
@@ -41,40 +41,40 @@ def test_it_works_where_info_classes_and_models_tell_nothing(visit: Visit) -> No
         for name in ("info", "classes", "models"):
             page.route(f"**/{name}", lambda route: route.fulfill(status=503, body="<p>busy</p>"))
 
-    page = visit(before=silent, refused=(503,))
+    page = visit(before=silent, allowed_statuses=(503,))
     expect(page.locator("#about")).to_be_hidden()
     expect(page.locator("#known-part")).to_be_hidden()
-    segmented(page, CAT)
+    segment_file(page, CAT)
 
 
 def test_the_api_reference_shows_the_route_and_its_errors(visit: Visit) -> None:
     page = visit("/docs")
-    page.get_by_text("/segment", exact=False).first.click(timeout=ANSWERED)
-    expect(page.get_by_text("Not an accepted image type").first).to_be_visible(timeout=ANSWERED)
+    page.get_by_text("/segment", exact=False).first.click(timeout=ANSWER_MS)
+    expect(page.get_by_text("Not an accepted image type").first).to_be_visible(timeout=ANSWER_MS)
 
 
 def test_a_page_that_is_opened_while_the_service_starts_goes_on_by_itself(visit: Visit) -> None:
     starting = [True]
-    refused: list[str] = []
+    requests: list[str] = []
 
     def refuse(route: Route) -> None:
         if not starting:
             route.continue_()
             return
-        refused.append(route.request.url)
+        requests.append(route.request.url)
         route.fulfill(**problem(503, "Not available now", "starting"))
 
     def start(page: Page) -> None:
         for name in ("health/ready", "info", "classes", "models", "segment?*"):
             page.route(f"**/{name}", refuse)
 
-    page = visit(before=start, refused=(503,))
+    page = visit(before=start, allowed_statuses=(503,))
     expect(page.locator("#status")).to_contain_text("The service is starting")
     give(page, picture("a.png"))
     expect(page.locator("#busy-text")).to_have_text("Waiting for the service to start")
-    before = len(refused)
-    until(page, lambda: len(refused) > before)
+    before = len(requests)
+    until(page, lambda: len(requests) > before)
     starting.clear()
     state(page, "a.png", "done")
     expect(page.locator("#facts")).to_contain_text("narrow")
-    assert not any("segment?" in url for url in refused)
+    assert not any("segment?" in url for url in requests)

@@ -13,9 +13,9 @@ from PIL import Image, PngImagePlugin
 from playwright.sync_api import Page, expect
 
 from imaging.decoding import Limits, decode
-from tests.support.browser.page import answer_of, reply, segmented
+from tests.support.browser.page import answer_of, reply, segment_file
 
-DRAWN = """() => {
+DRAW_PROGRAM = """() => {
     const photo = document.querySelector("#photo");
     const canvas = document.createElement("canvas");
     const [width, height] = [photo.naturalWidth ?? photo.width, photo.naturalHeight ?? photo.height];
@@ -38,22 +38,22 @@ def chunk(name: bytes, content: bytes) -> bytes:
     return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
 
 
-def saved(format: str, **options: Any) -> bytes:
+def save(format: str, **options: Any) -> bytes:
     file = io.BytesIO()
     Image.fromarray(QUARTERS).save(file, format, **options)
     return file.getvalue()
 
 
 def png_with_exif_last(orientation: int) -> bytes:
-    data = saved("PNG")
+    data = save("PNG")
     return data[:-12] + chunk(b"eXIf", exif(orientation).removeprefix(b"Exif\0\0")) + data[-12:]
 
 
-def png_with_a_profile(orientation: int, *, compressed: bool) -> bytes:
+def png_with_a_profile(orientation: int, *, compress: bool) -> bytes:
     info = PngImagePlugin.PngInfo()
     content = exif(orientation)
-    info.add_text("Raw profile type exif", f"\nexif\n{len(content):8d}\n{content.hex()}\n", zip=compressed)
-    return saved("PNG", pnginfo=info)
+    info.add_text("Raw profile type exif", f"\nexif\n{len(content):8d}\n{content.hex()}\n", zip=compress)
+    return save("PNG", pnginfo=info)
 
 
 def file_of(kind: str, orientation: int) -> bytes:
@@ -61,12 +61,12 @@ def file_of(kind: str, orientation: int) -> bytes:
         case "png, exif last":
             return png_with_exif_last(orientation)
         case "png, text" | "png, compressed text":
-            return png_with_a_profile(orientation, compressed=kind == "png, compressed text")
+            return png_with_a_profile(orientation, compress=kind == "png, compressed text")
         case "webp, lossless":
-            return saved("WEBP", exif=exif(orientation), lossless=True)
+            return save("WEBP", exif=exif(orientation), lossless=True)
         case "webp, bare exif":
-            return saved("WEBP", exif=exif(orientation).removeprefix(b"Exif\0\0"))
-    return saved(kind, exif=exif(orientation))
+            return save("WEBP", exif=exif(orientation).removeprefix(b"Exif\0\0"))
+    return save(kind, exif=exif(orientation))
 
 
 KINDS = [
@@ -90,14 +90,14 @@ def test_a_turned_photo_is_shown_as_the_service_reads_it(page: Page, kind: str) 
         height, width = upright.shape[:2]
         reply(page, answer_of(np.zeros((height, width), np.uint8)))
         name = f"{orientation}.{kind[:4]}"
-        segmented(page, {"name": name, "mimeType": f"image/{kind.split(',')[0]}", "buffer": data})
+        segment_file(page, {"name": name, "mimeType": f"image/{kind.split(',')[0]}", "buffer": data})
         page.locator(f'.thumb[title="{name}"]').click()
         expect(page.locator("#status")).to_contain_text(f"{name}: ")
         expect(page.locator("#photo-note")).to_be_hidden()
-        drawn_width, drawn_height, pixels = page.evaluate(DRAWN)
+        drawn_width, drawn_height, pixels = page.evaluate(DRAW_PROGRAM)
         assert (drawn_width, drawn_height) == (width, height)
-        drawn = np.array(pixels, int).reshape(height, width, 4)[..., :3]
-        assert abs(drawn - upright.astype(int)).mean() < 8, orientation
+        pixels_on_page = np.array(pixels, int).reshape(height, width, 4)[..., :3]
+        assert abs(pixels_on_page - upright.astype(int)).mean() < 8, orientation
 
 
 @pytest.mark.parametrize("format", ["gif", "webp", "png"])
@@ -106,6 +106,6 @@ def test_a_picture_that_moves_stands_still_at_its_first_frame(page: Page, format
     file = io.BytesIO()
     frames[0].save(file, format, save_all=True, append_images=frames[1:], duration=20, loop=0)
     reply(page, answer_of(np.zeros((40, 60), np.uint8)))
-    segmented(page, {"name": f"a.{format}", "mimeType": f"image/{format}", "buffer": file.getvalue()})
+    segment_file(page, {"name": f"a.{format}", "mimeType": f"image/{format}", "buffer": file.getvalue()})
     assert page.locator("#photo").evaluate("(e) => e.tagName") == "CANVAS"
-    assert page.evaluate(DRAWN)[2][0] > 240
+    assert page.evaluate(DRAW_PROGRAM)[2][0] > 240

@@ -11,7 +11,7 @@ from playwright.sync_api import Page, Route, expect
 
 from model.inference.small_regions import AREA_PATTERN
 from tests.support.browser.page import (
-    ANSWERED,
+    ANSWER_MS,
     SEGMENT,
     Visit,
     answer_of,
@@ -20,16 +20,16 @@ from tests.support.browser.page import (
     problem,
     quarters,
     reply,
-    segmented,
+    segment_file,
     state,
     thumb,
 )
 
-KEY_NEEDED = problem(401, "No or wrong API key", "send a valid key", **{"WWW-Authenticate": "Bearer"})
+KEY_PROBLEM = problem(401, "No or wrong API key", "send a valid key", **{"WWW-Authenticate": "Bearer"})
 
 
-def assert_problem_shown(page: Page, title: str, detail: str) -> None:
-    expect(page.locator("#problem-title")).to_have_text(title, timeout=ANSWERED)
+def assert_problem(page: Page, title: str, detail: str) -> None:
+    expect(page.locator("#problem-title")).to_have_text(title, timeout=ANSWER_MS)
     expect(page.locator("#problem-detail")).to_contain_text(detail)
     expect(page.locator("#status")).to_contain_text(title)
     expect(page.locator("#result")).to_be_hidden()
@@ -37,7 +37,7 @@ def assert_problem_shown(page: Page, title: str, detail: str) -> None:
 
 
 def assert_key_asked_for_once(page: Page, title: str, detail: str) -> None:
-    expect(page.locator("#key-title")).to_have_text(title, timeout=ANSWERED)
+    expect(page.locator("#key-title")).to_have_text(title, timeout=ANSWER_MS)
     expect(page.locator("#key-reason")).to_contain_text(detail)
     expect(page.locator("#key")).to_be_focused()
     assert page.locator("body").inner_text().count(title) == 1
@@ -45,11 +45,11 @@ def assert_key_asked_for_once(page: Page, title: str, detail: str) -> None:
 
 
 def test_files_that_are_no_image_or_damaged_are_explained_and_others_go_on(visit: Visit) -> None:
-    page = visit(refused=(415, 422))
+    page = visit(allowed_statuses=(415, 422))
     whole = picture("whole.jpg", format="JPEG")
-    damaged = whole | {"name": "half.jpg", "buffer": whole["buffer"][: len(whole["buffer"]) // 2]}
-    give(page, {"name": "notes.png", "mimeType": "image/png", "buffer": b"no image"}, damaged, whole)
-    assert_problem_shown(page, "The service does not read this file", "PNG")
+    half = whole | {"name": "half.jpg", "buffer": whole["buffer"][: len(whole["buffer"]) // 2]}
+    give(page, {"name": "notes.png", "mimeType": "image/png", "buffer": b"no image"}, half, whole)
+    assert_problem(page, "The service does not read this file", "PNG")
     expect(page.locator("#problem-name")).to_have_text("notes.png")
     expect(page.locator("#retry")).to_be_hidden()
     state(page, "whole.jpg", "done")
@@ -59,34 +59,34 @@ def test_files_that_are_no_image_or_damaged_are_explained_and_others_go_on(visit
     expect(page.locator("#result")).to_be_visible()
     state(page, "half.jpg", "failed")
     thumb(page, "half.jpg").click()
-    assert_problem_shown(page, "Damaged image", "damaged")
+    assert_problem(page, "Damaged image", "damaged")
     expect(page.locator("#retry")).to_be_hidden()
 
 
 def test_a_wrong_option_is_told_from_a_damaged_image_and_can_be_changed(visit: Visit) -> None:
-    page = visit(refused=(422,))
+    page = visit(allowed_statuses=(422,))
     page.click("#options summary")
     page.select_option("#side", "number")
     page.fill("#side-pixels", "5")
     give(page, picture("a.png"))
-    assert_problem_shown(page, "An option has a wrong value", "Change the value under Options")
+    assert_problem(page, "An option has a wrong value", "Change the value under Options")
     expect(page.locator("#problem-detail")).to_contain_text("Longer side: write a whole number from 32 to 16384")
     page.fill("#side-pixels", "64")
     page.click("#retry")
-    expect(page.locator("#result")).to_be_visible(timeout=ANSWERED)
+    expect(page.locator("#result")).to_be_visible(timeout=ANSWER_MS)
 
 
 def test_an_option_that_the_service_refuses_is_told(visit: Visit) -> None:
-    page = visit(refused=(422,))
+    page = visit(allowed_statuses=(422,))
     reply(page, problem(422, "Wrong parameter", "query side: it must be `auto`", "wrong-parameter"))
     give(page, picture("a.png"))
-    assert_problem_shown(page, "An option has a wrong value", "Query side: it must be `auto`. Change the value under Options")
+    assert_problem(page, "An option has a wrong value", "Query side: it must be `auto`. Change the value under Options")
 
 
 def test_an_empty_file_is_told(visit: Visit) -> None:
-    page = visit(refused=(400,))
+    page = visit(allowed_statuses=(400,))
     give(page, {"name": "empty.png", "mimeType": "image/png", "buffer": b""})
-    assert_problem_shown(page, "This file is empty", "Choose another file")
+    assert_problem(page, "This file is empty", "Choose another file")
     expect(page.locator("#problem-detail")).not_to_contain_text("form")
     expect(page.locator("#retry")).to_be_hidden()
 
@@ -113,7 +113,7 @@ def test_a_wrong_option_is_told_at_its_field_and_nothing_is_sent(page: Page) -> 
         expect(page.locator(field)).not_to_have_attribute("aria-invalid", "true")
     page.fill("#min-area", "101%")
     give(page, picture("a.png"))
-    assert_problem_shown(page, "An option has a wrong value", "Smallest region: write a number of pixels")
+    assert_problem(page, "An option has a wrong value", "Smallest region: write a number of pixels")
     assert requests == []
     page.fill("#min-area", "0")
     page.click("#retry")
@@ -129,18 +129,18 @@ def test_the_form_takes_the_areas_that_the_service_takes(page: Page) -> None:
 
 
 def test_refusals_are_told_in_plain_words_and_tried_again_when_that_may_help(visit: Visit) -> None:
-    page = visit(refused=(413, 502, 503))
+    page = visit(allowed_statuses=(413, 502, 503))
     large = problem(413, "Too large", "at most 100 megapixels are accepted; scale it down")
     foreign = {"status": 502, "body": "<h1>Bad gateway</h1>", "content_type": "text/html"}
     busy = problem(503, "Not available now", "1024 tiles are queued", **{"Retry-After": "7"})
     requests = reply(page, large, foreign, busy, answer_of(quarters()))
     give(page, *(picture(f"{name}.png") for name in ("large", "foreign", "busy")))
-    assert_problem_shown(page, "Too large", "At most 100 megapixels")
+    assert_problem(page, "Too large", "At most 100 megapixels")
     expect(page.locator("#retry")).to_be_hidden()
     thumb(page, "foreign.png").click()
-    assert_problem_shown(page, "The server answered 502", "no reason")
+    assert_problem(page, "The server answered 502", "no reason")
     thumb(page, "busy.png").click()
-    assert_problem_shown(page, "The server is busy", "Try again in 7 seconds")
+    assert_problem(page, "The server is busy", "Try again in 7 seconds")
     page.click("#retry")
     expect(page.locator("#result")).to_be_visible()
     expect(page.locator("#problem")).to_be_hidden()
@@ -148,19 +148,19 @@ def test_refusals_are_told_in_plain_words_and_tried_again_when_that_may_help(vis
 
 
 def test_no_connection_is_told_and_tried_again(visit: Visit) -> None:
-    page = visit(refused=(0,))
+    page = visit(allowed_statuses=(0,))
     page.route(SEGMENT, lambda route: route.abort("connectionrefused"))
     give(page, picture("a.png"))
-    assert_problem_shown(page, "No connection", "cannot reach the server")
+    assert_problem(page, "No connection", "cannot reach the server")
     page.unroute(SEGMENT)
     page.click("#retry")
-    expect(page.locator("#result")).to_be_visible(timeout=ANSWERED)
+    expect(page.locator("#result")).to_be_visible(timeout=ANSWER_MS)
 
 
 def test_another_run_without_a_connection_keeps_the_former_result(visit: Visit) -> None:
-    page = visit(refused=(0,))
+    page = visit(allowed_statuses=(0,))
     reply(page, answer_of(quarters()))
-    segmented(page, picture("a.png"))
+    segment_file(page, picture("a.png"))
     page.click("#options summary")
     page.select_option("#side", "number")
     page.fill("#side-pixels", "64")
@@ -186,7 +186,7 @@ def test_another_run_without_a_connection_keeps_the_former_result(visit: Visit) 
 
 def test_another_run_that_is_cancelled_keeps_the_former_result(page: Page) -> None:
     reply(page, answer_of(quarters()))
-    segmented(page, picture("a.png"))
+    segment_file(page, picture("a.png"))
     page.route(SEGMENT, lambda route: None)
     page.click("#rerun")
     page.click("#cancel")
@@ -196,7 +196,7 @@ def test_another_run_that_is_cancelled_keeps_the_former_result(page: Page) -> No
 
 
 def test_a_download_that_fails_is_told(visit: Visit) -> None:
-    page = segmented(visit(refused=(503,)))
+    page = segment_file(visit(allowed_statuses=(503,)))
     reply(page, problem(503, "Not available now", "draining", **{"Retry-After": "1"}))
     page.click("#mask")
     expect(page.locator("#status")).to_have_text("The server is busy. Draining.")
@@ -204,12 +204,12 @@ def test_a_download_that_fails_is_told(visit: Visit) -> None:
 
 @pytest.mark.parametrize("width", [1280, pytest.param(390, marks=pytest.mark.long)])
 def test_a_key_is_asked_for_kept_in_the_tab_and_sent(visit: Visit, width: int) -> None:
-    page = visit(width=width, refused=(401,))
+    page = visit(width=width, allowed_statuses=(401,))
     keys: list[str | None] = []
 
     def guard(route: Route) -> None:
         keys.append(route.request.headers.get("x-api-key"))
-        route.fulfill(**({"json": answer_of(quarters())} if keys[-1] == "secret" else KEY_NEEDED))
+        route.fulfill(**({"json": answer_of(quarters())} if keys[-1] == "secret" else KEY_PROBLEM))
 
     page.route(SEGMENT, guard)
     give(page, picture("a.png"), picture("b.png"))

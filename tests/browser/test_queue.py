@@ -11,12 +11,12 @@ import pytest
 from playwright.sync_api import Page, Route, expect
 
 from tests.support.browser.page import (
-    ANSWERED,
+    ANSWER_MS,
     SEGMENT,
     Visit,
     answer_of,
+    color_at,
     give,
-    painted,
     picture,
     quarters,
     reply,
@@ -24,7 +24,7 @@ from tests.support.browser.page import (
     thumb,
     until,
 )
-from tests.support.images import Pixels, encoded
+from tests.support.images import Pixels, encode
 
 TRANSFER = """(files) => {
     const transfer = new DataTransfer();
@@ -83,7 +83,7 @@ def test_answers_go_to_their_images_however_one_clicks(page: Page) -> None:
         assert page.locator("#photo").evaluate("(e) => e.naturalWidth") == 30 + value
         expect(page.locator("#curl")).to_contain_text(f"file=@{value}.png")
         if value:
-            assert painted(page, 1, 1)[3] == 255
+            assert color_at(page, 1, 1)[3] == 255
 
 
 @pytest.mark.long
@@ -137,7 +137,7 @@ def test_a_photo_is_pasted_from_the_clipboard(visit: Visit) -> None:
         data,
     )
     page.keyboard.press("Control+V")
-    expect(page.locator("#result")).to_be_visible(timeout=ANSWERED)
+    expect(page.locator("#result")).to_be_visible(timeout=ANSWER_MS)
     expect(page.locator(".thumb")).to_have_count(1)
 
 
@@ -150,7 +150,7 @@ def test_every_sample_is_segmented_by_the_default_weights(visit: Visit, live_url
         sample.scroll_into_view_if_needed()
         assert sample.locator("img").evaluate("(e) => e.decode().then(() => e.naturalWidth)") > 400
         sample.click()
-        expect(page.locator("#classes")).to_contain_text(label, timeout=ANSWERED)
+        expect(page.locator("#classes")).to_contain_text(label, timeout=ANSWER_MS)
 
 
 def test_the_progress_of_an_upload_is_shown(page: Page) -> None:
@@ -159,7 +159,7 @@ def test_the_progress_of_an_upload_is_shown(page: Page) -> None:
     limits = {"offline": False, "latency": 0, "downloadThroughput": -1}
     session.send("Network.emulateNetworkConditions", {**limits, "uploadThroughput": 50_000})  # seven seconds
     noise = np.random.default_rng(0).integers(0, 256, (300, 400, 3), dtype=np.uint8)
-    give(page, {"name": "noise.png", "mimeType": "image/png", "buffer": encoded(noise)})
+    give(page, {"name": "noise.png", "mimeType": "image/png", "buffer": encode(noise)})
     expect(page.locator("#busy-text")).to_have_text(re.compile(r"^Sending, [1-9]\d? %$"))
     assert 0 < page.locator("#progress").evaluate("(e) => e.value") < 1
     expect(thumb(page, "noise.png")).to_have_attribute("aria-label", re.compile(r"noise.png, sending \d+ %"))
@@ -169,8 +169,8 @@ def test_the_progress_of_an_upload_is_shown(page: Page) -> None:
 
 def test_cancelling_stops_the_request_and_goes_on_with_the_next(page: Page) -> None:
     routes: list[Route] = []
-    failed: list[str] = []
-    page.on("requestfailed", lambda request: failed.append(request.failure or ""))
+    failures: list[str] = []
+    page.on("requestfailed", lambda request: failures.append(request.failure or ""))
     page.route(SEGMENT, lambda route: routes.append(route))
     give(page, picture("a.png"), picture("b.png"))
     until(page, lambda: routes)
@@ -178,7 +178,7 @@ def test_cancelling_stops_the_request_and_goes_on_with_the_next(page: Page) -> N
     state(page, "a.png", "cancelled")
     expect(page.locator("#problem-title")).to_have_text("Cancelled")
     until(page, lambda: len(routes) == 2)
-    assert failed == ["net::ERR_ABORTED"]
+    assert failures == ["net::ERR_ABORTED"]
     routes[1].fulfill(json=answer_of(quarters()))
     state(page, "b.png", "done")
     expect(page.locator("#result")).to_be_hidden()

@@ -16,13 +16,13 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Page, expect
 
-from tests.support.browser.page import ANSWERED, CAT, Visit, answer_of, give, picture, quarters, reply, segmented, until
+from tests.support.browser.page import ANSWER_MS, CAT, Visit, answer_of, give, picture, quarters, reply, segment_file, until
 from tests.support.polling import HANG_S
 
 BASE = {"format": ["json"], "mask": ["rle"]}
 
 
-def downloaded(page: Page, selector: str) -> tuple[str, bytes]:
+def download_from(page: Page, selector: str) -> tuple[str, bytes]:
     with page.expect_download() as download:
         page.click(selector)
     return download.value.suggested_filename, Path(download.value.path()).read_bytes()
@@ -33,17 +33,17 @@ def query_of(url: str) -> dict[str, list[str]]:
 
 
 def test_pictures_are_asked_for_when_wanted_and_are_the_services(page: Page, narrow_url: str) -> None:
-    segmented(page, CAT)
+    segment_file(page, CAT)
     requests: list[str] = []
     page.on("request", lambda request: requests.append(request.url) if request.method == "POST" else None)
-    answer = json.loads(downloaded(page, "#json")[1])
-    shown = "%2C".join(str(entry["id"]) for entry in answer["classes"] if entry["name"] != "background")
+    answer = json.loads(download_from(page, "#json")[1])
+    ids_text = "%2C".join(str(entry["id"]) for entry in answer["classes"] if entry["name"] != "background")
     for button, name, query in (
         ("#mask", "chelsea-mask.png", "format=png"),
-        ("#color", "chelsea-color.png", f"format=color&classes={shown}"),
+        ("#color", "chelsea-color.png", f"format=color&classes={ids_text}"),
         ("#confidence", "chelsea-confidence.png", "format=confidence"),
     ):
-        filename, data = downloaded(page, button)
+        filename, data = download_from(page, button)
         assert filename == name
         expected = httpx.post(f"{narrow_url}/segment?{query}", files={"file": CAT.read_bytes()}, timeout=HANG_S).content
         assert np.array_equal(np.asarray(Image.open(io.BytesIO(data))), np.asarray(Image.open(io.BytesIO(expected))))
@@ -52,16 +52,18 @@ def test_pictures_are_asked_for_when_wanted_and_are_the_services(page: Page, nar
 
 
 def test_polygons_and_coco_are_the_services(page: Page, narrow_url: str) -> None:
-    answer = json.loads(downloaded(segmented(page, CAT), "#json")[1])
+    answer = json.loads(download_from(segment_file(page, CAT), "#json")[1])
     ids = [str(entry["id"]) for entry in answer["classes"] if entry["name"] != "background"]
-    hidden = page.locator("#classes li", has_not_text="background").first
-    ids.remove(next(str(entry["id"]) for entry in answer["classes"] if entry["name"] == hidden.locator(".name").inner_text()))
-    hidden.locator(".eye").click()
+    entry_of_list = page.locator("#classes li", has_not_text="background").first
+    ids.remove(
+        next(str(entry["id"]) for entry in answer["classes"] if entry["name"] == entry_of_list.locator(".name").inner_text())
+    )
+    entry_of_list.locator(".eye").click()
     for button, name, query in (
         ("#polygons", "chelsea-polygons.json", f"format=json&mask=polygons&classes={','.join(ids)}"),
         ("#coco", "chelsea-coco.json", f"format=coco&mask=polygons&classes={','.join(ids)}"),
     ):
-        filename, data = downloaded(page, button)
+        filename, data = download_from(page, button)
         assert filename == name
         files = {"file": (CAT.name, CAT.read_bytes())}
         assert json.loads(data) == httpx.post(f"{narrow_url}/segment?{query}", files=files, timeout=HANG_S).json()
@@ -69,7 +71,7 @@ def test_polygons_and_coco_are_the_services(page: Page, narrow_url: str) -> None
 
 def test_files_of_shown_classes_need_one(page: Page) -> None:
     requests = reply(page, answer_of(quarters()))
-    segmented(page, picture("a.png"))
+    segment_file(page, picture("a.png"))
     for name in ("leaf", "stone"):
         page.locator("#classes li", has_text=name).locator(".eye").click()
     page.click("#color")
@@ -93,11 +95,11 @@ def test_every_format_is_asked_for_with_the_options_that_go_with_it(page: Page, 
 
 
 def test_a_cut_out_has_the_classes_that_are_shown(page: Page, narrow_url: str) -> None:
-    segmented(page, CAT)
+    segment_file(page, CAT)
     alone = page.locator("#classes li", has_not_text="background").first
     alone.locator(".alone").click()
     with page.expect_request("**/segment?format=cutout*") as request:
-        name, data = downloaded(page, "#cutout")
+        name, data = download_from(page, "#cutout")
     assert name == "chelsea-cutout.png"
     assert list(query_of(request.value.url)) == ["format", "classes"]
     assert data == httpx.post(request.value.url, files={"file": CAT.read_bytes()}, timeout=HANG_S).content
@@ -110,8 +112,8 @@ def test_a_cut_out_has_the_classes_that_are_shown(page: Page, narrow_url: str) -
 def test_json_is_what_came_without_asking_again(page: Page) -> None:
     answer = answer_of(quarters())
     requests = reply(page, answer)
-    segmented(page, picture("a.b.png"))
-    name, data = downloaded(page, "#json")
+    segment_file(page, picture("a.b.png"))
+    name, data = download_from(page, "#json")
     assert name == "a.b.json"
     assert json.loads(data) == answer
     assert len(requests) == 1
@@ -128,7 +130,7 @@ def test_options_are_sent_and_hold_for_downloads_and_programs(page: Page) -> Non
     page.fill("#min-confidence", "0.3")
     page.fill("#min-area", "0.1 %")
     page.fill("#fill-holes", "40")
-    segmented(page, picture("a.png"))
+    segment_file(page, picture("a.png"))
     options = {"side": ["640"], "quality": ["high"], "blend": ["hann"], "overlap": ["0.5"], "min_confidence": ["0.3"]}
     options |= {"min_area": ["0.1%"], "fill_holes": ["40"]}
     assert query_of(requests[0]) == BASE | options
@@ -138,7 +140,7 @@ def test_options_are_sent_and_hold_for_downloads_and_programs(page: Page) -> Non
     page.select_option("#side", "native")
     page.route("**/segment?format=png*", lambda route: route.fulfill(body=picture("x.png")["buffer"]))
     with page.expect_request("**/segment?format=png*") as request:
-        downloaded(page, "#mask")
+        download_from(page, "#mask")
     assert query_of(request.value.url) == {"format": ["png"]} | options
     page.click("#again")
     expect(page.locator("#python")).to_contain_text('"side": "native"')
@@ -147,12 +149,12 @@ def test_options_are_sent_and_hold_for_downloads_and_programs(page: Page) -> Non
 
 
 def test_options_are_taken_by_the_service(visit: Visit) -> None:
-    page = visit(refused=(422,))
+    page = visit(allowed_statuses=(422,))
     page.click("#options summary")
     page.select_option("#side", "number")
     page.fill("#side-pixels", "5")
     give(page, picture("a.png"))
-    expect(page.locator("#problem-detail")).to_contain_text("side", timeout=ANSWERED)
+    expect(page.locator("#problem-detail")).to_contain_text("side", timeout=ANSWER_MS)
     page.fill("#side-pixels", "256")
     page.select_option("#blend", "hann")
     page.fill("#overlap", "0.1")
@@ -160,7 +162,7 @@ def test_options_are_taken_by_the_service(visit: Visit) -> None:
     page.fill("#min-area", "2%")
     page.fill("#fill-holes", "9")
     page.click("#retry")
-    expect(page.locator("#classes")).to_contain_text("void", timeout=ANSWERED)
+    expect(page.locator("#classes")).to_contain_text("void", timeout=ANSWER_MS)
 
 
 MODELS = [
@@ -189,7 +191,7 @@ def test_a_model_is_chosen_where_there_are_several(visit: Visit) -> None:
     expect(page.locator("#facts")).to_contain_text("cpu, OpenVINO, int8")
     expect(page.locator("#scores tr")).to_have_count(1)
     expect(page.locator("#scores tr")).to_contain_text("Roads, val75.1 %")
-    segmented(page, picture("a.png"))
+    segment_file(page, picture("a.png"))
     assert query_of(requests[0]) == BASE | {"model": ["streets"]}
     page.route("**/info?model=animals", lambda route: route.fulfill(json=INFO))
     page.locator("#model").select_option(label="animals")
@@ -202,12 +204,12 @@ def test_a_model_is_chosen_where_there_are_several(visit: Visit) -> None:
 @pytest.mark.parametrize("models", [MODELS[:1], pytest.param(None, marks=pytest.mark.long)], ids=["one", "no route"])
 def test_no_model_is_offered_where_there_is_no_choice(visit: Visit, models: list[object] | None) -> None:
     answer = {"json": models} if models else {"status": 404, "json": {"title": "Not found"}}
-    page = visit(before=lambda page: page.route("**/models", lambda route: route.fulfill(**answer)), refused=(404,))
+    page = visit(before=lambda page: page.route("**/models", lambda route: route.fulfill(**answer)), allowed_statuses=(404,))
     page.click("#options summary")
     expect(page.locator("#side")).to_be_visible()
     expect(page.locator("#model")).to_be_hidden()
     requests = reply(page, answer_of(quarters()))
-    segmented(page, picture("a.png"))
+    segment_file(page, picture("a.png"))
     assert query_of(requests[0]) == BASE
 
 
@@ -220,13 +222,13 @@ NAMES = [
 @pytest.mark.parametrize("name", NAMES)
 def test_the_programs_do_what_the_page_did(page: Page, tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_bytes(CAT.read_bytes())
-    segmented(page, {"name": name, "mimeType": "image/jpeg", "buffer": CAT.read_bytes()})
-    answer = json.loads(downloaded(page, "#json")[1])
+    segment_file(page, {"name": name, "mimeType": "image/jpeg", "buffer": CAT.read_bytes()})
+    answer = json.loads(download_from(page, "#json")[1])
     command = ["sh", "-ec", page.locator("#curl").inner_text()]
     subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, timeout=HANG_S)
-    saved = next(tmp_path.glob("*.json"))
-    assert saved.stem == Path(name).stem
-    assert json.loads(saved.read_text()) == answer
+    file = next(tmp_path.glob("*.json"))
+    assert file.stem == Path(name).stem
+    assert json.loads(file.read_text()) == answer
     program = page.locator("#python").inner_text()
     ran = subprocess.run(
         [sys.executable, "-c", program],
@@ -240,17 +242,17 @@ def test_the_programs_do_what_the_page_did(page: Page, tmp_path: Path, name: str
     assert ran.stdout.split() == [str(value) for entry in answer["classes"] for value in (entry["name"], entry["fraction"])]
 
 
-@pytest.mark.parametrize("allowed", [pytest.param(True, marks=pytest.mark.long), False], ids=["clipboard", "selection"])
-def test_programs_are_copied(visit: Visit, allowed: bool) -> None:
+@pytest.mark.parametrize("has_clipboard", [pytest.param(True, marks=pytest.mark.long), False], ids=["clipboard", "selection"])
+def test_programs_are_copied(visit: Visit, has_clipboard: bool) -> None:
     def forbid(page: Page) -> None:
-        if not allowed:
+        if not has_clipboard:
             page.add_init_script("navigator.clipboard.writeText = () => Promise.reject(new Error('not here'))")
 
     page = visit(permissions=["clipboard-read", "clipboard-write"], before=forbid)
     reply(page, answer_of(quarters()))
-    segmented(page, picture("a.png"))
+    segment_file(page, picture("a.png"))
     for name in ("curl", "python"):
         page.click(f'[data-copy="{name}"]')
         expect(page.locator(f'[data-copy="{name}"]')).to_have_text("Copied")
-        copied = page.evaluate("navigator.clipboard.readText()")
-        assert copied.strip() == page.locator(f"#{name}").inner_text().strip()
+        text = page.evaluate("navigator.clipboard.readText()")
+        assert text.strip() == page.locator(f"#{name}").inner_text().strip()

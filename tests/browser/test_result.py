@@ -16,31 +16,31 @@ from playwright.sync_api import Page, expect
 
 from imaging.palette import oklab
 from tests.support.browser.page import (
-    ANSWERED,
+    ANSWER_MS,
     CAT,
     Visit,
     answer_of,
+    color_at,
     give,
     on_screen,
-    painted,
     picture,
     quarters,
     reply,
-    segmented,
+    segment_file,
 )
-from tests.support.images import encoded
+from tests.support.images import encode
 from tests.support.polling import HANG_S
 
 HEAT = 'async () => (await import("./static/heat.js")).HEAT'
 
 
 @pytest.fixture
-def shown(page: Page) -> Page:
+def result_page(page: Page) -> Page:
     """A picture of 90 x 60 whose lower quarters are a leaf and a stone; confidence grows from left to right."""
     confidence = np.tile(np.linspace(0, 255, 90).astype(np.uint8), (60, 1))
     reply(page, answer_of(quarters()))
-    page.route("**/segment?format=confidence*", lambda route: route.fulfill(body=encoded(confidence), content_type="image/png"))
-    return segmented(page, picture("quarters.png"))
+    page.route("**/segment?format=confidence*", lambda route: route.fulfill(body=encode(confidence), content_type="image/png"))
+    return segment_file(page, picture("quarters.png"))
 
 
 def box(page: Page, selector: str) -> dict[str, float]:
@@ -54,7 +54,7 @@ def test_one_request_shows_a_photo_its_classes_and_fits_the_screen(visit: Visit,
     page = visit(width=width)
     requests: list[str] = []
     page.on("request", lambda request: requests.append(request.url) if request.method == "POST" else None)
-    segmented(page, CAT)
+    segment_file(page, CAT)
     expect(page.locator("#status")).to_contain_text(re.compile("chelsea.jpg: 451 . 300 pixels"))
     expect(page.locator("#classes")).to_contain_text("circle")
     assert [url.split("/segment?")[1] for url in requests] == ["format=json&mask=rle"]
@@ -67,9 +67,9 @@ def test_one_request_shows_a_photo_its_classes_and_fits_the_screen(visit: Visit,
 def test_the_default_weights_find_the_cat_of_a_sample(visit: Visit, live_url: str) -> None:
     page = visit(url=live_url)
     page.locator(".sample", has=page.locator('img[src$="chelsea.jpg"]')).click()
-    expect(page.locator("#classes")).to_contain_text("cat", timeout=ANSWERED)
+    expect(page.locator("#classes")).to_contain_text("cat", timeout=ANSWER_MS)
     page.click("#sure")
-    expect(page.locator("#sure")).to_have_attribute("aria-pressed", "true", timeout=ANSWERED)
+    expect(page.locator("#sure")).to_have_attribute("aria-pressed", "true", timeout=ANSWER_MS)
     page.mouse.move(*on_screen(page, 225, 150))
     expect(page.locator("#reading-name")).to_have_text("cat")
     expect(page.locator("#reading-sure")).to_have_text(re.compile(r"^(\d\d|100) %$"))
@@ -86,18 +86,18 @@ def test_the_default_weights_find_the_cat_of_a_sample(visit: Visit, live_url: st
     assert (pixels[mask == 0] == 0).all()
 
 
-def test_the_legend_tells_shares_and_the_opacity_follows_its_slider(shown: Page) -> None:
-    first = shown.locator("#classes li").first
+def test_the_legend_tells_shares_and_the_opacity_follows_its_slider(result_page: Page) -> None:
+    first = result_page.locator("#classes li").first
     expect(first.locator(".share")).to_have_text("50.0 %")
     expect(first.locator(".sure")).to_have_text("50 % sure")
-    widths = [bar["width"] for bar in (locator.bounding_box() for locator in shown.locator(".bar span").all()) if bar]
+    widths = [bar["width"] for bar in (locator.bounding_box() for locator in result_page.locator(".bar span").all()) if bar]
     assert abs(widths[1] / widths[0] - 0.5) < 0.02
-    shown.locator("#opacity").focus()
-    shown.keyboard.press("End")
-    assert shown.locator("#colors").evaluate("(e) => getComputedStyle(e).opacity") == "1"
-    shown.locator("#opacity").fill("20")
-    assert shown.locator("#colors").evaluate("(e) => getComputedStyle(e).opacity") == "0.2"
-    expect(shown.locator("#opacity-value")).to_have_text("20 %")
+    result_page.locator("#opacity").focus()
+    result_page.keyboard.press("End")
+    assert result_page.locator("#colors").evaluate("(e) => getComputedStyle(e).opacity") == "1"
+    result_page.locator("#opacity").fill("20")
+    assert result_page.locator("#colors").evaluate("(e) => getComputedStyle(e).opacity") == "0.2"
+    expect(result_page.locator("#opacity-value")).to_have_text("20 %")
 
 
 def clip(page: Page) -> str:
@@ -105,61 +105,61 @@ def clip(page: Page) -> str:
     return path
 
 
-def test_the_divider_is_dragged_and_moved_by_keys(shown: Page) -> None:
-    divider, stage = shown.locator("#divider"), box(shown, "#stage")
-    assert clip(shown) == "inset(0px 0px 0px 50%)"
-    grip = box(shown, ".grip")
-    shown.mouse.move(grip["x"] + grip["width"] / 2, grip["y"] + 5)
-    shown.mouse.down()
-    shown.mouse.move(stage["x"] + stage["width"] * 0.25, grip["y"] + 40, steps=4)
-    shown.mouse.up()
-    assert abs(float(clip(shown).split()[-1].rstrip("%)")) - 25) < 0.5
-    shown.mouse.move(stage["x"] + stage["width"] * 0.25 + 15, grip["y"] + 40, steps=4)
+def test_the_divider_is_dragged_and_moved_by_keys(result_page: Page) -> None:
+    divider, stage = result_page.locator("#divider"), box(result_page, "#stage")
+    assert clip(result_page) == "inset(0px 0px 0px 50%)"
+    grip = box(result_page, ".grip")
+    result_page.mouse.move(grip["x"] + grip["width"] / 2, grip["y"] + 5)
+    result_page.mouse.down()
+    result_page.mouse.move(stage["x"] + stage["width"] * 0.25, grip["y"] + 40, steps=4)
+    result_page.mouse.up()
+    assert abs(float(clip(result_page).split()[-1].rstrip("%)")) - 25) < 0.5
+    result_page.mouse.move(stage["x"] + stage["width"] * 0.25 + 15, grip["y"] + 40, steps=4)
     assert divider.get_attribute("aria-valuenow") == "25"
     divider.press("ArrowRight")
     assert divider.get_attribute("aria-valuenow") == "27"
     divider.press("Home")
     assert divider.get_attribute("aria-valuenow") == "0"
-    assert clip(shown) == "inset(0px 0px 0px 0%)"
+    assert clip(result_page) == "inset(0px 0px 0px 0%)"
     divider.press("End")
     assert divider.get_attribute("aria-valuetext") == "100 % photo"
 
 
-def test_pointing_tells_class_and_confidence(shown: Page) -> None:
-    reading = shown.locator("#reading")
+def test_pointing_tells_class_and_confidence(result_page: Page) -> None:
+    reading = result_page.locator("#reading")
     expect(reading).to_be_hidden()
-    shown.click("#sure")
-    expect(shown.locator("#sure")).to_have_attribute("aria-pressed", "true")
+    result_page.click("#sure")
+    expect(result_page.locator("#sure")).to_have_attribute("aria-pressed", "true")
     for column, row, name in ((10, 50, "leaf"), (80, 50, "stone"), (70, 5, "background")):
-        shown.mouse.move(*on_screen(shown, column, row))
-        expect(shown.locator("#reading-name")).to_have_text(name)
+        result_page.mouse.move(*on_screen(result_page, column, row))
+        expect(result_page.locator("#reading-name")).to_have_text(name)
         sure = round(np.linspace(0, 255, 90).astype(np.uint8)[column] / 255 * 100)
-        expect(shown.locator("#reading-sure")).to_have_text(f"{sure:.0f} %")
-        assert shown.locator("#classes li.here .name").all_text_contents() == [name]
-    shown.mouse.move(5, 5)
+        expect(result_page.locator("#reading-sure")).to_have_text(f"{sure:.0f} %")
+        assert result_page.locator("#classes li.here .name").all_text_contents() == [name]
+    result_page.mouse.move(5, 5)
     expect(reading).to_be_hidden()
 
 
-def test_confidence_is_asked_for_once_when_it_is_looked_at(shown: Page) -> None:
+def test_confidence_is_asked_for_once_when_it_is_looked_at(result_page: Page) -> None:
     requests: list[str] = []
-    shown.on("request", lambda request: requests.append(request.url) if request.method == "POST" else None)
-    sure = shown.locator("#sure")
-    shown.mouse.move(*on_screen(shown, 10, 50))
-    expect(shown.locator("#reading-sure")).to_have_text("")
+    result_page.on("request", lambda request: requests.append(request.url) if request.method == "POST" else None)
+    sure = result_page.locator("#sure")
+    result_page.mouse.move(*on_screen(result_page, 10, 50))
+    expect(result_page.locator("#reading-sure")).to_have_text("")
     assert requests == []
-    heat = shown.evaluate(HEAT)
+    heat = result_page.evaluate(HEAT)
     for _ in range(2):
         sure.click()
         expect(sure).to_have_attribute("aria-pressed", "true")
-        assert painted(shown, 89, 5) == heat[255] == [0, 0, 0, 0]
-        assert painted(shown, 0, 50) == heat[0]
+        assert color_at(result_page, 89, 5) == heat[255] == [0, 0, 0, 0]
+        assert color_at(result_page, 0, 50) == heat[0]
         assert heat[0][3] > 250
-        expect(shown.locator("#after-tag")).to_have_text("Confidence")
-        expect(shown.locator("#heat-scale")).to_be_visible()
+        expect(result_page.locator("#after-tag")).to_have_text("Confidence")
+        expect(result_page.locator("#heat-scale")).to_be_visible()
         sure.click()
         expect(sure).to_have_attribute("aria-pressed", "false")
-        assert painted(shown, 0, 50) == [0x3C, 0xA9, 0x51, 255]
-        expect(shown.locator("#heat-scale")).to_be_hidden()
+        assert color_at(result_page, 0, 50) == [0x3C, 0xA9, 0x51, 255]
+        expect(result_page.locator("#heat-scale")).to_be_hidden()
     assert [url.split("?")[1] for url in requests] == ["format=confidence"]
 
 
@@ -174,21 +174,21 @@ def test_the_colours_of_confidence_are_even_to_the_eye(page: Page) -> None:
     assert (np.diff(tenths[:, 0]) > 0).all()
 
 
-def test_names_lie_on_the_visible_part_of_their_regions(shown: Page) -> None:
-    tags = shown.locator(".name-tag")
+def test_names_lie_on_the_visible_part_of_their_regions(result_page: Page) -> None:
+    tags = result_page.locator(".name-tag")
     expect(tags.filter(visible=True)).to_have_count(1)  # the divider covers the leaf
-    shown.locator("#divider").press("Home")
+    result_page.locator("#divider").press("Home")
     expect(tags.filter(visible=True)).to_have_count(2)
-    left, middle = box(shown, "#colors")["x"], box(shown, "#colors")["width"] / 2
+    left, middle = box(result_page, "#colors")["x"], box(result_page, "#colors")["width"] / 2
     for name, low in (("leaf", left), ("stone", left + middle)):
         tag = tags.filter(has_text=name).bounding_box()
         assert tag
         assert low <= tag["x"] < tag["x"] + tag["width"] <= low + middle
-        assert tag["y"] > box(shown, "#colors")["y"] + box(shown, "#colors")["height"] / 2
-    shown.locator("#classes li", has_text="leaf").locator(".eye").click()
+        assert tag["y"] > box(result_page, "#colors")["y"] + box(result_page, "#colors")["height"] / 2
+    result_page.locator("#classes li", has_text="leaf").locator(".eye").click()
     expect(tags.filter(visible=True)).to_have_text(["stone"])
-    shown.click("#names")
-    expect(shown.locator("#names")).to_have_attribute("aria-pressed", "false")
+    result_page.click("#names")
+    expect(result_page.locator("#names")).to_have_attribute("aria-pressed", "false")
     expect(tags).to_have_count(0)
 
 
@@ -199,16 +199,16 @@ def outline(page: Page, column: int, row: int) -> list[int]:
     return rgba
 
 
-def test_shown_classes_have_outlines_on_light_and_dark_photos(shown: Page) -> None:
+def test_shown_classes_have_outlines_on_light_and_dark_photos(result_page: Page) -> None:
     clear, light, dark = [0, 0, 0, 0], [255, 255, 255, 235], [0, 0, 0, 140]
-    assert [outline(shown, 20, row) for row in (27, 28, 29, 30, 31)] == [clear, dark, light, dark, clear]
-    assert [outline(shown, column, 50) for column in (43, 44, 45)] == [dark, light, dark]
+    assert [outline(result_page, 20, row) for row in (27, 28, 29, 30, 31)] == [clear, dark, light, dark, clear]
+    assert [outline(result_page, column, 50) for column in (43, 44, 45)] == [dark, light, dark]
     for name in ("leaf", "stone"):
-        shown.locator("#classes li", has_text=name).locator(".eye").click()
-    assert outline(shown, 20, 29) == clear
-    assert outline(shown, 44, 50) == clear
-    shown.click("#sure")
-    expect(shown.locator("#outlines")).to_be_hidden()
+        result_page.locator("#classes li", has_text=name).locator(".eye").click()
+    assert outline(result_page, 20, 29) == clear
+    assert outline(result_page, 44, 50) == clear
+    result_page.click("#sure")
+    expect(result_page.locator("#outlines")).to_be_hidden()
 
 
 def saved_overlay(page: Page, name: str = "quarters-overlay.jpg") -> Any:
@@ -221,7 +221,7 @@ def saved_overlay(page: Page, name: str = "quarters-overlay.jpg") -> Any:
 def test_the_overlay_is_what_the_page_shows(page: Page) -> None:
     reply(page, answer_of(quarters(600, 900)))
     photo = picture("quarters.png", 600, 900)
-    segmented(page, photo)
+    segment_file(page, photo)
     pixels = np.asarray(Image.open(io.BytesIO(photo["buffer"])), float)
     colors = {1: [0x3C, 0xA9, 0x51], 2: [0x42, 0x69, 0xD0]}
 
@@ -244,32 +244,32 @@ def test_the_overlay_is_what_the_page_shows(page: Page) -> None:
     page.locator("#classes li", has_text="stone").locator(".alone").click()
     page.locator("#opacity").fill("35")
     page.click("#names")
-    named = abs(saved_overlay(page) - plain).max(axis=2) > 60
-    assert named[300:, :450].any()
-    assert not named[:300].any()
-    assert not named[300:, 450:].any()
+    is_name = abs(saved_overlay(page) - plain).max(axis=2) > 60
+    assert is_name[300:, :450].any()
+    assert not is_name[:300].any()
+    assert not is_name[300:, 450:].any()
 
 
 def test_the_overlay_of_a_picture_that_the_browser_cannot_show_is_the_services(page: Page) -> None:
-    segmented(page, picture("quarters.tiff", format="TIFF"))
+    segment_file(page, picture("quarters.tiff", format="TIFF"))
     with page.expect_request("**/segment?format=overlay*") as request:
         overlay = saved_overlay(page)
     assert overlay.shape == (60, 90, 3)
     assert "alpha=0.6&classes=" in request.value.url
 
 
-def test_the_overlay_of_the_confidence_has_a_name_of_its_own(shown: Page) -> None:
-    shown.locator("#opacity").fill("100")
-    shown.click("#sure")
-    expect(shown.locator("#sure")).to_have_attribute("aria-pressed", "true")
-    overlay = saved_overlay(shown, "quarters-confidence-overlay.jpg")
+def test_the_overlay_of_the_confidence_has_a_name_of_its_own(result_page: Page) -> None:
+    result_page.locator("#opacity").fill("100")
+    result_page.click("#sure")
+    expect(result_page.locator("#sure")).to_have_attribute("aria-pressed", "true")
+    overlay = saved_overlay(result_page, "quarters-confidence-overlay.jpg")
     pixels = np.asarray(Image.open(io.BytesIO(picture("quarters.png")["buffer"])), float)
     assert abs(overlay[:, 80:] - pixels[:, 80:]).mean() < 20
-    assert abs(overlay[:, :8] - shown.evaluate(HEAT)[0][:3]).mean() < 25
+    assert abs(overlay[:, :8] - result_page.evaluate(HEAT)[0][:3]).mean() < 25
 
 
 def test_an_overlay_of_the_confidence_that_the_browser_cannot_make_is_told(page: Page) -> None:
-    segmented(page, picture("quarters.tiff", format="TIFF"))
+    segment_file(page, picture("quarters.tiff", format="TIFF"))
     page.click("#sure")
     expect(page.locator("#sure")).to_have_attribute("aria-pressed", "true")
     page.click("#overlay")
@@ -277,70 +277,70 @@ def test_an_overlay_of_the_confidence_that_the_browser_cannot_make_is_told(page:
 
 
 def test_a_confidence_that_is_refused_is_told_and_the_classes_stay(visit: Visit) -> None:
-    page = visit(refused=(503,))
+    page = visit(allowed_statuses=(503,))
     reply(page, answer_of(quarters()))
-    segmented(page, picture("quarters.png"))
+    segment_file(page, picture("quarters.png"))
     page.route("**/segment?format=confidence*", lambda route: route.fulfill(status=503, json={"detail": "it is full"}))
     page.click("#sure")
     expect(page.locator("#status")).to_contain_text("It is full")
     expect(page.locator("#sure")).to_have_attribute("aria-pressed", "false")
-    assert painted(page, 10, 50) == [0x3C, 0xA9, 0x51, 255]
+    assert color_at(page, 10, 50) == [0x3C, 0xA9, 0x51, 255]
 
 
 def test_without_a_confidence_map_the_class_alone_is_told(page: Page) -> None:
     reply(page, answer_of(quarters()))
-    segmented(page, picture("quarters.png"))
+    segment_file(page, picture("quarters.png"))
     page.mouse.move(*on_screen(page, 10, 50))
     expect(page.locator("#reading-name")).to_have_text("leaf")
     expect(page.locator("#reading-sure")).to_have_text("")
 
 
-def test_arrow_keys_read_pixel_by_pixel_and_speak(shown: Page) -> None:
-    shown.click("#sure")
-    expect(shown.locator("#sure")).to_have_attribute("aria-pressed", "true")
-    stage = shown.locator("#stage")
+def test_arrow_keys_read_pixel_by_pixel_and_speak(result_page: Page) -> None:
+    result_page.click("#sure")
+    expect(result_page.locator("#sure")).to_have_attribute("aria-pressed", "true")
+    stage = result_page.locator("#stage")
     stage.press("ArrowRight")
-    expect(shown.locator("#spot")).to_be_visible()
+    expect(result_page.locator("#spot")).to_be_visible()
     for _ in range(8):
         stage.press("ArrowDown")
-    expect(shown.locator("#spoken")).to_have_text(re.compile(r"^stone, \d+ %; column 4\d, row \d\d$"))
+    expect(result_page.locator("#spoken")).to_have_text(re.compile(r"^stone, \d+ %; column 4\d, row \d\d$"))
     for _ in range(4):
         stage.press("ArrowLeft")
-    expect(shown.locator("#spoken")).to_contain_text("leaf")
+    expect(result_page.locator("#spoken")).to_contain_text("leaf")
     stage.press("Escape")
-    expect(shown.locator("#reading")).to_be_hidden()
+    expect(result_page.locator("#reading")).to_be_hidden()
 
 
 def opaque(page: Page) -> dict[str, bool]:
     spots = {"background": (70, 5), "leaf": (10, 50), "stone": (80, 50)}
-    return {name: painted(page, *spot)[3] == 255 for name, spot in spots.items()}
+    return {name: color_at(page, *spot)[3] == 255 for name, spot in spots.items()}
 
 
-def test_a_class_is_isolated_hidden_and_shown_again(shown: Page) -> None:
-    row = {name: shown.locator("#classes li", has_text=name) for name in ("background", "leaf", "stone")}
-    assert opaque(shown) == {"background": False, "leaf": True, "stone": True}
+def test_a_class_is_isolated_hidden_and_shown_again(result_page: Page) -> None:
+    row = {name: result_page.locator("#classes li", has_text=name) for name in ("background", "leaf", "stone")}
+    assert opaque(result_page) == {"background": False, "leaf": True, "stone": True}
     row["leaf"].locator(".alone").click()
-    assert opaque(shown) == {"background": False, "leaf": True, "stone": False}
+    assert opaque(result_page) == {"background": False, "leaf": True, "stone": False}
     expect(row["leaf"].locator(".alone")).to_have_attribute("aria-pressed", "true")
     row["leaf"].locator(".alone").click()
     row["stone"].locator(".eye").click()
-    assert opaque(shown) == {"background": False, "leaf": True, "stone": False}
+    assert opaque(result_page) == {"background": False, "leaf": True, "stone": False}
     expect(row["stone"].locator(".eye")).to_have_attribute("aria-pressed", "false")
-    shown.click("#show-all")
-    assert opaque(shown) == {"background": True, "leaf": True, "stone": True}
-    expect(shown.locator("#show-all")).to_be_hidden()
-    assert painted(shown, 10, 50) == [0x3C, 0xA9, 0x51, 255]
+    result_page.click("#show-all")
+    assert opaque(result_page) == {"background": True, "leaf": True, "stone": True}
+    expect(result_page.locator("#show-all")).to_be_hidden()
+    assert color_at(result_page, 10, 50) == [0x3C, 0xA9, 0x51, 255]
 
 
 def test_a_picture_that_the_browser_cannot_show_gives_its_classes(page: Page) -> None:
-    segmented(page, picture("scan.tiff", format="TIFF"))
+    segment_file(page, picture("scan.tiff", format="TIFF"))
     expect(page.locator("#photo-note")).to_contain_text("cannot show this file format")
     expect(page.locator("#photo-note")).to_be_visible()
     expect(page.locator("#divider")).to_be_hidden()
     assert page.locator("#colors").evaluate("(e) => [e.width, e.height]") == [90, 60]
     assert page.locator("#colors").evaluate("(e) => getComputedStyle(e).opacity") == "1"
     assert clip(page) == "none"
-    segmented(page, picture("seen.png"))
+    segment_file(page, picture("seen.png"))
     page.locator(".thumb").last.click()
     expect(page.locator("#photo-note")).to_be_hidden()
     expect(page.locator("#divider")).to_be_visible()

@@ -13,7 +13,7 @@ from imaging.rle import encode_rle
 from imaging.runs import column_runs
 from tests.support.images import Pixels
 
-READ = """async ([map, largest]) => {
+READ_PROGRAM = """async ([map, largest]) => {
     const { classMap } = await import("./static/rle.js");
     const { width, height, ids } = classMap(map, largest);
     let text = "";
@@ -26,12 +26,12 @@ def read(page: Page, class_map: Pixels, largest: int = 4096) -> Pixels:
     document: dict[str, Any] = {
         "size": list(class_map.shape), "counts": encode_rle(column_runs(class_map), np.unique(class_map).tolist()),
     }  # fmt: skip
-    width, height, text = page.evaluate(READ, [document, largest])
+    width, height, text = page.evaluate(READ_PROGRAM, [document, largest])
     return np.frombuffer(base64.b64decode(text), np.uint8).reshape(height, width)
 
 
-def nearest(length: int, reduced: int) -> Any:
-    return ((np.arange(reduced) + 0.5) * length / reduced).astype(int)
+def nearest(length: int, target: int) -> Any:
+    return ((np.arange(target) + 0.5) * length / target).astype(int)
 
 
 SIZES = [((1, 1), 1), ((1, 40), 2), ((40, 1), 2), ((37, 53), 1), ((37, 53), 5), ((300, 200), 255), ((129, 65), 2)]

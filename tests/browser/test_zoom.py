@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.support.browser.page import Visit, answer_of, on_screen, picture, reply, segmented, until
+from tests.support.browser.page import Visit, answer_of, on_screen, picture, reply, segment_file, until
 
 
 def image_box(page: Page) -> tuple[float, float, float]:
@@ -21,7 +21,7 @@ def image_box(page: Page) -> tuple[float, float, float]:
 
 def prepare(page: Page) -> Page:
     reply(page, answer_of(np.zeros((600, 900), np.uint8)))
-    return segmented(page, picture("wide.png", 600, 900))
+    return segment_file(page, picture("wide.png", 600, 900))
 
 
 @pytest.fixture
@@ -65,9 +65,9 @@ def test_ctrl_and_the_wheel_zoom_around_the_pointer_and_dragging_moves(wide: Pag
     assert wide.locator("#colors").bounding_box() == wide.locator("#photo").bounding_box()
 
 
-@pytest.mark.parametrize("zoomed", [False, True], ids=["whole", "zoomed"])
-def test_the_wheel_scrolls_the_page_down_and_up(wide: Page, zoomed: bool) -> None:
-    if zoomed:
+@pytest.mark.parametrize("is_zoomed", [False, True], ids=["whole", "zoomed"])
+def test_the_wheel_scrolls_the_page_down_and_up(wide: Page, is_zoomed: bool) -> None:
+    if is_zoomed:
         wide.click("#zoom-in")
     width = image_box(wide)[2]
     wide.mouse.move(*on_screen(wide, 300, 400))
@@ -96,13 +96,13 @@ def test_keys_zoom_and_move(wide: Page) -> None:
     stage, whole = wide.locator("#stage"), image_box(wide)
     stage.press("+")
     stage.press("+")
-    zoomed = image_box(wide)
-    assert zoomed[2] > whole[2] * 1.9
+    box_of_zoom = image_box(wide)
+    assert box_of_zoom[2] > whole[2] * 1.9
     stage.press("Shift+ArrowRight")
     stage.press("Shift+ArrowDown")
-    assert image_box(wide)[:2] == pytest.approx((zoomed[0] - 60, zoomed[1] - 60))
+    assert image_box(wide)[:2] == pytest.approx((box_of_zoom[0] - 60, box_of_zoom[1] - 60))
     stage.press("-")
-    assert image_box(wide)[2] < zoomed[2]
+    assert image_box(wide)[2] < box_of_zoom[2]
     stage.press("1")
     expect(wide.locator("#scale")).to_have_text("100 %")
     stage.press("0")

@@ -14,7 +14,7 @@ from cli.arguments import parser
 from cli.main import main
 from cli.remote import Remote, ServerError, ServerUnusable
 from tests.support.cli.busy_service import Busy
-from tests.support.cli.folders import PHOTO, files_in, written
+from tests.support.cli.folders import PHOTO, files_in, write_files
 from tests.support.polling import HANG_S
 
 PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
@@ -30,13 +30,13 @@ def no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def refusing_port() -> Iterator[int]:
     """A port of this machine on which nobody listens while the test runs."""
-    with socket.socket() as bound:
-        bound.bind(("127.0.0.1", 0))
-        yield bound.getsockname()[1]
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        yield server.getsockname()[1]
 
 
 def run(folder: Path, server: str, *arguments: str) -> int:
-    written(folder / "in", {f"{i}.png": PHOTO for i in range(12)})
+    write_files(folder / "in", {f"{i}.png": PHOTO for i in range(12)})
     return main([str(folder / "in"), "-o", str(folder / "out"), "--server", server, *arguments])
 
 
@@ -70,7 +70,7 @@ def test_a_key_that_no_header_carries_is_a_line_without_it(
     assert key.strip() not in line
 
 
-BROKEN = {
+BROKEN_VARIABLES = {
     "socks": {"ALL_PROXY": "socks://proxy:1080"},
     "socks5 without its package": {"ALL_PROXY": "socks5://proxy:1080"},
     "no port": {"HTTP_PROXY": "http://proxy:port"},
@@ -80,7 +80,7 @@ BROKEN = {
 }
 
 
-@pytest.mark.parametrize("variables", BROKEN.values(), ids=BROKEN)
+@pytest.mark.parametrize("variables", BROKEN_VARIABLES.values(), ids=BROKEN_VARIABLES)
 def test_proxies_that_cannot_be_used_are_a_line(
     variables: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -190,9 +190,9 @@ class Answering:
         for status in self.statuses:
             connection, _ = self.listener.accept()
             with connection:
-                received = b""
-                while b"--\r\n" not in received[-8:]:
-                    received += connection.recv(65536)
+                body = b""
+                while b"--\r\n" not in body[-8:]:
+                    body += connection.recv(65536)
                 if status:
                     head = f"HTTP/1.1 {status} X\r\nContent-Length: 4\r\nConnection: close\r\n"
                     head += "Location: http://elsewhere\r\n" if status == 308 else ""

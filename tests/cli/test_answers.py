@@ -93,6 +93,6 @@ def test_an_answer_is_whole_or_not_there(tmp_path: Path) -> None:
     target = answers.target(Input("in/a/1.jpg", "a/1.jpg", "a/1"))
     assert not Path(target).exists()
     answers.write(target, b"mask")
-    assert answers.written(target).startswith("4 ")
+    assert answers.file_version(target).startswith("4 ")
     assert Path(target).read_bytes() == b"mask"
     assert not list((tmp_path / "out" / STATE).iterdir())

@@ -18,7 +18,7 @@ from cli.input import Input
 from cli.report import Outcome
 from tests.support.checkout import SEGMENT
 from tests.support.cli.folders import Segment
-from tests.support.images import encoded, make_photo
+from tests.support.images import encode, make_photo
 from tests.support.polling import wait_until
 
 NAMES = ["a.png", "b.png", "sub/a.png", "sub/c.png"]
@@ -30,7 +30,7 @@ def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for seed, name in enumerate(NAMES):
         path = tmp_path / "in" / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(encoded(make_photo(64, 96, seed)))
+        path.write_bytes(encode(make_photo(64, 96, seed)))
     return tmp_path / "in"
 
 
@@ -52,8 +52,8 @@ def test_a_folder_becomes_one_document_of_the_images_own(photos: Path, run: Segm
     for image in whole["images"]:
         alone = read(f"each/{Path(image['file_name']).with_suffix('.json')}")
         assert whole["categories"] == alone["categories"]
-        numbered = [entry | {"id": 0, "image_id": 0} for entry in alone["annotations"]]
-        assert [entry | {"id": 0, "image_id": 0} for entry in index.imgToAnns[image["id"]]] == numbered
+        annotations = [entry | {"id": 0, "image_id": 0} for entry in alone["annotations"]]
+        assert [entry | {"id": 0, "image_id": 0} for entry in index.imgToAnns[image["id"]]] == annotations
     assert os.listdir("new") == ["one.json"]
 
 
@@ -79,7 +79,7 @@ def test_an_image_that_fails_is_left_out_and_the_rest_is_kept_for_another_run(ph
 def test_a_killed_run_started_again_ends_with_the_same_document(photos: Path, run: Segment, narrow_file: Path) -> None:
     assert run("in", "-o", "whole.json", "--format", "coco") == 0
     for seed in range(60):
-        (photos / f"many{seed:03}.png").write_bytes(encoded(make_photo(64, 96, seed)))
+        (photos / f"many{seed:03}.png").write_bytes(encode(make_photo(64, 96, seed)))
     options = ["in", "-o", "one.json", "--format", "coco", "--weights", str(narrow_file), "--device", "cpu"]
     options += ["--precision", "float32", "--threads", "1"]
     process = subprocess.Popen([sys.executable, "-c", SEGMENT, *options])

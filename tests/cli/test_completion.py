@@ -14,13 +14,13 @@ ASK = 'COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _shtab_fcn_segment; printf "%s
 
 @pytest.fixture
 def script(capsys: pytest.CaptureFixture[str]) -> str:
-    return printed("bash", capsys)
+    return script_of("bash", capsys)
 
 
-def printed(shell: str, capsys: pytest.CaptureFixture[str]) -> str:
-    with pytest.raises(SystemExit) as leaving:
+def script_of(shell: str, capsys: pytest.CaptureFixture[str]) -> str:
+    with pytest.raises(SystemExit) as error_info:
         main(["--print-completion", shell])
-    assert not leaving.value.code
+    assert not error_info.value.code
     return capsys.readouterr().out
 
 
@@ -49,11 +49,11 @@ def test_bash_completes_files_options_and_values(words: list[str], expected: lis
 
 
 def test_bash_quotes_names_of_files(script: str) -> None:
-    shown = subprocess.run(["bash", "-c", f"{script}\ncomplete -p fcn-segment"], capture_output=True, text=True, check=True)
-    assert "-o filenames" in shown.stdout
+    run = subprocess.run(["bash", "-c", f"{script}\ncomplete -p fcn-segment"], capture_output=True, text=True, check=True)
+    assert "-o filenames" in run.stdout
 
 
 def test_zsh_completes_files(capsys: pytest.CaptureFixture[str]) -> None:
-    script = printed("zsh", capsys)
+    script = script_of("zsh", capsys)
     assert "_files" in script
     assert "--min-confidence" in script

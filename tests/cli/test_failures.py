@@ -12,14 +12,14 @@ from PIL import Image
 from cli.backend import Result
 from cli.main import main
 from model.inference.runtime import DeviceOutOfMemory
-from tests.support.cli.folders import OTHER, PHOTO, Segment, files_in, outcomes_of, written
+from tests.support.cli.folders import OTHER, PHOTO, Segment, files_in, outcomes_of, write_files
 
 
 def test_a_broken_file_among_good_ones_is_named_and_the_others_are_done(
     run: Segment, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     files = {"a.png": PHOTO, "b.png": PHOTO[: len(PHOTO) // 2], "c.png": b"", "d.jpg": b"hello", "e.jpg": OTHER}
-    written(tmp_path / "in", files)
+    write_files(tmp_path / "in", files)
     assert run(tmp_path / "in", "-o", tmp_path / "out") == 3
     assert files_in(tmp_path / "out") == ["a.png", "e.png"]
     lines = capsys.readouterr().err.splitlines()
@@ -32,7 +32,7 @@ def test_a_broken_file_among_good_ones_is_named_and_the_others_are_done(
 def test_an_image_above_the_limit_fails_with_both_numbers(
     run: Segment, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    written(tmp_path, {"photo.png": PHOTO})
+    write_files(tmp_path, {"photo.png": PHOTO})
     assert run(tmp_path / "photo.png", "-o", tmp_path / "mask.png", "--max-megapixels", 0.001) == 3
     assert "101x70" in (error := capsys.readouterr().err)
     assert "at most 0.001 megapixels" in error
@@ -44,7 +44,7 @@ def test_an_array_that_is_too_large_fails_with_a_way_out(
 ) -> None:
     buffer = io.BytesIO()
     Image.new("1", (2001, 2000)).save(buffer, "PNG")
-    written(tmp_path, {"large.png": buffer.getvalue()})
+    write_files(tmp_path, {"large.png": buffer.getvalue()})
     assert run(tmp_path / "large.png", "-o", tmp_path / "a.json", "--format", "json", "--mask", "array") == 3
     assert "--mask rle or --mask png" in capsys.readouterr().err
 
@@ -61,14 +61,14 @@ class Exhausted:
 
 
 def test_a_device_that_fails_at_an_image_does_not_end_the_run(tmp_path: Path) -> None:
-    written(tmp_path, {"a.png": PHOTO, "b.png": PHOTO, "c.png": PHOTO})
+    write_files(tmp_path, {"a.png": PHOTO, "b.png": PHOTO, "c.png": PHOTO})
     outcomes = outcomes_of(Exhausted(), tmp_path, tmp_path / "out")
     assert [outcome.status for outcome in outcomes] == ["done", "failed", "done"]
     assert outcomes[1].problem == "no memory left for 1 tile"
 
 
 def test_an_answer_that_cannot_be_written_is_named(run: Segment, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    written(tmp_path, {"photo.png": PHOTO, "file": b""})
+    write_files(tmp_path, {"photo.png": PHOTO, "file": b""})
     assert run(tmp_path / "photo.png", "-o", tmp_path / "file" / "mask.png") == 3
     assert "photo.png: " in capsys.readouterr().err
 
@@ -79,14 +79,14 @@ def test_an_answer_that_cannot_be_written_is_named(run: Segment, tmp_path: Path,
     ids=["two files of one name", "two endings in one folder"],
 )
 def test_no_answer_overwrites_another(names: list[str], form: str, run: Segment, tmp_path: Path) -> None:
-    written(tmp_path, dict(zip(names, (PHOTO, OTHER), strict=True)))
+    write_files(tmp_path, dict(zip(names, (PHOTO, OTHER), strict=True)))
     inputs = [tmp_path / name for name in names] if form == "files" else [tmp_path / "in"]
     status = run(*inputs, "-o", tmp_path / "out")
     assert status == 2 or len(files_in(tmp_path / "out")) == 2
 
 
 def test_no_answer_overwrites_its_image(run: Segment, tmp_path: Path) -> None:
-    written(tmp_path / "in", {"photo.png": PHOTO})
+    write_files(tmp_path / "in", {"photo.png": PHOTO})
     run(tmp_path / "in", "-o", tmp_path / "in")
     assert (tmp_path / "in" / "photo.png").read_bytes() == PHOTO
 
@@ -115,8 +115,8 @@ def test_no_answer_overwrites_its_image(run: Segment, tmp_path: Path) -> None:
 def test_what_cannot_start_is_told_with_status_2(
     arguments: list[str], message: str, narrow_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    written(tmp_path, {"photo.png": PHOTO})
-    written(tmp_path / "empty", {"broken.safetensors": b"text", "export.onnx": b"text"})
+    write_files(tmp_path, {"photo.png": PHOTO})
+    write_files(tmp_path / "empty", {"broken.safetensors": b"text", "export.onnx": b"text"})
     command = [argument.format(photo=tmp_path / "photo.png", empty=tmp_path / "empty") for argument in arguments]
     weights = [] if "--weights" in command else ["--weights", str(narrow_file)]
     assert main([*command, *weights]) == 2
@@ -165,7 +165,7 @@ def test_what_cannot_start_is_told_with_status_2(
 def test_bad_arguments_exit_with_status_2_and_are_named(
     extra: list[str], narrow_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    written(tmp_path, {"photo.png": PHOTO})
+    write_files(tmp_path, {"photo.png": PHOTO})
     weights = ["--weights", str(narrow_file)]
     status = exit_status(
         [str(tmp_path / "photo.png"), "-o", str(tmp_path / "mask.png"), "--format", "overlay", *weights, *extra]

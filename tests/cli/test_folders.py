@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from cli.main import main
-from tests.support.images import encoded, make_photo
+from tests.support.images import encode, make_photo
 
 Segment = Callable[..., int]
-PHOTO = encoded(make_photo(40, 33))
+PHOTO = encode(make_photo(40, 33))
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def files_in(folder: str) -> list[str]:
 
 def test_images_side_by_side_get_the_bytes_of_each_alone(run: Segment) -> None:
     for i in range(8):
-        write(f"in/{i}.png", data=encoded(make_photo(200 + i, 301, seed=i)))
+        write(f"in/{i}.png", data=encode(make_photo(200 + i, 301, seed=i)))
     options = "--tile", 64, "--side", "native", "--format", "json", "--threads", 4
     assert run("in", "-o", "out", *options) == 0
     assert files_in("out") == sorted(f"{i}.json" for i in range(8))
@@ -62,10 +62,10 @@ def test_resume_leaves_out_what_is_there_and_makes_the_rest(run: Segment, capsys
     assert run("in", "-o", "out") == 0
     write("in/3.png", "in/4.png")
     write("out/3.png", data=b"of an unknown run")
-    kept = Path("out/1.png").stat().st_ino
+    inode = Path("out/1.png").stat().st_ino
     Path("out/2.png").write_bytes(b"marked")
     assert run("in", "-o", "out", "--resume") == 0
-    assert Path("out/1.png").stat().st_ino == kept
+    assert Path("out/1.png").stat().st_ino == inode
     answers = {Path(f"out/{number}.png").read_bytes() for number in range(1, 5)}
     assert len(answers) == 1
     assert "1 skipped" in capsys.readouterr().err
@@ -73,13 +73,13 @@ def test_resume_leaves_out_what_is_there_and_makes_the_rest(run: Segment, capsys
     assert run("in", "-o", "out", "--resume") == 0
     assert files_in("out") == ["1.png", "2.png", "3.png", "4.png"]
     assert run("in", "-o", "out") == 0
-    assert Path("out/2.png").stat().st_ino != kept
+    assert Path("out/2.png").stat().st_ino != inode
 
 
 def test_resume_does_again_what_would_be_another_answer(run: Segment, capsys: pytest.CaptureFixture[str]) -> None:
     write("in/1.png", "in/2.png")
     assert run("in", "-o", "out", "--side", 64) == 0
-    for arguments, skipped in [
+    for arguments, line in [
         (["--side", 64], "2 skipped"),
         (["--side", 96], ""),
         (["--side", 96, "--results", "r.jsonl"], "2 skipped"),
@@ -89,9 +89,9 @@ def test_resume_does_again_what_would_be_another_answer(run: Segment, capsys: py
         (["--side", 64], ""),
     ]:
         assert run("in", "-o", "out", "--resume", *arguments) == 0
-        assert skipped in (told := capsys.readouterr().err)
-        assert ("the last run there had other options" in told) == (not skipped)
-    write("in/2.png", data=encoded(make_photo(40, 33, seed=9)))
+        assert line in (messages := capsys.readouterr().err)
+        assert ("the last run there had other options" in messages) == (not line)
+    write("in/2.png", data=encode(make_photo(40, 33, seed=9)))
     assert run("in", "-o", "out", "--resume", "--side", 64) == 0
     assert "1 skipped" in capsys.readouterr().err
 
@@ -114,9 +114,9 @@ def test_with_json_each_image_has_a_line_on_stdout(run: Segment, capsys: pytest.
 def test_lines_and_bytes_do_not_share_stdout(run: Segment, capsys: pytest.CaptureFixture[str]) -> None:
     write("1.png")
     assert run("1.png", "-o", "-", "--json") == 2
-    captured = capsys.readouterr()
-    assert captured.out == ""
-    assert "--json and -o -" in captured.err
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert "--json and -o -" in output.err
 
 
 @pytest.mark.parametrize(("format", "suffix"), [("npz", ".npz"), ("coco", ".json"), ("overlay", ".png")])

@@ -22,6 +22,6 @@ def test_a_map_takes_less_memory_than_a_set_of_names() -> None:
     numbers = HashMap()
     for index in range(2 * BLOCK):
         numbers.set(f"{index}.jpg", index)
-    taken, _ = tracemalloc.get_traced_memory()
+    size, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert taken < 2 * BLOCK * 20
+    assert size < 2 * BLOCK * 20

@@ -11,7 +11,7 @@ import pytest
 
 from cli.input import Input, Shard
 from cli.inputs import list_inputs, list_names
-from tests.support.cli.folders import written
+from tests.support.cli.folders import write_files
 
 
 def answers(inputs: Iterable[Input]) -> dict[str, str]:
@@ -24,7 +24,7 @@ def problems(inputs: Iterable[Input]) -> dict[str, str]:
 
 
 def empty(folder: Path, *names: str) -> Path:
-    return written(folder, dict.fromkeys(names, b""))
+    return write_files(folder, dict.fromkeys(names, b""))
 
 
 def test_images_of_one_stem_have_answers_of_their_own(tmp_path: Path) -> None:
@@ -53,11 +53,11 @@ def test_other_photographs_and_names_without_an_ending_are_told_of(tmp_path: Pat
     listing = list_inputs([str(tmp_path)], "out")
     assert answers(listing) == {"a.jpg": "a"}
     assert set(problems(listing)) == {"b.HEIC", "c.jxl", "d"}
-    told = {name: problems(listing)[name] for name in ("b.HEIC", "c.jxl", "d")}
-    assert "this file is HEIC; accepted are PNG, JPEG" in told["b.HEIC"]
-    assert "heif-convert photo.heic photo.jpg" in told["b.HEIC"]
-    assert "djxl " in told["c.jxl"]
-    assert "not an accepted type: a name without an ending" in told["d"]
+    texts = {name: problems(listing)[name] for name in ("b.HEIC", "c.jxl", "d")}
+    assert "this file is HEIC; accepted are PNG, JPEG" in texts["b.HEIC"]
+    assert "heif-convert photo.heic photo.jpg" in texts["b.HEIC"]
+    assert "djxl " in texts["c.jxl"]
+    assert "not an accepted type: a name without an ending" in texts["d"]
 
 
 def test_a_folder_behind_links_is_listed_once_and_no_circle_is_entered(tmp_path: Path) -> None:
@@ -69,9 +69,9 @@ def test_a_folder_behind_links_is_listed_once_and_no_circle_is_entered(tmp_path:
     ]:  # fmt: skip
         (folder / place).symlink_to(target)
     (tmp_path / "other" / "back").symlink_to(folder)
-    listed = answers(list_inputs([str(folder)], "out"))
-    assert sorted(Path(name).name for name in listed) == ["a.png", "c.png", "d.png", "e.png"]
-    assert "b/c.png" in listed
+    inputs = answers(list_inputs([str(folder)], "out"))
+    assert sorted(Path(name).name for name in inputs) == ["a.png", "c.png", "d.png", "e.png"]
+    assert "b/c.png" in inputs
 
 
 def test_the_output_folder_is_left_out(tmp_path: Path) -> None:
@@ -131,10 +131,10 @@ def test_a_list_is_mirrored_and_images_of_the_output_folder_are_not_read(
     Path("list").write_text(
         f"a/1.jpg\r\n\n./a/../a/1.jpg\nout/2.jpg\n{tmp_path}/else/3.jpg\n../else/3.jpg\na/notes.txt\nnone.jpg"
     )
-    listed = list(list_names("list", "out"))
+    inputs = list(list_names("list", "out"))
     absolute = f"{tmp_path}/else/3".lstrip("/")
-    assert [each.answer_stem for each in listed if not each.problem] == ["a/1", absolute, "none"]
-    assert set(problems(listed)) == {"out/2.jpg", "a/notes.txt"}
+    assert [each.answer_stem for each in inputs if not each.problem] == ["a/1", absolute, "none"]
+    assert set(problems(inputs)) == {"out/2.jpg", "a/notes.txt"}
 
 
 def test_a_second_name_for_an_answer_is_a_problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -143,15 +143,15 @@ def test_a_second_name_for_an_answer_is_a_problem(tmp_path: Path, monkeypatch: p
     name = f"{empty(tmp_path / 'data', '1.jpg')}/1.jpg"
     empty(here, relative := name.lstrip("/"))
     Path("list").write_text(f"{name}\n{relative}\n2.jpg\n./2.jpg\n")
-    listed = list(list_names("list", "out"))
-    assert [bool(each.problem) for each in listed] == [False, True, False], "a name that comes again is done once"
-    assert f"an earlier name of the list has its answer, {relative.removesuffix('.jpg')};" in str(listed[1].problem)
+    inputs = list(list_names("list", "out"))
+    assert [bool(each.problem) for each in inputs] == [False, True, False], "a name that comes again is done once"
+    assert f"an earlier name of the list has its answer, {relative.removesuffix('.jpg')};" in str(inputs[1].problem)
 
 
 def test_a_listing_pulls_no_more_than_is_asked_for(tmp_path: Path) -> None:
     """A list of names is read as it is needed: the first ten of an endless one come."""
-    read, write = os.pipe()
-    with open(write, "wb") as names, open(read, "rb") as lines:
+    source, target = os.pipe()
+    with open(target, "wb") as names, open(source, "rb") as lines:
         names.write(b"".join(b"%d.jpg\n" % number for number in range(10)))
         names.flush()
         fd_path = f"/dev/fd/{lines.fileno()}"

@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 
 from tests.support.checkout import ROOT, SEGMENT
-from tests.support.cli.folders import PHOTO, Segment, files_in, written
+from tests.support.cli.folders import PHOTO, Segment, files_in, write_files
 
 
 def test_what_has_an_image_s_name_and_cannot_be_read_is_a_line(
     run: Segment, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    folder = written(tmp_path / "in", {"a.png": PHOTO})
+    folder = write_files(tmp_path / "in", {"a.png": PHOTO})
     (folder / "broken.png").symlink_to("nowhere.png")
     (folder / "circle.png").symlink_to("circle.png")
     (folder / "link.png").symlink_to("a.png")
@@ -34,8 +34,8 @@ def test_what_has_an_image_s_name_and_cannot_be_read_is_a_line(
 
 
 def test_folders_behind_links_are_inputs_and_a_circle_is_entered_once(run: Segment, tmp_path: Path) -> None:
-    folder = written(tmp_path / "in", {"a.png": PHOTO, "b/c.png": PHOTO})
-    written(tmp_path / "other", {"d.png": PHOTO})
+    folder = write_files(tmp_path / "in", {"a.png": PHOTO, "b/c.png": PHOTO})
+    write_files(tmp_path / "other", {"d.png": PHOTO})
     (folder / "b" / "circle").symlink_to("..")
     (folder / "other").symlink_to("../other")
     assert run(folder, "-o", tmp_path / "out") == 0
@@ -48,7 +48,7 @@ def test_folders_behind_links_are_inputs_and_a_circle_is_entered_once(run: Segme
 def test_an_empty_name_is_no_folder(
     arguments: list[str], run: Segment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    written(tmp_path, {"photo.png": PHOTO})
+    write_files(tmp_path, {"photo.png": PHOTO})
     monkeypatch.chdir(tmp_path)
     assert run(*arguments) == 2
     assert "a name is empty, perhaps from a variable that is not set" in capsys.readouterr().err
@@ -59,7 +59,7 @@ def test_an_empty_name_is_no_folder(
 def test_an_answer_is_not_named_as_another_format(
     out: str, run: Segment, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    written(tmp_path, {"photo.png": PHOTO})
+    write_files(tmp_path, {"photo.png": PHOTO})
     assert run(tmp_path / "photo.png", "-o", tmp_path / out) == 2
     assert f"the answer is a .png file, and -o {tmp_path / out} is named otherwise" in capsys.readouterr().err
     assert run(tmp_path / "photo.png", "-o", f"{tmp_path / out}/") == 0
@@ -70,7 +70,7 @@ def test_an_answer_is_not_named_as_another_format(
 
 
 def test_the_case_of_an_ending_is_as_given_and_a_folder_may_have_one(run: Segment, tmp_path: Path) -> None:
-    written(tmp_path, {"photo.png": PHOTO})
+    write_files(tmp_path, {"photo.png": PHOTO})
     (tmp_path / "folder.png").mkdir()
     assert run(tmp_path / "photo.png", "-o", tmp_path / "MASK.PNG") == 0
     assert run(tmp_path / "photo.png", "-o", tmp_path / "folder.png") == 0
@@ -79,7 +79,7 @@ def test_the_case_of_an_ending_is_as_given_and_a_folder_may_have_one(run: Segmen
 
 @pytest.mark.parametrize("count", [1, 2])
 def test_a_file_is_no_folder_for_answers(count: int, run: Segment, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    written(tmp_path, {"in/a.png": PHOTO, "in/b.png": PHOTO, "file": b"mine"})
+    write_files(tmp_path, {"in/a.png": PHOTO, "in/b.png": PHOTO, "file": b"mine"})
     inputs = [tmp_path / "in" / name for name in ("a.png", "b.png")[:count]]
     for out in (tmp_path / "file", os.devnull):
         assert run(*inputs, "-o", out) == 2
@@ -88,7 +88,7 @@ def test_a_file_is_no_folder_for_answers(count: int, run: Segment, tmp_path: Pat
 
 
 @pytest.mark.parametrize(
-    ("arguments", "closed", "status", "words"),
+    ("arguments", "stream", "status", "words"),
     [
         (["{photo}", "-o", "-"], 1, 3, "stdout is closed"),
         (["{photo}", "-o", "{out}", "--json"], 1, 2, "stdout is closed"),
@@ -96,15 +96,15 @@ def test_a_file_is_no_folder_for_answers(count: int, run: Segment, tmp_path: Pat
     ],
 )
 def test_closed_streams_are_told(
-    arguments: list[str], closed: int, status: int, words: str, narrow_file: Path, tmp_path: Path
+    arguments: list[str], stream: int, status: int, words: str, narrow_file: Path, tmp_path: Path
 ) -> None:
-    written(tmp_path, {"photo.png": PHOTO})
-    formatted = [each.format(photo=tmp_path / "photo.png", out=tmp_path / "mask.png") for each in arguments]
+    write_files(tmp_path, {"photo.png": PHOTO})
+    photo_arguments = [each.format(photo=tmp_path / "photo.png", out=tmp_path / "mask.png") for each in arguments]
     program = (
-        f"import os, sys; os.close({closed}); os.execv(sys.executable, [sys.executable, '-c', {SEGMENT!r}, *sys.argv[1:]])"
+        f"import os, sys; os.close({stream}); os.execv(sys.executable, [sys.executable, '-c', {SEGMENT!r}, *sys.argv[1:]])"
     )
     options = ["--weights", str(narrow_file), "--device", "cpu", "--precision", "float32", "--threads", "1"]
-    command = [sys.executable, "-c", program, *formatted, *options]
+    command = [sys.executable, "-c", program, *photo_arguments, *options]
     run = subprocess.run(command, cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
     assert (run.returncode, run.stderr.count("\n")) == (status, 1)
     assert words in run.stderr
@@ -113,7 +113,7 @@ def test_closed_streams_are_told(
 
 def test_folders_of_many_levels_are_mirrored(run: Segment, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     deep = "/".join("abcdefghij" * 3)
-    written(tmp_path / "in", {f"{deep}/photo.png": PHOTO, "image.png/photo.png": PHOTO})
+    write_files(tmp_path / "in", {f"{deep}/photo.png": PHOTO, "image.png/photo.png": PHOTO})
     assert run(tmp_path / "in", "-o", tmp_path / "out") == 0
     assert files_in(tmp_path / "out") == [f"{deep}/photo.png", "image.png/photo.png"]
     assert run(tmp_path / "in" / "a" / "..", "-o", tmp_path / "out", "--resume") == 0

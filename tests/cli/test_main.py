@@ -24,7 +24,7 @@ from model.inference.segmenter import Options, Segmenter
 from model.inference.small_regions import parse_area
 from model.weights_file import find_files
 from tests.support.checkout import ROOT, SEGMENT
-from tests.support.cli.folders import OTHER, PHOTO, Segment, files_in, written
+from tests.support.cli.folders import OTHER, PHOTO, Segment, files_in, write_files
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +40,7 @@ def expected(narrow_file: Path) -> Callable[..., bytes]:
 
 @pytest.mark.parametrize("format", ["png", "grey", "color", "overlay", "binary", "confidence"])
 def test_a_file_becomes_the_segmenters_bytes(format: Any, run: Segment, expected: Callable[..., bytes], tmp_path: Path) -> None:
-    written(tmp_path, {"photo.png": PHOTO})
+    write_files(tmp_path, {"photo.png": PHOTO})
     extra = ["--alpha", 0.3] if format == "overlay" else []
     assert run(tmp_path / "photo.png", "-o", tmp_path / "out" / "mask.png", "--format", format, *extra) == 0
     alpha = 0.3 if extra else Rendering.alpha
@@ -52,7 +52,7 @@ def test_a_file_becomes_the_segmenters_bytes(format: Any, run: Segment, expected
 def test_a_picture_comes_in_the_image_format_and_with_the_classes_that_are_wanted(
     image_format: Any, ending: str, run: Segment, expected: Callable[..., bytes], tmp_path: Path
 ) -> None:
-    written(tmp_path, {"photo.png": PHOTO})
+    write_files(tmp_path, {"photo.png": PHOTO})
     extra = ["--format", "overlay", "--image-format", image_format, "--classes", "Circle,3"]
     assert run(tmp_path / "photo.png", "-o", tmp_path / f"picture.{ending}", *extra) == 0
     rendering = Rendering("overlay", classes=("circle", "3"), image_format=image_format)
@@ -76,7 +76,7 @@ def test_a_picture_comes_in_the_image_format_and_with_the_classes_that_are_wante
 def test_what_the_format_or_the_model_lacks_ends_the_run_in_a_line(
     extra: list[str], message: str, run: Segment, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    written(tmp_path, {"photo.png": PHOTO})
+    write_files(tmp_path, {"photo.png": PHOTO})
     assert run(tmp_path / "photo.png", "-o", tmp_path / "out", *extra) == 2
     error = capsys.readouterr().err
     assert message in error
@@ -113,7 +113,7 @@ def test_a_way_to_write_regions_is_no_format(tmp_path: Path, capsys: pytest.Capt
 def test_each_parameter_reaches_the_segmenter_here_and_on_a_service(
     arguments: str, ending: str, options: Options, run: Segment, narrow_url: str, expected: Callable[..., bytes], tmp_path: Path
 ) -> None:
-    written(tmp_path, {"photo.png": PHOTO})
+    write_files(tmp_path, {"photo.png": PHOTO})
     here, there = tmp_path / f"here.{ending}", tmp_path / f"there.{ending}"
     assert run(tmp_path / "photo.png", "-o", here, *arguments.split()) == 0
     facts = {name: getattr(options, name) for name in ("min_area", "fill_holes")}
@@ -124,7 +124,7 @@ def test_each_parameter_reaches_the_segmenter_here_and_on_a_service(
 
 @pytest.mark.parametrize("mask", ["rle", "png", "array"])
 def test_json_is_the_segmenters_document(mask: Any, run: Segment, expected: Callable[..., bytes], tmp_path: Path) -> None:
-    written(tmp_path, {"photo.png": PHOTO})
+    write_files(tmp_path, {"photo.png": PHOTO})
     assert run(tmp_path / "photo.png", "-o", tmp_path / "photo.json", "--format", "json", "--mask", mask) == 0
     data = (tmp_path / "photo.json").read_bytes()
     assert data == expected(PHOTO, Rendering("json", mask))
@@ -136,7 +136,7 @@ def test_json_is_the_segmenters_document(mask: Any, run: Segment, expected: Call
 
 
 def test_options_reach_the_expected(run: Segment, expected: Callable[..., bytes], tmp_path: Path) -> None:
-    written(tmp_path, {"photo.png": PHOTO})
+    write_files(tmp_path, {"photo.png": PHOTO})
     extra = ["--tile", "64x96", "--overlap", 0.5, "--blend", "hann", "--side", 200, "--format", "json"]
     assert run(tmp_path / "photo.png", "-o", tmp_path / "a.json", *extra) == 0
     options = {"tile": (64, 96), "overlap": 0.5, "blend": "hann", "side": 200}
@@ -146,7 +146,7 @@ def test_options_reach_the_expected(run: Segment, expected: Callable[..., bytes]
 
 @pytest.mark.parametrize("side", ["auto", "native", "64"])
 def test_the_mask_has_the_images_size_at_every_working_side(side: str, run: Segment, tmp_path: Path) -> None:
-    written(tmp_path, {"photo.png": PHOTO})
+    write_files(tmp_path, {"photo.png": PHOTO})
     assert run(tmp_path / "photo.png", "-o", tmp_path / "mask.png", "--side", side) == 0
     with Image.open(tmp_path / "mask.png") as mask:
         assert (mask.mode, mask.size) == ("P", (101, 70))
@@ -164,13 +164,13 @@ def test_threads_runtime_and_precision_are_those_asked_for(
     threads: list[int] = []
     logits = TorchRuntime.logits
 
-    def counted(runtime: TorchRuntime, tiles: Sequence[Tile]) -> Logits:
+    def count_threads(runtime: TorchRuntime, tiles: Sequence[Tile]) -> Logits:
         result = logits(runtime, tiles)
         threads.append(torch.get_num_threads())  # of the thread that runs the network
         return result
 
-    monkeypatch.setattr(TorchRuntime, "logits", counted)
-    written(tmp_path, {"photo.jpg": OTHER})
+    monkeypatch.setattr(TorchRuntime, "logits", count_threads)
+    write_files(tmp_path, {"photo.jpg": OTHER})
     torch.set_num_threads(2)
     extra = ["--format", "json", "--runtime", "torch", "--precision", "bfloat16", "--threads", 1]
     assert run(tmp_path / "photo.jpg", "-o", tmp_path / "a.json", *extra) == 0
@@ -181,7 +181,7 @@ def test_threads_runtime_and_precision_are_those_asked_for(
 
 def test_a_folder_is_mirrored_recursively(run: Segment, expected: Callable[..., bytes], tmp_path: Path) -> None:
     files = {"a.png": PHOTO, "deep/er/b.JPG": OTHER, "deep/c.jpeg": OTHER, "notes.txt": b"text", "deep/data.json": b"{}"}
-    written(tmp_path / "in", files)
+    write_files(tmp_path / "in", files)
     assert run(tmp_path / "in", "-o", tmp_path / "out") == 0
     assert files_in(tmp_path / "out") == ["a.png", "deep/c.png", "deep/er/b.png"]
     assert (tmp_path / "out" / "a.png").read_bytes() == expected(PHOTO, Rendering())
@@ -189,13 +189,13 @@ def test_a_folder_is_mirrored_recursively(run: Segment, expected: Callable[..., 
 
 
 def test_files_and_folders_go_together_into_a_folder(run: Segment, tmp_path: Path) -> None:
-    written(tmp_path, {"a.png": PHOTO, "in/b.jpg": OTHER})
+    write_files(tmp_path, {"a.png": PHOTO, "in/b.jpg": OTHER})
     assert run(tmp_path / "a.png", tmp_path / "in", "-o", tmp_path / "out", "--format", "json") == 0
     assert files_in(tmp_path / "out") == ["a.json", "in/b.json"]
 
 
 def test_a_file_goes_into_a_folder_under_its_own_name(run: Segment, tmp_path: Path) -> None:
-    written(tmp_path, {"photo.jpg": OTHER})
+    write_files(tmp_path, {"photo.jpg": OTHER})
     assert run(tmp_path / "photo.jpg", "-o", tmp_path / "out") == 0
     assert files_in(tmp_path / "out") == ["photo.png"]
 
@@ -203,15 +203,15 @@ def test_a_file_goes_into_a_folder_under_its_own_name(run: Segment, tmp_path: Pa
 def test_stdin_goes_to_stdout(narrow_file: Path, expected: Callable[..., bytes]) -> None:
     command = [sys.executable, "-c", SEGMENT, "-", "-o", "-", "--weights", str(narrow_file)]
     command += ["--device", "cpu", "--precision", "float32", "--threads", "1"]
-    done = subprocess.run(command, input=PHOTO, capture_output=True, cwd=ROOT, check=False)
-    assert (done.returncode, done.stderr) == (0, b"")
-    assert done.stdout == expected(PHOTO, Rendering())
+    run = subprocess.run(command, input=PHOTO, capture_output=True, cwd=ROOT, check=False)
+    assert (run.returncode, run.stderr) == (0, b"")
+    assert run.stdout == expected(PHOTO, Rendering())
 
 
 def test_a_file_goes_to_stdout(
     run: Segment, expected: Callable[..., bytes], tmp_path: Path, capsysbinary: pytest.CaptureFixture[bytes]
 ) -> None:
-    written(tmp_path, {"photo.png": PHOTO})
+    write_files(tmp_path, {"photo.png": PHOTO})
     assert run(tmp_path / "photo.png", "-o", "-", "--format", "json") == 0
     assert capsysbinary.readouterr().out == expected(PHOTO, Rendering("json"))
 

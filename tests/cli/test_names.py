@@ -16,7 +16,7 @@ from cli.inputs import list_inputs
 from cli.main import main
 from cli.places import write_whole
 from tests.support.checkout import ROOT, SEGMENT
-from tests.support.cli.folders import OTHER, PHOTO, Segment, files_in, written
+from tests.support.cli.folders import OTHER, PHOTO, Segment, files_in, write_files
 
 LATIN1 = os.fsdecode(b"caf\xe9.jpg")
 
@@ -25,7 +25,7 @@ LATIN1 = os.fsdecode(b"caf\xe9.jpg")
 def folder(tmp_path: Path) -> Path:
     """A folder with an image whose name is Latin-1."""
     try:
-        return written(tmp_path / "in", {LATIN1: OTHER, "a.png": PHOTO})
+        return write_files(tmp_path / "in", {LATIN1: OTHER, "a.png": PHOTO})
     except (OSError, UnicodeError):
         pytest.skip("the file system takes UTF-8 alone")
 
@@ -44,23 +44,23 @@ def test_a_name_that_is_not_utf_8_is_written_and_told(
 
 
 def test_a_terminal_of_ascii_is_told_of_any_name(folder: Path, narrow_file: Path) -> None:
-    written(folder, {LATIN1: b"text", "Käfer.png": b"text", "two\nlines.png": b"text"})
+    write_files(folder, {LATIN1: b"text", "Käfer.png": b"text", "two\nlines.png": b"text"})
     variables = {"LANG": "C", "LC_ALL": "C", "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
     arguments = [sys.executable, "-c", SEGMENT, str(folder), "-o", str(folder.parent / "out"), "--json"]
-    done = subprocess.run(
+    run = subprocess.run(
         [*arguments, "--weights", str(narrow_file), "--device", "cpu", "--threads", "1"],
         cwd=ROOT, env=os.environ | variables, capture_output=True, check=False,
     )  # fmt: skip
-    assert (done.returncode, done.stderr.count(b"\n")) == (3, 4), done.stderr
-    assert [json.loads(line)["status"] for line in done.stdout.splitlines()].count("failed") == 3
-    assert b"Traceback" not in done.stderr
+    assert (run.returncode, run.stderr.count(b"\n")) == (3, 4), run.stderr
+    assert [json.loads(line)["status"] for line in run.stdout.splitlines()].count("failed") == 3
+    assert b"Traceback" not in run.stderr
 
 
 @pytest.mark.parametrize("format", ["png", "json"])
 @pytest.mark.parametrize("length", [251, 255])
 def test_names_as_long_as_they_can_be_are_written(length: int, format: str, run: Segment, tmp_path: Path) -> None:
     names = [letter * (length - 4) + ".jpg" for letter in "ab"]
-    written(tmp_path / "in", dict.fromkeys(names, OTHER))
+    write_files(tmp_path / "in", dict.fromkeys(names, OTHER))
     assert run(tmp_path / "in", "-o", tmp_path / "out", "--format", format) == 0
     answers = files_in(tmp_path / "out")
     assert [name[:200] for name in answers] == ["a" * 200, "b" * 200]
@@ -70,7 +70,7 @@ def test_names_as_long_as_they_can_be_are_written(length: int, format: str, run:
 
 
 def test_long_names_with_one_start_have_answers_of_their_own(tmp_path: Path) -> None:
-    written(tmp_path / "in", {"ä" * 125 + f"{i}.jpg": b"" for i in range(3)})
+    write_files(tmp_path / "in", {"ä" * 125 + f"{i}.jpg": b"" for i in range(3)})
     answers = Answers("out", ".json-lines")
     names = {answers.relative(image) for image in list_inputs([str(tmp_path / "in")], "out")}
     assert len(names) == 3
@@ -79,9 +79,9 @@ def test_long_names_with_one_start_have_answers_of_their_own(tmp_path: Path) -> 
 
 def test_no_name_is_that_of_a_longer_name_that_was_cut() -> None:
     answers = Answers("out", ".json")
-    cut = answers.relative(Input("", "", "a" * 251))
-    assert len(cut) == 255
-    assert answers.relative(Input("", "", cut.removesuffix(".json"))) not in (cut, "")
+    name = answers.relative(Input("", "", "a" * 251))
+    assert len(name) == 255
+    assert answers.relative(Input("", "", name.removesuffix(".json"))) not in (name, "")
     assert answers.relative(Input("", "", "a" * 250)) == "a" * 250 + ".json"
 
 
@@ -97,7 +97,7 @@ def test_the_output_folder_is_no_input(
     inputs: str, run: Segment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    written(tmp_path / "in", {"a.png": PHOTO, "deep/b.jpg": OTHER})
+    write_files(tmp_path / "in", {"a.png": PHOTO, "deep/b.jpg": OTHER})
     for extra in ([], [], ["--resume"]):
         assert run(inputs, "-o", "in/masks", *extra) == 0
         assert files_in(tmp_path / "in") == ["a.png", "deep/b.jpg", "masks/a.png", "masks/deep/b.png"]
@@ -105,14 +105,14 @@ def test_the_output_folder_is_no_input(
 
 
 def test_an_output_folder_behind_a_link_is_no_input(run: Segment, tmp_path: Path) -> None:
-    written(tmp_path / "in", {"a.png": PHOTO, "masks/old.png": PHOTO})
+    write_files(tmp_path / "in", {"a.png": PHOTO, "masks/old.png": PHOTO})
     (tmp_path / "link").symlink_to(tmp_path / "in" / "masks")
     assert run(tmp_path / "in", "-o", tmp_path / "link") == 0
     assert files_in(tmp_path / "in") == ["a.png", "masks/a.png", "masks/old.png"]
 
 
 def test_images_of_the_output_folder_that_are_named_are_inputs(run: Segment, tmp_path: Path) -> None:
-    written(tmp_path / "out", {"a.png": PHOTO, "in/b.png": PHOTO})
+    write_files(tmp_path / "out", {"a.png": PHOTO, "in/b.png": PHOTO})
     assert run(tmp_path / "out" / "a.png", tmp_path / "out" / "in", "-o", tmp_path / "out", "--format", "json") == 0
     assert files_in(tmp_path / "out") == ["a.json", "a.png", "in/b.json", "in/b.png"]
 
@@ -120,13 +120,15 @@ def test_images_of_the_output_folder_that_are_named_are_inputs(run: Segment, tmp
 @pytest.mark.parametrize("inputs", ["in", "in/**/*", "in/**/.*"])
 def test_what_macos_writes_beside_images_is_left_out(inputs: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    written(tmp_path / "in", {"a.jpg": OTHER, "._a.jpg": b"", ".b.jpg": OTHER, "__MACOSX/deep/c.jpg": b"", "d/._e.jpg": b""})
+    write_files(
+        tmp_path / "in", {"a.jpg": OTHER, "._a.jpg": b"", ".b.jpg": OTHER, "__MACOSX/deep/c.jpg": b"", "d/._e.jpg": b""}
+    )
     assert {image.name for image in list_inputs([inputs], "out")} <= {"in/a.jpg", "in/.b.jpg"}
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read any folder")
 def test_a_folder_that_cannot_be_read_is_a_line(run: Segment, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    written(tmp_path / "in", {"a.png": PHOTO, "deep/b.jpg": OTHER})
+    write_files(tmp_path / "in", {"a.png": PHOTO, "deep/b.jpg": OTHER})
     (tmp_path / "in" / "deep").chmod(0)
     try:
         assert run(tmp_path / "in", "-o", tmp_path / "out") == 3

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from cli.main import main
-from tests.support.cli.folders import Segment, written
-from tests.support.images import encoded, make_photo
+from tests.support.cli.folders import Segment, write_files
+from tests.support.images import encode, make_photo
 
-PHOTOS = {f"in/{number}.png": encoded(make_photo(40 + 7 * number, 60, seed=number)) for number in range(5)}
+PHOTOS = {f"in/{number}.png": encode(make_photo(40 + 7 * number, 60, seed=number)) for number in range(5)}
 
 
 def confidences(results: Path) -> dict[str, float]:
@@ -19,12 +19,12 @@ def confidences(results: Path) -> dict[str, float]:
 
 
 def test_the_least_certain_image_comes_first(run: Segment, tmp_path: Path) -> None:
-    written(tmp_path, PHOTOS | {"in/broken.png": b"text"})
+    write_files(tmp_path, PHOTOS | {"in/broken.png": b"text"})
     ranking, results = tmp_path / "deep" / "ranking.txt", tmp_path / "results.jsonl"
     assert run(tmp_path / "in", "-o", tmp_path / "out", "--rank", ranking, "--results", results) == 3
-    known = {name: value for name, value in confidences(results).items() if value is not None}
-    assert ranking.read_text().splitlines() == sorted(known, key=lambda name: known[name])
-    assert len(known) == 5
+    scores = {name: value for name, value in confidences(results).items() if value is not None}
+    assert ranking.read_text().splitlines() == sorted(scores, key=lambda name: scores[name])
+    assert len(scores) == 5
     assert run("--from-file", ranking, "-o", tmp_path / "again") == 0
 
 
@@ -32,7 +32,7 @@ def test_the_least_certain_image_comes_first(run: Segment, tmp_path: Path) -> No
 def test_a_service_gives_the_order_and_the_facts_of_the_command_line(
     extra: list[str], run: Segment, narrow_url: str, tmp_path: Path
 ) -> None:
-    written(tmp_path, PHOTOS)
+    write_files(tmp_path, PHOTOS)
     arguments = [str(tmp_path / "in"), *extra]
     here = [*arguments, "-o", str(tmp_path / "here"), "--rank", str(tmp_path / "here.txt")]
     there = [*arguments, "-o", str(tmp_path / "there"), "--rank", str(tmp_path / "there.txt"), "--server", narrow_url]
@@ -46,7 +46,7 @@ def test_a_service_gives_the_order_and_the_facts_of_the_command_line(
 
 
 def test_the_ranking_goes_to_stdout(run: Segment, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    written(tmp_path, PHOTOS)
+    write_files(tmp_path, PHOTOS)
     assert run(tmp_path / "in", "-o", tmp_path / "out", "--rank", "-") == 0
     assert sorted(capsys.readouterr().out.splitlines()) == [str(tmp_path / name) for name in PHOTOS]
 
@@ -65,7 +65,7 @@ def test_the_ranking_goes_to_stdout(run: Segment, tmp_path: Path, capsys: pytest
 def test_what_does_not_go_with_a_ranking_is_a_line(
     extra: list[str], words: str, run: Segment, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    written(tmp_path, PHOTOS)
+    write_files(tmp_path, PHOTOS)
     assert run(tmp_path / "in", "-o", tmp_path / "out", *(each.format(**{"in": tmp_path / "in"}) for each in extra)) == 2
     assert words in capsys.readouterr().err
     assert not (tmp_path / "out").exists()

@@ -15,8 +15,8 @@ from cli.remote import MOST_WAIT_S, Remote, ServerError, ServerUnusable
 from tests.support import http_servers
 from tests.support.checkout import ROOT
 from tests.support.cli.busy_service import Busy
-from tests.support.cli.folders import PHOTO, files_in, written
-from tests.support.images import encoded, make_photo
+from tests.support.cli.folders import PHOTO, files_in, write_files
+from tests.support.images import encode, make_photo
 
 PHOTOS = ROOT / "docs" / "photos"
 
@@ -41,7 +41,7 @@ def test_the_service_gives_the_bytes_of_the_command_line(live_url: str, tmp_path
 
 def test_errors_of_the_service_are_told_an_image(live_url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "a.png").write_bytes(b"text")
-    (tmp_path / "b.png").write_bytes(encoded(make_photo(30, 30)))
+    (tmp_path / "b.png").write_bytes(encode(make_photo(30, 30)))
     assert main([str(tmp_path), "-o", str(tmp_path / "out"), "--server", live_url]) == 3
     assert "a.png: 415 Not an accepted image type" in capsys.readouterr().err
     assert (tmp_path / "out" / "b.png").exists()
@@ -80,7 +80,7 @@ def test_a_service_that_stays_busy_is_given_up(busy: Busy) -> None:
 
 
 def test_no_service_and_options_that_are_its_own_are_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "a.png").write_bytes(encoded(make_photo(30, 30)))
+    (tmp_path / "a.png").write_bytes(encode(make_photo(30, 30)))
     arguments = [str(tmp_path / "a.png"), "-o", str(tmp_path / "b.png"), "--server", "http://127.0.0.1:9"]
     assert main(arguments) == 2
     assert "does not answer" in capsys.readouterr().err
@@ -133,7 +133,7 @@ def test_an_answer_of_something_else_is_no_mask_and_ends_the_run(
     status: int, kind: str, body: bytes, format: str, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for number in range(30):
-        (tmp_path / f"{number}.png").write_bytes(encoded(make_photo(30, 30)))
+        (tmp_path / f"{number}.png").write_bytes(encode(make_photo(30, 30)))
     with stranger(status, {"Content-Type": kind}, body) as (url, server):
         assert main([str(tmp_path), "-o", str(tmp_path / "out"), "--server", url, "--format", format]) == 2
         assert server.count < 30
@@ -160,9 +160,9 @@ def test_what_is_wrong_with_an_image_alone_does_not_end_the_run() -> None:
         with stranger(status, {}, b"<html>") as (url, _):
             asking = Remote(parser().parse_args(["-", "-o", "-", "--server", url]))
             for _ in range(9):
-                with pytest.raises(ServerError, match=str(status)) as caught:
+                with pytest.raises(ServerError, match=str(status)) as error_info:
                     asking(b"image")
-                assert not isinstance(caught.value, ServerUnusable)
+                assert not isinstance(error_info.value, ServerUnusable)
             asking.close()
 
 
@@ -191,7 +191,7 @@ class ChangingHandler(http_servers.Handler):
 def test_a_model_that_changes_during_the_run_is_told_and_its_answers_are_done_again(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    written(tmp_path / "in", {f"{number}.png": PHOTO for number in range(3)})
+    write_files(tmp_path / "in", {f"{number}.png": PHOTO for number in range(3)})
     with http_servers.running(Changing(after=2)) as server:
         arguments = [str(tmp_path / "in"), "-o", str(tmp_path / "out"), "--server", server.url, "--resume"]
         assert main(arguments) == 3

@@ -27,7 +27,7 @@ def journals(answers: Answers) -> list[Path]:
 
 
 def is_done(journal: Journal, name: str, version: str = "1") -> bool:
-    return journal.done(f"{name}.png", answer_key("s", f"{name}.jpg", version, f"{name}.png"), "7 1")
+    return journal.has(f"{name}.png", answer_key("s", f"{name}.jpg", version, f"{name}.png"), "7 1")
 
 
 def test_what_was_noted_is_done_and_another_version_is_not(answers: Answers) -> None:
@@ -42,7 +42,12 @@ def test_a_file_that_was_overwritten_is_not_done(answers: Answers) -> None:
     note(Journal(answers, "s"), "a")
     key = answer_key("s", "a.jpg", "1", "a.png")
     journal = Journal(answers, "s")
-    assert [journal.done("a.png", key, written) for written in ("7 1", "8 1", "7 2", "")] == [True, False, False, False]
+    assert [journal.has("a.png", key, file_version) for file_version in ("7 1", "8 1", "7 2", "")] == [
+        True,
+        False,
+        False,
+        False,
+    ]
 
 
 def test_the_latest_key_of_an_answer_counts(answers: Answers) -> None:
@@ -90,12 +95,12 @@ def test_a_journal_knows_whether_the_last_run_had_other_settings(answers: Answer
     assert [Journal(answers, digest).other_settings for digest in "su"] == [True, False]
 
 
-@pytest.mark.parametrize("torn", [b'{"answer": "c.p', b"\xff\xfe", b"[]\n", b'{"answer": 1, "key": "x"}\n', b"null"])
-def test_a_torn_line_is_ignored_and_what_follows_is_read(torn: bytes, answers: Answers) -> None:
+@pytest.mark.parametrize("line", [b'{"answer": "c.p', b"\xff\xfe", b"[]\n", b'{"answer": 1, "key": "x"}\n', b"null"])
+def test_a_torn_line_is_ignored_and_what_follows_is_read(line: bytes, answers: Answers) -> None:
     note(Journal(answers, "s"), "a", "b")
     (path,) = journals(answers)
     with path.open("ab") as file:
-        file.write(torn)
+        file.write(line)
     note(Journal(answers, "s"), "d")
     journal = Journal(answers, "s")
     assert [is_done(journal, name) for name in "abd"] == [True, True, True]

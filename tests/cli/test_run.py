@@ -21,8 +21,8 @@ from cli.resume import Journal
 from cli.run import AHEAD, Job, run_all
 from imaging.rendering import Rendering
 from tests.support.cli.commands import command, environment
-from tests.support.cli.folders import PHOTO, Segment, files_in, job_of, written
-from tests.support.images import encoded, make_photo
+from tests.support.cli.folders import PHOTO, Segment, files_in, job_of, write_files
+from tests.support.images import encode, make_photo
 from tests.support.polling import wait_until
 
 
@@ -37,24 +37,24 @@ class Copying:
 
 
 def test_few_images_are_listed_ahead(tmp_path: Path) -> None:
-    written(tmp_path / "in", {f"{number:03}.png": PHOTO for number in range(200)})
-    job, listed = job_of(Copying(), tmp_path / "in", tmp_path / "out"), 0
+    write_files(tmp_path / "in", {f"{number:03}.png": PHOTO for number in range(200)})
+    job, number = job_of(Copying(), tmp_path / "in", tmp_path / "out"), 0
 
-    def counted() -> Iterator[Input]:
-        nonlocal listed
+    def inputs() -> Iterator[Input]:
+        nonlocal number
         for image in job.listing:
-            listed += 1
+            number += 1
             yield image
 
-    for done, outcome in enumerate(run_all(job, counted(), threads=3)):
+    for index, outcome in enumerate(run_all(job, inputs(), threads=3)):
         assert outcome.status == "done"
-        assert listed <= done + 3 * AHEAD
-    assert (done, listed) == (199, 200)
+        assert number <= index + 3 * AHEAD
+    assert (index, number) == (199, 200)
 
 
 def test_memory_does_not_grow_with_the_number_of_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    written(tmp_path, {f"{number}.png": PHOTO for number in range(2000)})
+    write_files(tmp_path, {f"{number}.png": PHOTO for number in range(2000)})
     blocks = []
     for count in (200, 200, 2000):
         Path("names").write_text("".join(f"{number}.png\n" for number in range(count)))
@@ -62,16 +62,16 @@ def test_memory_does_not_grow_with_the_number_of_names(tmp_path: Path, monkeypat
         answers = open_answers("out", Rendering(), single=False)
         listing = list_names("names", "out")
         job = Job(Copying(), answers, listing, "s", Journal(answers, "s"))
-        for done, outcome in enumerate(run_all(job, listing, threads=1), 1):
+        for index, outcome in enumerate(run_all(job, listing, threads=1), 1):
             assert outcome.status == "done"
-            if done == count:
+            if index == count:
                 blocks.append(len(tracemalloc.take_snapshot().traces))
         tracemalloc.stop()
     assert blocks[2] < blocks[1] + 500  # a list of 1,800 outcomes would be more
 
 
 def test_shards_together_do_each_image_once(run: Segment, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    written(tmp_path / "in", {f"{number}.png": PHOTO for number in range(9)})
+    write_files(tmp_path / "in", {f"{number}.png": PHOTO for number in range(9)})
     sources = []
     for index in range(3):
         assert run(tmp_path / "in", "-o", tmp_path / "out", "--shard", f"{index}/3", "--json") == 0
@@ -83,7 +83,7 @@ def test_shards_together_do_each_image_once(run: Segment, tmp_path: Path, capsys
 
 
 def test_a_name_that_leads_out_of_the_output_folder_is_a_problem_of_its_own(tmp_path: Path) -> None:
-    written(tmp_path / "in", {"a.png": PHOTO, "b.png": PHOTO})
+    write_files(tmp_path / "in", {"a.png": PHOTO, "b.png": PHOTO})
     job = job_of(Copying(), tmp_path / "in", tmp_path / "out")
     first, second = job.listing
     images = [replace(first, answer_stem=f"../x/{first.answer_stem}"), second]
@@ -100,12 +100,12 @@ def test_a_shard_that_is_none_is_told(shard: str, run: Segment, tmp_path: Path, 
 
 
 def test_names_come_from_standard_input(run: Segment, narrow_file: Path, tmp_path: Path) -> None:
-    written(tmp_path, {"a.png": PHOTO, "b/c.png": PHOTO, "b/notes.txt": b"text"})
+    write_files(tmp_path, {"a.png": PHOTO, "b/c.png": PHOTO, "b/notes.txt": b"text"})
     arguments = command(narrow_file, "--from-file", "-", "-o", "out")
-    done = subprocess.run(
+    result = subprocess.run(
         arguments, input=b"a.png\nb/c.png\nb/notes.txt\n", cwd=tmp_path, env=environment(), capture_output=True, check=False
     )
-    assert (done.returncode, done.stderr.count(b"\n")) == (3, 1)
+    assert (result.returncode, result.stderr.count(b"\n")) == (3, 1)
     assert files_in(tmp_path / "out") == ["a.png", "b/c.png"]
 
 
@@ -116,13 +116,13 @@ def test_names_come_from_one_place(arguments: list[str], run: Segment, capsys: p
 
 
 def test_an_empty_list_is_told(run: Segment, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    written(tmp_path, {"names": b"\n"})
+    write_files(tmp_path, {"names": b"\n"})
     assert run("--from-file", tmp_path / "names", "-o", tmp_path / "out") == 2
     assert "no names in" in capsys.readouterr().err
 
 
 def test_the_table_has_a_row_for_each_image(run: Segment, tmp_path: Path) -> None:
-    written(tmp_path / "in", {"a.png": PHOTO, "b.png": b"text", "c.heic": b"text"})
+    write_files(tmp_path / "in", {"a.png": PHOTO, "b.png": b"text", "c.heic": b"text"})
     name = tmp_path / "results.jsonl"
     assert run(tmp_path / "in", "-o", tmp_path / "out", "--results", name) == 3
     rows = {Path(row["name"]).name: row for row in map(json.loads, name.read_text().splitlines())}
@@ -139,10 +139,10 @@ def test_the_table_has_a_row_for_each_image(run: Segment, tmp_path: Path) -> Non
 
 
 def test_a_table_that_begins_later_has_rows_of_skipped_images_once(run: Segment, tmp_path: Path) -> None:
-    written(tmp_path / "in", {"a.png": PHOTO, "b.png": PHOTO})
+    write_files(tmp_path / "in", {"a.png": PHOTO, "b.png": PHOTO})
     arguments = [tmp_path / "in", "-o", tmp_path / "out", "--resume"]
     assert run(*arguments) == 0
-    written(tmp_path / "in", {"c.png": PHOTO})
+    write_files(tmp_path / "in", {"c.png": PHOTO})
     name = tmp_path / "results.jsonl"
     for _ in range(2):
         assert run(*arguments, "--results", name) == 0
@@ -155,7 +155,7 @@ def test_a_table_that_begins_later_has_rows_of_skipped_images_once(run: Segment,
 def test_stdin_is_never_skipped(narrow_file: Path, tmp_path: Path) -> None:
     arguments = command(narrow_file, "-", "-o", "out/", "--resume")
     answers = set()
-    for image in (PHOTO, encoded(make_photo(40, 33))):
+    for image in (PHOTO, encode(make_photo(40, 33))):
         subprocess.run(arguments, input=image, cwd=tmp_path, env=environment(), check=True)
         answers.add((tmp_path / "out" / "stdin.png").read_bytes())
     assert len(answers) == 2
@@ -164,7 +164,7 @@ def test_stdin_is_never_skipped(narrow_file: Path, tmp_path: Path) -> None:
 def test_a_shard_says_that_the_last_run_had_other_settings(
     run: Segment, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    written(tmp_path / "in", {f"{number}.png": PHOTO for number in range(9)})
+    write_files(tmp_path / "in", {f"{number}.png": PHOTO for number in range(9)})
     arguments = [tmp_path / "in", "-o", tmp_path / "out", "--shard"]
     for options, lines in [(["0/2"], 0), (["1/2", "--side", 64], 1), (["1/2", "--side", 64], 0)]:
         assert run(*arguments, *options) == 0
@@ -174,12 +174,12 @@ def test_a_shard_says_that_the_last_run_had_other_settings(
 def test_the_run_of_a_service_is_resumed_by_its_model(
     narrow_url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    written(tmp_path / "in", {"a.png": PHOTO, "b.png": PHOTO})
+    write_files(tmp_path / "in", {"a.png": PHOTO, "b.png": PHOTO})
     arguments = [str(tmp_path / "in"), "-o", str(tmp_path / "out"), "--server", narrow_url, "--resume"]
-    for options, skipped in [([], 0), ([], 2), (["--side", "64"], 0)]:
+    for options, count in [([], 0), ([], 2), (["--side", "64"], 0)]:
         assert main([*arguments, *options, "--json"]) == 0
         lines = [json.loads(line)["status"] for line in capsys.readouterr().out.splitlines()]
-        assert lines.count("skipped") == skipped
+        assert lines.count("skipped") == count
 
 
 @pytest.mark.long
@@ -187,7 +187,7 @@ def test_the_run_of_a_service_is_resumed_by_its_model(
 def test_shards_that_are_killed_twice_give_the_bytes_of_one_run(
     kind: str, request: pytest.FixtureRequest, run: Segment, narrow_file: Path, tmp_path: Path
 ) -> None:
-    files = {f"{number % 7}/{number}.png": encoded(make_photo(300, 400, seed=number)) for number in range(60)}
+    files = {f"{number % 7}/{number}.png": encode(make_photo(300, 400, seed=number)) for number in range(60)}
     place = str(tmp_path) if kind == "folder" else request.getfixturevalue("bucket")
     for name, data in files.items():
         write_whole(f"{place}/in/{name}", data)

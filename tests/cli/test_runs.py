@@ -20,11 +20,11 @@ from cli.main import main
 from model.inference.runtime import DeviceLost
 from tests.support.checkout import ROOT, SEGMENT
 from tests.support.cli.commands import command, environment
-from tests.support.cli.folders import OTHER, PHOTO, Segment, files_in, outcomes_of, written
-from tests.support.images import encoded, make_photo
+from tests.support.cli.folders import OTHER, PHOTO, Segment, files_in, outcomes_of, write_files
+from tests.support.images import encode, make_photo
 from tests.support.polling import HANG_S, wait_until
 
-THUMBNAIL = encoded(make_photo(10, 12))
+THUMBNAIL = encode(make_photo(10, 12))
 
 
 class Raising:
@@ -44,14 +44,14 @@ class Raising:
 
 
 def statuses_of(backend: Raising, folder: Path, count: int = 4) -> list[tuple[str, str | None]]:
-    written(folder / "in", {f"{i}.png": PHOTO for i in range(count)})
+    write_files(folder / "in", {f"{i}.png": PHOTO for i in range(count)})
     return [(outcome.status, outcome.problem) for outcome in outcomes_of(backend, folder / "in", folder / "out")]
 
 
 def test_a_thumbnail_that_a_side_is_too_large_for_is_a_line_and_the_others_are_done(
     run: Segment, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    written(tmp_path / "in", {"a.png": PHOTO, "b.png": THUMBNAIL, "c.png": PHOTO})
+    write_files(tmp_path / "in", {"a.png": PHOTO, "b.png": THUMBNAIL, "c.png": PHOTO})
     for extra in ([], ["--resume"]):
         assert run(tmp_path / "in", "-o", tmp_path / "out", "--side", 200, *extra) == 3
         assert files_in(tmp_path / "out") == ["a.png", "c.png"]
@@ -69,8 +69,8 @@ def test_a_thumbnail_that_a_side_is_too_large_for_is_a_line_and_the_others_are_d
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
 )
 def test_whatever_an_image_raises_is_its_line(error: Exception, line: str, tmp_path: Path) -> None:
-    done = ("done", None)
-    assert statuses_of(Raising(error, "1.png"), tmp_path) == [done, ("failed", line), done, done]
+    success = ("done", None)
+    assert statuses_of(Raising(error, "1.png"), tmp_path) == [success, ("failed", line), success, success]
 
 
 @pytest.mark.parametrize("error", [DeviceLost("the device is lost"), OSError(errno.ENOSPC, "No space left on device")])
@@ -83,11 +83,11 @@ def test_what_every_image_would_raise_ends_the_run(error: Exception, tmp_path: P
 def test_a_lost_device_is_told_once(
     tmp_path: Path, narrow_file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def lost(*_: object) -> bytes:
+    def raise_lost(*_: object) -> bytes:
         raise DeviceLost("the device is lost")
 
-    monkeypatch.setattr("cli.local.Local.__call__", lost)
-    written(tmp_path / "in", {f"{i}.png": PHOTO for i in range(9)})
+    monkeypatch.setattr("cli.local.Local.__call__", raise_lost)
+    write_files(tmp_path / "in", {f"{i}.png": PHOTO for i in range(9)})
     assert main([str(tmp_path / "in"), "-o", str(tmp_path / "out"), "--weights", str(narrow_file), "--device", "cpu"]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line == "fcn-segment: the device is lost; 0 images were done, --resume does the rest"
@@ -103,7 +103,7 @@ def test_ctrl_c_gives_130_and_tells_of_resume_where_there_is_a_journal(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr("cli.local.Local.__call__", Raising(KeyboardInterrupt(), "photo.png"))
-    written(tmp_path, {"photo.png": PHOTO})
+    write_files(tmp_path, {"photo.png": PHOTO})
     arguments = [tmp_path / "photo.png", "-o", f"{tmp_path}/{out}", "--weights", narrow_file, "--device", "cpu"]
     assert main(list(map(str, arguments))) == 130
     (line,) = capsys.readouterr().err.splitlines()
@@ -111,8 +111,8 @@ def test_ctrl_c_gives_130_and_tells_of_resume_where_there_is_a_journal(
 
 
 def test_ctrl_c_ends_with_130_and_leaves_whole_answers_alone(tmp_path: Path, narrow_file: Path) -> None:
-    photo = encoded(make_photo(600, 800))
-    written(tmp_path / "in", {f"{i}.png": photo for i in range(300)})
+    photo = encode(make_photo(600, 800))
+    write_files(tmp_path / "in", {f"{i}.png": photo for i in range(300)})
     out = tmp_path / "out"
     process = subprocess.Popen(
         command(narrow_file, tmp_path / "in", "-o", out, "--side", "native"), cwd=ROOT, stderr=subprocess.PIPE
@@ -127,7 +127,7 @@ def test_ctrl_c_ends_with_130_and_leaves_whole_answers_alone(tmp_path: Path, nar
 
 
 def test_ctrl_c_does_not_wait_for_a_server_that_does_not_answer(tmp_path: Path, narrow_file: Path) -> None:
-    written(tmp_path / "in", {f"{i}.png": PHOTO for i in range(20)})
+    write_files(tmp_path / "in", {f"{i}.png": PHOTO for i in range(20)})
     with socket.create_server(("127.0.0.1", 0)) as listener:
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         arguments = [sys.executable, "-c", SEGMENT, str(tmp_path / "in"), "-o", str(tmp_path / "out"), "--server", url]
@@ -144,8 +144,8 @@ def test_ctrl_c_does_not_wait_for_a_server_that_does_not_answer(tmp_path: Path, 
 
 
 def test_a_reader_that_goes_ends_the_run_quietly(tmp_path: Path, narrow_file: Path) -> None:
-    photo = encoded(make_photo(600, 800))
-    written(tmp_path / "in", {f"{i:03d}.png": photo for i in range(200)})
+    photo = encode(make_photo(600, 800))
+    write_files(tmp_path / "in", {f"{i:03d}.png": photo for i in range(200)})
     arguments = command(narrow_file, tmp_path / "in", "-o", tmp_path / "out", "--json", "--side", "native")
     process = subprocess.Popen(arguments, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert process.stdout
@@ -159,7 +159,7 @@ def test_a_reader_that_goes_ends_the_run_quietly(tmp_path: Path, narrow_file: Pa
 
 
 def test_bytes_for_a_reader_that_has_gone_end_quietly(tmp_path: Path, narrow_file: Path) -> None:
-    written(tmp_path, {"photo.png": PHOTO})
+    write_files(tmp_path, {"photo.png": PHOTO})
     process = subprocess.Popen(
         command(narrow_file, tmp_path / "photo.png", "-o", "-"), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
@@ -173,7 +173,7 @@ def test_bytes_for_a_reader_that_has_gone_end_quietly(tmp_path: Path, narrow_fil
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no /dev/full")
 def test_lines_that_cannot_be_written_are_told(tmp_path: Path, narrow_file: Path) -> None:
-    written(tmp_path / "in", {"a.png": PHOTO, "b.jpg": OTHER})
+    write_files(tmp_path / "in", {"a.png": PHOTO, "b.jpg": OTHER})
     with open("/dev/full", "wb") as full:
         arguments = command(narrow_file, tmp_path / "in", "-o", tmp_path / "out", "--json")
         process = subprocess.run(arguments, cwd=ROOT, stdout=full, stderr=subprocess.PIPE, check=False)
@@ -184,14 +184,14 @@ def test_lines_that_cannot_be_written_are_told(tmp_path: Path, narrow_file: Path
 def test_a_file_that_costs_too_much_is_its_line_and_the_others_are_done(
     run: Segment, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    written(tmp_path / "in", {"a.png": PHOTO, "b.tif": hostile("tiff of many strips"), "c.png": PHOTO})
+    write_files(tmp_path / "in", {"a.png": PHOTO, "b.tif": hostile("tiff of many strips"), "c.png": PHOTO})
     assert run(tmp_path / "in", "-o", tmp_path / "out") == 3
     assert files_in(tmp_path / "out") == ["a.png", "c.png"]
     assert f"{tmp_path / 'in' / 'b.tif'}: the image is damaged" in capsys.readouterr().err
 
 
 def test_a_run_that_is_killed_leaves_no_worker(narrow_file: Path, tmp_path: Path) -> None:
-    written(tmp_path / "in", {f"{i}.png": encoded(make_photo(600, 900)) for i in range(40)})
+    write_files(tmp_path / "in", {f"{i}.png": encode(make_photo(600, 900)) for i in range(40)})
     arguments = command(narrow_file, tmp_path / "in", "-o", tmp_path / "out", "--side", 900, "--format", "overlay")
     with subprocess.Popen(arguments, env=environment(), cwd=tmp_path) as process:
         wait_until(lambda: (tmp_path / "out").exists() and bool(files_in(tmp_path / "out")))

@@ -39,8 +39,8 @@ def test_a_script_imports_the_standard_library_alone(name: str) -> None:
     module = SCRIPTS[name].partition(":")[0]
     program = f"import sys, {module}; print(*sorted(sys.modules))"
     run = subprocess.run([sys.executable, "-S", "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
-    known = {*sys.stdlib_module_names, *sys.builtin_module_names, "__main__", module.partition(".")[0]}
-    assert {name.partition(".")[0] for name in run.stdout.split()} <= known
+    standard_names = {*sys.stdlib_module_names, *sys.builtin_module_names, "__main__", module.partition(".")[0]}
+    assert {name.partition(".")[0] for name in run.stdout.split()} <= standard_names
     ours = [name for name in run.stdout.split() if name.partition(".")[0] in {"app", "cli", "imaging", "model", "training"}]
     assert ours == [module.partition(".")[0], module]
 

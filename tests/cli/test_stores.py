@@ -14,7 +14,7 @@ from cli.inputs import list_inputs, list_names
 from cli.main import main
 from cli.stores import folder_names, read_object, write_object
 from cli.table import Row, open_table
-from tests.support.cli.folders import OTHER, PHOTO, Segment, files_in, written
+from tests.support.cli.folders import OTHER, PHOTO, Segment, files_in, write_files
 from tests.support.polling import wait_until
 
 
@@ -26,7 +26,7 @@ def fill(bucket: str, **objects: bytes) -> None:
 def test_a_bucket_is_listed_as_a_folder_is(bucket: str, tmp_path: Path) -> None:
     names = ["same.jpg", "same.png", "same-1.jpg", "same/1.jpg", "a b/ü%20.jpg", "c.heic", "notes.txt", "._d.jpg", "e/f/2.png"]
     fill(bucket, **dict.fromkeys((f"in/{name}" for name in names), b"1"))
-    written(tmp_path / "in", dict.fromkeys(names, b"1"))
+    write_files(tmp_path / "in", dict.fromkeys(names, b"1"))
     here, there = list(list_inputs([str(tmp_path / "in")], "out")), list(list_inputs([f"{bucket}/in"], f"{bucket}/out"))
     assert {(each.relative, each.answer_stem) for each in there} == {(each.relative, each.answer_stem) for each in here}
     assert len(there) == 7
@@ -53,7 +53,7 @@ def pages(caplog: pytest.LogCaptureFixture) -> int:
 def test_objects_become_the_answers_of_files(bucket: str, run: Segment, tmp_path: Path) -> None:
     files = {"a.png": PHOTO, "deep/b.jpg": OTHER, "deep/same.jpg": OTHER, "deep/same.png": PHOTO}
     fill(bucket, **{f"in/{name}": data for name, data in files.items()})
-    written(tmp_path / "in", files)
+    write_files(tmp_path / "in", files)
     assert run(tmp_path / "in", "-o", tmp_path / "here") == 0
     assert run(f"{bucket}/in", "-o", tmp_path / "fetched") == 0
     assert run(tmp_path / "in", "-o", f"{bucket}/sent") == 0
@@ -71,9 +71,9 @@ def test_objects_become_the_answers_of_files(bucket: str, run: Segment, tmp_path
 def test_objects_that_changed_are_done_again(bucket: str, run: Segment, capsys: pytest.CaptureFixture[str]) -> None:
     fill(bucket, **{f"in/{number}.png": PHOTO for number in range(3)})
     arguments = [f"{bucket}/in", "-o", f"{bucket}/out", "--results", f"{bucket}/results.jsonl", "--json", "--resume"]
-    for done in (3, 0):
+    for count in (3, 0):
         assert run(*arguments) == 0
-        assert statuses(capsys) == ["done"] * done + ["skipped"] * (3 - done)
+        assert statuses(capsys) == ["done"] * count + ["skipped"] * (3 - count)
     fill(bucket, **{"in/1.png": OTHER})
     assert run(*arguments) == 0
     assert statuses(capsys) == ["done", "skipped", "skipped"]
@@ -122,7 +122,7 @@ def test_what_cannot_be_listed_is_a_line(
 def test_a_bucket_that_takes_no_answer_ends_the_run(
     bucket: str, run: Segment, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    written(tmp_path / "in", {f"{number}.png": PHOTO for number in range(50)})
+    write_files(tmp_path / "in", {f"{number}.png": PHOTO for number in range(50)})
     assert run(tmp_path / "in", "-o", "s3://no-such-bucket/out") == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert "no-such-bucket" in line
@@ -134,9 +134,9 @@ def test_a_key_with_an_empty_part_is_a_problem_and_the_others_are_listed(bucket:
     for key in keys:
         client.put_object(Bucket=bucket.removeprefix("s3://"), Key=key, Body=b"1")
     client.close()
-    listed = list(list_inputs([f"{bucket}/in"], "out"))
-    assert {each.relative for each in listed if not each.problem} == {"a.jpg", "b/1.jpg", "b/3.jpg", "b/d/4.jpg", "z/5.jpg"}
-    (problem,) = [each for each in listed if each.problem]
+    inputs = list(list_inputs([f"{bucket}/in"], "out"))
+    assert {each.relative for each in inputs if not each.problem} == {"a.jpg", "b/1.jpg", "b/3.jpg", "b/d/4.jpg", "z/5.jpg"}
+    (problem,) = [each for each in inputs if each.problem]
     assert (problem.name, "b//" in str(problem.problem)) == (f"{bucket}/in/b/", True)
 
 

@@ -12,7 +12,7 @@ from cli.table import PART_ROWS, Row, open_table
 from tests.support.cli.folders import files_in
 
 CAT = Row("in/1.jpg", "out/1.png", 101, 70, {"cat": 0.25, "background": 0.75}, 0.9, 12.5, None, "0" * 32)
-BROKEN = Row("in/caf\udce9.jpg", None, problem="the image is damaged")
+FAILURE = Row("in/caf\udce9.jpg", None, problem="the image is damaged")
 
 
 def test_lines_are_written_at_once_and_added_when_a_run_resumes(tmp_path: Path) -> None:
@@ -20,11 +20,11 @@ def test_lines_are_written_at_once_and_added_when_a_run_resumes(tmp_path: Path) 
     table = open_table(str(name))
     assert table.add(CAT) == 1
     assert json.loads(name.read_text())["classes"] == {"cat": 0.25, "background": 0.75}
-    table.add(BROKEN)
+    table.add(FAILURE)
     table.close()
-    resumed = open_table(str(name), resume=True)
-    resumed.add(CAT)
-    resumed.close()
+    table = open_table(str(name), resume=True)
+    table.add(CAT)
+    table.close()
     lines = [json.loads(line) for line in name.read_text().splitlines()]
     assert [line["name"] for line in lines] == ["in/1.jpg", "in/caf\udce9.jpg", "in/1.jpg"]
     assert open_table(str(name)).close() == 0
@@ -60,7 +60,7 @@ def test_a_table_knows_the_keys_of_its_rows(kind: str, tmp_path: Path) -> None:
     if kind == "parquet":
         pytest.importorskip("pyarrow", reason="the extra table is not installed")
     name = str(tmp_path / f"results.{kind}")
-    for row in (CAT, BROKEN):
+    for row in (CAT, FAILURE):
         table = open_table(name, resume=True)
         table.add(row)
         table.close()
@@ -91,7 +91,7 @@ def test_parquet_files_of_shards_are_one_table(tmp_path: Path) -> None:
         table = open_table(str(folder), Shard(index, 2))
         assert table.add(CAT) == 0
         assert not [name for name in files_in(tmp_path) if f"part-{index:05}" in name]
-        assert table.add(BROKEN) == 0
+        assert table.add(FAILURE) == 0
         assert table.close() == 2
     rows = dataset.dataset(folder).to_table().to_pylist()
     assert len(rows) == 4
@@ -108,7 +108,7 @@ def test_a_parquet_file_is_written_each_some_thousand_rows_and_kept(tmp_path: Pa
     safe = [table.add(CAT) for _ in range(PART_ROWS + 1)]
     assert sum(safe) == safe[PART_ROWS - 1] == PART_ROWS
     assert len(files_in(folder)) == 1
-    resumed = open_table(str(folder), resume=True)
-    resumed.add(CAT)
-    resumed.close()
+    table = open_table(str(folder), resume=True)
+    table.add(CAT)
+    table.close()
     assert len(files_in(folder)) == 2

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from cli import web
-from tests.support.cli.folders import OTHER, PHOTO, Segment, files_in, written
+from tests.support.cli.folders import OTHER, PHOTO, Segment, files_in, write_files
 from tests.support.cli.web_server import WebServer
 from tests.support.http_servers import running
 
@@ -22,7 +22,7 @@ def server() -> Iterator[WebServer]:
 
 
 def test_an_image_of_the_web_has_the_answer_of_its_file(server: WebServer, run: Segment, tmp_path: Path) -> None:
-    written(tmp_path, {"photo.jpg": OTHER})
+    write_files(tmp_path, {"photo.jpg": OTHER})
     assert run(tmp_path / "photo.jpg", "-o", tmp_path / "file.json", "--format", "json") == 0
     for address in ("/a/photo.jpg", "/a/photo.jpg?width=800", "/moved/a/photo.jpg"):
         assert run(f"{server.url}{address}", "-o", tmp_path / "web.json", "--format", "json") == 0
@@ -38,7 +38,7 @@ def test_answers_are_named_by_the_path_of_the_address(server: WebServer, run: Se
 
 
 def test_a_list_has_addresses_beside_files(server: WebServer, run: Segment, tmp_path: Path) -> None:
-    written(tmp_path, {"own.png": PHOTO})
+    write_files(tmp_path, {"own.png": PHOTO})
     names = [str(tmp_path / "own.png"), f"{server.url}/a/photo.jpg", f"{server.url}/a/gone.jpg", "https://"]
     (tmp_path / "list.txt").write_text("\n".join(names))
     assert run("--from-file", tmp_path / "list.txt", "-o", tmp_path / "out") == 3
@@ -65,8 +65,8 @@ def test_what_is_no_image_is_a_line(
 
 
 def test_a_host_that_does_not_answer_is_a_line(run: Segment, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with WebServer({}) as closed:
-        address = f"{closed.url}/photo.jpg"
+    with WebServer({}) as server:
+        address = f"{server.url}/photo.jpg"
     assert run(address, "-o", tmp_path / "out") == 3
     assert f"{address}: it cannot be fetched: " in capsys.readouterr().err
 
@@ -93,16 +93,16 @@ def test_resume_asks_for_the_version_and_fetches_what_changed(
 ) -> None:
     arguments = [f"{server.url}/a/photo.jpg", f"{server.url}/b%20c.png", "-o", tmp_path / "out", "--resume"]
     server.tags["/a/photo.jpg"] = '"1"'
-    for tag, fetched in [('"1"', 1), ('"1"', 1), ('"2"', 2)]:
+    for tag, count in [('"1"', 1), ('"1"', 1), ('"2"', 2)]:
         server.tags["/a/photo.jpg"] = tag
         assert run(*arguments) == 0
-        assert server.asked["GET /a/photo.jpg"] == fetched
-    assert server.asked["GET /b%20c.png"] == 3  # it has no version
+        assert server.counts["GET /a/photo.jpg"] == count
+    assert server.counts["GET /b%20c.png"] == 3  # it has no version
     assert "1 skipped" in capsys.readouterr().err
 
 
 def test_answers_cannot_go_to_the_web(run: Segment, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    written(tmp_path, {"photo.png": PHOTO})
+    write_files(tmp_path, {"photo.png": PHOTO})
     assert run(tmp_path / "photo.png", "-o", "https://host/out/") == 2
     assert "is a web address, to which nothing can be written" in capsys.readouterr().err
 

@@ -16,7 +16,7 @@ from tests.support import http_servers
 
 Make = Callable[..., object]
 kinds = pytest.mark.parametrize("kind", [SegmentClient, AsyncSegmentClient])
-BROKEN = {
+BROKEN_VARIABLES = {
     "socks": {"ALL_PROXY": "socks://proxy:1080"},
     "socks5 without its package": {"ALL_PROXY": "socks5://proxy:1080"},
     "no port": {"http_proxy": "http://proxy:port"},
@@ -55,13 +55,13 @@ def test_an_address_that_is_none_is_told(kind: Make, url: str) -> None:
 @kinds
 @pytest.mark.parametrize("key", ["schlüssel", "a\nb", "word\n", " word"])
 def test_a_key_that_no_header_carries_is_refused_and_not_told(kind: Make, key: str) -> None:
-    with pytest.raises(ValueError, match=r"api_key must .*ASCII") as caught:
+    with pytest.raises(ValueError, match=r"api_key must .*ASCII") as error_info:
         kind("http://service", api_key=key)
-    assert key.strip() not in str(caught.value)
+    assert key.strip() not in str(error_info.value)
 
 
 @kinds
-@pytest.mark.parametrize("variables", BROKEN.values(), ids=BROKEN)
+@pytest.mark.parametrize("variables", BROKEN_VARIABLES.values(), ids=BROKEN_VARIABLES)
 def test_proxies_that_cannot_be_used_are_told(kind: Make, variables: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in variables.items():
         monkeypatch.setenv(name, value)

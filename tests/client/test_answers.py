@@ -29,8 +29,8 @@ MODEL = {"name": "m", "sha256": "0", "runtime": "openvino", "precision": "int8"}
 
 
 def share(id: int, name: str) -> dict[str, Any]:
-    named = {"id": id, "name": name, "color": "#000000", "pixels": 3, "fraction": 0.5}
-    return named | {"mean_confidence": 0.9, "bbox": [0, 0, 2, 2], "perimeter": 8}
+    entry = {"id": id, "name": name, "color": "#000000", "pixels": 3, "fraction": 0.5}
+    return entry | {"mean_confidence": 0.9, "bbox": [0, 0, 2, 2], "perimeter": 8}
 
 
 def document(**changes: Any) -> dict[str, Any]:
@@ -78,9 +78,9 @@ def test_fields_that_are_not_known_yet_are_passed_over() -> None:
     ids=["size", "encoding", "confidence's size", "no PNG", "class"],
 )
 def test_a_segmentation_that_does_not_fit_together_is_told(changes: dict[str, Any], message: str) -> None:
-    with pytest.raises(UnexpectedAnswer, match=message) as caught:
+    with pytest.raises(UnexpectedAnswer, match=message) as error_info:
         answers.segmentation(answer(document(**changes)), LABELS)
-    assert (caught.value.status, caught.value.request_id) == (200, "abc")
+    assert (error_info.value.status, error_info.value.request_id) == (200, "abc")
 
 
 Method = Callable[[Any], Any]

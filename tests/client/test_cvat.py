@@ -63,25 +63,25 @@ def test_masks_are_the_pixels_of_the_classes(live_url: str, photo: Image.Image) 
     shapes = function.detect(Context(), photo)
     with SegmentClient(live_url) as client:
         ids = {label.name: label.id for label in client.classes()}
-    drawn = np.zeros((photo.height, photo.width), np.uint8)
+    shape_map = np.zeros((photo.height, photo.width), np.uint8)
     for shape, mask in zip(shapes, shape_masks(shapes, photo.size), strict=True):
         assert str(shape.type) == "mask"
         assert 0 < shape.score <= 1
-        drawn[mask] = ids[names[shape.label_id]]
-    np.testing.assert_array_equal(drawn, class_map(live_url, photo))
+        shape_map[mask] = ids[names[shape.label_id]]
+    np.testing.assert_array_equal(shape_map, class_map(live_url, photo))
 
 
 def test_a_threshold_leaves_out_what_is_less_sure(live_url: str, photo: Image.Image) -> None:
     function = cvat.create(live_url)
     scores = sorted(shape.score for shape in function.detect(Context(), photo))
-    kept = function.detect(Context(conf_threshold=scores[-1]), photo)
-    assert [shape.score for shape in kept] == scores[-1:]
+    best = function.detect(Context(conf_threshold=scores[-1]), photo)
+    assert [shape.score for shape in best] == scores[-1:]
 
 
-@pytest.mark.parametrize("asked", ["by the context", "by the argument"])
-def test_polygons_cover_the_class(live_url: str, photo: Image.Image, asked: str) -> None:
-    function = cvat.create(live_url, polygons=asked == "by the argument", tolerance=0)
-    shapes = function.detect(Context(conv_mask_to_poly=asked == "by the context"), photo)
+@pytest.mark.parametrize("means", ["by the context", "by the argument"])
+def test_polygons_cover_the_class(live_url: str, photo: Image.Image, means: str) -> None:
+    function = cvat.create(live_url, polygons=means == "by the argument", tolerance=0)
+    shapes = function.detect(Context(conv_mask_to_poly=means == "by the context"), photo)
     cats = [label.id for label in function.spec.labels if label.name == "cat"]
     canvas = Image.new("1", photo.size)
     for shape in shapes:

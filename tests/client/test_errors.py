@@ -12,9 +12,9 @@ from tests.support.client.scripted_service import Ask, Service, ask_sync, both, 
 @both
 def test_a_lost_service_is_told(ask: Ask) -> None:
     service = Service([httpx.ConnectError("refused")] * 2)
-    with pytest.raises(ConnectionLost, match=r"http://service .*refused") as caught:
+    with pytest.raises(ConnectionLost, match=r"http://service .*refused") as error_info:
         ask(service, retries=1)
-    assert isinstance(caught.value.__cause__, httpx.ConnectError)
+    assert isinstance(error_info.value.__cause__, httpx.ConnectError)
 
 
 @both
@@ -29,21 +29,21 @@ def test_a_lost_service_is_told(ask: Ask) -> None:
 )
 def test_what_another_attempt_would_not_mend_is_told_at_once(ask: Ask, error: httpx.RequestError, message: str) -> None:
     service = Service([error])
-    with pytest.raises(ConnectionFailed, match=message) as caught:
+    with pytest.raises(ConnectionFailed, match=message) as error_info:
         ask(service)
-    assert not isinstance(caught.value, ConnectionLost)
-    assert service.slept == []
+    assert not isinstance(error_info.value, ConnectionLost)
+    assert service.waits == []
 
 
 @both
 @pytest.mark.parametrize("status", [400, 401, 404, 413, 415, 422, 504, 500])
 def test_other_errors_are_raised_at_once(ask: Ask, status: int) -> None:
     service = Service([problem(status)])
-    with pytest.raises(SegmentError, match=f"{status} Title: what to do") as caught:
+    with pytest.raises(SegmentError, match=f"{status} Title: what to do") as error_info:
         ask(service)
-    assert type(caught.value) is errors.KINDS.get(status, SegmentError)
-    assert caught.value.problem["status"] == status
-    assert service.slept == []
+    assert type(error_info.value) is errors.KINDS.get(status, SegmentError)
+    assert error_info.value.problem["status"] == status
+    assert service.waits == []
 
 
 @both
@@ -61,13 +61,13 @@ def test_an_error_without_a_document_is_told_by_its_status() -> None:
 
 
 def test_an_answer_of_another_service_bears_the_id_and_where_it_points() -> None:
-    moved = httpx.Response(308, headers={"Location": "https://service/", "X-Request-ID": "here"})
-    with pytest.raises(SegmentError, match=r"https://service/.*base_url") as caught:
-        ask_sync(Service([moved]))
-    assert caught.value.request_id == "here"
+    redirect = httpx.Response(308, headers={"Location": "https://service/", "X-Request-ID": "here"})
+    with pytest.raises(SegmentError, match=r"https://service/.*base_url") as error_info:
+        ask_sync(Service([redirect]))
+    assert error_info.value.request_id == "here"
 
 
 def test_a_busy_service_that_names_no_time_leaves_it_open() -> None:
-    with pytest.raises(ServerBusy) as caught:
+    with pytest.raises(ServerBusy) as error_info:
         ask_sync(Service([problem(503)]), retries=0)
-    assert caught.value.retry_after is None
+    assert error_info.value.retry_after is None

@@ -10,10 +10,10 @@ from fcn_client import FetchFailed
 from fcn_client.fetching import MOST_REDIRECTS, fetch, is_address
 
 ADDRESS = "https://user:secret@example.org/photos/a%20cat.jpg?signature=secret"
-SHOWN = "https://example.org/photos/a%20cat.jpg"
+TEXT = "https://example.org/photos/a%20cat.jpg"
 
 
-def fetched(answer: httpx.Response | Exception, **options: int) -> tuple[str, bytes]:
+def fetch_from(answer: httpx.Response | Exception, **options: int) -> tuple[str, bytes]:
     def reply(request: httpx.Request) -> httpx.Response:
         if isinstance(answer, Exception):
             raise answer
@@ -29,7 +29,7 @@ def test_an_address_is_no_path() -> None:
 
 
 def test_name_and_bytes_are_those_of_the_file() -> None:
-    assert fetched(httpx.Response(200, content=b"photo")) == ("a cat.jpg", b"photo")
+    assert fetch_from(httpx.Response(200, content=b"photo")) == ("a cat.jpg", b"photo")
     nameless = httpx.MockTransport(lambda _: httpx.Response(200, content=b"photo"))
     assert fetch("http://example.org", timeout=60, transport=nameless) == ("image", b"photo")
 
@@ -53,25 +53,25 @@ def endless() -> Iterator[bytes]:
     ids=["status", "page", "empty", "too long", "refused", "timeout", "redirects without end"],
 )
 def test_what_is_no_image_says_so_and_tells_no_secrets(answer: httpx.Response | Exception, message: str) -> None:
-    with pytest.raises(FetchFailed, match=message) as caught:
-        fetched(answer, most_bytes=5000)
-    assert SHOWN in str(caught.value)
-    assert "secret" not in str(caught.value)
+    with pytest.raises(FetchFailed, match=message) as error_info:
+        fetch_from(answer, most_bytes=5000)
+    assert TEXT in str(error_info.value)
+    assert "secret" not in str(error_info.value)
 
 
 def test_a_key_goes_to_no_other_host_after_a_redirect() -> None:
-    sent: list[tuple[str, str | None]] = []
+    requests: list[tuple[str, str | None]] = []
 
     def reply(request: httpx.Request) -> httpx.Response:
-        sent.append((request.url.host, request.headers.get("Authorization")))
-        if len(sent) < MOST_REDIRECTS:
-            here = len(sent) == 1
-            return httpx.Response(302, headers={"Location": f"https://{'studio' if here else 'bucket'}/{len(sent)}"})
+        requests.append((request.url.host, request.headers.get("Authorization")))
+        if len(requests) < MOST_REDIRECTS:
+            here = len(requests) == 1
+            return httpx.Response(302, headers={"Location": f"https://{'studio' if here else 'bucket'}/{len(requests)}"})
         return httpx.Response(200, content=b"photo")
 
     transport = httpx.MockTransport(reply)
     fetch("https://studio/a.png", timeout=60, headers={"Authorization": "Token key"}, transport=transport)
-    assert sent == [("studio", "Token key"), ("studio", "Token key")] + [("bucket", None)] * (MOST_REDIRECTS - 2)
+    assert requests == [("studio", "Token key"), ("studio", "Token key")] + [("bucket", None)] * (MOST_REDIRECTS - 2)
 
 
 @pytest.mark.parametrize("url", ["http://", "http://exa mple/", "http://[::1/a.png"])

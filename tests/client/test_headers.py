@@ -23,6 +23,6 @@ def test_a_date_is_counted_from_now() -> None:
 
 
 def test_a_date_is_counted_from_that_of_the_answer() -> None:
-    for named in ("GMT", "-0000"):
-        headers = {"Retry-After": f"Fri, 01 Jan 2021 00:01:30 {named}", "Date": "Fri, 01 Jan 2021 00:00:00 GMT"}
+    for zone in ("GMT", "-0000"):
+        headers = {"Retry-After": f"Fri, 01 Jan 2021 00:01:30 {zone}", "Date": "Fri, 01 Jan 2021 00:00:00 GMT"}
         assert retry_after(httpx.Response(503, headers=headers)) == 90

@@ -13,17 +13,17 @@ from fcn_client.images import upload_of
 from PIL import Image
 
 from imaging.decoding import Limits, decode
-from tests.support.images import encoded, make_photo
+from tests.support.images import encode, make_photo
 
 PIXELS = make_photo(30, 40)
 
 
-def shown(image: Any) -> Any:
+def pixels_of(image: Any) -> Any:
     return decode(upload_of(image).data, Limits())
 
 
 def test_files_are_sent_as_they_are(tmp_path: Path) -> None:
-    data = encoded(PIXELS, "JPEG")
+    data = encode(PIXELS, "JPEG")
     path = tmp_path / "photo.jpg"
     path.write_bytes(data)
     with path.open("rb") as file:
@@ -34,20 +34,20 @@ def test_files_are_sent_as_they_are(tmp_path: Path) -> None:
 
 def test_pixels_are_sent_without_loss() -> None:
     for image in (PIXELS, PIXELS[::-1, ::-1][::-1, ::-1], np.asfortranarray(PIXELS), Image.fromarray(PIXELS)):
-        np.testing.assert_array_equal(shown(image), PIXELS)
-    np.testing.assert_array_equal(shown(PIXELS[..., 0]), np.repeat(PIXELS[..., :1], 3, axis=2))
+        np.testing.assert_array_equal(pixels_of(image), PIXELS)
+    np.testing.assert_array_equal(pixels_of(PIXELS[..., 0]), np.repeat(PIXELS[..., :1], 3, axis=2))
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGBA", "CMYK", "YCbCr", "HSV", "LAB", "PA", "RGBa", "I;16"])
 def test_a_pillow_image_of_any_mode_shows_what_pillow_shows(mode: str) -> None:
     image = Image.fromarray(PIXELS)
-    image = Image.fromarray(PIXELS[..., 0].astype(np.uint16) * 257) if mode == "I;16" else _converted(image, mode)
+    image = Image.fromarray(PIXELS[..., 0].astype(np.uint16) * 257) if mode == "I;16" else _convert(image, mode)
     expected = np.repeat(PIXELS[..., :1], 3, axis=2) if mode == "I;16" else np.asarray(image.convert("RGB"))
     assert image.mode == mode
-    np.testing.assert_array_equal(shown(image), expected)
+    np.testing.assert_array_equal(pixels_of(image), expected)
 
 
-def _converted(image: Image.Image, mode: str) -> Image.Image:
+def _convert(image: Image.Image, mode: str) -> Image.Image:
     steps = {"PA": ("P",), "RGBa": ("RGBA",), "LAB": ()}.get(mode, ())
     if mode == "LAB":
         return Image.frombytes("LAB", image.size, image.tobytes())
@@ -62,7 +62,7 @@ def test_an_orientation_turns_no_pixels() -> None:
     exif[0x0112] = 6
     Image.fromarray(PIXELS).save(buffer, "PNG", exif=exif)
     with Image.open(buffer) as image:
-        np.testing.assert_array_equal(shown(image), PIXELS)
+        np.testing.assert_array_equal(pixels_of(image), PIXELS)
     assert decode(buffer.getvalue(), Limits()).shape == (40, 30, 3)
 
 

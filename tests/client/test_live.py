@@ -28,7 +28,7 @@ from PIL import Image
 
 from tests.support.checkout import ROOT
 from tests.support.client.file_server import served_folder
-from tests.support.images import encoded, make_photo
+from tests.support.images import encode, make_photo
 from tests.support.polling import HANG_S
 
 PHOTO = ROOT / "docs" / "photos" / "chelsea.jpg"
@@ -77,7 +77,7 @@ def test_arrays_are_those_of_the_mask_and_the_confidence(live_url: str, segment:
 
 def test_every_form_of_an_image_is_the_same_image(live_url: str) -> None:
     pixels = make_photo(70, 90)
-    data = encoded(pixels)
+    data = encode(pixels)
     with SegmentClient(live_url) as client, io.BytesIO(data) as file:
         expected = client.segment(data).class_map
         for image in (pixels, Image.fromarray(pixels), file):
@@ -101,15 +101,15 @@ def test_other_arrays_are_refused_here(image: Any) -> None:
 
 
 def test_one_bad_image_of_many_does_not_end_it(live_url: str) -> None:
-    images = [encoded(make_photo(40 + i, 50, seed=i)) for i in range(7)]
-    sent: list[Any] = [*images[:3], b"text", Path("missing.png"), *images[3:]]
+    images = [encode(make_photo(40 + i, 50, seed=i)) for i in range(7)]
+    items: list[Any] = [*images[:3], b"text", Path("missing.png"), *images[3:]]
 
     async def ask() -> list[Any]:
         async with AsyncSegmentClient(live_url) as client:
-            return [result async for _, result in client.segment_many(sent, concurrency=3)]
+            return [result async for _, result in client.segment_many(items, concurrency=3)]
 
     with SegmentClient(live_url) as client:
-        for results in ([result for _, result in client.segment_many(sent, concurrency=3)], asyncio.run(ask())):
+        for results in ([result for _, result in client.segment_many(items, concurrency=3)], asyncio.run(ask())):
             assert isinstance(results[3], UnsupportedImage)
             assert isinstance(results[4], FileNotFoundError)
             good = results[:3] + results[5:]
@@ -134,10 +134,10 @@ def test_other_forms_and_what_is_served(live_url: str) -> None:
         facts = {name: getattr(model, name) for name in ("name", "sha256", "runtime", "precision")}
         assert info["model"] == client.segment(PHOTO).model == facts
         assert (info["runtime"]["runtime"], info["runtime"]["precision"]) == (model.runtime, model.precision)
-        with pytest.raises(WrongParameter, match="model must be one of voc-fcn8s-mobilenet-v2, got 'x'") as caught:
+        with pytest.raises(WrongParameter, match="model must be one of voc-fcn8s-mobilenet-v2, got 'x'") as error_info:
             client.segment(PHOTO, model="x")
-        assert caught.value.status == 422
-        assert caught.value.request_id
+        assert error_info.value.status == 422
+        assert error_info.value.request_id
         with pytest.raises(WrongParameter, match="side"):
             client.segment(PHOTO, side=5)
         with pytest.raises(InvalidImage):
@@ -209,13 +209,13 @@ def pictures_async(url: str) -> Any:
 
 @pytest.mark.parametrize("pictures", [pictures_sync, pictures_async], ids=["sync", "async"])
 def test_parameters_of_pictures_reach_the_service(live_url: str, pictures: Any) -> None:
-    overlay, default, cleaned = pictures(live_url)
+    overlay, default, answer = pictures(live_url)
     cat = mask_of(live_url, PHOTO.read_bytes()) == 8
     with overlay, default, Image.open(PHOTO) as photo:
-        shown = (np.asarray(overlay).astype(int) - np.asarray(photo)).any(-1)
-        assert (shown & cat).sum() > 0.9 * cat.sum()
+        changes = (np.asarray(overlay).astype(int) - np.asarray(photo)).any(-1)
+        assert (changes & cat).sum() > 0.9 * cat.sum()
         assert (np.asarray(overlay) != np.asarray(default)).any()
-    assert {entry.name for entry in cleaned.classes} == {"cat"}
+    assert {entry.name for entry in answer.classes} == {"cat"}
 
 
 def test_a_cutout_is_the_photo_where_the_class_is(live_url: str) -> None:

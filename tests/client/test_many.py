@@ -69,22 +69,22 @@ def test_images_are_taken_as_they_are_needed() -> None:
 
 
 def test_who_leaves_early_leaves_nothing_behind() -> None:
-    begun: list[int] = []
-    ended: list[int] = []
+    starts: list[int] = []
+    ends: list[int] = []
 
     async def ask(item: int) -> Result:
-        begun.append(item)
+        starts.append(item)
         try:
             await asyncio.sleep(0 if item == 0 else 3600)
         finally:
-            ended.append(item)
+            ends.append(item)
         return item
 
     async def leave() -> None:
         results = cast(AsyncGenerator[Any], in_order_async(range(100), ask, 2))
         assert await anext(results) == (0, 0)
         await results.aclose()
-        assert begun == ended
+        assert starts == ends
         assert len(asyncio.all_tasks()) == 1
 
     asyncio.run(leave())

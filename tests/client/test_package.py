@@ -12,11 +12,11 @@ from tests.support.checkout import ROOT
 
 def test_it_needs_three_packages_and_none_of_the_service() -> None:
     project = tomllib.loads((ROOT / "client" / "pyproject.toml").read_text())["project"]
-    assert {re.split(r"\W", needed)[0] for needed in project["dependencies"]} == {"httpx", "numpy", "pillow"}
+    assert {re.split(r"\W", dependency)[0] for dependency in project["dependencies"]} == {"httpx", "numpy", "pillow"}
     code = "import sys, fcn_client; print(*sorted({name.partition('.')[0] for name in sys.modules}))"
-    loaded = subprocess.check_output([sys.executable, "-c", code], text=True).split()
-    assert "fcn_client" in loaded
-    assert not {"torch", "pycocotools", "app", "imaging", "model", "fastapi", "pydantic"} & set(loaded)
+    modules = subprocess.check_output([sys.executable, "-c", code], text=True).split()
+    assert "fcn_client" in modules
+    assert not {"torch", "pycocotools", "app", "imaging", "model", "fastapi", "pydantic"} & set(modules)
 
 
 def test_the_table_of_errors_names_them_all() -> None:

@@ -15,8 +15,8 @@ from tests.support.client.scripted_service import Ask, Service, ask_sync, both, 
 def test_a_busy_service_is_asked_again_when_it_says_with_the_same_image(ask: Ask) -> None:
     service = Service([problem(503, {"Retry-After": "7"}), httpx.ConnectError("refused"), good()])
     assert ask(service) == b"mask"
-    assert service.slept[0] == 7
-    assert 0.5 <= service.slept[1] <= 1.0
+    assert service.waits[0] == 7
+    assert 0.5 <= service.waits[1] <= 1.0
     assert len(service.bodies) == 3
     assert all(b"image" in body for body in service.bodies)
 
@@ -24,10 +24,10 @@ def test_a_busy_service_is_asked_again_when_it_says_with_the_same_image(ask: Ask
 @both
 def test_after_the_last_retry_the_error_says_how_long_to_wait(ask: Ask) -> None:
     service = Service([problem(503, {"Retry-After": "3"})] * 3)
-    with pytest.raises(ServerBusy, match="503 Title: what to do") as caught:
+    with pytest.raises(ServerBusy, match="503 Title: what to do") as error_info:
         ask(service, retries=2)
-    assert service.slept == [3, 3]
-    assert (caught.value.retry_after, caught.value.request_id, caught.value.title) == (3, "abc", "Title")
+    assert service.waits == [3, 3]
+    assert (error_info.value.retry_after, error_info.value.request_id, error_info.value.title) == (3, "abc", "Title")
 
 
 @both
@@ -35,7 +35,7 @@ def test_no_retry_begins_after_the_timeout(ask: Ask) -> None:
     service = Service([problem(503, {"Retry-After": "40"})] * 9)
     with pytest.raises(ServerBusy):
         ask(service, timeout=100)
-    assert service.slept == [40, 40]
+    assert service.waits == [40, 40]
 
 
 @both
@@ -56,5 +56,5 @@ def test_a_file_is_read_once(ask: Ask) -> None:
 def test_pauses_grow_where_the_service_says_nothing() -> None:
     service = Service([problem(503)] * 7 + [good()])
     ask_sync(service, retries=9)
-    for i, pause in enumerate(service.slept):
+    for i, pause in enumerate(service.waits):
         assert min(20, 0.5 * 2**i) / 2 <= pause <= min(20, 0.5 * 2**i)

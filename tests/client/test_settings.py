@@ -27,13 +27,13 @@ def test_limits_that_leave_nothing_to_ask_are_refused(
 
 
 def test_the_path_of_the_address_and_the_key_go_along() -> None:
-    seen: list[httpx.Request] = []
+    requests: list[httpx.Request] = []
 
     def answer(request: httpx.Request) -> httpx.Response:
-        seen.append(request)
+        requests.append(request)
         return httpx.Response(200, json=[])
 
     with SegmentClient("http://service/under/path", api_key="k", transport=httpx.MockTransport(answer)) as client:
         client.classes("m")
-    assert str(seen[0].url) == "http://service/under/path/classes?model=m"
-    assert seen[0].headers["x-api-key"] == "k"
+    assert str(requests[0].url) == "http://service/under/path/classes?model=m"
+    assert requests[0].headers["x-api-key"] == "k"

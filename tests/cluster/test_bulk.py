@@ -17,11 +17,11 @@ from benchmarks.harness.hostile import hostile
 from cluster.arguments import parser
 from tests.support.checkout import ROOT
 from tests.support.cli.commands import environment
-from tests.support.cli.folders import files_in, written
-from tests.support.images import encoded, make_photo
+from tests.support.cli.folders import files_in, write_files
+from tests.support.images import encode, make_photo
 from tests.support.polling import LONGEST_S, wait_until
 
-DAMAGED = encoded(make_photo(64, 64), "JPEG")[:700]
+DAMAGED = encode(make_photo(64, 64), "JPEG")[:700]
 HOSTILE = ("gif of a huge screen", "tiff of many fax rows")
 Start = Callable[..., "subprocess.Popen[str]"]
 
@@ -29,10 +29,10 @@ Start = Callable[..., "subprocess.Popen[str]"]
 def photos(folder: Path, count: int) -> Path:
     """This number of images: five are damaged and two are hostile, the others are photographs of a few sizes."""
     good = count - 5 - len(HOSTILE)
-    files = {f"{index:04}.jpg": encoded(make_photo(40 + index % 7, 60, seed=index % 5), "JPEG") for index in range(good)}
+    files = {f"{index:04}.jpg": encode(make_photo(40 + index % 7, 60, seed=index % 5), "JPEG") for index in range(good)}
     files |= {f"damaged-{index}.jpg": DAMAGED for index in range(5)}
     files |= {f"hostile-{index}.png": hostile(kind) for index, kind in enumerate(HOSTILE)}
-    return written(folder, files)
+    return write_files(folder, files)
 
 
 @pytest.fixture

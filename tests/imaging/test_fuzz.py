@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks.harness.hostile import mutated
+from benchmarks.harness.hostile import mutate
 from benchmarks.harness.image_files import file_of
 from imaging.decoding import Limits, decode
 from imaging.decoding_memory import decoding_bytes
@@ -42,7 +42,7 @@ def test_a_mutated_file_gives_an_image_or_an_image_error_in_less_time_than_a_goo
     source = random.Random(seed)
     images, most = 0, good_cpu_seconds()
     for index in range(files):
-        data = mutated(source, ORIGINALS)
+        data = mutate(source, ORIGINALS)
         working = source.choice((None, (20, 30), (64, 64)))
         work = partial(outcome_of, data, working)
         outcome = work()

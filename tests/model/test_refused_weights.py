@@ -14,7 +14,7 @@ from torch import Tensor
 from model.manifest import WeightsError
 from model.networks.servable import load_network
 from model.weights_file import find_weights, load_weights
-from tests.support.model.weights_files import content, written
+from tests.support.model.weights_files import content, write_edited
 
 
 @pytest.mark.parametrize("key", ["architecture", "classes", "ignore_index", "preprocessing", "license", "training", "scores"])
@@ -22,7 +22,7 @@ def test_a_missing_part_of_the_header_is_named(narrow_file: Path, tmp_path: Path
     document, tensors = content(narrow_file)
     del document[key]
     with pytest.raises(WeightsError, match=f"the header lacks '{key}'"):
-        load_weights(written(tmp_path, document, tensors))
+        load_weights(write_edited(tmp_path, document, tensors))
 
 
 @pytest.mark.parametrize("document", [{"format_version": 2}, {"format_version": "1"}, {}, [1], None], ids=str)
@@ -30,7 +30,7 @@ def test_another_version_is_refused(narrow_file: Path, tmp_path: Path, document:
     if isinstance(document, dict) and document:
         document = content(narrow_file)[0] | document
     with pytest.raises(WeightsError, match=r"format_version .*got (2|'1'|None)"):
-        load_weights(written(tmp_path, document, {"a": torch.zeros(1)}))
+        load_weights(write_edited(tmp_path, document, {"a": torch.zeros(1)}))
 
 
 @pytest.mark.parametrize(
@@ -74,19 +74,19 @@ def test_what_is_wrong_in_the_header_is_said(
         part = part[key]
     part[last] = value
     with pytest.raises(WeightsError, match=message):
-        load_weights(written(tmp_path, document, tensors))
+        load_weights(write_edited(tmp_path, document, tensors))
 
 
 def test_as_many_labels_as_the_network_has_classes_are_needed(narrow_file: Path, tmp_path: Path) -> None:
     document, tensors = content(narrow_file)
     document["classes"].pop()
     with pytest.raises(WeightsError, match="4"):
-        load_weights(written(tmp_path, document, tensors))
+        load_weights(write_edited(tmp_path, document, tensors))
 
 
 def test_a_header_that_is_not_json_is_refused(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match="'fcn' is not JSON"):
-        load_weights(written(tmp_path, "{", {"a": torch.zeros(1)}))
+        load_weights(write_edited(tmp_path, "{", {"a": torch.zeros(1)}))
 
 
 def test_a_safetensors_file_of_another_program_is_refused(tmp_path: Path) -> None:
@@ -151,7 +151,7 @@ def test_tensors_that_do_not_fit_are_named(
     if tensor is not None:
         tensors[name] = tensor
     with pytest.raises(WeightsError, match=message):
-        load_network(load_weights(written(tmp_path, document, tensors)))
+        load_network(load_weights(write_edited(tmp_path, document, tensors)))
 
 
 def test_weights_that_are_nowhere_are_refused_with_where_they_were_sought(tmp_path: Path) -> None:
@@ -167,7 +167,7 @@ def test_a_network_that_is_not_finite_is_refused(narrow_file: Path, tmp_path: Pa
     """Whatever it is shown, it would answer one class, and a score of it would be taken for one."""
     document, tensors = content(narrow_file)
     tensors["score_fr.bias"][1] = value
-    weights = load_weights(written(tmp_path, document, tensors))
+    weights = load_weights(write_edited(tmp_path, document, tensors))
     with pytest.raises(WeightsError, match=r"score_fr\.bias .*NaN"):
         load_network(weights)
 
@@ -193,4 +193,4 @@ def test_facts_of_another_kind_are_refused_with_the_file_s_name(
     else:
         document[part] = value
     with pytest.raises(WeightsError, match=r"edited\.safetensors: the header is wrong"):
-        load_weights(written(tmp_path, document, tensors))
+        load_weights(write_edited(tmp_path, document, tensors))

@@ -17,7 +17,7 @@ from model.networks.servable import half_tensors
 from model.preprocessing import Preprocessing
 from model.weights_file import DEFAULT_WEIGHTS, WeightsFiles, find_files, find_weights, load_weights, save_weights
 from tests.support.classes import NAMES
-from tests.support.model.weights_files import content, written
+from tests.support.model.weights_files import content, write_edited
 
 
 def test_what_is_written_comes_back(tmp_path: Path) -> None:
@@ -127,6 +127,6 @@ def test_the_digest_is_of_the_bytes_that_were_loaded_though_the_file_is_replaced
 
 def test_tensors_of_types_that_numpy_lacks_are_refused(narrow_file: Path, tmp_path: Path) -> None:
     document, tensors = content(narrow_file)
-    path = written(tmp_path, document, {name: tensor.bfloat16() for name, tensor in tensors.items()})
+    path = write_edited(tmp_path, document, {name: tensor.bfloat16() for name, tensor in tensors.items()})
     with pytest.raises(WeightsError, match="has tensors of the type 'BF16'"):
         load_weights(path)

@@ -10,7 +10,7 @@ def cpu_seconds(work: Callable[[], object], tries: int = 3) -> float:
     """The least processor time of this thread that it takes, of several tries; other threads and processes do not count."""
     best = float("inf")
     for _ in range(tries):
-        started = time.thread_time()
+        start = time.thread_time()
         work()
-        best = min(best, time.thread_time() - started)
+        best = min(best, time.thread_time() - start)
     return best

@@ -18,6 +18,6 @@ def make_photo(height: int, width: int, seed: int = 0) -> Pixels:
     return np.asarray(Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC))
 
 
-def encoded(pixels: Pixels, format: str = "PNG", **options: object) -> bytes:
+def encode(pixels: Pixels, format: str = "PNG", **options: object) -> bytes:
     """The image as a file's bytes."""
     return file_of(Image.fromarray(pixels), format, **options)

@@ -22,10 +22,10 @@ from starlette.types import ASGIApp
 
 from benchmarks.harness.serving import SERVE, Server, service
 from tests.support.app.exchanges import PHOTO
-from tests.support.images import encoded, make_photo
+from tests.support.images import encode, make_photo
 from tests.support.polling import HANG_S, wait_until
 
-LARGE = encoded(make_photo(1500, 2000), "JPEG")
+LARGE = encode(make_photo(1500, 2000), "JPEG")
 
 
 class Process:

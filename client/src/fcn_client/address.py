@@ -13,14 +13,14 @@ VARIABLES = "HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY or SSL_CERT_FILE"
 
 def base(url: str) -> httpx.URL:
     """Parses the address and ends it with a slash, so that paths are added below it. Raises `ValueError`."""
-    expected = "base_url must be an address such as http://127.0.0.1:8000"
+    rule = "base_url must be an address such as http://127.0.0.1:8000"
     try:
-        parsed = httpx.URL(url.strip().rstrip("/") + "/")
+        address = httpx.URL(url.strip().rstrip("/") + "/")
     except (httpx.InvalidURL, UnicodeError) as error:
-        raise ValueError(f"{expected}, got {url!r}: {error}") from error
-    if parsed.scheme not in ("http", "https") or not parsed.host or parsed.query or parsed.fragment:
-        raise ValueError(f"{expected}, got {url!r}")
-    return parsed
+        raise ValueError(f"{rule}, got {url!r}: {error}") from error
+    if address.scheme not in ("http", "https") or not address.host or address.query or address.fragment:
+        raise ValueError(f"{rule}, got {url!r}")
+    return address
 
 
 def headers(api_key: str | None) -> dict[str, str]:

@@ -66,7 +66,7 @@ class AsyncSegmentClient:
     ) -> AsyncIterator[tuple[ImageLike, Segmentation | Exception]]:
         """As `SegmentClient.segment_many`."""
         check_concurrency(concurrency)
-        calls.checked(options, ("concurrency", "confidence"))
+        calls.check_options(options, ("concurrency", "confidence"))
         return in_order_async(images, partial(self.segment, confidence=confidence, **options), concurrency)
 
     async def raw(self, image: ImageLike, **query: Any) -> bytes:
@@ -75,7 +75,7 @@ class AsyncSegmentClient:
 
     async def mask_png(self, image: ImageLike, **options: Unpack[Options]) -> bytes:
         """As `SegmentClient.mask_png`."""
-        return await self.raw(image, **calls.checked(options), format="png")
+        return await self.raw(image, **calls.check_options(options), format="png")
 
     async def overlay(
         self,
@@ -167,8 +167,8 @@ class AsyncSegmentClient:
                 else:
                     await self._sleep(step.seconds)
                     step = next(plan)
-        except StopIteration as done:
-            answer: httpx.Response = done.value
+        except StopIteration as end:
+            answer: httpx.Response = end.value
             return answer
 
     async def _send(self, call: Call, seconds: float) -> Outcome:

@@ -69,7 +69,10 @@ def labels(response: httpx.Response) -> list[Label]:
 
 def models(response: httpx.Response) -> list[Model]:
     with _reading(response):
-        return [Model(**_known(Model, entry) | {"classes": tuple(map(_label, entry["classes"]))}) for entry in response.json()]
+        return [
+            Model(**_field_values(Model, entry) | {"classes": tuple(map(_label, entry["classes"]))})
+            for entry in response.json()
+        ]
 
 
 def document(response: httpx.Response) -> dict[str, Any]:
@@ -80,24 +83,24 @@ def document(response: httpx.Response) -> dict[str, Any]:
 def picture(response: httpx.Response) -> ImageFile:
     """Decodes a PNG, JPEG or WebP."""
     with _reading(response):
-        return _decoded(response.content, response.headers.get("Content-Type", ""))
+        return _decode(response.content, response.headers.get("Content-Type", ""))
 
 
 def body(response: httpx.Response) -> bytes:
     """The response's bytes. Raises `UnexpectedAnswer` for an empty body or a web page, such as a login page."""
     if not response.content:
-        raise _unexpected(response, "answers an empty body")
+        raise _unexpected_answer(response, "answers an empty body")
     return not_a_page(response).content
 
 
 def not_a_page(response: httpx.Response) -> httpx.Response:
     """The response itself. Raises `UnexpectedAnswer` for a web page, which cannot come from the service."""
     if response.headers.get("Content-Type", "").lower().startswith("text/html"):
-        raise _unexpected(response, "answers a web page")
+        raise _unexpected_answer(response, "answers a web page")
     return response
 
 
-def _unexpected(response: httpx.Response, reason: str) -> UnexpectedAnswer:
+def _unexpected_answer(response: httpx.Response, reason: str) -> UnexpectedAnswer:
     detail = f"{response.url} {reason}; see that base_url is the service's"
     return UnexpectedAnswer(detail, status=response.status_code, request_id=response.headers.get("X-Request-ID", ""))
 
@@ -110,19 +113,19 @@ def _reading(response: httpx.Response) -> Iterator[None]:
     except UNREADABLE as error:
         kind = response.headers.get("Content-Type", "no Content-Type")
         reason = f"answers {kind}, which cannot be read ({type(error).__name__}: {error})"
-        raise _unexpected(response, reason) from error
+        raise _unexpected_answer(response, reason) from error
 
 
 def _label(entry: Mapping[str, Any]) -> Label:
-    return Label(**_known(Label, entry))
+    return Label(**_field_values(Label, entry))
 
 
 def _share(entry: Mapping[str, Any]) -> ClassShare:
     x, y, width, height = entry["bbox"]
-    return ClassShare(**_known(ClassShare, entry) | {"bbox": (x, y, width, height)})
+    return ClassShare(**_field_values(ClassShare, entry) | {"bbox": (x, y, width, height)})
 
 
-def _known(kind: type[ClassShare | Label | Model], entry: Mapping[str, Any]) -> dict[str, Any]:
+def _field_values(kind: type[ClassShare | Label | Model], entry: Mapping[str, Any]) -> dict[str, Any]:
     return {field.name: entry[field.name] for field in fields(kind)}
 
 
@@ -134,14 +137,14 @@ def _ring(points: object) -> npt.NDArray[np.float64]:
 
 
 def _grey(data: str, size: tuple[int, int]) -> npt.NDArray[np.uint8]:
-    with _decoded(base64.b64decode(data)) as image:
+    with _decode(base64.b64decode(data)) as image:
         values = np.array(image)
     if values.shape != size or values.dtype != np.uint8:
         raise ValueError(f"a confidence map of {values.shape} {values.dtype} came for an image of {size}")
     return values
 
 
-def _decoded(data: bytes, media_type: str = "image/png") -> ImageFile:
+def _decode(data: bytes, media_type: str = "image/png") -> ImageFile:
     """Decodes an image. Avoids `Image.open`, which warns above 89 megapixels, since the service accepts larger images."""
     image = DECODERS[media_type](io.BytesIO(data))
     image.load()

@@ -88,8 +88,8 @@ def as_polygons(
     options: Mapping[str, Any], *, classes: Classes | None, tolerance: float | None, topology: Literal["shared"] | None
 ) -> dict[str, Any]:
     """The query whose answer `answers.polygons` reads."""
-    fixed = {"format": "json", "mask": "polygons"}
-    return _query(options, fixed, classes=class_list(classes), tolerance=tolerance, topology=topology)
+    method_parameters = {"format": "json", "mask": "polygons"}
+    return _query(options, method_parameters, classes=class_list(classes), tolerance=tolerance, topology=topology)
 
 
 def as_coco(
@@ -115,19 +115,19 @@ def class_list(classes: Classes | None) -> str | None:
     return text
 
 
-def checked(options: Mapping[str, Any], own: Iterable[str] = ()) -> dict[str, Any]:
+def check_options(options: Mapping[str, Any], own: Iterable[str] = ()) -> dict[str, Any]:
     """Copies the options. own: names of the method's other options. Raises `TypeError` for an unknown option."""
-    known = [*own, *Options.__annotations__]
+    names = [*own, *Options.__annotations__]
     if unknown := sorted(options.keys() - Options.__annotations__.keys()):
-        nearest = difflib.get_close_matches(unknown[0], known, n=1)
+        nearest = difflib.get_close_matches(unknown[0], names, n=1)
         advice = f"did you mean {nearest[0]}? " if nearest else ""
-        raise TypeError(f"no option {', '.join(unknown)}; {advice}there are {', '.join(known)}")
+        raise TypeError(f"no option {', '.join(unknown)}; {advice}there are {', '.join(names)}")
     return dict(options)
 
 
-def _query(options: Mapping[str, Any], fixed: Mapping[str, str], **own: Any) -> dict[str, Any]:
-    """The query of a method. fixed: parameters that its caller cannot choose. own: its options besides `Options`."""
-    return checked(options, own) | dict(fixed) | own
+def _query(options: Mapping[str, Any], method_parameters: Mapping[str, str], **own: Any) -> dict[str, Any]:
+    """The query of a method. method_parameters: those that its caller cannot choose. own: its options besides `Options`."""
+    return check_options(options, own) | dict(method_parameters) | own
 
 
 def _text(value: object) -> str:

@@ -90,7 +90,7 @@ KINDS: dict[int, type[SegmentError]] = {
 }  # fmt: skip
 TYPES: dict[str, type[SegmentError]] = {"urn:problem-type:fcn-segment:wrong-parameter": WrongParameter}
 """Problem types that tell apart what has one status."""
-LOST = (httpx.NetworkError, httpx.ConnectTimeout, httpx.RemoteProtocolError, httpx.ProxyError)
+CONNECTION_ERRORS = (httpx.NetworkError, httpx.ConnectTimeout, httpx.RemoteProtocolError, httpx.ProxyError)
 
 
 def error_of(response: httpx.Response) -> SegmentError:
@@ -100,7 +100,7 @@ def error_of(response: httpx.Response) -> SegmentError:
     except ValueError:
         problem = None
     if not isinstance(problem, dict):
-        problem = {"detail": _explained(response)}
+        problem = {"detail": _explanation(response)}
     kind = TYPES.get(str(problem.get("type"))) or KINDS.get(response.status_code, SegmentError)
     request_id = response.headers.get("X-Request-ID", "")
     error = kind(str(problem.get("detail", "")), status=response.status_code, problem=problem, request_id=request_id)
@@ -109,10 +109,10 @@ def error_of(response: httpx.Response) -> SegmentError:
     return error
 
 
-def lost(error: httpx.RequestError, seconds: float) -> ConnectionFailed:
+def connection_error(error: httpx.RequestError, seconds: float) -> ConnectionFailed:
     """The error for a request that got no response. `seconds`: the timeout of the call, for the message."""
     where = f"{error.request.url.scheme}://{error.request.url.netloc.decode()}"
-    if isinstance(error, LOST):
+    if isinstance(error, CONNECTION_ERRORS):
         reason = str(error) or type(error).__name__
         return ConnectionLost(f"{where} does not answer: {reason}; see that the service runs there")
     if isinstance(error, httpx.TimeoutException):
@@ -120,7 +120,7 @@ def lost(error: httpx.RequestError, seconds: float) -> ConnectionFailed:
     return ConnectionFailed(f"{where} cannot be asked: {error or type(error).__name__}")
 
 
-def _explained(response: httpx.Response) -> str:
+def _explanation(response: httpx.Response) -> str:
     if target := response.headers.get("Location"):
         return f"the service has moved to {target}; give its address there as base_url"
     return response.reason_phrase or "no explanation came"

@@ -37,37 +37,39 @@ def fetch(
     """
     end = time.monotonic() + timeout
     try:
-        parsed = httpx.URL(url)
-        if transport is None and address.is_this_machine(parsed.host):
+        location = httpx.URL(url)
+        if transport is None and address.is_this_machine(location.host):
             transport = httpx.HTTPTransport()
         limits = httpx.Timeout(timeout, connect=min(timeout, CONNECT_S))
         with (
             httpx.Client(transport=transport, timeout=limits, follow_redirects=True, max_redirects=MOST_REDIRECTS) as client,
-            client.stream("GET", parsed, headers=headers) as response,
+            client.stream("GET", location, headers=headers) as response,
         ):
-            return _name(parsed), _body(response, end, timeout, most_bytes)
+            return _name(location), _body(response, end, timeout, most_bytes)
     except httpx.TimeoutException as error:
-        raise FetchFailed(f"no answer from {_shown(url)} within {timeout:g} s; give a longer timeout") from error
+        raise FetchFailed(f"no answer from {_without_keys(url)} within {timeout:g} s; give a longer timeout") from error
     except (httpx.HTTPError, httpx.InvalidURL, ValueError, ImportError) as error:
         reason = str(error) or type(error).__name__
-        raise FetchFailed(f"{_shown(url)} cannot be fetched: {reason}; see that the address opens in a browser") from error
+        raise FetchFailed(
+            f"{_without_keys(url)} cannot be fetched: {reason}; see that the address opens in a browser"
+        ) from error
 
 
 def _body(response: httpx.Response, end: float, timeout: float, most_bytes: int) -> bytes:
-    shown = _shown(str(response.url))
+    text = _without_keys(str(response.url))
     if response.status_code != httpx.codes.OK:
-        raise FetchFailed(f"{shown} answers {response.status_code} {response.reason_phrase}; an image's address answers 200")
+        raise FetchFailed(f"{text} answers {response.status_code} {response.reason_phrase}; an image's address answers 200")
     if response.headers.get("Content-Type", "").lower().startswith("text/html"):
-        raise FetchFailed(f"{shown} answers a web page; give the address of the image itself")
+        raise FetchFailed(f"{text} answers a web page; give the address of the image itself")
     body = bytearray()
     for chunk in response.iter_bytes():
         body += chunk
         if len(body) > most_bytes:
-            raise FetchFailed(f"{shown} answers more than {most_bytes / 1e6:g} MB; save a smaller image")
+            raise FetchFailed(f"{text} answers more than {most_bytes / 1e6:g} MB; save a smaller image")
         if time.monotonic() > end:
-            raise FetchFailed(f"{shown} did not send all of its answer within {timeout:g} s; give a longer timeout")
+            raise FetchFailed(f"{text} did not send all of its answer within {timeout:g} s; give a longer timeout")
     if not body:
-        raise FetchFailed(f"{shown} answers no bytes; an image's address answers an image")
+        raise FetchFailed(f"{text} answers no bytes; an image's address answers an image")
     return bytes(body)
 
 
@@ -75,7 +77,7 @@ def _name(url: httpx.URL) -> str:
     return unquote(url.path).rstrip("/").rpartition("/")[2] or "image"
 
 
-def _shown(url: str) -> str:
+def _without_keys(url: str) -> str:
     """The address as messages show it: without user, password and query, which may hold keys."""
     scheme, _, rest = url.partition("://")
     host, slash, path = rest.partition("?")[0].partition("/")

@@ -47,8 +47,8 @@ def upload_of(image: ImageLike, timeout: float = FETCH_TIMEOUT_S) -> Upload:
         return Upload("image.png", _png(_writable(image)))
     if hasattr(image, "read"):
         return Upload(_utf8(Path(str(getattr(image, "name", "image"))).name), _read(image))
-    expected = "bytes, a path, an address, a file, a Pillow image or an array"
-    raise TypeError(f"an image must be {expected}, got {type(image).__name__}")
+    kinds = "bytes, a path, an address, a file, a Pillow image or an array"
+    raise TypeError(f"an image must be {kinds}, got {type(image).__name__}")
 
 
 def _utf8(name: str) -> str:

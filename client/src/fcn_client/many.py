@@ -28,15 +28,15 @@ def in_order(
     items: Iterable[Item], ask: Callable[[Item], Segmentation], concurrency: int
 ) -> Iterator[tuple[Item, Segmentation | Exception]]:
     """Runs `ask` on threads. If closed early, it waits for the running calls and starts no more."""
-    waiting: deque[tuple[Item, Future[Segmentation]]] = deque()
+    calls: deque[tuple[Item, Future[Segmentation]]] = deque()
     pool = ThreadPoolExecutor(concurrency)
     try:
         for item in items:
-            waiting.append((item, pool.submit(ask, item)))
-            if len(waiting) == AHEAD * concurrency:
-                yield _outcome(*waiting.popleft())
-        while waiting:
-            yield _outcome(*waiting.popleft())
+            calls.append((item, pool.submit(ask, item)))
+            if len(calls) == AHEAD * concurrency:
+                yield _outcome(*calls.popleft())
+        while calls:
+            yield _outcome(*calls.popleft())
     finally:
         pool.shutdown(cancel_futures=True)
 
@@ -45,26 +45,26 @@ async def in_order_async(
     items: Iterable[Item], ask: Callable[[Item], Awaitable[Segmentation]], concurrency: int
 ) -> AsyncIterator[tuple[Item, Segmentation | Exception]]:
     """Runs `ask` in asyncio tasks. If closed early, it cancels them."""
-    waiting: deque[tuple[Item, asyncio.Task[Segmentation]]] = deque()
+    calls: deque[tuple[Item, asyncio.Task[Segmentation]]] = deque()
     semaphore = asyncio.Semaphore(concurrency)
 
-    async def limited(item: Item) -> Segmentation:
+    async def ask_in_turn(item: Item) -> Segmentation:
         async with semaphore:
             return await ask(item)
 
     try:
         for item in items:
-            waiting.append((item, asyncio.create_task(limited(item))))
-            if len(waiting) == AHEAD * concurrency:
-                await asyncio.wait([waiting[0][1]])
-                yield _outcome(*waiting.popleft())
-        while waiting:
-            await asyncio.wait([waiting[0][1]])
-            yield _outcome(*waiting.popleft())
+            calls.append((item, asyncio.create_task(ask_in_turn(item))))
+            if len(calls) == AHEAD * concurrency:
+                await asyncio.wait([calls[0][1]])
+                yield _outcome(*calls.popleft())
+        while calls:
+            await asyncio.wait([calls[0][1]])
+            yield _outcome(*calls.popleft())
     finally:
-        for _, task in waiting:
+        for _, task in calls:
             task.cancel()
-        await asyncio.gather(*(task for _, task in waiting), return_exceptions=True)
+        await asyncio.gather(*(task for _, task in calls), return_exceptions=True)
 
 
 def _outcome(item: Item, work: Future[Segmentation] | asyncio.Task[Segmentation]) -> tuple[Item, Segmentation | Exception]:

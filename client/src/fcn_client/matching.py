@@ -37,12 +37,12 @@ def match(labels: Sequence[Label], names: Mapping[str, str], aliases: Mapping[st
     names: the tool's labels, by each of their names. Classes without a label, and labels without a class, are left out.
     """
     own = {name.casefold(): label for name, label in aliases.items()}
-    folded = {name.casefold(): label for name, label in reversed(list(names.items()))}
+    lower_names = {name.casefold(): label for name, label in reversed(list(names.items()))}
     matches = {}
     for label in labels:
         name = own.get(label.name.casefold(), label.name)
-        if matching := names.get(name, folded.get(name.casefold())):
-            matches[label.id] = matching
+        if choice := names.get(name, lower_names.get(name.casefold())):
+            matches[label.id] = choice
     return matches
 
 

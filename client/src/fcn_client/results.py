@@ -88,8 +88,8 @@ class Segmentation:
         The id 255 is void. Raises `KeyError` for a class that the model lacks; the message has the nearest name, or the list.
         """
         ids = {entry.name: entry.id for entry in self.labels}
-        folded = {name.casefold(): id for name, id in ids.items()}
-        id = ids.get(label, folded.get(label.casefold())) if isinstance(label, str) else label
+        lower_ids = {name.casefold(): id for name, id in ids.items()}
+        id = ids.get(label, lower_ids.get(label.casefold())) if isinstance(label, str) else label
         if id is None or id not in {*ids.values(), VOID}:
             near = difflib.get_close_matches(str(label), ids, 1)
             choices = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(ids)}"

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import httpx
 
-from fcn_client.errors import SegmentError, ServerBusy, error_of, lost
+from fcn_client.errors import SegmentError, ServerBusy, connection_error, error_of
 
 FIRST_S, MOST_S = 0.5, 20.0
 LEAST_S = 0.001
@@ -44,7 +44,7 @@ def attempts(retries: float, seconds: float, clock: Callable[[], float], pause: 
         outcome = yield Send(max(LEAST_S, end - clock()))
         if isinstance(outcome, httpx.Response) and outcome.is_success:
             return outcome
-        error = error_of(outcome) if isinstance(outcome, httpx.Response) else _lost(outcome, seconds)
+        error = error_of(outcome) if isinstance(outcome, httpx.Response) else _connection_error(outcome, seconds)
         wait = _wait(error, attempt) if pause is None else pause
         if not error.repeatable or attempt >= retries or clock() + wait > end:
             raise error
@@ -52,11 +52,11 @@ def attempts(retries: float, seconds: float, clock: Callable[[], float], pause: 
         attempt += 1
 
 
-def _lost(error: httpx.RequestError | None, seconds: float) -> SegmentError:
+def _connection_error(error: httpx.RequestError | None, seconds: float) -> SegmentError:
     assert error is not None
-    connection_error = lost(error, seconds)
-    connection_error.__cause__ = error
-    return connection_error
+    failure = connection_error(error, seconds)
+    failure.__cause__ = error
+    return failure
 
 
 def _wait(error: SegmentError, attempt: int) -> float:

@@ -72,7 +72,7 @@ class SegmentClient:
     ) -> Iterator[tuple[ImageLike, Segmentation | Exception]]:
         """Segments many images and yields each with its answer or its error, in order. Takes images only as they are needed."""
         check_concurrency(concurrency)
-        calls.checked(options, ("concurrency", "confidence"))
+        calls.check_options(options, ("concurrency", "confidence"))
         return in_order(images, partial(self.segment, confidence=confidence, **options), concurrency)
 
     def raw(self, image: ImageLike, **query: Any) -> bytes:
@@ -81,7 +81,7 @@ class SegmentClient:
 
     def mask_png(self, image: ImageLike, **options: Unpack[Options]) -> bytes:
         """A palette PNG whose pixel values are class ids."""
-        return self.raw(image, **calls.checked(options), format="png")
+        return self.raw(image, **calls.check_options(options), format="png")
 
     def overlay(
         self,
@@ -186,8 +186,8 @@ class SegmentClient:
                 else:
                     self._sleep(step.seconds)
                     step = next(plan)
-        except StopIteration as done:
-            answer: httpx.Response = done.value
+        except StopIteration as end:
+            answer: httpx.Response = end.value
             return answer
 
     def _send(self, call: Call, seconds: float) -> Outcome:

@@ -58,9 +58,9 @@ class FrameChannel(asyncio.BufferedProtocol):
         self._channel = channel
         self._frames: deque[tuple[bytes, memoryview]] = deque()
         self._waiter: asyncio.Future[None] | None = None
-        self._ended: WorkerEnded | None = None
+        self._end_reason: WorkerEnded | None = None
         self._transport: asyncio.Transport | None = None
-        self._closed = asyncio.Event()
+        self._close_event = asyncio.Event()
         self._head_bytes: int | None = None  # length of the current frame's head; None while its prefix is being read
         self._buffer = bytearray(PREFIX.size)
         self._view = memoryview(self._buffer)  # the part of the buffer that is not yet filled
@@ -70,15 +70,15 @@ class FrameChannel(asyncio.BufferedProtocol):
         await asyncio.get_running_loop().create_unix_connection(lambda: self, sock=self._channel)
 
     @property
-    def ended(self) -> bool:
+    def has_ended(self) -> bool:
         """Whether the other end is closed, or this end was closed because an invalid frame arrived."""
-        return self._ended is not None
+        return self._end_reason is not None
 
     async def receive(self) -> tuple[bytes, memoryview]:
         """The next frame's head and payload. Raises `WorkerEnded`."""
         while not self._frames:
-            if self._ended:
-                raise type(self._ended)(str(self._ended))
+            if self._end_reason:
+                raise type(self._end_reason)(str(self._end_reason))
             self._waiter = asyncio.get_running_loop().create_future()
             try:
                 await self._waiter
@@ -107,7 +107,7 @@ class FrameChannel(asyncio.BufferedProtocol):
         """Closes the socket, once the event loop no longer uses it."""
         if self._transport:
             self._transport.abort()
-            await self._closed.wait()
+            await self._close_event.wait()
         self._channel.close()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -138,7 +138,7 @@ class FrameChannel(asyncio.BufferedProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._end(WorkerEnded(str(exc or "the other end is closed")))
-        self._closed.set()
+        self._close_event.set()
 
     def _await(self, count: int, head_bytes: int | None) -> None:
         """Prepares to read `count` bytes: a prefix (`head_bytes` is None), or a head of `head_bytes` and its payload."""
@@ -147,7 +147,7 @@ class FrameChannel(asyncio.BufferedProtocol):
 
     def _end(self, reason: WorkerEnded) -> None:
         """Closes the channel. `receive` raises the first reason after it has returned all complete frames."""
-        self._ended = self._ended or reason
+        self._end_reason = self._end_reason or reason
         if self._transport:
             self._transport.abort()
         self._wake()
@@ -186,8 +186,8 @@ def _receive(channel: socket.socket, count: int) -> bytearray:
     data = bytearray(count)
     view = memoryview(data)
     while view:
-        received = channel.recv_into(view)
-        if not received:
+        size = channel.recv_into(view)
+        if not size:
             raise WorkerEnded("the other end is closed")
-        view = view[received:]
+        view = view[size:]
     return data

@@ -7,7 +7,7 @@ import sys
 
 from model.inference.cores import process_memory
 
-LIMITED = sys.platform == "linux"
+ENFORCES_LIMITS = sys.platform == "linux"
 """Whether the system enforces limits on memory and processor time."""
 
 
@@ -18,7 +18,7 @@ def limit(memory_bytes: int, cpu_seconds: float) -> None:
     main thread. The time is a timer's and not `RLIMIT_CPU`, which counts from the start of the process by a clock that no
     function of Python reads: in a busy machine it runs ahead of `time.process_time` by seconds.
     """
-    if LIMITED:
+    if ENFORCES_LIMITS:
         import resource
 
         _set_soft(resource.RLIMIT_AS, process_memory()[0] + memory_bytes)
@@ -29,13 +29,13 @@ def limit(memory_bytes: int, cpu_seconds: float) -> None:
 
 def unlimit_cpu() -> None:
     """Removes the limit on processor time."""
-    if LIMITED:
+    if ENFORCES_LIMITS:
         signal.setitimer(signal.ITIMER_PROF, 0)
 
 
 def unlimit() -> None:
     """Removes both limits, so that an error can be reported."""
-    if LIMITED:
+    if ENFORCES_LIMITS:
         import resource
 
         _set_soft(resource.RLIMIT_AS, resource.RLIM_INFINITY)

@@ -25,7 +25,7 @@ from model.inference.errors import Cancelled, WorkerFailed
 from model.inference.merging import Logits
 from model.inference.processes.frames import FrameChannel, WorkerBroken, anonymous_file
 from model.inference.processes.messages import Image, WorkerAnswer, WorkerPlan, parse_answer, parse_plan, parse_tile
-from model.inference.processes.worker_main import DROPPED, PLAN_BYTES, PLAN_SECONDS, REPORTED, Drop, Start, Task
+from model.inference.processes.worker_main import DROPPED_TASK, PLAN_BYTES, PLAN_SECONDS, REPORTED_ERRORS, Drop, Start, Task
 from model.inference.runtime import Tile
 
 GROWN_BYTES = 64 << 20  # a worker whose resident memory has grown by more is replaced
@@ -72,12 +72,12 @@ class Worker:
             return 0
 
     @property
-    def ended(self) -> bool:
+    def has_ended(self) -> bool:
         """Whether the process has closed its end of the socket, for instance because it was killed."""
-        return self._frames.ended
+        return self._frames.has_ended
 
     @property
-    def worn(self) -> bool:
+    def is_worn(self) -> bool:
         """Whether it should be replaced, because its memory has grown or it has handled `MOST_IMAGES` images."""
         return self.images >= MOST_IMAGES or self.resident_bytes - self._first_bytes > GROWN_BYTES
 
@@ -187,17 +187,17 @@ class Worker:
             raise WorkerBroken(f"a worker sent a message that cannot be read: {error}") from error
         if kind == "error":
             self.idle = True
-            raise self._reported(name, message)
+            raise self._reported_error(name, message)
         return document, payload
 
-    def _reported(self, name: str, message: str) -> BaseException:
+    def _reported_error(self, name: str, message: str) -> BaseException:
         """The exception to raise for an error that the worker reports."""
-        if name == DROPPED and self._tile_error:
+        if name == DROPPED_TASK and self._tile_error:
             return self._tile_error
         if name == "MemoryError" and self.stage != "answer":
             return self._too_costly()
-        if name in REPORTED and name != "MemoryError":
-            return REPORTED[name](message)
+        if name in REPORTED_ERRORS and name != "MemoryError":
+            return REPORTED_ERRORS[name](message)
         log.error("a worker failed: %s", message, extra={"fields": self._about()})
         return WorkerFailed("the image could not be processed; the log has the request's id")
 

@@ -39,12 +39,12 @@ from model.inference.scaling import SideTooLarge
 from model.inference.segmenter import Options, Plan, Segmenter
 from model.inference.tiling import TilingError
 
-DROPPED = "dropped"  # the error name of a task that ended because one of its tiles failed
+DROPPED_TASK = "dropped"  # the error name of a task that ended because one of its tiles failed
 PLAN_BYTES = 64 << 20  # memory that planning an image may take besides the file's own bytes
 PLAN_SECONDS = 1  # processor time that planning an image may take
 DECODE_SECONDS, DECODE_MEGAPIXELS_PER_SECOND = 1.0, 10.0  # processor time that decoding may take (`decode_seconds`)
 GZIP_LEVEL, GZIP_BYTES = 5, 1000
-REPORTED = {
+REPORTED_ERRORS = {
     error.__name__: error
     for error in (
         EmptyImage, UnknownImageType, ImageTooLarge, DamagedImage, AnswerTooLarge, UnknownClass, SideTooLarge, TilingError,
@@ -131,12 +131,12 @@ class _Conversation:
             head, body = self._work()
         except (WorkerEnded, BrokenPipeError, ConnectionResetError):
             raise
-        except tuple(REPORTED.values()) as error:
+        except tuple(REPORTED_ERRORS.values()) as error:
             unlimit()
-            name = next(base.__name__ for base in type(error).__mro__ if base.__name__ in REPORTED)
+            name = next(base.__name__ for base in type(error).__mro__ if base.__name__ in REPORTED_ERRORS)
             head, body = {"kind": "error", "type": name, "message": str(error)}, b""
         except _DroppedError:
-            head, body = {"kind": "error", "type": DROPPED, "message": ""}, b""
+            head, body = {"kind": "error", "type": DROPPED_TASK, "message": ""}, b""
         except Exception as error:  # an error of one image must not end the worker
             unlimit()
             text = "".join(traceback.format_exception(error))[-4000:]
@@ -176,13 +176,13 @@ class _Conversation:
 
     def _segment(self, plan: Plan, answer_file: int) -> tuple[dict[str, object], bytes]:
         output = self.segmenter.segment(self.body, plan, self._run, self._check)
-        body, encoding, started = output.body, "", time.perf_counter()
+        body, encoding, start = output.body, "", time.perf_counter()
         if self.task.gzip and plan.options.rendering.media_type == "application/json" and len(body) >= GZIP_BYTES:
             body, encoding = gzip.compress(body, GZIP_LEVEL, mtime=0), "gzip"
         inline = len(body) <= INLINE_BYTES
         if not inline:
             write_file(answer_file, body)
-        output.seconds["encode"] += time.perf_counter() - started
+        output.seconds["encode"] += time.perf_counter() - start
         head: dict[str, object] = {
             "kind": "answer",
             "encoding": encoding,
@@ -229,5 +229,5 @@ def _reply(channel: socket.socket, head: dict[str, object], payload: bytes | mem
 
 @lru_cache(maxsize=8)
 def _segmenter(runtime: bytes, limits: Limits) -> Segmenter:
-    unpickled: DistantRuntime = pickle.loads(runtime)  # noqa: S301
-    return Segmenter(unpickled, limits)
+    distant_runtime: DistantRuntime = pickle.loads(runtime)  # noqa: S301
+    return Segmenter(distant_runtime, limits)

@@ -19,7 +19,7 @@ from multiprocessing.process import BaseProcess
 from model.inference.cores import available_cores
 from model.inference.errors import WorkersStopped
 from model.inference.processes.frames import FrameChannel
-from model.inference.processes.limits import LIMITED
+from model.inference.processes.limits import ENFORCES_LIMITS
 from model.inference.processes.worker import PROCESSES, DeathReason, Worker
 from model.inference.processes.worker_main import serve
 
@@ -29,7 +29,7 @@ START_S = 30.0  # longest time for a worker to start
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 30.0
 BUFFER_BYTES = 1 << 20  # send buffer of a socket
 RETRY_S = 1.0  # between two attempts to start a worker
-PRELOADED = ["model.inference.one_thread", "model.inference.processes.worker_main"]
+PRELOADED_MODULES = ["model.inference.one_thread", "model.inference.processes.worker_main"]
 BY_ITSELF = ("processor_time", "crash", "killed")  # reasons of deaths that this class did not cause
 log = logging.getLogger("segment")
 
@@ -59,9 +59,9 @@ class Workers:
         self._pausing = 0
         self._deaths_in_a_row = 0
         self._failing_since: float | None = None
-        self._stopped = False
+        self._is_stopped = False
         self._context = _context()
-        if not LIMITED:
+        if not ENFORCES_LIMITS:
             log.warning("this system keeps no limits on the memory of workers: images are bounded by their deadline alone")
 
     async def start(self) -> None:
@@ -71,7 +71,7 @@ class Workers:
 
     async def stop(self) -> None:
         """Kills the workers. Pending calls of `claim` raise `WorkersStopped`."""
-        self._stopped = True
+        self._is_stopped = True
         for future in self._waiting:
             if not future.done():
                 future.set_exception(WorkersStopped("the workers were stopped"))
@@ -106,11 +106,11 @@ class Workers:
 
     async def _next(self) -> Worker:
         """An idle worker; else starts one, if fewer than `count` exist, and waits for the next one that is free."""
-        if self._stopped:
+        if self._is_stopped:
             raise WorkersStopped("the workers were stopped")
         while self._idle:
             worker = self._idle.pop()
-            if not worker.ended:
+            if not worker.has_ended:
                 return worker
             worker.death = worker.death or "killed"
             self._end(worker)
@@ -127,7 +127,7 @@ class Workers:
 
     def _release(self, worker: Worker) -> None:
         """Hands an idle worker to the next waiting claim. Ends it where it is dead or worn."""
-        if worker.idle and worker.death is None and worker.worn:
+        if worker.idle and worker.death is None and worker.is_worn:
             worker.kill("grown")
         if worker.death is not None:
             self._end(worker)
@@ -149,7 +149,7 @@ class Workers:
         end = asyncio.create_task(worker.reap())
         self._ends.add(end)
         end.add_done_callback(self._ends.discard)
-        if self._stopped or worker.death is None:
+        if self._is_stopped or worker.death is None:
             return
         self._on_death(worker.death)
         pause = 0.0
@@ -219,5 +219,5 @@ def _context() -> ForkServerContext | SpawnContext:
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(PRELOADED)
+    context.set_forkserver_preload(PRELOADED_MODULES)
     return context

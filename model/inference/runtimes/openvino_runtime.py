@@ -124,7 +124,7 @@ class OpenVINORuntime:
         self._lock = threading.Lock()  # guards `_calls` and `_compiling`
         self._calls = 0
         self._compiling = False
-        self._compared: set[tuple[int, ...]] = set()
+        self._compared_shapes: set[tuple[int, ...]] = set()
 
     def concurrency(self, tiles: int) -> int:
         """As `Runtime.concurrency`. Streams are faster than one call on all cores only when more than half are in use."""
@@ -165,20 +165,20 @@ class OpenVINORuntime:
         """The tile's logits from the last of these networks. The first tile of a shape also runs in the first network."""
         single, streams = networks[0], networks[-1]
         logits = streams.logits(tile)
-        if streams is single or tile.shape in self._compared:
+        if streams is single or tile.shape in self._compared_shapes:
             return logits
-        expected = single.logits(tile)
-        if expected.tobytes() == logits.tobytes():
-            self._compared.add(tile.shape)
-            return expected
+        reference = single.logits(tile)
+        if reference.tobytes() == logits.tobytes():
+            self._compared_shapes.add(tile.shape)
+            return reference
         with self._lock:
             in_use, self._networks, self.max_concurrency = streams in self._networks, [single], 1
         if in_use:
             log.warning(
                 "%s: a tile of %d x %d has other logits in a stream than on all cores (by up to %g): tiles now run one at a "
-                "time, each on all cores", self.identity.name, *tile.shape[:2], float(np.abs(expected - logits).max()),
+                "time, each on all cores", self.identity.name, *tile.shape[:2], float(np.abs(reference - logits).max()),
             )  # fmt: skip
-        return expected
+        return reference
 
 
 class CompiledNetwork:
@@ -196,7 +196,7 @@ class CompiledNetwork:
             "CPU_RUNTIME_CACHE_CAPACITY": KEPT_LAYERS,
         }
         try:
-            self._compiled = openvino.Core().compile_model(export.model, "CPU", options)
+            self._model = openvino.Core().compile_model(export.model, "CPU", options)
         except RuntimeError as error:
             raise RuntimeUnavailable(f"OpenVINO cannot compile {export.path}: {error}") from error
         self.streams = streams
@@ -207,7 +207,7 @@ class CompiledNetwork:
         try:
             request = self._idle.pop()
         except IndexError:
-            request = self._compiled.create_infer_request()
+            request = self._model.create_infer_request()
         request.infer([np.ascontiguousarray(tile)[None]], share_inputs=True)
         logits: Logits = request.get_output_tensor().data[0].copy()
         self._idle.append(request)

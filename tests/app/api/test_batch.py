@@ -21,13 +21,13 @@ from app.api.schemas import SegmentQuery
 from app.api.segment import PIECE_BYTES
 from app.serving.budget import MemoryUse
 from app.serving.service import Job, Service
-from tests.support.app.exchanges import assert_idle, assert_problem, connected, head, service_of
-from tests.support.app.services import Serve, held, occupied
-from tests.support.images import encoded, make_photo
+from tests.support.app.exchanges import assert_idle, assert_problem, connect, head, service_of
+from tests.support.app.services import Serve, hold_model, occupy
+from tests.support.images import encode, make_photo
 from tests.support.polling import HANG_S, wait_until
 from tests.support.servers import over_http
 
-PHOTOS = [encoded(make_photo(40 + 8 * i, 60, seed=i)) for i in range(7)]
+PHOTOS = [encode(make_photo(40 + 8 * i, 60, seed=i)) for i in range(7)]
 Part = tuple[str, tuple[str, bytes]]
 
 
@@ -35,8 +35,8 @@ def parts(*images: tuple[str, bytes]) -> list[Part]:
     return [("file", image) for image in images]
 
 
-def lines(client: TestClient, sent: list[Part], **query: Any) -> list[dict[str, Any]]:
-    response = client.post("/segment/batch", files=sent, params=query)
+def lines(client: TestClient, files: list[Part], **query: Any) -> list[dict[str, Any]]:
+    response = client.post("/segment/batch", files=files, params=query)
     assert response.status_code == 200, response.text
     assert response.headers["content-type"] == "application/x-ndjson"
     return [json.loads(line) for line in response.text.splitlines()]
@@ -51,8 +51,8 @@ def test_every_image_has_a_line_in_order_with_its_own_answer(client: TestClient,
 
 
 def test_a_bad_image_answers_its_own_error_and_the_others_are_done(client: TestClient, service: Service) -> None:
-    sent = parts(("a.png", PHOTOS[0]), ("b.txt", b"text"), ("c.png", PHOTOS[1][:200]), ("d.png", b""), ("e.png", PHOTOS[2]))
-    entries = lines(client, sent)
+    files = parts(("a.png", PHOTOS[0]), ("b.txt", b"text"), ("c.png", PHOTOS[1][:200]), ("d.png", b""), ("e.png", PHOTOS[2]))
+    entries = lines(client, files)
     assert [line["status"] for line in entries] == [200, 415, 422, 400, 200]
     problem = entries[1]["problem"]
     assert set(problem) == {"type", "title", "status", "detail", "request_id"}
@@ -61,10 +61,10 @@ def test_a_bad_image_answers_its_own_error_and_the_others_are_done(client: TestC
 
 
 def test_the_log_line_of_a_batch_has_the_sizes(client: TestClient, caplog: pytest.LogCaptureFixture) -> None:
-    sent = parts(("a.png", PHOTOS[0]), ("b.txt", b"text"), ("c.png", PHOTOS[2]))
+    files = parts(("a.png", PHOTOS[0]), ("b.txt", b"text"), ("c.png", PHOTOS[2]))
     with caplog.at_level(logging.INFO, "segment"):
         caplog.clear()
-        lines(client, sent)
+        lines(client, files)
     (record,) = [record for record in caplog.records if record.message == "request"]
     fields: dict[str, Any] = record.fields  # type: ignore[attr-defined]
     expected = {"format": "json", "images": 3, "failed": 1, "sizes": "60x40 60x56"}
@@ -72,8 +72,8 @@ def test_the_log_line_of_a_batch_has_the_sizes(client: TestClient, caplog: pytes
 
 
 def test_masks_come_as_a_zip_with_the_bytes_of_segment(client: TestClient) -> None:
-    sent = parts(("a.jpg", PHOTOS[0]), ("bad", b"nothing"), ("a.jpg", PHOTOS[1]))
-    response = client.post("/segment/batch?format=png", files=sent)
+    files = parts(("a.jpg", PHOTOS[0]), ("bad", b"nothing"), ("a.jpg", PHOTOS[1]))
+    response = client.post("/segment/batch?format=png", files=files)
     assert response.headers["content-type"] == "application/zip"
     flags, method, _, _, _, size = struct.unpack("<HHHHLL", response.content[6:22])
     with zipfile.ZipFile(io.BytesIO(response.content)) as archive:
@@ -88,8 +88,8 @@ def test_masks_come_as_a_zip_with_the_bytes_of_segment(client: TestClient) -> No
 
 @pytest.mark.parametrize("mask", ["rle", "polygons"])
 def test_coco_is_one_document_whose_ids_do_not_repeat(client: TestClient, service: Service, mask: str) -> None:
-    sent = parts(("a.png", PHOTOS[0]), ("b.txt", b"text"), ("a.png", PHOTOS[1]), ("c.png", PHOTOS[2]))
-    response = client.post("/segment/batch", files=sent, params={"format": "coco", "mask": mask})
+    files = parts(("a.png", PHOTOS[0]), ("b.txt", b"text"), ("a.png", PHOTOS[1]), ("c.png", PHOTOS[2]))
+    response = client.post("/segment/batch", files=files, params={"format": "coco", "mask": mask})
     assert response.headers["content-type"] == "application/json"
     whole = response.json()
     assert [(image["id"], image["file_name"]) for image in whole["images"]] == [(1, "a.png"), (3, "a.png"), (4, "c.png")]
@@ -115,8 +115,8 @@ def test_coco_of_failed_images_alone_is_a_document_without_images(client: TestCl
 
 
 def test_images_come_in_the_form_s_order_whatever_their_field(client: TestClient) -> None:
-    sent = [(field, (name, PHOTOS[0])) for field, name in (("file", "a"), ("image", "b"), ("file", "c"))]
-    assert [(line["index"], line["file"]) for line in lines(client, sent)] == [(0, "a"), (1, "b"), (2, "c")]
+    files = [(field, (name, PHOTOS[0])) for field, name in (("file", "a"), ("image", "b"), ("file", "c"))]
+    assert [(line["index"], line["file"]) for line in lines(client, files)] == [(0, "a"), (1, "b"), (2, "c")]
 
 
 @pytest.mark.parametrize("format", ["json", "png"])
@@ -131,8 +131,8 @@ def test_an_error_that_nobody_expected_is_its_image_s_alone(
         return await segment(service, job, *others)
 
     monkeypatch.setattr(Service, "segment", failing)
-    sent = parts(*((name, data) for name, data in zip("abc", PHOTOS, strict=False)))
-    response = client.post(f"/segment/batch?format={format}", files=sent)
+    files = parts(*((name, data) for name, data in zip("abc", PHOTOS, strict=False)))
+    response = client.post(f"/segment/batch?format={format}", files=files)
     assert response.status_code == 200
     if format == "json":
         assert [json.loads(line)["status"] for line in response.text.splitlines()] == [200, 500, 200]
@@ -149,15 +149,15 @@ def test_parameters_hold_for_every_image(client: TestClient) -> None:
     assert entries[0]["answer"] == client.post("/segment?format=json&side=96&mask=png", content=PHOTOS[0]).json()
 
 
-@pytest.mark.parametrize("sent", [{"files": [("other", ("a.png", b"x"))]}, {"content": b"raw"}, {}], ids=str)
-def test_without_images_the_whole_is_refused(client: TestClient, service: Service, sent: dict[str, Any]) -> None:
-    assert_problem(client.post("/segment/batch", **sent), 400)
+@pytest.mark.parametrize("message", [{"files": [("other", ("a.png", b"x"))]}, {"content": b"raw"}, {}], ids=str)
+def test_without_images_the_whole_is_refused(client: TestClient, service: Service, message: dict[str, Any]) -> None:
+    assert_problem(client.post("/segment/batch", **message), 400)
     assert_idle(service)
 
 
 def test_limits_of_the_whole_of_an_image_and_of_their_number(serve: Serve) -> None:
     with serve(max_upload_mb=0.003, max_batch_mb=0.02) as client:
-        small = encoded(make_photo(8, 8))
+        small = encode(make_photo(8, 8))
         assert [line["status"] for line in lines(client, parts(("a.png", small), ("b.png", bytes(5000))))] == [200, 413]
         assert_problem(client.post("/segment/batch", files=parts(("a.png", bytes(30_000)))), 413)
         assert_problem(
@@ -168,7 +168,7 @@ def test_limits_of_the_whole_of_an_image_and_of_their_number(serve: Serve) -> No
 
 def test_each_image_takes_a_reservation_of_its_own_and_is_refused_alone(serve: Serve) -> None:
     with serve(max_queued_tiles=2) as client:
-        with occupied(service_of(client)):
+        with occupy(service_of(client)):
             entries = lines(client, parts(*((f"{i}", data) for i, data in enumerate(PHOTOS[:4]))))
             assert {line["status"] for line in entries} == {200, 503}
         assert_idle(service_of(client))
@@ -182,11 +182,11 @@ def test_a_client_that_goes_leaves_no_tiles_and_no_reservation(serve: Serve, que
     form += b"--x--\r\n"
     with serve() as client, over_http(client) as port:
         service = service_of(client)
-        with held(service) as hold:
-            with connected(port) as connection:
+        with hold_model(service) as hold:
+            with connect(port) as connection:
                 path = f"/segment/batch{query}"
                 connection.sendall(head(len(form), "Content-Type: multipart/form-data; boundary=x", path=path) + form)
-                assert hold.entered.wait(HANG_S)
+                assert hold.entry.wait(HANG_S)
                 wait_until(lambda: service.admission.requests == 4)
             wait_until(lambda: service.in_flight == 0)
         assert_idle(service)
@@ -195,7 +195,7 @@ def test_a_client_that_goes_leaves_no_tiles_and_no_reservation(serve: Serve, que
 def test_an_outcome_that_comes_as_its_batch_is_cancelled_gives_its_memory_back(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def cancelled() -> None:
+    async def cancel() -> None:
         async def outcome(*_: object) -> Outcome:
             late_outcome = Outcome(0, "a", ".png", b"", MemoryUse())
             service.budget.hold_body(late_outcome.memory, 1000)
@@ -209,17 +209,17 @@ def test_an_outcome_that_comes_as_its_batch_is_cancelled_gives_its_memory_back(
         with pytest.raises(asyncio.CancelledError):
             await taking
 
-    asyncio.run(cancelled())
+    asyncio.run(cancel())
     assert_idle(service)
 
 
-@pytest.mark.parametrize("sent", [_lines, _zip])
-def test_long_answers_go_out_in_pieces(sent: Callable[..., AsyncGenerator[bytes, None]]) -> None:
+@pytest.mark.parametrize("writer", [_lines, _zip])
+def test_long_answers_go_out_in_pieces(writer: Callable[..., AsyncGenerator[bytes, None]]) -> None:
     async def outcomes() -> AsyncGenerator[Outcome, None]:
         yield Outcome(0, "a", ".json", b"7" * 1_000_000, MemoryUse())
 
     async def lengths() -> list[int]:
-        return [len(piece) async for piece in sent(None, outcomes())]
+        return [len(piece) async for piece in writer(None, outcomes())]
 
     sizes = asyncio.run(lengths())
     assert sum(sizes) > 1_000_000

@@ -14,7 +14,7 @@ from benchmarks.harness.image_files import bomb
 from imaging.errors import ImageError
 from tests.support.app.exchanges import PHOTO, assert_idle, assert_problem, post, service_of
 from tests.support.app.services import Serve
-from tests.support.images import encoded, make_photo
+from tests.support.images import encode, make_photo
 
 
 @pytest.mark.parametrize(
@@ -50,8 +50,8 @@ def test_bad_parameters_are_422_with_the_choices(client: TestClient, query: dict
 
 
 def test_a_damaged_image_and_a_wrong_parameter_are_different_problems(client: TestClient) -> None:
-    damaged, wrong = post(client, PHOTO[:400]).json(), post(client, mask="gif").json()
-    assert (damaged["type"], damaged["title"]) == ("urn:problem-type:fcn-segment:damaged-image", "Damaged image")
+    damage, wrong = post(client, PHOTO[:400]).json(), post(client, mask="gif").json()
+    assert (damage["type"], damage["title"]) == ("urn:problem-type:fcn-segment:damaged-image", "Damaged image")
     assert (wrong["type"], wrong["title"]) == ("urn:problem-type:fcn-segment:wrong-parameter", "Wrong parameter")
 
 
@@ -67,7 +67,7 @@ def test_every_problem_has_its_own_type() -> None:
     ("data", "status", "word"),
     [
         (b"just some text", 415, "PNG, JPEG"),
-        (encoded(make_photo(80, 80), "JPEG")[:700], 422, "damaged"),
+        (encode(make_photo(80, 80), "JPEG")[:700], 422, "damaged"),
         (PHOTO[:400], 422, "damaged"),
         (bomb(20000), 413, "400.0 megapixels"),
     ],
@@ -82,15 +82,15 @@ def test_broken_files_are_named_and_leave_the_service_healthy(client: TestClient
 
 def test_limits_of_pixels_and_tiles_are_413_that_name_them(serve: Serve) -> None:
     with serve(max_megapixels=0.2, max_queued_tiles=4) as client:
-        assert_problem(post(client, encoded(make_photo(500, 500))), 413, "at most 0.2 megapixels")
-        damaged = encoded(make_photo(400, 400))[:500]
-        assert_problem(post(client, damaged, side="native"), 413, "has 36 tiles; the limit is 4; give a smaller side")
-        assert_problem(post(client, damaged), 422, "damaged")
+        assert_problem(post(client, encode(make_photo(500, 500))), 413, "at most 0.2 megapixels")
+        half_image = encode(make_photo(400, 400))[:500]
+        assert_problem(post(client, half_image, side="native"), 413, "has 36 tiles; the limit is 4; give a smaller side")
+        assert_problem(post(client, half_image), 422, "damaged")
         assert_idle(service_of(client))
 
 
 def test_an_array_above_four_megapixels_is_413_before_any_work(client: TestClient) -> None:
-    data = encoded(np.zeros((2001, 2000, 3), np.uint8))
+    data = encode(np.zeros((2001, 2000, 3), np.uint8))
     assert_problem(post(client, data, format="json", mask="array"), 413, "4 megapixels", "mask=rle")
     assert_idle(service_of(client))
 

@@ -14,8 +14,8 @@ from app.api import errors
 from app.api.errors import SEGMENT_PROBLEMS, Problem
 from app.serving.service import LATE
 from benchmarks.harness.image_files import bomb
-from tests.support.app.exchanges import PHOTO, answer_on, connected, head, post, service_of
-from tests.support.app.services import Serve, held, occupied
+from tests.support.app.exchanges import PHOTO, answer_on, connect, head, post, service_of
+from tests.support.app.services import Serve, hold_model, occupy
 from tests.support.polling import HANG_S
 from tests.support.servers import over_http
 
@@ -29,11 +29,11 @@ def client(serve: Serve) -> Iterator[TestClient]:
 
 
 def full(client: TestClient) -> Any:
-    with occupied(service_of(client), 1024):
+    with occupy(service_of(client), 1024):
         return client.post("/segment", content=PHOTO, headers=KEY)
 
 
-def known(client: TestClient) -> Any:
+def repeat(client: TestClient) -> Any:
     tag = client.post("/segment", content=PHOTO, headers=KEY).headers["etag"]
     return client.post("/segment", content=PHOTO, headers=KEY | {"If-None-Match": tag})
 
@@ -45,7 +45,7 @@ ANSWERS: list[tuple[type[Problem], Callable[[TestClient], Any]]] = [
     (errors.NotFound, lambda client: client.post("/segments", content=PHOTO, headers=KEY)),
     (errors.MethodNotAllowed, lambda client: client.get("/segment", headers=KEY)),
     (errors.NotAcceptable, lambda client: client.post("/segment", content=PHOTO, headers=KEY | {"Accept": "text/csv"})),
-    (errors.PreconditionFailed, known),
+    (errors.PreconditionFailed, repeat),
     (errors.TooLarge, lambda client: client.post("/segment", content=bomb(20_000), headers=KEY)),
     (errors.UnsupportedType, lambda client: client.post("/segment", content=b"text", headers=KEY)),
     (errors.Undecodable, lambda client: client.post("/segment", content=PHOTO[:-30], headers=KEY)),
@@ -65,10 +65,10 @@ def test_a_problem_s_example_is_what_is_answered(
 
 
 def test_the_examples_of_deadlines_are_what_is_answered(serve: Serve) -> None:
-    with serve(request_timeout_s=0.2) as client, held(service_of(client)):
+    with serve(request_timeout_s=0.2) as client, hold_model(service_of(client)):
         late = client.post("/segment", content=PHOTO).json()["detail"]
     assert late.replace("0.2 s", "60 s") in (errors.TimedOut.example, LATE)  # whichever sees it first
-    with serve(upload_timeout_s=0.2) as client, over_http(client) as port, connected(port) as connection:
+    with serve(upload_timeout_s=0.2) as client, over_http(client) as port, connect(port) as connection:
         connection.settimeout(HANG_S)
         connection.sendall(head(1000) + b"abc")
         slow = json.loads(answer_on(connection).read())["detail"]
@@ -76,5 +76,5 @@ def test_the_examples_of_deadlines_are_what_is_answered(serve: Serve) -> None:
 
 
 def test_every_problem_of_segment_is_compared() -> None:
-    compared = {kind for kind, _ in ANSWERS} | {errors.TimedOut, errors.UploadTooSlow}
-    assert set(SEGMENT_PROBLEMS) <= compared
+    kinds = {kind for kind, _ in ANSWERS} | {errors.TimedOut, errors.UploadTooSlow}
+    assert set(SEGMENT_PROBLEMS) <= kinds

@@ -16,11 +16,11 @@ from imaging.rendering import Rendering
 from model.inference.segmenter import Options
 from tests.support.app.exchanges import PHOTO, assert_idle, post, service_of
 from tests.support.app.services import Serve
-from tests.support.images import encoded, make_photo
+from tests.support.images import encode, make_photo
 from tests.support.model.doubles import FirstChannel
 from tests.support.polling import wait_until
 
-OTHER = encoded(make_photo(90, 130, seed=1))
+OTHER = encode(make_photo(90, 130, seed=1))
 
 
 def tag(client: TestClient, data: bytes = PHOTO, **query: Any) -> str:
@@ -63,12 +63,12 @@ def test_runtimes_have_tags_of_their_own(serve: Serve) -> None:
 
 
 def test_who_has_the_answer_is_not_answered_again(client: TestClient) -> None:
-    known = tag(client)
-    for header in (known, known.removeprefix("W/"), f'"old", {known}'):
+    own_tag = tag(client)
+    for header in (own_tag, own_tag.removeprefix("W/"), f'"old", {own_tag}'):
         response = client.post("/segment", content=PHOTO, headers={"If-None-Match": header})
-        assert (response.status_code, response.headers["etag"]) == (412, known)
+        assert (response.status_code, response.headers["etag"]) == (412, own_tag)
         assert response.headers["content-type"] == "application/problem+json"
-    assert client.post("/segment", content=OTHER, headers={"If-None-Match": known}).status_code == 200
+    assert client.post("/segment", content=OTHER, headers={"If-None-Match": own_tag}).status_code == 200
     assert_idle(service_of(client))
 
 
@@ -82,11 +82,11 @@ def test_another_export_of_the_same_master_has_other_tags(serve: Serve, narrow_f
         shutil.copyfile(path, master.with_suffix(path.suffix))
     write_other(master, "int8", 1.0)
     with serve(weights=str(master), precision="int8") as client:
-        known, body = tag(client), post(client).content
+        own_tag, body = tag(client), post(client).content
         write_other(master, "int8", -1.0)
         service_of(client).loader.reload()
-        wait_until(lambda: tag(client) != known)
-        answer = client.post("/segment", content=PHOTO, headers={"If-None-Match": known})
+        wait_until(lambda: tag(client) != own_tag)
+        answer = client.post("/segment", content=PHOTO, headers={"If-None-Match": own_tag})
         assert answer.status_code == 200
         assert answer.content != body
 
@@ -94,30 +94,30 @@ def test_another_export_of_the_same_master_has_other_tags(serve: Serve, narrow_f
 def test_json_is_compressed_where_the_client_takes_it(client: TestClient) -> None:
     query = "/segment?format=json&mask=array"
     plain = client.post(query, content=PHOTO, headers={"Accept-Encoding": "identity"})
-    packed = client.post(query, content=PHOTO, headers={"Accept-Encoding": "br, gzip"})
+    gzip_answer = client.post(query, content=PHOTO, headers={"Accept-Encoding": "br, gzip"})
     assert "content-encoding" not in plain.headers
-    assert packed.headers["content-encoding"] == "gzip"
-    assert packed.content == plain.content
-    assert int(packed.headers["content-length"]) < len(plain.content) / 2
-    assert packed.headers["etag"] == plain.headers["etag"]
-    assert {"Accept", "Accept-Encoding"} <= set(packed.headers["vary"].split(", "))
+    assert gzip_answer.headers["content-encoding"] == "gzip"
+    assert gzip_answer.content == plain.content
+    assert int(gzip_answer.headers["content-length"]) < len(plain.content) / 2
+    assert gzip_answer.headers["etag"] == plain.headers["etag"]
+    assert {"Accept", "Accept-Encoding"} <= set(gzip_answer.headers["vary"].split(", "))
     assert "content-encoding" not in post(client, headers={"Accept-Encoding": "gzip"}).headers
 
 
 @pytest.mark.parametrize(
-    ("accepted", "packed"),
+    ("accept_encoding", "takes"),
     [
         *(("gzip", True), ("*", True), ("br;q=1, GZIP;q=0.1", True), ("gzip;q=0", False), ("br", False), ("", False)),
         *(("*;q=1, gzip;q=0", False), ("gzip, *;q=0", True), ("*;q=0, gzip", True), ("*;q=0", False)),
     ],
 )
-def test_what_the_client_takes(accepted: str, packed: bool) -> None:
-    assert takes_gzip(accepted) is packed
+def test_what_the_client_takes(accept_encoding: str, takes: bool) -> None:
+    assert takes_gzip(accept_encoding) is takes
 
 
 def test_a_short_answer_is_not_compressed_and_equal_ones_are_equally(client: TestClient) -> None:
     headers = {"Accept-Encoding": "gzip"}
-    tiny = client.post("/segment?format=json", content=encoded(make_photo(2, 2)), headers=headers)
+    tiny = client.post("/segment?format=json", content=encode(make_photo(2, 2)), headers=headers)
     assert "content-encoding" not in tiny.headers
     assert len(tiny.content) < 1000
     etags = {client.post("/segment?format=json&mask=array", content=PHOTO, headers=headers).content for _ in range(3)}
@@ -125,8 +125,8 @@ def test_a_short_answer_is_not_compressed_and_equal_ones_are_equally(client: Tes
 
 
 def test_headers_that_come_twice_are_one_list(client: TestClient) -> None:
-    known = tag(client)
-    etag_headers = [("If-None-Match", '"other"'), ("If-None-Match", known)]
+    own_tag = tag(client)
+    etag_headers = [("If-None-Match", '"other"'), ("If-None-Match", own_tag)]
     assert client.post("/segment", content=PHOTO, headers=etag_headers).status_code == 412
     encoding_headers = [("Accept-Encoding", "br"), ("Accept-Encoding", "gzip")]
     answer = client.post("/segment?format=json&mask=array", content=PHOTO, headers=encoding_headers)

@@ -67,8 +67,8 @@ def test_parameters_of_the_task_count(url: str) -> None:
     scores = sorted(element.score or 0 for element in whole)
     threshold = (scores[0] + scores[-1]) / 2
     assert scores[0] < threshold < scores[-1]
-    kept = segment(url, threshold=threshold)
-    assert [element.label for element in kept] == [each.label for each in whole if (each.score or 0) >= threshold]
+    elements = segment(url, threshold=threshold)
+    assert [element.label for element in elements] == [each.label for each in whole if (each.score or 0) >= threshold]
 
 
 @pytest.mark.parametrize(
@@ -81,11 +81,11 @@ def test_parameters_of_the_task_count(url: str) -> None:
     ids=str,
 )
 def test_parameters_without_a_meaning_are_refused(url: str, parameters: dict[str, Any], words: str) -> None:
-    with pytest.raises(HfHubHTTPError) as refused:
+    with pytest.raises(HfHubHTTPError) as error_info:
         segment(url, **parameters)
-    assert refused.value.response is not None
-    assert refused.value.response.status_code == 422
-    assert words in refused.value.response.json()["detail"]
+    assert error_info.value.response is not None
+    assert error_info.value.response.status_code == 422
+    assert words in error_info.value.response.json()["detail"]
 
 
 def test_a_wrong_key_is_refused(url: str) -> None:
@@ -95,6 +95,6 @@ def test_a_wrong_key_is_refused(url: str) -> None:
 
 def test_mask_threshold_and_min_confidence_are_one(url: str) -> None:
     query = {"format": "hf", "mask_threshold": 0.3, "min_confidence": 0.3}
-    refused = httpx.post(f"{url}/segment", content=PHOTO, params=query, headers={"X-API-Key": KEY}, timeout=HANG_S)
-    assert (refused.status_code, refused.json()["title"]) == (422, "Wrong parameter")
-    assert "mean the same" in refused.json()["detail"]
+    refusal = httpx.post(f"{url}/segment", content=PHOTO, params=query, headers={"X-API-Key": KEY}, timeout=HANG_S)
+    assert (refusal.status_code, refusal.json()["title"]) == (422, "Wrong parameter")
+    assert "mean the same" in refusal.json()["detail"]

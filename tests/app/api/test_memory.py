@@ -18,9 +18,9 @@ from app.settings import Settings
 from model.inference.runtime import Runtime
 from model.inference.segmenter import Options, Segmenter
 from model.inference.views import Quality
-from tests.support.app.exchanges import PHOTO, answer_on, assert_idle, assert_problem, connected, head, post, service_of
+from tests.support.app.exchanges import PHOTO, answer_on, assert_idle, assert_problem, connect, head, post, service_of
 from tests.support.app.services import Serve
-from tests.support.images import encoded, make_photo
+from tests.support.images import encode, make_photo
 from tests.support.polling import HANG_S, wait_until
 from tests.support.servers import over_http
 
@@ -47,15 +47,15 @@ def test_uploads_are_refused_by_what_has_come_of_them_and_not_by_what_they_annou
     service = service_of(client)
     with ExitStack() as stack:
         for _ in range(5):  # together they announce more than there is
-            stack.enter_context(connected(port)).sendall(head(50_000_000) + PHOTO)
-        wait_until(lambda: service.in_flight == 5 and service.budget.used >= 10 * len(PHOTO))
+            stack.enter_context(connect(port)).sendall(head(50_000_000) + PHOTO)
+        wait_until(lambda: service.in_flight == 5 and service.budget.used_bytes >= 10 * len(PHOTO))
         assert post(client).status_code == 200
-        first = stack.enter_context(connected(port))
+        first = stack.enter_context(connect(port))
         first.sendall(head(50_000_000) + bytes(45_000_000))
-        wait_until(lambda: service.budget.used >= 90_000_000)
-        refused = client.post("/segment", content=LARGE)
-        assert_problem(refused, 503, "bodies use", "try again later")
-        assert (refused.headers["connection"], refused.headers["retry-after"]) == ("close", "1")
+        wait_until(lambda: service.budget.used_bytes >= 90_000_000)
+        refusal = client.post("/segment", content=LARGE)
+        assert_problem(refusal, 503, "bodies use", "try again later")
+        assert (refusal.headers["connection"], refusal.headers["retry-after"]) == ("close", "1")
         assert post(client).status_code == 200
     assert_idle(service)
 
@@ -73,7 +73,7 @@ def test_bodies_without_a_length_are_counted_as_well(client: TestClient) -> None
 def test_an_upload_that_comes_too_slowly_is_408(client: TestClient, port: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(uploads, "SLOW_S", 0.3)
     for lines in ((), ("Content-Type: multipart/form-data; boundary=x",)):
-        with connected(port) as connection:
+        with connect(port) as connection:
             connection.sendall(head(1000, *lines) + b"--x\r\n")
             response = answer_on(connection)
             assert (response.status, response.getheader("connection")) == (408, "close")
@@ -81,9 +81,9 @@ def test_an_upload_that_comes_too_slowly_is_408(client: TestClient, port: int, m
     assert_idle(service_of(client))
     monkeypatch.setattr(uploads, "SLOW_S", HANG_S)
     rest = HANG_S * uploads.LEAST_RATE
-    with connected(port) as connection:  # what came at first gives time for the rest
+    with connect(port) as connection:  # what came at first gives time for the rest
         connection.sendall(head(len(PHOTO) + rest) + PHOTO + bytes(rest - 1000))
-        wait_until(lambda: service_of(client).budget.used > rest)
+        wait_until(lambda: service_of(client).budget.used_bytes > rest)
         monkeypatch.setattr(uploads, "SLOW_S", 0.3)
         connection.sendall(bytes(1))
         with pytest.raises(TimeoutError):
@@ -94,9 +94,9 @@ def test_an_upload_that_comes_too_slowly_is_408(client: TestClient, port: int, m
 
 
 def test_an_image_that_could_never_be_worked_on_is_413_by_its_header(client: TestClient) -> None:
-    large = encoded(make_photo(5000, 4000), "PNG", compress_level=1)
+    large = encode(make_photo(5000, 4000), "PNG", compress_level=1)
     assert_problem(client.post("/segment?format=overlay", content=large), 413, "MB of memory")
-    assert client.post("/segment", content=encoded(make_photo(2000, 2000), "JPEG")).status_code == 200
+    assert client.post("/segment", content=encode(make_photo(2000, 2000), "JPEG")).status_code == 200
     assert_idle(service_of(client))
 
 
@@ -107,24 +107,24 @@ def test_an_image_that_could_never_be_worked_on_is_413_by_its_header(client: Tes
 def test_a_side_that_enlarges_more_than_four_times_is_422(client: TestClient, query: str, words: str) -> None:
     assert_problem(client.post(f"/segment?{query}", content=PHOTO), 422, words)
     assert client.post("/segment?side=520", content=PHOTO).status_code == 200
-    tiny = encoded(make_photo(2, 2))
+    tiny = encode(make_photo(2, 2))
     assert client.post("/segment?side=128", content=tiny).status_code == 200  # as `auto` does it
 
 
 def test_a_side_with_more_pixels_than_an_image_may_have_is_422(serve: Serve) -> None:
     with serve(max_megapixels=0.2) as client:
-        assert_problem(client.post("/segment?side=640", content=encoded(make_photo(320, 320))), 422, "640x640 pixels", "0.2")
+        assert_problem(client.post("/segment?side=640", content=encode(make_photo(320, 320))), 422, "640x640 pixels", "0.2")
 
 
 def test_a_long_answer_goes_out_in_pieces_and_is_held_until_the_last(client: TestClient, port: int) -> None:
-    image = encoded(np.random.default_rng(0).integers(0, 256, (1800, 1800, 3), np.uint8))
+    image = encode(np.random.default_rng(0).integers(0, 256, (1800, 1800, 3), np.uint8))
     whole = client.post("/segment?format=overlay&side=96", content=image)
     assert int(whole.headers["content-length"]) == len(whole.content) > 9_000_000  # more than the system takes for a client
     service = service_of(client)
-    with connected(port) as connection:
+    with connect(port) as connection:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 17)
         connection.sendall(head(len(image), path="/segment?format=overlay&side=96") + image)
-        wait_until(lambda: service.budget.used == len(whole.content))
+        wait_until(lambda: service.budget.used_bytes == len(whole.content))
         response = answer_on(connection)
         assert service.in_flight == 1
         assert response.read() == whole.content
@@ -150,15 +150,15 @@ def _read_within(connection: socket.socket, seconds: float) -> bytes:
 
 
 def test_a_batch_whose_client_goes_while_it_is_answered_gives_everything_back(client: TestClient, port: int) -> None:
-    image = encoded(np.random.default_rng(0).integers(0, 256, (1500, 1500, 3), np.uint8))
+    image = encode(np.random.default_rng(0).integers(0, 256, (1500, 1500, 3), np.uint8))
     request = httpx.Request("POST", "http://x/segment/batch", files=[("file", ("noise.png", image))] * 2)
     body, lines = request.read(), f"Content-Type: {request.headers['content-type']}"
     service = service_of(client)
-    with connected(port) as connection:
+    with connect(port) as connection:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 17)
         connection.sendall(head(len(body), lines, path="/segment/batch?format=overlay&side=96") + body)
         assert answer_on(connection).status == 200
-        wait_until(lambda: service.queued_tiles == 0 and service.budget.used > 6_000_000)
+        wait_until(lambda: service.queued_tiles == 0 and service.budget.used_bytes > 6_000_000)
     assert_idle(service)
 
 
@@ -167,10 +167,10 @@ def test_a_jpeg_of_a_hundred_megapixels_is_taken_on_a_machine_of_2_gib(
     runtime: Runtime, monkeypatch: pytest.MonkeyPatch, progressive: bool, quality: Quality
 ) -> None:
     monkeypatch.setattr("app.settings.available_memory", lambda: 2 << 30)
-    small = encoded(make_photo(64, 64), "JPEG", progressive=progressive)
+    small = encode(make_photo(64, 64), "JPEG", progressive=progressive)
     start = small.index(b"\xff\xc2" if progressive else b"\xff\xc0") + 5
-    announced = small[:start] + (10_000).to_bytes(2, "big") * 2 + small[start + 4 :]
+    large_header = small[:start] + (10_000).to_bytes(2, "big") * 2 + small[start + 4 :]
     segmenter = Segmenter(runtime)
-    plan = segmenter.plan(announced, Options(quality=quality))
+    plan = segmenter.plan(large_header, Options(quality=quality))
     assert plan.size == (10_000, 10_000)
-    Budget(Settings(_env_file=None).memory_bytes, 1).check(segmenter.memory_bytes(announced, plan))
+    Budget(Settings(_env_file=None).memory_bytes, 1).check(segmenter.memory_bytes(large_header, plan))

@@ -49,8 +49,8 @@ def test_fields_of_a_form_work_as_the_query_does(client: TestClient) -> None:
     expected = post(client, format="overlay", alpha=0.25, image_format="jpeg")
     answer = client.post("/segment", files=FILE, data={"format": "overlay", "alpha": "0.25", "image_format": "jpeg"})
     assert (answer.content, answer.headers["etag"]) == (expected.content, expected.headers["etag"])
-    mixed = client.post("/segment?format=overlay&image_format=jpeg", files=FILE, data={"alpha": "0.25", "comment": "any"})
-    assert mixed.content == expected.content
+    mixture = client.post("/segment?format=overlay&image_format=jpeg", files=FILE, data={"alpha": "0.25", "comment": "any"})
+    assert mixture.content == expected.content
     batch = client.post("/segment/batch", files=FILE, data={"format": "coco", "mask": "polygons", "comment": "any"})
     assert batch.content == client.post("/segment/batch?format=coco&mask=polygons", files=FILE).content
 
@@ -90,10 +90,10 @@ def test_json_is_answered_as_a_form_is(client: TestClient) -> None:
     expected = post(client, **parameters)
     answer = client.post("/segment", json={"inputs": TEXT, "parameters": parameters})
     assert (answer.content, answer.headers["etag"]) == (expected.content, expected.headers["etag"])
-    mixed = client.post(
+    mixture = client.post(
         "/segment?format=json&mask=polygons", json={"inputs": TEXT, "parameters": {"side": 64, "tolerance": 0.5}}
     )
-    assert mixed.content == expected.content
+    assert mixture.content == expected.content
 
 
 @pytest.mark.parametrize("prefix", ["data:image/png;base64,", "DATA:image/svg+xml;charset=utf-8;base64,"])
@@ -102,8 +102,8 @@ def test_an_image_in_json_may_be_a_data_url(client: TestClient, prefix: str) -> 
 
 
 def test_an_image_that_is_declared_as_json_is_judged_by_its_bytes(client: TestClient) -> None:
-    declared = client.post("/segment", content=PHOTO, headers={"Content-Type": "application/json"})
-    assert declared.content == post(client).content
+    with_json_type = client.post("/segment", content=PHOTO, headers={"Content-Type": "application/json"})
+    assert with_json_type.content == post(client).content
 
 
 URL = "https://images.example/cat.jpg"

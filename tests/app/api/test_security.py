@@ -12,7 +12,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from tests.support.app.exchanges import PHOTO, assert_problem, post, service_of
-from tests.support.app.services import Serve, occupied
+from tests.support.app.services import Serve, occupy
 from tests.support.polling import wait_until
 
 ORIGIN = "https://example.org"
@@ -61,7 +61,7 @@ def test_answers_and_refusals_vary_by_origin(serve: Serve, origin: str | None, m
     headers = {"Origin": origin} if origin else {}
     with serve(cors_origins=ORIGIN, max_queued_tiles=2) as client:
         answers = {200: post(client, headers=headers), 415: post(client, b"x", headers=headers)}
-        with occupied(service_of(client), 2):
+        with occupy(service_of(client), 2):
             answers[503] = post(client, headers=headers)
         monkeypatch.setattr(service_of(client).registry.get().scheduler, "submit", lambda *_: 1 / 0)
         answers[500] = post(client, headers=headers)
@@ -80,20 +80,20 @@ def test_refused_preflights_are_problems_with_the_id_that_is_logged(serve: Serve
         assert client.options("/segment", headers=headers | {"Origin": ORIGIN}).status_code == 200
 
 
-GUARDED = ("/classes", "/models", "/info", "/metrics", "/docs", "/openapi.json")
+GUARDED_PATHS = ("/classes", "/models", "/info", "/metrics", "/docs", "/openapi.json")
 OPEN = ("/", "/static/page.js", "/health", "/health/live", "/health/ready")
 
 
 def test_all_but_health_and_the_page_asks_for_a_key_where_that_is_set(serve: Serve) -> None:
     with serve(api_keys="alpha", protect_all=True) as client:
-        for path in GUARDED:
+        for path in GUARDED_PATHS:
             assert_problem(client.get(path), 401, "X-API-Key")
             assert client.head(path).status_code == 401
             assert client.get(path, headers={"X-API-Key": "alpha"}).status_code == 200
             assert client.get(path, headers={"Authorization": "Bearer alpha"}).status_code == 200
         assert [client.get(path).status_code for path in OPEN] == [200] * len(OPEN)
     with serve(api_keys="alpha") as client:
-        assert [client.get(path).status_code for path in GUARDED] == [200] * len(GUARDED)
+        assert [client.get(path).status_code for path in GUARDED_PATHS] == [200] * len(GUARDED_PATHS)
 
 
 def test_the_reference_tells_how_to_send_a_key_where_one_is_asked_for(serve: Serve, client: TestClient) -> None:
@@ -101,16 +101,16 @@ def test_the_reference_tells_how_to_send_a_key_where_one_is_asked_for(serve: Ser
         return {path for path, each in document["paths"].items() if any("security" in operation for operation in each.values())}
 
     assert "securitySchemes" not in client.get("/openapi.json").json()["components"]
-    with serve(api_keys="alpha") as keyed:
-        document = keyed.get("/openapi.json").json()
+    with serve(api_keys="alpha") as key_client:
+        document = key_client.get("/openapi.json").json()
         assert document["components"]["securitySchemes"] == {
             "header": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
             "bearer": {"type": "http", "scheme": "bearer"},
         }
         assert document["paths"]["/segment"]["post"]["security"] == [{"header": []}, {"bearer": []}]
         assert asking(document) == {"/segment", "/segment/batch"}
-    with serve(api_keys="alpha", protect_all=True) as keyed:
-        document = keyed.get("/openapi.json", headers={"X-API-Key": "alpha"}).json()
+    with serve(api_keys="alpha", protect_all=True) as key_client:
+        document = key_client.get("/openapi.json", headers={"X-API-Key": "alpha"}).json()
         assert asking(document) == {"/segment", "/segment/batch", "/classes", "/models", "/info", "/metrics"}
 
 
@@ -122,7 +122,7 @@ def test_the_reference_names_the_prefix_under_which_it_is_served(serve: Serve, c
 
 def test_keys_are_told_by_no_route_and_no_log_line(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level("DEBUG"), serve(api_keys="very-secret") as client:
-        for path in (*GUARDED, *OPEN, "/nothing"):
+        for path in (*GUARDED_PATHS, *OPEN, "/nothing"):
             assert "very-secret" not in client.get(path, headers={"X-API-Key": "very-secret"}).text
         post(client, headers={"X-API-Key": "very-secret"})
     assert "very-secret" not in caplog.text + "".join(str(vars(record)) for record in caplog.records)
@@ -131,7 +131,7 @@ def test_keys_are_told_by_no_route_and_no_log_line(serve: Serve, caplog: pytest.
 @pytest.mark.parametrize(
     ("method", "path", "status"),
     [
-        *(("GET", path, 200) for path in (*GUARDED, *OPEN, "/static/icon.svg", "/docs/static/swagger-ui.css")),
+        *(("GET", path, 200) for path in (*GUARDED_PATHS, *OPEN, "/static/icon.svg", "/docs/static/swagger-ui.css")),
         ("GET", "/nothing", 404),
         ("GET", "/static/nothing.js", 404),
         ("GET", "/segment", 405),
@@ -155,12 +155,12 @@ def test_browsers_guess_no_types_tell_no_addresses_and_frame_nothing(
 def test_unexpected_errors_and_refusals_by_the_head_alone_bear_the_headers_too(
     serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken() -> bytes:
+    def break_body() -> bytes:
         raise OSError("broken")
 
     with serve(max_queued_tiles=1) as client:
-        monkeypatch.setattr(service_of(client).metrics, "text", broken)
-        with occupied(service_of(client)):
+        monkeypatch.setattr(service_of(client).metrics, "text", break_body)
+        with occupy(service_of(client)):
             for response, status in ((client.get("/metrics"), 500), (post(client), 503)):
                 assert response.status_code == status
                 assert response.headers["x-content-type-options"] == "nosniff"

@@ -29,9 +29,9 @@ from model.inference.errors import Cancelled
 from model.inference.processes import messages
 from model.inference.segmenter import Options
 from tests.support.app.exchanges import PHOTO, assert_idle, assert_problem, pixels, post, service_of
-from tests.support.app.services import Alone, Serve, held
+from tests.support.app.services import Alone, Serve, hold_model
 from tests.support.classes import NAMES
-from tests.support.images import encoded, make_photo
+from tests.support.images import encode, make_photo
 from tests.support.polling import HANG_S, wait_until
 
 
@@ -55,11 +55,11 @@ def test_the_mask_is_an_8_bit_palette_png_of_the_images_size_with_class_ids(clie
 
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (31, 32), (33, 500), (500, 375), (90, 1), (1, 200)])
 def test_every_size_comes_back_as_it_was(client: TestClient, height: int, width: int) -> None:
-    assert pixels(post(client, encoded(make_photo(height, width))).content).shape == (height, width)
+    assert pixels(post(client, encode(make_photo(height, width))).content).shape == (height, width)
 
 
 def test_tiling_parameters_do_what_they_do_in_the_segmenter(client: TestClient, service: Service) -> None:
-    data, bodies = encoded(make_photo(120, 210)), []
+    data, bodies = encode(make_photo(120, 210)), []
     for query in (
         {},
         {"side": "native"},
@@ -79,10 +79,10 @@ def test_the_encodings_hold_the_class_map_of_the_png(client: TestClient) -> None
     answers = {name: post(client, format="json", mask=name).json() for name in ("rle", "png", "array")}
     rle = answers["rle"]["class_map"]
     assert rle["size"] == [90, 130]
-    decoded = np.full(mask.shape, 255, np.uint8)
+    union = np.full(mask.shape, 255, np.uint8)
     for class_id, counts in rle["counts"].items():
-        decoded[coco.decode({"size": rle["size"], "counts": counts.encode()}) == 1] = int(class_id)
-    np.testing.assert_array_equal(decoded, mask)
+        union[coco.decode({"size": rle["size"], "counts": counts.encode()}) == 1] = int(class_id)
+    np.testing.assert_array_equal(union, mask)
     np.testing.assert_array_equal(pixels(base64.b64decode(answers["png"]["class_map"]["data"])), mask)
     np.testing.assert_array_equal(np.array(answers["array"]["class_map"]["data"]), mask)
 
@@ -124,8 +124,8 @@ def test_color_and_overlay_show_the_palette(client: TestClient, service: Service
         colors = np.array(palette, np.uint8)[mask]
         picture = Image.open(io.BytesIO(post(client, format="color", **query).content)).convert("RGB")
         np.testing.assert_array_equal(picture, colors)
-        shown = (pixels(post(client, format="overlay", alpha=1, names=False, **query).content) == colors).all(2)
-        assert shown[mask > 0].mean() > 0.5  # the rest of these small regions is outline
+        flags = (pixels(post(client, format="overlay", alpha=1, names=False, **query).content) == colors).all(2)
+        assert flags[mask > 0].mean() > 0.5  # the rest of these small regions is outline
     assert post(client, format="overlay", names=False).content != post(client, format="overlay").content
     assert post(client, names=False).status_code == post(client, palette="labels").status_code == 422
 
@@ -174,9 +174,9 @@ def test_a_mask_is_never_lossy(client: TestClient, accept: str) -> None:
     assert accepting(client, f"{accept},*/*;q=0.1").headers["content-type"] == "image/png"
     for format in ("png", "grey", "binary", "confidence"):
         assert accepting(client, accept, format=format).headers["content-type"] == "image/png"
-        refused = post(client, format=format, image_format="jpeg")
-        assert refused.status_code == 422
-        assert "image_format applies to format=color, overlay, got format=" in refused.json()["detail"]
+        refusal = post(client, format=format, image_format="jpeg")
+        assert refusal.status_code == 422
+        assert "image_format applies to format=color, overlay, got format=" in refusal.json()["detail"]
 
 
 def test_polygons_that_share_their_borders_cover_the_image(client: TestClient) -> None:
@@ -185,11 +185,11 @@ def test_polygons_that_share_their_borders_cover_the_image(client: TestClient) -
     assert shapely.coverage_is_valid(polygons)
     image = answer["image"]
     assert sum(polygon.area for polygon in polygons) == pytest.approx(image["width"] * image["height"])
-    shared = post(client, format="coco", mask="polygons", topology="shared").json()["annotations"]
-    assert len(shared) == len(post(client, format="coco").json()["annotations"])
-    refused = post(client, format="coco", topology="shared")
-    assert refused.status_code == 422
-    assert "topology applies to format=json or coco with mask=polygons" in refused.json()["detail"]
+    annotations = post(client, format="coco", mask="polygons", topology="shared").json()["annotations"]
+    assert len(annotations) == len(post(client, format="coco").json()["annotations"])
+    refusal = post(client, format="coco", topology="shared")
+    assert refusal.status_code == 422
+    assert "topology applies to format=json or coco with mask=polygons" in refusal.json()["detail"]
 
 
 def test_grey_and_binary_hold_the_mask(client: TestClient, service: Service) -> None:
@@ -206,17 +206,17 @@ def test_grey_and_binary_hold_the_mask(client: TestClient, service: Service) -> 
 
 def far_from(pixels: npt.NDArray[np.bool_], distance: int = 3) -> npt.NDArray[np.bool_]:
     """The pixels (H, W) with none of these within the distance."""
-    padded = np.pad(pixels, distance)
-    near: npt.NDArray[np.bool_] = np.lib.stride_tricks.sliding_window_view(padded, (2 * distance + 1,) * 2).any((2, 3))
+    padded_pixels = np.pad(pixels, distance)
+    near: npt.NDArray[np.bool_] = np.lib.stride_tricks.sliding_window_view(padded_pixels, (2 * distance + 1,) * 2).any((2, 3))
     return ~near
 
 
 def test_classes_choose_what_is_shown(client: TestClient) -> None:
     mask = pixels(post(client).content)
     others = ",".join(str(id) for id in range(len(NAMES)) if id != 1)
-    for classes, shown in (("1", mask == 1), (others, mask != 1)):
+    for classes, flags in (("1", mask == 1), (others, mask != 1)):
         picture = Image.open(io.BytesIO(post(client, format="color", classes=classes).content)).convert("RGB")
-        np.testing.assert_array_equal(np.asarray(picture).any(2), shown)
+        np.testing.assert_array_equal(np.asarray(picture).any(2), flags)
     overlay = pixels(post(client, format="overlay", alpha=1, classes="1", names=False).content)
     np.testing.assert_array_equal(overlay[far_from(mask == 1)], make_photo(90, 130)[far_from(mask == 1)])
     coco = post(client, format="coco", classes="1").json()
@@ -295,25 +295,25 @@ def test_equal_requests_give_equal_bytes(client: TestClient) -> None:
 def test_an_exif_rotated_photo_comes_back_upright(client: TestClient) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
-    turned = encoded(make_photo(60, 100), exif=exif)
-    upright = encoded(np.rot90(make_photo(60, 100), -1))
-    assert pixels(post(client, turned).content).shape == (100, 60)
-    assert post(client, turned).content == post(client, upright).content
+    sideways = encode(make_photo(60, 100), exif=exif)
+    upright = encode(np.rot90(make_photo(60, 100), -1))
+    assert pixels(post(client, sideways).content).shape == (100, 60)
+    assert post(client, sideways).content == post(client, upright).content
 
 
 def test_a_deadline_that_passes_is_504(serve: Serve) -> None:
-    with serve(request_timeout_s=0.05) as client, held(service_of(client)):
+    with serve(request_timeout_s=0.05) as client, hold_model(service_of(client)):
         assert_problem(post(client), 504, "smaller image")
         assert client.get("/health/ready").status_code == 200
         assert_problem(post(client, side=500), 504)
     assert_idle(service_of(client))
 
 
-def request_of(gone: asyncio.Event) -> Request:
+def request_of(disconnect: asyncio.Event) -> Request:
     """Of a client that stays until then."""
 
     async def receive() -> Message:
-        await gone.wait()
+        await disconnect.wait()
         return {"type": "http.disconnect"}
 
     return Request({"type": "http", "method": "POST", "path": "/segment", "headers": []}, receive)
@@ -333,16 +333,16 @@ def test_a_client_that_goes_ends_its_work(narrow_file: Path, caplog: pytest.LogC
         wait_until(lambda: alone.service.not_ready is None)
 
         async def ask() -> None:
-            gone = asyncio.Event()
+            disconnect = asyncio.Event()
             job = Job(messages.Image(messages.Body.of(PHOTO), Options(), Limits()), None, alone.service.reserve())
-            asking = asyncio.create_task(answer_job(request_of(gone), alone.service, job))
-            await asyncio.to_thread(hold.entered.wait, HANG_S)
-            gone.set()
+            asking = asyncio.create_task(answer_job(request_of(disconnect), alone.service, job))
+            await asyncio.to_thread(hold.entry.wait, HANG_S)
+            disconnect.set()
             with pytest.raises(Cancelled, match="the client went away"):
                 await asking
             assert not job.image.body.open
 
-        with held(alone.service) as hold:
+        with hold_model(alone.service) as hold:
             alone.call(ask())
             assert_idle(alone.service)
         assert not caplog.records
@@ -353,15 +353,15 @@ def test_a_client_that_goes_ends_its_work(narrow_file: Path, caplog: pytest.LogC
 def test_encoding_looks_at_the_deadline(alone: Service) -> None:
     segmenter, image = alone.registry.get().segmenter, make_photo(200, 200)
     options = Options(tile=(96, 96), rendering=Rendering("json", "polygons"))
-    plan, called, last = segmenter.plan(encoded(image), options), 0, 0
+    plan, calls, last = segmenter.plan(encode(image), options), 0, 0
 
     def check() -> None:
-        nonlocal called
-        called += 1
-        if called == last:
+        nonlocal calls
+        calls += 1
+        if calls == last:
             raise TimeoutError
 
     segmenter.infer(make_photo(*plan.tile_plan.size), plan, check=check)
-    called, last = 0, called + 1
+    calls, last = 0, calls + 1
     with pytest.raises(TimeoutError):
-        segmenter.segment(encoded(image), plan, check=check)
+        segmenter.segment(encode(image), plan, check=check)

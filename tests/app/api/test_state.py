@@ -24,9 +24,9 @@ from model.manifest import Manifest
 from model.preprocessing import Preprocessing
 from model.weights_file import save_weights
 from tests.support.app.exchanges import PHOTO, assert_problem, post, service_of
-from tests.support.app.services import Serve, held
+from tests.support.app.services import Serve, hold_model
 from tests.support.classes import NAMES
-from tests.support.images import encoded, make_photo
+from tests.support.images import encode, make_photo
 from tests.support.model.doubles import Hold
 from tests.support.polling import HANG_S
 
@@ -71,14 +71,14 @@ def test_health_is_answered_while_every_thread_is_busy(serve: Serve, monkeypatch
         monkeypatch.setattr(service_of(client).metrics, "text", lambda: hold() or b"")
         with hold:
             busy = pool.submit(client.get, "/metrics")
-            assert hold.entered.wait(HANG_S)
+            assert hold.entry.wait(HANG_S)
             for path in ("/health/live", "/health/ready", "/health"):
                 assert pool.submit(client.get, path).result(HANG_S).status_code == 200
         assert busy.result(HANG_S).status_code == 200
 
 
 def test_a_lost_device_is_not_live(serve: Serve) -> None:
-    with serve() as client, held(service_of(client)) as hold:
+    with serve() as client, hold_model(service_of(client)) as hold:
         hold.error = DeviceLost("the device is broken: an illegal memory access was encountered")
         hold.open()
         assert_problem(post(client), 503, "the device is broken")
@@ -169,7 +169,7 @@ def test_the_json_example_and_real_answers_fit_the_schema(client: TestClient) ->
     assert coco.decode({"size": [3, 4], "counts": counts}).sum() == 7
     for mask in ("rle", "png", "array", "polygons"):
         query = {"format": "json", "mask": mask, "confidence": mask == "png"}
-        body = client.post("/segment", params=query, content=encoded(make_photo(40, 50))).content
+        body = client.post("/segment", params=query, content=encode(make_photo(40, 50))).content
         assert json.loads(SegmentAnswer.model_validate_json(body).model_dump_json(exclude_none=True)) == json.loads(body)
 
 

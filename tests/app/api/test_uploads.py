@@ -9,7 +9,7 @@ from fastapi.testclient import TestClient
 
 from tests.support.app.exchanges import PHOTO, assert_idle, assert_problem, pixels, post, service_of
 from tests.support.app.services import Serve
-from tests.support.images import encoded, make_photo
+from tests.support.images import encode, make_photo
 
 PART = 'form-data; name="file"; filename="a"'
 
@@ -50,7 +50,7 @@ def test_a_form_s_charset_changes_nothing(client: TestClient, path: str, charset
     assert_problem(client.post(path, **form(parameters, nameless)), 400, "no file in a field")
 
 
-BROKEN = {
+BROKEN_FORMS = {
     "no boundary": form(""),
     "another boundary": form("; boundary=y"),
     "not ASCII": form("; boundary=\xff"),
@@ -65,10 +65,10 @@ BROKEN = {
 }
 
 
-@pytest.mark.parametrize("sent", BROKEN.values(), ids=BROKEN)
+@pytest.mark.parametrize("message", BROKEN_FORMS.values(), ids=BROKEN_FORMS)
 @pytest.mark.parametrize("path", ["/segment", "/segment/batch"])
-def test_a_form_that_cannot_be_read_is_400(client: TestClient, path: str, sent: dict[str, Any]) -> None:
-    assert_problem(client.post(path, **sent), 400)
+def test_a_form_that_cannot_be_read_is_400(client: TestClient, path: str, message: dict[str, Any]) -> None:
+    assert_problem(client.post(path, **message), 400)
     assert_idle(service_of(client))
 
 
@@ -99,7 +99,7 @@ def test_bytes_beyond_the_limit_are_413_by_their_announcement_or_as_they_come(se
         assert_problem(client.post("/segment", content=bytes(20_001)), 413, "0.02 MB")
         assert_problem(client.post("/segment", content=iter([bytes(15_000)] * 2)), 413, "0.02 MB")
         assert_problem(post(client, bytes(20_000)), 413, "0.02 MB")
-        assert post(client, encoded(make_photo(50, 50), "JPEG")).status_code == 200
+        assert post(client, encode(make_photo(50, 50), "JPEG")).status_code == 200
         assert_idle(service_of(client))
 
 
@@ -140,13 +140,13 @@ NAMELESS = 'form-data; name="file"'
 )
 def test_an_image_in_a_field_without_a_file_s_name_is_taken(client: TestClient, field: str, tail: str) -> None:
     """As `curl -F 'file=<photo.png'` and clients that leave the name out send it; it is far larger than a text may be."""
-    photo = encoded(make_photo(300, 400))
+    photo = encode(make_photo(300, 400))
     assert len(photo) > 2 * 4096
-    sent = parts((f'form-data; name="{field}"{tail}', photo))
-    response = client.post("/segment", **sent)
+    message = parts((f'form-data; name="{field}"{tail}', photo))
+    response = client.post("/segment", **message)
     assert pixels(response.content).shape == (300, 400)
     assert response.content == post(client, photo).content
-    assert client.post("/segment/batch", **sent).text.count('"status":200') == 1
+    assert client.post("/segment/batch", **message).text.count('"status":200') == 1
     assert_idle(service_of(client))
 
 
@@ -155,9 +155,9 @@ def test_an_image_in_a_field_without_a_file_s_name_is_taken(client: TestClient, 
 )
 def test_a_field_that_came_as_text_is_told_so(client: TestClient, text: bytes) -> None:
     """As where `@` is forgotten."""
-    sent = parts((NAMELESS, text))
+    message = parts((NAMELESS, text))
     assert_problem(
-        client.post("/segment", **sent), 400, "came as the text", "-F file=@photo.jpg", text[:9].decode(errors="ignore")
+        client.post("/segment", **message), 400, "came as the text", "-F file=@photo.jpg", text[:9].decode(errors="ignore")
     )
     assert_problem(client.post("/segment/batch", **parts(*[(NAMELESS, text)] * 2)), 400, "came as the text")
     line = client.post("/segment/batch", **parts((NAMELESS, text), (PART, PHOTO))).text.splitlines()
@@ -190,18 +190,18 @@ def test_fields_without_a_file_s_name_count_as_files(client: TestClient) -> None
 def test_what_stands_before_the_first_and_after_the_last_boundary_is_passed_over(
     client: TestClient, path: str, before: bytes
 ) -> None:
-    sent = parts((PART, PHOTO), before=before, after=b"and more\r\n--x\r\n")
-    assert client.post(path, **sent).status_code == 200
-    content = sent["content"]
+    message = parts((PART, PHOTO), before=before, after=b"and more\r\n--x\r\n")
+    assert client.post(path, **message).status_code == 200
+    content = message["content"]
     in_pieces = [content[start : start + 3] for start in range(0, len(before) + 200, 3)] if len(before) < 99 else [content]
     rest = content[len(b"".join(in_pieces)) :]
-    answer = client.post(path, content=iter([*in_pieces, rest]), headers=sent["headers"])
+    answer = client.post(path, content=iter([*in_pieces, rest]), headers=message["headers"])
     assert (answer.status_code, '"status":4' in answer.text) == (200, False)
 
 
 def test_bytes_before_the_first_boundary_count_for_the_limit(serve: Serve) -> None:
     with serve(max_upload_mb=0.05) as client:
-        sent = parts((PART, PHOTO), before=b"a" * 60_000 + b"\r\n")
-        assert_problem(client.post("/segment", **sent), 413, "0.05 MB")
-        assert_problem(client.post("/segment", content=iter([sent["content"]]), headers=sent["headers"]), 413, "0.05 MB")
+        message = parts((PART, PHOTO), before=b"a" * 60_000 + b"\r\n")
+        assert_problem(client.post("/segment", **message), 413, "0.05 MB")
+        assert_problem(client.post("/segment", content=iter([message["content"]]), headers=message["headers"]), 413, "0.05 MB")
         assert_idle(service_of(client))

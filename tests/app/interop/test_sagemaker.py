@@ -16,10 +16,10 @@ import httpx
 import pytest
 from fastapi.testclient import TestClient
 
-from benchmarks.harness.serving import ROOT, free_port, started
+from benchmarks.harness.serving import ROOT, free_port, start_server
 from tests.support.app.exchanges import PHOTO, assert_idle, assert_problem, count_of, metric, samples, service_of
-from tests.support.app.services import Serve, held
-from tests.support.images import encoded, make_photo
+from tests.support.app.services import Serve, hold_model
+from tests.support.images import encode, make_photo
 from tests.support.polling import HANG_S, wait_until
 from tests.support.servers import LARGE
 
@@ -67,7 +67,7 @@ def test_a_container_that_sagemaker_starts_and_ends(image_serve: Path, narrow_fi
     }  # fmt: skip
     log = tmp_path / "log"
     with (
-        started([str(image_serve)], port, "/ping", variables, log=log) as server,
+        start_server([str(image_serve)], port, "/ping", variables, log=log) as server,
         httpx.Client(base_url=server.url, timeout=HANG_S) as client,
         ThreadPoolExecutor() as pool,
     ):
@@ -88,7 +88,7 @@ def test_a_container_that_sagemaker_starts_and_ends(image_serve: Path, narrow_fi
 def test_without_a_variable_the_argument_alone_sets_port_8080(image_serve: Path, narrow_file: Path, tmp_path: Path) -> None:
     variables = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT), "SEGMENT_WEIGHTS": str(narrow_file)}
     log = tmp_path / "log"
-    with started([str(image_serve)], 8080, None, variables, log=log):
+    with start_server([str(image_serve)], 8080, None, variables, log=log):
         wait_until(lambda: "8080" in log.read_text(), log.read_text)  # where it is in use, the message says so
 
 
@@ -117,24 +117,24 @@ def test_a_form_is_taken_as_well(client: TestClient) -> None:
 
 
 def test_invocations_are_counted_and_images_measured(client: TestClient) -> None:
-    before = count_of(client, 200, "/invocations"), count_of(client, 415, "/invocations"), rejected(client, "type")
+    before = count_of(client, 200, "/invocations"), count_of(client, 415, "/invocations"), rejections(client, "type")
     tiles = metric(client, "segment_tiles_total")
     assert invoke(client).status_code == 200
     assert invoke(client, b"no image").status_code == 415
-    after = count_of(client, 200, "/invocations"), count_of(client, 415, "/invocations"), rejected(client, "type")
+    after = count_of(client, 200, "/invocations"), count_of(client, 415, "/invocations"), rejections(client, "type")
     assert after == tuple(count + 1 for count in before)
     assert metric(client, "segment_tiles_total") > tiles
 
 
-def rejected(client: TestClient, reason: str) -> float:
+def rejections(client: TestClient, reason: str) -> float:
     return next(s.value for s in samples(client) if s.name == "segment_rejected_total" and s.labels == {"reason": reason})
 
 
 def test_a_full_queue_refuses_invocations_and_ping_stays_200(serve: Serve) -> None:
     """A replaced instance would only make the others' queues longer."""
     with ThreadPoolExecutor() as pool, serve(platform="sagemaker", max_queued_tiles=1) as client:
-        with held(service_of(client)):
-            first = pool.submit(invoke, client, encoded(make_photo(64, 64)))  # one tile
+        with hold_model(service_of(client)):
+            first = pool.submit(invoke, client, encode(make_photo(64, 64)))  # one tile
             wait_until(lambda: service_of(client).queued_tiles == 1)
             answer = invoke(client)
             assert_problem(answer, 503)

@@ -15,14 +15,14 @@ import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
 
-from benchmarks.harness.serving import SERVE, free_port, started
+from benchmarks.harness.serving import SERVE, free_port, start_server
 from tests.support.app.exchanges import PHOTO, assert_idle, assert_problem, count_of, samples, service_of
 from tests.support.app.services import Serve
 from tests.support.app.vertex_ai import VARIABLES
-from tests.support.images import encoded, make_photo
+from tests.support.images import encode, make_photo
 from tests.support.polling import HANG_S
 
-OTHER = encoded(make_photo(50, 40, seed=1), "JPEG")
+OTHER = encode(make_photo(50, 40, seed=1), "JPEG")
 TEXT = base64.b64encode(PHOTO).decode()
 
 
@@ -45,7 +45,7 @@ def segment(client: Any, data: bytes = PHOTO, **query: object) -> Any:
     return client.post("/segment", content=data, params=query)
 
 
-def rejected(client: TestClient) -> float:
+def rejections(client: TestClient) -> float:
     return sum(sample.value for sample in samples(client) if sample.name == "segment_rejected_total")
 
 
@@ -55,7 +55,7 @@ def test_a_container_that_vertex_ai_starts(narrow_file: Path) -> None:
     variables = VARIABLES | settings | {"AIP_HTTP_PORT": str(port), "PORT": "8000"}
     health, route = VARIABLES["AIP_HEALTH_ROUTE"], VARIABLES["AIP_PREDICT_ROUTE"]
     with (
-        started([sys.executable, "-c", SERVE], port, health, variables) as server,
+        start_server([sys.executable, "-c", SERVE], port, health, variables) as server,
         httpx.Client(base_url=server.url, timeout=HANG_S) as client,
     ):
         answer = client.post(route, json={"instances": [b64(PHOTO), b64(OTHER)], "parameters": {"mask": "png"}})
@@ -75,7 +75,7 @@ def test_an_image_comes_in_each_documented_form(client: TestClient, instance: ob
 
 
 def test_predictions_are_in_the_order_of_instances(client: TestClient) -> None:
-    images = [encoded(make_photo(30 + 40 * (i % 3), 40, seed=i)) for i in range(12)]
+    images = [encode(make_photo(30 + 40 * (i % 3), 40, seed=i)) for i in range(12)]
     predictions = predict(client, *map(b64, images)).json()["predictions"]
     assert predictions == [segment(client, image, format="json").json() for image in images]
 
@@ -118,10 +118,10 @@ BAD_INSTANCES = {
 
 @pytest.mark.parametrize(("instance", "status"), BAD_INSTANCES.values(), ids=BAD_INSTANCES)
 def test_a_bad_instance_fails_the_request_with_its_index(client: TestClient, instance: object, status: int) -> None:
-    before, answered = rejected(client), count_of(client, status, "/predict")
+    before, answers = rejections(client), count_of(client, status, "/predict")
     assert_problem(predict(client, b64(PHOTO), instance, b64(PHOTO)), status, "instances[1]: ")
-    assert rejected(client) == before + 1
-    assert count_of(client, status, "/predict") == answered + 1
+    assert rejections(client) == before + 1
+    assert count_of(client, status, "/predict") == answers + 1
 
 
 BAD_BODIES = {
@@ -144,10 +144,10 @@ BAD_BODIES = {
 
 @pytest.mark.parametrize(("body", "status", "words"), BAD_BODIES.values(), ids=BAD_BODIES)
 def test_a_bad_body_is_a_problem(client: TestClient, body: bytes, status: int, words: str) -> None:
-    before = rejected(client)
+    before = rejections(client)
     answer = client.post("/predict", content=body, headers={"Content-Type": "application/json; charset=utf-8"})
     assert_problem(answer, status, words)
-    assert rejected(client) == before + 1
+    assert rejections(client) == before + 1
     assert_idle(service_of(client))
 
 
@@ -167,7 +167,7 @@ def test_images_that_no_memory_is_left_for_are_503(serve: Serve) -> None:
 
 
 def test_an_image_above_64_kib_is_segmented(client: TestClient) -> None:
-    photo = encoded(make_photo(400, 500), "BMP")
+    photo = encode(make_photo(400, 500), "BMP")
     assert predict(client, b64(photo)).json() == {"predictions": [segment(client, photo, format="json").json()]}
 
 

@@ -35,13 +35,13 @@ def test_bodies_are_refused_beyond_a_quarter_and_corrected_downwards_at_any_time
     budget.hold_body(one, 2 * UNIT)
     with pytest.raises(QueueFull, match="try again later"):
         budget.hold_body(other, UNIT + 1)
-    assert (other.body, budget.used) == (0, 2 * UNIT)
+    assert (other.body, budget.used_bytes) == (0, 2 * UNIT)
     budget.hold_body(one, UNIT)
     budget.hold_body(other, 2 * UNIT)
-    assert budget.used == 3 * UNIT
+    assert budget.used_bytes == 3 * UNIT
     for use in (one, other, other):
         budget.end(use)
-    assert budget.used == 0
+    assert budget.used_bytes == 0
 
 
 def test_work_that_could_never_begin_is_refused_and_none_other() -> None:
@@ -57,10 +57,10 @@ def test_bodies_work_answers_and_planning_never_pass_the_limit() -> None:
     budget.hold_answer(answer, 2 * UNIT)
     budget.hold_body(body, 3 * UNIT)
     work = working(budget, 6)
-    assert budget.used + PLANNING_BYTES == LIMIT
+    assert budget.used_bytes + PLANNING_BYTES == LIMIT
     assert not budget.start_now(MemoryUse(), 1, large=False)
     budget.end(work)
-    assert budget.used == 5 * UNIT
+    assert budget.used_bytes == 5 * UNIT
 
 
 def test_work_waits_in_the_order_of_its_arrival() -> None:
@@ -75,7 +75,7 @@ def test_work_waits_in_the_order_of_its_arrival() -> None:
         assert not small.done()
         budget.end(first)
         await asyncio.gather(second, small)
-        assert budget.used == 5 * UNIT
+        assert budget.used_bytes == 5 * UNIT
 
     asyncio.run(ask())
 
@@ -105,7 +105,7 @@ def test_who_is_cancelled_lets_the_next_one_in_and_leaves_nothing() -> None:
         assert (given_up.work, next_one.work) == (0, 3 * UNIT)
         budget.end(first)
         budget.end(next_one)
-        assert budget.used == 0
+        assert budget.used_bytes == 0
 
     asyncio.run(ask())
 
@@ -125,15 +125,15 @@ def test_no_work_begins_while_answers_take_a_quarter() -> None:
 
 
 @pytest.mark.parametrize(
-    ("sent", "units", "closed"),
+    ("sent_bytes", "units", "is_closed"),
     [(50_000, 3, True), (5_000_000, 3, False), (50_000, 1, False), (50_000, 2, True)],
     ids=["slow", "fast", "room", "first"],
 )
 def test_a_slow_reader_is_closed_where_others_wait_for_what_it_holds(
-    monkeypatch: pytest.MonkeyPatch, sent: int, units: float, closed: bool
+    monkeypatch: pytest.MonkeyPatch, sent_bytes: int, units: float, is_closed: bool
 ) -> None:
     monkeypatch.setattr(budget_module, "CHECK_S", CHECK_S)
-    ended: list[bool] = []
+    results: list[bool] = []
 
     async def ask() -> None:
         budget, now = budget_of(), asyncio.get_running_loop().time()
@@ -141,18 +141,18 @@ def test_a_slow_reader_is_closed_where_others_wait_for_what_it_holds(
         budget.hold_answer(answer, int(units * UNIT))
         # it waits for the answers' quarter, for another large image, or for the bytes that the answer has
         use, waits = waiting(budget, 7 if units == 2 else 1, large=units == 1)
-        with budget.sending(now - 10, lambda: ended.append(True)) as sending:
-            sending.sent_bytes = sent
+        with budget.sending(now - 10, lambda: results.append(True)) as sending:
+            sending.sent_bytes = sent_bytes
             await asyncio.sleep(CHECKED_S)
         assert not waits.done()
         for each in (answer, large):
             budget.end(each)
         await waits
         budget.end(use)
-        assert budget.used == 0
+        assert budget.used_bytes == 0
 
     asyncio.run(ask())
-    assert bool(ended) is closed
+    assert bool(results) is is_closed
 
 
 def test_a_reader_that_stops_after_its_first_megabytes_is_slow(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -160,13 +160,13 @@ def test_a_reader_that_stops_after_its_first_megabytes_is_slow(monkeypatch: pyte
     monkeypatch.setattr(budget_module, "SLOW_S", 0.02)
 
     async def ask() -> None:
-        budget, ended = budget_of(), asyncio.Event()
+        budget, end = budget_of(), asyncio.Event()
         answer = working(budget, 3)
         budget.hold_answer(answer, 3 * UNIT)
         use, waits = waiting(budget, 1)
-        with budget.sending(asyncio.get_running_loop().time() - 1, ended.set) as sending:
+        with budget.sending(asyncio.get_running_loop().time() - 1, end.set) as sending:
             sending.sent_bytes = 5_000_000  # what the system takes at once
-            await asyncio.wait_for(ended.wait(), 60)
+            await asyncio.wait_for(end.wait(), 60)
         budget.end(answer)
         await waits
         budget.end(use)

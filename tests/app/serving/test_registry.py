@@ -58,10 +58,10 @@ def test_two_files_of_one_name_are_refused(narrow_file: Path, tmp_path: Path) ->
 
 @pytest.mark.parametrize("runtime", RUNTIMES)
 def test_a_file_of_another_digest_than_the_expected_ones_is_refused(narrow_file: Path, runtime: str) -> None:
-    loaded, other = narrow_file.with_suffix(".onnx"), narrow_file
+    file, other = narrow_file.with_suffix(".onnx"), narrow_file
     if runtime == "torch":
-        loaded, other = other, loaded
-    actual, expected = (hashlib.sha256(path.read_bytes()).hexdigest() for path in (loaded, other))
+        file, other = other, file
+    actual, expected = (hashlib.sha256(path.read_bytes()).hexdigest() for path in (file, other))
     for good in (actual.upper(), f"{expected}/{actual}"):
         registry = registry_of(str(narrow_file), weights_sha256=good, runtime=runtime)
         registry.load()
@@ -143,9 +143,11 @@ def test_a_limit_that_refuses_every_image_stops_the_start_with_its_least_value(
         finally:
             registry.stop()
 
-    with pytest.raises(ValueError, match=rf"SEGMENT_{name} is .*, and narrow takes no image with less than [\d.]+") as caught:
+    with pytest.raises(
+        ValueError, match=rf"SEGMENT_{name} is .*, and narrow takes no image with less than [\d.]+"
+    ) as error_info:
         load(changes)
-    least = float(re.findall(r"less than ([\d.]+);", str(caught.value))[0])
+    least = float(re.findall(r"less than ([\d.]+);", str(error_info.value))[0])
     load(dict.fromkeys(changes, least))
     with pytest.raises(ValueError, match=name):
         load(dict.fromkeys(changes, least * 0.98))

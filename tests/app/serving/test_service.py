@@ -24,8 +24,8 @@ from model.inference.processes.messages import WorkerPlan
 from model.inference.runtime import DeviceLost
 from model.inference.segmenter import Options
 from tests.support.app.exchanges import PHOTO, assert_idle
-from tests.support.app.services import Alone, held
-from tests.support.images import encoded, make_photo
+from tests.support.app.services import Alone, hold_model
+from tests.support.images import encode, make_photo
 from tests.support.model.doubles import Clock, FirstChannel, Hold
 from tests.support.polling import HANG_S, wait_until
 
@@ -33,7 +33,7 @@ OPTIONS = Options(tile=(96, 96))
 
 
 @contextmanager
-def started(weights: Path | str, ready: bool = True) -> Iterator[Alone]:
+def start_alone(weights: Path | str, ready: bool = True) -> Iterator[Alone]:
     service = Service(Settings(_env_file=None, weights=str(weights), device="cpu", runtime="openvino", tile="96", threads=1))
     alone = Alone(service)
     try:
@@ -46,7 +46,7 @@ def started(weights: Path | str, ready: bool = True) -> Iterator[Alone]:
 
 @pytest.fixture(scope="module")
 def alone(narrow_file: Path) -> Iterator[Alone]:
-    with started(narrow_file) as service:
+    with start_alone(narrow_file) as service:
         yield service
 
 
@@ -57,12 +57,12 @@ def test_an_answer_is_the_segmenter_s_and_leaves_nothing(alone: Alone) -> None:
 
 
 def test_a_request_counts_as_a_tile_until_it_is_planned_and_as_its_tiles_from_then_on(alone: Alone) -> None:
-    planned: list[WorkerPlan] = []
-    with held(alone.service) as hold:
-        request = alone.segment(PHOTO, OPTIONS, check=lambda model, plan: planned.append(plan))
-        assert hold.entered.wait(HANG_S)
-        assert (alone.service.admission.requests, alone.service.queued_tiles) == (1, planned[0].tile_count)
-        assert planned[0].sha256 == hashlib.sha256(PHOTO).hexdigest()
+    plans: list[WorkerPlan] = []
+    with hold_model(alone.service) as hold:
+        request = alone.segment(PHOTO, OPTIONS, check=lambda model, plan: plans.append(plan))
+        assert hold.entry.wait(HANG_S)
+        assert (alone.service.admission.requests, alone.service.queued_tiles) == (1, plans[0].tile_count)
+        assert plans[0].sha256 == hashlib.sha256(PHOTO).hexdigest()
         hold.open()
         assert request.result(HANG_S)
     assert_idle(alone.service)
@@ -81,10 +81,10 @@ def test_what_its_check_raises_ends_a_request_and_keeps_its_worker(alone: Alone)
 
 
 def test_a_request_that_is_cancelled_frees_all_that_it_had_at_once(alone: Alone) -> None:
-    with held(alone.service) as hold:
+    with hold_model(alone.service) as hold:
         request, other = alone.segment(PHOTO, OPTIONS), alone.segment(PHOTO, OPTIONS)
-        assert hold.entered.wait(HANG_S)
-        wait_until(lambda: alone.service.budget.used > 0)
+        assert hold.entry.wait(HANG_S)
+        wait_until(lambda: alone.service.budget.used_bytes > 0)
         assert request.cancel()
         assert other.cancel()
         assert_idle(alone.service)  # while the network is still at its tile
@@ -92,9 +92,9 @@ def test_a_request_that_is_cancelled_frees_all_that_it_had_at_once(alone: Alone)
 
 
 def test_more_requests_than_workers_are_answered_in_the_end(alone: Alone) -> None:
-    with held(alone.service) as hold:
+    with hold_model(alone.service) as hold:
         requests = [alone.segment(PHOTO, OPTIONS) for _ in range(3 * alone.service.workers.count)]
-        assert hold.entered.wait(HANG_S)
+        assert hold.entry.wait(HANG_S)
         waiting = requests.pop()
         assert waiting.cancel()
         hold.open()
@@ -104,7 +104,7 @@ def test_more_requests_than_workers_are_answered_in_the_end(alone: Alone) -> Non
 
 def test_a_deadline_that_passes_ends_a_request_wherever_it_is(alone: Alone, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("app.serving.admission.TRUSTED_S", 1e9)  # at a slow machine's rate some would be refused before
-    with held(alone.service):
+    with hold_model(alone.service):
         requests = [alone.segment(PHOTO, OPTIONS, time.monotonic() + 0.2) for _ in range(2 * alone.service.workers.count)]
         for each in requests:
             with pytest.raises(DeadlinePassed, match="no answer within 60 s"):
@@ -126,17 +126,17 @@ def test_an_image_that_fails_tells_nothing_of_the_rate(alone: Alone, monkeypatch
     rate = admission.tiles_per_second
     assert rate == pytest.approx(10 * tiles, rel=0.01)
     for _ in range(20):
-        bad = alone.segment(encoded(make_photo(90, 130), "JPEG")[:700], OPTIONS, check=lambda *_: pass_time(10))
+        bad = alone.segment(encode(make_photo(90, 130), "JPEG")[:700], OPTIONS, check=lambda *_: pass_time(10))
         assert isinstance(bad.exception(HANG_S), DamagedImage)
     assert admission.tiles_per_second == rate
 
 
 def test_an_image_that_waits_for_memory_leaves_its_worker_and_is_done_in_its_turn(alone: Alone) -> None:
     """Large images are worked on one at a time here; small ones go on."""
-    large = encoded(np.zeros((2001, 2000, 3), np.uint8), "JPEG")
-    with held(alone.service) as hold:
+    large = encode(np.zeros((2001, 2000, 3), np.uint8), "JPEG")
+    with hold_model(alone.service) as hold:
         requests = [alone.segment(large, OPTIONS) for _ in range(3 * alone.service.workers.count)]
-        assert hold.entered.wait(HANG_S)
+        assert hold.entry.wait(HANG_S)
         hold.open()
         assert alone.segment(PHOTO, OPTIONS).result(HANG_S)
         assert len({each.result(HANG_S) for each in requests}) == 1
@@ -147,10 +147,10 @@ def test_a_weights_file_that_cannot_be_loaded_ends_the_service(tmp_path: Path, c
     path = tmp_path / "broken.onnx"
     path.write_bytes(b"no weights")
     service = Service(Settings(_env_file=None, weights=str(path), device="cpu"))
-    ended = threading.Event()
-    service.on_failure = ended.set
+    failure = threading.Event()
+    service.on_failure = failure.set
     alone = Alone(service)
-    assert ended.wait(HANG_S)
+    assert failure.wait(HANG_S)
     assert "could not be loaded" in (service.failure or "")
     assert service.not_live == service.not_ready == service.failure == caplog.records[-1].message
     alone.stop()
@@ -159,7 +159,7 @@ def test_a_weights_file_that_cannot_be_loaded_ends_the_service(tmp_path: Path, c
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_loader_that_ends_by_a_bug_is_the_service_s_failure(narrow_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("app.serving.registry.load_runtime", lambda *_: {}["a bug"])
-    with started(narrow_file, ready=False) as alone:
+    with start_alone(narrow_file, ready=False) as alone:
         wait_until(lambda: alone.service.failure is not None)
         assert "ended without a network" in (alone.service.failure or "")
         wait_until(lambda: not any(thread.name == "loader" for thread in threading.enumerate()))
@@ -175,8 +175,8 @@ def test_a_service_that_is_stopped_while_it_loads_does_not_wait_and_keeps_no_thr
         return runtime
 
     monkeypatch.setattr("app.serving.registry.load_runtime", load)
-    with loading, started(narrow_file, ready=False) as alone:
-        assert loading.entered.wait(HANG_S)
+    with loading, start_alone(narrow_file, ready=False) as alone:
+        assert loading.entry.wait(HANG_S)
         alone.call(alone.service.stop())
         loading.open()
         wait_until(lambda: bool(alone.service.registry.models))
@@ -186,26 +186,26 @@ def test_a_service_that_is_stopped_while_it_loads_does_not_wait_and_keeps_no_thr
 
 
 def test_a_lost_device_ends_the_service(narrow_file: Path) -> None:
-    with started(narrow_file) as alone:
-        service, ended = alone.service, threading.Event()
-        service.on_failure = ended.set
-        with held(service) as hold:
+    with start_alone(narrow_file) as alone:
+        service, failure = alone.service, threading.Event()
+        service.on_failure = failure.set
+        with hold_model(service) as hold:
             hold.error = DeviceLost("the device is broken")
             request = alone.segment(PHOTO, OPTIONS)
             hold.open()
             with pytest.raises(SchedulerEnded, match="the device is broken"):
                 request.result(HANG_S)
-            assert ended.wait(HANG_S)
+            assert failure.wait(HANG_S)
             assert service.failure == service.not_live == service.not_ready == "the device is broken"
         assert_idle(service)
 
 
 def test_a_service_that_is_stopped_takes_nothing_and_answers_what_waits(narrow_file: Path) -> None:
-    with started(narrow_file) as alone:
+    with start_alone(narrow_file) as alone:
         service = alone.service
-        with held(service) as hold:
+        with hold_model(service) as hold:
             requests = [alone.segment(PHOTO, OPTIONS) for _ in range(3 * service.workers.count)]
-            assert hold.entered.wait(HANG_S)
+            assert hold.entry.wait(HANG_S)
             pids = service.workers.pids
             stopping = alone.submit(service.stop())
             for each in requests:
@@ -224,13 +224,13 @@ def test_a_reload_serves_the_new_file_and_drops_no_request(narrow_file: Path, tm
     stop = threading.Event()
 
     def ask() -> int:
-        done = 0
+        count = 0
         while not stop.is_set():
             assert alone.segment(PHOTO, OPTIONS).result(HANG_S)
-            done += 1
-        return done
+            count += 1
+        return count
 
-    with started(path) as alone, ThreadPoolExecutor(4) as pool:
+    with start_alone(path) as alone, ThreadPoolExecutor(4) as pool:
         asking = [pool.submit(ask) for _ in range(4)]
         for _ in range(3):
             old = alone.service.registry.get()
@@ -244,7 +244,7 @@ def test_a_reload_serves_the_new_file_and_drops_no_request(narrow_file: Path, tm
 def test_a_reload_that_fails_leaves_all_as_it_was(narrow_file: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = tmp_path / "mine.onnx"
     shutil.copy(narrow_file.with_suffix(".onnx"), path)
-    with started(path) as alone:
+    with start_alone(path) as alone:
         service = alone.service
         before = service.registry.models
         path.write_bytes(b"broken")

@@ -17,7 +17,7 @@ from app.serving.watchdog import Watchdog
 from model.inference.errors import SchedulerEnded
 from model.inference.merging import Logits
 from model.inference.runtime import Tile
-from model.inference.scheduler import ENDED
+from model.inference.scheduler import THREAD_ENDED
 from tests.support.app.watched_scheduler import WatchedScheduler
 from tests.support.checkout import ROOT
 from tests.support.model.doubles import FirstChannel
@@ -38,7 +38,7 @@ def test_a_call_that_does_not_come_back_fails_the_scheduler_and_everyone_is_answ
     it = WatchedScheduler(runtime)
     with runtime.hold as hold:
         requests = [it.ask(1), it.ask(2)]
-        assert hold.entered.wait(HANG_S)
+        assert hold.entry.wait(HANG_S)
         assert it.look(5) == [None] * 5
         problem = it.watchdog.look()
         assert problem == it.scheduler.failure == "the network has been at one call for 5 s, which does not come back"
@@ -55,7 +55,7 @@ def test_while_calls_come_back_or_nothing_waits_all_is_well() -> None:
     for value in range(4):
         with runtime.hold as hold:
             request = it.ask(value)
-            assert hold.entered.wait(HANG_S)
+            assert hold.entry.wait(HANG_S)
             assert it.look(4) == [None] * 4
         assert request.result(HANG_S) is not None
     it.scheduler.stop()
@@ -75,7 +75,7 @@ def test_a_thread_that_is_not_needed_is_no_stall_while_another_works() -> None:
     for value in range(8):
         with runtime.hold as hold:
             requests += [it.ask(value), it.ask(value)]
-            assert hold.entered.wait(HANG_S)
+            assert hold.entry.wait(HANG_S)
             assert it.look(1) == [None]
     for request in requests:
         assert request.result(HANG_S) is not None
@@ -85,18 +85,18 @@ def test_one_of_two_threads_that_hangs_is_seen_while_the_other_goes_on() -> None
     hangs, other = FirstChannel(), FirstChannel()
     it = WatchedScheduler(hangs, other)
     with hangs.hold:
-        stuck: list[Future[Logits]] = []
+        futures: list[Future[Logits]] = []
 
-        def hung() -> bool:
-            stuck.append(it.ask(1))
-            return hangs.hold.entered.is_set()
+        def is_held() -> bool:
+            futures.append(it.ask(1))
+            return hangs.hold.entry.is_set()
 
-        wait_until(hung)
+        wait_until(is_held)
         for _ in range(5):
             assert it.watchdog.look() is None
             assert it.ask(2).result(HANG_S).any()
         assert "does not come back" in (it.watchdog.look() or "")
-        for each in stuck:
+        for each in futures:
             assert each.exception(HANG_S) is None or isinstance(each.exception(), SchedulerEnded)
 
 
@@ -105,8 +105,8 @@ def test_a_thread_that_has_ended_fails_the_scheduler_and_everyone_is_answered() 
     it = WatchedScheduler(Ends())
     request = it.ask(1)
     wait_until(lambda: not it.scheduler.alive)
-    assert it.watchdog.look() == ENDED
-    with pytest.raises(SchedulerEnded, match=ENDED):
+    assert it.watchdog.look() == THREAD_ENDED
+    with pytest.raises(SchedulerEnded, match=THREAD_ENDED):
         request.result(HANG_S)
 
 
@@ -124,14 +124,14 @@ def started_since(before: set[threading.Thread]) -> list[threading.Thread]:
 @ENDS
 def test_the_thread_tells_once_and_ends() -> None:
     it = WatchedScheduler(Ends())
-    watchdog = Watchdog(lambda: it.listed, it.failures.append, stall_s=5, interval=0.01)
+    watchdog = Watchdog(lambda: it.schedulers, it.failures.append, stall_s=5, interval=0.01)
     before = set(threading.enumerate())
     watchdog.start()
     assert started_since(before)
     it.ask(1)
-    wait_until(lambda: it.failures == [ENDED])
+    wait_until(lambda: it.failures == [THREAD_ENDED])
     wait_until(lambda: not started_since(before))
-    assert it.failures == [ENDED]
+    assert it.failures == [THREAD_ENDED]
 
 
 def test_an_event_loop_that_does_not_answer_is_seen_and_one_that_answers_late_is_well() -> None:
@@ -148,7 +148,7 @@ def test_an_event_loop_that_does_not_answer_is_seen_and_one_that_answers_late_is
 
 
 PAUSE_S, LOOKS_S = 5.0, 0.2  # a pause longer than a stall; after it, the time of some looks
-PAUSED = """
+PAUSE_PROGRAM = """
 import time
 from concurrent.futures import ThreadPoolExecutor
 from app.serving.watchdog import Watchdog
@@ -173,7 +173,7 @@ runtime.hold.open()
 @pytest.mark.long
 @pytest.mark.skipif(os.name != "posix", reason="only POSIX can pause a process")
 def test_a_pause_of_the_whole_process_does_not_count() -> None:
-    command = [sys.executable, "-c", PAUSED.format(stall_s=PAUSE_S - 1, interval=LOOKS_S / 4)]
+    command = [sys.executable, "-c", PAUSE_PROGRAM.format(stall_s=PAUSE_S - 1, interval=LOOKS_S / 4)]
     with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdin
         assert process.stdout

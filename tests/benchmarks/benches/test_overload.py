@@ -8,14 +8,14 @@ from benchmarks.benches.overload import Round, summary
 from benchmarks.harness.load import Answer, Load
 
 
-def load_of(*, good: int, refused: int = 0, wrong: int = 0, milliseconds: float = 100.0) -> Load:
+def load_of(*, good: int, refusals: int = 0, wrong: int = 0, milliseconds: float = 100.0) -> Load:
     """Answers of one second."""
-    answered = [Answer(0, 0.9, 200, milliseconds, right=True)] * good + [Answer(0, 0.9, 200, 50.0, right=False)] * wrong
-    return Load([*answered, *[Answer(0, 0.9, 503, 1.0, right=False)] * refused], 0.0, 1.0, 1, 0, 0.0)
+    answers = [Answer(0, 0.9, 200, milliseconds, right=True)] * good + [Answer(0, 0.9, 200, 50.0, right=False)] * wrong
+    return Load([*answers, *[Answer(0, 0.9, 503, 1.0, right=False)] * refusals], 0.0, 1.0, 1, 0, 0.0)
 
 
 def a_round(before: int, good: int, after: int, *, wrong: int = 0, late: bool = False) -> Round:
-    overload = load_of(good=good, refused=440 - good - wrong, wrong=wrong, milliseconds=6000.0 if late else 100.0)
+    overload = load_of(good=good, refusals=440 - good - wrong, wrong=wrong, milliseconds=6000.0 if late else 100.0)
     return Round(load_of(good=before), overload, load_of(good=after), 100.0)
 
 

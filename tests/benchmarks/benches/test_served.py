@@ -22,7 +22,7 @@ def test_samples_hold_the_bytes_of_the_command_line(tmp_path: Path) -> None:
     (tmp_path / "cat.jpg").write_bytes(data)
     assert main([str(tmp_path / "cat.jpg"), "-o", str(tmp_path / "cat.png"), "--side", "native"]) == 0
     (sample,) = samples(command_line("native"), [data])
-    assert sample.expected == (tmp_path / "cat.png").read_bytes()
+    assert sample.answer == (tmp_path / "cat.png").read_bytes()
 
 
 def test_mixed_photos_are_of_many_sizes_and_always_the_same() -> None:

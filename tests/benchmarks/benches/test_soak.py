@@ -7,8 +7,8 @@ from contextlib import closing
 import pytest
 
 from benchmarks.benches.soak import MIB, Health, Round, slope, summary
-from benchmarks.harness.traffic import BUSY, CLOSED, KINDS, Outcome, Traffic
-from tests.support.images import encoded, make_photo
+from benchmarks.harness.traffic import BUSY, KINDS, NO_ANSWER, Outcome, Traffic
+from tests.support.images import encode, make_photo
 
 
 def rounds_of(*mib: float) -> list[Round]:
@@ -22,32 +22,36 @@ def test_the_slope_leaves_the_warm_up_out_and_is_the_median_of_pairs() -> None:
     assert slope(rounds_of(0, 0, 0, 300, 300, 380, 300, 300, 300)) == pytest.approx(0)
 
 
-def ratios_of(*outcomes: Outcome, health: tuple[float, ...] = (0.01,), failed: int = 0, changed: int = 0) -> list[float]:
-    _, ratios = summary(outcomes, rounds_of(1, 1, 1, 1, 1, 1), health, failed, changed)
+def ratios_of(*outcomes: Outcome, health: tuple[float, ...] = (0.01,), failures: int = 0, changes: int = 0) -> list[float]:
+    _, ratios = summary(outcomes, rounds_of(1, 1, 1, 1, 1, 1), health, failures, changes)
     return [ratio.value for ratio in ratios if not ratio.holds]
 
 
 def test_what_is_wanted_holds_and_what_is_not_misses_its_aim() -> None:
-    good = [Outcome("photo", 200, wanted=True), Outcome("photo", 503, wanted=True), Outcome("bomb", 422, wanted=True)]
+    good = [
+        Outcome("photo", 200, is_allowed=True),
+        Outcome("photo", 503, is_allowed=True),
+        Outcome("bomb", 422, is_allowed=True),
+    ]
     assert ratios_of(*good) == []
-    assert ratios_of(*good, Outcome("photo", 500, wanted=False)) == [1, 1]
-    assert ratios_of(*good, Outcome("photo", CLOSED, wanted=False)) == [1]
-    assert ratios_of(*good, health=(0.01, 1.5), failed=2, changed=3) == [3, 2, 1.5]
+    assert ratios_of(*good, Outcome("photo", 500, is_allowed=False)) == [1, 1]
+    assert ratios_of(*good, Outcome("photo", NO_ANSWER, is_allowed=False)) == [1]
+    assert ratios_of(*good, health=(0.01, 1.5), failures=2, changes=3) == [3, 2, 1.5]
 
 
 def test_every_kind_of_request_is_answered_as_wanted(narrow_url: str) -> None:
-    photos = [encoded(make_photo(90, 130), format) for format in ("PNG", "JPEG")]
+    photos = [encode(make_photo(90, 130), format) for format in ("PNG", "JPEG")]
     digests: dict[tuple[int, str], str] = {}
     with closing(Traffic(narrow_url, photos, digests, 1)) as client, Health(narrow_url) as health:
         client.stall_s = 0.1
         for kind in KINDS:
             for _ in range(3):
-                assert client.outcome(kind).wanted, kind
-        assert client.changed == 0
+                assert client.outcome(kind).is_allowed, kind
+        assert client.changes == 0
         outcomes = client.again(None)
         assert len(outcomes) == len(digests) > 1
-        assert all(outcome.wanted and outcome.status in BUSY | {200} for outcome in outcomes)
+        assert all(outcome.is_allowed and outcome.status in BUSY | {200} for outcome in outcomes)
         digests[next(iter(digests))] = "another"
         client.again(None)
-        assert client.changed == 1
-    assert health.failed == 0
+        assert client.changes == 1
+    assert health.failures == 0

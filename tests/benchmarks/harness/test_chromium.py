@@ -28,8 +28,8 @@ def playwright(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Play
 
 def test_the_system_s_program_is_taken_before_playwright_s(playwright: Playwright, tmp_path: Path) -> None:
     assert chromium_path(playwright) is None
-    fetched = program(Path(playwright.chromium.executable_path))
-    assert chromium_path(playwright) == fetched
+    path = program(Path(playwright.chromium.executable_path))
+    assert chromium_path(playwright) == path
     chrome = program(tmp_path / "bin" / "google-chrome")
     assert chromium_path(playwright) == chrome
     chromium = program(tmp_path / "bin" / "chromium")

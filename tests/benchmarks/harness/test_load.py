@@ -14,8 +14,8 @@ from benchmarks.harness.load import Answer, Load, Sample, available, load
 from tests.support.servers import over_http
 
 
-def answers(*ended: float, status: int = 200, right: bool = True) -> list[Answer]:
-    return [Answer(0, when, status, 10.0, right) for when in ended]
+def answers(*times: float, status: int = 200, right: bool = True) -> list[Answer]:
+    return [Answer(0, when, status, 10.0, right) for when in times]
 
 
 def load_of(load_answers: list[Answer]) -> Load:
@@ -24,9 +24,9 @@ def load_of(load_answers: list[Answer]) -> Load:
 
 
 def test_the_rate_is_that_of_the_good_answers_once_the_load_has_settled() -> None:
-    mixed = [*answers(101.0, 101.9), *answers(102.0, 104.0, 107.9), *answers(103.0, status=503), *answers(105.0, right=False)]
-    assert load_of(mixed).rate == 3 / 6
-    assert (load_of(mixed).good, load_of(mixed).wrong, load_of(mixed).failed) == (5, 1, 1)
+    mixture = [*answers(101.0, 101.9), *answers(102.0, 104.0, 107.9), *answers(103.0, status=503), *answers(105.0, right=False)]
+    assert load_of(mixture).rate == 3 / 6
+    assert (load_of(mixture).good, load_of(mixture).wrong, load_of(mixture).failures) == (5, 1, 1)
 
 
 def test_a_load_that_never_settles_is_counted_whole() -> None:
@@ -46,14 +46,14 @@ def test_a_load_that_never_settles_is_counted_whole() -> None:
 )
 def test_a_load_that_went_wrong_raises(load: Load, words: str) -> None:
     with pytest.raises(RuntimeError, match=words):
-        load.checked()
+        load.check()
 
 
 def test_a_load_that_went_right_is_given() -> None:
     right = load_of(answers(103.0, 104.0))
-    assert right.checked() is right
-    refused = load_of([*answers(103.0), *answers(104.0, status=503, right=False)])
-    assert refused.checked(may_refuse=True) is refused
+    assert right.check() is right
+    refusal = load_of([*answers(103.0), *answers(104.0, status=503, right=False)])
+    assert refusal.check(may_refuse=True) is refusal
     assert right.cores == pytest.approx(0.1)
 
 

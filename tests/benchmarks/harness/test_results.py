@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.harness.results import HISTORY, Ratio, Row, Section, load, page, save, stamped
+from benchmarks.harness.results import HISTORY, Ratio, Row, Section, load, page, save, stamp
 
 
 def test_a_row_is_the_median_and_the_spread() -> None:
@@ -33,7 +33,7 @@ def test_a_ratio_tells_whether_its_aim_was_reached(
 
 
 def test_sections_are_kept_each_with_its_own_machine_and_commit(tmp_path: Path) -> None:
-    section = stamped(Section("One", "How.", [Row.of("a", [1.0, 2.0], "s")], [Ratio("b", 0.5, at_most=1)]))
+    section = stamp(Section("One", "How.", [Row.of("a", [1.0, 2.0], "s")], [Ratio("b", 0.5, at_most=1)]))
     save("one", section, tmp_path)
     assert load("one", tmp_path) == section
     assert "; served with " in section.machine

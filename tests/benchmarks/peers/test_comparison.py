@@ -12,7 +12,7 @@ from PIL import Image
 from benchmarks.harness.images import SMALL, command_line, photo
 from benchmarks.harness.load import Answer, Load, available
 from benchmarks.peers import comparison
-from benchmarks.peers.comparison import OURS, Peer, installed, ratios, run
+from benchmarks.peers.comparison import OURS, Peer, has_package, ratios, run
 from benchmarks.peers.worker import Worker
 
 STDLIB = Peer("standard library", "http.server", "tests.support.benchmarks.peer_server", "/health")
@@ -39,7 +39,7 @@ def test_ratios_compare_within_each_turn() -> None:
 
 def test_a_framework_that_is_not_installed_is_told(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     missing = Peer("Abacus", "abacus", "abacus", "/")
-    assert not installed(missing, sys.executable)
+    assert not has_package(missing, sys.executable)
     assert "Abacus is not installed in" in capsys.readouterr().err
     monkeypatch.setattr(comparison, "PEERS", (missing,))
     with pytest.raises(RuntimeError, match="none of Abacus is installed"):

@@ -42,14 +42,14 @@ def test_brush_labels_are_the_pixels_of_the_class(live_url: str) -> None:
     (prediction,) = answer["results"]
     assert 0 < prediction["score"] < 1
     assert prediction["model_version"].startswith("voc-fcn8s-mobilenet-v2 ")
-    drawn = np.zeros(SIZE, bool)
+    mask = np.zeros(SIZE, bool)
     for result in prediction["result"]:
         assert (result["type"], result["from_name"], result["to_name"]) == ("brushlabels", "tag", "img")
         assert (result["original_height"], result["original_width"], result["image_rotation"]) == (*SIZE, 0)
         assert 0 < result["score"] <= 1
         assert (result["value"]["format"], result["value"]["brushlabels"]) == ("rle", ["Cat"])
-        drawn |= decode_brush(result["value"]["rle"], SIZE)
-    np.testing.assert_array_equal(drawn, class_map(live_url, "chelsea.jpg") == 8)
+        mask |= decode_brush(result["value"]["rle"], SIZE)
+    np.testing.assert_array_equal(mask, class_map(live_url, "chelsea.jpg") == 8)
     assert len({result["id"] for result in prediction["result"]}) == len(prediction["result"])
 
 
@@ -102,9 +102,9 @@ def test_setup_names_the_model_and_logs_labels_without_a_class_once(live_url: st
         assert client.get("/versions").json() == {"versions": [versions[0]["model_version"]]}
         assert client.post("/setup", json=body | {"schema": "<View/>"}).status_code == 200
     assert [message for message in caplog.messages if f"name the model '{model.name} {model.sha256[:8]}'" in message]
-    told = [message for message in caplog.messages if "no class for the labels" in message]
-    assert len(told) == 1
-    assert "no class for the labels Tree; classes are background, aeroplane" in told[0]
+    messages = [message for message in caplog.messages if "no class for the labels" in message]
+    assert len(messages) == 1
+    assert "no class for the labels Tree; classes are background, aeroplane" in messages[0]
     assert [message for message in caplog.messages if "has no BrushLabels" in message]
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from fcn_client.label_studio.command import main
 
-from benchmarks.harness.serving import free_port, started
+from benchmarks.harness.serving import free_port, start_server
 from tests.support.polling import HANG_S
 
 
@@ -47,16 +47,16 @@ def test_it_serves_and_says_where(tmp_path: Path) -> None:
     port = free_port()
     command = (sys.executable, "-c", "import sys; from fcn_client.label_studio.command import main; sys.exit(main())")
     log = tmp_path / "log"
-    with started((*command, "--port", str(port)), port, "/health", log=log):
+    with start_server((*command, "--port", str(port)), port, "/health", log=log):
         assert f"give Label Studio http://127.0.0.1:{port} as a model's URL" in log.read_text()
 
 
 def test_a_missing_extra_is_one_line() -> None:
     """As where `pip install ./client` came without it: the package cannot be imported."""
     code = "import sys; sys.modules['uvicorn'] = None; from fcn_client.label_studio.start import main; sys.exit(main())"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=HANG_S)
-    (line,) = done.stderr.splitlines()
-    assert done.returncode == 2
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=HANG_S)
+    (line,) = run.stderr.splitlines()
+    assert run.returncode == 2
     assert "uvicorn" in line
     assert "'./client[label-studio]'" in line
 
@@ -65,6 +65,6 @@ def test_a_missing_extra_is_one_line() -> None:
 def test_help_and_version_need_no_extra(option: str, words: str) -> None:
     lacks = "import sys; sys.modules |= dict.fromkeys(['uvicorn', 'starlette', 'scipy', 'defusedxml'])"
     code = f"{lacks}; sys.argv[1:] = [{option!r}]; from fcn_client.label_studio.start import main; sys.exit(main())"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=HANG_S)
-    assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.startswith(words)
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=HANG_S)
+    assert (run.returncode, run.stderr) == (0, "")
+    assert run.stdout.startswith(words)

@@ -19,7 +19,7 @@ import pytest
 from fcn_client import SegmentClient
 from PIL import Image, ImageDraw
 
-from benchmarks.harness.serving import free_port, started
+from benchmarks.harness.serving import free_port, start_server
 from tests.support.checkout import ROOT
 from tests.support.client.label_studio import configuration
 from tests.support.polling import HANG_S, LONGEST_S, POLL_S
@@ -56,7 +56,7 @@ def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
     variables |= {f"ML_TIMEOUT_{name}": str(HANG_S) for name in ("HEALTH", "SETUP", "PREDICT")}
     variables["ML_CONNECTION_TIMEOUT"] = str(HANG_S)
     with (
-        started(command, port, None, variables, folder, folder / "log") as server,
+        start_server(command, port, None, variables, folder, folder / "log") as server,
         httpx.Client(base_url=server.url, headers={"Authorization": f"Token {KEY}"}, timeout=HANG_S) as client,
     ):
         end = time.monotonic() + LONGEST_S  # it makes its database first, which takes a minute on a machine with nothing to do
@@ -80,11 +80,11 @@ def backend(service: str, folder: Path, **environment: str) -> Iterator[str]:
     command = (sys.executable, "-c", BACKEND, "--service", service, "--port", str(port), "--tolerance", "0")
     command += ("--setup-timeout", str(HANG_S))
     variables = {name: "" for name in os.environ if name.startswith("LABEL_STUDIO")} | environment
-    with started(command, port, "/health", variables, folder, folder / "log") as server:
+    with start_server(command, port, "/health", variables, folder, folder / "log") as server:
         yield server.url
 
 
-def asked(response: httpx.Response) -> Any:
+def document_of(response: httpx.Response) -> Any:
     assert response.is_success, response.text
     return response.json()
 
@@ -95,18 +95,18 @@ def predictions(studio: httpx.Client, backend_url: str, tag: str) -> list[Any]:
     The model is named as its version, as the documentation advises: so tasks have their score in the list.
     """
     config = configuration(tag).replace("$photo", "$image")
-    number = asked(studio.post("/api/projects", json={"title": f"Trial of {tag}", "label_config": config}))["id"]
+    number = document_of(studio.post("/api/projects", json={"title": f"Trial of {tag}", "label_config": config}))["id"]
     files = [(name, (name, (PHOTOS / name).read_bytes(), "image/jpeg")) for name in ("chelsea.jpg", "coffee.jpg")]
-    assert asked(studio.post(f"/api/projects/{number}/import", files=files))["task_count"] == 2
-    (version,) = asked(httpx.get(f"{backend_url}/versions", timeout=HANG_S))["versions"]
-    model = asked(studio.post("/api/ml", json={"url": backend_url, "project": number, "title": version}))
+    assert document_of(studio.post(f"/api/projects/{number}/import", files=files))["task_count"] == 2
+    (version,) = document_of(httpx.get(f"{backend_url}/versions", timeout=HANG_S))["versions"]
+    model = document_of(studio.post("/api/ml", json={"url": backend_url, "project": number, "title": version}))
     assert (model["readable_state"], model["model_version"]) == ("Connected", version)
     action = {"id": "retrieve_tasks_predictions", "project": number}
     everything = {"selectedItems": {"all": True, "excluded": []}}
-    assert asked(studio.post("/api/dm/actions", params=action, json=everything))["processed_items"] == 2
-    tasks = asked(studio.get("/api/tasks", params={"project": number, "fields": "all"}))["tasks"]
+    assert document_of(studio.post("/api/dm/actions", params=action, json=everything))["processed_items"] == 2
+    tasks = document_of(studio.get("/api/tasks", params={"project": number, "fields": "all"}))["tasks"]
     first = next(task for task in tasks if task["data"]["image"].endswith("chelsea.jpg"))
-    (prediction,) = asked(studio.get(f"/api/tasks/{first['id']}"))["predictions"]
+    (prediction,) = document_of(studio.get(f"/api/tasks/{first['id']}"))["predictions"]
     assert 0 < prediction["score"] == first["predictions_score"] < 1
     results: list[Any] = prediction["result"]
     assert all((result["original_height"], result["original_width"]) == SIZE for result in results)
@@ -133,7 +133,7 @@ def test_brush_labels_have_the_pixels_of_the_class(studio: httpx.Client, live_ur
 
 def test_polygon_labels_lie_on_the_class(studio: httpx.Client, live_url: str, tmp_path: Path) -> None:
     """Images are fetched with a personal access token."""
-    token = asked(studio.post("/api/token/", json={}))["token"]
+    token = document_of(studio.post("/api/token/", json={}))["token"]
     with backend(live_url, tmp_path, LABEL_STUDIO_URL=str(studio.base_url), LABEL_STUDIO_API_KEY=token) as url:
         results = predictions(studio, url, "PolygonLabels")
     assert {tuple(result["value"]["polygonlabels"]) for result in results} == {("Cat",)}

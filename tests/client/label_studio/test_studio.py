@@ -37,9 +37,9 @@ class Handler(http_servers.Handler):
             self.answer(200, b"photo")
 
     def post(self) -> None:
-        sent = json.loads(self.body())
-        self.server.requests.append((self.path, sent["refresh"]))
-        self.answer(200, b'{"access": "short-lived"}') if sent["refresh"] == TOKEN else self.answer(401, b"{}")
+        body = json.loads(self.body())
+        self.server.requests.append((self.path, body["refresh"]))
+        self.answer(200, b'{"access": "short-lived"}') if body["refresh"] == TOKEN else self.answer(401, b"{}")
 
 
 def serving() -> AbstractContextManager[Asked]:
@@ -64,9 +64,9 @@ def test_cloud_objects_are_presigned_by_the_task_and_the_cloud_gets_no_key() -> 
     with serving() as studio, serving() as cloud:
         studio.redirect = f"{cloud.url}/bucket/a.jpg?signature=x"
         assert Studio(studio.url, "key").fetch("s3://bucket/a.jpg", task=7, timeout=60) == b"photo"
-        encoded = base64.urlsafe_b64encode(b"s3://bucket/a.jpg").decode()
+        address = base64.urlsafe_b64encode(b"s3://bucket/a.jpg").decode()
         ((path, key),) = studio.requests
-        assert (path.replace("%3D", "="), key) == (f"/tasks/7/presign/?fileuri={encoded}", "Token key")
+        assert (path.replace("%3D", "="), key) == (f"/tasks/7/presign/?fileuri={address}", "Token key")
         assert cloud.requests == [("/bucket/a.jpg?signature=x", None)]
 
 

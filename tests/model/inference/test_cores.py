@@ -24,15 +24,15 @@ def group(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("limit", "allowed"),
+    ("limit", "cores"),
     [("max 100000", 64), ("200000 100000", 2), ("150000 100000", 1), ("5000 10000", 1), ("640000 1", 64)],
 )
 @pytest.mark.parametrize("above", [False, True])
-def test_cores_are_as_many_as_the_time_that_the_group_allows(group: Path, limit: str, allowed: int, above: bool) -> None:
+def test_cores_are_as_many_as_the_time_that_the_group_allows(group: Path, limit: str, cores: int, above: bool) -> None:
     assert available_cores() == 64
     (group / "cpu.max").write_text("max 100000\n")
     ((group.parent if above else group) / "cpu.max").write_text(f"{limit}\n")
-    assert available_cores() == allowed
+    assert available_cores() == cores
 
 
 def test_a_group_that_only_lies_at_the_top_is_found(group: Path) -> None:

@@ -11,7 +11,7 @@ from imaging.errors import DamagedImage
 from imaging.rendering import Rendering
 from model.inference.segmenter import Options, Segmenter
 from model.manifest import WeightsError
-from tests.support.images import encoded, make_photo
+from tests.support.images import encode, make_photo
 
 PHOTO = make_photo(90, 130)
 
@@ -22,7 +22,7 @@ def segmenter(narrow_file: Path) -> Segmenter:
 
 
 def test_bytes_a_path_and_pixels_have_the_class_map_of_the_steps(segmenter: Segmenter, tmp_path: Path) -> None:
-    data = encoded(PHOTO)
+    data = encode(PHOTO)
     path = tmp_path / "photo.png"
     path.write_bytes(data)
     plan = segmenter.plan(data, Options())
@@ -47,6 +47,6 @@ def test_other_arrays_are_refused(segmenter: Segmenter, pixels: np.ndarray) -> N
 
 def test_what_is_no_image_and_no_weights_file_is_refused(segmenter: Segmenter, tmp_path: Path) -> None:
     with pytest.raises(DamagedImage):
-        segmenter(encoded(PHOTO)[:100])
+        segmenter(encode(PHOTO)[:100])
     with pytest.raises(WeightsError):
         Segmenter.from_weights(tmp_path / "none.safetensors")

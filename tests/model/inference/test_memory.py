@@ -14,7 +14,7 @@ from PIL import Image
 
 from imaging import decoding_memory
 from tests.support.checkout import ROOT
-from tests.support.images import encoded
+from tests.support.images import encode
 from tests.support.polling import HANG_S
 
 PROGRAM = """
@@ -64,11 +64,11 @@ def resident():
 
 openvino_runtime.KEPT_LAYERS = int(sys.argv[1]) or openvino_runtime.KEPT_LAYERS
 runtime = load_runtime(find_files(DEFAULT_WEIGHTS), "openvino", "cpu", "int8", threads=1)
-taken = []
+sizes = []
 for rows, columns in [(8, 12), *((rows, columns) for columns in range(1, 13) for rows in range(1, 9))]:
     runtime.logits([np.zeros((32 * rows, 32 * columns, 3), np.uint8)])
-    taken.append(resident())
-print(taken[-1] - taken[32])
+    sizes.append(resident())
+print(sizes[-1] - taken[32])
 """
 OPENVINO_KEEPS = 5000  # layers, unless told otherwise
 RENDERINGS: dict[str, dict[str, Any]] = {
@@ -109,7 +109,7 @@ HIGH = [("png", "auto", 4.0), ("json with maps", "native", 4.0), ("png", "native
 def photo(megapixels: float) -> bytes:
     side = round((megapixels * 1e6) ** 0.5)
     coarse = Image.fromarray(np.random.default_rng(0).integers(0, 256, (side // 8, side // 8, 3), np.uint8))
-    return encoded(np.asarray(coarse.resize((side, side))), "JPEG")
+    return encode(np.asarray(coarse.resize((side, side))), "JPEG")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="a process's peak of memory is read from /proc")
@@ -129,10 +129,10 @@ def test_segmenting_stays_within_what_its_plan_promises(
 ) -> None:
     command = [sys.executable, "-c", PROGRAM, side, quality, json.dumps(RENDERINGS[name]), area]
     run = subprocess.run(command, input=photo(megapixels), capture_output=True, cwd=ROOT, check=True, timeout=HANG_S)
-    outcome, promised, used = run.stdout.split()
-    assert int(used) < int(promised)
+    outcome, promised_bytes, peak_bytes = run.stdout.split()
+    assert int(peak_bytes) < int(promised_bytes)
     if outcome == b"answered":  # a refused answer ends before it takes what its plan promises
-        assert int(promised) < 6 * int(used) + decoding_memory.FIXED_BYTES
+        assert int(promised_bytes) < 6 * int(peak_bytes) + decoding_memory.FIXED_BYTES
 
 
 def grown_by_shapes(layers: int = 0) -> int:

@@ -27,7 +27,7 @@ def bands(plan: TilePlan, tiles: Iterable[Logits], grid: Grid = "corner") -> lis
     return [band for tile in tiles if (band := merger.add(tile)) is not None]
 
 
-def merged(plan: TilePlan, tiles: Iterable[Logits], grid: Grid = "corner") -> Logits:
+def merge(plan: TilePlan, tiles: Iterable[Logits], grid: Grid = "corner") -> Logits:
     """The averaged logits (classes, rows, columns) of all tiles."""
     return np.concatenate([band.logits for band in bands(plan, tiles, grid)]).transpose(2, 0, 1)
 
@@ -53,8 +53,8 @@ def test_a_network_that_sees_one_pixel_gives_the_same_in_tiles_as_at_once(plan: 
         )
         return logits
 
-    tiled = merged(plan, (network(plan.cut(image, region)) for region in plan.regions))
-    np.testing.assert_allclose(tiled[:, : plan.size[0], : plan.size[1]], network(image), atol=1e-5)
+    merged_logits = merge(plan, (network(plan.cut(image, region)) for region in plan.regions))
+    np.testing.assert_allclose(merged_logits[:, : plan.size[0], : plan.size[1]], network(image), atol=1e-5)
 
 
 @settings(deadline=None, max_examples=100)
@@ -72,7 +72,7 @@ def test_bands_are_the_sum_of_all_tiles_weighed_as_the_pixels_that_cells_lie_on(
         total[:, top : top + tile.shape[1], left : left + tile.shape[2]] += tile * weights
     result = bands(plan, tiles, grid)
     assert all(band.logits.dtype == np.float32 for band in result)
-    np.testing.assert_allclose(merged(plan, tiles, grid), total, atol=1e-5)
+    np.testing.assert_allclose(merge(plan, tiles, grid), total, atol=1e-5)
     assert [band.top for band in result] == [top // stride for top in plan.tops]
     ends = np.cumsum([len(band.logits) for band in result]).tolist()
     assert ends == [*(top // stride for top in plan.tops[1:]), total.shape[1]]
@@ -90,21 +90,21 @@ def test_x_and_x_plus_one_come_back_as_they_are(blend: Blend) -> None:
     plan = plan_tiles((150, 130), (64, 96), 0.25, blend)
     image = np.random.default_rng(0).integers(0, 256, (150, 130, 3), np.uint8)
     reds = [plan.cut(image, region)[:, :, 0].astype(np.float32) for region in plan.regions]
-    result = merged(plan, (np.stack([red, red + 1]) for red in reds))[:, :150, :130]
+    result = merge(plan, (np.stack([red, red + 1]) for red in reds))[:, :150, :130]
     np.testing.assert_allclose(result, np.stack([image[:, :, 0], image[:, :, 0] + 1.0]), atol=1e-4)
 
 
 def test_tiles_averaged_by_hand() -> None:
     two, four = plan_tiles((20, 96), (32, 64), 0.0), plan_tiles((96, 96), (64, 64), 0.5)
-    line = merged(two, full(two, 1, 3))
+    line = merge(two, full(two, 1, 3))
     assert line.shape == (1, 32, 96)
     assert [set(line[0, :, start : start + 32].flat) for start in (0, 32, 64)] == [{1}, {2}, {3}]
-    assert merged(four, full(four, 1, 3, 5, 11))[0, ::32, ::32].tolist() == [[1, 2, 3], [3, 5, 7], [5, 8, 11]]
+    assert merge(four, full(four, 1, 3, 5, 11))[0, ::32, ::32].tolist() == [[1, 2, 3], [3, 5, 7], [5, 8, 11]]
 
 
 def test_two_tiles_blended_by_hann_by_hand() -> None:
     plan = plan_tiles((32, 96), (32, 64), 0.5, "hann")
-    line = merged(plan, full(plan, 1, 3))[0, 0]
+    line = merge(plan, full(plan, 1, 3))[0, 0]
     assert (line[:32] == 1).all()
     assert (line[64:] == 3).all()
     assert line[[32, 47, 63]] == pytest.approx([1.001204, 1.950932, 2.998796], abs=1e-5)

@@ -26,12 +26,12 @@ CLASSES = {"chelsea": "cat", "cows": "cow", "dog": "dog"}
 
 
 @pytest.fixture(scope="module")
-def served() -> Runtime:
+def runtime() -> Runtime:
     """The default weights, in float32 on the CPU."""
     return load_runtime(find_files(DEFAULT_WEIGHTS), "openvino", "cpu", "float32")
 
 
-def enlarged(name: str, longer: int) -> Pixels:
+def enlarge(name: str, longer: int) -> Pixels:
     with Image.open(PHOTOS / name) as photo:
         width, height = (round(side * longer / max(photo.size)) for side in photo.size)
         return np.asarray(photo.convert("RGB").resize((width, height), Image.Resampling.BICUBIC))
@@ -65,9 +65,9 @@ def away_from_seams(plan: Plan, stride: int) -> npt.NDArray[np.bool_]:
     return far
 
 
-def test_each_sample_of_the_page_shows_its_class_and_no_other(served: Runtime) -> None:
-    segmenter = Segmenter(served)
-    names = served.manifest.labels.names
+def test_each_sample_of_the_page_shows_its_class_and_no_other(runtime: Runtime) -> None:
+    segmenter = Segmenter(runtime)
+    names = runtime.manifest.labels.names
     assert {path.stem for path in SAMPLES.glob("*.jpg")} == set(CLASSES)
     for sample, expected in CLASSES.items():
         counts = np.bincount(segmenter(SAMPLES / f"{sample}.jpg").class_map.ravel(), minlength=len(names))
@@ -79,25 +79,25 @@ def test_each_sample_of_the_page_shows_its_class_and_no_other(served: Runtime) -
 @pytest.mark.torch
 @pytest.mark.parametrize("name", ["astronaut.jpg", "chelsea.jpg", "coffee.jpg"])
 @pytest.mark.parametrize(("blend", "least"), [("mean", 0.99), ("hann", 0.999)])
-def test_merging_cells_agrees_with_merging_pixels(served: Runtime, name: str, blend: Blend, least: float) -> None:
-    image, segmenter = enlarged(name, 900), Segmenter(served)
+def test_merging_cells_agrees_with_merging_pixels(runtime: Runtime, name: str, blend: Blend, least: float) -> None:
+    image, segmenter = enlarge(name, 900), Segmenter(runtime)
     plan = segmenter.plan_size((image.shape[0], image.shape[1]), Options((384, 480), 0.25, blend, "native"))
     assert len(plan.tile_plan) > 4
     class_map = segmenter.infer(image, plan).class_map
     assert len(np.unique(class_map)) > 1
-    equal = class_map == by_pixels(served, image, plan).argmax(0)
+    equal = class_map == by_pixels(runtime, image, plan).argmax(0)
     # a mean of pixels jumps where a tile ends; one of cells goes over to the next tile within a cell
     assert equal.mean() >= least
-    assert equal[away_from_seams(plan, served.stride)].mean() >= (0.9999 if blend == "mean" else 0.999)
+    assert equal[away_from_seams(plan, runtime.stride)].mean() >= (0.9999 if blend == "mean" else 0.999)
 
 
 @pytest.mark.torch
-def test_one_tile_is_merged_exactly(served: Runtime) -> None:
-    image, segmenter = enlarged("astronaut.jpg", 400), Segmenter(served)
+def test_one_tile_is_merged_exactly(runtime: Runtime) -> None:
+    image, segmenter = enlarge("astronaut.jpg", 400), Segmenter(runtime)
     plan = segmenter.plan_size((image.shape[0], image.shape[1]), Options((512, 512), side="native"))
     assert len(plan.tile_plan) == 1
     class_map = segmenter.infer(image, plan).class_map
-    logits = by_pixels(served, image, plan)
+    logits = by_pixels(runtime, image, plan)
     differing = class_map != logits.argmax(0)
     assert differing.mean() <= 1e-5
     best = np.sort(logits[:, differing], 0)
@@ -105,13 +105,13 @@ def test_one_tile_is_merged_exactly(served: Runtime) -> None:
 
 
 @pytest.mark.torch
-def test_confidence_is_that_of_the_averaged_logits(served: Runtime) -> None:
+def test_confidence_is_that_of_the_averaged_logits(runtime: Runtime) -> None:
     data = (PHOTOS / "chelsea.jpg").read_bytes()
-    segmenter = Segmenter(served)
+    segmenter = Segmenter(runtime)
     plan = segmenter.plan(data, Options((256, 256), side="native", rendering=Rendering("confidence")))
     image = decode(data, Limits(), plan.tile_plan.size)
     result = segmenter.infer(image, plan)
-    powers = np.exp(by_pixels(served, image, plan) / segmenter.temperature)
+    powers = np.exp(by_pixels(runtime, image, plan) / segmenter.temperature)
     assert result.confidence is not None
     assert np.abs(result.confidence - 255 * powers.max(0) / powers.sum(0)).mean() < 0.5
 

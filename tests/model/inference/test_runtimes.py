@@ -120,7 +120,7 @@ def test_auto_takes_openvino_with_an_export_and_torch_without(files: WeightsFile
 
 
 @pytest.mark.parametrize(
-    ("flags", "most", "scored", "precision"),
+    ("flags", "most", "scores_of", "precision"),
     [
         ({"avx2", "avx512_vnni"}, "", {"vnni"}, "int8"),
         ({"avx2", "avx_vnni"}, "", {"vnni"}, "int8"),
@@ -136,10 +136,10 @@ def test_auto_takes_openvino_with_an_export_and_torch_without(files: WeightsFile
 )
 def test_auto_is_int8_where_the_processor_and_its_kind_s_score_allow_it(
     files: WeightsFiles, narrow: Weights, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-    flags: set[str], most: str, scored: set[Int8Sums], precision: str,
+    flags: set[str], most: str, scores_of: set[Int8Sums], precision: str,
 ) -> None:  # fmt: skip
     scores: dict[str, Any] = {"val": SCORE} | {
-        scored_in("val", name): SCORE if sums in scored else SCORE | {"mean_iou": 0.4} for sums, name in INT8_SCORES.items()
+        scored_in("val", name): SCORE if sums in scores_of else SCORE | {"mean_iou": 0.4} for sums, name in INT8_SCORES.items()
     }
     both = with_int8(
         files, tmp_path, replace(narrow.manifest, scores=scores, training={"calibration_int8": {"ece_after": 0.01}})
@@ -195,14 +195,14 @@ def test_missing_files_are_named(files: WeightsFiles) -> None:
 
 
 def test_missing_packages_are_named(files: WeightsFiles, monkeypatch: pytest.MonkeyPatch) -> None:
-    installed = {"openvino"}
-    monkeypatch.setattr(choice.importlib.util, "find_spec", lambda name: name if name in installed else None)
+    packages = {"openvino"}
+    monkeypatch.setattr(choice.importlib.util, "find_spec", lambda name: name if name in packages else None)
     assert isinstance(load_runtime(files), OpenVINORuntime)
     with pytest.raises(RuntimeUnavailable, match=r"narrow needs PyTorch here \(device cuda, .* exports: float32\)"):
         load_runtime(files, device="cuda")
     with pytest.raises(RuntimeUnavailable, match=r"exports: none\); .* -m pip install .*\[torch\]"):
         load_runtime(replace(files, exports={}))
-    installed.clear()
+    packages.clear()
     with pytest.raises(RuntimeUnavailable, match="pip install openvino"):
         load_runtime(files, "openvino")
 

@@ -25,9 +25,9 @@ class Running:
     def __init__(self, *runtimes: FirstChannel, max_batch: int = 4) -> None:
         self.clock = Clock()
         self.failures: list[str] = []
-        self.timed: list[int] = []
+        self.batch_sizes: list[int] = []
         self.scheduler = Scheduler(
-            runtimes, max_batch=max_batch, on_batch=lambda tiles, seconds: self.timed.append(tiles),
+            runtimes, max_batch=max_batch, on_batch=lambda tiles, seconds: self.batch_sizes.append(tiles),
             on_failure=self.failures.append, clock=self.clock,
         )  # fmt: skip
         self.threads = ThreadPoolExecutor(64)
@@ -51,7 +51,7 @@ class Running:
         for runtime in runtimes:
             runtime.hold.close()
         first = [self.threads.submit(self.run, [1]) for _ in runtimes]
-        assert all(runtime.hold.entered.wait(HANG_S) for runtime in runtimes)
+        assert all(runtime.hold.entry.wait(HANG_S) for runtime in runtimes)
         yield
         for runtime in runtimes:
             runtime.hold.open()
@@ -74,7 +74,7 @@ def running(*runtimes: FirstChannel, max_batch: int = 4) -> Iterator[Running]:
 def test_logits_come_back_in_the_order_of_the_tiles() -> None:
     with running(FirstChannel()) as it:
         assert it.run(list(range(50))) == list(range(50))
-    assert sum(it.timed) == 50
+    assert sum(it.batch_sizes) == 50
 
 
 def test_tiles_of_different_requests_share_a_batch_which_is_timed() -> None:
@@ -84,7 +84,7 @@ def test_tiles_of_different_requests_share_a_batch_which_is_timed() -> None:
             others = [it.waiting([value]) for value in (2, 3, 4)]
         assert [other.result(HANG_S) for other in others] == [[2], [3], [4]]
     assert runtime.batches == [[1], [2, 3, 4]]
-    assert it.timed == [1, 3]
+    assert it.batch_sizes == [1, 3]
 
 
 @pytest.mark.parametrize("max_batch", [None, 1, 2])
@@ -122,8 +122,8 @@ def test_runtimes_work_at_once_and_share_the_queue() -> None:
         for runtime in (one, other):
             runtime.hold.close()
         futures = [it.threads.submit(it.run, [value]) for value in (1, 2, 3)]
-        assert one.hold.entered.wait(HANG_S)
-        assert other.hold.entered.wait(HANG_S)
+        assert one.hold.entry.wait(HANG_S)
+        assert other.hold.entry.wait(HANG_S)
         one.hold.open()
         wait_until(lambda: len(one.batches) == 2)
         assert not other.batches
@@ -177,7 +177,7 @@ def test_logits_never_come_to_another_request_among_64_threads() -> None:
         futures = {number: it.threads.submit(it.run, [number % 256] * (1 + number % 2)) for number in range(3000)}
         wrong = [number for number, each in futures.items() if each.result(HANG_S) != [number % 256] * (1 + number % 2)]
     assert wrong == []
-    assert sum(it.timed) == 4500
+    assert sum(it.batch_sizes) == 4500
 
 
 def test_queue_seconds_are_from_the_first_tile_s_arrival_to_its_batch() -> None:
@@ -196,10 +196,10 @@ def test_a_cancelled_request_s_tiles_leave_the_queue_and_its_thread_is_told() ->
     runtime, queue = FirstChannel(), TileQueue(FAR)
     with running(runtime) as it:
         with it.busy(runtime):
-            cancelled, other = it.waiting([2] * 3, queue), it.waiting([3])
+            late, other = it.waiting([2] * 3, queue), it.waiting([3])
             it.scheduler.cancel(queue)
             assert not queue.waiting
-            for ask in (lambda: cancelled.result(HANG_S), lambda: it.run([4], queue)):
+            for ask in (lambda: late.result(HANG_S), lambda: it.run([4], queue)):
                 with pytest.raises(Cancelled):
                     ask()
         assert other.result(HANG_S) == [3]
@@ -283,17 +283,17 @@ def test_what_a_failed_batch_held_is_free_when_its_tiles_are_run_one_by_one() ->
                 activations = np.zeros(8)
                 references.append(weakref.ref(activations))
                 raise DeviceOutOfMemory("no memory beside that")
-            still_taken.extend(each() is not None for each in references)
+            has_tile.extend(each() is not None for each in references)
             return super().logits(tiles)
 
     references: list[weakref.ref[object]] = []
-    still_taken: list[bool] = []
+    has_tile: list[bool] = []
     runtime = Greedy()
     with running(runtime) as it:
         with it.busy(runtime):
             futures = [it.waiting([value]) for value in (2, 3)]
         assert [each.result(HANG_S) for each in futures] == [[2], [3]]
-    assert still_taken == [False, False]
+    assert has_tile == [False, False]
 
 
 def test_a_device_without_memory_fails_its_tile_alone() -> None:

@@ -24,8 +24,8 @@ from model.inference.segmentation import Segmentation
 from model.inference.segmenter import BATCH, Options, Segmenter
 from model.inference.tiling import TilingError, tile_shapes
 from model.weights_file import Weights
-from tests.support.images import encoded, make_photo
-from tests.support.model.segmentation import segmented
+from tests.support.images import encode, make_photo
+from tests.support.model.segmentation import segment_pixels
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -39,7 +39,7 @@ def by_pixel(segmenter: Segmenter, image: Pixels, options: Options) -> Segmentat
     """The same with a network whose logits of four classes are each pixel's own."""
     pixelwise = Segmenter(Pixelwise(segmenter.runtime))
     pixelwise.manifest = segmenter.manifest
-    return segmented(pixelwise, image, options)
+    return segment_pixels(pixelwise, image, options)
 
 
 def seen_as(pixels: Pixels) -> Logits:
@@ -55,8 +55,8 @@ def direct_logits(weights: Weights, image: Pixels) -> Tensor:
     from model.networks.servable import load_network, normalise
 
     height, width = image.shape[:2]
-    padded = np.pad(image, ((0, -height % 64), (0, -width % 64), (0, 0)), mode="edge")
-    pixels = torch.from_numpy(padded).permute(2, 0, 1)[None]
+    padded_image = np.pad(image, ((0, -height % 64), (0, -width % 64), (0, 0)), mode="edge")
+    pixels = torch.from_numpy(padded_image).permute(2, 0, 1)[None]
     with torch.inference_mode():
         return load_network(weights)(normalise(pixels, weights.manifest.preprocessing))[0, :, :height, :width]
 
@@ -72,7 +72,7 @@ def assert_same_classes(class_map: Pixels, logits: Tensor) -> None:
 
 def test_a_small_image_is_segmented_as_the_network_alone_does_it(segmenter: Segmenter, narrow: Weights, photo: Photo) -> None:
     image = photo(50, 61)
-    result = segmented(segmenter, image, Options((64, 64), side="native", rendering=Rendering("confidence")))
+    result = segment_pixels(segmenter, image, Options((64, 64), side="native", rendering=Rendering("confidence")))
     logits = direct_logits(narrow, image)
     assert_same_classes(result.class_map, logits)
     assert result.confidence is not None
@@ -84,17 +84,17 @@ def test_a_scaled_image_is_segmented_by_logits_scaled_back(segmenter: Segmenter,
     import torch
 
     image = photo(20, 32)
-    result = segmented(segmenter, image, Options((64, 64), side="auto"))
+    result = segment_pixels(segmenter, image, Options((64, 64), side="auto"))
     logits = direct_logits(narrow, scale(image, (40, 64)))
-    scaled = torch.nn.functional.interpolate(logits[None], size=(20, 32), mode="bilinear")
-    assert_same_classes(result.class_map, scaled[0])
+    expected = torch.nn.functional.interpolate(logits[None], size=(20, 32), mode="bilinear")
+    assert_same_classes(result.class_map, expected[0])
 
 
 def test_overlapping_tiles_are_segmented_by_their_averaged_logits(segmenter: Segmenter, narrow: Weights, photo: Photo) -> None:
     import torch
 
     image = photo(64, 96)
-    result = segmented(segmenter, image, Options((64, 64), 0.5, "mean", "native"))
+    result = segment_pixels(segmenter, image, Options((64, 64), 0.5, "mean", "native"))
     left, right = direct_logits(narrow, image[:, :64]), direct_logits(narrow, image[:, 32:])
     both = (left[:, :, 32:] + right[:, :, :32]) / 2
     expected = torch.cat([left[:, :, :32], both, right[:, :, 32:]], 2)
@@ -107,7 +107,7 @@ def test_overlapping_tiles_are_segmented_by_their_averaged_logits(segmenter: Seg
 @pytest.mark.parametrize("size", SIZES, ids=str)
 @pytest.mark.parametrize("side", ["auto", "native", 70])
 def test_the_class_map_has_the_size_of_the_image(segmenter: Segmenter, photo: Photo, size: tuple[int, int], side: int) -> None:
-    result = segmented(segmenter, photo(*size), Options((64, 96), side=side, rendering=Rendering("confidence")))
+    result = segment_pixels(segmenter, photo(*size), Options((64, 96), side=side, rendering=Rendering("confidence")))
     assert result.confidence is not None
     for array in (result.class_map, result.confidence):
         assert (array.shape, array.dtype) == (size, np.uint8)
@@ -122,10 +122,10 @@ def test_confidence_and_probabilities_are_the_softmax_over_the_temperature(
 ) -> None:
     image = np.random.default_rng(1).integers(0, 256, (*size, 3), np.uint8)
     manifest = replace(segmenter.manifest, temperatures={"float32": temperature} if temperature else {})
-    tempered = Segmenter(segmenter.runtime)
-    tempered.manifest = manifest
+    other = Segmenter(segmenter.runtime)
+    other.manifest = manifest
     options = Options((64, 64), side="native", rendering=Rendering("npz", probabilities=True))
-    result = by_pixel(tempered, image, options)
+    result = by_pixel(other, image, options)
     powers = np.exp(seen_as(image).astype(np.float64) / (temperature or 1))
     softmax = powers / powers.sum(0)
     probability, ids = softmax.max(0), softmax.argmax(0)
@@ -147,7 +147,7 @@ def test_without_confidence_the_classes_are_the_same(segmenter: Segmenter, photo
 
 
 def test_the_answer_is_the_encoded_segmentation(segmenter: Segmenter, photo: Photo) -> None:
-    data = encoded(photo(90, 150))
+    data = encode(photo(90, 150))
     for format in ("png", "overlay", "json", "npz"):
         options = Options((64, 64), rendering=Rendering(format))  # type: ignore[arg-type]
         plan = segmenter.plan(data, options)
@@ -164,7 +164,7 @@ def test_the_answer_is_the_encoded_segmentation(segmenter: Segmenter, photo: Pho
 
 
 def test_an_overlay_at_the_working_size_is_decoded_once(segmenter: Segmenter, photo: Photo) -> None:
-    data = encoded(photo(60, 100))
+    data = encode(photo(60, 100))
     plan = segmenter.plan(data, Options((64, 64), rendering=Rendering("overlay", palette="labels", names=False)))
     assert plan.tile_plan.size == plan.size
     class_map = segmenter.infer(segmenter.decode(data, plan), plan).class_map
@@ -183,7 +183,7 @@ def test_the_foreground_is_the_probability_of_its_classes(segmenter: Segmenter) 
 
 
 def test_a_cutout_has_the_upright_photos_whole_size(segmenter: Segmenter, photo: Photo) -> None:
-    data = encoded(photo(300, 200))
+    data = encode(photo(300, 200))
     plan = segmenter.plan(data, Options((64, 64), rendering=Rendering("cutout", classes=("0", "1"))))
     assert plan.tile_plan.size != plan.size
     with Image.open(io.BytesIO(segmenter.segment(data, plan).body)) as image:
@@ -194,19 +194,19 @@ def test_a_cutout_has_the_upright_photos_whole_size(segmenter: Segmenter, photo:
 
 
 def test_a_plan_is_refused_before_anything_is_decoded(segmenter: Segmenter, photo: Photo) -> None:
-    data = encoded(photo(60, 100))
+    data = encode(photo(60, 100))
     for options in (Options((100, 64)), Options(overlap=0.6)):
         with pytest.raises(TilingError):
             segmenter.plan(data, options)
     with pytest.raises(ImageTooLarge):
         Segmenter(segmenter.runtime, Limits(megapixels=0.005)).plan(data, Options())
-    large = encoded(np.zeros((2001, 2000, 3), np.uint8))
+    large = encode(np.zeros((2001, 2000, 3), np.uint8))
     with pytest.raises(AnswerTooLarge):
         segmenter.plan(large, Options(rendering=Rendering("json", "array")))
 
 
 def test_what_is_damaged_behind_its_header_is_refused_when_it_is_segmented(segmenter: Segmenter, photo: Photo) -> None:
-    data = encoded(photo(60, 100), "JPEG")[:-400]
+    data = encode(photo(60, 100), "JPEG")[:-400]
     plan = segmenter.plan(data, Options())
     with pytest.raises(DamagedImage):
         segmenter.segment(data, plan)
@@ -214,19 +214,19 @@ def test_what_is_damaged_behind_its_header_is_refused_when_it_is_segmented(segme
 
 @pytest.mark.parametrize("rendering", [Rendering(), Rendering("json")], ids=["classes", "confidence"])
 def test_a_check_that_raises_ends_the_inference(segmenter: Segmenter, photo: Photo, rendering: Rendering) -> None:
-    data = encoded(photo(300, 100))
+    data = encode(photo(300, 100))
     plan = segmenter.plan(data, Options((64, 64), side="native", rendering=rendering))
-    called, most = 0, 2
+    calls, most = 0, 2
 
     def check() -> None:
-        nonlocal called
-        called += 1
-        if called > most:
+        nonlocal calls
+        calls += 1
+        if calls > most:
             raise TimeoutError
 
     with pytest.raises(TimeoutError):
         segmenter.segment(data, plan, check=check)
-    assert called == most + 1
+    assert calls == most + 1
 
 
 class Recording:
@@ -271,20 +271,20 @@ def test_tiles_go_to_the_runtime_in_batches_and_come_back_in_order(
 
 
 def test_tiles_are_cut_when_they_are_asked_for(segmenter: Segmenter, photo: Photo) -> None:
-    recording, drawn = Recording(segmenter.runtime), 0
+    recording, count = Recording(segmenter.runtime), 0
 
     def run(tiles: Iterator[Tile]) -> Iterator[Logits]:
-        nonlocal drawn
+        nonlocal count
         for tile in tiles:
-            drawn += 1
+            count += 1
             yield recording.logits([tile])[0]
 
     plan = segmenter.plan_size((300, 64), Options((64, 64), side="native"))
     rows = segmenter.rows(photo(300, 64), plan, run)
     next(rows)
-    assert drawn == 1 < len(plan.tile_plan)
+    assert count == 1 < len(plan.tile_plan)
     assert sum(1 for _ in rows) > 1
-    assert drawn == len(plan.tile_plan)
+    assert count == len(plan.tile_plan)
 
 
 def test_warm_up_runs_each_shape_that_plans_can_have_once(segmenter: Segmenter) -> None:
@@ -303,7 +303,7 @@ def test_the_identity_is_the_runtimes_and_the_temperature_its_precisions(segment
 
 
 def test_two_threads_of_one_segmenter_do_not_mix_their_images(segmenter: Segmenter) -> None:
-    files = [encoded(make_photo(90, 120, seed)) for seed in range(4)]
+    files = [encode(make_photo(90, 120, seed)) for seed in range(4)]
     plan = segmenter.plan(files[0], Options((64, 64), rendering=Rendering("json")))
     alone = [segmenter.segment(data, plan).body for data in files]
     with ThreadPoolExecutor(4) as pool:

@@ -32,7 +32,7 @@ def bands_of(cells: Logits, size: tuple[int, int], stride: int = 1, height: int 
     return [rows for top in tops for rows in upsampler.push(Band(top, cells[top : top + height]))]
 
 
-def replaced(cells: Logits, size: tuple[int, int], min_area: int, fill_holes: int = 0, stride: int = 1) -> Ids:
+def replace_regions(cells: Logits, size: tuple[int, int], min_area: int, fill_holes: int = 0, stride: int = 1) -> Ids:
     return without_small_regions(bands_of(cells, size, stride), size, min_area, fill_holes, lambda: None)
 
 
@@ -42,11 +42,11 @@ def logits_of(class_map: Ids, seed: int = 0, classes: int = 4) -> Logits:
     return noise + np.float32(2) * (class_map[:, :, None] == np.arange(classes))
 
 
-def drawn(text: str) -> Ids:
+def draw(text: str) -> Ids:
     return np.array([[int(character) for character in line] for line in text.split()], np.uint8)
 
 
-def connected(inside: Mask) -> list[Mask]:
+def connected_parts(inside: Mask) -> list[Mask]:
     """The 4-connected parts of a mask, in the order of their first pixels: columns from the left, each from the top."""
     left, parts = inside.copy(), []
     for column in range(inside.shape[1]):
@@ -65,17 +65,23 @@ def connected(inside: Mask) -> list[Mask]:
 
 def regions_of(class_map: Ids) -> list[Mask]:
     """All regions, in the order of their first pixels."""
-    parts = [part for id in np.unique(class_map) for part in connected(class_map == id)]
+    parts = [part for id in np.unique(class_map) for part in connected_parts(class_map == id)]
     return sorted(parts, key=lambda part: int(part.T.argmax()))
 
 
 def around(part: Mask) -> Mask:
-    grown = np.pad(part, 1)
-    grown = grown[1:-1, 1:-1] | grown[:-2, 1:-1] | grown[2:, 1:-1] | grown[1:-1, :-2] | grown[1:-1, 2:]
-    return grown & ~part
+    neighbourhood = np.pad(part, 1)
+    neighbourhood = (
+        neighbourhood[1:-1, 1:-1]
+        | neighbourhood[:-2, 1:-1]
+        | neighbourhood[2:, 1:-1]
+        | neighbourhood[1:-1, :-2]
+        | neighbourhood[1:-1, 2:]
+    )
+    return neighbourhood & ~part
 
 
-def slowly_replaced(class_map: Ids, logits: Logits, min_area: int) -> Ids:
+def slowly_replace(class_map: Ids, logits: Logits, min_area: int) -> Ids:
     """One region after the other, each time searched anew. logits: (H, W, classes)."""
     class_map = class_map.copy()
     while len(regions := regions_of(class_map)) > 1:
@@ -92,18 +98,18 @@ def holes_of(class_map: Ids) -> list[tuple[Mask, int]]:
     holes = [
         (part, int(class_map[region][0]))
         for region in regions_of(class_map)
-        for part in connected(~region)
+        for part in connected_parts(~region)
         if not (part[[0, -1]].any() or part[:, [0, -1]].any())
     ]
     return sorted(holes, key=lambda hole: -int(hole[0].sum()))
 
 
-def slowly_filled(class_map: Ids, fill_holes: int) -> Ids:
-    result, done = class_map.copy(), np.zeros(class_map.shape, bool)
+def slowly_fill(class_map: Ids, fill_holes: int) -> Ids:
+    result, is_done = class_map.copy(), np.zeros(class_map.shape, bool)
     for part, id in holes_of(class_map):
-        if part.sum() < fill_holes and not done[part].any():
+        if part.sum() < fill_holes and not is_done[part].any():
             result[part] = id
-            done |= part
+            is_done |= part
     return result
 
 
@@ -119,10 +125,10 @@ def maps() -> Iterator[Ids]:
 def test_classes_are_those_of_a_slow_search(class_map: Ids) -> None:
     cells, size = logits_of(class_map), (class_map.shape[0], class_map.shape[1])
     for min_area in (0, 1, 2, 5, 1000):
-        small = slowly_replaced(class_map, cells, min_area)
-        assert np.array_equal(replaced(cells, size, min_area), small)
+        small = slowly_replace(class_map, cells, min_area)
+        assert np.array_equal(replace_regions(cells, size, min_area), small)
         for fill_holes in (2, 6, 1000):
-            assert np.array_equal(replaced(cells, size, min_area, fill_holes), slowly_filled(small, fill_holes))
+            assert np.array_equal(replace_regions(cells, size, min_area, fill_holes), slowly_fill(small, fill_holes))
 
 
 @pytest.mark.parametrize("min_area", [20, 60])
@@ -131,38 +137,38 @@ def test_logits_are_those_of_the_pixels_between_the_cells(min_area: int) -> None
     bands = bands_of(cells, size, 8)
     class_map = np.concatenate([rows.class_ids() for rows in bands])
     logits = np.concatenate([rows.logits() for rows in bands], 1).transpose(1, 2, 0)
-    result = replaced(cells, size, min_area, stride=8)
-    assert np.array_equal(result, slowly_replaced(class_map, logits, min_area))
+    result = replace_regions(cells, size, min_area, stride=8)
+    assert np.array_equal(result, slowly_replace(class_map, logits, min_area))
     assert not np.array_equal(result, class_map)
     assert min(int(part.sum()) for part in regions_of(result)) >= min_area
 
 
 def test_a_region_takes_the_neighbouring_class_of_the_highest_logits() -> None:
-    class_map = drawn("0000 0120 0220 3333")
+    class_map = draw("0000 0120 0220 3333")
     cells = logits_of(class_map) * np.float32(0.01)
     cells[1, 1] = [0.5, 1.0, 0.6, 0.9]  # 3 would be the second, and does not touch it
-    assert replaced(cells, (4, 4), 2)[1, 1] == 2
+    assert replace_regions(cells, (4, 4), 2)[1, 1] == 2
 
 
 def test_a_hole_may_hold_regions_and_is_filled_as_a_whole() -> None:
-    class_map = drawn("0000000 0111110 0122310 0120210 0122210 0111110 0000000")
+    class_map = draw("0000000 0111110 0122310 0120210 0122210 0111110 0000000")
     cells = logits_of(class_map)
-    whole = drawn("0000000 0111110 0111110 0111110 0111110 0111110 0000000")
-    assert np.array_equal(replaced(cells, (7, 7), 0, 10), whole)
-    only_inner = replaced(cells, (7, 7), 0, 9)
+    whole = draw("0000000 0111110 0111110 0111110 0111110 0111110 0000000")
+    assert np.array_equal(replace_regions(cells, (7, 7), 0, 10), whole)
+    only_inner = replace_regions(cells, (7, 7), 0, 9)
     assert only_inner[3, 3] == 2
     assert only_inner[2, 4] == 3  # it touches two regions, so it is a hole of none
 
 
 def test_what_reaches_the_edge_is_no_hole() -> None:
-    class_map = drawn("1011 1011 1111 1111")
-    assert np.array_equal(replaced(logits_of(class_map), (4, 4), 0, 100), class_map)
+    class_map = draw("1011 1011 1111 1111")
+    assert np.array_equal(replace_regions(logits_of(class_map), (4, 4), 0, 100), class_map)
 
 
 def test_too_many_regions_are_refused() -> None:
     class_map = (np.indices((200, 200)).sum(0) % 2).astype(np.uint8)
     with pytest.raises(AnswerTooLarge, match=r"borders .* leave min_area and fill_holes out"):
-        replaced(logits_of(class_map), (200, 200), 10)
+        replace_regions(logits_of(class_map), (200, 200), 10)
 
 
 @pytest.mark.parametrize("quality", ["standard", "high"])
@@ -170,16 +176,16 @@ def test_confidence_counts_and_means_are_those_of_the_new_classes(segmenter: Seg
     options = Options((64, 64), side="native", quality=quality, rendering=Rendering("npz", probabilities=True))
     before = of_noise(segmenter, (150, 200), options)
     after = of_noise(segmenter, (150, 200), replace(options, min_area=Area(Fraction(400)), fill_holes=parse_area("5%")))
-    changed = before.class_map != after.class_map
-    assert 0.01 < changed.mean() < 0.9
+    changes = before.class_map != after.class_map
+    assert 0.01 < changes.mean() < 0.9
     assert before.confidence is not None
     assert after.confidence is not None
     assert before.probabilities is not None
     assert after.probabilities is not None
     assert np.array_equal(before.probabilities, after.probabilities)
     probability = np.take_along_axis(after.probabilities, after.class_map[None].astype(np.intp), 0)[0].astype(np.float64)
-    assert np.array_equal(before.confidence[~changed], after.confidence[~changed])
-    assert np.abs(after.confidence - 255 * probability)[changed].max() <= 0.7  # rounded, from half precision
+    assert np.array_equal(before.confidence[~changes], after.confidence[~changes])
+    assert np.abs(after.confidence - 255 * probability)[changes].max() <= 0.7  # rounded, from half precision
     assert after.counts == tuple(np.bincount(after.class_map.reshape(-1), minlength=4).tolist())
     for id in np.unique(after.class_map):
         inside = after.class_map == id
@@ -194,10 +200,10 @@ def test_replaced_regions_are_wholly_in_a_cutout_or_out_of_it(segmenter: Segment
     assert before.foreground is not None
     assert after.foreground is not None
     now = np.isin(after.class_map, [1, 2])
-    changed = np.isin(before.class_map, [1, 2]) != now
-    assert changed.any()
-    assert np.array_equal(after.foreground[changed], np.where(now, 255, 0)[changed])
-    assert np.array_equal(after.foreground[~changed], before.foreground[~changed])
+    changes = np.isin(before.class_map, [1, 2]) != now
+    assert changes.any()
+    assert np.array_equal(after.foreground[changes], np.where(now, 255, 0)[changes])
+    assert np.array_equal(after.foreground[~changes], before.foreground[~changes])
 
 
 def of_noise(segmenter: Segmenter, size: tuple[int, int], options: Options) -> Segmentation:

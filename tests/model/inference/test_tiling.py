@@ -27,7 +27,7 @@ BLENDS = st.sampled_from(["mean", "hann"])
 PLANS = st.builds(plan_tiles, st.tuples(st.integers(1, 700), st.integers(1, 700)), st.tuples(TILES, TILES), OVERLAPS, BLENDS)
 
 
-def extended(length: int) -> int:
+def round_up(length: int) -> int:
     return -(-length // 32) * 32
 
 
@@ -64,16 +64,16 @@ def test_origins_and_sides_are_multiples_of_32_and_lie_within_the_extended_image
         assert all(origin % 32 == 0 for origin in origins)
         assert list(origins) == sorted(set(origins))
         assert origins[0] == 0
-        assert origins[-1] + side == extended(length) or (len(origins) == 1 and origins[-1] + side >= length)
+        assert origins[-1] + side == round_up(length) or (len(origins) == 1 and origins[-1] + side >= length)
 
 
 @settings(deadline=None, max_examples=100)
 @given(PLANS)
 def test_every_pixel_is_covered(plan: TilePlan) -> None:
-    seen = np.zeros(plan.size, bool)
+    coverage = np.zeros(plan.size, bool)
     for region in plan.regions:
-        seen[region.top : region.top + region.height, region.left : region.left + region.width] = True
-    assert seen.all()
+        coverage[region.top : region.top + region.height, region.left : region.left + region.width] = True
+    assert coverage.all()
 
 
 @settings(deadline=None)
@@ -93,16 +93,17 @@ def test_a_side_that_fits_is_one_region_of_a_fixed_side_and_a_longer_one_is_cut(
 def test_neighbours_share_the_overlap_rounded_to_whole_units(units: int, overlap: float) -> None:
     tile = 32 * units
     tops = plan_tiles((10 * tile, 1), (tile, 32), overlap).tops
-    shared = tile - (tops[1] - tops[0])
-    assert abs(shared - overlap * tile) <= 16 or tops[1] - tops[0] == 32
+    overlap_length = tile - (tops[1] - tops[0])
+    assert abs(overlap_length - overlap * tile) <= 16 or tops[1] - tops[0] == 32
     assert {after - before for before, after in pairwise(tops[:-1])} == {tops[1] - tops[0]}
 
 
 @pytest.mark.parametrize(
-    ("overlap", "shared"), [(0.0, 0), (0.05, 32), (0.03, 0), (0.1, 64), (0.25, 128), (0.26, 128), (0.29, 160), (0.5, 256)]
+    ("overlap", "overlap_length"),
+    [(0.0, 0), (0.05, 32), (0.03, 0), (0.1, 64), (0.25, 128), (0.26, 128), (0.29, 160), (0.5, 256)],
 )
-def test_overlaps_of_a_tile_of_512_by_hand(overlap: float, shared: int) -> None:
-    assert plan_tiles((5000, 5000), (512, 512), overlap).tops[1] == 512 - shared
+def test_overlaps_of_a_tile_of_512_by_hand(overlap: float, overlap_length: int) -> None:
+    assert plan_tiles((5000, 5000), (512, 512), overlap).tops[1] == 512 - overlap_length
 
 
 def test_a_tile_of_32_moves_on_even_at_half_overlap() -> None:
@@ -149,8 +150,8 @@ def test_mean_shares_evenly_and_hann_leans_to_the_nearer_tile() -> None:
 
 def test_hann_does_not_taper_towards_the_border_where_tiles_overlap_by_more_than_half() -> None:
     first, last = plan_tiles((160, 1), (128, 32), 0.0, "hann").row_weights
-    tapered = np.sin(np.pi * 100.5 / 128) ** 2
-    np.testing.assert_allclose(last[100 - 32], 1 / (1 + tapered), atol=1e-6)
+    weight = np.sin(np.pi * 100.5 / 128) ** 2
+    np.testing.assert_allclose(last[100 - 32], 1 / (1 + weight), atol=1e-6)
     np.testing.assert_allclose(first, last[::-1], atol=1e-6)
 
 

@@ -30,7 +30,7 @@ def in_bands(
     height, width = logits.shape[1:]
     upsampler = LogitsUpsampler((height, width), stride, grid, source, target)
     cells = np.ascontiguousarray(logits.transpose(1, 2, 0))
-    edges = [0, *sorted({cut for cut in cuts if 0 < cut < height}), height]
+    edges = [0, *sorted({cut_row for cut_row in cuts if 0 < cut_row < height}), height]
     return [rows for top, bottom in pairwise(edges) for rows in upsampler.push(Band(top, cells[top:bottom]))]
 
 
@@ -46,7 +46,7 @@ def noise(*shape: int) -> Logits:
     return np.random.default_rng(0).random(shape, np.float32)
 
 
-def interpolated(logits: Logits, stride: int, grid: Grid, source: tuple[int, int], target: tuple[int, int]) -> Logits:
+def interpolate(logits: Logits, stride: int, grid: Grid, source: tuple[int, int], target: tuple[int, int]) -> Logits:
     """By definition: pixels of both images share their outer edges, and cells lie on their own pixels of the source."""
 
     def matrix(axis: int) -> npt.NDArray[np.float64]:
@@ -66,7 +66,7 @@ def test_pixels_are_interpolated_by_the_definition(
     source = max(1, cells[0] * stride - less_high), max(1, cells[1] * stride - less_wide)
     logits = noise(2, *cells)
     result = whole(in_bands(logits, stride, grid, source, target, cuts))
-    np.testing.assert_allclose(result, interpolated(logits, stride, grid, source, target), atol=1e-5)
+    np.testing.assert_allclose(result, interpolate(logits, stride, grid, source, target), atol=1e-5)
 
 
 @pytest.mark.torch
@@ -92,8 +92,8 @@ def test_class_ids_are_the_highest_of_the_interpolated_logits(
     bands = in_bands(logits, stride, grid, (cells[0] * stride, cells[1] * stride), target, cuts)
     ids, expected = ids_of(bands), whole(bands)
     assert (ids.dtype, ids.shape) == (np.uint8, target)
-    chosen = np.take_along_axis(expected, ids[None], 0)[0]
-    np.testing.assert_array_less(expected.max(0) - chosen, 1e-5)
+    logits_of_ids = np.take_along_axis(expected, ids[None], 0)[0]
+    np.testing.assert_array_less(expected.max(0) - logits_of_ids, 1e-5)
     if classes > 1:
         best = np.sort(expected, 0)
         clear = best[-1] - best[-2] > 1e-5
@@ -121,9 +121,9 @@ def test_the_highest_class_id_fits() -> None:
 def test_bands_do_not_change_a_pixel(cells: tuple[int, int], target: tuple[int, int], cuts: list[int], leading: int) -> None:
     logits, source = noise(3, *cells), (cells[0] * 8, cells[1] * 8)
     logits[0] *= leading
-    at_once, cut = (in_bands(logits, 8, "corner", source, target, where) for where in ((), cuts))
-    assert np.array_equal(whole(at_once), whole(cut))
-    assert np.array_equal(ids_of(at_once), ids_of(cut))
+    at_once, in_pieces = (in_bands(logits, 8, "corner", source, target, where) for where in ((), cuts))
+    assert np.array_equal(whole(at_once), whole(in_pieces))
+    assert np.array_equal(ids_of(at_once), ids_of(in_pieces))
 
 
 @settings(deadline=None, max_examples=40)

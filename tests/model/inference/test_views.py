@@ -16,8 +16,8 @@ from model.inference.scaling import SideTooLarge
 from model.inference.segmenter import Options, Segmenter
 from model.inference.tiling import plan_tiles
 from model.inference.views import SCALES, View, ViewAverage
-from tests.support.images import encoded, make_photo
-from tests.support.model.segmentation import segmented
+from tests.support.images import encode, make_photo
+from tests.support.model.segmentation import segment_pixels
 
 Pixels = npt.NDArray[np.uint8]
 Photo = Callable[..., Pixels]
@@ -32,8 +32,8 @@ def ramp(width: int, stride: int, grid: Grid) -> Logits:
 
 def test_high_has_each_size_and_its_mirror_image_the_largest_first(segmenter: Segmenter) -> None:
     plan = segmenter.plan_size((160, 320), Options((64, 64), side="native", quality="high"))
-    assert [(view.tile_plan.size, view.mirrored) for view in plan.views] == [
-        ((round(160 * factor), round(320 * factor)), mirrored) for factor in SCALES["high"] for mirrored in (False, True)
+    assert [(view.tile_plan.size, view.is_mirrored) for view in plan.views] == [
+        ((round(160 * factor), round(320 * factor)), is_mirrored) for factor in SCALES["high"] for is_mirrored in (False, True)
     ]
     assert plan.tile_plan is plan.views[0].tile_plan
     assert plan.tile_count == sum(len(view.tile_plan) for view in plan.views) == plan.describe()["tiles"]
@@ -42,7 +42,7 @@ def test_high_has_each_size_and_its_mirror_image_the_largest_first(segmenter: Se
 
 def test_standard_is_one_view_at_the_working_size(segmenter: Segmenter) -> None:
     plan = segmenter.plan_size((160, 320), Options((64, 64), side="native"))
-    assert [(view.tile_plan.size, view.mirrored) for view in plan.views] == [((160, 320), False)]
+    assert [(view.tile_plan.size, view.is_mirrored) for view in plan.views] == [((160, 320), False)]
     assert plan.describe()["tiles"] == len(plan.tile_plan)
 
 
@@ -50,43 +50,45 @@ def test_standard_is_one_view_at_the_working_size(segmenter: Segmenter) -> None:
 def test_high_answers_at_the_images_size_with_every_tile_of_its_plan(
     segmenter: Segmenter, photo: Photo, size: tuple[int, int]
 ) -> None:
-    seen = 0
+    count = 0
 
     def run(tiles: Iterator[Tile]) -> Iterator[Logits]:
-        nonlocal seen
+        nonlocal count
         for tile in tiles:
-            seen += 1
+            count += 1
             yield segmenter.runtime.logits([tile])[0]
 
     plan = segmenter.plan_size(size, Options((64, 64), side="native", quality="high"))
     result = segmenter.infer(scale(photo(*size), plan.tile_plan.size), plan, run)
     assert result.class_map.shape == size
-    assert seen == plan.tile_count
+    assert count == plan.tile_count
 
 
 def test_a_mirrored_image_gives_the_mirrored_classes(segmenter: Segmenter, photo: Photo) -> None:
     """Which one view does not: the grid of its cells begins on the left."""
     image = photo(120, 161)  # one more than a multiple of the cells: the mirror image's lie on the same pixels
     options = Options((512, 512), side="native", quality="high")
-    plain, mirrored = (segmented(segmenter, each, options).class_map for each in (image, np.ascontiguousarray(image[:, ::-1])))
-    assert (plain == mirrored[:, ::-1]).mean() > 0.97
+    plain, mirror_map = (
+        segment_pixels(segmenter, each, options).class_map for each in (image, np.ascontiguousarray(image[:, ::-1]))
+    )
+    assert (plain == mirror_map[:, ::-1]).mean() > 0.97
 
 
 @pytest.mark.parametrize("grid", ["corner", "half_pixel"])
-@pytest.mark.parametrize("mirrored", [False, True])
+@pytest.mark.parametrize("is_mirrored", [False, True])
 @pytest.mark.parametrize("width", [96, 64, 48])
-def test_views_are_averaged_where_they_show_the_same(grid: Grid, mirrored: bool, width: int) -> None:
+def test_views_are_averaged_where_they_show_the_same(grid: Grid, is_mirrored: bool, width: int) -> None:
     target = plan_tiles((1, 64), (96, 96))
-    view = View(plan_tiles((1, width), (96, 96)), mirrored)
+    view = View(plan_tiles((1, width), (96, 96)), is_mirrored)
     rows, columns = view.tile_plan.cells(8)
-    covered = 8 * columns
-    logits = ramp(covered, 8, grid) * np.float32(covered / width)
-    if mirrored:
+    length = 8 * columns
+    logits = ramp(length, 8, grid) * np.float32(length / width)
+    if is_mirrored:
         logits[..., 0] = (width - 1) / width - logits[..., 0]
     average = ViewAverage(target, 8, grid, temperature=1.0)
     average.add(view, [Band(0, np.repeat(logits, rows, 0))])
-    averaged = average.finish().logits
-    odds = averaged[0, :, 0] - averaged[0, :, 1]
+    average_logits = average.finish().logits
+    odds = average_logits[0, :, 0] - average_logits[0, :, 1]
     centre = 0 if grid == "corner" else 3.5
     expected = (np.arange(0, 8 * target.cells(8)[1], 8) + centre + 0.5) / 64 - 0.5 / width
     inside = (expected > 16 / width) & (expected < 1 - 16 / width)
@@ -112,7 +114,7 @@ def test_high_may_not_work_on_more_pixels_than_an_image_may_have(runtime: Runtim
 
 
 def test_high_takes_more_memory_by_its_plan(segmenter: Segmenter) -> None:
-    data = encoded(make_photo(300, 400), "PNG")
+    data = encode(make_photo(300, 400), "PNG")
     plans = [segmenter.plan(data, Options(side="native", quality=quality)) for quality in ("standard", "high")]
     standard, high = (segmenter.memory_bytes(data, plan) for plan in plans)
     assert high > standard
@@ -120,6 +122,6 @@ def test_high_takes_more_memory_by_its_plan(segmenter: Segmenter) -> None:
 
 def test_a_view_shows_the_image_at_its_size_and_mirrored(photo: Photo) -> None:
     image, tiles = photo(40, 60), plan_tiles((30, 45), (64, 64))
-    scaled = scale(image, (30, 45))
-    assert np.array_equal(View(tiles).of(image), scaled)
-    assert np.array_equal(View(tiles, mirrored=True).of(image), scaled[:, ::-1])
+    expected = scale(image, (30, 45))
+    assert np.array_equal(View(tiles).of(image), expected)
+    assert np.array_equal(View(tiles, is_mirrored=True).of(image), expected[:, ::-1])

@@ -27,7 +27,7 @@ from model.networks.servable import half_tensors, load_network, normalise
 from model.networks.timm_backbone import TimmBackbone
 from model.preprocessing import Preprocessing
 from model.weights_file import load_weights, save_weights
-from tests.support.images import encoded, make_photo
+from tests.support.images import encode, make_photo
 from tests.support.model.networks import averaging, centre, strip
 from training.commands.export import export_float32
 
@@ -157,7 +157,7 @@ def test_an_export_serves_without_timm_and_the_master_says_what_is_missing(
     monkeypatch.setitem(sys.modules, "timm", None)
     runtime = OpenVINORuntime(export)
     np.testing.assert_allclose(runtime.logits([tile])[0], expected, atol=1e-3)
-    photo = encoded(make_photo(45, 83))
+    photo = encode(make_photo(45, 83))
     assert Segmenter(runtime)(photo).class_map.shape == decode(photo, Limits()).shape[:2]
     with pytest.raises(WeightsError, match=r"needs timm: .*timm"):
         load_network(weights)

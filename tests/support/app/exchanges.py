@@ -18,10 +18,10 @@ from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
 from app.serving.service import Service
-from tests.support.images import Pixels, encoded, make_photo
+from tests.support.images import Pixels, encode, make_photo
 from tests.support.polling import HANG_S, wait_until
 
-PHOTO = encoded(make_photo(90, 130))
+PHOTO = encode(make_photo(90, 130))
 
 
 def open_files() -> int:
@@ -61,7 +61,7 @@ def assert_idle(service: Service) -> None:
 
     def usage() -> tuple[int, ...]:
         users = sum(model.users for model in service.registry.models.values())
-        return service.in_flight, service.queued_tiles, service.admission.requests, service.budget.used, users
+        return service.in_flight, service.queued_tiles, service.admission.requests, service.budget.used_bytes, users
 
     wait_until(lambda: not any(usage()), lambda: f"in flight, tiles, reservations, bytes, users: {usage()}")
 
@@ -71,7 +71,7 @@ def head(length: int = len(PHOTO), *lines: str, path: str = "/segment") -> bytes
 
 
 @contextmanager
-def connected(port: int) -> Iterator[socket.socket]:
+def connect(port: int) -> Iterator[socket.socket]:
     with socket.create_connection(("127.0.0.1", port), timeout=HANG_S) as connection:
         yield connection
 

@@ -17,15 +17,15 @@ from app.api.schemas import ClassMask, CocoAnswer, ProblemDetails, SegmentAnswer
 
 QUICK = settings(max_examples=150, derandomize=True, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
 LONG = settings(QUICK, max_examples=1500, derandomize=False, print_blob=True)
-DOCUMENTED = {
+STATUSES = {
     "/segment": {200, *(kind.status for kind in SEGMENT_PROBLEMS)},
     "/segment/batch": {200, *(kind.status for kind in BATCH_PROBLEMS)},
 }
 
 
-def assert_kept(response: Any, path: str) -> None:
+def assert_documented(response: Any, path: str) -> None:
     """The answer is one of those that the document tells of."""
-    assert response.status_code in DOCUMENTED[path], response.text
+    assert response.status_code in STATUSES[path], response.text
     assert response.headers["x-request-id"]
     if response.status_code != 200:
         assert response.headers["content-type"] == "application/problem+json"
@@ -40,7 +40,7 @@ def assert_kept(response: Any, path: str) -> None:
     else:
         for line in response.content.splitlines():
             outcome = json.loads(line)
-            assert outcome["status"] in DOCUMENTED["/segment"]
+            assert outcome["status"] in STATUSES["/segment"]
             assert ("answer" if outcome["status"] == 200 else "problem") in outcome
 
 

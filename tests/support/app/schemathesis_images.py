@@ -29,9 +29,9 @@ FILES = [
     for format in ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
     for size in ((1, 1), (70, 40), (150, 120), (110, 200), (300, 200))
 ]
-CUT = st.builds(lambda data, share: data[: round(share * len(data)) or 1], st.sampled_from(FILES), st.floats(0, 1))
+CUT_FILES = st.builds(lambda data, share: data[: round(share * len(data)) or 1], st.sampled_from(FILES), st.floats(0, 1))
 
-schemathesis.openapi.format("binary", st.sampled_from(FILES) | CUT | st.binary(min_size=1, max_size=300))
+schemathesis.openapi.format("binary", st.sampled_from(FILES) | CUT_FILES | st.binary(min_size=1, max_size=300))
 
 
 @schemathesis.hook

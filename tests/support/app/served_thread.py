@@ -18,7 +18,7 @@ from app.serving.service import Service
 from app.serving.watchdog import Watchdog
 from app.settings import Settings
 from benchmarks.harness.serving import free_port
-from tests.support.images import encoded
+from tests.support.images import encode
 from tests.support.model.doubles import FirstChannel
 from tests.support.polling import HANG_S, wait_until
 
@@ -26,11 +26,11 @@ GOOD = 3  # the value of a tile that does not fail
 
 
 def photo(value: int) -> bytes:
-    return encoded(np.full((32, 32, 3), value, np.uint8))
+    return encode(np.full((32, 32, 3), value, np.uint8))
 
 
 class Served:
-    """`serve` on a thread, in front of this runtime; whoever would end the process tells `ended`."""
+    """`serve` on a thread, in front of this runtime; whoever would end the process tells `exit_statuses`."""
 
     def __init__(self, runtime: FirstChannel, monkeypatch: pytest.MonkeyPatch, **changes: Any) -> None:
         monkeypatch.setattr("app.serving.registry.load_runtime", lambda *_: runtime)
@@ -39,14 +39,14 @@ class Served:
         self.app = create_app(settings)
         self.service: Service = self.app.state.service
         self.url = f"http://127.0.0.1:{settings.port}"
-        self.ended: list[int] = []
+        self.exit_statuses: list[int] = []
 
     def post(self, value: int) -> httpx.Response:
         return httpx.post(f"{self.url}/segment", content=photo(value), timeout=HANG_S)
 
 
 @contextmanager
-def served(
+def serve_on_thread(
     runtime: FirstChannel, monkeypatch: pytest.MonkeyPatch, stall_s: float = 30, **settings: Any
 ) -> Iterator[tuple[Served, Future[int]]]:
     """It, ready, and the exit status to come. Its watchdog looks every 20 ms; with a short stall not at the event loop, which
@@ -55,7 +55,7 @@ def served(
     it = Served(runtime, monkeypatch, **settings)
     service = it.service
     with ThreadPoolExecutor() as pool:
-        status = pool.submit(serve, it.app, it.ended.append)
+        status = pool.submit(serve, it.app, it.exit_statuses.append)
         try:
             wait_until(lambda: service.not_ready is None)
             service.watchdog.later = service.watchdog.later if stall_s >= 30 else None

@@ -67,7 +67,7 @@ class Alone:
 
 
 @contextmanager
-def occupied(service: Service, tiles: int = 1) -> Iterator[None]:
+def occupy(service: Service, tiles: int = 1) -> Iterator[None]:
     """A request of so many tiles is in the queue.
 
     It has arrived: an upload keeps others out for `FRESH_S` seconds alone, in which a busy machine may not ask.
@@ -79,11 +79,11 @@ def occupied(service: Service, tiles: int = 1) -> Iterator[None]:
     try:
         yield
     finally:
-        admission.release(reservation, done=False)
+        admission.release(reservation, is_done=False)
 
 
 @contextmanager
-def held(service: Service) -> Iterator[Hold]:
+def hold_model(service: Service) -> Iterator[Hold]:
     """The service with its default model behind a hold, which is closed.
 
     At the end it is opened, what waits is done, which leaves no reservation, and the model is put back.

@@ -19,8 +19,8 @@ class WatchedScheduler:
             runtimes, max_batch=1, on_batch=lambda *_: None, on_failure=self.failures.append, clock=Clock()
         )
         self.scheduler.start()
-        self.listed = [self.scheduler]
-        self.watchdog = Watchdog(lambda: self.listed, self.failures.append, stall_s=5, interval=1)
+        self.schedulers = [self.scheduler]
+        self.watchdog = Watchdog(lambda: self.schedulers, self.failures.append, stall_s=5, interval=1)
 
     def ask(self, value: int) -> Future[Logits]:
         return self.scheduler.submit(TileQueue(FAR), tile(value))

@@ -14,13 +14,13 @@ from playwright.sync_api import Page, Route, expect
 from imaging.rle import encode_rle
 from imaging.runs import column_runs
 from tests.support.checkout import ROOT
-from tests.support.images import Pixels, encoded, make_photo
+from tests.support.images import Pixels, encode, make_photo
 from tests.support.polling import HANG_S
 
 PHOTOS = ROOT / "docs" / "photos"
 CAT = PHOTOS / "chelsea.jpg"
 SEGMENT = "**/segment?*"
-ANSWERED = 1000 * HANG_S
+ANSWER_MS = 1000 * HANG_S
 COLORS = {0: ("background", "#000000"), 1: ("leaf", "#3ca951"), 2: ("stone", "#4269d0")}
 Visit = Callable[..., Page]
 
@@ -29,8 +29,8 @@ def thumb(page: Page, name: str) -> Any:
     return page.locator(f'.thumb[title="{name}"]')
 
 
-def state(page: Page, name: str, wanted: str) -> None:
-    expect(thumb(page, name)).to_have_attribute("data-state", wanted, timeout=ANSWERED)
+def state(page: Page, name: str, value: str) -> None:
+    expect(thumb(page, name)).to_have_attribute("data-state", value, timeout=ANSWER_MS)
 
 
 def give(page: Page, *files: Any) -> None:
@@ -39,14 +39,14 @@ def give(page: Page, *files: Any) -> None:
 
 def picture(name: str, height: int = 60, width: int = 90, format: str = "PNG", seed: int = 0, **options: Any) -> dict[str, Any]:
     """A file as a form takes it."""
-    data = encoded(make_photo(height, width, seed), format, **options)
+    data = encode(make_photo(height, width, seed), format, **options)
     return {"name": name, "mimeType": f"image/{format.lower()}", "buffer": data}
 
 
-def segmented(page: Page, file: Any = CAT) -> Page:
+def segment_file(page: Page, file: Any = CAT) -> Page:
     """The page with the service's answer to this file."""
     give(page, file)
-    expect(page.locator("#result")).to_be_visible(timeout=ANSWERED)
+    expect(page.locator("#result")).to_be_visible(timeout=ANSWER_MS)
     return page
 
 
@@ -69,7 +69,7 @@ def answer_of(class_map: Pixels, confidence: Pixels | None = None, name: str = "
         "class_map": {"encoding": "rle", "size": [height, width], "counts": counts},
     }
     if confidence is not None:
-        answer["confidence_map"] = {"encoding": "png", "data": base64.b64encode(encoded(confidence)).decode()}
+        answer["confidence_map"] = {"encoding": "png", "data": base64.b64encode(encode(confidence)).decode()}
     return answer
 
 
@@ -120,16 +120,16 @@ def on_screen(page: Page, column: float, row: float) -> tuple[float, float]:
     )
 
 
-def painted(page: Page, column: int, row: int) -> list[int]:
+def color_at(page: Page, column: int, row: int) -> list[int]:
     """The colour layer's red, green, blue and opacity there."""
     script = "([x, y]) => [...document.querySelector('#colors').getContext('2d').getImageData(x, y, 1, 1).data]"
     rgba: list[int] = page.evaluate(script, [column, row])
     return rgba
 
 
-def until(page: Page, done: Callable[[], object]) -> None:
+def until(page: Page, is_done: Callable[[], object]) -> None:
     """Returns once it is done, while the page goes on."""
     end = time.monotonic() + HANG_S
-    while not done():
+    while not is_done():
         assert time.monotonic() < end
         page.wait_for_timeout(10)

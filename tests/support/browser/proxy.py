@@ -15,7 +15,7 @@ from starlette.types import Receive, Scope, Send
 from tests.support.polling import HANG_S
 from tests.support.servers import over_http
 
-KEPT = ("content-type", "content-security-policy", "retry-after")
+KEPT_HEADERS = ("content-type", "content-security-policy", "retry-after")
 OWN = ("host", "content-length", "connection")
 
 
@@ -43,12 +43,12 @@ class Proxy:
         headers = {name: value for name, value in request.headers.items() if name not in OWN}
         async with httpx.AsyncClient(timeout=HANG_S) as client:
             answer = await client.request(request.method, url, headers=headers, content=body)
-        answer_headers = {name: answer.headers[name] for name in KEPT if name in answer.headers}
+        answer_headers = {name: answer.headers[name] for name in KEPT_HEADERS if name in answer.headers}
         await Response(answer.content, answer.status_code, answer_headers)(scope, receive, send)
 
 
 @contextmanager
-def proxied(target: str, prefix: str = "", gate: threading.Event | None = None) -> Iterator[str]:
+def proxy_to(target: str, prefix: str = "", gate: threading.Event | None = None) -> Iterator[str]:
     """The address at which the target answers through the proxy."""
     with over_http(Proxy(target, prefix, gate)) as port:
         yield f"http://127.0.0.1:{port}{prefix}"

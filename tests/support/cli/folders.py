@@ -11,14 +11,14 @@ from cli.inputs import list_inputs
 from cli.report import Outcome
 from cli.run import Job, run_all
 from imaging.rendering import Rendering
-from tests.support.images import encoded, make_photo
+from tests.support.images import encode, make_photo
 
 Segment = Callable[..., int]
-PHOTO = encoded(make_photo(70, 101))
-OTHER = encoded(make_photo(40, 33, seed=1), "JPEG")
+PHOTO = encode(make_photo(70, 101))
+OTHER = encode(make_photo(40, 33, seed=1), "JPEG")
 
 
-def written(folder: Path, files: dict[str, bytes]) -> Path:
+def write_files(folder: Path, files: dict[str, bytes]) -> Path:
     for name, data in files.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(data)

@@ -17,7 +17,7 @@ class WebServer(http_servers.LoopbackServer):
     def __init__(self, files: dict[str, bytes]) -> None:
         super().__init__(Handler)
         self.files, self.tags = files, dict[str, str]()
-        self.asked = Counter[str]()
+        self.counts = Counter[str]()
 
 
 class Handler(http_servers.Handler):
@@ -25,7 +25,7 @@ class Handler(http_servers.Handler):
 
     def get(self) -> None:
         path = self.path.partition("?")[0]
-        self.server.asked[f"{self.command} {path}"] += 1
+        self.server.counts[f"{self.command} {path}"] += 1
         if path == "/circle" or path.startswith("/moved/"):
             self.answer(302, b"", {"Location": path.removeprefix("/moved")})
         elif path == "/page":

@@ -29,7 +29,7 @@ class Service:
         self.script = list(script)
         self.bodies: list[bytes] = []
         self.seconds: list[dict[str, float]] = []
-        self.slept: list[float] = []
+        self.waits: list[float] = []
         self.now = 0.0
 
     def answer(self, request: httpx.Request) -> httpx.Response:
@@ -41,7 +41,7 @@ class Service:
         return outcome
 
     def sleep(self, seconds: float) -> None:
-        self.slept.append(seconds)
+        self.waits.append(seconds)
         self.now += seconds
 
     async def asleep(self, seconds: float) -> None:

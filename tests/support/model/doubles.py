@@ -40,10 +40,10 @@ class Hold:
         self.error: Exception | None = None
         self._open = threading.Event()
         self._open.set()
-        self.entered = threading.Event()
+        self.entry = threading.Event()
 
     def close(self) -> None:
-        self.entered.clear()
+        self.entry.clear()
         self._open.clear()
 
     def open(self) -> None:
@@ -57,7 +57,7 @@ class Hold:
         self.open()
 
     def __call__(self) -> None:
-        self.entered.set()
+        self.entry.set()
         assert self._open.wait(HANG_S)
         if self.error:
             raise self.error

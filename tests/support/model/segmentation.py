@@ -8,7 +8,7 @@ from model.inference.segmenter import Options, Segmenter
 from tests.support.images import Pixels
 
 
-def segmented(segmenter: Segmenter, image: Pixels, options: Options) -> Segmentation:
+def segment_pixels(segmenter: Segmenter, image: Pixels, options: Options) -> Segmentation:
     """What the network says of these pixels, at the working size that the options ask for."""
     plan = segmenter.plan_size((image.shape[0], image.shape[1]), options)
     return segmenter.infer(scale(image, plan.tile_plan.size), plan)

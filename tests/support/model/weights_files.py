@@ -20,7 +20,7 @@ def content(path: Path) -> tuple[Document, dict[str, Tensor]]:
         return json.loads(file.metadata()[METADATA_KEY]), {name: file.get_tensor(name) for name in list(file.keys())}
 
 
-def written(folder: Path, document: object, tensors: dict[str, Tensor]) -> Path:
+def write_edited(folder: Path, document: object, tensors: dict[str, Tensor]) -> Path:
     path = folder / "edited.safetensors"
     save_file(tensors, path, {METADATA_KEY: document if isinstance(document, str) else json.dumps(document)})
     return path

@@ -29,13 +29,13 @@ class Asking:
     def submit(self, tile: Tile) -> asyncio.Future[Logits]:
         return asyncio.get_running_loop().run_in_executor(None, lambda: self.segmenter.runtime.logits([tile])[0])
 
-    async def segment(self, data: bytes, options: Options | None = None, granted: int | None = None) -> bytes:
-        """The answer's bytes; `granted` in place of the memory that the plan asks for."""
+    async def segment(self, data: bytes, options: Options | None = None, memory_bytes: int | None = None) -> bytes:
+        """The answer's bytes; `memory_bytes` in place of the memory that the plan asks for."""
         image = Image(Body.of(data), options or Options(), Limits())
         try:
             async with self.workers.claim() as worker:
-                planned = await worker.plan(image, self.description, ahead=2)
-                answer = await worker.work(planned.bytes if granted is None else granted, self.submit)
+                plan = await worker.plan(image, self.description, ahead=2)
+                answer = await worker.work(plan.bytes if memory_bytes is None else memory_bytes, self.submit)
         finally:
             image.body.close()
         try:

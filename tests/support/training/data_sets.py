@@ -11,10 +11,10 @@ from PIL import Image
 
 def write_frame(image: Path, mask: Path, ids: npt.NDArray[np.uint8], pixels: npt.NDArray[np.uint8] | None = None) -> None:
     """One labelled image; grey pixels of 60 x id where none are given."""
-    shown = np.dstack([ids.astype(np.int64) * 60 % 256] * 3).astype(np.uint8) if pixels is None else pixels
+    colors = np.dstack([ids.astype(np.int64) * 60 % 256] * 3).astype(np.uint8) if pixels is None else pixels
     for path in (image, mask):
         path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(shown).save(image)
+    Image.fromarray(colors).save(image)
     Image.fromarray(ids).save(mask)
 
 

@@ -20,9 +20,13 @@ def on_shapes(shapes: Path, recipe: Path, out: Path, *extra: str) -> list[str]:
     return [*map(str, names), "--device", "cpu", *extra]
 
 
-def scored(weights: Weights, shapes: Path, mapping: str | None = None, split: str = "val", **options: Any) -> ConfusionMatrix:
+def score_matrix(
+    weights: Weights, shapes: Path, mapping: str | None = None, split: str = "val", **options: Any
+) -> ConfusionMatrix:
     """The matrix that the command must find."""
     labels = read_labels(str(shapes / "classes.json"))
-    mapped = parse_class_mapping(mapping, labels) if mapping else None
+    class_mapping = parse_class_mapping(mapping, labels) if mapping else None
     segmenter = Segmenter(TorchRuntime(weights, "cpu", "float32"))
-    return evaluate(segmenter, get_split(shapes, split, labels, mapped), Options((64, 64), **options), mapped, quiet=True)
+    return evaluate(
+        segmenter, get_split(shapes, split, labels, class_mapping), Options((64, 64), **options), class_mapping, quiet=True
+    )

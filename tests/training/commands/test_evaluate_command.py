@@ -21,7 +21,7 @@ from model.networks.builder import build
 from model.networks.servable import half_tensors
 from model.preprocessing import Preprocessing
 from model.weights_file import Weights, load_weights, save_weights
-from tests.support.training.invocations import scored
+from tests.support.training.invocations import score_matrix
 from training.commands.evaluate import main
 from training.commands.evaluate_arguments import check_arguments, parser
 from training.data.class_mapping import parse_class_mapping
@@ -36,7 +36,7 @@ def test_the_table_is_printed_with_its_conditions(
     assert main(arguments) == 0
     *rows, drawn, near, where = capsys.readouterr().out.splitlines()
     split = get_split(shapes, "val", read_labels(str(shapes / "classes.json")))
-    assert "\n".join(rows) == table(scored(narrow, shapes), split.labels.names)
+    assert "\n".join(rows) == table(score_matrix(narrow, shapes), split.labels.names)
     expected_conditions = conditions(Segmenter(TorchRuntime(narrow, "cpu", "float32")), Options(tile=(64, 64)))
     assert re.fullmatch(
         r"mean IoU, 95% interval \(bootstrap over 4 frames\): 0\.\d{3} to 0\.\d{3}; few frames show (\w+ \(\d\)(, )?)+", drawn
@@ -50,7 +50,7 @@ def test_options_reach_the_served_path(
 ) -> None:
     extra = ["--class-map", "0=0,*=1", "--side", "native", "--split", "train", "--blend", "hann", "--overlap", "0.5"]
     assert main([*arguments, *extra]) == 0
-    matrix = scored(narrow, shapes, "0=0,*=1", "train", overlap=0.5, blend="hann", side="native")
+    matrix = score_matrix(narrow, shapes, "0=0,*=1", "train", overlap=0.5, blend="hann", side="native")
     assert table(matrix, ["background", "circle"]) in capsys.readouterr().out
 
 
@@ -60,7 +60,7 @@ def test_an_advised_range_can_be_tried(
     assert main([*arguments, "--advise", "160", "192"]) == 0
     preprocessing = replace(narrow.manifest.preprocessing, side=(160, 192))
     advised = replace(narrow, manifest=replace(narrow.manifest, preprocessing=preprocessing))
-    assert table(scored(advised, shapes), narrow.manifest.labels.names) in (out := capsys.readouterr().out)
+    assert table(score_matrix(advised, shapes), narrow.manifest.labels.names) in (out := capsys.readouterr().out)
     assert "side auto (160-192)" in out
 
 
@@ -69,7 +69,9 @@ def test_the_skips_can_be_left_out(
 ) -> None:
     assert main([*arguments, "--without-skips"]) == 0
     tensors = {n: np.zeros_like(t) if n.startswith("score_pool") else t for n, t in narrow.tensors.items()}
-    assert table(scored(replace(narrow, tensors=tensors), shapes), narrow.manifest.labels.names) in capsys.readouterr().out
+    assert (
+        table(score_matrix(replace(narrow, tensors=tensors), shapes), narrow.manifest.labels.names) in capsys.readouterr().out
+    )
 
 
 def test_a_score_is_recorded_beside_the_others_and_the_tensors_stay(
@@ -83,7 +85,7 @@ def test_a_score_is_recorded_beside_the_others_and_the_tensors_stay(
     weights = load_weights(file)
     assert list(weights.manifest.scores) == ["shapes, val", "shapes, train"]
     score = weights.manifest.scores["shapes, val"]
-    assert {name: score[name] for name in ("iou", "mean_iou", "pixel_accuracy")}.items() <= scored(
+    assert {name: score[name] for name in ("iou", "mean_iou", "pixel_accuracy")}.items() <= score_matrix(
         narrow, shapes
     ).scores().items()
     assert score["classes"] == narrow.manifest.labels.names

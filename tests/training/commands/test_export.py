@@ -33,7 +33,7 @@ from model.weights_file import (
     save_weights,
 )
 from tests.support.checkout import ROOT
-from tests.support.images import encoded, make_photo
+from tests.support.images import encode, make_photo
 from training.commands.export import export_float32, export_int8, export_path, main, refresh_facts
 
 PHOTOS = sorted((ROOT / "docs" / "photos").glob("*.jpg"))
@@ -253,7 +253,7 @@ def test_the_decoder_shared_is_exported_and_served(tmp_path: Path, narrow: Weigh
     for size in ((1, 1), (31, 50), (97, 33)):  # the service extends each to multiples of 32
         photo = make_photo(*size)
         segmenters = [Segmenter(runtime) for runtime in (exported, master)]
-        ids = [one.infer(photo, one.plan(encoded(photo), Options())).class_map for one in segmenters]
+        ids = [one.infer(photo, one.plan(encode(photo), Options())).class_map for one in segmenters]
         assert ids[0].shape == size
         assert (ids[0] == ids[1]).mean() > 0.99
 
@@ -275,7 +275,7 @@ def test_int8_is_quantised_on_photos_and_agrees_roughly(copy: Path, tmp_path: Pa
     photos = tmp_path / "photos"
     photos.mkdir()
     for seed in range(4):
-        (photos / f"{seed}.png").write_bytes(encoded(make_photo(96, 128, seed)))
+        (photos / f"{seed}.png").write_bytes(encode(make_photo(96, 128, seed)))
     path = export_int8(copy, photos, photos=4, avx2=avx2)
     assert path == export_path(copy, "int8")
     assert read_export(path).master_sha256 == load_weights(copy).sha256

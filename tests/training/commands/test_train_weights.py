@@ -13,7 +13,7 @@ import torch
 from model.inference.runtimes.openvino_runtime import read_export
 from model.networks.fcn import FCN
 from model.weights_file import Weights, load_weights
-from tests.support.training.invocations import on_shapes, scored
+from tests.support.training.invocations import on_shapes, score_matrix
 from training.commands.export import main as export
 from training.commands.train import main
 from training.learning.validation import Scorer
@@ -70,7 +70,7 @@ def test_best_and_last_are_written_with_their_scores(shapes: Path, tiny_recipe: 
 
 
 def score_of(weights: Weights, shapes: Path) -> float:
-    return scored(weights, shapes).mean_iou
+    return score_matrix(weights, shapes).mean_iou
 
 
 def interrupt_after(epochs: int, monkeypatch: pytest.MonkeyPatch) -> None:

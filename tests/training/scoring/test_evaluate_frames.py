@@ -15,7 +15,7 @@ from PIL import Image
 from model.inference.runtimes.torch_runtime import TorchRuntime
 from model.inference.segmenter import Options, Segmenter
 from model.weights_file import Weights
-from tests.support.training.invocations import scored
+from tests.support.training.invocations import score_matrix
 from training.commands.evaluate import main
 from training.data.datasets import get_split
 from training.data.label_files import read_labels
@@ -28,7 +28,7 @@ def test_frames_are_listed_with_the_worst_first_and_the_worst_are_shown(
     file, folder = tmp_path / "new" / "scores.json", tmp_path / "worst"
     assert main([*arguments, "--json", str(file), "--pictures", str(folder), "--worst", "2"]) == 0
     document = json.loads(file.read_text())
-    whole = scored(narrow, shapes)
+    whole = score_matrix(narrow, shapes)
     assert document["mean_iou"] == pytest.approx(whole.mean_iou, abs=1e-6)
     assert document["mean_iou_95"][0] < document["mean_iou"] < document["mean_iou_95"][1]
     assert (document["weights"], document["sha256"]) == ("narrow", narrow.sha256)
@@ -60,7 +60,7 @@ def test_two_networks_are_compared_on_the_same_frames(
     assert main([*arguments, "--without-skips", "--against", arguments[5], "--json", str(file)]) == 0
     document = json.loads(file.read_text())
     lines = capsys.readouterr().out.splitlines()
-    assert document["against"]["mean_iou"] == pytest.approx(scored(narrow, shapes).mean_iou, abs=1e-6)
+    assert document["against"]["mean_iou"] == pytest.approx(score_matrix(narrow, shapes).mean_iou, abs=1e-6)
     difference = document["mean_iou"] - document["against"]["mean_iou"]
     low, high = document["against"]["difference_95"]["mean_iou"]
     assert low <= difference <= high

@@ -146,8 +146,8 @@ class Backend:
             try:
                 if not isinstance(image, str):
                     raise Unusable(f"its data has no text {control.field!r} with an image's address")
-                known = number if isinstance(number, int) else None
-                content = await asyncio.to_thread(self._studio.fetch, image, task=known, timeout=TIMEOUT_S)
+                task_id = number if isinstance(number, int) else None
+                content = await asyncio.to_thread(self._studio.fetch, image, task=task_id, timeout=TIMEOUT_S)
                 return await self._predictor.predict(content, control)
             except (SegmentError, OSError, Unusable) as error:
                 log.warning("task %s: %s", number, error)
@@ -192,7 +192,7 @@ class BasicAuthentication:
 
     def __init__(self, app: ASGIApp, user: str, password: str) -> None:
         self._app = app
-        self._expected = f"{user}:{password}".encode()
+        self._credentials = f"{user}:{password}".encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and not self._is_right(Request(scope).headers.get("Authorization", "")):
@@ -204,10 +204,10 @@ class BasicAuthentication:
     def _is_right(self, header: str) -> bool:
         scheme, _, value = header.partition(" ")
         try:
-            sent = base64.b64decode(value, validate=True)
+            credentials = base64.b64decode(value, validate=True)
         except ValueError:  # no base64, or no ASCII
             return False
-        return scheme.lower() == "basic" and secrets.compare_digest(sent, self._expected)
+        return scheme.lower() == "basic" and secrets.compare_digest(credentials, self._credentials)
 
 
 async def _read_json(request: Request) -> dict[str, Any]:

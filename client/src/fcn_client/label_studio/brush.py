@@ -26,14 +26,14 @@ def encode(mask: npt.NDArray[np.bool_], *, left: int, top: int, size: tuple[int,
     rows, columns = mask.shape
     lines = np.zeros((rows, width), bool)
     lines[:, left : left + columns] = mask
-    padded = np.concatenate([[False], lines.ravel(), [False]])
-    edges = np.flatnonzero(padded[1:] != padded[:-1]) + top * width  # where runs inside begin, and where they end, alternately
+    flags = np.concatenate([[False], lines.ravel(), [False]])
+    edges = np.flatnonzero(flags[1:] != flags[:-1]) + top * width  # where runs inside begin, and where they end, alternately
     lengths = np.diff(np.concatenate([[0], edges, [height * width]])).tolist()
     bits = [f"{height * width * CHANNELS:032b}", f"{VALUE_BITS - 1:05b}", *(f"{bits - 1:04b}" for bits in SIZES)]
     bits += [_run(length * CHANNELS, (OUTSIDE, INSIDE)[turn % 2]) for turn, length in enumerate(lengths)]
     text = "".join(bits)
-    packed = np.packbits(np.frombuffer(text.encode("ascii"), np.uint8) - ord("0"))
-    return [int(byte) for byte in packed]
+    data = np.packbits(np.frombuffer(text.encode("ascii"), np.uint8) - ord("0"))
+    return [int(byte) for byte in data]
 
 
 def _run(length: int, value: str) -> str:

@@ -51,5 +51,5 @@ def read_control(configuration: str) -> Control:
                 field=images[to_name].lstrip("$"),
                 labels={name: alias or name for value, alias in labels for name in (value, alias) if name},
             )
-    expected = f"{' or '.join(KINDS)} whose toName is an Image"
-    raise UnusableConfiguration(f"the labelling configuration has no {expected}; add one in Settings, Labeling Interface")
+    control_text = f"{' or '.join(KINDS)} whose toName is an Image"
+    raise UnusableConfiguration(f"the labelling configuration has no {control_text}; add one in Settings, Labeling Interface")

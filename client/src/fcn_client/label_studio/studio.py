@@ -47,8 +47,8 @@ class Studio:
         if not self.url:
             raise FetchFailed(f"{image[:100]!r} must come from Label Studio, whose address is not known; set LABEL_STUDIO_URL")
         if image.startswith(CLOUD):
-            encoded = base64.urlsafe_b64encode(image.encode(errors="replace")).decode()
-            return self._below(f"tasks/{task}/presign/?fileuri={quote(encoded)}")
+            address = base64.urlsafe_b64encode(image.encode(errors="replace")).decode()
+            return self._below(f"tasks/{task}/presign/?fileuri={quote(address)}")
         if image.startswith(("upload/", "/upload/")):
             return self._below("data/" + image.lstrip("/"))
         if image.startswith("/"):

@@ -49,7 +49,7 @@ def test_a_hostile_file_costs_its_request_alone_and_little_time(narrow_runtime: 
     asyncio.run(work())
 
 
-def measured(megapixels: float, kinds: Iterable[str]) -> list[Any]:
+def files_of(megapixels: float, kinds: Iterable[str]) -> list[Any]:
     """Files of so many megapixels; only small ones of few kinds are quick to make."""
     quick = {1: tuple(FILES), 12: LIMITED_FILES}.get(int(megapixels), ())
     marks = {kind: [pytest.mark.long] * (kind not in quick) for kind in kinds}
@@ -60,7 +60,7 @@ def measured(megapixels: float, kinds: Iterable[str]) -> list[Any]:
 AT_100 = [kind for kind in FILES if kind != "disposing gif"]
 
 
-@pytest.mark.parametrize(("megapixels", "kind"), measured(1, FILES) + measured(12, FILES) + measured(99.9, AT_100))
+@pytest.mark.parametrize(("megapixels", "kind"), files_of(1, FILES) + files_of(12, FILES) + files_of(99.9, AT_100))
 def test_a_good_file_is_worked_on_within_its_promise(narrow_runtime: Runtime, megapixels: float, kind: str) -> None:
     width = round((megapixels * 1e6 * 4 / 3) ** 0.5)
     data = files(width * 3 // 4, width)[kind]()
@@ -71,7 +71,7 @@ def test_a_good_file_is_worked_on_within_its_promise(narrow_runtime: Runtime, me
                 assert await it.segment(data, OPTIONS)
             if megapixels == SHORT_MEGAPIXELS:
                 with pytest.raises(DamagedImage):
-                    await it.segment(data, Options(tile=(96, 96), side=2000), granted=SHORT_MB << 20)
+                    await it.segment(data, Options(tile=(96, 96), side=2000), memory_bytes=SHORT_MB << 20)
                 assert await it.segment(data, OPTIONS)
             assert set(it.deaths) <= {"grown"}
 

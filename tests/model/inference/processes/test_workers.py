@@ -31,12 +31,12 @@ from model.inference.processes.worker import Worker
 from model.inference.runtime import Runtime, Tile
 from model.inference.scaling import SideTooLarge
 from model.inference.segmenter import Options
-from tests.support.images import encoded, make_photo
+from tests.support.images import encode, make_photo
 from tests.support.model.workers import Asking, asking
 from tests.support.polling import wait_until_async
 
-PHOTO = encoded(make_photo(90, 130))
-LARGE = encoded(make_photo(700, 1200), "JPEG")
+PHOTO = encode(make_photo(90, 130))
+LARGE = encode(make_photo(700, 1200), "JPEG")
 OPTIONS = Options(tile=(96, 96))
 
 
@@ -63,7 +63,7 @@ def test_a_worker_s_bytes_are_a_segmenter_s(runtime: Runtime, format: str) -> No
 
 def test_bodies_and_answers_of_megabytes_travel_as_files(runtime: Runtime) -> None:
     async def work(it: Asking) -> None:
-        noise = encoded(np.random.default_rng(0).integers(0, 256, (900, 1000, 3), np.uint8))
+        noise = encode(np.random.default_rng(0).integers(0, 256, (900, 1000, 3), np.uint8))
         options = Options(tile=(96, 96), side=96, rendering=Rendering("overlay"))
         assert len(noise) > 2 << 20
         answer = await it.segment(noise, options)
@@ -141,15 +141,15 @@ def test_workers_that_are_killed_at_fifty_moments_cost_at_most_their_own_image(r
                     failures += 1
 
         asking = [asyncio.create_task(ask()) for _ in range(6)]
-        draw, killed = random.Random(0), 0
-        while killed < 50:
+        draw, kills = random.Random(0), 0
+        while kills < 50:
             await asyncio.sleep(draw.uniform(0, 0.05))
             with suppress(ProcessLookupError, IndexError):
                 os.kill(draw.choice(it.workers.pids), signal.SIGKILL)
-                killed += 1
+                kills += 1
         stop = True
         await asyncio.gather(*asking)
-        assert failures <= killed
+        assert failures <= kills
         assert answers > 0
         assert await it.segment(LARGE, OPTIONS) == expected
 
@@ -161,7 +161,7 @@ def test_a_worker_that_died_while_it_had_nothing_to_do_costs_nobody_anything(run
         async with it.workers.claim() as worker:
             pass
         os.kill(worker.process.pid or 0, signal.SIGKILL)
-        await wait_until_async(lambda: worker.ended)
+        await wait_until_async(lambda: worker.has_ended)
         assert await it.segment(PHOTO, OPTIONS) == it.alone(PHOTO, OPTIONS)
         assert it.deaths == ["killed"]
 
@@ -273,12 +273,12 @@ def test_workers_that_cannot_be_started_are_a_failure_after_a_while(
     monkeypatch.setattr(workers_module, "START_S", 0.3)
     monkeypatch.setattr(workers_module, "RETRY_S", 0.01)
 
-    async def refused(*_: object) -> Worker:
+    async def refuse(*_: object) -> Worker:
         raise OSError("no room for processes")
 
     async def inside() -> None:
         it = Asking(runtime, 1)
-        monkeypatch.setattr(it.workers, "_new", refused)
+        monkeypatch.setattr(it.workers, "_new", refuse)
         waits = asyncio.create_task(it.workers.start())
         await wait_until_async(lambda: bool(it.failures))
         assert "no worker could be started for 0.3 s: no room for processes" in it.failures[0]
@@ -312,7 +312,7 @@ def test_deaths_one_after_another_are_followed_by_longer_and_longer_pauses_of_ha
 
 def test_a_large_file_after_a_small_image_has_room(runtime: Runtime) -> None:
     """The limits of an image end with it: the next one's bytes are read without them."""
-    large = encoded(make_photo(4000, 6000), "BMP")
+    large = encode(make_photo(4000, 6000), "BMP")
 
     async def work(it: Asking) -> None:
         for data in (PHOTO, large, PHOTO, large):
@@ -339,13 +339,13 @@ GARBAGE = [
 @pytest.mark.parametrize("head", GARBAGE, ids=range(len(GARBAGE)))
 def test_what_a_worker_sends_that_no_worker_sends_is_its_end(head: bytes) -> None:
     """An attacker may have got hold of it."""
-    ended, ended_there = socket.socketpair()
+    channel, other_channel = socket.socketpair()
 
     class Process:
-        pid, exitcode, sentinel = None, -9, ended.fileno()
+        pid, exitcode, sentinel = None, -9, channel.fileno()
 
         def kill(self) -> None:
-            ended_there.close()
+            other_channel.close()
 
     async def inside() -> None:
         here, there = socket.socketpair()
@@ -362,7 +362,7 @@ def test_what_a_worker_sends_that_no_worker_sends_is_its_end(head: bytes) -> Non
             await planning
         assert worker.death == "crash"
         await frames.close()
-        for each in (there, ended, ended_there):
+        for each in (there, channel, other_channel):
             each.close()
 
     asyncio.run(inside())

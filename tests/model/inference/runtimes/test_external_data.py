@@ -33,18 +33,18 @@ def model_of(node: onnx.NodeProto, *initializers: TensorProto) -> bytes:
 
 CONSTANT = helper.make_node("Constant", [], ["out"], value=elsewhere())
 BRANCH = helper.make_graph([CONSTANT], "branch", [], [helper.make_tensor_value_info("out", TensorProto.UINT8, [4])])
-HIDDEN = {
+HIDDEN_PLACES = {
     "initializer": model_of(helper.make_node("Identity", ["elsewhere"], ["out"]), elsewhere()),
     "constant": model_of(CONSTANT),
     "branch": model_of(helper.make_node("If", ["condition"], ["out"], then_branch=BRANCH, else_branch=BRANCH)),
 }
 
 
-@pytest.mark.parametrize("place", HIDDEN)
+@pytest.mark.parametrize("place", HIDDEN_PLACES)
 def test_a_tensor_of_another_file_is_found(place: str, tmp_path: Path) -> None:
-    assert has_external_data(HIDDEN[place])
+    assert has_external_data(HIDDEN_PLACES[place])
     path = tmp_path / "model.onnx"
-    path.write_bytes(HIDDEN[place])
+    path.write_bytes(HIDDEN_PLACES[place])
     with pytest.raises(WeightsError, match=r"model\.onnx .*other files"):
         read_export(path)
 

@@ -33,7 +33,7 @@ def export(narrow_file: Path) -> Path:
     return find_files(str(narrow_file)).exports["float32"]
 
 
-def crowded(runtime: OpenVINORuntime) -> OpenVINORuntime:
+def fill_streams(runtime: OpenVINORuntime) -> OpenVINORuntime:
     """The runtime, once it has compiled its streams."""
     wait_until(lambda: runtime.concurrency(2 * MOST_STREAMS) == runtime.max_concurrency)
     return runtime
@@ -51,7 +51,7 @@ def test_equal_tiles_have_equal_logits_alone_and_in_a_crowd(precision: str, thre
     runtime = OpenVINORuntime(find_files(DEFAULT_WEIGHTS).exports[precision], threads)
     tiles = [make_photo(*shape, seed) for seed, shape in enumerate([(192, 256), (256, 192), (224, 224)])]
     alone = [runtime.logits([tile]).tobytes() for tile in tiles]
-    assert at_once(crowded(runtime), tiles * 8) == alone * 8
+    assert at_once(fill_streams(runtime), tiles * 8) == alone * 8
     assert runtime.concurrency(threads) == threads  # no shape has been given up
 
 
@@ -62,7 +62,7 @@ def test_a_crowd_is_more_tiles_than_half_of_the_streams(export: Path, threads: i
     runtime = OpenVINORuntime(export, threads)
     assert runtime.max_concurrency == min(threads, MOST_STREAMS)
     assert runtime.concurrency(MOST_STREAMS + 1) == 1  # until they are compiled
-    assert crowded(runtime).concurrency(tiles) == calls
+    assert fill_streams(runtime).concurrency(tiles) == calls
 
 
 @pytest.mark.parametrize(("memory", "streams"), [(None, 8), (256 << 20, 1), (1 << 30, 2), (2 << 30, 4), (8 << 30, 8)])
@@ -90,18 +90,18 @@ def test_while_streams_are_compiled_tiles_go_on_one_by_one(export: Path, monkeyp
     (compiling,) = [thread for thread in threading.enumerate() if thread.name == "compile-streams"]
     assert not compiling.daemon  # else the interpreter's end would not wait for it, and OpenVINO would end the process
     go.set()
-    assert at_once(crowded(runtime), TILES) == alone
+    assert at_once(fill_streams(runtime), TILES) == alone
 
 
 def other_logits_in_streams(shape: tuple[int, int]) -> Callable[[CompiledNetwork, Tile], Logits]:
     """`CompiledNetwork.logits` as of a processor that rounds otherwise in streams, for tiles of one shape."""
     true = CompiledNetwork.logits
 
-    def rounded(network: CompiledNetwork, tile: Tile) -> Logits:
+    def round_up(network: CompiledNetwork, tile: Tile) -> Logits:
         logits = true(network, tile)
         return np.nextafter(logits, np.inf) if network.streams > 1 and tile.shape[:2] == shape else logits
 
-    return rounded
+    return round_up
 
 
 def test_where_a_shape_has_other_bits_in_streams_they_are_given_up(
@@ -109,7 +109,7 @@ def test_where_a_shape_has_other_bits_in_streams_they_are_given_up(
 ) -> None:
     runtime = OpenVINORuntime(export, 2)
     alone = [runtime.logits([tile]).tobytes() for tile in TILES]
-    crowded(runtime)
+    fill_streams(runtime)
     monkeypatch.setattr(CompiledNetwork, "logits", other_logits_in_streams((64, 96)))
     while runtime.concurrency(9) == 2:  # a call that has never met another one has not been in a stream
         assert at_once(runtime, TILES) == alone
@@ -122,11 +122,11 @@ def test_where_a_shape_has_other_bits_in_streams_they_are_given_up(
 def test_streams_that_cannot_be_compiled_are_done_without(
     export: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def refused(*_: object, **__: object) -> None:
+    def refuse(*_: object, **__: object) -> None:
         raise RuntimeUnavailable("no memory")
 
     runtime = OpenVINORuntime(export, 2)
-    monkeypatch.setattr(openvino_runtime, "CompiledNetwork", refused)
+    monkeypatch.setattr(openvino_runtime, "CompiledNetwork", refuse)
     assert runtime.concurrency(9) == 1
     wait_until(lambda: len(caplog.records) == 1)
     assert "tiles now run one at a time, each on all cores: no memory" in caplog.text

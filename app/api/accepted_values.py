@@ -21,7 +21,8 @@ def describe(errors: Iterable[Mapping[str, Any]], source: str) -> str:
         name = next((str(part) for part in error["loc"] if part in SegmentQuery.model_fields), "")
         wrong.setdefault(name, error.get("input"))
     parts = (
-        f"{source} {name}: must be {expected(name)}, got {excerpt(value)}{_hint(name, value)}" for name, value in wrong.items()
+        f"{source} {name}: must be {accepted_values(name)}, got {excerpt(value)}{_hint(name, value)}"
+        for name, value in wrong.items()
     )
     return "; ".join(parts)
 
@@ -31,7 +32,7 @@ def _hint(name: str, value: object) -> str:
     return f"; give format=json&mask={value}" if name == "format" and value in get_args(MaskEncoding) else ""
 
 
-def expected(name: str) -> str:
+def accepted_values(name: str) -> str:
     """The values that a parameter accepts, in words."""
     return words(_schemas().get(name, {}))
 
