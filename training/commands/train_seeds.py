@@ -102,8 +102,8 @@ def seed_report(name: str, seed_scores: Mapping[int, Score], average: Score, bes
     if average["mean_iou"] < seed_mean:
         chosen += (
             f"\n\nThe average of the weights scores {average['mean_iou']:.4f}, less than the mean of the seeds, "
-            f"{seed_mean:.4f}: serve the file of a seed. An average helps only if all trainings begin with the same tensors, and "
-            "each seed draws those that the start does not have."
+            f"{seed_mean:.4f}: serve the file of a seed. An average helps only if all trainings begin with the same tensors, "
+            "and each seed draws those that the start does not have."
         )
     title = f"# {literal(name)}: {len(seed_scores)} trainings that differ by seed"
     return "\n".join([title, "", *rows, "", chosen, ""])
