@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,12 +21,15 @@ FEWEST_OTHERS = 3  # times as many must do otherwise
 FEW_FRAMES, LEAST_FRAMES = 3, 10  # a class in fewer than 3 frames is rare, in a split of at least 10
 
 
-def doubtful_labels(survey: Survey) -> list[str]:
-    """Remarks on a split's masks, a line for each kind, with their number and the first names; reads no file."""
+def doubtful_labels(survey: Survey, swapped: Collection[Path] = ()) -> list[str]:
+    """Remarks on a split's masks, a line for each kind, with their number and the first names; reads no file.
+
+    swapped: masks of `swapped_masks`, which are not told again as masks that lie wrongly.
+    """
     name = survey.split.name
     kinds = [
         (
-            [f"{mask} ({place})" for mask, place in _better_places(survey)],
+            [f"{mask} ({place})" for mask, place in _better_places(survey) if mask not in swapped],
             "masks of {} do not fit their image as they lie; their borders would lie on its edges if they were: {}",
         ),
         (
@@ -62,17 +65,22 @@ def rare_classes(survey: Survey) -> list[str]:
     ]
 
 
-def swapped_masks(surveys: Sequence[Survey]) -> list[str]:
-    """A remark on the masks of all these splits that seem to be swapped, if there are any; reads no file.
+def swapped_masks(surveys: Sequence[Survey]) -> list[tuple[Path, Path]]:
+    """The pairs of masks of all these splits that seem to be swapped; reads no file.
 
     The surveys must have read pixels.
     """
     frames = [frame for survey in surveys for frame in survey.split.frames]
     records = [record for survey in surveys for record in survey.records]
     pairs = swapped([str(record.edge_cells) for record in records], [str(record.border_cells) for record in records])
+    return [(frames[first].mask, frames[other].mask) for first, other in pairs]
+
+
+def swapped_note(pairs: Sequence[tuple[Path, Path]]) -> list[str]:
+    """A remark on the pairs of `swapped_masks`, if there are any."""
     if not pairs:
         return []
-    names = first_names((f"{frames[first].mask} and {frames[other].mask}" for first, other in pairs), MOST_NAMED)
+    names = first_names((f"{first} and {other}" for first, other in pairs), MOST_NAMED)
     return [f"{len(pairs)} pairs of masks fit each other's image better than their own, as if they were swapped: {names}"]
 
 

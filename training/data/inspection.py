@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 from training.data.copies import copied_images, similar_frames, similar_note
-from training.data.doubts import copied_masks, doubtful_labels, rare_classes, swapped_masks
+from training.data.doubts import copied_masks, doubtful_labels, rare_classes, swapped_masks, swapped_note
 from training.data.groups import shared_frames
+from training.data.inverted import inverted_masks
 from training.data.odd_photos import odd_photos
 from training.data.problems import MOST_NAMED, DataError, first_names, raise_all
 from training.data.survey import Survey
@@ -16,9 +18,13 @@ from training.data.survey import Survey
 
 @dataclass(frozen=True)
 class Report:
-    """The report on one surveyed split; reads no file."""
+    """The report on one surveyed split; reads no file.
+
+    swapped: masks that a remark on both splits names as swapped.
+    """
 
     survey: Survey
+    swapped: frozenset[Path] = frozenset()
 
     @cached_property
     def class_ids(self) -> set[int]:
@@ -72,7 +78,8 @@ class Report:
                 f"{first_names(black_and_white, MOST_NAMED)}: 255 is void, not an object; save objects as 1, or give "
                 "--masks colors"
             )
-        notes += [*doubtful_labels(self.survey), *odd_photos(self.survey), *copied_images(self.survey)]
+        notes += [*doubtful_labels(self.survey, self.swapped), *inverted_masks(self.survey)]
+        notes += [*odd_photos(self.survey), *copied_images(self.survey)]
         if turned := [frame.image for frame, record in frames if record.is_orientation_ambiguous]:
             notes.append(
                 f"{len(turned)} images of {split.name!r} are turned by EXIF, such as {first_names(turned)}: masks are read as "
@@ -100,7 +107,10 @@ def pair_errors(train: Survey, validation: Survey) -> list[DataError]:
 def pair_notes(train: Survey, validation: Survey) -> list[str]:
     """What may be wrong with two splits and between them, a line for each remark."""
     surveys = [train, validation]
-    lines = [*swapped_masks(surveys), *copied_masks(surveys), *Report(train).notes, *Report(validation).notes]
-    if pairs := similar_frames(train, validation):
-        lines.append(similar_note(train, validation, pairs))
+    pairs = swapped_masks(surveys)
+    swapped = frozenset(mask for pair in pairs for mask in pair)
+    lines = [*swapped_note(pairs), *copied_masks(surveys)]
+    lines += [note for survey in surveys for note in Report(survey, swapped).notes]
+    if similar := similar_frames(train, validation):
+        lines.append(similar_note(train, validation, similar))
     return list(dict.fromkeys(lines))  # once each: two splits in one folder have notes in common

@@ -9,7 +9,7 @@ import hashlib
 import json
 import os
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -109,9 +109,17 @@ class Survey:
     @property
     def class_pixels(self) -> npt.NDArray[np.int64]:
         """The number of pixels of each class in each frame, int64 (frames, classes), after the split's mapping."""
-        counts = np.zeros((len(self.records), len(self.split.labels)), np.int64)
-        for row, record in zip(counts, self.records, strict=True):
-            for source, number in record.pixels.items():
+        return self._by_class([record.pixels for record in self.records])
+
+    @property
+    def rim_pixels(self) -> npt.NDArray[np.int64]:
+        """As `class_pixels`, in the outermost rows and columns of the masks alone."""
+        return self._by_class([record.rim for record in self.records])
+
+    def _by_class(self, numbers: Sequence[Mapping[int, int]]) -> npt.NDArray[np.int64]:
+        counts = np.zeros((len(numbers), len(self.split.labels)), np.int64)
+        for row, by_source in zip(counts, numbers, strict=True):
+            for source, number in by_source.items():
                 target = self.split.mapping.table[source]
                 if target < len(row):  # else void
                     row[target] += number

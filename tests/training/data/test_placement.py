@@ -15,7 +15,7 @@ from model.labels import numbered_labels
 from tests.support.imaging.samples import oriented
 from training.data.appearance import mean_colors
 from training.data.datasets import get_split
-from training.data.inspection import Report
+from training.data.inspection import Report, pair_notes
 from training.data.placement import PhotoEdges
 from training.data.survey import survey_all
 
@@ -110,3 +110,22 @@ def test_masks_of_photos_that_exif_turns_by_180_degrees_are_told_only_if_they_li
     assert f"{tmp_path / 'masks' / 'wrong.png'} (turned by 180 degrees)" in notes
     assert "1 images of 'train' are turned by EXIF, such as" in notes
     assert f"{tmp_path / 'images' / 'wrong.jpg'}: masks are read" in notes
+
+
+@pytest.mark.parametrize("swapped", [True, False])
+def test_two_masks_that_were_swapped_are_not_told_as_moved_as_well(tmp_path: Path, swapped: bool) -> None:
+    """The other photo shows the same object 30 pixels to the right, so each mask would fit if it were moved."""
+    photo, ids = scene()
+    frames = {"a": (photo, ids), "b": (np.roll(photo, 30, 1), moved(ids, 30, 0))}
+    for kind in ("images", "masks"):
+        (tmp_path / kind).mkdir()
+    for name, other in (("a", "b"), ("b", "a")):
+        Image.fromarray(frames[name][0]).save(tmp_path / "images" / f"{name}.png")
+        mask = frames[other][1] if swapped else moved(frames[name][1], 0, -30)
+        Image.fromarray(mask).save(tmp_path / "masks" / f"{name}.png")
+    (tmp_path / "train.txt").write_text("a\n")
+    (tmp_path / "val.txt").write_text("b\n")
+    surveys = survey_all([get_split(tmp_path, name, numbered_labels(["ground", "thing"])) for name in ("train", "val")])
+    notes = "\n".join(pair_notes(*surveys))
+    assert ("1 pairs of masks fit each other's image better" in notes) == swapped
+    assert ("do not fit their image as they lie" in notes) != swapped
