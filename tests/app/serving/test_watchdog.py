@@ -158,10 +158,10 @@ from tests.support.polling import HANG_S
 
 runtime = FirstChannel()
 it = WatchedScheduler(runtime)
-watchdog = Watchdog(lambda: it.listed, it.failures.append, stall_s={stall_s}, interval={interval})
+watchdog = Watchdog(lambda: it.schedulers, it.failures.append, stall_s={stall_s}, interval={interval})
 runtime.hold.close()
 it.ask(1)
-runtime.hold.entered.wait(HANG_S)
+runtime.hold.entry.wait(HANG_S)
 watchdog.start()
 print("waiting", flush=True)
 input()

@@ -39,7 +39,7 @@ def test_stages_are_those_of_the_header() -> None:
 
 
 def test_a_runtime_that_is_not_there_is_left_out_with_its_reason(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert runtimes.measured("abacus", 0.1, tmp_path / "maps.npy") is None
+    assert runtimes.measure("abacus", 0.1, tmp_path / "maps.npy") is None
     assert "fcn-bench: abacus: KeyError: 'abacus'" in capsys.readouterr().err
 
 

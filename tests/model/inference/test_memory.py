@@ -68,7 +68,7 @@ sizes = []
 for rows, columns in [(8, 12), *((rows, columns) for columns in range(1, 13) for rows in range(1, 9))]:
     runtime.logits([np.zeros((32 * rows, 32 * columns, 3), np.uint8)])
     sizes.append(resident())
-print(sizes[-1] - taken[32])
+print(sizes[-1] - sizes[32])
 """
 OPENVINO_KEEPS = 5000  # layers, unless told otherwise
 RENDERINGS: dict[str, dict[str, Any]] = {

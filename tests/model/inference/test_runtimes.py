@@ -280,7 +280,7 @@ def test_auto_on_a_machine_with_a_gpu(
     files: WeightsFiles, monkeypatch: pytest.MonkeyPatch, device: str, precision: str, master: bool, expected: str
 ) -> None:
     monkeypatch.setattr(choice, "_torch_sees_gpu", lambda: True)
-    monkeypatch.setattr(choice, "_installed", lambda package: True)
+    monkeypatch.setattr(choice, "_is_installed", lambda package: True)
     exports = files.exports | {"int8": files.exports["float32"]}
     own = replace(files, exports=exports, master=files.master if master else None)
     assert choice._choose(own, "auto", device, precision) == expected
