@@ -26,6 +26,7 @@ from tests.support.polling import HANG_S
 ADDRESS = "http://127.0.0.1:8000"
 SIZE = (451, 300)
 RUN_HERE = {"http-api.md", "command-line.md"}
+GRID_COMMAND = ".venv/bin/python -c 'from model.networks.timm_backbone import "
 ELSEWHERE = {
     "index.md": ("make serve\n", "curl --fail-with-body -F file=@docs/photos/chelsea.jpg http"),  # the README has these
     "operate.md": ("kill -HUP",),
@@ -33,8 +34,8 @@ ELSEWHERE = {
     "python.md": (),  # tests/client
     "label-tools.md": (),  # tests/client: a real Label Studio, CVAT's own driver; trainings take minutes to hours
     # trainings that took minutes to hours: benchmarks.studies.trainings ran them; tests/model builds an encoder of timm
-    "models.md": ("# FCN-8s", ".venv/bin/fcn-train --data DATA --backbone timm/"),
-    "accuracy.md": ("fcn-train --data data/", "fcn-evaluate --data data/", "python -m benchmarks.studies."),
+    "models.md": ("# FCN-8s", ".venv/bin/fcn-train --data DATA --backbone timm/", GRID_COMMAND),
+    "accuracy.md": ("# VOC:", "fcn-train --data data/", "fcn-evaluate --data data/", "python -m benchmarks.studies."),
     "train-your-own.md": (),  # tests/test_train_your_own.py
 }
 
@@ -59,6 +60,14 @@ def test_every_page_with_commands_is_run_by_a_test() -> None:
     for page, beginnings in ELSEWHERE.items():
         if beginnings:
             assert all(block.startswith(beginnings) for block in blocks(page)), page
+
+
+def test_the_place_of_an_encoder_s_cells_is_printed_as_the_models_page_says() -> None:
+    (command,) = [block for block in blocks("models.md") if block.startswith(GRID_COMMAND)]
+    result = subprocess.run(["bash", "-euc", command], cwd=ROOT, capture_output=True, text=True, timeout=HANG_S)
+    assert result.stdout == "corner\n", result.stderr
+    text = (ROOT / "docs" / "models.md").read_text()
+    assert "`resnet18`" in text.partition("| on the first pixel |")[2].partition("\n")[0]
 
 
 @pytest.fixture

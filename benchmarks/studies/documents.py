@@ -8,10 +8,13 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping, Sequence
+from math import sqrt
 from pathlib import Path
+from statistics import stdev, variance
 from string import Template
 from typing import Any
 
+from benchmarks.studies.evaluations import read_evaluations
 from benchmarks.studies.trainings import ROOT, by_name, markdown_table, read_table
 from model.manifest import INT8_SCORES, scored_in
 from model.weights_file import find_weights, load_weights
@@ -23,6 +26,7 @@ RECIPES = sorted((ROOT / "training" / "recipes").glob("*.toml"))
 CHECKED = "architecture checked"
 PRECISIONS = ("float32", *INT8_SCORES.values())
 HIGH = ", quality high"  # in the names of scores
+STAIRCASE = {"FCN-32s": "stride32-32s", "FCN-16s": "stride32-16s", "FCN-8s": "stride32"}  # rows of accuracy.toml
 PUBLISHED = {
     "voc-fcn8s-mobilenet-v2": "VOC 2012 animals, val",
     "camvid-fcn8s-mobilenet-edgetpu": "CamVid, val",
@@ -40,10 +44,9 @@ def _page(name: str, **values: object) -> str:
     return Template((HERE / "pages" / f"{name}.md").read_text()).substitute(values)
 
 
-def load(name: str) -> dict[str, Any]:
+def load(name: str) -> Any:
     """A JSON document in `docs/`."""
-    document: dict[str, Any] = json.loads((DOCS / f"{name}.json").read_text())
-    return document
+    return json.loads((DOCS / f"{name}.json").read_text())
 
 
 def models_page() -> str:
@@ -101,42 +104,93 @@ def _stitched(document: Mapping[str, Any]) -> str:
 
 
 def accuracy_page() -> str:
-    ablation, failures = json.loads((DOCS / "accuracy.json").read_text()), load("failures")
-    trials = {name: markdown_table(trial["header"], map(_cells, trial["rows"])) for name, trial in load("trials").items()}
-    scores_by_name = by_name(ablation)
-    base = scores_by_name["base"]
-    seeds = [scores_by_name[name]["mean_iou"] for name in ("base", "seed1", "seed2") if name in scores_by_name]
-    table = [
-        (
-            f"*{row.name}*: {row.what}",
-            f"{scores_by_name[row.name]['mean_iou']:.3f}",
-            "" if row.name == "base" else f"{scores_by_name[row.name]['mean_iou'] - base['mean_iou']:+.3f}",
-            f"{scores_by_name[row.name]['iou']['Pole']:.2f}",
-            f"{scores_by_name[row.name]['minutes']:.1f}",
-            row.verdict,
-        )
-        for row in read_table(HERE / "accuracy.toml").rows
-        if row.name in scores_by_name
-    ]
+    choices, failures, trials = load("accuracy"), load("failures"), load("trials")
+    base = choices[0]
     return _page(
         "accuracy",
         published=_published(),
         calibrated=_calibrated(),
         steps=base["steps"],
-        minutes=f"{base['minutes']:.0f}",
-        table=markdown_table(["change", "mean IoU", "difference", "IoU of poles", "minutes", "kept"], table),
-        seeds=", ".join(f"{seed:.3f}" for seed in seeds),
-        noise=f"{max(seeds) - min(seeds):.3f}",
+        seeds=len(base["seeds"]),
+        average=f"{base['average']:.3f}",
+        table=_choices(by_name(choices)),
         machine=base["machine"],
-        commits=", ".join(sorted({str(row["commit"]) for row in ablation})),
+        commits=", ".join(sorted({str(row["commit"]) for row in choices})),
         command=base["command"],
+        staircase=_staircase(by_name(choices)),
+        **_evaluations(load("evaluations")),
+        drives=_trial(trials["drives"]),
+        drive_commands="\n".join(trials["drives"]["commands"]),
+        weak=_trial(trials["weak"]),
+        weak_commands="\n".join(trials["weak"]["commands"]),
         found_from=f"{100 * failures['found_from']:g}",
         rare=_rare(failures["rare"]),
         ranking=_ranking(load("ranking")),
         edges=_edges(load("cutout")),
         every=failures["every"]["train"],
-        **trials,
     )
+
+
+def _choices(results: Mapping[str, Mapping[str, Any]]) -> str:
+    """The table of what each choice is worth, without the rows of the staircase."""
+    rows = []
+    for row in read_table(HERE / "accuracy.toml").rows:
+        if row.of:
+            continue
+        result = results[row.name]
+        rows.append(
+            (
+                f"*{row.name}*: {row.what}",
+                f"{result['mean_iou']:.3f}",
+                f"{stdev(result['seeds']):.3f}",
+                _difference(result, results["base"]) if row.name != "base" else "",
+                f"{result['iou']['Pole']:.2f}",
+                row.verdict,
+            )
+        )
+    header = ["change", "mean IoU", "standard deviation", "difference", "IoU of poles", "kept"]
+    return markdown_table(header, rows)
+
+
+def _staircase(results: Mapping[str, Mapping[str, Any]]) -> str:
+    """The table of the networks that differ in their skips alone, each beside the one above."""
+    rows: list[tuple[str, ...]] = []
+    above = None
+    for network, name in STAIRCASE.items():
+        result = results[name]
+        scores = f"{result['mean_iou']:.3f}", f"{stdev(result['seeds']):.3f}"
+        classes = f"{result['iou']['SignSymbol']:.3f}", f"{result['iou']['Bicyclist']:.3f}"
+        rows.append((network, *scores, _difference(result, above) if above else "", *classes))
+        above = result
+    return markdown_table(["network", "mean IoU", "standard deviation", "against the one above", "signs", "bicyclists"], rows)
+
+
+def _difference(result: Mapping[str, Any], base: Mapping[str, Any]) -> str:
+    """The difference of two means over seeds, with its standard error."""
+    error = sqrt(sum(variance(row["seeds"]) / len(row["seeds"]) for row in (result, base)))
+    return f"{result['mean_iou'] - base['mean_iou']:+.3f} ± {error:.3f}"
+
+
+def _evaluations(results: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """The table of the path's comparisons, their conditions and their commands."""
+    by_row = by_name(results)
+    rows, commands = [], []
+    for row in read_evaluations(HERE / "evaluations.toml").rows:
+        result = by_row[row.name]
+        change = f"{result['mean_iou'] - result['against']:+.3f}"
+        low, high = result["difference_95"]
+        rows.append((row.what, f"{result['mean_iou']:.3f}", change, f"{low:+.3f} to {high:+.3f}", row.verdict))
+        commands.append(f"# {row.what}\n{result['command']}")
+    commits = ", ".join(sorted({str(row["commit"]) for row in results}))
+    return {
+        "evaluations": markdown_table(["what", "mean IoU", "change", "95% interval", "kept"], rows),
+        "evaluated": f"{results[0]['conditions'].rpartition('; ')[2]}; commits {commits}",
+        "evaluation_commands": "\n".join(commands),
+    }
+
+
+def _trial(trial: Mapping[str, Any]) -> str:
+    return markdown_table(trial["header"], map(_cells, trial["rows"]))
 
 
 def _cells(row: Sequence[object]) -> list[str]:

@@ -9,8 +9,10 @@ import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
+from model.manifest import Manifest
 from model.weights_file import load_weights
 from training.reporting.markdown import table_row
 
@@ -19,15 +21,16 @@ ROOT = Path(__file__).parents[2]
 
 @dataclass(frozen=True)
 class Row:
-    """One training: its name, what it shows, and its flags besides the common ones.
+    """One command of `fcn-train`: its name, what it shows, and its flags besides the common ones.
 
-    verdict, note: texts for the tables. has_score: whether the training was long enough for its score to say something about
-    the network.
+    of: the row that it differs from by one thing (default: the first). verdict, note: texts for the tables. has_score: whether
+    the training was long enough for its score to say something about the network.
     """
 
     name: str
     what: str
     arguments: tuple[str, ...]
+    of: str = ""
     verdict: str = ""
     note: str = ""
     has_score: bool = True
@@ -35,62 +38,89 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """The rows of a TOML file, in order, and the flags that all rows share."""
+    """The rows of a TOML file, in order, and the flags that all rows share. seeds: how many trainings a row is, by seed."""
 
     common: tuple[str, ...]
     rows: tuple[Row, ...]
+    seeds: int = 1
 
     def command(self, row: Row, out: Path) -> list[str]:
         """The command for this row; `{out}` in its flags stands for `out`, the folder of all rows."""
         own = [argument.replace("{out}", str(out)) for argument in row.arguments]
-        return ["fcn-train", *self.common, *own, "--name", row.name, "--out", str(out / row.name)]
+        seeds = ["--seeds", str(self.seeds)] if self.seeds > 1 else []
+        return ["fcn-train", *self.common, *seeds, *own, "--name", row.name, "--out", str(out / row.name)]
+
+    def final_file(self, row: Row, out: Path) -> Path:
+        """The weights file that the row's command writes last: with several seeds, the average of their weights."""
+        return out / row.name / f"{row.name}{'-average' if self.seeds > 1 else ''}.safetensors"
+
+    def seed_files(self, row: Row, out: Path) -> list[Path]:
+        """The weights file of each seed."""
+        if self.seeds == 1:
+            return [self.final_file(row, out)]
+        return [out / row.name / f"seed-{seed}" / f"{row.name}.safetensors" for seed in range(self.seeds)]
 
 
 def read_table(path: Path) -> Table:
     document = tomllib.loads(path.read_text())
     rows = [Row(**(row | {"arguments": tuple(shlex.split(row["arguments"]))})) for row in document["rows"]]
-    return Table(tuple(shlex.split(document["common"])), tuple(rows))
+    return Table(tuple(shlex.split(document["common"])), tuple(rows), document.get("seeds", 1))
 
 
 def run_rows(table: Table, out: Path, only: Sequence[str], threads: int) -> None:
-    """Trains each row without a weights file, or only the rows in `only`; a killed run resumes from its checkpoint.
+    """Trains each row without its final file, or only the rows in `only`; a killed run resumes from its checkpoint.
 
     Raises `SystemExit` for an unknown name.
     """
     if unknown := sorted(set(only) - {row.name for row in table.rows}):
         raise SystemExit(f"no rows {unknown}; there are {[row.name for row in table.rows]}")
     for row in table.rows:
-        if (not only or row.name in only) and not (out / row.name / f"{row.name}.safetensors").exists():
+        if (not only or row.name in only) and not table.final_file(row, out).exists():
             program = [sys.executable, "-m", "training.commands.train", *table.command(row, out)[1:]]
             options = ["--threads", str(threads), "--evaluate-every", "1000"]
             subprocess.run([*program, *options], cwd=ROOT, check=True)
 
 
 def results(table: Table, out: Path) -> list[dict[str, Any]]:
-    """Scores and facts from the weights file of each finished row, in the table's order."""
-    entries = []
-    for row in table.rows:
-        path = out / row.name / f"{row.name}.safetensors"
-        if path.exists():
-            manifest = load_weights(path).manifest
-            (score,) = manifest.scores.values()
-            entries.append(
-                {
-                    "name": row.name,
-                    "mean_iou": score["mean_iou"],
-                    "pixel_accuracy": score["pixel_accuracy"],
-                    "iou": dict(zip(score["classes"], score["iou"], strict=True)),
-                    "minutes": round(manifest.training["hours"] * 60, 1),
-                    "steps": manifest.training["steps"],
-                    "start": manifest.training["start"],
-                    "machine": manifest.training["machine"],
-                    "commit": manifest.training["commit"],
-                    "command": shlex.join(table.command(row, out)),
-                    "architecture": manifest.architecture.to_dict(),
-                    "conditions": score["conditions"],
-                }
-            )
-    return entries
+    """Scores and facts from the weights files of each finished row, in the table's order.
+
+    With several seeds, scores and minutes are means over them, `seeds` holds the mean IoU of each, and `average` that of the
+    average of their weights.
+    """
+    return [_result(table, row, out) for row in table.rows if table.final_file(row, out).exists()]
+
+
+def _result(table: Table, row: Row, out: Path) -> dict[str, Any]:
+    manifests = [load_weights(path).manifest for path in table.seed_files(row, out)]
+    scores = [_score(manifest) for manifest in manifests]
+    first = manifests[0]
+    seeds: dict[str, Any] = {}
+    if table.seeds > 1:
+        average = _score(load_weights(table.final_file(row, out)).manifest)
+        seeds = {"seeds": [score["mean_iou"] for score in scores], "average": average["mean_iou"]}
+    return {
+        "name": row.name,
+        "mean_iou": round(mean(score["mean_iou"] for score in scores), 6),
+        **seeds,
+        "pixel_accuracy": round(mean(score["pixel_accuracy"] for score in scores), 6),
+        "iou": {
+            label: None if None in values else round(mean(values), 6)
+            for label, *values in zip(scores[0]["classes"], *(score["iou"] for score in scores), strict=True)
+        },
+        "minutes": round(mean(manifest.training["hours"] for manifest in manifests) * 60, 1),
+        "steps": first.training["steps"],
+        "start": first.training["start"],
+        "machine": first.training["machine"],
+        "commit": first.training["commit"],
+        "command": shlex.join(table.command(row, out)),
+        "architecture": first.architecture.to_dict(),
+        "conditions": scores[0]["conditions"],
+    }
+
+
+def _score(manifest: Manifest) -> dict[str, Any]:
+    (score,) = manifest.scores.values()
+    return dict(score)
 
 
 def markdown_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:

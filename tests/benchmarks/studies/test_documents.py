@@ -13,6 +13,7 @@ import pytest
 from benchmarks.harness.results import FOLDER, page
 from benchmarks.main import BENCHES
 from benchmarks.studies import documents, models
+from benchmarks.studies.evaluations import read_evaluations
 from benchmarks.studies.trainings import ROOT, read_table
 from model.architecture import Architecture
 from model.weights_file import find_weights, load_weights
@@ -41,9 +42,16 @@ def test_results_shows_all_that_is_kept() -> None:
 def test_every_row_of_the_tables_was_measured() -> None:
     assert [row["name"] for row in rows()] == [row.name for row in read_table(models.TABLE).rows]
     ablation = json.loads((DOCS / "accuracy.json").read_text())
-    assert [row["name"] for row in ablation] == [row.name for row in read_table(documents.HERE / "accuracy.toml").rows]
+    table = read_table(documents.HERE / "accuracy.toml")
+    assert [row["name"] for row in ablation] == [row.name for row in table.rows]
     assert len(ablation) <= 12
+    assert {len(row["seeds"]) for row in ablation} == {table.seeds}
     assert max(row["minutes"] for row in [*ablation, *rows()]) <= 20
+
+
+def test_every_comparison_was_measured_by_its_command() -> None:
+    measured = {row["name"]: row["command"] for row in documents.load("evaluations")}
+    assert measured == {row.name: shlex.join(row.command) for row in read_evaluations(documents.HERE / "evaluations.toml").rows}
 
 
 @pytest.mark.parametrize("row", rows(), ids=lambda row: row["name"])
@@ -131,7 +139,7 @@ def test_the_published_scores_are_the_weights_own() -> None:
 def test_the_commands_of_the_pages_can_be_parsed() -> None:
     commands = [line for name in ("models", "accuracy") for line in (DOCS / f"{name}.md").read_text().splitlines()]
     trainings = [shlex.split(line) for line in commands if line.startswith("fcn-train ")]
-    assert len(trainings) == sum(row.has_score for row in read_table(models.TABLE).rows) + 4
+    assert len(trainings) == sum(row.has_score for row in read_table(models.TABLE).rows) + 7
     for words in trainings:
         assert (ROOT / parser().parse_args(words[1:]).recipe).is_file()
 

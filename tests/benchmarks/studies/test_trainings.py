@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -70,13 +71,30 @@ def test_every_published_row_is_a_recipe_that_builds(program: object) -> None:
 
 def test_ablation_rows_change_one_thing_each() -> None:
     table = read_table(accuracy.TABLE)
-    start = parser().parse_args([*table.common, *table.rows[0].arguments])
+    arguments = {row.name: parser().parse_args([*table.common, *row.arguments]) for row in table.rows}
     for row in table.rows[1:]:
-        args = parser().parse_args([*table.common, *row.arguments])
+        start, args = arguments[row.of or table.rows[0].name], arguments[row.name]
         changed = {name for name, value in vars(args).items() if value != getattr(start, name)}
         added = [change for change in args.set if change not in start.set]
         assert len(changed) == 1, row.name
         assert len(added) <= 1, row.name
+
+
+@pytest.mark.long
+def test_a_row_of_several_seeds_has_the_mean_of_their_scores(table: Table, tmp_path: Path) -> None:
+    several, out = replace(table, rows=table.rows[:1], seeds=2), tmp_path / "runs"
+    run_rows(several, out, [], threads=1)
+    (result,) = results(several, out)
+    manifests = [load_weights(out / "first" / f"seed-{seed}" / "first.safetensors").manifest for seed in (0, 1)]
+    scores = [score for manifest in manifests for score in manifest.scores.values()]
+    assert result["seeds"] == [score["mean_iou"] for score in scores]
+    assert result["mean_iou"] == pytest.approx(sum(result["seeds"]) / 2, abs=1e-6)
+    for index, label in enumerate(scores[0]["classes"]):
+        values = [score["iou"][index] for score in scores]
+        assert result["iou"][label] == (None if None in values else pytest.approx(sum(values) / 2, abs=1e-6))
+    (average,) = load_weights(out / "first" / "first-average.safetensors").manifest.scores.values()
+    assert result["average"] == average["mean_iou"]
+    assert "--seeds 2" in result["command"]
 
 
 def test_a_markdown_table_has_a_rule_under_its_head() -> None:
