@@ -15,7 +15,7 @@ from string import Template
 from typing import Any
 
 from benchmarks.studies.evaluations import read_evaluations
-from benchmarks.studies.trainings import ROOT, by_name, markdown_table, read_table
+from benchmarks.studies.trainings import ROOT, by_name, commits, markdown_table, read_table
 from model.manifest import INT8_SCORES, scored_in
 from model.weights_file import find_weights, load_weights
 from training.reporting.card import checked_frames
@@ -104,8 +104,8 @@ def _stitched(document: Mapping[str, Any]) -> str:
 
 
 def accuracy_page() -> str:
-    choices, failures, trials = load("accuracy"), load("failures"), load("trials")
-    base = choices[0]
+    choices, failures, trials = by_name(load("accuracy")), load("failures"), load("trials")
+    base = choices["base"]
     return _page(
         "accuracy",
         published=_published(),
@@ -113,11 +113,11 @@ def accuracy_page() -> str:
         steps=base["steps"],
         seeds=len(base["seeds"]),
         average=f"{base['average']:.3f}",
-        table=_choices(by_name(choices)),
+        table=_choices(choices),
         machine=base["machine"],
-        commits=", ".join(sorted({str(row["commit"]) for row in choices})),
+        commits=commits(choices.values()),
         command=base["command"],
-        staircase=_staircase(by_name(choices)),
+        staircase=_staircase(choices),
         **_evaluations(load("evaluations")),
         drives=_trial(trials["drives"]),
         drive_commands="\n".join(trials["drives"]["commands"]),
@@ -181,10 +181,9 @@ def _evaluations(results: Sequence[Mapping[str, Any]]) -> dict[str, str]:
         low, high = result["difference_95"]
         rows.append((row.what, f"{result['mean_iou']:.3f}", change, f"{low:+.3f} to {high:+.3f}", row.verdict))
         commands.append(f"# {row.what}\n{result['command']}")
-    commits = ", ".join(sorted({str(row["commit"]) for row in results}))
     return {
         "evaluations": markdown_table(["what", "mean IoU", "change", "95% interval", "kept"], rows),
-        "evaluated": f"{results[0]['conditions'].rpartition('; ')[2]}; commits {commits}",
+        "evaluated": f"{results[0]['conditions'].rpartition('; ')[2]}; commits {commits(results)}",
         "evaluation_commands": "\n".join(commands),
     }
 

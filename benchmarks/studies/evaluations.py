@@ -11,16 +11,15 @@ from __future__ import annotations
 import argparse
 import json
 import shlex
-import subprocess
 import sys
 import tempfile
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.studies.trainings import ROOT
+from benchmarks.studies.trainings import ROOT, by_name, chosen_names, run_command
 from training.reporting.machine import commit
 
 TABLE = Path(__file__).with_name("evaluations.toml")
@@ -73,16 +72,15 @@ def main() -> int:
     parser.add_argument("rows", nargs="*", help="names of rows (default: all)")
     args = parser.parse_args()
     table = read_evaluations(TABLE)
-    if unknown := sorted(set(args.rows) - {row.name for row in table.rows}):
-        raise SystemExit(f"no rows {unknown}; there are {[row.name for row in table.rows]}")
+    names = chosen_names([row.name for row in table.rows], args.rows)
     if not START.exists():
-        _run("train", table.start[1:], args.threads)
-    results = {row["name"]: row for row in json.loads(RESULTS.read_text())} if RESULTS.exists() else {}
+        run_command([*table.start, "--threads", str(args.threads)])
+    results = dict(by_name(json.loads(RESULTS.read_text()))) if RESULTS.exists() else {}
     for row in table.rows:
-        if not args.rows or row.name in args.rows:
+        if row.name in names:
             results[row.name] = measure(row, args.threads)
-            done = [results[other.name] for other in table.rows if other.name in results]
-            RESULTS.write_text(json.dumps(done, indent=1) + "\n")
+            entries = [results[other.name] for other in table.rows if other.name in results]
+            RESULTS.write_text(json.dumps(entries, indent=1) + "\n")
     return 0
 
 
@@ -90,7 +88,7 @@ def measure(row: Evaluation, threads: int) -> dict[str, Any]:
     """The row's scores and their difference, as `fcn-evaluate` writes them, with its conditions, commit and command."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "scores.json"
-        _run("evaluate", [*row.arguments, "--json", str(path)], threads)
+        run_command([*row.command, "--json", str(path), "--threads", str(threads)])
         scores: Mapping[str, Any] = json.loads(path.read_text())
     against = scores["against"]
     return {
@@ -104,11 +102,6 @@ def measure(row: Evaluation, threads: int) -> dict[str, Any]:
         "commit": commit(),
         "command": shlex.join(row.command),
     }
-
-
-def _run(command: str, arguments: Sequence[str], threads: int) -> None:
-    program = [sys.executable, "-m", f"training.commands.{command}", *arguments]
-    subprocess.run([*program, "--threads", str(threads)], cwd=ROOT, check=True)
 
 
 if __name__ == "__main__":

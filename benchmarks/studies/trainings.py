@@ -6,7 +6,7 @@ import shlex
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
@@ -72,13 +72,23 @@ def run_rows(table: Table, out: Path, only: Sequence[str], threads: int) -> None
 
     Raises `SystemExit` for an unknown name.
     """
-    if unknown := sorted(set(only) - {row.name for row in table.rows}):
-        raise SystemExit(f"no rows {unknown}; there are {[row.name for row in table.rows]}")
+    names = chosen_names([row.name for row in table.rows], only)
     for row in table.rows:
-        if (not only or row.name in only) and not table.final_file(row, out).exists():
-            program = [sys.executable, "-m", "training.commands.train", *table.command(row, out)[1:]]
-            options = ["--threads", str(threads), "--evaluate-every", "1000"]
-            subprocess.run([*program, *options], cwd=ROOT, check=True)
+        if row.name in names and not table.final_file(row, out).exists():
+            run_command([*table.command(row, out), "--threads", str(threads), "--evaluate-every", "1000"])
+
+
+def chosen_names(names: Sequence[str], only: Collection[str]) -> Collection[str]:
+    """The names in `only`, or all if it is empty; raises `SystemExit` for one that is not among them."""
+    if unknown := sorted(set(only) - set(names)):
+        raise SystemExit(f"no rows {unknown}; there are {names}")
+    return only or names
+
+
+def run_command(command: Sequence[str]) -> None:
+    """Runs `fcn-train` or `fcn-evaluate` with its arguments in the checkout, by this Python."""
+    module = command[0].replace("fcn-", "training.commands.")
+    subprocess.run([sys.executable, "-m", module, *command[1:]], cwd=ROOT, check=True)
 
 
 def results(table: Table, out: Path) -> list[dict[str, Any]]:
@@ -121,6 +131,11 @@ def _result(table: Table, row: Row, out: Path) -> dict[str, Any]:
 def _score(manifest: Manifest) -> dict[str, Any]:
     (score,) = manifest.scores.values()
     return dict(score)
+
+
+def commits(results: Iterable[Mapping[str, Any]]) -> str:
+    """The commits at which results were measured, as text."""
+    return ", ".join(sorted({str(result["commit"]) for result in results}))
 
 
 def markdown_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from multiprocessing import resource_tracker
 
 import torch
@@ -72,9 +72,7 @@ class Loader:
     def epoch(self, epoch: int) -> Iterator[Batch]:
         """The batches of this epoch: uint8 images (N, 3, h, w) and int64 masks (N, h, w)."""
         self.batches.epoch = epoch
-        if not self._loader.num_workers:
-            return iter(self._loader)
-        with _block_interrupts():
+        with _block_interrupts() if self._loader.num_workers else nullcontext():
             return iter(self._loader)
 
 

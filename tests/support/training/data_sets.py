@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,20 @@ def write_frame(image: Path, mask: Path, ids: npt.NDArray[np.uint8], pixels: npt
         path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(colors).save(image)
     Image.fromarray(ids).save(mask)
+
+
+def write_noise(root: Path, masks: Mapping[str, npt.NDArray[np.uint8]]) -> Path:
+    """A folder of `images/` and `masks/` whose split train has these masks, with photos of noise; gives the root."""
+    for seed, (name, ids) in enumerate(masks.items()):
+        noise = np.random.default_rng(seed).integers(0, 256, (*ids.shape, 3), dtype=np.uint8)
+        write_frame(root / "images" / f"{name}.png", root / "masks" / f"{name}.png", ids, noise)
+    (root / "train.txt").write_text("".join(f"{name}\n" for name in masks))
+    return root
+
+
+def write_mask(root: Path, name: str, ids: npt.NDArray[np.uint8]) -> None:
+    """Replaces a mask of a folder of `images/` and `masks/`."""
+    Image.fromarray(ids).save(root / "masks" / f"{name}.png")
 
 
 def write_voc(root: Path, frames: dict[str, npt.NDArray[np.uint8]], split: str = "train") -> Path:

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from model.labels import numbered_labels
+from tests.support.training.data_sets import write_mask, write_noise
 from training.data.class_mapping import parse_class_mapping
 from training.data.datasets import get_split
 from training.data.inspection import Report, pair_notes
@@ -30,14 +31,7 @@ def mask(seed: int) -> Ids:
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     """Twelve frames of equal photos apart from noise."""
-    for kind in ("images", "masks"):
-        (tmp_path / kind).mkdir()
-    for seed in range(12):
-        noise = np.random.default_rng(seed).integers(0, 256, (120, 160, 3), dtype=np.uint8)
-        Image.fromarray(noise).save(tmp_path / "images" / f"f{seed}.png")
-        Image.fromarray(mask(seed)).save(tmp_path / "masks" / f"f{seed}.png")
-    (tmp_path / "train.txt").write_text("".join(f"f{seed}\n" for seed in range(12)))
-    return tmp_path
+    return write_noise(tmp_path, {f"f{seed}": mask(seed) for seed in range(12)})
 
 
 def remarks(root: Path, changes: str | None = None) -> list[str]:
@@ -47,23 +41,19 @@ def remarks(root: Path, changes: str | None = None) -> list[str]:
     return [note.replace(f"{root}/masks/", "").replace(f"{root}/images/", "") for note in Report(survey).notes]
 
 
-def save(root: Path, name: str, ids: Ids) -> None:
-    Image.fromarray(ids).save(root / "masks" / f"{name}.png")
-
-
 def test_sound_masks_give_no_remark(root: Path) -> None:
     assert remarks(root) == []
 
 
 @pytest.mark.parametrize(("value", "name"), [(0, "soil"), (2, "stem")])
 def test_a_mask_of_one_class_among_others_is_told(root: Path, value: int, name: str) -> None:
-    save(root, "f3", np.full((120, 160), value, np.uint8))
+    write_mask(root, "f3", np.full((120, 160), value, np.uint8))
     assert remarks(root) == [f"1 masks of 'train' show one class alone, as if objects had been left out: f3.png ({name})"]
 
 
 def test_masks_of_one_class_are_usual_where_there_are_many(root: Path) -> None:
     for seed in range(4):
-        save(root, f"f{seed}", np.full((120, 160), 0, np.uint8))
+        write_mask(root, f"f{seed}", np.full((120, 160), 0, np.uint8))
     assert remarks(root) == []
 
 
@@ -71,7 +61,7 @@ def test_a_speck_beside_what_others_show_is_told(root: Path) -> None:
     ids = mask(4)
     ids[ids == 2] = 0
     ids[110, 3:6] = 2
-    save(root, "f4", ids)
+    write_mask(root, "f4", ids)
     assert remarks(root) == ["1 masks of 'train' show a class by a speck alone, as by a slip: f4.png (stem, 3 pixels)"]
 
 
@@ -92,7 +82,7 @@ def test_a_class_that_is_thin_in_many_masks_is_no_exception(root: Path) -> None:
         ids = mask(seed)
         ids[ids == 2] = 0
         ids[10:115, 100] = 2
-        save(root, f"f{seed}", ids)
+        write_mask(root, f"f{seed}", ids)
     assert remarks(root) == []
 
 
@@ -100,7 +90,7 @@ def test_a_class_that_a_mapping_joins_with_a_wide_one_is_not_thin(root: Path) ->
     ids = mask(6)
     ids[ids == 2] = 0
     ids[10:115, 71] = 2
-    save(root, "f6", ids)
+    write_mask(root, "f6", ids)
     assert "f6.png (stem, 105 pixels)" in "".join(remarks(root))
     assert remarks(root, "soil=soil,leaf=plant,stem=plant") == []
 
