@@ -4,39 +4,66 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
-from math import inf
+from math import ceil
 from pathlib import Path
 from typing import Literal
 
 MEMBERSHIP = Path("/proc/self/cgroup")
 GROUPS = Path("/sys/fs/cgroup")
+MEMORY_LIMITS = ("memory.max", "memory.limit_in_bytes")  # of versions 2 and 1
 
 
 def available_cores() -> int:
-    """The number of cores in the process's affinity, at most the CPU quota of its control group; at least 1."""
+    """The number of cores in the process's affinity, at most the CPU quota of its control group, rounded up; at least 1.
+
+    Rounded down, a quota of 1.5 CPUs would leave half a CPU unused. The affinity has the control group's `cpuset` in it.
+    """
     cores = len(os.sched_getaffinity(os.getpid())) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    limits = [line.split() for line in _limits("cpu.max")]
-    quota = min((int(most) / int(period) for most, period in limits if most != "max"), default=inf)
-    return max(1, int(min(quota, cores)))
+    quotas = [quota for group in _groups("cpu") if (quota := _quota(group))]
+    return max(1, ceil(min([cores, *quotas])))
 
 
 def available_memory() -> int | None:
     """The machine's memory in bytes, at most the control group's limit; None where the system reports neither."""
-    limits = [int(limit) for limit in _limits("memory.max") if limit.strip() != "max"]
+    groups = _groups("memory")
+    limits = [limit for group in groups for name in MEMORY_LIMITS for limit in _numbers(group / name) if limit > 0]
     if {"SC_PHYS_PAGES", "SC_PAGE_SIZE"} <= set(getattr(os, "sysconf_names", ())):
         limits.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
     return min(limits, default=None)
 
 
-def _limits(name: str) -> list[str]:
-    """Contents of the files of this name in the process's control group and its parent groups.
+def _groups(controller: str) -> list[Path]:
+    """The folders of the process's control groups that have this controller, and those of their parent groups.
 
-    https://docs.kernel.org/admin-guide/cgroup-v2.html
+    Reads versions 1 and 2, also side by side. Without a namespace of its own, a container is told its group's path from the top
+    of the machine, but sees only the tree below its group; so the path's last parts count where the whole path is missing.
+
+    https://docs.kernel.org/admin-guide/cgroup-v1/cgroups.html, https://docs.kernel.org/admin-guide/cgroup-v2.html
     """
-    lines = MEMBERSHIP.read_text().splitlines() if MEMBERSHIP.exists() else []
-    group = GROUPS / next((line[3:] for line in lines if line.startswith("0::")), "").lstrip("/")
-    files = [folder / name for folder in (group, *group.parents) if folder.is_relative_to(GROUPS)]
-    return [file.read_text() for file in files if file.is_file()]
+    groups: list[Path] = []
+    for line in MEMBERSHIP.read_text().splitlines() if MEMBERSHIP.exists() else ():
+        _, controllers, path = line.split(":", 2)
+        parts = [part for part in path.split("/") if part not in ("", "..")]
+        if controllers and controller not in controllers.split(","):
+            continue
+        for mount in (GROUPS / controllers, GROUPS / controller) if controllers else (GROUPS, GROUPS / "unified"):
+            paths = (mount.joinpath(*parts[first:]) for first in range(len(parts) + 1))
+            if group := next((path for path in paths if path.is_dir()), None):
+                groups += [folder for folder in (group, *group.parents) if folder.is_relative_to(mount)]
+    return groups
+
+
+def _quota(group: Path) -> float | None:
+    """The CPUs that the group may use: its processor time in each period, divided by the period; None without a limit."""
+    values = _numbers(group / "cpu.max") or _numbers(group / "cpu.cfs_quota_us") + _numbers(group / "cpu.cfs_period_us")
+    return values[0] / values[1] if len(values) == 2 and min(values) > 0 else None
+
+
+def _numbers(file: Path) -> list[int]:
+    """The whole numbers in the file; none if it cannot be read. `max` is none, as is what is not a number."""
+    with suppress(OSError):
+        return [int(word) for word in file.read_text().split() if word.lstrip("-").isdecimal()]
+    return []
 
 
 def resident_memory() -> int | None:

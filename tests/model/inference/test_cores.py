@@ -25,7 +25,7 @@ def group(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.mark.parametrize(
     ("limit", "cores"),
-    [("max 100000", 64), ("200000 100000", 2), ("150000 100000", 1), ("5000 10000", 1), ("640000 1", 64)],
+    [("max 100000", 64), ("200000 100000", 2), ("150000 100000", 2), ("101000 100000", 2), ("5000 10000", 1), ("640000 1", 64)],
 )
 @pytest.mark.parametrize("above", [False, True])
 def test_cores_are_as_many_as_the_time_that_the_group_allows(group: Path, limit: str, cores: int, above: bool) -> None:
@@ -61,3 +61,66 @@ def test_memory_is_what_the_group_and_the_machine_allow(group: Path, above: bool
     assert available_memory() == machine
     monkeypatch.setattr(os, "sysconf_names", {})
     assert available_memory() == 1 << 60
+
+
+@pytest.fixture
+def version_1(group: Path) -> Path:
+    """The folder of the mounts of version 1; the process is in the group `/docker/own` of both controllers."""
+    cores.MEMBERSHIP.write_text(
+        "12:memory:/docker/own\n4:cpu,cpuacct:/docker/own\n3:cpuset:/\n1:name=systemd:/docker\n0::/docker\n"
+    )
+    return cores.GROUPS
+
+
+def write_quota(folder: Path, quota: int, period: int = 100_000) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "cpu.cfs_quota_us").write_text(f"{quota}\n")
+    (folder / "cpu.cfs_period_us").write_text(f"{period}\n")
+
+
+@pytest.mark.parametrize(("quota", "count"), [(-1, 64), (150_000, 2), (400_000, 4), (20_000, 1), (1 << 62, 64)])
+@pytest.mark.parametrize("mount", ["cpu,cpuacct", "cpu"])
+@pytest.mark.parametrize("place", ["docker/own", "docker", ".", "own"], ids=["own", "above", "its own tree", "below its tree"])
+def test_version_1_has_quotas_as_well(version_1: Path, quota: int, count: int, mount: str, place: str) -> None:
+    if "docker" in place:
+        (version_1 / mount / "docker" / "own").mkdir(parents=True)
+    write_quota(version_1 / mount / place, quota)
+    assert available_cores() == count
+
+
+def test_the_tightest_of_the_groups_counts(version_1: Path) -> None:
+    write_quota(version_1 / "cpu,cpuacct" / "docker" / "own", 500_000)
+    write_quota(version_1 / "cpu,cpuacct" / "docker", 250_000)
+    write_quota(version_1 / "cpu,cpuacct", -1)
+    write_quota(version_1 / "memory" / "docker", 100_000)  # not this controller's
+    write_quota(version_1 / "cpu,cpuacct" / "other", 100_000)  # not this process's
+    assert available_cores() == 3
+    (version_1 / "docker").mkdir()
+    (version_1 / "docker" / "cpu.max").write_text("110000 100000\n")  # both versions side by side
+    assert available_cores() == 2
+
+
+@pytest.mark.parametrize("content", ["", "max", "max 100000", "0 0", "100000 0", "100000", "nothing here", "-1 100000"])
+def test_a_quota_that_says_nothing_is_none(group: Path, content: str) -> None:
+    (group / "cpu.max").write_text(content)
+    assert available_cores() == 64
+
+
+@pytest.mark.parametrize("limit", [0x7FFF_FFFF_FFFF_F000, (1 << 63) - 1, -1])
+def test_memory_of_version_1_is_limited_by_the_tightest_group(version_1: Path, limit: int) -> None:
+    machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    own = version_1 / "memory" / "docker" / "own"
+    own.mkdir(parents=True)
+    (own / "memory.limit_in_bytes").write_text(f"{limit}\n")
+    assert available_memory() == machine
+    (own.parent / "memory.limit_in_bytes").write_text(f"{1 << 21}\n")
+    assert available_memory() == 1 << 21
+    (own / "memory.limit_in_bytes").write_text(f"{1 << 20}\n")
+    assert available_memory() == 1 << 20
+
+
+def test_fewer_cores_in_the_affinity_than_in_the_quota_count(group: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (group / "cpu.max").write_text("350000 100000\n")
+    assert available_cores() == 4
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 5, 9})
+    assert available_cores() == 3
