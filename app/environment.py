@@ -1,22 +1,20 @@
-"""Names of environment variables: which `SEGMENT_*` variables are settings, and messages about those that are not."""
+"""Checks of the environment: which `SEGMENT_*` variables are settings, and that each says what was meant."""
 
 from __future__ import annotations
 
 import difflib
-import errno
-import logging
 import re
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
-from pathlib import Path
-from typing import Self
 
 PREFIX = "SEGMENT_"
 REMOVED_SETTINGS = {"dtype": "SEGMENT_PRECISION is its successor", "cuda_graphs": "remove it", "batch_wait_ms": "remove it"}
+PROTECTIONS = {"host", "api_keys", "api_keys_file", "protect_all", "weights_sha256"}  # empty, they would open something
 FOREIGN = {"published_port", "key"}  # used by docker-compose.yml, and by the commands that the web page shows
 # variables that Kubernetes sets in each container for a Service `segment` or `segment-...`
 SERVICE = re.compile(r"([a-z0-9_]+_)?(service_(host|port(_[a-z0-9_]+)?)|port_\d+_(tcp|udp|sctp)(_(proto|port|addr))?)")
+WORD = re.compile(r"\w+", re.ASCII)
 SERVICE_PORT = re.compile(r"([a-z0-9_]+_)?port")
-LOGGER = logging.getLogger("dotenv")
 SERVICE_ADDRESS = re.compile(r"(tcp|udp|sctp)://")
 
 
@@ -24,33 +22,8 @@ class UnknownSetting(ValueError):
     """Variables that look like settings but are not. The message has one line for each."""
 
 
-def check_env_file(path: Path) -> None:
-    """Raises `OSError` if the path is a folder or a broken link, because no setting would be read from it."""
-    if path.is_dir():
-        raise OSError(errno.EISDIR, "it is a folder, as Docker makes one to mount a file that is missing", str(path))
-    if path.is_symlink() and not path.exists():
-        raise OSError(errno.ENOENT, "it is a link that leads nowhere", str(path))
-
-
-class UnreadLines(logging.Handler):
-    """A context manager that collects python-dotenv's warnings about lines of a `.env` file that it skips."""
-
-    def __init__(self) -> None:
-        super().__init__(logging.WARNING)
-        self.messages: list[str] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.messages.append(record.getMessage())
-
-    def __enter__(self) -> Self:
-        self._propagates = LOGGER.propagate
-        LOGGER.addHandler(self)
-        LOGGER.propagate = False
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        LOGGER.removeHandler(self)
-        LOGGER.propagate = self._propagates
+class WrongVariable(ValueError):
+    """A setting that does not say what was meant: it is empty, stands twice, or could be read in two ways. One line."""
 
 
 def of_kubernetes(variables: Mapping[str, str | None]) -> list[str]:
@@ -70,6 +43,23 @@ def check_names(variables: Mapping[str, str | None], settings: Collection[str]) 
         raise UnknownSetting("\n".join(_describe(name, settings) for name in unknown))
 
 
+def check_values(variables: Mapping[str, str | None]) -> None:
+    """Raises `WrongVariable` for a protection that is empty, since it would protect nothing, and for a name without a value."""
+    for name, value in variables.items():
+        setting = _setting(name)
+        if setting and value is None:
+            raise WrongVariable(f"{name.upper()}: has no value; write NAME=value")
+        if setting in PROTECTIONS and not (value or "").strip():
+            raise WrongVariable(f"{name.upper()}: is empty; give it a value, or remove it (unset, not empty)")
+
+
+def check_once(names: Iterable[str]) -> None:
+    """Raises `WrongVariable` for a setting whose name is there twice, in capitals and in small letters."""
+    for name, count in Counter(name.upper() for name in names if _setting(name)).items():
+        if count > 1:
+            raise WrongVariable(f"{name}: it is set {count} times, in capitals and in small letters; keep one of them")
+
+
 def _setting(name: str) -> str:
     """The name in lower case without the prefix; empty if it does not have the prefix."""
     name = name.upper()
@@ -85,7 +75,7 @@ def _is_service(setting: str, value: str | None) -> bool:
 
 def _describe(setting: str, settings: Iterable[str]) -> str:
     """The message about a variable that is not a setting."""
-    name = f"{PREFIX}{setting.upper()[:100]}"
+    name = f"{PREFIX}{(WORD.match(setting.upper()) or [''])[0][:100]}"  # what follows may be a value
     if setting in REMOVED_SETTINGS:
         return f"{name}: this setting is gone; {REMOVED_SETTINGS[setting]}"
     matches = difflib.get_close_matches(setting, list(settings), n=1, cutoff=0.6)

@@ -19,15 +19,16 @@ from app.api.errors import install_handlers
 from app.api.page import mount_page
 from app.api.security import SECURITY_HEADERS, ProblemCORSMiddleware
 from app.connections import ConnectionMiddleware
-from app.environment import PREFIX, UnknownSetting, UnreadLines, check_env_file
+from app.env_file import UnreadLines
+from app.environment import PREFIX, UnknownSetting, WrongVariable
 from app.interop.sagemaker import sagemaker_router
 from app.interop.variables import SAGEMAKER_PORT, WrongPort
 from app.interop.vertex_ai import vertex_ai_router
 from app.middleware import POLLED_PATHS, LoadShedding, RequestTelemetry, UnexpectedErrors
 from app.server import serve
 from app.serving.service import Service
-from app.settings import ENV_FILE, Settings, ignored_variables
-from app.telemetry import configure_logging, excerpt, printable
+from app.settings import Settings, ignored_variables
+from app.telemetry import configure_logging, excerpt
 from model.command_line import CommandParser, package_version
 
 TITLE = "fcn-segment"
@@ -111,13 +112,9 @@ def main(argv: list[str] | None = None) -> int:
     if not for_sagemaker:
         parser().parse_args(arguments)
     try:
-        check_env_file(ENV_FILE)
-        with UnreadLines() as unread:
+        with UnreadLines():  # the error says them
             settings = Settings(platform="sagemaker") if for_sagemaker else Settings()
-        if unread.messages:
-            print(f"fcn-serve: {ENV_FILE}: {printable(unread.messages[0], 1000)}; write NAME=value there", file=sys.stderr)
-            return 2
-    except (UnknownSetting, WrongPort) as error:
+    except (UnknownSetting, WrongPort, WrongVariable) as error:
         for line in str(error).splitlines():
             print(f"fcn-serve: {line}", file=sys.stderr)
         return 2

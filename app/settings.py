@@ -9,9 +9,17 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 from pydantic.fields import FieldInfo
-from pydantic_settings import BaseSettings, EnvSettingsSource, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    DotEnvSettingsSource,
+    EnvSettingsSource,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
 
-from app.environment import PREFIX, check_names, of_kubernetes
+from app.env_file import read_env_file
+from app.environment import PREFIX, check_names, check_once, check_values, of_kubernetes
 from app.interop.variables import Platform, implied_settings
 from app.sockets import LARGEST_PORT
 from model.inference.cores import available_cores, available_memory
@@ -48,7 +56,8 @@ class PlatformVariables(PydanticBaseSettingsSource):
 class Settings(BaseSettings):
     """Settings, read once from `SEGMENT_*` variables, a `.env` file, and the variables of managed platforms.
 
-    A wrong value raises `ValidationError`. A variable that is not a setting raises `UnknownSetting`. The `repr` has no keys.
+    A wrong value raises `ValidationError`. A variable that is not a setting raises `UnknownSetting`, and one that does not say
+    what was meant `WrongVariable`. The `repr` has no keys.
     """
 
     model_config = SettingsConfigDict(
@@ -153,10 +162,19 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Checks the names of all variables, leaves out those that Kubernetes sets, and adds those of managed platforms."""
+        """Checks all variables, leaves out those that Kubernetes sets, and adds those of managed platforms.
+
+        The file is read anew: pydantic-settings has python-dotenv replace `${NAME}` in it, by nothing where NAME is not set.
+        """
+        assert isinstance(env_settings, EnvSettingsSource)
+        assert isinstance(dotenv_settings, DotEnvSettingsSource)
+        if path := dotenv_settings.env_file:
+            assert isinstance(path, str | Path)
+            dotenv_settings.env_vars = read_env_file(Path(path))
+        check_once(os.environ)
         for source in (env_settings, dotenv_settings):
-            assert isinstance(source, EnvSettingsSource)
             check_names(source.env_vars, cls.model_fields)
+            check_values(source.env_vars)
             foreign = of_kubernetes(source.env_vars)
             source.env_vars = {name: value for name, value in source.env_vars.items() if name.upper() not in foreign}
         return init_settings, env_settings, dotenv_settings, PlatformVariables(settings_cls)
@@ -170,6 +188,13 @@ class Settings(BaseSettings):
         if value and not parts:
             raise ValueError("nothing stands between its commas; give a value, or leave it empty")
         return parts
+
+    @field_validator("host")
+    @classmethod
+    def _host(cls, value: str) -> str:
+        if not value.strip():
+            raise ValueError("is empty, which would listen on all addresses; write 0.0.0.0 for these")
+        return value
 
     @field_validator("api_keys_file")
     @classmethod

@@ -41,7 +41,7 @@ def _groups(controller: str) -> list[Path]:
     https://docs.kernel.org/admin-guide/cgroup-v1/cgroups.html, https://docs.kernel.org/admin-guide/cgroup-v2.html
     """
     groups: list[Path] = []
-    for line in MEMBERSHIP.read_text().splitlines() if MEMBERSHIP.exists() else ():
+    for line in MEMBERSHIP.read_text().splitlines() if MEMBERSHIP.exists() else ["0::/"]:
         _, controllers, path = line.split(":", 2)
         parts = [part for part in path.split("/") if part not in ("", "..")]
         if controllers and controller not in controllers.split(","):
