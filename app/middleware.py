@@ -30,9 +30,9 @@ log = logging.getLogger("segment")
 class RequestTelemetry:
     """Gives each request an id, and logs and counts its answer.
 
-    Inner layers find the id in the request's headers and state. If a valid `traceparent` header names the caller's trace, log
-    lines have its ids too. Inner layers see a HEAD as a GET; the server leaves the body out. polled_paths: routes whose usual
-    answers are logged only at the level `debug`.
+    Inner layers find the id in the request's headers and state. Log lines have the client's address, the name of its key, and
+    the ids of the caller's trace if a valid `traceparent` header has them. Inner layers see a HEAD as a GET; the server leaves
+    the body out. polled_paths: routes whose usual answers are logged only at the level `debug`.
     """
 
     def __init__(self, app: ASGIApp, metrics: Metrics, polled_paths: Collection[str] = POLLED_PATHS) -> None:
@@ -48,7 +48,7 @@ class RequestTelemetry:
         request_id = headers[REQUEST_ID] = sane_request_id(headers.get(REQUEST_ID))
         state = scope.setdefault("state", {})
         state["request_id"] = request_id
-        state["known"] = {"request_id": request_id} | trace_fields(headers.getlist(TRACEPARENT))
+        state["known"] = {"request_id": request_id} | sender(scope) | trace_fields(headers.getlist(TRACEPARENT))
         start, status = time.perf_counter(), 0
 
         async def send_with_id(message: Message) -> None:
@@ -176,3 +176,8 @@ async def send_problem(scope: Scope, send: Send, problem: Problem) -> None:
 def sane_request_id(header: str | None) -> str:
     """The header's value if it is 1 to 128 letters, digits, dots, dashes or underscores, else a new id."""
     return header if header and SANE_ID.fullmatch(header) else f"{random.getrandbits(128):032x}"
+
+
+def sender(scope: Scope) -> dict[str, str]:
+    """The field `client`: the address of the client, or that which a trusted proxy has stated; empty without an address."""
+    return {"client": scope["client"][0]} if scope.get("client") else {}

@@ -125,7 +125,8 @@ def serve(app: FastAPI, end: Callable[[int], object] = os._exit) -> int:
         app, host=settings.host, port=settings.port, log_config=None,
         access_log=False, server_header=False, root_path=settings.root_path, http=Connections(room.connections).protocol,  # type: ignore[arg-type]
 
-        h11_max_incomplete_event_size=MAX_HEAD_BYTES, ws="none", loop="asyncio", proxy_headers=True, backlog=room.at_once,
+        h11_max_incomplete_event_size=MAX_HEAD_BYTES, ws="none", loop="asyncio", backlog=room.at_once,
+        proxy_headers=bool(settings.trusted_proxies), forwarded_allow_ips=list(settings.trusted_proxies),
         timeout_graceful_shutdown=max(1, round(settings.drain_s)), timeout_keep_alive=KEEP_ALIVE_S,
     )  # fmt: skip
     server = DrainingServer(config, service, end)

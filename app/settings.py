@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -38,6 +39,7 @@ MOST_S = 86_400.0  # of deadlines: the system's clocks do not accept arbitrarily
 ORIGIN = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*)://(?P<host>[a-z0-9_.-]+|\[[0-9a-f:.]+\])(?::(?P<port>\d{1,5}))?")
 DEFAULT_PORTS = {"http": "80", "https": "443"}  # browsers leave these ports out
 SHA256 = re.compile(r"[0-9A-Fa-f]{64}")
+KEY_NAME = re.compile(r"[A-Za-z0-9._@-]{1,64}")
 ROUTE = re.compile(r"/[A-Za-z0-9._~:@/-]*")
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 CommaSeparated = Annotated[tuple[str, ...], NoDecode]
@@ -127,19 +129,27 @@ class Settings(BaseSettings):
         30, ge=0, le=MOST_S, description="after the lame-duck time, most seconds for requests in flight to end"
     )
     api_keys_file: str = Field(
-        "", description="file with one key per line, such as a Docker secret; lines that begin with `#` are comments"
+        "",
+        description="file with one key per line, or `NAME:KEY`, such as a Docker secret; lines that begin with `#` are "
+        "comments",
     )
     api_keys: CommaSeparated = Field(
         (),
         repr=False,
         validate_default=True,
-        description="comma-separated keys; `/segment` answers only requests with one of them. Empty: no key is needed",
+        description="comma-separated keys, or `NAME:KEY`; `/segment` answers only requests with one of them. Without keys, it "
+        "answers everybody",
     )
     protect_all: bool = Field(
         False, description="requires a key for `/metrics`, `/info`, `/models`, `/classes`, `/docs` and `/openapi.json` as well"
     )
     cors_origins: CommaSeparated = Field(
         (), description="comma-separated origins whose pages may call the service; `*` for all"
+    )
+    trusted_proxies: CommaSeparated = Field(
+        (),
+        description="comma-separated addresses and networks of proxies, such as `10.0.0.0/8`, whose `X-Forwarded-For` and "
+        "`X-Forwarded-Proto` are believed",
     )
     log_format: Literal["auto", "json", "text"] = Field(
         "auto", description="format of the log lines; `auto`: text if standard error is a terminal, else JSON"
@@ -179,7 +189,7 @@ class Settings(BaseSettings):
             source.env_vars = {name: value for name, value in source.env_vars.items() if name.upper() not in foreign}
         return init_settings, env_settings, dotenv_settings, PlatformVariables(settings_cls)
 
-    @field_validator("api_keys", "cors_origins", "weights_sha256", mode="before")
+    @field_validator("api_keys", "cors_origins", "trusted_proxies", "weights_sha256", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         if not isinstance(value, str):
@@ -220,6 +230,14 @@ class Settings(BaseSettings):
     def _origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         """Writes origins as browsers send them."""
         return tuple(_origin(origin) for origin in value)
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _proxies(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        try:
+            return tuple(str(ip_network(network)) for network in value)
+        except ValueError as error:
+            raise ValueError(f"each must be an address or a network such as 10.0.0.0/8: {error}") from None
 
     @field_validator("root_path")
     @classmethod
@@ -280,7 +298,10 @@ class Settings(BaseSettings):
         return value
 
     def read_api_keys(self) -> tuple[str, ...]:
-        """The keys of the settings and those in the key file now. Raises `ValueError` if the file cannot be read."""
+        """The keys of the settings and those in the key file now, each as written, with its name.
+
+        Raises `ValueError` if the file cannot be read.
+        """
         return self.api_keys + (read_keys(Path(self.api_keys_file)) if self.api_keys_file else ())
 
     @property
@@ -313,13 +334,19 @@ def ignored_variables() -> list[str]:
     return of_kubernetes(os.environ)
 
 
+def split_key(line: str) -> tuple[str, str]:
+    """The name and the key of `NAME:KEY`; of a key alone, an empty name and the key."""
+    name, colon, key = line.partition(":")
+    return (name.strip(), key.strip()) if colon else ("", line)
+
+
 def read_keys(path: Path) -> tuple[str, ...]:
-    """The keys in a file: one per line, without blank lines and comments (`#`).
+    """The lines of a file of keys: one key per line, with or without a name, without blank lines and comments (`#`).
 
     Raises `ValueError` if it has no key or cannot be read, or if a key cannot be sent in a header.
     """
     try:
-        lines = [line.strip() for line in path.read_text("utf-8-sig").splitlines()]
+        lines = [line.strip() for line in path.read_text("utf-8-sig").split("\n")]
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
         raise ValueError(f"the file with keys cannot be read: {reason}") from None
@@ -329,12 +356,16 @@ def read_keys(path: Path) -> tuple[str, ...]:
     return _check_keys(keys)
 
 
-def _check_keys(keys: tuple[str, ...]) -> tuple[str, ...]:
-    """Returns the keys. Raises `ValueError`, without quoting the key, if one cannot be sent in a header."""
-    for number, key in enumerate(keys, 1):
+def _check_keys(lines: tuple[str, ...]) -> tuple[str, ...]:
+    """Returns the keys with their names. Raises `ValueError`, without quoting a key, if one cannot be used."""
+    for number, line in enumerate(lines, 1):
+        name, key = split_key(line)
         if not (key.isascii() and key.isprintable()):
             raise ValueError(f"key {number} has characters that no header carries; use letters, digits and signs of ASCII")
-    return keys
+        if ":" in line and not (key and KEY_NAME.fullmatch(name)):
+            message = f"key {number} has a colon, but is not NAME:KEY with a name of up to 64 letters, digits and . _ @ -"
+            raise ValueError(f"{message}; write a name and a colon before it")
+    return lines
 
 
 def _origin(text: str) -> str:

@@ -11,6 +11,7 @@ from starlette.datastructures import Headers
 from starlette.responses import JSONResponse, Response
 
 from app.api.errors import MEDIA_TYPE, BadRequest, Unauthorized, document
+from app.settings import split_key
 
 SECURITY_HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -39,13 +40,23 @@ async def check_key_if_protected(request: Request) -> None:
 
 
 def check_key(request: Request, keys: Sequence[str]) -> None:
-    """Raises `Unauthorized` unless the request has one of the keys, or there are no keys."""
+    """Raises `Unauthorized` unless the request has one of the keys, or there are no keys.
+
+    keys: each a key, or `NAME:KEY`; then clients send the key, or the whole. Log lines of the request get the name.
+    """
     if not keys:
         return
-    token = request.headers.get("x-api-key") or _bearer(request.headers.get("authorization", ""))
-    matches = [hmac.compare_digest(token.encode(), key.encode()) for key in keys]
-    if not any(matches):
+    token = (request.headers.get("x-api-key") or _bearer(request.headers.get("authorization", ""))).encode()
+    names = []
+    for line in keys:
+        name, key = split_key(line)
+        # all are compared, so that the time does not tell which one it is
+        if hmac.compare_digest(token, key.encode()) | hmac.compare_digest(token, line.encode()):
+            names.append(name)
+    if not names:
         raise Unauthorized(Unauthorized.example, {"WWW-Authenticate": "Bearer"})
+    if names[0]:
+        request.state.known["key"] = names[0]
 
 
 def _bearer(authorization: str) -> str:

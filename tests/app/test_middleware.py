@@ -92,7 +92,7 @@ def test_an_unexpected_error_is_a_500_that_is_logged_and_counted(
         monkeypatch.undo()
         assert post(client).status_code == 200
     (record,) = [record for record in caplog.records if record.levelno == logging.ERROR]
-    assert record.fields == {"request_id": "mine"}  # type: ignore[attr-defined]
+    assert record.fields == {"request_id": "mine", "client": "testclient"}  # type: ignore[attr-defined]
     assert record.exc_info is not None
     assert record.exc_info[0] is ZeroDivisionError
 
@@ -118,7 +118,7 @@ def test_an_error_after_the_answer_began_closes_the_connection_and_is_logged_wit
         assert error_info.value.partial == b"PK"
         assert connection.recv(1) == b""
     (record,) = [record for record in caplog.records if record.getMessage() == "unexpected error"]
-    assert record.fields == {"request_id": "mine"}  # type: ignore[attr-defined]
+    assert record.fields == {"request_id": "mine", "client": "127.0.0.1"}  # type: ignore[attr-defined]
     wait_until(lambda: count_of(client, 200, "/segment/batch") == before + 1)
     assert_idle(service_of(client))
 

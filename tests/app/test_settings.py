@@ -18,7 +18,7 @@ CONTRACT = (
     "HOST PORT ROOT_PATH WEIGHTS RUNTIME DEVICE PRECISION TILE OVERLAP BLEND MAX_BATCH_TILES MAX_QUEUED_TILES MAX_UPLOAD_MB "
     "MAX_BATCH_MB MEMORY_MB MAX_MEGAPIXELS UPLOAD_TIMEOUT_S REQUEST_TIMEOUT_S LAME_DUCK_S DRAIN_S API_KEYS "
     "API_KEYS_FILE PROTECT_ALL WEIGHTS_SHA256 "
-    "CORS_ORIGINS LOG_FORMAT LOG_LEVEL THREADS PLATFORM VERTEX_HEALTH_ROUTE VERTEX_PREDICT_ROUTE"
+    "CORS_ORIGINS TRUSTED_PROXIES LOG_FORMAT LOG_LEVEL THREADS PLATFORM VERTEX_HEALTH_ROUTE VERTEX_PREDICT_ROUTE"
 )
 
 
@@ -76,6 +76,9 @@ def test_threads_are_one_a_core_unless_set() -> None:
         ("CORS_ORIGINS", "https://example.com:99999", "such as https://example.com"),
         ("CORS_ORIGINS", "https://b\u00fccher.example", "such as https://example.com"),
         ("ROOT_PATH", "https://example.com/seg", "must be a path such as /segmentation"),
+        ("TRUSTED_PROXIES", "*", "each must be an address or a network such as 10.0.0.0/8"),
+        ("TRUSTED_PROXIES", "10.0.0.0/8, proxy.example.com", "each must be an address or a network"),
+        ("TRUSTED_PROXIES", "10.0.0.1/8", "host bits"),
     ],
 )
 def test_a_wrong_value_stops_the_start_with_a_clear_message(
