@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -19,6 +18,7 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from app.access import browser_origin, check_keys, network, read_keys
 from app.env_file import read_env_file
 from app.environment import PREFIX, check_names, check_once, check_values, of_kubernetes
 from app.interop.variables import Platform, implied_settings
@@ -36,10 +36,7 @@ LEAST_MEMORY_BYTES = 256 << 20
 LEAST_MEMORY_MB = 250  # with less, the published weights cannot segment one pixel; the registry checks the weights in use
 LEAST_MB, LEAST_S = 0.001, 0.01  # of bodies and deadlines: with less, nothing could be sent or answered
 MOST_S = 86_400.0  # of deadlines: the system's clocks do not accept arbitrarily many seconds
-ORIGIN = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*)://(?P<host>[a-z0-9_.-]+|\[[0-9a-f:.]+\])(?::(?P<port>\d{1,5}))?")
-DEFAULT_PORTS = {"http": "80", "https": "443"}  # browsers leave these ports out
 SHA256 = re.compile(r"[0-9A-Fa-f]{64}")
-KEY_NAME = re.compile(r"[A-Za-z0-9._@-]{1,64}")
 ROUTE = re.compile(r"/[A-Za-z0-9._~:@/-]*")
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 CommaSeparated = Annotated[tuple[str, ...], NoDecode]
@@ -216,7 +213,7 @@ class Settings(BaseSettings):
     @field_validator("api_keys")
     @classmethod
     def _keys(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        return _check_keys(value)
+        return check_keys(value)
 
     @field_validator("memory_mb")
     @classmethod
@@ -229,15 +226,12 @@ class Settings(BaseSettings):
     @classmethod
     def _origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         """Writes origins as browsers send them."""
-        return tuple(_origin(origin) for origin in value)
+        return tuple(map(browser_origin, value))
 
     @field_validator("trusted_proxies")
     @classmethod
     def _proxies(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        try:
-            return tuple(str(ip_network(network)) for network in value)
-        except ValueError as error:
-            raise ValueError(f"each must be an address or a network such as 10.0.0.0/8: {error}") from None
+        return tuple(map(network, value))
 
     @field_validator("root_path")
     @classmethod
@@ -332,55 +326,6 @@ class Settings(BaseSettings):
 def ignored_variables() -> list[str]:
     """The variables that Kubernetes has set for a Service named `segment`. They are not settings."""
     return of_kubernetes(os.environ)
-
-
-def split_key(line: str) -> tuple[str, str]:
-    """The name and the key of `NAME:KEY`; of a key alone, an empty name and the key."""
-    name, colon, key = line.partition(":")
-    return (name.strip(), key.strip()) if colon else ("", line)
-
-
-def read_keys(path: Path) -> tuple[str, ...]:
-    """The lines of a file of keys: one key per line, with or without a name, without blank lines and comments (`#`).
-
-    Raises `ValueError` if it has no key or cannot be read, or if a key cannot be sent in a header.
-    """
-    try:
-        lines = [line.strip() for line in path.read_text("utf-8-sig").split("\n")]
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-        raise ValueError(f"the file with keys cannot be read: {reason}") from None
-    keys = tuple(line for line in lines if line and not line.startswith("#"))
-    if not keys:
-        raise ValueError("the file has no key; write one a line, or unset this")
-    return _check_keys(keys)
-
-
-def _check_keys(lines: tuple[str, ...]) -> tuple[str, ...]:
-    """Returns the keys with their names. Raises `ValueError`, without quoting a key, if one cannot be used."""
-    for number, line in enumerate(lines, 1):
-        name, key = split_key(line)
-        if not (key.isascii() and key.isprintable()):
-            raise ValueError(f"key {number} has characters that no header carries; use letters, digits and signs of ASCII")
-        if ":" in line and not (key and KEY_NAME.fullmatch(name)):
-            message = f"key {number} has a colon, but is not NAME:KEY with a name of up to 64 letters, digits and . _ @ -"
-            raise ValueError(f"{message}; write a name and a colon before it")
-    return lines
-
-
-def _origin(text: str) -> str:
-    """The origin as browsers send it: in lower case, without a final slash or its scheme's default port.
-
-    Raises `ValueError` if the text is not an origin.
-    """
-    origin = text.lower().rstrip("/")
-    if origin in ("*", "null"):
-        return origin
-    parts = ORIGIN.fullmatch(origin)
-    if not parts or int(parts["port"] or 0) > LARGEST_PORT:
-        raise ValueError("each must be * or an origin such as https://example.com or http://localhost:3000, without a path")
-    port = parts["port"]
-    return origin.removesuffix(f":{port}") if port and DEFAULT_PORTS.get(parts["scheme"]) == port else origin
 
 
 def _split(text: str) -> tuple[str, ...]:

@@ -10,7 +10,8 @@ from typing import Any
 import httpx
 import pytest
 
-from app.settings import Settings, split_key
+from app.access import split_key
+from app.settings import Settings
 from tests.support.app.exchanges import PHOTO, assert_problem, post, service_of
 from tests.support.app.services import Serve
 from tests.support.polling import HANG_S, wait_until
