@@ -1,28 +1,20 @@
-"""The service's settings. Only this file reads them from the environment."""
+"""The service's settings: names, defaults and checks."""
 
 from __future__ import annotations
 
 import os
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
-from pydantic.fields import FieldInfo
-from pydantic_settings import (
-    BaseSettings,
-    DotEnvSettingsSource,
-    EnvSettingsSource,
-    NoDecode,
-    PydanticBaseSettingsSource,
-    SettingsConfigDict,
-)
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from app.access import browser_origin, check_keys, network, read_keys
-from app.env_file import read_env_file
-from app.environment import PREFIX, check_names, check_once, check_values, of_kubernetes
-from app.interop.variables import Platform, implied_settings
+from app.environment import PREFIX, of_kubernetes
+from app.interop.variables import Platform
 from app.sockets import LARGEST_PORT
+from app.sources import PlatformVariables, checked_sources
 from model.inference.cores import available_cores, available_memory
 from model.inference.loading import Precision, RuntimeName
 from model.inference.tiling import AUTO, Blend, Size, parse_tile
@@ -40,16 +32,6 @@ SHA256 = re.compile(r"[0-9A-Fa-f]{64}")
 ROUTE = re.compile(r"/[A-Za-z0-9._~:@/-]*")
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 CommaSeparated = Annotated[tuple[str, ...], NoDecode]
-
-
-class PlatformVariables(PydanticBaseSettingsSource):
-    """The settings that a managed platform's own variables imply. All other sources beat it. Raises `WrongPort`."""
-
-    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
-        return self().get(field_name), field_name, False
-
-    def __call__(self) -> dict[str, Any]:
-        return implied_settings(os.environ, self.current_state)
 
 
 class Settings(BaseSettings):
@@ -169,22 +151,8 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Checks all variables, leaves out those that Kubernetes sets, and adds those of managed platforms.
-
-        The file is read anew: pydantic-settings has python-dotenv replace `${NAME}` in it, by nothing where NAME is not set.
-        """
-        assert isinstance(env_settings, EnvSettingsSource)
-        assert isinstance(dotenv_settings, DotEnvSettingsSource)
-        if path := dotenv_settings.env_file:
-            assert isinstance(path, str | Path)
-            dotenv_settings.env_vars = read_env_file(Path(path))
-        check_once(os.environ)
-        for source in (env_settings, dotenv_settings):
-            check_names(source.env_vars, cls.model_fields)
-            check_values(source.env_vars)
-            foreign = of_kubernetes(source.env_vars)
-            source.env_vars = {name: value for name, value in source.env_vars.items() if name.upper() not in foreign}
-        return init_settings, env_settings, dotenv_settings, PlatformVariables(settings_cls)
+        """The environment and the file, checked, and the variables of managed platforms."""
+        return init_settings, *checked_sources(env_settings, dotenv_settings, cls.model_fields), PlatformVariables(settings_cls)
 
     @field_validator("api_keys", "cors_origins", "trusted_proxies", "weights_sha256", mode="before")
     @classmethod

@@ -30,7 +30,7 @@ def env_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 
 LITERAL = {
-    "${%s}": "${%s}", "pa${%s}ss": "pa${%s}ss", "$%s": "$%s", "${%s:-}": "${%s:-}", "${%s:-abc}": "${%s:-abc}",
+    "${%s}": "${%s}", "pa${%s}ss": "pa${%s}ss", "$%s": "$%s",
     '"pa${%s}ss"': "pa${%s}ss", "'pa${%s}ss'": "pa${%s}ss",
 }  # fmt: skip
 
@@ -80,6 +80,9 @@ def test_what_is_written_is_what_is_checked(env_file: Path, text: str, keys: tup
 
 
 STOPS = {
+    "SEGMENT_API_KEYS=${NOT_SET:-zebra}": "SEGMENT_API_KEYS: key 1 has a colon, but is not NAME:KEY",
+    "SEGMENT_API_KEYS=team:${NOT_SET:-}\nSEGMENT_API_KEYS=": "SEGMENT_API_KEYS: it stands in lines 1 and 2",
+    "SEGMENT_API_KEYS=team:": "SEGMENT_API_KEYS: key 1 has a colon, but is not NAME:KEY",
     "SEGMENT_API_KEYS=": "SEGMENT_API_KEYS: is empty",
     'SEGMENT_API_KEYS=""': "SEGMENT_API_KEYS: is empty",
     "SEGMENT_API_KEYS=''": "SEGMENT_API_KEYS: is empty",
