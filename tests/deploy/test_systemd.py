@@ -1,0 +1,35 @@
+"""The unit of `deploy/systemd`, read by systemd's own program, and the settings that it has."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from app.settings import Settings
+from tests.support.deploy.files import DEPLOY
+from tests.support.polling import HANG_S
+
+
+def test_the_unit_s_times_and_variables_are_those_of_the_settings() -> None:
+    text = (DEPLOY / "systemd" / "fcn-segment@.service").read_text()
+    variables = dict(re.findall(r"SEGMENT_(\w+)=(\S+)", text))
+    settings = Settings(_env_file=None)
+    (stop,) = map(float, re.findall(r"^TimeoutStopSec=(\d+)$", text, re.MULTILINE))
+    assert set(variables) <= {field.upper() for field in Settings.model_fields}
+    assert float(variables["LAME_DUCK_S"]) + settings.drain_s + 2 <= stop
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")
+def test_systemd_reads_the_unit(tmp_path: Path) -> None:
+    unit = tmp_path / "fcn-segment@8001.service"
+    unit.write_text(
+        (DEPLOY / "systemd" / "fcn-segment@.service").read_text().replace("/opt/fcn-segment/bin/fcn-serve", "/bin/true")
+    )
+    result = subprocess.run(
+        ["systemd-analyze", "verify", str(unit)], capture_output=True, text=True, timeout=HANG_S, check=False
+    )
+    assert (result.returncode, result.stderr) == (0, "")
