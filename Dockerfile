@@ -81,7 +81,7 @@ WORKDIR /tmp
 EXPOSE 8000
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=3s --start-period=60s --retries=3 \
-    CMD ["python3", "-c", "import os, urllib.request as r; r.build_opener(r.ProxyHandler({})).open(f'http://127.0.0.1:{os.environ.get(\"SEGMENT_PORT\") or os.environ[\"PORT\"]}/health/ready', timeout=2)"]
+    CMD ["python3", "-P", "-m", "app.health_check"]
 CMD ["fcn-serve"]
 
 FROM base AS gpu

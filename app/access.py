@@ -41,6 +41,8 @@ def check_keys(lines: tuple[str, ...]) -> tuple[str, ...]:
         name, key = split_key(line)
         if not (key.isascii() and key.isprintable()):
             raise ValueError(f"key {number} has characters that no header carries; use letters, digits and signs of ASCII")
+        if len(line) > 1 and line[0] == line[-1] and line[0] in "'\"":
+            raise ValueError(f"key {number} stands in quotes, which would be part of it; remove them")
         if ":" in line and not (key and KEY_NAME.fullmatch(name)):
             message = f"key {number} has a colon, but is not NAME:KEY with a name of up to 64 letters, digits and . _ @ -"
             raise ValueError(f"{message}; write a name and a colon before it")

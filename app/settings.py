@@ -160,6 +160,8 @@ class Settings(BaseSettings):
         if not isinstance(value, str):
             return value
         parts = _split(value)
+        if len(value) > 1 and value[0] == value[-1] and value[0] in "'\"":
+            raise ValueError("the quotes around it would be part of it; remove them")
         if value and not parts:
             raise ValueError("nothing stands between its commas; give a value, or leave it empty")
         return parts

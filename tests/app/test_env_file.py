@@ -173,3 +173,43 @@ def test_the_end_of_a_line_in_a_variable_is_not_part_of_a_key(monkeypatch: pytes
 def test_where_there_is_no_file_there_are_no_variables(tmp_path: Path) -> None:
     assert read_env_file(tmp_path / ".env") == {}
     assert Settings(_env_file=tmp_path / "none").api_keys == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("API_KEYS", '"zebra"', "the quotes around it would be part of it"),
+        ("API_KEYS", "'zebra,b'", "the quotes around it would be part of it"),
+        ("API_KEYS", "abc,'zebra'", "key 2 stands in quotes"),
+        ("WEIGHTS_SHA256", f"'{'ab' * 32}'", "the quotes around it would be part of it"),
+        ("CORS_ORIGINS", '"*"', "the quotes around it would be part of it"),
+    ],
+)
+def test_quotes_that_nothing_has_removed_stop_the_start(
+    name: str, value: str, words: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`docker run --env-file` and Compose pass them on."""
+    monkeypatch.setenv(f"SEGMENT_{name}", value)
+    assert main([]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"fcn-serve: SEGMENT_{name}: {words}")
+    assert "zebra" not in line
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"'zebra'\n", "key 1 stands in quotes"),
+        (b"abc\x0czebra\n", "key 1 has characters that no header carries"),
+        (b"abc\xc2\x85zebra\n", "key 1 has characters that no header carries"),
+        (b"abc\x00\n", "key 1 has characters that no header carries"),
+        (b" \n\t\n# zebra\n", "the file has no key"),
+    ],
+)
+def test_a_line_of_a_file_of_keys_is_one_key(content: bytes, words: str, tmp_path: Path) -> None:
+    (tmp_path / "keys").write_bytes(content)
+    with pytest.raises(ValueError, match=words) as error_info:
+        Settings(_env_file=None, api_keys_file=str(tmp_path / "keys"))
+    assert "zebra" not in str(error_info.value)
+    (tmp_path / "keys").write_bytes(b"abc, #def\r\n  g h  \r\n")
+    assert Settings(_env_file=None, api_keys_file=str(tmp_path / "keys")).read_api_keys() == ("abc, #def", "g h")

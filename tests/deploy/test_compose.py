@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
+from app.env_file import read_env_file
 from app.settings import Settings
 from tests.support.checkout import ROOT
 from tests.support.polling import HANG_S
@@ -29,10 +30,10 @@ def test_the_file_is_one_by_the_compose_specification() -> None:
 @pytest.mark.parametrize("name", OURS)
 def test_every_line_of_the_settings_file_reaches_the_service_but_address_and_port(name: str) -> None:
     service = OURS[name]
-    assert service["env_file"] == [{"path": ".env", "required": False}]
+    assert service["env_file"][0] == {"path": ".env", "required": False, "format": "raw"}
     fields = {f"SEGMENT_{field}".upper() for field in Settings.model_fields}
     assert set(service["environment"]) <= fields
-    assert set(service["environment"]) - {"SEGMENT_DEVICE"} == {"SEGMENT_HOST", "SEGMENT_PORT"}
+    assert set(service["environment"]) - {"SEGMENT_DEVICE", "SEGMENT_TRUSTED_PROXIES"} == {"SEGMENT_HOST", "SEGMENT_PORT"}
     for port in service.get("ports", []):
         assert port.endswith(f":{service['environment']['SEGMENT_PORT']}")
 
@@ -56,11 +57,43 @@ def test_no_service_fills_the_disk_with_logs_or_takes_all_memory(name: str) -> N
     assert service["mem_limit"]
 
 
-def test_a_file_of_keys_is_where_the_comment_says() -> None:
-    text = (ROOT / "docker-compose.yml").read_text()
-    assert "#   SEGMENT_API_KEYS_FILE=/run/secrets/keys\n" in text
-    assert COMPOSE["secrets"] == {"keys": {"file": "${KEYS_FILE:-/dev/null}"}}
-    assert all(service["secrets"] == ["keys"] for service in OURS.values())
+@pytest.mark.parametrize("variables", [{}, {"KEYS_FILE": "./keys.txt"}, {"KEYS_FILE": ""}], ids=["none", "a file", "empty"])
+def test_a_file_of_keys_is_read_as_soon_as_it_is_named(variables: dict[str, str]) -> None:
+    (source,) = {secret["file"] for secret in COMPOSE["secrets"].values()}
+    assert interpolated(source, variables) == (variables.get("KEYS_FILE") or "/dev/null")
+    for service in OURS.values():
+        assert service["secrets"] == ["keys"]
+        assert {entry["format"] for entry in service["env_file"]} == {"raw"}
+        paths = [ROOT / interpolated(entry["path"], variables) for entry in service["env_file"]]
+        settings = {name: value for path in paths[1:] for name, value in read_env_file(path).items()}
+        assert settings == ({"segment_api_keys_file": "/run/secrets/keys"} if variables else {})
+
+
+@pytest.mark.parametrize(
+    "variables", [{}, {"PUBLISH_ADDRESS": ""}, {"PUBLISH_ADDRESS": "0.0.0.0"}], ids=["none", "empty", "all"]
+)
+def test_ports_are_those_of_this_machine_unless_an_address_is_set(variables: dict[str, str]) -> None:
+    addresses = {
+        name: {interpolated(port, variables).rsplit(":", 2)[0] for port in service.get("ports", ())}
+        for name, service in COMPOSE["services"].items()
+    }
+    own = variables.get("PUBLISH_ADDRESS") or "127.0.0.1"
+    assert addresses == {
+        "segment": {own}, "gpu": {own}, "proxy": {own}, "replica": set(),
+        "prometheus": {"127.0.0.1"}, "grafana": {"127.0.0.1"},
+    }  # fmt: skip
+
+
+def interpolated(text: str, variables: dict[str, str]) -> str:
+    """The text with Compose's variables, by its specification: `${NAME:-default}` and `${NAME+replacement}`."""
+
+    def value(match: re.Match[str]) -> str:
+        name, operator, other = match.groups()
+        if operator == "+":
+            return other if name in variables else ""
+        return variables.get(name) or other
+
+    return re.sub(r"\$\{(\w+)(:-|\+)([^}]*)\}", value, text)
 
 
 def test_the_default_services_are_those_without_a_profile() -> None:

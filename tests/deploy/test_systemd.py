@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from app.main import main
 from app.settings import Settings
 from tests.support.deploy.files import DEPLOY
 from tests.support.polling import HANG_S
@@ -16,7 +17,7 @@ from tests.support.polling import HANG_S
 
 def test_the_unit_s_times_and_variables_are_those_of_the_settings() -> None:
     text = (DEPLOY / "systemd" / "fcn-segment@.service").read_text()
-    variables = dict(re.findall(r"SEGMENT_(\w+)=(\S+)", text))
+    variables = dict(re.findall(r"SEGMENT_(\w+)=(\S+)", re.sub(r"(?m)^#.*$", "", text)))
     settings = Settings(_env_file=None)
     (stop,) = map(float, re.findall(r"^TimeoutStopSec=(\d+)$", text, re.MULTILINE))
     assert set(variables) <= {field.upper() for field in Settings.model_fields}
@@ -33,3 +34,17 @@ def test_systemd_reads_the_unit(tmp_path: Path) -> None:
         ["systemd-analyze", "verify", str(unit)], capture_output=True, text=True, timeout=HANG_S, check=False
     )
     assert (result.returncode, result.stderr) == (0, "")
+
+
+def test_an_instance_needs_a_file_of_keys_and_is_not_started_again_without() -> None:
+    lines = (DEPLOY / "systemd" / "fcn-segment@.service").read_text().splitlines()
+    assert "LoadCredential=keys:/etc/fcn-segment.keys" in lines  # without a `-` or `Set`: it has to be there
+    assert "Environment=SEGMENT_API_KEYS_FILE=%d/keys" in lines
+    assert "Restart=always" in lines
+    (statuses,) = (line.partition("=")[2].split() for line in lines if line.startswith("RestartPreventExitStatus="))
+    assert statuses == ["2", "CREDENTIALS"]
+
+
+def test_a_wrong_setting_ends_with_the_status_that_is_not_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SEGMENT_API_KEYS_FILE", "/nowhere/keys")
+    assert main([]) == 2
