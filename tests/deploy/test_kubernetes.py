@@ -64,7 +64,7 @@ def complete(overlay: str, kubectl: str, tmp_path_factory: pytest.TempPathFactor
     shutil.copytree(FOLDER, folder)
     path = folder / overlay / "kustomization.yaml"
     text, count = re.subn(r"(?m)^# (components:|  - \.\./\w+)", r"\1", path.read_text())
-    assert count == 3
+    assert count == 4
     path.write_text(text)
     return build(kubectl, folder / overlay)
 
@@ -176,8 +176,25 @@ def test_only_the_gpu_s_pods_ask_for_a_gpu_and_start_nowhere_else(plain: Manifes
     assert surge["maxSurge"] == (0 if asked else 1)
 
 
-def test_the_ingress_opens_all_routes_but_health_and_metrics(plain: Manifests) -> None:
-    (rule,) = plain["Ingress"]["spec"]["rules"]
+def test_nothing_outside_reaches_the_service_unless_the_component_is_taken_which_needs_keys(
+    plain: Manifests, complete: Manifests, overlay: str, kubectl: str, tmp_path: Path
+) -> None:
+    assert ("Ingress" in plain, plain["Service"]["spec"].get("type", "ClusterIP")) == (False, "ClusterIP")
+    assert "nginx-ingress" not in str(plain["NetworkPolicy"])
+    assert "nginx-ingress" in str(complete["NetworkPolicy"])
+    shutil.copytree(FOLDER, tmp_path / "kubernetes")
+    path = tmp_path / "kubernetes" / overlay / "kustomization.yaml"
+    path.write_text(path.read_text() + "\ncomponents: [../ingress]\n")
+    opened = build(kubectl, path.parent)
+    assert "Ingress" in opened
+    assert environment(opened)["SEGMENT_API_KEYS_FILE"] == environment(complete)["SEGMENT_API_KEYS_FILE"]
+    for manifests in (opened, complete):
+        assert [entry["name"] for entry in container(manifests)["env"]].count("SEGMENT_API_KEYS_FILE") == 1
+        assert "optional" not in str(pod(manifests)["volumes"])  # a pod without its keys does not start
+
+
+def test_the_ingress_opens_all_routes_but_health_and_metrics(plain: Manifests, complete: Manifests) -> None:
+    (rule,) = complete["Ingress"]["spec"]["rules"]
     exact, prefixes = defaultdict(list), defaultdict(list)
     for entry in rule["http"]["paths"]:
         {"Exact": exact, "Prefix": prefixes}[entry["pathType"]][entry["path"]].append(entry["backend"]["service"]["name"])
@@ -191,8 +208,8 @@ def test_the_ingress_opens_all_routes_but_health_and_metrics(plain: Manifests) -
     assert {name for names in [*exact.values(), *prefixes.values()] for name in names} == {plain["Service"]["metadata"]["name"]}
 
 
-def test_the_ingress_takes_bodies_as_large_and_waits_as_long_as_the_service(plain: Manifests) -> None:
-    annotations, values = plain["Ingress"]["metadata"]["annotations"], settings(plain)
+def test_the_ingress_takes_bodies_as_large_and_waits_as_long_as_the_service(plain: Manifests, complete: Manifests) -> None:
+    annotations, values = complete["Ingress"]["metadata"]["annotations"], settings(plain)
     assert size(annotations["nginx.org/client-max-body-size"]) >= max(values.max_batch_mb, values.max_upload_mb) * 1e6
     assert float(annotations["nginx.org/proxy-read-timeout"].rstrip("s")) > values.request_timeout_s
 
