@@ -81,6 +81,23 @@ def test_what_is_scraped_is_every_instance_of_the_compose_file() -> None:
     assert {names["port"]} == set(map(int, ports.values()))
 
 
+def test_the_instances_of_systemd_may_be_scraped_in_place_of_those_of_docker(tmp_path: Path) -> None:
+    text = (FOLDER / "prometheus.yml").read_text()
+    text, count = re.subn(r"(?m)^    # (static_configs: )", r"    \1", text)
+    text, removed = re.subn(r"(?m)^    dns_sd_configs:\n      - .*\n", "", text)
+    assert (count, removed) == (1, 1)
+    (tmp_path / "prometheus.yml").write_text(text)
+    (tmp_path / "alerts.yml").write_bytes((FOLDER / "alerts.yml").read_bytes())
+    command = [program("promtool"), "check", "config", "prometheus.yml"]
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stdout + result.stderr
+    (job,) = yaml.safe_load(text)["scrape_configs"]
+    ((targets,),) = (each.values() for each in job["static_configs"])
+    enabled = re.findall(r"fcn-segment@(\d+)", (DEPLOY / "systemd" / "fcn-segment@.service").read_text())
+    balanced = re.findall(r"server \w+ (127\.0\.0\.1:\d+)", (DEPLOY / "haproxy" / "haproxy.cfg").read_text())
+    assert targets == [f"127.0.0.1:{port}" for port in enabled] == balanced
+
+
 @pytest.fixture
 def prometheus(narrow_url: str, tmp_path: Path) -> Iterator[str]:
     """The address of a Prometheus with our configuration that looks at the service every second."""
