@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterable, Mapping
 PREFIX = "SEGMENT_"
 REMOVED_SETTINGS = {"dtype": "SEGMENT_PRECISION is its successor", "cuda_graphs": "remove it", "batch_wait_ms": "remove it"}
 PROTECTIONS = {"host", "api_keys", "api_keys_file", "protect_all", "weights_sha256"}  # empty, they would open something
+NEAR = 0.85  # of 1, by `difflib`: one or two letters of the prefix are wrong
 FOREIGN = {"published_port", "key"}  # used by docker-compose.yml, and by the commands that the web page shows
 # variables that Kubernetes sets in each container for a Service `segment` or `segment-...`
 SERVICE = re.compile(r"([a-z0-9_]+_)?(service_(host|port(_[a-z0-9_]+)?)|port_\d+_(tcp|udp|sctp)(_(proto|port|addr))?)")
@@ -34,13 +35,17 @@ def of_kubernetes(variables: Mapping[str, str | None]) -> list[str]:
 def check_names(variables: Mapping[str, str | None], settings: Collection[str]) -> None:
     """Raises `UnknownSetting` if a `SEGMENT_*` variable is neither one of these settings nor set by Kubernetes.
 
-    The message has no values, because they may be keys.
+    Other names count as unknown too if they end like a protection and begin nearly like `SEGMENT_`. The message has no values,
+    because they may be keys.
     """
     known_names = {"", *settings, *FOREIGN}
     values = {_setting(name): value for name, value in variables.items()}
     unknown = sorted(name for name, value in values.items() if name not in known_names and not _is_service(name, value))
-    if unknown:
-        raise UnknownSetting("\n".join(_describe(name, settings) for name in unknown))
+    lines = [_describe(name, settings) for name in unknown]
+    meant = {name: setting for name in variables if not _setting(name) and (setting := _nearest_protection(name))}
+    lines += [f"{ascii(name)[1:-1]}: this is no setting; did you mean {setting}?" for name, setting in sorted(meant.items())]
+    if lines:
+        raise UnknownSetting("\n".join(lines))
 
 
 def check_values(variables: Mapping[str, str | None]) -> None:
@@ -64,6 +69,16 @@ def _setting(name: str) -> str:
     """The name in lower case without the prefix; empty if it does not have the prefix."""
     name = name.upper()
     return name.removeprefix(PREFIX).lower() if name.startswith(PREFIX) else ""
+
+
+def _nearest_protection(name: str) -> str | None:
+    """The protection that a name without the prefix was to be, such as SEGMENT_API_KEYS for SEGMNT-API-KEYS, or None."""
+    plain = re.sub(r"[^A-Z0-9]", "_", name.upper())
+    for setting in map(str.upper, PROTECTIONS):
+        start = plain.removesuffix(setting)
+        if start != plain and difflib.SequenceMatcher(None, start, PREFIX).ratio() > NEAR:
+            return f"{PREFIX}{setting}"
+    return None
 
 
 def _is_service(setting: str, value: str | None) -> bool:

@@ -79,6 +79,41 @@ def test_what_is_written_is_what_is_checked(env_file: Path, text: str, keys: tup
     assert Settings().read_api_keys() == keys
 
 
+MISSPELT = [
+    "SEGMENT-API-KEYS", "SEGMENT.API_KEYS", "SEGMENTAPI_KEYS", "SEGMNT_API_KEYS", "segement_api_keys", "SEGMENTS_API_KEYS_FILE",
+    "_SEGMENT_PROTECT_ALL", "SEGMETN_WEIGHTS_SHA256", "\u0405EGMENT_API_KEYS",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MISSPELT)
+@pytest.mark.parametrize("place", ["environment", "file"])
+def test_a_protection_whose_name_is_nearly_right_stops_the_start(
+    env_file: Path, place: str, name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if place == "file":
+        env_file.write_text(f"{name}=zebra\n")
+    else:
+        monkeypatch.setenv(name, "zebra")
+    assert main([]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "did you mean SEGMENT_" in line
+    assert "zebra" not in line
+    assert line.isprintable()
+
+
+def test_names_of_others_are_theirs(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in (
+        "API_KEYS",
+        "OTHER_API_KEYS",
+        "AUGMENT_API_KEYS",
+        "SEGMENTATION_API_KEYS",
+        "SEGMENTS_PORT",
+        "SEGMENTS_SERVICE_HOST",
+    ):
+        monkeypatch.setenv(name, "zebra")
+    assert Settings(_env_file=None).api_keys == ()
+
+
 STOPS = {
     "SEGMENT_API_KEYS=${NOT_SET:-zebra}": "SEGMENT_API_KEYS: key 1 has a colon, but is not NAME:KEY",
     "SEGMENT_API_KEYS=team:${NOT_SET:-}\nSEGMENT_API_KEYS=": "SEGMENT_API_KEYS: it stands in lines 1 and 2",
