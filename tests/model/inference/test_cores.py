@@ -25,7 +25,15 @@ def group(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.mark.parametrize(
     ("limit", "cores"),
-    [("max 100000", 64), ("200000 100000", 2), ("150000 100000", 2), ("101000 100000", 2), ("5000 10000", 1), ("640000 1", 64)],
+    [
+        ("max 100000", 64),
+        ("200000 100000", 2),
+        ("150000 100000", 2),
+        ("149000 100000", 1),
+        ("250000 100000", 3),
+        ("5000 10000", 1),
+        ("640000 1", 64),
+    ],
 )
 @pytest.mark.parametrize("above", [False, True])
 def test_cores_are_as_many_as_the_time_that_the_group_allows(group: Path, limit: str, cores: int, above: bool) -> None:
@@ -78,7 +86,7 @@ def write_quota(folder: Path, quota: int, period: int = 100_000) -> None:
     (folder / "cpu.cfs_period_us").write_text(f"{period}\n")
 
 
-@pytest.mark.parametrize(("quota", "count"), [(-1, 64), (150_000, 2), (400_000, 4), (20_000, 1), (1 << 62, 64)])
+@pytest.mark.parametrize(("quota", "count"), [(-1, 64), (150_000, 2), (240_000, 2), (400_000, 4), (20_000, 1), (1 << 62, 64)])
 @pytest.mark.parametrize("mount", ["cpu,cpuacct", "cpu"])
 @pytest.mark.parametrize("place", ["docker/own", "docker", ".", "own"], ids=["own", "above", "its own tree", "below its tree"])
 def test_version_1_has_quotas_as_well(version_1: Path, quota: int, count: int, mount: str, place: str) -> None:
@@ -96,7 +104,7 @@ def test_the_tightest_of_the_groups_counts(version_1: Path) -> None:
     write_quota(version_1 / "cpu,cpuacct" / "other", 100_000)  # not this process's
     assert available_cores() == 3
     (version_1 / "docker").mkdir()
-    (version_1 / "docker" / "cpu.max").write_text("110000 100000\n")  # both versions side by side
+    (version_1 / "docker" / "cpu.max").write_text("160000 100000\n")  # both versions side by side
     assert available_cores() == 2
 
 
