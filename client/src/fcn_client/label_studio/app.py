@@ -173,9 +173,7 @@ def create_app(settings: Settings) -> Starlette:
     address.base(settings.service)
     address.headers(settings.api_key)
     if bool(settings.user) != bool(settings.password) or ":" in settings.user:  # RFC 7617, section 2
-        raise ValueError(
-            "BASIC_AUTH_USER and BASIC_AUTH_PASS must both have a value, the user without a colon; or unset both for no password"
-        )
+        raise ValueError("BASIC_AUTH_USER and BASIC_AUTH_PASS must both have a value, the user without a colon; or unset both")
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
