@@ -64,9 +64,7 @@ def coco_counts(starts: Integers, ends: Integers, height: int, width: int) -> st
     A run that ends at the bottom of a column is joined with a run that starts at the top of the next one.
     """
     if height * width > LARGEST_COUNT:  # pycocotools would wrap around without a word
-        raise AnswerTooLarge(
-            f"COCO's run lengths hold {LARGEST_COUNT} pixels, the image has {height * width}; cut it"
-        )
+        raise AnswerTooLarge(f"COCO's run lengths hold {LARGEST_COUNT} pixels, the image has {height * width}; cut it")
     if not len(starts):
         edges = np.zeros(0, np.int64)
     else:
