@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 ALLOCATOR = {
-    "MALLOC_MMAP_THRESHOLD_": str(32 << 20),  # an image's arrays stay on the heap, whose pages the next image finds in place
+    "MALLOC_MMAP_THRESHOLD_": str(12 << 20),  # less than Pillow's blocks of 16 MiB, which would lie between smaller ones
     "MALLOC_TRIM_THRESHOLD_": str(32 << 20),
     "MALLOC_TOP_PAD_": str(8 << 20),
 }
-"""Settings of glibc's allocator, unless the user has set them. Freed memory up to 32 MiB stays with a worker."""
+"""Settings of glibc's allocator, unless the user has set them: an image finds the pages of the one before in place."""
 THREADS = {"OPENBLAS_NUM_THREADS": "1"}  # numpy's; a worker has one thread, and a process with several must not fork
 PASSED = frozenset({
     "LANG", "LANGUAGE", "LC_ALL", "LC_CTYPE", "LC_MESSAGES", "TZ", "TMPDIR", "PATH",
