@@ -54,7 +54,7 @@ class Workers:
         self._workers: set[Worker] = set()
         self._idle: list[Worker] = []
         self._waiting: deque[asyncio.Future[Worker]] = deque()
-        self._starts: set[asyncio.Task[None]] = set()
+        self._starts: set[asyncio.Task[Any]] = set()
         self._ends: set[asyncio.Task[None]] = set()
         self._pausing = 0
         self._deaths_in_a_row = 0
@@ -188,6 +188,8 @@ class Workers:
                     self._on_failure(f"no worker could be started for {START_S:g} s: {reason}")
                 await asyncio.sleep(RETRY_S)
         self._failing_since = None
+        if task := asyncio.current_task():
+            self._starts.discard(task)  # before whoever gets the worker counts those that are being started
         self._workers.add(worker)
         self._release(worker)
 
