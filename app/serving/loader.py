@@ -28,6 +28,7 @@ class Loader:
         self._settings, self._registry, self._fail = settings, registry, fail
         self._is_stopped = False
         self._lock = threading.Lock()
+        self._next_reload = threading.Lock()  # held by the reload that waits for `_lock`
         self._thread = threading.Thread(target=self._load, name="loader", daemon=True)
 
     def start(self) -> None:
@@ -35,7 +36,7 @@ class Loader:
         self._thread.start()
 
     def reload(self) -> None:
-        """Reads the key file and the weights files again; requests go on.
+        """Reads the key file and the weights files again; requests go on. One reload waits at most; it does for all later ones.
 
         If the key file cannot be read, the former keys stay. If a weights file cannot be read, the former models stay.
         """
@@ -64,13 +65,19 @@ class Loader:
             self.api_keys = self._settings.read_api_keys()
         except ValueError as error:
             log.error("keys are not reloaded: %s; the former keys stay in use", error)
-        if reason := self._read_weights("reloaded"):
+        if not self._next_reload.acquire(blocking=False):
+            return  # another one waits, and reads the files after this moment
+        if reason := self._read_weights("reloaded", self._next_reload.release):
             log.error("not reloaded: %s; the networks loaded before stay in service", reason)
 
-    def _read_weights(self, message: str) -> str | None:
-        """Loads the models, and logs `message` with each model's facts. Returns the problem, or None."""
-        start = time.perf_counter()
+    def _read_weights(self, message: str, on_turn: Callable[[], None] = lambda: None) -> str | None:
+        """Waits for its turn, calls `on_turn`, loads the models, and logs `message` with each model's facts.
+
+        Returns the problem, or None.
+        """
         with self._lock:
+            on_turn()
+            start = time.perf_counter()
             try:
                 self._registry.load()
                 if self._is_stopped:

@@ -82,3 +82,53 @@ def test_workers_are_replaced_while_the_group_s_other_process_is_gone(narrow_fil
         wait_until(lambda: have_ended(below))
         answer = httpx.post(f"{url}/segment", content=PHOTO, timeout=HANG_S)
         assert answer.status_code == 200
+
+
+@pytest.mark.parametrize("stopped", ["workers", "all"])
+def test_a_drain_does_not_wait_for_processes_that_are_stopped(narrow_file: Path, tmp_path: Path, stopped: str) -> None:
+    with start_command(narrow_file, tmp_path, drain_s=10_000) as (process, url):
+        assert httpx.post(f"{url}/segment", content=PHOTO, timeout=HANG_S).status_code == 200
+        below = process.children(recursive=True)
+        for each in below if stopped == "all" else process.children()[0].children():
+            each.suspend()
+        process.terminate()
+        assert process.wait(HANG_S) == 0
+        wait_until(lambda: have_ended(below))
+
+
+def test_processes_that_are_stopped_end_with_a_service_that_is_killed(narrow_file: Path, tmp_path: Path) -> None:
+    with start_command(narrow_file, tmp_path) as (process, url):
+        assert httpx.post(f"{url}/segment", content=PHOTO, timeout=HANG_S).status_code == 200
+        below = process.children(recursive=True)
+        for each in below:
+            each.suspend()
+        process.kill()
+        process.wait(HANG_S)
+        wait_until(lambda: have_ended(below))
+
+
+def test_who_forks_workers_hangs_and_photos_are_answered_again(narrow_file: Path, tmp_path: Path) -> None:
+    with start_command(narrow_file, tmp_path) as (process, url):
+        (forkserver,) = process.children()
+        forkserver.suspend()
+        for worker in forkserver.children():
+            worker.kill()
+        wait_until(lambda: httpx.post(f"{url}/segment", content=PHOTO, timeout=HANG_S).status_code == 200)
+        assert have_ended([forkserver])
+    assert "the process that forks workers ended or did not answer" in (tmp_path / "log").read_text()
+
+
+def test_the_service_s_memory_is_closed_to_the_user_s_other_processes(narrow_file: Path, tmp_path: Path) -> None:
+    key = "Key-that-no-other-process-reads"
+    with start_command(narrow_file, tmp_path, api_keys=key) as (process, url):
+        assert httpx.post(f"{url}/segment", content=PHOTO, timeout=HANG_S).status_code == 401
+        for each in process.children(recursive=True):
+            assert key.encode() not in Path(f"/proc/{each.pid}/environ").read_bytes()
+        # the system gives the files of such a process to root
+        assert os.stat(f"/proc/{process.pid}/environ").st_uid == 0
+        if os.getuid():
+            with pytest.raises(PermissionError):
+                Path(f"/proc/{process.pid}/environ").read_bytes()
+        metrics = httpx.get(f"{url}/metrics", timeout=HANG_S).text
+        for name in ("process_open_fds", "process_resident_memory_bytes", "segment_memory_resident_bytes"):
+            assert any(line.startswith(f"{name} ") and float(line.split()[1]) > 0 for line in metrics.splitlines()), name

@@ -8,6 +8,7 @@ pickled heads.
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
 import socket
 import struct
@@ -15,11 +16,12 @@ import tempfile
 from array import array
 from collections import deque
 from collections.abc import Sequence
+from typing import cast
 
 PREFIX = struct.Struct("!IQ")
 INLINE_BYTES = 1 << 20  # larger bodies and answers are passed as files
-MOST_PAYLOAD = 3 << 24  # largest payload in bytes that a worker may send: a tile of 4096x4096
-MOST_HEAD = 1 << 20  # largest head in bytes that a worker may send
+JOINED_BYTES = 1 << 16  # payloads up to this are copied behind their head, and sent in one call
+MOST_HEAD = 1 << 16  # largest head in bytes that a worker may send
 MOST_FILES = 2  # file descriptors of one frame
 
 
@@ -33,9 +35,13 @@ class WorkerBroken(WorkerEnded):
 
 def send(channel: socket.socket, head: bytes, payload: bytes | memoryview = b"") -> None:
     """Sends a frame; blocks. Raises `OSError` when the other end is closed."""
-    channel.sendall(PREFIX.pack(len(head), len(payload)) + head)
-    if len(payload):
-        channel.sendall(payload)
+    start = PREFIX.pack(len(head), len(payload)) + head
+    count = channel.sendmsg([start, payload])
+    if count < len(start):
+        channel.sendall(start[count:])
+        count = len(start)
+    if count < len(start) + len(payload):
+        channel.sendall(memoryview(payload)[count - len(start) :])
 
 
 def receive(channel: socket.socket) -> tuple[bytes, bytearray, list[int]]:
@@ -51,7 +57,8 @@ def receive(channel: socket.socket) -> tuple[bytes, bytearray, list[int]]:
 class FrameChannel(asyncio.BufferedProtocol):
     """Sends and receives frames on an event loop. Received frames are kept in order until `receive` returns them.
 
-    The socket's bytes are read directly into each frame's own buffer, so they are copied once.
+    The socket's bytes are read directly into each frame's own buffer, so they are copied once. The other end may send as many
+    frames as `allow` says, at first one without a payload; a frame beyond these closes the channel.
     """
 
     def __init__(self, channel: socket.socket) -> None:
@@ -59,7 +66,8 @@ class FrameChannel(asyncio.BufferedProtocol):
         self._frames: deque[tuple[bytes, memoryview]] = deque()
         self._waiter: asyncio.Future[None] | None = None
         self._end_reason: WorkerEnded | None = None
-        self._transport: asyncio.Transport | None = None
+        self._transport: asyncio.WriteTransport | None = None
+        self._allowed_frames, self._most_payload = 1, 0
         self._close_event = asyncio.Event()
         self._head_bytes: int | None = None  # length of the current frame's head; None while its prefix is being read
         self._buffer = bytearray(PREFIX.size)
@@ -70,9 +78,17 @@ class FrameChannel(asyncio.BufferedProtocol):
         await asyncio.get_running_loop().create_unix_connection(lambda: self, sock=self._channel)
 
     @property
-    def has_ended(self) -> bool:
-        """Whether the other end is closed, or this end was closed because an invalid frame arrived."""
-        return self._end_reason is not None
+    def end_reason(self) -> WorkerEnded | None:
+        """Why the channel is closed: the other end is closed, or sent an invalid frame. None while it is open."""
+        return self._end_reason
+
+    def allow(self, frames: int, most_payload: int) -> None:
+        """Lets so many frames arrive, instead of those allowed before, each with a payload of at most `most_payload` bytes."""
+        self._allowed_frames, self._most_payload = frames, most_payload
+
+    def allow_another(self) -> None:
+        """Lets one frame more arrive."""
+        self._allowed_frames += 1
 
     async def receive(self) -> tuple[bytes, memoryview]:
         """The next frame's head and payload. Raises `WorkerEnded`."""
@@ -89,8 +105,11 @@ class FrameChannel(asyncio.BufferedProtocol):
     def send(self, head: bytes, payload: bytes | memoryview = b"") -> None:
         """Sends a frame without waiting. Bytes that the socket cannot take yet are buffered."""
         if self._transport:
-            self._transport.write(PREFIX.pack(len(head), len(payload)) + head)
-            if len(payload):
+            start = PREFIX.pack(len(head), len(payload)) + head
+            if len(payload) <= JOINED_BYTES:
+                self._transport.write(start + payload)
+            else:
+                self._transport.write(start)
                 self._transport.write(payload)
 
     def send_files(self, head: bytes, payload: bytes, descriptors: Sequence[int]) -> None:
@@ -111,8 +130,7 @@ class FrameChannel(asyncio.BufferedProtocol):
         self._channel.close()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast(asyncio.WriteTransport, transport)
 
     def get_buffer(self, sizehint: int) -> memoryview:
         return self._view
@@ -123,9 +141,13 @@ class FrameChannel(asyncio.BufferedProtocol):
             return
         if self._head_bytes is None:
             head_bytes, payload_bytes = PREFIX.unpack(self._buffer)
-            if head_bytes > MOST_HEAD or payload_bytes > MOST_PAYLOAD:
+            if not self._allowed_frames:
+                self._end(WorkerBroken("a worker sent a frame that was not asked for"))
+                return
+            if head_bytes > MOST_HEAD or payload_bytes > self._most_payload:
                 self._end(WorkerBroken(f"a worker announced a head of {head_bytes} bytes and a payload of {payload_bytes}"))
                 return
+            self._allowed_frames -= 1
             self._await(head_bytes + payload_bytes, head_bytes)
             return
         frame = memoryview(self._buffer)
@@ -160,9 +182,19 @@ class FrameChannel(asyncio.BufferedProtocol):
 def anonymous_file() -> int:
     """A descriptor of an empty file without a name: in memory on Linux, else on disk."""
     if hasattr(os, "memfd_create"):
-        return os.memfd_create("fcn-segment", os.MFD_CLOEXEC)
+        return os.memfd_create("fcn-segment", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     with tempfile.TemporaryFile() as file:
         return os.dup(file.fileno())
+
+
+def seal(descriptor: int) -> None:
+    """Makes an `anonymous_file` unchangeable, also for processes that have its descriptor (Linux).
+
+    Raises `OSError` if one of them can still change it: it has mapped it, or has forbidden new seals.
+    """
+    if hasattr(os, "memfd_create"):
+        changes = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
+        fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, changes | fcntl.F_SEAL_SEAL)
 
 
 def write_file(descriptor: int, data: bytes | memoryview) -> None:

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
-
-from model.inference.cores import process_memory
+from functools import cache
 
 ENFORCES_LIMITS = sys.platform == "linux"
 """Whether the system enforces limits on memory and processor time."""
+
+
+def prepare_limits() -> None:
+    """Opens what `limit` reads. Call it before this process is confined, and in no process that forks others."""
+    if ENFORCES_LIMITS:
+        _memory_statistics()
 
 
 def limit(memory_bytes: int, cpu_seconds: float) -> None:
@@ -21,7 +27,7 @@ def limit(memory_bytes: int, cpu_seconds: float) -> None:
     if ENFORCES_LIMITS:
         import resource
 
-        _set_soft(resource.RLIMIT_AS, process_memory()[0] + memory_bytes)
+        _set_soft(resource.RLIMIT_AS, _address_space() + memory_bytes)
         _set_soft(resource.RLIMIT_CORE, 0)
         signal.signal(signal.SIGPROF, signal.SIG_DFL)
         signal.setitimer(signal.ITIMER_PROF, cpu_seconds)
@@ -40,6 +46,17 @@ def unlimit() -> None:
 
         _set_soft(resource.RLIMIT_AS, resource.RLIM_INFINITY)
         unlimit_cpu()
+
+
+@cache
+def _memory_statistics() -> int:
+    """A descriptor of this process's memory statistics: proc_pid_statm(5)."""
+    return os.open("/proc/self/statm", os.O_RDONLY | os.O_CLOEXEC)
+
+
+def _address_space() -> int:
+    """Bytes of this process's address space."""
+    return int(os.pread(_memory_statistics(), 100, 0).split()[0]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def _set_soft(limit: int, value: int) -> None:

@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from math import isfinite
 from typing import Any
 
 import numpy as np
 
-from imaging.decoding import Limits
-from model.inference.processes.frames import INLINE_BYTES, WorkerBroken, anonymous_file, read_file, write_file
+from imaging.decoding import LONGEST_SIDE, Limits
+from model.inference.processes.frames import INLINE_BYTES, WorkerBroken, anonymous_file, read_file, seal, write_file
+from model.inference.processes.worker_main import MOST_MESSAGE, decode_seconds, distant_segmenter
 from model.inference.runtime import Tile
 from model.inference.segmenter import Options
-from model.inference.tiling import Size, check_tile
+from model.inference.tiling import Size
+
+MOST_BYTES = 1 << 44  # of memory that a plan may ask for; the budget refuses far less
+MOST_SECONDS = 86_400.0  # of a stage
+MOST_CLASSES = 256  # ids are uint8
+SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(eq=False)
@@ -36,6 +44,7 @@ class Body:
         descriptor = anonymous_file()
         try:
             write_file(descriptor, data)
+            seal(descriptor)
         except OSError:
             os.close(descriptor)
             raise
@@ -76,7 +85,8 @@ class WorkerPlan:
     """A worker's plan for an image.
 
     size: (height, width) of the upright image. tile_count: tiles of all views. bytes: of memory that the work needs besides
-    the file's own bytes. decode_seconds: the limit on processor time for decoding. sha256: of the file.
+    the file's own bytes. decode_seconds: the limit on processor time for decoding. sha256: of the file. tile_shapes: (height,
+    width) of its tiles.
     """
 
     size: Size
@@ -84,10 +94,15 @@ class WorkerPlan:
     bytes: int
     decode_seconds: float
     sha256: str
+    tile_shapes: frozenset[Size] = frozenset()
+
+    @property
+    def pixels(self) -> int:
+        return self.size[0] * self.size[1]
 
     @property
     def megapixels(self) -> float:
-        return self.size[0] * self.size[1] / 1e6
+        return self.pixels / 1e6
 
 
 @dataclass(frozen=True)
@@ -104,53 +119,107 @@ class WorkerAnswer:
     mean_confidence: float | None
 
 
-def parse_plan(head: Mapping[str, Any]) -> WorkerPlan:
-    """Parses a worker's plan; raises `WorkerBroken` for an invalid one."""
+def parse_head(head: bytes) -> dict[str, Any]:
+    """The JSON document of a worker's frame. Raises `WorkerBroken` if it has no `kind`."""
     try:
-        height, width = (int(side) for side in head["size"])
-        if not isfinite(head["decode_seconds"]):
-            raise ValueError(f"{head['decode_seconds']} seconds")
-        return WorkerPlan(
-            size=(height, width),
-            tile_count=int(head["tiles"]),
-            bytes=int(head["bytes"]),
-            decode_seconds=float(head["decode_seconds"]),
-            sha256=str(head["sha256"]),
-        )
-    except (KeyError, TypeError, ValueError, OverflowError) as error:
-        raise WorkerBroken(f"a worker sent an invalid plan: {error}") from error
+        document = json.loads(head)
+        if not isinstance(document, dict) or not isinstance(document.get("kind"), str):
+            raise ValueError("it has no kind")
+        return document
+    except (ValueError, RecursionError) as error:
+        raise WorkerBroken(f"a worker sent a message that cannot be read: {error}") from error
 
 
-def parse_tile(head: Mapping[str, Any], payload: memoryview) -> Tile:
-    """Parses a worker's tile; raises `WorkerBroken` for an invalid one."""
-    try:
-        tile = np.frombuffer(payload, np.uint8).reshape(head["shape"])
-        height, width, channels = tile.shape
-        check_tile((height, width))
-        if channels != 3:
-            raise ValueError(f"a tile has 3 channels, got {channels}")
-    except (ValueError, KeyError, TypeError, OverflowError) as error:
-        raise WorkerBroken(f"a worker sent an invalid tile: {error}") from error
-    return tile
+def parse_error(head: Mapping[str, Any]) -> tuple[str, str]:
+    """Parses a worker's error, its name and its text; raises `WorkerBroken` for an invalid one."""
+    with _refuse("an error"):
+        return _text(head["type"], 100), _text(head["message"], MOST_MESSAGE)
 
 
-def parse_answer(head: Mapping[str, Any], payload: memoryview, answer_file: int, size: Size) -> WorkerAnswer:
-    """Parses a worker's answer for an image of this (height, width); raises `WorkerBroken` for an invalid one.
+def parse_plan(head: Mapping[str, Any], image: Image, runtime: bytes) -> WorkerPlan:
+    """Parses a worker's plan of this image; raises `WorkerBroken` for one that cannot be.
 
-    The answer's bytes are in the frame or in the file.
+    runtime: a pickled `DistantRuntime`. The worker says the image's size, which memory the work needs and the file's sha256.
+    All else follows from the size.
     """
-    try:
-        length = os.fstat(answer_file).st_size
-        body = Body(bytes(payload), None, len(payload)) if payload else Body(b"", answer_file, length)
-        seconds = {stage: float(head["seconds"][stage]) for stage in ("decode", "inference", "encode")}
-        if not all(map(isfinite, seconds.values())):
-            raise ValueError(f"seconds of {seconds}")
-        counts = tuple(int(pixels) for pixels in head["counts"])
-        if min(counts) < 0 or sum(counts) != size[0] * size[1]:
-            raise ValueError(f"counts of {sum(counts)} pixels for an image of {size[1]}x{size[0]}")
+    with _refuse("a plan"):
+        _kind(head, "plan")
+        height, width = (_integer(side, 1, LONGEST_SIDE) for side in head["size"])
+        pixels = height * width
+        if pixels > image.limits.megapixels * 1e6:
+            raise ValueError(f"{width}x{height} pixels, more than {image.limits.megapixels:g} megapixels")
+        plan = distant_segmenter(runtime, image.limits).plan_size((height, width), image.options)
+        sha256 = _text(head["sha256"], 64)
+        if not SHA256.fullmatch(sha256):
+            raise ValueError("a sha256 that is none")
+        return WorkerPlan(
+            size=plan.size,
+            tile_count=plan.tile_count,
+            bytes=_integer(head["bytes"], pixels, MOST_BYTES),
+            decode_seconds=decode_seconds(plan),
+            sha256=sha256,
+            tile_shapes=frozenset(view.tile_plan.tile for view in plan.views),
+        )
+
+
+def parse_tile(head: Mapping[str, Any], payload: memoryview, plan: WorkerPlan) -> Tile:
+    """Parses a worker's tile for an image of this plan; raises `WorkerBroken` for an invalid one."""
+    with _refuse("a tile"):
+        height, width, channels = (_integer(side, 1, LONGEST_SIDE) for side in head["shape"])
+        if (height, width) not in plan.tile_shapes or channels != 3:
+            raise ValueError(f"{height}x{width}x{channels}, expected one of {sorted(plan.tile_shapes)} and 3 channels")
+        return np.frombuffer(payload, np.uint8).reshape((height, width, channels))
+
+
+def parse_answer(head: Mapping[str, Any], payload: memoryview, answer_file: int, plan: WorkerPlan) -> WorkerAnswer:
+    """Parses a worker's answer for an image of this plan; raises `WorkerBroken` for an invalid one.
+
+    The answer's bytes are in the frame or in the file, which nobody can change from now on.
+    """
+    with _refuse("an answer"):
+        _kind(head, "answer")
+        if payload:
+            body = Body(bytes(payload), None, len(payload))
+        else:
+            seal(answer_file)
+            body = Body(b"", answer_file, _integer(os.fstat(answer_file).st_size, 1, plan.bytes))
+        seconds = {stage: _number(head["seconds"][stage], MOST_SECONDS) for stage in ("decode", "inference", "encode")}
+        counts = tuple(_integer(pixels, 0, plan.pixels) for pixels in head["counts"])
+        if len(counts) > MOST_CLASSES or sum(counts) != plan.pixels:
+            raise ValueError(f"counts of {sum(counts)} pixels of {len(counts)} classes for {plan.pixels} pixels")
         confidence = head["mean_confidence"]
-        if confidence is not None and not 0 <= confidence <= 1:
-            raise ValueError(f"a mean confidence of {confidence}")
-        return WorkerAnswer(body, "gzip" if head["encoding"] else "", seconds, counts, confidence)
-    except (KeyError, TypeError, ValueError, OverflowError) as error:
-        raise WorkerBroken(f"a worker sent an invalid answer: {error}") from error
+        if head["encoding"] not in ("", "gzip"):
+            raise ValueError(f"the encoding {head['encoding']!r:.100}")
+        return WorkerAnswer(body, head["encoding"], seconds, counts, None if confidence is None else _number(confidence, 1))
+
+
+@contextmanager
+def _refuse(what: str) -> Iterator[None]:
+    """Raises `WorkerBroken` for what a parser raises at a message that no worker of ours sends."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, OverflowError, OSError) as error:
+        raise WorkerBroken(f"a worker sent {what} that cannot be: {str(error)[:300]}") from error
+
+
+def _kind(head: Mapping[str, Any], expected: str) -> None:
+    if head["kind"] != expected:
+        raise ValueError(f"a message of the kind {head['kind']!r:.100}, expected {expected}")
+
+
+def _integer(value: object, least: int, most: int) -> int:
+    if type(value) is not int or not least <= value <= most:  # True is an int as well
+        raise ValueError(f"{value!r:.100}, expected an integer from {least} to {most}")
+    return value
+
+
+def _number(value: object, most: float) -> float:
+    if type(value) not in (int, float) or not 0 <= value <= most:  # type: ignore[operator]
+        raise ValueError(f"{value!r:.100}, expected a number from 0 to {most:g}")
+    return float(value)  # type: ignore[arg-type]
+
+
+def _text(value: object, most: int) -> str:
+    if not isinstance(value, str) or len(value) > most:
+        raise ValueError(f"{value!r:.100}, expected a text of at most {most} characters")
+    return value

@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import os
 import pickle
 import signal
-import threading
 from collections import deque
 from collections.abc import Callable
-from contextlib import suppress
-from multiprocessing.connection import wait
-from multiprocessing.process import BaseProcess
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -23,24 +18,33 @@ from imaging.formats.headers import format_of
 from model.inference.cores import process_memory
 from model.inference.errors import Cancelled, WorkerFailed
 from model.inference.merging import Logits
-from model.inference.processes.frames import FrameChannel, WorkerBroken, anonymous_file
-from model.inference.processes.messages import Image, WorkerAnswer, WorkerPlan, parse_answer, parse_plan, parse_tile
+from model.inference.processes.forkserver import ForkedProcess
+from model.inference.processes.frames import INLINE_BYTES, FrameChannel, WorkerBroken, anonymous_file
+from model.inference.processes.limits import ENFORCES_LIMITS
+from model.inference.processes.messages import (
+    Image,
+    WorkerAnswer,
+    WorkerPlan,
+    parse_answer,
+    parse_error,
+    parse_head,
+    parse_plan,
+    parse_tile,
+)  # fmt: skip
 from model.inference.processes.worker_main import DROPPED_TASK, PLAN_BYTES, PLAN_SECONDS, REPORTED_ERRORS, Drop, Start, Task
 from model.inference.runtime import Tile
 
 GROWN_BYTES = 64 << 20  # a worker whose resident memory has grown by more is replaced
 MOST_IMAGES = 2000  # a worker is replaced after this many images
-EXIT_S = 5.0  # longest wait for a killed process to exit
 PLAN_TIMEOUT_S = 10.0  # longest time to plan an image, wall clock
-# `multiprocessing` is not thread-safe; hold this lock while calling it
-PROCESSES = threading.Lock()
+ENDED = "the worker process that had the image ended; try again"
 log = logging.getLogger("segment")
 
 Submit = Callable[[Tile], asyncio.Future[Logits]]
 """Runs a tile through the network."""
 Stage = Literal["plan", "decode", "answer"]
-DeathReason = Literal["processor_time", "crash", "killed", "deadline", "cancelled", "grown"]
-DEATH_REASONS: tuple[DeathReason, ...] = ("processor_time", "crash", "killed", "deadline", "cancelled", "grown")
+DeathReason = Literal["processor_time", "crash", "killed", "no_answer", "deadline", "cancelled", "grown", "replaced"]
+DEATH_REASONS: tuple[DeathReason, ...] = get_args(DeathReason)
 
 
 class Worker:
@@ -50,7 +54,7 @@ class Worker:
     death: why the process ended; None while it runs.
     """
 
-    def __init__(self, process: BaseProcess, frames: FrameChannel) -> None:
+    def __init__(self, process: ForkedProcess, frames: FrameChannel) -> None:
         self.process = process
         self.images = 0
         self.idle = True
@@ -60,21 +64,23 @@ class Worker:
         self._frames = frames
         self._image: Image | None = None
         self._format = self._sha256 = ""
+        self._ahead = 0
         self._tile_error: BaseException | None = None
+        self._fault = ""  # what was wrong with its last message
         self._first_bytes = self.resident_bytes
 
     @property
     def resident_bytes(self) -> int:
         """Resident memory of the process; 0 where the system does not report it."""
         try:
-            return process_memory(self.process.pid or 0)[1]
+            return process_memory(self.process.pid)[1]
         except OSError:
             return 0
 
     @property
     def has_ended(self) -> bool:
-        """Whether the process has closed its end of the socket, for instance because it was killed."""
-        return self._frames.has_ended
+        """Whether the process has closed its end of the socket, as when it was killed, or has sent an unasked frame."""
+        return self._frames.end_reason is not None
 
     @property
     def is_worn(self) -> bool:
@@ -87,7 +93,7 @@ class Worker:
         runtime: a pickled `DistantRuntime`. ahead: how many tiles the worker may send before it waits for logits.
         Raises an `ImageError`, `AnswerTooLarge`, `UnknownClass`, `SideTooLarge`, `TilingError` or `WorkerFailed`.
         """
-        self.idle, self.stage, self._plan, self._image = False, "plan", None, image
+        self.idle, self.stage, self._plan, self._image, self._ahead = False, "plan", None, image, ahead
         self.images += 1
         body = image.body
         self._format, self._sha256 = format_of(body.read(12)), ""
@@ -102,13 +108,18 @@ class Worker:
         try:
             async with asyncio.timeout(PLAN_TIMEOUT_S):
                 descriptors = [body.descriptor] if body.descriptor else []
+                self._frames.allow(1, 0)
                 self._frames.send_files(pickle.dumps(task), body.data, descriptors)
                 head, _ = await self._receive()
-            self._plan = parse_plan(head)
+            self._plan = parse_plan(head, image, runtime)
             self._sha256 = self._plan.sha256
         except TimeoutError as error:
-            self.kill("processor_time")
-            raise self._too_costly() from error
+            if not ENFORCES_LIMITS:
+                self.kill("processor_time")
+                raise self._too_costly() from error
+            # the system would have killed it if the image had taken much processor time: it is stopped, or gets none
+            self.kill("no_answer")
+            raise WorkerFailed(ENDED) from error
         except OSError as error:
             raise await self._failure(error) from error
         return self._plan
@@ -126,16 +137,27 @@ class Worker:
         """
         assert self._plan, "plan comes before work"
         self.stage, self._tile_error = "decode", None
-        answer_file = anonymous_file()
+        try:
+            answer_file = anonymous_file()
+        except OSError as error:
+            self.drop()
+            raise WorkerFailed(f"there is no room for the answer: {error.strerror}; try again later") from error
         tiles: deque[asyncio.Future[Logits]] = deque()
+        most_tiles = self._plan.tile_count
+        # tiles without logits, and the answer or an error
+        self._frames.allow(
+            self._ahead + 1, max(INLINE_BYTES, *(3 * height * width for height, width in self._plan.tile_shapes))
+        )
         try:
             self._frames.send_files(pickle.dumps(Start(granted_bytes)), b"", [answer_file])
             while (frame := await self._receive())[0]["kind"] == "tile":
                 self.stage = "answer"
-                tile = submit(parse_tile(*frame))
+                tile = submit(parse_tile(*frame, self._plan))
                 tiles.append(tile)
                 tile.add_done_callback(lambda _: self._return(tiles))
-            answer = parse_answer(*frame, answer_file, self._plan.size)
+                if (most_tiles := most_tiles - 1) < 0:
+                    raise WorkerBroken(f"a worker sent more than {self._plan.tile_count} tiles")
+            answer = parse_answer(*frame, answer_file, self._plan)
             if answer.body.descriptor is not None:
                 answer_file = -1
             self.idle = True
@@ -158,34 +180,32 @@ class Worker:
                 self._frames.send(pickle.dumps(Drop()))
             else:
                 logits = np.ascontiguousarray(tile.result())
+                self._frames.allow_another()
                 self._frames.send(pickle.dumps(logits.shape), logits.data.cast("B"))
 
     def kill(self, reason: DeathReason) -> None:
         """Ends the process at once. `death` keeps the reason of the first call."""
         self.death = self.death or reason
-        with suppress(OSError, ValueError):
-            self.process.kill()  # the channel then reports its end
+        self.process.kill()  # the channel then reports its end
+
+    def note_end(self) -> None:
+        """Sets `death` of an idle worker that `has_ended`."""
+        self._fault = str(self._frames.end_reason)
+        self.death = self.death or ("crash" if isinstance(self._frames.end_reason, WorkerBroken) else "killed")
 
     async def reap(self) -> None:
-        """Waits until the process has ended, and frees its socket and process object."""
-        with suppress(OSError, ValueError):
-            self.process.kill()  # it may have closed its socket and still be running
-        await asyncio.to_thread(_exit_code, self.process)
+        """Kills the process, waits until it has ended, and frees its socket and handle."""
+        self.process.kill()  # it may have closed its socket and still be running
+        await self.process.wait()
         await self._frames.close()
-        with PROCESSES, suppress(ValueError):  # raised when it still runs after `EXIT_S`
-            self.process.close()
+        self.process.close()
 
     async def _receive(self) -> tuple[dict[str, Any], memoryview]:
         """The next frame. Raises the error that the worker reports, or `WorkerEnded`."""
-        try:
-            head, payload = await self._frames.receive()
-            document: dict[str, Any] = json.loads(head)
-            kind = document["kind"]
-            if kind == "error":
-                name, message = document["type"], str(document["message"])
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-            raise WorkerBroken(f"a worker sent a message that cannot be read: {error}") from error
-        if kind == "error":
+        head, payload = await self._frames.receive()
+        document = parse_head(head)
+        if document["kind"] == "error":
+            name, message = parse_error(document)
             self.idle = True
             raise self._reported_error(name, message)
         return document, payload
@@ -204,15 +224,17 @@ class Worker:
     async def _failure(self, error: OSError) -> Exception:
         """The exception to raise after the worker ended, or sent an invalid message, for which it is killed here."""
         if isinstance(error, WorkerBroken):
+            self._fault = str(error)
             self.kill("crash")
-        code = await asyncio.to_thread(_exit_code, self.process)
+        self.process.kill()  # it may have closed its socket and still be running; else this changes nothing
+        code = await self.process.wait()
         if self.death is None:
             unknown = code in (None, -signal.SIGKILL)
             self.death = "processor_time" if code == -signal.SIGPROF else "killed" if unknown else "crash"
         if self._image and self._image.body.open:  # the worker may have ended before it sent the digest
             self._sha256 = await asyncio.to_thread(self._image.body.sha256)
         if self.stage == "answer" or self.death not in ("processor_time", "crash"):
-            return WorkerFailed("the worker process that had the image ended; try again")
+            return WorkerFailed(ENDED)
         return self._too_costly()
 
     def _too_costly(self) -> DamagedImage:
@@ -227,6 +249,8 @@ class Worker:
         """Logs that the worker ended, with facts about its image."""
         size = self._image.body.length if self._image else 0
         fields = self._about() | {"reason": self.death, "file": self._format, "bytes": size, "sha256": self._sha256}
+        if self._fault:
+            fields |= {"fault": self._fault}
         if self._plan:
             fields |= {"size": f"{self._plan.size[1]}x{self._plan.size[0]}"}
         log.warning("a worker process ended", extra={"fields": fields})
@@ -235,13 +259,3 @@ class Worker:
         """Log fields: those of the worker's image, its stage and the process id."""
         fields = {"stage": self.stage, "worker": self.process.pid}
         return (dict(self._image.about) if self._image else {}) | fields
-
-
-def _exit_code(process: BaseProcess) -> int | None:
-    """Waits up to `EXIT_S` for the process to end; blocks. None where it has not ended, or its code is not known."""
-    try:
-        wait([process.sentinel], EXIT_S)
-        with PROCESSES:
-            return process.exitcode
-    except ValueError:  # the process object was closed meanwhile
-        return None

@@ -19,7 +19,6 @@ import json
 import os
 import pickle
 import select
-import signal
 import socket
 import time
 import traceback
@@ -32,8 +31,9 @@ import numpy as np
 from imaging.decoding import Limits
 from imaging.errors import AnswerTooLarge, DamagedImage, EmptyImage, ImageTooLarge, UnknownClass, UnknownImageType
 from model.inference.merging import Logits
+from model.inference.processes.confinement import confine, die_first
 from model.inference.processes.frames import INLINE_BYTES, WorkerEnded, read_file, receive, send, write_file
-from model.inference.processes.limits import limit, unlimit, unlimit_cpu
+from model.inference.processes.limits import limit, prepare_limits, unlimit, unlimit_cpu
 from model.inference.runtime import DistantRuntime, Tile
 from model.inference.scaling import SideTooLarge
 from model.inference.segmenter import Options, Plan, Segmenter
@@ -44,6 +44,7 @@ PLAN_BYTES = 64 << 20  # memory that planning an image may take besides the file
 PLAN_SECONDS = 1  # processor time that planning an image may take
 DECODE_SECONDS, DECODE_MEGAPIXELS_PER_SECOND = 1.0, 10.0  # processor time that decoding may take (`decode_seconds`)
 GZIP_LEVEL, GZIP_BYTES = 5, 1000
+MOST_MESSAGE = 4000  # longest text of an error, in characters
 REPORTED_ERRORS = {
     error.__name__: error
     for error in (
@@ -87,13 +88,18 @@ class _DroppedError(Exception):
 
 
 def serve(channel: socket.socket) -> None:
-    """Handles tasks until the parent closes its end of the channel, then exits. Ignores signals: the parent handles them."""
-    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
-        signal.signal(getattr(signal, name), signal.SIG_IGN)
+    """Confines this process, then handles tasks until the parent closes its end of the channel, and exits."""
     with open(os.devnull, "wb") as nowhere:
         os.dup2(nowhere.fileno(), 2)  # discards stderr, where libtiff writes a line for each damaged row
     channel.setblocking(True)
     try:
+        die_first()
+        prepare_limits()
+        try:
+            confine()
+        except OSError as error:
+            _reply(channel, {"kind": "error", "type": "unexpected", "message": f"it could not be confined: {error}"})
+            return
         _reply(channel, {"kind": "ready"})
         while True:
             unlimit()  # the limits of the last image do not suit the next one's bytes, whose length the parent knows
@@ -121,7 +127,7 @@ class _Conversation:
 
     def __init__(self, channel: socket.socket, task: Task, body: bytes) -> None:
         self.channel, self.task, self.body = channel, task, body
-        self.segmenter = _segmenter(task.runtime, task.limits)
+        self.segmenter = distant_segmenter(task.runtime, task.limits)
         self._hangup = select.poll()
         self._hangup.register(channel, 0)
 
@@ -134,12 +140,12 @@ class _Conversation:
         except tuple(REPORTED_ERRORS.values()) as error:
             unlimit()
             name = next(base.__name__ for base in type(error).__mro__ if base.__name__ in REPORTED_ERRORS)
-            head, body = {"kind": "error", "type": name, "message": str(error)}, b""
+            head, body = {"kind": "error", "type": name, "message": str(error)[:MOST_MESSAGE]}, b""
         except _DroppedError:
             head, body = {"kind": "error", "type": DROPPED_TASK, "message": ""}, b""
         except Exception as error:  # an error of one image must not end the worker
             unlimit()
-            text = "".join(traceback.format_exception(error))[-4000:]
+            text = "".join(traceback.format_exception(error))[-MOST_MESSAGE:]
             head, body = {"kind": "error", "type": "unexpected", "message": text}, b""
         self.body = b""
         if head:
@@ -166,9 +172,7 @@ class _Conversation:
             {
                 "kind": "plan",
                 "size": plan.size,
-                "tiles": plan.tile_count,
                 "bytes": self.segmenter.memory_bytes(self.body, plan),
-                "decode_seconds": decode_seconds(plan),
                 "sha256": hashlib.sha256(self.body).hexdigest(),
             },
         )
@@ -228,6 +232,7 @@ def _reply(channel: socket.socket, head: dict[str, object], payload: bytes | mem
 
 
 @lru_cache(maxsize=8)
-def _segmenter(runtime: bytes, limits: Limits) -> Segmenter:
+def distant_segmenter(runtime: bytes, limits: Limits) -> Segmenter:
+    """A segmenter without a network, for a pickled `DistantRuntime` of the parent."""
     distant_runtime: DistantRuntime = pickle.loads(runtime)  # noqa: S301
     return Segmenter(distant_runtime, limits)

@@ -1,35 +1,35 @@
 """A pool of worker processes: starts them as they are needed, lends each to one image at a time, replaces those that end.
 
-Starting a process blocks, so it happens on a thread. Everything else runs on the event loop and needs no lock.
+All of it runs on the event loop and needs no lock.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import multiprocessing
 import socket
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from math import inf
-from multiprocessing.context import ForkServerContext, SpawnContext
-from multiprocessing.process import BaseProcess
+from typing import Any
 
 from model.inference.cores import available_cores
 from model.inference.errors import WorkersStopped
+from model.inference.processes.confinement import IS_LINUX, landlock_version
+from model.inference.processes.forkserver import ForkedProcess, ForkServer
 from model.inference.processes.frames import FrameChannel
 from model.inference.processes.limits import ENFORCES_LIMITS
-from model.inference.processes.worker import PROCESSES, DeathReason, Worker
-from model.inference.processes.worker_main import serve
+from model.inference.processes.messages import parse_error, parse_head
+from model.inference.processes.worker import DeathReason, Worker
 
 MOST_WORKERS = 16
-START_S = 30.0  # longest time for a worker to start
+START_S = 30.0  # longest time without any worker
+ATTEMPT_S = START_S / 2  # longest time for one attempt to start a worker
 # before a worker is replaced, from the second death in a row that the pool did not cause
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 30.0
 BUFFER_BYTES = 1 << 20  # send buffer of a socket
 RETRY_S = 1.0  # between two attempts to start a worker
-PRELOADED_MODULES = ["model.inference.one_thread", "model.inference.processes.worker_main"]
 BY_ITSELF = ("processor_time", "crash", "killed")  # reasons of deaths that this class did not cause
 log = logging.getLogger("segment")
 
@@ -38,8 +38,8 @@ class Workers:
     """Up to `count` worker processes, started as they are needed. For the event loop that called `start`.
 
     count: 0 for two more than the cores, at most `MOST_WORKERS`. on_death: called with the reason when a worker ends.
-    on_failure: called with a message when no worker runs and none could be started for `START_S` seconds. On Linux and macOS
-    workers are forked from a server process that has imported their modules; elsewhere each imports them itself.
+    on_failure: called with a message when no worker runs and none could be started for `START_S` seconds. Workers are forked
+    from a process that has imported their modules. If it ends, or does not answer, all workers are replaced with it.
     """
 
     def __init__(
@@ -54,15 +54,17 @@ class Workers:
         self._workers: set[Worker] = set()
         self._idle: list[Worker] = []
         self._waiting: deque[asyncio.Future[Worker]] = deque()
-        self._starts: set[asyncio.Task[None]] = set()
+        self._starts: set[asyncio.Task[Any]] = set()
         self._ends: set[asyncio.Task[None]] = set()
         self._pausing = 0
         self._deaths_in_a_row = 0
         self._failing_since: float | None = None
         self._is_stopped = False
-        self._context = _context()
+        self._forkserver: ForkServer | None = None
         if not ENFORCES_LIMITS:
             log.warning("this system keeps no limits on the memory of workers: images are bounded by their deadline alone")
+        if IS_LINUX and not landlock_version():
+            log.info("this system has no Landlock: workers may read what the user of this process may read")
 
     async def start(self) -> None:
         """Returns once the first worker has started."""
@@ -80,12 +82,14 @@ class Workers:
         for worker in list(self._workers):
             worker.kill("cancelled")
             self._end(worker)
+        if self._forkserver:
+            await self._forkserver.close()
         await asyncio.gather(*self._starts, *self._ends, return_exceptions=True)
 
     @property
     def pids(self) -> list[int]:
         """Process ids of the workers."""
-        return [worker.process.pid for worker in self._workers if worker.process.pid]
+        return [worker.process.pid for worker in self._workers]
 
     @asynccontextmanager
     async def claim(self, deadline: float = inf) -> AsyncIterator[Worker]:
@@ -112,7 +116,7 @@ class Workers:
             worker = self._idle.pop()
             if not worker.has_ended:
                 return worker
-            worker.death = worker.death or "killed"
+            worker.note_end()
             self._end(worker)
         if len(self._workers) + len(self._starts) < self.count:
             self._schedule_start()
@@ -146,9 +150,7 @@ class Workers:
         self._workers.discard(worker)
         if worker in self._idle:
             self._idle.remove(worker)
-        end = asyncio.create_task(worker.reap())
-        self._ends.add(end)
-        end.add_done_callback(self._ends.discard)
+        self._await_end(worker.reap())
         if self._is_stopped or worker.death is None:
             return
         self._on_death(worker.death)
@@ -172,52 +174,75 @@ class Workers:
             await asyncio.sleep(pause)
         finally:
             self._pausing -= pause > 0
+        clock = asyncio.get_running_loop().time
         while True:
+            start = clock()
             try:
                 worker = await self._new()
                 break
-            except (OSError, EOFError, RuntimeError) as error:  # RuntimeError: a thread cannot be started
-                now = asyncio.get_running_loop().time()
-                self._failing_since = self._failing_since or now
-                log.error("a worker could not be started: %s", error or type(error).__name__)
-                if now - self._failing_since >= START_S and not self._workers:
-                    self._on_failure(f"no worker could be started for {START_S:g} s: {error or type(error).__name__}")
+            except OSError as error:
+                self._failing_since = self._failing_since or start
+                reason = str(error) or type(error).__name__
+                log.error("a worker could not be started: %s", reason)
+                if clock() - self._failing_since >= START_S and not self._workers:
+                    self._on_failure(f"no worker could be started for {START_S:g} s: {reason}")
                 await asyncio.sleep(RETRY_S)
         self._failing_since = None
+        if task := asyncio.current_task():
+            self._starts.discard(task)  # before whoever gets the worker counts those that are being started
         self._workers.add(worker)
         self._release(worker)
 
     async def _new(self) -> Worker:
-        """Starts a process and returns once it has sent its `ready` frame."""
+        """Forks a process and returns once it has sent its `ready` frame. Raises `OSError`."""
+        forkserver = self._running_forkserver()
         channel, other = socket.socketpair()
         channel.setblocking(False)
         frames = FrameChannel(channel)
+        process: ForkedProcess | None = None
         try:
-            try:
+            with other:  # the worker then holds the only copy, so its death is an end of file here
                 for end in (channel, other):  # a tile is about 0.75 MB; the system may grant a smaller buffer
                     end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER_BYTES)
                 await frames.open()
-                process = self._context.Process(target=serve, args=(other,), name="fcn-segment worker", daemon=True)
-                await asyncio.to_thread(_start_process, process)
-            finally:
-                other.close()  # the worker then holds the only copy, so its death is an end of file here
-            async with asyncio.timeout(START_S):
-                await frames.receive()
+                async with asyncio.timeout(ATTEMPT_S):
+                    process = await forkserver.fork(other)
+            async with asyncio.timeout(ATTEMPT_S):
+                head = parse_head((await frames.receive())[0])
+            if head["kind"] != "ready":
+                raise OSError(parse_error(head)[1])
+            if forkserver.has_ended:
+                raise ConnectionError("the process that forks workers has ended")
             return Worker(process, frames)
-        except BaseException:
+        except BaseException as error:
+            if process:
+                process.kill()
             await frames.close()
+            if isinstance(error, TimeoutError):
+                if not process:
+                    forkserver.end()
+                raise TimeoutError(f"no answer within {ATTEMPT_S:g} s") from error
             raise
 
+    def _running_forkserver(self) -> ForkServer:
+        """The process that forks workers; starts another one where it has ended. Raises `OSError`."""
+        if self._forkserver is None or self._forkserver.has_ended:
+            self._forkserver = forkserver = ForkServer(lambda: self._replace_workers(forkserver))
+        return self._forkserver
 
-def _start_process(process: BaseProcess) -> None:
-    """Starts the process; blocks."""
-    with PROCESSES:
-        process.start()
+    def _replace_workers(self, forkserver: ForkServer) -> None:
+        """Replaces all workers, because the process that has forked them has ended."""
+        if self._is_stopped:
+            return
+        log.error("the process that forks workers ended or did not answer: it is replaced, and all workers with it")
+        self._await_end(forkserver.close())
+        for worker in list(self._workers):
+            worker.kill("replaced")
+            if worker.idle:
+                self._end(worker)
 
-
-def _context() -> ForkServerContext | SpawnContext:
-    if "forkserver" not in multiprocessing.get_all_start_methods():
-        return multiprocessing.get_context("spawn")
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(PRELOADED_MODULES)
-    return context
+    def _await_end(self, end: Coroutine[Any, Any, None]) -> None:
+        """Runs the end of a process beside other work. `stop` waits for it."""
+        task = asyncio.create_task(end)
+        self._ends.add(task)
+        task.add_done_callback(self._ends.discard)

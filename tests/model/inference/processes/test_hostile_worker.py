@@ -1,0 +1,261 @@
+"""What the parent believes of a worker that an attacker controls: its messages come over the real socket."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import pickle
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from imaging.decoding import Limits
+from imaging.errors import DamagedImage
+from model.inference.errors import WorkerFailed
+from model.inference.loading import load_runtime
+from model.inference.merging import Logits
+from model.inference.processes.frames import FrameChannel, WorkerEnded, receive, send
+from model.inference.processes.messages import Body, Image, WorkerAnswer, WorkerPlan
+from model.inference.processes.worker import Worker
+from model.inference.runtime import DistantRuntime, Runtime, Tile
+from model.inference.segmenter import Options, Segmenter
+from model.weights_file import find_files
+from tests.support.images import encode, make_photo
+from tests.support.polling import wait_until_async
+
+PHOTO = encode(make_photo(90, 130))
+OPTIONS = Options(tile=(96, 96))
+AHEAD = 2
+PLAN: dict[str, Any] = {"kind": "plan", "size": [90, 130], "bytes": 1_000_000, "sha256": "0" * 64}
+TILE = {"kind": "tile", "shape": [96, 96, 3]}
+ANSWER = {
+    "kind": "answer", "encoding": "", "seconds": {"decode": 0, "inference": 0, "encode": 0}, "counts": [90 * 130],
+    "mean_confidence": None,
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def runtime(narrow_file: Path) -> Runtime:
+    return load_runtime(find_files(str(narrow_file)), "openvino", "cpu", "float32", threads=1)
+
+
+class Puppet:
+    """In place of a forked process: the worker's end of the socket, which the test writes to."""
+
+    pid = os.getpid()
+
+    def __init__(self, end: socket.socket) -> None:
+        self.end = end
+
+    def kill(self) -> None:
+        self.end.close()
+
+    async def wait(self) -> int:
+        return -9
+
+
+class Hostile:
+    """The parent's side, and the worker's messages as the test writes them."""
+
+    def __init__(self, runtime: Runtime, frames: FrameChannel, end: socket.socket) -> None:
+        self.segmenter = Segmenter(runtime)
+        self.description = pickle.dumps(DistantRuntime.of(runtime))
+        self.frames, self.end = frames, end
+        self.worker = Worker(Puppet(end), frames)  # type: ignore[arg-type]
+        self.tiles: list[Tile] = []
+
+    def say(self, head: object, payload: bytes = b"") -> None:
+        send(self.end, head if isinstance(head, bytes) else json.dumps(head).encode(), payload)
+
+    async def plan(self, head: object) -> WorkerPlan:
+        """The parent asks for a plan, and this is what comes."""
+        planning = asyncio.create_task(self.worker.plan(Image(Body.of(PHOTO), OPTIONS, Limits()), self.description, AHEAD))
+        await asyncio.sleep(0)
+        receive(self.end)
+        self.say(head)
+        return await planning
+
+    async def work(self) -> tuple[asyncio.Task[WorkerAnswer], int]:
+        """The parent lets the work begin. Its task, and the answer's file."""
+
+        def submit(tile: Tile) -> asyncio.Future[Logits]:
+            self.tiles.append(tile)
+            return asyncio.get_running_loop().create_future()
+
+        working = asyncio.create_task(self.worker.work(1_000_000, submit))
+        await asyncio.sleep(0)
+        _, _, (answer_file,) = receive(self.end)
+        return working, answer_file
+
+
+@asynccontextmanager
+async def hostile(runtime: Runtime) -> AsyncIterator[Hostile]:
+    here, there = socket.socketpair()
+    here.setblocking(False)
+    frames = FrameChannel(here)
+    await frames.open()
+    try:
+        yield Hostile(runtime, frames, there)
+    finally:
+        await frames.close()
+        there.close()
+
+
+MESSAGES = [
+    b"no JSON", b"[1, 2]", b"{}", b'{"kind": 7}', b"{" * 5000, b'{"a":' * 20_000, b"\xff",
+    {"kind": "error", "type": "SystemExit"}, {"kind": "error", "type": 1, "message": ""}, ANSWER, TILE,
+    {"kind": "error", "type": "DamagedImage", "message": "x" * 50_000},
+]  # fmt: skip
+PLANS = [
+    ("size", ["a", 1]), ("size", ["90", "130"]), ("size", [90]), ("size", [90, 130, 3]), ("size", [-90, -130]),
+    ("size", [0, 0]),
+    ("size", [90.0, 130.0]), ("size", [True, True]), ("size", None), ("size", "90"), ("size", [float("inf"), 1]),
+    ("size", [20_000, 20_000]), ("size", [10**6, 1]), ("size", {"90": 1, "130": 1}),
+    ("bytes", -(10**15)), ("bytes", 0), ("bytes", 90), ("bytes", "1000000"), ("bytes", 1e6), ("bytes", True), ("bytes", 10**15),
+    ("bytes", 10**400), ("bytes", None), ("bytes", [1]),
+    ("sha256", ""), ("sha256", "0" * 63 + "G"), ("sha256", "0" * 65), ("sha256", 7), ("sha256", None), ("sha256", "\n" * 64),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("head", MESSAGES + [PLAN | {name: value} for name, value in PLANS], ids=str)
+def test_a_plan_that_cannot_be_is_the_worker_s_end(runtime: Runtime, head: object) -> None:
+    async def inside() -> None:
+        async with hostile(runtime) as it:
+            with pytest.raises((DamagedImage, WorkerFailed)):
+                await it.plan(head)
+            assert it.worker.death == "crash"
+
+    asyncio.run(inside())
+
+
+@pytest.mark.parametrize("name", ["size", "bytes", "sha256", "kind"])
+def test_a_plan_that_lacks_something_is_the_worker_s_end(runtime: Runtime, name: str) -> None:
+    async def inside() -> None:
+        async with hostile(runtime) as it:
+            with pytest.raises((DamagedImage, WorkerFailed)):
+                await it.plan({key: value for key, value in PLAN.items() if key != name})
+            assert it.worker.death == "crash"
+
+    asyncio.run(inside())
+
+
+def test_the_parent_derives_from_the_size_what_follows_from_it(runtime: Runtime) -> None:
+    async def inside() -> None:
+        async with hostile(runtime) as it:
+            plan = await it.plan(PLAN | {"tiles": 10**6, "decode_seconds": float("nan")})
+            own_plan = it.segmenter.plan(PHOTO, OPTIONS)
+            assert (plan.size, plan.tile_count, plan.bytes) == (own_plan.size, own_plan.tile_count, PLAN["bytes"])
+            assert 0 < plan.decode_seconds < 10
+
+    asyncio.run(inside())
+
+
+@pytest.mark.parametrize(
+    ("head", "payload"),
+    [
+        (TILE | {"shape": [96, 96]}, 96 * 96),
+        (TILE | {"shape": [96, 96, 1]}, 96 * 96),
+        (TILE | {"shape": [64, 64, 3]}, 64 * 64 * 3),
+        (TILE | {"shape": [-1, 96, 3]}, 96 * 96 * 3),
+        (TILE | {"shape": [96.0, 96, 3]}, 96 * 96 * 3),
+        (TILE | {"shape": ["96", "96", "3"]}, 96 * 96 * 3),
+        (TILE, 96 * 96 * 3 - 1),
+        ({"kind": "tile"}, 96 * 96 * 3),
+        ({"kind": "plan"}, 0),
+        (ANSWER, 0),
+        (ANSWER | {"counts": [1]}, 10),
+    ],
+    ids=str,
+)
+def test_a_tile_or_an_answer_that_cannot_be_is_the_worker_s_end(runtime: Runtime, head: object, payload: int) -> None:
+    async def inside() -> None:
+        async with hostile(runtime) as it:
+            await it.plan(PLAN)
+            working, answer_file = await it.work()
+            it.say(head, bytes(payload))
+            with pytest.raises((DamagedImage, WorkerFailed)):
+                await working
+            assert it.worker.death == "crash"
+            assert it.tiles == []
+            os.close(answer_file)
+
+    asyncio.run(inside())
+
+
+def test_no_more_frames_are_read_than_may_wait_for_their_logits(runtime: Runtime) -> None:
+    async def inside() -> None:
+        async with hostile(runtime) as it:
+            await it.plan(PLAN)
+            working, answer_file = await it.work()
+            frames = iter(range(60))
+            with suppress(OSError):  # the parent closes the channel
+                for _ in frames:
+                    await asyncio.to_thread(it.say, TILE, bytes(96 * 96 * 3))
+            assert next(frames, None) is not None
+            with pytest.raises(WorkerFailed):
+                await working
+            assert len(it.tiles) <= AHEAD + 1
+            assert it.worker.death == "crash"
+            os.close(answer_file)
+
+    asyncio.run(inside())
+
+
+def test_an_image_has_no_more_tiles_than_its_plan(runtime: Runtime) -> None:
+    async def inside() -> None:
+        async with hostile(runtime) as it:
+            plan = await it.plan(PLAN)
+            logits = it.segmenter.runtime.logits([np.zeros((96, 96, 3), np.uint8)])[0]
+
+            def submit(tile: Tile) -> asyncio.Future[Logits]:
+                it.tiles.append(tile)
+                future: asyncio.Future[Logits] = asyncio.get_running_loop().create_future()
+                future.set_result(logits)
+                return future
+
+            def send_tiles() -> None:
+                _, _, (answer_file,) = receive(it.end)
+                os.close(answer_file)
+                for _ in range(plan.tile_count + 1):
+                    it.say(TILE, bytes(96 * 96 * 3))
+                    receive(it.end)
+
+            sending = asyncio.create_task(asyncio.to_thread(send_tiles))
+            with pytest.raises(WorkerFailed):
+                await it.worker.work(1_000_000, submit)
+            assert it.worker.death == "crash"
+            assert len(it.tiles) <= plan.tile_count + 1
+            await asyncio.gather(sending, return_exceptions=True)
+
+    asyncio.run(inside())
+
+
+def test_an_idle_worker_that_speaks_is_not_lent_any_more(runtime: Runtime) -> None:
+    async def inside() -> None:
+        async with hostile(runtime) as it:
+            with pytest.raises(DamagedImage, match="broken"):
+                await it.plan({"kind": "error", "type": "DamagedImage", "message": "broken"})
+            assert it.worker.idle
+            it.say(PLAN)
+            await wait_until_async(lambda: it.worker.has_ended)
+            it.worker.note_end()
+            assert it.worker.death == "crash"
+
+    asyncio.run(inside())
+
+
+def test_lengths_that_no_worker_announces_end_its_channel_before_they_are_read(runtime: Runtime) -> None:
+    async def inside() -> None:
+        for head_bytes, payload_bytes in ((1 << 31, 0), (10, 1 << 40), (10, 3 << 24)):
+            async with hostile(runtime) as it:
+                it.end.sendall(head_bytes.to_bytes(4, "big") + payload_bytes.to_bytes(8, "big"))
+                with pytest.raises(WorkerEnded, match="announced"):
+                    await it.frames.receive()
+
+    asyncio.run(inside())
