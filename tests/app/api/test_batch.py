@@ -18,9 +18,10 @@ from pycocotools.coco import COCO
 
 from app.api.batch import Outcome, _lines, _zip, image_outcomes
 from app.api.schemas import SegmentQuery
-from app.api.segment import PIECE_BYTES
-from app.serving.budget import MemoryUse
-from app.serving.service import Job, Service
+from app.connections import PIECE_BYTES
+from app.serving.clients import MemoryUse
+from app.serving.job import Job
+from app.serving.service import Service
 from tests.support.app.exchanges import assert_idle, assert_problem, connect, head, service_of
 from tests.support.app.services import Serve, hold_model, occupy
 from tests.support.images import encode, make_photo

@@ -12,8 +12,9 @@ from typing import Any, TypeVar
 
 from fastapi.testclient import TestClient
 
+from app.serving.job import Job
 from app.serving.registry import Model
-from app.serving.service import Job, Service
+from app.serving.service import Service
 from imaging.decoding import Limits
 from model.inference.processes.messages import Body, Image
 from model.inference.scheduler import Scheduler
@@ -79,7 +80,7 @@ def occupy(service: Service, tiles: int = 1) -> Iterator[None]:
     try:
         yield
     finally:
-        admission.release(reservation, is_done=False)
+        admission.release(reservation)
 
 
 @contextmanager
