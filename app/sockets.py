@@ -14,7 +14,7 @@ MOST_AT_ONCE = 64  # connections that the event loop accepts before its other wo
 LARGEST_PORT = 65_535
 MOST_CONNECTIONS = 2000
 # of the front process and of the system's buffers, for a client that does not read
-CONNECTION_BYTES = 160 << 10
+CONNECTION_BYTES = 128 << 10
 MEMORY_SHARE = 1 / 16  # of the memory that the process may use, for connections
 UNSENT_BYTES = 1 << 16  # of an answer that the system keeps for a client, beside what is on its way
 MOST_FILES = 1 << 16  # the soft limit on open files that the process sets, if the hard limit allows

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import ceil
 
 from app.serving.clients import Clients, MemoryUse
 from app.serving.errors import QueueFull, TooManyTiles
-from app.serving.rates import TileRate, WorkerSeconds
+from app.serving.rates import Kind, TileRate, WorkerSeconds
 from model.inference.errors import Cancelled
 
 FRESH_S = 2.0  # an upload that began longer ago counts as slow, and must not keep other requests out
@@ -24,16 +24,21 @@ class Reservation:
     """A request's place in the queue.
 
     since: when its head arrived; once its body has arrived, when that was. tiles: 1 until its image is planned, then the
-    number of its tiles that are not done. seconds: of a worker that its image will need; None until it is planned. large:
-    whether it is a large image; False until it is planned. uploading: whether its body has yet to arrive.
+    number of its tiles that are not done. kind, megapixels: of its image; until it is planned, None and 0. uploading: whether
+    its body has yet to arrive.
     """
 
     since: float
     tiles: int = 1
-    seconds: float | None = None
-    large: bool = False
+    kind: Kind | None = None
+    megapixels: float = 0.0
     uploading: bool = True
     memory: MemoryUse = field(default_factory=MemoryUse)
+
+    @property
+    def large(self) -> bool:
+        """Whether it is known to be a large image."""
+        return self.kind is not None and self.kind.large
 
 
 class Admission:
@@ -110,10 +115,8 @@ class Admission:
             self._admissions[reservation] = None
             self._queued_tiles += reservation.tiles
 
-    def admit(
-        self, reservation: Reservation, tiles: int, deadline: float, *, seconds: float = 0.0, large: bool = False
-    ) -> None:
-        """Sets what a request that has arrived needs, once its image is planned: tiles, and seconds of a worker.
+    def admit(self, reservation: Reservation, tiles: int, deadline: float, kind: Kind, megapixels: float) -> None:
+        """Sets what is known of a request that has arrived, once its image is planned.
 
         Raises `TooManyTiles`, `QueueFull`, or `Cancelled` if the reservation was released meanwhile.
         """
@@ -122,9 +125,10 @@ class Admission:
             raise TooManyTiles(f"the image has {tiles} tiles; the limit is {limit}; give a smaller side")
         if reservation not in self._admissions:
             raise Cancelled("the request was cancelled")
-        self._check(Reservation(reservation.since, tiles, seconds, large, False, reservation.memory), deadline, 0, reservation)
+        planned = replace(reservation, tiles=tiles, kind=kind, megapixels=megapixels)
+        self._check(planned, deadline, 0, reservation)
         self._queued_tiles += tiles - reservation.tiles
-        reservation.tiles, reservation.seconds, reservation.large = tiles, seconds, large
+        reservation.tiles, reservation.kind, reservation.megapixels = tiles, kind, megapixels
 
     def count_tile(self, reservation: Reservation) -> None:
         """Counts a done tile of an admitted request. The last one is counted by `release`, after argmax and encoding."""
@@ -190,8 +194,11 @@ class Admission:
 
     def _worker_s(self, requests: Iterable[Reservation]) -> float:
         """Seconds that one worker needs for the requests."""
-        average = self.worker_seconds.of_small_image
-        return sum(average if request.seconds is None else request.seconds for request in requests)
+        seconds = self.worker_seconds
+        return sum(
+            seconds.expected(request.kind, request.megapixels) if request.kind else seconds.of_small_image
+            for request in requests
+        )
 
     def _retry_s(self, seconds: float) -> int:
         """Whole seconds for `Retry-After`: at least 1, at most `LONGEST_RETRY_S`."""

@@ -11,6 +11,7 @@ TRUSTED_S = 1.0  # seconds of busy time before the rate is used
 LONGEST_GAP_S = 3.0  # seconds between two tiles that count in full; a longer gap may be a pause of the process or container
 NEWEST_SHARE = 0.2  # weight of the newest image in the averages of a worker's seconds
 LEAST_MEGAPIXELS = 0.25  # an image of no pixels takes as long as so many
+UNKNOWN_SECONDS = 0.05  # per megapixel of a large image, before one of its kind is done
 
 
 class TileRate:
@@ -70,8 +71,9 @@ class WorkerSeconds:
         self._per_megapixel: dict[Kind, float] = {}
 
     def expected(self, kind: Kind, megapixels: float) -> float:
-        """The seconds that such an image will need; 0 if there was none of its kind."""
-        return self._per_megapixel.get(kind, 0.0) * max(megapixels, LEAST_MEGAPIXELS)
+        """The seconds that such an image will need. A small one counts as the average small one until one of its kind is done."""
+        per_megapixel = self._per_megapixel.get(kind, UNKNOWN_SECONDS if kind.large else None)
+        return self.of_small_image if per_megapixel is None else per_megapixel * max(megapixels, LEAST_MEGAPIXELS)
 
     def learn(self, kind: Kind, megapixels: float, seconds: float) -> None:
         """Counts an image that is done."""

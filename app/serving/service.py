@@ -175,12 +175,11 @@ class Service:
         async with self.workers.claim(deadline) as worker:
             plan = await self._plan(worker, job, network)
             kind = kind_of(job, plan)
-            seconds = self.admission.worker_seconds.expected(kind, plan.megapixels)
             needed_bytes = plan.bytes + image.body.length
             try:
                 job.check(network.model, plan)
                 self.budget.check(needed_bytes)
-                self.admission.admit(job.reservation, plan.tile_count, deadline, seconds=seconds, large=kind.large)
+                self.admission.admit(job.reservation, plan.tile_count, deadline, kind, plan.megapixels)
                 has_started = self.budget.start_now(memory, needed_bytes, large=kind.large)
             except Exception:
                 worker.drop()

@@ -18,6 +18,7 @@ from app.api.errors import FOREIGN, PreconditionFailed, to_problem
 from app.main import create_app
 from app.serving.admission import Admission
 from app.serving.errors import QueueFull
+from app.serving.rates import Kind
 from app.settings import Settings
 from app.telemetry import REASONS, REPEAT_S, OnceAMinute
 from model.command_line import package_version
@@ -139,13 +140,13 @@ def test_who_would_be_too_late_is_told_apart_from_who_finds_no_room() -> None:
         admission.release(reservation)
     waiting = admission.reserve(1e9)
     admission.arrive(waiting)
-    admission.admit(waiting, 50, 1e9)
+    admission.admit(waiting, 50, 1e9, Kind(large=False), 0)
     with pytest.raises(QueueFull) as late:
         admission.reserve(now[0] + 1)
     another = admission.reserve(1e9)
     admission.arrive(another)
     with pytest.raises(QueueFull) as full:
-        admission.admit(another, 51, 1e9)
+        admission.admit(another, 51, 1e9, Kind(large=False), 0)
     assert [to_problem(error.value).reason for error in (late, full)] == ["deadline", "full"]
 
 

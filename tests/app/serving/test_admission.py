@@ -9,11 +9,20 @@ import pytest
 from app.serving.admission import DEADLINE_SHARE, FRESH_S, HEAD_ALONE_S, Admission, Reservation
 from app.serving.clients import Client, Clients, MemoryUse
 from app.serving.errors import QueueFull, TooManyTiles
-from app.serving.rates import LEAST_MEGAPIXELS, Kind, WorkerSeconds
+from app.serving.rates import LEAST_MEGAPIXELS, UNKNOWN_SECONDS, Kind, WorkerSeconds
 from model.inference.errors import Cancelled
 from tests.support.model.doubles import Clock
 
 FAR = 1e6
+PER_MEGAPIXEL = 0.01  # seconds of a worker that `estimating` learns
+
+
+def estimating(admission: Admission) -> Admission:
+    """The admission, which has learned how long workers need for images of one format."""
+    for large in (False, True):
+        admission.worker_seconds.learn(Kind(large), 100, 100 * PER_MEGAPIXEL)
+    admission.worker_seconds.of_small_image = 0
+    return admission
 
 
 def take(
@@ -23,7 +32,7 @@ def take(
     reservation = admission.reserve(FAR, client)
     admission.arrive(reservation)
     try:
-        admission.admit(reservation, tiles, deadline, seconds=seconds, large=large)
+        admission.admit(reservation, tiles, deadline, Kind(large), seconds / PER_MEGAPIXEL)
     except BaseException:
         admission.release(reservation)
         raise
@@ -163,7 +172,7 @@ def test_what_is_refused_once_it_is_planned_counts_as_before() -> None:
     reservation = admission.reserve(FAR)
     admission.arrive(reservation)
     with pytest.raises(QueueFull):
-        admission.admit(reservation, 3, FAR)
+        admission.admit(reservation, 3, FAR, Kind(large=False), 0)
     assert (admission.queued_tiles, admission.requests) == (9, 2)
     admission.release(reservation)
     assert (admission.queued_tiles, admission.requests) == (8, 1)
@@ -174,7 +183,7 @@ def test_a_reservation_that_was_given_back_is_not_admitted_afterwards() -> None:
     reservation = admission.reserve(FAR)
     admission.release(reservation)
     with pytest.raises(Cancelled):
-        admission.admit(reservation, 3, FAR)
+        admission.admit(reservation, 3, FAR, Kind(large=False), 0)
     assert (admission.queued_tiles, admission.requests) == (0, 0)
 
 
@@ -206,6 +215,7 @@ def test_the_queue_s_seconds_are_those_of_the_slower_resource_and_0_before_there
     assert admission.queue_seconds == 0
     requests = [take(admission, 30), take(admission, 10)]
     assert admission.queue_seconds == pytest.approx(40 / 20, rel=0.01)
+    estimating(admission)
     requests.append(take(admission, 1, seconds=5))
     assert admission.queue_seconds == pytest.approx(5, rel=0.01)
     requests.append(take(admission, 1, seconds=7, large=True))
@@ -304,8 +314,9 @@ def test_before_anything_is_measured_only_the_queues_length_counts() -> None:
 
 def test_small_images_do_not_wait_for_what_large_ones_take_of_workers_and_of_the_network() -> None:
     admission, clock = after_work(50, 1000)
-    for _ in range(12):  # flat images of a hundred megapixels, whose answers take seconds
-        take(admission, 50, seconds=8, large=True, client=str(len(admission._admissions)))
+    estimating(admission)
+    for client in range(12):  # flat images of a hundred megapixels, whose answers take seconds
+        take(admission, 50, seconds=8, large=True, client=str(client))
     for _ in range(160):
         take(admission, 1, clock.now + 60, seconds=0.02)
     with pytest.raises(QueueFull, match="too close to its deadline"):
@@ -326,7 +337,7 @@ def test_tiles_of_large_images_that_fill_the_queue_leave_room_for_small_ones() -
 
 def test_the_seconds_of_workers_refuse_what_the_network_would_not() -> None:
     clock = Clock()
-    admission = Admission(1000, clock, lanes=3)
+    admission = estimating(Admission(1000, clock, lanes=3))
     for _ in range(43):
         take(admission, 1, clock.now + 60, seconds=2)
     with pytest.raises(QueueFull, match=r"30\.7 s, too close") as error_info:
@@ -341,7 +352,7 @@ def test_a_wrong_estimate_of_workers_lets_as_many_in_as_work_at_once_and_is_corr
     admission.worker_seconds.learn(kind, 1.0, 1000.0)
 
     def ask() -> Reservation:
-        return take(admission, 1, clock.now + 60, seconds=admission.worker_seconds.expected(kind, 1.0))
+        return take(admission, 1, clock.now + 60)
 
     for _ in range(100):
         first, second = ask(), ask()
@@ -361,12 +372,13 @@ def test_what_one_kind_of_image_takes_says_nothing_of_another() -> None:
     assert seconds.expected(polygons, 1.0) == pytest.approx(3)
     assert seconds.expected(masks, 4.0) == pytest.approx(0.08)
     assert seconds.expected(masks, 0.0) == pytest.approx(0.02 * LEAST_MEGAPIXELS)
-    assert seconds.expected(Kind(large=True), 100.0) == 0
+    assert seconds.expected(Kind(large=False, format="npz"), 4.0) == seconds.of_small_image
+    assert seconds.expected(Kind(large=True), 100.0) == 100 * UNKNOWN_SECONDS
 
 
 def test_of_large_images_a_client_waits_for_one_of_each_other_client_and_for_its_own() -> None:
     clock = Clock()
-    admission = Admission(1000, clock)
+    admission = estimating(Admission(1000, clock))
     for _ in range(20):
         take(admission, 1, seconds=6, large=True, client="many")
     take(admission, 1, clock.now + 30, seconds=0.1, large=True, client="one")
@@ -379,7 +391,7 @@ def test_of_large_images_a_client_waits_for_one_of_each_other_client_and_for_its
 
 def test_large_images_of_many_clients_are_refused_early() -> None:
     clock, admitted = Clock(), 0
-    admission = Admission(1000, clock)
+    admission = estimating(Admission(1000, clock))
     for client in range(20):
         with suppress(QueueFull):
             take(admission, 1, clock.now + 60, seconds=6, large=True, client=str(client))

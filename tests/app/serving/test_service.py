@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from app.serving.admission import Admission
-from app.serving.rates import LEAST_MEGAPIXELS, Kind
+from app.serving.rates import LEAST_MEGAPIXELS, UNKNOWN_SECONDS, Kind
 from app.serving.service import Service
 from app.settings import Settings
 from imaging.errors import DamagedImage
@@ -143,7 +143,7 @@ def test_the_seconds_of_a_worker_are_learned_by_kind_without_those_of_the_networ
         assert request.result(HANG_S)
     seconds = service.admission.worker_seconds.expected(Kind(large=False, format="npz"), LEAST_MEGAPIXELS)
     assert 0 < seconds < time.monotonic() - start - 0.9
-    assert service.admission.worker_seconds.expected(Kind(large=True, format="npz"), 1) == 0
+    assert service.admission.worker_seconds.expected(Kind(large=True, format="npz"), 1) == UNKNOWN_SECONDS
 
 
 def test_an_image_that_waits_for_memory_leaves_its_worker_and_is_done_in_its_turn(alone: Alone) -> None:
