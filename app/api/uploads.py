@@ -102,7 +102,7 @@ async def read_image(request: Request, limits: UploadLimits) -> Upload:
     if kind != "multipart/form-data":
         return Upload(_body(await read_body(request, limits, IMAGE_COPIES), "the body", IMAGE_ADVICE))
     _check_head(request, limits.bytes)
-    async with _upload_timeout(limits.seconds) as deadline:
+    async with _arrival(limits) as deadline:
         body = _receive(request, limits, deadline, lambda count: IMAGE_COPIES * count)
         form = await parse_form(request, body, limits.bytes, limits.hold_file)
         try:
@@ -127,7 +127,7 @@ async def _read_json(request: Request, limits: UploadLimits) -> Upload:
 async def read_body(request: Request, limits: UploadLimits, copies: int) -> bytes:
     """Reads the whole body, which counts `copies` times for the memory. Raises `TooLarge`, `UploadTooSlow` or `BadRequest`."""
     _check_head(request, limits.bytes)
-    async with _upload_timeout(limits.seconds) as deadline:
+    async with _arrival(limits) as deadline:
         return b"".join([chunk async for chunk in _receive(request, limits, deadline, lambda count: copies * count)])
 
 
@@ -139,7 +139,7 @@ async def read_form(request: Request, limits: UploadLimits) -> FormData:
     if media_type(request) != "multipart/form-data":
         raise BadRequest("several images must come as multipart/form-data, each as a field `file`")
     _check_head(request, limits.bytes)
-    async with _upload_timeout(limits.seconds) as deadline:
+    async with _arrival(limits) as deadline:
         body = _receive(request, limits, deadline, lambda count: min(count, MAX_FILES * SPOOL_BYTES))
         try:
             return await parse_form(request, body, SPOOL_BYTES, limits.hold_file)
@@ -238,13 +238,18 @@ def _check_head(request: Request, max_bytes: int) -> None:
 
 
 @asynccontextmanager
-async def _upload_timeout(timeout_s: float) -> AsyncIterator[asyncio.Timeout]:
+async def _arrival(limits: UploadLimits) -> AsyncIterator[asyncio.Timeout]:
+    """Gives the body its time. If it does not arrive, nothing of it counts any more, though its rest may be discarded yet."""
     try:
-        async with asyncio.timeout(timeout_s) as deadline:
+        async with asyncio.timeout(limits.seconds) as deadline:
             yield deadline
     except TimeoutError:
-        message = f"the body did not arrive within {timeout_s:g} s, or came slower than {LEAST_RATE / 1000:g} kB a second"
+        limits.budget.end(limits.memory)
+        message = f"the body did not arrive within {limits.seconds:g} s, or came slower than {LEAST_RATE / 1000:g} kB a second"
         raise UploadTooSlow(message, {"Connection": "close"}) from None
+    except BaseException:
+        limits.budget.end(limits.memory)
+        raise
 
 
 def _too_large(max_bytes: int) -> TooLarge:

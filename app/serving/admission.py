@@ -57,17 +57,17 @@ class Admission:
         clock: Callable[[], float],
         *,
         clients: Clients | None = None,
-        lanes: int = 1,
+        workers: int = 2,
         large_lanes: int = 1,
     ) -> None:
-        """lanes, large_lanes: workers that work at once on small images, and on large ones."""
+        """large_lanes: how many of the workers may work on large images at once."""
         self.max_queued_tiles = max_queued_tiles
         self.max_requests = MOST_REQUESTS
         self.tile_rate = TileRate(clock)
         self.worker_seconds = WorkerSeconds()
         self._clock = clock
         self._clients = clients or Clients()
-        self._lanes, self._large_lanes = lanes, large_lanes
+        self._workers, self._large_lanes = workers, large_lanes
         self._uploading: set[Reservation] = set()
         self._admissions: dict[Reservation, None] = {}
         self._queued_tiles = 0
@@ -89,7 +89,7 @@ class Admission:
         small = [each for each in self._admissions if not each.large]
         return max(
             self._network_s(self._queued_tiles),
-            self._worker_s(small) / self._lanes,
+            self._worker_s(small) / self._small_lanes(len(large)),
             self._worker_s(large) / self._large_lanes,
         )
 
@@ -172,7 +172,7 @@ class Admission:
         A small image may try while fewer small ones than lanes are before it, unless their tiles keep the network busy. A large
         one waits for those of its client and, of each other client, for as many.
         """
-        lanes = self._large_lanes if request.large else self._lanes
+        lanes = self._large_lanes if request.large else self._small_lanes(len(others) - len(peers))
         if request.large:
             peers = _before_in_turn(request.memory.client, peers)
         passing = [other for other in others if other.large != request.large][: None if request.large else self._large_lanes]
@@ -186,6 +186,10 @@ class Admission:
         network_total = network_s + own_s[0] if tiles else 0.0
         worker_total = worker_s / lanes + own_s[1] if len(peers) + fresh_uploads >= lanes else 0.0
         return max(network_s, worker_s / lanes), max(network_total, worker_total)
+
+    def _small_lanes(self, large_images: int) -> int:
+        """How many workers work on small images at once, beside so many large images."""
+        return max(1, self._workers - min(self._large_lanes, large_images))
 
     def _network_s(self, tiles: int) -> float:
         """Seconds that the network needs for so many tiles; 0 before its rate is measured."""

@@ -71,7 +71,7 @@ class WorkerSeconds:
         self._per_megapixel: dict[Kind, float] = {}
 
     def expected(self, kind: Kind, megapixels: float) -> float:
-        """The seconds that such an image will need. A small one counts as the average small one until one of its kind is done."""
+        """The seconds that such an image will need; those of the average small image if no small one of its kind is done."""
         per_megapixel = self._per_megapixel.get(kind, UNKNOWN_SECONDS if kind.large else None)
         return self.of_small_image if per_megapixel is None else per_megapixel * max(megapixels, LEAST_MEGAPIXELS)
 

@@ -69,8 +69,8 @@ class Service:
         large_works = max(1, settings.cpu_threads // 2)
         self.budget = Budget(settings.memory_bytes, large_works, self.clients)
         self.admission = Admission(
-            settings.max_queued_tiles, time.monotonic, clients=self.clients,
-            lanes=max(1, self.workers.count - large_works), large_lanes=large_works,
+            settings.max_queued_tiles, time.monotonic, clients=self.clients, workers=self.workers.count,
+            large_lanes=large_works,
         )  # fmt: skip
         self._planning = asyncio.Semaphore(PLANNERS)
         stall_s = max(LEAST_STALL_S, 2 * settings.request_timeout_s)

@@ -216,10 +216,10 @@ def test_the_queue_s_seconds_are_those_of_the_slower_resource_and_0_before_there
     requests = [take(admission, 30), take(admission, 10)]
     assert admission.queue_seconds == pytest.approx(40 / 20, rel=0.01)
     estimating(admission)
-    requests.append(take(admission, 1, seconds=5))
+    requests.append(take(admission, 1, seconds=10))  # of two workers
     assert admission.queue_seconds == pytest.approx(5, rel=0.01)
-    requests.append(take(admission, 1, seconds=7, large=True))
-    assert admission.queue_seconds == pytest.approx(7, rel=0.01)
+    requests.append(take(admission, 1, seconds=17, large=True))
+    assert admission.queue_seconds == pytest.approx(17, rel=0.01)
     for request in requests:
         admission.release(request)
     assert admission.queue_seconds == 0
@@ -337,7 +337,7 @@ def test_tiles_of_large_images_that_fill_the_queue_leave_room_for_small_ones() -
 
 def test_the_seconds_of_workers_refuse_what_the_network_would_not() -> None:
     clock = Clock()
-    admission = estimating(Admission(1000, clock, lanes=3))
+    admission = estimating(Admission(1000, clock, workers=3))
     for _ in range(43):
         take(admission, 1, clock.now + 60, seconds=2)
     with pytest.raises(QueueFull, match=r"30\.7 s, too close") as error_info:
@@ -347,7 +347,7 @@ def test_the_seconds_of_workers_refuse_what_the_network_would_not() -> None:
 
 def test_a_wrong_estimate_of_workers_lets_as_many_in_as_work_at_once_and_is_corrected_by_them() -> None:
     clock = Clock()
-    admission = Admission(1000, clock, lanes=2)
+    admission = Admission(1000, clock, workers=2)
     kind = Kind(large=False)
     admission.worker_seconds.learn(kind, 1.0, 1000.0)
 
