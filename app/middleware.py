@@ -150,7 +150,7 @@ class LoadShedding:
             return
         scope["state"]["route"] = path
         try:
-            reservation = scope["state"]["reservation"] = self.service.reserve(sender(scope))
+            reservation = scope["state"]["reservation"] = self.service.reserve(network_of(scope))
         except ServingError as error:
             problem = to_problem(error)
             headers = problem.headers | {"Connection": "close"}
@@ -166,7 +166,7 @@ class LoadShedding:
             self.service.admission.release(reservation)
 
 
-def sender(scope: Scope) -> str:
+def network_of(scope: Scope) -> str:
     """Who sent the request, for fair turns: an address or, of IPv6, the network of 64 bits that one customer usually has."""
     host = (scope.get("client") or ("",))[0]
     try:

@@ -47,6 +47,8 @@ async def ready_service(request: Request) -> Service:
     """
     service: Service = request.app.state.service
     check_key(request, service.loader.api_keys)
+    memory: MemoryUse = request.state.reservation.memory
+    memory.client += " " + request.state.known.get("key", "")  # clients with keys of their own take turns, too
     if reason := service.refusal:
         close = {"Connection": "close"} if service.draining else {}
         raise Unavailable(reason, {"Retry-After": "1"} | close, service.refusal_reason)
