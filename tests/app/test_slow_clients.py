@@ -163,7 +163,7 @@ def test_slow_readers_of_batches_keep_no_photo_out(
         try:
             time.sleep(8)
             statuses = []
-            for _ in range(60):
+            for _ in range(40):
                 assert httpx.get(f"{it.url}/health/live", timeout=HANG_S).status_code == 200
                 statuses.append(it.post(photo).status_code)
                 time.sleep(0.3)
@@ -171,7 +171,7 @@ def test_slow_readers_of_batches_keep_no_photo_out(
             stop.set()
             for thread in threads:
                 thread.join()
-        assert statuses.count(200) >= 55, statuses
+        assert statuses.count(200) >= 36, statuses
         assert "Traceback" not in it.log.read_text()
         wait_until(lambda: answers(it))
 
