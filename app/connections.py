@@ -11,10 +11,12 @@ from contextvars import ContextVar
 from typing import Any
 from urllib.parse import unquote
 
+import h11
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from app.serving.clients import LEAST_WAIT_S, Client, Clients
 from app.sockets import LARGEST_PORT
 
 ABSOLUTE = re.compile(
@@ -30,20 +32,24 @@ HEAD_S = 30.0  # for a request's head to arrive in full
 # longer than load balancers keep an idle connection, so that none sends a request on a connection that was just closed
 KEEP_ALIVE_S = 75
 DISCARD_S = 1.0  # for discarding the rest of a body when the answer closes the connection
+PIECE_BYTES = 1 << 15  # of an answer at a time: the next piece follows when the system has taken the one before
 
 
 class Connections:
     """A server's open connections, at most `limit`. Only for the event loop.
 
-    When one more opens, the connection that has waited longest for a request's head is closed (it is idle, or has sent part of
-    a head). If none waits, the new connection is closed.
+    When one more opens, another is closed: the one that has waited longest for a request's head (it is idle, or has sent part
+    of a head), or else the client of a request in progress that sends or reads slowest. If there is none, the new connection
+    is closed.
     """
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, clients: Clients) -> None:
         self.limit = limit
         self.count = 0
+        self._clients = clients
         self._costly_until = 0.0  # the time at which the costly reads so far fit into `COSTLY_SHARE`
-        self._waiting: dict[LimitedProtocol, None] = {}  # connections that wait for a head, the longest wait first
+        # connections that wait for a head, and since when, the longest wait first
+        self._waiting: dict[LimitedProtocol, float] = {}
 
     def protocol(self, *args: Any, **kwargs: Any) -> LimitedProtocol:
         """Makes the protocol of a new connection. This is uvicorn's `http` setting."""
@@ -51,10 +57,14 @@ class Connections:
 
     def add(self, connection: LimitedProtocol) -> None:
         self.count += 1
-        if self.count > self.limit:
-            closing = next(iter(self._waiting), connection)
-            self.end_wait(closing)
-            closing.tcp.abort()
+        if self.count <= self.limit:
+            return
+        closing, since = next(iter(self._waiting.items()), (connection, time.monotonic()))
+        # a head that has just begun may be complete the next moment
+        if time.monotonic() - since < LEAST_WAIT_S and self._clients.close_slowest():
+            return
+        self.end_wait(closing)
+        closing.tcp.abort()
 
     def remove(self, connection: LimitedProtocol) -> None:
         self.count -= 1
@@ -73,7 +83,7 @@ class Connections:
     def begin_wait(self, connection: LimitedProtocol) -> None:
         """The connection waits for a head from now on."""
         self.end_wait(connection)
-        self._waiting[connection] = None
+        self._waiting[connection] = time.monotonic()
 
     def end_wait(self, connection: LimitedProtocol) -> None:
         """The connection does not wait for a head any more."""
@@ -101,6 +111,7 @@ class LimitedProtocol(H11Protocol, asyncio.BufferedProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        transport.set_write_buffer_limits(high=0)  # so that at most one piece of an answer is kept here
         self.tcp = transport
         self.request_bytes = 0
         self.head_timer: asyncio.TimerHandle | None = None
@@ -130,7 +141,10 @@ class LimitedProtocol(H11Protocol, asyncio.BufferedProtocol):
             self.head_in_flight = True
             self.await_head(HEAD_S)
         _connection.set(self)
-        super().data_received(data)
+        try:
+            super().data_received(data)
+        except h11.LocalProtocolError:  # it wanted to answer 400 to invalid bytes, and another answer has begun
+            self.tcp.abort()
 
     def eof_received(self) -> bool:  # type: ignore[override]
         """Returns whether the connection stays open for writing after its client has stopped sending.
@@ -189,12 +203,6 @@ _connection: ContextVar[LimitedProtocol | None] = ContextVar("connection", defau
 """The connection of a request. The application runs in the context in which the last bytes of the head were received."""
 
 
-def connection_abort() -> Callable[[], None]:
-    """Returns a function that closes, at once, the connection of the request that is being answered."""
-    connection = _connection.get()
-    return connection.tcp.abort if connection else lambda: None
-
-
 def request_bytes() -> int | None:
     """Bytes that have arrived since the application was given the current request, with the framing of its body's chunks.
 
@@ -207,16 +215,23 @@ def request_bytes() -> int | None:
 class ConnectionMiddleware:
     """The outermost middleware: handles a request's connection, and adds `headers` to every answer.
 
-    It turns the request's target into origin form. It tells the connection when the request begins and when it has ended.
-    While `ending()` is true, each answer closes its connection, so that the client opens its next one elsewhere. An answer that
+    It turns the request's target into origin form. It tells the connection when the request begins and when it has ended. The
+    request's state has its `Client` as `client`, registered with `clients`. Answers are sent in pieces of `PIECE_BYTES`. While
+    `ending()` is true, each answer closes its connection, so that the client opens its next one elsewhere. An answer that
     closes the connection is sent at once; then the rest of the body is discarded for up to `DISCARD_S` seconds. Otherwise the
     system would reset the connection because of unread data, and a client that is still sending might not see the answer.
+    If the server has answered 400 to invalid bytes, and closes the connection, no other answer is sent.
     """
 
     def __init__(
-        self, app: ASGIApp, ending: Callable[[], bool] = lambda: False, headers: Mapping[str, str] | None = None
+        self,
+        app: ASGIApp,
+        clients: Clients,
+        ending: Callable[[], bool] = lambda: False,
+        headers: Mapping[str, str] | None = None,
     ) -> None:
         self.app = app
+        self.clients = clients
         self.ending = ending
         self.headers = headers or {}
 
@@ -226,40 +241,70 @@ class ConnectionMiddleware:
             return
         to_origin_form(scope)
         connection, headers = _connection.get(), Headers(scope=scope)
-        number = 0
-        if connection:
-            number = connection.request_began(
-                answers_half_closed=scope["method"] != "POST", chunked="transfer-encoding" in headers
-            )
         body_complete = "content-length" not in headers and "transfer-encoding" not in headers
         # a client that waits for "100 Continue" has not sent its body, so there is nothing to discard
-        more_to_come, closing = "expect" not in headers and not body_complete, False
+        more_to_come, closing, sent_bytes = "expect" not in headers and not body_complete, False, 0
+
+        def moved_bytes() -> int:
+            return connection.request_bytes + sent_bytes - connection.tcp.get_write_buffer_size() if connection else 0
+
+        def close() -> None:
+            scope["state"].get("known", {})["closed"] = "slow"  # for the request's log line
+            if connection:
+                connection.tcp.abort()
+
+        client = scope.setdefault("state", {})["client"] = Client(moved_bytes, close)
+        client.uploading = not body_complete
 
         async def receive_body() -> Message:
             nonlocal body_complete, more_to_come
-            message = await receive()
+            if body_complete:
+                return await receive()
+            with client.waiting():
+                message = await receive()
             more_to_come = message["type"] == "http.request" and message.get("more_body", False)
             body_complete = not more_to_come
+            client.uploading = more_to_come and not closing
             return message
+
+        async def send_piece(message: Message) -> None:
+            nonlocal sent_bytes
+            if connection and connection.tcp.is_closing():
+                return
+            with client.waiting():
+                await send(message)
+            sent_bytes += len(message.get("body", b""))
 
         async def send_answer(message: Message) -> None:
             nonlocal closing
             if message["type"] == "http.response.start":
-                closing = self._complete(message)
-            elif closing and more_to_come and not message.get("more_body"):
-                await send({**message, "more_body": True})
+                closing, client.uploading = self._complete(message), False
+                await send_piece(message)
+                return
+            body, more_body = memoryview(message.get("body", b"")), message.get("more_body", False)
+            must_discard = closing and more_to_come and not more_body
+            for start in range(0, max(len(body), 1), PIECE_BYTES):
+                more = more_body or must_discard or start + PIECE_BYTES < len(body)
+                await send_piece({"type": message["type"], "body": body[start : start + PIECE_BYTES], "more_body": more})
+            if must_discard:
                 with suppress(TimeoutError, asyncio.CancelledError):  # the answer must end in any case
                     async with asyncio.timeout(DISCARD_S):
                         while more_to_come:
                             await receive_body()
-                message = {"type": "http.response.body", "body": b""}
-            await send(message)
+                await send_piece({"type": message["type"], "body": b"", "more_body": False})
 
-        try:
+        if not connection:
             await self.app(scope, receive_body, send_answer)
+            return
+        number = connection.request_began(answers_half_closed=scope["method"] != "POST", chunked="transfer-encoding" in headers)
+        try:
+            with self.clients.registered(client):
+                if not connection.tcp.is_closing():
+                    await self.app(scope, receive_body, send_answer)
+                while connection.tcp.is_closing() and (await receive())["type"] != "http.disconnect":
+                    pass  # without an answer, the server must not take this for an error of the application
         finally:
-            if connection:
-                connection.request_ended(number, body_complete=body_complete)
+            connection.request_ended(number, body_complete=body_complete)
 
     def _complete(self, start: Message) -> bool:
         """Adds headers to an answer's start. Returns whether the answer closes the connection."""

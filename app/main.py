@@ -75,7 +75,7 @@ def create_app(settings: Settings) -> FastAPI:
             expose_headers=exposed_headers,
         )  # fmt: skip
     app.add_middleware(RequestTelemetry, metrics=service.metrics, polled_paths=polled_paths)
-    app.add_middleware(ConnectionMiddleware, ending=service.is_ending, headers=SECURITY_HEADERS)
+    app.add_middleware(ConnectionMiddleware, clients=service.clients, ending=service.is_ending, headers=SECURITY_HEADERS)
     return app
 
 

@@ -9,6 +9,7 @@ import random
 import re
 import time
 from collections.abc import Collection
+from ipaddress import ip_address
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -149,19 +150,30 @@ class LoadShedding:
             return
         scope["state"]["route"] = path
         try:
-            reservation = scope["state"]["reservation"] = self.service.reserve()
+            reservation = scope["state"]["reservation"] = self.service.reserve(network_of(scope))
         except ServingError as error:
             problem = to_problem(error)
             headers = problem.headers | {"Connection": "close"}
             await send_problem(scope, send, Unavailable(problem.detail, headers, problem.reason))
             return
         self.service.in_flight += 1
+        scope["state"]["client"].uses.add(reservation.memory)
         try:
             await self.app(scope, receive, send)
         finally:
             self.service.in_flight -= 1
             self.service.budget.end(reservation.memory)
-            self.service.admission.release(reservation, is_done=False)
+            self.service.admission.release(reservation)
+
+
+def network_of(scope: Scope) -> str:
+    """Who sent the request, for fair turns: an address or, of IPv6, the network of 64 bits that one customer usually has."""
+    host = (scope.get("client") or ("",))[0]
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return str(host)
+    return host if address.version == 4 else address.exploded[:19]
 
 
 async def send_problem(scope: Scope, send: Send, problem: Problem) -> None:

@@ -121,10 +121,11 @@ def serve(app: FastAPI, end: Callable[[int], object] = os._exit) -> int:
             "cannot listen on %s port %d: %s%s", settings.host, settings.port, error, _other_port(error, settings.port)
         )
         return 1
+    connections = Connections(room.connections, service.clients)
+    service.admission.max_requests, service.budget.most_files = room.requests, room.batch_files
     config = uvicorn.Config(
         app, host=settings.host, port=settings.port, log_config=None,
-        access_log=False, server_header=False, root_path=settings.root_path, http=Connections(room.connections).protocol,  # type: ignore[arg-type]
-
+        access_log=False, server_header=False, root_path=settings.root_path, http=connections.protocol,  # type: ignore[arg-type]
         h11_max_incomplete_event_size=MAX_HEAD_BYTES, ws="none", loop="asyncio", backlog=room.at_once,
         proxy_headers=bool(settings.trusted_proxies), forwarded_allow_ips=list(settings.trusted_proxies),
         timeout_graceful_shutdown=max(1, round(settings.drain_s)), timeout_keep_alive=KEEP_ALIVE_S,

@@ -18,18 +18,19 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 from starlette.datastructures import FormData, UploadFile
 from starlette.responses import StreamingResponse
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from app.api.errors import BATCH_PROBLEMS, Problem, TooLarge, document, mapped_errors, unexpected_problem
 from app.api.examples import batch_body, batch_responses
-from app.api.forms import DEFAULT_NAME, base_name, check_files, images
+from app.api.forms import DEFAULT_NAME, SPOOL_BYTES, base_name, check_files, images
 from app.api.parameters import Parameters, form_values, with_values
 from app.api.schemas import SegmentQuery
-from app.api.segment import PIECE_BYTES, Ready, answer_job, image_limits, make_options, upload_limits
+from app.api.segment import Ready, answer_job, image_limits, make_options, upload_limits
 from app.api.uploads import read_form, spooled_body
-from app.connections import connection_abort
-from app.serving.budget import Budget, MemoryUse
-from app.serving.service import Job, Service
+from app.connections import PIECE_BYTES
+from app.serving.clients import MemoryUse
+from app.serving.job import Job
+from app.serving.service import Service
 from imaging.coco_merging import renumber, split_document
 from imaging.rendering import Format
 from model.inference.processes.messages import Image
@@ -77,17 +78,20 @@ async def segment_batch(request: Request, service: Ready, query: Parameters) -> 
         options = make_options(service, query, query.format or "json", DEFAULT_NAME)  # raises before the answer begins
         parts = images(form)
         await check_files(parts)
+        for _, part in form.multi_items():
+            if isinstance(part, UploadFile) and part not in parts:
+                await part.close()
     except Problem:
         await form.close()
         raise
-    service.admission.release(request.state.reservation, is_done=False)  # each image makes its own reservation
+    service.admission.release(request.state.reservation)  # each image makes its own reservation
     outcomes = image_outcomes(request, service, query, parts)
     if options.rendering.format == "coco":
-        return BatchResponse(_coco(request, outcomes), form, service.budget, media_type=options.rendering.media_type)
+        return BatchResponse(_coco(request, outcomes), form, media_type=options.rendering.media_type)
     if options.rendering.is_json:
-        return BatchResponse(_lines(request, outcomes), form, service.budget, media_type=LINES)
+        return BatchResponse(_lines(request, outcomes), form, media_type=LINES)
     headers = {"Content-Disposition": 'attachment; filename="masks.zip"'}
-    return BatchResponse(_zip(request, outcomes), form, service.budget, media_type="application/zip", headers=headers)
+    return BatchResponse(_zip(request, outcomes), form, media_type="application/zip", headers=headers)
 
 
 class BatchResponse(StreamingResponse):
@@ -96,18 +100,13 @@ class BatchResponse(StreamingResponse):
     Without this, the generator would stay open until it is garbage collected.
     """
 
-    def __init__(self, content: AsyncGenerator[bytes, None], form: FormData, budget: Budget, **options: Any) -> None:
+    def __init__(self, content: AsyncGenerator[bytes, None], form: FormData, **options: Any) -> None:
         super().__init__(content, **options)
-        self.content, self.form, self.budget = content, form, budget
+        self.content, self.form = content, form
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async def send_and_count(message: Message) -> None:
-            sending.sent_bytes += len(message.get("body", b""))
-            await send(message)
-
         try:
-            with self.budget.sending(asyncio.get_running_loop().time(), connection_abort()) as sending:
-                await super().__call__(scope, receive, send_and_count)
+            await super().__call__(scope, receive, send)
         finally:
             await self.content.aclose()
             await self.form.close()
@@ -116,13 +115,23 @@ class BatchResponse(StreamingResponse):
 async def image_outcomes(request: Request, service: Service, query: SegmentQuery, parts: Sequence[UploadFile]) -> Outcomes:
     """Yields the outcomes in the order of the parts. Works on up to `AHEAD` parts at once.
 
+    Each part counts for itself from now on, and not for the request, until its image is in work; then it is closed.
     The request's log line gets the number of images, how many failed, and the sizes of the others.
     """
-    remaining_parts = deque(enumerate(parts))
+    uses: set[MemoryUse] = request.state.client.uses
+    remaining_parts = deque([(index, part, MemoryUse()) for index, part in enumerate(parts)])
     facts: dict[str, Any] = {"format": query.format or "json", "images": len(parts), "failed": 0, "sizes": ""}
     request.state.log = facts
     tasks: deque[asyncio.Task[Outcome]] = deque()
+    service.budget.end(request.state.reservation.memory)
+    files = [use for _, _, use in remaining_parts]
     try:
+        with mapped_errors():
+            for _, part, use in remaining_parts:
+                uses.add(use)
+                is_on_disk = (part.size or 0) > SPOOL_BYTES
+                service.budget.hold_files(use, int(is_on_disk))
+                service.budget.hold_body(use, 0 if is_on_disk else part.size or 0)
         while remaining_parts or tasks:
             while remaining_parts and len(tasks) < AHEAD:
                 tasks.append(asyncio.create_task(_outcome(request, service, query, *remaining_parts.popleft())))
@@ -134,7 +143,10 @@ async def image_outcomes(request: Request, service: Service, query: SegmentQuery
                 yield outcome
             finally:  # also if the client disconnects before it has the whole answer
                 service.budget.end(outcome.memory)
+                uses.discard(outcome.memory)
     finally:
+        for use in files:
+            service.budget.end(use)
         for task in tasks:
             task.cancel()
             task.add_done_callback(partial(_release, service))
@@ -146,17 +158,24 @@ def _release(service: Service, task: asyncio.Task[Outcome]) -> None:
         service.budget.end(task.result().memory)
 
 
-async def _outcome(request: Request, service: Service, query: SegmentQuery, index: int, part: UploadFile) -> Outcome:
+async def _outcome(
+    request: Request, service: Service, query: SegmentQuery, index: int, part: UploadFile, use: MemoryUse
+) -> Outcome:
+    """The outcome of a part. use: what the part uses; freed when the image's own reservation counts it."""
     format: Format = query.format or "json"
     memory = MemoryUse()
     try:
         if (part.size or 0) > service.settings.max_upload_mb * 1e6:
             raise TooLarge(f"the file is larger than {service.settings.max_upload_mb:g} MB; send a smaller one")
         with mapped_errors():
-            reservation = service.reserve()
+            reservation = service.reserve(request.state.reservation.memory.client)
             memory = reservation.memory
+            request.state.client.uses.add(memory)
             body = None
             try:
+                files = use.files
+                service.budget.end(use)
+                service.budget.hold_files(memory, files)
                 service.budget.hold_body(memory, part.size or 0)
                 body = await spooled_body(part)
                 options = make_options(service, query, format, base_name(part))
@@ -166,7 +185,7 @@ async def _outcome(request: Request, service: Service, query: SegmentQuery, inde
             except BaseException:
                 if body:
                     body.close()
-                service.admission.release(reservation, is_done=False)
+                service.admission.release(reservation)
                 raise
             try:
                 data = answer.body.read(answer.body.length)
@@ -182,6 +201,9 @@ async def _outcome(request: Request, service: Service, query: SegmentQuery, inde
     except BaseException:
         service.budget.end(memory)
         raise
+    finally:
+        service.budget.end(use)
+        await part.close()
 
 
 def _failure(service: Service, index: int, part: UploadFile, memory: MemoryUse, problem: Problem) -> Outcome:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, ClassVar
@@ -13,7 +14,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, Response
 
 from app.api.accepted_values import describe
-from app.serving.errors import NotServing, QueueFull, TooManyTiles, TooMuchMemory, UnknownModel
+from app.serving.errors import NotServing, QueueFull, TooManyFiles, TooManyTiles, TooMuchMemory, UnknownModel
 from app.serving.service import Service
 from app.telemetry import VALUE_LENGTH, Reason, printable
 from imaging.decoding import IMAGE_FORMATS
@@ -30,6 +31,7 @@ from model.inference.errors import Cancelled, DeadlinePassed, SchedulerEnded, Wo
 from model.inference.scaling import SideTooLarge
 
 DETAIL_LENGTH = 1000
+NO_MORE_FILES = (errno.EMFILE, errno.ENFILE)
 NO_THREAD = "can't start new thread"  # Python has no class for it
 MEDIA_TYPE = "application/problem+json"
 TYPE_PREFIX = "urn:problem-type:fcn-segment:"
@@ -140,7 +142,9 @@ SEGMENT_PROBLEMS: tuple[type[Problem], ...] = (
     BadRequest, Unauthorized, NotAcceptable, UploadTooSlow, PreconditionFailed, TooLarge, UnsupportedType, Undecodable,
     BadParameter, Unavailable, TimedOut,
 )  # fmt: skip
-BATCH_PROBLEMS: tuple[type[Problem], ...] = (BadRequest, Unauthorized, UploadTooSlow, TooLarge, BadParameter, Unavailable)
+BATCH_PROBLEMS: tuple[type[Problem], ...] = (
+    BadRequest, Unauthorized, UploadTooSlow, TooLarge, UnsupportedType, BadParameter, Unavailable,
+)  # fmt: skip
 FOREIGN: dict[type[Exception], type[Problem]] = {
     EmptyImage: EmptyBody,
     UnknownImageType: UnsupportedType,
@@ -151,6 +155,7 @@ FOREIGN: dict[type[Exception], type[Problem]] = {
     UnusedParameter: BadParameter,
     SideTooLarge: BadParameter,
     UnknownModel: BadParameter,
+    TooManyFiles: TooLarge,
     TooManyTiles: TooLarge,
     TooMuchMemory: TooLarge,
     QueueFull: Unavailable,
@@ -169,11 +174,15 @@ REASONS: dict[type[Exception], Reason] = {
 
 @contextmanager
 def mapped_errors() -> Iterator[None]:
-    """Raises a `Problem` in place of each error of `FOREIGN`."""
+    """Raises a `Problem` in place of each error of `FOREIGN`, and of an error because no more files may be open."""
     try:
         yield
     except tuple(FOREIGN) as error:
         raise to_problem(error) from error
+    except OSError as error:
+        if error.errno not in NO_MORE_FILES:
+            raise
+        raise Unavailable("too many files are open; try again later", {"Retry-After": "1"}, "full") from error
 
 
 def to_problem(error: Exception) -> Problem:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 
 from fastapi import Request
 from python_multipart.multipart import parse_options_header
@@ -25,10 +25,13 @@ NO_ROOM = {"Retry-After": "10", "Connection": "close"}
 log = logging.getLogger("segment")
 
 
-async def parse_form(request: Request, body: AsyncGenerator[bytes, None], spool_bytes: int) -> FormData:
+async def parse_form(
+    request: Request, body: AsyncGenerator[bytes, None], spool_bytes: int, on_file: Callable[[], None]
+) -> FormData:
     """The form in a request's body; the caller closes it. Files of more than `spool_bytes` bytes are on disk until then.
 
-    body: yields the request's bytes. Raises `BadRequest`, `Unavailable` if there is no room on disk, or what `body` raises.
+    body: yields the request's bytes. on_file: is called before a file goes to disk. Raises `BadRequest`, `Unavailable` if there
+    is no room on disk, or what `body` or `on_file` raises.
     """
     # only the boundary is passed on: names are UTF-8 (RFC 7578, section 5.1.2), and a client's charset could select any codec
     kind, parameters = parse_options_header(request.headers.get("content-type"))
@@ -42,7 +45,7 @@ async def parse_form(request: Request, body: AsyncGenerator[bytes, None], spool_
             raise MultiPartException("it is cut off: its closing boundary is missing")
 
     parser = _WholeForm(headers, checked_body(), max_files=MAX_FILES, max_fields=MAX_FIELDS, max_part_size=FIELD_BYTES)
-    parser.spool_max_size = spool_bytes
+    parser.spool_max_size, parser.on_file = spool_bytes, on_file
     try:
         return await parser.parse()
     except (MultiPartException, KeyError, UnicodeDecodeError) as error:
@@ -112,10 +115,23 @@ class _WholeForm(MultiPartParser):
     """A parser that records in `has_ended` whether the form's closing boundary came; without it, the last part may be missing.
 
     It treats a field for images as a file even if it has no file name, so that it is counted and spooled as a file.
+    It calls `on_file` before a part becomes larger than `spool_max_size`.
     """
 
+    on_file: Callable[[], None]
     has_ended = False
+    _part_bytes = 0
     _header: tuple[bytes, bytes] = b"", b""
+
+    def on_part_begin(self) -> None:
+        self._part_bytes = 0
+        super().on_part_begin()
+
+    def on_part_data(self, data: bytes, start: int, end: int) -> None:
+        before, self._part_bytes = self._part_bytes, self._part_bytes + end - start
+        if before <= self.spool_max_size < self._part_bytes:
+            self.on_file()
+        super().on_part_data(data, start, end)
 
     def on_header_field(self, data: bytes, start: int, end: int) -> None:
         self._header = self._header[0] + data[start:end], b""

@@ -8,7 +8,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Request, Response
 from starlette.types import Receive, Scope, Send
 
-from app.api.errors import SEGMENT_PROBLEMS, BadParameter, Unavailable, mapped_errors, to_problem
+from app.api.errors import SEGMENT_PROBLEMS, BadParameter, Unavailable, mapped_errors
 from app.api.examples import segment_responses, upload_body
 from app.api.headers import (
     check_precondition,
@@ -23,12 +23,13 @@ from app.api.parameters import Parameters, with_values
 from app.api.schemas import SegmentQuery
 from app.api.security import check_key
 from app.api.uploads import UploadLimits, read_image
-from app.connections import connection_abort
+from app.connections import PIECE_BYTES
 from app.serving.admission import Reservation
 from app.serving.budget import Budget
-from app.serving.errors import QueueFull
+from app.serving.clients import MemoryUse
+from app.serving.job import Answer, Job
 from app.serving.registry import Model
-from app.serving.service import Answer, Job, Service
+from app.serving.service import Service
 from app.telemetry import excerpt
 from imaging.decoding import Limits
 from imaging.rendering import Format, Rendering, parse_classes
@@ -36,7 +37,6 @@ from model.inference.processes.messages import Body, Image, WorkerPlan
 from model.inference.segmenter import Options
 from model.inference.small_regions import parse_area
 
-PIECE_BYTES = 1 << 18
 router = APIRouter()
 
 
@@ -47,6 +47,8 @@ async def ready_service(request: Request) -> Service:
     """
     service: Service = request.app.state.service
     check_key(request, service.loader.api_keys)
+    memory: MemoryUse = request.state.reservation.memory
+    memory.client += " " + request.state.known.get("key", "")  # clients with keys of their own take turns, too
     if reason := service.refusal:
         close = {"Connection": "close"} if service.draining else {}
         raise Unavailable(reason, {"Retry-After": "1"} | close, service.refusal_reason)
@@ -105,7 +107,7 @@ async def segment_image(request: Request, service: Ready, query: Parameters) -> 
 
 
 class AnswerResponse(Response):
-    """Sends an answer piece by piece, then frees its bytes in every case. May close the connection of a slow reader."""
+    """Sends an answer piece by piece, then frees its bytes in every case."""
 
     def __init__(self, body: Body, budget: Budget, reservation: Reservation, media_type: str, headers: dict[str, str]) -> None:
         super().__init__(None, media_type=media_type, headers=headers | {"Content-Length": str(body.length)})
@@ -114,11 +116,10 @@ class AnswerResponse(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         content, position = self.content, 0
         try:
-            with self.budget.sending(asyncio.get_running_loop().time(), connection_abort()) as sending:
-                await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-                while piece := content.read(PIECE_BYTES, position):
-                    position = sending.sent_bytes = position + len(piece)
-                    await send({"type": "http.response.body", "body": piece, "more_body": position < content.length})
+            await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+            while piece := content.read(PIECE_BYTES, position):
+                position += len(piece)
+                await send({"type": "http.response.body", "body": piece, "more_body": position < content.length})
         finally:
             content.close()
             self.budget.end(self.reservation.memory)
@@ -126,16 +127,8 @@ class AnswerResponse(Response):
 
 def upload_limits(request: Request, service: Service, megabytes: float) -> UploadLimits:
     """The limits for a body of up to `megabytes` 10^6 bytes. Its memory counts for the request's reservation."""
-    memory = request.state.reservation.memory
-
-    def hold(count: int) -> None:
-        try:
-            service.budget.hold_body(memory, count)
-        except QueueFull as error:
-            problem = to_problem(error)
-            raise Unavailable(problem.detail, problem.headers | {"Connection": "close"}, error.reason) from error
-
-    return UploadLimits(int(megabytes * 1e6), service.settings.upload_timeout_s, hold)
+    memory: MemoryUse = request.state.reservation.memory
+    return UploadLimits(int(megabytes * 1e6), service.settings.upload_timeout_s, service.budget, memory)
 
 
 def image_limits(service: Service) -> Limits:

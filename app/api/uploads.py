@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from email.message import Message
 from math import inf
@@ -14,11 +14,23 @@ from math import inf
 from fastapi import Request
 from starlette.datastructures import FormData, UploadFile
 
-from app.api.errors import BadRequest, EmptyBody, TooLarge, Unavailable, UploadTooSlow
+from app.api.errors import (
+    BadRequest,
+    EmptyBody,
+    Problem,
+    TooLarge,
+    Unavailable,
+    UnsupportedType,
+    UploadTooSlow,
+    mapped_errors,
+)
 from app.api.forms import DEFAULT_NAME, MAX_FILES, NO_ROOM, SPOOL_BYTES, base_name, check_file, images, parse_form
 from app.api.json_images import COPIES, image_in_json, looks_like_json
 from app.api.parameters import form_values
 from app.connections import request_bytes
+from app.serving.budget import Budget
+from app.serving.clients import MemoryUse
+from app.telemetry import excerpt
 from model.inference.processes.messages import Body
 
 LEAST_RATE = 10_000  # bytes per second that a body must arrive with on average
@@ -48,12 +60,34 @@ class Upload:
 class UploadLimits:
     """Limits on a body: the most bytes, and the most seconds that it may take to arrive.
 
-    hold: called with the number of bytes of memory that the body uses so far; raises if they are not available.
+    budget: counts what the body uses, as part of `memory`.
     """
 
     bytes: int
     seconds: float
-    hold: Callable[[int], None]
+    budget: Budget
+    memory: MemoryUse
+
+    def hold(self, count: int) -> None:
+        """Sets the bytes of memory that the body uses. Raises `Unavailable`."""
+        with _closing():
+            self.budget.hold_body(self.memory, count)
+
+    def hold_file(self) -> None:
+        """Counts one more file of the body on disk. Raises `Unavailable` or `TooLarge`."""
+        with _closing():
+            self.budget.hold_files(self.memory, self.memory.files + 1)
+
+
+@contextmanager
+def _closing() -> Iterator[None]:
+    """Maps errors of the budget to problems that close the connection, because the body is not read to its end."""
+    try:
+        with mapped_errors():
+            yield
+    except Problem as problem:
+        problem.headers["Connection"] = "close"
+        raise
 
 
 async def read_image(request: Request, limits: UploadLimits) -> Upload:
@@ -67,10 +101,10 @@ async def read_image(request: Request, limits: UploadLimits) -> Upload:
         return await _read_json(request, limits)
     if kind != "multipart/form-data":
         return Upload(_body(await read_body(request, limits, IMAGE_COPIES), "the body", IMAGE_ADVICE))
-    _check_content_length(request, limits.bytes)
-    async with _upload_timeout(limits.seconds) as deadline:
+    _check_head(request, limits.bytes)
+    async with _arrival(limits) as deadline:
         body = _receive(request, limits, deadline, lambda count: IMAGE_COPIES * count)
-        form = await parse_form(request, body, limits.bytes)
+        form = await parse_form(request, body, limits.bytes, limits.hold_file)
         try:
             values, parts = form_values(form), images(form)
             if len(parts) > 1 and any(part.size for part in parts):
@@ -92,8 +126,8 @@ async def _read_json(request: Request, limits: UploadLimits) -> Upload:
 
 async def read_body(request: Request, limits: UploadLimits, copies: int) -> bytes:
     """Reads the whole body, which counts `copies` times for the memory. Raises `TooLarge`, `UploadTooSlow` or `BadRequest`."""
-    _check_content_length(request, limits.bytes)
-    async with _upload_timeout(limits.seconds) as deadline:
+    _check_head(request, limits.bytes)
+    async with _arrival(limits) as deadline:
         return b"".join([chunk async for chunk in _receive(request, limits, deadline, lambda count: copies * count)])
 
 
@@ -104,14 +138,22 @@ async def read_form(request: Request, limits: UploadLimits) -> FormData:
     """
     if media_type(request) != "multipart/form-data":
         raise BadRequest("several images must come as multipart/form-data, each as a field `file`")
-    _check_content_length(request, limits.bytes)
-    async with _upload_timeout(limits.seconds) as deadline:
+    _check_head(request, limits.bytes)
+    async with _arrival(limits) as deadline:
         body = _receive(request, limits, deadline, lambda count: min(count, MAX_FILES * SPOOL_BYTES))
-        return await parse_form(request, body, SPOOL_BYTES)
+        try:
+            return await parse_form(request, body, SPOOL_BYTES, limits.hold_file)
+        except Unavailable as error:
+            if error.reason == "disk":
+                limits.budget.on_full_disk()
+            raise
 
 
 async def spooled_body(part: UploadFile) -> Body:
-    """The body of a batch's file. If the file is on disk, the worker reads it from there. Raises as `read_image`."""
+    """The body of a batch's file, which the caller closes. If it is on disk, the worker reads it from there.
+
+    Raises as `read_image`.
+    """
     length = part.size or 0
     if length <= SPOOL_BYTES:
         return await _file_body(part)
@@ -185,20 +227,29 @@ def _chunk_check() -> Callable[[int], None]:
     return check
 
 
-def _check_content_length(request: Request, max_bytes: int) -> None:
+def _check_head(request: Request, max_bytes: int) -> None:
+    """Raises `TooLarge`, or `UnsupportedType` for a body in a content encoding such as gzip, before the body is read."""
+    if (encoding := request.headers.get("content-encoding", "identity")).lower() not in ("identity", ""):
+        message = f"the body is in the content encoding {excerpt(encoding)}; send it as it is, without Content-Encoding"
+        raise UnsupportedType(message, {"Accept-Encoding": "identity", "Connection": "close"})
     content_length = request.headers.get("content-length", "")
     if content_length.isdigit() and int(content_length) > max_bytes:
         raise _too_large(max_bytes)
 
 
 @asynccontextmanager
-async def _upload_timeout(timeout_s: float) -> AsyncIterator[asyncio.Timeout]:
+async def _arrival(limits: UploadLimits) -> AsyncIterator[asyncio.Timeout]:
+    """Gives the body its time. If it does not arrive, nothing of it counts any more, though its rest may be discarded yet."""
     try:
-        async with asyncio.timeout(timeout_s) as deadline:
+        async with asyncio.timeout(limits.seconds) as deadline:
             yield deadline
     except TimeoutError:
-        message = f"the body did not arrive within {timeout_s:g} s, or came slower than {LEAST_RATE / 1000:g} kB a second"
+        limits.budget.end(limits.memory)
+        message = f"the body did not arrive within {limits.seconds:g} s, or came slower than {LEAST_RATE / 1000:g} kB a second"
         raise UploadTooSlow(message, {"Connection": "close"}) from None
+    except BaseException:
+        limits.budget.end(limits.memory)
+        raise
 
 
 def _too_large(max_bytes: int) -> TooLarge:

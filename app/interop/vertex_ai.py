@@ -72,13 +72,12 @@ async def predict(request: Request, service: Ready, query: Parameters) -> Respon
     options = make_options(service, query, query.format or "json", DEFAULT_NAME)  # raises before any image is worked on
     photos = [_image(index, instance) for index, instance in enumerate(document.pop("instances"))]
     del document  # an attacker decides what else it holds
-    form, form_bytes = await _form(photos), sum(map(len, photos))
+    form = await _form(photos)
     del photos
-    limits.hold(form_bytes)
-    service.admission.release(request.state.reservation, is_done=False)  # each image makes its own reservation
+    service.admission.release(request.state.reservation)  # each image makes its own reservation
     try:
         outcomes = image_outcomes(request, service, query, images(form))
-        body = await _predictions(outcomes, options.rendering.is_json, lambda size: limits.hold(form_bytes + size))
+        body = await _predictions(outcomes, options.rendering.is_json, limits.hold)
     finally:
         await form.close()
     limits.hold(0)

@@ -1,21 +1,21 @@
-"""Admission of requests: a limited number of tiles, and only as many as can be done before their deadline."""
+"""Admission of requests: a limited number of tiles, and only as many images as can be done before their deadline."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from math import ceil, exp
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+from math import ceil
 
-from app.serving.budget import MemoryUse
+from app.serving.clients import Clients, MemoryUse
 from app.serving.errors import QueueFull, TooManyTiles
+from app.serving.rates import Kind, TileRate, WorkerSeconds
 from model.inference.errors import Cancelled
 
-AVERAGED_S = 10.0  # seconds of busy time over which the rate is averaged
-TRUSTED_S = 1.0  # seconds of busy time before the rate is used
 FRESH_S = 2.0  # an upload that began longer ago counts as slow, and must not keep other requests out
-MAX_UPLOADS = 1024
+HEAD_ALONE_S = 0.5  # nor must one of which nothing but the head has come for this long
+MOST_REQUESTS = 1024
 LONGEST_RETRY_S = 600
-LONGEST_GAP_S = 3.0  # seconds between two tiles that count in full; a longer gap may be a pause of the process or container
 DEADLINE_SHARE = 0.5  # a request is accepted if this share of the time to its deadline is enough: speed may halve
 
 
@@ -24,31 +24,53 @@ class Reservation:
     """A request's place in the queue.
 
     since: when its head arrived; once its body has arrived, when that was. tiles: 1 until its image is planned, then the
-    number of its tiles that are not done. uploading: whether its body has yet to arrive.
+    number of its tiles that are not done. kind, megapixels: of its image; until it is planned, None and 0. uploading: whether
+    its body has yet to arrive.
     """
 
     since: float
     tiles: int = 1
+    kind: Kind | None = None
+    megapixels: float = 0.0
     uploading: bool = True
     memory: MemoryUse = field(default_factory=MemoryUse)
 
+    @property
+    def large(self) -> bool:
+        """Whether it is known to be a large image."""
+        return self.kind is not None and self.kind.large
+
 
 class Admission:
-    """Counts the tiles that are admitted and not done, and measures how many are done per second while there are any.
+    """Counts what is admitted and not done, and estimates when a further request would be done. Only for the event loop.
 
-    The scheduler runs one tile of each request in turn. Before a request of n tiles is done, each other request has therefore
-    run at most n tiles. Only for the event loop. Invariant: `_queued_tiles` is the sum of the tiles of `_admissions`.
+    Two resources are estimated apart, and the slower one counts: the network, by tiles at the measured rate, and the workers,
+    by the seconds that images of their kinds took. The scheduler runs one tile of each request in turn, so before a request of
+    n tiles is done, each other one has run at most n. Large images wait for a place of their own, `large_lanes` at a time,
+    their clients in turn: they wait for each other, and small images do not wait for them. Estimates only refuse a request
+    behind others, whose work corrects the estimates. Invariant: `_queued_tiles` is the sum of the tiles of `_admissions`.
     """
 
-    def __init__(self, max_queued_tiles: int, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        max_queued_tiles: int,
+        clock: Callable[[], float],
+        *,
+        clients: Clients | None = None,
+        workers: int = 2,
+        large_lanes: int = 1,
+    ) -> None:
+        """large_lanes: how many of the workers may work on large images at once."""
         self.max_queued_tiles = max_queued_tiles
+        self.max_requests = MOST_REQUESTS
+        self.tile_rate = TileRate(clock)
+        self.worker_seconds = WorkerSeconds()
         self._clock = clock
+        self._clients = clients or Clients()
+        self._workers, self._large_lanes = workers, large_lanes
         self._uploading: set[Reservation] = set()
-        self._admissions: set[Reservation] = set()
+        self._admissions: dict[Reservation, None] = {}
         self._queued_tiles = 0
-        self._last = 0.0
-        self._done_tiles = 0.0
-        self._busy_s = 0.0
 
     @property
     def queued_tiles(self) -> int:
@@ -61,25 +83,27 @@ class Admission:
         return len(self._uploading) + len(self._admissions)
 
     @property
-    def tiles_per_second(self) -> float | None:
-        """The measured rate, or None before enough tiles are done to measure it."""
-        return self._done_tiles / self._busy_s if self._busy_s >= TRUSTED_S and self._done_tiles else None
-
-    @property
     def queue_seconds(self) -> float:
-        """Seconds that the tiles admitted and not done take at the measured rate; 0 before there is a rate."""
-        rate = self.tiles_per_second
-        return self._queued_tiles / rate if rate else 0.0
+        """Seconds that all that is admitted and not done takes, by the slower resource; 0 before anything is measured."""
+        large = [each for each in self._admissions if each.large]
+        small = [each for each in self._admissions if not each.large]
+        return max(
+            self._network_s(self._queued_tiles),
+            self._worker_s(small) / self._small_lanes(len(large)),
+            self._worker_s(large) / self._large_lanes,
+        )
 
-    def reserve(self, deadline: float) -> Reservation:
-        """Makes a reservation for a request whose head has arrived, before its body is read. Raises `QueueFull`."""
+    def reserve(self, deadline: float, client: str = "") -> Reservation:
+        """Makes a reservation for a request whose head has arrived, before its body is read. Raises `QueueFull`.
+
+        client: its sender, for fair turns. If there are `max_requests` requests, the slowest upload is closed for it.
+        """
         now = self._clock()
-        if len(self._uploading) >= MAX_UPLOADS:
-            message = f"{len(self._uploading)} uploads are in progress, which is the limit"
-            raise QueueFull(f"{message}; try again later", self._retry_after(len(self._admissions)))
-        fresh = sum(now - reservation.since < FRESH_S for reservation in self._uploading)
-        self._check(1, deadline, fresh)
-        reservation = Reservation(now)
+        if self.requests >= self.max_requests and not self._clients.close_slowest(uploads_of_images=True):
+            message = f"{self.requests} requests are in progress, which is the limit"
+            raise QueueFull(f"{message}; try again later", self._retry_s(self.queue_seconds))
+        reservation = Reservation(now, memory=MemoryUse(client))
+        self._check(reservation, deadline, sum(self._is_fresh(upload, now) for upload in self._uploading))
         self._uploading.add(reservation)
         return reservation
 
@@ -87,15 +111,12 @@ class Admission:
         """Counts the request's tile from now on, because its body has arrived. Calling it again does nothing."""
         if reservation in self._uploading:
             self._uploading.remove(reservation)
-            now = self._clock()
-            if not self._queued_tiles:
-                self._last = now
-            reservation.since, reservation.uploading = now, False
-            self._admissions.add(reservation)
+            reservation.since, reservation.uploading = self._clock(), False
+            self._admissions[reservation] = None
             self._queued_tiles += reservation.tiles
 
-    def admit(self, reservation: Reservation, tiles: int, deadline: float) -> None:
-        """Sets the number of tiles of a request that has arrived, once its image is planned.
+    def admit(self, reservation: Reservation, tiles: int, deadline: float, kind: Kind, megapixels: float) -> None:
+        """Sets what is known of a request that has arrived, once its image is planned.
 
         Raises `TooManyTiles`, `QueueFull`, or `Cancelled` if the reservation was released meanwhile.
         """
@@ -104,63 +125,96 @@ class Admission:
             raise TooManyTiles(f"the image has {tiles} tiles; the limit is {limit}; give a smaller side")
         if reservation not in self._admissions:
             raise Cancelled("the request was cancelled")
-        self._admissions.remove(reservation)
-        self._queued_tiles -= reservation.tiles
-        try:
-            self._check(tiles, deadline, 0)
-            reservation.tiles = tiles
-        finally:
-            self._admissions.add(reservation)
-            self._queued_tiles += reservation.tiles
+        planned = replace(reservation, tiles=tiles, kind=kind, megapixels=megapixels)
+        self._check(planned, deadline, 0, reservation)
+        self._queued_tiles += tiles - reservation.tiles
+        reservation.tiles, reservation.kind, reservation.megapixels = tiles, kind, megapixels
 
     def count_tile(self, reservation: Reservation) -> None:
         """Counts a done tile of an admitted request. The last one is counted by `release`, after argmax and encoding."""
         if reservation in self._admissions and reservation.tiles > 1:
-            self._give_back(reservation, 1, is_done=True)
+            reservation.tiles -= 1
+            self._queued_tiles -= 1
 
-    def release(self, reservation: Reservation, *, is_done: bool) -> None:
-        """Ends the reservation. is_done: whether the answer is ready. Calling it again does nothing."""
+    def release(self, reservation: Reservation) -> None:
+        """Ends the reservation. Calling it again does nothing."""
         self._uploading.discard(reservation)
         if reservation in self._admissions:
-            self._admissions.remove(reservation)
-            self._give_back(reservation, reservation.tiles, is_done=is_done)
+            del self._admissions[reservation]
+            self._queued_tiles -= reservation.tiles
 
-    def _give_back(self, reservation: Reservation, tiles: int, *, is_done: bool) -> None:
-        reservation.tiles -= tiles
-        self._queued_tiles -= tiles
-        now = self._clock()
-        # what a failed or cancelled request had not finished does not count, nor does the time while only it was in the queue
-        if not is_done:
-            self._last = max(self._last, min((other.since for other in self._admissions), default=now))
-        else:
-            rate = self.tiles_per_second
-            seconds = min(now - self._last, max(LONGEST_GAP_S, 2 * tiles / rate) if rate else AVERAGED_S)
-            fade = exp(-seconds / AVERAGED_S)
-            weight = AVERAGED_S * (1 - fade) / seconds if seconds else 1.0
-            self._busy_s = self._busy_s * fade + seconds * weight
-            self._done_tiles = self._done_tiles * fade + tiles * weight
-            self._last = now
+    def _is_fresh(self, upload: Reservation, now: float) -> bool:
+        """Whether an upload counts as one queued tile, because its body will soon be there."""
+        return now - upload.since < (FRESH_S if upload.memory.body else HEAD_ALONE_S)
 
-    def _check(self, tiles: int, deadline: float, fresh_uploads: int) -> None:
-        """Raises `QueueFull` if a request of `tiles` tiles has no room, or would be done too near its deadline.
+    def _check(self, request: Reservation, deadline: float, fresh_uploads: int, former: Reservation | None = None) -> None:
+        """Raises `QueueFull` if the request has no room, or would be done too near its deadline.
 
-        fresh_uploads: uploads that count as one queued tile each.
+        fresh_uploads: uploads that count as one queued tile each. former: the request's own entry, which does not count.
         """
-        # tiles of other requests that run before this request is done; for a request of one tile, each other request counts one
-        tiles_ahead = len(self._admissions) if tiles == 1 else sum(min(other.tiles, tiles) for other in self._admissions)
-        before, queued_tiles = tiles_ahead + fresh_uploads, self._queued_tiles + fresh_uploads
-        if queued_tiles + tiles > self.max_queued_tiles:
+        others = [other for other in self._admissions if other is not former]
+        peers = [other for other in others if other.large == request.large]
+        queued_tiles = sum(other.tiles for other in peers) + fresh_uploads
+        before_s, needed_s = self._estimate(request, others, peers, fresh_uploads)
+        if queued_tiles + request.tiles > self.max_queued_tiles:
             message = f"{queued_tiles} tiles are queued and at most {self.max_queued_tiles} are allowed"
-            raise QueueFull(f"{message}; try again later", self._retry_after(before))
-        rate, allowed_s = self.tiles_per_second, DEADLINE_SHARE * (deadline - self._clock())
-        # while nothing is queued, an image is admitted however long it takes
-        if self._queued_tiles and rate and (needed_s := (before + tiles) / rate) > allowed_s:
+            raise QueueFull(f"{message}; try again later", self._retry_s(before_s))
+        if needed_s > (allowed_s := DEADLINE_SHARE * (deadline - self._clock())):
             problem = f"this request would be done in {needed_s:.1f} s, too close to its deadline"
             message = f"{queued_tiles} tiles are queued, and {problem}"
-            excess_s = min(LONGEST_RETRY_S, ceil(needed_s - allowed_s))
-            raise QueueFull(f"{message}; try again later", max(self._retry_after(before), excess_s), "deadline")
+            raise QueueFull(f"{message}; try again later", self._retry_s(max(before_s, needed_s - allowed_s)), "deadline")
 
-    def _retry_after(self, tiles: int) -> int:
-        """Seconds in which this many tiles are done at the measured rate: at least 1, at most `LONGEST_RETRY_S`."""
-        rate = self.tiles_per_second
-        return 1 if rate is None else min(LONGEST_RETRY_S, max(1, ceil(tiles / rate)))
+    def _estimate(
+        self, request: Reservation, others: list[Reservation], peers: list[Reservation], fresh_uploads: int
+    ) -> tuple[float, float]:
+        """Seconds until others leave room for this request, and until it is done; 0 to be done if it may try at once.
+
+        A small image may try while fewer small ones than lanes are before it, unless their tiles keep the network busy. A large
+        one waits for those of its client and, of each other client, for as many.
+        """
+        lanes = self._large_lanes if request.large else self._small_lanes(len(others) - len(peers))
+        if request.large:
+            peers = _before_in_turn(request.memory.client, peers)
+        passing = [other for other in others if other.large != request.large][: None if request.large else self._large_lanes]
+        tiles = fresh_uploads + sum(min(other.tiles, request.tiles) for other in passing)
+        tiles += sum(other.tiles if request.large else min(other.tiles, request.tiles) for other in peers)
+        network_s, worker_s = self._network_s(tiles), self._worker_s(peers) + fresh_uploads * self.worker_seconds.of_small_image
+        own_s = self._network_s(request.tiles), self._worker_s([request])
+        if request.large:  # one after the other, each with its tiles
+            before_s = network_s + worker_s / lanes
+            return before_s, before_s + sum(own_s) if peers else (network_s + own_s[0] if tiles else 0.0)
+        network_total = network_s + own_s[0] if tiles else 0.0
+        worker_total = worker_s / lanes + own_s[1] if len(peers) + fresh_uploads >= lanes else 0.0
+        return max(network_s, worker_s / lanes), max(network_total, worker_total)
+
+    def _small_lanes(self, large_images: int) -> int:
+        """How many workers work on small images at once, beside so many large images."""
+        return max(1, self._workers - min(self._large_lanes, large_images))
+
+    def _network_s(self, tiles: int) -> float:
+        """Seconds that the network needs for so many tiles; 0 before its rate is measured."""
+        rate = self.tile_rate.per_second
+        return tiles / rate if rate else 0.0
+
+    def _worker_s(self, requests: Iterable[Reservation]) -> float:
+        """Seconds that one worker needs for the requests."""
+        seconds = self.worker_seconds
+        return sum(
+            seconds.expected(request.kind, request.megapixels) if request.kind else seconds.of_small_image
+            for request in requests
+        )
+
+    def _retry_s(self, seconds: float) -> int:
+        """Whole seconds for `Retry-After`: at least 1, at most `LONGEST_RETRY_S`."""
+        return min(LONGEST_RETRY_S, max(1, ceil(seconds)))
+
+
+def _before_in_turn(client: str, requests: list[Reservation]) -> list[Reservation]:
+    """The requests before the client's next one: its own and, of each other client, as many and one more."""
+    own, counts = sum(request.memory.client == client for request in requests), Counter[str]()
+    before = []
+    for request in requests:
+        counts[request.memory.client] += 1
+        if counts[request.memory.client] <= own + 1:
+            before.append(request)
+    return before

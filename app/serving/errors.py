@@ -23,6 +23,12 @@ class TooMuchMemory(ServingError):
     reason = "too_large"
 
 
+class TooManyFiles(ServingError):
+    """The batch has more files than the service may ever open for batches."""
+
+    reason = "too_large"
+
+
 class QueueFull(ServingError):
     """The service has no room for the request now. `retry_after`: whole seconds until a new try makes sense."""
 

@@ -11,8 +11,11 @@ from typing import Any
 
 from app.serving.admission import Admission, Reservation
 from app.serving.budget import PLANNERS, Budget
+from app.serving.clients import Clients
 from app.serving.errors import NotServing, QueueFull
+from app.serving.job import Answer, Job, kind_of
 from app.serving.loader import Loader
+from app.serving.rates import Stopwatch
 from app.serving.registry import Model, Registry
 from app.serving.watchdog import LEAST_STALL_S, Later, Watchdog
 from app.settings import Settings
@@ -20,54 +23,16 @@ from app.telemetry import Metrics, Reason, ServiceState
 from model.inference.cores import available_memory, child_seconds, resident_memory
 from model.inference.errors import Cancelled, DeadlinePassed
 from model.inference.merging import Logits
-from model.inference.processes.messages import Body, Image, WorkerPlan
+from model.inference.processes.messages import WorkerPlan
 from model.inference.processes.worker import Worker
 from model.inference.processes.workers import Workers
 from model.inference.runtime import DeviceOutOfMemory, Tile
 from model.inference.scheduler import TileQueue
 
 log = logging.getLogger("segment")
-LARGE_MEGAPIXELS = 4.0  # larger images count as large: few run at once, so that they never keep small ones waiting
 DRAINING = "draining: the service is stopping"
 LATE = "no answer within {:g} s; send a smaller image, or try again when the service is less busy"
 CLIENT_GONE = "the client went away"
-STAGES = ("decode", "queue", "inference", "encode")
-
-
-@dataclass(frozen=True)
-class Answer:
-    """An answer. The caller closes `body`. encoding: `gzip`, or empty. size: the image's. seconds: of each stage.
-
-    model: its name. class_pixels: of every class of the model, by name. mean_confidence: of all pixels, 0 to 1; None if the
-    answer did not need it.
-    """
-
-    body: Body
-    encoding: str
-    size: tuple[int, int]
-    seconds: dict[str, float]
-    model: str
-    class_pixels: dict[str, int]
-    mean_confidence: float | None
-
-    @property
-    def milliseconds(self) -> dict[str, float]:
-        return {stage: round(self.seconds.get(stage, 0.0) * 1000, 1) for stage in STAGES}
-
-
-@dataclass
-class Job:
-    """A request's image, the name of its model (None for the default), and its reservation.
-
-    `check` is called with the model and the image's plan. If it raises, the work ends with its error.
-    `is_done` is set when the answer is ready.
-    """
-
-    image: Image
-    model: str | None
-    reservation: Reservation
-    check: Callable[[Model, WorkerPlan], None] = lambda *_: None
-    is_done: bool = False
 
 
 @dataclass(frozen=True)
@@ -97,11 +62,16 @@ class Service:
         self.draining = False
         self.in_flight = 0
         self.metrics = Metrics(self.state)
-        self.admission = Admission(settings.max_queued_tiles, time.monotonic)
-        self.budget = Budget(settings.memory_bytes, large_works=max(1, settings.cpu_threads // 2))
+        self.clients = Clients()
         self.registry = Registry(settings, self.metrics.batch, self.fail)
         self.loader = Loader(settings, self.registry, self.fail)
         self.workers = Workers(on_death=self.metrics.count_worker_death, on_failure=self.fail)
+        large_works = max(1, settings.cpu_threads // 2)
+        self.budget = Budget(settings.memory_bytes, large_works, self.clients)
+        self.admission = Admission(
+            settings.max_queued_tiles, time.monotonic, clients=self.clients, workers=self.workers.count,
+            large_lanes=large_works,
+        )  # fmt: skip
         self._planning = asyncio.Semaphore(PLANNERS)
         stall_s = max(LEAST_STALL_S, 2 * settings.request_timeout_s)
         self.watchdog = Watchdog(self.registry.schedulers, self.fail, stall_s=stall_s)
@@ -138,12 +108,12 @@ class Service:
         log.critical(reason)
         self.on_failure()
 
-    def reserve(self) -> Reservation:
-        """Makes a reservation for a request whose head has arrived. Raises `QueueFull`.
+    def reserve(self, client: str = "") -> Reservation:
+        """Makes a reservation for a request of this client whose head has arrived. Raises `QueueFull`.
 
         It does not need a model: before one is loaded, the route answers 503 with the reason.
         """
-        return self.admission.reserve(self.deadline())
+        return self.admission.reserve(self.deadline(), client)
 
     async def segment(self, job: Job, deadline: float, disconnect: asyncio.Future[None] | None = None) -> Answer:
         """Segments the job's image. `disconnect` is done once the client has disconnected.
@@ -180,7 +150,7 @@ class Service:
                     work.result().body.close()
                 self.budget.end(job.reservation.memory)
             job.image.body.close()
-            self.admission.release(job.reservation, is_done=job.is_done)
+            self.admission.release(job.reservation)
             # a raised error refers to this frame; referring back to it from here would be a cycle that keeps memory in use
             del work, futures
         self.metrics.count_segmentation(answer.model, answer.seconds, answer.class_pixels, answer.mean_confidence)
@@ -204,13 +174,13 @@ class Service:
         memory, image, deadline = job.reservation.memory, job.image, network.queue.deadline
         async with self.workers.claim(deadline) as worker:
             plan = await self._plan(worker, job, network)
-            large = plan.megapixels > LARGE_MEGAPIXELS
+            kind = kind_of(job, plan)
             needed_bytes = plan.bytes + image.body.length
             try:
                 job.check(network.model, plan)
                 self.budget.check(needed_bytes)
-                self.admission.admit(job.reservation, plan.tile_count, deadline)
-                has_started = self.budget.start_now(memory, needed_bytes, large=large)
+                self.admission.admit(job.reservation, plan.tile_count, deadline, kind, plan.megapixels)
+                has_started = self.budget.start_now(memory, needed_bytes, large=kind.large)
             except Exception:
                 worker.drop()
                 raise
@@ -219,7 +189,7 @@ class Service:
                 return await self._work(worker, job, network, plan, admission_time)
             worker.drop()
         self.budget.hold_body(memory, image.body.length)
-        await self.budget.start(memory, needed_bytes, large=large)
+        await self.budget.start(memory, needed_bytes, large=kind.large)
         async with self.workers.claim(deadline) as worker:
             return await self._work(worker, job, network, await self._plan(worker, job, network), admission_time)
 
@@ -232,24 +202,30 @@ class Service:
         # the worker has its own copy
         job.image.body.close()
         self.budget.hold_body(memory, 0)
-        began = time.monotonic()
+        began, in_network = time.monotonic(), Stopwatch(time.monotonic)
 
         def count_tile(future: asyncio.Future[Logits]) -> None:
-            if not future.cancelled() and not future.exception():
+            is_done = not future.cancelled() and not future.exception()
+            in_network.end()
+            self.admission.tile_rate.end(is_done=is_done)
+            if is_done:
                 self.admission.count_tile(job.reservation)
 
         def submit(tile: Tile) -> asyncio.Future[Logits]:
+            in_network.begin()
+            self.admission.tile_rate.begin()
             future = asyncio.wrap_future(network.model.scheduler.submit(queue, tile))
             future.add_done_callback(count_tile)
             return future
 
         answer = await worker.work(plan.bytes, submit)
+        own_seconds = time.monotonic() - began - in_network.seconds
+        self.admission.worker_seconds.learn(kind_of(job, plan), plan.megapixels, own_seconds)
         self.budget.hold_answer(memory, answer.body.length)
         seconds = answer.seconds | {
             "queue": began - admission_time + queue.queue_seconds,
             "inference": answer.seconds["inference"] - queue.queue_seconds,
         }
-        job.is_done = True
         names = network.model.segmenter.manifest.labels.names
         return Answer(
             body=answer.body,

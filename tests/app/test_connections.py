@@ -27,12 +27,14 @@ from app.connections import (
 )
 from app.main import create_app
 from app.server import serve
+from app.serving.clients import Clients
 from app.settings import Settings
 from benchmarks.harness.serving import free_port
 from tests.support.app.exchanges import PHOTO, answer_on, connect, head
 from tests.support.polling import HANG_S, wait_until
 from tests.support.servers import fcn_serve, over_http
 
+CLIENTS = Clients()
 HEAD_S, LONGER_S = 0.3, 0.8  # the time that a head may take here, and a longer one
 
 
@@ -109,7 +111,7 @@ def test_of_what_costs_time_little_is_read_before_others_have_their_turn(costly:
     monkeypatch.setattr(connections, "READ_S", -1.0 if costly else 60.0)
     monkeypatch.setattr(connections, "MOST_COSTLY_S", 1e9)  # however slow the processor is, the connection stays
     monkeypatch.setattr(LimitedProtocol, "data_received", record)
-    with over_http(app, Connections(1000).protocol) as port:
+    with over_http(app, Connections(1000, CLIENTS).protocol) as port:
         assert httpx.post(f"http://127.0.0.1:{port}", content=bytes(size), timeout=HANG_S).status_code == 200
     assert sum(sizes) > size
     if costly:
@@ -127,7 +129,7 @@ def test_of_a_connection_that_its_client_resets_nothing_is_kept() -> None:
         return sum(type(each) is LimitedProtocol for each in gc.get_objects())
 
     before = deadline_count()
-    with over_http(ConnectionMiddleware(app), Connections(1000).protocol) as port:
+    with over_http(ConnectionMiddleware(app, CLIENTS), Connections(1000, CLIENTS).protocol) as port:
         for _ in range(20):
             with connect(port) as connection:
                 connection.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -161,7 +163,10 @@ def test_a_request_that_still_puts_things_away_does_not_end_the_next_one(monkeyp
         if scope["path"] == "/batch":
             await next_one.wait()  # files are closed
 
-    with over_http(ConnectionMiddleware(app), Connections(1000).protocol) as port, connect(port) as connection:
+    with (
+        over_http(ConnectionMiddleware(app, CLIENTS), Connections(1000, CLIENTS).protocol) as port,
+        connect(port) as connection,
+    ):
         connection.sendall(b"GET /batch HTTP/1.1\r\nHost: x\r\n\r\n")
         assert answer_on(connection).read() == b"ok"
         monkeypatch.setattr(connections, "HEAD_S", HEAD_S)
@@ -178,7 +183,10 @@ def test_the_rest_of_a_body_that_nobody_read_begins_no_head(monkeypatch: pytest.
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         await respond(send, 422, b"no")
 
-    with over_http(ConnectionMiddleware(app), Connections(1000).protocol) as port, connect(port) as connection:
+    with (
+        over_http(ConnectionMiddleware(app, CLIENTS), Connections(1000, CLIENTS).protocol) as port,
+        connect(port) as connection,
+    ):
         connection.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\n1")
         assert answer_on(connection).read() == b"no"
         monkeypatch.setattr(connections, "HEAD_S", HEAD_S)

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
+import errno
+import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
+from fastapi import Request
+from starlette.datastructures import UploadFile
+from starlette.types import Message
 
+from app.api.batch import image_outcomes
 from app.api.forms import SPOOL_BYTES
+from app.api.schemas import SegmentQuery
+from app.serving.clients import Client, MemoryUse
+from app.serving.service import Service
 from tests.support.app.exchanges import PHOTO, assert_idle, assert_problem, open_files, samples, service_of
 from tests.support.app.services import Serve
+from tests.support.images import encode, make_photo
 from tests.support.polling import wait_until
 
 resource = pytest.importorskip("resource")
@@ -73,3 +84,69 @@ def test_files_of_a_batch_lie_on_disk_beyond_64_kib_and_those_of_segment_in_memo
         assert_problem(client.post("/segment", files={"file": ("a", bytes(1 << 20))}), 415)
         assert_problem(client.post("/segment", files={"file": ("a", bytes(2 << 20))}), 503, "no room for the image")
     assert SPOOL_BYTES == 64 << 10
+
+
+@pytest.mark.parametrize("place", ["app.api.uploads.os.dup", "model.inference.processes.worker.anonymous_file"])
+def test_an_image_for_which_no_further_file_may_be_open_is_503(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, place: str
+) -> None:
+    def fails(*_: object) -> int:
+        raise OSError(errno.EMFILE, "too many open files")
+
+    large = encode(make_photo(300, 400), compress_level=0)
+    assert len(large) > SPOOL_BYTES
+    with serve() as client:
+        monkeypatch.setattr(place, fails)
+        line = client.post("/segment/batch", files={"file": ("a", large)}).json()
+        assert (line["status"], "too many files are open" in line["problem"]["detail"]) == (503, True)
+        if "worker" in place:
+            assert_problem(client.post("/segment", content=large), 503, "too many files are open")
+        assert_idle(service_of(client))
+        monkeypatch.undo()
+        assert client.post("/segment", content=large).status_code == 200
+    assert "unexpected error" not in caplog.text
+
+
+def test_a_batch_with_more_files_than_may_be_open_is_413_and_one_that_finds_none_free_503(serve: Serve) -> None:
+    large = encode(make_photo(300, 400), compress_level=0)
+    with serve() as client:
+        service = service_of(client)
+        service.budget.most_files = 3
+        response = client.post("/segment/batch", files=[("file", ("a", large))] * 4)
+        assert_problem(response, 413, "4 or more images above 64 KiB", "send fewer at once")
+        assert response.headers["connection"] == "close"
+        assert (
+            client.post("/segment/batch", files=[("file", ("a", large))] * 3 + [("file", ("b", PHOTO))] * 3).status_code == 200
+        )
+        use = MemoryUse()
+        service.budget.hold_files(use, 2)
+        assert_problem(client.post("/segment/batch", files=[("file", ("a", large))] * 2), 503, "3 files of batches are open")
+        service.budget.end(use)
+        assert_idle(service)
+
+
+def test_a_batch_s_files_are_closed_when_their_images_are_done_and_count_no_more(serve: Serve) -> None:
+    files = [io.BytesIO(PHOTO) for _ in range(9)]
+    parts = [UploadFile(file, size=len(PHOTO)) for file in files]  # type: ignore[arg-type]
+
+    async def never() -> Message:
+        return await asyncio.Future()
+
+    async def ask(service: Service) -> None:
+        reservation = service.reserve()
+        state = {"client": Client(lambda: 0, lambda: None), "reservation": reservation, "known": {}}
+        request = Request({"type": "http", "state": state}, never)
+        service.budget.hold_body(reservation.memory, 9 * len(PHOTO))
+        outcomes = image_outcomes(request, service, SegmentQuery(), parts)
+        assert (await anext(outcomes)).problem is None
+        assert (files[0].closed, files[8].closed, reservation.memory.body) == (True, False, 0)
+        assert service.budget.used_bytes >= 4 * len(PHOTO)
+        async for outcome in outcomes:
+            assert outcome.problem is None
+        assert all(file.closed for file in files)
+        service.admission.release(reservation)
+
+    with serve() as client:
+        assert client.portal
+        client.portal.call(ask, service_of(client))
+        assert_idle(service_of(client))

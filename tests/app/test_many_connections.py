@@ -14,6 +14,7 @@ import pytest
 from starlette.types import Receive, Scope, Send
 
 from app.connections import ConnectionMiddleware, Connections
+from app.serving.clients import Clients
 from tests.support.app.exchanges import PHOTO, answer_on, connect
 from tests.support.polling import HANG_S, wait_until, wait_until_async
 from tests.support.servers import Process, fcn_serve, over_http
@@ -58,8 +59,9 @@ def test_one_more_connection_takes_the_place_of_what_has_waited_longest_for_a_he
         await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"0")]})
         await send({"type": "http.response.body", "body": b""})
 
-    open_ = Connections(3)
-    with over_http(ConnectionMiddleware(app), open_.protocol) as port, ExitStack() as stack:
+    clients = Clients()
+    open_ = Connections(3, clients)
+    with over_http(ConnectionMiddleware(app, clients), open_.protocol) as port, ExitStack() as stack:
         busy, half, idle = (stack.enter_context(connect(port)) for _ in range(3))
         busy.sendall(b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n")
         half.sendall(HALF)

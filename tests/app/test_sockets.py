@@ -6,26 +6,46 @@ import socket
 
 import pytest
 
-from app.sockets import MOST_AT_ONCE, MOST_CONNECTIONS, SILENT_S, UNREAD_S, Room, listen, room_in
+from app.sockets import (
+    CONNECTION_BYTES,
+    MOST_AT_ONCE,
+    MOST_CONNECTIONS,
+    OWN_FILES,
+    SILENT_S,
+    UNREAD_S,
+    UNSENT_BYTES,
+    Room,
+    listen,
+    room_in,
+)
 
 
 def test_the_listening_socket_leaves_silent_and_unread_connections_to_the_system() -> None:
     with listen("127.0.0.1", 0) as listener:
         if hasattr(socket, "TCP_USER_TIMEOUT"):
             assert listener.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 1000 * UNREAD_S
+        if hasattr(socket, "TCP_NOTSENT_LOWAT"):
+            with socket.create_connection(listener.getsockname()) as client:
+                client.sendall(b"a")
+                accepted, _ = listener.accept()
+                with accepted:
+                    assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT) == UNSENT_BYTES
         if hasattr(socket, "TCP_DEFER_ACCEPT"):  # rounded up to a number of retransmissions
             assert listener.getsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT) >= SILENT_S
 
 
 @pytest.mark.parametrize(
-    ("files", "room"),
+    ("files", "memory", "room"),
     [
-        (96, Room(26, 6)),
-        (1024, Room(704, MOST_AT_ONCE)),
-        (4096, Room(MOST_CONNECTIONS, MOST_AT_ONCE)),
-        (1 << 16, Room(MOST_CONNECTIONS, MOST_AT_ONCE)),
+        (96, None, Room(8, 6, 6, 8)),
+        (256, None, Room(58, 16, 43, 58)),
+        (1024, None, Room(298, MOST_AT_ONCE, 223, 298)),
+        (1 << 16, None, Room(MOST_CONNECTIONS, MOST_AT_ONCE, 1500, 21802)),
+        (1 << 16, 1 << 36, Room(MOST_CONNECTIONS, MOST_AT_ONCE, 1500, 21802)),
+        (1 << 16, 2 << 30, Room((2 << 30) // 16 // CONNECTION_BYTES, MOST_AT_ONCE, 768, 21802)),
     ],
 )
-def test_connections_leave_files_for_all_else(files: int, room: Room) -> None:
-    assert room_in(files) == room
-    assert sum(room) < files
+def test_connections_leave_files_and_memory_for_all_else(files: int, memory: int | None, room: Room) -> None:
+    assert room_in(files, memory) == room
+    assert 2 * room.connections + room.at_once + room.batch_files + OWN_FILES <= max(files, 104)
+    assert room.connections * CONNECTION_BYTES * 16 <= (memory or 1 << 40)

@@ -20,7 +20,7 @@ WHOLE_S = 5.0  # a request's time: until it is over, a busy machine has brought 
 
 
 def test_an_image_whose_worker_hangs_has_its_504_and_others_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.serving.admission.TRUSTED_S", 1e9)  # what hangs counts as slow work, and others might be refused
+    monkeypatch.setattr("app.serving.rates.TRUSTED_S", 1e9)  # what hangs counts as slow work, and others might be refused
     with serve_on_thread(FirstChannel(), monkeypatch, request_timeout_s=2, drain_s=2) as (it, _):
         for pid in it.service.workers.pids:
             os.kill(pid, signal.SIGSTOP)

@@ -18,6 +18,7 @@ from app.api.errors import FOREIGN, PreconditionFailed, to_problem
 from app.main import create_app
 from app.serving.admission import Admission
 from app.serving.errors import QueueFull
+from app.serving.rates import Kind
 from app.settings import Settings
 from app.telemetry import REASONS, REPEAT_S, OnceAMinute
 from model.command_line import package_version
@@ -133,17 +134,19 @@ def test_who_would_be_too_late_is_told_apart_from_who_finds_no_room() -> None:
     for _ in range(3):  # a tile a second
         reservation = admission.reserve(1e9)
         admission.arrive(reservation)
+        admission.tile_rate.begin()
         now[0] += 1
-        admission.release(reservation, is_done=True)
+        admission.tile_rate.end(is_done=True)
+        admission.release(reservation)
     waiting = admission.reserve(1e9)
     admission.arrive(waiting)
-    admission.admit(waiting, 50, 1e9)
+    admission.admit(waiting, 50, 1e9, Kind(large=False), 0)
     with pytest.raises(QueueFull) as late:
         admission.reserve(now[0] + 1)
     another = admission.reserve(1e9)
     admission.arrive(another)
     with pytest.raises(QueueFull) as full:
-        admission.admit(another, 51, 1e9)
+        admission.admit(another, 51, 1e9, Kind(large=False), 0)
     assert [to_problem(error.value).reason for error in (late, full)] == ["deadline", "full"]
 
 
@@ -247,12 +250,14 @@ def test_the_queue_s_seconds_are_told(serve: Serve) -> None:
         for _ in range(20):
             reservation = service.reserve()
             service.admission.arrive(reservation)
+            service.admission.tile_rate.begin()
             clock.now += 0.1
-            service.admission.release(reservation, is_done=True)
+            service.admission.tile_rate.end(is_done=True)
+            service.admission.release(reservation)
         waiting = service.reserve()
         service.admission.arrive(waiting)
         assert value(client, "segment_queue_seconds") == pytest.approx(0.1, rel=0.01)
-        service.admission.release(waiting, is_done=False)
+        service.admission.release(waiting)
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="process metrics are of Linux")

@@ -15,12 +15,15 @@ import pytest
 from fastapi import Request
 from fastapi.testclient import TestClient
 from pycocotools.coco import COCO
+from starlette.datastructures import UploadFile
 
 from app.api.batch import Outcome, _lines, _zip, image_outcomes
 from app.api.schemas import SegmentQuery
-from app.api.segment import PIECE_BYTES
-from app.serving.budget import MemoryUse
-from app.serving.service import Job, Service
+from app.connections import PIECE_BYTES
+from app.serving.admission import Reservation
+from app.serving.clients import Client, MemoryUse
+from app.serving.job import Job
+from app.serving.service import Service
 from tests.support.app.exchanges import assert_idle, assert_problem, connect, head, service_of
 from tests.support.app.services import Serve, hold_model, occupy
 from tests.support.images import encode, make_photo
@@ -203,9 +206,10 @@ def test_an_outcome_that_comes_as_its_batch_is_cancelled_gives_its_memory_back(
             return late_outcome
 
         monkeypatch.setattr("app.api.batch._outcome", outcome)
-        nothing: Any = None
-        request = Request({"type": "http"})
-        taking = asyncio.ensure_future(anext(image_outcomes(request, service, SegmentQuery(), [nothing])))
+        part = UploadFile(io.BytesIO(PHOTOS[0]), size=len(PHOTOS[0]))
+        client = Client(lambda: 0, lambda: None)
+        request = Request({"type": "http", "state": {"client": client, "reservation": Reservation(0)}})
+        taking = asyncio.ensure_future(anext(image_outcomes(request, service, SegmentQuery(), [part])))
         with pytest.raises(asyncio.CancelledError):
             await taking
 

@@ -64,3 +64,23 @@ def test_the_page_and_the_reference_come_from_this_server(client: TestClient, pa
     if path in ("/", "/docs"):
         assert 'src="http' not in response.text
         assert 'href="http' not in response.text
+
+
+def test_files_come_from_memory_with_a_tag_and_nothing_else_is_there(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for path in ("/static/page.js", "/static/samples/LICENSE.md", "/docs/static/swagger-ui.css"):
+        response = client.get(path)
+        tag = response.headers["etag"]
+        for value in (tag, f"W/{tag}", f'"x", {tag}', "*"):
+            again = client.get(path, headers={"If-None-Match": value})
+            assert (again.status_code, again.content, again.headers["etag"]) == (304, b"", tag)
+        assert client.get(path, headers={"If-None-Match": '"x"'}).content == response.content
+        assert client.head(path).headers["content-length"] == str(len(response.content))
+        assert client.post(path).status_code == 405
+    assert client.get("/static/page.js").headers["content-type"].startswith("text/javascript")
+    paths = ["/static/", "/static/nothing.js", "/static/../main.py", "/static/%2e%2e/main.py", "/static//page.js"]
+    for path in [*paths, "/static/samples", "/docs/static/redoc.standalone.js", "/static/page.js%00"]:
+        assert client.get(path).status_code == 404
+    monkeypatch.setattr("builtins.open", None)
+    assert client.get("/").status_code == client.get("/static/page.css").status_code == 200

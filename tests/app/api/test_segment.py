@@ -20,7 +20,8 @@ from starlette.requests import Request
 from starlette.types import Message
 
 from app.api.segment import answer_job
-from app.serving.service import Job, Service
+from app.serving.job import Job
+from app.serving.service import Service
 from app.settings import Settings
 from imaging.decoding import Limits
 from imaging.palette import display_palette

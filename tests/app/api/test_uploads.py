@@ -205,3 +205,19 @@ def test_bytes_before_the_first_boundary_count_for_the_limit(serve: Serve) -> No
         assert_problem(client.post("/segment", **message), 413, "0.05 MB")
         assert_problem(client.post("/segment", content=iter([message["content"]]), headers=message["headers"]), 413, "0.05 MB")
         assert_idle(service_of(client))
+
+
+@pytest.mark.parametrize("path", ["/segment", "/segment/batch", "/segment?format=json"])
+@pytest.mark.parametrize("encoding", ["gzip", "br", "deflate, gzip", "x" * 200, "GZIP"])
+def test_a_body_in_a_content_encoding_is_415_before_it_is_read(client: TestClient, path: str, encoding: str) -> None:
+    for message in ({"files": {"file": ("a.png", PHOTO)}}, {"content": PHOTO}, {"json": {"inputs": "AAAA"}}):
+        if path.startswith("/segment/batch") and "files" not in message:
+            continue
+        response = client.post(path, headers={"Content-Encoding": encoding}, **message)  # type: ignore[arg-type]
+        assert_problem(response, 415, "content encoding", "without Content-Encoding")
+        assert (response.headers["accept-encoding"], response.headers["connection"]) == ("identity", "close")
+    assert_idle(service_of(client))
+
+
+def test_a_body_in_the_encoding_identity_is_read(client: TestClient) -> None:
+    assert client.post("/segment", content=PHOTO, headers={"Content-Encoding": "identity"}).status_code == 200

@@ -3,20 +3,35 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
 from app.serving import budget as budget_module
-from app.serving.budget import PLANNING_BYTES, Budget, MemoryUse
-from app.serving.errors import QueueFull, TooMuchMemory
+from app.serving.budget import PLANNING_BYTES, Budget
+from app.serving.clients import Client, Clients, MemoryUse
+from app.serving.errors import QueueFull, TooManyFiles, TooMuchMemory
+from tests.support.model.doubles import Clock
 
 UNIT = PLANNING_BYTES  # of these tests: a budget of 12 gives 3 to bodies, 8 to work and 1 to planning
 LIMIT = 12 * UNIT
 CHECK_S, CHECKED_S = 0.001, 0.05  # between two looks for slow readers, and the time of many of them
 
 
-def budget_of(limit: int = LIMIT, large_works: int = 1) -> Budget:
-    return Budget(limit, large_works)
+def budget_of(limit: int = LIMIT, large_works: int = 1, clients: Clients | None = None) -> Budget:
+    return Budget(limit, large_works, clients or Clients())
+
+
+@contextmanager
+def reader(clients: Clients, moved_bytes: int, *uses: MemoryUse) -> Iterator[list[int]]:
+    """A client for which the service has waited ten seconds, in which it has moved so many bytes; what its closing appends."""
+    clock, closed = Clock(), list[int]()
+    client = Client(lambda: moved_bytes, lambda: closed.append(moved_bytes), clock)
+    client.uses.update(uses)
+    with client.waiting(), clients.registered(client):
+        clock.now = 10
+        yield closed
 
 
 def working(budget: Budget, units: float, *, large: bool = False) -> MemoryUse:
@@ -25,8 +40,8 @@ def working(budget: Budget, units: float, *, large: bool = False) -> MemoryUse:
     return use
 
 
-def waiting(budget: Budget, units: float, *, large: bool = False) -> tuple[MemoryUse, asyncio.Task[None]]:
-    use = MemoryUse()
+def waiting(budget: Budget, units: float, *, large: bool = False, client: str = "") -> tuple[MemoryUse, asyncio.Task[None]]:
+    use = MemoryUse(client)
     return use, asyncio.create_task(budget.start(use, int(units * UNIT), large=large))
 
 
@@ -133,42 +148,100 @@ def test_a_slow_reader_is_closed_where_others_wait_for_what_it_holds(
     monkeypatch: pytest.MonkeyPatch, sent_bytes: int, units: float, is_closed: bool
 ) -> None:
     monkeypatch.setattr(budget_module, "CHECK_S", CHECK_S)
-    results: list[bool] = []
 
-    async def ask() -> None:
-        budget, now = budget_of(), asyncio.get_running_loop().time()
+    async def ask() -> bool:
+        clients = Clients()
+        budget = budget_of(clients=clients)
         large, answer = working(budget, 1, large=True), working(budget, units)
         budget.hold_answer(answer, int(units * UNIT))
         # it waits for the answers' quarter, for another large image, or for the bytes that the answer has
         use, waits = waiting(budget, 7 if units == 2 else 1, large=units == 1)
-        with budget.sending(now - 10, lambda: results.append(True)) as sending:
-            sending.sent_bytes = sent_bytes
+        with reader(clients, sent_bytes, answer) as closed, reader(clients, sent_bytes, MemoryUse(body=5)) as other:
             await asyncio.sleep(CHECKED_S)
         assert not waits.done()
+        assert not other  # closing it would free no answer
         for each in (answer, large):
             budget.end(each)
         await waits
         budget.end(use)
         assert budget.used_bytes == 0
+        return bool(closed)
 
-    asyncio.run(ask())
-    assert bool(results) is is_closed
+    assert asyncio.run(ask()) is is_closed
 
 
-def test_a_reader_that_stops_after_its_first_megabytes_is_slow(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(budget_module, "CHECK_S", CHECK_S)
-    monkeypatch.setattr(budget_module, "SLOW_S", 0.02)
+def test_a_client_that_is_fast_and_then_stops_is_slow_after_some_looks() -> None:
+    clients, clock, moved, closed = Clients(), Clock(), [0], list[int]()
+    client = Client(lambda: moved[0], lambda: closed.append(moved[0]), clock)
+    client.uses.add(MemoryUse(answer=1))
+    with client.waiting(), clients.registered(client):
+        for second in range(60):
+            clock.now, moved[0] = second, min(5_000_000, moved[0] + 500_000)
+            clients.close_slow(lambda use: use.answer > 0)
+            if closed:
+                break
+    assert 10 < clock.now < 40
 
+
+def test_only_the_time_in_which_the_service_waits_for_a_client_counts() -> None:
+    clock = Clock()
+    client = Client(lambda: 10, lambda: None, clock)
+    for _ in range(100):
+        clock.now += 10  # the service works
+        with client.waiting(), client.waiting():
+            clock.now += 0.04
+    assert client.waited_s == pytest.approx(4)
+    assert not client.is_slow
+
+
+def test_who_holds_bodies_or_files_slowly_is_closed_when_another_is_refused() -> None:
+    clients = Clients()
+    budget = budget_of(clients=clients)
+    budget.most_files = 10
+    body, files = MemoryUse(), MemoryUse()
+    budget.hold_body(body, 3 * UNIT)
+    budget.hold_files(files, 10)
+    with reader(clients, 0, body) as of_body, reader(clients, 0, files) as of_files, reader(clients, 10**8, body) as fast:
+        with pytest.raises(QueueFull, match="bodies use"):
+            budget.hold_body(MemoryUse(), 1)
+        assert (of_body, of_files) == ([0], [])
+        with pytest.raises(QueueFull, match="10 files of batches are open"):
+            budget.hold_files(MemoryUse(), 1)
+        assert (of_body, of_files, fast) == ([0], [0], [])
+    with pytest.raises(TooManyFiles, match="11 or more images above 64 KiB"):
+        budget.hold_files(files, 11)
+    budget.end(files)
+    budget.hold_files(MemoryUse(), 10)
+
+
+def test_clients_take_turns_and_one_s_own_images_keep_their_order() -> None:
+    async def ask() -> list[str]:
+        budget, order = budget_of(), list[str]()
+        first = working(budget, 1, large=True)
+        names = ["many 1", "many 2", "many 3", "one 1", "two 1", "one 2"]
+        turns = {name: waiting(budget, 1, large=True, client=name[:-2]) for name in names}
+        await asyncio.sleep(0)
+        budget.end(first)
+        while turns:
+            await asyncio.sleep(0)
+            for name, (use, waits) in list(turns.items()):
+                if waits.done():
+                    order.append(name)
+                    del turns[name]
+                    budget.end(use)
+        return order
+
+    assert asyncio.run(ask()) == ["many 1", "one 1", "two 1", "many 2", "one 2", "many 3"]
+
+
+def test_an_image_starts_at_once_beside_large_ones_that_wait_for_their_place() -> None:
     async def ask() -> None:
-        budget, end = budget_of(), asyncio.Event()
-        answer = working(budget, 3)
-        budget.hold_answer(answer, 3 * UNIT)
-        use, waits = waiting(budget, 1)
-        with budget.sending(asyncio.get_running_loop().time() - 1, end.set) as sending:
-            sending.sent_bytes = 5_000_000  # what the system takes at once
-            await asyncio.wait_for(end.wait(), 60)
-        budget.end(answer)
-        await waits
-        budget.end(use)
+        budget = budget_of()
+        working(budget, 1, large=True)
+        _, waits = waiting(budget, 1, large=True)
+        await asyncio.sleep(0)
+        assert budget.start_now(MemoryUse(), UNIT, large=False)
+        assert not budget.start_now(MemoryUse(), UNIT, large=True)
+        waits.cancel()
 
     asyncio.run(ask())

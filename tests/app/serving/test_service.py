@@ -16,9 +16,11 @@ import psutil
 import pytest
 
 from app.serving.admission import Admission
+from app.serving.rates import LEAST_MEGAPIXELS, UNKNOWN_SECONDS, Kind
 from app.serving.service import Service
 from app.settings import Settings
 from imaging.errors import DamagedImage
+from imaging.rendering import Rendering
 from model.inference.errors import DeadlinePassed, SchedulerEnded, WorkerFailed, WorkersStopped
 from model.inference.processes.messages import WorkerPlan
 from model.inference.runtime import DeviceLost
@@ -103,7 +105,8 @@ def test_more_requests_than_workers_are_answered_in_the_end(alone: Alone) -> Non
 
 
 def test_a_deadline_that_passes_ends_a_request_wherever_it_is(alone: Alone, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.serving.admission.TRUSTED_S", 1e9)  # at a slow machine's rate some would be refused before
+    # one that has measured nothing: by what is measured some would be refused before
+    monkeypatch.setattr(alone.service, "admission", Admission(1000, time.monotonic))
     with hold_model(alone.service):
         requests = [alone.segment(PHOTO, OPTIONS, time.monotonic() + 0.2) for _ in range(2 * alone.service.workers.count)]
         for each in requests:
@@ -112,23 +115,35 @@ def test_a_deadline_that_passes_ends_a_request_wherever_it_is(alone: Alone, monk
         assert_idle(alone.service)
 
 
-def test_an_image_that_fails_tells_nothing_of_the_rate(alone: Alone, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_a_worker_takes_and_an_image_that_fails_tell_nothing_of_the_network_s_rate(
+    alone: Alone, monkeypatch: pytest.MonkeyPatch
+) -> None:
     clock, service = Clock(), alone.service
     admission = Admission(1000, clock)
     monkeypatch.setattr(service, "admission", admission)
-    tiles = service.registry.get().segmenter.plan(PHOTO, OPTIONS).tile_count
 
-    def pass_time(seconds: float) -> None:
-        clock.now += seconds
+    def pass_time(*_: object) -> None:
+        clock.now += 10
 
     for _ in range(20):
-        assert alone.segment(PHOTO, OPTIONS, check=lambda *_: pass_time(0.1)).result(HANG_S)
-    rate = admission.tiles_per_second
-    assert rate == pytest.approx(10 * tiles, rel=0.01)
-    for _ in range(20):
-        bad = alone.segment(encode(make_photo(90, 130), "JPEG")[:700], OPTIONS, check=lambda *_: pass_time(10))
+        assert alone.segment(PHOTO, OPTIONS, check=pass_time).result(HANG_S)
+        bad = alone.segment(encode(make_photo(90, 130), "JPEG")[:700], OPTIONS, check=pass_time)
         assert isinstance(bad.exception(HANG_S), DamagedImage)
-    assert admission.tiles_per_second == rate
+    assert admission.tile_rate.per_second is None
+
+
+def test_the_seconds_of_a_worker_are_learned_by_kind_without_those_of_the_network(alone: Alone) -> None:
+    """Beside the test's own waiting for the network, the worker needs far less than the whole time."""
+    service, start = alone.service, time.monotonic()
+    with hold_model(service) as hold:
+        request = alone.segment(PHOTO, Options(tile=(96, 96), rendering=Rendering("npz")))
+        assert hold.entry.wait(HANG_S)
+        time.sleep(1)
+        hold.open()
+        assert request.result(HANG_S)
+    seconds = service.admission.worker_seconds.expected(Kind(large=False, format="npz"), LEAST_MEGAPIXELS)
+    assert 0 < seconds < time.monotonic() - start - 0.9
+    assert service.admission.worker_seconds.expected(Kind(large=True, format="npz"), 1) == UNKNOWN_SECONDS
 
 
 def test_an_image_that_waits_for_memory_leaves_its_worker_and_is_done_in_its_turn(alone: Alone) -> None:

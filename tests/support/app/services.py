@@ -12,8 +12,10 @@ from typing import Any, TypeVar
 
 from fastapi.testclient import TestClient
 
+from app.serving.job import Job
+from app.serving.rates import Kind
 from app.serving.registry import Model
-from app.serving.service import Job, Service
+from app.serving.service import Service
 from imaging.decoding import Limits
 from model.inference.processes.messages import Body, Image
 from model.inference.scheduler import Scheduler
@@ -75,11 +77,11 @@ def occupy(service: Service, tiles: int = 1) -> Iterator[None]:
     admission = service.admission
     reservation = admission.reserve(inf)
     admission.arrive(reservation)
-    admission.admit(reservation, tiles, inf)
+    admission.admit(reservation, tiles, inf, Kind(large=False), 0)
     try:
         yield
     finally:
-        admission.release(reservation, is_done=False)
+        admission.release(reservation)
 
 
 @contextmanager

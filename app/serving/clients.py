@@ -1,0 +1,126 @@
+"""Clients whose requests are in progress: what each holds, how fast it sends or reads, and whose connection is closed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+LEAST_RATE = 100_000  # bytes per second; a client that sends or reads less is slow
+SLOW_S = 5.0  # seconds of waiting for a client before it can count as slow
+LEAST_WAIT_S = 1.0  # seconds of waiting for a client before it can be closed as the slowest one
+
+
+@dataclass(eq=False)
+class MemoryUse:
+    """What one request uses: bytes for its body, its work and its answer, and open files.
+
+    client: who sent the request, for fair turns. large: whether a large image is in work.
+    """
+
+    client: str = ""
+    body: int = 0
+    work: int = 0
+    answer: int = 0
+    files: int = 0
+    large: bool = False
+
+
+class Client:
+    """A client whose request is in progress.
+
+    moved_bytes: returns how many bytes it has sent and read so far. abort: closes its connection. uses: what its request holds.
+    uploading: whether its body has yet to arrive. Its rate counts only the time in which the service waits for it.
+    """
+
+    def __init__(
+        self, moved_bytes: Callable[[], int], abort: Callable[[], object], clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.uses: set[MemoryUse] = set()
+        self.uploading = False
+        self.is_closed = False
+        self._moved_bytes, self._abort, self._clock = moved_bytes, abort, clock
+        self._waits = 0  # calls that wait for it now
+        self._since = self._waited_s = 0.0  # since when, and how long before that
+        self._first_bytes = 0  # moved when this measurement began
+
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        """While the block runs, the service waits for this client to send or to read."""
+        if not self._waits:
+            self._since = self._clock()
+        self._waits += 1
+        try:
+            yield
+        finally:
+            self._waits -= 1
+            if not self._waits:
+                self._waited_s += self._clock() - self._since
+
+    @property
+    def waited_s(self) -> float:
+        """Seconds for which the service has waited for it in this measurement."""
+        return self._waited_s + (self._clock() - self._since if self._waits else 0.0)
+
+    @property
+    def rate(self) -> float:
+        """Bytes per second of this measurement's waiting."""
+        return (self._moved_bytes() - self._first_bytes) / max(self.waited_s, 1e-9)
+
+    @property
+    def is_slow(self) -> bool:
+        """Whether its rate over at least `SLOW_S` seconds was below `LEAST_RATE`."""
+        return self.waited_s >= SLOW_S and self.rate < LEAST_RATE
+
+    def forget_half(self) -> None:
+        """Halves what was measured, so that a client that was fast and has stopped is soon a slow one."""
+        bytes_before = self._moved_bytes()
+        self._first_bytes = bytes_before - (bytes_before - self._first_bytes) // 2
+        self._waited_s, self._since = self.waited_s / 2, self._clock()
+
+    def close(self) -> None:
+        self.is_closed = True
+        self._abort()
+
+
+class Clients:
+    """The clients whose requests are in progress. Only for the event loop."""
+
+    def __init__(self) -> None:
+        self._clients: dict[Client, None] = {}
+
+    @contextmanager
+    def registered(self, client: Client) -> Iterator[None]:
+        self._clients[client] = None
+        try:
+            yield
+        finally:
+            del self._clients[client]
+
+    def close_slow(self, is_wanted: Callable[[MemoryUse], bool]) -> None:
+        """Closes each slow client whose request holds something for which others wait."""
+        self._close([client for client in self._open() if any(map(is_wanted, client.uses)) and client.is_slow])
+
+    def close_slowest(self, *, uploads_of_images: bool = False) -> bool:
+        """Closes all slow clients or, if there are none, the slowest one. Returns whether one was closed.
+
+        Does not close a client for which the service has waited less than `LEAST_WAIT_S` seconds.
+        """
+        clients = [client for client in self._open() if not uploads_of_images or (client.uploading and client.uses)]
+        closing = [client for client in clients if client.is_slow]
+        if not closing:
+            waiting = [client for client in clients if client.waited_s >= LEAST_WAIT_S]
+            closing = sorted(waiting, key=lambda client: client.rate)[:1]
+        self._close(closing)
+        return bool(closing)
+
+    def _close(self, clients: list[Client]) -> None:
+        for client in clients:
+            client.close()
+        for client in self._open():
+            if client.waited_s >= SLOW_S:
+                client.forget_half()
+
+    def _open(self) -> list[Client]:
+        return [client for client in self._clients if not client.is_closed]

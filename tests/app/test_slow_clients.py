@@ -1,0 +1,182 @@
+"""Clients that send or read slowly: what each costs, and who is closed when others wait for what they hold."""
+
+from __future__ import annotations
+
+import http.client
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+
+import httpx
+import numpy as np
+import psutil
+import pytest
+from starlette.types import Receive, Scope, Send
+
+from app.connections import ConnectionMiddleware, Connections
+from app.serving.clients import Client, Clients
+from app.sockets import CONNECTION_BYTES
+from tests.support.app.exchanges import PHOTO, answer_on, connect, head
+from tests.support.images import encode
+from tests.support.polling import HANG_S, wait_until
+from tests.support.servers import Process, fcn_serve, over_http
+
+BUNDLE = "/docs/static/swagger-ui-bundle.js"
+NOISE = encode(np.random.default_rng(0).integers(0, 256, (140, 140, 3), np.uint8))  # 59 kB: a batch keeps it in memory
+FORM = b"--x\r\n" + b"--x\r\n".join(
+    [b'Content-Disposition: form-data; name="file"; filename="a"\r\n\r\n' + NOISE + b"\r\n"] * 100
+)
+FEW_FILES = """
+import resource, sys
+resource.setrlimit(resource.RLIMIT_NOFILE, (256, 256))
+from app.main import main
+sys.exit(main([]))
+"""
+
+
+@contextmanager
+def slow_reader(port: int, request: bytes) -> Iterator[socket.socket]:
+    """A client with a small buffer, which has sent its request and reads nothing."""
+    with socket.socket() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.settimeout(HANG_S)
+        connection.connect(("127.0.0.1", port))
+        with suppress(ConnectionError):
+            connection.sendall(request)
+        yield connection
+
+
+def get(path: str) -> bytes:
+    return f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode()
+
+
+def test_one_more_connection_takes_the_place_of_the_slowest_reader(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.serving.clients.LEAST_WAIT_S", 0.05)
+    begun: list[Client] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        body = bytes(1 << 23) if scope["path"] == "/long" else b"ok"
+        begun.append(scope["state"]["client"])
+        headers = [(b"content-length", b"%d" % len(body))]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+    clients = Clients()
+    with (
+        over_http(ConnectionMiddleware(app, clients), Connections(3, clients).protocol) as port,
+        slow_reader(port, get("/long")) as first, slow_reader(port, get("/long")) as second,
+        slow_reader(port, get("/long")) as third,
+    ):  # fmt: skip
+        wait_until(lambda: len(begun) == 3)
+        wait_until(lambda: all(client.waited_s > 0.05 for client in begun))
+        for _ in range(3):
+            assert httpx.get(f"http://127.0.0.1:{port}/", timeout=HANG_S).text == "ok"
+        assert sum(client.is_closed for client in begun[:3]) == 1  # each of the three others had ended before the next one
+        assert [is_reset(each) for each in (first, second, third)].count(True) == 1
+
+
+def is_reset(connection: socket.socket) -> bool:
+    """Reads the whole answer; whether the service has reset the connection before its end."""
+    try:
+        return len(answer_on(connection).read()) < 0
+    except (ConnectionResetError, http.client.IncompleteRead):
+        return True
+
+
+@pytest.fixture(scope="module")
+def running(narrow_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
+    with fcn_serve(narrow_file, tmp_path_factory.mktemp("log")) as it:
+        yield it
+
+
+@pytest.mark.parametrize("path", [BUNDLE, "/openapi.json"])
+def test_a_client_that_reads_nothing_costs_no_more_than_is_reckoned(running: Process, path: str) -> None:
+    process, count = psutil.Process(running.process.pid), 300
+    for _ in range(3):
+        assert httpx.get(running.url + path, timeout=HANG_S).status_code == 200
+    before, files = process.memory_info().rss, process.num_fds()
+    with ExitStack() as stack:
+        for _ in range(count):
+            stack.enter_context(slow_reader(running.port, get(path)))
+        wait_until(lambda: process.num_fds() >= files + count - 4)
+        assert httpx.get(f"{running.url}/health/live", timeout=HANG_S).status_code == 200
+        # the other half is for what the system keeps
+        assert (process.memory_info().rss - before) / count < CONNECTION_BYTES * 0.6
+        assert process.num_fds() <= files + count + 4  # no file is open for it
+    assert running.post().status_code == 200
+
+
+@pytest.mark.long
+def test_heads_without_bodies_keep_no_photo_out(running: Process) -> None:
+    stop = threading.Event()
+
+    def attack() -> None:
+        with ExitStack() as stack:
+            for _ in range(3000):
+                if stop.wait(0.01):
+                    return
+                with suppress(OSError):
+                    stack.enter_context(connect(running.port)).sendall(head(1000))
+
+    thread = threading.Thread(target=attack)
+    thread.start()
+    try:
+        statuses = []
+        for _ in range(80):
+            statuses.append(running.post().status_code)
+            time.sleep(0.3)
+    finally:
+        stop.set()
+        thread.join()
+    assert statuses.count(200) >= 78, statuses
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ("readers", "settings"), [(30, {"memory_mb": 600}), (6, {"program": FEW_FILES})], ids=["memory", "files"]
+)
+def test_slow_readers_of_batches_keep_no_photo_out(
+    narrow_file: Path, tmp_path: Path, readers: int, settings: dict[str, object]
+) -> None:
+    """They hold the memory of bodies, or all files; a photo of two megabytes needs some of it."""
+    photo = encode(np.random.default_rng(1).integers(0, 256, (820, 820, 3), np.uint8))
+    form = FORM + b"--x--\r\n"
+    if "program" in settings:
+        form = form[: len(form) // 4].rsplit(b"--x\r\n", 1)[0].replace(NOISE, NOISE + bytes(10_000)) + b"--x--\r\n"
+    lines = "Content-Type: multipart/form-data; boundary=x"
+    request = head(len(form), lines, path="/segment/batch?format=overlay") + form
+    stop = threading.Event()
+
+    def attack() -> None:
+        while not stop.is_set():
+            with suppress(OSError), slow_reader(it.port, request) as connection:
+                while not stop.wait(0.1) and connection.recv(700):
+                    pass
+
+    with fcn_serve(narrow_file, tmp_path, **settings) as it:  # type: ignore[arg-type]
+        threads = [threading.Thread(target=attack) for _ in range(readers)]
+        for thread in threads:
+            thread.start()
+        try:
+            time.sleep(8)
+            statuses = []
+            for _ in range(40):
+                assert httpx.get(f"{it.url}/health/live", timeout=HANG_S).status_code == 200
+                statuses.append(it.post(photo).status_code)
+                time.sleep(0.3)
+        finally:
+            stop.set()
+            for thread in threads:
+                thread.join()
+        assert statuses.count(200) >= 36, statuses
+        assert "Traceback" not in it.log.read_text()
+        wait_until(lambda: answers(it))
+
+
+def answers(it: Process) -> bool:
+    with connect(it.port) as connection:
+        connection.sendall(head() + PHOTO)
+        return answer_on(connection).status == 200
