@@ -19,7 +19,7 @@ from imaging.cutout import cutout_png
 from imaging.encoding import Palette, binary_png, color_picture, grey_png, mask_png
 from imaging.hugging_face import class_masks
 from imaging.overlay import overlay_picture
-from imaging.palette import display_palette
+from imaging.palette import display_palette, hex_color
 from imaging.polygons import MultiPolygon, to_lists, trace
 from imaging.regions import Regions
 from imaging.rendering import Rendering
@@ -130,11 +130,13 @@ class SegmentedImage:
 
     def _document(self, rendering: Rendering, class_ids: Collection[int], check: Check) -> dict[str, Any]:
         height, width = self.class_map.shape
-        runs = column_runs(self.class_map)
+        runs, display_colors = column_runs(self.class_map), display_palette(self.labels.classes)
         classes = [
             {
                 "id": entry.id,
-                **self._name_and_color(entry.id),
+                "name": self.labels.classes[entry.id].name if entry.id < len(self.labels.classes) else "void",
+                "color": hex_color(self.labels.palette[entry.id]),
+                "display_color": hex_color(display_colors[entry.id]),
                 "pixels": entry.pixels,
                 "fraction": round(entry.pixels / (height * width), 6),
                 "mean_confidence": round(self.mean_confidence[entry.id], 6),
@@ -152,11 +154,6 @@ class SegmentedImage:
         if rendering.confidence:
             document["confidence_map"] = {"encoding": "png", "data": _base64(grey_png(self._confidence()))}
         return document
-
-    def _name_and_color(self, id: int) -> dict[str, str]:
-        if id < len(self.labels.classes):
-            return {"name": self.labels.classes[id].name, "color": self.labels.classes[id].hex_color}
-        return {"name": "void", "color": "#{:02x}{:02x}{:02x}".format(*self.labels.palette[id])}
 
     def _class_map(
         self, rendering: Rendering, runs: ColumnRuns, ids: Sequence[int], class_ids: Collection[int], check: Check

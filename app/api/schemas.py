@@ -14,6 +14,8 @@ from model.inference.tiling import Blend
 from model.inference.views import Quality
 
 MOST_CHARACTERS = 4096  # of a parameter, which may come in a body, too
+COLOR = "#rrggbb, of the label set, the palette PNG, and pictures with palette=labels"
+DISPLAY_COLOR = "#rrggbb, of pictures with palette=display, the default"
 AreaText = Annotated[
     str,
     Field(pattern=f"^{AREA_PATTERN}$", description=AREA_WORDS, examples=["200", "0.1%"]),
@@ -95,7 +97,8 @@ class ClassShare(BaseModel):
 
     id: int
     name: str
-    color: str = Field(description="#rrggbb")
+    color: str = Field(description=COLOR)
+    display_color: str = Field(description=DISPLAY_COLOR)
     pixels: int
     fraction: float
     mean_confidence: float
@@ -216,8 +219,8 @@ class ClassMask(BaseModel):
 class LabelEntry(BaseModel):
     id: int
     name: str
-    color: str = Field(description="#rrggbb, the label set's")
-    display_color: str = Field(description="#rrggbb, of pictures with palette=display")
+    color: str = Field(description=COLOR)
+    display_color: str = Field(description=DISPLAY_COLOR)
 
 
 class ModelEntry(ModelName):

@@ -50,13 +50,14 @@ class Model:
 class ClassShare:
     """A class that is present in an image.
 
-    pixels: their number. fraction: share of the image's pixels, 0 to 1. mean_confidence: 0 to 1. bbox: (x, y, width, height)
+    color, display_color: as in `Label`. pixels: their number. fraction: share of the image's pixels, 0 to 1. mean_confidence: 0 to 1. bbox: (x, y, width, height)
     in pixels.
     """
 
     id: int
     name: str
     color: str
+    display_color: str
     pixels: int
     fraction: float
     mean_confidence: float
