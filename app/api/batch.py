@@ -10,7 +10,7 @@ import zipfile
 from collections import deque
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import PurePath
 from typing import Any
@@ -22,7 +22,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from app.api.errors import BATCH_PROBLEMS, Problem, TooLarge, document, mapped_errors, unexpected_problem
 from app.api.examples import batch_body, batch_responses
-from app.api.forms import DEFAULT_NAME, base_name, check_files, images
+from app.api.forms import DEFAULT_NAME, base_name, check_files, distinct_names, images
 from app.api.parameters import Parameters, form_values, with_values
 from app.api.schemas import SegmentQuery
 from app.api.segment import PIECE_BYTES, Ready, answer_job, image_limits, make_options, upload_limits
@@ -30,7 +30,7 @@ from app.api.uploads import read_form, spooled_body
 from app.connections import connection_abort
 from app.serving.budget import Budget, MemoryUse
 from app.serving.service import Job, Service
-from imaging.coco_merging import renumber, split_document
+from imaging.coco_merging import HEAD, renumber, split_document
 from imaging.rendering import Format
 from model.inference.processes.messages import Image
 
@@ -82,6 +82,8 @@ async def segment_batch(request: Request, service: Ready, query: Parameters) -> 
         raise
     service.admission.release(request.state.reservation, is_done=False)  # each image makes its own reservation
     outcomes = image_outcomes(request, service, query, parts)
+    if options.rendering.is_json:  # the members of a zip have numbers
+        outcomes = _named(outcomes, distinct_names([base_name(part) for part in parts]))
     if options.rendering.format == "coco":
         return BatchResponse(_coco(request, outcomes), form, service.budget, media_type=options.rendering.media_type)
     if options.rendering.is_json:
@@ -192,6 +194,13 @@ def _failure(service: Service, index: int, part: UploadFile, memory: MemoryUse, 
     return Outcome(index, base_name(part), ".problem.json", b"", memory, problem)
 
 
+async def _named(outcomes: Outcomes, names: Sequence[str]) -> Outcomes:
+    """The outcomes with these names of their files."""
+    async with aclosing(outcomes):
+        async for outcome in outcomes:
+            yield replace(outcome, file=names[outcome.index])
+
+
 async def _lines(request: Request, outcomes: Outcomes) -> AsyncGenerator[bytes, None]:
     async with aclosing(outcomes):
         async for outcome in outcomes:
@@ -211,13 +220,13 @@ def _entry(request: Request, outcome: Outcome) -> bytes:
 async def _coco(request: Request, outcomes: Outcomes) -> AsyncGenerator[bytes, None]:
     """Yields one COCO document as it grows. An image's id is its place in the request, from 1; `problems` has the failed."""
     entries, problems, categories, annotations = [], [], b"", 0
-    yield b'{"annotations":['
+    yield HEAD + b',"annotations":['
     async with aclosing(outcomes):
         async for outcome in outcomes:
             if outcome.problem:
                 problems.append(_entry(request, outcome))
                 continue
-            parts = renumber(split_document(outcome.body), outcome.index + 1, annotations + 1)
+            parts = renumber(split_document(outcome.body), outcome.index + 1, annotations + 1, outcome.file)
             entries.append(parts.image)
             categories = parts.categories
             if parts.number:

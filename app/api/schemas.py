@@ -200,9 +200,15 @@ class CocoAnnotation(BaseModel):
     bbox: tuple[float, float, float, float] = Field(description="x, y, width, height")
 
 
-class CocoAnswer(BaseModel):
-    """Answer of `/segment` with `format=coco`."""
+class CocoInfo(BaseModel):
+    description: str
 
+
+class CocoAnswer(BaseModel):
+    """Answer of `/segment` with `format=coco`. `licenses` is empty."""
+
+    info: CocoInfo
+    licenses: list[dict[str, Any]]
     images: list[CocoImage]
     categories: list[CocoCategory]
     annotations: list[CocoAnnotation]
