@@ -57,9 +57,13 @@ PILLOW = re.compile(r"PIL\.")
 
 @dataclass(frozen=True)
 class Limits:
-    """megapixels: the largest size that an image's header may announce, in units of 10^6 pixels."""
+    """megapixels: the largest size that an image's header may announce, in units of 10^6 pixels.
+
+    advice: what to do about a larger image, for the error.
+    """
 
     megapixels: float = 100.0
+    advice: str = "scale it down"
 
 
 def decode(data: bytes, limits: Limits, working_size: Size | None = None) -> Pixels:
@@ -249,7 +253,7 @@ def _check_size(size: tuple[int, int], limits: Limits, kind: str = "") -> None:
     if megapixels > limits.megapixels:
         problem = f"{size[0]}x{size[1]} pixels ({megapixels:.1f} megapixels)"
         raise ImageTooLarge(
-            f"the image has {problem}; at most {limits.megapixels:g} megapixels {kind}are accepted; scale it down"
+            f"the image has {problem}; at most {limits.megapixels:g} megapixels {kind}are accepted; {limits.advice}"
         )
 
 

@@ -22,6 +22,7 @@ import training.commands.train_arguments
 from app.api.schemas import SegmentQuery
 from app.environment import FOREIGN, PREFIX
 from app.main import parser as serve_parser
+from app.serving.budget import Budget
 from app.settings import Settings
 from imaging.rendering import ANSWER_FORMATS, PARAMETER_FORMATS, Format, Rendering, formats_with
 from model.inference.loading import load_runtime
@@ -142,6 +143,30 @@ def test_the_operating_page_states_the_memory_that_jpegs_count_with() -> None:
     counted = [megabytes(size, format) for size in (one, twelve, hundred) for format in ("png", "overlay")]
     counted.append(megabytes(hundred, "png", "native"))
     assert [number for number in re.findall(r"[\d,]+\d", stated) if number not in ("12", "100")] == counted
+
+
+def largest(segmenter: Segmenter, format: Format, work_bytes: int) -> int:
+    """The largest JPEG of 4:3 and half a byte a pixel, in whole megapixels up to 100, whose answer takes at most this memory."""
+
+    def needed(megapixels: int) -> int:
+        height = int((megapixels * 0.75e6) ** 0.5)
+        data = jpeg_of(height * 4 // 3, height)
+        plan = segmenter.plan(data, Options(rendering=Rendering(format)))
+        return segmenter.memory_bytes(data, plan) + megapixels * 500_000
+
+    return max(megapixels for megapixels in range(1, 101) if needed(megapixels) <= work_bytes)
+
+
+def test_the_operating_page_states_how_large_a_photo_may_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    segmenter = Segmenter(load_runtime(find_files(DEFAULT_WEIGHTS), "openvino", "cpu", "float32", 1))
+    head, *rows = re.findall(r"^\| (\d+ GiB|limit of memory) \| (.*) \|$", OPERATE, re.MULTILINE)
+    formats = re.findall(r"`(\w+)`", head[1])
+    assert {"png", "overlay", "cutout", "json"} <= set(formats)
+    assert rows
+    for limit, cells in rows:
+        monkeypatch.setattr("app.settings.available_memory", lambda gib=int(limit.split()[0]): gib << 30)
+        budget = Budget(Settings(_env_file=None).memory_bytes, 1)
+        assert cells.split(" | ") == [str(largest(segmenter, format, budget.most_work)) for format in formats], limit
 
 
 def cell(name: str) -> str:

@@ -71,7 +71,7 @@ async def segment_batch(request: Request, service: Ready, query: Parameters) -> 
     one line of JSON for each image, sent as soon as it is done. With `coco` it is one COCO document. Otherwise it is a zip.
     """
     settings = service.settings
-    form = await read_form(request, upload_limits(request, service, settings.max_batch_mb))
+    form = await read_form(request, upload_limits(request, service, settings.max_batch_mb, "SEGMENT_MAX_BATCH_MB"))
     try:
         query = with_values(query, form_values(form), "form field")
         options = make_options(service, query, query.format or "json", DEFAULT_NAME)  # raises before the answer begins
@@ -153,7 +153,7 @@ async def _outcome(request: Request, service: Service, query: SegmentQuery, inde
     memory = MemoryUse()
     try:
         if (part.size or 0) > service.settings.max_upload_mb * 1e6:
-            raise TooLarge(f"the file is larger than {service.settings.max_upload_mb:g} MB; send a smaller one")
+            raise TooLarge(f"the file is larger than {service.settings.max_upload_mb:g} MB; send a smaller one; the operator can raise SEGMENT_MAX_UPLOAD_MB")
         with mapped_errors():
             reservation = service.reserve()
             memory = reservation.memory

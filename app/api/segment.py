@@ -124,8 +124,13 @@ class AnswerResponse(Response):
             self.budget.end(self.reservation.memory)
 
 
-def upload_limits(request: Request, service: Service, megabytes: float) -> UploadLimits:
-    """The limits for a body of up to `megabytes` 10^6 bytes. Its memory counts for the request's reservation."""
+def upload_limits(
+    request: Request, service: Service, megabytes: float, setting: str = "SEGMENT_MAX_UPLOAD_MB"
+) -> UploadLimits:
+    """The limits for a body of up to `megabytes` 10^6 bytes. Its memory counts for the request's reservation.
+
+    setting: the one that this number comes from.
+    """
     memory = request.state.reservation.memory
 
     def hold(count: int) -> None:
@@ -135,12 +140,12 @@ def upload_limits(request: Request, service: Service, megabytes: float) -> Uploa
             problem = to_problem(error)
             raise Unavailable(problem.detail, problem.headers | {"Connection": "close"}, error.reason) from error
 
-    return UploadLimits(int(megabytes * 1e6), service.settings.upload_timeout_s, hold)
+    return UploadLimits(int(megabytes * 1e6), service.settings.upload_timeout_s, hold, setting)
 
 
 def image_limits(service: Service) -> Limits:
     """The settings' limits on images."""
-    return Limits(service.settings.max_megapixels)
+    return Limits(service.settings.max_megapixels, "scale it down; the operator can raise SEGMENT_MAX_MEGAPIXELS")
 
 
 async def answer_job(request: Request, service: Service, job: Job) -> Answer:

@@ -48,12 +48,14 @@ class Upload:
 class UploadLimits:
     """Limits on a body: the most bytes, and the most seconds that it may take to arrive.
 
-    hold: called with the number of bytes of memory that the body uses so far; raises if they are not available.
+    hold: called with the number of bytes of memory that the body uses so far; raises if they are not available. setting: the
+    setting that limits the bytes, for the error.
     """
 
     bytes: int
     seconds: float
     hold: Callable[[int], None]
+    setting: str = "SEGMENT_MAX_UPLOAD_MB"
 
 
 async def read_image(request: Request, limits: UploadLimits) -> Upload:
@@ -67,7 +69,7 @@ async def read_image(request: Request, limits: UploadLimits) -> Upload:
         return await _read_json(request, limits)
     if kind != "multipart/form-data":
         return Upload(_body(await read_body(request, limits, IMAGE_COPIES), "the body", IMAGE_ADVICE))
-    _check_content_length(request, limits.bytes)
+    _check_content_length(request, limits)
     async with _upload_timeout(limits.seconds) as deadline:
         body = _receive(request, limits, deadline, lambda count: IMAGE_COPIES * count)
         form = await parse_form(request, body, limits.bytes)
@@ -92,7 +94,7 @@ async def _read_json(request: Request, limits: UploadLimits) -> Upload:
 
 async def read_body(request: Request, limits: UploadLimits, copies: int) -> bytes:
     """Reads the whole body, which counts `copies` times for the memory. Raises `TooLarge`, `UploadTooSlow` or `BadRequest`."""
-    _check_content_length(request, limits.bytes)
+    _check_content_length(request, limits)
     async with _upload_timeout(limits.seconds) as deadline:
         return b"".join([chunk async for chunk in _receive(request, limits, deadline, lambda count: copies * count)])
 
@@ -104,7 +106,7 @@ async def read_form(request: Request, limits: UploadLimits) -> FormData:
     """
     if media_type(request) != "multipart/form-data":
         raise BadRequest("several images must come as multipart/form-data, each as a field `file`")
-    _check_content_length(request, limits.bytes)
+    _check_content_length(request, limits)
     async with _upload_timeout(limits.seconds) as deadline:
         body = _receive(request, limits, deadline, lambda count: min(count, MAX_FILES * SPOOL_BYTES))
         return await parse_form(request, body, SPOOL_BYTES)
@@ -159,7 +161,7 @@ async def _receive(
         count += len(chunk)
         check_chunks(count)
         if count > limits.bytes:
-            raise _too_large(limits.bytes)
+            raise _too_large(limits)
         limits.hold(memory_bytes(count))
         deadline.reschedule(min(latest, start + SLOW_S + count / LEAST_RATE))
         yield chunk
@@ -185,10 +187,10 @@ def _chunk_check() -> Callable[[int], None]:
     return check
 
 
-def _check_content_length(request: Request, max_bytes: int) -> None:
+def _check_content_length(request: Request, limits: UploadLimits) -> None:
     content_length = request.headers.get("content-length", "")
-    if content_length.isdigit() and int(content_length) > max_bytes:
-        raise _too_large(max_bytes)
+    if content_length.isdigit() and int(content_length) > limits.bytes:
+        raise _too_large(limits)
 
 
 @asynccontextmanager
@@ -201,5 +203,6 @@ async def _upload_timeout(timeout_s: float) -> AsyncIterator[asyncio.Timeout]:
         raise UploadTooSlow(message, {"Connection": "close"}) from None
 
 
-def _too_large(max_bytes: int) -> TooLarge:
-    return TooLarge(f"the body is larger than {max_bytes / 1e6:g} MB; send a smaller file", {"Connection": "close"})
+def _too_large(limits: UploadLimits) -> TooLarge:
+    advice = f"send a smaller file; the operator can raise {limits.setting}"
+    return TooLarge(f"the body is larger than {limits.bytes / 1e6:g} MB; {advice}", {"Connection": "close"})
