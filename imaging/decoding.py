@@ -15,7 +15,7 @@ from PIL import AvifImagePlugin, Image, PngImagePlugin, UnidentifiedImageError, 
 from imaging.conversion import SWAPPING, Pixels, rgb_image, upright_array
 from imaging.errors import DamagedImage, EmptyImage, ImageError, ImageTooLarge, UnknownImageType
 from imaging.formats.avif import avif_problem, is_avif
-from imaging.formats.damage import damage_of
+from imaging.formats.damage import WITHOUT_LINE_BREAKS, damage_of, lacks_line_breaks
 from imaging.formats.declarations import check_declarations, check_pixels, frame_box, refusal, unsupported_kind
 from imaging.formats.foreign import foreign_ending, foreign_format
 from imaging.formats.headers import GIF, JPEG, PNG, TIFF, check_header, png_chunks
@@ -198,22 +198,34 @@ def open_image(data: bytes, limits: Limits) -> Iterator[Image.Image]:
             if image.format == "BMP" and image.info.get("compression") in RUN_LENGTHS:
                 _check_size(image.size, Limits(min(limits.megapixels, RUN_LENGTH_MEGAPIXELS)), "in run lengths ")
             yield image
-    except (ImageError, MemoryError):
+    except (ImageTooLarge, MemoryError):
         raise
-    except UnidentifiedImageError as error:
-        if data.startswith(SIGNATURES) or is_avif(data):
-            raise refusal(data) from error
-        raise _unknown_type(data) from error
     except Exception as error:
-        problem = f"the image is damaged: {damage_of(data, error)}; is the file complete?"
-        raise unsupported_kind(error) or DamagedImage(problem) from error
+        raise _image_error(data, error) from None if isinstance(error, ImageError) else error
+
+
+def _image_error(data: bytes, error: Exception) -> ImageError:
+    """The error for a file on which this one was raised."""
+    if isinstance(error, UnknownImageType):
+        return error
+    if isinstance(error, UnidentifiedImageError) and not (data.startswith(SIGNATURES) or is_avif(data)):
+        return _unknown_type(data)
+    if lacks_line_breaks(data):
+        return DamagedImage(f"the image is damaged: {WITHOUT_LINE_BREAKS}")
+    if isinstance(error, ImageError):
+        return error
+    if isinstance(error, UnidentifiedImageError):
+        return refusal(data)
+    problem = f"the image is damaged: {damage_of(data, error)}; is the file complete?"
+    return unsupported_kind(error) or DamagedImage(problem)
 
 
 def _unknown_type(data: bytes) -> UnknownImageType:
     """The error for bytes of a format that is not read."""
     if foreign := foreign_format(data):
         return UnknownImageType(_foreign_problem(*foreign))
-    return UnknownImageType(f"this file is none of {', '.join(IMAGE_FORMATS)}; send one of those")
+    advice = WITHOUT_LINE_BREAKS if lacks_line_breaks(data) else "send one of those"
+    return UnknownImageType(f"this file is none of {', '.join(IMAGE_FORMATS)}; {advice}")
 
 
 def ending_problem(ending: str) -> str | None:

@@ -14,11 +14,12 @@ from math import inf
 from fastapi import Request
 from starlette.datastructures import FormData, UploadFile
 
-from app.api.errors import BadRequest, EmptyBody, TooLarge, Unavailable, UploadTooSlow
+from app.api.errors import BadRequest, EmptyBody, TooLarge, Unavailable, UnsupportedType, UploadTooSlow
 from app.api.forms import DEFAULT_NAME, MAX_FILES, NO_ROOM, SPOOL_BYTES, base_name, check_file, images, parse_form
-from app.api.json_images import COPIES, image_in_json, looks_like_json
+from app.api.json_images import COPIES, copies, image_in_json, looks_like_json
 from app.api.parameters import form_values
 from app.connections import request_bytes
+from app.telemetry import VALUE_LENGTH, printable
 from model.inference.processes.messages import Body
 
 LEAST_RATE = 10_000  # bytes per second that a body must arrive with on average
@@ -26,6 +27,7 @@ SLOW_S = 10.0  # seconds before this average is required
 # a chunked body is refused if `CHUNKS` chunks in a row average less than `CHUNK_BYTES`: reading them costs more than the image
 CHUNK_BYTES, CHUNKS, FRAME_BYTES = 64, 1000, 6  # the last: bytes that frame a chunk of 16 to 255 bytes
 IMAGE_COPIES = 2  # joining the chunks makes a second copy for a moment, and later the worker has a copy
+IDENTITY = "identity"  # the content coding that changes nothing (RFC 9110, section 8.4.1)
 IMAGE_ADVICE = "send an image as the field `file` of a form, or as the body"
 log = logging.getLogger("segment")
 
@@ -69,7 +71,7 @@ async def read_image(request: Request, limits: UploadLimits) -> Upload:
         return await _read_json(request, limits)
     if kind != "multipart/form-data":
         return Upload(_body(await read_body(request, limits, IMAGE_COPIES), "the body", IMAGE_ADVICE))
-    _check_content_length(request, limits)
+    _check_header(request, limits)
     async with _upload_timeout(limits.seconds) as deadline:
         body = _receive(request, limits, deadline, lambda count: IMAGE_COPIES * count)
         form = await parse_form(request, body, limits.bytes)
@@ -84,7 +86,7 @@ async def read_image(request: Request, limits: UploadLimits) -> Upload:
 
 async def _read_json(request: Request, limits: UploadLimits) -> Upload:
     """Reads an image from JSON. A body that is not JSON is the image itself. Raises as `read_image`."""
-    body = await read_body(request, limits, COPIES)
+    body = await read_json(request, limits)
     data, values = await image_in_json(body) if looks_like_json(body) else (body, {})
     del body
     limits.hold(IMAGE_COPIES * len(data))
@@ -92,9 +94,17 @@ async def _read_json(request: Request, limits: UploadLimits) -> Upload:
     return Upload(body_of_image, values=values, source="parameters")
 
 
+async def read_json(request: Request, limits: UploadLimits) -> bytes:
+    """Reads a body of JSON, which counts for the memory that parsing it takes. Raises as `read_body`."""
+    body = await read_body(request, limits, COPIES)
+    if looks_like_json(body):
+        limits.hold(copies(body) * len(body))
+    return body
+
+
 async def read_body(request: Request, limits: UploadLimits, copies: int) -> bytes:
     """Reads the whole body, which counts `copies` times for the memory. Raises `TooLarge`, `UploadTooSlow` or `BadRequest`."""
-    _check_content_length(request, limits)
+    _check_header(request, limits)
     async with _upload_timeout(limits.seconds) as deadline:
         return b"".join([chunk async for chunk in _receive(request, limits, deadline, lambda count: copies * count)])
 
@@ -106,7 +116,7 @@ async def read_form(request: Request, limits: UploadLimits) -> FormData:
     """
     if media_type(request) != "multipart/form-data":
         raise BadRequest("several images must come as multipart/form-data, each as a field `file`")
-    _check_content_length(request, limits)
+    _check_header(request, limits)
     async with _upload_timeout(limits.seconds) as deadline:
         body = _receive(request, limits, deadline, lambda count: min(count, MAX_FILES * SPOOL_BYTES))
         return await parse_form(request, body, SPOOL_BYTES)
@@ -187,7 +197,12 @@ def _chunk_check() -> Callable[[int], None]:
     return check
 
 
-def _check_content_length(request: Request, limits: UploadLimits) -> None:
+def _check_header(request: Request, limits: UploadLimits) -> None:
+    """Raises `UnsupportedType` for a compressed body, and `TooLarge` for a length above the limit."""
+    coding = request.headers.get("content-encoding", IDENTITY)
+    if coding.strip().lower() not in ("", IDENTITY):
+        message = f"the body is compressed (Content-Encoding: {printable(coding, VALUE_LENGTH)}), and is not unpacked"
+        raise UnsupportedType(f"{message}; send it as it is", {"Accept-Encoding": IDENTITY, "Connection": "close"})
     content_length = request.headers.get("content-length", "")
     if content_length.isdigit() and int(content_length) > limits.bytes:
         raise _too_large(limits)

@@ -186,7 +186,8 @@ def test_an_image_that_never_fits_is_told_what_takes_less_and_what_the_operator_
     detail = answer.json()["detail"]
     assert {way for way in LIGHTER if way in detail} == ways
     assert "container" not in detail  # the setting is set, so the container's limit decides nothing
-    monkeypatch.setattr(service_of(client).settings, "memory_mb", 0)
+    service = service_of(client)
+    monkeypatch.setattr(service, "settings", service.settings.model_copy(update={"memory_mb": 0}))
     assert_problem(post(client, **query), 413, "SEGMENT_MEMORY_MB, or the container's limit of memory")
     assert_idle(service_of(client))
 
