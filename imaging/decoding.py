@@ -20,7 +20,7 @@ from imaging.formats.declarations import check_declarations, check_pixels, frame
 from imaging.formats.foreign import foreign_ending, foreign_format
 from imaging.formats.headers import GIF, JPEG, PNG, TIFF, check_header, png_chunks
 from imaging.formats.jpeg import check_scan_count, is_lossless
-from imaging.formats.tiff import check_single_tags
+from imaging.formats.tiff_pages import choose_page
 from imaging.formats.webp import read_webp_header
 
 Size = tuple[int, int]
@@ -183,15 +183,18 @@ def open_image(data: bytes, limits: Limits) -> Iterator[Image.Image]:
     try:
         _silence_pillow()
         check_header(data)
+        page = 0
         if data.startswith(JPEG):
             check_scan_count(data)
         elif data.startswith(TIFF):
-            check_single_tags(data)
+            page = choose_page(data)
         elif header := read_webp_header(data):
             _check_size(header.size, limits)
         elif is_avif(data):
             _check_avif(data)
         with Image.open(io.BytesIO(data), formats=IMAGE_FORMATS) as image:
+            if page:
+                image.seek(page)
             _check_size(image.size, limits)
             _forget_xmp(image)
             check_declarations(image, data)
