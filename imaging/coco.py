@@ -33,8 +33,9 @@ def coco_document(
 ) -> dict[str, Any]:
     """The COCO document of one image, with one annotation for each region of the classes in `class_ids`.
 
-    `licenses` is empty: the licence of the image is not known.     The background and void have no annotations. With a `tolerance` in pixels, each region is one polygon; COCO's polygons have
-    no holes, so lines without width lead to the holes of a region (`imaging.keyholes`). With None, regions are run lengths,
+    `licenses` is empty: the licence of the image is not known. The background and void have no annotations.
+    With a `tolerance` in pixels, each region is one polygon; COCO's polygons have no holes, so lines without width lead to
+    the holes of a region (`imaging.keyholes`). With None, regions are run lengths,
     exact to the pixel. shares_borders: whether polygons share their borders, as those of `imaging.coverage`. Category ids are
     class ids. If a category has the id 0, all ids are raised by 1, since tools take 0 for the background. `check` is called for
     every few regions, and may raise to end the work. Raises `AnswerTooLarge` like `Regions` and the functions that trace.

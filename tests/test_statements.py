@@ -146,7 +146,7 @@ def test_the_operating_page_states_the_memory_that_jpegs_count_with() -> None:
 
 
 def largest(segmenter: Segmenter, format: Format, work_bytes: int) -> int:
-    """The largest JPEG of 4:3 and half a byte a pixel, in whole megapixels up to 100, whose answer takes at most this memory."""
+    """The largest JPEG of 4:3 and half a byte a pixel, in whole megapixels up to 100, that takes at most this memory."""
 
     def needed(megapixels: int) -> int:
         height = int((megapixels * 0.75e6) ** 0.5)
@@ -164,7 +164,8 @@ def test_the_operating_page_states_how_large_a_photo_may_be(monkeypatch: pytest.
     assert {"png", "overlay", "cutout", "json"} <= set(formats)
     assert rows
     for limit, cells in rows:
-        monkeypatch.setattr("app.settings.available_memory", lambda gib=int(limit.split()[0]): gib << 30)
+        memory = int(limit.split()[0]) << 30
+        monkeypatch.setattr("app.settings.available_memory", lambda memory=memory: memory)
         budget = Budget(Settings(_env_file=None).memory_bytes, 1)
         assert cells.split(" | ") == [str(largest(segmenter, format, budget.most_work)) for format in formats], limit
 

@@ -153,7 +153,8 @@ async def _outcome(request: Request, service: Service, query: SegmentQuery, inde
     memory = MemoryUse()
     try:
         if (part.size or 0) > service.settings.max_upload_mb * 1e6:
-            raise TooLarge(f"the file is larger than {service.settings.max_upload_mb:g} MB; send a smaller one; the operator can raise SEGMENT_MAX_UPLOAD_MB")
+            advice = "send a smaller one; the operator can raise SEGMENT_MAX_UPLOAD_MB"
+            raise TooLarge(f"the file is larger than {service.settings.max_upload_mb:g} MB; {advice}")
         with mapped_errors():
             reservation = service.reserve()
             memory = reservation.memory

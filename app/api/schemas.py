@@ -44,7 +44,9 @@ class SegmentQuery(BaseModel):
     alpha: float = Field(0.5, ge=0, le=1, description="opacity of the colours in an overlay")
     confidence: bool = Field(False, description="with JSON: adds the confidence map, a grey PNG")
     probabilities: bool = Field(False, description="with npz: adds every class's probability; up to 4 megapixels")
-    min_confidence: float = Field(0, ge=0, le=1, description=f"pixels with less confidence become 255, void; with {formats_with('min_confidence')}")
+    min_confidence: float = Field(
+        0, ge=0, le=1, description=f"pixels with less confidence become 255, void; with {formats_with('min_confidence')}"
+    )
     min_area: AreaText | None = Field(
         None,
         description="regions smaller than this take the class of a neighbour that fits best: pixels (`200`), or a share of "
@@ -56,8 +58,8 @@ class SegmentQuery(BaseModel):
     classes: str | None = Field(
         None,
         max_length=MOST_CHARACTERS,
-        description="comma-separated names or ids of the classes that the answer shows (default: all; overlay, cutout, binary and "
-        f"coco: all but the background); with {formats_with('classes')}",
+        description="comma-separated names or ids of the classes that the answer shows (default: all; overlay, cutout, binary "
+        f"and coco: all but the background); with {formats_with('classes')}",
     )
     image_format: ImageFormat | None = Field(
         None, description="image format of color and overlay; beats `Accept` (default: png)"

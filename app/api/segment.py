@@ -135,9 +135,7 @@ class AnswerResponse(Response):
             self.budget.end(self.reservation.memory)
 
 
-def upload_limits(
-    request: Request, service: Service, megabytes: float, setting: str = "SEGMENT_MAX_UPLOAD_MB"
-) -> UploadLimits:
+def upload_limits(request: Request, service: Service, megabytes: float, setting: str = "SEGMENT_MAX_UPLOAD_MB") -> UploadLimits:
     """The limits for a body of up to `megabytes` 10^6 bytes. Its memory counts for the request's reservation.
 
     setting: the one that this number comes from.

@@ -6,7 +6,15 @@ import re
 
 from imaging.formats.avif import is_avif
 
-BRANDS = {b"heic": "HEIC", b"heix": "HEIC", b"hevc": "HEIC", b"hevx": "HEIC", b"mif1": "HEIF", b"msf1": "HEIF", b"crx ": "a camera's raw file"}
+BRANDS = {
+    b"heic": "HEIC",
+    b"heix": "HEIC",
+    b"hevc": "HEIC",
+    b"hevx": "HEIC",
+    b"mif1": "HEIF",
+    b"msf1": "HEIF",
+    b"crx ": "a camera's raw file",
+}
 """Brands of photographs in the ISO base media format (ISO/IEC 14496-12, section 4.3). Other brands are videos."""
 SIGNATURES = (
     (b"\x00\x00\x00\x0cJXL \r\n\x87\n", "JPEG XL"),

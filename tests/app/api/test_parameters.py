@@ -16,7 +16,6 @@ from fastapi.testclient import TestClient
 from app.api.errors import BadParameter, BadRequest
 from app.api.json_images import PIECE
 from app.api.uploads import UploadLimits, read_image
-
 from tests.support.app.exchanges import PHOTO, assert_idle, assert_problem, post, service_of
 from tests.support.polling import HANG_S
 

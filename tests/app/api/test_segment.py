@@ -106,7 +106,8 @@ def test_json_tells_model_image_classes_and_tiling(client: TestClient, service: 
     sizes = [entry["pixels"] for entry in document["classes"]]
     assert sum(sizes) == 130 * 90
     assert sizes == sorted(sizes, reverse=True)
-    assert set(document["classes"][0]) == {"id", "name", "color", "display_color", "pixels", "fraction", "mean_confidence", "bbox"}
+    names = {"id", "name", "color", "display_color", "pixels", "fraction", "mean_confidence", "bbox"}
+    assert set(document["classes"][0]) == names
     assert {str(entry["id"]) for entry in document["classes"]} == set(document["class_map"]["counts"])
 
 

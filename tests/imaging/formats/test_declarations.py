@@ -387,7 +387,7 @@ def test_what_is_not_read_is_named_with_what_to_do(data: bytes, name: str, advic
 def test_base64_of_an_image_is_named(format: str) -> None:
     text = base64.b64encode(file_of(Image.fromarray(PICTURE), format))
     for data in (text, b"\n" + text):
-        with pytest.raises(UnknownImageType, match="this file is base64; .*decode it and send the bytes"):
+        with pytest.raises(UnknownImageType, match=r"this file is base64; .*decode it and send the bytes"):
             decode(data, LIMITS)
 
 
