@@ -48,7 +48,7 @@ class SegmentedImage:
     (H, W), or None if it was not computed. probabilities: float16 (classes, H, W), or None if they were not computed.
     mean_confidence: one value for each class id. model, tiling: parts of the JSON answer. foreground: uint8
     (H, W), 255 x the probability of the classes that the rendering shows, or None if it was not computed. cell: pixels that a
-    cell of the network covers along an axis.
+    cell of the network covers along an axis. profile: the photo's ICC profile, which pictures of it get.
     """
 
     photo: npt.NDArray[np.uint8] | None
@@ -61,6 +61,7 @@ class SegmentedImage:
     tiling: Mapping[str, Any]
     foreground: npt.NDArray[np.uint8] | None = None
     cell: float = 8
+    profile: bytes | None = None
 
     def encode(self, rendering: Rendering, check: Check = lambda: None) -> bytes:
         """The answer's bytes; equal images give equal bytes.
@@ -96,13 +97,14 @@ class SegmentedImage:
                 if self.photo is None:
                     raise ValueError("an overlay needs the photo")
                 names = {label.id: label.name for label in self.labels.classes} if rendering.names else {}
+                colors, alpha = self._colors(rendering), rendering.alpha
                 return overlay_picture(
-                    self.photo, self.class_map, self._colors(rendering), rendering.alpha, class_ids, picture_format, names
+                    self.photo, self.class_map, colors, alpha, class_ids, picture_format, names, self.profile
                 )
             case "cutout":
                 if self.photo is None or self.foreground is None:
                     raise ValueError("a cutout needs the photo and the probability of its classes")
-                return cutout_png(self.photo, self.class_map, class_ids, self.foreground, self.cell, check)
+                return cutout_png(self.photo, self.class_map, class_ids, self.foreground, self.cell, check, self.profile)
             case "binary":
                 return binary_png(self.class_map, class_ids)
             case "grey":

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import AvifImagePlugin, Image, PngImagePlugin, UnidentifiedImageError, features
 
-from imaging.conversion import SWAPPING, Pixels, rgb_image, upright_array
+from imaging.conversion import SWAPPING, Pixels, rgb_image, rgb_profile, upright_array
 from imaging.errors import DamagedImage, EmptyImage, ImageError, ImageTooLarge, UnknownImageType
 from imaging.formats.avif import avif_problem, is_avif
 from imaging.formats.damage import WITHOUT_LINE_BREAKS, damage_of, lacks_line_breaks
@@ -67,9 +67,15 @@ class Limits:
 
 
 def decode(data: bytes, limits: Limits, working_size: Size | None = None) -> Pixels:
+    """Decodes an image as `decode_photo`, without its profile."""
+    return decode_photo(data, limits, working_size)[0]
+
+
+def decode_photo(data: bytes, limits: Limits, working_size: Size | None = None) -> tuple[Pixels, bytes | None]:
     """Decodes the first frame to uint8 RGB (H, W, 3) and turns it upright by its EXIF orientation.
 
-    Transparent pixels are blended with white. 16-bit samples are scaled to 8 bits. Colour profiles are ignored.
+    Transparent pixels are blended with white. 16-bit samples are scaled to 8 bits. Colour profiles change
+    no pixel. The second value is the profile to write into pictures of the pixels, as `rgb_profile` gives it.
     `working_size` is (height, width): the result is scaled to it with a bilinear filter, which averages when it shrinks.
     libjpeg first reduces a JPEG that is at least twice as large, to no less than that size; this takes a fraction of the time.
     Raises `EmptyImage`, `UnknownImageType`, `ImageTooLarge` or `DamagedImage`.
@@ -77,7 +83,7 @@ def decode(data: bytes, limits: Limits, working_size: Size | None = None) -> Pix
     with open_image(data, limits) as image:
         orientation = read_orientation(image, data)
         target, box = reduce_jpeg(image, data, orientation, working_size)
-        header_size, frame = image.size, frame_box(image)
+        header_size, frame, profile = image.size, frame_box(image), rgb_profile(image)
         image.load()
         if image.size != header_size:
             sizes = f"its header says {header_size[0]}x{header_size[1]} pixels, but it has {image.width}x{image.height}"
@@ -85,8 +91,8 @@ def decode(data: bytes, limits: Limits, working_size: Size | None = None) -> Pix
         check_pixels(image, data)
         if target and (image.size != target or box):
             rgb = rgb_image(image, frame).resize(target, Image.Resampling.BILINEAR, box)
-            return upright_array(rgb, orientation)
-        return upright_array(image, orientation, frame)
+            return upright_array(rgb, orientation), profile
+        return upright_array(image, orientation, frame), profile
 
 
 def read_size(data: bytes, limits: Limits) -> Size:
