@@ -76,9 +76,17 @@ def test_transparency_and_a_palette_leave_the_colors_as_they_are(segmenter: Segm
 
 @pytest.mark.parametrize(
     ("mode", "space", "format"),
-    [("CMYK", b"CMYK", "JPEG"), ("CMYK", b"RGB ", "JPEG"), ("L", b"GRAY", "PNG"), ("L", b"RGB ", "PNG"), ("RGB", b"Lab ", "PNG"),
-     ("RGB", b"GRAY", "JPEG"), ("LAB", b"Lab ", "TIFF"), ("1", b"RGB ", "PNG")],
-)  # fmt: skip
+    [
+        ("CMYK", b"CMYK", "JPEG"),
+        ("CMYK", b"RGB ", "JPEG"),
+        ("L", b"GRAY", "PNG"),
+        ("L", b"RGB ", "PNG"),
+        ("RGB", b"Lab ", "PNG"),
+        ("RGB", b"GRAY", "JPEG"),
+        ("LAB", b"Lab ", "TIFF"),
+        ("1", b"RGB ", "PNG"),
+    ],
+)
 def test_profiles_of_other_colors_are_left_out(segmenter: Segmenter, mode: str, space: bytes, format: str) -> None:
     source = Image.fromarray(PHOTO) if mode != "LAB" else Image.merge("LAB", Image.fromarray(PHOTO).split())
     data = file_of(source.convert(mode), format, icc_profile=profile_of(space=space))
