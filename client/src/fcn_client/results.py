@@ -57,11 +57,11 @@ class ClassShare:
     id: int
     name: str
     color: str
-    display_color: str
     pixels: int
     fraction: float
     mean_confidence: float
     bbox: tuple[int, int, int, int]
+    display_color: str = ""
 
 
 @dataclass(frozen=True, eq=False)
