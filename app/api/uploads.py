@@ -86,8 +86,12 @@ async def read_image(request: Request, limits: UploadLimits) -> Upload:
 
 async def _read_json(request: Request, limits: UploadLimits) -> Upload:
     """Reads an image from JSON. A body that is not JSON is the image itself. Raises as `read_image`."""
-    body = await read_json(request, limits)
-    data, values = await image_in_json(body) if looks_like_json(body) else (body, {})
+    body, values = await read_body(request, limits, COPIES), {}
+    if looks_like_json(body):
+        limits.hold(copies(body) * len(body))
+        data, values = await image_in_json(body)
+    else:
+        data = body
     del body
     limits.hold(IMAGE_COPIES * len(data))
     body_of_image = _body(data, "the image in `inputs`", "write its bytes there as base64")
@@ -97,8 +101,7 @@ async def _read_json(request: Request, limits: UploadLimits) -> Upload:
 async def read_json(request: Request, limits: UploadLimits) -> bytes:
     """Reads a body of JSON, which counts for the memory that parsing it takes. Raises as `read_body`."""
     body = await read_body(request, limits, COPIES)
-    if looks_like_json(body):
-        limits.hold(copies(body) * len(body))
+    limits.hold(copies(body) * len(body))
     return body
 
 
