@@ -86,7 +86,8 @@ async def read_image(request: Request, limits: UploadLimits) -> Upload:
 
 async def _read_json(request: Request, limits: UploadLimits) -> Upload:
     """Reads an image from JSON. A body that is not JSON is the image itself. Raises as `read_image`."""
-    body, values = await read_body(request, limits, COPIES), {}
+    body = await read_body(request, limits, COPIES)
+    values: Mapping[str, object] = {}
     if looks_like_json(body):
         limits.hold(copies(body) * len(body))
         data, values = await image_in_json(body)
