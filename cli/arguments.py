@@ -13,7 +13,7 @@ from cli.input import Shard
 from cli.stores import SCHEMES
 from imaging.decoding import IMAGE_FORMATS, Limits
 from imaging.encoding import ImageFormat
-from imaging.rendering import ANSWER_FORMATS, MaskEncoding, PaletteName, Rendering, Topology, parse_classes
+from imaging.rendering import ANSWER_FORMATS, MaskEncoding, PaletteName, Rendering, Topology, formats_with, parse_classes
 from model.command_line import ArgumentGroup, CommandParser, argument_type
 from model.inference.loading import PRECISIONS, RUNTIMES
 from model.inference.scaling import parse_side
@@ -108,7 +108,7 @@ def _add_content(p: argparse.ArgumentParser) -> None:
         "--classes",
         metavar="NAMES",
         type=_classes,
-        help="classes that the answer shows: names or ids, separated by commas (default: all)",
+        help=f"classes that the answer shows: names or ids, separated by commas; with {formats_with('classes')} (default: all)",
     )
     group.add_argument("--confidence", action="store_true", default=None, help="with json: add the confidence map")
     group.add_argument("--probabilities", action="store_true", default=None, help="with npz: add every class's probability")
@@ -143,7 +143,7 @@ def _add_regions(p: argparse.ArgumentParser) -> None:
         "--min-confidence",
         metavar="SHARE",
         type=number(0, 1),
-        help="pixels with less confidence become 255 (void) (default: 0)",
+        help=f"pixels with less confidence become 255 (void); with {formats_with('min_confidence')} (default: 0)",
     )
     group.add_argument(
         "--min-area",

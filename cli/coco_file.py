@@ -17,7 +17,7 @@ from cli.input import Input
 from cli.lines import LineFile, read_lines
 from cli.places import partial_of
 from cli.report import Outcome
-from imaging.coco_merging import CocoParts, renumber, split_document
+from imaging.coco_merging import HEAD, CocoParts, renumber, split_document
 from model.whole_file import whole_file
 
 PARTS, ORDER = "parts", "order.jsonl"
@@ -79,7 +79,7 @@ class CocoFile:
         for part in self._parts():
             categories = part.categories
             break
-        file.write(b'{"images":[')
+        file.write(HEAD + b',"images":[')
         _write_list(file, (part.image for part in self._parts()))
         file.write(b'],"categories":[' + categories + b'],"annotations":[')
         _write_list(file, (part.annotations for part in self._parts()))
@@ -97,9 +97,7 @@ class CocoFile:
                 parts = split_document(path.read_bytes())
             except ValueError as error:
                 raise OSError(f"{path}: {error}; start again without --resume") from error
-            entry = json.loads(parts.image) | {"file_name": file_name}
-            parts = replace(parts, image=json.dumps(entry, separators=(",", ":")).encode())
-            yield renumber(parts, image_id, annotation)
+            yield renumber(parts, image_id, annotation, file_name)
             annotation += parts.number
 
 

@@ -81,7 +81,8 @@ class Local:
         """
         network = load_runtime(find_files(weights), runtime, device, precision, threads)
         options.rendering.class_ids(network.manifest.labels.classes)  # raises for a class that the model lacks
-        return cls(network, options, Limits(megapixels), threads, deadline_s=deadline_s)
+        limits = Limits(megapixels, "scale it down, or raise --max-megapixels")
+        return cls(network, options, limits, threads, deadline_s=deadline_s)
 
     def settings_digest(self) -> str:
         """A digest of what answers depend on: the options, the loaded file, runtime and precision."""

@@ -19,7 +19,7 @@ from imaging.cutout import cutout_png
 from imaging.encoding import Palette, binary_png, color_picture, grey_png, mask_png
 from imaging.hugging_face import class_masks
 from imaging.overlay import overlay_picture
-from imaging.palette import display_palette
+from imaging.palette import display_palette, hex_color
 from imaging.polygons import MultiPolygon, to_lists, trace
 from imaging.regions import Regions
 from imaging.rendering import Rendering
@@ -48,7 +48,7 @@ class SegmentedImage:
     (H, W), or None if it was not computed. probabilities: float16 (classes, H, W), or None if they were not computed.
     mean_confidence: one value for each class id. model, tiling: parts of the JSON answer. foreground: uint8
     (H, W), 255 x the probability of the classes that the rendering shows, or None if it was not computed. cell: pixels that a
-    cell of the network covers along an axis.
+    cell of the network covers along an axis. profile: the photo's ICC profile, which pictures of it get.
     """
 
     photo: npt.NDArray[np.uint8] | None
@@ -61,6 +61,7 @@ class SegmentedImage:
     tiling: Mapping[str, Any]
     foreground: npt.NDArray[np.uint8] | None = None
     cell: float = 8
+    profile: bytes | None = None
 
     def encode(self, rendering: Rendering, check: Check = lambda: None) -> bytes:
         """The answer's bytes; equal images give equal bytes.
@@ -96,13 +97,14 @@ class SegmentedImage:
                 if self.photo is None:
                     raise ValueError("an overlay needs the photo")
                 names = {label.id: label.name for label in self.labels.classes} if rendering.names else {}
+                colors, alpha = self._colors(rendering), rendering.alpha
                 return overlay_picture(
-                    self.photo, self.class_map, self._colors(rendering), rendering.alpha, class_ids, picture_format, names
+                    self.photo, self.class_map, colors, alpha, class_ids, picture_format, names, self.profile
                 )
             case "cutout":
                 if self.photo is None or self.foreground is None:
                     raise ValueError("a cutout needs the photo and the probability of its classes")
-                return cutout_png(self.photo, self.class_map, class_ids, self.foreground, self.cell, check)
+                return cutout_png(self.photo, self.class_map, class_ids, self.foreground, self.cell, check, self.profile)
             case "binary":
                 return binary_png(self.class_map, class_ids)
             case "grey":
@@ -130,11 +132,13 @@ class SegmentedImage:
 
     def _document(self, rendering: Rendering, class_ids: Collection[int], check: Check) -> dict[str, Any]:
         height, width = self.class_map.shape
-        runs = column_runs(self.class_map)
+        runs, display_colors = column_runs(self.class_map), display_palette(self.labels.classes)
         classes = [
             {
                 "id": entry.id,
-                **self._name_and_color(entry.id),
+                "name": self.labels.classes[entry.id].name if entry.id < len(self.labels.classes) else "void",
+                "color": hex_color(self.labels.palette[entry.id]),
+                "display_color": hex_color(display_colors[entry.id]),
                 "pixels": entry.pixels,
                 "fraction": round(entry.pixels / (height * width), 6),
                 "mean_confidence": round(self.mean_confidence[entry.id], 6),
@@ -152,11 +156,6 @@ class SegmentedImage:
         if rendering.confidence:
             document["confidence_map"] = {"encoding": "png", "data": _base64(grey_png(self._confidence()))}
         return document
-
-    def _name_and_color(self, id: int) -> dict[str, str]:
-        if id < len(self.labels.classes):
-            return {"name": self.labels.classes[id].name, "color": self.labels.classes[id].hex_color}
-        return {"name": "void", "color": "#{:02x}{:02x}{:02x}".format(*self.labels.palette[id])}
 
     def _class_map(
         self, rendering: Rendering, runs: ColumnRuns, ids: Sequence[int], class_ids: Collection[int], check: Check

@@ -14,6 +14,8 @@ from imaging.polygons import trace
 from imaging.regions import Ids, Regions
 from imaging.runs import column_runs
 
+INFO = {"description": "Regions of classes that a network found (fcn-segment)"}
+"""`info` of every document. It has no date, so that equal requests give equal bytes."""
 Check = Callable[[], None]
 Entry = tuple[int, dict[str, Any]]
 """A region's class id, and the fields of its annotation that describe the region."""
@@ -31,8 +33,9 @@ def coco_document(
 ) -> dict[str, Any]:
     """The COCO document of one image, with one annotation for each region of the classes in `class_ids`.
 
-    The background and void have no annotations. With a `tolerance` in pixels, each region is one polygon; COCO's polygons have
-    no holes, so lines without width lead to the holes of a region (`imaging.keyholes`). With None, regions are run lengths,
+    `licenses` is empty: the licence of the image is not known. The background and void have no annotations.
+    With a `tolerance` in pixels, each region is one polygon; COCO's polygons have no holes, so lines without width lead to
+    the holes of a region (`imaging.keyholes`). With None, regions are run lengths,
     exact to the pixel. shares_borders: whether polygons share their borders, as those of `imaging.coverage`. Category ids are
     class ids. If a category has the id 0, all ids are raised by 1, since tools take 0 for the background. `check` is called for
     every few regions, and may raise to end the work. Raises `AnswerTooLarge` like `Regions` and the functions that trace.
@@ -47,6 +50,8 @@ def coco_document(
     else:
         entries = _outlines((trace_coverage if shares_borders else trace)(class_map, regions, tolerance, check), check)
     return {
+        "info": INFO,
+        "licenses": [],
         "images": [{"id": 1, "file_name": file_name, "width": width, "height": height}],
         "categories": [{"id": label.id + shift, "name": label.name, "supercategory": ""} for label in categories],
         "annotations": [

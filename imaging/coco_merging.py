@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass
 from itertools import count
 
-DOCUMENT = re.compile(rb'\{"images":\[(\{.*?\})\],"categories":\[(.*?)\],"annotations":\[(.*)\]\}', re.DOTALL)
+from imaging.coco import INFO
+
+HEAD = json.dumps({"info": INFO, "licenses": []}, separators=(",", ":")).encode()[:-1]
+"""The first members of every document, without the final brace."""
+DOCUMENT = re.compile(re.escape(HEAD) + rb',"images":\[(\{.*?\})\],"categories":\[(.*?)\],"annotations":\[(.*)\]\}', re.DOTALL)
 IDS = re.compile(rb'(?<=\{"id":)\d+,"image_id":\d+(?=,)')
 IMAGE_ID = re.compile(rb'^\{"id":\d+')
 
@@ -34,8 +39,14 @@ def split_document(document: bytes) -> CocoParts:
     return CocoParts(image, categories, annotations, len(IDS.findall(annotations)))
 
 
-def renumber(parts: CocoParts, image_id: int, first_annotation: int) -> CocoParts:
-    """The same parts with this id of the image, and with ids of annotations that count from `first_annotation`."""
+def renumber(parts: CocoParts, image_id: int, first_annotation: int, file_name: str | None = None) -> CocoParts:
+    """The same parts with this id of the image, and with ids of annotations that count from `first_annotation`.
+
+    file_name: of the image, if it is to have another than before.
+    """
     numbers = count(first_annotation)
     annotations = IDS.sub(lambda _: b'%d,"image_id":%d' % (next(numbers), image_id), parts.annotations)
-    return CocoParts(IMAGE_ID.sub(b'{"id":%d' % image_id, parts.image), parts.categories, annotations, parts.number)
+    image = IMAGE_ID.sub(b'{"id":%d' % image_id, parts.image)
+    if file_name is not None:
+        image = json.dumps(json.loads(image) | {"file_name": file_name}, separators=(",", ":")).encode()
+    return CocoParts(image, parts.categories, annotations, parts.number)

@@ -23,7 +23,22 @@ STORED_LAYOUTS: dict[int, Callable[[Pixels], Pixels]] = {
     8: lambda upright: upright.swapaxes(0, 1)[:, ::-1],
 }
 BAND_PIXELS = 1 << 20
+RGB_MODES = ("RGB", "RGBA", "RGBX", "RGBa", "P")  # those whose numbers stay the same, apart from transparency
+PROFILE_HEADER = 128
+PROFILE_BYTES = 1 << 16  # phones' profiles have 0.5 to 4 kB, ICC's own for sRGB 61 kB; those of printers have megabytes
 SIXTEEN_BIT = ("I;16", "I;16L", "I;16B", "I;16N")
+
+
+def rgb_profile(image: Image.Image) -> bytes | None:
+    """The ICC profile of an RGB image, for pictures of its pixels; None without one, or for one that does not fit them.
+
+    Reads the profile's header alone (ICC.1:2022, section 7.2): its length, the signature, and the colour space of its numbers.
+    """
+    profile: bytes | None = image.info.get("icc_profile")
+    if not profile or image.mode not in RGB_MODES or not PROFILE_HEADER <= len(profile) <= PROFILE_BYTES:
+        return None
+    is_whole = int.from_bytes(profile[:4], "big") == len(profile) and profile[36:40] == b"acsp"
+    return profile if is_whole and profile[16:20] == b"RGB " else None
 
 
 def upright_array(image: Image.Image, orientation: int, frame: Box | None = None) -> Pixels:

@@ -9,7 +9,6 @@ Filter").
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Collection
 from math import ceil
 
@@ -17,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from imaging.encoding import BAND_PIXELS, PHOTOGRAPHS
+from imaging.encoding import BAND_PIXELS, PHOTOGRAPHS, picture_file
 from imaging.islands import flatten_islands
 
 Pixels = npt.NDArray[np.uint8]
@@ -38,13 +37,14 @@ def cutout_png(
     foreground: Pixels,
     cell: float,
     check: Callable[[], None] = lambda: None,
+    profile: bytes | None = None,
 ) -> bytes:
     """RGBA PNG (H, W) of a photo, uint8 (H, W, 3). Fully transparent pixels are black; the others have the photo's colours.
 
     class_map: uint8 (H, W). foreground: uint8 (H, W), 255 x the probability that a pixel's class is in `class_ids`. cell:
     pixels of the photo that a cell of the network covers along an axis. Within two cells of the border the opacity is the
     filtered `foreground`, without the islands that `imaging/islands.py` flattens; elsewhere it is 255 or 0. `check` is called
-    for every few rows, and may raise.
+    for every few rows, and may raise. profile: the photo's ICC profile, which the picture gets.
     """
     height, width = class_map.shape
     inside = np.isin(np.arange(256), list(class_ids))[class_map]
@@ -58,9 +58,7 @@ def cutout_png(
         colors = np.where(opacity[band, :, None] > 0, photo[band], np.uint8(0))
         picture.paste(Image.fromarray(np.dstack([colors, opacity[band]])), (0, top))
     del inside, opacity
-    buffer = io.BytesIO()
-    picture.save(buffer, "PNG", **PHOTOGRAPHS["png"])
-    return buffer.getvalue()
+    return picture_file(picture, "png", PHOTOGRAPHS["png"], profile)
 
 
 def cutout_bytes(pixels: int) -> int:

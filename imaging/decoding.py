@@ -12,15 +12,15 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import AvifImagePlugin, Image, PngImagePlugin, UnidentifiedImageError, features
 
-from imaging.conversion import SWAPPING, Pixels, rgb_image, upright_array
+from imaging.conversion import SWAPPING, Pixels, rgb_image, rgb_profile, upright_array
 from imaging.errors import DamagedImage, EmptyImage, ImageError, ImageTooLarge, UnknownImageType
 from imaging.formats.avif import avif_problem, is_avif
-from imaging.formats.damage import damage_of
+from imaging.formats.damage import WITHOUT_LINE_BREAKS, damage_of, lacks_line_breaks
 from imaging.formats.declarations import check_declarations, check_pixels, frame_box, refusal, unsupported_kind
 from imaging.formats.foreign import foreign_ending, foreign_format
 from imaging.formats.headers import GIF, JPEG, PNG, TIFF, check_header, png_chunks
 from imaging.formats.jpeg import check_scan_count, is_lossless
-from imaging.formats.tiff import check_single_tags
+from imaging.formats.tiff_pages import choose_page
 from imaging.formats.webp import read_webp_header
 
 Size = tuple[int, int]
@@ -57,15 +57,25 @@ PILLOW = re.compile(r"PIL\.")
 
 @dataclass(frozen=True)
 class Limits:
-    """megapixels: the largest size that an image's header may announce, in units of 10^6 pixels."""
+    """megapixels: the largest size that an image's header may announce, in units of 10^6 pixels.
+
+    advice: what to do about a larger image, for the error.
+    """
 
     megapixels: float = 100.0
+    advice: str = "scale it down"
 
 
 def decode(data: bytes, limits: Limits, working_size: Size | None = None) -> Pixels:
+    """Decodes an image as `decode_photo`, without its profile."""
+    return decode_photo(data, limits, working_size)[0]
+
+
+def decode_photo(data: bytes, limits: Limits, working_size: Size | None = None) -> tuple[Pixels, bytes | None]:
     """Decodes the first frame to uint8 RGB (H, W, 3) and turns it upright by its EXIF orientation.
 
-    Transparent pixels are blended with white. 16-bit samples are scaled to 8 bits. Colour profiles are ignored.
+    Transparent pixels are blended with white. 16-bit samples are scaled to 8 bits. Colour profiles change
+    no pixel. The second value is the profile to write into pictures of the pixels, as `rgb_profile` gives it.
     `working_size` is (height, width): the result is scaled to it with a bilinear filter, which averages when it shrinks.
     libjpeg first reduces a JPEG that is at least twice as large, to no less than that size; this takes a fraction of the time.
     Raises `EmptyImage`, `UnknownImageType`, `ImageTooLarge` or `DamagedImage`.
@@ -73,7 +83,7 @@ def decode(data: bytes, limits: Limits, working_size: Size | None = None) -> Pix
     with open_image(data, limits) as image:
         orientation = read_orientation(image, data)
         target, box = reduce_jpeg(image, data, orientation, working_size)
-        header_size, frame = image.size, frame_box(image)
+        header_size, frame, profile = image.size, frame_box(image), rgb_profile(image)
         image.load()
         if image.size != header_size:
             sizes = f"its header says {header_size[0]}x{header_size[1]} pixels, but it has {image.width}x{image.height}"
@@ -81,8 +91,8 @@ def decode(data: bytes, limits: Limits, working_size: Size | None = None) -> Pix
         check_pixels(image, data)
         if target and (image.size != target or box):
             rgb = rgb_image(image, frame).resize(target, Image.Resampling.BILINEAR, box)
-            return upright_array(rgb, orientation)
-        return upright_array(image, orientation, frame)
+            return upright_array(rgb, orientation), profile
+        return upright_array(image, orientation, frame), profile
 
 
 def read_size(data: bytes, limits: Limits) -> Size:
@@ -179,37 +189,52 @@ def open_image(data: bytes, limits: Limits) -> Iterator[Image.Image]:
     try:
         _silence_pillow()
         check_header(data)
+        page = 0
         if data.startswith(JPEG):
             check_scan_count(data)
         elif data.startswith(TIFF):
-            check_single_tags(data)
+            page = choose_page(data)
         elif header := read_webp_header(data):
             _check_size(header.size, limits)
         elif is_avif(data):
             _check_avif(data)
         with Image.open(io.BytesIO(data), formats=IMAGE_FORMATS) as image:
+            if page:
+                image.seek(page)
             _check_size(image.size, limits)
             _forget_xmp(image)
             check_declarations(image, data)
             if image.format == "BMP" and image.info.get("compression") in RUN_LENGTHS:
                 _check_size(image.size, Limits(min(limits.megapixels, RUN_LENGTH_MEGAPIXELS)), "in run lengths ")
             yield image
-    except (ImageError, MemoryError):
+    except (ImageTooLarge, MemoryError):
         raise
-    except UnidentifiedImageError as error:
-        if data.startswith(SIGNATURES) or is_avif(data):
-            raise refusal(data) from error
-        raise _unknown_type(data) from error
     except Exception as error:
-        problem = f"the image is damaged: {damage_of(data, error)}; is the file complete?"
-        raise unsupported_kind(error) or DamagedImage(problem) from error
+        raise _image_error(data, error) from None if isinstance(error, ImageError) else error
+
+
+def _image_error(data: bytes, error: Exception) -> ImageError:
+    """The error for a file on which this one was raised."""
+    if isinstance(error, UnknownImageType):
+        return error
+    if isinstance(error, UnidentifiedImageError) and not (data.startswith(SIGNATURES) or is_avif(data)):
+        return _unknown_type(data)
+    if lacks_line_breaks(data):
+        return DamagedImage(f"the image is damaged: {WITHOUT_LINE_BREAKS}")
+    if isinstance(error, ImageError):
+        return error
+    if isinstance(error, UnidentifiedImageError):
+        return refusal(data)
+    problem = f"the image is damaged: {damage_of(data, error)}; is the file complete?"
+    return unsupported_kind(error) or DamagedImage(problem)
 
 
 def _unknown_type(data: bytes) -> UnknownImageType:
     """The error for bytes of a format that is not read."""
     if foreign := foreign_format(data):
         return UnknownImageType(_foreign_problem(*foreign))
-    return UnknownImageType(f"this file is none of {', '.join(IMAGE_FORMATS)}; send one of those")
+    advice = WITHOUT_LINE_BREAKS if lacks_line_breaks(data) else "send one of those"
+    return UnknownImageType(f"this file is none of {', '.join(IMAGE_FORMATS)}; {advice}")
 
 
 def ending_problem(ending: str) -> str | None:
@@ -249,7 +274,7 @@ def _check_size(size: tuple[int, int], limits: Limits, kind: str = "") -> None:
     if megapixels > limits.megapixels:
         problem = f"{size[0]}x{size[1]} pixels ({megapixels:.1f} megapixels)"
         raise ImageTooLarge(
-            f"the image has {problem}; at most {limits.megapixels:g} megapixels {kind}are accepted; scale it down"
+            f"the image has {problem}; at most {limits.megapixels:g} megapixels {kind}are accepted; {limits.advice}"
         )
 
 

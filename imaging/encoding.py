@@ -100,8 +100,8 @@ def _chunk(kind: bytes, content: bytes) -> bytes:
     return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(content, zlib.crc32(kind)))
 
 
-def picture_file(image: Image.Image, image_format: ImageFormat, options: dict[str, Any]) -> bytes:
-    """An image's file in this format, with these options of Pillow."""
+def picture_file(image: Image.Image, image_format: ImageFormat, options: dict[str, Any], profile: bytes | None = None) -> bytes:
+    """An image's file in this format, with these options of Pillow, and with this ICC profile."""
     buffer = io.BytesIO()
-    image.save(buffer, image_format, **options)
+    image.save(buffer, image_format, **options, **({"icc_profile": profile} if profile else {}))
     return buffer.getvalue()

@@ -37,11 +37,13 @@ def overlay_picture(
     class_ids: Collection[int],
     image_format: ImageFormat = "png",
     names: Mapping[int, str] | None = None,
+    profile: bytes | None = None,
 ) -> bytes:
     """The photo (H, W, 3), overlaid with class colours where the class is in `class_ids`; elsewhere it stays as it is.
 
     alpha: opacity of the colours, 0 to 1. Regions have an outline at any opacity: a light line between two dark ones, which
     shows on light and on dark photographs. names: by class id, the names to write on the regions; None leaves them out.
+    profile: the photo's ICC profile, which the picture gets; the colours are numbers in its colour space.
     """
     height, width = class_map.shape
     overlay, colors = Image.new("RGB", (width, height)), palette_bytes(palette)
@@ -60,7 +62,7 @@ def overlay_picture(
     class_names = {id: name for id, name in (names or {}).items() if id in class_ids}
     for name in place_names(class_map, replacements, class_names):
         _write(overlay, name, palette[name.id])
-    return picture_file(overlay, image_format, PHOTOGRAPHS[image_format])
+    return picture_file(overlay, image_format, PHOTOGRAPHS[image_format], profile)
 
 
 def _replacements(class_ids: Collection[int]) -> list[int]:

@@ -68,6 +68,11 @@ def display_palette(labels: Sequence[Label]) -> list[Color]:
     return colors
 
 
+def hex_color(color: Color) -> str:
+    """An RGB colour as `#rrggbb`."""
+    return "#{:02x}{:02x}{:02x}".format(*color)
+
+
 def oklab(colors: npt.ArrayLike, vision: Vision = "normal") -> Floats:
     """sRGB colours (N, 3), 0 to 255, as someone of this vision sees them: OKLab (N, 3), lightness 0 to 1."""
     rgb = np.clip(_linear(colors) @ np.transpose(VISIONS[vision]), 0, 1)

@@ -105,7 +105,7 @@ class Rendering:
         for name in names:
             if not self.uses(name):
                 mask = f", mask={self.mask}" if self.format in WITH_POLYGONS.get(name, ()) else ""
-                problem = f"{name} applies to {_formats_with(name)}, got format={self.format}{mask}"
+                problem = f"{name} applies to {formats_with(name)}, got format={self.format}{mask}"
                 raise UnusedParameter(f"{problem}; give {self._values_for(name)}, or leave {name} out")
 
     def uses(self, name: str) -> bool:
@@ -215,8 +215,10 @@ class Rendering:
         return "mask=array" if self.format == "json" and self.mask == "array" else None
 
 
-def _formats_with(name: str) -> str:
-    """The formats that use a parameter, for an error message."""
+def formats_with(name: str) -> str:
+    """The formats that use a parameter, in words."""
+    if name not in PARAMETER_FORMATS:
+        return "every format"
     polygons = WITH_POLYGONS.get(name, ())
     plain = ", ".join(format for format in PARAMETER_FORMATS[name] if format not in polygons)
     words = [f"format={plain}"] if plain else []

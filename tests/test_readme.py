@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -105,6 +106,44 @@ def test_links_and_pictures_of_the_readme_are_there() -> None:
     assert targets
     for target in targets:
         assert (ROOT / target).exists(), target
+
+
+def class_rows() -> list[str]:
+    """The lines of the README's table of classes, by the facts in the weights file."""
+    scores = load_weights(find_weights("voc-fcn8s-mobilenet-v2")).manifest.scores
+    seven = [scores[f"VOC 2012 animals, val{precision}"] for precision in (", int8", "")]
+    every = [scores[f"21 classes, val{precision}"] for precision in (", int8", "")]
+
+    def row(name: str, frames: int, ious: list[float]) -> str:
+        return f"| {name} | {frames} | {' | '.join(f'{iou:.3f}' for iou in ious)} |"
+
+    def class_row(columns: list[dict[str, Any]], name: str) -> str:
+        index = columns[0]["classes"].index(name)
+        return row(name, columns[0]["frames"][index], [column["iou"][index] for column in columns])
+
+    def sorted_rows(columns: list[dict[str, Any]], names: list[str]) -> list[str]:
+        frames = dict(zip(columns[0]["classes"], columns[0]["frames"], strict=True))
+        return [class_row(columns, name) for name in sorted(names, key=lambda name: -frames[name]) if frames[name]]
+
+    own, total = list(seven[0]["classes"]), int(seven[0]["conditions"].split()[0])
+    shown = sum(frames > 0 for frames in every[0]["frames"])
+    return [
+        *sorted_rows(seven, own),
+        row("mean of these seven", total, [column["mean_iou"] for column in seven]),
+        *sorted_rows(every, [name for name in every[0]["classes"] if name not in own]),
+        row(f"mean of all {shown} classes that the frames show", total, [column["mean_iou"] for column in every]),
+    ]
+
+
+def test_the_classes_scores_and_frames_are_those_of_the_weights() -> None:
+    table = README.partition("| class | frames that show it |")[2].partition("\n\n")[0].splitlines()[2:]
+    assert table == class_rows()
+    (people,) = [line for line in table if line.startswith("| person |")]
+    _, frames, int8, _ = people.strip("| ").split(" | ")
+    assert f"People score {int8} on {frames} photos" in README
+    scores = load_weights(find_weights("voc-fcn8s-mobilenet-v2")).manifest.scores["21 classes, val"]
+    missing = [name for name, count in zip(scores["classes"], scores["frames"], strict=True) if not count]
+    assert f"No photo shows {', '.join(missing[:-1])} or {missing[-1]}" in README
 
 
 def test_the_scores_are_those_of_the_weights() -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 import struct
 from pathlib import Path
+from urllib.parse import parse_qs
 
 import fcn_client.label_studio.arguments
 import pytest
+from fcn_client.calls import Options as ClientOptions
 
 import benchmarks.main
 import cli.arguments
@@ -17,10 +19,12 @@ import training.commands.evaluate_arguments
 import training.commands.export_arguments
 import training.commands.import_labels
 import training.commands.train_arguments
+from app.api.schemas import SegmentQuery
 from app.environment import FOREIGN, PREFIX
 from app.main import parser as serve_parser
+from app.serving.budget import Budget
 from app.settings import Settings
-from imaging.rendering import Format, Rendering
+from imaging.rendering import ANSWER_FORMATS, PARAMETER_FORMATS, Format, Rendering, formats_with
 from model.inference.loading import load_runtime
 from model.inference.segmenter import Options, Segmenter
 from model.weights_file import DEFAULT_WEIGHTS, find_files
@@ -139,6 +143,75 @@ def test_the_operating_page_states_the_memory_that_jpegs_count_with() -> None:
     counted = [megabytes(size, format) for size in (one, twelve, hundred) for format in ("png", "overlay")]
     counted.append(megabytes(hundred, "png", "native"))
     assert [number for number in re.findall(r"[\d,]+\d", stated) if number not in ("12", "100")] == counted
+
+
+def largest(segmenter: Segmenter, format: Format, work_bytes: int) -> int:
+    """The largest JPEG of 4:3 and half a byte a pixel, in whole megapixels up to 100, that takes at most this memory."""
+
+    def needed(megapixels: int) -> int:
+        height = int((megapixels * 0.75e6) ** 0.5)
+        data = jpeg_of(height * 4 // 3, height)
+        plan = segmenter.plan(data, Options(rendering=Rendering(format)))
+        return segmenter.memory_bytes(data, plan) + megapixels * 500_000
+
+    return max(megapixels for megapixels in range(1, 101) if needed(megapixels) <= work_bytes)
+
+
+def test_the_operating_page_states_how_large_a_photo_may_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    segmenter = Segmenter(load_runtime(find_files(DEFAULT_WEIGHTS), "openvino", "cpu", "float32", 1))
+    head, *rows = re.findall(r"^\| (\d+ GiB|limit of memory) \| (.*) \|$", OPERATE, re.MULTILINE)
+    formats = re.findall(r"`(\w+)`", head[1])
+    assert {"png", "overlay", "cutout", "json"} <= set(formats)
+    assert rows
+    for limit, cells in rows:
+        memory = int(limit.split()[0]) << 30
+        monkeypatch.setattr("app.settings.available_memory", lambda memory=memory: memory)
+        budget = Budget(Settings(_env_file=None).memory_bytes, 1)
+        assert cells.split(" | ") == [str(largest(segmenter, format, budget.most_work)) for format in formats], limit
+
+
+def cell(name: str) -> str:
+    """The formats that a parameter goes with, as `docs/formats.md` and the README write them."""
+    others = [format for format in ANSWER_FORMATS if format not in PARAMETER_FORMATS.get(name, ANSWER_FORMATS)]
+    return "every format" + (f" but {' and '.join(f'`{format}`' for format in others)}" if others else "")
+
+
+def test_the_pages_say_with_which_formats_each_parameter_goes() -> None:
+    rows = re.findall(r"^\| (`.*?`) \| (every format|format=.*) \|$", (ROOT / "docs" / "http-api.md").read_text(), re.MULTILINE)
+    stated = {name: words for names, words in rows for name in re.findall(r"`(\w+)`", names)}
+    assert stated == {name: formats_with(name) for name in SegmentQuery.model_fields if name != "format"}
+    table = (ROOT / "docs" / "formats.md").read_text().partition("| goes with |")[2].partition("\n\n")[0]
+    cells = re.findall(r"`(\w+)=[^`]*`.*?\| ([^|]*) \|$", table, re.MULTILINE)
+    assert len(cells) == 4
+    assert dict(cells) == {name: cell(name) for name, _ in cells}
+    (row,) = re.findall(r"^\| `min_confidence` \| .*; not with (.*) \|$", (ROOT / "README.md").read_text(), re.MULTILINE)
+    assert f"every format but {row}" == cell("min_confidence")
+
+
+def test_the_page_leaves_out_the_options_that_do_not_go_with_a_format() -> None:
+    static = ROOT / "app" / "static"
+    offered = re.findall(r"^    (\w+): ", (static / "options.js").read_text().partition("const options = {")[2], re.MULTILINE)
+    formats = re.findall(r"^  (\w+): \{ .*query: \"(.*?)\".*\},$", (static / "formats.js").read_text(), re.MULTILINE)
+    lines = re.findall(r"^  \w+: \{ .*query: .*$", (static / "formats.js").read_text(), re.MULTILINE)
+    assert len(formats) == len(lines) > 0
+    assert {"min_confidence", "min_area", "side"} <= set(offered)
+    for line, (_, query) in zip(lines, formats, strict=True):
+        values = {name: texts[0] for name, texts in parse_qs(query).items() if name in ("format", "mask", "image_format")}
+        rendering = Rendering(**values)  # type: ignore[arg-type]
+        without = re.findall(r"\"(\w+)\"", line.partition("without:")[2])
+        assert without == [name for name in offered if not rendering.uses(name)], query
+        assert ("takesClasses: true" in line) == rendering.uses("classes"), query
+
+
+def test_the_arguments_of_the_client_s_methods_go_with_their_formats() -> None:
+    own = {"segment": "json", "overlay": "overlay", "cutout": "cutout", "mask_png": "png"}
+    for page in ("docs/python.md", "client/README.md"):
+        (sentence,) = re.findall(r"^Every method has the arguments .*$", (ROOT / page).read_text(), re.MULTILINE)
+        named, _, excepted = sentence.partition("; ")
+        names = set(re.findall(r"`(\w+)`", named))
+        assert names == set(ClientOptions.__annotations__)
+        unused = {(method, name) for method, format in own.items() for name in names if not Rendering(format).uses(name)}  # type: ignore[arg-type]
+        assert {tuple(re.findall(r"`(\w+)`", excepted))} == unused
 
 
 def test_the_hooks_run_before_a_commit_what_make_lint_runs() -> None:

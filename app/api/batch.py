@@ -10,7 +10,7 @@ import zipfile
 from collections import deque
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import PurePath
 from typing import Any
@@ -22,7 +22,7 @@ from starlette.types import Receive, Scope, Send
 
 from app.api.errors import BATCH_PROBLEMS, Problem, TooLarge, document, mapped_errors, unexpected_problem
 from app.api.examples import batch_body, batch_responses
-from app.api.forms import DEFAULT_NAME, SPOOL_BYTES, base_name, check_files, images
+from app.api.forms import DEFAULT_NAME, SPOOL_BYTES, base_name, check_files, distinct_names, images
 from app.api.parameters import Parameters, form_values, with_values
 from app.api.schemas import SegmentQuery
 from app.api.segment import Ready, answer_job, image_limits, make_options, upload_limits
@@ -31,7 +31,7 @@ from app.connections import PIECE_BYTES
 from app.serving.clients import MemoryUse
 from app.serving.job import Job
 from app.serving.service import Service
-from imaging.coco_merging import renumber, split_document
+from imaging.coco_merging import HEAD, renumber, split_document
 from imaging.rendering import Format
 from model.inference.processes.messages import Image
 
@@ -72,7 +72,7 @@ async def segment_batch(request: Request, service: Ready, query: Parameters) -> 
     one line of JSON for each image, sent as soon as it is done. With `coco` it is one COCO document. Otherwise it is a zip.
     """
     settings = service.settings
-    form = await read_form(request, upload_limits(request, service, settings.max_batch_mb))
+    form = await read_form(request, upload_limits(request, service, settings.max_batch_mb, "SEGMENT_MAX_BATCH_MB"))
     try:
         query = with_values(query, form_values(form), "form field")
         options = make_options(service, query, query.format or "json", DEFAULT_NAME)  # raises before the answer begins
@@ -86,6 +86,8 @@ async def segment_batch(request: Request, service: Ready, query: Parameters) -> 
         raise
     service.admission.release(request.state.reservation)  # each image makes its own reservation
     outcomes = image_outcomes(request, service, query, parts)
+    if options.rendering.is_json:  # the members of a zip have numbers
+        outcomes = _named(outcomes, distinct_names([base_name(part) for part in parts]))
     if options.rendering.format == "coco":
         return BatchResponse(_coco(request, outcomes), form, media_type=options.rendering.media_type)
     if options.rendering.is_json:
@@ -166,7 +168,8 @@ async def _outcome(
     memory = MemoryUse()
     try:
         if (part.size or 0) > service.settings.max_upload_mb * 1e6:
-            raise TooLarge(f"the file is larger than {service.settings.max_upload_mb:g} MB; send a smaller one")
+            advice = "send a smaller one; the operator can raise SEGMENT_MAX_UPLOAD_MB"
+            raise TooLarge(f"the file is larger than {service.settings.max_upload_mb:g} MB; {advice}")
         with mapped_errors():
             reservation = service.reserve(request.state.reservation.memory.client)
             memory = reservation.memory
@@ -214,6 +217,13 @@ def _failure(service: Service, index: int, part: UploadFile, memory: MemoryUse, 
     return Outcome(index, base_name(part), ".problem.json", b"", memory, problem)
 
 
+async def _named(outcomes: Outcomes, names: Sequence[str]) -> Outcomes:
+    """The outcomes with these names of their files."""
+    async with aclosing(outcomes):
+        async for outcome in outcomes:
+            yield replace(outcome, file=names[outcome.index])
+
+
 async def _lines(request: Request, outcomes: Outcomes) -> AsyncGenerator[bytes, None]:
     async with aclosing(outcomes):
         async for outcome in outcomes:
@@ -233,13 +243,13 @@ def _entry(request: Request, outcome: Outcome) -> bytes:
 async def _coco(request: Request, outcomes: Outcomes) -> AsyncGenerator[bytes, None]:
     """Yields one COCO document as it grows. An image's id is its place in the request, from 1; `problems` has the failed."""
     entries, problems, categories, annotations = [], [], b"", 0
-    yield b'{"annotations":['
+    yield HEAD + b',"annotations":['
     async with aclosing(outcomes):
         async for outcome in outcomes:
             if outcome.problem:
                 problems.append(_entry(request, outcome))
                 continue
-            parts = renumber(split_document(outcome.body), outcome.index + 1, annotations + 1)
+            parts = renumber(split_document(outcome.body), outcome.index + 1, annotations + 1, outcome.file)
             entries.append(parts.image)
             categories = parts.categories
             if parts.number:

@@ -103,7 +103,10 @@ class UploadTooSlow(Problem):
 
 class TooLarge(Problem):
     status, name, title, reason = 413, "too-large", "Too large", "too_large"
-    example = "the image has 20000x20000 pixels (400.0 megapixels); at most 100 megapixels are accepted; scale it down"
+    example = (
+        "the image has 20000x20000 pixels (400.0 megapixels); at most 100 megapixels are accepted; scale it down; "
+        "the operator can raise SEGMENT_MAX_MEGAPIXELS"
+    )
 
 
 class UnsupportedType(Problem):

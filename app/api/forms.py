@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import AsyncGenerator, Callable, Sequence
+from itertools import count
+from pathlib import PurePath
 
 from fastapi import Request
 from python_multipart.multipart import parse_options_header
@@ -86,6 +88,16 @@ async def check_file(part: UploadFile) -> None:
 def base_name(part: UploadFile) -> str:
     """The file's name without folders (with `/` or `\\`), cut to its last 255 characters; `image` if it has none."""
     return (part.filename or "").replace("\\", "/").rsplit("/", 1)[-1][-LONGEST_NAME:] or DEFAULT_NAME
+
+
+def distinct_names(names: Sequence[str]) -> list[str]:
+    """The names, each once: of equal names, all but the first get a number, such as `photo (2).png`."""
+    used, distinct = set(names), list[str]()
+    for name in names:
+        path, earlier = PurePath(name), set(distinct)
+        numbered = (f"{path.stem} ({number}){path.suffix}" for number in count(2))
+        distinct.append(next(text for text in numbered if text not in used | earlier) if name in earlier else name)
+    return distinct
 
 
 def _not_a_file(text: str) -> BadRequest:

@@ -15,9 +15,13 @@ from app.api.errors import BadParameter, BadRequest, UnsupportedType
 from app.telemetry import VALUE_LENGTH, excerpt, printable
 
 COPIES = 4  # of the body in memory: the body, its text, the image, and a short-lived one
+WIDE_COPIES = COPIES + 3  # Python's text takes four bytes a character as soon as one of them is wide
+WIDE = re.compile(rb"\\u(?!00)")  # escapes of such characters; others may be part of base64, as .NET writes it
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+UTF_16 = re.compile(rb"\xff\xfe|\xfe\xff|[\[{\"]\0|\0[\[{\"]|\0\0\0[\[{\"]")  # or UTF-32
 MOST_VALUES = 10_000  # in the JSON; each may take hundreds of bytes of memory
 PIECE = 1 << 20  # characters that are decoded at once; a multiple of 4
-JSON_START = re.compile(rb'\s{0,1024}+[\[{"]')  # white space is bounded, since the whole body may be of it
+JSON_START = re.compile(rb'(\xef\xbb\xbf)?\s{0,1024}+[\[{"]')  # white space is bounded, since the whole body may be of it
 URL = re.compile(r"\s*(https?|ftp|file|s3|gs)://", re.IGNORECASE)
 DATA_URL = re.compile(r"data:image/[\w.+-]{1,64}(;[\w.=+-]{1,64}){0,4};base64,", re.ASCII | re.IGNORECASE)
 """What data URLs (RFC 2397) of images have before their base64."""
@@ -26,8 +30,13 @@ URLS = "the service does not fetch URLs, got {}; send the image itself: curl URL
 
 
 def looks_like_json(body: bytes) -> bool:
-    """Whether the body begins as JSON. No image format does."""
-    return JSON_START.match(body) is not None
+    """Whether the body begins as JSON, in any encoding. No image format does."""
+    return JSON_START.match(body) is not None or UTF_16.match(body) is not None
+
+
+def copies(body: bytes) -> int:
+    """How many times a JSON body counts for the memory: by the width of Python's text for it."""
+    return COPIES if body.isascii() and not WIDE.search(body) else WIDE_COPIES
 
 
 async def image_in_json(body: bytes) -> tuple[bytes, Mapping[str, object]]:
@@ -55,8 +64,10 @@ def parse_object(body: bytes, example: Mapping[str, Any]) -> dict[str, Any]:
     """The JSON object in a body. `example` is shown in errors. Raises `BadRequest`."""
     if sum(map(body.count, (b",", b"[", b"{"))) > MOST_VALUES:
         raise BadRequest(f"the JSON has more than {MOST_VALUES} values; send only images and parameters")
+    if UTF_16.match(body):
+        raise BadRequest(f"the JSON is in UTF-16 or UTF-32, and must be in UTF-8; send {json.dumps(example)}")
     try:
-        document = from_json(body, allow_inf_nan=False)
+        document = from_json(body.removeprefix(BYTE_ORDER_MARK), allow_inf_nan=False)
     except ValueError as error:
         raise BadRequest(f"the body is not JSON: {error}; send {json.dumps(example)}") from error
     if not isinstance(document, dict):

@@ -7,13 +7,15 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, Field
 
 from imaging.encoding import ImageFormat
-from imaging.rendering import Format, MaskEncoding, PaletteName, Topology
+from imaging.rendering import Format, MaskEncoding, PaletteName, Topology, formats_with
 from model.inference.scaling import SIDES
 from model.inference.small_regions import AREA_PATTERN, AREA_WORDS
 from model.inference.tiling import Blend
 from model.inference.views import Quality
 
 MOST_CHARACTERS = 4096  # of a parameter, which may come in a body, too
+COLOR = "#rrggbb, of the label set, the palette PNG, and pictures with palette=labels"
+DISPLAY_COLOR = "#rrggbb, of pictures with palette=display, the default"
 AreaText = Annotated[
     str,
     Field(pattern=f"^{AREA_PATTERN}$", description=AREA_WORDS, examples=["200", "0.1%"]),
@@ -42,7 +44,9 @@ class SegmentQuery(BaseModel):
     alpha: float = Field(0.5, ge=0, le=1, description="opacity of the colours in an overlay")
     confidence: bool = Field(False, description="with JSON: adds the confidence map, a grey PNG")
     probabilities: bool = Field(False, description="with npz: adds every class's probability; up to 4 megapixels")
-    min_confidence: float = Field(0, ge=0, le=1, description="pixels with less confidence become 255, void")
+    min_confidence: float = Field(
+        0, ge=0, le=1, description=f"pixels with less confidence become 255, void; with {formats_with('min_confidence')}"
+    )
     min_area: AreaText | None = Field(
         None,
         description="regions smaller than this take the class of a neighbour that fits best: pixels (`200`), or a share of "
@@ -54,8 +58,8 @@ class SegmentQuery(BaseModel):
     classes: str | None = Field(
         None,
         max_length=MOST_CHARACTERS,
-        description="comma-separated names or ids of the classes that color, overlay, cutout, binary, coco and polygons show "
-        "(default: all; overlay, cutout, binary and coco: all but the background)",
+        description="comma-separated names or ids of the classes that the answer shows (default: all; overlay, cutout, binary "
+        f"and coco: all but the background); with {formats_with('classes')}",
     )
     image_format: ImageFormat | None = Field(
         None, description="image format of color and overlay; beats `Accept` (default: png)"
@@ -95,7 +99,8 @@ class ClassShare(BaseModel):
 
     id: int
     name: str
-    color: str = Field(description="#rrggbb")
+    color: str = Field(description=COLOR)
+    display_color: str = Field(description=DISPLAY_COLOR)
     pixels: int
     fraction: float
     mean_confidence: float
@@ -197,9 +202,15 @@ class CocoAnnotation(BaseModel):
     bbox: tuple[float, float, float, float] = Field(description="x, y, width, height")
 
 
-class CocoAnswer(BaseModel):
-    """Answer of `/segment` with `format=coco`."""
+class CocoInfo(BaseModel):
+    description: str
 
+
+class CocoAnswer(BaseModel):
+    """Answer of `/segment` with `format=coco`. `licenses` is empty."""
+
+    info: CocoInfo
+    licenses: list[dict[str, Any]]
     images: list[CocoImage]
     categories: list[CocoCategory]
     annotations: list[CocoAnnotation]
@@ -216,8 +227,8 @@ class ClassMask(BaseModel):
 class LabelEntry(BaseModel):
     id: int
     name: str
-    color: str = Field(description="#rrggbb, the label set's")
-    display_color: str = Field(description="#rrggbb, of pictures with palette=display")
+    color: str = Field(description=COLOR)
+    display_color: str = Field(description=DISPLAY_COLOR)
 
 
 class ModelEntry(ModelName):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request, Response
 from starlette.types import Receive, Scope, Send
 
-from app.api.errors import SEGMENT_PROBLEMS, BadParameter, Unavailable, mapped_errors
+from app.api.errors import SEGMENT_PROBLEMS, BadParameter, Unavailable, Undecodable, UnsupportedType, mapped_errors
 from app.api.examples import segment_responses, upload_body
 from app.api.headers import (
     check_precondition,
@@ -22,7 +24,7 @@ from app.api.headers import (
 from app.api.parameters import Parameters, with_values
 from app.api.schemas import SegmentQuery
 from app.api.security import check_key
-from app.api.uploads import UploadLimits, read_image
+from app.api.uploads import UploadLimits, media_type, read_image
 from app.connections import PIECE_BYTES
 from app.serving.admission import Reservation
 from app.serving.budget import Budget
@@ -37,6 +39,7 @@ from model.inference.processes.messages import Body, Image, WorkerPlan
 from model.inference.segmenter import Options
 from model.inference.small_regions import parse_area
 
+URL_ENCODED, DATA_BINARY = "application/x-www-form-urlencoded", "--data-binary"
 router = APIRouter()
 
 
@@ -90,7 +93,7 @@ async def segment_image(request: Request, service: Ready, query: Parameters) -> 
             query = query.model_copy(update={"image_format": picture_format_from_accept(accept)})
         options = make_options(service, query, format, upload.name)
         image = Image(upload.body, options, image_limits(service), gzip, request.state.known | {"format": format})
-        with mapped_errors():
+        with _curl_advice(request), mapped_errors():
             answer = await answer_job(request, service, Job(image, query.model, reservation, check))
     finally:
         upload.body.close()
@@ -125,15 +128,18 @@ class AnswerResponse(Response):
             self.budget.end(self.reservation.memory)
 
 
-def upload_limits(request: Request, service: Service, megabytes: float) -> UploadLimits:
-    """The limits for a body of up to `megabytes` 10^6 bytes. Its memory counts for the request's reservation."""
+def upload_limits(request: Request, service: Service, megabytes: float, setting: str = "SEGMENT_MAX_UPLOAD_MB") -> UploadLimits:
+    """The limits for a body of up to `megabytes` 10^6 bytes. Its memory counts for the request's reservation.
+
+    setting: the one that this number comes from.
+    """
     memory: MemoryUse = request.state.reservation.memory
-    return UploadLimits(int(megabytes * 1e6), service.settings.upload_timeout_s, service.budget, memory)
+    return UploadLimits(int(megabytes * 1e6), service.settings.upload_timeout_s, service.budget, memory, setting)
 
 
 def image_limits(service: Service) -> Limits:
     """The settings' limits on images."""
-    return Limits(service.settings.max_megapixels)
+    return Limits(service.settings.max_megapixels, "scale it down; the operator can raise SEGMENT_MAX_MEGAPIXELS")
 
 
 async def answer_job(request: Request, service: Service, job: Job) -> Answer:
@@ -169,6 +175,18 @@ def make_options(service: Service, query: SegmentQuery, format: Format, name: st
         settings.tile_size, overlap, query.blend or settings.blend, query.side, query.quality, rendering,
         min_area=parse_area(query.min_area or "0"), fill_holes=parse_area(query.fill_holes or "0"),
     )  # fmt: skip
+
+
+@contextmanager
+def _curl_advice(request: Request) -> Iterator[None]:
+    """Adds to the problem of a file that cannot be read that curl has changed it, if curl's `-d` may have sent it."""
+    try:
+        yield
+    except (UnsupportedType, Undecodable) as problem:
+        if media_type(request) != URL_ENCODED or DATA_BINARY in problem.detail:
+            raise
+        advice = f"if curl sent it with -d or --data, which changes files: send it with {DATA_BINARY} @photo.jpg"
+        raise type(problem)(f"{problem.detail}; {advice}") from problem
 
 
 async def _wait_for_disconnect(request: Request) -> None:

@@ -16,7 +16,7 @@ from app.api.examples import problem_responses
 from app.api.schemas import Health, Info, LabelEntry, ModelEntry, ModelName, State
 from app.api.security import check_key_if_protected
 from app.serving.service import Service
-from imaging.palette import display_palette
+from imaging.palette import display_palette, hex_color
 from model.command_line import package_version
 from model.inference.segmenter import Segmenter
 
@@ -127,8 +127,8 @@ def _device(service: Service) -> str | None:
 
 def _labels(segmenter: Segmenter) -> list[LabelEntry]:
     labels = segmenter.manifest.labels
-    colors = ["#{:02x}{:02x}{:02x}".format(*color) for color in display_palette(labels.classes)]
-    return [LabelEntry(**entry, display_color=colors[entry["id"]]) for entry in labels.to_list()]
+    colors = display_palette(labels.classes)
+    return [LabelEntry(**entry, display_color=hex_color(colors[entry["id"]])) for entry in labels.to_list()]
 
 
 def _state(reason: str | None) -> State:

@@ -25,12 +25,12 @@ from app.api.errors import (
     mapped_errors,
 )
 from app.api.forms import DEFAULT_NAME, MAX_FILES, NO_ROOM, SPOOL_BYTES, base_name, check_file, images, parse_form
-from app.api.json_images import COPIES, image_in_json, looks_like_json
+from app.api.json_images import COPIES, copies, image_in_json, looks_like_json
 from app.api.parameters import form_values
 from app.connections import request_bytes
 from app.serving.budget import Budget
 from app.serving.clients import MemoryUse
-from app.telemetry import excerpt
+from app.telemetry import VALUE_LENGTH, printable
 from model.inference.processes.messages import Body
 
 LEAST_RATE = 10_000  # bytes per second that a body must arrive with on average
@@ -38,6 +38,7 @@ SLOW_S = 10.0  # seconds before this average is required
 # a chunked body is refused if `CHUNKS` chunks in a row average less than `CHUNK_BYTES`: reading them costs more than the image
 CHUNK_BYTES, CHUNKS, FRAME_BYTES = 64, 1000, 6  # the last: bytes that frame a chunk of 16 to 255 bytes
 IMAGE_COPIES = 2  # joining the chunks makes a second copy for a moment, and later the worker has a copy
+IDENTITY = "identity"  # the content coding that changes nothing (RFC 9110, section 8.4.1)
 IMAGE_ADVICE = "send an image as the field `file` of a form, or as the body"
 log = logging.getLogger("segment")
 
@@ -60,13 +61,14 @@ class Upload:
 class UploadLimits:
     """Limits on a body: the most bytes, and the most seconds that it may take to arrive.
 
-    budget: counts what the body uses, as part of `memory`.
+    budget: counts what the body uses, as part of `memory`. setting: the one that limits the bytes, for the error.
     """
 
     bytes: int
     seconds: float
     budget: Budget
     memory: MemoryUse
+    setting: str = "SEGMENT_MAX_UPLOAD_MB"
 
     def hold(self, count: int) -> None:
         """Sets the bytes of memory that the body uses. Raises `Unavailable`."""
@@ -101,7 +103,7 @@ async def read_image(request: Request, limits: UploadLimits) -> Upload:
         return await _read_json(request, limits)
     if kind != "multipart/form-data":
         return Upload(_body(await read_body(request, limits, IMAGE_COPIES), "the body", IMAGE_ADVICE))
-    _check_head(request, limits.bytes)
+    _check_header(request, limits)
     async with _arrival(limits) as deadline:
         body = _receive(request, limits, deadline, lambda count: IMAGE_COPIES * count)
         form = await parse_form(request, body, limits.bytes, limits.hold_file)
@@ -117,16 +119,28 @@ async def read_image(request: Request, limits: UploadLimits) -> Upload:
 async def _read_json(request: Request, limits: UploadLimits) -> Upload:
     """Reads an image from JSON. A body that is not JSON is the image itself. Raises as `read_image`."""
     body = await read_body(request, limits, COPIES)
-    data, values = await image_in_json(body) if looks_like_json(body) else (body, {})
+    values: Mapping[str, object] = {}
+    if looks_like_json(body):
+        limits.hold(copies(body) * len(body))
+        data, values = await image_in_json(body)
+    else:
+        data = body
     del body
     limits.hold(IMAGE_COPIES * len(data))
     body_of_image = _body(data, "the image in `inputs`", "write its bytes there as base64")
     return Upload(body_of_image, values=values, source="parameters")
 
 
+async def read_json(request: Request, limits: UploadLimits) -> bytes:
+    """Reads a body of JSON, which counts for the memory that parsing it takes. Raises as `read_body`."""
+    body = await read_body(request, limits, COPIES)
+    limits.hold(copies(body) * len(body))
+    return body
+
+
 async def read_body(request: Request, limits: UploadLimits, copies: int) -> bytes:
     """Reads the whole body, which counts `copies` times for the memory. Raises `TooLarge`, `UploadTooSlow` or `BadRequest`."""
-    _check_head(request, limits.bytes)
+    _check_header(request, limits)
     async with _arrival(limits) as deadline:
         return b"".join([chunk async for chunk in _receive(request, limits, deadline, lambda count: copies * count)])
 
@@ -138,7 +152,7 @@ async def read_form(request: Request, limits: UploadLimits) -> FormData:
     """
     if media_type(request) != "multipart/form-data":
         raise BadRequest("several images must come as multipart/form-data, each as a field `file`")
-    _check_head(request, limits.bytes)
+    _check_header(request, limits)
     async with _arrival(limits) as deadline:
         body = _receive(request, limits, deadline, lambda count: min(count, MAX_FILES * SPOOL_BYTES))
         try:
@@ -201,7 +215,7 @@ async def _receive(
         count += len(chunk)
         check_chunks(count)
         if count > limits.bytes:
-            raise _too_large(limits.bytes)
+            raise _too_large(limits)
         limits.hold(memory_bytes(count))
         deadline.reschedule(min(latest, start + SLOW_S + count / LEAST_RATE))
         yield chunk
@@ -227,14 +241,15 @@ def _chunk_check() -> Callable[[int], None]:
     return check
 
 
-def _check_head(request: Request, max_bytes: int) -> None:
-    """Raises `TooLarge`, or `UnsupportedType` for a body in a content encoding such as gzip, before the body is read."""
-    if (encoding := request.headers.get("content-encoding", "identity")).lower() not in ("identity", ""):
-        message = f"the body is in the content encoding {excerpt(encoding)}; send it as it is, without Content-Encoding"
-        raise UnsupportedType(message, {"Accept-Encoding": "identity", "Connection": "close"})
+def _check_header(request: Request, limits: UploadLimits) -> None:
+    """Raises `UnsupportedType` for a compressed body, and `TooLarge` for a length above the limit."""
+    coding = request.headers.get("content-encoding", IDENTITY)
+    if coding.strip().lower() not in ("", IDENTITY):
+        message = f"the body is compressed (Content-Encoding: {printable(coding, VALUE_LENGTH)}), and is not unpacked"
+        raise UnsupportedType(f"{message}; send it as it is", {"Accept-Encoding": IDENTITY, "Connection": "close"})
     content_length = request.headers.get("content-length", "")
-    if content_length.isdigit() and int(content_length) > max_bytes:
-        raise _too_large(max_bytes)
+    if content_length.isdigit() and int(content_length) > limits.bytes:
+        raise _too_large(limits)
 
 
 @asynccontextmanager
@@ -252,5 +267,6 @@ async def _arrival(limits: UploadLimits) -> AsyncIterator[asyncio.Timeout]:
         raise
 
 
-def _too_large(max_bytes: int) -> TooLarge:
-    return TooLarge(f"the body is larger than {max_bytes / 1e6:g} MB; send a smaller file", {"Connection": "close"})
+def _too_large(limits: UploadLimits) -> TooLarge:
+    advice = f"send a smaller file; the operator can raise {limits.setting}"
+    return TooLarge(f"the body is larger than {limits.bytes / 1e6:g} MB; {advice}", {"Connection": "close"})

@@ -22,12 +22,12 @@ from app.api.batch import Outcomes, image_outcomes
 from app.api.errors import SEGMENT_PROBLEMS, BadRequest, Problem, TooLarge, Unavailable
 from app.api.examples import segment_responses, upload_body
 from app.api.forms import DEFAULT_NAME, FIELDS, MAX_FILES, NO_ROOM, SPOOL_BYTES, images
-from app.api.json_images import COPIES, parse_object
+from app.api.json_images import parse_object
 from app.api.parameters import Parameters, with_values
 from app.api.schemas import ClassMask, CocoAnswer, SegmentAnswer
 from app.api.segment import AnswerResponse, Ready, make_options, segment_image, upload_limits
 from app.api.state import UNAVAILABLE, ready
-from app.api.uploads import media_type, read_body
+from app.api.uploads import media_type, read_json
 from app.settings import Settings
 from model.inference.processes.messages import Body
 
@@ -66,7 +66,7 @@ async def predict(request: Request, service: Ready, query: Parameters) -> Respon
     if media_type(request) != "application/json":
         return await segment_image(request, service, query)
     limits = upload_limits(request, service, min(MOST_MB, service.settings.max_upload_mb))
-    document = _parse(await read_body(request, limits, COPIES))
+    document = _parse(await read_json(request, limits))
     if (values := document.get("parameters")) is not None:
         query = with_values(query, values, "parameters")
     options = make_options(service, query, query.format or "json", DEFAULT_NAME)  # raises before any image is worked on

@@ -122,7 +122,8 @@ class Admission:
         """
         if tiles > self.max_queued_tiles:
             limit = self.max_queued_tiles
-            raise TooManyTiles(f"the image has {tiles} tiles; the limit is {limit}; give a smaller side")
+            advice = "give a smaller side; the operator can raise SEGMENT_MAX_QUEUED_TILES"
+            raise TooManyTiles(f"the image has {tiles} tiles; the limit is {limit}; {advice}")
         if reservation not in self._admissions:
             raise Cancelled("the request was cancelled")
         planned = replace(reservation, tiles=tiles, kind=kind, megapixels=megapixels)

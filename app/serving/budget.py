@@ -81,11 +81,11 @@ class Budget:
         """Closes slow clients that hold files, because there was no room for another one."""
         self._clients.close_slow(lambda other: other.files > 0)
 
-    def check(self, count: int) -> None:
-        """Raises `TooMuchMemory` if work that needs `count` bytes could never begin."""
+    def check(self, count: int, advice: str = "send a smaller one") -> None:
+        """Raises `TooMuchMemory` if work that needs `count` bytes could never begin. advice: what to do then."""
         if count > self.most_work:
             need = f"{count / 1e6:.0f} MB of memory, and at most {self.most_work / 1e6:.0f} MB are available"
-            raise TooMuchMemory(f"the image takes {need}; send a smaller one, or ask for a smaller side or a mask alone")
+            raise TooMuchMemory(f"the image takes {need}; {advice}")
 
     def start_now(self, use: MemoryUse, count: int, *, large: bool) -> bool:
         """Gives the work its bytes if that is possible without waiting, and says whether it did.

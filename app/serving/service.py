@@ -20,6 +20,7 @@ from app.serving.registry import Model, Registry
 from app.serving.watchdog import LEAST_STALL_S, Later, Watchdog
 from app.settings import Settings
 from app.telemetry import Metrics, Reason, ServiceState
+from imaging.rendering import Rendering
 from model.inference.cores import available_memory, child_seconds, resident_memory
 from model.inference.errors import Cancelled, DeadlinePassed
 from model.inference.merging import Logits
@@ -28,6 +29,7 @@ from model.inference.processes.worker import Worker
 from model.inference.processes.workers import Workers
 from model.inference.runtime import DeviceOutOfMemory, Tile
 from model.inference.scheduler import TileQueue
+from model.inference.segmenter import Options
 
 log = logging.getLogger("segment")
 DRAINING = "draining: the service is stopping"
@@ -178,7 +180,7 @@ class Service:
             needed_bytes = plan.bytes + image.body.length
             try:
                 job.check(network.model, plan)
-                self.budget.check(needed_bytes)
+                self.budget.check(needed_bytes, self._memory_advice(network.model, plan, image.options))
                 self.admission.admit(job.reservation, plan.tile_count, deadline, kind, plan.megapixels)
                 has_started = self.budget.start_now(memory, needed_bytes, large=kind.large)
             except Exception:
@@ -236,6 +238,22 @@ class Service:
             class_pixels=dict(zip(names, answer.counts, strict=False)),  # a hostile worker may send more counts than classes
             mean_confidence=answer.mean_confidence,
         )
+
+    def _memory_advice(self, model: Model, plan: WorkerPlan, options: Options) -> str:
+        """What a client or the operator can do about an image that takes too much memory."""
+        rendering, classes = options.rendering, len(model.segmenter.manifest.labels)
+        mask = Rendering()
+        needs_more = rendering.needs_photo or rendering.memory_bytes(plan.size, classes) > mask.memory_bytes(plan.size, classes)
+        lighter = {
+            f"the mask alone (format={mask.format})": needs_more,
+            "side=auto": options.side != "auto",
+            "quality=standard": options.quality != "standard",
+            "no min_area and fill_holes": options.replaces_regions,
+        }
+        ways = [way for way, helps in lighter.items() if helps]
+        advice = f"send a smaller one{', or ask for ' + ' or '.join(ways) if ways else ''}"
+        setting = "SEGMENT_MEMORY_MB" if self.settings.memory_mb else "SEGMENT_MEMORY_MB, or the container's limit of memory"
+        return f"{advice}; the operator can raise {setting}"
 
     def thread_failure(self, error: RuntimeError) -> NotServing:
         """Fails the service because a thread could not be started. Returns the error to raise."""

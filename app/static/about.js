@@ -15,6 +15,31 @@ function splitScores(scores, precision) {
   return (splits.length ? splits : entries.slice(0, 1)).map(([name, score]) => [name, scores[`${name}, ${precision}`] ?? score]);
 }
 
+/** A score of each class: from the first of these scores that has the class. `photos` are those that show it, or null. */
+function scoresByClass(scores) {
+  const byName = new Map();
+  for (const [, { classes = [], iou = [], frames = [] }] of scores) {
+    classes.forEach((name, at) => {
+      if (!byName.has(name)) byName.set(name, { name, iou: iou[at] ?? null, photos: frames[at] ?? null });
+    });
+  }
+  return [...byName.values()];
+}
+
+function showClassScores(scores) {
+  const rows = scoresByClass(scores);
+  const main = scoresByClass(scores.slice(0, 1)).filter(({ iou }) => iou !== null).sort((one, other) => one.iou - other.iou);
+  $("class-scores").hidden = !main.length;
+  if (!main.length) return;
+  const text = ({ name, iou }) => `${name} ${percent(iou, 1)}`;
+  $("class-range").textContent = `By class: ${text(main[0])} to ${text(main.at(-1))}`;
+  $("class-rows").replaceChildren(...rows.map(({ name, iou, photos }) => make(
+    "tr", {}, Object.assign(make("th", { textContent: name }), { scope: "row" }),
+    make("td", { textContent: iou === null ? "–" : percent(iou, 1) }),
+    make("td", { textContent: photos ?? "–" }),
+  )));
+}
+
 export async function showInfo(key, model = "") {
   const info = await readJson(model ? `info?model=${encodeURIComponent(model)}` : "info", key);
   if (!info?.model) return;
@@ -30,6 +55,7 @@ export async function showInfo(key, model = "") {
     make("td", { textContent: score.pixel_accuracy == null ? "–" : percent(score.pixel_accuracy, 1) }),
   )));
   $("score-table").hidden = !scores.length;
+  showClassScores(scores);
   const { max_upload_mb: megabytes, max_megapixels: megapixels } = info.limits ?? {};
   if (megabytes && megapixels) $("limits").textContent = `Up to ${megabytes} MB and ${megapixels} megapixels for each photo.`;
   $("about").hidden = false;

@@ -1,7 +1,8 @@
 /** One COCO document from those of several images. */
 import { Problem } from "./problems.js";
+import { uniqueNames } from "./zip.js";
 
-/** Image and annotation ids are counted anew; the documents must have the same categories. */
+/** Image and annotation ids are counted anew, equal file names are told apart; the documents must have the same categories. */
 export function joinCoco(documents) {
   const categories = documents[0]?.categories ?? [];
   const images = [];
@@ -19,5 +20,6 @@ export function joinCoco(documents) {
       annotations.push({ ...annotation, id: annotations.length + 1, image_id: ids.get(annotation.image_id) });
     }
   }
+  uniqueNames(images.map((image) => image.file_name)).forEach((name, at) => { images[at].file_name = name; });
   return { ...documents[0], images, categories, annotations };
 }

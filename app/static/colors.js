@@ -1,7 +1,4 @@
 /** The colours in which the page shows the classes: made to be seen, unlike those of many label sets. */
-import { readJson } from "./api.js";
-
-const colorsByModel = new Map();
 
 /** Black or white, whichever is better to read on this colour (WCAG 2.2, relative luminance). */
 export function inkOn(color) {
@@ -15,13 +12,3 @@ export function inkOn(color) {
 /** The classes of a model with `color` as the page shows it. */
 export const withDisplayColors = (classes) =>
   classes.map((entry) => ({ ...entry, color: entry.display_color ?? entry.color }));
-
-/** Display colours by class id of the model of this name; empty where the service does not say them. */
-export async function colorsOf(model, key) {
-  if (!colorsByModel.has(model)) {
-    const models = await readJson("models", key);
-    if (!Array.isArray(models)) return new Map();
-    for (const { name, classes } of models) colorsByModel.set(name, new Map(withDisplayColors(classes ?? []).map(({ id, color }) => [id, color])));
-  }
-  return colorsByModel.get(model) ?? new Map();
-}

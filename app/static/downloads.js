@@ -1,6 +1,5 @@
 /** The answer of a photo as files: pictures are asked of the service when they are wanted. */
 import { segment } from "./api.js";
-import { colorsOf } from "./colors.js";
 import { $, make, save, showStatus, stem } from "./dom.js";
 import { FORMATS, segmentQuery } from "./formats.js";
 import { Segments, isBackground } from "./layers.js";
@@ -30,10 +29,7 @@ function servedOverlay(item, { segments, view, opacity, withNames, key }) {
 }
 
 /** The segments of an item that is not in the viewer. */
-async function segmentsOf(item, key) {
-  const answer = JSON.parse(await item.answer.text());
-  return new Segments(answer, await colorsOf(answer.model.name, key));
-}
+const segmentsOf = async (item) => new Segments(JSON.parse(await item.answer.text()));
 
 async function overlayOf(item, { picture, segments, view, opacity, withNames, key }) {
   let layers = picture;
@@ -61,7 +57,7 @@ export async function fileOf(item, id, { picture = null, opacity, withNames, key
   if (id === "json") return item.answer;
   if (id === "confidence" && item.confidence) return item.confidence;
   if (!FORMATS[id].takesClasses) return segment(item.file, segmentQuery(id, item.query), key);
-  const segments = picture?.segments ?? (await segmentsOf(item, key));
+  const segments = picture?.segments ?? (await segmentsOf(item));
   const view = item.view ?? firstView(segments.classes);
   if (id === "overlay") return overlayOf(item, { picture, segments, view, opacity, withNames, key });
   // COCO has no annotations of a background: a photo of nothing else is an image without annotations

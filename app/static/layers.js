@@ -1,4 +1,5 @@
 /** What lies over the photo: the colours of classes, or of confidence; and what is known of each pixel. */
+import { withDisplayColors } from "./colors.js";
 import { HEAT } from "./heat.js";
 import { paintOutlines } from "./outlines.js";
 import { imageOf } from "./photo.js";
@@ -29,11 +30,10 @@ async function greyOf(blob, width, height) {
 export class Segments {
   #regions = null;
 
-  /** `colors` has the display colours by class id; the other classes keep the colours of the answer. */
-  constructor(answer, colors = new Map()) {
+  constructor(answer) {
     const { width, height } = answer.image;
     const map = classMap(answer.class_map, LARGEST_SIDE);
-    const classes = answer.classes.map((entry) => ({ ...entry, clear: isClear(entry), color: colors.get(entry.id) ?? entry.color }));
+    const classes = withDisplayColors(answer.classes).map((entry, at) => ({ ...entry, clear: isClear(answer.classes[at]) }));
     Object.assign(this, { width, height, classes, map, grey: null });
     this.byId = new Map(classes.map((entry) => [entry.id, entry]));
   }

@@ -16,7 +16,7 @@ import { Thumbnails } from "./thumbnails.js";
 const POLL_MS = 1000;
 const STARTING = "The service is starting. The page continues when the service is ready.";
 
-const result = new Result({ confidenceOf, key: currentKey });
+const result = new Result({ confidenceOf });
 const thumbnails = new Thumbnails(choose);
 const queue = new Queue(settings, changed);
 const current = () => result.item;

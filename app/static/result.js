@@ -1,5 +1,4 @@
 /** One photo in the viewer: the photo at once, its classes when they come, or what went wrong. */
-import { colorsOf } from "./colors.js";
 import { Divider } from "./divider.js";
 import { $, percent, showStatus } from "./dom.js";
 import { drawScale } from "./heat.js";
@@ -16,8 +15,8 @@ const isPressed = (id) => $(id).getAttribute("aria-pressed") === "true";
 
 export class Result {
   /** `confidenceOf(item)` gives the grey picture of an item's confidence, or null after it has shown why there is none. */
-  constructor({ confidenceOf, key }) {
-    Object.assign(this, { confidenceOf, key, item: null, answer: null, segments: null, shownPhoto: null });
+  constructor({ confidenceOf }) {
+    Object.assign(this, { confidenceOf, item: null, answer: null, segments: null, shownPhoto: null });
     this.legend = new Legend(() => this.paint());
     this.viewer = new Viewer($("stage"), {
       onPoint: (spot) => this.read(spot),
@@ -129,7 +128,7 @@ export class Result {
     const { answer: blob } = item;
     const [text] = await Promise.all([blob.text(), this.photoReady]);
     const answer = JSON.parse(text);
-    const segments = new Segments(answer, await colorsOf(answer.model.name, this.key()));
+    const segments = new Segments(answer);
     if (item !== this.item || blob !== this.answer) return;
     const { width, height } = answer.image;
     const fits = this.shownPhoto?.width === width && this.shownPhoto?.height === height;

@@ -29,13 +29,15 @@ function bytesOf(...fields) {
   return bytes;
 }
 
-/** Names that do not repeat: the second `a.png` becomes `a (2).png`. */
+/** Names that do not repeat: the second `a.png` becomes `a (2).png`, or has a higher number where another file is named so. */
 export function uniqueNames(names) {
+  const own = new Set(names.map((name) => name.toLowerCase()));
   const earlier = new Set();
   return names.map((name) => {
     const [, start, end] = /^(.*?)(\.[^.]*)?$/s.exec(name);
     let unique = name;
-    for (let count = 2; earlier.has(unique.toLowerCase()); count += 1) unique = `${start} (${count})${end ?? ""}`;
+    const isUsed = () => earlier.has(unique.toLowerCase()) || (unique !== name && own.has(unique.toLowerCase()));
+    for (let count = 2; isUsed(); count += 1) unique = `${start} (${count})${end ?? ""}`;
     earlier.add(unique.toLowerCase());
     return unique;
   });

@@ -21,7 +21,8 @@ PROFILES = 1  # limit for a PNG (third edition, section 5.6); Pillow would infla
 def check_header(data: bytes) -> None:
     """Raises `DamagedImage` for a PNG with more chunks than any image needs.
 
-    Raises `UnknownImageType` for a big-endian BigTIFF, whose header Pillow and libtiff read differently.
+    Raises `UnknownImageType` for a PNG in Apple's form, and for a big-endian BigTIFF, whose header Pillow and libtiff read
+    differently.
     """
     if data.startswith(PNG):
         _check_chunks(data)
@@ -56,6 +57,11 @@ def _check_chunks(data: bytes) -> None:
     for kind, start, end in png_chunks(data):
         chunks += kind not in (b"IDAT", b"fdAT") or end - start == 12
         profiles += kind == b"iCCP"
+        if kind == b"CgBI":  # before the header; without zlib's header, with blue before red, and premultiplied
+            raise UnknownImageType(
+                "the image is a PNG in Apple's form (CgBI), as Xcode writes it for iOS, which is not read; convert it: "
+                "xcrun -sdk iphoneos pngcrush -revert-iphone-optimizations photo.png out.png"
+            )
         if chunks > CHUNKS or profiles > PROFILES:
             problem = (
                 f"it has more than {CHUNKS} chunks beside its pixels" if chunks > CHUNKS else "it has several colour profiles"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import struct
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,8 +14,6 @@ WIDTH, LENGTH, BITS_PER_SAMPLE, COMPRESSION, PHOTOMETRIC, FILL_ORDER = 256, 257,
 STRIP_OFFSETS, SAMPLES_PER_PIXEL, ROWS_PER_STRIP, STRIP_BYTE_COUNTS, PLANAR, COLOR_MAP = 273, 277, 278, 279, 284, 320
 TILE_WIDTH, TILE_LENGTH, TILE_OFFSETS, TILE_BYTE_COUNTS, INK_SET, EXTRA_SAMPLES = 322, 323, 324, 325, 332, 338
 SAMPLE_FORMAT, SUBSAMPLING, REFERENCE = 339, 530, 532
-SINGLE = (WIDTH, LENGTH, COMPRESSION, ROWS_PER_STRIP, TILE_WIDTH, TILE_LENGTH)
-WHOLE_NUMBERS = (1, 3, 4, 16)  # types of tags: BYTE, SHORT, LONG, LONG8
 NEW_SUBFILE, SUB_DIRECTORIES, DNG_VERSION = 254, 330, 50706
 WHITE_IS_ZERO, RGB, PALETTE, SEPARATED, YCBCR = 0, 2, 3, 5, 6
 MOST_8_BIT = 255
@@ -28,6 +25,7 @@ SAMPLE_FORMATS = {2: "signed", 3: "floating-point", 4: "undefined", 5: "complex"
 RAW, FAX = 1, (2, 3, 4, 32771)  # compressions: none, CCITT's
 UNREAD_COMPRESSIONS = (50001,)  # WebP: Pillow knows the number, but the libtiff in its wheels lacks the codec
 BITS = (1, 2, 4, 8, 16)
+RAW_FILE = "the file is a camera's raw file, of which a TIFF reader sees only the preview; save it as JPEG or TIFF"
 FULL_RANGE = (0, 255, 128, 255, 128, 255)  # of YCbCr: black and white of each component
 
 
@@ -40,7 +38,7 @@ def tiff_problem(tags: Mapping[int, Any]) -> str | None:
     if unread_bits := [count for count in bits if count not in BITS]:
         return f"the image has samples of {unread_bits[0]} bits, whose value of white is unknown; save it in 8 or 16 bits"
     if DNG_VERSION in tags or (SUB_DIRECTORIES in tags and tags.get(NEW_SUBFILE, 0) & REDUCED_IMAGE):
-        return "the file is a camera's raw file, of which a TIFF reader sees only the preview; save it as JPEG or TIFF"
+        return RAW_FILE
     if PHOTOMETRIC not in tags and compression not in FAX:
         return "the TIFF does not say whether 0 is black or white; save it as grey or RGB"
     if photometric not in PHOTOMETRICS:
@@ -61,27 +59,6 @@ def tiff_problem(tags: Mapping[int, Any]) -> str | None:
     if compression == RAW and photometric == YCBCR and not _is_plain_ycbcr(tags):
         return "the TIFF has YCbCr of its own sampling or range without compression, which is not read; save it as RGB"
     return None
-
-
-def check_single_tags(data: bytes) -> None:
-    """Raises `DamagedImage` if a tag of `SINGLE` appears twice, has several values or is not a whole number.
-
-    These tags give the layout of strips and tiles. libtiff and Pillow might use different values of them.
-    """
-    order = "<" if data[:2] == b"II" else ">"
-    big = data[2:4] == b"+\0"
-    head, entry = (f"{order}Q", f"{order}HHQ8x") if big else (f"{order}H", f"{order}HHI4x")
-    position = struct.calcsize(head)
-    start = int.from_bytes(data[8:16] if big else data[4:8], "little" if order == "<" else "big")
-    if start + position > len(data):
-        return
-    (count,) = struct.unpack_from(head, data, start)
-    directory = data[start + position : start + position + count * struct.calcsize(entry)]
-    complete = len(directory) // struct.calcsize(entry) * struct.calcsize(entry)
-    fields = [field for field in struct.iter_unpack(entry, directory[:complete]) if field[0] in SINGLE]
-    for tag, kind, values in fields:
-        if values != 1 or kind not in WHOLE_NUMBERS or sum(field[0] == tag for field in fields) > 1:
-            raise DamagedImage(f"the image is damaged: its tag {tag} is not one whole number; save it again")
 
 
 def piece_pixels(tags: Mapping[int, Any]) -> int:

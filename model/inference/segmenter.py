@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from imaging.answer import SegmentedImage
-from imaging.decoding import Limits, decode, read_size, scale
+from imaging.decoding import Limits, decode, decode_photo, read_size, scale
 from imaging.decoding_memory import decoding_bytes
 from imaging.rendering import Rendering
 from model.inference.merging import Band, BandMerger, Logits
@@ -198,7 +198,7 @@ class Segmenter:
         seconds: dict[str, float] = {}
         rendering = plan.options.rendering
         with _measure(seconds, "decode"):
-            image = self.decode(data, plan)
+            image, profile = decode_photo(data, self.limits, plan.tile_plan.size)
             photo = None
             if rendering.needs_photo:
                 photo = image if plan.size == plan.tile_plan.size else decode(data, self.limits)
@@ -217,6 +217,7 @@ class Segmenter:
                 tiling=plan.describe(),
                 foreground=segmentation.foreground,
                 cell=self.runtime.stride * max(plan.size) / max(plan.tile_plan.size),
+                profile=profile,
             )
             body = segmented_image.encode(rendering, check)
         mean_confidence = segmentation.overall_confidence if plan.options.needs_confidence else None

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 from playwright.sync_api import Page, Route, expect
 
+from model.weights_file import find_weights, load_weights
 from tests.support.browser.page import ANSWER_MS, CAT, Visit, give, picture, problem, segment_file, state, until
 from tests.support.polling import HANG_S
 
@@ -34,6 +36,31 @@ def test_it_tells_model_device_and_classes_before_any_photo(visit: Visit, narrow
     expect(page.locator("#score-table")).to_be_hidden()
     classes = [entry["name"] for entry in httpx.get(f"{narrow_url}/classes", timeout=HANG_S).json()]
     assert page.locator("#known li").all_text_contents() == classes
+
+
+def test_it_tells_the_score_of_each_class_and_on_how_many_photos(visit: Visit) -> None:
+    scores = dict(load_weights(find_weights("voc-fcn8s-mobilenet-v2")).manifest.scores)
+    info: dict[str, Any] = {
+        "model": {"name": "m"},
+        "runtime": {"runtime": "openvino", "device": "cpu", "precision": "int8"},
+        "scores": scores,
+    }
+    page = visit(before=lambda page: page.route("**/info", lambda route: route.fulfill(json=info)))
+    seven, every = scores["VOC 2012 animals, val, int8"], scores["21 classes, val, int8"]
+    iou = dict(zip(seven["classes"], seven["iou"], strict=True))
+    expect(page.locator("#class-range")).to_have_text(
+        f"By class: person {iou['person']:.1%} to background {iou['background']:.1%}".replace("%", " %")
+    )
+    expect(page.locator("#class-rows")).to_be_hidden()
+    page.click("#class-range")
+    rows = [row.split("\t") for row in page.locator("#class-rows").inner_text().splitlines()]
+    assert [row[0] for row in rows] == seven["classes"] + [name for name in every["classes"] if name not in seven["classes"]]
+    assert ["person", f"{iou['person']:.1%}".replace("%", " %"), "34"] in rows
+    assert ["train", "\u2013", "0"] in rows
+    info["scores"] = {name: {"mean_iou": values["mean_iou"]} for name, values in scores.items()}
+    page.reload()
+    expect(page.locator("#facts")).to_contain_text("m")
+    expect(page.locator("#class-scores")).to_be_hidden()
 
 
 def test_it_works_where_info_classes_and_models_tell_nothing(visit: Visit) -> None:

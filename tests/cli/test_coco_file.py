@@ -44,11 +44,12 @@ def test_a_folder_becomes_one_document_of_the_images_own(photos: Path, run: Segm
     assert run("in", "-o", "new/one.json", "--format", "coco", "--mask", mask) == 0
     assert run("in", "-o", "each/", "--format", "coco", "--mask", mask) == 0
     whole = read("new/one.json")
-    assert list(whole) == ["images", "categories", "annotations"]
+    assert list(whole) == ["info", "licenses", "images", "categories", "annotations"]
     assert {image["file_name"] for image in whole["images"]} == set(NAMES)
     assert [image["id"] for image in whole["images"]] == [1, 2, 3, 4]
     assert [entry["id"] for entry in whole["annotations"]] == list(range(1, len(whole["annotations"]) + 1))
     index = COCO("new/one.json")
+    index.info()
     for image in whole["images"]:
         alone = read(f"each/{Path(image['file_name']).with_suffix('.json')}")
         assert whole["categories"] == alone["categories"]

@@ -58,6 +58,12 @@ def test_fields_that_are_not_known_yet_are_passed_over() -> None:
     assert result.confidence.flags.writeable
     assert [entry.bbox for entry in result.classes] == [(0, 0, 2, 2)] * 2
     assert (result.request_id, result.timing) == ("abc", {"decode": 1.2, "queue": 0.0})
+
+
+def test_a_class_that_is_present_has_the_colors_of_pictures_and_of_the_label_set() -> None:
+    classes = [share(0, "background"), share(8, "cat") | {"display_color": "#3377cc"}]
+    result = answers.segmentation(answer(document(classes=classes)), LABELS)
+    assert [(entry.color, entry.display_color) for entry in result.classes] == [("#000000",) * 2, ("#000000", "#3377cc")]
     label = {"id": 1, "name": "leaf", "color": "#00ff00", "display_color": "#3ca951", "parent": "plant"}
     assert answers.labels(answer([label])) == [Label(1, "leaf", "#00ff00", "#3ca951")]
     (model,) = answers.models(answer([MODEL | {"default": True, "classes": [label], "new": 1}]))

@@ -21,7 +21,7 @@ from imaging.answer import SegmentedImage
 from imaging.encoding import binary_png, color_picture, grey_png, mask_png
 from imaging.errors import AnswerTooLarge
 from imaging.overlay import overlay_picture
-from imaging.palette import display_palette
+from imaging.palette import VOID_COLOR, display_palette, hex_color
 from imaging.rendering import ANSWER_FORMATS, MaskEncoding, Rendering
 from model.labels import numbered_labels
 from tests.support.classes import NAMES
@@ -56,9 +56,9 @@ def document(class_map: Pixels = CLASS_MAP, mask: MaskEncoding = "rle") -> dict[
 
 def test_json_is_the_contracts_document() -> None:
     classes = [
-        {"id": 1, "name": "circle", "color": "#800000", "pixels": 9, "fraction": 0.75, "mean_confidence": 0.123457, "bbox": [0, 0, 3, 3]},  # noqa: E501
-        {"id": 3, "name": "triangle", "color": "#808000", "pixels": 2, "fraction": 0.166667, "mean_confidence": 0.9, "bbox": [3, 1, 1, 2]},  # noqa: E501
-        {"id": 0, "name": "background", "color": "#000000", "pixels": 1, "fraction": 0.083333, "mean_confidence": 0.25, "bbox": [3, 0, 1, 1]},  # noqa: E501
+        {"id": 1, "name": "circle", "color": "#800000", "display_color": "#bbff00", "pixels": 9, "fraction": 0.75, "mean_confidence": 0.123457, "bbox": [0, 0, 3, 3]},  # noqa: E501
+        {"id": 3, "name": "triangle", "color": "#808000", "display_color": hex_color(display_palette(LABELS.classes)[3]), "pixels": 2, "fraction": 0.166667, "mean_confidence": 0.9, "bbox": [3, 1, 1, 2]},  # noqa: E501
+        {"id": 0, "name": "background", "color": "#000000", "display_color": "#484848", "pixels": 1, "fraction": 0.083333, "mean_confidence": 0.25, "bbox": [3, 0, 1, 1]},  # noqa: E501
     ]  # fmt: skip
     content = document()
     counts = content["class_map"].pop("counts")
@@ -187,7 +187,8 @@ def test_pixels_below_the_least_confidence_are_void_in_every_form() -> None:
     document = json.loads(result.encode(rendering))
     assert document["class_map"]["data"] == expected.tolist()
     void = next(entry for entry in document["classes"] if entry["id"] == 255)
-    assert (void["name"], void["color"], void["pixels"]) == ("void", "#e0e0c0", 2)
+    assert (void["name"], void["pixels"]) == ("void", 2)
+    assert (void["color"], void["display_color"]) == ("#e0e0c0", hex_color(VOID_COLOR))
     assert void["mean_confidence"] == pytest.approx(127 / 255, abs=1e-6)
     three = next(entry for entry in document["classes"] if entry["id"] == 3)
     assert three["mean_confidence"] == pytest.approx((200 + 128) / 2 / 255, abs=1e-6)

@@ -10,7 +10,7 @@ from PIL import Image
 from pycocotools import mask as coco
 from pycocotools.coco import COCO
 
-from imaging.coco import coco_document
+from imaging.coco import INFO, coco_document
 from model.labels import numbered_labels
 from tests.support.classes import NAMES
 
@@ -49,6 +49,15 @@ def test_pycocotools_reads_the_regions_back(tolerance: float | None) -> None:
         assert (mask & expected).sum() >= 0.97 * (mask | expected).sum()
         if tolerance is None:
             np.testing.assert_array_equal(mask, expected)
+
+
+def test_its_info_and_licenses_are_there_and_the_same_each_time(capsys: pytest.CaptureFixture[str]) -> None:
+    document = coco_document(class_map(), LABELS, range(256), "photo.jpg", None)
+    index = read(document)
+    index.info()
+    assert f"description: {INFO['description']}" in capsys.readouterr().out
+    assert (document["info"], document["licenses"]) == (INFO, [])
+    assert index.loadRes(document["annotations"]).dataset["info"] == INFO
 
 
 def test_background_and_void_have_no_annotation() -> None:

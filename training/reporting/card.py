@@ -138,7 +138,7 @@ def _score_tables(scores: Mapping[str, Any]) -> list[str]:
         groups.setdefault(tuple(values["classes"]), []).append(name)
     tables = [_score_table({name: scores[name] for name in names}, classes) for classes, names in groups.items()]
     conditions = [
-        f"- {literal(name)}: {values['conditions']}{_few_frames(values)}"
+        f"- {literal(name)}: {values['conditions']}{_few_frames(values)}{_frames(values)}"
         for name, values in scores.items()
         if "conditions" in values
     ]
@@ -149,6 +149,13 @@ def _few_frames(values: Mapping[str, Any]) -> str:
     """A remark on the classes that too few frames show for an interval; empty if there are none."""
     classes = ", ".join(f"{literal(name)} ({count})" for name, count in values.get("few_frames", {}).items())
     return f"; too few frames show {classes}; the interval is unreliable" if classes else ""
+
+
+def _frames(values: Mapping[str, Any]) -> str:
+    """A remark on how many frames show each class; empty for scores of before this was stored."""
+    numbers = zip(values["classes"], values.get("frames", ()), strict=False)
+    classes = ", ".join(f"{literal(name)} {count}" for name, count in numbers)
+    return f"; frames that show {classes}" if classes else ""
 
 
 def _score_table(columns: Mapping[str, Any], classes: Sequence[str]) -> str:

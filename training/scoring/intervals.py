@@ -70,12 +70,18 @@ def difference_intervals(ours: Counts, theirs: Counts) -> list[Interval]:
     return _intervals(difference, np.stack([ours, theirs], -1))
 
 
+def frames_by_class(counts: Counts) -> list[int]:
+    """For each class, the number of frames whose labels show it."""
+    numbers: list[int] = (counts.sum(2) > 0).sum(0).tolist()
+    return numbers
+
+
 def rare_classes(counts: Counts) -> dict[int, int]:
     """The ids of the classes that too few frames show for an interval, each with the number of these frames."""
-    frames_with = (counts.sum(2) > 0).sum(0)
-    draws_without = (1 - frames_with / len(counts)) ** len(counts)  # expected fraction
-    rare = np.flatnonzero((frames_with > 0) & (draws_without > MOST_WITHOUT)).tolist()
-    return {class_id: int(frames_with[class_id]) for class_id in rare}
+    frames = np.array(frames_by_class(counts))
+    draws_without = (1 - frames / len(counts)) ** len(counts)  # expected fraction
+    rare = np.flatnonzero((frames > 0) & (draws_without > MOST_WITHOUT)).tolist()
+    return {class_id: int(frames[class_id]) for class_id in rare}
 
 
 def _all_scores(counts: Counts) -> Scores:

@@ -16,7 +16,7 @@ from training.reporting.recording import Measured, RecordedCalibration
 from training.scoring.boundaries import FRACTION, BoundaryIoU
 from training.scoring.calibration import Sample, calibrate
 from training.scoring.evaluate import conditions, frame_counts, require_same_classes, summed, table
-from training.scoring.intervals import Counts, Interval, mean_iou_interval, rare_classes
+from training.scoring.intervals import Counts, Interval, frames_by_class, mean_iou_interval, rare_classes
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,8 @@ class SplitScore:
         """The scores and the conditions, as a weights file stores them."""
         scores = summed(self.counts).scores() | self._interval_and_boundary()
         rare = {"few_frames": rare} if (rare := self.rare(split)) else {}
-        return scores | rare | {"classes": split.labels.names, "conditions": self.where}
+        classes = {"classes": split.labels.names, "frames": frames_by_class(self.counts)}
+        return scores | rare | classes | {"conditions": self.where}
 
     def _interval_and_boundary(self) -> dict[str, Any]:
         near = None if isnan(self.boundary_iou) else round(self.boundary_iou, 6)

@@ -122,6 +122,7 @@ def _label(entry: Mapping[str, Any]) -> Label:
 
 def _share(entry: Mapping[str, Any]) -> ClassShare:
     x, y, width, height = entry["bbox"]
+    entry = {"display_color": entry["color"], **entry}  # services before display colours in answers lack it
     return ClassShare(**_field_values(ClassShare, entry) | {"bbox": (x, y, width, height)})
 
 

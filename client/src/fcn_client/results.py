@@ -50,8 +50,8 @@ class Model:
 class ClassShare:
     """A class that is present in an image.
 
-    pixels: their number. fraction: share of the image's pixels, 0 to 1. mean_confidence: 0 to 1. bbox: (x, y, width, height)
-    in pixels.
+    color, display_color: as in `Label`. pixels: their number. fraction: share of the image's pixels, 0 to 1. mean_confidence:
+    0 to 1. bbox: (x, y, width, height) in pixels.
     """
 
     id: int
@@ -61,6 +61,7 @@ class ClassShare:
     fraction: float
     mean_confidence: float
     bbox: tuple[int, int, int, int]
+    display_color: str = ""
 
 
 @dataclass(frozen=True, eq=False)

@@ -24,6 +24,7 @@ from app.serving.admission import Reservation
 from app.serving.clients import Client, MemoryUse
 from app.serving.job import Job
 from app.serving.service import Service
+from imaging.coco import INFO
 from tests.support.app.exchanges import assert_idle, assert_problem, connect, head, service_of
 from tests.support.app.services import Serve, hold_model, occupy
 from tests.support.images import encode, make_photo
@@ -95,13 +96,14 @@ def test_coco_is_one_document_whose_ids_do_not_repeat(client: TestClient, servic
     response = client.post("/segment/batch", files=files, params={"format": "coco", "mask": mask})
     assert response.headers["content-type"] == "application/json"
     whole = response.json()
-    assert [(image["id"], image["file_name"]) for image in whole["images"]] == [(1, "a.png"), (3, "a.png"), (4, "c.png")]
+    assert [(image["id"], image["file_name"]) for image in whole["images"]] == [(1, "a.png"), (3, "a (2).png"), (4, "c.png")]
     assert [entry["id"] for entry in whole["annotations"]] == list(range(1, len(whole["annotations"]) + 1))
     assert [(entry["index"], entry["file"], entry["status"]) for entry in whole["problems"]] == [(1, "b.txt", 415)]
     assert whole["problems"][0]["problem"]["status"] == 415
     index = COCO()
     index.dataset = whole
     index.createIndex()
+    index.info()
     for id, photo in ((1, PHOTOS[0]), (3, PHOTOS[1]), (4, PHOTOS[2])):
         alone = client.post("/segment", content=photo, params={"format": "coco", "mask": mask}).json()
         assert whole["categories"] == alone["categories"]
@@ -112,9 +114,20 @@ def test_coco_is_one_document_whose_ids_do_not_repeat(client: TestClient, servic
     assert_idle(service)
 
 
+def test_equal_names_are_told_apart_in_lines_and_in_coco(client: TestClient) -> None:
+    names = ["x/a.png", "y/a.png", "a (2).png", "a.png", "a.png", "", ""]
+    files = parts(*zip(names, PHOTOS, strict=True)) + parts(("a.png", b"text"))
+    distinct = ["a.png", "a (3).png", "a (2).png", "a (4).png", "a (5).png", "image", "image (2)", "a (6).png"]
+    assert [line["file"] for line in lines(client, files)] == distinct
+    whole = client.post("/segment/batch?format=coco", files=files).json()
+    assert [image["file_name"] for image in whole["images"]] == distinct[:-1]
+    assert [entry["file"] for entry in whole["problems"]] == distinct[-1:]
+
+
 def test_coco_of_failed_images_alone_is_a_document_without_images(client: TestClient) -> None:
     whole = client.post("/segment/batch?format=coco", files=parts(("b.txt", b"text"))).json()
     assert (whole["images"], whole["annotations"], len(whole["problems"])) == ([], [], 1)
+    assert (whole["info"], whole["licenses"]) == (INFO, [])
 
 
 def test_images_come_in_the_form_s_order_whatever_their_field(client: TestClient) -> None:

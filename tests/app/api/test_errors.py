@@ -82,9 +82,10 @@ def test_broken_files_are_named_and_leave_the_service_healthy(client: TestClient
 
 def test_limits_of_pixels_and_tiles_are_413_that_name_them(serve: Serve) -> None:
     with serve(max_megapixels=0.2, max_queued_tiles=4) as client:
-        assert_problem(post(client, encode(make_photo(500, 500))), 413, "at most 0.2 megapixels")
+        assert_problem(post(client, encode(make_photo(500, 500))), 413, "at most 0.2 megapixels", "SEGMENT_MAX_MEGAPIXELS")
         half_image = encode(make_photo(400, 400))[:500]
-        assert_problem(post(client, half_image, side="native"), 413, "has 36 tiles; the limit is 4; give a smaller side")
+        words = ("has 36 tiles; the limit is 4; give a smaller side", "SEGMENT_MAX_QUEUED_TILES")
+        assert_problem(post(client, half_image, side="native"), 413, *words)
         assert_problem(post(client, half_image), 422, "damaged")
         assert_idle(service_of(client))
 

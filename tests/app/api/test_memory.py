@@ -163,6 +163,36 @@ def test_a_batch_whose_client_goes_while_it_is_answered_gives_everything_back(cl
     assert_idle(service)
 
 
+LIGHTER = ("format=png", "side=auto", "quality=standard", "min_area")
+
+
+@pytest.mark.parametrize(
+    ("query", "ways"),
+    [
+        ({"side": "native"}, {"side=auto"}),
+        ({"side": "native", "format": "cutout"}, {"format=png", "side=auto"}),
+        ({"format": "overlay"}, {"format=png"}),
+        ({"format": "json", "min_area": "9"}, {"format=png", "min_area"}),
+        ({"quality": "high", "format": "grey"}, {"quality=standard"}),
+        ({"format": "binary"}, set()),
+    ],
+    ids=str,
+)
+def test_an_image_that_never_fits_is_told_what_takes_less_and_what_the_operator_can_raise(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch, query: dict[str, str], ways: set[str]
+) -> None:
+    monkeypatch.setattr(service_of(client).budget, "most_work", 1)
+    answer = post(client, **query)
+    assert_problem(answer, 413, "send a smaller one", "the operator can raise SEGMENT_MEMORY_MB")
+    detail = answer.json()["detail"]
+    assert {way for way in LIGHTER if way in detail} == ways
+    assert "container" not in detail  # the setting is set, so the container's limit decides nothing
+    service = service_of(client)
+    monkeypatch.setattr(service, "settings", service.settings.model_copy(update={"memory_mb": 0}))
+    assert_problem(post(client, **query), 413, "SEGMENT_MEMORY_MB, or the container's limit of memory")
+    assert_idle(service_of(client))
+
+
 @pytest.mark.parametrize(("progressive", "quality"), [(False, "standard"), (False, "high"), (True, "standard")])
 def test_a_jpeg_of_a_hundred_megapixels_is_taken_on_a_machine_of_2_gib(
     runtime: Runtime, monkeypatch: pytest.MonkeyPatch, progressive: bool, quality: Quality

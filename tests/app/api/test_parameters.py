@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
+import tracemalloc
+from contextlib import suppress
 from typing import Any
 
 import pytest
+from fastapi import Request
 from fastapi.testclient import TestClient
 
+from app.api.errors import BadParameter, BadRequest
+from app.api.json_images import PIECE
+from app.api.uploads import UploadLimits, read_image
 from tests.support.app.exchanges import PHOTO, assert_idle, assert_problem, post, service_of
+from tests.support.polling import HANG_S
 
 FILE = {"file": ("photo", PHOTO)}
 TEXT = base64.b64encode(PHOTO).decode()
@@ -113,6 +121,43 @@ def test_json_may_begin_with_white_space_but_not_with_any_amount(client: TestCli
     body, headers = json.dumps({"inputs": TEXT}).encode(), {"Content-Type": "application/json"}
     assert client.post("/segment", content=b" \r\n\t" + body, headers=headers).content == post(client).content
     assert_problem(client.post("/segment", content=b" " * 5000 + body, headers=headers), 415, "none of PNG")
+
+
+@pytest.mark.parametrize("space", [b"", b" \r\n"], ids=["alone", "white space"])
+def test_json_may_have_a_byte_order_mark(client: TestClient, space: bytes) -> None:
+    body = b"\xef\xbb\xbf" + space + json.dumps({"inputs": TEXT, "parameters": {"format": "json"}}).encode()
+    answer = client.post("/segment", content=body, headers={"Content-Type": "application/json; charset=utf-8"})
+    assert answer.content == post(client, format="json").content
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-be"])
+def test_json_in_another_encoding_is_told_to_be_utf_8(client: TestClient, encoding: str) -> None:
+    body = json.dumps({"inputs": TEXT}).encode(encoding)
+    answer = client.post("/segment", content=body, headers={"Content-Type": "application/json"})
+    assert_problem(answer, 400, "UTF-16 or UTF-32", "must be in UTF-8")
+
+
+@pytest.mark.parametrize("tail", ["", "\u00e9", "\u4e2d", "\U0001f600"], ids=ascii)
+@pytest.mark.parametrize("escaped", [True, False])
+@pytest.mark.parametrize("name", ["inputs", "x"])
+def test_json_counts_for_the_memory_that_python_s_text_takes(tail: str, escaped: bool, name: str) -> None:
+    body = json.dumps({name: "A" * 16_000_000 + tail}, ensure_ascii=escaped).encode()
+    sizes: list[int] = []
+
+    async def receive() -> dict[str, object]:
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    async def read() -> None:
+        request = Request({"type": "http", "headers": [(b"content-type", b"application/json")]}, receive)
+        with suppress(BadRequest, BadParameter):
+            await read_image(request, UploadLimits(len(body), HANG_S, sizes.append))
+
+    tracemalloc.start()
+    asyncio.run(read())
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak <= max(sizes) + 3 * PIECE
+    assert tail or max(sizes) == 4 * len(body)
 
 
 @pytest.mark.parametrize(

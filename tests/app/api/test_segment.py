@@ -107,7 +107,8 @@ def test_json_tells_model_image_classes_and_tiling(client: TestClient, service: 
     sizes = [entry["pixels"] for entry in document["classes"]]
     assert sum(sizes) == 130 * 90
     assert sizes == sorted(sizes, reverse=True)
-    assert set(document["classes"][0]) == {"id", "name", "color", "pixels", "fraction", "mean_confidence", "bbox"}
+    names = {"id", "name", "color", "display_color", "pixels", "fraction", "mean_confidence", "bbox"}
+    assert set(document["classes"][0]) == names
     assert {str(entry["id"]) for entry in document["classes"]} == set(document["class_map"]["counts"])
 
 
@@ -131,10 +132,15 @@ def test_color_and_overlay_show_the_palette(client: TestClient, service: Service
     assert post(client, names=False).status_code == post(client, palette="labels").status_code == 422
 
 
-def test_the_display_colors_of_classes_are_listed(client: TestClient, service: Service) -> None:
-    palette = display_palette(service.registry.get().segmenter.manifest.labels.classes)
-    for entry in client.get("/classes").json():
-        assert entry["display_color"] == "#{:02x}{:02x}{:02x}".format(*palette[entry["id"]])
+def test_both_colors_of_classes_are_those_that_pictures_show(client: TestClient) -> None:
+    mask = pixels(post(client).content)
+    listed = {entry["id"]: entry for entry in client.get("/classes").json()}
+    present = post(client, format="json").json()["classes"]
+    for name, palette in (("display_color", "display"), ("color", "labels")):
+        picture = Image.open(io.BytesIO(post(client, format="color", palette=palette).content)).convert("RGB")
+        for entry in present:
+            assert entry[name] == listed[entry["id"]][name]
+            assert (np.asarray(picture)[mask == entry["id"]] == list(bytes.fromhex(entry[name][1:]))).all()
 
 
 def accepting(client: TestClient, accept: str, **query: Any) -> Any:

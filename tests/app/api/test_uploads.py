@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from typing import Any
 
 import pytest
@@ -32,6 +33,39 @@ def test_the_image_may_be_in_either_field(client: TestClient, field: str) -> Non
 def test_a_raw_body_is_judged_by_its_bytes(client: TestClient, content_type: str) -> None:
     response = client.post("/segment", content=PHOTO, headers={"Content-Type": content_type})
     assert response.content == post(client).content
+
+
+@pytest.mark.parametrize("format", ["PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "AVIF"])
+def test_a_file_that_curl_changed_is_told_how_to_send_it(client: TestClient, format: str) -> None:
+    data = encode(make_photo(24, 32), format).translate(None, b"\r\n\0")
+    answer = client.post("/segment", content=data, headers={"Content-Type": "application/x-www-form-urlencoded"})
+    assert answer.status_code in (415, 422)
+    assert "curl" in answer.json()["detail"]
+    assert "--data-binary @photo.jpg" in answer.json()["detail"]
+    assert_idle(service_of(client))
+
+
+@pytest.mark.parametrize(
+    ("path", "kind"),
+    [
+        ("/segment", "application/json"),
+        ("/segment", "image/png"),
+        ("/segment", "multipart/form-data; boundary=x"),
+        ("/segment/batch", "multipart/form-data; boundary=x"),
+    ],
+)
+@pytest.mark.parametrize("coding", ["gzip", "br", "deflate, gzip", "GZIP"])
+def test_a_compressed_body_is_refused_by_its_header(client: TestClient, path: str, coding: str, kind: str) -> None:
+    headers = {"Content-Type": kind, "Content-Encoding": coding}
+    answer = client.post(path, content=gzip.compress(PHOTO), headers=headers)
+    assert_problem(answer, 415, f"Content-Encoding: {coding}", "send it as it is")
+    assert answer.headers["accept-encoding"] == "identity"
+
+
+def test_a_body_that_is_as_it_is_may_say_so(client: TestClient) -> None:
+    answer = client.post("/segment", content=PHOTO, headers={"Content-Encoding": "identity"})
+    assert answer.content == post(client).content
+    assert_problem(client.post("/segment", content=gzip.compress(PHOTO)), 415, "a gzip archive", "unpack it")
 
 
 def test_a_form_without_an_image_names_the_fields_that_came(client: TestClient) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import struct
 import zlib
@@ -34,7 +35,7 @@ from tests.support.imaging.corners import (
     tiff,
     with_tag,
 )
-from tests.support.imaging.corpus import LIMITS
+from tests.support.imaging.corpus import LIMITS, NOISE
 from tests.support.imaging.samples import over_white, rgb
 
 Samples = npt.NDArray[Any]
@@ -361,12 +362,49 @@ def test_a_palette_of_a_tiff_is_read() -> None:
         (b"data:image/png;base64,iVBO", "a data URL", "send the bytes"),
         (b'{"url": "https://images.example/cat.jpg"}', "JSON", "send the image itself, or {.inputs.: BASE64}"),
         (b"file=%40photo.jpg", "a form's field as text", "curl -F file=@photo.jpg"),
+        (b'--x1y\r\nContent-Disposition: form-data; name="file"\r\n\r\n', "a form without its header", "boundary="),
+        (b"--x\nContent-Type: image/png\n\n", "a form without its header", "multipart/form-data"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:1\n", "a pointer of Git LFS", "git lfs pull"),
+        (b"/annex/objects/SHA256E-s1--1.jpg\n", "a pointer of git-annex", "git annex get"),
+        (b"<?xml version='1.0'?>\n<Error><Code>AccessDenied</Code></Error>", "XML", "error message"),
+        (b"<?xml version='1.0'?>\n<!DOCTYPE html PUBLIC>\n<html/>", "an HTML page", "send the image"),
+        (b"\0\0\0\x18ftypcrx \0\0\0\1", "a camera's raw file", "darktable-cli"),
+        (b"\x89PNG\x1a\0\0\0", "a PNG with changed line breaks", "--data-binary @photo.jpg"),
+        (b"\x89PNG\n\x1a\n\0\0\0", "a PNG with changed line breaks", "send the file as it is"),
+        ("\x89PNG\r\n\x1a\n".encode(), "an image that was read as text", "'rb'"),
+        (b"\xff\xd8\xff\xe0\0\x10JFIF".decode("utf-8", "replace").encode(), "an image that was read as text", "'rb'"),
+        ('{"inputs": ""}'.encode("utf-16"), "text in UTF-16", "send the image"),
+        (b"\xef\xbb\xbf <html>", "an HTML page", "send the image"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_what_is_not_read_is_named_with_what_to_do(data: bytes, name: str, advice: str) -> None:
     with pytest.raises(UnknownImageType, match=f"this file is {name}; accepted are PNG, JPEG.*; .*{advice}"):
         read_size(data, LIMITS)
+
+
+@pytest.mark.parametrize("format", ["PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP", "AVIF"])
+def test_base64_of_an_image_is_named(format: str) -> None:
+    text = base64.b64encode(file_of(Image.fromarray(PICTURE), format))
+    for data in (text, b"\n" + text):
+        with pytest.raises(UnknownImageType, match=r"this file is base64; .*decode it and send the bytes"):
+            decode(data, LIMITS)
+
+
+def test_a_png_in_apple_s_form_is_named_with_how_to_convert_it() -> None:
+    data = file_of(Image.fromarray(PICTURE), "PNG")
+    own_form = data[:8] + png_chunks_of((b"CgBI", b"\x50\0\x20\x02"))[8:] + data[8:]
+    for function in (decode, read_size):
+        with pytest.raises(UnknownImageType, match=r"Apple's form \(CgBI\).*pngcrush -revert-iphone-optimizations"):
+            function(own_form, LIMITS)
+
+
+@pytest.mark.parametrize("format", ["PNG", "JPEG", "BMP", "TIFF", "AVIF"])
+@pytest.mark.parametrize("bytes_removed", [b"\r\n", b"\r\n\0"], ids=["line breaks", "NUL as well"])
+def test_a_file_whose_line_breaks_curl_removed_is_told_how_to_send_it(format: str, bytes_removed: bytes) -> None:
+    data = file_of(Image.fromarray(NOISE), format).translate(None, bytes_removed)
+    with pytest.raises((DamagedImage, UnknownImageType), match="--data-binary"):
+        decode(data, LIMITS)
 
 
 def test_every_name_of_what_is_not_read_has_advice() -> None:
