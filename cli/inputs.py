@@ -26,7 +26,7 @@ from typing import Protocol
 from cli.buckets import Bucket, is_below
 from cli.folders import Folder
 from cli.image_names import ENDINGS, AnswerNames
-from cli.input import STDIO, Input
+from cli.input import STDIO, Input, is_stream
 from cli.name_lists import NameList
 from cli.patterns import Pattern, split_pattern
 from cli.places import is_path, real
@@ -151,7 +151,7 @@ def _root_and_pattern(name: str) -> tuple[str | None, str]:
             root, pattern = split_pattern(rest)
             return f"{scheme}://{root}", pattern
         return (None if _is_object(name) else name), ""
-    if name == STDIO or os.path.isfile(name):
+    if name == STDIO or os.path.isfile(name) or is_stream(name):
         return None, ""
     if os.path.isdir(name):
         return name, ""
@@ -160,6 +160,8 @@ def _root_and_pattern(name: str) -> tuple[str | None, str]:
         if not os.path.isdir(root):
             raise OSError(f"no images in {name!r}: there is no folder {root!r}")
         return root, pattern
+    if os.path.exists(name):
+        raise OSError(f"{name!r} is a pipe, a socket or a device; - reads stdin")
     raise OSError(f"no file or folder {name!r}")
 
 
@@ -200,5 +202,5 @@ def _files(names: Sequence[str]) -> _Files:
             answer = "stdin" if name == STDIO else answer_names.name(last)
             if (earlier := answers.setdefault(answer, name)) != name:
                 raise OSError(f"{earlier} and {name} would both become {answer}; give them different -o folders")
-            inputs[name] = Input(name, "stdin" if name == STDIO else last, answer)
+            inputs[name] = Input(name, "stdin" if name == STDIO else last, answer, is_stream=is_stream(name))
     return _Files([inputs[name] for name in dict.fromkeys(names)])

@@ -11,6 +11,7 @@ from typing import BinaryIO
 
 from cli.places import join, names_below, read_whole, remove, write_whole
 from cli.stores import is_url
+from model.whole_file import open_descriptor
 
 PART_LINES, PART_S = 1000, 30.0  # most lines, and most seconds between two parts: a store writes objects whole
 
@@ -37,6 +38,11 @@ class LineFile:
         self.flush()
         return True
 
+    def open(self) -> None:
+        """Opens the file, which else the first line does, so that a name that cannot be written is known early."""
+        if not is_url(self._name):
+            self._file = self._file or _open(self._name)
+
     def flush(self) -> None:
         """Writes the pending lines."""
         data, self._since = b"".join(self._pending), time.monotonic()
@@ -45,7 +51,8 @@ class LineFile:
             write_whole(f"{stem}/part-{self._run}-{self._part:05}{ending}", data)
             self._part += 1
         elif data:
-            self._file = self._file or _open(self._name)
+            self.open()
+            assert self._file is not None
             self._file.write(data)
             self._file.flush()
         self._pending.clear()
@@ -77,14 +84,27 @@ def read_lines(names: Iterable[str]) -> Iterator[bytes]:
 
 
 def remove_lines(name: str) -> None:
-    """Removes a `LineFile`."""
+    """Removes the lines of a `LineFile`: the objects below a URL; a file becomes empty, so that links and permissions stay."""
+    if not is_url(name):
+        if _is_appended(name):
+            os.truncate(name, 0)
+        return
     for part in part_names(name):
         with suppress(FileNotFoundError):
             remove(part)
 
 
+def _is_appended(name: str) -> bool:
+    """Whether lines are appended to a regular file, and not written to a pipe, a device or an open descriptor."""
+    return os.path.isfile(name) and open_descriptor(name) is None
+
+
 def _open(name: str) -> BinaryIO:
     os.makedirs(os.path.dirname(name) or ".", exist_ok=True)
+    if (descriptor := open_descriptor(name)) is not None:
+        return open(os.dup(descriptor), "wb")
+    if os.path.exists(name) and not _is_appended(name):
+        return open(name, "wb")
     file = open(name, "ab+")  # noqa: SIM115 (closed by `LineFile.close`)
     if file.tell():
         file.seek(-1, os.SEEK_END)

@@ -36,14 +36,9 @@ def open_regular(path: str | os.PathLike[str]) -> Iterator[tuple[BinaryIO, os.st
 def read_regular(path: str | os.PathLike[str], most_bytes: int | None = None) -> bytes:
     """The bytes of a regular file, as many as its size says. Raises as `open_regular`, and for more than `most_bytes`."""
     with open_regular(path) as (file, status):
-        return read_all(file, status, most_bytes)
-
-
-def read_all(file: BinaryIO, status: os.stat_result, most_bytes: int | None = None) -> bytes:
-    """The bytes of a file of `open_regular`. Raises `OSError` if they are more than `most_bytes`."""
-    if most_bytes is not None and status.st_size > most_bytes:
-        raise OSError(f"it has {status.st_size / 1e6:,.0f} MB; at most {most_bytes / 1e6:,.0f} MB are read")
-    return file.read(status.st_size)
+        if most_bytes is not None and status.st_size > most_bytes:
+            raise OSError(f"it has {status.st_size / 1e6:,.0f} MB; at most {most_bytes / 1e6:,.0f} MB are read")
+        return file.read(status.st_size)
 
 
 def _check(status: os.stat_result) -> None:

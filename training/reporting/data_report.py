@@ -16,6 +16,7 @@ from PIL import Image
 from imaging.classes import is_background
 from model.inference.scaling import working_size
 from model.labels import LabelSet
+from model.whole_file import whole_file
 from training.data.overview import Row
 from training.data.survey import Survey
 from training.learning.augmentation import AugmentedSplit
@@ -76,7 +77,8 @@ def write_report(path: Path, report: DataReport, surveys: Sequence[Survey], reci
         parts.append(_pictures(_crop_pictures(surveys[0], recipe)))
     head = f'<meta charset="utf-8"><title>{escape(report.name)}</title><style>{STYLE}</style>'
     document = f'<!doctype html><html lang="en"><head>{head}</head><body>{"".join(parts)}</body></html>\n'
-    path.write_text(document, encoding="utf-8", errors="backslashreplace")
+    with whole_file(path) as partial:
+        partial.write_text(document, encoding="utf-8", errors="backslashreplace")
 
 
 def chosen_frames(survey: Survey, most: int) -> list[int]:
