@@ -56,11 +56,9 @@ class Answers:
         return self.out if self.file else join(self.out, self.relative(image))
 
     def check(self) -> None:
-        """Raises `OSError` if no answer can be written to a path, and creates the folder. A URL is not checked."""
-        if self.out == STDIO or is_url(self.out):
-            return
-        for target in (self.out,) if self.file else (join(self.out, "answer"), join(self.out, f"{STATE}/answer")):
-            check_output(target)
+        """Raises `OSError` if no answer can be written to the path; a URL is not checked."""
+        if self.out != STDIO and not is_url(self.out):
+            check_output(self.out if self.file else join(self.out, "answer"))
 
     def write(self, target: str, data: bytes) -> str:
         """Writes an answer to its path or URL, and gives its version, as `cli.places.version` does. Raises `OSError`."""

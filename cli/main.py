@@ -71,7 +71,8 @@ def _run(args: argparse.Namespace) -> int:
             raise OSError(f"{args.server} does not say at /info which model it runs, and --resume needs that; leave it out")
         if document:
             document.begin(resume=args.resume, force=args.force)
-        answers.check()
+        if not answers.file:
+            answers.check()
         journal = None if answers.file else Journal(answers, digest, args.shard)
         if journal and journal.other_settings and (args.resume or args.shard):
             tell(f"{args.out}: {OTHER_SETTINGS}")

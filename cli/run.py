@@ -82,6 +82,8 @@ class Job:
         state: State = "missing" if self.force or target == STDIO else self.notes.state(answer, target)
         if state == "changed":
             return Outcome(image, target, "kept", time.perf_counter() - start, CHANGED)
+        if self.answers.file:
+            self.answers.check()
         data, version = image.read()
         result = self.backend(data, image.file_name)
         if state == "unknown" and read_whole(target)[0] != result.body:

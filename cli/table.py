@@ -102,11 +102,12 @@ class JsonLinesTable:
         if shard.count > 1:
             separator = "/" if is_url(name) else "-"
             name = f"{name.removesuffix('.jsonl')}{separator}{shard.index}-of-{shard.count}.jsonl"
-        if not resume:
+        if not is_url(name):
+            check_output(name)
+        elif not resume:
             remove_lines(name)
         self._keys = _keys(_json_lines_keys(name) if resume else ())
-        self._file = LineFile(name)
-        self._file.open()  # fails before the work, not after it
+        self._file = LineFile(name, fresh=not resume)
         self._pending = 0
 
     def has(self, key: str) -> bool:

@@ -69,19 +69,29 @@ def copy_file(source: Path, target: Path) -> None:
 
 
 def check_output(target: str | os.PathLike[str]) -> None:
-    """Raises the `OSError` that `whole_file` would raise for the target before its block; writes nothing.
+    """Raises the `OSError` that `whole_file` would raise for the target before its block, and leaves nothing behind.
 
-    For targets at the end of long work. Creates the folder of a target that is not there.
+    For targets at the end of long work. Their folders need not be there, but it must be possible to create them.
     """
     if (descriptor := open_descriptor(target)) is not None:
         os.write(descriptor, b"")
         return
     status = _status(Path(target))
-    if status is None:
-        Path(os.path.realpath(target)).parent.mkdir(parents=True, exist_ok=True)
-    if status is None or stat.S_ISREG(status.st_mode):
+    if status and not stat.S_ISREG(status.st_mode):
+        return
+    folder = Path(os.path.realpath(target)).parent
+    missing = [parent for parent in (folder, *folder.parents) if not parent.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
         with suppress(_Checked), whole_file(target):
             raise _Checked
+    except OSError as error:
+        error.filename = str(target)
+        raise
+    finally:
+        for parent in missing:
+            with suppress(OSError):
+                parent.rmdir()
 
 
 def remove_partials(folder: Path, pattern: str = "*", older_than_s: float = STALE_S) -> None:
