@@ -22,7 +22,7 @@ from cli.stores import (
     write_object,
 )
 from cli.web import is_web, read_web, web_version
-from model.regular_file import open_regular
+from model.regular_file import open_regular_file
 from model.whole_file import whole_file
 
 LONGEST_NAME = 255  # bytes of a file's name; the limit of all common file systems
@@ -47,7 +47,7 @@ def read_whole(name: str) -> tuple[bytes, str]:
         return read_web(name)
     if is_url(name):
         return read_object(name)
-    with open_regular(name) as (file, status):
+    with open_regular_file(name) as (file, status):
         check_size(status.st_size)
         return file.read(status.st_size), _version(status)
 
