@@ -54,7 +54,7 @@ def whole_file(target: str | os.PathLike[str], folder: Path | None = None) -> It
             _copy(partial, os.open(target, os.O_WRONLY | os.O_TRUNC))
     except OSError as error:
         if error.errno is not None and error.filename in (None, str(partial)):
-            error.filename, error.filename2 = str(target), None
+            raise OSError(error.errno, error.strerror, str(target)) from error
         raise
     finally:
         if partial:
@@ -86,8 +86,7 @@ def check_output(target: str | os.PathLike[str]) -> None:
         with suppress(_Checked), whole_file(target):
             raise _Checked
     except OSError as error:
-        error.filename = str(target)
-        raise
+        raise OSError(error.errno, error.strerror, str(target)) from error
     finally:
         for parent in missing:
             with suppress(OSError):

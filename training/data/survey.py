@@ -20,6 +20,7 @@ from tqdm import tqdm
 from imaging.decoding import Limits, read_size
 from imaging.errors import ImageError
 from imaging.formats.headers import JPEG
+from model.regular_file import read_regular_file
 from model.whole_file import whole_file
 from training.data.appearance import Appearance, appearance, is_cmyk, mean_colors
 from training.data.borders import border_cells, edge_cells
@@ -185,7 +186,7 @@ def _key(split: Split, index: int) -> str:
 def _load(file: Path) -> dict[str, FrameRecord]:
     """The records of a file; none if it is missing or damaged, which costs only time."""
     try:
-        return RECORDS.validate_json(file.read_bytes())
+        return RECORDS.validate_json(read_regular_file(file))
     except (OSError, ValueError):
         return {}
 

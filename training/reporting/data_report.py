@@ -53,7 +53,7 @@ def write_report(path: Path, report: DataReport, surveys: Sequence[Survey], reci
     """Writes the page: one HTML file with all pictures in it, which needs no network.
 
     surveys: the splits, the first of them that of the training. frames: how many frames of each split are shown. The recipe
-    makes the crops. Reads the images that are shown.
+    makes the crops. Creates its folder. Reads the images that are shown.
     """
     labels = surveys[0].split.labels if surveys else None
     parts = [
@@ -77,6 +77,7 @@ def write_report(path: Path, report: DataReport, surveys: Sequence[Survey], reci
         parts.append(_pictures(_crop_pictures(surveys[0], recipe)))
     head = f'<meta charset="utf-8"><title>{escape(report.name)}</title><style>{STYLE}</style>'
     document = f'<!doctype html><html lang="en"><head>{head}</head><body>{"".join(parts)}</body></html>\n'
+    path.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(path) as partial:
         partial.write_text(document, encoding="utf-8", errors="backslashreplace")
 

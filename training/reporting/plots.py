@@ -26,7 +26,7 @@ BLUE, GREEN, GREY = "#4269d0", "#3ca951", "#b8bec5"
 
 def read_curves(path: Path) -> list[dict[str, str]]:
     """The rows of a training's CSV; empty if there is no file."""
-    if not path.exists():
+    if not path.is_file():
         return []
     with path.open(newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
