@@ -5,12 +5,16 @@ How a bulk job uses it, together with `cli.answers`, `cli.resume` and `cli.table
     listing = list_inputs(["photos/"], "masks/")       # or list_names("names.txt", "masks/")
     shard = Shard(index=0, count=8)
     for image in listing:                              # `cli.input.Input`; a generator, which never holds all of them
-        if not shard.holds(image) or done_key(journal, digest, answers, image):
+        answer, target = answers.relative(image), answers.target(image)  # `cli.answers.Answers("masks/", ".png")`
+        if not shard.holds(image) or done_key(journal.notes, digest, answers, image):
             continue
+        if journal.notes.state(answer, target) not in ("missing", "ours"):
+            continue                                   # a person has changed it
         data, version = image.read()
-        answers.write(answers.target(image), segment(data))  # `cli.answers.Answers("masks/", ".png")`
-        key = answer_key(digest, image.full_name, version, answers.relative(image))
-        journal.append(answers.relative(image), key, answers.file_version(answers.target(image)))
+        body = segment(data)
+        journal.begin(answer, digest_of_body := sha256(body).hexdigest())
+        written = Written(answers.write(target, body), digest_of_body)
+        journal.append(answer, answer_key(digest, image.full_name, version, answer), written)
 """
 
 from __future__ import annotations

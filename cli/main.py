@@ -16,7 +16,7 @@ from cli.coco_file import CocoFile, is_coco_file
 from cli.input import STDIO, Input, Shard
 from cli.inputs import Listing, list_inputs, list_names
 from cli.local import Local
-from cli.places import is_path
+from cli.places import is_path, real
 from cli.ranking import Ranking
 from cli.records import Records, record_all
 from cli.remote import Remote
@@ -113,6 +113,9 @@ def _check(args: argparse.Namespace) -> None:
     """Raises `OSError` for arguments that do not go together."""
     if len(names := [name for name, value in _to_stdout(args).items() if value]) > 1:
         raise OSError(f"{' and '.join(names)} would both write to stdout; give a file or a folder")
+    files = [real(name) for name in (args.out, args.rank, args.results) if name and name != STDIO and is_path(name)]
+    if len(set(files)) < len(files):
+        raise OSError("-o, --rank and --results would write to one file; give each its own")
     if args.json and sys.stdout is None:
         raise OSError("--json has nowhere to write: stdout is closed")
     if args.server is None and args.model is not None:

@@ -97,6 +97,12 @@ def test_two_outputs_do_not_share_stdout(photos: Path, run: Segment, capfd: pyte
     assert "--json and --rank /dev/stdout would both write to stdout" in capfd.readouterr().err
 
 
+def test_two_outputs_do_not_share_a_file(photos: Path, run: Segment, capfd: pytest.CaptureFixture[str]) -> None:
+    Path("link.txt").symlink_to("rows.jsonl")
+    assert run("in", "-o", "out", "--rank", "link.txt", "--results", "./rows.jsonl") == 2
+    assert "-o, --rank and --results would write to one file" in capfd.readouterr().err
+
+
 @pytest.mark.parametrize(
     "words",
     [
