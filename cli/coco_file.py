@@ -60,6 +60,9 @@ class CocoFile:
         if not resume and self.folder.exists():
             shutil.rmtree(self.folder)
         (self.folder / ORDER).unlink(missing_ok=True)
+        if os.path.isfile(self.out) and not self._keeps_other:  # a resumed run replaces what this one would have replaced
+            self.folder.mkdir(parents=True, exist_ok=True)
+            (self.folder / DIGEST).write_text(_sha256(self.out))
 
     def passing(self, outcomes: Iterable[Outcome]) -> Iterator[Outcome]:
         """The outcomes, with the one document as their target; notes the images that have a document. Raises `OSError`."""

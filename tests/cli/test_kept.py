@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from cli.answers import STATE
+from cli.coco_file import CocoFile
 from cli.stores import read_object, write_object
 from tests.support.checkout import SEGMENT
 from tests.support.cli.folders import OTHER, PHOTO, Segment, files_in, write_files
@@ -202,6 +203,24 @@ def test_a_resumed_run_keeps_a_coco_document_that_differs(
     assert Path("one.json").read_bytes() == CORRECTED
     assert run(*options, "--resume", "--force") == 0
     assert Path("one.json").read_bytes() == document
+
+
+def test_a_run_that_was_killed_is_resumed_over_the_document_that_it_would_have_replaced(
+    photos: Path, run: Segment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = ["in", "-o", "one.json", "--format", "coco"]
+    assert run(*options) == 0
+    document = Path("one.json").read_bytes()
+
+    def end(self: CocoFile, *, complete: bool) -> None:
+        raise OSError("killed")
+
+    with monkeypatch.context() as context:
+        context.setattr(CocoFile, "write", end)
+        assert run(*options, "--side", "64") == 2
+    assert Path("one.json").read_bytes() == document
+    assert run(*options, "--side", "64", "--resume") == 0
+    assert Path("one.json").read_bytes() != document
 
 
 @pytest.mark.parametrize("again", [["--resume"], ["--resume", "--side", "64"], ["--side", "64"]])
