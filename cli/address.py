@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import ipaddress
+import ssl
+from contextlib import closing
 
 import httpx
 
 TIMEOUT_S = 300.0
 VARIABLES = "HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY or SSL_CERT_FILE"
+OF_TRANSFER = {"content-encoding", "content-length", "transfer-encoding"}
+"""Headers of a body as it travels."""
 
 
 class AddressError(OSError):
@@ -20,13 +24,40 @@ def open_client(server: str, api_key: str | None) -> httpx.Client:
     Requests to this machine go direct; requests to others use the environment's proxies. Raises `AddressError`.
     """
     url = _address(server)
-    headers = {"X-API-Key": _key(api_key)} if api_key else {}
+    headers = {"Accept-Encoding": "gzip"} | ({"X-API-Key": _key(api_key)} if api_key else {})
     try:
         # with a transport of its own, httpx uses no proxy
         transport = httpx.HTTPTransport() if is_this_machine(url.host) else None
         return httpx.Client(base_url=url, headers=headers, timeout=TIMEOUT_S, transport=transport)
     except (ValueError, ImportError, OSError, httpx.InvalidURL) as error:
-        raise AddressError(f"{VARIABLES} cannot be used for {origin(url)}: {error}; change or unset it") from error
+        raise AddressError(f"{variables_of()} cannot be used for {origin(url)}: {error}; change or unset it") from error
+
+
+def ask(client: httpx.Client, request: httpx.Request, most_bytes: int) -> httpx.Response:
+    """Sends a request and gives the answer, with its body.
+
+    Raises `httpx.DecodingError` for a body of more bytes, or in other encodings than one gzip, and the errors of httpx.
+    """
+    with closing(client.send(request, stream=True)) as response:
+        encoding = response.headers.get("Content-Encoding", "").strip().lower()
+        if encoding not in ("", "identity", "gzip"):  # several encodings could make any amount of bytes of one chunk
+            raise httpx.DecodingError(f"an answer in the encoding {encoding[:100]}, though gzip was asked for")
+        body = bytearray()
+        for chunk in response.iter_bytes():
+            body += chunk
+            if len(body) > most_bytes:
+                raise httpx.DecodingError(f"an answer of more than {most_bytes / 1e6:,.0f} MB")
+        headers = [(name, value) for name, value in response.headers.multi_items() if name.lower() not in OF_TRANSFER]
+        return httpx.Response(response.status_code, headers=headers, content=bytes(body), request=request)
+
+
+def variables_of() -> str:
+    """The variables of the environment that keep httpx from opening a client."""
+    try:
+        ssl.create_default_context()  # httpx makes one, which opens the file of TLS keys
+    except OSError:
+        return "SSLKEYLOGFILE"
+    return VARIABLES
 
 
 def origin(url: httpx.URL) -> str:

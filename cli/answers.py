@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import os
-import time
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from cli.image_names import ENDINGS
 from cli.input import STDIO, Input
-from cli.places import fitting_name, join, partial_of, write_whole
+from cli.places import fitting_name, join, write_whole
 from cli.stores import is_url
 from imaging.rendering import IMAGE_SUFFIXES, Rendering
-from model.whole_file import PARTIAL
+from model.whole_file import PROCESS, check_output, open_descriptor, remove_partials
 
 ANSWERS = {".png", ".json", ".npz"}
 SAME_ENDING = {".jpeg": ".jpg"}
 STATE = ".fcn-segment"
 """Folder below the output folder for journals and for files that are not whole yet."""
-STALE_S = 86_400.0  # age of a file in `STATE` that no run still writes
+
+
+@dataclass(frozen=True)
+class Written:
+    """What was written: the version of the file or object, as `cli.places.version` says it, and the sha256 of its bytes."""
+
+    version: str
+    sha256: str
 
 
 @dataclass(frozen=True)
@@ -50,33 +55,19 @@ class Answers:
         """The answer's path or URL; `-` for stdout."""
         return self.out if self.file else join(self.out, self.relative(image))
 
-    def file_version(self, target: str) -> str:
-        """The file's size and time of change in seconds, which copies keep. Raises `OSError` if it is not there.
+    def check(self) -> None:
+        """Raises `OSError` if no answer can be written to the path; a URL is not checked."""
+        if self.out != STDIO and not is_url(self.out):
+            check_output(self.out if self.file else join(self.out, "answer"))
 
-        Empty for a URL: to ask a store costs as much as to read, so the journal is believed. Empty for stdout.
-        """
-        if target == STDIO or is_url(target):
-            return ""
-        status = os.stat(target)
-        return f"{status.st_size} {int(status.st_mtime)}"
+    def write(self, target: str, data: bytes) -> str:
+        """Writes an answer to its path or URL, and gives its version, as `cli.places.version` does. Raises `OSError`."""
+        return write_whole(target, data, self._partials)
 
-    def write(self, target: str, data: bytes) -> None:
-        """Writes an answer to its path or URL. Raises `OSError`."""
-        write_whole(target, data, self._partials)
-
-    def remove_partial(self, image: Input) -> None:
-        """Removes what an interrupted `write` of this image's answer has left."""
-        with suppress(OSError):
-            partial_of(Path(self.target(image)), self._partials).unlink()
-
-    def remove_stale(self) -> None:
-        """Removes what runs that were killed more than a day ago have left."""
-        if self._partials is None or not self._partials.is_dir():
-            return
-        for partial in self._partials.glob(f"*{PARTIAL}"):
-            with suppress(OSError):
-                if time.time() - partial.stat().st_mtime > STALE_S:
-                    partial.unlink()
+    def remove_partials(self, *, own: bool = False) -> None:
+        """Removes what runs that were killed long ago have left; with `own`, what interrupted writes of this process left."""
+        if self._partials:
+            remove_partials(self._partials, *((f"*.{PROCESS}-*", 0.0) if own else ()))
 
     @property
     def _partials(self) -> Path | None:
@@ -88,9 +79,9 @@ def open_answers(out: str, rendering: Rendering, single: bool) -> Answers:
     suffix = rendering.suffix
     is_folder = out.endswith("/") or (not is_url(out) and os.path.isdir(out))
     ending = os.path.splitext(out)[1].lower()
-    if out == STDIO:
+    if out == STDIO or open_descriptor(out) is not None or (not is_url(out) and Path(out).is_fifo()):
         if not single:
-            raise OSError("-o - takes one image; give a folder for several")
+            raise OSError(f"-o {out} takes one image; give a folder for several")
         return Answers(out, suffix, file=True)
     if is_folder or ending not in ENDINGS | ANSWERS:
         if not is_folder and os.path.exists(out):

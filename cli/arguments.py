@@ -87,6 +87,7 @@ def add_inputs(p: argparse.ArgumentParser, *, stdio: bool = True) -> None:
     _add_file(p, "--from-file", metavar="LIST", help="file with one path or URL per line, instead of IN; - for stdin")
     _add_file(p, "-o", "--out", required=True, help=f"where answers go: {_either(places)}")
     p.add_argument("--resume", action="store_true", help="skip images that have an up-to-date answer")
+    p.add_argument("--force", action="store_true", help="also replace answers that were changed after they were written")
     p.add_argument("--shard", type=_shard, metavar="I/N", help="do one of N parts of the images; I is 0 to N-1")
     _add_file(p, "--results", metavar="FILE", help="write a table with a row for each image: FILE.jsonl or FILE.parquet")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -15,15 +16,15 @@ from typing import BinaryIO
 from cli.answers import STATE, Answers
 from cli.input import Input
 from cli.lines import LineFile, read_lines
-from cli.places import partial_of
 from cli.report import Outcome
+from cli.resume import UNKNOWN
 from imaging.coco_merging import HEAD, CocoParts, renumber, split_document
-from model.whole_file import whole_file
+from model.whole_file import check_output, whole_file
 
-PARTS, ORDER = "parts", "order.jsonl"
+PARTS, ORDER, DIGEST = "parts", "order.jsonl", "document.sha256"
 
 
-@dataclass(frozen=True)
+@dataclass
 class CocoFile:
     """One COCO document of all images of a run. For one thread, except `answers`.
 
@@ -32,6 +33,7 @@ class CocoFile:
     """
 
     out: str
+    _keeps_other: bool = False
 
     @cached_property
     def folder(self) -> Path:
@@ -43,11 +45,24 @@ class CocoFile:
         """Where the documents of the images go."""
         return Answers(str(self.folder / PARTS), ".json")
 
-    def begin(self, *, resume: bool) -> None:
-        """Removes what an earlier run has left, or with `resume` only its order. Raises `OSError`."""
+    def begin(self, *, resume: bool, force: bool) -> None:
+        """Removes what an earlier run has left, or with `resume` only its order.
+
+        Raises `OSError` if the document cannot be written, or if it has changed since an earlier run wrote it, without `force`.
+        """
+        check_output(self.out)
+        digest = (self.folder / DIGEST).read_text() if (self.folder / DIGEST).exists() else ""
+        if digest and not force and os.path.exists(self.out) and _sha256(self.out) != digest:
+            raise OSError(
+                f"{self.out} has changed since it was written, and is kept; give another -o, or --force to replace it"
+            )
+        self._keeps_other = resume and not force and not digest
         if not resume and self.folder.exists():
             shutil.rmtree(self.folder)
         (self.folder / ORDER).unlink(missing_ok=True)
+        if os.path.isfile(self.out) and not self._keeps_other:  # a resumed run replaces what this one would have replaced
+            self.folder.mkdir(parents=True, exist_ok=True)
+            (self.folder / DIGEST).write_text(_sha256(self.out))
 
     def passing(self, outcomes: Iterable[Outcome]) -> Iterator[Outcome]:
         """The outcomes, with the one document as their target; notes the images that have a document. Raises `OSError`."""
@@ -63,12 +78,16 @@ class CocoFile:
     def write(self, *, complete: bool) -> None:
         """Writes the document. complete: whether no image has failed; the images' own documents are then removed.
 
-        Raises `OSError`, also for a document of an image that is not as `format=coco` answers it.
+        Raises `OSError`, also for a document of an image that is not as `format=coco` answers it, and for a resumed run if
+        another document is there that no run is known to have written.
         """
-        target = Path(self.out)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with whole_file(target, partial_of(target)) as partial, open(partial, "wb") as file:
-            self._write(file)
+        with whole_file(self.out) as partial:
+            with partial.open("wb") as file:
+                self._write(file)
+            digest = _sha256(partial)
+            if self._keeps_other and os.path.isfile(self.out) and _sha256(self.out) != digest:
+                raise OSError(f"{self.out}: {UNKNOWN}")
+            (self.folder / DIGEST).write_text(digest)
         if complete:
             shutil.rmtree(self.folder)
             with suppress(OSError):  # other runs keep theirs there
@@ -104,6 +123,11 @@ class CocoFile:
 def is_coco_file(out: str, format: str, single: bool) -> bool:
     """Whether the answers of several images go to one COCO document: `out` is named as a JSON file and is no folder."""
     return format == "coco" and not single and out.lower().endswith(".json") and not os.path.isdir(out)
+
+
+def _sha256(path: str | Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _write_list(file: BinaryIO, lists: Iterable[bytes]) -> None:

@@ -8,6 +8,8 @@ from typing import Any
 
 import shtab
 
+from cli.report import write_stdout
+
 FILE = shtab.FILE
 """What an argument's `complete` is if it names a file."""
 
@@ -28,5 +30,5 @@ class _Print(argparse.Action):
         if values == "bash":
             # shtab does not say that its words are file names: bash would not quote spaces, nor end folders with /
             script = script.replace("complete -o bashdefault -F", "complete -o bashdefault -o filenames -F")
-        print(script)
+        write_stdout(f"{script}\n".encode())
         parser.exit()

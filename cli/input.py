@@ -7,8 +7,9 @@ import sys
 from dataclasses import dataclass
 from hashlib import sha256
 
-from cli.places import is_path, read_whole, version
+from cli.places import is_path, read_stream, read_whole, version
 from cli.web import is_web, web_path
+from model.whole_file import open_descriptor
 
 STDIO = "-"
 
@@ -19,7 +20,8 @@ class Input:
 
     name: path, URL, or `-` for stdin. relative: its path below the folder, bucket or list that it was listed from, with `/`.
     answer_stem: path of its answer below the output folder, without the ending of the answer's format. version: changes when
-    the content does; empty if the listing does not know it. problem: why the image is not read; None for all others.
+    the content does; empty if the listing does not know it. problem: why the image is not read; None for all others. is_stream:
+    whether the name is that of an open descriptor, such as `/dev/stdin`, or `/dev/fd/63` of a shell's `<(...)`.
     """
 
     name: str
@@ -27,6 +29,7 @@ class Input:
     answer_stem: str
     version: str = ""
     problem: str | None = None
+    is_stream: bool = False
 
     @property
     def display_name(self) -> str:
@@ -47,17 +50,25 @@ class Input:
     def current_version(self) -> str:
         """The version; asks the file system, the store or the server if the listing does not know it. Raises `OSError`.
 
-        Empty for stdin, and for a web address whose server does not say it.
+        Empty for stdin and open descriptors, and for a web address whose server does not say it.
         """
-        return self.version or ("" if self.name == STDIO else version(self.name))
+        return self.version or ("" if self.name == STDIO or self.is_stream else version(self.name))
 
     def read(self) -> tuple[bytes, str]:
         """The image's bytes and version. Raises `OSError`."""
+        if self.is_stream:
+            with open(self.name, "rb") as file:
+                return read_stream(file), ""
         if self.name != STDIO:
             return read_whole(self.name)
         if sys.stdin is None:
             raise OSError("it is closed; give a file, or send one there")
-        return sys.stdin.buffer.read(), ""
+        return read_stream(sys.stdin.buffer), ""
+
+
+def is_stream(name: str) -> bool:
+    """Whether a path names an open descriptor that is no regular file. It is read once, to its end."""
+    return open_descriptor(name) is not None and not os.path.isfile(name)
 
 
 @dataclass(frozen=True)

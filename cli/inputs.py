@@ -5,12 +5,16 @@ How a bulk job uses it, together with `cli.answers`, `cli.resume` and `cli.table
     listing = list_inputs(["photos/"], "masks/")       # or list_names("names.txt", "masks/")
     shard = Shard(index=0, count=8)
     for image in listing:                              # `cli.input.Input`; a generator, which never holds all of them
-        if not shard.holds(image) or done_key(journal, digest, answers, image):
+        answer, target = answers.relative(image), answers.target(image)  # `cli.answers.Answers("masks/", ".png")`
+        if not shard.holds(image) or done_key(journal.notes, digest, answers, image):
             continue
+        if journal.notes.state(answer, target) not in ("missing", "ours"):
+            continue                                   # a person has changed it
         data, version = image.read()
-        answers.write(answers.target(image), segment(data))  # `cli.answers.Answers("masks/", ".png")`
-        key = answer_key(digest, image.full_name, version, answers.relative(image))
-        journal.append(answers.relative(image), key, answers.file_version(answers.target(image)))
+        body = segment(data)
+        journal.begin(answer, digest_of_body := sha256(body).hexdigest())
+        written = Written(answers.write(target, body), digest_of_body)
+        journal.append(answer, answer_key(digest, image.full_name, version, answer), written)
 """
 
 from __future__ import annotations
@@ -26,7 +30,7 @@ from typing import Protocol
 from cli.buckets import Bucket, is_below
 from cli.folders import Folder
 from cli.image_names import ENDINGS, AnswerNames
-from cli.input import STDIO, Input
+from cli.input import STDIO, Input, is_stream
 from cli.name_lists import NameList
 from cli.patterns import Pattern, split_pattern
 from cli.places import is_path, real
@@ -151,7 +155,7 @@ def _root_and_pattern(name: str) -> tuple[str | None, str]:
             root, pattern = split_pattern(rest)
             return f"{scheme}://{root}", pattern
         return (None if _is_object(name) else name), ""
-    if name == STDIO or os.path.isfile(name):
+    if name == STDIO or os.path.isfile(name) or is_stream(name):
         return None, ""
     if os.path.isdir(name):
         return name, ""
@@ -160,6 +164,8 @@ def _root_and_pattern(name: str) -> tuple[str | None, str]:
         if not os.path.isdir(root):
             raise OSError(f"no images in {name!r}: there is no folder {root!r}")
         return root, pattern
+    if os.path.exists(name):
+        raise OSError(f"{name!r} is a pipe, a socket or a device; - reads stdin")
     raise OSError(f"no file or folder {name!r}")
 
 
@@ -200,5 +206,5 @@ def _files(names: Sequence[str]) -> _Files:
             answer = "stdin" if name == STDIO else answer_names.name(last)
             if (earlier := answers.setdefault(answer, name)) != name:
                 raise OSError(f"{earlier} and {name} would both become {answer}; give them different -o folders")
-            inputs[name] = Input(name, "stdin" if name == STDIO else last, answer)
+            inputs[name] = Input(name, "stdin" if name == STDIO else last, answer, is_stream=is_stream(name))
     return _Files([inputs[name] for name in dict.fromkeys(names)])

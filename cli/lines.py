@@ -11,6 +11,7 @@ from typing import BinaryIO
 
 from cli.places import join, names_below, read_whole, remove, write_whole
 from cli.stores import is_url
+from model.whole_file import open_descriptor
 
 PART_LINES, PART_S = 1000, 30.0  # most lines, and most seconds between two parts: a store writes objects whole
 
@@ -18,11 +19,12 @@ PART_LINES, PART_S = 1000, 30.0  # most lines, and most seconds between two part
 class LineFile:
     """Appends lines to a file and flushes each one. Below a URL, it writes objects of many lines. For one thread.
 
-    If an earlier process has left an incomplete last line, this ends it with a line feed. Raises `OSError`.
+    If an earlier process has left an incomplete last line, this ends it with a line feed. With `fresh`, the first line, or
+    `close` without one, removes those that are there. Raises `OSError`.
     """
 
-    def __init__(self, name: str) -> None:
-        self._name = name
+    def __init__(self, name: str, *, fresh: bool = False) -> None:
+        self._name, self._fresh = name, fresh
         self._file: BinaryIO | None = None
         self._pending: list[bytes] = []
         self._part, self._since = 0, time.monotonic()
@@ -45,7 +47,7 @@ class LineFile:
             write_whole(f"{stem}/part-{self._run}-{self._part:05}{ending}", data)
             self._part += 1
         elif data:
-            self._file = self._file or _open(self._name)
+            self._file = self._file or self._open()
             self._file.write(data)
             self._file.flush()
         self._pending.clear()
@@ -56,6 +58,22 @@ class LineFile:
         finally:
             if self._file:
                 self._file.close()
+            elif self._fresh:
+                remove_lines(self._name)
+
+    def _open(self) -> BinaryIO:
+        name = self._name
+        os.makedirs(os.path.dirname(name) or ".", exist_ok=True)
+        if (descriptor := open_descriptor(name)) is not None:
+            return open(os.dup(descriptor), "wb")
+        if self._fresh or (os.path.exists(name) and not os.path.isfile(name)):
+            return open(name, "wb")
+        file = open(name, "ab+")  # noqa: SIM115 (closed by `close`)
+        if file.tell():
+            file.seek(-1, os.SEEK_END)
+            if file.read(1) != b"\n":
+                file.write(b"\n")
+        return file
 
 
 def part_names(name: str) -> list[str]:
@@ -63,7 +81,7 @@ def part_names(name: str) -> list[str]:
     if is_url(name):
         folder = os.path.splitext(name)[0]
         return [join(folder, part) for part in names_below(folder)]
-    return [name] if os.path.exists(name) else []
+    return [name] if os.path.isfile(name) else []
 
 
 def read_lines(names: Iterable[str]) -> Iterator[bytes]:
@@ -77,17 +95,10 @@ def read_lines(names: Iterable[str]) -> Iterator[bytes]:
 
 
 def remove_lines(name: str) -> None:
-    """Removes a `LineFile`."""
-    for part in part_names(name):
-        with suppress(FileNotFoundError):
-            remove(part)
-
-
-def _open(name: str) -> BinaryIO:
-    os.makedirs(os.path.dirname(name) or ".", exist_ok=True)
-    file = open(name, "ab+")  # noqa: SIM115 (closed by `LineFile.close`)
-    if file.tell():
-        file.seek(-1, os.SEEK_END)
-        if file.read(1) != b"\n":
-            file.write(b"\n")
-    return file
+    """Removes the file or the objects of a `LineFile`. A link, a pipe, a device and an open descriptor stay."""
+    if not is_url(name) and os.path.islink(name) and os.path.isfile(name) and open_descriptor(name) is None:
+        os.truncate(name, 0)
+    elif is_url(name) or (os.path.isfile(name) and not os.path.islink(name)):
+        for part in part_names(name):
+            with suppress(FileNotFoundError):
+                remove(part)

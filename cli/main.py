@@ -16,7 +16,7 @@ from cli.coco_file import CocoFile, is_coco_file
 from cli.input import STDIO, Input, Shard
 from cli.inputs import Listing, list_inputs, list_names
 from cli.local import Local
-from cli.places import is_path
+from cli.places import is_path, real
 from cli.ranking import Ranking
 from cli.records import Records, record_all
 from cli.remote import Remote
@@ -37,6 +37,7 @@ from cli.run import Job, leave, run_all
 from cli.start import ended_at_once
 from cli.table import open_table
 from model.inference.loading import unused_gpu
+from model.whole_file import open_descriptor
 
 DISTANT_THREADS = 4  # threads for each worker, if images or answers are not on this machine: most threads wait for them
 
@@ -69,29 +70,34 @@ def _run(args: argparse.Namespace) -> int:
         if digest is None and args.resume and not answers.file:
             raise OSError(f"{args.server} does not say at /info which model it runs, and --resume needs that; leave it out")
         if document:
-            document.begin(resume=args.resume)
-        journal = Journal(answers, digest, args.shard, resume=args.resume) if digest else None
+            document.begin(resume=args.resume, force=args.force)
+        if not answers.file:
+            answers.check()
+        journal = None if answers.file else Journal(answers, digest, args.shard)
         if journal and journal.other_settings and (args.resume or args.shard):
             tell(f"{args.out}: {OTHER_SETTINGS}")
         records = Records(answers, open_table(args.results, args.shard, resume=args.resume), journal)
-        answers.remove_stale()
+        answers.remove_partials()
         summary = Summary()
         try:
-            job = Job(backend, answers, listing, digest, journal if args.resume else None)
+            job = Job(
+                backend, answers, listing, digest, journal, resume=args.resume,
+                force=args.force or document is not None or (answers.file and not args.resume),
+            )  # fmt: skip
             outcomes = document.passing(_outcomes(job, args)) if document else _outcomes(job, args)
             record_all(ranking.passing(outcomes) if ranking else outcomes, records, summary, json=args.json)
         except KeyboardInterrupt:
-            tell(f"interrupted; answers that were written are whole{', and --resume does the rest' if journal else ''}")
+            tell(f"interrupted; answers that were written are whole{', and --resume does the rest' if digest else ''}")
             return INTERRUPTED
-        status = summary.finish(resumable=journal is not None)
-        if journal and _has_changed(backend, digest):
+        status = summary.finish(resumable=digest is not None)
+        if journal and digest and _has_changed(backend, digest):
             journal.discard()
             tell(f"{args.server} changed its model during the run, so answers are of both; --resume does them again")
             status = status or SOME_FAILED
-        if ranking and status in (DONE, SOME_FAILED):
-            ranking.write()
         if document and status in (DONE, SOME_FAILED):
             document.write(complete=status == DONE)
+        if ranking and status in (DONE, SOME_FAILED):
+            ranking.write()
         return status
 
 
@@ -107,6 +113,9 @@ def _check(args: argparse.Namespace) -> None:
     """Raises `OSError` for arguments that do not go together."""
     if len(names := [name for name, value in _to_stdout(args).items() if value]) > 1:
         raise OSError(f"{' and '.join(names)} would both write to stdout; give a file or a folder")
+    files = [real(name) for name in (args.out, args.rank, args.results) if name and name != STDIO and is_path(name)]
+    if len(set(files)) < len(files):
+        raise OSError("-o, --rank and --results would write to one file; give each its own")
     if args.json and sys.stdout is None:
         raise OSError("--json has nowhere to write: stdout is closed")
     if args.server is None and args.model is not None:
@@ -120,7 +129,9 @@ def _check(args: argparse.Namespace) -> None:
 
 def _to_stdout(args: argparse.Namespace) -> dict[str, bool]:
     """Which arguments write to stdout."""
-    return {"--json": args.json, "-o -": args.out == STDIO, "--rank -": args.rank == STDIO}
+    names = {"-o": args.out, "--rank": args.rank or "", "--results": args.results or ""}
+    files = {f"{option} {name}": name == STDIO or open_descriptor(name) == 1 for option, name in names.items()}
+    return {"--json": args.json} | files
 
 
 def _listing(args: argparse.Namespace) -> tuple[Listing, Answers, CocoFile | None]:

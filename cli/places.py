@@ -5,22 +5,30 @@ Any thread may call these functions. They raise `OSError`.
 
 from __future__ import annotations
 
-import errno
 import os
 import re
-import secrets
 from hashlib import sha256
 from pathlib import Path
+from typing import BinaryIO
 
-from cli.stores import check_size, delete_object, is_url, list_objects, object_version, read_object, split_url, write_object
+from cli.stores import (
+    check_size,
+    delete_object,
+    is_url,
+    list_objects,
+    object_version,
+    read_object,
+    split_url,
+    write_object,
+)
 from cli.web import is_web, read_web, web_version
-from model.whole_file import PARTIAL, whole_file
+from model.regular_file import open_regular_file
+from model.whole_file import whole_file
 
 LONGEST_NAME = 255  # bytes of a file's name; the limit of all common file systems
 DIGEST_LENGTH = 16
+CHUNK = 1 << 20  # bytes
 CUT_NAME = re.compile(rf"-[0-9a-f]{{{DIGEST_LENGTH}}}$")
-TOKEN = secrets.token_hex(4)
-"""Distinguishes this process's files from those of others that write into the same folder."""
 
 
 def is_path(name: str) -> bool:
@@ -39,12 +47,18 @@ def read_whole(name: str) -> tuple[bytes, str]:
         return read_web(name)
     if is_url(name):
         return read_object(name)
-    if os.path.exists(name) and not os.path.isfile(name):  # reading a pipe could wait for ever
-        raise OSError("it is no file, but a folder, a pipe, a socket or a device; - reads stdin")
-    with open(name, "rb") as file:
-        status = os.fstat(file.fileno())
+    with open_regular_file(name) as (file, status):
         check_size(status.st_size)
-        return file.read(), _version(status)
+        return file.read(status.st_size), _version(status)
+
+
+def read_stream(file: BinaryIO) -> bytes:
+    """The bytes of a pipe or a device up to its end. It may wait for them."""
+    data = bytearray()
+    while chunk := file.read(CHUNK):
+        data += chunk
+        check_size(len(data))
+    return bytes(data)
 
 
 def version(name: str) -> str:
@@ -57,33 +71,18 @@ def version(name: str) -> str:
     return object_version(name) if is_url(name) else _version(os.stat(name))
 
 
-def write_whole(name: str, data: bytes, partials: Path | None = None) -> None:
-    """Writes a file or an object whole or not at all, and creates its folder.
+def write_whole(name: str, data: bytes, partials: Path | None = None) -> str:
+    """Writes a file or an object whole or not at all, and creates its folder. Gives its version, as `version` does.
 
-    partials: folder for the file until it is whole, on the same file system; by default the folder of the file.
+    partials: folder for the file until it is whole; by default the folder of the file.
     """
     if is_url(name):
-        write_object(name, data)
-        return
-    target = Path(name)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = partial_of(target, partials)
-    try:
-        partial.parent.mkdir(parents=True, exist_ok=True)
-        with whole_file(target, partial):
-            partial.write_bytes(data)
-    except OSError as error:
-        if not partials or error.errno != errno.EXDEV:
-            raise
-        write_whole(name, data)  # the folder is on another file system
-
-
-def partial_of(target: Path, partials: Path | None = None) -> Path:
-    """Where this process writes a file before it is renamed to its target."""
-    if partials is None:
-        # hidden: programs that read a folder of Parquet files leave it out
-        return target.with_name(fitting_name(f".{target.name}.{TOKEN}{PARTIAL}", PARTIAL))
-    return partials / f"{sha256(os.fsencode(target)).hexdigest()[:DIGEST_LENGTH]}.{TOKEN}{PARTIAL}"
+        return write_object(name, data)
+    for folder in filter(None, (Path(name).parent, partials)):
+        folder.mkdir(parents=True, exist_ok=True)
+    with whole_file(name, partials) as partial:
+        partial.write_bytes(data)
+    return _version(os.stat(name))
 
 
 def remove(name: str) -> None:

@@ -11,13 +11,14 @@ from cli.inputs import Listing
 from cli.places import is_path, write_whole
 from cli.report import Outcome, write_stdout
 from cli.web import is_web
+from model.whole_file import check_output
 
 
 class Ranking:
     """Orders the images of a run by the mean confidence of their pixels, the lowest first. For one thread.
 
     name: of the file or object to write, `-` for stdout. The names stay in memory until `write`. Failed images are left out.
-    Raises `OSError` for a folder, a web address, or a file that is one of the images.
+    Raises `OSError` for a folder, a web address, a file that is one of the images, and one that cannot be written.
     """
 
     def __init__(self, name: str, listing: Listing) -> None:
@@ -25,6 +26,8 @@ class Ranking:
             raise OSError(f"--rank {name} must be a file or an object; give one, such as ranking.txt")
         if is_path(name) and name != STDIO and listing.holds(Path(name)):
             raise OSError(f"--rank {name} would overwrite an image; give another file")
+        if is_path(name) and name != STDIO:
+            check_output(name)
         self._name = name
         self._images: list[tuple[float, str]] = []
 

@@ -37,8 +37,9 @@ class Records:
     def _note(self, count: int) -> None:
         for _ in range(count):
             outcome = self._pending.popleft()
-            if self._journal and outcome.key and outcome.status == "done":
-                self._journal.append(self._answers.relative(outcome.image), outcome.key, outcome.file_version)
+            # a file that has changed is in the journal already, and one that was kept without an answer's result is such
+            if self._journal and outcome.status in ("done", "kept") and outcome.result:
+                self._journal.append(self._answers.relative(outcome.image), outcome.key, outcome.written)
 
 
 def record_all(outcomes: Iterable[Outcome], records: Records, summary: Summary, *, json: bool = False) -> None:
@@ -57,6 +58,8 @@ def _row(outcome: Outcome) -> Row:
     name, target, key, result = outcome.image.display_name, outcome.target, outcome.key, outcome.result
     if outcome.status == "skipped":
         return Row(name, target, key=key)
+    if outcome.status == "kept":
+        return Row(name, target, problem=outcome.problem)
     milliseconds = round(outcome.seconds * 1000, 3)
     if result is None:
         return Row(name, None, milliseconds=milliseconds, problem=outcome.problem)

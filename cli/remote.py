@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 
 import httpx
 
-from cli.address import open_client, origin
+from cli.address import ask, open_client, origin
 from cli.arguments import LOCAL, parser, rendering, service_arguments
 from cli.backend import Result
 from cli.report import as_options
@@ -18,6 +18,7 @@ from cli.resume import settings_digest
 from imaging.rendering import MEDIA_TYPES, PARAMETER_FORMATS
 
 TRIES = 6
+MOST_BYTES, MOST_INFO_BYTES = 4 << 30, 16 << 20  # of an answer, and of what the service says of itself
 MOST_WAIT_S = 60.0  # longest wait before a retry, whatever the service asks for
 BUSY = {429, 502, 503}  # the service, or a proxy before it, may answer later
 OF_THE_IMAGE = {400, 408, 412, 413, 415, 422, 504}  # errors of one image; others may still be answered
@@ -68,8 +69,8 @@ class Remote:
         None if the service does not describe it. Raises `ServerUnusable` if nothing answers at the address.
         """
         try:
-            response = self._client.get("info", params={"model": self._query["model"]} if "model" in self._query else {})
-            info = response.json()
+            model = {"model": self._query["model"]} if "model" in self._query else {}
+            info = ask(self._client, self._client.build_request("GET", "info", params=model), MOST_INFO_BYTES).json()
             return settings_digest(self._query, *(info[name] for name in ("model", "runtime", "tile")), info["versions"])
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise ServerUnusable(self._silence(error)) from error
@@ -89,7 +90,8 @@ class Remote:
         for attempt in range(1, TRIES + 1):
             last = attempt == TRIES
             try:
-                response = self._client.post("segment", params=query, files={"file": (name, data)})
+                request = self._client.build_request("POST", "segment", params=query, files={"file": (name, data)})
+                response = ask(self._client, request, MOST_BYTES)
             except (httpx.HTTPError, httpx.InvalidURL) as error:
                 is_lost = isinstance(error, httpx.NetworkError | httpx.ConnectTimeout | httpx.RemoteProtocolError)
                 if last or not is_lost or not self._has_answered:
@@ -113,6 +115,8 @@ class Remote:
         self._client.close()
 
     def _silence(self, error: Exception) -> str:
+        if isinstance(error, httpx.DecodingError):
+            return f"{self._origin} answers what is not read: {error}; see that --server is the service's address"
         return f"{self._origin} does not answer: {str(error) or type(error).__name__}; see that the service runs there"
 
     def _check_answer(self, response: httpx.Response, media_type: str) -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from tqdm import tqdm
 
+from cli.answers import Written
 from cli.backend import Result
 from cli.input import Input
 from imaging.errors import AnswerTooLarge, ImageError, UnknownClass, UnusedParameter
@@ -39,9 +40,9 @@ ALONE = re.compile(rf"(?<![\w'-])({NAMES})(?= applies to | out\b| and fill_holes
 class Outcome:
     """The outcome of an image.
 
-    target: of its answer, `-` for stdout; None if the image is not read. status: `done`, `skipped` or `failed`. ends_run:
-    whether the problem affects every image, not only this one. key: of the answer, for the journal. file_version: of
-    `Answers.file_version`, for the journal too.
+    target: of its answer, `-` for stdout; None if the image is not read. status: `done`, `skipped`, `kept` or `failed`.
+    problem: why it failed, or why the file that is there was kept. ends_run: whether the problem affects every image, not only
+    this one. key, written: of the answer, for the journal.
     """
 
     image: Input
@@ -52,7 +53,7 @@ class Outcome:
     ends_run: bool = False
     result: Result | None = None
     key: str | None = None
-    file_version: str = ""
+    written: Written | None = None
 
     def line(self) -> str:
         """The outcome as JSON in ASCII.
@@ -60,7 +61,7 @@ class Outcome:
         Bytes of a name that are not UTF-8 become lone surrogates, which Python's `os.fsencode` turns back into the bytes.
         """
         facts = {"source": self.image.display_name, "target": self.target, "status": self.status}
-        facts |= {"error": self.problem} if self.problem else {}
+        facts |= {"error": self.problem} if self.problem and self.status == "failed" else {}
         return json.dumps(facts | {"seconds": round(self.seconds, 3)})
 
 
@@ -69,7 +70,7 @@ class Summary:
 
     def __init__(self, command: str = "fcn-segment") -> None:
         self._command = command
-        self._counts = dict.fromkeys(("done", "skipped", "failed"), 0)
+        self._counts = dict.fromkeys(("done", "skipped", "kept", "failed"), 0)
         self._reason: str | None = None
 
     def add(self, outcome: Outcome) -> None:
@@ -79,18 +80,22 @@ class Summary:
         self._counts[outcome.status] += 1
         if outcome.status == "failed":
             tell(f"{outcome.image.display_name}: {outcome.problem}", self._command)
+        if outcome.status == "kept":
+            tell(f"{outcome.target}: {outcome.problem}", self._command)
 
     def finish(self, resumable: bool) -> int:
         """Tells the counts, and returns the exit status. resumable: whether `--resume` would go on with this run."""
-        done_count, skip_count, failure_count = self._counts.values()
+        done_count, skip_count, kept_count, failure_count = self._counts.values()
         if skip_count:
             tell(f"{skip_count} skipped, their answers exist", self._command)
+        if kept_count > 1:
+            tell(f"{kept_count} kept, since no run wrote them so; --force replaces them", self._command)
         if self._reason is not None:
             rest = f"; {done_count} images were done, --resume does the rest" if resumable else ""
             tell(f"{self._reason}{rest}", self._command)
             return NOTHING_DONE
         if failure_count > 1:
-            tell(f"{failure_count} of {done_count + skip_count + failure_count} failed", self._command)
+            tell(f"{failure_count} of {sum(self._counts.values())} failed", self._command)
         return SOME_FAILED if failure_count else DONE
 
 

@@ -1,30 +1,39 @@
-"""Which answers are done: a journal below the output folder, with a key for each answer.
+"""What earlier runs have written: journals below the output folder, with the key, version and sha256 of each answer.
 
 A key is a hash of all that an answer's bytes depend on: the image's name and version, the answer's name, the options, the
-loaded file, runtime and precision, and the version of this package. `--resume` skips an answer whose latest key is the one that
-it would have now, and whose file has the size and time that it was written with.
+loaded file, runtime and precision, and the version of this package. `--resume` skips an answer that has the bytes that were
+written with the key that it would have now. A run replaces answers that have the bytes that some run wrote, and no others.
 
-Each process appends to a file of its own, `.fcn-segment/ENDING-DIGEST/START-SHARD-PROCESS.jsonl`, after it has written an
-answer. So shards need no lock. A killed process loses the notes of the last answers, and the next run writes them again. No
+Each process appends to a file of its own, `.fcn-segment/ENDING-DIGEST/START-SHARD-PROCESS.jsonl`: a line with the sha256
+before it writes an answer, so that a killed process loses none, and a line with all facts after it. So shards need no lock. No
 process removes a journal, since another one may still write it.
 """
 
 from __future__ import annotations
 
 import json
+import os
+import threading
 import time
 from contextlib import suppress
 from hashlib import sha256
+from typing import Any, Literal
 
-from cli.answers import STATE, Answers
+from cli.answers import STATE, Answers, Written
 from cli.hashes import HashMap, hash_of
 from cli.input import Input, Shard
-from cli.lines import LineFile, read_lines, remove_lines
-from cli.places import TOKEN, join, names_below
+from cli.lines import LineFile, part_names, read_lines
+from cli.places import join, names_below, read_whole, version
+from cli.stores import is_url
 from model.command_line import package_version
+from model.whole_file import PROCESS, open_descriptor
 
 KEY_LENGTH = 32  # hexadecimal digits
 OTHER_SETTINGS = "the last run there had other options, weights, runtime, precision or version; its answers may differ"
+CHANGED = "it has changed since it was written, and is kept; --force replaces it"
+UNKNOWN = "it is not the answer of this run, nor known to be that of another, and is kept; --force replaces it"
+KNOWN = "known"
+State = Literal["missing", "ours", "changed", "unknown"]
 
 
 def settings_digest(*facts: object) -> str:
@@ -37,61 +46,126 @@ def answer_key(digest: str, image: str, version: str, answer: str) -> str:
     return sha256(json.dumps([image, version, answer, digest]).encode()).hexdigest()[:KEY_LENGTH]
 
 
-class Journal:
-    """The journal of a run's answers. For one thread, except `has`, which any may call.
+class Notes:
+    """What the journals of an output folder say. It keeps 48 bytes of memory for each answer. Any thread may call it.
 
-    digest: of `settings_digest`. With `resume` it reads the journals of all earlier runs whose answers have this ending, in the
-    order of their starts, and keeps 16 bytes for each answer. Raises `OSError`.
+    Maps an answer's name and a mark of its bytes, their version or their sha256, to the key that they were written with.
     """
 
-    def __init__(self, answers: Answers, digest: str, shard: Shard | None = None, *, resume: bool = True) -> None:
-        shard = shard or Shard()
-        folder = join(answers.out, STATE)
-        ending = answers.suffix.removeprefix(".")
-        names = [name for name in names_below(folder) if name.startswith(f"{ending}-") and name.endswith(".jsonl")]
-        names.sort(key=lambda name: name.partition("/")[2])
-        self.other_settings = bool(names) and not names[-1].startswith(f"{ending}-{digest}/")
-        """Whether the last run that wrote such answers had another digest."""
+    def __init__(self) -> None:
         self._keys = HashMap()
-        for line in read_lines(join(folder, name) for name in names) if resume else ():
-            with suppress(ValueError, KeyError, TypeError):  # a torn line
-                note = json.loads(line)
-                self._keys.set(note["answer"], _number(note["key"], note["written"]))
-        start = f"{time.time_ns():020}"
-        self._name = join(folder, f"{ending}-{digest}/{start}-{shard.index:05}-of-{shard.count:05}-{TOKEN}.jsonl")
-        self._file = LineFile(self._name)
 
-    def has(self, answer: str, key: str, file_version: str) -> bool:
-        """Whether the answer was written with this key, and with no other after it. file_version: its file's version now."""
-        return self._keys.get(answer) == _number(key, file_version)
+    def read(self, line: bytes) -> None:
+        """Adds a line of a journal. A torn line adds nothing."""
+        with suppress(ValueError, KeyError, TypeError, AttributeError):
+            note = json.loads(line)
+            marks = {note.get("sha256"), note.get("written")} - {None}
+            if marks != {""}:  # lines of before have no mark for objects
+                marks.add(KNOWN)
+            for mark in marks:
+                self._keys.set(f"{note['answer']} {mark}", hash_of(note.get("key") or ""))
 
-    def append(self, answer: str, key: str, file_version: str) -> None:
-        """Notes that the answer was written. file_version: its file's version then."""
-        self._file.append(json.dumps({"answer": answer, "key": key, "written": file_version}))
+    def has(self, answer: str, mark: str, key: str) -> bool:
+        """Whether these bytes of the answer were last written with this key."""
+        return self._keys.get(f"{answer} {mark}") == hash_of(key)
+
+    def knows(self, answer: str, mark: str = KNOWN) -> bool:
+        """Whether a run wrote these bytes of the answer; without a mark, whether any mark of the answer is known."""
+        return self._keys.get(f"{answer} {mark}") is not None
+
+    def state(self, answer: str, target: str) -> State:
+        """Whether the answer is there, and what is known of its bytes. target: its path or URL. Raises `OSError`."""
+        now = _version(target)
+        if now is None or open_descriptor(target) is not None:
+            return "missing"
+        if not self.knows(answer):
+            return "unknown"
+        marks = (now,) if is_url(target) else (_former_version(target),)
+        if any(self.knows(answer, mark) for mark in marks) or self.knows(answer, _sha256(target)):
+            return "ours"
+        return "changed"
+
+
+class Journal:
+    """The journal of a run's answers. Any thread may call it, but `append` and `close` only one at a time.
+
+    digest: of `settings_digest`; None if answers have no keys. notes: of the journals of all earlier runs whose answers have
+    this ending, in the order of their starts. Raises `OSError`.
+    """
+
+    def __init__(self, answers: Answers, digest: str | None, shard: Shard | None = None) -> None:
+        self.notes = Notes()
+        self._folder, self._ending = join(answers.out, STATE), answers.suffix.removeprefix(".")
+        self._digest, self._shard = digest or "unknown", shard or Shard()
+        names = [name for name in names_below(self._folder) if name.startswith(f"{self._ending}-") and name.endswith(".jsonl")]
+        names.sort(key=lambda name: name.partition("/")[2])
+        self.other_settings = bool(names) and not names[-1].startswith(f"{self._ending}-{self._digest}/")
+        """Whether the last run that wrote such answers had another digest."""
+        for line in read_lines(join(self._folder, name) for name in names):
+            self.notes.read(line)
+        self._name = self._new_name()
+        self._file, self._lock = LineFile(self._name), threading.Lock()
+
+    def begin(self, answer: str, sha256: str) -> None:
+        """Notes that bytes with this sha256 will be written."""
+        self._write({"answer": answer, "sha256": sha256})
+
+    def append(self, answer: str, key: str | None, written: Written | None) -> None:
+        """Notes that the answer was written; without `written`, that another's file of its name was kept."""
+        facts = {"key": key, "written": written.version, "sha256": written.sha256} if written else {}
+        self._write({"answer": answer} | facts)
 
     def close(self) -> None:
-        self._file.close()
+        with self._lock:
+            self._file.close()
 
     def discard(self) -> None:
-        """Removes what this process has noted, after `close`."""
-        remove_lines(self._name)
+        """Notes that no answer of this process has a key, after `close`. What was written stays known."""
+        file = LineFile(self._new_name())
+        for line in read_lines(part_names(self._name)):
+            file.append(json.dumps(json.loads(line) | {"key": None}))
+        file.close()
+
+    def _write(self, facts: dict[str, Any]) -> None:
+        with self._lock:
+            self._file.append(json.dumps(facts))
+
+    def _new_name(self) -> str:
+        shard = f"{self._shard.index:05}-of-{self._shard.count:05}"
+        return join(self._folder, f"{self._ending}-{self._digest}/{time.time_ns():020}-{shard}-{PROCESS}.jsonl")
 
 
-def done_key(journal: Journal, digest: str, answers: Answers, image: Input) -> str | None:
+def done_key(notes: Notes, digest: str, answers: Answers, image: Input) -> str | None:
     """The key of the image's answer, if the answer is there and has the key that it would have now; else None.
 
     An image without a version is never done: stdin, and a web address whose server says none. Raises `OSError`.
     """
-    answer, image_version = answers.relative(image), image.current_version()
-    if not image_version:
+    answer, target, image_version = answers.relative(image), answers.target(image), image.current_version()
+    if not image_version or (now := _version(target)) is None:
         return None
     key = answer_key(digest, image.full_name, image_version, answer)
+    marks = (now, "") if is_url(target) else (now, _former_version(target))
+    if any(notes.has(answer, mark, key) for mark in marks):
+        return key
+    # a copy has another time
+    return key if not is_url(target) and notes.knows(answer) and notes.has(answer, _sha256(target), key) else None
+
+
+def _version(target: str) -> str | None:
+    """The version of a file or an object; None if it is not there, and for what is no regular file."""
+    if not is_url(target) and not os.path.isfile(target):
+        return None
     try:
-        file_version = answers.file_version(answers.target(image))
+        return version(target)
     except FileNotFoundError:
         return None
-    return key if journal.has(answer, key, file_version) else None
 
 
-def _number(key: str, file_version: str) -> int:
-    return hash_of(f"{key} {file_version}")
+def _former_version(path: str) -> str:
+    """The file's size and time of change in seconds, which are all that lines of before say of its bytes."""
+    status = os.stat(path)
+    return f"{status.st_size} {int(status.st_mtime)}"
+
+
+def _sha256(target: str) -> str:
+    return sha256(read_whole(target)[0]).hexdigest()

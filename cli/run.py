@@ -11,17 +11,19 @@ from collections import deque
 from collections.abc import Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
 
 from tqdm import tqdm
 
-from cli.answers import Answers
+from cli.answers import Answers, Written
 from cli.backend import Backend
 from cli.input import STDIO, Input
 from cli.inputs import Listing
+from cli.places import read_whole
 from cli.remote import ServerUnusable
 from cli.report import Outcome, describe, write_stdout
-from cli.resume import Journal, answer_key, done_key
+from cli.resume import CHANGED, UNKNOWN, Journal, Notes, State, answer_key, done_key
 from cli.stores import StoreUnavailable, is_url
 from model.inference.errors import SchedulerEnded
 from model.inference.runtime import DeviceLost
@@ -36,8 +38,9 @@ NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}  # errors of the disk, which
 class Job:
     """What is done with an image. Several threads call it at once.
 
-    digest: of options and model; None where answers go to one file or to stdout, which have no keys. journal: the job skips the
-    answers that are done by it; None skips nothing. An error that affects every image sets `_end`; after it no image begins.
+    digest: of options and model; None where answers have no keys. journal: gets a line before each answer. notes: what is known
+    of the answers that are there; by default those of the journal. resume: whether to skip answers that are done. force:
+    whether to replace also what no run wrote. An error that affects every image sets `_end`; after it no image begins.
     """
 
     backend: Backend
@@ -45,7 +48,14 @@ class Job:
     listing: Listing
     digest: str | None = None
     journal: Journal | None = None
+    notes: Notes = field(default_factory=Notes)
+    resume: bool = False
+    force: bool = False
     _end: threading.Event = field(default_factory=threading.Event)
+
+    def __post_init__(self) -> None:
+        if self.journal:
+            self.notes = self.journal.notes
 
     def __call__(self, image: Input) -> Outcome:
         """The image's outcome. An error becomes its outcome, except for `BrokenPipeError`."""
@@ -66,17 +76,31 @@ class Job:
     def _segment(self, image: Input, target: str, start: float) -> Outcome:
         if not self.answers.file and not is_url(target) and self.listing.holds(Path(target)):
             raise OSError(f"{target} would overwrite an image; give another -o")
-        if self.journal and self.digest and (key := done_key(self.journal, self.digest, self.answers, image)):
+        answer = self.answers.relative(image)
+        if self.resume and self.digest and (key := done_key(self.notes, self.digest, self.answers, image)):
             return Outcome(image, target, "skipped", key=key)
+        state: State = "missing" if self.force or target == STDIO else self.notes.state(answer, target)
+        if state == "changed":
+            return Outcome(image, target, "kept", time.perf_counter() - start, CHANGED)
+        if self.answers.file:
+            self.answers.check()
         data, version = image.read()
         result = self.backend(data, image.file_name)
+        if state == "unknown" and read_whole(target)[0] != result.body:
+            return Outcome(image, target, "kept", time.perf_counter() - start, UNKNOWN, result=result)
+        written = self._write(answer, target, result.body)
+        key = self.digest and answer_key(self.digest, image.full_name, version, answer)
+        return Outcome(image, target, "done", time.perf_counter() - start, result=result, key=key, written=written)
+
+    def _write(self, answer: str, target: str, body: bytes) -> Written | None:
+        """Writes an answer and gives what was written; None for stdout."""
         if target == STDIO:
-            write_stdout(result.body)
-        else:
-            self.answers.write(target, result.body)
-        key = self.digest and answer_key(self.digest, image.full_name, version, self.answers.relative(image))
-        seconds, file_version = time.perf_counter() - start, self.answers.file_version(target)
-        return Outcome(image, target, "done", seconds, result=result, key=key, file_version=file_version)
+            write_stdout(body)
+            return None
+        digest = sha256(body).hexdigest()
+        if self.journal:
+            self.journal.begin(answer, digest)
+        return Written(self.answers.write(target, body), digest)
 
 
 def run_all(job: Job, images: Iterable[Input], threads: int) -> Generator[Outcome]:
@@ -87,17 +111,17 @@ def run_all(job: Job, images: Iterable[Input], threads: int) -> Generator[Outcom
     """
     listing = iter(images)
     pool = ThreadPoolExecutor(threads, THREADS)
-    jobs: deque[tuple[Input, Future[Outcome]]] = deque()
+    jobs: deque[Future[Outcome]] = deque()
     complete = False
     try:
         with tqdm(unit="image", disable=not (sys.stderr and sys.stderr.isatty())) as bar:
             while True:
                 while len(jobs) < threads * AHEAD and (image := next(listing, None)):
-                    jobs.append((image, pool.submit(job, image)))
+                    jobs.append(pool.submit(job, image))
                 if not jobs:
                     complete = True
                     break
-                outcome = jobs[0][1].result()
+                outcome = jobs[0].result()
                 jobs.popleft()
                 bar.update()
                 yield outcome
@@ -106,8 +130,7 @@ def run_all(job: Job, images: Iterable[Input], threads: int) -> Generator[Outcom
     finally:
         pool.shutdown(wait=complete, cancel_futures=True)
         if not complete and not _ended_within_grace():
-            for image, _ in jobs:
-                job.answers.remove_partial(image)
+            job.answers.remove_partials(own=True)
 
 
 def leave(status: int) -> int:

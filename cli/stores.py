@@ -140,12 +140,15 @@ def object_version(url: str) -> str:
         return _version(entry["size"], entry["e_tag"])
 
 
-def write_object(url: str, data: bytes) -> None:
-    """Writes the object whole or not at all. Raises `StoreUnavailable` also if the keys may not write there."""
+def write_object(url: str, data: bytes) -> str:
+    """Writes the object whole or not at all, and gives its version.
+
+    Raises `StoreUnavailable` also if the keys may not write there.
+    """
     bucket, key = split_url(url)
     try:
         with _errors(url):
-            _store(bucket).put(key, data)
+            return _version(len(data), _store(bucket).put(key, data)["e_tag"])
     except PermissionError as error:
         raise StoreUnavailable(str(error)) from error
 

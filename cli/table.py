@@ -19,6 +19,7 @@ from cli.lines import LineFile, part_names, read_lines, remove_lines
 from cli.places import join, names_below, read_whole, remove, write_whole
 from cli.stores import is_url
 from model.command_line import install_command
+from model.whole_file import check_output
 
 ENDINGS = (".jsonl", ".parquet")
 PART_ROWS, PART_S = 5000, 60.0  # most rows of a Parquet file, and most seconds between two files
@@ -101,10 +102,12 @@ class JsonLinesTable:
         if shard.count > 1:
             separator = "/" if is_url(name) else "-"
             name = f"{name.removesuffix('.jsonl')}{separator}{shard.index}-of-{shard.count}.jsonl"
-        if not resume:
+        if not is_url(name):
+            check_output(name)
+        elif not resume:
             remove_lines(name)
         self._keys = _keys(_json_lines_keys(name) if resume else ())
-        self._file = LineFile(name)
+        self._file = LineFile(name, fresh=not resume)
         self._pending = 0
 
     def has(self, key: str) -> bool:
@@ -130,6 +133,8 @@ class ParquetTable:
         _pyarrow()  # fails before the work, not after it
         label = f"part-{shard.index:05}-of-{shard.count:05}"
         self._folder, self._prefix = folder, f"{label}-{secrets.token_hex(4)}"
+        if not is_url(folder):
+            check_output(join(folder, f"{self._prefix}.parquet"))
         self._pending: list[Row] = []
         self._number, self._since = 0, time.monotonic()
         names = names_below(folder)

@@ -13,7 +13,7 @@ from urllib.parse import unquote
 
 import httpx
 
-from cli.address import VARIABLES, is_this_machine
+from cli.address import is_this_machine, variables_of
 from model.command_line import package_version
 
 SCHEMES = ("http", "https")
@@ -38,7 +38,7 @@ def web_path(address: str) -> str:
 def read_web(address: str) -> tuple[bytes, str]:
     """The bytes at the address, and their version."""
     end, body = time.monotonic() + WHOLE_S, bytearray()
-    with _errors(), _client(address).stream("GET", _parse(address)) as response:
+    with _errors(), _answer("GET", address) as response:
         _check(response)
         for chunk in response.iter_bytes():
             body += chunk
@@ -53,9 +53,25 @@ def read_web(address: str) -> tuple[bytes, str]:
 
 def web_version(address: str) -> str:
     """The present version of the file at the address, by a HEAD request. Empty if the server gives none."""
-    with _errors():
-        response = _client(address).head(_parse(address))
-    return _version(response.headers) if response.status_code == httpx.codes.OK else ""
+    with _errors(), _answer("HEAD", address) as response:
+        return _version(response.headers) if response.status_code == httpx.codes.OK else ""
+
+
+@contextmanager
+def _answer(method: str, address: str) -> Iterator[httpx.Response]:
+    """The answer to a request, before its body is read. Follows redirections, and reads none of their bodies."""
+    url = _parse(address)
+    request = _client(url).build_request(method, url)
+    for _ in range(1 + MOST_REDIRECTS):
+        response = _client(request.url).send(request, stream=True)
+        try:
+            if response.next_request is None:
+                yield response
+                return
+            request = response.next_request
+        finally:
+            response.close()
+    raise OSError(f"the address has more than {MOST_REDIRECTS} redirects; give the address of the image itself")
 
 
 def _check(response: httpx.Response) -> None:
@@ -65,6 +81,9 @@ def _check(response: httpx.Response) -> None:
     kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
     if kind == "text/html":
         raise OSError("the address answers a web page; give the address of the image itself")
+    encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
+    if encoding not in ("", "identity"):  # decoding could take any amount of memory
+        raise OSError(f"the address answers in the encoding {encoding[:100]}, though identity was asked for; fetch it first")
 
 
 def _version(headers: Mapping[str, str]) -> str:
@@ -92,8 +111,8 @@ def _errors() -> Iterator[None]:
         raise OSError(f"it cannot be fetched: {str(error) or type(error).__name__}; see that a browser opens it") from error
 
 
-def _client(address: str) -> httpx.Client:
-    return _open_client(is_this_machine(_parse(address).host))
+def _client(url: httpx.URL) -> httpx.Client:
+    return _open_client(is_this_machine(url.host))
 
 
 @cache
@@ -102,9 +121,8 @@ def _open_client(this_machine: bool) -> httpx.Client:
     try:
         return httpx.Client(
             transport=httpx.HTTPTransport() if this_machine else None, timeout=SILENCE_S,
-            follow_redirects=True, max_redirects=MOST_REDIRECTS,
             # an encoding would change the entity tag; some hosts refuse programs that do not name themselves
             headers={"Accept-Encoding": "identity", "User-Agent": f"fcn-segment/{package_version()}"},
         )  # fmt: skip
     except (ValueError, ImportError, OSError) as error:
-        raise OSError(f"{VARIABLES} cannot be used: {error}; change or unset it") from error
+        raise OSError(f"{variables_of()} cannot be used: {error}; change or unset it") from error

@@ -13,8 +13,11 @@ import os
 import pickle
 import socket
 from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
+from itertools import repeat
 from typing import Any
 
 from cli.answers import Answers, open_answers
@@ -24,7 +27,7 @@ from cli.inputs import Listing, list_inputs, list_names
 from cli.places import is_path
 from cli.records import Records, record_all
 from cli.report import INTERRUPTED, NOTHING_DONE, Outcome, Summary, describe, tell
-from cli.resume import OTHER_SETTINGS, Journal, done_key
+from cli.resume import OTHER_SETTINGS, Journal, Notes, done_key
 from cli.start import ended_at_once
 from cli.table import open_table
 from cluster.actor import ImageActor, Network, network_digest
@@ -35,6 +38,7 @@ COMMAND = "fcn-bulk"
 BLOCK_IMAGES = 64  # most names in a block; Ray gives a block to one actor, and the whole block again if that actor is lost
 BLOCKS_PER_ACTOR = 4  # fewest blocks for each actor, so that all actors end at about the same time
 CONNECT_S = 10.0
+CHECKS = 32  # answers that are looked up at once
 BATCH_IMAGES = 16  # most images in one call of an actor
 
 
@@ -83,15 +87,14 @@ def _segment(ray: Any, args: argparse.Namespace, listing: Listing, answers: Answ
         tell(f"no node has {args.cpus} CPUs and {args.gpus:g} GPUs; waiting until the cluster gets one", COMMAND)
     digest = ray.get(ray.remote(**resources)(network_digest).remote(network))
     shard = args.shard or Shard()
-    journal = Journal(answers, digest, shard, resume=args.resume)
+    answers.check()
+    journal = Journal(answers, digest, shard)
     if journal.other_settings and (args.resume or args.shard):
         tell(f"{answers.out}: {OTHER_SETTINGS}", COMMAND)
     records, summary = Records(answers, open_table(args.results, shard, resume=args.resume), journal), Summary(COMMAND)
-    answers.remove_stale()
+    answers.remove_partials()
     images = (replace(each, name=_absolute(each.name)) for each in listing if shard.holds(each))
-    outcomes = _outcomes(
-        ray, args, resources, images, (journal, digest) if args.resume else None, (network, answers, listing, digest)
-    )
+    outcomes = _outcomes(ray, args, resources, images, (network, answers, listing, digest, journal.notes, args.force))
     try:
         record_all(outcomes, records, summary)
     except KeyboardInterrupt:
@@ -133,31 +136,31 @@ def _outcomes(
     args: argparse.Namespace,
     resources: dict[str, float],
     images: Iterable[Input],
-    done: tuple[Journal, str] | None,
-    arguments: tuple[Network, Answers, Listing, str],
+    arguments: tuple[Network, Answers, Listing, str, Notes, bool],
 ) -> Iterator[Outcome]:
     """Yields the outcomes of images that no actor does, then those of the actors as they come.
 
-    done: a journal and its digest, or None. arguments: of `ImageActor`.
+    arguments: of `ImageActor`.
     """
-    answers, pickled = arguments[1], []
-    for image in images:
-        if image.problem:
-            yield Outcome(image, None, "failed", problem=image.problem)
-        elif key := _done_key(image, answers, done):
-            yield Outcome(image, answers.target(image), "skipped", key=key)
-        else:
-            pickled.append(pickle.dumps(image))
+    _, answers, _, digest, notes, _ = arguments
+    pickled = []
+    images = list(images)
+    with ThreadPoolExecutor(CHECKS) as pool:  # a store takes a while to say the version of an answer
+        keys = pool.map(partial(_done_key, notes, digest, answers), images) if args.resume else repeat(None)
+        for image, key in zip(images, keys, strict=False):
+            if image.problem:
+                yield Outcome(image, None, "failed", problem=image.problem)
+            elif key:
+                yield Outcome(image, answers.target(image), "skipped", key=key)
+            else:
+                pickled.append(pickle.dumps(image))
     if pickled:
         yield from _outcomes_of_actors(ray, args, resources, pickled, arguments)
 
 
-def _done_key(image: Input, answers: Answers, done: tuple[Journal, str] | None) -> str | None:
-    if done is None:
-        return None
-    journal, digest = done
+def _done_key(notes: Notes, digest: str, answers: Answers, image: Input) -> str | None:
     with suppress(OSError):  # the actor that tries to read the image reports the error
-        return done_key(journal, digest, answers, image)
+        return None if image.problem else done_key(notes, digest, answers, image)
     return None
 
 

@@ -91,6 +91,17 @@ def test_proxies_that_cannot_be_used_are_a_line(
     assert line.startswith("fcn-segment: HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY or SSL_CERT_FILE cannot be used")
 
 
+@pytest.mark.parametrize("server", ["http://service.invalid:8000", "http://127.0.0.1:1"])
+def test_a_file_of_tls_keys_that_cannot_be_written_is_named(
+    server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("SSLKEYLOGFILE", str(tmp_path / "missing" / "keys"))
+    monkeypatch.setenv("ALL_PROXY", "http://127.0.0.1:1")
+    assert run(tmp_path, server) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"fcn-segment: SSLKEYLOGFILE cannot be used for {server}: ")
+
+
 @pytest.mark.parametrize("busy", [0], indirect=True)
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "127.0.0.2"])
 def test_this_machine_is_asked_without_a_proxy(

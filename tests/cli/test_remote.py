@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -111,6 +112,30 @@ def stranger(status: int, headers: dict[str, str], body: bytes) -> Iterator[tupl
     """A server of something else at this address."""
     with http_servers.running(Stranger(status, headers, body)) as server:
         yield server.url, server
+
+
+@pytest.mark.parametrize(
+    ("encoding", "times", "words"),
+    [
+        ("gzip, gzip", 2, "an answer in the encoding gzip, gzip, though gzip was asked for"),
+        ("deflate", 0, "an answer in the encoding deflate"),
+        ("gzip", 1, "an answer of more than 1 MB"),
+    ],
+)
+def test_an_answer_that_would_fill_the_memory_is_refused(
+    encoding: str, times: int, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("cli.remote.MOST_BYTES", 1_000_000)
+    monkeypatch.setattr("cli.remote.MOST_INFO_BYTES", 1_000_000)
+    body = bytes(50_000_000 if times else 1000)
+    for _ in range(times):
+        body = gzip.compress(body)
+    (tmp_path / "a.png").write_bytes(encode(make_photo(30, 30)))
+    for format in ("png", "json"):
+        with stranger(200, {"Content-Type": PNG, "Content-Encoding": encoding}, body) as (url, _):
+            assert main([str(tmp_path / "a.png"), "-o", "-", "--server", url, "--format", format]) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert words in line
 
 
 HTML, PNG, JSON = "text/html; charset=utf-8", "image/png", "application/json"

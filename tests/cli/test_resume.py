@@ -1,14 +1,19 @@
-"""The journal of answers that are done: keys, settings, shards, and what a killed process leaves."""
+"""The journal of answers: keys, marks of bytes, settings, shards, and what a killed process leaves."""
 
 from __future__ import annotations
 
+import json
+import os
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
 
-from cli.answers import Answers
+from cli.answers import Answers, Written
 from cli.input import Shard
-from cli.resume import Journal, answer_key, settings_digest
+from cli.resume import Journal, Notes, answer_key, settings_digest
+
+MARKS = Written("7 1000000001", "aa")
 
 
 @pytest.fixture
@@ -16,9 +21,9 @@ def answers(tmp_path: Path) -> Answers:
     return Answers(str(tmp_path / "out"), ".png")
 
 
-def note(journal: Journal, *names: str, version: str = "1") -> None:
+def note(journal: Journal, *names: str, version: str = "1", marks: Written = MARKS) -> None:
     for name in names:
-        journal.append(f"{name}.png", answer_key("s", f"{name}.jpg", version, f"{name}.png"), "7 1")
+        journal.append(f"{name}.png", answer_key("s", f"{name}.jpg", version, f"{name}.png"), marks)
     journal.close()
 
 
@@ -26,8 +31,8 @@ def journals(answers: Answers) -> list[Path]:
     return [path for path in Path(answers.out).rglob("*") if path.is_file()]
 
 
-def is_done(journal: Journal, name: str, version: str = "1") -> bool:
-    return journal.has(f"{name}.png", answer_key("s", f"{name}.jpg", version, f"{name}.png"), "7 1")
+def is_done(journal: Journal, name: str, version: str = "1", mark: str = MARKS.version) -> bool:
+    return journal.notes.has(f"{name}.png", mark, answer_key("s", f"{name}.jpg", version, f"{name}.png"))
 
 
 def test_what_was_noted_is_done_and_another_version_is_not(answers: Answers) -> None:
@@ -35,14 +40,13 @@ def test_what_was_noted_is_done_and_another_version_is_not(answers: Answers) -> 
     journal = Journal(answers, "s")
     assert [is_done(journal, "a"), is_done(journal, "b"), is_done(journal, "c")] == [True, True, False]
     assert not is_done(journal, "a", version="2")
-    assert not is_done(Journal(answers, "s", resume=False), "a")
 
 
-def test_a_file_that_was_overwritten_is_not_done(answers: Answers) -> None:
+def test_a_file_with_other_marks_is_not_done(answers: Answers) -> None:
     note(Journal(answers, "s"), "a")
-    key = answer_key("s", "a.jpg", "1", "a.png")
     journal = Journal(answers, "s")
-    assert [journal.has("a.png", key, file_version) for file_version in ("7 1", "8 1", "7 2", "")] == [
+    assert [is_done(journal, "a", mark=mark) for mark in (MARKS.version, MARKS.sha256, "8 1", "bb", "")] == [
+        True,
         True,
         False,
         False,
@@ -50,7 +54,7 @@ def test_a_file_that_was_overwritten_is_not_done(answers: Answers) -> None:
     ]
 
 
-def test_the_latest_key_of_an_answer_counts(answers: Answers) -> None:
+def test_the_latest_key_of_an_answers_bytes_counts(answers: Answers) -> None:
     note(Journal(answers, "s"), "a", version="1")
     note(Journal(answers, "s"), "a", version="2")
     journal = Journal(answers, "s")
@@ -70,7 +74,7 @@ def test_a_note_of_other_settings_counts_for_its_answer_alone(answers: Answers) 
     note(Journal(answers, "s"), "a", "b")
     note(Journal(documents, "t"), "a")
     other = Journal(answers, "u")
-    other.append("a.png", answer_key("u", "a.jpg", "1", "a.png"), "7 1")
+    other.append("a.png", answer_key("u", "a.jpg", "1", "a.png"), MARKS)
     other.close()
     journal = Journal(answers, "s")
     assert [is_done(journal, "a"), is_done(journal, "b")] == [False, True]
@@ -79,9 +83,9 @@ def test_a_note_of_other_settings_counts_for_its_answer_alone(answers: Answers) 
 
 def test_shards_with_unlike_settings_keep_each_others_journals(answers: Answers) -> None:
     first = Journal(answers, "s", Shard(0, 2))
-    first.append("a.png", answer_key("s", "a.jpg", "1", "a.png"), "7 1")
+    first.append("a.png", answer_key("s", "a.jpg", "1", "a.png"), MARKS)
     note(Journal(answers, "u", Shard(1, 2)), "b")
-    first.append("c.png", answer_key("s", "c.jpg", "1", "c.png"), "7 1")
+    first.append("c.png", answer_key("s", "c.jpg", "1", "c.png"), MARKS)
     first.close()
     journal = Journal(answers, "s", Shard(0, 2))
     assert [is_done(journal, "a"), is_done(journal, "c")] == [True, True]
@@ -90,7 +94,7 @@ def test_shards_with_unlike_settings_keep_each_others_journals(answers: Answers)
 def test_a_journal_knows_whether_the_last_run_had_other_settings(answers: Answers) -> None:
     assert not Journal(answers, "s").other_settings
     note(Journal(answers, "s"), "a")
-    assert [Journal(answers, digest, resume=False).other_settings for digest in "su"] == [False, True]
+    assert [Journal(answers, digest).other_settings for digest in "su"] == [False, True]
     note(Journal(answers, "u"), "a")
     assert [Journal(answers, digest).other_settings for digest in "su"] == [True, False]
 
@@ -114,3 +118,40 @@ def test_names_that_are_not_utf_8_are_noted(answers: Answers) -> None:
 def test_settings_differ_by_each_fact() -> None:
     assert settings_digest("a", 1) == settings_digest("a", 1)
     assert len({settings_digest("a", 1), settings_digest("a", 2), settings_digest("b", 1), settings_digest("a")}) == 4
+
+
+def test_a_discarded_journal_knows_the_bytes_and_no_key(answers: Answers) -> None:
+    journal = Journal(answers, "s")
+    note(journal, "a")
+    journal.discard()
+    later = Journal(answers, "s")
+    assert not is_done(later, "a")
+    assert later.notes.knows("a.png", MARKS.sha256)
+
+
+def state(tmp_path: Path, *lines: dict[str, str], data: bytes | None = b"mask") -> str:
+    target = tmp_path / "a.png"
+    if data is not None:
+        target.write_bytes(data)
+        os.utime(target, ns=(2_500_000_000, 2_500_000_000))
+    notes = Notes()
+    for line in lines:
+        notes.read(json.dumps({"answer": "a.png"} | line).encode())
+    return notes.state("a.png", str(target))
+
+
+MASK = sha256(b"mask").hexdigest()
+
+
+def test_bytes_that_some_run_wrote_are_ours_and_no_others(tmp_path: Path) -> None:
+    former = {"key": "k", "written": "4 2"}  # a line of versions without sha256
+    assert state(tmp_path, {"sha256": MASK}, data=None) == "missing"
+    assert state(tmp_path) == "unknown"
+    assert state(tmp_path, {"sha256": MASK}) == "ours"
+    assert state(tmp_path, {"sha256": MASK}, {"sha256": "0"}) == "ours", "a run was killed before it wrote its own"
+    assert state(tmp_path, former) == "ours"
+    assert state(tmp_path, {"sha256": "0"}) == "changed"
+    assert state(tmp_path, former | {"written": "4 3"}) == "changed"
+    assert state(tmp_path, former | {"written": "5 2"}) == "changed"
+    assert state(tmp_path, {"sha256": "0", "written": "4 2500000000", "key": "k"}) == "changed", "size and time alike"
+    assert state(tmp_path, {}) == "changed", "a run kept it"

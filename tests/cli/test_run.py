@@ -61,11 +61,12 @@ def test_memory_does_not_grow_with_the_number_of_names(tmp_path: Path, monkeypat
         tracemalloc.start()
         answers = open_answers("out", Rendering(), single=False)
         listing = list_names("names", "out")
-        job = Job(Copying(), answers, listing, "s", Journal(answers, "s"))
+        job = Job(Copying(), answers, listing, "s", journal := Journal(answers, "s"))
         for index, outcome in enumerate(run_all(job, listing, threads=1), 1):
             assert outcome.status == "done"
             if index == count:
                 blocks.append(len(tracemalloc.take_snapshot().traces))
+        journal.close()
         tracemalloc.stop()
     assert blocks[2] < blocks[1] + 500  # a list of 1,800 outcomes would be more
 

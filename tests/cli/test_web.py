@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -62,6 +64,47 @@ def test_what_is_no_image_is_a_line(
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(f"fcn-segment: {server.url}{path}: ")
     assert words in line
+
+
+def nested(data: bytes, times: int) -> bytes:
+    return nested(gzip.compress(data), times - 1) if times else data
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "gzip, gzip", "deflate", "br", "something"])
+def test_an_encoding_that_was_not_asked_for_is_refused(
+    encoding: str, server: WebServer, run: Segment, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A few bytes in several encodings are gigabytes."""
+    server.files["/encoded.png"] = nested(bytes(50_000_000), 2)
+    assert len(server.files["/encoded.png"]) < 1000
+    server.headers["/encoded.png"] = {"Content-Encoding": encoding}
+    tracemalloc.start()
+    assert run(f"{server.url}/encoded.png", f"{server.url}/a/photo.jpg", "-o", tmp_path / "out") == 3
+    assert tracemalloc.get_traced_memory()[1] < 40_000_000
+    tracemalloc.stop()
+    assert f"in the encoding {encoding}, though identity was asked for" in capsys.readouterr().err
+    server.headers["/a/photo.jpg"] = {"Content-Encoding": "identity"}
+    assert run(f"{server.url}/a/photo.jpg", "-o", tmp_path / "out", "--force") == 0
+
+
+@pytest.mark.parametrize("headers", [{"Content-Length": str(10**12)}, {"Content-Encoding": "gzip, gzip"}], ids=str)
+def test_the_body_of_a_redirection_is_not_read(
+    headers: dict[str, str], server: WebServer, run: Segment, tmp_path: Path
+) -> None:
+    server.headers["/moved/a/photo.png"] = headers
+    assert run(f"{server.url}/moved/a/photo.png", "-o", tmp_path / "out") == 0
+
+
+@pytest.mark.parametrize("place", ["missing/keys", "folder"])
+def test_a_file_of_tls_keys_that_cannot_be_written_is_named(
+    place: str, server: WebServer, run: Segment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    (tmp_path / "folder").mkdir()
+    monkeypatch.setenv("SSLKEYLOGFILE", str(tmp_path / place))
+    web._open_client.cache_clear()
+    assert run(f"{server.url}/a/photo.png", "-o", tmp_path / "out") == 3
+    assert ": SSLKEYLOGFILE cannot be used: " in capsys.readouterr().err
 
 
 def test_a_host_that_does_not_answer_is_a_line(run: Segment, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

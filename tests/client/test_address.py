@@ -53,6 +53,16 @@ def test_an_address_that_is_none_is_told(kind: Make, url: str) -> None:
 
 
 @kinds
+@pytest.mark.parametrize("url", ["https://service", "http://127.0.0.1:1"])
+def test_a_file_of_tls_keys_that_cannot_be_written_is_named(
+    kind: Make, url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSLKEYLOGFILE", str(tmp_path / "missing" / "keys"))
+    with pytest.raises(ValueError, match=f"^SSLKEYLOGFILE cannot be used for {url}: "):
+        kind(url)
+
+
+@kinds
 @pytest.mark.parametrize("key", ["schlüssel", "a\nb", "word\n", " word"])
 def test_a_key_that_no_header_carries_is_refused_and_not_told(kind: Make, key: str) -> None:
     with pytest.raises(ValueError, match=r"api_key must .*ASCII") as error_info:

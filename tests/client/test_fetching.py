@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx
 import pytest
@@ -72,6 +74,44 @@ def test_a_key_goes_to_no_other_host_after_a_redirect() -> None:
     transport = httpx.MockTransport(reply)
     fetch("https://studio/a.png", timeout=60, headers={"Authorization": "Token key"}, transport=transport)
     assert requests == [("studio", "Token key"), ("studio", "Token key")] + [("bucket", None)] * (MOST_REDIRECTS - 2)
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "gzip, gzip", "br"])
+def test_identity_is_asked_for_and_another_encoding_is_refused(encoding: str) -> None:
+    asked = []
+
+    def reply(request: httpx.Request) -> httpx.Response:
+        asked.append(request.headers["Accept-Encoding"])
+        body = httpx.ByteStream(gzip.compress(gzip.compress(bytes(50_000_000))))
+        return httpx.Response(200, headers={"Content-Encoding": encoding}, stream=body)
+
+    with pytest.raises(FetchFailed, match=f"in the encoding {encoding}, though identity was asked for"):
+        fetch(ADDRESS, timeout=60, transport=httpx.MockTransport(reply))
+    assert asked == ["identity"]
+
+
+def test_the_body_of_a_redirection_is_not_read() -> None:
+    read = []
+
+    def endless_and_counted() -> Iterator[bytes]:
+        for chunk in endless():
+            read.append(len(chunk))
+            yield chunk
+
+    def reply(request: httpx.Request) -> httpx.Response:
+        if request.url.path.endswith("moved"):
+            return httpx.Response(200, content=b"photo")
+        return httpx.Response(302, headers={"Location": "/moved"}, content=endless_and_counted())
+
+    assert fetch(ADDRESS, timeout=60, transport=httpx.MockTransport(reply))[1] == b"photo"
+    assert not read
+
+
+def test_a_file_of_tls_keys_that_cannot_be_written_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SSLKEYLOGFILE", str(tmp_path / "missing" / "keys"))
+    for address in ("https://example.org/a.png", "http://127.0.0.1:1/a.png"):
+        with pytest.raises(FetchFailed, match="SSLKEYLOGFILE cannot be used"):
+            fetch(address, timeout=5)
 
 
 @pytest.mark.parametrize("url", ["http://", "http://exa mple/", "http://[::1/a.png"])

@@ -137,6 +137,25 @@ def test_a_job_waits_for_a_node_on_which_an_actor_fits(cluster: Cluster, start: 
 
 
 @pytest.mark.long
+def test_a_corrected_answer_is_kept_and_force_replaces_it(cluster: Cluster, start: Start, tmp_path: Path) -> None:
+    folder = write_files(tmp_path / "in", {f"{index}.png": encode(make_photo(40, 60, seed=index)) for index in range(4)})
+    options = [folder, "-o", tmp_path / "out", "--address", cluster.address]
+    mask, foreign = tmp_path / "out" / "2.png", tmp_path / "out" / "3.png"
+    write_files(tmp_path / "out", {"3.png": b"of a person"})
+    assert ended(start("bulk", *options))[0] == 0
+    first = (tmp_path / "out" / "1.png").read_bytes()
+    mask.write_bytes(b"corrected")
+    for again in (["--resume"], ["--resume", "--format", "color"], ["--format", "color"]):
+        status, errors = ended(start("bulk", *options, *again))
+        assert status == 0, errors
+        assert f"{mask}: it has changed since it was written, and is kept" in errors
+        assert (mask.read_bytes(), foreign.read_bytes()) == (b"corrected", b"of a person")
+    assert (tmp_path / "out" / "1.png").read_bytes() != first
+    assert ended(start("bulk", *options, "--force"))[0] == 0
+    assert b"corrected" != mask.read_bytes() != foreign.read_bytes() != b"of a person"
+
+
+@pytest.mark.long
 @pytest.mark.parametrize("killed", ["a node", "the driver"])
 def test_a_job_that_is_killed_is_completed_by_the_next_one(killed: str, cluster: Cluster, start: Start, tmp_path: Path) -> None:
     folder, out, table = photos(tmp_path / "in", 200), tmp_path / "out", tmp_path / "results.jsonl"

@@ -1,22 +1,53 @@
-"""Files are written whole or not at all."""
+"""Files are written whole or not at all, through links, and into what a rename must not replace."""
 
 from __future__ import annotations
 
+import errno
+import os
+import stat
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from model.whole_file import whole_file
+from model import whole_file as module
+from model.whole_file import PARTIAL, STALE_S, check_output, open_descriptor, whole_file
+
+
+def write(target: str | Path, data: bytes = b"new", folder: Path | None = None) -> None:
+    with whole_file(target, folder) as partial:
+        partial.write_bytes(data)
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file() and not path.is_symlink()}
+
+
+@pytest.fixture
+def umask() -> Iterator[None]:
+    former = os.umask(0o022)
+    yield
+    os.umask(former)
 
 
 @pytest.mark.parametrize("own", [None, "own"])
 def test_a_file_is_replaced_at_the_end_of_the_block(tmp_path: Path, own: str | None) -> None:
-    target = tmp_path / "file"
+    target, folder = tmp_path / "file", tmp_path / own if own else None
     target.write_bytes(b"former")
-    with whole_file(target, tmp_path / own if own else None) as partial:
+    if folder:
+        folder.mkdir()
+    with whole_file(target, folder) as partial:
         partial.write_bytes(b"new")
         assert target.read_bytes() == b"former"
-    assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("file", b"new")]
+        assert partial.parent == folder or tmp_path
+    assert content(tmp_path) == {"file": b"new"}
+    assert not folder or not list(folder.iterdir())
 
 
 @pytest.mark.parametrize("error", [OSError, KeyboardInterrupt])
@@ -31,10 +62,199 @@ def test_after_an_error_the_former_file_stays_and_nothing_else(tmp_path: Path, e
 
     with pytest.raises(error):
         write_half()
-    assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("file", b"former")]
+    assert content(tmp_path) == {"file": b"former"}
 
 
 def test_a_block_that_ends_before_it_writes_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="early"), whole_file(tmp_path / "file"):
         raise ValueError("early")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("link", ["../real/file", "absolute", "second"])
+def test_a_link_stays_and_what_it_leads_to_is_written(tmp_path: Path, link: str) -> None:
+    real, folder = tmp_path / "real", tmp_path / "links"
+    real.mkdir()
+    folder.mkdir()
+    (real / "file").write_bytes(b"former")
+    (folder / "second").symlink_to("../real/file")
+    (folder / "link").symlink_to(real / "file" if link == "absolute" else link)
+    write(folder / "link")
+    assert (folder / "link").is_symlink()
+    assert content(real) == {"file": b"new"}
+    assert sorted(os.listdir(folder)) == ["link", "second"]
+
+
+def test_a_link_to_no_file_makes_the_file(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("file")
+    write(tmp_path / "link")
+    assert (tmp_path / "link").is_symlink()
+    assert content(tmp_path) == {"file": b"new"}
+
+
+def test_a_circle_of_links_and_a_folder_are_named(tmp_path: Path) -> None:
+    (tmp_path / "circle").symlink_to("circle")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "link").symlink_to("folder")
+    for name, number in (("circle", errno.ELOOP), ("folder", errno.EISDIR), ("link", errno.EISDIR)):
+        for action in (write, check_output):
+            with pytest.raises(OSError, match=name) as caught:
+                action(tmp_path / name)
+            assert caught.value.errno == number
+    assert sorted(os.listdir(tmp_path)) == ["circle", "folder", "link"]
+
+
+def test_a_device_stays_a_device(tmp_path: Path) -> None:
+    (tmp_path / "null").symlink_to(os.devnull)
+    for target in (os.devnull, tmp_path / "null"):
+        check_output(target)
+        write(target)
+        assert stat.S_ISCHR(os.stat(target).st_mode)
+    with pytest.raises(OSError, match=r"No space left on device: '/dev/full'"):
+        write("/dev/full")
+
+
+def test_a_pipe_gets_the_content(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    check_output(pipe)
+    with ThreadPoolExecutor(1) as pool:
+        reading = pool.submit(pipe.read_bytes)
+        write(pipe, b"x" * 300_000)
+        assert reading.result() == b"x" * 300_000
+    assert stat.S_ISFIFO(pipe.stat().st_mode)
+    assert os.listdir(tmp_path) == ["pipe"]
+
+
+@pytest.mark.parametrize("name", ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1", "link"])
+@pytest.mark.parametrize("append", [False, True])
+def test_an_open_descriptor_is_written_where_it_stands(tmp_path: Path, name: str, append: bool) -> None:
+    (tmp_path / "link").symlink_to("/dev/stdout")
+    target = tmp_path / "link" if name == "link" else name
+    code = f"""if True:
+        import sys
+        from model.whole_file import check_output, whole_file
+        print("before", flush=True)
+        check_output({str(target)!r})
+        with whole_file({str(target)!r}) as partial:
+            partial.write_text("new\\n")
+        print("after", flush=True)
+    """
+    log = tmp_path / "log"
+    log.write_bytes(b"former\n")
+    with log.open("ab" if append else "wb") as file:
+        subprocess.run([sys.executable, "-c", code], stdout=file, check=True, timeout=60)
+    assert log.read_bytes().splitlines() == [*([b"former"] if append else []), b"before", b"new", b"after"]
+    piped = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, check=True, timeout=60)
+    assert piped.stdout.splitlines() == [b"before", b"new", b"after"]
+
+
+def test_descriptors_are_known_by_their_names() -> None:
+    names = ["/dev/stdin", "/dev/stdout", "/dev/fd/63", f"/proc/{os.getpid()}/fd/7", "/dev/null", "1", "/proc/1/fd/1"]
+    assert [open_descriptor(name) for name in names] == [0, 1, 63, 7, None, None, None]
+
+
+@pytest.mark.usefixtures("umask")
+def test_a_new_file_has_the_usual_permissions_and_another_keeps_its_own(tmp_path: Path) -> None:
+    write(tmp_path / "new")
+    assert stat.S_IMODE((tmp_path / "new").stat().st_mode) == 0o644
+    for mode in (0o600, 0o664, 0o640):
+        (tmp_path / "new").chmod(mode)
+        write(tmp_path / "new")
+        assert stat.S_IMODE((tmp_path / "new").stat().st_mode) == mode
+
+
+def test_names_of_255_bytes_are_written(tmp_path: Path) -> None:
+    for name in ("x" * 255, "ü" * 127, "写" * 85):
+        check_output(tmp_path / name)
+        write(tmp_path / name)
+        assert (tmp_path / name).read_bytes() == b"new"
+    with pytest.raises(OSError, match="File name too long"):
+        check_output(tmp_path / ("x" * 256))
+    assert len(os.listdir(tmp_path)) == 3
+
+
+def test_two_that_write_one_file_at_once_do_not_mix(tmp_path: Path) -> None:
+    both = threading.Barrier(2)
+
+    def write_slowly(data: bytes) -> None:
+        with whole_file(tmp_path / "file") as partial:
+            both.wait(timeout=30)
+            partial.write_bytes(data)
+            both.wait(timeout=30)
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(write_slowly, (b"a" * 100_000, b"b" * 100_000)))
+    assert len(set((tmp_path / "file").read_bytes())) == 1
+    assert os.listdir(tmp_path) == ["file"]
+
+
+def test_what_cannot_be_written_is_known_before(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    for target in (tmp_path / "file" / "below", "/proc/none/file"):
+        with pytest.raises(OSError, match=str(target)):
+            check_output(target)
+    check_output(tmp_path / "new" / "folder" / "file")
+    assert os.listdir(tmp_path) == ["file"]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_without_the_right_a_file_stays_and_its_folder_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"former")
+    (tmp_path / "file").chmod(0o444)
+    tmp_path.chmod(0o555)
+    try:
+        for name in ("file", "new"):
+            for action in (write, check_output):
+                with pytest.raises(PermissionError, match=name):
+                    action(tmp_path / name)
+    finally:
+        tmp_path.chmod(0o755)
+
+
+@pytest.mark.parametrize("failing", ["_create", "replace"])
+def test_a_file_whose_folder_takes_no_other_is_written_in_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: str
+) -> None:
+    """As a file that is mounted into a container alone."""
+    target, temporary = tmp_path / "folder" / "file", tmp_path / "temporary"
+    target.parent.mkdir()
+    temporary.mkdir()
+    target.write_bytes(b"a longer former content")
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    create = module._create
+
+    def refuse_new(path: Path, mode: int) -> Path:
+        if path.parent == target.parent:
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+        return create(path, mode)
+
+    def refuse_rename(self: Path, other: Path) -> None:
+        raise OSError(errno.EBUSY, os.strerror(errno.EBUSY), str(self), None, str(other))
+
+    if failing == "replace":
+        monkeypatch.setattr(Path, "replace", refuse_rename)
+    else:
+        monkeypatch.setattr(module, "_create", refuse_new)
+    write(target)
+    assert content(target.parent) == {"file": b"new"}
+    assert not list(temporary.iterdir())
+
+
+def test_partial_files_of_processes_that_were_killed_long_ago_are_removed(tmp_path: Path) -> None:
+    names = [f".file.aa-bb{PARTIAL}", f".file.cc-dd{PARTIAL}", f".other.aa-bb{PARTIAL}", f"file{PARTIAL}"]
+    for name in names:
+        (tmp_path / name).write_bytes(b"half")
+    for name in (names[0], names[2], names[3]):
+        os.utime(tmp_path / name, (time.time() - 2 * STALE_S,) * 2)
+    write(tmp_path / "file")
+    assert sorted(os.listdir(tmp_path)) == sorted([*names[1:], "file"])
+
+
+def test_errors_name_the_file_that_was_asked_for(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match=r"No such file or directory: .*missing"):
+        write(tmp_path / "missing" / "file")
+    with pytest.raises(OSError, match=r"No space left on device: .*file'"), whole_file(tmp_path / "file"):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    with pytest.raises(OSError, match=r"^only a message$"), whole_file(tmp_path / "file"):
+        raise OSError("only a message")

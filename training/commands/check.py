@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from model.labels import LabelSet
 from model.networks.device import choose_device
+from model.whole_file import check_output
 from training.commands.check_arguments import parser
 from training.commands.command import run_command
 from training.data.class_mapping import parse_class_mapping
@@ -47,6 +48,8 @@ def _check(args: argparse.Namespace) -> None:
     """Prints the report; raises `DataError` at its end if a training would stop."""
     if args.frames < 1:
         raise ValueError(f"--frames must be at least 1, got {args.frames}")
+    if args.report:
+        check_output(args.report)
     recipe = make_recipe(args.recipe, parse_changes(args.set))
     labels = find_labels(args.labels, args.data)
     checked = check_data(args, labels)

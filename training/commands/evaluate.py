@@ -19,6 +19,7 @@ from model.inference.views import Quality
 from model.labels import LabelSet
 from model.preprocessing import Preprocessing
 from model.weights_file import find_files, find_weights, load_weights
+from model.whole_file import check_output
 from training.commands.command import run_command
 from training.commands.evaluate_arguments import WORST, check_arguments, make_options, parser
 from training.commands.mask_arguments import print_mask_report
@@ -47,6 +48,8 @@ def main(argv: list[str] | None = None) -> int:
 def _evaluate(args: argparse.Namespace) -> None:
     set_threads(args.threads)
     check_arguments(args)
+    for path in filter(None, (args.json, args.record_in, args.pictures and args.pictures / "picture.png")):
+        check_output(path)
     labels = find_labels(args.labels, args.data)
     mapping = parse_class_mapping(args.class_map, labels) if args.class_map else None
     split = get_split(args.data, args.split, labels, mapping, args.masks, args.masks_orientation)
@@ -143,6 +146,7 @@ def _record(
     args: argparse.Namespace, path: Path, split: Split, labels: LabelSet, mapping: ClassMapping | None, options: Options
 ) -> None:
     """Scores a master in float32 and in the precision of each export, fits temperatures, and records both together."""
+    check_output(path)
     unmapped = replace(split, mapping=identity_mapping(labels))
     scores, calibrations = [], []
     for precision in ("float32", *(name for name in find_files(str(path)).exports if name != "float32")):

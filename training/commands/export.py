@@ -32,7 +32,7 @@ from model.weights_file import (
     load_weights,
     save_weights,
 )
-from model.whole_file import whole_file
+from model.whole_file import check_output, whole_file
 from training.commands.command import run_command
 from training.commands.export_arguments import KEPT, PHOTOS, parser
 from training.commands.hub import write_hub_folder
@@ -60,10 +60,13 @@ def _export(args: argparse.Namespace) -> None:
         raise ValueError(f"--photos must be at least 1 and --keep at least 0, got {args.photos} and {args.keep}")
     master = find_weights(args.weights) if args.checkpoint is None else _trained_master(args.checkpoint)
     kept = bool(args.int8 or args.hub) and not args.force and _is_current(master)
+    planned = [master] if args.checkpoint else []
+    planned += [] if kept else [export_path(master, "float32")]
+    planned += [export_path(master, "int8")] if args.int8 else []
     if not args.force:
-        planned = [master] if args.checkpoint else []
-        planned += [] if kept else [export_path(master, "float32")]
-        _refuse_existing([*planned, *([export_path(master, "int8")] if args.int8 else [])])
+        _refuse_existing(planned)
+    for path in [*planned, *([args.hub / "README.md"] if args.hub else [])]:
+        check_output(path)
     if args.checkpoint:
         save_trained(args.checkpoint)
     written = [] if kept else [export_float32(master)]

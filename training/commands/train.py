@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import shlex
-import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -22,6 +21,7 @@ from model.networks.fcn import FCN
 from model.networks.servable import half_tensors, load_network
 from model.preprocessing import Preprocessing
 from model.weights_file import Weights, load_weights, save_weights
+from model.whole_file import check_output, copy_file
 from training.commands.command import run_command
 from training.commands.export import export_float32, missing_packages, remove_stale
 from training.commands.train_arguments import FLAGS, check_arguments, parser
@@ -70,6 +70,7 @@ def _train(args: argparse.Namespace, arguments: list[str]) -> None:
     set_threads(args.threads)
     check_arguments(args)
     require_matplotlib()
+    check_output(args.out / CHECKPOINT)
     if args.tensorboard:
         require_tensorboard()
     with _demo_data(args) if args.demo else nullcontext(), join(choose_device(args.device)) as (world, device):
@@ -201,7 +202,7 @@ def _finish(args: argparse.Namespace, net: FCN, progress: Progress, weights: Tra
     assert scorer.matrix is not None
     path = weights.final
     save_weights(path, half_tensors(net), replace(manifest, scores=scores(scorer, weights.data_name)))
-    shutil.copyfile(args.out / "curves.csv", path.with_suffix(".curves.csv"))
+    copy_file(args.out / "curves.csv", path.with_suffix(".curves.csv"))
     write_card(path)
     print(table(scorer.matrix, validation.labels.names))
     print(f"wrote {path} and {path.with_suffix('.md')}")

@@ -16,6 +16,7 @@ from model.networks.builder import build_network
 from model.networks.fcn import FCN
 from model.networks.servable import half_tensors
 from model.weights_file import Weights, load_weights, save_weights
+from model.whole_file import whole_file
 from training.commands.train_weights import TrainingWeights, scores
 from training.reporting.card import write_card
 from training.reporting.markdown import literal, table_row
@@ -43,7 +44,8 @@ def write_seed_files(trainings: Mapping[int, TrainingWeights], folder: Path) -> 
     best = max(trainings, key=lambda seed: seed_scores[seed]["mean_iou"])
     text = seed_report(last.name, seed_scores, average_score, trainings[best].final, best)
     report = folder / f"{last.name}-seeds.md"
-    report.write_text(text, encoding="utf-8")
+    with whole_file(report) as partial:
+        partial.write_text(text, encoding="utf-8")
     return path, report, text
 
 

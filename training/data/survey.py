@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,7 +20,8 @@ from tqdm import tqdm
 from imaging.decoding import Limits, read_size
 from imaging.errors import ImageError
 from imaging.formats.headers import JPEG
-from model.whole_file import PARTIAL, whole_file
+from model.regular_file import read_regular_file
+from model.whole_file import whole_file
 from training.data.appearance import Appearance, appearance, is_cmyk, mean_colors
 from training.data.borders import border_cells, edge_cells
 from training.data.extents import thin_ids, typical_extents
@@ -186,7 +186,7 @@ def _key(split: Split, index: int) -> str:
 def _load(file: Path) -> dict[str, FrameRecord]:
     """The records of a file; none if it is missing or damaged, which costs only time."""
     try:
-        return RECORDS.validate_json(file.read_bytes())
+        return RECORDS.validate_json(read_regular_file(file))
     except (OSError, ValueError):
         return {}
 
@@ -194,8 +194,7 @@ def _load(file: Path) -> dict[str, FrameRecord]:
 def _save(file: Path, records: dict[str, FrameRecord]) -> None:
     """Writes the records atomically: if the process is killed, the previous file stays."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    own = file.with_name(f"{file.name}.{secrets.token_hex(4)}{PARTIAL}")  # two runs may share the folder
-    with whole_file(file, own) as partial:
+    with whole_file(file) as partial:
         partial.write_bytes(RECORDS.dump_json(records))
 
 

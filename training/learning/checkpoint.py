@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any
+from typing import IO, Any, BinaryIO, cast
 
 import torch
 
@@ -56,13 +56,39 @@ class Progress:
 def save_checkpoint(
     folder: Path, progress: Progress, states: dict[str, Any], resume_facts: dict[str, Any], manifest: str = ""
 ) -> None:
-    """Writes the checkpoint atomically: if the process is killed, the previous checkpoint stays.
+    """Writes the checkpoint atomically: if the process is killed, the previous checkpoint stays. Raises `OSError`.
 
     resume_facts: facts of the training; it resumes from this checkpoint only if they are the same. manifest: the JSON of the
     weights file that the network would become.
     """
-    with whole_file(folder / FILE) as partial:
-        torch.save({"progress": vars(progress), "states": states, "identity": resume_facts, "manifest": manifest}, partial)
+    content = {"progress": vars(progress), "states": states, "identity": resume_facts, "manifest": manifest}
+    with whole_file(folder / FILE) as partial, partial.open("wb") as file:
+        sink = _Sink(file)
+        torch.save(content, cast(IO[bytes], sink))  # it calls `write` and `flush` alone
+        if sink.error:
+            raise sink.error
+
+
+class _Sink:
+    """A file for `torch.save`, which turns an error of writing into two of its own: `error` is the first one.
+
+    Nothing is written after it.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.error: OSError | None = None
+
+    def write(self, data: Any) -> int:
+        try:
+            if not self.error:
+                self._file.write(data)
+        except OSError as error:
+            self.error = error
+        return len(data)
+
+    def flush(self) -> None:
+        """Does nothing: the file is flushed when it is closed."""
 
 
 def load_checkpoint(folder: Path, resume_facts: dict[str, Any]) -> tuple[Progress, dict[str, Any]] | None:

@@ -44,7 +44,10 @@ class FrameCache:
         else:
             file = tempfile.NamedTemporaryFile(prefix="fcn-train-", suffix=".frames")  # noqa: SIM115
             self._path = Path(file.name)
-        file.truncate(end)
+        try:
+            file.truncate(end)
+        except OSError:  # the system allows no file of this size
+            self._places.clear()
         weakref.finalize(self, file.close)
 
     def read(self, index: int) -> Bytes | None:

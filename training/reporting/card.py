@@ -11,6 +11,7 @@ from urllib.parse import quote
 import torch
 
 from model.weights_file import Weights, load_weights
+from model.whole_file import whole_file
 from training.data.split import Split
 from training.learning.checkpoint import Progress
 from training.learning.recipe import Recipe
@@ -64,7 +65,8 @@ def training_facts(facts: CardFacts) -> dict[str, Any]:
 def write_card(path: Path) -> None:
     """Writes the card and the chart of a weights file beside it; if the chart cannot be drawn, stderr says why."""
     weights = load_weights(path)
-    path.with_suffix(".md").write_text(card(weights), encoding="utf-8", errors="backslashreplace")
+    with whole_file(path.with_suffix(".md")) as partial:
+        partial.write_text(card(weights), encoding="utf-8", errors="backslashreplace")
     draw(path.with_suffix(".png"), lambda: score_chart(weights, path.with_suffix(".curves.csv")))
 
 

@@ -16,6 +16,7 @@ from PIL import Image
 from imaging.classes import is_background
 from model.inference.scaling import working_size
 from model.labels import LabelSet
+from model.whole_file import whole_file
 from training.data.overview import Row
 from training.data.survey import Survey
 from training.learning.augmentation import AugmentedSplit
@@ -52,7 +53,7 @@ def write_report(path: Path, report: DataReport, surveys: Sequence[Survey], reci
     """Writes the page: one HTML file with all pictures in it, which needs no network.
 
     surveys: the splits, the first of them that of the training. frames: how many frames of each split are shown. The recipe
-    makes the crops. Reads the images that are shown.
+    makes the crops. Creates its folder. Reads the images that are shown.
     """
     labels = surveys[0].split.labels if surveys else None
     parts = [
@@ -76,7 +77,9 @@ def write_report(path: Path, report: DataReport, surveys: Sequence[Survey], reci
         parts.append(_pictures(_crop_pictures(surveys[0], recipe)))
     head = f'<meta charset="utf-8"><title>{escape(report.name)}</title><style>{STYLE}</style>'
     document = f'<!doctype html><html lang="en"><head>{head}</head><body>{"".join(parts)}</body></html>\n'
-    path.write_text(document, encoding="utf-8", errors="backslashreplace")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with whole_file(path) as partial:
+        partial.write_text(document, encoding="utf-8", errors="backslashreplace")
 
 
 def chosen_frames(survey: Survey, most: int) -> list[int]:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from model.command_line import install_command
 from model.weights_file import Weights
+from model.whole_file import whole_file
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -25,7 +26,7 @@ BLUE, GREEN, GREY = "#4269d0", "#3ca951", "#b8bec5"
 
 def read_curves(path: Path) -> list[dict[str, str]]:
     """The rows of a training's CSV; empty if there is no file."""
-    if not path.exists():
+    if not path.is_file():
         return []
     with path.open(newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
@@ -40,7 +41,8 @@ def require_matplotlib() -> None:
 def draw(path: Path, chart: Callable[[], bytes]) -> None:
     """Writes a chart's PNG; if that fails, prints the reason in one line on stderr and returns."""
     try:
-        path.write_bytes(chart())
+        with whole_file(path) as partial:
+            partial.write_bytes(chart())
     except Exception as error:  # fonts, backends and names can raise any error in matplotlib, and must not end a training
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         print(f"{path} is not drawn: {reason}", file=sys.stderr)

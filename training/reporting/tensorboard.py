@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
@@ -20,11 +21,20 @@ def require_tensorboard() -> None:
 
 
 def open_board(folder: Path, epoch: int) -> SummaryWriter:
-    """Opens a writer of event files; TensorBoard then hides what a killed run wrote after `epoch`."""
+    """Opens a writer of event files; TensorBoard then hides what a killed run wrote after `epoch`.
+
+    It writes on a thread of its own. An `OSError` there is raised by the next `add_scalars`, so the thread prints none.
+    """
     require_tensorboard()
     from torch.utils.tensorboard import SummaryWriter
 
+    threading.excepthook = _print_others
     return SummaryWriter(str(folder), purge_step=epoch + 1)
+
+
+def _print_others(error: threading.ExceptHookArgs) -> None:
+    if not isinstance(error.exc_value, OSError):
+        threading.__excepthook__(error)
 
 
 def add_scalars(board: SummaryWriter, values: Mapping[str, float | None]) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from model.whole_file import whole_file
 from training.data.split import Split
 from training.scoring.evaluate import ClassMap, summed
 from training.scoring.intervals import Counts
@@ -33,7 +34,8 @@ def write_json(path: Path, facts: Mapping[str, Any], counts: Counts, split: Spli
     """Writes a JSON file of these facts, the classes, and each frame's scores; creates its folder."""
     document = {**facts, "classes": split.labels.names, "frames": frame_scores(counts, split)}
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(document, indent=1) + "\n")
+    with whole_file(path) as partial:
+        partial.write_text(json.dumps(document, indent=1) + "\n")
 
 
 def worst(counts: Counts, split: Split, number: int) -> list[int]:
@@ -60,5 +62,6 @@ def write_picture(folder: Path, rank: int, split: Split, index: int, prediction:
     folder.mkdir(parents=True, exist_ok=True)
     name = os.fsdecode(os.fsencode(split.frames[index].name.replace("/", "_"))[:LONGEST_NAME])
     path = folder / f"{rank:03d}-{name}.png"
-    Image.fromarray(picture).save(path)
+    with whole_file(path) as partial:
+        Image.fromarray(picture).save(partial, "PNG")
     return path

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import ipaddress
+import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import httpx
+
+from fcn_client.bodies import ENCODING
 
 VARIABLES = "HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY or SSL_CERT_FILE"
 
@@ -24,12 +27,15 @@ def base(url: str) -> httpx.URL:
 
 
 def headers(api_key: str | None) -> dict[str, str]:
-    """The headers for the API key. Raises `ValueError` if a header cannot hold the key; the error does not show the key."""
+    """The headers of every request: the encoding of answers, and the API key.
+
+    Raises `ValueError` if a header cannot hold the key; the error does not show the key.
+    """
     if not api_key:
-        return {}
+        return {"Accept-Encoding": ENCODING}
     if not (api_key.isascii() and api_key.isprintable()) or api_key != api_key.strip():
         raise ValueError("api_key must be letters, digits and signs of ASCII, without spaces or line ends around it")
-    return {"X-API-Key": api_key}
+    return {"Accept-Encoding": ENCODING, "X-API-Key": api_key}
 
 
 def is_this_machine(host: str) -> bool:
@@ -55,4 +61,13 @@ def usable_environment(url: httpx.URL) -> Iterator[None]:
         yield
     except (ValueError, ImportError, OSError, httpx.InvalidURL) as error:
         where = f"{url.scheme}://{url.netloc.decode()}"
-        raise ValueError(f"{VARIABLES} cannot be used for {where}: {error}; change or unset it") from error
+        raise ValueError(f"{variables_of()} cannot be used for {where}: {error}; change or unset it") from error
+
+
+def variables_of() -> str:
+    """The variables of the environment that keep httpx from opening a client."""
+    try:
+        ssl.create_default_context()  # httpx makes one, which opens the file of TLS keys
+    except OSError:
+        return "SSLKEYLOGFILE"
+    return VARIABLES

@@ -12,7 +12,7 @@ from typing import Any, Literal, Self, Unpack
 import httpx
 from PIL import Image
 
-from fcn_client import address, answers, calls
+from fcn_client import address, answers, bodies, calls
 from fcn_client.calls import Call, Classes, Options, Palette, PictureFormat
 from fcn_client.connections import Connections
 from fcn_client.errors import ConnectionFailed, ServerBusy
@@ -184,6 +184,7 @@ class AsyncSegmentClient:
         try:
             timeout = calls.timeouts(seconds)
             client = self._connections.get(asyncio.get_running_loop())
-            return await client.request(call.method, call.path, params=call.query, files=call.files, timeout=timeout)
+            async with client.stream(call.method, call.path, params=call.query, files=call.files, timeout=timeout) as response:
+                return await bodies.aread(response)
         except httpx.RequestError as error:
             return error

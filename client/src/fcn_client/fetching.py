@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from contextlib import closing
 from urllib.parse import unquote
 
 import httpx
 
 from fcn_client import address
+from fcn_client.bodies import check_encoding
 from fcn_client.errors import FetchFailed
 
 MOST_BYTES = 256_000_000  # protects this process; the service has a limit of its own
 MOST_REDIRECTS = 5
 CONNECT_S = 10.0
+IDENTITY = {"Accept-Encoding": "identity"}
 
 
 def is_address(text: str) -> bool:
@@ -38,21 +41,31 @@ def fetch(
     end = time.monotonic() + timeout
     try:
         location = httpx.URL(url)
-        if transport is None and address.is_this_machine(location.host):
-            transport = httpx.HTTPTransport()
-        limits = httpx.Timeout(timeout, connect=min(timeout, CONNECT_S))
-        with (
-            httpx.Client(transport=transport, timeout=limits, follow_redirects=True, max_redirects=MOST_REDIRECTS) as client,
-            client.stream("GET", location, headers=headers) as response,
-        ):
-            return _name(location), _body(response, end, timeout, most_bytes)
+        with _client(location, timeout, transport) as client:
+            request = client.build_request("GET", location, headers=dict(headers or {}) | IDENTITY)
+            for _ in range(1 + MOST_REDIRECTS):
+                with closing(client.send(request, stream=True)) as response:
+                    if response.next_request is None:
+                        return _name(location), _body(response, end, timeout, most_bytes)
+                    request = response.next_request  # the body of a redirection is not read
+        raise httpx.TooManyRedirects(f"it has more than {MOST_REDIRECTS} redirects")
     except httpx.TimeoutException as error:
         raise FetchFailed(f"no answer from {_without_keys(url)} within {timeout:g} s; give a longer timeout") from error
-    except (httpx.HTTPError, httpx.InvalidURL, ValueError, ImportError) as error:
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
         reason = str(error) or type(error).__name__
         raise FetchFailed(
             f"{_without_keys(url)} cannot be fetched: {reason}; see that the address opens in a browser"
         ) from error
+
+
+def _client(location: httpx.URL, timeout: float, transport: httpx.BaseTransport | None) -> httpx.Client:
+    """The client for this address. Raises `FetchFailed` if the environment's proxies or certificates cannot be used."""
+    try:
+        if transport is None and address.is_this_machine(location.host):
+            transport = httpx.HTTPTransport()
+        return httpx.Client(transport=transport, timeout=httpx.Timeout(timeout, connect=min(timeout, CONNECT_S)))
+    except (ValueError, ImportError, OSError, httpx.InvalidURL) as error:
+        raise FetchFailed(f"{address.variables_of()} cannot be used: {error}; change or unset it") from error
 
 
 def _body(response: httpx.Response, end: float, timeout: float, most_bytes: int) -> bytes:
@@ -61,6 +74,7 @@ def _body(response: httpx.Response, end: float, timeout: float, most_bytes: int)
         raise FetchFailed(f"{text} answers {response.status_code} {response.reason_phrase}; an image's address answers 200")
     if response.headers.get("Content-Type", "").lower().startswith("text/html"):
         raise FetchFailed(f"{text} answers a web page; give the address of the image itself")
+    check_encoding(response, "identity")
     body = bytearray()
     for chunk in response.iter_bytes():
         body += chunk

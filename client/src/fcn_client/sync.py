@@ -11,7 +11,7 @@ from typing import Any, Literal, Self, Unpack
 import httpx
 from PIL import Image
 
-from fcn_client import address, answers, calls
+from fcn_client import address, answers, bodies, calls
 from fcn_client.calls import Call, Classes, Options, Palette, PictureFormat
 from fcn_client.connections import Connections
 from fcn_client.errors import ConnectionFailed, ServerBusy
@@ -202,6 +202,8 @@ class SegmentClient:
     def _send(self, call: Call, seconds: float) -> Outcome:
         try:
             timeout = calls.timeouts(seconds)
-            return self._connections.get().request(call.method, call.path, params=call.query, files=call.files, timeout=timeout)
+            client = self._connections.get()
+            with client.stream(call.method, call.path, params=call.query, files=call.files, timeout=timeout) as response:
+                return bodies.read(response)
         except httpx.RequestError as error:
             return error

@@ -8,12 +8,13 @@ from urllib.parse import quote
 
 import httpx
 
-from fcn_client import address
+from fcn_client import address, bodies
 from fcn_client.errors import FetchFailed
 from fcn_client.fetching import fetch, is_address
 
 CLOUD = ("s3://", "gs://", "azure-blob://")
 REFRESH = "api/token/refresh"
+MOST_TOKEN_BYTES = 1 << 20
 SETUP_S = 2.5  # Label Studio waits 3 s for `/setup`, unless its ML_TIMEOUT_SETUP says otherwise
 
 
@@ -71,8 +72,11 @@ class Studio:
             return f"Token {self.key}"
         transport = httpx.HTTPTransport() if address.is_this_machine(httpx.URL(self.url).host) else None
         try:
-            with httpx.Client(transport=transport, timeout=timeout) as client:
-                answer = client.post(self._below(REFRESH), json={"refresh": self.key}).raise_for_status()
+            with (
+                httpx.Client(transport=transport, timeout=timeout, headers=address.headers(None)) as client,
+                client.stream("POST", self._below(REFRESH), json={"refresh": self.key}) as response,
+            ):
+                answer = bodies.read(response, MOST_TOKEN_BYTES).raise_for_status()
             return f"Bearer {answer.json()['access']}"
         except (httpx.HTTPError, httpx.InvalidURL, ValueError, LookupError, TypeError) as error:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -1,0 +1,249 @@
+"""What a person changed after a run wrote it, or put there, is kept and listed; `--force` replaces it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cli.answers import STATE
+from cli.coco_file import CocoFile
+from cli.stores import read_object, write_object
+from tests.support.checkout import SEGMENT
+from tests.support.cli.folders import OTHER, PHOTO, Segment, files_in, write_files
+from tests.support.images import encode, make_photo
+from tests.support.polling import wait_until
+
+CORRECTED = b"corrected by a person"
+
+
+@pytest.fixture
+def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return write_files(tmp_path / "in", {"a.png": PHOTO, "b.jpg": OTHER, "sub/c.png": encode(make_photo(50, 60, seed=3))})
+
+
+def statuses(out: str) -> dict[str, str]:
+    lines: list[dict[str, Any]] = [json.loads(line) for line in out.splitlines()]
+    return {line["target"]: line["status"] for line in lines}
+
+
+def change(path: Path, *, same_size_and_time: bool = False) -> bytes:
+    status, data = path.stat(), path.read_bytes()
+    data = data[:-1] + bytes([data[-1] ^ 1]) if same_size_and_time else CORRECTED
+    path.write_bytes(data)
+    if same_size_and_time:
+        os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    return data
+
+
+@pytest.mark.parametrize("again", [["--resume"], ["--resume", "--side", "64"], [], ["--side", "64"]])
+def test_a_corrected_mask_is_kept_and_listed_and_force_replaces_it(
+    photos: Path, run: Segment, capfd: pytest.CaptureFixture[str], again: list[str]
+) -> None:
+    assert run("in", "-o", "out", "--json") == 0
+    change(Path("out/sub/c.png"))
+    capfd.readouterr()
+    assert run("in", "-o", "out", "--json", *again) == 0
+    report = capfd.readouterr()
+    others = "skipped" if again == ["--resume"] else "done"
+    assert statuses(report.out) == {"out/a.png": others, "out/b.png": others, "out/sub/c.png": "kept"}
+    assert "out/sub/c.png: it has changed since it was written, and is kept; --force replaces it" in report.err
+    assert Path("out/sub/c.png").read_bytes() == CORRECTED
+    assert run("in", "-o", "out", "--json", "--force", *again) == 0
+    report = capfd.readouterr()
+    assert statuses(report.out)["out/sub/c.png"] == "done"
+    assert "kept" not in report.err
+    assert Path("out/sub/c.png").read_bytes() != CORRECTED
+    assert run("in", "-o", "out", "--resume", "--json", *again) == 0
+    assert set(statuses(capfd.readouterr().out).values()) == {"skipped"}
+
+
+def test_a_change_that_keeps_size_and_time_is_no_answer_of_ours(photos: Path, run: Segment) -> None:
+    assert run("in", "-o", "out") == 0
+    changed = change(Path("out/a.png"), same_size_and_time=True)
+    for again in (["--side", "64"], ["--resume", "--side", "96"], ["--resume"]):
+        assert run("in", "-o", "out", *again) == 0
+        assert Path("out/a.png").read_bytes() == changed
+
+
+def test_a_run_with_other_options_replaces_what_a_run_wrote(
+    photos: Path, run: Segment, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert run("in", "-o", "out") == 0
+    first = Path("out/a.png").read_bytes()
+    assert run("in", "-o", "out", "--format", "color") == 0
+    assert Path("out/a.png").read_bytes() != first
+    assert run("in", "-o", "out") == 0
+    assert Path("out/a.png").read_bytes() == first
+    assert capfd.readouterr().err == ""
+
+
+def test_a_file_that_no_run_wrote_is_kept(photos: Path, run: Segment, capfd: pytest.CaptureFixture[str]) -> None:
+    write_files(Path("out"), {"a.png": CORRECTED})
+    for again in ([], ["--resume"], ["--resume", "--side", "64"]):
+        assert run("in", "-o", "out", *again) == 0
+        assert "out/a.png: it " in capfd.readouterr().err
+        assert Path("out/a.png").read_bytes() == CORRECTED
+    assert run("in", "-o", "out", "--force") == 0
+    assert Path("out/a.png").read_bytes() != CORRECTED
+
+
+def test_without_the_journal_answers_that_are_the_same_are_taken_over(
+    photos: Path, run: Segment, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert run("in", "-o", "out") == 0
+    shutil.rmtree(Path("out", STATE))
+    change(Path("out/b.png"))
+    capfd.readouterr()
+    for status in ("done", "skipped"):
+        assert run("in", "-o", "out", "--resume", "--json") == 0
+        assert statuses(capfd.readouterr().out) == {"out/a.png": status, "out/b.png": "kept", "out/sub/c.png": status}
+    assert Path("out/b.png").read_bytes() == CORRECTED
+
+
+def test_a_copy_with_other_times_is_done(photos: Path, run: Segment, capfd: pytest.CaptureFixture[str]) -> None:
+    assert run("in", "-o", "out") == 0
+    for path in Path("out").rglob("*.png"):
+        os.utime(path, (10**9, 10**9))
+    assert run("in", "-o", "out", "--resume") == 0
+    assert "3 skipped" in capfd.readouterr().err
+
+
+def test_journals_of_former_versions_are_read(photos: Path, run: Segment, capfd: pytest.CaptureFixture[str]) -> None:
+    """Their lines have the size and the seconds of the answer, and no sha256."""
+    assert run("in", "-o", "out") == 0
+    (journal,) = Path("out", STATE).rglob("*.jsonl")
+    notes = [note for line in journal.read_text().splitlines() if "key" in (note := json.loads(line))]
+    for note in notes:
+        status = Path("out", note["answer"]).stat()
+        note["written"] = f"{status.st_size} {int(status.st_mtime)}"
+        del note["sha256"]
+    journal.write_text("".join(json.dumps(note) + "\n" for note in notes))
+    change(Path("out/a.png"))
+    capfd.readouterr()
+    assert run("in", "-o", "out", "--resume", "--json") == 0
+    assert statuses(capfd.readouterr().out) == {"out/a.png": "kept", "out/b.png": "skipped", "out/sub/c.png": "skipped"}
+    assert run("in", "-o", "out", "--json", "--side", "64") == 0
+    assert statuses(capfd.readouterr().out) == {"out/a.png": "kept", "out/b.png": "done", "out/sub/c.png": "done"}
+
+
+def test_what_a_killed_run_wrote_is_replaced_by_a_run_with_other_options(
+    photos: Path, run: Segment, narrow_file: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for seed in range(40):
+        (photos / f"many{seed:03}.png").write_bytes(encode(make_photo(64, 96, seed)))
+    options = ["in", "-o", "out", "--weights", str(narrow_file), "--device", "cpu", "--precision", "float32", "--threads", "1"]
+    process = subprocess.Popen([sys.executable, "-c", SEGMENT, *options])
+    wait_until(lambda: process.poll() is not None or len(files_in(Path("out"))) > 8)
+    process.kill()
+    process.wait()
+    assert run("in", "-o", "out", "--side", "64") == 0
+    assert "kept" not in capfd.readouterr().err
+    assert len(files_in(Path("out"))) == 43
+
+
+def test_rows_say_what_was_kept(photos: Path, run: Segment) -> None:
+    assert run("in", "-o", "out") == 0
+    change(Path("out/a.png"))
+    assert run("in", "-o", "out", "--results", "rows.jsonl") == 0
+    rows = {row["name"]: row for row in map(json.loads, Path("rows.jsonl").read_text().splitlines())}
+    assert len(rows) == 3
+    assert "is kept" in rows["in/a.png"]["problem"]
+
+
+def test_one_file_is_replaced_but_not_by_a_resumed_run(photos: Path, run: Segment, capfd: pytest.CaptureFixture[str]) -> None:
+    assert run("in/a.png", "-o", "mask.png") == 0
+    mask = Path("mask.png").read_bytes()
+    assert run("in/a.png", "-o", "mask.png", "--resume") == 0
+    assert capfd.readouterr().err == ""
+    Path("mask.png").write_bytes(CORRECTED)
+    assert run("in/a.png", "-o", "mask.png", "--resume") == 0
+    assert "mask.png: it is not the answer of this run" in capfd.readouterr().err
+    assert Path("mask.png").read_bytes() == CORRECTED
+    assert run("in/a.png", "-o", "mask.png", "--resume", "--force") == 0
+    assert Path("mask.png").read_bytes() == mask
+    Path("mask.png").write_bytes(CORRECTED)
+    assert run("in/a.png", "-o", "mask.png") == 0
+    assert Path("mask.png").read_bytes() == mask
+
+
+def test_a_coco_document_that_was_corrected_is_kept(photos: Path, run: Segment, capfd: pytest.CaptureFixture[str]) -> None:
+    (photos / "bad.png").write_bytes(b"no image")
+    options = ["in", "-o", "one.json", "--format", "coco"]
+    assert run(*options) == 3
+    document = Path("one.json").read_bytes()
+    assert run(*options, "--resume") == 3, "it has not changed"
+    Path("one.json").write_bytes(CORRECTED)
+    capfd.readouterr()
+    for again in ([], ["--resume"]):
+        assert run(*options, *again) == 2
+        assert "one.json has changed since it was written, and is kept" in capfd.readouterr().err
+        assert Path("one.json").read_bytes() == CORRECTED
+    assert run(*options, "--resume", "--force") == 3
+    assert Path("one.json").read_bytes() == document
+
+
+def test_a_resumed_run_keeps_a_coco_document_that_differs(
+    photos: Path, run: Segment, capfd: pytest.CaptureFixture[str]
+) -> None:
+    options = ["in", "-o", "one.json", "--format", "coco"]
+    assert run(*options) == 0
+    document = Path("one.json").read_bytes()
+    assert run(*options, "--resume") == 0
+    Path("one.json").write_bytes(CORRECTED)
+    assert run(*options, "--resume") == 2
+    assert "one.json: it is not the answer of this run" in capfd.readouterr().err
+    assert Path("one.json").read_bytes() == CORRECTED
+    assert run(*options, "--resume", "--force") == 0
+    assert Path("one.json").read_bytes() == document
+
+
+def test_a_run_that_was_killed_is_resumed_over_the_document_that_it_would_have_replaced(
+    photos: Path, run: Segment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = ["in", "-o", "one.json", "--format", "coco"]
+    assert run(*options) == 0
+    document = Path("one.json").read_bytes()
+
+    def end(self: CocoFile, *, complete: bool) -> None:
+        raise OSError("killed")
+
+    with monkeypatch.context() as context:
+        context.setattr(CocoFile, "write", end)
+        assert run(*options, "--side", "64") == 2
+    assert Path("one.json").read_bytes() == document
+    assert run(*options, "--side", "64", "--resume") == 0
+    assert Path("one.json").read_bytes() != document
+
+
+@pytest.mark.parametrize("again", [["--resume"], ["--resume", "--side", "64"], ["--side", "64"]])
+def test_a_corrected_object_is_kept(
+    photos: Path, run: Segment, bucket: str, capfd: pytest.CaptureFixture[str], again: list[str]
+) -> None:
+    out = f"{bucket}/masks"
+    assert run("in", "-o", out) == 0
+    write_object(f"{out}/a.png", CORRECTED)
+    assert run("in", "-o", out, "--json", *again) == 0
+    report = capfd.readouterr()
+    others = "skipped" if again == ["--resume"] else "done"
+    assert statuses(report.out) == {f"{out}/a.png": "kept", f"{out}/b.png": others, f"{out}/sub/c.png": others}
+    assert f"{out}/a.png: it has changed since it was written" in report.err
+    assert read_object(f"{out}/a.png")[0] == CORRECTED
+    assert run("in", "-o", out, "--force", *again) == 0
+    assert read_object(f"{out}/a.png")[0] != CORRECTED
+
+
+def test_shards_keep_what_another_shards_person_corrected(photos: Path, run: Segment) -> None:
+    for index in range(3):
+        assert run("in", "-o", "out", "--shard", f"{index}/3") == 0
+    change(Path("out/a.png"))
+    for index in range(2):
+        assert run("in", "-o", "out", "--shard", f"{index}/2", "--resume", "--side", "64") == 0
+    assert Path("out/a.png").read_bytes() == CORRECTED

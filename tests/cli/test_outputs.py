@@ -1,0 +1,193 @@
+"""Outputs that are links, pipes, devices and open descriptors, and those that cannot be written: known before the run."""
+
+from __future__ import annotations
+
+import os
+import stat
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from tests.support.checkout import SEGMENT
+from tests.support.cli.folders import OTHER, PHOTO, Segment, files_in, write_files
+
+
+@pytest.fixture
+def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return write_files(tmp_path / "in", {"a.png": PHOTO, "b.jpg": OTHER})
+
+
+OPTIONS = {
+    "-o": ["in/a.png", "-o", "{}.png"],
+    "--rank": ["in", "-o", "out", "--rank", "{}"],
+    "--results": ["in", "-o", "out", "--results", "{}.jsonl"],
+    "coco": ["in", "-o", "{}.json", "--format", "coco"],
+}
+
+
+def arguments(option: str, name: str) -> tuple[list[str], Path]:
+    words = [word.format(name) for word in OPTIONS[option]]
+    return words, Path(next(word for word, template in zip(words, OPTIONS[option], strict=True) if "{}" in template))
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+def test_a_link_stays_and_its_file_gets_the_output(photos: Path, run: Segment, option: str) -> None:
+    words, target = arguments(option, "link")
+    Path("real").mkdir()
+    real = Path("real", "file")
+    real.write_bytes(b"former")
+    real.chmod(0o640)
+    target.symlink_to(real)
+    assert run(*words) == 0
+    assert target.is_symlink()
+    assert real.read_bytes() not in (b"former", b"")
+    assert stat.S_IMODE(real.stat().st_mode) == 0o640
+    assert os.listdir("real") == ["file"]
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+def test_the_null_device_stays_a_device(photos: Path, run: Segment, option: str) -> None:
+    words, target = arguments(option, "link")
+    target.symlink_to(os.devnull)
+    assert run(*words) == 0
+    assert target.is_symlink()
+    assert stat.S_ISCHR(os.stat(os.devnull).st_mode)
+
+
+def test_a_ranking_goes_to_the_null_device(photos: Path, run: Segment) -> None:
+    assert run("in", "-o", "out", "--rank", os.devnull) == 0
+    assert stat.S_ISCHR(os.stat(os.devnull).st_mode)
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+def test_a_pipe_gets_the_output(photos: Path, run: Segment, option: str) -> None:
+    words, target = arguments(option, "pipe")
+    other, _ = arguments(option, "file")
+    os.mkfifo(target)
+    with ThreadPoolExecutor(1) as pool:
+        reading = pool.submit(target.read_bytes)
+        assert run(*words) == 0
+        data = reading.result(timeout=60)
+    assert stat.S_ISFIFO(target.stat().st_mode)
+    assert run(*other, "--force") == 0
+    if option != "--results":  # its rows have times
+        assert data == target.with_name(target.name.replace("pipe", "file")).read_bytes()
+    else:
+        assert data.count(b"\n") == 2
+
+
+@pytest.mark.parametrize("name", ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"])
+def test_stdout_by_its_paths(photos: Path, narrow_file: Path, name: str) -> None:
+    options = ["--weights", str(narrow_file), "--device", "cpu", "--precision", "float32", "--threads", "1"]
+
+    def bytes_of(*words: str) -> bytes:
+        command = [sys.executable, "-c", SEGMENT, *words, *options]
+        return subprocess.run(command, stdout=subprocess.PIPE, check=True, timeout=120).stdout
+
+    assert bytes_of("in/a.png", "-o", name) == bytes_of("in/a.png", "-o", "-") != b""
+    assert sorted(bytes_of("in", "-o", "out", "--rank", name).splitlines()) == [b"in/a.png", b"in/b.jpg"]
+
+
+def test_two_outputs_do_not_share_stdout(photos: Path, run: Segment, capfd: pytest.CaptureFixture[str]) -> None:
+    assert run("in", "-o", "out", "--rank", "/dev/stdout", "--json") == 2
+    assert "--json and --rank /dev/stdout would both write to stdout" in capfd.readouterr().err
+
+
+def test_two_outputs_do_not_share_a_file(photos: Path, run: Segment, capfd: pytest.CaptureFixture[str]) -> None:
+    Path("link.txt").symlink_to("rows.jsonl")
+    assert run("in", "-o", "out", "--rank", "link.txt", "--results", "./rows.jsonl") == 2
+    assert "-o, --rank and --results would write to one file" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--rank", "file/rank.txt"],
+        ["--rank", "/proc/none/rank.txt"],
+        ["--rank", "circle"],
+        ["--rank", "x" * 256],
+        ["--results", "file/rows.jsonl"],
+        ["--results", "/proc/none/rows.jsonl"],
+        ["--results", "folder.jsonl"],
+        ["--results", "/proc/none/rows.parquet"],
+        ["--results", "file.parquet"],
+    ],
+    ids=" ".join,
+)
+def test_what_cannot_be_written_is_told_before_the_run(
+    photos: Path, run: Segment, capfd: pytest.CaptureFixture[str], words: list[str]
+) -> None:
+    if words[1].endswith("parquet"):
+        pytest.importorskip("pyarrow", reason="the extra table is not installed")
+    write_files(Path(), {"file": b"", "file.parquet": b""})
+    Path("folder.jsonl").mkdir()
+    Path("circle").symlink_to("circle")
+    assert run("in", "-o", "out", *words) == 2
+    (line,) = capfd.readouterr().err.splitlines()
+    assert words[1] in line
+    assert not Path("out").exists()
+
+
+@pytest.mark.parametrize(
+    "words", [["in", "-o", "file/out"], ["in", "-o", "/proc/none"], ["in", "-o", "file/one.json", "--format", "coco"]]
+)
+def test_a_place_that_takes_no_answers_is_told_before_the_run(
+    photos: Path, run: Segment, capfd: pytest.CaptureFixture[str], words: list[str]
+) -> None:
+    write_files(Path(), {"file": b""})
+    assert run(*words) == 2
+    (line,) = capfd.readouterr().err.splitlines()
+    assert words[2].partition("/")[0] in line
+    assert sorted(files_in(Path())) == ["file", "in/a.png", "in/b.jpg"]
+
+
+def test_a_full_device_is_one_line(photos: Path, run: Segment, capfd: pytest.CaptureFixture[str]) -> None:
+    Path("full").symlink_to("/dev/full")
+    assert run("in", "-o", "out", "--rank", "full") == 2
+    (line,) = capfd.readouterr().err.splitlines()
+    assert "No space left on device: 'full'" in line
+
+
+def test_a_completion_that_cannot_be_printed_is_one_line(photos: Path) -> None:
+    command = [sys.executable, "-c", SEGMENT, "--print-completion", "bash"]
+    with open("/dev/full", "wb") as full:
+        result = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, check=False, timeout=60)
+    assert result.returncode == 2
+    assert result.stderr.count(b"\n") == 1
+    assert b"No space left on device: 'stdout'" in result.stderr
+
+
+@pytest.mark.parametrize("name", ["/dev/stdin", "/dev/fd/0"])
+@pytest.mark.parametrize("piped", [False, True])
+def test_stdin_by_its_paths(photos: Path, narrow_file: Path, name: str, piped: bool) -> None:
+    options = ["--weights", str(narrow_file), "--device", "cpu", "--precision", "float32", "--threads", "1"]
+    command = [sys.executable, "-c", SEGMENT, name, "-o", "mask.png", *options]
+    with Path("in/a.png").open("rb") as file:
+        source = {"input": PHOTO} if piped else {"stdin": file}
+        subprocess.run(command, check=True, timeout=120, **source)  # type: ignore[call-overload]
+    mask = Path("mask.png").read_bytes()
+    subprocess.run([*command[:3], "in/a.png", *command[4:]], check=True, timeout=120)
+    assert Path("mask.png").read_bytes() == mask
+
+
+def test_pipes_sockets_and_kernel_files_among_inputs_are_problems(
+    photos: Path, run: Segment, capfd: pytest.CaptureFixture[str]
+) -> None:
+    os.mkfifo("in/pipe.png")
+    Path("in/linked.png").symlink_to("pipe.png")
+    Path("in/zero.png").symlink_to("/dev/zero")
+    Path("in/kernel.png").symlink_to("/proc/kmsg")
+    names = [*sorted(str(path) for path in Path("in").iterdir()), ""]
+    Path("list").write_text("\n".join(names))
+    for words, folder in ([["in"], "one"], [["in/*.png"], "two"], [["--from-file", "list"], "three"]):
+        assert run(*words, "-o", folder) == 3
+        err = capfd.readouterr().err
+        assert all(f"in/{name}.png: " in err for name in ("pipe", "linked", "zero", "kernel"))
+        assert any(path.name == "a.png" for path in Path(folder).rglob("*.png"))
+    for name in ("pipe", "zero"):
+        assert run(f"in/{name}.png", "-o", "mask.png") == 2
+        assert "is a pipe, a socket or a device; - reads stdin" in capfd.readouterr().err

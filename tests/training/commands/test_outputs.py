@@ -1,0 +1,132 @@
+"""Files that trainings, scores, exports and reports write: a full disk is one line, and a wrong place is told first."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.support.training.invocations import on_shapes
+from training.commands.check import main as check
+from training.commands.evaluate import main as evaluate
+from training.commands.export import main as export
+from training.commands.train import main as train
+from training.learning.checkpoint import FILE, Progress, save_checkpoint
+from training.reporting.tensorboard import add_scalars, open_board
+
+resource = pytest.importorskip("resource", reason="no limits of processes")
+Main = Callable[[list[str]], int]
+
+
+@pytest.fixture
+def limit() -> Iterator[Callable[[int], None]]:
+    """Sets the most bytes of a file, as a disk that becomes full does: writing more is an `OSError`."""
+    former = resource.getrlimit(resource.RLIMIT_FSIZE)
+    yield lambda count: resource.setrlimit(resource.RLIMIT_FSIZE, (count, former[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, former)
+
+
+@pytest.mark.parametrize("most", [100, 5_000, 200_000])
+def test_a_checkpoint_that_does_not_fit_is_one_error_and_the_former_one_stays(
+    tmp_path: Path, limit: Callable[[int], None], most: int
+) -> None:
+    states = {"net": {f"weight{index}": torch.ones(10_000) for index in range(20)}}
+    save_checkpoint(tmp_path, Progress(1), {"net": {}}, {})
+    former = (tmp_path / FILE).read_bytes()
+    limit(most)
+    with pytest.raises(OSError, match="File too large") as caught:
+        save_checkpoint(tmp_path, Progress(2), states, {})
+    assert (caught.value.errno, caught.value.filename) == (errno.EFBIG, str(tmp_path / FILE))
+    assert caught.value.__context__ is None or isinstance(caught.value.__context__, OSError)
+    assert (tmp_path / FILE).read_bytes() == former
+    assert os.listdir(tmp_path) == [FILE]
+
+
+@pytest.mark.parametrize("name", [FILE, "survey.json", "curves.csv", "metrics.jsonl", "fcn.safetensors"])
+def test_a_training_on_a_full_disk_ends_with_one_line(
+    name: str, shapes: Path, tiny_recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / name).symlink_to("/dev/full")
+    assert train([*on_shapes(shapes, tiny_recipe, out, "--epochs", "1"), "--evaluate-every", "1"]) == 2
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("fcn-train")]
+    assert lines == [f"fcn-train: [Errno 28] No space left on device: '{out / name}'"]
+    assert stat.S_ISCHR(os.stat("/dev/full").st_mode)
+
+
+def test_event_files_on_a_full_disk_are_one_error(
+    tmp_path: Path, limit: Callable[[int], None], capfd: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("tensorboard", reason="the extra tensorboard is not installed")
+    board = open_board(tmp_path, 0)
+    limit(300)
+    values = {"epoch": 1, "loss": 1.0} | {f"iou/{index}": 0.5 for index in range(50)}
+    with pytest.raises(OSError, match="File too large"):
+        add_scalars(board, values)
+    limit(10**9)
+    assert "Traceback" not in capfd.readouterr().err
+
+
+def test_a_training_into_a_place_that_takes_no_files_does_not_begin(
+    shapes: Path, tiny_recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    for out in (tmp_path / "file", tmp_path / "file" / "out", Path("/proc/none")):
+        assert train(on_shapes(shapes, tiny_recipe, out)) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert str(out) in line
+
+
+@pytest.mark.parametrize(("option", "name"), [("--json", "scores.json"), ("--pictures", "worst")])
+def test_scores_that_cannot_be_written_are_told_before_the_work(
+    option: str, name: str, arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    assert evaluate([*arguments, option, str(tmp_path / "file" / name)]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert name in err
+    assert err.count("\n") == 1
+
+
+def test_scores_go_through_a_link_and_to_the_null_device(arguments: list[str], tmp_path: Path) -> None:
+    (tmp_path / "link.json").symlink_to("real.json")
+    for target in (tmp_path / "link.json", os.devnull):
+        assert evaluate([*arguments, "--json", str(target)]) == 0
+    assert (tmp_path / "link.json").is_symlink()
+    assert (tmp_path / "real.json").read_bytes().startswith(b"{")
+    assert stat.S_ISCHR(os.stat(os.devnull).st_mode)
+
+
+def test_a_report_that_cannot_be_written_is_told_before_the_work(
+    shapes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    words = [str(shapes), "--labels", str(shapes / "classes.json")]
+    assert check([*words, "--report", str(tmp_path / "file" / "page.html")]) == 2
+    out, err = capsys.readouterr()
+    assert (out, err.count("\n")) == ("", 1)
+    assert "page.html" in err
+    (tmp_path / "link.html").symlink_to(tmp_path / "new.html")
+    check([*words, "--report", str(tmp_path / "link.html")])
+    assert (tmp_path / "link.html").is_symlink()
+    assert (tmp_path / "new.html").read_text().startswith("<!doctype html>")
+
+
+def test_an_export_on_a_full_disk_is_one_line(narrow_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    master = tmp_path / "narrow.safetensors"
+    master.write_bytes(narrow_file.read_bytes())
+    (tmp_path / "narrow.onnx").symlink_to("/dev/full")
+    assert export(["--weights", str(master), "--force"]) == 2
+    assert capsys.readouterr().err.splitlines()[-1] == (
+        f"fcn-export: [Errno 28] No space left on device: '{tmp_path / 'narrow.onnx'}'"
+    )
+    (tmp_path / "file").write_bytes(b"")
+    assert export(["--weights", str(master), "--force", "--hub", str(tmp_path / "file" / "hub")]) == 2
+    assert str(tmp_path / "file" / "hub") in capsys.readouterr().err
