@@ -42,7 +42,9 @@ def main() -> int:
     for (load, policy), values in seconds.items():
         print(f"{load} {policy}: {median(values):.3f} s a step ({min(values):.3f} to {max(values):.3f})")
     for load in LOADS:
-        print(f"{load}: the default takes {median(seconds[load, 'default']) / median(seconds[load, 'PASSIVE']):.2f} times PASSIVE")
+        print(
+            f"{load}: the default takes {median(seconds[load, 'default']) / median(seconds[load, 'PASSIVE']):.2f} times PASSIVE"
+        )
     print(f"losses: {', '.join(map(str, sorted(losses)))}")
     return 0 if len(losses) == 1 else 1
 

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, ValidationInfo
 from pydantic_core import ErrorDetails, PydanticCustomError
 
-from model.architecture import Architecture
+from model.architecture import DROPOUT, Architecture
 from training.data.text_files import read_text
 
 CACHE_MB = 4096  # memory for decoded frames, unless the command says otherwise
@@ -55,7 +55,7 @@ class RecipeError(ValueError):
 class Recipe(BaseModel):
     """Hyperparameters of a training.
 
-    variant to score_scales: the network's, as in `Architecture`.
+    variant to dropout: the network's, as in `Architecture`.
     start_rows: for each class, a row of the start's score layer, whose weights the class starts with. Empty: the whole layer is
         loaded if it has the same number of classes; else it keeps its random weights.
     frames_per_epoch: number of frames of an epoch, drawn at random for each epoch (0: all frames). A checkpoint is written
@@ -112,6 +112,7 @@ class Recipe(BaseModel):
     skip_width: int = 0
     decoder: str = "aligned"
     score_scales: tuple[float, float] = (1.0, 1.0)
+    dropout: Annotated[float, Field(ge=0, lt=1)] = DROPOUT
     start_rows: tuple[int, ...] = ()
     epochs: Count = 60
     frames_per_epoch: Count = 0
