@@ -71,6 +71,8 @@ class Recipe(BaseModel):
         adds their gradients: this takes less memory.
     batch_loss: the loss whose gradient is taken. `mean`: averaged over the labelled pixels of the batch. `sum`: that mean,
         times the number of crops of the step.
+    largest_share: crops in which one class has more than this share of the labelled pixels are drawn again, up to ten times, as
+        mmsegmentation's `cat_max_ratio` does (1: none are).
     crop: (height, width) in pixels. scales: range of the random scale; its logarithm is uniform. scales_of: what is scaled.
         `side`: the image at its working size, to which the service scales it by `side`. `file`: the image in its file's size.
     flip, vertical_flip: shares of crops that are mirrored left to right, and upside down.
@@ -119,6 +121,7 @@ class Recipe(BaseModel):
     repeats: dict[str, Positive] = {}
     paste: dict[str, Fraction] = {}
     rare_share: Fraction = 0.0
+    largest_share: Annotated[float, Field(gt=0, le=1)] = 1.0
     batch: Positive = 8
     accumulate: Parts = 1
     batch_loss: Literal["mean", "sum"] = "mean"
@@ -165,6 +168,10 @@ class Recipe(BaseModel):
     def architecture(self, num_classes: int) -> Architecture:
         names = {item.name for item in fields(Architecture)}
         return Architecture(num_classes=num_classes, **self.model_dump(include=names))
+
+    def steps_of_epoch(self, frames: int) -> int:
+        """The optimiser's steps of an epoch over so many frames of train."""
+        return max(1, min(frames, self.frames_per_epoch or frames) // self.batch)
 
     def to_dict(self) -> dict[str, Any]:
         return self.model_dump()

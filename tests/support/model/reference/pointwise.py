@@ -3,8 +3,8 @@
 Poolings round down. The scores of conv7, pool4 and pool3 each pass a ReLU. One transposed convolution of kernel 2 and stride 2
 doubles both the coarse scores and their sum with pool4's; one of kernel 8 and stride 8 gives the logits; both have a bias.
 After each of them the map takes the size of pool4, of pool3 or of the image by its nearest neighbours. Nothing is dropped.
-The FCN-16s ends after pool4 with a transposed convolution of kernel and stride 16; the FCN-32s uses conv7's scores alone, and one
-of kernel and stride 32.
+The FCN-16s ends after pool4 with a transposed convolution of kernel and stride 16; the FCN-32s uses conv7's scores alone, and
+one of kernel and stride 32.
 """
 
 from __future__ import annotations
