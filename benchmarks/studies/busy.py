@@ -76,7 +76,7 @@ def train_steps() -> tuple[float, float]:
             begin = time.monotonic()
         optimizer.zero_grad()
         loss = cross_entropy(net(images), labels)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
     return (time.monotonic() - begin) / STEPS, loss.item()
 

@@ -20,6 +20,7 @@ LEAST_SHARE, SMALLEST = 0.05, 0.05  # of the pixels: what the class has in all b
 LEAST_FRAMES = 10  # frames that tell where classes lie
 # rise of the mean logarithm of how often other masks show a cell's class there, less what it then lacks of a usual mask's
 LEAST_GAIN = 1.5
+OUTSIDE = 0.05  # share of a mask's cells whose ids may be of no class once they are corrected
 POOREST = 0.05  # share of a split's masks that fit worse than usual
 
 
@@ -90,7 +91,8 @@ def _misnumbered(survey: Survey) -> list[_Outlier]:
 def _fit(grids: npt.NDArray[np.int64], classes: int, shift: int) -> npt.NDArray[np.float64]:
     """For each mask, the mean logarithm of the share of the other masks that show a cell's id plus `shift` in that cell.
 
-    grids: ids (n, cells); ids of no class are void, which does not count. -inf for a mask if most of its ids become void.
+    grids: ids (n, cells); ids of no class are void, which does not count. -inf for a mask of which more than `OUTSIDE` becomes
+    void, as of an inverted mask of two classes. 0 for one of void alone.
     """
     counts = np.stack([(grids == class_id).sum(0) for class_id in range(classes)])
     shifted = np.where(grids < classes, grids + shift, -1)
@@ -99,7 +101,8 @@ def _fit(grids: npt.NDArray[np.int64], classes: int, shift: int) -> npt.NDArray[
     shares = (others + 0.5) / (np.maximum(1, counts.sum(0)) - 1 + 0.5 * classes)
     numbers = is_class.sum(1)
     means = np.where(is_class, np.log(np.maximum(shares, 1e-9)), 0).sum(1) / np.maximum(1, numbers)
-    return np.where(2 * numbers > (grids < classes).sum(1), means, -np.inf)
+    known = (grids < classes).sum(1)
+    return np.where(numbers >= (1 - OUTSIDE) * known, means, -np.inf)
 
 
 def _lacking(survey: Survey) -> list[_Outlier]:

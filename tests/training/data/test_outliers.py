@@ -71,6 +71,18 @@ def test_a_mask_whose_ids_are_off_by_one_is_named(root: Path, step: int, text: s
     )
 
 
+def test_a_mask_of_void_alone_has_its_own_remark(root: Path) -> None:
+    write_mask(root, "f05", np.full((HEIGHT, WIDTH), 255, np.uint8))
+    (remark,) = remarks(root)
+    assert "hold no class, only void: f05.png" in remark
+
+
+def test_an_inverted_mask_has_no_shifted_ids(tmp_path: Path) -> None:
+    masks = {f"f{seed:02}": np.where(street(seed) == 3, 1, 0).astype(np.uint8) for seed in range(FRAMES)}
+    write_noise(tmp_path, masks | {"f05": 1 - masks["f05"]})
+    assert not any("other ids" in note for note in remarks(tmp_path))
+
+
 def test_a_mask_without_a_class_that_nearly_all_show_is_named(root: Path) -> None:
     ids = street(7)
     ids[ids == 2] = 1
