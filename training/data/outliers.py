@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from training.data.doubts import are_exceptions
 from training.data.drawing import unpack_grids
+from training.data.inverted import inverted_masks
 from training.data.problems import MOST_NAMED, first_names
 from training.data.survey import Survey
 
@@ -20,7 +21,6 @@ LEAST_SHARE, SMALLEST = 0.05, 0.05  # of the pixels: what the class has in all b
 LEAST_FRAMES = 10  # frames that tell where classes lie
 # rise of the mean logarithm of how often other masks show a cell's class there, less what it then lacks of a usual mask's
 LEAST_GAIN = 1.5
-OUTSIDE = 0.05  # share of a mask's cells whose ids may be of no class once they are corrected
 POOREST = 0.05  # share of a split's masks that fit worse than usual
 
 
@@ -73,36 +73,38 @@ def _if_exceptions(texts: Sequence[str]) -> list[_Outlier]:
 
 
 def _misnumbered(survey: Survey) -> list[_Outlier]:
-    """Masks whose classes would lie where they lie in the others if all ids were one lower, or one higher."""
+    """Masks whose classes would lie where they lie in the others if all ids were one lower, or one higher.
+
+    Without inverted masks, and not for two classes, since both look the same there.
+    """
     texts = [record.grid_ids for record in survey.records if record.grid_ids is not None]
-    if len(texts) < max(LEAST_FRAMES, len(survey.records)):
+    classes = len(survey.split.source_labels)
+    if len(texts) < max(LEAST_FRAMES, len(survey.records)) or classes < 3:
         return []
-    grids, classes = unpack_grids(texts), len(survey.split.source_labels)
+    grids, inverted = unpack_grids(texts), inverted_masks(survey)
     own = _fit(grids, classes, 0)
     usual = float(np.quantile(own, POOREST))
     outliers = []
     for shift, text in ((-1, "one too high"), (1, "one too low")):
         fit = _fit(grids, classes, shift)
         gains = fit - own + np.minimum(0, fit - usual)
-        outliers += [_Outlier(int(index), f"ids {text}") for index in np.flatnonzero(gains > LEAST_GAIN)]
+        outliers += [
+            _Outlier(int(index), f"ids {text}") for index in np.flatnonzero(gains > LEAST_GAIN) if index not in inverted
+        ]
     return sorted(outliers, key=lambda item: item.index) if are_exceptions(len(outliers), len(texts)) else []
 
 
 def _fit(grids: npt.NDArray[np.int64], classes: int, shift: int) -> npt.NDArray[np.float64]:
     """For each mask, the mean logarithm of the share of the other masks that show a cell's id plus `shift` in that cell.
 
-    grids: ids (n, cells); ids of no class are void, which does not count. -inf for a mask of which more than `OUTSIDE` becomes
-    void, as of an inverted mask of two classes. 0 for one of void alone.
+    grids: ids (n, cells); ids of no class are void, which does not count. The class after the last one is the first.
     """
     counts = np.stack([(grids == class_id).sum(0) for class_id in range(classes)])
-    shifted = np.where(grids < classes, grids + shift, -1)
-    is_class = (shifted >= 0) & (shifted < classes)
-    others = np.take_along_axis(counts, shifted.clip(0, classes - 1), 0) - (shift == 0)
+    is_class = grids < classes
+    others = np.take_along_axis(counts, (grids + shift) % classes, 0) - (shift == 0)
     shares = (others + 0.5) / (np.maximum(1, counts.sum(0)) - 1 + 0.5 * classes)
-    numbers = is_class.sum(1)
-    means = np.where(is_class, np.log(np.maximum(shares, 1e-9)), 0).sum(1) / np.maximum(1, numbers)
-    known = (grids < classes).sum(1)
-    return np.where(numbers >= (1 - OUTSIDE) * known, means, -np.inf)
+    fit: npt.NDArray[np.float64] = np.log(shares, where=is_class, out=np.zeros(shares.shape)).sum(1)
+    return fit / np.maximum(1, is_class.sum(1))
 
 
 def _lacking(survey: Survey) -> list[_Outlier]:

@@ -61,6 +61,13 @@ def test_sound_masks_give_no_remark(root: Path) -> None:
     assert remarks(root) == []
 
 
+def test_a_mask_whose_ids_are_off_by_one_around_the_end_is_named(root: Path) -> None:
+    """The last class became the first."""
+    ids = street(5)
+    write_mask(root, "f05", np.where(ids == 255, 255, (ids + 1) % len(LABELS)).astype(np.uint8))
+    assert any("f05.png (ids one too high)" in note for note in remarks(root))
+
+
 @pytest.mark.parametrize(("step", "text"), [(1, "ids one too high"), (-1, "ids one too low")])
 def test_a_mask_whose_ids_are_off_by_one_is_named(root: Path, step: int, text: str) -> None:
     write_mask(root, "f05", shifted(street(5), step))
