@@ -14,7 +14,7 @@ from training.data.inverted import inverted_masks
 from training.data.problems import MOST_NAMED, first_names
 from training.data.survey import Survey
 
-# With these, one of 3,348 masks of Pascal VOC and one of 468 of CamVid is named: they do lack the ground and the sky.
+# With these, two of 3,348 masks of Pascal VOC and one of 468 of CamVid are named. Two of the three lack the ground or the sky.
 FEW = (2, 0.05)  # masks that lack what nearly all others have: a number, or a share where that is more
 FEWEST_OTHERS = 7  # times as many must have it
 LEAST_SHARE, SMALLEST = 0.05, 0.05  # of the pixels: what the class has in all but the smallest twentieth of the masks
